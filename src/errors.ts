@@ -1,0 +1,33 @@
+/**
+ * The errors that culm throws. Every message says what could not be done,
+ * where, and both numbers where two numbers disagree.
+ *
+ * @module
+ */
+
+/** The base of every error that culm throws on purpose. */
+export class CulmError extends Error {
+  /** Makes an error whose `name` is its class's, so that a print says its kind. */
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** A file contradicts its format: it is cut, damaged, or hostile. */
+export class FormatError extends CulmError {}
+
+/** The input is well-formed, but asks for something that culm cannot run. */
+export class UnsupportedError extends CulmError {}
+
+/** Something is larger than a stated limit. */
+export class LimitError extends CulmError {}
+
+/** A place (a worker, a device) failed or died. */
+export class PlaceError extends CulmError {}
+
+/** The caller's own argument is wrong. */
+export class UsageError extends CulmError {}
+
+/** A tokenizer's vocabulary or merges cannot be used. */
+export class TokenizerError extends CulmError {}
