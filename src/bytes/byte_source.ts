@@ -1,0 +1,27 @@
+/**
+ * Random access to bytes, whatever holds them: a buffer, a Blob, a file, a
+ * web server.
+ *
+ * @module
+ */
+
+/** Something that bytes can be read from at any offset. */
+export interface ByteSource {
+  /** What to call it in messages: a path, a URL, a given name. */
+  readonly name: string;
+  /** Its length in bytes. */
+  readonly size: number;
+  /**
+   * Reads exactly `length` bytes from `offset` into a fresh buffer, which the
+   * caller owns and may transfer.
+   *
+   * @throws {FormatError} where the range passes the end.
+   */
+  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Lets go of what it holds (a file handle); reading afterwards fails. */
+  close(): Promise<void>;
+}
+
+export { fromBlob, fromBuffer } from "./memory.ts";
+export { fromUrl } from "./url.ts";
+export { openFile } from "./file.ts";

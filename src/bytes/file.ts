@@ -1,0 +1,122 @@
+import { FormatError, UsageError } from "../errors.ts";
+import type { ByteSource } from "./byte_source.ts";
+import { checkRange } from "./range.ts";
+
+/** One system call reads less than 2 GiB on most systems. */
+const LARGEST_READ = 2 ** 30;
+
+/**
+ * Opens a local file. Reads are by position, so they may overlap in time.
+ *
+ * @throws {UsageError} where the path is missing, a directory, or not permitted.
+ * @throws {FormatError} where the file is empty.
+ */
+export async function openFile(path: string | URL): Promise<ByteSource> {
+  const name = nameOf(path);
+  // Imported here so that a browser, which has no files, can load this module.
+  const { open } = await import("node:fs/promises");
+  const handle = await open(path, "r").catch((error) => {
+    throw cannotOpen(name, error);
+  });
+  try {
+    const status = await handle.stat();
+    if (status.isDirectory()) {
+      throw new UsageError(`Cannot open ${name}: it is a directory`);
+    }
+    if (!status.isFile()) {
+      throw new UsageError(`Cannot open ${name}: it is not a regular file`);
+    }
+    if (status.size === 0) {
+      throw new FormatError(`Cannot read ${name}: the file is empty`);
+    }
+    const source = { name, size: status.size };
+    return {
+      ...source,
+      read: async (offset, length) => {
+        checkRange(source, offset, length);
+        const bytes = new Uint8Array(length);
+        await fill(bytes, offset, handle, name);
+        return bytes;
+      },
+      close: () => handle.close(),
+    };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/** The part of a file handle that reading needs. */
+interface PositionReader {
+  read(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): Promise<{ bytesRead: number }>;
+}
+
+async function fill(
+  bytes: Uint8Array,
+  position: number,
+  reader: PositionReader,
+  name: string,
+): Promise<void> {
+  let filled = 0;
+  while (filled < bytes.length) {
+    const { bytesRead } = await reader
+      .read(
+        bytes,
+        filled,
+        Math.min(LARGEST_READ, bytes.length - filled),
+        position + filled,
+      )
+      .catch((error) => {
+        throw new UsageError(`Cannot read ${name}: ${reasonOf(error)}`, {
+          cause: error,
+        });
+      });
+    if (bytesRead === 0) {
+      throw new FormatError(
+        `Cannot read ${name}: needs bytes ${position}..${
+          position + bytes.length
+        }, the file ended at ${position + filled} while it was read`,
+      );
+    }
+    filled += bytesRead;
+  }
+}
+
+function nameOf(path: string | URL): string {
+  if (typeof path === "string") return path;
+  if (path.protocol !== "file:") {
+    throw new UsageError(
+      `Cannot open ${path}: only file: URLs are local files`,
+    );
+  }
+  return decodeURIComponent(path.pathname);
+}
+
+function cannotOpen(name: string, error: unknown): UsageError {
+  return new UsageError(`Cannot open ${name}: ${reasonOf(error)}`, {
+    cause: error,
+  });
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  ENOTDIR: "a part of its path is not a directory",
+  EISDIR: "it is a directory",
+  EACCES: "the system does not permit reading it",
+  EPERM: "the system does not permit reading it",
+  EMFILE: "too many files are open",
+  ELOOP: "its symbolic links lead in a circle",
+  EBADF: "it was closed",
+};
+
+/** Node gives errors a code; a sandbox's refusal carries a message of its own. */
+function reasonOf(error: unknown): string {
+  const { code, message } = error as { code?: string; message?: string };
+  return (code !== undefined ? reasons[code] : undefined) ?? message ??
+    String(error);
+}
