@@ -1,0 +1,176 @@
+// Makes tests/goldens/smollm2.json with native llama.cpp (npm node-llama-cpp), on the CPU, 2 threads.
+//
+// Two runs over the same ids:
+//   f32   the weights dequantised to F32, KV cache F32: no rounding but f32's, so what the file means.
+//   q4_1  the file itself, KV cache F16: llama.cpp as people run it. It rounds activations to 8 bits
+//         (Q8_1, Q8_0), so single log-probabilities part from f32's by up to about 0.1 and more.
+//
+// Rerun, in an empty folder, with SMOL the folder of the file fetched by `deno task fetch:smollm2`:
+//   npm install node-llama-cpp@3.22.1
+//   python smollm2_prepare.py $SMOL/SmolLM2-135M-Instruct.Q4_1.gguf smollm2-f32.gguf smollm2-chats.json
+//   cp <culm>/scripts/goldens/smollm2_llama_cpp.mjs .
+//   node smollm2_llama_cpp.mjs $SMOL/SmolLM2-135M-Instruct.Q4_1.gguf smollm2-f32.gguf smollm2-chats.json \
+//     <shared>/data/text/wikitext2-test.raw smollm2.json
+import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { getLlama, getModuleVersion } from "node-llama-cpp";
+
+const CHARACTERS = 4000;
+const CONTINUATION = 48;
+const PROMPTS = [
+  "Gravity is",
+  "The capital of France is",
+  "def fibonacci(n):\n",
+  "La tour Eiffel a été construite en",
+];
+
+const [q4File, f32File, chatsFile, textFile, outFile] = process.argv.slice(2);
+const chats = JSON.parse(readFileSync(chatsFile, "utf8"));
+const text = readFileSync(textFile, "utf8").slice(0, CHARACTERS);
+const llama = await getLlama({
+  gpu: false,
+  maxThreads: 2,
+  build: "never",
+  logLevel: "warn",
+});
+
+const round = (value, digits) => Number(value.toFixed(digits));
+
+/** Natural-log softmax of one position; node-llama-cpp's own sum is off by about 1e-4, so it is divided out. */
+function logprobsOf(probabilities) {
+  let sum = 0;
+  for (const p of probabilities.values()) sum += p;
+  return (id) => Math.log(probabilities.get(id) / sum);
+}
+
+function twoBest(probabilities) {
+  let [best, second] = [[-1, -1], [-1, -1]];
+  for (const entry of probabilities) {
+    if (entry[1] > best[1]) [best, second] = [entry, best];
+    else if (entry[1] > second[1]) second = entry;
+  }
+  return { id: best[0], margin: Math.log(best[1] / second[1]) };
+}
+
+const want = { generateNext: { probabilities: true } };
+
+/** Log-probability of ids[i + 1] after ids[0..i], for each i but the last. */
+async function nextLogprobs(sequence, ids) {
+  await sequence.clearHistory();
+  const logprobs = [];
+  for (let start = 0; start < ids.length - 1; start += 64) {
+    const end = Math.min(start + 64, ids.length - 1);
+    const steps = await sequence.controlledEvaluate(
+      ids.slice(start, end).map((id) => [id, want]),
+    );
+    steps.forEach((step, i) =>
+      logprobs.push(logprobsOf(step.next.probabilities)(ids[start + i + 1]))
+    );
+  }
+  return logprobs;
+}
+
+/** Greedy ids, the end-of-generation id included, and how far the second best was behind (in nats). */
+async function greedy(model, sequence, prompt) {
+  await sequence.clearHistory();
+  const ids = [];
+  const margins = [];
+  let input = prompt;
+  while (ids.length < CONTINUATION) {
+    const steps = await sequence.controlledEvaluate(
+      input.map((id, i) => i === input.length - 1 ? [id, want] : id),
+    );
+    const { id, margin } = twoBest(steps[input.length - 1].next.probabilities);
+    ids.push(id);
+    margins.push(round(margin, 4));
+    if (model.isEogToken(id)) break;
+    input = [id];
+  }
+  return { ids, margins, text: model.detokenize(ids, true) };
+}
+
+async function run(modelPath, cacheType) {
+  const model = await llama.loadModel({ modelPath });
+  const context = await model.createContext({
+    contextSize: 2048,
+    batchSize: 512,
+    threads: 2,
+    flashAttention: false,
+    experimentalKvCacheKeyType: cacheType,
+    experimentalKvCacheValueType: cacheType,
+  });
+  const sequence = context.getSequence();
+  const ids = model.tokenize(text, false);
+  const logprobs = await nextLogprobs(sequence, ids);
+  const prompts = [
+    ...PROMPTS.map((prompt) => ({
+      prompt,
+      promptIds: model.tokenize(prompt, false),
+    })),
+    ...chats.map(({ messages, prompt }) => ({
+      messages,
+      prompt,
+      promptIds: model.tokenize(prompt, true),
+    })),
+  ];
+  const continuations = [];
+  for (const { promptIds } of prompts) {
+    continuations.push(await greedy(model, sequence, promptIds));
+  }
+  await model.dispose();
+  const nll = -logprobs.reduce((a, b) => a + b, 0) / logprobs.length;
+  return { ids, prompts, nll, logprobs, continuations };
+}
+
+const f32 = await run(f32File, "F32");
+const q4 = await run(q4File, "F16");
+const bytes = readFileSync(q4File);
+const difference = f32.logprobs.map((value, i) => value - q4.logprobs[i]);
+
+const golden = {
+  madeBy:
+    `scripts/goldens/smollm2_llama_cpp.mjs: node-llama-cpp ${await getModuleVersion()}, ` +
+    `llama.cpp ${llama.llamaCppRelease.release}, CPU, 2 threads, no flash attention, ` +
+    "one sequence, no chunks, no BOS (the file says add_bos_token = false)",
+  runs: {
+    f32: "weights dequantised to F32, KV cache F32",
+    q4_1: "the file itself, KV cache F16",
+  },
+  model: {
+    file: "SmolLM2-135M-Instruct.Q4_1.gguf",
+    bytes: bytes.length,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+  },
+  text: {
+    file: "wikitext2-test.raw",
+    characters: CHARACTERS,
+    ids: f32.ids,
+    meaning:
+      "logprobs[i] is the natural log of the probability of ids[i + 1] after ids[0..i]; nll is minus their mean",
+    nll: { f32: round(f32.nll, 6), q4_1: round(q4.nll, 6) },
+    rootMeanSquareDifference: round(
+      Math.sqrt(difference.reduce((a, d) => a + d * d, 0) / difference.length),
+      5,
+    ),
+    logprobs: {
+      f32: f32.logprobs.map((value) => round(value, 5)),
+      q4_1: q4.logprobs.map((value) => round(value, 5)),
+    },
+  },
+  greedyMeaning: `at most ${CONTINUATION} ids, ended by an end-of-generation id; ` +
+    "margins[i] is how far the second best log-probability was behind",
+  greedy: f32.prompts.map((prompt, i) => ({
+    ...prompt,
+    f32: f32.continuations[i],
+    q4_1: q4.continuations[i],
+  })),
+};
+
+// One line for each array of numbers: small, and still a text that diffs.
+const json = JSON.stringify(golden, null, 1).replace(
+  /\[\s*(-?\d[^[\]]*?)\s*\]/g,
+  (_, numbers) => `[${numbers.replaceAll(/\s+/g, "")}]`,
+);
+writeFileSync(outFile, json + "\n");
+console.log(golden.text.nll, golden.text.ids.length, golden.text.rootMeanSquareDifference);
+process.exit(0);
