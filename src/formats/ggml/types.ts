@@ -25,6 +25,7 @@ export type GgmlType =
 
 /** How a tensor type is numbered in files and laid out in bytes. */
 export interface GgmlTypeInfo {
+  /** Its name. */
   readonly name: GgmlType;
   /** Its number in a GGUF file. */
   readonly id: number;

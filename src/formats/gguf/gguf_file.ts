@@ -1,0 +1,90 @@
+import type { GgmlType } from "../ggml/types.ts";
+
+/** The first four bytes of a file: llama.cpp's, or PowerInfer's own. */
+export type GgufMagic = "GGUF" | "PWRI";
+
+/** Types of metadata values, each at the index that files number it by. */
+export const metadataTypes = [
+  "uint8",
+  "int8",
+  "uint16",
+  "int16",
+  "uint32",
+  "int32",
+  "float32",
+  "bool",
+  "string",
+  "array",
+  "uint64",
+  "int64",
+  "float64",
+] as const;
+
+/** Type of a metadata value. */
+export type MetadataType = (typeof metadataTypes)[number];
+
+/**
+ * A metadata value. 64-bit integers are numbers where a number holds them
+ * exactly, and bigints otherwise.
+ */
+export type MetadataValue = number | bigint | boolean | string | MetadataArray;
+
+/** A metadata array: its values are all of one type. */
+export interface MetadataArray {
+  /** Type of every value. */
+  readonly elementType: MetadataType;
+  /** The values, in the file's order. */
+  readonly values: readonly MetadataValue[];
+}
+
+/** A metadata value with the type that the file stores it in. */
+export interface MetadataEntry {
+  /** Type of the value in the file. */
+  readonly type: MetadataType;
+  /** The value itself. */
+  readonly value: MetadataValue;
+}
+
+/** Where a tensor lies in its file, and how its bytes are to be read. */
+export interface TensorInfo {
+  /** Its name, for instance `blk.3.ffn_up.weight`. */
+  readonly name: string;
+  /** How its weights are stored. */
+  readonly type: GgmlType;
+  /** Sizes in ggml's order: `shape[0]` is the length of a row, the fastest. */
+  readonly shape: readonly number[];
+  /** Offset of its first byte in the file. */
+  readonly offset: number;
+  /** Its length in bytes, without padding. */
+  readonly byteLength: number;
+}
+
+/** What a GGUF file says before its weights begin. */
+export interface GgufFile {
+  /** Whose format: plain GGUF or PowerInfer's. */
+  readonly magic: GgufMagic;
+  /** Version of the format. */
+  readonly version: 2 | 3;
+  /** Tensors begin at multiples of this many bytes. */
+  readonly alignment: number;
+  /** Metadata by key, in the file's order. */
+  readonly metadata: ReadonlyMap<string, MetadataEntry>;
+  /** Tensors by name, in the file's order. */
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** Length of the file in bytes. */
+  readonly size: number;
+}
+
+/** Alignment of a file that has no `general.alignment`. */
+export const DEFAULT_ALIGNMENT = 32;
+
+/** The first multiple of `alignment` that is not below `offset`. */
+export function alignUp(offset: number, alignment: number): number {
+  return Math.ceil(offset / alignment) * alignment;
+}
+
+/** Whether an alignment is a power of two that fits in 32 bits. */
+export function isAlignment(value: number): boolean {
+  return Number.isInteger(value) && value > 0 && value <= 2 ** 31 &&
+    Number.isInteger(Math.log2(value));
+}

@@ -1,0 +1,100 @@
+import { LimitError } from "../../errors.ts";
+import {
+  type MetadataArray,
+  type MetadataEntry,
+  type MetadataType,
+  metadataTypes,
+  type MetadataValue,
+} from "./gguf_file.ts";
+import { type HeaderCursor, printable } from "./header_cursor.ts";
+
+/** Arrays of arrays deeper than this are refused; llama.cpp refuses any. */
+const DEEPEST_ARRAY = 4;
+
+/** The fewest bytes of a value: of an empty string, or an empty array. */
+const fewestBytes: Readonly<Record<MetadataType, number>> = {
+  uint8: 1,
+  int8: 1,
+  uint16: 2,
+  int16: 2,
+  uint32: 4,
+  int32: 4,
+  float32: 4,
+  bool: 1,
+  string: 8,
+  array: 12,
+  uint64: 8,
+  int64: 8,
+  float64: 8,
+};
+
+/** The fewest bytes of a key (empty), a type and a value. */
+export const FEWEST_ENTRY_BYTES: number = 8 + 4 + 1;
+
+/** Reads `count` keys with their values. */
+export function readMetadata(
+  cursor: HeaderCursor,
+  count: number,
+): Map<string, MetadataEntry> {
+  const metadata = new Map<string, MetadataEntry>();
+  for (let index = 0; index < count; index++) {
+    cursor.subject = `metadata entry ${index}`;
+    const key = cursor.string();
+    cursor.subject = `metadata ${printable(key)}`;
+    if (metadata.has(key)) {
+      throw cursor.error(`entry ${index} has the same key as an earlier one`);
+    }
+    const type = readType(cursor);
+    metadata.set(key, { type, value: readValue(cursor, type, 0) });
+  }
+  return metadata;
+}
+
+function readType(cursor: HeaderCursor): MetadataType {
+  const id = cursor.uint32();
+  const type = metadataTypes[id];
+  if (type === undefined) {
+    throw cursor.error(
+      `its value has type ${id}, the format has 0 to ${
+        metadataTypes.length - 1
+      }`,
+    );
+  }
+  return type;
+}
+
+function readValue(
+  cursor: HeaderCursor,
+  type: MetadataType,
+  depth: number,
+): MetadataValue {
+  switch (type) {
+    case "array":
+      return readArray(cursor, depth + 1);
+    case "uint64":
+    case "int64":
+      return numberWhereSafe(cursor[type]());
+    default:
+      return cursor[type]();
+  }
+}
+
+function readArray(cursor: HeaderCursor, depth: number): MetadataArray {
+  if (depth > DEEPEST_ARRAY) {
+    throw new LimitError(
+      `Cannot read ${cursor.subject} of ${cursor.fileName}: arrays are nested ${depth} deep, the limit is ${DEEPEST_ARRAY}`,
+    );
+  }
+  const elementType = readType(cursor);
+  const count = cursor.count(`${elementType} values`, fewestBytes[elementType]);
+  const values: MetadataValue[] = [];
+  for (let index = 0; index < count; index++) {
+    values.push(readValue(cursor, elementType, depth));
+  }
+  return { elementType, values };
+}
+
+function numberWhereSafe(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}
