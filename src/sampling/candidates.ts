@@ -1,0 +1,113 @@
+/**
+ * The tokens still in the running while a chain of filters picks one.
+ *
+ * @module
+ */
+
+import { Order } from "./order.ts";
+
+/** How many of the likeliest ids are ordered at first where a sum of probabilities is looked for. */
+const firstGuess = 256;
+
+/** Works on one step's logits; made once, and reused for every token. */
+export class Candidates {
+  /** [vocabSize], by id: a copy of the step's logits that filters may change. */
+  readonly logits: Float32Array;
+  /** [count]: the ids left. */
+  readonly ids: Int32Array;
+  /** [count], beside `ids`: what {@linkcode softmax} gave last. */
+  readonly probabilities: Float64Array;
+  /** How many ids are left; at least one. */
+  count = 0;
+
+  /** [count], beside `ids`: what they are ordered by. */
+  #keys: Float32Array;
+  #order = new Order();
+
+  /** Makes room for a vocabulary. */
+  constructor(vocabSize: number) {
+    this.logits = new Float32Array(vocabSize);
+    this.ids = new Int32Array(vocabSize);
+    this.probabilities = new Float64Array(vocabSize);
+    this.#keys = new Float32Array(vocabSize);
+  }
+
+  /** Starts a step with the whole vocabulary. */
+  reset(logits: Float32Array): void {
+    this.logits.set(logits);
+    this.count = logits.length;
+    for (let i = 0; i < this.count; i++) this.ids[i] = i;
+  }
+
+  /** Keeps the ids for which `keep` says so; `index` is into `ids` and `probabilities`. */
+  filter(keep: (index: number) => boolean): void {
+    let kept = 0;
+    for (let i = 0; i < this.count; i++) {
+      if (keep(i)) this.ids[kept++] = this.ids[i];
+    }
+    this.count = kept;
+  }
+
+  /** Keeps the `k` largest logits, the largest first. */
+  keepTop(k: number): void {
+    if (k >= this.count) return;
+    for (let i = 0; i < this.count; i++) {
+      this.#keys[i] = this.logits[this.ids[i]];
+    }
+    this.#take(this.#order.top(this.#keys, this.count, k));
+  }
+
+  /**
+   * Keeps the ids of highest score, highest first, up to the one with which
+   * their probabilities sum to `p`. Expects `probabilities` to be filled.
+   */
+  keepMass(p: number, score: (index: number) => number): void {
+    for (let i = 0; i < this.count; i++) this.#keys[i] = score(i);
+    for (let k = firstGuess;; k *= 8) {
+      const order = this.#order.top(this.#keys, this.count, k);
+      const n = this.#massReached(order, p);
+      if (n > 0 || order.length === this.count) {
+        this.#take(n > 0 ? order.subarray(0, n) : order);
+        return;
+      }
+    }
+  }
+
+  /** How many indices, taken in order, have probabilities that sum to `p`; 0 where all have less. */
+  #massReached(order: Int32Array, p: number): number {
+    let sum = 0;
+    for (let i = 0; i < order.length; i++) {
+      sum += this.probabilities[order[i]];
+      if (sum >= p) return i + 1;
+    }
+    return 0;
+  }
+
+  /** Makes `ids` those at these indices, in their order. */
+  #take(indices: Int32Array): void {
+    for (let i = 0; i < indices.length; i++) indices[i] = this.ids[indices[i]];
+    this.ids.set(indices);
+    this.count = indices.length;
+  }
+
+  /** The id with the largest logit, the lower of equals. */
+  best(): number {
+    let best = this.ids[0];
+    for (let i = 1; i < this.count; i++) {
+      const id = this.ids[i];
+      const gain = this.logits[id] - this.logits[best];
+      if (gain > 0 || (gain === 0 && id < best)) best = id;
+    }
+    return best;
+  }
+
+  /** Fills `probabilities` with the softmax over the ids left. */
+  softmax(): void {
+    const max = this.logits[this.best()];
+    let sum = 0;
+    for (let i = 0; i < this.count; i++) {
+      sum += this.probabilities[i] = Math.exp(this.logits[this.ids[i]] - max);
+    }
+    for (let i = 0; i < this.count; i++) this.probabilities[i] /= sum;
+  }
+}

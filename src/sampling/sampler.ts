@@ -1,0 +1,180 @@
+/**
+ * From logits to a token: the enabled filters, composed into one function.
+ *
+ * @module
+ */
+
+import { UsageError } from "../errors.ts";
+import { Candidates } from "./candidates.ts";
+import type { Filter } from "./filters.ts";
+import {
+  greedy,
+  minP,
+  temperature,
+  topK,
+  topP,
+  typicalP,
+  xtc,
+} from "./filters.ts";
+import { argmax, logSoftmaxAt } from "./logprobs.ts";
+import type { SampledToken } from "./logprobs.ts";
+import { checkSamplingOptions } from "./options.ts";
+import type {
+  CheckedSamplingOptions,
+  SamplerName,
+  SamplingOptions,
+} from "./options.ts";
+import { dry, penalties } from "./penalties.ts";
+import { Random, randomSeed } from "./random.ts";
+
+/** Picks one token after another for one sequence. */
+export interface Sampler {
+  /**
+   * Picks the next token.
+   * @param logits [vocabSize], left as they are
+   * @param history all tokens of the sequence so far, the prompt's too
+   * @throws {UsageError} when the logits are not the vocabulary's, or every token is forbidden;
+   *   `PlaceError` when a logit is NaN or +Infinity, or all are -Infinity.
+   */
+  sample(logits: Float32Array, history: readonly number[]): SampledToken;
+  /** The seed in use, chosen at random where none was given. */
+  readonly seed: number;
+}
+
+/**
+ * Composes the filters that the options enable.
+ * @throws {UsageError} when an option is out of its range.
+ */
+export function makeSampler(
+  options: SamplingOptions,
+  vocabSize: number,
+): Sampler {
+  const checked = checkSamplingOptions(options, vocabSize);
+  const seed = checked.seed === -1 ? randomSeed() : checked.seed;
+  const pick = makePick(checked, vocabSize, new Random(seed));
+  return {
+    seed,
+    sample(logits, history) {
+      if (logits.length !== vocabSize) {
+        throw new UsageError(
+          `Cannot sample: there are ${logits.length} logits, and ${vocabSize} tokens`,
+        );
+      }
+      const likeliest = argmax(logits);
+      const id = pick(logits, history, likeliest);
+      return { id, logprob: checked.logprob ? logSoftmaxAt(logits, id) : NaN };
+    },
+  };
+}
+
+type Pick = (
+  logits: Float32Array,
+  history: readonly number[],
+  likeliest: number,
+) => number;
+
+function makePick(
+  o: CheckedSamplingOptions,
+  vocabSize: number,
+  random: Random,
+): Pick {
+  const filters = composeFilters(o, vocabSize, random);
+  if (o.temperature <= 0 && filters.length === 0) {
+    return (_logits, _history, likeliest) => likeliest;
+  }
+
+  const candidates = new Candidates(vocabSize);
+  return (logits, history) => {
+    candidates.reset(logits);
+    for (const filter of filters) filter(candidates, history);
+    if (o.temperature <= 0) return checkAllowed(candidates, candidates.best());
+    return draw(candidates, random);
+  };
+}
+
+/** The filters of a chain, without those that would change nothing. */
+function composeFilters(
+  o: CheckedSamplingOptions,
+  vocabSize: number,
+  random: Random,
+): Filter[] {
+  const chain = o.samplers.map((name) =>
+    makeFilter(name, o, vocabSize, random)
+  );
+  return [makeBias(o), ...chain].filter((filter) => filter !== undefined);
+}
+
+function makeBias({ logitBias }: CheckedSamplingOptions): Filter | undefined {
+  if (logitBias.length === 0) return undefined;
+  return (c) => {
+    for (const [id, bias] of logitBias) c.logits[id] += bias;
+  };
+}
+
+function makeFilter(
+  name: SamplerName,
+  o: CheckedSamplingOptions,
+  vocabSize: number,
+  random: Random,
+): Filter | undefined {
+  // The likeliest token passes top_k, top_p and min_p whatever they drop: greedy sampling needs them
+  // only for what typ_p and xtc then make of the rest.
+  const drops = o.temperature > 0 || o.typicalP < 1 || o.xtcProbability > 0;
+  switch (name) {
+    case "penalties": {
+      const changes = o.repeatPenalty !== 1 || o.presencePenalty !== 0 ||
+        o.frequencyPenalty !== 0;
+      return changes && o.repeatLastN !== 0
+        ? penalties(o, vocabSize)
+        : undefined;
+    }
+    case "dry":
+      return o.dryMultiplier > 0 && o.dryPenaltyLastN !== 0
+        ? dry(o, vocabSize)
+        : undefined;
+    case "top_k":
+      return drops && o.topK > 0 && o.topK < vocabSize
+        ? topK(o.topK)
+        : undefined;
+    case "typ_p":
+      return o.typicalP < 1 ? typicalP(o.typicalP) : undefined;
+    case "top_p":
+      return drops && o.topP < 1 ? topP(o.topP) : undefined;
+    case "min_p":
+      return drops && o.minP > 0 ? minP(o.minP) : undefined;
+    case "xtc":
+      return o.xtcProbability > 0 && o.xtcThreshold <= 0.5
+        ? xtc(o.xtcProbability, o.xtcThreshold, random)
+        : undefined;
+    case "temperature":
+      return o.temperature <= 0
+        ? greedy
+        : o.temperature !== 1
+        ? temperature(o.temperature)
+        : undefined;
+  }
+}
+
+/** Draws a token by its probability among the candidates. */
+function draw(candidates: Candidates, random: Random): number {
+  const { ids, logits } = candidates;
+  if (candidates.count === 1) return checkAllowed(candidates, ids[0]);
+  checkAllowed(candidates, candidates.best());
+  candidates.softmax();
+  let rest = random.next();
+  let last = 0;
+  for (let i = 0; i < candidates.count; i++) {
+    if (logits[ids[i]] === -Infinity) continue;
+    last = i;
+    rest -= candidates.probabilities[i];
+    if (rest < 0) break;
+  }
+  return ids[last]; // Rounding can leave a rest after all: it belongs to the last possible token.
+}
+
+function checkAllowed({ logits }: Candidates, id: number): number {
+  if (logits[id] === -Infinity) {
+    throw new UsageError("Cannot sample: logitBias forbids every token");
+  }
+  return id;
+}

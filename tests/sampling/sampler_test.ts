@@ -1,0 +1,218 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { PlaceError, UsageError } from "../../src/errors.ts";
+import {
+  defaultSamplers,
+  logSoftmaxAt,
+  makeSampler,
+  parseSamplers,
+  type SamplingOptions,
+} from "../../src/sampling/mod.ts";
+
+/** Options under which nothing but the softmax decides. */
+const plain: SamplingOptions = { temperature: 1, topK: 0, topP: 1, minP: 0 };
+
+function draws(
+  options: SamplingOptions,
+  logits: Float32Array,
+  n: number,
+  history: number[] = [],
+): number[] {
+  const sampler = makeSampler(options, logits.length);
+  return Array.from({ length: n }, () => sampler.sample(logits, history).id);
+}
+
+Deno.test("a temperature of 0 takes the likeliest token, the lower of equals", () => {
+  assert.deepEqual(draws({ temperature: 0 }, Float32Array.of(1, 5, 5, -2), 3), [
+    1,
+    1,
+    1,
+  ]);
+  assert.deepEqual(
+    draws(
+      { temperature: -1, xtcProbability: 1, xtcThreshold: 0.1 },
+      Float32Array.of(1, 1.5, -3),
+      1,
+    ),
+    [0],
+  );
+  assert.deepEqual(
+    draws({ temperature: 0, repeatPenalty: 3 }, Float32Array.of(4, 5), 1, [1]),
+    [0],
+  );
+  assert.deepEqual(
+    draws({ temperature: 0, samplers: ["top_k"] }, Float32Array.of(4, 5), 1),
+    [1],
+  );
+});
+
+Deno.test("tokens come as often as their probabilities say", () => {
+  const probabilities = [0.5, 0.25, 0.15, 0.1];
+  const logits = Float32Array.from(probabilities, Math.log);
+  const n = 20000;
+  const counts = [0, 0, 0, 0];
+  for (const id of draws({ ...plain, seed: 7 }, logits, n)) counts[id]++;
+  const chi = counts.reduce(
+    (sum, count, i) =>
+      sum + (count - n * probabilities[i]) ** 2 / (n * probabilities[i]),
+    0,
+  );
+  assert.ok(
+    chi < 21.1,
+    `chi-squared ${chi} of 3 degrees passes 21.1 once in 10,000 times: ${counts}`,
+  );
+
+  // At temperature 0.5 probabilities are squared before they are made to sum to one.
+  const cold =
+    draws({ ...plain, seed: 7, temperature: 0.5 }, logits, n).filter((id) =>
+      id === 0
+    ).length;
+  assert.ok(Math.abs(cold / n - 0.25 / 0.345) < 0.015, `${cold} of ${n}`);
+});
+
+Deno.test("the same seed gives the same tokens, and another seed others", () => {
+  const logits = Float32Array.from({ length: 100 }, (_, i) => Math.sin(i));
+  for (const options of [{}, plain, { xtcProbability: 0.5 }]) {
+    const first = draws({ ...options, seed: 5 }, logits, 40);
+    assert.deepEqual(draws({ ...options, seed: 5 }, logits, 40), first);
+    assert.notDeepEqual(draws({ ...options, seed: 6 }, logits, 40), first);
+  }
+});
+
+Deno.test("a random seed is exposed, and gives the same tokens again", () => {
+  const logits = new Float32Array(50);
+  const first = makeSampler({ ...plain, seed: -1 }, 50);
+  assert.ok(first.seed >= 0);
+  const ids = Array.from({ length: 20 }, () => first.sample(logits, []).id);
+  assert.deepEqual(draws({ ...plain, seed: first.seed }, logits, 20), ids);
+  assert.equal(makeSampler({ seed: 0 }, 50).seed, 0);
+});
+
+Deno.test("logprobs are of the unmodified logits, and the logits stay as they were", () => {
+  const logits = Float32Array.of(1, 2, 3, 4);
+  const options = {
+    temperature: 0.3,
+    topK: 2,
+    seed: 1,
+    repeatPenalty: 2,
+    logitBias: { 0: 9 },
+  };
+  const sampler = makeSampler(options, 4);
+  const { id, logprob } = sampler.sample(logits, [3]);
+  assert.equal(logprob, logSoftmaxAt(Float32Array.of(1, 2, 3, 4), id));
+  assert.deepEqual([...logits], [1, 2, 3, 4]);
+  assert.equal(
+    makeSampler({ ...options, logprob: false }, 4).sample(logits, [3]).logprob,
+    NaN,
+  );
+});
+
+Deno.test("a bias favours or forbids tokens", () => {
+  const logits = Float32Array.of(1, 2, 3);
+  assert.deepEqual(
+    draws({ temperature: 0, logitBias: new Map([[0, 5]]) }, logits, 1),
+    [0],
+  );
+  const seen = new Set(
+    draws({ ...plain, seed: 1, logitBias: { 2: -Infinity } }, logits, 200),
+  );
+  assert.deepEqual(seen, new Set([0, 1]));
+  for (
+    const options of [plain, {}, { temperature: 0 }, { typicalP: 0.5 }, {
+      xtcProbability: 1,
+    }]
+  ) {
+    const sampler = makeSampler({
+      ...options,
+      logitBias: { 0: -Infinity, 1: -Infinity, 2: -Infinity },
+    }, 3);
+    assert.throws(() => sampler.sample(logits, []), UsageError);
+  }
+});
+
+Deno.test("the order of the chain is the caller's", () => {
+  const logits = Float32Array.from([0.6, 0.3, 0.1], Math.log);
+  // At temperature 3 the likeliest token alone no longer reaches 0.5, unless top-p comes before.
+  const options = { ...plain, temperature: 3, topP: 0.5, seed: 1 };
+  const seen = (samplers: string) =>
+    new Set(
+      draws({ ...options, samplers: parseSamplers(samplers) }, logits, 200),
+    ).size;
+  assert.equal(seen("top_p;temperature"), 1);
+  assert.equal(seen("temperature;top_p"), 2);
+  assert.equal(seen("temperature"), 3);
+  assert.deepEqual(parseSamplers(defaultSamplers.join(";")), [
+    ...defaultSamplers,
+  ]);
+  assert.deepEqual(parseSamplers("top-k; temp;typical"), [
+    "top_k",
+    "temperature",
+    "typ_p",
+  ]);
+  assert.throws(() => parseSamplers("top_k;mirostat"), UsageError);
+});
+
+Deno.test("any logits and options give a token that the filters allow, or a typed error", () => {
+  const value = fc.oneof(
+    fc.float(),
+    fc.constantFrom(NaN, Infinity, -Infinity, 0, 1),
+  );
+  fc.assert(
+    fc.property(
+      fc.array(value, { minLength: 1, maxLength: 20 }),
+      fc.record({
+        temperature: fc.constantFrom(0, 0.01, 1, 50),
+        topK: fc.integer({ min: -1, max: 30 }),
+        topP: fc.double({ min: 0, max: 1, noNaN: true }),
+        minP: fc.double({ min: 0, max: 1, noNaN: true }),
+        typicalP: fc.double({ min: 0, max: 1, noNaN: true }),
+        repeatPenalty: fc.constantFrom(1, 1.1),
+        xtcProbability: fc.constantFrom(0, 1),
+        dryMultiplier: fc.constantFrom(0, 1),
+        samplers: fc.shuffledSubarray([...defaultSamplers]),
+      }),
+      (values, options) => {
+        const logits = Float32Array.from(values);
+        const bad = logits.some((x) => Number.isNaN(x) || x === Infinity) ||
+          logits.every((x) => x === -Infinity);
+        const sampler = makeSampler({ ...options, seed: 1 }, logits.length);
+        if (bad) {
+          return assert.throws(
+            () => sampler.sample(logits, []),
+            PlaceError,
+          );
+        }
+        const { id } = sampler.sample(logits, [0, 0, 0, 0]);
+        assert.ok(logits[id] > -Infinity, `token ${id}`);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+Deno.test("options out of range are named", () => {
+  const bad: [SamplingOptions, RegExp][] = [
+    [{ temperature: NaN }, /temperature NaN/],
+    [{ topK: 1.5 }, /topK 1.5/],
+    [{ topP: 1.1 }, /topP 1.1: it is a number from 0 to 1/],
+    [{ minP: -0.1 }, /minP -0.1/],
+    [{ repeatPenalty: 0 }, /repeatPenalty 0/],
+    [{ repeatLastN: -2 }, /repeatLastN -2/],
+    [{ seed: -2 }, /seed -2/],
+    [{ seed: 1.5 }, /seed 1.5/],
+    [{ logitBias: { 10: 1 } }, /token 10: the vocabulary has ids 0 to 9/],
+    [{ logitBias: { 1: NaN } }, /token 1 by NaN/],
+    [{ samplers: ["nucleus" as "top_p"] }, /sampler "nucleus"/],
+    [{ topK: "40" as unknown as number }, /topK 40/],
+  ];
+  for (const [options, message] of bad) {
+    assert.throws(() => makeSampler(options, 10), {
+      name: "UsageError",
+      message,
+    });
+  }
+  assert.throws(
+    () => makeSampler({}, 10).sample(new Float32Array(9), []),
+    UsageError,
+  );
+});
