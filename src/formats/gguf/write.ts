@@ -1,0 +1,183 @@
+/**
+ * Writes GGUF and PWRI files, as a stream: no tensor is held in memory unless
+ * the caller holds it.
+ *
+ * @module
+ */
+
+import { UsageError } from "../../errors.ts";
+import { type GgmlType, ggmlTypes, rowBytes } from "../ggml/types.ts";
+import {
+  alignUp,
+  DEFAULT_ALIGNMENT,
+  type GgufMagic,
+  isAlignment,
+  type MetadataEntry,
+} from "./gguf_file.ts";
+import { HeaderWriter } from "./header_writer.ts";
+
+/** A tensor to write: its bytes, or something that streams them. */
+export interface TensorToWrite {
+  /** Its name. */
+  readonly name: string;
+  /** How its weights are stored. */
+  readonly type: GgmlType;
+  /** Sizes in ggml's order: `shape[0]` is the length of a row. */
+  readonly shape: readonly number[];
+  /** Its bytes, as the type stores them. */
+  readonly data: Uint8Array | (() => AsyncIterable<Uint8Array>);
+}
+
+/** What a file is made of. */
+export interface GgufToWrite {
+  /** Default: `GGUF`. */
+  readonly magic?: GgufMagic;
+  /** Default: 3. */
+  readonly version?: 2 | 3;
+  /** Default: `general.alignment`, or 32. Any other adds that key. */
+  readonly alignment?: number;
+  /** Metadata in the order to write it. */
+  readonly metadata: Iterable<readonly [string, MetadataEntry]>;
+  /** Tensors in the order to write them. */
+  readonly tensors: readonly TensorToWrite[];
+}
+
+/**
+ * Writes a file. Tensors follow one another, each padded with zeros to the
+ * alignment.
+ *
+ * @throws {UsageError} where the format cannot hold what is given, or a tensor's bytes do not fit its shape.
+ */
+export async function* writeGguf(
+  file: GgufToWrite,
+): AsyncGenerator<Uint8Array> {
+  const metadata = new Map(file.metadata);
+  const alignment = chooseAlignment(file.alignment, metadata);
+  const header = writeHeader(file, metadata, alignment);
+  yield header;
+  yield* padding(header.length, alignment);
+  for (const tensor of file.tensors) {
+    const expected = tensorBytes(tensor);
+    let written = 0;
+    for await (const chunk of chunksOf(tensor)) {
+      written += chunk.length;
+      if (written > expected) break;
+      yield chunk;
+    }
+    if (written !== expected) {
+      throw new UsageError(
+        `Cannot write tensor ${tensor.name}: its shape ${
+          tensor.shape.join("x")
+        } takes ${expected} bytes as ${tensor.type}, its data has ${
+          written > expected ? "at least " : ""
+        }${written}`,
+      );
+    }
+    yield* padding(written, alignment);
+  }
+}
+
+/**
+ * Collects a stream, for instance of {@linkcode writeGguf}, in one buffer.
+ *
+ * @throws what the stream throws.
+ */
+export async function toBuffer(
+  stream: AsyncIterable<Uint8Array>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  const buffer = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    buffer.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return buffer;
+}
+
+function writeHeader(
+  file: GgufToWrite,
+  metadata: ReadonlyMap<string, MetadataEntry>,
+  alignment: number,
+): Uint8Array<ArrayBuffer> {
+  const { magic = "GGUF", version = 3, tensors } = file;
+  const writer = new HeaderWriter();
+  writer.bytes(new TextEncoder().encode(magic));
+  writer.uint32(version);
+  writer.uint64(tensors.length);
+  writer.uint64(metadata.size);
+  for (const [key, entry] of metadata) writer.entry(key, entry);
+  const names = new Set<string>();
+  let offset = 0;
+  for (const tensor of tensors) {
+    if (names.has(tensor.name)) {
+      throw new UsageError(
+        `Cannot write tensor ${tensor.name}: there are two of this name`,
+      );
+    }
+    names.add(tensor.name);
+    writer.string(tensor.name);
+    writer.uint32(tensor.shape.length);
+    for (const size of tensor.shape) writer.uint64(size);
+    writer.uint32(ggmlTypes[tensor.type].id);
+    writer.uint64(offset);
+    offset = alignUp(offset + tensorBytes(tensor), alignment);
+  }
+  return writer.finish();
+}
+
+/** Adds `general.alignment` to the metadata where the alignment is unusual. */
+function chooseAlignment(
+  asked: number | undefined,
+  metadata: Map<string, MetadataEntry>,
+): number {
+  const key = "general.alignment";
+  const stated = metadata.get(key)?.value;
+  const alignment = asked ?? stated ?? DEFAULT_ALIGNMENT;
+  if (typeof alignment !== "number" || !isAlignment(alignment)) {
+    throw new UsageError(
+      `Cannot align tensors to ${
+        String(alignment)
+      } bytes: must be a power of two up to 2147483648`,
+    );
+  }
+  if (stated !== undefined && stated !== alignment) {
+    throw new UsageError(
+      `Cannot align tensors to ${alignment} bytes: metadata ${key} says ${
+        String(stated)
+      }`,
+    );
+  }
+  if (stated === undefined && alignment !== DEFAULT_ALIGNMENT) {
+    metadata.set(key, { type: "uint32", value: alignment });
+  }
+  return alignment;
+}
+
+function tensorBytes({ name, type, shape }: TensorToWrite): number {
+  const isShape = shape.length >= 1 && shape.length <= 4 &&
+    shape.every((size) => Number.isSafeInteger(size) && size > 0);
+  if (!isShape) {
+    throw new UsageError(
+      `Cannot write tensor ${name}: its shape ${
+        shape.join("x")
+      } must be 1 to 4 sizes above 0`,
+    );
+  }
+  return shape.slice(1).reduce(
+    (product, size) => product * size,
+    rowBytes(type, shape[0]),
+  );
+}
+
+async function* chunksOf({ data }: TensorToWrite): AsyncGenerator<Uint8Array> {
+  if (data instanceof Uint8Array) yield data;
+  else yield* data();
+}
+
+function* padding(length: number, alignment: number): Generator<Uint8Array> {
+  const missing = alignUp(length, alignment) - length;
+  if (missing > 0) yield new Uint8Array(missing);
+}
