@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { cargoCounts, junitCounts } from "../../scripts/test_counts.ts";
+
+Deno.test("counts the cases of the report that deno test writes", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(
+      `${folder}/some_test.ts`,
+      `Deno.test("passes > \\"1\\" />", () => {});
+       Deno.test("prints its own end", () => { throw new Error("<skipped/></testcase>"); });
+       Deno.test("also fails", () => { throw new Error("b"); });
+       Deno.test("passes too", () => {});
+       Deno.test("passes as well", () => {});
+       Deno.test({ name: "waits", ignore: true, fn() {} });`,
+    );
+    await new Deno.Command(Deno.execPath(), {
+      args: ["test", "--no-config", "--junit-path=report.xml", "some_test.ts"],
+      cwd: folder,
+    }).output();
+    const report = await Deno.readTextFile(`${folder}/report.xml`);
+    assert.deepEqual(junitCounts(report), {
+      passed: 3,
+      failed: 2,
+      skipped: ["waits"],
+    });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("a report without a test is not a pass", () => {
+  assert.throws(() => junitCounts("<testsuites></testsuites>"), /no test/);
+  assert.throws(() => cargoCounts("error: could not compile"), /no test/);
+});
+
+Deno.test("adds up the results of cargo's test binaries", () => {
+  const printed = `
+running 3 tests
+...
+test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
+
+test result: FAILED. 4 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+`;
+  assert.deepEqual(cargoCounts(printed), { passed: 7, failed: 2, skipped: [] });
+});
