@@ -1,0 +1,133 @@
+/**
+ * A real model end to end, against native llama.cpp (goldens/smollm2.json says
+ * how it was run). The golden's two runs differ: `f32` is what the weights mean,
+ * `q4_1` is llama.cpp with activations rounded to 8 bits, as culm rounds them.
+ * So culm is held to lie about as close to `f32` as `q4_1` does.
+ */
+
+import assert from "node:assert/strict";
+import { type LanguageModel, load } from "../mod.ts";
+import golden from "./goldens/smollm2.json" with { type: "json" };
+
+const path = new URL(`../.cache/models/${golden.model.file}`, import.meta.url);
+const text = new URL(
+  `../../shared/data/text/${golden.text.file}`,
+  import.meta.url,
+);
+const exists = (file: URL) => Deno.stat(file).then(() => true, () => false);
+/** Absent: `deno task fetch:smollm2`. */
+const noModel = !await exists(path);
+const noText = !await exists(text);
+
+const open = () => load(path, { contextSize: 2048, threads: 2 });
+
+/** Natural-log softmax. */
+function logSoftmax(logits: Float32Array): (id: number) => number {
+  const max = logits.reduce((a, b) => Math.max(a, b));
+  const sum = logits.reduce((a, b) => a + Math.exp(b - max), 0);
+  return (id) => logits[id] - max - Math.log(sum);
+}
+
+function argmax(logits: Float32Array): number {
+  return logits.indexOf(logits.reduce((a, b) => Math.max(a, b)));
+}
+
+/** Logits after each of `ids`. */
+async function allLogits(
+  model: LanguageModel,
+  ids: number[],
+): Promise<Float32Array[]> {
+  using sequence = model.engine.createSequence();
+  return await model.engine.evaluate(sequence, ids, "all");
+}
+
+Deno.test({
+  name: "SmolLM2: ids and chat prompts as llama.cpp and Jinja2 have them",
+  ignore: noModel,
+  async fn() {
+    await using model = await open();
+    for (const { prompt, promptIds, messages } of golden.greedy) {
+      const ids = model.tokenize(prompt, { parseSpecial: !!messages });
+      assert.deepEqual(ids, promptIds, prompt);
+      if (!messages) continue;
+      const rendered = model.chatTemplate.render(messages, {
+        addGenerationPrompt: true,
+      });
+      assert.equal(rendered, prompt);
+    }
+    if (noText) return;
+    const raw = await Deno.readTextFile(text);
+    const ids = model.tokenize(raw.slice(0, golden.text.characters));
+    assert.deepEqual(ids, golden.text.ids);
+  },
+});
+
+Deno.test({
+  name: "SmolLM2: the log-probability of each token of a text",
+  ignore: noModel,
+  async fn() {
+    await using model = await open();
+    const { ids, logprobs, nll, rootMeanSquareDifference } = golden.text;
+    using sequence = model.engine.createSequence();
+    const squares: number[] = [];
+    let sum = 0;
+    // In pieces, because the logits of all positions at once are 200 MB.
+    for (let start = 0; start < ids.length - 1; start += 128) {
+      const piece = ids.slice(start, Math.min(start + 128, ids.length - 1));
+      const logits = await model.engine.evaluate(sequence, piece, "all");
+      logits.forEach((row, i) => {
+        const logprob = logSoftmax(row)(ids[start + i + 1]);
+        sum -= logprob;
+        squares.push((logprob - logprobs.f32[start + i]) ** 2);
+      });
+    }
+    const mean = sum / squares.length;
+    const rms = Math.sqrt(squares.reduce((a, b) => a + b) / squares.length);
+    assert.ok(
+      Math.abs(mean - nll.f32) < 0.015,
+      `NLL ${mean}, llama.cpp ${nll.f32} in F32 and ${nll.q4_1} as people run it`,
+    );
+    assert.ok(
+      rms < 1.25 * rootMeanSquareDifference,
+      `root mean square difference ${rms}, llama.cpp's own ${rootMeanSquareDifference}`,
+    );
+  },
+});
+
+Deno.test({
+  name: "SmolLM2: greedy choices wherever llama.cpp's are clear",
+  ignore: noModel,
+  async fn() {
+    await using model = await open();
+    // Three times the root mean square by which 8-bit activations move the
+    // difference of two log-probabilities.
+    const clear = 3 * Math.SQRT2 * golden.text.rootMeanSquareDifference;
+    let compared = 0;
+    for (const { prompt, promptIds, f32 } of golden.greedy) {
+      const logits = await allLogits(model, [...promptIds, ...f32.ids]);
+      f32.ids.forEach((id, i) => {
+        if (f32.margins[i] < clear) return;
+        const chosen = argmax(logits[promptIds.length - 1 + i]);
+        assert.equal(chosen, id, `${prompt} … id ${i} of the continuation`);
+        compared++;
+      });
+    }
+    assert.ok(compared > 100, `only ${compared} choices were clear`);
+  },
+});
+
+Deno.test({
+  name: "SmolLM2: answers a chat as llama.cpp does, and ends",
+  ignore: noModel,
+  async fn() {
+    await using model = await open();
+    const { messages, f32 } = golden.greedy.find(({ f32 }) =>
+      Math.min(...f32.margins) > 0.5
+    )!;
+    const ids: number[] = [];
+    for await (
+      const piece of model.chat(messages!, { temperature: 0, maxTokens: 48 })
+    ) ids.push(piece.id);
+    assert.deepEqual(ids, f32.ids);
+  },
+});
