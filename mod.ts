@@ -1,0 +1,80 @@
+/**
+ * culm runs ReLU-sparse language models in one sandbox: WASM kernels on every
+ * core, no native code, no permission needed.
+ *
+ * @example
+ * ```ts
+ * import { load } from "@culm/culm";
+ * import { tinyBamboo } from "@culm/culm/tiny";
+ *
+ * await using model = await load(tinyBamboo());
+ * for await (const piece of model.generate("Once upon a time", { maxTokens: 8 })) {
+ *   console.log(piece.text);
+ * }
+ * ```
+ *
+ * @module
+ */
+export * from "./src/errors.ts";
+export {
+  type ByteSource,
+  fromBlob,
+  fromBuffer,
+  fromUrl,
+  openFile,
+} from "./src/bytes/byte_source.ts";
+export {
+  type GgufFile,
+  type GgufMagic,
+  type MetadataArray,
+  type MetadataEntry,
+  type MetadataType,
+  type MetadataValue,
+  readGguf,
+  type TensorInfo,
+} from "./src/formats/gguf/read.ts";
+export type { GgmlType } from "./src/formats/ggml/types.ts";
+export {
+  type Activation,
+  describeModel,
+  type LayerTensors,
+  type Model,
+  type ModelOptions,
+} from "./src/model/model.ts";
+export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
+export type { CacheType } from "./src/places/cpu/kv_cache.ts";
+export type { Progress } from "./src/places/load.ts";
+export {
+  bytesRead,
+  type CountName,
+  type LayerStats,
+  type PlaceStats,
+  statsSince,
+  totalOf,
+} from "./src/places/stats.ts";
+export type { Sequence } from "./src/sequence.ts";
+export type { Session } from "./src/session.ts";
+export type { Engine, WantLogits } from "./src/engine.ts";
+export type { GenerateOptions, Piece, Summary } from "./src/generation.ts";
+export {
+  parseSamplers,
+  type SampledToken,
+  type SamplerName,
+  type SamplingOptions,
+} from "./src/sampling/mod.ts";
+export {
+  type ChatMessage,
+  ChatTemplate,
+  type ChatTemplateTokens,
+  type DecodeOptions,
+  type EncodeOptions,
+  type RenderOptions,
+  type Tokenizer,
+} from "./src/tokenizer/mod.ts";
+export {
+  type ChatOptions,
+  LanguageModel,
+  load,
+  type LoadOptions,
+  type ModelSource,
+} from "./src/language_model.ts";

@@ -1,0 +1,103 @@
+/**
+ * The tokens of one step: any mix of sequences, each with its own position.
+ *
+ * @module
+ */
+
+/** How many positions a page of the KV cache holds. */
+export const pagePositions = 32;
+
+/** Sizes that a batch's buffers are made for. */
+export interface BatchLimits {
+  /** The most tokens in one step. */
+  readonly tokens: number;
+  /** The most positions of one sequence. */
+  readonly contextSize: number;
+}
+
+/**
+ * Tokens to run in one step. The views have the length of the limits; the
+ * first `length` entries hold. All lie in one buffer, which may be shared
+ * between threads, so that a step is handed over without a copy.
+ */
+export class Batch {
+  /** Token ids, `[tokens]` */
+  readonly tokens: Int32Array;
+  /** Position of each token in its sequence, `[tokens]` */
+  readonly positions: Int32Array;
+  /** Row of `pages` that lists the pages of the token's sequence, `[tokens]` */
+  readonly sequences: Int32Array;
+  /** 1 where the token's logits are wanted, `[tokens]` */
+  readonly wantLogits: Int32Array;
+  /** Page numbers of each sequence, `[tokens, pagesPerSequence]` */
+  readonly pages: Int32Array;
+  /** Pairs (from, to) of pages to copy before the step, `[2 · tokens]` */
+  readonly copies: Int32Array;
+  /** Length of a row of `pages` */
+  readonly pagesPerSequence: number;
+  readonly #counts: Int32Array;
+
+  /** Lays the views over `Batch.byteLength(limits)` bytes of `buffer`. */
+  constructor(limits: BatchLimits, buffer: ArrayBufferLike, offset = 0) {
+    const { tokens } = limits;
+    this.pagesPerSequence = pagesPerSequence(limits);
+    const next = (length: number): Int32Array => {
+      const view = new Int32Array(buffer, offset, length);
+      offset += view.byteLength;
+      return view;
+    };
+    this.#counts = next(4);
+    this.tokens = next(tokens);
+    this.positions = next(tokens);
+    this.sequences = next(tokens);
+    this.wantLogits = next(tokens);
+    this.copies = next(2 * tokens);
+    this.pages = next(tokens * this.pagesPerSequence);
+  }
+
+  /** How many bytes a batch of these limits takes. */
+  static byteLength(limits: BatchLimits): number {
+    return 4 * (4 + limits.tokens * (6 + pagesPerSequence(limits)));
+  }
+
+  /** How many tokens this step has. */
+  get length(): number {
+    return this.#counts[0];
+  }
+  set length(count: number) {
+    this.#counts[0] = count;
+  }
+
+  /** How many pages are copied before the step. */
+  get copyCount(): number {
+    return this.#counts[1];
+  }
+  set copyCount(count: number) {
+    this.#counts[1] = count;
+  }
+
+  /** How many pages of the KV cache exist once this step has run. */
+  get pageCount(): number {
+    return this.#counts[2];
+  }
+  set pageCount(count: number) {
+    this.#counts[2] = count;
+  }
+
+  /** How many tokens of this step want logits. */
+  get logitCount(): number {
+    let count = 0;
+    for (let t = 0; t < this.length; t++) count += this.wantLogits[t];
+    return count;
+  }
+
+  /** The page that holds `position` of the token's sequence. */
+  pageOf(token: number, position: number): number {
+    const row = this.sequences[token] * this.pagesPerSequence;
+    return this.pages[row + Math.floor(position / pagePositions)];
+  }
+}
+
+function pagesPerSequence(limits: BatchLimits): number {
+  return Math.ceil(limits.contextSize / pagePositions);
+}

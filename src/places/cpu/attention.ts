@@ -1,0 +1,198 @@
+/**
+ * A place's heads of attention on the CPU: queries, keys and values of its
+ * heads, the weighted sum over the cached positions, and their share of the
+ * output projection.
+ *
+ * @module
+ */
+import type { Model } from "../../model/model.ts";
+import { ropeAngles } from "../../model/rope.ts";
+import { kvHeadsOf, lengthOf, type PlacePlan } from "../../plan/plan.ts";
+import { type Batch, pagePositions } from "../batch.ts";
+import type { LayerCounts } from "../stats.ts";
+import { KvCache } from "./kv_cache.ts";
+import type { CacheType } from "./kv_cache.ts";
+import { Activations, allocateRows, type F32Rows } from "./matrix.ts";
+import type { WasmMemory } from "./memory.ts";
+import type { LayerWeights } from "./weights.ts";
+
+/** What attention needs to know beside the model. */
+export interface AttentionOptions {
+  readonly maxTokens: number;
+  readonly contextSize: number;
+  readonly cacheType: CacheType;
+}
+
+/** Scratch and KV cache of one place; the weights are handed in by layer. */
+export class Attention {
+  readonly #cache: KvCache;
+  readonly #q: F32Rows;
+  readonly #k: F32Rows;
+  readonly #v: F32Rows;
+  /** Weighted values, at the columns of `attn_output` that the place holds */
+  readonly #out: Activations;
+  /** (cos, sin) of each token's position, `[maxTokens, ropeSize]` */
+  readonly #angles: number;
+  readonly #scores: number;
+  /** Addresses of one sequence's pages of one head */
+  readonly #pages: number;
+  #pageAddresses: Uint32Array;
+  #tokenAngles: Float32Array[] = [];
+
+  constructor(
+    readonly model: Model,
+    readonly plan: PlacePlan,
+    readonly memory: WasmMemory,
+    readonly counts: LayerCounts,
+    readonly frequencies: Float64Array,
+    readonly options: AttentionOptions,
+    outputColumns: number,
+  ) {
+    const { maxTokens, contextSize } = options;
+    const kvHeads = plan.parts.map(({ heads }) =>
+      lengthOf(kvHeadsOf(model, heads))
+    );
+    const widest = (lengths: number[]) =>
+      Math.max(...lengths, 0) * model.headSize;
+    const rows = (width: number) => allocateRows(memory, maxTokens, width);
+    this.#q = rows(widest(plan.parts.map(({ heads }) => lengthOf(heads))));
+    this.#k = rows(widest(kvHeads));
+    this.#v = rows(widest(kvHeads));
+    this.#out = new Activations(memory, maxTokens, outputColumns);
+    this.#angles = memory.allocate(4 * maxTokens * model.ropeSize);
+    this.#scores = memory.allocate(
+      4 * contextSize * model.headCount / model.kvHeadCount,
+    );
+    this.#pages = memory.allocate(4 * Math.ceil(contextSize / pagePositions));
+    this.#pageAddresses = new Uint32Array(0);
+    this.#cache = new KvCache(
+      memory,
+      options.cacheType,
+      kvHeads,
+      model.headSize,
+    );
+  }
+
+  /** Makes and copies pages, and the angles of the batch's positions. */
+  begin(batch: Batch): void {
+    this.#cache.grow(batch.pageCount);
+    for (let i = 0; i < batch.copyCount; i++) {
+      this.#cache.copy(batch.copies[2 * i], batch.copies[2 * i + 1]);
+    }
+    this.#refreshViews();
+    for (let t = 0; t < batch.length; t++) {
+      ropeAngles(this.frequencies, batch.positions[t], this.#tokenAngles[t]);
+    }
+  }
+
+  /** Writes the heads' share of attention on the normed `x` into `out`. */
+  run(
+    layer: number,
+    weights: LayerWeights,
+    batch: Batch,
+    x: Activations,
+    out: F32Rows,
+  ): void {
+    const n = batch.length;
+    const { attn_q, attn_k, attn_v, attn_output } = weights;
+    let bytes = attn_q.multiply(x, n, this.#q);
+    bytes += attn_k.multiply(x, n, this.#k);
+    bytes += attn_v.multiply(x, n, this.#v);
+    this.#rotateAndStore(layer, batch);
+    this.memory.clear(this.#out.pointer, n * this.#out.stride);
+    bytes += this.#attend(layer, batch, attn_output.slice.columns.start);
+    this.#out.changed();
+    bytes += attn_output.multiply(this.#out, n, out);
+    this.counts.add(layer, "bytes", bytes);
+  }
+
+  #rotateAndStore(layer: number, batch: Batch): void {
+    const { headSize, ropeSize } = this.model;
+    const { heads } = this.plan.parts[layer];
+    const kvHeads = lengthOf(kvHeadsOf(this.model, heads));
+    const { kernels } = this.memory;
+    for (let t = 0; t < batch.length; t++) {
+      const angles = this.#angles + 4 * t * ropeSize;
+      const q = this.#q.pointer + 4 * t * this.#q.stride;
+      const k = this.#k.pointer + 4 * t * this.#k.stride;
+      const v = this.#v.pointer + 4 * t * this.#v.stride;
+      kernels.rope(q, lengthOf(heads), headSize, ropeSize, angles);
+      kernels.rope(k, kvHeads, headSize, ropeSize, angles);
+      const position = batch.positions[t];
+      const page = batch.pageOf(t, position);
+      for (let head = 0; head < kvHeads; head++) {
+        const at = 4 * head * headSize;
+        this.#cache.store(
+          page,
+          layer,
+          head,
+          position,
+          headSize,
+          k + at,
+          v + at,
+        );
+      }
+    }
+  }
+
+  /** Returns the bytes of keys and values read. */
+  #attend(layer: number, batch: Batch, firstColumn: number): number {
+    const { model } = this;
+    const { headSize } = model;
+    const { heads } = this.plan.parts[layer];
+    const kvHeads = kvHeadsOf(model, heads);
+    const group = model.headCount / model.kvHeadCount;
+    let positions = 0;
+    for (let kvHead = kvHeads.start; kvHead < kvHeads.end; kvHead++) {
+      const first = Math.max(heads.start, kvHead * group);
+      const last = Math.min(heads.end, (kvHead + 1) * group);
+      let sequence = -1, listed = 0;
+      for (let t = 0; t < batch.length; t++) {
+        const end = batch.positions[t] + 1;
+        const start = Math.max(0, end - (model.slidingWindow ?? end));
+        if (batch.sequences[t] !== sequence) listed = 0;
+        sequence = batch.sequences[t];
+        for (; listed * pagePositions < end; listed++) {
+          this.#pageAddresses[listed] = this.#cache.address(
+            batch.pageOf(t, listed * pagePositions),
+            layer,
+            kvHead - kvHeads.start,
+          );
+        }
+        positions += end - start;
+        this.memory.kernels.attention(
+          this.#cache.typeId,
+          this.#q.pointer +
+            4 * (t * this.#q.stride + (first - heads.start) * headSize),
+          last - first,
+          headSize,
+          this.#pages,
+          end,
+          start,
+          pagePositions,
+          1 / Math.sqrt(headSize),
+          this.#scores,
+          this.#out.pointer +
+            4 * (t * this.#out.stride + first * headSize - firstColumn),
+        );
+      }
+    }
+    return positions * this.#cache.positionBytes;
+  }
+
+  /** Growing memory detaches views of it. */
+  #refreshViews(): void {
+    const { memory } = this;
+    if (this.#pageAddresses.buffer === memory.kernels.memory.buffer) return;
+    const { maxTokens, contextSize } = this.options;
+    const { ropeSize } = this.model;
+    this.#pageAddresses = memory.u32(
+      this.#pages,
+      Math.ceil(contextSize / pagePositions),
+    );
+    this.#tokenAngles = Array.from(
+      { length: maxTokens },
+      (_, t) => memory.f32(this.#angles + 4 * t * ropeSize, ropeSize),
+    );
+  }
+}

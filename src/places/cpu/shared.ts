@@ -1,0 +1,223 @@
+/**
+ * What threads share: the batch, the exchanged partials, the logits, and the
+ * words by which they meet. One SharedArrayBuffer; everything is laid out here.
+ *
+ * @module
+ */
+import { PlaceError } from "../../errors.ts";
+import type { Model } from "../../model/model.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { Batch, type BatchLimits } from "../batch.ts";
+import { topKThreshold } from "../exchange.ts";
+import type { Exchange, Place } from "../place.ts";
+import { LayerCounts } from "../stats.ts";
+import { roundUp } from "./packing.ts";
+
+/** Control words, a cache line each so that they do not slow one another. */
+const word = { step: 0, done: 16, arrived: 32, meeting: 48, failed: 64 };
+const controlBytes = 4 * 80;
+
+/** Loads before a thread that waits goes to sleep: some 20 µs. */
+const spins = 10_000;
+
+/** The shared buffer's views; made anew in each thread over the same bytes. */
+export class Shared {
+  readonly control: Int32Array;
+  readonly batch: Batch;
+  readonly counts: LayerCounts[];
+  /** `[tokens, vocabSize]` */
+  readonly #logits: Float32Array;
+  /** `[2, places, tokens, stride]`: two, so that one meeting a sum is enough */
+  readonly #partials: Float32Array;
+  /** `[tokens, feedForwardSize]`, for top-k alone */
+  readonly #neurons: Float32Array;
+  readonly #stride: number;
+  #turn = 0;
+
+  /** Lays the views over `buffer`, which has `byteLength` bytes. */
+  constructor(
+    readonly model: Model,
+    readonly plan: Plan,
+    readonly limits: BatchLimits,
+    topK: boolean,
+    readonly buffer: SharedArrayBuffer,
+  ) {
+    const sizes = layout(model, plan, limits, topK);
+    this.#stride = sizes.stride;
+    let offset = 0;
+    const next = (bytes: number): number => {
+      const at = offset;
+      offset += roundUp(bytes, 64);
+      return at;
+    };
+    const floats = (count: number) =>
+      new Float32Array(buffer, next(4 * count), count);
+    this.control = new Int32Array(buffer, next(controlBytes), controlBytes / 4);
+    const countBytes = LayerCounts.byteLength(model.layers.length);
+    this.counts = plan.places.map(() =>
+      new LayerCounts(model.layers.length, buffer, next(countBytes))
+    );
+    this.#partials = floats(sizes.partials);
+    this.#logits = floats(sizes.logits);
+    this.#neurons = floats(sizes.neurons);
+    this.batch = new Batch(limits, buffer, next(Batch.byteLength(limits)));
+  }
+
+  /** Bytes of the shared buffer. */
+  static byteLength(
+    model: Model,
+    plan: Plan,
+    limits: BatchLimits,
+    topK: boolean,
+  ): number {
+    const sizes = layout(model, plan, limits, topK);
+    const countBytes = LayerCounts.byteLength(model.layers.length);
+    return [
+      controlBytes,
+      ...plan.places.map(() => countBytes),
+      4 * sizes.partials,
+      4 * sizes.logits,
+      4 * sizes.neurons,
+      Batch.byteLength(limits),
+    ].reduce((sum, bytes) => sum + roundUp(bytes, 64), 0);
+  }
+
+  /** Starts a step; called by the coordinator. */
+  startStep(): number {
+    const step = Atomics.add(this.control, word.step, 1) + 1;
+    Atomics.notify(this.control, word.step);
+    return step;
+  }
+
+  /** Resolves when the step is done, or when a place has failed. */
+  async stepDone(step: number): Promise<void> {
+    for (;;) {
+      const seen = Atomics.load(this.control, word.done);
+      if (seen === step || this.failed) return;
+      const wait = Atomics.waitAsync(this.control, word.done, seen);
+      if (wait.async) await wait.value;
+    }
+  }
+
+  /** Blocks until a step after `last` starts; gives its number. */
+  nextStep(last: number): number {
+    this.#waitWhile(word.step, last);
+    return Atomics.load(this.control, word.step);
+  }
+
+  /** Says that a step is done; called by place 0. */
+  finishStep(step: number): void {
+    Atomics.store(this.control, word.done, step);
+    Atomics.notify(this.control, word.done);
+  }
+
+  /** Whether a place has failed or the team was stopped. */
+  get failed(): boolean {
+    return Atomics.load(this.control, word.failed) !== 0;
+  }
+
+  /** Wakes every thread that waits, and lets none wait again. */
+  fail(): void {
+    Atomics.store(this.control, word.failed, 1);
+    for (const index of [word.step, word.meeting, word.done]) {
+      Atomics.add(this.control, index, 1);
+      Atomics.notify(this.control, index);
+    }
+  }
+
+  /** What this place does with the others where they meet. */
+  exchange(kind: Exchange, place: Place, index: number, share: number): void {
+    if (kind === "sum") this.#sum(place, index);
+    else if (kind === "top-k") this.#keepTop(place, share);
+    else this.#gatherLogits(place, index);
+  }
+
+  /** The logits rows of the step that is done. */
+  logitRows(): Float32Array[] {
+    const { vocabSize } = this.model;
+    return Array.from(
+      { length: this.batch.logitCount },
+      (_, i) => this.#logits.subarray(i * vocabSize, (i + 1) * vocabSize),
+    );
+  }
+
+  /** Each place adds the partials in the same order, so all residuals stay equal. */
+  #sum(place: Place, index: number): void {
+    const { batch } = this;
+    const own = place.partial(batch);
+    const places = this.plan.places.length;
+    const slotLength = this.limits.tokens * this.#stride;
+    const turn = this.#turn ^= 1;
+    const slot = (i: number) => {
+      const start = (turn * places + i) * slotLength;
+      return this.#partials.subarray(start, start + own.length);
+    };
+    if (places > 1) slot(index).set(own);
+    this.#meet();
+    for (let i = 0; i < places; i++) {
+      place.accumulate(i === index ? own : slot(i), batch);
+    }
+  }
+
+  #keepTop(place: Place, share: number): void {
+    const { batch } = this;
+    const width = this.model.feedForwardSize;
+    const { first, rows } = place.neurons(batch);
+    rows.forEach((h, t) => this.#neurons.set(h, t * width + first));
+    this.#meet();
+    const thresholds = Float32Array.from(
+      { length: batch.length },
+      (_, t) =>
+        topKThreshold(
+          [this.#neurons.subarray(t * width, (t + 1) * width)],
+          share,
+        ),
+    );
+    place.keepAbove(batch, thresholds);
+  }
+
+  #gatherLogits(place: Place, index: number): void {
+    const { start } = this.plan.places[index].vocab;
+    place.logits(this.batch).forEach((columns, row) =>
+      this.#logits.set(columns, row * this.model.vocabSize + start)
+    );
+    this.#meet();
+  }
+
+  /** Returns when every place has called it. */
+  #meet(): void {
+    const { control } = this;
+    const places = this.plan.places.length;
+    const meeting = Atomics.load(control, word.meeting);
+    if (Atomics.add(control, word.arrived, 1) === places - 1) {
+      Atomics.store(control, word.arrived, 0);
+      Atomics.add(control, word.meeting, 1);
+      Atomics.notify(control, word.meeting);
+    } else {
+      this.#waitWhile(word.meeting, meeting);
+    }
+  }
+
+  #waitWhile(index: number, value: number): void {
+    const { control } = this;
+    for (let i = 0; Atomics.load(control, index) === value; i++) {
+      if (i > spins) Atomics.wait(control, index, value);
+    }
+    if (this.failed) throw new PlaceError("Stopped: another place failed");
+  }
+}
+
+function layout(
+  model: Model,
+  plan: Plan,
+  limits: BatchLimits,
+  topK: boolean,
+): { stride: number; partials: number; logits: number; neurons: number } {
+  const stride = roundUp(model.hiddenSize, 8);
+  return {
+    stride,
+    partials: 2 * plan.places.length * limits.tokens * stride,
+    logits: limits.tokens * model.vocabSize,
+    neurons: topK ? limits.tokens * model.feedForwardSize : 0,
+  };
+}

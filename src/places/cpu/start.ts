@@ -1,0 +1,127 @@
+/**
+ * Starts the CPU places: in workers where the sandbox lets us, else in the
+ * caller's thread.
+ *
+ * @module
+ */
+import type { ByteSource } from "../../bytes/byte_source.ts";
+import { PlaceError } from "../../errors.ts";
+import type { Model } from "../../model/model.ts";
+import { type Plan, splitEvenly } from "../../plan/plan.ts";
+import { LoadProgress, type Progress } from "../load.ts";
+import { allSlices, readRows, sliceBytes, slicesOf } from "../slices.ts";
+import { InlineTeam, type Team } from "../team.ts";
+import { CpuPlace } from "./cpu_place.ts";
+import { instantiate, type KernelModule, loadKernels } from "./kernels.ts";
+import type { CpuTeamOptions } from "./messages.ts";
+import { ThreadTeam } from "./thread_team.ts";
+
+/** How loading is watched and stopped. */
+export interface LoadControl {
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Loads the model's weights onto `threads` CPU places of equal share. With 0
+ * threads, or where workers or shared memory are missing or not permitted, one
+ * place runs in the caller's thread, and the description says why.
+ *
+ * @throws {LimitError} where a share does not fit one WASM memory
+ */
+export async function startCpuTeam(
+  source: ByteSource,
+  threads: number,
+  options: Omit<CpuTeamOptions, "plan">,
+  control: LoadControl = {},
+): Promise<Team> {
+  const kernels = await loadKernels();
+  const name = `WASM ${kernels.name}`;
+  if (threads === 0) {
+    return startInline(`${name}, inline`, kernels, source, options, control);
+  }
+  let reason = missingForThreads();
+  if (!reason) {
+    const plan = splitEvenly(options.model, threads);
+    try {
+      return await ThreadTeam.start(
+        `${name}, ${threads} ${threads === 1 ? "thread" : "threads"}`,
+        kernels.module,
+        { ...options, plan },
+        source,
+        loadProgress(options.model, plan, control),
+      );
+    } catch (error) {
+      if (!(error instanceof PlaceError)) throw error;
+      reason = error.message;
+    }
+  }
+  const description = `${name}, inline (${reason})`;
+  return startInline(description, kernels, source, options, control);
+}
+
+async function startInline(
+  description: string,
+  kernels: KernelModule,
+  source: ByteSource,
+  options: Omit<CpuTeamOptions, "plan">,
+  control: LoadControl,
+): Promise<Team> {
+  const { model, sparsity, limits } = options;
+  const plan = splitEvenly(model, 1);
+  const progress = loadProgress(model, plan, control);
+  const places = await loadCpuPlaces(
+    kernels.module,
+    source,
+    { ...options, plan },
+    progress,
+  );
+  return new InlineTeam(description, model, plan, places, sparsity, limits);
+}
+
+/** Loads every place of a plan in the caller's thread, each with a memory of its own. */
+export async function loadCpuPlaces(
+  module: WebAssembly.Module,
+  source: ByteSource,
+  options: CpuTeamOptions,
+  progress: LoadProgress,
+): Promise<CpuPlace[]> {
+  const places = options.plan.places.map((plan) =>
+    new CpuPlace(instantiate(module), { ...options, plan })
+  );
+  for (const place of places) {
+    for (const slice of allSlices(place.slices)) {
+      for await (const rows of readRows(source, slice)) {
+        progress.add(rows.bytes.length);
+        place.write(slice, rows);
+      }
+    }
+    place.ready();
+  }
+  return places;
+}
+
+/** What the engine lacks to run threads, if anything. */
+function missingForThreads(): string | undefined {
+  if (typeof Worker === "undefined") return "Workers are missing here";
+  if (typeof SharedArrayBuffer === "undefined") {
+    return "SharedArrayBuffer is missing here";
+  }
+  if (typeof Atomics.waitAsync === "undefined") {
+    return "Atomics.waitAsync is missing here";
+  }
+}
+
+function loadProgress(
+  model: Model,
+  plan: Plan,
+  { onProgress, signal }: LoadControl,
+): LoadProgress {
+  let total = 0;
+  for (const place of plan.places) {
+    for (const slice of allSlices(slicesOf(model, place))) {
+      total += sliceBytes(slice);
+    }
+  }
+  return new LoadProgress(total, onProgress, signal);
+}

@@ -1,0 +1,197 @@
+/**
+ * CPU places in workers of their own: starts them, streams their weights to
+ * them, and hands them steps over shared memory.
+ *
+ * @module
+ */
+import type { ByteSource } from "../../bytes/byte_source.ts";
+import { CulmError, LimitError, PlaceError } from "../../errors.ts";
+import type { Batch, BatchLimits } from "../batch.ts";
+import type { LoadProgress } from "../load.ts";
+import { allSlices, readRows, slicesOf } from "../slices.ts";
+import type { LayerCounts } from "../stats.ts";
+import type { Team } from "../team.ts";
+import type { CpuTeamOptions, FromWorker, ToWorker } from "./messages.ts";
+import { Shared } from "./shared.ts";
+import workerText from "./worker.bundle.js" with { type: "text" };
+
+/** A worker with a place in it, and the answers that are still to come from it. */
+class PlaceWorker {
+  readonly #worker: Worker;
+  readonly #answers: {
+    resolve: (answer: FromWorker) => void;
+    reject: (error: Error) => void;
+  }[] = [];
+  #failure?: Error;
+
+  /** `onFailure` is called once, when the worker dies or says that it cannot go on. */
+  constructor(
+    readonly index: number,
+    url: string,
+    readonly onFailure: (error: Error) => void,
+  ) {
+    this.#worker = new Worker(url, {
+      type: "module",
+      name: `culm place ${index}`,
+    });
+    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+      if (data.kind === "error") this.#fail(data.name, data.message);
+      else this.#answers.shift()?.resolve(data);
+    };
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#fail("PlaceError", event.message);
+    };
+  }
+
+  /** Posts a message and waits for its answer. */
+  ask(message: ToWorker, transfer: Transferable[] = []): Promise<FromWorker> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      this.#answers.push({ resolve, reject });
+      this.#worker.postMessage(message, transfer);
+    });
+  }
+
+  terminate(): void {
+    this.#worker.terminate();
+  }
+
+  #fail(name: string, message: string): void {
+    this.#failure ??= name === "LimitError"
+      ? new LimitError(message)
+      : new PlaceError(`CPU worker ${this.index} failed: ${message}`);
+    for (const { reject } of this.#answers.splice(0)) reject(this.#failure);
+    this.onFailure(this.#failure);
+  }
+}
+
+/** Places in workers, as many as the plan has. */
+export class ThreadTeam implements Team {
+  /** See {@linkcode Team.weightBytes}. */
+  weightBytes = 0;
+  readonly #shared: Shared;
+  readonly #workers: PlaceWorker[] = [];
+  #failure?: CulmError;
+  #onFailure: () => void = () => {};
+
+  private constructor(
+    readonly description: string,
+    readonly options: CpuTeamOptions,
+    module: WebAssembly.Module,
+  ) {
+    const { model, plan, limits, sparsity } = options;
+    const topK = sparsity.mode === "top-k";
+    const buffer = new SharedArrayBuffer(
+      Shared.byteLength(model, plan, limits, topK),
+    );
+    this.#shared = new Shared(model, plan, limits, topK, buffer);
+    const blob = new Blob([workerText], { type: "text/javascript" });
+    const url = URL.createObjectURL(blob);
+    for (let index = 0; index < plan.places.length; index++) {
+      this.#workers.push(
+        new PlaceWorker(index, url, (error) => this.#fail(error)),
+      );
+    }
+    this.#started = Promise.all(
+      this.#workers.map((worker, index) =>
+        worker.ask({ kind: "start", index, module, shared: buffer, options })
+      ),
+    ).finally(() => URL.revokeObjectURL(url));
+  }
+  readonly #started: Promise<FromWorker[]>;
+
+  /**
+   * Starts the workers and loads the weights.
+   *
+   * @throws {PlaceError} where a worker cannot be started
+   * @throws {LimitError} where a share does not fit one WASM memory
+   */
+  static async start(
+    description: string,
+    module: WebAssembly.Module,
+    options: CpuTeamOptions,
+    source: ByteSource,
+    progress: LoadProgress,
+  ): Promise<ThreadTeam> {
+    const team = new ThreadTeam(description, options, module);
+    try {
+      for (const answer of await team.#started) {
+        if (answer.kind === "ready") team.weightBytes += answer.weightBytes;
+      }
+      await Promise.all(
+        team.#workers.map((worker) => team.#load(worker, source, progress)),
+      );
+      return team;
+    } catch (error) {
+      await team[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** See {@linkcode Team.limits}. */
+  get limits(): BatchLimits {
+    return this.options.limits;
+  }
+
+  /** See {@linkcode Team.batch}. */
+  get batch(): Batch {
+    return this.#shared.batch;
+  }
+
+  /** See {@linkcode Team.counts}. */
+  get counts(): readonly LayerCounts[] {
+    return this.#shared.counts;
+  }
+
+  /** See {@linkcode Team.run}. */
+  async run(): Promise<Float32Array[]> {
+    if (this.#failure) throw this.#failure;
+    const failed = new Promise<void>((resolve) => this.#onFailure = resolve);
+    const step = this.#shared.startStep();
+    await Promise.race([this.#shared.stepDone(step), failed]);
+    // A worker's own error arrives as an event, after the flag that it raised.
+    if (this.#shared.failed) await failed;
+    if (this.#failure) throw this.#failure;
+    return this.#shared.logitRows();
+  }
+
+  /** Stops the workers. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#failure ??= new PlaceError("Cannot run a step: the model is closed");
+    this.#shared.fail();
+    for (const worker of this.#workers) worker.terminate();
+    return Promise.resolve();
+  }
+
+  async #load(
+    worker: PlaceWorker,
+    source: ByteSource,
+    progress: LoadProgress,
+  ): Promise<void> {
+    const { model, plan } = this.options;
+    const slices = slicesOf(model, plan.places[worker.index]);
+    let written: Promise<unknown> = Promise.resolve();
+    let index = 0;
+    for (const slice of allSlices(slices)) {
+      for await (const rows of readRows(source, slice)) {
+        const bytes = rows.bytes.length;
+        await written; // one chunk is repacked while the next is read
+        progress.add(bytes);
+        written = worker.ask({ kind: "rows", slice: index, rows }, [
+          rows.bytes.buffer,
+        ]);
+        written.catch(() => {}); // the await above, or below, reports it
+      }
+      index++;
+    }
+    await written;
+    await worker.ask({ kind: "run" });
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.#shared.fail();
+    this.#onFailure();
+  }
+}

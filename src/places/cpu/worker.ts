@@ -1,0 +1,89 @@
+/**
+ * A CPU place in a worker: loads its share by messages, then runs steps over
+ * shared memory until the team stops. Bundled into `worker.bundle.js`, which
+ * is started as text so that no permission is needed.
+ *
+ * @module
+ */
+import { forward } from "../place.ts";
+import { allSlices, type Slice } from "../slices.ts";
+import { CpuPlace } from "./cpu_place.ts";
+import { instantiate } from "./kernels.ts";
+import type { CpuTeamOptions, FromWorker, ToWorker } from "./messages.ts";
+import { Shared } from "./shared.ts";
+
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
+  postMessage(message: FromWorker): void;
+  close(): void;
+}
+
+const scope = self as unknown as WorkerScope;
+let place: CpuPlace;
+let slices: Slice[];
+let run: () => void;
+
+scope.onmessage = ({ data }) => {
+  try {
+    answer(data);
+  } catch (error) {
+    const { name, message } = error as Error;
+    scope.postMessage({ kind: "error", name, message });
+  }
+};
+
+function answer(message: ToWorker): void {
+  switch (message.kind) {
+    case "start": {
+      const { index, options } = message;
+      const { model, plan, limits, sparsity } = options;
+      const shared = new Shared(
+        model,
+        plan,
+        limits,
+        sparsity.mode === "top-k",
+        message.shared,
+      );
+      place = new CpuPlace(
+        instantiate(message.module),
+        { ...options, plan: plan.places[index] },
+        shared.counts[index],
+      );
+      slices = [...allSlices(place.slices)];
+      run = () => runSteps(shared, index, options);
+      scope.postMessage({ kind: "ready", weightBytes: place.weightBytes });
+      break;
+    }
+    case "rows":
+      place.write(slices[message.slice], message.rows);
+      scope.postMessage({ kind: "written" });
+      break;
+    case "run":
+      place.ready();
+      scope.postMessage({ kind: "running" });
+      run();
+  }
+}
+
+/** Returns when the team is stopped; tells the others if this place fails. */
+function runSteps(
+  shared: Shared,
+  index: number,
+  { model, sparsity }: CpuTeamOptions,
+): void {
+  const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+  let step = 0;
+  try {
+    for (;;) {
+      step = shared.nextStep(step);
+      for (const kind of forward(model, place, shared.batch, sparsity)) {
+        shared.exchange(kind, place, index, share);
+      }
+      if (index === 0) shared.finishStep(step);
+    }
+  } catch (error) {
+    if (shared.failed) return scope.close();
+    shared.fail();
+    throw error;
+  }
+}

@@ -1,0 +1,374 @@
+/**
+ * The model in plain TypeScript, naive and readable: the definition of right.
+ * Weights are dequantised to f32, sums run in f64, and every row is computed,
+ * whatever the sparsity mode; the modes only decide which h count.
+ *
+ * @module
+ */
+import type { ByteSource } from "../../bytes/byte_source.ts";
+import { dequantise } from "../../formats/ggml/dequantise.ts";
+import type { Activation, LayerTensors, Model } from "../../model/model.ts";
+import { ropeAngles, ropeFrequencies } from "../../model/rope.ts";
+import { kvHeadsOf, lengthOf, type PlacePlan } from "../../plan/plan.ts";
+import type { Sparsity } from "../../plan/sparsity.ts";
+import { type Batch, pagePositions } from "../batch.ts";
+import type { Neurons, Place } from "../place.ts";
+import { readRows, type Slice, slicesOf } from "../slices.ts";
+import { LayerCounts } from "../stats.ts";
+
+/** A slice's weights, `[rows, columns]` row-major. */
+interface Matrix {
+  readonly slice: Slice;
+  readonly rows: number;
+  readonly columns: number;
+  readonly values: Float32Array;
+}
+
+interface Weights {
+  readonly layers: readonly { readonly [K in keyof LayerTensors]: Matrix }[];
+  readonly token_embd: Matrix;
+  readonly output: Matrix;
+  readonly output_norm: Matrix;
+  readonly rope_freqs?: Matrix;
+}
+
+/** Holds parts of a model as f32 numbers in JavaScript memory: for small models. */
+export class ReferencePlace implements Place {
+  /** Bytes of the dequantised weights. */
+  readonly weightBytes: number;
+  /** What was computed so far. */
+  readonly counts: LayerCounts;
+  readonly #frequencies: Float64Array;
+  /** One for each token of the step, `[hiddenSize]` */
+  #residual: Float32Array[] = [];
+  #partial: Float32Array[] = [];
+  /** h of each token, `[neurons of the part]` */
+  #h: Float32Array[] = [];
+  #firstNeuron = 0;
+  #logits: Float32Array[] = [];
+  /** Keys and values, `[layer][page][position in page]`, rows of this part's KV heads */
+  readonly #keys: Float32Array[][][];
+  readonly #values: Float32Array[][][];
+
+  private constructor(
+    readonly model: Model,
+    readonly plan: PlacePlan,
+    readonly sparsity: Sparsity,
+    readonly weights: Weights,
+  ) {
+    const matrices = weights.layers.flatMap((layer) => Object.values(layer));
+    this.weightBytes = matrices.reduce(
+      (sum, matrix) => sum + (matrix?.values.byteLength ?? 0),
+      weights.token_embd.values.byteLength + weights.output.values.byteLength,
+    );
+    this.counts = new LayerCounts(model.layers.length);
+    this.#frequencies = ropeFrequencies(model, weights.rope_freqs?.values);
+    this.#keys = model.layers.map(() => []);
+    this.#values = model.layers.map(() => []);
+  }
+
+  /** Reads and dequantises what `plan` names. */
+  static async load(
+    model: Model,
+    plan: PlacePlan,
+    sparsity: Sparsity,
+    source: ByteSource,
+  ): Promise<ReferencePlace> {
+    const slices = slicesOf(model, plan);
+    const read = (slice: Slice) => loadMatrix(source, slice);
+    const layers = [];
+    for (const layer of slices.layers) {
+      const matrices: Record<string, Matrix> = {};
+      for (const [name, slice] of Object.entries(layer)) {
+        if (slice) matrices[name] = await read(slice);
+      }
+      layers.push(matrices as Weights["layers"][number]);
+    }
+    const token_embd = await read(slices.token_embd);
+    return new ReferencePlace(model, plan, sparsity, {
+      layers,
+      token_embd,
+      output: slices.output === slices.token_embd
+        ? token_embd
+        : await read(slices.output),
+      output_norm: await read(slices.output_norm),
+      rope_freqs: slices.rope_freqs && await read(slices.rope_freqs),
+    });
+  }
+
+  /** Copies the KV pages that part. */
+  begin(batch: Batch): void {
+    for (const pages of [...this.#keys, ...this.#values]) {
+      while (pages.length < batch.pageCount) pages.push([]);
+      for (let i = 0; i < batch.copyCount; i++) {
+        const from = batch.copies[2 * i], to = batch.copies[2 * i + 1];
+        pages[to] = [...pages[from]];
+      }
+    }
+  }
+
+  /** See {@linkcode Place.embed}. */
+  embed(batch: Batch): void {
+    const { vocab } = this.plan;
+    const { token_embd } = this.weights;
+    this.#residual = this.#zeros(batch);
+    this.#partial = this.#zeros(batch).map((row, t) => {
+      const id = batch.tokens[t];
+      const held = id >= vocab.start && id < vocab.end;
+      return held ? rowOf(token_embd, id - vocab.start).slice() : row;
+    });
+  }
+
+  /** See {@linkcode Place.attention}. */
+  attention(layer: number, batch: Batch): void {
+    const { model } = this;
+    const { heads } = this.plan.parts[layer];
+    const weights = this.weights.layers[layer];
+    const kvHeads = kvHeadsOf(model, heads);
+    const group = model.headCount / model.kvHeadCount;
+    const keys = this.#keys[layer], values = this.#values[layer];
+
+    const queries = this.#residual.map((x, t) => {
+      const position = batch.positions[t];
+      const page = batch.pageOf(t, position);
+      const n = rmsNorm(x, weights.attn_norm, model.rmsEpsilon);
+      const k = multiply(weights.attn_k, n);
+      const q = multiply(weights.attn_q, n);
+      this.#rotate(k, position);
+      this.#rotate(q, position);
+      keys[page][position % pagePositions] = k;
+      values[page][position % pagePositions] = multiply(weights.attn_v, n);
+      return q;
+    });
+
+    const columns = weights.attn_output.slice.columns;
+    this.#partial = queries.map((q, t) => {
+      const position = batch.positions[t];
+      const first = Math.max(0, position + 1 - (model.slidingWindow ?? 1e9));
+      const out = new Float32Array(weights.attn_output.columns);
+      for (let head = heads.start; head < heads.end; head++) {
+        const own = (head - heads.start) * model.headSize;
+        const kv = (Math.floor(head / group) - kvHeads.start) * model.headSize;
+        const at = head * model.headSize - columns.start;
+        const scores: number[] = [];
+        for (let p = first; p <= position; p++) {
+          const key = keys[batch.pageOf(t, p)][p % pagePositions];
+          let dot = 0;
+          for (let i = 0; i < model.headSize; i++) {
+            dot += q[own + i] * key[kv + i];
+          }
+          scores.push(dot / Math.sqrt(model.headSize));
+        }
+        softmax(scores).forEach((weight, i) => {
+          const p = first + i;
+          const value = values[batch.pageOf(t, p)][p % pagePositions];
+          for (let j = 0; j < model.headSize; j++) {
+            out[at + j] += weight * value[kv + j];
+          }
+        });
+      }
+      return multiply(weights.attn_output, out);
+    });
+  }
+
+  /** See {@linkcode Place.hidden}. */
+  hidden(layer: number, _batch: Batch): void {
+    const { model, sparsity, counts } = this;
+    const weights = this.weights.layers[layer];
+    this.#firstNeuron = this.plan.parts[layer].neurons.start;
+    this.#h = this.#residual.map((x) => {
+      const n = rmsNorm(x, weights.ffn_norm, model.rmsEpsilon);
+      const gate = multiply(weights.ffn_gate, n);
+      const up = multiply(weights.ffn_up, n);
+      const h = gate.map((g, j) => activate(model.activation, g, up[j]));
+      counts.add(layer, "neurons", h.length);
+      counts.add(layer, "gateRows", h.length);
+      counts.add(layer, "upRows", h.length);
+      counts.add(layer, "downRows", h.length);
+      if (sparsity.mode === "predictor") this.#predict(layer, x, h);
+      counts.add(layer, "gatePositive", countWhere(gate, (g) => g > 0));
+      counts.add(layer, "active", countWhere(h, (value) => value !== 0));
+      if (sparsity.mode === "threshold") dropBelow(h, sparsity.value);
+      return h;
+    });
+  }
+
+  /** See {@linkcode Place.neurons}. */
+  neurons(): Neurons {
+    return { first: this.#firstNeuron, rows: this.#h };
+  }
+
+  /** See {@linkcode Place.keepAbove}. */
+  keepAbove(_batch: Batch, thresholds: Float32Array): void {
+    this.#h.forEach((h, t) => dropBelow(h, thresholds[t]));
+  }
+
+  /** See {@linkcode Place.down}. */
+  down(layer: number, _batch: Batch): void {
+    const { ffn_down, ffn_down_t } = this.weights.layers[layer];
+    const { neurons } = this.plan.parts[layer];
+    this.#partial = this.#h.map((h) => {
+      if (ffn_down) {
+        const wide = new Float32Array(ffn_down.columns);
+        wide.set(h, neurons.start - ffn_down.slice.columns.start);
+        return multiply(ffn_down, wide);
+      }
+      const out = new Float64Array(this.model.hiddenSize);
+      h.forEach((value, j) => {
+        const row = rowOf(ffn_down_t!, j);
+        if (value) row.forEach((weight, i) => out[i] += value * weight);
+      });
+      return Float32Array.from(out);
+    });
+  }
+
+  /** See {@linkcode Place.head}. */
+  head(batch: Batch): void {
+    const { output, output_norm } = this.weights;
+    this.#logits = this.#residual
+      .filter((_, t) => batch.wantLogits[t])
+      .map((x) =>
+        multiply(output, rmsNorm(x, output_norm, this.model.rmsEpsilon))
+      );
+  }
+
+  /** See {@linkcode Place.partial}. */
+  partial(_batch: Batch): Float32Array {
+    const { hiddenSize } = this.model;
+    const all = new Float32Array(this.#partial.length * hiddenSize);
+    this.#partial.forEach((row, t) => all.set(row, t * hiddenSize));
+    return all;
+  }
+
+  /** See {@linkcode Place.accumulate}. */
+  accumulate(partial: Float32Array, _batch: Batch): void {
+    const stride = partial.length / this.#residual.length;
+    this.#residual.forEach((x, t) => {
+      for (let i = 0; i < x.length; i++) x[i] += partial[t * stride + i];
+    });
+  }
+
+  /** See {@linkcode Place.logits}. */
+  logits(): Float32Array[] {
+    return this.#logits;
+  }
+
+  /** Drops what the predictor does not ask for: score = fc2 · relu(fc1 · x), x before the norm. */
+  #predict(layer: number, x: Float32Array, h: Float32Array): void {
+    const { fc1, fc2 } = this.weights.layers[layer];
+    if (!fc1 || !fc2 || this.sparsity.mode !== "predictor") return;
+    const threshold = this.sparsity.threshold ?? this.model.sparseThreshold;
+    const score = multiply(fc2, multiply(fc1, x).map((v) => Math.max(v, 0)));
+    h.forEach((value, j) => {
+      const asked = score[j] >= threshold;
+      if (asked) this.counts.add(layer, "predicted", 1);
+      if (value !== 0) {
+        this.counts.add(layer, "truth", 1);
+        if (asked) this.counts.add(layer, "recalled", 1);
+      }
+      if (!asked) h[j] = 0;
+    });
+  }
+
+  #rotate(heads: Float32Array, position: number): void {
+    const { headSize, ropeSize } = this.model;
+    const angles = new Float32Array(ropeSize);
+    ropeAngles(this.#frequencies, position, angles);
+    for (let head = 0; head < heads.length; head += headSize) {
+      for (let i = 0; i < ropeSize; i += 2) {
+        const cos = angles[i], sin = angles[i + 1];
+        const a = heads[head + i], b = heads[head + i + 1];
+        heads[head + i] = a * cos - b * sin;
+        heads[head + i + 1] = a * sin + b * cos;
+      }
+    }
+  }
+
+  #zeros(batch: Batch): Float32Array[] {
+    return Array.from(
+      { length: batch.length },
+      () => new Float32Array(this.model.hiddenSize),
+    );
+  }
+}
+
+async function loadMatrix(source: ByteSource, slice: Slice): Promise<Matrix> {
+  const rows = lengthOf(slice.rows), columns = lengthOf(slice.columns);
+  const values = new Float32Array(rows * columns);
+  const whole = new Float32Array(slice.tensor.shape[0]);
+  for await (const { first, count, bytes } of readRows(source, slice)) {
+    const stride = bytes.length / count;
+    for (let row = 0; row < count; row++) {
+      const rowBytes = bytes.subarray(row * stride, (row + 1) * stride);
+      dequantise(slice.tensor.type, rowBytes, whole);
+      values.set(
+        whole.subarray(slice.columns.start, slice.columns.end),
+        (first + row) * columns,
+      );
+    }
+  }
+  return { slice, rows, columns, values };
+}
+
+function rowOf(matrix: Matrix, row: number): Float32Array {
+  const { columns, values } = matrix;
+  return values.subarray(row * columns, (row + 1) * columns);
+}
+
+/** matrix · x */
+function multiply(matrix: Matrix, x: Float32Array): Float32Array {
+  const { rows, columns, values } = matrix;
+  const out = new Float32Array(rows);
+  for (let row = 0; row < rows; row++) {
+    let sum = 0;
+    const start = row * columns;
+    for (let i = 0; i < columns; i++) sum += values[start + i] * x[i];
+    out[row] = sum;
+  }
+  return out;
+}
+
+/** x / rms(x) · weight (Zhang & Sennrich 2019, arXiv 1910.07467). */
+function rmsNorm(
+  x: Float32Array,
+  weight: Matrix,
+  epsilon: number,
+): Float32Array {
+  let squares = 0;
+  for (const value of x) squares += value * value;
+  const scale = 1 / Math.sqrt(squares / x.length + epsilon);
+  return x.map((value, i) => value * scale * weight.values[i]);
+}
+
+function softmax(scores: number[]): number[] {
+  const largest = Math.max(...scores);
+  const weights = scores.map((score) => Math.exp(score - largest));
+  const sum = weights.reduce((total, weight) => total + weight, 0);
+  return weights.map((weight) => weight / sum);
+}
+
+function activate(activation: Activation, g: number, u: number): number {
+  switch (activation) {
+    case "drelu":
+      return Math.max(g, 0) * Math.max(u, 0);
+    case "reglu":
+      return Math.max(g, 0) * u;
+    case "swiglu":
+      return g / (1 + Math.exp(-g)) * u;
+  }
+}
+
+function dropBelow(h: Float32Array, threshold: number): void {
+  h.forEach((value, j) => {
+    if (Math.abs(value) <= threshold) h[j] = 0;
+  });
+}
+
+function countWhere(
+  values: Float32Array,
+  holds: (value: number) => boolean,
+): number {
+  let count = 0;
+  for (const value of values) if (holds(value)) count++;
+  return count;
+}

@@ -1,0 +1,120 @@
+/**
+ * What the places computed, skipped and read, by layer.
+ *
+ * @module
+ */
+
+/** The figures that are counted for each layer, in the order they are stored. */
+export const countNames = [
+  /** neurons · tokens that went by */
+  "neurons",
+  /** gate rows multiplied */
+  "gateRows",
+  /** up rows multiplied */
+  "upRows",
+  /** down rows (PowerInfer form) or neurons' columns (dense form) used */
+  "downRows",
+  /** neurons whose gate was positive */
+  "gatePositive",
+  /** neurons whose h was not zero, before top-k or threshold drop any */
+  "active",
+  /** neurons that the predictor asked for */
+  "predicted",
+  /** neurons that are truly active; counted only while recall is measured */
+  "truth",
+  /** of those, how many the predictor asked for */
+  "recalled",
+  /** bytes of packed weights and KV read */
+  "bytes",
+] as const;
+
+/** One of the counted figures. */
+export type CountName = typeof countNames[number];
+
+/** Counters of each layer since the start, in one buffer that threads may share. */
+export class LayerCounts {
+  readonly #values: Float64Array;
+
+  /** Counters for `layers` layers, and one more (the last) for embedding and output head. */
+  constructor(
+    readonly layers: number,
+    buffer: ArrayBufferLike = new ArrayBuffer(LayerCounts.byteLength(layers)),
+    offset = 0,
+  ) {
+    const length = LayerCounts.byteLength(layers) / 8;
+    this.#values = new Float64Array(buffer, offset, length);
+  }
+
+  /** Bytes that the counters of `layers` layers take. */
+  static byteLength(layers: number): number {
+    return 8 * countNames.length * (layers + 1);
+  }
+
+  /** Adds to one figure of one layer. */
+  add(layer: number, name: CountName, amount: number): void {
+    this.#values[layer * countNames.length + countNames.indexOf(name)] +=
+      amount;
+  }
+
+  /** One figure of one layer. */
+  get(layer: number, name: CountName): number {
+    return this.#values[layer * countNames.length + countNames.indexOf(name)];
+  }
+}
+
+/** Figures of one layer. */
+export type LayerStats = Record<CountName, number>;
+
+/** What all places together computed and read since the start. */
+export interface PlaceStats {
+  /** Tokens that went through the model. */
+  readonly tokens: number;
+  /** By layer; `bytes` is what was read of weights and KV. */
+  readonly layers: readonly LayerStats[];
+  /** Bytes read for embedding and output head. */
+  readonly headBytes: number;
+}
+
+/** Adds up the counters of several places. */
+export function sumCounts(
+  counts: readonly LayerCounts[],
+  tokens: number,
+): PlaceStats {
+  const layers = counts[0]?.layers ?? 0;
+  const total = (layer: number, name: CountName) =>
+    counts.reduce((sum, place) => sum + place.get(layer, name), 0);
+  return {
+    tokens,
+    headBytes: total(layers, "bytes"),
+    layers: Array.from(
+      { length: layers },
+      (_, layer) =>
+        Object.fromEntries(
+          countNames.map((name) => [name, total(layer, name)]),
+        ) as LayerStats,
+    ),
+  };
+}
+
+/** What was computed and read between two moments. */
+export function statsSince(now: PlaceStats, before: PlaceStats): PlaceStats {
+  return {
+    tokens: now.tokens - before.tokens,
+    headBytes: now.headBytes - before.headBytes,
+    layers: now.layers.map((layer, i) =>
+      Object.fromEntries(
+        countNames.map((name) => [name, layer[name] - before.layers[i][name]]),
+      ) as LayerStats
+    ),
+  };
+}
+
+/** One figure, added over all layers. */
+export function totalOf(stats: PlaceStats, name: CountName): number {
+  return stats.layers.reduce((sum, layer) => sum + layer[name], 0);
+}
+
+/** Bytes of weights and KV read, all layers and the head together. */
+export function bytesRead(stats: PlaceStats): number {
+  return totalOf(stats, "bytes") + stats.headBytes;
+}

@@ -1,0 +1,102 @@
+/**
+ * Places that run steps together: what the engine talks to.
+ *
+ * @module
+ */
+import type { Model } from "../model/model.ts";
+import { lengthOf, type Plan } from "../plan/plan.ts";
+import type { Sparsity } from "../plan/sparsity.ts";
+import { Batch, type BatchLimits } from "./batch.ts";
+import { exchange } from "./exchange.ts";
+import { forward, type Place } from "./place.ts";
+import type { LayerCounts } from "./stats.ts";
+
+/** Runs one step at a time. */
+export interface Team extends AsyncDisposable {
+  /** What computes, for people: `WASM relaxed SIMD, 2 threads`. */
+  readonly description: string;
+  /** The limits of a step. */
+  readonly limits: BatchLimits;
+  /** Fill this in, then {@linkcode run}. */
+  readonly batch: Batch;
+  /** Bytes of weights that all places hold. */
+  readonly weightBytes: number;
+  /** Counters of each place. */
+  readonly counts: readonly LayerCounts[];
+  /**
+   * Runs the batch. Gives a row of logits, `[vocabSize]`, for each token that
+   * wants one, in the batch's order; valid until the next run.
+   *
+   * @throws {PlaceError} where a place died
+   */
+  run(): Promise<Float32Array[]>;
+}
+
+/** How long the caller's thread is kept before others get their turn, in ms. */
+const timeSlice = 12;
+
+/** Places in the caller's thread, in lockstep and in time slices. */
+export class InlineTeam implements Team {
+  /** See {@linkcode Team.batch}. */
+  readonly batch: Batch;
+  /** See {@linkcode Team.weightBytes}. */
+  readonly weightBytes: number;
+  /** See {@linkcode Team.counts}. */
+  readonly counts: readonly LayerCounts[];
+
+  /** `places` hold what `plan` says, in its order. */
+  constructor(
+    readonly description: string,
+    readonly model: Model,
+    readonly plan: Plan,
+    readonly places: readonly Place[],
+    readonly sparsity: Sparsity,
+    readonly limits: BatchLimits,
+  ) {
+    this.batch = new Batch(limits, new ArrayBuffer(Batch.byteLength(limits)));
+    this.counts = places.map((place) => place.counts);
+    this.weightBytes = places.reduce((sum, p) => sum + p.weightBytes, 0);
+  }
+
+  /** See {@linkcode Team.run}. */
+  async run(): Promise<Float32Array[]> {
+    const { model, places, batch, sparsity } = this;
+    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+    const passes = places.map((place) =>
+      forward(model, place, batch, sparsity)
+    );
+    let sliceStart = performance.now();
+    for (;;) {
+      const meetings = passes.map((pass) => pass.next());
+      const { done, value } = meetings[0];
+      if (done) break;
+      exchange(value, places, batch, share);
+      if (performance.now() - sliceStart > timeSlice) {
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        sliceStart = performance.now();
+      }
+    }
+    return this.#wholeRows();
+  }
+
+  /** Nothing to stop. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #wholeRows(): Float32Array[] {
+    const { batch, plan, model } = this;
+    const rows = Array.from(
+      { length: batch.logitCount },
+      () => new Float32Array(model.vocabSize),
+    );
+    this.places.forEach((place, i) => {
+      const { vocab } = plan.places[i];
+      if (lengthOf(vocab) === 0) return;
+      place.logits(batch).forEach((columns, r) =>
+        rows[r].set(columns, vocab.start)
+      );
+    });
+    return rows;
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Sequences of tokens, as lists of KV pages. Pages are counted by reference,
+ * so that a fork shares its past and a page is copied only when one of two
+ * sequences writes into it.
+ *
+ * @module
+ */
+import { UsageError } from "./errors.ts";
+import { pagePositions } from "./places/batch.ts";
+
+/** Which pages of the KV cache are taken, and by how many sequences. */
+export class PagePool {
+  readonly #references: number[] = [];
+  readonly #free: number[] = [];
+
+  /** Pages that exist, taken or not. */
+  get count(): number {
+    return this.#references.length;
+  }
+
+  /** Pages that some sequence holds. */
+  get taken(): number {
+    return this.#references.length - this.#free.length;
+  }
+
+  /** Takes a page for one sequence. */
+  take(): number {
+    const page = this.#free.pop() ?? this.#references.length;
+    this.#references[page] = 1;
+    return page;
+  }
+
+  /** One more sequence holds the page. */
+  retain(page: number): void {
+    this.#references[page]++;
+  }
+
+  /** One sequence less holds the page. */
+  release(page: number): void {
+    if (--this.#references[page] === 0) this.#free.push(page);
+  }
+
+  /** Whether more than one sequence holds the page. */
+  isShared(page: number): boolean {
+    return this.#references[page] > 1;
+  }
+}
+
+/** The past of one text: how many positions it has, and in which pages. */
+export class Sequence implements Disposable {
+  readonly #pool: PagePool;
+  #pages: number[] = [];
+  #length = 0;
+  #dropped = false;
+
+  /** An empty sequence; engines make them. */
+  constructor(pool: PagePool) {
+    this.#pool = pool;
+  }
+
+  /** Positions that have been evaluated. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** The pages that hold them, in order. */
+  get pages(): readonly number[] {
+    return this.#pages;
+  }
+
+  /** A sequence with the same past, at no cost. */
+  fork(): Sequence {
+    this.#check();
+    const copy = new Sequence(this.#pool);
+    copy.#pages = [...this.#pages];
+    copy.#length = this.#length;
+    for (const page of copy.#pages) this.#pool.retain(page);
+    return copy;
+  }
+
+  /**
+   * Forgets all but the first `length` positions.
+   *
+   * @throws {UsageError} where it has fewer
+   */
+  truncate(length: number): void {
+    this.#check();
+    if (!Number.isInteger(length) || length < 0 || length > this.#length) {
+      throw new UsageError(
+        `Cannot truncate a sequence of ${this.#length} positions to ${length}`,
+      );
+    }
+    const kept = Math.ceil(length / pagePositions);
+    for (const page of this.#pages.splice(kept)) this.#pool.release(page);
+    this.#length = length;
+  }
+
+  /** Gives its pages back. It can't be used afterwards. */
+  drop(): void {
+    if (this.#dropped) return;
+    this.truncate(0);
+    this.#dropped = true;
+  }
+
+  /** As {@linkcode drop}. */
+  [Symbol.dispose](): void {
+    this.drop();
+  }
+
+  /**
+   * Makes room for the next position. A page that another sequence holds too is
+   * replaced: `copy` is told which page to copy where.
+   */
+  advance(copy: (from: number, to: number) => void): void {
+    this.#check();
+    const index = Math.floor(this.#length / pagePositions);
+    if (index === this.#pages.length) {
+      this.#pages.push(this.#pool.take());
+    } else if (this.#pool.isShared(this.#pages[index])) {
+      const from = this.#pages[index];
+      const to = this.#pages[index] = this.#pool.take();
+      copy(from, to);
+      this.#pool.release(from);
+    }
+    this.#length++;
+  }
+
+  #check(): void {
+    if (this.#dropped) {
+      throw new UsageError("Cannot use a sequence that was dropped");
+    }
+  }
+}
