@@ -2,6 +2,7 @@
 
     pip install gguf==0.19.0 && python scripts/goldens/ggml_types.py
 
+`types`: the number, weights per block and bytes per block of each type.
 `dequantise`: random blocks of each type and the f32 weights they stand for.
 `quantise`: f32 weights and their blocks, for the types that `gguf` quantises.
 All arrays are base64 of little-endian bytes.
@@ -62,7 +63,11 @@ floats = np.array(
     dtype=np.float32,
 )
 
-goldens = {"dequantise": {}, "quantise": {}}
+goldens = {"types": {}, "dequantise": {}, "quantise": {}}
+for name in [*SCALES, "F32", "F16", "BF16"]:
+    type = GGMLQuantizationType[name]
+    block_size, block_bytes = GGML_QUANT_SIZES[type]
+    goldens["types"][name] = {"id": int(type), "blockSize": block_size, "blockBytes": block_bytes}
 for name in SCALES:
     blocks = random_blocks(name)
     values = dequantize(blocks, GGMLQuantizationType[name])
