@@ -1,0 +1,53 @@
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** How a stream of ids becomes a text. */
+export interface DetokenizerOptions {
+  /** Leaves out control and unknown tokens. Default true. */
+  readonly skipSpecial?: boolean;
+  /**
+   * The ids begin a text, so the space that `encode` puts first is taken off.
+   * Default false: the text continues another, and keeps its leading space.
+   */
+  readonly stripLeadingSpace?: boolean;
+}
+
+/**
+ * Turns ids into text one by one. A character that is spread over several ids
+ * comes out with the last of them; bytes that are not UTF-8 become U+FFFD.
+ */
+export class Detokenizer {
+  readonly #tokenizer: Tokenizer;
+  readonly #skipSpecial: boolean;
+  // A byte order mark inside a text is a character like any other.
+  readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  #stripsSpace: boolean;
+
+  /** Starts a text. */
+  constructor(tokenizer: Tokenizer, options: DetokenizerOptions = {}) {
+    this.#tokenizer = tokenizer;
+    this.#skipSpecial = options.skipSpecial ?? true;
+    this.#stripsSpace = (options.stripLeadingSpace ?? false) &&
+      tokenizer.addSpacePrefix;
+  }
+
+  /**
+   * Takes an id and returns the text that is now complete, often "".
+   *
+   * @throws {UsageError} The id is not in the vocabulary.
+   */
+  push(id: number): string {
+    let bytes = this.#tokenizer.pieceBytes(id);
+    if (this.#tokenizer.isSpecial(id)) {
+      if (this.#skipSpecial) return "";
+    } else if (this.#stripsSpace) {
+      this.#stripsSpace = false;
+      if (bytes[0] === 0x20) bytes = bytes.subarray(1);
+    }
+    return this.#decoder.decode(bytes, { stream: true });
+  }
+
+  /** Ends the text: a character that is still incomplete comes out as U+FFFD. */
+  flush(): string {
+    return this.#decoder.decode();
+  }
+}

@@ -1,0 +1,208 @@
+import { FormatError, TokenizerError, UnsupportedError } from "../errors.ts";
+import { findEndOfGeneration } from "./end_of_generation.ts";
+import { type ProtobufValue, readProtobuf } from "./protobuf.ts";
+import { SentencePieceBpe } from "./sentencepiece.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+import { TokenType, Vocabulary } from "./vocabulary.ts";
+import { VocabularyTokenizer } from "./vocabulary_tokenizer.ts";
+
+/** What a SentencePiece model file cannot say: its runtime adds neither by itself. */
+export interface SentencePieceOptions {
+  /** Whether BOS comes first. Default: where the model has one, as Llama's tokenizers do. */
+  readonly addBos?: boolean;
+  /** Whether EOS comes last. Default false. */
+  readonly addEos?: boolean;
+}
+
+/** `model_type` of `TrainerSpec`. */
+const modelTypes: ReadonlyMap<number, string> = new Map([
+  [1, "unigram"],
+  [2, "BPE"],
+  [3, "word"],
+  [4, "char"],
+]);
+const BPE = 2;
+
+/**
+ * The tokenizer in a SentencePiece `tokenizer.model`. Field numbers are those
+ * of sentencepiece_model.proto.
+ *
+ * @throws {FormatError} The bytes are not a SentencePiece model.
+ * @throws {UnsupportedError} The model is not BPE, or has a normaliser other than the identity.
+ * @throws {TokenizerError} The vocabulary contradicts itself.
+ */
+export function tokenizerFromSentencePiece(
+  bytes: Uint8Array,
+  options: SentencePieceOptions = {},
+): Tokenizer {
+  const model = readModel(bytes);
+  if (model.modelType !== BPE) {
+    throw new UnsupportedError(
+      `Cannot run a SentencePiece model of type ${
+        modelTypes.get(model.modelType) ?? model.modelType
+      }: only BPE is known`,
+    );
+  }
+  if (model.treatWhitespaceAsSuffix) {
+    throw new UnsupportedError(
+      "Cannot run a SentencePiece model with treat_whitespace_as_suffix: only a space before each word is known",
+    );
+  }
+  if (model.charsmapLength > 0) {
+    throw new UnsupportedError(
+      `Cannot run a SentencePiece normaliser (${model.charsmapLength} bytes of precompiled_charsmap): only the identity is known`,
+    );
+  }
+
+  const vocabulary = new Vocabulary(model.pieces, model.types);
+  const unknown = vocabulary.idsOf(TokenType.unknown);
+  if (unknown.length !== 1) {
+    throw new TokenizerError(
+      `Cannot read the SentencePiece model: it has ${unknown.length} unknown pieces instead of 1`,
+    );
+  }
+  const [unk] = unknown;
+  const bos = controlId(vocabulary, model.bosPiece);
+  const eos = controlId(vocabulary, model.eosPiece);
+  return new VocabularyTokenizer({
+    vocabulary,
+    model: new SentencePieceBpe(vocabulary, model.scores, unk, model),
+    bos,
+    eos,
+    unk,
+    addBos: options.addBos ?? bos !== undefined,
+    addEos: options.addEos ?? false,
+    addSpacePrefix: model.addSpacePrefix,
+    // SentencePiece finds user-defined pieces after it has put the space
+    // first, which is the model's business.
+    alwaysParsed: [],
+    endOfGeneration: findEndOfGeneration(vocabulary, [eos]),
+  });
+}
+
+function controlId(vocabulary: Vocabulary, piece: string): number | undefined {
+  const id = vocabulary.idOf(piece);
+  return id !== undefined && vocabulary.types[id] === TokenType.control
+    ? id
+    : undefined;
+}
+
+/** What is read of a `ModelProto`, with the defaults of the schema. */
+interface SentencePieceModel {
+  readonly pieces: string[];
+  readonly scores: number[];
+  readonly types: number[];
+  modelType: number;
+  treatWhitespaceAsSuffix: boolean;
+  bosPiece: string;
+  eosPiece: string;
+  charsmapLength: number;
+  addSpacePrefix: boolean;
+  removeExtraWhitespaces: boolean;
+  escapeWhitespaces: boolean;
+}
+
+function readModel(bytes: Uint8Array): SentencePieceModel {
+  const model: SentencePieceModel = {
+    pieces: [],
+    scores: [],
+    types: [],
+    modelType: 1,
+    treatWhitespaceAsSuffix: false,
+    bosPiece: "<s>",
+    eosPiece: "</s>",
+    charsmapLength: 0,
+    addSpacePrefix: true,
+    removeExtraWhitespaces: true,
+    escapeWhitespaces: true,
+  };
+  for (const [field, value] of readProtobuf(bytes, "the SentencePiece model")) {
+    if (field === 1) readPiece(message(value, "pieces"), model);
+    if (field === 2) readTrainer(message(value, "trainer_spec"), model);
+    if (field === 3) readNormalizer(message(value, "normalizer_spec"), model);
+    if (field === 5) readDenormalizer(message(value, "denormalizer_spec"));
+  }
+  return model;
+}
+
+function readPiece(bytes: Uint8Array, model: SentencePieceModel): void {
+  const subject = `piece ${model.pieces.length} of the SentencePiece model`;
+  let piece = "";
+  let score = 0;
+  let type: number = TokenType.normal;
+  for (const [field, value] of readProtobuf(bytes, subject)) {
+    if (field === 1) piece = text(value, subject);
+    if (field === 2) score = number(value, subject);
+    if (field === 3) type = number(value, subject);
+  }
+  model.pieces.push(piece);
+  model.scores.push(score);
+  model.types.push(type);
+}
+
+function readTrainer(bytes: Uint8Array, model: SentencePieceModel): void {
+  const subject = "trainer_spec of the SentencePiece model";
+  for (const [field, value] of readProtobuf(bytes, subject)) {
+    if (field === 3) model.modelType = number(value, subject);
+    if (field === 24) {
+      model.treatWhitespaceAsSuffix = number(value, subject) !== 0;
+    }
+    if (field === 46) model.bosPiece = text(value, subject);
+    if (field === 47) model.eosPiece = text(value, subject);
+  }
+}
+
+function readNormalizer(bytes: Uint8Array, model: SentencePieceModel): void {
+  const subject = "normalizer_spec of the SentencePiece model";
+  for (const [field, value] of readProtobuf(bytes, subject)) {
+    if (field === 2) model.charsmapLength = message(value, subject).length;
+    if (field === 3) model.addSpacePrefix = number(value, subject) !== 0;
+    if (field === 4) {
+      model.removeExtraWhitespaces = number(value, subject) !== 0;
+    }
+    if (field === 5) model.escapeWhitespaces = number(value, subject) !== 0;
+  }
+}
+
+function readDenormalizer(bytes: Uint8Array): void {
+  const subject = "denormalizer_spec of the SentencePiece model";
+  for (const [field, value] of readProtobuf(bytes, subject)) {
+    const length = field === 2 ? message(value, subject).length : 0;
+    if (length > 0) {
+      throw new UnsupportedError(
+        `Cannot run a SentencePiece denormaliser (${length} bytes of precompiled_charsmap): only the identity is known`,
+      );
+    }
+  }
+}
+
+function message(value: ProtobufValue, subject: string): Uint8Array {
+  if (typeof value === "number") throw wrongType(subject, "bytes", "a number");
+  return value;
+}
+
+function number(value: ProtobufValue, subject: string): number {
+  if (typeof value !== "number") throw wrongType(subject, "a number", "bytes");
+  return value;
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function text(value: ProtobufValue, subject: string): string {
+  try {
+    return utf8.decode(message(value, subject));
+  } catch (error) {
+    if (error instanceof FormatError) throw error;
+    throw new FormatError(`Cannot read ${subject}: its text is not UTF-8`);
+  }
+}
+
+function wrongType(
+  subject: string,
+  expected: string,
+  found: string,
+): FormatError {
+  return new FormatError(
+    `Cannot read ${subject}: expected ${expected}, the file has ${found}`,
+  );
+}

@@ -1,0 +1,132 @@
+import { TokenizerError, UsageError } from "../errors.ts";
+
+/** What a token is for; the numbers are those of GGUF and SentencePiece. */
+export const TokenType = {
+  normal: 1,
+  unknown: 2,
+  control: 3,
+  userDefined: 4,
+  unused: 5,
+  byte: 6,
+} as const;
+
+/** One of the values of `TokenType`. */
+export type TokenType = (typeof TokenType)[keyof typeof TokenType];
+
+/** A vocabulary that no model needs: it keeps a damaged file from filling the memory. */
+const MAX_TOKENS = 1 << 24;
+
+/** The tokens of a model: text and type of each id. */
+export class Vocabulary {
+  /** Text of each id. */
+  readonly tokens: readonly string[];
+  /** Type of each id. */
+  readonly types: readonly TokenType[];
+  readonly #ids = new Map<string, number>();
+
+  /**
+   * Checks the tokens.
+   *
+   * @throws {TokenizerError} There are no tokens or too many, the types are not as many as the tokens, a type is not known, or a text stands for two ids.
+   */
+  constructor(tokens: readonly string[], types: readonly number[]) {
+    if (tokens.length === 0) {
+      throw new TokenizerError("Cannot read the vocabulary: it has no tokens");
+    }
+    if (tokens.length > MAX_TOKENS) {
+      throw new TokenizerError(
+        `Cannot read the vocabulary: it has ${tokens.length} tokens, the limit is ${MAX_TOKENS}`,
+      );
+    }
+    checkLength("types", types.length, tokens.length);
+    types.forEach((type, id) => {
+      if (!knownTypes.has(type)) {
+        throw new TokenizerError(
+          `Cannot read token ${id}: its type is ${type}, known are 1 to 6`,
+        );
+      }
+    });
+    this.tokens = tokens;
+    this.types = types as readonly TokenType[];
+    tokens.forEach((text, id) => {
+      // Padding ids without a text exist; no text can become such an id.
+      if (text === "") return;
+      const other = this.#ids.get(text);
+      if (other !== undefined) {
+        throw new TokenizerError(
+          `Cannot read the vocabulary: ids ${other} and ${id} are both ${
+            JSON.stringify(text)
+          }`,
+        );
+      }
+      this.#ids.set(text, id);
+    });
+  }
+
+  /** Number of ids. */
+  get size(): number {
+    return this.tokens.length;
+  }
+
+  /** The id with exactly this text, whatever its type. */
+  idOf(text: string): number | undefined {
+    return this.#ids.get(text);
+  }
+
+  /** The ids of some types. */
+  idsOf(...types: TokenType[]): number[] {
+    const ids: number[] = [];
+    this.types.forEach((type, id) => {
+      if (types.includes(type) && this.tokens[id] !== "") ids.push(id);
+    });
+    return ids;
+  }
+
+  /** Whether an id is no part of a text: a control or unknown token. */
+  isSpecial(id: number): boolean {
+    const type = this.types[id];
+    return type === TokenType.control || type === TokenType.unknown;
+  }
+
+  /**
+   * Whether an id may come out of plain text.
+   * Without this, a text that says `</s>` could end the prompt.
+   */
+  isPlain(id: number): boolean {
+    return !this.isSpecial(id) && this.types[id] !== TokenType.byte;
+  }
+
+  /**
+   * Refuses an id that is not in the vocabulary.
+   *
+   * @throws {UsageError} The id is not an integer from 0 to `size - 1`.
+   */
+  check(id: number): void {
+    if (!Number.isInteger(id) || id < 0 || id >= this.size) {
+      throw new UsageError(
+        `Cannot read token id ${id}: the vocabulary has ids 0 to ${
+          this.size - 1
+        }`,
+      );
+    }
+  }
+}
+
+const knownTypes = new Set<number>(Object.values(TokenType));
+
+/**
+ * Refuses an array that does not have one value for each token.
+ *
+ * @throws {TokenizerError} The lengths differ.
+ */
+export function checkLength(
+  what: string,
+  length: number,
+  tokenCount: number,
+): void {
+  if (length !== tokenCount) {
+    throw new TokenizerError(
+      `Cannot read the vocabulary: it has ${tokenCount} tokens, but ${length} ${what}`,
+    );
+  }
+}
