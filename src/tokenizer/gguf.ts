@@ -92,7 +92,9 @@ function readByteLevel(file: GgufFile): Tokenizer {
       "Cannot read the vocabulary: the file has no tokenizer.ggml.merges",
     );
   }
-  const pretokenizer = pretokenizerNamed(pretokenizerName(file));
+  const pretokenizer = pretokenizerNamed(
+    getString(file, "tokenizer.ggml.pre") ?? "default",
+  );
   return new VocabularyTokenizer({
     vocabulary,
     model: new ByteLevelBpe(vocabulary, merges, unk, pretokenizer),
@@ -106,16 +108,6 @@ function readByteLevel(file: GgufFile): Tokenizer {
     alwaysParsed: [TokenType.userDefined],
     endOfGeneration: findEndOfGeneration(vocabulary, [eos, eot, eom]),
   });
-}
-
-/** Files from before `tokenizer.ggml.pre`, PowerInfer's among them, tell by their architecture. */
-function pretokenizerName(file: GgufFile): string {
-  const name = getString(file, "tokenizer.ggml.pre");
-  if (name !== undefined) return name;
-  const architecture = getString(file, "general.architecture");
-  if (architecture === "falcon") return "falcon";
-  if (architecture === "gpt2" || architecture === "opt") return "gpt-2";
-  return "default";
 }
 
 function readTokens(file: GgufFile): readonly string[] {

@@ -45,10 +45,6 @@ const groups: readonly [names: string[], pretokenizer: Pretokenizer][] = [
     patterns: [digit, gpt2],
     ...plain,
   }],
-  [["falcon"], {
-    patterns: [/[\p{P}$+<=>^~|`]+/gu, gpt2, /[0-9]{3}/gu],
-    ...plain,
-  }],
   [["llama-bpe", "llama-v3", "llama3"], {
     patterns: [llama3("\\p{N}{1,3}")],
     ignoreMerges: true,

@@ -1,10 +1,8 @@
 /**
- * The WASM module of kernels: which build this engine can run, and instances.
+ * The WASM module of kernels: which build this engine can run.
  *
  * @module
  */
-import type { Kernels } from "../../../wasm/kernels.d.ts";
-
 /** A compiled build of the kernels. */
 export interface KernelModule {
   /** Which build, for people */
@@ -35,9 +33,4 @@ export async function loadKernels(): Promise<KernelModule> {
   }
   const { default: module } = await import("../../../wasm/simd128.js");
   return { name: "SIMD128", module };
-}
-
-/** An instance with a memory of its own. */
-export function instantiate(module: WebAssembly.Module): Kernels {
-  return new WebAssembly.Instance(module, {}).exports as unknown as Kernels;
 }

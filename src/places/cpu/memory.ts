@@ -11,6 +11,11 @@ const pageBytes = 1 << 16;
 /** A wasm32 memory holds 4 GiB. */
 const limit = 2 ** 32;
 
+/** An instance of the kernels, with a memory of its own. */
+export function instantiate(module: WebAssembly.Module): Kernels {
+  return new WebAssembly.Instance(module, {}).exports as unknown as Kernels;
+}
+
 /** Hands out a WASM memory's bytes from low to high; nothing is given back. */
 export class WasmMemory {
   #top: number;
@@ -18,7 +23,7 @@ export class WasmMemory {
 
   /** Takes what lies above the module's own data. */
   constructor(readonly kernels: Kernels) {
-    this.#top = kernels.__heap_base.value;
+    this.#top = kernels.heap_base();
     this.#bytes = new Uint8Array(kernels.memory.buffer);
   }
 

@@ -12,7 +12,8 @@ import { LoadProgress, type Progress } from "../load.ts";
 import { allSlices, readRows, sliceBytes, slicesOf } from "../slices.ts";
 import { InlineTeam, type Team } from "../team.ts";
 import { CpuPlace } from "./cpu_place.ts";
-import { instantiate, type KernelModule, loadKernels } from "./kernels.ts";
+import { type KernelModule, loadKernels } from "./kernels.ts";
+import { instantiate } from "./memory.ts";
 import type { CpuTeamOptions } from "./messages.ts";
 import { ThreadTeam } from "./thread_team.ts";
 

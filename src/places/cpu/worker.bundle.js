@@ -906,6 +906,9 @@ var FeedForward = class {
 // src/places/cpu/memory.ts
 var pageBytes = 1 << 16;
 var limit = 2 ** 32;
+function instantiate(module) {
+  return new WebAssembly.Instance(module, {}).exports;
+}
 var WasmMemory = class {
   kernels;
   #top;
@@ -913,7 +916,7 @@ var WasmMemory = class {
   /** Takes what lies above the module's own data. */
   constructor(kernels) {
     this.kernels = kernels;
-    this.#top = kernels.__heap_base.value;
+    this.#top = kernels.heap_base();
     this.#bytes = new Uint8Array(kernels.memory.buffer);
   }
   /**
@@ -1151,49 +1154,6 @@ var CpuPlace = class {
     this.counts.add(this.counts.layers, "bytes", bytes);
   }
 };
-
-// src/places/cpu/kernels.ts
-var relaxedProbe = new Uint8Array([
-  0,
-  97,
-  115,
-  109,
-  1,
-  0,
-  0,
-  0,
-  1,
-  5,
-  1,
-  96,
-  0,
-  1,
-  123,
-  3,
-  2,
-  1,
-  0,
-  10,
-  15,
-  1,
-  13,
-  0,
-  65,
-  0,
-  253,
-  15,
-  65,
-  0,
-  253,
-  15,
-  253,
-  146,
-  2,
-  11
-]);
-function instantiate(module) {
-  return new WebAssembly.Instance(module, {}).exports;
-}
 
 // src/places/exchange.ts
 function topKThreshold(values, share) {

@@ -8,7 +8,7 @@
 import { forward } from "../place.ts";
 import { allSlices, type Slice } from "../slices.ts";
 import { CpuPlace } from "./cpu_place.ts";
-import { instantiate } from "./kernels.ts";
+import { instantiate } from "./memory.ts";
 import type { CpuTeamOptions, FromWorker, ToWorker } from "./messages.ts";
 import { Shared } from "./shared.ts";
 
