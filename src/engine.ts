@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { LimitError, UsageError } from "./errors.ts";
+import { LimitError, PlaceError, UsageError } from "./errors.ts";
 import { PagePool, Sequence } from "./sequence.ts";
 import { type PlaceStats, sumCounts } from "./places/stats.ts";
 import type { Team } from "./places/team.ts";
@@ -46,6 +46,7 @@ export class Engine implements AsyncDisposable {
   readonly #pool = new PagePool();
   readonly #queue: Request[] = [];
   #running?: Promise<void>;
+  #closed = false;
   #tokens = 0;
 
   /** `team` holds the model; the engine closes it. */
@@ -118,14 +119,18 @@ export class Engine implements AsyncDisposable {
 
   /** Stops the places. Waits for the step that runs. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { reject } of this.#queue.splice(0)) {
-      reject(new UsageError("Cannot evaluate: the model is closed"));
-    }
+    this.#closed = true;
+    this.#rejectAll(closedError());
     await this.#running;
     await this.#team[Symbol.asyncDispose]();
   }
 
+  #rejectAll(error: unknown): void {
+    for (const { reject } of this.#queue.splice(0)) reject(error);
+  }
+
   #check(sequence: Sequence, tokens: ArrayLike<number>): void {
+    if (this.#closed) throw closedError();
     if (tokens.length === 0) {
       throw new UsageError("Cannot evaluate an empty list of tokens");
     }
@@ -159,7 +164,7 @@ export class Engine implements AsyncDisposable {
         this.#distribute(requests, await this.#team.run());
       }
     } catch (error) {
-      for (const { reject } of this.#queue.splice(0)) reject(error);
+      this.#rejectAll(error);
     } finally {
       this.#running = undefined;
     }
@@ -221,4 +226,8 @@ export class Engine implements AsyncDisposable {
       request.resolve(request.logits);
     }
   }
+}
+
+function closedError(): PlaceError {
+  return new PlaceError("Cannot evaluate: the model is closed");
 }

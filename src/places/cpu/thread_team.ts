@@ -30,10 +30,14 @@ class PlaceWorker {
     url: string,
     readonly onFailure: (error: Error) => void,
   ) {
-    this.#worker = new Worker(url, {
-      type: "module",
-      name: `culm place ${index}`,
-    });
+    try {
+      this.#worker = new Worker(url, {
+        type: "module",
+        name: `culm place ${index}`,
+      });
+    } catch (error) {
+      throw new PlaceError((error as Error).message);
+    }
     this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
       if (data.kind === "error") this.#fail(data.name, data.message);
       else this.#answers.shift()?.resolve(data);
@@ -78,28 +82,13 @@ export class ThreadTeam implements Team {
   private constructor(
     readonly description: string,
     readonly options: CpuTeamOptions,
-    module: WebAssembly.Module,
   ) {
     const { model, plan, limits, sparsity } = options;
     const topK = sparsity.mode === "top-k";
-    const buffer = new SharedArrayBuffer(
-      Shared.byteLength(model, plan, limits, topK),
-    );
+    const bytes = Shared.byteLength(model, plan, limits, topK);
+    const buffer = new SharedArrayBuffer(bytes);
     this.#shared = new Shared(model, plan, limits, topK, buffer);
-    const blob = new Blob([workerText], { type: "text/javascript" });
-    const url = URL.createObjectURL(blob);
-    for (let index = 0; index < plan.places.length; index++) {
-      this.#workers.push(
-        new PlaceWorker(index, url, (error) => this.#fail(error)),
-      );
-    }
-    this.#started = Promise.all(
-      this.#workers.map((worker, index) =>
-        worker.ask({ kind: "start", index, module, shared: buffer, options })
-      ),
-    ).finally(() => URL.revokeObjectURL(url));
   }
-  readonly #started: Promise<FromWorker[]>;
 
   /**
    * Starts the workers and loads the weights.
@@ -114,11 +103,9 @@ export class ThreadTeam implements Team {
     source: ByteSource,
     progress: LoadProgress,
   ): Promise<ThreadTeam> {
-    const team = new ThreadTeam(description, options, module);
+    const team = new ThreadTeam(description, options);
     try {
-      for (const answer of await team.#started) {
-        if (answer.kind === "ready") team.weightBytes += answer.weightBytes;
-      }
+      await team.#startWorkers(module);
       await Promise.all(
         team.#workers.map((worker) => team.#load(worker, source, progress)),
       );
@@ -162,6 +149,30 @@ export class ThreadTeam implements Team {
     this.#shared.fail();
     for (const worker of this.#workers) worker.terminate();
     return Promise.resolve();
+  }
+
+  async #startWorkers(module: WebAssembly.Module): Promise<void> {
+    const { options } = this;
+    const blob = new Blob([workerText], { type: "text/javascript" });
+    const url = URL.createObjectURL(blob);
+    try {
+      for (let index = 0; index < options.plan.places.length; index++) {
+        this.#workers.push(
+          new PlaceWorker(index, url, (error) => this.#fail(error)),
+        );
+      }
+      const shared = this.#shared.buffer;
+      const answers = await Promise.all(
+        this.#workers.map((worker, index) =>
+          worker.ask({ kind: "start", index, module, shared, options })
+        ),
+      );
+      for (const answer of answers) {
+        if (answer.kind === "ready") this.weightBytes += answer.weightBytes;
+      }
+    } finally {
+      URL.revokeObjectURL(url);
+    }
   }
 
   async #load(
