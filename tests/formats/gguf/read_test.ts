@@ -1,0 +1,180 @@
+import assert from "node:assert/strict";
+import type { ByteSource } from "../../../src/bytes/byte_source.ts";
+import { fromBuffer, openFile } from "../../../src/bytes/byte_source.ts";
+import { LimitError } from "../../../src/errors.ts";
+import {
+  getNumber,
+  getString,
+  getStrings,
+  readGguf,
+} from "../../../src/formats/gguf/read.ts";
+import { toBuffer, writeGguf } from "../../../src/formats/gguf/write.ts";
+import { concat, preamble, tensor, text, u32, u64 } from "./raw_bytes.ts";
+import { sampleFile, sampleMetadata, sampleTensors } from "./sample.ts";
+import { hasTinyBamboo, tinyBambooUrl } from "./tiny_bamboo.ts";
+
+Deno.test("a header laid out by hand reads as the format says", async () => {
+  const bytes = concat(
+    preamble({ magic: "PWRI", version: 2, tensors: 2, entries: 2 }),
+    text("general.alignment"),
+    u32(4),
+    u32(64),
+    text("k"),
+    u32(9),
+    u32(8),
+    u64(2),
+    text("\ufeffa"),
+    text("ü"),
+    tensor({ name: "a", dimensions: [4, 3], type: 1 }),
+    tensor({ name: "b", dimensions: [256], type: 12, offset: 64 }),
+  );
+  // The header has 178 bytes, so data begins at 192.
+  const file = concat(bytes, new Uint8Array(512 - bytes.length));
+  assert.deepEqual(await readGguf(fromBuffer(file)), {
+    magic: "PWRI",
+    version: 2,
+    alignment: 64,
+    size: 512,
+    metadata: new Map<string, unknown>([
+      ["general.alignment", { type: "uint32", value: 64 }],
+      ["k", {
+        type: "array",
+        value: { elementType: "string", values: ["\ufeffa", "ü"] },
+      }],
+    ]),
+    tensors: new Map([
+      ["a", {
+        name: "a",
+        type: "F16",
+        shape: [4, 3],
+        offset: 192,
+        byteLength: 24,
+      }],
+      ["b", {
+        name: "b",
+        type: "Q4_K",
+        shape: [256],
+        offset: 256,
+        byteLength: 144,
+      }],
+    ]),
+  });
+});
+
+Deno.test("what was written is read: metadata, tensors, weights", async () => {
+  const bytes = await sampleFile();
+  const file = await readGguf(fromBuffer(bytes));
+  assert.deepEqual([...file.metadata], sampleMetadata);
+  for (const { name, type, shape, data } of sampleTensors) {
+    const info = file.tensors.get(name)!;
+    assert.equal(info.type, type);
+    assert.deepEqual(info.shape, shape);
+    assert.deepEqual(
+      bytes.subarray(info.offset, info.offset + info.byteLength),
+      data,
+    );
+  }
+});
+
+Deno.test("a file without tensors may end with its header", async () => {
+  const file = await readGguf(fromBuffer(preamble({})));
+  assert.equal(file.tensors.size, 0);
+  assert.equal(file.metadata.size, 0);
+});
+
+/** Counts what is read of a file that is zeros after its header. */
+function countingSource(header: Uint8Array, size: number) {
+  const counts = { reads: 0, bytes: 0 };
+  const source: ByteSource = {
+    name: "counted",
+    size,
+    read(offset, length) {
+      counts.reads++;
+      counts.bytes += length;
+      const bytes = new Uint8Array(length);
+      bytes.set(header.subarray(offset, offset + length));
+      return Promise.resolve(bytes);
+    },
+    close: () => Promise.resolve(),
+  };
+  return { source, counts };
+}
+
+Deno.test("of a file of 6 GB only the first chunk is read", async () => {
+  const header = concat(
+    preamble({ tensors: 1 }),
+    tensor({ dimensions: [2 ** 20, 1500] }),
+  );
+  const { source, counts } = countingSource(header, 2 ** 20 * 1500 * 4 + 96);
+  const file = await readGguf(source);
+  assert.equal(file.tensors.get("t")!.byteLength, 2 ** 20 * 1500 * 4);
+  assert.ok(counts.bytes <= 2 ** 18, `${counts.bytes} bytes were read`);
+});
+
+Deno.test("of a long header no byte is read twice, and at most as much again behind it", async () => {
+  const pieces = Array.from({ length: 200_000 }, (_, id) => `piece ${id}`);
+  const header = await toBuffer(writeGguf({
+    metadata: [["tokenizer.ggml.tokens", {
+      type: "array",
+      value: { elementType: "string", values: pieces },
+    }]],
+    tensors: [],
+  }));
+  const { source, counts } = countingSource(header, 2 ** 33);
+  assert.deepEqual(
+    getStrings(await readGguf(source), "tokenizer.ggml.tokens"),
+    pieces,
+  );
+  assert.ok(counts.bytes <= 2 * header.length, `${counts.bytes} bytes`);
+  assert.ok(counts.reads < 10, `${counts.reads} reads`);
+});
+
+Deno.test("a header of more than 64 MiB is refused before it is read", async () => {
+  const header = concat(preamble({ entries: 1 }), u64(2 ** 27));
+  const { source, counts } = countingSource(header, 2 ** 33);
+  await assert.rejects(
+    readGguf(source),
+    (error) =>
+      error instanceof LimitError &&
+      /134217760.*67108864/.test(error.message),
+  );
+  assert.ok(counts.bytes <= 2 ** 18);
+});
+
+for (
+  const [name, magic, tensorCount, quantised] of [
+    ["tiny-bamboo-f16.gguf", "GGUF", 57, "F16"],
+    ["tiny-bamboo-q8_0.gguf", "GGUF", 57, "Q8_0"],
+    ["tiny-bamboo-f16.powerinfer.gguf", "PWRI", 69, "F16"],
+    ["tiny-bamboo-q4_0.powerinfer.gguf", "PWRI", 69, "Q4_0"],
+  ] as const
+) {
+  Deno.test({
+    name: `${name} is read, and written again with the same bytes`,
+    ignore: !hasTinyBamboo,
+    async fn() {
+      const source = await openFile(tinyBambooUrl(name));
+      const file = await readGguf(source);
+      assert.equal(file.magic, magic);
+      assert.equal(file.version, 3);
+      assert.equal(getString(file, "general.architecture"), "bamboo");
+      assert.equal(getNumber(file, "bamboo.embedding_length"), 256);
+      assert.equal(getStrings(file, "tokenizer.ggml.tokens")!.length, 4096);
+      assert.equal(file.tensors.size, tensorCount);
+      const up = file.tensors.get("blk.5.ffn_up.weight")!;
+      assert.deepEqual(up.shape, [256, 1024]);
+      assert.equal(up.type, quantised);
+      const original = await source.read(0, source.size);
+      const tensors = [...file.tensors.values()].map((info) => ({
+        ...info,
+        async *data() {
+          yield await source.read(info.offset, info.byteLength);
+        },
+      }));
+      const written = await toBuffer(writeGguf({ ...file, tensors }));
+      await source.close();
+      assert.equal(written.length, original.length);
+      assert.ok(written.every((byte, i) => byte === original[i]));
+    },
+  });
+}
