@@ -1,0 +1,27 @@
+/**
+ * What a command of the command line is.
+ *
+ * @module
+ */
+import type { Option } from "commander";
+
+/** The flags of a command, as its options name them. */
+export type Flags = Readonly<Record<string, unknown>>;
+
+/** One command: its arguments apart from what it does. */
+export interface CommandSpec {
+  /** The word that calls it. */
+  readonly name: string;
+  /** What it does, in one line. */
+  readonly summary: string;
+  /** Its flags. */
+  readonly options: readonly Option[];
+  /** A call that works as it stands, for `--help`. */
+  readonly examples: readonly string[];
+  /** Does the work, and gives the exit code. */
+  // deno-lint-ignore no-explicit-any
+  readonly run: (flags: any) => Promise<number>;
+}
+
+/** What a shell shows for a process that Ctrl-C ended: 128 + SIGINT. */
+export const interruptedCode = 130;

@@ -1,0 +1,20 @@
+/**
+ * The table of commands.
+ *
+ * @module
+ */
+import type { CommandSpec } from "./command.ts";
+import { bench } from "./commands/bench.ts";
+import { chat } from "./commands/chat.ts";
+import { generate } from "./commands/generate.ts";
+import { inspect } from "./commands/inspect.ts";
+import { tokenize } from "./commands/tokenize.ts";
+
+/** Every command, in the order of `--help`. */
+export const commands: readonly CommandSpec[] = [
+  generate,
+  chat,
+  inspect,
+  tokenize,
+  bench,
+];

@@ -1,0 +1,100 @@
+import {
+  type BenchForm,
+  benchForms,
+  benchWriter,
+  rowOf,
+} from "../bench_output.ts";
+import { type BenchTest, runTest } from "../bench_runs.ts";
+import type { CommandSpec } from "../command.ts";
+import { Interrupt } from "../interrupt.ts";
+import { loadModel } from "../model_file.ts";
+import { BadFlags, group, option } from "../option.ts";
+import { benchLoadOptions, type LoadFlags } from "../options.ts";
+import { note, write } from "../terminal.ts";
+import { oneOf, wholeNumber, wholeNumbers } from "../values.ts";
+
+interface BenchFlags extends LoadFlags {
+  readonly nPrompt: number[];
+  readonly nGen: number[];
+  readonly repetitions: number;
+  readonly output: BenchForm;
+}
+
+/** Measures how fast a model runs. */
+export const bench: CommandSpec = {
+  name: "bench",
+  summary: "measure tokens per second as llama-bench does",
+  options: [
+    ...group(
+      "Test",
+      option(
+        "-p, --n-prompt <n,...>",
+        "tokens evaluated at once; 0 = no such test",
+        wholeNumbers(0),
+        [512],
+      ),
+      option(
+        "-n, --n-gen <n,...>",
+        "tokens evaluated one by one; 0 = no such test",
+        wholeNumbers(0),
+        [128],
+      ),
+      option(
+        "-r, --repetitions <n>",
+        "runs of each test, after one that does not count",
+        wholeNumber(1),
+        5,
+      ),
+      option(
+        "-o, --output <form>",
+        "md, json, jsonl or csv",
+        oneOf(...benchForms),
+        "md",
+      ),
+    ),
+    ...benchLoadOptions,
+  ],
+  examples: [
+    "culm bench -m model.gguf -p 512 -n 128 -r 5",
+    "culm bench -p 0 -n 64 --sparsity dense -o json",
+  ],
+  run,
+};
+
+async function run(flags: BenchFlags): Promise<number> {
+  const tests = [
+    ...flags.nPrompt.map((tokens): BenchTest => ({ kind: "pp", tokens })),
+    ...flags.nGen.map((tokens): BenchTest => ({ kind: "tg", tokens })),
+  ].filter((test) => test.tokens > 0);
+  if (tests.length === 0) {
+    throw new BadFlags("Cannot measure nothing: -p and -n are both 0");
+  }
+
+  using interrupt = new Interrupt();
+  const ctxSize = Math.max(...tests.map((test) => test.tokens));
+  const loadFlags = { ...flags, ctxSize };
+  await using model = await loadModel(loadFlags, interrupt);
+  const writer = benchWriter(
+    flags.output,
+    model,
+    flags.sparsity.mode !== "dense",
+  );
+  await write(writer.begin());
+  for (const test of tests) {
+    const name = `${test.kind}${test.tokens}`;
+    let runs = 0;
+    const result = await runTest(
+      model,
+      test,
+      flags.repetitions,
+      interrupt.signal,
+      (ms) => {
+        const speed = (1000 * test.tokens / ms).toFixed(2);
+        note(`${name}: run ${++runs} of ${flags.repetitions}: ${speed} t/s`);
+      },
+    );
+    await write(writer.row(rowOf(result, model, loadFlags), result));
+  }
+  await write(writer.end());
+  return 0;
+}

@@ -1,0 +1,122 @@
+import { type ChatMessage, LimitError } from "../../mod.ts";
+import { printAnswer } from "../answer.ts";
+import { type CommandSpec, interruptedCode } from "../command.ts";
+import { readLines, readText } from "../input.ts";
+import { Interrupt } from "../interrupt.ts";
+import { loadModel } from "../model_file.ts";
+import { group, option } from "../option.ts";
+import {
+  generateOptionsOf,
+  type LoadFlags,
+  loadOptions,
+  type SamplingFlags,
+  samplingOptions,
+} from "../options.ts";
+import { note, write } from "../terminal.ts";
+import { Timings } from "../timings.ts";
+
+interface ChatFlags extends LoadFlags, SamplingFlags {
+  readonly systemPrompt?: string;
+  readonly chatTemplate?: string;
+}
+
+/** Talks with a model. */
+export const chat: CommandSpec = {
+  name: "chat",
+  summary: "talk with a model; each line of standard input is a turn",
+  options: [
+    ...group(
+      "Chat",
+      option(
+        "-sys, --system-prompt <text>",
+        "what the model is told before the first turn",
+      ),
+      option(
+        "--chat-template <template>",
+        "a Jinja template, or a file with one, over the model's own (ChatML where it has none)",
+      ),
+    ),
+    ...loadOptions,
+    ...samplingOptions,
+  ],
+  examples: [
+    `culm chat -m model.gguf -sys "Answer in one sentence."`,
+    "culm chat -m model.gguf < questions.txt > answers.txt",
+  ],
+  run,
+};
+
+async function run(flags: ChatFlags): Promise<number> {
+  const template = await templateOf(flags.chatTemplate);
+  const interactive = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
+  using interrupt = new Interrupt();
+  await using model = await loadModel(flags, interrupt);
+  using session = model.createSession();
+  const timings = new Timings(model.loadMs);
+  const options = {
+    ...generateOptionsOf(flags, model.tokenizer),
+    template,
+    session,
+  };
+  const messages: ChatMessage[] = [];
+  if (flags.systemPrompt) {
+    messages.push({ role: "system", content: flags.systemPrompt });
+  }
+
+  let code = 0;
+  try {
+    for await (const content of userTurns(interactive, interrupt)) {
+      messages.push({ role: "user", content });
+      const { text, summary } = await printAnswer(
+        (given) => model.chat(messages, given),
+        { ...options, signal: interrupt.signal },
+        timings,
+      );
+      await write("\n");
+      messages.push({ role: "assistant", content: text });
+      if (summary.finishReason === "aborted") note("(stopped)");
+      if (summary.finishReason === "length") {
+        note("(cut at the end of -n, or of the context)");
+      }
+      if (interactive) interrupt.reset();
+    }
+    if (interrupt.signal.aborted) code = interruptedCode;
+  } catch (error) {
+    if (!(error instanceof LimitError)) throw error;
+    note(
+      `error: The chat has outgrown its context. ${error.message}. Begin a new one, or use a larger -c.`,
+    );
+    code = 1;
+  }
+  note(timings.toString());
+  return code;
+}
+
+/** A template's own text always holds a brace, which the name of a file hardly does. */
+async function templateOf(
+  given: string | undefined,
+): Promise<string | undefined> {
+  return given === undefined || given.includes("{")
+    ? given
+    : await readText(given);
+}
+
+/** What the user says, turn by turn, until the input or Ctrl-C ends it; on a terminal, lines can be edited. */
+async function* userTurns(
+  interactive: boolean,
+  interrupt: Interrupt,
+): AsyncGenerator<string> {
+  const lines = interactive
+    ? promptedLines()
+    : readLines(() => interrupt.signal);
+  for await (const line of lines) if (line.trim() !== "") yield line;
+}
+
+async function* promptedLines(): AsyncGenerator<string> {
+  note("Ctrl-C stops an answer, Ctrl-D ends the chat.");
+  for (;;) {
+    const line = prompt(">");
+    if (line === null) return;
+    yield await Promise.resolve(line);
+  }
+}

@@ -1,0 +1,92 @@
+import { noteLogprobs, printAnswer } from "../answer.ts";
+import { type CommandSpec, interruptedCode } from "../command.ts";
+import { readPrompt } from "../input.ts";
+import { Interrupt } from "../interrupt.ts";
+import { loadModel } from "../model_file.ts";
+import { BadFlags, group, option } from "../option.ts";
+import {
+  generateOptionsOf,
+  type LoadFlags,
+  loadOptions,
+  type PromptFlags,
+  promptOptions,
+  type SamplingFlags,
+  samplingOptions,
+} from "../options.ts";
+import { note, write } from "../terminal.ts";
+import { Timings } from "../timings.ts";
+import { wholeNumber } from "../values.ts";
+
+interface GenerateFlags extends LoadFlags, PromptFlags, SamplingFlags {
+  readonly displayPrompt: boolean;
+  readonly logprobs: number;
+}
+
+/** What the embedded model, which tells stories, is given to begin with. */
+const defaultPrompt = "Once upon a time";
+
+/** Continues a prompt. */
+export const generate: CommandSpec = {
+  name: "generate",
+  summary: "continue a text",
+  options: [
+    ...promptOptions,
+    ...loadOptions,
+    ...samplingOptions,
+    ...group(
+      "Output",
+      option("--no-display-prompt", "leave the prompt out of the output"),
+      option(
+        "--logprobs <n>",
+        "print each token's log-probability and the n likeliest tokens to standard error",
+        wholeNumber(0),
+        0,
+      ),
+    ),
+  ],
+  examples: [
+    `culm generate -p "Tom had a red ball." -n 64 -s 1`,
+    "culm generate -m bamboo-7b.gguf -f prompt.txt --temp 0 -c 2048",
+  ],
+  run,
+};
+
+async function run(flags: GenerateFlags): Promise<number> {
+  const prompt = await promptOf(flags);
+  using interrupt = new Interrupt();
+  await using model = await loadModel(flags, interrupt);
+  const timings = new Timings(model.loadMs);
+  if (flags.displayPrompt) await write(prompt);
+  const { text, summary } = await printAnswer(
+    (options) => model.generate(prompt, options),
+    {
+      ...generateOptionsOf(flags, model.tokenizer),
+      logprobs: flags.logprobs,
+      signal: interrupt.signal,
+    },
+    timings,
+    flags.logprobs > 0
+      ? (piece) => noteLogprobs(piece, model.tokenizer)
+      : undefined,
+  );
+  if (!text.endsWith("\n")) await write("\n");
+  note(`seed: ${summary.seed}`);
+  note(timings.toString());
+  return summary.finishReason === "aborted" ? interruptedCode : 0;
+}
+
+async function promptOf(flags: GenerateFlags): Promise<string> {
+  const prompt = await readPrompt(flags) ??
+    (flags.model === undefined ? defaultPrompt : undefined);
+  if (prompt === undefined) {
+    throw new BadFlags(
+      "Cannot generate without a prompt: give -p TEXT or -f FILE",
+    );
+  }
+  if (prompt === "") {
+    throw new BadFlags(
+      "Cannot generate from an empty prompt: give -p TEXT or -f FILE",
+    );
+  }
+  return prompt;
+}

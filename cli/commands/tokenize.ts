@@ -1,0 +1,89 @@
+import { readGguf } from "../../mod.ts";
+import { tokenizerFromGguf } from "../../src/tokenizer/mod.ts";
+import type { CommandSpec } from "../command.ts";
+import { readPrompt, readText } from "../input.ts";
+import { openModel } from "../model_file.ts";
+import { BadFlags, group, option } from "../option.ts";
+import {
+  type ModelFlags,
+  modelOptions,
+  type PromptFlags,
+  promptOptions,
+} from "../options.ts";
+import { write } from "../terminal.ts";
+
+interface TokenizeFlags extends ModelFlags, PromptFlags {
+  readonly ids?: true;
+  readonly bos: boolean;
+  readonly parseSpecial?: true;
+  readonly showCount?: true;
+}
+
+/** Shows a text as tokens. */
+export const tokenize: CommandSpec = {
+  name: "tokenize",
+  summary: "show a text as tokens",
+  options: [
+    ...promptOptions,
+    ...modelOptions,
+    ...group(
+      "Output",
+      option("--ids", "print the ids alone, as a list"),
+      option("--no-bos", "do not begin with the token that begins a text"),
+      option(
+        "--parse-special",
+        "read special tokens that the text spells out as one id each",
+      ),
+      option("--show-count", "print how many tokens there are"),
+    ),
+  ],
+  examples: [
+    `culm tokenize -p "Hello world"`,
+    "culm tokenize -m model.gguf -f text.txt --ids --no-bos",
+  ],
+  run,
+};
+
+async function run(flags: TokenizeFlags): Promise<number> {
+  const text = await textOf(flags);
+  const source = await openModel(flags);
+  let tokenizer;
+  try {
+    tokenizer = tokenizerFromGguf(await readGguf(source));
+  } finally {
+    await source.close();
+  }
+  let ids = tokenizer.encode(text, {
+    parseSpecial: flags.parseSpecial ?? false,
+  });
+  if (!flags.bos && tokenizer.addBos && ids[0] === tokenizer.bos) {
+    ids = ids.slice(1);
+  }
+  if (flags.ids) {
+    await write(`[${ids.join(", ")}]\n`);
+  } else {
+    // Raw bytes, as llama-tokenize prints them: a token may be a part of a character.
+    const quote = new TextEncoder().encode("'\n");
+    const lines = ids.flatMap((id) => [
+      new TextEncoder().encode(`${String(id).padStart(6)} -> '`),
+      tokenizer.pieceBytes(id),
+      quote,
+    ]);
+    await write(
+      new Uint8Array(await new Blob(lines as BlobPart[]).arrayBuffer()),
+    );
+  }
+  if (flags.showCount) await write(`Total number of tokens: ${ids.length}\n`);
+  return 0;
+}
+
+async function textOf(flags: TokenizeFlags): Promise<string> {
+  const text = await readPrompt(flags);
+  if (text !== undefined) return text;
+  if (Deno.stdin.isTerminal()) {
+    throw new BadFlags(
+      "Cannot tokenize without a text: give -p TEXT or -f FILE",
+    );
+  }
+  return await readText("-");
+}

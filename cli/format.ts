@@ -1,0 +1,47 @@
+/**
+ * Numbers and tables for people.
+ *
+ * @module
+ */
+
+/** Bytes as KiB, MiB or GiB. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (bytes >= 1024 && unit < units.length - 1) {
+    bytes /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? bytes : bytes.toFixed(2)} ${units[unit]}`;
+}
+
+/** A count as thousands, millions or billions. */
+export function formatCount(count: number): string {
+  if (count >= 1e9) return `${(count / 1e9).toFixed(2)} B`;
+  if (count >= 1e6) return `${(count / 1e6).toFixed(2)} M`;
+  return count >= 1e3 ? `${(count / 1e3).toFixed(2)} K` : String(count);
+}
+
+/** A share as a percentage. */
+export function formatShare(part: number, whole: number): string {
+  return whole > 0 ? `${(100 * part / whole).toFixed(1)} %` : "-";
+}
+
+/** Rows in columns, two blanks apart; numbers to the right. */
+export function formatTable(
+  rows: readonly (readonly (string | number)[])[],
+): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, i) =>
+      widths[i] = Math.max(widths[i] ?? 0, String(cell).length)
+    );
+  }
+  return rows.map((row) =>
+    row.map((cell, i) =>
+      typeof cell === "number"
+        ? String(cell).padStart(widths[i])
+        : cell.padEnd(widths[i])
+    ).join("  ").trimEnd() + "\n"
+  ).join("");
+}

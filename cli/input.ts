@@ -1,0 +1,103 @@
+/**
+ * Texts that commands read: prompts from flags, files and standard input.
+ *
+ * @module
+ */
+import { CulmError, UsageError } from "../mod.ts";
+import { BadFlags } from "./option.ts";
+import type { PromptFlags } from "./options.ts";
+import { unescape } from "./values.ts";
+
+/**
+ * The text that `-p` or `-f` gives; undefined without either.
+ *
+ * @throws {UsageError} where a file cannot be read, or is not UTF-8
+ */
+export async function readPrompt(
+  flags: PromptFlags,
+): Promise<string | undefined> {
+  if (flags.prompt !== undefined && flags.file !== undefined) {
+    throw new BadFlags("Cannot take the text from both -p and -f");
+  }
+  if (flags.prompt !== undefined) {
+    return flags.escape ? unescape(flags.prompt) : flags.prompt;
+  }
+  if (flags.file === undefined) return undefined;
+  // As llama.cpp does: editors end a file with a line feed that is not part of the text.
+  return (await readText(flags.file)).replace(/\r?\n$/, "");
+}
+
+/**
+ * A file's text; `-` is standard input.
+ *
+ * @throws {UsageError} where it cannot be read, or is not UTF-8
+ */
+export async function readText(path: string): Promise<string> {
+  const name = path === "-" ? "standard input" : path;
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    bytes = path === "-"
+      ? await readStandardInput()
+      : await Deno.readFile(path);
+  } catch (error) {
+    throw new UsageError(`Cannot read ${name}: ${reasonOf(error)}`, {
+      cause: error,
+    });
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new CulmError(`Cannot read ${name}: it is not UTF-8 text`);
+  }
+}
+
+async function readStandardInput(): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(await new Response(Deno.stdin.readable).arrayBuffer());
+}
+
+/** The system's word for what went wrong, without the call and the number. */
+function reasonOf(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "there is no such file";
+  if (error instanceof Deno.errors.IsADirectory) return "it is a directory";
+  if (error instanceof Deno.errors.PermissionDenied) {
+    return "the system does not permit reading it";
+  }
+  return (error as Error).message.replace(/ \(os error \d+\).*$/, "");
+}
+
+/**
+ * The lines of standard input, one at a time. Ends with the input, or when
+ * `signal` is aborted while a line is waited for.
+ */
+export async function* readLines(
+  signal: () => AbortSignal,
+): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  const reader = Deno.stdin.readable.getReader();
+  let held = "";
+  try {
+    for (;;) {
+      const chunk = await untilAborted(reader.read(), signal());
+      if (!chunk) return;
+      held += decoder.decode(chunk.value, { stream: !chunk.done });
+      const lines = held.split(/\r?\n/);
+      held = chunk.done ? "" : lines.pop()!;
+      for (const line of lines) if (line !== "") yield line;
+      if (chunk.done) return;
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
+/** What the promise gives; undefined where the signal comes first. */
+function untilAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignal,
+): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+    promise.then(resolve, reject);
+  });
+}

@@ -1,0 +1,14 @@
+/**
+ * The command line: `deno run jsr:@culm/culm/cli generate -p "Once upon a time"`.
+ *
+ * ```sh
+ * deno run jsr:@culm/culm/cli --help
+ * ```
+ *
+ * @module
+ */
+import { main } from "./program.ts";
+
+export { main };
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,0 +1,90 @@
+/**
+ * What running a model would take in memory, told from its header alone.
+ *
+ * @module
+ */
+import type { CacheType, Model } from "../mod.ts";
+import { pagePositions } from "../src/places/batch.ts";
+import { kvPositionBytes } from "../src/places/cpu/kv_cache.ts";
+import { packedBytes } from "../src/places/cpu/packing.ts";
+import { slicesOf } from "../src/places/slices.ts";
+import {
+  kvHeadsOf,
+  lengthOf,
+  type PlacePlan,
+  splitEvenly,
+} from "../src/plan/plan.ts";
+
+/** What the estimate depends on. */
+export interface MemoryOptions {
+  /** Positions of one sequence. */
+  readonly contextSize: number;
+  /** Places that share the model; 0 counts as 1. */
+  readonly threads: number;
+  /** Most tokens in one step. */
+  readonly batchSize: number;
+  /** How keys and values are stored. */
+  readonly cacheType: CacheType;
+}
+
+/** Bytes, all threads together. */
+export interface MemoryEstimate {
+  /** Weights, repacked; what every thread needs is counted for each. */
+  readonly weights: number;
+  /** Keys and values of one full sequence. */
+  readonly kvCache: number;
+  /** Activations and staging, to within some per cent. */
+  readonly scratch: number;
+}
+
+/** Rows of the file that are read at a time while loading. */
+const stagingBytes = 4 << 20;
+
+/** Estimates the memory that a model takes. */
+export function estimateMemory(
+  model: Model,
+  options: MemoryOptions,
+): MemoryEstimate {
+  const { places } = splitEvenly(model, Math.max(1, options.threads));
+  const sum = (bytesOf: (plan: PlacePlan) => number) =>
+    places.reduce((total, plan) => total + bytesOf(plan), 0);
+  return {
+    weights: sum((plan) => packedBytes(slicesOf(model, plan))),
+    kvCache: sum((plan) => kvBytes(model, plan, options)),
+    scratch: sum((plan) => scratchBytes(model, plan, options)),
+  };
+}
+
+function kvBytes(
+  model: Model,
+  plan: PlacePlan,
+  options: MemoryOptions,
+): number {
+  const heads = plan.parts.reduce(
+    (n, part) => n + lengthOf(kvHeadsOf(model, part.heads)),
+    0,
+  );
+  const positions = Math.ceil(options.contextSize / pagePositions) *
+    pagePositions;
+  return heads * positions * kvPositionBytes(options.cacheType, model.headSize);
+}
+
+function scratchBytes(
+  model: Model,
+  plan: PlacePlan,
+  options: MemoryOptions,
+): number {
+  const tokens = Math.min(options.batchSize, options.contextSize);
+  const widest = (lengths: number[]) => Math.max(...lengths);
+  const heads = widest(plan.parts.map((part) => lengthOf(part.heads))) *
+    model.headSize;
+  const kvHeads =
+    widest(plan.parts.map((part) => lengthOf(kvHeadsOf(model, part.heads)))) *
+    model.headSize;
+  const neurons = widest(plan.parts.map((part) => lengthOf(part.neurons)));
+  // Inputs of products are held as f32 and quantised, to some 9 bits each; results as f32.
+  const inputs = 2 * model.hiddenSize + heads + neurons;
+  const results = model.hiddenSize + lengthOf(plan.vocab) + heads +
+    2 * kvHeads + 2 * neurons;
+  return tokens * Math.ceil(inputs * (4 + 9 / 8) + results * 4) + stagingBytes;
+}

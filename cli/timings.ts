@@ -1,0 +1,97 @@
+/**
+ * The block of timings that follows a text, in llama.cpp's form, and what was
+ * computed and read.
+ *
+ * @module
+ */
+import { bytesRead, type PlaceStats, type Summary, totalOf } from "../mod.ts";
+import { formatBytes, formatShare } from "./format.ts";
+
+/** Adds up one or more generations of one run. */
+export class Timings {
+  readonly #loadMs: number;
+  readonly #start = performance.now();
+  #promptTokens = 0;
+  #promptMs = 0;
+  #evalTokens = 0;
+  #evalMs = 0;
+  #firstTokenMs?: number;
+  #computedRows = 0;
+  #totalRows = 0;
+  #evalBytes = 0;
+
+  /** `loadMs` is what loading took. */
+  constructor(loadMs: number) {
+    this.#loadMs = loadMs;
+  }
+
+  /** Adds what a generation took; `firstTokenMs` where it gave a token. */
+  add(summary: Summary, firstTokenMs?: number): void {
+    this.#promptTokens += summary.promptTokens - summary.cachedTokens;
+    this.#promptMs += summary.promptMs;
+    // The first token comes out of the prompt's evaluation.
+    this.#evalTokens += summary.completionStats.tokens;
+    this.#evalMs += summary.completionMs;
+    this.#firstTokenMs ??= firstTokenMs;
+    this.#evalBytes += bytesRead(summary.completionStats);
+    const { computed, total } = ffnRows(summary.completionStats);
+    this.#computedRows += computed;
+    this.#totalRows += total;
+  }
+
+  /** The block, without a line feed at its end. */
+  toString(): string {
+    const totalMs = this.#loadMs + performance.now() - this.#start;
+    const lines: [string, string][] = [
+      ["load time", milliseconds(this.#loadMs)],
+      ["prompt eval time", rate(this.#promptMs, this.#promptTokens, "tokens")],
+      ["eval time", rate(this.#evalMs, this.#evalTokens, "runs")],
+      ["total time", milliseconds(totalMs)],
+    ];
+    if (this.#firstTokenMs !== undefined) {
+      lines.push(["first token after", milliseconds(this.#firstTokenMs)]);
+    }
+    if (this.#evalTokens > 0) {
+      const skipped = this.#totalRows - this.#computedRows;
+      const bytes = Math.round(this.#evalBytes / this.#evalTokens);
+      lines.push(
+        [
+          "FFN rows skipped",
+          `${formatShare(skipped, this.#totalRows).padStart(12)} in each run`,
+        ],
+        [
+          "weights and KV read",
+          `${formatBytes(bytes).padStart(12)} in each run`,
+        ],
+      );
+    }
+    return lines.map(([name, text]) => `${name.padStart(19)} = ${text}`).join(
+      "\n",
+    );
+  }
+}
+
+/** Rows of gate, up and down that were computed, of those that a dense run computes. */
+export function ffnRows(
+  stats: PlaceStats,
+): { computed: number; total: number } {
+  return {
+    computed: totalOf(stats, "gateRows") + totalOf(stats, "upRows") +
+      totalOf(stats, "downRows"),
+    total: 3 * totalOf(stats, "neurons"),
+  };
+}
+
+function milliseconds(ms: number): string {
+  return `${ms.toFixed(2).padStart(10)} ms`;
+}
+
+function rate(ms: number, count: number, unit: string): string {
+  const each = count > 0 ? ms / count : 0;
+  const perSecond = ms > 0 ? 1000 * count / ms : 0;
+  return `${milliseconds(ms)} / ${String(count).padStart(5)} ${
+    unit.padEnd(6)
+  } (${each.toFixed(2).padStart(8)} ms per token, ${
+    perSecond.toFixed(2).padStart(9)
+  } tokens per second)`;
+}
