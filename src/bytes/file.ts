@@ -14,36 +14,34 @@ const LARGEST_READ = 2 ** 30;
 export async function openFile(path: string | URL): Promise<ByteSource> {
   const name = nameOf(path);
   // Imported here so that a browser, which has no files, can load this module.
-  const { open } = await import("node:fs/promises");
+  const { open, stat } = await import("node:fs/promises");
+  const status = await stat(path).catch((error) => {
+    throw cannotOpen(name, error);
+  });
+  if (status.isDirectory()) {
+    throw new UsageError(`Cannot open ${name}: it is a directory`);
+  }
+  // Opening a pipe would wait for its other end.
+  if (!status.isFile()) {
+    throw new UsageError(`Cannot open ${name}: it is not a regular file`);
+  }
+  if (status.size === 0) {
+    throw new FormatError(`Cannot read ${name}: the file is empty`);
+  }
   const handle = await open(path, "r").catch((error) => {
     throw cannotOpen(name, error);
   });
-  try {
-    const status = await handle.stat();
-    if (status.isDirectory()) {
-      throw new UsageError(`Cannot open ${name}: it is a directory`);
-    }
-    if (!status.isFile()) {
-      throw new UsageError(`Cannot open ${name}: it is not a regular file`);
-    }
-    if (status.size === 0) {
-      throw new FormatError(`Cannot read ${name}: the file is empty`);
-    }
-    const source = { name, size: status.size };
-    return {
-      ...source,
-      read: async (offset, length) => {
-        checkRange(source, offset, length);
-        const bytes = new Uint8Array(length);
-        await fill(bytes, offset, handle, name);
-        return bytes;
-      },
-      close: () => handle.close(),
-    };
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
+  const source = { name, size: status.size };
+  return {
+    ...source,
+    read: async (offset, length) => {
+      checkRange(source, offset, length);
+      const bytes = new Uint8Array(length);
+      await fill(bytes, offset, handle, name);
+      return bytes;
+    },
+    close: () => handle.close(),
+  };
 }
 
 /** The part of a file handle that reading needs. */
@@ -94,7 +92,13 @@ function nameOf(path: string | URL): string {
       `Cannot open ${path}: only file: URLs are local files`,
     );
   }
-  return decodeURIComponent(path.pathname);
+  try {
+    return decodeURIComponent(path.pathname);
+  } catch {
+    throw new UsageError(
+      `Cannot open ${path}: its percent signs do not encode UTF-8`,
+    );
+  }
 }
 
 function cannotOpen(name: string, error: unknown): UsageError {

@@ -14,7 +14,7 @@ import {
 import { type AffineFit, fitAffine, fitScale } from "./fit.ts";
 import { largestMagnitude, writeHalf } from "./quantise_32.ts";
 
-/** Layout: see the reader of the same type, as for all below. */
+/** Writes a block of Q2_K; the layouts are described at the readers. */
 export function quantiseQ2_K(values: Float32Array, block: Uint8Array): void {
   const groups = groupsOf(values, 16);
   const fits = groups.map((group) => fitAffine(group, 3));
