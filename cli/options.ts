@@ -91,7 +91,7 @@ const activation = option(
 
 /** What `inspect` needs to say what a model costs. */
 export const memoryOptions: readonly Option[] = group(
-  "Memory",
+  "Running",
   ctxSize,
   threads,
   batchSize,

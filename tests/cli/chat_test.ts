@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { load } from "../../mod.ts";
+import { tinyBamboo } from "../../tiny/tiny.ts";
+import { runCli } from "./run_cli.ts";
+
+/** The answers that the library gives without keeping anything between turns. */
+async function answers(
+  messages: { role: string; content: string }[],
+  turns: string[],
+  template?: string,
+) {
+  await using model = await load(tinyBamboo());
+  const given: string[] = [];
+  for (const content of turns) {
+    messages.push({ role: "user", content });
+    let text = "";
+    for await (
+      const piece of model.chat(messages, {
+        temperature: 0,
+        maxTokens: 8,
+        template,
+      })
+    ) {
+      text += piece.text;
+    }
+    messages.push({ role: "assistant", content: text });
+    given.push(text);
+  }
+  return given;
+}
+
+const greedy = ["--temp", "0", "-n", "8"];
+
+Deno.test("each line of standard input is a turn, and turns see those before", async () => {
+  const turns = ["Who is Tom?", "And who is Anna?"];
+  const expected = await answers(
+    [{ role: "system", content: "Be kind." }],
+    turns,
+  );
+  const { code, out, err } = await runCli([
+    "chat",
+    "-sys",
+    "Be kind.",
+    ...greedy,
+  ], {
+    input: turns.join("\n\n"),
+  });
+  assert.deepEqual([code, out], [
+    0,
+    expected.map((text) => `${text}\n`).join(""),
+  ]);
+  assert.match(err, /prompt eval time/);
+});
+
+Deno.test("a template is taken over the model's own", async () => {
+  const template = "{% for m in messages %}{{ m.content }}. {% endfor %}";
+  const expected = await answers([], ["Tom had a ball"], template);
+  const { out } = await runCli(
+    ["chat", "--chat-template", template, ...greedy],
+    {
+      input: "Tom had a ball\n",
+    },
+  );
+  assert.equal(out, `${expected[0]}\n`);
+});
+
+Deno.test("a damaged template and a full context are told in one line", async () => {
+  const damaged = await runCli(["chat", "--chat-template", "{% for"], {
+    input: "Hi\n",
+  });
+  assert.equal(damaged.code, 1);
+  assert.match(damaged.err, /error: Cannot read the chat template[^\n]*\n$/);
+  const full = await runCli(["chat", "-c", "60", "--temp", "0"], {
+    input: "Hi\nHi\nHi\n",
+  });
+  assert.equal(full.code, 1);
+  assert.match(
+    full.err,
+    /^error: The chat has outgrown its context.*the context 60.*-c\.$/m,
+  );
+});
+
+Deno.test("a chat without a turn ends well", async () => {
+  const { code, out } = await runCli(["chat"], { input: "" });
+  assert.deepEqual([code, out], [0, ""]);
+});

@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { runCli, runShell } from "./run_cli.ts";
+
+/** Checks for one line on standard error, nothing on standard output, and no stack trace. */
+async function fails(
+  args: string[],
+  code: number,
+  message: RegExp,
+  permissions: string[] = [],
+) {
+  const result = await runCli(args, { permissions });
+  assert.match(result.err, message);
+  assert.match(result.err, /^error: [^\n]+\n$/, "one line");
+  assert.doesNotMatch(
+    result.err,
+    /\.ts:\d+|\berror: error\b/,
+    "no stack trace",
+  );
+  assert.deepEqual([result.code, result.out], [code, ""]);
+}
+
+const repository = new URL("../..", import.meta.url).pathname;
+
+Deno.test("arguments that cannot be understood are told in one line, with exit code 2", async (t) => {
+  const wrong: [string[], RegExp][] = [
+    [["write"], /unknown command 'write'/],
+    [["generate", "--bad"], /unknown option '--bad'/],
+    [["generate", "--tmp", "1"], /Did you mean --temp/],
+    [
+      ["generate", "-n", "many"],
+      /-n, --predict <n>.*'many'.*whole number from -1 up/,
+    ],
+    [["generate", "-p"], /argument missing/],
+    [["generate", "--top-p", "1.5"], /--top-p <p>.*number from 0 to 1/],
+    [
+      ["generate", "-ctk", "q9"],
+      /-ctk, --cache-type-k <type>.*one of f16, f32/,
+    ],
+    [
+      ["generate", "-ctk", "f16", "-ctv", "f32"],
+      /keys as f16 and values as f32/,
+    ],
+    [["generate", "--sparsity", "top-k=2"], /top-k=SHARE/],
+    [["generate", "--samplers", "nucleus"], /sampler "nucleus"/],
+    [["generate", "-l", "5"], /such as 15043\+1/],
+    [["generate", "-p", ""], /empty prompt/],
+    [["generate", "-p", "a", "-f", "b"], /both -p and -f/],
+    [["generate", "-m", "model.gguf"], /without a prompt/],
+    [["generate", "model.gguf"], /too many arguments/],
+    [["bench", "-p", "0", "-n", "0"], /both 0/],
+    [["bench", "-o", "xml"], /one of md, json, jsonl, csv/],
+  ];
+  for (const [args, message] of wrong) {
+    await t.step(`culm ${args.join(" ")}`, () => fails(args, 2, message));
+  }
+});
+
+Deno.test("files that cannot be read are told in one line, with exit code 1", async (t) => {
+  const read = ["--allow-read"];
+  const text = `${repository}LICENSE`;
+  const wrong: [string[], RegExp, string[]][] = [
+    [["generate", "-p", "a", "-m", text], /--allow-read/, []],
+    [["generate", "-f", text], /--allow-read/, []],
+    [["inspect", "-m", "http://127.0.0.1:8080/model.gguf"], /--allow-net/, []],
+    [
+      ["generate", "-p", "a", "-m", "nowhere.gguf"],
+      /nowhere\.gguf: there is no such file/,
+      read,
+    ],
+    [["generate", "-p", "a", "-m", repository], /it is a directory/, read],
+    [
+      ["generate", "-f", "nowhere.txt"],
+      /nowhere\.txt: there is no such file/,
+      read,
+    ],
+    [["generate", "-f", repository], /directory/, read],
+    [["inspect", "-m", text], /begins with GGUF or PWRI/, read],
+    [["tokenize", "-p", "a", "-m", text], /begins with GGUF or PWRI/, read],
+    [
+      ["generate", "-f", `${repository}tiny/tiny_bamboo.wasm`],
+      /not UTF-8/,
+      read,
+    ],
+  ];
+  for (const [args, message, permissions] of wrong) {
+    await t.step(
+      `culm ${args.join(" ")}`,
+      () => fails(args, 1, message, permissions),
+    );
+  }
+});
+
+Deno.test("a prompt longer than the context is told with both numbers", async () => {
+  const { code, err } = await runCli([
+    "generate",
+    "-p",
+    "one two three four five six",
+    "-c",
+    "4",
+  ]);
+  assert.equal(code, 1);
+  assert.match(err, /error: .*the prompt has \d+ tokens, the context 4/);
+});
+
+Deno.test("a mode that the file cannot run is told in one line", async () => {
+  await fails(["generate", "--sparsity", "predictor"], 1, /the file has none/);
+});
+
+Deno.test({
+  name: "a full disk is told in one line",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    for (
+      const args of [
+        "generate -n 4",
+        "--help",
+        "inspect --json",
+        "tokenize -p hello",
+      ]
+    ) {
+      const { code, err } = await runShell(`culm ${args} > /dev/full`);
+      assert.match(
+        err,
+        /error: Cannot write to standard output: No space left on device\n$/,
+      );
+      assert.equal(code, 1);
+    }
+  },
+});
+
+Deno.test({
+  name: "output that nobody reads further ends the run quietly",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const { out, err } = await runShell(
+      "culm generate -c 5000 --ignore-eos -s 1 | head -c 20",
+    );
+    assert.equal(out.length, 20);
+    assert.doesNotMatch(err, /error/i);
+  },
+});

@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { load } from "../../mod.ts";
+import { tinyBamboo } from "../../tiny/tiny.ts";
+import { runCli, startCli } from "./run_cli.ts";
+
+/** What the library gives for the same request. */
+async function generated(prompt: string, options: object): Promise<string> {
+  await using model = await load(tinyBamboo());
+  let text = "";
+  for await (const piece of model.generate(prompt, options)) text += piece.text;
+  return text;
+}
+
+Deno.test("the text alone goes to standard output, the rest to standard error", async () => {
+  const text = await generated("Tom had a red ball.", {
+    temperature: 0,
+    maxTokens: 12,
+  });
+  assert.notEqual(text, "");
+  const args = [
+    "generate",
+    "-p",
+    "Tom had a red ball.",
+    "--temp",
+    "0",
+    "-n",
+    "12",
+    "-s",
+    "5",
+  ];
+  const { code, out, err } = await runCli(args);
+  assert.deepEqual([code, out], [0, `Tom had a red ball.${text}\n`]);
+  assert.match(err, /^backend: WASM/m);
+  assert.match(err, /^seed: 5$/m);
+  assert.match(err, /^ +load time = +[\d.]+ ms$/m);
+  assert.match(
+    err,
+    /^ +prompt eval time = +[\d.]+ ms \/ +\d+ tokens \( +[\d.]+ ms per token, +[\d.]+ tokens per second\)$/m,
+  );
+  assert.match(err, /^ +eval time = +[\d.]+ ms \/ +11 runs /m);
+  assert.match(err, /FFN rows skipped = +[\d.]+ %/);
+  assert.doesNotMatch(
+    err,
+    /\p{Cc}\[K|loading/u,
+    "no progress bar where standard error is no terminal",
+  );
+
+  const alone = await runCli([...args, "--no-display-prompt"]);
+  assert.equal(alone.out, `${text}\n`);
+});
+
+Deno.test("the same seed gives the same text, and a random seed is told", async () => {
+  const first = await runCli(["generate", "-n", "20"]);
+  const seed = first.err.match(/^seed: (\d+)$/m)![1];
+  assert.match(first.out, /^Once upon a time/);
+  assert.equal(
+    (await runCli(["generate", "-n", "20", "-s", seed])).out,
+    first.out,
+  );
+});
+
+Deno.test("the prompt comes from a file or standard input, without its last line feed", async () => {
+  const expected = await generated("Anna\nwent", {
+    temperature: 0,
+    maxTokens: 3,
+  });
+  const args = ["generate", "--temp", "0", "-n", "3"];
+  const given = await runCli([...args, "-p", "Anna\\nwent"]);
+  assert.equal(given.out, `Anna\nwent${expected}\n`);
+  assert.equal(
+    (await runCli([...args, "-f", "-"], { input: "Anna\nwent\n" })).out,
+    given.out,
+  );
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.writeTextFile(path, "Anna\nwent\r\n");
+    const read = await runCli([...args, "-f", path], {
+      permissions: ["--allow-read"],
+    });
+    assert.equal(read.out, given.out);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("a stop string ends the text, and log-probabilities go to standard error", async () => {
+  const text = await generated("Tom", { temperature: 0, maxTokens: 40 });
+  const stop = text.slice(8, 12);
+  const { out, err } = await runCli([
+    "generate",
+    "-p",
+    "Tom",
+    "--temp",
+    "0",
+    "-r",
+    stop,
+    "--logprobs",
+    "2",
+  ]);
+  assert.equal(out, `Tom${text.slice(0, text.indexOf(stop))}\n`);
+  assert.match(
+    err,
+    /^\d+ '▁?\w+' -\d\.\d{4} \| \d+ '▁?\w+' -\d\.\d{4}, \d+ '/m,
+  );
+});
+
+Deno.test({
+  name: "Ctrl-C stops cleanly, with timings and exit code 130",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const child = startCli(["generate", "-c", "100000", "--ignore-eos"]);
+    await child.stdin.close();
+    const reader = child.stdout.getReader();
+    let shown = 0;
+    while (shown < 40) shown += (await reader.read()).value?.length ?? Infinity;
+    child.kill("SIGINT");
+    while (!(await reader.read()).done);
+    const err = await new Response(child.stderr).text();
+    assert.equal((await child.status).code, 130);
+    assert.match(err, /eval time = .* runs/);
+    assert.doesNotMatch(err, /error/i);
+  },
+});

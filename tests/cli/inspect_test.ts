@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import { load } from "../../mod.ts";
+import { tinyBamboo } from "../../tiny/tiny.ts";
+import { inspectFile } from "../../cli/inspection.ts";
+import { toJson, toText } from "../../cli/inspection_text.ts";
+import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { toBuffer, writeGguf } from "../../src/formats/gguf/write.ts";
+import { randomModel } from "../helpers/random_model.ts";
+import { runCli } from "./run_cli.ts";
+
+const options = {
+  contextSize: 0,
+  threads: 2,
+  batchSize: 128,
+  cacheType: "f16" as const,
+};
+
+Deno.test("the estimate of weights is what loading takes", async () => {
+  for (const type of ["F32", "Q4_0", "Q8_0"] as const) {
+    for (const threads of [1, 2]) {
+      const { bytes } = await randomModel({
+        type,
+        predictorRank: 8,
+        magic: "PWRI",
+        downByNeuron: true,
+      });
+      const { memory } = await inspectFile(fromBuffer(bytes), {
+        ...options,
+        threads,
+      });
+      await using model = await load(bytes, { threads });
+      assert.equal(
+        memory!.weights,
+        model.engine.weightBytes,
+        `${type}, ${threads} threads`,
+      );
+    }
+  }
+});
+
+Deno.test("the KV cache is counted in whole pages of both keys and values", async () => {
+  const at = async (contextSize: number, cacheType: "f16" | "f32") =>
+    (await inspectFile(tinyBamboo(), { ...options, contextSize, cacheType }))
+      .memory!.kvCache;
+  // 6 layers, 4 KV heads of 32, key and value.
+  const position = 6 * 4 * 32 * 2;
+  assert.equal(await at(0, "f16"), 512 * position * 2);
+  assert.equal(await at(33, "f32"), 64 * position * 4);
+});
+
+Deno.test("the text sums tensors up, or lists them", async () => {
+  const inspection = await inspectFile(tinyBamboo(), options);
+  const summary = toText(inspection, false);
+  assert.match(summary, /runs here +yes/);
+  assert.match(summary, /bamboo\.embedding_length +uint32 +256/);
+  assert.match(summary, /Q8_0 +44 +tensors/);
+  assert.match(summary, /blk\.0 to blk\.5, each +9 +tensors/);
+  assert.doesNotMatch(summary, /blk\.0\.attn_q/);
+  assert.match(
+    toText(inspection, true),
+    /blk\.0\.attn_q\.weight +Q8_0 +\[256, 256\] +69632/,
+  );
+});
+
+Deno.test("a file of another architecture is shown, and why it cannot run", async () => {
+  const bytes = await toBuffer(writeGguf({
+    metadata: new Map([
+      ["general.architecture", {
+        type: "string" as const,
+        value: "gpt2\x1b[2J",
+      }],
+      ["count", { type: "uint64" as const, value: 2n ** 60n }],
+      ["nothing", { type: "float32" as const, value: NaN }],
+    ]),
+    tensors: [{
+      name: "w",
+      type: "F32",
+      shape: [2, 3],
+      data: new Uint8Array(24),
+    }],
+  }));
+  const inspection = await inspectFile(fromBuffer(bytes), options);
+  const text = toText(inspection, false);
+  assert.match(text, /runs here +no: Cannot run architecture/);
+  assert.ok(
+    !text.includes("\x1b"),
+    "control characters of a file do not reach the terminal",
+  );
+  const json = JSON.parse(toJson(inspection));
+  assert.equal(json.runs, false);
+  assert.equal(json.metadata.count.value, String(2n ** 60n));
+  assert.equal(json.metadata.nothing.value, "NaN");
+  assert.deepEqual(json.tensors[0].shape, [2, 3]);
+});
+
+Deno.test("the command prints JSON of the embedded model, with no permission", async () => {
+  const { code, out, err } = await runCli([
+    "inspect",
+    "--json",
+    "-c",
+    "64",
+    "-t",
+    "1",
+  ]);
+  assert.deepEqual([code, err], [0, ""]);
+  const json = JSON.parse(out);
+  assert.deepEqual(
+    [
+      json.runs,
+      json.model.hiddenSize,
+      json.memory.contextSize,
+      json.memory.threads,
+    ],
+    [true, 256, 64, 1],
+  );
+  assert.equal(json.metadata["tokenizer.ggml.tokens"].value.length, 4096);
+});

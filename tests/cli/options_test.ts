@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { Command } from "commander";
+import { tinyBamboo } from "../../tiny/tiny.ts";
+import { load } from "../../mod.ts";
+import {
+  generateOptionsOf,
+  type LoadFlags,
+  loadOptions,
+  loadOptionsOf,
+  type SamplingFlags,
+  samplingOptions,
+} from "../../cli/options.ts";
+import { unescape } from "../../cli/values.ts";
+
+function parse(args: string[]): LoadFlags & SamplingFlags {
+  const command = new Command().exitOverride();
+  for (const option of [...loadOptions, ...samplingOptions]) {
+    command.addOption(option);
+  }
+  return command.parse(args, { from: "user" }).opts();
+}
+
+await using model = await load(tinyBamboo(), { threads: 0 });
+
+Deno.test("without flags, the defaults are llama.cpp's", () => {
+  const flags = parse([]);
+  const { dryBreakers: _, logitBias, ...options } = generateOptionsOf(
+    flags,
+    model.tokenizer,
+  );
+  assert.deepEqual(options, {
+    temperature: 0.8,
+    topK: 40,
+    topP: 0.95,
+    minP: 0.05,
+    typicalP: 1,
+    repeatPenalty: 1,
+    repeatLastN: 64,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    xtcProbability: 0,
+    xtcThreshold: 0.1,
+    dryMultiplier: 0,
+    dryBase: 1.75,
+    dryAllowedLength: 2,
+    dryPenaltyLastN: -1,
+    samplers: [
+      "penalties",
+      "dry",
+      "top_k",
+      "typ_p",
+      "top_p",
+      "min_p",
+      "xtc",
+      "temperature",
+    ],
+    seed: -1,
+    maxTokens: -1,
+    stop: [],
+    ignoreEos: undefined,
+  });
+  assert.deepEqual(logitBias, new Map());
+  assert.deepEqual(loadOptionsOf(flags), {
+    contextSize: 0,
+    threads: undefined,
+    batchSize: 128,
+    sparsity: { mode: "exact" },
+    cacheType: "f16",
+    activation: undefined,
+  });
+});
+
+Deno.test("each flag sets its option", () => {
+  const sampling =
+    "-n 7 -s 3 --temp 0.5 --top-k 1 --top-p 0.2 --min-p 0.3 --typical 0.4 " +
+    "--repeat-penalty 1.1 --repeat-last-n -1 --presence-penalty -0.5 --frequency-penalty 0.6 " +
+    "--xtc-probability 0.7 --xtc-threshold 0.8 --dry-base 2 --dry-allowed-length 3 " +
+    "--dry-penalty-last-n 9 --samplers top_k;temperature -l 5+1 --logit-bias 6-inf --ignore-eos " +
+    "-r a --stop b\\n --reverse-prompt c";
+  const { dryBreakers: _, ...options } = generateOptionsOf(
+    parse(sampling.split(" ")),
+    model.tokenizer,
+  );
+  assert.deepEqual(options, {
+    temperature: 0.5,
+    topK: 1,
+    topP: 0.2,
+    minP: 0.3,
+    typicalP: 0.4,
+    repeatPenalty: 1.1,
+    repeatLastN: -1,
+    presencePenalty: -0.5,
+    frequencyPenalty: 0.6,
+    xtcProbability: 0.7,
+    xtcThreshold: 0.8,
+    dryMultiplier: 0,
+    dryBase: 2,
+    dryAllowedLength: 3,
+    dryPenaltyLastN: 9,
+    samplers: ["top_k", "temperature"],
+    logitBias: new Map([[5, 1], [6, -Infinity]]),
+    seed: 3,
+    maxTokens: 7,
+    stop: ["a", "c", "b\n"],
+    ignoreEos: true,
+  });
+  const loading =
+    "-c 9 -t 3 -b 4 --sparsity threshold=0.1 -ctv f32 --activation reglu";
+  assert.deepEqual(loadOptionsOf(parse(loading.split(" "))), {
+    contextSize: 9,
+    threads: 3,
+    batchSize: 4,
+    sparsity: { mode: "threshold", value: 0.1 },
+    cacheType: "f32",
+    activation: "reglu",
+  });
+});
+
+Deno.test("DRY's breakers are the tokens with their text", () => {
+  const breakersOf = (args: string[]) => {
+    const options = generateOptionsOf(
+      parse(["--dry-multiplier", "0.8", ...args]),
+      model.tokenizer,
+    );
+    return [...options.dryBreakers!];
+  };
+  const texts = breakersOf([]).map((id) =>
+    new TextDecoder().decode(model.tokenizer.pieceBytes(id))
+  );
+  assert.ok(
+    texts.includes("\n") && texts.every((text) => /[\n:"*]/.test(text)),
+    `${texts}`,
+  );
+  const [id] = model.tokenize("?", { addSpecial: false }).slice(-1);
+  assert.ok(breakersOf(["--dry-sequence-breaker", "?"]).includes(id));
+});
+
+Deno.test("prompts' escapes are llama.cpp's", () => {
+  assert.equal(
+    unescape(String.raw`a\nb\tc\\n\"\'\x41\q\x4`),
+    "a\nb\tc\\n\"'A\\q\\x4",
+  );
+});
