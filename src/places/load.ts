@@ -6,8 +6,11 @@
 
 /** How far loading has come, in bytes. */
 export interface Progress {
-  readonly stage: "header" | "weights";
+  /** What is being loaded. */
+  readonly stage: "weights";
+  /** Bytes of the file that are in place. */
   readonly loaded: number;
+  /** Bytes of the file that will be loaded, by all places together. */
   readonly total: number;
 }
 

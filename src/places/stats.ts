@@ -4,32 +4,46 @@
  * @module
  */
 
-/** The figures that are counted for each layer, in the order they are stored. */
-export const countNames = [
+/** What was counted for one layer. */
+export interface LayerStats {
   /** neurons · tokens that went by */
-  "neurons",
+  readonly neurons: number;
   /** gate rows multiplied */
-  "gateRows",
+  readonly gateRows: number;
   /** up rows multiplied */
-  "upRows",
+  readonly upRows: number;
   /** down rows (PowerInfer form) or neurons' columns (dense form) used */
-  "downRows",
+  readonly downRows: number;
   /** neurons whose gate was positive */
-  "gatePositive",
+  readonly gatePositive: number;
   /** neurons whose h was not zero, before top-k or threshold drop any */
-  "active",
+  readonly active: number;
   /** neurons that the predictor asked for */
-  "predicted",
+  readonly predicted: number;
   /** neurons that are truly active; counted only while recall is measured */
-  "truth",
+  readonly truth: number;
   /** of those, how many the predictor asked for */
-  "recalled",
+  readonly recalled: number;
   /** bytes of packed weights and KV read */
-  "bytes",
-] as const;
+  readonly bytes: number;
+}
 
 /** One of the counted figures. */
-export type CountName = typeof countNames[number];
+export type CountName = keyof LayerStats;
+
+/** The figures in the order in which they are stored. */
+const countNames: readonly CountName[] = [
+  "neurons",
+  "gateRows",
+  "upRows",
+  "downRows",
+  "gatePositive",
+  "active",
+  "predicted",
+  "truth",
+  "recalled",
+  "bytes",
+];
 
 /** Counters of each layer since the start, in one buffer that threads may share. */
 export class LayerCounts {
@@ -62,9 +76,6 @@ export class LayerCounts {
   }
 }
 
-/** Figures of one layer. */
-export type LayerStats = Record<CountName, number>;
-
 /** What all places together computed and read since the start. */
 export interface PlaceStats {
   /** Tokens that went through the model. */
@@ -91,7 +102,7 @@ export function sumCounts(
       (_, layer) =>
         Object.fromEntries(
           countNames.map((name) => [name, total(layer, name)]),
-        ) as LayerStats,
+        ) as unknown as LayerStats,
     ),
   };
 }
@@ -104,7 +115,7 @@ export function statsSince(now: PlaceStats, before: PlaceStats): PlaceStats {
     layers: now.layers.map((layer, i) =>
       Object.fromEntries(
         countNames.map((name) => [name, layer[name] - before.layers[i][name]]),
-      ) as LayerStats
+      ) as unknown as LayerStats
     ),
   };
 }

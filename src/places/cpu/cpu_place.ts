@@ -173,7 +173,6 @@ export class CpuPlace implements Place {
   /** See {@linkcode Place.head}. */
   head(batch: Batch): void {
     const { output, output_norm } = this.#weights;
-    const { stride } = this.#residual;
     let row = 0;
     for (let t = 0; t < batch.length; t++) {
       if (!batch.wantLogits[t]) continue;

@@ -5,7 +5,7 @@
  * @module
  */
 import type { ByteSource } from "../../bytes/byte_source.ts";
-import { CulmError, LimitError, PlaceError } from "../../errors.ts";
+import { type CulmError, LimitError, PlaceError } from "../../errors.ts";
 import type { Batch, BatchLimits } from "../batch.ts";
 import type { LoadProgress } from "../load.ts";
 import { allSlices, readRows, slicesOf } from "../slices.ts";

@@ -222,25 +222,15 @@ function ropeAngles(frequencies, position, out) {
 
 // src/places/stats.ts
 var countNames = [
-  /** neurons · tokens that went by */
   "neurons",
-  /** gate rows multiplied */
   "gateRows",
-  /** up rows multiplied */
   "upRows",
-  /** down rows (PowerInfer form) or neurons' columns (dense form) used */
   "downRows",
-  /** neurons whose gate was positive */
   "gatePositive",
-  /** neurons whose h was not zero, before top-k or threshold drop any */
   "active",
-  /** neurons that the predictor asked for */
   "predicted",
-  /** neurons that are truly active; counted only while recall is measured */
   "truth",
-  /** of those, how many the predictor asked for */
   "recalled",
-  /** bytes of packed weights and KV read */
   "bytes"
 ];
 var LayerCounts = class _LayerCounts {
@@ -1107,7 +1097,6 @@ var CpuPlace = class {
   /** See {@linkcode Place.head}. */
   head(batch) {
     const { output, output_norm } = this.#weights;
-    const { stride } = this.#residual;
     let row = 0;
     for (let t = 0; t < batch.length; t++) {
       if (!batch.wantLogits[t]) continue;
