@@ -1,0 +1,156 @@
+/**
+ * What an instance of the kernels exports. Pointers are byte offsets into `memory`; all of it from `heap_base()` on belongs to the caller. Strides named
+ * `…Bytes` are in bytes, `…Stride` in floats. Counts may be zero. `wasm/src` documents each kernel, `wasm/src/layout.rs` the packed rows.
+ *
+ * A packed `kind` is 0 F32, 1 F16, 2 Q4, 3 Q4 with mins, 4 I8, 5 I8 with mins, 6 I8 with a scale per 16, 7 the same with mins.
+ */
+export interface Kernels {
+  readonly memory: WebAssembly.Memory;
+
+  /** The first byte that the caller may use. */
+  heap_base(): number;
+  /** The wrapping sum of the 32-bit words of `length` bytes: a plain read, to compare a kernel's bandwidth with. */
+  read_bytes(pointer: number, length: number): number;
+
+  /** Bytes of a packed row of `k` weights, a multiple of 16; 0 for an unknown kind. */
+  packed_row_bytes(kind: number, k: number): number;
+  /** Bytes of a row of `k` quantised activations, a multiple of 16. */
+  activation_row_bytes(k: number): number;
+
+  /**
+   * Packs columns `firstCol..firstCol + k` (multiples of 32 for block types) of ggml rows. Returns the rows written: 0 where `kind` is
+   * neither the one that holds the type exactly nor F32.
+   */
+  repack(
+    ggmlType: number,
+    kind: number,
+    src: number,
+    nRows: number,
+    srcRowBytes: number,
+    firstCol: number,
+    k: number,
+    dst: number,
+    dstRowBytes: number,
+  ): number;
+  /** The exact f32 values of a packed row. */
+  unpack_row(kind: number, row: number, k: number, out: number): void;
+  /** Quantises f32 rows to i8 per block of 32, for the block kinds; pads with zeros. */
+  quantise_activations(
+    x: number,
+    xStride: number,
+    nTokens: number,
+    k: number,
+    out: number,
+    outRowBytes: number,
+  ): void;
+
+  /** out[t * outStride + r] = row r . x[t]; `x` is quantised (block kinds) or f32 padded with zeros to a multiple of 8 (F32, F16). */
+  matmul(
+    kind: number,
+    w: number,
+    wRowBytes: number,
+    nRows: number,
+    k: number,
+    x: number,
+    xRowBytes: number,
+    nTokens: number,
+    out: number,
+    outStride: number,
+  ): void;
+  /** out[id] = row id . x for the ids (u32) only; one token. */
+  matvec_rows(
+    kind: number,
+    w: number,
+    wRowBytes: number,
+    ids: number,
+    nIds: number,
+    k: number,
+    x: number,
+    out: number,
+  ): void;
+  /** out[t] += sum over j of h[t][j] * row j; rows whose coefficients are all zero are not read. Returns the rows read. */
+  axpy_rows(
+    kind: number,
+    w: number,
+    wRowBytes: number,
+    nRows: number,
+    k: number,
+    h: number,
+    hStride: number,
+    nTokens: number,
+    out: number,
+    outStride: number,
+  ): number;
+
+  /** out = x / sqrt(mean of x^2 + eps) * weight, zeros for k <= i < outStride. */
+  rms_norm(
+    x: number,
+    xStride: number,
+    weight: number,
+    nTokens: number,
+    k: number,
+    eps: number,
+    out: number,
+    outStride: number,
+  ): void;
+  /** Rotates pairs (2i, 2i + 1), i < nRot / 2, of each head in place; `cosSin` has nRot / 2 pairs (cos, sin). */
+  rope(
+    x: number,
+    nHeads: number,
+    headDim: number,
+    nRot: number,
+    cosSin: number,
+  ): void;
+  /** Stores `n` floats in the cache: type 0 f32, 1 f16 (nearest even, saturating). */
+  kv_store(cacheType: number, src: number, n: number, dst: number): void;
+  /**
+   * Attention of one token for the query heads that share a KV head, over positions `firstPosition..nPositions`. `pages` holds u32 byte offsets of
+   * K [pagePositions][headDim] followed by V; `scores` has room for nQHeads * nPositions floats.
+   */
+  attention(
+    cacheType: number,
+    q: number,
+    nQHeads: number,
+    headDim: number,
+    pages: number,
+    nPositions: number,
+    firstPosition: number,
+    pagePositions: number,
+    scale: number,
+    scores: number,
+    out: number,
+  ): void;
+
+  /** out = act(gate) * act'(up), act 0 dReLU, 1 ReGLU, 2 SwiGLU; returns how many are not zero. */
+  gated(
+    act: number,
+    gate: number,
+    up: number,
+    out: number,
+    n: number,
+  ): number;
+  /** The same for the ids only, written to hOut[id]. */
+  gather_gated(
+    act: number,
+    g: number,
+    u: number,
+    ids: number,
+    nIds: number,
+    hOut: number,
+  ): number;
+  /** Writes the ids of g > 0, ascending; returns how many. */
+  select_positive(g: number, n: number, ids: number): number;
+  /** Writes the ids of score >= threshold, ascending; returns how many. */
+  select_at_least(
+    score: number,
+    n: number,
+    threshold: number,
+    ids: number,
+  ): number;
+  /** Zeroes the elements with |h| <= threshold; returns how many remain. */
+  keep_above(h: number, n: number, threshold: number): number;
+  /** x = max(x, 0). */
+  relu(x: number, n: number): void;
+  /** x += y. */
+  add(x: number, y: number, n: number): void;
+}

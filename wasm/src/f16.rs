@@ -1,0 +1,110 @@
+//! IEEE half precision in integer and f32 operations: WASM has no conversion of its own.
+
+use crate::simd::*;
+
+/// 2^112: the difference of the exponent biases of f32 (127) and f16 (15).
+const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
+
+/// The exact value of f16 bits, infinities and NaN included.
+pub fn f16_to_f32(bits: u16) -> f32 {
+    let sign = u32::from(bits & 0x8000) << 16;
+    let magnitude = u32::from(bits & 0x7fff) << 13;
+    if magnitude >= 0x7c00 << 13 {
+        return f32::from_bits(sign | 0x7f80_0000 | (magnitude & 0x007f_ffff));
+    }
+    // The multiplication renormalises subnormal halves too, and is exact.
+    f32::from_bits(sign | (f32::from_bits(magnitude) * REBIAS).to_bits())
+}
+
+/// The nearest f16, ties to even; beyond the largest finite half, that one. NaN stays NaN.
+pub fn f32_to_f16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let sign = (bits >> 16) as u16 & 0x8000;
+    let magnitude = bits & 0x7fff_ffff;
+    if magnitude > 0x7f80_0000 {
+        return sign | 0x7e00;
+    }
+    let half = if magnitude < 113 << 23 {
+        // Below 2^-14 a half is a multiple of 2^-24, the spacing of f32 at 0.5: the addition rounds.
+        (f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits()
+    } else {
+        (magnitude + 0xfff + ((magnitude >> 13) & 1) - (112 << 23)) >> 13
+    };
+    sign | half.min(0x7bff) as u16
+}
+
+/// Widens four finite halves: exact. (An infinity or NaN becomes a number of magnitude 65536 or more: three more instructions a vector
+/// would keep it, and no weight or cached key is one; `kv_store` saturates.)
+///
+/// # Safety
+/// The 8 bytes at `p` are readable.
+#[inline(always)]
+pub unsafe fn load4_f16(p: *const u16) -> v128 {
+    let shifted = i32x4_shl(i32x4_load_extend_i16x4(p.cast()), 13);
+    let kept = v128_and(shifted, i32x4_splat(0x8fff_e000_u32 as i32));
+    f32x4_mul(kept, f32x4_splat(REBIAS))
+}
+
+/// Four halves of four f32 in the low 64 bits, as `f32_to_f16` of each.
+#[inline(always)]
+pub fn narrow4_f16(x: v128) -> v128 {
+    let magnitude = v128_and(x, i32x4_splat(0x7fff_ffff));
+    let sign = v128_and(i32x4_shr(x, 16), i32x4_splat(0x8000));
+    let half = f32x4_splat(0.5);
+    let subnormal = i32x4_sub(f32x4_add(magnitude, half), half);
+    let odd = v128_and(u32x4_shr(magnitude, 13), i32x4_splat(1));
+    let rounded = i32x4_add(i32x4_add(magnitude, i32x4_splat(0xfff - (112 << 23))), odd);
+    let is_small = i32x4_lt(magnitude, i32x4_splat(113 << 23));
+    let bits = v128_bitselect(subnormal, i32x4_shr(rounded, 13), is_small);
+    let largest = i32x4_splat(0x7bff);
+    let bits = v128_bitselect(largest, bits, i32x4_gt(bits, largest));
+    let is_nan = i32x4_gt(magnitude, i32x4_splat(0x7f80_0000));
+    let bits = v128_or(sign, v128_bitselect(i32x4_splat(0x7e00), bits, is_nan));
+    // Sign-extend, so that the saturating narrow keeps all 16 bits.
+    let wide = i32x4_shr(i32x4_shl(bits, 16), 16);
+    i16x8_narrow_i32x4(wide, wide)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_half_survives_the_round_trip() {
+        for bits in 0..=u16::MAX {
+            let x = f16_to_f32(bits);
+            let expected = match bits & 0x7fff {
+                0x7c00 => bits - 1,
+                0x7c01.. => bits & 0x8000 | 0x7e00,
+                _ => bits,
+            };
+            assert_eq!(f32_to_f16(x), expected, "{bits:#06x}");
+        }
+    }
+
+    #[test]
+    fn rounds_to_nearest_even() {
+        for bits in 0..0x7bffu16 {
+            let (low, high) = (f16_to_f32(bits), f16_to_f32(bits + 1));
+            let middle = (low + high) / 2.0;
+            assert_eq!(f32_to_f16(middle), bits + (bits & 1));
+            assert_eq!(f32_to_f16(f32::from_bits(middle.to_bits() - 1)), bits);
+            assert_eq!(f32_to_f16(-f32::from_bits(middle.to_bits() + 1)), (bits + 1) | 0x8000);
+        }
+    }
+
+    #[test]
+    fn vector_forms_agree_with_scalars() {
+        for bits in (0..=u16::MAX).filter(|b| b & 0x7c00 != 0x7c00) {
+            let mut wide = [0f32; 4];
+            unsafe { store(wide.as_mut_ptr(), load4_f16([bits; 4].as_ptr())) };
+            assert_eq!(wide.map(f32::to_bits), [f16_to_f32(bits).to_bits(); 4]);
+        }
+        for step in 0..1u32 << 20 {
+            let x = f32::from_bits(step.wrapping_mul(0x9e37_79b1));
+            let mut halves = [0u16; 8];
+            unsafe { store(halves.as_mut_ptr(), narrow4_f16(f32x4_splat(x))) };
+            assert_eq!(halves, [f32_to_f16(x); 8], "{x:e}");
+        }
+    }
+}

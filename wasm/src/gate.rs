@@ -1,0 +1,121 @@
+//! The gated activation of the FFN, and finding the neurons that fire.
+
+use crate::exp::silu;
+use crate::simd::*;
+
+pub const DRELU: u32 = 0;
+pub const REGLU: u32 = 1;
+
+/// h = act(gate) * act'(up): relu * relu for DRELU, relu * identity for REGLU, silu * identity otherwise.
+#[inline(always)]
+fn activate(act: u32, gate: v128, up: v128) -> v128 {
+    match act {
+        DRELU => f32x4_mul(f32x4_max(gate, zero()), f32x4_max(up, zero())),
+        REGLU => f32x4_mul(f32x4_max(gate, zero()), up),
+        _ => f32x4_mul(silu(gate), up),
+    }
+}
+
+#[inline(always)]
+fn count_nonzero(x: v128) -> u32 {
+    i32x4_bitmask(f32x4_ne(x, zero())).count_ones()
+}
+
+/// out[i] = act(gate[i]) * act'(up[i]); returns how many are not zero. `act`: 0 dReLU, 1 ReGLU, 2 SwiGLU. `out` may be `gate` or `up`.
+///
+/// # Safety
+/// All three have `n` floats.
+#[no_mangle]
+pub unsafe extern "C" fn gated(
+    act: u32,
+    gate: *const f32,
+    up: *const f32,
+    out: *mut f32,
+    n: usize,
+) -> u32 {
+    let mut nonzero = 0;
+    let body = n / 4 * 4;
+    for i in (0..body).step_by(4) {
+        let h = activate(act, load(gate.add(i)), load(up.add(i)));
+        nonzero += count_nonzero(h);
+        store(out.add(i), h);
+    }
+    for i in body..n {
+        let h = activate_one(act, gate.add(i).read(), up.add(i).read());
+        nonzero += u32::from(h != 0.0);
+        out.add(i).write(h);
+    }
+    nonzero
+}
+
+#[inline(always)]
+fn activate_one(act: u32, gate: f32, up: f32) -> f32 {
+    f32x4_extract_lane::<0>(activate(act, f32x4_splat(gate), f32x4_splat(up)))
+}
+
+/// For the ids only: h_out[id] = act(g[id]) * act'(u[id]); returns how many are not zero. Other elements of `h_out` are left alone.
+///
+/// # Safety
+/// `ids` has `n_ids` indices into `g`, `u` and `h_out`.
+#[no_mangle]
+pub unsafe extern "C" fn gather_gated(
+    act: u32,
+    g: *const f32,
+    u: *const f32,
+    ids: *const u32,
+    n_ids: usize,
+    h_out: *mut f32,
+) -> u32 {
+    let mut nonzero = 0;
+    for i in 0..n_ids {
+        let id = ids.add(i).read() as usize;
+        let h = activate_one(act, g.add(id).read(), u.add(id).read());
+        nonzero += u32::from(h != 0.0);
+        h_out.add(id).write(h);
+    }
+    nonzero
+}
+
+/// Writes the ids of g > 0, ascending; returns how many.
+///
+/// # Safety
+/// `g` has `n` floats, `ids` has room for `n`.
+#[no_mangle]
+pub unsafe extern "C" fn select_positive(g: *const f32, n: usize, ids: *mut u32) -> u32 {
+    select(g, n, ids, |v| f32x4_gt(v, zero()))
+}
+
+/// Writes the ids of score >= threshold, ascending; returns how many.
+///
+/// # Safety
+/// `score` has `n` floats, `ids` has room for `n`.
+#[no_mangle]
+pub unsafe extern "C" fn select_at_least(
+    score: *const f32,
+    n: usize,
+    threshold: f32,
+    ids: *mut u32,
+) -> u32 {
+    select(score, n, ids, |v| f32x4_ge(v, f32x4_splat(threshold)))
+}
+
+#[inline(always)]
+unsafe fn select(x: *const f32, n: usize, ids: *mut u32, test: impl Fn(v128) -> v128) -> u32 {
+    let mut count = 0;
+    let body = n / 4 * 4;
+    for i in (0..body).step_by(4) {
+        let mut hits = i32x4_bitmask(test(load(x.add(i))));
+        while hits != 0 {
+            ids.add(count).write(i as u32 + hits.trailing_zeros());
+            count += 1;
+            hits &= hits - 1;
+        }
+    }
+    for i in body..n {
+        if v128_any_true(test(f32x4_splat(x.add(i).read()))) {
+            ids.add(count).write(i as u32);
+            count += 1;
+        }
+    }
+    count as u32
+}

@@ -1,0 +1,202 @@
+//! ggml's block types: 32 weights of any of them as small integers with scales and mins.
+//!
+//! Each weight is `scale * q + min` in f32 with an exact product, which is also how ggml dequantises: the value is the same to the bit.
+
+use crate::f16::f16_to_f32;
+
+pub const F32: u32 = 0;
+pub const F16: u32 = 1;
+pub const Q4_0: u32 = 2;
+pub const Q4_1: u32 = 3;
+pub const Q5_0: u32 = 6;
+pub const Q5_1: u32 = 7;
+pub const Q8_0: u32 = 8;
+pub const Q2_K: u32 = 10;
+pub const Q3_K: u32 = 11;
+pub const Q4_K: u32 = 12;
+pub const Q5_K: u32 = 13;
+pub const Q6_K: u32 = 14;
+pub const BF16: u32 = 30;
+
+/// 32 weights: w[i] = scale[i / 16] * q[i] + min[i / 16].
+#[derive(Clone, Copy)]
+pub struct Block {
+    pub q: [i8; 32],
+    pub scale: [f32; 2],
+    pub min: [f32; 2],
+}
+
+impl Block {
+    pub const ZERO: Block = Block { q: [0; 32], scale: [0.0; 2], min: [0.0; 2] };
+
+    /// The value of weight `i`.
+    #[inline(always)]
+    pub fn value(&self, i: usize) -> f32 {
+        let product = self.scale[i / 16] * f32::from(self.q[i]);
+        // Adding a min of zero would turn -0 into +0.
+        if self.min[i / 16] == 0.0 {
+            product
+        } else {
+            product + self.min[i / 16]
+        }
+    }
+}
+
+/// Bytes of one block of the file and weights in it; `None` for types without blocks.
+pub const fn block_size(ggml_type: u32) -> Option<(usize, usize)> {
+    Some(match ggml_type {
+        Q4_0 => (18, 32),
+        Q4_1 => (20, 32),
+        Q5_0 => (22, 32),
+        Q5_1 => (24, 32),
+        Q8_0 => (34, 32),
+        Q2_K => (84, 256),
+        Q3_K => (110, 256),
+        Q4_K => (144, 256),
+        Q5_K => (176, 256),
+        Q6_K => (210, 256),
+        _ => return None,
+    })
+}
+
+/// Reads weights `32 * index ..` of a row of `TYPE` starting at `row`.
+///
+/// # Safety
+/// The file's block that holds those weights is readable.
+#[inline(always)]
+pub unsafe fn read_block<const TYPE: u32>(row: *const u8, index: usize) -> Block {
+    let Some((bytes, weights)) = block_size(TYPE) else {
+        return Block::ZERO;
+    };
+    let per_block = weights / 32;
+    let block = row.add(index / per_block * bytes);
+    let part = index % per_block;
+    match TYPE {
+        Q4_0 => legacy(block, Some(-8), None, 2),
+        Q4_1 => legacy(block, None, None, 4),
+        Q5_0 => legacy(block, Some(-16), Some(2), 6),
+        Q5_1 => legacy(block, None, Some(4), 8),
+        Q8_0 => q8_0(block),
+        Q2_K => q2_k(block, part),
+        Q3_K => q3_k(block, part),
+        Q4_K => q4_k(block, part),
+        Q5_K => q5_k(block, part),
+        _ => q6_k(block, part),
+    }
+}
+
+#[inline(always)]
+unsafe fn half(p: *const u8) -> f32 {
+    f16_to_f32(p.cast::<u16>().read_unaligned())
+}
+
+#[inline(always)]
+fn integers(f: impl Fn(usize) -> i32) -> [i8; 32] {
+    core::array::from_fn(|i| f(i) as i8)
+}
+
+/// Q4_0, Q4_1, Q5_0, Q5_1: a scale, a min where there is no fixed `offset`, the fifth bits at `high` where there are any, nibbles at `low`.
+/// Nibble i of the low half is weight i, of the high half weight 16 + i.
+#[inline(always)]
+unsafe fn legacy(block: *const u8, offset: Option<i32>, high: Option<usize>, low: usize) -> Block {
+    let fifth = match high {
+        Some(at) => block.add(at).cast::<u32>().read_unaligned(),
+        None => 0,
+    };
+    let q = integers(|i| {
+        let nibble = block.add(low + i % 16).read() >> (i / 16 * 4) & 15;
+        i32::from(nibble) + ((fifth >> i & 1) << 4) as i32 + offset.unwrap_or(0)
+    });
+    let min = if offset.is_some() { 0.0 } else { half(block.add(2)) };
+    Block { q, scale: [half(block); 2], min: [min; 2] }
+}
+
+#[inline(always)]
+unsafe fn q8_0(block: *const u8) -> Block {
+    let q = integers(|i| i32::from(block.add(2 + i).cast::<i8>().read()));
+    Block { q, scale: [half(block); 2], min: [0.0; 2] }
+}
+
+/// 16 scale/min nibbles, 64 bytes of 2-bit weights, d, dmin. A 2-bit plane of 32 bytes is one part.
+#[inline(always)]
+unsafe fn q2_k(block: *const u8, part: usize) -> Block {
+    let (d, dmin) = (half(block.add(80)), half(block.add(82)));
+    let plane = block.add(16 + part / 4 * 32);
+    let q = integers(|i| i32::from(plane.add(i).read() >> (part % 4 * 2) & 3));
+    let code = [0, 1].map(|h| block.add(2 * part + h).read());
+    Block {
+        q,
+        scale: code.map(|c| d * f32::from(c & 15)),
+        min: code.map(|c| -(dmin * f32::from(c >> 4))),
+    }
+}
+
+/// 32 bytes of third bits (bit `part` of byte i belongs to weight i of the part), 64 bytes of 2-bit weights, 12 bytes of 6-bit scales, d.
+#[inline(always)]
+unsafe fn q3_k(block: *const u8, part: usize) -> Block {
+    let d = half(block.add(108));
+    let plane = block.add(32 + part / 4 * 32);
+    let q = integers(|i| {
+        let low = i32::from(plane.add(i).read() >> (part % 4 * 2) & 3);
+        let high = i32::from(block.add(i).read() >> part & 1);
+        low + 4 * high - 4
+    });
+    let scales = block.add(96);
+    let scale = [0, 1].map(|h| {
+        let i = 2 * part + h;
+        let low = scales.add(i % 8).read() >> (i / 8 * 4) & 15;
+        let high = scales.add(8 + i % 4).read() >> (i / 4 * 2) & 3;
+        d * f32::from((low | high << 4) as i8 - 32)
+    });
+    Block { q, scale, min: [0.0; 2] }
+}
+
+/// The 6-bit scale and min of `part`, times d and dmin (the header that Q4_K and Q5_K share). The min is negated.
+#[inline(always)]
+unsafe fn k_scale_min(block: *const u8, part: usize) -> (f32, f32) {
+    let code = |i: usize| block.add(4 + i).read();
+    let (scale, min) = if part < 4 {
+        (code(part) & 63, code(part + 4) & 63)
+    } else {
+        (code(part + 4) & 15 | code(part - 4) >> 6 << 4, code(part + 4) >> 4 | code(part) >> 6 << 4)
+    };
+    (half(block) * f32::from(scale), -(half(block.add(2)) * f32::from(min)))
+}
+
+/// d, dmin, 12 bytes of scales and mins, 128 bytes of nibbles: 32 bytes are two parts.
+#[inline(always)]
+unsafe fn q4_k(block: *const u8, part: usize) -> Block {
+    let (scale, min) = k_scale_min(block, part);
+    let plane = block.add(16 + part / 2 * 32);
+    let q = integers(|i| i32::from(plane.add(i).read() >> (part % 2 * 4) & 15));
+    Block { q, scale: [scale; 2], min: [min; 2] }
+}
+
+/// As Q4_K, with 32 bytes of fifth bits before the nibbles (bit `part` of byte i).
+#[inline(always)]
+unsafe fn q5_k(block: *const u8, part: usize) -> Block {
+    let (scale, min) = k_scale_min(block, part);
+    let plane = block.add(48 + part / 2 * 32);
+    let q = integers(|i| {
+        let low = plane.add(i).read() >> (part % 2 * 4) & 15;
+        let high = block.add(16 + i).read() >> part & 1;
+        i32::from(low | high << 4)
+    });
+    Block { q, scale: [scale; 2], min: [min; 2] }
+}
+
+/// 128 bytes of low nibbles, 64 of 2-bit high parts, 16 i8 scales, d.
+#[inline(always)]
+unsafe fn q6_k(block: *const u8, part: usize) -> Block {
+    let d = half(block.add(208));
+    let (side, quarter) = (part / 4, part % 4);
+    let low_plane = block.add(side * 64 + quarter % 2 * 32);
+    let high_plane = block.add(128 + side * 32);
+    let q = integers(|i| {
+        let low = low_plane.add(i).read() >> (quarter / 2 * 4) & 15;
+        let high = high_plane.add(i).read() >> (quarter * 2) & 3;
+        i32::from(low | high << 4) - 32
+    });
+    let scale = [0, 1].map(|h| d * f32::from(block.add(192 + 2 * part + h).cast::<i8>().read()));
+    Block { q, scale, min: [0.0; 2] }
+}

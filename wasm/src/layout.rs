@@ -1,0 +1,82 @@
+//! How packed matrices and activations lie in memory.
+//!
+//! A packed row is one sequential stream, because a second stream a few KB away halves what a core reads from DRAM. Block kinds (all but F32 and F16)
+//! hold groups of 128 weights = 4 blocks of 32, and **lane L of a vector belongs to block L**: one vector load brings the scales of all four
+//! blocks, and no scale is ever broadcast.
+//!
+//! - Nibble kinds, 64 bytes: vector j (0..4) has in word L the weights 4j..4j+4 of block L in its low nibbles and the weights 16+4j..16+4j+4 in
+//!   its high nibbles.
+//! - Byte kinds, 128 bytes: 8-byte unit j (0..16) has the weights 2j, 2j+1 of blocks 0..4, so that a sign-extending load gives the pairs that
+//!   `i32x4_dot_i16x8` sums.
+//! - Then 4 f32 scales (8 for the kinds with a scale per 16 weights: first halves of the four blocks, then second halves), then as many f32 mins where
+//!   the kind has them. w = scale * q + min; scale * (q - 8) for Q4.
+//!
+//! K that is not a multiple of 128 is padded with blocks of zero scale. F32 and F16 rows are plain, padded with zeros to a multiple of 8.
+
+pub const BLOCK: usize = 32;
+pub const GROUP: usize = 128;
+
+pub const F32: u32 = 0;
+pub const F16: u32 = 1;
+pub const Q4: u32 = 2;
+pub const Q4M: u32 = 3;
+pub const I8: u32 = 4;
+pub const I8M: u32 = 5;
+pub const I8H: u32 = 6;
+pub const I8HM: u32 = 7;
+
+/// Bytes of a group's quantised weights.
+pub const NIBBLES: usize = 64;
+pub const BYTES: usize = 128;
+
+/// An activation group: 128 activations quantised per block of 32 to i8 (x = scale * q, scale = amax / 127, so |error| <= amax / 254), stored
+/// twice: as bytes for the nibble kinds (vector j has in word L the activations 4j..4j+4 of block L) and as i16 for the byte kinds (vector j has in word L
+/// the activations 2j, 2j+1 of block L). The sums serve the mins and Q4's offset.
+pub mod activation {
+    /// 128 i8.
+    pub const BYTES: usize = 0;
+    /// 4 f32 scales.
+    pub const SCALES: usize = 128;
+    /// 4 i32: -8 times the sum of the block's i8.
+    pub const OFFSETS: usize = 144;
+    /// 4 f32: scale times the sum of the block's i8.
+    pub const SUMS: usize = 160;
+    /// 8 f32: the same of the first halves of the four blocks, then of the second halves.
+    pub const HALF_SUMS: usize = 176;
+    /// 128 i16.
+    pub const WORDS: usize = 208;
+    pub const GROUP_BYTES: usize = 464;
+}
+
+/// Number of groups of a row of `k` weights.
+pub const fn groups(k: usize) -> usize {
+    k.div_ceil(GROUP)
+}
+
+/// Bytes of one group of a block kind; 0 for other kinds.
+pub const fn group_bytes(kind: u32) -> usize {
+    match kind {
+        Q4 => NIBBLES + 16,
+        Q4M => NIBBLES + 32,
+        I8 => BYTES + 16,
+        I8M | I8H => BYTES + 32,
+        I8HM => BYTES + 64,
+        _ => 0,
+    }
+}
+
+/// Bytes of a packed row of `k` weights, a multiple of 16; 0 for an unknown kind.
+#[no_mangle]
+pub extern "C" fn packed_row_bytes(kind: u32, k: usize) -> usize {
+    match kind {
+        F32 => k.next_multiple_of(8) * 4,
+        F16 => k.next_multiple_of(8) * 2,
+        _ => groups(k) * group_bytes(kind),
+    }
+}
+
+/// Bytes of a row of `k` quantised activations, a multiple of 16.
+#[no_mangle]
+pub extern "C" fn activation_row_bytes(k: usize) -> usize {
+    groups(k) * activation::GROUP_BYTES
+}

@@ -1,0 +1,28 @@
+//! The SIMD kernels of culm, as plain WebAssembly exports.
+//!
+//! Pointers are byte offsets into the instance's memory, which belongs to the caller from `heap_base()` on; nothing here allocates. Counts may be zero.
+//! Every export's Safety section says what its pointers have to reach; nothing else is required of a caller, and no alignment.
+
+#![allow(clippy::missing_safety_doc)] // one-line kernels say it in their description
+#![allow(clippy::too_many_arguments)] // an ABI of numbers
+
+pub mod activations;
+pub mod attention;
+pub mod axpy;
+pub mod bytes;
+pub mod elementwise;
+pub mod exp;
+pub mod f16;
+pub mod float;
+pub mod gate;
+pub mod ggml;
+pub mod i8;
+pub mod layout;
+pub mod matmul;
+pub mod norm;
+pub mod pack;
+pub mod q4;
+pub mod rope;
+pub mod simd;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod simd_emulated;

@@ -1,0 +1,214 @@
+//! From ggml's blocks to packed rows (see layout.rs), and back to f32.
+//!
+//! Packing never changes a weight's value: each ggml type goes to the one kind that holds it exactly, or to F32 as dequantised.
+
+use crate::f16::f16_to_f32;
+use crate::ggml::{self, read_block, Block};
+use crate::layout::*;
+
+/// The packed kind that holds a ggml type exactly; `None` for a type that is not supported.
+pub const fn exact_kind(ggml_type: u32) -> Option<u32> {
+    Some(match ggml_type {
+        ggml::F32 | ggml::BF16 => F32,
+        ggml::F16 => F16,
+        ggml::Q4_0 => Q4,
+        ggml::Q4_1 | ggml::Q4_K => Q4M,
+        ggml::Q8_0 | ggml::Q5_0 => I8,
+        ggml::Q5_1 | ggml::Q5_K => I8M,
+        ggml::Q6_K | ggml::Q3_K => I8H,
+        ggml::Q2_K => I8HM,
+        _ => return None,
+    })
+}
+
+/// Packs columns `first_col..first_col + k` of `n_rows` ggml rows. Returns the rows written: 0 where `kind` is neither the type's exact kind nor F32.
+///
+/// # Safety
+/// `src` has `n_rows` rows of the type, `src_row_bytes` apart, with those columns; both bounds are multiples of 32 for block types.
+/// `dst` has room for `n_rows` packed rows, `dst_row_bytes` (at least `packed_row_bytes(kind, k)`) apart.
+#[no_mangle]
+pub unsafe extern "C" fn repack(
+    ggml_type: u32,
+    kind: u32,
+    src: *const u8,
+    n_rows: usize,
+    src_row_bytes: usize,
+    first_col: usize,
+    k: usize,
+    dst: *mut u8,
+    dst_row_bytes: usize,
+) -> usize {
+    if exact_kind(ggml_type).is_none_or(|exact| kind != exact && kind != F32) {
+        return 0;
+    }
+    for r in 0..n_rows {
+        let from = src.wrapping_add(r * src_row_bytes);
+        let to = dst.wrapping_add(r * dst_row_bytes);
+        match ggml_type {
+            ggml::F32 => {
+                widen_row(from.cast::<u32>().wrapping_add(first_col), k, to, f32::from_bits)
+            }
+            ggml::BF16 => widen_row(from.cast::<u16>().wrapping_add(first_col), k, to, |bits| {
+                f32::from_bits(u32::from(bits) << 16)
+            }),
+            ggml::F16 => {
+                let from = from.cast::<u16>().wrapping_add(first_col);
+                if kind == F32 {
+                    widen_row(from, k, to, f16_to_f32);
+                } else {
+                    copy_f16_row(from, k, to);
+                }
+            }
+            ggml::Q4_0 => block_row::<{ ggml::Q4_0 }>(kind, from, first_col, k, to),
+            ggml::Q4_1 => block_row::<{ ggml::Q4_1 }>(kind, from, first_col, k, to),
+            ggml::Q5_0 => block_row::<{ ggml::Q5_0 }>(kind, from, first_col, k, to),
+            ggml::Q5_1 => block_row::<{ ggml::Q5_1 }>(kind, from, first_col, k, to),
+            ggml::Q8_0 => block_row::<{ ggml::Q8_0 }>(kind, from, first_col, k, to),
+            ggml::Q2_K => block_row::<{ ggml::Q2_K }>(kind, from, first_col, k, to),
+            ggml::Q3_K => block_row::<{ ggml::Q3_K }>(kind, from, first_col, k, to),
+            ggml::Q4_K => block_row::<{ ggml::Q4_K }>(kind, from, first_col, k, to),
+            ggml::Q5_K => block_row::<{ ggml::Q5_K }>(kind, from, first_col, k, to),
+            _ => block_row::<{ ggml::Q6_K }>(kind, from, first_col, k, to),
+        }
+    }
+    n_rows
+}
+
+unsafe fn widen_row<T>(src: *const T, k: usize, dst: *mut u8, value: impl Fn(T) -> f32) {
+    let dst = dst.cast::<f32>();
+    for i in 0..k {
+        dst.add(i).write(value(src.add(i).read_unaligned()));
+    }
+    for i in k..k.next_multiple_of(8) {
+        dst.add(i).write(0.0);
+    }
+}
+
+unsafe fn copy_f16_row(src: *const u16, k: usize, dst: *mut u8) {
+    let dst = dst.cast::<u16>();
+    dst.cast::<u8>().copy_from_nonoverlapping(src.cast(), 2 * k);
+    for i in k..k.next_multiple_of(8) {
+        dst.add(i).write(0);
+    }
+}
+
+unsafe fn block_row<const TYPE: u32>(
+    kind: u32,
+    src: *const u8,
+    first_col: usize,
+    k: usize,
+    dst: *mut u8,
+) {
+    let first = first_col / BLOCK;
+    let n_blocks = k.div_ceil(BLOCK);
+    if kind == F32 {
+        for b in 0..n_blocks {
+            let block = read_block::<TYPE>(src, first + b);
+            for i in 0..BLOCK {
+                dst.cast::<f32>().add(b * BLOCK + i).write(block.value(i));
+            }
+        }
+        return;
+    }
+    for g in 0..groups(k) {
+        let group = core::array::from_fn(|lane| {
+            let b = 4 * g + lane;
+            if b < n_blocks {
+                read_block::<TYPE>(src, first + b)
+            } else {
+                Block::ZERO
+            }
+        });
+        write_group(kind, &group, dst.add(g * group_bytes(kind)));
+    }
+}
+
+/// Writes four blocks as a packed group of a block kind.
+#[inline(always)]
+unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
+    let scales = match kind {
+        Q4 | Q4M => {
+            let offset = if kind == Q4 { 8 } else { 0 };
+            for (lane, block) in group.iter().enumerate() {
+                for i in 0..16 {
+                    // A padding block (q = 0, scale = 0) may hold any nibble.
+                    let low = (block.q[i] + offset) as u8;
+                    let high = (block.q[16 + i] + offset) as u8;
+                    dst.add(i / 4 * 16 + lane * 4 + i % 4).write(low | high << 4);
+                }
+            }
+            dst.add(NIBBLES)
+        }
+        _ => {
+            for (lane, block) in group.iter().enumerate() {
+                for (i, &q) in block.q.iter().enumerate() {
+                    dst.add(i / 2 * 8 + lane * 2 + i % 2).cast::<i8>().write(q);
+                }
+            }
+            dst.add(BYTES)
+        }
+    }
+    .cast::<f32>();
+    let halves = if matches!(kind, I8H | I8HM) { 2 } else { 1 };
+    for (lane, block) in group.iter().enumerate() {
+        for h in 0..halves {
+            scales.add(4 * h + lane).write(block.scale[h]);
+            if matches!(kind, Q4M | I8M | I8HM) {
+                scales.add(4 * (halves + h) + lane).write(block.min[h]);
+            }
+        }
+    }
+}
+
+/// Reads a packed group of a block kind as four blocks.
+///
+/// # Safety
+/// `src` has a group of `kind`.
+pub unsafe fn read_group(kind: u32, src: *const u8) -> [Block; 4] {
+    let mut group = [Block::ZERO; 4];
+    let nibbles = matches!(kind, Q4 | Q4M);
+    let offset = if kind == Q4 { 8 } else { 0 };
+    let scales = src.add(if nibbles { NIBBLES } else { BYTES }).cast::<f32>();
+    let halves = if matches!(kind, I8H | I8HM) { 2 } else { 1 };
+    for (lane, block) in group.iter_mut().enumerate() {
+        for i in 0..BLOCK {
+            block.q[i] = if nibbles {
+                let byte = src.add(i % 16 / 4 * 16 + lane * 4 + i % 4).read();
+                (byte >> (i / 16 * 4) & 15) as i8 - offset
+            } else {
+                src.add(i / 2 * 8 + lane * 2 + i % 2).cast::<i8>().read()
+            };
+        }
+        for h in 0..2 {
+            block.scale[h] = scales.add(4 * (h % halves) + lane).read();
+            if matches!(kind, Q4M | I8M | I8HM) {
+                block.min[h] = scales.add(4 * (halves + h % halves) + lane).read();
+            }
+        }
+    }
+    group
+}
+
+/// The exact f32 values of a packed row's `k` weights.
+///
+/// # Safety
+/// `row` is a packed row of `k` weights of `kind`, `out` has room for `k` floats.
+#[no_mangle]
+pub unsafe extern "C" fn unpack_row(kind: u32, row: *const u8, k: usize, out: *mut f32) {
+    match kind {
+        F32 => out.copy_from_nonoverlapping(row.cast(), k),
+        F16 => {
+            for i in 0..k {
+                out.add(i).write(f16_to_f32(row.cast::<u16>().add(i).read()));
+            }
+        }
+        _ => {
+            for g in 0..groups(k) {
+                let group = read_group(kind, row.add(g * group_bytes(kind)));
+                for i in g * GROUP..k.min((g + 1) * GROUP) {
+                    out.add(i).write(group[i % GROUP / BLOCK].value(i % BLOCK));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The vector instructions of the build at hand, and the few operations whose form depends on it.
+//!
+//! Three builds share every kernel: `relaxed` (WASM relaxed SIMD: FMA and the i8 dot product), `simd128` (plain WASM SIMD) and native
+//! (emulated, for tests). Integer results are the same in all three; float results differ by the rounding of fused multiply-adds.
+
+#[cfg(target_arch = "wasm32")]
+pub use core::arch::wasm32::*;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use crate::simd_emulated::*;
+
+/// a * b + c per f32 lane: fused in the relaxed build where the CPU has FMA, else rounded twice.
+#[inline(always)]
+pub fn madd(a: v128, b: v128, c: v128) -> v128 {
+    #[cfg(any(target_feature = "relaxed-simd", not(target_arch = "wasm32")))]
+    return f32x4_relaxed_madd(a, b, c);
+    #[cfg(all(target_arch = "wasm32", not(target_feature = "relaxed-simd")))]
+    return f32x4_add(f32x4_mul(a, b), c);
+}
+
+/// The i16 sums of neighbouring products of i8 `a` with `b` in 0..=127 (7 bits: the one case that relaxed SIMD defines fully).
+#[inline(always)]
+pub fn dot_i7(a: v128, b: v128) -> v128 {
+    #[cfg(any(target_feature = "relaxed-simd", not(target_arch = "wasm32")))]
+    return i16x8_relaxed_dot_i8x16_i7x16(a, b);
+    #[cfg(all(target_arch = "wasm32", not(target_feature = "relaxed-simd")))]
+    {
+        let even = i16x8_mul(i16x8_shr(i16x8_shl(a, 8), 8), v128_and(b, i16x8_splat(0xff)));
+        let odd = i16x8_mul(i16x8_shr(a, 8), u16x8_shr(b, 8));
+        i16x8_add(even, odd)
+    }
+}
+
+/// Loads 16 bytes from `p`, of any alignment.
+///
+/// # Safety
+/// The 16 bytes at `p` are readable.
+#[inline(always)]
+pub unsafe fn load<T>(p: *const T) -> v128 {
+    v128_load(p.cast())
+}
+
+/// Stores 16 bytes to `p`, of any alignment.
+///
+/// # Safety
+/// The 16 bytes at `p` are writable.
+#[inline(always)]
+pub unsafe fn store<T>(p: *mut T, a: v128) {
+    v128_store(p.cast(), a);
+}
+
+/// Four f32, all zero.
+#[inline(always)]
+pub fn zero() -> v128 {
+    i32x4_splat(0)
+}
+
+/// (a0 + a1) + (a2 + a3).
+#[inline(always)]
+pub fn sum_f32(a: v128) -> f32 {
+    (f32x4_extract_lane::<0>(a) + f32x4_extract_lane::<1>(a))
+        + (f32x4_extract_lane::<2>(a) + f32x4_extract_lane::<3>(a))
+}
+
+/// The largest lane; NaN where a lane is NaN.
+#[inline(always)]
+pub fn max_f32(a: v128) -> f32 {
+    let a = f32x4_max(a, i32x4_shuffle::<2, 3, 0, 1>(a, a));
+    f32x4_extract_lane::<0>(f32x4_max(a, i32x4_shuffle::<1, 0, 3, 2>(a, a)))
+}
+
+/// Transposes a 4 x 4 matrix of 32-bit words given by rows.
+#[inline(always)]
+pub fn transpose([a, b, c, d]: [v128; 4]) -> [v128; 4] {
+    let ab_low = i32x4_shuffle::<0, 4, 1, 5>(a, b);
+    let ab_high = i32x4_shuffle::<2, 6, 3, 7>(a, b);
+    let cd_low = i32x4_shuffle::<0, 4, 1, 5>(c, d);
+    let cd_high = i32x4_shuffle::<2, 6, 3, 7>(c, d);
+    [
+        i32x4_shuffle::<0, 1, 4, 5>(ab_low, cd_low),
+        i32x4_shuffle::<2, 3, 6, 7>(ab_low, cd_low),
+        i32x4_shuffle::<0, 1, 4, 5>(ab_high, cd_high),
+        i32x4_shuffle::<2, 3, 6, 7>(ab_high, cd_high),
+    ]
+}
