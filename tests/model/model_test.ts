@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { FormatError, UnsupportedError } from "../../src/errors.ts";
+import type { GgufFile, TensorInfo } from "../../src/formats/gguf/read.ts";
+import { readGguf } from "../../src/formats/gguf/read.ts";
+import { describeModel } from "../../src/model/model.ts";
+import {
+  randomModel,
+  type RandomModelOptions,
+} from "../helpers/random_model.ts";
+
+/** A valid file's header, which a test then spoils. */
+async function header(options: RandomModelOptions = {}) {
+  const file = await readGguf((await randomModel(options)).source);
+  return {
+    ...file,
+    metadata: new Map(file.metadata),
+    tensors: new Map(file.tensors),
+  };
+}
+
+function set(
+  file: Awaited<ReturnType<typeof header>>,
+  key: string,
+  value: unknown,
+) {
+  const type = typeof value === "string" ? "string" : "float64";
+  file.metadata.set(key, { type, value } as never);
+}
+
+function reshape(tensor: TensorInfo, ...shape: number[]): TensorInfo {
+  return { ...tensor, shape };
+}
+
+Deno.test("a file's activation follows its architecture and form", async () => {
+  const activation = async (options: RandomModelOptions) =>
+    describeModel(await header(options)).activation;
+  assert.equal(await activation({}), "drelu");
+  assert.equal(await activation({ architecture: "llama" }), "swiglu");
+  assert.equal(
+    await activation({ architecture: "llama", magic: "PWRI" }),
+    "reglu",
+  );
+  assert.equal(
+    await activation({ architecture: "llama", downByNeuron: true }),
+    "reglu",
+  );
+  const llama = await header({ architecture: "llama" });
+  assert.equal(
+    describeModel(llama, { activation: "reglu" }).activation,
+    "reglu",
+  );
+});
+
+Deno.test("output is the embedding where the file has none of its own", async () => {
+  const tied = describeModel(await header({ tied: true }));
+  assert.equal(tied.output, tied.token_embd);
+  const own = describeModel(await header());
+  assert.equal(own.output.name, "output.weight");
+});
+
+Deno.test("an unknown architecture gets an error that lists the known ones", async () => {
+  const file = await header();
+  set(file, "general.architecture", "mamba");
+  assert.throws(() => describeModel(file), (error: Error) => {
+    assert(error instanceof UnsupportedError);
+    assert.match(error.message, /"mamba".*bamboo, llama/);
+    return true;
+  });
+});
+
+type Spoil = (file: Awaited<ReturnType<typeof header>>) => void;
+const contradictions: [string, Spoil, RegExp, RandomModelOptions?][] = [
+  [
+    "a missing key",
+    (file) => file.metadata.delete("bamboo.embedding_length"),
+    /bamboo\.embedding_length is missing/,
+  ],
+  [
+    "a fractional size",
+    (file) => set(file, "bamboo.block_count", 1.5),
+    /block_count is 1\.5/,
+  ],
+  [
+    "a size of zero",
+    (file) => set(file, "bamboo.attention.head_count", 0),
+    /head_count is 0/,
+  ],
+  [
+    "a huge block count",
+    (file) => set(file, "bamboo.block_count", 2 ** 40),
+    /block_count 1099511627776, the limit is 4096/,
+  ],
+  [
+    "heads that do not share evenly",
+    (file) => set(file, "bamboo.attention.head_count_kv", 3),
+    /head_count 4 is no multiple of head_count_kv 3/,
+  ],
+  [
+    "a rotation wider than the head",
+    (file) => set(file, "bamboo.rope.dimension_count", 32),
+    /rope\.dimension_count 32 does not fit heads of 16/,
+  ],
+  [
+    "a missing tensor",
+    (file) => file.tensors.delete("blk.1.ffn_up.weight"),
+    /tensor blk\.1\.ffn_up\.weight is missing/,
+  ],
+  [
+    "no form of down",
+    (file) => file.tensors.delete("blk.0.ffn_down.weight"),
+    /needs one of blk\.0\.ffn_down\.weight and .*, has neither/,
+  ],
+  [
+    "a shape that the sizes do not give",
+    (file) => {
+      const name = "blk.0.attn_q.weight";
+      file.tensors.set(name, reshape(file.tensors.get(name)!, 64, 63));
+    },
+    /attn_q\.weight: its shape is \[64, 63\], the model needs \[64, 64\]/,
+  ],
+  [
+    "a vocabulary of another size",
+    (file) =>
+      file.metadata.set("tokenizer.ggml.tokens", {
+        type: "array",
+        value: { elementType: "string", values: ["a", "b"] },
+      }),
+    /the vocabulary has 2 tokens, token_embd\.weight has 96 rows/,
+  ],
+  [
+    "a predictor of two ranks",
+    (file) => {
+      const name = "blk.0.fc2.weight";
+      file.tensors.set(name, reshape(file.tensors.get(name)!, 5, 96));
+    },
+    /blk\.0\.fc1\.weight has rank 8, blk\.0\.fc2\.weight has 5/,
+    { predictorRank: 8 },
+  ],
+];
+for (const [what, spoil, message, options] of contradictions) {
+  Deno.test(`a file with ${what} is refused`, async () => {
+    const file = await header(options);
+    spoil(file);
+    assert.throws(() => describeModel(file as GgufFile), (error: Error) => {
+      assert(error instanceof FormatError, String(error));
+      assert.match(error.message, message);
+      return true;
+    });
+  });
+}
+
+const unsupported: [string, Spoil, RegExp][] = [
+  [
+    "experts",
+    (file) => set(file, "bamboo.expert_count", 8),
+    /mixtures of experts/,
+  ],
+  [
+    "yarn",
+    (file) => set(file, "bamboo.rope.scaling.type", "yarn"),
+    /rope scaling of type "yarn"/,
+  ],
+  [
+    "a tensor that would be left out",
+    (file) => {
+      const tensor = file.tensors.get("blk.0.attn_q.weight")!;
+      file.tensors.set("blk.0.attn_q.bias", tensor);
+    },
+    /tensor blk\.0\.attn_q\.bias/,
+  ],
+  [
+    "norms that are not F32",
+    (file) => {
+      const name = "output_norm.weight";
+      file.tensors.set(name, { ...file.tensors.get(name)!, type: "F16" });
+    },
+    /output_norm\.weight of type F16/,
+  ],
+];
+for (const [what, spoil, message] of unsupported) {
+  Deno.test(`a file with ${what} is refused as not supported`, async () => {
+    const file = await header();
+    spoil(file);
+    assert.throws(() => describeModel(file as GgufFile), (error: Error) => {
+      assert(error instanceof UnsupportedError, String(error));
+      assert.match(error.message, message);
+      return true;
+    });
+  });
+}
