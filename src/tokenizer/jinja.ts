@@ -16,14 +16,10 @@ const MAX_LENGTH = 1 << 18;
  * square of this.
  */
 const MAX_BLANK = 1 << 10;
-/**
- * Work that one rendering may do, in nodes of the template evaluated. Some
- * seconds; a real chat takes a thousandth of it.
- */
-const MAX_WORK = 1 << 21;
-/** List elements and characters that cost as much as a node to go through. */
-const ELEMENTS_PER_NODE = 16;
-const CHARACTERS_PER_NODE = 64;
+/** Time that one rendering may take, in milliseconds. A long chat takes some ten. */
+const MAX_TIME = 3000;
+/** Characters that count as much as a list element. */
+const CHARACTERS_PER_ELEMENT = 64;
 /** Longest text that a template may make, in UTF-16 units. */
 const MAX_TEXT = 1 << 22;
 /** Largest list or dictionary, with all that it holds, however often it holds it. */
@@ -31,7 +27,7 @@ const MAX_SIZE = 1 << 17;
 
 /**
  * A Jinja template. Templates come with model files, so from strangers: sizes
- * and work are limited, and nothing but the variables is in reach.
+ * and time are limited, and nothing but the variables is in reach.
  */
 export class JinjaTemplate {
   readonly #program: ReturnType<typeof parse>;
@@ -111,32 +107,22 @@ const globals: Readonly<Record<string, unknown>> = {
   strftime_now: (format: unknown) => formatTime(new Date(), String(format)),
 };
 
-/** Counts what a template does, and stops it at the limits. */
+/** Stops a template that makes too large values or does not end. */
 class BoundedInterpreter extends Interpreter {
-  #work = 0;
+  readonly #deadline = performance.now() + MAX_TIME;
   readonly #sizes = new WeakMap<Value, number>();
 
   override evaluate(...parameters: Parameters<Interpreter["evaluate"]>): Value {
-    const result = super.evaluate(...parameters);
-    this.#work += 1 + this.#cost(result);
-    if (this.#work > MAX_WORK) {
+    if (performance.now() > this.#deadline) {
       throw new LimitError(
-        `Cannot write the chat: its template has not ended after ${MAX_WORK} steps`,
+        `Cannot write the chat: its template has not ended after ${MAX_TIME} ms`,
       );
     }
+    const result = super.evaluate(...parameters);
+    if (typeof result.value === "string") {
+      checkSize("a text", result.value.length, MAX_TEXT);
+    } else if (elementsOf(result)) this.#checkTree(result, { size: 0 });
     return result;
-  }
-
-  /** What going through a value once costs, in nodes. */
-  #cost(value: Value): number {
-    if (typeof value.value === "string") {
-      checkSize("a text", value.value.length, MAX_TEXT);
-      return value.value.length / CHARACTERS_PER_NODE;
-    }
-    const elements = elementsOf(value);
-    if (!elements) return 0;
-    this.#checkTree(value, { size: 0 });
-    return elements.length / ELEMENTS_PER_NODE;
   }
 
   /**
@@ -154,7 +140,7 @@ class BoundedInterpreter extends Interpreter {
     }
     const before = total.size;
     total.size += typeof value.value === "string"
-      ? 1 + value.value.length / CHARACTERS_PER_NODE
+      ? 1 + value.value.length / CHARACTERS_PER_ELEMENT
       : 1;
     checkSize("a list", total.size, MAX_SIZE);
     let isFixed = value.type !== "NamespaceValue";
@@ -167,9 +153,9 @@ class BoundedInterpreter extends Interpreter {
 }
 
 /** What a list, dictionary or namespace holds. */
-function elementsOf(value: Value): Value[] | undefined {
+function elementsOf(value: Value): Iterable<Value> | undefined {
   if (Array.isArray(value.value)) return value.value;
-  return value.value instanceof Map ? [...value.value.values()] : undefined;
+  return value.value instanceof Map ? value.value.values() : undefined;
 }
 
 function checkSize(what: string, size: number, limit: number): void {

@@ -106,7 +106,7 @@ export class SentencePieceBpe implements PieceModel {
     const { addSpacePrefix, removeExtraWhitespaces, escapeWhitespaces } =
       this.#settings;
     if (removeExtraWhitespaces) {
-      text = text.replace(/ +/g, " ").replace(/^ | $/g, "");
+      text = removeExtraBlanks(text);
     }
     if (text === "") return "";
     if (addSpacePrefix && atStart) text = " " + text;
@@ -169,6 +169,17 @@ export class SentencePieceBpe implements PieceModel {
 }
 
 const utf8 = new TextEncoder();
+
+/**
+ * One space for several, and none at the ends; at the end, SentencePiece takes
+ * U+2581 for a space too.
+ */
+function removeExtraBlanks(text: string): string {
+  text = text.replace(/ +/g, " ").replace(/^ /, "");
+  let end = text.length;
+  while (text[end - 1] === " " || text[end - 1] === SPACE) end--;
+  return text.slice(0, end);
+}
 
 /** Where each character (code point) of a text begins, then where it ends. */
 function characterBounds(text: string): number[] {

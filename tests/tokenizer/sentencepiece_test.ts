@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import {
+  type Tokenizer,
+  tokenizerFromSentencePiece,
+} from "../../src/tokenizer/mod.ts";
+import {
+  sharedJson,
+  sharedUrl,
+  testWithShared,
+} from "../helpers/shared_data.ts";
+import goldens from "./goldens/sentencepiece.json" with { type: "json" };
+import {
+  ggufTokenizer,
+  mistralTokenizer,
+  parseIds,
+} from "./shared_vocabularies.ts";
+
+const withoutBos = { addSpecial: false };
+
+/** Compares every random text with what SentencePiece made of it. */
+function assertRandomTexts(
+  tokenizer: Tokenizer,
+  expected: readonly string[],
+): void {
+  assert.equal(goldens.texts.length, 200);
+  goldens.texts.forEach((text, i) => {
+    assert.deepEqual(
+      tokenizer.encode(text, withoutBos),
+      parseIds(expected[i]),
+      JSON.stringify(text),
+    );
+  });
+}
+
+for (const [name, base64] of Object.entries(goldens.models)) {
+  const settings = name as keyof typeof goldens.models;
+  Deno.test(`a model with ${name} gives SentencePiece's ids`, () => {
+    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    assertRandomTexts(
+      tokenizerFromSentencePiece(bytes),
+      goldens.ids[settings],
+    );
+  });
+}
+
+testWithShared(
+  "Mistral's model gives SentencePiece's ids on random texts",
+  async () => {
+    assertRandomTexts(await mistralTokenizer(), goldens.ids["mistral-v1"]);
+  },
+);
+
+testWithShared(
+  "tiny-bamboo's model file and GGUF file give SentencePiece's ids",
+  async () => {
+    const model = await Deno.readFile(
+      sharedUrl("tiny-bamboo/hf/tokenizer.model"),
+    );
+    assertRandomTexts(
+      tokenizerFromSentencePiece(model),
+      goldens.ids["tiny-bamboo"],
+    );
+    assertRandomTexts(
+      await ggufTokenizer("tiny-bamboo/gguf/tiny-bamboo-q8_0.gguf"),
+      goldens.ids["tiny-bamboo"],
+    );
+  },
+);
+
+testWithShared(
+  "Mistral's model gives SentencePiece's ids on all of WikiText-2",
+  async () => {
+    const tokenizer = await mistralTokenizer();
+    const text = await Deno.readTextFile(
+      sharedUrl("data/text/wikitext2-test.raw"),
+    );
+    const lines = text.split("\n").slice(0, -1).map((line) => `${line}\n`);
+    const encoded = lines.map((line) => tokenizer.encode(line, withoutBos));
+    const { chunks, linesPerChunk, sample } = goldens.wikitext;
+    sample.forEach((ids, i) => assert.deepEqual(encoded[i + 1], parseIds(ids)));
+    assert.equal(chunks.length, Math.ceil(lines.length / linesPerChunk));
+    chunks.forEach(({ count, sha256 }, i) => {
+      const start = i * linesPerChunk;
+      const ids = encoded.slice(start, start + linesPerChunk).flat();
+      assert.equal(ids.length, count, `lines from ${start}`);
+      const bytes = new DataView(new ArrayBuffer(4 * ids.length));
+      ids.forEach((id, at) => bytes.setUint32(4 * at, id, true));
+      const hash = createHash("sha256").update(bytes).digest("hex");
+      assert.equal(hash, sha256, `lines from ${start}`);
+    });
+  },
+);
+
+interface Golden {
+  prompt: string;
+  prompt_ids: number[];
+  greedy_ids: number[];
+  text: string;
+}
+
+testWithShared(
+  "tiny-bamboo's prompts and continuations are as in its goldens",
+  async () => {
+    const tokenizer = await ggufTokenizer(
+      "tiny-bamboo/gguf/tiny-bamboo-f16.gguf",
+    );
+    const cases = sharedJson<Golden[]>("tiny-bamboo/goldens.json");
+    assert.ok(cases.length > 0);
+    for (const { prompt, prompt_ids, greedy_ids, text } of cases) {
+      assert.deepEqual(tokenizer.encode(prompt), prompt_ids);
+      assert.equal(tokenizer.decode(greedy_ids), text);
+    }
+  },
+);
+
+testWithShared("a model file adds BOS and EOS as the caller says", async () => {
+  const model = await Deno.readFile(
+    sharedUrl("tiny-bamboo/hf/tokenizer.model"),
+  );
+  const ids = tokenizerFromSentencePiece(model).encode("a", withoutBos);
+  assert.deepEqual(tokenizerFromSentencePiece(model).encode("a"), [1, ...ids]);
+  assert.deepEqual(
+    tokenizerFromSentencePiece(model, { addBos: false, addEos: true })
+      .encode("a"),
+    [...ids, 2],
+  );
+});
