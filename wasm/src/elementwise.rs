@@ -29,7 +29,9 @@ pub unsafe extern "C" fn relu(x: *mut f32, n: usize) {
         store(x.add(i), f32x4_max(load(x.add(i)), zero()));
     }
     for i in body..n {
-        x.add(i).write(x.add(i).read().max(0.0));
+        let x = x.add(i);
+        // f32::max would turn NaN into 0.
+        x.write(if x.read() < 0.0 { 0.0 } else { x.read() });
     }
 }
 

@@ -1,0 +1,145 @@
+/** Instances of both builds of the kernels, with a memory to put numbers in. */
+
+import relaxed from "../../wasm/relaxed.js";
+import simd128 from "../../wasm/simd128.js";
+import type { Kernels } from "../../wasm/kernels.d.ts";
+import { floatToBfloat16 } from "../../src/formats/ggml/half.ts";
+import { ggmlTypes } from "../../src/formats/ggml/types.ts";
+import type { GgmlType } from "../../src/formats/ggml/types.ts";
+
+export const builds = { relaxed, simd128 };
+
+/** The packed kind that holds each type exactly. */
+export const kindOf: Readonly<Record<GgmlType, number>> = {
+  F32: 0,
+  BF16: 0,
+  F16: 1,
+  Q4_0: 2,
+  Q4_1: 3,
+  Q4_K: 3,
+  Q8_0: 4,
+  Q5_0: 4,
+  Q5_1: 5,
+  Q5_K: 5,
+  Q6_K: 6,
+  Q3_K: 6,
+  Q2_K: 7,
+};
+
+/** An instance and a stack of allocations in its memory. */
+export class Instance {
+  readonly kernels: Kernels;
+  #top: number;
+
+  constructor(module: WebAssembly.Module) {
+    this.kernels = new WebAssembly.Instance(module, {})
+      .exports as unknown as Kernels;
+    this.#top = this.kernels.heap_base();
+  }
+
+  /** Forgets all allocations. */
+  reset(): void {
+    this.#top = this.kernels.heap_base();
+  }
+
+  /** Room for `bytes` bytes, aligned to 16; its old content is noise. */
+  allocate(bytes: number): number {
+    const pointer = Math.ceil(this.#top / 16) * 16;
+    this.#top = pointer + bytes;
+    const { memory } = this.kernels;
+    const missing = this.#top + 64 - memory.buffer.byteLength;
+    if (missing > 0) memory.grow(Math.ceil(missing / 65536));
+    // 0xff bytes are NaN as f32: whatever is read by mistake shows up.
+    new Uint8Array(memory.buffer, pointer, bytes + 64).fill(0xff);
+    return pointer;
+  }
+
+  bytes(pointer: number, length: number): Uint8Array {
+    return new Uint8Array(this.kernels.memory.buffer, pointer, length);
+  }
+
+  floats(pointer: number, length: number): Float32Array {
+    return new Float32Array(this.kernels.memory.buffer, pointer, length);
+  }
+
+  words(pointer: number, length: number): Uint32Array {
+    return new Uint32Array(this.kernels.memory.buffer, pointer, length);
+  }
+
+  /** Copies an array in and returns where it lies. */
+  put(data: Float32Array | Uint8Array | Uint32Array): number {
+    const pointer = this.allocate(data.byteLength);
+    this.bytes(pointer, data.byteLength).set(
+      new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    );
+    return pointer;
+  }
+
+  /** Packs columns `first..first + k` of rows of ggml blocks. */
+  pack(
+    type: GgmlType,
+    rows: Uint8Array,
+    nRows: number,
+    first: number,
+    k: number,
+    kind: number = kindOf[type],
+  ): { pointer: number; rowBytes: number; written: number } {
+    const rowBytes = this.kernels.packed_row_bytes(kind, k);
+    const source = this.put(rows);
+    const pointer = this.allocate(rowBytes * nRows);
+    const written = this.kernels.repack(
+      ggmlTypes[type].id,
+      kind,
+      source,
+      nRows,
+      nRows === 0 ? 0 : rows.length / nRows,
+      first,
+      k,
+      pointer,
+      rowBytes,
+    );
+    return { pointer, rowBytes, written };
+  }
+}
+
+/** Where the f16 numbers of a block lie. */
+const halvesOf: Readonly<Record<GgmlType, readonly number[]>> = {
+  F32: [],
+  F16: [0],
+  BF16: [],
+  Q4_0: [0],
+  Q4_1: [0, 2],
+  Q5_0: [0],
+  Q5_1: [0, 2],
+  Q8_0: [0],
+  Q2_K: [80, 82],
+  Q3_K: [108],
+  Q4_K: [0, 2],
+  Q5_K: [0, 2],
+  Q6_K: [208],
+};
+
+/**
+ * `n` random weights of a type: random bytes, with the f16 numbers that `half`
+ * gives; F32 and BF16 weights are small integers.
+ */
+export function randomRows(
+  type: GgmlType,
+  n: number,
+  random: () => number,
+  half: () => number,
+): Uint8Array<ArrayBuffer> {
+  const { blockSize, blockBytes } = ggmlTypes[type];
+  const bytes = new Uint8Array((n / blockSize) * blockBytes);
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = 256 * random();
+  for (let at = 0; at < bytes.length; at += blockBytes) {
+    for (const field of halvesOf[type]) {
+      view.setUint16(at + field, half(), true);
+    }
+    const integer = Math.round(64 * random() - 32);
+    if (type === "F32") view.setFloat32(at, integer, true);
+    if (type === "BF16") view.setUint16(at, floatToBfloat16(integer), true);
+  }
+  return bytes;
+}

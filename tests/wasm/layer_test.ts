@@ -1,0 +1,313 @@
+/** The kernels around the products, against plain arithmetic in f64. */
+
+import assert from "node:assert/strict";
+import { floatToHalf, halfToFloat } from "../../src/formats/ggml/half.ts";
+import { gaussianVector, seededRandom } from "../helpers/seeded_random.ts";
+import { builds, Instance } from "./instance.ts";
+
+/** Asserts |actual - expected| <= tolerance (1 + |expected|), element by element. */
+function near(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: number,
+): void {
+  assert.equal(actual.length, expected.length);
+  for (let i = 0; i < actual.length; i++) {
+    const error = Math.abs(actual[i] - expected[i]);
+    assert.ok(
+      error <= tolerance * (1 + Math.abs(expected[i])),
+      `element ${i}: ${actual[i]}, expected ${expected[i]}`,
+    );
+  }
+}
+
+interface Attention {
+  heads: number;
+  headDim: number;
+  nPositions: number;
+  first: number;
+  q: Float32Array;
+  /** By position. */
+  k: Float32Array[];
+  v: Float32Array[];
+  scale: number;
+}
+
+function attend(a: Attention): number[] {
+  const out = new Array<number>(a.heads * a.headDim).fill(0);
+  for (let h = 0; h < a.heads; h++) {
+    const q = a.q.subarray(h * a.headDim, (h + 1) * a.headDim);
+    const scores = a.k.map((k) =>
+      a.scale * q.reduce((sum, x, i) => sum + x * k[i], 0)
+    );
+    const most = Math.max(...scores.slice(a.first));
+    const weights = scores.map((s, p) => p < a.first ? 0 : Math.exp(s - most));
+    const total = weights.reduce((sum, w) => sum + w, 0);
+    for (let i = 0; i < a.headDim; i++) {
+      for (let p = a.first; p < a.nPositions; p++) {
+        out[h * a.headDim + i] += (weights[p] / total) * a.v[p][i];
+      }
+    }
+  }
+  return out;
+}
+
+for (const [build, module] of Object.entries(builds)) {
+  const instance = new Instance(module);
+  const { kernels } = instance;
+
+  Deno.test(`${build}: exports are those of kernels.d.ts`, async () => {
+    const types = await Deno.readTextFile(
+      new URL("../../wasm/kernels.d.ts", import.meta.url),
+    );
+    const declared = [...types.matchAll(/^ {2}(\w+)\(([^)]*)\)/gm)].map((m) => {
+      const parameters = m[2].split(",").filter((p) => p.trim() !== "");
+      return `${m[1]}/${parameters.length}`;
+    });
+    const exported = Object.entries(kernels)
+      .filter(([, value]) => typeof value === "function")
+      .map(([name, value]) => `${name}/${value.length}`);
+    assert.deepEqual(exported.sort(), declared.sort());
+  });
+
+  Deno.test(`${build}: rms_norm`, () => {
+    for (const [k, n, gap] of [[1, 1, 7], [7, 2, 1], [64, 3, 0], [130, 1, 6]]) {
+      instance.reset();
+      const x = gaussianVector(n * k, k, 3);
+      const weight = gaussianVector(k, k + 1);
+      const out = instance.allocate(4 * n * (k + gap));
+      const at = [instance.put(x), instance.put(weight)];
+      kernels.rms_norm(at[0], k, at[1], n, k, 1e-5, out, k + gap);
+      for (let t = 0; t < n; t++) {
+        const row = [...x.subarray(t * k, (t + 1) * k)];
+        const mean = row.reduce((sum, v) => sum + v * v, 0) / k;
+        const expected = row.map((v, i) =>
+          v / Math.sqrt(mean + 1e-5) * weight[i]
+        );
+        const actual = instance.floats(out + 4 * t * (k + gap), k + gap);
+        near(actual, [...expected, ...new Array(gap).fill(0)], 1e-6);
+      }
+    }
+  });
+
+  Deno.test(`${build}: rope rotates interleaved pairs`, () => {
+    for (
+      const [heads, dim, rotated] of [[1, 2, 2], [3, 10, 6], [2, 64, 64], [
+        2,
+        8,
+        0,
+      ]]
+    ) {
+      instance.reset();
+      const x = gaussianVector(heads * dim, dim);
+      const angles = gaussianVector(rotated / 2, dim + 1);
+      const cosSin = Float32Array.from(
+        { length: rotated },
+        (_, i) => i % 2 ? Math.sin(angles[i >> 1]) : Math.cos(angles[i >> 1]),
+      );
+      const at = instance.put(x);
+      kernels.rope(at, heads, dim, rotated, instance.put(cosSin));
+      const expected = [...x];
+      for (let h = 0; h < heads; h++) {
+        for (let i = 0; i < rotated; i += 2) {
+          const [a, b] = [x[h * dim + i], x[h * dim + i + 1]];
+          const [cos, sin] = [cosSin[i], cosSin[i + 1]];
+          expected[h * dim + i] = a * cos - b * sin;
+          expected[h * dim + i + 1] = a * sin + b * cos;
+        }
+      }
+      near(instance.floats(at, x.length), expected, 1e-6);
+    }
+  });
+
+  Deno.test(`${build}: kv_store rounds to the nearest half and saturates`, () => {
+    const random = seededRandom(3);
+    const bits = Uint32Array.from({ length: 5001 }, () => 2 ** 32 * random());
+    const values = new Float32Array(bits.buffer).map((v, i) =>
+      i % 3 === 0 || Number.isNaN(v)
+        ? (random() - 0.5) * 2 ** (40 * random() - 30)
+        : v
+    );
+    values.set([
+      0,
+      -0,
+      65504,
+      65519,
+      65520,
+      1e9,
+      -Infinity,
+      2 ** -24,
+      2 ** -25,
+      2 ** -26,
+    ]);
+    instance.reset();
+    const at = instance.put(values);
+    const out = instance.allocate(2 * values.length);
+    kernels.kv_store(1, at, values.length, out);
+    const halves = new Uint16Array(kernels.memory.buffer, out, values.length);
+    const saturated = values.map((v) => Math.max(-65504, Math.min(65504, v)));
+    assert.deepEqual([...halves], [...saturated].map(floatToHalf));
+
+    const same = instance.allocate(4 * 7);
+    kernels.kv_store(0, at, 7, same);
+    assert.deepEqual(instance.floats(same, 7), values.subarray(0, 7));
+  });
+
+  for (const type of [0, 1]) {
+    Deno.test(`${build}: attention over ${type ? "f16" : "f32"} pages`, () => {
+      const random = seededRandom(5 + type);
+      const pagePositions = 32;
+      for (let round = 0; round < 40; round++) {
+        instance.reset();
+        const heads = 1 + Math.floor(random() * 9);
+        const headDim = 2 + 2 * Math.floor(random() * 34);
+        const nPositions = Math.floor(random() * 110);
+        const first = round % 3 ? 0 : Math.floor(random() * (nPositions + 1));
+        const scale = random();
+        const seed = 1000 * round;
+        const stored = (seed: number) => {
+          const v = gaussianVector(headDim, seed, 2);
+          return type === 0 ? v : v.map((x) => halfToFloat(floatToHalf(x)));
+        };
+        const q = gaussianVector(heads * headDim, seed + 1, 2);
+        const k = Array.from(
+          { length: nPositions },
+          (_, p) => stored(seed + 2 + p),
+        );
+        const v = Array.from(
+          { length: nPositions },
+          (_, p) => stored(seed + 500 + p),
+        );
+        const row = headDim * (type ? 2 : 4);
+        const pages: number[] = [];
+        for (let page = 0; page * pagePositions < nPositions; page++) {
+          // What no position uses is NaN, and pages are in no order.
+          pages.unshift(instance.allocate(2 * pagePositions * row));
+        }
+        const source = instance.allocate(4 * headDim);
+        for (let p = first; p < nPositions; p++) {
+          const at = pages[p >> 5] + (p & 31) * row;
+          instance.floats(source, headDim).set(k[p]);
+          kernels.kv_store(type, source, headDim, at);
+          instance.floats(source, headDim).set(v[p]);
+          kernels.kv_store(type, source, headDim, at + pagePositions * row);
+        }
+        const out = instance.allocate(4 * q.length);
+        const table = instance.put(Uint32Array.from(pages));
+        const scores = instance.allocate(4 * heads * nPositions);
+        kernels.attention(
+          type,
+          instance.put(q),
+          heads,
+          headDim,
+          table,
+          nPositions,
+          first,
+          pagePositions,
+          scale,
+          scores,
+          out,
+        );
+        const expected = attend({
+          heads,
+          headDim,
+          nPositions,
+          first,
+          q,
+          k,
+          v,
+          scale,
+        });
+        near(instance.floats(out, q.length), expected, 2e-5);
+      }
+    });
+  }
+
+  Deno.test(`${build}: gated activations and what is not zero`, () => {
+    const relu = (v: number) => Math.max(v, 0);
+    const acts = [
+      (g: number, u: number) => relu(g) * relu(u),
+      (g: number, u: number) => relu(g) * u,
+      (g: number, u: number) => g / (1 + Math.exp(-g)) * u,
+    ];
+    for (const n of [0, 1, 3, 4, 130]) {
+      for (const [act, f] of acts.entries()) {
+        instance.reset();
+        const g = gaussianVector(n, n, 9);
+        const u = gaussianVector(n, n + 1, 4);
+        if (n > 2) g.set([120, -120]);
+        const [at, up] = [instance.put(g), instance.put(u)];
+        const out = instance.allocate(4 * n);
+        const count = kernels.gated(act, at, up, out, n);
+        const expected = [...g].map((v, i) => f(v, u[i]));
+        const actual = instance.floats(out, n);
+        near(actual, expected, 1e-6);
+        assert.equal(count, actual.filter((v) => v !== 0).length);
+
+        const ids = Uint32Array.from(g.keys().filter((i) => i % 3 === 0));
+        const some = instance.put(new Float32Array(n));
+        const kept = kernels.gather_gated(
+          act,
+          at,
+          up,
+          instance.put(ids),
+          ids.length,
+          some,
+        );
+        const picked = [...actual].map((v, i) => i % 3 === 0 ? v : 0);
+        near(instance.floats(some, n), picked, 0);
+        assert.equal(kept, picked.filter((v) => v !== 0).length);
+      }
+    }
+  });
+
+  Deno.test(`${build}: selections, cuts and sums`, () => {
+    for (const n of [0, 1, 2, 5, 64, 131]) {
+      instance.reset();
+      const x = gaussianVector(n, n);
+      if (n > 4) x.set([0, -0, NaN, 0.5]);
+      const at = instance.put(x);
+      const ids = instance.allocate(4 * n);
+      const read = (count: number) => [...instance.words(ids, count)];
+      const where = (f: (v: number) => boolean) =>
+        [...x.keys()].filter((i) => f(x[i]));
+      assert.deepEqual(
+        read(kernels.select_positive(at, n, ids)),
+        where((v) => v > 0),
+      );
+      assert.deepEqual(
+        read(kernels.select_at_least(at, n, 0.5, ids)),
+        where((v) => v >= 0.5),
+      );
+
+      const y = gaussianVector(n, n + 1);
+      const sum = instance.put(x);
+      kernels.add(sum, instance.put(y), n);
+      assert.deepEqual(instance.floats(sum, n), x.map((v, i) => v + y[i]));
+
+      for (const threshold of [-1, 0, 0.5]) {
+        const cut = instance.put(x);
+        const kept = kernels.keep_above(cut, n, threshold);
+        assert.equal(kept, where((v) => Math.abs(v) > threshold).length);
+        assert.deepEqual(
+          instance.floats(cut, n).map((v) => v + 0),
+          x.map((v) => Math.abs(v) > threshold ? v + 0 : 0),
+        );
+      }
+
+      const positive = instance.put(y);
+      kernels.relu(positive, n);
+      assert.deepEqual(
+        instance.floats(positive, n).map((v) => v + 0),
+        y.map((v) => Math.max(v, 0)),
+      );
+
+      const words = Uint32Array.from(
+        { length: 16 * n },
+        (_, i) => i * 0x9e3779b1,
+      );
+      const total = words.reduce((s, w) => (s + w) | 0, 0);
+      assert.equal(kernels.read_bytes(instance.put(words), 64 * n), total);
+    }
+  });
+}

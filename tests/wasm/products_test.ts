@@ -1,0 +1,329 @@
+/** Matrix products against sums in f64. */
+
+import assert from "node:assert/strict";
+import { dequantise } from "../../src/formats/ggml/dequantise.ts";
+import type { GgmlType } from "../../src/formats/ggml/types.ts";
+import { seededRandom } from "../helpers/seeded_random.ts";
+import { builds, Instance, kindOf, randomRows } from "./instance.ts";
+
+/** A type of each packed kind. */
+const types: readonly GgmlType[] = [
+  "F32",
+  "F16",
+  "Q4_0",
+  "Q4_1",
+  "Q4_K",
+  "Q8_0",
+  "Q5_1",
+  "Q6_K",
+  "Q2_K",
+];
+
+const isFloat = (type: GgmlType) => kindOf[type] < 2;
+
+interface Case {
+  k: number;
+  nRows: number;
+  nTokens: number;
+  /** The matrix, dequantised, row by row. */
+  weights: Float32Array;
+  rows: Uint8Array<ArrayBuffer>;
+  /** Activations, token by token. */
+  x: Float32Array;
+}
+
+const blockOf = (type: GgmlType) =>
+  type.endsWith("_K") ? 256 : isFloat(type) ? 1 : 32;
+
+function randomCase(
+  type: GgmlType,
+  random: () => number,
+  half: () => number,
+  activation: (i: number) => number,
+): Case {
+  const unit = blockOf(type);
+  const k = unit === 1
+    ? Math.floor(random() * 300)
+    : unit * (1 + Math.floor((random() * 700) / unit));
+  const nRows = Math.floor(random() * 12);
+  const nTokens = 1 + Math.floor(random() * 9);
+  const rows = randomRows(type, nRows * k, random, half);
+  const weights = new Float32Array(nRows * k);
+  dequantise(type, rows, weights);
+  const x = Float32Array.from(
+    { length: nTokens * k },
+    (_, i) => activation(i % k),
+  );
+  return { k, nRows, nTokens, weights, rows, x };
+}
+
+/** Puts activations in the form that a type's kernels take. */
+function putActivations(
+  instance: Instance,
+  type: GgmlType,
+  { k, nTokens, x }: Case,
+): { pointer: number; rowBytes: number } {
+  const { kernels } = instance;
+  if (isFloat(type)) {
+    const width = Math.ceil(k / 8) * 8;
+    const padded = new Float32Array(nTokens * width);
+    for (let t = 0; t < nTokens; t++) {
+      padded.set(x.subarray(t * k, (t + 1) * k), t * width);
+    }
+    return { pointer: instance.put(padded), rowBytes: 4 * width };
+  }
+  const rowBytes = kernels.activation_row_bytes(k);
+  const pointer = instance.allocate(rowBytes * nTokens);
+  kernels.quantise_activations(
+    instance.put(x),
+    k,
+    nTokens,
+    k,
+    pointer,
+    rowBytes,
+  );
+  return { pointer, rowBytes };
+}
+
+/** Calls `check` with each result of matmul beside its row and token. */
+function multiply(
+  instance: Instance,
+  type: GgmlType,
+  random: () => number,
+  given: Case,
+  check: (result: number, w: Float32Array, x: Float32Array) => void,
+): void {
+  const { k, nRows, nTokens, weights, rows, x } = given;
+  const { kernels } = instance;
+  instance.reset();
+  const packed = instance.pack(type, rows, nRows, 0, k);
+  const activations = putActivations(instance, type, given);
+  const stride = nRows + Math.floor(random() * 3);
+  const out = instance.allocate(4 * stride * nTokens);
+  kernels.matmul(
+    kindOf[type],
+    packed.pointer,
+    packed.rowBytes,
+    nRows,
+    k,
+    activations.pointer,
+    activations.rowBytes,
+    nTokens,
+    out,
+    stride,
+  );
+  const results = instance.floats(out, stride * nTokens).slice();
+  const ids = Uint32Array.from({ length: nRows }, (_, i) => i)
+    .filter(() => random() < 0.5);
+  kernels.matvec_rows(
+    kindOf[type],
+    packed.pointer,
+    packed.rowBytes,
+    instance.put(ids),
+    ids.length,
+    k,
+    activations.pointer,
+    out,
+  );
+  const picked = instance.floats(out, stride);
+  for (let t = 0; t < nTokens; t++) {
+    for (let r = 0; r < nRows; r++) {
+      const w = weights.subarray(r * k, (r + 1) * k);
+      const xt = x.subarray(t * k, (t + 1) * k);
+      check(results[t * stride + r], w, xt);
+      if (t === 0 && ids.includes(r)) check(picked[r], w, xt);
+    }
+  }
+}
+
+const dot = (w: Float32Array, x: Float32Array) =>
+  w.reduce((sum, weight, i) => sum + weight * x[i], 0);
+
+/** 2^-4 .. 2^-1 as half bits. */
+const powerOfTwo = (random: () => number) =>
+  (11 + Math.floor(random() * 4)) << 10;
+
+for (const [build, module] of Object.entries(builds)) {
+  const instance = new Instance(module);
+
+  for (const type of types) {
+    Deno.test(`${build}: ${type} products of small integers are exact`, () => {
+      const random = seededRandom(7);
+      for (let round = 0; round < 25; round++) {
+        // Each block of 32 has a 127, so that its quantisation scale is 1.
+        const given = randomCase(
+          type,
+          random,
+          () => powerOfTwo(random),
+          (i) => i % 32 === 0 ? 127 : Math.round(random() * 254 - 127),
+        );
+        multiply(instance, type, random, given, (result, w, x) => {
+          const expected = dot(w, x);
+          // K-quant scales make larger products than 24 bits hold.
+          const exact = w.reduce((sum, v, i) => sum + Math.abs(v * x[i]), 0) <
+            2 ** 18;
+          const error = Math.abs(result - expected);
+          const sizes = x.reduce((sum, v) => sum + Math.abs(v), 0) *
+            w.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+          assert.ok(
+            exact ? error === 0 : error <= 2e-6 * sizes,
+            `${result}, expected ${expected}`,
+          );
+        });
+      }
+    });
+
+    Deno.test(`${build}: ${type} products stay within the activations' error`, () => {
+      const random = seededRandom(8);
+      for (let round = 0; round < 25; round++) {
+        const size = 10 ** Math.round(random() * 12 - 6);
+        const given = randomCase(
+          type,
+          random,
+          // Up to 2^4, zeros and subnormals too.
+          () => Math.floor(random() * 0x4c00) * Math.round(random()),
+          () => (random() - 0.5) * size,
+        );
+        multiply(instance, type, random, given, (result, w, x) => {
+          let bound = 0;
+          for (let i = 0; i < x.length; i += 32) {
+            const sum = (v: Float32Array) =>
+              v.subarray(i, i + 32).reduce((s, v) => s + Math.abs(v), 0);
+            const amax = x.subarray(i, i + 32)
+              .reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+            bound += sum(w) * amax * (isFloat(type) ? 0 : 1.001 / 254);
+          }
+          const largest = w.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+          bound += 2e-6 * largest * x.reduce((s, v) => s + Math.abs(v), 0);
+          const expected = dot(w, x);
+          assert.ok(
+            Math.abs(result - expected) <= bound,
+            `${result}, expected ${expected} within ${bound}`,
+          );
+        });
+      }
+    });
+
+    Deno.test(`${build}: ${type} rows add up, silent ones unread`, () => {
+      const random = seededRandom(9);
+      const { kernels } = instance;
+      for (let round = 0; round < 25; round++) {
+        instance.reset();
+        const given = randomCase(
+          type,
+          random,
+          () => powerOfTwo(random),
+          () => 0,
+        );
+        const { k, nRows, nTokens, weights, rows } = given;
+        const packed = instance.pack(type, rows, nRows, 0, k);
+        const h = Float32Array.from(
+          { length: nRows * nTokens },
+          () => random() < 0.5 ? 0 : Math.round(random() * 16 - 8),
+        );
+        const active = Array.from({ length: nRows }, (_, r) => r)
+          .filter((r) => h.some((v, i) => i % nRows === r && v !== 0));
+        // A row that must not be read is made of NaN.
+        for (let r = 0; r < nRows; r++) {
+          if (active.includes(r)) continue;
+          const at = packed.pointer + r * packed.rowBytes;
+          instance.bytes(at, packed.rowBytes).fill(0xff);
+        }
+        const stride = k + Math.floor(random() * 3);
+        const before = Float32Array.from(
+          { length: stride * nTokens },
+          () => Math.round(random() * 100),
+        );
+        const out = instance.put(before);
+        const read = kernels.axpy_rows(
+          kindOf[type],
+          packed.pointer,
+          packed.rowBytes,
+          nRows,
+          k,
+          instance.put(h),
+          nRows,
+          nTokens,
+          out,
+          stride,
+        );
+        assert.equal(read, active.length);
+        const after = instance.floats(out, stride * nTokens);
+        for (let t = 0; t < nTokens; t++) {
+          for (let i = 0; i < stride; i++) {
+            let expected = before[t * stride + i];
+            let size = expected;
+            for (const r of i < k ? active : []) {
+              const term = h[t * nRows + r] * weights[r * k + i];
+              expected += term;
+              size += Math.abs(term);
+            }
+            // Small integers times powers of two: exact, but for the K types' scales.
+            const tolerance = size < 2 ** 18 ? 0 : 1e-6 * size;
+            assert.ok(
+              Math.abs(after[t * stride + i] - expected) <= tolerance,
+              `token ${t}, column ${i}: ${
+                after[t * stride + i]
+              }, expected ${expected}`,
+            );
+          }
+        }
+      }
+    });
+  }
+
+  Deno.test(`${build}: activations are quantised to the nearest`, () => {
+    // Identity rows of scale 1 read the quantised activations back.
+    const random = seededRandom(10);
+    const { kernels } = instance;
+    for (const k of [1, 31, 32, 33, 128, 130, 256]) {
+      instance.reset();
+      const x = Float32Array.from({ length: k }, () => random() - 0.5);
+      if (k > 64) x.fill(0, 32, 64);
+      const width = Math.ceil(k / 128) * 128;
+      const rows = new Uint8Array((width / 32) * 34 * width);
+      for (let i = 0; i < width; i++) {
+        const row = i * (width / 32) * 34;
+        for (let b = 0; b < width; b += 32) {
+          new DataView(rows.buffer).setUint16(
+            row + (b / 32) * 34,
+            0x3c00,
+            true,
+          );
+        }
+        rows[row + Math.floor(i / 32) * 34 + 2 + i % 32] = 1;
+      }
+      const packed = instance.pack("Q8_0", rows, width, 0, width);
+      const rowBytes = kernels.activation_row_bytes(k);
+      const activations = instance.allocate(rowBytes);
+      kernels.quantise_activations(
+        instance.put(x),
+        k,
+        1,
+        k,
+        activations,
+        rowBytes,
+      );
+      const out = instance.allocate(4 * width);
+      kernels.matmul(
+        kindOf.Q8_0,
+        packed.pointer,
+        packed.rowBytes,
+        width,
+        width,
+        activations,
+        rowBytes,
+        1,
+        out,
+        width,
+      );
+      const read = instance.floats(out, width);
+      for (let i = 0; i < width; i++) {
+        const block = x.subarray(i - i % 32, i - i % 32 + 32);
+        const amax = block.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+        const error = Math.abs(read[i] - (x[i] ?? 0));
+        assert.ok(error <= (amax / 254) * 1.0001, `activation ${i} of ${k}`);
+      }
+    }
+  });
+}

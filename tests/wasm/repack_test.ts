@@ -1,0 +1,84 @@
+/** Packing against the TypeScript dequantisation of the same blocks. */
+
+import assert from "node:assert/strict";
+import { dequantise } from "../../src/formats/ggml/dequantise.ts";
+import {
+  type GgmlType,
+  ggmlTypes,
+  rowBytes,
+} from "../../src/formats/ggml/types.ts";
+import { seededRandom } from "../helpers/seeded_random.ts";
+import { builds, Instance, kindOf, randomRows } from "./instance.ts";
+
+const types = Object.keys(ggmlTypes) as GgmlType[];
+
+/** Any finite half: zeros, subnormals and the largest ones more often than bits alone would. */
+function anyHalf(random: () => number): number {
+  const sign = random() < 0.5 ? 0x8000 : 0;
+  const which = random();
+  if (which < 0.1) return sign;
+  if (which < 0.3) return sign | Math.floor(random() * 0x400);
+  if (which < 0.4) return sign | 0x7bff;
+  return sign | Math.floor(random() * 0x7c00);
+}
+
+for (const [build, module] of Object.entries(builds)) {
+  const instance = new Instance(module);
+  const { kernels } = instance;
+
+  for (const type of types) {
+    Deno.test(`${build}: packed ${type} rows keep every weight's value`, () => {
+      const random = seededRandom(1 + types.indexOf(type));
+      const unit = Math.max(ggmlTypes[type].blockSize, 32);
+      for (let round = 0; round < 12; round++) {
+        instance.reset();
+        const nRows = Math.floor(random() * 4);
+        const columns = unit * (1 + Math.floor(random() * 6));
+        const first = 32 * Math.floor((random() * columns) / 32);
+        let k = 32 * Math.ceil((random() * (columns - first)) / 32);
+        const plain = ggmlTypes[type].blockSize === 1;
+        if (plain) k -= Math.floor(random() * 20);
+        const rows = randomRows(
+          type,
+          nRows * columns,
+          random,
+          () => anyHalf(random),
+        );
+        const expected = new Float32Array(columns);
+        for (const kind of new Set([kindOf[type], 0])) {
+          const packed = instance.pack(type, rows, nRows, first, k, kind);
+          assert.equal(packed.written, nRows);
+          for (let r = 0; r < nRows; r++) {
+            const bytes = rowBytes(type, columns);
+            dequantise(
+              type,
+              rows.subarray(r * bytes, (r + 1) * bytes),
+              expected,
+            );
+            const out = instance.allocate(4 * k);
+            const row = packed.pointer + r * packed.rowBytes;
+            kernels.unpack_row(kind, row, k, out);
+            const slice = expected.subarray(first, first + k);
+            const where = `kind ${kind}, row ${r}, columns ${first} + ${k}`;
+            // `+ 0` makes -0 equal to +0, as a weight.
+            assert.deepEqual(
+              instance.floats(out, k).map((x) => x + 0),
+              slice.map((x) => x + 0),
+              where,
+            );
+          }
+        }
+      }
+    });
+  }
+
+  Deno.test(`${build}: repack refuses what it cannot hold exactly`, () => {
+    const rows = new Uint8Array(18);
+    const written = (type: number, kind: number) =>
+      kernels.repack(type, kind, instance.put(rows), 1, 18, 0, 32, 0, 80);
+    assert.equal(written(ggmlTypes.Q4_0.id, kindOf.Q8_0), 0);
+    assert.equal(written(ggmlTypes.Q6_K.id, kindOf.Q4_0), 0);
+    assert.equal(written(9, 0), 0);
+    assert.equal(written(ggmlTypes.Q4_0.id, 99), 0);
+  });
+}
