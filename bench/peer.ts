@@ -3,7 +3,7 @@
  * ids, in turns. Each side lives in a process of its own that waits while the
  * other works. Tokenising and sampling are left out.
  *
- * Run: `deno task bench:peer [--threads 2] [--rounds 7]`
+ * Run: `deno task bench:peer [--threads 2] [--peer-threads 2] [--rounds 7]`
  *
  * @module
  */
@@ -87,10 +87,12 @@ const { values: flags } = parseArgs({
   args: Deno.args,
   options: {
     threads: { type: "string", default: "2" },
+    "peer-threads": { type: "string" },
     rounds: { type: "string", default: "7" },
   },
 });
 const rounds = Number(flags.rounds);
+const peerThreads = flags["peer-threads"] ?? flags.threads;
 
 if (!await Deno.stat(modelPath).then(() => true, () => false)) {
   console.error(`${modelPath} is not here: run \`deno task fetch:smollm2\``);
@@ -103,13 +105,13 @@ const peerModule = new URL(
   import.meta.url,
 )
   .href;
-const limits = [flags.threads, String(CONTEXT)];
 const script = (name: string) =>
   new URL(`./peer/${name}`, import.meta.url).pathname;
 const commands = {
   culm: [Deno.execPath(), "run", "--allow-read", script("culm.ts")]
-    .concat(modelPath, limits),
-  peer: ["node", script("llama_cpp.mjs"), peerModule, modelPath, ...limits],
+    .concat(modelPath, flags.threads, String(CONTEXT)),
+  peer: ["node", script("llama_cpp.mjs"), peerModule]
+    .concat(modelPath, peerThreads, String(CONTEXT)),
 };
 
 const culm = new Side(commands.culm);
@@ -160,4 +162,4 @@ Rounds: ${rounds}, in turns; median (least–most); the ratio is taken round by 
 ${row(`pp${PROMPT}`, PROMPT, "promptMs")}
 ${row(`tg${DECODE}`, DECODE, "decodeMs")}
 
-Command: deno task bench:peer --threads ${flags.threads} --rounds ${rounds}`);
+Command: deno task bench:peer --threads ${flags.threads} --peer-threads ${peerThreads} --rounds ${rounds}`);

@@ -1,6 +1,6 @@
 // llama.cpp's side of `deno task bench:peer`, run by Node: native llama.cpp through node-llama-cpp, on the CPU.
-// Same requests and answers as culm.ts. The peer's greedy pick of an id is within its time, because
-// node-llama-cpp computes logits only to pick from them; it is one pass over the vocabulary.
+// Same requests and answers as culm.ts. Only the time within llama.cpp's own decoding is counted, so that
+// neither JavaScript nor the pick of an id (without which node-llama-cpp computes no logits) slows the peer.
 import { createInterface } from "node:readline";
 
 const [nodeLlamaCpp, modelPath, threads, contextSize] = process.argv.slice(2);
@@ -22,25 +22,37 @@ const context = await model.createContext({
 const sequence = context.getSequence();
 const version =
   `node-llama-cpp ${await getModuleVersion()}, ${threads} threads`;
-console.log(JSON.stringify({ name: `llama.cpp (${version})` }));
+const unit = threads === "1" ? "thread" : "threads";
+console.log(
+  JSON.stringify({ name: `llama.cpp (${version}, ${threads} ${unit})` }),
+);
 
-const withLogits = (
-  id,
-) => [id, { generateNext: { token: true, options: { temperature: 0 } } }];
+let decodeMs = 0;
+// An inside of the pinned version: the native call that runs one batch.
+const { decodeBatch } = context._ctx;
+Object.defineProperty(context._ctx, "decodeBatch", {
+  async value(...args) {
+    const start = performance.now();
+    const result = await decodeBatch.apply(context._ctx, args);
+    decodeMs += performance.now() - start;
+    return result;
+  },
+});
+
+const pick = { generateNext: { token: true, options: { temperature: 0 } } };
+
+/** Milliseconds within llama.cpp to take `ids` in and compute the logits after the last. */
+async function evaluate(ids) {
+  decodeMs = 0;
+  await sequence.controlledEvaluate([...ids.slice(0, -1), [ids.at(-1), pick]]);
+  return decodeMs;
+}
 
 async function measure(prompt, decode) {
   await sequence.clearHistory();
-  const start = performance.now();
-  await sequence.controlledEvaluate([
-    ...prompt.slice(0, -1),
-    withLogits(prompt.at(-1)),
-  ]);
-  const prompted = performance.now();
-  for (const id of decode) await sequence.controlledEvaluate([withLogits(id)]);
-  return {
-    promptMs: prompted - start,
-    decodeMs: performance.now() - prompted,
-  };
+  const result = { promptMs: await evaluate(prompt), decodeMs: 0 };
+  for (const id of decode) result.decodeMs += await evaluate([id]);
+  return result;
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
