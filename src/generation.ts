@@ -7,6 +7,7 @@ import type { Engine } from "./engine.ts";
 import { LimitError, UsageError } from "./errors.ts";
 import { type PlaceStats, statsSince } from "./places/stats.ts";
 import {
+  logSoftmaxAt,
   makeSampler,
   type SampledToken,
   type SamplingOptions,
@@ -97,10 +98,10 @@ export async function* generate(
       `Cannot generate: the prompt has ${prompt.length} tokens, the context ${engine.contextSize}, and one more must fit`,
     );
   }
-  const sampler = makeSampler(
-    ignoreEos ? withoutEnd(options, tokenizer) : options,
-    tokenizer.vocabSize,
-  );
+  const sampler = makeSampler({
+    ...(ignoreEos ? withoutEnd(options, tokenizer) : options),
+    logprob: false,
+  }, tokenizer.vocabSize);
   const stops = new StopStrings(options.stop ?? []);
   const detokenizer = new Detokenizer(tokenizer);
   const limit = Math.min(
@@ -114,6 +115,7 @@ export async function* generate(
   const start = performance.now();
   const startStats = engine.stats();
   let firstAt: number | undefined;
+  let next: Promise<Float32Array> | undefined;
   let firstStats = startStats;
   const cachedTokens = session.reuse(prompt);
   try {
@@ -123,28 +125,34 @@ export async function* generate(
     firstAt = performance.now();
     firstStats = engine.stats();
     while (logits) {
-      const token = sampler.sample(logits, session.ids);
+      const { id } = sampler.sample(logits, session.ids);
       completionTokens++;
-      const ended = !ignoreEos && tokenizer.isEndOfGeneration(token.id);
+      const ended = !ignoreEos && tokenizer.isEndOfGeneration(id);
       const isLast = ended || completionTokens >= limit;
       const stopped = stops.push(
-        (ended ? "" : detokenizer.push(token.id)) +
+        (ended ? "" : detokenizer.push(id)) +
           (isLast ? detokenizer.flush() : ""),
       );
       stopString = stopped.stopped;
       const finished = isLast || stopString !== undefined;
       if (ended || stopString !== undefined) finishReason = "stop";
+      // The places compute the next step while this thread, and the caller,
+      // are busy with this token.
+      next = finished ? undefined : session.append([id], signal);
+      next?.catch(() => {}); // the await below, or the one at the end, reports it
       yield {
-        ...token,
+        id,
         text: stopped.text + (finished ? stops.flush() : ""),
+        logprob: logSoftmaxAt(logits, id),
         topLogprobs: logprobs > 0 ? topLogprobs(logits, logprobs) : undefined,
       };
-      logits = finished ? undefined : await session.append([token.id], signal);
+      logits = await next;
     }
   } catch (error) {
     if (!signal?.aborted) throw error;
     finishReason = "aborted";
   } finally {
+    await next?.catch(() => {}); // a caller may stop listening while a step runs
     const end = performance.now();
     options.onFinish?.({
       finishReason,
