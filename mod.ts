@@ -43,6 +43,11 @@ export {
 } from "./src/model/model.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
 export type { CacheType } from "./src/places/cpu/kv_cache.ts";
+export {
+  estimateMemory,
+  type MemoryEstimate,
+  type MemoryOptions,
+} from "./src/places/cpu/memory_estimate.ts";
 export type { Progress } from "./src/places/load.ts";
 export {
   bytesRead,
@@ -57,10 +62,13 @@ export type { Session } from "./src/session.ts";
 export type { Engine, WantLogits } from "./src/engine.ts";
 export type { GenerateOptions, Piece, Summary } from "./src/generation.ts";
 export {
+  type CheckedSamplingOptions,
+  checkSamplingOptions,
   parseSamplers,
   type SampledToken,
   type SamplerName,
   type SamplingOptions,
+  tokensContaining,
 } from "./src/sampling/mod.ts";
 export {
   type ChatMessage,
@@ -70,6 +78,7 @@ export {
   type EncodeOptions,
   type RenderOptions,
   type Tokenizer,
+  tokenizerFromGguf,
 } from "./src/tokenizer/mod.ts";
 export {
   type ChatOptions,

@@ -8,16 +8,14 @@ import {
   type ByteSource,
   CulmError,
   describeModel,
+  estimateMemory,
   type GgufFile,
+  type MemoryEstimate,
+  type MemoryOptions,
   type Model,
   readGguf,
   type TensorInfo,
 } from "../mod.ts";
-import {
-  estimateMemory,
-  type MemoryEstimate,
-  type MemoryOptions,
-} from "./memory.ts";
 
 /** Tensors that have something in common. */
 export interface TensorGroup {

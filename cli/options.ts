@@ -8,6 +8,7 @@ import type { Option } from "commander";
 import {
   type Activation,
   type CacheType,
+  checkSamplingOptions,
   type GenerateOptions,
   type LoadOptions,
   parseSamplers,
@@ -16,9 +17,8 @@ import {
   type SamplingOptions,
   type Sparsity,
   type Tokenizer,
+  tokensContaining,
 } from "../mod.ts";
-import { checkSamplingOptions } from "../src/sampling/options.ts";
-import { tokensContaining } from "../src/sampling/mod.ts";
 import { BadFlags, group, option } from "./option.ts";
 import {
   logitBiases,

@@ -1,5 +1,4 @@
-import { readGguf } from "../../mod.ts";
-import { tokenizerFromGguf } from "../../src/tokenizer/mod.ts";
+import { readGguf, tokenizerFromGguf } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
 import { readPrompt, readText } from "../input.ts";
 import { openModel } from "../model_file.ts";

@@ -11,6 +11,8 @@ export {
   topLogprobs,
 } from "./logprobs.ts";
 export {
+  type CheckedSamplingOptions,
+  checkSamplingOptions,
   defaultSamplers,
   parseSamplers,
   type SamplerName,

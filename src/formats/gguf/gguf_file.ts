@@ -3,8 +3,24 @@ import type { GgmlType } from "../ggml/types.ts";
 /** The first four bytes of a file: llama.cpp's, or PowerInfer's own. */
 export type GgufMagic = "GGUF" | "PWRI";
 
+/** Type of a metadata value. */
+export type MetadataType =
+  | "uint8"
+  | "int8"
+  | "uint16"
+  | "int16"
+  | "uint32"
+  | "int32"
+  | "float32"
+  | "bool"
+  | "string"
+  | "array"
+  | "uint64"
+  | "int64"
+  | "float64";
+
 /** Types of metadata values, each at the index that files number it by. */
-export const metadataTypes = [
+export const metadataTypes: readonly MetadataType[] = [
   "uint8",
   "int8",
   "uint16",
@@ -18,10 +34,7 @@ export const metadataTypes = [
   "uint64",
   "int64",
   "float64",
-] as const;
-
-/** Type of a metadata value. */
-export type MetadataType = (typeof metadataTypes)[number];
+];
 
 /**
  * A metadata value. 64-bit integers are numbers where a number holds them

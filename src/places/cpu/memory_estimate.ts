@@ -3,17 +3,17 @@
  *
  * @module
  */
-import type { CacheType, Model } from "../mod.ts";
-import { pagePositions } from "../src/places/batch.ts";
-import { kvPositionBytes } from "../src/places/cpu/kv_cache.ts";
-import { packedBytes } from "../src/places/cpu/packing.ts";
-import { slicesOf } from "../src/places/slices.ts";
+import type { Model } from "../../model/model.ts";
+import { pagePositions } from "../batch.ts";
+import { type CacheType, kvPositionBytes } from "./kv_cache.ts";
+import { packedBytes } from "./packing.ts";
+import { slicesOf } from "../slices.ts";
 import {
   kvHeadsOf,
   lengthOf,
   type PlacePlan,
   splitEvenly,
-} from "../src/plan/plan.ts";
+} from "../../plan/plan.ts";
 
 /** What the estimate depends on. */
 export interface MemoryOptions {
