@@ -28,7 +28,7 @@ const task = (...args: string[]) => ["deno", "task", "--quiet", ...args];
 const rust = { needs: ["cargo"], cwd: "wasm" };
 
 const steps: Step[] = [
-  { name: "format", command: ["deno", "fmt", "--check", "--quiet"] },
+  { name: "format", command: ["deno", "fmt", "--check"] },
   { name: "lint", command: ["deno", "lint", "--quiet"] },
   { name: "types", command: task("check") },
   { name: "docs", command: task("doc:lint") },

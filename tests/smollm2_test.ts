@@ -21,15 +21,20 @@ const noText = !await exists(text);
 
 const open = () => load(path, { contextSize: 2048, threads: 2 });
 
-/** Natural-log softmax. */
-function logSoftmax(logits: Float32Array): (id: number) => number {
-  const max = logits.reduce((a, b) => Math.max(a, b));
-  const sum = logits.reduce((a, b) => a + Math.exp(b - max), 0);
-  return (id) => logits[id] - max - Math.log(sum);
+function mean(values: number[]): number {
+  return values.reduce((a, b) => a + b) / values.length;
 }
 
 function argmax(logits: Float32Array): number {
   return logits.indexOf(logits.reduce((a, b) => Math.max(a, b)));
+}
+
+/** Natural-log softmax. */
+function logSoftmax(logits: Float32Array): (id: number) => number {
+  const max = logits[argmax(logits)];
+  let sum = 0;
+  for (const logit of logits) sum += Math.exp(logit - max);
+  return (id) => logits[id] - max - Math.log(sum);
 }
 
 /** Logits after each of `ids`. */
@@ -67,25 +72,26 @@ Deno.test({
   ignore: noModel,
   async fn() {
     await using model = await open();
-    const { ids, logprobs, nll, rootMeanSquareDifference } = golden.text;
+    const { logprobs, rootMeanSquareDifference } = golden.text;
+    const ids = golden.text.ids.slice(0, 513); // enough, and half the time
     using sequence = model.engine.createSequence();
-    const squares: number[] = [];
-    let sum = 0;
+    const measured: number[] = [];
     // In pieces, because the logits of all positions at once are 200 MB.
     for (let start = 0; start < ids.length - 1; start += 128) {
       const piece = ids.slice(start, Math.min(start + 128, ids.length - 1));
       const logits = await model.engine.evaluate(sequence, piece, "all");
-      logits.forEach((row, i) => {
-        const logprob = logSoftmax(row)(ids[start + i + 1]);
-        sum -= logprob;
-        squares.push((logprob - logprobs.f32[start + i]) ** 2);
-      });
+      logits.forEach((row, i) =>
+        measured.push(logSoftmax(row)(ids[start + i + 1]))
+      );
     }
-    const mean = sum / squares.length;
-    const rms = Math.sqrt(squares.reduce((a, b) => a + b) / squares.length);
+    const nll = mean(measured.map((logprob) => -logprob));
+    const expected = mean(logprobs.f32.slice(0, 512).map((value) => -value));
+    const rms = Math.sqrt(
+      mean(measured.map((value, i) => (value - logprobs.f32[i]) ** 2)),
+    );
     assert.ok(
-      Math.abs(mean - nll.f32) < 0.015,
-      `NLL ${mean}, llama.cpp ${nll.f32} in F32 and ${nll.q4_1} as people run it`,
+      Math.abs(nll - expected) < 0.015,
+      `NLL ${nll}, llama.cpp in F32 ${expected}`,
     );
     assert.ok(
       rms < 1.25 * rootMeanSquareDifference,
