@@ -157,7 +157,8 @@ const golden = {
       q4_1: q4.logprobs.map((value) => round(value, 5)),
     },
   },
-  greedyMeaning: `at most ${CONTINUATION} ids, ended by an end-of-generation id; ` +
+  greedyMeaning:
+    `at most ${CONTINUATION} ids, ended by an end-of-generation id; ` +
     "margins[i] is how far the second best log-probability was behind",
   greedy: f32.prompts.map((prompt, i) => ({
     ...prompt,
@@ -172,5 +173,9 @@ const json = JSON.stringify(golden, null, 1).replace(
   (_, numbers) => `[${numbers.replaceAll(/\s+/g, "")}]`,
 );
 writeFileSync(outFile, json + "\n");
-console.log(golden.text.nll, golden.text.ids.length, golden.text.rootMeanSquareDifference);
+console.log(
+  golden.text.nll,
+  golden.text.ids.length,
+  golden.text.rootMeanSquareDifference,
+);
 process.exit(0);
