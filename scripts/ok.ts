@@ -25,7 +25,7 @@ interface Step {
 }
 
 const task = (...args: string[]) => ["deno", "task", "--quiet", ...args];
-const rust = { needs: ["cargo"], cwd: "wasm" };
+const rust = { needs: ["cargo", "rustup"], cwd: "wasm" };
 
 const steps: Step[] = [
   { name: "format", command: ["deno", "fmt", "--check"] },
@@ -37,7 +37,7 @@ const steps: Step[] = [
   {
     name: "kernels match their source",
     command: task("wasm", "--check"),
-    needs: ["cargo", "wasm-pack", "wasm-bindgen"],
+    needs: ["cargo", "rustup", "wasm-pack", "wasm-bindgen"],
   },
   {
     name: "package",
@@ -64,12 +64,17 @@ const steps: Step[] = [
 
 /** Whether `program` can be started at all. */
 async function isThere(program: string): Promise<boolean> {
-  const command = new Deno.Command(program, {
-    args: ["--version"],
-    stdout: "null",
-    stderr: "null",
-  });
-  return await command.output().then(({ success }) => success, () => false);
+  try {
+    const { success } = await new Deno.Command(program, {
+      args: ["--version"],
+      stdout: "null",
+      stderr: "null",
+    }).output();
+    return success;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
 
 /** Runs a program, shows what it prints, and returns its standard output. */
