@@ -1,0 +1,139 @@
+/**
+ * Measures the WASM kernels: what one worker and all of them read of a matrix
+ * in DRAM, plainly and while multiplying it with one token, beside the speed of
+ * a prompt's products from cache.
+ *
+ * Run: `deno task bench:kernels [--workers=2] [--gigabytes=1] [--runs=7] [--kinds=Q4,I8]`
+ *
+ * @module
+ */
+
+import { parseArgs } from "node:util";
+import relaxed from "../wasm/relaxed.js";
+import simd128 from "../wasm/simd128.js";
+import type { Job, Kind } from "./kernels/worker.ts";
+
+const { values: options } = parseArgs({
+  args: Deno.args,
+  options: {
+    workers: { type: "string", default: "2" },
+    gigabytes: { type: "string", default: "1" },
+    runs: { type: "string", default: "7" },
+    kinds: { type: "string" },
+    simd128: { type: "boolean", default: false },
+  },
+});
+
+const module = options.simd128 ? simd128 : relaxed;
+const k = 4096;
+const bytes = Number(options.gigabytes) * 1e9;
+const runs = Number(options.runs);
+const nTokens = 128;
+
+const of = (weights: number, bytes: number, ...halves: number[]) => ({
+  weights,
+  bytes,
+  halves,
+});
+
+const kinds: Kind[] = [
+  { name: "Q4", kind: 2, ggmlType: 2, block: of(32, 18, 0) },
+  { name: "Q4M", kind: 3, ggmlType: 3, block: of(32, 20, 0, 2) },
+  { name: "I8", kind: 4, ggmlType: 8, block: of(32, 34, 0) },
+  { name: "I8M", kind: 5, ggmlType: 7, block: of(32, 24, 0, 2) },
+  { name: "I8H", kind: 6, ggmlType: 14, block: of(256, 210, 208) },
+  { name: "I8HM", kind: 7, ggmlType: 10, block: of(256, 84, 80, 82) },
+  { name: "F16", kind: 1, ggmlType: 1, block: of(1, 2, 0) },
+  { name: "F32", kind: 0, ggmlType: 0, block: of(1, 4) },
+].filter(({ name }) => options.kinds?.split(",").includes(name) ?? true);
+
+/** A worker that does one job after the other. */
+class Bench {
+  readonly #worker = new Worker(new URL("kernels/worker.ts", import.meta.url), {
+    type: "module",
+  });
+
+  /** Seconds that the job took. */
+  run(job: Job): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#worker.onmessage = ({ data }) => resolve(data);
+      this.#worker.onerror = reject;
+      this.#worker.postMessage(job);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#worker.terminate();
+  }
+}
+
+const median = (values: number[]) =>
+  values.toSorted((a, b) => a - b)[values.length >> 1];
+
+/** Median GB/s of jobs run in turns, all workers at once; they are added up. */
+async function rates(
+  workers: Bench[],
+  jobs: ("read" | "decode" | "axpy")[],
+): Promise<number[]> {
+  const seen = jobs.map((): number[] => []);
+  for (let i = 0; i < runs; i++) {
+    for (const [j, job] of jobs.entries()) {
+      const seconds = await Promise.all(workers.map((w) => w.run({ do: job })));
+      seen[j].push(seconds.reduce((sum, s) => sum + bytes / 1e9 / s, 0));
+    }
+  }
+  return seen.map(median);
+}
+
+/** Median GMAC/s of a prompt's product with a matrix of `megabytes`. */
+async function tileRate(
+  worker: Bench,
+  rowBytes: number,
+  megabytes: number,
+): Promise<number> {
+  const nRows = Math.max(
+    8,
+    Math.min(1024, Math.floor(megabytes * 2 ** 20 / rowBytes)),
+  );
+  const times = Math.max(1, Math.round(2e9 / (nRows * k * nTokens)));
+  const seen: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    const seconds = await worker.run({ do: "tile", nRows, nTokens, times });
+    seen.push(times * nRows * k * nTokens / 1e9 / seconds);
+  }
+  return median(seen);
+}
+
+const count = Number(options.workers);
+console.log(
+  `${
+    options.simd128 ? "SIMD128" : "relaxed SIMD"
+  }, K = ${k}, ${options.gigabytes} GB a worker; ` +
+    `GB/s of one worker and of ${count}, ratio to the plain read, and GMAC/s at ${nTokens} tokens`,
+);
+console.log(
+  "kind    read   dot  ratio  axpy |  read   dot  ratio  axpy | GMAC/s L2    L3",
+);
+const text = (x: number, digits = 1, width = 6) =>
+  x.toFixed(digits).padStart(width);
+for (const kind of kinds) {
+  const workers = Array.from({ length: count }, () => new Bench());
+  await Promise.all(
+    workers.map((w) => w.run({ do: "load", module, kind, k, bytes })),
+  );
+  let line = kind.name.padEnd(6);
+  for (const group of new Set([1, count])) {
+    const [read, decode, axpy] = await rates(
+      workers.slice(0, group),
+      ["read", "decode", "axpy"],
+    );
+    line += text(read) + text(decode) + text(decode / read, 2, 7) + text(axpy) +
+      " |";
+  }
+  const rowBytes = [16384, 8192, 2560, 3072, 4608, 5120, 5120, 6144][kind.kind];
+  for (const megabytes of [0.5, 4]) {
+    line += text(await tileRate(workers[0], rowBytes, megabytes));
+  }
+  console.log(line);
+  for (const worker of workers) worker[Symbol.dispose]();
+}
