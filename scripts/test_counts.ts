@@ -23,13 +23,22 @@ export function junitCounts(xml: string): Counts {
   for (const [, attributes, body] of cases) {
     if (body !== undefined && /<(failure|error)\b/.test(body)) counts.failed++;
     else if (body !== undefined && /<skipped\b/.test(body)) {
-      counts.skipped.push(/\bname="([^"]*)"/.exec(attributes)?.[1] ?? "");
+      const name = /\bname="([^"]*)"/.exec(attributes)?.[1] ?? "";
+      counts.skipped.push(unescapeXml(name));
     } else counts.passed++;
   }
   if (counts.passed + counts.failed === 0) {
     throw new Error("the JUnit report holds no test that ran");
   }
   return counts;
+}
+
+function unescapeXml(text: string): string {
+  const named = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
+  return text.replaceAll(
+    /&(lt|gt|quot|apos|amp);/g,
+    (_, name: keyof typeof named) => named[name],
+  );
 }
 
 /**

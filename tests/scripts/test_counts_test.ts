@@ -11,7 +11,7 @@ Deno.test("counts the cases of the report that deno test writes", async () => {
        Deno.test("also fails", () => { throw new Error("b"); });
        Deno.test("passes too", () => {});
        Deno.test("passes as well", () => {});
-       Deno.test({ name: "waits", ignore: true, fn() {} });`,
+       Deno.test({ name: "waits & \\"won't\\"", ignore: true, fn() {} });`,
     );
     await new Deno.Command(Deno.execPath(), {
       args: ["test", "--no-config", "--junit-path=report.xml", "some_test.ts"],
@@ -21,7 +21,7 @@ Deno.test("counts the cases of the report that deno test writes", async () => {
     assert.deepEqual(junitCounts(report), {
       passed: 3,
       failed: 2,
-      skipped: ["waits"],
+      skipped: [`waits & "won't"`],
     });
   } finally {
     await Deno.remove(folder, { recursive: true });
