@@ -20,8 +20,7 @@ const context = await model.createContext({
   flashAttention: "auto",
 });
 const sequence = context.getSequence();
-const version =
-  `node-llama-cpp ${await getModuleVersion()}, ${threads} threads`;
+const version = `node-llama-cpp ${await getModuleVersion()}`;
 const unit = threads === "1" ? "thread" : "threads";
 console.log(
   JSON.stringify({ name: `llama.cpp (${version}, ${threads} ${unit})` }),
