@@ -5,6 +5,7 @@
  * @module
  */
 import type { Model } from "../model/model.ts";
+import type { Rates } from "../plan/border.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { Batch } from "./batch.ts";
 import type { LayerCounts } from "./stats.ts";
@@ -37,6 +38,8 @@ export interface Place {
   logits(batch: Batch): Float32Array[];
   /** What it has computed and read so far, by layer. */
   readonly counts: LayerCounts;
+  /** How fast it reads its rows, where it has measured that. */
+  readonly rates?: Rates;
 }
 
 /** The values h of a place's neurons in one layer. */

@@ -24,8 +24,10 @@ export interface LayerStats {
   readonly truth: number;
   /** of those, how many the predictor asked for */
   readonly recalled: number;
-  /** bytes of packed weights and KV read */
-  readonly bytes: number;
+  /** bytes of packed weights and KV read in sequence */
+  readonly streamed: number;
+  /** bytes of packed weights read in rows picked here and there */
+  readonly picked: number;
 }
 
 /** One of the counted figures. */
@@ -42,7 +44,8 @@ const countNames: readonly CountName[] = [
   "predicted",
   "truth",
   "recalled",
-  "bytes",
+  "streamed",
+  "picked",
 ];
 
 /** Counters of each layer since the start, in one buffer that threads may share. */
@@ -80,7 +83,7 @@ export class LayerCounts {
 export interface PlaceStats {
   /** Tokens that went through the model. */
   readonly tokens: number;
-  /** By layer; `bytes` is what was read of weights and KV. */
+  /** By layer. */
   readonly layers: readonly LayerStats[];
   /** Bytes read for embedding and output head. */
   readonly headBytes: number;
@@ -96,7 +99,7 @@ export function sumCounts(
     counts.reduce((sum, place) => sum + place.get(layer, name), 0);
   return {
     tokens,
-    headBytes: total(layers, "bytes"),
+    headBytes: total(layers, "streamed"),
     layers: Array.from(
       { length: layers },
       (_, layer) =>
@@ -127,5 +130,6 @@ export function totalOf(stats: PlaceStats, name: CountName): number {
 
 /** Bytes of weights and KV read, all layers and the head together. */
 export function bytesRead(stats: PlaceStats): number {
-  return totalOf(stats, "bytes") + stats.headBytes;
+  return totalOf(stats, "streamed") + totalOf(stats, "picked") +
+    stats.headBytes;
 }

@@ -6,9 +6,11 @@
 import type { Model } from "../model/model.ts";
 import { lengthOf, type Plan } from "../plan/plan.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
+import type { Rates } from "../plan/border.ts";
 import { Batch, type BatchLimits } from "./batch.ts";
 import { exchange } from "./exchange.ts";
 import { forward, type Place } from "./place.ts";
+import type { NeuronCounts } from "./neuron_counts.ts";
 import type { LayerCounts } from "./stats.ts";
 
 /** Runs one step at a time. */
@@ -23,6 +25,10 @@ export interface Team extends AsyncDisposable {
   readonly weightBytes: number;
   /** Counters of each place. */
   readonly counts: readonly LayerCounts[];
+  /** Counters of every neuron, where the options ask for them. */
+  readonly neuronCounts?: NeuronCounts;
+  /** How fast each place reads its rows, where it has measured that. */
+  readonly rates: readonly Rates[];
   /**
    * Runs the batch. Gives a row of logits, `[vocabSize]`, for each token that
    * wants one, in the batch's order; valid until the next run.
@@ -43,6 +49,8 @@ export class InlineTeam implements Team {
   readonly weightBytes: number;
   /** See {@linkcode Team.counts}. */
   readonly counts: readonly LayerCounts[];
+  /** See {@linkcode Team.rates}. */
+  readonly rates: readonly Rates[];
 
   /** `places` hold what `plan` says, in its order. */
   constructor(
@@ -52,7 +60,9 @@ export class InlineTeam implements Team {
     readonly places: readonly Place[],
     readonly sparsity: Sparsity,
     readonly limits: BatchLimits,
+    readonly neuronCounts?: NeuronCounts,
   ) {
+    this.rates = places.flatMap(({ rates }) => rates ?? []);
     this.batch = new Batch(limits, new ArrayBuffer(Batch.byteLength(limits)));
     this.counts = places.map((place) => place.counts);
     this.weightBytes = places.reduce((sum, p) => sum + p.weightBytes, 0);

@@ -6,11 +6,22 @@
  * @module
  */
 import type { Model } from "../model/model.ts";
+import { firingOf, type Profile } from "./profile.ts";
 
 /** Indices `start` to `end - 1`. */
 export interface Range {
   readonly start: number;
   readonly end: number;
+}
+
+/** How often the neurons of a part fire, hottest first. All arrays are as long as the part. */
+export interface Firing {
+  /** The file's neuron indices */
+  readonly order: Uint32Array;
+  /** Share of tokens for which the gate is positive, in that order */
+  readonly gatePositive: Float32Array;
+  /** Share of tokens for which h is not zero, in that order */
+  readonly active: Float32Array;
 }
 
 /** What one place holds of one layer. Indices are the file's own. */
@@ -19,6 +30,8 @@ export interface Part {
   readonly heads: Range;
   /** Neurons of the FFN. */
   readonly neurons: Range;
+  /** How often they fire, where a profile tells: the place stores them in that order. */
+  readonly firing?: Firing;
 }
 
 /** What one place holds. */
@@ -73,8 +86,15 @@ export function splitRange(
  */
 const neuronUnit = 32;
 
-/** Every place gets the same share of each layer, for places of one speed. */
-export function splitEvenly(model: Model, places: number): Plan {
+/**
+ * Every place gets the same share of each layer, for places of one speed. With
+ * a profile, each orders its neurons by how often they fire.
+ */
+export function splitEvenly(
+  model: Model,
+  places: number,
+  profile?: Profile,
+): Plan {
   const heads = splitRange(model.headCount, places, 1);
   const neurons = splitRange(
     model.feedForwardSize,
@@ -85,9 +105,10 @@ export function splitEvenly(model: Model, places: number): Plan {
   return {
     places: vocab.map((rows, i) => ({
       vocab: rows,
-      parts: model.layers.map(() => ({
+      parts: model.layers.map((_, layer) => ({
         heads: heads[i],
         neurons: neurons[i],
+        firing: profile && firingOf(profile, layer, neurons[i]),
       })),
     })),
   };

@@ -46,11 +46,11 @@ export class Attention {
     readonly counts: LayerCounts,
     readonly frequencies: Float64Array,
     readonly options: AttentionOptions,
-    outputColumns: number,
+    layers: readonly (LayerWeights | undefined)[],
   ) {
     const { maxTokens, contextSize } = options;
-    const kvHeads = plan.parts.map(({ heads }) =>
-      lengthOf(kvHeadsOf(model, heads))
+    const kvHeads = plan.parts.map(({ heads }, layer) =>
+      layers[layer] ? lengthOf(kvHeadsOf(model, heads)) : 0
     );
     const widest = (lengths: number[]) =>
       Math.max(...lengths, 0) * model.headSize;
@@ -58,7 +58,11 @@ export class Attention {
     this.#q = rows(widest(plan.parts.map(({ heads }) => lengthOf(heads))));
     this.#k = rows(widest(kvHeads));
     this.#v = rows(widest(kvHeads));
-    this.#out = new Activations(memory, maxTokens, outputColumns);
+    this.#out = new Activations(
+      memory,
+      maxTokens,
+      Math.max(0, ...layers.map((layer) => layer?.attn_output.columns ?? 0)),
+    );
     this.#angles = memory.allocate(4 * maxTokens * model.ropeSize);
     this.#scores = memory.allocate(
       4 * contextSize * model.headCount / model.kvHeadCount,
@@ -103,7 +107,7 @@ export class Attention {
     bytes += this.#attend(layer, batch, attn_output.slice.columns.start);
     this.#out.changed();
     bytes += attn_output.multiply(this.#out, n, out);
-    this.counts.add(layer, "bytes", bytes);
+    this.counts.add(layer, "streamed", bytes);
   }
 
   #rotateAndStore(layer: number, batch: Batch): void {

@@ -3,12 +3,9 @@
  *
  * @module
  */
-import type { Kernels } from "../../../wasm/kernels.d.ts";
-import type { Model } from "../../model/model.ts";
-import { ropeFrequencies } from "../../model/rope.ts";
-import type { PlacePlan } from "../../plan/plan.ts";
-import type { Sparsity } from "../../plan/sparsity.ts";
-import type { Batch, BatchLimits } from "../batch.ts";
+import type { Rates } from "../../plan/border.ts";
+import type { Range } from "../../plan/plan.ts";
+import type { Batch } from "../batch.ts";
 import type { Neurons, Place } from "../place.ts";
 import {
   type PlaceSlices,
@@ -17,228 +14,158 @@ import {
   slicesOf,
 } from "../slices.ts";
 import { LayerCounts } from "../stats.ts";
-import { Attention } from "./attention.ts";
-import { FeedForward } from "./feed_forward.ts";
-import type { CacheType } from "./kv_cache.ts";
-import {
-  Activations,
-  allocateRows,
-  type F32Rows,
-  type PackedMatrix,
-} from "./matrix.ts";
-import { WasmMemory } from "./memory.ts";
-import { PackedWeights } from "./weights.ts";
+import { Bank, type Counters, type CpuPlaceOptions } from "./bank.ts";
+import { instantiate } from "./memory.ts";
+import { packedSliceBytes } from "./packing.ts";
 
-/** What a CPU place is made of, all of it fit to be posted to a worker. */
-export interface CpuPlaceOptions {
-  readonly model: Model;
-  readonly plan: PlacePlan;
-  readonly sparsity: Sparsity;
-  readonly limits: BatchLimits;
-  readonly cacheType: CacheType;
-  /** Count what the predictor misses, at the price of computing everything. */
-  readonly measureRecall: boolean;
-}
+/**
+ * Bytes of weights in one memory of 4 GiB, so that scratch and KV cache find
+ * room beside them.
+ */
+const defaultBankBytes = 3.25 * 2 ** 30;
 
-/** Holds its parts packed in one WASM memory. */
+/** Holds its parts packed in WASM memories: one, or several "banks" of whole layers. */
 export class CpuPlace implements Place {
   /** Bytes of packed weights. */
   readonly weightBytes: number;
   /** What it asks the loader for; `write` takes the rows. */
   readonly slices: PlaceSlices;
-  readonly #options: CpuPlaceOptions;
-  readonly #memory: WasmMemory;
-  readonly #weights: PackedWeights;
-  readonly #residual: Activations;
-  readonly #partial: F32Rows;
-  readonly #normed: Activations;
-  readonly #logits: F32Rows;
-  #attention!: Attention;
-  #feedForward!: FeedForward;
+  readonly #banks: Bank[];
+  readonly #counters: Counters;
+  /** The bank that computes: its residual is the current one. */
+  #current: Bank;
 
   /** Makes room for the weights; they come by {@linkcode write}, then {@linkcode ready}. */
   constructor(
-    kernels: Kernels,
+    module: WebAssembly.Module,
     options: CpuPlaceOptions,
-    readonly counts: LayerCounts = new LayerCounts(options.model.layers.length),
+    counters: Counters = {
+      layers: new LayerCounts(options.model.layers.length),
+    },
   ) {
-    const { model, plan, limits } = options;
-    this.#options = options;
+    const { model, plan, bankBytes = defaultBankBytes } = options;
     this.slices = slicesOf(model, plan);
-    const memory = this.#memory = new WasmMemory(kernels);
-    this.#weights = new PackedWeights(memory, this.slices);
-    this.weightBytes = this.#weights.byteLength;
-    const { tokens } = limits;
-    this.#residual = new Activations(memory, tokens, model.hiddenSize);
-    this.#normed = new Activations(memory, tokens, model.hiddenSize);
-    this.#partial = allocateRows(memory, tokens, model.hiddenSize);
-    this.#logits = allocateRows(memory, tokens, this.#weights.output.rows);
+    this.#counters = counters;
+    const ranges = splitLayers(this.slices, bankBytes);
+    this.#banks = ranges.map((layers, i) =>
+      new Bank(instantiate(module), options, this.slices, {
+        layers,
+        head: i === ranges.length - 1,
+      }, counters)
+    );
+    this.#current = this.#headBank;
+    this.weightBytes = this.#banks.reduce((sum, b) => sum + b.weightBytes, 0);
+  }
+
+  /** What was computed and read so far. */
+  get counts(): LayerCounts {
+    return this.#counters.layers;
+  }
+
+  /** How fast the place reads its rows; known once it is ready. */
+  get rates(): Rates {
+    return this.#banks[0].rates;
   }
 
   /** Takes some rows of one of its slices, as they stand in the file. */
   write(slice: Slice, rows: Rows): void {
-    this.#weights.write(slice, rows);
+    for (const bank of this.#banks) bank.write(slice, rows);
   }
 
   /** Call when every slice is written: makes the scratch and the KV cache. */
   ready(): void {
-    const { model, plan, limits, cacheType, sparsity, measureRecall } =
-      this.#options;
-    const { layers, rope_freqs } = this.#weights;
-    const factors = rope_freqs &&
-      this.#memory.f32(rope_freqs.pointer, rope_freqs.columns).slice();
-    this.#attention = new Attention(
-      model,
-      plan,
-      this.#memory,
-      this.counts,
-      ropeFrequencies(model, factors),
-      { maxTokens: limits.tokens, contextSize: limits.contextSize, cacheType },
-      Math.max(...layers.map(({ attn_output }) => attn_output.columns)),
-    );
-    this.#feedForward = new FeedForward(
-      model,
-      plan,
-      this.#memory,
-      this.counts,
-      sparsity,
-      measureRecall,
-      limits.tokens,
-      layers,
-    );
+    for (const bank of this.#banks) bank.ready();
   }
 
   /** See {@linkcode Place.begin}. */
   begin(batch: Batch): void {
-    this.#attention.begin(batch);
+    for (const bank of this.#banks) bank.begin(batch);
   }
 
   /** See {@linkcode Place.embed}. */
   embed(batch: Batch): void {
-    const { vocab } = this.#options.plan;
-    const { token_embd } = this.#weights;
-    const { pointer, stride } = this.#partial;
-    const n = batch.length;
-    this.#memory.clear(this.#residual.pointer, n * stride);
-    this.#memory.clear(pointer, n * stride);
-    for (let t = 0; t < n; t++) {
-      const id = batch.tokens[t];
-      if (id < vocab.start || id >= vocab.end) continue;
-      this.#memory.kernels.unpack_row(
-        token_embd.kind,
-        token_embd.row(id - vocab.start),
-        token_embd.columns,
-        pointer + 4 * t * stride,
-      );
-      this.#countHead(token_embd.rowBytes);
-    }
+    this.#current = this.#headBank;
+    this.#current.embed(batch);
   }
 
   /** See {@linkcode Place.attention}. */
   attention(layer: number, batch: Batch): void {
-    const weights = this.#weights.layers[layer];
-    this.#norm(weights.attn_norm, batch.length);
-    this.#attention.run(layer, weights, batch, this.#normed, this.#partial);
+    if (!this.#current.holds(layer)) {
+      this.#enter(this.#banks.find((bank) => bank.holds(layer))!, batch);
+    }
+    this.#current.attention(layer, batch);
   }
 
   /** See {@linkcode Place.hidden}. */
   hidden(layer: number, batch: Batch): void {
-    const weights = this.#weights.layers[layer];
-    this.#norm(weights.ffn_norm, batch.length);
-    this.#feedForward.hidden(
-      layer,
-      weights,
-      batch,
-      this.#normed,
-      this.#residual,
-    );
+    this.#current.hidden(layer, batch);
   }
 
   /** See {@linkcode Place.neurons}. */
   neurons(batch: Batch): Neurons {
-    return this.#feedForward.neurons(batch.length);
+    return this.#current.neurons(batch);
   }
 
   /** See {@linkcode Place.keepAbove}. */
   keepAbove(batch: Batch, thresholds: Float32Array): void {
-    this.#feedForward.keepAbove(batch.length, thresholds);
+    this.#current.keepAbove(batch, thresholds);
   }
 
   /** See {@linkcode Place.down}. */
-  down(layer: number, batch: Batch): void {
-    const weights = this.#weights.layers[layer];
-    this.#feedForward.down(layer, weights, batch, this.#partial);
+  down(_layer: number, batch: Batch): void {
+    this.#current.down(batch);
   }
 
   /** See {@linkcode Place.head}. */
   head(batch: Batch): void {
-    const { output, output_norm } = this.#weights;
-    let row = 0;
-    for (let t = 0; t < batch.length; t++) {
-      if (!batch.wantLogits[t]) continue;
-      this.#normRows(output_norm, t, row++, 1);
-    }
-    if (row === 0) return;
-    this.#normed.changed();
-    this.#countHead(output.multiply(this.#normed, row, this.#logits));
+    this.#enter(this.#headBank, batch);
+    this.#current.head(batch);
   }
 
   /** See {@linkcode Place.partial}. */
   partial(batch: Batch): Float32Array {
-    const { pointer, stride } = this.#partial;
-    return this.#memory.f32(pointer, batch.length * stride);
+    return this.#current.partial(batch);
   }
 
   /** See {@linkcode Place.accumulate}. */
   accumulate(partial: Float32Array, batch: Batch): void {
-    const { pointer, stride } = this.#residual;
-    const length = batch.length * stride;
-    const { kernels } = this.#memory;
-    if (partial.buffer === kernels.memory.buffer) {
-      kernels.add(pointer, partial.byteOffset, length);
-    } else {
-      // The normed rows are computed anew after every exchange: room for a copy.
-      this.#memory.f32(this.#normed.pointer, length).set(partial);
-      kernels.add(pointer, this.#normed.pointer, length);
-    }
+    this.#current.accumulate(partial, batch);
   }
 
   /** See {@linkcode Place.logits}. */
   logits(batch: Batch): Float32Array[] {
-    const { pointer, stride } = this.#logits;
-    return Array.from(
-      { length: batch.logitCount },
-      (_, i) =>
-        this.#memory.f32(pointer + 4 * i * stride, this.#weights.output.rows),
+    return this.#current.logits(batch);
+  }
+
+  get #headBank(): Bank {
+    return this.#banks[this.#banks.length - 1];
+  }
+
+  #enter(bank: Bank, batch: Batch): void {
+    if (bank === this.#current) return;
+    bank.takeOver(this.#current, batch);
+    this.#current = bank;
+  }
+}
+
+/** Ranges of layers whose weights fit `bankBytes` each, the head with the last of them. */
+function splitLayers(slices: PlaceSlices, bankBytes: number): Range[] {
+  const head = slices.output === slices.token_embd
+    ? packedSliceBytes(slices.output)
+    : packedSliceBytes(slices.output) + packedSliceBytes(slices.token_embd);
+  const ranges: Range[] = [];
+  let start = 0, bytes = 0;
+  slices.layers.forEach((layer, i) => {
+    const size = Object.values(layer).reduce(
+      (sum, slice) => sum + (slice ? packedSliceBytes(slice) : 0),
+      i === slices.layers.length - 1 ? head : 0,
     );
-  }
-
-  #norm(weight: PackedMatrix, rows: number): void {
-    this.#normRows(weight, 0, 0, rows);
-    this.#normed.changed();
-  }
-
-  #normRows(
-    weight: PackedMatrix,
-    from: number,
-    to: number,
-    rows: number,
-  ): void {
-    const { hiddenSize, rmsEpsilon } = this.#options.model;
-    const { pointer, stride } = this.#residual;
-    this.#memory.kernels.rms_norm(
-      pointer + 4 * from * stride,
-      stride,
-      weight.pointer,
-      rows,
-      hiddenSize,
-      rmsEpsilon,
-      this.#normed.pointer + 4 * to * stride,
-      stride,
-    );
-  }
-
-  #countHead(bytes: number): void {
-    this.counts.add(this.counts.layers, "bytes", bytes);
-  }
+    if (i > start && bytes + size > bankBytes) {
+      ranges.push({ start, end: i });
+      start = i;
+      bytes = 0;
+    }
+    bytes += size;
+  });
+  return [...ranges, { start, end: slices.layers.length }];
 }

@@ -2,306 +2,371 @@
  * A place's neurons on the CPU. A neuron whose gate is not positive adds
  * exactly zero, so its rows of up and down need not be read.
  *
+ * Rows are in the order in which the place stores them: the file's, or hottest
+ * first where a profile tells. The first `hot` rows are read without asking.
+ *
  * @module
  */
 import { isSparse, type Model } from "../../model/model.ts";
-import { lengthOf, type PlacePlan } from "../../plan/plan.ts";
+import { hotBorder, type Rates } from "../../plan/border.ts";
+import { lengthOf, type Part, type PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch } from "../batch.ts";
+import type { NeuronCounts } from "../neuron_counts.ts";
 import type { Neurons } from "../place.ts";
-import type { LayerCounts } from "../stats.ts";
-import { Activations, allocateRows, type F32Rows } from "./matrix.ts";
+import type { CountName, LayerCounts } from "../stats.ts";
+import {
+  Activations,
+  allocateRows,
+  type F32Rows,
+  type PackedMatrix,
+} from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
 import { roundUp } from "./packing.ts";
+import { measureRates } from "./rates.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** Activations by the number that the kernels know them by. */
 const activationIds = { drelu: 0, reglu: 1, swiglu: 2 };
 
-/**
- * Below this share of active rows picking them is faster than streaming all:
- * a picked row breaks the prefetcher's stream and reads at about 0.3 of the
- * streamed rate.
- */
-const pickBelow = 0.3;
+/** What a place's neurons need to know beside the model. */
+export interface FeedForwardOptions {
+  readonly sparsity: Sparsity;
+  readonly measureRecall: boolean;
+  /** The share of each layer's neurons that is hot; measured where left out. */
+  readonly hotShare?: number;
+  readonly maxTokens: number;
+}
+
+/** A layer's neurons, while they are computed. */
+interface Layer {
+  readonly index: number;
+  readonly weights: LayerWeights;
+  readonly part: Part;
+  /** Tokens of the step */
+  readonly n: number;
+  /** The normed residual */
+  readonly x: Activations;
+}
 
 /** Scratch of one place's neurons; the weights are handed in by layer. */
 export class FeedForward {
+  /** How fast the place reads its rows; measured before the first step. */
+  readonly rates: Rates;
   readonly #gate: F32Rows;
   readonly #up: F32Rows;
   readonly #h: Activations;
-  readonly #rankValues?: Activations;
-  readonly #scores?: F32Rows;
+  /** h at the columns of `ffn_down` that the place holds, in the file's order */
+  readonly #columns: Activations;
+  readonly #rankValues: Activations;
+  readonly #scores: F32Rows;
   readonly #ids: number;
-  /** Weights of the layer whose h stand in `#h` */
-  #current!: LayerWeights;
+  /** Hot rows of each layer */
+  readonly #hot: number[];
+  /** The layer whose h stand in `#h` */
+  #layer!: Layer;
 
   constructor(
     readonly model: Model,
     readonly plan: PlacePlan,
     readonly memory: WasmMemory,
     readonly counts: LayerCounts,
-    readonly sparsity: Sparsity,
-    readonly measureRecall: boolean,
-    maxTokens: number,
-    layers: readonly LayerWeights[],
+    readonly options: FeedForwardOptions,
+    layers: readonly (LayerWeights | undefined)[],
+    scratch: Activations,
+    /** Counts every neuron, where the caller wants a profile. */
+    readonly neuronCounts?: NeuronCounts,
   ) {
+    const { maxTokens, sparsity } = options;
     const neurons = Math.max(
       ...plan.parts.map((part) => lengthOf(part.neurons)),
     );
-    const columns = layers.map(({ ffn_down }) => ffn_down?.columns ?? 0);
+    const most = (of: (layer: LayerWeights) => number | undefined) =>
+      Math.max(0, ...layers.map((layer) => layer && of(layer) || 0));
+    const inputs = (width: number) => new Activations(memory, maxTokens, width);
     this.#gate = allocateRows(memory, maxTokens, neurons);
     this.#up = allocateRows(memory, maxTokens, neurons);
-    this.#h = new Activations(
-      memory,
-      maxTokens,
-      Math.max(neurons, ...columns),
+    this.#h = inputs(neurons);
+    this.#columns = inputs(most(({ ffn_down }) => ffn_down?.columns));
+    const predicts = sparsity.mode === "predictor";
+    this.#rankValues = inputs(predicts ? most(({ fc1 }) => fc1?.rows) : 0);
+    this.#scores = allocateRows(memory, maxTokens, predicts ? neurons : 0);
+    this.#ids = memory.allocate(4 * Math.max(1024, roundUp(neurons, 8)));
+    const ups = layers.flatMap((layer) =>
+      layer && layer.ffn_up.rows > 1 ? [layer.ffn_up] : []
     );
-    this.#ids = memory.allocate(4 * roundUp(neurons, 8));
-    if (sparsity.mode === "predictor") {
-      const ranks = layers.map(({ fc1 }) => fc1?.rows ?? 0);
-      this.#rankValues = new Activations(
-        memory,
-        maxTokens,
-        Math.max(...ranks),
-      );
-      this.#scores = allocateRows(memory, maxTokens, neurons);
-    }
+    this.rates = isSparse(model.activation) && ups.length > 0
+      ? measureRates(memory, ups, scratch, this.#up, this.#ids)
+      : { stream: 1, pick: 1 };
+    this.#hot = layers.map((weights, i) =>
+      this.#border(weights, plan.parts[i])
+    );
   }
 
   /** Computes h of the normed `x`; `residual` is what the predictor reads. */
   hidden(
-    layer: number,
+    index: number,
     weights: LayerWeights,
     batch: Batch,
     x: Activations,
     residual: Activations,
   ): void {
     const n = batch.length;
-    const neurons = weights.ffn_gate.rows;
-    this.#current = weights;
-    this.memory.clear(this.#h.pointer, n * this.#h.stride);
-    this.counts.add(layer, "neurons", n * neurons);
-    if (weights.fc1 && this.#scores) {
-      this.#hiddenPredicted(layer, weights, n, x, residual);
-    } else if (
-      n === 1 && this.sparsity.mode !== "dense" &&
-      isSparse(this.model.activation)
-    ) {
-      this.#streamGate(layer, weights, n, x);
-      this.#pickUp(layer, weights, x);
-      this.counts.add(layer, "active", this.#combine(0));
+    const layer = { index, weights, n, x, part: this.plan.parts[index] };
+    const { mode } = this.options.sparsity;
+    this.#layer = layer;
+    this.#count("neurons", n * weights.ffn_gate.rows);
+    if (weights.fc1 && weights.fc2 && mode === "predictor") {
+      this.#predicted(weights.fc1, weights.fc2, residual);
+    } else if (n === 1 && mode !== "dense" && isSparse(this.model.activation)) {
+      this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
+      this.#cascade(this.#hot[index]);
     } else {
-      this.#streamGate(layer, weights, n, x);
-      this.#streamUp(layer, weights, n, x);
-      this.#countPositive(layer, neurons, n);
-      for (let t = 0; t < n; t++) {
-        this.counts.add(layer, "active", this.#combine(t));
-      }
+      this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
+      this.#stream("upRows", weights.ffn_up, 0, this.#up);
+    }
+    for (let t = 0; t < n; t++) {
+      this.#count("gatePositive", this.#positives(t, 0));
+      const active = this.#combine(t);
+      this.#count("active", active);
+      if (this.options.measureRecall) this.#count("recalled", active);
+      if (this.neuronCounts) this.#countNeurons(this.neuronCounts, t);
     }
     this.#h.changed();
-    if (this.sparsity.mode === "threshold") {
-      const { value } = this.sparsity;
+    if (mode === "threshold") {
+      const { value } = this.options.sparsity as { value: number };
       this.keepAbove(n, Array.from({ length: n }, () => value));
     }
   }
 
-  /** h of each token, one view a token. */
+  /** The values h of the layer. */
   neurons(n: number): Neurons {
-    const { rows, slice } = this.#current.ffn_gate;
+    const { rows, slice } = this.#layer.weights.ffn_gate;
     return {
       first: slice.rows.start,
       rows: Array.from(
         { length: n },
-        (_, t) => this.memory.f32(this.#hOf(t), rows),
+        (_, t) => this.memory.f32(at(this.#h, t), rows),
       ),
     };
   }
 
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
   keepAbove(n: number, thresholds: ArrayLike<number>): void {
-    const { rows } = this.#current.ffn_gate;
+    const { rows } = this.#layer.weights.ffn_gate;
     for (let t = 0; t < n; t++) {
-      this.memory.kernels.keep_above(this.#hOf(t), rows, thresholds[t]);
+      this.memory.kernels.keep_above(at(this.#h, t), rows, thresholds[t]);
     }
     this.#h.changed();
   }
 
   /** Writes the neurons' share of down into `out`. */
-  down(
-    layer: number,
-    weights: LayerWeights,
-    batch: Batch,
-    out: F32Rows,
-  ): void {
+  down(batch: Batch, out: F32Rows): void {
     const n = batch.length;
-    const { ffn_down, ffn_down_t } = weights;
+    const { ffn_down, ffn_down_t, ffn_gate } = this.#layer.weights;
     if (ffn_down) {
-      const bytes = ffn_down.multiply(this.#h, n, out);
-      this.counts.add(layer, "downRows", n * weights.ffn_gate.rows);
-      this.counts.add(layer, "bytes", bytes);
+      this.#fillColumns(ffn_down, n);
+      this.#count("streamed", ffn_down.multiply(this.#columns, n, out));
+      this.#count("downRows", n * ffn_gate.rows);
     } else if (ffn_down_t) {
       this.memory.clear(out.pointer, n * out.stride);
       const rows = ffn_down_t.addRows(this.#h, n, out);
-      this.counts.add(layer, "downRows", n === 1 ? rows : n * rows);
-      this.counts.add(layer, "bytes", rows * ffn_down_t.rowBytes);
+      this.#count("picked", rows * ffn_down_t.rowBytes);
+      this.#count("downRows", n * rows);
     }
   }
 
-  #streamGate(
-    layer: number,
-    { ffn_gate }: LayerWeights,
-    n: number,
-    x: Activations,
+  /** Multiplies all rows from `first` on. */
+  #stream(
+    name: CountName,
+    matrix: PackedMatrix,
+    first: number,
+    out: F32Rows,
+    count = matrix.rows - first,
   ): void {
-    const bytes = ffn_gate.multiply(x, n, this.#gate);
-    this.counts.add(layer, "bytes", bytes);
-    this.counts.add(layer, "gateRows", n * ffn_gate.rows);
+    const { n, x } = this.#layer;
+    const rows = { pointer: out.pointer + 4 * first, stride: out.stride };
+    const bytes = matrix.multiplyRange(x, n, first, count, rows);
+    this.#count("streamed", bytes);
+    this.#count(name, n * count);
   }
 
-  #streamUp(
-    layer: number,
-    { ffn_up }: LayerWeights,
-    n: number,
-    x: Activations,
+  /** Multiplies the `count` rows of `#ids`, which count from `first`. */
+  #pick(
+    name: CountName,
+    matrix: PackedMatrix,
+    first: number,
+    count: number,
+    out: F32Rows,
   ): void {
-    const bytes = ffn_up.multiply(x, n, this.#up);
-    this.counts.add(layer, "bytes", bytes);
-    this.counts.add(layer, "upRows", n * ffn_up.rows);
-  }
-
-  /** Computes up where the one token's gate is positive, or everywhere if those are many. */
-  #pickUp(layer: number, weights: LayerWeights, x: Activations): void {
-    const { rows } = weights.ffn_up;
-    const { kernels } = this.memory;
-    const count = kernels.select_positive(this.#gate.pointer, rows, this.#ids);
-    this.counts.add(layer, "gatePositive", count);
-    if (count >= pickBelow * rows) return this.#streamUp(layer, weights, 1, x);
-    const bytes = weights.ffn_up.multiplyRows(
-      x,
-      this.#ids,
-      count,
-      this.#up.pointer,
-    );
-    this.counts.add(layer, "bytes", bytes);
-    this.counts.add(layer, "upRows", count);
+    const { x } = this.#layer;
+    const pointer = out.pointer + 4 * first;
+    const bytes = matrix.multiplyRows(x, first, this.#ids, count, pointer);
+    this.#count("picked", bytes);
+    this.#count(name, count);
   }
 
   /**
-   * One token: only the rows that the predictor asks for. Several: their
-   * union is most of the layer, so everything is streamed and the rest dropped.
+   * Up for one token: the hot rows, and of the others those whose gate is
+   * positive; all of them where so many are that picking would take longer.
    */
-  #hiddenPredicted(
-    layer: number,
-    weights: LayerWeights,
-    n: number,
-    x: Activations,
+  #cascade(hot: number): void {
+    const { ffn_up } = this.#layer.weights;
+    this.#stream("upRows", ffn_up, 0, this.#up, hot);
+    const count = this.#positives(0, hot);
+    if (count < this.#ratio * (ffn_up.rows - hot)) {
+      this.#pick("upRows", ffn_up, hot, count, this.#up);
+    } else {
+      this.#stream("upRows", ffn_up, hot, this.#up);
+    }
+  }
+
+  /**
+   * One token: the hot rows, and of the others those that the predictor asks
+   * for. Several: their union is most of the layer, so all is streamed and what
+   * was not asked for is dropped.
+   */
+  #predicted(
+    fc1: PackedMatrix,
+    fc2: PackedMatrix,
     residual: Activations,
   ): void {
-    const { kernels } = this.memory;
-    const neurons = weights.ffn_gate.rows;
-    const threshold = this.#score(layer, weights, n, residual);
-    const picks = n === 1 && !this.measureRecall;
-    if (picks) {
-      const count = kernels.select_at_least(
-        this.#scores!.pointer,
-        neurons,
+    const { index, weights, n } = this.#layer;
+    const { measureRecall } = this.options;
+    const { ffn_gate, ffn_up } = weights;
+    const hot = this.#hot[index];
+    const threshold = this.#score(fc1, fc2, residual, hot);
+    if (n === 1 && !measureRecall) {
+      this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
+      const cold = ffn_gate.rows - hot;
+      const count = this.memory.kernels.select_at_least(
+        at(this.#scores, 0) + 4 * hot,
+        cold,
         threshold,
         this.#ids,
       );
-      this.memory.clear(this.#gate.pointer, neurons);
-      const bytes = weights.ffn_gate.multiplyRows(
-        x,
-        this.#ids,
-        count,
-        this.#gate.pointer,
-      );
-      this.counts.add(layer, "bytes", bytes);
-      this.counts.add(layer, "gateRows", count);
-      this.counts.add(layer, "predicted", count);
-      this.#pickUp(layer, weights, x);
-    } else {
-      this.#streamGate(layer, weights, n, x);
-      this.#streamUp(layer, weights, n, x);
-      for (let t = 0; t < n; t++) {
-        if (this.measureRecall) {
-          this.counts.add(layer, "truth", this.#combine(t));
-        }
-        this.#dropUnpredicted(layer, neurons, t, threshold);
-      }
-      this.#countPositive(layer, neurons, n);
+      this.memory.clear(at(this.#gate, 0) + 4 * hot, cold);
+      this.#pick("gateRows", ffn_gate, hot, count, this.#gate);
+      this.#count("predicted", hot + count);
+      this.#cascade(hot);
+      return;
     }
+    this.#stream("gateRows", ffn_gate, 0, this.#gate);
+    this.#stream("upRows", ffn_up, 0, this.#up);
     for (let t = 0; t < n; t++) {
-      const active = this.#combine(t);
-      this.counts.add(layer, "active", active);
-      if (this.measureRecall) this.counts.add(layer, "recalled", active);
+      if (measureRecall) this.#count("truth", this.#combine(t));
+      this.#dropUnpredicted(t, hot, threshold);
     }
   }
 
-  /** score = fc2 · relu(fc1 · x); returns the score from which a neuron is computed. */
+  /** score = fc2 · relu(fc1 · residual), from row `hot` on; returns the score that asks for a neuron. */
   #score(
-    layer: number,
-    { fc1, fc2 }: LayerWeights,
-    n: number,
+    fc1: PackedMatrix,
+    fc2: PackedMatrix,
     residual: Activations,
+    hot: number,
   ): number {
-    const z = this.#rankValues!;
+    const { n } = this.#layer;
+    const z = this.#rankValues;
     residual.changed();
-    let bytes = fc1!.multiply(residual, n, z);
+    this.#count("streamed", fc1.multiply(residual, n, z));
     this.memory.kernels.relu(z.pointer, n * z.stride);
     z.changed();
-    bytes += fc2!.multiply(z, n, this.#scores!);
-    this.counts.add(layer, "bytes", bytes);
-    return this.sparsity.mode === "predictor"
-      ? this.sparsity.threshold ?? this.model.sparseThreshold
+    const { pointer, stride } = this.#scores;
+    const out = { pointer: pointer + 4 * hot, stride };
+    const cold = fc2.rows - hot;
+    this.#count("streamed", fc2.multiplyRange(z, n, hot, cold, out));
+    const { sparsity } = this.options;
+    return sparsity.mode === "predictor"
+      ? sparsity.threshold ?? this.model.sparseThreshold
       : -Infinity;
   }
 
-  #dropUnpredicted(
-    layer: number,
-    neurons: number,
-    t: number,
-    threshold: number,
-  ): void {
-    const at = (rows: F32Rows) =>
-      this.memory.f32(rows.pointer + 4 * t * rows.stride, neurons);
-    const gate = at(this.#gate), scores = at(this.#scores!);
-    let predicted = 0;
-    for (let j = 0; j < neurons; j++) {
+  #dropUnpredicted(t: number, hot: number, threshold: number): void {
+    const neurons = this.#layer.weights.ffn_gate.rows;
+    const gate = this.memory.f32(at(this.#gate, t), neurons);
+    const scores = this.memory.f32(at(this.#scores, t), neurons);
+    let predicted = hot;
+    for (let j = hot; j < neurons; j++) {
       if (scores[j] >= threshold) predicted++;
       else gate[j] = 0;
     }
-    this.counts.add(layer, "predicted", predicted);
+    this.#count("predicted", predicted);
+  }
+
+  /** Writes which rows from `first` on have a positive gate, counted from there; returns how many. */
+  #positives(t: number, first: number): number {
+    return this.memory.kernels.select_positive(
+      at(this.#gate, t) + 4 * first,
+      this.#layer.weights.ffn_gate.rows - first,
+      this.#ids,
+    );
   }
 
   /** h = activation(gate, up) of one token; returns how many are not zero. */
   #combine(t: number): number {
     return this.memory.kernels.gated(
       activationIds[this.model.activation],
-      this.#gate.pointer + 4 * t * this.#gate.stride,
-      this.#up.pointer + 4 * t * this.#up.stride,
-      this.#hOf(t),
-      this.#current.ffn_gate.rows,
+      at(this.#gate, t),
+      at(this.#up, t),
+      at(this.#h, t),
+      this.#layer.weights.ffn_gate.rows,
     );
   }
 
-  #countPositive(layer: number, neurons: number, n: number): void {
+  /** Puts h back into the file's order, at the place's columns of `ffn_down`. */
+  #fillColumns(ffn_down: PackedMatrix, n: number): void {
+    const { part: { neurons, firing } } = this.#layer;
+    const first = neurons.start - ffn_down.slice.columns.start;
+    const columns = this.#columns;
+    this.memory.clear(columns.pointer, n * columns.stride);
     for (let t = 0; t < n; t++) {
-      const count = this.memory.kernels.select_positive(
-        this.#gate.pointer + 4 * t * this.#gate.stride,
-        neurons,
-        this.#ids,
-      );
-      this.counts.add(layer, "gatePositive", count);
+      const h = this.memory.f32(at(this.#h, t), lengthOf(neurons));
+      const out = this.memory.f32(at(columns, t), ffn_down.columns);
+      if (!firing) out.set(h, first);
+      else {
+        const shift = first - neurons.start;
+        for (let i = 0; i < h.length; i++) out[firing.order[i] + shift] = h[i];
+      }
+    }
+    columns.changed();
+  }
+
+  #countNeurons({ layers }: NeuronCounts, t: number): void {
+    const { index, part: { neurons, firing } } = this.#layer;
+    const { gatePositive, active } = layers[index];
+    const gate = this.memory.f32(at(this.#gate, t), lengthOf(neurons));
+    const h = this.memory.f32(at(this.#h, t), lengthOf(neurons));
+    for (let i = 0; i < gate.length; i++) {
+      const id = firing ? firing.order[i] : neurons.start + i;
+      if (gate[i] > 0) gatePositive[id]++;
+      if (h[i] !== 0) active[id]++;
     }
   }
 
-  /** Where the h of one token begin: at the place's own columns of `ffn_down`. */
-  #hOf(t: number): number {
-    const { ffn_down, ffn_gate } = this.#current;
-    const first = ffn_down
-      ? ffn_gate.slice.rows.start - ffn_down.slice.columns.start
-      : 0;
-    return this.#h.pointer + 4 * (t * this.#h.stride + first);
+  /** What a picked byte is worth in streamed ones. */
+  get #ratio(): number {
+    return Math.min(1, this.rates.pick / this.rates.stream);
   }
+
+  #border(weights: LayerWeights | undefined, { firing }: Part): number {
+    if (!firing || !weights) return 0;
+    const { hotShare, sparsity } = this.options;
+    const { ffn_gate, ffn_up, fc1, fc2 } = weights;
+    if (hotShare !== undefined) return Math.round(hotShare * ffn_gate.rows);
+    if (sparsity.mode === "predictor" && fc1 && fc2) {
+      const question = fc2.rowBytes / (ffn_gate.rowBytes + ffn_up.rowBytes);
+      return hotBorder(firing.active, this.#ratio, question);
+    }
+    return hotBorder(firing.gatePositive, this.#ratio);
+  }
+
+  #count(name: CountName, amount: number): void {
+    this.counts.add(this.#layer.index, name, amount);
+  }
+}
+
+/** Where the row of a token begins. */
+function at(rows: F32Rows, t: number): number {
+  return rows.pointer + 4 * t * rows.stride;
 }

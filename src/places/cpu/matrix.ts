@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ggmlTypes, rowBytes } from "../../formats/ggml/types.ts";
+import { ggmlTypes } from "../../formats/ggml/types.ts";
 import { lengthOf } from "../../plan/plan.ts";
 import type { Rows, Slice } from "../slices.ts";
 import type { WasmMemory } from "./memory.ts";
@@ -79,8 +79,15 @@ export class PackedMatrix {
   readonly rowBytes: number;
   readonly pointer: number;
 
-  /** Makes room for the slice; {@linkcode write} fills it. */
-  constructor(readonly memory: WasmMemory, readonly slice: Slice) {
+  /**
+   * Makes room for the slice; {@linkcode write} fills it. With `places`, row i
+   * of the slice is stored as row `places[i]`.
+   */
+  constructor(
+    readonly memory: WasmMemory,
+    readonly slice: Slice,
+    readonly places?: Uint32Array,
+  ) {
     this.rows = lengthOf(slice.rows);
     this.columns = lengthOf(slice.columns);
     this.kind = kindOfType[slice.tensor.type];
@@ -93,32 +100,36 @@ export class PackedMatrix {
     return this.pointer + index * this.rowBytes;
   }
 
-  /** Repacks rows of the file, which have been copied to `staging`. */
-  write(rows: Rows, staging: number): void {
-    const { tensor, columns } = this.slice;
-    this.memory.bytes.set(rows.bytes, staging);
-    this.memory.kernels.repack(
-      ggmlTypes[tensor.type].id,
-      this.kind,
-      staging,
-      rows.count,
-      rowBytes(tensor.type, tensor.shape[0]),
-      columns.start,
-      this.columns,
-      this.row(rows.first),
-      this.rowBytes,
-    );
+  /** Repacks rows of the file, which are copied to `staging` first. */
+  write({ first, count, bytes }: Rows, staging: number): void {
+    const stride = bytes.length / count;
+    this.memory.bytes.set(bytes, staging);
+    if (!this.places) return this.#repack(staging, stride, count, first);
+    for (let i = 0; i < count; i++) {
+      this.#repack(staging + i * stride, stride, 1, this.places[first + i]);
+    }
   }
 
   /** out[t] = matrix · x[t]; returns the bytes of weights read. */
   multiply(x: Activations, tokens: number, out: F32Rows): number {
-    const { kind, rowBytes, rows, columns, pointer } = this;
+    return this.multiplyRange(x, tokens, 0, this.rows, out);
+  }
+
+  /** The same for `count` rows from `first` on: out[t][i] = row first + i · x[t]. */
+  multiplyRange(
+    x: Activations,
+    tokens: number,
+    first: number,
+    count: number,
+    out: F32Rows,
+  ): number {
+    const { kind, rowBytes, columns } = this;
     const [input, inputStride] = x.input(kind, columns, tokens);
     this.memory.kernels.matmul(
       kind,
-      pointer,
+      this.row(first),
       rowBytes,
-      rows,
+      count,
       columns,
       input,
       inputStride,
@@ -126,21 +137,22 @@ export class PackedMatrix {
       out.pointer,
       out.stride,
     );
-    return rows * rowBytes;
+    return count * rowBytes;
   }
 
-  /** out[id] = row id · x[0] for `count` ids; returns the bytes of weights read. */
+  /** out[id] = row first + id · x[0] for `count` ids; returns the bytes of weights read. */
   multiplyRows(
     x: Activations,
+    first: number,
     ids: number,
     count: number,
     out: number,
   ): number {
-    const { kind, rowBytes, columns, pointer } = this;
+    const { kind, rowBytes, columns } = this;
     const [input] = x.input(kind, columns, 1);
     this.memory.kernels.matvec_rows(
       kind,
-      pointer,
+      this.row(first),
       rowBytes,
       ids,
       count,
@@ -164,6 +176,20 @@ export class PackedMatrix {
       tokens,
       out.pointer,
       out.stride,
+    );
+  }
+
+  #repack(source: number, stride: number, count: number, row: number): void {
+    this.memory.kernels.repack(
+      ggmlTypes[this.slice.tensor.type].id,
+      this.kind,
+      source,
+      count,
+      stride,
+      this.slice.columns.start,
+      this.columns,
+      this.row(row),
+      this.rowBytes,
     );
   }
 }

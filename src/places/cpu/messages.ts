@@ -4,22 +4,16 @@
  *
  * @module
  */
-import type { Model } from "../../model/model.ts";
+import type { Rates } from "../../plan/border.ts";
 import type { Plan } from "../../plan/plan.ts";
-import type { Sparsity } from "../../plan/sparsity.ts";
-import type { BatchLimits } from "../batch.ts";
 import type { Rows } from "../slices.ts";
-import type { CacheType } from "./kv_cache.ts";
+import type { CpuPlaceOptions } from "./bank.ts";
 
 /** What all CPU places of a team have in common. */
-export interface CpuTeamOptions {
-  readonly model: Model;
+export interface CpuTeamOptions extends Omit<CpuPlaceOptions, "plan"> {
   readonly plan: Plan;
-  readonly sparsity: Sparsity;
-  readonly limits: BatchLimits;
-  readonly cacheType: CacheType;
-  /** Count what the predictor misses, at the price of computing everything. */
-  readonly measureRecall: boolean;
+  /** Count how often each neuron fires. */
+  readonly countNeurons?: boolean;
 }
 
 /** From the coordinator to a worker, in this order: `start`, any `rows`, `run`. */
@@ -38,7 +32,7 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: "ready"; readonly weightBytes: number }
   | { readonly kind: "written" }
-  | { readonly kind: "running" }
+  | { readonly kind: "running"; readonly rates: Rates }
   | {
     readonly kind: "error";
     readonly name: string;

@@ -8,7 +8,7 @@
  */
 import type { GgmlType } from "../../formats/ggml/types.ts";
 import { lengthOf } from "../../plan/plan.ts";
-import { allSlices, type PlaceSlices } from "../slices.ts";
+import { allSlices, type PlaceSlices, type Slice } from "../slices.ts";
 
 /** Packed layouts by the number that the kernels know them by. */
 export const packedKind = {
@@ -55,13 +55,16 @@ export function packedRowBytes(kind: number, columns: number): number {
   return Math.ceil(columns / 128) * groupBytes[kind];
 }
 
+/** Bytes that a slice takes, packed. */
+export function packedSliceBytes({ tensor, rows, columns }: Slice): number {
+  const kind = kindOfType[tensor.type];
+  return lengthOf(rows) * packedRowBytes(kind, lengthOf(columns));
+}
+
 /** Bytes that a place's packed weights take. */
 export function packedBytes(slices: PlaceSlices): number {
   let bytes = 0;
-  for (const { tensor, rows, columns } of allSlices(slices)) {
-    bytes += lengthOf(rows) *
-      packedRowBytes(kindOfType[tensor.type], lengthOf(columns));
-  }
+  for (const slice of allSlices(slices)) bytes += packedSliceBytes(slice);
   return bytes;
 }
 

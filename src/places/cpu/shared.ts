@@ -5,12 +5,12 @@
  * @module
  */
 import { PlaceError } from "../../errors.ts";
-import type { Model } from "../../model/model.ts";
-import type { Plan } from "../../plan/plan.ts";
-import { Batch, type BatchLimits } from "../batch.ts";
+import { Batch } from "../batch.ts";
 import { topKThreshold } from "../exchange.ts";
+import { NeuronCounts } from "../neuron_counts.ts";
 import type { Exchange, Place } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
+import type { CpuTeamOptions } from "./messages.ts";
 import { roundUp } from "./packing.ts";
 
 /** Control words, a cache line each so that they do not slow one another. */
@@ -25,6 +25,8 @@ export class Shared {
   readonly control: Int32Array;
   readonly batch: Batch;
   readonly counts: LayerCounts[];
+  /** Counters of every neuron, where the options ask for them */
+  readonly neuronCounts?: NeuronCounts;
   /** `[tokens, vocabSize]` */
   readonly #logits: Float32Array;
   /** `[2, places, tokens, stride]`: two, so that one meeting a sum is enough */
@@ -36,13 +38,11 @@ export class Shared {
 
   /** Lays the views over `buffer`, which has `byteLength` bytes. */
   constructor(
-    readonly model: Model,
-    readonly plan: Plan,
-    readonly limits: BatchLimits,
-    topK: boolean,
+    readonly options: CpuTeamOptions,
     readonly buffer: SharedArrayBuffer,
   ) {
-    const sizes = layout(model, plan, limits, topK);
+    const { model, plan, limits } = options;
+    const sizes = layout(options);
     this.#stride = sizes.stride;
     let offset = 0;
     const next = (bytes: number): number => {
@@ -50,36 +50,34 @@ export class Shared {
       offset += roundUp(bytes, 64);
       return at;
     };
-    const floats = (count: number) =>
-      new Float32Array(buffer, next(4 * count), count);
-    this.control = new Int32Array(buffer, next(controlBytes), controlBytes / 4);
-    const countBytes = LayerCounts.byteLength(model.layers.length);
+    const floats = (bytes: number) =>
+      new Float32Array(buffer, next(bytes), bytes / 4);
+    this.control = new Int32Array(
+      buffer,
+      next(sizes.control),
+      sizes.control / 4,
+    );
     this.counts = plan.places.map(() =>
-      new LayerCounts(model.layers.length, buffer, next(countBytes))
+      new LayerCounts(model.layers.length, buffer, next(sizes.counts))
     );
     this.#partials = floats(sizes.partials);
     this.#logits = floats(sizes.logits);
     this.#neurons = floats(sizes.neurons);
-    this.batch = new Batch(limits, buffer, next(Batch.byteLength(limits)));
+    this.batch = new Batch(limits, buffer, next(sizes.batch));
+    if (options.countNeurons) {
+      this.neuronCounts = new NeuronCounts(
+        model,
+        buffer,
+        next(sizes.neuronCounts),
+      );
+    }
   }
 
   /** Bytes of the shared buffer. */
-  static byteLength(
-    model: Model,
-    plan: Plan,
-    limits: BatchLimits,
-    topK: boolean,
-  ): number {
-    const sizes = layout(model, plan, limits, topK);
-    const countBytes = LayerCounts.byteLength(model.layers.length);
-    return [
-      controlBytes,
-      ...plan.places.map(() => countBytes),
-      4 * sizes.partials,
-      4 * sizes.logits,
-      4 * sizes.neurons,
-      Batch.byteLength(limits),
-    ].reduce((sum, bytes) => sum + roundUp(bytes, 64), 0);
+  static byteLength(options: CpuTeamOptions): number {
+    const { stride: _, counts, ...sizes } = layout(options);
+    return options.plan.places.length * roundUp(counts, 64) +
+      Object.values(sizes).reduce((sum, size) => sum + roundUp(size, 64), 0);
   }
 
   /** Starts a step; called by the coordinator. */
@@ -134,7 +132,7 @@ export class Shared {
 
   /** The logits rows of the step that is done. */
   logitRows(): Float32Array[] {
-    const { vocabSize } = this.model;
+    const { vocabSize } = this.options.model;
     return Array.from(
       { length: this.batch.logitCount },
       (_, i) => this.#logits.subarray(i * vocabSize, (i + 1) * vocabSize),
@@ -145,8 +143,8 @@ export class Shared {
   #sum(place: Place, index: number): void {
     const { batch } = this;
     const own = place.partial(batch);
-    const places = this.plan.places.length;
-    const slotLength = this.limits.tokens * this.#stride;
+    const places = this.options.plan.places.length;
+    const slotLength = this.options.limits.tokens * this.#stride;
     const turn = this.#turn ^= 1;
     const slot = (i: number) => {
       const start = (turn * places + i) * slotLength;
@@ -161,7 +159,7 @@ export class Shared {
 
   #keepTop(place: Place, share: number): void {
     const { batch } = this;
-    const width = this.model.feedForwardSize;
+    const width = this.options.model.feedForwardSize;
     const { first, rows } = place.neurons(batch);
     rows.forEach((h, t) => this.#neurons.set(h, t * width + first));
     this.#meet();
@@ -177,9 +175,9 @@ export class Shared {
   }
 
   #gatherLogits(place: Place, index: number): void {
-    const { start } = this.plan.places[index].vocab;
+    const { start } = this.options.plan.places[index].vocab;
     place.logits(this.batch).forEach((columns, row) =>
-      this.#logits.set(columns, row * this.model.vocabSize + start)
+      this.#logits.set(columns, row * this.options.model.vocabSize + start)
     );
     this.#meet();
   }
@@ -187,7 +185,7 @@ export class Shared {
   /** Returns when every place has called it. */
   #meet(): void {
     const { control } = this;
-    const places = this.plan.places.length;
+    const places = this.options.plan.places.length;
     const meeting = Atomics.load(control, word.meeting);
     if (Atomics.add(control, word.arrived, 1) === places - 1) {
       Atomics.store(control, word.arrived, 0);
@@ -207,17 +205,20 @@ export class Shared {
   }
 }
 
-function layout(
-  model: Model,
-  plan: Plan,
-  limits: BatchLimits,
-  topK: boolean,
-): { stride: number; partials: number; logits: number; neurons: number } {
+/** Bytes of each region; `stride` is in floats, `counts` are for one place. */
+function layout(options: CpuTeamOptions) {
+  const { model, plan, limits, sparsity, countNeurons } = options;
+  const { tokens } = limits;
   const stride = roundUp(model.hiddenSize, 8);
+  const topK = sparsity.mode === "top-k";
   return {
     stride,
-    partials: 2 * plan.places.length * limits.tokens * stride,
-    logits: limits.tokens * model.vocabSize,
-    neurons: topK ? limits.tokens * model.feedForwardSize : 0,
+    control: controlBytes,
+    counts: LayerCounts.byteLength(model.layers.length),
+    partials: 4 * 2 * plan.places.length * tokens * stride,
+    logits: 4 * tokens * model.vocabSize,
+    neurons: topK ? 4 * tokens * model.feedForwardSize : 0,
+    batch: Batch.byteLength(limits),
+    neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0,
   };
 }

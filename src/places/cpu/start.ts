@@ -8,12 +8,14 @@ import type { ByteSource } from "../../bytes/byte_source.ts";
 import { PlaceError } from "../../errors.ts";
 import type { Model } from "../../model/model.ts";
 import { type Plan, splitEvenly } from "../../plan/plan.ts";
+import type { Profile } from "../../plan/profile.ts";
 import { LoadProgress, type Progress } from "../load.ts";
+import { NeuronCounts } from "../neuron_counts.ts";
 import { allSlices, readRows, sliceBytes, slicesOf } from "../slices.ts";
+import { LayerCounts } from "../stats.ts";
 import { InlineTeam, type Team } from "../team.ts";
 import { CpuPlace } from "./cpu_place.ts";
 import { type KernelModule, loadKernels } from "./kernels.ts";
-import { instantiate } from "./memory.ts";
 import type { CpuTeamOptions } from "./messages.ts";
 import { ThreadTeam } from "./thread_team.ts";
 
@@ -21,6 +23,12 @@ import { ThreadTeam } from "./thread_team.ts";
 export interface LoadControl {
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
+}
+
+/** What to load, and how; the plan is made here. */
+export interface CpuStartOptions extends Omit<CpuTeamOptions, "plan"> {
+  /** Orders the neurons, and says which are hot. */
+  readonly profile?: Profile;
 }
 
 /**
@@ -33,17 +41,19 @@ export interface LoadControl {
 export async function startCpuTeam(
   source: ByteSource,
   threads: number,
-  options: Omit<CpuTeamOptions, "plan">,
+  { profile, ...options }: CpuStartOptions,
   control: LoadControl = {},
 ): Promise<Team> {
   const kernels = await loadKernels();
   const name = `WASM ${kernels.name}`;
   if (threads === 0) {
-    return startInline(`${name}, inline`, kernels, source, options, control);
+    const plan = splitEvenly(options.model, 1, profile);
+    const all = { ...options, plan };
+    return startInline(`${name}, inline`, kernels, source, all, control);
   }
   let reason = missingForThreads();
   if (!reason) {
-    const plan = splitEvenly(options.model, threads);
+    const plan = splitEvenly(options.model, threads, profile);
     try {
       return await ThreadTeam.start(
         `${name}, ${threads} ${threads === 1 ? "thread" : "threads"}`,
@@ -57,27 +67,43 @@ export async function startCpuTeam(
       reason = error.message;
     }
   }
+  const plan = splitEvenly(options.model, 1, profile);
   const description = `${name}, inline (${reason})`;
-  return startInline(description, kernels, source, options, control);
+  return startInline(
+    description,
+    kernels,
+    source,
+    { ...options, plan },
+    control,
+  );
 }
 
 async function startInline(
   description: string,
-  kernels: KernelModule,
+  { module }: KernelModule,
   source: ByteSource,
-  options: Omit<CpuTeamOptions, "plan">,
+  options: CpuTeamOptions,
   control: LoadControl,
 ): Promise<Team> {
-  const { model, sparsity, limits } = options;
-  const plan = splitEvenly(model, 1);
+  const { model, plan, sparsity, limits, countNeurons } = options;
+  const neuronCounts = countNeurons ? new NeuronCounts(model) : undefined;
   const progress = loadProgress(model, plan, control);
   const places = await loadCpuPlaces(
-    kernels.module,
+    module,
     source,
-    { ...options, plan },
+    options,
     progress,
+    neuronCounts,
   );
-  return new InlineTeam(description, model, plan, places, sparsity, limits);
+  return new InlineTeam(
+    description,
+    model,
+    plan,
+    places,
+    sparsity,
+    limits,
+    neuronCounts,
+  );
 }
 
 /** Loads every place of a plan in the caller's thread, each with a memory of its own. */
@@ -86,9 +112,14 @@ export async function loadCpuPlaces(
   source: ByteSource,
   options: CpuTeamOptions,
   progress: LoadProgress,
+  neurons?: NeuronCounts,
 ): Promise<CpuPlace[]> {
+  const layers = options.model.layers.length;
   const places = options.plan.places.map((plan) =>
-    new CpuPlace(instantiate(module), { ...options, plan })
+    new CpuPlace(module, { ...options, plan }, {
+      layers: new LayerCounts(layers),
+      neurons,
+    })
   );
   for (const place of places) {
     for (const slice of allSlices(place.slices)) {

@@ -7,7 +7,9 @@
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { type CulmError, LimitError, PlaceError } from "../../errors.ts";
 import type { Batch, BatchLimits } from "../batch.ts";
+import type { Rates } from "../../plan/border.ts";
 import type { LoadProgress } from "../load.ts";
+import type { NeuronCounts } from "../neuron_counts.ts";
 import { allSlices, readRows, slicesOf } from "../slices.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { Team } from "../team.ts";
@@ -74,6 +76,8 @@ class PlaceWorker {
 export class ThreadTeam implements Team {
   /** See {@linkcode Team.weightBytes}. */
   weightBytes = 0;
+  /** See {@linkcode Team.rates}. */
+  rates: readonly Rates[] = [];
   readonly #shared: Shared;
   readonly #workers: PlaceWorker[] = [];
   #failure?: CulmError;
@@ -83,11 +87,8 @@ export class ThreadTeam implements Team {
     readonly description: string,
     readonly options: CpuTeamOptions,
   ) {
-    const { model, plan, limits, sparsity } = options;
-    const topK = sparsity.mode === "top-k";
-    const bytes = Shared.byteLength(model, plan, limits, topK);
-    const buffer = new SharedArrayBuffer(bytes);
-    this.#shared = new Shared(model, plan, limits, topK, buffer);
+    const buffer = new SharedArrayBuffer(Shared.byteLength(options));
+    this.#shared = new Shared(options, buffer);
   }
 
   /**
@@ -109,6 +110,13 @@ export class ThreadTeam implements Team {
       await Promise.all(
         team.#workers.map((worker) => team.#load(worker, source, progress)),
       );
+      // All at once, so that the rates are measured with all of them reading.
+      const running = await Promise.all(
+        team.#workers.map((worker) => worker.ask({ kind: "run" })),
+      );
+      team.rates = running.map((answer) =>
+        (answer as Extract<FromWorker, { kind: "running" }>).rates
+      );
       return team;
     } catch (error) {
       await team[Symbol.asyncDispose]();
@@ -129,6 +137,11 @@ export class ThreadTeam implements Team {
   /** See {@linkcode Team.counts}. */
   get counts(): readonly LayerCounts[] {
     return this.#shared.counts;
+  }
+
+  /** See {@linkcode Team.neuronCounts}. */
+  get neuronCounts(): NeuronCounts | undefined {
+    return this.#shared.neuronCounts;
   }
 
   /** See {@linkcode Team.run}. */
@@ -197,7 +210,6 @@ export class ThreadTeam implements Team {
       index++;
     }
     await written;
-    await worker.ask({ kind: "run" });
   }
 
   #fail(error: Error): void {

@@ -4,19 +4,34 @@
  * @module
  */
 import type { LayerTensors } from "../../model/model.ts";
+import type { Part, Range } from "../../plan/plan.ts";
 import type { LayerSlices, PlaceSlices, Rows, Slice } from "../slices.ts";
 import { PackedMatrix } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
 
-/** The matrices of one layer, by tensor. */
-export type LayerWeights = { readonly [K in keyof LayerTensors]: PackedMatrix };
-
-/** Every matrix of one place, in room made for it; the loader fills it. */
-export class PackedWeights {
-  readonly layers: readonly LayerWeights[];
+/** Embedding and output head. */
+export interface HeadWeights {
   readonly token_embd: PackedMatrix;
   readonly output: PackedMatrix;
   readonly output_norm: PackedMatrix;
+}
+
+/** The matrices of one layer, by tensor. */
+export type LayerWeights = { readonly [K in keyof LayerTensors]: PackedMatrix };
+
+/** What one bank holds of a place's slices. */
+export interface BankShare {
+  readonly layers: Range;
+  /** Whether it holds embedding, output norm and output head */
+  readonly head: boolean;
+}
+
+/** The matrices of one bank, in room made for them; the loader fills them. */
+export class PackedWeights {
+  /** By layer; layers of other banks are left out. */
+  readonly layers: readonly (LayerWeights | undefined)[];
+  /** Present where the bank has the head. */
+  readonly head?: HeadWeights;
   readonly rope_freqs?: PackedMatrix;
   /** Bytes of all matrices. */
   readonly byteLength: number;
@@ -24,38 +39,70 @@ export class PackedWeights {
   readonly #memory: WasmMemory;
   #staging = { pointer: 0, bytes: 0 };
 
-  /** Makes room for `slices`. */
-  constructor(memory: WasmMemory, slices: PlaceSlices) {
+  /** Makes room for a share of `slices`; rows of neurons go where `parts` say that they fire. */
+  constructor(
+    memory: WasmMemory,
+    slices: PlaceSlices,
+    parts: readonly Part[],
+    share: BankShare,
+  ) {
     this.#memory = memory;
-    const matrix = (slice: Slice): PackedMatrix => {
-      const known = this.#matrices.get(slice);
-      const made = known ?? new PackedMatrix(memory, slice);
-      this.#matrices.set(slice, made);
-      return made;
-    };
-    const layerOf = (layer: LayerSlices) =>
-      Object.fromEntries(
-        Object.entries(layer)
-          .filter(([, slice]) => slice)
-          .map(([name, slice]) => [name, matrix(slice)]),
-      ) as LayerWeights;
-    this.token_embd = matrix(slices.token_embd);
-    this.layers = slices.layers.map(layerOf);
-    this.output_norm = matrix(slices.output_norm);
-    this.output = matrix(slices.output);
-    this.rope_freqs = slices.rope_freqs && matrix(slices.rope_freqs);
+    this.layers = slices.layers.map((layer, i) =>
+      i >= share.layers.start && i < share.layers.end
+        ? this.#layer(layer, placesOf(parts[i]))
+        : undefined
+    );
+    if (share.head) {
+      this.head = {
+        token_embd: this.#matrix(slices.token_embd),
+        output: this.#matrix(slices.output),
+        output_norm: this.#matrix(slices.output_norm),
+      };
+    }
+    this.rope_freqs = slices.rope_freqs && this.#matrix(slices.rope_freqs);
     this.byteLength = [...this.#matrices.values()].reduce(
       (sum, { rows, rowBytes }) => sum + rows * rowBytes,
       0,
     );
   }
 
-  /** Repacks rows of a slice that the constructor was given. */
+  /** Repacks rows of a slice, where it is one of this bank's. */
   write(slice: Slice, rows: Rows): void {
+    const matrix = this.#matrices.get(slice);
+    if (!matrix) return;
     if (rows.bytes.length > this.#staging.bytes) {
       const bytes = rows.bytes.length;
       this.#staging = { pointer: this.#memory.allocate(bytes), bytes };
     }
-    this.#matrices.get(slice)!.write(rows, this.#staging.pointer);
+    matrix.write(rows, this.#staging.pointer);
   }
+
+  #layer(layer: LayerSlices, places?: Uint32Array): LayerWeights {
+    const matrices: Record<string, PackedMatrix> = {};
+    for (const [name, slice] of Object.entries(layer)) {
+      if (!slice) continue;
+      const order = rowsAreNeurons.has(name) ? places : undefined;
+      matrices[name] = this.#matrix(slice, order);
+    }
+    return matrices as unknown as LayerWeights;
+  }
+
+  /** The matrix of a slice; embedding and head may be one. */
+  #matrix(slice: Slice, places?: Uint32Array): PackedMatrix {
+    const known = this.#matrices.get(slice);
+    const matrix = known ?? new PackedMatrix(this.#memory, slice, places);
+    this.#matrices.set(slice, matrix);
+    return matrix;
+  }
+}
+
+/** Tensors with a row for each neuron. */
+const rowsAreNeurons = new Set(["ffn_gate", "ffn_up", "ffn_down_t", "fc2"]);
+
+/** Where each neuron of a part is stored, where a profile orders them. */
+function placesOf({ neurons, firing }: Part): Uint32Array | undefined {
+  if (!firing) return undefined;
+  const places = new Uint32Array(firing.order.length);
+  firing.order.forEach((id, i) => places[id - neurons.start] = i);
+  return places;
 }

@@ -28,8 +28,6 @@ var LimitError = class extends CulmError {
 };
 var PlaceError = class extends CulmError {
 };
-var UsageError = class extends CulmError {
-};
 
 // src/formats/ggml/types.ts
 var ggmlTypes = {
@@ -116,13 +114,6 @@ var typesById = new Map(Object.values(ggmlTypes).map((info) => [
   info.id,
   info
 ]));
-function rowBytes(type, k) {
-  const { blockSize, blockBytes } = ggmlTypes[type];
-  if (!Number.isSafeInteger(k) || k < 0 || k % blockSize !== 0) {
-    throw new UsageError(`Cannot store a row of ${k} weights as ${type}: a block holds ${blockSize}`);
-  }
-  return k / blockSize * blockBytes;
-}
 
 // src/plan/plan.ts
 function lengthOf(range) {
@@ -206,20 +197,6 @@ function widened(range, limit2) {
   };
 }
 
-// src/model/rope.ts
-function ropeFrequencies(model, factors) {
-  return Float64Array.from({
-    length: model.ropeSize / 2
-  }, (_, i) => model.ropeBase ** (-2 * i / model.ropeSize) / model.ropeScale / (factors?.[i] ?? 1));
-}
-function ropeAngles(frequencies, position, out) {
-  for (let i = 0; i < frequencies.length; i++) {
-    const angle = position * frequencies[i];
-    out[2 * i] = Math.cos(angle);
-    out[2 * i + 1] = Math.sin(angle);
-  }
-}
-
 // src/places/stats.ts
 var countNames = [
   "neurons",
@@ -231,7 +208,8 @@ var countNames = [
   "predicted",
   "truth",
   "recalled",
-  "bytes"
+  "streamed",
+  "picked"
 ];
 var LayerCounts = class _LayerCounts {
   layers;
@@ -255,6 +233,20 @@ var LayerCounts = class _LayerCounts {
     return this.#values[layer * countNames.length + countNames.indexOf(name)];
   }
 };
+
+// src/model/rope.ts
+function ropeFrequencies(model, factors) {
+  return Float64Array.from({
+    length: model.ropeSize / 2
+  }, (_, i) => model.ropeBase ** (-2 * i / model.ropeSize) / model.ropeScale / (factors?.[i] ?? 1));
+}
+function ropeAngles(frequencies, position, out) {
+  for (let i = 0; i < frequencies.length; i++) {
+    const angle = position * frequencies[i];
+    out[2 * i] = Math.cos(angle);
+    out[2 * i + 1] = Math.sin(angle);
+  }
+}
 
 // src/places/batch.ts
 var pagePositions = 32;
@@ -391,9 +383,9 @@ var KvCache = class {
   /** Stores one position's key and value (f32 numbers at `key`, `value`) of one head. */
   store(page, layer, kvHead, position, headSize, key, value) {
     const { kernels } = this.memory;
-    const at = this.address(page, layer, kvHead) + position % pagePositions * this.#rowBytes;
-    kernels.kv_store(this.typeId, key, headSize, at);
-    kernels.kv_store(this.typeId, value, headSize, at + pagePositions * this.#rowBytes);
+    const at2 = this.address(page, layer, kvHead) + position % pagePositions * this.#rowBytes;
+    kernels.kv_store(this.typeId, key, headSize, at2);
+    kernels.kv_store(this.typeId, value, headSize, at2 + pagePositions * this.#rowBytes);
   }
 };
 
@@ -443,6 +435,10 @@ function packedRowBytes(kind, columns) {
   if (kind === packedKind.f32) return 4 * roundUp(columns, 8);
   if (kind === packedKind.f16) return 2 * roundUp(columns, 8);
   return Math.ceil(columns / 128) * groupBytes[kind];
+}
+function packedSliceBytes({ tensor, rows, columns }) {
+  const kind = kindOfType[tensor.type];
+  return lengthOf(rows) * packedRowBytes(kind, lengthOf(columns));
 }
 function roundUp(value, unit) {
   return Math.ceil(value / unit) * unit;
@@ -498,15 +494,20 @@ var Activations = class {
 var PackedMatrix = class {
   memory;
   slice;
+  places;
   rows;
   columns;
   kind;
   rowBytes;
   pointer;
-  /** Makes room for the slice; {@linkcode write} fills it. */
-  constructor(memory, slice) {
+  /**
+   * Makes room for the slice; {@linkcode write} fills it. With `places`, row i
+   * of the slice is stored as row `places[i]`.
+   */
+  constructor(memory, slice, places) {
     this.memory = memory;
     this.slice = slice;
+    this.places = places;
     this.rows = lengthOf(slice.rows);
     this.columns = lengthOf(slice.columns);
     this.kind = kindOfType[slice.tensor.type];
@@ -517,29 +518,39 @@ var PackedMatrix = class {
   row(index) {
     return this.pointer + index * this.rowBytes;
   }
-  /** Repacks rows of the file, which have been copied to `staging`. */
-  write(rows, staging) {
-    const { tensor, columns } = this.slice;
-    this.memory.bytes.set(rows.bytes, staging);
-    this.memory.kernels.repack(ggmlTypes[tensor.type].id, this.kind, staging, rows.count, rowBytes(tensor.type, tensor.shape[0]), columns.start, this.columns, this.row(rows.first), this.rowBytes);
+  /** Repacks rows of the file, which are copied to `staging` first. */
+  write({ first, count, bytes }, staging) {
+    const stride = bytes.length / count;
+    this.memory.bytes.set(bytes, staging);
+    if (!this.places) return this.#repack(staging, stride, count, first);
+    for (let i = 0; i < count; i++) {
+      this.#repack(staging + i * stride, stride, 1, this.places[first + i]);
+    }
   }
   /** out[t] = matrix · x[t]; returns the bytes of weights read. */
   multiply(x, tokens, out) {
-    const { kind, rowBytes: rowBytes2, rows, columns, pointer } = this;
-    const [input, inputStride] = x.input(kind, columns, tokens);
-    this.memory.kernels.matmul(kind, pointer, rowBytes2, rows, columns, input, inputStride, tokens, out.pointer, out.stride);
-    return rows * rowBytes2;
+    return this.multiplyRange(x, tokens, 0, this.rows, out);
   }
-  /** out[id] = row id · x[0] for `count` ids; returns the bytes of weights read. */
-  multiplyRows(x, ids, count, out) {
-    const { kind, rowBytes: rowBytes2, columns, pointer } = this;
+  /** The same for `count` rows from `first` on: out[t][i] = row first + i · x[t]. */
+  multiplyRange(x, tokens, first, count, out) {
+    const { kind, rowBytes: rowBytes2, columns } = this;
+    const [input, inputStride] = x.input(kind, columns, tokens);
+    this.memory.kernels.matmul(kind, this.row(first), rowBytes2, count, columns, input, inputStride, tokens, out.pointer, out.stride);
+    return count * rowBytes2;
+  }
+  /** out[id] = row first + id · x[0] for `count` ids; returns the bytes of weights read. */
+  multiplyRows(x, first, ids, count, out) {
+    const { kind, rowBytes: rowBytes2, columns } = this;
     const [input] = x.input(kind, columns, 1);
-    this.memory.kernels.matvec_rows(kind, pointer, rowBytes2, ids, count, columns, input, out);
+    this.memory.kernels.matvec_rows(kind, this.row(first), rowBytes2, ids, count, columns, input, out);
     return count * rowBytes2;
   }
   /** out[t] += Σ h[t][j] · row j, rows whose h is 0 for every token left unread; returns the rows read. */
   addRows(h, tokens, out) {
     return this.memory.kernels.axpy_rows(this.kind, this.pointer, this.rowBytes, this.rows, this.columns, h.pointer, h.stride, tokens, out.pointer, out.stride);
+  }
+  #repack(source, stride, count, row) {
+    this.memory.kernels.repack(ggmlTypes[this.slice.tensor.type].id, this.kind, source, count, stride, this.slice.columns.start, this.columns, this.row(row), this.rowBytes);
   }
 };
 
@@ -564,7 +575,7 @@ var Attention = class {
   #pages;
   #pageAddresses;
   #tokenAngles;
-  constructor(model, plan, memory, counts, frequencies, options, outputColumns) {
+  constructor(model, plan, memory, counts, frequencies, options, layers) {
     this.model = model;
     this.plan = plan;
     this.memory = memory;
@@ -573,13 +584,13 @@ var Attention = class {
     this.options = options;
     this.#tokenAngles = [];
     const { maxTokens, contextSize } = options;
-    const kvHeads = plan.parts.map(({ heads }) => lengthOf(kvHeadsOf(model, heads)));
+    const kvHeads = plan.parts.map(({ heads }, layer) => layers[layer] ? lengthOf(kvHeadsOf(model, heads)) : 0);
     const widest = (lengths) => Math.max(...lengths, 0) * model.headSize;
     const rows = (width) => allocateRows(memory, maxTokens, width);
     this.#q = rows(widest(plan.parts.map(({ heads }) => lengthOf(heads))));
     this.#k = rows(widest(kvHeads));
     this.#v = rows(widest(kvHeads));
-    this.#out = new Activations(memory, maxTokens, outputColumns);
+    this.#out = new Activations(memory, maxTokens, Math.max(0, ...layers.map((layer) => layer?.attn_output.columns ?? 0)));
     this.#angles = memory.allocate(4 * maxTokens * model.ropeSize);
     this.#scores = memory.allocate(4 * contextSize * model.headCount / model.kvHeadCount);
     this.#pages = memory.allocate(4 * Math.ceil(contextSize / pagePositions));
@@ -609,7 +620,7 @@ var Attention = class {
     bytes += this.#attend(layer, batch, attn_output.slice.columns.start);
     this.#out.changed();
     bytes += attn_output.multiply(this.#out, n, out);
-    this.counts.add(layer, "bytes", bytes);
+    this.counts.add(layer, "streamed", bytes);
   }
   #rotateAndStore(layer, batch) {
     const { headSize, ropeSize } = this.model;
@@ -626,8 +637,8 @@ var Attention = class {
       const position = batch.positions[t];
       const page = batch.pageOf(t, position);
       for (let head = 0; head < kvHeads; head++) {
-        const at = 4 * head * headSize;
-        this.#cache.store(page, layer, head, position, headSize, k + at, v + at);
+        const at2 = 4 * head * headSize;
+        this.#cache.store(page, layer, head, position, headSize, k + at2, v + at2);
       }
     }
   }
@@ -696,202 +707,341 @@ function isSparse(activation) {
   return activation !== "swiglu";
 }
 
+// src/plan/border.ts
+function hotBorder(shares, ratio, question = 0) {
+  let cost = 0, best = 0, border = shares.length;
+  for (let i = shares.length - 1; i >= 0; i--) {
+    cost += shares[i] / ratio + question - 1;
+    if (cost < best) {
+      best = cost;
+      border = i;
+    }
+  }
+  return border;
+}
+
+// src/places/cpu/rates.ts
+var warmUp = 12;
+var budget = 24;
+var pickedShare = 0.15;
+var rowsPerRun = 1024;
+function measureRates(memory, matrices, x, out, ids) {
+  const stream = {
+    bytes: 0,
+    ms: 0
+  }, pick = {
+    bytes: 0,
+    ms: 0
+  };
+  const start = performance.now();
+  let warm = false;
+  for (let turn = 0; performance.now() - start < warmUp + budget; turn++) {
+    const matrix = matrices[turn % matrices.length];
+    const count = Math.min(rowsPerRun, matrix.rows);
+    const runs = Math.max(1, Math.floor(matrix.rows / count));
+    const first = Math.floor(turn / matrices.length) % runs * count;
+    const half = Math.floor(count / 2);
+    const picked = writeRandomIds(memory, ids, half);
+    const isWarm = performance.now() - start > warmUp;
+    if (isWarm !== warm) {
+      warm = true;
+      stream.bytes = stream.ms = pick.bytes = pick.ms = 0;
+    }
+    time(stream, () => matrix.multiplyRange(x, 1, first, half, out));
+    time(pick, () => matrix.multiplyRows(x, first + half, ids, picked, out.pointer));
+  }
+  return {
+    stream: stream.bytes / stream.ms,
+    pick: pick.bytes / pick.ms
+  };
+}
+function time(total, run2) {
+  const start = performance.now();
+  total.bytes += run2();
+  total.ms += performance.now() - start;
+}
+function writeRandomIds(memory, ids, count) {
+  const view = memory.u32(ids, count);
+  let picked = 0;
+  for (let id = 0; id < count; id++) {
+    if (Math.random() < pickedShare) view[picked++] = id;
+  }
+  return picked;
+}
+
 // src/places/cpu/feed_forward.ts
 var activationIds = {
   drelu: 0,
   reglu: 1,
   swiglu: 2
 };
-var pickBelow = 0.3;
 var FeedForward = class {
   model;
   plan;
   memory;
   counts;
-  sparsity;
-  measureRecall;
+  options;
+  neuronCounts;
+  /** How fast the place reads its rows; measured before the first step. */
+  rates;
   #gate;
   #up;
   #h;
+  /** h at the columns of `ffn_down` that the place holds, in the file's order */
+  #columns;
   #rankValues;
   #scores;
   #ids;
-  /** Weights of the layer whose h stand in `#h` */
-  #current;
-  constructor(model, plan, memory, counts, sparsity, measureRecall, maxTokens, layers) {
+  /** Hot rows of each layer */
+  #hot;
+  /** The layer whose h stand in `#h` */
+  #layer;
+  constructor(model, plan, memory, counts, options, layers, scratch, neuronCounts) {
     this.model = model;
     this.plan = plan;
     this.memory = memory;
     this.counts = counts;
-    this.sparsity = sparsity;
-    this.measureRecall = measureRecall;
+    this.options = options;
+    this.neuronCounts = neuronCounts;
+    const { maxTokens, sparsity } = options;
     const neurons = Math.max(...plan.parts.map((part) => lengthOf(part.neurons)));
-    const columns = layers.map(({ ffn_down }) => ffn_down?.columns ?? 0);
+    const most = (of) => Math.max(0, ...layers.map((layer) => layer && of(layer) || 0));
+    const inputs = (width) => new Activations(memory, maxTokens, width);
     this.#gate = allocateRows(memory, maxTokens, neurons);
     this.#up = allocateRows(memory, maxTokens, neurons);
-    this.#h = new Activations(memory, maxTokens, Math.max(neurons, ...columns));
-    this.#ids = memory.allocate(4 * roundUp(neurons, 8));
-    if (sparsity.mode === "predictor") {
-      const ranks = layers.map(({ fc1 }) => fc1?.rows ?? 0);
-      this.#rankValues = new Activations(memory, maxTokens, Math.max(...ranks));
-      this.#scores = allocateRows(memory, maxTokens, neurons);
-    }
+    this.#h = inputs(neurons);
+    this.#columns = inputs(most(({ ffn_down }) => ffn_down?.columns));
+    const predicts = sparsity.mode === "predictor";
+    this.#rankValues = inputs(predicts ? most(({ fc1 }) => fc1?.rows) : 0);
+    this.#scores = allocateRows(memory, maxTokens, predicts ? neurons : 0);
+    this.#ids = memory.allocate(4 * Math.max(1024, roundUp(neurons, 8)));
+    const ups = layers.flatMap((layer) => layer && layer.ffn_up.rows > 1 ? [
+      layer.ffn_up
+    ] : []);
+    this.rates = isSparse(model.activation) && ups.length > 0 ? measureRates(memory, ups, scratch, this.#up, this.#ids) : {
+      stream: 1,
+      pick: 1
+    };
+    this.#hot = layers.map((weights, i) => this.#border(weights, plan.parts[i]));
   }
   /** Computes h of the normed `x`; `residual` is what the predictor reads. */
-  hidden(layer, weights, batch, x, residual) {
+  hidden(index, weights, batch, x, residual) {
     const n = batch.length;
-    const neurons = weights.ffn_gate.rows;
-    this.#current = weights;
-    this.memory.clear(this.#h.pointer, n * this.#h.stride);
-    this.counts.add(layer, "neurons", n * neurons);
-    if (weights.fc1 && this.#scores) {
-      this.#hiddenPredicted(layer, weights, n, x, residual);
-    } else if (n === 1 && this.sparsity.mode !== "dense" && isSparse(this.model.activation)) {
-      this.#streamGate(layer, weights, n, x);
-      this.#pickUp(layer, weights, x);
-      this.counts.add(layer, "active", this.#combine(0));
+    const layer = {
+      index,
+      weights,
+      n,
+      x,
+      part: this.plan.parts[index]
+    };
+    const { mode } = this.options.sparsity;
+    this.#layer = layer;
+    this.#count("neurons", n * weights.ffn_gate.rows);
+    if (weights.fc1 && weights.fc2 && mode === "predictor") {
+      this.#predicted(weights.fc1, weights.fc2, residual);
+    } else if (n === 1 && mode !== "dense" && isSparse(this.model.activation)) {
+      this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
+      this.#cascade(this.#hot[index]);
     } else {
-      this.#streamGate(layer, weights, n, x);
-      this.#streamUp(layer, weights, n, x);
-      this.#countPositive(layer, neurons, n);
-      for (let t = 0; t < n; t++) {
-        this.counts.add(layer, "active", this.#combine(t));
-      }
+      this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
+      this.#stream("upRows", weights.ffn_up, 0, this.#up);
+    }
+    for (let t = 0; t < n; t++) {
+      this.#count("gatePositive", this.#positives(t, 0));
+      const active = this.#combine(t);
+      this.#count("active", active);
+      if (this.options.measureRecall) this.#count("recalled", active);
+      if (this.neuronCounts) this.#countNeurons(this.neuronCounts, t);
     }
     this.#h.changed();
-    if (this.sparsity.mode === "threshold") {
-      const { value } = this.sparsity;
+    if (mode === "threshold") {
+      const { value } = this.options.sparsity;
       this.keepAbove(n, Array.from({
         length: n
       }, () => value));
     }
   }
-  /** h of each token, one view a token. */
+  /** The values h of the layer. */
   neurons(n) {
-    const { rows, slice } = this.#current.ffn_gate;
+    const { rows, slice } = this.#layer.weights.ffn_gate;
     return {
       first: slice.rows.start,
       rows: Array.from({
         length: n
-      }, (_, t) => this.memory.f32(this.#hOf(t), rows))
+      }, (_, t) => this.memory.f32(at(this.#h, t), rows))
     };
   }
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
   keepAbove(n, thresholds) {
-    const { rows } = this.#current.ffn_gate;
+    const { rows } = this.#layer.weights.ffn_gate;
     for (let t = 0; t < n; t++) {
-      this.memory.kernels.keep_above(this.#hOf(t), rows, thresholds[t]);
+      this.memory.kernels.keep_above(at(this.#h, t), rows, thresholds[t]);
     }
     this.#h.changed();
   }
   /** Writes the neurons' share of down into `out`. */
-  down(layer, weights, batch, out) {
+  down(batch, out) {
     const n = batch.length;
-    const { ffn_down, ffn_down_t } = weights;
+    const { ffn_down, ffn_down_t, ffn_gate } = this.#layer.weights;
     if (ffn_down) {
-      const bytes = ffn_down.multiply(this.#h, n, out);
-      this.counts.add(layer, "downRows", n * weights.ffn_gate.rows);
-      this.counts.add(layer, "bytes", bytes);
+      this.#fillColumns(ffn_down, n);
+      this.#count("streamed", ffn_down.multiply(this.#columns, n, out));
+      this.#count("downRows", n * ffn_gate.rows);
     } else if (ffn_down_t) {
       this.memory.clear(out.pointer, n * out.stride);
       const rows = ffn_down_t.addRows(this.#h, n, out);
-      this.counts.add(layer, "downRows", n === 1 ? rows : n * rows);
-      this.counts.add(layer, "bytes", rows * ffn_down_t.rowBytes);
+      this.#count("picked", rows * ffn_down_t.rowBytes);
+      this.#count("downRows", n * rows);
     }
   }
-  #streamGate(layer, { ffn_gate }, n, x) {
-    const bytes = ffn_gate.multiply(x, n, this.#gate);
-    this.counts.add(layer, "bytes", bytes);
-    this.counts.add(layer, "gateRows", n * ffn_gate.rows);
+  /** Multiplies all rows from `first` on. */
+  #stream(name, matrix, first, out, count = matrix.rows - first) {
+    const { n, x } = this.#layer;
+    const rows = {
+      pointer: out.pointer + 4 * first,
+      stride: out.stride
+    };
+    const bytes = matrix.multiplyRange(x, n, first, count, rows);
+    this.#count("streamed", bytes);
+    this.#count(name, n * count);
   }
-  #streamUp(layer, { ffn_up }, n, x) {
-    const bytes = ffn_up.multiply(x, n, this.#up);
-    this.counts.add(layer, "bytes", bytes);
-    this.counts.add(layer, "upRows", n * ffn_up.rows);
-  }
-  /** Computes up where the one token's gate is positive, or everywhere if those are many. */
-  #pickUp(layer, weights, x) {
-    const { rows } = weights.ffn_up;
-    const { kernels } = this.memory;
-    const count = kernels.select_positive(this.#gate.pointer, rows, this.#ids);
-    this.counts.add(layer, "gatePositive", count);
-    if (count >= pickBelow * rows) return this.#streamUp(layer, weights, 1, x);
-    const bytes = weights.ffn_up.multiplyRows(x, this.#ids, count, this.#up.pointer);
-    this.counts.add(layer, "bytes", bytes);
-    this.counts.add(layer, "upRows", count);
+  /** Multiplies the `count` rows of `#ids`, which count from `first`. */
+  #pick(name, matrix, first, count, out) {
+    const { x } = this.#layer;
+    const pointer = out.pointer + 4 * first;
+    const bytes = matrix.multiplyRows(x, first, this.#ids, count, pointer);
+    this.#count("picked", bytes);
+    this.#count(name, count);
   }
   /**
-   * One token: only the rows that the predictor asks for. Several: their
-   * union is most of the layer, so everything is streamed and the rest dropped.
+   * Up for one token: the hot rows, and of the others those whose gate is
+   * positive; all of them where so many are that picking would take longer.
    */
-  #hiddenPredicted(layer, weights, n, x, residual) {
-    const { kernels } = this.memory;
-    const neurons = weights.ffn_gate.rows;
-    const threshold = this.#score(layer, weights, n, residual);
-    const picks = n === 1 && !this.measureRecall;
-    if (picks) {
-      const count = kernels.select_at_least(this.#scores.pointer, neurons, threshold, this.#ids);
-      this.memory.clear(this.#gate.pointer, neurons);
-      const bytes = weights.ffn_gate.multiplyRows(x, this.#ids, count, this.#gate.pointer);
-      this.counts.add(layer, "bytes", bytes);
-      this.counts.add(layer, "gateRows", count);
-      this.counts.add(layer, "predicted", count);
-      this.#pickUp(layer, weights, x);
+  #cascade(hot) {
+    const { ffn_up } = this.#layer.weights;
+    this.#stream("upRows", ffn_up, 0, this.#up, hot);
+    const count = this.#positives(0, hot);
+    if (count < this.#ratio * (ffn_up.rows - hot)) {
+      this.#pick("upRows", ffn_up, hot, count, this.#up);
     } else {
-      this.#streamGate(layer, weights, n, x);
-      this.#streamUp(layer, weights, n, x);
-      for (let t = 0; t < n; t++) {
-        if (this.measureRecall) {
-          this.counts.add(layer, "truth", this.#combine(t));
-        }
-        this.#dropUnpredicted(layer, neurons, t, threshold);
-      }
-      this.#countPositive(layer, neurons, n);
-    }
-    for (let t = 0; t < n; t++) {
-      const active = this.#combine(t);
-      this.counts.add(layer, "active", active);
-      if (this.measureRecall) this.counts.add(layer, "recalled", active);
+      this.#stream("upRows", ffn_up, hot, this.#up);
     }
   }
-  /** score = fc2 · relu(fc1 · x); returns the score from which a neuron is computed. */
-  #score(layer, { fc1, fc2 }, n, residual) {
+  /**
+   * One token: the hot rows, and of the others those that the predictor asks
+   * for. Several: their union is most of the layer, so all is streamed and what
+   * was not asked for is dropped.
+   */
+  #predicted(fc1, fc2, residual) {
+    const { index, weights, n } = this.#layer;
+    const { measureRecall } = this.options;
+    const { ffn_gate, ffn_up } = weights;
+    const hot = this.#hot[index];
+    const threshold = this.#score(fc1, fc2, residual, hot);
+    if (n === 1 && !measureRecall) {
+      this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
+      const cold = ffn_gate.rows - hot;
+      const count = this.memory.kernels.select_at_least(at(this.#scores, 0) + 4 * hot, cold, threshold, this.#ids);
+      this.memory.clear(at(this.#gate, 0) + 4 * hot, cold);
+      this.#pick("gateRows", ffn_gate, hot, count, this.#gate);
+      this.#count("predicted", hot + count);
+      this.#cascade(hot);
+      return;
+    }
+    this.#stream("gateRows", ffn_gate, 0, this.#gate);
+    this.#stream("upRows", ffn_up, 0, this.#up);
+    for (let t = 0; t < n; t++) {
+      if (measureRecall) this.#count("truth", this.#combine(t));
+      this.#dropUnpredicted(t, hot, threshold);
+    }
+  }
+  /** score = fc2 · relu(fc1 · residual), from row `hot` on; returns the score that asks for a neuron. */
+  #score(fc1, fc2, residual, hot) {
+    const { n } = this.#layer;
     const z = this.#rankValues;
     residual.changed();
-    let bytes = fc1.multiply(residual, n, z);
+    this.#count("streamed", fc1.multiply(residual, n, z));
     this.memory.kernels.relu(z.pointer, n * z.stride);
     z.changed();
-    bytes += fc2.multiply(z, n, this.#scores);
-    this.counts.add(layer, "bytes", bytes);
-    return this.sparsity.mode === "predictor" ? this.sparsity.threshold ?? this.model.sparseThreshold : -Infinity;
+    const { pointer, stride } = this.#scores;
+    const out = {
+      pointer: pointer + 4 * hot,
+      stride
+    };
+    const cold = fc2.rows - hot;
+    this.#count("streamed", fc2.multiplyRange(z, n, hot, cold, out));
+    const { sparsity } = this.options;
+    return sparsity.mode === "predictor" ? sparsity.threshold ?? this.model.sparseThreshold : -Infinity;
   }
-  #dropUnpredicted(layer, neurons, t, threshold) {
-    const at = (rows) => this.memory.f32(rows.pointer + 4 * t * rows.stride, neurons);
-    const gate = at(this.#gate), scores = at(this.#scores);
-    let predicted = 0;
-    for (let j = 0; j < neurons; j++) {
+  #dropUnpredicted(t, hot, threshold) {
+    const neurons = this.#layer.weights.ffn_gate.rows;
+    const gate = this.memory.f32(at(this.#gate, t), neurons);
+    const scores = this.memory.f32(at(this.#scores, t), neurons);
+    let predicted = hot;
+    for (let j = hot; j < neurons; j++) {
       if (scores[j] >= threshold) predicted++;
       else gate[j] = 0;
     }
-    this.counts.add(layer, "predicted", predicted);
+    this.#count("predicted", predicted);
+  }
+  /** Writes which rows from `first` on have a positive gate, counted from there; returns how many. */
+  #positives(t, first) {
+    return this.memory.kernels.select_positive(at(this.#gate, t) + 4 * first, this.#layer.weights.ffn_gate.rows - first, this.#ids);
   }
   /** h = activation(gate, up) of one token; returns how many are not zero. */
   #combine(t) {
-    return this.memory.kernels.gated(activationIds[this.model.activation], this.#gate.pointer + 4 * t * this.#gate.stride, this.#up.pointer + 4 * t * this.#up.stride, this.#hOf(t), this.#current.ffn_gate.rows);
+    return this.memory.kernels.gated(activationIds[this.model.activation], at(this.#gate, t), at(this.#up, t), at(this.#h, t), this.#layer.weights.ffn_gate.rows);
   }
-  #countPositive(layer, neurons, n) {
+  /** Puts h back into the file's order, at the place's columns of `ffn_down`. */
+  #fillColumns(ffn_down, n) {
+    const { part: { neurons, firing } } = this.#layer;
+    const first = neurons.start - ffn_down.slice.columns.start;
+    const columns = this.#columns;
+    this.memory.clear(columns.pointer, n * columns.stride);
     for (let t = 0; t < n; t++) {
-      const count = this.memory.kernels.select_positive(this.#gate.pointer + 4 * t * this.#gate.stride, neurons, this.#ids);
-      this.counts.add(layer, "gatePositive", count);
+      const h = this.memory.f32(at(this.#h, t), lengthOf(neurons));
+      const out = this.memory.f32(at(columns, t), ffn_down.columns);
+      if (!firing) out.set(h, first);
+      else {
+        const shift = first - neurons.start;
+        for (let i = 0; i < h.length; i++) out[firing.order[i] + shift] = h[i];
+      }
+    }
+    columns.changed();
+  }
+  #countNeurons({ layers }, t) {
+    const { index, part: { neurons, firing } } = this.#layer;
+    const { gatePositive, active } = layers[index];
+    const gate = this.memory.f32(at(this.#gate, t), lengthOf(neurons));
+    const h = this.memory.f32(at(this.#h, t), lengthOf(neurons));
+    for (let i = 0; i < gate.length; i++) {
+      const id = firing ? firing.order[i] : neurons.start + i;
+      if (gate[i] > 0) gatePositive[id]++;
+      if (h[i] !== 0) active[id]++;
     }
   }
-  /** Where the h of one token begin: at the place's own columns of `ffn_down`. */
-  #hOf(t) {
-    const { ffn_down, ffn_gate } = this.#current;
-    const first = ffn_down ? ffn_gate.slice.rows.start - ffn_down.slice.columns.start : 0;
-    return this.#h.pointer + 4 * (t * this.#h.stride + first);
+  /** What a picked byte is worth in streamed ones. */
+  get #ratio() {
+    return Math.min(1, this.rates.pick / this.rates.stream);
+  }
+  #border(weights, { firing }) {
+    if (!firing || !weights) return 0;
+    const { hotShare, sparsity } = this.options;
+    const { ffn_gate, ffn_up, fc1, fc2 } = weights;
+    if (hotShare !== void 0) return Math.round(hotShare * ffn_gate.rows);
+    if (sparsity.mode === "predictor" && fc1 && fc2) {
+      const question = fc2.rowBytes / (ffn_gate.rowBytes + ffn_up.rowBytes);
+      return hotBorder(firing.active, this.#ratio, question);
+    }
+    return hotBorder(firing.gatePositive, this.#ratio);
+  }
+  #count(name, amount) {
+    this.counts.add(this.#layer.index, name, amount);
   }
 };
+function at(rows, t) {
+  return rows.pointer + 4 * t * rows.stride;
+}
 
 // src/places/cpu/memory.ts
 var pageBytes = 1 << 16;
@@ -955,10 +1105,10 @@ var WasmMemory = class {
 
 // src/places/cpu/weights.ts
 var PackedWeights = class {
+  /** By layer; layers of other banks are left out. */
   layers;
-  token_embd;
-  output;
-  output_norm;
+  /** Present where the bank has the head. */
+  head;
   rope_freqs;
   /** Bytes of all matrices. */
   byteLength;
@@ -968,30 +1118,26 @@ var PackedWeights = class {
     pointer: 0,
     bytes: 0
   };
-  /** Makes room for `slices`. */
-  constructor(memory, slices2) {
+  /** Makes room for a share of `slices`; rows of neurons go where `parts` say that they fire. */
+  constructor(memory, slices2, parts, share) {
     this.#memory = memory;
-    const matrix = (slice) => {
-      const known = this.#matrices.get(slice);
-      const made = known ?? new PackedMatrix(memory, slice);
-      this.#matrices.set(slice, made);
-      return made;
-    };
-    const layerOf = (layer) => Object.fromEntries(Object.entries(layer).filter(([, slice]) => slice).map(([name, slice]) => [
-      name,
-      matrix(slice)
-    ]));
-    this.token_embd = matrix(slices2.token_embd);
-    this.layers = slices2.layers.map(layerOf);
-    this.output_norm = matrix(slices2.output_norm);
-    this.output = matrix(slices2.output);
-    this.rope_freqs = slices2.rope_freqs && matrix(slices2.rope_freqs);
+    this.layers = slices2.layers.map((layer, i) => i >= share.layers.start && i < share.layers.end ? this.#layer(layer, placesOf(parts[i])) : void 0);
+    if (share.head) {
+      this.head = {
+        token_embd: this.#matrix(slices2.token_embd),
+        output: this.#matrix(slices2.output),
+        output_norm: this.#matrix(slices2.output_norm)
+      };
+    }
+    this.rope_freqs = slices2.rope_freqs && this.#matrix(slices2.rope_freqs);
     this.byteLength = [
       ...this.#matrices.values()
     ].reduce((sum, { rows, rowBytes: rowBytes2 }) => sum + rows * rowBytes2, 0);
   }
-  /** Repacks rows of a slice that the constructor was given. */
+  /** Repacks rows of a slice, where it is one of this bank's. */
   write(slice, rows) {
+    const matrix = this.#matrices.get(slice);
+    if (!matrix) return;
     if (rows.bytes.length > this.#staging.bytes) {
       const bytes = rows.bytes.length;
       this.#staging = {
@@ -999,17 +1145,44 @@ var PackedWeights = class {
         bytes
       };
     }
-    this.#matrices.get(slice).write(rows, this.#staging.pointer);
+    matrix.write(rows, this.#staging.pointer);
+  }
+  #layer(layer, places) {
+    const matrices = {};
+    for (const [name, slice] of Object.entries(layer)) {
+      if (!slice) continue;
+      const order = rowsAreNeurons.has(name) ? places : void 0;
+      matrices[name] = this.#matrix(slice, order);
+    }
+    return matrices;
+  }
+  /** The matrix of a slice; embedding and head may be one. */
+  #matrix(slice, places) {
+    const known = this.#matrices.get(slice);
+    const matrix = known ?? new PackedMatrix(this.#memory, slice, places);
+    this.#matrices.set(slice, matrix);
+    return matrix;
   }
 };
+var rowsAreNeurons = /* @__PURE__ */ new Set([
+  "ffn_gate",
+  "ffn_up",
+  "ffn_down_t",
+  "fc2"
+]);
+function placesOf({ neurons, firing }) {
+  if (!firing) return void 0;
+  const places = new Uint32Array(firing.order.length);
+  firing.order.forEach((id, i) => places[id - neurons.start] = i);
+  return places;
+}
 
-// src/places/cpu/cpu_place.ts
-var CpuPlace = class {
-  counts;
+// src/places/cpu/bank.ts
+var Bank = class {
+  share;
+  counters;
   /** Bytes of packed weights. */
   weightBytes;
-  /** What it asks the loader for; `write` takes the rows. */
-  slices;
   #options;
   #memory;
   #weights;
@@ -1020,35 +1193,54 @@ var CpuPlace = class {
   #attention;
   #feedForward;
   /** Makes room for the weights; they come by {@linkcode write}, then {@linkcode ready}. */
-  constructor(kernels, options, counts = new LayerCounts(options.model.layers.length)) {
-    this.counts = counts;
+  constructor(kernels, options, slices2, share, counters) {
+    this.share = share;
+    this.counters = counters;
     const { model, plan, limits: limits2 } = options;
     this.#options = options;
-    this.slices = slicesOf(model, plan);
     const memory = this.#memory = new WasmMemory(kernels);
-    this.#weights = new PackedWeights(memory, this.slices);
+    this.#weights = new PackedWeights(memory, slices2, plan.parts, share);
     this.weightBytes = this.#weights.byteLength;
     const { tokens } = limits2;
     this.#residual = new Activations(memory, tokens, model.hiddenSize);
     this.#normed = new Activations(memory, tokens, model.hiddenSize);
     this.#partial = allocateRows(memory, tokens, model.hiddenSize);
-    this.#logits = allocateRows(memory, tokens, this.#weights.output.rows);
+    const columns = this.#weights.head?.output.rows ?? 0;
+    this.#logits = allocateRows(memory, tokens, columns);
   }
-  /** Takes some rows of one of its slices, as they stand in the file. */
+  /** Takes some rows of a slice, as they stand in the file, where it is this bank's. */
   write(slice, rows) {
     this.#weights.write(slice, rows);
   }
-  /** Call when every slice is written: makes the scratch and the KV cache. */
+  /** Call when every slice is written: makes scratch and KV cache, and measures. */
   ready() {
-    const { model, plan, limits: limits2, cacheType, sparsity, measureRecall } = this.#options;
+    const { model, plan, limits: limits2, cacheType } = this.#options;
     const { layers, rope_freqs } = this.#weights;
     const factors = rope_freqs && this.#memory.f32(rope_freqs.pointer, rope_freqs.columns).slice();
-    this.#attention = new Attention(model, plan, this.#memory, this.counts, ropeFrequencies(model, factors), {
+    const { layers: counts, neurons } = this.counters;
+    this.#attention = new Attention(model, plan, this.#memory, counts, ropeFrequencies(model, factors), {
       maxTokens: limits2.tokens,
       contextSize: limits2.contextSize,
       cacheType
-    }, Math.max(...layers.map(({ attn_output }) => attn_output.columns)));
-    this.#feedForward = new FeedForward(model, plan, this.#memory, this.counts, sparsity, measureRecall, limits2.tokens, layers);
+    }, layers);
+    this.#feedForward = new FeedForward(model, plan, this.#memory, counts, {
+      ...this.#options,
+      maxTokens: limits2.tokens
+    }, layers, this.#normed, neurons);
+  }
+  /** How fast the place reads its rows. */
+  get rates() {
+    return this.#feedForward.rates;
+  }
+  /** Whether a layer is one of this bank's. */
+  holds(layer) {
+    return layer >= this.share.layers.start && layer < this.share.layers.end;
+  }
+  /** Takes the residual over from the bank that computed last. */
+  takeOver(other, batch) {
+    const length = batch.length * this.#residual.stride;
+    const from = other.#memory.f32(other.#residual.pointer, length);
+    this.#memory.f32(this.#residual.pointer, length).set(from);
   }
   /** See {@linkcode Place.begin}. */
   begin(batch) {
@@ -1057,7 +1249,7 @@ var CpuPlace = class {
   /** See {@linkcode Place.embed}. */
   embed(batch) {
     const { vocab } = this.#options.plan;
-    const { token_embd } = this.#weights;
+    const { token_embd } = this.#weights.head;
     const { pointer, stride } = this.#partial;
     const n = batch.length;
     this.#memory.clear(this.#residual.pointer, n * stride);
@@ -1071,13 +1263,13 @@ var CpuPlace = class {
   }
   /** See {@linkcode Place.attention}. */
   attention(layer, batch) {
-    const weights = this.#weights.layers[layer];
+    const weights = this.#layer(layer);
     this.#norm(weights.attn_norm, batch.length);
     this.#attention.run(layer, weights, batch, this.#normed, this.#partial);
   }
   /** See {@linkcode Place.hidden}. */
   hidden(layer, batch) {
-    const weights = this.#weights.layers[layer];
+    const weights = this.#layer(layer);
     this.#norm(weights.ffn_norm, batch.length);
     this.#feedForward.hidden(layer, weights, batch, this.#normed, this.#residual);
   }
@@ -1090,13 +1282,12 @@ var CpuPlace = class {
     this.#feedForward.keepAbove(batch.length, thresholds);
   }
   /** See {@linkcode Place.down}. */
-  down(layer, batch) {
-    const weights = this.#weights.layers[layer];
-    this.#feedForward.down(layer, weights, batch, this.#partial);
+  down(batch) {
+    this.#feedForward.down(batch, this.#partial);
   }
   /** See {@linkcode Place.head}. */
   head(batch) {
-    const { output, output_norm } = this.#weights;
+    const { output, output_norm } = this.#weights.head;
     let row = 0;
     for (let t = 0; t < batch.length; t++) {
       if (!batch.wantLogits[t]) continue;
@@ -1128,7 +1319,7 @@ var CpuPlace = class {
     const { pointer, stride } = this.#logits;
     return Array.from({
       length: batch.logitCount
-    }, (_, i) => this.#memory.f32(pointer + 4 * i * stride, this.#weights.output.rows));
+    }, (_, i) => this.#memory.f32(pointer + 4 * i * stride, this.#weights.head.output.rows));
   }
   #norm(weight, rows) {
     this.#normRows(weight, 0, 0, rows);
@@ -1139,10 +1330,139 @@ var CpuPlace = class {
     const { pointer, stride } = this.#residual;
     this.#memory.kernels.rms_norm(pointer + 4 * from * stride, stride, weight.pointer, rows, hiddenSize, rmsEpsilon, this.#normed.pointer + 4 * to * stride, stride);
   }
+  #layer(index) {
+    return this.#weights.layers[index];
+  }
   #countHead(bytes) {
-    this.counts.add(this.counts.layers, "bytes", bytes);
+    const { layers } = this.counters;
+    layers.add(layers.layers, "streamed", bytes);
   }
 };
+
+// src/places/cpu/cpu_place.ts
+var defaultBankBytes = 3.25 * 2 ** 30;
+var CpuPlace = class {
+  /** Bytes of packed weights. */
+  weightBytes;
+  /** What it asks the loader for; `write` takes the rows. */
+  slices;
+  #banks;
+  #counters;
+  /** The bank that computes: its residual is the current one. */
+  #current;
+  /** Makes room for the weights; they come by {@linkcode write}, then {@linkcode ready}. */
+  constructor(module, options, counters = {
+    layers: new LayerCounts(options.model.layers.length)
+  }) {
+    const { model, plan, bankBytes = defaultBankBytes } = options;
+    this.slices = slicesOf(model, plan);
+    this.#counters = counters;
+    const ranges = splitLayers(this.slices, bankBytes);
+    this.#banks = ranges.map((layers, i) => new Bank(instantiate(module), options, this.slices, {
+      layers,
+      head: i === ranges.length - 1
+    }, counters));
+    this.#current = this.#headBank;
+    this.weightBytes = this.#banks.reduce((sum, b) => sum + b.weightBytes, 0);
+  }
+  /** What was computed and read so far. */
+  get counts() {
+    return this.#counters.layers;
+  }
+  /** How fast the place reads its rows; known once it is ready. */
+  get rates() {
+    return this.#banks[0].rates;
+  }
+  /** Takes some rows of one of its slices, as they stand in the file. */
+  write(slice, rows) {
+    for (const bank of this.#banks) bank.write(slice, rows);
+  }
+  /** Call when every slice is written: makes the scratch and the KV cache. */
+  ready() {
+    for (const bank of this.#banks) bank.ready();
+  }
+  /** See {@linkcode Place.begin}. */
+  begin(batch) {
+    for (const bank of this.#banks) bank.begin(batch);
+  }
+  /** See {@linkcode Place.embed}. */
+  embed(batch) {
+    this.#current = this.#headBank;
+    this.#current.embed(batch);
+  }
+  /** See {@linkcode Place.attention}. */
+  attention(layer, batch) {
+    if (!this.#current.holds(layer)) {
+      this.#enter(this.#banks.find((bank) => bank.holds(layer)), batch);
+    }
+    this.#current.attention(layer, batch);
+  }
+  /** See {@linkcode Place.hidden}. */
+  hidden(layer, batch) {
+    this.#current.hidden(layer, batch);
+  }
+  /** See {@linkcode Place.neurons}. */
+  neurons(batch) {
+    return this.#current.neurons(batch);
+  }
+  /** See {@linkcode Place.keepAbove}. */
+  keepAbove(batch, thresholds) {
+    this.#current.keepAbove(batch, thresholds);
+  }
+  /** See {@linkcode Place.down}. */
+  down(_layer, batch) {
+    this.#current.down(batch);
+  }
+  /** See {@linkcode Place.head}. */
+  head(batch) {
+    this.#enter(this.#headBank, batch);
+    this.#current.head(batch);
+  }
+  /** See {@linkcode Place.partial}. */
+  partial(batch) {
+    return this.#current.partial(batch);
+  }
+  /** See {@linkcode Place.accumulate}. */
+  accumulate(partial, batch) {
+    this.#current.accumulate(partial, batch);
+  }
+  /** See {@linkcode Place.logits}. */
+  logits(batch) {
+    return this.#current.logits(batch);
+  }
+  get #headBank() {
+    return this.#banks[this.#banks.length - 1];
+  }
+  #enter(bank, batch) {
+    if (bank === this.#current) return;
+    bank.takeOver(this.#current, batch);
+    this.#current = bank;
+  }
+};
+function splitLayers(slices2, bankBytes) {
+  const head = slices2.output === slices2.token_embd ? packedSliceBytes(slices2.output) : packedSliceBytes(slices2.output) + packedSliceBytes(slices2.token_embd);
+  const ranges = [];
+  let start = 0, bytes = 0;
+  slices2.layers.forEach((layer, i) => {
+    const size = Object.values(layer).reduce((sum, slice) => sum + (slice ? packedSliceBytes(slice) : 0), i === slices2.layers.length - 1 ? head : 0);
+    if (i > start && bytes + size > bankBytes) {
+      ranges.push({
+        start,
+        end: i
+      });
+      start = i;
+      bytes = 0;
+    }
+    bytes += size;
+  });
+  return [
+    ...ranges,
+    {
+      start,
+      end: slices2.layers.length
+    }
+  ];
+}
 
 // src/places/exchange.ts
 function topKThreshold(values, share) {
@@ -1157,6 +1477,36 @@ function topKThreshold(values, share) {
   return kept < count ? magnitudes[count - kept - 1] : -1;
 }
 
+// src/places/neuron_counts.ts
+var NeuronCounts = class _NeuronCounts {
+  /** By layer, and by the file's neuron index. */
+  layers;
+  /** Lays the counters over `buffer`, which has `byteLength` bytes from `offset`. */
+  constructor(model, buffer, offset = 0) {
+    const { feedForwardSize } = model;
+    const memory = buffer ?? new ArrayBuffer(_NeuronCounts.byteLength(model));
+    const counts = (index) => new Uint32Array(memory, offset + 4 * index * feedForwardSize, feedForwardSize);
+    this.layers = model.layers.map((_, layer) => ({
+      gatePositive: counts(2 * layer),
+      active: counts(2 * layer + 1)
+    }));
+  }
+  /** Bytes that a model's counters take. */
+  static byteLength(model) {
+    return 8 * model.layers.length * model.feedForwardSize;
+  }
+  /** A copy of the counts, over `tokens` tokens. */
+  profile(tokens) {
+    return {
+      tokens,
+      layers: this.layers.map(({ gatePositive, active }) => ({
+        gatePositive: gatePositive.slice(),
+        active: active.slice()
+      }))
+    };
+  }
+};
+
 // src/places/cpu/shared.ts
 var word = {
   step: 0,
@@ -1168,13 +1518,13 @@ var word = {
 var controlBytes = 4 * 80;
 var spins = 1e4;
 var Shared = class {
-  model;
-  plan;
-  limits;
+  options;
   buffer;
   control;
   batch;
   counts;
+  /** Counters of every neuron, where the options ask for them */
+  neuronCounts;
   /** `[tokens, vocabSize]` */
   #logits;
   /** `[2, places, tokens, stride]`: two, so that one meeting a sum is enough */
@@ -1184,41 +1534,34 @@ var Shared = class {
   #stride;
   #turn;
   /** Lays the views over `buffer`, which has `byteLength` bytes. */
-  constructor(model, plan, limits2, topK, buffer) {
-    this.model = model;
-    this.plan = plan;
-    this.limits = limits2;
+  constructor(options, buffer) {
+    this.options = options;
     this.buffer = buffer;
     this.#turn = 0;
-    const sizes = layout(model, plan, limits2, topK);
+    const { model, plan, limits: limits2 } = options;
+    const sizes = layout(options);
     this.#stride = sizes.stride;
     let offset = 0;
     const next = (bytes) => {
-      const at = offset;
+      const at2 = offset;
       offset += roundUp(bytes, 64);
-      return at;
+      return at2;
     };
-    const floats = (count) => new Float32Array(buffer, next(4 * count), count);
-    this.control = new Int32Array(buffer, next(controlBytes), controlBytes / 4);
-    const countBytes = LayerCounts.byteLength(model.layers.length);
-    this.counts = plan.places.map(() => new LayerCounts(model.layers.length, buffer, next(countBytes)));
+    const floats = (bytes) => new Float32Array(buffer, next(bytes), bytes / 4);
+    this.control = new Int32Array(buffer, next(sizes.control), sizes.control / 4);
+    this.counts = plan.places.map(() => new LayerCounts(model.layers.length, buffer, next(sizes.counts)));
     this.#partials = floats(sizes.partials);
     this.#logits = floats(sizes.logits);
     this.#neurons = floats(sizes.neurons);
-    this.batch = new Batch(limits2, buffer, next(Batch.byteLength(limits2)));
+    this.batch = new Batch(limits2, buffer, next(sizes.batch));
+    if (options.countNeurons) {
+      this.neuronCounts = new NeuronCounts(model, buffer, next(sizes.neuronCounts));
+    }
   }
   /** Bytes of the shared buffer. */
-  static byteLength(model, plan, limits2, topK) {
-    const sizes = layout(model, plan, limits2, topK);
-    const countBytes = LayerCounts.byteLength(model.layers.length);
-    return [
-      controlBytes,
-      ...plan.places.map(() => countBytes),
-      4 * sizes.partials,
-      4 * sizes.logits,
-      4 * sizes.neurons,
-      Batch.byteLength(limits2)
-    ].reduce((sum, bytes) => sum + roundUp(bytes, 64), 0);
+  static byteLength(options) {
+    const { stride: _, counts, ...sizes } = layout(options);
+    return options.plan.places.length * roundUp(counts, 64) + Object.values(sizes).reduce((sum, size) => sum + roundUp(size, 64), 0);
   }
   /** Starts a step; called by the coordinator. */
   startStep() {
@@ -1269,7 +1612,7 @@ var Shared = class {
   }
   /** The logits rows of the step that is done. */
   logitRows() {
-    const { vocabSize } = this.model;
+    const { vocabSize } = this.options.model;
     return Array.from({
       length: this.batch.logitCount
     }, (_, i) => this.#logits.subarray(i * vocabSize, (i + 1) * vocabSize));
@@ -1278,8 +1621,8 @@ var Shared = class {
   #sum(place2, index) {
     const { batch } = this;
     const own = place2.partial(batch);
-    const places = this.plan.places.length;
-    const slotLength = this.limits.tokens * this.#stride;
+    const places = this.options.plan.places.length;
+    const slotLength = this.options.limits.tokens * this.#stride;
     const turn = this.#turn ^= 1;
     const slot = (i) => {
       const start = (turn * places + i) * slotLength;
@@ -1293,7 +1636,7 @@ var Shared = class {
   }
   #keepTop(place2, share) {
     const { batch } = this;
-    const width = this.model.feedForwardSize;
+    const width = this.options.model.feedForwardSize;
     const { first, rows } = place2.neurons(batch);
     rows.forEach((h, t) => this.#neurons.set(h, t * width + first));
     this.#meet();
@@ -1305,14 +1648,14 @@ var Shared = class {
     place2.keepAbove(batch, thresholds);
   }
   #gatherLogits(place2, index) {
-    const { start } = this.plan.places[index].vocab;
-    place2.logits(this.batch).forEach((columns, row) => this.#logits.set(columns, row * this.model.vocabSize + start));
+    const { start } = this.options.plan.places[index].vocab;
+    place2.logits(this.batch).forEach((columns, row) => this.#logits.set(columns, row * this.options.model.vocabSize + start));
     this.#meet();
   }
   /** Returns when every place has called it. */
   #meet() {
     const { control } = this;
-    const places = this.plan.places.length;
+    const places = this.options.plan.places.length;
     const meeting = Atomics.load(control, word.meeting);
     if (Atomics.add(control, word.arrived, 1) === places - 1) {
       Atomics.store(control, word.arrived, 0);
@@ -1330,13 +1673,20 @@ var Shared = class {
     if (this.failed) throw new PlaceError("Stopped: another place failed");
   }
 };
-function layout(model, plan, limits2, topK) {
+function layout(options) {
+  const { model, plan, limits: limits2, sparsity, countNeurons } = options;
+  const { tokens } = limits2;
   const stride = roundUp(model.hiddenSize, 8);
+  const topK = sparsity.mode === "top-k";
   return {
     stride,
-    partials: 2 * plan.places.length * limits2.tokens * stride,
-    logits: limits2.tokens * model.vocabSize,
-    neurons: topK ? limits2.tokens * model.feedForwardSize : 0
+    control: controlBytes,
+    counts: LayerCounts.byteLength(model.layers.length),
+    partials: 4 * 2 * plan.places.length * tokens * stride,
+    logits: 4 * tokens * model.vocabSize,
+    neurons: topK ? 4 * tokens * model.feedForwardSize : 0,
+    batch: Batch.byteLength(limits2),
+    neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0
   };
 }
 
@@ -1361,12 +1711,14 @@ function answer(message) {
   switch (message.kind) {
     case "start": {
       const { index, options } = message;
-      const { model, plan, limits: limits2, sparsity } = options;
-      const shared = new Shared(model, plan, limits2, sparsity.mode === "top-k", message.shared);
-      place = new CpuPlace(instantiate(message.module), {
+      const shared = new Shared(options, message.shared);
+      place = new CpuPlace(message.module, {
         ...options,
-        plan: plan.places[index]
-      }, shared.counts[index]);
+        plan: options.plan.places[index]
+      }, {
+        layers: shared.counts[index],
+        neurons: shared.neuronCounts
+      });
       slices = [
         ...allSlices(place.slices)
       ];
@@ -1386,7 +1738,8 @@ function answer(message) {
     case "run":
       place.ready();
       scope.postMessage({
-        kind: "running"
+        kind: "running",
+        rates: place.rates
       });
       run();
   }

@@ -8,7 +8,6 @@
 import { forward } from "../place.ts";
 import { allSlices, type Slice } from "../slices.ts";
 import { CpuPlace } from "./cpu_place.ts";
-import { instantiate } from "./memory.ts";
 import type { CpuTeamOptions, FromWorker, ToWorker } from "./messages.ts";
 import { Shared } from "./shared.ts";
 
@@ -36,18 +35,11 @@ function answer(message: ToWorker): void {
   switch (message.kind) {
     case "start": {
       const { index, options } = message;
-      const { model, plan, limits, sparsity } = options;
-      const shared = new Shared(
-        model,
-        plan,
-        limits,
-        sparsity.mode === "top-k",
-        message.shared,
-      );
+      const shared = new Shared(options, message.shared);
       place = new CpuPlace(
-        instantiate(message.module),
-        { ...options, plan: plan.places[index] },
-        shared.counts[index],
+        message.module,
+        { ...options, plan: options.plan.places[index] },
+        { layers: shared.counts[index], neurons: shared.neuronCounts },
       );
       slices = [...allSlices(place.slices)];
       run = () => runSteps(shared, index, options);
@@ -60,7 +52,7 @@ function answer(message: ToWorker): void {
       break;
     case "run":
       place.ready();
-      scope.postMessage({ kind: "running" });
+      scope.postMessage({ kind: "running", rates: place.rates });
       run();
   }
 }

@@ -1,0 +1,278 @@
+/**
+ * One WASM memory of a CPU place, with the weights of some layers in it, and
+ * what computes on them. A place has several where its share passes what one
+ * memory holds.
+ *
+ * @module
+ */
+import type { Kernels } from "../../../wasm/kernels.d.ts";
+import type { Model } from "../../model/model.ts";
+import { ropeFrequencies } from "../../model/rope.ts";
+import type { Rates } from "../../plan/border.ts";
+import type { PlacePlan } from "../../plan/plan.ts";
+import type { Sparsity } from "../../plan/sparsity.ts";
+import type { Batch, BatchLimits } from "../batch.ts";
+import type { NeuronCounts } from "../neuron_counts.ts";
+import type { Neurons } from "../place.ts";
+import type { PlaceSlices, Rows, Slice } from "../slices.ts";
+import type { LayerCounts } from "../stats.ts";
+import { Attention } from "./attention.ts";
+import { FeedForward } from "./feed_forward.ts";
+import type { CacheType } from "./kv_cache.ts";
+import {
+  Activations,
+  allocateRows,
+  type F32Rows,
+  type PackedMatrix,
+} from "./matrix.ts";
+import { WasmMemory } from "./memory.ts";
+import { type BankShare, type LayerWeights, PackedWeights } from "./weights.ts";
+
+/** What a CPU place is made of, all of it fit to be posted to a worker. */
+export interface CpuPlaceOptions {
+  readonly model: Model;
+  readonly plan: PlacePlan;
+  readonly sparsity: Sparsity;
+  readonly limits: BatchLimits;
+  readonly cacheType: CacheType;
+  /** Count what the predictor misses, at the price of computing everything. */
+  readonly measureRecall: boolean;
+  /** The share of each layer's neurons that is hot; measured where left out. */
+  readonly hotShare?: number;
+  /** Bytes of weights in one memory, at most; more go to further banks. */
+  readonly bankBytes?: number;
+}
+
+/** What a place counts while it computes. */
+export interface Counters {
+  readonly layers: LayerCounts;
+  /** Every neuron, where the caller wants a profile */
+  readonly neurons?: NeuronCounts;
+}
+
+/** Layers of one place in one memory. */
+export class Bank {
+  /** Bytes of packed weights. */
+  readonly weightBytes: number;
+  readonly #options: CpuPlaceOptions;
+  readonly #memory: WasmMemory;
+  readonly #weights: PackedWeights;
+  readonly #residual: Activations;
+  readonly #partial: F32Rows;
+  readonly #normed: Activations;
+  readonly #logits: F32Rows;
+  #attention!: Attention;
+  #feedForward!: FeedForward;
+
+  /** Makes room for the weights; they come by {@linkcode write}, then {@linkcode ready}. */
+  constructor(
+    kernels: Kernels,
+    options: CpuPlaceOptions,
+    slices: PlaceSlices,
+    readonly share: BankShare,
+    readonly counters: Counters,
+  ) {
+    const { model, plan, limits } = options;
+    this.#options = options;
+    const memory = this.#memory = new WasmMemory(kernels);
+    this.#weights = new PackedWeights(memory, slices, plan.parts, share);
+    this.weightBytes = this.#weights.byteLength;
+    const { tokens } = limits;
+    this.#residual = new Activations(memory, tokens, model.hiddenSize);
+    this.#normed = new Activations(memory, tokens, model.hiddenSize);
+    this.#partial = allocateRows(memory, tokens, model.hiddenSize);
+    const columns = this.#weights.head?.output.rows ?? 0;
+    this.#logits = allocateRows(memory, tokens, columns);
+  }
+
+  /** Takes some rows of a slice, as they stand in the file, where it is this bank's. */
+  write(slice: Slice, rows: Rows): void {
+    this.#weights.write(slice, rows);
+  }
+
+  /** Call when every slice is written: makes scratch and KV cache, and measures. */
+  ready(): void {
+    const { model, plan, limits, cacheType } = this.#options;
+    const { layers, rope_freqs } = this.#weights;
+    const factors = rope_freqs &&
+      this.#memory.f32(rope_freqs.pointer, rope_freqs.columns).slice();
+    const { layers: counts, neurons } = this.counters;
+    this.#attention = new Attention(
+      model,
+      plan,
+      this.#memory,
+      counts,
+      ropeFrequencies(model, factors),
+      { maxTokens: limits.tokens, contextSize: limits.contextSize, cacheType },
+      layers,
+    );
+    this.#feedForward = new FeedForward(
+      model,
+      plan,
+      this.#memory,
+      counts,
+      { ...this.#options, maxTokens: limits.tokens },
+      layers,
+      this.#normed,
+      neurons,
+    );
+  }
+
+  /** How fast the place reads its rows. */
+  get rates(): Rates {
+    return this.#feedForward.rates;
+  }
+
+  /** Whether a layer is one of this bank's. */
+  holds(layer: number): boolean {
+    return layer >= this.share.layers.start && layer < this.share.layers.end;
+  }
+
+  /** Takes the residual over from the bank that computed last. */
+  takeOver(other: Bank, batch: Batch): void {
+    const length = batch.length * this.#residual.stride;
+    const from = other.#memory.f32(other.#residual.pointer, length);
+    this.#memory.f32(this.#residual.pointer, length).set(from);
+  }
+
+  /** See {@linkcode Place.begin}. */
+  begin(batch: Batch): void {
+    this.#attention.begin(batch);
+  }
+
+  /** See {@linkcode Place.embed}. */
+  embed(batch: Batch): void {
+    const { vocab } = this.#options.plan;
+    const { token_embd } = this.#weights.head!;
+    const { pointer, stride } = this.#partial;
+    const n = batch.length;
+    this.#memory.clear(this.#residual.pointer, n * stride);
+    this.#memory.clear(pointer, n * stride);
+    for (let t = 0; t < n; t++) {
+      const id = batch.tokens[t];
+      if (id < vocab.start || id >= vocab.end) continue;
+      this.#memory.kernels.unpack_row(
+        token_embd.kind,
+        token_embd.row(id - vocab.start),
+        token_embd.columns,
+        pointer + 4 * t * stride,
+      );
+      this.#countHead(token_embd.rowBytes);
+    }
+  }
+
+  /** See {@linkcode Place.attention}. */
+  attention(layer: number, batch: Batch): void {
+    const weights = this.#layer(layer);
+    this.#norm(weights.attn_norm, batch.length);
+    this.#attention.run(layer, weights, batch, this.#normed, this.#partial);
+  }
+
+  /** See {@linkcode Place.hidden}. */
+  hidden(layer: number, batch: Batch): void {
+    const weights = this.#layer(layer);
+    this.#norm(weights.ffn_norm, batch.length);
+    this.#feedForward.hidden(
+      layer,
+      weights,
+      batch,
+      this.#normed,
+      this.#residual,
+    );
+  }
+
+  /** See {@linkcode Place.neurons}. */
+  neurons(batch: Batch): Neurons {
+    return this.#feedForward.neurons(batch.length);
+  }
+
+  /** See {@linkcode Place.keepAbove}. */
+  keepAbove(batch: Batch, thresholds: Float32Array): void {
+    this.#feedForward.keepAbove(batch.length, thresholds);
+  }
+
+  /** See {@linkcode Place.down}. */
+  down(batch: Batch): void {
+    this.#feedForward.down(batch, this.#partial);
+  }
+
+  /** See {@linkcode Place.head}. */
+  head(batch: Batch): void {
+    const { output, output_norm } = this.#weights.head!;
+    let row = 0;
+    for (let t = 0; t < batch.length; t++) {
+      if (!batch.wantLogits[t]) continue;
+      this.#normRows(output_norm, t, row++, 1);
+    }
+    if (row === 0) return;
+    this.#normed.changed();
+    this.#countHead(output.multiply(this.#normed, row, this.#logits));
+  }
+
+  /** See {@linkcode Place.partial}. */
+  partial(batch: Batch): Float32Array {
+    const { pointer, stride } = this.#partial;
+    return this.#memory.f32(pointer, batch.length * stride);
+  }
+
+  /** See {@linkcode Place.accumulate}. */
+  accumulate(partial: Float32Array, batch: Batch): void {
+    const { pointer, stride } = this.#residual;
+    const length = batch.length * stride;
+    const { kernels } = this.#memory;
+    if (partial.buffer === kernels.memory.buffer) {
+      kernels.add(pointer, partial.byteOffset, length);
+    } else {
+      // The normed rows are computed anew after every exchange: room for a copy.
+      this.#memory.f32(this.#normed.pointer, length).set(partial);
+      kernels.add(pointer, this.#normed.pointer, length);
+    }
+  }
+
+  /** See {@linkcode Place.logits}. */
+  logits(batch: Batch): Float32Array[] {
+    const { pointer, stride } = this.#logits;
+    return Array.from(
+      { length: batch.logitCount },
+      (_, i) =>
+        this.#memory.f32(
+          pointer + 4 * i * stride,
+          this.#weights.head!.output.rows,
+        ),
+    );
+  }
+
+  #norm(weight: PackedMatrix, rows: number): void {
+    this.#normRows(weight, 0, 0, rows);
+    this.#normed.changed();
+  }
+
+  #normRows(
+    weight: PackedMatrix,
+    from: number,
+    to: number,
+    rows: number,
+  ): void {
+    const { hiddenSize, rmsEpsilon } = this.#options.model;
+    const { pointer, stride } = this.#residual;
+    this.#memory.kernels.rms_norm(
+      pointer + 4 * from * stride,
+      stride,
+      weight.pointer,
+      rows,
+      hiddenSize,
+      rmsEpsilon,
+      this.#normed.pointer + 4 * to * stride,
+      stride,
+    );
+  }
+
+  #layer(index: number): LayerWeights {
+    return this.#weights.layers[index]!;
+  }
+
+  #countHead(bytes: number): void {
+    const { layers } = this.counters;
+    layers.add(layers.layers, "streamed", bytes);
+  }
+}

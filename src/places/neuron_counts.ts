@@ -1,0 +1,45 @@
+/**
+ * How often each neuron fired, counted while the model runs.
+ *
+ * @module
+ */
+import type { Model } from "../model/model.ts";
+import type { LayerProfile, Profile } from "../plan/profile.ts";
+
+/** Counters of every neuron of every layer, in one buffer that threads may share. */
+export class NeuronCounts {
+  /** By layer, and by the file's neuron index. */
+  readonly layers: readonly LayerProfile[];
+
+  /** Lays the counters over `buffer`, which has `byteLength` bytes from `offset`. */
+  constructor(model: Model, buffer?: ArrayBufferLike, offset = 0) {
+    const { feedForwardSize } = model;
+    const memory = buffer ?? new ArrayBuffer(NeuronCounts.byteLength(model));
+    const counts = (index: number) =>
+      new Uint32Array(
+        memory,
+        offset + 4 * index * feedForwardSize,
+        feedForwardSize,
+      );
+    this.layers = model.layers.map((_, layer) => ({
+      gatePositive: counts(2 * layer),
+      active: counts(2 * layer + 1),
+    }));
+  }
+
+  /** Bytes that a model's counters take. */
+  static byteLength(model: Model): number {
+    return 8 * model.layers.length * model.feedForwardSize;
+  }
+
+  /** A copy of the counts, over `tokens` tokens. */
+  profile(tokens: number): Profile {
+    return {
+      tokens,
+      layers: this.layers.map(({ gatePositive, active }) => ({
+        gatePositive: gatePositive.slice(),
+        active: active.slice(),
+      })),
+    };
+  }
+}
