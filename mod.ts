@@ -41,6 +41,18 @@ export {
   type Model,
   type ModelOptions,
 } from "./src/model/model.ts";
+export type { Rates } from "./src/plan/border.ts";
+export {
+  type LayerProfile,
+  mergeProfiles,
+  type Profile,
+} from "./src/plan/profile.ts";
+export {
+  type ProfileFile,
+  type ProfileProgress,
+  readProfile,
+  writeProfile,
+} from "./src/plan/profile_file.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
 export type { CacheType } from "./src/places/cpu/kv_cache.ts";
 export {

@@ -6,6 +6,8 @@
  */
 import { LimitError, PlaceError, UsageError } from "./errors.ts";
 import { PagePool, Sequence } from "./sequence.ts";
+import type { Rates } from "./plan/border.ts";
+import type { Profile } from "./plan/profile.ts";
 import { type PlaceStats, sumCounts } from "./places/stats.ts";
 import type { Team } from "./places/team.ts";
 
@@ -78,6 +80,26 @@ export class Engine implements AsyncDisposable {
   /** What was computed and read since the start. */
   stats(): PlaceStats {
     return sumCounts(this.#team.counts, this.#tokens);
+  }
+
+  /** How fast each place reads its rows, where it has measured that. */
+  get rates(): readonly Rates[] {
+    return this.#team.rates;
+  }
+
+  /**
+   * How often each neuron fired since the start.
+   *
+   * @throws {UsageError} where the model was loaded without `countNeurons`
+   */
+  profile(): Profile {
+    const { neuronCounts } = this.#team;
+    if (!neuronCounts) {
+      throw new UsageError(
+        "Cannot give a profile: the model was loaded without countNeurons",
+      );
+    }
+    return neuronCounts.profile(this.#tokens);
   }
 
   /** An empty sequence. */

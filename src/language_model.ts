@@ -18,6 +18,7 @@ import { type Activation, describeModel, type Model } from "./model/model.ts";
 import type { CacheType } from "./places/cpu/kv_cache.ts";
 import { startCpuTeam } from "./places/cpu/start.ts";
 import type { Progress } from "./places/load.ts";
+import { checkProfile, type Profile } from "./plan/profile.ts";
 import type { Sparsity } from "./plan/sparsity.ts";
 import { Session } from "./session.ts";
 import {
@@ -47,6 +48,15 @@ export interface LoadOptions {
   activation?: Activation;
   /** Counts what a predictor misses, at the price of computing everything. Default false. */
   measureRecall?: boolean;
+  /** How often each neuron fires: each layer's are stored and read in that order. */
+  profile?: Profile;
+  /**
+   * The share of each layer's neurons, hottest first, that is read without
+   * asking; needs a profile. Default: measured while loading.
+   */
+  hotShare?: number;
+  /** Counts how often each neuron fires, for {@linkcode Engine.profile}. Default false. */
+  countNeurons?: boolean;
   /** Told how far loading has come. */
   onProgress?: (progress: Progress) => void;
   /** Stops loading. */
@@ -101,6 +111,7 @@ export async function load(
         "Cannot use sparsity predictor: the file has none (blk.N.fc1 and fc2, as in PowerInfer's files)",
       );
     }
+    if (options.profile) checkProfile(options.profile, model);
     const tokenizer = file.metadata.has("tokenizer.ggml.model")
       ? tokenizerFromGguf(file)
       : undefined;
@@ -109,7 +120,10 @@ export async function load(
       model,
       sparsity: checked.sparsity,
       cacheType: checked.cacheType,
-      measureRecall: checked.measureRecall,
+      measureRecall: options.measureRecall ?? false,
+      profile: options.profile,
+      hotShare: checked.hotShare,
+      countNeurons: options.countNeurons,
       limits: {
         tokens: Math.min(checked.batchSize, contextSize),
         contextSize,
@@ -305,6 +319,12 @@ function checkOptions(options: LoadOptions) {
     }
     return value;
   };
+  const { hotShare } = options;
+  if (hotShare !== undefined && !(hotShare >= 0 && hotShare <= 1)) {
+    throw new UsageError(
+      `Cannot use hotShare ${hotShare}: needs a number from 0 to 1`,
+    );
+  }
   return {
     threads: whole(
       "threads",
@@ -315,7 +335,7 @@ function checkOptions(options: LoadOptions) {
     batchSize: whole("batchSize", 128, 1),
     sparsity: options.sparsity ?? { mode: "exact" as const },
     cacheType: options.cacheType ?? "f16" as const,
-    measureRecall: options.measureRecall ?? false,
+    hotShare,
   };
 }
 
