@@ -6,8 +6,7 @@
 use core::ops::Range;
 
 use crate::exp::exp_negative;
-use crate::f16::f16_to_f32;
-use crate::float::load4;
+use crate::float::{element, load4};
 use crate::simd::*;
 
 struct Call {
@@ -107,16 +106,6 @@ unsafe fn for_each_page<S: Step>(call: &Call, offset: usize) {
                 _ => S::run::<4>(call, rows, positions.clone(), skip, head),
             }
         }
-    }
-}
-
-/// Element `i` of a row of the cache.
-#[inline(always)]
-unsafe fn element<const HALF: bool>(row: *const u8, i: usize) -> f32 {
-    if HALF {
-        f16_to_f32(row.cast::<u16>().add(i).read())
-    } else {
-        row.cast::<f32>().add(i).read()
     }
 }
 

@@ -1,17 +1,31 @@
 //! Sums of matrix rows with coefficients: the down projection, whose rows are neurons.
 //!
-//! f32 arithmetic on exact weights. Rows are taken four at a time among those with a coefficient that is not zero, so that the output is
-//! loaded and stored once for four rows.
+//! f32 arithmetic on exact weights. Rows without a coefficient are not read. Few tokens: rows are unpacked in registers, four active ones at a time, so that the
+//! output is loaded and stored once for four. Many tokens: a panel of rows is unpacked once to f32, a column group at a time, and each token takes
+//! the rows that it has coefficients for.
 
-use crate::float::load4;
-use crate::layout::*;
-use crate::pack::read_group;
+use crate::float::Floats;
+use crate::i8::Bytes;
+use crate::lanes::{from_lanes, to_lanes};
+use crate::layout::{self, GROUP};
+use crate::matmul::{with_rows, Rows};
+use crate::q4::Nibbles;
 use crate::simd::*;
 
-/// out[t] += sum over j of h[t][j] * row j, for rows of `k` weights. A row whose coefficients are all zero is not read. Returns the rows read.
+/// From so many tokens on, unpacking to f32 pays.
+const MANY_TOKENS: usize = 4;
+
+/// Rows unpacked at a time: a column group of them is 16 KB.
+const PANEL: usize = 32;
+
+/// Tokens that share the unpacked rows.
+const TOKENS: usize = 256;
+
+/// out[t] += sum over j of h[t][j] * row j, for rows of `k` weights. Returns how many rows have a coefficient that is not zero: only those are read.
 ///
 /// # Safety
-/// `w` has `n_rows` packed rows; `h` has `n_tokens` rows of `n_rows` floats, `h_stride` floats apart; `out` has `n_tokens` rows of `k` floats, `out_stride` apart.
+/// `w` has `n_rows` packed rows; `h` has `n_tokens` rows of `n_rows` floats, `h_stride` floats apart; `out` has `n_tokens` rows of `k` floats,
+/// `out_stride` apart.
 #[no_mangle]
 pub unsafe extern "C" fn axpy_rows(
     kind: u32,
@@ -25,118 +39,173 @@ pub unsafe extern "C" fn axpy_rows(
     out: *mut f32,
     out_stride: usize,
 ) -> u32 {
+    let call = Call { w, w_row_bytes, n_rows, k, h, h_stride, out, out_stride };
+    with_rows!(kind, sum(&call, n_tokens))
+}
+
+struct Call {
+    w: *const u8,
+    w_row_bytes: usize,
+    n_rows: usize,
+    k: usize,
+    h: *const f32,
+    h_stride: usize,
+    out: *mut f32,
+    out_stride: usize,
+}
+
+impl Call {
+    fn row(&self, j: usize) -> *const u8 {
+        self.w.wrapping_add(j * self.w_row_bytes)
+    }
+
+    fn out(&self, t: usize) -> *mut f32 {
+        self.out.wrapping_add(t * self.out_stride)
+    }
+
+    /// The coefficient of row `j` for token `t`.
+    #[inline(always)]
+    unsafe fn h(&self, t: usize, j: usize) -> f32 {
+        self.h.wrapping_add(t * self.h_stride + j).read()
+    }
+}
+
+unsafe fn sum<K: Rows>(call: &Call, n_tokens: usize) -> u32 {
+    let lane_columns = call.k / K::LANE_COLUMNS * K::LANE_COLUMNS;
+    let direct = n_tokens < MANY_TOKENS;
+    if direct {
+        for t in 0..n_tokens {
+            add_direct::<K>(call, t);
+        }
+    }
+    let first_column = if direct { lane_columns } else { 0 };
     let mut read = 0;
-    let mut four = [0; 4];
+    for first in (0..call.n_rows).step_by(PANEL) {
+        let n = PANEL.min(call.n_rows - first);
+        let mut any = 0;
+        for t in (0..n_tokens).step_by(TOKENS) {
+            let mut masks = [0u32; TOKENS];
+            let tokens = t..n_tokens.min(t + TOKENS);
+            let mut active = 0;
+            for t in tokens.clone() {
+                masks[t % TOKENS] = nonzero(call.h.wrapping_add(t * call.h_stride + first), n);
+                active |= masks[t % TOKENS];
+            }
+            for column in (first_column..call.k).step_by(GROUP) {
+                add_panel::<K>(call, first, active, &masks, tokens.clone(), column);
+            }
+            any |= active;
+        }
+        read += any.count_ones();
+    }
+    read
+}
+
+/// Bit i says whether h[i] is not zero, for n <= 32 floats.
+#[inline(always)]
+unsafe fn nonzero(h: *const f32, n: usize) -> u32 {
+    let mut bits = 0;
+    let body = n / 4 * 4;
+    for i in (0..body).step_by(4) {
+        bits |= u32::from(i32x4_bitmask(f32x4_ne(load(h.add(i)), zero()))) << i;
+    }
+    for i in body..n {
+        bits |= u32::from(h.add(i).read() != 0.0) << i;
+    }
+    bits
+}
+
+/// Adds all active rows to one token's full lane groups.
+#[inline(never)]
+unsafe fn add_direct<K: Rows>(call: &Call, t: usize) {
+    let out = call.out(t);
+    let groups = if K::LANE_COLUMNS == GROUP { call.k / GROUP } else { 0 };
+    to_lanes(out, groups);
+    let mut rows = [core::ptr::null(); 4];
+    let mut h = [0.0; 4];
     let mut pending = 0;
-    let sum = |rows: &[usize]| {
-        add_rows(kind, w, w_row_bytes, rows, k, h, h_stride, n_tokens, out, out_stride);
-    };
-    for j in 0..n_rows {
-        if (0..n_tokens).any(|t| h.wrapping_add(t * h_stride + j).read() != 0.0) {
-            four[pending] = j;
+    for first in (0..call.n_rows).step_by(PANEL) {
+        let n = PANEL.min(call.n_rows - first);
+        let mut active = nonzero(call.h.wrapping_add(t * call.h_stride + first), n);
+        while active != 0 {
+            let j = first + active.trailing_zeros() as usize;
+            active &= active - 1;
+            (rows[pending], h[pending]) = (call.row(j), call.h(t, j));
             pending += 1;
-            read += 1;
             if pending == 4 {
-                sum(&four);
+                K::add(rows, call.k, h, out);
                 pending = 0;
             }
         }
     }
-    sum(&four[..pending]);
-    read
+    for i in 0..pending {
+        K::add([rows[i]], call.k, [h[i]], out);
+    }
+    from_lanes(out, groups);
 }
 
-/// Adds up to four rows to the tokens that have a coefficient for one of them.
-unsafe fn add_rows(
-    kind: u32,
-    w: *const u8,
-    w_row_bytes: usize,
-    rows: &[usize],
-    k: usize,
-    h: *const f32,
-    h_stride: usize,
-    n_tokens: usize,
-    out: *mut f32,
-    out_stride: usize,
+/// Adds the active rows among `first..first + 32` to the tokens' columns `column..column + 128`.
+#[inline(never)]
+unsafe fn add_panel<K: Rows>(
+    call: &Call,
+    first: usize,
+    active: u32,
+    masks: &[u32; TOKENS],
+    tokens: core::ops::Range<usize>,
+    column: usize,
 ) {
-    if rows.is_empty() {
-        return;
-    }
-    let mut values = [[0f32; GROUP]; 4];
-    for first in (0..k).step_by(GROUP) {
-        let width = GROUP.min(k - first);
-        for (value, &j) in values.iter_mut().zip(rows) {
-            unpack_group(kind, w.wrapping_add(j * w_row_bytes), first, width, value);
+    let width = GROUP.min(call.k - column);
+    let mut values = [[0f32; GROUP]; PANEL];
+    for (i, value) in values.iter_mut().enumerate() {
+        if active >> i & 1 != 0 {
+            unpack::<K>(call.row(first + i), column, width, value);
         }
-        for t in 0..n_tokens {
-            let coefficients: [f32; 4] = core::array::from_fn(|i| match rows.get(i) {
-                Some(j) => h.wrapping_add(t * h_stride + j).read(),
-                None => 0.0,
-            });
-            if coefficients != [0.0; 4] {
-                add_group(&values, coefficients, width, out.wrapping_add(t * out_stride + first));
+    }
+    for t in tokens {
+        let out = call.out(t).wrapping_add(column);
+        let mut coefficients = [0f32; PANEL];
+        let mut ids = [0usize; PANEL];
+        let mut n = 0;
+        let mut mask = masks[t % TOKENS];
+        while mask != 0 {
+            let i = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            (ids[n], coefficients[n]) = (i, call.h(t, first + i));
+            n += 1;
+        }
+        let chosen = ids[..n].iter().zip(&coefficients);
+        // Eight sums stay in registers while the rows pass.
+        let body = width / 32 * 32;
+        for i in (0..body).step_by(32) {
+            let mut sums: [v128; 8] = core::array::from_fn(|v| load(out.add(i + 4 * v)));
+            for (&id, &c) in chosen.clone() {
+                let value = values.get_unchecked(id).as_ptr();
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = madd(f32x4_splat(c), load(value.add(i + 4 * v)), *sum);
+                }
+            }
+            for (v, sum) in sums.into_iter().enumerate() {
+                store(out.add(i + 4 * v), sum);
+            }
+        }
+        for i in body..width {
+            for (&id, &c) in chosen.clone() {
+                *out.add(i) += c * values.get_unchecked(id).get_unchecked(i);
             }
         }
     }
 }
 
+/// Weights `column..column + width` of a row, exactly: each is a rounded sum of an exact product and a min, or one product.
 #[inline(always)]
-unsafe fn add_group(
-    values: &[[f32; GROUP]; 4],
-    coefficients: [f32; 4],
-    width: usize,
-    out: *mut f32,
-) {
-    let body = width / 4 * 4;
-    let mut c = [zero(); 4];
-    for (c, coefficient) in c.iter_mut().zip(coefficients) {
-        *c = f32x4_splat(coefficient);
-    }
-    for i in (0..body).step_by(4) {
-        let mut sum = load(out.add(i));
-        for (value, &c) in values.iter().zip(&c) {
-            sum = madd(c, load(value.as_ptr().add(i)), sum);
-        }
-        store(out.add(i), sum);
-    }
-    for i in body..width {
-        let mut sum = out.add(i).read();
-        for (value, c) in values.iter().zip(coefficients) {
-            sum += c * value[i];
-        }
-        out.add(i).write(sum);
-    }
-}
-
-/// Weights `first..first + width` of a row as f32, in order; `first` is a multiple of 128. Writes up to the next multiple of 4, which rows are padded to.
-#[inline(always)]
-unsafe fn unpack_group(
-    kind: u32,
-    row: *const u8,
-    first: usize,
-    width: usize,
-    values: &mut [f32; GROUP],
-) {
-    match kind {
-        F32 => unpack_floats::<false>(row, first, width, values),
-        F16 => unpack_floats::<true>(row, first, width, values),
-        _ => {
-            let group = read_group(kind, row.add(first / GROUP * group_bytes(kind)));
-            for (i, value) in values.iter_mut().enumerate() {
-                *value = group[i / BLOCK].value(i % BLOCK);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn unpack_floats<const HALF: bool>(
-    row: *const u8,
-    first: usize,
-    width: usize,
-    values: &mut [f32; GROUP],
-) {
-    for i in (0..width).step_by(4) {
-        store(values.as_mut_ptr().add(i), load4::<HALF>(row, first + i));
+unsafe fn unpack<K: Rows>(row: *const u8, column: usize, width: usize, value: &mut [f32; GROUP]) {
+    *value = [0.0; GROUP];
+    let row = row.wrapping_add(K::column_bytes(column));
+    if K::LANE_COLUMNS == 1 {
+        K::add([row], width, [1.0], value.as_mut_ptr());
+    } else {
+        // A row is padded to whole groups.
+        K::add([row], GROUP, [1.0], value.as_mut_ptr());
+        from_lanes(value.as_mut_ptr(), 1);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Rows and activations are padded with zeros to a multiple of 8. Eight partial sums, so that rounding errors grow with k / 8; halves are widened exactly.
 
-use crate::f16::load4_f16;
+use crate::f16::{f16_to_f32, load4_f16};
 use crate::matmul::Rows;
 use crate::simd::*;
 
@@ -22,23 +22,65 @@ pub unsafe fn load4<const HALF: bool>(row: *const u8, i: usize) -> v128 {
     }
 }
 
+/// Element `i` of a row.
+///
+/// # Safety
+/// The row has it.
+#[inline(always)]
+pub unsafe fn element<const HALF: bool>(row: *const u8, i: usize) -> f32 {
+    if HALF {
+        f16_to_f32(row.cast::<u16>().add(i).read())
+    } else {
+        row.cast::<f32>().add(i).read()
+    }
+}
+
 impl<const HALF: bool> Rows for Floats<HALF> {
+    const TILE_ROWS: usize = 2;
+    const LANE_COLUMNS: usize = 1;
+
     #[inline(always)]
-    unsafe fn dot<const T: usize>(
-        row: *const u8,
+    unsafe fn dot<const R: usize, const T: usize>(
+        rows: [*const u8; R],
         k: usize,
-        x: *const u8,
-        x_stride: usize,
-    ) -> [f32; T] {
-        let mut sums = [[zero(); 2]; T];
+        tokens: [*const u8; T],
+    ) -> [[f32; T]; R] {
+        let mut sums = [[[zero(); 2]; T]; R];
         for i in (0..k).step_by(8) {
-            let w = [load4::<HALF>(row, i), load4::<HALF>(row, i + 4)];
-            for (t, sum) in sums.iter_mut().enumerate() {
-                let a = x.wrapping_add(t * x_stride + 4 * i);
-                sum[0] = madd(w[0], load(a), sum[0]);
-                sum[1] = madd(w[1], load(a.wrapping_add(16)), sum[1]);
+            for h in [0, 1] {
+                let mut w = [zero(); R];
+                for r in 0..R {
+                    w[r] = load4::<HALF>(rows[r], i + 4 * h);
+                }
+                for t in 0..T {
+                    let x = load(tokens[t].cast::<f32>().add(i + 4 * h));
+                    for r in 0..R {
+                        sums[r][t][h] = madd(w[r], x, sums[r][t][h]);
+                    }
+                }
             }
         }
-        sums.map(|[a, b]| sum_f32(f32x4_add(a, b)))
+        sums.map(|row| row.map(|[a, b]| sum_f32(f32x4_add(a, b))))
+    }
+
+    fn column_bytes(column: usize) -> usize {
+        column * if HALF { 2 } else { 4 }
+    }
+
+    #[inline(always)]
+    unsafe fn add<const R: usize>(rows: [*const u8; R], k: usize, h: [f32; R], out: *mut f32) {
+        let body = k / 4 * 4;
+        for i in (0..body).step_by(4) {
+            let mut sum = load(out.add(i));
+            for r in 0..R {
+                sum = madd(f32x4_splat(h[r]), load4::<HALF>(rows[r], i), sum);
+            }
+            store(out.add(i), sum);
+        }
+        for i in body..k {
+            for r in 0..R {
+                *out.add(i) += h[r] * element::<HALF>(rows[r], i);
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ pub mod float;
 pub mod gate;
 pub mod ggml;
 pub mod i8;
+pub mod lanes;
 pub mod layout;
 pub mod matmul;
 pub mod norm;

@@ -5,21 +5,35 @@
 
 use crate::float::Floats;
 use crate::i8::Bytes;
-use crate::layout::*;
+use crate::layout;
 use crate::q4::Nibbles;
 
-/// A packed kind's dot product.
+/// What a packed kind's rows can do.
 pub trait Rows {
-    /// A row of `k` weights times `T` rows of activations, `x_stride` bytes apart.
+    /// Rows of a tile of four tokens: as many as the kind's partial sums leave registers for.
+    const TILE_ROWS: usize;
+
+    /// `R` rows of `k` weights times `T` rows of activations.
     ///
     /// # Safety
-    /// `row` is a packed row of `k` weights of the kind; `x` has `T` rows of the activations that the kind takes.
-    unsafe fn dot<const T: usize>(
-        row: *const u8,
+    /// `rows` are packed rows of `k` weights of the kind; `tokens` are rows of the activations that the kind takes.
+    unsafe fn dot<const R: usize, const T: usize>(
+        rows: [*const u8; R],
         k: usize,
-        x: *const u8,
-        x_stride: usize,
-    ) -> [f32; T];
+        tokens: [*const u8; T],
+    ) -> [[f32; T]; R];
+
+    /// Bytes before a column that is a multiple of 128.
+    fn column_bytes(column: usize) -> usize;
+
+    /// Columns of one `add`: the kind's vectors of that many columns are in lane order (see `lanes.rs`), or 1 for plain rows.
+    const LANE_COLUMNS: usize;
+
+    /// out += sum over r of h[r] * rows[r], for columns `0..k` rounded down to `LANE_COLUMNS`; `out` is in lane order.
+    ///
+    /// # Safety
+    /// `rows` are packed rows of `k` weights of the kind; `out` has those columns.
+    unsafe fn add<const R: usize>(rows: [*const u8; R], k: usize, h: [f32; R], out: *mut f32);
 }
 
 /// Bytes of a panel of rows.
@@ -29,18 +43,19 @@ const PANEL: usize = 128 * 1024;
 macro_rules! with_rows {
     ($kind:expr, $f:ident($($argument:expr),*)) => {
         match $kind {
-            F32 => $f::<Floats<false>>($($argument),*),
-            F16 => $f::<Floats<true>>($($argument),*),
-            Q4 => $f::<Nibbles<false>>($($argument),*),
-            Q4M => $f::<Nibbles<true>>($($argument),*),
-            I8 => $f::<Bytes<1, false>>($($argument),*),
-            I8M => $f::<Bytes<1, true>>($($argument),*),
-            I8H => $f::<Bytes<2, false>>($($argument),*),
-            I8HM => $f::<Bytes<2, true>>($($argument),*),
-            _ => {}
+            layout::F32 => $f::<Floats<false>>($($argument),*),
+            layout::F16 => $f::<Floats<true>>($($argument),*),
+            layout::Q4 => $f::<Nibbles<false>>($($argument),*),
+            layout::Q4M => $f::<Nibbles<true>>($($argument),*),
+            layout::I8 => $f::<Bytes<1, false>>($($argument),*),
+            layout::I8M => $f::<Bytes<1, true>>($($argument),*),
+            layout::I8H => $f::<Bytes<2, false>>($($argument),*),
+            layout::I8HM => $f::<Bytes<2, true>>($($argument),*),
+            _ => Default::default(),
         }
     };
 }
+pub(crate) use with_rows;
 
 /// out[t * out_stride + r] = row r . x[t].
 ///
@@ -71,7 +86,13 @@ struct Matrix {
     k: usize,
 }
 
-unsafe fn multiply<R: Rows>(
+impl Matrix {
+    fn row(&self, r: usize) -> *const u8 {
+        self.w.wrapping_add(r * self.w_row_bytes)
+    }
+}
+
+unsafe fn multiply<K: Rows>(
     matrix: &Matrix,
     x: *const u8,
     x_row_bytes: usize,
@@ -79,24 +100,46 @@ unsafe fn multiply<R: Rows>(
     out: *mut f32,
     out_stride: usize,
 ) {
+    if n_tokens == 1 {
+        return stream::<K>(matrix, x, out);
+    }
     let panel = (PANEL / matrix.w_row_bytes.max(1)).max(1);
     for first in (0..matrix.n_rows).step_by(panel) {
         let rows = first..(first + panel).min(matrix.n_rows);
         for t in (0..n_tokens).step_by(4) {
             let x = x.wrapping_add(t * x_row_bytes);
             let out = out.wrapping_add(t * out_stride);
-            match n_tokens - t {
-                1 => tile::<R, 1>(matrix, rows.clone(), x, x_row_bytes, out, out_stride),
-                2 => tile::<R, 2>(matrix, rows.clone(), x, x_row_bytes, out, out_stride),
-                3 => tile::<R, 3>(matrix, rows.clone(), x, x_row_bytes, out, out_stride),
-                _ => tile::<R, 4>(matrix, rows.clone(), x, x_row_bytes, out, out_stride),
+            let rows = rows.clone();
+            match (n_tokens - t, K::TILE_ROWS) {
+                (1, _) => tiles::<K, 4, 1>(matrix, rows, x, x_row_bytes, out, out_stride),
+                (2, _) => tiles::<K, 4, 2>(matrix, rows, x, x_row_bytes, out, out_stride),
+                (3, _) => tiles::<K, 2, 3>(matrix, rows, x, x_row_bytes, out, out_stride),
+                (_, 4) => tiles::<K, 4, 4>(matrix, rows, x, x_row_bytes, out, out_stride),
+                _ => tiles::<K, 2, 4>(matrix, rows, x, x_row_bytes, out, out_stride),
             }
         }
     }
 }
 
+/// One token, four rows at a time a quarter of the matrix apart.
 #[inline(never)]
-unsafe fn tile<R: Rows, const T: usize>(
+unsafe fn stream<K: Rows>(matrix: &Matrix, x: *const u8, out: *mut f32) {
+    let quarter = matrix.n_rows / 4;
+    for r in 0..quarter {
+        let rows = core::array::from_fn(|i| matrix.row(i * quarter + r));
+        let dots: [[f32; 1]; 4] = K::dot(rows, matrix.k, [x]);
+        for (i, [dot]) in dots.into_iter().enumerate() {
+            out.wrapping_add(i * quarter + r).write(dot);
+        }
+    }
+    for r in 4 * quarter..matrix.n_rows {
+        let [[dot]] = K::dot([matrix.row(r)], matrix.k, [x]);
+        out.wrapping_add(r).write(dot);
+    }
+}
+
+#[inline(never)]
+unsafe fn tiles<K: Rows, const R: usize, const T: usize>(
     matrix: &Matrix,
     rows: core::ops::Range<usize>,
     x: *const u8,
@@ -104,9 +147,19 @@ unsafe fn tile<R: Rows, const T: usize>(
     out: *mut f32,
     out_stride: usize,
 ) {
-    for r in rows {
-        let row = matrix.w.wrapping_add(r * matrix.w_row_bytes);
-        for (t, dot) in R::dot::<T>(row, matrix.k, x, x_row_bytes).into_iter().enumerate() {
+    let tokens: [*const u8; T] = core::array::from_fn(|t| x.wrapping_add(t * x_row_bytes));
+    let body = rows.start + rows.len() / R * R;
+    for r in (rows.start..body).step_by(R) {
+        let tile: [*const u8; R] = core::array::from_fn(|i| matrix.row(r + i));
+        for (i, dots) in K::dot(tile, matrix.k, tokens).into_iter().enumerate() {
+            for (t, dot) in dots.into_iter().enumerate() {
+                out.wrapping_add(t * out_stride + r + i).write(dot);
+            }
+        }
+    }
+    for r in body..rows.end {
+        let [dots] = K::dot([matrix.row(r)], matrix.k, tokens);
+        for (t, dot) in dots.into_iter().enumerate() {
             out.wrapping_add(t * out_stride + r).write(dot);
         }
     }
@@ -131,7 +184,7 @@ pub unsafe extern "C" fn matvec_rows(
 }
 
 #[inline(never)]
-unsafe fn pick<R: Rows>(
+unsafe fn pick<K: Rows>(
     w: *const u8,
     w_row_bytes: usize,
     ids: *const u32,
@@ -140,9 +193,18 @@ unsafe fn pick<R: Rows>(
     x: *const u8,
     out: *mut f32,
 ) {
-    for i in 0..n_ids {
-        let id = ids.add(i).read() as usize;
-        let [dot] = R::dot::<1>(w.wrapping_add(id * w_row_bytes), k, x, 0);
-        out.wrapping_add(id).write(dot);
+    let row = |id: u32| w.wrapping_add(id as usize * w_row_bytes);
+    let body = n_ids / 4 * 4;
+    for i in (0..body).step_by(4) {
+        let four: [u32; 4] = core::array::from_fn(|j| ids.add(i + j).read());
+        let dots: [[f32; 1]; 4] = K::dot(four.map(row), k, [x]);
+        for (id, [dot]) in four.into_iter().zip(dots) {
+            out.wrapping_add(id as usize).write(dot);
+        }
+    }
+    for i in body..n_ids {
+        let id = ids.add(i).read();
+        let [[dot]] = K::dot([row(id)], k, [x]);
+        out.wrapping_add(id as usize).write(dot);
     }
 }
