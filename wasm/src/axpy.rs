@@ -1,12 +1,11 @@
 //! Sums of matrix rows with coefficients: the down projection, whose rows are neurons.
 //!
-//! f32 arithmetic on exact weights. Rows without a coefficient are not read. Few tokens: rows are unpacked in registers, four active ones at a time, so that the
-//! output is loaded and stored once for four. Many tokens: a panel of rows is unpacked once to f32, a column group at a time, and each token takes
-//! the rows that it has coefficients for.
+//! Rows without a coefficient are not read. Few tokens: 16 active rows at a time, block kinds in integers (see coefficients.rs). Many tokens: a panel
+//! of rows is unpacked once to f32, a column group at a time, and each token takes the rows that it has coefficients for.
 
+use crate::coefficients::ROWS;
 use crate::float::Floats;
 use crate::i8::Bytes;
-use crate::lanes::{from_lanes, to_lanes};
 use crate::layout::{self, GROUP};
 use crate::matmul::{with_rows, Rows};
 use crate::q4::Nibbles;
@@ -71,15 +70,12 @@ impl Call {
 }
 
 unsafe fn sum<K: Rows>(call: &Call, n_tokens: usize) -> u32 {
-    let lane_columns = call.k / K::LANE_COLUMNS * K::LANE_COLUMNS;
-    let direct = n_tokens < MANY_TOKENS;
-    if direct {
+    let mut read = 0;
+    if n_tokens < MANY_TOKENS {
         for t in 0..n_tokens {
             add_direct::<K>(call, t);
         }
     }
-    let first_column = if direct { lane_columns } else { 0 };
-    let mut read = 0;
     for first in (0..call.n_rows).step_by(PANEL) {
         let n = PANEL.min(call.n_rows - first);
         let mut any = 0;
@@ -91,8 +87,10 @@ unsafe fn sum<K: Rows>(call: &Call, n_tokens: usize) -> u32 {
                 masks[t % TOKENS] = nonzero(call.h.wrapping_add(t * call.h_stride + first), n);
                 active |= masks[t % TOKENS];
             }
-            for column in (first_column..call.k).step_by(GROUP) {
-                add_panel::<K>(call, first, active, &masks, tokens.clone(), column);
+            if n_tokens >= MANY_TOKENS {
+                for column in (0..call.k).step_by(GROUP) {
+                    add_panel::<K>(call, first, active, &masks, tokens.clone(), column);
+                }
             }
             any |= active;
         }
@@ -115,14 +113,11 @@ unsafe fn nonzero(h: *const f32, n: usize) -> u32 {
     bits
 }
 
-/// Adds all active rows to one token's full lane groups.
+/// Adds all active rows to one token, 16 at a time; in the last 16 the first row stands in with no coefficient.
 #[inline(never)]
 unsafe fn add_direct<K: Rows>(call: &Call, t: usize) {
-    let out = call.out(t);
-    let groups = if K::LANE_COLUMNS == GROUP { call.k / GROUP } else { 0 };
-    to_lanes(out, groups);
-    let mut rows = [core::ptr::null(); 4];
-    let mut h = [0.0; 4];
+    let mut rows = [core::ptr::null(); ROWS];
+    let mut h = [0.0; ROWS];
     let mut pending = 0;
     for first in (0..call.n_rows).step_by(PANEL) {
         let n = PANEL.min(call.n_rows - first);
@@ -132,16 +127,36 @@ unsafe fn add_direct<K: Rows>(call: &Call, t: usize) {
             active &= active - 1;
             (rows[pending], h[pending]) = (call.row(j), call.h(t, j));
             pending += 1;
-            if pending == 4 {
-                K::add(rows, call.k, h, out);
+            if pending == ROWS {
+                add_rows::<K>(call, &rows, &h, call.out(t));
                 pending = 0;
             }
         }
     }
-    for i in 0..pending {
-        K::add([rows[i]], call.k, [h[i]], out);
+    if pending > 0 {
+        for r in pending..ROWS {
+            (rows[r], h[r]) = (rows[0], 0.0);
+        }
+        add_rows::<K>(call, &rows, &h, call.out(t));
     }
-    from_lanes(out, groups);
+}
+
+/// Adds 16 rows to one token.
+#[inline(never)]
+unsafe fn add_rows<K: Rows>(call: &Call, rows: &[*const u8; ROWS], h: &[f32; ROWS], out: *mut f32) {
+    let body = call.k / GROUP * GROUP;
+    for column in (0..body).step_by(GROUP) {
+        K::add(rows, K::column_bytes(column), h, GROUP, out.add(column));
+    }
+    let width = call.k - body;
+    if width > 0 {
+        let out = out.add(body);
+        let mut padded = [0f32; GROUP];
+        padded.as_mut_ptr().copy_from_nonoverlapping(out, width);
+        let offset = K::column_bytes(body);
+        K::add(rows, offset, h, width.next_multiple_of(8), padded.as_mut_ptr());
+        out.copy_from_nonoverlapping(padded.as_ptr(), width);
+    }
 }
 
 /// Adds the active rows among `first..first + 32` to the tokens' columns `column..column + 128`.
@@ -158,7 +173,8 @@ unsafe fn add_panel<K: Rows>(
     let mut values = [[0f32; GROUP]; PANEL];
     for (i, value) in values.iter_mut().enumerate() {
         if active >> i & 1 != 0 {
-            unpack::<K>(call.row(first + i), column, width, value);
+            let group = call.row(first + i).wrapping_add(K::column_bytes(column));
+            K::unpack(group, width.next_multiple_of(8), value);
         }
     }
     for t in tokens {
@@ -193,19 +209,5 @@ unsafe fn add_panel<K: Rows>(
                 *out.add(i) += c * values.get_unchecked(id).get_unchecked(i);
             }
         }
-    }
-}
-
-/// Weights `column..column + width` of a row, exactly: each is a rounded sum of an exact product and a min, or one product.
-#[inline(always)]
-unsafe fn unpack<K: Rows>(row: *const u8, column: usize, width: usize, value: &mut [f32; GROUP]) {
-    *value = [0.0; GROUP];
-    let row = row.wrapping_add(K::column_bytes(column));
-    if K::LANE_COLUMNS == 1 {
-        K::add([row], width, [1.0], value.as_mut_ptr());
-    } else {
-        // A row is padded to whole groups.
-        K::add([row], GROUP, [1.0], value.as_mut_ptr());
-        from_lanes(value.as_mut_ptr(), 1);
     }
 }

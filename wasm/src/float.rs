@@ -2,7 +2,9 @@
 //!
 //! Rows and activations are padded with zeros to a multiple of 8. Eight partial sums, so that rounding errors grow with k / 8; halves are widened exactly.
 
+use crate::coefficients::ROWS;
 use crate::f16::{f16_to_f32, load4_f16};
+use crate::layout::GROUP;
 use crate::matmul::Rows;
 use crate::simd::*;
 
@@ -37,7 +39,6 @@ pub unsafe fn element<const HALF: bool>(row: *const u8, i: usize) -> f32 {
 
 impl<const HALF: bool> Rows for Floats<HALF> {
     const TILE_ROWS: usize = 2;
-    const LANE_COLUMNS: usize = 1;
 
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
@@ -68,18 +69,29 @@ impl<const HALF: bool> Rows for Floats<HALF> {
     }
 
     #[inline(always)]
-    unsafe fn add<const R: usize>(rows: [*const u8; R], k: usize, h: [f32; R], out: *mut f32) {
-        let body = k / 4 * 4;
-        for i in (0..body).step_by(4) {
-            let mut sum = load(out.add(i));
-            for r in 0..R {
-                sum = madd(f32x4_splat(h[r]), load4::<HALF>(rows[r], i), sum);
-            }
-            store(out.add(i), sum);
+    unsafe fn unpack(group: *const u8, width: usize, values: &mut [f32; GROUP]) {
+        for i in (0..width).step_by(4) {
+            store(values.as_mut_ptr().add(i), load4::<HALF>(group, i));
         }
-        for i in body..k {
-            for r in 0..R {
-                *out.add(i) += h[r] * element::<HALF>(rows[r], i);
+    }
+
+    #[inline(always)]
+    unsafe fn add(
+        rows: &[*const u8; ROWS],
+        offset: usize,
+        h: &[f32; ROWS],
+        width: usize,
+        out: *mut f32,
+    ) {
+        for first in (0..ROWS).step_by(4) {
+            let rows = [0, 1, 2, 3].map(|r| rows[first + r].wrapping_add(offset));
+            let h = [0, 1, 2, 3].map(|r| f32x4_splat(h[first + r]));
+            for i in (0..width).step_by(4) {
+                let mut sum = load(out.add(i));
+                for r in 0..4 {
+                    sum = madd(h[r], load4::<HALF>(rows[r], i), sum);
+                }
+                store(out.add(i), sum);
             }
         }
     }

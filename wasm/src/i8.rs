@@ -3,8 +3,9 @@
 //! Weights are sign-extended as they are loaded and multiplied as i16 pairs (`i32x4_dot_i16x8`): exact for every byte, -128 too, and the same on
 //! every CPU, where relaxed SIMD leaves an 8-bit second operand to the machine. Activations come as i16 for it. Lane L belongs to block L.
 
+use crate::coefficients::{add4, broadcast, quantise, ROWS};
 use crate::layout::activation::{self, HALF_SUMS, SCALES, SUMS, WORDS};
-use crate::layout::{groups, BYTES as WEIGHTS, GROUP};
+use crate::layout::{groups, BLOCK, BYTES as WEIGHTS, GROUP};
 use crate::matmul::Rows;
 use crate::simd::*;
 
@@ -17,7 +18,6 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
 
 impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
     const TILE_ROWS: usize = 2;
-    const LANE_COLUMNS: usize = GROUP;
 
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
@@ -71,44 +71,86 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
     }
 
     #[inline(always)]
-    unsafe fn add<const R: usize>(
-        mut rows: [*const u8; R],
-        k: usize,
-        h: [f32; R],
-        mut out: *mut f32,
-    ) {
-        // Weights come as i16 pairs in a word and are converted in its upper half, that is times 2^16.
-        let upper = i32x4_splat(-65536);
-        for _ in 0..k / GROUP {
-            for half in 0..HALVES {
-                let mut c = [zero(); R];
-                let mut offset = zero();
-                for r in 0..R {
-                    let scale = load(rows[r].add(WEIGHTS + 16 * half));
-                    c[r] = f32x4_mul(f32x4_splat(h[r] / 65536.0), scale);
-                    if MIN {
-                        let min = load(rows[r].add(WEIGHTS + 16 * (HALVES + half)));
-                        offset = madd(f32x4_splat(h[r]), min, offset);
-                    }
-                }
-                let units = 16 / HALVES;
-                for j in half * units..(half + 1) * units {
-                    let mut sums = [load(out.add(8 * j)), load(out.add(8 * j + 4))];
-                    if MIN {
-                        sums = sums.map(|sum| f32x4_add(sum, offset));
-                    }
-                    for r in 0..R {
-                        let pairs = i16x8_load_extend_i8x8(rows[r].add(8 * j).cast());
-                        let first = f32x4_convert_i32x4(i32x4_shl(pairs, 16));
-                        let second = f32x4_convert_i32x4(v128_and(pairs, upper));
-                        sums = [madd(first, c[r], sums[0]), madd(second, c[r], sums[1])];
-                    }
-                    store(out.add(8 * j), sums[0]);
-                    store(out.add(8 * j + 4), sums[1]);
+    unsafe fn unpack(group: *const u8, _width: usize, values: &mut [f32; GROUP]) {
+        for half in 0..HALVES {
+            let scales = broadcast(load(group.add(WEIGHTS + 16 * half)));
+            let mins = broadcast(if MIN {
+                load(group.add(WEIGHTS + 16 * (HALVES + half)))
+            } else {
+                zero()
+            });
+            let units = 16 / HALVES;
+            for j in (half * units..(half + 1) * units).step_by(2) {
+                let pair = [0, 1].map(|i| i16x8_load_extend_i8x8(group.add(8 * (j + i)).cast()));
+                let quads = [
+                    i32x4_shuffle::<0, 4, 1, 5>(pair[0], pair[1]),
+                    i32x4_shuffle::<2, 6, 3, 7>(pair[0], pair[1]),
+                ];
+                for block in 0..4 {
+                    let quads = quads[block / 2];
+                    let q = if block % 2 == 0 {
+                        i32x4_extend_low_i16x8(quads)
+                    } else {
+                        i32x4_extend_high_i16x8(quads)
+                    };
+                    let value = madd(f32x4_convert_i32x4(q), scales[block], mins[block]);
+                    store(values.as_mut_ptr().add(BLOCK * block + 2 * j), value);
                 }
             }
-            rows = rows.map(|w| w.wrapping_add(Self::GROUP_BYTES));
-            out = out.wrapping_add(GROUP);
+        }
+    }
+
+    /// Pairs of rows side by side are multiplied as i16: i32 holds the sums of 16 rows of 128 * 32512.
+    #[inline(always)]
+    unsafe fn add(
+        rows: &[*const u8; ROWS],
+        offset: usize,
+        h: &[f32; ROWS],
+        _width: usize,
+        out: *mut f32,
+    ) {
+        for half in 0..HALVES {
+            let mut min = zero();
+            let c = core::array::from_fn(|r| {
+                let scales = rows[r].add(offset + WEIGHTS);
+                if MIN {
+                    let mins = load(scales.add(16 * (HALVES + half)));
+                    min = madd(f32x4_splat(h[r]), mins, min);
+                }
+                f32x4_mul(f32x4_splat(h[r]), load(scales.add(16 * half)))
+            });
+            let integers = quantise::<32512>(&c);
+            let scales = broadcast(integers.scale);
+            let mins = broadcast(min);
+            let units = 16 / HALVES;
+            for j in (half * units..(half + 1) * units).step_by(2) {
+                // Columns 2j, 2j + 1 and the two after them: of blocks 0 and 1, then of 2 and 3.
+                let mut sums = [[zero(); 2]; 2];
+                for p in 0..ROWS / 2 {
+                    for i in 0..2 {
+                        let at = offset + 8 * (j + i);
+                        let first = i16x8_load_extend_i8x8(rows[2 * p].add(at).cast());
+                        let second = i16x8_load_extend_i8x8(rows[2 * p + 1].add(at).cast());
+                        let words = [
+                            i16x8_interleave_low(first, second),
+                            i16x8_interleave_high(first, second),
+                        ];
+                        for pair in 0..2 {
+                            let dot = i32x4_dot_i16x8(integers.pairs[p][pair], words[pair]);
+                            sums[pair][i] = i32x4_add(sums[pair][i], dot);
+                        }
+                    }
+                }
+                for pair in 0..2 {
+                    let [first, second] = sums[pair];
+                    let out = out.add(2 * BLOCK * pair + 2 * j);
+                    let [even, odd] = [2 * pair, 2 * pair + 1];
+                    let sum = f32x4_convert_i32x4(i32x4_shuffle::<0, 1, 4, 5>(first, second));
+                    add4(out, scales[even], sum, mins[even]);
+                    let sum = f32x4_convert_i32x4(i32x4_shuffle::<2, 3, 6, 7>(first, second));
+                    add4(out.add(BLOCK), scales[odd], sum, mins[odd]);
+                }
+            }
         }
     }
 }

@@ -4,12 +4,14 @@
 //! Every export's Safety section says what its pointers have to reach; nothing else is required of a caller, and no alignment.
 
 #![allow(clippy::missing_safety_doc)] // one-line kernels say it in their description
+#![allow(clippy::needless_range_loop)] // tiles walk several arrays by one index
 #![allow(clippy::too_many_arguments)] // an ABI of numbers
 
 pub mod activations;
 pub mod attention;
 pub mod axpy;
 pub mod bytes;
+pub mod coefficients;
 pub mod elementwise;
 pub mod exp;
 pub mod f16;
@@ -17,7 +19,6 @@ pub mod float;
 pub mod gate;
 pub mod ggml;
 pub mod i8;
-pub mod lanes;
 pub mod layout;
 pub mod matmul;
 pub mod norm;

@@ -3,9 +3,10 @@
 //! Tokens are taken in tiles of four, so that a weight is unpacked once for four products; rows in panels that stay in L2 while all tokens pass over
 //! them, so that a matrix is read from DRAM once. One token streams the matrix row by row.
 
+use crate::coefficients::ROWS;
 use crate::float::Floats;
 use crate::i8::Bytes;
-use crate::layout;
+use crate::layout::{self, GROUP};
 use crate::q4::Nibbles;
 
 /// What a packed kind's rows can do.
@@ -26,14 +27,23 @@ pub trait Rows {
     /// Bytes before a column that is a multiple of 128.
     fn column_bytes(column: usize) -> usize;
 
-    /// Columns of one `add`: the kind's vectors of that many columns are in lane order (see `lanes.rs`), or 1 for plain rows.
-    const LANE_COLUMNS: usize;
-
-    /// out += sum over r of h[r] * rows[r], for columns `0..k` rounded down to `LANE_COLUMNS`; `out` is in lane order.
+    /// The exact weights of a column group; of plain rows only the first `width`, a multiple of 8.
     ///
     /// # Safety
-    /// `rows` are packed rows of `k` weights of the kind; `out` has those columns.
-    unsafe fn add<const R: usize>(rows: [*const u8; R], k: usize, h: [f32; R], out: *mut f32);
+    /// `group` is a packed row from such a column on.
+    unsafe fn unpack(group: *const u8, width: usize, values: &mut [f32; GROUP]);
+
+    /// out += sum over r of h[r] * row r, for a column group of 16 rows; of plain rows only the first `width` columns, a multiple of 8.
+    ///
+    /// # Safety
+    /// `rows[r] + offset` is row r from such a column on; `out` has 128 floats.
+    unsafe fn add(
+        rows: &[*const u8; ROWS],
+        offset: usize,
+        h: &[f32; ROWS],
+        width: usize,
+        out: *mut f32,
+    );
 }
 
 /// Bytes of a panel of rows.

@@ -4,8 +4,9 @@
 //! fits), then once in i32. The high nibbles are taken by a 16-bit shift and a mask, since x86 has no byte shift. The integer part is exact;
 //! a result's error is that of the activations plus f32 rounding of one multiply-add per block.
 
+use crate::coefficients::{add4, broadcast, quantise, repeat, spread, ROWS};
 use crate::layout::activation::{self, BYTES, OFFSETS, SCALES, SUMS};
-use crate::layout::{groups, GROUP, NIBBLES};
+use crate::layout::{groups, BLOCK, GROUP, NIBBLES};
 use crate::matmul::Rows;
 use crate::simd::*;
 
@@ -18,7 +19,6 @@ impl<const MIN: bool> Nibbles<MIN> {
 
 impl<const MIN: bool> Rows for Nibbles<MIN> {
     const TILE_ROWS: usize = 4;
-    const LANE_COLUMNS: usize = GROUP;
 
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
@@ -26,7 +26,6 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
         k: usize,
         mut tokens: [*const u8; T],
     ) -> [[f32; T]; R] {
-        let mask = i8x16_splat(15);
         let ones = i16x8_splat(1);
         let mut sums = [[zero(); T]; R];
         for _ in 0..groups(k) {
@@ -35,9 +34,7 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
                 let mut low = [zero(); R];
                 let mut high = [zero(); R];
                 for r in 0..R {
-                    let both = load(rows[r].add(16 * j));
-                    low[r] = v128_and(both, mask);
-                    high[r] = v128_and(u16x8_shr(both, 4), mask);
+                    [low[r], high[r]] = halves(load(rows[r].add(16 * j)));
                 }
                 for t in 0..T {
                     let first = load(tokens[t].add(BYTES + 16 * j));
@@ -79,43 +76,89 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
     }
 
     #[inline(always)]
-    unsafe fn add<const R: usize>(
-        mut rows: [*const u8; R],
-        k: usize,
-        h: [f32; R],
-        mut out: *mut f32,
-    ) {
-        for _ in 0..k / GROUP {
-            // h (s q + m) = c q + offset, with m = -8 s for Q4.
-            let mut c = [zero(); R];
-            let mut offset = zero();
-            for r in 0..R {
-                let h = f32x4_splat(h[r]);
-                c[r] = f32x4_mul(h, load(rows[r].add(NIBBLES)));
-                offset = if MIN {
-                    madd(h, load(rows[r].add(NIBBLES + 16)), offset)
-                } else {
-                    madd(c[r], f32x4_splat(-8.0), offset)
-                };
-            }
-            for j in 0..4 {
-                let mut words = [zero(); R];
-                for r in 0..R {
-                    words[r] = load(rows[r].add(16 * j));
-                }
-                for n in 0..8 {
-                    let at = out.add(4 * (n % 2 * 16 + 4 * j + n / 2));
-                    let mut sum = f32x4_add(load(at), offset);
-                    for r in 0..R {
-                        let shifted = u32x4_shr(words[r], 4 * n as u32);
-                        let q = v128_and(shifted, i32x4_splat(15));
-                        sum = madd(f32x4_convert_i32x4(q), c[r], sum);
-                    }
-                    store(at, sum);
+    unsafe fn unpack(group: *const u8, _width: usize, values: &mut [f32; GROUP]) {
+        let scales = broadcast(load(group.add(NIBBLES)));
+        let mins = broadcast(if MIN {
+            load(group.add(NIBBLES + 16))
+        } else {
+            f32x4_mul(load(group.add(NIBBLES)), f32x4_splat(-8.0))
+        });
+        for j in 0..4 {
+            for (half, quads) in halves(load(group.add(16 * j))).into_iter().enumerate() {
+                let words = [i16x8_extend_low_i8x16(quads), i16x8_extend_high_i8x16(quads)];
+                for block in 0..4 {
+                    let words = words[block / 2];
+                    let q = if block % 2 == 0 {
+                        i32x4_extend_low_i16x8(words)
+                    } else {
+                        i32x4_extend_high_i16x8(words)
+                    };
+                    let value = madd(f32x4_convert_i32x4(q), scales[block], mins[block]);
+                    store(values.as_mut_ptr().add(BLOCK * block + 16 * half + 4 * j), value);
                 }
             }
-            rows = rows.map(|w| w.wrapping_add(Self::GROUP_BYTES));
-            out = out.wrapping_add(GROUP);
         }
     }
+
+    /// Pairs of rows side by side are multiplied as bytes: i16 holds the sums of 16 rows of (q - 8) * 127.
+    #[inline(always)]
+    unsafe fn add(
+        rows: &[*const u8; ROWS],
+        offset: usize,
+        h: &[f32; ROWS],
+        _width: usize,
+        out: *mut f32,
+    ) {
+        let mut min = zero();
+        let c = core::array::from_fn(|r| {
+            let scales = rows[r].add(offset + NIBBLES);
+            if MIN {
+                min = madd(f32x4_splat(h[r]), load(scales.add(16)), min);
+            }
+            f32x4_mul(f32x4_splat(h[r]), load(scales))
+        });
+        let integers = quantise::<127>(&c);
+        let start = if MIN {
+            [zero(); 2]
+        } else {
+            spread(repeat(i32x4_sub(zero(), i32x4_shl(integers.sum, 3))))
+        };
+        let scales = broadcast(integers.scale);
+        let mins = broadcast(min);
+        for j in 0..4 {
+            // Of blocks 0 and 1, then of 2 and 3; each of the low and of the high nibbles.
+            let mut sums = start.map(|start| [start; 2]);
+            for p in 0..ROWS / 2 {
+                let first = load(rows[2 * p].add(offset + 16 * j));
+                let second = load(rows[2 * p + 1].add(offset + 16 * j));
+                let bytes = [
+                    halves(i8x16_interleave_low(first, second)),
+                    halves(i8x16_interleave_high(first, second)),
+                ];
+                for i in 0..2 {
+                    for half in 0..2 {
+                        let dot = dot_i7(integers.pairs[p][i], bytes[i][half]);
+                        sums[i][half] = i16x8_add(sums[i][half], dot);
+                    }
+                }
+            }
+            for half in 0..2 {
+                for pair in 0..2 {
+                    let out = out.add(2 * BLOCK * pair + 16 * half + 4 * j);
+                    let [even, odd] = [2 * pair, 2 * pair + 1];
+                    let sum = f32x4_convert_i32x4(i32x4_extend_low_i16x8(sums[pair][half]));
+                    add4(out, scales[even], sum, mins[even]);
+                    let sum = f32x4_convert_i32x4(i32x4_extend_high_i16x8(sums[pair][half]));
+                    add4(out.add(BLOCK), scales[odd], sum, mins[odd]);
+                }
+            }
+        }
+    }
+}
+
+/// The low and the high nibbles of 16 bytes.
+#[inline(always)]
+fn halves(both: v128) -> [v128; 2] {
+    let mask = i8x16_splat(15);
+    [v128_and(both, mask), v128_and(u16x8_shr(both, 4), mask)]
 }

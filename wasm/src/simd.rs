@@ -69,6 +69,30 @@ pub fn max_f32(a: v128) -> f32 {
     f32x4_extract_lane::<0>(f32x4_max(a, i32x4_shuffle::<1, 0, 3, 2>(a, a)))
 }
 
+/// a0 b0 a1 b1 … of the lower bytes.
+#[inline(always)]
+pub fn i8x16_interleave_low(a: v128, b: v128) -> v128 {
+    i8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(a, b)
+}
+
+/// a8 b8 a9 b9 … of the upper bytes.
+#[inline(always)]
+pub fn i8x16_interleave_high(a: v128, b: v128) -> v128 {
+    i8x16_shuffle::<8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31>(a, b)
+}
+
+/// a0 b0 a1 b1 … of the lower words.
+#[inline(always)]
+pub fn i16x8_interleave_low(a: v128, b: v128) -> v128 {
+    i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(a, b)
+}
+
+/// a4 b4 a5 b5 … of the upper words.
+#[inline(always)]
+pub fn i16x8_interleave_high(a: v128, b: v128) -> v128 {
+    i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(a, b)
+}
+
 /// Transposes a 4 x 4 matrix of 32-bit words given by rows.
 #[inline(always)]
 pub fn transpose([a, b, c, d]: [v128; 4]) -> [v128; 4] {

@@ -93,6 +93,7 @@ binary! {
     i16x8_add to_i16 from_i16 |a: i16, b| a.wrapping_add(b);
     i16x8_mul to_i16 from_i16 |a: i16, b| a.wrapping_mul(b);
     i32x4_add to_i32 from_i32 |a: i32, b| a.wrapping_add(b);
+    i32x4_max to_i32 from_i32 |a: i32, b| a.max(b);
     i32x4_sub to_i32 from_i32 |a: i32, b| a.wrapping_sub(b);
     f32x4_add to_f32 from_f32 |a: f32, b| a + b;
     f32x4_sub to_f32 from_f32 |a: f32, b| a - b;
@@ -224,12 +225,19 @@ pub fn f64x2_extract_lane<const N: usize>(a: v128) -> f64 {
     to_f64(a)[N]
 }
 
-pub fn i32x4_shuffle<const A: usize, const B: usize, const C: usize, const D: usize>(
-    a: v128,
-    b: v128,
-) -> v128 {
-    let (a, b) = (to_i32(a), to_i32(b));
-    from_i32([A, B, C, D].map(|i| if i < 4 { a[i] } else { b[i - 4] }))
+macro_rules! shuffles {
+    ($($name:ident $n:literal $to:ident $from:ident $($lane:ident)*;)*) => {$(
+        pub fn $name<$(const $lane: usize),*>(a: v128, b: v128) -> v128 {
+            let (a, b) = ($to(a), $to(b));
+            $from([$($lane),*].map(|i| if i < $n { a[i] } else { b[i - $n] }))
+        }
+    )*};
+}
+
+shuffles! {
+    i8x16_shuffle 16 to_i8 from_i8 A B C D E F G H I J K L M N O P;
+    i16x8_shuffle 8 to_i16 from_i16 A B C D E F G H;
+    i32x4_shuffle 4 to_i32 from_i32 A B C D;
 }
 
 /// # Safety

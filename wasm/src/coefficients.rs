@@ -1,0 +1,81 @@
+//! Coefficients of rows that are added up, as integers.
+//!
+//! A row adds h * (scale * q + min) to each column; c = h * scale is its coefficient, one for each block. The coefficients of 16 rows are
+//! quantised together, block by block: as a block of activations is for a product, so that adding rows up is no less exact.
+
+use crate::simd::*;
+
+/// Rows that are added up in integers before they become floats.
+pub const ROWS: usize = 16;
+
+/// Integers of 16 rows for the four blocks of a column group: c = scale * integer.
+pub struct Coefficients {
+    /// Of each pair of rows, repeated for every column of a block: for blocks 0 and 1, and for blocks 2 and 3.
+    pub pairs: [[v128; 2]; ROWS / 2],
+    /// 4 f32, by block.
+    pub scale: v128,
+    /// 4 i32, by block: the sum of the integers.
+    pub sum: v128,
+}
+
+/// Adding it to a number below 2^22 leaves that number, rounded to the nearest integer, in the sum's low bits.
+const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
+
+/// Quantises the coefficients `c[row]`, 4 f32 by block, to integers of magnitude `MOST`, which makes pairs of i8 (`MOST` 127) or of i16 (32512, which is 127 * 256).
+/// Their error is at most max over the rows of |c| / (2 * `MOST`). NaN and infinities reach the scale.
+#[inline(always)]
+pub fn quantise<const MOST: i32>(c: &[v128; ROWS]) -> Coefficients {
+    // As integers, which order floats without a sign as the floats do, and NaN above all.
+    let mut largest = zero();
+    for &c in c {
+        largest = i32x4_max(largest, f32x4_abs(c));
+    }
+    // Below this MOST / largest overflows; rounding such a block to zero is an error below 1e-33.
+    let tiny = f32x4_lt(largest, f32x4_splat(1e-33));
+    let inverse = f32x4_div(f32x4_splat(MOST as f32), largest);
+    let inverse = v128_bitselect(zero(), inverse, tiny);
+    let rounded = |c| madd(c, inverse, f32x4_splat(ROUND));
+    let mut sum = i32x4_splat((ROUND.to_bits() as i32).wrapping_mul(-(ROWS as i32)));
+    let pairs = core::array::from_fn(|p| {
+        let (first, second) = (rounded(c[2 * p]), rounded(c[2 * p + 1]));
+        sum = i32x4_add(sum, i32x4_add(first, second));
+        spread(if MOST < 128 {
+            repeat(v128_bitselect(first, i32x4_shl(second, 8), i32x4_splat(0xff)))
+        } else {
+            v128_bitselect(first, i32x4_shl(second, 16), i32x4_splat(0xffff))
+        })
+    });
+    Coefficients { pairs, scale: f32x4_mul(largest, f32x4_splat(1.0 / MOST as f32)), sum }
+}
+
+/// The lower half of each word in both halves.
+#[inline(always)]
+pub fn repeat(words: v128) -> v128 {
+    v128_bitselect(words, i32x4_shl(words, 16), i32x4_splat(0xffff))
+}
+
+/// Word L twice: words 0 and 1, words 2 and 3.
+#[inline(always)]
+pub fn spread(words: v128) -> [v128; 2] {
+    [i32x4_shuffle::<0, 0, 1, 1>(words, words), i32x4_shuffle::<2, 2, 3, 3>(words, words)]
+}
+
+/// out[0..4] += a * x + b.
+///
+/// # Safety
+/// `out` has 4 floats.
+#[inline(always)]
+pub unsafe fn add4(out: *mut f32, a: v128, x: v128, b: v128) {
+    store(out, f32x4_add(madd(a, x, b), load(out)));
+}
+
+/// Lane L in all four lanes.
+#[inline(always)]
+pub fn broadcast(a: v128) -> [v128; 4] {
+    [
+        i32x4_shuffle::<0, 0, 0, 0>(a, a),
+        i32x4_shuffle::<1, 1, 1, 1>(a, a),
+        i32x4_shuffle::<2, 2, 2, 2>(a, a),
+        i32x4_shuffle::<3, 3, 3, 3>(a, a),
+    ]
+}
