@@ -83,6 +83,13 @@ export {
   tokensContaining,
 } from "./src/sampling/mod.ts";
 export {
+  type SynthOptions,
+  type SynthShape,
+  synthShapes,
+} from "./src/synth/options.ts";
+export type { PredictorOptions } from "./src/synth/predictor.ts";
+export { synthesise, type SynthFile } from "./src/synth/synthesise.ts";
+export {
   type ChatMessage,
   ChatTemplate,
   type ChatTemplateTokens,

@@ -8,6 +8,7 @@ import { bench } from "./commands/bench.ts";
 import { chat } from "./commands/chat.ts";
 import { generate } from "./commands/generate.ts";
 import { inspect } from "./commands/inspect.ts";
+import { synth } from "./commands/synth.ts";
 import { tokenize } from "./commands/tokenize.ts";
 
 /** Every command, in the order of `--help`. */
@@ -17,4 +18,5 @@ export const commands: readonly CommandSpec[] = [
   inspect,
   tokenize,
   bench,
+  synth,
 ];

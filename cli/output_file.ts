@@ -1,0 +1,68 @@
+/**
+ * Files that commands write.
+ *
+ * @module
+ */
+import { CulmError } from "../mod.ts";
+
+/** How a file is written. */
+export interface OutputOptions {
+  /** Replaces a file that is there. */
+  readonly force?: boolean;
+  /** Gives up, and leaves nothing behind. */
+  readonly signal: AbortSignal;
+  /** Told how many bytes are written. */
+  readonly onProgress: (written: number) => void;
+}
+
+/**
+ * Writes a file as `PATH.part`, and moves it to its place when it is whole.
+ * Returns its size.
+ *
+ * @throws {CulmError} where it cannot be written, or is there already
+ */
+export async function writeFile(
+  path: string,
+  chunks: AsyncIterable<Uint8Array>,
+  { force, signal, onProgress }: OutputOptions,
+): Promise<number> {
+  const explained = <T>(work: Promise<T>) =>
+    work.catch((error) => {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      throw new CulmError(`Cannot write ${path}: ${reasonOf(error)}`);
+    });
+  const there = await Deno.lstat(path).catch((error) => {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+  });
+  if (there && !force) {
+    throw new CulmError(
+      `Cannot write ${path}: it is there already; --force replaces it`,
+    );
+  }
+  const part = `${path}.part`;
+  const options = { write: true, create: true, truncate: true };
+  let written = 0;
+  try {
+    {
+      using file = await explained(Deno.open(part, options));
+      for await (const chunk of chunks) {
+        signal.throwIfAborted();
+        for (let rest = chunk; rest.length > 0;) {
+          rest = rest.subarray(await explained(file.write(rest)));
+        }
+        onProgress(written += chunk.length);
+      }
+    }
+    await explained(Deno.rename(part, path));
+    return written;
+  } catch (error) {
+    await Deno.remove(part).catch(() => {});
+    throw error;
+  }
+}
+
+/** The system's word for what went wrong, without the call and the number. */
+function reasonOf(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "there is no such folder";
+  return (error as Error).message.replace(/ \(os error \d+\).*$/, "");
+}

@@ -1,0 +1,86 @@
+/**
+ * A vocabulary of any size without a text to learn it from: bytes, printable
+ * characters, and all runs of letters by length, as a SentencePiece model.
+ *
+ * @module
+ */
+import { UsageError } from "../errors.ts";
+import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
+import { TokenType } from "../tokenizer/vocabulary.ts";
+
+/** How SentencePiece writes a space (U+2581). */
+const space = "\u2581";
+const letters = [..."etaoinshrdlcumwfgypbvkjxqz"];
+const special = ["<unk>", "<s>", "</s>"];
+const specialTypes = [TokenType.unknown, TokenType.control, TokenType.control];
+const byteTokens = Array.from(
+  { length: 256 },
+  (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`,
+);
+const characters = [
+  space,
+  ...Array.from({ length: 94 }, (_, i) => String.fromCharCode(33 + i)),
+];
+
+/** A vocabulary holds at least these. */
+const leastTokens = special.length + byteTokens.length + characters.length;
+
+/**
+ * The tokenizer's metadata for a vocabulary of `size` tokens.
+ *
+ * @throws {UsageError} where that has no room for bytes and characters
+ */
+export function tokenizerMetadata(size: number): [string, MetadataEntry][] {
+  if (size < leastTokens) {
+    throw new UsageError(
+      `Cannot make a vocabulary of ${size} tokens: needs ${leastTokens} or more`,
+    );
+  }
+  const tokens = [...special, ...byteTokens, ...characters];
+  const first = tokens.length;
+  for (const run of runsOfLetters()) {
+    if (tokens.length >= size) break;
+    tokens.push(run);
+  }
+  const types = [
+    ...specialTypes,
+    ...byteTokens.map(() => TokenType.byte),
+    ...tokens.slice(special.length + 256).map(() => TokenType.normal),
+  ];
+  // Long runs win over short ones, as the merges of a learnt model would.
+  const scores = tokens.map((_, id) => id < first ? -1e6 : id - first - size);
+  const id = (value: number): MetadataEntry => ({ type: "uint32", value });
+  return [
+    ["tokenizer.ggml.model", { type: "string", value: "llama" }],
+    ["tokenizer.ggml.tokens", {
+      type: "array",
+      value: { elementType: "string", values: tokens },
+    }],
+    ["tokenizer.ggml.scores", {
+      type: "array",
+      value: { elementType: "float32", values: scores },
+    }],
+    ["tokenizer.ggml.token_type", {
+      type: "array",
+      value: { elementType: "int32", values: types },
+    }],
+    ["tokenizer.ggml.bos_token_id", id(1)],
+    ["tokenizer.ggml.eos_token_id", id(2)],
+    ["tokenizer.ggml.unknown_token_id", id(0)],
+  ];
+}
+
+/** `▁e`, `▁t`, …, `ee`, `et`, …, `▁ee`, …: runs of two, three, … without end. */
+function* runsOfLetters(): Generator<string> {
+  let shorter = [space, ...letters];
+  for (;;) {
+    const longer: string[] = [];
+    for (const start of shorter) {
+      for (const letter of letters) {
+        yield start + letter;
+        longer.push(start + letter);
+      }
+    }
+    shorter = longer;
+  }
+}
