@@ -110,7 +110,7 @@ const script = (name: string) =>
 const commands = {
   culm: [Deno.execPath(), "run", "--allow-read", script("culm.ts")]
     .concat(modelPath, flags.threads, String(CONTEXT)),
-  peer: ["node", script("llama_cpp.mjs"), peerModule]
+  peer: ["node", script("prebuilt.mjs"), peerModule]
     .concat(modelPath, peerThreads, String(CONTEXT)),
 };
 

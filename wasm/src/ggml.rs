@@ -3,6 +3,7 @@
 //! Each weight is `scale * q + min` in f32 with an exact product, which is also how ggml dequantises: the value is the same to the bit.
 
 use crate::f16::f16_to_f32;
+use crate::simd::*;
 
 pub const F32: u32 = 0;
 pub const F16: u32 = 1;
@@ -72,10 +73,10 @@ pub unsafe fn read_block<const TYPE: u32>(row: *const u8, index: usize) -> Block
     let block = row.add(index / per_block * bytes);
     let part = index % per_block;
     match TYPE {
-        Q4_0 => legacy(block, Some(-8), None, 2),
-        Q4_1 => legacy(block, None, None, 4),
-        Q5_0 => legacy(block, Some(-16), Some(2), 6),
-        Q5_1 => legacy(block, None, Some(4), 8),
+        Q4_0 => legacy(block, -8, None, 2),
+        Q4_1 => legacy(block, 0, None, 4),
+        Q5_0 => legacy(block, -16, Some(2), 6),
+        Q5_1 => legacy(block, 0, Some(4), 8),
         Q8_0 => q8_0(block),
         Q2_K => q2_k(block, part),
         Q3_K => q3_k(block, part),
@@ -95,19 +96,19 @@ fn integers(f: impl Fn(usize) -> i32) -> [i8; 32] {
     core::array::from_fn(|i| f(i) as i8)
 }
 
-/// Q4_0, Q4_1, Q5_0, Q5_1: a scale, a min where there is no fixed `offset`, the fifth bits at `high` where there are any, nibbles at `low`.
+/// Q4_0, Q4_1, Q5_0, Q5_1: a scale, a min where there is no `offset`, the fifth bits at `high` where there are any, nibbles at `low`.
 /// Nibble i of the low half is weight i, of the high half weight 16 + i.
 #[inline(always)]
-unsafe fn legacy(block: *const u8, offset: Option<i32>, high: Option<usize>, low: usize) -> Block {
-    let fifth = match high {
-        Some(at) => block.add(at).cast::<u32>().read_unaligned(),
-        None => 0,
-    };
-    let q = integers(|i| {
-        let nibble = block.add(low + i % 16).read() >> (i / 16 * 4) & 15;
-        i32::from(nibble) + ((fifth >> i & 1) << 4) as i32 + offset.unwrap_or(0)
-    });
-    let min = if offset.is_some() { 0.0 } else { half(block.add(2)) };
+unsafe fn legacy(block: *const u8, offset: i8, high: Option<usize>, low: usize) -> Block {
+    let mut q = [0; 32];
+    for (half, quads) in nibbles(load(block.add(low))).into_iter().enumerate() {
+        store(q.as_mut_ptr().add(16 * half), i8x16_add(quads, i8x16_splat(offset)));
+    }
+    if let Some(high) = high {
+        let fifth = block.add(high).cast::<u32>().read_unaligned();
+        q = integers(|i| i32::from(q[i]) + ((fifth >> i & 1) << 4) as i32);
+    }
+    let min = if offset != 0 { 0.0 } else { half(block.add(2)) };
     Block { q, scale: [half(block); 2], min: [min; 2] }
 }
 
@@ -168,7 +169,11 @@ unsafe fn k_scale_min(block: *const u8, part: usize) -> (f32, f32) {
 unsafe fn q4_k(block: *const u8, part: usize) -> Block {
     let (scale, min) = k_scale_min(block, part);
     let plane = block.add(16 + part / 2 * 32);
-    let q = integers(|i| i32::from(plane.add(i).read() >> (part % 2 * 4) & 15));
+    let mut q = [0; 32];
+    for half in 0..2 {
+        let both = load(plane.add(16 * half));
+        store(q.as_mut_ptr().add(16 * half), nibbles(both)[part % 2]);
+    }
     Block { q, scale: [scale; 2], min: [min; 2] }
 }
 

@@ -5,6 +5,7 @@
 use crate::f16::f16_to_f32;
 use crate::ggml::{self, read_block, Block};
 use crate::layout::*;
+use crate::simd::*;
 
 /// The packed kind that holds a ggml type exactly; `None` for a type that is not supported.
 pub const fn exact_kind(ggml_type: u32) -> Option<u32> {
@@ -126,27 +127,27 @@ unsafe fn block_row<const TYPE: u32>(
 /// Writes four blocks as a packed group of a block kind.
 #[inline(always)]
 unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
-    let scales = match kind {
-        Q4 | Q4M => {
-            let offset = if kind == Q4 { 8 } else { 0 };
-            for (lane, block) in group.iter().enumerate() {
-                for i in 0..16 {
-                    // A padding block (q = 0, scale = 0) may hold any nibble.
-                    let low = (block.q[i] + offset) as u8;
-                    let high = (block.q[16 + i] + offset) as u8;
-                    dst.add(i / 4 * 16 + lane * 4 + i % 4).write(low | high << 4);
-                }
-            }
-            dst.add(NIBBLES)
+    let weights = |lane: usize, half: usize| load(group[lane].q.as_ptr().add(16 * half));
+    let scales = if matches!(kind, Q4 | Q4M) {
+        // A padding block (q = 0, scale = 0) may hold any nibble.
+        let offset = i8x16_splat(if kind == Q4 { 8 } else { 0 });
+        let rows = core::array::from_fn(|lane| {
+            let low = i8x16_add(weights(lane, 0), offset);
+            let high = i8x16_add(weights(lane, 1), offset);
+            v128_or(low, i16x8_shl(high, 4))
+        });
+        for (j, words) in transpose(rows).into_iter().enumerate() {
+            store(dst.add(16 * j), words);
         }
-        _ => {
-            for (lane, block) in group.iter().enumerate() {
-                for (i, &q) in block.q.iter().enumerate() {
-                    dst.add(i / 2 * 8 + lane * 2 + i % 2).cast::<i8>().write(q);
-                }
+        dst.add(NIBBLES)
+    } else {
+        for half in 0..2 {
+            let rows = [0, 1, 2, 3].map(|lane| weights(lane, half));
+            for (i, pairs) in transpose_pairs(rows).into_iter().enumerate() {
+                store(dst.add(64 * half + 16 * i), pairs);
             }
-            dst.add(BYTES)
         }
+        dst.add(BYTES)
     }
     .cast::<f32>();
     let halves = if matches!(kind, I8H | I8HM) { 2 } else { 1 };

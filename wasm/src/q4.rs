@@ -34,7 +34,7 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
                 let mut low = [zero(); R];
                 let mut high = [zero(); R];
                 for r in 0..R {
-                    [low[r], high[r]] = halves(load(rows[r].add(16 * j)));
+                    [low[r], high[r]] = nibbles(load(rows[r].add(16 * j)));
                 }
                 for t in 0..T {
                     let first = load(tokens[t].add(BYTES + 16 * j));
@@ -84,7 +84,7 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
             f32x4_mul(load(group.add(NIBBLES)), f32x4_splat(-8.0))
         });
         for j in 0..4 {
-            for (half, quads) in halves(load(group.add(16 * j))).into_iter().enumerate() {
+            for (half, quads) in nibbles(load(group.add(16 * j))).into_iter().enumerate() {
                 let words = [i16x8_extend_low_i8x16(quads), i16x8_extend_high_i8x16(quads)];
                 for block in 0..4 {
                     let words = words[block / 2];
@@ -132,8 +132,8 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
                 let first = load(rows[2 * p].add(offset + 16 * j));
                 let second = load(rows[2 * p + 1].add(offset + 16 * j));
                 let bytes = [
-                    halves(i8x16_interleave_low(first, second)),
-                    halves(i8x16_interleave_high(first, second)),
+                    nibbles(i8x16_interleave_low(first, second)),
+                    nibbles(i8x16_interleave_high(first, second)),
                 ];
                 for i in 0..2 {
                     for half in 0..2 {
@@ -154,11 +154,4 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
             }
         }
     }
-}
-
-/// The low and the high nibbles of 16 bytes.
-#[inline(always)]
-fn halves(both: v128) -> [v128; 2] {
-    let mask = i8x16_splat(15);
-    [v128_and(both, mask), v128_and(u16x8_shr(both, 4), mask)]
 }

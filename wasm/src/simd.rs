@@ -107,3 +107,23 @@ pub fn transpose([a, b, c, d]: [v128; 4]) -> [v128; 4] {
         i32x4_shuffle::<2, 3, 6, 7>(ab_high, cd_high),
     ]
 }
+
+/// Transposes a 4 x 8 matrix of 16-bit words given by rows: two columns a vector.
+#[inline(always)]
+pub fn transpose_pairs([a, b, c, d]: [v128; 4]) -> [v128; 4] {
+    let ab = [i16x8_interleave_low(a, b), i16x8_interleave_high(a, b)];
+    let cd = [i16x8_interleave_low(c, d), i16x8_interleave_high(c, d)];
+    [
+        i32x4_shuffle::<0, 4, 1, 5>(ab[0], cd[0]),
+        i32x4_shuffle::<2, 6, 3, 7>(ab[0], cd[0]),
+        i32x4_shuffle::<0, 4, 1, 5>(ab[1], cd[1]),
+        i32x4_shuffle::<2, 6, 3, 7>(ab[1], cd[1]),
+    ]
+}
+
+/// The low and the high nibbles of 16 bytes.
+#[inline(always)]
+pub fn nibbles(both: v128) -> [v128; 2] {
+    let mask = i8x16_splat(15);
+    [v128_and(both, mask), v128_and(u16x8_shr(both, 4), mask)]
+}

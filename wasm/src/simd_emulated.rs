@@ -89,6 +89,7 @@ unary! {
 binary! {
     v128_and to_u64 from_u64 |a, b| a & b;
     v128_or to_u64 from_u64 |a, b| a | b;
+    i8x16_add to_i8 from_i8 |a: i8, b| a.wrapping_add(b);
     i8x16_sub to_i8 from_i8 |a: i8, b| a.wrapping_sub(b);
     i16x8_add to_i16 from_i16 |a: i16, b| a.wrapping_add(b);
     i16x8_mul to_i16 from_i16 |a: i16, b| a.wrapping_mul(b);
