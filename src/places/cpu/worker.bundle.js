@@ -1731,6 +1731,7 @@ function answer(message) {
     }
     case "rows":
       place.write(slices[message.slice], message.rows);
+      message.rows.bytes.buffer.transfer(0);
       scope.postMessage({
         kind: "written"
       });

@@ -48,6 +48,8 @@ function answer(message: ToWorker): void {
     }
     case "rows":
       place.write(slices[message.slice], message.rows);
+      // Frees the bytes now: the collector would let hundreds of MB pile up.
+      message.rows.bytes.buffer.transfer(0);
       scope.postMessage({ kind: "written" });
       break;
     case "run":
