@@ -37,17 +37,20 @@ export type { GgmlType } from "./src/formats/ggml/types.ts";
 export {
   type Activation,
   describeModel,
+  isSparse,
   type LayerTensors,
   type Model,
   type ModelOptions,
 } from "./src/model/model.ts";
 export type { Rates } from "./src/plan/border.ts";
 export {
+  checkProfile,
   type LayerProfile,
   mergeProfiles,
   type Profile,
 } from "./src/plan/profile.ts";
 export {
+  mostProfileTokens,
   type ProfileFile,
   type ProfileProgress,
   readProfile,

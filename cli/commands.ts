@@ -8,6 +8,7 @@ import { bench } from "./commands/bench.ts";
 import { chat } from "./commands/chat.ts";
 import { generate } from "./commands/generate.ts";
 import { inspect } from "./commands/inspect.ts";
+import { profile } from "./commands/profile.ts";
 import { tokenize } from "./commands/tokenize.ts";
 
 /** Every command, in the order of `--help`. */
@@ -16,5 +17,6 @@ export const commands: readonly CommandSpec[] = [
   chat,
   inspect,
   tokenize,
+  profile,
   bench,
 ];

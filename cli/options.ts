@@ -51,6 +51,9 @@ export interface LoadFlags extends ModelFlags {
   readonly cacheTypeK?: CacheType;
   readonly cacheTypeV?: CacheType;
   readonly activation?: Activation;
+  /** A file's name; `false`: none, also where there is one. */
+  readonly profile?: string | false;
+  readonly hot?: number;
 }
 
 const ctxSize = option(
@@ -75,6 +78,18 @@ const sparsity = option(
   "neurons computed: dense, exact, predictor, predictor=SCORE, top-k=SHARE or threshold=VALUE",
   parseSparsity,
 ).default({ mode: "exact" }, "exact");
+const profiles = [
+  option(
+    "--profile <file>",
+    "how often each neuron fires, as culm profile counts it (default: MODEL.profile, where there is one)",
+  ),
+  option("--no-profile", "keep the file's order of neurons"),
+  option(
+    "--hot <share>",
+    "share of each layer's neurons, hottest first, that is read without asking (default: measured)",
+    numberBetween(0, 1),
+  ),
+];
 const cacheTypes = [
   option(
     "-ctk, --cache-type-k <type>",
@@ -102,7 +117,15 @@ export const memoryOptions: readonly Option[] = group(
 /** Options that give {@linkcode LoadFlags}, but for `-c`. */
 export const benchLoadOptions: readonly Option[] = [
   ...modelOptions,
-  ...group("Running", threads, batchSize, sparsity, ...cacheTypes, activation),
+  ...group(
+    "Running",
+    threads,
+    batchSize,
+    sparsity,
+    ...profiles,
+    ...cacheTypes,
+    activation,
+  ),
 ];
 
 /** Options that give {@linkcode LoadFlags}. */
@@ -114,10 +137,25 @@ export const loadOptions: readonly Option[] = [
     threads,
     batchSize,
     sparsity,
+    ...profiles,
     ...cacheTypes,
     activation,
   ),
 ];
+
+/** Options of a run that counts neurons; they give {@linkcode LoadFlags} too. */
+export const countingOptions: readonly Option[] = group(
+  "Running",
+  option(
+    "-c, --ctx-size <n>",
+    "tokens of the text that are run one after another, before the context is emptied",
+    wholeNumber(1),
+    512,
+  ),
+  threads,
+  batchSize,
+  activation,
+);
 
 /** The one type of the cache that two flags ask for. */
 export function cacheTypeOf(
@@ -140,6 +178,7 @@ export function loadOptionsOf(flags: LoadFlags): LoadOptions {
     sparsity: flags.sparsity,
     cacheType: cacheTypeOf(flags),
     activation: flags.activation,
+    hotShare: flags.hot,
   };
 }
 

@@ -48,8 +48,11 @@ export interface LoadOptions {
   activation?: Activation;
   /** Counts what a predictor misses, at the price of computing everything. Default false. */
   measureRecall?: boolean;
-  /** How often each neuron fires: each layer's are stored and read in that order. */
-  profile?: Profile;
+  /**
+   * How often each neuron fires: each layer's are stored and read in that order.
+   * Default: what the file says of it; `false`: nothing, and the file's order.
+   */
+  profile?: Profile | false;
   /**
    * The share of each layer's neurons, hottest first, that is read without
    * asking; needs a profile. Default: measured while loading.
@@ -111,7 +114,13 @@ export async function load(
         "Cannot use sparsity predictor: the file has none (blk.N.fc1 and fc2, as in PowerInfer's files)",
       );
     }
-    if (options.profile) checkProfile(options.profile, model);
+    const profile = options.profile || undefined;
+    if (profile) checkProfile(profile, model);
+    else if (checked.hotShare) {
+      throw new UsageError(
+        `Cannot use hotShare ${checked.hotShare}: no profile says which neurons are hot`,
+      );
+    }
     const tokenizer = file.metadata.has("tokenizer.ggml.model")
       ? tokenizerFromGguf(file)
       : undefined;
@@ -121,7 +130,7 @@ export async function load(
       sparsity: checked.sparsity,
       cacheType: checked.cacheType,
       measureRecall: options.measureRecall ?? false,
-      profile: options.profile,
+      profile,
       hotShare: checked.hotShare,
       countNeurons: options.countNeurons,
       limits: {
@@ -135,6 +144,7 @@ export async function load(
       new Engine(team, model.vocabSize),
       performance.now() - start,
       tokenizer,
+      profile,
     );
   } finally {
     if (bytes !== source) await bytes.close();
@@ -157,6 +167,8 @@ export class LanguageModel implements AsyncDisposable {
     /** What loading took, in ms */
     readonly loadMs: number,
     tokenizer?: Tokenizer,
+    /** How often each neuron fires, where that was told when it was loaded */
+    readonly profile?: Profile,
   ) {
     this.#tokenizer = tokenizer;
   }

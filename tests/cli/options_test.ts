@@ -67,6 +67,7 @@ Deno.test("without flags, the defaults are llama.cpp's", () => {
     sparsity: { mode: "exact" },
     cacheType: "f16",
     activation: undefined,
+    hotShare: undefined,
   });
 });
 
@@ -105,7 +106,7 @@ Deno.test("each flag sets its option", () => {
     ignoreEos: true,
   });
   const loading =
-    "-c 9 -t 3 -b 4 --sparsity threshold=0.1 -ctv f32 --activation reglu";
+    "-c 9 -t 3 -b 4 --sparsity threshold=0.1 -ctv f32 --activation reglu --hot 0.5";
   assert.deepEqual(loadOptionsOf(parse(loading.split(" "))), {
     contextSize: 9,
     threads: 3,
@@ -113,6 +114,7 @@ Deno.test("each flag sets its option", () => {
     sparsity: { mode: "threshold", value: 0.1 },
     cacheType: "f32",
     activation: "reglu",
+    hotShare: 0.5,
   });
 });
 

@@ -1,0 +1,199 @@
+import {
+  checkProfile,
+  CulmError,
+  describeModel,
+  isSparse,
+  LimitError,
+  mergeProfiles,
+  type Model,
+  mostProfileTokens,
+  type Profile,
+  readGguf,
+  UsageError,
+  writeProfile,
+} from "../../mod.ts";
+import type { CommandSpec } from "../command.ts";
+import { formatDuration } from "../format.ts";
+import { readText } from "../input.ts";
+import { Interrupt } from "../interrupt.ts";
+import { loadModel, openModel } from "../model_file.ts";
+import { profilePathOf, readProfileFile } from "../model_profile.ts";
+import { BadFlags, group, option } from "../option.ts";
+import { countingOptions, type LoadFlags, modelOptions } from "../options.ts";
+import { exists, writeWhole } from "../output_file.ts";
+import {
+  type Counted,
+  countWindows,
+  hashOf,
+  lengthOf,
+  windowsOf,
+} from "../profile_run.ts";
+import { note, printable, ProgressBar } from "../terminal.ts";
+import { paths } from "../values.ts";
+
+interface ProfileFlags extends LoadFlags {
+  readonly file?: string[];
+  readonly merge?: string[];
+  readonly output?: string;
+  readonly force?: true;
+}
+
+/** Counts how often neurons fire. */
+export const profile: CommandSpec = {
+  name: "profile",
+  summary:
+    "count how often each neuron fires, so that generating reads the busy ones in one go",
+  options: [
+    ...group(
+      "Profile",
+      option(
+        "-f, --file <file>",
+        "a text to run; may be repeated; - = standard input",
+        paths,
+      ),
+      option("--merge <file...>", "add up profiles, and run no text"),
+      option(
+        "-o, --output <file>",
+        "where the counts go (default: MODEL.profile, which the other commands find)",
+      ),
+      option("--force", "overwrite what is there"),
+    ),
+    ...modelOptions,
+    ...countingOptions,
+  ],
+  examples: [
+    "culm profile -m model.gguf -f text.txt",
+    "culm profile -m model.gguf --merge monday.profile tuesday.profile",
+  ],
+  run,
+};
+
+async function run(flags: ProfileFlags): Promise<number> {
+  if (flags.merge && flags.file) {
+    throw new BadFlags("Cannot both run a text (-f) and --merge profiles");
+  }
+  const output = flags.output ?? profilePathOf(flags);
+  if (output === undefined) {
+    throw new BadFlags(
+      "Cannot tell where the profile should go: give -o FILE, or -m with a local file",
+    );
+  }
+  await (flags.merge ? merge : count)(flags, output);
+  return 0;
+}
+
+async function merge(flags: ProfileFlags, output: string): Promise<void> {
+  if (!flags.force && await exists(output)) throw existsError(output);
+  const profiles = await Promise.all(flags.merge!.map(readProfileFile));
+  const sum = mergeProfiles(profiles.map(({ profile }) => profile));
+  if (flags.model !== undefined) checkProfile(sum, await describe(flags));
+  await writeWhole(output, await writeProfile({ profile: sum }));
+  noteWritten(sum, output);
+}
+
+/** Time between two states of unfinished work that are kept, in ms. */
+const saveEvery = 10_000;
+
+async function count(flags: ProfileFlags, output: string): Promise<void> {
+  const there = !flags.force && await exists(output)
+    ? await readProfileFile(output)
+    : undefined;
+  if (there && !there.progress) throw existsError(output);
+  const texts = await textsOf(flags);
+  using interrupt = new Interrupt();
+  await using model = await loadModel(
+    { ...flags, sparsity: { mode: "exact" }, profile: false },
+    interrupt,
+    { countNeurons: true },
+  );
+  if (!isSparse(model.model.activation)) {
+    throw new UsageError(
+      `Cannot profile a model of activation ${model.model.activation}: its neurons are never zero`,
+    );
+  }
+  const size = Math.min(flags.ctxSize, model.model.contextSize);
+  const windows = windowsOf(model.tokenizer, texts, size);
+  const total = lengthOf(windows);
+  if (total === 0) throw new UsageError("Cannot profile an empty text");
+  if (total > mostProfileTokens) {
+    throw new LimitError(
+      `Cannot profile ${total} tokens: the most is ${mostProfileTokens}`,
+    );
+  }
+  const text = await hashOf(windows);
+  if (there && there.progress?.text !== text) {
+    throw new UsageError(
+      `Cannot write ${output}: it is the unfinished profile of another text, or of other settings; --force begins anew`,
+    );
+  }
+
+  let counted: Counted | undefined = there?.progress &&
+    { profile: there.profile, position: there.progress.position };
+  const startedAt = counted?.position ?? 0;
+  if (counted) note(`going on after ${startedAt} of ${total} tokens`);
+  const save = async () => {
+    if (!counted) return;
+    const { profile, position } = counted;
+    const progress = position < total ? { text, position } : undefined;
+    await writeWhole(output, await writeProfile({ profile, progress }));
+  };
+  const start = performance.now();
+  let savedAt = start;
+  using bar = new ProgressBar("counting");
+  try {
+    const { signal } = interrupt;
+    for await (
+      counted of countWindows(model.engine, windows, counted, signal)
+    ) {
+      const { position } = counted;
+      const now = performance.now();
+      const msPerToken = (now - start) / (position - startedAt);
+      const left = formatDuration(msPerToken * (total - position));
+      bar.update(position, total, `${position} of ${total}, ${left} left`);
+      if (now - savedAt < saveEvery) continue;
+      await save();
+      savedAt = now;
+    }
+  } catch (error) {
+    bar[Symbol.dispose]();
+    await save();
+    note(
+      `kept the counts of ${
+        counted?.position ?? 0
+      } of ${total} tokens; the same command goes on from there`,
+    );
+    throw error;
+  }
+  bar[Symbol.dispose]();
+  await save();
+  noteWritten(counted!.profile, output);
+}
+
+/** The texts of `-f`, or of standard input. */
+async function textsOf({ file }: ProfileFlags): Promise<string[]> {
+  if (!file && Deno.stdin.isTerminal()) {
+    throw new BadFlags("Cannot profile without a text: give -f FILE");
+  }
+  const texts: string[] = [];
+  for (const path of file ?? ["-"]) texts.push(await readText(path));
+  return texts;
+}
+
+async function describe(flags: LoadFlags): Promise<Model> {
+  const source = await openModel(flags);
+  try {
+    return describeModel(await readGguf(source), flags);
+  } finally {
+    await source.close();
+  }
+}
+
+function existsError(path: string): CulmError {
+  return new CulmError(
+    `Cannot write ${path}: it is there already; --force overwrites it, -o FILE writes another`,
+  );
+}
+
+function noteWritten({ tokens }: Profile, path: string): void {
+  note(`wrote ${printable(path)}: ${tokens} tokens`);
+}
