@@ -56,6 +56,7 @@ export {
   readProfile,
   writeProfile,
 } from "./src/plan/profile_file.ts";
+export { profileOf, reorderNeurons } from "./src/plan/reorder.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
 export type { CacheType } from "./src/places/cpu/kv_cache.ts";
 export {

@@ -19,6 +19,7 @@ import type { CacheType } from "./places/cpu/kv_cache.ts";
 import { startCpuTeam } from "./places/cpu/start.ts";
 import type { Progress } from "./places/load.ts";
 import { checkProfile, type Profile } from "./plan/profile.ts";
+import { profileOf } from "./plan/reorder.ts";
 import type { Sparsity } from "./plan/sparsity.ts";
 import { Session } from "./session.ts";
 import {
@@ -114,7 +115,9 @@ export async function load(
         "Cannot use sparsity predictor: the file has none (blk.N.fc1 and fc2, as in PowerInfer's files)",
       );
     }
-    const profile = options.profile || undefined;
+    const profile = options.profile === false
+      ? undefined
+      : options.profile ?? profileOf(file, model);
     if (profile) checkProfile(profile, model);
     else if (checked.hotShare) {
       throw new UsageError(

@@ -9,15 +9,20 @@ import {
   mostProfileTokens,
   type Profile,
   readGguf,
+  reorderNeurons,
   UsageError,
   writeProfile,
 } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
-import { formatDuration } from "../format.ts";
+import { formatBytes, formatDuration } from "../format.ts";
 import { readText } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel, openModel } from "../model_file.ts";
-import { profilePathOf, readProfileFile } from "../model_profile.ts";
+import {
+  findProfile,
+  profilePathOf,
+  readProfileFile,
+} from "../model_profile.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { countingOptions, type LoadFlags, modelOptions } from "../options.ts";
 import { exists, writeWhole } from "../output_file.ts";
@@ -34,6 +39,7 @@ import { paths } from "../values.ts";
 interface ProfileFlags extends LoadFlags {
   readonly file?: string[];
   readonly merge?: string[];
+  readonly reorder?: string;
   readonly output?: string;
   readonly force?: true;
 }
@@ -53,8 +59,16 @@ export const profile: CommandSpec = {
       ),
       option("--merge <file...>", "add up profiles, and run no text"),
       option(
+        "--reorder <file>",
+        "run no text, but write the model with its neurons in the order of its profile, which goes into the file",
+      ),
+      option(
         "-o, --output <file>",
         "where the counts go (default: MODEL.profile, which the other commands find)",
+      ),
+      option(
+        "--profile <file>",
+        "the profile for --reorder (default: MODEL.profile)",
       ),
       option("--force", "overwrite what is there"),
     ),
@@ -64,13 +78,21 @@ export const profile: CommandSpec = {
   examples: [
     "culm profile -m model.gguf -f text.txt",
     "culm profile -m model.gguf --merge monday.profile tuesday.profile",
+    "culm profile -m model.gguf --reorder ordered.gguf",
   ],
   run,
 };
 
 async function run(flags: ProfileFlags): Promise<number> {
-  if (flags.merge && flags.file) {
-    throw new BadFlags("Cannot both run a text (-f) and --merge profiles");
+  const { file, merge: parts, reorder: model } = flags;
+  if ([file, parts, model].filter((flag) => flag !== undefined).length > 1) {
+    throw new BadFlags(
+      "Cannot do several things at once: give one of -f, --merge and --reorder",
+    );
+  }
+  if (model !== undefined) {
+    await reorder(flags, model);
+    return 0;
   }
   const output = flags.output ?? profilePathOf(flags);
   if (output === undefined) {
@@ -83,12 +105,44 @@ async function run(flags: ProfileFlags): Promise<number> {
 }
 
 async function merge(flags: ProfileFlags, output: string): Promise<void> {
-  if (!flags.force && await exists(output)) throw existsError(output);
+  await refuseToOverwrite(flags, output);
   const profiles = await Promise.all(flags.merge!.map(readProfileFile));
   const sum = mergeProfiles(profiles.map(({ profile }) => profile));
   if (flags.model !== undefined) checkProfile(sum, await describe(flags));
   await writeWhole(output, await writeProfile({ profile: sum }));
   noteWritten(sum, output);
+}
+
+async function reorder(flags: ProfileFlags, output: string): Promise<void> {
+  await refuseToOverwrite(flags, output);
+  using interrupt = new Interrupt();
+  const source = await openModel(flags);
+  try {
+    const found = await findProfile(flags, source);
+    if (!found) {
+      throw new UsageError(
+        "Cannot reorder without a profile: count one first (culm profile -f TEXT), or give --profile FILE",
+      );
+    }
+    const file = await readGguf(source);
+    const model = describeModel(file, flags);
+    using bar = new ProgressBar("writing");
+    const watched = async function* () {
+      let written = 0;
+      const { profile } = found;
+      for await (const bytes of reorderNeurons(source, file, model, profile)) {
+        interrupt.signal.throwIfAborted();
+        yield bytes;
+        written += bytes.length;
+        bar.update(written, file.size, formatBytes(written));
+      }
+    };
+    await writeWhole(output, watched());
+    bar[Symbol.dispose]();
+    noteWritten(found.profile, output);
+  } finally {
+    await source.close();
+  }
 }
 
 /** Time between two states of unfinished work that are kept, in ms. */
@@ -188,9 +242,16 @@ async function describe(flags: LoadFlags): Promise<Model> {
   }
 }
 
+async function refuseToOverwrite(
+  { force }: ProfileFlags,
+  path: string,
+): Promise<void> {
+  if (!force && await exists(path)) throw existsError(path);
+}
+
 function existsError(path: string): CulmError {
   return new CulmError(
-    `Cannot write ${path}: it is there already; --force overwrites it, -o FILE writes another`,
+    `Cannot write ${path}: it is there already; --force overwrites it`,
   );
 }
 

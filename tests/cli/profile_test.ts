@@ -17,6 +17,7 @@ import {
 } from "../../cli/profile_run.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
+import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -217,13 +218,22 @@ Deno.test("nothing is overwritten unasked, and bad input is told in one line", a
   }];
   const small = { profile: { tokens: 1, layers } };
   await Deno.writeFile(at("done"), await writeProfile(small));
+  const counts = () => new Uint32Array(1024);
+  const fitting = Array.from(
+    { length: 6 },
+    () => ({ gatePositive: counts(), active: counts() }),
+  );
+  await Deno.writeFile(
+    at("fitting"),
+    await writeProfile({ profile: { tokens: 1, layers: fitting } }),
+  );
   const progress = { text: "00", position: 1 };
   const unfinished = await writeProfile({ ...small, progress });
   await Deno.writeFile(at("unfinished"), unfinished);
   const text = ["-f", at("text.txt")];
   const wrong: [string[], number, RegExp][] = [
     [[...text], 2, /give -o FILE/],
-    [[...model, ...text, "--merge", at("done")], 2, /both/],
+    [[...model, ...text, "--merge", at("done")], 2, /one of -f/],
     [[...model, ...text, "-o", at("done")], 1, /it is there already; --force/],
     [
       [...model, "--merge", at("done"), "-o", at("done")],
@@ -233,6 +243,18 @@ Deno.test("nothing is overwritten unasked, and bad input is told in one line", a
     [[...model, "--merge", at("done")], 1, /1 layers of 5 neurons, the model/],
     [[...model, "--merge", at("none")], 1, /none: there is no such file/],
     [[...model, "--merge", at("tiny.gguf")], 1, /general\.type is not/],
+    [[...model, "--reorder", at("done")], 1, /it is there already; --force/],
+    [[...model, "--reorder", at("new")], 1, /without a profile: count one/],
+    [
+      [...model, "--reorder", at("new"), "--profile", at("done")],
+      1,
+      /1 layers of 5 neurons, the model/,
+    ],
+    [
+      [...model, "--reorder", at("new"), "--profile", at("fitting")],
+      1,
+      /blk\.0\.ffn_down\.weight: Q8_0 keeps 32 neurons/,
+    ],
     [[...model, "-f", at("none")], 1, /none: there is no such file/],
   ];
   for (const [args, code, message] of wrong) {
@@ -258,6 +280,8 @@ Deno.test("nothing is overwritten unasked, and bad input is told in one line", a
     });
   }
   assert.deepEqual(await Deno.readFile(at("unfinished")), unfinished);
+  const names = Array.from(Deno.readDirSync(dir.path), ({ name }) => name);
+  assert(!names.some((name) => name === "new" || name.endsWith(".part")));
   const forced = await culm(
     "profile",
     ...model,
@@ -269,3 +293,38 @@ Deno.test("nothing is overwritten unasked, and bad input is told in one line", a
   assert.equal(forced.code, 0, forced.err);
   assert((await readCounts(at("done"))).tokens > 4);
 });
+
+testWithShared(
+  "a reordered file is found to be one, and says the same",
+  async () => {
+    await using dir = await folder();
+    const original =
+      sharedUrl("tiny-bamboo/gguf/tiny-bamboo-f16.powerinfer.gguf").pathname;
+    const made = `${dir.path}/made.gguf`;
+    await Deno.writeTextFile(`${dir.path}/text.txt`, await longText(60));
+    const profile = ["-o", `${dir.path}/f16.profile`];
+    await culm(
+      "profile",
+      "-m",
+      original,
+      "-f",
+      `${dir.path}/text.txt`,
+      ...profile,
+    );
+    const written = await culm(
+      ...["profile", "-m", original, "--profile", `${dir.path}/f16.profile`],
+      ...["--reorder", made],
+    );
+    assert.equal(written.code, 0, written.err);
+    const prompt = ["-p", "Tom had a", "-n", "30", "--temp", "0"];
+    const before = await culm("generate", "-m", original, ...prompt);
+    for (const more of [[], ["--no-profile"], ["--hot", "0.3", "-t", "3"]]) {
+      const after = await culm("generate", "-m", made, ...prompt, ...more);
+      assert.equal(after.out, before.out);
+      assert.equal(
+        /^profile: \d+ tokens, in the model file$/m.test(after.err),
+        !more.includes("--no-profile"),
+      );
+    }
+  },
+);
