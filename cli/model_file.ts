@@ -61,7 +61,9 @@ export async function loadModel(
     note(
       `backend: ${model.backend}; context ${model.engine.contextSize}; sparsity ${flags.sparsity.mode}`,
     );
-    if (flags.profile !== false) noteProfile(model, flags, found);
+    if (flags.profile !== false) {
+      noteProfile(model, flags, found, countNeurons);
+    }
     return model;
   } finally {
     await source.close();

@@ -81,13 +81,16 @@ export function noteProfile(
   { model, profile }: LanguageModel,
   flags: ModelFlags,
   found: FoundProfile | undefined,
+  counting = false,
 ): void {
   if (profile) {
     const where = found ? `from ${printable(found.path)}` : "in the model file";
     note(`profile: ${profile.tokens} tokens, ${where}`);
   } else if (isSparse(model.activation) && profilePathOf(flags)) {
     note(
-      "profile: none; with one, which culm profile counts, generating is faster",
+      counting
+        ? "profile: none yet; what fires is counted, for the runs to come"
+        : "profile: none; with one, which culm profile counts, generating is faster",
     );
   }
 }

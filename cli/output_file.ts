@@ -1,56 +1,77 @@
 /**
- * Files that commands write: whole, or not at all.
+ * Files that commands write.
  *
  * @module
  */
 import { CulmError } from "../mod.ts";
 
+/** How a file is written. */
+export interface OutputOptions {
+  /** Replaces a file that is there. */
+  readonly force?: boolean;
+  /** Gives up, and leaves nothing behind. */
+  readonly signal?: AbortSignal;
+  /** Told how many bytes are written. */
+  readonly onProgress?: (written: number) => void;
+}
+
 /** Whether there is a file, or anything else, at a path. */
 export async function exists(path: string): Promise<boolean> {
   return await Deno.lstat(path).then(() => true, (error) => {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw cannotWrite(path, error);
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return false;
   });
+}
+
+/** What is said where a file would be replaced unasked. */
+export function thereAlready(path: string): CulmError {
+  return new CulmError(
+    `Cannot write ${path}: it is there already; --force replaces it`,
+  );
 }
 
 /**
- * Writes a file under the name `PATH.part`, and gives it its own name when it
- * is whole. What stands at `path` is replaced: ask first.
+ * Writes a file as `PATH.part`, and moves it to its place when it is whole.
+ * Returns its size.
  *
- * @throws {CulmError} where it cannot be written; nothing is left of it then
+ * @throws {CulmError} where it cannot be written, or is there already
  */
-export async function writeWhole(
+export async function writeFile(
   path: string,
-  content: Uint8Array | AsyncIterable<Uint8Array>,
-): Promise<void> {
-  const part = `${path}.part`;
-  try {
-    using file = await Deno.open(part, {
-      write: true,
-      create: true,
-      truncate: true,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  { force, signal, onProgress }: OutputOptions,
+): Promise<number> {
+  const explained = <T>(work: Promise<T>) =>
+    work.catch((error) => {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      throw new CulmError(`Cannot write ${path}: ${reasonOf(error)}`);
     });
-    const chunks = content instanceof Uint8Array ? [content] : content;
-    for await (const chunk of chunks) await writeAll(file, chunk);
+  if (!force && await exists(path)) throw thereAlready(path);
+  const part = `${path}.part`;
+  const options = { write: true, create: true, truncate: true };
+  let written = 0;
+  try {
+    {
+      using file = await explained(Deno.open(part, options));
+      for await (const chunk of chunks) {
+        signal?.throwIfAborted();
+        for (let rest = chunk; rest.length > 0;) {
+          rest = rest.subarray(await explained(file.write(rest)));
+        }
+        written += chunk.length;
+        onProgress?.(written);
+      }
+    }
+    await explained(Deno.rename(part, path));
+    return written;
   } catch (error) {
-    await Deno.remove(part).catch(() => {}); // It may not have been made.
-    throw cannotWrite(path, error);
-  }
-  await Deno.rename(part, path).catch((error) => {
-    throw cannotWrite(path, error);
-  });
-}
-
-async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
-  for (let rest = bytes; rest.length > 0;) {
-    rest = rest.subarray(await file.write(rest));
+    await Deno.remove(part).catch(() => {});
+    throw error;
   }
 }
 
-/** The system's errors, which carry a code, in one line; others as they are. */
-function cannotWrite(path: string, error: unknown): unknown {
-  const { code, message } = error as { code?: unknown; message: string };
-  if (typeof code !== "string") return error;
-  const reason = message.replace(/ \(os error \d+\).*$/, "");
-  return new CulmError(`Cannot write ${path}: ${reason}`, { cause: error });
+/** The system's word for what went wrong, without the call and the number. */
+function reasonOf(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "there is no such folder";
+  return (error as Error).message.replace(/ \(os error \d+\).*$/, "");
 }

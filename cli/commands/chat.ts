@@ -1,6 +1,7 @@
 import { type ChatMessage, LimitError } from "../../mod.ts";
 import { printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
+import { GrowingProfile } from "../growing_profile.ts";
 import { readLines, readText } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
@@ -50,7 +51,10 @@ async function run(flags: ChatFlags): Promise<number> {
   const template = await templateOf(flags.chatTemplate);
   const interactive = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
   using interrupt = new Interrupt();
-  await using model = await loadModel(flags, interrupt);
+  const growing = await GrowingProfile.of(flags);
+  await using model = await loadModel(flags, interrupt, {
+    countNeurons: growing !== undefined,
+  });
   using session = model.createSession();
   const timings = new Timings(model.loadMs);
   const options = {
@@ -89,6 +93,7 @@ async function run(flags: ChatFlags): Promise<number> {
     code = 1;
   }
   note(timings.toString());
+  await growing?.save(model);
   return code;
 }
 

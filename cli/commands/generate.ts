@@ -1,5 +1,6 @@
 import { noteLogprobs, printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
+import { GrowingProfile } from "../growing_profile.ts";
 import { readPrompt } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
@@ -54,7 +55,10 @@ export const generate: CommandSpec = {
 async function run(flags: GenerateFlags): Promise<number> {
   const prompt = await promptOf(flags);
   using interrupt = new Interrupt();
-  await using model = await loadModel(flags, interrupt);
+  const growing = await GrowingProfile.of(flags);
+  await using model = await loadModel(flags, interrupt, {
+    countNeurons: growing !== undefined,
+  });
   const timings = new Timings(model.loadMs);
   if (flags.displayPrompt) await write(prompt);
   const { text, summary } = await printAnswer(
@@ -72,6 +76,7 @@ async function run(flags: GenerateFlags): Promise<number> {
   if (!text.endsWith("\n")) await write("\n");
   note(`seed: ${summary.seed}`);
   note(timings.toString());
+  await growing?.save(model);
   return summary.finishReason === "aborted" ? interruptedCode : 0;
 }
 

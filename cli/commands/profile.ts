@@ -1,6 +1,5 @@
 import {
   checkProfile,
-  CulmError,
   describeModel,
   isSparse,
   LimitError,
@@ -8,6 +7,7 @@ import {
   type Model,
   mostProfileTokens,
   type Profile,
+  type ProfileFile,
   readGguf,
   reorderNeurons,
   UsageError,
@@ -15,6 +15,7 @@ import {
 } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
 import { formatBytes, formatDuration } from "../format.ts";
+import { growing } from "../growing_profile.ts";
 import { readText } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel, openModel } from "../model_file.ts";
@@ -25,7 +26,7 @@ import {
 } from "../model_profile.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { countingOptions, type LoadFlags, modelOptions } from "../options.ts";
-import { exists, writeWhole } from "../output_file.ts";
+import { exists, thereAlready, writeFile } from "../output_file.ts";
 import {
   type Counted,
   countWindows,
@@ -70,7 +71,7 @@ export const profile: CommandSpec = {
         "--profile <file>",
         "the profile for --reorder (default: MODEL.profile)",
       ),
-      option("--force", "overwrite what is there"),
+      option("--force", "replace a file that is there"),
     ),
     ...modelOptions,
     ...countingOptions,
@@ -105,16 +106,15 @@ async function run(flags: ProfileFlags): Promise<number> {
 }
 
 async function merge(flags: ProfileFlags, output: string): Promise<void> {
-  await refuseToOverwrite(flags, output);
   const profiles = await Promise.all(flags.merge!.map(readProfileFile));
   const sum = mergeProfiles(profiles.map(({ profile }) => profile));
   if (flags.model !== undefined) checkProfile(sum, await describe(flags));
-  await writeWhole(output, await writeProfile({ profile: sum }));
+  const { force } = flags;
+  await writeFile(output, [await writeProfile({ profile: sum })], { force });
   noteWritten(sum, output);
 }
 
 async function reorder(flags: ProfileFlags, output: string): Promise<void> {
-  await refuseToOverwrite(flags, output);
   using interrupt = new Interrupt();
   const source = await openModel(flags);
   try {
@@ -127,17 +127,13 @@ async function reorder(flags: ProfileFlags, output: string): Promise<void> {
     const file = await readGguf(source);
     const model = describeModel(file, flags);
     using bar = new ProgressBar("writing");
-    const watched = async function* () {
-      let written = 0;
-      const { profile } = found;
-      for await (const bytes of reorderNeurons(source, file, model, profile)) {
-        interrupt.signal.throwIfAborted();
-        yield bytes;
-        written += bytes.length;
-        bar.update(written, file.size, formatBytes(written));
-      }
-    };
-    await writeWhole(output, watched());
+    const chunks = reorderNeurons(source, file, model, found.profile);
+    await writeFile(output, chunks, {
+      force: flags.force,
+      signal: interrupt.signal,
+      onProgress: (written) =>
+        bar.update(written, file.size, formatBytes(written)),
+    });
     bar[Symbol.dispose]();
     noteWritten(found.profile, output);
   } finally {
@@ -149,10 +145,7 @@ async function reorder(flags: ProfileFlags, output: string): Promise<void> {
 const saveEvery = 10_000;
 
 async function count(flags: ProfileFlags, output: string): Promise<void> {
-  const there = !flags.force && await exists(output)
-    ? await readProfileFile(output)
-    : undefined;
-  if (there && !there.progress) throw existsError(output);
+  const there = flags.force ? undefined : await unfinished(output);
   const texts = await textsOf(flags);
   using interrupt = new Interrupt();
   await using model = await loadModel(
@@ -189,7 +182,8 @@ async function count(flags: ProfileFlags, output: string): Promise<void> {
     if (!counted) return;
     const { profile, position } = counted;
     const progress = position < total ? { text, position } : undefined;
-    await writeWhole(output, await writeProfile({ profile, progress }));
+    const bytes = await writeProfile({ profile, progress });
+    await writeFile(output, [bytes], { force: true });
   };
   const start = performance.now();
   let savedAt = start;
@@ -223,6 +217,19 @@ async function count(flags: ProfileFlags, output: string): Promise<void> {
   noteWritten(counted!.profile, output);
 }
 
+/**
+ * The profile that was begun at a path, but for one that generating began,
+ * which counting replaces.
+ *
+ * @throws {CulmError} where a finished one is there
+ */
+async function unfinished(path: string): Promise<ProfileFile | undefined> {
+  if (!await exists(path)) return undefined;
+  const there = await readProfileFile(path);
+  if (!there.progress) throw thereAlready(path);
+  return there.progress.text === growing ? undefined : there;
+}
+
 /** The texts of `-f`, or of standard input. */
 async function textsOf({ file }: ProfileFlags): Promise<string[]> {
   if (!file && Deno.stdin.isTerminal()) {
@@ -240,19 +247,6 @@ async function describe(flags: LoadFlags): Promise<Model> {
   } finally {
     await source.close();
   }
-}
-
-async function refuseToOverwrite(
-  { force }: ProfileFlags,
-  path: string,
-): Promise<void> {
-  if (!force && await exists(path)) throw existsError(path);
-}
-
-function existsError(path: string): CulmError {
-  return new CulmError(
-    `Cannot write ${path}: it is there already; --force overwrites it`,
-  );
 }
 
 function noteWritten({ tokens }: Profile, path: string): void {

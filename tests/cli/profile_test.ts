@@ -170,8 +170,9 @@ Deno.test("the profile beside the model is found; one that does not fit is left 
   const beside = `${dir.path}/tiny.gguf.profile`;
   const args = ["generate", "-m", `${dir.path}/tiny.gguf`, "-p", "Tom had a"];
   args.push("-n", "12", "--temp", "0", "-t", "2");
-  const without = await culm(...args);
+  const without = await runCli(args, { permissions: ["--allow-read"] });
   assert.match(without.err, /^profile: none; /m);
+  await assert.rejects(Deno.stat(beside), Deno.errors.NotFound);
   await Deno.writeTextFile(`${dir.path}/text.txt`, await longText(60));
   await culm("profile", ...args.slice(1, 3), "-f", `${dir.path}/text.txt`);
 
@@ -202,6 +203,54 @@ Deno.test("the profile beside the model is found; one that does not fit is left 
   const named = await culm(...args, "--profile", beside);
   assert.match(named.err, /^error: .*1 layers of 5 neurons[^\n]*\n$/);
   assert.equal(named.code, 1);
+});
+
+Deno.test("where nobody counted, generating does, until there are enough tokens", async () => {
+  await using dir = await folder();
+  const model = ["-m", `${dir.path}/tiny.gguf`];
+  const beside = `${dir.path}/tiny.gguf.profile`;
+  const args = ["generate", ...model, "-p", "Tom had a", "-n", "12"];
+  args.push("--temp", "0", "-t", "2");
+  const read = async () =>
+    await readProfile(fromBuffer(await Deno.readFile(beside)));
+  await culm(...args, "--no-profile");
+  await assert.rejects(Deno.stat(beside), Deno.errors.NotFound);
+
+  const first = await culm(...args);
+  assert.match(first.err, /^profile: none yet; what fires is counted/m);
+  assert.match(
+    first.err,
+    /^profile: 15 tokens now, in .*tiny\.gguf\.profile$/m,
+  );
+  const { profile } = await read();
+  const second = await culm(...args);
+  assert.match(second.err, /^profile: 15 tokens, from /m);
+  assert.match(second.err, /^profile: 30 tokens now, /m);
+  assert.equal(second.out, first.out);
+  assert.deepEqual((await read()).profile, mergeProfiles([profile, profile]));
+
+  const talk = await runCli(["chat", ...model, "-n", "4"], {
+    permissions,
+    input: "Hello\n",
+  });
+  assert.match(talk.err, /^profile: \d+ tokens now, /m);
+
+  // Nearly enough: one run finishes it, the next leaves it alone.
+  const { progress } = await read();
+  const many = { tokens: 4090, layers: profile.layers };
+  await Deno.writeFile(beside, await writeProfile({ profile: many, progress }));
+  assert.match((await culm(...args)).err, /^profile: 4105 tokens now/m);
+  assert.doesNotMatch((await culm(...args)).err, /tokens now/);
+  assert.equal((await readCounts(beside)).tokens, 4105);
+
+  // A text that is counted on purpose takes its place.
+  await Deno.writeFile(beside, await writeProfile({ profile, progress }));
+  await Deno.writeTextFile(`${dir.path}/text.txt`, "Tom had a red ball.");
+  await culm("profile", ...model, "-f", `${dir.path}/text.txt`);
+  assert.deepEqual(
+    await readCounts(beside),
+    await countAll("Tom had a red ball.", 512),
+  );
 });
 
 Deno.test("nothing is overwritten unasked, and bad input is told in one line", async (t) => {
@@ -236,14 +285,18 @@ Deno.test("nothing is overwritten unasked, and bad input is told in one line", a
     [[...model, ...text, "--merge", at("done")], 2, /one of -f/],
     [[...model, ...text, "-o", at("done")], 1, /it is there already; --force/],
     [
-      [...model, "--merge", at("done"), "-o", at("done")],
+      ["--merge", at("done"), "-o", at("done")],
       1,
       /it is there already; --force/,
     ],
     [[...model, "--merge", at("done")], 1, /1 layers of 5 neurons, the model/],
     [[...model, "--merge", at("none")], 1, /none: there is no such file/],
     [[...model, "--merge", at("tiny.gguf")], 1, /general\.type is not/],
-    [[...model, "--reorder", at("done")], 1, /it is there already; --force/],
+    [
+      [...model, "--reorder", at("done"), "--profile", at("fitting")],
+      1,
+      /it is there already; --force/,
+    ],
     [[...model, "--reorder", at("new")], 1, /without a profile: count one/],
     [
       [...model, "--reorder", at("new"), "--profile", at("done")],
@@ -269,7 +322,7 @@ Deno.test("nothing is overwritten unasked, and bad input is told in one line", a
     [[...model, "-f", at("empty.txt")], /an empty text/],
     [[...model, ...text, "-o", at("unfinished")], /profile of another text/],
     [["-m", at("swiglu.gguf"), ...text], /activation swiglu/],
-    [[...model, ...text, "-o", at("no/where")], /No such file or directory/],
+    [[...model, ...text, "-o", at("no/where")], /there is no such folder/],
   ];
   for (const [args, message] of loaded) {
     await t.step(`culm profile ${args.join(" ")}`, async () => {
