@@ -6,13 +6,12 @@ import { readLines, readText } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
 import { group, option } from "../option.ts";
+import { type LoadFlags, loadOptions } from "../options.ts";
 import {
   generateOptionsOf,
-  type LoadFlags,
-  loadOptions,
   type SamplingFlags,
   samplingOptions,
-} from "../options.ts";
+} from "../sampling_options.ts";
 import { note, write } from "../terminal.ts";
 import { Timings } from "../timings.ts";
 

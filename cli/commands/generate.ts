@@ -6,14 +6,16 @@ import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
 import { BadFlags, group, option } from "../option.ts";
 import {
-  generateOptionsOf,
   type LoadFlags,
   loadOptions,
   type PromptFlags,
   promptOptions,
+} from "../options.ts";
+import {
+  generateOptionsOf,
   type SamplingFlags,
   samplingOptions,
-} from "../options.ts";
+} from "../sampling_options.ts";
 import { note, write } from "../terminal.ts";
 import { Timings } from "../timings.ts";
 import { wholeNumber } from "../values.ts";

@@ -3,13 +3,15 @@ import { Command } from "commander";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { load } from "../../mod.ts";
 import {
-  generateOptionsOf,
   type LoadFlags,
   loadOptions,
   loadOptionsOf,
+} from "../../cli/options.ts";
+import {
+  generateOptionsOf,
   type SamplingFlags,
   samplingOptions,
-} from "../../cli/options.ts";
+} from "../../cli/sampling_options.ts";
 import { unescape } from "../../cli/values.ts";
 
 function parse(args: string[]): LoadFlags & SamplingFlags {
