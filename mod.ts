@@ -37,22 +37,26 @@ export type { GgmlType } from "./src/formats/ggml/types.ts";
 export {
   type Activation,
   describeModel,
+  isSparse,
   type LayerTensors,
   type Model,
   type ModelOptions,
 } from "./src/model/model.ts";
 export type { Rates } from "./src/plan/border.ts";
 export {
+  checkProfile,
   type LayerProfile,
   mergeProfiles,
   type Profile,
 } from "./src/plan/profile.ts";
 export {
+  mostProfileTokens,
   type ProfileFile,
   type ProfileProgress,
   readProfile,
   writeProfile,
 } from "./src/plan/profile_file.ts";
+export { profileOf, reorderNeurons } from "./src/plan/reorder.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
 export type { CacheType } from "./src/places/cpu/kv_cache.ts";
 export {

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { bytesRead, type LanguageModel } from "../mod.ts";
+import { type LanguageModel, totalOf } from "../mod.ts";
 import type { BenchResult } from "./bench_runs.ts";
 import { formatBytes, formatCount, formatShare } from "./format.ts";
 import { describe } from "./model_file.ts";
+import { rooflineOf } from "./roofline.ts";
 import { cacheTypeOf, type LoadFlags } from "./options.ts";
 import { ffnRows } from "./timings.ts";
 
@@ -31,6 +32,9 @@ export function rowOf(
   const speeds = samplesMs.map((ms) => 1000 * test.tokens / ms);
   const nanoseconds = samplesMs.map((ms) => Math.round(ms * 1e6));
   const { computed, total } = ffnRows(stats);
+  const roofline = rooflineOf(result, model.engine.rates);
+  const shareOf = (name: "gatePositive" | "active" | "hot") =>
+    totalOf(stats, name) / totalOf(stats, "neurons");
   const type = cacheTypeOf(flags);
   return {
     model_filename: flags.model ?? "tiny-bamboo-q8_0.gguf (embedded)",
@@ -43,6 +47,7 @@ export function rowOf(
     type_k: type,
     type_v: type,
     sparsity: flags.sparsity.mode,
+    profile_tokens: model.profile?.tokens ?? 0,
     n_prompt: test.kind === "pp" ? test.tokens : 0,
     n_gen: test.kind === "tg" ? test.tokens : 0,
     test_time: result.time.toISOString(),
@@ -51,7 +56,15 @@ export function rowOf(
     avg_ts: mean(speeds),
     stddev_ts: deviation(speeds),
     rows_skipped: total > 0 ? (total - computed) / total : 0,
-    bytes_per_token: Math.round(bytesRead(stats) / stats.tokens),
+    gate_positive: shareOf("gatePositive"),
+    active: shareOf("active"),
+    hot: shareOf("hot"),
+    bytes_streamed: Math.round(roofline.streamed),
+    bytes_picked: Math.round(roofline.picked),
+    stream_rate: Math.round(roofline.streamRate),
+    pick_rate: Math.round(roofline.pickRate),
+    limit_ts: roofline.limit,
+    of_limit: roofline.reached,
     samples_ns: nanoseconds,
     samples_ts: speeds,
   };
@@ -135,6 +148,9 @@ function markdown(model: LanguageModel, sparse: boolean): BenchWriter {
         boolean,
       ][]
       : []),
+    ["streamed", 10, true],
+    ["picked", 10, true],
+    ["of limit", 8, true],
     ["test", 8, true],
     ["t/s", 18, true],
   ];
@@ -161,6 +177,9 @@ function markdown(model: LanguageModel, sparse: boolean): BenchWriter {
         ...(sparse
           ? [String(row.sparsity), formatShare(Number(row.rows_skipped), 1)]
           : []),
+        formatBytes(Number(row.bytes_streamed)),
+        formatBytes(Number(row.bytes_picked)),
+        formatShare(Number(row.of_limit), 1),
         `${test.kind}${test.tokens}`,
         `${Number(row.avg_ts).toFixed(2)} ± ${
           Number(row.stddev_ts).toFixed(2)

@@ -8,6 +8,7 @@ import { bench } from "./commands/bench.ts";
 import { chat } from "./commands/chat.ts";
 import { generate } from "./commands/generate.ts";
 import { inspect } from "./commands/inspect.ts";
+import { profile } from "./commands/profile.ts";
 import { synth } from "./commands/synth.ts";
 import { tokenize } from "./commands/tokenize.ts";
 
@@ -17,6 +18,7 @@ export const commands: readonly CommandSpec[] = [
   chat,
   inspect,
   tokenize,
+  profile,
   bench,
   synth,
 ];

@@ -8,12 +8,14 @@ import {
   fromUrl,
   type LanguageModel,
   load,
+  type LoadOptions,
   openFile,
 } from "../mod.ts";
 import { formatBytes, formatCount } from "./format.ts";
 import { mainType } from "./inspection.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { type LoadFlags, loadOptionsOf, type ModelFlags } from "./options.ts";
+import { findProfile, noteProfile } from "./model_profile.ts";
 import { note, printable, ProgressBar } from "./terminal.ts";
 
 /** Opens what `-m` names. The caller closes it. */
@@ -28,17 +30,24 @@ export async function openModel({ model }: ModelFlags): Promise<ByteSource> {
     : await openFile(model);
 }
 
-/** Loads what the flags name, shows how far that has come, and says what runs. */
+/**
+ * Loads what the flags name, with the profile that they name or that lies
+ * beside it, shows how far that has come, and says what runs.
+ */
 export async function loadModel(
   flags: LoadFlags,
   interrupt: Interrupt,
+  { countNeurons }: Pick<LoadOptions, "countNeurons"> = {},
 ): Promise<LanguageModel> {
   const options = loadOptionsOf(flags);
   const source = await openModel(flags);
   try {
+    const found = await findProfile(flags, source);
     using bar = new ProgressBar("loading");
     const model = await load(source, {
       ...options,
+      profile: flags.profile === false ? false : found?.profile,
+      countNeurons,
       signal: interrupt.signal,
       onProgress: ({ loaded, total }) =>
         bar.update(
@@ -52,6 +61,9 @@ export async function loadModel(
     note(
       `backend: ${model.backend}; context ${model.engine.contextSize}; sparsity ${flags.sparsity.mode}`,
     );
+    if (flags.profile !== false) {
+      noteProfile(model, flags, found, countNeurons);
+    }
     return model;
   } finally {
     await source.close();

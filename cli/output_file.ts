@@ -10,9 +10,24 @@ export interface OutputOptions {
   /** Replaces a file that is there. */
   readonly force?: boolean;
   /** Gives up, and leaves nothing behind. */
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal;
   /** Told how many bytes are written. */
-  readonly onProgress: (written: number) => void;
+  readonly onProgress?: (written: number) => void;
+}
+
+/** Whether there is a file, or anything else, at a path. */
+export async function exists(path: string): Promise<boolean> {
+  return await Deno.lstat(path).then(() => true, (error) => {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return false;
+  });
+}
+
+/** What is said where a file would be replaced unasked. */
+export function thereAlready(path: string): CulmError {
+  return new CulmError(
+    `Cannot write ${path}: it is there already; --force replaces it`,
+  );
 }
 
 /**
@@ -23,7 +38,7 @@ export interface OutputOptions {
  */
 export async function writeFile(
   path: string,
-  chunks: AsyncIterable<Uint8Array>,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { force, signal, onProgress }: OutputOptions,
 ): Promise<number> {
   const explained = <T>(work: Promise<T>) =>
@@ -31,14 +46,7 @@ export async function writeFile(
       if (error instanceof Deno.errors.NotCapable) throw error;
       throw new CulmError(`Cannot write ${path}: ${reasonOf(error)}`);
     });
-  const there = await Deno.lstat(path).catch((error) => {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-  });
-  if (there && !force) {
-    throw new CulmError(
-      `Cannot write ${path}: it is there already; --force replaces it`,
-    );
-  }
+  if (!force && await exists(path)) throw thereAlready(path);
   const part = `${path}.part`;
   const options = { write: true, create: true, truncate: true };
   let written = 0;
@@ -46,11 +54,12 @@ export async function writeFile(
     {
       using file = await explained(Deno.open(part, options));
       for await (const chunk of chunks) {
-        signal.throwIfAborted();
+        signal?.throwIfAborted();
         for (let rest = chunk; rest.length > 0;) {
           rest = rest.subarray(await explained(file.write(rest)));
         }
-        onProgress(written += chunk.length);
+        written += chunk.length;
+        onProgress?.(written);
       }
     }
     await explained(Deno.rename(part, path));

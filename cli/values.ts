@@ -57,6 +57,12 @@ export const texts: ReadValue = (text, previous = []) => {
   return [...previous as string[], unescape(text)];
 };
 
+/** Names of files of a flag that may be given several times. */
+export const paths: ReadValue = (
+  text,
+  previous = [],
+) => [...previous as string[], text];
+
 /** llama.cpp's biases, `15043+1` or `15043-inf`, of a flag that may be given several times. */
 export const logitBiases: ReadValue = (text, previous = []) => {
   const match = text.match(/^(\d+)([+-])(inf|\d+(?:\.\d*)?|\.\d+)$/i);

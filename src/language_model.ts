@@ -19,6 +19,7 @@ import type { CacheType } from "./places/cpu/kv_cache.ts";
 import { startCpuTeam } from "./places/cpu/start.ts";
 import type { Progress } from "./places/load.ts";
 import { checkProfile, type Profile } from "./plan/profile.ts";
+import { profileOf } from "./plan/reorder.ts";
 import type { Sparsity } from "./plan/sparsity.ts";
 import { Session } from "./session.ts";
 import {
@@ -48,8 +49,11 @@ export interface LoadOptions {
   activation?: Activation;
   /** Counts what a predictor misses, at the price of computing everything. Default false. */
   measureRecall?: boolean;
-  /** How often each neuron fires: each layer's are stored and read in that order. */
-  profile?: Profile;
+  /**
+   * How often each neuron fires: each layer's are stored and read in that order.
+   * Default: what the file says of it; `false`: nothing, and the file's order.
+   */
+  profile?: Profile | false;
   /**
    * The share of each layer's neurons, hottest first, that is read without
    * asking; needs a profile. Default: measured while loading.
@@ -111,7 +115,15 @@ export async function load(
         "Cannot use sparsity predictor: the file has none (blk.N.fc1 and fc2, as in PowerInfer's files)",
       );
     }
-    if (options.profile) checkProfile(options.profile, model);
+    const profile = options.profile === false
+      ? undefined
+      : options.profile ?? profileOf(file, model);
+    if (profile) checkProfile(profile, model);
+    else if (checked.hotShare) {
+      throw new UsageError(
+        `Cannot use hotShare ${checked.hotShare}: no profile says which neurons are hot`,
+      );
+    }
     const tokenizer = file.metadata.has("tokenizer.ggml.model")
       ? tokenizerFromGguf(file)
       : undefined;
@@ -121,7 +133,7 @@ export async function load(
       sparsity: checked.sparsity,
       cacheType: checked.cacheType,
       measureRecall: options.measureRecall ?? false,
-      profile: options.profile,
+      profile,
       hotShare: checked.hotShare,
       countNeurons: options.countNeurons,
       limits: {
@@ -135,6 +147,7 @@ export async function load(
       new Engine(team, model.vocabSize),
       performance.now() - start,
       tokenizer,
+      profile,
     );
   } finally {
     if (bytes !== source) await bytes.close();
@@ -157,6 +170,8 @@ export class LanguageModel implements AsyncDisposable {
     /** What loading took, in ms */
     readonly loadMs: number,
     tokenizer?: Tokenizer,
+    /** How often each neuron fires, where that was told when it was loaded */
+    readonly profile?: Profile,
   ) {
     this.#tokenizer = tokenizer;
   }

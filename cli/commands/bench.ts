@@ -10,6 +10,7 @@ import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { benchLoadOptions, type LoadFlags } from "../options.ts";
+import { layersText, ratesText } from "../roofline.ts";
 import { note, write } from "../terminal.ts";
 import { oneOf, wholeNumber, wholeNumbers } from "../values.ts";
 
@@ -18,6 +19,7 @@ interface BenchFlags extends LoadFlags {
   readonly nGen: number[];
   readonly repetitions: number;
   readonly output: BenchForm;
+  readonly verbose?: true;
 }
 
 /** Measures how fast a model runs. */
@@ -51,6 +53,10 @@ export const bench: CommandSpec = {
         oneOf(...benchForms),
         "md",
       ),
+      option(
+        "-v, --verbose",
+        "print the rates of each place and what each layer did to standard error",
+      ),
     ),
     ...benchLoadOptions,
   ],
@@ -79,6 +85,7 @@ async function run(flags: BenchFlags): Promise<number> {
     model,
     flags.sparsity.mode !== "dense",
   );
+  if (flags.verbose) note(ratesText(model).trimEnd());
   await write(writer.begin());
   for (const test of tests) {
     const name = `${test.kind}${test.tokens}`;
@@ -93,6 +100,9 @@ async function run(flags: BenchFlags): Promise<number> {
         note(`${name}: run ${++runs} of ${flags.repetitions}: ${speed} t/s`);
       },
     );
+    if (flags.verbose) {
+      note(`${name}, a token:\n${layersText(result.stats).trimEnd()}`);
+    }
     await write(writer.row(rowOf(result, model, loadFlags), result));
   }
   await write(writer.end());

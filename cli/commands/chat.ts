@@ -1,17 +1,17 @@
 import { type ChatMessage, LimitError } from "../../mod.ts";
 import { printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
+import { GrowingProfile } from "../growing_profile.ts";
 import { readLines, readText } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
 import { group, option } from "../option.ts";
+import { type LoadFlags, loadOptions } from "../options.ts";
 import {
   generateOptionsOf,
-  type LoadFlags,
-  loadOptions,
   type SamplingFlags,
   samplingOptions,
-} from "../options.ts";
+} from "../sampling_options.ts";
 import { note, write } from "../terminal.ts";
 import { Timings } from "../timings.ts";
 
@@ -50,7 +50,10 @@ async function run(flags: ChatFlags): Promise<number> {
   const template = await templateOf(flags.chatTemplate);
   const interactive = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
   using interrupt = new Interrupt();
-  await using model = await loadModel(flags, interrupt);
+  const growing = await GrowingProfile.of(flags);
+  await using model = await loadModel(flags, interrupt, {
+    countNeurons: growing !== undefined,
+  });
   using session = model.createSession();
   const timings = new Timings(model.loadMs);
   const options = {
@@ -89,6 +92,7 @@ async function run(flags: ChatFlags): Promise<number> {
     code = 1;
   }
   note(timings.toString());
+  await growing?.save(model);
   return code;
 }
 

@@ -1,18 +1,21 @@
 import { noteLogprobs, printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
+import { GrowingProfile } from "../growing_profile.ts";
 import { readPrompt } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
 import { BadFlags, group, option } from "../option.ts";
 import {
-  generateOptionsOf,
   type LoadFlags,
   loadOptions,
   type PromptFlags,
   promptOptions,
+} from "../options.ts";
+import {
+  generateOptionsOf,
   type SamplingFlags,
   samplingOptions,
-} from "../options.ts";
+} from "../sampling_options.ts";
 import { note, write } from "../terminal.ts";
 import { Timings } from "../timings.ts";
 import { wholeNumber } from "../values.ts";
@@ -54,7 +57,10 @@ export const generate: CommandSpec = {
 async function run(flags: GenerateFlags): Promise<number> {
   const prompt = await promptOf(flags);
   using interrupt = new Interrupt();
-  await using model = await loadModel(flags, interrupt);
+  const growing = await GrowingProfile.of(flags);
+  await using model = await loadModel(flags, interrupt, {
+    countNeurons: growing !== undefined,
+  });
   const timings = new Timings(model.loadMs);
   if (flags.displayPrompt) await write(prompt);
   const { text, summary } = await printAnswer(
@@ -72,6 +78,7 @@ async function run(flags: GenerateFlags): Promise<number> {
   if (!text.endsWith("\n")) await write("\n");
   note(`seed: ${summary.seed}`);
   note(timings.toString());
+  await growing?.save(model);
   return summary.finishReason === "aborted" ? interruptedCode : 0;
 }
 

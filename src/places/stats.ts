@@ -18,6 +18,8 @@ export interface LayerStats {
   readonly gatePositive: number;
   /** neurons whose h was not zero, before top-k or threshold drop any */
   readonly active: number;
+  /** neurons above the border, whose rows are read without asking */
+  readonly hot: number;
   /** neurons that the predictor asked for */
   readonly predicted: number;
   /** neurons that are truly active; counted only while recall is measured */
@@ -41,6 +43,7 @@ const countNames: readonly CountName[] = [
   "downRows",
   "gatePositive",
   "active",
+  "hot",
   "predicted",
   "truth",
   "recalled",

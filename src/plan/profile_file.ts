@@ -5,7 +5,7 @@
  * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { FormatError } from "../errors.ts";
+import { FormatError, LimitError } from "../errors.ts";
 import { dequantise } from "../formats/ggml/dequantise.ts";
 import { quantise } from "../formats/ggml/quantise.ts";
 import {
@@ -22,8 +22,8 @@ import {
 import type { LayerProfile, Profile } from "./profile.ts";
 
 const kind = "activation-profile";
-/** Above this, f32 no longer holds every count. */
-const mostTokens = 2 ** 24;
+/** The most tokens that a profile may count: above, f32 no longer holds every count. */
+export const mostProfileTokens: number = 2 ** 24;
 
 /** How far a text has been profiled, so that the work can be taken up again. */
 export interface ProfileProgress {
@@ -41,10 +41,19 @@ export interface ProfileFile {
   readonly progress?: ProfileProgress;
 }
 
-/** A profile's bytes. */
-export function writeProfile(
+/**
+ * A profile's bytes.
+ *
+ * @throws {LimitError} where it counts more tokens than a file holds, 2^24
+ */
+export async function writeProfile(
   { profile, progress }: ProfileFile,
 ): Promise<Uint8Array<ArrayBuffer>> {
+  if (profile.tokens > mostProfileTokens) {
+    throw new LimitError(
+      `Cannot write a profile of ${profile.tokens} tokens: the most is ${mostProfileTokens}`,
+    );
+  }
   const tensors = profile.layers.flatMap((layer, i): TensorToWrite[] => {
     const tensor = (name: string, counts: Uint32Array) => ({
       name: `blk.${i}.${name}`,
@@ -57,7 +66,7 @@ export function writeProfile(
       tensor("active", layer.active),
     ];
   });
-  return toBuffer(writeGguf({
+  return await toBuffer(writeGguf({
     metadata: [
       ["general.type", { type: "string", value: kind }],
       ["profile.tokens", { type: "uint64", value: profile.tokens }],
@@ -86,8 +95,8 @@ export async function readProfile(source: ByteSource): Promise<ProfileFile> {
     refuse(`general.type is not "${kind}"`);
   }
   const tokens = getNumber(file, "profile.tokens") ?? -1;
-  if (!(tokens >= 0 && tokens <= mostTokens)) {
-    refuse(`profile.tokens is ${tokens}, the most is ${mostTokens}`);
+  if (!(tokens >= 0 && tokens <= mostProfileTokens)) {
+    refuse(`profile.tokens is ${tokens}, the most is ${mostProfileTokens}`);
   }
   const layers: LayerProfile[] = [];
   for (let i = 0; file.tensors.has(`blk.${i}.active`); i++) {

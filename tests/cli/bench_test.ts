@@ -20,20 +20,49 @@ Deno.test("the table has llama-bench's columns, and the sparsity that was reache
     "threads",
     "sparsity",
     "rows skipped",
+    "streamed",
+    "picked",
+    "of limit",
     "test",
     "t/s",
   ]);
   assert.ok(rule.every((cell) => /^-+:?$/.test(cell)));
-  assert.deepEqual(rows.map((row) => row[7]), ["pp8", "pp16", "tg4"]);
-  for (const row of rows) assert.match(row[8], /^[\d.]+ ± [\d.]+$/);
-  assert.ok(
-    parseFloat(rows[2][6]) > 1,
-    "neurons are skipped one token at a time",
-  );
+  assert.deepEqual(rows.map((row) => row[10]), ["pp8", "pp16", "tg4"]);
+  for (const row of rows) assert.match(row[11], /^[\d.]+ ± [\d.]+$/);
+  for (const row of rows) assert.match(row[6], /^[\d.]+ %$/);
   assert.match(err, /tg4: run 2 of 2: [\d.]+ t\/s/);
 
   const dense = await runCli([...small, "--sparsity", "dense"]);
   assert.doesNotMatch(dense.out, /sparsity/);
+});
+
+Deno.test("the roofline is the counted bytes over the measured rates", async () => {
+  const dense = ["--sparsity", "dense", "-o", "json"];
+  const { out, err } = await runCli([...small, ...dense, "-v"]);
+  const rows = JSON.parse(out);
+  await using model = await load(tinyBamboo(), { threads: 0 });
+  for (const row of rows) {
+    const seconds = row.bytes_streamed / row.stream_rate +
+      row.bytes_picked / row.pick_rate;
+    assert(Math.abs(row.limit_ts * seconds - 1) < 1e-3);
+    const ns = row.samples_ns.reduce((sum: number, ns: number) => sum + ns, 0);
+    const speed = 2e9 * (row.n_prompt + row.n_gen) / ns;
+    assert(Math.abs(row.of_limit * row.limit_ts / speed - 1) < 1e-3);
+    assert(row.active > 0.01 && row.active < row.gate_positive);
+    assert(row.gate_positive < 0.9);
+  }
+  // Token by token, a dense run reads every weight, and hardly anything else;
+  // at once, it reads them once.
+  const [pp8, pp16, tg4] = rows;
+  assert.equal(tg4.bytes_picked, 0);
+  const ratio = tg4.bytes_streamed / model.engine.weightBytes;
+  assert(ratio > 0.85 && ratio < 1.1, `read ${ratio} of the weights`);
+  assert(Math.abs(8 * pp8.bytes_streamed / tg4.bytes_streamed - 1) < 0.2);
+  assert(Math.abs(2 * pp16.bytes_streamed / pp8.bytes_streamed - 1) < 0.2);
+  assert.match(err, /^rates of Q8_0 rows of 256/m);
+  assert.match(err, /^0 +[\d.]+ [KMG]iB\/s +[\d.]+ [KMG]iB\/s$/m);
+  assert.match(err, /^tg4, a token:\nlayer +hot +gate > 0 +active/m);
+  assert.match(err, /^5 +0\.0 % +[\d.]+ % +[\d.]+ %/m);
 });
 
 Deno.test("JSON, JSON lines and CSV say the same", async () => {

@@ -3,13 +3,15 @@ import { Command } from "commander";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { load } from "../../mod.ts";
 import {
-  generateOptionsOf,
   type LoadFlags,
   loadOptions,
   loadOptionsOf,
+} from "../../cli/options.ts";
+import {
+  generateOptionsOf,
   type SamplingFlags,
   samplingOptions,
-} from "../../cli/options.ts";
+} from "../../cli/sampling_options.ts";
 import { unescape } from "../../cli/values.ts";
 
 function parse(args: string[]): LoadFlags & SamplingFlags {
@@ -67,6 +69,7 @@ Deno.test("without flags, the defaults are llama.cpp's", () => {
     sparsity: { mode: "exact" },
     cacheType: "f16",
     activation: undefined,
+    hotShare: undefined,
   });
 });
 
@@ -105,7 +108,7 @@ Deno.test("each flag sets its option", () => {
     ignoreEos: true,
   });
   const loading =
-    "-c 9 -t 3 -b 4 --sparsity threshold=0.1 -ctv f32 --activation reglu";
+    "-c 9 -t 3 -b 4 --sparsity threshold=0.1 -ctv f32 --activation reglu --hot 0.5";
   assert.deepEqual(loadOptionsOf(parse(loading.split(" "))), {
     contextSize: 9,
     threads: 3,
@@ -113,6 +116,7 @@ Deno.test("each flag sets its option", () => {
     sparsity: { mode: "threshold", value: 0.1 },
     cacheType: "f32",
     activation: "reglu",
+    hotShare: 0.5,
   });
 });
 

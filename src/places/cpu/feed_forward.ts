@@ -95,7 +95,7 @@ export class FeedForward {
     const ups = layers.flatMap((layer) =>
       layer && layer.ffn_up.rows > 1 ? [layer.ffn_up] : []
     );
-    this.rates = isSparse(model.activation) && ups.length > 0
+    this.rates = ups.length > 0
       ? measureRates(memory, ups, scratch, this.#up, this.#ids)
       : { stream: 1, pick: 1 };
     this.#hot = layers.map((weights, i) =>
@@ -116,6 +116,7 @@ export class FeedForward {
     const { mode } = this.options.sparsity;
     this.#layer = layer;
     this.#count("neurons", n * weights.ffn_gate.rows);
+    this.#count("hot", n * this.#hot[index]);
     if (weights.fc1 && weights.fc2 && mode === "predictor") {
       this.#predicted(weights.fc1, weights.fc2, residual);
     } else if (n === 1 && mode !== "dense" && isSparse(this.model.activation)) {

@@ -205,6 +205,7 @@ var countNames = [
   "downRows",
   "gatePositive",
   "active",
+  "hot",
   "predicted",
   "truth",
   "recalled",
@@ -818,7 +819,7 @@ var FeedForward = class {
     const ups = layers.flatMap((layer) => layer && layer.ffn_up.rows > 1 ? [
       layer.ffn_up
     ] : []);
-    this.rates = isSparse(model.activation) && ups.length > 0 ? measureRates(memory, ups, scratch, this.#up, this.#ids) : {
+    this.rates = ups.length > 0 ? measureRates(memory, ups, scratch, this.#up, this.#ids) : {
       stream: 1,
       pick: 1
     };
@@ -837,6 +838,7 @@ var FeedForward = class {
     const { mode } = this.options.sparsity;
     this.#layer = layer;
     this.#count("neurons", n * weights.ffn_gate.rows);
+    this.#count("hot", n * this.#hot[index]);
     if (weights.fc1 && weights.fc2 && mode === "predictor") {
       this.#predicted(weights.fc1, weights.fc2, residual);
     } else if (n === 1 && mode !== "dense" && isSparse(this.model.activation)) {

@@ -1,0 +1,75 @@
+/**
+ * The profile that generating makes where nobody has counted one: each run adds
+ * its tokens, until there are enough of them.
+ *
+ * @module
+ */
+import {
+  CulmError,
+  isSparse,
+  type LanguageModel,
+  mergeProfiles,
+  type Profile,
+  writeProfile,
+} from "../mod.ts";
+import { permits, profilePathOf, readProfileFile } from "./model_profile.ts";
+import type { LoadFlags } from "./options.ts";
+import { exists, writeFile } from "./output_file.ts";
+import { note, printable } from "./terminal.ts";
+
+/** What stands for the text in the progress of a profile that grows. */
+export const growing = "generation";
+/** Tokens at which a profile is finished. */
+const enough = 4096;
+
+/** A profile beside a model that this run adds to. */
+export class GrowingProfile {
+  private constructor(
+    readonly path: string,
+    readonly earlier: Profile | undefined,
+  ) {}
+
+  /**
+   * The profile that a run with these flags adds to. None where one is named,
+   * unwanted or finished, where the sandbox does not let us write beside the
+   * model, and where the flags leave out neurons that fire.
+   */
+  static async of(flags: LoadFlags): Promise<GrowingProfile | undefined> {
+    const path = profilePathOf(flags);
+    const { mode } = flags.sparsity;
+    if (!path || flags.profile !== undefined || mode === "predictor") return;
+    if (!await permits("read", path) || !await permits("write", path)) return;
+    if (!await permits("write", `${path}.part`)) return;
+    if (!await exists(path)) return new GrowingProfile(path, undefined);
+    try {
+      const { profile, progress } = await readProfileFile(path);
+      if (progress?.text === growing) return new GrowingProfile(path, profile);
+    } catch (error) {
+      // Loading the model says that it cannot be used.
+      if (!(error instanceof CulmError)) throw error;
+    }
+  }
+
+  /** Adds what the model counted; says so, or why not. */
+  async save({ model, profile: used, engine }: LanguageModel): Promise<void> {
+    const { path, earlier } = this;
+    const counted = engine.profile();
+    const hasItsOwn = used !== undefined && earlier === undefined;
+    if (!isSparse(model.activation) || hasItsOwn || counted.tokens === 0) {
+      return;
+    }
+    try {
+      const profile = mergeProfiles(earlier ? [earlier, counted] : [counted]);
+      const { tokens } = profile;
+      const progress = tokens < enough
+        ? { text: growing, position: tokens }
+        : undefined;
+      const bytes = await writeProfile({ profile, progress });
+      await writeFile(path, [bytes], { force: true });
+      note(`profile: ${tokens} tokens now, in ${printable(path)}`);
+    } catch (error) {
+      if (!(error instanceof CulmError)) throw error;
+      note(`warning: ${printable(error.message)}`);
+    }
+  }
+}

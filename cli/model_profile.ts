@@ -1,0 +1,104 @@
+/**
+ * The profile that lies beside a model, `MODEL.profile`: found, read, told.
+ *
+ * @module
+ */
+import {
+  type ByteSource,
+  checkProfile,
+  CulmError,
+  describeModel,
+  isSparse,
+  type LanguageModel,
+  openFile,
+  type ProfileFile,
+  readGguf,
+  readProfile,
+} from "../mod.ts";
+import type { LoadFlags, ModelFlags } from "./options.ts";
+import { exists } from "./output_file.ts";
+import { note, printable } from "./terminal.ts";
+
+/** A profile, and where it was read. */
+export interface FoundProfile extends ProfileFile {
+  readonly path: string;
+}
+
+/** Where a model's profile lies; the embedded model and URLs have no such place. */
+export function profilePathOf({ model }: ModelFlags): string | undefined {
+  return model === undefined || /^https?:\/\//.test(model)
+    ? undefined
+    : `${model}.profile`;
+}
+
+/**
+ * Reads a profile.
+ *
+ * @throws {CulmError} where there is none, or it is damaged
+ */
+export async function readProfileFile(path: string): Promise<FoundProfile> {
+  const source = await openFile(path);
+  try {
+    return { path, ...await readProfile(source) };
+  } finally {
+    await source.close();
+  }
+}
+
+/**
+ * The profile that the flags name, or else the one beside the model. The
+ * latter is left out, with a warning, where it cannot be used.
+ *
+ * @throws {CulmError} where the one that is named cannot be read
+ */
+export async function findProfile(
+  flags: LoadFlags,
+  source: ByteSource,
+): Promise<FoundProfile | undefined> {
+  if (flags.profile === false) return undefined;
+  if (flags.profile !== undefined) return await readProfileFile(flags.profile);
+  const path = profilePathOf(flags);
+  if (!path || !await permits("read", path) || !await exists(path)) {
+    return undefined;
+  }
+  const model = describeModel(await readGguf(source), flags);
+  try {
+    const found = await readProfileFile(path);
+    checkProfile(found.profile, model);
+    return found;
+  } catch (error) {
+    if (!(error instanceof CulmError)) throw error;
+    note(
+      `warning: ${printable(error.message)}; going on without ${
+        printable(path)
+      }`,
+    );
+  }
+}
+
+/** Says which profile a model was loaded with, or how it would get one. */
+export function noteProfile(
+  { model, profile }: LanguageModel,
+  flags: ModelFlags,
+  found: FoundProfile | undefined,
+  counting = false,
+): void {
+  if (profile) {
+    const where = found ? `from ${printable(found.path)}` : "in the model file";
+    note(`profile: ${profile.tokens} tokens, ${where}`);
+  } else if (isSparse(model.activation) && profilePathOf(flags)) {
+    note(
+      counting
+        ? "profile: none yet; what fires is counted, for the runs to come"
+        : "profile: none; with one, which culm profile counts, generating is faster",
+    );
+  }
+}
+
+/** Whether the sandbox lets us, without asking the user. */
+export async function permits(
+  name: "read" | "write",
+  path: string,
+): Promise<boolean> {
+  return (await Deno.permissions.query({ name, path })).state === "granted";
+}

@@ -1,0 +1,219 @@
+/**
+ * Model files whose neurons are in order of how often they fire, and which say
+ * so themselves. Weights are moved, never changed: any engine runs such a file.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { FormatError, UnsupportedError } from "../errors.ts";
+import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
+import {
+  getNumber,
+  getNumbers,
+  type GgufFile,
+  type MetadataEntry,
+  type TensorInfo,
+} from "../formats/gguf/read.ts";
+import { writeGguf } from "../formats/gguf/write.ts";
+import type { Model } from "../model/model.ts";
+import {
+  checkProfile,
+  firingOf,
+  type LayerProfile,
+  type Profile,
+} from "./profile.ts";
+
+/** Metadata keys; counts are `[layers · feedForwardSize]`, in the file's order. */
+const keys = {
+  tokens: "culm.profile.tokens",
+  gatePositive: "culm.profile.gate_positive",
+  active: "culm.profile.active",
+};
+
+/** Bytes that are read at a time where a tensor need not be whole. */
+const chunkBytes = 4 << 20;
+
+/**
+ * The profile that a reordered file carries; `undefined` for other files.
+ *
+ * @throws {FormatError} where it does not fit the model
+ */
+export function profileOf(file: GgufFile, model: Model): Profile | undefined {
+  const tokens = getNumber(file, keys.tokens);
+  if (tokens === undefined) return undefined;
+  const { layers, feedForwardSize } = model;
+  const read = (key: string) => {
+    const counts = getNumbers(file, key) ?? [];
+    const expected = layers.length * feedForwardSize;
+    const wrong = counts.find((count) => !(count >= 0 && count <= tokens));
+    if (counts.length !== expected || wrong !== undefined) {
+      throw new FormatError(
+        `Cannot read metadata ${key}: needs ${expected} counts of at most ${tokens} tokens, ${
+          wrong === undefined ? `has ${counts.length}` : `one is ${wrong}`
+        }`,
+      );
+    }
+    return layers.map((_, i) =>
+      Uint32Array.from(
+        counts.slice(i * feedForwardSize, (i + 1) * feedForwardSize),
+      )
+    );
+  };
+  const gatePositive = read(keys.gatePositive), active = read(keys.active);
+  return {
+    tokens,
+    layers: layers.map((_, i) => ({
+      gatePositive: gatePositive[i],
+      active: active[i],
+    })),
+  };
+}
+
+/**
+ * The bytes of a model's file with the neurons of each layer in order of how
+ * often they fire, and the profile among the metadata. One tensor at most is in
+ * memory at a time.
+ *
+ * @throws {FormatError} where the profile has another shape than the model
+ * @throws {UnsupportedError} where `ffn_down` is quantised: its blocks hold
+ * several neurons, so that moving one would change weights
+ *
+ * @example
+ * ```ts ignore
+ * const file = await readGguf(source);
+ * const model = describeModel(file);
+ * for await (const bytes of reorderNeurons(source, file, model, profile)) {
+ *   await out.write(bytes);
+ * }
+ * ```
+ */
+export async function* reorderNeurons(
+  source: ByteSource,
+  file: GgufFile,
+  model: Model,
+  profile: Profile,
+): AsyncGenerator<Uint8Array, void, void> {
+  checkProfile(profile, model);
+  const rows = new Map<TensorInfo, Uint32Array>();
+  const columns = new Map<TensorInfo, Uint32Array>();
+  const layers = model.layers.map((layer, i): LayerProfile => {
+    const order = fileOrder(profile, i);
+    const { ffn_gate, ffn_up, ffn_down, ffn_down_t, fc2 } = layer;
+    for (const tensor of [ffn_gate, ffn_up, ffn_down_t, fc2]) {
+      if (tensor) rows.set(tensor, order);
+    }
+    if (ffn_down) columns.set(movable(ffn_down), order);
+    const { gatePositive, active } = profile.layers[i];
+    return {
+      gatePositive: order.map((id) => gatePositive[id]),
+      active: order.map((id) => active[id]),
+    };
+  });
+  const metadata = new Map(file.metadata);
+  addProfile(metadata, { tokens: profile.tokens, layers });
+  yield* writeGguf({
+    magic: file.magic,
+    version: file.version,
+    metadata,
+    tensors: Array.from(file.tensors.values(), (tensor) => ({
+      name: tensor.name,
+      type: tensor.type,
+      shape: tensor.shape,
+      data: () =>
+        rows.has(tensor)
+          ? withRows(source, tensor, rows.get(tensor)!)
+          : withColumns(source, tensor, columns.get(tensor)),
+    })),
+  });
+}
+
+/** Stretches of a layer's neurons, each of them hottest first. */
+const runs = 64;
+
+/**
+ * A layer's neurons in the order of the reordered file. They are dealt to
+ * stretches like cards, back and forth, so that places which take one part of
+ * the file each get as many hot ones as the others.
+ */
+export function fileOrder(profile: Profile, layer: number): Uint32Array {
+  const neurons = profile.layers[layer].active.length;
+  const { order } = firingOf(profile, layer, { start: 0, end: neurons });
+  const dealt: number[][] = Array.from({ length: runs }, () => []);
+  order.forEach((id, rank) => {
+    const card = rank % runs, isBack = Math.floor(rank / runs) % 2 === 1;
+    dealt[isBack ? runs - 1 - card : card].push(id);
+  });
+  return Uint32Array.from(dealt.flat());
+}
+
+function movable(tensor: TensorInfo): TensorInfo {
+  const { blockSize } = ggmlTypes[tensor.type];
+  if (blockSize > 1) {
+    throw new UnsupportedError(
+      `Cannot reorder tensor ${tensor.name}: ${tensor.type} keeps ${blockSize} neurons in a block, which only PowerInfer's form (ffn_down_t) does not`,
+    );
+  }
+  return tensor;
+}
+
+function addProfile(
+  metadata: Map<string, MetadataEntry>,
+  { tokens, layers }: Profile,
+): void {
+  const add = (key: string, name: keyof LayerProfile) =>
+    metadata.set(key, {
+      type: "array",
+      value: {
+        elementType: "uint32",
+        values: layers.flatMap((layer) => Array.from(layer[name])),
+      },
+    });
+  metadata.set(keys.tokens, { type: "uint64", value: tokens });
+  add(keys.gatePositive, "gatePositive");
+  add(keys.active, "active");
+}
+
+/** Row i of what comes is row `order[i]` of the tensor. */
+async function* withRows(
+  source: ByteSource,
+  tensor: TensorInfo,
+  order: Uint32Array,
+): AsyncGenerator<Uint8Array> {
+  const bytes = await source.read(tensor.offset, tensor.byteLength);
+  const stride = rowBytes(tensor.type, tensor.shape[0]);
+  const moved = new Uint8Array(bytes.length);
+  order.forEach((id, i) =>
+    moved.set(bytes.subarray(id * stride, (id + 1) * stride), i * stride)
+  );
+  yield moved;
+}
+
+/** Weight i of each row that comes is weight `order[i]`; without an order, the tensor as it is. */
+async function* withColumns(
+  source: ByteSource,
+  tensor: TensorInfo,
+  order?: Uint32Array,
+): AsyncGenerator<Uint8Array> {
+  const stride = rowBytes(tensor.type, tensor.shape[0]);
+  const step = stride * Math.max(1, Math.floor(chunkBytes / stride));
+  for (let at = 0; at < tensor.byteLength; at += step) {
+    const length = Math.min(step, tensor.byteLength - at);
+    const bytes = await source.read(tensor.offset + at, length);
+    if (order) moveWithinRows(bytes, stride, order);
+    yield bytes;
+  }
+}
+
+function moveWithinRows(
+  bytes: Uint8Array<ArrayBuffer>,
+  stride: number,
+  order: Uint32Array,
+): void {
+  const weights = stride / order.length === 4
+    ? new Uint32Array(bytes.buffer)
+    : new Uint16Array(bytes.buffer);
+  for (let first = 0; first < weights.length; first += order.length) {
+    const row = weights.slice(first, first + order.length);
+    for (let i = 0; i < row.length; i++) weights[first + i] = row[order[i]];
+  }
+}
