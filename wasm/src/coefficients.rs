@@ -10,19 +10,19 @@ pub const ROWS: usize = 16;
 
 /// Integers of 16 rows for the four blocks of a column group: c = scale * integer.
 pub struct Coefficients {
-    /// Of each pair of rows, repeated for every column of a block: for blocks 0 and 1, and for blocks 2 and 3.
-    pub pairs: [[v128; 2]; ROWS / 2],
+    /// 4 i32 by block, of each row.
+    pub integers: [v128; ROWS],
     /// 4 f32, by block.
     pub scale: v128,
-    /// 4 i32, by block: the sum of the integers.
+    /// 4 f32, by block: the sum of scale * integer.
     pub sum: v128,
 }
 
 /// Adding it to a number below 2^22 leaves that number, rounded to the nearest integer, in the sum's low bits.
 const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
 
-/// Quantises the coefficients `c[row]`, 4 f32 by block, to integers of magnitude `MOST`, which makes pairs of i8 (`MOST` 127) or of i16 (32512, which is 127 * 256).
-/// Their error is at most max over the rows of |c| / (2 * `MOST`). NaN and infinities reach the scale.
+/// Quantises the coefficients `c[row]`, 4 f32 by block, to integers of magnitude `MOST`. Their error is at most max over the rows of
+/// |c| / (2 * `MOST`). NaN and infinities reach the scale.
 #[inline(always)]
 pub fn quantise<const MOST: i32>(c: &[v128; ROWS]) -> Coefficients {
     // As integers, which order floats without a sign as the floats do, and NaN above all.
@@ -34,29 +34,46 @@ pub fn quantise<const MOST: i32>(c: &[v128; ROWS]) -> Coefficients {
     let tiny = f32x4_lt(largest, f32x4_splat(1e-33));
     let inverse = f32x4_div(f32x4_splat(MOST as f32), largest);
     let inverse = v128_bitselect(zero(), inverse, tiny);
-    let rounded = |c| madd(c, inverse, f32x4_splat(ROUND));
-    let mut sum = i32x4_splat((ROUND.to_bits() as i32).wrapping_mul(-(ROWS as i32)));
-    let pairs = core::array::from_fn(|p| {
-        let (first, second) = (rounded(c[2 * p]), rounded(c[2 * p + 1]));
-        sum = i32x4_add(sum, i32x4_add(first, second));
-        spread(if MOST < 128 {
-            repeat(v128_bitselect(first, i32x4_shl(second, 8), i32x4_splat(0xff)))
-        } else {
-            v128_bitselect(first, i32x4_shl(second, 16), i32x4_splat(0xffff))
-        })
+    let mut sum = zero();
+    let integers = c.map(|c| {
+        let rounded = madd(c, inverse, f32x4_splat(ROUND));
+        let integer = i32x4_sub(rounded, i32x4_splat(ROUND.to_bits() as i32));
+        sum = i32x4_add(sum, integer);
+        integer
     });
-    Coefficients { pairs, scale: f32x4_mul(largest, f32x4_splat(1.0 / MOST as f32)), sum }
+    let scale = f32x4_mul(largest, f32x4_splat(1.0 / MOST as f32));
+    Coefficients { integers, scale, sum: f32x4_mul(scale, f32x4_convert_i32x4(sum)) }
 }
 
-/// The lower half of each word in both halves.
+impl Coefficients {
+    /// Pairs of rows as i16, repeated for every column of a block: for blocks 0 and 1, and for blocks 2 and 3.
+    #[inline(always)]
+    pub fn words(&self) -> [[v128; 2]; ROWS / 2] {
+        core::array::from_fn(|p| {
+            spread(side_by_side(self.integers[2 * p], self.integers[2 * p + 1]))
+        })
+    }
+
+    /// The same as i8.
+    #[inline(always)]
+    pub fn bytes(&self) -> [[v128; 2]; ROWS / 2] {
+        core::array::from_fn(|p| {
+            let [first, second] = [self.integers[2 * p], self.integers[2 * p + 1]];
+            let bytes = v128_bitselect(first, i32x4_shl(second, 8), i32x4_splat(0xff));
+            spread(side_by_side(bytes, bytes))
+        })
+    }
+}
+
+/// The lower halves of both words in one.
 #[inline(always)]
-pub fn repeat(words: v128) -> v128 {
-    v128_bitselect(words, i32x4_shl(words, 16), i32x4_splat(0xffff))
+fn side_by_side(first: v128, second: v128) -> v128 {
+    v128_bitselect(first, i32x4_shl(second, 16), i32x4_splat(0xffff))
 }
 
 /// Word L twice: words 0 and 1, words 2 and 3.
 #[inline(always)]
-pub fn spread(words: v128) -> [v128; 2] {
+fn spread(words: v128) -> [v128; 2] {
     [i32x4_shuffle::<0, 0, 1, 1>(words, words), i32x4_shuffle::<2, 2, 3, 3>(words, words)]
 }
 

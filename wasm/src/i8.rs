@@ -100,7 +100,7 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
         }
     }
 
-    /// Pairs of rows side by side are multiplied as i16: i32 holds the sums of 16 rows of 128 * 32512.
+    /// Pairs of rows side by side are multiplied as i16: i32 holds the sums of 16 rows of 128 * 16256 (127 * 128, so that what i8 holds, it does).
     #[inline(always)]
     unsafe fn add(
         rows: &[*const u8; ROWS],
@@ -119,8 +119,9 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
                 }
                 f32x4_mul(f32x4_splat(h[r]), load(scales.add(16 * half)))
             });
-            let integers = quantise::<32512>(&c);
-            let scales = broadcast(integers.scale);
+            let coefficients = quantise::<16256>(&c);
+            let pairs = coefficients.words();
+            let scales = broadcast(coefficients.scale);
             let mins = broadcast(min);
             let units = 16 / HALVES;
             for j in (half * units..(half + 1) * units).step_by(2) {
@@ -136,7 +137,7 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
                             i16x8_interleave_high(first, second),
                         ];
                         for pair in 0..2 {
-                            let dot = i32x4_dot_i16x8(integers.pairs[p][pair], words[pair]);
+                            let dot = i32x4_dot_i16x8(pairs[p][pair], words[pair]);
                             sums[pair][i] = i32x4_add(sums[pair][i], dot);
                         }
                     }

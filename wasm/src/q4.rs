@@ -4,7 +4,7 @@
 //! fits), then once in i32. The high nibbles are taken by a 16-bit shift and a mask, since x86 has no byte shift. The integer part is exact;
 //! a result's error is that of the activations plus f32 rounding of one multiply-add per block.
 
-use crate::coefficients::{add4, broadcast, quantise, repeat, spread, ROWS};
+use crate::coefficients::{add4, broadcast, quantise, ROWS};
 use crate::layout::activation::{self, BYTES, OFFSETS, SCALES, SUMS};
 use crate::layout::{groups, BLOCK, GROUP, NIBBLES};
 use crate::matmul::Rows;
@@ -100,7 +100,7 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
         }
     }
 
-    /// Pairs of rows side by side are multiplied as bytes: i16 holds the sums of 16 rows of (q - 8) * 127.
+    /// Pairs of rows side by side are multiplied as bytes: i16 holds the sums of 16 rows of 15 * 127.
     #[inline(always)]
     unsafe fn add(
         rows: &[*const u8; ROWS],
@@ -117,17 +117,16 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
             }
             f32x4_mul(f32x4_splat(h[r]), load(scales))
         });
-        let integers = quantise::<127>(&c);
-        let start = if MIN {
-            [zero(); 2]
-        } else {
-            spread(repeat(i32x4_sub(zero(), i32x4_shl(integers.sum, 3))))
-        };
-        let scales = broadcast(integers.scale);
+        let coefficients = quantise::<127>(&c);
+        let pairs = coefficients.bytes();
+        if !MIN {
+            min = f32x4_mul(coefficients.sum, f32x4_splat(-8.0));
+        }
+        let scales = broadcast(coefficients.scale);
         let mins = broadcast(min);
         for j in 0..4 {
-            // Of blocks 0 and 1, then of 2 and 3; each of the low and of the high nibbles.
-            let mut sums = start.map(|start| [start; 2]);
+            // Of blocks 0 and 1, then of 2 and 3; of the low nibbles, then of the high ones.
+            let mut sums = [[zero(); 2]; 2];
             for p in 0..ROWS / 2 {
                 let first = load(rows[2 * p].add(offset + 16 * j));
                 let second = load(rows[2 * p + 1].add(offset + 16 * j));
@@ -135,10 +134,10 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
                     nibbles(i8x16_interleave_low(first, second)),
                     nibbles(i8x16_interleave_high(first, second)),
                 ];
-                for i in 0..2 {
+                for pair in 0..2 {
                     for half in 0..2 {
-                        let dot = dot_i7(integers.pairs[p][i], bytes[i][half]);
-                        sums[i][half] = i16x8_add(sums[i][half], dot);
+                        let dot = dot_i7(pairs[p][pair], bytes[pair][half]);
+                        sums[pair][half] = i16x8_add(sums[pair][half], dot);
                     }
                 }
             }

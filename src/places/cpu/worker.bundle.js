@@ -917,13 +917,15 @@ var FeedForward = class {
   }
   /**
    * Up for one token: the hot rows, and of the others those whose gate is
-   * positive; all of them where so many are that picking would take longer.
+   * positive; all of them where so many are that picking would take longer and
+   * the caller has not fixed the border.
    */
   #cascade(hot) {
     const { ffn_up } = this.#layer.weights;
     this.#stream("upRows", ffn_up, 0, this.#up, hot);
     const count = this.#positives(0, hot);
-    if (count < this.#ratio * (ffn_up.rows - hot)) {
+    const most = this.options.hotShare === void 0 ? this.#ratio : 1;
+    if (count <= most * (ffn_up.rows - hot)) {
       this.#pick("upRows", ffn_up, hot, count, this.#up);
     } else {
       this.#stream("upRows", ffn_up, hot, this.#up);
