@@ -130,7 +130,7 @@ for (const kind of kinds) {
     line += text(read) + text(decode) + text(decode / read, 2, 7) + text(axpy) +
       " |";
   }
-  const rowBytes = [16384, 8192, 2560, 3072, 4608, 5120, 5120, 6144][kind.kind];
+  const rowBytes = [16384, 8192, 2304, 3072, 4352, 5120, 5120, 6144][kind.kind];
   for (const megabytes of [0.5, 4]) {
     line += text(await tileRate(workers[0], rowBytes, megabytes));
   }

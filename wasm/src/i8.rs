@@ -4,6 +4,7 @@
 //! every CPU, where relaxed SIMD leaves an 8-bit second operand to the machine. Activations come as i16 for it. Lane L belongs to block L.
 
 use crate::coefficients::{add4, broadcast, quantise, ROWS};
+use crate::f16::load4_f16;
 use crate::layout::activation::{self, HALF_SUMS, SCALES, SUMS, WORDS};
 use crate::layout::{groups, BLOCK, BYTES as WEIGHTS, GROUP};
 use crate::matmul::Rows;
@@ -13,7 +14,24 @@ use crate::simd::*;
 pub struct Bytes<const HALVES: usize, const MIN: bool>;
 
 impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
-    const GROUP_BYTES: usize = WEIGHTS + if MIN { 32 * HALVES } else { 16 * HALVES };
+    /// I8, which has f16 scales.
+    const PLAIN: bool = HALVES == 1 && !MIN;
+    const GROUP_BYTES: usize = WEIGHTS
+        + match (Self::PLAIN, MIN) {
+            (true, _) => 8,
+            (false, false) => 16 * HALVES,
+            (false, true) => 32 * HALVES,
+        };
+
+    /// The scales of the four blocks, or of their first or second halves.
+    #[inline(always)]
+    unsafe fn scales(group: *const u8, half: usize) -> v128 {
+        if Self::PLAIN {
+            load4_f16(group.add(WEIGHTS).cast())
+        } else {
+            load(group.add(WEIGHTS + 16 * half))
+        }
+    }
 }
 
 impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
@@ -45,7 +63,7 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
                 }
                 let mut scales = [zero(); R];
                 for r in 0..R {
-                    scales[r] = load(rows[r].add(WEIGHTS + 16 * h));
+                    scales[r] = Self::scales(rows[r], h);
                 }
                 for t in 0..T {
                     let x_scale = load(tokens[t].add(SCALES));
@@ -73,7 +91,7 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
     #[inline(always)]
     unsafe fn unpack(group: *const u8, _width: usize, values: &mut [f32; GROUP]) {
         for half in 0..HALVES {
-            let scales = broadcast(load(group.add(WEIGHTS + 16 * half)));
+            let scales = broadcast(Self::scales(group, half));
             let mins = broadcast(if MIN {
                 load(group.add(WEIGHTS + 16 * (HALVES + half)))
             } else {
@@ -112,12 +130,12 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
         for half in 0..HALVES {
             let mut min = zero();
             let c = core::array::from_fn(|r| {
-                let scales = rows[r].add(offset + WEIGHTS);
+                let group = rows[r].add(offset);
                 if MIN {
-                    let mins = load(scales.add(16 * (HALVES + half)));
+                    let mins = load(group.add(WEIGHTS + 16 * (HALVES + half)));
                     min = madd(f32x4_splat(h[r]), mins, min);
                 }
-                f32x4_mul(f32x4_splat(h[r]), load(scales.add(16 * half)))
+                f32x4_mul(f32x4_splat(h[r]), Self::scales(group, half))
             });
             let coefficients = quantise::<16256>(&c);
             let pairs = coefficients.words();

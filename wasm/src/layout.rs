@@ -8,8 +8,8 @@
 //!   its high nibbles.
 //! - Byte kinds, 128 bytes: 8-byte unit j (0..16) has the weights 2j, 2j+1 of blocks 0..4, so that a sign-extending load gives the pairs that
 //!   `i32x4_dot_i16x8` sums.
-//! - Then 4 f32 scales (8 for the kinds with a scale per 16 weights: first halves of the four blocks, then second halves), then as many f32 mins where
-//!   the kind has them. w = scale * q + min; scale * (q - 8) for Q4.
+//! - Then 4 scales (8 for the kinds with a scale per 16 weights: first halves of the four blocks, then second halves), then as many mins where the
+//!   kind has them. w = scale * q + min; scale * (q - 8) for Q4. They are f32, but f16 for Q4 and I8: the files that these hold have no finer ones.
 //!
 //! K that is not a multiple of 128 is padded with blocks of zero scale. F32 and F16 rows are plain, padded with zeros to a multiple of 8.
 
@@ -56,16 +56,16 @@ pub const fn groups(k: usize) -> usize {
 /// Bytes of one group of a block kind; 0 for other kinds.
 pub const fn group_bytes(kind: u32) -> usize {
     match kind {
-        Q4 => NIBBLES + 16,
+        Q4 => NIBBLES + 8,
         Q4M => NIBBLES + 32,
-        I8 => BYTES + 16,
+        I8 => BYTES + 8,
         I8M | I8H => BYTES + 32,
         I8HM => BYTES + 64,
         _ => 0,
     }
 }
 
-/// Bytes of a packed row of `k` weights, a multiple of 16; 0 for an unknown kind.
+/// Bytes of a packed row of `k` weights, a multiple of 8; 0 for an unknown kind.
 #[no_mangle]
 pub extern "C" fn packed_row_bytes(kind: u32, k: usize) -> usize {
     match kind {

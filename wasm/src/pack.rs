@@ -2,7 +2,7 @@
 //!
 //! Packing never changes a weight's value: each ggml type goes to the one kind that holds it exactly, or to F32 as dequantised.
 
-use crate::f16::f16_to_f32;
+use crate::f16::{f16_to_f32, f32_to_f16};
 use crate::ggml::{self, read_block, Block};
 use crate::layout::*;
 use crate::simd::*;
@@ -152,6 +152,10 @@ unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
     .cast::<f32>();
     let halves = if matches!(kind, I8H | I8HM) { 2 } else { 1 };
     for (lane, block) in group.iter().enumerate() {
+        if matches!(kind, Q4 | I8) {
+            scales.cast::<u16>().add(lane).write(f32_to_f16(block.scale[0]));
+            continue;
+        }
         for h in 0..halves {
             scales.add(4 * h + lane).write(block.scale[h]);
             if matches!(kind, Q4M | I8M | I8HM) {
@@ -179,6 +183,10 @@ pub unsafe fn read_group(kind: u32, src: *const u8) -> [Block; 4] {
             } else {
                 src.add(i / 2 * 8 + lane * 2 + i % 2).cast::<i8>().read()
             };
+        }
+        if matches!(kind, Q4 | I8) {
+            block.scale = [f16_to_f32(scales.cast::<u16>().add(lane).read()); 2];
+            continue;
         }
         for h in 0..2 {
             block.scale[h] = scales.add(4 * (h % halves) + lane).read();

@@ -5,6 +5,7 @@
 //! a result's error is that of the activations plus f32 rounding of one multiply-add per block.
 
 use crate::coefficients::{add4, broadcast, quantise, ROWS};
+use crate::f16::load4_f16;
 use crate::layout::activation::{self, BYTES, OFFSETS, SCALES, SUMS};
 use crate::layout::{groups, BLOCK, GROUP, NIBBLES};
 use crate::matmul::Rows;
@@ -14,7 +15,17 @@ use crate::simd::*;
 pub struct Nibbles<const MIN: bool>;
 
 impl<const MIN: bool> Nibbles<MIN> {
-    const GROUP_BYTES: usize = if MIN { NIBBLES + 32 } else { NIBBLES + 16 };
+    const GROUP_BYTES: usize = if MIN { NIBBLES + 32 } else { NIBBLES + 8 };
+
+    /// The scales of a group's four blocks.
+    #[inline(always)]
+    unsafe fn scales(group: *const u8) -> v128 {
+        if MIN {
+            load(group.add(NIBBLES))
+        } else {
+            load4_f16(group.add(NIBBLES).cast())
+        }
+    }
 }
 
 impl<const MIN: bool> Rows for Nibbles<MIN> {
@@ -47,7 +58,7 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
             }
             let mut scales = [zero(); R];
             for r in 0..R {
-                scales[r] = load(rows[r].add(NIBBLES));
+                scales[r] = Self::scales(rows[r]);
             }
             for t in 0..T {
                 let x_scale = load(tokens[t].add(SCALES));
@@ -77,12 +88,13 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
 
     #[inline(always)]
     unsafe fn unpack(group: *const u8, _width: usize, values: &mut [f32; GROUP]) {
-        let scales = broadcast(load(group.add(NIBBLES)));
+        let scales = Self::scales(group);
         let mins = broadcast(if MIN {
             load(group.add(NIBBLES + 16))
         } else {
-            f32x4_mul(load(group.add(NIBBLES)), f32x4_splat(-8.0))
+            f32x4_mul(scales, f32x4_splat(-8.0))
         });
+        let scales = broadcast(scales);
         for j in 0..4 {
             for (half, quads) in nibbles(load(group.add(16 * j))).into_iter().enumerate() {
                 let words = [i16x8_extend_low_i8x16(quads), i16x8_extend_high_i8x16(quads)];
@@ -111,11 +123,11 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
     ) {
         let mut min = zero();
         let c = core::array::from_fn(|r| {
-            let scales = rows[r].add(offset + NIBBLES);
+            let group = rows[r].add(offset);
             if MIN {
-                min = madd(f32x4_splat(h[r]), load(scales.add(16)), min);
+                min = madd(f32x4_splat(h[r]), load(group.add(NIBBLES + 16)), min);
             }
-            f32x4_mul(f32x4_splat(h[r]), load(scales))
+            f32x4_mul(f32x4_splat(h[r]), Self::scales(group))
         });
         let coefficients = quantise::<127>(&c);
         let pairs = coefficients.bytes();

@@ -46,7 +46,7 @@ export const kindOfType: Readonly<Record<GgmlType, number>> = {
 };
 
 /** Bytes of a group of 128 weights: four blocks side by side, a lane of a vector each. */
-const groupBytes = [0, 0, 80, 96, 144, 160, 160, 192];
+const groupBytes = [0, 0, 72, 96, 136, 160, 160, 192];
 
 /** Bytes of a packed row of `columns` weights. */
 export function packedRowBytes(kind: number, columns: number): number {

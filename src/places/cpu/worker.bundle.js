@@ -425,9 +425,9 @@ var kindOfType = {
 var groupBytes = [
   0,
   0,
-  80,
+  72,
   96,
-  144,
+  136,
   160,
   160,
   192
@@ -1520,7 +1520,7 @@ var word = {
   failed: 64
 };
 var controlBytes = 4 * 80;
-var spins = 1e4;
+var spins = 2e5;
 var Shared = class {
   options;
   buffer;
