@@ -48,9 +48,13 @@ export function matrix(
   return { name: `${name}.weight`, type, shape: [columns, rows], data };
 }
 
-/** A vector of ones. */
-export function ones(name: string, length: number): TensorToWrite {
-  const data = quantise("F32", new Float32Array(length).fill(1));
+/** A vector of one value. */
+export function vector(
+  name: string,
+  length: number,
+  value: number,
+): TensorToWrite {
+  const data = quantise("F32", new Float32Array(length).fill(value));
   return { name: `${name}.weight`, type: "F32", shape: [length], data };
 }
 

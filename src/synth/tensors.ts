@@ -14,11 +14,23 @@ import {
 import type { SynthOptions } from "./options.ts";
 import { Predictor } from "./predictor.ts";
 import { direction, randomFor } from "./random.ts";
-import { type FillRow, matrix, ones, type RowHead, withHead } from "./rows.ts";
+import {
+  type FillRow,
+  matrix,
+  type RowHead,
+  vector,
+  withHead,
+} from "./rows.ts";
 import { Tiles } from "./tiles.ts";
 
 /** Standard deviation of what all layers together add to a channel of the embedding, which has 1. */
 const added = 0.1;
+/**
+ * The weights of the norms before attention and FFN. They shrink what comes out
+ * of values and neurons, so that the matrices after them have weights of a usual
+ * size: 16-bit scales must not become subnormal, which is slow.
+ */
+const normWeight = 1 / 16;
 
 /** Makes the tensors. */
 export class SynthTensors {
@@ -49,9 +61,15 @@ export class SynthTensors {
     const each = added / Math.sqrt(2 * layerCount);
     this.#embedding = tiles("embedding", 1);
     this.#unit = tiles("unit", 1 / Math.sqrt(hiddenSize));
-    this.#attentionOutput = tiles("attention", each / Math.sqrt(hiddenSize));
+    this.#attentionOutput = tiles(
+      "attention",
+      each / (normWeight * Math.sqrt(hiddenSize)),
+    );
     this.#noise = tiles("noise", noiseOfRow / Math.sqrt(noiseChannels));
-    this.#down = tiles("down", each / Math.sqrt(active * feedForwardSize));
+    this.#down = tiles(
+      "down",
+      each / (normWeight ** 2 * Math.sqrt(active * feedForwardSize)),
+    );
   }
 
   /** All tensors, in llama.cpp's order. */
@@ -68,7 +86,7 @@ export class SynthTensors {
         });
       }),
       ...layers.flat(),
-      ones("output_norm", hiddenSize),
+      vector("output_norm", hiddenSize, 1),
       this.#random("output", vocabSize, this.#unit),
     ];
   }
@@ -78,12 +96,12 @@ export class SynthTensors {
     const kvSize = hiddenSize / headCount * kvHeadCount;
     const at = (name: string) => `blk.${layer}.${name}`;
     return [
-      ones(at("attn_norm"), hiddenSize),
+      vector(at("attn_norm"), hiddenSize, normWeight),
       this.#random(at("attn_q"), hiddenSize, this.#unit),
       this.#random(at("attn_k"), kvSize, this.#unit),
       this.#random(at("attn_v"), kvSize, this.#unit),
       this.#random(at("attn_output"), hiddenSize, this.#attentionOutput),
-      ones(at("ffn_norm"), hiddenSize),
+      vector(at("ffn_norm"), hiddenSize, normWeight),
       this.#neuronRows(at("ffn_gate"), layer, "gateOffset"),
       this.#neuronRows(at("ffn_up"), layer, "upOffset"),
       this.#downOf(layer),
