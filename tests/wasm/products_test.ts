@@ -277,9 +277,7 @@ for (const [build, module] of Object.entries(builds)) {
               size += Math.abs(term);
             }
             // Small integers, but for the K types' scales.
-            const tolerance = type.endsWith("_K")
-              ? nTokens < 4 ? active.length * largest : 1e-6 * size
-              : 0;
+            const tolerance = type.endsWith("_K") ? active.length * largest : 0;
             assert.ok(
               Math.abs(after[t * stride + i] - expected) <= tolerance,
               `token ${t}, column ${i}: ${

@@ -1,7 +1,9 @@
 //! Sums of matrix rows with coefficients: the down projection, whose rows are neurons.
 //!
-//! Rows without a coefficient are not read. Few tokens: 16 active rows at a time, block kinds in integers (see coefficients.rs). Many tokens: a panel
-//! of rows is unpacked once to f32, a column group at a time, and each token takes the rows that it has coefficients for.
+//! Rows without a coefficient are not read. Each token takes the rows that it has coefficients for, 16 at a time, block kinds in integers (see
+//! coefficients.rs). Several tokens pass over a panel of rows that stays in L2.
+
+use core::ops::Range;
 
 use crate::coefficients::ROWS;
 use crate::float::Floats;
@@ -11,14 +13,8 @@ use crate::matmul::{with_rows, Rows};
 use crate::q4::Nibbles;
 use crate::simd::*;
 
-/// From so many tokens on, unpacking to f32 pays.
-const MANY_TOKENS: usize = 4;
-
-/// Rows unpacked at a time: a column group of them is 16 KB.
-const PANEL: usize = 32;
-
-/// Tokens that share the unpacked rows.
-const TOKENS: usize = 256;
+/// Bytes of a panel of rows.
+const PANEL: usize = 512 * 1024;
 
 /// out[t] += sum over j of h[t][j] * row j, for rows of `k` weights. Returns how many rows have a coefficient that is not zero: only those are read.
 ///
@@ -67,61 +63,53 @@ impl Call {
     unsafe fn h(&self, t: usize, j: usize) -> f32 {
         self.h.wrapping_add(t * self.h_stride + j).read()
     }
+
+    /// Bit i says whether the coefficient of row `first + i` is not zero, for n <= 32 rows.
+    #[inline(always)]
+    unsafe fn nonzero(&self, t: usize, first: usize, n: usize) -> u32 {
+        let h = self.h.wrapping_add(t * self.h_stride + first);
+        let mut bits = 0;
+        let body = n / 4 * 4;
+        for i in (0..body).step_by(4) {
+            bits |= u32::from(i32x4_bitmask(f32x4_ne(load(h.add(i)), zero()))) << i;
+        }
+        for i in body..n {
+            bits |= u32::from(h.add(i).read() != 0.0) << i;
+        }
+        bits
+    }
 }
 
 unsafe fn sum<K: Rows>(call: &Call, n_tokens: usize) -> u32 {
+    let panel = if n_tokens == 1 {
+        call.n_rows
+    } else {
+        (PANEL / call.w_row_bytes.max(1)).next_multiple_of(32)
+    };
     let mut read = 0;
-    if n_tokens < MANY_TOKENS {
+    for first in (0..call.n_rows).step_by(panel.max(1)) {
+        let rows = first..call.n_rows.min(first + panel);
+        for first in rows.clone().step_by(32) {
+            let n = rows.end.min(first + 32) - first;
+            let active = (0..n_tokens).fold(0, |any, t| any | call.nonzero(t, first, n));
+            read += active.count_ones();
+        }
         for t in 0..n_tokens {
-            add_direct::<K>(call, t);
+            add_active::<K>(call, rows.clone(), t);
         }
-    }
-    for first in (0..call.n_rows).step_by(PANEL) {
-        let n = PANEL.min(call.n_rows - first);
-        let mut any = 0;
-        for t in (0..n_tokens).step_by(TOKENS) {
-            let mut masks = [0u32; TOKENS];
-            let tokens = t..n_tokens.min(t + TOKENS);
-            let mut active = 0;
-            for t in tokens.clone() {
-                masks[t % TOKENS] = nonzero(call.h.wrapping_add(t * call.h_stride + first), n);
-                active |= masks[t % TOKENS];
-            }
-            if n_tokens >= MANY_TOKENS {
-                for column in (0..call.k).step_by(GROUP) {
-                    add_panel::<K>(call, first, active, &masks, tokens.clone(), column);
-                }
-            }
-            any |= active;
-        }
-        read += any.count_ones();
     }
     read
 }
 
-/// Bit i says whether h[i] is not zero, for n <= 32 floats.
-#[inline(always)]
-unsafe fn nonzero(h: *const f32, n: usize) -> u32 {
-    let mut bits = 0;
-    let body = n / 4 * 4;
-    for i in (0..body).step_by(4) {
-        bits |= u32::from(i32x4_bitmask(f32x4_ne(load(h.add(i)), zero()))) << i;
-    }
-    for i in body..n {
-        bits |= u32::from(h.add(i).read() != 0.0) << i;
-    }
-    bits
-}
-
-/// Adds all active rows to one token, 16 at a time; in the last 16 the first row stands in with no coefficient.
+/// Adds the active rows to one token, 16 at a time; in the last 16 the first row stands in with no coefficient.
 #[inline(never)]
-unsafe fn add_direct<K: Rows>(call: &Call, t: usize) {
+unsafe fn add_active<K: Rows>(call: &Call, range: Range<usize>, t: usize) {
     let mut rows = [core::ptr::null(); ROWS];
     let mut h = [0.0; ROWS];
     let mut pending = 0;
-    for first in (0..call.n_rows).step_by(PANEL) {
-        let n = PANEL.min(call.n_rows - first);
-        let mut active = nonzero(call.h.wrapping_add(t * call.h_stride + first), n);
+    for first in range.clone().step_by(32) {
+        let n = range.end.min(first + 32) - first;
+        let mut active = call.nonzero(t, first, n);
         while active != 0 {
             let j = first + active.trailing_zeros() as usize;
             active &= active - 1;
@@ -156,58 +144,5 @@ unsafe fn add_rows<K: Rows>(call: &Call, rows: &[*const u8; ROWS], h: &[f32; ROW
         let offset = K::column_bytes(body);
         K::add(rows, offset, h, width.next_multiple_of(8), padded.as_mut_ptr());
         out.copy_from_nonoverlapping(padded.as_ptr(), width);
-    }
-}
-
-/// Adds the active rows among `first..first + 32` to the tokens' columns `column..column + 128`.
-#[inline(never)]
-unsafe fn add_panel<K: Rows>(
-    call: &Call,
-    first: usize,
-    active: u32,
-    masks: &[u32; TOKENS],
-    tokens: core::ops::Range<usize>,
-    column: usize,
-) {
-    let width = GROUP.min(call.k - column);
-    let mut values = [[0f32; GROUP]; PANEL];
-    for (i, value) in values.iter_mut().enumerate() {
-        if active >> i & 1 != 0 {
-            let group = call.row(first + i).wrapping_add(K::column_bytes(column));
-            K::unpack(group, width.next_multiple_of(8), value);
-        }
-    }
-    for t in tokens {
-        let out = call.out(t).wrapping_add(column);
-        let mut coefficients = [0f32; PANEL];
-        let mut ids = [0usize; PANEL];
-        let mut n = 0;
-        let mut mask = masks[t % TOKENS];
-        while mask != 0 {
-            let i = mask.trailing_zeros() as usize;
-            mask &= mask - 1;
-            (ids[n], coefficients[n]) = (i, call.h(t, first + i));
-            n += 1;
-        }
-        let chosen = ids[..n].iter().zip(&coefficients);
-        // Eight sums stay in registers while the rows pass.
-        let body = width / 32 * 32;
-        for i in (0..body).step_by(32) {
-            let mut sums: [v128; 8] = core::array::from_fn(|v| load(out.add(i + 4 * v)));
-            for (&id, &c) in chosen.clone() {
-                let value = values.get_unchecked(id).as_ptr();
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = madd(f32x4_splat(c), load(value.add(i + 4 * v)), *sum);
-                }
-            }
-            for (v, sum) in sums.into_iter().enumerate() {
-                store(out.add(i + 4 * v), sum);
-            }
-        }
-        for i in body..width {
-            for (&id, &c) in chosen.clone() {
-                *out.add(i) += c * values.get_unchecked(id).get_unchecked(i);
-            }
-        }
     }
 }

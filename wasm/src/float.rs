@@ -4,7 +4,6 @@
 
 use crate::coefficients::ROWS;
 use crate::f16::{f16_to_f32, load4_f16};
-use crate::layout::GROUP;
 use crate::matmul::Rows;
 use crate::simd::*;
 
@@ -66,13 +65,6 @@ impl<const HALF: bool> Rows for Floats<HALF> {
 
     fn column_bytes(column: usize) -> usize {
         column * if HALF { 2 } else { 4 }
-    }
-
-    #[inline(always)]
-    unsafe fn unpack(group: *const u8, width: usize, values: &mut [f32; GROUP]) {
-        for i in (0..width).step_by(4) {
-            store(values.as_mut_ptr().add(i), load4::<HALF>(group, i));
-        }
     }
 
     #[inline(always)]

@@ -88,36 +88,6 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
         column / GROUP * Self::GROUP_BYTES
     }
 
-    #[inline(always)]
-    unsafe fn unpack(group: *const u8, _width: usize, values: &mut [f32; GROUP]) {
-        for half in 0..HALVES {
-            let scales = broadcast(Self::scales(group, half));
-            let mins = broadcast(if MIN {
-                load(group.add(WEIGHTS + 16 * (HALVES + half)))
-            } else {
-                zero()
-            });
-            let units = 16 / HALVES;
-            for j in (half * units..(half + 1) * units).step_by(2) {
-                let pair = [0, 1].map(|i| i16x8_load_extend_i8x8(group.add(8 * (j + i)).cast()));
-                let quads = [
-                    i32x4_shuffle::<0, 4, 1, 5>(pair[0], pair[1]),
-                    i32x4_shuffle::<2, 6, 3, 7>(pair[0], pair[1]),
-                ];
-                for block in 0..4 {
-                    let quads = quads[block / 2];
-                    let q = if block % 2 == 0 {
-                        i32x4_extend_low_i16x8(quads)
-                    } else {
-                        i32x4_extend_high_i16x8(quads)
-                    };
-                    let value = madd(f32x4_convert_i32x4(q), scales[block], mins[block]);
-                    store(values.as_mut_ptr().add(BLOCK * block + 2 * j), value);
-                }
-            }
-        }
-    }
-
     /// Pairs of rows side by side are multiplied as i16: i32 holds the sums of 16 rows of 128 * 16256 (127 * 128, so that what i8 holds, it does).
     #[inline(always)]
     unsafe fn add(

@@ -6,7 +6,7 @@
 use crate::coefficients::ROWS;
 use crate::float::Floats;
 use crate::i8::Bytes;
-use crate::layout::{self, GROUP};
+use crate::layout;
 use crate::q4::Nibbles;
 
 /// What a packed kind's rows can do.
@@ -26,12 +26,6 @@ pub trait Rows {
 
     /// Bytes before a column that is a multiple of 128.
     fn column_bytes(column: usize) -> usize;
-
-    /// The exact weights of a column group; of plain rows only the first `width`, a multiple of 8.
-    ///
-    /// # Safety
-    /// `group` is a packed row from such a column on.
-    unsafe fn unpack(group: *const u8, width: usize, values: &mut [f32; GROUP]);
 
     /// out += sum over r of h[r] * row r, for a column group of 16 rows; of plain rows only the first `width` columns, a multiple of 8.
     ///

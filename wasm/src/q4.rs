@@ -86,32 +86,6 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
         column / GROUP * Self::GROUP_BYTES
     }
 
-    #[inline(always)]
-    unsafe fn unpack(group: *const u8, _width: usize, values: &mut [f32; GROUP]) {
-        let scales = Self::scales(group);
-        let mins = broadcast(if MIN {
-            load(group.add(NIBBLES + 16))
-        } else {
-            f32x4_mul(scales, f32x4_splat(-8.0))
-        });
-        let scales = broadcast(scales);
-        for j in 0..4 {
-            for (half, quads) in nibbles(load(group.add(16 * j))).into_iter().enumerate() {
-                let words = [i16x8_extend_low_i8x16(quads), i16x8_extend_high_i8x16(quads)];
-                for block in 0..4 {
-                    let words = words[block / 2];
-                    let q = if block % 2 == 0 {
-                        i32x4_extend_low_i16x8(words)
-                    } else {
-                        i32x4_extend_high_i16x8(words)
-                    };
-                    let value = madd(f32x4_convert_i32x4(q), scales[block], mins[block]);
-                    store(values.as_mut_ptr().add(BLOCK * block + 16 * half + 4 * j), value);
-                }
-            }
-        }
-    }
-
     /// Pairs of rows side by side are multiplied as bytes: i16 holds the sums of 16 rows of 15 * 127.
     #[inline(always)]
     unsafe fn add(
