@@ -57,6 +57,21 @@ export interface Kernels {
     out: number,
     outStride: number,
   ): void;
+  /** As matmul where `asked`, of out's shape and stride, is at least `least`; other results are left alone. Returns how many were computed. */
+  matmul_where(
+    kind: number,
+    w: number,
+    wRowBytes: number,
+    nRows: number,
+    k: number,
+    x: number,
+    xRowBytes: number,
+    nTokens: number,
+    asked: number,
+    least: number,
+    out: number,
+    outStride: number,
+  ): number;
   /** out[id] = row id . x for the ids (u32) only; one token. */
   matvec_rows(
     kind: number,

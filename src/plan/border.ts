@@ -6,12 +6,17 @@
  * @module
  */
 
-/** Bytes that a CPU place reads in a millisecond, measured on its own weights. */
+/** How fast a CPU place is, measured on its own weights. */
 export interface Rates {
-  /** of rows that follow one another */
+  /** Bytes of rows that follow one another, in a millisecond */
   readonly stream: number;
-  /** of rows picked here and there */
+  /** Bytes of rows picked here and there, in a millisecond */
   readonly pick: number;
+  /**
+   * The share of a prompt's products (rows times tokens) below which computing
+   * those that are needed is faster than computing all in tiles
+   */
+  readonly scatter: number;
 }
 
 /**

@@ -14,7 +14,7 @@ use crate::q4::Nibbles;
 use crate::simd::*;
 
 /// Bytes of a panel of rows.
-const PANEL: usize = 512 * 1024;
+const PANEL: usize = 1024 * 1024;
 
 /// out[t] += sum over j of h[t][j] * row j, for rows of `k` weights. Returns how many rows have a coefficient that is not zero: only those are read.
 ///

@@ -169,6 +169,82 @@ unsafe fn tiles<K: Rows, const R: usize, const T: usize>(
     }
 }
 
+/// As `matmul`, but only the results for which `asked`, of the shape and stride of `out`, is at least `least`; others are left alone. Returns how
+/// many those are. Rows that no token asks for are not read.
+///
+/// # Safety
+/// As for `matmul`; `asked` reaches as far as `out`.
+#[no_mangle]
+pub unsafe extern "C" fn matmul_where(
+    kind: u32,
+    w: *const u8,
+    w_row_bytes: usize,
+    n_rows: usize,
+    k: usize,
+    x: *const u8,
+    x_row_bytes: usize,
+    n_tokens: usize,
+    asked: *const f32,
+    least: f32,
+    out: *mut f32,
+    out_stride: usize,
+) -> usize {
+    let matrix = Matrix { w, w_row_bytes, n_rows, k };
+    let mut count = 0;
+    let panel = (PANEL / w_row_bytes.max(1)).max(1);
+    for first in (0..n_rows).step_by(panel) {
+        let rows = first..(first + panel).min(n_rows);
+        for t in (0..n_tokens).step_by(TOKENS) {
+            let n = TOKENS.min(n_tokens - t);
+            let x = x.wrapping_add(t * x_row_bytes);
+            let asked = asked.wrapping_add(t * out_stride);
+            let out = out.wrapping_add(t * out_stride);
+            for r in rows.clone() {
+                let mut ids = [0u8; TOKENS];
+                let mut found = 0;
+                for t in 0..n {
+                    ids[found] = t as u8;
+                    found += usize::from(asked.add(t * out_stride + r).read() >= least);
+                }
+                count += found;
+                let ids = &ids[..found];
+                with_rows!(kind, row_times(&matrix, r, ids, x, x_row_bytes, out, out_stride));
+            }
+        }
+    }
+    count
+}
+
+/// Tokens that stay in L2 beside a panel.
+const TOKENS: usize = 32;
+
+/// Row `r` times the tokens of `ids`, four at a time.
+#[inline(never)]
+unsafe fn row_times<K: Rows>(
+    matrix: &Matrix,
+    r: usize,
+    ids: &[u8],
+    x: *const u8,
+    x_row_bytes: usize,
+    out: *mut f32,
+    out_stride: usize,
+) {
+    let row = matrix.row(r);
+    let token = |id: u8| x.wrapping_add(usize::from(id) * x_row_bytes);
+    let put = |id: u8, dot| out.wrapping_add(usize::from(id) * out_stride + r).write(dot);
+    let (fours, rest) = ids.as_chunks::<4>();
+    for &four in fours {
+        let [dots] = K::dot([row], matrix.k, four.map(token));
+        for (id, dot) in four.into_iter().zip(dots) {
+            put(id, dot);
+        }
+    }
+    for &id in rest {
+        let [[dot]] = K::dot([row], matrix.k, [token(id)]);
+        put(id, dot);
+    }
+}
+
 /// out[id] = row id . x for each of `n_ids` row ids; one token. Other elements are left alone.
 ///
 /// # Safety

@@ -23,11 +23,15 @@ import {
 } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
 import { roundUp } from "./packing.ts";
+import { Predictor } from "./predictor.ts";
 import { measureRates } from "./rates.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** Activations by the number that the kernels know them by. */
 const activationIds = { drelu: 0, reglu: 1, swiglu: 2 };
+
+/** The smallest positive f32. */
+const smallest = 2 ** -149;
 
 /** What a place's neurons need to know beside the model. */
 export interface FeedForwardOptions {
@@ -58,8 +62,7 @@ export class FeedForward {
   readonly #h: Activations;
   /** h at the columns of `ffn_down` that the place holds, in the file's order */
   readonly #columns: Activations;
-  readonly #rankValues: Activations;
-  readonly #scores: F32Rows;
+  readonly #predictor: Predictor;
   readonly #ids: number;
   /** Hot rows of each layer */
   readonly #hot: number[];
@@ -89,15 +92,20 @@ export class FeedForward {
     this.#h = inputs(neurons);
     this.#columns = inputs(most(({ ffn_down }) => ffn_down?.columns));
     const predicts = sparsity.mode === "predictor";
-    this.#rankValues = inputs(predicts ? most(({ fc1 }) => fc1?.rows) : 0);
-    this.#scores = allocateRows(memory, maxTokens, predicts ? neurons : 0);
+    this.#predictor = new Predictor(
+      memory,
+      maxTokens,
+      predicts ? neurons : 0,
+      predicts ? most(({ fc1 }) => fc1?.rows) : 0,
+      (predicts ? sparsity.threshold : undefined) ?? model.sparseThreshold,
+    );
     this.#ids = memory.allocate(4 * Math.max(1024, roundUp(neurons, 8)));
     const ups = layers.flatMap((layer) =>
       layer && layer.ffn_up.rows > 1 ? [layer.ffn_up] : []
     );
     this.rates = ups.length > 0
-      ? measureRates(memory, ups, scratch, this.#up, this.#ids)
-      : { stream: 1, pick: 1 };
+      ? measureRates(memory, ups, scratch, this.#up, this.#ids, maxTokens)
+      : { stream: 1, pick: 1, scatter: 1 };
     this.#hot = layers.map((weights, i) =>
       this.#border(weights, plan.parts[i])
     );
@@ -119,12 +127,11 @@ export class FeedForward {
     this.#count("hot", n * this.#hot[index]);
     if (weights.fc1 && weights.fc2 && mode === "predictor") {
       this.#predicted(weights.fc1, weights.fc2, residual);
-    } else if (n === 1 && mode !== "dense" && isSparse(this.model.activation)) {
-      this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
-      this.#cascade(this.#hot[index]);
     } else {
       this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
-      this.#stream("upRows", weights.ffn_up, 0, this.#up);
+      if (mode === "dense" || !isSparse(this.model.activation)) {
+        this.#stream("upRows", weights.ffn_up, 0, this.#up);
+      } else this.#cascade(this.#hot[index]);
     }
     for (let t = 0; t < n; t++) {
       this.#count("gatePositive", this.#positives(t, 0));
@@ -207,12 +214,36 @@ export class FeedForward {
     this.#count(name, count);
   }
 
+  /** Computes what is needed of a matrix for several tokens: where `asked` is at least `least`. */
+  #scatter(
+    name: CountName,
+    matrix: PackedMatrix,
+    asked: F32Rows,
+    least: number,
+    out: F32Rows,
+  ): void {
+    const { n, x } = this.#layer;
+    this.#count(name, matrix.multiplyWhere(x, n, asked, least, out));
+    this.#count("streamed", matrix.rows * matrix.rowBytes);
+  }
+
+  /** Up where the gate is positive; all of it where that is faster. */
+  #cascade(hot: number): void {
+    const { n, weights: { ffn_up } } = this.#layer;
+    if (n === 1) return this.#cascadeOfOne(hot);
+    let positive = 0;
+    for (let t = 0; t < n; t++) positive += this.#positives(t, 0);
+    if (positive < this.rates.scatter * n * ffn_up.rows) {
+      this.#scatter("upRows", ffn_up, this.#gate, smallest, this.#up);
+    } else this.#stream("upRows", ffn_up, 0, this.#up);
+  }
+
   /**
    * Up for one token: the hot rows, and of the others those whose gate is
    * positive; all of them where so many are that picking would take longer and
    * the caller has not fixed the border.
    */
-  #cascade(hot: number): void {
+  #cascadeOfOne(hot: number): void {
     const { ffn_up } = this.#layer.weights;
     this.#stream("upRows", ffn_up, 0, this.#up, hot);
     const count = this.#positives(0, hot);
@@ -225,76 +256,48 @@ export class FeedForward {
   }
 
   /**
-   * One token: the hot rows, and of the others those that the predictor asks
-   * for. Several: their union is most of the layer, so all is streamed and what
-   * was not asked for is dropped.
+   * Gate and up of the hot rows, and of the others those that the predictor
+   * asks for. Where recall is measured all is computed, and what was not asked
+   * for is dropped.
    */
   #predicted(
     fc1: PackedMatrix,
     fc2: PackedMatrix,
     residual: Activations,
   ): void {
-    const { index, weights, n } = this.#layer;
-    const { measureRecall } = this.options;
-    const { ffn_gate, ffn_up } = weights;
+    const { index, weights: { ffn_gate, ffn_up }, n } = this.#layer;
+    const { rows } = ffn_gate;
+    const predictor = this.#predictor;
     const hot = this.#hot[index];
-    const threshold = this.#score(fc1, fc2, residual, hot);
-    if (n === 1 && !measureRecall) {
-      this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
-      const cold = ffn_gate.rows - hot;
-      const count = this.memory.kernels.select_at_least(
-        at(this.#scores, 0) + 4 * hot,
-        cold,
-        threshold,
-        this.#ids,
-      );
-      this.memory.clear(at(this.#gate, 0) + 4 * hot, cold);
-      this.#pick("gateRows", ffn_gate, hot, count, this.#gate);
-      this.#count("predicted", hot + count);
-      this.#cascade(hot);
+    this.#count("streamed", predictor.score(fc1, fc2, residual, n, hot));
+    let asked = 0;
+    for (let t = 0; t < n; t++) {
+      asked += predictor.select(t, 0, rows, this.#ids);
+    }
+    this.#count("predicted", asked);
+    if (this.options.measureRecall) {
+      this.#stream("gateRows", ffn_gate, 0, this.#gate);
+      this.#stream("upRows", ffn_up, 0, this.#up);
+      for (let t = 0; t < n; t++) {
+        this.#count("truth", this.#combine(t));
+        predictor.drop(t, rows, this.#gate);
+      }
       return;
     }
-    this.#stream("gateRows", ffn_gate, 0, this.#gate);
-    this.#stream("upRows", ffn_up, 0, this.#up);
-    for (let t = 0; t < n; t++) {
-      if (measureRecall) this.#count("truth", this.#combine(t));
-      this.#dropUnpredicted(t, hot, threshold);
+    if (n === 1) {
+      this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
+      this.memory.clear(at(this.#gate, 0) + 4 * hot, rows - hot);
+      const count = predictor.select(0, hot, rows, this.#ids);
+      this.#pick("gateRows", ffn_gate, hot, count, this.#gate);
+    } else if (asked < this.rates.scatter * n * rows) {
+      const { scores, threshold } = predictor;
+      this.memory.clear(this.#gate.pointer, n * this.#gate.stride);
+      this.#scatter("gateRows", ffn_gate, scores, threshold, this.#gate);
+    } else {
+      this.#stream("gateRows", ffn_gate, 0, this.#gate);
+      for (let t = 0; t < n; t++) predictor.drop(t, rows, this.#gate);
     }
-  }
-
-  /** score = fc2 · relu(fc1 · residual), from row `hot` on; returns the score that asks for a neuron. */
-  #score(
-    fc1: PackedMatrix,
-    fc2: PackedMatrix,
-    residual: Activations,
-    hot: number,
-  ): number {
-    const { n } = this.#layer;
-    const z = this.#rankValues;
-    residual.changed();
-    this.#count("streamed", fc1.multiply(residual, n, z));
-    this.memory.kernels.relu(z.pointer, n * z.stride);
-    z.changed();
-    const { pointer, stride } = this.#scores;
-    const out = { pointer: pointer + 4 * hot, stride };
-    const cold = fc2.rows - hot;
-    this.#count("streamed", fc2.multiplyRange(z, n, hot, cold, out));
-    const { sparsity } = this.options;
-    return sparsity.mode === "predictor"
-      ? sparsity.threshold ?? this.model.sparseThreshold
-      : -Infinity;
-  }
-
-  #dropUnpredicted(t: number, hot: number, threshold: number): void {
-    const neurons = this.#layer.weights.ffn_gate.rows;
-    const gate = this.memory.f32(at(this.#gate, t), neurons);
-    const scores = this.memory.f32(at(this.#scores, t), neurons);
-    let predicted = hot;
-    for (let j = hot; j < neurons; j++) {
-      if (scores[j] >= threshold) predicted++;
-      else gate[j] = 0;
-    }
-    this.#count("predicted", predicted);
+    this.#cascade(hot);
   }
 
   /** Writes which rows from `first` on have a positive gate, counted from there; returns how many. */

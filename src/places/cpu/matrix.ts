@@ -115,6 +115,37 @@ export class PackedMatrix {
     return this.multiplyRange(x, tokens, 0, this.rows, out);
   }
 
+  /**
+   * The same for the first `count` rows, where `asked`, of the shape and stride
+   * of `out`, is at least `least`; other results are left alone. Returns how
+   * many were computed.
+   */
+  multiplyWhere(
+    x: Activations,
+    tokens: number,
+    asked: F32Rows,
+    least: number,
+    out: F32Rows,
+    count = this.rows,
+  ): number {
+    const { kind, rowBytes, columns } = this;
+    const [input, inputStride] = x.input(kind, columns, tokens);
+    return this.memory.kernels.matmul_where(
+      kind,
+      this.pointer,
+      rowBytes,
+      count,
+      columns,
+      input,
+      inputStride,
+      tokens,
+      asked.pointer,
+      least,
+      out.pointer,
+      out.stride,
+    );
+  }
+
   /** The same for `count` rows from `first` on: out[t][i] = row first + i · x[t]. */
   multiplyRange(
     x: Activations,

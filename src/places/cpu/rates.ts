@@ -27,6 +27,7 @@ export function measureRates(
   x: Activations,
   out: F32Rows,
   ids: number,
+  tokens: number,
 ): Rates {
   const stream = { bytes: 0, ms: 0 }, pick = { bytes: 0, ms: 0 };
   const start = performance.now();
@@ -53,7 +54,39 @@ export function measureRates(
       () => matrix.multiplyRows(x, first + half, ids, picked, out.pointer),
     );
   }
-  return { stream: stream.bytes / stream.ms, pick: pick.bytes / pick.ms };
+  return {
+    stream: stream.bytes / stream.ms,
+    pick: pick.bytes / pick.ms,
+    scatter: measureScatter(matrices[0], x, out, Math.min(tokens, 8)),
+  };
+}
+
+/** Time of some rows times some tokens in tiles, over the same computed one by one. */
+function measureScatter(
+  matrix: PackedMatrix,
+  x: Activations,
+  out: F32Rows,
+  tokens: number,
+): number {
+  const count = Math.min(matrix.rows, 64);
+  const rows = { ...out, stride: count };
+  const tiles = { bytes: 0, ms: 0 }, single = { bytes: 0, ms: 0 };
+  const all = -Infinity; // every result is asked for, whatever stands there
+  const start = performance.now();
+  let warm = false;
+  while (performance.now() - start < warmUp) {
+    const isWarm = performance.now() - start > warmUp / 2;
+    if (isWarm !== warm) {
+      warm = true;
+      tiles.ms = single.ms = 0;
+    }
+    time(tiles, () => matrix.multiplyRange(x, tokens, 0, count, rows));
+    time(
+      single,
+      () => matrix.multiplyWhere(x, tokens, rows, all, rows, count),
+    );
+  }
+  return tiles.ms / single.ms;
 }
 
 function time(total: { bytes: number; ms: number }, run: () => number): void {

@@ -532,6 +532,16 @@ var PackedMatrix = class {
   multiply(x, tokens, out) {
     return this.multiplyRange(x, tokens, 0, this.rows, out);
   }
+  /**
+   * The same for the first `count` rows, where `asked`, of the shape and stride
+   * of `out`, is at least `least`; other results are left alone. Returns how
+   * many were computed.
+   */
+  multiplyWhere(x, tokens, asked, least, out, count = this.rows) {
+    const { kind, rowBytes: rowBytes2, columns } = this;
+    const [input, inputStride] = x.input(kind, columns, tokens);
+    return this.memory.kernels.matmul_where(kind, this.pointer, rowBytes2, count, columns, input, inputStride, tokens, asked.pointer, least, out.pointer, out.stride);
+  }
   /** The same for `count` rows from `first` on: out[t][i] = row first + i · x[t]. */
   multiplyRange(x, tokens, first, count, out) {
     const { kind, rowBytes: rowBytes2, columns } = this;
@@ -721,12 +731,60 @@ function hotBorder(shares, ratio, question = 0) {
   return border;
 }
 
+// src/places/cpu/predictor.ts
+var Predictor = class {
+  memory;
+  threshold;
+  /** What it says of each neuron, `[tokens, neurons]`. */
+  scores;
+  #rankValues;
+  /** Asks for the neurons whose score is at least `threshold`. */
+  constructor(memory, maxTokens, neurons, rank, threshold) {
+    this.memory = memory;
+    this.threshold = threshold;
+    this.scores = allocateRows(memory, maxTokens, neurons);
+    this.#rankValues = new Activations(memory, maxTokens, rank);
+  }
+  /**
+   * scores = fc2 · relu(fc1 · residual) of the cold rows, from `hot` on; hot ones
+   * are asked for always. Returns the bytes of weights read.
+   */
+  score(fc1, fc2, residual, tokens, hot) {
+    const z = this.#rankValues;
+    residual.changed();
+    const bytes = fc1.multiply(residual, tokens, z);
+    this.memory.kernels.relu(z.pointer, tokens * z.stride);
+    z.changed();
+    const { pointer, stride } = this.scores;
+    const out = {
+      pointer: pointer + 4 * hot,
+      stride
+    };
+    for (let t = 0; t < tokens; t++) {
+      this.memory.f32(pointer + 4 * t * stride, hot).fill(Infinity);
+    }
+    return bytes + fc2.multiplyRange(z, tokens, hot, fc2.rows - hot, out);
+  }
+  /** Writes into `ids` for which of the rows `first..rows` of token t it asks, counted from `first`; returns how many. */
+  select(t, first, rows, ids) {
+    return this.memory.kernels.select_at_least(this.scores.pointer + 4 * (t * this.scores.stride + first), rows - first, this.threshold, ids);
+  }
+  /** Sets to zero the gates of token t, `[rows]`, for which it does not ask. */
+  drop(t, rows, gate) {
+    const row = ({ pointer, stride }) => this.memory.f32(pointer + 4 * t * stride, rows);
+    const gates = row(gate), scores = row(this.scores);
+    for (let j = 0; j < rows; j++) {
+      if (!(scores[j] >= this.threshold)) gates[j] = 0;
+    }
+  }
+};
+
 // src/places/cpu/rates.ts
 var warmUp = 12;
 var budget = 24;
 var pickedShare = 0.15;
 var rowsPerRun = 1024;
-function measureRates(memory, matrices, x, out, ids) {
+function measureRates(memory, matrices, x, out, ids, tokens) {
   const stream = {
     bytes: 0,
     ms: 0
@@ -753,8 +811,36 @@ function measureRates(memory, matrices, x, out, ids) {
   }
   return {
     stream: stream.bytes / stream.ms,
-    pick: pick.bytes / pick.ms
+    pick: pick.bytes / pick.ms,
+    scatter: measureScatter(matrices[0], x, out, Math.min(tokens, 8))
   };
+}
+function measureScatter(matrix, x, out, tokens) {
+  const count = Math.min(matrix.rows, 64);
+  const rows = {
+    ...out,
+    stride: count
+  };
+  const tiles = {
+    bytes: 0,
+    ms: 0
+  }, single = {
+    bytes: 0,
+    ms: 0
+  };
+  const all = -Infinity;
+  const start = performance.now();
+  let warm = false;
+  while (performance.now() - start < warmUp) {
+    const isWarm = performance.now() - start > warmUp / 2;
+    if (isWarm !== warm) {
+      warm = true;
+      tiles.ms = single.ms = 0;
+    }
+    time(tiles, () => matrix.multiplyRange(x, tokens, 0, count, rows));
+    time(single, () => matrix.multiplyWhere(x, tokens, rows, all, rows, count));
+  }
+  return tiles.ms / single.ms;
 }
 function time(total, run2) {
   const start = performance.now();
@@ -776,6 +862,7 @@ var activationIds = {
   reglu: 1,
   swiglu: 2
 };
+var smallest = 2 ** -149;
 var FeedForward = class {
   model;
   plan;
@@ -790,8 +877,7 @@ var FeedForward = class {
   #h;
   /** h at the columns of `ffn_down` that the place holds, in the file's order */
   #columns;
-  #rankValues;
-  #scores;
+  #predictor;
   #ids;
   /** Hot rows of each layer */
   #hot;
@@ -813,15 +899,15 @@ var FeedForward = class {
     this.#h = inputs(neurons);
     this.#columns = inputs(most(({ ffn_down }) => ffn_down?.columns));
     const predicts = sparsity.mode === "predictor";
-    this.#rankValues = inputs(predicts ? most(({ fc1 }) => fc1?.rows) : 0);
-    this.#scores = allocateRows(memory, maxTokens, predicts ? neurons : 0);
+    this.#predictor = new Predictor(memory, maxTokens, predicts ? neurons : 0, predicts ? most(({ fc1 }) => fc1?.rows) : 0, (predicts ? sparsity.threshold : void 0) ?? model.sparseThreshold);
     this.#ids = memory.allocate(4 * Math.max(1024, roundUp(neurons, 8)));
     const ups = layers.flatMap((layer) => layer && layer.ffn_up.rows > 1 ? [
       layer.ffn_up
     ] : []);
-    this.rates = ups.length > 0 ? measureRates(memory, ups, scratch, this.#up, this.#ids) : {
+    this.rates = ups.length > 0 ? measureRates(memory, ups, scratch, this.#up, this.#ids, maxTokens) : {
       stream: 1,
-      pick: 1
+      pick: 1,
+      scatter: 1
     };
     this.#hot = layers.map((weights, i) => this.#border(weights, plan.parts[i]));
   }
@@ -841,12 +927,11 @@ var FeedForward = class {
     this.#count("hot", n * this.#hot[index]);
     if (weights.fc1 && weights.fc2 && mode === "predictor") {
       this.#predicted(weights.fc1, weights.fc2, residual);
-    } else if (n === 1 && mode !== "dense" && isSparse(this.model.activation)) {
-      this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
-      this.#cascade(this.#hot[index]);
     } else {
       this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
-      this.#stream("upRows", weights.ffn_up, 0, this.#up);
+      if (mode === "dense" || !isSparse(this.model.activation)) {
+        this.#stream("upRows", weights.ffn_up, 0, this.#up);
+      } else this.#cascade(this.#hot[index]);
     }
     for (let t = 0; t < n; t++) {
       this.#count("gatePositive", this.#positives(t, 0));
@@ -915,12 +1000,28 @@ var FeedForward = class {
     this.#count("picked", bytes);
     this.#count(name, count);
   }
+  /** Computes what is needed of a matrix for several tokens: where `asked` is at least `least`. */
+  #scatter(name, matrix, asked, least, out) {
+    const { n, x } = this.#layer;
+    this.#count(name, matrix.multiplyWhere(x, n, asked, least, out));
+    this.#count("streamed", matrix.rows * matrix.rowBytes);
+  }
+  /** Up where the gate is positive; all of it where that is faster. */
+  #cascade(hot) {
+    const { n, weights: { ffn_up } } = this.#layer;
+    if (n === 1) return this.#cascadeOfOne(hot);
+    let positive = 0;
+    for (let t = 0; t < n; t++) positive += this.#positives(t, 0);
+    if (positive < this.rates.scatter * n * ffn_up.rows) {
+      this.#scatter("upRows", ffn_up, this.#gate, smallest, this.#up);
+    } else this.#stream("upRows", ffn_up, 0, this.#up);
+  }
   /**
    * Up for one token: the hot rows, and of the others those whose gate is
    * positive; all of them where so many are that picking would take longer and
    * the caller has not fixed the border.
    */
-  #cascade(hot) {
+  #cascadeOfOne(hot) {
     const { ffn_up } = this.#layer.weights;
     this.#stream("upRows", ffn_up, 0, this.#up, hot);
     const count = this.#positives(0, hot);
@@ -932,61 +1033,44 @@ var FeedForward = class {
     }
   }
   /**
-   * One token: the hot rows, and of the others those that the predictor asks
-   * for. Several: their union is most of the layer, so all is streamed and what
-   * was not asked for is dropped.
+   * Gate and up of the hot rows, and of the others those that the predictor
+   * asks for. Where recall is measured all is computed, and what was not asked
+   * for is dropped.
    */
   #predicted(fc1, fc2, residual) {
-    const { index, weights, n } = this.#layer;
-    const { measureRecall } = this.options;
-    const { ffn_gate, ffn_up } = weights;
+    const { index, weights: { ffn_gate, ffn_up }, n } = this.#layer;
+    const { rows } = ffn_gate;
+    const predictor = this.#predictor;
     const hot = this.#hot[index];
-    const threshold = this.#score(fc1, fc2, residual, hot);
-    if (n === 1 && !measureRecall) {
-      this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
-      const cold = ffn_gate.rows - hot;
-      const count = this.memory.kernels.select_at_least(at(this.#scores, 0) + 4 * hot, cold, threshold, this.#ids);
-      this.memory.clear(at(this.#gate, 0) + 4 * hot, cold);
-      this.#pick("gateRows", ffn_gate, hot, count, this.#gate);
-      this.#count("predicted", hot + count);
-      this.#cascade(hot);
+    this.#count("streamed", predictor.score(fc1, fc2, residual, n, hot));
+    let asked = 0;
+    for (let t = 0; t < n; t++) {
+      asked += predictor.select(t, 0, rows, this.#ids);
+    }
+    this.#count("predicted", asked);
+    if (this.options.measureRecall) {
+      this.#stream("gateRows", ffn_gate, 0, this.#gate);
+      this.#stream("upRows", ffn_up, 0, this.#up);
+      for (let t = 0; t < n; t++) {
+        this.#count("truth", this.#combine(t));
+        predictor.drop(t, rows, this.#gate);
+      }
       return;
     }
-    this.#stream("gateRows", ffn_gate, 0, this.#gate);
-    this.#stream("upRows", ffn_up, 0, this.#up);
-    for (let t = 0; t < n; t++) {
-      if (measureRecall) this.#count("truth", this.#combine(t));
-      this.#dropUnpredicted(t, hot, threshold);
+    if (n === 1) {
+      this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
+      this.memory.clear(at(this.#gate, 0) + 4 * hot, rows - hot);
+      const count = predictor.select(0, hot, rows, this.#ids);
+      this.#pick("gateRows", ffn_gate, hot, count, this.#gate);
+    } else if (asked < this.rates.scatter * n * rows) {
+      const { scores, threshold } = predictor;
+      this.memory.clear(this.#gate.pointer, n * this.#gate.stride);
+      this.#scatter("gateRows", ffn_gate, scores, threshold, this.#gate);
+    } else {
+      this.#stream("gateRows", ffn_gate, 0, this.#gate);
+      for (let t = 0; t < n; t++) predictor.drop(t, rows, this.#gate);
     }
-  }
-  /** score = fc2 · relu(fc1 · residual), from row `hot` on; returns the score that asks for a neuron. */
-  #score(fc1, fc2, residual, hot) {
-    const { n } = this.#layer;
-    const z = this.#rankValues;
-    residual.changed();
-    this.#count("streamed", fc1.multiply(residual, n, z));
-    this.memory.kernels.relu(z.pointer, n * z.stride);
-    z.changed();
-    const { pointer, stride } = this.#scores;
-    const out = {
-      pointer: pointer + 4 * hot,
-      stride
-    };
-    const cold = fc2.rows - hot;
-    this.#count("streamed", fc2.multiplyRange(z, n, hot, cold, out));
-    const { sparsity } = this.options;
-    return sparsity.mode === "predictor" ? sparsity.threshold ?? this.model.sparseThreshold : -Infinity;
-  }
-  #dropUnpredicted(t, hot, threshold) {
-    const neurons = this.#layer.weights.ffn_gate.rows;
-    const gate = this.memory.f32(at(this.#gate, t), neurons);
-    const scores = this.memory.f32(at(this.#scores, t), neurons);
-    let predicted = hot;
-    for (let j = hot; j < neurons; j++) {
-      if (scores[j] >= threshold) predicted++;
-      else gate[j] = 0;
-    }
-    this.#count("predicted", predicted);
+    this.#cascade(hot);
   }
   /** Writes which rows from `first` on have a positive gate, counted from there; returns how many. */
   #positives(t, first) {
