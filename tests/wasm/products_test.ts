@@ -226,6 +226,53 @@ for (const [build, module] of Object.entries(builds)) {
       }
     });
 
+    Deno.test(`${build}: ${type} products that are asked for are those of all`, () => {
+      const random = seededRandom(11);
+      const { kernels } = instance;
+      for (let round = 0; round < 25; round++) {
+        const given = randomCase(
+          type,
+          random,
+          () => powerOfTwo(random),
+          random,
+        );
+        const { k, nRows, nTokens, rows } = given;
+        instance.reset();
+        const packed = instance.pack(type, rows, nRows, 0, k);
+        const activations = putActivations(instance, type, given);
+        const stride = nRows + Math.floor(random() * 3);
+        const asked = Float32Array.from(
+          { length: stride * nTokens },
+          () => random() - 0.5,
+        );
+        const all = instance.allocate(4 * stride * nTokens);
+        const some = instance.put(new Float32Array(stride * nTokens).fill(-7));
+        const shape = [
+          kindOf[type],
+          packed.pointer,
+          packed.rowBytes,
+          nRows,
+          k,
+          activations.pointer,
+          activations.rowBytes,
+          nTokens,
+        ] as const;
+        kernels.matmul(...shape, all, stride);
+        const count = kernels.matmul_where(
+          ...shape,
+          instance.put(asked),
+          0.125,
+          some,
+          stride,
+        );
+        const isAsked = (i: number) => i % stride < nRows && asked[i] >= 0.125;
+        const expected = instance.floats(all, stride * nTokens)
+          .map((value, i) => isAsked(i) ? value : -7);
+        assert.deepEqual(instance.floats(some, stride * nTokens), expected);
+        assert.equal(count, asked.filter((_, i) => isAsked(i)).length);
+      }
+    });
+
     Deno.test(`${build}: ${type} rows add up, silent ones unread`, () => {
       const random = seededRandom(9);
       const { kernels } = instance;
