@@ -1,62 +1,97 @@
 /**
- * culm beside native llama.cpp in one run: SmolLM2-135M-Instruct Q4_1, the same
- * ids, in turns. Each side lives in a process of its own that waits while the
- * other works. Tokenising and sampling are left out.
+ * culm beside native llama.cpp in one run, on the same ids, in turns. Each side
+ * lives in a process of its own that waits while the others work. Tokenising
+ * and sampling are left out.
  *
- * Run: `deno task bench:peer [--threads 2] [--peer-threads 2] [--rounds 7]`
+ * Without `--models`, SmolLM2-135M-Instruct in Q4_1. With it, Bamboo-7B's size:
+ * the folder is to hold `bamboo-7b-39-15.gguf` and `bamboo-7b-20-10.gguf`, their
+ * profiles, and `bamboo-7b-dense.gguf` (docs/benchmarks.md has the commands).
+ *
+ * Run: `deno task bench:peer [--threads 2] [--peer-threads 2] [--rounds 7]
+ *       [--models FOLDER] [--only TEXT] [--python python3]`
  *
  * @module
  */
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { cpus } from "node:os";
-import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import golden from "../tests/goldens/smollm2.json" with { type: "json" };
+import type { CulmTiming } from "./peer/culm.ts";
+import { nativePeer, prebuiltPeer } from "./peer/peers.ts";
+import { Side, type Timing, type Work } from "./peer/side.ts";
 
-const PEER = "node-llama-cpp@3.22.1";
-const PROMPT = 128;
-const DECODE = 64;
-const CONTEXT = 512;
-const modelPath = `.cache/models/${golden.model.file}`;
-const peerFolder = ".cache/peer";
+const contextSize = 512;
 
-interface Timing {
-  promptMs: number;
-  decodeMs: number;
+const { values: flags } = parseArgs({
+  args: Deno.args,
+  options: {
+    threads: { type: "string", default: "2" },
+    "peer-threads": { type: "string" },
+    rounds: { type: "string", default: "7" },
+    models: { type: "string" },
+    only: { type: "string", default: "" },
+    python: { type: "string", default: "python3" },
+  },
+});
+const { threads, models: folder } = flags;
+const peerThreads = flags["peer-threads"] ?? threads;
+const rounds = Number(flags.rounds);
+
+/** One way of running culm. */
+interface Scenario {
+  name: string;
+  model: string;
+  sparsity: string;
+  profile?: string;
+  hotShare?: string;
 }
 
-/** A long-lived process that answers one line of JSON for each it is given. */
-class Side {
-  #process: ChildProcess;
-  #lines: AsyncIterator<string>;
+/** Bamboo-7B's size, in the files that `culm synth` and `culm profile` make. */
+function bambooScenarios(folder: string): Scenario[] {
+  const file = (name: string) => `${folder}/bamboo-7b-${name}.gguf`;
+  const sparse = (shares: string, name: string, sparsity: string) => ({
+    name,
+    model: file(shares),
+    sparsity,
+    profile: `${file(shares)}.profile`,
+  });
+  const exact = sparse("39-15", "exact, 39% and 15%", "exact");
+  return [
+    { name: "dense", model: file("dense"), sparsity: "dense" },
+    exact,
+    {
+      ...exact,
+      name: "exact, 39% and 15%, unordered, every row picked",
+      profile: "",
+      hotShare: "0",
+    },
+    sparse("20-10", "exact, 20% and 10%", "exact"),
+    sparse("39-15", "predictor", "predictor"),
+  ];
+}
 
-  constructor([command, ...args]: string[]) {
-    this.#process = spawn(command, args, {
-      stdio: ["pipe", "pipe", "inherit"],
-    });
-    this.#lines = createInterface({ input: this.#process.stdout! })
-      [Symbol.asyncIterator]();
-  }
+const smollm2 = `.cache/models/${golden.model.file}`;
+const peerModel = folder ? `${folder}/bamboo-7b-dense.gguf` : smollm2;
+const scenarios =
+  (folder
+    ? bambooScenarios(folder)
+    : [{ name: "SmolLM2", model: smollm2, sparsity: "exact" }])
+    .filter(({ name }) => name.includes(flags.only));
 
-  /** The next line that the side prints. */
-  async receive<T>(): Promise<T> {
-    const { value, done } = await this.#lines.next();
-    if (done) throw new Error("A side of the benchmark ended early");
-    return JSON.parse(value);
-  }
+/** The same ids for all: natural text, or of a vocabulary without any. */
+const ids = folder
+  ? Array.from({ length: 160 }, (_, i) => 300 + i * 7919 % 31000)
+  : golden.text.ids.slice(0, 192);
+const work: Work = { prompt: ids.slice(0, 128), decode: ids.slice(128) };
 
-  /** One timed run. */
-  async measure(prompt: number[], decode: number[]): Promise<Timing> {
-    this.#process.stdin!.write(JSON.stringify({ prompt, decode }) + "\n");
-    return await this.receive<Timing>();
-  }
-
-  /** Lets the process end. */
-  async close(): Promise<void> {
-    this.#process.stdin!.end();
-    await once(this.#process, "exit");
+for (const { model } of scenarios) {
+  if (!await Deno.stat(model).then(() => true, () => false)) {
+    console.error(
+      folder
+        ? `${model} is not here: docs/benchmarks.md says how to make it`
+        : `${model} is not here: run \`deno task fetch:smollm2\``,
+    );
+    Deno.exit(1);
   }
 }
 
@@ -68,98 +103,109 @@ function median(values: number[]): number {
     : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** Installs the peer in `.cache/peer` once; it is no dependency of culm. */
-async function installPeer(): Promise<void> {
-  await Deno.mkdir(peerFolder, { recursive: true });
-  const installed = `${peerFolder}/node_modules/node-llama-cpp/package.json`;
-  const present = await Deno.stat(installed).then(() => true, () => false);
-  if (present) return;
-  console.error(`Installing ${PEER} into ${peerFolder} …`);
-  const { success } = await new Deno.Command("npm", {
-    args: ["install", "--prefix", peerFolder, "--no-save", PEER],
-    stdout: "null",
-    stderr: "inherit",
-  }).output();
-  if (!success) throw new Error(`npm could not install ${PEER}`);
+function startCulm(scenario: Scenario): Promise<Side> {
+  const script = new URL("./peer/culm.ts", import.meta.url).pathname;
+  const { model, sparsity, profile = "", hotShare = "" } = scenario;
+  return Side.start(
+    [Deno.execPath(), "run", "--allow-read", script, model, threads]
+      .concat(String(contextSize), sparsity, profile, hotShare),
+  );
 }
 
-const { values: flags } = parseArgs({
-  args: Deno.args,
-  options: {
-    threads: { type: "string", default: "2" },
-    "peer-threads": { type: "string" },
-    rounds: { type: "string", default: "7" },
-  },
-});
-const rounds = Number(flags.rounds);
-const peerThreads = flags["peer-threads"] ?? flags.threads;
-
-if (!await Deno.stat(modelPath).then(() => true, () => false)) {
-  console.error(`${modelPath} is not here: run \`deno task fetch:smollm2\``);
-  Deno.exit(1);
-}
-await installPeer();
-
-const peerModule = new URL(
-  `../${peerFolder}/node_modules/node-llama-cpp/dist/index.js`,
-  import.meta.url,
-)
-  .href;
-const script = (name: string) =>
-  new URL(`./peer/${name}`, import.meta.url).pathname;
-const commands = {
-  culm: [Deno.execPath(), "run", "--allow-read", script("culm.ts")]
-    .concat(modelPath, flags.threads, String(CONTEXT)),
-  peer: ["node", script("prebuilt.mjs"), peerModule]
-    .concat(modelPath, peerThreads, String(CONTEXT)),
-};
-
-const culm = new Side(commands.culm);
-const peer = new Side(commands.peer);
-const names = [
-  (await culm.receive<{ name: string }>()).name,
-  (await peer.receive<{ name: string }>()).name,
-];
-
-const prompt = golden.text.ids.slice(0, PROMPT);
-const decode = golden.text.ids.slice(PROMPT, PROMPT + DECODE);
-const timings: { culm: Timing; peer: Timing }[] = [];
-// The first round warms both up and is not counted.
-for (let round = 0; round <= rounds; round++) {
-  const pair = {} as { culm: Timing; peer: Timing };
-  // Who goes first changes, so that neither always follows the other.
-  for (const side of round % 2 === 0 ? ["culm", "peer"] : ["peer", "culm"]) {
-    if (side === "culm") pair.culm = await culm.measure(prompt, decode);
-    else pair.peer = await peer.measure(prompt, decode);
+/** The timings of each side, round by round; the first round warms up and is not counted. */
+async function compare(sides: Side[]): Promise<Timing[][]> {
+  const timings: Timing[][] = [];
+  for (let round = 0; round <= rounds; round++) {
+    const row: Timing[] = [];
+    // Who goes first changes, so that none always follows the same other.
+    for (let i = 0; i < sides.length; i++) {
+      const side = (i + round) % sides.length;
+      row[side] = await sides[side].measure(work);
+    }
+    if (round > 0) timings.push(row);
+    if (Deno.stderr.isTerminal()) console.error(`round ${round} of ${rounds}`);
   }
-  if (round > 0) timings.push(pair);
-}
-await culm.close();
-await peer.close();
-
-function row(name: string, tokens: number, field: keyof Timing): string {
-  const rate = (timing: Timing) => tokens * 1000 / timing[field];
-  const cell = (values: number[], digits: number) =>
-    `${median(values).toFixed(digits)} (${
-      Math.min(...values).toFixed(digits)
-    }` +
-    `–${Math.max(...values).toFixed(digits)})`;
-  const cells = [
-    cell(timings.map((t) => rate(t.culm)), 1),
-    cell(timings.map((t) => rate(t.peer)), 1),
-    cell(timings.map((t) => rate(t.culm) / rate(t.peer)), 2),
-  ];
-  return `| ${name} | ${cells.join(" | ")} |`;
+  return timings;
 }
 
-console.log(`Model: ${golden.model.file}, ${golden.model.bytes} bytes
-CPU: ${cpus()[0].model}, ${cpus().length} cores
-Sides: ${names.join("; ")}
-Rounds: ${rounds}, in turns; median (least–most); the ratio is taken round by round
+const peers = [
+  await prebuiltPeer(),
+  ...[await nativePeer(flags.python)].filter((peer) => peer !== undefined),
+];
+const peerSides: Side[] = [];
+for (const peer of peers) {
+  peerSides.push(
+    await Side.start(peer.command(peerModel, peerThreads, contextSize)),
+  );
+}
 
-| scenario, tokens/s | culm | llama.cpp | ratio |
-| --- | --- | --- | --- |
-${row(`pp${PROMPT}`, PROMPT, "promptMs")}
-${row(`tg${DECODE}`, DECODE, "decodeMs")}
+const cell = (values: number[], digits: number) =>
+  `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)}` +
+  `–${Math.max(...values).toFixed(digits)})`;
 
-Command: deno task bench:peer --threads ${flags.threads} --peer-threads ${peerThreads} --rounds ${rounds}`);
+/** A line of the table: what each side reached, and the ratio in each round. */
+function line(
+  name: string,
+  timings: Timing[][],
+  rate: (timing: Timing) => number,
+  rest: string[],
+): string {
+  const cells = [cell(timings.map(([culm]) => rate(culm)), 1)];
+  peerSides.forEach((_, i) => {
+    cells.push(
+      cell(timings.map((row) => rate(row[i + 1])), 1),
+      cell(timings.map((row) => rate(row[0]) / rate(row[i + 1])), 2),
+    );
+  });
+  return `| ${[name, ...cells, ...rest].join(" | ")} |`;
+}
+
+const promptRate = ({ promptMs }: Timing) =>
+  work.prompt.length * 1000 / promptMs;
+const decodeRate = ({ decodeMs }: Timing) =>
+  work.decode.length * 1000 / decodeMs;
+const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
+
+const lines: string[] = [];
+let culmName = "";
+for (const scenario of scenarios) {
+  const culm = await startCulm(scenario);
+  culmName = culm.name;
+  const timings = await compare([culm, ...peerSides]);
+  await culm.close();
+  const own = timings.map(([timing]) => timing as CulmTiming);
+  const { streamed, picked } = own[0];
+  const reached = own.map((timing) => decodeRate(timing) / timing.limit);
+  lines.push(
+    line(
+      `${scenario.name}, prompt of ${work.prompt.length}`,
+      timings,
+      promptRate,
+      ["", ""],
+    ),
+    line(
+      `${scenario.name}, decoding of ${work.decode.length}`,
+      timings,
+      decodeRate,
+      [`${megabytes(streamed)} + ${megabytes(picked)}`, cell(reached, 2)],
+    ),
+  );
+}
+for (const side of peerSides) await side.close();
+
+const columns = peers.flatMap(({ name }) => [`llama.cpp, ${name}`, "ratio"]);
+const head = [
+  "tokens/s",
+  "culm",
+  ...columns,
+  "MB streamed + picked",
+  "of limit",
+];
+console.log(`CPU: ${cpus()[0].model}, ${cpus().length} cores
+Sides: ${[culmName, ...peerSides.map(({ name }) => name)].join("; ")}
+llama.cpp runs ${peerModel.split("/").at(-1)}
+Rounds: ${rounds}, in turns; median (least–most); ratios are taken round by round
+
+| ${head.join(" | ")} |
+|${" --- |".repeat(head.length)}
+${lines.join("\n")}`);

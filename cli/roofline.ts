@@ -38,7 +38,7 @@ export function rooflineOf(
   const streamed = (totalOf(stats, "streamed") + stats.headBytes) /
     stats.tokens;
   const picked = totalOf(stats, "picked") / stats.tokens;
-  const perSecond = (name: keyof Rates) =>
+  const perSecond = (name: "stream" | "pick") =>
     1000 * rates.reduce((sum, rate) => sum + rate[name], 0);
   const streamRate = perSecond("stream"), pickRate = perSecond("pick");
   const limit = 1 / (streamed / streamRate + picked / pickRate);

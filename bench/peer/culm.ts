@@ -6,34 +6,64 @@
 
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { load } from "../../mod.ts";
+import { rooflineOf } from "../../cli/roofline.ts";
+import {
+  load,
+  openFile,
+  parseSparsity,
+  readProfile,
+  statsSince,
+} from "../../mod.ts";
+import type { Timing, Work } from "./side.ts";
 
-const [modelPath, threads, contextSize] = Deno.args;
+/** What one run took, beside what its counted bytes allow. */
+export interface CulmTiming extends Timing {
+  /** Tokens a second at which reading alone would take all the time */
+  limit: number;
+  /** Bytes that a decoded token streamed */
+  streamed: number;
+  /** Bytes that a decoded token picked */
+  picked: number;
+}
+
+const [modelPath, threads, contextSize, sparsity, profilePath, hotShare] =
+  Deno.args;
+
+async function profileOf(path: string) {
+  const source = await openFile(path);
+  const { profile } = await readProfile(source);
+  await source.close();
+  return profile;
+}
+
 const model = await load(modelPath, {
   threads: Number(threads),
   contextSize: Number(contextSize),
+  sparsity: parseSparsity(sparsity),
+  profile: profilePath ? await profileOf(profilePath) : false,
+  hotShare: hotShare ? Number(hotShare) : undefined,
 });
 console.log(JSON.stringify({ name: `culm (${model.backend})` }));
 
 /** Milliseconds to evaluate `prompt` at once, then `decode` one id at a time. */
-async function measure(
-  prompt: number[],
-  decode: number[],
-): Promise<{ promptMs: number; decodeMs: number }> {
-  const sequence = model.engine.createSequence();
+async function measure({ prompt, decode }: Work): Promise<CulmTiming> {
+  const { engine } = model;
+  using sequence = engine.createSequence();
   const start = performance.now();
-  await model.engine.evaluate(sequence, prompt, "last");
+  await engine.evaluate(sequence, prompt, "last");
   const prompted = performance.now();
-  for (const id of decode) {
-    await model.engine.evaluate(sequence, [id], "last");
-  }
-  const decoded = performance.now();
-  sequence.drop();
-  return { promptMs: prompted - start, decodeMs: decoded - prompted };
+  const before = engine.stats();
+  for (const id of decode) await engine.evaluate(sequence, [id], "last");
+  const decodeMs = performance.now() - prompted;
+  const stats = statsSince(engine.stats(), before);
+  const { limit, streamed, picked } = rooflineOf(
+    { stats, samplesMs: [decodeMs] },
+    engine.rates,
+  );
+  return { promptMs: prompted - start, decodeMs, limit, streamed, picked };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { prompt, decode } = JSON.parse(line);
-  console.log(JSON.stringify(await measure(prompt, decode)));
+  console.log(JSON.stringify(await measure(JSON.parse(line))));
 }
 await model[Symbol.asyncDispose]();

@@ -86,7 +86,7 @@ Deno.test("a reordered quantised file gives what the file gave, as near as 8-bit
     const { source, bytes } = await randomModel({ type, downByNeuron: true });
     const { profile } = await greedy(source, { threads: 1 });
     const made = await reordered(source, profile);
-    // Rows are added up in sixteens whose coefficients share a scale: which
+    // Rows are added up in dozens whose coefficients share a scale: which
     // rows come together shows.
     const before = await greedy(bytes, { threads: 2 }, 0);
     const after = await greedy(made, { threads: 2 }, 0);

@@ -145,7 +145,7 @@ const powerOfTwo = (random: () => number) =>
   (11 + Math.floor(random() * 4)) << 10;
 
 /**
- * Integers, half of them zero. Each 16 active rows of a token have a 127, so
+ * Integers, half of them zero. Each dozen active rows of a token has a 127, so
  * that their quantisation scale is that of the rows.
  */
 function coefficients(
@@ -158,7 +158,7 @@ function coefficients(
     let active = 0;
     for (let r = 0; r < nRows; r++) {
       if (random() < 0.5) continue;
-      const first = active++ % 16 === 0;
+      const first = active++ % 12 === 0;
       h[t * nRows + r] = first ? 127 : Math.round(random() * 253 - 127) || 1;
     }
   }
@@ -310,7 +310,7 @@ for (const [build, module] of Object.entries(builds)) {
           stride,
         );
         assert.equal(read, active.length);
-        // What rounding one of the 16 coefficients may do to a column.
+        // What rounding one of a dozen coefficients may do to a column.
         const largest = 127 / 254 *
           weights.reduce((most, w) => Math.max(most, Math.abs(w)), 0);
         const after = instance.floats(out, stride * nTokens);

@@ -1,6 +1,6 @@
 //! Sums of matrix rows with coefficients: the down projection, whose rows are neurons.
 //!
-//! Rows without a coefficient are not read. Each token takes the rows that it has coefficients for, 16 at a time, block kinds in integers (see
+//! Rows without a coefficient are not read. Each token takes the rows that it has coefficients for, a dozen at a time, block kinds in integers (see
 //! coefficients.rs). Several tokens pass over a panel of rows that stays in L2.
 
 use core::ops::Range;
@@ -101,7 +101,7 @@ unsafe fn sum<K: Rows>(call: &Call, n_tokens: usize) -> u32 {
     read
 }
 
-/// Adds the active rows to one token, 16 at a time; in the last 16 the first row stands in with no coefficient.
+/// Adds the active rows to one token, a dozen at a time; in the last dozen the first row stands in with no coefficient.
 #[inline(never)]
 unsafe fn add_active<K: Rows>(call: &Call, range: Range<usize>, t: usize) {
     let mut rows = [core::ptr::null(); ROWS];
@@ -129,7 +129,7 @@ unsafe fn add_active<K: Rows>(call: &Call, range: Range<usize>, t: usize) {
     }
 }
 
-/// Adds 16 rows to one token.
+/// Adds a dozen rows to one token.
 #[inline(never)]
 unsafe fn add_rows<K: Rows>(call: &Call, rows: &[*const u8; ROWS], h: &[f32; ROWS], out: *mut f32) {
     let body = call.k / GROUP * GROUP;

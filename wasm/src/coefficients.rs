@@ -1,14 +1,14 @@
 //! Coefficients of rows that are added up, as integers.
 //!
-//! A row adds h * (scale * q + min) to each column; c = h * scale is its coefficient, one for each block. The coefficients of 16 rows are
+//! A row adds h * (scale * q + min) to each column; c = h * scale is its coefficient, one for each block. The coefficients of a dozen rows are
 //! quantised together, block by block: as a block of activations is for a product, so that adding rows up is no less exact.
 
 use crate::simd::*;
 
-/// Rows that are added up in integers before they become floats.
-pub const ROWS: usize = 16;
+/// Rows that are added up in integers before they become floats. On Zen 4, 12 read 6.2 GB/s, 8 and 16 5.5.
+pub const ROWS: usize = 12;
 
-/// Integers of 16 rows for the four blocks of a column group: c = scale * integer.
+/// Integers of the rows for the four blocks of a column group: c = scale * integer.
 pub struct Coefficients {
     /// 4 i32 by block, of each row.
     pub integers: [v128; ROWS],

@@ -88,7 +88,7 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
         column / GROUP * Self::GROUP_BYTES
     }
 
-    /// Pairs of rows side by side are multiplied as i16: i32 holds the sums of 16 rows of 128 * 16256 (127 * 128, so that what i8 holds, it does).
+    /// Pairs of rows side by side are multiplied as i16: i32 holds the sums of a dozen rows of 128 * 16256 (127 * 128, so that what i8 holds, it does).
     #[inline(always)]
     unsafe fn add(
         rows: &[*const u8; ROWS],

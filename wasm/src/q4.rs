@@ -86,7 +86,7 @@ impl<const MIN: bool> Rows for Nibbles<MIN> {
         column / GROUP * Self::GROUP_BYTES
     }
 
-    /// Pairs of rows side by side are multiplied as bytes: i16 holds the sums of 16 rows of 15 * 127.
+    /// Pairs of rows side by side are multiplied as bytes: i16 holds the sums of a dozen rows of 15 * 127.
     #[inline(always)]
     unsafe fn add(
         rows: &[*const u8; ROWS],

@@ -8,10 +8,10 @@ import type { Rates } from "../../plan/border.ts";
 import type { Activations, F32Rows, PackedMatrix } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
 
-/** The kernels' first calls run in the engine's baseline code; ms until they do not. */
-const warmUp = 12;
-/** ms that measuring may take. */
-const budget = 24;
+/** ms that measuring reads may take. */
+const budget = 32;
+/** The kernels' first calls run in the engine's baseline code: this share of the time is for them. */
+const warmShare = 0.4;
 /** Share of rows that is picked: about what fires in the models at hand. */
 const pickedShare = 0.15;
 /** Rows read in one go, so that the measure has several. */
@@ -29,36 +29,21 @@ export function measureRates(
   ids: number,
   tokens: number,
 ): Rates {
-  const stream = { bytes: 0, ms: 0 }, pick = { bytes: 0, ms: 0 };
-  const start = performance.now();
-  let warm = false;
-  for (let turn = 0; performance.now() - start < warmUp + budget; turn++) {
+  const { stream, pick } = medians((turn) => {
     const matrix = matrices[turn % matrices.length];
     const count = Math.min(rowsPerRun, matrix.rows);
     const runs = Math.max(1, Math.floor(matrix.rows / count));
     const first = (Math.floor(turn / matrices.length) % runs) * count;
     const half = Math.floor(count / 2);
     const picked = writeRandomIds(memory, ids, half);
-    const isWarm = performance.now() - start > warmUp;
-    if (isWarm !== warm) {
-      warm = true;
-      stream.bytes =
-        stream.ms =
-        pick.bytes =
-        pick.ms =
-          0;
-    }
-    time(stream, () => matrix.multiplyRange(x, 1, first, half, out));
-    time(
-      pick,
-      () => matrix.multiplyRows(x, first + half, ids, picked, out.pointer),
-    );
-  }
-  return {
-    stream: stream.bytes / stream.ms,
-    pick: pick.bytes / pick.ms,
-    scatter: measureScatter(matrices[0], x, out, Math.min(tokens, 8)),
-  };
+    return {
+      stream: perMs(() => matrix.multiplyRange(x, 1, first, half, out)),
+      pick: perMs(() =>
+        matrix.multiplyRows(x, first + half, ids, picked, out.pointer)
+      ),
+    };
+  }, budget);
+  return { stream, pick, scatter: measureScatter(matrices[0], x, out, tokens) };
 }
 
 /** Time of some rows times some tokens in tiles, over the same computed one by one. */
@@ -68,31 +53,47 @@ function measureScatter(
   out: F32Rows,
   tokens: number,
 ): number {
+  const n = Math.min(tokens, 8);
   const count = Math.min(matrix.rows, 64);
   const rows = { ...out, stride: count };
-  const tiles = { bytes: 0, ms: 0 }, single = { bytes: 0, ms: 0 };
   const all = -Infinity; // every result is asked for, whatever stands there
-  const start = performance.now();
-  let warm = false;
-  while (performance.now() - start < warmUp) {
-    const isWarm = performance.now() - start > warmUp / 2;
-    if (isWarm !== warm) {
-      warm = true;
-      tiles.ms = single.ms = 0;
-    }
-    time(tiles, () => matrix.multiplyRange(x, tokens, 0, count, rows));
-    time(
-      single,
-      () => matrix.multiplyWhere(x, tokens, rows, all, rows, count),
-    );
-  }
-  return tiles.ms / single.ms;
+  const { tiles, single } = medians(() => ({
+    tiles: perMs(() => n * matrix.multiplyRange(x, n, 0, count, rows)),
+    single: perMs(() =>
+      matrix.rowBytes * matrix.multiplyWhere(x, n, rows, all, rows, count)
+    ),
+  }), budget / 2);
+  return single / tiles;
 }
 
-function time(total: { bytes: number; ms: number }, run: () => number): void {
+/** The median of each number that `measure` gives, again and again for `ms`: a thread that loses its core for a while spoils only few. */
+function medians<Name extends string>(
+  measure: (turn: number) => Record<Name, number>,
+  ms: number,
+): Record<Name, number> {
   const start = performance.now();
-  total.bytes += run();
-  total.ms += performance.now() - start;
+  let seen: Record<Name, number>[] = [];
+  for (let turn = 0, warm = false; performance.now() - start < ms; turn++) {
+    seen.push(measure(turn));
+    if (!warm && performance.now() - start > warmShare * ms) {
+      warm = true;
+      seen = seen.slice(-1);
+    }
+  }
+  const median = (name: Name) => {
+    const values = seen.map((numbers) => numbers[name]).sort((a, b) => a - b);
+    return values[values.length >> 1];
+  };
+  return Object.fromEntries(
+    Object.keys(seen[0]).map((name) => [name, median(name as Name)]),
+  ) as Record<Name, number>;
+}
+
+/** What `run` returns, by the milliseconds that it took. */
+function perMs(run: () => number): number {
+  const start = performance.now();
+  const amount = run();
+  return amount / Math.max(1e-3, performance.now() - start);
 }
 
 /** Ascending ids below `count`, each with the same chance; gives their number. */

@@ -780,72 +780,66 @@ var Predictor = class {
 };
 
 // src/places/cpu/rates.ts
-var warmUp = 12;
-var budget = 24;
+var budget = 32;
+var warmShare = 0.4;
 var pickedShare = 0.15;
 var rowsPerRun = 1024;
 function measureRates(memory, matrices, x, out, ids, tokens) {
-  const stream = {
-    bytes: 0,
-    ms: 0
-  }, pick = {
-    bytes: 0,
-    ms: 0
-  };
-  const start = performance.now();
-  let warm = false;
-  for (let turn = 0; performance.now() - start < warmUp + budget; turn++) {
+  const { stream, pick } = medians((turn) => {
     const matrix = matrices[turn % matrices.length];
     const count = Math.min(rowsPerRun, matrix.rows);
     const runs = Math.max(1, Math.floor(matrix.rows / count));
     const first = Math.floor(turn / matrices.length) % runs * count;
     const half = Math.floor(count / 2);
     const picked = writeRandomIds(memory, ids, half);
-    const isWarm = performance.now() - start > warmUp;
-    if (isWarm !== warm) {
-      warm = true;
-      stream.bytes = stream.ms = pick.bytes = pick.ms = 0;
-    }
-    time(stream, () => matrix.multiplyRange(x, 1, first, half, out));
-    time(pick, () => matrix.multiplyRows(x, first + half, ids, picked, out.pointer));
-  }
+    return {
+      stream: perMs(() => matrix.multiplyRange(x, 1, first, half, out)),
+      pick: perMs(() => matrix.multiplyRows(x, first + half, ids, picked, out.pointer))
+    };
+  }, budget);
   return {
-    stream: stream.bytes / stream.ms,
-    pick: pick.bytes / pick.ms,
-    scatter: measureScatter(matrices[0], x, out, Math.min(tokens, 8))
+    stream,
+    pick,
+    scatter: measureScatter(matrices[0], x, out, tokens)
   };
 }
 function measureScatter(matrix, x, out, tokens) {
+  const n = Math.min(tokens, 8);
   const count = Math.min(matrix.rows, 64);
   const rows = {
     ...out,
     stride: count
   };
-  const tiles = {
-    bytes: 0,
-    ms: 0
-  }, single = {
-    bytes: 0,
-    ms: 0
-  };
   const all = -Infinity;
-  const start = performance.now();
-  let warm = false;
-  while (performance.now() - start < warmUp) {
-    const isWarm = performance.now() - start > warmUp / 2;
-    if (isWarm !== warm) {
-      warm = true;
-      tiles.ms = single.ms = 0;
-    }
-    time(tiles, () => matrix.multiplyRange(x, tokens, 0, count, rows));
-    time(single, () => matrix.multiplyWhere(x, tokens, rows, all, rows, count));
-  }
-  return tiles.ms / single.ms;
+  const { tiles, single } = medians(() => ({
+    tiles: perMs(() => n * matrix.multiplyRange(x, n, 0, count, rows)),
+    single: perMs(() => matrix.rowBytes * matrix.multiplyWhere(x, n, rows, all, rows, count))
+  }), budget / 2);
+  return single / tiles;
 }
-function time(total, run2) {
+function medians(measure, ms) {
   const start = performance.now();
-  total.bytes += run2();
-  total.ms += performance.now() - start;
+  let seen = [];
+  for (let turn = 0, warm = false; performance.now() - start < ms; turn++) {
+    seen.push(measure(turn));
+    if (!warm && performance.now() - start > warmShare * ms) {
+      warm = true;
+      seen = seen.slice(-1);
+    }
+  }
+  const median = (name) => {
+    const values = seen.map((numbers) => numbers[name]).sort((a, b) => a - b);
+    return values[values.length >> 1];
+  };
+  return Object.fromEntries(Object.keys(seen[0]).map((name) => [
+    name,
+    median(name)
+  ]));
+}
+function perMs(run2) {
+  const start = performance.now();
+  const amount = run2();
+  return amount / Math.max(1e-3, performance.now() - start);
 }
 function writeRandomIds(memory, ids, count) {
   const view = memory.u32(ids, count);
