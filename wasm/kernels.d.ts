@@ -120,7 +120,7 @@ export interface Kernels {
   kv_store(cacheType: number, src: number, n: number, dst: number): void;
   /**
    * Attention of one token for the query heads that share a KV head, over positions `firstPosition..nPositions`. `pages` holds u32 byte offsets of
-   * K [pagePositions][headDim] followed by V; `scores` has room for nQHeads * nPositions floats.
+   * K [pagePositions][headDim] followed by V; headDim is at most 1024, pagePositions 64.
    */
   attention(
     cacheType: number,
@@ -132,7 +132,6 @@ export interface Kernels {
     firstPosition: number,
     pagePositions: number,
     scale: number,
-    scores: number,
     out: number,
   ): void;
 

@@ -107,7 +107,7 @@ export interface ModelOptions {
 const limits = {
   contextSize: 1 << 20,
   layers: 4096,
-  headSize: 1 << 12,
+  headSize: 1 << 10,
 };
 
 /**

@@ -194,7 +194,6 @@ for (const [build, module] of Object.entries(builds)) {
         }
         const out = instance.allocate(4 * q.length);
         const table = instance.put(Uint32Array.from(pages));
-        const scores = instance.allocate(4 * heads * nPositions);
         kernels.attention(
           type,
           instance.put(q),
@@ -205,7 +204,6 @@ for (const [build, module] of Object.entries(builds)) {
           first,
           pagePositions,
           scale,
-          scores,
           out,
         );
         const expected = attend({

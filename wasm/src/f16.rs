@@ -40,9 +40,17 @@ pub fn f32_to_f16(x: f32) -> u16 {
 /// The 8 bytes at `p` are readable.
 #[inline(always)]
 pub unsafe fn load4_f16(p: *const u16) -> v128 {
+    f32x4_mul(load4_raw_f16(p), f32x4_splat(REBIAS))
+}
+
+/// The same, 2^-112 times as large.
+///
+/// # Safety
+/// The 8 bytes at `p` are readable.
+#[inline(always)]
+pub unsafe fn load4_raw_f16(p: *const u16) -> v128 {
     let shifted = i32x4_shl(i32x4_load_extend_i16x4(p.cast()), 13);
-    let kept = v128_and(shifted, i32x4_splat(0x8fff_e000_u32 as i32));
-    f32x4_mul(kept, f32x4_splat(REBIAS))
+    v128_and(shifted, i32x4_splat(0x8fff_e000_u32 as i32))
 }
 
 /// Four halves of four f32 in the low 64 bits, as `f32_to_f16` of each.

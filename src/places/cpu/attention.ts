@@ -33,7 +33,6 @@ export class Attention {
   readonly #out: Activations;
   /** (cos, sin) of each token's position, `[maxTokens, ropeSize]` */
   readonly #angles: number;
-  readonly #scores: number;
   /** Addresses of one sequence's pages of one head */
   readonly #pages: number;
   #pageAddresses: Uint32Array;
@@ -64,9 +63,6 @@ export class Attention {
       Math.max(0, ...layers.map((layer) => layer?.attn_output.columns ?? 0)),
     );
     this.#angles = memory.allocate(4 * maxTokens * model.ropeSize);
-    this.#scores = memory.allocate(
-      4 * contextSize * model.headCount / model.kvHeadCount,
-    );
     this.#pages = memory.allocate(4 * Math.ceil(contextSize / pagePositions));
     this.#pageAddresses = new Uint32Array(0);
     this.#cache = new KvCache(
@@ -175,7 +171,6 @@ export class Attention {
           start,
           pagePositions,
           1 / Math.sqrt(headSize),
-          this.#scores,
           this.#out.pointer +
             4 * (t * this.#out.stride + first * headSize - firstColumn),
         );

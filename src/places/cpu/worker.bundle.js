@@ -581,7 +581,6 @@ var Attention = class {
   #out;
   /** (cos, sin) of each token's position, `[maxTokens, ropeSize]` */
   #angles;
-  #scores;
   /** Addresses of one sequence's pages of one head */
   #pages;
   #pageAddresses;
@@ -603,7 +602,6 @@ var Attention = class {
     this.#v = rows(widest(kvHeads));
     this.#out = new Activations(memory, maxTokens, Math.max(0, ...layers.map((layer) => layer?.attn_output.columns ?? 0)));
     this.#angles = memory.allocate(4 * maxTokens * model.ropeSize);
-    this.#scores = memory.allocate(4 * contextSize * model.headCount / model.kvHeadCount);
     this.#pages = memory.allocate(4 * Math.ceil(contextSize / pagePositions));
     this.#pageAddresses = new Uint32Array(0);
     this.#cache = new KvCache(memory, options.cacheType, kvHeads, model.headSize);
@@ -674,7 +672,7 @@ var Attention = class {
           this.#pageAddresses[listed] = this.#cache.address(batch.pageOf(t, listed * pagePositions), layer, kvHead - kvHeads.start);
         }
         positions += end - start;
-        this.memory.kernels.attention(this.#cache.typeId, this.#q.pointer + 4 * (t * this.#q.stride + (first - heads.start) * headSize), last - first, headSize, this.#pages, end, start, pagePositions, 1 / Math.sqrt(headSize), this.#scores, this.#out.pointer + 4 * (t * this.#out.stride + first * headSize - firstColumn));
+        this.memory.kernels.attention(this.#cache.typeId, this.#q.pointer + 4 * (t * this.#q.stride + (first - heads.start) * headSize), last - first, headSize, this.#pages, end, start, pagePositions, 1 / Math.sqrt(headSize), this.#out.pointer + 4 * (t * this.#out.stride + first * headSize - firstColumn));
       }
     }
     return positions * this.#cache.positionBytes;
@@ -712,7 +710,7 @@ var LARGEST_HEADER = 2 ** 26;
 var limits = {
   contextSize: 1 << 20,
   layers: 4096,
-  headSize: 1 << 12
+  headSize: 1 << 10
 };
 function isSparse(activation) {
   return activation !== "swiglu";
