@@ -26,6 +26,7 @@ import {
   type PackedMatrix,
 } from "./matrix.ts";
 import { WasmMemory } from "./memory.ts";
+import { warmUp } from "./rates.ts";
 import { type BankShare, type LayerWeights, PackedWeights } from "./weights.ts";
 
 /** What a CPU place is made of, all of it fit to be posted to a worker. */
@@ -83,6 +84,8 @@ export class Bank {
     this.#partial = allocateRows(memory, tokens, model.hiddenSize);
     const columns = this.#weights.head?.output.rows ?? 0;
     this.#logits = allocateRows(memory, tokens, columns);
+    const up = this.#weights.layers.find((layer) => layer)?.ffn_up;
+    if (up && up.rows > 0) warmUp(memory, up, this.#normed, tokens);
   }
 
   /** Takes some rows of a slice, as they stand in the file, where it is this bank's. */

@@ -779,9 +779,29 @@ var Predictor = class {
 
 // src/places/cpu/rates.ts
 var budget = 32;
-var warmShare = 0.4;
+var warmShare = 0.25;
 var pickedShare = 0.15;
 var rowsPerRun = 1024;
+function warmUp(memory, matrix, x, tokens) {
+  const count = Math.min(matrix.rows, 24);
+  const n = Math.min(tokens, 8);
+  const out = {
+    pointer: memory.allocate(4 * n * count),
+    stride: count
+  };
+  const ids = memory.allocate(4 * count);
+  memory.u32(ids, count).set(Array.from({
+    length: count
+  }, (_, i) => i));
+  for (let i = 0; i < 200; i++) {
+    matrix.multiplyRange(x, 1, 0, count, out);
+    matrix.multiplyRows(x, 0, ids, count, out.pointer);
+    if (i % 8 > 0) continue;
+    matrix.multiplyRange(x, n, 0, count, out);
+    matrix.multiplyWhere(x, n, out, -Infinity, out, count);
+  }
+  x.changed();
+}
 function measureRates(memory, matrices, x, out, ids, tokens) {
   const { stream, pick } = medians((turn) => {
     const matrix = matrices[turn % matrices.length];
@@ -1287,6 +1307,8 @@ var Bank = class {
     this.#partial = allocateRows(memory, tokens, model.hiddenSize);
     const columns = this.#weights.head?.output.rows ?? 0;
     this.#logits = allocateRows(memory, tokens, columns);
+    const up = this.#weights.layers.find((layer) => layer)?.ffn_up;
+    if (up && up.rows > 0) warmUp(memory, up, this.#normed, tokens);
   }
   /** Takes some rows of a slice, as they stand in the file, where it is this bank's. */
   write(slice, rows) {
