@@ -6,7 +6,7 @@
 
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { rooflineOf } from "../../cli/roofline.ts";
+import { type Roofline, rooflineOf } from "../../cli/roofline.ts";
 import {
   load,
   openFile,
@@ -18,12 +18,8 @@ import type { Timing, Work } from "./side.ts";
 
 /** What one run took, beside what its counted bytes allow. */
 export interface CulmTiming extends Timing {
-  /** Tokens a second at which reading alone would take all the time */
-  limit: number;
-  /** Bytes that a decoded token streamed */
-  streamed: number;
-  /** Bytes that a decoded token picked */
-  picked: number;
+  /** Bytes that a decoded token streamed and picked, and the rates of both */
+  roofline: Roofline;
 }
 
 const [modelPath, threads, contextSize, sparsity, profilePath, hotShare] =
@@ -56,11 +52,8 @@ async function measure({ prompt, decode }: Work): Promise<CulmTiming> {
   for (const id of decode) await engine.evaluate(sequence, [id], "last");
   const decodeMs = performance.now() - prompted;
   const stats = statsSince(engine.stats(), before);
-  const { limit, streamed, picked } = rooflineOf(
-    { stats, samplesMs: [decodeMs] },
-    engine.rates,
-  );
-  return { promptMs: prompted - start, decodeMs, limit, streamed, picked };
+  const roofline = rooflineOf({ stats, samplesMs: [decodeMs] }, engine.rates);
+  return { promptMs: prompted - start, decodeMs, roofline };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
