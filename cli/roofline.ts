@@ -33,7 +33,7 @@ export interface Roofline {
 /** What a result comes to; `rates` are those of the places that ran it. */
 export function rooflineOf(
   { stats, samplesMs }: Pick<BenchResult, "stats" | "samplesMs">,
-  rates: readonly Rates[],
+  rates: readonly Pick<Rates, "stream" | "pick">[],
 ): Roofline {
   const streamed = (totalOf(stats, "streamed") + stats.headBytes) /
     stats.tokens;
