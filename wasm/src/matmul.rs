@@ -190,10 +190,23 @@ pub unsafe extern "C" fn matmul_where(
     out_stride: usize,
 ) -> usize {
     let matrix = Matrix { w, w_row_bytes, n_rows, k };
+    with_rows!(kind, scatter(&matrix, x, x_row_bytes, n_tokens, asked, least, out, out_stride))
+}
+
+unsafe fn scatter<K: Rows>(
+    matrix: &Matrix,
+    x: *const u8,
+    x_row_bytes: usize,
+    n_tokens: usize,
+    asked: *const f32,
+    least: f32,
+    out: *mut f32,
+    out_stride: usize,
+) -> usize {
     let mut count = 0;
-    let panel = (PANEL / w_row_bytes.max(1)).max(1);
-    for first in (0..n_rows).step_by(panel) {
-        let rows = first..(first + panel).min(n_rows);
+    let panel = (PANEL / matrix.w_row_bytes.max(1)).max(1);
+    for first in (0..matrix.n_rows).step_by(panel) {
+        let rows = first..(first + panel).min(matrix.n_rows);
         for t in (0..n_tokens).step_by(TOKENS) {
             let n = TOKENS.min(n_tokens - t);
             let x = x.wrapping_add(t * x_row_bytes);
@@ -207,8 +220,7 @@ pub unsafe extern "C" fn matmul_where(
                     found += usize::from(asked.add(t * out_stride + r).read() >= least);
                 }
                 count += found;
-                let ids = &ids[..found];
-                with_rows!(kind, row_times(&matrix, r, ids, x, x_row_bytes, out, out_stride));
+                row_times::<K>(matrix, r, &ids[..found], x, x_row_bytes, out, out_stride);
             }
         }
     }

@@ -1055,10 +1055,11 @@ var FeedForward = class {
     const predictor = this.#predictor;
     const hot = this.#hot[index];
     this.#count("streamed", predictor.score(fc1, fc2, residual, n, hot));
-    let asked = 0;
+    let cold = 0;
     for (let t = 0; t < n; t++) {
-      asked += predictor.select(t, 0, rows, this.#ids);
+      cold += predictor.select(t, hot, rows, this.#ids);
     }
+    const asked = n * hot + cold;
     this.#count("predicted", asked);
     if (this.options.measureRecall) {
       this.#stream("gateRows", ffn_gate, 0, this.#gate);
@@ -1072,8 +1073,7 @@ var FeedForward = class {
     if (n === 1) {
       this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
       this.memory.clear(at(this.#gate, 0) + 4 * hot, rows - hot);
-      const count = predictor.select(0, hot, rows, this.#ids);
-      this.#pick("gateRows", ffn_gate, hot, count, this.#gate);
+      this.#pick("gateRows", ffn_gate, hot, cold, this.#gate);
     } else if (asked < this.rates.scatter * n * rows) {
       const { scores, threshold } = predictor;
       this.memory.clear(this.#gate.pointer, n * this.#gate.stride);
