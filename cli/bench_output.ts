@@ -4,7 +4,7 @@
  * @module
  */
 import { type LanguageModel, totalOf } from "../mod.ts";
-import type { BenchResult } from "./bench_runs.ts";
+import { type BenchResult, nameOf } from "./bench_runs.ts";
 import { formatBytes, formatCount, formatShare } from "./format.ts";
 import { describe } from "./model_file.ts";
 import { rooflineOf } from "./roofline.ts";
@@ -50,6 +50,7 @@ export function rowOf(
     profile_tokens: model.profile?.tokens ?? 0,
     n_prompt: test.kind === "pp" ? test.tokens : 0,
     n_gen: test.kind === "tg" ? test.tokens : 0,
+    n_depth: test.depth,
     test_time: result.time.toISOString(),
     avg_ns: Math.round(mean(nanoseconds)),
     stddev_ns: Math.round(deviation(nanoseconds)),
@@ -141,6 +142,7 @@ function markdown(model: LanguageModel, sparse: boolean): BenchWriter {
     ["params", 10, true],
     ["backend", 18, false],
     ["threads", 7, true],
+    ["KV", 4, false],
     ...(sparse
       ? [["sparsity", 9, false], ["rows skipped", 12, true]] as [
         string,
@@ -151,7 +153,7 @@ function markdown(model: LanguageModel, sparse: boolean): BenchWriter {
     ["streamed", 10, true],
     ["picked", 10, true],
     ["of limit", 8, true],
-    ["test", 8, true],
+    ["test", 14, true],
     ["t/s", 18, true],
   ];
   const line = (cells: readonly string[]) =>
@@ -174,13 +176,14 @@ function markdown(model: LanguageModel, sparse: boolean): BenchWriter {
         formatCount(model.model.parameterCount),
         model.backend.split(",")[0],
         String(row.n_threads),
+        String(row.type_k),
         ...(sparse
           ? [String(row.sparsity), formatShare(Number(row.rows_skipped), 1)]
           : []),
         formatBytes(Number(row.bytes_streamed)),
         formatBytes(Number(row.bytes_picked)),
         formatShare(Number(row.of_limit), 1),
-        `${test.kind}${test.tokens}`,
+        nameOf(test),
         `${Number(row.avg_ts).toFixed(2)} ± ${
           Number(row.stddev_ts).toFixed(2)
         }`,

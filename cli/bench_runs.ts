@@ -1,15 +1,27 @@
 /**
  * llama-bench's two tests: evaluating a prompt at once (pp), and one token
- * after another (tg). Tokenising and sampling are left out.
+ * after another (tg), at the start of a text or deep in it. Tokenising and
+ * sampling are left out.
  *
  * @module
  */
-import { type LanguageModel, type PlaceStats, statsSince } from "../mod.ts";
+import {
+  type LanguageModel,
+  type PlaceStats,
+  type Sequence,
+  statsSince,
+} from "../mod.ts";
 
-/** One test: which of the two, and how many tokens. */
+/** One test: which of the two, how many tokens, and after how many others. */
 export interface BenchTest {
   readonly kind: "pp" | "tg";
   readonly tokens: number;
+  readonly depth: number;
+}
+
+/** A test's name, as llama-bench writes it: `pp512`, `tg128 @ d4096`. */
+export function nameOf({ kind, tokens, depth }: BenchTest): string {
+  return `${kind}${tokens}` + (depth > 0 ? ` @ d${depth}` : "");
 }
 
 /** What a test measured. */
@@ -47,22 +59,55 @@ export function benchTokens(model: LanguageModel, count: number): number[] {
   return ids.slice(0, count);
 }
 
+/** The text before the tests: evaluated once, however many go on from it. */
+export class Past implements Disposable {
+  readonly #sequence: Sequence;
+
+  /** Nothing yet. */
+  constructor(readonly model: LanguageModel) {
+    this.#sequence = model.engine.createSequence();
+  }
+
+  /** A sequence of the first `depth` tokens of {@linkcode benchTokens}. The caller drops it. */
+  async at(depth: number, signal: AbortSignal): Promise<Sequence> {
+    const { length } = this.#sequence;
+    if (length < depth) {
+      const ids = benchTokens(this.model, depth).slice(length);
+      const { engine } = this.model;
+      await engine.evaluate(this.#sequence, ids, "none", signal);
+    }
+    const sequence = this.#sequence.fork();
+    sequence.truncate(depth);
+    return sequence;
+  }
+
+  /** Gives its pages back. */
+  [Symbol.dispose](): void {
+    this.#sequence.drop();
+  }
+}
+
 /** Runs one test `repetitions` times, after a run that does not count. */
 export async function runTest(
-  model: LanguageModel,
+  past: Past,
   test: BenchTest,
   repetitions: number,
   signal: AbortSignal,
   onRun: (ms: number) => void,
 ): Promise<BenchResult> {
-  const ids = benchTokens(model, test.tokens);
-  const warmUp = test.kind === "pp" ? ids : ids.slice(0, 1);
-  await runOnce(model, test.kind, warmUp, signal);
+  const { model } = past;
+  const { kind, tokens, depth } = test;
+  const ids = benchTokens(model, depth + tokens).slice(depth);
+  const run = async (ids: readonly number[]) => {
+    using sequence = await past.at(depth, signal);
+    return await runOnce(model, sequence, kind, ids, signal);
+  };
+  await run(kind === "pp" ? ids : ids.slice(0, 1));
   const time = new Date();
   const before = model.engine.stats();
   const samplesMs: number[] = [];
   for (let i = 0; i < repetitions; i++) {
-    const ms = await runOnce(model, test.kind, ids, signal);
+    const ms = await run(ids);
     samplesMs.push(ms);
     onRun(ms);
   }
@@ -74,13 +119,14 @@ export async function runTest(
   };
 }
 
+/** The time in ms. */
 async function runOnce(
   { engine }: LanguageModel,
+  sequence: Sequence,
   kind: BenchTest["kind"],
   ids: readonly number[],
   signal: AbortSignal,
 ): Promise<number> {
-  using sequence = engine.createSequence();
   const start = performance.now();
   if (kind === "pp") {
     await engine.evaluate(sequence, ids, "last", signal);

@@ -4,7 +4,7 @@ import {
   benchWriter,
   rowOf,
 } from "../bench_output.ts";
-import { type BenchTest, runTest } from "../bench_runs.ts";
+import { type BenchTest, nameOf, Past, runTest } from "../bench_runs.ts";
 import type { CommandSpec } from "../command.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
@@ -17,6 +17,7 @@ import { oneOf, wholeNumber, wholeNumbers } from "../values.ts";
 interface BenchFlags extends LoadFlags {
   readonly nPrompt: number[];
   readonly nGen: number[];
+  readonly nDepth: number[];
   readonly repetitions: number;
   readonly output: BenchForm;
   readonly verbose?: true;
@@ -42,6 +43,12 @@ export const bench: CommandSpec = {
         [128],
       ),
       option(
+        "-d, --n-depth <n,...>",
+        "tokens that come before, evaluated once and not measured",
+        wholeNumbers(0),
+        [0],
+      ),
+      option(
         "-r, --repetitions <n>",
         "runs of each test, after one that does not count",
         wholeNumber(1),
@@ -63,21 +70,22 @@ export const bench: CommandSpec = {
   examples: [
     "culm bench -m model.gguf -p 512 -n 128 -r 5",
     "culm bench -p 0 -n 64 --sparsity dense -o json",
+    "culm bench -m model.gguf -p 0 -n 32 -d 0,4096",
   ],
   run,
 };
 
 async function run(flags: BenchFlags): Promise<number> {
-  const tests = [
-    ...flags.nPrompt.map((tokens): BenchTest => ({ kind: "pp", tokens })),
-    ...flags.nGen.map((tokens): BenchTest => ({ kind: "tg", tokens })),
-  ].filter((test) => test.tokens > 0);
+  const tests = flags.nDepth.flatMap((depth): BenchTest[] => [
+    ...flags.nPrompt.map((tokens) => ({ kind: "pp" as const, tokens, depth })),
+    ...flags.nGen.map((tokens) => ({ kind: "tg" as const, tokens, depth })),
+  ]).filter((test) => test.tokens > 0);
   if (tests.length === 0) {
     throw new BadFlags("Cannot measure nothing: -p and -n are both 0");
   }
 
   using interrupt = new Interrupt();
-  const ctxSize = Math.max(...tests.map((test) => test.tokens));
+  const ctxSize = Math.max(...tests.map(({ depth, tokens }) => depth + tokens));
   const loadFlags = { ...flags, ctxSize };
   await using model = await loadModel(loadFlags, interrupt);
   const writer = benchWriter(
@@ -86,12 +94,13 @@ async function run(flags: BenchFlags): Promise<number> {
     flags.sparsity.mode !== "dense",
   );
   if (flags.verbose) note(ratesText(model).trimEnd());
+  using past = new Past(model);
   await write(writer.begin());
   for (const test of tests) {
-    const name = `${test.kind}${test.tokens}`;
+    const name = nameOf(test);
     let runs = 0;
     const result = await runTest(
-      model,
+      past,
       test,
       flags.repetitions,
       interrupt.signal,

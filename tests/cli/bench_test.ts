@@ -19,6 +19,7 @@ Deno.test("the table has llama-bench's columns, and the sparsity that was reache
     "params",
     "backend",
     "threads",
+    "KV",
     "sparsity",
     "rows skipped",
     "streamed",
@@ -28,11 +29,12 @@ Deno.test("the table has llama-bench's columns, and the sparsity that was reache
     "t/s",
   ]);
   assert.ok(rule.every((cell) => /^-+:?$/.test(cell)));
-  assert.deepEqual(rows.map((row) => row[10]), ["pp8", "pp16", "tg4"]);
-  for (const row of rows) assert.match(row[11], /^[\d.]+ ± [\d.]+$/);
-  for (const row of rows) assert.match(row[6], /^[\d.]+ %$/);
+  assert.deepEqual(rows.map((row) => row[11]), ["pp8", "pp16", "tg4"]);
+  for (const row of rows) assert.match(row[12], /^[\d.]+ ± [\d.]+$/);
+  for (const row of rows) assert.match(row[7], /^[\d.]+ %$/);
+  for (const row of rows) assert.equal(row[5], "f16");
   assert.ok(
-    parseFloat(rows[2][6]) > 1,
+    parseFloat(rows[2][7]) > 1,
     "neurons are skipped one token at a time",
   );
   assert.match(err, /tg4: run 2 of 2: [\d.]+ t\/s/);
@@ -68,6 +70,25 @@ Deno.test("the roofline is the counted bytes over the measured rates", async () 
   assert.match(err, /^0 +[\d.]+ [KMG]iB\/s +[\d.]+ [KMG]iB\/s$/m);
   assert.match(err, /^tg4, a token:\nlayer +hot +gate > 0 +active/m);
   assert.match(err, /^5 +0\.0 % +[\d.]+ % +[\d.]+ %/m);
+});
+
+Deno.test("-d measures behind other tokens, whose keys and values count", async () => {
+  const flags = ["-p", "8", "-n", "2", "-r", "1", "-t", "1", "-d", "0,300,40"];
+  const dense = ["--sparsity", "dense", "-o", "json", "-ctk", "f32"];
+  const { code, out, err } = await runCli(["bench", ...flags, ...dense]);
+  assert.equal(code, 0, err);
+  const rows: Record<string, number | string>[] = JSON.parse(out);
+  assert.deepEqual(
+    rows.map(({ n_prompt, n_gen, n_depth }) => [n_prompt, n_gen, n_depth]),
+    [0, 300, 40].flatMap((depth) => [[8, 0, depth], [0, 2, depth]]),
+  );
+  assert.match(err, /^tg2 @ d40: run 1 of 1/m);
+  assert.equal(rows[0].type_k, "f32");
+  // 6 layers with 4 KV heads of 32, key and value, 4 bytes each.
+  const position = 6 * 4 * 32 * 2 * 4;
+  const streamed = rows.map((row) => Number(row.bytes_streamed));
+  assert.equal(streamed[3] - streamed[1], 300 * position);
+  assert.equal(streamed[5] - streamed[1], 40 * position);
 });
 
 Deno.test("JSON, JSON lines and CSV say the same", async () => {
