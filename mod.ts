@@ -64,6 +64,7 @@ export {
   type MemoryEstimate,
   type MemoryOptions,
 } from "./src/places/cpu/memory_estimate.ts";
+export type { NormedStates } from "./src/places/normed_states.ts";
 export type { Progress } from "./src/places/load.ts";
 export {
   bytesRead,
@@ -108,5 +109,5 @@ export {
   LanguageModel,
   load,
   type LoadOptions,
-  type ModelSource,
 } from "./src/language_model.ts";
+export type { ModelSource } from "./src/model_source.ts";

@@ -8,6 +8,7 @@ import { LimitError, PlaceError, UsageError } from "./errors.ts";
 import { PagePool, Sequence } from "./sequence.ts";
 import type { Rates } from "./plan/border.ts";
 import type { Profile } from "./plan/profile.ts";
+import type { NormedStates } from "./places/normed_states.ts";
 import { type PlaceStats, sumCounts } from "./places/stats.ts";
 import type { Team } from "./places/team.ts";
 
@@ -100,6 +101,21 @@ export class Engine implements AsyncDisposable {
       );
     }
     return neuronCounts.profile(this.#tokens);
+  }
+
+  /**
+   * What the feed-forward layers of the last step read.
+   *
+   * @throws {UsageError} where the model was loaded without `keepNormed`
+   */
+  get normedStates(): NormedStates {
+    const { normedStates } = this.#team;
+    if (!normedStates) {
+      throw new UsageError(
+        "Cannot give normed states: the model was loaded without keepNormed",
+      );
+    }
+    return normedStates;
   }
 
   /** An empty sequence. */

@@ -3,24 +3,25 @@
  *
  * @module
  */
-import {
-  type ByteSource,
-  fromBlob,
-  fromBuffer,
-  fromUrl,
-  openFile,
-} from "./bytes/byte_source.ts";
+import type { ByteSource } from "./bytes/byte_source.ts";
 import { Engine } from "./engine.ts";
 import { LimitError, TokenizerError, UsageError } from "./errors.ts";
 import { getString, type GgufFile, readGguf } from "./formats/gguf/read.ts";
 import { generate, type GenerateOptions, type Piece } from "./generation.ts";
-import { type Activation, describeModel, type Model } from "./model/model.ts";
+import {
+  type Activation,
+  describeModel,
+  isSparse,
+  type Model,
+} from "./model/model.ts";
+import { type ModelSource, toByteSource } from "./model_source.ts";
 import type { CacheType } from "./places/cpu/kv_cache.ts";
 import { startCpuTeam } from "./places/cpu/start.ts";
 import type { Progress } from "./places/load.ts";
 import { checkProfile, type Profile } from "./plan/profile.ts";
 import { profileOf } from "./plan/reorder.ts";
 import type { Sparsity } from "./plan/sparsity.ts";
+import { withPredictor } from "./predictor/predictor_file.ts";
 import { Session } from "./session.ts";
 import {
   type ChatMessage,
@@ -29,9 +30,6 @@ import {
   type Tokenizer,
   tokenizerFromGguf,
 } from "./tokenizer/mod.ts";
-
-/** What {@linkcode load} reads from: a path, a URL, bytes, or anything that reads ranges. */
-export type ModelSource = string | URL | Blob | Uint8Array | ByteSource;
 
 /** How a model is loaded. Everything may be left out. */
 export interface LoadOptions {
@@ -45,6 +43,8 @@ export interface LoadOptions {
   sparsity?: Sparsity;
   /** How keys and values are kept. Default `f16`. */
   cacheType?: CacheType;
+  /** A predictor that `culm predictor` made; sparsity `predictor` uses it in place of the file's own. */
+  predictor?: ModelSource;
   /** Overrides the activation that the file implies. */
   activation?: Activation;
   /** Counts what a predictor misses, at the price of computing everything. Default false. */
@@ -61,6 +61,8 @@ export interface LoadOptions {
   hotShare?: number;
   /** Counts how often each neuron fires, for {@linkcode Engine.profile}. Default false. */
   countNeurons?: boolean;
+  /** Keeps what each step's feed-forward layers read, for {@linkcode Engine.normedStates}. Default false. */
+  keepNormed?: boolean;
   /** Told how far loading has come. */
   onProgress?: (progress: Progress) => void;
   /** Stops loading. */
@@ -102,19 +104,19 @@ export async function load(
 ): Promise<LanguageModel> {
   const checked = checkOptions(options);
   const bytes = await toByteSource(source);
+  let predictor: ByteSource | undefined;
   try {
     const start = performance.now();
     const file = await readGguf(bytes);
     options.signal?.throwIfAborted();
-    const model = describeModel(file, options);
-    if (
-      checked.sparsity.mode === "predictor" &&
-      !model.layers.some((layer) => layer.fc1)
-    ) {
-      throw new UsageError(
-        "Cannot use sparsity predictor: the file has none (blk.N.fc1 and fc2, as in PowerInfer's files)",
-      );
+    const described = describeModel(file, options);
+    if (options.predictor !== undefined) {
+      predictor = await toByteSource(options.predictor);
     }
+    const { model, source: all } = predictor
+      ? await withPredictor(described, bytes, predictor)
+      : { model: described, source: bytes };
+    checkPredictor(model, checked.sparsity, predictor !== undefined);
     const profile = options.profile === false
       ? undefined
       : options.profile ?? profileOf(file, model);
@@ -128,7 +130,7 @@ export async function load(
       ? tokenizerFromGguf(file)
       : undefined;
     const contextSize = checked.contextSize || model.contextSize;
-    const team = await startCpuTeam(bytes, checked.threads, {
+    const team = await startCpuTeam(all, checked.threads, {
       model,
       sparsity: checked.sparsity,
       cacheType: checked.cacheType,
@@ -136,6 +138,7 @@ export async function load(
       profile,
       hotShare: checked.hotShare,
       countNeurons: options.countNeurons,
+      keepNormed: options.keepNormed,
       limits: {
         tokens: Math.min(checked.batchSize, contextSize),
         contextSize,
@@ -151,6 +154,7 @@ export async function load(
     );
   } finally {
     if (bytes !== source) await bytes.close();
+    if (predictor !== options.predictor) await predictor?.close();
   }
 }
 
@@ -354,18 +358,26 @@ function checkOptions(options: LoadOptions) {
   };
 }
 
-async function toByteSource(source: ModelSource): Promise<ByteSource> {
-  if (typeof source === "string") {
-    return /^https?:/.test(source)
-      ? await fromUrl(source)
-      : await openFile(source);
+/** A predictor is there where one is wanted, and wanted where one is given. */
+function checkPredictor(
+  { layers, activation }: Model,
+  { mode }: Sparsity,
+  isGiven: boolean,
+): void {
+  if (mode !== "predictor") {
+    if (!isGiven) return;
+    throw new UsageError(
+      `Cannot use a predictor with sparsity ${mode}: it needs sparsity predictor`,
+    );
   }
-  if (source instanceof URL) {
-    return source.protocol === "file:"
-      ? await openFile(source)
-      : await fromUrl(source);
+  if (!isSparse(activation)) {
+    throw new UsageError(
+      `Cannot use sparsity predictor: neurons of activation ${activation} are never zero`,
+    );
   }
-  if (source instanceof Blob) return fromBlob(source);
-  if (source instanceof Uint8Array) return fromBuffer(source);
-  return source;
+  if (!layers.some((layer) => layer.fc1)) {
+    throw new UsageError(
+      "Cannot use sparsity predictor: the file has none (blk.N.fc1 and fc2, as in PowerInfer's files), and none that culm predictor made is given",
+    );
+  }
 }

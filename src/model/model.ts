@@ -81,8 +81,13 @@ export interface Model {
   readonly slidingWindow?: number;
   /** What makes a neuron's value of gate and up */
   readonly activation: Activation;
-  /** A neuron is computed where the predictor's score reaches this */
-  readonly sparseThreshold: number;
+  /** A neuron is computed where its layer's predictor gives it at least this; by layer */
+  readonly sparseThresholds: readonly number[];
+  /**
+   * Whether predictors are linear and read the normed residual, fc2 · fc1 · n(x),
+   * as culm makes them; PowerInfer's are fc2 · relu(fc1 · x)
+   */
+  readonly linearPredictor: boolean;
   /** All weights in the file, padding left out */
   readonly parameterCount: number;
   /** The layers, first to last */
@@ -296,6 +301,7 @@ export function describeModel(
   for (const { shape } of file.tensors.values()) {
     parameterCount += shape.reduce((product, side) => product * side, 1);
   }
+  const sparseThreshold = getNumber(file, "powerinfer.sparse_threshold") ?? 0;
   const window = getNumber(file, `${name}.attention.sliding_window`);
   return Object.freeze({
     architecture: name,
@@ -314,7 +320,8 @@ export function describeModel(
     slidingWindow: window !== undefined && window > 0 ? window : undefined,
     activation: options.activation ??
       architecture.activation(file.magic, layers[0]),
-    sparseThreshold: getNumber(file, "powerinfer.sparse_threshold") ?? 0,
+    sparseThresholds: Object.freeze(layers.map(() => sparseThreshold)),
+    linearPredictor: false,
     parameterCount,
     layers: Object.freeze(layers),
     token_embd,

@@ -26,6 +26,10 @@ export interface LayerStats {
   readonly truth: number;
   /** of those, how many the predictor asked for */
   readonly recalled: number;
+  /** Σ |h| of the neurons that are truly active; counted only while recall is measured */
+  readonly truthMass: number;
+  /** of that, what belongs to neurons that the predictor asked for */
+  readonly recalledMass: number;
   /** bytes of packed weights and KV read in sequence */
   readonly streamed: number;
   /** bytes of packed weights read in rows picked here and there */
@@ -47,6 +51,8 @@ const countNames: readonly CountName[] = [
   "predicted",
   "truth",
   "recalled",
+  "truthMass",
+  "recalledMass",
   "streamed",
   "picked",
 ];

@@ -11,6 +11,7 @@ import { Batch, type BatchLimits } from "./batch.ts";
 import { exchange } from "./exchange.ts";
 import { forward, type Place } from "./place.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
+import type { NormedStates } from "./normed_states.ts";
 import type { LayerCounts } from "./stats.ts";
 
 /** Runs one step at a time. */
@@ -27,6 +28,8 @@ export interface Team extends AsyncDisposable {
   readonly counts: readonly LayerCounts[];
   /** Counters of every neuron, where the options ask for them. */
   readonly neuronCounts?: NeuronCounts;
+  /** What the feed-forward layers of the last step read, where the options ask for it. */
+  readonly normedStates?: NormedStates;
   /** How fast each place reads its rows, where it has measured that. */
   readonly rates: readonly Rates[];
   /**
@@ -61,6 +64,7 @@ export class InlineTeam implements Team {
     readonly sparsity: Sparsity,
     readonly limits: BatchLimits,
     readonly neuronCounts?: NeuronCounts,
+    readonly normedStates?: NormedStates,
   ) {
     this.rates = places.flatMap(({ rates }) => rates ?? []);
     this.batch = new Batch(limits, new ArrayBuffer(Batch.byteLength(limits)));

@@ -33,6 +33,8 @@ export interface RandomModelOptions {
   downByNeuron?: boolean;
   /** Rank of the predictor in the first layer; one less in each that follows */
   predictorRank?: number;
+  /** Whether it is one as culm makes them */
+  linearPredictor?: boolean;
   tied?: boolean;
   slidingWindow?: number;
   ropeFactors?: boolean;
@@ -138,5 +140,7 @@ export async function randomModel(
     writeGguf({ magic: o.magic, metadata, tensors }),
   );
   const source = fromBuffer(bytes, "random model");
-  return { source, model: describeModel(await readGguf(source)), bytes };
+  const described = describeModel(await readGguf(source));
+  const { linearPredictor = false } = o;
+  return { source, model: { ...described, linearPredictor }, bytes };
 }

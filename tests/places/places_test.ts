@@ -316,6 +316,42 @@ for (const sparsity of sparsityModes) {
   }
 }
 
+for (const type of ["F16", "Q4_0"] as const) {
+  Deno.test(`places agree with a linear predictor of ${type}`, async () => {
+    const options: RandomModelOptions = {
+      type,
+      hiddenSize: 64,
+      feedForwardSize: 128,
+      predictorRank: 32,
+      linearPredictor: true,
+      downByNeuron: true,
+    };
+    await compare(Object.keys(teams), options, { mode: "predictor" });
+  });
+}
+
+Deno.test("each layer's predictor has a threshold of its own", async () => {
+  const made = await randomModel({ predictorRank: 12, linearPredictor: true });
+  const thresholds = {
+    model: { ...made.model, sparseThresholds: [-1e9, 0.2] },
+  };
+  const asked = async (team: Team) => {
+    await using engine = new Engine(team, made.model.vocabSize);
+    using sequence = engine.createSequence();
+    await engine.evaluate(sequence, [1, 2, 3]);
+    return engine.stats().layers.map(({ predicted }) => predicted);
+  };
+  const args = [
+    { ...made, ...thresholds },
+    splitEvenly(made.model, 2),
+    { mode: "predictor" },
+  ] as const;
+  const expected = await asked(await referenceTeam(...args));
+  assert.equal(expected[0], 3 * made.model.feedForwardSize);
+  assert(expected[1] < 2 * made.model.feedForwardSize);
+  assert.deepEqual(await asked(await cpuTeam(...args)), expected);
+});
+
 Deno.test("a predictor that asks for everything changes nothing", async () => {
   const made = await randomModel({ predictorRank: 9, type: "F16" });
   const run = async (sparsity: Sparsity) =>

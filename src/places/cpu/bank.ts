@@ -13,6 +13,7 @@ import type { PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch, BatchLimits } from "../batch.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
+import type { NormedStates } from "../normed_states.ts";
 import type { Neurons } from "../place.ts";
 import type { PlaceSlices, Rows, Slice } from "../slices.ts";
 import type { LayerCounts } from "../stats.ts";
@@ -44,11 +45,13 @@ export interface CpuPlaceOptions {
   readonly bankBytes?: number;
 }
 
-/** What a place counts while it computes. */
+/** What a place counts and keeps while it computes. */
 export interface Counters {
   readonly layers: LayerCounts;
   /** Every neuron, where the caller wants a profile */
   readonly neurons?: NeuronCounts;
+  /** What the feed-forward layers read, the same in every place: one keeps it */
+  readonly normed?: NormedStates;
 }
 
 /** Layers of one place in one memory. */
@@ -175,6 +178,7 @@ export class Bank {
   hidden(layer: number, batch: Batch): void {
     const weights = this.#layer(layer);
     this.#norm(weights.ffn_norm, batch.length);
+    if (this.counters.normed) this.#keep(this.counters.normed, layer, batch);
     this.#feedForward.hidden(
       layer,
       weights,
@@ -243,6 +247,15 @@ export class Bank {
           this.#weights.head!.output.rows,
         ),
     );
+  }
+
+  #keep(normed: NormedStates, layer: number, batch: Batch): void {
+    const { hiddenSize } = this.#options.model;
+    const { pointer, stride } = this.#normed;
+    for (let t = 0; t < batch.length; t++) {
+      const row = this.#memory.f32(pointer + 4 * t * stride, hiddenSize);
+      normed.row(layer, t).set(row);
+    }
   }
 
   #norm(weight: PackedMatrix, rows: number): void {

@@ -97,7 +97,10 @@ export class FeedForward {
       maxTokens,
       predicts ? neurons : 0,
       predicts ? most(({ fc1 }) => fc1?.rows) : 0,
-      (predicts ? sparsity.threshold : undefined) ?? model.sparseThreshold,
+      model.linearPredictor,
+      model.sparseThresholds.map((threshold) =>
+        (predicts ? sparsity.threshold : undefined) ?? threshold
+      ),
     );
     this.#ids = memory.allocate(4 * Math.max(1024, roundUp(neurons, 8)));
     const ups = layers.flatMap((layer) =>
@@ -111,7 +114,7 @@ export class FeedForward {
     );
   }
 
-  /** Computes h of the normed `x`; `residual` is what the predictor reads. */
+  /** Computes h of the normed `x`; `residual` is what a predictor reads that is not linear. */
   hidden(
     index: number,
     weights: LayerWeights,
@@ -126,7 +129,8 @@ export class FeedForward {
     this.#count("neurons", n * weights.ffn_gate.rows);
     this.#count("hot", n * this.#hot[index]);
     if (weights.fc1 && weights.fc2 && mode === "predictor") {
-      this.#predicted(weights.fc1, weights.fc2, residual);
+      const input = this.model.linearPredictor ? x : residual;
+      this.#predicted(weights.fc1, weights.fc2, input);
     } else {
       this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
       if (mode === "dense" || !isSparse(this.model.activation)) {
@@ -137,7 +141,10 @@ export class FeedForward {
       this.#count("gatePositive", this.#positives(t, 0));
       const active = this.#combine(t);
       this.#count("active", active);
-      if (this.options.measureRecall) this.#count("recalled", active);
+      if (this.options.measureRecall) {
+        this.#count("recalled", active);
+        this.#count("recalledMass", this.#mass(t));
+      }
       if (this.neuronCounts) this.#countNeurons(this.neuronCounts, t);
     }
     this.#h.changed();
@@ -263,13 +270,14 @@ export class FeedForward {
   #predicted(
     fc1: PackedMatrix,
     fc2: PackedMatrix,
-    residual: Activations,
+    input: Activations,
   ): void {
     const { index, weights: { ffn_gate, ffn_up }, n } = this.#layer;
     const { rows } = ffn_gate;
     const predictor = this.#predictor;
     const hot = this.#hot[index];
-    this.#count("streamed", predictor.score(fc1, fc2, residual, n, hot));
+    const bytes = predictor.score(index, fc1, fc2, input, n, hot);
+    this.#count("streamed", bytes);
     let cold = 0;
     for (let t = 0; t < n; t++) {
       cold += predictor.select(t, hot, rows, this.#ids);
@@ -281,6 +289,7 @@ export class FeedForward {
       this.#stream("upRows", ffn_up, 0, this.#up);
       for (let t = 0; t < n; t++) {
         this.#count("truth", this.#combine(t));
+        this.#count("truthMass", this.#mass(t));
         predictor.drop(t, rows, this.#gate);
       }
       return;
@@ -318,6 +327,13 @@ export class FeedForward {
       at(this.#h, t),
       this.#layer.weights.ffn_gate.rows,
     );
+  }
+
+  /** Σ |h| of one token. */
+  #mass(t: number): number {
+    const { rows } = this.#layer.weights.ffn_gate;
+    const h = this.memory.f32(at(this.#h, t), rows);
+    return h.reduce((sum, value) => sum + Math.abs(value), 0);
   }
 
   /** Puts h back into the file's order, at the place's columns of `ffn_down`. */

@@ -14,6 +14,8 @@ export interface CpuTeamOptions extends Omit<CpuPlaceOptions, "plan"> {
   readonly plan: Plan;
   /** Count how often each neuron fires. */
   readonly countNeurons?: boolean;
+  /** Keep what the feed-forward layers of a step read. */
+  readonly keepNormed?: boolean;
 }
 
 /** From the coordinator to a worker, in this order: `start`, any `rows`, `run`. */

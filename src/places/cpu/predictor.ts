@@ -1,6 +1,7 @@
 /**
- * A file's own predictor: two small matrices that say from the residual which
- * neurons may fire.
+ * A predictor: two small matrices that say which neurons may fire, from the
+ * residual (PowerInfer's, with a ReLU between the two) or from the normed one
+ * (culm's own, which are linear).
  *
  * @module
  */
@@ -16,35 +17,40 @@ import type { WasmMemory } from "./memory.ts";
 export class Predictor {
   /** What it says of each neuron, `[tokens, neurons]`. */
   readonly scores: F32Rows;
+  /** The layer's: it asks for the neurons whose score is at least this. */
+  threshold = 0;
   readonly #rankValues: Activations;
 
-  /** Asks for the neurons whose score is at least `threshold`. */
+  /** `thresholds` are those of each layer. */
   constructor(
     readonly memory: WasmMemory,
     maxTokens: number,
     neurons: number,
     rank: number,
-    readonly threshold: number,
+    readonly isLinear: boolean,
+    readonly thresholds: readonly number[],
   ) {
     this.scores = allocateRows(memory, maxTokens, neurons);
     this.#rankValues = new Activations(memory, maxTokens, rank);
   }
 
   /**
-   * scores = fc2 · relu(fc1 · residual) of the cold rows, from `hot` on; hot ones
-   * are asked for always. Returns the bytes of weights read.
+   * scores = fc2 · relu(fc1 · input), or fc2 · fc1 · input, of the cold rows, from
+   * `hot` on; hot ones are asked for always. Returns the bytes of weights read.
    */
   score(
+    layer: number,
     fc1: PackedMatrix,
     fc2: PackedMatrix,
-    residual: Activations,
+    input: Activations,
     tokens: number,
     hot: number,
   ): number {
     const z = this.#rankValues;
-    residual.changed();
-    const bytes = fc1.multiply(residual, tokens, z);
-    this.memory.kernels.relu(z.pointer, tokens * z.stride);
+    this.threshold = this.thresholds[layer];
+    input.changed();
+    const bytes = fc1.multiply(input, tokens, z);
+    if (!this.isLinear) this.memory.kernels.relu(z.pointer, tokens * z.stride);
     z.changed();
     const { pointer, stride } = this.scores;
     const out = { pointer: pointer + 4 * hot, stride };

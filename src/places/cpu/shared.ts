@@ -8,6 +8,7 @@ import { PlaceError } from "../../errors.ts";
 import { Batch } from "../batch.ts";
 import { topKThreshold } from "../exchange.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
+import { NormedStates } from "../normed_states.ts";
 import type { Exchange, Place } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
 import type { CpuTeamOptions } from "./messages.ts";
@@ -27,6 +28,8 @@ export class Shared {
   readonly counts: LayerCounts[];
   /** Counters of every neuron, where the options ask for them */
   readonly neuronCounts?: NeuronCounts;
+  /** What the feed-forward layers read, where the options ask for it */
+  readonly normedStates?: NormedStates;
   /** `[tokens, vocabSize]` */
   readonly #logits: Float32Array;
   /** `[2, places, tokens, stride]`: two, so that one meeting a sum is enough */
@@ -69,6 +72,14 @@ export class Shared {
         model,
         buffer,
         next(sizes.neuronCounts),
+      );
+    }
+    if (options.keepNormed) {
+      this.normedStates = new NormedStates(
+        model,
+        limits,
+        buffer,
+        next(sizes.normedStates),
       );
     }
   }
@@ -207,7 +218,7 @@ export class Shared {
 
 /** Bytes of each region; `stride` is in floats, `counts` are for one place. */
 function layout(options: CpuTeamOptions) {
-  const { model, plan, limits, sparsity, countNeurons } = options;
+  const { model, plan, limits, sparsity, countNeurons, keepNormed } = options;
   const { tokens } = limits;
   const stride = roundUp(model.hiddenSize, 8);
   const topK = sparsity.mode === "top-k";
@@ -220,5 +231,6 @@ function layout(options: CpuTeamOptions) {
     neurons: topK ? 4 * tokens * model.feedForwardSize : 0,
     batch: Batch.byteLength(limits),
     neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0,
+    normedStates: keepNormed ? NormedStates.byteLength(model, limits) : 0,
   };
 }

@@ -11,9 +11,11 @@ import { type Plan, splitEvenly } from "../../plan/plan.ts";
 import type { Profile } from "../../plan/profile.ts";
 import { LoadProgress, type Progress } from "../load.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
+import { NormedStates } from "../normed_states.ts";
 import { allSlices, readRows, sliceBytes, slicesOf } from "../slices.ts";
 import { LayerCounts } from "../stats.ts";
 import { InlineTeam, type Team } from "../team.ts";
+import type { Counters } from "./bank.ts";
 import { CpuPlace } from "./cpu_place.ts";
 import { type KernelModule, loadKernels } from "./kernels.ts";
 import type { CpuTeamOptions } from "./messages.ts";
@@ -85,15 +87,16 @@ async function startInline(
   options: CpuTeamOptions,
   control: LoadControl,
 ): Promise<Team> {
-  const { model, plan, sparsity, limits, countNeurons } = options;
-  const neuronCounts = countNeurons ? new NeuronCounts(model) : undefined;
+  const { model, plan, sparsity, limits, countNeurons, keepNormed } = options;
+  const neurons = countNeurons ? new NeuronCounts(model) : undefined;
+  const normed = keepNormed ? new NormedStates(model, limits) : undefined;
   const progress = loadProgress(model, plan, control);
   const places = await loadCpuPlaces(
     module,
     source,
     options,
     progress,
-    neuronCounts,
+    { neurons, normed },
   );
   return new InlineTeam(
     description,
@@ -102,7 +105,8 @@ async function startInline(
     places,
     sparsity,
     limits,
-    neuronCounts,
+    neurons,
+    normed,
   );
 }
 
@@ -112,13 +116,14 @@ export async function loadCpuPlaces(
   source: ByteSource,
   options: CpuTeamOptions,
   progress: LoadProgress,
-  neurons?: NeuronCounts,
+  { neurons, normed }: Omit<Counters, "layers"> = {},
 ): Promise<CpuPlace[]> {
   const layers = options.model.layers.length;
-  const places = options.plan.places.map((plan) =>
+  const places = options.plan.places.map((plan, i) =>
     new CpuPlace(module, { ...options, plan }, {
       layers: new LayerCounts(layers),
       neurons,
+      normed: i === 0 ? normed : undefined,
     })
   );
   for (const place of places) {

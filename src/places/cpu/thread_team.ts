@@ -10,6 +10,7 @@ import type { Batch, BatchLimits } from "../batch.ts";
 import type { Rates } from "../../plan/border.ts";
 import type { LoadProgress } from "../load.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
+import type { NormedStates } from "../normed_states.ts";
 import { allSlices, readRows, slicesOf } from "../slices.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { Team } from "../team.ts";
@@ -142,6 +143,11 @@ export class ThreadTeam implements Team {
   /** See {@linkcode Team.neuronCounts}. */
   get neuronCounts(): NeuronCounts | undefined {
     return this.#shared.neuronCounts;
+  }
+
+  /** See {@linkcode Team.normedStates}. */
+  get normedStates(): NormedStates | undefined {
+    return this.#shared.normedStates;
   }
 
   /** See {@linkcode Team.run}. */

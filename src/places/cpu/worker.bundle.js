@@ -209,6 +209,8 @@ var countNames = [
   "predicted",
   "truth",
   "recalled",
+  "truthMass",
+  "recalledMass",
   "streamed",
   "picked"
 ];
@@ -732,26 +734,32 @@ function hotBorder(shares, ratio, question = 0) {
 // src/places/cpu/predictor.ts
 var Predictor = class {
   memory;
-  threshold;
+  isLinear;
+  thresholds;
   /** What it says of each neuron, `[tokens, neurons]`. */
   scores;
+  /** The layer's: it asks for the neurons whose score is at least this. */
+  threshold;
   #rankValues;
-  /** Asks for the neurons whose score is at least `threshold`. */
-  constructor(memory, maxTokens, neurons, rank, threshold) {
+  /** `thresholds` are those of each layer. */
+  constructor(memory, maxTokens, neurons, rank, isLinear, thresholds) {
     this.memory = memory;
-    this.threshold = threshold;
+    this.isLinear = isLinear;
+    this.thresholds = thresholds;
+    this.threshold = 0;
     this.scores = allocateRows(memory, maxTokens, neurons);
     this.#rankValues = new Activations(memory, maxTokens, rank);
   }
   /**
-   * scores = fc2 · relu(fc1 · residual) of the cold rows, from `hot` on; hot ones
-   * are asked for always. Returns the bytes of weights read.
+   * scores = fc2 · relu(fc1 · input), or fc2 · fc1 · input, of the cold rows, from
+   * `hot` on; hot ones are asked for always. Returns the bytes of weights read.
    */
-  score(fc1, fc2, residual, tokens, hot) {
+  score(layer, fc1, fc2, input, tokens, hot) {
     const z = this.#rankValues;
-    residual.changed();
-    const bytes = fc1.multiply(residual, tokens, z);
-    this.memory.kernels.relu(z.pointer, tokens * z.stride);
+    this.threshold = this.thresholds[layer];
+    input.changed();
+    const bytes = fc1.multiply(input, tokens, z);
+    if (!this.isLinear) this.memory.kernels.relu(z.pointer, tokens * z.stride);
     z.changed();
     const { pointer, stride } = this.scores;
     const out = {
@@ -911,7 +919,7 @@ var FeedForward = class {
     this.#h = inputs(neurons);
     this.#columns = inputs(most(({ ffn_down }) => ffn_down?.columns));
     const predicts = sparsity.mode === "predictor";
-    this.#predictor = new Predictor(memory, maxTokens, predicts ? neurons : 0, predicts ? most(({ fc1 }) => fc1?.rows) : 0, (predicts ? sparsity.threshold : void 0) ?? model.sparseThreshold);
+    this.#predictor = new Predictor(memory, maxTokens, predicts ? neurons : 0, predicts ? most(({ fc1 }) => fc1?.rows) : 0, model.linearPredictor, model.sparseThresholds.map((threshold) => (predicts ? sparsity.threshold : void 0) ?? threshold));
     this.#ids = memory.allocate(4 * Math.max(1024, roundUp(neurons, 8)));
     const ups = layers.flatMap((layer) => layer && layer.ffn_up.rows > 1 ? [
       layer.ffn_up
@@ -923,7 +931,7 @@ var FeedForward = class {
     };
     this.#hot = layers.map((weights, i) => this.#border(weights, plan.parts[i]));
   }
-  /** Computes h of the normed `x`; `residual` is what the predictor reads. */
+  /** Computes h of the normed `x`; `residual` is what a predictor reads that is not linear. */
   hidden(index, weights, batch, x, residual) {
     const n = batch.length;
     const layer = {
@@ -938,7 +946,8 @@ var FeedForward = class {
     this.#count("neurons", n * weights.ffn_gate.rows);
     this.#count("hot", n * this.#hot[index]);
     if (weights.fc1 && weights.fc2 && mode === "predictor") {
-      this.#predicted(weights.fc1, weights.fc2, residual);
+      const input = this.model.linearPredictor ? x : residual;
+      this.#predicted(weights.fc1, weights.fc2, input);
     } else {
       this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
       if (mode === "dense" || !isSparse(this.model.activation)) {
@@ -949,7 +958,10 @@ var FeedForward = class {
       this.#count("gatePositive", this.#positives(t, 0));
       const active = this.#combine(t);
       this.#count("active", active);
-      if (this.options.measureRecall) this.#count("recalled", active);
+      if (this.options.measureRecall) {
+        this.#count("recalled", active);
+        this.#count("recalledMass", this.#mass(t));
+      }
       if (this.neuronCounts) this.#countNeurons(this.neuronCounts, t);
     }
     this.#h.changed();
@@ -1049,12 +1061,13 @@ var FeedForward = class {
    * asks for. Where recall is measured all is computed, and what was not asked
    * for is dropped.
    */
-  #predicted(fc1, fc2, residual) {
+  #predicted(fc1, fc2, input) {
     const { index, weights: { ffn_gate, ffn_up }, n } = this.#layer;
     const { rows } = ffn_gate;
     const predictor = this.#predictor;
     const hot = this.#hot[index];
-    this.#count("streamed", predictor.score(fc1, fc2, residual, n, hot));
+    const bytes = predictor.score(index, fc1, fc2, input, n, hot);
+    this.#count("streamed", bytes);
     let cold = 0;
     for (let t = 0; t < n; t++) {
       cold += predictor.select(t, hot, rows, this.#ids);
@@ -1066,6 +1079,7 @@ var FeedForward = class {
       this.#stream("upRows", ffn_up, 0, this.#up);
       for (let t = 0; t < n; t++) {
         this.#count("truth", this.#combine(t));
+        this.#count("truthMass", this.#mass(t));
         predictor.drop(t, rows, this.#gate);
       }
       return;
@@ -1091,6 +1105,12 @@ var FeedForward = class {
   /** h = activation(gate, up) of one token; returns how many are not zero. */
   #combine(t) {
     return this.memory.kernels.gated(activationIds[this.model.activation], at(this.#gate, t), at(this.#up, t), at(this.#h, t), this.#layer.weights.ffn_gate.rows);
+  }
+  /** Σ |h| of one token. */
+  #mass(t) {
+    const { rows } = this.#layer.weights.ffn_gate;
+    const h = this.memory.f32(at(this.#h, t), rows);
+    return h.reduce((sum, value) => sum + Math.abs(value), 0);
   }
   /** Puts h back into the file's order, at the place's columns of `ffn_down`. */
   #fillColumns(ffn_down, n) {
@@ -1373,6 +1393,7 @@ var Bank = class {
   hidden(layer, batch) {
     const weights = this.#layer(layer);
     this.#norm(weights.ffn_norm, batch.length);
+    if (this.counters.normed) this.#keep(this.counters.normed, layer, batch);
     this.#feedForward.hidden(layer, weights, batch, this.#normed, this.#residual);
   }
   /** See {@linkcode Place.neurons}. */
@@ -1422,6 +1443,14 @@ var Bank = class {
     return Array.from({
       length: batch.logitCount
     }, (_, i) => this.#memory.f32(pointer + 4 * i * stride, this.#weights.head.output.rows));
+  }
+  #keep(normed, layer, batch) {
+    const { hiddenSize } = this.#options.model;
+    const { pointer, stride } = this.#normed;
+    for (let t = 0; t < batch.length; t++) {
+      const row = this.#memory.f32(pointer + 4 * t * stride, hiddenSize);
+      normed.row(layer, t).set(row);
+    }
   }
   #norm(weight, rows) {
     this.#normRows(weight, 0, 0, rows);
@@ -1609,6 +1638,31 @@ var NeuronCounts = class _NeuronCounts {
   }
 };
 
+// src/places/normed_states.ts
+var NormedStates = class _NormedStates {
+  /** `[layers, tokens, hiddenSize]` */
+  #values;
+  #width;
+  #tokens;
+  /** Lays the rows over `buffer`, which has `byteLength` bytes from `offset`. */
+  constructor(model, limits2, buffer, offset = 0) {
+    const bytes = _NormedStates.byteLength(model, limits2);
+    const memory = buffer ?? new ArrayBuffer(bytes);
+    this.#values = new Float32Array(memory, offset, bytes / 4);
+    this.#width = model.hiddenSize;
+    this.#tokens = limits2.tokens;
+  }
+  /** Bytes that the rows of a step take. */
+  static byteLength(model, { tokens }) {
+    return 4 * model.layers.length * tokens * model.hiddenSize;
+  }
+  /** What a layer read for token t of the step, `[hiddenSize]`. */
+  row(layer, t) {
+    const first = (layer * this.#tokens + t) * this.#width;
+    return this.#values.subarray(first, first + this.#width);
+  }
+};
+
 // src/places/cpu/shared.ts
 var word = {
   step: 0,
@@ -1627,6 +1681,8 @@ var Shared = class {
   counts;
   /** Counters of every neuron, where the options ask for them */
   neuronCounts;
+  /** What the feed-forward layers read, where the options ask for it */
+  normedStates;
   /** `[tokens, vocabSize]` */
   #logits;
   /** `[2, places, tokens, stride]`: two, so that one meeting a sum is enough */
@@ -1658,6 +1714,9 @@ var Shared = class {
     this.batch = new Batch(limits2, buffer, next(sizes.batch));
     if (options.countNeurons) {
       this.neuronCounts = new NeuronCounts(model, buffer, next(sizes.neuronCounts));
+    }
+    if (options.keepNormed) {
+      this.normedStates = new NormedStates(model, limits2, buffer, next(sizes.normedStates));
     }
   }
   /** Bytes of the shared buffer. */
@@ -1776,7 +1835,7 @@ var Shared = class {
   }
 };
 function layout(options) {
-  const { model, plan, limits: limits2, sparsity, countNeurons } = options;
+  const { model, plan, limits: limits2, sparsity, countNeurons, keepNormed } = options;
   const { tokens } = limits2;
   const stride = roundUp(model.hiddenSize, 8);
   const topK = sparsity.mode === "top-k";
@@ -1788,7 +1847,8 @@ function layout(options) {
     logits: 4 * tokens * model.vocabSize,
     neurons: topK ? 4 * tokens * model.feedForwardSize : 0,
     batch: Batch.byteLength(limits2),
-    neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0
+    neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0,
+    normedStates: keepNormed ? NormedStates.byteLength(model, limits2) : 0
   };
 }
 
@@ -1819,7 +1879,8 @@ function answer(message) {
         plan: options.plan.places[index]
       }, {
         layers: shared.counts[index],
-        neurons: shared.neuronCounts
+        neurons: shared.neuronCounts,
+        normed: index === 0 ? shared.normedStates : void 0
       });
       slices = [
         ...allSlices(place.slices)

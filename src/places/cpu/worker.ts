@@ -39,7 +39,11 @@ function answer(message: ToWorker): void {
       place = new CpuPlace(
         message.module,
         { ...options, plan: options.plan.places[index] },
-        { layers: shared.counts[index], neurons: shared.neuronCounts },
+        {
+          layers: shared.counts[index],
+          neurons: shared.neuronCounts,
+          normed: index === 0 ? shared.normedStates : undefined,
+        },
       );
       slices = [...allSlices(place.slices)];
       run = () => runSteps(shared, index, options);

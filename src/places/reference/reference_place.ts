@@ -185,7 +185,9 @@ export class ReferencePlace implements Place {
       counts.add(layer, "gateRows", h.length);
       counts.add(layer, "upRows", h.length);
       counts.add(layer, "downRows", h.length);
-      if (sparsity.mode === "predictor") this.#predict(layer, x, h);
+      if (sparsity.mode === "predictor") {
+        this.#predict(layer, model.linearPredictor ? n : x, h);
+      }
       counts.add(layer, "gatePositive", countWhere(gate, (g) => g > 0));
       counts.add(layer, "active", countWhere(h, (value) => value !== 0));
       if (sparsity.mode === "threshold") dropBelow(h, sparsity.value);
@@ -253,18 +255,30 @@ export class ReferencePlace implements Place {
     return this.#logits;
   }
 
-  /** Drops what the predictor does not ask for: score = fc2 · relu(fc1 · x), x before the norm. */
+  /**
+   * Drops what the predictor does not ask for: score = fc2 · relu(fc1 · x), x
+   * before the norm; of a linear one fc2 · fc1 · x, x normed.
+   */
   #predict(layer: number, x: Float32Array, h: Float32Array): void {
     const { fc1, fc2 } = this.weights.layers[layer];
     if (!fc1 || !fc2 || this.sparsity.mode !== "predictor") return;
-    const threshold = this.sparsity.threshold ?? this.model.sparseThreshold;
-    const score = multiply(fc2, multiply(fc1, x).map((v) => Math.max(v, 0)));
+    const { linearPredictor, sparseThresholds } = this.model;
+    const threshold = this.sparsity.threshold ?? sparseThresholds[layer];
+    const z = multiply(fc1, x);
+    const score = multiply(
+      fc2,
+      linearPredictor ? z : z.map((v) => Math.max(v, 0)),
+    );
     h.forEach((value, j) => {
       const asked = score[j] >= threshold;
       if (asked) this.counts.add(layer, "predicted", 1);
       if (value !== 0) {
         this.counts.add(layer, "truth", 1);
-        if (asked) this.counts.add(layer, "recalled", 1);
+        this.counts.add(layer, "truthMass", Math.abs(value));
+        if (asked) {
+          this.counts.add(layer, "recalled", 1);
+          this.counts.add(layer, "recalledMass", Math.abs(value));
+        }
       }
       if (!asked) h[j] = 0;
     });

@@ -1,0 +1,17 @@
+import type { ByteSource } from "./byte_source.ts";
+
+/**
+ * The bytes of `first`, and after them those of `second`. No range may reach
+ * over the border. Closes neither.
+ */
+export function joined(first: ByteSource, second: ByteSource): ByteSource {
+  return {
+    name: first.name,
+    size: first.size + second.size,
+    read: (offset, length) =>
+      offset < first.size
+        ? first.read(offset, length)
+        : second.read(offset - first.size, length),
+    close: () => Promise.resolve(),
+  };
+}
