@@ -1,6 +1,7 @@
 import { FormatError, UsageError } from "../errors.ts";
 import type { ByteSource } from "./byte_source.ts";
 import { checkRange } from "./range.ts";
+import { roomFor } from "./room.ts";
 
 /** One system call reads less than 2 GiB on most systems. */
 const LARGEST_READ = 2 ** 30;
@@ -34,9 +35,9 @@ export async function openFile(path: string | URL): Promise<ByteSource> {
   const source = { name, size: status.size };
   return {
     ...source,
-    read: async (offset, length) => {
+    read: async (offset, length, spare) => {
       checkRange(source, offset, length);
-      const bytes = new Uint8Array(length);
+      const bytes = roomFor(length, spare);
       await fill(bytes, offset, handle, name);
       return bytes;
     },

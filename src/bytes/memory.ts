@@ -1,5 +1,6 @@
 import type { ByteSource } from "./byte_source.ts";
 import { checkRange } from "./range.ts";
+import { roomFor } from "./room.ts";
 
 /** Bytes that are in memory already; not copied until they are read. */
 export function fromBuffer(
@@ -12,9 +13,9 @@ export function fromBuffer(
     name,
     size,
     // deno-lint-ignore require-await -- a range error must be a rejection
-    async read(offset, length) {
+    async read(offset, length, spare) {
       checkRange({ name, size }, offset, length);
-      const copy = new Uint8Array(length);
+      const copy = roomFor(length, spare);
       copy.set(view.subarray(offset, offset + length));
       return copy;
     },

@@ -2,6 +2,7 @@ import { CulmError, FormatError, LimitError, UsageError } from "../errors.ts";
 import type { ByteSource } from "./byte_source.ts";
 import { fromBuffer } from "./memory.ts";
 import { checkRange } from "./range.ts";
+import { roomFor } from "./room.ts";
 
 /**
  * A file on a web server, read by HTTP ranges. Where the server ignores
@@ -33,13 +34,13 @@ export async function fromUrl(url: string | URL): Promise<ByteSource> {
   const source = { name, size };
   return {
     ...source,
-    async read(offset, length) {
+    async read(offset, length, spare) {
       checkRange(source, offset, length);
       if (length === 0) return new Uint8Array(0);
       const part = await request(name, offset, length);
       await expectRange(name, part, offset, length);
       await expectUnchanged(name, part, size, etag);
-      return await readBody(name, part, length);
+      return await readBody(name, part, length, spare);
     },
     close: () => Promise.resolve(),
   };
@@ -152,8 +153,9 @@ async function readBody(
   url: string,
   response: Response,
   length: number,
+  spare?: ArrayBuffer,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = allocate(url, length);
+  const bytes = allocate(url, length, spare);
   let filled = 0;
   for await (const chunk of chunksOf(url, response)) {
     if (filled + chunk.length > length) {
@@ -216,9 +218,13 @@ async function* chunksOf(
   }
 }
 
-function allocate(url: string, length: number): Uint8Array<ArrayBuffer> {
+function allocate(
+  url: string,
+  length: number,
+  spare?: ArrayBuffer,
+): Uint8Array<ArrayBuffer> {
   try {
-    return new Uint8Array(length);
+    return roomFor(length, spare);
   } catch {
     throw new LimitError(
       `Cannot hold ${url} in memory: ${length} bytes are more than one buffer takes here`,

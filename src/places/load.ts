@@ -24,6 +24,23 @@ export class LoadProgress {
     readonly signal?: AbortSignal,
   ) {}
 
+  /** Waits for `work`, at most until the caller aborts: then throws the signal's reason. */
+  async untilAborted<T>(work: Promise<T>): Promise<T> {
+    const { signal } = this;
+    if (!signal) return await work;
+    let abort = () => {};
+    const aborted = new Promise<never>((_, reject) => {
+      abort = () => reject(signal.reason);
+      if (signal.aborted) abort();
+      signal.addEventListener("abort", abort, { once: true });
+    });
+    try {
+      return await Promise.race([aborted, work]);
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
   /** Counts `bytes` more; throws the signal's reason if it was aborted. */
   add(bytes: number): void {
     this.signal?.throwIfAborted();

@@ -114,14 +114,19 @@ export interface Rows {
   /** Index of the first row, counted from the slice's first */
   readonly first: number;
   readonly count: number;
-  /** Whole rows of the tensor */
+  /** Whole rows of the tensor; their buffer may be larger */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** Reads a slice's rows, as many at a time as `chunkBytes` hold (one at least). */
+/**
+ * Reads a slice's rows, as many at a time as `chunkBytes` hold (one at least).
+ * Takes a buffer to read into out of `spares`; the caller puts one back when it
+ * is done with the rows in it.
+ */
 export async function* readRows(
   source: ByteSource,
   slice: Slice,
+  spares: ArrayBuffer[] = [],
   chunkBytes = 4 << 20,
 ): AsyncGenerator<Rows> {
   const { tensor, rows } = slice;
@@ -129,11 +134,12 @@ export async function* readRows(
   const step = Math.max(1, Math.floor(chunkBytes / stride));
   for (let row = rows.start; row < rows.end; row += step) {
     const count = Math.min(step, rows.end - row);
-    yield {
-      first: row - rows.start,
-      count,
-      bytes: await source.read(tensor.offset + row * stride, count * stride),
-    };
+    const offset = tensor.offset + row * stride;
+    const spare = spares.pop();
+    const bytes = await source.read(offset, count * stride, spare);
+    // Frees a spare of no use now: the collector would let hundreds of MB pile up.
+    if (spare && spare !== bytes.buffer) spare.transfer(0);
+    yield { first: row - rows.start, count, bytes };
   }
 }
 

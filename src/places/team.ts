@@ -13,6 +13,7 @@ import { forward, type Place } from "./place.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
 import type { NormedStates } from "./normed_states.ts";
 import type { LayerCounts } from "./stats.ts";
+import { Turns } from "./turns.ts";
 
 /** Runs one step at a time. */
 export interface Team extends AsyncDisposable {
@@ -40,9 +41,6 @@ export interface Team extends AsyncDisposable {
    */
   run(): Promise<Float32Array[]>;
 }
-
-/** How long the caller's thread is kept before others get their turn, in ms. */
-const timeSlice = 12;
 
 /** Places in the caller's thread, in lockstep and in time slices. */
 export class InlineTeam implements Team {
@@ -79,16 +77,13 @@ export class InlineTeam implements Team {
     const passes = places.map((place) =>
       forward(model, place, batch, sparsity)
     );
-    let sliceStart = performance.now();
+    const turns = new Turns();
     for (;;) {
       const meetings = passes.map((pass) => pass.next());
       const { done, value } = meetings[0];
       if (done) break;
       exchange(value, places, batch, share);
-      if (performance.now() - sliceStart > timeSlice) {
-        await new Promise((resolve) => setTimeout(resolve, 0));
-        sliceStart = performance.now();
-      }
+      if (turns.due) await turns.give();
     }
     return this.#wholeRows();
   }

@@ -9,6 +9,12 @@ import type { Rows, Slice } from "../slices.ts";
 import type { WasmMemory } from "./memory.ts";
 import { kindOfType, packedKind, packedRowBytes, roundUp } from "./packing.ts";
 
+/** Room in WASM memory for rows of the file. */
+export interface Staging {
+  readonly pointer: number;
+  readonly bytes: number;
+}
+
 /** f32 rows in WASM memory, `[tokens, stride]`. */
 export interface F32Rows {
   readonly pointer: number;
@@ -100,13 +106,15 @@ export class PackedMatrix {
     return this.pointer + index * this.rowBytes;
   }
 
-  /** Repacks rows of the file, which are copied to `staging` first. */
-  write({ first, count, bytes }: Rows, staging: number): void {
+  /** Repacks rows of the file, as many at a time as `staging` holds: at least one. */
+  write({ first, count, bytes }: Rows, staging: Staging): void {
     const stride = bytes.length / count;
-    this.memory.bytes.set(bytes, staging);
-    if (!this.places) return this.#repack(staging, stride, count, first);
-    for (let i = 0; i < count; i++) {
-      this.#repack(staging + i * stride, stride, 1, this.places[first + i]);
+    const step = Math.floor(staging.bytes / stride);
+    for (let i = 0; i < count; i += step) {
+      const n = Math.min(step, count - i);
+      const staged = bytes.subarray(i * stride, (i + n) * stride);
+      this.memory.bytes.set(staged, staging.pointer);
+      this.#repackStaged(staging.pointer, stride, n, first + i);
     }
   }
 
@@ -208,6 +216,18 @@ export class PackedMatrix {
       out.pointer,
       out.stride,
     );
+  }
+
+  #repackStaged(
+    source: number,
+    stride: number,
+    count: number,
+    first: number,
+  ): void {
+    if (!this.places) return this.#repack(source, stride, count, first);
+    for (let i = 0; i < count; i++) {
+      this.#repack(source + i * stride, stride, 1, this.places[first + i]);
+    }
   }
 
   #repack(source: number, stride: number, count: number, row: number): void {

@@ -7,6 +7,7 @@ import type { Model } from "../../model/model.ts";
 import { pagePositions } from "../batch.ts";
 import { type CacheType, kvPositionBytes } from "./kv_cache.ts";
 import { packedBytes } from "./packing.ts";
+import { stagingBytes } from "./weights.ts";
 import { slicesOf } from "../slices.ts";
 import {
   kvHeadsOf,
@@ -36,9 +37,6 @@ export interface MemoryEstimate {
   /** Activations and staging, to within some per cent. */
   readonly scratch: number;
 }
-
-/** Rows of the file that are read at a time while loading. */
-const stagingBytes = 4 << 20;
 
 /** Estimates the memory that a model takes. */
 export function estimateMemory(

@@ -33,7 +33,8 @@ export type ToWorker =
 /** From a worker: an answer to each message, or why it cannot go on. */
 export type FromWorker =
   | { readonly kind: "ready"; readonly weightBytes: number }
-  | { readonly kind: "written" }
+  /** Gives the buffer of the rows back, to be read into again */
+  | { readonly kind: "written"; readonly spare: ArrayBuffer }
   | { readonly kind: "running"; readonly rates: Rates }
   | {
     readonly kind: "error";

@@ -15,6 +15,7 @@ import { NormedStates } from "../normed_states.ts";
 import { allSlices, readRows, sliceBytes, slicesOf } from "../slices.ts";
 import { LayerCounts } from "../stats.ts";
 import { InlineTeam, type Team } from "../team.ts";
+import { Turns } from "../turns.ts";
 import type { Counters } from "./bank.ts";
 import { CpuPlace } from "./cpu_place.ts";
 import { type KernelModule, loadKernels } from "./kernels.ts";
@@ -91,12 +92,8 @@ async function startInline(
   const neurons = countNeurons ? new NeuronCounts(model) : undefined;
   const normed = keepNormed ? new NormedStates(model, limits) : undefined;
   const progress = loadProgress(model, plan, control);
-  const places = await loadCpuPlaces(
-    module,
-    source,
-    options,
-    progress,
-    { neurons, normed },
+  const places = await progress.untilAborted(
+    loadCpuPlaces(module, source, options, progress, { neurons, normed }),
   );
   return new InlineTeam(
     description,
@@ -126,11 +123,15 @@ export async function loadCpuPlaces(
       normed: i === 0 ? normed : undefined,
     })
   );
+  const spares: ArrayBuffer[] = [];
+  const turns = new Turns();
   for (const place of places) {
     for (const slice of allSlices(place.slices)) {
-      for await (const rows of readRows(source, slice)) {
-        progress.add(rows.bytes.length);
+      for await (const rows of readRows(source, slice, spares)) {
         place.write(slice, rows);
+        spares.push(rows.bytes.buffer);
+        progress.add(rows.bytes.length);
+        if (turns.due) await turns.give();
       }
     }
     place.ready();

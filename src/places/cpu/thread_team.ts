@@ -11,12 +11,15 @@ import type { Rates } from "../../plan/border.ts";
 import type { LoadProgress } from "../load.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
 import type { NormedStates } from "../normed_states.ts";
-import { allSlices, readRows, slicesOf } from "../slices.ts";
+import { allSlices, readRows, type Rows, slicesOf } from "../slices.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { Team } from "../team.ts";
 import type { CpuTeamOptions, FromWorker, ToWorker } from "./messages.ts";
 import { Shared } from "./shared.ts";
 import workerText from "./worker.bundle.js" with { type: "text" };
+
+/** Chunks that a worker has been given and has not repacked, while the next is read. */
+const chunksAhead = 2;
 
 /** A worker with a place in it, and the answers that are still to come from it. */
 class PlaceWorker {
@@ -60,16 +63,23 @@ class PlaceWorker {
     });
   }
 
-  terminate(): void {
+  /** Stops the worker; what was asked and is not answered fails with `reason`. */
+  terminate(reason: Error): void {
     this.#worker.terminate();
+    this.#reject(reason);
   }
 
   #fail(name: string, message: string): void {
-    this.#failure ??= name === "LimitError"
+    const failure = name === "LimitError"
       ? new LimitError(message)
       : new PlaceError(`CPU worker ${this.index} failed: ${message}`);
+    this.onFailure(this.#reject(failure));
+  }
+
+  #reject(failure: Error): Error {
+    this.#failure ??= failure;
     for (const { reject } of this.#answers.splice(0)) reject(this.#failure);
-    this.onFailure(this.#failure);
+    return this.#failure;
   }
 }
 
@@ -108,9 +118,9 @@ export class ThreadTeam implements Team {
     const team = new ThreadTeam(description, options);
     try {
       await team.#startWorkers(module);
-      await Promise.all(
+      await progress.untilAborted(Promise.all(
         team.#workers.map((worker) => team.#load(worker, source, progress)),
-      );
+      ));
       // All at once, so that the rates are measured with all of them reading.
       const running = await Promise.all(
         team.#workers.map((worker) => worker.ask({ kind: "run" })),
@@ -166,7 +176,7 @@ export class ThreadTeam implements Team {
   [Symbol.asyncDispose](): Promise<void> {
     this.#failure ??= new PlaceError("Cannot run a step: the model is closed");
     this.#shared.fail();
-    for (const worker of this.#workers) worker.terminate();
+    for (const worker of this.#workers) worker.terminate(this.#failure);
     return Promise.resolve();
   }
 
@@ -201,21 +211,26 @@ export class ThreadTeam implements Team {
   ): Promise<void> {
     const { model, plan } = this.options;
     const slices = slicesOf(model, plan.places[worker.index]);
-    let written: Promise<unknown> = Promise.resolve();
-    let index = 0;
-    for (const slice of allSlices(slices)) {
-      for await (const rows of readRows(source, slice)) {
-        const bytes = rows.bytes.length;
-        await written; // one chunk is repacked while the next is read
-        progress.add(bytes);
-        written = worker.ask({ kind: "rows", slice: index, rows }, [
-          rows.bytes.buffer,
-        ]);
+    const spares: ArrayBuffer[] = [];
+    const write = async (slice: number, rows: Rows) => {
+      const bytes = rows.bytes.length;
+      const answer = await worker.ask({ kind: "rows", slice, rows }, [
+        rows.bytes.buffer,
+      ]);
+      spares.push((answer as Extract<FromWorker, { kind: "written" }>).spare);
+      progress.add(bytes);
+    };
+    const ahead: Promise<void>[] = [];
+    for (const [index, slice] of [...allSlices(slices)].entries()) {
+      for await (const rows of readRows(source, slice, spares)) {
+        if (this.#failure) throw this.#failure;
+        if (ahead.length === chunksAhead) await ahead.shift();
+        const written = write(index, rows);
         written.catch(() => {}); // the await above, or below, reports it
+        ahead.push(written);
       }
-      index++;
     }
-    await written;
+    await Promise.all(ahead);
   }
 
   #fail(error: Error): void {

@@ -6,8 +6,11 @@
 import type { LayerTensors } from "../../model/model.ts";
 import type { Part, Range } from "../../plan/plan.ts";
 import type { LayerSlices, PlaceSlices, Rows, Slice } from "../slices.ts";
-import { PackedMatrix } from "./matrix.ts";
+import { PackedMatrix, type Staging } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
+
+/** Rows wait to be repacked where they stay in a core's second cache. */
+export const stagingBytes = 128 << 10;
 
 /** Embedding and output head. */
 export interface HeadWeights {
@@ -37,7 +40,7 @@ export class PackedWeights {
   readonly byteLength: number;
   readonly #matrices = new Map<Slice, PackedMatrix>();
   readonly #memory: WasmMemory;
-  #staging = { pointer: 0, bytes: 0 };
+  #staging: Staging = { pointer: 0, bytes: 0 };
 
   /** Makes room for a share of `slices`; rows of neurons go where `parts` say that they fire. */
   constructor(
@@ -70,11 +73,11 @@ export class PackedWeights {
   write(slice: Slice, rows: Rows): void {
     const matrix = this.#matrices.get(slice);
     if (!matrix) return;
-    if (rows.bytes.length > this.#staging.bytes) {
-      const bytes = rows.bytes.length;
+    const bytes = Math.max(stagingBytes, rows.bytes.length / rows.count);
+    if (bytes > this.#staging.bytes) {
       this.#staging = { pointer: this.#memory.allocate(bytes), bytes };
     }
-    matrix.write(rows, this.#staging.pointer);
+    matrix.write(rows, this.#staging);
   }
 
   #layer(layer: LayerSlices, places?: Uint32Array): LayerWeights {

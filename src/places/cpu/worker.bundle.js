@@ -521,13 +521,15 @@ var PackedMatrix = class {
   row(index) {
     return this.pointer + index * this.rowBytes;
   }
-  /** Repacks rows of the file, which are copied to `staging` first. */
+  /** Repacks rows of the file, as many at a time as `staging` holds: at least one. */
   write({ first, count, bytes }, staging) {
     const stride = bytes.length / count;
-    this.memory.bytes.set(bytes, staging);
-    if (!this.places) return this.#repack(staging, stride, count, first);
-    for (let i = 0; i < count; i++) {
-      this.#repack(staging + i * stride, stride, 1, this.places[first + i]);
+    const step = Math.floor(staging.bytes / stride);
+    for (let i = 0; i < count; i += step) {
+      const n = Math.min(step, count - i);
+      const staged = bytes.subarray(i * stride, (i + n) * stride);
+      this.memory.bytes.set(staged, staging.pointer);
+      this.#repackStaged(staging.pointer, stride, n, first + i);
     }
   }
   /** out[t] = matrix · x[t]; returns the bytes of weights read. */
@@ -561,6 +563,12 @@ var PackedMatrix = class {
   /** out[t] += Σ h[t][j] · row j, rows whose h is 0 for every token left unread; returns the rows read. */
   addRows(h, tokens, out) {
     return this.memory.kernels.axpy_rows(this.kind, this.pointer, this.rowBytes, this.rows, this.columns, h.pointer, h.stride, tokens, out.pointer, out.stride);
+  }
+  #repackStaged(source, stride, count, first) {
+    if (!this.places) return this.#repack(source, stride, count, first);
+    for (let i = 0; i < count; i++) {
+      this.#repack(source + i * stride, stride, 1, this.places[first + i]);
+    }
   }
   #repack(source, stride, count, row) {
     this.memory.kernels.repack(ggmlTypes[this.slice.tensor.type].id, this.kind, source, count, stride, this.slice.columns.start, this.columns, this.row(row), this.rowBytes);
@@ -1224,6 +1232,7 @@ var WasmMemory = class {
 };
 
 // src/places/cpu/weights.ts
+var stagingBytes = 128 << 10;
 var PackedWeights = class {
   /** By layer; layers of other banks are left out. */
   layers;
@@ -1258,14 +1267,14 @@ var PackedWeights = class {
   write(slice, rows) {
     const matrix = this.#matrices.get(slice);
     if (!matrix) return;
-    if (rows.bytes.length > this.#staging.bytes) {
-      const bytes = rows.bytes.length;
+    const bytes = Math.max(stagingBytes, rows.bytes.length / rows.count);
+    if (bytes > this.#staging.bytes) {
       this.#staging = {
         pointer: this.#memory.allocate(bytes),
         bytes
       };
     }
-    matrix.write(rows, this.#staging.pointer);
+    matrix.write(rows, this.#staging);
   }
   #layer(layer, places) {
     const matrices = {};
@@ -1892,13 +1901,17 @@ function answer(message) {
       });
       break;
     }
-    case "rows":
+    case "rows": {
       place.write(slices[message.slice], message.rows);
-      message.rows.bytes.buffer.transfer(0);
+      const spare = message.rows.bytes.buffer;
       scope.postMessage({
-        kind: "written"
-      });
+        kind: "written",
+        spare
+      }, [
+        spare
+      ]);
       break;
+    }
     case "run":
       place.ready();
       scope.postMessage({

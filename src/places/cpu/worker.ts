@@ -13,7 +13,7 @@ import { Shared } from "./shared.ts";
 
 interface WorkerScope {
   onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
-  postMessage(message: FromWorker): void;
+  postMessage(message: FromWorker, transfer?: Transferable[]): void;
   close(): void;
 }
 
@@ -50,12 +50,12 @@ function answer(message: ToWorker): void {
       scope.postMessage({ kind: "ready", weightBytes: place.weightBytes });
       break;
     }
-    case "rows":
+    case "rows": {
       place.write(slices[message.slice], message.rows);
-      // Frees the bytes now: the collector would let hundreds of MB pile up.
-      message.rows.bytes.buffer.transfer(0);
-      scope.postMessage({ kind: "written" });
+      const spare = message.rows.bytes.buffer;
+      scope.postMessage({ kind: "written", spare }, [spare]);
       break;
+    }
     case "run":
       place.ready();
       scope.postMessage({ kind: "running", rates: place.rates });
