@@ -33,7 +33,7 @@ for (const [build, module] of Object.entries(builds)) {
       for (let round = 0; round < 12; round++) {
         instance.reset();
         const nRows = Math.floor(random() * 4);
-        const columns = unit * (1 + Math.floor(random() * 6));
+        const columns = unit * (1 + Math.floor(random() * 12));
         const first = 32 * Math.floor((random() * columns) / 32);
         let k = 32 * Math.ceil((random() * (columns - first)) / 32);
         const plain = ggmlTypes[type].blockSize === 1;

@@ -1,0 +1,77 @@
+/** Reading into a buffer that held something else before. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import {
+  type ByteSource,
+  fromBlob,
+  fromBuffer,
+  fromUrl,
+  openFile,
+} from "../../src/bytes/byte_source.ts";
+
+const bytes = Uint8Array.from({ length: 5000 }, (_, i) => (i * 37) >> 3);
+
+async function withServer(use: (url: string) => Promise<void>): Promise<void> {
+  const server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    (request) => {
+      const range = request.headers.get("range")!.match(/^bytes=(\d+)-(\d+)$/)!;
+      const [start, last] = [Number(range[1]), Number(range[2])];
+      const headers = { "content-range": `bytes ${start}-${last}/5000` };
+      return new Response(bytes.slice(start, last + 1), {
+        status: 206,
+        headers,
+      });
+    },
+  );
+  try {
+    await use(`http://127.0.0.1:${server.addr.port}/model.gguf`);
+  } finally {
+    await server.shutdown();
+  }
+}
+
+async function withFile(use: (path: string) => Promise<void>): Promise<void> {
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.writeFile(path, bytes);
+    await use(path);
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+/** Every read gives the file's bytes, in the spare where `takesSpares` and they fit. */
+async function check(source: ByteSource, takesSpares: boolean, runs: number) {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat(5000),
+      fc.nat(5000),
+      fc.nat(6000),
+      async (offset, wanted, spareBytes) => {
+        const length = Math.min(wanted, 5000 - offset);
+        const spare = new ArrayBuffer(spareBytes);
+        new Uint8Array(spare).fill(0xee);
+        const read = await source.read(offset, length, spare);
+        assert.deepEqual(read, bytes.slice(offset, offset + length));
+        if (takesSpares && length > 0) {
+          assert.equal(read.buffer === spare, spareBytes >= length);
+        }
+      },
+    ),
+    { numRuns: runs },
+  );
+  await source.close();
+}
+
+Deno.test("a buffer reads into spares", () =>
+  check(fromBuffer(bytes), true, 300));
+
+Deno.test("a Blob reads into buffers of its own", () =>
+  check(fromBlob(new Blob([bytes])), false, 100));
+
+Deno.test("a file reads into spares", () =>
+  withFile(async (path) => await check(await openFile(path), true, 300)));
+
+Deno.test("a server's file is read into spares", () =>
+  withServer(async (url) => await check(await fromUrl(url), true, 100)));
