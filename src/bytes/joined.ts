@@ -8,10 +8,10 @@ export function joined(first: ByteSource, second: ByteSource): ByteSource {
   return {
     name: first.name,
     size: first.size + second.size,
-    read: (offset, length) =>
+    read: (offset, length, spare) =>
       offset < first.size
-        ? first.read(offset, length)
-        : second.read(offset - first.size, length),
+        ? first.read(offset, length, spare)
+        : second.read(offset - first.size, length, spare),
     close: () => Promise.resolve(),
   };
 }

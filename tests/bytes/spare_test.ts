@@ -8,6 +8,7 @@ import {
   fromUrl,
   openFile,
 } from "../../src/bytes/byte_source.ts";
+import { joined } from "../../src/bytes/joined.ts";
 
 const bytes = Uint8Array.from({ length: 5000 }, (_, i) => (i * 37) >> 3);
 
@@ -41,6 +42,15 @@ async function withFile(use: (path: string) => Promise<void>): Promise<void> {
   }
 }
 
+/** The second of two sources joined. */
+function twice(source: ByteSource): ByteSource {
+  const both = joined(fromBuffer(new Uint8Array(7)), source);
+  return {
+    ...both,
+    read: (offset, length, spare) => both.read(7 + offset, length, spare),
+  };
+}
+
 /** Every read gives the file's bytes, in the spare where `takesSpares` and they fit. */
 async function check(source: ByteSource, takesSpares: boolean, runs: number) {
   await fc.assert(
@@ -66,6 +76,9 @@ async function check(source: ByteSource, takesSpares: boolean, runs: number) {
 
 Deno.test("a buffer reads into spares", () =>
   check(fromBuffer(bytes), true, 300));
+
+Deno.test("two sources joined read into spares", () =>
+  check(twice(fromBuffer(bytes)), true, 100));
 
 Deno.test("a Blob reads into buffers of its own", () =>
   check(fromBlob(new Blob([bytes])), false, 100));
