@@ -33,6 +33,7 @@ export {
   readGguf,
   type TensorInfo,
 } from "./src/formats/gguf/read.ts";
+export type { TensorToWrite } from "./src/formats/gguf/write.ts";
 export type { GgmlType } from "./src/formats/ggml/types.ts";
 export {
   type Activation,
@@ -87,6 +88,17 @@ export {
   type SamplingOptions,
   tokensContaining,
 } from "./src/sampling/mod.ts";
+export {
+  checkPredictorOptions,
+  defaultRank,
+  makePredictor,
+  type MakePredictorOptions,
+} from "./src/predictor/make_predictor.ts";
+export {
+  type PredictorToWrite,
+  writePredictor,
+} from "./src/predictor/predictor_file.ts";
+export { collectStates, type States } from "./src/predictor/states.ts";
 export {
   type SynthOptions,
   type SynthShape,

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { type LanguageModel, totalOf } from "../mod.ts";
+import { type LanguageModel, type PlaceStats, totalOf } from "../mod.ts";
 import { type BenchResult, nameOf } from "./bench_runs.ts";
 import { formatBytes, formatCount, formatShare } from "./format.ts";
 import { describe } from "./model_file.ts";
+import { recallOf } from "./recall.ts";
 import { rooflineOf } from "./roofline.ts";
 import { cacheTypeOf, type LoadFlags } from "./options.ts";
 import { ffnRows } from "./timings.ts";
@@ -60,6 +61,7 @@ export function rowOf(
     gate_positive: shareOf("gatePositive"),
     active: shareOf("active"),
     hot: shareOf("hot"),
+    ...(totalOf(stats, "truth") > 0 ? recallFields(stats) : {}),
     bytes_streamed: Math.round(roofline.streamed),
     bytes_picked: Math.round(roofline.picked),
     stream_rate: Math.round(roofline.streamRate),
@@ -69,6 +71,11 @@ export function rowOf(
     samples_ns: nanoseconds,
     samples_ts: speeds,
   };
+}
+
+function recallFields(stats: PlaceStats): BenchRow {
+  const { predicted, recall, missedMass } = recallOf(stats);
+  return { predicted, recall, missed_mass: missedMass };
 }
 
 /** Writes results one after another: first `begin`, then `row` for each, then `end`. */

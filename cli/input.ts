@@ -51,6 +51,22 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
+/**
+ * The texts of `-f`, or of standard input. `purpose` is what they are for,
+ * where there is none: `profile`.
+ */
+export async function readTexts(
+  files: readonly string[] | undefined,
+  purpose: string,
+): Promise<string[]> {
+  if (!files && Deno.stdin.isTerminal()) {
+    throw new BadFlags(`Cannot ${purpose} without a text: give -f FILE`);
+  }
+  const texts: string[] = [];
+  for (const path of files ?? ["-"]) texts.push(await readText(path));
+  return texts;
+}
+
 async function readStandardInput(): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await new Response(Deno.stdin.readable).arrayBuffer());
 }

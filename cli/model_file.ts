@@ -15,6 +15,7 @@ import { formatBytes, formatCount } from "./format.ts";
 import { mainType } from "./inspection.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { type LoadFlags, loadOptionsOf, type ModelFlags } from "./options.ts";
+import { findPredictor, notePredictor } from "./model_predictor.ts";
 import { findProfile, noteProfile } from "./model_profile.ts";
 import { note, printable, ProgressBar } from "./terminal.ts";
 
@@ -37,17 +38,22 @@ export async function openModel({ model }: ModelFlags): Promise<ByteSource> {
 export async function loadModel(
   flags: LoadFlags,
   interrupt: Interrupt,
-  { countNeurons }: Pick<LoadOptions, "countNeurons"> = {},
+  measured: Pick<
+    LoadOptions,
+    "countNeurons" | "keepNormed" | "measureRecall"
+  > = {},
 ): Promise<LanguageModel> {
   const options = loadOptionsOf(flags);
   const source = await openModel(flags);
   try {
     const found = await findProfile(flags, source);
+    const predictor = await findPredictor(flags);
     using bar = new ProgressBar("loading");
     const model = await load(source, {
       ...options,
       profile: flags.profile === false ? false : found?.profile,
-      countNeurons,
+      predictor,
+      ...measured,
       signal: interrupt.signal,
       onProgress: ({ loaded, total }) =>
         bar.update(
@@ -61,8 +67,9 @@ export async function loadModel(
     note(
       `backend: ${model.backend}; context ${model.engine.contextSize}; sparsity ${flags.sparsity.mode}`,
     );
+    if (flags.sparsity.mode === "predictor") notePredictor(model, predictor);
     if (flags.profile !== false) {
-      noteProfile(model, flags, found, countNeurons);
+      noteProfile(model, flags, found, measured.countNeurons);
     }
     return model;
   } finally {

@@ -15,7 +15,7 @@ import {
   readGguf,
   readProfile,
 } from "../mod.ts";
-import type { LoadFlags, ModelFlags } from "./options.ts";
+import { type LoadFlags, localModel, type ModelFlags } from "./options.ts";
 import { exists } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
 
@@ -25,10 +25,9 @@ export interface FoundProfile extends ProfileFile {
 }
 
 /** Where a model's profile lies; the embedded model and URLs have no such place. */
-export function profilePathOf({ model }: ModelFlags): string | undefined {
-  return model === undefined || /^https?:\/\//.test(model)
-    ? undefined
-    : `${model}.profile`;
+export function profilePathOf(flags: ModelFlags): string | undefined {
+  const model = localModel(flags);
+  return model === undefined ? undefined : `${model}.profile`;
 }
 
 /**

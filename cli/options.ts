@@ -41,6 +41,13 @@ export interface LoadFlags extends ModelFlags {
   /** A file's name; `false`: none, also where there is one. */
   readonly profile?: string | false;
   readonly hot?: number;
+  /** A file's name; `false`: none, also where there is one beside the model. */
+  readonly predictor?: string | false;
+}
+
+/** The path of the model, where it is a local file. */
+export function localModel({ model }: ModelFlags): string | undefined {
+  return model === undefined || /^https?:\/\//.test(model) ? undefined : model;
 }
 
 const ctxSize = option(
@@ -77,6 +84,13 @@ const profiles = [
     numberBetween(0, 1),
   ),
 ];
+const predictors = [
+  option(
+    "--predictor <file>",
+    "what culm predictor made, for --sparsity predictor (default: MODEL.predictor, where there is one)",
+  ),
+  option("--no-predictor", "use the predictor in the model file"),
+];
 const cacheTypes = [
   option(
     "-ctk, --cache-type-k <type>",
@@ -109,6 +123,7 @@ export const benchLoadOptions: readonly Option[] = [
     threads,
     batchSize,
     sparsity,
+    ...predictors,
     ...profiles,
     ...cacheTypes,
     activation,
@@ -124,6 +139,7 @@ export const loadOptions: readonly Option[] = [
     threads,
     batchSize,
     sparsity,
+    ...predictors,
     ...profiles,
     ...cacheTypes,
     activation,

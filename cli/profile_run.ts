@@ -1,5 +1,5 @@
 /**
- * Counting how often neurons fire over a text.
+ * Cutting texts into windows, and counting how often neurons fire over them.
  *
  * @module
  */
@@ -34,6 +34,16 @@ export function windowsOf(
 /** Tokens of all windows. */
 export function lengthOf(windows: Windows): number {
   return windows.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** The windows up to `most` tokens, the last of them cut. */
+export function firstTokens(windows: Windows, most: number): Windows {
+  let left = most;
+  return windows.flatMap((ids) => {
+    const kept = ids.slice(0, left);
+    left -= kept.length;
+    return kept.length > 0 ? [kept] : [];
+  });
 }
 
 /** SHA-256 of the windows' lengths and ids, by which a text is known again. */

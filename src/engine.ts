@@ -68,6 +68,11 @@ export class Engine implements AsyncDisposable {
     return this.#team.limits.contextSize;
   }
 
+  /** The most tokens in one step. */
+  get batchSize(): number {
+    return this.#team.limits.tokens;
+  }
+
   /** Bytes of weights held, all places together. */
   get weightBytes(): number {
     return this.#team.weightBytes;

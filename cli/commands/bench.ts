@@ -10,6 +10,7 @@ import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { benchLoadOptions, type LoadFlags } from "../options.ts";
+import { recallText } from "../recall.ts";
 import { layersText, ratesText } from "../roofline.ts";
 import { note, write } from "../terminal.ts";
 import { oneOf, wholeNumber, wholeNumbers } from "../values.ts";
@@ -20,6 +21,7 @@ interface BenchFlags extends LoadFlags {
   readonly nDepth: number[];
   readonly repetitions: number;
   readonly output: BenchForm;
+  readonly measureRecall?: true;
   readonly verbose?: true;
 }
 
@@ -61,6 +63,10 @@ export const bench: CommandSpec = {
         "md",
       ),
       option(
+        "--measure-recall",
+        "count what the predictor misses, at the price of computing everything",
+      ),
+      option(
         "-v, --verbose",
         "print the rates of each place and what each layer did to standard error",
       ),
@@ -83,11 +89,17 @@ async function run(flags: BenchFlags): Promise<number> {
   if (tests.length === 0) {
     throw new BadFlags("Cannot measure nothing: -p and -n are both 0");
   }
+  const { measureRecall, sparsity } = flags;
+  if (measureRecall && sparsity.mode !== "predictor") {
+    throw new BadFlags(
+      `Cannot measure recall with sparsity ${sparsity.mode}: it needs --sparsity predictor`,
+    );
+  }
 
   using interrupt = new Interrupt();
   const ctxSize = Math.max(...tests.map(({ depth, tokens }) => depth + tokens));
   const loadFlags = { ...flags, ctxSize };
-  await using model = await loadModel(loadFlags, interrupt);
+  await using model = await loadModel(loadFlags, interrupt, { measureRecall });
   const writer = benchWriter(
     flags.output,
     model,
@@ -109,6 +121,7 @@ async function run(flags: BenchFlags): Promise<number> {
         note(`${name}: run ${++runs} of ${flags.repetitions}: ${speed} t/s`);
       },
     );
+    if (measureRecall) note(`${name}: ${recallText(result.stats)}`);
     if (flags.verbose) {
       note(`${name}, a token:\n${layersText(result.stats).trimEnd()}`);
     }

@@ -16,7 +16,7 @@ import {
 import type { CommandSpec } from "../command.ts";
 import { formatBytes, formatDuration } from "../format.ts";
 import { growing } from "../growing_profile.ts";
-import { readText } from "../input.ts";
+import { readTexts } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel, openModel } from "../model_file.ts";
 import {
@@ -146,7 +146,7 @@ const saveEvery = 10_000;
 
 async function count(flags: ProfileFlags, output: string): Promise<void> {
   const there = flags.force ? undefined : await unfinished(output);
-  const texts = await textsOf(flags);
+  const texts = await readTexts(flags.file, "profile");
   using interrupt = new Interrupt();
   await using model = await loadModel(
     { ...flags, sparsity: { mode: "exact" }, profile: false },
@@ -228,16 +228,6 @@ async function unfinished(path: string): Promise<ProfileFile | undefined> {
   const there = await readProfileFile(path);
   if (!there.progress) throw thereAlready(path);
   return there.progress.text === growing ? undefined : there;
-}
-
-/** The texts of `-f`, or of standard input. */
-async function textsOf({ file }: ProfileFlags): Promise<string[]> {
-  if (!file && Deno.stdin.isTerminal()) {
-    throw new BadFlags("Cannot profile without a text: give -f FILE");
-  }
-  const texts: string[] = [];
-  for (const path of file ?? ["-"]) texts.push(await readText(path));
-  return texts;
 }
 
 async function describe(flags: LoadFlags): Promise<Model> {

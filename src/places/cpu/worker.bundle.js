@@ -953,9 +953,10 @@ var FeedForward = class {
     this.#layer = layer;
     this.#count("neurons", n * weights.ffn_gate.rows);
     this.#count("hot", n * this.#hot[index]);
-    if (weights.fc1 && weights.fc2 && mode === "predictor") {
-      const input = this.model.linearPredictor ? x : residual;
-      this.#predicted(weights.fc1, weights.fc2, input);
+    const { fc1, fc2 } = weights;
+    const predicts = fc1 && fc2 && mode === "predictor";
+    if (predicts) {
+      this.#predicted(fc1, fc2, this.model.linearPredictor ? x : residual);
     } else {
       this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
       if (mode === "dense" || !isSparse(this.model.activation)) {
@@ -966,7 +967,7 @@ var FeedForward = class {
       this.#count("gatePositive", this.#positives(t, 0));
       const active = this.#combine(t);
       this.#count("active", active);
-      if (this.options.measureRecall) {
+      if (this.options.measureRecall && predicts) {
         this.#count("recalled", active);
         this.#count("recalledMass", this.#mass(t));
       }

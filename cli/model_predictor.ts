@@ -1,0 +1,39 @@
+/**
+ * The predictor that lies beside a model, `MODEL.predictor`.
+ *
+ * @module
+ */
+import type { LanguageModel } from "../mod.ts";
+import { permits } from "./model_profile.ts";
+import { type LoadFlags, localModel, type ModelFlags } from "./options.ts";
+import { exists } from "./output_file.ts";
+import { note, printable } from "./terminal.ts";
+
+/** Where a model's predictor lies; the embedded model and URLs have no such place. */
+export function predictorPathOf(flags: ModelFlags): string | undefined {
+  const model = localModel(flags);
+  return model === undefined ? undefined : `${model}.predictor`;
+}
+
+/** The predictor that the flags name, or else, where they want one, the one beside the model. */
+export async function findPredictor(
+  flags: LoadFlags,
+): Promise<string | undefined> {
+  const { predictor, sparsity } = flags;
+  if (predictor !== undefined) return predictor || undefined;
+  const path = predictorPathOf(flags);
+  if (sparsity.mode !== "predictor" || path === undefined) return undefined;
+  return await permits("read", path) && await exists(path) ? path : undefined;
+}
+
+/** Says which predictor a model was loaded with. */
+export function notePredictor(
+  { model }: LanguageModel,
+  path: string | undefined,
+): void {
+  const ranks = model.layers.map(({ fc1 }) => fc1?.shape[1] ?? 0);
+  const [least, most] = [Math.min(...ranks), Math.max(...ranks)];
+  const rank = least === most ? `${most}` : `${least} to ${most}`;
+  const where = path ? `from ${printable(path)}` : "in the model file";
+  note(`predictor: rank ${rank}, ${where}`);
+}

@@ -1,0 +1,134 @@
+/**
+ * The best linear map of low rank for the inputs that a model really has: of
+ * all maps F of that rank, the one with the least mean square of S·x - F·x over
+ * a text's inputs x.
+ *
+ * With M the second moment of the inputs, it is U·Uᵀ·S, where the columns of U
+ * are the first eigenvectors of S·M·Sᵀ. They are found by randomised subspace
+ * iteration (Halko, Martinsson & Tropp 2011, arXiv 0909.4061), which multiplies
+ * with S and with the inputs alone: neither M nor S·M·Sᵀ is ever formed.
+ *
+ * @module
+ */
+import type { WasmMemory } from "../places/cpu/memory.ts";
+import type { Random } from "../sampling/random.ts";
+import { Dense } from "./dense.ts";
+import { eigenOf, inverseCholesky } from "./symmetric.ts";
+
+/** Passes over S: the eigenvalues fall steeply, and so does what a pass leaves over. */
+const passes = 3;
+/** What is added to M's diagonal, as a share of its mean: directions that the text lacks count a little. */
+const ridge = 0.01;
+
+/** Matrices of one shape after another are factorised in the same memory. */
+export class LowRank {
+  /** `[rank, inputs]`: z = project · x, whose mean square is 1 and falls on no two together */
+  readonly project: Dense;
+  /** `[rank, outputs]`, the transposed: F·x = Σ over k of z[k] · row k */
+  readonly rows: Dense;
+  readonly #image: Dense;
+  readonly #turned: Dense;
+  readonly #sample: Dense;
+  readonly #gram: Dense;
+  readonly #small: Dense;
+
+  /** `S` is `[outputs, inputs]`, and `x` holds an input in each row. */
+  constructor(
+    memory: WasmMemory,
+    readonly S: Dense,
+    readonly x: Dense,
+    readonly rank: number,
+  ) {
+    this.project = new Dense(memory, rank, S.columns);
+    this.#image = new Dense(memory, rank, S.columns);
+    this.rows = new Dense(memory, rank, S.rows);
+    this.#turned = new Dense(memory, rank, S.rows);
+    this.#sample = new Dense(memory, rank, x.rows);
+    this.#gram = new Dense(memory, rank, rank);
+    this.#small = new Dense(memory, rank, rank);
+  }
+
+  /** Factorises S as it stands; `pause` is awaited now and then. */
+  async factorise(
+    random: Random,
+    pause: () => Promise<void>,
+  ): Promise<void> {
+    const { S, rows, project } = this;
+    const image = this.#image;
+    for (let i = 0; i < this.rank; i++) {
+      const row = project.row(i);
+      for (let j = 0; j < row.length; j++) row[j] = random.next() - 0.5;
+    }
+    this.#second(project, image);
+    for (let pass = 0; pass < passes; pass++) {
+      await pause();
+      S.times(image, rows);
+      this.#orthonormalise();
+      await pause();
+      S.transposedTimes(rows, project);
+      await pause();
+      this.#second(project, image);
+    }
+    this.#alongAxes();
+  }
+
+  /** out = a · M, M the second moment of the inputs with its ridge. */
+  #second(a: Dense, out: Dense): void {
+    const { x } = this;
+    x.transposedTimes(x.times(a, this.#sample), out);
+    out.combine(1 / x.rows, this.#ridge(), a);
+  }
+
+  #ridge(): number {
+    const { x } = this;
+    let squares = 0;
+    for (let t = 0; t < x.rows; t++) {
+      for (const value of x.row(t)) squares += value * value;
+    }
+    return ridge * squares / x.rows / x.columns;
+  }
+
+  /** Makes the rows of `rows` orthonormal; twice, for once leaves rounding errors (CholeskyQR2). */
+  #orthonormalise(): void {
+    for (let i = 0; i < 2; i++) {
+      const gram = squareOf(this.rows.times(this.rows, this.#gram));
+      this.#turn(inverseCholesky(gram, this.rank), this.rows, this.#turned);
+    }
+  }
+
+  /** Turns the subspace so that z falls apart into independent numbers, largest first, and scales them to a mean square of 1. */
+  #alongAxes(): void {
+    const { rank, project, rows } = this;
+    const gram = this.#image.times(project, this.#gram);
+    const { values, vectors } = eigenOf(squareOf(gram), rank);
+    const scaled = (power: number) =>
+      vectors.map((v, i) =>
+        v * Math.max(values[Math.floor(i / rank)], 1e-9 * values[0]) ** power
+      );
+    this.#turn(scaled(0.5), rows, this.#turned);
+    this.#turn(scaled(-0.5), project, this.#image);
+  }
+
+  /** of = by · of, `by` `[rank, rank]`. */
+  #turn(by: Float64Array, of: Dense, scratch: Dense): void {
+    const { rank } = this;
+    for (let i = 0; i < rank; i++) {
+      this.#small.row(i).set(by.subarray(i * rank, (i + 1) * rank));
+    }
+    of.copy(of.transposedTimes(this.#small, scratch));
+  }
+}
+
+/** A square matrix, `[n, n]`, made symmetric. */
+function squareOf(matrix: Dense): Float64Array {
+  const n = matrix.rows;
+  const out = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    const row = matrix.row(i);
+    for (let j = 0; j < n; j++) {
+      out[i * n + j] += row[j] / 2;
+      out[j * n + i] += row[j] / 2;
+    }
+  }
+  return out;
+}
