@@ -31,6 +31,22 @@ export function thereAlready(path: string): CulmError {
 }
 
 /**
+ * Checks that a file can be written, before long work whose result goes there.
+ *
+ * @throws {CulmError} where it cannot be written, or is there already
+ */
+export async function checkOutput(
+  path: string,
+  { force }: Pick<OutputOptions, "force">,
+): Promise<void> {
+  if (!force && await exists(path)) throw thereAlready(path);
+  const part = `${path}.part`;
+  const options = { write: true, create: true };
+  (await explained(path, Deno.open(part, options))).close();
+  await Deno.remove(part);
+}
+
+/**
  * Writes a file as `PATH.part`, and moves it to its place when it is whole.
  * Returns its size.
  *
@@ -41,33 +57,35 @@ export async function writeFile(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { force, signal, onProgress }: OutputOptions,
 ): Promise<number> {
-  const explained = <T>(work: Promise<T>) =>
-    work.catch((error) => {
-      if (error instanceof Deno.errors.NotCapable) throw error;
-      throw new CulmError(`Cannot write ${path}: ${reasonOf(error)}`);
-    });
   if (!force && await exists(path)) throw thereAlready(path);
   const part = `${path}.part`;
   const options = { write: true, create: true, truncate: true };
   let written = 0;
   try {
     {
-      using file = await explained(Deno.open(part, options));
+      using file = await explained(path, Deno.open(part, options));
       for await (const chunk of chunks) {
         signal?.throwIfAborted();
         for (let rest = chunk; rest.length > 0;) {
-          rest = rest.subarray(await explained(file.write(rest)));
+          rest = rest.subarray(await explained(path, file.write(rest)));
         }
         written += chunk.length;
         onProgress?.(written);
       }
     }
-    await explained(Deno.rename(part, path));
+    await explained(path, Deno.rename(part, path));
     return written;
   } catch (error) {
     await Deno.remove(part).catch(() => {});
     throw error;
   }
+}
+
+function explained<T>(path: string, work: Promise<T>): Promise<T> {
+  return work.catch((error) => {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw new CulmError(`Cannot write ${path}: ${reasonOf(error)}`);
+  });
 }
 
 /** The system's word for what went wrong, without the call and the number. */

@@ -17,7 +17,7 @@ import { loadModel, openModel } from "../model_file.ts";
 import { predictorPathOf } from "../model_predictor.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { countingOptions, type LoadFlags, modelOptions } from "../options.ts";
-import { exists, thereAlready, writeFile } from "../output_file.ts";
+import { checkOutput, writeFile } from "../output_file.ts";
 import { firstTokens, lengthOf, windowsOf } from "../profile_run.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
 import { numberBetween, paths, wholeNumber } from "../values.ts";
@@ -84,7 +84,7 @@ async function run(flags: PredictorFlags): Promise<number> {
       "Cannot tell where the predictor should go: give -o FILE, or -m with a local file",
     );
   }
-  if (!flags.force && await exists(output)) throw thereAlready(output);
+  await checkOutput(output, flags);
   const texts = await readTexts(flags.file, "make a predictor");
   using interrupt = new Interrupt();
   const { signal } = interrupt;

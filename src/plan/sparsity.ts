@@ -9,8 +9,9 @@ import { UsageError } from "../errors.ts";
 /**
  * - `dense`: every row of gate, up and down; exact.
  * - `exact`: every gate row, up rows where g > 0, down rows where h ≠ 0; as dense, up to summation order.
- * - `predictor`: only neurons to which the file's predictor gives at least `threshold`
- *   (the file's own where left out), then the exact cascade on those; approximate.
+ * - `predictor`: only neurons to which a predictor, the file's or one that `culm predictor`
+ *   made, gives at least `threshold` (what its file says where left out), then the exact
+ *   cascade on those; approximate.
  * - `top-k`: of the exact h, the `share` of a layer's neurons with the largest |h| are kept; a measuring mode.
  * - `threshold`: of the exact h, those with |h| > `value` are kept; approximate.
  */

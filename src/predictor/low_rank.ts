@@ -17,15 +17,19 @@ import { eigenOf, inverseCholesky } from "./symmetric.ts";
 
 /** Passes over S: the eigenvalues fall steeply, and so does what a pass leaves over. */
 const passes = 3;
+/** Directions beyond the rank that are carried along, and left out in the end: the others come out truer. */
+const oversampling = 16;
 /** What is added to M's diagonal, as a share of its mean: directions that the text lacks count a little. */
 const ridge = 0.01;
 
 /** Matrices of one shape after another are factorised in the same memory. */
 export class LowRank {
-  /** `[rank, inputs]`: z = project · x, whose mean square is 1 and falls on no two together */
+  /** `[rank and some more, inputs]`: z = project · x, each of mean square 1, no two of which go together */
   readonly project: Dense;
-  /** `[rank, outputs]`, the transposed: F·x = Σ over k of z[k] · row k */
+  /** `[rank and some more, outputs]`, the transposed: F·x = Σ over k of z[k] · row k */
   readonly rows: Dense;
+  /** Rows of the two, the most telling first */
+  readonly #size: number;
   readonly #image: Dense;
   readonly #turned: Dense;
   readonly #sample: Dense;
@@ -37,15 +41,17 @@ export class LowRank {
     memory: WasmMemory,
     readonly S: Dense,
     readonly x: Dense,
-    readonly rank: number,
+    rank: number,
   ) {
-    this.project = new Dense(memory, rank, S.columns);
-    this.#image = new Dense(memory, rank, S.columns);
-    this.rows = new Dense(memory, rank, S.rows);
-    this.#turned = new Dense(memory, rank, S.rows);
-    this.#sample = new Dense(memory, rank, x.rows);
-    this.#gram = new Dense(memory, rank, rank);
-    this.#small = new Dense(memory, rank, rank);
+    const size = Math.min(rank + oversampling, S.rows, S.columns);
+    this.#size = size;
+    this.project = new Dense(memory, size, S.columns);
+    this.#image = new Dense(memory, size, S.columns);
+    this.rows = new Dense(memory, size, S.rows);
+    this.#turned = new Dense(memory, size, S.rows);
+    this.#sample = new Dense(memory, size, x.rows);
+    this.#gram = new Dense(memory, size, size);
+    this.#small = new Dense(memory, size, size);
   }
 
   /** Factorises S as it stands; `pause` is awaited now and then. */
@@ -55,7 +61,7 @@ export class LowRank {
   ): Promise<void> {
     const { S, rows, project } = this;
     const image = this.#image;
-    for (let i = 0; i < this.rank; i++) {
+    for (let i = 0; i < this.#size; i++) {
       const row = project.row(i);
       for (let j = 0; j < row.length; j++) row[j] = random.next() - 0.5;
     }
@@ -92,28 +98,30 @@ export class LowRank {
   #orthonormalise(): void {
     for (let i = 0; i < 2; i++) {
       const gram = squareOf(this.rows.times(this.rows, this.#gram));
-      this.#turn(inverseCholesky(gram, this.rank), this.rows, this.#turned);
+      this.#turn(inverseCholesky(gram, this.#size), this.rows, this.#turned);
     }
   }
 
   /** Turns the subspace so that z falls apart into independent numbers, largest first, and scales them to a mean square of 1. */
   #alongAxes(): void {
-    const { rank, project, rows } = this;
+    const { project, rows } = this;
+    const size = this.#size;
     const gram = this.#image.times(project, this.#gram);
-    const { values, vectors } = eigenOf(squareOf(gram), rank);
+    const { values, vectors } = eigenOf(squareOf(gram), size);
+    const least = Math.max(1e-9 * values[0], 1e-30);
     const scaled = (power: number) =>
       vectors.map((v, i) =>
-        v * Math.max(values[Math.floor(i / rank)], 1e-9 * values[0]) ** power
+        v * Math.max(values[Math.floor(i / size)], least) ** power
       );
     this.#turn(scaled(0.5), rows, this.#turned);
     this.#turn(scaled(-0.5), project, this.#image);
   }
 
-  /** of = by · of, `by` `[rank, rank]`. */
+  /** of = by · of, `by` `[size, size]`. */
   #turn(by: Float64Array, of: Dense, scratch: Dense): void {
-    const { rank } = this;
-    for (let i = 0; i < rank; i++) {
-      this.#small.row(i).set(by.subarray(i * rank, (i + 1) * rank));
+    const size = this.#size;
+    for (let i = 0; i < size; i++) {
+      this.#small.row(i).set(by.subarray(i * size, (i + 1) * size));
     }
     of.copy(of.transposedTimes(this.#small, scratch));
   }

@@ -203,7 +203,7 @@ class LayerMaker {
         "Q4_0",
         [this.rank, feedForwardSize],
         this.#rows,
-        columnsOf(this.#lowRank.rows),
+        columnsOf(this.#lowRank.rows, this.rank),
       ),
     ];
     await pause();
@@ -327,9 +327,12 @@ function stored(
   return { name, type: fitting, shape, data };
 }
 
-/** Column j of a matrix, as a row. */
-function columnsOf(matrix: Dense): (j: number) => Float32Array {
-  const rows = Array.from({ length: matrix.rows }, (_, i) => matrix.row(i));
+/** Column j of a matrix's first `count` rows, as a row. */
+function columnsOf(
+  matrix: Dense,
+  count: number,
+): (j: number) => Float32Array {
+  const rows = Array.from({ length: count }, (_, i) => matrix.row(i));
   return (j) => Float32Array.from(rows, (row) => row[j]);
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { LimitError } from "../errors.ts";
 import type { Engine } from "../engine.ts";
 import type { Model } from "../model/model.ts";
 
@@ -14,11 +15,15 @@ export interface States {
   readonly layers: readonly Float32Array[];
 }
 
+/** Bytes of states that are kept, at most. */
+const mostBytes = 8 * 2 ** 30;
+
 /**
  * Runs a text, in stretches that each begin with an empty context, and keeps
  * what the feed-forward layers read. The model must have been loaded with
  * `keepNormed`, and nothing else may run on it meanwhile.
  *
+ * @throws {LimitError} where the states would take more than 8 GiB
  * @param onStep Told how many tokens have been run.
  */
 export async function collectStates(
@@ -29,6 +34,12 @@ export async function collectStates(
   onStep: (done: number) => void = () => {},
 ): Promise<States> {
   const tokens = windows.reduce((sum, { length }) => sum + length, 0);
+  const bytes = 4 * tokens * hiddenSize * layers.length;
+  if (bytes > mostBytes) {
+    throw new LimitError(
+      `Cannot keep what ${layers.length} layers read over ${tokens} tokens: it takes ${bytes} bytes, the limit is ${mostBytes}`,
+    );
+  }
   const states: States = {
     tokens,
     layers: layers.map(() => new Float32Array(tokens * hiddenSize)),

@@ -1,0 +1,329 @@
+/** culm predictor as a user runs it, and what it makes, on every place. */
+import assert from "node:assert/strict";
+import {
+  describeModel,
+  fromBuffer,
+  load,
+  type Model,
+  openFile,
+  type Profile,
+  readGguf,
+} from "../../mod.ts";
+import { benchTokens } from "../../cli/bench_runs.ts";
+import { loadKernels } from "../../src/places/cpu/kernels.ts";
+import { loadCpuPlaces, startCpuTeam } from "../../src/places/cpu/start.ts";
+import { LoadProgress } from "../../src/places/load.ts";
+import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
+import { InlineTeam, type Team } from "../../src/places/team.ts";
+import { Engine } from "../../src/engine.ts";
+import { splitEvenly } from "../../src/plan/plan.ts";
+import { withPredictor } from "../../src/predictor/predictor_file.ts";
+import { tinyBamboo } from "../../tiny/tiny.ts";
+import { randomModel } from "../helpers/random_model.ts";
+import { seededRandom } from "../helpers/seeded_random.ts";
+import { type CliResult, runCli, startCli } from "./run_cli.ts";
+
+const permissions = ["--allow-read", "--allow-write"];
+
+/** A folder with tiny-bamboo and a text in it, away when the test ends. */
+async function folder(): Promise<AsyncDisposable & { path: string }> {
+  const path = await Deno.makeTempDir();
+  const source = tinyBamboo();
+  await Deno.writeFile(`${path}/tiny.gguf`, await source.read(0, source.size));
+  await Deno.writeTextFile(`${path}/text.txt`, await story(1, 600));
+  return {
+    path,
+    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
+  };
+}
+
+/** A text that the model wrote itself: of the kind that it is asked to write. */
+async function story(seed: number, maxTokens: number): Promise<string> {
+  await using model = await load(tinyBamboo(), { threads: 1 });
+  let text = "";
+  for (let i = 0; maxTokens > 0; i++, maxTokens -= 300) {
+    const options = { seed: 100 * seed + i, maxTokens: 300, ignoreEos: true };
+    for await (const piece of model.generate("Once upon a time", options)) {
+      text += piece.text;
+    }
+    text += "\n\n";
+  }
+  return text;
+}
+
+function culm(...args: string[]): Promise<CliResult> {
+  return runCli(args, { permissions });
+}
+
+function lastLine({ err }: CliResult): string {
+  return err.trimEnd().split("\n").at(-1)!;
+}
+
+Deno.test("a predictor made of a text asks for few neurons, and for nearly all that fire, on another text", async () => {
+  await using dir = await folder();
+  const model = ["-m", `${dir.path}/tiny.gguf`];
+  const before = await culm(
+    ...["generate", ...model, "--sparsity", "predictor", "-p", "Tom"],
+  );
+  assert.match(
+    lastLine(before),
+    /^error: .*the file has none .*culm predictor/,
+  );
+
+  const made = await culm(
+    ...["predictor", ...model, "-f", `${dir.path}/text.txt`],
+    ...["--recall", "0.95", "-t", "1", "-c", "256"],
+  );
+  assert.equal(made.code, 0, made.err);
+  assert.match(
+    lastLine(made),
+    /^wrote .*tiny\.gguf\.predictor: rank 64, 95\.0 % of firing neurons, from 6\d\d tokens; /,
+  );
+  const predictor = `${dir.path}/tiny.gguf.predictor`;
+  await using measured = await load(tinyBamboo(), {
+    threads: 1,
+    sparsity: { mode: "predictor" },
+    measureRecall: true,
+    predictor,
+  });
+  const { engine } = measured;
+  using sequence = engine.createSequence();
+  const text = measured.tokenize(await story(2, 300)).slice(0, 400);
+  await engine.evaluate(sequence, text, "none");
+  const total = (name: "neurons" | "predicted" | "truth" | "recalled") =>
+    engine.stats().layers.reduce((sum, layer) => sum + layer[name], 0);
+  const share = total("predicted") / total("neurons");
+  const recall = total("recalled") / total("truth");
+  assert(recall > 0.85, `recall ${recall}`);
+  assert(share < 0.55, `asks for ${share}`);
+
+  const args = ["bench", ...model, "-p", "16", "-n", "0", "-r", "1", "-t", "1"];
+  const asked = [...args, "--sparsity", "predictor", "--measure-recall"];
+  const bench = await culm(...asked, "-o", "json");
+  assert.match(
+    bench.err,
+    /^predictor: rank 64, from .*tiny\.gguf\.predictor$/m,
+  );
+  assert.match(
+    bench.err,
+    /^pp16: the predictor asks for [\d.]+ % of the neurons, [\d.]+ % of those that fire, and misses [\d.]+ % of the sum of \|h\|$/m,
+  );
+  const [row] = JSON.parse(bench.out);
+  assert(row.predicted > 0.1 && row.predicted < 0.7, `${row.predicted}`);
+  assert(row.recall > 0.7 && row.recall <= 1, `${row.recall}`);
+  assert(row.missed_mass >= 0 && row.missed_mass < 1 - row.recall);
+  const exact = await culm(...args, "--measure-recall");
+  assert.match(lastLine(exact), /^error: .*recall with sparsity exact/);
+  assert.equal(exact.code, 2);
+});
+
+/** Counts that follow no pattern. */
+function randomProfile({ layers, feedForwardSize }: Model): Profile {
+  const random = seededRandom(3);
+  const counts = () =>
+    Uint32Array.from({ length: feedForwardSize }, () => random() * 100);
+  return {
+    tokens: 100,
+    layers: layers.map(() => ({ gatePositive: counts(), active: counts() })),
+  };
+}
+
+Deno.test("with a predictor, every place and every order of neurons gives the reference's logits", async () => {
+  await using dir = await folder();
+  await culm(
+    ...["predictor", "-m", `${dir.path}/tiny.gguf`, "-t", "1"],
+    ...["-f", `${dir.path}/text.txt`, "--tokens", "200", "--recall", "0.9"],
+  );
+  const own = tinyBamboo();
+  const file = await openFile(`${dir.path}/tiny.gguf.predictor`);
+  const { model, source } = await withPredictor(
+    describeModel(await readGguf(own)),
+    own,
+    file,
+  );
+  const limits = { tokens: 32, contextSize: 64 };
+  const sparsity = { mode: "predictor" as const };
+  const common = { model, sparsity, limits, measureRecall: false } as const;
+  const inline = async (places: number, profile?: Profile, hotShare = 0) => {
+    const plan = splitEvenly(model, places, profile);
+    const options = { ...common, plan, cacheType: "f32" as const, hotShare };
+    const { module } = await loadKernels();
+    const made = await loadCpuPlaces(
+      module,
+      source,
+      options,
+      new LoadProgress(0),
+    );
+    return new InlineTeam("cpu", model, plan, made, sparsity, limits);
+  };
+  const profile = randomProfile(model);
+  const plan = splitEvenly(model, 1);
+  const reference = new InlineTeam(
+    "reference",
+    model,
+    plan,
+    [await ReferencePlace.load(model, plan.places[0], sparsity, source)],
+    sparsity,
+    limits,
+  );
+  const threads = (count: number, profile?: Profile) =>
+    startCpuTeam(source, count, {
+      ...common,
+      cacheType: "f32",
+      profile,
+      hotShare: 0,
+    });
+  const teams = {
+    "one place": await inline(1),
+    "three places, ordered": await inline(3, profile),
+    "two threads": await threads(2),
+    "three threads, ordered": await threads(3, profile),
+  };
+  const run = async (team: Team) => {
+    await using engine = new Engine(team, model.vocabSize);
+    using sequence = engine.createSequence();
+    const rows = await engine.evaluate(sequence, text.slice(0, 20), "all");
+    for (const id of text.slice(20, 26)) {
+      rows.push(...await engine.evaluate(sequence, [id]));
+    }
+    return { rows, layers: engine.stats().layers };
+  };
+  await using embedded = await load(tinyBamboo(), { threads: 0 });
+  const text = benchTokens(embedded, 26);
+  const expected = await run(reference);
+  const asked = (layers: typeof expected.layers) =>
+    layers.reduce((sum, { predicted }) => sum + predicted, 0);
+  for (const [name, team] of Object.entries(teams)) {
+    const { rows, layers } = await run(team);
+    let difference = 0, size = 0;
+    rows.forEach((row, t) =>
+      row.forEach((value, i) => {
+        difference += (value - expected.rows[t][i]) ** 2;
+        size += expected.rows[t][i] ** 2;
+      })
+    );
+    const error = Math.sqrt(difference / size);
+    assert(error < 0.03, `${name}: logits differ by ${error}`);
+    const ratio = asked(layers) / asked(expected.layers);
+    assert(
+      Math.abs(ratio - 1) < 0.01,
+      `${name}: asks for ${ratio} times as many`,
+    );
+  }
+  // Rows that are always hot are computed whatever the predictor says.
+  const hot = await run(await inline(2, profile, 1));
+  assert.equal(asked(hot.layers), 26 * 6 * model.feedForwardSize);
+  await file.close();
+});
+
+Deno.test("nothing is overwritten unasked, and bad input is told in one line", async (t) => {
+  await using dir = await folder();
+  const at = (name: string) => `${dir.path}/${name}`;
+  const model = ["-m", at("tiny.gguf")], text = ["-f", at("text.txt")];
+  const swiglu = await randomModel({ architecture: "llama" });
+  const other = await randomModel();
+  await Deno.writeFile(at("swiglu.gguf"), swiglu.bytes);
+  await Deno.writeFile(at("other.gguf"), other.bytes);
+  await Deno.writeTextFile(at("short.txt"), "Tom had a red ball.");
+  await Deno.writeTextFile(at("there"), "");
+  const make = ["predictor", ...model, ...text, "--tokens", "100", "-t", "1"];
+  const made = await culm(...make, "-o", at("made"), "--rank", "32");
+  assert.equal(made.code, 0, made.err);
+  const bytes = await Deno.readFile(at("made"));
+  await Deno.writeFile(at("cut"), bytes.subarray(0, bytes.length - 999));
+  const predict = [
+    "-p",
+    "Tom",
+    "-n",
+    "1",
+    "-t",
+    "1",
+    "--sparsity",
+    "predictor",
+  ];
+  const generate = ["generate", ...model, ...predict, "--predictor"];
+  const wrong: [string[], number, RegExp][] = [
+    [["predictor", ...text], 2, /give -o FILE/],
+    [[...make, "-o", at("there")], 1, /it is there already; --force/],
+    [[...make, "--rank", "300"], 1, /rank 300: needs a whole number .* to 256/],
+    [[...make, "--recall", "1"], 1, /recall 1: needs a number above 0, below/],
+    [[...make, "--recall", "2"], 2, /It needs a number from 0 to 1/],
+    [["predictor", ...model, "-f", at("none")], 1, /there is no such file/],
+    [
+      ["predictor", "-m", at("swiglu.gguf"), ...text],
+      1,
+      /activation swiglu: its neurons are never zero/,
+    ],
+    [
+      ["predictor", ...model, "-f", at("short.txt"), "-t", "1"],
+      1,
+      /from \d tokens: needs 64 or more/,
+    ],
+    [[...make, "-o", at("no/where")], 1, /there is no such folder/],
+    [[...generate, at("none")], 1, /none: there is no such file/],
+    [[...generate, at("cut")], 1, /needs bytes \d+\.\.\d+, the file has/],
+    [[...generate, at("tiny.gguf")], 1, /general\.type is not/],
+    [
+      [
+        "generate",
+        "-m",
+        at("other.gguf"),
+        ...predict,
+        "--predictor",
+        at("made"),
+      ],
+      1,
+      /made for another model \([0-9a-f]{12}, this one is/,
+    ],
+    [
+      ["generate", ...model, "-p", "Tom", "--predictor", at("made")],
+      1,
+      /sparsity exact: it needs sparsity predictor/,
+    ],
+  ];
+  for (const [args, code, message] of wrong) {
+    await t.step(`culm ${args.join(" ")}`, async () => {
+      const result = await culm(...args);
+      assert.match(lastLine(result), /^error: [^\n]+$/);
+      assert.match(lastLine(result), message);
+      assert.deepEqual([result.code, result.out], [code, ""]);
+    });
+  }
+  const named = await culm(...generate, at("made"));
+  assert.equal(named.code, 0, named.err);
+  assert.match(named.err, /^predictor: rank 32, from .*made$/m);
+  const names = Array.from(Deno.readDirSync(dir.path), ({ name }) => name);
+  assert(!names.some((name) => name.endsWith(".part")));
+  assert(!names.includes("tiny.gguf.predictor"));
+  assert.equal((await Deno.stat(at("there"))).size, 0);
+  const forced = await culm(...make, "-o", at("there"), "--force");
+  assert.equal(forced.code, 0, forced.err);
+  await readGguf(fromBuffer(await Deno.readFile(at("there"))));
+});
+
+Deno.test({
+  name: "Ctrl-C leaves nothing behind",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    await using dir = await folder();
+    const args = ["predictor", "-m", `${dir.path}/tiny.gguf`, "-t", "1"];
+    const child = startCli([...args, "-f", `${dir.path}/text.txt`], {
+      permissions,
+    });
+    await child.stdin.close();
+    const reader = child.stderr.pipeThrough(new TextDecoderStream())
+      .getReader();
+    let err = "";
+    while (!err.includes("backend:")) err += (await reader.read()).value;
+    child.kill("SIGINT");
+    for (let done = false, value; !done;) {
+      ({ value = "", done } = await reader.read());
+      err += value;
+    }
+    await child.stdout.cancel();
+    assert.equal((await child.status).code, 130, err);
+    assert.match(err, /interrupted\n$/);
+    const names = Array.from(Deno.readDirSync(dir.path), ({ name }) => name);
+    assert.deepEqual(names.sort(), ["text.txt", "tiny.gguf"]);
+  },
+});
