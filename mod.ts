@@ -59,7 +59,7 @@ export {
 } from "./src/plan/profile_file.ts";
 export { profileOf, reorderNeurons } from "./src/plan/reorder.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
-export type { CacheType } from "./src/places/cpu/kv_cache.ts";
+export type { CacheType } from "./src/places/cache_type.ts";
 export {
   estimateMemory,
   type MemoryEstimate,

@@ -94,10 +94,10 @@ const predictors = [
 const cacheTypes = [
   option(
     "-ctk, --cache-type-k <type>",
-    "how the KV cache is stored: f16 or f32; one of -ctk and -ctv sets both (default: f16)",
-    oneOf("f16", "f32"),
+    "how the KV cache is stored: f16, q8_0 (half the bytes) or f32; one of -ctk and -ctv sets both (default: f16)",
+    oneOf("f16", "q8_0", "f32"),
   ),
-  option("-ctv, --cache-type-v <type>", "as -ctk", oneOf("f16", "f32")),
+  option("-ctv, --cache-type-v <type>", "as -ctk", oneOf("f16", "q8_0", "f32")),
 ];
 const activation = option(
   "--activation <name>",

@@ -116,24 +116,38 @@ export interface Kernels {
     nRot: number,
     cosSin: number,
   ): void;
-  /** Stores `n` floats in the cache: type 0 f32, 1 f16 (nearest even, saturating). */
-  kv_store(cacheType: number, src: number, n: number, dst: number): void;
   /**
-   * Attention of one token for the query heads that share a KV head, over positions `firstPosition..nPositions`. `pages` holds u32 byte offsets of
-   * K [pagePositions][headDim] followed by V; headDim is at most 1024, pagePositions 64.
+   * Stores a key and a value of one KV head at position `slot` (0 to 31) of a page: cache type 0 f32, 1 f16 (nearest even, saturating), 2 q8_0.
+   * `wasm/src/kv.rs` says how a page lies; its 32 positions take 2 * 4, 2 * 2 bytes an element of the head, padded to a multiple of 8, or
+   * 2 * 34 bytes for each 32 elements, begun ones too.
+   */
+  kv_store(
+    cacheType: number,
+    key: number,
+    value: number,
+    headDim: number,
+    page: number,
+    slot: number,
+  ): void;
+  /**
+   * Attention of a sequence's next `nTokens` tokens for the query heads that share a KV head. Token t sees the positions before `nPositions + t`, the
+   * last `window` of them where that is not 0. `pages` holds the u32 byte offsets of pages; headDim is at most 1024, nPositions at least 1.
+   * Returns how many positions were read: several rows share a page that is read.
    */
   attention(
     cacheType: number,
     q: number,
-    nQHeads: number,
+    qStride: number,
+    nTokens: number,
+    nHeads: number,
     headDim: number,
     pages: number,
     nPositions: number,
-    firstPosition: number,
-    pagePositions: number,
+    window: number,
     scale: number,
     out: number,
-  ): void;
+    outStride: number,
+  ): number;
 
   /** out = act(gate) * act'(up), act 0 dReLU, 1 ReGLU, 2 SwiGLU; returns how many are not zero. */
   gated(

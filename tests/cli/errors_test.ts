@@ -34,12 +34,18 @@ Deno.test("arguments that cannot be understood are told in one line, with exit c
     [["generate", "--top-p", "1.5"], /--top-p <p>.*number from 0 to 1/],
     [
       ["generate", "-ctk", "q9"],
-      /-ctk, --cache-type-k <type>.*one of f16, f32/,
+      /-ctk, --cache-type-k <type>.*one of f16, q8_0, f32/,
     ],
     [
       ["generate", "-ctk", "f16", "-ctv", "f32"],
       /keys as f16 and values as f32/,
     ],
+    [
+      ["bench", "-ctk", "q8_0", "-ctv", "f16"],
+      /keys as q8_0 and values as f16/,
+    ],
+    [["bench", "-ctv", "q4_0"], /--cache-type-v <type>.*one of f16, q8_0, f32/],
+    [["bench", "-d", "-1"], /-d, --n-depth <n,...>.*whole number from 0 up/],
     [["generate", "--sparsity", "top-k=2"], /top-k=SHARE/],
     [["generate", "--samplers", "nucleus"], /sampler "nucleus"/],
     [["generate", "-l", "5"], /such as 15043\+1/],

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { load } from "../../mod.ts";
+import { type CacheType, load } from "../../mod.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { inspectFile } from "../../cli/inspection.ts";
 import { toJson, toText } from "../../cli/inspection_text.ts";
@@ -39,13 +39,15 @@ Deno.test("the estimate of weights is what loading takes", async () => {
 });
 
 Deno.test("the KV cache is counted in whole pages of both keys and values", async () => {
-  const at = async (contextSize: number, cacheType: "f16" | "f32") =>
+  const at = async (contextSize: number, cacheType: CacheType) =>
     (await inspectFile(tinyBamboo(), { ...options, contextSize, cacheType }))
       .memory!.kvCache;
   // 6 layers, 4 KV heads of 32, key and value.
   const position = 6 * 4 * 32 * 2;
   assert.equal(await at(0, "f16"), 512 * position * 2);
   assert.equal(await at(33, "f32"), 64 * position * 4);
+  // 34 bytes hold 32 elements.
+  assert.equal(await at(32, "q8_0"), 32 * position / 32 * 34);
 });
 
 Deno.test("the text sums tensors up, or lists them", async () => {

@@ -120,6 +120,13 @@ Deno.test("each flag sets its option", () => {
   });
 });
 
+Deno.test("one flag sets the type of both keys and values", () => {
+  const typeOf = (args: string[]) => loadOptionsOf(parse(args)).cacheType;
+  assert.equal(typeOf(["-ctk", "q8_0"]), "q8_0");
+  assert.equal(typeOf(["--cache-type-v", "q8_0"]), "q8_0");
+  assert.equal(typeOf(["-ctk", "f16", "-ctv", "f16"]), "f16");
+});
+
 Deno.test("DRY's breakers are the tokens with their text", () => {
   const breakersOf = (args: string[]) => {
     const options = generateOptionsOf(

@@ -40,11 +40,14 @@ async function layerOf(options: LoadOptions) {
 }
 
 Deno.test("keys and values count as streamed, position by position", async () => {
-  const { streamed, hot } = await layerOf({ sparsity: { mode: "dense" } });
-  // In f16, those of a position take 2 heads of 16, twice, 2 bytes each.
-  const expected = streamed.map((_, i) => streamed[0] + 128 * i);
-  assert.deepEqual(streamed, expected);
-  assert.equal(hot, 0);
+  // A position has 2 heads of 16, twice: of 2 bytes each, or in blocks of 34 bytes.
+  for (const [cacheType, bytes] of [["f16", 128], ["q8_0", 136]] as const) {
+    const sparsity = { mode: "dense" } as const;
+    const { streamed, hot } = await layerOf({ sparsity, cacheType });
+    const expected = streamed.map((_, i) => streamed[0] + bytes * i);
+    assert.deepEqual(streamed, expected);
+    assert.equal(hot, 0);
+  }
 });
 
 Deno.test("hot neurons are counted", async () => {

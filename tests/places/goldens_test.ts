@@ -9,7 +9,7 @@ import { readGguf } from "../../src/formats/gguf/read.ts";
 import { describeModel, type Model } from "../../src/model/model.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
-import type { CacheType } from "../../src/places/cpu/kv_cache.ts";
+import type { CacheType } from "../../src/places/cache_type.ts";
 import { startCpuTeam } from "../../src/places/cpu/start.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";
@@ -70,10 +70,12 @@ const teams: Record<string, MakeTeam> = {
   "cpu with 1 thread": cpu(1, "f32"),
   "cpu with 2 threads": cpu(2, "f32"),
   "cpu with 2 threads and f16 KV": cpu(2, "f16"),
+  "cpu with 2 threads and q8_0 KV": cpu(2, "q8_0"),
 };
 
 /** Of a log-probability. Keys and values rounded to f16 add up to 2.5e-3. */
-const tolerance = (team: string) => team.includes("f16") ? 5e-3 : 2e-3;
+const tolerance = (team: string) =>
+  team.includes("q8_0") ? 3e-2 : team.includes("f16") ? 5e-3 : 2e-3;
 
 async function openTiny(name: string): Promise<[ByteSource, Model]> {
   const source = await openFile(sharedUrl(`tiny-bamboo/gguf/${name}.gguf`));

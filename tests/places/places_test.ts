@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { Engine } from "../../src/engine.ts";
+import type { CacheType } from "../../src/places/cache_type.ts";
 import type { GgmlType } from "../../src/formats/ggml/types.ts";
 import { type Plan, splitEvenly } from "../../src/plan/plan.ts";
 import type { Profile } from "../../src/plan/profile.ts";
@@ -67,10 +68,13 @@ async function referenceTeam(
   { model, source }: RandomModel,
   plan: Plan,
   sparsity: Sparsity,
+  cacheType: CacheType = "f32",
 ): Promise<Team> {
   const places = [];
   for (const part of plan.places) {
-    places.push(await ReferencePlace.load(model, part, sparsity, source));
+    places.push(
+      await ReferencePlace.load(model, part, sparsity, source, cacheType),
+    );
   }
   return new InlineTeam("reference", model, plan, places, sparsity, limits);
 }
@@ -79,7 +83,8 @@ async function cpuTeam(
   { model, source }: RandomModel,
   plan: Plan,
   sparsity: Sparsity,
-  options: { hotShare?: number; bankBytes?: number } = {},
+  options: { hotShare?: number; bankBytes?: number; cacheType?: CacheType } =
+    {},
 ): Promise<Team> {
   const places = await loadCpuPlaces(
     (await loadKernels()).module,
@@ -126,6 +131,18 @@ const teams: Record<string, MakeTeam> = {
       sparsity,
       limits,
       cacheType: "f16",
+      measureRecall: false,
+    }),
+  "reference, 3 crooked places, q8_0 cache": (made, sparsity) =>
+    referenceTeam(made, crookedPlan(made), sparsity, "q8_0"),
+  "cpu, 3 crooked places, q8_0 cache": (made, sparsity) =>
+    cpuTeam(made, crookedPlan(made), sparsity, { cacheType: "q8_0" }),
+  "cpu, 3 threads, q8_0 cache": ({ model, source }, sparsity) =>
+    startCpuTeam(source, 3, {
+      model,
+      sparsity,
+      limits,
+      cacheType: "q8_0",
       measureRecall: false,
     }),
 };
@@ -202,10 +219,14 @@ const shapeCases: RandomModelOptions[] = [
   { ropeScale: 4 },
 ];
 
-/** Relative to the logits' own spread: f16 KV, or weights times 8-bit activations. */
+/**
+ * Relative to the logits' own spread: f16 KV, or weights times 8-bit
+ * activations. Between two steps of q8_0, a key may fall on either.
+ */
 function tolerance(options: RandomModelOptions, team: string): number {
   const float = ["F32", "F16", "BF16"].includes(options.type ?? "F32");
   if (!float) return 0.08;
+  if (team.includes("q8_0")) return 5e-3;
   return team.includes("threads") ? 1e-2 : 1e-4;
 }
 
@@ -264,13 +285,14 @@ async function compare(
 ): Promise<void> {
   const made = await randomModel(options);
   const { vocabSize } = made.model;
-  const reference = await referenceTeam(
-    made,
-    splitEvenly(made.model, 1),
-    sparsity,
-  );
-  const expected = await runTexts(reference, vocabSize);
+  const referenceOf = async (cacheType: CacheType) => {
+    const plan = splitEvenly(made.model, 1);
+    const team = await referenceTeam(made, plan, sparsity, cacheType);
+    return await runTexts(team, vocabSize);
+  };
+  const wide = await referenceOf("f32"), narrow = await referenceOf("q8_0");
   for (const name of names) {
+    const expected = name.includes("q8_0") ? narrow : wide;
     const actual = await runTexts(
       await teams[name](made, sparsity),
       vocabSize,

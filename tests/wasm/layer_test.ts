@@ -1,7 +1,6 @@
 /** The kernels around the products, against plain arithmetic in f64. */
 
 import assert from "node:assert/strict";
-import { floatToHalf, halfToFloat } from "../../src/formats/ggml/half.ts";
 import { gaussianVector, seededRandom } from "../helpers/seeded_random.ts";
 import { builds, Instance } from "./instance.ts";
 
@@ -19,37 +18,6 @@ function near(
       `element ${i}: ${actual[i]}, expected ${expected[i]}`,
     );
   }
-}
-
-interface Attention {
-  heads: number;
-  headDim: number;
-  nPositions: number;
-  first: number;
-  q: Float32Array;
-  /** By position. */
-  k: Float32Array[];
-  v: Float32Array[];
-  scale: number;
-}
-
-function attend(a: Attention): number[] {
-  const out = new Array<number>(a.heads * a.headDim).fill(0);
-  for (let h = 0; h < a.heads; h++) {
-    const q = a.q.subarray(h * a.headDim, (h + 1) * a.headDim);
-    const scores = a.k.map((k) =>
-      a.scale * q.reduce((sum, x, i) => sum + x * k[i], 0)
-    );
-    const most = Math.max(...scores.slice(a.first));
-    const weights = scores.map((s, p) => p < a.first ? 0 : Math.exp(s - most));
-    const total = weights.reduce((sum, w) => sum + w, 0);
-    for (let i = 0; i < a.headDim; i++) {
-      for (let p = a.first; p < a.nPositions; p++) {
-        out[h * a.headDim + i] += (weights[p] / total) * a.v[p][i];
-      }
-    }
-  }
-  return out;
 }
 
 for (const [build, module] of Object.entries(builds)) {
@@ -119,107 +87,6 @@ for (const [build, module] of Object.entries(builds)) {
       near(instance.floats(at, x.length), expected, 1e-6);
     }
   });
-
-  Deno.test(`${build}: kv_store rounds to the nearest half and saturates`, () => {
-    const random = seededRandom(3);
-    const bits = Uint32Array.from({ length: 5001 }, () => 2 ** 32 * random());
-    const values = new Float32Array(bits.buffer).map((v, i) =>
-      i % 3 === 0 || Number.isNaN(v)
-        ? (random() - 0.5) * 2 ** (40 * random() - 30)
-        : v
-    );
-    values.set([
-      0,
-      -0,
-      65504,
-      65519,
-      65520,
-      1e9,
-      -Infinity,
-      2 ** -24,
-      2 ** -25,
-      2 ** -26,
-    ]);
-    instance.reset();
-    const at = instance.put(values);
-    const out = instance.allocate(2 * values.length);
-    kernels.kv_store(1, at, values.length, out);
-    const halves = new Uint16Array(kernels.memory.buffer, out, values.length);
-    const saturated = values.map((v) => Math.max(-65504, Math.min(65504, v)));
-    assert.deepEqual([...halves], [...saturated].map(floatToHalf));
-
-    const same = instance.allocate(4 * 7);
-    kernels.kv_store(0, at, 7, same);
-    assert.deepEqual(instance.floats(same, 7), values.subarray(0, 7));
-  });
-
-  for (const type of [0, 1]) {
-    Deno.test(`${build}: attention over ${type ? "f16" : "f32"} pages`, () => {
-      const random = seededRandom(5 + type);
-      const pagePositions = 32;
-      for (let round = 0; round < 40; round++) {
-        instance.reset();
-        const heads = 1 + Math.floor(random() * 9);
-        const headDim = 2 + 2 * Math.floor(random() * 34);
-        const nPositions = Math.floor(random() * 110);
-        const first = round % 3 ? 0 : Math.floor(random() * (nPositions + 1));
-        const scale = random();
-        const seed = 1000 * round;
-        const stored = (seed: number) => {
-          const v = gaussianVector(headDim, seed, 2);
-          return type === 0 ? v : v.map((x) => halfToFloat(floatToHalf(x)));
-        };
-        const q = gaussianVector(heads * headDim, seed + 1, 2);
-        const k = Array.from(
-          { length: nPositions },
-          (_, p) => stored(seed + 2 + p),
-        );
-        const v = Array.from(
-          { length: nPositions },
-          (_, p) => stored(seed + 500 + p),
-        );
-        const row = headDim * (type ? 2 : 4);
-        const pages: number[] = [];
-        for (let page = 0; page * pagePositions < nPositions; page++) {
-          // What no position uses is NaN, and pages are in no order.
-          pages.unshift(instance.allocate(2 * pagePositions * row));
-        }
-        const source = instance.allocate(4 * headDim);
-        for (let p = first; p < nPositions; p++) {
-          const at = pages[p >> 5] + (p & 31) * row;
-          instance.floats(source, headDim).set(k[p]);
-          kernels.kv_store(type, source, headDim, at);
-          instance.floats(source, headDim).set(v[p]);
-          kernels.kv_store(type, source, headDim, at + pagePositions * row);
-        }
-        const out = instance.allocate(4 * q.length);
-        const table = instance.put(Uint32Array.from(pages));
-        kernels.attention(
-          type,
-          instance.put(q),
-          heads,
-          headDim,
-          table,
-          nPositions,
-          first,
-          pagePositions,
-          scale,
-          out,
-        );
-        const expected = attend({
-          heads,
-          headDim,
-          nPositions,
-          first,
-          q,
-          k,
-          v,
-          scale,
-        });
-        near(instance.floats(out, q.length), expected, 2e-5);
-      }
-    });
-  }
 
   Deno.test(`${build}: gated activations and what is not zero`, () => {
     const relu = (v: number) => Math.max(v, 0);

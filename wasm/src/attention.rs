@@ -1,269 +1,247 @@
-//! Attention of one token over a paged KV cache, for the query heads that share a KV head.
+//! Attention over a paged KV cache, for the query heads that share a KV head and the tokens of one sequence.
 //!
-//! f32 arithmetic, four heads at a time: they share the widening of keys and values, and their scores of a position are one vector. A page's
-//! keys and values are read together, so that the cache passes by once, in sequence; what was summed up before is scaled down when a larger
-//! score comes (Milakov and Gimelshein 2018, "Online normalizer calculation for softmax").
+//! Rows, a query head of a token each, go by in passes of up to 16, so that a page is read once for all of them: four tiles of four rows while it is in
+//! the cache. A page's keys and values are read together, in sequence; what was summed up before is scaled down when a larger score comes (Milakov
+//! and Gimelshein 2018, "Online normalizer calculation for softmax").
 //!
-//! Halves are widened without their last step, the multiplication by 2^112 (see `load4_raw`): queries and weights are 2^60 times as large
+//! Halves are widened without their last step, the multiplication by 2^112 (see `widen_raw`): queries and weights are 2^60 times as large
 //! instead, and sums are multiplied by what is missing, 2^52. All of it is exact.
 
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use crate::exp::exp_negative;
-use crate::f16::load4_raw_f16;
-use crate::float::element;
+use crate::kv::*;
+use crate::panel::{Cache, Floats, Q8_0, TILE};
 use crate::simd::*;
 
-/// Heads of a tile.
-const TILE: usize = 4;
-
-/// Positions of a page, at most.
-const MAX_PAGE: usize = 64;
+/// Tiles of a pass, at most.
+const TILES: usize = 4;
 
 /// Elements of a head, at most.
 const MAX_HEAD: usize = 1024;
 
-/// Of f16 keys and values.
-const ENLARGE: f32 = f32::from_bits((127 + 60) << 23);
-const RESTORE: f32 = f32::from_bits((127 + 52) << 23);
-
 struct Call {
     q: *const f32,
+    q_stride: usize,
+    n_heads: usize,
     head_dim: usize,
-    /// What the offsets in `pages` count from.
-    base: *const u8,
     pages: *const u32,
-    positions: Range<usize>,
-    page_positions: usize,
+    n_positions: usize,
+    window: usize,
     scale: f32,
     out: *mut f32,
+    out_stride: usize,
 }
 
-/// out[h] = softmax(scale * q[h] . K) V over the positions `first_position..n_positions`; zero where there are none.
+/// out[t][h] = softmax(scale * q[t][h] . K) V over the positions that token t sees: those before `n_positions + t`, the last `window` of them where that is
+/// not 0. Returns how many positions were read, all passes together.
 ///
-/// Page i is at byte offset `pages[i]`: K `[page_positions][head_dim]`, then V of the same shape, in `cache_type` (0 f32, 1 f16).
+/// Page i is at byte offset `pages[i]`, as `kv_store` writes it in `cache_type` (0 f32, 1 f16, 2 q8_0). Strides are in floats.
 ///
 /// # Safety
-/// `q` and `out` have `n_q_heads * head_dim` floats, head_dim at most 1024, page_positions at most 64; `pages` covers the positions.
+/// `q` and `out` have `n_tokens` rows of `n_heads * head_dim` floats, head_dim at most 1024; `n_positions` is at least 1; `pages` covers the positions.
 #[no_mangle]
 pub unsafe extern "C" fn attention(
     cache_type: u32,
     q: *const f32,
-    n_q_heads: usize,
+    q_stride: usize,
+    n_tokens: usize,
+    n_heads: usize,
     head_dim: usize,
     pages: *const u32,
     n_positions: usize,
-    first_position: usize,
-    page_positions: usize,
+    window: usize,
     scale: f32,
     out: *mut f32,
-) {
-    for head in (0..n_q_heads).step_by(TILE) {
-        let call = Call {
-            q: q.wrapping_add(head * head_dim),
-            head_dim,
-            base: core::ptr::null(),
-            pages,
-            positions: first_position..n_positions,
-            page_positions,
-            scale,
-            out: out.wrapping_add(head * head_dim),
+    out_stride: usize,
+) -> usize {
+    let call = &Call {
+        q,
+        q_stride,
+        n_heads,
+        head_dim,
+        pages,
+        n_positions,
+        window,
+        scale,
+        out,
+        out_stride,
+    };
+    let tiles = (MAX_HEAD / head_dim.next_multiple_of(BLOCK)).clamp(1, TILES);
+    let n_rows = n_tokens * n_heads;
+    let mut positions = 0;
+    for first in (0..n_rows).step_by(tiles * TILE) {
+        let rows = first..n_rows.min(first + tiles * TILE);
+        positions += match cache_type {
+            F32 => pass::<Floats<false>>(call, rows),
+            F16 => pass::<Floats<true>>(call, rows),
+            _ => pass::<Q8_0>(call, rows),
         };
-        match (n_q_heads - head, cache_type) {
-            (1, 0) => attend::<false, 1>(&call),
-            (2, 0) => attend::<false, 2>(&call),
-            (3, 0) => attend::<false, 3>(&call),
-            (_, 0) => attend::<false, 4>(&call),
-            (1, _) => attend::<true, 1>(&call),
-            (2, _) => attend::<true, 2>(&call),
-            (3, _) => attend::<true, 3>(&call),
-            _ => attend::<true, 4>(&call),
-        }
     }
+    positions
 }
 
 impl Call {
-    /// The first key and the first value in range of each page, and how many.
-    unsafe fn pages(
-        &self,
-        row_bytes: usize,
-    ) -> impl Iterator<Item = (*const u8, *const u8, usize)> + '_ {
-        let n = self.page_positions;
-        let Range { start, end } = self.positions;
-        (start / n..end.div_ceil(n)).map(move |page| {
-            let first = start.max(page * n);
-            let keys = self.base.wrapping_add(self.pages.add(page).read() as usize);
-            let keys = keys.wrapping_add((first - page * n) * row_bytes);
-            (keys, keys.wrapping_add(n * row_bytes), end.min((page + 1) * n) - first)
-        })
+    /// The positions that a row sees.
+    fn sees(&self, row: usize) -> Range<usize> {
+        let end = self.n_positions + row / self.n_heads;
+        let start = if self.window == 0 { 0 } else { end.saturating_sub(self.window) };
+        start..end
+    }
+
+    /// Elements of a row: their offset in an array of the given stride.
+    fn offset(&self, row: usize, stride: usize) -> usize {
+        row / self.n_heads * stride + row % self.n_heads * self.head_dim
     }
 }
 
-/// Four elements of a row of the cache from element `i` on; halves 2^-112 times as large.
-#[inline(always)]
-unsafe fn load4_raw<const HALF: bool>(row: *const u8, i: usize) -> v128 {
-    if HALF {
-        load4_raw_f16(row.cast::<u16>().add(i))
-    } else {
-        load(row.cast::<f32>().add(i))
-    }
+/// Up to four rows: a lane each.
+#[derive(Clone, Copy)]
+struct Tile {
+    first: usize,
+    rows: usize,
+    /// Positions that each row sees, i32.
+    starts: v128,
+    ends: v128,
+    /// What its scores are multiplied by.
+    factor: v128,
+    largest: v128,
+    sum: v128,
+    /// `[head_dim, up to a multiple of 32]`, a lane a row.
+    queries: *mut v128,
+    /// `[panel][rows][8 columns]`.
+    out: *mut v128,
 }
 
-unsafe fn attend<const HALF: bool, const T: usize>(call: &Call) {
-    let d = call.head_dim;
-    for i in 0..T * d {
-        call.out.add(i).write(0.0);
+unsafe fn pass<C: Cache>(call: &Call, rows: Range<usize>) -> usize {
+    let width = call.head_dim.next_multiple_of(BLOCK);
+    let mut queries = [MaybeUninit::<v128>::uninit(); MAX_HEAD];
+    let mut out = [MaybeUninit::<v128>::uninit(); MAX_HEAD];
+    let mut tiles = [MaybeUninit::<Tile>::uninit(); TILES];
+    let n_tiles = rows.len().div_ceil(TILE);
+    for (i, tile) in tiles[..n_tiles].iter_mut().enumerate() {
+        let first = rows.start + TILE * i;
+        let rows = TILE.min(rows.end - first);
+        let queries = queries.as_mut_ptr().add(width * i).cast();
+        let out = out.as_mut_ptr().add(width * i).cast();
+        tile.write(Tile::new::<C>(call, first, rows, queries, out));
     }
-    if call.positions.is_empty() {
-        return;
-    }
-    let (enlarge, restore) = if HALF { (ENLARGE, RESTORE) } else { (1.0, 1.0) };
-    // Four elements of each head, then the next four.
-    let mut queries = [0f32; TILE * MAX_HEAD];
-    for h in 0..T {
-        for i in 0..d {
-            queries[(i / 4 * T + h) * 4 + i % 4] = call.q.add(h * d + i).read() * enlarge;
+    let positions = call.sees(rows.start).start..call.sees(rows.end - 1).end;
+    for page in positions.start / PAGE..positions.end.div_ceil(PAGE) {
+        let first = page * PAGE;
+        let slots = positions.start.saturating_sub(first)..PAGE.min(positions.end - first);
+        let keys = call.pages.add(page).read() as usize as *const u8;
+        for tile in &mut tiles[..n_tiles] {
+            let tile = tile.assume_init_mut();
+            match tile.rows {
+                1 => tile.read_page::<C, 1>(keys, call.head_dim, first, slots.clone()),
+                2 => tile.read_page::<C, 2>(keys, call.head_dim, first, slots.clone()),
+                _ => tile.read_page::<C, 4>(keys, call.head_dim, first, slots.clone()),
+            }
         }
     }
-    let row_bytes = d * if HALF { 2 } else { 4 };
-    let scale = f32x4_splat(call.scale * restore);
-    let mut scores = [zero(); MAX_PAGE];
-    let mut largest = f32x4_splat(f32::NEG_INFINITY);
-    let mut sum = zero();
-    for (keys, values, n) in call.pages(row_bytes) {
-        let scores = &mut scores[..n];
-        page_scores::<HALF, T>(&queries, keys, row_bytes, d, scale, scores);
-        let new = scores.iter().fold(largest, |most, &score| f32x4_max(most, score));
-        let shrink = exp_negative(f32x4_sub(largest, new));
-        largest = new;
-        sum = f32x4_mul(sum, shrink);
+    for tile in &tiles[..n_tiles] {
+        tile.assume_init_ref().write::<C>(call);
+    }
+    positions.len()
+}
+
+impl Tile {
+    unsafe fn new<C: Cache>(
+        call: &Call,
+        first: usize,
+        rows: usize,
+        queries: *mut v128,
+        out: *mut v128,
+    ) -> Tile {
+        let d = call.head_dim;
+        let width = d.next_multiple_of(BLOCK);
+        let mut starts = [0i32; TILE];
+        let mut ends = [0i32; TILE];
+        // `out` is as large as the queries, or smaller.
+        for i in 0..width {
+            store(queries.add(i), zero());
+            store(out.add(i), zero());
+        }
+        for r in 0..rows {
+            let sees = call.sees(first + r);
+            (starts[r], ends[r]) = (sees.start as i32, sees.end as i32);
+            let q = call.q.add(call.offset(first + r, call.q_stride));
+            for i in 0..d {
+                queries.cast::<f32>().add(TILE * i + r).write(q.add(i).read() * C::ENLARGE);
+            }
+        }
+        let factor = f32x4_mul(C::prepare(queries, d), f32x4_splat(call.scale * C::RESTORE));
+        Tile {
+            first,
+            rows,
+            starts: load(starts.as_ptr()),
+            ends: load(ends.as_ptr()),
+            factor,
+            largest: f32x4_splat(f32::MIN),
+            sum: zero(),
+            queries,
+            out,
+        }
+    }
+
+    /// Adds a page whose first position is `first`; of its positions, the slots are seen by some row of the pass.
+    #[inline(never)]
+    unsafe fn read_page<C: Cache, const R: usize>(
+        &mut self,
+        keys: *const u8,
+        d: usize,
+        first: usize,
+        slots: Range<usize>,
+    ) {
+        let mut scores = [zero(); PAGE];
+        let panels = slots.start / PANEL..slots.end.div_ceil(PANEL);
+        C::scores::<R>(self.queries, keys, d, panels.clone(), &mut scores);
+        let in_panels = PANEL * panels.start..PANEL * panels.end;
+        let position = first + in_panels.start;
+        let shrink = self.soften::<C>(position, &mut scores[in_panels]);
+        let values = keys.wrapping_add(side_bytes(C::TYPE, d));
+        C::add_values::<R>(&scores, values, d, slots, shrink, self.out);
+    }
+
+    /// Makes weights of scores: exp(score - the largest so far), 0 of positions that a row does not see. Returns what former weights shrink by.
+    #[inline(always)]
+    fn soften<C: Cache>(&mut self, first: usize, scores: &mut [v128]) -> v128 {
+        let mut position = i32x4_splat(first as i32);
+        let mut largest = self.largest;
+        for score in scores.iter_mut() {
+            let started = v128_not(i32x4_gt(self.starts, position));
+            let seen = v128_and(i32x4_gt(self.ends, position), started);
+            let unseen = f32x4_splat(f32::NEG_INFINITY);
+            *score = v128_bitselect(f32x4_mul(*score, self.factor), unseen, seen);
+            largest = f32x4_pmax(largest, *score);
+            position = i32x4_add(position, i32x4_splat(1));
+        }
+        let shrink = exp_negative(f32x4_sub(self.largest, largest));
+        let mut sum = f32x4_mul(self.sum, shrink);
         for score in scores.iter_mut() {
             let e = exp_negative(f32x4_sub(*score, largest));
             sum = f32x4_add(sum, e);
-            *score = f32x4_mul(e, f32x4_splat(enlarge));
+            *score = f32x4_mul(e, f32x4_splat(C::ENLARGE));
         }
-        add_values::<HALF, T>(call, values, row_bytes, shrink, scores);
+        self.largest = largest;
+        self.sum = sum;
+        shrink
     }
-    let inverse = lanes(f32x4_div(f32x4_splat(restore), sum));
-    for h in 0..T {
-        for i in 0..d {
-            *call.out.add(h * d + i) *= inverse[h];
-        }
-    }
-}
 
-/// The four lanes as numbers.
-#[inline(always)]
-fn lanes(a: v128) -> [f32; 4] {
-    let mut lanes = [0.0; 4];
-    // SAFETY: it has 16 bytes.
-    unsafe { store(lanes.as_mut_ptr(), a) };
-    lanes
-}
-
-/// scores[p][h] = scale * q[h] . K[p].
-#[inline(never)]
-unsafe fn page_scores<const HALF: bool, const T: usize>(
-    queries: &[f32],
-    keys: *const u8,
-    row_bytes: usize,
-    d: usize,
-    scale: v128,
-    scores: &mut [v128],
-) {
-    for (i, pair) in scores.chunks_mut(2).enumerate() {
-        let first = keys.add(2 * i * row_bytes);
-        // The second of a pair without one is the first.
-        let both = [first, first.add((pair.len() - 1) * row_bytes)];
-        let dots = dots::<HALF, T>(queries, both, d);
-        for (score, dot) in pair.iter_mut().zip(dots) {
-            *score = f32x4_mul(dot, scale);
-        }
-    }
-}
-
-/// The dots of `T` queries with two keys, a lane a query.
-#[inline(always)]
-unsafe fn dots<const HALF: bool, const T: usize>(
-    queries: &[f32],
-    keys: [*const u8; 2],
-    d: usize,
-) -> [v128; 2] {
-    let mut sums = [[zero(); TILE]; 2];
-    let mut q = queries.as_ptr();
-    for j in 0..d / 4 {
-        let k = keys.map(|key| load4_raw::<HALF>(key, 4 * j));
-        for h in 0..T {
-            let q = load(q.add(4 * h));
-            for p in 0..2 {
-                sums[p][h] = madd(q, k[p], sums[p][h]);
+    unsafe fn write<C: Cache>(&self, call: &Call) {
+        let d = call.head_dim;
+        let mut inverse = [0f32; TILE];
+        store(inverse.as_mut_ptr(), f32x4_div(f32x4_splat(C::RESTORE), self.sum));
+        // Three rows are computed as four.
+        let stride = if self.rows == 3 { 4 } else { self.rows };
+        for r in 0..self.rows {
+            let to = call.out.add(call.offset(self.first + r, call.out_stride));
+            for j in 0..d {
+                let from = (j / PANEL * stride + r) * PANEL + j % PANEL;
+                to.add(j).write(self.out.cast::<f32>().add(from).read() * inverse[r]);
             }
-        }
-        q = q.add(4 * T);
-    }
-    if !d.is_multiple_of(4) {
-        for p in 0..2 {
-            // A row's end, as four elements of which some are zero.
-            let mut last = [0f32; 4];
-            for i in 0..d % 4 {
-                last[i] = element::<HALF>(keys[p], d / 4 * 4 + i) * if HALF { SHRINK } else { 1.0 };
-            }
-            for h in 0..T {
-                sums[p][h] = madd(load(q.add(4 * h)), load(last.as_ptr()), sums[p][h]);
-            }
-        }
-    }
-    sums.map(|sums| {
-        let [a, b, c, d] = transpose(sums);
-        f32x4_add(f32x4_add(a, b), f32x4_add(c, d))
-    })
-}
-
-/// 2^-112: what a half that was not widened whole is too small by.
-const SHRINK: f32 = f32::from_bits((127 - 112) << 23);
-
-/// out[h] = shrink[h] * out[h] + sum over p of weights[p][h] V[p].
-#[inline(never)]
-unsafe fn add_values<const HALF: bool, const T: usize>(
-    call: &Call,
-    values: *const u8,
-    row_bytes: usize,
-    shrink: v128,
-    weights: &[v128],
-) {
-    let d = call.head_dim;
-    let shrink = lanes(shrink);
-    for j in (0..d / 8 * 8).step_by(8) {
-        let mut sums = [[zero(); 2]; T];
-        for h in 0..T {
-            let out = call.out.add(h * d + j);
-            let shrink = f32x4_splat(shrink[h]);
-            sums[h] = [f32x4_mul(load(out), shrink), f32x4_mul(load(out.add(4)), shrink)];
-        }
-        let mut value = values;
-        for weight in weights {
-            let v = [load4_raw::<HALF>(value, j), load4_raw::<HALF>(value, j + 4)];
-            let weight: *const f32 = (weight as *const v128).cast();
-            for h in 0..T {
-                let w = f32x4_splat(weight.add(h).read());
-                sums[h] = [madd(w, v[0], sums[h][0]), madd(w, v[1], sums[h][1])];
-            }
-            value = value.wrapping_add(row_bytes);
-        }
-        for h in 0..T {
-            let out = call.out.add(h * d + j);
-            store(out, sums[h][0]);
-            store(out.add(4), sums[h][1]);
-        }
-    }
-    for j in d / 8 * 8..d {
-        for h in 0..T {
-            let mut sum = *call.out.add(h * d + j) * shrink[h];
-            for (i, &weight) in weights.iter().enumerate() {
-                let value = element::<HALF>(values.wrapping_add(i * row_bytes), j);
-                sum += lanes(weight)[h] * value * if HALF { SHRINK } else { 1.0 };
-            }
-            call.out.add(h * d + j).write(sum);
         }
     }
 }

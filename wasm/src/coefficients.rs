@@ -19,7 +19,7 @@ pub struct Coefficients {
 }
 
 /// Adding it to a number below 2^22 leaves that number, rounded to the nearest integer, in the sum's low bits.
-const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
+pub const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
 
 /// Quantises the coefficients `c[row]`, 4 f32 by block, to integers of magnitude `MOST`. Their error is at most max over the rows of
 /// |c| / (2 * `MOST`). NaN and infinities reach the scale.

@@ -1,6 +1,5 @@
-//! Additions, cuts and conversions of whole arrays.
+//! Additions and cuts of whole arrays.
 
-use crate::f16::{f32_to_f16, narrow4_f16};
 use crate::simd::*;
 
 /// x[i] += y[i].
@@ -57,26 +56,4 @@ pub unsafe extern "C" fn keep_above(h: *mut f32, n: usize, threshold: f32) -> u3
         }
     }
     kept
-}
-
-/// Stores `n` floats in a cache: `cache_type` 0 as f32, 1 as f16 (nearest, ties to even; beyond the largest half, the largest half).
-///
-/// # Safety
-/// `src` has `n` floats, `dst` has room for `n` elements of the type.
-#[no_mangle]
-pub unsafe extern "C" fn kv_store(cache_type: u32, src: *const f32, n: usize, dst: *mut u8) {
-    if cache_type == 0 {
-        dst.copy_from_nonoverlapping(src.cast(), 4 * n);
-        return;
-    }
-    let dst = dst.cast::<u16>();
-    let body = n / 4 * 4;
-    for i in (0..body).step_by(4) {
-        let mut halves = [0u16; 8];
-        store(halves.as_mut_ptr(), narrow4_f16(load(src.add(i))));
-        dst.add(i).copy_from_nonoverlapping(halves.as_ptr(), 4);
-    }
-    for i in body..n {
-        dst.add(i).write(f32_to_f16(src.add(i).read()));
-    }
 }

@@ -55,6 +55,13 @@ pub fn zero() -> v128 {
     i32x4_splat(0)
 }
 
+/// `a`, and the compiler does not know what it is: it stays in a register, where V8 would make a constant anew, in three instructions, at each use.
+#[inline(always)]
+pub fn opaque<T: Copy>(a: T) -> T {
+    // SAFETY: it is a reference.
+    unsafe { core::ptr::read_volatile(&a) }
+}
+
 /// (a0 + a1) + (a2 + a3).
 #[inline(always)]
 pub fn sum_f32(a: v128) -> f32 {

@@ -10,8 +10,8 @@ import { ropeAngles } from "../../model/rope.ts";
 import { kvHeadsOf, lengthOf, type PlacePlan } from "../../plan/plan.ts";
 import { type Batch, pagePositions } from "../batch.ts";
 import type { LayerCounts } from "../stats.ts";
+import type { CacheType } from "../cache_type.ts";
 import { KvCache } from "./kv_cache.ts";
-import type { CacheType } from "./kv_cache.ts";
 import { Activations, allocateRows, type F32Rows } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
 import type { LayerWeights } from "./weights.ts";
@@ -122,14 +122,13 @@ export class Attention {
       const page = batch.pageOf(t, position);
       for (let head = 0; head < kvHeads; head++) {
         const at = 4 * head * headSize;
-        this.#cache.store(
-          page,
-          layer,
-          head,
-          position,
-          headSize,
+        kernels.kv_store(
+          this.#cache.typeId,
           k + at,
           v + at,
+          headSize,
+          this.#cache.address(page, layer, head),
+          position % pagePositions,
         );
       }
     }
@@ -137,46 +136,59 @@ export class Attention {
 
   /** Returns the bytes of keys and values read. */
   #attend(layer: number, batch: Batch, firstColumn: number): number {
-    const { model } = this;
+    let positions = 0;
+    for (let t = 0; t < batch.length;) {
+      const count = tokensInARow(batch, t);
+      positions += this.#attendTokens(layer, batch, t, count, firstColumn);
+      t += count;
+    }
+    return positions * this.#cache.positionBytes;
+  }
+
+  /** `count` tokens of one sequence from `t` on. Returns the positions read, head by head. */
+  #attendTokens(
+    layer: number,
+    batch: Batch,
+    t: number,
+    count: number,
+    firstColumn: number,
+  ): number {
+    const { model, memory } = this;
     const { headSize } = model;
     const { heads } = this.plan.parts[layer];
     const kvHeads = kvHeadsOf(model, heads);
     const group = model.headCount / model.kvHeadCount;
+    const end = batch.positions[t] + 1;
+    const pages = Math.ceil((end + count - 1) / pagePositions);
     let positions = 0;
     for (let kvHead = kvHeads.start; kvHead < kvHeads.end; kvHead++) {
       const first = Math.max(heads.start, kvHead * group);
       const last = Math.min(heads.end, (kvHead + 1) * group);
-      let sequence = -1, listed = 0;
-      for (let t = 0; t < batch.length; t++) {
-        const end = batch.positions[t] + 1;
-        const start = Math.max(0, end - (model.slidingWindow ?? end));
-        if (batch.sequences[t] !== sequence) listed = 0;
-        sequence = batch.sequences[t];
-        for (; listed * pagePositions < end; listed++) {
-          this.#pageAddresses[listed] = this.#cache.address(
-            batch.pageOf(t, listed * pagePositions),
-            layer,
-            kvHead - kvHeads.start,
-          );
-        }
-        positions += end - start;
-        this.memory.kernels.attention(
-          this.#cache.typeId,
-          this.#q.pointer +
-            4 * (t * this.#q.stride + (first - heads.start) * headSize),
-          last - first,
-          headSize,
-          this.#pages,
-          end,
-          start,
-          pagePositions,
-          1 / Math.sqrt(headSize),
-          this.#out.pointer +
-            4 * (t * this.#out.stride + first * headSize - firstColumn),
+      for (let page = 0; page < pages; page++) {
+        this.#pageAddresses[page] = this.#cache.address(
+          batch.pageOf(t, page * pagePositions),
+          layer,
+          kvHead - kvHeads.start,
         );
       }
+      positions += memory.kernels.attention(
+        this.#cache.typeId,
+        this.#q.pointer +
+          4 * (t * this.#q.stride + (first - heads.start) * headSize),
+        this.#q.stride,
+        count,
+        last - first,
+        headSize,
+        this.#pages,
+        end,
+        model.slidingWindow ?? 0,
+        1 / Math.sqrt(headSize),
+        this.#out.pointer +
+          4 * (t * this.#out.stride + first * headSize - firstColumn),
+        this.#out.stride,
+      );
     }
-    return positions * this.#cache.positionBytes;
+    return positions;
   }
 
   /** Growing memory detaches views of it. */
@@ -194,4 +206,17 @@ export class Attention {
       (_, t) => memory.f32(this.#angles + 4 * t * ropeSize, ropeSize),
     );
   }
+}
+
+/** How many tokens from `t` on are of one sequence, one position after another. */
+function tokensInARow(
+  { sequences, positions, length }: Batch,
+  t: number,
+): number {
+  let count = 1;
+  while (
+    t + count < length && sequences[t + count] === sequences[t] &&
+    positions[t + count] === positions[t] + count
+  ) count++;
+  return count;
 }

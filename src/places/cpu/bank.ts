@@ -12,6 +12,7 @@ import type { Rates } from "../../plan/border.ts";
 import type { PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch, BatchLimits } from "../batch.ts";
+import type { CacheType } from "../cache_type.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
 import type { NormedStates } from "../normed_states.ts";
 import type { Neurons } from "../place.ts";
@@ -19,7 +20,6 @@ import type { PlaceSlices, Rows, Slice } from "../slices.ts";
 import type { LayerCounts } from "../stats.ts";
 import { Attention } from "./attention.ts";
 import { FeedForward } from "./feed_forward.ts";
-import type { CacheType } from "./kv_cache.ts";
 import {
   Activations,
   allocateRows,

@@ -1,25 +1,24 @@
 /**
- * Keys and values of one place's heads, in pages of 32 positions. A page
- * holds those positions for every layer and KV head of the place:
- * `[layer][KV head][keys, values][position][headSize]`.
+ * Keys and values of one place's heads, in pages of 32 positions. Memory comes
+ * in chunks of pages, `[layer][KV head][page]`, so that what attention reads of
+ * one head after another lies in sequence. `wasm/src/kv.rs` says what is in
+ * the page of a head.
  *
  * @module
  */
 import { pagePositions } from "../batch.ts";
+import { type CacheType, cacheTypes, kvPositionBytes } from "../cache_type.ts";
 import type { WasmMemory } from "./memory.ts";
 
-/** How keys and values are stored. */
-export type CacheType = "f16" | "f32";
+/** Pages of a chunk, at most. */
+const chunkPages = 16;
 
-/** Cache types by the number that the kernels know them by. */
-const cacheTypes: Record<CacheType, { id: number; bytes: number }> = {
-  f32: { id: 0, bytes: 4 },
-  f16: { id: 1, bytes: 2 },
-};
-
-/** Bytes that one position of one KV head takes, key and value together. */
-export function kvPositionBytes(type: CacheType, headSize: number): number {
-  return 2 * headSize * cacheTypes[type].bytes;
+/** Pages whose memory came at once. */
+interface Chunk {
+  readonly pointer: number;
+  /** Number of the first page */
+  readonly first: number;
+  readonly pages: number;
 }
 
 /** Pages are made when a sequence first needs them, at the memory's end. */
@@ -28,11 +27,13 @@ export class KvCache {
   readonly typeId: number;
   /** Bytes of one position of one head, key and value. */
   readonly positionBytes: number;
-  readonly #rowBytes: number;
+  /** Bytes of one page of one head. */
   readonly #headBytes: number;
-  readonly #layerOffsets: number[] = [];
-  readonly #pageBytes: number;
-  readonly #pages: number[] = [];
+  /** Heads of the layers before each. */
+  readonly #headsBefore: number[] = [];
+  readonly #heads: number;
+  /** The chunk of each page. */
+  readonly #chunkOf: Chunk[] = [];
 
   /** A cache for `kvHeads[layer]` heads in each layer. */
   constructor(
@@ -41,60 +42,52 @@ export class KvCache {
     kvHeads: readonly number[],
     headSize: number,
   ) {
-    this.typeId = cacheTypes[type].id;
+    this.typeId = cacheTypes.indexOf(type);
     this.positionBytes = kvPositionBytes(type, headSize);
-    this.#rowBytes = this.positionBytes / 2;
     this.#headBytes = pagePositions * this.positionBytes;
-    let offset = 0;
-    for (const heads of kvHeads) {
-      this.#layerOffsets.push(offset);
-      offset += heads * this.#headBytes;
+    let heads = 0;
+    for (const count of kvHeads) {
+      this.#headsBefore.push(heads);
+      heads += count;
     }
-    this.#pageBytes = offset;
+    this.#heads = heads;
   }
 
-  /** Makes pages until there are `count`. */
+  /**
+   * Makes pages until there are `count`, in chunks that double what is there:
+   * a short text takes little.
+   *
+   * @throws {LimitError} where memory has no room
+   */
   grow(count: number): void {
-    while (this.#pages.length < count) {
-      this.#pages.push(this.memory.allocate(this.#pageBytes));
+    for (;;) {
+      const first = this.#chunkOf.length;
+      if (first >= count) return;
+      const pages = Math.min(chunkPages, Math.max(first, count - first));
+      const pointer = this.memory.allocate(
+        pages * this.#heads * this.#headBytes,
+      );
+      const chunk = { pointer, first, pages };
+      for (let i = 0; i < pages; i++) this.#chunkOf.push(chunk);
     }
   }
 
   /** Copies a page of every layer and head. */
   copy(from: number, to: number): void {
-    const start = this.#pages[from];
-    this.memory.bytes.copyWithin(
-      this.#pages[to],
-      start,
-      start + this.#pageBytes,
-    );
+    const { bytes } = this.memory;
+    for (let head = 0; head < this.#heads; head++) {
+      const start = this.#at(from, head);
+      bytes.copyWithin(this.#at(to, head), start, start + this.#headBytes);
+    }
   }
 
   /** Where the page of one layer and KV head begins. */
   address(page: number, layer: number, kvHead: number): number {
-    return this.#pages[page] + this.#layerOffsets[layer] +
-      kvHead * this.#headBytes;
+    return this.#at(page, this.#headsBefore[layer] + kvHead);
   }
 
-  /** Stores one position's key and value (f32 numbers at `key`, `value`) of one head. */
-  store(
-    page: number,
-    layer: number,
-    kvHead: number,
-    position: number,
-    headSize: number,
-    key: number,
-    value: number,
-  ): void {
-    const { kernels } = this.memory;
-    const at = this.address(page, layer, kvHead) +
-      position % pagePositions * this.#rowBytes;
-    kernels.kv_store(this.typeId, key, headSize, at);
-    kernels.kv_store(
-      this.typeId,
-      value,
-      headSize,
-      at + pagePositions * this.#rowBytes,
-    );
+  #at(page: number, head: number): number {
+    const { pointer, first, pages } = this.#chunkOf[page];
+    return pointer + (head * pages + page - first) * this.#headBytes;
   }
 }

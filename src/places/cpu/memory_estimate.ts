@@ -5,7 +5,7 @@
  */
 import type { Model } from "../../model/model.ts";
 import { pagePositions } from "../batch.ts";
-import { type CacheType, kvPositionBytes } from "./kv_cache.ts";
+import { type CacheType, kvPositionBytes } from "../cache_type.ts";
 import { packedBytes } from "./packing.ts";
 import { stagingBytes } from "./weights.ts";
 import { slicesOf } from "../slices.ts";

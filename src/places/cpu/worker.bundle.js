@@ -327,68 +327,88 @@ function pagesPerSequence(limits2) {
   return Math.ceil(limits2.contextSize / pagePositions);
 }
 
-// src/places/cpu/kv_cache.ts
-var cacheTypes = {
-  f32: {
-    id: 0,
-    bytes: 4
-  },
-  f16: {
-    id: 1,
-    bytes: 2
-  }
-};
+// src/places/cache_type.ts
+var cacheTypes = [
+  "f32",
+  "f16",
+  "q8_0"
+];
 function kvPositionBytes(type, headSize) {
-  return 2 * headSize * cacheTypes[type].bytes;
+  switch (type) {
+    case "f32":
+      return 2 * 4 * 8 * Math.ceil(headSize / 8);
+    case "f16":
+      return 2 * 2 * 8 * Math.ceil(headSize / 8);
+    case "q8_0":
+      return 2 * 34 * Math.ceil(headSize / 32);
+  }
 }
+
+// src/places/cpu/kv_cache.ts
+var chunkPages = 16;
 var KvCache = class {
   memory;
   /** The number by which the kernels know the type. */
   typeId;
   /** Bytes of one position of one head, key and value. */
   positionBytes;
-  #rowBytes;
+  /** Bytes of one page of one head. */
   #headBytes;
-  #layerOffsets;
-  #pageBytes;
-  #pages;
+  /** Heads of the layers before each. */
+  #headsBefore;
+  #heads;
+  /** The chunk of each page. */
+  #chunkOf;
   /** A cache for `kvHeads[layer]` heads in each layer. */
   constructor(memory, type, kvHeads, headSize) {
     this.memory = memory;
-    this.#layerOffsets = [];
-    this.#pages = [];
-    this.typeId = cacheTypes[type].id;
+    this.#headsBefore = [];
+    this.#chunkOf = [];
+    this.typeId = cacheTypes.indexOf(type);
     this.positionBytes = kvPositionBytes(type, headSize);
-    this.#rowBytes = this.positionBytes / 2;
     this.#headBytes = pagePositions * this.positionBytes;
-    let offset = 0;
-    for (const heads of kvHeads) {
-      this.#layerOffsets.push(offset);
-      offset += heads * this.#headBytes;
+    let heads = 0;
+    for (const count of kvHeads) {
+      this.#headsBefore.push(heads);
+      heads += count;
     }
-    this.#pageBytes = offset;
+    this.#heads = heads;
   }
-  /** Makes pages until there are `count`. */
+  /**
+   * Makes pages until there are `count`, in chunks that double what is there:
+   * a short text takes little.
+   *
+   * @throws {LimitError} where memory has no room
+   */
   grow(count) {
-    while (this.#pages.length < count) {
-      this.#pages.push(this.memory.allocate(this.#pageBytes));
+    for (; ; ) {
+      const first = this.#chunkOf.length;
+      if (first >= count) return;
+      const pages = Math.min(chunkPages, Math.max(first, count - first));
+      const pointer = this.memory.allocate(pages * this.#heads * this.#headBytes);
+      const chunk = {
+        pointer,
+        first,
+        pages
+      };
+      for (let i = 0; i < pages; i++) this.#chunkOf.push(chunk);
     }
   }
   /** Copies a page of every layer and head. */
   copy(from, to) {
-    const start = this.#pages[from];
-    this.memory.bytes.copyWithin(this.#pages[to], start, start + this.#pageBytes);
+    const { bytes } = this.memory;
+    for (let head = 0; head < this.#heads; head++) {
+      const start = this.#at(from, head);
+      bytes.copyWithin(this.#at(to, head), start, start + this.#headBytes);
+    }
   }
   /** Where the page of one layer and KV head begins. */
   address(page, layer, kvHead) {
-    return this.#pages[page] + this.#layerOffsets[layer] + kvHead * this.#headBytes;
+    return this.#at(page, this.#headsBefore[layer] + kvHead);
   }
-  /** Stores one position's key and value (f32 numbers at `key`, `value`) of one head. */
-  store(page, layer, kvHead, position, headSize, key, value) {
-    const { kernels } = this.memory;
-    const at2 = this.address(page, layer, kvHead) + position % pagePositions * this.#rowBytes;
-    kernels.kv_store(this.typeId, key, headSize, at2);
-    kernels.kv_store(this.typeId, value, headSize, at2 + pagePositions * this.#rowBytes);
+  #at(page, head) {
+    const { pointer, first, pages } = this.#chunkOf[page];
+    return pointer + (head * pages + page - first) * this.#headBytes;
   }
 };
 
@@ -657,35 +677,39 @@ var Attention = class {
       const page = batch.pageOf(t, position);
       for (let head = 0; head < kvHeads; head++) {
         const at2 = 4 * head * headSize;
-        this.#cache.store(page, layer, head, position, headSize, k + at2, v + at2);
+        kernels.kv_store(this.#cache.typeId, k + at2, v + at2, headSize, this.#cache.address(page, layer, head), position % pagePositions);
       }
     }
   }
   /** Returns the bytes of keys and values read. */
   #attend(layer, batch, firstColumn) {
-    const { model } = this;
+    let positions = 0;
+    for (let t = 0; t < batch.length; ) {
+      const count = tokensInARow(batch, t);
+      positions += this.#attendTokens(layer, batch, t, count, firstColumn);
+      t += count;
+    }
+    return positions * this.#cache.positionBytes;
+  }
+  /** `count` tokens of one sequence from `t` on. Returns the positions read, head by head. */
+  #attendTokens(layer, batch, t, count, firstColumn) {
+    const { model, memory } = this;
     const { headSize } = model;
     const { heads } = this.plan.parts[layer];
     const kvHeads = kvHeadsOf(model, heads);
     const group = model.headCount / model.kvHeadCount;
+    const end = batch.positions[t] + 1;
+    const pages = Math.ceil((end + count - 1) / pagePositions);
     let positions = 0;
     for (let kvHead = kvHeads.start; kvHead < kvHeads.end; kvHead++) {
       const first = Math.max(heads.start, kvHead * group);
       const last = Math.min(heads.end, (kvHead + 1) * group);
-      let sequence = -1, listed = 0;
-      for (let t = 0; t < batch.length; t++) {
-        const end = batch.positions[t] + 1;
-        const start = Math.max(0, end - (model.slidingWindow ?? end));
-        if (batch.sequences[t] !== sequence) listed = 0;
-        sequence = batch.sequences[t];
-        for (; listed * pagePositions < end; listed++) {
-          this.#pageAddresses[listed] = this.#cache.address(batch.pageOf(t, listed * pagePositions), layer, kvHead - kvHeads.start);
-        }
-        positions += end - start;
-        this.memory.kernels.attention(this.#cache.typeId, this.#q.pointer + 4 * (t * this.#q.stride + (first - heads.start) * headSize), last - first, headSize, this.#pages, end, start, pagePositions, 1 / Math.sqrt(headSize), this.#out.pointer + 4 * (t * this.#out.stride + first * headSize - firstColumn));
+      for (let page = 0; page < pages; page++) {
+        this.#pageAddresses[page] = this.#cache.address(batch.pageOf(t, page * pagePositions), layer, kvHead - kvHeads.start);
       }
+      positions += memory.kernels.attention(this.#cache.typeId, this.#q.pointer + 4 * (t * this.#q.stride + (first - heads.start) * headSize), this.#q.stride, count, last - first, headSize, this.#pages, end, model.slidingWindow ?? 0, 1 / Math.sqrt(headSize), this.#out.pointer + 4 * (t * this.#out.stride + first * headSize - firstColumn), this.#out.stride);
     }
-    return positions * this.#cache.positionBytes;
+    return positions;
   }
   /** Growing memory detaches views of it. */
   #refreshViews() {
@@ -699,6 +723,11 @@ var Attention = class {
     }, (_, t) => memory.f32(this.#angles + 4 * t * ropeSize, ropeSize));
   }
 };
+function tokensInARow({ sequences, positions, length }, t) {
+  let count = 1;
+  while (t + count < length && sequences[t + count] === sequences[t] && positions[t + count] === positions[t] + count) count++;
+  return count;
+}
 
 // src/formats/gguf/header_cursor.ts
 var utf8 = new TextDecoder("utf-8", {

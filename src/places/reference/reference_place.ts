@@ -12,9 +12,11 @@ import { ropeAngles, ropeFrequencies } from "../../model/rope.ts";
 import { kvHeadsOf, lengthOf, type PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import { type Batch, pagePositions } from "../batch.ts";
+import type { CacheType } from "../cache_type.ts";
 import type { Neurons, Place } from "../place.ts";
 import { readRows, type Slice, slicesOf } from "../slices.ts";
 import { LayerCounts } from "../stats.ts";
+import { asCached } from "./as_cached.ts";
 
 /** A slice's weights, `[rows, columns]` row-major. */
 interface Matrix {
@@ -55,6 +57,7 @@ export class ReferencePlace implements Place {
     readonly plan: PlacePlan,
     readonly sparsity: Sparsity,
     readonly weights: Weights,
+    readonly cacheType: CacheType,
   ) {
     const matrices = weights.layers.flatMap((layer) => Object.values(layer));
     this.weightBytes = matrices.reduce(
@@ -67,12 +70,13 @@ export class ReferencePlace implements Place {
     this.#values = model.layers.map(() => []);
   }
 
-  /** Reads and dequantises what `plan` names. */
+  /** Reads and dequantises what `plan` names. Keys and values are rounded to what `cacheType` holds. */
   static async load(
     model: Model,
     plan: PlacePlan,
     sparsity: Sparsity,
     source: ByteSource,
+    cacheType: CacheType = "f32",
   ): Promise<ReferencePlace> {
     const slices = slicesOf(model, plan);
     const read = (slice: Slice) => loadMatrix(source, slice);
@@ -93,7 +97,7 @@ export class ReferencePlace implements Place {
         : await read(slices.output),
       output_norm: await read(slices.output_norm),
       rope_freqs: slices.rope_freqs && await read(slices.rope_freqs),
-    });
+    }, cacheType);
   }
 
   /** Copies the KV pages that part. */
@@ -136,8 +140,10 @@ export class ReferencePlace implements Place {
       const q = multiply(weights.attn_q, n);
       this.#rotate(k, position);
       this.#rotate(q, position);
-      keys[page][position % pagePositions] = k;
-      values[page][position % pagePositions] = multiply(weights.attn_v, n);
+      const v = multiply(weights.attn_v, n);
+      const { cacheType, model: { headSize } } = this;
+      keys[page][position % pagePositions] = asCached(cacheType, k, headSize);
+      values[page][position % pagePositions] = asCached(cacheType, v, headSize);
       return q;
     });
 

@@ -1,0 +1,45 @@
+/**
+ * The types in which keys and values are kept.
+ *
+ * @module
+ */
+import { UsageError } from "../errors.ts";
+
+/**
+ * How keys and values are stored: whole, as halves, or in ggml's blocks of 32
+ * bytes that share a scale.
+ */
+export type CacheType = "f32" | "f16" | "q8_0";
+
+/** Cache types, the widest first. */
+export const cacheTypes: readonly CacheType[] = ["f32", "f16", "q8_0"];
+
+/**
+ * Returns `type`, if it is one.
+ *
+ * @throws {UsageError} where it is none
+ */
+export function checkCacheType(type: string): CacheType {
+  const found = cacheTypes.find((known) => known === type);
+  if (found) return found;
+  throw new UsageError(
+    `Cannot store keys and values as ${type}: needs one of ${
+      cacheTypes.join(", ")
+    }`,
+  );
+}
+
+/**
+ * Bytes that one position of one KV head takes, key and value together: a head
+ * is padded to a multiple of 8 elements, or of 32 in q8_0.
+ */
+export function kvPositionBytes(type: CacheType, headSize: number): number {
+  switch (type) {
+    case "f32":
+      return 2 * 4 * 8 * Math.ceil(headSize / 8);
+    case "f16":
+      return 2 * 2 * 8 * Math.ceil(headSize / 8);
+    case "q8_0":
+      return 2 * 34 * Math.ceil(headSize / 32);
+  }
+}

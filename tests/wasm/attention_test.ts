@@ -1,0 +1,303 @@
+/** Attention and the pages it reads, against plain arithmetic in f64. */
+
+import assert from "node:assert/strict";
+import { dequantise } from "../../src/formats/ggml/dequantise.ts";
+import { floatToHalf, halfToFloat } from "../../src/formats/ggml/half.ts";
+import { quantise } from "../../src/formats/ggml/quantise.ts";
+import {
+  type CacheType,
+  kvPositionBytes,
+} from "../../src/places/cache_type.ts";
+import { gaussianVector, seededRandom } from "../helpers/seeded_random.ts";
+import { builds, Instance } from "./instance.ts";
+
+const typeIds: Record<CacheType, number> = { f32: 0, f16: 1, q8_0: 2 };
+const types = Object.keys(typeIds) as CacheType[];
+
+/** What `kv_store` promises to keep of a key or a value. */
+function kept(type: CacheType, values: Float32Array): Float32Array {
+  switch (type) {
+    case "f32":
+      return values;
+    case "f16":
+      return values.map((v) =>
+        halfToFloat(floatToHalf(Math.max(-65504, Math.min(65504, v))))
+      );
+    case "q8_0": {
+      const padded = new Float32Array(32 * Math.ceil(values.length / 32));
+      padded.set(values);
+      const out = new Float32Array(padded.length);
+      dequantise("Q8_0", quantise("Q8_0", padded), out);
+      return out.subarray(0, values.length);
+    }
+  }
+}
+
+/** Where a page keeps its numbers: what `wasm/src/kv.rs` says, spelt out. */
+function readPage(
+  type: CacheType,
+  bytes: Uint8Array,
+  headDim: number,
+  slot: number,
+): { key: Float32Array; value: Float32Array } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const half = bytes.length / 2;
+  const element = (
+    side: number,
+    panel: number,
+    step: number,
+    steps: number,
+    column: number,
+  ) => {
+    const at = 8 * (panel * steps + step);
+    return type === "f32"
+      ? view.getFloat32(side + 4 * (at + column), true)
+      : halfToFloat(view.getUint16(side + 2 * (at + order[column]), true));
+  };
+  const order = [0, 2, 4, 6, 1, 3, 5, 7];
+  const blocks = Math.ceil(headDim / 32), steps = 8 * Math.ceil(headDim / 8);
+  const panel = slot >> 3, column = slot & 7;
+  const key = (i: number): number => {
+    if (type !== "q8_0") return element(0, panel, i, steps, column);
+    const block = (panel * blocks + (i >> 5)) * 272;
+    const scale = halfToFloat(view.getUint16(block + 2 * order[column], true));
+    const at = block + 16 + ((i & 31) >> 1) * 16 + 2 * column + (i & 1);
+    return Math.fround(scale * view.getInt8(at));
+  };
+  const value = (j: number): number => {
+    if (type !== "q8_0") return element(half, j >> 3, slot, 32, j & 7);
+    const block = half + (j >> 5) * 1088;
+    const scale = halfToFloat(view.getUint16(block + 2 * slot, true));
+    const at = block + 64 + ((j & 31) >> 3) * 256 + (slot >> 1) * 16 +
+      2 * (j & 7) + (slot & 1);
+    return Math.fround(scale * view.getInt8(at));
+  };
+  const row = (f: (i: number) => number) =>
+    Float32Array.from({ length: headDim }, (_, i) => f(i));
+  return { key: row(key), value: row(value) };
+}
+
+/** softmax(scale q . K) V over the positions `from..to`. */
+function attend(
+  q: Float32Array,
+  keys: Float32Array[],
+  values: Float32Array[],
+  from: number,
+  to: number,
+  scale: number,
+): number[] {
+  const scores = keys.slice(from, to).map((key) =>
+    scale * key.reduce((sum, x, i) => sum + x * q[i], 0)
+  );
+  const most = Math.max(...scores);
+  const weights = scores.map((score) => Math.exp(score - most));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return Array.from(
+    q,
+    (_, j) =>
+      weights.reduce((sum, w, p) => sum + w / total * values[from + p][j], 0),
+  );
+}
+
+for (const [build, module] of Object.entries(builds)) {
+  const instance = new Instance(module);
+  const { kernels } = instance;
+
+  const pageOf = (type: CacheType, headDim: number) =>
+    instance.allocate(32 * kvPositionBytes(type, headDim));
+
+  for (const type of types) {
+    Deno.test(`${build}: kv_store keeps ${type} keys and values, each in its place`, () => {
+      for (const headDim of [1, 7, 8, 30, 32, 33, 100, 128, 1024]) {
+        instance.reset();
+        const size = 32 * kvPositionBytes(type, headDim);
+        const source = instance.allocate(8 * headDim);
+        const page = pageOf(type, headDim);
+        const rows = Array.from({ length: 32 }, (_, slot) => ({
+          key: gaussianVector(headDim, 64 * headDim + slot, 3),
+          value: gaussianVector(headDim, 64 * headDim + 32 + slot, 30),
+        }));
+        for (const slot of rows.keys().toArray().reverse()) {
+          const { key, value } = rows[slot];
+          const at = [source, source + 4 * headDim];
+          instance.floats(at[0], headDim).set(key);
+          instance.floats(at[1], headDim).set(value);
+          kernels.kv_store(typeIds[type], at[0], at[1], headDim, page, slot);
+        }
+        for (const [slot, { key, value }] of rows.entries()) {
+          const actual = readPage(
+            type,
+            instance.bytes(page, size),
+            headDim,
+            slot,
+          );
+          assert.deepEqual(actual.key, kept(type, key));
+          assert.deepEqual(actual.value, kept(type, value));
+        }
+        const after = instance.bytes(page + size, 64);
+        assert(after.every((byte) => byte === 0xff), "nothing behind the page");
+      }
+    });
+  }
+
+  Deno.test(`${build}: kv_store rounds to the nearest half and saturates`, () => {
+    const random = seededRandom(3);
+    const values = new Float32Array(1000).map((_, i) =>
+      i % 3 === 0
+        ? (random() - 0.5) * 2 ** (40 * random() - 30)
+        : new Float32Array(Uint32Array.of(2 ** 32 * random()).buffer)[0]
+    ).map((v) => Number.isNaN(v) ? 1 : v);
+    values.set([0, -0, 65504, 65519, 65520, 1e9, -Infinity]);
+    values.set([2 ** -24, 2 ** -25, 2 ** -26], 7);
+    instance.reset();
+    const [page, at] = [pageOf("f16", 1000), instance.put(values)];
+    kernels.kv_store(1, at, at, 1000, page, 13);
+    const bytes = instance.bytes(page, 32 * kvPositionBytes("f16", 1000));
+    const { key, value } = readPage("f16", bytes, 1000, 13);
+    assert.deepEqual(key, kept("f16", values));
+    assert.deepEqual(value, key);
+  });
+
+  Deno.test(`${build}: q8_0 keeps zeros, and scales that a half can't hold`, () => {
+    instance.reset();
+    const values = new Float32Array(96);
+    values.fill(1e-12, 32, 64).fill(1e9, 64);
+    const [page, at] = [pageOf("q8_0", 96), instance.put(values)];
+    kernels.kv_store(2, at, at, 96, page, 5);
+    const bytes = instance.bytes(page, 32 * kvPositionBytes("q8_0", 96));
+    const { key, value } = readPage("q8_0", bytes, 96, 5);
+    // 1e-12 / 127 rounds to 0; 1e9 / 127 is cut to the largest half.
+    const expected = new Float32Array(96).fill(127 * 65504, 64);
+    assert.deepEqual([key, value], [expected, expected]);
+  });
+
+  for (const type of types) {
+    Deno.test(`${build}: attention over ${type} pages`, () => {
+      const random = seededRandom(5 + typeIds[type]);
+      const upTo = (n: number) => Math.floor(random() * (n + 1));
+      for (let round = 0; round < 60; round++) {
+        instance.reset();
+        const heads = 1 + upTo(8);
+        const tokens = round % 2 ? 1 : 1 + upTo(20);
+        const headDim = round % 9 === 0 ? 1 + upTo(400) : 1 + upTo(70);
+        const first = upTo(110);
+        const window = round % 3 ? 0 : 1 + upTo(60);
+        const scale = random();
+        const seed = 1000 * round;
+        const total = first + tokens;
+        const at = (stored: number) =>
+          kept(type, gaussianVector(headDim, seed + stored, 2));
+        const keys = Array.from({ length: total }, (_, p) => at(2 + p));
+        const values = Array.from({ length: total }, (_, p) => at(500 + p));
+        // What no position uses is 0xff, and pages are in no order.
+        const pages = Array.from(
+          { length: Math.ceil(total / 32) },
+          () => pageOf(type, headDim),
+        ).reverse();
+        const source = instance.allocate(8 * headDim);
+        const least = window ? Math.max(0, first + 1 - window) : 0;
+        for (let p = least; p < total; p++) {
+          instance.floats(source, headDim).set(keys[p]);
+          instance.floats(source + 4 * headDim, headDim).set(values[p]);
+          const value = source + 4 * headDim;
+          kernels.kv_store(
+            typeIds[type],
+            source,
+            value,
+            headDim,
+            pages[p >> 5],
+            p & 31,
+          );
+        }
+        const gap = upTo(3);
+        const stride = heads * headDim + gap;
+        const q = gaussianVector(tokens * stride, seed + 1, 2);
+        const out = instance.allocate(4 * q.length);
+        const read = kernels.attention(
+          typeIds[type],
+          instance.put(q),
+          stride,
+          tokens,
+          heads,
+          headDim,
+          instance.put(Uint32Array.from(pages)),
+          first + 1,
+          window,
+          scale,
+          out,
+          stride,
+        );
+        if (tokens === 1) assert.equal(read, total - least);
+        assert(read >= total - least && read <= tokens * total);
+        // Both sides see the same keys and values; q8_0 rounds queries and weights to 16 bits.
+        const tolerance = type === "q8_0" ? 2e-3 : 1e-4;
+        for (let t = 0; t < tokens; t++) {
+          for (let h = 0; h < heads; h++) {
+            const begin = t * stride + h * headDim;
+            const end = first + t + 1;
+            const expected = attend(
+              q.subarray(begin, begin + headDim),
+              keys,
+              values,
+              window ? Math.max(0, end - window) : 0,
+              end,
+              scale,
+            );
+            const actual = instance.floats(out + 4 * begin, headDim);
+            expected.forEach((e, j) =>
+              assert(
+                Math.abs(actual[j] - e) <= tolerance * (1 + Math.abs(e)),
+                `round ${round}, token ${t}, head ${h}, ${j}: ${
+                  actual[j]
+                }, expected ${e}`,
+              )
+            );
+          }
+        }
+        const gaps = Array.from(
+          { length: tokens },
+          (_, t) =>
+            instance.words(out + 4 * (t * stride + heads * headDim), gap),
+        );
+        assert(gaps.every((words) => words.every((w) => w === 2 ** 32 - 1)));
+      }
+    });
+  }
+
+  Deno.test(`${build}: rows share the pages that they read`, () => {
+    const read = (tokens: number, heads: number) => {
+      instance.reset();
+      const [q, page] = [instance.allocate(4 * 8 * 64), pageOf("f16", 8)];
+      instance.floats(q, 8 * 64).fill(0);
+      instance.bytes(page, 32 * kvPositionBytes("f16", 8)).fill(0);
+      const table = instance.put(Uint32Array.of(page));
+      const out = instance.allocate(4 * 8 * 64);
+      const stride = 8 * heads;
+      const rest = [table, 10, 0, 1, out, stride] as const;
+      return kernels.attention(1, q, stride, tokens, heads, 8, ...rest);
+    };
+    assert.equal(read(1, 1), 10);
+    assert.equal(read(4, 4), 13);
+    assert.equal(read(16, 1), 25);
+    // 16 rows a pass: tokens 0 to 3, then 4 to 7.
+    assert.equal(read(8, 4), 13 + 17);
+    // 15 rows end with token 4, of which one row is left, and sees 14.
+    assert.equal(read(6, 3), 15 + 15);
+  });
+
+  Deno.test(`${build}: what is not a number stays so`, () => {
+    for (const type of types) {
+      instance.reset();
+      const page = pageOf(type, 8);
+      const zeros = instance.put(new Float32Array(8));
+      const q = instance.put(Float32Array.of(1, 2, NaN, 4, 5, 6, 7, 8));
+      for (let slot = 0; slot < 3; slot++) {
+        kernels.kv_store(typeIds[type], zeros, zeros, 8, page, slot);
+      }
+      const out = instance.allocate(32);
+      const table = instance.put(Uint32Array.of(page));
+      kernels.attention(typeIds[type], q, 8, 1, 1, 8, table, 3, 0, 1, out, 8);
+      assert(instance.floats(out, 8).every(Number.isNaN), type);
+    }
+  });
+}

@@ -1,0 +1,276 @@
+//! Products of a tile of up to four rows, queries or weights, with the panels of a page (see `kv.rs`).
+//!
+//! Lane L of a coefficient vector belongs to row L, so that one load brings a step's coefficients of all rows; a step meets 8 columns at once.
+
+use core::ops::Range;
+
+use crate::coefficients::{broadcast, ROUND};
+use crate::f16::{load4_f16, ENLARGE, REBIAS, RESTORE};
+use crate::kv::*;
+use crate::simd::*;
+
+/// Rows of a tile.
+pub const TILE: usize = 4;
+
+/// What differs between the types of the cache.
+pub trait Cache {
+    const TYPE: u32;
+    /// What queries and weights are multiplied by first, and sums at their end.
+    const ENLARGE: f32 = 1.0;
+    const RESTORE: f32 = 1.0;
+
+    /// Makes coefficients of a tile's queries, in place: `[d]` vectors of f32, zeros up to a multiple of 32. Returns what the scores have to be
+    /// multiplied by, beside `RESTORE`, by row.
+    unsafe fn prepare(_queries: *mut v128, _d: usize) -> v128 {
+        f32x4_splat(1.0)
+    }
+
+    /// scores[p] = q . K[p] by row, for the positions of the panels.
+    unsafe fn scores<const R: usize>(
+        queries: *const v128,
+        keys: *const u8,
+        d: usize,
+        panels: Range<usize>,
+        scores: &mut [v128; PAGE],
+    );
+
+    /// out = shrink * out + sum over the slots of weights[p] V[p]; `out` is `[panel][R rows][8 columns]`. Weights of the other positions in the slots'
+    /// panels are zero.
+    unsafe fn add_values<const R: usize>(
+        weights: &[v128; PAGE],
+        values: *const u8,
+        d: usize,
+        slots: Range<usize>,
+        shrink: v128,
+        out: *mut v128,
+    );
+}
+
+/// Eight columns of each row.
+type Sums<const R: usize> = [[v128; 2]; R];
+
+/// `HALF`: f16, else f32.
+pub struct Floats<const HALF: bool>;
+
+impl<const HALF: bool> Floats<HALF> {
+    const STEP_BYTES: usize = PANEL * if HALF { 2 } else { 4 };
+
+    /// sum over the steps of coefficients[step][row] * panel[step].
+    #[inline(always)]
+    unsafe fn product<const R: usize>(
+        coefficients: *const v128,
+        panel: *const u8,
+        steps: usize,
+    ) -> Sums<R> {
+        let mask = opaque(i32x4_splat(HALF_BITS));
+        let mut sums = [[zero(); 2]; R];
+        for i in 0..steps {
+            let at = panel.add(i * Self::STEP_BYTES);
+            let columns =
+                if HALF { widen_raw(load(at), mask) } else { [load(at), load(at.add(16))] };
+            let rows = broadcast(load(coefficients.add(i)));
+            for r in 0..R {
+                for half in 0..2 {
+                    sums[r][half] = madd(rows[r], columns[half], sums[r][half]);
+                }
+            }
+        }
+        sums
+    }
+}
+
+impl<const HALF: bool> Cache for Floats<HALF> {
+    const TYPE: u32 = if HALF { F16 } else { F32 };
+    const ENLARGE: f32 = if HALF { ENLARGE } else { 1.0 };
+    const RESTORE: f32 = if HALF { RESTORE } else { 1.0 };
+
+    unsafe fn scores<const R: usize>(
+        queries: *const v128,
+        keys: *const u8,
+        d: usize,
+        panels: Range<usize>,
+        scores: &mut [v128; PAGE],
+    ) {
+        for panel in panels {
+            let at = keys.add(panel * d.next_multiple_of(PANEL) * Self::STEP_BYTES);
+            put_scores(Self::product::<R>(queries, at, d), panel, scores);
+        }
+    }
+
+    unsafe fn add_values<const R: usize>(
+        weights: &[v128; PAGE],
+        values: *const u8,
+        d: usize,
+        slots: Range<usize>,
+        shrink: v128,
+        out: *mut v128,
+    ) {
+        let shrink = broadcast(shrink);
+        let coefficients = weights[slots.clone()].as_ptr();
+        for panel in 0..d.div_ceil(PANEL) {
+            let at = values.add((panel * PAGE + slots.start) * Self::STEP_BYTES);
+            let sums = Self::product::<R>(coefficients, at, slots.len());
+            for r in 0..R {
+                for half in 0..2 {
+                    let out = out.add((panel * R + r) * 2 + half);
+                    store(out, madd(load(out), shrink[r], sums[r][half]));
+                }
+            }
+        }
+    }
+}
+
+/// Integers: queries, and weights times the values' scales, are rounded to i16 with a scale for each row, amax / 32767, so that each is off by at most
+/// amax / 65534. Sums of a block are exact: 32 * 127 * 32767 fits an i32.
+pub struct Q8_0;
+
+/// The largest magnitude of a coefficient.
+const MOST: f32 = 32767.0;
+
+impl Q8_0 {
+    /// sum over pairs of steps, coefficients[pair][row] and panel[pair] being pairs too: i32.
+    #[inline(always)]
+    unsafe fn product<const R: usize>(
+        coefficients: *const v128,
+        panel: *const u8,
+        pairs: usize,
+    ) -> Sums<R> {
+        let mut sums = [[zero(); 2]; R];
+        for i in 0..pairs {
+            let bytes = load(panel.add(i * 2 * PANEL));
+            let columns = [i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes)];
+            let rows = broadcast(load(coefficients.add(i)));
+            for r in 0..R {
+                for half in 0..2 {
+                    let dots = i32x4_dot_i16x8(rows[r], columns[half]);
+                    sums[r][half] = i32x4_add(sums[r][half], dots);
+                }
+            }
+        }
+        sums
+    }
+
+    /// Rounds `pairs` pairs of steps, by row, to pairs of i16, which may replace them; `largest` are the magnitudes by row. Returns the scales.
+    #[inline(always)]
+    unsafe fn round(from: *const v128, largest: v128, pairs: usize, to: *mut v128) -> v128 {
+        let round = f32x4_splat(ROUND);
+        let lower = i32x4_splat(0xffff);
+        // Below this MOST / largest overflows; rounding such a row to zero is an error below 1e-33.
+        let tiny = f32x4_lt(largest, f32x4_splat(1e-33));
+        let inverse = v128_bitselect(zero(), f32x4_div(f32x4_splat(MOST), largest), tiny);
+        for i in 0..pairs {
+            let even = madd(load(from.add(2 * i)), inverse, round);
+            let odd = madd(load(from.add(2 * i + 1)), inverse, round);
+            store(to.add(i), v128_bitselect(even, i32x4_shl(odd, 16), lower));
+        }
+        f32x4_mul(largest, f32x4_splat(1.0 / MOST))
+    }
+
+    /// Coefficients of a block of values: weights times the positions' scales. Returns the coefficients' scales.
+    #[inline(always)]
+    unsafe fn scaled_weights(
+        weights: &[v128; PAGE],
+        scales: *const u16,
+        panels: Range<usize>,
+        coefficients: &mut [v128; PAGE],
+    ) -> v128 {
+        let mut largest = zero();
+        for first in (PANEL * panels.start..PANEL * panels.end).step_by(4) {
+            let scales = broadcast(load4_f16(scales.add(first)));
+            for i in 0..4 {
+                let c = f32x4_mul(weights[first + i], scales[i]);
+                largest = f32x4_pmax(largest, c);
+                coefficients[first + i] = c;
+            }
+        }
+        let first = coefficients.as_mut_ptr().add(PANEL * panels.start);
+        Self::round(first, largest, PANEL / 2 * panels.len(), first)
+    }
+}
+
+impl Cache for Q8_0 {
+    const TYPE: u32 = Q8;
+
+    unsafe fn prepare(queries: *mut v128, d: usize) -> v128 {
+        let n = d.next_multiple_of(BLOCK);
+        let mut largest = zero();
+        for i in 0..n {
+            // Unlike pmax, it keeps NaN, which reaches the scores by the scale.
+            largest = f32x4_max(largest, f32x4_abs(load(queries.add(i))));
+        }
+        Self::round(queries, largest, n / 2, queries)
+    }
+
+    unsafe fn scores<const R: usize>(
+        queries: *const v128,
+        keys: *const u8,
+        d: usize,
+        panels: Range<usize>,
+        scores: &mut [v128; PAGE],
+    ) {
+        let blocks = d.div_ceil(BLOCK);
+        let mask = i32x4_splat(HALF_BITS);
+        for panel in panels {
+            let mut sums = [[zero(); 2]; R];
+            for block in 0..blocks {
+                let at = keys.add((panel * blocks + block) * KEY_BLOCK_BYTES);
+                let query = queries.add(BLOCK / 2 * block);
+                let dots = Self::product::<R>(query, at.add(SCALES), BLOCK / 2);
+                let scales =
+                    widen_raw(load(at), mask).map(|raw| f32x4_mul(raw, f32x4_splat(REBIAS)));
+                for r in 0..R {
+                    for half in 0..2 {
+                        let dots = f32x4_convert_i32x4(dots[r][half]);
+                        sums[r][half] = madd(dots, scales[half], sums[r][half]);
+                    }
+                }
+            }
+            put_scores(sums, panel, scores);
+        }
+    }
+
+    unsafe fn add_values<const R: usize>(
+        weights: &[v128; PAGE],
+        values: *const u8,
+        d: usize,
+        slots: Range<usize>,
+        shrink: v128,
+        out: *mut v128,
+    ) {
+        let panels = slots.start / PANEL..slots.end.div_ceil(PANEL);
+        let pair = PANEL / 2 * panels.start;
+        let shrink = broadcast(shrink);
+        let mut coefficients = [zero(); PAGE];
+        for first in (0..d).step_by(BLOCK) {
+            let block = values.add(first / BLOCK * VALUE_BLOCK_BYTES);
+            let scales =
+                Self::scaled_weights(weights, block.cast(), panels.clone(), &mut coefficients);
+            let scales = broadcast(scales);
+            let coefficients = coefficients.as_ptr().add(PANEL * panels.start);
+            for panel in 0..(d - first).min(BLOCK).div_ceil(PANEL) {
+                let at = block.add(2 * PAGE + panel * PANEL_BYTES + pair * 2 * PANEL);
+                let dots = Self::product::<R>(coefficients, at, PANEL / 2 * panels.len());
+                for r in 0..R {
+                    for half in 0..2 {
+                        let out = out.add(((first / PANEL + panel) * R + r) * 2 + half);
+                        let sum = f32x4_mul(f32x4_convert_i32x4(dots[r][half]), scales[r]);
+                        store(out, madd(load(out), shrink[r], sum));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The scores of a panel's positions by row.
+#[inline(always)]
+fn put_scores<const R: usize>(sums: Sums<R>, panel: usize, scores: &mut [v128; PAGE]) {
+    for half in 0..2 {
+        let mut rows = [zero(); TILE];
+        for r in 0..R {
+            rows[r] = sums[r][half];
+        }
+        let first = PANEL * panel + 4 * half;
+        scores[first..first + 4].copy_from_slice(&transpose(rows));
+    }
+}
