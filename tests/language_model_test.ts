@@ -204,6 +204,11 @@ Deno.test("load refuses options out of range, and a predictor that is not there"
     [{ contextSize: 1.5 }, /contextSize 1\.5/],
     [{ batchSize: 0 }, /batchSize 0/],
     [{ sparsity: { mode: "predictor" } }, /the file has none/],
+    [
+      // What JavaScript may ask for.
+      { cacheType: "q4_0" as "q8_0" },
+      /keys and values as q4_0: needs one of f32, f16, q8_0/,
+    ],
   ];
   for (const [options, message] of refused) {
     await assert.rejects(load(tinyBamboo(), options), message);

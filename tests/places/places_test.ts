@@ -7,145 +7,22 @@ import assert from "node:assert/strict";
 import { Engine } from "../../src/engine.ts";
 import type { CacheType } from "../../src/places/cache_type.ts";
 import type { GgmlType } from "../../src/formats/ggml/types.ts";
-import { type Plan, splitEvenly } from "../../src/plan/plan.ts";
-import type { Profile } from "../../src/plan/profile.ts";
+import { splitEvenly } from "../../src/plan/plan.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
-import { loadKernels } from "../../src/places/cpu/kernels.ts";
-import { loadCpuPlaces, startCpuTeam } from "../../src/places/cpu/start.ts";
-import { LoadProgress } from "../../src/places/load.ts";
-import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import type { LayerStats } from "../../src/places/stats.ts";
-import { InlineTeam, type Team } from "../../src/places/team.ts";
+import type { Team } from "../../src/places/team.ts";
 import {
-  type RandomModel,
   randomModel,
   type RandomModelOptions,
 } from "../helpers/random_model.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
-
-const limits = { tokens: 16, contextSize: 96 };
-
-/** Makes a team of one kind of place that holds the model. */
-type MakeTeam = (made: RandomModel, sparsity: Sparsity) => Promise<Team>;
-
-/** A cut in which no border is a multiple of anything. */
-function crookedPlan({ model }: RandomModel): Plan {
-  const cut = (count: number, share: number) => Math.floor(count * share);
-  const range = (count: number, from: number, to: number) => ({
-    start: cut(count, from),
-    end: to === 1 ? count : cut(count, to),
-  });
-  const borders = [0, 0.13, 0.61, 1];
-  return {
-    places: borders.slice(1).map((to, i) => ({
-      vocab: range(model.vocabSize, borders[i], to),
-      parts: model.layers.map(() => ({
-        heads: range(model.headCount, borders[i], to),
-        neurons: range(model.feedForwardSize, borders[i], to),
-      })),
-    })),
-  };
-}
-
-/** Counts that follow no pattern. */
-function randomProfile({ model }: RandomModel): Profile {
-  const random = seededRandom(11);
-  const counts = () =>
-    Uint32Array.from(
-      { length: model.feedForwardSize },
-      () => Math.floor(random() * 1000),
-    );
-  return {
-    tokens: 1000,
-    layers: model.layers.map(() => ({
-      gatePositive: counts(),
-      active: counts(),
-    })),
-  };
-}
-
-async function referenceTeam(
-  { model, source }: RandomModel,
-  plan: Plan,
-  sparsity: Sparsity,
-  cacheType: CacheType = "f32",
-): Promise<Team> {
-  const places = [];
-  for (const part of plan.places) {
-    places.push(
-      await ReferencePlace.load(model, part, sparsity, source, cacheType),
-    );
-  }
-  return new InlineTeam("reference", model, plan, places, sparsity, limits);
-}
-
-async function cpuTeam(
-  { model, source }: RandomModel,
-  plan: Plan,
-  sparsity: Sparsity,
-  options: { hotShare?: number; bankBytes?: number; cacheType?: CacheType } =
-    {},
-): Promise<Team> {
-  const places = await loadCpuPlaces(
-    (await loadKernels()).module,
-    source,
-    {
-      model,
-      plan,
-      sparsity,
-      limits,
-      cacheType: "f32",
-      measureRecall: false,
-      ...options,
-    },
-    new LoadProgress(0),
-  );
-  return new InlineTeam("cpu", model, plan, places, sparsity, limits);
-}
-
-const teams: Record<string, MakeTeam> = {
-  "reference, 3 crooked places": (made, sparsity) =>
-    referenceTeam(made, crookedPlan(made), sparsity),
-  "cpu, 1 place": (made, sparsity) =>
-    cpuTeam(made, splitEvenly(made.model, 1), sparsity),
-  "cpu, 2 places": (made, sparsity) =>
-    cpuTeam(made, splitEvenly(made.model, 2), sparsity),
-  "cpu, 3 crooked places": (made, sparsity) =>
-    cpuTeam(made, crookedPlan(made), sparsity),
-  // Hot rows are computed whatever a predictor says, so none are hot for it.
-  "cpu, 2 places, ordered by a profile": (made, sparsity) =>
-    cpuTeam(
-      made,
-      splitEvenly(made.model, 2, randomProfile(made)),
-      sparsity,
-      sparsity.mode === "predictor" ? { hotShare: 0 } : {},
-    ),
-  "cpu, 2 places of a bank a layer, ordered, 40% hot": (made, sparsity) =>
-    cpuTeam(made, splitEvenly(made.model, 2, randomProfile(made)), sparsity, {
-      hotShare: sparsity.mode === "predictor" ? 0 : 0.4,
-      bankBytes: 1,
-    }),
-  "cpu, 2 threads": ({ model, source }, sparsity) =>
-    startCpuTeam(source, 2, {
-      model,
-      sparsity,
-      limits,
-      cacheType: "f16",
-      measureRecall: false,
-    }),
-  "reference, 3 crooked places, q8_0 cache": (made, sparsity) =>
-    referenceTeam(made, crookedPlan(made), sparsity, "q8_0"),
-  "cpu, 3 crooked places, q8_0 cache": (made, sparsity) =>
-    cpuTeam(made, crookedPlan(made), sparsity, { cacheType: "q8_0" }),
-  "cpu, 3 threads, q8_0 cache": ({ model, source }, sparsity) =>
-    startCpuTeam(source, 3, {
-      model,
-      sparsity,
-      limits,
-      cacheType: "q8_0",
-      measureRecall: false,
-    }),
-};
+import {
+  cpuTeam,
+  type MakeTeam,
+  referenceTeam,
+  teams,
+  teamsOfQ8,
+} from "../helpers/teams.ts";
 
 const types: GgmlType[] = [
   "F32",
@@ -279,24 +156,18 @@ function distance(actual: Float32Array, expected: Float32Array): number {
 }
 
 async function compare(
-  names: string[],
+  teams: Record<string, MakeTeam>,
   options: RandomModelOptions,
   sparsity: Sparsity,
+  cacheType: CacheType = "f32",
 ): Promise<void> {
   const made = await randomModel(options);
   const { vocabSize } = made.model;
-  const referenceOf = async (cacheType: CacheType) => {
-    const plan = splitEvenly(made.model, 1);
-    const team = await referenceTeam(made, plan, sparsity, cacheType);
-    return await runTexts(team, vocabSize);
-  };
-  const wide = await referenceOf("f32"), narrow = await referenceOf("q8_0");
-  for (const name of names) {
-    const expected = name.includes("q8_0") ? narrow : wide;
-    const actual = await runTexts(
-      await teams[name](made, sparsity),
-      vocabSize,
-    );
+  const plan = splitEvenly(made.model, 1);
+  const reference = await referenceTeam(made, plan, sparsity, cacheType);
+  const expected = await runTexts(reference, vocabSize);
+  for (const [name, makeTeam] of Object.entries(teams)) {
+    const actual = await runTexts(await makeTeam(made, sparsity), vocabSize);
     const error = distance(actual, expected);
     const limit = tolerance(options, name);
     assert(
@@ -308,7 +179,13 @@ async function compare(
 
 for (const options of [...typeCases, ...shapeCases]) {
   Deno.test(`places agree: ${label(options)}`, async () => {
-    await compare(Object.keys(teams), options, { mode: "exact" });
+    await compare(teams, options, { mode: "exact" });
+  });
+}
+
+for (const options of shapeCases) {
+  Deno.test(`places agree with a q8_0 cache: ${label(options)}`, async () => {
+    await compare(teamsOfQ8, options, { mode: "exact" }, "q8_0");
   });
 }
 
@@ -333,7 +210,7 @@ for (const sparsity of sparsityModes) {
     };
     const mode = JSON.stringify(sparsity);
     Deno.test(`places agree in ${mode}, down by neuron ${downByNeuron}`, async () => {
-      await compare(Object.keys(teams), options, sparsity);
+      await compare(teams, options, sparsity);
     });
   }
 }
@@ -348,7 +225,7 @@ for (const type of ["F16", "Q4_0"] as const) {
       linearPredictor: true,
       downByNeuron: true,
     };
-    await compare(Object.keys(teams), options, { mode: "predictor" });
+    await compare(teams, options, { mode: "predictor" });
   });
 }
 

@@ -1,7 +1,7 @@
 /** The kernels around the products, against plain arithmetic in f64. */
 
 import assert from "node:assert/strict";
-import { gaussianVector, seededRandom } from "../helpers/seeded_random.ts";
+import { gaussianVector } from "../helpers/seeded_random.ts";
 import { builds, Instance } from "./instance.ts";
 
 /** Asserts |actual - expected| <= tolerance (1 + |expected|), element by element. */

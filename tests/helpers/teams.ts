@@ -1,0 +1,148 @@
+/**
+ * Teams of every kind of place, to run one suite on.
+ *
+ * @module
+ */
+import type { CacheType } from "../../src/places/cache_type.ts";
+import { loadKernels } from "../../src/places/cpu/kernels.ts";
+import { loadCpuPlaces, startCpuTeam } from "../../src/places/cpu/start.ts";
+import { LoadProgress } from "../../src/places/load.ts";
+import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
+import { InlineTeam, type Team } from "../../src/places/team.ts";
+import { type Plan, splitEvenly } from "../../src/plan/plan.ts";
+import type { Profile } from "../../src/plan/profile.ts";
+import type { Sparsity } from "../../src/plan/sparsity.ts";
+import type { RandomModel } from "./random_model.ts";
+import { seededRandom } from "./seeded_random.ts";
+
+/** Of every team's steps. */
+export const limits = { tokens: 16, contextSize: 96 };
+
+/** Makes a team of one kind of place that holds the model. */
+export type MakeTeam = (made: RandomModel, sparsity: Sparsity) => Promise<Team>;
+
+/** A cut in which no border is a multiple of anything. */
+function crookedPlan({ model }: RandomModel): Plan {
+  const cut = (count: number, share: number) => Math.floor(count * share);
+  const range = (count: number, from: number, to: number) => ({
+    start: cut(count, from),
+    end: to === 1 ? count : cut(count, to),
+  });
+  const borders = [0, 0.13, 0.61, 1];
+  return {
+    places: borders.slice(1).map((to, i) => ({
+      vocab: range(model.vocabSize, borders[i], to),
+      parts: model.layers.map(() => ({
+        heads: range(model.headCount, borders[i], to),
+        neurons: range(model.feedForwardSize, borders[i], to),
+      })),
+    })),
+  };
+}
+
+/** Counts that follow no pattern. */
+function randomProfile({ model }: RandomModel): Profile {
+  const random = seededRandom(11);
+  const counts = () =>
+    Uint32Array.from(
+      { length: model.feedForwardSize },
+      () => Math.floor(random() * 1000),
+    );
+  return {
+    tokens: 1000,
+    layers: model.layers.map(() => ({
+      gatePositive: counts(),
+      active: counts(),
+    })),
+  };
+}
+
+/** Reference places in lockstep. */
+export async function referenceTeam(
+  { model, source }: RandomModel,
+  plan: Plan,
+  sparsity: Sparsity,
+  cacheType: CacheType = "f32",
+): Promise<Team> {
+  const places = [];
+  for (const part of plan.places) {
+    places.push(
+      await ReferencePlace.load(model, part, sparsity, source, cacheType),
+    );
+  }
+  return new InlineTeam("reference", model, plan, places, sparsity, limits);
+}
+
+/** CPU places in lockstep. */
+export async function cpuTeam(
+  { model, source }: RandomModel,
+  plan: Plan,
+  sparsity: Sparsity,
+  options: { hotShare?: number; bankBytes?: number; cacheType?: CacheType } =
+    {},
+): Promise<Team> {
+  const places = await loadCpuPlaces(
+    (await loadKernels()).module,
+    source,
+    {
+      model,
+      plan,
+      sparsity,
+      limits,
+      cacheType: "f32",
+      measureRecall: false,
+      ...options,
+    },
+    new LoadProgress(0),
+  );
+  return new InlineTeam("cpu", model, plan, places, sparsity, limits);
+}
+
+/** With keys and values in f32 or f16. */
+export const teams: Record<string, MakeTeam> = {
+  "reference, 3 crooked places": (made, sparsity) =>
+    referenceTeam(made, crookedPlan(made), sparsity),
+  "cpu, 1 place": (made, sparsity) =>
+    cpuTeam(made, splitEvenly(made.model, 1), sparsity),
+  "cpu, 2 places": (made, sparsity) =>
+    cpuTeam(made, splitEvenly(made.model, 2), sparsity),
+  "cpu, 3 crooked places": (made, sparsity) =>
+    cpuTeam(made, crookedPlan(made), sparsity),
+  // Hot rows are computed whatever a predictor says, so none are hot for it.
+  "cpu, 2 places, ordered by a profile": (made, sparsity) =>
+    cpuTeam(
+      made,
+      splitEvenly(made.model, 2, randomProfile(made)),
+      sparsity,
+      sparsity.mode === "predictor" ? { hotShare: 0 } : {},
+    ),
+  "cpu, 2 places of a bank a layer, ordered, 40% hot": (made, sparsity) =>
+    cpuTeam(made, splitEvenly(made.model, 2, randomProfile(made)), sparsity, {
+      hotShare: sparsity.mode === "predictor" ? 0 : 0.4,
+      bankBytes: 1,
+    }),
+  "cpu, 2 threads": ({ model, source }, sparsity) =>
+    startCpuTeam(source, 2, {
+      model,
+      sparsity,
+      limits,
+      cacheType: "f16",
+      measureRecall: false,
+    }),
+};
+
+/** The same with keys and values in q8_0. */
+export const teamsOfQ8: Record<string, MakeTeam> = {
+  "reference, 3 crooked places, q8_0 cache": (made, sparsity) =>
+    referenceTeam(made, crookedPlan(made), sparsity, "q8_0"),
+  "cpu, 3 crooked places, q8_0 cache": (made, sparsity) =>
+    cpuTeam(made, crookedPlan(made), sparsity, { cacheType: "q8_0" }),
+  "cpu, 3 threads, q8_0 cache": ({ model, source }, sparsity) =>
+    startCpuTeam(source, 3, {
+      model,
+      sparsity,
+      limits,
+      cacheType: "q8_0",
+      measureRecall: false,
+    }),
+};
