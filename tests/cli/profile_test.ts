@@ -111,7 +111,16 @@ Deno.test({
     await using dir = await folder();
     const text = await longText(3000);
     await Deno.writeTextFile(`${dir.path}/text.txt`, text);
-    const args = ["profile", "-m", `${dir.path}/tiny.gguf`, "-c", "64"];
+    // One thread sums as none does; the order of sums may make a neuron fire.
+    const args = [
+      "profile",
+      "-m",
+      `${dir.path}/tiny.gguf`,
+      "-c",
+      "64",
+      "-t",
+      "1",
+    ];
     args.push("-f", `${dir.path}/text.txt`, "-t", "1");
     const child = startCli(args, { permissions });
     await child.stdin.close();
@@ -246,7 +255,7 @@ Deno.test("where nobody counted, generating does, until there are enough tokens"
   // A text that is counted on purpose takes its place.
   await Deno.writeFile(beside, await writeProfile({ profile, progress }));
   await Deno.writeTextFile(`${dir.path}/text.txt`, "Tom had a red ball.");
-  await culm("profile", ...model, "-f", `${dir.path}/text.txt`);
+  await culm("profile", ...model, "-f", `${dir.path}/text.txt`, "-t", "1");
   assert.deepEqual(
     await readCounts(beside),
     await countAll("Tom had a red ball.", 512),
