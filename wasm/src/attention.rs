@@ -1,7 +1,7 @@
 //! Attention over a paged KV cache, for the query heads that share a KV head and the tokens of one sequence.
 //!
-//! Rows, a query head of a token each, go by in passes of up to 16, so that a page is read once for all of them: four tiles of four rows while it is in
-//! the cache. A page's keys and values are read together, in sequence; what was summed up before is scaled down when a larger score comes (Milakov
+//! Rows, a query head of a token each, go by in passes of up to 16 (fewer of heads larger than 256), so that a page is read once for all of them:
+//! four tiles of four rows while it is in the cache. A page's keys and values are read together, in sequence; what was summed up before is scaled down when a larger score comes (Milakov
 //! and Gimelshein 2018, "Online normalizer calculation for softmax").
 //!
 //! Halves are widened without their last step, the multiplication by 2^112 (see `widen_raw`): queries and weights are 2^60 times as large
