@@ -12,7 +12,13 @@ export interface Kernels {
   /** The wrapping sum of the 32-bit words of `length` bytes: a plain read, to compare a kernel's bandwidth with. */
   read_bytes(pointer: number, length: number): number;
 
-  /** Bytes of a packed row of `k` weights, a multiple of 16; 0 for an unknown kind. */
+  /**
+   * Chooses among kernels that give the same results, the sum of: 1, more rows of one token side by side; 2, products of nibbles summed in i32 at once.
+   * 0 at first.
+   */
+  choose(variant: number): void;
+
+  /** Bytes of a packed row of `k` weights, a multiple of 8; 0 for an unknown kind. */
   packed_row_bytes(kind: number, k: number): number;
   /** Bytes of a row of `k` quantised activations, a multiple of 16. */
   activation_row_bytes(k: number): number;
@@ -157,15 +163,25 @@ export interface Kernels {
     out: number,
     n: number,
   ): number;
-  /** The same for the ids only, written to hOut[id]. */
-  gather_gated(
+  /**
+   * Neurons of one token whose packed rows of gate, up and down, of `k` weights each, follow one another from `w + id * neuronBytes` on:
+   * gate[id] for each id, up[id] where that is positive, and `out` += h * down where h is not zero. Writes into `read`, two u32, how many up and
+   * how many down rows were read. `x` as for `matmul`, `act` as for `gated`.
+   */
+  neurons(
+    kind: number,
     act: number,
-    g: number,
-    u: number,
+    w: number,
+    neuronBytes: number,
     ids: number,
     nIds: number,
-    hOut: number,
-  ): number;
+    k: number,
+    x: number,
+    gate: number,
+    up: number,
+    out: number,
+    read: number,
+  ): void;
   /** Writes the ids of g > 0, ascending; returns how many. */
   select_positive(g: number, n: number, ids: number): number;
   /** Writes the ids of score >= threshold, ascending; returns how many. */

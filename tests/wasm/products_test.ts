@@ -40,7 +40,7 @@ function randomCase(
   random: () => number,
   half: () => number,
   activation: (i: number) => number,
-  mostRows = 12,
+  mostRows = 28,
 ): Case {
   const unit = blockOf(type);
   const k = unit === 1
@@ -97,6 +97,7 @@ function multiply(
   const { k, nRows, nTokens, weights, rows, x } = given;
   const { kernels } = instance;
   instance.reset();
+  kernels.choose(Math.floor(random() * 4));
   const packed = instance.pack(type, rows, nRows, 0, k);
   const activations = putActivations(instance, type, given);
   const stride = nRows + Math.floor(random() * 3);

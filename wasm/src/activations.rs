@@ -47,12 +47,13 @@ unsafe fn quantise_group(x: *const f32, out: *mut u8) {
     store(out.add(SCALES), scale);
 
     let ones = i16x8_splat(1);
-    let mut half_sums = [zero(); 2];
+    let mut sums = [[zero(); 2]; 2]; // of the even and the odd pairs of each half
     for v in 0..4 {
         let rows = [words[0][v], words[1][v], words[2][v], words[3][v]];
         for (i, pairs) in transpose(rows).into_iter().enumerate() {
             store(out.add(WORDS + (4 * v + i) * 16), pairs);
-            half_sums[v / 2] = i32x4_add(half_sums[v / 2], i32x4_dot_i16x8(pairs, ones));
+            let sum = &mut sums[v / 2][i % 2];
+            *sum = i32x4_add(*sum, i32x4_dot_i16x8(pairs, ones));
         }
     }
     for h in 0..2 {
@@ -62,12 +63,14 @@ unsafe fn quantise_group(x: *const f32, out: *mut u8) {
         for (i, quads) in transpose(bytes).into_iter().enumerate() {
             store(out.add(BYTES + (4 * h + i) * 16), quads);
         }
-        let sum = f32x4_mul(scale, f32x4_convert_i32x4(half_sums[h]));
-        store(out.add(HALF_SUMS + 16 * h), sum);
+        let sum = f32x4_convert_i32x4(i32x4_add(sums[h][0], sums[h][1]));
+        store(out.add(HALF_SUMS + 16 * h), f32x4_mul(scale, sum));
     }
-    let sum = i32x4_add(half_sums[0], half_sums[1]);
-    store(out.add(SUMS), f32x4_mul(scale, f32x4_convert_i32x4(sum)));
-    store(out.add(OFFSETS), i32x4_sub(zero(), i32x4_shl(sum, 3)));
+    let [even, odd] = [0, 1].map(|i| i32x4_add(sums[0][i], sums[1][i]));
+    let sum = f32x4_convert_i32x4(i32x4_add(even, odd));
+    store(out.add(SUMS), f32x4_mul(scale, sum));
+    let both = v128_bitselect(even, i32x4_shl(odd, 16), i32x4_splat(0xffff));
+    store(out.add(OFFSETS), i16x8_sub(zero(), i16x8_shl(both, 3)));
 }
 
 /// The scale of 32 floats and their integers as i16.

@@ -9,7 +9,7 @@ use crate::coefficients::ROWS;
 use crate::float::Floats;
 use crate::i8::Bytes;
 use crate::layout::{self, GROUP};
-use crate::matmul::{with_rows, Rows};
+use crate::matmul::{chosen, with_rows, Rows, SUM_I32};
 use crate::q4::Nibbles;
 use crate::simd::*;
 
@@ -84,7 +84,7 @@ unsafe fn sum<K: Rows>(call: &Call, n_tokens: usize) -> u32 {
     let panel = if n_tokens == 1 {
         call.n_rows
     } else {
-        (PANEL / call.w_row_bytes.max(1)).next_multiple_of(32)
+        (PANEL / K::column_bytes(call.k).max(1)).next_multiple_of(32)
     };
     let mut read = 0;
     for first in (0..call.n_rows).step_by(panel.max(1)) {
@@ -101,42 +101,66 @@ unsafe fn sum<K: Rows>(call: &Call, n_tokens: usize) -> u32 {
     read
 }
 
-/// Adds the active rows to one token, a dozen at a time; in the last dozen the first row stands in with no coefficient.
+/// Adds the active rows to one token, a dozen at a time.
 #[inline(never)]
 unsafe fn add_active<K: Rows>(call: &Call, range: Range<usize>, t: usize) {
-    let mut rows = [core::ptr::null(); ROWS];
-    let mut h = [0.0; ROWS];
-    let mut pending = 0;
+    let mut dozen = Dozen::EMPTY;
     for first in range.clone().step_by(32) {
         let n = range.end.min(first + 32) - first;
         let mut active = call.nonzero(t, first, n);
         while active != 0 {
             let j = first + active.trailing_zeros() as usize;
             active &= active - 1;
-            (rows[pending], h[pending]) = (call.row(j), call.h(t, j));
-            pending += 1;
-            if pending == ROWS {
-                add_rows::<K>(call, &rows, &h, call.out(t));
-                pending = 0;
+            dozen.push(call.row(j), call.h(t, j));
+            if dozen.length == ROWS {
+                dozen.add::<K>(call.k, call.out(t));
             }
         }
     }
-    if pending > 0 {
-        for r in pending..ROWS {
-            (rows[r], h[r]) = (rows[0], 0.0);
+    dozen.add::<K>(call.k, call.out(t));
+}
+
+/// Rows that are added together.
+pub struct Dozen {
+    rows: [*const u8; ROWS],
+    h: [f32; ROWS],
+    pub length: usize,
+}
+
+impl Dozen {
+    pub const EMPTY: Dozen = Dozen { rows: [core::ptr::null(); ROWS], h: [0.0; ROWS], length: 0 };
+
+    /// Takes one more row and its coefficient; there is room for `ROWS`.
+    #[inline(always)]
+    pub fn push(&mut self, row: *const u8, h: f32) {
+        (self.rows[self.length], self.h[self.length]) = (row, h);
+        self.length += 1;
+    }
+
+    /// Adds the rows, of `k` weights, to `out`, and forgets them. Where there are less than a dozen, the first stands in with no coefficient.
+    ///
+    /// # Safety
+    /// They are packed rows of the kind; `out` has `k` floats.
+    pub unsafe fn add<K: Rows>(&mut self, k: usize, out: *mut f32) {
+        if self.length == 0 {
+            return;
         }
-        add_rows::<K>(call, &rows, &h, call.out(t));
+        for r in self.length..ROWS {
+            (self.rows[r], self.h[r]) = (self.rows[0], 0.0);
+        }
+        add_rows::<K>(&self.rows, &self.h, k, out);
+        self.length = 0;
     }
 }
 
 /// Adds a dozen rows to one token.
 #[inline(never)]
-unsafe fn add_rows<K: Rows>(call: &Call, rows: &[*const u8; ROWS], h: &[f32; ROWS], out: *mut f32) {
-    let body = call.k / GROUP * GROUP;
+unsafe fn add_rows<K: Rows>(rows: &[*const u8; ROWS], h: &[f32; ROWS], k: usize, out: *mut f32) {
+    let body = k / GROUP * GROUP;
     for column in (0..body).step_by(GROUP) {
         K::add(rows, K::column_bytes(column), h, GROUP, out.add(column));
     }
-    let width = call.k - body;
+    let width = k - body;
     if width > 0 {
         let out = out.add(body);
         let mut padded = [0f32; GROUP];

@@ -14,7 +14,7 @@ pub struct Coefficients {
     pub integers: [v128; ROWS],
     /// 4 f32, by block.
     pub scale: v128,
-    /// 4 f32, by block: the sum of scale * integer.
+    /// 4 i32, by block: the sum of the integers.
     pub sum: v128,
 }
 
@@ -42,7 +42,7 @@ pub fn quantise<const MOST: i32>(c: &[v128; ROWS]) -> Coefficients {
         integer
     });
     let scale = f32x4_mul(largest, f32x4_splat(1.0 / MOST as f32));
-    Coefficients { integers, scale, sum: f32x4_mul(scale, f32x4_convert_i32x4(sum)) }
+    Coefficients { integers, scale, sum }
 }
 
 impl Coefficients {
@@ -52,6 +52,13 @@ impl Coefficients {
         core::array::from_fn(|p| {
             spread(side_by_side(self.integers[2 * p], self.integers[2 * p + 1]))
         })
+    }
+
+    /// -8 times the sum as i16, repeated for every column of a block: for blocks 0 and 1, and for blocks 2 and 3.
+    #[inline(always)]
+    pub fn offsets(&self) -> [v128; 2] {
+        let offset = i32x4_sub(zero(), i32x4_shl(self.sum, 3));
+        spread(side_by_side(offset, offset))
     }
 
     /// The same as i8.
@@ -77,13 +84,14 @@ fn spread(words: v128) -> [v128; 2] {
     [i32x4_shuffle::<0, 0, 1, 1>(words, words), i32x4_shuffle::<2, 2, 3, 3>(words, words)]
 }
 
-/// out[0..4] += a * x + b.
+/// out[0..4] += a * x, and `b` where there is a minimum.
 ///
 /// # Safety
 /// `out` has 4 floats.
 #[inline(always)]
-pub unsafe fn add4(out: *mut f32, a: v128, x: v128, b: v128) {
-    store(out, f32x4_add(madd(a, x, b), load(out)));
+pub unsafe fn add4<const MIN: bool>(out: *mut f32, a: v128, x: v128, b: v128) {
+    let sum = madd(a, x, load(out));
+    store(out, if MIN { f32x4_add(sum, b) } else { sum });
 }
 
 /// Lane L in all four lanes.

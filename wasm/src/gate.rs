@@ -48,32 +48,10 @@ pub unsafe extern "C" fn gated(
     nonzero
 }
 
+/// h of one neuron.
 #[inline(always)]
-fn activate_one(act: u32, gate: f32, up: f32) -> f32 {
+pub fn activate_one(act: u32, gate: f32, up: f32) -> f32 {
     f32x4_extract_lane::<0>(activate(act, f32x4_splat(gate), f32x4_splat(up)))
-}
-
-/// For the ids only: h_out[id] = act(g[id]) * act'(u[id]); returns how many are not zero. Other elements of `h_out` are left alone.
-///
-/// # Safety
-/// `ids` has `n_ids` indices into `g`, `u` and `h_out`.
-#[no_mangle]
-pub unsafe extern "C" fn gather_gated(
-    act: u32,
-    g: *const f32,
-    u: *const f32,
-    ids: *const u32,
-    n_ids: usize,
-    h_out: *mut f32,
-) -> u32 {
-    let mut nonzero = 0;
-    for i in 0..n_ids {
-        let id = ids.add(i).read() as usize;
-        let h = activate_one(act, g.add(id).read(), u.add(id).read());
-        nonzero += u32::from(h != 0.0);
-        h_out.add(id).write(h);
-    }
-    nonzero
 }
 
 /// Writes the ids of g > 0, ascending; returns how many.

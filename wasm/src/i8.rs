@@ -135,9 +135,9 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
                     let out = out.add(2 * BLOCK * pair + 2 * j);
                     let [even, odd] = [2 * pair, 2 * pair + 1];
                     let sum = f32x4_convert_i32x4(i32x4_shuffle::<0, 1, 4, 5>(first, second));
-                    add4(out, scales[even], sum, mins[even]);
+                    add4::<MIN>(out, scales[even], sum, mins[even]);
                     let sum = f32x4_convert_i32x4(i32x4_shuffle::<2, 3, 6, 7>(first, second));
-                    add4(out.add(BLOCK), scales[odd], sum, mins[odd]);
+                    add4::<MIN>(out.add(BLOCK), scales[odd], sum, mins[odd]);
                 }
             }
         }

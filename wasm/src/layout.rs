@@ -37,7 +37,7 @@ pub mod activation {
     pub const BYTES: usize = 0;
     /// 4 f32 scales.
     pub const SCALES: usize = 128;
-    /// 4 i32: -8 times the sum of the block's i8.
+    /// 8 i16, two for each block: -8 times the sums of its i8 whose products with nibbles are added up in that lane.
     pub const OFFSETS: usize = 144;
     /// 4 f32: scale times the sum of the block's i8.
     pub const SUMS: usize = 160;

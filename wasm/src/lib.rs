@@ -22,6 +22,7 @@ pub mod i8;
 pub mod kv;
 pub mod layout;
 pub mod matmul;
+pub mod neurons;
 pub mod norm;
 pub mod pack;
 pub mod panel;

@@ -1,7 +1,9 @@
 //! Matrix products: which kernel runs on which rows and tokens.
 //!
 //! Tokens are taken in tiles of four, so that a weight is unpacked once for four products; rows in panels that stay in L2 while all tokens pass over
-//! them, so that a matrix is read from DRAM once. One token streams the matrix row by row.
+//! them, so that a matrix is read from DRAM once. One token streams the matrix some rows at a time.
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::coefficients::ROWS;
 use crate::float::Floats;
@@ -43,14 +45,34 @@ pub trait Rows {
 /// Bytes of a panel of rows.
 const PANEL: usize = 128 * 1024;
 
+/// Bits of `choose`: one token takes `WIDE_ROWS` rows side by side instead of `NARROW_ROWS`. CPUs whose memory answers late read a third faster with more;
+/// those that compute just as fast as memory delivers lose by the registers that are spilled.
+pub const WIDE: u32 = 1;
+/// The products of nibbles are summed in i32 at once: one instruction where the CPU has VNNI, three where it has not.
+pub const SUM_I32: u32 = 2;
+
+static VARIANT: AtomicU32 = AtomicU32::new(0);
+
+/// Chooses among kernels that give the same results, for all calls from now on.
+#[no_mangle]
+pub extern "C" fn choose(variant: u32) {
+    VARIANT.store(variant, Relaxed);
+}
+
+pub fn chosen(bit: u32) -> bool {
+    VARIANT.load(Relaxed) & bit != 0
+}
+
 /// Calls a generic function with the `Rows` of a kind.
 macro_rules! with_rows {
     ($kind:expr, $f:ident($($argument:expr),*)) => {
         match $kind {
             layout::F32 => $f::<Floats<false>>($($argument),*),
             layout::F16 => $f::<Floats<true>>($($argument),*),
-            layout::Q4 => $f::<Nibbles<false>>($($argument),*),
-            layout::Q4M => $f::<Nibbles<true>>($($argument),*),
+            layout::Q4 if chosen(SUM_I32) => $f::<Nibbles<false, true>>($($argument),*),
+            layout::Q4M if chosen(SUM_I32) => $f::<Nibbles<true, true>>($($argument),*),
+            layout::Q4 => $f::<Nibbles<false, false>>($($argument),*),
+            layout::Q4M => $f::<Nibbles<true, false>>($($argument),*),
             layout::I8 => $f::<Bytes<1, false>>($($argument),*),
             layout::I8M => $f::<Bytes<1, true>>($($argument),*),
             layout::I8H => $f::<Bytes<2, false>>($($argument),*),
@@ -105,9 +127,13 @@ unsafe fn multiply<K: Rows>(
     out_stride: usize,
 ) {
     if n_tokens == 1 {
-        return stream::<K>(matrix, x, out);
+        return if chosen(WIDE) {
+            stream::<K, WIDE_ROWS>(matrix, x, out)
+        } else {
+            stream::<K, NARROW_ROWS>(matrix, x, out)
+        };
     }
-    let panel = (PANEL / matrix.w_row_bytes.max(1)).max(1);
+    let panel = (PANEL / K::column_bytes(matrix.k).max(1)).max(1);
     for first in (0..matrix.n_rows).step_by(panel) {
         let rows = first..(first + panel).min(matrix.n_rows);
         for t in (0..n_tokens).step_by(4) {
@@ -125,18 +151,22 @@ unsafe fn multiply<K: Rows>(
     }
 }
 
-/// One token, four rows at a time a quarter of the matrix apart.
+/// With fewer the sums wait for each other, with more registers are spilled.
+const NARROW_ROWS: usize = 3;
+const WIDE_ROWS: usize = 12;
+
+/// One token, `R` rows at a time, far apart in the matrix: each is a stream that the CPU fetches ahead.
 #[inline(never)]
-unsafe fn stream<K: Rows>(matrix: &Matrix, x: *const u8, out: *mut f32) {
-    let quarter = matrix.n_rows / 4;
-    for r in 0..quarter {
-        let rows = core::array::from_fn(|i| matrix.row(i * quarter + r));
-        let dots: [[f32; 1]; 4] = K::dot(rows, matrix.k, [x]);
+unsafe fn stream<K: Rows, const R: usize>(matrix: &Matrix, x: *const u8, out: *mut f32) {
+    let part = matrix.n_rows / R;
+    for r in 0..part {
+        let rows = core::array::from_fn(|i| matrix.row(i * part + r));
+        let dots: [[f32; 1]; R] = K::dot(rows, matrix.k, [x]);
         for (i, [dot]) in dots.into_iter().enumerate() {
-            out.wrapping_add(i * quarter + r).write(dot);
+            out.wrapping_add(i * part + r).write(dot);
         }
     }
-    for r in 4 * quarter..matrix.n_rows {
+    for r in R * part..matrix.n_rows {
         let [[dot]] = K::dot([matrix.row(r)], matrix.k, [x]);
         out.wrapping_add(r).write(dot);
     }
@@ -204,7 +234,7 @@ unsafe fn scatter<K: Rows>(
     out_stride: usize,
 ) -> usize {
     let mut count = 0;
-    let panel = (PANEL / matrix.w_row_bytes.max(1)).max(1);
+    let panel = (PANEL / K::column_bytes(matrix.k).max(1)).max(1);
     for first in (0..matrix.n_rows).step_by(panel) {
         let rows = first..(first + panel).min(matrix.n_rows);
         for t in (0..n_tokens).step_by(TOKENS) {
@@ -278,6 +308,22 @@ pub unsafe extern "C" fn matvec_rows(
 /// Rows picked side by side: each begins with a wait for memory, and they wait together. On Zen 4, 4 rows read 6.4 GB/s, 8 7.5, 12 9.5, 16 9.2.
 const PICKED: usize = 12;
 
+const LINE: usize = 64;
+
+/// Reads the first cache lines of rows that are needed next, so that the CPU begins to fetch them.
+///
+/// # Safety
+/// They are packed rows of `k` weights of the kind.
+#[inline(always)]
+pub unsafe fn fetch_early<K: Rows>(rows: &[*const u8], k: usize) {
+    let early = (3 * LINE).min(K::column_bytes(k));
+    for row in rows {
+        for byte in (0..early).step_by(LINE) {
+            row.add(byte).read_volatile();
+        }
+    }
+}
+
 #[inline(never)]
 unsafe fn pick<K: Rows>(
     w: *const u8,
@@ -288,18 +334,22 @@ unsafe fn pick<K: Rows>(
     x: *const u8,
     out: *mut f32,
 ) {
-    let row = |id: u32| w.wrapping_add(id as usize * w_row_bytes);
+    let row = |i: usize| w.wrapping_add(ids.add(i).read() as usize * w_row_bytes);
+    let put = |i: usize, dot: f32| out.wrapping_add(ids.add(i).read() as usize).write(dot);
     let body = n_ids / PICKED * PICKED;
-    for i in (0..body).step_by(PICKED) {
-        let picked: [u32; PICKED] = core::array::from_fn(|j| ids.add(i + j).read());
-        let dots: [[f32; 1]; PICKED] = K::dot(picked.map(row), k, [x]);
-        for (id, [dot]) in picked.into_iter().zip(dots) {
-            out.wrapping_add(id as usize).write(dot);
+    for first in (0..body).step_by(PICKED) {
+        if first + 2 * PICKED <= n_ids {
+            let next: [*const u8; PICKED] = core::array::from_fn(|j| row(first + PICKED + j));
+            fetch_early::<K>(&next, k);
+        }
+        let rows = core::array::from_fn(|j| row(first + j));
+        let dots: [[f32; 1]; PICKED] = K::dot(rows, k, [x]);
+        for (j, [dot]) in dots.into_iter().enumerate() {
+            put(first + j, dot);
         }
     }
     for i in body..n_ids {
-        let id = ids.add(i).read();
-        let [[dot]] = K::dot([row(id)], k, [x]);
-        out.wrapping_add(id as usize).write(dot);
+        let [[dot]] = K::dot([row(i)], k, [x]);
+        put(i, dot);
     }
 }

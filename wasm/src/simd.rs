@@ -31,6 +31,15 @@ pub fn dot_i7(a: v128, b: v128) -> v128 {
     }
 }
 
+/// `sum` plus the i32 sums of four neighbouring products of i8 `a` with `b` in 0..=127.
+#[inline(always)]
+pub fn dot_i7_i32(a: v128, b: v128, sum: v128) -> v128 {
+    #[cfg(any(target_feature = "relaxed-simd", not(target_arch = "wasm32")))]
+    return i32x4_relaxed_dot_i8x16_i7x16_add(a, b, sum);
+    #[cfg(all(target_arch = "wasm32", not(target_feature = "relaxed-simd")))]
+    return i32x4_add(sum, i32x4_dot_i16x8(dot_i7(a, b), i16x8_splat(1)));
+}
+
 /// Loads 16 bytes from `p`, of any alignment.
 ///
 /// # Safety

@@ -92,6 +92,7 @@ binary! {
     i8x16_add to_i8 from_i8 |a: i8, b| a.wrapping_add(b);
     i8x16_sub to_i8 from_i8 |a: i8, b| a.wrapping_sub(b);
     i16x8_add to_i16 from_i16 |a: i16, b| a.wrapping_add(b);
+    i16x8_sub to_i16 from_i16 |a: i16, b| a.wrapping_sub(b);
     i16x8_mul to_i16 from_i16 |a: i16, b| a.wrapping_mul(b);
     i32x4_add to_i32 from_i32 |a: i32, b| a.wrapping_add(b);
     i32x4_max to_i32 from_i32 |a: i32, b| a.max(b);
@@ -204,6 +205,12 @@ pub fn i16x8_relaxed_dot_i8x16_i7x16(a: v128, b: v128) -> v128 {
     assert!(b.iter().all(|&x| x >= 0), "the second operand has more than 7 bits");
     let product = |i: usize| i16::from(a[i]) * i16::from(b[i]);
     from_i16(core::array::from_fn(|i| product(2 * i) + product(2 * i + 1)))
+}
+
+pub fn i32x4_relaxed_dot_i8x16_i7x16_add(a: v128, b: v128, c: v128) -> v128 {
+    let pairs = to_i16(i16x8_relaxed_dot_i8x16_i7x16(a, b));
+    let c = to_i32(c);
+    from_i32(core::array::from_fn(|i| c[i] + i32::from(pairs[2 * i]) + i32::from(pairs[2 * i + 1])))
 }
 
 pub fn f32x4_relaxed_madd(a: v128, b: v128, c: v128) -> v128 {

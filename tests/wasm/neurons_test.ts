@@ -1,0 +1,126 @@
+/** Neurons whose rows lie side by side, against the kernels that read one matrix after another. */
+
+import assert from "node:assert/strict";
+import type { GgmlType } from "../../src/formats/ggml/types.ts";
+import { seededRandom } from "../helpers/seeded_random.ts";
+import { builds, Instance, kindOf, randomRows } from "./instance.ts";
+
+const acts = { drelu: 0, reglu: 1 };
+
+/** Random gate, up and down of some neurons, the ids that are asked for, and what both ways make of them. */
+function compare(
+  instance: Instance,
+  type: GgmlType,
+  act: number,
+  neurons: number,
+  k: number,
+  random: () => number,
+) {
+  const { kernels } = instance;
+  const kind = kindOf[type];
+  instance.reset();
+  const half = () =>
+    0x2000 + Math.floor(random() * 0x800) + (random() < 0.5 ? 0x8000 : 0);
+  const parts = [0, 1, 2].map(() =>
+    instance.pack(
+      type,
+      randomRows(type, neurons * k, random, half),
+      neurons,
+      0,
+      k,
+    )
+  );
+  const { rowBytes } = parts[0];
+  const bytes = new Uint8Array(3 * neurons * rowBytes);
+  parts.forEach(({ pointer }, part) => {
+    for (let i = 0; i < neurons; i++) {
+      const row = instance.bytes(pointer + i * rowBytes, rowBytes);
+      bytes.set(row, (3 * i + part) * rowBytes);
+    }
+  });
+  const records = instance.put(bytes);
+  const width = Math.ceil(k / 8) * 8;
+  const floats = new Float32Array(width);
+  for (let i = 0; i < k; i++) floats[i] = random() - 0.5;
+  const plain = instance.put(floats);
+  const quantised = instance.allocate(kernels.activation_row_bytes(k));
+  kernels.quantise_activations(plain, width, 1, k, quantised, 0);
+  const x = kind < 2 ? plain : quantised;
+  const asked = Uint32Array.from({ length: neurons }, (_, i) => i)
+    .filter(() => random() < 0.6);
+  const ids = instance.put(asked);
+  const [gate, up, h] = [0, 1, 2].map(() =>
+    instance.put(new Float32Array(neurons))
+  );
+  const out = instance.put(new Float32Array(width).fill(1));
+  const read = instance.allocate(8);
+  const at = (part: number) => parts[part].pointer;
+  const n = asked.length;
+
+  kernels.matvec_rows(kind, at(0), rowBytes, ids, n, k, x, gate);
+  kernels.matvec_rows(kind, at(1), rowBytes, ids, n, k, x, up);
+  const down = kernels.gated(act, gate, up, h, neurons);
+  const open = instance.floats(gate, neurons).filter((g) => g > 0).length;
+  kernels.axpy_rows(
+    kind,
+    at(2),
+    rowBytes,
+    neurons,
+    k,
+    h,
+    neurons,
+    1,
+    out,
+    width,
+  );
+  const expected = {
+    gate: instance.floats(gate, neurons).slice(),
+    read: [open, down],
+    out: instance.floats(out, k).slice(),
+  };
+
+  for (const pointer of [gate, up]) instance.floats(pointer, neurons).fill(0);
+  instance.floats(out, width).fill(1);
+  kernels.neurons(
+    kind,
+    act,
+    records,
+    3 * rowBytes,
+    ids,
+    n,
+    k,
+    x,
+    gate,
+    up,
+    out,
+    read,
+  );
+  const actual = {
+    gate: instance.floats(gate, neurons).slice(),
+    read: [...instance.words(read, 2)],
+    out: instance.floats(out, k).slice(),
+  };
+  return { expected, actual };
+}
+
+for (const [build, module] of Object.entries(builds)) {
+  const instance = new Instance(module);
+  for (const type of ["F16", "Q4_0", "Q4_1", "Q8_0"] as const) {
+    Deno.test(`${build}: ${type} neurons side by side give what three matrices give`, () => {
+      const random = seededRandom(3);
+      for (const act of Object.values(acts)) {
+        for (const [neurons, k] of [[0, 32], [1, 64], [13, 96], [100, 160]]) {
+          const { expected, actual } = compare(
+            instance,
+            type,
+            act,
+            neurons,
+            k,
+            random,
+          );
+          assert.deepEqual(actual, expected);
+        }
+      }
+    });
+  }
+}
