@@ -33,7 +33,7 @@ export function rowOf(
   const speeds = samplesMs.map((ms) => 1000 * test.tokens / ms);
   const nanoseconds = samplesMs.map((ms) => Math.round(ms * 1e6));
   const { computed, total } = ffnRows(stats);
-  const roofline = rooflineOf(result, model.engine.rates);
+  const roofline = rooflineOf(result);
   const shareOf = (name: "gatePositive" | "active" | "hot") =>
     totalOf(stats, name) / totalOf(stats, "neurons");
   const type = cacheTypeOf(flags);

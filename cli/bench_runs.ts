@@ -8,6 +8,7 @@
 import {
   type LanguageModel,
   type PlaceStats,
+  type Rates,
   type Sequence,
   statsSince,
 } from "../mod.ts";
@@ -33,6 +34,8 @@ export interface BenchResult {
   readonly samplesMs: readonly number[];
   /** Rows computed and bytes read by all repetitions. */
   readonly stats: PlaceStats;
+  /** How fast each place read its rows, measured before each repetition and after the last. */
+  readonly rates: readonly (readonly Rates[])[];
 }
 
 /**
@@ -106,9 +109,11 @@ export async function runTest(
   const time = new Date();
   const before = model.engine.stats();
   const samplesMs: number[] = [];
+  const rates = [await model.engine.measureRates()];
   for (let i = 0; i < repetitions; i++) {
     const ms = await run(ids);
     samplesMs.push(ms);
+    rates.push(await model.engine.measureRates());
     onRun(ms);
   }
   return {
@@ -116,6 +121,7 @@ export async function runTest(
     time,
     samplesMs,
     stats: statsSince(model.engine.stats(), before),
+    rates,
   };
 }
 

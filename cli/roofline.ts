@@ -30,16 +30,22 @@ export interface Roofline {
   readonly reached: number;
 }
 
-/** What a result comes to; `rates` are those of the places that ran it. */
+/** A run, and the rates of its places, measured once or several times around it. */
+type Measured = Pick<BenchResult, "stats" | "samplesMs"> & {
+  readonly rates: readonly (readonly Pick<Rates, "stream" | "pick">[])[];
+};
+
+/** What a result comes to. */
 export function rooflineOf(
-  { stats, samplesMs }: Pick<BenchResult, "stats" | "samplesMs">,
-  rates: readonly Pick<Rates, "stream" | "pick">[],
+  { stats, samplesMs, rates }: Measured,
 ): Roofline {
   const streamed = (totalOf(stats, "streamed") + stats.headBytes) /
     stats.tokens;
   const picked = totalOf(stats, "picked") / stats.tokens;
   const perSecond = (name: "stream" | "pick") =>
-    1000 * rates.reduce((sum, rate) => sum + rate[name], 0);
+    1000 * median(
+      rates.map((places) => places.reduce((sum, rate) => sum + rate[name], 0)),
+    );
   const streamRate = perSecond("stream"), pickRate = perSecond("pick");
   const limit = 1 / (streamed / streamRate + picked / pickRate);
   const seconds = samplesMs.reduce((sum, ms) => sum + ms, 0) / 1000;
@@ -51,13 +57,20 @@ export function rooflineOf(
 export function ratesText({ model, engine, backend }: LanguageModel): string {
   const { type, shape } = model.layers[0].ffn_up;
   return `rates of ${type} rows of ${shape[0]} (${backend}):\n` + formatTable([
-    ["place", "streams", "picks"],
-    ...engine.rates.map(({ stream, pick }, i) => [
+    ["place", "streams", "picks", "rows at once", "sums"],
+    ...engine.rates.map((rates, i) => [
       String(i),
-      `${formatBytes(1000 * stream)}/s`,
-      `${formatBytes(1000 * pick)}/s`,
+      `${formatBytes(1000 * rates.stream)}/s`,
+      `${formatBytes(1000 * rates.pick)}/s`,
+      String(rates.rowsAtOnce),
+      rates.nibbleSums,
     ]),
   ]);
+}
+
+/** The middle value; the higher of two. */
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
 }
 
 /** What each layer did for a token: its border, what fired, what was read. */

@@ -94,6 +94,22 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
+   * Measures the rates anew, in some 30 ms, after the step that runs. What a
+   * benchmark reached is compared with rates of the same minute, because other
+   * work on a machine changes them.
+   *
+   * @throws {PlaceError} where a place died
+   */
+  async measureRates(): Promise<readonly Rates[]> {
+    while (this.#running) await this.#running;
+    if (this.#closed) throw closedError();
+    const measured = this.#team.measureRates();
+    this.#running = measured.then(() => {}, () => {})
+      .then(() => this.#drain());
+    return await measured;
+  }
+
+  /**
    * How often each neuron fired since the start.
    *
    * @throws {UsageError} where the model was loaded without `countNeurons`

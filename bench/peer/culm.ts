@@ -45,6 +45,7 @@ console.log(JSON.stringify({ name: `culm (${model.backend})` }));
 async function measure({ prompt, decode }: Work): Promise<CulmTiming> {
   const { engine } = model;
   using sequence = engine.createSequence();
+  const rates = [await engine.measureRates()];
   const start = performance.now();
   await engine.evaluate(sequence, prompt, "last");
   const prompted = performance.now();
@@ -52,7 +53,8 @@ async function measure({ prompt, decode }: Work): Promise<CulmTiming> {
   for (const id of decode) await engine.evaluate(sequence, [id], "last");
   const decodeMs = performance.now() - prompted;
   const stats = statsSince(engine.stats(), before);
-  const roofline = rooflineOf({ stats, samplesMs: [decodeMs] }, engine.rates);
+  rates.push(await engine.measureRates());
+  const roofline = rooflineOf({ stats, samplesMs: [decodeMs], rates });
   return { promptMs: prompted - start, decodeMs, roofline };
 }
 

@@ -40,6 +40,8 @@ export interface Place {
   readonly counts: LayerCounts;
   /** How fast it reads its rows, where it has measured that. */
   readonly rates?: Rates;
+  /** How fast it reads its rows now, where it can measure that. */
+  measureRates?(): Rates;
 }
 
 /** The values h of a place's neurons in one layer. */

@@ -40,6 +40,12 @@ export interface Team extends AsyncDisposable {
    * @throws {PlaceError} where a place died
    */
   run(): Promise<Float32Array[]>;
+  /**
+   * Measures the rates anew, by all places at once, between two runs.
+   *
+   * @throws {PlaceError} where a place died
+   */
+  measureRates(): Promise<readonly Rates[]>;
 }
 
 /** Places in the caller's thread, in lockstep and in time slices. */
@@ -51,7 +57,7 @@ export class InlineTeam implements Team {
   /** See {@linkcode Team.counts}. */
   readonly counts: readonly LayerCounts[];
   /** See {@linkcode Team.rates}. */
-  readonly rates: readonly Rates[];
+  rates: readonly Rates[];
 
   /** `places` hold what `plan` says, in its order. */
   constructor(
@@ -86,6 +92,12 @@ export class InlineTeam implements Team {
       if (turns.due) await turns.give();
     }
     return this.#wholeRows();
+  }
+
+  /** See {@linkcode Team.measureRates}. */
+  measureRates(): Promise<readonly Rates[]> {
+    this.rates = this.places.flatMap((place) => place.measureRates?.() ?? []);
+    return Promise.resolve(this.rates);
   }
 
   /** Nothing to stop. */

@@ -17,6 +17,10 @@ export interface Rates {
    * those that are needed is faster than computing all in tiles
    */
   readonly scatter: number;
+  /** Rows that one token streams side by side: as many as turned out faster */
+  readonly rowsAtOnce: 3 | 12;
+  /** In which numbers products of 4-bit weights are summed first */
+  readonly nibbleSums: "i16" | "i32";
 }
 
 /**

@@ -11,10 +11,11 @@ Deno.test("the limit adds up what all places stream and pick", async () => {
   for (const id of [1, 2, 3, 4]) await model.engine.evaluate(sequence, [id]);
   const stats = statsSince(model.engine.stats(), before);
   // 2 and 3 bytes a ms make 5000 a second; reading takes what 8 ms a token allow.
-  const { streamed, picked, ...rest } = rooflineOf(
-    { stats, samplesMs: [16, 16] },
-    [{ stream: 2, pick: 1 }, { stream: 3, pick: 1.5 }],
-  );
+  const { streamed, picked, ...rest } = rooflineOf({
+    stats,
+    samplesMs: [16, 16],
+    rates: [[{ stream: 2, pick: 1 }, { stream: 3, pick: 1.5 }]],
+  });
   assert(streamed > 0 && picked > 0);
   const seconds = streamed / 5000 + picked / 2500;
   assert.equal(rest.streamRate, 5000);

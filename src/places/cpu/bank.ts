@@ -27,7 +27,12 @@ import {
   type PackedMatrix,
 } from "./matrix.ts";
 import { WasmMemory } from "./memory.ts";
-import { warmUp } from "./rates.ts";
+import {
+  chooseKernels,
+  measureRates,
+  type RateSubject,
+  warmUp,
+} from "./rates.ts";
 import { type BankShare, type LayerWeights, PackedWeights } from "./weights.ts";
 
 /** What a CPU place is made of, all of it fit to be posted to a worker. */
@@ -65,6 +70,7 @@ export class Bank {
   readonly #partial: F32Rows;
   readonly #normed: Activations;
   readonly #logits: F32Rows;
+  readonly #rateSubject: RateSubject;
   #attention!: Attention;
   #feedForward!: FeedForward;
 
@@ -76,10 +82,17 @@ export class Bank {
     readonly share: BankShare,
     readonly counters: Counters,
   ) {
-    const { model, plan, limits } = options;
+    const { model, plan, limits, sparsity } = options;
     this.#options = options;
     const memory = this.#memory = new WasmMemory(kernels);
-    this.#weights = new PackedWeights(memory, slices, plan.parts, share);
+    const picks = sparsity.mode === "predictor";
+    this.#weights = new PackedWeights(
+      memory,
+      slices,
+      plan.parts,
+      share,
+      picks,
+    );
     this.weightBytes = this.#weights.byteLength;
     const { tokens } = limits;
     this.#residual = new Activations(memory, tokens, model.hiddenSize);
@@ -87,8 +100,17 @@ export class Bank {
     this.#partial = allocateRows(memory, tokens, model.hiddenSize);
     const columns = this.#weights.head?.output.rows ?? 0;
     this.#logits = allocateRows(memory, tokens, columns);
-    const up = this.#weights.layers.find((layer) => layer)?.ffn_up;
-    if (up && up.rows > 0) warmUp(memory, up, this.#normed, tokens);
+    this.#rateSubject = {
+      memory,
+      layers: this.#weights.layers.filter((layer) => layer !== undefined)
+        .filter((layer) => layer.ffn_up.rows > 1),
+      x: this.#normed,
+      out: allocateRows(memory, 1, 1024),
+      ids: memory.allocate(4 * 1024),
+      tokens,
+    };
+    const [layer] = this.#rateSubject.layers;
+    if (layer) warmUp(memory, layer.ffn_up, this.#normed, tokens);
   }
 
   /** Takes some rows of a slice, as they stand in the file, where it is this bank's. */
@@ -96,7 +118,10 @@ export class Bank {
     this.#weights.write(slice, rows);
   }
 
-  /** Call when every slice is written: makes scratch and KV cache, and measures. */
+  /**
+   * Call when every slice is written: makes scratch and KV cache, chooses among
+   * the kernels and measures them.
+   */
   ready(): void {
     const { model, plan, limits, cacheType } = this.#options;
     const { layers, rope_freqs } = this.#weights;
@@ -117,16 +142,24 @@ export class Bank {
       plan,
       this.#memory,
       counts,
-      { ...this.#options, maxTokens: limits.tokens },
+      {
+        ...this.#options,
+        maxTokens: limits.tokens,
+        rates: chooseKernels(this.#rateSubject),
+      },
       layers,
-      this.#normed,
       neurons,
     );
   }
 
-  /** How fast the place reads its rows. */
+  /** How fast the place reads its rows: measured when it was made ready. */
   get rates(): Rates {
-    return this.#feedForward.rates;
+    return this.#feedForward.options.rates;
+  }
+
+  /** How fast it reads them now. */
+  measureRates(): Rates {
+    return measureRates(this.#rateSubject, this.rates);
   }
 
   /** Whether a layer is one of this bank's. */
@@ -185,6 +218,7 @@ export class Bank {
       batch,
       this.#normed,
       this.#residual,
+      this.#partial,
     );
   }
 
@@ -199,8 +233,8 @@ export class Bank {
   }
 
   /** See {@linkcode Place.down}. */
-  down(batch: Batch): void {
-    this.#feedForward.down(batch, this.#partial);
+  down(): void {
+    this.#feedForward.down();
   }
 
   /** See {@linkcode Place.head}. */

@@ -62,9 +62,14 @@ export class CpuPlace implements Place {
     return this.#counters.layers;
   }
 
-  /** How fast the place reads its rows; known once it is ready. */
+  /** How fast the place read its rows when it was made ready. */
   get rates(): Rates {
     return this.#banks[0].rates;
+  }
+
+  /** See {@linkcode Place.measureRates}. */
+  measureRates(): Rates {
+    return this.#banks[0].measureRates();
   }
 
   /** Takes some rows of one of its slices, as they stand in the file. */
@@ -112,8 +117,8 @@ export class CpuPlace implements Place {
   }
 
   /** See {@linkcode Place.down}. */
-  down(_layer: number, batch: Batch): void {
-    this.#current.down(batch);
+  down(): void {
+    this.#current.down();
   }
 
   /** See {@linkcode Place.head}. */

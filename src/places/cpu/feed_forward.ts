@@ -8,7 +8,7 @@
  * @module
  */
 import { isSparse, type Model } from "../../model/model.ts";
-import { hotBorder, type Rates } from "../../plan/border.ts";
+import type { Rates } from "../../plan/border.ts";
 import { lengthOf, type Part, type PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch } from "../batch.ts";
@@ -24,7 +24,8 @@ import {
 import type { WasmMemory } from "./memory.ts";
 import { roundUp } from "./packing.ts";
 import { Predictor } from "./predictor.ts";
-import { measureRates } from "./rates.ts";
+import { hotRows, pickRatio } from "./hot_rows.ts";
+import { liesSideBySide, NeuronKernel } from "./side_by_side.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** Activations by the number that the kernels know them by. */
@@ -40,6 +41,8 @@ export interface FeedForwardOptions {
   /** The share of each layer's neurons that is hot; measured where left out. */
   readonly hotShare?: number;
   readonly maxTokens: number;
+  /** How fast the place reads its rows */
+  readonly rates: Rates;
 }
 
 /** A layer's neurons, while they are computed. */
@@ -51,12 +54,14 @@ interface Layer {
   readonly n: number;
   /** The normed residual */
   readonly x: Activations;
+  /** Where down's share goes */
+  readonly out: F32Rows;
+  /** Whether it is there already */
+  done: boolean;
 }
 
 /** Scratch of one place's neurons; the weights are handed in by layer. */
 export class FeedForward {
-  /** How fast the place reads its rows; measured before the first step. */
-  readonly rates: Rates;
   readonly #gate: F32Rows;
   readonly #up: F32Rows;
   readonly #h: Activations;
@@ -64,6 +69,7 @@ export class FeedForward {
   readonly #columns: Activations;
   readonly #predictor: Predictor;
   readonly #ids: number;
+  readonly #kernel: NeuronKernel;
   /** Hot rows of each layer */
   readonly #hot: number[];
   /** The layer whose h stand in `#h` */
@@ -76,7 +82,6 @@ export class FeedForward {
     readonly counts: LayerCounts,
     readonly options: FeedForwardOptions,
     layers: readonly (LayerWeights | undefined)[],
-    scratch: Activations,
     /** Counts every neuron, where the caller wants a profile. */
     readonly neuronCounts?: NeuronCounts,
   ) {
@@ -103,29 +108,28 @@ export class FeedForward {
       ),
     );
     this.#ids = memory.allocate(4 * Math.max(1024, roundUp(neurons, 8)));
-    const ups = layers.flatMap((layer) =>
-      layer && layer.ffn_up.rows > 1 ? [layer.ffn_up] : []
-    );
-    this.rates = ups.length > 0
-      ? measureRates(memory, ups, scratch, this.#up, this.#ids, maxTokens)
-      : { stream: 1, pick: 1, scatter: 1 };
+    this.#kernel = new NeuronKernel(memory, activationIds[model.activation]);
     this.#hot = layers.map((weights, i) =>
-      this.#border(weights, plan.parts[i])
+      weights ? hotRows(weights, plan.parts[i], options) : 0
     );
   }
 
-  /** Computes h of the normed `x`; `residual` is what a predictor reads that is not linear. */
+  /**
+   * Computes h of the normed `x`; `residual` is what a predictor reads that is
+   * not linear. Down's share goes to `out`, by {@linkcode down} at the latest.
+   */
   hidden(
     index: number,
     weights: LayerWeights,
     batch: Batch,
     x: Activations,
     residual: Activations,
+    out: F32Rows,
   ): void {
     const n = batch.length;
-    const layer = { index, weights, n, x, part: this.plan.parts[index] };
     const { mode } = this.options.sparsity;
-    this.#layer = layer;
+    const part = this.plan.parts[index];
+    this.#layer = { index, weights, n, x, part, out, done: false };
     this.#count("neurons", n * weights.ffn_gate.rows);
     this.#count("hot", n * this.#hot[index]);
     const { fc1, fc2 } = weights;
@@ -176,10 +180,11 @@ export class FeedForward {
     this.#h.changed();
   }
 
-  /** Writes the neurons' share of down into `out`. */
-  down(batch: Batch, out: F32Rows): void {
-    const n = batch.length;
-    const { ffn_down, ffn_down_t, ffn_gate } = this.#layer.weights;
+  /** Writes the neurons' share of down into the layer's `out`. */
+  down(): void {
+    const { weights: { ffn_down, ffn_down_t, ffn_gate }, n, out, done } =
+      this.#layer;
+    if (done) return;
     if (ffn_down) {
       this.#fillColumns(ffn_down, n);
       this.#count("streamed", ffn_down.multiply(this.#columns, n, out));
@@ -241,7 +246,7 @@ export class FeedForward {
     if (n === 1) return this.#cascadeOfOne(hot);
     let positive = 0;
     for (let t = 0; t < n; t++) positive += this.#positives(t, 0);
-    if (positive < this.rates.scatter * n * ffn_up.rows) {
+    if (positive < this.options.rates.scatter * n * ffn_up.rows) {
       this.#scatter("upRows", ffn_up, this.#gate, smallest, this.#up);
     } else this.#stream("upRows", ffn_up, 0, this.#up);
   }
@@ -255,7 +260,8 @@ export class FeedForward {
     const { ffn_up } = this.#layer.weights;
     this.#stream("upRows", ffn_up, 0, this.#up, hot);
     const count = this.#positives(0, hot);
-    const most = this.options.hotShare === undefined ? this.#ratio : 1;
+    const { hotShare, rates } = this.options;
+    const most = hotShare === undefined ? pickRatio(rates) : 1;
     if (count <= most * (ffn_up.rows - hot)) {
       this.#pick("upRows", ffn_up, hot, count, this.#up);
     } else {
@@ -268,17 +274,17 @@ export class FeedForward {
    * asks for. Where recall is measured all is computed, and what was not asked
    * for is dropped.
    */
-  #predicted(
-    fc1: PackedMatrix,
-    fc2: PackedMatrix,
-    input: Activations,
-  ): void {
-    const { index, weights: { ffn_gate, ffn_up }, n } = this.#layer;
-    const { rows } = ffn_gate;
+  #predicted(fc1: PackedMatrix, fc2: PackedMatrix, input: Activations): void {
+    const { index, weights, n } = this.#layer;
+    const { ffn_gate, ffn_up } = weights, { rows } = ffn_gate;
     const predictor = this.#predictor;
     const hot = this.#hot[index];
     const bytes = predictor.score(index, fc1, fc2, input, n, hot);
     this.#count("streamed", bytes);
+    const picks = n === 1 && !this.options.measureRecall;
+    if (picks && liesSideBySide(weights)) {
+      return this.#pickNeurons(predictor.select(0, 0, rows, this.#ids));
+    }
     let cold = 0;
     for (let t = 0; t < n; t++) {
       cold += predictor.select(t, hot, rows, this.#ids);
@@ -299,7 +305,7 @@ export class FeedForward {
       this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
       this.memory.clear(at(this.#gate, 0) + 4 * hot, rows - hot);
       this.#pick("gateRows", ffn_gate, hot, cold, this.#gate);
-    } else if (asked < this.rates.scatter * n * rows) {
+    } else if (asked < this.options.rates.scatter * n * rows) {
       const { scores, threshold } = predictor;
       this.memory.clear(this.#gate.pointer, n * this.#gate.stride);
       this.#scatter("gateRows", ffn_gate, scores, threshold, this.#gate);
@@ -308,6 +314,20 @@ export class FeedForward {
       for (let t = 0; t < n; t++) predictor.drop(t, rows, this.#gate);
     }
     this.#cascade(hot);
+  }
+
+  /** Gate, up and down of the `count` neurons of `#ids`, which lie side by side. */
+  #pickNeurons(count: number): void {
+    const { weights, x, out } = this.#layer;
+    this.memory.clear(out.pointer, out.stride);
+    const { gate, up, down } = this.#kernel
+      .run(weights, x, this.#ids, count, this.#gate, this.#up, out);
+    this.#count("predicted", count);
+    this.#count("gateRows", gate);
+    this.#count("upRows", up);
+    this.#count("downRows", down);
+    this.#count("picked", (gate + up + down) * weights.ffn_gate.rowBytes);
+    this.#layer.done = true;
   }
 
   /** Writes which rows from `first` on have a positive gate, counted from there; returns how many. */
@@ -355,33 +375,16 @@ export class FeedForward {
     columns.changed();
   }
 
-  #countNeurons({ layers }: NeuronCounts, t: number): void {
+  #countNeurons(counts: NeuronCounts, t: number): void {
     const { index, part: { neurons, firing } } = this.#layer;
-    const { gatePositive, active } = layers[index];
-    const gate = this.memory.f32(at(this.#gate, t), lengthOf(neurons));
-    const h = this.memory.f32(at(this.#h, t), lengthOf(neurons));
-    for (let i = 0; i < gate.length; i++) {
-      const id = firing ? firing.order[i] : neurons.start + i;
-      if (gate[i] > 0) gatePositive[id]++;
-      if (h[i] !== 0) active[id]++;
-    }
-  }
-
-  /** What a picked byte is worth in streamed ones. */
-  get #ratio(): number {
-    return Math.min(1, this.rates.pick / this.rates.stream);
-  }
-
-  #border(weights: LayerWeights | undefined, { firing }: Part): number {
-    if (!firing || !weights) return 0;
-    const { hotShare, sparsity } = this.options;
-    const { ffn_gate, ffn_up, fc1, fc2 } = weights;
-    if (hotShare !== undefined) return Math.round(hotShare * ffn_gate.rows);
-    if (sparsity.mode === "predictor" && fc1 && fc2) {
-      const question = fc2.rowBytes / (ffn_gate.rowBytes + ffn_up.rowBytes);
-      return hotBorder(firing.active, this.#ratio, question);
-    }
-    return hotBorder(firing.gatePositive, this.#ratio);
+    const row = (rows: F32Rows) =>
+      this.memory.f32(at(rows, t), lengthOf(neurons));
+    counts.add(
+      index,
+      row(this.#gate),
+      row(this.#h),
+      (i) => firing ? firing.order[i] : neurons.start + i,
+    );
   }
 
   #count(name: CountName, amount: number): void {

@@ -77,33 +77,45 @@ export class Activations implements F32Rows {
   }
 }
 
+/** Where a matrix's rows lie. */
+export interface Room {
+  readonly pointer: number;
+  /** Bytes from one row to the next */
+  readonly stride: number;
+}
+
 /** A slice of a tensor, packed. */
-export class PackedMatrix {
+export class PackedMatrix implements Room {
   readonly rows: number;
   readonly columns: number;
   readonly kind: number;
+  /** Bytes of a row */
   readonly rowBytes: number;
   readonly pointer: number;
+  readonly stride: number;
 
   /**
-   * Makes room for the slice; {@linkcode write} fills it. With `places`, row i
-   * of the slice is stored as row `places[i]`.
+   * Makes room for the slice, or takes what is given; {@linkcode write} fills
+   * it. With `places`, row i of the slice is stored as row `places[i]`.
    */
   constructor(
     readonly memory: WasmMemory,
     readonly slice: Slice,
     readonly places?: Uint32Array,
+    room?: Room,
   ) {
     this.rows = lengthOf(slice.rows);
     this.columns = lengthOf(slice.columns);
     this.kind = kindOfType[slice.tensor.type];
     this.rowBytes = packedRowBytes(this.kind, this.columns);
-    this.pointer = memory.allocate(this.rows * this.rowBytes);
+    this.stride = room?.stride ?? this.rowBytes;
+    this.pointer = room?.pointer ??
+      memory.allocate(this.rows * this.rowBytes);
   }
 
   /** Where a row begins. */
   row(index: number): number {
-    return this.pointer + index * this.rowBytes;
+    return this.pointer + index * this.stride;
   }
 
   /** Repacks rows of the file, as many at a time as `staging` holds: at least one. */
@@ -136,12 +148,12 @@ export class PackedMatrix {
     out: F32Rows,
     count = this.rows,
   ): number {
-    const { kind, rowBytes, columns } = this;
+    const { kind, stride, columns } = this;
     const [input, inputStride] = x.input(kind, columns, tokens);
     return this.memory.kernels.matmul_where(
       kind,
       this.pointer,
-      rowBytes,
+      stride,
       count,
       columns,
       input,
@@ -162,12 +174,12 @@ export class PackedMatrix {
     count: number,
     out: F32Rows,
   ): number {
-    const { kind, rowBytes, columns } = this;
+    const { kind, stride, columns } = this;
     const [input, inputStride] = x.input(kind, columns, tokens);
     this.memory.kernels.matmul(
       kind,
       this.row(first),
-      rowBytes,
+      stride,
       count,
       columns,
       input,
@@ -176,7 +188,7 @@ export class PackedMatrix {
       out.pointer,
       out.stride,
     );
-    return count * rowBytes;
+    return count * this.rowBytes;
   }
 
   /** out[id] = row first + id · x[0] for `count` ids; returns the bytes of weights read. */
@@ -187,19 +199,19 @@ export class PackedMatrix {
     count: number,
     out: number,
   ): number {
-    const { kind, rowBytes, columns } = this;
+    const { kind, stride, columns } = this;
     const [input] = x.input(kind, columns, 1);
     this.memory.kernels.matvec_rows(
       kind,
       this.row(first),
-      rowBytes,
+      stride,
       ids,
       count,
       columns,
       input,
       out,
     );
-    return count * rowBytes;
+    return count * this.rowBytes;
   }
 
   /** out[t] += Σ h[t][j] · row j, rows whose h is 0 for every token left unread; returns the rows read. */
@@ -207,7 +219,7 @@ export class PackedMatrix {
     return this.memory.kernels.axpy_rows(
       this.kind,
       this.pointer,
-      this.rowBytes,
+      this.stride,
       this.rows,
       this.columns,
       h.pointer,
@@ -240,7 +252,7 @@ export class PackedMatrix {
       this.slice.columns.start,
       this.columns,
       this.row(row),
-      this.rowBytes,
+      this.stride,
     );
   }
 }

@@ -7,15 +7,48 @@
 import type { Rates } from "../../plan/border.ts";
 import type { Activations, F32Rows, PackedMatrix } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
+import { liesSideBySide } from "./side_by_side.ts";
+import type { LayerWeights } from "./weights.ts";
 
-/** ms that measuring reads may take. */
-const budget = 32;
+/** ms that choosing kernels and measuring may take. */
+const choosing = 16, measuring = 32;
 /** The share of the time whose measures do not count: caches and clocks settle. */
 const warmShare = 0.25;
 /** Share of rows that is picked: about what fires in the models at hand. */
 const pickedShare = 0.15;
 /** Rows read in one go, so that the measure has several. */
 const rowsPerRun = 1024;
+/** Neurons that the kernel picks at once. */
+const dozen = 12;
+/** A kernel has to be this much faster than the default to be chosen: less is noise. */
+const margin = 1.03;
+
+/** Kernels that give the same results, as `choose` knows them. */
+const variant = { wide: 1, sumI32: 2 };
+
+type KernelChoice = Pick<Rates, "rowsAtOnce" | "nibbleSums">;
+
+/** What is measured: a place's rows, with scratch to multiply them. */
+export interface RateSubject {
+  readonly memory: WasmMemory;
+  readonly layers: readonly LayerWeights[];
+  readonly x: Activations;
+  /** Room for 1024 results, and for 8 tokens of 64 */
+  readonly out: F32Rows;
+  /** Room for 1024 ids */
+  readonly ids: number;
+  /** Tokens that `x` has room for */
+  readonly tokens: number;
+}
+
+/** Rates of a place that has no rows to measure. */
+const noRates: Rates = {
+  stream: 1,
+  pick: 1,
+  scatter: 1,
+  rowsAtOnce: 3,
+  nibbleSums: "i16",
+};
 
 /**
  * Calls the kernels that are measured later many times on few rows, whatever
@@ -32,63 +65,124 @@ export function warmUp(
   const out = { pointer: memory.allocate(4 * n * count), stride: count };
   const ids = memory.allocate(4 * count);
   memory.u32(ids, count).set(Array.from({ length: count }, (_, i) => i));
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 400; i++) {
+    memory.kernels.choose(i % 4);
     matrix.multiplyRange(x, 1, 0, count, out);
     matrix.multiplyRows(x, 0, ids, count, out.pointer);
-    if (i % 8 > 0) continue;
+    if (i % 16 >= 4) continue;
     matrix.multiplyRange(x, n, 0, count, out);
     matrix.multiplyWhere(x, n, out, -Infinity, out, count);
   }
+  memory.kernels.choose(0);
   x.changed();
 }
 
-/**
- * Measures on `matrices`, one after another, so that rows come from memory and
- * not from a cache. `x` and `out` are scratch, `ids` room for 1024 of them.
- */
-export function measureRates(
-  memory: WasmMemory,
-  matrices: readonly PackedMatrix[],
-  x: Activations,
-  out: F32Rows,
-  ids: number,
-  tokens: number,
-): Rates {
-  const { stream, pick } = medians((turn) => {
-    const matrix = matrices[turn % matrices.length];
-    const count = Math.min(rowsPerRun, matrix.rows);
-    const runs = Math.max(1, Math.floor(matrix.rows / count));
-    const first = (Math.floor(turn / matrices.length) % runs) * count;
-    const half = Math.floor(count / 2);
-    const picked = writeRandomIds(memory, ids, half);
-    return {
-      stream: perMs(() => matrix.multiplyRange(x, 1, first, half, out)),
-      pick: perMs(() =>
-        matrix.multiplyRows(x, first + half, ids, picked, out.pointer)
-      ),
-    };
-  }, budget);
-  return { stream, pick, scatter: measureScatter(matrices[0], x, out, tokens) };
+/** Chooses the place's kernels, which run from now on, and measures how fast they read. */
+export function chooseKernels(subject: RateSubject): Rates {
+  if (subject.layers.length === 0) return noRates;
+  const { memory: { kernels }, x, out } = subject;
+  const stream = (turn: number, bits: number) => {
+    kernels.choose(bits);
+    const { up, first, half } = rowsOf(subject, turn);
+    return perMs(() => up.multiplyRange(x, 1, first, half, out));
+  };
+  const tiles = (bits: number) => {
+    kernels.choose(bits);
+    return tileRate(subject);
+  };
+  const seen = medians((turn) => ({
+    narrow: stream(turn, 0),
+    wide: stream(turn + 1, variant.wide),
+    i16: tiles(0),
+    i32: tiles(variant.sumI32),
+  }), choosing);
+  const wide = seen.wide > margin * seen.narrow;
+  const sumI32 = seen.i32 > margin * seen.i16;
+  kernels.choose((wide ? variant.wide : 0) + (sumI32 ? variant.sumI32 : 0));
+  return measureRates(subject, {
+    rowsAtOnce: wide ? 12 : 3,
+    nibbleSums: sumI32 ? "i32" : "i16",
+  });
 }
 
-/** Time of some rows times some tokens in tiles, over the same computed one by one. */
-function measureScatter(
-  matrix: PackedMatrix,
-  x: Activations,
-  out: F32Rows,
-  tokens: number,
+/** Measures the kernels that were chosen. */
+export function measureRates(
+  subject: RateSubject,
+  { rowsAtOnce, nibbleSums }: KernelChoice,
+): Rates {
+  if (subject.layers.length === 0) return noRates;
+  const { x, out } = subject;
+  const { stream, pick, tiles, single } = medians((turn) => {
+    const rows = rowsOf(subject, turn);
+    return {
+      stream: perMs(() =>
+        rows.up.multiplyRange(x, 1, rows.first, rows.half, out)
+      ),
+      pick: pickRate(subject, rows),
+      tiles: tileRate(subject),
+      single: singleRate(subject),
+    };
+  }, measuring);
+  return { stream, pick, scatter: single / tiles, rowsAtOnce, nibbleSums };
+}
+
+/** The next rows, so that they come from memory and not from a cache: `half` from `first` on, and as many after them. */
+function rowsOf({ layers }: RateSubject, turn: number) {
+  const layer = layers[turn % layers.length];
+  const up = layer.ffn_up;
+  const count = Math.min(rowsPerRun, up.rows);
+  const runs = Math.max(1, Math.floor(up.rows / count));
+  const first = (Math.floor(turn / layers.length) % runs) * count;
+  return { layer, up, first, half: Math.floor(count / 2) };
+}
+
+/** Rows picked of one matrix, or of all three where they lie side by side. */
+function pickRate(
+  { memory, ids, x, out }: RateSubject,
+  { layer, up, first, half }: ReturnType<typeof rowsOf>,
 ): number {
-  const n = Math.min(tokens, 8);
-  const count = Math.min(matrix.rows, 64);
-  const rows = { ...out, stride: count };
+  const picked = writeRandomIds(memory, ids, half);
+  const { ffn_gate, ffn_up, ffn_down_t } = layer;
+  const isTriple = ffn_down_t && liesSideBySide(layer);
+  const matrices = isTriple ? [ffn_gate, ffn_up, ffn_down_t] : [up];
+  const step = isTriple ? dozen : picked;
+  return perMs(() => {
+    let bytes = 0;
+    for (let i = 0; i < picked; i += step) {
+      const n = Math.min(step, picked - i);
+      for (const matrix of matrices) {
+        const at = ids + 4 * i;
+        bytes += matrix.multiplyRows(x, first + half, at, n, out.pointer);
+      }
+    }
+    return bytes;
+  });
+}
+
+/** Some rows times some tokens in tiles: row bytes times tokens, by time. */
+function tileRate(subject: RateSubject): number {
+  const { up, n, count, rows } = tileOf(subject);
+  return perMs(() => n * up.multiplyRange(subject.x, n, 0, count, rows));
+}
+
+/** The same, computed one by one. */
+function singleRate(subject: RateSubject): number {
+  const { up, n, count, rows } = tileOf(subject);
   const all = -Infinity; // every result is asked for, whatever stands there
-  const { tiles, single } = medians(() => ({
-    tiles: perMs(() => n * matrix.multiplyRange(x, n, 0, count, rows)),
-    single: perMs(() =>
-      matrix.rowBytes * matrix.multiplyWhere(x, n, rows, all, rows, count)
-    ),
-  }), budget / 2);
-  return single / tiles;
+  return perMs(() =>
+    up.rowBytes * up.multiplyWhere(subject.x, n, rows, all, rows, count)
+  );
+}
+
+function tileOf({ layers, tokens, out }: RateSubject) {
+  const up = layers[0].ffn_up;
+  const count = Math.min(up.rows, 64);
+  return {
+    up,
+    n: Math.min(tokens, 8),
+    count,
+    rows: { ...out, stride: count },
+  };
 }
 
 /** The median of each number that `measure` gives, again and again for `ms`: a thread that loses its core for a while spoils only few. */

@@ -9,14 +9,31 @@ import { Batch } from "../batch.ts";
 import { topKThreshold } from "../exchange.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
 import { NormedStates } from "../normed_states.ts";
+import type { Rates } from "../../plan/border.ts";
 import type { Exchange, Place } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
 import type { CpuTeamOptions } from "./messages.ts";
 import { roundUp } from "./packing.ts";
 
 /** Control words, a cache line each so that they do not slow one another. */
-const word = { step: 0, done: 16, arrived: 32, meeting: 48, failed: 64 };
-const controlBytes = 4 * 80;
+const word = {
+  step: 0,
+  done: 16,
+  arrived: 32,
+  meeting: 48,
+  failed: 64,
+  task: 80,
+};
+const controlBytes = 4 * 96;
+
+/** What the places do in a step, by the number that stands in the word `task`. */
+const tasks = ["forward", "measure"] as const;
+
+/** A pass of the batch through the model, or measuring how fast rows are read. */
+export type Task = typeof tasks[number];
+
+/** Rates that are measured anew. */
+const rateNames = ["stream", "pick", "scatter"] as const;
 
 /** Loads before a thread that waits goes to sleep: some 0.2 ms, since waking takes 0.05. */
 const spins = 200_000;
@@ -36,6 +53,8 @@ export class Shared {
   readonly #partials: Float32Array;
   /** `[tokens, feedForwardSize]`, for top-k alone */
   readonly #neurons: Float32Array;
+  /** `[places, rates]` */
+  readonly #rates: Float64Array;
   readonly #stride: number;
   #turn = 0;
 
@@ -66,6 +85,11 @@ export class Shared {
     this.#partials = floats(sizes.partials);
     this.#logits = floats(sizes.logits);
     this.#neurons = floats(sizes.neurons);
+    this.#rates = new Float64Array(
+      buffer,
+      next(sizes.rates),
+      sizes.rates / 8,
+    );
     this.batch = new Batch(limits, buffer, next(sizes.batch));
     if (options.countNeurons) {
       this.neuronCounts = new NeuronCounts(
@@ -92,7 +116,8 @@ export class Shared {
   }
 
   /** Starts a step; called by the coordinator. */
-  startStep(): number {
+  startStep(task: Task): number {
+    Atomics.store(this.control, word.task, tasks.indexOf(task));
     const step = Atomics.add(this.control, word.step, 1) + 1;
     Atomics.notify(this.control, word.step);
     return step;
@@ -112,6 +137,27 @@ export class Shared {
   nextStep(last: number): number {
     this.#waitWhile(word.step, last);
     return Atomics.load(this.control, word.step);
+  }
+
+  /** What the places do in the step at hand. */
+  get task(): Task {
+    return tasks[Atomics.load(this.control, word.task)];
+  }
+
+  /** Takes the rates that a place measured, and returns when every place has. */
+  putRates(index: number, rates: Rates): void {
+    rateNames.forEach((name, i) =>
+      this.#rates[index * rateNames.length + i] = rates[name]
+    );
+    this.#meet();
+  }
+
+  /** What a place measured last, where it had measured `before`. */
+  ratesOf(index: number, before: Rates): Rates {
+    const measured = rateNames.map((name, i) =>
+      [name, this.#rates[index * rateNames.length + i]] as const
+    );
+    return { ...before, ...Object.fromEntries(measured) };
   }
 
   /** Says that a step is done; called by place 0. */
@@ -229,6 +275,7 @@ function layout(options: CpuTeamOptions) {
     partials: 4 * 2 * plan.places.length * tokens * stride,
     logits: 4 * tokens * model.vocabSize,
     neurons: topK ? 4 * tokens * model.feedForwardSize : 0,
+    rates: 8 * rateNames.length * plan.places.length,
     batch: Batch.byteLength(limits),
     neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0,
     normedStates: keepNormed ? NormedStates.byteLength(model, limits) : 0,

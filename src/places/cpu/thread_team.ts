@@ -15,7 +15,7 @@ import { allSlices, readRows, type Rows, slicesOf } from "../slices.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { Team } from "../team.ts";
 import type { CpuTeamOptions, FromWorker, ToWorker } from "./messages.ts";
-import { Shared } from "./shared.ts";
+import { Shared, type Task } from "./shared.ts";
 import workerText from "./worker.bundle.js" with { type: "text" };
 
 /** Chunks that a worker has been given and has not repacked, while the next is read. */
@@ -162,14 +162,16 @@ export class ThreadTeam implements Team {
 
   /** See {@linkcode Team.run}. */
   async run(): Promise<Float32Array[]> {
-    if (this.#failure) throw this.#failure;
-    const failed = new Promise<void>((resolve) => this.#onFailure = resolve);
-    const step = this.#shared.startStep();
-    await Promise.race([this.#shared.stepDone(step), failed]);
-    // A worker's own error arrives as an event, after the flag that it raised.
-    if (this.#shared.failed) await failed;
-    if (this.#failure) throw this.#failure;
+    await this.#step("forward");
     return this.#shared.logitRows();
+  }
+
+  /** See {@linkcode Team.measureRates}. */
+  async measureRates(): Promise<readonly Rates[]> {
+    await this.#step("measure");
+    return this.rates = this.rates.map((rates, i) =>
+      this.#shared.ratesOf(i, rates)
+    );
   }
 
   /** Stops the workers. */
@@ -178,6 +180,16 @@ export class ThreadTeam implements Team {
     this.#shared.fail();
     for (const worker of this.#workers) worker.terminate(this.#failure);
     return Promise.resolve();
+  }
+
+  async #step(task: Task): Promise<void> {
+    if (this.#failure) throw this.#failure;
+    const failed = new Promise<void>((resolve) => this.#onFailure = resolve);
+    const step = this.#shared.startStep(task);
+    await Promise.race([this.#shared.stepDone(step), failed]);
+    // A worker's own error arrives as an event, after the flag that it raised.
+    if (this.#shared.failed) await failed;
+    if (this.#failure) throw this.#failure;
   }
 
   async #startWorkers(module: WebAssembly.Module): Promise<void> {

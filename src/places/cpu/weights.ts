@@ -6,8 +6,9 @@
 import type { LayerTensors } from "../../model/model.ts";
 import type { Part, Range } from "../../plan/plan.ts";
 import type { LayerSlices, PlaceSlices, Rows, Slice } from "../slices.ts";
-import { PackedMatrix, type Staging } from "./matrix.ts";
+import { PackedMatrix, type Room, type Staging } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
+import { roomSideBySide } from "./side_by_side.ts";
 
 /** Rows wait to be repacked where they stay in a core's second cache. */
 export const stagingBytes = 128 << 10;
@@ -40,6 +41,7 @@ export class PackedWeights {
   readonly byteLength: number;
   readonly #matrices = new Map<Slice, PackedMatrix>();
   readonly #memory: WasmMemory;
+  readonly #picksNeurons: boolean;
   #staging: Staging = { pointer: 0, bytes: 0 };
 
   /** Makes room for a share of `slices`; rows of neurons go where `parts` say that they fire. */
@@ -48,8 +50,11 @@ export class PackedWeights {
     slices: PlaceSlices,
     parts: readonly Part[],
     share: BankShare,
+    /** Whether a predictor picks neurons: the three rows of each then lie side by side. */
+    picksNeurons: boolean,
   ) {
     this.#memory = memory;
+    this.#picksNeurons = picksNeurons;
     this.layers = slices.layers.map((layer, i) =>
       i >= share.layers.start && i < share.layers.end
         ? this.#layer(layer, placesOf(parts[i]))
@@ -82,18 +87,19 @@ export class PackedWeights {
 
   #layer(layer: LayerSlices, places?: Uint32Array): LayerWeights {
     const matrices: Record<string, PackedMatrix> = {};
+    const rooms = this.#picksNeurons ? roomSideBySide(this.#memory, layer) : {};
     for (const [name, slice] of Object.entries(layer)) {
       if (!slice) continue;
       const order = rowsAreNeurons.has(name) ? places : undefined;
-      matrices[name] = this.#matrix(slice, order);
+      matrices[name] = this.#matrix(slice, order, rooms[name]);
     }
     return matrices as unknown as LayerWeights;
   }
 
   /** The matrix of a slice; embedding and head may be one. */
-  #matrix(slice: Slice, places?: Uint32Array): PackedMatrix {
+  #matrix(slice: Slice, places?: Uint32Array, room?: Room): PackedMatrix {
     const known = this.#matrices.get(slice);
-    const matrix = known ?? new PackedMatrix(this.#memory, slice, places);
+    const matrix = known ?? new PackedMatrix(this.#memory, slice, places, room);
     this.#matrices.set(slice, matrix);
     return matrix;
   }

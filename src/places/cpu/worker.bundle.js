@@ -521,13 +521,15 @@ var PackedMatrix = class {
   rows;
   columns;
   kind;
+  /** Bytes of a row */
   rowBytes;
   pointer;
+  stride;
   /**
-   * Makes room for the slice; {@linkcode write} fills it. With `places`, row i
-   * of the slice is stored as row `places[i]`.
+   * Makes room for the slice, or takes what is given; {@linkcode write} fills
+   * it. With `places`, row i of the slice is stored as row `places[i]`.
    */
-  constructor(memory, slice, places) {
+  constructor(memory, slice, places, room) {
     this.memory = memory;
     this.slice = slice;
     this.places = places;
@@ -535,11 +537,12 @@ var PackedMatrix = class {
     this.columns = lengthOf(slice.columns);
     this.kind = kindOfType[slice.tensor.type];
     this.rowBytes = packedRowBytes(this.kind, this.columns);
-    this.pointer = memory.allocate(this.rows * this.rowBytes);
+    this.stride = room?.stride ?? this.rowBytes;
+    this.pointer = room?.pointer ?? memory.allocate(this.rows * this.rowBytes);
   }
   /** Where a row begins. */
   row(index) {
-    return this.pointer + index * this.rowBytes;
+    return this.pointer + index * this.stride;
   }
   /** Repacks rows of the file, as many at a time as `staging` holds: at least one. */
   write({ first, count, bytes }, staging) {
@@ -562,27 +565,27 @@ var PackedMatrix = class {
    * many were computed.
    */
   multiplyWhere(x, tokens, asked, least, out, count = this.rows) {
-    const { kind, rowBytes: rowBytes2, columns } = this;
+    const { kind, stride, columns } = this;
     const [input, inputStride] = x.input(kind, columns, tokens);
-    return this.memory.kernels.matmul_where(kind, this.pointer, rowBytes2, count, columns, input, inputStride, tokens, asked.pointer, least, out.pointer, out.stride);
+    return this.memory.kernels.matmul_where(kind, this.pointer, stride, count, columns, input, inputStride, tokens, asked.pointer, least, out.pointer, out.stride);
   }
   /** The same for `count` rows from `first` on: out[t][i] = row first + i · x[t]. */
   multiplyRange(x, tokens, first, count, out) {
-    const { kind, rowBytes: rowBytes2, columns } = this;
+    const { kind, stride, columns } = this;
     const [input, inputStride] = x.input(kind, columns, tokens);
-    this.memory.kernels.matmul(kind, this.row(first), rowBytes2, count, columns, input, inputStride, tokens, out.pointer, out.stride);
-    return count * rowBytes2;
+    this.memory.kernels.matmul(kind, this.row(first), stride, count, columns, input, inputStride, tokens, out.pointer, out.stride);
+    return count * this.rowBytes;
   }
   /** out[id] = row first + id · x[0] for `count` ids; returns the bytes of weights read. */
   multiplyRows(x, first, ids, count, out) {
-    const { kind, rowBytes: rowBytes2, columns } = this;
+    const { kind, stride, columns } = this;
     const [input] = x.input(kind, columns, 1);
-    this.memory.kernels.matvec_rows(kind, this.row(first), rowBytes2, ids, count, columns, input, out);
-    return count * rowBytes2;
+    this.memory.kernels.matvec_rows(kind, this.row(first), stride, ids, count, columns, input, out);
+    return count * this.rowBytes;
   }
   /** out[t] += Σ h[t][j] · row j, rows whose h is 0 for every token left unread; returns the rows read. */
   addRows(h, tokens, out) {
-    return this.memory.kernels.axpy_rows(this.kind, this.pointer, this.rowBytes, this.rows, this.columns, h.pointer, h.stride, tokens, out.pointer, out.stride);
+    return this.memory.kernels.axpy_rows(this.kind, this.pointer, this.stride, this.rows, this.columns, h.pointer, h.stride, tokens, out.pointer, out.stride);
   }
   #repackStaged(source, stride, count, first) {
     if (!this.places) return this.#repack(source, stride, count, first);
@@ -591,7 +594,7 @@ var PackedMatrix = class {
     }
   }
   #repack(source, stride, count, row) {
-    this.memory.kernels.repack(ggmlTypes[this.slice.tensor.type].id, this.kind, source, count, stride, this.slice.columns.start, this.columns, this.row(row), this.rowBytes);
+    this.memory.kernels.repack(ggmlTypes[this.slice.tensor.type].id, this.kind, source, count, stride, this.slice.columns.start, this.columns, this.row(row), this.stride);
   }
 };
 
@@ -755,19 +758,6 @@ function isSparse(activation) {
   return activation !== "swiglu";
 }
 
-// src/plan/border.ts
-function hotBorder(shares, ratio, question = 0) {
-  let cost = 0, best = 0, border = shares.length;
-  for (let i = shares.length - 1; i >= 0; i--) {
-    cost += shares[i] / ratio + question - 1;
-    if (cost < best) {
-      best = cost;
-      border = i;
-    }
-  }
-  return border;
-}
-
 // src/places/cpu/predictor.ts
 var Predictor = class {
   memory;
@@ -822,95 +812,93 @@ var Predictor = class {
   }
 };
 
-// src/places/cpu/rates.ts
-var budget = 32;
-var warmShare = 0.25;
-var pickedShare = 0.15;
-var rowsPerRun = 1024;
-function warmUp(memory, matrix, x, tokens) {
-  const count = Math.min(matrix.rows, 24);
-  const n = Math.min(tokens, 8);
-  const out = {
-    pointer: memory.allocate(4 * n * count),
-    stride: count
-  };
-  const ids = memory.allocate(4 * count);
-  memory.u32(ids, count).set(Array.from({
-    length: count
-  }, (_, i) => i));
-  for (let i = 0; i < 200; i++) {
-    matrix.multiplyRange(x, 1, 0, count, out);
-    matrix.multiplyRows(x, 0, ids, count, out.pointer);
-    if (i % 8 > 0) continue;
-    matrix.multiplyRange(x, n, 0, count, out);
-    matrix.multiplyWhere(x, n, out, -Infinity, out, count);
-  }
-  x.changed();
-}
-function measureRates(memory, matrices, x, out, ids, tokens) {
-  const { stream, pick } = medians((turn) => {
-    const matrix = matrices[turn % matrices.length];
-    const count = Math.min(rowsPerRun, matrix.rows);
-    const runs = Math.max(1, Math.floor(matrix.rows / count));
-    const first = Math.floor(turn / matrices.length) % runs * count;
-    const half = Math.floor(count / 2);
-    const picked = writeRandomIds(memory, ids, half);
-    return {
-      stream: perMs(() => matrix.multiplyRange(x, 1, first, half, out)),
-      pick: perMs(() => matrix.multiplyRows(x, first + half, ids, picked, out.pointer))
-    };
-  }, budget);
-  return {
-    stream,
-    pick,
-    scatter: measureScatter(matrices[0], x, out, tokens)
-  };
-}
-function measureScatter(matrix, x, out, tokens) {
-  const n = Math.min(tokens, 8);
-  const count = Math.min(matrix.rows, 64);
-  const rows = {
-    ...out,
-    stride: count
-  };
-  const all = -Infinity;
-  const { tiles, single } = medians(() => ({
-    tiles: perMs(() => n * matrix.multiplyRange(x, n, 0, count, rows)),
-    single: perMs(() => matrix.rowBytes * matrix.multiplyWhere(x, n, rows, all, rows, count))
-  }), budget / 2);
-  return single / tiles;
-}
-function medians(measure, ms) {
-  const start = performance.now();
-  let seen = [];
-  for (let turn = 0, warm = false; performance.now() - start < ms; turn++) {
-    seen.push(measure(turn));
-    if (!warm && performance.now() - start > warmShare * ms) {
-      warm = true;
-      seen = seen.slice(-1);
+// src/plan/border.ts
+function hotBorder(shares, ratio, question = 0) {
+  let cost = 0, best = 0, border = shares.length;
+  for (let i = shares.length - 1; i >= 0; i--) {
+    cost += shares[i] / ratio + question - 1;
+    if (cost < best) {
+      best = cost;
+      border = i;
     }
   }
-  const median = (name) => {
-    const values = seen.map((numbers) => numbers[name]).sort((a, b) => a - b);
-    return values[values.length >> 1];
-  };
-  return Object.fromEntries(Object.keys(seen[0]).map((name) => [
-    name,
-    median(name)
-  ]));
+  return border;
 }
-function perMs(run2) {
-  const start = performance.now();
-  const amount = run2();
-  return amount / Math.max(1e-3, performance.now() - start);
-}
-function writeRandomIds(memory, ids, count) {
-  const view = memory.u32(ids, count);
-  let picked = 0;
-  for (let id = 0; id < count; id++) {
-    if (Math.random() < pickedShare) view[picked++] = id;
+
+// src/places/cpu/side_by_side.ts
+function roomSideBySide(memory, { ffn_gate, ffn_up, ffn_down_t, fc1, fc2 }) {
+  if (!ffn_down_t || !fc1 || !fc2) return {};
+  const kind = kindOfType[ffn_gate.tensor.type];
+  for (const { tensor } of [
+    ffn_up,
+    ffn_down_t
+  ]) {
+    if (kindOfType[tensor.type] !== kind) return {};
   }
-  return picked;
+  const row = packedRowBytes(kind, lengthOf(ffn_gate.columns));
+  const stride = 3 * row;
+  const pointer = memory.allocate(lengthOf(ffn_gate.rows) * stride);
+  return {
+    ffn_gate: {
+      pointer,
+      stride
+    },
+    ffn_up: {
+      pointer: pointer + row,
+      stride
+    },
+    ffn_down_t: {
+      pointer: pointer + 2 * row,
+      stride
+    }
+  };
+}
+function liesSideBySide({ ffn_gate }) {
+  return ffn_gate.stride > ffn_gate.rowBytes;
+}
+var NeuronKernel = class {
+  memory;
+  activation;
+  #read;
+  constructor(memory, activation) {
+    this.memory = memory;
+    this.activation = activation;
+    this.#read = memory.allocate(8);
+  }
+  /**
+   * For the `count` neurons of `ids` and one token: gates, ups where the gate is
+   * positive, and h · down, which is added to `out`. Other gates become zero.
+   */
+  run({ ffn_gate }, x, ids, count, gate, up, out) {
+    const { kind, pointer, stride, columns, rows } = ffn_gate;
+    const [input] = x.input(kind, columns, 1);
+    this.memory.clear(gate.pointer, rows);
+    this.memory.kernels.neurons(kind, this.activation, pointer, stride, ids, count, columns, input, gate.pointer, up.pointer, out.pointer, this.#read);
+    const [ups, downs] = this.memory.u32(this.#read, 2);
+    return {
+      gate: count,
+      up: ups,
+      down: downs
+    };
+  }
+};
+
+// src/places/cpu/hot_rows.ts
+function pickRatio({ pick, stream }) {
+  return Math.min(1, pick / stream);
+}
+function hotRows(weights, { firing }, { hotShare, sparsity, rates }) {
+  const { ffn_gate, ffn_up, fc1, fc2 } = weights;
+  if (!firing) return 0;
+  if (hotShare !== void 0) return Math.round(hotShare * ffn_gate.rows);
+  if (sparsity.mode !== "predictor" || !fc1 || !fc2) {
+    return hotBorder(firing.gatePositive, pickRatio(rates));
+  }
+  if (liesSideBySide(weights)) {
+    return hotBorder(firing.active, 1, fc2.rowBytes / ffn_gate.stride);
+  }
+  const question = fc2.rowBytes / (ffn_gate.rowBytes + ffn_up.rowBytes);
+  return hotBorder(firing.active, pickRatio(rates), question);
 }
 
 // src/places/cpu/feed_forward.ts
@@ -927,8 +915,6 @@ var FeedForward = class {
   counts;
   options;
   neuronCounts;
-  /** How fast the place reads its rows; measured before the first step. */
-  rates;
   #gate;
   #up;
   #h;
@@ -936,11 +922,12 @@ var FeedForward = class {
   #columns;
   #predictor;
   #ids;
+  #kernel;
   /** Hot rows of each layer */
   #hot;
   /** The layer whose h stand in `#h` */
   #layer;
-  constructor(model, plan, memory, counts, options, layers, scratch, neuronCounts) {
+  constructor(model, plan, memory, counts, options, layers, neuronCounts) {
     this.model = model;
     this.plan = plan;
     this.memory = memory;
@@ -958,28 +945,26 @@ var FeedForward = class {
     const predicts = sparsity.mode === "predictor";
     this.#predictor = new Predictor(memory, maxTokens, predicts ? neurons : 0, predicts ? most(({ fc1 }) => fc1?.rows) : 0, model.linearPredictor, model.sparseThresholds.map((threshold) => (predicts ? sparsity.threshold : void 0) ?? threshold));
     this.#ids = memory.allocate(4 * Math.max(1024, roundUp(neurons, 8)));
-    const ups = layers.flatMap((layer) => layer && layer.ffn_up.rows > 1 ? [
-      layer.ffn_up
-    ] : []);
-    this.rates = ups.length > 0 ? measureRates(memory, ups, scratch, this.#up, this.#ids, maxTokens) : {
-      stream: 1,
-      pick: 1,
-      scatter: 1
-    };
-    this.#hot = layers.map((weights, i) => this.#border(weights, plan.parts[i]));
+    this.#kernel = new NeuronKernel(memory, activationIds[model.activation]);
+    this.#hot = layers.map((weights, i) => weights ? hotRows(weights, plan.parts[i], options) : 0);
   }
-  /** Computes h of the normed `x`; `residual` is what a predictor reads that is not linear. */
-  hidden(index, weights, batch, x, residual) {
+  /**
+   * Computes h of the normed `x`; `residual` is what a predictor reads that is
+   * not linear. Down's share goes to `out`, by {@linkcode down} at the latest.
+   */
+  hidden(index, weights, batch, x, residual, out) {
     const n = batch.length;
-    const layer = {
+    const { mode } = this.options.sparsity;
+    const part = this.plan.parts[index];
+    this.#layer = {
       index,
       weights,
       n,
       x,
-      part: this.plan.parts[index]
+      part,
+      out,
+      done: false
     };
-    const { mode } = this.options.sparsity;
-    this.#layer = layer;
     this.#count("neurons", n * weights.ffn_gate.rows);
     this.#count("hot", n * this.#hot[index]);
     const { fc1, fc2 } = weights;
@@ -1028,10 +1013,10 @@ var FeedForward = class {
     }
     this.#h.changed();
   }
-  /** Writes the neurons' share of down into `out`. */
-  down(batch, out) {
-    const n = batch.length;
-    const { ffn_down, ffn_down_t, ffn_gate } = this.#layer.weights;
+  /** Writes the neurons' share of down into the layer's `out`. */
+  down() {
+    const { weights: { ffn_down, ffn_down_t, ffn_gate }, n, out, done } = this.#layer;
+    if (done) return;
     if (ffn_down) {
       this.#fillColumns(ffn_down, n);
       this.#count("streamed", ffn_down.multiply(this.#columns, n, out));
@@ -1074,7 +1059,7 @@ var FeedForward = class {
     if (n === 1) return this.#cascadeOfOne(hot);
     let positive = 0;
     for (let t = 0; t < n; t++) positive += this.#positives(t, 0);
-    if (positive < this.rates.scatter * n * ffn_up.rows) {
+    if (positive < this.options.rates.scatter * n * ffn_up.rows) {
       this.#scatter("upRows", ffn_up, this.#gate, smallest, this.#up);
     } else this.#stream("upRows", ffn_up, 0, this.#up);
   }
@@ -1087,7 +1072,8 @@ var FeedForward = class {
     const { ffn_up } = this.#layer.weights;
     this.#stream("upRows", ffn_up, 0, this.#up, hot);
     const count = this.#positives(0, hot);
-    const most = this.options.hotShare === void 0 ? this.#ratio : 1;
+    const { hotShare, rates } = this.options;
+    const most = hotShare === void 0 ? pickRatio(rates) : 1;
     if (count <= most * (ffn_up.rows - hot)) {
       this.#pick("upRows", ffn_up, hot, count, this.#up);
     } else {
@@ -1100,12 +1086,16 @@ var FeedForward = class {
    * for is dropped.
    */
   #predicted(fc1, fc2, input) {
-    const { index, weights: { ffn_gate, ffn_up }, n } = this.#layer;
-    const { rows } = ffn_gate;
+    const { index, weights, n } = this.#layer;
+    const { ffn_gate, ffn_up } = weights, { rows } = ffn_gate;
     const predictor = this.#predictor;
     const hot = this.#hot[index];
     const bytes = predictor.score(index, fc1, fc2, input, n, hot);
     this.#count("streamed", bytes);
+    const picks = n === 1 && !this.options.measureRecall;
+    if (picks && liesSideBySide(weights)) {
+      return this.#pickNeurons(predictor.select(0, 0, rows, this.#ids));
+    }
     let cold = 0;
     for (let t = 0; t < n; t++) {
       cold += predictor.select(t, hot, rows, this.#ids);
@@ -1126,7 +1116,7 @@ var FeedForward = class {
       this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
       this.memory.clear(at(this.#gate, 0) + 4 * hot, rows - hot);
       this.#pick("gateRows", ffn_gate, hot, cold, this.#gate);
-    } else if (asked < this.rates.scatter * n * rows) {
+    } else if (asked < this.options.rates.scatter * n * rows) {
       const { scores, threshold } = predictor;
       this.memory.clear(this.#gate.pointer, n * this.#gate.stride);
       this.#scatter("gateRows", ffn_gate, scores, threshold, this.#gate);
@@ -1135,6 +1125,18 @@ var FeedForward = class {
       for (let t = 0; t < n; t++) predictor.drop(t, rows, this.#gate);
     }
     this.#cascade(hot);
+  }
+  /** Gate, up and down of the `count` neurons of `#ids`, which lie side by side. */
+  #pickNeurons(count) {
+    const { weights, x, out } = this.#layer;
+    this.memory.clear(out.pointer, out.stride);
+    const { gate, up, down } = this.#kernel.run(weights, x, this.#ids, count, this.#gate, this.#up, out);
+    this.#count("predicted", count);
+    this.#count("gateRows", gate);
+    this.#count("upRows", up);
+    this.#count("downRows", down);
+    this.#count("picked", (gate + up + down) * weights.ffn_gate.rowBytes);
+    this.#layer.done = true;
   }
   /** Writes which rows from `first` on have a positive gate, counted from there; returns how many. */
   #positives(t, first) {
@@ -1167,31 +1169,10 @@ var FeedForward = class {
     }
     columns.changed();
   }
-  #countNeurons({ layers }, t) {
+  #countNeurons(counts, t) {
     const { index, part: { neurons, firing } } = this.#layer;
-    const { gatePositive, active } = layers[index];
-    const gate = this.memory.f32(at(this.#gate, t), lengthOf(neurons));
-    const h = this.memory.f32(at(this.#h, t), lengthOf(neurons));
-    for (let i = 0; i < gate.length; i++) {
-      const id = firing ? firing.order[i] : neurons.start + i;
-      if (gate[i] > 0) gatePositive[id]++;
-      if (h[i] !== 0) active[id]++;
-    }
-  }
-  /** What a picked byte is worth in streamed ones. */
-  get #ratio() {
-    return Math.min(1, this.rates.pick / this.rates.stream);
-  }
-  #border(weights, { firing }) {
-    if (!firing || !weights) return 0;
-    const { hotShare, sparsity } = this.options;
-    const { ffn_gate, ffn_up, fc1, fc2 } = weights;
-    if (hotShare !== void 0) return Math.round(hotShare * ffn_gate.rows);
-    if (sparsity.mode === "predictor" && fc1 && fc2) {
-      const question = fc2.rowBytes / (ffn_gate.rowBytes + ffn_up.rowBytes);
-      return hotBorder(firing.active, this.#ratio, question);
-    }
-    return hotBorder(firing.gatePositive, this.#ratio);
+    const row = (rows) => this.memory.f32(at(rows, t), lengthOf(neurons));
+    counts.add(index, row(this.#gate), row(this.#h), (i) => firing ? firing.order[i] : neurons.start + i);
   }
   #count(name, amount) {
     this.counts.add(this.#layer.index, name, amount);
@@ -1261,6 +1242,185 @@ var WasmMemory = class {
   }
 };
 
+// src/places/cpu/rates.ts
+var choosing = 16;
+var measuring = 32;
+var warmShare = 0.25;
+var pickedShare = 0.15;
+var rowsPerRun = 1024;
+var dozen = 12;
+var margin = 1.03;
+var variant = {
+  wide: 1,
+  sumI32: 2
+};
+var noRates = {
+  stream: 1,
+  pick: 1,
+  scatter: 1,
+  rowsAtOnce: 3,
+  nibbleSums: "i16"
+};
+function warmUp(memory, matrix, x, tokens) {
+  const count = Math.min(matrix.rows, 24);
+  const n = Math.min(tokens, 8);
+  const out = {
+    pointer: memory.allocate(4 * n * count),
+    stride: count
+  };
+  const ids = memory.allocate(4 * count);
+  memory.u32(ids, count).set(Array.from({
+    length: count
+  }, (_, i) => i));
+  for (let i = 0; i < 400; i++) {
+    memory.kernels.choose(i % 4);
+    matrix.multiplyRange(x, 1, 0, count, out);
+    matrix.multiplyRows(x, 0, ids, count, out.pointer);
+    if (i % 16 >= 4) continue;
+    matrix.multiplyRange(x, n, 0, count, out);
+    matrix.multiplyWhere(x, n, out, -Infinity, out, count);
+  }
+  memory.kernels.choose(0);
+  x.changed();
+}
+function chooseKernels(subject) {
+  if (subject.layers.length === 0) return noRates;
+  const { memory: { kernels }, x, out } = subject;
+  const stream = (turn, bits) => {
+    kernels.choose(bits);
+    const { up, first, half } = rowsOf(subject, turn);
+    return perMs(() => up.multiplyRange(x, 1, first, half, out));
+  };
+  const tiles = (bits) => {
+    kernels.choose(bits);
+    return tileRate(subject);
+  };
+  const seen = medians((turn) => ({
+    narrow: stream(turn, 0),
+    wide: stream(turn + 1, variant.wide),
+    i16: tiles(0),
+    i32: tiles(variant.sumI32)
+  }), choosing);
+  const wide = seen.wide > margin * seen.narrow;
+  const sumI32 = seen.i32 > margin * seen.i16;
+  kernels.choose((wide ? variant.wide : 0) + (sumI32 ? variant.sumI32 : 0));
+  return measureRates(subject, {
+    rowsAtOnce: wide ? 12 : 3,
+    nibbleSums: sumI32 ? "i32" : "i16"
+  });
+}
+function measureRates(subject, { rowsAtOnce, nibbleSums }) {
+  if (subject.layers.length === 0) return noRates;
+  const { x, out } = subject;
+  const { stream, pick, tiles, single } = medians((turn) => {
+    const rows = rowsOf(subject, turn);
+    return {
+      stream: perMs(() => rows.up.multiplyRange(x, 1, rows.first, rows.half, out)),
+      pick: pickRate(subject, rows),
+      tiles: tileRate(subject),
+      single: singleRate(subject)
+    };
+  }, measuring);
+  return {
+    stream,
+    pick,
+    scatter: single / tiles,
+    rowsAtOnce,
+    nibbleSums
+  };
+}
+function rowsOf({ layers }, turn) {
+  const layer = layers[turn % layers.length];
+  const up = layer.ffn_up;
+  const count = Math.min(rowsPerRun, up.rows);
+  const runs = Math.max(1, Math.floor(up.rows / count));
+  const first = Math.floor(turn / layers.length) % runs * count;
+  return {
+    layer,
+    up,
+    first,
+    half: Math.floor(count / 2)
+  };
+}
+function pickRate({ memory, ids, x, out }, { layer, up, first, half }) {
+  const picked = writeRandomIds(memory, ids, half);
+  const { ffn_gate, ffn_up, ffn_down_t } = layer;
+  const isTriple = ffn_down_t && liesSideBySide(layer);
+  const matrices = isTriple ? [
+    ffn_gate,
+    ffn_up,
+    ffn_down_t
+  ] : [
+    up
+  ];
+  const step = isTriple ? dozen : picked;
+  return perMs(() => {
+    let bytes = 0;
+    for (let i = 0; i < picked; i += step) {
+      const n = Math.min(step, picked - i);
+      for (const matrix of matrices) {
+        const at2 = ids + 4 * i;
+        bytes += matrix.multiplyRows(x, first + half, at2, n, out.pointer);
+      }
+    }
+    return bytes;
+  });
+}
+function tileRate(subject) {
+  const { up, n, count, rows } = tileOf(subject);
+  return perMs(() => n * up.multiplyRange(subject.x, n, 0, count, rows));
+}
+function singleRate(subject) {
+  const { up, n, count, rows } = tileOf(subject);
+  const all = -Infinity;
+  return perMs(() => up.rowBytes * up.multiplyWhere(subject.x, n, rows, all, rows, count));
+}
+function tileOf({ layers, tokens, out }) {
+  const up = layers[0].ffn_up;
+  const count = Math.min(up.rows, 64);
+  return {
+    up,
+    n: Math.min(tokens, 8),
+    count,
+    rows: {
+      ...out,
+      stride: count
+    }
+  };
+}
+function medians(measure, ms) {
+  const start = performance.now();
+  let seen = [];
+  for (let turn = 0, warm = false; performance.now() - start < ms; turn++) {
+    seen.push(measure(turn));
+    if (!warm && performance.now() - start > warmShare * ms) {
+      warm = true;
+      seen = seen.slice(-1);
+    }
+  }
+  const median = (name) => {
+    const values = seen.map((numbers) => numbers[name]).sort((a, b) => a - b);
+    return values[values.length >> 1];
+  };
+  return Object.fromEntries(Object.keys(seen[0]).map((name) => [
+    name,
+    median(name)
+  ]));
+}
+function perMs(run2) {
+  const start = performance.now();
+  const amount = run2();
+  return amount / Math.max(1e-3, performance.now() - start);
+}
+function writeRandomIds(memory, ids, count) {
+  const view = memory.u32(ids, count);
+  let picked = 0;
+  for (let id = 0; id < count; id++) {
+    if (Math.random() < pickedShare) view[picked++] = id;
+  }
+  return picked;
+}
+
 // src/places/cpu/weights.ts
 var stagingBytes = 128 << 10;
 var PackedWeights = class {
@@ -1273,13 +1433,15 @@ var PackedWeights = class {
   byteLength;
   #matrices = /* @__PURE__ */ new Map();
   #memory;
+  #picksNeurons;
   #staging = {
     pointer: 0,
     bytes: 0
   };
   /** Makes room for a share of `slices`; rows of neurons go where `parts` say that they fire. */
-  constructor(memory, slices2, parts, share) {
+  constructor(memory, slices2, parts, share, picksNeurons) {
     this.#memory = memory;
+    this.#picksNeurons = picksNeurons;
     this.layers = slices2.layers.map((layer, i) => i >= share.layers.start && i < share.layers.end ? this.#layer(layer, placesOf(parts[i])) : void 0);
     if (share.head) {
       this.head = {
@@ -1308,17 +1470,18 @@ var PackedWeights = class {
   }
   #layer(layer, places) {
     const matrices = {};
+    const rooms = this.#picksNeurons ? roomSideBySide(this.#memory, layer) : {};
     for (const [name, slice] of Object.entries(layer)) {
       if (!slice) continue;
       const order = rowsAreNeurons.has(name) ? places : void 0;
-      matrices[name] = this.#matrix(slice, order);
+      matrices[name] = this.#matrix(slice, order, rooms[name]);
     }
     return matrices;
   }
   /** The matrix of a slice; embedding and head may be one. */
-  #matrix(slice, places) {
+  #matrix(slice, places, room) {
     const known = this.#matrices.get(slice);
-    const matrix = known ?? new PackedMatrix(this.#memory, slice, places);
+    const matrix = known ?? new PackedMatrix(this.#memory, slice, places, room);
     this.#matrices.set(slice, matrix);
     return matrix;
   }
@@ -1349,16 +1512,18 @@ var Bank = class {
   #partial;
   #normed;
   #logits;
+  #rateSubject;
   #attention;
   #feedForward;
   /** Makes room for the weights; they come by {@linkcode write}, then {@linkcode ready}. */
   constructor(kernels, options, slices2, share, counters) {
     this.share = share;
     this.counters = counters;
-    const { model, plan, limits: limits2 } = options;
+    const { model, plan, limits: limits2, sparsity } = options;
     this.#options = options;
     const memory = this.#memory = new WasmMemory(kernels);
-    this.#weights = new PackedWeights(memory, slices2, plan.parts, share);
+    const picks = sparsity.mode === "predictor";
+    this.#weights = new PackedWeights(memory, slices2, plan.parts, share, picks);
     this.weightBytes = this.#weights.byteLength;
     const { tokens } = limits2;
     this.#residual = new Activations(memory, tokens, model.hiddenSize);
@@ -1366,14 +1531,25 @@ var Bank = class {
     this.#partial = allocateRows(memory, tokens, model.hiddenSize);
     const columns = this.#weights.head?.output.rows ?? 0;
     this.#logits = allocateRows(memory, tokens, columns);
-    const up = this.#weights.layers.find((layer) => layer)?.ffn_up;
-    if (up && up.rows > 0) warmUp(memory, up, this.#normed, tokens);
+    this.#rateSubject = {
+      memory,
+      layers: this.#weights.layers.filter((layer2) => layer2 !== void 0).filter((layer2) => layer2.ffn_up.rows > 1),
+      x: this.#normed,
+      out: allocateRows(memory, 1, 1024),
+      ids: memory.allocate(4 * 1024),
+      tokens
+    };
+    const [layer] = this.#rateSubject.layers;
+    if (layer) warmUp(memory, layer.ffn_up, this.#normed, tokens);
   }
   /** Takes some rows of a slice, as they stand in the file, where it is this bank's. */
   write(slice, rows) {
     this.#weights.write(slice, rows);
   }
-  /** Call when every slice is written: makes scratch and KV cache, and measures. */
+  /**
+   * Call when every slice is written: makes scratch and KV cache, chooses among
+   * the kernels and measures them.
+   */
   ready() {
     const { model, plan, limits: limits2, cacheType } = this.#options;
     const { layers, rope_freqs } = this.#weights;
@@ -1386,12 +1562,17 @@ var Bank = class {
     }, layers);
     this.#feedForward = new FeedForward(model, plan, this.#memory, counts, {
       ...this.#options,
-      maxTokens: limits2.tokens
-    }, layers, this.#normed, neurons);
+      maxTokens: limits2.tokens,
+      rates: chooseKernels(this.#rateSubject)
+    }, layers, neurons);
   }
-  /** How fast the place reads its rows. */
+  /** How fast the place reads its rows: measured when it was made ready. */
   get rates() {
-    return this.#feedForward.rates;
+    return this.#feedForward.options.rates;
+  }
+  /** How fast it reads them now. */
+  measureRates() {
+    return measureRates(this.#rateSubject, this.rates);
   }
   /** Whether a layer is one of this bank's. */
   holds(layer) {
@@ -1433,7 +1614,7 @@ var Bank = class {
     const weights = this.#layer(layer);
     this.#norm(weights.ffn_norm, batch.length);
     if (this.counters.normed) this.#keep(this.counters.normed, layer, batch);
-    this.#feedForward.hidden(layer, weights, batch, this.#normed, this.#residual);
+    this.#feedForward.hidden(layer, weights, batch, this.#normed, this.#residual, this.#partial);
   }
   /** See {@linkcode Place.neurons}. */
   neurons(batch) {
@@ -1444,8 +1625,8 @@ var Bank = class {
     this.#feedForward.keepAbove(batch.length, thresholds);
   }
   /** See {@linkcode Place.down}. */
-  down(batch) {
-    this.#feedForward.down(batch, this.#partial);
+  down() {
+    this.#feedForward.down();
   }
   /** See {@linkcode Place.head}. */
   head(batch) {
@@ -1539,9 +1720,13 @@ var CpuPlace = class {
   get counts() {
     return this.#counters.layers;
   }
-  /** How fast the place reads its rows; known once it is ready. */
+  /** How fast the place read its rows when it was made ready. */
   get rates() {
     return this.#banks[0].rates;
+  }
+  /** See {@linkcode Place.measureRates}. */
+  measureRates() {
+    return this.#banks[0].measureRates();
   }
   /** Takes some rows of one of its slices, as they stand in the file. */
   write(slice, rows) {
@@ -1580,8 +1765,8 @@ var CpuPlace = class {
     this.#current.keepAbove(batch, thresholds);
   }
   /** See {@linkcode Place.down}. */
-  down(_layer, batch) {
-    this.#current.down(batch);
+  down() {
+    this.#current.down();
   }
   /** See {@linkcode Place.head}. */
   head(batch) {
@@ -1665,6 +1850,14 @@ var NeuronCounts = class _NeuronCounts {
   static byteLength(model) {
     return 8 * model.layers.length * model.feedForwardSize;
   }
+  /** Counts a token's neurons of one layer; number i of `gate` and `h` is neuron `idOf(i)` of the file. */
+  add(layer, gate, h, idOf) {
+    const { gatePositive, active } = this.layers[layer];
+    for (let i = 0; i < gate.length; i++) {
+      if (gate[i] > 0) gatePositive[idOf(i)]++;
+      if (h[i] !== 0) active[idOf(i)]++;
+    }
+  }
   /** A copy of the counts, over `tokens` tokens. */
   profile(tokens) {
     return {
@@ -1708,9 +1901,19 @@ var word = {
   done: 16,
   arrived: 32,
   meeting: 48,
-  failed: 64
+  failed: 64,
+  task: 80
 };
-var controlBytes = 4 * 80;
+var controlBytes = 4 * 96;
+var tasks = [
+  "forward",
+  "measure"
+];
+var rateNames = [
+  "stream",
+  "pick",
+  "scatter"
+];
 var spins = 2e5;
 var Shared = class {
   options;
@@ -1728,6 +1931,8 @@ var Shared = class {
   #partials;
   /** `[tokens, feedForwardSize]`, for top-k alone */
   #neurons;
+  /** `[places, rates]` */
+  #rates;
   #stride;
   #turn;
   /** Lays the views over `buffer`, which has `byteLength` bytes. */
@@ -1750,6 +1955,7 @@ var Shared = class {
     this.#partials = floats(sizes.partials);
     this.#logits = floats(sizes.logits);
     this.#neurons = floats(sizes.neurons);
+    this.#rates = new Float64Array(buffer, next(sizes.rates), sizes.rates / 8);
     this.batch = new Batch(limits2, buffer, next(sizes.batch));
     if (options.countNeurons) {
       this.neuronCounts = new NeuronCounts(model, buffer, next(sizes.neuronCounts));
@@ -1764,7 +1970,8 @@ var Shared = class {
     return options.plan.places.length * roundUp(counts, 64) + Object.values(sizes).reduce((sum, size) => sum + roundUp(size, 64), 0);
   }
   /** Starts a step; called by the coordinator. */
-  startStep() {
+  startStep(task) {
+    Atomics.store(this.control, word.task, tasks.indexOf(task));
     const step = Atomics.add(this.control, word.step, 1) + 1;
     Atomics.notify(this.control, word.step);
     return step;
@@ -1782,6 +1989,26 @@ var Shared = class {
   nextStep(last) {
     this.#waitWhile(word.step, last);
     return Atomics.load(this.control, word.step);
+  }
+  /** What the places do in the step at hand. */
+  get task() {
+    return tasks[Atomics.load(this.control, word.task)];
+  }
+  /** Takes the rates that a place measured, and returns when every place has. */
+  putRates(index, rates) {
+    rateNames.forEach((name, i) => this.#rates[index * rateNames.length + i] = rates[name]);
+    this.#meet();
+  }
+  /** What a place measured last, where it had measured `before`. */
+  ratesOf(index, before) {
+    const measured = rateNames.map((name, i) => [
+      name,
+      this.#rates[index * rateNames.length + i]
+    ]);
+    return {
+      ...before,
+      ...Object.fromEntries(measured)
+    };
   }
   /** Says that a step is done; called by place 0. */
   finishStep(step) {
@@ -1885,6 +2112,7 @@ function layout(options) {
     partials: 4 * 2 * plan.places.length * tokens * stride,
     logits: 4 * tokens * model.vocabSize,
     neurons: topK ? 4 * tokens * model.feedForwardSize : 0,
+    rates: 8 * rateNames.length * plan.places.length,
     batch: Batch.byteLength(limits2),
     neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0,
     normedStates: keepNormed ? NormedStates.byteLength(model, limits2) : 0
@@ -1957,8 +2185,12 @@ function runSteps(shared, index, { model, sparsity }) {
   try {
     for (; ; ) {
       step = shared.nextStep(step);
-      for (const kind of forward(model, place, shared.batch, sparsity)) {
-        shared.exchange(kind, place, index, share);
+      if (shared.task === "measure") {
+        shared.putRates(index, place.measureRates());
+      } else {
+        for (const kind of forward(model, place, shared.batch, sparsity)) {
+          shared.exchange(kind, place, index, share);
+        }
       }
       if (index === 0) shared.finishStep(step);
     }

@@ -74,8 +74,12 @@ function runSteps(
   try {
     for (;;) {
       step = shared.nextStep(step);
-      for (const kind of forward(model, place, shared.batch, sparsity)) {
-        shared.exchange(kind, place, index, share);
+      if (shared.task === "measure") {
+        shared.putRates(index, place.measureRates());
+      } else {
+        for (const kind of forward(model, place, shared.batch, sparsity)) {
+          shared.exchange(kind, place, index, share);
+        }
       }
       if (index === 0) shared.finishStep(step);
     }

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { load } from "../../mod.ts";
+import { randomModel } from "../helpers/random_model.ts";
+
+for (const threads of [0, 2]) {
+  Deno.test(`rates are measured anew between steps, ${threads} threads`, async () => {
+    const { bytes } = await randomModel({ feedForwardSize: 256, type: "Q4_0" });
+    await using model = await load(bytes, { threads });
+    const { engine } = model;
+    const run = async () => {
+      using sequence = engine.createSequence();
+      return await engine.evaluate(sequence, [1, 2, 3]);
+    };
+    const before = engine.rates;
+    assert.equal(before.length, Math.max(1, threads));
+    const expected = await run();
+    // Asked for while steps run, and steps asked for while it measures.
+    const results = await Promise.all([
+      run(),
+      engine.measureRates(),
+      run(),
+      engine.measureRates(),
+      run(),
+    ]);
+    for (const i of [0, 2, 4]) assert.deepEqual(results[i], expected);
+    for (const [i, rates] of engine.rates.entries()) {
+      for (const name of ["stream", "pick", "scatter"] as const) {
+        assert(rates[name] > 0 && Number.isFinite(rates[name]));
+      }
+      assert.equal(rates.rowsAtOnce, before[i].rowsAtOnce);
+      assert.equal(rates.nibbleSums, before[i].nibbleSums);
+      assert.notDeepEqual(rates, before[i]);
+    }
+  });
+}
+
+Deno.test("rates of a closed model are refused", async () => {
+  const { bytes } = await randomModel({});
+  const model = await load(bytes, { threads: 0 });
+  await model[Symbol.asyncDispose]();
+  await assert.rejects(model.engine.measureRates(), /closed/);
+});
