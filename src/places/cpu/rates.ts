@@ -80,22 +80,25 @@ export function warmUp(
 /** Chooses the place's kernels, which run from now on, and measures how fast they read. */
 export function chooseKernels(subject: RateSubject): Rates {
   if (subject.layers.length === 0) return noRates;
-  const { memory: { kernels }, x, out } = subject;
-  const stream = (turn: number, bits: number) => {
+  const { kernels } = subject.memory;
+  const stream = (rows: RowRange, bits: number) => {
     kernels.choose(bits);
-    const { up, first, half } = rowsOf(subject, turn);
-    return perMs(() => up.multiplyRange(x, 1, first, half, out));
+    return streamRate(subject, rows);
   };
   const tiles = (bits: number) => {
     kernels.choose(bits);
     return tileRate(subject);
   };
-  const seen = medians((turn) => ({
-    narrow: stream(turn, 0),
-    wide: stream(turn + 1, variant.wide),
-    i16: tiles(0),
-    i32: tiles(variant.sumI32),
-  }), choosing);
+  const seen = medians((turn) => {
+    // Never the same rows twice, for they would come from a cache.
+    const [a, b] = streamedRows(subject, turn);
+    return {
+      narrow: stream(a, 0),
+      wide: stream(b, variant.wide),
+      i16: tiles(0),
+      i32: tiles(variant.sumI32),
+    };
+  }, choosing);
   const wide = seen.wide > margin * seen.narrow;
   const sumI32 = seen.i32 > margin * seen.i16;
   kernels.choose((wide ? variant.wide : 0) + (sumI32 ? variant.sumI32 : 0));
@@ -111,40 +114,61 @@ export function measureRates(
   { rowsAtOnce, nibbleSums }: KernelChoice,
 ): Rates {
   if (subject.layers.length === 0) return noRates;
-  const { x, out } = subject;
-  const { stream, pick, tiles, single } = medians((turn) => {
-    const rows = rowsOf(subject, turn);
-    return {
-      stream: perMs(() =>
-        rows.up.multiplyRange(x, 1, rows.first, rows.half, out)
-      ),
-      pick: pickRate(subject, rows),
-      tiles: tileRate(subject),
-      single: singleRate(subject),
-    };
-  }, measuring);
+  const { stream, pick, tiles, single } = medians((turn) => ({
+    stream: streamRate(subject, streamedRows(subject, turn)[0]),
+    pick: pickRate(subject, turn),
+    tiles: tileRate(subject),
+    single: singleRate(subject),
+  }), measuring);
   return { stream, pick, scatter: single / tiles, rowsAtOnce, nibbleSums };
 }
 
-/** The next rows, so that they come from memory and not from a cache: `half` from `first` on, and as many after them. */
-function rowsOf({ layers }: RateSubject, turn: number) {
-  const layer = layers[turn % layers.length];
-  const up = layer.ffn_up;
-  const count = Math.min(rowsPerRun, up.rows);
-  const runs = Math.max(1, Math.floor(up.rows / count));
-  const first = (Math.floor(turn / layers.length) % runs) * count;
-  return { layer, up, first, half: Math.floor(count / 2) };
+/** Some rows of a matrix. */
+interface RowRange {
+  readonly matrix: PackedMatrix;
+  readonly first: number;
+  readonly count: number;
+}
+
+/** The next rows, from memory and not from a cache: two parts of what follows. */
+function nextRows(
+  { layers }: RateSubject,
+  turn: number,
+  matrixOf: (layer: LayerWeights) => PackedMatrix,
+): [RowRange, RowRange] {
+  const matrix = matrixOf(layers[turn % layers.length]);
+  const both = Math.min(rowsPerRun, matrix.rows);
+  const runs = Math.max(1, Math.floor(matrix.rows / both));
+  const first = (Math.floor(turn / layers.length) % runs) * both;
+  const count = Math.floor(both / 2);
+  return [{ matrix, first, count }, { matrix, first: first + count, count }];
+}
+
+/** Rows that follow one another: of up, but of the queries where a neuron's rows lie side by side. */
+function streamedRows(subject: RateSubject, turn: number) {
+  return nextRows(
+    subject,
+    turn,
+    (layer) => liesSideBySide(layer) ? layer.attn_q : layer.ffn_up,
+  );
+}
+
+function streamRate(
+  { x, out }: RateSubject,
+  { matrix, first, count }: RowRange,
+): number {
+  return perMs(() => matrix.multiplyRange(x, 1, first, count, out));
 }
 
 /** Rows picked of one matrix, or of all three where they lie side by side. */
-function pickRate(
-  { memory, ids, x, out }: RateSubject,
-  { layer, up, first, half }: ReturnType<typeof rowsOf>,
-): number {
-  const picked = writeRandomIds(memory, ids, half);
+function pickRate(subject: RateSubject, turn: number): number {
+  const { memory, layers, ids, x, out } = subject;
+  const [, { first, count }] = nextRows(subject, turn, (l) => l.ffn_up);
+  const picked = writeRandomIds(memory, ids, count);
+  const layer = layers[turn % layers.length];
   const { ffn_gate, ffn_up, ffn_down_t } = layer;
   const isTriple = ffn_down_t && liesSideBySide(layer);
-  const matrices = isTriple ? [ffn_gate, ffn_up, ffn_down_t] : [up];
+  const matrices = isTriple ? [ffn_gate, ffn_up, ffn_down_t] : [ffn_up];
   const step = isTriple ? dozen : picked;
   return perMs(() => {
     let bytes = 0;
@@ -152,7 +176,7 @@ function pickRate(
       const n = Math.min(step, picked - i);
       for (const matrix of matrices) {
         const at = ids + 4 * i;
-        bytes += matrix.multiplyRows(x, first + half, at, n, out.pointer);
+        bytes += matrix.multiplyRows(x, first, at, n, out.pointer);
       }
     }
     return bytes;

@@ -1285,22 +1285,24 @@ function warmUp(memory, matrix, x, tokens) {
 }
 function chooseKernels(subject) {
   if (subject.layers.length === 0) return noRates;
-  const { memory: { kernels }, x, out } = subject;
-  const stream = (turn, bits) => {
+  const { kernels } = subject.memory;
+  const stream = (rows, bits) => {
     kernels.choose(bits);
-    const { up, first, half } = rowsOf(subject, turn);
-    return perMs(() => up.multiplyRange(x, 1, first, half, out));
+    return streamRate(subject, rows);
   };
   const tiles = (bits) => {
     kernels.choose(bits);
     return tileRate(subject);
   };
-  const seen = medians((turn) => ({
-    narrow: stream(turn, 0),
-    wide: stream(turn + 1, variant.wide),
-    i16: tiles(0),
-    i32: tiles(variant.sumI32)
-  }), choosing);
+  const seen = medians((turn) => {
+    const [a, b] = streamedRows(subject, turn);
+    return {
+      narrow: stream(a, 0),
+      wide: stream(b, variant.wide),
+      i16: tiles(0),
+      i32: tiles(variant.sumI32)
+    };
+  }, choosing);
   const wide = seen.wide > margin * seen.narrow;
   const sumI32 = seen.i32 > margin * seen.i16;
   kernels.choose((wide ? variant.wide : 0) + (sumI32 ? variant.sumI32 : 0));
@@ -1311,16 +1313,12 @@ function chooseKernels(subject) {
 }
 function measureRates(subject, { rowsAtOnce, nibbleSums }) {
   if (subject.layers.length === 0) return noRates;
-  const { x, out } = subject;
-  const { stream, pick, tiles, single } = medians((turn) => {
-    const rows = rowsOf(subject, turn);
-    return {
-      stream: perMs(() => rows.up.multiplyRange(x, 1, rows.first, rows.half, out)),
-      pick: pickRate(subject, rows),
-      tiles: tileRate(subject),
-      single: singleRate(subject)
-    };
-  }, measuring);
+  const { stream, pick, tiles, single } = medians((turn) => ({
+    stream: streamRate(subject, streamedRows(subject, turn)[0]),
+    pick: pickRate(subject, turn),
+    tiles: tileRate(subject),
+    single: singleRate(subject)
+  }), measuring);
   return {
     stream,
     pick,
@@ -1329,21 +1327,36 @@ function measureRates(subject, { rowsAtOnce, nibbleSums }) {
     nibbleSums
   };
 }
-function rowsOf({ layers }, turn) {
-  const layer = layers[turn % layers.length];
-  const up = layer.ffn_up;
-  const count = Math.min(rowsPerRun, up.rows);
-  const runs = Math.max(1, Math.floor(up.rows / count));
-  const first = Math.floor(turn / layers.length) % runs * count;
-  return {
-    layer,
-    up,
-    first,
-    half: Math.floor(count / 2)
-  };
+function nextRows({ layers }, turn, matrixOf) {
+  const matrix = matrixOf(layers[turn % layers.length]);
+  const both = Math.min(rowsPerRun, matrix.rows);
+  const runs = Math.max(1, Math.floor(matrix.rows / both));
+  const first = Math.floor(turn / layers.length) % runs * both;
+  const count = Math.floor(both / 2);
+  return [
+    {
+      matrix,
+      first,
+      count
+    },
+    {
+      matrix,
+      first: first + count,
+      count
+    }
+  ];
 }
-function pickRate({ memory, ids, x, out }, { layer, up, first, half }) {
-  const picked = writeRandomIds(memory, ids, half);
+function streamedRows(subject, turn) {
+  return nextRows(subject, turn, (layer) => liesSideBySide(layer) ? layer.attn_q : layer.ffn_up);
+}
+function streamRate({ x, out }, { matrix, first, count }) {
+  return perMs(() => matrix.multiplyRange(x, 1, first, count, out));
+}
+function pickRate(subject, turn) {
+  const { memory, layers, ids, x, out } = subject;
+  const [, { first, count }] = nextRows(subject, turn, (l) => l.ffn_up);
+  const picked = writeRandomIds(memory, ids, count);
+  const layer = layers[turn % layers.length];
   const { ffn_gate, ffn_up, ffn_down_t } = layer;
   const isTriple = ffn_down_t && liesSideBySide(layer);
   const matrices = isTriple ? [
@@ -1351,7 +1364,7 @@ function pickRate({ memory, ids, x, out }, { layer, up, first, half }) {
     ffn_up,
     ffn_down_t
   ] : [
-    up
+    ffn_up
   ];
   const step = isTriple ? dozen : picked;
   return perMs(() => {
@@ -1360,7 +1373,7 @@ function pickRate({ memory, ids, x, out }, { layer, up, first, half }) {
       const n = Math.min(step, picked - i);
       for (const matrix of matrices) {
         const at2 = ids + 4 * i;
-        bytes += matrix.multiplyRows(x, first + half, at2, n, out.pointer);
+        bytes += matrix.multiplyRows(x, first, at2, n, out.pointer);
       }
     }
     return bytes;
