@@ -10,8 +10,8 @@ import type { WasmMemory } from "./memory.ts";
 import { liesSideBySide } from "./side_by_side.ts";
 import type { LayerWeights } from "./weights.ts";
 
-/** ms that choosing kernels and measuring may take. */
-const choosing = 16, measuring = 32;
+/** ms that a measure of reading may take, and one of a prompt's products. */
+const readingMs = 16, productsMs = 8;
 /** The share of the time whose measures do not count: caches and clocks settle. */
 const warmShare = 0.25;
 /** Share of rows that is picked: about what fires in the models at hand. */
@@ -89,18 +89,17 @@ export function chooseKernels(subject: RateSubject): Rates {
     kernels.choose(bits);
     return tileRate(subject);
   };
-  const seen = medians((turn) => {
+  const streams = medians((turn) => {
     // Never the same rows twice, for they would come from a cache.
     const [a, b] = streamedRows(subject, turn);
-    return {
-      narrow: stream(a, 0),
-      wide: stream(b, variant.wide),
-      i16: tiles(0),
-      i32: tiles(variant.sumI32),
-    };
-  }, choosing);
-  const wide = seen.wide > margin * seen.narrow;
-  const sumI32 = seen.i32 > margin * seen.i16;
+    return { narrow: stream(a, 0), wide: stream(b, variant.wide) };
+  }, readingMs);
+  const products = medians(() => ({
+    i16: tiles(0),
+    i32: tiles(variant.sumI32),
+  }), productsMs);
+  const wide = streams.wide > margin * streams.narrow;
+  const sumI32 = products.i32 > margin * products.i16;
   kernels.choose((wide ? variant.wide : 0) + (sumI32 ? variant.sumI32 : 0));
   return measureRates(subject, {
     rowsAtOnce: wide ? 12 : 3,
@@ -108,18 +107,23 @@ export function chooseKernels(subject: RateSubject): Rates {
   });
 }
 
-/** Measures the kernels that were chosen. */
+/**
+ * Measures the kernels that were chosen. Reading comes first and by itself, so
+ * that all places read at the same time, as they do in a step.
+ */
 export function measureRates(
   subject: RateSubject,
   { rowsAtOnce, nibbleSums }: KernelChoice,
 ): Rates {
   if (subject.layers.length === 0) return noRates;
-  const { stream, pick, tiles, single } = medians((turn) => ({
+  const { stream, pick } = medians((turn) => ({
     stream: streamRate(subject, streamedRows(subject, turn)[0]),
     pick: pickRate(subject, turn),
+  }), readingMs);
+  const { tiles, single } = medians(() => ({
     tiles: tileRate(subject),
     single: singleRate(subject),
-  }), measuring);
+  }), productsMs);
   return { stream, pick, scatter: single / tiles, rowsAtOnce, nibbleSums };
 }
 

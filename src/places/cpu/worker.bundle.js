@@ -1243,8 +1243,8 @@ var WasmMemory = class {
 };
 
 // src/places/cpu/rates.ts
-var choosing = 16;
-var measuring = 32;
+var readingMs = 16;
+var productsMs = 8;
 var warmShare = 0.25;
 var pickedShare = 0.15;
 var rowsPerRun = 1024;
@@ -1294,17 +1294,19 @@ function chooseKernels(subject) {
     kernels.choose(bits);
     return tileRate(subject);
   };
-  const seen = medians((turn) => {
+  const streams = medians((turn) => {
     const [a, b] = streamedRows(subject, turn);
     return {
       narrow: stream(a, 0),
-      wide: stream(b, variant.wide),
-      i16: tiles(0),
-      i32: tiles(variant.sumI32)
+      wide: stream(b, variant.wide)
     };
-  }, choosing);
-  const wide = seen.wide > margin * seen.narrow;
-  const sumI32 = seen.i32 > margin * seen.i16;
+  }, readingMs);
+  const products = medians(() => ({
+    i16: tiles(0),
+    i32: tiles(variant.sumI32)
+  }), productsMs);
+  const wide = streams.wide > margin * streams.narrow;
+  const sumI32 = products.i32 > margin * products.i16;
   kernels.choose((wide ? variant.wide : 0) + (sumI32 ? variant.sumI32 : 0));
   return measureRates(subject, {
     rowsAtOnce: wide ? 12 : 3,
@@ -1313,12 +1315,14 @@ function chooseKernels(subject) {
 }
 function measureRates(subject, { rowsAtOnce, nibbleSums }) {
   if (subject.layers.length === 0) return noRates;
-  const { stream, pick, tiles, single } = medians((turn) => ({
+  const { stream, pick } = medians((turn) => ({
     stream: streamRate(subject, streamedRows(subject, turn)[0]),
-    pick: pickRate(subject, turn),
+    pick: pickRate(subject, turn)
+  }), readingMs);
+  const { tiles, single } = medians(() => ({
     tiles: tileRate(subject),
     single: singleRate(subject)
-  }), measuring);
+  }), productsMs);
   return {
     stream,
     pick,
