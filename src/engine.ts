@@ -94,7 +94,7 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Measures the rates anew, in some 30 ms, after the step that runs. What a
+   * Measures the rates anew, in some 25 ms, after the step that runs. What a
    * benchmark reached is compared with rates of the same minute, because other
    * work on a machine changes them.
    *
