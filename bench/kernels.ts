@@ -3,7 +3,9 @@
  * in DRAM, plainly and while multiplying it with one token, beside the speed of
  * a prompt's products from cache.
  *
- * Run: `deno task bench:kernels [--workers=2] [--gigabytes=1] [--runs=7] [--kinds=Q4,I8]`
+ * Run: `deno task bench:kernels [--workers=2] [--gigabytes=1] [--runs=7] [--kinds=Q4,I8] [--variant=0..3]`
+ *
+ * The variant is what `choose` takes: 1 for more rows side by side, 2 for nibbles summed in i32.
  *
  * @module
  */
@@ -21,6 +23,7 @@ const { values: options } = parseArgs({
     runs: { type: "string", default: "7" },
     kinds: { type: "string" },
     simd128: { type: "boolean", default: false },
+    variant: { type: "string", default: "0" },
   },
 });
 
@@ -29,6 +32,7 @@ const k = 4096;
 const bytes = Number(options.gigabytes) * 1e9;
 const runs = Number(options.runs);
 const nTokens = 128;
+const variant = Number(options.variant);
 
 const of = (weights: number, bytes: number, ...halves: number[]) => ({
   weights,
@@ -108,7 +112,7 @@ const count = Number(options.workers);
 console.log(
   `${
     options.simd128 ? "SIMD128" : "relaxed SIMD"
-  }, K = ${k}, ${options.gigabytes} GB a worker; ` +
+  }, variant ${variant}, K = ${k}, ${options.gigabytes} GB a worker; ` +
     `GB/s of one worker and of ${count}, ratio to the plain read, and GMAC/s at ${nTokens} tokens`,
 );
 console.log(
@@ -119,7 +123,7 @@ const text = (x: number, digits = 1, width = 6) =>
 for (const kind of kinds) {
   const workers = Array.from({ length: count }, () => new Bench());
   await Promise.all(
-    workers.map((w) => w.run({ do: "load", module, kind, k, bytes })),
+    workers.map((w) => w.run({ do: "load", module, variant, kind, k, bytes })),
   );
   let line = kind.name.padEnd(6);
   for (const group of new Set([1, count])) {

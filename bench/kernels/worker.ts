@@ -19,6 +19,7 @@ export type Job =
   | {
     do: "load";
     module: WebAssembly.Module;
+    variant: number;
     kind: Kind;
     k: number;
     bytes: number;
@@ -46,9 +47,12 @@ interface Loaded {
 let loaded: Loaded;
 
 /** Packs some random rows and repeats them until the matrix is full. */
-function load({ module, kind, k, bytes }: Job & { do: "load" }): Loaded {
+function load(
+  { module, variant, kind, k, bytes }: Job & { do: "load" },
+): Loaded {
   const kernels = new WebAssembly.Instance(module, {})
     .exports as unknown as Kernels;
+  kernels.choose(variant);
   const rowBytes = kernels.packed_row_bytes(kind.kind, k);
   const nRows = Math.floor(bytes / rowBytes);
   const isFloat = kind.kind < 2;

@@ -31,6 +31,7 @@ import {
   chooseKernels,
   measureRates,
   type RateSubject,
+  useKernels,
   warmUp,
 } from "./rates.ts";
 import { type BankShare, type LayerWeights, PackedWeights } from "./weights.ts";
@@ -119,10 +120,10 @@ export class Bank {
   }
 
   /**
-   * Call when every slice is written: makes scratch and KV cache, chooses among
-   * the kernels and measures them.
+   * Call when every slice is written: makes scratch and KV cache, and chooses
+   * and measures the kernels, unless another bank of the place did so.
    */
-  ready(): void {
+  ready(known?: Rates): void {
     const { model, plan, limits, cacheType } = this.#options;
     const { layers, rope_freqs } = this.#weights;
     const factors = rope_freqs &&
@@ -137,6 +138,8 @@ export class Bank {
       { maxTokens: limits.tokens, contextSize: limits.contextSize, cacheType },
       layers,
     );
+    if (known) useKernels(this.#memory, known);
+    const rates = known ?? chooseKernels(this.#rateSubject);
     this.#feedForward = new FeedForward(
       model,
       plan,
@@ -145,7 +148,7 @@ export class Bank {
       {
         ...this.#options,
         maxTokens: limits.tokens,
-        rates: chooseKernels(this.#rateSubject),
+        rates,
       },
       layers,
       neurons,

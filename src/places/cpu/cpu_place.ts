@@ -79,7 +79,9 @@ export class CpuPlace implements Place {
 
   /** Call when every slice is written: makes the scratch and the KV cache. */
   ready(): void {
-    for (const bank of this.#banks) bank.ready();
+    const [first, ...others] = this.#banks;
+    first.ready();
+    for (const bank of others) bank.ready(first.rates);
   }
 
   /** See {@linkcode Place.begin}. */

@@ -28,7 +28,7 @@ import { hotRows, pickRatio } from "./hot_rows.ts";
 import { liesSideBySide, NeuronKernel } from "./side_by_side.ts";
 import type { LayerWeights } from "./weights.ts";
 
-/** Activations by the number that the kernels know them by. */
+/** The numbers by which kernels know activations. */
 const activationIds = { drelu: 0, reglu: 1, swiglu: 2 };
 
 /** The smallest positive f32. */
@@ -143,7 +143,7 @@ export class FeedForward {
       } else this.#cascade(this.#hot[index]);
     }
     for (let t = 0; t < n; t++) {
-      this.#count("gatePositive", this.#positives(t, 0));
+      if (!this.#layer.done) this.#count("gatePositive", this.#positives(t, 0));
       const active = this.#combine(t);
       this.#count("active", active);
       if (this.options.measureRecall && predicts) {
@@ -324,6 +324,7 @@ export class FeedForward {
       .run(weights, x, this.#ids, count, this.#gate, this.#up, out);
     this.#count("predicted", count);
     this.#count("gateRows", gate);
+    this.#count("gatePositive", up);
     this.#count("upRows", up);
     this.#count("downRows", down);
     this.#count("picked", (gate + up + down) * weights.ffn_gate.rowBytes);

@@ -98,13 +98,21 @@ export function chooseKernels(subject: RateSubject): Rates {
     i16: tiles(0),
     i32: tiles(variant.sumI32),
   }), productsMs);
-  const wide = streams.wide > margin * streams.narrow;
-  const sumI32 = products.i32 > margin * products.i16;
-  kernels.choose((wide ? variant.wide : 0) + (sumI32 ? variant.sumI32 : 0));
-  return measureRates(subject, {
-    rowsAtOnce: wide ? 12 : 3,
-    nibbleSums: sumI32 ? "i32" : "i16",
-  });
+  const choice: KernelChoice = {
+    rowsAtOnce: streams.wide > margin * streams.narrow ? 12 : 3,
+    nibbleSums: products.i32 > margin * products.i16 ? "i32" : "i16",
+  };
+  useKernels(subject.memory, choice);
+  return measureRates(subject, choice);
+}
+
+/** Runs the kernels from now on that were chosen in another memory of the place. */
+export function useKernels(
+  { kernels }: WasmMemory,
+  { rowsAtOnce, nibbleSums }: KernelChoice,
+): void {
+  const wide = rowsAtOnce === 12 ? variant.wide : 0;
+  kernels.choose(wide + (nibbleSums === "i32" ? variant.sumI32 : 0));
 }
 
 /**
@@ -148,13 +156,12 @@ function nextRows(
   return [{ matrix, first, count }, { matrix, first: first + count, count }];
 }
 
-/** Rows that follow one another: of up, but of the queries where a neuron's rows lie side by side. */
+/** Rows that follow one another: of up, but of the queries, if there are any, where a neuron's rows lie side by side. */
 function streamedRows(subject: RateSubject, turn: number) {
-  return nextRows(
-    subject,
-    turn,
-    (layer) => liesSideBySide(layer) ? layer.attn_q : layer.ffn_up,
-  );
+  return nextRows(subject, turn, (layer) => {
+    const { attn_q, ffn_up } = layer;
+    return liesSideBySide(layer) && attn_q.rows > 1 ? attn_q : ffn_up;
+  });
 }
 
 function streamRate(

@@ -978,7 +978,7 @@ var FeedForward = class {
       } else this.#cascade(this.#hot[index]);
     }
     for (let t = 0; t < n; t++) {
-      this.#count("gatePositive", this.#positives(t, 0));
+      if (!this.#layer.done) this.#count("gatePositive", this.#positives(t, 0));
       const active = this.#combine(t);
       this.#count("active", active);
       if (this.options.measureRecall && predicts) {
@@ -1133,6 +1133,7 @@ var FeedForward = class {
     const { gate, up, down } = this.#kernel.run(weights, x, this.#ids, count, this.#gate, this.#up, out);
     this.#count("predicted", count);
     this.#count("gateRows", gate);
+    this.#count("gatePositive", up);
     this.#count("upRows", up);
     this.#count("downRows", down);
     this.#count("picked", (gate + up + down) * weights.ffn_gate.rowBytes);
@@ -1305,13 +1306,16 @@ function chooseKernels(subject) {
     i16: tiles(0),
     i32: tiles(variant.sumI32)
   }), productsMs);
-  const wide = streams.wide > margin * streams.narrow;
-  const sumI32 = products.i32 > margin * products.i16;
-  kernels.choose((wide ? variant.wide : 0) + (sumI32 ? variant.sumI32 : 0));
-  return measureRates(subject, {
-    rowsAtOnce: wide ? 12 : 3,
-    nibbleSums: sumI32 ? "i32" : "i16"
-  });
+  const choice = {
+    rowsAtOnce: streams.wide > margin * streams.narrow ? 12 : 3,
+    nibbleSums: products.i32 > margin * products.i16 ? "i32" : "i16"
+  };
+  useKernels(subject.memory, choice);
+  return measureRates(subject, choice);
+}
+function useKernels({ kernels }, { rowsAtOnce, nibbleSums }) {
+  const wide = rowsAtOnce === 12 ? variant.wide : 0;
+  kernels.choose(wide + (nibbleSums === "i32" ? variant.sumI32 : 0));
 }
 function measureRates(subject, { rowsAtOnce, nibbleSums }) {
   if (subject.layers.length === 0) return noRates;
@@ -1351,7 +1355,10 @@ function nextRows({ layers }, turn, matrixOf) {
   ];
 }
 function streamedRows(subject, turn) {
-  return nextRows(subject, turn, (layer) => liesSideBySide(layer) ? layer.attn_q : layer.ffn_up);
+  return nextRows(subject, turn, (layer) => {
+    const { attn_q, ffn_up } = layer;
+    return liesSideBySide(layer) && attn_q.rows > 1 ? attn_q : ffn_up;
+  });
 }
 function streamRate({ x, out }, { matrix, first, count }) {
   return perMs(() => matrix.multiplyRange(x, 1, first, count, out));
@@ -1564,10 +1571,10 @@ var Bank = class {
     this.#weights.write(slice, rows);
   }
   /**
-   * Call when every slice is written: makes scratch and KV cache, chooses among
-   * the kernels and measures them.
+   * Call when every slice is written: makes scratch and KV cache, and chooses
+   * and measures the kernels, unless another bank of the place did so.
    */
-  ready() {
+  ready(known) {
     const { model, plan, limits: limits2, cacheType } = this.#options;
     const { layers, rope_freqs } = this.#weights;
     const factors = rope_freqs && this.#memory.f32(rope_freqs.pointer, rope_freqs.columns).slice();
@@ -1577,10 +1584,12 @@ var Bank = class {
       contextSize: limits2.contextSize,
       cacheType
     }, layers);
+    if (known) useKernels(this.#memory, known);
+    const rates = known ?? chooseKernels(this.#rateSubject);
     this.#feedForward = new FeedForward(model, plan, this.#memory, counts, {
       ...this.#options,
       maxTokens: limits2.tokens,
-      rates: chooseKernels(this.#rateSubject)
+      rates
     }, layers, neurons);
   }
   /** How fast the place reads its rows: measured when it was made ready. */
@@ -1751,7 +1760,9 @@ var CpuPlace = class {
   }
   /** Call when every slice is written: makes the scratch and the KV cache. */
   ready() {
-    for (const bank of this.#banks) bank.ready();
+    const [first, ...others] = this.#banks;
+    first.ready();
+    for (const bank of others) bank.ready(first.rates);
   }
   /** See {@linkcode Place.begin}. */
   begin(batch) {
