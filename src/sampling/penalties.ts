@@ -23,6 +23,9 @@ export interface PenaltyOptions {
   frequencyPenalty: number;
 }
 
+/** The lowest finite f32: penalties make a token unlikely, and forbid none. */
+const lowest = -(2 - 2 ** -23) * 2 ** 127;
+
 /** Lowers the logits of the tokens among the last ones of the history. */
 export function penalties(options: PenaltyOptions, vocabSize: number): Filter {
   const { repeatLastN, repeatPenalty, presencePenalty, frequencyPenalty } =
@@ -38,8 +41,12 @@ export function penalties(options: PenaltyOptions, vocabSize: number): Filter {
       if (!count) continue;
       counts[id] = 0;
       const logit = logits[id];
-      logits[id] = (logit > 0 ? logit / repeatPenalty : logit * repeatPenalty) -
-        count * frequencyPenalty - presencePenalty;
+      if (logit === -Infinity) continue;
+      const scaled = logit > 0 ? logit / repeatPenalty : logit * repeatPenalty;
+      logits[id] = Math.max(
+        lowest,
+        scaled - count * frequencyPenalty - presencePenalty,
+      );
     }
   };
 }
@@ -103,8 +110,10 @@ export function dry(options: DryOptions, vocabSize: number): Filter {
       const repeat = longest[next];
       if (!repeat) continue;
       longest[next] = 0;
-      logits[next] -= dryMultiplier *
+      if (logits[next] === -Infinity) continue;
+      const penalty = dryMultiplier *
         dryBase ** Math.min(repeat - dryAllowedLength, maxExponent);
+      logits[next] = Math.max(lowest, logits[next] - penalty);
     }
   };
 }

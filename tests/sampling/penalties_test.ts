@@ -138,3 +138,19 @@ Deno.test("tokensContaining finds the tokens with a breaker in their text", () =
     3,
   ]);
 });
+
+Deno.test("a penalty that passes what f32 holds forbids no token", () => {
+  const options = {
+    repeatLastN: -1,
+    repeatPenalty: 1.1,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+  };
+  const [logit, forbidden] = applied(
+    penalties(options, 2),
+    [-3.1e38, -Infinity],
+    [0, 1],
+  );
+  assert(Number.isFinite(logit));
+  assert.equal(forbidden, -Infinity);
+});
