@@ -9,7 +9,7 @@ use crate::coefficients::ROWS;
 use crate::float::Floats;
 use crate::i8::Bytes;
 use crate::layout::{self, GROUP};
-use crate::matmul::{chosen, with_rows, Rows, SUM_I32};
+use crate::matmul::{with_rows, Rows};
 use crate::q4::Nibbles;
 use crate::simd::*;
 
@@ -35,7 +35,7 @@ pub unsafe extern "C" fn axpy_rows(
     out_stride: usize,
 ) -> u32 {
     let call = Call { w, w_row_bytes, n_rows, k, h, h_stride, out, out_stride };
-    with_rows!(kind, sum(&call, n_tokens))
+    with_rows!(kind, false, sum(&call, n_tokens))
 }
 
 struct Call {

@@ -63,14 +63,14 @@ pub fn chosen(bit: u32) -> bool {
     VARIANT.load(Relaxed) & bit != 0
 }
 
-/// Calls a generic function with the `Rows` of a kind.
+/// Calls a generic function with the `Rows` of a kind, those that sum nibbles' products in i32 where that is so.
 macro_rules! with_rows {
-    ($kind:expr, $f:ident($($argument:expr),*)) => {
+    ($kind:expr, $sum_i32:expr, $f:ident($($argument:expr),*)) => {
         match $kind {
             layout::F32 => $f::<Floats<false>>($($argument),*),
             layout::F16 => $f::<Floats<true>>($($argument),*),
-            layout::Q4 if chosen(SUM_I32) => $f::<Nibbles<false, true>>($($argument),*),
-            layout::Q4M if chosen(SUM_I32) => $f::<Nibbles<true, true>>($($argument),*),
+            layout::Q4 if $sum_i32 => $f::<Nibbles<false, true>>($($argument),*),
+            layout::Q4M if $sum_i32 => $f::<Nibbles<true, true>>($($argument),*),
             layout::Q4 => $f::<Nibbles<false, false>>($($argument),*),
             layout::Q4M => $f::<Nibbles<true, false>>($($argument),*),
             layout::I8 => $f::<Bytes<1, false>>($($argument),*),
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn matmul(
     out_stride: usize,
 ) {
     let matrix = Matrix { w, w_row_bytes, n_rows, k };
-    with_rows!(kind, multiply(&matrix, x, x_row_bytes, n_tokens, out, out_stride));
+    with_rows!(kind, chosen(SUM_I32), multiply(&matrix, x, x_row_bytes, n_tokens, out, out_stride));
 }
 
 struct Matrix {
@@ -220,7 +220,11 @@ pub unsafe extern "C" fn matmul_where(
     out_stride: usize,
 ) -> usize {
     let matrix = Matrix { w, w_row_bytes, n_rows, k };
-    with_rows!(kind, scatter(&matrix, x, x_row_bytes, n_tokens, asked, least, out, out_stride))
+    with_rows!(
+        kind,
+        chosen(SUM_I32),
+        scatter(&matrix, x, x_row_bytes, n_tokens, asked, least, out, out_stride)
+    )
 }
 
 unsafe fn scatter<K: Rows>(
@@ -302,7 +306,7 @@ pub unsafe extern "C" fn matvec_rows(
     x: *const u8,
     out: *mut f32,
 ) {
-    with_rows!(kind, pick(w, w_row_bytes, ids, n_ids, k, x, out));
+    with_rows!(kind, chosen(SUM_I32), pick(w, w_row_bytes, ids, n_ids, k, x, out));
 }
 
 /// Rows picked side by side: each begins with a wait for memory, and they wait together. On Zen 4, 4 rows read 6.4 GB/s, 8 7.5, 12 9.5, 16 9.2.

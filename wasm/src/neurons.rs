@@ -34,7 +34,7 @@ pub unsafe extern "C" fn neurons(
     read: *mut u32,
 ) {
     let call = Call { act, w, neuron_bytes, k, x, gate, up, out };
-    let [ups, downs] = with_rows!(kind, compute(&call, ids, n_ids));
+    let [ups, downs] = with_rows!(kind, chosen(SUM_I32), compute(&call, ids, n_ids));
     read.write(ups);
     read.add(1).write(downs);
 }

@@ -136,21 +136,33 @@ unsafe fn copy_group<const TYPE: u32>(row: *const u8, first: usize, dst: *mut u8
     let block = |lane: usize| row.add((first + lane) * bytes);
     let weights = |at: usize| [0, 1, 2, 3].map(|lane| load(block(lane).add(2 + at)));
     let scales = if TYPE == ggml::Q4_0 {
-        for (j, words) in transpose(weights(0)).into_iter().enumerate() {
-            store(dst.add(16 * j), words);
-        }
+        put_nibbles(weights(0), dst);
         dst.add(NIBBLES)
     } else {
         for half in 0..2 {
-            for (i, pairs) in transpose_pairs(weights(16 * half)).into_iter().enumerate() {
-                store(dst.add(64 * half + 16 * i), pairs);
-            }
+            put_pairs(weights(16 * half), dst.add(64 * half));
         }
         dst.add(BYTES)
     };
     for lane in 0..4 {
         let scale = block(lane).cast::<u16>().read_unaligned();
         scales.cast::<u16>().add(lane).write_unaligned(scale);
+    }
+}
+
+/// Writes the nibbles of four blocks, a vector each, as a nibble kind has them.
+#[inline(always)]
+unsafe fn put_nibbles(blocks: [v128; 4], dst: *mut u8) {
+    for (j, words) in transpose(blocks).into_iter().enumerate() {
+        store(dst.add(16 * j), words);
+    }
+}
+
+/// Writes a half of four blocks, 16 bytes each, as a byte kind has it.
+#[inline(always)]
+unsafe fn put_pairs(halves: [v128; 4], dst: *mut u8) {
+    for (i, pairs) in transpose_pairs(halves).into_iter().enumerate() {
+        store(dst.add(16 * i), pairs);
     }
 }
 
@@ -166,16 +178,12 @@ unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
             let high = i8x16_add(weights(lane, 1), offset);
             v128_or(low, i16x8_shl(high, 4))
         });
-        for (j, words) in transpose(rows).into_iter().enumerate() {
-            store(dst.add(16 * j), words);
-        }
+        put_nibbles(rows, dst);
         dst.add(NIBBLES)
     } else {
         for half in 0..2 {
             let rows = [0, 1, 2, 3].map(|lane| weights(lane, half));
-            for (i, pairs) in transpose_pairs(rows).into_iter().enumerate() {
-                store(dst.add(64 * half + 16 * i), pairs);
-            }
+            put_pairs(rows, dst.add(64 * half));
         }
         dst.add(BYTES)
     }

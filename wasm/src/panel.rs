@@ -110,12 +110,7 @@ impl<const HALF: bool> Cache for Floats<HALF> {
         for panel in 0..d.div_ceil(PANEL) {
             let at = values.add((panel * PAGE + slots.start) * Self::STEP_BYTES);
             let sums = Self::product::<R>(coefficients, at, slots.len());
-            for r in 0..R {
-                for half in 0..2 {
-                    let out = out.add((panel * R + r) * 2 + half);
-                    store(out, madd(load(out), shrink[r], sums[r][half]));
-                }
-            }
+            add_panel(sums, shrink, out.add(2 * R * panel));
         }
     }
 }
@@ -250,13 +245,10 @@ impl Cache for Q8_0 {
             for panel in 0..(d - first).min(BLOCK).div_ceil(PANEL) {
                 let at = block.add(2 * PAGE + panel * PANEL_BYTES + pair * 2 * PANEL);
                 let dots = Self::product::<R>(coefficients, at, PANEL / 2 * panels.len());
-                for r in 0..R {
-                    for half in 0..2 {
-                        let out = out.add(((first / PANEL + panel) * R + r) * 2 + half);
-                        let sum = f32x4_mul(f32x4_convert_i32x4(dots[r][half]), scales[r]);
-                        store(out, madd(load(out), shrink[r], sum));
-                    }
-                }
+                let sums = core::array::from_fn(|r| {
+                    dots[r].map(|dot| f32x4_mul(f32x4_convert_i32x4(dot), scales[r]))
+                });
+                add_panel::<R>(sums, shrink, out.add(2 * R * (first / PANEL + panel)));
             }
         }
     }
@@ -272,5 +264,16 @@ fn put_scores<const R: usize>(sums: Sums<R>, panel: usize, scores: &mut [v128; P
         }
         let first = PANEL * panel + 4 * half;
         scores[first..first + 4].copy_from_slice(&transpose(rows));
+    }
+}
+
+/// out[row] = shrink * out[row] + sums[row], for the 8 columns of a panel.
+#[inline(always)]
+unsafe fn add_panel<const R: usize>(sums: Sums<R>, shrink: [v128; TILE], out: *mut v128) {
+    for r in 0..R {
+        for half in 0..2 {
+            let out = out.add(2 * r + half);
+            store(out, madd(load(out), shrink[r], sums[r][half]));
+        }
     }
 }

@@ -9,7 +9,7 @@
 //! stay in registers, and an inner loop of an opaque length is not unrolled, which would spill more than it saves.
 
 use crate::coefficients::{add4, broadcast, quantise, ROWS};
-use crate::f16::{load4_f16, load4_raw_f16, ENLARGE, RESTORE};
+use crate::f16::{load4_raw_f16, ENLARGE, REBIAS, RESTORE};
 use crate::layout::activation::{self, BYTES, OFFSETS, SCALES, SUMS};
 use crate::layout::{groups, BLOCK, GROUP, NIBBLES};
 use crate::matmul::Rows;
@@ -34,10 +34,11 @@ impl<const MIN: bool, const SUM_I32: bool> Nibbles<MIN, SUM_I32> {
     /// The scales of a group's four blocks.
     #[inline(always)]
     unsafe fn scales(group: *const u8) -> v128 {
+        let raw = Self::raw_scales(group);
         if MIN {
-            load(group.add(NIBBLES))
+            raw
         } else {
-            load4_f16(group.add(NIBBLES).cast())
+            f32x4_mul(raw, f32x4_splat(REBIAS))
         }
     }
 }
@@ -72,8 +73,7 @@ impl<const MIN: bool, const SUM_I32: bool> Rows for Nibbles<MIN, SUM_I32> {
             while j < end {
                 let mut both = [[zero(); 2]; R];
                 for r in 0..R {
-                    let w = load(rows[r].add(j));
-                    both[r] = [v128_and(w, mask), v128_and(u16x8_shr(w, 4), mask)];
+                    both[r] = masked_nibbles(load(rows[r].add(j)), mask);
                 }
                 for t in 0..T {
                     let x = tokens[t].add(BYTES + j);
@@ -156,8 +156,7 @@ impl<const MIN: bool, const SUM_I32: bool> Rows for Nibbles<MIN, SUM_I32> {
                     let sides =
                         [i8x16_interleave_low(first, second), i8x16_interleave_high(first, second)];
                     for pair in 0..2 {
-                        let low = v128_and(sides[pair], mask);
-                        let high = v128_and(u16x8_shr(sides[pair], 4), mask);
+                        let [low, high] = masked_nibbles(sides[pair], mask);
                         let sums = &mut sums[i][pair];
                         sums[0] = i16x8_add(sums[0], dot_i7(pairs[p][pair], low));
                         sums[1] = i16x8_add(sums[1], dot_i7(pairs[p][pair], high));

@@ -140,6 +140,11 @@ pub fn transpose_pairs([a, b, c, d]: [v128; 4]) -> [v128; 4] {
 /// The low and the high nibbles of 16 bytes.
 #[inline(always)]
 pub fn nibbles(both: v128) -> [v128; 2] {
-    let mask = i8x16_splat(15);
+    masked_nibbles(both, i8x16_splat(15))
+}
+
+/// The same; `mask` is 15 in each byte, for loops that keep it in a register.
+#[inline(always)]
+pub fn masked_nibbles(both: v128, mask: v128) -> [v128; 2] {
     [v128_and(both, mask), v128_and(u16x8_shr(both, 4), mask)]
 }
