@@ -21,6 +21,7 @@ import { loadKernels } from "../places/cpu/kernels.ts";
 import { instantiate, WasmMemory } from "../places/cpu/memory.ts";
 import { packedKind } from "../places/cpu/packing.ts";
 import { readRows } from "../places/slices.ts";
+import { Turns } from "../places/turns.ts";
 import { Random } from "../sampling/random.ts";
 import { Dense } from "./dense.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -139,6 +140,7 @@ class LayerMaker {
   readonly #project: Dense;
   readonly #rows: Dense;
   readonly #z: Dense;
+  readonly #turns = new Turns();
   #staging = { pointer: 0, bytes: 0 };
 
   private constructor(
@@ -212,7 +214,7 @@ class LayerMaker {
 
   /** Lets Ctrl-C be heard. */
   async #pause(): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await this.#turns.give();
     this.signal?.throwIfAborted();
   }
 

@@ -107,7 +107,7 @@ export class FeedForward {
         (predicts ? sparsity.threshold : undefined) ?? threshold
       ),
     );
-    this.#ids = memory.allocate(4 * Math.max(1024, roundUp(neurons, 8)));
+    this.#ids = memory.allocate(4 * roundUp(neurons, 8));
     this.#kernel = new NeuronKernel(memory, activationIds[model.activation]);
     this.#hot = layers.map((weights, i) =>
       weights ? hotRows(weights, plan.parts[i], options) : 0

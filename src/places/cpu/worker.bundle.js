@@ -944,7 +944,7 @@ var FeedForward = class {
     this.#columns = inputs(most(({ ffn_down }) => ffn_down?.columns));
     const predicts = sparsity.mode === "predictor";
     this.#predictor = new Predictor(memory, maxTokens, predicts ? neurons : 0, predicts ? most(({ fc1 }) => fc1?.rows) : 0, model.linearPredictor, model.sparseThresholds.map((threshold) => (predicts ? sparsity.threshold : void 0) ?? threshold));
-    this.#ids = memory.allocate(4 * Math.max(1024, roundUp(neurons, 8)));
+    this.#ids = memory.allocate(4 * roundUp(neurons, 8));
     this.#kernel = new NeuronKernel(memory, activationIds[model.activation]);
     this.#hot = layers.map((weights, i) => weights ? hotRows(weights, plan.parts[i], options) : 0);
   }
