@@ -19,7 +19,9 @@ import type { TensorToWrite } from "../formats/gguf/write.ts";
 import { isSparse, type Model } from "../model/model.ts";
 import { loadKernels } from "../places/cpu/kernels.ts";
 import { instantiate, WasmMemory } from "../places/cpu/memory.ts";
+import { PackedMatrix, type Staging } from "../places/cpu/matrix.ts";
 import { packedKind } from "../places/cpu/packing.ts";
+import { stagingBytes } from "../places/cpu/weights.ts";
 import { readRows } from "../places/slices.ts";
 import { Turns } from "../places/turns.ts";
 import { Random } from "../sampling/random.ts";
@@ -141,7 +143,7 @@ class LayerMaker {
   readonly #rows: Dense;
   readonly #z: Dense;
   readonly #turns = new Turns();
-  #staging = { pointer: 0, bytes: 0 };
+  readonly #staging: Staging;
 
   private constructor(
     memory: WasmMemory,
@@ -156,6 +158,8 @@ class LayerMaker {
       new Dense(memory, rows, columns);
     const heldOut = Math.floor(states.tokens / heldOutEvery);
     this.#memory = memory;
+    const bytes = Math.max(stagingBytes, 4 * hiddenSize); // a row of any type at least
+    this.#staging = { pointer: memory.allocate(bytes), bytes };
     this.#weights = dense(feedForwardSize, hiddenSize);
     this.#sums = dense(feedForwardSize, hiddenSize);
     this.#x = dense(states.tokens - heldOut, hiddenSize);
@@ -263,23 +267,11 @@ class LayerMaker {
       rows: { start: 0, end: rows },
       columns: { start: 0, end: columns },
     };
-    for await (const { first, count, bytes } of readRows(source, slice)) {
-      if (bytes.length > this.#staging.bytes) {
-        const pointer = this.#memory.allocate(bytes.length);
-        this.#staging = { pointer, bytes: bytes.length };
-      }
-      this.#memory.bytes.set(bytes, this.#staging.pointer);
-      this.#memory.kernels.repack(
-        ggmlTypes[tensor.type].id,
-        packedKind.f32,
-        this.#staging.pointer,
-        count,
-        bytes.length / count,
-        0,
-        columns,
-        pointer + 4 * first * stride,
-        4 * stride,
-      );
+    const kind = packedKind.f32;
+    const room = { pointer, stride: 4 * stride, kind };
+    const matrix = new PackedMatrix(this.#memory, slice, undefined, room);
+    for await (const read of readRows(source, slice)) {
+      matrix.write(read, this.#staging);
     }
   }
 

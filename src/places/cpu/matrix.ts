@@ -82,6 +82,8 @@ export interface Room {
   readonly pointer: number;
   /** Bytes from one row to the next */
   readonly stride: number;
+  /** How they are packed; as the tensor's type is, where left out */
+  readonly kind?: number;
 }
 
 /** A slice of a tensor, packed. */
@@ -106,7 +108,7 @@ export class PackedMatrix implements Room {
   ) {
     this.rows = lengthOf(slice.rows);
     this.columns = lengthOf(slice.columns);
-    this.kind = kindOfType[slice.tensor.type];
+    this.kind = room?.kind ?? kindOfType[slice.tensor.type];
     this.rowBytes = packedRowBytes(this.kind, this.columns);
     this.stride = room?.stride ?? this.rowBytes;
     this.pointer = room?.pointer ??
