@@ -33,6 +33,14 @@ export {
   readGguf,
   type TensorInfo,
 } from "./src/formats/gguf/read.ts";
+export {
+  readTorch,
+  tensorsOf,
+  type TorchDtype,
+  TorchStorage,
+  TorchTensor,
+  type TorchValue,
+} from "./src/formats/torch/read.ts";
 export type { TensorToWrite } from "./src/formats/gguf/write.ts";
 export type { GgmlType } from "./src/formats/ggml/types.ts";
 export {
@@ -57,6 +65,11 @@ export {
   readProfile,
   writeProfile,
 } from "./src/plan/profile_file.ts";
+export {
+  activationFileLayer,
+  type PowerInferProfileOptions,
+  readPowerInferProfile,
+} from "./src/plan/powerinfer_profile.ts";
 export { profileOf, reorderNeurons } from "./src/plan/reorder.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
 export type { CacheType } from "./src/places/cache_type.ts";
