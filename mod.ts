@@ -66,6 +66,12 @@ export {
   writeProfile,
 } from "./src/plan/profile_file.ts";
 export {
+  checkGpuIndex,
+  type GpuIndex,
+  readGpuIndex,
+  writeGpuIndex,
+} from "./src/plan/gpu_index.ts";
+export {
   activationFileLayer,
   type PowerInferProfileOptions,
   readPowerInferProfile,
