@@ -26,6 +26,9 @@ export class LimitError extends CulmError {}
 /** A place (a worker, a device) failed or died. */
 export class PlaceError extends CulmError {}
 
+/** The GPU is missing, was lost, ran out of memory, or computes wrongly. */
+export class GpuError extends PlaceError {}
+
 /** The caller's own argument is wrong. */
 export class UsageError extends CulmError {}
 

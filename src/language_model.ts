@@ -16,7 +16,7 @@ import {
 } from "./model/model.ts";
 import { type ModelSource, toByteSource } from "./model_source.ts";
 import { type CacheType, checkCacheType } from "./places/cache_type.ts";
-import { startCpuTeam } from "./places/cpu/start.ts";
+import { startTeam } from "./places/start.ts";
 import type { Progress } from "./places/load.ts";
 import { checkProfile, type Profile } from "./plan/profile.ts";
 import { profileOf } from "./plan/reorder.ts";
@@ -134,7 +134,7 @@ export async function load(
       ? tokenizerFromGguf(file)
       : undefined;
     const contextSize = checked.contextSize || model.contextSize;
-    const team = await startCpuTeam(all, checked.threads, {
+    const team = await startTeam(all, checked.threads, {
       model,
       sparsity: checked.sparsity,
       cacheType: checked.cacheType,

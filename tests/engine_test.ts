@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { Engine } from "../src/engine.ts";
 import { LimitError, PlaceError, UsageError } from "../src/errors.ts";
 import { pagePositions } from "../src/places/batch.ts";
-import { startCpuTeam } from "../src/places/cpu/start.ts";
+import { startTeam } from "../src/places/start.ts";
 import { PagePool, Sequence } from "../src/sequence.ts";
 import { randomModel } from "./helpers/random_model.ts";
 
@@ -11,7 +11,7 @@ const limits = { tokens: 8, contextSize: 80 };
 
 async function makeEngine(threads = 0): Promise<Engine> {
   const { model, source } = await randomModel({ type: "F16" });
-  const team = await startCpuTeam(source, threads, {
+  const team = await startTeam(source, threads, {
     model,
     sparsity: { mode: "exact" },
     limits,

@@ -1,32 +1,79 @@
 /**
  * What places do where they meet, for places that share a thread. Threads do
- * the same over shared memory in `cpu/shared.ts`.
+ * the same over shared memory in `threads/shared.ts`.
  *
  * @module
  */
+import type { Side } from "../plan/stages.ts";
 import type { Batch } from "./batch.ts";
-import type { Exchange, Place } from "./place.ts";
+import type { CpuSidePlace, GpuSidePlace, Meeting } from "./place.ts";
 
-/** Does one exchange among `places`; `top-k` keeps the largest `share`. */
-export function exchange(
-  kind: Exchange,
-  places: readonly Place[],
+/** The places of a team. */
+export interface Sides {
+  readonly cpu: readonly CpuSidePlace[];
+  readonly gpu?: GpuSidePlace;
+}
+
+/** Does what a meeting is for; `top-k` keeps the largest `share`. */
+export async function exchange(
+  { exchange, stage }: Meeting,
+  { cpu, gpu }: Sides,
   batch: Batch,
   share: number,
-): void {
-  if (kind === "sum") {
-    const partials = places.map((place) => place.partial(batch));
-    for (const place of places) {
-      for (const partial of partials) place.accumulate(partial, batch);
+): Promise<void> {
+  switch (exchange) {
+    case "sum": {
+      const partials = cpu.map((place) => place.partial(batch));
+      for (const place of cpu) {
+        for (const partial of partials) place.accumulate(partial, batch);
+      }
+      break;
     }
-  } else if (kind === "top-k") {
-    const values = places.map((place) => place.neurons(batch));
-    const thresholds = Float32Array.from(
-      { length: batch.length },
-      (_, t) => topKThreshold(values.map(({ rows }) => rows[t]), share),
-    );
-    for (const place of places) place.keepAbove(batch, thresholds);
+    case "sum-to-gpu":
+      gpu!.addToResidual(
+        sumOf(cpu.map((place) => place.partial(batch))),
+        batch,
+      );
+      break;
+    case "residual-to-gpu":
+      gpu!.setResidual(cpu[0].residual(batch), batch);
+      break;
+    case "residual-to-cpu": {
+      const residual = await gpu!.residual(batch);
+      for (const place of cpu) place.setResidual(residual, batch);
+      break;
+    }
+    case "top-k":
+      await keepTop({ cpu, gpu }, stage.sides, batch, share);
   }
+}
+
+/** Adds rows up, in their order. */
+export function sumOf(rows: readonly Float32Array[]): Float32Array {
+  const sum = rows[0].slice();
+  for (const row of rows.slice(1)) {
+    for (let i = 0; i < sum.length; i++) sum[i] += row[i];
+  }
+  return sum;
+}
+
+async function keepTop(
+  { cpu, gpu }: Sides,
+  sides: readonly Side[],
+  batch: Batch,
+  share: number,
+): Promise<void> {
+  const places = [
+    ...(sides.includes("cpu") ? cpu : []),
+    ...(gpu && sides.includes("gpu") ? [gpu] : []),
+  ];
+  const values: Float32Array[][] = [];
+  for (const place of places) values.push(await place.neurons(batch));
+  const thresholds = Float32Array.from(
+    { length: batch.length },
+    (_, t) => topKThreshold(values.map((rows) => rows[t]), share),
+  );
+  for (const place of places) place.keepAbove(batch, thresholds);
 }
 
 /**

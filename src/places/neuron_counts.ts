@@ -32,17 +32,17 @@ export class NeuronCounts {
     return 8 * model.layers.length * model.feedForwardSize;
   }
 
-  /** Counts a token's neurons of one layer; number i of `gate` and `h` is neuron `idOf(i)` of the file. */
+  /** Counts a token's neurons of one layer; number i of `gate` and `h` is neuron `ids[i]` of the file. */
   add(
     layer: number,
     gate: Float32Array,
     h: Float32Array,
-    idOf: (i: number) => number,
+    ids: Uint32Array,
   ): void {
     const { gatePositive, active } = this.layers[layer];
     for (let i = 0; i < gate.length; i++) {
-      if (gate[i] > 0) gatePositive[idOf(i)]++;
-      if (h[i] !== 0) active[idOf(i)]++;
+      if (gate[i] > 0) gatePositive[ids[i]]++;
+      if (h[i] !== 0) active[ids[i]]++;
     }
   }
 

@@ -4,83 +4,107 @@
  *
  * @module
  */
-import type { Model } from "../model/model.ts";
 import type { Rates } from "../plan/border.ts";
+import type { Exchange, Side, Stage } from "../plan/stages.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { Batch } from "./batch.ts";
+import type { GpuUse } from "./gpu_use.ts";
 import type { LayerCounts } from "./stats.ts";
 
-/** Holds parts of a model. All matrices are row-major, one row a token. */
+/** Holds parts of a model and computes them. All matrices are row-major, one row a token. */
 export interface Place {
   /** Bytes of weights that this place holds. */
   readonly weightBytes: number;
+  /** What it has computed and read so far, by layer. */
+  readonly counts: LayerCounts;
   /** Gets ready for a step: makes KV pages, copies those that part. */
   begin(batch: Batch): void;
-  /** Sets the residual to zero and the partial to its rows of the embedding. */
+  /** Begins the residual anew, with its rows of the embedding. */
   embed(batch: Batch): void;
-  /** Sets the partial to its heads' share of attention. */
+  /** Computes its heads' share of attention. */
   attention(layer: number, batch: Batch): void;
   /** Computes the values h of its neurons. */
   hidden(layer: number, batch: Batch): void;
-  /** The values that `hidden` computed, valid until `down`. */
-  neurons(batch: Batch): Neurons;
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
   keepAbove(batch: Batch, thresholds: Float32Array): void;
-  /** Sets the partial to its neurons' share of the FFN. */
+  /** Computes its neurons' share of the FFN. */
   down(layer: number, batch: Batch): void;
   /** Computes its rows of the logits of the tokens that want them. */
   head(batch: Batch): void;
-  /** What it added last, `[length, partialStride]`. */
+}
+
+/** A place on the CPU: what it computes is a partial, which the places add to their residuals. */
+export interface CpuSidePlace extends Place {
+  /** What it computed last, `[tokens, stride]`. */
   partial(batch: Batch): Float32Array;
   /** Adds a place's partial (its own, or a copy of another's) to its residual. */
   accumulate(partial: Float32Array, batch: Batch): void;
+  /** Its residual, `[tokens, stride]`. */
+  residual(batch: Batch): Float32Array;
+  /** Takes another residual, of the same stride or `[tokens, hiddenSize]`. */
+  setResidual(residual: Float32Array, batch: Batch): void;
+  /** The values h that `hidden` computed, `[tokens][neurons]`, valid until `down`. */
+  neurons(batch: Batch): Float32Array[];
   /** Its columns of the logits, a row for each token that wants them. */
   logits(batch: Batch): Float32Array[];
-  /** What it has computed and read so far, by layer. */
-  readonly counts: LayerCounts;
   /** How fast it reads its rows, where it has measured that. */
   readonly rates?: Rates;
   /** How fast it reads its rows now, where it can measure that. */
   measureRates?(): Rates;
 }
 
-/** The values h of a place's neurons in one layer. */
-export interface Neurons {
-  /** The file's index of the first of them */
-  readonly first: number;
-  /** h of each token, `[tokens][neurons]` */
-  readonly rows: Float32Array[];
+/**
+ * A place on the GPU: adds what it computes to a residual of its own. Methods
+ * line up work for the device; what they give is there at once where the
+ * device can be waited for, and otherwise later.
+ */
+export interface GpuSidePlace extends Place, AsyncDisposable {
+  /** How the device is used. */
+  readonly use: GpuUse;
+  /** Starts what is lined up, so that it runs while the CPU places compute. */
+  submit(): void;
+  /** Its residual, `[tokens, stride]`. */
+  residual(batch: Batch): Float32Array | Promise<Float32Array>;
+  /** Takes another residual, `[tokens, stride]`. */
+  setResidual(residual: Float32Array, batch: Batch): void;
+  /** Adds what the CPU places computed, `[tokens, stride]`, to its residual. */
+  addToResidual(sum: Float32Array, batch: Batch): void;
+  /** The values h that `hidden` computed, `[tokens][neurons]`. */
+  neurons(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
+  /** Its columns of the logits, a row for each token that wants them. */
+  logits(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
+}
+
+/** Where places meet: what they exchange, and the stage before or after which. */
+export interface Meeting {
+  readonly exchange: Exchange;
+  readonly stage: Stage;
 }
 
 /**
- * What the places do together after each stretch of own work:
- * `sum`: every place adds all partials to its residual;
- * `top-k`: the largest |h| of all places are found and the others dropped;
- * `logits`: the places' columns make whole rows.
- */
-export type Exchange = "sum" | "top-k" | "logits";
-
-/**
- * The forward pass of one place; it stops wherever the places meet. The same
- * for one token, a prompt, or several sequences' tokens together.
+ * The forward pass of one place of a side; it stops wherever the sides meet.
+ * The same for one token, a prompt, or several sequences' tokens together.
  */
 export function* forward(
-  model: Model,
+  stages: readonly Stage[],
+  side: Side,
   place: Place,
   batch: Batch,
   sparsity: Sparsity,
-): Generator<Exchange, void, void> {
+): Generator<Meeting, void, void> {
   place.begin(batch);
-  place.embed(batch);
-  yield "sum";
-  for (let layer = 0; layer < model.layers.length; layer++) {
-    place.attention(layer, batch);
-    yield "sum";
-    place.hidden(layer, batch);
-    if (sparsity.mode === "top-k") yield "top-k";
-    place.down(layer, batch);
-    yield "sum";
+  for (const stage of stages) {
+    const { kind, layer, before, after } = stage;
+    if (before) yield { exchange: before, stage };
+    const isOurs = stage.sides.includes(side);
+    if (kind === "ffn") {
+      if (isOurs) place.hidden(layer, batch);
+      if (sparsity.mode === "top-k") yield { exchange: "top-k", stage };
+      if (isOurs) place.down(layer, batch);
+    } else if (kind === "attention") {
+      if (isOurs) place.attention(layer, batch);
+    } else if (isOurs) place[kind](batch);
+    if (after) yield { exchange: after, stage };
   }
-  place.head(batch);
-  yield "logits";
+  yield { exchange: "logits", stage: stages[stages.length - 1] };
 }

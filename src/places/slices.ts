@@ -5,18 +5,26 @@
  * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { rowBytes } from "../formats/ggml/types.ts";
+import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import type { LayerTensors, Model } from "../model/model.ts";
-import { kvHeadsOf, type PlacePlan, type Range } from "../plan/plan.ts";
+import {
+  compact,
+  indexAt,
+  type IndexSet,
+  isList,
+  lengthOf,
+  type Range,
+} from "../plan/indices.ts";
+import { kvHeadsOf, type PlacePlan } from "../plan/plan.ts";
 
-/** A block of a tensor that one place loads: whole rows, of which it keeps some columns. */
+/** Rows and columns of a tensor that one place loads. */
 export interface Slice {
   readonly tensor: TensorInfo;
   /** Rows of the tensor, in the file's order */
-  readonly rows: Range;
-  /** Columns of the tensor that the place keeps */
-  readonly columns: Range;
+  readonly rows: IndexSet;
+  /** Columns of the tensor that the place keeps; a list is made of whole blocks of its type */
+  readonly columns: IndexSet;
 }
 
 /** The slices of one layer, by tensor. */
@@ -44,11 +52,11 @@ export function slicesOf(model: Model, plan: PlacePlan): PlaceSlices {
   const { headSize } = model;
   const slice = (
     tensor: TensorInfo,
-    rows: Range = { start: 0, end: tensor.shape[1] ?? 1 },
-    columns: Range = { start: 0, end: tensor.shape[0] },
+    rows: IndexSet = { start: 0, end: tensor.shape[1] ?? 1 },
+    columns: IndexSet = { start: 0, end: tensor.shape[0] },
   ): Slice => ({ tensor, rows, columns });
-  const optional = (tensor?: TensorInfo, rows?: Range, columns?: Range) =>
-    tensor && slice(tensor, rows, columns);
+  const optional = (tensor?: TensorInfo, rows?: IndexSet) =>
+    tensor && slice(tensor, rows);
   const scaled = (range: Range, by: number): Range => ({
     start: range.start * by,
     end: range.end * by,
@@ -79,10 +87,10 @@ export function slicesOf(model: Model, plan: PlacePlan): PlaceSlices {
         ffn_norm: slice(layer.ffn_norm),
         ffn_gate: slice(layer.ffn_gate, neurons),
         ffn_up: slice(layer.ffn_up, neurons),
-        ffn_down: optional(
+        ffn_down: layer.ffn_down && slice(
           layer.ffn_down,
           undefined,
-          widened(neurons, model.feedForwardSize),
+          neuronColumns(layer.ffn_down, neurons),
         ),
         ffn_down_t: optional(layer.ffn_down_t, neurons),
         fc1: optional(layer.fc1),
@@ -103,18 +111,33 @@ export function* allSlices(slices: PlaceSlices): Generator<Slice> {
   }
 }
 
-/** Bytes of the file that a slice is read from: whole rows. */
+/** Bytes of all rows that {@linkcode readRows} gives. */
 export function sliceBytes(slice: Slice): number {
-  return (slice.rows.end - slice.rows.start) *
-    rowBytes(slice.tensor.type, slice.tensor.shape[0]);
+  return lengthOf(slice.rows) *
+    rowBytes(slice.tensor.type, readColumns(slice).length);
+}
+
+/** What the rows that {@linkcode readRows} gives consist of. */
+export interface ReadColumns {
+  /** Their weights: all of the tensor's row, or those of a list of columns */
+  readonly length: number;
+  /** Where the slice's columns begin among them */
+  readonly first: number;
+}
+
+/** What the rows of a slice consist of when they are read. */
+export function readColumns({ tensor, columns }: Slice): ReadColumns {
+  return isList(columns)
+    ? { length: columns.length, first: 0 }
+    : { length: tensor.shape[0], first: columns.start };
 }
 
 /** Some rows of a slice, as they stand in the file. */
 export interface Rows {
-  /** Index of the first row, counted from the slice's first */
+  /** Number of the first row among the slice's */
   readonly first: number;
   readonly count: number;
-  /** Whole rows of the tensor; their buffer may be larger */
+  /** The rows, one behind the other ({@linkcode readColumns}); their buffer may be larger */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
@@ -132,15 +155,76 @@ export async function* readRows(
   const { tensor, rows } = slice;
   const stride = rowBytes(tensor.type, tensor.shape[0]);
   const step = Math.max(1, Math.floor(chunkBytes / stride));
-  for (let row = rows.start; row < rows.end; row += step) {
-    const count = Math.min(step, rows.end - row);
+  const pieces = columnPieces(slice);
+  const count = lengthOf(rows);
+  for (let first = 0; first < count;) {
+    const row = indexAt(rows, first);
+    let end = first + 1;
+    while (end < count && indexAt(rows, end) < row + step) end++;
     const offset = tensor.offset + row * stride;
+    const length = (indexAt(rows, end - 1) + 1 - row) * stride;
     const spare = spares.pop();
-    const bytes = await source.read(offset, count * stride, spare);
+    const bytes = await source.read(offset, length, spare);
     // Frees a spare of no use now: the collector would let hundreds of MB pile up.
     if (spare && spare !== bytes.buffer) spare.transfer(0);
-    yield { first: row - rows.start, count, bytes };
+    const starts = Array.from(
+      { length: end - first },
+      (_, i) => (indexAt(rows, first + i) - row) * stride,
+    );
+    const kept = isList(rows) || isList(slice.columns)
+      ? moveTogether(bytes, starts, pieces)
+      : bytes;
+    yield { first, count: end - first, bytes: kept };
+    first = end;
   }
+}
+
+/** Bytes of a row that are kept: where they begin, and how many follow one another. */
+type Piece = readonly [start: number, length: number];
+
+function columnPieces({ tensor, columns }: Slice): Piece[] {
+  if (!isList(columns)) return [[0, rowBytes(tensor.type, tensor.shape[0])]];
+  const { blockSize, blockBytes } = ggmlTypes[tensor.type];
+  const pieces: [number, number][] = [];
+  for (let i = 0; i < columns.length; i += blockSize) {
+    const start = columns[i] / blockSize * blockBytes;
+    const last = pieces.at(-1);
+    if (last && last[0] + last[1] === start) last[1] += blockBytes;
+    else pieces.push([start, blockBytes]);
+  }
+  return pieces;
+}
+
+/** Moves the pieces of the rows that begin at `starts` to the front of `bytes`. */
+function moveTogether(
+  bytes: Uint8Array<ArrayBuffer>,
+  starts: readonly number[],
+  pieces: readonly Piece[],
+): Uint8Array<ArrayBuffer> {
+  let filled = 0;
+  for (const row of starts) {
+    for (const [start, length] of pieces) {
+      bytes.copyWithin(filled, row + start, row + start + length);
+      filled += length;
+    }
+  }
+  return bytes.subarray(0, filled);
+}
+
+/** The columns of `ffn_down` that hold some neurons' weights. */
+function neuronColumns(
+  { type, shape: [count] }: TensorInfo,
+  neurons: IndexSet,
+): IndexSet {
+  if (!isList(neurons)) return widened(neurons, count);
+  const { blockSize } = ggmlTypes[type];
+  const blocks = [
+    ...new Set(neurons.map((id) => Math.floor(id / blockSize))),
+  ];
+  return compact(Uint32Array.from(
+    { length: blocks.length * blockSize },
+    (_, i) => blocks[Math.floor(i / blockSize)] * blockSize + i % blockSize,
+  ));
 }
 
 function widened(range: Range, limit: number): Range {

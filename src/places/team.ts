@@ -4,12 +4,20 @@
  * @module
  */
 import type { Model } from "../model/model.ts";
-import { lengthOf, type Plan } from "../plan/plan.ts";
+import { lengthOf } from "../plan/indices.ts";
+import type { Plan } from "../plan/plan.ts";
+import { type Side, type Stage, stagesOf } from "../plan/stages.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { Rates } from "../plan/border.ts";
 import { Batch, type BatchLimits } from "./batch.ts";
-import { exchange } from "./exchange.ts";
-import { forward, type Place } from "./place.ts";
+import { exchange, type Sides } from "./exchange.ts";
+import {
+  type CpuSidePlace,
+  forward,
+  type GpuSidePlace,
+  type Place,
+} from "./place.ts";
+import type { GpuUse } from "./gpu_use.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
 import type { NormedStates } from "./normed_states.ts";
 import type { LayerCounts } from "./stats.ts";
@@ -33,6 +41,8 @@ export interface Team extends AsyncDisposable {
   readonly normedStates?: NormedStates;
   /** How fast each place reads its rows, where it has measured that. */
   readonly rates: readonly Rates[];
+  /** How a GPU takes part, where one does. */
+  readonly gpu?: GpuUse;
   /**
    * Runs the batch. Gives a row of logits, `[vocabSize]`, for each token that
    * wants one, in the batch's order; valid until the next run.
@@ -58,66 +68,85 @@ export class InlineTeam implements Team {
   readonly counts: readonly LayerCounts[];
   /** See {@linkcode Team.rates}. */
   rates: readonly Rates[];
+  readonly #stages: readonly Stage[];
+  readonly #all: readonly (CpuSidePlace | GpuSidePlace)[];
 
-  /** `places` hold what `plan` says, in its order. */
+  /** `sides` hold what `plan` says, in its order. */
   constructor(
     readonly description: string,
     readonly model: Model,
     readonly plan: Plan,
-    readonly places: readonly Place[],
+    readonly sides: Sides,
     readonly sparsity: Sparsity,
     readonly limits: BatchLimits,
     readonly neuronCounts?: NeuronCounts,
     readonly normedStates?: NormedStates,
   ) {
-    this.rates = places.flatMap(({ rates }) => rates ?? []);
+    const { cpu, gpu } = sides;
+    this.#stages = stagesOf(model, plan);
+    this.#all = gpu ? [...cpu, gpu] : cpu;
+    this.rates = cpu.flatMap(({ rates }) => rates ?? []);
     this.batch = new Batch(limits, new ArrayBuffer(Batch.byteLength(limits)));
-    this.counts = places.map((place) => place.counts);
-    this.weightBytes = places.reduce((sum, p) => sum + p.weightBytes, 0);
+    this.counts = this.#all.map((place) => place.counts);
+    this.weightBytes = this.#all.reduce((sum, p) => sum + p.weightBytes, 0);
   }
 
   /** See {@linkcode Team.run}. */
   async run(): Promise<Float32Array[]> {
-    const { model, places, batch, sparsity } = this;
+    const { sides, batch, sparsity } = this;
     const share = sparsity.mode === "top-k" ? sparsity.share : 1;
-    const passes = places.map((place) =>
-      forward(model, place, batch, sparsity)
-    );
+    const pass = (side: Side, place: Place) =>
+      forward(this.#stages, side, place, batch, sparsity);
+    const cpuPasses = sides.cpu.map((place) => pass("cpu", place));
+    const gpuPass = sides.gpu && pass("gpu", sides.gpu);
     const turns = new Turns();
     for (;;) {
-      const meetings = passes.map((pass) => pass.next());
+      const meetings = [];
+      if (gpuPass) {
+        meetings.push(gpuPass.next());
+        // The device works while this thread computes the CPU's share.
+        if (meetings[0].value?.exchange === "sum-to-gpu") sides.gpu!.submit();
+      }
+      meetings.push(...cpuPasses.map((pass) => pass.next()));
       const { done, value } = meetings[0];
       if (done) break;
-      exchange(value, places, batch, share);
+      await exchange(value, sides, batch, share);
       if (turns.due) await turns.give();
     }
-    return this.#wholeRows();
+    return await this.#wholeRows();
+  }
+
+  /** See {@linkcode Team.gpu}. */
+  get gpu(): GpuUse | undefined {
+    return this.sides.gpu?.use;
   }
 
   /** See {@linkcode Team.measureRates}. */
   measureRates(): Promise<readonly Rates[]> {
-    this.rates = this.places.flatMap((place) => place.measureRates?.() ?? []);
+    this.rates = this.sides.cpu.flatMap((place) =>
+      place.measureRates?.() ?? []
+    );
     return Promise.resolve(this.rates);
   }
 
-  /** Nothing to stop. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return Promise.resolve();
+  /** Stops the device, if there is one. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sides.gpu?.[Symbol.asyncDispose]();
   }
 
-  #wholeRows(): Float32Array[] {
+  async #wholeRows(): Promise<Float32Array[]> {
     const { batch, plan, model } = this;
     const rows = Array.from(
       { length: batch.logitCount },
       () => new Float32Array(model.vocabSize),
     );
-    this.places.forEach((place, i) => {
-      const { vocab } = plan.places[i];
-      if (lengthOf(vocab) === 0) return;
-      place.logits(batch).forEach((columns, r) =>
-        rows[r].set(columns, vocab.start)
-      );
-    });
+    const plans = plan.gpu ? [...plan.places, plan.gpu] : plan.places;
+    for (const [i, place] of this.#all.entries()) {
+      const { vocab } = plans[i];
+      if (lengthOf(vocab) === 0) continue;
+      const columns = await place.logits(batch);
+      columns.forEach((part, r) => rows[r].set(part, vocab.start));
+    }
     return rows;
   }
 }

@@ -5,14 +5,17 @@
  *
  * @module
  */
+import { UsageError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
+import {
+  complementOf,
+  type IndexSet,
+  lengthOf,
+  listOf,
+  type Range,
+  sectionOf,
+} from "./indices.ts";
 import { firingOf, type Profile } from "./profile.ts";
-
-/** Indices `start` to `end - 1`. */
-export interface Range {
-  readonly start: number;
-  readonly end: number;
-}
 
 /** How often the neurons of a part fire, hottest first. All arrays are as long as the part. */
 export interface Firing {
@@ -29,9 +32,14 @@ export interface Part {
   /** Query heads; the key and value heads that serve them come along. */
   readonly heads: Range;
   /** Neurons of the FFN. */
-  readonly neurons: Range;
+  readonly neurons: IndexSet;
   /** How often they fire, where a profile tells: the place stores them in that order. */
   readonly firing?: Firing;
+}
+
+/** The neurons of a part in the order in which a place stores them. */
+export function neuronsInOrder({ neurons, firing }: Part): Uint32Array {
+  return firing?.order ?? listOf(neurons);
 }
 
 /** What one place holds. */
@@ -44,12 +52,10 @@ export interface PlacePlan {
 
 /** Which place holds what. Together the places hold everything once. */
 export interface Plan {
+  /** CPU places, which are of one speed */
   readonly places: readonly PlacePlan[];
-}
-
-/** How many indices a range holds. */
-export function lengthOf(range: Range): number {
-  return range.end - range.start;
+  /** The GPU's, where one takes part */
+  readonly gpu?: PlacePlan;
 }
 
 /** The key and value heads that a range of query heads reads. */
@@ -87,29 +93,71 @@ export function splitRange(
 const neuronUnit = 32;
 
 /**
- * Every place gets the same share of each layer, for places of one speed. With
- * a profile, each orders its neurons by how often they fire.
+ * Every CPU place gets the same share of each layer, for places of one speed:
+ * of all of it, or of what `gpu` leaves. With a profile, each orders its
+ * neurons by how often they fire.
+ *
+ * @throws {UsageError} where the GPU's heads or vocabulary rows are not the first ones
  */
 export function splitEvenly(
   model: Model,
   places: number,
   profile?: Profile,
+  gpu?: PlacePlan,
 ): Plan {
-  const heads = splitRange(model.headCount, places, 1);
-  const neurons = splitRange(
-    model.feedForwardSize,
-    places,
-    model.feedForwardSize >= neuronUnit * places ? neuronUnit : 1,
-  );
-  const vocab = splitRange(model.vocabSize, places, 1);
+  const cut = (rest: Range) =>
+    splitRange(lengthOf(rest), places, 1).map((range) =>
+      sectionOf(rest, range) as Range
+    );
+  const vocab = cut(restOf("vocabulary rows", model.vocabSize, gpu?.vocab));
+  const layers = model.layers.map((_, layer) => {
+    const part = gpu?.parts[layer];
+    const neurons = complementOf(
+      part?.neurons ?? noIndices,
+      model.feedForwardSize,
+    );
+    const count = lengthOf(neurons);
+    return {
+      heads: cut(restOf("heads", model.headCount, part?.heads)),
+      neurons: splitRange(
+        count,
+        places,
+        count >= neuronUnit * places ? neuronUnit : 1,
+      ).map((range) => sectionOf(neurons, range)),
+    };
+  });
   return {
+    gpu,
     places: vocab.map((rows, i) => ({
       vocab: rows,
-      parts: model.layers.map((_, layer) => ({
+      parts: layers.map(({ heads, neurons }, layer) => ({
         heads: heads[i],
         neurons: neurons[i],
         firing: profile && firingOf(profile, layer, neurons[i]),
       })),
     })),
   };
+}
+
+/** What is left of `count` indices where the first are taken. */
+function restOf(name: string, count: number, taken = noIndices): Range {
+  if (lengthOf(taken) === 0) return { start: 0, end: count };
+  if (taken.start !== 0) {
+    throw new UsageError(
+      `Cannot plan ${name} ${taken.start} to ${
+        taken.end - 1
+      } on the GPU: it holds the first ones, from 0`,
+    );
+  }
+  return { start: taken.end, end: count };
+}
+
+const noIndices: Range = { start: 0, end: 0 };
+
+/** Whether a place holds nothing at all. */
+export function isEmpty({ parts, vocab }: PlacePlan): boolean {
+  return lengthOf(vocab) === 0 &&
+    parts.every(({ heads, neurons }) =>
+      lengthOf(heads) + lengthOf(neurons) === 0
+    );
 }

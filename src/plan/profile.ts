@@ -6,7 +6,8 @@
  */
 import { FormatError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
-import type { Firing, Range } from "./plan.ts";
+import { type IndexSet, listOf } from "./indices.ts";
+import type { Firing } from "./plan.ts";
 
 /** Counts of one layer, by the file's neuron index, `[feedForwardSize]`. */
 export interface LayerProfile {
@@ -75,14 +76,14 @@ export function checkProfile(profile: Profile, model: Model): void {
   }
 }
 
-/** How often the neurons of a range fire in one layer, hottest first. */
+/** How often the neurons of a set fire in one layer, hottest first. */
 export function firingOf(
   profile: Profile,
   layer: number,
-  { start, end }: Range,
+  neurons: IndexSet,
 ): Firing {
   const { gatePositive, active } = profile.layers[layer];
-  const order = Uint32Array.from({ length: end - start }, (_, i) => start + i);
+  const order = listOf(neurons).slice();
   order.sort((a, b) =>
     active[b] - active[a] || gatePositive[b] - gatePositive[a] || a - b
   );

@@ -11,7 +11,7 @@ import {
 } from "../../mod.ts";
 import { benchTokens } from "../../cli/bench_runs.ts";
 import { loadKernels } from "../../src/places/cpu/kernels.ts";
-import { loadCpuPlaces, startCpuTeam } from "../../src/places/cpu/start.ts";
+import { loadCpuPlaces, startTeam } from "../../src/places/start.ts";
 import { LoadProgress } from "../../src/places/load.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";
@@ -154,7 +154,7 @@ Deno.test("with a predictor, every place and every order of neurons gives the re
       options,
       new LoadProgress(0),
     );
-    return new InlineTeam("cpu", model, plan, made, sparsity, limits);
+    return new InlineTeam("cpu", model, plan, { cpu: made }, sparsity, limits);
   };
   const profile = randomProfile(model);
   const plan = splitEvenly(model, 1);
@@ -162,12 +162,14 @@ Deno.test("with a predictor, every place and every order of neurons gives the re
     "reference",
     model,
     plan,
-    [await ReferencePlace.load(model, plan.places[0], sparsity, source)],
+    {
+      cpu: [await ReferencePlace.load(model, plan.places[0], sparsity, source)],
+    },
     sparsity,
     limits,
   );
   const threads = (count: number, profile?: Profile) =>
-    startCpuTeam(source, count, {
+    startTeam(source, count, {
       ...common,
       cacheType: "f32",
       profile,

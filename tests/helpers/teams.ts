@@ -5,14 +5,16 @@
  */
 import type { CacheType } from "../../src/places/cache_type.ts";
 import { loadKernels } from "../../src/places/cpu/kernels.ts";
-import { loadCpuPlaces, startCpuTeam } from "../../src/places/cpu/start.ts";
+import { loadCpuPlaces, startTeam } from "../../src/places/start.ts";
 import { LoadProgress } from "../../src/places/load.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";
-import { type Plan, splitEvenly } from "../../src/plan/plan.ts";
+import { type PlacePlan, type Plan, splitEvenly } from "../../src/plan/plan.ts";
 import type { Profile } from "../../src/plan/profile.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
+import { randomSplit, scatteredShare } from "./hybrid_plans.ts";
 import type { RandomModel } from "./random_model.ts";
+import { ReferenceGpu } from "./reference_gpu.ts";
 import { seededRandom } from "./seeded_random.ts";
 
 /** Of every team's steps. */
@@ -70,7 +72,14 @@ export async function referenceTeam(
       await ReferencePlace.load(model, part, sparsity, source, cacheType),
     );
   }
-  return new InlineTeam("reference", model, plan, places, sparsity, limits);
+  return new InlineTeam(
+    "reference",
+    model,
+    plan,
+    { cpu: places },
+    sparsity,
+    limits,
+  );
 }
 
 /** CPU places in lockstep. */
@@ -80,7 +89,7 @@ export async function cpuTeam(
   sparsity: Sparsity,
   options: { hotShare?: number; bankBytes?: number; cacheType?: CacheType } =
     {},
-): Promise<Team> {
+): Promise<InlineTeam> {
   const places = await loadCpuPlaces(
     (await loadKernels()).module,
     source,
@@ -95,7 +104,27 @@ export async function cpuTeam(
     },
     new LoadProgress(0),
   );
-  return new InlineTeam("cpu", model, plan, places, sparsity, limits);
+  return new InlineTeam("cpu", model, plan, { cpu: places }, sparsity, limits);
+}
+
+/** CPU places, and a reference place in the GPU's role, in lockstep. */
+async function hybridTeam(
+  made: RandomModel,
+  gpu: PlacePlan,
+  sparsity: Sparsity,
+): Promise<Team> {
+  const { model, source } = made;
+  const plan = splitEvenly(model, 2, undefined, gpu);
+  const { sides } = await cpuTeam(made, plan, sparsity);
+  const place = await ReferencePlace.load(model, gpu, sparsity, source);
+  return new InlineTeam(
+    "hybrid",
+    model,
+    plan,
+    { ...sides, gpu: new ReferenceGpu(place) },
+    sparsity,
+    limits,
+  );
 }
 
 /** With keys and values in f32 or f16. */
@@ -121,8 +150,12 @@ export const teams: Record<string, MakeTeam> = {
       hotShare: sparsity.mode === "predictor" ? 0 : 0.4,
       bankBytes: 1,
     }),
+  "cpu, 2 places, and half of all on a reference GPU": (made, sparsity) =>
+    hybridTeam(made, scatteredShare(made.model, 0.5), sparsity),
+  "cpu, 2 places, and a random split": (made, sparsity) =>
+    hybridTeam(made, randomSplit(made.model, 5), sparsity),
   "cpu, 2 threads": ({ model, source }, sparsity) =>
-    startCpuTeam(source, 2, {
+    startTeam(source, 2, {
       model,
       sparsity,
       limits,
@@ -138,7 +171,7 @@ export const teamsOfQ8: Record<string, MakeTeam> = {
   "cpu, 3 crooked places, q8_0 cache": (made, sparsity) =>
     cpuTeam(made, crookedPlan(made), sparsity, { cacheType: "q8_0" }),
   "cpu, 3 threads, q8_0 cache": ({ model, source }, sparsity) =>
-    startCpuTeam(source, 3, {
+    startTeam(source, 3, {
       model,
       sparsity,
       limits,

@@ -10,7 +10,7 @@ import { describeModel, type Model } from "../../src/model/model.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
 import type { CacheType } from "../../src/places/cache_type.ts";
-import { startCpuTeam } from "../../src/places/cpu/start.ts";
+import { startTeam } from "../../src/places/start.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";
 import { logSoftmaxAt } from "../../src/sampling/mod.ts";
@@ -50,13 +50,20 @@ const reference: MakeTeam = async (model, source, sparsity) => {
     sparsity,
     source,
   );
-  return new InlineTeam("reference", model, plan, [place], sparsity, limits);
+  return new InlineTeam(
+    "reference",
+    model,
+    plan,
+    { cpu: [place] },
+    sparsity,
+    limits,
+  );
 };
 
 const cpu =
   (threads: number, cacheType: CacheType, measureRecall = false): MakeTeam =>
   (model, source, sparsity) =>
-    startCpuTeam(source, threads, {
+    startTeam(source, threads, {
       model,
       sparsity,
       limits,

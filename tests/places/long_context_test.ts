@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { Engine } from "../../src/engine.ts";
 import { type CacheType, cacheTypes } from "../../src/places/cache_type.ts";
-import { startCpuTeam } from "../../src/places/cpu/start.ts";
+import { startTeam } from "../../src/places/start.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
@@ -28,7 +28,14 @@ async function reference(
     source,
     cacheType,
   );
-  return new InlineTeam("reference", model, plan, [place], sparsity, limits);
+  return new InlineTeam(
+    "reference",
+    model,
+    plan,
+    { cpu: [place] },
+    sparsity,
+    limits,
+  );
 }
 
 /** Two forks of a long text go on from far apart, one cut within a page, one where a page ends. */
@@ -75,7 +82,7 @@ for (const cacheType of cacheTypes) {
       );
       for (const threads of [0, 3]) {
         const options = { model, sparsity, limits, cacheType };
-        const team = await startCpuTeam(source, threads, {
+        const team = await startTeam(source, threads, {
           ...options,
           measureRecall: false,
         });

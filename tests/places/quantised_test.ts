@@ -9,7 +9,7 @@ import type { GgmlType } from "../../src/formats/ggml/types.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
 import { describeModel } from "../../src/model/model.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
-import { startCpuTeam } from "../../src/places/cpu/start.ts";
+import { startTeam } from "../../src/places/start.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam } from "../../src/places/team.ts";
 import { logSoftmaxAt } from "../../src/sampling/mod.ts";
@@ -46,7 +46,14 @@ async function nlls(source: ByteSource): Promise<[number, number]> {
   const [part] = plan.places;
   const place = await ReferencePlace.load(model, part, sparsity, source);
   await using reference = new Engine(
-    new InlineTeam("reference", model, plan, [place], sparsity, limits),
+    new InlineTeam(
+      "reference",
+      model,
+      plan,
+      { cpu: [place] },
+      sparsity,
+      limits,
+    ),
     model.vocabSize,
   );
   const options = {
@@ -57,7 +64,7 @@ async function nlls(source: ByteSource): Promise<[number, number]> {
     measureRecall: false,
   } as const;
   await using cpu = new Engine(
-    await startCpuTeam(source, 2, options),
+    await startTeam(source, 2, options),
     model.vocabSize,
   );
   return [await meanNll(cpu, ids), await meanNll(reference, ids)];

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseSparsity } from "../../src/plan/sparsity.ts";
+import { lengthOf } from "../../src/plan/indices.ts";
 import { kvHeadsOf, splitEvenly, splitRange } from "../../src/plan/plan.ts";
 import { UsageError } from "../../src/errors.ts";
 import { randomModel } from "../helpers/random_model.ts";
@@ -38,7 +39,7 @@ Deno.test("splitEvenly covers heads, neurons and vocabulary, also with more plac
       const part = (place: typeof places[number]) => place.parts[layer];
       assert.equal(sum((p) => part(p).heads.end - part(p).heads.start), 4);
       assert.equal(
-        sum((p) => part(p).neurons.end - part(p).neurons.start),
+        sum((p) => lengthOf(part(p).neurons)),
         model.feedForwardSize,
       );
     }

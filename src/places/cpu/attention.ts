@@ -7,7 +7,8 @@
  */
 import type { Model } from "../../model/model.ts";
 import { ropeAngles } from "../../model/rope.ts";
-import { kvHeadsOf, lengthOf, type PlacePlan } from "../../plan/plan.ts";
+import { lengthOf, spanOf } from "../../plan/indices.ts";
+import { kvHeadsOf, type PlacePlan } from "../../plan/plan.ts";
 import { type Batch, pagePositions } from "../batch.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { CacheType } from "../cache_type.ts";
@@ -100,7 +101,11 @@ export class Attention {
     bytes += attn_v.multiply(x, n, this.#v);
     this.#rotateAndStore(layer, batch);
     this.memory.clear(this.#out.pointer, n * this.#out.stride);
-    bytes += this.#attend(layer, batch, attn_output.slice.columns.start);
+    bytes += this.#attend(
+      layer,
+      batch,
+      spanOf(attn_output.slice.columns).start,
+    );
     this.#out.changed();
     bytes += attn_output.multiply(this.#out, n, out);
     this.counts.add(layer, "streamed", bytes);

@@ -15,7 +15,6 @@ import type { Batch, BatchLimits } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
 import type { NormedStates } from "../normed_states.ts";
-import type { Neurons } from "../place.ts";
 import type { PlaceSlices, Rows, Slice } from "../slices.ts";
 import type { LayerCounts } from "../stats.ts";
 import { Attention } from "./attention.ts";
@@ -225,8 +224,8 @@ export class Bank {
     );
   }
 
-  /** See {@linkcode Place.neurons}. */
-  neurons(batch: Batch): Neurons {
+  /** See {@linkcode CpuSidePlace.neurons}. */
+  neurons(batch: Batch): Float32Array[] {
     return this.#feedForward.neurons(batch.length);
   }
 
@@ -253,13 +252,30 @@ export class Bank {
     this.#countHead(output.multiply(this.#normed, row, this.#logits));
   }
 
-  /** See {@linkcode Place.partial}. */
+  /** See {@linkcode CpuSidePlace.partial}. */
   partial(batch: Batch): Float32Array {
     const { pointer, stride } = this.#partial;
     return this.#memory.f32(pointer, batch.length * stride);
   }
 
-  /** See {@linkcode Place.accumulate}. */
+  /** See {@linkcode CpuSidePlace.residual}. */
+  residual(batch: Batch): Float32Array {
+    const { pointer, stride } = this.#residual;
+    return this.#memory.f32(pointer, batch.length * stride);
+  }
+
+  /** See {@linkcode CpuSidePlace.setResidual}. */
+  setResidual(residual: Float32Array, batch: Batch): void {
+    const width = residual.length / batch.length;
+    const own = this.residual(batch);
+    const stride = own.length / batch.length;
+    if (width === stride) return own.set(residual);
+    for (let t = 0; t < batch.length; t++) {
+      own.set(residual.subarray(t * width, (t + 1) * width), t * stride);
+    }
+  }
+
+  /** See {@linkcode CpuSidePlace.accumulate}. */
   accumulate(partial: Float32Array, batch: Batch): void {
     const { pointer, stride } = this.#residual;
     const length = batch.length * stride;
@@ -273,7 +289,7 @@ export class Bank {
     }
   }
 
-  /** See {@linkcode Place.logits}. */
+  /** See {@linkcode CpuSidePlace.logits}. */
   logits(batch: Batch): Float32Array[] {
     const { pointer, stride } = this.#logits;
     return Array.from(

@@ -4,9 +4,9 @@
  * @module
  */
 import type { Rates } from "../../plan/border.ts";
-import type { Range } from "../../plan/plan.ts";
+import type { Range } from "../../plan/indices.ts";
 import type { Batch } from "../batch.ts";
-import type { Neurons, Place } from "../place.ts";
+import type { CpuSidePlace } from "../place.ts";
 import {
   type PlaceSlices,
   type Rows,
@@ -25,7 +25,7 @@ import { packedSliceBytes } from "./packing.ts";
 const defaultBankBytes = 3.25 * 2 ** 30;
 
 /** Holds its parts packed in WASM memories: one, or several "banks" of whole layers. */
-export class CpuPlace implements Place {
+export class CpuPlace implements CpuSidePlace {
   /** Bytes of packed weights. */
   readonly weightBytes: number;
   /** What it asks the loader for; `write` takes the rows. */
@@ -67,7 +67,7 @@ export class CpuPlace implements Place {
     return this.#banks[0].rates;
   }
 
-  /** See {@linkcode Place.measureRates}. */
+  /** See {@linkcode CpuSidePlace.measureRates}. */
   measureRates(): Rates {
     return this.#banks[0].measureRates();
   }
@@ -97,19 +97,18 @@ export class CpuPlace implements Place {
 
   /** See {@linkcode Place.attention}. */
   attention(layer: number, batch: Batch): void {
-    if (!this.#current.holds(layer)) {
-      this.#enter(this.#banks.find((bank) => bank.holds(layer))!, batch);
-    }
+    this.#enterLayer(layer, batch);
     this.#current.attention(layer, batch);
   }
 
   /** See {@linkcode Place.hidden}. */
   hidden(layer: number, batch: Batch): void {
+    this.#enterLayer(layer, batch);
     this.#current.hidden(layer, batch);
   }
 
-  /** See {@linkcode Place.neurons}. */
-  neurons(batch: Batch): Neurons {
+  /** See {@linkcode CpuSidePlace.neurons}. */
+  neurons(batch: Batch): Float32Array[] {
     return this.#current.neurons(batch);
   }
 
@@ -129,23 +128,38 @@ export class CpuPlace implements Place {
     this.#current.head(batch);
   }
 
-  /** See {@linkcode Place.partial}. */
+  /** See {@linkcode CpuSidePlace.partial}. */
   partial(batch: Batch): Float32Array {
     return this.#current.partial(batch);
   }
 
-  /** See {@linkcode Place.accumulate}. */
+  /** See {@linkcode CpuSidePlace.residual}. */
+  residual(batch: Batch): Float32Array {
+    return this.#current.residual(batch);
+  }
+
+  /** See {@linkcode CpuSidePlace.setResidual}. */
+  setResidual(residual: Float32Array, batch: Batch): void {
+    this.#current.setResidual(residual, batch);
+  }
+
+  /** See {@linkcode CpuSidePlace.accumulate}. */
   accumulate(partial: Float32Array, batch: Batch): void {
     this.#current.accumulate(partial, batch);
   }
 
-  /** See {@linkcode Place.logits}. */
+  /** See {@linkcode CpuSidePlace.logits}. */
   logits(batch: Batch): Float32Array[] {
     return this.#current.logits(batch);
   }
 
   get #headBank(): Bank {
     return this.#banks[this.#banks.length - 1];
+  }
+
+  #enterLayer(layer: number, batch: Batch): void {
+    if (this.#current.holds(layer)) return;
+    this.#enter(this.#banks.find((bank) => bank.holds(layer))!, batch);
   }
 
   #enter(bank: Bank, batch: Batch): void {

@@ -9,11 +9,11 @@
  */
 import { isSparse, type Model } from "../../model/model.ts";
 import type { Rates } from "../../plan/border.ts";
-import { lengthOf, type Part, type PlacePlan } from "../../plan/plan.ts";
+import { lengthOf } from "../../plan/indices.ts";
+import { neuronsInOrder, type Part, type PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch } from "../batch.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
-import type { Neurons } from "../place.ts";
 import type { CountName, LayerCounts } from "../stats.ts";
 import {
   Activations,
@@ -23,6 +23,7 @@ import {
 } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
 import { roundUp } from "./packing.ts";
+import { DownColumns } from "./down_columns.ts";
 import { Predictor } from "./predictor.ts";
 import { hotRows, pickRatio } from "./hot_rows.ts";
 import { liesSideBySide, NeuronKernel } from "./side_by_side.ts";
@@ -65,8 +66,7 @@ export class FeedForward {
   readonly #gate: F32Rows;
   readonly #up: F32Rows;
   readonly #h: Activations;
-  /** h at the columns of `ffn_down` that the place holds, in the file's order */
-  readonly #columns: Activations;
+  readonly #columns: DownColumns;
   readonly #predictor: Predictor;
   readonly #ids: number;
   readonly #kernel: NeuronKernel;
@@ -91,11 +91,10 @@ export class FeedForward {
     );
     const most = (of: (layer: LayerWeights) => number | undefined) =>
       Math.max(0, ...layers.map((layer) => layer && of(layer) || 0));
-    const inputs = (width: number) => new Activations(memory, maxTokens, width);
     this.#gate = allocateRows(memory, maxTokens, neurons);
     this.#up = allocateRows(memory, maxTokens, neurons);
-    this.#h = inputs(neurons);
-    this.#columns = inputs(most(({ ffn_down }) => ffn_down?.columns));
+    this.#h = new Activations(memory, maxTokens, neurons);
+    this.#columns = new DownColumns(memory, maxTokens, plan.parts, layers);
     const predicts = sparsity.mode === "predictor";
     this.#predictor = new Predictor(
       memory,
@@ -159,16 +158,13 @@ export class FeedForward {
     }
   }
 
-  /** The values h of the layer. */
-  neurons(n: number): Neurons {
-    const { rows, slice } = this.#layer.weights.ffn_gate;
-    return {
-      first: slice.rows.start,
-      rows: Array.from(
-        { length: n },
-        (_, t) => this.memory.f32(at(this.#h, t), rows),
-      ),
-    };
+  /** The values h of the layer, `[tokens][neurons]`. */
+  neurons(n: number): Float32Array[] {
+    const { rows } = this.#layer.weights.ffn_gate;
+    return Array.from(
+      { length: n },
+      (_, t) => this.memory.f32(at(this.#h, t), rows),
+    );
   }
 
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
@@ -182,12 +178,12 @@ export class FeedForward {
 
   /** Writes the neurons' share of down into the layer's `out`. */
   down(): void {
-    const { weights: { ffn_down, ffn_down_t, ffn_gate }, n, out, done } =
-      this.#layer;
+    const { index, weights, n, out, done } = this.#layer;
     if (done) return;
+    const { ffn_down, ffn_down_t, ffn_gate } = weights;
     if (ffn_down) {
-      this.#fillColumns(ffn_down, n);
-      this.#count("streamed", ffn_down.multiply(this.#columns, n, out));
+      const h = this.#columns.fill(index, ffn_down.columns, this.#h, n);
+      this.#count("streamed", ffn_down.multiply(h, n, out));
       this.#count("downRows", n * ffn_gate.rows);
     } else if (ffn_down_t) {
       this.memory.clear(out.pointer, n * out.stride);
@@ -358,34 +354,11 @@ export class FeedForward {
     return h.reduce((sum, value) => sum + Math.abs(value), 0);
   }
 
-  /** Puts h back into the file's order, at the place's columns of `ffn_down`. */
-  #fillColumns(ffn_down: PackedMatrix, n: number): void {
-    const { part: { neurons, firing } } = this.#layer;
-    const first = neurons.start - ffn_down.slice.columns.start;
-    const columns = this.#columns;
-    this.memory.clear(columns.pointer, n * columns.stride);
-    for (let t = 0; t < n; t++) {
-      const h = this.memory.f32(at(this.#h, t), lengthOf(neurons));
-      const out = this.memory.f32(at(columns, t), ffn_down.columns);
-      if (!firing) out.set(h, first);
-      else {
-        const shift = first - neurons.start;
-        for (let i = 0; i < h.length; i++) out[firing.order[i] + shift] = h[i];
-      }
-    }
-    columns.changed();
-  }
-
   #countNeurons(counts: NeuronCounts, t: number): void {
-    const { index, part: { neurons, firing } } = this.#layer;
-    const row = (rows: F32Rows) =>
-      this.memory.f32(at(rows, t), lengthOf(neurons));
-    counts.add(
-      index,
-      row(this.#gate),
-      row(this.#h),
-      (i) => firing ? firing.order[i] : neurons.start + i,
-    );
+    const { index, part } = this.#layer;
+    const ids = neuronsInOrder(part);
+    const row = (rows: F32Rows) => this.memory.f32(at(rows, t), ids.length);
+    counts.add(index, row(this.#gate), row(this.#h), ids);
   }
 
   #count(name: CountName, amount: number): void {

@@ -4,8 +4,8 @@
  * @module
  */
 import { ggmlTypes } from "../../formats/ggml/types.ts";
-import { lengthOf } from "../../plan/plan.ts";
-import type { Rows, Slice } from "../slices.ts";
+import { lengthOf } from "../../plan/indices.ts";
+import { readColumns, type Rows, type Slice } from "../slices.ts";
 import type { WasmMemory } from "./memory.ts";
 import { kindOfType, packedKind, packedRowBytes, roundUp } from "./packing.ts";
 
@@ -251,7 +251,7 @@ export class PackedMatrix implements Room {
       source,
       count,
       stride,
-      this.slice.columns.start,
+      readColumns(this.slice).first,
       this.columns,
       this.row(row),
       this.stride,

@@ -9,12 +9,8 @@ import { type CacheType, kvPositionBytes } from "../cache_type.ts";
 import { packedBytes } from "./packing.ts";
 import { stagingBytes } from "./weights.ts";
 import { slicesOf } from "../slices.ts";
-import {
-  kvHeadsOf,
-  lengthOf,
-  type PlacePlan,
-  splitEvenly,
-} from "../../plan/plan.ts";
+import { lengthOf } from "../../plan/indices.ts";
+import { kvHeadsOf, type PlacePlan, splitEvenly } from "../../plan/plan.ts";
 
 /** What the estimate depends on. */
 export interface MemoryOptions {

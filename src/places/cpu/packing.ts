@@ -7,7 +7,7 @@
  * @module
  */
 import type { GgmlType } from "../../formats/ggml/types.ts";
-import { lengthOf } from "../../plan/plan.ts";
+import { lengthOf } from "../../plan/indices.ts";
 import { allSlices, type PlaceSlices, type Slice } from "../slices.ts";
 
 /** Packed layouts by the number that the kernels know them by. */

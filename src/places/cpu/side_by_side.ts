@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { lengthOf } from "../../plan/plan.ts";
+import { lengthOf } from "../../plan/indices.ts";
 import type { LayerSlices } from "../slices.ts";
 import type { Activations, F32Rows, Room } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";

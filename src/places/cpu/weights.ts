@@ -4,7 +4,8 @@
  * @module
  */
 import type { LayerTensors } from "../../model/model.ts";
-import type { Part, Range } from "../../plan/plan.ts";
+import { numbering, type Range } from "../../plan/indices.ts";
+import type { Part } from "../../plan/plan.ts";
 import type { LayerSlices, PlaceSlices, Rows, Slice } from "../slices.ts";
 import { PackedMatrix, type Room, type Staging } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
@@ -111,7 +112,8 @@ const rowsAreNeurons = new Set(["ffn_gate", "ffn_up", "ffn_down_t", "fc2"]);
 /** Where each neuron of a part is stored, where a profile orders them. */
 function placesOf({ neurons, firing }: Part): Uint32Array | undefined {
   if (!firing) return undefined;
+  const numberOf = numbering(neurons);
   const places = new Uint32Array(firing.order.length);
-  firing.order.forEach((id, i) => places[id - neurons.start] = i);
+  firing.order.forEach((id, i) => places[numberOf(id)] = i);
   return places;
 }

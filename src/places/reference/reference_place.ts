@@ -9,12 +9,13 @@ import type { ByteSource } from "../../bytes/byte_source.ts";
 import { dequantise } from "../../formats/ggml/dequantise.ts";
 import type { Activation, LayerTensors, Model } from "../../model/model.ts";
 import { ropeAngles, ropeFrequencies } from "../../model/rope.ts";
-import { kvHeadsOf, lengthOf, type PlacePlan } from "../../plan/plan.ts";
+import { indexAt, lengthOf, numbering, spanOf } from "../../plan/indices.ts";
+import { kvHeadsOf, type PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import { type Batch, pagePositions } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
-import type { Neurons, Place } from "../place.ts";
-import { readRows, type Slice, slicesOf } from "../slices.ts";
+import type { CpuSidePlace } from "../place.ts";
+import { readColumns, readRows, type Slice, slicesOf } from "../slices.ts";
 import { LayerCounts } from "../stats.ts";
 import { asCached } from "./as_cached.ts";
 
@@ -35,7 +36,7 @@ interface Weights {
 }
 
 /** Holds parts of a model as f32 numbers in JavaScript memory: for small models. */
-export class ReferencePlace implements Place {
+export class ReferencePlace implements CpuSidePlace {
   /** Bytes of the dequantised weights. */
   readonly weightBytes: number;
   /** What was computed so far. */
@@ -46,7 +47,6 @@ export class ReferencePlace implements Place {
   #partial: Float32Array[] = [];
   /** h of each token, `[neurons of the part]` */
   #h: Float32Array[] = [];
-  #firstNeuron = 0;
   #logits: Float32Array[] = [];
   /** Keys and values, `[layer][page][position in page]`, rows of this part's KV heads */
   readonly #keys: Float32Array[][][];
@@ -155,7 +155,7 @@ export class ReferencePlace implements Place {
       for (let head = heads.start; head < heads.end; head++) {
         const own = (head - heads.start) * model.headSize;
         const kv = (Math.floor(head / group) - kvHeads.start) * model.headSize;
-        const at = head * model.headSize - columns.start;
+        const at = head * model.headSize - spanOf(columns).start;
         const scores: number[] = [];
         for (let p = first; p <= position; p++) {
           const key = keys[batch.pageOf(t, p)][p % pagePositions];
@@ -181,7 +181,6 @@ export class ReferencePlace implements Place {
   hidden(layer: number, _batch: Batch): void {
     const { model, sparsity, counts } = this;
     const weights = this.weights.layers[layer];
-    this.#firstNeuron = this.plan.parts[layer].neurons.start;
     this.#h = this.#residual.map((x) => {
       const n = rmsNorm(x, weights.ffn_norm, model.rmsEpsilon);
       const gate = multiply(weights.ffn_gate, n);
@@ -201,9 +200,9 @@ export class ReferencePlace implements Place {
     });
   }
 
-  /** See {@linkcode Place.neurons}. */
-  neurons(): Neurons {
-    return { first: this.#firstNeuron, rows: this.#h };
+  /** See {@linkcode CpuSidePlace.neurons}. */
+  neurons(): Float32Array[] {
+    return this.#h;
   }
 
   /** See {@linkcode Place.keepAbove}. */
@@ -218,7 +217,8 @@ export class ReferencePlace implements Place {
     this.#partial = this.#h.map((h) => {
       if (ffn_down) {
         const wide = new Float32Array(ffn_down.columns);
-        wide.set(h, neurons.start - ffn_down.slice.columns.start);
+        const columnOf = numbering(ffn_down.slice.columns);
+        h.forEach((value, j) => wide[columnOf(indexAt(neurons, j))] = value);
         return multiply(ffn_down, wide);
       }
       const out = new Float64Array(this.model.hiddenSize);
@@ -240,15 +240,27 @@ export class ReferencePlace implements Place {
       );
   }
 
-  /** See {@linkcode Place.partial}. */
+  /** See {@linkcode CpuSidePlace.partial}. */
   partial(_batch: Batch): Float32Array {
-    const { hiddenSize } = this.model;
-    const all = new Float32Array(this.#partial.length * hiddenSize);
-    this.#partial.forEach((row, t) => all.set(row, t * hiddenSize));
-    return all;
+    return joined(this.#partial);
   }
 
-  /** See {@linkcode Place.accumulate}. */
+  /** See {@linkcode CpuSidePlace.residual}. */
+  residual(_batch: Batch): Float32Array {
+    return joined(this.#residual);
+  }
+
+  /** See {@linkcode CpuSidePlace.setResidual}. */
+  setResidual(residual: Float32Array, batch: Batch): void {
+    const stride = residual.length / batch.length;
+    const { hiddenSize } = this.model;
+    this.#residual = Array.from(
+      { length: batch.length },
+      (_, t) => residual.slice(t * stride, t * stride + hiddenSize),
+    );
+  }
+
+  /** See {@linkcode CpuSidePlace.accumulate}. */
   accumulate(partial: Float32Array, _batch: Batch): void {
     const stride = partial.length / this.#residual.length;
     this.#residual.forEach((x, t) => {
@@ -256,7 +268,7 @@ export class ReferencePlace implements Place {
     });
   }
 
-  /** See {@linkcode Place.logits}. */
+  /** See {@linkcode CpuSidePlace.logits}. */
   logits(): Float32Array[] {
     return this.#logits;
   }
@@ -312,17 +324,25 @@ export class ReferencePlace implements Place {
   }
 }
 
+/** Rows, one behind the other. */
+function joined(rows: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(rows.length * (rows[0]?.length ?? 0));
+  rows.forEach((row, t) => all.set(row, t * row.length));
+  return all;
+}
+
 async function loadMatrix(source: ByteSource, slice: Slice): Promise<Matrix> {
   const rows = lengthOf(slice.rows), columns = lengthOf(slice.columns);
   const values = new Float32Array(rows * columns);
-  const whole = new Float32Array(slice.tensor.shape[0]);
+  const read = readColumns(slice);
+  const whole = new Float32Array(read.length);
   for await (const { first, count, bytes } of readRows(source, slice)) {
     const stride = bytes.length / count;
     for (let row = 0; row < count; row++) {
       const rowBytes = bytes.subarray(row * stride, (row + 1) * stride);
       dequantise(slice.tensor.type, rowBytes, whole);
       values.set(
-        whole.subarray(slice.columns.start, slice.columns.end),
+        whole.subarray(read.first, read.first + columns),
         (first + row) * columns,
       );
     }

@@ -1,21 +1,29 @@
 /**
- * CPU places in workers of their own: starts them, streams their weights to
+ * Places in workers of their own: starts them, streams their weights to
  * them, and hands them steps over shared memory.
  *
  * @module
  */
 import type { ByteSource } from "../../bytes/byte_source.ts";
-import { type CulmError, LimitError, PlaceError } from "../../errors.ts";
-import type { Batch, BatchLimits } from "../batch.ts";
+import {
+  type CulmError,
+  GpuError,
+  LimitError,
+  PlaceError,
+} from "../../errors.ts";
 import type { Rates } from "../../plan/border.ts";
+import type { PlacePlan } from "../../plan/plan.ts";
+import type { Batch, BatchLimits } from "../batch.ts";
 import type { LoadProgress } from "../load.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
 import type { NormedStates } from "../normed_states.ts";
 import { allSlices, readRows, type Rows, slicesOf } from "../slices.ts";
 import type { LayerCounts } from "../stats.ts";
+import type { GpuUse } from "../gpu_use.ts";
 import type { Team } from "../team.ts";
-import type { CpuTeamOptions, FromWorker, ToWorker } from "./messages.ts";
-import { Shared, type Task } from "./shared.ts";
+import type { Task } from "./control.ts";
+import type { FromWorker, TeamOptions, ToWorker } from "./messages.ts";
+import { Shared } from "./shared.ts";
 import workerText from "./worker.bundle.js" with { type: "text" };
 
 /** Chunks that a worker has been given and has not repacked, while the next is read. */
@@ -33,14 +41,14 @@ class PlaceWorker {
   /** `onFailure` is called once, when the worker dies or says that it cannot go on. */
   constructor(
     readonly index: number,
+    /** For people: `CPU worker 1`, `GPU` */
+    readonly name: string,
+    readonly plan: PlacePlan,
     url: string,
     readonly onFailure: (error: Error) => void,
   ) {
     try {
-      this.#worker = new Worker(url, {
-        type: "module",
-        name: `culm place ${index}`,
-      });
+      this.#worker = new Worker(url, { type: "module", name: `culm ${name}` });
     } catch (error) {
       throw new PlaceError((error as Error).message);
     }
@@ -70,10 +78,15 @@ class PlaceWorker {
   }
 
   #fail(name: string, message: string): void {
-    const failure = name === "LimitError"
+    this.onFailure(this.#reject(this.#errorOf(name, message)));
+  }
+
+  #errorOf(name: string, message: string): CulmError {
+    if (name === "GpuError") return new GpuError(message);
+    if (this.name === "GPU") return new GpuError(`GPU failed: ${message}`);
+    return name === "LimitError"
       ? new LimitError(message)
-      : new PlaceError(`CPU worker ${this.index} failed: ${message}`);
-    this.onFailure(this.#reject(failure));
+      : new PlaceError(`${this.name} failed: ${message}`);
   }
 
   #reject(failure: Error): Error {
@@ -87,6 +100,8 @@ class PlaceWorker {
 export class ThreadTeam implements Team {
   /** See {@linkcode Team.weightBytes}. */
   weightBytes = 0;
+  /** See {@linkcode Team.gpu}. */
+  gpu?: GpuUse;
   /** See {@linkcode Team.rates}. */
   rates: readonly Rates[] = [];
   readonly #shared: Shared;
@@ -96,7 +111,7 @@ export class ThreadTeam implements Team {
 
   private constructor(
     readonly description: string,
-    readonly options: CpuTeamOptions,
+    readonly options: TeamOptions,
   ) {
     const buffer = new SharedArrayBuffer(Shared.byteLength(options));
     this.#shared = new Shared(options, buffer);
@@ -107,11 +122,12 @@ export class ThreadTeam implements Team {
    *
    * @throws {PlaceError} where a worker cannot be started
    * @throws {LimitError} where a share does not fit one WASM memory
+   * @throws {GpuError} where the GPU cannot take its share
    */
   static async start(
     description: string,
     module: WebAssembly.Module,
-    options: CpuTeamOptions,
+    options: TeamOptions,
     source: ByteSource,
     progress: LoadProgress,
   ): Promise<ThreadTeam> {
@@ -125,9 +141,11 @@ export class ThreadTeam implements Team {
       const running = await Promise.all(
         team.#workers.map((worker) => worker.ask({ kind: "run" })),
       );
-      team.rates = running.map((answer) =>
-        (answer as Extract<FromWorker, { kind: "running" }>).rates
-      );
+      for (const answer of running) {
+        if (answer.kind !== "running") continue;
+        if (answer.rates) team.rates = [...team.rates, answer.rates];
+        team.gpu ??= answer.gpu;
+      }
       return team;
     } catch (error) {
       await team[Symbol.asyncDispose]();
@@ -163,6 +181,7 @@ export class ThreadTeam implements Team {
   /** See {@linkcode Team.run}. */
   async run(): Promise<Float32Array[]> {
     await this.#step("forward");
+    if (this.gpu) this.gpu.counts = this.#shared.gpuCounts();
     return this.#shared.logitRows();
   }
 
@@ -177,7 +196,7 @@ export class ThreadTeam implements Team {
   /** Stops the workers. */
   [Symbol.asyncDispose](): Promise<void> {
     this.#failure ??= new PlaceError("Cannot run a step: the model is closed");
-    this.#shared.fail();
+    this.#shared.control.fail();
     for (const worker of this.#workers) worker.terminate(this.#failure);
     return Promise.resolve();
   }
@@ -185,10 +204,11 @@ export class ThreadTeam implements Team {
   async #step(task: Task): Promise<void> {
     if (this.#failure) throw this.#failure;
     const failed = new Promise<void>((resolve) => this.#onFailure = resolve);
-    const step = this.#shared.startStep(task);
-    await Promise.race([this.#shared.stepDone(step), failed]);
+    const { control } = this.#shared;
+    const step = control.startStep(task);
+    await Promise.race([control.stepDone(step), failed]);
     // A worker's own error arrives as an event, after the flag that it raised.
-    if (this.#shared.failed) await failed;
+    if (control.failed) await failed;
     if (this.#failure) throw this.#failure;
   }
 
@@ -197,9 +217,12 @@ export class ThreadTeam implements Team {
     const blob = new Blob([workerText], { type: "text/javascript" });
     const url = URL.createObjectURL(blob);
     try {
-      for (let index = 0; index < options.plan.places.length; index++) {
+      const { places, gpu } = options.plan;
+      const plans = gpu ? [...places, gpu] : places;
+      for (const [index, plan] of plans.entries()) {
+        const name = plan === gpu ? "GPU" : `CPU worker ${index}`;
         this.#workers.push(
-          new PlaceWorker(index, url, (error) => this.#fail(error)),
+          new PlaceWorker(index, name, plan, url, (e) => this.#fail(e)),
         );
       }
       const shared = this.#shared.buffer;
@@ -221,8 +244,7 @@ export class ThreadTeam implements Team {
     source: ByteSource,
     progress: LoadProgress,
   ): Promise<void> {
-    const { model, plan } = this.options;
-    const slices = slicesOf(model, plan.places[worker.index]);
+    const slices = slicesOf(this.options.model, worker.plan);
     const spares: ArrayBuffer[] = [];
     const write = async (slice: number, rows: Rows) => {
       const bytes = rows.bytes.length;
@@ -247,7 +269,7 @@ export class ThreadTeam implements Team {
 
   #fail(error: Error): void {
     this.#failure ??= error;
-    this.#shared.fail();
+    this.#shared.control.fail();
     this.#onFailure();
   }
 }

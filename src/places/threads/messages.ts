@@ -6,26 +6,30 @@
  */
 import type { Rates } from "../../plan/border.ts";
 import type { Plan } from "../../plan/plan.ts";
+import type { CpuPlaceOptions } from "../cpu/bank.ts";
 import type { Rows } from "../slices.ts";
-import type { CpuPlaceOptions } from "./bank.ts";
+import type { GpuUse } from "../gpu_use.ts";
 
-/** What all CPU places of a team have in common. */
-export interface CpuTeamOptions extends Omit<CpuPlaceOptions, "plan"> {
+/** What all places of a team have in common. */
+export interface TeamOptions extends Omit<CpuPlaceOptions, "plan"> {
   readonly plan: Plan;
   /** Count how often each neuron fires. */
   readonly countNeurons?: boolean;
   /** Keep what the feed-forward layers of a step read. */
   readonly keepNormed?: boolean;
+  /** Bytes that the GPU's place may take, at most. */
+  readonly gpuBytes?: number;
 }
 
 /** From the coordinator to a worker, in this order: `start`, any `rows`, `run`. */
 export type ToWorker =
   | {
     readonly kind: "start";
+    /** Of the place in the plan; the GPU's comes after the CPU's */
     readonly index: number;
     readonly module: WebAssembly.Module;
     readonly shared: SharedArrayBuffer;
-    readonly options: CpuTeamOptions;
+    readonly options: TeamOptions;
   }
   | { readonly kind: "rows"; readonly slice: number; readonly rows: Rows }
   | { readonly kind: "run" };
@@ -35,7 +39,7 @@ export type FromWorker =
   | { readonly kind: "ready"; readonly weightBytes: number }
   /** Gives the buffer of the rows back, to be read into again */
   | { readonly kind: "written"; readonly spare: ArrayBuffer }
-  | { readonly kind: "running"; readonly rates: Rates }
+  | { readonly kind: "running"; readonly rates?: Rates; readonly gpu?: GpuUse }
   | {
     readonly kind: "error";
     readonly name: string;

@@ -1,0 +1,51 @@
+/**
+ * The input of a down matrix that has a row for each output: h of a place's
+ * neurons, put back from the order in which they are stored into the file's,
+ * at the columns of the matrix that the place holds.
+ *
+ * @module
+ */
+import { numbering } from "../../plan/indices.ts";
+import { neuronsInOrder, type Part } from "../../plan/plan.ts";
+import { Activations, type F32Rows } from "./matrix.ts";
+import type { WasmMemory } from "./memory.ts";
+import type { LayerWeights } from "./weights.ts";
+
+/** Room for the input, and where each neuron of each layer goes in it. */
+export class DownColumns {
+  readonly #input: Activations;
+  /** By layer, the column of each stored neuron; left out where the layer has no such matrix */
+  readonly #columns: readonly (Uint32Array | undefined)[];
+
+  /** Room for `maxTokens` rows. */
+  constructor(
+    readonly memory: WasmMemory,
+    maxTokens: number,
+    parts: readonly Part[],
+    layers: readonly (LayerWeights | undefined)[],
+  ) {
+    const widths = layers.map((layer) => layer?.ffn_down?.columns ?? 0);
+    this.#input = new Activations(memory, maxTokens, Math.max(0, ...widths));
+    this.#columns = layers.map((layer, i) =>
+      layer?.ffn_down && neuronsInOrder(parts[i])
+        .map(numbering(layer.ffn_down.slice.columns))
+    );
+  }
+
+  /** The input of a layer's `ffn_down` for the first `n` rows of `h`; zero where the place has no neuron. */
+  fill(layer: number, width: number, h: F32Rows, n: number): Activations {
+    const columns = this.#columns[layer]!;
+    const input = this.#input;
+    this.memory.clear(input.pointer, n * input.stride);
+    for (let t = 0; t < n; t++) {
+      const from = this.memory.f32(
+        h.pointer + 4 * t * h.stride,
+        columns.length,
+      );
+      const to = this.memory.f32(input.pointer + 4 * t * input.stride, width);
+      for (let i = 0; i < from.length; i++) to[columns[i]] = from[i];
+    }
+    input.changed();
+    return input;
+  }
+}

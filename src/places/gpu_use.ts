@@ -1,0 +1,42 @@
+/**
+ * How a GPU takes part, and what it has done.
+ *
+ * @module
+ */
+
+/** What the GPU's place has done since the start. */
+export interface GpuCounts {
+  /** Kernels started */
+  readonly dispatches: number;
+  /** Times that work was handed to the device */
+  readonly submits: number;
+  /** Times that results were waited for */
+  readonly readBacks: number;
+  /** Bytes sent to the device, weights left out */
+  readonly uploaded: number;
+  /** Bytes fetched from it */
+  readonly downloaded: number;
+}
+
+/** The names of {@linkcode GpuCounts}. */
+export const gpuCountNames: readonly (keyof GpuCounts)[] = [
+  "dispatches",
+  "submits",
+  "readBacks",
+  "uploaded",
+  "downloaded",
+];
+
+/** How a GPU takes part. */
+export interface GpuUse {
+  /** Its name, and how it is used, for people: `NVIDIA …, synchronous read-back` */
+  readonly name: string;
+  /** Bytes of every buffer on the device */
+  readonly bytes: number;
+  /** What a read-back takes, in ms */
+  readonly readBackMs: number;
+  /** Bytes of weights that it streams in a ms */
+  readonly stream: number;
+  /** What it has done so far */
+  counts: GpuCounts;
+}

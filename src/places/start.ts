@@ -1,0 +1,201 @@
+/**
+ * Starts the places of a team: in workers where the sandbox lets us, else in
+ * the caller's thread.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { GpuError, PlaceError } from "../errors.ts";
+import type { Model } from "../model/model.ts";
+import {
+  isEmpty,
+  type PlacePlan,
+  type Plan,
+  splitEvenly,
+} from "../plan/plan.ts";
+import type { Profile } from "../plan/profile.ts";
+import type { Counters } from "./cpu/bank.ts";
+import { CpuPlace } from "./cpu/cpu_place.ts";
+import { type KernelModule, loadKernels } from "./cpu/kernels.ts";
+import { LoadProgress, type Progress } from "./load.ts";
+import { NeuronCounts } from "./neuron_counts.ts";
+import { NormedStates } from "./normed_states.ts";
+import {
+  allSlices,
+  type PlaceSlices,
+  readRows,
+  type Rows,
+  type Slice,
+  sliceBytes,
+  slicesOf,
+} from "./slices.ts";
+import { LayerCounts } from "./stats.ts";
+import { InlineTeam, type Team } from "./team.ts";
+import type { TeamOptions } from "./threads/messages.ts";
+import { ThreadTeam } from "./threads/thread_team.ts";
+import { Turns } from "./turns.ts";
+
+/** How loading is watched and stopped. */
+export interface LoadControl {
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** What to load, and how; the CPU's plan is made here. */
+export interface StartOptions extends Omit<TeamOptions, "plan"> {
+  /** Orders the neurons, and says which are hot. */
+  readonly profile?: Profile;
+  /** What the GPU holds; the CPU places share the rest. */
+  readonly gpuPlan?: PlacePlan;
+}
+
+/**
+ * Loads the model's weights onto the GPU, as far as `gpuPlan` says, and onto
+ * `threads` CPU places of equal share. With 0 threads, or where workers or
+ * shared memory are missing or not permitted, all runs in the caller's thread,
+ * and the description says why.
+ *
+ * @throws {LimitError} where a share does not fit one WASM memory
+ * @throws {GpuError} where the GPU cannot take its share
+ */
+export async function startTeam(
+  source: ByteSource,
+  threads: number,
+  { profile, gpuPlan, ...options }: StartOptions,
+  control: LoadControl = {},
+): Promise<Team> {
+  const { model } = options;
+  const kernels = await loadKernels();
+  const name = `WASM ${kernels.name}`;
+  const planFor = (places: number): Plan => {
+    const plan = splitEvenly(model, places, profile, gpuPlan);
+    return plan.places.every(isEmpty) ? { ...plan, places: [] } : plan;
+  };
+  const inline = (why: string) =>
+    startInline(
+      `${name}, inline${why}`,
+      kernels,
+      source,
+      { ...options, plan: planFor(1) },
+      control,
+    );
+  if (threads === 0) return await inline("");
+  let reason = missingForThreads();
+  if (!reason) {
+    const plan = planFor(threads);
+    const { length } = plan.places;
+    try {
+      return await ThreadTeam.start(
+        length === 0 ? "" : `${name}, ${length} thread${length > 1 ? "s" : ""}`,
+        kernels.module,
+        { ...options, plan },
+        source,
+        loadProgress(model, plan, control),
+      );
+    } catch (error) {
+      if (error instanceof GpuError || !(error instanceof PlaceError)) {
+        throw error;
+      }
+      reason = error.message;
+    }
+  }
+  return await inline(` (${reason})`);
+}
+
+async function startInline(
+  description: string,
+  { module }: KernelModule,
+  source: ByteSource,
+  options: TeamOptions,
+  control: LoadControl,
+): Promise<Team> {
+  const { model, plan, sparsity, limits, countNeurons, keepNormed } = options;
+  const neurons = countNeurons ? new NeuronCounts(model) : undefined;
+  const normed = keepNormed ? new NormedStates(model, limits) : undefined;
+  const progress = loadProgress(model, plan, control);
+  const cpu = await progress.untilAborted(
+    loadCpuPlaces(module, source, options, progress, { neurons, normed }),
+  );
+  return new InlineTeam(
+    description,
+    model,
+    plan,
+    { cpu },
+    sparsity,
+    limits,
+    neurons,
+    normed,
+  );
+}
+
+/** Loads every CPU place of a plan in the caller's thread, each with a memory of its own. */
+export async function loadCpuPlaces(
+  module: WebAssembly.Module,
+  source: ByteSource,
+  options: TeamOptions,
+  progress: LoadProgress,
+  { neurons, normed }: Omit<Counters, "layers"> = {},
+): Promise<CpuPlace[]> {
+  const layers = options.model.layers.length;
+  const places = options.plan.places.map((plan, i) =>
+    new CpuPlace(module, { ...options, plan }, {
+      layers: new LayerCounts(layers),
+      neurons,
+      normed: i === 0 ? normed : undefined,
+    })
+  );
+  for (const place of places) {
+    await fill(place, source, progress);
+    place.ready();
+  }
+  return places;
+}
+
+/** Something that asks for slices, and takes their rows. */
+interface Taker {
+  readonly slices: PlaceSlices;
+  write(slice: Slice, rows: Rows): void;
+}
+
+async function fill(
+  place: Taker,
+  source: ByteSource,
+  progress: LoadProgress,
+): Promise<void> {
+  const spares: ArrayBuffer[] = [];
+  const turns = new Turns();
+  for (const slice of allSlices(place.slices)) {
+    for await (const rows of readRows(source, slice, spares)) {
+      place.write(slice, rows);
+      spares.push(rows.bytes.buffer);
+      progress.add(rows.bytes.length);
+      if (turns.due) await turns.give();
+    }
+  }
+}
+
+/** What the engine lacks to run threads, if anything. */
+function missingForThreads(): string | undefined {
+  if (typeof Worker === "undefined") return "Workers are missing here";
+  if (typeof SharedArrayBuffer === "undefined") {
+    return "SharedArrayBuffer is missing here";
+  }
+  if (typeof Atomics.waitAsync === "undefined") {
+    return "Atomics.waitAsync is missing here";
+  }
+}
+
+function loadProgress(
+  model: Model,
+  plan: Plan,
+  { onProgress, signal }: LoadControl,
+): LoadProgress {
+  let total = 0;
+  const plans = plan.gpu ? [...plan.places, plan.gpu] : plan.places;
+  for (const place of plans) {
+    for (const slice of allSlices(slicesOf(model, place))) {
+      total += sliceBytes(slice);
+    }
+  }
+  return new LoadProgress(total, onProgress, signal);
+}

@@ -1,0 +1,141 @@
+/**
+ * The words by which threads start steps, meet, and learn that one has failed.
+ *
+ * @module
+ */
+import { PlaceError } from "../../errors.ts";
+
+/** A cache line each, so that they do not slow one another. */
+const word = {
+  step: 0,
+  done: 16,
+  /** Threads of the CPU places that wait for one another, and how often they have met */
+  arrived: 32,
+  meeting: 48,
+  /** The same of all threads */
+  allArrived: 64,
+  allMeeting: 80,
+  failed: 96,
+  task: 112,
+};
+
+/** What the places do in a step, by the number that stands in the word `task`. */
+const tasks = ["forward", "measure"] as const;
+
+/** A pass of the batch through the model, or measuring how fast rows are read. */
+export type Task = typeof tasks[number];
+
+/** Loads before a thread that waits goes to sleep: some 0.2 ms, since waking takes 0.05. */
+const spins = 200_000;
+
+/** Control words in shared memory. */
+export class Control {
+  /** Bytes that the words take. */
+  static readonly byteLength = 4 * 128;
+  readonly #words: Int32Array;
+
+  /** For `cpuPlaces` threads of CPU places, and `places` threads in all. */
+  constructor(
+    buffer: SharedArrayBuffer,
+    offset: number,
+    readonly cpuPlaces: number,
+    readonly places: number,
+  ) {
+    this.#words = new Int32Array(buffer, offset, Control.byteLength / 4);
+  }
+
+  /** Starts a step; called by the coordinator. */
+  startStep(task: Task): number {
+    Atomics.store(this.#words, word.task, tasks.indexOf(task));
+    const step = Atomics.add(this.#words, word.step, 1) + 1;
+    Atomics.notify(this.#words, word.step);
+    return step;
+  }
+
+  /** Resolves when the step is done, or when a place has failed. */
+  async stepDone(step: number): Promise<void> {
+    for (;;) {
+      const seen = Atomics.load(this.#words, word.done);
+      if (seen === step || this.failed) return;
+      const wait = Atomics.waitAsync(this.#words, word.done, seen);
+      if (wait.async) await wait.value;
+    }
+  }
+
+  /** Blocks until a step after `last` starts; gives its number. */
+  nextStep(last: number): number {
+    this.#waitWhile(word.step, last);
+    return Atomics.load(this.#words, word.step);
+  }
+
+  /** As {@linkcode nextStep}, for a thread that has events to attend to. */
+  async nextStepLater(last: number): Promise<number> {
+    while (Atomics.load(this.#words, word.step) === last && !this.failed) {
+      const wait = Atomics.waitAsync(this.#words, word.step, last);
+      if (wait.async) await wait.value;
+    }
+    this.#stopIfFailed();
+    return Atomics.load(this.#words, word.step);
+  }
+
+  /** What the places do in the step at hand. */
+  get task(): Task {
+    return tasks[Atomics.load(this.#words, word.task)];
+  }
+
+  /** Says that a place is done with a step; when all are, the coordinator goes on. */
+  finishStep(index: number, step: number): void {
+    this.meetAll();
+    if (index !== 0) return;
+    Atomics.store(this.#words, word.done, step);
+    Atomics.notify(this.#words, word.done);
+  }
+
+  /** Returns when every CPU place has called it. */
+  meetCpu(): void {
+    this.#meet(word.arrived, word.meeting, this.cpuPlaces);
+  }
+
+  /** Returns when every place has called it. */
+  meetAll(): void {
+    this.#meet(word.allArrived, word.allMeeting, this.places);
+  }
+
+  /** Whether a place has failed or the team was stopped. */
+  get failed(): boolean {
+    return Atomics.load(this.#words, word.failed) !== 0;
+  }
+
+  /** Wakes every thread that waits, and lets none wait again. */
+  fail(): void {
+    Atomics.store(this.#words, word.failed, 1);
+    for (
+      const index of [word.step, word.meeting, word.allMeeting, word.done]
+    ) {
+      Atomics.add(this.#words, index, 1);
+      Atomics.notify(this.#words, index);
+    }
+  }
+
+  #meet(arrived: number, meeting: number, places: number): void {
+    const before = Atomics.load(this.#words, meeting);
+    if (Atomics.add(this.#words, arrived, 1) === places - 1) {
+      Atomics.store(this.#words, arrived, 0);
+      Atomics.add(this.#words, meeting, 1);
+      Atomics.notify(this.#words, meeting);
+    } else {
+      this.#waitWhile(meeting, before);
+    }
+  }
+
+  #waitWhile(index: number, value: number): void {
+    for (let i = 0; Atomics.load(this.#words, index) === value; i++) {
+      if (i > spins) Atomics.wait(this.#words, index, value);
+    }
+    this.#stopIfFailed();
+  }
+
+  #stopIfFailed(): void {
+    if (this.failed) throw new PlaceError("Stopped: another place failed");
+  }
+}

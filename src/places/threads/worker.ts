@@ -1,0 +1,89 @@
+/**
+ * A place in a worker: loads its share by messages, then runs steps over
+ * shared memory until the team stops. Bundled into `worker.bundle.js`, which
+ * is started as text so that no permission is needed.
+ *
+ * @module
+ */
+import type { Rates } from "../../plan/border.ts";
+import {
+  allSlices,
+  type PlaceSlices,
+  type Rows,
+  type Slice,
+} from "../slices.ts";
+import { CpuResident } from "./cpu_resident.ts";
+import type { FromWorker, ToWorker } from "./messages.ts";
+import type { GpuUse } from "../gpu_use.ts";
+import { Shared } from "./shared.ts";
+
+/** What lives in a worker: a place, and the loop that runs its steps. */
+export interface Resident {
+  readonly weightBytes: number;
+  readonly slices: PlaceSlices;
+  readonly rates?: Rates;
+  readonly gpu?: GpuUse;
+  write(slice: Slice, rows: Rows): void;
+  ready(): void | Promise<void>;
+  /** Returns, or throws, when the team is stopped. */
+  runSteps(): void | Promise<void>;
+}
+
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
+  postMessage(message: FromWorker, transfer?: Transferable[]): void;
+  close(): void;
+}
+
+const scope = self as unknown as WorkerScope;
+let shared: Shared;
+let resident: Resident;
+let slices: Slice[];
+
+scope.onmessage = async ({ data }) => {
+  try {
+    await answer(data);
+  } catch (error) {
+    const { name, message } = error as Error;
+    scope.postMessage({ kind: "error", name, message });
+  }
+};
+
+async function answer(message: ToWorker): Promise<void> {
+  switch (message.kind) {
+    case "start": {
+      const { index, options, module } = message;
+      shared = new Shared(options, message.shared);
+      resident = new CpuResident(module, options, shared, index);
+      slices = [...allSlices(resident.slices)];
+      const { weightBytes } = resident;
+      scope.postMessage({ kind: "ready", weightBytes });
+      break;
+    }
+    case "rows": {
+      resident.write(slices[message.slice], message.rows);
+      const spare = message.rows.bytes.buffer;
+      scope.postMessage({ kind: "written", spare }, [spare]);
+      break;
+    }
+    case "run":
+      await resident.ready();
+      scope.postMessage({
+        kind: "running",
+        rates: resident.rates,
+        gpu: resident.gpu,
+      });
+      await run();
+  }
+}
+
+/** Runs steps until the team is stopped; tells the others if this place fails. */
+async function run(): Promise<void> {
+  try {
+    await resident.runSteps();
+  } catch (error) {
+    if (shared.control.failed) return scope.close();
+    shared.control.fail();
+    throw error;
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * Plans that leave part of a model to a GPU, for tests.
+ *
+ * @module
+ */
+import { ggmlTypes } from "../../src/formats/ggml/types.ts";
+import type { Model } from "../../src/model/model.ts";
+import { compact, type IndexSet } from "../../src/plan/indices.ts";
+import type { PlacePlan } from "../../src/plan/plan.ts";
+import { seededRandom } from "./seeded_random.ts";
+
+/** A GPU that holds this share of the heads, of the vocabulary, and of neurons scattered over each layer. */
+export function scatteredShare(
+  model: Model,
+  share: number,
+  seed = 1,
+): PlacePlan {
+  const random = seededRandom(seed);
+  const first = (count: number) => ({
+    start: 0,
+    end: Math.round(count * share),
+  });
+  return {
+    vocab: first(model.vocabSize),
+    parts: model.layers.map((_, layer) => ({
+      heads: first(model.headCount),
+      neurons: scatteredNeurons(model, layer, share, random),
+    })),
+  };
+}
+
+/** A GPU that holds the layers below `count` whole, and the vocabulary if asked. */
+export function firstLayers(
+  model: Model,
+  count: number,
+  withVocab: boolean,
+): PlacePlan {
+  const all = (isHeld: boolean, end: number) => ({
+    start: 0,
+    end: isHeld ? end : 0,
+  });
+  return {
+    vocab: all(withVocab, model.vocabSize),
+    parts: model.layers.map((_, layer) => ({
+      heads: all(layer < count, model.headCount),
+      neurons: all(layer < count, model.feedForwardSize),
+    })),
+  };
+}
+
+/** Shares that differ from layer to layer and have nothing to do with one another. */
+export function randomSplit(model: Model, seed: number): PlacePlan {
+  const random = seededRandom(seed);
+  const first = (count: number) => ({
+    start: 0,
+    end: Math.floor(random() * (count + 1)),
+  });
+  return {
+    vocab: first(model.vocabSize),
+    parts: model.layers.map((_, layer) => ({
+      heads: first(model.headCount),
+      neurons: scatteredNeurons(model, layer, random(), random),
+    })),
+  };
+}
+
+/** Whole blocks of a quantised `ffn_down`, single neurons of other files. */
+function scatteredNeurons(
+  model: Model,
+  layer: number,
+  share: number,
+  random: () => number,
+): IndexSet {
+  const { ffn_down } = model.layers[layer];
+  const { blockSize } = ggmlTypes[ffn_down?.type ?? "F32"];
+  const blocks = Array.from(
+    { length: Math.ceil(model.feedForwardSize / blockSize) },
+    (_, block) => ({ block, key: random() }),
+  );
+  blocks.sort((a, b) => a.key - b.key);
+  const ids = blocks.slice(0, Math.round(share * blocks.length))
+    .flatMap(({ block }) =>
+      Array.from({ length: blockSize }, (_, i) => block * blockSize + i)
+    );
+  return compact(Uint32Array.from(ids).sort());
+}

@@ -1,0 +1,85 @@
+/**
+ * A reference place in the GPU's role: adds what it computes to a residual of
+ * its own. Shows what the sides hand one another without a device.
+ *
+ * @module
+ */
+import type { Batch } from "../../src/places/batch.ts";
+import type { GpuUse } from "../../src/places/gpu_use.ts";
+import type { GpuSidePlace } from "../../src/places/place.ts";
+import type { ReferencePlace } from "../../src/places/reference/reference_place.ts";
+
+/** Wraps a reference place. */
+export class ReferenceGpu implements GpuSidePlace {
+  /** Residuals that the other side took, and sums that it gave. */
+  readonly handed = { down: 0, up: 0, sums: 0 };
+  readonly weightBytes = 0;
+  readonly use: GpuUse = {
+    name: "reference",
+    bytes: 0,
+    readBackMs: 0,
+    stream: 1,
+    counts: {
+      dispatches: 0,
+      submits: 0,
+      readBacks: 0,
+      uploaded: 0,
+      downloaded: 0,
+    },
+  };
+
+  constructor(readonly place: ReferencePlace) {}
+
+  get counts() {
+    return this.place.counts;
+  }
+  begin(batch: Batch): void {
+    this.place.begin(batch);
+  }
+  embed(batch: Batch): void {
+    this.place.embed(batch);
+    this.#add(batch);
+  }
+  attention(layer: number, batch: Batch): void {
+    this.place.attention(layer, batch);
+    this.#add(batch);
+  }
+  hidden(layer: number, batch: Batch): void {
+    this.place.hidden(layer, batch);
+  }
+  down(layer: number, batch: Batch): void {
+    this.place.down(layer, batch);
+    this.#add(batch);
+  }
+  head(batch: Batch): void {
+    this.place.head(batch);
+  }
+  keepAbove(batch: Batch, thresholds: Float32Array): void {
+    this.place.keepAbove(batch, thresholds);
+  }
+  submit(): void {}
+  residual(batch: Batch): Promise<Float32Array> {
+    this.handed.down++;
+    return Promise.resolve(this.place.residual(batch));
+  }
+  setResidual(residual: Float32Array, batch: Batch): void {
+    this.handed.up++;
+    this.place.setResidual(residual, batch);
+  }
+  addToResidual(sum: Float32Array, batch: Batch): void {
+    this.handed.sums++;
+    this.place.accumulate(sum, batch);
+  }
+  neurons(_batch: Batch): Float32Array[] {
+    return this.place.neurons();
+  }
+  logits(_batch: Batch): Float32Array[] {
+    return this.place.logits();
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+  #add(batch: Batch): void {
+    this.place.accumulate(this.place.partial(batch), batch);
+  }
+}
