@@ -6,7 +6,9 @@
 
 /** Indices `start` to `end - 1`. */
 export interface Range {
+  /** The first */
   readonly start: number;
+  /** One more than the last */
   readonly end: number;
 }
 

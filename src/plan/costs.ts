@@ -1,0 +1,206 @@
+/**
+ * What a token costs on either side, part by part. Decoding is limited by how
+ * fast bytes are read, so a part's cost is the bytes that a token is expected
+ * to read of it, over the rate at which that side reads them.
+ *
+ * @module
+ */
+import { ggmlTypes } from "../formats/ggml/types.ts";
+import type { TensorInfo } from "../formats/gguf/read.ts";
+import { isSparse, type LayerTensors, type Model } from "../model/model.ts";
+import type { Machine } from "./machine.ts";
+import type { Firing } from "./plan.ts";
+import type { Sparsity } from "./sparsity.ts";
+
+/** What a token is computed with. */
+export interface CostOptions {
+  /** How fast either side is */
+  readonly machine: Machine;
+  /** Which neurons are computed */
+  readonly sparsity: Sparsity;
+  /** How often all neurons of each layer fire */
+  readonly firing: readonly Firing[];
+  /** Positions whose keys and values a token reads */
+  readonly positions: number;
+  /** Bytes of the key and value of one position in one KV head */
+  readonly positionBytes: number;
+}
+
+/** Milliseconds on either side; infinite where there is no GPU. */
+export interface SideMs {
+  /** On the CPU, all threads together */
+  readonly cpu: number;
+  /** On the GPU */
+  readonly gpu: number;
+}
+
+/** What a layer's parts cost, in ms. */
+export interface LayerCosts {
+  /** All heads, with their keys and values */
+  readonly attention: SideMs;
+  /** What a side spends on the FFN before its first neuron */
+  readonly ffn: SideMs;
+  /** Each neuron, by the file's index, `[feedForwardSize]` */
+  readonly neurons: {
+    readonly cpu: Float64Array;
+    readonly gpu: Float64Array;
+  };
+  /** Share of tokens for which each neuron fires, `[feedForwardSize]` */
+  readonly active: Float64Array;
+}
+
+/** What a model's parts cost, in ms. */
+export interface Costs {
+  /** Of each layer */
+  readonly layers: readonly LayerCosts[];
+  /** The embedding of one token */
+  readonly embed: SideMs;
+  /** All rows of the output head; on the GPU, the way of the logits back too */
+  readonly head: SideMs;
+  /** Handing a residual or a sum to the GPU */
+  readonly toGpu: number;
+  /** Waiting for a residual from the GPU */
+  readonly toCpu: number;
+}
+
+/** Kernels that the GPU starts: norms and sums are part of others. */
+const dispatches = {
+  /** q, k and v; rotation and storing; attention; output */
+  attention: 4,
+  /** gate; up; down; the sum of its parts */
+  ffn: 4,
+  embed: 1,
+  head: 1,
+  /** Adding what the CPU computed */
+  exchange: 1,
+};
+
+/**
+ * Neurons that a predictor asks for, over those that fire. PowerInfer computes
+ * 15 to 20% of Bamboo-7B's neurons, of which 14.8% fire.
+ */
+const predictorExcess = 1.2;
+
+/** What each part of a model costs a token. */
+export function costsOf(model: Model, options: CostOptions): Costs {
+  const { cpu, gpu } = options.machine;
+  const gpuStream = gpu?.stream ?? 0;
+  const started = (count: number) => count * (gpu?.dispatch ?? 0);
+  const readMs = (bytes: number): SideMs => ({
+    cpu: bytes / cpu.stream,
+    gpu: bytes / gpuStream,
+  });
+  const transferMs = (floats: number) => 4 * floats / (gpu?.transfer ?? 0);
+  const readBack = (floats: number) =>
+    (gpu?.readBack ?? 0) + transferMs(floats);
+  const onGpu = (ms: SideMs, kernels: number, extra = 0): SideMs => ({
+    cpu: ms.cpu,
+    gpu: ms.gpu + started(kernels) + extra,
+  });
+  const positions = Math.min(
+    options.positions,
+    model.slidingWindow ?? Infinity,
+  );
+  const cacheBytes = positions * model.kvHeadCount * options.positionBytes;
+  return {
+    layers: model.layers.map((layer, i): LayerCosts => ({
+      attention: onGpu(
+        readMs(attentionBytes(layer) + cacheBytes),
+        dispatches.attention,
+      ),
+      ffn: {
+        cpu: predicts(options, layer) ? layer.fc1!.byteLength / cpu.stream : 0,
+        gpu: started(dispatches.ffn),
+      },
+      ...neuronCosts(model, layer, options, options.firing[i]),
+    })),
+    embed: { cpu: 0, gpu: started(dispatches.embed) },
+    head: onGpu(
+      readMs(model.output.byteLength),
+      dispatches.head,
+      readBack(model.vocabSize),
+    ),
+    toGpu: transferMs(model.hiddenSize) + started(dispatches.exchange),
+    toCpu: readBack(model.hiddenSize),
+  };
+}
+
+/** Bytes of a layer's attention weights. */
+export function attentionBytes(layer: LayerTensors): number {
+  const { attn_q, attn_k, attn_v, attn_output } = layer;
+  return attn_q.byteLength + attn_k.byteLength + attn_v.byteLength +
+    attn_output.byteLength;
+}
+
+/** Bytes of one neuron's rows of gate and up, and of its row or column of down. */
+export function neuronBytes(
+  { ffn_gate, ffn_up, ffn_down, ffn_down_t }: LayerTensors,
+  neurons: number,
+): { gate: number; up: number; down: number } {
+  const each = (tensor: TensorInfo) => tensor.byteLength / neurons;
+  return {
+    gate: each(ffn_gate),
+    up: each(ffn_up),
+    down: each((ffn_down ?? ffn_down_t)!),
+  };
+}
+
+/**
+ * Neurons that must stay together: those in a block of `ffn_down`, where that is
+ * quantised by output.
+ */
+export function neuronBlock({ ffn_down }: LayerTensors): number {
+  return ffn_down ? ggmlTypes[ffn_down.type].blockSize : 1;
+}
+
+/**
+ * A neuron on the CPU reads its gate, and of up and down either what it needs,
+ * picked, or all, streamed, whichever is less: the hot ones are streamed. On the
+ * GPU it reads what it needs. A `ffn_down` of outputs has no row of a neuron to
+ * pick, and is read as a whole.
+ */
+function neuronCosts(
+  model: Model,
+  layer: LayerTensors,
+  options: CostOptions,
+  firing: Firing,
+): Pick<LayerCosts, "neurons" | "active"> {
+  const { sparsity, machine: { cpu, gpu } } = options;
+  const count = model.feedForwardSize;
+  const { gate, up, down } = neuronBytes(layer, count);
+  const asked = neuronBytesOfPredictor(layer, count);
+  const isDense = sparsity.mode === "dense" || !isSparse(model.activation);
+  const isPredicted = predicts(options, layer);
+  const streamOrPick = (bytes: number, share: number) =>
+    Math.min(bytes / cpu.stream, share * bytes / cpu.pick);
+  const neurons = {
+    cpu: new Float64Array(count),
+    gpu: new Float64Array(count),
+  };
+  const active = new Float64Array(count);
+  firing.order.forEach((id, rank) => {
+    active[id] = firing.active[rank];
+    const upShare = isDense ? 1 : firing.gatePositive[rank];
+    const downShare = isDense || layer.ffn_down ? 1 : active[id];
+    neurons.gpu[id] = (gate + upShare * up + downShare * down) /
+      (gpu?.stream ?? 0);
+    neurons.cpu[id] = isPredicted && !isDense
+      ? asked / cpu.stream +
+        streamOrPick(
+          gate + up + down,
+          Math.min(1, predictorExcess * active[id]),
+        )
+      : gate / cpu.stream + streamOrPick(up, upShare) +
+        streamOrPick(down, downShare);
+  });
+  return { neurons, active };
+}
+
+/** Whether the CPU asks a layer's predictor; the GPU computes what it holds without asking. */
+function predicts({ sparsity }: CostOptions, { fc1 }: LayerTensors): boolean {
+  return sparsity.mode === "predictor" && fc1 !== undefined;
+}
+
+function neuronBytesOfPredictor({ fc2 }: LayerTensors, neurons: number) {
+  return (fc2?.byteLength ?? 0) / neurons;
+}

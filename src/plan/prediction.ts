@@ -1,0 +1,157 @@
+/**
+ * How long a token is expected to take under a plan: a walk through the stages
+ * that the engine will go through, with what each costs.
+ *
+ * @module
+ */
+import type { Model } from "../model/model.ts";
+import type { Costs, LayerCosts, SideMs } from "./costs.ts";
+import { indexAt, type IndexSet, lengthOf, type Range } from "./indices.ts";
+import { type PlacePlan, splitEvenly } from "./plan.ts";
+import { type Side, type Stage, stagesOf } from "./stages.ts";
+
+/** What is expected of one layer. */
+export interface LayerPrediction {
+  /** Who holds heads */
+  readonly attention: readonly Side[];
+  /** Share of the neurons on the GPU */
+  readonly hotShare: number;
+  /** Share of all activations of the layer that happen on the GPU */
+  readonly coverage: number;
+  /** What the CPU computes, in ms; some of it while the GPU does */
+  readonly cpuMs: number;
+  /** What the GPU computes, in ms */
+  readonly gpuMs: number;
+  /** What handing over takes, in ms */
+  readonly exchangeMs: number;
+  /** All of it, in ms */
+  readonly ms: number;
+}
+
+/** What is expected of a token. */
+export interface Prediction {
+  /** Of each layer */
+  readonly layers: readonly LayerPrediction[];
+  /** Embedding and output head, in ms */
+  readonly vocabMs: number;
+  /** Times that the CPU waits for a residual of the GPU */
+  readonly readBacks: number;
+  /** All of it, in ms */
+  readonly ms: number;
+}
+
+/**
+ * Predicts a token. `gpu` says what the GPU holds; the CPU, as one, holds the
+ * rest.
+ */
+export function predict(
+  model: Model,
+  costs: Costs,
+  gpu?: PlacePlan,
+): Prediction {
+  const { places: [rest] } = splitEvenly(model, 1, undefined, gpu);
+  const stages = stagesOf(model, { places: [rest], gpu });
+  const [embed, ...others] = stages.map((stage) =>
+    stageMs(costs, stage, sideMs(model, costs, stage, rest, gpu))
+  );
+  const head = others.pop()!;
+  const layers = costs.layers.map((layer, i): LayerPrediction => {
+    const [attention, ffn] = others.slice(2 * i, 2 * i + 2);
+    const sum = (name: keyof StageMs) => attention[name] + ffn[name];
+    const neurons = gpu?.parts[i].neurons ?? none;
+    const held = sumOver(neurons, (id) => layer.active[id]);
+    return {
+      attention: stages[1 + 2 * i].sides,
+      hotShare: lengthOf(neurons) / model.feedForwardSize,
+      coverage: held / layer.active.reduce((a, b) => a + b, 0) || 0,
+      cpuMs: sum("cpu"),
+      gpuMs: sum("gpu"),
+      exchangeMs: sum("exchange"),
+      ms: sum("total"),
+    };
+  });
+  const vocabMs = embed.total + head.total;
+  return {
+    layers,
+    vocabMs,
+    readBacks:
+      stages.filter(({ before }) => before === "residual-to-cpu").length,
+    ms: layers.reduce((total, { ms }) => total + ms, vocabMs),
+  };
+}
+
+const none = { start: 0, end: 0 };
+
+/** Some neurons, and what they cost one side. */
+export interface Work {
+  readonly count: number;
+  readonly ms: number;
+}
+
+/** What each side takes for its neurons of a layer, in ms; they compute at the same time. */
+export function ffnMs({ ffn }: LayerCosts, cpu: Work, gpu: Work): SideMs {
+  return {
+    cpu: cpu.count > 0 ? ffn.cpu + cpu.ms : 0,
+    gpu: gpu.count > 0 ? ffn.gpu + gpu.ms : 0,
+  };
+}
+
+interface StageMs extends SideMs {
+  readonly exchange: number;
+  readonly total: number;
+}
+
+function stageMs(costs: Costs, { before, after }: Stage, ms: SideMs): StageMs {
+  const exchange = (before === "residual-to-cpu" ? costs.toCpu : 0) +
+    (before === "residual-to-gpu" ? costs.toGpu : 0) +
+    (after === "sum-to-gpu" ? costs.toGpu : 0);
+  return { ...ms, exchange, total: exchange + Math.max(ms.cpu, ms.gpu) };
+}
+
+/** What each side computes of a stage, in ms. */
+function sideMs(
+  model: Model,
+  costs: Costs,
+  { kind, layer }: Stage,
+  cpu: PlacePlan,
+  gpu?: PlacePlan,
+): SideMs {
+  const shared = (ms: SideMs, all: number, heldBy: (p: PlacePlan) => Range) => {
+    const part = (ms: number, place?: PlacePlan) => {
+      const held = place ? lengthOf(heldBy(place)) : 0;
+      return held > 0 ? ms * held / all : 0;
+    };
+    return { cpu: part(ms.cpu, cpu), gpu: part(ms.gpu, gpu) };
+  };
+  const layerCosts = costs.layers[layer];
+  switch (kind) {
+    case "embed":
+      return shared(costs.embed, model.vocabSize, ({ vocab }) => vocab);
+    case "head":
+      return shared(costs.head, model.vocabSize, ({ vocab }) => vocab);
+    case "attention":
+      return shared(
+        layerCosts.attention,
+        model.headCount,
+        ({ parts }) => parts[layer].heads,
+      );
+    case "ffn": {
+      const { neurons } = layerCosts;
+      return ffnMs(
+        layerCosts,
+        workOf(neurons.cpu, cpu.parts[layer].neurons),
+        workOf(neurons.gpu, gpu?.parts[layer].neurons ?? none),
+      );
+    }
+  }
+}
+
+function workOf(ms: Float64Array, neurons: IndexSet): Work {
+  return { count: lengthOf(neurons), ms: sumOver(neurons, (id) => ms[id]) };
+}
+
+function sumOver(set: IndexSet, valueOf: (index: number) => number): number {
+  let sum = 0;
+  for (let i = 0; i < lengthOf(set); i++) sum += valueOf(indexAt(set, i));
+  return sum;
+}

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import type { Model } from "../../src/model/model.ts";
+import { kvPositionBytes } from "../../src/places/cache_type.ts";
+import { assumedFiring } from "../../src/plan/assumed_firing.ts";
+import { type Costs, costsOf } from "../../src/plan/costs.ts";
+import { lengthOf } from "../../src/plan/indices.ts";
+import type { Machine } from "../../src/plan/machine.ts";
+import type { PlacePlan } from "../../src/plan/plan.ts";
+import { predict } from "../../src/plan/prediction.ts";
+import type { Sparsity } from "../../src/plan/sparsity.ts";
+import { stagesOf } from "../../src/plan/stages.ts";
+import { splitEvenly } from "../../src/plan/plan.ts";
+import { synthShapes } from "../../src/synth/options.ts";
+import { asType, synthModel } from "../../src/synth/synth_model.ts";
+import { randomSplit } from "../helpers/hybrid_plans.ts";
+import { randomCosts } from "../helpers/random_costs.ts";
+import { randomModel } from "../helpers/random_model.ts";
+
+/** A megabyte a millisecond, picked or streamed: times in ms are megabytes. */
+const even: Machine = { cpu: { stream: 1e6, pick: 1e6 } };
+
+const shape = synthShapes["bamboo-7b"];
+
+async function bamboo(form: "powerinfer" | "llama"): Promise<Model> {
+  const model = await synthModel({
+    shape,
+    type: "F16",
+    form,
+    activation: "drelu",
+    gatePositive: 0.39,
+    active: 0.15,
+    seed: 1,
+  });
+  return asType({ ...model, activation: "drelu" }, "Q4_0");
+}
+
+function megabytes(model: Model, sparsity: Sparsity, machine = even) {
+  const costs = costsOf(model, {
+    machine,
+    sparsity,
+    firing: assumedFiring(model, "even"),
+    positions: 1024,
+    positionBytes: kvPositionBytes("f16", model.headSize),
+  });
+  const sum = (valueOf: (layer: Costs["layers"][number]) => number) =>
+    costs.layers.reduce((total, layer) => total + valueOf(layer), 0);
+  return {
+    attention: sum(({ attention }) => attention.cpu),
+    ffn: sum(({ neurons }) => neurons.cpu.reduce((a, b) => a + b, 0)),
+    head: costs.head.cpu,
+    total: predict(model, costs).ms,
+  };
+}
+
+function near(actual: number, expected: number, what: string): void {
+  assert(
+    Math.abs(actual / expected - 1) < 0.005,
+    `${what}: ${actual}, expected ${expected}`,
+  );
+}
+
+Deno.test("Bamboo-7B in Q4_0 costs the bytes that arithmetic says", async () => {
+  const model = await bamboo("powerinfer");
+  const dense = megabytes(model, { mode: "dense" });
+  near(dense.attention, 755 + 134, "attention with keys and values");
+  near(dense.ffn, 3171, "FFN, dense");
+  near(dense.head, 73.7, "head");
+  near(dense.total, 755 + 134 + 3171 + 73.7, "all, dense");
+  const exact = megabytes(model, { mode: "exact" });
+  near(exact.ffn, 3171 / 3 * (1 + 0.39 + 0.148), "FFN, exact");
+  // A picked row that costs three streamed ones is streamed where it is needed more often.
+  const slow = megabytes(model, { mode: "exact" }, {
+    cpu: { stream: 1e6, pick: 1e6 / 3 },
+  });
+  near(slow.ffn, 3171 / 3 * (1 + 1 + 3 * 0.148), "FFN, picking slowly");
+});
+
+Deno.test("a down of outputs is read as a whole, a predictor asks before all", async () => {
+  const outputs = megabytes(await bamboo("llama"), { mode: "exact" });
+  near(outputs.ffn, 3171 / 3 * (1 + 0.39 + 1), "FFN of ffn_down");
+  const { model } = await randomModel({
+    downByNeuron: true,
+    predictorRank: 16,
+    feedForwardSize: 100,
+  });
+  const costs = costsOf(model, {
+    machine: even,
+    sparsity: { mode: "predictor" },
+    firing: assumedFiring(model, "even"),
+    positions: 0,
+    positionBytes: 0,
+  });
+  const [layer] = costs.layers;
+  const { fc1, fc2, ffn_gate } = model.layers[0];
+  near(layer.ffn.cpu, fc1!.byteLength / 1e6, "fc1");
+  near(
+    layer.neurons.cpu[0],
+    (fc2!.byteLength + 3 * ffn_gate.byteLength * 1.2 * 0.148) / 100 / 1e6,
+    "a neuron with its predictor",
+  );
+});
+
+Deno.test("a prediction adds up: every part on its side, every exchange that the engine will make", async () => {
+  const { model } = await randomModel({ layerCount: 4, feedForwardSize: 20 });
+  for (let seed = 0; seed < 50; seed++) {
+    const { costs } = randomCosts(model, seed);
+    const gpu: PlacePlan = randomSplit(model, seed);
+    const prediction = predict(model, costs, gpu);
+    const plan = splitEvenly(model, 1, undefined, gpu);
+    let exchange = 0, readBacks = 0;
+    for (const { before, after } of stagesOf(model, plan)) {
+      if (before === "residual-to-cpu") readBacks++;
+      exchange += before === "residual-to-gpu" ? costs.toGpu : 0;
+      exchange += after === "sum-to-gpu" ? costs.toGpu : 0;
+    }
+    assert.equal(prediction.readBacks, readBacks);
+    const parts = prediction.layers.reduce((sum, { ms }) => sum + ms, 0);
+    near(prediction.ms, parts + prediction.vocabMs, "all");
+    const inLayers = prediction.layers.reduce(
+      (sum, { exchangeMs }) => sum + exchangeMs,
+      0,
+    );
+    assert(inLayers <= exchange + readBacks * costs.toCpu + 1e-9);
+    prediction.layers.forEach((layer, i) => {
+      const { neurons } = gpu.parts[i];
+      assert.equal(layer.hotShare, lengthOf(neurons) / 20);
+      assert(layer.coverage >= 0 && layer.coverage <= 1 + 1e-9);
+      const { cpuMs, gpuMs, exchangeMs, ms } = layer;
+      assert(ms <= cpuMs + gpuMs + exchangeMs + 1e-9);
+      assert(ms >= exchangeMs + Math.max(cpuMs, gpuMs) - 1e-9);
+    });
+  }
+});
+
+Deno.test("without a GPU everything is the CPU's, with one that has it all nothing is", async () => {
+  const { model } = await randomModel({ layerCount: 2 });
+  const { costs } = randomCosts(model, 3);
+  const alone = predict(model, costs);
+  assert.equal(alone.readBacks, 0);
+  assert(
+    alone.layers.every(({ gpuMs, exchangeMs }) => gpuMs + exchangeMs === 0),
+  );
+  const all = predict(model, costs, {
+    vocab: { start: 0, end: model.vocabSize },
+    parts: model.layers.map(() => ({
+      heads: { start: 0, end: model.headCount },
+      neurons: { start: 0, end: model.feedForwardSize },
+    })),
+  });
+  assert.equal(all.readBacks, 0);
+  assert(
+    all.layers.every(({ cpuMs, coverage }) => cpuMs === 0 && coverage === 1),
+  );
+});
