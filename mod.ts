@@ -53,6 +53,44 @@ export {
 } from "./src/model/model.ts";
 export type { Rates } from "./src/plan/border.ts";
 export {
+  assumedFiring,
+  type Distribution,
+  firingOfLayers,
+} from "./src/plan/assumed_firing.ts";
+export {
+  type CostOptions,
+  type Costs,
+  costsOf,
+  type LayerCosts,
+  type SideMs,
+} from "./src/plan/costs.ts";
+export {
+  type DeviceRoom,
+  estimateDeviceBytes,
+} from "./src/plan/device_bytes.ts";
+export type { IndexSet, Range } from "./src/plan/indices.ts";
+export {
+  type CpuRates,
+  type GpuRates,
+  type KnownMachine,
+  knownMachines,
+  type Machine,
+} from "./src/plan/machine.ts";
+export type { Firing, Part, PlacePlan } from "./src/plan/plan.ts";
+export {
+  type LayerPrediction,
+  predict,
+  type Prediction,
+} from "./src/plan/prediction.ts";
+export { type Solution, solve, type SolveOptions } from "./src/plan/solve.ts";
+export {
+  powerInferSplit,
+  splitByFrequency,
+  type SplitOptions,
+  uniformSplit,
+} from "./src/plan/splits.ts";
+export type { Side } from "./src/plan/stages.ts";
+export {
   checkProfile,
   type LayerProfile,
   mergeProfiles,
@@ -78,7 +116,7 @@ export {
 } from "./src/plan/powerinfer_profile.ts";
 export { profileOf, reorderNeurons } from "./src/plan/reorder.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
-export type { CacheType } from "./src/places/cache_type.ts";
+export { type CacheType, kvPositionBytes } from "./src/places/cache_type.ts";
 export {
   estimateMemory,
   type MemoryEstimate,
@@ -124,6 +162,7 @@ export {
   synthShapes,
 } from "./src/synth/options.ts";
 export type { PredictorOptions } from "./src/synth/predictor.ts";
+export { asType, synthModel } from "./src/synth/synth_model.ts";
 export { synthesise, type SynthFile } from "./src/synth/synthesise.ts";
 export {
   type ChatMessage,

@@ -1,0 +1,125 @@
+/**
+ * A GPU's share of a model, as planners put it together: which neurons come
+ * first, what they take, and the plan that they make.
+ *
+ * @module
+ */
+import type { Model } from "../model/model.ts";
+import { type Costs, neuronBlock } from "./costs.ts";
+import { compact } from "./indices.ts";
+import type { PlacePlan } from "./plan.ts";
+import { firingOf, type Profile } from "./profile.ts";
+import type { Side } from "./stages.ts";
+
+/** What a planner decides of a layer. */
+export interface GpuLayer {
+  /** Who holds all heads */
+  readonly attention: Side;
+  /** How many of its neurons are on the GPU */
+  readonly hot: number;
+}
+
+/**
+ * The plan of a GPU that holds the first neurons of each layer's `order`, and
+ * all or none of the heads and of the vocabulary.
+ */
+export function gpuPlan(
+  model: Model,
+  orders: readonly Uint32Array[],
+  layers: readonly GpuLayer[],
+  vocab: Side,
+  profile?: Profile,
+): PlacePlan {
+  return {
+    vocab: { start: 0, end: vocab === "gpu" ? model.vocabSize : 0 },
+    parts: layers.map(({ attention, hot }, layer) => {
+      const neurons = compact(orders[layer].slice(0, hot).sort());
+      return {
+        heads: { start: 0, end: attention === "gpu" ? model.headCount : 0 },
+        neurons,
+        firing: profile && firingOf(profile, layer, neurons),
+      };
+    }),
+  };
+}
+
+/**
+ * A layer's neurons in the order in which they are worth being on the GPU: by
+ * what they cost the CPU, in whole blocks; `first` of them before all others.
+ */
+export function hotOrder(
+  model: Model,
+  costs: Costs,
+  layer: number,
+  first: Uint32Array = new Uint32Array(),
+): Uint32Array {
+  const { neurons: { cpu }, active } = costs.layers[layer];
+  const block = neuronBlock(model.layers[layer]);
+  const count = cpu.length;
+  const worth = new Float64Array(Math.ceil(count / block));
+  const fires = new Float64Array(worth.length);
+  for (let id = 0; id < count; id++) {
+    worth[Math.floor(id / block)] += cpu[id];
+    fires[Math.floor(id / block)] += active[id];
+  }
+  const isFirst = new Uint8Array(count);
+  for (const id of first) isFirst[id] = 1;
+  const order = Uint32Array.from(worth.keys()).sort((a, b) =>
+    worth[b] - worth[a] || fires[b] - fires[a] || a - b
+  );
+  const ids = Array.from(first);
+  for (const index of order) {
+    const end = Math.min(count, (index + 1) * block);
+    for (let id = index * block; id < end; id++) if (!isFirst[id]) ids.push(id);
+  }
+  return Uint32Array.from(ids);
+}
+
+/** What a model's parts add to the bytes on a device, and what is there anyway. */
+export interface DeviceSizes {
+  readonly layers: readonly {
+    readonly attentionBytes: number;
+    readonly neuronBytes: number;
+  }[];
+  readonly vocab: number;
+  readonly fixed: number;
+  readonly all: number;
+}
+
+/**
+ * Takes each part out of a plan that has everything on the GPU. What is as
+ * large as the largest part needs it, such as scratch, so counts as fixed.
+ */
+export function deviceSizes(
+  model: Model,
+  bytesOf: (gpu: PlacePlan) => number,
+): DeviceSizes {
+  const { headCount, feedForwardSize, vocabSize } = model;
+  const all: PlacePlan = {
+    vocab: { start: 0, end: vocabSize },
+    parts: model.layers.map(() => ({
+      heads: { start: 0, end: headCount },
+      neurons: { start: 0, end: feedForwardSize },
+    })),
+  };
+  const total = bytesOf(all);
+  const nothing = { start: 0, end: 0 };
+  const without = (layer: number, name: "heads" | "neurons") =>
+    total - bytesOf({
+      ...all,
+      parts: all.parts.map((part, i) =>
+        i === layer ? { ...part, [name]: nothing } : part
+      ),
+    });
+  const layers = model.layers.map((_, i) => ({
+    attentionBytes: without(i, "heads"),
+    neuronBytes: without(i, "neurons") / feedForwardSize,
+  }));
+  const vocab = total - bytesOf({ ...all, vocab: nothing });
+  const parts = layers.reduce(
+    (sum, { attentionBytes, neuronBytes }) =>
+      sum + attentionBytes + feedForwardSize * neuronBytes,
+    vocab,
+  );
+  return { layers, vocab, fixed: total - parts, all: total };
+}

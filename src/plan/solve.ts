@@ -1,0 +1,171 @@
+/**
+ * Which heads, neurons and vocabulary rows go to the GPU, so that a token takes
+ * the least time that a budget of device memory allows.
+ *
+ * Each layer has a choice: attention on either side, and any number of its
+ * hottest neurons on the GPU. What a choice costs depends on which side has the
+ * residual when the layer begins, and it leaves the residual on one side. That
+ * makes a shortest path through the layers with a limit on bytes, which is
+ * solved by dynamic programming over the bytes that are used so far, in units
+ * of a fraction of a group of neurons.
+ *
+ * @module
+ */
+import { LimitError } from "../errors.ts";
+import type { Model } from "../model/model.ts";
+import { type Costs, neuronBlock } from "./costs.ts";
+import { deviceSizes, gpuPlan, hotOrder } from "./gpu_plan.ts";
+import {
+  type LayerChoice,
+  layerChoices,
+  undominated,
+  usesGpu,
+} from "./layer_choices.ts";
+import type { PlacePlan } from "./plan.ts";
+import { predict, type Prediction } from "./prediction.ts";
+import type { Profile } from "./profile.ts";
+import { shortestPath } from "./shortest_path.ts";
+import type { Side } from "./stages.ts";
+
+/** What limits a plan. */
+export interface SolveOptions {
+  /** Bytes that may be taken on the device, for weights, keys and values, scratch and all */
+  readonly budget: number;
+  /** The bytes that a plan takes on the device */
+  readonly bytesOf: (gpu: PlacePlan) => number;
+  /**
+   * Most layers that have anything on the GPU (llama.cpp's `-ngl`); the
+   * vocabulary counts as one layer more, behind the others. Default: all.
+   */
+  readonly gpuLayers?: number;
+  /** Neurons of each layer that are to be on the GPU, ascending, in place of the best */
+  readonly neurons?: readonly Uint32Array[];
+  /** Orders the neurons of the GPU's parts */
+  readonly profile?: Profile;
+}
+
+/** What the solver found. */
+export interface Solution {
+  /** What the GPU holds; undefined where it is best left out */
+  readonly gpu?: PlacePlan;
+  /** Bytes that this takes on the device */
+  readonly bytes: number;
+  /** What is expected of it */
+  readonly prediction: Prediction;
+}
+
+/** Groups of neurons that a layer is cut into: Bamboo-7B's have 256. */
+const groupsPerLayer = { all: 56, limitedLayers: 28 };
+/** Units of memory in the smallest group: bytes are rounded up to them. */
+const unitsPerGroup = 4;
+/** A count of units that is whole but for an error of rounding counts as whole. */
+const rounding = 1e-9;
+/** Most units that all of a model is cut into. */
+const mostUnits = 1 << 15;
+
+/**
+ * Finds the plan of the least predicted time. It never takes more than the
+ * budget, and with more of it or more layers none is predicted to be slower.
+ *
+ * @throws {LimitError} where `neurons` do not fit the budget or the layers
+ */
+export function solve(
+  model: Model,
+  costs: Costs,
+  options: SolveOptions,
+): Solution {
+  let budget = options.budget;
+  // Bytes that do not add up can pass the budget; a smaller one is then solved.
+  for (let attempt = 0; attempt < 16; attempt++) {
+    const gpu = solveAdditive(model, costs, { ...options, budget });
+    if (!gpu) break;
+    const bytes = options.bytesOf(gpu);
+    if (bytes <= options.budget) {
+      return { gpu, bytes, prediction: predict(model, costs, gpu) };
+    }
+    budget -= bytes - options.budget;
+  }
+  if (options.neurons?.some(({ length }) => length > 0)) {
+    throw new LimitError(
+      `Cannot put the given neurons on the GPU: they do not fit into ${options.budget} bytes${
+        options.gpuLayers === undefined
+          ? ""
+          : ` and ${options.gpuLayers} layers`
+      }`,
+    );
+  }
+  return { bytes: 0, prediction: predict(model, costs) };
+}
+
+function solveAdditive(
+  model: Model,
+  costs: Costs,
+  options: SolveOptions,
+): PlacePlan | undefined {
+  const layerCount = model.layers.length;
+  const { gpuLayers = Infinity } = options;
+  const isLimited = gpuLayers < layerCount;
+  const sizes = deviceSizes(model, options.bytesOf);
+  const layers = model.layers.map((_, i) => {
+    const order = hotOrder(model, costs, i, options.neurons?.[i]);
+    const step = groupSize(model, i, isLimited);
+    const hotCounts = options.neurons
+      ? [options.neurons[i].length]
+      : multiplesOf(step, model.feedForwardSize);
+    const choices = layerChoices(costs, i, {
+      order,
+      hotCounts,
+      ...sizes.layers[i],
+    });
+    return {
+      order,
+      choices: undominated(choices),
+      groupBytes: step * sizes.layers[i].neuronBytes,
+    };
+  });
+  const unit = Math.max(
+    1,
+    Math.min(...layers.map(({ groupBytes }) => groupBytes)) / unitsPerGroup,
+    sizes.all / mostUnits,
+  );
+  const unitsOf = (bytes: number) => Math.ceil(bytes / unit - rounding);
+  // Where all has room, rounding up must not leave the last part out.
+  const room = options.budget < sizes.all
+    ? options.budget
+    : sizes.all + (layerCount + 1) * unit;
+  const vocabSides: Side[] = gpuLayers > layerCount ? ["cpu", "gpu"] : ["cpu"];
+  let best: { ms: number; vocab: Side; choices: LayerChoice[] } | undefined;
+  for (const vocab of vocabSides) {
+    const units = Math.floor((room - sizes.fixed) / unit + rounding) -
+      (vocab === "gpu" ? unitsOf(sizes.vocab) : 0);
+    if (units < 0) continue;
+    const found = shortestPath(costs, layers.map(({ choices }) => choices), {
+      vocab,
+      units,
+      unitsOf,
+      gpuLayers: isLimited ? gpuLayers : undefined,
+    });
+    if (found && !(best && best.ms <= found.ms)) best = { ...found, vocab };
+  }
+  if (!best) return undefined;
+  const { vocab, choices } = best;
+  if (vocab === "cpu" && !choices.some(usesGpu)) return undefined;
+  const orders = layers.map(({ order }) => order);
+  return gpuPlan(model, orders, choices, vocab, options.profile);
+}
+
+/** Neurons in a group of a layer: whole blocks. */
+function groupSize(model: Model, layer: number, isLimited: boolean): number {
+  const groups = groupsPerLayer[isLimited ? "limitedLayers" : "all"];
+  const block = neuronBlock(model.layers[layer]);
+  return block * Math.ceil(model.feedForwardSize / groups / block);
+}
+
+/** 0, `step`, twice that and so on, and `end`. */
+function multiplesOf(step: number, end: number): number[] {
+  const count = Math.ceil(end / step);
+  return Array.from(
+    { length: count + 1 },
+    (_, i) => Math.min(end, i * step),
+  );
+}
