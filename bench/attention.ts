@@ -9,7 +9,8 @@
  * @module
  */
 
-import { cacheTypes, kvPositionBytes } from "../src/places/cache_type.ts";
+import { cacheTypes } from "../src/places/cache_type.ts";
+import { cpuPositionBytes } from "../src/places/cpu/kv_cache.ts";
 import { instantiate, WasmMemory } from "../src/places/cpu/memory.ts";
 import relaxed from "../wasm/relaxed.js";
 
@@ -58,7 +59,7 @@ function fill(typeId: number, pageBytes: number): number[] {
 console.log(`${kvHeads} KV heads, ${positions} positions`);
 console.log("type   a token, ms   GB/s   prompt, GMAC/s");
 for (const [typeId, type] of cacheTypes.entries()) {
-  const bytes = kvPositionBytes(type, headSize);
+  const bytes = cpuPositionBytes(type, headSize);
   const tables = fill(typeId, 32 * bytes);
   const attend = (tokens: number, n: number, heads = tables) => {
     for (const table of heads) {

@@ -4,10 +4,8 @@ import assert from "node:assert/strict";
 import { dequantise } from "../../src/formats/ggml/dequantise.ts";
 import { floatToHalf, halfToFloat } from "../../src/formats/ggml/half.ts";
 import { quantise } from "../../src/formats/ggml/quantise.ts";
-import {
-  type CacheType,
-  kvPositionBytes,
-} from "../../src/places/cache_type.ts";
+import type { CacheType } from "../../src/places/cache_type.ts";
+import { cpuPositionBytes } from "../../src/places/cpu/kv_cache.ts";
 import { gaussianVector, seededRandom } from "../helpers/seeded_random.ts";
 import { builds, Instance } from "./instance.ts";
 
@@ -19,10 +17,16 @@ function kept(type: CacheType, values: Float32Array): Float32Array {
   switch (type) {
     case "f32":
       return values;
-    case "f16":
-      return values.map((v) =>
-        halfToFloat(floatToHalf(Math.max(-65504, Math.min(65504, v))))
-      );
+    case "f16": {
+      // The largest magnitude becomes a half of [2^14, 2^15].
+      const most = values.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+      const log2 = Math.floor(Math.log2(most));
+      const unit = 2 ** (Math.max(-113, Math.min(29, log2)) - 14);
+      return values.map((v) => {
+        const half = Math.max(-65504, Math.min(65504, v / unit));
+        return unit * halfToFloat(floatToHalf(half));
+      });
+    }
     case "q8_0": {
       const padded = new Float32Array(32 * Math.ceil(values.length / 32));
       padded.set(values);
@@ -52,20 +56,25 @@ function readPage(
     const at = 8 * (panel * steps + step);
     return type === "f32"
       ? view.getFloat32(side + 4 * (at + column), true)
-      : halfToFloat(view.getUint16(side + 2 * (at + order[column]), true));
+      : halfToFloat(view.getUint16(side + 32 + 2 * (at + order[column]), true));
   };
+  /** What a position's halves count. */
+  const unit = (side: number) =>
+    type === "f16" ? 2 ** (bytes[side + slot] - 127 - 112) : 1;
   const order = [0, 2, 4, 6, 1, 3, 5, 7];
   const blocks = Math.ceil(headDim / 32), steps = 8 * Math.ceil(headDim / 8);
   const panel = slot >> 3, column = slot & 7;
   const key = (i: number): number => {
-    if (type !== "q8_0") return element(0, panel, i, steps, column);
+    if (type !== "q8_0") return unit(0) * element(0, panel, i, steps, column);
     const block = (panel * blocks + (i >> 5)) * 272;
     const scale = halfToFloat(view.getUint16(block + 2 * order[column], true));
     const at = block + 16 + ((i & 31) >> 1) * 16 + 2 * column + (i & 1);
     return Math.fround(scale * view.getInt8(at));
   };
   const value = (j: number): number => {
-    if (type !== "q8_0") return element(half, j >> 3, slot, 32, j & 7);
+    if (type !== "q8_0") {
+      return unit(half) * element(half, j >> 3, slot, 32, j & 7);
+    }
     const block = half + (j >> 5) * 1088;
     const scale = halfToFloat(view.getUint16(block + 2 * slot, true));
     const at = block + 64 + ((j & 31) >> 3) * 256 + (slot >> 1) * 16 +
@@ -104,13 +113,13 @@ for (const [build, module] of Object.entries(builds)) {
   const { kernels } = instance;
 
   const pageOf = (type: CacheType, headDim: number) =>
-    instance.allocate(32 * kvPositionBytes(type, headDim));
+    instance.allocate(32 * cpuPositionBytes(type, headDim));
 
   for (const type of types) {
     Deno.test(`${build}: kv_store keeps ${type} keys and values, each in its place`, () => {
       for (const headDim of [1, 7, 8, 30, 32, 33, 100, 128, 1024]) {
         instance.reset();
-        const size = 32 * kvPositionBytes(type, headDim);
+        const size = 32 * cpuPositionBytes(type, headDim);
         const source = instance.allocate(8 * headDim);
         const page = pageOf(type, headDim);
         const rows = Array.from({ length: 32 }, (_, slot) => ({
@@ -140,22 +149,37 @@ for (const [build, module] of Object.entries(builds)) {
     });
   }
 
-  Deno.test(`${build}: kv_store rounds to the nearest half and saturates`, () => {
+  Deno.test(`${build}: f16 keeps 11 bits of each number, of any size`, () => {
     const random = seededRandom(3);
-    const values = new Float32Array(1000).map((_, i) =>
-      i % 3 === 0
-        ? (random() - 0.5) * 2 ** (40 * random() - 30)
-        : new Float32Array(Uint32Array.of(2 ** 32 * random()).buffer)[0]
-    ).map((v) => Number.isNaN(v) ? 1 : v);
-    values.set([0, -0, 65504, 65519, 65520, 1e9, -Infinity]);
-    values.set([2 ** -24, 2 ** -25, 2 ** -26], 7);
+    for (const log2 of [-149, -120, -100, -20, -3, 0, 15, 16, 29, 30, 127]) {
+      const values = Float32Array.from(
+        { length: 1000 },
+        () => (random() - 0.5) * 2 ** (log2 + 1 - 20 * random()),
+      );
+      values.set([0, -0]);
+      instance.reset();
+      const [page, at] = [pageOf("f16", 1000), instance.put(values)];
+      kernels.kv_store(1, at, at, 1000, page, 13);
+      const bytes = instance.bytes(page, 32 * cpuPositionBytes("f16", 1000));
+      const { key, value } = readPage("f16", bytes, 1000, 13);
+      assert.deepEqual(key, kept("f16", values));
+      assert.deepEqual(value, key);
+      if (log2 < -100 || log2 > 29) continue;
+      values.forEach((v, i) =>
+        assert(Math.abs(key[i] - v) <= Math.abs(v) * 2 ** -11)
+      );
+    }
+  });
+
+  Deno.test(`${build}: f16 keeps the largest number that it can in place of a larger`, () => {
     instance.reset();
-    const [page, at] = [pageOf("f16", 1000), instance.put(values)];
-    kernels.kv_store(1, at, at, 1000, page, 13);
-    const bytes = instance.bytes(page, 32 * kvPositionBytes("f16", 1000));
-    const { key, value } = readPage("f16", bytes, 1000, 13);
-    assert.deepEqual(key, kept("f16", values));
-    assert.deepEqual(value, key);
+    const values = Float32Array.of(-Infinity, 65504, 1, 0, 1e38, 0, 0, 0);
+    const [page, at] = [pageOf("f16", 8), instance.put(values)];
+    kernels.kv_store(1, at, at, 8, page, 0);
+    const bytes = instance.bytes(page, 32 * cpuPositionBytes("f16", 8));
+    const { key } = readPage("f16", bytes, 8, 0);
+    const most = 65504 * 2 ** 15;
+    assert.deepEqual([...key], [-most, 65504, 1, 0, most, 0, 0, 0]);
   });
 
   Deno.test(`${build}: q8_0 keeps zeros, and scales that a half can't hold`, () => {
@@ -164,7 +188,7 @@ for (const [build, module] of Object.entries(builds)) {
     values.fill(1e-12, 32, 64).fill(1e9, 64);
     const [page, at] = [pageOf("q8_0", 96), instance.put(values)];
     kernels.kv_store(2, at, at, 96, page, 5);
-    const bytes = instance.bytes(page, 32 * kvPositionBytes("q8_0", 96));
+    const bytes = instance.bytes(page, 32 * cpuPositionBytes("q8_0", 96));
     const { key, value } = readPage("q8_0", bytes, 96, 5);
     // 1e-12 / 127 rounds to 0; 1e9 / 127 is cut to the largest half.
     const expected = new Float32Array(96).fill(127 * 65504, 64);
@@ -269,7 +293,7 @@ for (const [build, module] of Object.entries(builds)) {
       instance.reset();
       const [q, page] = [instance.allocate(4 * 8 * 64), pageOf("f16", 8)];
       instance.floats(q, 8 * 64).fill(0);
-      instance.bytes(page, 32 * kvPositionBytes("f16", 8)).fill(0);
+      instance.bytes(page, 32 * cpuPositionBytes("f16", 8)).fill(0);
       const table = instance.put(Uint32Array.of(page));
       const out = instance.allocate(4 * 8 * 64);
       const stride = 8 * heads;

@@ -3,9 +3,6 @@
 //! Rows, a query head of a token each, go by in passes of up to 16 (fewer of heads larger than 256), so that a page is read once for all of them:
 //! four tiles of four rows while it is in the cache. A page's keys and values are read together, in sequence; what was summed up before is scaled down when a larger score comes (Milakov
 //! and Gimelshein 2018, "Online normalizer calculation for softmax").
-//!
-//! Halves are widened without their last step, the multiplication by 2^112 (see `widen_raw`): queries and weights are 2^60 times as large
-//! instead, and sums are multiplied by what is missing, 2^52. All of it is exact.
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -142,7 +139,7 @@ unsafe fn pass<C: Cache>(call: &Call, rows: Range<usize>) -> usize {
         }
     }
     for tile in &tiles[..n_tiles] {
-        tile.assume_init_ref().write::<C>(call);
+        tile.assume_init_ref().write(call);
     }
     positions.len()
 }
@@ -169,10 +166,10 @@ impl Tile {
             (starts[r], ends[r]) = (sees.start as i32, sees.end as i32);
             let q = call.q.add(call.offset(first + r, call.q_stride));
             for i in 0..d {
-                queries.cast::<f32>().add(TILE * i + r).write(q.add(i).read() * C::ENLARGE);
+                queries.cast::<f32>().add(TILE * i + r).write(q.add(i).read());
             }
         }
-        let factor = f32x4_mul(C::prepare(queries, d), f32x4_splat(call.scale * C::RESTORE));
+        let factor = f32x4_mul(C::prepare(queries, d), f32x4_splat(call.scale));
         Tile {
             first,
             rows,
@@ -200,14 +197,14 @@ impl Tile {
         C::scores::<R>(self.queries, keys, d, panels.clone(), &mut scores);
         let in_panels = PANEL * panels.start..PANEL * panels.end;
         let position = first + in_panels.start;
-        let shrink = self.soften::<C>(position, &mut scores[in_panels]);
+        let shrink = self.soften(position, &mut scores[in_panels]);
         let values = keys.wrapping_add(side_bytes(C::TYPE, d));
         C::add_values::<R>(&scores, values, d, slots, shrink, self.out);
     }
 
     /// Makes weights of scores: exp(score - the largest so far), 0 of positions that a row does not see. Returns what former weights shrink by.
     #[inline(always)]
-    fn soften<C: Cache>(&mut self, first: usize, scores: &mut [v128]) -> v128 {
+    fn soften(&mut self, first: usize, scores: &mut [v128]) -> v128 {
         let mut position = i32x4_splat(first as i32);
         let mut largest = self.largest;
         for score in scores.iter_mut() {
@@ -223,17 +220,17 @@ impl Tile {
         for score in scores.iter_mut() {
             let e = exp_negative(f32x4_sub(*score, largest));
             sum = f32x4_add(sum, e);
-            *score = f32x4_mul(e, f32x4_splat(C::ENLARGE));
+            *score = e;
         }
         self.largest = largest;
         self.sum = sum;
         shrink
     }
 
-    unsafe fn write<C: Cache>(&self, call: &Call) {
+    unsafe fn write(&self, call: &Call) {
         let d = call.head_dim;
         let mut inverse = [0f32; TILE];
-        store(inverse.as_mut_ptr(), f32x4_div(f32x4_splat(C::RESTORE), self.sum));
+        store(inverse.as_mut_ptr(), f32x4_div(f32x4_splat(1.0), self.sum));
         // Three rows are computed as four.
         let stride = if self.rows == 3 { 4 } else { self.rows };
         for r in 0..self.rows {

@@ -5,7 +5,7 @@
 use core::ops::Range;
 
 use crate::coefficients::{broadcast, ROUND};
-use crate::f16::{load4_f16, ENLARGE, REBIAS, RESTORE};
+use crate::f16::{load4_f16, REBIAS};
 use crate::kv::*;
 use crate::simd::*;
 
@@ -15,12 +15,9 @@ pub const TILE: usize = 4;
 /// What differs between the types of the cache.
 pub trait Cache {
     const TYPE: u32;
-    /// What queries and weights are multiplied by first, and sums at their end.
-    const ENLARGE: f32 = 1.0;
-    const RESTORE: f32 = 1.0;
 
     /// Makes coefficients of a tile's queries, in place: `[d]` vectors of f32, zeros up to a multiple of 32. Returns what the scores have to be
-    /// multiplied by, beside `RESTORE`, by row.
+    /// multiplied by, by row.
     unsafe fn prepare(_queries: *mut v128, _d: usize) -> v128 {
         f32x4_splat(1.0)
     }
@@ -54,6 +51,8 @@ pub struct Floats<const HALF: bool>;
 
 impl<const HALF: bool> Floats<HALF> {
     const STEP_BYTES: usize = PANEL * if HALF { 2 } else { 4 };
+    /// Bytes before the first panel.
+    const HEAD: usize = if HALF { PAGE } else { 0 };
 
     /// sum over the steps of coefficients[step][row] * panel[step].
     #[inline(always)]
@@ -81,8 +80,6 @@ impl<const HALF: bool> Floats<HALF> {
 
 impl<const HALF: bool> Cache for Floats<HALF> {
     const TYPE: u32 = if HALF { F16 } else { F32 };
-    const ENLARGE: f32 = if HALF { ENLARGE } else { 1.0 };
-    const RESTORE: f32 = if HALF { RESTORE } else { 1.0 };
 
     unsafe fn scores<const R: usize>(
         queries: *const v128,
@@ -92,8 +89,17 @@ impl<const HALF: bool> Cache for Floats<HALF> {
         scores: &mut [v128; PAGE],
     ) {
         for panel in panels {
-            let at = keys.add(panel * d.next_multiple_of(PANEL) * Self::STEP_BYTES);
-            put_scores(Self::product::<R>(queries, at, d), panel, scores);
+            let first = panel * d.next_multiple_of(PANEL) * Self::STEP_BYTES;
+            let mut sums = Self::product::<R>(queries, keys.add(Self::HEAD + first), d);
+            if HALF {
+                for half in 0..2 {
+                    let scales = position_scales(keys.add(PANEL * panel + 4 * half));
+                    for r in 0..R {
+                        sums[r][half] = f32x4_mul(sums[r][half], scales);
+                    }
+                }
+            }
+            put_scores(sums, panel, scores);
         }
     }
 
@@ -106,9 +112,19 @@ impl<const HALF: bool> Cache for Floats<HALF> {
         out: *mut v128,
     ) {
         let shrink = broadcast(shrink);
-        let coefficients = weights[slots.clone()].as_ptr();
+        let mut coefficients = *weights;
+        if HALF {
+            for first in (0..PAGE).step_by(4) {
+                let scales = broadcast(position_scales(values.add(first)));
+                for i in 0..4 {
+                    coefficients[first + i] = f32x4_mul(weights[first + i], scales[i]);
+                }
+            }
+        }
+        let coefficients = coefficients[slots.clone()].as_ptr();
         for panel in 0..d.div_ceil(PANEL) {
-            let at = values.add((panel * PAGE + slots.start) * Self::STEP_BYTES);
+            let first = (panel * PAGE + slots.start) * Self::STEP_BYTES;
+            let at = values.add(Self::HEAD + first);
             let sums = Self::product::<R>(coefficients, at, slots.len());
             add_panel(sums, shrink, out.add(2 * R * panel));
         }

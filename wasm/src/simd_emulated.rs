@@ -34,6 +34,10 @@ views! {
     u64 2 to_u64 from_u64;
 }
 
+fn to_u8(v: v128) -> [u8; 16] {
+    v.0
+}
+
 macro_rules! unary {
     ($($name:ident $to:ident $from:ident $f:expr;)*) => {$(
         pub fn $name(a: v128) -> v128 {
@@ -187,6 +191,8 @@ extensions! {
     i16x8_extend_high_i8x16 to_i8 from_i16 i16 8;
     i32x4_extend_low_i16x8 to_i16 from_i32 i32 0;
     i32x4_extend_high_i16x8 to_i16 from_i32 i32 4;
+    u16x8_extend_low_u8x16 to_u8 from_u16 u16 0;
+    u32x4_extend_low_u16x8 to_u16 from_u32 u32 0;
 }
 
 pub fn f64x2_promote_low_f32x4(a: v128) -> v128 {
@@ -259,6 +265,12 @@ pub unsafe fn v128_load(p: *const v128) -> v128 {
 /// As for `core::ptr::write_unaligned`.
 pub unsafe fn v128_store(p: *mut v128, a: v128) {
     p.write_unaligned(a);
+}
+
+/// # Safety
+/// Reads 4 bytes at `p`, of any alignment.
+pub unsafe fn v128_load32_zero(p: *const u32) -> v128 {
+    from_u32([p.read_unaligned(), 0, 0, 0])
 }
 
 /// # Safety

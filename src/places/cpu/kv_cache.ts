@@ -10,6 +10,14 @@ import { pagePositions } from "../batch.ts";
 import { type CacheType, cacheTypes, kvPositionBytes } from "../cache_type.ts";
 import type { WasmMemory } from "./memory.ts";
 
+/**
+ * Bytes that the CPU's kernels keep of one position of one KV head, key and
+ * value together: those of its elements, in f16 an exponent for each of both.
+ */
+export function cpuPositionBytes(type: CacheType, headSize: number): number {
+  return kvPositionBytes(type, headSize) + (type === "f16" ? 2 : 0);
+}
+
 /** Pages of a chunk, at most. */
 const chunkPages = 16;
 
@@ -43,7 +51,7 @@ export class KvCache {
     headSize: number,
   ) {
     this.typeId = cacheTypes.indexOf(type);
-    this.positionBytes = kvPositionBytes(type, headSize);
+    this.positionBytes = cpuPositionBytes(type, headSize);
     this.#headBytes = pagePositions * this.positionBytes;
     let heads = 0;
     for (const count of kvHeads) {

@@ -5,7 +5,8 @@
  */
 import type { Model } from "../../model/model.ts";
 import { pagePositions } from "../batch.ts";
-import { type CacheType, kvPositionBytes } from "../cache_type.ts";
+import type { CacheType } from "../cache_type.ts";
+import { cpuPositionBytes } from "./kv_cache.ts";
 import { packedBytes } from "./packing.ts";
 import { stagingBytes } from "./weights.ts";
 import { slicesOf } from "../slices.ts";
@@ -60,7 +61,8 @@ function kvBytes(
   );
   const positions = Math.ceil(options.contextSize / pagePositions) *
     pagePositions;
-  return heads * positions * kvPositionBytes(options.cacheType, model.headSize);
+  return heads * positions *
+    cpuPositionBytes(options.cacheType, model.headSize);
 }
 
 function scratchBytes(

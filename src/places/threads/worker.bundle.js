@@ -421,6 +421,9 @@ function kvPositionBytes(type, headSize) {
 }
 
 // src/places/cpu/kv_cache.ts
+function cpuPositionBytes(type, headSize) {
+  return kvPositionBytes(type, headSize) + (type === "f16" ? 2 : 0);
+}
 var chunkPages = 16;
 var KvCache = class {
   memory;
@@ -441,7 +444,7 @@ var KvCache = class {
     this.#headsBefore = [];
     this.#chunkOf = [];
     this.typeId = cacheTypes.indexOf(type);
-    this.positionBytes = kvPositionBytes(type, headSize);
+    this.positionBytes = cpuPositionBytes(type, headSize);
     this.#headBytes = pagePositions * this.positionBytes;
     let heads = 0;
     for (const count of kvHeads) {

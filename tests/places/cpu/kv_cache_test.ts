@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { loadKernels } from "../../../src/places/cpu/kernels.ts";
-import { KvCache } from "../../../src/places/cpu/kv_cache.ts";
+import { cpuPositionBytes, KvCache } from "../../../src/places/cpu/kv_cache.ts";
 import { instantiate, WasmMemory } from "../../../src/places/cpu/memory.ts";
 
 const kvHeads = [2, 0, 3];
@@ -16,7 +16,7 @@ async function cacheOf(...counts: number[]) {
 }
 
 /** Bytes of a head's page: 32 positions of 8 elements, key and value. */
-const size = 32 * 8 * 2 * 2;
+const size = 32 * cpuPositionBytes("f16", 8);
 
 Deno.test("pages of every layer and head lie apart", async () => {
   const { memory, cache } = await cacheOf(1, 2, 3, 40, 41);
