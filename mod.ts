@@ -68,8 +68,10 @@ export {
   type DeviceRoom,
   estimateDeviceBytes,
 } from "./src/plan/device_bytes.ts";
+export { layerBytes } from "./src/plan/gpu_plan.ts";
 export type { IndexSet, Range } from "./src/plan/indices.ts";
 export {
+  assumedMachine,
   type CpuRates,
   type GpuRates,
   type KnownMachine,

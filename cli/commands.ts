@@ -9,6 +9,7 @@ import { chat } from "./commands/chat.ts";
 import { generate } from "./commands/generate.ts";
 import { inspect } from "./commands/inspect.ts";
 import { profile } from "./commands/profile.ts";
+import { plan } from "./commands/plan.ts";
 import { predictor } from "./commands/predictor.ts";
 import { synth } from "./commands/synth.ts";
 import { tokenize } from "./commands/tokenize.ts";
@@ -21,6 +22,7 @@ export const commands: readonly CommandSpec[] = [
   tokenize,
   profile,
   predictor,
+  plan,
   bench,
   synth,
 ];

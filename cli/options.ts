@@ -146,6 +146,21 @@ export const loadOptions: readonly Option[] = [
   ),
 ];
 
+/** What planning depends on; they give {@linkcode LoadFlags}, but for threads. */
+export const planningOptions: readonly Option[] = group(
+  "Running",
+  ctxSize,
+  batchSize,
+  sparsity,
+  option(
+    "--profile <file>",
+    "how often each neuron fires: a file of culm profile, or a folder of PowerInfer's activation_{i}.pt (default: MODEL.profile, where there is one)",
+  ),
+  option("--no-profile", "as if nobody had counted"),
+  ...cacheTypes,
+  activation,
+);
+
 /** Options of a run that counts neurons; they give {@linkcode LoadFlags} too. */
 export const countingOptions: readonly Option[] = group(
   "Running",

@@ -6,7 +6,7 @@
  */
 import type { Model } from "../model/model.ts";
 import { type Costs, neuronBlock } from "./costs.ts";
-import { compact } from "./indices.ts";
+import { compact, lengthOf } from "./indices.ts";
 import type { PlacePlan } from "./plan.ts";
 import { firingOf, type Profile } from "./profile.ts";
 import type { Side } from "./stages.ts";
@@ -73,6 +73,21 @@ export function hotOrder(
     for (let id = index * block; id < end; id++) if (!isFirst[id]) ids.push(id);
   }
   return Uint32Array.from(ids);
+}
+
+/** Bytes on the device by layer; what belongs to none is left out. */
+export function layerBytes(
+  model: Model,
+  gpu: PlacePlan | undefined,
+  bytesOf: (gpu: PlacePlan) => number,
+): number[] {
+  if (!gpu) return model.layers.map(() => 0);
+  const { layers } = deviceSizes(model, bytesOf);
+  return layers.map(({ attentionBytes, neuronBytes }, i) => {
+    const { heads, neurons } = gpu.parts[i];
+    return attentionBytes * lengthOf(heads) / model.headCount +
+      neuronBytes * lengthOf(neurons);
+  });
 }
 
 /** What a model's parts add to the bytes on a device, and what is there anyway. */

@@ -1,0 +1,253 @@
+import {
+  assumedMachine,
+  type ByteSource,
+  checkProfile,
+  describeModel,
+  firingOfLayers,
+  type GgufFile,
+  isSparse,
+  type KnownMachine,
+  knownMachines,
+  LimitError,
+  type Model,
+  type Profile,
+  profileOf,
+  readGguf,
+  writeGpuIndex,
+} from "../../mod.ts";
+import { isFolder, readActivationFolder } from "../activation_folder.ts";
+import type { CommandSpec } from "../command.ts";
+import { budgetOf, type GpuFlags, gpuOptions } from "../gpu_options.ts";
+import {
+  findGpuIndex,
+  type FoundGpuIndex,
+  gpuIndexPathOf,
+} from "../model_gpu_index.ts";
+import { openModel } from "../model_file.ts";
+import { findProfile } from "../model_profile.ts";
+import { BadFlags, group, option } from "../option.ts";
+import {
+  cacheTypeOf,
+  type LoadFlags,
+  modelOptions,
+  planningOptions,
+} from "../options.ts";
+import { checkOutput, writeFile } from "../output_file.ts";
+import { toSvg } from "../plan_svg.ts";
+import { toJson, toText } from "../plan_text.ts";
+import {
+  plan as makePlan,
+  type PlanReport,
+  type PlanRequest,
+  typicalPositions,
+} from "../planning.ts";
+import { bamboo7b, knownText, predictKnown } from "../published.ts";
+import { note, printable, write } from "../terminal.ts";
+import { oneOf } from "../values.ts";
+
+interface PlanFlags extends LoadFlags, GpuFlags {
+  readonly machine?: string;
+  readonly output?: string;
+  readonly svg?: string;
+  readonly force?: true;
+  readonly json?: true;
+}
+
+/** Context of a plan without a model, where `-c` does not say. */
+const usualContext = 4096;
+
+/** Plans, and writes nothing but the plan. */
+export const plan: CommandSpec = {
+  name: "plan",
+  summary:
+    "show what of a model would go to a GPU, and how fast it would be; reads the header only",
+  options: [
+    ...group(
+      "Plan",
+      option(
+        "--machine <name>",
+        `plan for a known machine (${
+          Object.keys(knownMachines).join(", ")
+        }); without -m: for Bamboo-7B, beside the published figures`,
+        oneOf(...Object.keys(knownMachines)),
+      ),
+      option(
+        "-o, --output <file>",
+        "write which neurons go to the GPU, as PowerInfer's .gpuidx",
+      ),
+      option("--svg <file>", "draw the plan, by layer"),
+      option("--json", "print everything as JSON"),
+      option("--force", "replace files that are there"),
+    ),
+    ...modelOptions,
+    ...gpuOptions,
+    ...planningOptions,
+  ],
+  examples: [
+    "culm plan -m model.gguf --vram-budget 6",
+    "culm plan -m model.gguf --profile activation --svg plan.svg -o model.gguf.generated.gpuidx",
+    "culm plan --machine rtx-2080ti",
+  ],
+  run,
+};
+
+async function run(flags: PlanFlags): Promise<number> {
+  const output = outputOf(flags);
+  const force = flags.force || flags.resetGpuIndex;
+  if (output !== undefined) await checkOutput(output, { force });
+  if (flags.svg !== undefined) await checkOutput(flags.svg, flags);
+  const isKnown = flags.machine !== undefined && flags.model === undefined;
+  const report = isKnown ? await planKnown(flags) : await planModel(flags);
+  await write(flags.json ? toJson(report) : toText(report));
+  if (isKnown && !flags.json) {
+    const rows = predictKnown(
+      [flags.machine!],
+      report,
+      (machine) => machineBudget(flags, machine),
+    );
+    await write(`\n${knownText(rows)}`);
+  }
+  if (flags.svg !== undefined) {
+    const svg = new TextEncoder().encode(await toSvg(report));
+    await writeFile(flags.svg, [svg], flags);
+    note(`wrote ${printable(flags.svg)}`);
+  }
+  if (output !== undefined) {
+    await writeFile(output, [indexOf(report)], { force });
+    note(`wrote ${printable(output)}`);
+  }
+  return 0;
+}
+
+/** Where an index goes, where one is asked for. */
+function outputOf(flags: PlanFlags): string | undefined {
+  const { output, resetGpuIndex, machine, model } = flags;
+  if (output !== undefined && machine !== undefined && model === undefined) {
+    throw new BadFlags(
+      "Cannot write an index of a model that is not there: -o needs -m",
+    );
+  }
+  if (output !== undefined || !resetGpuIndex) return output;
+  const path = gpuIndexPathOf(flags);
+  if (path === undefined) {
+    throw new BadFlags(
+      "Cannot tell where the index should go: give -o FILE, or -m with a local file",
+    );
+  }
+  return path;
+}
+
+function indexOf({ budget, model, gpu }: PlanReport): Uint8Array<ArrayBuffer> {
+  const { feedForwardSize } = model;
+  const none = new Uint32Array();
+  return writeGpuIndex({
+    capacity: budget,
+    feedForwardSize,
+    layers: model.layers.map((_, i) => {
+      const neurons = gpu?.parts[i].neurons ?? none;
+      return neurons instanceof Uint32Array ? neurons : Uint32Array.from(
+        { length: neurons.end - neurons.start },
+        (_, j) => neurons.start + j,
+      );
+    }),
+  });
+}
+
+async function planKnown(flags: PlanFlags): Promise<PlanReport> {
+  const model = await bamboo7b();
+  const machine = knownMachines[flags.machine!];
+  return makePlan({
+    ...limitsOf(flags, model, flags.ctxSize || usualContext),
+    name: "Bamboo-7B F16",
+    machine,
+    budget: machineBudget(flags, machine),
+    firing: firingOfLayers(model, undefined, "bamboo"),
+    firingSource: "distributed as published for Bamboo-7B",
+  });
+}
+
+async function planModel(flags: PlanFlags): Promise<PlanReport> {
+  const source = await openModel(flags);
+  try {
+    const file = await readGguf(source);
+    const model = describeModel(file, flags);
+    const machine = flags.machine === undefined
+      ? assumedMachine
+      : knownMachines[flags.machine];
+    const counted = await profileFor(flags, source, file, model);
+    const request: PlanRequest = {
+      ...limitsOf(flags, model, flags.ctxSize || model.contextSize),
+      ...counted,
+      name: flags.model ?? "tiny-bamboo",
+      machine,
+      budget: machineBudget(flags, machine),
+      firing: firingOfLayers(model, counted.profile, "even"),
+    };
+    return planWithIndex(flags, request, await findGpuIndex(flags, model));
+  } finally {
+    await source.close();
+  }
+}
+
+/** Plans as an index says. One that was not asked for is left out where it does not fit. */
+function planWithIndex(
+  { gpuIndex }: PlanFlags,
+  request: PlanRequest,
+  index: FoundGpuIndex | undefined,
+): PlanReport {
+  if (!index) return makePlan(request);
+  const path = printable(index.path);
+  try {
+    const report = makePlan(request, index.layers);
+    note(`neurons on the GPU: as ${path} says`);
+    return report;
+  } catch (error) {
+    if (!(error instanceof LimitError) || gpuIndex !== undefined) throw error;
+    note(`warning: ${error.message}; going on without ${path}`);
+    return makePlan(request);
+  }
+}
+
+/** How often neurons fire, as the flags, a file beside the model or the model's own file tell. */
+async function profileFor(
+  flags: PlanFlags,
+  source: ByteSource,
+  file: GgufFile,
+  model: Model,
+): Promise<{ profile?: Profile; firingSource: string }> {
+  const { profile: path } = flags;
+  const counted = (profile: Profile, where: string) => {
+    checkProfile(profile, model);
+    return { profile, firingSource: `${profile.tokens} tokens, ${where}` };
+  };
+  if (path && await isFolder(path)) {
+    const profile = await readActivationFolder(path, model.activation);
+    return counted(profile, `by the highest count in ${path}`);
+  }
+  const found = await findProfile(flags, source);
+  if (found) return counted(found.profile, `from ${found.path}`);
+  const own = path === false ? undefined : profileOf(file, model);
+  if (own) return counted(own, "in the model file");
+  return {
+    firingSource: isSparse(model.activation)
+      ? "every neuron alike, as often as Bamboo-7B's on average: which are hot, a profile tells (culm profile)"
+      : `every neuron for every token: activation ${model.activation} is never zero`,
+  };
+}
+
+/** What the flags say that a plan must hold. */
+function limitsOf(flags: PlanFlags, model: Model, contextSize: number) {
+  return {
+    model,
+    sparsity: flags.sparsity,
+    cacheType: cacheTypeOf(flags),
+    gpuLayers: flags.nGpuLayers,
+    contextSize,
+    batchSize: Math.min(flags.batchSize, contextSize),
+    positions: Math.min(contextSize, typicalPositions),
+  };
+}
+
+function machineBudget(flags: PlanFlags, { gpu }: KnownMachine): number {
+  return budgetOf(flags, gpu?.memory ?? 0);
+}

@@ -1,0 +1,55 @@
+/**
+ * The flags that say how much of a model goes to a GPU, with llama.cpp's and
+ * PowerInfer's names.
+ *
+ * @module
+ */
+import type { Option } from "commander";
+import { group, option } from "./option.ts";
+import { numberBetween, wholeNumber } from "./values.ts";
+
+/** How much of a model goes to a GPU, and which of its neurons. */
+export interface GpuFlags {
+  /** GiB; below 0 = all there is */
+  readonly vramBudget: number;
+  readonly nGpuLayers?: number;
+  /** A file's name, in place of the one beside the model */
+  readonly gpuIndex?: string;
+  readonly resetGpuIndex?: true;
+  readonly disableGpuIndex?: true;
+}
+
+/** Options that give {@linkcode GpuFlags}. */
+export const gpuOptions: readonly Option[] = group(
+  "GPU",
+  option(
+    "--vram-budget <GiB>",
+    "memory of the GPU that may be taken, keys and values included; -1 = all",
+    numberBetween(-1, 4096),
+    -1,
+  ),
+  option(
+    "-ngl, --n-gpu-layers <n>",
+    "most layers that have anything on the GPU; one more than there are takes the output head too (default: all)",
+    wholeNumber(0),
+  ),
+  option(
+    "--gpu-index <file>",
+    "which neurons go to the GPU, in PowerInfer's form (default: MODEL.generated.gpuidx or MODEL.gpuidx, where there is one)",
+  ),
+  option(
+    "--reset-gpu-index",
+    "plan anew, and write MODEL.generated.gpuidx",
+  ),
+  option("--disable-gpu-index", "plan anew, and read and write no such file"),
+);
+
+/** The budget in bytes, of a GPU that has `memory` bytes. */
+export function budgetOf(
+  { vramBudget }: Pick<GpuFlags, "vramBudget">,
+  memory: number,
+): number {
+  return vramBudget < 0
+    ? memory
+    : Math.min(memory, Math.floor(vramBudget * 2 ** 30));
+}

@@ -1,0 +1,79 @@
+/**
+ * The GPU index that lies beside a model: found, read, told.
+ *
+ * @module
+ */
+import {
+  checkGpuIndex,
+  CulmError,
+  type GpuIndex,
+  type Model,
+  openFile,
+  readGpuIndex,
+} from "../mod.ts";
+import type { GpuFlags } from "./gpu_options.ts";
+import { permits } from "./model_profile.ts";
+import { BadFlags } from "./option.ts";
+import { localModel, type ModelFlags } from "./options.ts";
+import { exists } from "./output_file.ts";
+import { note, printable } from "./terminal.ts";
+
+/** A GPU index, and where it was read. */
+export interface FoundGpuIndex extends GpuIndex {
+  readonly path: string;
+}
+
+/** Where a model's index is written, as PowerInfer calls it; the embedded model and URLs have no such place. */
+export function gpuIndexPathOf(flags: ModelFlags): string | undefined {
+  const model = localModel(flags);
+  return model === undefined ? undefined : `${model}.generated.gpuidx`;
+}
+
+/**
+ * The index that the flags name, or else one beside the model. The latter is
+ * left out, with a warning, where it cannot be used.
+ *
+ * @throws {BadFlags} where flags contradict one another
+ * @throws {CulmError} where the one that is named cannot be read, or is another model's
+ */
+export async function findGpuIndex(
+  flags: GpuFlags & ModelFlags,
+  model: Model,
+): Promise<FoundGpuIndex | undefined> {
+  const { gpuIndex, resetGpuIndex, disableGpuIndex } = flags;
+  if (gpuIndex !== undefined) {
+    if (resetGpuIndex || disableGpuIndex) {
+      throw new BadFlags(
+        `Cannot read ${gpuIndex} and plan anew: give one of --gpu-index, --reset-gpu-index and --disable-gpu-index`,
+      );
+    }
+    return await readIndexOf(model, gpuIndex);
+  }
+  if (resetGpuIndex || disableGpuIndex) return undefined;
+  const file = localModel(flags);
+  if (file === undefined) return undefined;
+  for (const path of [gpuIndexPathOf(flags)!, `${file}.gpuidx`]) {
+    if (!await permits("read", path) || !await exists(path)) continue;
+    try {
+      return await readIndexOf(model, path);
+    } catch (error) {
+      if (!(error instanceof CulmError)) throw error;
+      note(
+        `warning: ${printable(error.message)}; going on without ${
+          printable(path)
+        }`,
+      );
+    }
+  }
+}
+
+async function readIndexOf(model: Model, path: string): Promise<FoundGpuIndex> {
+  const source = await openFile(path);
+  try {
+    const index = await readGpuIndex(source);
+    checkGpuIndex(index, model);
+    return { path, ...index };
+  } finally {
+    await source.close();
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * A plan as a picture: by layer, how much of it is on the GPU, and the time that
+ * it is expected to take.
+ *
+ * @module
+ */
+import { type PlanReport, tokensPerSecond } from "./planning.ts";
+
+const width = 760, height = 230;
+
+/** The colours of what a bar is made of. */
+const colours = {
+  "neurons on the GPU": "#4e79a7",
+  "activations on the GPU": "#f28e2b",
+  "GPU": "#4e79a7",
+  "CPU": "#59a14f",
+  "exchange": "#e15759",
+};
+
+/** An SVG of two charts, one above the other. */
+export async function toSvg(report: PlanReport): Promise<string> {
+  // Imported when it is needed, for no other command draws.
+  const { plot, barY, lineY, dot, ruleY } = await import("@observablehq/plot");
+  const { parseHTML } = await import("linkedom");
+  const { document } = parseHTML("<html></html>");
+  const { layers } = report.prediction;
+  const shares = layers.flatMap(({ hotShare, coverage }, layer) => [
+    { layer, share: 100 * hotShare, what: "neurons on the GPU" },
+    { layer, share: 100 * coverage, what: "activations on the GPU" },
+  ]);
+  // Both sides compute at once: the bar beside them is what a layer takes.
+  const times = layers.flatMap(({ cpuMs, gpuMs, exchangeMs }, layer) => [
+    { layer, ms: gpuMs, what: "GPU" },
+    { layer, ms: cpuMs, what: "CPU" },
+    { layer, ms: exchangeMs, what: "exchange" },
+  ]);
+  const common = { document, width, height, marginLeft: 46, marginBottom: 34 };
+  const colour = (...names: (keyof typeof colours)[]) => ({
+    domain: names,
+    range: names.map((name) => colours[name]),
+  });
+  const x = { label: "layer", interval: 1, tickSize: 0 };
+  const charts = [
+    plot({
+      ...common,
+      x,
+      y: { label: "% of a layer", domain: [0, 100], grid: true },
+      color: colour("neurons on the GPU", "activations on the GPU"),
+      marks: [
+        barY(shares.filter(({ what }) => what.startsWith("neurons")), {
+          x: "layer",
+          y: "share",
+          fill: "what",
+        }),
+        dot(shares.filter(({ what }) => what.startsWith("activations")), {
+          x: "layer",
+          y: "share",
+          fill: "what",
+          r: 3,
+        }),
+        ruleY([0]),
+      ],
+    }),
+    plot({
+      ...common,
+      x,
+      y: { label: "ms (sides at once)", grid: true },
+      color: colour("GPU", "CPU", "exchange"),
+      marks: [
+        barY(times, { x: "layer", y: "ms", fill: "what" }),
+        lineY(layers.map(({ ms }, layer) => ({ layer, ms })), {
+          x: "layer",
+          y: "ms",
+          stroke: "black",
+          marker: "circle-fill",
+        }),
+        ruleY([0]),
+      ],
+    }),
+  ];
+  const title = `${report.name} on ${report.machine.description}: ${
+    tokensPerSecond(report.prediction).toFixed(1)
+  } tokens/s predicted`;
+  return framed(title, charts.map((chart) => chart.outerHTML));
+}
+
+const margin = 16, lineHeight = 22;
+
+/** One SVG of a title, charts with their legends, and nothing that another file would have to bring. */
+function framed(title: string, charts: readonly string[]): string {
+  const legends = [
+    legend("neurons on the GPU", "activations on the GPU"),
+    legend("GPU", "CPU", "exchange") +
+    `<text x="450" y="0">line: what a layer takes</text>`,
+  ];
+  const block = height + lineHeight + margin;
+  const body = charts.map((chart, i) => {
+    const top = 2 * margin + lineHeight + i * block;
+    return `<g transform="translate(${margin},${top})">${legends[i]}</g>` +
+      chart.replace("<svg ", `<svg x="${margin}" y="${top + lineHeight / 2}" `);
+  });
+  const total = margin + lineHeight + charts.length * block;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${
+    width + 2 * margin
+  }" height="${total}" font-family="sans-serif" font-size="11">` +
+    `<rect width="100%" height="100%" fill="white"/>` +
+    `<text x="${margin}" y="${margin + 8}" font-size="14" font-weight="bold">${
+      escaped(title)
+    }</text>` +
+    body.join("") + "</svg>\n";
+}
+
+function legend(...names: (keyof typeof colours)[]): string {
+  return names.map((name, i) =>
+    `<rect x="${150 * i}" y="-9" width="10" height="10" fill="${
+      colours[name]
+    }"/>` + `<text x="${150 * i + 15}" y="0">${name}</text>`
+  ).join("");
+}
+
+function escaped(text: string): string {
+  return text.replace(
+    /[&<>]/g,
+    (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]!,
+  );
+}
