@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import type { Model } from "../../src/model/model.ts";
 import { kvPositionBytes } from "../../src/places/cache_type.ts";
-import { assumedFiring } from "../../src/plan/assumed_firing.ts";
+import { load } from "../../mod.ts";
+import {
+  assumedFiring,
+  firingOfLayers,
+} from "../../src/plan/assumed_firing.ts";
 import { type Costs, costsOf } from "../../src/plan/costs.ts";
 import { lengthOf } from "../../src/plan/indices.ts";
 import type { Machine } from "../../src/plan/machine.ts";
@@ -151,4 +155,55 @@ Deno.test("without a GPU everything is the CPU's, with one that has it all nothi
   assert(
     all.layers.every(({ cpuMs, coverage }) => cpuMs === 0 && coverage === 1),
   );
+});
+
+/** Bytes of each layer that a token reads, as the engine counts them and as a profile lets expect. */
+async function countedAndExpected(
+  downByNeuron: boolean,
+  mode: "dense" | "exact",
+) {
+  const { bytes, model } = await randomModel({
+    downByNeuron,
+    feedForwardSize: 512,
+  });
+  await using loaded = await load(bytes, {
+    threads: 0,
+    sparsity: { mode },
+    countNeurons: true,
+  });
+  using sequence = loaded.engine.createSequence();
+  const tokens = 64;
+  for (let i = 0; i < tokens; i++) {
+    await loaded.engine.evaluate(sequence, [(7 * i) % 96]);
+  }
+  const costs = costsOf(model, {
+    machine: { cpu: { stream: 1, pick: 1 } },
+    sparsity: { mode },
+    firing: firingOfLayers(model, loaded.engine.profile(), "even"),
+    positions: tokens / 2,
+    positionBytes: kvPositionBytes("f16", model.headSize),
+  });
+  return loaded.engine.stats().layers.map(({ streamed, picked }, i) => {
+    const { attention, neurons } = costs.layers[i];
+    return {
+      counted: (streamed + picked) / tokens,
+      expected: attention.cpu + neurons.cpu.reduce((a, b) => a + b, 0),
+    };
+  });
+}
+
+Deno.test("the bytes that are expected are those that the engine counts", async () => {
+  const dense = await countedAndExpected(false, "dense");
+  for (const { counted, expected } of dense) {
+    near(expected, counted, "bytes of a dense layer");
+  }
+  for (const downByNeuron of [true, false]) {
+    const exact = await countedAndExpected(downByNeuron, "exact");
+    exact.forEach(({ counted, expected }, i) => {
+      // Where rows that are needed lie close together, the gaps are read as well.
+      assert(expected <= 1.005 * counted, `${expected} of ${counted}`);
+      assert(counted <= 1.005 * dense[i].counted);
+      assert(expected < 0.9 * dense[i].expected);
+    });
+  }
 });
