@@ -65,7 +65,8 @@ const mostUnits = 1 << 15;
 
 /**
  * Finds the plan of the least predicted time. It never takes more than the
- * budget, and with more of it or more layers none is predicted to be slower.
+ * budget; where the bytes of parts add up, more of it or more layers make none
+ * slower.
  *
  * @throws {LimitError} where `neurons` do not fit the budget or the layers
  */
