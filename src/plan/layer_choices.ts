@@ -86,7 +86,7 @@ export function transferMs(costs: Costs, from: Side, to: Side): number {
   return to === "gpu" ? costs.toGpu : costs.toCpu;
 }
 
-/** Leaves choices out that another is as good as or better than in every respect. */
+/** Leaves choices out that another is as good as or better than in every respect, use of the GPU at all included. */
 export function undominated(choices: readonly LayerChoice[]): LayerChoice[] {
   const kept: LayerChoice[] = [];
   const ascending = [...choices].sort((a, b) =>
@@ -94,7 +94,8 @@ export function undominated(choices: readonly LayerChoice[]): LayerChoice[] {
   );
   for (const choice of ascending) {
     const isWorse = kept.some((other) =>
-      other.exit === choice.exit && other.ms.cpu <= choice.ms.cpu &&
+      other.exit === choice.exit && (usesGpu(choice) || !usesGpu(other)) &&
+      other.ms.cpu <= choice.ms.cpu &&
       other.ms.gpu <= choice.ms.gpu
     );
     if (!isWorse) kept.push(choice);

@@ -54,10 +54,15 @@ export interface Solution {
   readonly prediction: Prediction;
 }
 
-/** Groups of neurons that a layer is cut into: Bamboo-7B's have 256. */
-const groupsPerLayer = { all: 56, limitedLayers: 28 };
-/** Units of memory in the smallest group: bytes are rounded up to them. */
-const unitsPerGroup = 4;
+/**
+ * Groups of neurons that a layer is cut into (Bamboo-7B's have 256), and units of
+ * memory in the smallest group, to which bytes are rounded up. Fewer where the
+ * layers are limited, for these are counted as well.
+ */
+const resolution = {
+  all: { groups: 56, units: 4 },
+  limited: { groups: 28, units: 2 },
+};
 /** A count of units that is whole but for an error of rounding counts as whole. */
 const rounding = 1e-9;
 /** Most units that all of a model is cut into. */
@@ -106,10 +111,11 @@ function solveAdditive(
   const layerCount = model.layers.length;
   const { gpuLayers = Infinity } = options;
   const isLimited = gpuLayers < layerCount;
+  const { groups, units } = resolution[isLimited ? "limited" : "all"];
   const sizes = deviceSizes(model, options.bytesOf);
   const layers = model.layers.map((_, i) => {
     const order = hotOrder(model, costs, i, options.neurons?.[i]);
-    const step = groupSize(model, i, isLimited);
+    const step = groupSize(model, i, groups);
     const hotCounts = options.neurons
       ? [options.neurons[i].length]
       : multiplesOf(step, model.feedForwardSize);
@@ -126,7 +132,7 @@ function solveAdditive(
   });
   const unit = Math.max(
     1,
-    Math.min(...layers.map(({ groupBytes }) => groupBytes)) / unitsPerGroup,
+    Math.min(...layers.map(({ groupBytes }) => groupBytes)) / units,
     sizes.all / mostUnits,
   );
   const unitsOf = (bytes: number) => Math.ceil(bytes / unit - rounding);
@@ -137,12 +143,12 @@ function solveAdditive(
   const vocabSides: Side[] = gpuLayers > layerCount ? ["cpu", "gpu"] : ["cpu"];
   let best: { ms: number; vocab: Side; choices: LayerChoice[] } | undefined;
   for (const vocab of vocabSides) {
-    const units = Math.floor((room - sizes.fixed) / unit + rounding) -
+    const left = Math.floor((room - sizes.fixed) / unit + rounding) -
       (vocab === "gpu" ? unitsOf(sizes.vocab) : 0);
-    if (units < 0) continue;
+    if (left < 0) continue;
     const found = shortestPath(costs, layers.map(({ choices }) => choices), {
       vocab,
-      units,
+      units: left,
       unitsOf,
       gpuLayers: isLimited ? gpuLayers : undefined,
     });
@@ -156,8 +162,7 @@ function solveAdditive(
 }
 
 /** Neurons in a group of a layer: whole blocks. */
-function groupSize(model: Model, layer: number, isLimited: boolean): number {
-  const groups = groupsPerLayer[isLimited ? "limitedLayers" : "all"];
+function groupSize(model: Model, layer: number, groups: number): number {
   const block = neuronBlock(model.layers[layer]);
   return block * Math.ceil(model.feedForwardSize / groups / block);
 }

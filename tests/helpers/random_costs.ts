@@ -12,7 +12,7 @@ import { seededRandom } from "./seeded_random.ts";
 /** What parts cost and take. */
 export interface RandomCosts {
   readonly costs: Costs;
-  /** Bytes of a plan: whole multiples of 4, and of 16 for a neuron in any layer. */
+  /** Bytes of a plan: 16 for a neuron in any layer, whole multiples of 8 for all else. */
   readonly bytesOf: (gpu: PlacePlan) => number;
 }
 
@@ -41,7 +41,7 @@ export function randomCosts(model: Model, seed: number): RandomCosts {
     toGpu: 0.2 * random(),
     toCpu: 0.4 * random(),
   };
-  const whole = (most: number) => 4 * Math.floor(random() * most / 4);
+  const whole = (most: number) => 8 * Math.floor(random() * most / 8);
   const fixed = whole(60), vocab = whole(200);
   const attention = model.layers.map(() => whole(100));
   const bytesOf = ({ parts, vocab: rows }: PlacePlan) =>
