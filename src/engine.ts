@@ -4,12 +4,18 @@
  *
  * @module
  */
-import { LimitError, PlaceError, UsageError } from "./errors.ts";
+import { GpuError, LimitError, PlaceError, UsageError } from "./errors.ts";
+import { replay } from "./replay.ts";
 import { PagePool, Sequence } from "./sequence.ts";
 import type { Rates } from "./plan/border.ts";
 import type { Profile } from "./plan/profile.ts";
 import type { NormedStates } from "./places/normed_states.ts";
-import { type PlaceStats, sumCounts } from "./places/stats.ts";
+import type { GpuUse } from "./places/gpu_use.ts";
+import {
+  type LayerCounts,
+  type PlaceStats,
+  sumCounts,
+} from "./places/stats.ts";
 import type { Team } from "./places/team.ts";
 
 /** For which of the evaluated tokens logits are given. */
@@ -44,7 +50,10 @@ interface Request {
  * ```
  */
 export class Engine implements AsyncDisposable {
-  readonly #team: Team;
+  #team: Team;
+  readonly #withoutGpu?: (reason: GpuError) => Promise<Team>;
+  /** Counters of teams that are gone */
+  readonly #pastCounts: LayerCounts[] = [];
   readonly #vocabSize: number;
   readonly #pool = new PagePool();
   readonly #queue: Request[] = [];
@@ -52,10 +61,18 @@ export class Engine implements AsyncDisposable {
   #closed = false;
   #tokens = 0;
 
-  /** `team` holds the model; the engine closes it. */
-  constructor(team: Team, vocabSize: number) {
+  /**
+   * `team` holds the model; the engine closes it. Where its GPU fails,
+   * `withoutGpu` makes a team of the same limits that goes on.
+   */
+  constructor(
+    team: Team,
+    vocabSize: number,
+    withoutGpu?: (reason: GpuError) => Promise<Team>,
+  ) {
     this.#team = team;
     this.#vocabSize = vocabSize;
+    this.#withoutGpu = withoutGpu;
   }
 
   /** What computes, for people. */
@@ -85,7 +102,13 @@ export class Engine implements AsyncDisposable {
 
   /** What was computed and read since the start. */
   stats(): PlaceStats {
-    return sumCounts(this.#team.counts, this.#tokens);
+    const counts = [...this.#team.counts, ...this.#pastCounts];
+    return sumCounts(counts, this.#tokens);
+  }
+
+  /** How a GPU takes part, where one does. */
+  get gpu(): GpuUse | undefined {
+    return this.#team.gpu;
   }
 
   /** How fast each place reads its rows, where it has measured that. */
@@ -220,13 +243,43 @@ export class Engine implements AsyncDisposable {
         this.#dropAborted();
         const requests = this.#fillBatch();
         if (requests.length === 0) continue;
-        this.#distribute(requests, await this.#team.run());
+        this.#distribute(requests, await this.#run(requests));
       }
     } catch (error) {
       this.#rejectAll(error);
     } finally {
       this.#running = undefined;
     }
+  }
+
+  async #run(owners: readonly Request[]): Promise<Float32Array[]> {
+    try {
+      return await this.#team.run();
+    } catch (error) {
+      if (!(error instanceof GpuError) || !this.#withoutGpu) throw error;
+      await this.#goOnWithoutGpu(this.#withoutGpu, error, owners);
+      return await this.#team.run();
+    }
+  }
+
+  /** Hands the batch that failed, and the past of all sequences, to another team. */
+  async #goOnWithoutGpu(
+    start: (reason: GpuError) => Promise<Team>,
+    reason: GpuError,
+    owners: readonly Request[],
+  ): Promise<void> {
+    const { batch, counts } = this.#team;
+    await this.#team[Symbol.asyncDispose]();
+    this.#pastCounts.push(...counts);
+    this.#team = await start(reason);
+    await replay(
+      this.#team,
+      this.#pool,
+      (sequence) =>
+        owners.filter((owner) => owner.sequence === sequence).length,
+    );
+    this.#team.batch.copyFrom(batch);
+    this.#team.batch.copyCount = 0; // replayed into the copies already
   }
 
   #dropAborted(): void {
@@ -257,7 +310,7 @@ export class Engine implements AsyncDisposable {
         batch.wantLogits[t] = Number(
           want === "all" || (want === "last" && isLast),
         );
-        sequence.advance((from, to) => {
+        sequence.advance(tokens[request.done], (from, to) => {
           batch.copies[2 * batch.copyCount] = from;
           batch.copies[2 * batch.copyCount + 1] = to;
           batch.copyCount++;

@@ -8,10 +8,14 @@
 import { UsageError } from "./errors.ts";
 import { pagePositions } from "./places/batch.ts";
 
-/** Which pages of the KV cache are taken, and by how many sequences. */
+/** Which pages of the KV cache are taken, by how many sequences, and for which tokens. */
 export class PagePool {
   readonly #references: number[] = [];
   readonly #free: number[] = [];
+  /** The ids whose keys and values each page holds, so that they can be computed anew */
+  readonly #tokens: Int32Array[] = [];
+  /** The sequences that have not been dropped. */
+  readonly sequences: Set<Sequence> = new Set();
 
   /** Pages that exist, taken or not. */
   get count(): number {
@@ -27,6 +31,7 @@ export class PagePool {
   take(): number {
     const page = this.#free.pop() ?? this.#references.length;
     this.#references[page] = 1;
+    this.#tokens[page] ??= new Int32Array(pagePositions);
     return page;
   }
 
@@ -38,6 +43,11 @@ export class PagePool {
   /** One sequence less holds the page. */
   release(page: number): void {
     if (--this.#references[page] === 0) this.#free.push(page);
+  }
+
+  /** The ids of the tokens in a page, `[pagePositions]`. */
+  tokensOf(page: number): Int32Array {
+    return this.#tokens[page];
   }
 
   /** Whether more than one sequence holds the page. */
@@ -56,6 +66,7 @@ export class Sequence implements Disposable {
   /** An empty sequence; engines make them. */
   constructor(pool: PagePool) {
     this.#pool = pool;
+    pool.sequences.add(this);
   }
 
   /** Positions that have been evaluated. */
@@ -99,6 +110,7 @@ export class Sequence implements Disposable {
   drop(): void {
     if (this.#dropped) return;
     this.truncate(0);
+    this.#pool.sequences.delete(this);
     this.#dropped = true;
   }
 
@@ -107,11 +119,17 @@ export class Sequence implements Disposable {
     this.drop();
   }
 
+  /** The id at a position. */
+  tokenAt(position: number): number {
+    const page = this.#pages[Math.floor(position / pagePositions)];
+    return this.#pool.tokensOf(page)[position % pagePositions];
+  }
+
   /**
-   * Makes room for the next position. A page that another sequence holds too is
-   * replaced: `copy` is told which page to copy where.
+   * Makes room for a token at the next position. A page that another sequence
+   * holds too is replaced: `copy` is told which page to copy where.
    */
-  advance(copy: (from: number, to: number) => void): void {
+  advance(token: number, copy: (from: number, to: number) => void): void {
     this.#check();
     const index = Math.floor(this.#length / pagePositions);
     if (index === this.#pages.length) {
@@ -120,9 +138,11 @@ export class Sequence implements Disposable {
       const from = this.#pages[index];
       const to = this.#pages[index] = this.#pool.take();
       copy(from, to);
+      this.#pool.tokensOf(to).set(this.#pool.tokensOf(from));
       this.#pool.release(from);
     }
-    this.#length++;
+    const tokens = this.#pool.tokensOf(this.#pages[index]);
+    tokens[this.#length++ % pagePositions] = token;
   }
 
   #check(): void {

@@ -193,7 +193,7 @@ Deno.test("whatever sequences do, pages are held by whom they belong to", () => 
       if (kind === "advance") {
         for (let i = 0; i < amount; i++) {
           const position = sequence.length;
-          sequence.advance((from, to) => memory[to] = [...memory[from]]);
+          sequence.advance(i, (from, to) => memory[to] = [...memory[from]]);
           const page = sequence.pages[Math.floor(position / pagePositions)];
           memory[page] ??= [];
           memory[page][position % pagePositions] = stamp;

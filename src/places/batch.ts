@@ -36,11 +36,14 @@ export class Batch {
   /** Length of a row of `pages` */
   readonly pagesPerSequence: number;
   readonly #counts: Int32Array;
+  /** All of the above */
+  readonly #all: Int32Array;
 
   /** Lays the views over `Batch.byteLength(limits)` bytes of `buffer`. */
   constructor(limits: BatchLimits, buffer: ArrayBufferLike, offset = 0) {
     const { tokens } = limits;
     this.pagesPerSequence = pagesPerSequence(limits);
+    this.#all = new Int32Array(buffer, offset, Batch.byteLength(limits) / 4);
     const next = (length: number): Int32Array => {
       const view = new Int32Array(buffer, offset, length);
       offset += view.byteLength;
@@ -53,6 +56,11 @@ export class Batch {
     this.wantLogits = next(tokens);
     this.copies = next(2 * tokens);
     this.pages = next(tokens * this.pagesPerSequence);
+  }
+
+  /** Takes all of another batch of the same limits. */
+  copyFrom(other: Batch): void {
+    this.#all.set(other.#all);
   }
 
   /** How many bytes a batch of these limits takes. */

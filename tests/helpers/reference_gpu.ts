@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { GpuError } from "../../src/errors.ts";
 import type { Batch } from "../../src/places/batch.ts";
 import type { GpuUse } from "../../src/places/gpu_use.ts";
 import type { GpuSidePlace } from "../../src/places/place.ts";
@@ -28,7 +29,8 @@ export class ReferenceGpu implements GpuSidePlace {
     },
   };
 
-  constructor(readonly place: ReferencePlace) {}
+  /** `failAt`: the call of `attention` that loses the device */
+  constructor(readonly place: ReferencePlace, public failAt = Infinity) {}
 
   get counts() {
     return this.place.counts;
@@ -41,6 +43,7 @@ export class ReferenceGpu implements GpuSidePlace {
     this.#add(batch);
   }
   attention(layer: number, batch: Batch): void {
+    if (--this.failAt <= 0) throw new GpuError("GPU lost: by the test");
     this.place.attention(layer, batch);
     this.#add(batch);
   }

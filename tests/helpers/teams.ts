@@ -108,10 +108,11 @@ export async function cpuTeam(
 }
 
 /** CPU places, and a reference place in the GPU's role, in lockstep. */
-async function hybridTeam(
+export async function hybridTeam(
   made: RandomModel,
   gpu: PlacePlan,
   sparsity: Sparsity,
+  failAt?: number,
 ): Promise<Team> {
   const { model, source } = made;
   const plan = splitEvenly(model, 2, undefined, gpu);
@@ -121,7 +122,7 @@ async function hybridTeam(
     "hybrid",
     model,
     plan,
-    { ...sides, gpu: new ReferenceGpu(place) },
+    { ...sides, gpu: new ReferenceGpu(place, failAt) },
     sparsity,
     limits,
   );
