@@ -309,24 +309,9 @@ pub unsafe extern "C" fn matvec_rows(
     with_rows!(kind, chosen(SUM_I32), pick(w, w_row_bytes, ids, n_ids, k, x, out));
 }
 
-/// Rows picked side by side: each begins with a wait for memory, and they wait together. On Zen 4, 4 rows read 6.4 GB/s, 8 7.5, 12 9.5, 16 9.2.
+/// Rows picked side by side: each begins with a wait for memory, and they wait together. On Zen 4, 4 rows read 6.4 GB/s, 8 7.5, 12 9.5, 16 9.2. (Reading
+/// the next rows' first lines ahead of them gains nothing on a Xeon, and V8 drops a load whose result is not used.)
 const PICKED: usize = 12;
-
-const LINE: usize = 64;
-
-/// Reads the first cache lines of rows that are needed next, so that the CPU begins to fetch them.
-///
-/// # Safety
-/// They are packed rows of `k` weights of the kind.
-#[inline(always)]
-pub unsafe fn fetch_early<K: Rows>(rows: &[*const u8], k: usize) {
-    let early = (3 * LINE).min(K::column_bytes(k));
-    for row in rows {
-        for byte in (0..early).step_by(LINE) {
-            row.add(byte).read_volatile();
-        }
-    }
-}
 
 #[inline(never)]
 unsafe fn pick<K: Rows>(
@@ -342,10 +327,6 @@ unsafe fn pick<K: Rows>(
     let put = |i: usize, dot: f32| out.wrapping_add(ids.add(i).read() as usize).write(dot);
     let body = n_ids / PICKED * PICKED;
     for first in (0..body).step_by(PICKED) {
-        if first + 2 * PICKED <= n_ids {
-            let next: [*const u8; PICKED] = core::array::from_fn(|j| row(first + PICKED + j));
-            fetch_early::<K>(&next, k);
-        }
         let rows = core::array::from_fn(|j| row(first + j));
         let dots: [[f32; 1]; PICKED] = K::dot(rows, k, [x]);
         for (j, [dot]) in dots.into_iter().enumerate() {

@@ -9,7 +9,7 @@ use crate::float::Floats;
 use crate::gate::activate_one;
 use crate::i8::Bytes;
 use crate::layout;
-use crate::matmul::{chosen, fetch_early, with_rows, Rows, SUM_I32};
+use crate::matmul::{chosen, with_rows, Rows, SUM_I32};
 use crate::q4::Nibbles;
 
 /// For each of `n_ids` neurons: gate[id] = its gate row . x; where that is positive up[id] = its up row . x; where h = act(gate) * act'(up) is not
@@ -103,11 +103,7 @@ unsafe fn compute<K: Rows>(call: &Call, ids: *const u32, n_ids: usize) -> [u32; 
     let mut length = 0;
     let mut firing = Dozen::EMPTY;
     let mut read = [0; 2];
-    for (i, dozen) in ids.chunks(ROWS).enumerate() {
-        if let Some(next) = ids.get((i + 1) * ROWS..(i + 2) * ROWS) {
-            let next: [*const u8; ROWS] = core::array::from_fn(|j| call.row(next[j], 0));
-            fetch_early::<K>(&next, call.k);
-        }
+    for dozen in ids.chunks(ROWS) {
         call.dots::<K>(dozen, 0, call.gate);
         for &id in dozen {
             if call.gate.add(id as usize).read() > 0.0 {
