@@ -40,8 +40,9 @@ export interface Kernels {
   ): number;
   /** The exact f32 values of a packed row. */
   unpack_row(kind: number, row: number, k: number, out: number): void;
-  /** Quantises f32 rows to i8 per block of 32, for the block kinds; pads with zeros. */
+  /** Quantises f32 rows to i8 per block of 32, in the form that block kind reads, of nibbles or of bytes; pads with zeros. */
   quantise_activations(
+    kind: number,
     x: number,
     xStride: number,
     nTokens: number,

@@ -98,7 +98,10 @@ function load(
   for (let t = 0; t < maxTokens; t++) {
     const to = activations + t * activationBytes;
     if (isFloat) new Uint8Array(buffer).copyWithin(to, x, x + 4 * k);
-    else kernels.quantise_activations(x, k, 1, k, to, activationBytes);
+    else {
+      const rest = [1, k, to, activationBytes] as const;
+      kernels.quantise_activations(kind.kind, x, k, ...rest);
+    }
   }
   new Float32Array(buffer, h, nRows).fill(1e-6);
   return {

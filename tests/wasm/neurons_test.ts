@@ -44,7 +44,7 @@ function compare(
   for (let i = 0; i < k; i++) floats[i] = random() - 0.5;
   const plain = instance.put(floats);
   const quantised = instance.allocate(kernels.activation_row_bytes(k));
-  kernels.quantise_activations(plain, width, 1, k, quantised, 0);
+  kernels.quantise_activations(kind, plain, width, 1, k, quantised, 0);
   const x = kind < 2 ? plain : quantised;
   const asked = Uint32Array.from({ length: neurons }, (_, i) => i)
     .filter(() => random() < 0.6);

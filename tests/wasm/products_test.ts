@@ -76,6 +76,7 @@ function putActivations(
   const rowBytes = kernels.activation_row_bytes(k);
   const pointer = instance.allocate(rowBytes * nTokens);
   kernels.quantise_activations(
+    kindOf[type],
     instance.put(x),
     k,
     nTokens,
@@ -363,6 +364,7 @@ for (const [build, module] of Object.entries(builds)) {
       const rowBytes = kernels.activation_row_bytes(k);
       const activations = instance.allocate(rowBytes);
       kernels.quantise_activations(
+        kindOf.Q8_0,
         instance.put(x),
         k,
         1,

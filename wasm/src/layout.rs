@@ -29,9 +29,10 @@ pub const I8HM: u32 = 7;
 pub const NIBBLES: usize = 64;
 pub const BYTES: usize = 128;
 
-/// An activation group: 128 activations quantised per block of 32 to i8 (x = scale * q, scale = amax / 127, so |error| <= amax / 254), stored
-/// twice: as bytes for the nibble kinds (vector j has in word L the activations 4j..4j+4 of block L) and as i16 for the byte kinds (vector j has in word L
-/// the activations 2j, 2j+1 of block L). The sums serve the mins and Q4's offset.
+/// An activation group: 128 activations quantised per block of 32 to i8 (x = scale * q, scale = amax / 127, so |error| <= amax / 254), in
+/// either of two forms, or both: as bytes for the nibble kinds (vector j has in word L the activations 4j..4j+4 of block L) and as i16 for the byte kinds (vector j has in word L
+/// the activations 2j, 2j+1 of block L). The sums serve the mins and Q4's offset: `OFFSETS` are of
+/// the bytes' form alone, `HALF_SUMS` of the other.
 pub mod activation {
     /// 128 i8.
     pub const BYTES: usize = 0;

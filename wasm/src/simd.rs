@@ -78,11 +78,11 @@ pub fn sum_f32(a: v128) -> f32 {
         + (f32x4_extract_lane::<2>(a) + f32x4_extract_lane::<3>(a))
 }
 
-/// The largest lane; NaN where a lane is NaN.
+/// The largest of four floats without a sign; NaN where one is NaN, which as integers is above all.
 #[inline(always)]
-pub fn max_f32(a: v128) -> f32 {
-    let a = f32x4_max(a, i32x4_shuffle::<2, 3, 0, 1>(a, a));
-    f32x4_extract_lane::<0>(f32x4_max(a, i32x4_shuffle::<1, 0, 3, 2>(a, a)))
+pub fn largest_magnitude(a: v128) -> f32 {
+    let a = i32x4_max(a, i32x4_shuffle::<2, 3, 0, 1>(a, a));
+    f32x4_extract_lane::<0>(i32x4_max(a, i32x4_shuffle::<1, 0, 3, 2>(a, a)))
 }
 
 /// a0 b0 a1 b1 … of the lower bytes.

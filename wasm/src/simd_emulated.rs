@@ -195,6 +195,11 @@ extensions! {
     u32x4_extend_low_u16x8 to_u16 from_u32 u32 0;
 }
 
+pub fn i16x8_extadd_pairwise_i8x16(a: v128) -> v128 {
+    let a = to_i8(a);
+    from_i16(core::array::from_fn(|i| i16::from(a[2 * i]) + i16::from(a[2 * i + 1])))
+}
+
 pub fn f64x2_promote_low_f32x4(a: v128) -> v128 {
     let a = to_f32(a);
     from_f64([a[0].into(), a[1].into()])

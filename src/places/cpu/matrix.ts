@@ -34,14 +34,16 @@ export function allocateRows(
 
 /**
  * The input of a product: f32 rows, and the same quantised to 8 bits for the
- * kernels of quantised weights. Quantised once, however many matrices read it.
+ * kernels of quantised weights. Quantised once in each form that is read,
+ * however many matrices read it.
  */
 export class Activations implements F32Rows {
   readonly pointer: number;
   readonly stride: number;
   readonly #quantised: number;
   readonly #quantisedStride: number;
-  #ready = false;
+  /** Whether the form for nibbles, or for bytes, is up to date */
+  readonly #ready = { nibbles: false, bytes: false };
 
   /** Room for `tokens` rows of at most `width` numbers. */
   constructor(readonly memory: WasmMemory, tokens: number, width: number) {
@@ -54,7 +56,7 @@ export class Activations implements F32Rows {
 
   /** Call after writing the f32 rows. */
   changed(): void {
-    this.#ready = false;
+    this.#ready.nibbles = this.#ready.bytes = false;
   }
 
   /** What a kernel of `kind` reads: where, and bytes from row to row. */
@@ -62,8 +64,10 @@ export class Activations implements F32Rows {
     if (kind === packedKind.f32 || kind === packedKind.f16) {
       return [this.pointer, 4 * this.stride];
     }
-    if (!this.#ready) {
+    const form = kind < packedKind.i8 ? "nibbles" : "bytes";
+    if (!this.#ready[form]) {
       this.memory.kernels.quantise_activations(
+        kind,
         this.pointer,
         this.stride,
         tokens,
@@ -71,7 +75,7 @@ export class Activations implements F32Rows {
         this.#quantised,
         this.#quantisedStride,
       );
-      this.#ready = true;
+      this.#ready[form] = true;
     }
     return [this.#quantised, this.#quantisedStride];
   }

@@ -560,11 +560,15 @@ var Activations = class {
   stride;
   #quantised;
   #quantisedStride;
+  /** Whether the form for nibbles, or for bytes, is up to date */
   #ready;
   /** Room for `tokens` rows of at most `width` numbers. */
   constructor(memory, tokens, width) {
     this.memory = memory;
-    this.#ready = false;
+    this.#ready = {
+      nibbles: false,
+      bytes: false
+    };
     const rows = allocateRows(memory, tokens, width);
     this.pointer = rows.pointer;
     this.stride = rows.stride;
@@ -573,7 +577,7 @@ var Activations = class {
   }
   /** Call after writing the f32 rows. */
   changed() {
-    this.#ready = false;
+    this.#ready.nibbles = this.#ready.bytes = false;
   }
   /** What a kernel of `kind` reads: where, and bytes from row to row. */
   input(kind, columns, tokens) {
@@ -583,9 +587,10 @@ var Activations = class {
         4 * this.stride
       ];
     }
-    if (!this.#ready) {
-      this.memory.kernels.quantise_activations(this.pointer, this.stride, tokens, columns, this.#quantised, this.#quantisedStride);
-      this.#ready = true;
+    const form = kind < packedKind.i8 ? "nibbles" : "bytes";
+    if (!this.#ready[form]) {
+      this.memory.kernels.quantise_activations(kind, this.pointer, this.stride, tokens, columns, this.#quantised, this.#quantisedStride);
+      this.#ready[form] = true;
     }
     return [
       this.#quantised,
