@@ -183,6 +183,8 @@ export interface Kernels {
     out: number,
     read: number,
   ): void;
+  /** How many of g > 0 there are. */
+  count_positive(g: number, n: number): number;
   /** Writes the ids of g > 0, ascending; returns how many. */
   select_positive(g: number, n: number, ids: number): number;
   /** Writes the ids of score >= threshold, ascending; returns how many. */

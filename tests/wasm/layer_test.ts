@@ -126,6 +126,10 @@ for (const [build, module] of Object.entries(builds)) {
         read(kernels.select_positive(at, n, ids)),
         where((v) => v > 0),
       );
+      assert.equal(
+        kernels.count_positive(at, n),
+        x.filter((v) => v > 0).length,
+      );
       assert.deepEqual(
         read(kernels.select_at_least(at, n, 0.5, ids)),
         where((v) => v >= 0.5),

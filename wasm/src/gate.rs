@@ -63,6 +63,23 @@ pub unsafe extern "C" fn select_positive(g: *const f32, n: usize, ids: *mut u32)
     select(g, n, ids, |v| f32x4_gt(v, zero()))
 }
 
+/// How many of g > 0 there are.
+///
+/// # Safety
+/// `g` has `n` floats.
+#[no_mangle]
+pub unsafe extern "C" fn count_positive(g: *const f32, n: usize) -> u32 {
+    let body = n / 4 * 4;
+    let mut negated = zero(); // of each lane: a hit is -1
+    for i in (0..body).step_by(4) {
+        negated = i32x4_add(negated, f32x4_gt(load(g.add(i)), zero()));
+    }
+    let mut lanes = [0i32; 4];
+    store(lanes.as_mut_ptr(), negated);
+    let rest = (body..n).filter(|&i| g.add(i).read() > 0.0).count();
+    rest as u32 + lanes.iter().sum::<i32>().unsigned_abs()
+}
+
 /// Writes the ids of score >= threshold, ascending; returns how many.
 ///
 /// # Safety

@@ -142,7 +142,7 @@ export class FeedForward {
       } else this.#cascade(this.#hot[index]);
     }
     for (let t = 0; t < n; t++) {
-      if (!this.#layer.done) this.#count("gatePositive", this.#positives(t, 0));
+      if (!this.#layer.done) this.#count("gatePositive", this.#positives(t));
       const active = this.#combine(t);
       this.#count("active", active);
       if (this.options.measureRecall && predicts) {
@@ -241,7 +241,7 @@ export class FeedForward {
     const { n, weights: { ffn_up } } = this.#layer;
     if (n === 1) return this.#cascadeOfOne(hot);
     let positive = 0;
-    for (let t = 0; t < n; t++) positive += this.#positives(t, 0);
+    for (let t = 0; t < n; t++) positive += this.#positives(t);
     if (positive < this.options.rates.scatter * n * ffn_up.rows) {
       this.#scatter("upRows", ffn_up, this.#gate, smallest, this.#up);
     } else this.#stream("upRows", ffn_up, 0, this.#up);
@@ -255,7 +255,7 @@ export class FeedForward {
   #cascadeOfOne(hot: number): void {
     const { ffn_up } = this.#layer.weights;
     this.#stream("upRows", ffn_up, 0, this.#up, hot);
-    const count = this.#positives(0, hot);
+    const count = this.#selectPositive(hot);
     const { hotShare, rates } = this.options;
     const most = hotShare === undefined ? pickRatio(rates) : 1;
     if (count <= most * (ffn_up.rows - hot)) {
@@ -327,10 +327,16 @@ export class FeedForward {
     this.#layer.done = true;
   }
 
-  /** Writes which rows from `first` on have a positive gate, counted from there; returns how many. */
-  #positives(t: number, first: number): number {
+  /** How many rows have a positive gate. */
+  #positives(t: number): number {
+    const { rows } = this.#layer.weights.ffn_gate;
+    return this.memory.kernels.count_positive(at(this.#gate, t), rows);
+  }
+
+  /** Writes which rows from `first` on have a positive gate for the one token, counted from there; returns how many. */
+  #selectPositive(first: number): number {
     return this.memory.kernels.select_positive(
-      at(this.#gate, t) + 4 * first,
+      this.#gate.pointer + 4 * first,
       this.#layer.weights.ffn_gate.rows - first,
       this.#ids,
     );

@@ -1088,7 +1088,7 @@ var FeedForward = class {
       } else this.#cascade(this.#hot[index]);
     }
     for (let t = 0; t < n; t++) {
-      if (!this.#layer.done) this.#count("gatePositive", this.#positives(t, 0));
+      if (!this.#layer.done) this.#count("gatePositive", this.#positives(t));
       const active = this.#combine(t);
       this.#count("active", active);
       if (this.options.measureRecall && predicts) {
@@ -1166,7 +1166,7 @@ var FeedForward = class {
     const { n, weights: { ffn_up } } = this.#layer;
     if (n === 1) return this.#cascadeOfOne(hot);
     let positive = 0;
-    for (let t = 0; t < n; t++) positive += this.#positives(t, 0);
+    for (let t = 0; t < n; t++) positive += this.#positives(t);
     if (positive < this.options.rates.scatter * n * ffn_up.rows) {
       this.#scatter("upRows", ffn_up, this.#gate, smallest, this.#up);
     } else this.#stream("upRows", ffn_up, 0, this.#up);
@@ -1179,7 +1179,7 @@ var FeedForward = class {
   #cascadeOfOne(hot) {
     const { ffn_up } = this.#layer.weights;
     this.#stream("upRows", ffn_up, 0, this.#up, hot);
-    const count = this.#positives(0, hot);
+    const count = this.#selectPositive(hot);
     const { hotShare, rates } = this.options;
     const most = hotShare === void 0 ? pickRatio(rates) : 1;
     if (count <= most * (ffn_up.rows - hot)) {
@@ -1247,9 +1247,14 @@ var FeedForward = class {
     this.#count("picked", (gate + up + down) * weights.ffn_gate.rowBytes);
     this.#layer.done = true;
   }
-  /** Writes which rows from `first` on have a positive gate, counted from there; returns how many. */
-  #positives(t, first) {
-    return this.memory.kernels.select_positive(at(this.#gate, t) + 4 * first, this.#layer.weights.ffn_gate.rows - first, this.#ids);
+  /** How many rows have a positive gate. */
+  #positives(t) {
+    const { rows } = this.#layer.weights.ffn_gate;
+    return this.memory.kernels.count_positive(at(this.#gate, t), rows);
+  }
+  /** Writes which rows from `first` on have a positive gate for the one token, counted from there; returns how many. */
+  #selectPositive(first) {
+    return this.memory.kernels.select_positive(this.#gate.pointer + 4 * first, this.#layer.weights.ffn_gate.rows - first, this.#ids);
   }
   /** h = activation(gate, up) of one token; returns how many are not zero. */
   #combine(t) {
