@@ -1,5 +1,6 @@
 //! exp in f32: relative error below 2e-7 on the range used (arguments at or below zero), checked in the tests.
 
+use crate::coefficients::ROUND;
 use crate::simd::*;
 
 /// exp(x) for x <= 0; 0 below -87.3 where the result would be subnormal; NaN stays NaN.
@@ -7,14 +8,16 @@ use crate::simd::*;
 /// x = n ln 2 + r with |r| <= ln 2 / 2, ln 2 in two parts so that r keeps its bits; then the Taylor polynomial of degree 7, whose remainder is below 1e-8 there.
 #[inline(always)]
 pub fn exp_negative(x: v128) -> v128 {
-    let n = f32x4_nearest(f32x4_mul(x, f32x4_splat(core::f32::consts::LOG2_E)));
+    // `ROUND` leaves n, for which |n| <= 126 where the result is not 0, in the sum's low bits.
+    let sum = madd(x, f32x4_splat(core::f32::consts::LOG2_E), f32x4_splat(ROUND));
+    let n = f32x4_sub(sum, f32x4_splat(ROUND));
     let r = f32x4_sub(x, f32x4_mul(n, f32x4_splat(0.693_359_4)));
     let r = f32x4_sub(r, f32x4_mul(n, f32x4_splat(-2.121_944_4e-4)));
     let mut p = f32x4_splat(1.0 / 5040.0);
     for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = madd(p, r, f32x4_splat(coefficient));
     }
-    let power = i32x4_shl(i32x4_add(i32x4_trunc_sat_f32x4(n), i32x4_splat(127)), 23);
+    let power = i32x4_shl(i32x4_add(sum, i32x4_splat(127)), 23);
     let too_small = f32x4_lt(x, f32x4_splat(-87.3));
     v128_and(f32x4_mul(p, power), v128_not(too_small))
 }
