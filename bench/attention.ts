@@ -4,7 +4,7 @@
  * Each figure is the best of many short runs, which other work on the machine
  * disturbs least.
  *
- * Run: `deno run --allow-read bench/attention.ts [positions] [query heads]`
+ * Run: `deno run --allow-read bench/attention.ts [positions] [query heads] [size of keys and values]`
  *
  * @module
  */
@@ -17,13 +17,14 @@ import relaxed from "../wasm/relaxed.js";
 const headSize = 128, kvHeads = 16, prompt = 32;
 const positions = Number(Deno.args[0] ?? 1024);
 const queryHeads = Number(Deno.args[1] ?? 4);
+const size = Number(Deno.args[2] ?? 1);
 const pages = Math.ceil((positions + prompt) / 32);
 const kernels = instantiate(relaxed);
 const memory = new WasmMemory(kernels);
 const rows = queryHeads * headSize;
 const q = memory.allocate(4 * rows * prompt);
 const out = memory.allocate(4 * rows * prompt);
-memory.f32(q, rows * prompt).forEach((_, i, q) => q[i] = Math.sin(i));
+memory.f32(q, rows * prompt).forEach((_, i, q) => q[i] = size * Math.sin(i));
 
 /** ms of the shortest of `runs`. */
 function least(runs: number, run: () => void): number {
