@@ -329,7 +329,7 @@ function ropeAngles(frequencies, position, out) {
 
 // src/places/batch.ts
 var pagePositions = 32;
-var Batch = class {
+var Batch = class _Batch {
   /** Token ids, `[tokens]` */
   tokens;
   /** Position of each token in its sequence, `[tokens]` */
@@ -345,10 +345,13 @@ var Batch = class {
   /** Length of a row of `pages` */
   pagesPerSequence;
   #counts;
+  /** All of the above */
+  #all;
   /** Lays the views over `Batch.byteLength(limits)` bytes of `buffer`. */
   constructor(limits2, buffer, offset = 0) {
     const { tokens } = limits2;
     this.pagesPerSequence = pagesPerSequence(limits2);
+    this.#all = new Int32Array(buffer, offset, _Batch.byteLength(limits2) / 4);
     const next = (length) => {
       const view = new Int32Array(buffer, offset, length);
       offset += view.byteLength;
@@ -361,6 +364,10 @@ var Batch = class {
     this.wantLogits = next(tokens);
     this.copies = next(2 * tokens);
     this.pages = next(tokens * this.pagesPerSequence);
+  }
+  /** Takes all of another batch of the same limits. */
+  copyFrom(other) {
+    this.#all.set(other.#all);
   }
   /** How many bytes a batch of these limits takes. */
   static byteLength(limits2) {
