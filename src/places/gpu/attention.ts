@@ -1,0 +1,203 @@
+/**
+ * Attention on the device: queries, keys and values of the place's heads, the
+ * weighted sum over the cached positions, and their share of the output
+ * projection, added to the residual.
+ *
+ * @module
+ */
+import type { Model } from "../../model/model.ts";
+import type { PlacePlan } from "../../plan/plan.ts";
+import type { Batch } from "../batch.ts";
+import { type CacheType, kvPositionBytes } from "../cache_type.ts";
+import type { LayerCounts } from "../stats.ts";
+import type { Commands } from "./commands.ts";
+import { KvCache } from "./kv_cache.ts";
+import {
+  type AttentionLayout,
+  type DeviceLayout,
+  paddedTo256,
+} from "./layout.ts";
+import { Product, type Shared, type TokenRows } from "./product.ts";
+import type { Residual } from "./residual.ts";
+import type { Field } from "./uniforms.ts";
+import type { Weights } from "./weights.ts";
+
+/** Invocations of a workgroup of `rope_store`, and elements that each has. */
+const ropeInvocations = 64, ropeElements = 32;
+
+/** What attention needs to know. */
+export interface AttentionOptions {
+  readonly model: Model;
+  readonly plan: PlacePlan;
+  readonly cacheType: CacheType;
+}
+
+/** The kernels of one layer. */
+interface Layer {
+  readonly layout: AttentionLayout;
+  readonly projections: readonly Product[];
+  readonly output: Product;
+  readonly shape: GPUBufferBinding;
+  ropeStore: GPUBindGroup;
+  attention: GPUBindGroup;
+}
+
+/** Scratch of one place's heads, and the kernels of its layers. */
+export class Attention {
+  readonly #cache: KvCache;
+  readonly #qkv: TokenRows;
+  readonly #attended: TokenRows;
+  readonly #layers: readonly (Layer | undefined)[];
+  readonly #ropeStore: GPUComputePipeline;
+  readonly #attention: GPUComputePipeline;
+  readonly #positionBytes: number;
+
+  constructor(
+    readonly shared: Shared,
+    readonly commands: Commands,
+    readonly options: AttentionOptions,
+    layout: DeviceLayout,
+    readonly weights: Weights,
+    readonly residual: Residual,
+    readonly counts: LayerCounts,
+  ) {
+    const { strides, bytes } = layout;
+    const { device } = shared;
+    const { model, plan, cacheType } = options;
+    this.#cache = new KvCache(device, commands, layout);
+    const rows = (label: string, size: number, stride: number) => ({
+      buffer: device.buffer(label, size, GPUBufferUsage.STORAGE),
+      stride,
+    });
+    this.#qkv = rows("queries, keys and values", bytes.qkv, strides.qkv);
+    this.#attended = rows("attention", bytes.attended, strides.attended);
+    this.#positionBytes = kvPositionBytes(cacheType, model.headSize);
+    const { pipelines } = shared;
+    this.#ropeStore = pipelines.get({ kernel: "rope_store", type: cacheType });
+    this.#attention = pipelines.get({ kernel: "attention", type: cacheType });
+    this.#layers = layout.layers.map(({ attention }, i) =>
+      attention && this.#layer(i, attention, plan.parts[i].heads.start)
+    );
+  }
+
+  /** Products that read all their weights. */
+  get streamed(): Product[] {
+    return this.#layers.flatMap((layer) =>
+      layer ? [...layer.projections, layer.output] : []
+    );
+  }
+
+  /** Makes and copies pages. */
+  begin(batch: Batch): void {
+    if (this.#cache.grow(batch)) {
+      this.#layers.forEach((layer, i) =>
+        layer && Object.assign(layer, this.#bind(i, layer.shape))
+      );
+    }
+    this.#cache.copy(batch);
+  }
+
+  /** Adds the heads' share of attention to the residual. */
+  run(index: number, batch: Batch): void {
+    const { commands, options: { model } } = this;
+    const layer = this.#layers[index]!;
+    const { heads, kvHeads } = layer.layout;
+    const n = batch.length;
+    this.residual.settle(n);
+    for (const projection of layer.projections) projection.encode(commands, n);
+    const items = (heads + kvHeads) * Math.ceil(model.headSize / ropeElements);
+    commands.dispatch(
+      this.#ropeStore,
+      layer.ropeStore,
+      Math.ceil(items / ropeInvocations),
+      n,
+    );
+    commands.dispatch(this.#attention, layer.attention, heads, n);
+    layer.output.encode(commands, n);
+    this.#count(index, layer, batch);
+  }
+
+  #layer(index: number, layout: AttentionLayout, firstHead: number): Layer {
+    const { shared, options: { model }, weights } = this;
+    const { attn_norm } = weights.layers[index];
+    let outFirst = 0;
+    const projections = layout.projections.map((matrix) => {
+      const product = new Product(shared, weights.of(matrix), {
+        x: this.residual,
+        out: this.#qkv,
+        outFirst,
+        norm: { weight: attn_norm, epsilon: model.rmsEpsilon },
+      });
+      outFirst += matrix.rows;
+      return product;
+    });
+    const shape = shared.uniforms.add(this.#shape(layout, firstHead));
+    return {
+      layout,
+      projections,
+      output: new Product(shared, weights.of(layout.output), {
+        x: this.#attended,
+        out: this.residual,
+        epilogue: "add",
+      }),
+      shape,
+      ...this.#bind(index, shape),
+    };
+  }
+
+  #shape(layout: AttentionLayout, firstHead: number): Field[] {
+    const { model } = this.options;
+    const { headCount, kvHeadCount, headSize } = model;
+    const { heads, kvHeads, first } = layout;
+    const group = headCount / kvHeadCount;
+    const unit = this.options.cacheType === "q8_0" ? 32 : 8;
+    return [
+      heads,
+      kvHeads,
+      group,
+      firstHead % group,
+      headSize,
+      model.ropeSize,
+      unit * Math.ceil(headSize / unit) / 4,
+      this.#qkv.stride,
+      first.q,
+      first.k,
+      first.v,
+      this.#attended.stride,
+      paddedTo256(heads * headSize),
+      model.slidingWindow ?? 0xffffffff,
+      { f32: 1 / Math.sqrt(headSize) },
+    ];
+  }
+
+  #bind(
+    index: number,
+    shape: GPUBufferBinding,
+  ): Pick<Layer, "ropeStore" | "attention"> {
+    const { pipelines, step } = this.shared;
+    const pages = this.#cache.buffers[index]!;
+    const qkv = this.#qkv.buffer;
+    return {
+      ropeStore: pipelines.bind("rope_store", [step, shape, pages, qkv]),
+      attention: pipelines.bind("attention", [
+        step,
+        shape,
+        pages,
+        qkv,
+        this.#attended.buffer,
+      ]),
+    };
+  }
+
+  #count(index: number, { layout, projections, output }: Layer, batch: Batch) {
+    const n = batch.length;
+    const window = this.options.model.slidingWindow ?? Infinity;
+    let bytes = output.bytes(n);
+    for (const projection of projections) bytes += projection.bytes(n);
+    for (let t = 0; t < n; t++) {
+      bytes += layout.kvHeads * this.#positionBytes *
+        Math.min(batch.positions[t] + 1, window);
+    }
+    this.counts.add(index, "streamed", bytes);
+  }
+}

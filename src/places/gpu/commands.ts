@@ -1,0 +1,73 @@
+/**
+ * What a step tells the device: one encoder and one pass for everything
+ * between two submits.
+ *
+ * @module
+ */
+import type { GpuCounts } from "../gpu_use.ts";
+import type { Device } from "./device.ts";
+
+/** Encodes commands in the order of the calls. */
+export class Commands {
+  readonly counts = {
+    dispatches: 0,
+    submits: 0,
+    readBacks: 0,
+    uploaded: 0,
+    downloaded: 0,
+  } satisfies GpuCounts;
+  #encoder?: GPUCommandEncoder;
+  #pass?: GPUComputePassEncoder;
+
+  constructor(readonly device: Device) {}
+
+  /** Runs a kernel on a grid of workgroups. */
+  dispatch(
+    pipeline: GPUComputePipeline,
+    group: GPUBindGroup,
+    x: number,
+    y = 1,
+    z = 1,
+  ): void {
+    this.#encoder ??= this.device.gpu.createCommandEncoder();
+    this.#pass ??= this.#encoder.beginComputePass();
+    this.#pass.setPipeline(pipeline);
+    this.#pass.setBindGroup(0, group);
+    this.#pass.dispatchWorkgroups(x, y, z);
+    this.counts.dispatches++;
+  }
+
+  /** Copies bytes from one buffer to another one. */
+  copy(
+    from: GPUBuffer,
+    fromOffset: number,
+    to: GPUBuffer,
+    toOffset: number,
+    bytes: number,
+  ): void {
+    this.#endPass();
+    this.#encoder ??= this.device.gpu.createCommandEncoder();
+    this.#encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes);
+  }
+
+  /** Writes `bytes` bytes of `data` at the start of a buffer, behind what is encoded so far. */
+  write(buffer: GPUBuffer, data: ArrayBufferLike, bytes: number): void {
+    this.submit();
+    this.device.gpu.queue.writeBuffer(buffer, 0, data, 0, bytes);
+    this.counts.uploaded += bytes;
+  }
+
+  /** Lets the device run what is encoded, if anything is. */
+  submit(): void {
+    if (!this.#encoder) return;
+    this.#endPass();
+    this.device.gpu.queue.submit([this.#encoder.finish()]);
+    this.#encoder = undefined;
+    this.counts.submits++;
+  }
+
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = undefined;
+  }
+}

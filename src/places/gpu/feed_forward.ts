@@ -1,0 +1,265 @@
+/**
+ * Neurons on the device. Gates are computed for all of them (or those that a
+ * predictor asks for), up where the gate is positive, down where h is not zero.
+ *
+ * @module
+ */
+import { isSparse, type Model } from "../../model/model.ts";
+import type { Sparsity } from "../../plan/sparsity.ts";
+import type { LayerCounts } from "../stats.ts";
+import type { Commands } from "./commands.ts";
+import { type Counted, counterWords } from "./counters.ts";
+import { Down } from "./down.ts";
+import {
+  type DeviceLayout,
+  type FeedForwardLayout,
+  paddedTo256,
+} from "./layout.ts";
+import { Product, type Shared, type TokenRows } from "./product.ts";
+import type { Residual } from "./residual.ts";
+import type { Weights } from "./weights.ts";
+
+/** What neurons need to know. */
+export interface FeedForwardOptions {
+  readonly model: Model;
+  readonly sparsity: Sparsity;
+}
+
+/** The kernels of one layer. */
+interface Layer {
+  readonly neurons: number;
+  /** fc1 and fc2 */
+  readonly predictor: readonly Product[];
+  readonly gate: Product;
+  readonly up: Product;
+  readonly down: Down;
+  readonly keepAbove?: GPUBindGroup;
+}
+
+/** Scratch of one place's neurons, and the kernels of its layers. */
+export class FeedForward {
+  readonly #gate: TokenRows;
+  readonly #h: TokenRows;
+  readonly #ranks?: TokenRows;
+  readonly #scores?: TokenRows;
+  readonly #thresholds?: GPUBuffer;
+  readonly #keepAbove: GPUComputePipeline;
+  readonly #layers: readonly (Layer | undefined)[];
+  /** Whether rows of up are computed only where the gate is positive */
+  readonly #asksGate: boolean;
+
+  constructor(
+    readonly shared: Shared,
+    readonly commands: Commands,
+    readonly options: FeedForwardOptions,
+    layout: DeviceLayout,
+    readonly weights: Weights,
+    readonly residual: Residual,
+    readonly counts: LayerCounts,
+  ) {
+    const { strides, bytes } = layout;
+    const { device } = shared;
+    const { model, sparsity } = options;
+    const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
+    const rows = (label: string, size: number, stride: number) => ({
+      buffer: device.buffer(label, size, STORAGE | COPY_SRC),
+      stride,
+    });
+    this.#gate = rows("gates", bytes.gate, strides.neurons);
+    this.#h = rows("hidden", bytes.hidden, strides.neurons);
+    if (bytes.scores > 0) {
+      this.#ranks = rows("ranks", bytes.ranks, strides.rank);
+      this.#scores = rows("scores", bytes.scores, strides.neurons);
+    }
+    if (bytes.thresholds > 0) {
+      const usage = STORAGE | COPY_DST;
+      this.#thresholds = device.buffer("thresholds", bytes.thresholds, usage);
+      if (sparsity.mode === "threshold") {
+        const same = new Float32Array(bytes.thresholds / 4);
+        device.gpu.queue.writeBuffer(
+          this.#thresholds,
+          0,
+          same.fill(sparsity.value),
+        );
+      }
+    }
+    this.#asksGate = sparsity.mode !== "dense" && isSparse(model.activation);
+    this.#keepAbove = shared.pipelines.get({ kernel: "keep_above" });
+    this.#layers = layout.layers.map(({ feedForward }, i) =>
+      feedForward && this.#layer(i, feedForward)
+    );
+  }
+
+  /** Products that read all their weights. */
+  get streamed(): Product[] {
+    return this.#layers.flatMap((layer) =>
+      !layer ? [] : layer.predictor.length > 0 ? layer.predictor : [layer.gate]
+    );
+  }
+
+  /** Computes h. */
+  hidden(index: number, n: number): void {
+    const { commands } = this;
+    const layer = this.#layers[index]!;
+    const { predictor, gate, up, neurons } = layer;
+    this.residual.settle(n);
+    for (const product of [...predictor, gate, up]) product.encode(commands, n);
+    this.#count(index, "neurons", n * neurons);
+    for (const product of predictor) this.#stream(index, product, n);
+    if (predictor.length === 0 || n > 1) {
+      this.#count(index, "gateRows", n * neurons);
+      this.#stream(index, gate, n);
+    }
+    if (!this.#asksGate || n > 1) {
+      this.#count(index, "upRows", n * neurons);
+      this.#stream(index, up, n);
+    }
+    if (this.options.sparsity.mode === "threshold") this.#keep(layer, n);
+  }
+
+  /** h of the tokens, `[tokens, stride]`. */
+  get h(): TokenRows {
+    return this.#h;
+  }
+
+  /** How many neurons of a layer the place has. */
+  neuronsOf(index: number): number {
+    return this.#layers[index]!.neurons;
+  }
+
+  /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
+  keepAbove(index: number, thresholds: Float32Array): void {
+    this.commands.write(
+      this.#thresholds!,
+      thresholds.slice().buffer,
+      thresholds.byteLength,
+    );
+    this.#keep(this.#layers[index]!, thresholds.length);
+  }
+
+  /** Adds the neurons' share to the residual, or lines it up to be added. */
+  down(index: number, n: number): void {
+    const { down, neurons } = this.#layers[index]!;
+    down.encode(this.commands, n);
+    if (down.streams(n)) {
+      this.#count(index, "streamed", down.bytes(n));
+    }
+    if (!down.byNeuron) this.#count(index, "downRows", n * neurons);
+  }
+
+  /** Takes what the kernels of a layer counted, for single tokens and in tiles. */
+  counted(index: number, single: Counted, tiled: Counted): void {
+    const layer = this.#layers[index];
+    if (!layer) return;
+    const { gate, up, down, predictor } = layer;
+    const both = (name: keyof Counted) => single[name] + tiled[name];
+    this.#count(index, "gatePositive", both("gatePositive"));
+    this.#count(index, "active", both("active"));
+    this.#count(index, "predicted", both("asked"));
+    let picked = 0;
+    if (predictor.length > 0) {
+      this.#count(index, "gateRows", single.asked);
+      picked += single.asked * gate.matrix.rowBytes;
+    }
+    if (this.#asksGate) {
+      this.#count(index, "upRows", single.gatePositive);
+      picked += single.gatePositive * up.matrix.rowBytes;
+    }
+    if (down.byNeuron) {
+      this.#count(index, "downRows", both("active"));
+      picked += single.active * down.matrix.rowBytes;
+    }
+    this.#count(index, "picked", picked);
+  }
+
+  #keep(layer: Layer, n: number): void {
+    this.commands.dispatch(
+      this.#keepAbove,
+      layer.keepAbove!,
+      Math.ceil(layer.neurons / 64),
+      n,
+    );
+  }
+
+  #layer(index: number, layout: FeedForwardLayout): Layer {
+    const { shared, options: { model }, weights, residual } = this;
+    const norm = {
+      weight: weights.layers[index].ffn_norm,
+      epsilon: model.rmsEpsilon,
+    };
+    const { neurons, predictor } = layout;
+    const paddedRows = paddedTo256(neurons);
+    const counter = counterWords * index;
+    const gate = this.#gate.buffer;
+    const shape = shared.uniforms.add([neurons, this.#h.stride]);
+    return {
+      neurons,
+      predictor: predictor
+        ? [
+          new Product(shared, weights.of(predictor.fc1), {
+            x: residual,
+            out: this.#ranks!,
+            norm: model.linearPredictor ? norm : undefined,
+            epilogue: model.linearPredictor ? "store" : "relu",
+            paddedRows: paddedTo256(predictor.fc1.rows),
+          }),
+          new Product(shared, weights.of(predictor.fc2), {
+            x: this.#ranks!,
+            out: this.#scores!,
+          }),
+        ]
+        : [],
+      gate: new Product(shared, weights.of(layout.gate), {
+        x: residual,
+        out: this.#gate,
+        norm,
+        counter,
+        asked: predictor && {
+          rows: this.#scores!.buffer,
+          threshold: this.#threshold(index),
+        },
+      }),
+      up: new Product(shared, weights.of(layout.up), {
+        x: residual,
+        out: this.#h,
+        norm,
+        counter,
+        asked: this.#asksGate ? { rows: gate } : undefined,
+        gate,
+        epilogue: model.activation,
+        paddedRows,
+      }),
+      down: new Down(
+        shared,
+        weights.of(layout.down),
+        layout,
+        this.#h,
+        residual,
+      ),
+      keepAbove: this.#thresholds && shared.pipelines.bind("keep_above", [
+        shared.step,
+        shape,
+        this.#thresholds,
+        this.#h.buffer,
+      ]),
+    };
+  }
+
+  #threshold(index: number): number {
+    const { sparsity, model } = this.options;
+    return (sparsity.mode === "predictor" ? sparsity.threshold : undefined) ??
+      model.sparseThresholds[index];
+  }
+
+  #stream(index: number, product: Product, n: number): void {
+    this.#count(index, "streamed", product.bytes(n));
+  }
+
+  #count(
+    index: number,
+    name: Parameters<LayerCounts["add"]>[1],
+    amount: number,
+  ): void {
+    this.counts.add(index, name, amount);
+  }
+}

@@ -1,0 +1,386 @@
+/**
+ * A place on a WebGPU device: holds parts of a model, whose results it adds to
+ * a residual of its own.
+ *
+ * @module
+ */
+import { ropeFrequencies } from "../../model/rope.ts";
+import type { Batch } from "../batch.ts";
+import type { GpuUse } from "../gpu_use.ts";
+import type { GpuSidePlace } from "../place.ts";
+import type { PlaceSlices, Rows, Slice } from "../slices.ts";
+import { LayerCounts } from "../stats.ts";
+import { Attention } from "./attention.ts";
+import { Commands } from "./commands.ts";
+import { CounterReader } from "./counters.ts";
+import { Device } from "./device.ts";
+import { FeedForward } from "./feed_forward.ts";
+import { Head } from "./head.ts";
+import {
+  type DeviceLayout,
+  layoutOf,
+  type LayoutOptions,
+  stretchesFor,
+} from "./layout.ts";
+import { measure, type Speed } from "./measure.ts";
+import { Pipelines } from "./pipelines.ts";
+import type { Shared } from "./product.ts";
+import {
+  ReadBack,
+  type ReadBackKind,
+  readBackKind,
+  type Region,
+} from "./read_back.ts";
+import { Residual } from "./residual.ts";
+import { Step } from "./step.ts";
+import { Uniforms } from "./uniforms.ts";
+import { Weights } from "./weights.ts";
+
+/** What a GPU place is made of. */
+export interface GpuPlaceOptions extends LayoutOptions {
+  /** Bytes that all buffers together may take; as many as the device has, where left out */
+  readonly budgetBytes?: number;
+  /** How results are waited for; what fits here, where left out */
+  readonly readBack?: ReadBackKind;
+}
+
+/** What is made when the weights are there. */
+interface Parts {
+  readonly step: Step;
+  readonly counters: GPUBuffer;
+  readonly residual: Residual;
+  readonly readBack: ReadBack;
+  readonly attention?: Attention;
+  readonly feedForward?: FeedForward;
+  readonly head?: Head;
+}
+
+/** Holds its parts packed on the device. Open it, {@linkcode write} the weights, then {@linkcode ready}. */
+export class GpuPlace implements GpuSidePlace {
+  /** What it asks the loader for; `write` takes the rows. */
+  readonly slices: PlaceSlices;
+  /** See {@linkcode Place.counts}. */
+  readonly counts: LayerCounts;
+  readonly #commands: Commands;
+  readonly #weights: Weights;
+  readonly #readBackKind: ReadBackKind;
+  readonly #counters: CounterReader;
+  #speed: Speed = { readBackMs: 0, stream: 0 };
+  #parts!: Parts;
+  /** The layer whose h were computed last */
+  #layer = 0;
+  /** `[wanted, columns]`; longer where a step wanted more */
+  #logits = new Float32Array(0);
+
+  private constructor(
+    readonly device: Device,
+    readonly options: GpuPlaceOptions,
+    readonly layout: DeviceLayout,
+  ) {
+    const { model } = options;
+    this.slices = layout.slices;
+    this.counts = new LayerCounts(model.layers.length);
+    this.#commands = new Commands(device);
+    this.#weights = new Weights(device, layout);
+    this.#readBackKind = options.readBack ?? readBackKind();
+    this.#counters = new CounterReader(model.layers.length);
+  }
+
+  /**
+   * Opens the device and makes room for the weights.
+   *
+   * @throws {GpuError} where there is no device, or no room on it
+   */
+  static async open(options: GpuPlaceOptions): Promise<GpuPlace> {
+    const device = await Device.open(options);
+    const layout = layoutOf({
+      ...options,
+      pieceBytes: options.pieceBytes ?? device.maxBindingBytes,
+    });
+    try {
+      return await device.accepts(
+        "hold the weights",
+        () => new GpuPlace(device, options, layout),
+      );
+    } catch (error) {
+      device.destroy();
+      throw error;
+    }
+  }
+
+  /** See {@linkcode Place.weightBytes}. */
+  get weightBytes(): number {
+    return this.#weights.byteLength;
+  }
+
+  /** Resolves when the device is lost, also when the place is given up. */
+  get lost(): Promise<Error> {
+    return this.device.lost;
+  }
+
+  /** Takes some rows of one of its slices, as they stand in the file. */
+  write(slice: Slice, rows: Rows): void {
+    this.#weights.write(slice, rows);
+  }
+
+  /**
+   * Call when every slice is written: compiles the kernels, makes scratch and
+   * KV cache, and measures how fast the device is.
+   *
+   * @throws {GpuError} where the device refuses something, or has no room
+   */
+  async ready(): Promise<void> {
+    const { device } = this;
+    this.#parts = await device.accepts("run", () => this.#makeParts());
+    await this.#parts.readBack.prime();
+    await this.measure();
+    device.check();
+  }
+
+  /** See {@linkcode GpuSidePlace.use}. */
+  get use(): GpuUse {
+    const { device } = this;
+    const lanes = device.subgroups ? "subgroups" : "no subgroups";
+    return {
+      name: `${device.name}, ${lanes}, ${this.#readBackKind} read-back`,
+      bytes: device.bytes,
+      ...this.#speed,
+      counts: this.#commands.counts,
+    };
+  }
+
+  /** Measures the time of a read-back, and how fast weights are streamed. */
+  async measure(): Promise<Speed> {
+    const { attention, feedForward, head, readBack, counters } = this.#parts;
+    const products = [attention, feedForward, head]
+      .flatMap((part) => part?.streamed ?? []);
+    const region = { buffer: counters, bytes: counters.size };
+    this.#speed = await measure(this.#commands, readBack, region, products);
+    return this.#speed;
+  }
+
+  /** See {@linkcode Place.begin}. */
+  begin(batch: Batch): void {
+    this.device.check();
+    const { step, attention } = this.#parts;
+    step.upload(
+      this.#commands,
+      batch,
+      Math.min(batch.logitCount, this.layout.logitRows),
+      stretchesFor(batch.length),
+    );
+    attention?.begin(batch);
+  }
+
+  /** See {@linkcode Place.embed}. */
+  embed(batch: Batch): void {
+    this.#parts.head?.embed(batch.length);
+  }
+
+  /** See {@linkcode Place.attention}. */
+  attention(layer: number, batch: Batch): void {
+    this.#parts.attention?.run(layer, batch);
+  }
+
+  /** See {@linkcode Place.hidden}. */
+  hidden(layer: number, batch: Batch): void {
+    this.#layer = layer;
+    this.#parts.feedForward?.hidden(layer, batch.length);
+  }
+
+  /** See {@linkcode Place.keepAbove}. */
+  keepAbove(_batch: Batch, thresholds: Float32Array): void {
+    this.#parts.feedForward?.keepAbove(this.#layer, thresholds);
+  }
+
+  /** See {@linkcode Place.down}. */
+  down(layer: number, batch: Batch): void {
+    this.#parts.feedForward?.down(layer, batch.length);
+  }
+
+  /** See {@linkcode Place.head}. */
+  head(batch: Batch): void {
+    const count = Math.min(batch.logitCount, this.layout.logitRows);
+    this.#parts.head?.run(batch, count);
+  }
+
+  /** See {@linkcode GpuSidePlace.submit}. */
+  submit(): void {
+    this.#commands.submit();
+  }
+
+  /** See {@linkcode GpuSidePlace.setResidual}. */
+  setResidual(residual: Float32Array, batch: Batch): void {
+    this.#parts.residual.set(residual, batch.length);
+  }
+
+  /** See {@linkcode GpuSidePlace.addToResidual}. */
+  addToResidual(sum: Float32Array, batch: Batch): void {
+    this.#parts.residual.add(sum, batch.length);
+  }
+
+  /**
+   * See {@linkcode GpuSidePlace.residual}; valid until the next one.
+   *
+   * @throws {GpuError} where the device has failed
+   */
+  residual(batch: Batch): Float32Array | Promise<Float32Array> {
+    const { residual } = this.#parts;
+    residual.settle(batch.length);
+    return this.#read(
+      residual.region(batch.length),
+      (bytes) => residual.take(new Float32Array(bytes), batch.length),
+    );
+  }
+
+  /**
+   * See {@linkcode GpuSidePlace.neurons}.
+   *
+   * @throws {GpuError} where the device has failed
+   */
+  neurons(batch: Batch): Float32Array[] | Promise<Float32Array[]> {
+    const { feedForward } = this.#parts;
+    if (!feedForward) return [];
+    const { buffer, stride } = feedForward.h;
+    const neurons = feedForward.neuronsOf(this.#layer);
+    const region = { buffer, bytes: 4 * batch.length * stride };
+    return this.#read(
+      region,
+      (bytes) =>
+        Array.from(
+          { length: batch.length },
+          (_, t) => new Float32Array(bytes, 4 * t * stride, neurons).slice(),
+        ),
+    );
+  }
+
+  /**
+   * See {@linkcode GpuSidePlace.logits}; valid until the next ones.
+   *
+   * @throws {GpuError} where the device has failed
+   */
+  logits(batch: Batch): Float32Array[] | Promise<Float32Array[]> {
+    const { head } = this.#parts;
+    const count = batch.logitCount;
+    if (!head || count === 0) {
+      this.submit();
+      return [];
+    }
+    const { columns } = head;
+    if (this.#logits.length < count * columns) {
+      this.#logits = new Float32Array(count * columns);
+    }
+    return after(this.#logitsFrom(0, head, batch), () =>
+      Array.from(
+        { length: count },
+        (_, row) => this.#logits.subarray(row * columns, (row + 1) * columns),
+      ));
+  }
+
+  /** Gives the device back. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.device.destroy();
+    return Promise.resolve();
+  }
+
+  /** Reads the wanted logits from number `first` on, computing those that were not yet. */
+  #logitsFrom(first: number, head: Head, batch: Batch): void | Promise<void> {
+    const { step } = this.#parts;
+    const count = Math.min(head.rowsAtOnce, batch.logitCount - first);
+    if (first > 0) {
+      step.want(this.#commands, first, count);
+      head.run(batch, count);
+    }
+    const read = this.#read(head.region(count), (bytes) => {
+      const rows = new Float32Array(bytes, 0, count * head.columns);
+      this.#logits.set(rows, first * head.columns);
+    });
+    const next = first + count;
+    return after(read, () => {
+      if (next < batch.logitCount) return this.#logitsFrom(next, head, batch);
+    });
+  }
+
+  /** Reads a region, and the counters with it. */
+  #read<T>(region: Region, take: (bytes: ArrayBuffer) => T): T | Promise<T> {
+    const { readBack, counters, feedForward } = this.#parts;
+    const figures = { buffer: counters, bytes: counters.size };
+    return readBack.read([region, figures], (bytes) => {
+      this.#counters.take(
+        new Uint32Array(bytes, region.bytes),
+        (layer, single, tiled) => feedForward?.counted(layer, single, tiled),
+      );
+      return take(bytes);
+    });
+  }
+
+  #makeParts(): Parts {
+    const { device, layout, options, counts } = this;
+    const { model, plan, sparsity, cacheType } = options;
+    const { bytes } = layout;
+    const commands = this.#commands, weights = this.#weights;
+    const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
+    const shared: Shared = {
+      device,
+      pipelines: new Pipelines(device),
+      uniforms: new Uniforms(device, bytes.shapes),
+      step: device.buffer("step", bytes.step, STORAGE | COPY_DST),
+      counters: device.buffer("counters", bytes.counters, STORAGE | COPY_SRC),
+    };
+    const frequencies = ropeFrequencies(model, weights.rope_freqs);
+    const residual = new Residual(shared, commands, model, layout);
+    const has = (name: keyof DeviceLayout["layers"][number]) =>
+      layout.layers.some((layer) => layer[name]);
+    return {
+      step: new Step(shared.step, frequencies),
+      counters: shared.counters,
+      residual,
+      readBack: new ReadBack(
+        device,
+        commands,
+        this.#readBackKind,
+        layout.staging,
+      ),
+      attention: has("attention")
+        ? new Attention(
+          shared,
+          commands,
+          { model, plan, cacheType },
+          layout,
+          weights,
+          residual,
+          counts,
+        )
+        : undefined,
+      feedForward: has("feedForward")
+        ? new FeedForward(
+          shared,
+          commands,
+          { model, sparsity },
+          layout,
+          weights,
+          residual,
+          counts,
+        )
+        : undefined,
+      head: layout.head &&
+        new Head(
+          shared,
+          commands,
+          { model, plan },
+          layout,
+          weights,
+          residual,
+          counts,
+        ),
+    };
+  }
+}
+
+/** Goes on with a value, at once where it is there. */
+function after<T, R>(
+  value: T | Promise<T>,
+  next: (value: T) => R | Promise<R>,
+): R | Promise<R> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}

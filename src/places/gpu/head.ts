@@ -1,0 +1,106 @@
+/**
+ * Embedding and output head on the device.
+ *
+ * @module
+ */
+import type { Model } from "../../model/model.ts";
+import type { PlacePlan } from "../../plan/plan.ts";
+import { lengthOf } from "../../plan/indices.ts";
+import type { Batch } from "../batch.ts";
+import type { LayerCounts } from "../stats.ts";
+import type { Commands } from "./commands.ts";
+import type { DeviceLayout } from "./layout.ts";
+import { Product, type Shared, type TokenRows } from "./product.ts";
+import type { Region } from "./read_back.ts";
+import type { Residual } from "./residual.ts";
+import type { Weights } from "./weights.ts";
+
+/** Units of 32 weights that a workgroup of `embed` writes. */
+const embedUnits = 64;
+
+/** What the head needs to know. */
+export interface HeadOptions {
+  readonly model: Model;
+  readonly plan: PlacePlan;
+}
+
+/** A place's rows of the vocabulary. */
+export class Head {
+  /** Rows of the logits that are computed at once. */
+  readonly rowsAtOnce: number;
+  /** Columns of a row. */
+  readonly columns: number;
+  readonly #embed: readonly {
+    pipeline: GPUComputePipeline;
+    group: GPUBindGroup;
+  }[];
+  readonly #output: Product;
+  readonly #logits: TokenRows;
+
+  constructor(
+    shared: Shared,
+    readonly commands: Commands,
+    { model, plan }: HeadOptions,
+    { bytes, logitRows, head }: DeviceLayout,
+    weights: Weights,
+    readonly residual: Residual,
+    readonly counts: LayerCounts,
+  ) {
+    const { STORAGE, COPY_SRC } = GPUBufferUsage;
+    const { device, pipelines, uniforms, step } = shared;
+    this.rowsAtOnce = logitRows;
+    this.columns = lengthOf(plan.vocab);
+    this.#logits = {
+      buffer: device.buffer("logits", bytes.logits, STORAGE | COPY_SRC),
+      stride: this.columns,
+    };
+    const { token_embd, output } = head!;
+    const embedding = weights.of(token_embd);
+    const kernel = { kernel: "embed", type: embedding.type } as const;
+    this.#embed = embedding.pieces.map(({ buffer, first, rows }) => {
+      const shape = uniforms.add([
+        plan.vocab.start + first,
+        rows,
+        embedding.groups,
+        residual.stride / 4,
+      ]);
+      return {
+        pipeline: pipelines.get(kernel, { clears: first === 0 ? 1 : 0 }),
+        group: pipelines.bind("embed", [step, shape, buffer, residual.buffer]),
+      };
+    });
+    this.#output = new Product(shared, weights.of(output), {
+      x: residual,
+      out: this.#logits,
+      norm: { weight: weights.output_norm, epsilon: model.rmsEpsilon },
+      gathered: true,
+    });
+  }
+
+  /** Products that read all their weights. */
+  get streamed(): Product[] {
+    return [this.#output];
+  }
+
+  /** x := the rows of the embedding; zeros where the place has none. */
+  embed(n: number): void {
+    this.residual.clear();
+    const units = this.residual.stride / 32;
+    for (const { pipeline, group } of this.#embed) {
+      this.commands.dispatch(pipeline, group, Math.ceil(units / embedUnits), n);
+    }
+  }
+
+  /** Computes the logits that the step asks for first, `count` rows. */
+  run(batch: Batch, count: number): void {
+    if (count === 0) return;
+    this.residual.settle(batch.length);
+    this.#output.encode(this.commands, count);
+    this.counts.add(this.counts.layers, "streamed", this.#output.bytes(count));
+  }
+
+  /** The logits computed last, of `count` rows. */
+  region(count: number): Region {
+    return { buffer: this.#logits.buffer, bytes: 4 * count * this.columns };
+  }
+}

@@ -1,0 +1,388 @@
+/**
+ * What lies on the device, told from a model's header and a plan alone: every
+ * buffer and its bytes. The place makes just these, so that a plan can hold a
+ * budget before anything is loaded.
+ *
+ * @module
+ */
+import { type IndexSet, lengthOf } from "../../plan/indices.ts";
+import type { Model } from "../../model/model.ts";
+import { kvHeadsOf, type Part, type PlacePlan } from "../../plan/plan.ts";
+import type { Sparsity } from "../../plan/sparsity.ts";
+import { type BatchLimits, pagePositions } from "../batch.ts";
+import { type CacheType, kvPositionBytes } from "../cache_type.ts";
+import {
+  type LayerSlices,
+  type PlaceSlices,
+  type Slice,
+  slicesOf,
+} from "../slices.ts";
+import { type KeptColumns, keptColumns } from "./columns.ts";
+import { counterWords } from "./counters.ts";
+import { bufferBytes } from "./device.ts";
+import {
+  matrixBytes,
+  type MatrixShape,
+  matrixShape,
+  rowsOfPiece,
+} from "./matrix.ts";
+import { groupColumns, groupsOf } from "./packing.ts";
+import { stepBytes } from "./step.ts";
+import { uniformBytes } from "./uniforms.ts";
+
+/** What decides what lies on the device. */
+export interface LayoutOptions {
+  readonly model: Model;
+  readonly plan: PlacePlan;
+  readonly sparsity: Sparsity;
+  readonly limits: BatchLimits;
+  readonly cacheType: CacheType;
+  /** Bytes of a matrix that lie in one buffer, at most: 128 MiB where left out, as WebGPU promises */
+  readonly pieceBytes?: number;
+}
+
+/** A matrix, and the slices whose rows it holds one after another. */
+export interface MatrixLayout extends MatrixShape {
+  readonly slices: readonly Slice[];
+  /** What is kept of their rows */
+  readonly kept: KeptColumns;
+}
+
+/** Queries, keys and values: their matrices, one for each type of weights, and where results lie. */
+export interface AttentionLayout {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly projections: readonly MatrixLayout[];
+  /** The first column of each among a token's queries, keys and values */
+  readonly first: {
+    readonly q: number;
+    readonly k: number;
+    readonly v: number;
+  };
+  readonly output: MatrixLayout;
+}
+
+/** The neurons of a layer. */
+export interface FeedForwardLayout {
+  readonly neurons: number;
+  readonly gate: MatrixLayout;
+  readonly up: MatrixLayout;
+  readonly down: MatrixLayout;
+  /** Whether down has a row for each neuron, else for each output */
+  readonly downByNeuron: boolean;
+  readonly predictor?: {
+    readonly fc1: MatrixLayout;
+    readonly fc2: MatrixLayout;
+  };
+}
+
+/** One layer; what the place has no part of is left out. */
+export interface LayerLayout {
+  readonly attention?: AttentionLayout;
+  readonly feedForward?: FeedForwardLayout;
+}
+
+/** Embedding and output head. */
+export interface HeadLayout {
+  readonly token_embd: MatrixLayout;
+  /** The same object where the two are tied */
+  readonly output: MatrixLayout;
+}
+
+/** Numbers from one token's row to the next one's, in each kind of rows. */
+export interface Strides {
+  readonly hidden: number;
+  readonly qkv: number;
+  readonly attended: number;
+  readonly neurons: number;
+  readonly rank: number;
+}
+
+/** Bytes of the buffers beside the matrices; none where 0. */
+export interface BufferBytes {
+  readonly step: number;
+  readonly shapes: number;
+  readonly norms: number;
+  readonly counters: number;
+  readonly x: number;
+  readonly partials: number;
+  readonly qkv: number;
+  readonly attended: number;
+  readonly gate: number;
+  readonly hidden: number;
+  readonly ranks: number;
+  readonly scores: number;
+  readonly thresholds: number;
+  readonly logits: number;
+  /** One page of a layer's keys and values, on its way from page to page */
+  readonly page: number;
+}
+
+/** Buffers of one size that results are read back through. */
+export interface StagingLayout {
+  readonly bytes: number;
+  readonly count: number;
+}
+
+/** All that lies on the device. */
+export interface DeviceLayout {
+  readonly slices: PlaceSlices;
+  /** Bytes of a matrix that lie in one buffer, at most */
+  readonly pieceBytes: number;
+  readonly layers: readonly LayerLayout[];
+  readonly head?: HeadLayout;
+  readonly strides: Strides;
+  readonly bytes: BufferBytes;
+  /** Bytes of one page, by layer */
+  readonly pageBytes: readonly number[];
+  /** Pages of keys and values made at the start: room for one sequence */
+  readonly pages: number;
+  /** Tokens whose logits are computed at once */
+  readonly logitRows: number;
+  readonly staging: readonly StagingLayout[];
+}
+
+/** Stretches that the neurons of one token's down are cut into, so that many workgroups share them. */
+const mostStretches = 32;
+
+/** How many stretches the neurons are cut into in a step of `tokens` tokens. */
+export function stretchesFor(tokens: number): number {
+  return Math.max(1, Math.floor(mostStretches / tokens));
+}
+
+/** Lays out what a place holds. */
+export function layoutOf(options: LayoutOptions): DeviceLayout {
+  const { model, plan, limits, sparsity, pieceBytes = 128 << 20 } = options;
+  const slices = slicesOf(model, plan);
+  const layers = slices.layers.map((layer, i) =>
+    layerLayout(model, layer, plan.parts[i], sparsity)
+  );
+  const head = lengthOf(plan.vocab) > 0 ? headLayout(slices) : undefined;
+  const strides = stridesOf(model, layers);
+  const vocab = lengthOf(plan.vocab);
+  const logitRows = Math.min(limits.tokens, 32);
+  const positionBytes = kvPositionBytes(options.cacheType, model.headSize);
+  const pageBytes = layers.map(({ attention }) =>
+    (attention?.kvHeads ?? 0) * pagePositions * positionBytes
+  );
+  const counters = 4 * counterWords * model.layers.length;
+  const rows = (count: number, stride: number) => 4 * count * stride;
+  const { tokens } = limits;
+  const has = (holds: (layer: FeedForwardLayout) => unknown) =>
+    layers.some(({ feedForward }) => feedForward && holds(feedForward));
+  const byNeuron = has(({ downByNeuron }) => downByNeuron);
+  const predicts = has(({ predictor }) => predictor);
+  const keeps = sparsity.mode === "threshold" || sparsity.mode === "top-k";
+  const bytes: BufferBytes = {
+    step: stepBytes(limits, model.ropeSize),
+    shapes: uniformBytes * shapeCount(pieceBytes, layers, head),
+    norms: rows(2 * model.layers.length + 1, strides.hidden),
+    counters,
+    x: rows(tokens, strides.hidden),
+    partials: rows(
+      tokens + (byNeuron ? Math.max(mostStretches, tokens) : 0),
+      strides.hidden,
+    ),
+    qkv: rows(tokens, strides.qkv),
+    attended: rows(tokens, strides.attended),
+    gate: rows(tokens, strides.neurons),
+    hidden: rows(tokens, strides.neurons),
+    ranks: rows(tokens, strides.rank),
+    scores: predicts ? rows(tokens, strides.neurons) : 0,
+    thresholds: keeps && strides.neurons > 0 ? 4 * tokens : 0,
+    logits: rows(logitRows, vocab),
+    page: Math.max(...pageBytes),
+  };
+  const staging = [
+    { bytes: rows(1, strides.hidden), count: 64 },
+    { bytes: rows(1, vocab), count: vocab > 0 ? 8 : 0 },
+    {
+      bytes: Math.max(
+        bytes.x,
+        bytes.logits,
+        sparsity.mode === "top-k" ? bytes.hidden : 0,
+      ),
+      count: 2,
+    },
+  ];
+  return {
+    slices,
+    pieceBytes,
+    layers,
+    head,
+    strides,
+    bytes,
+    pageBytes,
+    pages: Math.ceil(limits.contextSize / pagePositions),
+    logitRows,
+    staging: staging
+      .filter(({ count }) => count > 0)
+      .map(({ bytes, count }) => ({ bytes: bytes + counters, count }))
+      .sort((a, b) => a.bytes - b.bytes),
+  };
+}
+
+/** Every matrix of a layout once. */
+export function* allMatrices(
+  { layers, head }: Pick<DeviceLayout, "layers" | "head">,
+): Generator<MatrixLayout> {
+  if (head) {
+    yield head.token_embd;
+    if (head.output !== head.token_embd) yield head.output;
+  }
+  for (const { attention, feedForward } of layers) {
+    if (attention) {
+      yield* attention.projections;
+      yield attention.output;
+    }
+    if (feedForward) {
+      const { gate, up, down, predictor } = feedForward;
+      if (predictor) yield* [predictor.fc1, predictor.fc2];
+      yield* [gate, up, down];
+    }
+  }
+}
+
+/** Bytes on the device, of weights and in all; further sequences' keys and values come on top. */
+export function deviceBytes(
+  options: LayoutOptions,
+): { weights: number; all: number } {
+  const layout = layoutOf(options);
+  let weights = 0;
+  for (const matrix of allMatrices(layout)) weights += matrixBytes(matrix);
+  let all = weights;
+  for (const bytes of Object.values(layout.bytes)) {
+    if (bytes > 0) all += bufferBytes(bytes);
+  }
+  for (const bytes of layout.pageBytes) all += layout.pages * bytes;
+  for (const { bytes, count } of layout.staging) {
+    all += count * bufferBytes(bytes);
+  }
+  return { weights, all };
+}
+
+function layerLayout(
+  model: Model,
+  slices: LayerSlices,
+  part: Part,
+  sparsity: Sparsity,
+): LayerLayout {
+  return {
+    attention: lengthOf(part.heads) > 0
+      ? attentionLayout(model, slices, part)
+      : undefined,
+    feedForward: lengthOf(part.neurons) > 0
+      ? feedForwardLayout(slices, part, sparsity)
+      : undefined,
+  };
+}
+
+function attentionLayout(
+  model: Model,
+  { attn_q, attn_k, attn_v, attn_output }: LayerSlices,
+  { heads }: Part,
+): AttentionLayout {
+  const projections: MatrixLayout[] = [];
+  for (const slice of [attn_q, attn_k, attn_v]) {
+    const matrix = matrixOf(slice);
+    const same = projections.findIndex(({ type }) => type === matrix.type);
+    if (same < 0) projections.push(matrix);
+    else projections[same] = stacked(projections[same], matrix);
+  }
+  const order = projections.flatMap(({ slices }) => slices);
+  const firstOf = (slice: Slice) =>
+    order.slice(0, order.indexOf(slice))
+      .reduce((sum, { rows }) => sum + lengthOf(rows), 0);
+  const own = {
+    start: heads.start * model.headSize,
+    end: heads.end * model.headSize,
+  };
+  return {
+    heads: lengthOf(heads),
+    kvHeads: lengthOf(kvHeadsOf(model, heads)),
+    projections,
+    first: { q: firstOf(attn_q), k: firstOf(attn_k), v: firstOf(attn_v) },
+    output: matrixOf(attn_output, own),
+  };
+}
+
+function feedForwardLayout(
+  { ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }: LayerSlices,
+  { neurons, firing }: Part,
+  { mode }: Sparsity,
+): FeedForwardLayout {
+  // Neurons that a profile says are hot are computed whatever a predictor says.
+  const predicts = mode === "predictor" && fc1 && fc2 && !firing;
+  return {
+    neurons: lengthOf(neurons),
+    gate: matrixOf(ffn_gate),
+    up: matrixOf(ffn_up),
+    down: ffn_down ? matrixOf(ffn_down, neurons) : matrixOf(ffn_down_t!),
+    downByNeuron: !ffn_down,
+    predictor: predicts
+      ? { fc1: matrixOf(fc1), fc2: matrixOf(fc2) }
+      : undefined,
+  };
+}
+
+function headLayout({ token_embd, output }: PlaceSlices): HeadLayout {
+  const embedding = matrixOf(token_embd);
+  return {
+    token_embd: embedding,
+    output: output === token_embd ? embedding : matrixOf(output),
+  };
+}
+
+/** The matrix of one slice; of its columns the place keeps those that are its own. */
+function matrixOf(slice: Slice, own?: IndexSet): MatrixLayout {
+  const { tensor, rows } = slice;
+  const kept = keptColumns(slice, own);
+  const shape = matrixShape(tensor.type, lengthOf(rows), kept.runs);
+  return { ...shape, slices: [slice], kept };
+}
+
+function stacked(a: MatrixLayout, b: MatrixLayout): MatrixLayout {
+  return { ...a, rows: a.rows + b.rows, slices: [...a.slices, ...b.slices] };
+}
+
+function stridesOf(model: Model, layers: readonly LayerLayout[]): Strides {
+  const widest = (width: (layer: LayerLayout) => number | undefined) =>
+    Math.max(0, ...layers.map((layer) => width(layer) ?? 0));
+  const { headSize } = model;
+  return {
+    hidden: paddedTo256(model.hiddenSize),
+    qkv: widest(({ attention }) =>
+      attention && (attention.heads + 2 * attention.kvHeads) * headSize
+    ),
+    attended: paddedTo256(
+      widest(({ attention }) => attention && attention.heads * headSize),
+    ),
+    neurons: paddedTo256(widest(({ feedForward }) => feedForward?.neurons)),
+    rank: paddedTo256(
+      widest(({ feedForward }) => feedForward?.predictor?.fc1.rows),
+    ),
+  };
+}
+
+/** `columns`, rounded up to whole groups. */
+export function paddedTo256(columns: number): number {
+  return groupColumns * groupsOf(columns);
+}
+
+/** Structs that tell kernels their shapes: one for each piece of a matrix, and what has none. */
+function shapeCount(
+  pieceBytes: number,
+  layers: readonly LayerLayout[],
+  head?: HeadLayout,
+): number {
+  const pieces = (matrix: MatrixLayout) =>
+    Math.ceil(matrix.rows / rowsOfPiece(matrix, pieceBytes));
+  let count = 1;
+  for (const matrix of allMatrices({ layers, head })) count += pieces(matrix);
+  if (head && head.output === head.token_embd) count += pieces(head.output);
+  for (const { attention, feedForward } of layers) {
+    if (attention) count++;
+    if (feedForward) count++;
+  }
+  return count;
+}

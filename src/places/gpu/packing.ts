@@ -1,0 +1,250 @@
+/**
+ * How weights lie on the device. A row is cut into groups of 256 columns, the
+ * last one filled up with zeros, and a group into eight lanes: of its weights
+ * 32j to 32j + 31, lane i has the quad from 4i on, for each j of 8. So eight
+ * invocations read 128 neighbouring bytes of a plane, and the quads of x that
+ * they multiply are neighbours too. Scales lie in a plane behind the row's
+ * quants. The bits are the file's: nothing is rounded anew.
+ *
+ * @module
+ */
+import { dequantise } from "../../formats/ggml/dequantise.ts";
+import { type GgmlType, ggmlTypes } from "../../formats/ggml/types.ts";
+import type { Range } from "../../plan/indices.ts";
+import type { KeptColumns } from "./columns.ts";
+
+/** Types that kernels read as they are; all others become F32. */
+export type PackedType = "F32" | "F16" | "Q8_0" | "Q4_0" | "Q4_K" | "Q6_K";
+
+/** Weights of a group. */
+export const groupColumns = 256;
+
+/** 32-bit words of a packed row of `groups` groups; always whole vectors of four. */
+const rowWordsOf: Readonly<Record<PackedType, (groups: number) => number>> = {
+  F32: (groups) => 256 * groups,
+  F16: (groups) => 128 * groups,
+  Q8_0: (groups) => 68 * groups,
+  Q4_0: (groups) => 36 * groups,
+  Q4_K: (groups) => 36 * groups,
+  Q6_K: (groups) => 52 * groups + 4 * Math.ceil(groups / 8),
+};
+
+/** Groups of a row of `columns` weights. */
+export function groupsOf(columns: number): number {
+  return Math.ceil(columns / groupColumns);
+}
+
+/** Bytes of a packed row. */
+export function packedRowBytes(type: PackedType, columns: number): number {
+  return 4 * rowWordsOf[type](groupsOf(columns));
+}
+
+/**
+ * The type in which the columns `runs` of a tensor's rows are stored: its own,
+ * where there is a kernel for it and the runs are whole blocks.
+ */
+export function packedTypeOf(
+  type: GgmlType,
+  runs: readonly Range[],
+): PackedType {
+  const { blockSize } = ggmlTypes[type];
+  const isWhole = runs.every(({ start, end }) =>
+    start % blockSize === 0 && end % blockSize === 0
+  );
+  return type in rowWordsOf && isWhole ? type as PackedType : "F32";
+}
+
+/** Packs rows of one tensor. */
+export class RowPacker {
+  /** What the rows become. */
+  readonly type: PackedType;
+  /** 32-bit words of a packed row. */
+  readonly rowWords: number;
+  readonly #groups: number;
+  /** The row's weights as f32, where the type is not the file's */
+  readonly #floats: Float32Array<ArrayBuffer>;
+  /** The weights kept, as bytes of whole groups, where they are floats */
+  readonly #kept: Uint8Array<ArrayBuffer>;
+  /** The blocks kept, where they are not */
+  readonly #blocks: readonly number[];
+
+  /** Packs rows of a type, of which some columns are kept. */
+  constructor(readonly from: GgmlType, readonly kept: KeptColumns) {
+    const { length, runs } = kept;
+    this.type = packedTypeOf(from, runs);
+    const columns = runs.reduce((sum, { start, end }) => sum + end - start, 0);
+    this.#groups = groupsOf(columns);
+    this.rowWords = rowWordsOf[this.type](this.#groups);
+    const isFloat = this.type === "F32" || this.type === "F16";
+    const { blockSize } = ggmlTypes[from];
+    this.#floats = new Float32Array(this.type === from ? 0 : length);
+    this.#kept = new Uint8Array(isFloat ? 4 * this.rowWords : 0);
+    this.#blocks = isFloat ? [] : runs.flatMap(({ start, end }) =>
+      Array.from(
+        { length: (end - start) / blockSize },
+        (_, i) => start / blockSize + i,
+      )
+    );
+  }
+
+  /** Packs one row of the file into words of `out` from `at` on, which are zero. */
+  pack(row: Uint8Array, out: Uint32Array, at: number): void {
+    if (this.type === "F32") {
+      this.#keep(this.#asFloats(row), 4);
+      out.set(new Uint32Array(this.#kept.buffer), at);
+    } else if (this.type === "F16") {
+      this.#keep(row, 2);
+      pairQuads(new Uint32Array(this.#kept.buffer), out, at);
+    } else {
+      const view = new DataView(row.buffer, row.byteOffset, row.byteLength);
+      packBlocks[this.type](view, this.#blocks, this.#groups, out, at);
+    }
+  }
+
+  #asFloats(row: Uint8Array): Uint8Array {
+    if (this.from === "F32") return row;
+    dequantise(this.from, row, this.#floats);
+    return new Uint8Array(this.#floats.buffer);
+  }
+
+  #keep(row: Uint8Array, weightBytes: number): void {
+    let filled = 0;
+    for (const { start, end } of this.kept.runs) {
+      this.#kept.set(
+        row.subarray(weightBytes * start, weightBytes * end),
+        filled,
+      );
+      filled += weightBytes * (end - start);
+    }
+  }
+}
+
+/** F16: quads 2p and 2p + 1 of a lane, of two words each, become one vector. */
+function pairQuads(halves: Uint32Array, out: Uint32Array, at: number): void {
+  for (let quad = 0; quad < halves.length / 2; quad++) {
+    const j = quad >> 3 & 7, lane = quad & 7;
+    const vector = 32 * (quad >> 6) + 8 * (j >> 1) + lane;
+    const first = at + 4 * vector + 2 * (j & 1);
+    out[first] = halves[2 * quad];
+    out[first + 1] = halves[2 * quad + 1];
+  }
+}
+
+/** Packs the blocks of a row that are kept, in their order. */
+type PackBlocks = (
+  row: DataView,
+  blocks: readonly number[],
+  groups: number,
+  out: Uint32Array,
+  at: number,
+) => void;
+
+const packBlocks: Readonly<
+  Record<Exclude<PackedType, "F32" | "F16">, PackBlocks>
+> = {
+  Q8_0: packQ8_0,
+  Q4_0: packQ4_0,
+  Q4_K: packQ4_K,
+  Q6_K: packQ6_K,
+};
+
+function packQ8_0(
+  row: DataView,
+  blocks: readonly number[],
+  groups: number,
+  out: Uint32Array,
+  at: number,
+): void {
+  const scales = new Uint16Array(
+    out.buffer,
+    out.byteOffset + 4 * (at + 64 * groups),
+  );
+  blocks.forEach((block, k) => {
+    const offset = 34 * block, j = k & 7;
+    const first = at + 64 * (k >> 3) + 32 * (j >> 2) + (j & 3);
+    scales[k] = row.getUint16(offset, true);
+    for (let lane = 0; lane < 8; lane++) {
+      out[first + 4 * lane] = row.getUint32(offset + 2 + 4 * lane, true);
+    }
+  });
+}
+
+/** A word has a quad of an even block in its low nibbles, one of the next block in its high ones. */
+function packQ4_0(
+  row: DataView,
+  blocks: readonly number[],
+  groups: number,
+  out: Uint32Array,
+  at: number,
+): void {
+  const scales = new Uint16Array(
+    out.buffer,
+    out.byteOffset + 4 * (at + 32 * groups),
+  );
+  blocks.forEach((block, k) => {
+    const offset = 18 * block, j = k & 7;
+    const first = at + 32 * (k >> 3) + (j >> 1);
+    const shift = 4 * (j & 1);
+    scales[k] = row.getUint16(offset, true);
+    for (let lane = 0; lane < 4; lane++) {
+      const nibbles = row.getUint32(offset + 2 + 4 * lane, true);
+      out[first + 4 * lane] |= (nibbles & 0x0f0f0f0f) << shift;
+      out[first + 4 * lane + 16] |= (nibbles >>> 4 & 0x0f0f0f0f) << shift;
+    }
+  });
+}
+
+function packQ4_K(
+  row: DataView,
+  blocks: readonly number[],
+  groups: number,
+  out: Uint32Array,
+  at: number,
+): void {
+  blocks.forEach((block, group) => {
+    const offset = 144 * block;
+    for (let i = 0; i < 4; i++) {
+      out[at + 32 * groups + 4 * group + i] = row.getUint32(
+        offset + 4 * i,
+        true,
+      );
+      for (let lane = 0; lane < 8; lane++) {
+        const word = row.getUint32(offset + 16 + 32 * i + 4 * lane, true);
+        out[at + 32 * group + 4 * lane + i] = word;
+      }
+    }
+  });
+}
+
+function packQ6_K(
+  row: DataView,
+  blocks: readonly number[],
+  groups: number,
+  out: Uint32Array,
+  at: number,
+): void {
+  const scales = new Uint16Array(
+    out.buffer,
+    out.byteOffset + 4 * (at + 52 * groups),
+  );
+  blocks.forEach((block, group) => {
+    const offset = 210 * block;
+    scales[group] = row.getUint16(offset + 208, true);
+    for (let i = 0; i < 4; i++) {
+      out[at + 48 * groups + 4 * group + i] = row.getUint32(
+        offset + 192 + 4 * i,
+        true,
+      );
+      for (let lane = 0; lane < 8; lane++) {
+        const word = row.getUint32(offset + 32 * i + 4 * lane, true);
+        out[at + 32 * group + 4 * lane + i] = word;
+      }
+    }
+    for (let half = 0; half < 2; half++) {
+      for (let lane = 0; lane < 8; lane++) {
+        const word = row.getUint32(offset + 128 + 32 * half + 4 * lane, true);
+        out[at + 32 * groups + 16 * group + 2 * lane + half] = word;
+      }
+    }
+  });
+}

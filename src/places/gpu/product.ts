@@ -1,0 +1,162 @@
+/**
+ * Products of a matrix with the tokens' vectors.
+ *
+ * @module
+ */
+import type { Commands } from "./commands.ts";
+import type { Device } from "./device.ts";
+import type { DeviceMatrix, Piece } from "./matrix.ts";
+import type { Bound, Constants, Pipelines } from "./pipelines.ts";
+import type { Uniforms } from "./uniforms.ts";
+
+/** Rows of numbers on the device, one for each token. */
+export interface TokenRows {
+  readonly buffer: GPUBuffer;
+  /** f32 numbers from one token to the next, a multiple of 256 where a product reads them */
+  readonly stride: number;
+}
+
+/** The epilogues of the kernels, by the numbers that they know them by. */
+export const epilogues = {
+  store: 0,
+  add: 1,
+  relu: 2,
+  drelu: 3,
+  reglu: 4,
+  swiglu: 5,
+} as const;
+
+/** The questions of the kernels, by number. */
+const questions = { positive: 1, threshold: 2 } as const;
+
+/** What a product does beside multiplying. */
+export interface ProductOptions {
+  readonly x: TokenRows;
+  readonly out: TokenRows;
+  /** The column of `out` where the first row's result goes; 0 where left out */
+  readonly outFirst?: number;
+  /** Results up to this row are set to zero; none where left out */
+  readonly paddedRows?: number;
+  /** Weights of an RMS norm of x, and what it needs to know */
+  readonly norm?: {
+    readonly weight: Bound;
+    readonly epsilon: number;
+  };
+  /** Rows are computed where these are above zero, or at least `threshold`; laid out as `out` */
+  readonly asked?: { readonly rows: GPUBuffer; readonly threshold?: number };
+  /** What becomes of a result; it is stored where left out */
+  readonly epilogue?: keyof typeof epilogues;
+  /** g of the epilogue, laid out as `out`, where no rows are asked */
+  readonly gate?: GPUBuffer;
+  /** Whether x is read for the tokens that want logits */
+  readonly gathered?: boolean;
+  /** Where the layer's counters are; 0 where left out */
+  readonly counter?: number;
+}
+
+/** What all kernels of a place are bound to. */
+export interface Shared {
+  readonly device: Device;
+  readonly pipelines: Pipelines;
+  readonly uniforms: Uniforms;
+  readonly step: GPUBuffer;
+  readonly counters: GPUBuffer;
+}
+
+/** Rows and lanes of a workgroup: long stretches of rows, or rows that are asked one by one. */
+const workgroups = {
+  all: { rows: 32, lanes: 8 },
+  asked: { rows: 8, lanes: 32 },
+} as const;
+
+/** Rows of a tile of the product of several tokens. */
+const tileRows = 64;
+
+/** One matrix, bound to what it is multiplied with. */
+export class Product {
+  readonly #groups: readonly { piece: Piece; group: GPUBindGroup }[];
+  readonly #one: GPUComputePipeline;
+  readonly #few: GPUComputePipeline;
+  readonly #many: GPUComputePipeline;
+  readonly #rowsOfOne: number;
+  readonly #paddedRows: number;
+
+  constructor(
+    { pipelines, uniforms, step, counters }: Shared,
+    readonly matrix: DeviceMatrix,
+    options: ProductOptions,
+  ) {
+    const { x, out, norm, asked } = options;
+    const { type, rows } = matrix;
+    const paddedRows = this.#paddedRows = options.paddedRows ?? rows;
+    this.#groups = matrix.pieces.map((piece) => {
+      const isLast = piece.first + piece.rows === rows;
+      const shape = uniforms.add([
+        piece.rows,
+        matrix.groups,
+        x.stride / 4,
+        out.stride,
+        (options.outFirst ?? 0) + piece.first,
+        isLast ? paddedRows - piece.first : piece.rows,
+        matrix.columns,
+        { f32: norm?.epsilon ?? 1 },
+        { f32: asked?.threshold ?? 0 },
+        options.counter ?? 0,
+      ]);
+      // What a kernel has no use for is bound to x, which it reads anyway.
+      const group = pipelines.bind("mul_mat", [
+        step,
+        shape,
+        piece.buffer,
+        x.buffer,
+        norm?.weight ?? x.buffer,
+        asked?.rows ?? options.gate ?? x.buffer,
+        out.buffer,
+        counters,
+      ]);
+      return { piece, group };
+    });
+    const constants: Constants = {
+      normed: norm ? 1 : 0,
+      gathered: options.gathered ? 1 : 0,
+      ask: !asked
+        ? 0
+        : questions[asked.threshold === undefined ? "positive" : "threshold"],
+      epilogue: epilogues[options.epilogue ?? "store"],
+    };
+    const workgroup = workgroups[asked ? "asked" : "all"];
+    this.#rowsOfOne = workgroup.rows;
+    const tiles = { kernel: "mul_mat", type } as const;
+    this.#one = pipelines.get({ kernel: "mul_mat_vec", type }, {
+      ...constants,
+      ...workgroup,
+    });
+    this.#few = pipelines.get(tiles, { ...constants, tokens_each: 1 });
+    this.#many = pipelines.get(tiles, { ...constants, tokens_each: 4 });
+  }
+
+  /** Multiplies with `tokens` vectors. */
+  encode(commands: Commands, tokens: number): void {
+    for (const { piece, group } of this.#groups) {
+      const isLast = piece.first + piece.rows === this.matrix.rows;
+      const rows = (isLast ? this.#paddedRows : piece.first + piece.rows) -
+        piece.first;
+      if (tokens === 1) {
+        commands.dispatch(this.#one, group, Math.ceil(rows / this.#rowsOfOne));
+      } else {
+        const [pipeline, tile] = tokens > 8 ? [this.#many, 32] : [this.#few, 8];
+        commands.dispatch(
+          pipeline,
+          group,
+          Math.ceil(rows / tileRows),
+          Math.ceil(tokens / tile),
+        );
+      }
+    }
+  }
+
+  /** Bytes of weights that a product with `tokens` vectors reads, where no rows are asked. */
+  bytes(tokens: number): number {
+    return this.matrix.byteLength * Math.ceil(tokens / (tokens > 8 ? 32 : 8));
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * Results on their way from the device.
+ *
+ * Deno maps a buffer before `mapAsync` returns, and settles its promise some 10
+ * ms later; so on versions where that was tried, what is mapped is read at once,
+ * which takes 0.1 ms. A staging buffer serves again when its promise has
+ * settled, so there are many. Elsewhere, and where all of them wait, the promise
+ * is awaited.
+ *
+ * @module
+ */
+import type { Commands } from "./commands.ts";
+import type { Device } from "./device.ts";
+import type { StagingLayout } from "./layout.ts";
+
+/** Deno's versions on which a mapped buffer was read before the promise settled. */
+const synchronousVersions = ["2.9.6"];
+
+/** How results are waited for. */
+export type ReadBackKind = "synchronous" | "awaited";
+
+/** How results can be waited for here: never by blocking a thread that has other events to attend to. */
+export function readBackKind(): ReadBackKind {
+  const isWorker = "WorkerGlobalScope" in globalThis;
+  return isWorker && canReadAtOnce() ? "synchronous" : "awaited";
+}
+
+/** Whether what is mapped can be read at once, by a thread that may block. */
+export function canReadAtOnce(): boolean {
+  return synchronousVersions.includes(globalThis.Deno?.version?.deno);
+}
+
+/** A part of a buffer. */
+export interface Region {
+  readonly buffer: GPUBuffer;
+  readonly bytes: number;
+}
+
+/** A buffer that the device writes and this side reads. */
+interface Staging {
+  readonly buffer: GPUBuffer;
+  /** Settles when the last mapping has; left out when it has settled */
+  mapping?: Promise<void>;
+}
+
+/** Reads regions back through staging buffers. */
+export class ReadBack {
+  readonly #stagings: readonly Staging[];
+
+  /** Makes the staging buffers, the smallest first. */
+  constructor(
+    readonly device: Device,
+    readonly commands: Commands,
+    readonly kind: ReadBackKind,
+    layout: readonly StagingLayout[],
+  ) {
+    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    this.#stagings = layout.flatMap(({ bytes, count }) =>
+      Array.from(
+        { length: count },
+        () => ({ buffer: device.buffer("staging", bytes, usage) }),
+      )
+    );
+  }
+
+  /** Maps every staging buffer once: one that never was mapped must not be read at once. */
+  async prime(): Promise<void> {
+    await Promise.all(
+      this.#stagings.map(async ({ buffer }) => {
+        await buffer.mapAsync(GPUMapMode.READ);
+        buffer.unmap();
+      }),
+    );
+  }
+
+  /**
+   * Submits what is encoded, and gives what `take` makes of the regions' bytes,
+   * which lie one behind the other and are gone when it returns.
+   *
+   * @throws {GpuError} where the device has failed
+   */
+  read<T>(
+    regions: readonly Region[],
+    take: (bytes: ArrayBuffer) => T,
+  ): T | Promise<T> {
+    this.device.check();
+    const bytes = regions.reduce((sum, region) => sum + region.bytes, 0);
+    const fits = this.#stagings.filter(({ buffer }) => buffer.size >= bytes);
+    const free = fits.find(({ mapping }) => !mapping);
+    if (!free || this.kind === "awaited") {
+      return this.#readLater(fits, regions, bytes, take);
+    }
+    this.#copy(regions, free, bytes);
+    free.mapping = free.buffer.mapAsync(GPUMapMode.READ).then(
+      () => {
+        free.mapping = undefined;
+      },
+      () => {}, // it is never used again; the device's own error says why
+    );
+    return this.#take(free, bytes, take);
+  }
+
+  async #readLater<T>(
+    fits: readonly Staging[],
+    regions: readonly Region[],
+    bytes: number,
+    take: (bytes: ArrayBuffer) => T,
+  ): Promise<T> {
+    let free = fits.find(({ mapping }) => !mapping);
+    while (!free) {
+      await this.#orLost(Promise.race(fits.map(({ mapping }) => mapping)));
+      free = fits.find(({ mapping }) => !mapping);
+    }
+    this.#copy(regions, free, bytes);
+    const mapped = free.buffer.mapAsync(GPUMapMode.READ);
+    free.mapping = mapped.catch(() => {});
+    await this.#orLost(mapped);
+    free.mapping = undefined;
+    return this.#take(free, bytes, take);
+  }
+
+  #copy(regions: readonly Region[], { buffer }: Staging, bytes: number): void {
+    const { commands } = this;
+    let filled = 0;
+    for (const region of regions) {
+      commands.copy(region.buffer, 0, buffer, filled, region.bytes);
+      filled += region.bytes;
+    }
+    commands.submit();
+    commands.counts.readBacks++;
+    commands.counts.downloaded += bytes;
+  }
+
+  #take<T>(
+    { buffer }: Staging,
+    bytes: number,
+    take: (bytes: ArrayBuffer) => T,
+  ): T {
+    let range: ArrayBuffer;
+    try {
+      range = buffer.getMappedRange(0, bytes);
+    } catch (error) {
+      const { message } = error as Error;
+      throw this.device.failed(`its results cannot be read (${message})`);
+    }
+    try {
+      return take(range);
+    } finally {
+      buffer.unmap();
+    }
+  }
+
+  /** Waits for `work`, and throws where the device fails meanwhile. */
+  async #orLost(work: Promise<unknown>): Promise<void> {
+    const { device } = this;
+    try {
+      await Promise.race([
+        work,
+        device.lost.then((error) => {
+          throw error;
+        }),
+      ]);
+    } catch (error) {
+      throw device.failed(error);
+    }
+    device.check();
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * The kernels' text, and what each of them is bound to.
+ *
+ * @module
+ */
+import add_partials from "../../../shaders/add_partials.wgsl" with {
+  type: "text",
+};
+import attention from "../../../shaders/attention.wgsl" with { type: "text" };
+import down_rows from "../../../shaders/down_rows.wgsl" with { type: "text" };
+import embed from "../../../shaders/embed.wgsl" with { type: "text" };
+import heads from "../../../shaders/heads.wgsl" with { type: "text" };
+import keep_above from "../../../shaders/keep_above.wgsl" with { type: "text" };
+import kv_f16 from "../../../shaders/kv_f16.wgsl" with { type: "text" };
+import kv_f32 from "../../../shaders/kv_f32.wgsl" with { type: "text" };
+import kv_q8_0 from "../../../shaders/kv_q8_0.wgsl" with { type: "text" };
+import lanes_subgroup from "../../../shaders/lanes_subgroup.wgsl" with {
+  type: "text",
+};
+import lanes_workgroup from "../../../shaders/lanes_workgroup.wgsl" with {
+  type: "text",
+};
+import mul_mat from "../../../shaders/mul_mat.wgsl" with { type: "text" };
+import mul_mat_vec from "../../../shaders/mul_mat_vec.wgsl" with {
+  type: "text",
+};
+import product from "../../../shaders/product.wgsl" with { type: "text" };
+import rope_store from "../../../shaders/rope_store.wgsl" with { type: "text" };
+import step from "../../../shaders/step.wgsl" with { type: "text" };
+import weights_f16 from "../../../shaders/weights_f16.wgsl" with {
+  type: "text",
+};
+import weights_f32 from "../../../shaders/weights_f32.wgsl" with {
+  type: "text",
+};
+import weights_q4_0 from "../../../shaders/weights_q4_0.wgsl" with {
+  type: "text",
+};
+import weights_q4_k from "../../../shaders/weights_q4_k.wgsl" with {
+  type: "text",
+};
+import weights_q6_k from "../../../shaders/weights_q6_k.wgsl" with {
+  type: "text",
+};
+import weights_q8_0 from "../../../shaders/weights_q8_0.wgsl" with {
+  type: "text",
+};
+import type { CacheType } from "../cache_type.ts";
+import type { PackedType } from "./packing.ts";
+
+/** How a kernel reads its weights, by the type that they are stored in. */
+const weights: Readonly<Record<PackedType, string>> = {
+  F32: weights_f32,
+  F16: weights_f16,
+  Q8_0: weights_q8_0,
+  Q4_0: weights_q4_0,
+  Q4_K: weights_q4_k,
+  Q6_K: weights_q6_k,
+};
+
+/** How a kernel reads and writes the pages of keys and values. */
+const pages: Readonly<Record<CacheType, string>> = {
+  f32: kv_f32,
+  f16: kv_f16,
+  q8_0: kv_q8_0,
+};
+
+/** A kernel, and the type of the weights or pages that it reads. */
+export type KernelName =
+  | { readonly kernel: "mul_mat_vec" | "mul_mat"; readonly type: PackedType }
+  | { readonly kernel: "embed" | "down_rows"; readonly type: PackedType }
+  | { readonly kernel: "rope_store" | "attention"; readonly type: CacheType }
+  | { readonly kernel: "add_partials" | "keep_above"; readonly type?: never };
+
+/** The whole text of a kernel. */
+export function shaderText(name: KernelName, subgroups: boolean): string {
+  const lanes = subgroups ? lanes_subgroup : lanes_workgroup;
+  switch (name.kernel) {
+    case "mul_mat_vec":
+      return step + product + weights[name.type] + lanes + mul_mat_vec;
+    case "mul_mat":
+      return step + product + weights[name.type] + mul_mat;
+    case "embed":
+      return step + weights[name.type] + embed;
+    case "down_rows":
+      return step + weights[name.type] + down_rows;
+    case "rope_store":
+      return step + heads + pages[name.type] + rope_store;
+    case "attention":
+      return step + heads + pages[name.type] + attention;
+    case "add_partials":
+      return step + add_partials;
+    case "keep_above":
+      return step + keep_above;
+  }
+}
+
+/** How a kernel sees a buffer. */
+export type Access = "read-only-storage" | "storage" | "uniform";
+
+const read = "read-only-storage", write = "storage", shape = "uniform";
+
+/** The buffers of a kernel by number: those of the two products are the same. */
+export const kernelBindings: Readonly<
+  Record<KernelName["kernel"], readonly Access[]>
+> = {
+  mul_mat_vec: [read, shape, read, read, read, read, write, write],
+  mul_mat: [read, shape, read, read, read, read, write, write],
+  embed: [read, shape, read, write],
+  down_rows: [read, shape, read, read, write],
+  rope_store: [read, shape, write, write],
+  attention: [read, shape, write, read, write],
+  add_partials: [read, shape, read, write],
+  keep_above: [read, shape, read, write],
+};

@@ -1,0 +1,107 @@
+/**
+ * What is uploaded for a step. `shaders/step.wgsl` reads it.
+ *
+ * @module
+ */
+import { ropeAngles } from "../../model/rope.ts";
+import { type Batch, type BatchLimits, pagePositions } from "../batch.ts";
+import type { Commands } from "./commands.ts";
+
+const headerWords = 8;
+/** Bytes of the header. */
+export const headerBytes = 4 * headerWords;
+/** Words of a token's record before its angles */
+const recordWords = 4;
+
+/** The most bytes that a step of these limits takes. */
+export function stepBytes(limits: BatchLimits, ropeSize: number): number {
+  const pages = Math.ceil(limits.contextSize / pagePositions);
+  return 4 * (headerWords + limits.tokens * (recordWords + ropeSize + pages));
+}
+
+/** Bytes that a step uploads: a header, records, and the pages that each sequence has reached. */
+export function uploadedBytes(batch: Batch, ropeSize: number): number {
+  let pages = 0;
+  for (const end of lastPositions(batch).values()) {
+    pages += Math.floor(end / pagePositions) + 1;
+  }
+  return 4 *
+    (headerWords + batch.length * (recordWords + ropeSize) + pages);
+}
+
+/** The last position that each sequence of a batch reaches. */
+function lastPositions(batch: Batch): Map<number, number> {
+  const ends = new Map<number, number>();
+  for (let t = 0; t < batch.length; t++) {
+    const sequence = batch.sequences[t];
+    const end = Math.max(ends.get(sequence) ?? 0, batch.positions[t]);
+    ends.set(sequence, end);
+  }
+  return ends;
+}
+
+/** The step's buffer on the device, and its copy here. */
+export class Step {
+  readonly #words: Uint32Array<ArrayBuffer>;
+  readonly #floats: Float32Array;
+  #length = 0;
+
+  constructor(
+    readonly buffer: GPUBuffer,
+    readonly frequencies: Float64Array,
+  ) {
+    this.#words = new Uint32Array(buffer.size / 4);
+    this.#floats = new Float32Array(this.#words.buffer);
+  }
+
+  /** Uploads a batch; `wanted` of its logits are computed first. */
+  upload(
+    commands: Commands,
+    batch: Batch,
+    wanted: number,
+    stretches: number,
+  ): void {
+    const words = this.#words;
+    const n = batch.length;
+    const record = recordWords + 2 * this.frequencies.length;
+    words.set([n, 0, wanted, stretches, record]);
+    const starts = this.#putPages(batch, headerWords + n * record);
+    let wantedSoFar = 0;
+    for (let t = 0; t < n; t++) {
+      const at = headerWords + t * record;
+      words[at] = batch.tokens[t];
+      words[at + 1] = batch.positions[t];
+      words[at + 3] = starts.get(batch.sequences[t])!;
+      if (batch.wantLogits[t]) {
+        words[headerWords + wantedSoFar++ * record + 2] = t;
+      }
+      ropeAngles(
+        this.frequencies,
+        batch.positions[t],
+        this.#floats.subarray(at + recordWords, at + record),
+      );
+    }
+    commands.write(this.buffer, words.buffer, 4 * this.#length);
+  }
+
+  /** Says which of the wanted logits are computed next. */
+  want(commands: Commands, first: number, count: number): void {
+    this.#words[1] = first;
+    this.#words[2] = count;
+    commands.write(this.buffer, this.#words.buffer, headerBytes);
+  }
+
+  /** Lists each sequence's pages from word `at` on; tells where each list begins. */
+  #putPages(batch: Batch, at: number): Map<number, number> {
+    const starts = new Map<number, number>();
+    for (const [sequence, end] of lastPositions(batch)) {
+      starts.set(sequence, at);
+      const row = sequence * batch.pagesPerSequence;
+      const count = Math.floor(end / pagePositions) + 1;
+      this.#words.set(batch.pages.subarray(row, row + count), at);
+      at += count;
+    }
+    this.#length = at;
+    return starts;
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * A place's weights on the device.
+ *
+ * @module
+ */
+import { dequantise } from "../../formats/ggml/dequantise.ts";
+import { lengthOf } from "../../plan/indices.ts";
+import type { Rows, Slice } from "../slices.ts";
+import type { Device } from "./device.ts";
+import { allMatrices, type DeviceLayout, type MatrixLayout } from "./layout.ts";
+import { DeviceMatrix } from "./matrix.ts";
+import { RowPacker } from "./packing.ts";
+
+/** The norms of a layer. */
+export interface Norms {
+  readonly attn_norm: GPUBufferBinding;
+  readonly ffn_norm: GPUBufferBinding;
+}
+
+/** Takes rows of a slice, as they stand in the file. */
+type Taker = (rows: Rows) => void;
+
+/** The matrices and norms of a place, in room made for them; the loader fills them. */
+export class Weights {
+  readonly layers: readonly Norms[];
+  readonly output_norm: GPUBufferBinding;
+  /** Divisors of the rotation's frequencies, where the file has them. */
+  readonly rope_freqs?: Float32Array<ArrayBuffer>;
+  /** Bytes of all matrices. */
+  readonly byteLength: number;
+  readonly #pieceBytes: number;
+  readonly #matrices = new Map<MatrixLayout, DeviceMatrix>();
+  readonly #takers = new Map<Slice, Taker>();
+
+  /** Makes room for what a layout names. */
+  constructor(readonly device: Device, layout: DeviceLayout) {
+    this.#pieceBytes = layout.pieceBytes;
+    const { slices, strides, bytes } = layout;
+    let byteLength = 0;
+    for (const matrix of allMatrices(layout)) {
+      byteLength += this.#room(matrix).byteLength;
+    }
+    this.byteLength = byteLength;
+    const { STORAGE, COPY_DST } = GPUBufferUsage;
+    const norms = device.buffer("norms", bytes.norms, STORAGE | COPY_DST);
+    const size = 4 * strides.hidden;
+    let offset = 0;
+    const norm = (slice: Slice): GPUBufferBinding => {
+      const binding = { buffer: norms, offset, size };
+      const at = offset;
+      this.#takers.set(
+        slice,
+        (rows) =>
+          device.gpu.queue.writeBuffer(norms, at, floatsOf(slice, rows)),
+      );
+      offset += size;
+      return binding;
+    };
+    this.layers = slices.layers.map(({ attn_norm, ffn_norm }) => ({
+      attn_norm: norm(attn_norm),
+      ffn_norm: norm(ffn_norm),
+    }));
+    this.output_norm = norm(slices.output_norm);
+    const { rope_freqs } = slices;
+    if (rope_freqs) {
+      const factors = new Float32Array(rope_freqs.tensor.shape[0]);
+      this.rope_freqs = factors;
+      this.#takers.set(
+        rope_freqs,
+        (rows) => factors.set(floatsOf(rope_freqs, rows)),
+      );
+    }
+  }
+
+  /** The matrix that a layout describes. */
+  of(layout: MatrixLayout): DeviceMatrix {
+    return this.#matrices.get(layout)!;
+  }
+
+  /** Takes some rows of a slice; of slices that the place has no use for, none. */
+  write(slice: Slice, rows: Rows): void {
+    this.#takers.get(slice)?.(rows);
+  }
+
+  #room(layout: MatrixLayout): DeviceMatrix {
+    const name = layout.slices.map(({ tensor }) => tensor.name).join(", ");
+    const matrix = new DeviceMatrix(
+      this.device,
+      name,
+      layout,
+      this.#pieceBytes,
+    );
+    this.#matrices.set(layout, matrix);
+    let start = 0;
+    for (const slice of layout.slices) {
+      const first = start;
+      const packer = new RowPacker(slice.tensor.type, layout.kept);
+      this.#takers.set(
+        slice,
+        (rows) => matrix.write(packer, first + rows.first, rows),
+      );
+      start += lengthOf(slice.rows);
+    }
+    return matrix;
+  }
+}
+
+function floatsOf({ tensor }: Slice, { bytes }: Rows): Float32Array<
+  ArrayBuffer
+> {
+  const floats = new Float32Array(tensor.shape[0]);
+  dequantise(tensor.type, bytes, floats);
+  return floats;
+}

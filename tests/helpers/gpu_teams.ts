@@ -1,0 +1,102 @@
+/**
+ * Teams with a real WebGPU device.
+ *
+ * @module
+ */
+import {
+  GpuPlace,
+  type GpuPlaceOptions,
+} from "../../src/places/gpu/gpu_place.ts";
+import { canReadAtOnce } from "../../src/places/gpu/read_back.ts";
+import { allSlices, readRows } from "../../src/places/slices.ts";
+import { InlineTeam } from "../../src/places/team.ts";
+import { isEmpty, type PlacePlan, splitEvenly } from "../../src/plan/plan.ts";
+import type { Sparsity } from "../../src/plan/sparsity.ts";
+import { firstLayers, randomSplit, scatteredShare } from "./hybrid_plans.ts";
+import type { RandomModel } from "./random_model.ts";
+import { cpuTeam, limits, type MakeTeam } from "./teams.ts";
+
+/** What a test may choose of a GPU place. */
+export type GpuTestOptions = Partial<
+  Omit<GpuPlaceOptions, "model" | "plan" | "sparsity">
+>;
+
+/** A GPU place with its weights. */
+export async function gpuPlace(
+  { model, source }: Pick<RandomModel, "model" | "source">,
+  plan: PlacePlan,
+  sparsity: Sparsity,
+  options: GpuTestOptions = {},
+): Promise<GpuPlace> {
+  const place = await GpuPlace.open({
+    model,
+    plan,
+    sparsity,
+    limits,
+    cacheType: "f32",
+    readBack: canReadAtOnce() ? "synchronous" : "awaited",
+    ...options,
+  });
+  for (const slice of allSlices(place.slices)) {
+    for await (const rows of readRows(source, slice)) place.write(slice, rows);
+  }
+  await place.ready();
+  return place;
+}
+
+/** A team of one GPU place with all of a model, or with what `gpu` says and two CPU places with the rest. */
+export async function gpuTeam(
+  made: Pick<RandomModel, "model" | "source">,
+  sparsity: Sparsity,
+  gpu: PlacePlan = firstLayers(made.model, made.model.layers.length, true),
+  options: GpuTestOptions = {},
+): Promise<InlineTeam & { readonly sides: { readonly gpu: GpuPlace } }> {
+  const { model } = made;
+  const whole = splitEvenly(model, 2, undefined, gpu);
+  const plan = whole.places.every(isEmpty) ? { ...whole, places: [] } : whole;
+  const { cacheType = "f32", limits: own = limits } = options;
+  const cpu = plan.places.length > 0
+    ? (await cpuTeam(made, plan, sparsity, { cacheType, limits: own })).sides
+      .cpu
+    : [];
+  const place = await gpuPlace(made, gpu, sparsity, options);
+  const team = new InlineTeam(
+    place.use.name,
+    model,
+    plan,
+    { cpu, gpu: place },
+    sparsity,
+    own,
+  );
+  return team as typeof team & { readonly sides: { readonly gpu: GpuPlace } };
+}
+
+/** Whether there is an adapter. Says so once where there is none. */
+export const hasAdapter: boolean = await (async () => {
+  const gpu = navigator.gpu as GPU | undefined;
+  if (await gpu?.requestAdapter()) return true;
+  console.error(
+    "skipped: WebGPU finds no adapter (mesa-vulkan-drivers has one in software)",
+  );
+  return false;
+})();
+
+/** Teams with a GPU, with keys and values in f32; none where there is no adapter. */
+export const gpuTeams: Record<string, MakeTeam> = hasAdapter
+  ? {
+    "gpu, matrices cut to 20 KB": (made, sparsity) =>
+      gpuTeam(made, sparsity, undefined, { pieceBytes: 20_000 }),
+    "gpu with a random split, 2 cpu places": (made, sparsity) =>
+      gpuTeam(made, sparsity, randomSplit(made.model, 5)),
+  }
+  : {};
+
+/** The same with keys and values in q8_0. */
+export const gpuTeamsOfQ8: Record<string, MakeTeam> = hasAdapter
+  ? {
+    "gpu with half of all, 2 cpu places, q8_0 cache": (made, sparsity) =>
+      gpuTeam(made, sparsity, scatteredShare(made.model, 0.5), {
+        cacheType: "q8_0",
+      }),
+  }
+  : {};

@@ -1,0 +1,220 @@
+/** The kernels around the products, against scalar twins. */
+import assert from "node:assert/strict";
+import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
+import { quantise } from "../../../src/formats/ggml/quantise.ts";
+import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
+import { DeviceMatrix, matrixShape } from "../../../src/places/gpu/matrix.ts";
+import { RowPacker } from "../../../src/places/gpu/packing.ts";
+import { gaussianVector } from "../../helpers/seeded_random.ts";
+import { Bench, stepWords, testWithAdapter } from "./on_device.ts";
+
+const types: GgmlType[] = ["F32", "F16", "Q4_0", "Q8_0", "Q4_K", "Q6_K"];
+
+/** A matrix of the type on the device, in pieces of at most `pieceRows` rows, and its weights. */
+function matrixOf(
+  bench: Bench,
+  type: GgmlType,
+  rows: number,
+  columns: number,
+  pieceRows = rows,
+): { matrix: DeviceMatrix; weights: Float32Array } {
+  const bytes = quantise(type, gaussianVector(rows * columns, rows, 0.5));
+  const weights = new Float32Array(rows * columns);
+  dequantise(type, bytes, weights);
+  const runs = [{ start: 0, end: columns }];
+  const shape = matrixShape(type, rows, runs);
+  const rowBytes = new DeviceMatrix(bench.device, "", { ...shape, rows: 0 })
+    .rowBytes;
+  const matrix = new DeviceMatrix(
+    bench.device,
+    "matrix",
+    shape,
+    pieceRows * rowBytes,
+  );
+  const packer = new RowPacker(type, { length: columns, runs });
+  matrix.write(packer, 0, { first: 0, count: rows, bytes });
+  return { matrix, weights };
+}
+
+for (const type of types) {
+  const columns = ggmlTypes[type].blockSize === 1 ? 300 : 512;
+  for (const tokens of [1, 3, 37]) {
+    testWithAdapter(
+      `${type}: rows of ${tokens} tokens' neurons that are not zero`,
+      async () => {
+        const stretches = tokens === 1 ? 5 : 2;
+        using bench = await Bench.open(stepWords(tokens, { stretches }));
+        const neurons = 333, stride = 512;
+        // The second piece begins in the middle of everything.
+        const { matrix, weights } = matrixOf(
+          bench,
+          type,
+          neurons,
+          columns,
+          200,
+        );
+        assert.equal(matrix.pieces.length, 2);
+        const h = gaussianVector(tokens * stride, 5);
+        h.forEach((_, i) => {
+          if (i % 7 !== 0 && i % 13 !== 0) h[i] = 0;
+        });
+        const partials = bench.buffer(
+          new Float32Array((1 + stretches) * tokens * stride).fill(NaN),
+        );
+        const bytes = await bench.run(() => {
+          for (const piece of matrix.pieces) {
+            const shape = bench.shared.uniforms.add([
+              piece.rows,
+              piece.first,
+              matrix.groups,
+              stride,
+              stride / 4,
+            ]);
+            const { pipelines, step } = bench.shared;
+            bench.commands.dispatch(
+              pipelines.get({ kernel: "down_rows", type: matrix.type }, {
+                tokens: tokens === 1 ? 1 : 8,
+                adds: piece.first > 0 ? 1 : 0,
+              }),
+              pipelines.bind("down_rows", [
+                step,
+                shape,
+                piece.buffer,
+                bench.buffer(h),
+                partials,
+              ]),
+              matrix.groups,
+              stretches,
+              tokens === 1 ? 1 : Math.ceil(tokens / 8),
+            );
+          }
+        }, partials);
+        for (let t = 0; t < tokens; t++) {
+          const actual = new Float64Array(columns);
+          for (let slot = 1; slot <= stretches; slot++) {
+            const at = 4 * (slot * tokens + t) * stride;
+            new Float32Array(bytes, at, columns)
+              .forEach((value, i) => actual[i] += value);
+          }
+          const expected = new Float64Array(columns);
+          for (let j = 0; j < neurons; j++) {
+            const value = h[t * stride + j];
+            for (let i = 0; i < columns; i++) {
+              expected[i] += value * weights[j * columns + i];
+            }
+          }
+          expected.forEach((value, i) =>
+            assert(
+              Math.abs(actual[i] - value) < 2e-5,
+              `${actual[i]} at ${i} of token ${t}, not ${value}`,
+            )
+          );
+        }
+        assert(new Float32Array(bytes, 0, tokens * stride).every(Number.isNaN));
+      },
+    );
+  }
+
+  testWithAdapter(`${type}: rows of the embedding, and zeros`, async () => {
+    const ids = [7, 3, 29, 12, 30, 2];
+    const words = stepWords(ids.length);
+    ids.forEach((id, t) => words[8 + 4 * t] = id);
+    using bench = await Bench.open(words);
+    const first = 3, rows = 27, stride = 512;
+    const { matrix, weights } = matrixOf(bench, type, rows, columns, 10);
+    const x = bench.buffer(new Float32Array(ids.length * stride).fill(5));
+    const bytes = await bench.run(() => {
+      for (const piece of matrix.pieces) {
+        const { pipelines, uniforms, step } = bench.shared;
+        const shape = uniforms.add([
+          first + piece.first,
+          piece.rows,
+          matrix.groups,
+          stride / 4,
+        ]);
+        bench.commands.dispatch(
+          pipelines.get({ kernel: "embed", type: matrix.type }, {
+            clears: piece.first === 0 ? 1 : 0,
+          }),
+          pipelines.bind("embed", [step, shape, piece.buffer, x]),
+          1,
+          ids.length,
+        );
+      }
+    }, x);
+    ids.forEach((id, t) => {
+      const row = id - first;
+      const isHeld = row >= 0 && row < rows;
+      const expected = isHeld
+        ? weights.subarray(row * columns, (row + 1) * columns)
+        : new Float32Array(columns);
+      const actual = new Float32Array(bytes, 4 * t * stride, columns);
+      const plain = (row: Float32Array) => [...row].map((value) => value + 0);
+      assert.deepEqual(plain(actual), plain(expected));
+    });
+  });
+}
+
+testWithAdapter("slots are added to x, each once", async () => {
+  const tokens = 3, stretches = 4, stride = 256;
+  using bench = await Bench.open(stepWords(tokens, { stretches }));
+  const length = tokens * stride;
+  const slots = gaussianVector((1 + stretches) * length, 1);
+  const before = gaussianVector(length, 2);
+  const { pipelines, uniforms, step } = bench.shared;
+  const partials = bench.buffer(slots);
+  for (const [upload, stretch] of [[1, 0], [0, 1], [1, 1]]) {
+    const x = bench.buffer(before);
+    const bytes = await bench.run(() =>
+      bench.commands.dispatch(
+        pipelines.get({ kernel: "add_partials" }, {
+          with_upload: upload,
+          with_stretches: stretch,
+        }),
+        pipelines.bind("add_partials", [
+          step,
+          uniforms.add([stride / 4]),
+          partials,
+          x,
+        ]),
+        Math.ceil(length / 4 / 64),
+      ), x);
+    new Float32Array(bytes).forEach((value, i) => {
+      let expected = before[i];
+      for (let slot = 0; slot <= stretches; slot++) {
+        if (slot === 0 ? upload : stretch) expected += slots[slot * length + i];
+      }
+      assert(Math.abs(value - expected) < 1e-5);
+    });
+  }
+});
+
+testWithAdapter(
+  "what is not above a token's threshold becomes zero",
+  async () => {
+    const tokens = 3, stride = 256, length = 201;
+    using bench = await Bench.open(stepWords(tokens));
+    const before = gaussianVector(tokens * stride, 2);
+    before[5] = -0.5;
+    const thresholds = Float32Array.of(0.5, -1, 2);
+    const h = bench.buffer(before);
+    const { pipelines, uniforms, step } = bench.shared;
+    const bytes = await bench.run(() =>
+      bench.commands.dispatch(
+        pipelines.get({ kernel: "keep_above" }),
+        pipelines.bind("keep_above", [
+          step,
+          uniforms.add([length, stride]),
+          bench.buffer(thresholds),
+          h,
+        ]),
+        Math.ceil(length / 64),
+        tokens,
+      ), h);
+    new Float32Array(bytes).forEach((value, i) => {
+      const isKept = i % stride >= length ||
+        Math.abs(before[i]) > thresholds[Math.floor(i / stride)];
+      assert.equal(value, isKept ? before[i] : 0);
+    });
+  },
+);

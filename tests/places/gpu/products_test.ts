@@ -1,0 +1,373 @@
+/**
+ * The products against scalar twins: weights dequantised, sums in f64.
+ */
+import assert from "node:assert/strict";
+import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
+import { quantise } from "../../../src/formats/ggml/quantise.ts";
+import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
+import { DeviceMatrix, matrixShape } from "../../../src/places/gpu/matrix.ts";
+import { RowPacker } from "../../../src/places/gpu/packing.ts";
+import {
+  Product,
+  type ProductOptions,
+} from "../../../src/places/gpu/product.ts";
+import type { Range } from "../../../src/plan/indices.ts";
+import { gaussianVector } from "../../helpers/seeded_random.ts";
+import { Bench, stepWords, testWithAdapter } from "./on_device.ts";
+
+const types: GgmlType[] = [
+  "F32",
+  "F16",
+  "BF16",
+  "Q4_0",
+  "Q4_1",
+  "Q8_0",
+  "Q4_K",
+  "Q6_K",
+];
+const tokenCounts = [1, 3, 37];
+const stride = 1024;
+
+interface Weights {
+  readonly matrix: DeviceMatrix;
+  /** `[rows][columns]`, as the kernels should read them */
+  readonly rows: Float32Array[];
+}
+
+/** Random weights of a type, of whose columns `runs` are kept. */
+function weightsOf(
+  bench: Bench,
+  type: GgmlType,
+  rows: number,
+  length: number,
+  runs: Range[],
+): Weights {
+  const bytes = quantise(
+    type,
+    gaussianVector(rows * length, rows + length, 0.5),
+  );
+  const all = new Float32Array(rows * length);
+  dequantise(type, bytes, all);
+  const matrix = new DeviceMatrix(
+    bench.device,
+    "matrix",
+    matrixShape(type, rows, runs),
+  );
+  const packer = new RowPacker(type, { length, runs });
+  // In two chunks, as a loader hands them over.
+  const rowBytes = bytes.length / rows, half = Math.floor(rows / 2);
+  matrix.write(packer, 0, {
+    first: 0,
+    count: half,
+    bytes: bytes.subarray(0, half * rowBytes),
+  });
+  matrix.write(packer, half, {
+    first: half,
+    count: rows - half,
+    bytes: bytes.subarray(half * rowBytes),
+  });
+  return {
+    matrix,
+    rows: Array.from(
+      { length: rows },
+      (_, r) =>
+        Float32Array.from(
+          runs.flatMap((
+            { start, end },
+          ) => [...all.subarray(r * length + start, r * length + end)]),
+        ),
+    ),
+  };
+}
+
+/** Vectors of `columns` numbers, with zeros to the stride, as the place keeps them. */
+function tokensOf(
+  bench: Bench,
+  tokens: number,
+  columns: number,
+): { rows: Float32Array[]; buffer: GPUBuffer } {
+  const all = new Float32Array(tokens * stride);
+  const rows = Array.from(
+    { length: tokens },
+    (_, t) => gaussianVector(columns, 50 + t),
+  );
+  rows.forEach((row, t) => all.set(row, t * stride));
+  return { rows, buffer: bench.buffer(all) };
+}
+
+function dot(a: Float32Array, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+function assertClose(
+  actual: ArrayLike<number>,
+  expected: number[],
+  what: string,
+): void {
+  const size = Math.sqrt(
+    expected.reduce((sum, v) => sum + v * v, 0) / expected.length,
+  );
+  expected.forEach((value, i) => {
+    assert(
+      Math.abs(actual[i] - value) <= 2e-6 * size * Math.sqrt(stride),
+      `${what}: ${actual[i]} at ${i}, not ${value}`,
+    );
+  });
+}
+
+/** Runs one product, and gives its rows of results. */
+async function product(
+  bench: Bench,
+  weights: Weights,
+  x: GPUBuffer,
+  tokens: number,
+  results: number,
+  options: Partial<ProductOptions> = {},
+  before = new Float32Array(results * stride),
+): Promise<Float32Array[]> {
+  const out = { buffer: bench.buffer(before), stride };
+  const made = new Product(bench.shared, weights.matrix, {
+    x: { buffer: x, stride },
+    out,
+    ...options,
+  });
+  const bytes = await bench.run(
+    () => made.encode(bench.commands, tokens),
+    out.buffer,
+  );
+  return Array.from(
+    { length: results },
+    (_, t) => new Float32Array(bytes, 4 * t * stride, stride),
+  );
+}
+
+for (const type of types) {
+  const block = ggmlTypes[type].blockSize;
+  const lengths = block === 1
+    ? [10, 37, 300]
+    : block === 32
+    ? [32, 288]
+    : [256, 768];
+  for (const tokens of tokenCounts) {
+    testWithAdapter(`${type} times ${tokens} vectors`, async () => {
+      using bench = await Bench.open(stepWords(tokens));
+      for (const length of lengths) {
+        for (const rows of [1, 70]) {
+          const weights = weightsOf(bench, type, rows, length, [{
+            start: 0,
+            end: length,
+          }]);
+          const x = tokensOf(bench, tokens, length);
+          const before = gaussianVector(tokens * stride, 3);
+          const results = await product(
+            bench,
+            weights,
+            x.buffer,
+            tokens,
+            tokens,
+            { epilogue: "add", outFirst: 5 },
+            before,
+          );
+          results.forEach((result, t) => {
+            const old = before.subarray(t * stride, (t + 1) * stride);
+            const expected = [...old];
+            weights.rows.forEach((row, r) =>
+              expected[5 + r] += dot(row, x.rows[t])
+            );
+            assertClose(
+              result,
+              expected,
+              `${rows} rows of ${length}, token ${t}`,
+            );
+          });
+        }
+      }
+    });
+  }
+
+  testWithAdapter(`columns of ${type} are kept exactly`, async () => {
+    using bench = await Bench.open(stepWords(1));
+    const length = 3 * 256;
+    for (
+      const runs of [[{ start: 256, end: 512 }], [{ start: 32, end: 64 }, {
+        start: 256,
+        end: 320,
+      }, { start: 736, end: 768 }], [{ start: 3, end: 40 }, {
+        start: 700,
+        end: 701,
+      }]]
+    ) {
+      const weights = weightsOf(bench, type, 9, length, runs);
+      const columns = weights.rows[0].length;
+      // Single ones in x read single weights.
+      for (const column of [0, 1, columns - 1]) {
+        const x = new Float32Array(stride);
+        x[column] = 1;
+        const [result] = await product(bench, weights, bench.buffer(x), 1, 1);
+        assert.deepEqual(
+          [...result.subarray(0, 9)],
+          weights.rows.map((row) => row[column] + 0),
+        );
+      }
+    }
+  });
+}
+
+for (const tokens of tokenCounts) {
+  testWithAdapter(
+    `the norm is part of a product with ${tokens} vectors`,
+    async () => {
+      using bench = await Bench.open(stepWords(tokens));
+      for (const columns of [10, 300]) {
+        const weights = weightsOf(bench, "F16", 40, columns, [{
+          start: 0,
+          end: columns,
+        }]);
+        const x = tokensOf(bench, tokens, columns);
+        const norm = new Float32Array(stride);
+        norm.set(gaussianVector(columns, 9));
+        const epsilon = 1e-3;
+        const results = await product(
+          bench,
+          weights,
+          x.buffer,
+          tokens,
+          tokens,
+          { norm: { weight: bench.buffer(norm), epsilon } },
+        );
+        results.forEach((result, t) => {
+          const scale = 1 /
+            Math.sqrt(dot(x.rows[t], x.rows[t]) / columns + epsilon);
+          const normed = x.rows[t].map((v, i) => v * norm[i] * scale);
+          assertClose(
+            result,
+            weights.rows.map((row) => dot(row, normed)),
+            `token ${t}`,
+          );
+        });
+      }
+    },
+  );
+
+  testWithAdapter(
+    `logits are for wanted tokens only, of ${tokens}`,
+    async () => {
+      const wanted = Array.from({ length: tokens }, (_, t) => t).filter((t) =>
+        t % 2 === 0
+      );
+      using bench = await Bench.open(stepWords(tokens, { wanted }));
+      const weights = weightsOf(bench, "Q8_0", 33, 64, [{ start: 0, end: 64 }]);
+      const x = tokensOf(bench, tokens, 64);
+      const results = await product(
+        bench,
+        weights,
+        x.buffer,
+        wanted.length,
+        wanted.length,
+        { gathered: true },
+      );
+      results.forEach((result, w) => {
+        assertClose(
+          result,
+          weights.rows.map((row) => dot(row, x.rows[wanted[w]])),
+          `result ${w}`,
+        );
+      });
+    },
+  );
+
+  for (const activation of ["drelu", "reglu", "swiglu"] as const) {
+    testWithAdapter(
+      `${activation} of ${tokens} vectors, where the gate asks`,
+      async () => {
+        using bench = await Bench.open(stepWords(tokens));
+        const rows = 41, paddedRows = 64, columns = 96, counter = 6;
+        const weights = weightsOf(bench, "Q4_0", rows, columns, [{
+          start: 0,
+          end: columns,
+        }]);
+        const x = tokensOf(bench, tokens, columns);
+        const gates = new Float32Array(tokens * stride).fill(NaN);
+        for (let t = 0; t < tokens; t++) {
+          gates.set(gaussianVector(rows, 80 + t), t * stride);
+        }
+        const gate = bench.buffer(gates);
+        const asked = activation === "swiglu"
+          ? { gate }
+          : { asked: { rows: gate } };
+        const before = new Float32Array(tokens * stride).fill(7);
+        const results = await product(
+          bench,
+          weights,
+          x.buffer,
+          tokens,
+          tokens,
+          { ...asked, epilogue: activation, paddedRows, counter },
+          before,
+        );
+        let positive = 0, active = 0;
+        results.forEach((result, t) => {
+          const expected = weights.rows.map((row, r) => {
+            const g = gates[t * stride + r], u = dot(row, x.rows[t]);
+            if (g > 0) {
+              positive++;
+            }
+            const h = activation === "swiglu"
+              ? g / (1 + Math.exp(-g)) * u
+              : Math.max(g, 0) * (activation === "drelu" ? Math.max(u, 0) : u);
+            if (h !== 0) active++;
+            return h;
+          });
+          assertClose(result, expected, `token ${t}`);
+          assert(
+            result.subarray(rows, paddedRows).every((value) => value === 0),
+          );
+          assert(result.subarray(paddedRows).every((value) => value === 7));
+        });
+        const counts = new Uint32Array(
+          await bench.run(() => {}, bench.shared.counters),
+        );
+        const at = counter + (tokens === 1 ? 0 : 3);
+        assert.deepEqual([...counts.subarray(at, at + 3)], [
+          positive,
+          active,
+          0,
+        ]);
+      },
+    );
+  }
+
+  testWithAdapter(
+    `rows of ${tokens} vectors are asked by a threshold`,
+    async () => {
+      using bench = await Bench.open(stepWords(tokens));
+      const weights = weightsOf(bench, "F32", 50, 64, [{ start: 0, end: 64 }]);
+      const x = tokensOf(bench, tokens, 64);
+      const scores = gaussianVector(tokens * stride, 4);
+      scores[7] = 0.25;
+      const asked = { rows: bench.buffer(scores), threshold: 0.25 };
+      const results = await product(bench, weights, x.buffer, tokens, tokens, {
+        asked,
+        epilogue: "relu",
+      });
+      let count = 0;
+      results.forEach((result, t) => {
+        assertClose(
+          result,
+          weights.rows.map((row, r) => {
+            if (scores[t * stride + r] < 0.25) return 0;
+            count++;
+            return Math.max(0, dot(row, x.rows[t]));
+          }),
+          `token ${t}`,
+        );
+      });
+      const counts = new Uint32Array(
+        await bench.run(() => {}, bench.shared.counters),
+      );
+      assert.equal(counts[tokens === 1 ? 2 : 5], count);
+    },
+  );
+}
