@@ -11,17 +11,19 @@ import {
   writeGguf,
 } from "../../src/formats/gguf/write.ts";
 
-/** The same file with every matrix whose rows allow it stored as `type`. */
+/** The same file with every matrix that is named and whose rows allow it stored as `type`. */
 export async function requantised(
   source: ByteSource,
   type: GgmlType,
+  isNamed: (name: string) => boolean = () => true,
 ): Promise<ByteSource> {
   const file = await readGguf(source);
   const tensors: TensorToWrite[] = [];
   for (const tensor of file.tensors.values()) {
     const { name, shape } = tensor;
     const bytes = await source.read(tensor.offset, tensor.byteLength);
-    const fits = shape.length > 1 && shape[0] % ggmlTypes[type].blockSize === 0;
+    const fits = isNamed(name) && shape.length > 1 &&
+      shape[0] % ggmlTypes[type].blockSize === 0;
     if (!fits) {
       tensors.push({ name, shape, type: tensor.type, data: bytes });
       continue;

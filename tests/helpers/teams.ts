@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { BatchLimits } from "../../src/places/batch.ts";
 import type { CacheType } from "../../src/places/cache_type.ts";
 import { loadKernels } from "../../src/places/cpu/kernels.ts";
 import { loadCpuPlaces, startTeam } from "../../src/places/start.ts";
@@ -84,11 +85,15 @@ export async function referenceTeam(
 
 /** CPU places in lockstep. */
 export async function cpuTeam(
-  { model, source }: RandomModel,
+  { model, source }: Pick<RandomModel, "model" | "source">,
   plan: Plan,
   sparsity: Sparsity,
-  options: { hotShare?: number; bankBytes?: number; cacheType?: CacheType } =
-    {},
+  options: {
+    hotShare?: number;
+    bankBytes?: number;
+    cacheType?: CacheType;
+    limits?: BatchLimits;
+  } = {},
 ): Promise<InlineTeam> {
   const places = await loadCpuPlaces(
     (await loadKernels()).module,
@@ -104,7 +109,14 @@ export async function cpuTeam(
     },
     new LoadProgress(0),
   );
-  return new InlineTeam("cpu", model, plan, { cpu: places }, sparsity, limits);
+  return new InlineTeam(
+    "cpu",
+    model,
+    plan,
+    { cpu: places },
+    sparsity,
+    options.limits ?? limits,
+  );
 }
 
 /** CPU places, and a reference place in the GPU's role, in lockstep. */

@@ -9,6 +9,7 @@ import { startTeam } from "../../src/places/start.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
+import { gpuTeam, hasAdapter } from "../helpers/gpu_teams.ts";
 import { type RandomModel, randomModel } from "../helpers/random_model.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
 
@@ -80,19 +81,22 @@ for (const cacheType of cacheTypes) {
         await reference(made, cacheType),
         vocabSize,
       );
-      for (const threads of [0, 3]) {
-        const options = { model, sparsity, limits, cacheType };
-        const team = await startTeam(source, threads, {
-          ...options,
-          measureRecall: false,
-        });
+      const options = { model, sparsity, limits, cacheType };
+      const cpu = (threads: number) => () =>
+        startTeam(source, threads, { ...options, measureRecall: false });
+      const gpu = () =>
+        gpuTeam(made, sparsity, undefined, { limits, cacheType });
+      const teams = { inline: cpu(0), "3 threads": cpu(3) };
+      const all = hasAdapter ? { ...teams, gpu } : teams;
+      for (const [name, makeTeam] of Object.entries(all)) {
+        const team = await makeTeam();
         const actual = await logitsOf(team, vocabSize);
         const norm = (values: number[]) => Math.hypot(...values);
         const error = norm(actual.map((v, i) => v - expected[i])) /
           norm(expected);
         // A key between two steps may fall on either.
         const limit = { f32: 1e-4, f16: 1e-3, q8_0: 5e-3 }[cacheType];
-        assert(error < limit, `${threads} threads: off by ${error}`);
+        assert(error < limit, `${name}: off by ${error}`);
       }
     });
   }

@@ -11,6 +11,7 @@ import { splitEvenly } from "../../src/plan/plan.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
 import type { LayerStats } from "../../src/places/stats.ts";
 import type { Team } from "../../src/places/team.ts";
+import { gpuTeams, gpuTeamsOfQ8 } from "../helpers/gpu_teams.ts";
 import {
   randomModel,
   type RandomModelOptions,
@@ -20,9 +21,12 @@ import {
   cpuTeam,
   type MakeTeam,
   referenceTeam,
-  teams,
-  teamsOfQ8,
+  teams as cpuTeams,
+  teamsOfQ8 as cpuTeamsOfQ8,
 } from "../helpers/teams.ts";
+
+const teams = { ...cpuTeams, ...gpuTeams };
+const teamsOfQ8 = { ...cpuTeamsOfQ8, ...gpuTeamsOfQ8 };
 
 const types: GgmlType[] = [
   "F32",

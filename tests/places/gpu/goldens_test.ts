@@ -1,0 +1,74 @@
+/**
+ * The small dReLU model with a GPU, against goldens that PyTorch made in f32 on
+ * the same weights: one text alone, the others together in each step.
+ */
+import assert from "node:assert/strict";
+import { openFile } from "../../../src/bytes/byte_source.ts";
+import { Engine } from "../../../src/engine.ts";
+import { readGguf } from "../../../src/formats/gguf/read.ts";
+import { describeModel, type Model } from "../../../src/model/model.ts";
+import type { PlacePlan } from "../../../src/plan/plan.ts";
+import { logSoftmaxAt } from "../../../src/sampling/mod.ts";
+import { gpuTeam, hasAdapter } from "../../helpers/gpu_teams.ts";
+import { firstLayers, scatteredShare } from "../../helpers/hybrid_plans.ts";
+import { hasShared, sharedJson, sharedUrl } from "../../helpers/shared_data.ts";
+import { testWithAdapter } from "./on_device.ts";
+
+interface Golden {
+  prompt_ids: number[];
+  greedy_ids: number[];
+  steps: { logprob: number }[];
+}
+
+const limits = { tokens: 64, contextSize: 512 };
+
+const files = ["tiny-bamboo-f16", "tiny-bamboo-f16.powerinfer"];
+const splits: Record<string, (model: Model) => PlacePlan> = {
+  "all on the GPU": (model) => firstLayers(model, model.layers.length, true),
+  "half of all on the GPU": (model) => scatteredShare(model, 0.5),
+  "10% of all on the GPU": (model) => scatteredShare(model, 0.1),
+  "three layers on the GPU": (model) => firstLayers(model, 3, false),
+};
+
+async function check(engine: Engine, golden: Golden): Promise<void> {
+  using sequence = engine.createSequence();
+  let [logits] = await engine.evaluate(sequence, golden.prompt_ids);
+  const ids: number[] = [];
+  for (const { logprob } of golden.steps) {
+    const id = logits.indexOf(Math.max(...logits));
+    ids.push(id);
+    const error = Math.abs(logSoftmaxAt(logits, id) - logprob);
+    assert(error < 2e-3, `logprob ${ids.length} is off by ${error}`);
+    [logits] = await engine.evaluate(sequence, [id]);
+  }
+  assert.deepEqual(ids, golden.greedy_ids);
+}
+
+if (hasAdapter && hasShared) {
+  for (const file of files) {
+    for (const [name, split] of Object.entries(splits)) {
+      testWithAdapter(
+        `${file}, ${name}: ids and logprobs are the golden's`,
+        async () => {
+          const source = await openFile(
+            sharedUrl(`tiny-bamboo/gguf/${file}.gguf`),
+          );
+          const model = describeModel(await readGguf(source));
+          const team = await gpuTeam(
+            { model, source },
+            { mode: "exact" },
+            split(model),
+            { limits },
+          );
+          await using engine = new Engine(team, model.vocabSize);
+          const [first, ...others] = sharedJson<Golden[]>(
+            "tiny-bamboo/goldens.json",
+          );
+          await check(engine, first);
+          await Promise.all(others.map((golden) => check(engine, golden)));
+          await source.close();
+        },
+      );
+    }
+  }
+}

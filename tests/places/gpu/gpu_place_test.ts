@@ -1,0 +1,379 @@
+/** What a GPU place costs, how it fails, and that its ways of waiting agree. */
+import assert from "node:assert/strict";
+import { Engine } from "../../../src/engine.ts";
+import { GpuError } from "../../../src/errors.ts";
+import type { GgmlType } from "../../../src/formats/ggml/types.ts";
+import { readGguf } from "../../../src/formats/gguf/read.ts";
+import { describeModel } from "../../../src/model/model.ts";
+import type { Batch } from "../../../src/places/batch.ts";
+import { cacheTypes } from "../../../src/places/cache_type.ts";
+import { GpuPlace } from "../../../src/places/gpu/gpu_place.ts";
+import { deviceBytes } from "../../../src/places/gpu/layout.ts";
+import { type Traffic, trafficOf } from "../../../src/places/gpu/traffic.ts";
+import { type PlacePlan, splitEvenly } from "../../../src/plan/plan.ts";
+import type { Sparsity } from "../../../src/plan/sparsity.ts";
+import { gpuTeam } from "../../helpers/gpu_teams.ts";
+import {
+  firstLayers,
+  randomSplit,
+  scatteredShare,
+} from "../../helpers/hybrid_plans.ts";
+import {
+  type RandomModel,
+  randomModel,
+  type RandomModelOptions,
+} from "../../helpers/random_model.ts";
+import { requantised } from "../../helpers/requantised.ts";
+import { limits, referenceTeam } from "../../helpers/teams.ts";
+import { testWithAdapter } from "./on_device.ts";
+
+const exact: Sparsity = { mode: "exact" };
+
+/** A model in which values are stored as another type than queries and keys. */
+async function mixedModel(
+  options: RandomModelOptions,
+  type: GgmlType,
+): Promise<RandomModel> {
+  const { source, bytes } = await randomModel(options);
+  const mixed = await requantised(
+    source,
+    type,
+    (name) => name.includes("attn_v"),
+  );
+  return {
+    source: mixed,
+    model: describeModel(await readGguf(mixed)),
+    bytes,
+  };
+}
+
+const forms: Record<string, [dispatches: number, () => Promise<RandomModel>]> =
+  {
+    "a dense file": [7, () => randomModel({ type: "Q8_0" })],
+    "a dense file of mixed types": [
+      8,
+      () => mixedModel({ type: "Q4_0" }, "Q8_0"),
+    ],
+    "a file with a row of down for each neuron": [
+      8,
+      () => randomModel({ type: "F16", downByNeuron: true }),
+    ],
+  };
+
+for (const [name, [dispatches, make]] of Object.entries(forms)) {
+  testWithAdapter(
+    `a token of ${name} takes one submit, one read-back, ${dispatches} dispatches a layer`,
+    async () => {
+      const made = await make();
+      const team = await gpuTeam(made, exact);
+      await using engine = new Engine(team, made.model.vocabSize);
+      using sequence = engine.createSequence();
+      await engine.evaluate(sequence, [1, 2, 3]);
+      const before = { ...team.gpu!.counts };
+      await engine.evaluate(sequence, [4]);
+      const { counts } = team.gpu!;
+      assert.equal(counts.submits - before.submits, 1);
+      assert.equal(counts.readBacks - before.readBacks, 1);
+      // One for the embedding, one for the head.
+      assert.equal(
+        counts.dispatches - before.dispatches,
+        2 + dispatches * made.model.layers.length,
+      );
+    },
+  );
+}
+
+testWithAdapter(
+  "a hybrid layer takes two submits and one read-back",
+  async () => {
+    const made = await randomModel({ layerCount: 3, downByNeuron: true });
+    const { model } = made;
+    const all = firstLayers(model, 3, true);
+    const half = scatteredShare(model, 0.5);
+    const gpu = {
+      ...all,
+      parts: all.parts.map((part, i) => ({
+        ...part,
+        neurons: half.parts[i].neurons,
+      })),
+    };
+    const team = await gpuTeam(made, exact, gpu);
+    await using engine = new Engine(team, model.vocabSize);
+    using sequence = engine.createSequence();
+    await engine.evaluate(sequence, [1, 2, 3]);
+    const before = { ...team.gpu!.counts };
+    await engine.evaluate(sequence, [4]);
+    const { counts } = team.gpu!;
+    // The head's come on top.
+    assert.equal(counts.submits - before.submits, 2 * 3 + 1);
+    assert.equal(counts.readBacks - before.readBacks, 3 + 1);
+    assert.equal(counts.dispatches - before.dispatches, 2 + 8 * 3);
+  },
+);
+
+const splits: Record<string, (made: RandomModel) => PlacePlan> = {
+  "all of a model": ({ model }) => firstLayers(model, 2, true),
+  "a layer": ({ model }) => firstLayers(model, 1, false),
+  "half of everything": ({ model }) => scatteredShare(model, 0.5),
+  "a random split": ({ model }) => randomSplit(model, 7),
+};
+
+for (const [name, split] of Object.entries(splits)) {
+  testWithAdapter(
+    `the traffic of ${name} is what the formula says`,
+    async () => {
+      const made = await randomModel({ vocabSize: 200 });
+      const { model } = made;
+      for (const sparsity of [exact, { mode: "top-k", share: 0.3 } as const]) {
+        const own = { tokens: 48, contextSize: 96 };
+        const team = await gpuTeam(made, sparsity, split(made), {
+          limits: own,
+        });
+        const { gpu } = team.sides;
+        const expected: Traffic[] = [];
+        const begin = gpu.begin.bind(gpu);
+        gpu.begin = (batch: Batch) => {
+          expected.push(
+            trafficOf(model, team.plan, sparsity, gpu.layout, batch),
+          );
+          begin(batch);
+        };
+        await using engine = new Engine(team, model.vocabSize);
+        using sequence = engine.createSequence();
+        const ids = (n: number) => Array.from({ length: n }, (_, i) => i);
+        await engine.evaluate(sequence, ids(40), "all");
+        await engine.evaluate(sequence, [3]);
+        await engine.evaluate(sequence, ids(5), "none");
+        using other = sequence.fork();
+        await Promise.all([
+          engine.evaluate(sequence, [5]),
+          engine.evaluate(other, [6]),
+        ]);
+        const { counts } = gpu.use;
+        for (const name of ["readBacks", "uploaded", "downloaded"] as const) {
+          const sum = expected.reduce((total, step) => total + step[name], 0);
+          assert.equal(counts[name], sum, name);
+        }
+      }
+    },
+  );
+}
+
+const bytesCases: [string, RandomModelOptions, Sparsity][] = [
+  ["dense Q4_0", { type: "Q4_0" }, exact],
+  ["tied F16", { type: "F16", tied: true, slidingWindow: 9 }, exact],
+  ["Q6_K", { type: "Q6_K", hiddenSize: 512, downByNeuron: true }, exact],
+  [
+    "a predictor",
+    { predictorRank: 12, downByNeuron: true },
+    { mode: "predictor" },
+  ],
+  ["top-k", { hiddenSize: 296 }, { mode: "top-k", share: 0.5 }],
+];
+for (const [name, options, sparsity] of bytesCases) {
+  for (const [split, planOf] of Object.entries(splits)) {
+    testWithAdapter(
+      `${split} of ${name} takes the bytes foretold`,
+      async () => {
+        const made = await randomModel(options);
+        for (const cacheType of cacheTypes) {
+          const asked = { limits, cacheType, pieceBytes: 30_000 };
+          const plan = planOf(made);
+          const { model } = made;
+          const team = await gpuTeam(made, sparsity, plan, asked);
+          await using engine = new Engine(team, model.vocabSize);
+          const foretold = deviceBytes({ model, plan, sparsity, ...asked });
+          const { gpu } = team.sides;
+          assert.equal(gpu.use.bytes, foretold.all);
+          assert.equal(gpu.weightBytes, foretold.weights);
+          using sequence = engine.createSequence();
+          for (let id = 0; id < 40; id++) await engine.evaluate(sequence, [id]);
+          assert.equal(gpu.use.bytes, foretold.all);
+        }
+      },
+    );
+  }
+}
+
+testWithAdapter("a budget is held to the byte", async () => {
+  const { model } = await randomModel();
+  const plan = firstLayers(model, 2, true);
+  const options = {
+    model,
+    plan,
+    sparsity: exact,
+    limits,
+    cacheType: "f16",
+  } as const;
+  const { all } = deviceBytes(options);
+  await using enough = await GpuPlace.open({ ...options, budgetBytes: all });
+  await enough.ready();
+  assert.equal(enough.use.bytes, all);
+  await using short = await GpuPlace.open({ ...options, budgetBytes: all - 1 });
+  await assert.rejects(short.ready(), (error: Error) => {
+    assert(error instanceof GpuError);
+    assert.match(error.message, new RegExp(`budget is ${all - 1}$`));
+    return true;
+  });
+  await assert.rejects(
+    GpuPlace.open({ ...options, budgetBytes: 1000 }),
+    GpuError,
+  );
+});
+
+testWithAdapter(
+  "further sequences get room while the budget has it",
+  async () => {
+    const made = await randomModel({ type: "F16" });
+    const { model } = made;
+    const plan = firstLayers(model, 2, true);
+    const { all } = deviceBytes({
+      model,
+      plan,
+      sparsity: exact,
+      limits,
+      cacheType: "f32",
+    });
+    const run = async (engine: Engine, count: number) => {
+      const rows: number[] = [];
+      const sequences = [];
+      for (let s = 0; s < count; s++) {
+        const sequence = engine.createSequence();
+        sequences.push(sequence);
+        const ids = Array.from({ length: 60 }, (_, i) => (7 * i + s) % 90);
+        rows.push(...(await engine.evaluate(sequence, ids))[0]);
+      }
+      // The first ones' keys and values have moved with the cache.
+      for (const sequence of sequences) {
+        rows.push(...(await engine.evaluate(sequence, [1]))[0]);
+      }
+      for (const sequence of sequences) sequence[Symbol.dispose]();
+      return rows;
+    };
+    const expected = await (async () => {
+      const team = await referenceTeam(made, splitEvenly(model, 1), exact);
+      await using engine = new Engine(team, model.vocabSize);
+      return await run(engine, 4);
+    })();
+    const team = await gpuTeam(made, exact, plan);
+    await using engine = new Engine(team, model.vocabSize);
+    const actual = await run(engine, 4);
+    expected.forEach((value, i) => assert(Math.abs(actual[i] - value) < 1e-4));
+    assert(team.gpu!.bytes > all);
+
+    const tight = await gpuTeam(made, exact, plan, { budgetBytes: all + 1000 });
+    await using limited = new Engine(tight, model.vocabSize);
+    await assert.rejects(run(limited, 4), GpuError);
+  },
+);
+
+testWithAdapter(
+  "both ways of waiting give the same bits, run after run",
+  async () => {
+    const made = await randomModel({ type: "Q4_0", downByNeuron: true });
+    const { model } = made;
+    const runs: Float32Array[][] = [];
+    for (const readBack of ["synchronous", "awaited", "awaited"] as const) {
+      const team = await gpuTeam(
+        made,
+        exact,
+        scatteredShare(model, 0.4),
+        { readBack },
+      );
+      assert.match(team.gpu!.name, new RegExp(`${readBack} read-back`));
+      await using engine = new Engine(team, model.vocabSize);
+      using sequence = engine.createSequence();
+      const rows = await engine.evaluate(sequence, [5, 6, 7, 8], "all");
+      rows.push(...await engine.evaluate(sequence, [9]));
+      runs.push(rows.map((row) => row.slice()));
+    }
+    assert.deepEqual(runs[1], runs[0]);
+    assert.deepEqual(runs[2], runs[0]);
+  },
+);
+
+testWithAdapter(
+  "counters tell what was computed and what was skipped",
+  async () => {
+    for (const downByNeuron of [false, true]) {
+      const made = await randomModel({
+        type: "F16",
+        feedForwardSize: 400,
+        layerCount: 1,
+        downByNeuron,
+      });
+      const { model } = made;
+      const plan = splitEvenly(model, 1);
+      const stats = async (team: ConstructorParameters<typeof Engine>[0]) => {
+        await using engine = new Engine(team, model.vocabSize);
+        using sequence = engine.createSequence();
+        await engine.evaluate(sequence, [1, 2, 3, 4, 5]);
+        for (let id = 0; id < 5; id++) await engine.evaluate(sequence, [id]);
+        return engine.stats().layers[0];
+      };
+      const expected = await stats(await referenceTeam(made, plan, exact));
+      const actual = await stats(await gpuTeam(made, exact));
+      assert.equal(actual.neurons, 4000);
+      assert.equal(actual.gateRows, 4000);
+      assert.equal(actual.gatePositive, expected.gatePositive);
+      assert.equal(actual.active, expected.active);
+      assert(actual.upRows > 2000 && actual.upRows < 4000);
+      assert.equal(actual.downRows, downByNeuron ? actual.active : 4000);
+      assert(actual.picked > 0 && actual.picked < actual.streamed);
+      const dense = await stats(await gpuTeam(made, { mode: "dense" }));
+      assert.equal(dense.upRows, 4000);
+      assert.equal(dense.active, actual.active);
+    }
+  },
+);
+
+testWithAdapter(
+  "a device is measured, and measuring is not counted",
+  async () => {
+    const made = await randomModel({ type: "Q8_0" });
+    const team = await gpuTeam(made, exact);
+    await using engine = new Engine(team, made.model.vocabSize);
+    const { gpu } = team.sides;
+    const measured = await gpu.measure();
+    assert(measured.readBackMs > 0 && measured.stream > 0);
+    assert.deepEqual(Object.values(gpu.use.counts), [0, 0, 0, 0, 0]);
+    using sequence = engine.createSequence();
+    const [before] = await engine.evaluate(sequence, [1, 2]);
+    const kept = before.slice();
+    await gpu.measure();
+    using again = engine.createSequence();
+    const [after] = await engine.evaluate(again, [1, 2]);
+    assert.deepEqual(after, kept);
+  },
+);
+
+for (const readBack of ["synchronous", "awaited"] as const) {
+  testWithAdapter(
+    `a lost device is reported, ${readBack} read-back`,
+    async () => {
+      const made = await randomModel();
+      const { model } = made;
+      for (const plan of [undefined, scatteredShare(model, 0.5)]) {
+        const team = await gpuTeam(made, exact, plan, { readBack });
+        const engine = new Engine(team, model.vocabSize);
+        using sequence = engine.createSequence();
+        await engine.evaluate(sequence, [1]);
+        const { gpu } = team.sides;
+        // In the middle of a step, before its results are read.
+        const down = gpu.down.bind(gpu);
+        gpu.down = (layer, batch) => {
+          down(layer, batch);
+          gpu.device.destroy();
+        };
+        const lost = (error: Error) => {
+          assert(error instanceof GpuError);
+          assert.match(error.message, /^The GPU failed \(.+\): \S/);
+          return true;
+        };
+        await assert.rejects(engine.evaluate(sequence, [2]), lost);
+        lost(await gpu.lost);
+        assert.throws(() => gpu.begin(team.batch), lost);
+      }
+    },
+  );
+}
