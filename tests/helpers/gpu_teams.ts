@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Device } from "../../src/places/gpu/device.ts";
 import {
   GpuPlace,
   type GpuPlaceOptions,
@@ -21,6 +22,9 @@ export type GpuTestOptions = Partial<
   Omit<GpuPlaceOptions, "model" | "plan" | "sparsity">
 >;
 
+/** One for all tests of a file: kernels are compiled once. */
+let device: Promise<Device> | undefined;
+
 /** A GPU place with its weights. */
 export async function gpuPlace(
   { model, source }: Pick<RandomModel, "model" | "source">,
@@ -34,6 +38,7 @@ export async function gpuPlace(
     sparsity,
     limits,
     cacheType: "f32",
+    device: await (device ??= Device.open()),
     readBack: canReadAtOnce() ? "synchronous" : "awaited",
     ...options,
   });

@@ -62,11 +62,11 @@ export class Attention {
     readonly counts: LayerCounts,
   ) {
     const { strides, bytes } = layout;
-    const { device } = shared;
+    const { buffers } = shared;
     const { model, plan, cacheType } = options;
-    this.#cache = new KvCache(device, commands, layout);
+    this.#cache = new KvCache(buffers, commands, layout);
     const rows = (label: string, size: number, stride: number) => ({
-      buffer: device.buffer(label, size, GPUBufferUsage.STORAGE),
+      buffer: buffers.make(label, size, GPUBufferUsage.STORAGE),
       stride,
     });
     this.#qkv = rows("queries, keys and values", bytes.qkv, strides.qkv);
@@ -175,7 +175,7 @@ export class Attention {
     shape: GPUBufferBinding,
   ): Pick<Layer, "ropeStore" | "attention"> {
     const { pipelines, step } = this.shared;
-    const pages = this.#cache.buffers[index]!;
+    const pages = this.#cache.pagesOf(index);
     const qkv = this.#qkv.buffer;
     return {
       ropeStore: pipelines.bind("rope_store", [step, shape, pages, qkv]),

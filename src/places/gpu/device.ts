@@ -1,24 +1,19 @@
 /**
- * A WebGPU device, what it can do, and how many bytes lie on it.
+ * A WebGPU device, and what it can do.
  *
  * @module
  */
 import { GpuError } from "../../errors.ts";
+import { Pipelines } from "./pipelines.ts";
 
-/** How a device is opened. */
-export interface DeviceOptions {
-  /** Bytes that all buffers together may take; as many as the device has, where left out. */
-  readonly budgetBytes?: number;
-}
-
-/** Makes buffers and counts them; keeps the first thing that went wrong. */
+/** What all places on a device share. Keeps the first thing that went wrong. */
 export class Device {
   /** The adapter's name, and `software` where it is no GPU. */
   readonly name: string;
   /** Resolves when the device is lost, also by its own `destroy`. */
   readonly lost: Promise<GpuError>;
-  /** Bytes of all buffers. */
-  bytes = 0;
+  /** Compiled kernels. */
+  readonly pipelines: Pipelines;
   #failure?: GpuError;
 
   private constructor(
@@ -26,8 +21,8 @@ export class Device {
     { info }: GPUAdapter,
     /** Whether shaders may use subgroups of 32 lanes at least. */
     readonly subgroups: boolean,
-    readonly options: DeviceOptions,
   ) {
+    this.pipelines = new Pipelines(this);
     const name = info.description || info.device || info.vendor || "GPU";
     this.name = info.isFallbackAdapter ? `${name}, software` : name;
     this.lost = gpu.lost.then(({ message }) =>
@@ -44,7 +39,7 @@ export class Device {
    *
    * @throws {GpuError} where there is none
    */
-  static async open(options: DeviceOptions = {}): Promise<Device> {
+  static async open(): Promise<Device> {
     // Deno's own types promise it; other runtimes may lack it.
     const gpu = navigator.gpu as GPU | undefined;
     if (!gpu) throw new GpuError("Cannot use a GPU: WebGPU is missing here");
@@ -65,7 +60,7 @@ export class Device {
       });
       const subgroups = adapter.info.subgroupMinSize >= 32 &&
         await compilesSubgroups(device);
-      return new Device(device, adapter, subgroups, options);
+      return new Device(device, adapter, subgroups);
     } catch (error) {
       throw new GpuError(
         `Cannot use the GPU ${adapter.info.description}: ${
@@ -80,35 +75,6 @@ export class Device {
   get maxBindingBytes(): number {
     const { maxStorageBufferBindingSize, maxBufferSize } = this.gpu.limits;
     return Math.min(maxStorageBufferBindingSize, maxBufferSize);
-  }
-
-  /**
-   * Makes a buffer of zeros; its bytes are rounded up to a multiple of 4.
-   *
-   * @throws {GpuError} where it would pass the budget, or what one buffer may have
-   */
-  buffer(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
-    const size = bufferBytes(bytes);
-    if (size > this.maxBindingBytes) {
-      throw new GpuError(
-        `Cannot hold ${label} on ${this.name}: needs ${size} bytes in one buffer, it allows ${this.maxBindingBytes}`,
-      );
-    }
-    const { budgetBytes = Infinity } = this.options;
-    if (this.bytes + size > budgetBytes) {
-      throw new GpuError(
-        `Cannot hold ${label} on ${this.name}: needs ${size} bytes beside ${this.bytes}, the budget is ${budgetBytes}`,
-      );
-    }
-    const buffer = this.gpu.createBuffer({ label, size, usage });
-    this.bytes += size;
-    return buffer;
-  }
-
-  /** Gives a buffer back. */
-  release(buffer: GPUBuffer): void {
-    this.bytes -= buffer.size;
-    buffer.destroy();
   }
 
   /**
@@ -146,7 +112,7 @@ export class Device {
       this.#fail(reason instanceof Error ? reason.message : String(reason));
   }
 
-  /** Frees all buffers. */
+  /** Gives the device back, and all buffers on it. */
   destroy(): void {
     this.gpu.destroy();
   }
@@ -157,11 +123,6 @@ export class Device {
     );
     return this.#failure;
   }
-}
-
-/** Bytes that a buffer takes which must hold `bytes`. */
-export function bufferBytes(bytes: number): number {
-  return Math.max(4, Math.ceil(bytes / 4) * 4);
 }
 
 /** Whether the device takes a shader that uses subgroups: some announce them, but refuse. */

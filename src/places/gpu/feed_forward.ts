@@ -58,11 +58,11 @@ export class FeedForward {
     readonly counts: LayerCounts,
   ) {
     const { strides, bytes } = layout;
-    const { device } = shared;
+    const { buffers } = shared;
     const { model, sparsity } = options;
     const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
     const rows = (label: string, size: number, stride: number) => ({
-      buffer: device.buffer(label, size, STORAGE | COPY_SRC),
+      buffer: buffers.make(label, size, STORAGE | COPY_SRC),
       stride,
     });
     this.#gate = rows("gates", bytes.gate, strides.neurons);
@@ -73,10 +73,10 @@ export class FeedForward {
     }
     if (bytes.thresholds > 0) {
       const usage = STORAGE | COPY_DST;
-      this.#thresholds = device.buffer("thresholds", bytes.thresholds, usage);
+      this.#thresholds = buffers.make("thresholds", bytes.thresholds, usage);
       if (sparsity.mode === "threshold") {
         const same = new Float32Array(bytes.thresholds / 4);
-        device.gpu.queue.writeBuffer(
+        buffers.device.gpu.queue.writeBuffer(
           this.#thresholds,
           0,
           same.fill(sparsity.value),

@@ -11,6 +11,7 @@ import type { GpuSidePlace } from "../place.ts";
 import type { PlaceSlices, Rows, Slice } from "../slices.ts";
 import { LayerCounts } from "../stats.ts";
 import { Attention } from "./attention.ts";
+import { Buffers } from "./buffers.ts";
 import { Commands } from "./commands.ts";
 import { CounterReader } from "./counters.ts";
 import { Device } from "./device.ts";
@@ -23,7 +24,6 @@ import {
   stretchesFor,
 } from "./layout.ts";
 import { measure, type Speed } from "./measure.ts";
-import { Pipelines } from "./pipelines.ts";
 import type { Shared } from "./product.ts";
 import {
   ReadBack,
@@ -42,6 +42,8 @@ export interface GpuPlaceOptions extends LayoutOptions {
   readonly budgetBytes?: number;
   /** How results are waited for; what fits here, where left out */
   readonly readBack?: ReadBackKind;
+  /** An open device, which stays open when the place is given up; an own one, where left out */
+  readonly device?: Device;
 }
 
 /** What is made when the weights are there. */
@@ -61,6 +63,9 @@ export class GpuPlace implements GpuSidePlace {
   readonly slices: PlaceSlices;
   /** See {@linkcode Place.counts}. */
   readonly counts: LayerCounts;
+  /** The device that it computes on. */
+  readonly device: Device;
+  readonly #buffers: Buffers;
   readonly #commands: Commands;
   readonly #weights: Weights;
   readonly #readBackKind: ReadBackKind;
@@ -73,15 +78,17 @@ export class GpuPlace implements GpuSidePlace {
   #logits = new Float32Array(0);
 
   private constructor(
-    readonly device: Device,
+    buffers: Buffers,
     readonly options: GpuPlaceOptions,
     readonly layout: DeviceLayout,
   ) {
     const { model } = options;
+    this.#buffers = buffers;
+    this.device = buffers.device;
     this.slices = layout.slices;
     this.counts = new LayerCounts(model.layers.length);
-    this.#commands = new Commands(device);
-    this.#weights = new Weights(device, layout);
+    this.#commands = new Commands(this.device);
+    this.#weights = new Weights(buffers, layout);
     this.#readBackKind = options.readBack ?? readBackKind();
     this.#counters = new CounterReader(model.layers.length);
   }
@@ -92,7 +99,8 @@ export class GpuPlace implements GpuSidePlace {
    * @throws {GpuError} where there is no device, or no room on it
    */
   static async open(options: GpuPlaceOptions): Promise<GpuPlace> {
-    const device = await Device.open(options);
+    const device = options.device ?? await Device.open();
+    const buffers = new Buffers(device, options.budgetBytes);
     const layout = layoutOf({
       ...options,
       pieceBytes: options.pieceBytes ?? device.maxBindingBytes,
@@ -100,10 +108,11 @@ export class GpuPlace implements GpuSidePlace {
     try {
       return await device.accepts(
         "hold the weights",
-        () => new GpuPlace(device, options, layout),
+        () => new GpuPlace(buffers, options, layout),
       );
     } catch (error) {
-      device.destroy();
+      if (options.device) buffers.releaseAll();
+      else device.destroy();
       throw error;
     }
   }
@@ -143,7 +152,7 @@ export class GpuPlace implements GpuSidePlace {
     const lanes = device.subgroups ? "subgroups" : "no subgroups";
     return {
       name: `${device.name}, ${lanes}, ${this.#readBackKind} read-back`,
-      bytes: device.bytes,
+      bytes: this.#buffers.bytes,
       ...this.#speed,
       counts: this.#commands.counts,
     };
@@ -277,9 +286,10 @@ export class GpuPlace implements GpuSidePlace {
       ));
   }
 
-  /** Gives the device back. */
+  /** Gives its buffers back, and the device where it is its own. */
   [Symbol.asyncDispose](): Promise<void> {
-    this.device.destroy();
+    if (this.options.device) this.#buffers.releaseAll();
+    else this.device.destroy();
     return Promise.resolve();
   }
 
@@ -315,17 +325,18 @@ export class GpuPlace implements GpuSidePlace {
   }
 
   #makeParts(): Parts {
-    const { device, layout, options, counts } = this;
+    const { layout, options, counts } = this;
+    const buffers = this.#buffers;
     const { model, plan, sparsity, cacheType } = options;
     const { bytes } = layout;
     const commands = this.#commands, weights = this.#weights;
     const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
     const shared: Shared = {
-      device,
-      pipelines: new Pipelines(device),
-      uniforms: new Uniforms(device, bytes.shapes),
-      step: device.buffer("step", bytes.step, STORAGE | COPY_DST),
-      counters: device.buffer("counters", bytes.counters, STORAGE | COPY_SRC),
+      buffers,
+      pipelines: this.device.pipelines,
+      uniforms: new Uniforms(buffers, bytes.shapes),
+      step: buffers.make("step", bytes.step, STORAGE | COPY_DST),
+      counters: buffers.make("counters", bytes.counters, STORAGE | COPY_SRC),
     };
     const frequencies = ropeFrequencies(model, weights.rope_freqs);
     const residual = new Residual(shared, commands, model, layout);
@@ -336,7 +347,7 @@ export class GpuPlace implements GpuSidePlace {
       counters: shared.counters,
       residual,
       readBack: new ReadBack(
-        device,
+        buffers,
         commands,
         this.#readBackKind,
         layout.staging,

@@ -47,11 +47,11 @@ export class Head {
     readonly counts: LayerCounts,
   ) {
     const { STORAGE, COPY_SRC } = GPUBufferUsage;
-    const { device, pipelines, uniforms, step } = shared;
+    const { buffers, pipelines, uniforms, step } = shared;
     this.rowsAtOnce = logitRows;
     this.columns = lengthOf(plan.vocab);
     this.#logits = {
-      buffer: device.buffer("logits", bytes.logits, STORAGE | COPY_SRC),
+      buffer: buffers.make("logits", bytes.logits, STORAGE | COPY_SRC),
       stride: this.columns,
     };
     const { token_embd, output } = head!;

@@ -4,54 +4,76 @@
  *
  * @module
  */
+import { GpuError } from "../../errors.ts";
 import type { Batch } from "../batch.ts";
 import type { Commands } from "./commands.ts";
-import type { Device } from "./device.ts";
+import type { Buffers } from "./buffers.ts";
 import type { DeviceLayout } from "./layout.ts";
 
 const usage = () =>
   GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
 
+/** A layer that has heads. */
+interface Layer {
+  /** Of all its heads */
+  readonly pageBytes: number;
+  buffer: GPUBuffer;
+}
+
 /** Room for one sequence at the start; grows with the pages that a batch names. */
 export class KvCache {
-  /** A buffer for each layer that has heads; another one after the cache has grown. */
-  readonly buffers: (GPUBuffer | undefined)[];
-  readonly #pageBytes: readonly number[];
+  readonly #layers: readonly (Layer | undefined)[];
   /** A page on its way: a buffer cannot be copied to itself. */
   readonly #page?: GPUBuffer;
   #pages: number;
 
   constructor(
-    readonly device: Device,
+    readonly buffers: Buffers,
     readonly commands: Commands,
     { pageBytes, pages, bytes }: DeviceLayout,
   ) {
-    this.#pageBytes = pageBytes;
     this.#pages = pages;
-    this.buffers = pageBytes.map((size) =>
-      size > 0 ? this.#make(pages * size) : undefined
+    this.#layers = pageBytes.map((bytes) =>
+      bytes > 0
+        ? { pageBytes: bytes, buffer: this.#make(pages * bytes) }
+        : undefined
     );
     if (bytes.page > 0) {
       const { COPY_DST, COPY_SRC } = GPUBufferUsage;
-      this.#page = device.buffer("a page", bytes.page, COPY_DST | COPY_SRC);
+      this.#page = buffers.make("a page", bytes.page, COPY_DST | COPY_SRC);
     }
+  }
+
+  /** The pages of a layer that has heads; another buffer after the cache has grown. */
+  pagesOf(layer: number): GPUBuffer {
+    return this.#layers[layer]!.buffer;
   }
 
   /**
    * Makes room for the batch's pages. Says whether there are new buffers.
    *
-   * @throws {GpuError} where the device has no room for them
+   * @throws {GpuError} where the budget has no room for them; nothing has changed then
    */
   grow({ pageCount }: Batch): boolean {
     if (!this.#page || pageCount <= this.#pages) return false;
-    const pages = Math.max(pageCount, Math.ceil(1.25 * this.#pages));
-    for (const [layer, old] of this.buffers.entries()) {
-      if (!old) continue;
-      const buffer = this.#make(pages * this.#pageBytes[layer]);
-      this.commands.copy(old, 0, buffer, 0, old.size);
+    const generous = Math.ceil(1.25 * this.#pages);
+    const pages = [Math.max(pageCount, generous), pageCount]
+      .find((pages) => this.buffers.hasRoom(this.#bytesToGrowTo(pages)));
+    if (pages === undefined) {
+      const { budgetBytes, bytes, device } = this.buffers;
+      throw new GpuError(
+        `Cannot hold ${pageCount} pages of keys and values on ${device.name}: growing from ${this.#pages} needs ${
+          this.#bytesToGrowTo(pageCount)
+        } bytes beside ${bytes}, the budget is ${budgetBytes}`,
+      );
+    }
+    for (const layer of this.#layers) {
+      if (!layer) continue;
+      const old = layer.buffer;
+      layer.buffer = this.#make(pages * layer.pageBytes);
+      this.commands.copy(old, 0, layer.buffer, 0, old.size);
       this.commands.submit();
-      this.device.release(old);
-      this.buffers[layer] = buffer;
+      this.buffers.release(old);
     }
     this.#pages = pages;
     return true;
@@ -61,17 +83,26 @@ export class KvCache {
   copy({ copies, copyCount }: Batch): void {
     const { commands } = this;
     for (let i = 0; i < copyCount; i++) {
-      for (const [layer, buffer] of this.buffers.entries()) {
-        if (!buffer) continue;
-        const bytes = this.#pageBytes[layer];
-        const from = bytes * copies[2 * i], to = bytes * copies[2 * i + 1];
-        commands.copy(buffer, from, this.#page!, 0, bytes);
-        commands.copy(this.#page!, 0, buffer, to, bytes);
+      for (const layer of this.#layers) {
+        if (!layer) continue;
+        const { buffer, pageBytes } = layer;
+        const from = pageBytes * copies[2 * i];
+        const to = pageBytes * copies[2 * i + 1];
+        commands.copy(buffer, from, this.#page!, 0, pageBytes);
+        commands.copy(this.#page!, 0, buffer, to, pageBytes);
       }
     }
   }
 
+  /** Bytes that come on top while the cache grows: an old buffer goes when the new one is there. */
+  #bytesToGrowTo(pages: number): number {
+    const sizes = this.#layers.map((layer) => layer?.pageBytes ?? 0);
+    const added = pages - this.#pages;
+    return sizes.reduce((sum, bytes) => sum + added * bytes, 0) +
+      this.#pages * Math.max(...sizes);
+  }
+
   #make(bytes: number): GPUBuffer {
-    return this.device.buffer("keys and values", bytes, usage());
+    return this.buffers.make("keys and values", bytes, usage());
   }
 }

@@ -19,7 +19,7 @@ import {
 } from "../slices.ts";
 import { type KeptColumns, keptColumns } from "./columns.ts";
 import { counterWords } from "./counters.ts";
-import { bufferBytes } from "./device.ts";
+import { bufferBytes } from "./buffers.ts";
 import {
   matrixBytes,
   type MatrixShape,

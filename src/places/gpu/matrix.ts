@@ -6,7 +6,7 @@
 import type { GgmlType } from "../../formats/ggml/types.ts";
 import type { Range } from "../../plan/indices.ts";
 import type { Rows } from "../slices.ts";
-import type { Device } from "./device.ts";
+import type { Buffers } from "./buffers.ts";
 import {
   groupsOf,
   packedRowBytes,
@@ -71,10 +71,10 @@ export class DeviceMatrix implements MatrixShape {
 
   /** Makes room; {@linkcode write} fills it. */
   constructor(
-    readonly device: Device,
+    readonly buffers: Buffers,
     label: string,
     shape: MatrixShape,
-    pieceBytes: number = device.maxBindingBytes,
+    pieceBytes: number = buffers.device.maxBindingBytes,
   ) {
     const { type, rows, columns } = shape;
     this.type = type;
@@ -87,7 +87,7 @@ export class DeviceMatrix implements MatrixShape {
       const first = i * step;
       const count = Math.min(step, rows - first);
       const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
-      const buffer = device.buffer(label, count * this.rowBytes, usage);
+      const buffer = buffers.make(label, count * this.rowBytes, usage);
       return { buffer, first, rows: count };
     });
   }
@@ -120,7 +120,7 @@ export class DeviceMatrix implements MatrixShape {
     first: number,
     count: number,
   ): void {
-    const { queue } = this.device.gpu;
+    const { queue } = this.buffers.device.gpu;
     for (const piece of this.pieces) {
       const start = Math.max(first, piece.first);
       const end = Math.min(first + count, piece.first + piece.rows);

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Commands } from "./commands.ts";
-import type { Device } from "./device.ts";
+import type { Buffers } from "./buffers.ts";
 import type { DeviceMatrix, Piece } from "./matrix.ts";
 import type { Bound, Constants, Pipelines } from "./pipelines.ts";
 import type { Uniforms } from "./uniforms.ts";
@@ -56,7 +56,7 @@ export interface ProductOptions {
 
 /** What all kernels of a place are bound to. */
 export interface Shared {
-  readonly device: Device;
+  readonly buffers: Buffers;
   readonly pipelines: Pipelines;
   readonly uniforms: Uniforms;
   readonly step: GPUBuffer;

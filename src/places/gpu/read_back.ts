@@ -10,6 +10,7 @@
  * @module
  */
 import type { Commands } from "./commands.ts";
+import type { Buffers } from "./buffers.ts";
 import type { Device } from "./device.ts";
 import type { StagingLayout } from "./layout.ts";
 
@@ -45,32 +46,38 @@ interface Staging {
 
 /** Reads regions back through staging buffers. */
 export class ReadBack {
+  readonly device: Device;
   readonly #stagings: readonly Staging[];
 
   /** Makes the staging buffers, the smallest first. */
   constructor(
-    readonly device: Device,
+    buffers: Buffers,
     readonly commands: Commands,
     readonly kind: ReadBackKind,
     layout: readonly StagingLayout[],
   ) {
+    this.device = buffers.device;
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
     this.#stagings = layout.flatMap(({ bytes, count }) =>
       Array.from(
         { length: count },
-        () => ({ buffer: device.buffer("staging", bytes, usage) }),
+        () => ({ buffer: buffers.make("staging", bytes, usage) }),
       )
     );
   }
 
-  /** Maps every staging buffer once: one that never was mapped must not be read at once. */
+  /**
+   * Maps every staging buffer once: one that never was mapped must not be read at once.
+   *
+   * @throws {GpuError} where the device has failed
+   */
   async prime(): Promise<void> {
-    await Promise.all(
+    await this.#orLost(Promise.all(
       this.#stagings.map(async ({ buffer }) => {
         await buffer.mapAsync(GPUMapMode.READ);
         buffer.unmap();
       }),
-    );
+    ));
   }
 
   /**

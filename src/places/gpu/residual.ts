@@ -30,15 +30,15 @@ export class Residual implements TokenRows {
   #stretchesWait = false;
 
   constructor(
-    { device, pipelines, uniforms, step }: Shared,
+    { buffers, pipelines, uniforms, step }: Shared,
     readonly commands: Commands,
     { hiddenSize }: Model,
     { strides, bytes }: DeviceLayout,
   ) {
     this.stride = strides.hidden;
     const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
-    this.buffer = device.buffer("x", bytes.x, STORAGE | COPY_DST | COPY_SRC);
-    this.partials = device.buffer(
+    this.buffer = buffers.make("x", bytes.x, STORAGE | COPY_DST | COPY_SRC);
+    this.partials = buffers.make(
       "partials",
       bytes.partials,
       STORAGE | COPY_DST,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Device } from "./device.ts";
+import type { Buffers } from "./buffers.ts";
 
 /** Bytes from one struct to the next: what bindings are aligned to at most. */
 export const uniformBytes = 256;
@@ -17,8 +17,8 @@ export class Uniforms {
   #used = 0;
 
   /** Room for `bytes / uniformBytes` structs. */
-  constructor(readonly device: Device, bytes: number) {
-    this.#buffer = device.buffer(
+  constructor(readonly buffers: Buffers, bytes: number) {
+    this.#buffer = buffers.make(
       "shapes",
       bytes,
       GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
@@ -35,7 +35,7 @@ export class Uniforms {
       else floats[i] = field.f32;
     });
     const offset = uniformBytes * this.#used++;
-    this.device.gpu.queue.writeBuffer(this.#buffer, offset, words);
+    this.buffers.device.gpu.queue.writeBuffer(this.#buffer, offset, words);
     return { buffer: this.#buffer, offset, size: words.byteLength };
   }
 }

@@ -6,7 +6,7 @@
 import { dequantise } from "../../formats/ggml/dequantise.ts";
 import { lengthOf } from "../../plan/indices.ts";
 import type { Rows, Slice } from "../slices.ts";
-import type { Device } from "./device.ts";
+import type { Buffers } from "./buffers.ts";
 import { allMatrices, type DeviceLayout, type MatrixLayout } from "./layout.ts";
 import { DeviceMatrix } from "./matrix.ts";
 import { RowPacker } from "./packing.ts";
@@ -33,7 +33,7 @@ export class Weights {
   readonly #takers = new Map<Slice, Taker>();
 
   /** Makes room for what a layout names. */
-  constructor(readonly device: Device, layout: DeviceLayout) {
+  constructor(readonly buffers: Buffers, layout: DeviceLayout) {
     this.#pieceBytes = layout.pieceBytes;
     const { slices, strides, bytes } = layout;
     let byteLength = 0;
@@ -42,7 +42,7 @@ export class Weights {
     }
     this.byteLength = byteLength;
     const { STORAGE, COPY_DST } = GPUBufferUsage;
-    const norms = device.buffer("norms", bytes.norms, STORAGE | COPY_DST);
+    const norms = buffers.make("norms", bytes.norms, STORAGE | COPY_DST);
     const size = 4 * strides.hidden;
     let offset = 0;
     const norm = (slice: Slice): GPUBufferBinding => {
@@ -51,7 +51,11 @@ export class Weights {
       this.#takers.set(
         slice,
         (rows) =>
-          device.gpu.queue.writeBuffer(norms, at, floatsOf(slice, rows)),
+          buffers.device.gpu.queue.writeBuffer(
+            norms,
+            at,
+            floatsOf(slice, rows),
+          ),
       );
       offset += size;
       return binding;
@@ -85,7 +89,7 @@ export class Weights {
   #room(layout: MatrixLayout): DeviceMatrix {
     const name = layout.slices.map(({ tensor }) => tensor.name).join(", ");
     const matrix = new DeviceMatrix(
-      this.device,
+      this.buffers,
       name,
       layout,
       this.#pieceBytes,

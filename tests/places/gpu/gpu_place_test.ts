@@ -7,6 +7,7 @@ import { readGguf } from "../../../src/formats/gguf/read.ts";
 import { describeModel } from "../../../src/model/model.ts";
 import type { Batch } from "../../../src/places/batch.ts";
 import { cacheTypes } from "../../../src/places/cache_type.ts";
+import { Device } from "../../../src/places/gpu/device.ts";
 import { GpuPlace } from "../../../src/places/gpu/gpu_place.ts";
 import { deviceBytes } from "../../../src/places/gpu/layout.ts";
 import { type Traffic, trafficOf } from "../../../src/places/gpu/traffic.ts";
@@ -354,7 +355,8 @@ for (const readBack of ["synchronous", "awaited"] as const) {
       const made = await randomModel();
       const { model } = made;
       for (const plan of [undefined, scatteredShare(model, 0.5)]) {
-        const team = await gpuTeam(made, exact, plan, { readBack });
+        const device = await Device.open();
+        const team = await gpuTeam(made, exact, plan, { readBack, device });
         const engine = new Engine(team, model.vocabSize);
         using sequence = engine.createSequence();
         await engine.evaluate(sequence, [1]);
@@ -363,7 +365,7 @@ for (const readBack of ["synchronous", "awaited"] as const) {
         const down = gpu.down.bind(gpu);
         gpu.down = (layer, batch) => {
           down(layer, batch);
-          gpu.device.destroy();
+          device.destroy();
         };
         const lost = (error: Error) => {
           assert(error instanceof GpuError);

@@ -23,10 +23,10 @@ function matrixOf(
   dequantise(type, bytes, weights);
   const runs = [{ start: 0, end: columns }];
   const shape = matrixShape(type, rows, runs);
-  const rowBytes = new DeviceMatrix(bench.device, "", { ...shape, rows: 0 })
+  const rowBytes = new DeviceMatrix(bench.buffers, "", { ...shape, rows: 0 })
     .rowBytes;
   const matrix = new DeviceMatrix(
-    bench.device,
+    bench.buffers,
     "matrix",
     shape,
     pieceRows * rowBytes,

@@ -2,7 +2,7 @@
 import { hasAdapter } from "../../helpers/gpu_teams.ts";
 import { Commands } from "../../../src/places/gpu/commands.ts";
 import { Device } from "../../../src/places/gpu/device.ts";
-import { Pipelines } from "../../../src/places/gpu/pipelines.ts";
+import { Buffers } from "../../../src/places/gpu/buffers.ts";
 import { uniformBytes, Uniforms } from "../../../src/places/gpu/uniforms.ts";
 import type { Shared } from "../../../src/places/gpu/product.ts";
 
@@ -20,15 +20,17 @@ export function testWithAdapter(name: string, run: () => Promise<void>): void {
 
 /** A device and what kernels need, given back at the end. */
 export class Bench implements Disposable {
+  readonly buffers: Buffers;
   readonly commands: Commands;
   readonly shared: Shared;
 
   private constructor(readonly device: Device, step: number[]) {
     this.commands = new Commands(device);
+    this.buffers = new Buffers(device);
     this.shared = {
-      device,
-      pipelines: new Pipelines(device),
-      uniforms: new Uniforms(device, 64 * uniformBytes),
+      buffers: this.buffers,
+      pipelines: device.pipelines,
+      uniforms: new Uniforms(this.buffers, 64 * uniformBytes),
       step: this.buffer(Uint32Array.from(step)),
       counters: this.buffer(new Uint32Array(64)),
     };
@@ -44,7 +46,7 @@ export class Bench implements Disposable {
     data: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>,
   ): GPUBuffer {
     const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
-    const buffer = this.device.buffer(
+    const buffer = this.buffers.make(
       "test",
       data.byteLength,
       STORAGE | COPY_DST | COPY_SRC,
@@ -57,7 +59,7 @@ export class Bench implements Disposable {
   async run(encode: () => void, from: GPUBuffer): Promise<ArrayBuffer> {
     return await this.device.accepts("test", async () => {
       encode();
-      const staging = this.device.buffer(
+      const staging = this.buffers.make(
         "read back",
         from.size,
         GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,

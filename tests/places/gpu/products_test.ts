@@ -49,7 +49,7 @@ function weightsOf(
   const all = new Float32Array(rows * length);
   dequantise(type, bytes, all);
   const matrix = new DeviceMatrix(
-    bench.device,
+    bench.buffers,
     "matrix",
     matrixShape(type, rows, runs),
   );

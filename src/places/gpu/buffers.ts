@@ -1,0 +1,67 @@
+/**
+ * The buffers of one place, counted and held to its budget.
+ *
+ * @module
+ */
+import { GpuError } from "../../errors.ts";
+import type { Device } from "./device.ts";
+
+/** Makes buffers, and knows their bytes. */
+export class Buffers {
+  readonly #made = new Set<GPUBuffer>();
+  #bytes = 0;
+
+  /** All together take `budgetBytes` at most. */
+  constructor(readonly device: Device, readonly budgetBytes = Infinity) {}
+
+  /** Bytes of all buffers. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Whether so many bytes more stay within the budget. */
+  hasRoom(bytes: number): boolean {
+    return this.#bytes + bytes <= this.budgetBytes;
+  }
+
+  /**
+   * Makes a buffer of zeros; its bytes are rounded up to a multiple of 4.
+   *
+   * @throws {GpuError} where it would pass the budget, or what one buffer may have
+   */
+  make(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    const { gpu, name, maxBindingBytes } = this.device;
+    const size = bufferBytes(bytes);
+    if (size > maxBindingBytes) {
+      throw new GpuError(
+        `Cannot hold ${label} on ${name}: needs ${size} bytes in one buffer, it allows ${maxBindingBytes}`,
+      );
+    }
+    if (!this.hasRoom(size)) {
+      throw new GpuError(
+        `Cannot hold ${label} on ${name}: needs ${size} bytes beside ${this.#bytes}, the budget is ${this.budgetBytes}`,
+      );
+    }
+    const buffer = gpu.createBuffer({ label, size, usage });
+    this.#made.add(buffer);
+    this.#bytes += size;
+    return buffer;
+  }
+
+  /** Gives a buffer back. */
+  release(buffer: GPUBuffer): void {
+    this.#made.delete(buffer);
+    this.#bytes -= buffer.size;
+    buffer.destroy();
+  }
+
+  /** Gives all buffers back. */
+  releaseAll(): void {
+    for (const buffer of this.#made) this.release(buffer);
+  }
+}
+
+/** Bytes that a buffer takes which must hold `bytes`. */
+export function bufferBytes(bytes: number): number {
+  return Math.max(4, Math.ceil(bytes / 4) * 4);
+}
