@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Device } from "../../src/places/gpu/device.ts";
+import { Device, findAdapter } from "../../src/places/gpu/device.ts";
 import {
   GpuPlace,
   type GpuPlaceOptions,
@@ -78,8 +78,7 @@ export async function gpuTeam(
 
 /** Whether there is an adapter. Says so once where there is none. */
 export const hasAdapter: boolean = await (async () => {
-  const gpu = navigator.gpu as GPU | undefined;
-  if (await gpu?.requestAdapter()) return true;
+  if (await findAdapter()) return true;
   console.error(
     "skipped: WebGPU finds no adapter (mesa-vulkan-drivers has one in software)",
   );

@@ -40,15 +40,8 @@ export class Device {
    * @throws {GpuError} where there is none
    */
   static async open(): Promise<Device> {
-    // Deno's own types promise it; other runtimes may lack it.
-    const gpu = navigator.gpu as GPU | undefined;
-    if (!gpu) throw new GpuError("Cannot use a GPU: WebGPU is missing here");
-    const adapter = await gpu.requestAdapter({
-      powerPreference: "high-performance",
-    });
-    if (!adapter) {
-      throw new GpuError("Cannot use a GPU: WebGPU finds no adapter here");
-    }
+    const adapter = await findAdapter();
+    if (!adapter) throw new GpuError("Cannot use a GPU: there is none here");
     const { limits, features } = adapter;
     try {
       const device = await adapter.requestDevice({
@@ -123,6 +116,16 @@ export class Device {
     );
     return this.#failure;
   }
+}
+
+/** The adapter that the system prefers; undefined where there is none. */
+export async function findAdapter(): Promise<GPUAdapter | undefined> {
+  // Deno's own types promise it; other runtimes may lack it.
+  const gpu = navigator.gpu as GPU | undefined;
+  const adapter = await gpu?.requestAdapter({
+    powerPreference: "high-performance",
+  });
+  return adapter ?? undefined;
 }
 
 /** Whether the device takes a shader that uses subgroups: some announce them, but refuse. */

@@ -44,6 +44,8 @@ export interface GpuPlaceOptions extends LayoutOptions {
   readonly readBack?: ReadBackKind;
   /** An open device, which stays open when the place is given up; an own one, where left out */
   readonly device?: Device;
+  /** Counts here, where given */
+  readonly counts?: LayerCounts;
 }
 
 /** What is made when the weights are there. */
@@ -86,7 +88,7 @@ export class GpuPlace implements GpuSidePlace {
     this.#buffers = buffers;
     this.device = buffers.device;
     this.slices = layout.slices;
-    this.counts = new LayerCounts(model.layers.length);
+    this.counts = options.counts ?? new LayerCounts(model.layers.length);
     this.#commands = new Commands(this.device);
     this.#weights = new Weights(buffers, layout);
     this.#readBackKind = options.readBack ?? readBackKind();
