@@ -5,6 +5,7 @@
  */
 import { GpuError } from "../../errors.ts";
 import { Pipelines } from "./pipelines.ts";
+import { shaderText } from "./shaders.ts";
 
 /** What all places on a device share. Keeps the first thing that went wrong. */
 export class Device {
@@ -51,8 +52,8 @@ export class Device {
           maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
         },
       });
-      const subgroups = adapter.info.subgroupMinSize >= 32 &&
-        await compilesSubgroups(device);
+      const subgroups = features.has("subgroups") &&
+        adapter.info.subgroupMinSize >= 32 && await compilesSubgroups(device);
       return new Device(device, adapter, subgroups);
     } catch (error) {
       throw new GpuError(
@@ -128,12 +129,10 @@ export async function findAdapter(): Promise<GPUAdapter | undefined> {
   return adapter ?? undefined;
 }
 
-/** Whether the device takes a shader that uses subgroups: some announce them, but refuse. */
+/** Whether the device takes a kernel that uses subgroups: some announce them, but refuse. */
 async function compilesSubgroups(gpu: GPUDevice): Promise<boolean> {
-  if (!gpu.features.has("subgroups")) return false;
   gpu.pushErrorScope("validation");
-  const code = `@compute @workgroup_size(32)
-    fn main(@builtin(local_invocation_index) i: u32) { _ = subgroupShuffleXor(i, 1u); }`;
+  const code = shaderText({ kernel: "mul_mat_vec", type: "F32" }, true);
   gpu.createComputePipeline({
     layout: "auto",
     compute: { module: gpu.createShaderModule({ code }) },

@@ -194,7 +194,7 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
     page: Math.max(...pageBytes),
   };
   const staging = [
-    { bytes: rows(1, strides.hidden), count: 64 },
+    { bytes: rows(1, strides.hidden), count: 128 },
     { bytes: rows(1, vocab), count: vocab > 0 ? 8 : 0 },
     {
       bytes: Math.max(

@@ -171,26 +171,25 @@ const bytesCases: [string, RandomModelOptions, Sparsity][] = [
   ],
   ["top-k", { hiddenSize: 296 }, { mode: "top-k", share: 0.5 }],
 ];
-for (const [name, options, sparsity] of bytesCases) {
-  for (const [split, planOf] of Object.entries(splits)) {
+for (const [i, [name, options, sparsity]] of bytesCases.entries()) {
+  for (const [j, [split, planOf]] of Object.entries(splits).entries()) {
+    const cacheType = cacheTypes[(i + j) % cacheTypes.length];
     testWithAdapter(
-      `${split} of ${name} takes the bytes foretold`,
+      `${split} of ${name}, ${cacheType} cache, takes the bytes foretold`,
       async () => {
         const made = await randomModel(options);
-        for (const cacheType of cacheTypes) {
-          const asked = { limits, cacheType, pieceBytes: 30_000 };
-          const plan = planOf(made);
-          const { model } = made;
-          const team = await gpuTeam(made, sparsity, plan, asked);
-          await using engine = new Engine(team, model.vocabSize);
-          const foretold = deviceBytes({ model, plan, sparsity, ...asked });
-          const { gpu } = team.sides;
-          assert.equal(gpu.use.bytes, foretold.all);
-          assert.equal(gpu.weightBytes, foretold.weights);
-          using sequence = engine.createSequence();
-          for (let id = 0; id < 40; id++) await engine.evaluate(sequence, [id]);
-          assert.equal(gpu.use.bytes, foretold.all);
-        }
+        const asked = { limits, cacheType, pieceBytes: 30_000 };
+        const plan = planOf(made);
+        const { model } = made;
+        const team = await gpuTeam(made, sparsity, plan, asked);
+        await using engine = new Engine(team, model.vocabSize);
+        const foretold = deviceBytes({ model, plan, sparsity, ...asked });
+        const { gpu } = team.sides;
+        assert.equal(gpu.use.bytes, foretold.all);
+        assert.equal(gpu.weightBytes, foretold.weights);
+        using sequence = engine.createSequence();
+        for (let id = 0; id < 40; id++) await engine.evaluate(sequence, [id]);
+        assert.equal(gpu.use.bytes, foretold.all);
       },
     );
   }
@@ -379,3 +378,36 @@ for (const readBack of ["synchronous", "awaited"] as const) {
     },
   );
 }
+
+testWithAdapter(
+  "neurons that a profile says are hot skip the predictor",
+  async () => {
+    const made = await randomModel({
+      predictorRank: 12,
+      downByNeuron: true,
+      type: "F16",
+    });
+    const { model } = made;
+    const { vocab, parts } = firstLayers(model, 2, true);
+    const always = new Float32Array(model.feedForwardSize).fill(1);
+    const firing = {
+      order: Uint32Array.from(always, (_, i) => always.length - 1 - i),
+      gatePositive: always,
+      active: always,
+    };
+    const hot = { vocab, parts: parts.map((part) => ({ ...part, firing })) };
+    const run = async (sparsity: Sparsity, plan: PlacePlan) => {
+      const team = await gpuTeam(made, sparsity, plan);
+      await using engine = new Engine(team, model.vocabSize);
+      using sequence = engine.createSequence();
+      const [row] = await engine.evaluate(sequence, [1, 2, 3]);
+      return { row: row.slice(), asked: engine.stats().layers[0].predicted };
+    };
+    // A predictor that asks for nothing.
+    const none = { mode: "predictor", threshold: 1e9 } as const;
+    const cold = await run(none, { vocab, parts });
+    assert.equal(cold.asked, 0);
+    assert.deepEqual((await run(none, hot)).row, (await run(exact, hot)).row);
+    assert.notDeepEqual((await run(none, hot)).row, cold.row);
+  },
+);
