@@ -43,11 +43,13 @@ fn main(
     }
     workgroupBarrier();
     for (var j = 0u; j < 8u; j++) {
+      // Each is read once, then used for all tokens.
+      for (var r = 0u; r < 8u; r++) {
+        weights[r] = weights_tile[(along + 8u * r) * pitch + j];
+      }
       for (var c = 0u; c < tokens_each; c++) {
         let v = x_tile[(across + 8u * c) * pitch + j];
-        for (var r = 0u; r < 8u; r++) {
-          sums[c][r] += dot(weights_tile[(along + 8u * r) * pitch + j], v);
-        }
+        for (var r = 0u; r < 8u; r++) { sums[c][r] += dot(weights[r], v); }
       }
     }
     workgroupBarrier();

@@ -27,11 +27,11 @@ export class Device {
     const name = info.description || info.device || info.vendor || "GPU";
     this.name = info.isFallbackAdapter ? `${name}, software` : name;
     this.lost = gpu.lost.then(({ message }) =>
-      this.#fail(message || "the device was lost")
+      this.failed(message || "the device was lost")
     );
     gpu.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.#fail(event.error.message);
+      this.failed(event.error.message);
     });
   }
 
@@ -100,22 +100,17 @@ export class Device {
     if (this.#failure) throw this.#failure;
   }
 
-  /** An error of this device, which {@linkcode check} repeats. */
-  failed(reason: unknown): GpuError {
-    return this.#failure ??
-      this.#fail(reason instanceof Error ? reason.message : String(reason));
+  /** Takes down that the device has failed; the first reason is the error that {@linkcode check} repeats. */
+  failed(reason: string): GpuError {
+    this.#failure ??= new GpuError(
+      `The GPU failed (${this.name}): ${reason.trim()}`,
+    );
+    return this.#failure;
   }
 
   /** Gives the device back, and all buffers on it. */
   destroy(): void {
     this.gpu.destroy();
-  }
-
-  #fail(reason: string): GpuError {
-    this.#failure ??= new GpuError(
-      `The GPU failed (${this.name}): ${reason.trim()}`,
-    );
-    return this.#failure;
   }
 }
 

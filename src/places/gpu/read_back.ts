@@ -40,6 +40,7 @@ export interface Region {
 /** A buffer that the device writes and this side reads. */
 interface Staging {
   readonly buffer: GPUBuffer;
+  readonly bytes: number;
   /** Settles when the last mapping has; left out when it has settled */
   mapping?: Promise<void>;
 }
@@ -61,7 +62,7 @@ export class ReadBack {
     this.#stagings = layout.flatMap(({ bytes, count }) =>
       Array.from(
         { length: count },
-        () => ({ buffer: buffers.make("staging", bytes, usage) }),
+        () => ({ bytes, buffer: buffers.make("staging", bytes, usage) }),
       )
     );
   }
@@ -72,12 +73,9 @@ export class ReadBack {
    * @throws {GpuError} where the device has failed
    */
   async prime(): Promise<void> {
-    await this.#orLost(Promise.all(
-      this.#stagings.map(async ({ buffer }) => {
-        await buffer.mapAsync(GPUMapMode.READ);
-        buffer.unmap();
-      }),
-    ));
+    await Promise.all(this.#stagings.map((staging) => this.#map(staging)));
+    this.device.check();
+    for (const { buffer } of this.#stagings) buffer.unmap();
   }
 
   /**
@@ -92,38 +90,46 @@ export class ReadBack {
   ): T | Promise<T> {
     this.device.check();
     const bytes = regions.reduce((sum, region) => sum + region.bytes, 0);
-    const fits = this.#stagings.filter(({ buffer }) => buffer.size >= bytes);
-    const free = fits.find(({ mapping }) => !mapping);
+    const free = this.#free(bytes);
     if (!free || this.kind === "awaited") {
-      return this.#readLater(fits, regions, bytes, take);
+      return this.#readLater(regions, bytes, take);
     }
     this.#copy(regions, free, bytes);
-    free.mapping = free.buffer.mapAsync(GPUMapMode.READ).then(
-      () => {
-        free.mapping = undefined;
-      },
-      () => {}, // it is never used again; the device's own error says why
-    );
+    void this.#map(free);
     return this.#take(free, bytes, take);
   }
 
   async #readLater<T>(
-    fits: readonly Staging[],
     regions: readonly Region[],
     bytes: number,
     take: (bytes: ArrayBuffer) => T,
   ): Promise<T> {
-    let free = fits.find(({ mapping }) => !mapping);
+    let free = this.#free(bytes);
     while (!free) {
-      await this.#orLost(Promise.race(fits.map(({ mapping }) => mapping)));
-      free = fits.find(({ mapping }) => !mapping);
+      const busy = this.#stagings.filter((staging) => staging.bytes >= bytes);
+      await Promise.race(busy.map(({ mapping }) => mapping));
+      this.device.check();
+      free = this.#free(bytes);
     }
     this.#copy(regions, free, bytes);
-    const mapped = free.buffer.mapAsync(GPUMapMode.READ);
-    free.mapping = mapped.catch(() => {});
-    await this.#orLost(mapped);
-    free.mapping = undefined;
+    await this.#map(free);
+    this.device.check();
     return this.#take(free, bytes, take);
+  }
+
+  /** The smallest staging buffer that holds so many bytes and waits for nothing. */
+  #free(bytes: number): Staging | undefined {
+    return this.#stagings.find((staging) =>
+      staging.bytes >= bytes && !staging.mapping
+    );
+  }
+
+  /** Maps a buffer; resolves when it is free to be mapped again, or the device has failed. */
+  async #map(staging: Staging): Promise<void> {
+    staging.mapping = staging.buffer.mapAsync(GPUMapMode.READ)
+      .catch((error) => void this.#unreadable(error));
+    await staging.mapping;
+    staging.mapping = undefined;
   }
 
   #copy(regions: readonly Region[], { buffer }: Staging, bytes: number): void {
@@ -147,8 +153,7 @@ export class ReadBack {
     try {
       range = buffer.getMappedRange(0, bytes);
     } catch (error) {
-      const { message } = error as Error;
-      throw this.device.failed(`its results cannot be read (${message})`);
+      throw this.#unreadable(error);
     }
     try {
       return take(range);
@@ -157,19 +162,8 @@ export class ReadBack {
     }
   }
 
-  /** Waits for `work`, and throws where the device fails meanwhile. */
-  async #orLost(work: Promise<unknown>): Promise<void> {
-    const { device } = this;
-    try {
-      await Promise.race([
-        work,
-        device.lost.then((error) => {
-          throw error;
-        }),
-      ]);
-    } catch (error) {
-      throw device.failed(error);
-    }
-    device.check();
+  #unreadable(error: unknown): Error {
+    const { message } = error as Error;
+    return this.device.failed(`its results cannot be read (${message})`);
   }
 }
