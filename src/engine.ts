@@ -162,9 +162,16 @@ export class Engine implements AsyncDisposable {
     return normedStates;
   }
 
-  /** An empty sequence. */
-  createSequence(): Sequence {
-    return new Sequence(this.#pool);
+  /**
+   * An empty sequence. `keep` is the share of each layer's neurons, those with
+   * the largest |h|, that sparsity `top-k` keeps for its tokens, in place of the
+   * share that the model was loaded with.
+   *
+   * @throws {UsageError} for `keep` out of range, or in another mode
+   */
+  createSequence({ keep }: { readonly keep?: number } = {}): Sequence {
+    if (keep !== undefined) this.#checkKeep(keep);
+    return new Sequence(this.#pool, keep);
   }
 
   /**
@@ -233,6 +240,20 @@ export class Engine implements AsyncDisposable {
     if (length > this.contextSize) {
       throw new LimitError(
         `Cannot evaluate ${length} tokens in one sequence: the context has ${this.contextSize}`,
+      );
+    }
+  }
+
+  #checkKeep(keep: number): void {
+    const { mode } = this.#team.sparsity;
+    if (mode !== "top-k") {
+      throw new UsageError(
+        `Cannot keep a share of ${keep} in sparsity ${mode}: load the model with top-k`,
+      );
+    }
+    if (!(keep > 0 && keep <= 1)) {
+      throw new UsageError(
+        `Cannot keep a share of ${keep} of the neurons: needs a number above 0, at most 1`,
       );
     }
   }
@@ -306,6 +327,7 @@ export class Engine implements AsyncDisposable {
         batch.tokens[t] = tokens[request.done];
         batch.positions[t] = sequence.length;
         batch.sequences[t] = rows.get(sequence)!;
+        batch.keep[t] = sequence.keep ?? 0;
         const isLast = request.done === tokens.length - 1;
         batch.wantLogits[t] = Number(
           want === "all" || (want === "last" && isLast),

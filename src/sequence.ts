@@ -63,8 +63,11 @@ export class Sequence implements Disposable {
   #length = 0;
   #dropped = false;
 
-  /** An empty sequence; engines make them. */
-  constructor(pool: PagePool) {
+  /**
+   * An empty sequence; engines make them. `keep` is the share of each layer's
+   * neurons that sparsity `top-k` keeps, where that is not the model's own.
+   */
+  constructor(pool: PagePool, readonly keep?: number) {
     this.#pool = pool;
     pool.sequences.add(this);
   }
@@ -82,7 +85,7 @@ export class Sequence implements Disposable {
   /** A sequence with the same past, at no cost. */
   fork(): Sequence {
     this.#check();
-    const copy = new Sequence(this.#pool);
+    const copy = new Sequence(this.#pool, this.keep);
     copy.#pages = [...this.#pages];
     copy.#length = this.#length;
     for (const page of copy.#pages) this.#pool.retain(page);

@@ -29,6 +29,8 @@ export class Batch {
   readonly sequences: Int32Array;
   /** 1 where the token's logits are wanted, `[tokens]` */
   readonly wantLogits: Int32Array;
+  /** Share of each layer's neurons that mode `top-k` keeps for the token, `[tokens]`; 0 = the mode's own */
+  readonly keep: Float32Array;
   /** Page numbers of each sequence, `[tokens, pagesPerSequence]` */
   readonly pages: Int32Array;
   /** Pairs (from, to) of pages to copy before the step, `[2 · tokens]` */
@@ -54,6 +56,7 @@ export class Batch {
     this.positions = next(tokens);
     this.sequences = next(tokens);
     this.wantLogits = next(tokens);
+    this.keep = new Float32Array(buffer, next(tokens).byteOffset, tokens);
     this.copies = next(2 * tokens);
     this.pages = next(tokens * this.pagesPerSequence);
   }
@@ -65,7 +68,7 @@ export class Batch {
 
   /** How many bytes a batch of these limits takes. */
   static byteLength(limits: BatchLimits): number {
-    return 4 * (4 + limits.tokens * (6 + pagesPerSequence(limits)));
+    return 4 * (4 + limits.tokens * (7 + pagesPerSequence(limits)));
   }
 
   /** How many tokens this step has. */

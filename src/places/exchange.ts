@@ -14,7 +14,7 @@ export interface Sides {
   readonly gpu?: GpuSidePlace;
 }
 
-/** Does what a meeting is for; `top-k` keeps the largest `share`. */
+/** Does what a meeting is for; `top-k` keeps the largest `share`, or what the batch says. */
 export async function exchange(
   { exchange, stage }: Meeting,
   { cpu, gpu }: Sides,
@@ -71,7 +71,11 @@ async function keepTop(
   for (const place of places) values.push(await place.neurons(batch));
   const thresholds = Float32Array.from(
     { length: batch.length },
-    (_, t) => topKThreshold(values.map((rows) => rows[t]), share),
+    (_, t) =>
+      topKThreshold(
+        values.map((rows) => rows[t]),
+        batch.keep[t] || share,
+      ),
   );
   for (const place of places) place.keepAbove(batch, thresholds);
 }
@@ -85,12 +89,17 @@ export function topKThreshold(
   share: number,
 ): number {
   const count = values.reduce((sum, part) => sum + part.length, 0);
+  const kept = Math.ceil(share * count);
+  if (kept >= count) return -1;
+  // Most are zero, and need no sorting.
   const magnitudes = new Float32Array(count);
   let filled = 0;
   for (const part of values) {
-    for (const value of part) magnitudes[filled++] = Math.abs(value);
+    for (const value of part) {
+      if (value !== 0) magnitudes[filled++] = Math.abs(value);
+    }
   }
-  magnitudes.sort();
-  const kept = Math.ceil(share * count);
-  return kept < count ? magnitudes[count - kept - 1] : -1;
+  return kept < filled
+    ? magnitudes.subarray(0, filled).sort()[filled - kept - 1]
+    : 0;
 }

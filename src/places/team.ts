@@ -27,6 +27,8 @@ import { Turns } from "./turns.ts";
 export interface Team extends AsyncDisposable {
   /** What computes, for people: `WASM relaxed SIMD, 2 threads`. */
   readonly description: string;
+  /** Which neurons are computed. */
+  readonly sparsity: Sparsity;
   /** The limits of a step. */
   readonly limits: BatchLimits;
   /** Fill this in, then {@linkcode run}. */

@@ -278,7 +278,7 @@ export class Shared {
       (_, t) =>
         topKThreshold(
           [this.#neurons.subarray(t * width, (t + 1) * width)],
-          share,
+          this.batch.keep[t] || share,
         ),
     );
   }

@@ -13,6 +13,7 @@ import {
 } from "../../errors.ts";
 import type { Rates } from "../../plan/border.ts";
 import type { PlacePlan } from "../../plan/plan.ts";
+import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch, BatchLimits } from "../batch.ts";
 import type { LoadProgress } from "../load.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
@@ -151,6 +152,11 @@ export class ThreadTeam implements Team {
       await team[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** See {@linkcode Team.sparsity}. */
+  get sparsity(): Sparsity {
+    return this.options.sparsity;
   }
 
   /** See {@linkcode Team.limits}. */

@@ -338,6 +338,8 @@ var Batch = class _Batch {
   sequences;
   /** 1 where the token's logits are wanted, `[tokens]` */
   wantLogits;
+  /** Share of each layer's neurons that mode `top-k` keeps for the token, `[tokens]`; 0 = the mode's own */
+  keep;
   /** Page numbers of each sequence, `[tokens, pagesPerSequence]` */
   pages;
   /** Pairs (from, to) of pages to copy before the step, `[2 · tokens]` */
@@ -362,6 +364,7 @@ var Batch = class _Batch {
     this.positions = next(tokens);
     this.sequences = next(tokens);
     this.wantLogits = next(tokens);
+    this.keep = new Float32Array(buffer, next(tokens).byteOffset, tokens);
     this.copies = next(2 * tokens);
     this.pages = next(tokens * this.pagesPerSequence);
   }
@@ -371,7 +374,7 @@ var Batch = class _Batch {
   }
   /** How many bytes a batch of these limits takes. */
   static byteLength(limits2) {
-    return 4 * (4 + limits2.tokens * (6 + pagesPerSequence(limits2)));
+    return 4 * (4 + limits2.tokens * (7 + pagesPerSequence(limits2)));
   }
   /** How many tokens this step has. */
   get length() {
@@ -2082,14 +2085,16 @@ function sumOf(rows) {
 }
 function topKThreshold(values, share) {
   const count = values.reduce((sum, part) => sum + part.length, 0);
+  const kept = Math.ceil(share * count);
+  if (kept >= count) return -1;
   const magnitudes = new Float32Array(count);
   let filled = 0;
   for (const part of values) {
-    for (const value of part) magnitudes[filled++] = Math.abs(value);
+    for (const value of part) {
+      if (value !== 0) magnitudes[filled++] = Math.abs(value);
+    }
   }
-  magnitudes.sort();
-  const kept = Math.ceil(share * count);
-  return kept < count ? magnitudes[count - kept - 1] : -1;
+  return kept < filled ? magnitudes.subarray(0, filled).sort()[filled - kept - 1] : 0;
 }
 
 // src/places/neuron_counts.ts
@@ -2489,7 +2494,7 @@ var Shared = class {
       length: this.batch.length
     }, (_, t) => topKThreshold([
       this.#neurons.subarray(t * width, (t + 1) * width)
-    ], share));
+    ], this.batch.keep[t] || share));
   }
   #putLogits(rows, index) {
     const { vocab } = this.#plans[index];
