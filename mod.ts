@@ -153,6 +153,15 @@ export {
   makePredictor,
   type MakePredictorOptions,
 } from "./src/predictor/make_predictor.ts";
+export { fingerprintOf } from "./src/predictor/fingerprint.ts";
+export {
+  estimatePerplexity,
+  type PerplexityEstimate,
+  scoreChunks,
+  type ScoreOptions,
+  textChunks,
+  type TextScore,
+} from "./src/perplexity.ts";
 export {
   type PredictorToWrite,
   writePredictor,

@@ -9,6 +9,7 @@ import { chat } from "./commands/chat.ts";
 import { generate } from "./commands/generate.ts";
 import { inspect } from "./commands/inspect.ts";
 import { profile } from "./commands/profile.ts";
+import { perplexity } from "./commands/perplexity.ts";
 import { plan } from "./commands/plan.ts";
 import { predictor } from "./commands/predictor.ts";
 import { synth } from "./commands/synth.ts";
@@ -23,6 +24,7 @@ export const commands: readonly CommandSpec[] = [
   profile,
   predictor,
   plan,
+  perplexity,
   bench,
   synth,
 ];

@@ -5,6 +5,7 @@
  */
 import {
   type ByteSource,
+  fingerprintOf,
   fromUrl,
   type LanguageModel,
   load,
@@ -72,6 +73,19 @@ export async function loadModel(
       noteProfile(model, flags, found, measured.countNeurons);
     }
     return model;
+  } finally {
+    await source.close();
+  }
+}
+
+/** By what unfinished work knows its model. */
+export async function modelFingerprint(
+  flags: ModelFlags,
+  { model }: LanguageModel,
+): Promise<string> {
+  const source = await openModel(flags);
+  try {
+    return await fingerprintOf(model, source);
   } finally {
     await source.close();
   }

@@ -37,6 +37,16 @@ export function numberBetween(low: number, high: number): ReadValue {
   };
 }
 
+/** Shares above 0, at most 1, with commas between. */
+export const shares: ReadValue = (text) =>
+  text.split(",").map((part) => {
+    const value = Number(part);
+    if (part.trim() !== "" && value > 0 && value <= 1) return value;
+    throw new UsageError(
+      "It needs shares above 0, at most 1, with commas between.",
+    );
+  });
+
 /** One of some words. */
 export function oneOf(...words: string[]): ReadValue {
   return (text) => {

@@ -1,0 +1,47 @@
+/**
+ * What charts have in common: a document to draw into, and a frame around it.
+ *
+ * @module
+ */
+
+/** Width of a chart, in pixels. */
+export const chartWidth = 640;
+const margin = 16, titleHeight = 30;
+
+/** A library that draws charts, and a document for it: there is no browser here. */
+export async function drawing() {
+  // Imported when they are needed, for most commands draw nothing.
+  const plot = await import("@observablehq/plot");
+  const { parseHTML } = await import("linkedom");
+  return { plot, document: parseHTML("<html></html>").document };
+}
+
+/** One SVG of a title and charts of `height` below one another. */
+export function framed(
+  title: string,
+  charts: readonly string[],
+  height: number,
+): string {
+  const top = margin + titleHeight;
+  const body = charts.map((chart, i) =>
+    chart.replace(
+      "<svg ",
+      `<svg x="${margin}" y="${top + i * (height + margin)}" `,
+    )
+  );
+  const width = chartWidth + 2 * margin;
+  const total = top + charts.length * (height + margin);
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${total}" font-family="sans-serif" font-size="11">` +
+    `<rect width="100%" height="100%" fill="white"/>` +
+    `<text x="${margin}" y="${margin + 8}" font-size="14" font-weight="bold">${
+      escaped(title)
+    }</text>${body.join("")}</svg>\n`;
+}
+
+/** Text as XML has it. */
+export function escaped(text: string): string {
+  return text.replace(
+    /[&<>]/g,
+    (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]!,
+  );
+}

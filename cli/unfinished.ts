@@ -1,0 +1,162 @@
+/**
+ * Work that may be stopped: how far it has come lies in a file until it is done,
+ * so that the same command goes on from there.
+ *
+ * @module
+ */
+import type { Option } from "commander";
+import { type CulmError, FormatError, UsageError } from "../mod.ts";
+import { readText } from "./input.ts";
+import { permits } from "./model_profile.ts";
+import { option } from "./option.ts";
+import { localModel, type ModelFlags } from "./options.ts";
+import { exists, writeFile } from "./output_file.ts";
+
+/** Time between two states that are kept, in ms. */
+const saveEvery = 10_000;
+
+/** Flags of a command whose work is kept. */
+export interface StateFlags extends ModelFlags {
+  readonly state?: string;
+  readonly force?: true;
+}
+
+/** Options that give {@linkcode StateFlags}, but for the model; `name` is the command's. */
+export function stateOptions(name: string): Option[] {
+  return [
+    option(
+      "--state <file>",
+      `where unfinished work is kept, from which the same command goes on (default: MODEL.${name}, where writing is permitted)`,
+    ),
+    option("--force", "begin anew, and replace files that are there"),
+  ];
+}
+
+/** What stands in the file. */
+interface State {
+  /** Says that this is such a file, and of which command */
+  readonly unfinished: string;
+  /** SHA-256 of everything that the results depend on */
+  readonly work: string;
+  readonly results: readonly unknown[];
+}
+
+/** The results that there are so far, in order. */
+export class UnfinishedWork<T> {
+  #savedAt = performance.now();
+  #saved: number;
+
+  private constructor(
+    readonly command: string,
+    /** Where they are kept; nowhere where left out */
+    readonly path: string | undefined,
+    readonly work: string,
+    readonly results: T[],
+  ) {
+    this.#saved = results.length;
+  }
+
+  /**
+   * Takes up what the file says of the same `work`. `read` gives a result, or
+   * undefined for what is none.
+   *
+   * @throws {UsageError} where the file is of other work
+   * @throws {FormatError} where it is no such file
+   */
+  static async open<T>(
+    command: string,
+    flags: StateFlags,
+    work: unknown,
+    read: (value: unknown) => T | undefined,
+  ): Promise<UnfinishedWork<T>> {
+    const hash = await sha256(JSON.stringify(work));
+    const path = await statePathOf(command, flags);
+    if (path === undefined || flags.force || !await exists(path)) {
+      return new UnfinishedWork<T>(command, path, hash, []);
+    }
+    const state = parse(path, command, await readText(path));
+    if (state.work !== hash) {
+      throw new UsageError(
+        `Cannot go on: ${path} is of another unfinished ${command}, with another model, text or settings; --force begins anew`,
+      );
+    }
+    const results = state.results.map((value) => {
+      const result = read(value);
+      if (result === undefined) throw damaged(path, command);
+      return result;
+    });
+    return new UnfinishedWork(command, path, hash, results);
+  }
+
+  /** Adds a result; all are kept now and then. */
+  async add(...results: readonly T[]): Promise<void> {
+    this.results.push(...results);
+    if (performance.now() - this.#savedAt < saveEvery) return;
+    await this.keep();
+  }
+
+  /** Writes all results; tells whether there is a file with some. */
+  async keep(): Promise<boolean> {
+    const { path, command, work, results } = this;
+    if (path === undefined || results.length === 0) return false;
+    if (results.length > this.#saved) {
+      const state: State = { unfinished: command, work, results };
+      const bytes = new TextEncoder().encode(JSON.stringify(state) + "\n");
+      await writeFile(path, [bytes], { force: true });
+    }
+    this.#saved = results.length;
+    this.#savedAt = performance.now();
+    return true;
+  }
+
+  /** Takes the file away, for the work is done. */
+  async finish(): Promise<void> {
+    if (this.path !== undefined && this.#saved > 0) {
+      await Deno.remove(this.path);
+    }
+  }
+}
+
+/** SHA-256 of a text, in hexadecimal. */
+export async function sha256(text: string): Promise<string> {
+  const bytes = new TextEncoder().encode(text);
+  const digest = await crypto.subtle.digest("SHA-256", bytes);
+  return new Uint8Array(digest).toHex();
+}
+
+/**
+ * Where unfinished work is kept: in the file that the flags name, or beside the
+ * model, where the sandbox lets us; else nowhere.
+ */
+async function statePathOf(
+  command: string,
+  flags: StateFlags,
+): Promise<string | undefined> {
+  if (flags.state !== undefined) return flags.state;
+  const model = localModel(flags);
+  if (model === undefined) return undefined;
+  const path = `${model}.${command}`;
+  const mayKeep = await permits("read", path) &&
+    await permits("write", path) && await permits("write", `${path}.part`);
+  return mayKeep ? path : undefined;
+}
+
+function parse(path: string, command: string, text: string): State {
+  let state: Partial<State> | null;
+  try {
+    state = JSON.parse(text);
+  } catch {
+    state = null;
+  }
+  if (
+    state?.unfinished !== command || typeof state.work !== "string" ||
+    !Array.isArray(state.results)
+  ) throw damaged(path, command);
+  return state as State;
+}
+
+function damaged(path: string, command: string): CulmError {
+  return new FormatError(
+    `Cannot go on: ${path} is no unfinished ${command}; --force begins anew`,
+  );
+}

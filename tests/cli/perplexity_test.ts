@@ -1,0 +1,153 @@
+import assert from "node:assert/strict";
+import { load, scoreChunks, textChunks } from "../../mod.ts";
+import { estimatePerplexity } from "../../src/perplexity.ts";
+import { tinyBamboo } from "../../tiny/tiny.ts";
+import { type CliResult, runCli, startCli } from "./run_cli.ts";
+
+const story =
+  "Tom had a red ball. He ran to the park with it, and there was Lily. "
+    .repeat(40);
+const permissions = ["--allow-read", "--allow-write"];
+
+function perplexity(
+  args: readonly string[],
+  input = story,
+): Promise<CliResult> {
+  return runCli(["perplexity", "-t", "1", ...args], { permissions, input });
+}
+
+async function folder(): Promise<AsyncDisposable & { path: string }> {
+  const path = await Deno.makeTempDir();
+  const source = tinyBamboo();
+  await Deno.writeFile(`${path}/tiny.gguf`, await source.read(0, source.size));
+  return {
+    path,
+    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
+  };
+}
+
+async function files(path: string): Promise<string[]> {
+  return (await Array.fromAsync(Deno.readDir(path), ({ name }) => name)).sort();
+}
+
+Deno.test("the output is llama-perplexity's, and the numbers are the library's", async () => {
+  await using model = await load(tinyBamboo(), { threads: 1 });
+  const chunks = textChunks(model.tokenizer, story, 128);
+  const scores = (await Array.fromAsync(scoreChunks(model.engine, chunks)))
+    .map(([score]) => score);
+  const expected = scores.map((_, i) => {
+    const { perplexity } = estimatePerplexity(scores.slice(0, i + 1));
+    return `[${i + 1}]${perplexity.toFixed(4)},`;
+  }).join("");
+  const last = estimatePerplexity(scores);
+  const { code, out, err } = await perplexity(["-c", "128"]);
+  assert.equal(code, 0, err);
+  assert.equal(
+    out,
+    `${expected}\nFinal estimate: PPL = ${last.perplexity.toFixed(4)} +/- ${
+      last.error.toFixed(5)
+    }\n`,
+  );
+  assert.match(err, /^perplexity: \d+ chunks of 128 tokens, in steps of 128$/m);
+});
+
+Deno.test("--keep gives a row for each share, in each form, and a picture", async () => {
+  await using dir = await folder();
+  await Deno.writeTextFile(`${dir.path}/text`, story);
+  const args = ["-f", `${dir.path}/text`, "-c", "64", "--chunks", "4"];
+  const dense = await perplexity([...args, "--sparsity", "dense"]);
+  const [, all] = dense.out.match(/PPL = (\S+)/)!;
+  const keep = [...args, "--keep", "1,0.1,0.01"];
+
+  const table = await perplexity([...keep, "--svg", `${dir.path}/kept.svg`]);
+  const lines = table.out.trimEnd().split("\n");
+  assert.equal(lines.length, 5, table.err);
+  assert.match(lines[0], /^\| neurons kept \| +PPL \| +\+\/- \| +change \|$/);
+  assert.match(lines[2], new RegExp(`^\\| +100% \\| +${all} \\| .* \\+0.00% `));
+  assert.match(lines[4], /^\| +1% \| /);
+
+  const { rows } = JSON.parse((await perplexity([...keep, "--json"])).out);
+  assert.deepEqual(rows.map(({ keep }: { keep: number }) => keep), [
+    1,
+    0.1,
+    0.01,
+  ]);
+  assert.equal(rows[0].perplexity.toFixed(4), all);
+  assert.equal(rows[2].tokens, 4 * 31);
+  const csv = (await perplexity([...keep, "--csv"])).out.split("\n");
+  assert.equal(csv[0], "sparsity,keep,tokens,nll,perplexity,error");
+  const { sparsity, keep: share, tokens, nll, perplexity: ppl, error } =
+    rows[1];
+  assert.equal(csv[2], [sparsity, share, tokens, nll, ppl, error].join(","));
+
+  const svg = await Deno.readTextFile(`${dir.path}/kept.svg`);
+  assert.match(svg, /^<svg .*perplexity of 4 chunks of 64 tokens.*<\/svg>\n$/s);
+  assert.equal(svg.match(/<circle/g)?.length, 3);
+  assert.deepEqual(await files(dir.path), ["kept.svg", "text", "tiny.gguf"]);
+});
+
+Deno.test({
+  name: "Ctrl-C keeps the chunks, and the same command goes on",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    await using dir = await folder();
+    const text = `${dir.path}/text`, state = `${dir.path}/tiny.gguf.perplexity`;
+    await Deno.writeTextFile(text, story.repeat(8));
+    const flags = ["-t", "1", "-m", `${dir.path}/tiny.gguf`, "-f", text];
+    const args = ["perplexity", ...flags, "-c", "64"];
+    const child = startCli(args, { permissions });
+    await child.stdin.close();
+    const reader = child.stdout.pipeThrough(new TextDecoderStream())
+      .getReader();
+    let out = "";
+    while (!out.includes("[3]")) out += (await reader.read()).value;
+    child.kill("SIGINT");
+    while (!(await reader.read()).done);
+    const err = await new Response(child.stderr).text();
+    assert.equal((await child.status).code, 130);
+    assert.match(err, /kept \d+ of \d+ chunks in .*; the same command goes on/);
+
+    const other = await runCli([...args, "--sparsity", "dense"], {
+      permissions,
+    });
+    assert.equal(other.code, 1);
+    assert.match(other.err, /^error: .*is of another unfinished perplexity/m);
+
+    const resumed = await runCli(args, { permissions });
+    assert.equal(resumed.code, 0, resumed.err);
+    assert.match(resumed.err, /^going on after \d+ of \d+ chunks$/m);
+    await assert.rejects(Deno.stat(state), Deno.errors.NotFound);
+    const whole = await runCli(args, { permissions });
+    assert.equal(resumed.out, whole.out);
+    assert.deepEqual(await files(dir.path), ["text", "tiny.gguf"]);
+  },
+});
+
+Deno.test("bad input is told in one line", async (t) => {
+  await using dir = await folder();
+  const at = (name: string) => `${dir.path}/${name}`;
+  await Deno.writeTextFile(at("state"), '{"unfinished":"eval"}');
+  await Deno.writeTextFile(at("there.svg"), "");
+  const wrong: [string[], number, RegExp][] = [
+    [["--keep", "1,0"], 2, /shares above 0, at most 1/],
+    [["--keep", "0.5,"], 2, /shares above 0, at most 1/],
+    [["--keep", "0.5", "--sparsity", "dense"], 2, /both --keep and --sparsity/],
+    [["--csv", "--json"], 2, /both --csv and --json/],
+    [["--svg", at("a.svg")], 2, /--svg needs --keep/],
+    [["--keep", "1", "--svg", at("there.svg")], 1, /there already; --force/],
+    [["-c", "3"], 2, /whole number from 4/],
+    [["-f", at("none")], 1, /none: there is no such file/],
+    [["-c", "512", "-f", "-"], 1, /context of 512: the text needs 1024/],
+    [["-c", "64", "--state", at("state")], 1, /is no unfinished perplexity/],
+  ];
+  for (const [args, code, message] of wrong) {
+    await t.step(args.join(" "), async () => {
+      const result = await perplexity(args);
+      assert.equal(result.code, code, result.err);
+      assert.equal(result.out, "");
+      const lines = result.err.trimEnd().split("\n");
+      assert.match(lines.at(-1)!, /^error: /);
+      assert.match(lines.at(-1)!, message);
+    });
+  }
+});
