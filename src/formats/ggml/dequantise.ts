@@ -13,7 +13,7 @@ import {
   dequantiseQ5_K,
   dequantiseQ6_K,
 } from "./dequantise_k.ts";
-import { bfloat16ToFloat, halfToFloat } from "./half.ts";
+import { bfloat16sToFloats, halvesToFloats } from "./float_rows.ts";
 import { type GgmlType, ggmlTypes, rowBytes } from "./types.ts";
 
 /**
@@ -27,10 +27,9 @@ export type DequantiseBlock = (
   first: number,
 ) => void;
 
-const dequantiseBlock: Readonly<Record<GgmlType, DequantiseBlock>> = {
-  F32: dequantiseF32,
-  F16: dequantiseF16,
-  BF16: dequantiseBF16,
+const dequantiseBlock: Readonly<
+  Record<Exclude<GgmlType, "F32" | "F16" | "BF16">, DequantiseBlock>
+> = {
   Q4_0: dequantiseQ4_0,
   Q4_1: dequantiseQ4_1,
   Q5_0: dequantiseQ5_0,
@@ -64,40 +63,22 @@ export function dequantise(
       `Cannot dequantise ${out.length} weights of ${type}: they take ${expected} bytes, given ${bytes.length}`,
     );
   }
-  const { blockSize, blockBytes } = ggmlTypes[type];
-  const readBlock = dequantiseBlock[type];
-  for (let block = 0; block * blockSize < out.length; block++) {
-    readBlock(bytes, block * blockBytes, out, block * blockSize);
+  switch (type) {
+    case "F32":
+      new Uint8Array(out.buffer, out.byteOffset, out.byteLength).set(bytes);
+      break;
+    case "F16":
+      halvesToFloats(bytes, out);
+      break;
+    case "BF16":
+      bfloat16sToFloats(bytes, out);
+      break;
+    default: {
+      const { blockSize, blockBytes } = ggmlTypes[type];
+      const readBlock = dequantiseBlock[type];
+      for (let block = 0; block * blockSize < out.length; block++) {
+        readBlock(bytes, block * blockBytes, out, block * blockSize);
+      }
+    }
   }
-}
-
-const wordBytes = new Uint8Array(4);
-const word = new DataView(wordBytes.buffer);
-
-function dequantiseF32(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  for (let i = 0; i < 4; i++) wordBytes[i] = bytes[offset + i];
-  out[first] = word.getFloat32(0, true);
-}
-
-function dequantiseF16(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  out[first] = halfToFloat(bytes[offset] | (bytes[offset + 1] << 8));
-}
-
-function dequantiseBF16(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  out[first] = bfloat16ToFloat(bytes[offset] | (bytes[offset + 1] << 8));
 }

@@ -1,5 +1,5 @@
 import { UsageError } from "../../errors.ts";
-import { floatToBfloat16, floatToHalf } from "./half.ts";
+import { floatsToBfloat16s, floatsToHalves } from "./float_rows.ts";
 import {
   quantiseQ4_0,
   quantiseQ4_1,
@@ -16,8 +16,16 @@ import {
 } from "./quantise_k.ts";
 import { type GgmlType, ggmlTypes, rowBytes } from "./types.ts";
 
-/** Writes the weights of one block into its bytes, which are zero before. */
-export type QuantiseBlock = (values: Float32Array, block: Uint8Array) => void;
+/**
+ * Writes the weights of one block, which begin at `first` in `values`, into its
+ * bytes, which begin at `offset` in `bytes` and are zero before.
+ */
+export type QuantiseBlock = (
+  values: Float32Array,
+  first: number,
+  bytes: Uint8Array,
+  offset: number,
+) => void;
 
 const quantiseBlock: Readonly<
   Record<Exclude<GgmlType, "F32" | "F16" | "BF16">, QuantiseBlock>
@@ -27,11 +35,11 @@ const quantiseBlock: Readonly<
   Q5_0: quantiseQ5_0,
   Q5_1: quantiseQ5_1,
   Q8_0: quantiseQ8_0,
-  Q2_K: quantiseQ2_K,
-  Q3_K: quantiseQ3_K,
-  Q4_K: quantiseQ4_K,
-  Q5_K: quantiseQ5_K,
-  Q6_K: quantiseQ6_K,
+  Q2_K: ofBlock(quantiseQ2_K),
+  Q3_K: ofBlock(quantiseQ3_K),
+  Q4_K: ofBlock(quantiseQ4_K),
+  Q5_K: ofBlock(quantiseQ5_K),
+  Q6_K: ofBlock(quantiseQ6_K),
 };
 
 /**
@@ -56,10 +64,10 @@ export function quantise(
       );
       break;
     case "F16":
-      writeHalves(values, bytes, floatToHalf);
+      floatsToHalves(values, bytes);
       break;
     case "BF16":
-      writeHalves(values, bytes, floatToBfloat16);
+      floatsToBfloat16s(values, bytes);
       break;
     default:
       quantiseBlocks(type, values, bytes);
@@ -67,16 +75,12 @@ export function quantise(
   return bytes;
 }
 
-function writeHalves(
-  values: Float32Array,
-  bytes: Uint8Array,
-  bitsOf: (value: number) => number,
-): void {
-  for (let i = 0; i < values.length; i++) {
-    const bits = bitsOf(values[i]);
-    bytes[2 * i] = bits;
-    bytes[2 * i + 1] = bits >> 8;
-  }
+/** The K types cut a block into groups: they take one by itself. */
+function ofBlock(
+  quantiseK: (values: Float32Array, block: Uint8Array) => void,
+): QuantiseBlock {
+  return (values, first, bytes, offset) =>
+    quantiseK(values.subarray(first, first + 256), bytes.subarray(offset));
 }
 
 function quantiseBlocks(
@@ -84,19 +88,15 @@ function quantiseBlocks(
   values: Float32Array,
   bytes: Uint8Array,
 ): void {
-  const unusable = values.findIndex((value) => !Number.isFinite(value));
-  if (unusable >= 0) {
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isFinite(values[i])) continue;
     throw new UsageError(
-      `Cannot store weights as ${type}: weight ${unusable} is ${
-        values[unusable]
-      }`,
+      `Cannot store weights as ${type}: weight ${i} is ${values[i]}`,
     );
   }
   const { blockSize, blockBytes } = ggmlTypes[type];
+  const writeBlock = quantiseBlock[type];
   for (let block = 0; block * blockSize < values.length; block++) {
-    quantiseBlock[type](
-      values.subarray(block * blockSize, (block + 1) * blockSize),
-      bytes.subarray(block * blockBytes, (block + 1) * blockBytes),
-    );
+    writeBlock(values, block * blockSize, bytes, block * blockBytes);
   }
 }

@@ -10,62 +10,93 @@ import { floatToHalf, halfToFloat } from "./half.ts";
 
 const f32 = Math.fround;
 
+/** The integers of the block at hand. */
+const quants = new Uint8Array(32);
+
 /** Scale: the weight of largest magnitude becomes −8. */
-export function quantiseQ4_0(values: Float32Array, block: Uint8Array): void {
-  const d = f32(largestMagnitude(values) / -8);
+export function quantiseQ4_0(
+  values: Float32Array,
+  first: number,
+  bytes: Uint8Array,
+  offset: number,
+): void {
+  const d = f32(largestOf(values, first) / -8);
   const inverse = reciprocal(d);
-  writeHalf(block, 0, d);
-  const quants = values.map((value) =>
-    Math.min(15, Math.trunc(f32(f32(value * inverse) + 8.5)))
-  );
-  writeNibbles(block, 2, quants);
+  writeHalf(bytes, offset, d);
+  for (let j = 0; j < 32; j++) {
+    quants[j] = Math.min(15, f32(f32(values[first + j] * inverse) + 8.5));
+  }
+  writeNibbles(bytes, offset + 2);
 }
 
 /** Scale and offset: the range of the weights is cut into 15 steps. */
-export function quantiseQ4_1(values: Float32Array, block: Uint8Array): void {
-  const { min, d } = stepsOfRange(values, 15);
-  const inverse = reciprocal(d);
-  writeHalf(block, 0, d);
-  writeHalf(block, 2, min);
-  const quants = values.map((value) =>
-    Math.min(15, Math.trunc(f32(f32(f32(value - min) * inverse) + 0.5)))
-  );
-  writeNibbles(block, 4, quants);
+export function quantiseQ4_1(
+  values: Float32Array,
+  first: number,
+  bytes: Uint8Array,
+  offset: number,
+): void {
+  quantiseRange(values, first, 15, bytes, offset);
+  writeNibbles(bytes, offset + 4);
 }
 
 /** Scale: the weight of largest magnitude becomes −16. */
-export function quantiseQ5_0(values: Float32Array, block: Uint8Array): void {
-  const d = f32(largestMagnitude(values) / -16);
+export function quantiseQ5_0(
+  values: Float32Array,
+  first: number,
+  bytes: Uint8Array,
+  offset: number,
+): void {
+  const d = f32(largestOf(values, first) / -16);
   const inverse = reciprocal(d);
-  writeHalf(block, 0, d);
-  const quants = values.map((value) =>
-    Math.min(31, Math.trunc(f32(f32(value * inverse) + 16.5)))
-  );
-  writeFifthBits(block, 2, quants);
-  writeNibbles(block, 6, quants);
+  writeHalf(bytes, offset, d);
+  for (let j = 0; j < 32; j++) {
+    quants[j] = Math.min(31, f32(f32(values[first + j] * inverse) + 16.5));
+  }
+  writeFifthBits(bytes, offset + 2);
+  writeNibbles(bytes, offset + 6);
 }
 
 /** Scale and offset: the range of the weights is cut into 31 steps. */
-export function quantiseQ5_1(values: Float32Array, block: Uint8Array): void {
-  const { min, d } = stepsOfRange(values, 31);
-  const inverse = reciprocal(d);
-  writeHalf(block, 0, d);
-  writeHalf(block, 2, min);
-  const quants = values.map((value) =>
-    Math.min(31, Math.trunc(f32(f32(f32(value - min) * inverse) + 0.5)))
-  );
-  writeFifthBits(block, 4, quants);
-  writeNibbles(block, 8, quants);
+export function quantiseQ5_1(
+  values: Float32Array,
+  first: number,
+  bytes: Uint8Array,
+  offset: number,
+): void {
+  quantiseRange(values, first, 31, bytes, offset);
+  writeFifthBits(bytes, offset + 4);
+  writeNibbles(bytes, offset + 8);
 }
 
 /** Scale: the largest magnitude becomes 127. */
-export function quantiseQ8_0(values: Float32Array, block: Uint8Array): void {
-  const d = f32(Math.abs(largestMagnitude(values)) / 127);
+export function quantiseQ8_0(
+  values: Float32Array,
+  first: number,
+  bytes: Uint8Array,
+  offset: number,
+): void {
+  const d = f32(Math.abs(largestOf(values, first)) / 127);
   const inverse = reciprocal(d);
-  writeHalf(block, 0, d);
+  writeHalf(bytes, offset, d);
   for (let j = 0; j < 32; j++) {
-    block[2 + j] = roundTiesAway(f32(values[j] * inverse));
+    const scaled = f32(values[first + j] * inverse);
+    // Ties go away from zero.
+    bytes[offset + 2 + j] = scaled < 0 ? scaled - 0.5 : scaled + 0.5;
   }
+}
+
+/** The first of a block's weights whose magnitude is the largest, with its sign. */
+function largestOf(values: Float32Array, first: number): number {
+  let largest = 0;
+  let magnitude = 0;
+  for (let j = first; j < first + 32; j++) {
+    const each = Math.abs(values[j]);
+    if (each <= magnitude) continue;
+    magnitude = each;
+    largest = values[j];
+  }
+  return largest;
 }
 
 /** The first of the values whose magnitude is the largest, with its sign. */
@@ -99,12 +130,28 @@ export function writeHalf(
   return stored;
 }
 
-function stepsOfRange(
+/** Writes scale and minimum, and finds the integers 0..`steps`. */
+function quantiseRange(
   values: Float32Array,
+  first: number,
   steps: number,
-): { min: number; d: number } {
-  const min = Math.min(...values);
-  return { min, d: f32(f32(Math.max(...values) - min) / steps) };
+  bytes: Uint8Array,
+  offset: number,
+): void {
+  let min = Infinity;
+  let max = -Infinity;
+  for (let j = first; j < first + 32; j++) {
+    min = Math.min(min, values[j]);
+    max = Math.max(max, values[j]);
+  }
+  const d = f32(f32(max - min) / steps);
+  const inverse = reciprocal(d);
+  writeHalf(bytes, offset, d);
+  writeHalf(bytes, offset + 2, min);
+  for (let j = 0; j < 32; j++) {
+    const scaled = f32(f32(values[first + j] - min) * inverse);
+    quants[j] = Math.min(steps, f32(scaled + 0.5));
+  }
 }
 
 /** 1 / d, or 0 where the scale is too small to divide by: then all weights are 0. */
@@ -113,26 +160,14 @@ function reciprocal(d: number): number {
   return Number.isFinite(inverse) ? inverse : 0;
 }
 
-function roundTiesAway(value: number): number {
-  return Math.sign(value) * Math.floor(Math.abs(value) + 0.5);
-}
-
-function writeNibbles(
-  block: Uint8Array,
-  offset: number,
-  quants: Float32Array,
-): void {
+function writeNibbles(bytes: Uint8Array, offset: number): void {
   for (let j = 0; j < 16; j++) {
-    block[offset + j] = (quants[j] & 15) | ((quants[j + 16] & 15) << 4);
+    bytes[offset + j] = (quants[j] & 15) | ((quants[j + 16] & 15) << 4);
   }
 }
 
-function writeFifthBits(
-  block: Uint8Array,
-  offset: number,
-  quants: Float32Array,
-): void {
+function writeFifthBits(bytes: Uint8Array, offset: number): void {
   for (let j = 0; j < 32; j++) {
-    block[offset + (j >> 3)] |= (quants[j] >> 4) << (j & 7);
+    bytes[offset + (j >> 3)] |= (quants[j] >> 4) << (j & 7);
   }
 }
