@@ -1,0 +1,41 @@
+/**
+ * JSON of files that others wrote: read as a value of no known shape, and asked
+ * for its parts with checks.
+ *
+ * @module
+ */
+import { FormatError } from "../errors.ts";
+
+/** A JSON object whose values may be anything. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/**
+ * The object in a file. `name` is the file's, for messages.
+ *
+ * @throws {FormatError} where it is no UTF-8, no JSON, or no object
+ */
+export function parseObject(bytes: Uint8Array, name: string): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(utf8.decode(bytes));
+  } catch (error) {
+    throw new FormatError(
+      `Cannot read ${name}: ${
+        error instanceof SyntaxError
+          ? `it is no JSON (${error.message})`
+          : "it is not UTF-8"
+      }`,
+    );
+  }
+  if (!isObject(value)) {
+    throw new FormatError(`Cannot read ${name}: it is no JSON object`);
+  }
+  return value;
+}
+
+/** Whether a value is an object with keys; arrays are not. */
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
