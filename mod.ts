@@ -23,6 +23,7 @@ export {
   fromUrl,
   openFile,
 } from "./src/bytes/byte_source.ts";
+export { type Folder, isFolder, openFolder } from "./src/bytes/folder.ts";
 export {
   type GgufFile,
   type GgufMagic,
@@ -41,6 +42,11 @@ export {
   TorchTensor,
   type TorchValue,
 } from "./src/formats/torch/read.ts";
+export {
+  readSafetensors,
+  type SafetensorsDtype,
+  type SafetensorsTensor,
+} from "./src/formats/safetensors/read.ts";
 export type { TensorToWrite } from "./src/formats/gguf/write.ts";
 export type { GgmlType } from "./src/formats/ggml/types.ts";
 export {
@@ -176,6 +182,14 @@ export type { PredictorOptions } from "./src/synth/predictor.ts";
 export { asType, synthModel } from "./src/synth/synth_model.ts";
 export { synthesise, type SynthFile } from "./src/synth/synthesise.ts";
 export {
+  type Conversion,
+  convert,
+  type ConvertOptions,
+} from "./src/convert/convert.ts";
+export { type ConvertType, convertTypes } from "./src/convert/choose_types.ts";
+export type { Form } from "./src/convert/contents.ts";
+export { viewFolder } from "./src/convert/view.ts";
+export {
   type ChatMessage,
   ChatTemplate,
   type ChatTemplateTokens,
@@ -191,4 +205,4 @@ export {
   load,
   type LoadOptions,
 } from "./src/language_model.ts";
-export type { ModelSource } from "./src/model_source.ts";
+export { type ModelSource, toByteSource } from "./src/model_source.ts";

@@ -12,6 +12,8 @@ export type Flags = Readonly<Record<string, unknown>>;
 export interface CommandSpec {
   /** The word that calls it. */
   readonly name: string;
+  /** What it takes without a flag, as `<source>`; most take nothing. */
+  readonly argument?: string;
   /** What it does, in one line. */
   readonly summary: string;
   /** Its flags. */
@@ -20,7 +22,7 @@ export interface CommandSpec {
   readonly examples: readonly string[];
   /** Does the work, and gives the exit code. */
   // deno-lint-ignore no-explicit-any
-  readonly run: (flags: any) => Promise<number>;
+  readonly run: (flags: any, argument: string) => Promise<number>;
 }
 
 /** What a shell shows for a process that Ctrl-C ended: 128 + SIGINT. */

@@ -6,6 +6,7 @@
 import type { CommandSpec } from "./command.ts";
 import { bench } from "./commands/bench.ts";
 import { chat } from "./commands/chat.ts";
+import { convert } from "./commands/convert.ts";
 import { generate } from "./commands/generate.ts";
 import { inspect } from "./commands/inspect.ts";
 import { profile } from "./commands/profile.ts";
@@ -26,5 +27,6 @@ export const commands: readonly CommandSpec[] = [
   plan,
   perplexity,
   bench,
+  convert,
   synth,
 ];

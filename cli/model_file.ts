@@ -6,11 +6,10 @@
 import {
   type ByteSource,
   fingerprintOf,
-  fromUrl,
   type LanguageModel,
   load,
   type LoadOptions,
-  openFile,
+  toByteSource,
 } from "../mod.ts";
 import { formatBytes, formatCount } from "./format.ts";
 import { mainType } from "./inspection.ts";
@@ -27,9 +26,7 @@ export async function openModel({ model }: ModelFlags): Promise<ByteSource> {
     const { tinyBamboo } = await import("../tiny/tiny.ts");
     return tinyBamboo();
   }
-  return /^https?:\/\//.test(model)
-    ? await fromUrl(model)
-    : await openFile(model);
+  return await toByteSource(model);
 }
 
 /**

@@ -25,7 +25,7 @@ export const modelOptions: readonly Option[] = group(
   "Model",
   option(
     "-m, --model <file>",
-    "GGUF or PowerInfer file, or its URL; left out: the embedded tiny-bamboo",
+    "GGUF or PowerInfer file, its URL, or a Hugging Face folder; left out: the embedded tiny-bamboo",
   ),
 );
 

@@ -84,7 +84,12 @@ function addCommand(
         spec.examples.map((example) => `  ${example}\n`).join("")
       }`,
     )
-    .action(async (flags) => finish(await spec.run(flags)));
+    .action(async (...args) => {
+      // What has no flag comes first, the command itself last.
+      const flags = args.at(-2), argument = args[0];
+      finish(await spec.run(flags, argument));
+    });
+  if (spec.argument) command.argument(spec.argument);
   for (const option of spec.options) command.addOption(option);
 }
 

@@ -82,7 +82,7 @@ export interface ChatOptions extends GenerateOptions {
 const limits = { batchSize: 4096, contextSize: 1 << 20, threads: 256 };
 
 /**
- * Loads a GGUF or PowerInfer file.
+ * Loads a GGUF or PowerInfer file, or a Hugging Face folder.
  *
  * @throws {FormatError} where the file is damaged
  * @throws {UnsupportedError} where it holds what culm cannot run

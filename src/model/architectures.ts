@@ -5,12 +5,17 @@
  *
  * @module
  */
+import { UnsupportedError } from "../errors.ts";
 import type { Activation, LayerTensors } from "./model.ts";
 
 /** What tells one architecture from another. */
 export interface Architecture {
-  /** The activation that a file of this magic and these tensors means. */
-  activation(magic: "GGUF" | "PWRI", layer: LayerTensors): Activation;
+  /** The activation that a file of this magic, these tensors and this `hidden_activation` means. */
+  activation(
+    magic: "GGUF" | "PWRI",
+    layer: LayerTensors,
+    stated?: string,
+  ): Activation;
 }
 
 /** By `general.architecture`. */
@@ -18,8 +23,19 @@ export const architectures: Readonly<Record<string, Architecture>> = {
   bamboo: { activation: () => "drelu" },
   // PowerInfer files of ReluLLaMA and ProSparse say `llama` and mean relu(gate)·up;
   // they are told by the magic, or, where that is plain GGUF, by the transposed down.
+  // A dense file of such a model has to say so.
   llama: {
-    activation: (magic, layer) =>
-      magic === "PWRI" || layer.ffn_down_t ? "reglu" : "swiglu",
+    activation: (magic, layer, stated) => {
+      if (stated === "relu") return "reglu";
+      if (stated !== undefined && stated !== "silu") {
+        throw new UnsupportedError(
+          `Cannot run llama.hidden_activation ${
+            JSON.stringify(stated)
+          }: known are silu and relu`,
+        );
+      }
+      if (stated === "silu") return "swiglu";
+      return magic === "PWRI" || layer.ffn_down_t ? "reglu" : "swiglu";
+    },
   },
 };

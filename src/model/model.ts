@@ -319,7 +319,11 @@ export function describeModel(
     ropeScale: scaling === "linear" ? real("rope.scaling.factor", 1) : 1,
     slidingWindow: window !== undefined && window > 0 ? window : undefined,
     activation: options.activation ??
-      architecture.activation(file.magic, layers[0]),
+      architecture.activation(
+        file.magic,
+        layers[0],
+        getString(file, `${name}.hidden_activation`),
+      ),
     sparseThresholds: Object.freeze(layers.map(() => sparseThreshold)),
     linearPredictor: false,
     parameterCount,

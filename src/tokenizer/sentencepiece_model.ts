@@ -35,25 +35,7 @@ export function tokenizerFromSentencePiece(
   bytes: Uint8Array,
   options: SentencePieceOptions = {},
 ): Tokenizer {
-  const model = readModel(bytes);
-  if (model.modelType !== BPE) {
-    throw new UnsupportedError(
-      `Cannot run a SentencePiece model of type ${
-        modelTypes.get(model.modelType) ?? model.modelType
-      }: only BPE is known`,
-    );
-  }
-  if (model.treatWhitespaceAsSuffix) {
-    throw new UnsupportedError(
-      "Cannot run a SentencePiece model with treat_whitespace_as_suffix: only a space before each word is known",
-    );
-  }
-  if (model.charsmapLength > 0) {
-    throw new UnsupportedError(
-      `Cannot run a SentencePiece normaliser (${model.charsmapLength} bytes of precompiled_charsmap): only the identity is known`,
-    );
-  }
-
+  const model = readSentencePieceModel(bytes);
   const vocabulary = new Vocabulary(model.pieces, model.types);
   const unknown = vocabulary.idsOf(TokenType.unknown);
   if (unknown.length !== 1) {
@@ -88,18 +70,57 @@ function controlId(vocabulary: Vocabulary, piece: string): number | undefined {
 }
 
 /** What is read of a `ModelProto`, with the defaults of the schema. */
-interface SentencePieceModel {
+export interface SentencePieceModel {
+  /** Text of each piece */
   readonly pieces: string[];
+  /** Of each piece; the highest merges first */
   readonly scores: number[];
+  /** What each piece is for, by GGUF's numbers */
   readonly types: number[];
+  /** `model_type` of the trainer */
   modelType: number;
+  /** Whether a space is part of the word before it */
   treatWhitespaceAsSuffix: boolean;
+  /** Text of the piece that begins a text */
   bosPiece: string;
+  /** Text of the piece that ends a text */
   eosPiece: string;
+  /** Bytes of the normaliser's table; 0 = it changes nothing */
   charsmapLength: number;
+  /** Whether a space comes before the first word */
   addSpacePrefix: boolean;
+  /** Whether several spaces become one */
   removeExtraWhitespaces: boolean;
+  /** Whether spaces are written as U+2581 */
   escapeWhitespaces: boolean;
+}
+
+/**
+ * What a SentencePiece `tokenizer.model` holds.
+ *
+ * @throws {FormatError} The bytes are not a SentencePiece model.
+ * @throws {UnsupportedError} The model is not BPE, or has a normaliser other than the identity.
+ */
+export function readSentencePieceModel(bytes: Uint8Array): SentencePieceModel {
+  const model = readModel(bytes);
+  if (model.modelType !== BPE) {
+    throw new UnsupportedError(
+      `Cannot run a SentencePiece model of type ${
+        modelTypes.get(model.modelType) ?? model.modelType
+      }: only BPE is known`,
+    );
+  }
+  if (model.treatWhitespaceAsSuffix) {
+    throw new UnsupportedError(
+      "Cannot run a SentencePiece model with treat_whitespace_as_suffix: only a space before each word is known",
+    );
+  }
+  if (model.charsmapLength > 0) {
+    throw new UnsupportedError(
+      `Cannot run a SentencePiece normaliser (${model.charsmapLength} bytes of precompiled_charsmap): only the identity is known`,
+    );
+  }
+  return model;
 }
 
 function readModel(bytes: Uint8Array): SentencePieceModel {

@@ -18,7 +18,10 @@ export const hasShared: boolean = (() => {
 })();
 
 /** Registers a test that is skipped where the shared data is absent. */
-export function testWithShared(name: string, run: () => Promise<void>): void {
+export function testWithShared(
+  name: string,
+  run: (t: Deno.TestContext) => Promise<void>,
+): void {
   Deno.test({ name, ignore: !hasShared, fn: run });
 }
 

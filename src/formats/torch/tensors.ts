@@ -127,6 +127,40 @@ export class TorchTensor {
     return values;
   }
 
+  /**
+   * Its elements as they are stored, in row-major order, `length` times the
+   * bytes of one.
+   *
+   * @throws {FormatError} where the storage is cut
+   */
+  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    const width = dtypeBytes(this.dtype);
+    const storage = await this.#read(this.storage);
+    const start = this.offset * width;
+    if (this.#isContiguous()) {
+      return storage.slice(start, start + this.length * width);
+    }
+    const bytes = new Uint8Array(this.length * width);
+    let next = 0;
+    for (const element of this.#elements()) {
+      const at = element * width;
+      bytes.set(storage.subarray(at, at + width), next);
+      next += width;
+    }
+    return bytes;
+  }
+
+  /** Whether its elements follow one another in the storage. */
+  #isContiguous(): boolean {
+    let expected = 1;
+    for (let side = this.shape.length - 1; side >= 0; side--) {
+      const size = this.shape[side];
+      if (size !== 1 && this.strides[side] !== expected) return false;
+      expected *= size;
+    }
+    return true;
+  }
+
   /** Indices into the storage, in row-major order. */
   *#elements(): Generator<number> {
     const { shape, strides } = this;

@@ -1,0 +1,107 @@
+import {
+  convert as convertModel,
+  type ConvertOptions,
+  convertTypes,
+  isFolder,
+  openFile,
+  openFolder,
+} from "../../mod.ts";
+import type { CommandSpec } from "../command.ts";
+import { formatBytes, formatDuration } from "../format.ts";
+import { Interrupt } from "../interrupt.ts";
+import { group, option } from "../option.ts";
+import { checkOutput, writeFile } from "../output_file.ts";
+import { note, printable, ProgressBar } from "../terminal.ts";
+import { oneOf } from "../values.ts";
+
+interface ConvertFlags {
+  readonly output: string;
+  readonly type: string;
+  readonly form?: ConvertOptions["form"];
+  readonly predictors?: string;
+  readonly force?: true;
+}
+
+/** Makes GGUF files of Hugging Face folders and of other GGUF files. */
+export const convert: CommandSpec = {
+  name: "convert",
+  argument: "<source>",
+  summary:
+    "make a GGUF or PowerInfer file of a Hugging Face folder, or of another such file",
+  options: group(
+    "File",
+    option("-o, --output <file>", "where to write it").makeOptionMandatory(),
+    option("--force", "replace a file that is there"),
+    option(
+      "--type <type>",
+      `type of the matrices, as llama.cpp chooses it for each: ${
+        convertTypes.join(", ").toLowerCase()
+      }`,
+      oneOf(...convertTypes.map((type) => type.toLowerCase())),
+      "f16",
+    ),
+    option(
+      "--form <form>",
+      "llama (dense, for llama.cpp) or powerinfer (ffn_down_t); default: the source's",
+      oneOf("llama", "powerinfer"),
+    ),
+    option(
+      "--predictors <folder>",
+      "PowerInfer's predictors, model_0.pt and so on; the form is powerinfer",
+    ),
+  ),
+  examples: [
+    "culm convert Bamboo-base-v0_1 -o bamboo-7b.gguf --type q4_0",
+    "culm convert Bamboo-base-v0_1 -o bamboo-7b.powerinfer.gguf --predictors Bamboo-predictors",
+    "culm convert model-f16.gguf -o model-q4_k_m.gguf --type q4_k_m",
+  ],
+  run,
+};
+
+async function run(flags: ConvertFlags, path: string): Promise<number> {
+  using interrupt = new Interrupt();
+  await checkOutput(flags.output, flags);
+  const start = performance.now();
+  const isDirectory = await isFolder(path);
+  const source = isDirectory ? undefined : await openFile(path);
+  try {
+    const file = await convertModel(source ?? await openFolder(path), {
+      type: flags.type.toUpperCase() as ConvertOptions["type"],
+      form: flags.form,
+      predictors: flags.predictors === undefined
+        ? undefined
+        : await openFolder(flags.predictors),
+    });
+    try {
+      for (const each of file.notes) note(`note: ${printable(each)}`);
+      using bar = new ProgressBar("writing");
+      const written = await writeFile(flags.output, file.chunks(), {
+        force: flags.force,
+        signal: interrupt.signal,
+        onProgress: (bytes) => {
+          const spent = performance.now() - start;
+          const left = spent * Math.max(0, file.tensorBytes / bytes - 1);
+          bar.update(
+            bytes,
+            file.tensorBytes,
+            `${formatBytes(bytes)} of ${formatBytes(file.tensorBytes)}, ${
+              formatDuration(left)
+            } left`,
+          );
+        },
+      });
+      bar[Symbol.dispose]();
+      const seconds = ((performance.now() - start) / 1000).toFixed(1);
+      note(
+        `wrote ${printable(flags.output)}: ${
+          formatBytes(written)
+        } in ${seconds} s`,
+      );
+      return 0;
+    } finally {
+      await file.close();
+    }
+  } finally {
+    await source?.close();
+  }
+}

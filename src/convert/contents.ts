@@ -1,0 +1,52 @@
+/**
+ * What a model consists of, before it is said in which types and form it is
+ * written.
+ *
+ * @module
+ */
+import type { GgufMagic, MetadataEntry } from "../formats/gguf/gguf_file.ts";
+import type { Activation } from "../model/model.ts";
+import type { Rows } from "./rows.ts";
+
+/** `llama`: dense, as llama.cpp has it. `powerinfer`: `ffn_down_t`, for engines that skip neurons. */
+export type Form = "llama" | "powerinfer";
+
+/** A model that can be written. */
+export interface Contents {
+  /** What to call it in messages */
+  readonly name: string;
+  /** Which of the two forms of `down` its tensors have */
+  readonly form: Form;
+  /** The first bytes of the file, where they are not what the form says */
+  readonly magic?: GgufMagic;
+  /** What makes a neuron's value; `undefined` for architectures that culm does not know */
+  readonly activation?: Activation;
+  /** Metadata in the order to write it, without what depends on types */
+  readonly metadata: ReadonlyMap<string, MetadataEntry>;
+  /** Tensors by GGUF's names, in the order to write them */
+  readonly tensors: ReadonlyMap<string, Rows>;
+  /** What is lost, one sentence each */
+  readonly notes: readonly string[];
+  /** Lets go of the files. */
+  close(): Promise<void>;
+}
+
+/** Metadata values by type. */
+export const entry = {
+  text: (value: string): MetadataEntry => ({ type: "string", value }),
+  whole: (value: number): MetadataEntry => ({ type: "uint32", value }),
+  real: (value: number): MetadataEntry => ({ type: "float32", value }),
+  flag: (value: boolean): MetadataEntry => ({ type: "bool", value }),
+  texts: (values: readonly string[]): MetadataEntry => ({
+    type: "array",
+    value: { elementType: "string", values },
+  }),
+  reals: (values: readonly number[]): MetadataEntry => ({
+    type: "array",
+    value: { elementType: "float32", values },
+  }),
+  wholes: (values: readonly number[]): MetadataEntry => ({
+    type: "array",
+    value: { elementType: "int32", values },
+  }),
+};

@@ -1,0 +1,184 @@
+/**
+ * Model files made of other model files: Hugging Face folders, GGUF and
+ * PowerInfer files, in another form or type. Everything streams.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import type { Folder } from "../bytes/folder.ts";
+import { FormatError, UsageError } from "../errors.ts";
+import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
+import { type GgufToWrite, writeGguf } from "../formats/gguf/write.ts";
+import {
+  chooseType,
+  type ConvertType,
+  fileTypes,
+  isQuantised,
+} from "./choose_types.ts";
+import { type Contents, entry, type Form } from "./contents.ts";
+import { toForm } from "./form.ts";
+import { readGgufContents } from "./gguf.ts";
+import { readHuggingFace } from "./huggingface.ts";
+import { withPredictors } from "./predictors.ts";
+import { describeModel } from "../model/model.ts";
+import { headerOf } from "./header_of.ts";
+import { allRows, bytesOf, retyped, type Rows } from "./rows.ts";
+
+/** What is wanted. */
+export interface ConvertOptions {
+  /** Type of the matrices, or a mixture of types as llama.cpp chooses them; norms are F32 */
+  readonly type: ConvertType;
+  /** Default: the source's; PowerInfer's where there are predictors */
+  readonly form?: Form;
+  /** PowerInfer's `model_{i}.pt`, one for each layer */
+  readonly predictors?: Folder;
+}
+
+/** A file that is made while it is read. */
+export interface Conversion {
+  /** Bytes of all tensors; header and padding come on top */
+  readonly tensorBytes: number;
+  /** What the file cannot say, one sentence each */
+  readonly notes: readonly string[];
+  /** The file, first byte to last. */
+  chunks(): AsyncGenerator<Uint8Array>;
+  /** Lets go of the files of the folder. A source that was given stays open. */
+  close(): Promise<void>;
+}
+
+/** The quantised types have been laid out anew since their first version. */
+const quantisationVersion = 2;
+
+/**
+ * Converts a Hugging Face folder, or a GGUF or PowerInfer file.
+ *
+ * @throws {UsageError} where a file is missing, or the model cannot have the form
+ * @throws {UnsupportedError} for models, types and tokenizers that culm does not know
+ * @throws {FormatError} where a file is damaged, or files contradict one another;
+ * also while the chunks are read, where a weight is not finite
+ *
+ * @example
+ * ```ts ignore
+ * const folder = await openFolder("Bamboo-base-v0_1");
+ * const file = await convert(folder, { type: "Q4_0", form: "powerinfer" });
+ * for await (const chunk of file.chunks()) await out.write(chunk);
+ * await file.close();
+ * ```
+ */
+export async function convert(
+  source: Folder | ByteSource,
+  options: ConvertOptions,
+): Promise<Conversion> {
+  const { contents, tensors } = await prepare(source, options);
+  const file = fileOf(contents, tensors, options.type);
+  try {
+    await checkModel(file, contents);
+  } catch (error) {
+    await contents.close();
+    throw error;
+  }
+  return {
+    tensorBytes: tensors.values().reduce((sum, rows) => sum + bytesOf(rows), 0),
+    notes: contents.notes,
+    chunks: () => writeGguf(file),
+    close: contents.close,
+  };
+}
+
+/** Refuses what culm could not run, before hours of work; unknown architectures are let through. */
+async function checkModel(
+  file: GgufToWrite,
+  { name, activation }: Contents,
+): Promise<void> {
+  if (activation) describeModel((await headerOf(file, name)).file);
+}
+
+/** Contents in the form that is wanted, and their tensors in the types. */
+export async function prepare(
+  source: Folder | ByteSource,
+  { type, form, predictors }: ConvertOptions,
+): Promise<{ contents: Contents; tensors: Map<string, Rows> }> {
+  let contents =
+    await ("files" in source
+      ? readHuggingFace(source)
+      : readGgufContents(source));
+  try {
+    const wanted = form ?? (predictors ? "powerinfer" : contents.form);
+    if (predictors && wanted === "llama") {
+      throw new UsageError(
+        "Cannot put predictors into a file of form llama: only powerinfer has them",
+      );
+    }
+    if (predictors) contents = await withPredictors(contents, predictors);
+    if (predictors || wanted !== contents.form) {
+      contents = toForm(contents, wanted);
+    }
+    return { contents, tensors: typed(contents, type) };
+  } catch (error) {
+    await contents.close();
+    throw error;
+  }
+}
+
+function typed(contents: Contents, wanted: ConvertType): Map<string, Rows> {
+  const gates = [...contents.tensors.keys()].filter((name) =>
+    name.endsWith(".ffn_gate.weight")
+  );
+  const context = {
+    layerCount: gates.length,
+    hasOutput: contents.tensors.has("output.weight"),
+  };
+  const tensors = new Map<string, Rows>();
+  for (const [name, rows] of contents.tensors) {
+    const type = chooseType({ ...rows, name }, wanted, context);
+    tensors.set(name, retyped(rows, type));
+  }
+  return tensors;
+}
+
+/** What is written. */
+export function fileOf(
+  contents: Contents,
+  tensors: ReadonlyMap<string, Rows>,
+  type: ConvertType,
+): GgufToWrite {
+  return {
+    magic: contents.magic ?? (contents.form === "llama" ? "GGUF" : "PWRI"),
+    metadata: withTypes(contents.metadata, type),
+    tensors: Array.from(tensors, ([name, rows]) => ({
+      name,
+      type: rows.type,
+      shape: rows.shape,
+      data: () => explained(allRows(rows), name, contents),
+    })),
+  };
+}
+
+function withTypes(
+  metadata: Contents["metadata"],
+  type: ConvertType,
+): Map<string, MetadataEntry> {
+  const typed = new Map(metadata);
+  typed.set("general.file_type", entry.whole(fileTypes[type]));
+  const version = "general.quantization_version";
+  if (isQuantised(type)) typed.set(version, entry.whole(quantisationVersion));
+  else typed.delete(version);
+  return typed;
+}
+
+/** Says which tensor a weight that cannot be stored is in. */
+async function* explained(
+  chunks: AsyncIterable<Uint8Array>,
+  name: string,
+  contents: Contents,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunks;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new FormatError(
+      `Cannot convert tensor ${name} of ${contents.name}: ${error.message}`,
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * The two forms of a model file: dense with `ffn_down`, and PowerInfer's with
+ * `ffn_down_t`, in which each neuron's weights of down are a row.
+ *
+ * @module
+ */
+import { UsageError } from "../errors.ts";
+import { isSparse } from "../model/model.ts";
+import { type Contents, entry, type Form } from "./contents.ts";
+import type { Rows } from "./rows.ts";
+import { transposed } from "./transposed.ts";
+
+const threshold = "powerinfer.sparse_threshold";
+
+/**
+ * The same model in another form. The dense form has no predictors.
+ *
+ * @throws {UsageError} where PowerInfer's form is asked for of a model whose neurons are never zero
+ */
+export function toForm(contents: Contents, form: Form): Contents {
+  const { activation } = contents;
+  if (form === "powerinfer" && !(activation && isSparse(activation))) {
+    throw new UsageError(
+      `Cannot convert ${contents.name} to PowerInfer's form: neurons of ${
+        activation ?? "its architecture"
+      } are not known to be zero`,
+    );
+  }
+  const metadata = new Map(contents.metadata);
+  if (form === "llama") metadata.delete(threshold);
+  else if (!metadata.has(threshold)) metadata.set(threshold, entry.real(0));
+  if (activation === "reglu") {
+    metadata.set("llama.hidden_activation", entry.text("relu"));
+  }
+  const tensors = new Map<string, Rows>();
+  for (const [name, rows] of contents.tensors) {
+    if (form === "llama" && /\.fc[12]\.weight$/.test(name)) continue;
+    tensors.set(...turned(name, rows, form));
+  }
+  const magic = form === contents.form ? contents.magic : undefined;
+  return { ...contents, form, magic, metadata, tensors };
+}
+
+function turned(name: string, rows: Rows, form: Form): [string, Rows] {
+  const [, block, down] =
+    name.match(/^(blk\.\d+\.)(ffn_down|ffn_down_t)\.weight$/) ?? [];
+  const wanted = form === "llama" ? "ffn_down" : "ffn_down_t";
+  if (!down || down === wanted) return [name, rows];
+  return [`${block}${wanted}.weight`, transposed(rows)];
+}

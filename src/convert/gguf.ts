@@ -1,0 +1,45 @@
+/**
+ * A GGUF or PowerInfer file as something to convert.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { readGguf } from "../formats/gguf/read.ts";
+import { architectures } from "../model/architectures.ts";
+import { describeModel } from "../model/model.ts";
+import { getString } from "../formats/gguf/read.ts";
+import type { Contents } from "./contents.ts";
+import { stored } from "./rows.ts";
+
+/**
+ * Reads what a file holds; its weights stay unread. The source stays the
+ * caller's.
+ *
+ * @throws {FormatError} where it is damaged
+ * @throws {UnsupportedError} for tensor types that culm does not know
+ */
+export async function readGgufContents(source: ByteSource): Promise<Contents> {
+  const file = await readGguf(source);
+  const isKnown = Object.hasOwn(
+    architectures,
+    getString(file, "general.architecture") ?? "",
+  );
+  const tensors = new Map(
+    file.tensors.values().map(({ name, offset, type, shape }) => [
+      name,
+      stored(source, offset, type, shape),
+    ]),
+  );
+  return {
+    name: source.name,
+    form: [...tensors.keys()].some((name) => name.includes(".ffn_down_t."))
+      ? "powerinfer"
+      : "llama",
+    magic: file.magic,
+    activation: isKnown ? describeModel(file).activation : undefined,
+    metadata: file.metadata,
+    tensors,
+    notes: [],
+    close: () => Promise.resolve(),
+  };
+}

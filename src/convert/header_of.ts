@@ -1,0 +1,36 @@
+/**
+ * What a file would say, without making its weights.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { type GgufFile, readGguf } from "../formats/gguf/read.ts";
+import { type GgufToWrite, writeGguf } from "../formats/gguf/write.ts";
+
+/** The header of a file that is to be written, and what a reader makes of it. */
+export async function headerOf(
+  file: GgufToWrite,
+  name: string,
+): Promise<{ header: Uint8Array; file: GgufFile }> {
+  // The first chunk; what follows is made when it is asked for.
+  const { value } = await writeGguf(file).next();
+  const header = value as Uint8Array;
+  const source = (size: number): ByteSource => ({
+    name,
+    size,
+    read: (offset, length) => {
+      const bytes = new Uint8Array(length);
+      bytes.set(header.subarray(offset, offset + length));
+      return Promise.resolve(bytes);
+    },
+    close: () => Promise.resolve(),
+  });
+  const parsed = await readGguf(source(Number.MAX_SAFE_INTEGER));
+  const ends = parsed.tensors.values().map((each) =>
+    each.offset + each.byteLength
+  );
+  return {
+    header,
+    file: { ...parsed, size: Math.max(header.length, ...ends) },
+  };
+}

@@ -1,0 +1,135 @@
+/**
+ * A Hugging Face folder: config.json, safetensors and a tokenizer.
+ *
+ * @module
+ */
+import type { Folder } from "../bytes/folder.ts";
+import { FormatError, UnsupportedError, UsageError } from "../errors.ts";
+import type { GgmlType } from "../formats/ggml/types.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
+import {
+  type Checkpoint,
+  type CheckpointTensor,
+  openCheckpoint,
+} from "../formats/safetensors/checkpoint.ts";
+import type { SafetensorsDtype } from "../formats/safetensors/read.ts";
+import { type Config, readConfig } from "./config.ts";
+import { type Contents, entry } from "./contents.ts";
+import { interleaved, rowCount, type Rows, stored, whole } from "./rows.ts";
+import { compareNames, ggufTensor, type NamedTensor } from "./tensor_names.ts";
+import { readObject, tokenizerMetadata } from "./tokenizer_metadata.ts";
+
+const types: Readonly<Partial<Record<SafetensorsDtype, GgmlType>>> = {
+  F32: "F32",
+  F16: "F16",
+  BF16: "BF16",
+};
+
+/**
+ * Reads what a folder holds; its weights stay unread.
+ *
+ * @throws {UsageError} where a file is missing
+ * @throws {UnsupportedError} for models, types and tokenizers that culm does not know
+ * @throws {FormatError} where a file is damaged, or files contradict one another
+ */
+export async function readHuggingFace(folder: Folder): Promise<Contents> {
+  const json = await readObject(folder, "config.json");
+  if (!json) {
+    throw new UsageError(
+      `Cannot read ${folder.name}: it is a directory without config.json, which a Hugging Face folder has`,
+    );
+  }
+  const config = readConfig(json, `${folder.name}/config.json`);
+  const checkpoint = await openCheckpoint(folder);
+  try {
+    const tensors = tensorsOf(checkpoint, config, folder);
+    const embedding = tensors.get("token_embd.weight");
+    const vocabSize = embedding ? rowCount(embedding) : config.vocabSize;
+    const metadata = new Map([
+      ["general.architecture", entry.text(config.architecture)],
+      ["general.name", entry.text(lastPart(folder.name))],
+      ...config.metadata,
+      ...await tokenizerMetadata(folder, json, vocabSize),
+    ]);
+    return {
+      name: folder.name,
+      form: "llama",
+      activation: config.activation,
+      metadata,
+      tensors,
+      notes: config.notes,
+      close: () => checkpoint.close(),
+    };
+  } catch (error) {
+    await checkpoint.close();
+    throw error;
+  }
+}
+
+function tensorsOf(
+  { tensors }: Checkpoint,
+  config: Config,
+  folder: Folder,
+): Map<string, Rows> {
+  const named: [string, Rows][] = [];
+  for (const tensor of tensors.values()) {
+    const gguf = ggufTensor(tensor.name);
+    if (gguf === undefined) {
+      throw new UnsupportedError(
+        `Cannot convert tensor ${
+          printable(tensor.name)
+        } of ${folder.name}: a model of this kind has none of this name`,
+      );
+    }
+    if (gguf === null) continue;
+    if (gguf.name === "output.weight" && config.isTied) continue;
+    named.push([gguf.name, rowsOf(tensor, gguf, config)]);
+  }
+  const { ropeFactors } = config;
+  if (ropeFactors) {
+    const bytes = new Uint8Array(ropeFactors.buffer as ArrayBuffer);
+    const fetch = () => Promise.resolve(bytes);
+    const shape = [ropeFactors.length];
+    named.push(["rope_freqs.weight", whole("F32", shape, fetch)]);
+  }
+  return new Map(named.sort(([a], [b]) => compareNames(a, b)));
+}
+
+function rowsOf(
+  { name, dtype, shape, offset, source }: CheckpointTensor,
+  { heads }: NamedTensor,
+  config: Config,
+): Rows {
+  const type = types[dtype];
+  if (!type) {
+    throw new UnsupportedError(
+      `Cannot convert tensor ${name} of ${source.name}: its type is ${dtype}, known are ${
+        Object.keys(types).join(", ")
+      }`,
+    );
+  }
+  if (shape.length < 1 || shape.length > 2 || shape.includes(0)) {
+    throw new FormatError(
+      `Cannot convert tensor ${name} of ${source.name}: its shape is [${
+        shape.join(", ")
+      }], needs 1 or 2 sizes above 0`,
+    );
+  }
+  const rows = stored(source, offset, type, shape.toReversed());
+  if (!heads) return rows;
+  const { headCount, kvHeadCount, headSize } = config;
+  const count = heads === "query" ? headCount : kvHeadCount;
+  if (rowCount(rows) !== count * headSize) {
+    throw new FormatError(
+      `Cannot convert tensor ${name} of ${source.name}: it has ${
+        rowCount(rows)
+      } rows, ${count} heads of ${headSize} take ${count * headSize}`,
+    );
+  }
+  return interleaved(rows, count);
+}
+
+/** The last part of a path, without slashes at its end. */
+function lastPart(path: string): string {
+  return path.match(/([^/\\]+)[/\\]*$/)?.[1] ?? path;
+}

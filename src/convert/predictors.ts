@@ -1,0 +1,84 @@
+/**
+ * PowerInfer's activation predictors, `model_{i}.pt`: fc1 and fc2 of each layer,
+ * as PyTorch wrote them.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import type { Folder } from "../bytes/folder.ts";
+import { FormatError, UnsupportedError } from "../errors.ts";
+import type { GgmlType } from "../formats/ggml/types.ts";
+import {
+  readTorch,
+  tensorsOf,
+  type TorchDtype,
+  type TorchTensor,
+} from "../formats/torch/read.ts";
+import type { Contents } from "./contents.ts";
+import { type Rows, whole } from "./rows.ts";
+
+const types: Readonly<Partial<Record<TorchDtype, GgmlType>>> = {
+  float32: "F32",
+  float16: "F16",
+  bfloat16: "BF16",
+};
+
+/**
+ * Adds a predictor to each layer, in place of those that there are.
+ *
+ * @throws {UsageError} where a layer's file is missing
+ * @throws {FormatError} where one is damaged, or has no fc1 and fc2
+ */
+export async function withPredictors(
+  contents: Contents,
+  folder: Folder,
+): Promise<Contents> {
+  const tensors = new Map(contents.tensors);
+  const sources: ByteSource[] = [];
+  const close = async () => {
+    for (const source of sources) await source.close();
+    await contents.close();
+  };
+  const layers =
+    [...tensors.keys()].filter((name) => name.endsWith(".ffn_gate.weight"))
+      .length;
+  try {
+    for (let layer = 0; layer < layers; layer++) {
+      const source = await folder.open(`model_${layer}.pt`);
+      sources.push(source);
+      const found = tensorsOf(await readTorch(source));
+      for (const name of ["fc1", "fc2"]) {
+        const tensor = found.get(`${name}.weight`);
+        tensors.set(
+          `blk.${layer}.${name}.weight`,
+          rowsOf(source, name, tensor),
+        );
+      }
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { ...contents, tensors, close };
+}
+
+function rowsOf(
+  source: ByteSource,
+  name: string,
+  tensor: TorchTensor | undefined,
+): Rows {
+  if (!tensor || tensor.shape.length !== 2 || tensor.length === 0) {
+    throw new FormatError(
+      `Cannot read ${source.name}: it has no matrix ${name}.weight, which a predictor has`,
+    );
+  }
+  const type = types[tensor.dtype];
+  if (!type) {
+    throw new UnsupportedError(
+      `Cannot convert ${name}.weight of ${source.name}: its type is ${tensor.dtype}, known are ${
+        Object.keys(types).join(", ")
+      }`,
+    );
+  }
+  return whole(type, tensor.shape.toReversed(), () => tensor.bytes());
+}

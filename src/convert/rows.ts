@@ -1,0 +1,170 @@
+/**
+ * Matrices that are made row by row when they are read, so that no tensor need
+ * be in memory as a whole: stored ones, and views that permute, turn or
+ * requantise others.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { dequantise } from "../formats/ggml/dequantise.ts";
+import { quantise } from "../formats/ggml/quantise.ts";
+import { type GgmlType, ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
+
+/** A tensor whose rows can be read in any order. */
+export interface Rows {
+  /** How its weights are stored. */
+  readonly type: GgmlType;
+  /** Sizes in ggml's order: `shape[0]` is the length of a row. */
+  readonly shape: readonly number[];
+  /**
+   * The bytes of `count` rows from `first` on. The caller owns their buffer.
+   *
+   * @throws what its source throws, and `quantise`
+   */
+  read(first: number, count: number): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** Rows of a tensor, all its dimensions but the first together. */
+export function rowCount({ shape }: Pick<Rows, "shape">): number {
+  return shape.slice(1).reduce((product, side) => product * side, 1);
+}
+
+/** Bytes of one row. */
+export function strideOf(
+  { type, shape }: Pick<Rows, "type" | "shape">,
+): number {
+  return rowBytes(type, shape[0]);
+}
+
+/** Bytes of the whole tensor. */
+export function bytesOf(rows: Pick<Rows, "type" | "shape">): number {
+  return rowCount(rows) * strideOf(rows);
+}
+
+/** A tensor that lies in a source from `offset` on. */
+export function stored(
+  source: ByteSource,
+  offset: number,
+  type: GgmlType,
+  shape: readonly number[],
+): Rows {
+  const stride = strideOf({ type, shape });
+  return {
+    type,
+    shape,
+    read: (first, count) =>
+      source.read(offset + first * stride, count * stride),
+  };
+}
+
+/**
+ * A tensor that can only be had as a whole: fetched when a row is asked for, and
+ * kept until the last one is.
+ */
+export function whole(
+  type: GgmlType,
+  shape: readonly number[],
+  fetch: () => Promise<Uint8Array>,
+): Rows {
+  const stride = strideOf({ type, shape });
+  let bytes: Promise<Uint8Array> | undefined;
+  return {
+    type,
+    shape,
+    read: async (first, count) => {
+      bytes ??= fetch();
+      const end = first + count;
+      const part = (await bytes).slice(first * stride, end * stride);
+      if (end === rowCount({ shape })) bytes = undefined;
+      return part;
+    },
+  };
+}
+
+/**
+ * Rows of queries or keys for interleaved rotation. Hugging Face rotates
+ * element i of a head together with element i + d/2, GGUF element 2i with
+ * 2i + 1: row 2i + j of a head comes from its row i + j · d/2.
+ *
+ * @param heads How many heads the rows belong to.
+ */
+export function interleaved(rows: Rows, heads: number): Rows {
+  const stride = strideOf(rows);
+  const head = rowCount(rows) / heads;
+  return {
+    type: rows.type,
+    shape: rows.shape,
+    read: async (first, count) => {
+      const start = Math.floor(first / head) * head;
+      const end = Math.ceil((first + count) / head) * head;
+      const bytes = await rows.read(start, end - start);
+      const moved = new Uint8Array(count * stride);
+      for (let i = 0; i < count; i++) {
+        const row = first + i;
+        const within = row % head;
+        const from = row - within + (within >> 1) + (within & 1) * (head / 2) -
+          start;
+        moved.set(
+          bytes.subarray(from * stride, (from + 1) * stride),
+          i * stride,
+        );
+      }
+      return moved;
+    },
+  };
+}
+
+/** Weights on their way; used between two awaits only, so that reads may overlap. */
+let weights = new Float32Array(0);
+
+/** The same weights as another type, by way of f32. */
+export function retyped(rows: Rows, type: GgmlType): Rows {
+  if (rows.type === type) return rows;
+  return {
+    type,
+    shape: rows.shape,
+    read: async (first, count) => {
+      const bytes = await rows.read(first, count);
+      const length = count * rows.shape[0];
+      if (weights.length < length) weights = new Float32Array(length);
+      const values = weights.subarray(0, length);
+      dequantise(rows.type, bytes, values);
+      return quantise(type, values);
+    },
+  };
+}
+
+/** Bytes that are read at a time where more would not be faster. */
+export const chunkBytes = 4 << 20;
+
+/** Rows of about {@linkcode chunkBytes}, at least one. */
+export function rowsPerChunk(rows: Pick<Rows, "type" | "shape">): number {
+  return Math.max(1, Math.floor(chunkBytes / strideOf(rows)));
+}
+
+/** All rows, first to last, each chunk being read while the one before it is used. */
+export async function* allRows(
+  rows: Rows,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
+  const count = rowCount(rows);
+  // Of f32, which weights are on their way from one type to another.
+  const step = rowsPerChunk({ type: "F32", shape: rows.shape });
+  const readFrom = (first: number) => {
+    if (first >= count) return undefined;
+    const chunk = rows.read(first, Math.min(step, count - first));
+    // Whoever awaits it is told; a consumer that stops early is not.
+    chunk.catch(() => {});
+    return chunk;
+  };
+  let next = readFrom(0);
+  for (let first = step; next; first += step) {
+    const chunk = await next;
+    next = readFrom(first);
+    yield chunk;
+  }
+}
+
+/** Whether a type's blocks are single weights, which can be moved alone. */
+export function isPlain(type: GgmlType): boolean {
+  return ggmlTypes[type].blockSize === 1;
+}

@@ -1,0 +1,180 @@
+/**
+ * Hugging Face's `tokenizer.json` with a BPE model: byte-level, as GPT-2's, or
+ * with byte tokens, as SentencePiece's.
+ *
+ * @module
+ */
+import { FormatError, UnsupportedError } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
+import { isObject, type JsonObject } from "../formats/json.ts";
+import { TokenType } from "../tokenizer/vocabulary.ts";
+import { pretokenizerOf, steps } from "./pretokenizer_of.ts";
+
+/** A token that is found in a text before anything else. */
+export interface AddedToken {
+  readonly id: number;
+  readonly text: string;
+  /** Whether it is no text of its own, but says something about the text */
+  readonly special: boolean;
+}
+
+/** What a file says of its tokenizer. */
+export interface TokenizerJson {
+  /** Text of each id; `undefined` where no token has it */
+  readonly tokens: readonly (string | undefined)[];
+  /** Merges, the most important first, each two texts */
+  readonly merges: readonly (readonly [string, string])[];
+  /** Tokens that were added to the model's, which may be among those */
+  readonly added: readonly AddedToken[];
+  /** The value of `tokenizer.ggml.pre`; `undefined`: SentencePiece's way, with byte tokens */
+  readonly pre?: string;
+  /** Text of the unknown token */
+  readonly unk?: string;
+  /** Whether a space comes before the first word */
+  readonly addSpacePrefix: boolean;
+  /** The token that every text gets before it, by the post-processor */
+  readonly first?: string;
+}
+
+/** A vocabulary that no model needs: ids beyond would only take memory. */
+const mostTokens = 1 << 22;
+
+/**
+ * Reads a tokenizer. `name` is its file's, for messages.
+ *
+ * @throws {FormatError} where the file contradicts itself
+ * @throws {UnsupportedError} where the model is no BPE, or its words are cut in a way that GGUF has no name for
+ */
+export function readTokenizerJson(
+  json: JsonObject,
+  name: string,
+): TokenizerJson {
+  const damaged = (what: string) =>
+    new FormatError(`Cannot read ${name}: ${what}`);
+  const { model, added_tokens: addedTokens = [] } = json;
+  if (!isObject(model)) throw damaged("it has no model");
+  // Files of before the key was written are BPE where they have merges.
+  const type = model.type ?? (model.merges ? "BPE" : "missing");
+  if (type !== "BPE") {
+    throw new UnsupportedError(
+      `Cannot convert ${name}: its model is ${
+        printable(String(type))
+      }, known is BPE`,
+    );
+  }
+  if (!isObject(model.vocab)) throw damaged("its model has no vocab");
+  if (!Array.isArray(addedTokens)) throw damaged("added_tokens is no array");
+  const tokens: (string | undefined)[] = [];
+  const put = (text: string, id: unknown) => {
+    if (!isId(id)) {
+      throw damaged(
+        `token ${printable(text)} has id ${
+          printable(String(id))
+        }, ids are whole numbers below ${mostTokens}`,
+      );
+    }
+    if (tokens[id] !== undefined && tokens[id] !== text) {
+      throw damaged(
+        `id ${id} is both ${printable(tokens[id])} and ${printable(text)}`,
+      );
+    }
+    tokens[id] = text;
+  };
+  for (const [text, id] of Object.entries(model.vocab)) put(text, id);
+  const added = addedTokens.map((token): AddedToken => {
+    if (!isObject(token) || typeof token.content !== "string") {
+      throw damaged("an added token has no content");
+    }
+    const { id, content, special } = token;
+    put(content, id);
+    return { id: id as number, text: content, special: special === true };
+  });
+  const isByteLevel = model.byte_fallback !== true;
+  return {
+    tokens: Array.from(tokens),
+    merges: readMerges(model.merges, damaged),
+    added,
+    pre: isByteLevel
+      ? pretokenizerOf(json.pre_tokenizer, model.ignore_merges === true, name)
+      : undefined,
+    unk: typeof model.unk_token === "string" ? model.unk_token : undefined,
+    addSpacePrefix: !isByteLevel && addsSpace(json),
+    first: firstToken(json.post_processor),
+  };
+}
+
+/** Merges are written as `left right`, or, since tokens may have spaces, as two texts. */
+function readMerges(
+  merges: unknown,
+  damaged: (what: string) => FormatError,
+): [string, string][] {
+  if (!Array.isArray(merges)) throw damaged("its model has no merges");
+  return merges.map((merge, rank) => {
+    const parts = typeof merge === "string" ? merge.split(" ") : merge;
+    if (
+      !Array.isArray(parts) || parts.length !== 2 ||
+      !parts.every((part) => typeof part === "string" && part !== "")
+    ) {
+      throw damaged(`merge ${rank} is not two texts`);
+    }
+    return parts as [string, string];
+  });
+}
+
+/** SentencePiece's space before the first word: a normaliser's, or a pre-tokenizer's. */
+function addsSpace(json: JsonObject): boolean {
+  return [...steps(json.normalizer), ...steps(json.pre_tokenizer)].some((
+    step,
+  ) =>
+    step.type === "Prepend" ||
+    (step.type === "Metaspace" && step.prepend_scheme !== "never" &&
+      step.add_prefix_space !== false)
+  );
+}
+
+/** The special token that a template puts before a single text. */
+function firstToken(postProcessor: unknown): string | undefined {
+  for (const step of steps(postProcessor)) {
+    const first = Array.isArray(step.single) ? step.single[0] : undefined;
+    const special = isObject(first) ? first.SpecialToken : undefined;
+    if (isObject(special) && typeof special.id === "string") return special.id;
+  }
+}
+
+/**
+ * A score for each token by its rank: SentencePiece merges the pair whose piece
+ * has the highest score, where merges here have an order. Tokens that no merge
+ * makes come first or never, so that theirs does not matter.
+ */
+export function scoresOf(
+  { tokens, merges }: Pick<TokenizerJson, "tokens" | "merges">,
+): number[] {
+  const ranks = new Map<string, number>();
+  merges.forEach(([left, right], rank) => {
+    const text = left + right;
+    if (!ranks.has(text)) ranks.set(text, rank);
+  });
+  return tokens.map((text) => -(ranks.get(text ?? "") ?? merges.length));
+}
+
+/** What each token is for. */
+export function typesOf(
+  { tokens, added, pre, unk }: TokenizerJson,
+): TokenType[] {
+  const types = tokens.map((text): TokenType => {
+    if (text === undefined) return TokenType.unused;
+    if (pre === undefined && text === unk) return TokenType.unknown;
+    const isByte = pre === undefined && /^<0x[0-9A-F]{2}>$/.test(text);
+    return isByte ? TokenType.byte : TokenType.normal;
+  });
+  for (const { id, special } of added) {
+    if (types[id] === TokenType.unknown) continue;
+    types[id] = special ? TokenType.control : TokenType.userDefined;
+  }
+  return types;
+}
+
+function isId(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 &&
+    (value as number) < mostTokens;
+}
