@@ -70,12 +70,8 @@ export {
   type LayerCosts,
   type SideMs,
 } from "./src/plan/costs.ts";
-export {
-  type DeviceRoom,
-  estimateDeviceBytes,
-} from "./src/plan/device_bytes.ts";
 export { layerBytes } from "./src/plan/gpu_plan.ts";
-export type { IndexSet, Range } from "./src/plan/indices.ts";
+export { type IndexSet, listOf, type Range } from "./src/plan/indices.ts";
 export {
   assumedMachine,
   type CpuRates,
@@ -124,6 +120,9 @@ export {
 } from "./src/plan/powerinfer_profile.ts";
 export { profileOf, reorderNeurons } from "./src/plan/reorder.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
+export { deviceBytes, type LayoutOptions } from "./src/places/gpu/layout.ts";
+export type { BatchLimits } from "./src/places/batch.ts";
+export type { GpuCounts, GpuUse } from "./src/places/gpu_use.ts";
 export { type CacheType, kvPositionBytes } from "./src/places/cache_type.ts";
 export {
   estimateMemory,
@@ -199,10 +198,8 @@ export {
   type Tokenizer,
   tokenizerFromGguf,
 } from "./src/tokenizer/mod.ts";
-export {
-  type ChatOptions,
-  LanguageModel,
-  load,
-  type LoadOptions,
-} from "./src/language_model.ts";
+export { type ChatOptions, LanguageModel } from "./src/language_model.ts";
+export { load } from "./src/load.ts";
+export { findGpu, type FoundGpu, leastGpuBytes } from "./src/gpu_share.ts";
+export type { GpuMode, LoadOptions } from "./src/load_options.ts";
 export { type ModelSource, toByteSource } from "./src/model_source.ts";

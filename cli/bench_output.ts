@@ -3,7 +3,12 @@
  *
  * @module
  */
-import { type LanguageModel, type PlaceStats, totalOf } from "../mod.ts";
+import {
+  type GpuCounts,
+  type LanguageModel,
+  type PlaceStats,
+  totalOf,
+} from "../mod.ts";
 import { type BenchResult, nameOf } from "./bench_runs.ts";
 import { formatBytes, formatCount, formatShare } from "./format.ts";
 import { describe } from "./model_file.ts";
@@ -68,6 +73,7 @@ export function rowOf(
     pick_rate: Math.round(roofline.pickRate),
     limit_ts: roofline.limit,
     of_limit: roofline.reached,
+    ...(result.gpu ? gpuFields(result.gpu, stats.tokens, model) : {}),
     samples_ns: nanoseconds,
     samples_ts: speeds,
   };
@@ -76,6 +82,22 @@ export function rowOf(
 function recallFields(stats: PlaceStats): BenchRow {
   const { predicted, recall, missedMass } = recallOf(stats);
   return { predicted, recall, missed_mass: missedMass };
+}
+
+function gpuFields(
+  counts: GpuCounts,
+  tokens: number,
+  { engine: { gpu } }: LanguageModel,
+): BenchRow {
+  return {
+    gpu: gpu?.name ?? "",
+    gpu_bytes: gpu?.bytes ?? 0,
+    gpu_dispatches: counts.dispatches / tokens,
+    gpu_submits: counts.submits / tokens,
+    gpu_read_backs: counts.readBacks / tokens,
+    gpu_uploaded: counts.uploaded / tokens,
+    gpu_downloaded: counts.downloaded / tokens,
+  };
 }
 
 /** Writes results one after another: first `begin`, then `row` for each, then `end`. */

@@ -6,12 +6,14 @@
  * @module
  */
 import {
+  type GpuCounts,
   type LanguageModel,
   type PlaceStats,
   type Rates,
   type Sequence,
   statsSince,
 } from "../mod.ts";
+import { gpuCountsSince } from "./gpu_use.ts";
 
 /** One test: which of the two, how many tokens, and after how many others. */
 export interface BenchTest {
@@ -34,6 +36,8 @@ export interface BenchResult {
   readonly samplesMs: readonly number[];
   /** Rows computed and bytes read by all repetitions. */
   readonly stats: PlaceStats;
+  /** What a GPU did in all repetitions, where one took part. */
+  readonly gpu?: GpuCounts;
   /** How fast each place read its rows, measured before each repetition and after the last. */
   readonly rates: readonly (readonly Rates[])[];
 }
@@ -108,6 +112,7 @@ export async function runTest(
   await run(kind === "pp" ? ids : ids.slice(0, 1));
   const time = new Date();
   const before = model.engine.stats();
+  const gpuBefore = model.engine.gpu?.counts;
   const samplesMs: number[] = [];
   const rates = [await model.engine.measureRates()];
   for (let i = 0; i < repetitions; i++) {
@@ -116,10 +121,12 @@ export async function runTest(
     rates.push(await model.engine.measureRates());
     onRun(ms);
   }
+  const gpuNow = model.engine.gpu?.counts;
   return {
     test,
     time,
     samplesMs,
+    gpu: gpuNow && gpuBefore && gpuCountsSince(gpuNow, gpuBefore),
     stats: statsSince(model.engine.stats(), before),
     rates,
   };

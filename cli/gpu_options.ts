@@ -5,8 +5,9 @@
  * @module
  */
 import type { Option } from "commander";
+import type { GpuMode } from "../mod.ts";
 import { group, option } from "./option.ts";
-import { numberBetween, wholeNumber } from "./values.ts";
+import { numberBetween, oneOf, wholeNumber } from "./values.ts";
 
 /** How much of a model goes to a GPU, and which of its neurons. */
 export interface GpuFlags {
@@ -19,9 +20,12 @@ export interface GpuFlags {
   readonly disableGpuIndex?: true;
 }
 
-/** Options that give {@linkcode GpuFlags}. */
-export const gpuOptions: readonly Option[] = group(
-  "GPU",
+/** Whether a GPU takes part in a run, and with what. */
+export interface RunGpuFlags extends GpuFlags {
+  readonly gpu: GpuMode;
+}
+
+const budgets = [
   option(
     "--vram-budget <GiB>",
     "memory of the GPU that may be taken, keys and values included; -1 = all",
@@ -42,6 +46,21 @@ export const gpuOptions: readonly Option[] = group(
     "plan anew, and write MODEL.generated.gpuidx",
   ),
   option("--disable-gpu-index", "plan anew, and read and write no such file"),
+];
+
+/** Options that give {@linkcode GpuFlags}. */
+export const gpuOptions: readonly Option[] = group("GPU", ...budgets);
+
+/** Options that give {@linkcode RunGpuFlags}. */
+export const runGpuOptions: readonly Option[] = group(
+  "GPU",
+  option(
+    "--gpu <mode>",
+    "off, auto (a real GPU, for models of 256 MiB or more) or require (also one in software, and an error where there is none)",
+    oneOf("off", "auto", "require"),
+    "auto",
+  ),
+  ...budgets,
 );
 
 /** The budget in bytes, of a GPU that has `memory` bytes. */

@@ -6,14 +6,17 @@
  */
 import {
   CulmError,
+  findGpu,
   isSparse,
   type LanguageModel,
+  leastGpuBytes,
   mergeProfiles,
   type Profile,
   writeProfile,
 } from "../mod.ts";
 import { permits, profilePathOf, readProfileFile } from "./model_profile.ts";
-import type { LoadFlags } from "./options.ts";
+import type { RunGpuFlags } from "./gpu_options.ts";
+import { type LoadFlags, localModel } from "./options.ts";
 import { exists, writeFile } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
 
@@ -32,12 +35,16 @@ export class GrowingProfile {
   /**
    * The profile that a run with these flags adds to. None where one is named,
    * unwanted or finished, where the sandbox does not let us write beside the
-   * model, and where the flags leave out neurons that fire.
+   * model, where the flags leave out neurons that fire, and where a GPU takes
+   * part, which does not count.
    */
-  static async of(flags: LoadFlags): Promise<GrowingProfile | undefined> {
+  static async of(
+    flags: LoadFlags & RunGpuFlags,
+  ): Promise<GrowingProfile | undefined> {
     const path = profilePathOf(flags);
     const { mode } = flags.sparsity;
     if (!path || flags.profile !== undefined || mode === "predictor") return;
+    if (await usesGpu(flags)) return;
     if (!await permits("read", path) || !await permits("write", path)) return;
     if (!await permits("write", `${path}.part`)) return;
     if (!await exists(path)) return new GrowingProfile(path, undefined);
@@ -72,4 +79,12 @@ export class GrowingProfile {
       note(`warning: ${printable(error.message)}`);
     }
   }
+}
+
+/** Whether a GPU will take part. */
+async function usesGpu(flags: LoadFlags & RunGpuFlags): Promise<boolean> {
+  if (flags.gpu !== "auto") return flags.gpu === "require";
+  const { size, isDirectory } = await Deno.stat(localModel(flags)!);
+  if (!isDirectory && size < leastGpuBytes) return false;
+  return (await findGpu())?.isSoftware === false;
 }

@@ -5,16 +5,26 @@
  */
 import {
   type ByteSource,
+  describeModel,
   fingerprintOf,
   type LanguageModel,
   load,
   type LoadOptions,
+  readGguf,
   toByteSource,
 } from "../mod.ts";
 import { formatBytes, formatCount } from "./format.ts";
+import type { RunGpuFlags } from "./gpu_options.ts";
+import { gpuText } from "./gpu_use.ts";
 import { mainType } from "./inspection.ts";
 import type { Interrupt } from "./interrupt.ts";
-import { type LoadFlags, loadOptionsOf, type ModelFlags } from "./options.ts";
+import {
+  type LoadFlags,
+  loadOptionsOf,
+  localModel,
+  type ModelFlags,
+} from "./options.ts";
+import { findGpuIndex, saveGpuIndex } from "./model_gpu_index.ts";
 import { findPredictor, notePredictor } from "./model_predictor.ts";
 import { findProfile, noteProfile } from "./model_profile.ts";
 import { note, printable, ProgressBar } from "./terminal.ts";
@@ -34,7 +44,7 @@ export async function openModel({ model }: ModelFlags): Promise<ByteSource> {
  * beside it, shows how far that has come, and says what runs.
  */
 export async function loadModel(
-  flags: LoadFlags,
+  flags: LoadFlags & Partial<RunGpuFlags>,
   interrupt: Interrupt,
   measured: Pick<
     LoadOptions,
@@ -46,13 +56,17 @@ export async function loadModel(
   try {
     const found = await findProfile(flags, source);
     const predictor = await findPredictor(flags);
+    const gpu = await gpuOptionsOf(flags, source);
     using bar = new ProgressBar("loading");
-    const model = await load(source, {
+    // By its name, so that it stays open as long as the model needs it.
+    const model = await load(flags.model ?? source, {
       ...options,
+      ...gpu,
       profile: flags.profile === false ? false : found?.profile,
       predictor,
       ...measured,
       signal: interrupt.signal,
+      onWarning: (message) => note(`warning: ${printable(message)}`),
       onProgress: ({ loaded, total }) =>
         bar.update(
           loaded,
@@ -65,6 +79,8 @@ export async function loadModel(
     note(
       `backend: ${model.backend}; context ${model.engine.contextSize}; sparsity ${flags.sparsity.mode}`,
     );
+    if (model.engine.gpu) note(gpuText(model.engine.gpu));
+    await saveGpuIndex(model, flags);
     if (flags.sparsity.mode === "predictor") notePredictor(model, predictor);
     if (flags.profile !== false) {
       noteProfile(model, flags, found, measured.countNeurons);
@@ -86,6 +102,20 @@ export async function modelFingerprint(
   } finally {
     await source.close();
   }
+}
+
+/** What the flags ask of the GPU: nothing, where the command has none. */
+async function gpuOptionsOf(
+  flags: LoadFlags & Partial<RunGpuFlags>,
+  source: ByteSource,
+): Promise<LoadOptions> {
+  const { gpu = "off", vramBudget, nGpuLayers } = flags;
+  if (gpu === "off") return { gpu };
+  const gpuIndex = localModel(flags) === undefined
+    ? undefined
+    : await findGpuIndex(flags, describeModel(await readGguf(source), flags));
+  if (gpuIndex) note(`gpu index: from ${printable(gpuIndex.path)}`);
+  return { gpu, vramBudget, gpuLayers: nGpuLayers, gpuIndex };
 }
 
 /** Architecture, parameters and main type of a model, as llama-bench writes them: `bamboo 8.05 M Q8_0`. */

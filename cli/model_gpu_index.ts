@@ -7,15 +7,19 @@ import {
   checkGpuIndex,
   CulmError,
   type GpuIndex,
+  type LanguageModel,
+  listOf,
   type Model,
   openFile,
+  type PlacePlan,
   readGpuIndex,
+  writeGpuIndex,
 } from "../mod.ts";
 import type { GpuFlags } from "./gpu_options.ts";
 import { permits } from "./model_profile.ts";
 import { BadFlags } from "./option.ts";
 import { localModel, type ModelFlags } from "./options.ts";
-import { exists } from "./output_file.ts";
+import { exists, writeFile } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
 
 /** A GPU index, and where it was read. */
@@ -37,7 +41,7 @@ export function gpuIndexPathOf(flags: ModelFlags): string | undefined {
  * @throws {CulmError} where the one that is named cannot be read, or is another model's
  */
 export async function findGpuIndex(
-  flags: GpuFlags & ModelFlags,
+  flags: Partial<GpuFlags> & ModelFlags,
   model: Model,
 ): Promise<FoundGpuIndex | undefined> {
   const { gpuIndex, resetGpuIndex, disableGpuIndex } = flags;
@@ -76,4 +80,30 @@ async function readIndexOf(model: Model, path: string): Promise<FoundGpuIndex> {
   } finally {
     await source.close();
   }
+}
+
+/** The bytes of an index of what a plan has on the GPU. */
+export function indexOf(
+  model: Model,
+  gpu: PlacePlan | undefined,
+  capacity: number,
+): Uint8Array<ArrayBuffer> {
+  const none = { start: 0, end: 0 };
+  return writeGpuIndex({
+    capacity,
+    feedForwardSize: model.feedForwardSize,
+    layers: model.layers.map((_, i) => listOf(gpu?.parts[i].neurons ?? none)),
+  });
+}
+
+/** Writes what a model has on the GPU beside it, where that is asked for. */
+export async function saveGpuIndex(
+  { model, engine }: LanguageModel,
+  flags: Partial<GpuFlags> & ModelFlags,
+): Promise<void> {
+  const path = gpuIndexPathOf(flags);
+  if (!flags.resetGpuIndex || path === undefined || !engine.gpu) return;
+  const bytes = indexOf(model, engine.gpuPlan, engine.gpu.bytes);
+  await writeFile(path, [bytes], { force: true });
+  note(`wrote ${printable(path)}`);
 }

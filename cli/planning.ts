@@ -6,7 +6,7 @@
 import {
   type Costs,
   costsOf,
-  estimateDeviceBytes,
+  deviceBytes,
   type Firing,
   type KnownMachine,
   kvPositionBytes,
@@ -112,8 +112,9 @@ function planCosts(request: PlanRequest): Costs {
 }
 
 function bytesFor(request: PlanRequest): (gpu: PlacePlan) => number {
-  const room = { ...request, positionBytes: positionBytes(request) };
-  return (gpu) => estimateDeviceBytes(request.model, gpu, room);
+  const { batchSize, contextSize } = request;
+  const limits = { tokens: Math.min(batchSize, contextSize), contextSize };
+  return (plan) => deviceBytes({ ...request, plan, limits }).all;
 }
 
 function positionBytes({ cacheType, model }: PlanRequest): number {

@@ -8,6 +8,7 @@ import { GpuError, LimitError, PlaceError, UsageError } from "./errors.ts";
 import { replay } from "./replay.ts";
 import { PagePool, Sequence } from "./sequence.ts";
 import type { Rates } from "./plan/border.ts";
+import type { PlacePlan } from "./plan/plan.ts";
 import type { Profile } from "./plan/profile.ts";
 import type { NormedStates } from "./places/normed_states.ts";
 import type { GpuUse } from "./places/gpu_use.ts";
@@ -109,6 +110,11 @@ export class Engine implements AsyncDisposable {
   /** How a GPU takes part, where one does. */
   get gpu(): GpuUse | undefined {
     return this.#team.gpu;
+  }
+
+  /** What the GPU holds, where one takes part. */
+  get gpuPlan(): PlacePlan | undefined {
+    return this.#team.plan.gpu;
   }
 
   /** How fast each place reads its rows, where it has measured that. */

@@ -61,6 +61,7 @@ function fill(
     batch.sequences[t] = 0;
     batch.wantLogits[t] = 0;
     batch.keep[t] = sequence.keep ?? 0;
+    batch.keep[t] = sequence.keep ?? 0;
   }
   batch.pages.set(sequence.pages, 0);
   batch.length = count;

@@ -6,6 +6,8 @@ import {
 } from "../bench_output.ts";
 import { type BenchTest, nameOf, Past, runTest } from "../bench_runs.ts";
 import type { CommandSpec } from "../command.ts";
+import { type RunGpuFlags, runGpuOptions } from "../gpu_options.ts";
+import { gpuCountsText } from "../gpu_use.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
 import { BadFlags, group, option } from "../option.ts";
@@ -15,7 +17,7 @@ import { layersText, ratesText } from "../roofline.ts";
 import { note, write } from "../terminal.ts";
 import { oneOf, wholeNumber, wholeNumbers } from "../values.ts";
 
-interface BenchFlags extends LoadFlags {
+interface BenchFlags extends LoadFlags, RunGpuFlags {
   readonly nPrompt: number[];
   readonly nGen: number[];
   readonly nDepth: number[];
@@ -72,6 +74,7 @@ export const bench: CommandSpec = {
       ),
     ),
     ...benchLoadOptions,
+    ...runGpuOptions,
   ],
   examples: [
     "culm bench -m model.gguf -p 512 -n 128 -r 5",
@@ -121,6 +124,9 @@ async function run(flags: BenchFlags): Promise<number> {
         note(`${name}: run ${++runs} of ${flags.repetitions}: ${speed} t/s`);
       },
     );
+    if (result.gpu) {
+      note(`${name}: ${gpuCountsText(result.gpu, result.stats.tokens)}`);
+    }
     if (measureRecall) note(`${name}: ${recallText(result.stats)}`);
     if (flags.verbose) {
       note(`${name}, a token:\n${layersText(result.stats).trimEnd()}`);

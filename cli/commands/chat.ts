@@ -1,6 +1,7 @@
 import { type ChatMessage, LimitError } from "../../mod.ts";
 import { printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
+import { type RunGpuFlags, runGpuOptions } from "../gpu_options.ts";
 import { GrowingProfile } from "../growing_profile.ts";
 import { readLines, readText } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
@@ -15,7 +16,7 @@ import {
 import { note, write } from "../terminal.ts";
 import { Timings } from "../timings.ts";
 
-interface ChatFlags extends LoadFlags, SamplingFlags {
+interface ChatFlags extends LoadFlags, RunGpuFlags, SamplingFlags {
   readonly systemPrompt?: string;
   readonly chatTemplate?: string;
 }
@@ -37,6 +38,7 @@ export const chat: CommandSpec = {
       ),
     ),
     ...loadOptions,
+    ...runGpuOptions,
     ...samplingOptions,
   ],
   examples: [

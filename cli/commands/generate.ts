@@ -1,5 +1,6 @@
 import { noteLogprobs, printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
+import { type RunGpuFlags, runGpuOptions } from "../gpu_options.ts";
 import { GrowingProfile } from "../growing_profile.ts";
 import { readPrompt } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
@@ -20,7 +21,8 @@ import { note, write } from "../terminal.ts";
 import { Timings } from "../timings.ts";
 import { wholeNumber } from "../values.ts";
 
-interface GenerateFlags extends LoadFlags, PromptFlags, SamplingFlags {
+interface GenerateFlags
+  extends LoadFlags, RunGpuFlags, PromptFlags, SamplingFlags {
   readonly displayPrompt: boolean;
   readonly logprobs: number;
 }
@@ -35,6 +37,7 @@ export const generate: CommandSpec = {
   options: [
     ...promptOptions,
     ...loadOptions,
+    ...runGpuOptions,
     ...samplingOptions,
     ...group(
       "Output",

@@ -13,7 +13,6 @@ import {
   type Profile,
   profileOf,
   readGguf,
-  writeGpuIndex,
 } from "../../mod.ts";
 import { isFolder, readActivationFolder } from "../activation_folder.ts";
 import type { CommandSpec } from "../command.ts";
@@ -22,6 +21,7 @@ import {
   findGpuIndex,
   type FoundGpuIndex,
   gpuIndexPathOf,
+  indexOf,
 } from "../model_gpu_index.ts";
 import { openModel } from "../model_file.ts";
 import { findProfile } from "../model_profile.ts";
@@ -113,7 +113,13 @@ async function run(flags: PlanFlags): Promise<number> {
     note(`wrote ${printable(flags.svg)}`);
   }
   if (output !== undefined) {
-    await writeFile(output, [indexOf(report)], { force });
+    await writeFile(
+      output,
+      [indexOf(report.model, report.gpu, report.budget)],
+      {
+        force,
+      },
+    );
     note(`wrote ${printable(output)}`);
   }
   return 0;
@@ -135,22 +141,6 @@ function outputOf(flags: PlanFlags): string | undefined {
     );
   }
   return path;
-}
-
-function indexOf({ budget, model, gpu }: PlanReport): Uint8Array<ArrayBuffer> {
-  const { feedForwardSize } = model;
-  const none = new Uint32Array();
-  return writeGpuIndex({
-    capacity: budget,
-    feedForwardSize,
-    layers: model.layers.map((_, i) => {
-      const neurons = gpu?.parts[i].neurons ?? none;
-      return neurons instanceof Uint32Array ? neurons : Uint32Array.from(
-        { length: neurons.end - neurons.start },
-        (_, j) => neurons.start + j,
-      );
-    }),
-  });
 }
 
 async function planKnown(flags: PlanFlags): Promise<PlanReport> {

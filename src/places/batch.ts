@@ -112,3 +112,17 @@ export class Batch {
 function pagesPerSequence(limits: BatchLimits): number {
   return Math.ceil(limits.contextSize / pagePositions);
 }
+
+/** Copies `width` numbers of each of `count` rows, whose strides follow from their lengths. */
+export function copyRows(
+  from: Float32Array,
+  to: Float32Array,
+  count: number,
+  width: number,
+): void {
+  const fromStride = from.length / count, toStride = to.length / count;
+  for (let t = 0; t < count; t++) {
+    const start = t * fromStride;
+    to.set(from.subarray(start, start + width), t * toStride);
+  }
+}

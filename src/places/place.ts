@@ -41,7 +41,7 @@ export interface CpuSidePlace extends Place {
   accumulate(partial: Float32Array, batch: Batch): void;
   /** Its residual, `[tokens, stride]`. */
   residual(batch: Batch): Float32Array;
-  /** Takes another residual, of the same stride or `[tokens, hiddenSize]`. */
+  /** Takes another residual, `[tokens, stride]`, of any stride. */
   setResidual(residual: Float32Array, batch: Batch): void;
   /** The values h that `hidden` computed, `[tokens][neurons]`, valid until `down`. */
   neurons(batch: Batch): Float32Array[];

@@ -14,26 +14,15 @@ import {
   splitEvenly,
 } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
-import type { Counters } from "./cpu/bank.ts";
-import { CpuPlace } from "./cpu/cpu_place.ts";
 import { type KernelModule, loadKernels } from "./cpu/kernels.ts";
 import { LoadProgress, type Progress } from "./load.ts";
+import { loadCpuPlaces, loadGpuPlace } from "./load_places.ts";
 import { NeuronCounts } from "./neuron_counts.ts";
 import { NormedStates } from "./normed_states.ts";
-import {
-  allSlices,
-  type PlaceSlices,
-  readRows,
-  type Rows,
-  type Slice,
-  sliceBytes,
-  slicesOf,
-} from "./slices.ts";
-import { LayerCounts } from "./stats.ts";
+import { allSlices, sliceBytes, slicesOf } from "./slices.ts";
 import { InlineTeam, type Team } from "./team.ts";
 import type { TeamOptions } from "./threads/messages.ts";
 import { ThreadTeam } from "./threads/thread_team.ts";
-import { Turns } from "./turns.ts";
 
 /** How loading is watched and stopped. */
 export interface LoadControl {
@@ -71,14 +60,19 @@ export async function startTeam(
     const plan = splitEvenly(model, places, profile, gpuPlan);
     return plan.places.every(isEmpty) ? { ...plan, places: [] } : plan;
   };
-  const inline = (why: string) =>
-    startInline(
-      `${name}, inline${why}`,
+  const describe = (plan: Plan, cpu: string) =>
+    [plan.places.length > 0 ? `${name}, ${cpu}` : [], plan.gpu ? "WebGPU" : []]
+      .flat().join(" + ");
+  const inline = (why: string) => {
+    const plan = planFor(1);
+    return startInline(
+      describe(plan, `inline${why}`),
       kernels,
       source,
-      { ...options, plan: planFor(1) },
+      { ...options, plan },
       control,
     );
+  };
   if (threads === 0) return await inline("");
   let reason = missingForThreads();
   if (!reason) {
@@ -86,7 +80,7 @@ export async function startTeam(
     const { length } = plan.places;
     try {
       return await ThreadTeam.start(
-        length === 0 ? "" : `${name}, ${length} thread${length > 1 ? "s" : ""}`,
+        describe(plan, `${length} thread${length > 1 ? "s" : ""}`),
         kernels.module,
         { ...options, plan },
         source,
@@ -113,6 +107,8 @@ async function startInline(
   const neurons = countNeurons ? new NeuronCounts(model) : undefined;
   const normed = keepNormed ? new NormedStates(model, limits) : undefined;
   const progress = loadProgress(model, plan, control);
+  const gpu = plan.gpu &&
+    await progress.untilAborted(loadGpuPlace(source, options, progress));
   const cpu = await progress.untilAborted(
     loadCpuPlaces(module, source, options, progress, { neurons, normed }),
   );
@@ -120,58 +116,12 @@ async function startInline(
     description,
     model,
     plan,
-    { cpu },
+    { cpu, gpu },
     sparsity,
     limits,
     neurons,
     normed,
   );
-}
-
-/** Loads every CPU place of a plan in the caller's thread, each with a memory of its own. */
-export async function loadCpuPlaces(
-  module: WebAssembly.Module,
-  source: ByteSource,
-  options: TeamOptions,
-  progress: LoadProgress,
-  { neurons, normed }: Omit<Counters, "layers"> = {},
-): Promise<CpuPlace[]> {
-  const layers = options.model.layers.length;
-  const places = options.plan.places.map((plan, i) =>
-    new CpuPlace(module, { ...options, plan }, {
-      layers: new LayerCounts(layers),
-      neurons,
-      normed: i === 0 ? normed : undefined,
-    })
-  );
-  for (const place of places) {
-    await fill(place, source, progress);
-    place.ready();
-  }
-  return places;
-}
-
-/** Something that asks for slices, and takes their rows. */
-interface Taker {
-  readonly slices: PlaceSlices;
-  write(slice: Slice, rows: Rows): void;
-}
-
-async function fill(
-  place: Taker,
-  source: ByteSource,
-  progress: LoadProgress,
-): Promise<void> {
-  const spares: ArrayBuffer[] = [];
-  const turns = new Turns();
-  for (const slice of allSlices(place.slices)) {
-    for await (const rows of readRows(source, slice, spares)) {
-      place.write(slice, rows);
-      spares.push(rows.bytes.buffer);
-      progress.add(rows.bytes.length);
-      if (turns.due) await turns.give();
-    }
-  }
 }
 
 /** What the engine lacks to run threads, if anything. */

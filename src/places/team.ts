@@ -29,6 +29,8 @@ export interface Team extends AsyncDisposable {
   readonly description: string;
   /** Which neurons are computed. */
   readonly sparsity: Sparsity;
+  /** Which place holds what. */
+  readonly plan: Plan;
   /** The limits of a step. */
   readonly limits: BatchLimits;
   /** Fill this in, then {@linkcode run}. */

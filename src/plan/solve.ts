@@ -14,7 +14,8 @@
 import { LimitError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
 import { type Costs, neuronBlock } from "./costs.ts";
-import { deviceSizes, gpuPlan, hotOrder } from "./gpu_plan.ts";
+import { fill } from "./fill.ts";
+import { deviceSizes, type GpuLayer, gpuPlan, hotOrder } from "./gpu_plan.ts";
 import {
   type LayerChoice,
   layerChoices,
@@ -70,8 +71,9 @@ const mostUnits = 1 << 15;
 
 /**
  * Finds the plan of the least predicted time. It never takes more than the
- * budget; where the bytes of parts add up, more of it or more layers make none
- * slower.
+ * budget; where the bytes of parts add up and neurons are few, more of it or
+ * more layers make none slower. Many neurons are moved in groups, and single
+ * ones fill what that leaves.
  *
  * @throws {LimitError} where `neurons` do not fit the budget or the layers
  */
@@ -83,11 +85,12 @@ export function solve(
   let budget = options.budget;
   // Bytes that do not add up can pass the budget; a smaller one is then solved.
   for (let attempt = 0; attempt < 16; attempt++) {
-    const gpu = solveAdditive(model, costs, { ...options, budget });
-    if (!gpu) break;
-    const bytes = options.bytesOf(gpu);
+    const found = solveAdditive(model, costs, { ...options, budget });
+    if (!found) break;
+    const bytes = options.bytesOf(planOf(model, found, options));
     if (bytes <= options.budget) {
-      return { gpu, bytes, prediction: predict(model, costs, gpu) };
+      const { gpu, bytes: used } = fillUp(model, costs, found, bytes, options);
+      return { gpu, bytes: used, prediction: predict(model, costs, gpu) };
     }
     budget -= bytes - options.budget;
   }
@@ -103,11 +106,52 @@ export function solve(
   return { bytes: 0, prediction: predict(model, costs) };
 }
 
+/** A choice for every layer. */
+interface Choices {
+  readonly orders: readonly Uint32Array[];
+  readonly layers: readonly GpuLayer[];
+  readonly vocab: Side;
+  /** Bytes on the device of a neuron of each layer */
+  readonly neuronBytes: readonly number[];
+  /** Whether neurons were moved by several blocks at a time */
+  readonly grouped: boolean;
+}
+
+function planOf(
+  model: Model,
+  { orders, layers, vocab }: Choices,
+  { profile }: SolveOptions,
+): PlacePlan {
+  return gpuPlan(model, orders, layers, vocab, profile);
+}
+
+/** Uses what groups and units of memory left of the budget, of which `bytes` are taken. */
+function fillUp(
+  model: Model,
+  costs: Costs,
+  found: Choices,
+  bytes: number,
+  options: SolveOptions,
+): { gpu: PlacePlan; bytes: number } {
+  const { orders, layers, neuronBytes } = found;
+  const { budget, bytesOf } = options;
+  let left = budget - bytes;
+  // More neurons in the largest layer need more scratch, too.
+  while (found.grouped && left > 0) {
+    const full = fill(model, costs, orders, layers, neuronBytes, left);
+    const gpu = planOf(model, { ...found, layers: full }, options);
+    const used = bytesOf(gpu);
+    if (used <= budget) return { gpu, bytes: used };
+    left -= used - budget;
+  }
+  return { gpu: planOf(model, found, options), bytes };
+}
+
 function solveAdditive(
   model: Model,
   costs: Costs,
   options: SolveOptions,
-): PlacePlan | undefined {
+): Choices | undefined {
   const layerCount = model.layers.length;
   const { gpuLayers = Infinity } = options;
   const isLimited = gpuLayers < layerCount;
@@ -157,8 +201,16 @@ function solveAdditive(
   if (!best) return undefined;
   const { vocab, choices } = best;
   if (vocab === "cpu" && !choices.some(usesGpu)) return undefined;
-  const orders = layers.map(({ order }) => order);
-  return gpuPlan(model, orders, choices, vocab, options.profile);
+  return {
+    orders: layers.map(({ order }) => order),
+    layers: choices,
+    vocab,
+    neuronBytes: sizes.layers.map(({ neuronBytes }) => neuronBytes),
+    grouped: !options.neurons &&
+      model.layers.some((layer, i) =>
+        groupSize(model, i, groups) > neuronBlock(layer)
+      ),
+  };
 }
 
 /** Neurons in a group of a layer: whole blocks. */

@@ -11,7 +11,8 @@ import {
 } from "../../mod.ts";
 import { benchTokens } from "../../cli/bench_runs.ts";
 import { loadKernels } from "../../src/places/cpu/kernels.ts";
-import { loadCpuPlaces, startTeam } from "../../src/places/start.ts";
+import { loadCpuPlaces } from "../../src/places/load_places.ts";
+import { startTeam } from "../../src/places/start.ts";
 import { LoadProgress } from "../../src/places/load.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";

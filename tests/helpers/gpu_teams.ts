@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Device, findAdapter } from "../../src/places/gpu/device.ts";
+import { Device } from "../../src/places/gpu/device.ts";
 import {
   GpuPlace,
   type GpuPlaceOptions,
@@ -14,6 +14,7 @@ import { InlineTeam } from "../../src/places/team.ts";
 import { isEmpty, type PlacePlan, splitEvenly } from "../../src/plan/plan.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
 import { firstLayers, randomSplit, scatteredShare } from "./hybrid_plans.ts";
+import { hasAdapter } from "./adapter.ts";
 import type { RandomModel } from "./random_model.ts";
 import { cpuTeam, limits, type MakeTeam } from "./teams.ts";
 
@@ -75,15 +76,6 @@ export async function gpuTeam(
   );
   return team as typeof team & { readonly sides: { readonly gpu: GpuPlace } };
 }
-
-/** Whether there is an adapter. Says so once where there is none. */
-export const hasAdapter: boolean = await (async () => {
-  if (await findAdapter()) return true;
-  console.error(
-    "skipped: WebGPU finds no adapter (mesa-vulkan-drivers has one in software)",
-  );
-  return false;
-})();
 
 /** Teams with a GPU, with keys and values in f32; none where there is no adapter. */
 export const gpuTeams: Record<string, MakeTeam> = hasAdapter

@@ -9,7 +9,8 @@ import { startTeam } from "../../src/places/start.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
-import { gpuTeam, hasAdapter } from "../helpers/gpu_teams.ts";
+import { hasAdapter } from "../helpers/adapter.ts";
+import { gpuTeam } from "../helpers/gpu_teams.ts";
 import { type RandomModel, randomModel } from "../helpers/random_model.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
 

@@ -3,9 +3,9 @@ import fc from "fast-check";
 import { LimitError } from "../../src/errors.ts";
 import type { Model } from "../../src/model/model.ts";
 import { kvPositionBytes } from "../../src/places/cache_type.ts";
+import { deviceBytes } from "../../src/places/gpu/layout.ts";
 import { assumedFiring } from "../../src/plan/assumed_firing.ts";
 import { costsOf } from "../../src/plan/costs.ts";
-import { estimateDeviceBytes } from "../../src/plan/device_bytes.ts";
 import { gpuPlan, hotOrder } from "../../src/plan/gpu_plan.ts";
 import { lengthOf, listOf } from "../../src/plan/indices.ts";
 import { knownMachines } from "../../src/plan/machine.ts";
@@ -81,7 +81,7 @@ Deno.test("no plan within the limits is predicted to be faster than the solver's
 Deno.test("a plan holds its budget and its layers, and more of either makes none slower", async () => {
   const { model } = await randomModel({
     layerCount: 5,
-    feedForwardSize: 70,
+    feedForwardSize: 28, // few enough to be moved one by one
     vocabSize: 8,
   });
   fc.assert(
@@ -181,12 +181,14 @@ Deno.test("at Bamboo-7B's size no uniform split, nor PowerInfer's, is faster at 
       positions: 1024,
       positionBytes,
     });
-    const bytesOf = (gpu: PlacePlan) =>
-      estimateDeviceBytes(model, gpu, {
-        contextSize: 4096,
-        positionBytes,
-        batchSize: 128,
-      });
+    const bytesOf = (plan: PlacePlan) =>
+      deviceBytes({
+        model,
+        plan,
+        sparsity: { mode: "exact" },
+        limits: { tokens: 128, contextSize: 4096 },
+        cacheType: "f16",
+      }).all;
     let slowest = Infinity;
     for (const gibibytes of [2, 4, 6, 8, 11]) {
       const options = { budget: gibibytes * 2 ** 30, bytesOf };

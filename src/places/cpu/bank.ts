@@ -11,7 +11,7 @@ import { ropeFrequencies } from "../../model/rope.ts";
 import type { Rates } from "../../plan/border.ts";
 import type { PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
-import type { Batch, BatchLimits } from "../batch.ts";
+import { type Batch, type BatchLimits, copyRows } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
 import type { NormedStates } from "../normed_states.ts";
@@ -266,13 +266,8 @@ export class Bank {
 
   /** See {@linkcode CpuSidePlace.setResidual}. */
   setResidual(residual: Float32Array, batch: Batch): void {
-    const width = residual.length / batch.length;
-    const own = this.residual(batch);
-    const stride = own.length / batch.length;
-    if (width === stride) return own.set(residual);
-    for (let t = 0; t < batch.length; t++) {
-      own.set(residual.subarray(t * width, (t + 1) * width), t * stride);
-    }
+    const { hiddenSize } = this.#options.model;
+    copyRows(residual, this.residual(batch), batch.length, hiddenSize);
   }
 
   /** See {@linkcode CpuSidePlace.accumulate}. */

@@ -32,10 +32,15 @@ import { uniformBytes } from "./uniforms.ts";
 
 /** What decides what lies on the device. */
 export interface LayoutOptions {
+  /** The model */
   readonly model: Model;
+  /** What of it lies there */
   readonly plan: PlacePlan;
+  /** Which neurons are computed */
   readonly sparsity: Sparsity;
+  /** Most tokens of a step, and positions of a sequence */
   readonly limits: BatchLimits;
+  /** How keys and values are kept */
   readonly cacheType: CacheType;
   /** Bytes of a matrix that lie in one buffer, at most: 128 MiB where left out, as WebGPU promises */
   readonly pieceBytes?: number;

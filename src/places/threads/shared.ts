@@ -8,7 +8,7 @@ import type { Rates } from "../../plan/border.ts";
 import { lengthOf } from "../../plan/indices.ts";
 import type { PlacePlan } from "../../plan/plan.ts";
 import type { Stage } from "../../plan/stages.ts";
-import { Batch } from "../batch.ts";
+import { Batch, copyRows } from "../batch.ts";
 import { sumOf, topKThreshold } from "../exchange.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
 import { NormedStates } from "../normed_states.ts";
@@ -197,7 +197,8 @@ export class Shared {
         return place.setResidual(this.#residualRows(), batch);
       case "residual-to-cpu": {
         const residual = await place.residual(batch);
-        this.#setResidual(residual);
+        const { hiddenSize } = this.options.model;
+        copyRows(residual, this.#residualRows(), batch.length, hiddenSize);
         return this.control.meetAll();
       }
       case "top-k": {
@@ -246,16 +247,6 @@ export class Shared {
 
   #residualRows(): Float32Array {
     return this.#residual.subarray(0, this.batch.length * this.#stride);
-  }
-
-  /** Takes rows of any stride. */
-  #setResidual(rows: Float32Array): void {
-    const { length } = this.batch;
-    const width = rows.length / length;
-    for (let t = 0; t < length; t++) {
-      const row = rows.subarray(t * width, (t + 1) * width);
-      this.#residual.set(row, t * this.#stride);
-    }
   }
 
   #putNeurons(

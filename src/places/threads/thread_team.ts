@@ -12,7 +12,7 @@ import {
   PlaceError,
 } from "../../errors.ts";
 import type { Rates } from "../../plan/border.ts";
-import type { PlacePlan } from "../../plan/plan.ts";
+import type { PlacePlan, Plan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch, BatchLimits } from "../batch.ts";
 import type { LoadProgress } from "../load.ts";
@@ -157,6 +157,11 @@ export class ThreadTeam implements Team {
   /** See {@linkcode Team.sparsity}. */
   get sparsity(): Sparsity {
     return this.options.sparsity;
+  }
+
+  /** See {@linkcode Team.plan}. */
+  get plan(): Plan {
+    return this.options.plan;
   }
 
   /** See {@linkcode Team.limits}. */

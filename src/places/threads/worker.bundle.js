@@ -7,9 +7,15 @@ var CulmError = class extends Error {
     this.name = new.target.name;
   }
 };
+var FormatError = class extends CulmError {
+};
 var LimitError = class extends CulmError {
 };
 var PlaceError = class extends CulmError {
+};
+var GpuError = class extends PlaceError {
+};
+var UsageError = class extends CulmError {
 };
 
 // src/formats/ggml/types.ts
@@ -97,6 +103,13 @@ var typesById = new Map(Object.values(ggmlTypes).map((info) => [
   info.id,
   info
 ]));
+function rowBytes(type, k) {
+  const { blockSize, blockBytes } = ggmlTypes[type];
+  if (!Number.isSafeInteger(k) || k < 0 || k % blockSize !== 0) {
+    throw new UsageError(`Cannot store a row of ${k} weights as ${type}: a block holds ${blockSize}`);
+  }
+  return k / blockSize * blockBytes;
+}
 
 // src/plan/indices.ts
 function isList(set) {
@@ -104,6 +117,9 @@ function isList(set) {
 }
 function lengthOf(set) {
   return isList(set) ? set.length : set.end - set.start;
+}
+function indexAt(set, i) {
+  return isList(set) ? set[i] : set.start + i;
 }
 function spanOf(set) {
   if (!isList(set)) return set;
@@ -213,6 +229,63 @@ function readColumns({ tensor, columns }) {
     first: columns.start
   };
 }
+async function* readRows(source, slice, spares = [], chunkBytes2 = 4 << 20) {
+  const { tensor, rows } = slice;
+  const stride = rowBytes(tensor.type, tensor.shape[0]);
+  const step = Math.max(1, Math.floor(chunkBytes2 / stride));
+  const pieces = columnPieces(slice);
+  const count = lengthOf(rows);
+  for (let first = 0; first < count; ) {
+    const row = indexAt(rows, first);
+    let end = first + 1;
+    while (end < count && indexAt(rows, end) < row + step) end++;
+    const offset = tensor.offset + row * stride;
+    const length = (indexAt(rows, end - 1) + 1 - row) * stride;
+    const spare = spares.pop();
+    const bytes = await source.read(offset, length, spare);
+    if (spare && spare !== bytes.buffer) spare.transfer(0);
+    const starts = Array.from({
+      length: end - first
+    }, (_, i) => (indexAt(rows, first + i) - row) * stride);
+    const kept = isList(rows) || isList(slice.columns) ? moveTogether(bytes, starts, pieces) : bytes;
+    yield {
+      first,
+      count: end - first,
+      bytes: kept
+    };
+    first = end;
+  }
+}
+function columnPieces({ tensor, columns }) {
+  if (!isList(columns)) return [
+    [
+      0,
+      rowBytes(tensor.type, tensor.shape[0])
+    ]
+  ];
+  const { blockSize, blockBytes } = ggmlTypes[tensor.type];
+  const pieces = [];
+  for (let i = 0; i < columns.length; i += blockSize) {
+    const start = columns[i] / blockSize * blockBytes;
+    const last = pieces.at(-1);
+    if (last && last[0] + last[1] === start) last[1] += blockBytes;
+    else pieces.push([
+      start,
+      blockBytes
+    ]);
+  }
+  return pieces;
+}
+function moveTogether(bytes, starts, pieces) {
+  let filled = 0;
+  for (const row of starts) {
+    for (const [start, length] of pieces) {
+      bytes.copyWithin(filled, row + start, row + start + length);
+      filled += length;
+    }
+  }
+  return bytes.subarray(0, filled);
+}
 function neuronColumns({ type, shape: [count] }, neurons) {
   if (!isList(neurons)) return widened(neurons, count);
   const { blockSize } = ggmlTypes[type];
@@ -246,7 +319,7 @@ function stagesOf(model, plan) {
     if (plan.gpu && held(plan.gpu) > 0) sides.push("gpu");
     const missing = sides.find((side) => !has[side]);
     if (missing) has[missing] = true;
-    const after = kind === "head" ? void 0 : exchangeAfter(sides);
+    const after2 = kind === "head" ? void 0 : exchangeAfter(sides);
     if (kind !== "head") {
       has.gpu = sides.includes("gpu");
       has.cpu = !has.gpu;
@@ -256,7 +329,7 @@ function stagesOf(model, plan) {
       layer,
       sides,
       before: missing && `residual-to-${missing}`,
-      after
+      after: after2
     };
   };
   return [
@@ -350,10 +423,10 @@ var Batch = class _Batch {
   /** All of the above */
   #all;
   /** Lays the views over `Batch.byteLength(limits)` bytes of `buffer`. */
-  constructor(limits2, buffer, offset = 0) {
-    const { tokens } = limits2;
-    this.pagesPerSequence = pagesPerSequence(limits2);
-    this.#all = new Int32Array(buffer, offset, _Batch.byteLength(limits2) / 4);
+  constructor(limits3, buffer, offset = 0) {
+    const { tokens } = limits3;
+    this.pagesPerSequence = pagesPerSequence(limits3);
+    this.#all = new Int32Array(buffer, offset, _Batch.byteLength(limits3) / 4);
     const next = (length) => {
       const view = new Int32Array(buffer, offset, length);
       offset += view.byteLength;
@@ -373,8 +446,8 @@ var Batch = class _Batch {
     this.#all.set(other.#all);
   }
   /** How many bytes a batch of these limits takes. */
-  static byteLength(limits2) {
-    return 4 * (4 + limits2.tokens * (7 + pagesPerSequence(limits2)));
+  static byteLength(limits3) {
+    return 4 * (4 + limits3.tokens * (7 + pagesPerSequence(limits3)));
   }
   /** How many tokens this step has. */
   get length() {
@@ -409,8 +482,15 @@ var Batch = class _Batch {
     return this.pages[row + Math.floor(position / pagePositions)];
   }
 };
-function pagesPerSequence(limits2) {
-  return Math.ceil(limits2.contextSize / pagePositions);
+function pagesPerSequence(limits3) {
+  return Math.ceil(limits3.contextSize / pagePositions);
+}
+function copyRows(from, to, count, width) {
+  const fromStride = from.length / count, toStride = to.length / count;
+  for (let t = 0; t < count; t++) {
+    const start = t * fromStride;
+    to.set(from.subarray(start, start + width), t * toStride);
+  }
 }
 
 // src/places/cache_type.ts
@@ -473,14 +553,14 @@ var KvCache = class {
     for (; ; ) {
       const first = this.#chunkOf.length;
       if (first >= count) return;
-      const pages = Math.min(chunkPages, Math.max(first, count - first));
-      const pointer = this.memory.allocate(pages * this.#heads * this.#headBytes);
+      const pages2 = Math.min(chunkPages, Math.max(first, count - first));
+      const pointer = this.memory.allocate(pages2 * this.#heads * this.#headBytes);
       const chunk = {
         pointer,
         first,
-        pages
+        pages: pages2
       };
-      for (let i = 0; i < pages; i++) this.#chunkOf.push(chunk);
+      for (let i = 0; i < pages2; i++) this.#chunkOf.push(chunk);
     }
   }
   /** Copies a page of every layer and head. */
@@ -496,8 +576,8 @@ var KvCache = class {
     return this.#at(page, this.#headsBefore[layer] + kvHead);
   }
   #at(page, head) {
-    const { pointer, first, pages } = this.#chunkOf[page];
-    return pointer + (head * pages + page - first) * this.#headBytes;
+    const { pointer, first, pages: pages2 } = this.#chunkOf[page];
+    return pointer + (head * pages2 + page - first) * this.#headBytes;
   }
 };
 
@@ -745,9 +825,9 @@ var Attention = class {
     }
   }
   /** Writes the heads' share of attention on the normed `x` into `out`. */
-  run(layer, weights, batch, x, out) {
+  run(layer, weights2, batch, x, out) {
     const n = batch.length;
-    const { attn_q, attn_k, attn_v, attn_output } = weights;
+    const { attn_q, attn_k, attn_v, attn_output } = weights2;
     let bytes = attn_q.multiply(x, n, this.#q);
     bytes += attn_k.multiply(x, n, this.#k);
     bytes += attn_v.multiply(x, n, this.#v);
@@ -796,12 +876,12 @@ var Attention = class {
     const kvHeads = kvHeadsOf(model, heads);
     const group = model.headCount / model.kvHeadCount;
     const end = batch.positions[t] + 1;
-    const pages = Math.ceil((end + count - 1) / pagePositions);
+    const pages2 = Math.ceil((end + count - 1) / pagePositions);
     let positions = 0;
     for (let kvHead = kvHeads.start; kvHead < kvHeads.end; kvHead++) {
       const first = Math.max(heads.start, kvHead * group);
       const last = Math.min(heads.end, (kvHead + 1) * group);
-      for (let page = 0; page < pages; page++) {
+      for (let page = 0; page < pages2; page++) {
         this.#pageAddresses[page] = this.#cache.address(batch.pageOf(t, page * pagePositions), layer, kvHead - kvHeads.start);
       }
       positions += memory.kernels.attention(this.#cache.typeId, this.#q.pointer + 4 * (t * this.#q.stride + (first - heads.start) * headSize), this.#q.stride, count, last - first, headSize, this.#pages, end, model.slidingWindow ?? 0, 1 / Math.sqrt(headSize), this.#out.pointer + 4 * (t * this.#out.stride + first * headSize - firstColumn), this.#out.stride);
@@ -1009,14 +1089,14 @@ var NeuronKernel = class {
 function pickRatio({ pick, stream }) {
   return Math.min(1, pick / stream);
 }
-function hotRows(weights, { firing }, { hotShare, sparsity, rates }) {
-  const { ffn_gate, ffn_up, fc1, fc2 } = weights;
+function hotRows(weights2, { firing }, { hotShare, sparsity, rates }) {
+  const { ffn_gate, ffn_up, fc1, fc2 } = weights2;
   if (!firing) return 0;
   if (hotShare !== void 0) return Math.round(hotShare * ffn_gate.rows);
   if (sparsity.mode !== "predictor" || !fc1 || !fc2) {
     return hotBorder(firing.gatePositive, pickRatio(rates));
   }
-  if (liesSideBySide(weights)) {
+  if (liesSideBySide(weights2)) {
     return hotBorder(firing.active, 1, fc2.rowBytes / ffn_gate.stride);
   }
   const question = fc2.rowBytes / (ffn_gate.rowBytes + ffn_up.rowBytes);
@@ -1066,35 +1146,35 @@ var FeedForward = class {
     this.#predictor = new Predictor(memory, maxTokens, predicts ? neurons : 0, predicts ? most(({ fc1 }) => fc1?.rows) : 0, model.linearPredictor, model.sparseThresholds.map((threshold) => (predicts ? sparsity.threshold : void 0) ?? threshold));
     this.#ids = memory.allocate(4 * roundUp(neurons, 8));
     this.#kernel = new NeuronKernel(memory, activationIds[model.activation]);
-    this.#hot = layers.map((weights, i) => weights ? hotRows(weights, plan.parts[i], options) : 0);
+    this.#hot = layers.map((weights2, i) => weights2 ? hotRows(weights2, plan.parts[i], options) : 0);
   }
   /**
    * Computes h of the normed `x`; `residual` is what a predictor reads that is
    * not linear. Down's share goes to `out`, by {@linkcode down} at the latest.
    */
-  hidden(index, weights, batch, x, residual, out) {
+  hidden(index, weights2, batch, x, residual, out) {
     const n = batch.length;
     const { mode } = this.options.sparsity;
     const part = this.plan.parts[index];
     this.#layer = {
       index,
-      weights,
+      weights: weights2,
       n,
       x,
       part,
       out,
       done: false
     };
-    this.#count("neurons", n * weights.ffn_gate.rows);
+    this.#count("neurons", n * weights2.ffn_gate.rows);
     this.#count("hot", n * this.#hot[index]);
-    const { fc1, fc2 } = weights;
+    const { fc1, fc2 } = weights2;
     const predicts = fc1 && fc2 && mode === "predictor";
     if (predicts) {
       this.#predicted(fc1, fc2, this.model.linearPredictor ? x : residual);
     } else {
-      this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
+      this.#stream("gateRows", weights2.ffn_gate, 0, this.#gate);
       if (mode === "dense" || !isSparse(this.model.activation)) {
-        this.#stream("upRows", weights.ffn_up, 0, this.#up);
+        this.#stream("upRows", weights2.ffn_up, 0, this.#up);
       } else this.#cascade(this.#hot[index]);
     }
     for (let t = 0; t < n; t++) {
@@ -1132,9 +1212,9 @@ var FeedForward = class {
   }
   /** Writes the neurons' share of down into the layer's `out`. */
   down() {
-    const { index, weights, n, out, done } = this.#layer;
+    const { index, weights: weights2, n, out, done } = this.#layer;
     if (done) return;
-    const { ffn_down, ffn_down_t, ffn_gate } = weights;
+    const { ffn_down, ffn_down_t, ffn_gate } = weights2;
     if (ffn_down) {
       const h = this.#columns.fill(index, ffn_down.columns, this.#h, n);
       this.#count("streamed", ffn_down.multiply(h, n, out));
@@ -1204,14 +1284,14 @@ var FeedForward = class {
    * for is dropped.
    */
   #predicted(fc1, fc2, input) {
-    const { index, weights, n } = this.#layer;
-    const { ffn_gate, ffn_up } = weights, { rows } = ffn_gate;
+    const { index, weights: weights2, n } = this.#layer;
+    const { ffn_gate, ffn_up } = weights2, { rows } = ffn_gate;
     const predictor = this.#predictor;
     const hot = this.#hot[index];
     const bytes = predictor.score(index, fc1, fc2, input, n, hot);
     this.#count("streamed", bytes);
     const picks = n === 1 && !this.options.measureRecall;
-    if (picks && liesSideBySide(weights)) {
+    if (picks && liesSideBySide(weights2)) {
       return this.#pickNeurons(predictor.select(0, 0, rows, this.#ids));
     }
     let cold = 0;
@@ -1246,15 +1326,15 @@ var FeedForward = class {
   }
   /** Gate, up and down of the `count` neurons of `#ids`, which lie side by side. */
   #pickNeurons(count) {
-    const { weights, x, out } = this.#layer;
+    const { weights: weights2, x, out } = this.#layer;
     this.memory.clear(out.pointer, out.stride);
-    const { gate, up, down } = this.#kernel.run(weights, x, this.#ids, count, this.#gate, this.#up, out);
+    const { gate, up, down } = this.#kernel.run(weights2, x, this.#ids, count, this.#gate, this.#up, out);
     this.#count("predicted", count);
     this.#count("gateRows", gate);
     this.#count("gatePositive", up);
     this.#count("upRows", up);
     this.#count("downRows", down);
-    this.#count("picked", (gate + up + down) * weights.ffn_gate.rowBytes);
+    this.#count("picked", (gate + up + down) * weights2.ffn_gate.rowBytes);
     this.#layer.done = true;
   }
   /** How many rows have a positive gate. */
@@ -1394,12 +1474,12 @@ function warmUp(memory, matrix, x, tokens) {
 function chooseKernels(subject) {
   if (subject.layers.length === 0) return noRates;
   const { kernels } = subject.memory;
-  const stream = (rows, bits) => {
-    kernels.choose(bits);
+  const stream = (rows, bits2) => {
+    kernels.choose(bits2);
     return streamRate(subject, rows);
   };
-  const tiles = (bits) => {
-    kernels.choose(bits);
+  const tiles = (bits2) => {
+    kernels.choose(bits2);
     return tileRate(subject);
   };
   const streams = medians((turn) => {
@@ -1442,8 +1522,8 @@ function measureRates(subject, { rowsAtOnce, nibbleSums }) {
     nibbleSums
   };
 }
-function nextRows({ layers }, turn, matrixOf) {
-  const matrix = matrixOf(layers[turn % layers.length]);
+function nextRows({ layers }, turn, matrixOf2) {
+  const matrix = matrixOf2(layers[turn % layers.length]);
   const both = Math.min(rowsPerRun, matrix.rows);
   const runs = Math.max(1, Math.floor(matrix.rows / both));
   const first = Math.floor(turn / layers.length) % runs * both;
@@ -1519,11 +1599,11 @@ function tileOf({ layers, tokens, out }) {
     }
   };
 }
-function medians(measure, ms) {
+function medians(measure2, ms) {
   const start = performance.now();
   let seen = [];
   for (let turn = 0, warm = false; performance.now() - start < ms; turn++) {
-    seen.push(measure(turn));
+    seen.push(measure2(turn));
     if (!warm && performance.now() - start > warmShare * ms) {
       warm = true;
       seen = seen.slice(-1);
@@ -1651,13 +1731,13 @@ var Bank = class {
   constructor(kernels, options, slices2, share, counters) {
     this.share = share;
     this.counters = counters;
-    const { model, plan, limits: limits2, sparsity } = options;
+    const { model, plan, limits: limits3, sparsity } = options;
     this.#options = options;
     const memory = this.#memory = new WasmMemory(kernels);
     const picks = sparsity.mode === "predictor";
     this.#weights = new PackedWeights(memory, slices2, plan.parts, share, picks);
     this.weightBytes = this.#weights.byteLength;
-    const { tokens } = limits2;
+    const { tokens } = limits3;
     this.#residual = new Activations(memory, tokens, model.hiddenSize);
     this.#normed = new Activations(memory, tokens, model.hiddenSize);
     this.#partial = allocateRows(memory, tokens, model.hiddenSize);
@@ -1683,20 +1763,20 @@ var Bank = class {
    * and measures the kernels, unless another bank of the place did so.
    */
   ready(known) {
-    const { model, plan, limits: limits2, cacheType } = this.#options;
+    const { model, plan, limits: limits3, cacheType } = this.#options;
     const { layers, rope_freqs } = this.#weights;
     const factors = rope_freqs && this.#memory.f32(rope_freqs.pointer, rope_freqs.columns).slice();
     const { layers: counts, neurons } = this.counters;
     this.#attention = new Attention(model, plan, this.#memory, counts, ropeFrequencies(model, factors), {
-      maxTokens: limits2.tokens,
-      contextSize: limits2.contextSize,
+      maxTokens: limits3.tokens,
+      contextSize: limits3.contextSize,
       cacheType
     }, layers);
     if (known) useKernels(this.#memory, known);
     const rates = known ?? chooseKernels(this.#rateSubject);
     this.#feedForward = new FeedForward(model, plan, this.#memory, counts, {
       ...this.#options,
-      maxTokens: limits2.tokens,
+      maxTokens: limits3.tokens,
       rates
     }, layers, neurons);
   }
@@ -1739,16 +1819,16 @@ var Bank = class {
   }
   /** See {@linkcode Place.attention}. */
   attention(layer, batch) {
-    const weights = this.#layer(layer);
-    this.#norm(weights.attn_norm, batch.length);
-    this.#attention.run(layer, weights, batch, this.#normed, this.#partial);
+    const weights2 = this.#layer(layer);
+    this.#norm(weights2.attn_norm, batch.length);
+    this.#attention.run(layer, weights2, batch, this.#normed, this.#partial);
   }
   /** See {@linkcode Place.hidden}. */
   hidden(layer, batch) {
-    const weights = this.#layer(layer);
-    this.#norm(weights.ffn_norm, batch.length);
+    const weights2 = this.#layer(layer);
+    this.#norm(weights2.ffn_norm, batch.length);
     if (this.counters.normed) this.#keep(this.counters.normed, layer, batch);
-    this.#feedForward.hidden(layer, weights, batch, this.#normed, this.#residual, this.#partial);
+    this.#feedForward.hidden(layer, weights2, batch, this.#normed, this.#residual, this.#partial);
   }
   /** See {@linkcode CpuSidePlace.neurons}. */
   neurons(batch) {
@@ -1786,13 +1866,8 @@ var Bank = class {
   }
   /** See {@linkcode CpuSidePlace.setResidual}. */
   setResidual(residual, batch) {
-    const width = residual.length / batch.length;
-    const own = this.residual(batch);
-    const stride = own.length / batch.length;
-    if (width === stride) return own.set(residual);
-    for (let t = 0; t < batch.length; t++) {
-      own.set(residual.subarray(t * width, (t + 1) * width), t * stride);
-    }
+    const { hiddenSize } = this.#options.model;
+    copyRows(residual, this.residual(batch), batch.length, hiddenSize);
   }
   /** See {@linkcode CpuSidePlace.accumulate}. */
   accumulate(partial, batch) {
@@ -1985,7 +2060,7 @@ function splitLayers(slices2, bankBytes) {
 function* forward(stages, side, place, batch, sparsity) {
   place.begin(batch);
   for (const stage of stages) {
-    const { kind, layer, before, after } = stage;
+    const { kind, layer, before, after: after2 } = stage;
     if (before) yield {
       exchange: before,
       stage
@@ -2001,8 +2076,8 @@ function* forward(stages, side, place, batch, sparsity) {
     } else if (kind === "attention") {
       if (isOurs) place.attention(layer, batch);
     } else if (isOurs) place[kind](batch);
-    if (after) yield {
-      exchange: after,
+    if (after2) yield {
+      exchange: after2,
       stage
     };
   }
@@ -2075,13 +2150,3467 @@ var CpuResident = class {
   }
 };
 
+// src/places/gpu/kv_cache.ts
+var usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+var KvCache2 = class {
+  buffers;
+  commands;
+  #layers;
+  /** A page on its way: a buffer cannot be copied to itself. */
+  #page;
+  #pages;
+  constructor(buffers, commands, { pageBytes: pageBytes2, pages: pages2, bytes }) {
+    this.buffers = buffers;
+    this.commands = commands;
+    this.#pages = pages2;
+    this.#layers = pageBytes2.map((bytes2) => bytes2 > 0 ? {
+      pageBytes: bytes2,
+      buffer: this.#make(pages2 * bytes2)
+    } : void 0);
+    if (bytes.page > 0) {
+      const { COPY_DST, COPY_SRC } = GPUBufferUsage;
+      this.#page = buffers.make("a page", bytes.page, COPY_DST | COPY_SRC);
+    }
+  }
+  /** The pages of a layer that has heads; another buffer after the cache has grown. */
+  pagesOf(layer) {
+    return this.#layers[layer].buffer;
+  }
+  /**
+   * Makes room for the batch's pages. Says whether there are new buffers.
+   *
+   * @throws {GpuError} where the budget has no room for them; nothing has changed then
+   */
+  grow({ pageCount }) {
+    if (!this.#page || pageCount <= this.#pages) return false;
+    const generous = Math.ceil(1.25 * this.#pages);
+    const pages2 = [
+      Math.max(pageCount, generous),
+      pageCount
+    ].find((pages3) => this.buffers.hasRoom(this.#bytesToGrowTo(pages3)));
+    if (pages2 === void 0) {
+      const { budgetBytes, bytes, device } = this.buffers;
+      throw new GpuError(`Cannot hold ${pageCount} pages of keys and values on ${device.name}: growing from ${this.#pages} needs ${this.#bytesToGrowTo(pageCount)} bytes beside ${bytes}, the budget is ${budgetBytes}`);
+    }
+    for (const layer of this.#layers) {
+      if (!layer) continue;
+      const old = layer.buffer;
+      layer.buffer = this.#make(pages2 * layer.pageBytes);
+      this.commands.copy(old, 0, layer.buffer, 0, old.size);
+      this.commands.submit();
+      this.buffers.release(old);
+    }
+    this.#pages = pages2;
+    return true;
+  }
+  /** Copies the pages that part. */
+  copy({ copies, copyCount }) {
+    const { commands } = this;
+    for (let i = 0; i < copyCount; i++) {
+      for (const layer of this.#layers) {
+        if (!layer) continue;
+        const { buffer, pageBytes: pageBytes2 } = layer;
+        const from = pageBytes2 * copies[2 * i];
+        const to = pageBytes2 * copies[2 * i + 1];
+        commands.copy(buffer, from, this.#page, 0, pageBytes2);
+        commands.copy(this.#page, 0, buffer, to, pageBytes2);
+      }
+    }
+  }
+  /** Bytes that come on top while the cache grows: an old buffer goes when the new one is there. */
+  #bytesToGrowTo(pages2) {
+    const sizes2 = this.#layers.map((layer) => layer?.pageBytes ?? 0);
+    const added = pages2 - this.#pages;
+    return sizes2.reduce((sum, bytes) => sum + added * bytes, 0) + this.#pages * Math.max(...sizes2);
+  }
+  #make(bytes) {
+    return this.buffers.make("keys and values", bytes, usage());
+  }
+};
+
+// src/places/gpu/columns.ts
+function keptColumns(slice, own = slice.columns) {
+  const { length } = readColumns(slice);
+  if (!isList(slice.columns) && !isList(own)) {
+    return {
+      length,
+      runs: lengthOf(own) > 0 ? [
+        own
+      ] : []
+    };
+  }
+  const numberOf = isList(slice.columns) ? numbering(slice.columns) : (index) => index;
+  const runs = [];
+  for (let i = 0; i < lengthOf(own); i++) {
+    const column = numberOf(indexAt(own, i));
+    const last = runs.at(-1);
+    if (last?.end === column) last.end++;
+    else runs.push({
+      start: column,
+      end: column + 1
+    });
+  }
+  return {
+    length,
+    runs
+  };
+}
+
+// src/places/gpu/counters.ts
+var counterWords = 6;
+var CounterReader = class {
+  layers;
+  #last;
+  constructor(layers) {
+    this.layers = layers;
+    this.#last = new Uint32Array(counterWords * layers);
+  }
+  /** Takes all figures, and tells by how much those of each layer have grown. */
+  take(figures, grown) {
+    for (let layer = 0; layer < this.layers; layer++) {
+      const at2 = counterWords * layer;
+      const by = (i) => figures[at2 + i] - this.#last[at2 + i] >>> 0;
+      const set = (first) => ({
+        gatePositive: by(first),
+        active: by(first + 1),
+        asked: by(first + 2)
+      });
+      grown(layer, set(0), set(3));
+    }
+    this.#last.set(figures);
+  }
+};
+
+// src/places/gpu/buffers.ts
+var Buffers = class {
+  device;
+  budgetBytes;
+  #made;
+  #bytes;
+  /** All together take `budgetBytes` at most. */
+  constructor(device, budgetBytes = Infinity) {
+    this.device = device;
+    this.budgetBytes = budgetBytes;
+    this.#made = /* @__PURE__ */ new Set();
+    this.#bytes = 0;
+  }
+  /** Bytes of all buffers. */
+  get bytes() {
+    return this.#bytes;
+  }
+  /** Whether so many bytes more stay within the budget. */
+  hasRoom(bytes) {
+    return this.#bytes + bytes <= this.budgetBytes;
+  }
+  /**
+   * Makes a buffer of zeros; its bytes are rounded up to a multiple of 4.
+   *
+   * @throws {GpuError} where it would pass the budget, or what one buffer may have
+   */
+  make(label, bytes, usage2) {
+    const { gpu, name, maxBindingBytes } = this.device;
+    const size = bufferBytes(bytes);
+    if (size > maxBindingBytes) {
+      throw new GpuError(`Cannot hold ${label} on ${name}: needs ${size} bytes in one buffer, it allows ${maxBindingBytes}`);
+    }
+    if (!this.hasRoom(size)) {
+      throw new GpuError(`Cannot hold ${label} on ${name}: needs ${size} bytes beside ${this.#bytes}, the budget is ${this.budgetBytes}`);
+    }
+    const buffer = gpu.createBuffer({
+      label,
+      size,
+      usage: usage2
+    });
+    this.#made.add(buffer);
+    this.#bytes += size;
+    return buffer;
+  }
+  /** Gives a buffer back. */
+  release(buffer) {
+    this.#made.delete(buffer);
+    this.#bytes -= buffer.size;
+    buffer.destroy();
+  }
+  /** Gives all buffers back. */
+  releaseAll() {
+    for (const buffer of this.#made) this.release(buffer);
+  }
+};
+function bufferBytes(bytes) {
+  return Math.max(4, Math.ceil(bytes / 4) * 4);
+}
+
+// src/formats/ggml/half.ts
+var bits = new Uint32Array(1);
+var float = new Float32Array(bits.buffer);
+function halfToFloat(half) {
+  const magnitude = half & 32767;
+  const sign = half & 32768 ? -1 : 1;
+  if (magnitude > 31744) return NaN;
+  if (magnitude === 31744) return sign * Infinity;
+  bits[0] = magnitude << 13;
+  return sign * float[0] * 2 ** 112;
+}
+function floatToHalf(value) {
+  float[0] = value;
+  const sign = bits[0] >>> 16 & 32768;
+  const magnitude = Math.abs(float[0]);
+  if (Number.isNaN(magnitude)) return sign | 32256;
+  if (magnitude >= 65520) return sign | 31744;
+  if (magnitude < 2 ** -14) return sign | roundTiesToEven(magnitude * 2 ** 24);
+  const rebased = (bits[0] & 2147483647) - (112 << 23);
+  return sign | rebased + 4095 + (rebased >>> 13 & 1) >>> 13;
+}
+function floatToBfloat16(value) {
+  float[0] = value;
+  if (Number.isNaN(value)) return bits[0] >>> 16 | 64;
+  return bits[0] + 32767 + (bits[0] >>> 16 & 1) >>> 16;
+}
+function roundTiesToEven(value) {
+  return value + 2 ** 52 - 2 ** 52;
+}
+
+// src/formats/ggml/dequantise_32.ts
+function dequantiseQ4_0(bytes, offset, out, first) {
+  const d = halfAt(bytes, offset);
+  for (let j = 0; j < 16; j++) {
+    const nibbles = bytes[offset + 2 + j];
+    out[first + j] = d * ((nibbles & 15) - 8);
+    out[first + j + 16] = d * ((nibbles >> 4) - 8);
+  }
+}
+function dequantiseQ4_1(bytes, offset, out, first) {
+  const d = halfAt(bytes, offset);
+  const m = halfAt(bytes, offset + 2);
+  for (let j = 0; j < 16; j++) {
+    const nibbles = bytes[offset + 4 + j];
+    out[first + j] = d * (nibbles & 15) + m;
+    out[first + j + 16] = d * (nibbles >> 4) + m;
+  }
+}
+function dequantiseQ5_0(bytes, offset, out, first) {
+  const d = halfAt(bytes, offset);
+  for (let j = 0; j < 32; j++) {
+    out[first + j] = d * (fiveBits(bytes, offset + 2, j) - 16);
+  }
+}
+function dequantiseQ5_1(bytes, offset, out, first) {
+  const d = halfAt(bytes, offset);
+  const m = halfAt(bytes, offset + 2);
+  for (let j = 0; j < 32; j++) {
+    out[first + j] = d * fiveBits(bytes, offset + 4, j) + m;
+  }
+}
+function dequantiseQ8_0(bytes, offset, out, first) {
+  const d = halfAt(bytes, offset);
+  for (let j = 0; j < 32; j++) {
+    const q = bytes[offset + 2 + j] << 24 >> 24;
+    out[first + j] = d * q;
+  }
+}
+function halfAt(bytes, offset) {
+  return halfToFloat(bytes[offset] | bytes[offset + 1] << 8);
+}
+function fiveBits(bytes, offset, j) {
+  const nibbles = bytes[offset + 4 + (j & 15)];
+  const low = j < 16 ? nibbles & 15 : nibbles >> 4;
+  const high = bytes[offset + (j >> 3)] >> (j & 7) & 1;
+  return low | high << 4;
+}
+
+// src/formats/ggml/dequantise_k.ts
+function dequantiseQ2_K(bytes, offset, out, first) {
+  const d = halfAt(bytes, offset + 80);
+  const dmin = halfAt(bytes, offset + 82);
+  for (let group = 0; group < 16; group++) {
+    const scaleAndMin = bytes[offset + group];
+    const scale = d * (scaleAndMin & 15);
+    const min = dmin * (scaleAndMin >> 4);
+    const { byte, shift } = twoBitsOfGroup(group);
+    for (let j = 0; j < 16; j++) {
+      const q = bytes[offset + 16 + byte + j] >> shift & 3;
+      out[first + 16 * group + j] = scale * q - min;
+    }
+  }
+}
+function dequantiseQ3_K(bytes, offset, out, first) {
+  const d = halfAt(bytes, offset + 108);
+  for (let group = 0; group < 16; group++) {
+    const scale = d * (sixBitScale(bytes, offset + 96, group) - 32);
+    const { byte, shift } = twoBitsOfGroup(group);
+    const thirdBit = group >> 1;
+    for (let j = 0; j < 16; j++) {
+      const low = bytes[offset + 32 + byte + j] >> shift & 3;
+      const high = bytes[offset + (byte & 16) + j] >> thirdBit & 1;
+      out[first + 16 * group + j] = scale * ((low | high << 2) - 4);
+    }
+  }
+}
+function dequantiseQ4_K(bytes, offset, out, first) {
+  const d = halfAt(bytes, offset);
+  const dmin = halfAt(bytes, offset + 2);
+  for (let group = 0; group < 8; group++) {
+    const [scale, min] = sixBitScaleAndMin(bytes, offset + 4, group);
+    const { byte, shift } = nibblesOfGroup(group);
+    for (let j = 0; j < 32; j++) {
+      const q = bytes[offset + 16 + byte + j] >> shift & 15;
+      out[first + 32 * group + j] = d * scale * q - dmin * min;
+    }
+  }
+}
+function dequantiseQ5_K(bytes, offset, out, first) {
+  const d = halfAt(bytes, offset);
+  const dmin = halfAt(bytes, offset + 2);
+  for (let group = 0; group < 8; group++) {
+    const [scale, min] = sixBitScaleAndMin(bytes, offset + 4, group);
+    const { byte, shift } = nibblesOfGroup(group);
+    for (let j = 0; j < 32; j++) {
+      const low = bytes[offset + 48 + byte + j] >> shift & 15;
+      const high = bytes[offset + 16 + j] >> group & 1;
+      out[first + 32 * group + j] = d * scale * (low | high << 4) - dmin * min;
+    }
+  }
+}
+function dequantiseQ6_K(bytes, offset, out, first) {
+  const d = halfAt(bytes, offset + 208);
+  for (let group = 0; group < 16; group++) {
+    const scale = d * (bytes[offset + 192 + group] << 24 >> 24);
+    const { nibbles, nibbleShift, pairs, pairShift } = sixBitsOfGroup(group);
+    for (let j = 0; j < 16; j++) {
+      const low = bytes[offset + nibbles + j] >> nibbleShift & 15;
+      const high = bytes[offset + 128 + pairs + j] >> pairShift & 3;
+      out[first + 16 * group + j] = scale * ((low | high << 4) - 32);
+    }
+  }
+}
+function twoBitsOfGroup(group) {
+  return {
+    byte: 32 * (group >> 3) + 16 * (group & 1),
+    shift: 2 * (group >> 1 & 3)
+  };
+}
+function nibblesOfGroup(group) {
+  return {
+    byte: 32 * (group >> 1),
+    shift: 4 * (group & 1)
+  };
+}
+function sixBitsOfGroup(group) {
+  const half = group >> 3;
+  return {
+    nibbles: 64 * half + 16 * (group & 3),
+    nibbleShift: 4 * (group >> 2 & 1),
+    pairs: 32 * half + 16 * (group & 1),
+    pairShift: 2 * (group >> 1 & 3)
+  };
+}
+function sixBitScale(bytes, offset, group) {
+  const low = bytes[offset + (group & 7)] >> (group < 8 ? 0 : 4) & 15;
+  const high = bytes[offset + 8 + (group & 3)] >> 2 * (group >> 2) & 3;
+  return low | high << 4;
+}
+function sixBitScaleAndMin(bytes, offset, group) {
+  if (group < 4) {
+    return [
+      bytes[offset + group] & 63,
+      bytes[offset + group + 4] & 63
+    ];
+  }
+  const low = bytes[offset + group + 4];
+  return [
+    low & 15 | bytes[offset + group - 4] >> 6 << 4,
+    low >> 4 | bytes[offset + group] >> 6 << 4
+  ];
+}
+
+// src/formats/ggml/float_rows.ts
+var halves;
+function halvesToFloats(bytes, out) {
+  halves ??= Float32Array.from({
+    length: 1 << 16
+  }, (_, i) => halfToFloat(i));
+  const words = wordsOf(bytes);
+  for (let i = 0; i < out.length; i++) out[i] = halves[words[i]];
+}
+function bfloat16sToFloats(bytes, out) {
+  const words = wordsOf(bytes);
+  const bits2 = new Uint32Array(out.buffer, out.byteOffset, out.length);
+  for (let i = 0; i < bits2.length; i++) bits2[i] = words[i] << 16;
+}
+function floatsToHalves(values, bytes) {
+  const words = wordsOf(bytes);
+  const bits2 = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < bits2.length; i++) {
+    const magnitude = bits2[i] & 2147483647;
+    if (magnitude >= 113 << 23 && magnitude < 1199566848) {
+      const rebased = magnitude - (112 << 23);
+      words[i] = bits2[i] >>> 16 & 32768 | rebased + 4095 + (rebased >>> 13 & 1) >>> 13;
+    } else words[i] = floatToHalf(values[i]);
+  }
+}
+function floatsToBfloat16s(values, bytes) {
+  const words = wordsOf(bytes);
+  const bits2 = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < bits2.length; i++) {
+    const word2 = bits2[i];
+    words[i] = (word2 & 2147483647) > 2139095040 ? floatToBfloat16(values[i]) : word2 + 32767 + (word2 >>> 16 & 1) >>> 16;
+  }
+}
+function wordsOf(bytes) {
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  return new Uint16Array(aligned.buffer, aligned.byteOffset, bytes.length / 2);
+}
+
+// src/formats/ggml/dequantise.ts
+var dequantiseBlock = {
+  Q4_0: dequantiseQ4_0,
+  Q4_1: dequantiseQ4_1,
+  Q5_0: dequantiseQ5_0,
+  Q5_1: dequantiseQ5_1,
+  Q8_0: dequantiseQ8_0,
+  Q2_K: dequantiseQ2_K,
+  Q3_K: dequantiseQ3_K,
+  Q4_K: dequantiseQ4_K,
+  Q5_K: dequantiseQ5_K,
+  Q6_K: dequantiseQ6_K
+};
+function dequantise(type, bytes, out) {
+  const expected = rowBytes(type, out.length);
+  if (bytes.length !== expected) {
+    throw new UsageError(`Cannot dequantise ${out.length} weights of ${type}: they take ${expected} bytes, given ${bytes.length}`);
+  }
+  switch (type) {
+    case "F32":
+      new Uint8Array(out.buffer, out.byteOffset, out.byteLength).set(bytes);
+      break;
+    case "F16":
+      halvesToFloats(bytes, out);
+      break;
+    case "BF16":
+      bfloat16sToFloats(bytes, out);
+      break;
+    default: {
+      const { blockSize, blockBytes } = ggmlTypes[type];
+      const readBlock = dequantiseBlock[type];
+      for (let block = 0; block * blockSize < out.length; block++) {
+        readBlock(bytes, block * blockBytes, out, block * blockSize);
+      }
+    }
+  }
+}
+
+// src/places/gpu/packing.ts
+var groupColumns = 256;
+var rowWordsOf = {
+  F32: (groups) => 256 * groups,
+  F16: (groups) => 128 * groups,
+  Q8_0: (groups) => 68 * groups,
+  Q4_0: (groups) => 36 * groups,
+  Q4_K: (groups) => 36 * groups,
+  Q6_K: (groups) => 52 * groups + 4 * Math.ceil(groups / 8)
+};
+function groupsOf(columns) {
+  return Math.ceil(columns / groupColumns);
+}
+function packedRowBytes2(type, columns) {
+  return 4 * rowWordsOf[type](groupsOf(columns));
+}
+function packedTypeOf(type, runs) {
+  const { blockSize } = ggmlTypes[type];
+  const isWhole = runs.every(({ start, end }) => start % blockSize === 0 && end % blockSize === 0);
+  return type in rowWordsOf && isWhole ? type : "F32";
+}
+var RowPacker = class {
+  from;
+  kept;
+  /** What the rows become. */
+  type;
+  /** 32-bit words of a packed row. */
+  rowWords;
+  #groups;
+  /** The row's weights as f32, where the type is not the file's */
+  #floats;
+  /** The weights kept, as bytes of whole groups, where they are floats */
+  #kept;
+  /** The blocks kept, where they are not */
+  #blocks;
+  /** Packs rows of a type, of which some columns are kept. */
+  constructor(from, kept) {
+    this.from = from;
+    this.kept = kept;
+    const { length, runs } = kept;
+    this.type = packedTypeOf(from, runs);
+    const columns = runs.reduce((sum, { start, end }) => sum + end - start, 0);
+    this.#groups = groupsOf(columns);
+    this.rowWords = rowWordsOf[this.type](this.#groups);
+    const isFloat = this.type === "F32" || this.type === "F16";
+    const { blockSize } = ggmlTypes[from];
+    this.#floats = new Float32Array(this.type === from ? 0 : length);
+    this.#kept = new Uint8Array(isFloat ? 4 * this.rowWords : 0);
+    this.#blocks = isFloat ? [] : runs.flatMap(({ start, end }) => Array.from({
+      length: (end - start) / blockSize
+    }, (_, i) => start / blockSize + i));
+  }
+  /** Packs one row of the file into words of `out` from `at` on, which are zero. */
+  pack(row, out, at2) {
+    if (this.type === "F32") {
+      this.#keep(this.#asFloats(row), 4);
+      out.set(new Uint32Array(this.#kept.buffer), at2);
+    } else if (this.type === "F16") {
+      this.#keep(row, 2);
+      pairQuads(new Uint32Array(this.#kept.buffer), out, at2);
+    } else {
+      const view = new DataView(row.buffer, row.byteOffset, row.byteLength);
+      packBlocks[this.type](view, this.#blocks, this.#groups, out, at2);
+    }
+  }
+  #asFloats(row) {
+    if (this.from === "F32") return row;
+    dequantise(this.from, row, this.#floats);
+    return new Uint8Array(this.#floats.buffer);
+  }
+  #keep(row, weightBytes) {
+    let filled = 0;
+    for (const { start, end } of this.kept.runs) {
+      this.#kept.set(row.subarray(weightBytes * start, weightBytes * end), filled);
+      filled += weightBytes * (end - start);
+    }
+  }
+};
+function pairQuads(halves2, out, at2) {
+  for (let quad = 0; quad < halves2.length / 2; quad++) {
+    const j = quad >> 3 & 7, lane = quad & 7;
+    const vector = 32 * (quad >> 6) + 8 * (j >> 1) + lane;
+    const first = at2 + 4 * vector + 2 * (j & 1);
+    out[first] = halves2[2 * quad];
+    out[first + 1] = halves2[2 * quad + 1];
+  }
+}
+var packBlocks = {
+  Q8_0: packQ8_0,
+  Q4_0: packQ4_0,
+  Q4_K: packQ4_K,
+  Q6_K: packQ6_K
+};
+function packQ8_0(row, blocks, groups, out, at2) {
+  const scales = new Uint16Array(out.buffer, out.byteOffset + 4 * (at2 + 64 * groups));
+  blocks.forEach((block, k) => {
+    const offset = 34 * block, j = k & 7;
+    const first = at2 + 64 * (k >> 3) + 32 * (j >> 2) + (j & 3);
+    scales[k] = row.getUint16(offset, true);
+    for (let lane = 0; lane < 8; lane++) {
+      out[first + 4 * lane] = row.getUint32(offset + 2 + 4 * lane, true);
+    }
+  });
+}
+function packQ4_0(row, blocks, groups, out, at2) {
+  const scales = new Uint16Array(out.buffer, out.byteOffset + 4 * (at2 + 32 * groups));
+  blocks.forEach((block, k) => {
+    const offset = 18 * block, j = k & 7;
+    const first = at2 + 32 * (k >> 3) + (j >> 1);
+    const shift = 4 * (j & 1);
+    scales[k] = row.getUint16(offset, true);
+    for (let lane = 0; lane < 4; lane++) {
+      const nibbles = row.getUint32(offset + 2 + 4 * lane, true);
+      out[first + 4 * lane] |= (nibbles & 252645135) << shift;
+      out[first + 4 * lane + 16] |= (nibbles >>> 4 & 252645135) << shift;
+    }
+  });
+}
+function packQ4_K(row, blocks, groups, out, at2) {
+  blocks.forEach((block, group) => {
+    const offset = 144 * block;
+    for (let i = 0; i < 4; i++) {
+      out[at2 + 32 * groups + 4 * group + i] = row.getUint32(offset + 4 * i, true);
+      for (let lane = 0; lane < 8; lane++) {
+        const word2 = row.getUint32(offset + 16 + 32 * i + 4 * lane, true);
+        out[at2 + 32 * group + 4 * lane + i] = word2;
+      }
+    }
+  });
+}
+function packQ6_K(row, blocks, groups, out, at2) {
+  const scales = new Uint16Array(out.buffer, out.byteOffset + 4 * (at2 + 52 * groups));
+  blocks.forEach((block, group) => {
+    const offset = 210 * block;
+    scales[group] = row.getUint16(offset + 208, true);
+    for (let i = 0; i < 4; i++) {
+      out[at2 + 48 * groups + 4 * group + i] = row.getUint32(offset + 192 + 4 * i, true);
+      for (let lane = 0; lane < 8; lane++) {
+        const word2 = row.getUint32(offset + 32 * i + 4 * lane, true);
+        out[at2 + 32 * group + 4 * lane + i] = word2;
+      }
+    }
+    for (let half = 0; half < 2; half++) {
+      for (let lane = 0; lane < 8; lane++) {
+        const word2 = row.getUint32(offset + 128 + 32 * half + 4 * lane, true);
+        out[at2 + 32 * groups + 16 * group + 2 * lane + half] = word2;
+      }
+    }
+  });
+}
+
+// src/places/gpu/matrix.ts
+function matrixShape(type, rows, runs) {
+  const columns = runs.reduce((sum, { start, end }) => sum + end - start, 0);
+  return {
+    type: packedTypeOf(type, runs),
+    rows,
+    columns
+  };
+}
+function rowsOfPiece({ type, columns }, pieceBytes) {
+  return Math.max(1, Math.floor(pieceBytes / packedRowBytes2(type, columns)));
+}
+var chunkBytes = 4 << 20;
+var DeviceMatrix = class {
+  buffers;
+  type;
+  rows;
+  columns;
+  groups;
+  /** Bytes of a row. */
+  rowBytes;
+  pieces;
+  /** Makes room; {@linkcode write} fills it. */
+  constructor(buffers, label, shape2, pieceBytes = buffers.device.maxBindingBytes) {
+    this.buffers = buffers;
+    const { type, rows, columns } = shape2;
+    this.type = type;
+    this.rows = rows;
+    this.columns = columns;
+    this.groups = groupsOf(columns);
+    this.rowBytes = packedRowBytes2(type, columns);
+    const step = rowsOfPiece(shape2, pieceBytes);
+    this.pieces = Array.from({
+      length: Math.ceil(rows / step)
+    }, (_, i) => {
+      const first = i * step;
+      const count = Math.min(step, rows - first);
+      const usage2 = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+      const buffer = buffers.make(label, count * this.rowBytes, usage2);
+      return {
+        buffer,
+        first,
+        rows: count
+      };
+    });
+  }
+  /** Bytes of all rows. */
+  get byteLength() {
+    return this.rows * this.rowBytes;
+  }
+  /** Packs rows of the file; the first of them becomes row `first`. */
+  write(packer, first, { count, bytes }) {
+    const stride = bytes.length / count;
+    const step = Math.max(1, Math.floor(chunkBytes / this.rowBytes));
+    for (let done = 0; done < count; done += step) {
+      const n = Math.min(step, count - done);
+      const packed = new Uint32Array(n * packer.rowWords);
+      for (let i = 0; i < n; i++) {
+        const row = bytes.subarray((done + i) * stride, (done + i + 1) * stride);
+        packer.pack(row, packed, i * packer.rowWords);
+      }
+      this.#upload(packed, first + done, n);
+    }
+  }
+  #upload(packed, first, count) {
+    const { queue } = this.buffers.device.gpu;
+    for (const piece of this.pieces) {
+      const start = Math.max(first, piece.first);
+      const end = Math.min(first + count, piece.first + piece.rows);
+      if (start >= end) continue;
+      queue.writeBuffer(piece.buffer, (start - piece.first) * this.rowBytes, packed.buffer, (start - first) * this.rowBytes, (end - start) * this.rowBytes);
+    }
+    queue.submit([]);
+  }
+};
+
+// src/places/gpu/step.ts
+var headerWords = 8;
+var headerBytes = 4 * headerWords;
+var recordWords = 4;
+function stepBytes(limits3, ropeSize) {
+  const pages2 = Math.ceil(limits3.contextSize / pagePositions);
+  return 4 * (headerWords + limits3.tokens * (recordWords + ropeSize + pages2));
+}
+function lastPositions(batch) {
+  const ends = /* @__PURE__ */ new Map();
+  for (let t = 0; t < batch.length; t++) {
+    const sequence = batch.sequences[t];
+    const end = Math.max(ends.get(sequence) ?? 0, batch.positions[t]);
+    ends.set(sequence, end);
+  }
+  return ends;
+}
+var Step = class {
+  buffer;
+  frequencies;
+  #words;
+  #floats;
+  #length;
+  constructor(buffer, frequencies) {
+    this.buffer = buffer;
+    this.frequencies = frequencies;
+    this.#length = 0;
+    this.#words = new Uint32Array(buffer.size / 4);
+    this.#floats = new Float32Array(this.#words.buffer);
+  }
+  /** Uploads a batch; `wanted` of its logits are computed first. */
+  upload(commands, batch, wanted, stretches) {
+    const words = this.#words;
+    const n = batch.length;
+    const record = recordWords + 2 * this.frequencies.length;
+    words.set([
+      n,
+      0,
+      wanted,
+      stretches,
+      record
+    ]);
+    const starts = this.#putPages(batch, headerWords + n * record);
+    let wantedSoFar = 0;
+    for (let t = 0; t < n; t++) {
+      const at2 = headerWords + t * record;
+      words[at2] = batch.tokens[t];
+      words[at2 + 1] = batch.positions[t];
+      words[at2 + 3] = starts.get(batch.sequences[t]);
+      if (batch.wantLogits[t]) {
+        words[headerWords + wantedSoFar++ * record + 2] = t;
+      }
+      ropeAngles(this.frequencies, batch.positions[t], this.#floats.subarray(at2 + recordWords, at2 + record));
+    }
+    commands.write(this.buffer, words.buffer, 4 * this.#length);
+  }
+  /** Says which of the wanted logits are computed next. */
+  want(commands, first, count) {
+    this.#words[1] = first;
+    this.#words[2] = count;
+    commands.write(this.buffer, this.#words.buffer, headerBytes);
+  }
+  /** Lists each sequence's pages from word `at` on; tells where each list begins. */
+  #putPages(batch, at2) {
+    const starts = /* @__PURE__ */ new Map();
+    for (const [sequence, end] of lastPositions(batch)) {
+      starts.set(sequence, at2);
+      const row = sequence * batch.pagesPerSequence;
+      const count = Math.floor(end / pagePositions) + 1;
+      this.#words.set(batch.pages.subarray(row, row + count), at2);
+      at2 += count;
+    }
+    this.#length = at2;
+    return starts;
+  }
+};
+
+// src/places/gpu/uniforms.ts
+var uniformBytes = 256;
+var Uniforms = class {
+  buffers;
+  #buffer;
+  #used;
+  /** Room for `bytes / uniformBytes` structs. */
+  constructor(buffers, bytes) {
+    this.buffers = buffers;
+    this.#used = 0;
+    this.#buffer = buffers.make("shapes", bytes, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  }
+  /** Writes a struct of 32-bit fields. */
+  add(fields) {
+    const words = new Uint32Array(4 * Math.ceil(fields.length / 4));
+    const floats = new Float32Array(words.buffer);
+    fields.forEach((field, i) => {
+      if (typeof field === "number") words[i] = field;
+      else floats[i] = field.f32;
+    });
+    const offset = uniformBytes * this.#used++;
+    this.buffers.device.gpu.queue.writeBuffer(this.#buffer, offset, words);
+    return {
+      buffer: this.#buffer,
+      offset,
+      size: words.byteLength
+    };
+  }
+};
+
+// src/places/gpu/layout.ts
+var mostStretches = 32;
+function stretchesFor(tokens) {
+  return Math.max(1, Math.floor(mostStretches / tokens));
+}
+function layoutOf(options) {
+  const { model, plan, limits: limits3, sparsity, pieceBytes = 128 << 20 } = options;
+  const slices2 = slicesOf(model, plan);
+  const layers = slices2.layers.map((layer, i) => layerLayout(model, layer, plan.parts[i], sparsity));
+  const head = lengthOf(plan.vocab) > 0 ? headLayout(slices2) : void 0;
+  const strides = stridesOf(model, layers);
+  const vocab = lengthOf(plan.vocab);
+  const logitRows = Math.min(limits3.tokens, 32);
+  const positionBytes = kvPositionBytes(options.cacheType, model.headSize);
+  const pageBytes2 = layers.map(({ attention }) => (attention?.kvHeads ?? 0) * pagePositions * positionBytes);
+  const counters = 4 * counterWords * model.layers.length;
+  const rows = (count, stride) => 4 * count * stride;
+  const { tokens } = limits3;
+  const has = (holds) => layers.some(({ feedForward }) => feedForward && holds(feedForward));
+  const byNeuron = has(({ downByNeuron }) => downByNeuron);
+  const predicts = has(({ predictor }) => predictor);
+  const keeps = sparsity.mode === "threshold" || sparsity.mode === "top-k";
+  const bytes = {
+    step: stepBytes(limits3, model.ropeSize),
+    shapes: uniformBytes * shapeCount(pieceBytes, layers, head),
+    norms: rows(2 * model.layers.length + 1, strides.hidden),
+    counters,
+    x: rows(tokens, strides.hidden),
+    partials: rows(tokens + (byNeuron ? Math.max(mostStretches, tokens) : 0), strides.hidden),
+    qkv: rows(tokens, strides.qkv),
+    attended: rows(tokens, strides.attended),
+    gate: rows(tokens, strides.neurons),
+    hidden: rows(tokens, strides.neurons),
+    ranks: rows(tokens, strides.rank),
+    scores: predicts ? rows(tokens, strides.neurons) : 0,
+    thresholds: keeps && strides.neurons > 0 ? 4 * tokens : 0,
+    logits: rows(logitRows, vocab),
+    page: Math.max(...pageBytes2)
+  };
+  const staging = [
+    {
+      bytes: rows(1, strides.hidden),
+      count: 128
+    },
+    {
+      bytes: rows(1, vocab),
+      count: vocab > 0 ? 8 : 0
+    },
+    {
+      bytes: Math.max(bytes.x, bytes.logits, sparsity.mode === "top-k" ? bytes.hidden : 0),
+      count: 2
+    }
+  ];
+  return {
+    slices: slices2,
+    pieceBytes,
+    layers,
+    head,
+    strides,
+    bytes,
+    pageBytes: pageBytes2,
+    pages: Math.ceil(limits3.contextSize / pagePositions),
+    logitRows,
+    staging: staging.filter(({ count }) => count > 0).map(({ bytes: bytes2, count }) => ({
+      bytes: bytes2 + counters,
+      count
+    })).sort((a, b) => a.bytes - b.bytes)
+  };
+}
+function* allMatrices({ layers, head }) {
+  if (head) {
+    yield head.token_embd;
+    if (head.output !== head.token_embd) yield head.output;
+  }
+  for (const { attention, feedForward } of layers) {
+    if (attention) {
+      yield* attention.projections;
+      yield attention.output;
+    }
+    if (feedForward) {
+      const { gate, up, down, predictor } = feedForward;
+      if (predictor) yield* [
+        predictor.fc1,
+        predictor.fc2
+      ];
+      yield* [
+        gate,
+        up,
+        down
+      ];
+    }
+  }
+}
+function layerLayout(model, slices2, part, sparsity) {
+  return {
+    attention: lengthOf(part.heads) > 0 ? attentionLayout(model, slices2, part) : void 0,
+    feedForward: lengthOf(part.neurons) > 0 ? feedForwardLayout(slices2, part, sparsity) : void 0
+  };
+}
+function attentionLayout(model, { attn_q, attn_k, attn_v, attn_output }, { heads }) {
+  const projections = [];
+  for (const slice of [
+    attn_q,
+    attn_k,
+    attn_v
+  ]) {
+    const matrix = matrixOf(slice);
+    const same = projections.findIndex(({ type }) => type === matrix.type);
+    if (same < 0) projections.push(matrix);
+    else projections[same] = stacked(projections[same], matrix);
+  }
+  const order = projections.flatMap(({ slices: slices2 }) => slices2);
+  const firstOf = (slice) => order.slice(0, order.indexOf(slice)).reduce((sum, { rows }) => sum + lengthOf(rows), 0);
+  const own = {
+    start: heads.start * model.headSize,
+    end: heads.end * model.headSize
+  };
+  return {
+    heads: lengthOf(heads),
+    kvHeads: lengthOf(kvHeadsOf(model, heads)),
+    projections,
+    first: {
+      q: firstOf(attn_q),
+      k: firstOf(attn_k),
+      v: firstOf(attn_v)
+    },
+    output: matrixOf(attn_output, own)
+  };
+}
+function feedForwardLayout({ ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }, { neurons, firing }, { mode }) {
+  const predicts = mode === "predictor" && fc1 && fc2 && !firing;
+  return {
+    neurons: lengthOf(neurons),
+    gate: matrixOf(ffn_gate),
+    up: matrixOf(ffn_up),
+    down: ffn_down ? matrixOf(ffn_down, neurons) : matrixOf(ffn_down_t),
+    downByNeuron: !ffn_down,
+    predictor: predicts ? {
+      fc1: matrixOf(fc1),
+      fc2: matrixOf(fc2)
+    } : void 0
+  };
+}
+function headLayout({ token_embd, output }) {
+  const embedding = matrixOf(token_embd);
+  return {
+    token_embd: embedding,
+    output: output === token_embd ? embedding : matrixOf(output)
+  };
+}
+function matrixOf(slice, own) {
+  const { tensor, rows } = slice;
+  const kept = keptColumns(slice, own);
+  const shape2 = matrixShape(tensor.type, lengthOf(rows), kept.runs);
+  return {
+    ...shape2,
+    slices: [
+      slice
+    ],
+    kept
+  };
+}
+function stacked(a, b) {
+  return {
+    ...a,
+    rows: a.rows + b.rows,
+    slices: [
+      ...a.slices,
+      ...b.slices
+    ]
+  };
+}
+function stridesOf(model, layers) {
+  const widest = (width) => Math.max(0, ...layers.map((layer) => width(layer) ?? 0));
+  const { headSize } = model;
+  return {
+    hidden: paddedTo256(model.hiddenSize),
+    qkv: widest(({ attention }) => attention && (attention.heads + 2 * attention.kvHeads) * headSize),
+    attended: paddedTo256(widest(({ attention }) => attention && attention.heads * headSize)),
+    neurons: paddedTo256(widest(({ feedForward }) => feedForward?.neurons)),
+    rank: paddedTo256(widest(({ feedForward }) => feedForward?.predictor?.fc1.rows))
+  };
+}
+function paddedTo256(columns) {
+  return groupColumns * groupsOf(columns);
+}
+function shapeCount(pieceBytes, layers, head) {
+  const pieces = (matrix) => Math.ceil(matrix.rows / rowsOfPiece(matrix, pieceBytes));
+  let count = 1;
+  for (const matrix of allMatrices({
+    layers,
+    head
+  })) count += pieces(matrix);
+  if (head && head.output === head.token_embd) count += pieces(head.output);
+  for (const { attention, feedForward } of layers) {
+    if (attention) count++;
+    if (feedForward) count++;
+  }
+  return count;
+}
+
+// src/places/gpu/product.ts
+var epilogues = {
+  store: 0,
+  add: 1,
+  relu: 2,
+  drelu: 3,
+  reglu: 4,
+  swiglu: 5
+};
+var questions = {
+  positive: 1,
+  threshold: 2
+};
+var workgroups = {
+  all: {
+    rows: 32,
+    lanes: 8
+  },
+  asked: {
+    rows: 8,
+    lanes: 32
+  }
+};
+var tileRows = 64;
+var Product = class {
+  matrix;
+  #groups;
+  #one;
+  #few;
+  #many;
+  #rowsOfOne;
+  #paddedRows;
+  constructor({ pipelines, uniforms, step, counters }, matrix, options) {
+    this.matrix = matrix;
+    const { x, out, norm, asked } = options;
+    const { type, rows } = matrix;
+    const paddedRows = this.#paddedRows = options.paddedRows ?? rows;
+    this.#groups = matrix.pieces.map((piece) => {
+      const isLast = piece.first + piece.rows === rows;
+      const shape2 = uniforms.add([
+        piece.rows,
+        matrix.groups,
+        x.stride / 4,
+        out.stride,
+        (options.outFirst ?? 0) + piece.first,
+        isLast ? paddedRows - piece.first : piece.rows,
+        matrix.columns,
+        {
+          f32: norm?.epsilon ?? 1
+        },
+        {
+          f32: asked?.threshold ?? 0
+        },
+        options.counter ?? 0
+      ]);
+      const group = pipelines.bind("mul_mat", [
+        step,
+        shape2,
+        piece.buffer,
+        x.buffer,
+        norm?.weight ?? x.buffer,
+        asked?.rows ?? options.gate ?? x.buffer,
+        out.buffer,
+        counters
+      ]);
+      return {
+        piece,
+        group
+      };
+    });
+    const constants = {
+      normed: norm ? 1 : 0,
+      gathered: options.gathered ? 1 : 0,
+      ask: !asked ? 0 : questions[asked.threshold === void 0 ? "positive" : "threshold"],
+      epilogue: epilogues[options.epilogue ?? "store"]
+    };
+    const workgroup = workgroups[asked ? "asked" : "all"];
+    this.#rowsOfOne = workgroup.rows;
+    const tiles = {
+      kernel: "mul_mat",
+      type
+    };
+    this.#one = pipelines.get({
+      kernel: "mul_mat_vec",
+      type
+    }, {
+      ...constants,
+      ...workgroup
+    });
+    this.#few = pipelines.get(tiles, {
+      ...constants,
+      tokens_each: 1
+    });
+    this.#many = pipelines.get(tiles, {
+      ...constants,
+      tokens_each: 4
+    });
+  }
+  /** Multiplies with `tokens` vectors. */
+  encode(commands, tokens) {
+    for (const { piece, group } of this.#groups) {
+      const isLast = piece.first + piece.rows === this.matrix.rows;
+      const rows = (isLast ? this.#paddedRows : piece.first + piece.rows) - piece.first;
+      if (tokens === 1) {
+        commands.dispatch(this.#one, group, Math.ceil(rows / this.#rowsOfOne));
+      } else {
+        const [pipeline, tile] = tokens > 8 ? [
+          this.#many,
+          32
+        ] : [
+          this.#few,
+          8
+        ];
+        commands.dispatch(pipeline, group, Math.ceil(rows / tileRows), Math.ceil(tokens / tile));
+      }
+    }
+  }
+  /** Bytes of weights that a product with `tokens` vectors reads, where no rows are asked. */
+  bytes(tokens) {
+    return this.matrix.byteLength * Math.ceil(tokens / (tokens > 8 ? 32 : 8));
+  }
+};
+
+// src/places/gpu/attention.ts
+var ropeInvocations = 64;
+var ropeElements = 32;
+var Attention2 = class {
+  shared;
+  commands;
+  options;
+  weights;
+  residual;
+  counts;
+  #cache;
+  #qkv;
+  #attended;
+  #layers;
+  #ropeStore;
+  #attention;
+  #positionBytes;
+  constructor(shared2, commands, options, layout2, weights2, residual, counts) {
+    this.shared = shared2;
+    this.commands = commands;
+    this.options = options;
+    this.weights = weights2;
+    this.residual = residual;
+    this.counts = counts;
+    const { strides, bytes } = layout2;
+    const { buffers } = shared2;
+    const { model, plan, cacheType } = options;
+    this.#cache = new KvCache2(buffers, commands, layout2);
+    const rows = (label, size, stride) => ({
+      buffer: buffers.make(label, size, GPUBufferUsage.STORAGE),
+      stride
+    });
+    this.#qkv = rows("queries, keys and values", bytes.qkv, strides.qkv);
+    this.#attended = rows("attention", bytes.attended, strides.attended);
+    this.#positionBytes = kvPositionBytes(cacheType, model.headSize);
+    const { pipelines } = shared2;
+    this.#ropeStore = pipelines.get({
+      kernel: "rope_store",
+      type: cacheType
+    });
+    this.#attention = pipelines.get({
+      kernel: "attention",
+      type: cacheType
+    });
+    this.#layers = layout2.layers.map(({ attention }, i) => attention && this.#layer(i, attention, plan.parts[i].heads.start));
+  }
+  /** Products that read all their weights. */
+  get streamed() {
+    return this.#layers.flatMap((layer) => layer ? [
+      ...layer.projections,
+      layer.output
+    ] : []);
+  }
+  /** Makes and copies pages. */
+  begin(batch) {
+    if (this.#cache.grow(batch)) {
+      this.#layers.forEach((layer, i) => layer && Object.assign(layer, this.#bind(i, layer.shape)));
+    }
+    this.#cache.copy(batch);
+  }
+  /** Adds the heads' share of attention to the residual. */
+  run(index, batch) {
+    const { commands, options: { model } } = this;
+    const layer = this.#layers[index];
+    const { heads, kvHeads } = layer.layout;
+    const n = batch.length;
+    this.residual.settle(n);
+    for (const projection of layer.projections) projection.encode(commands, n);
+    const items = (heads + kvHeads) * Math.ceil(model.headSize / ropeElements);
+    commands.dispatch(this.#ropeStore, layer.ropeStore, Math.ceil(items / ropeInvocations), n);
+    commands.dispatch(this.#attention, layer.attention, heads, n);
+    layer.output.encode(commands, n);
+    this.#count(index, layer, batch);
+  }
+  #layer(index, layout2, firstHead) {
+    const { shared: shared2, options: { model }, weights: weights2 } = this;
+    const { attn_norm } = weights2.layers[index];
+    let outFirst = 0;
+    const projections = layout2.projections.map((matrix) => {
+      const product = new Product(shared2, weights2.of(matrix), {
+        x: this.residual,
+        out: this.#qkv,
+        outFirst,
+        norm: {
+          weight: attn_norm,
+          epsilon: model.rmsEpsilon
+        }
+      });
+      outFirst += matrix.rows;
+      return product;
+    });
+    const shape2 = shared2.uniforms.add(this.#shape(layout2, firstHead));
+    return {
+      layout: layout2,
+      projections,
+      output: new Product(shared2, weights2.of(layout2.output), {
+        x: this.#attended,
+        out: this.residual,
+        epilogue: "add"
+      }),
+      shape: shape2,
+      ...this.#bind(index, shape2)
+    };
+  }
+  #shape(layout2, firstHead) {
+    const { model } = this.options;
+    const { headCount, kvHeadCount, headSize } = model;
+    const { heads, kvHeads, first } = layout2;
+    const group = headCount / kvHeadCount;
+    const unit = this.options.cacheType === "q8_0" ? 32 : 8;
+    return [
+      heads,
+      kvHeads,
+      group,
+      firstHead % group,
+      headSize,
+      model.ropeSize,
+      unit * Math.ceil(headSize / unit) / 4,
+      this.#qkv.stride,
+      first.q,
+      first.k,
+      first.v,
+      this.#attended.stride,
+      paddedTo256(heads * headSize),
+      model.slidingWindow ?? 4294967295,
+      {
+        f32: 1 / Math.sqrt(headSize)
+      }
+    ];
+  }
+  #bind(index, shape2) {
+    const { pipelines, step } = this.shared;
+    const pages2 = this.#cache.pagesOf(index);
+    const qkv = this.#qkv.buffer;
+    return {
+      ropeStore: pipelines.bind("rope_store", [
+        step,
+        shape2,
+        pages2,
+        qkv
+      ]),
+      attention: pipelines.bind("attention", [
+        step,
+        shape2,
+        pages2,
+        qkv,
+        this.#attended.buffer
+      ])
+    };
+  }
+  #count(index, { layout: layout2, projections, output }, batch) {
+    const n = batch.length;
+    const window = this.options.model.slidingWindow ?? Infinity;
+    let bytes = output.bytes(n);
+    for (const projection of projections) bytes += projection.bytes(n);
+    for (let t = 0; t < n; t++) {
+      bytes += layout2.kvHeads * this.#positionBytes * Math.min(batch.positions[t] + 1, window);
+    }
+    this.counts.add(index, "streamed", bytes);
+  }
+};
+
+// src/places/gpu/commands.ts
+var Commands = class {
+  device;
+  counts;
+  #encoder;
+  #pass;
+  constructor(device) {
+    this.device = device;
+    this.counts = {
+      dispatches: 0,
+      submits: 0,
+      readBacks: 0,
+      uploaded: 0,
+      downloaded: 0
+    };
+  }
+  /** Runs a kernel on a grid of workgroups. */
+  dispatch(pipeline, group, x, y = 1, z = 1) {
+    this.#encoder ??= this.device.gpu.createCommandEncoder();
+    this.#pass ??= this.#encoder.beginComputePass();
+    this.#pass.setPipeline(pipeline);
+    this.#pass.setBindGroup(0, group);
+    this.#pass.dispatchWorkgroups(x, y, z);
+    this.counts.dispatches++;
+  }
+  /** Copies bytes from one buffer to another one. */
+  copy(from, fromOffset, to, toOffset, bytes) {
+    this.#endPass();
+    this.#encoder ??= this.device.gpu.createCommandEncoder();
+    this.#encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes);
+  }
+  /** Writes `bytes` bytes of `data` at the start of a buffer, behind what is encoded so far. */
+  write(buffer, data, bytes) {
+    this.submit();
+    this.device.gpu.queue.writeBuffer(buffer, 0, data, 0, bytes);
+    this.counts.uploaded += bytes;
+  }
+  /** Lets the device run what is encoded, if anything is. */
+  submit() {
+    if (!this.#encoder) return;
+    this.#endPass();
+    this.device.gpu.queue.submit([
+      this.#encoder.finish()
+    ]);
+    this.#encoder = void 0;
+    this.counts.submits++;
+  }
+  #endPass() {
+    this.#pass?.end();
+    this.#pass = void 0;
+  }
+};
+
+// shaders/add_partials.wgsl
+var add_partials_default = "// x += what lies in the slots: slot 0 what other places computed, the others\n// the stretches of this place's neurons, always in the same order.\nstruct Sum {\n  // Vectors of x, and of a slot, from one token to the next\n  stride: u32,\n}\n@group(0) @binding(1) var<uniform> sum: Sum;\n@group(0) @binding(2) var<storage, read> partials: array<vec4f>;\n@group(0) @binding(3) var<storage, read_write> x: array<vec4f>;\n\noverride with_upload: bool = false;\noverride with_stretches: bool = false;\n\n@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) id: vec3u) {\n  let length = step[token_count] * sum.stride;\n  if (id.x >= length) { return; }\n  let end = select(1u, 1u + step[stretch_count], with_stretches);\n  var total = x[id.x];\n  for (var slot = select(1u, 0u, with_upload); slot < end; slot++) {\n    total += partials[slot * length + id.x];\n  }\n  x[id.x] = total;\n}\n";
+
+// shaders/attention.wgsl
+var attention_default = "// out = softmax(q \xB7 k \xB7 scale) \xB7 v of one query head and one token, over tiles\n// of 256 positions: an invocation scores one position, then adds up one quad of\n// the values of every n-th position of the tile.\n@group(0) @binding(3) var<storage, read> qkv: array<f32>;\n@group(0) @binding(4) var<storage, read_write> out: array<f32>;\n\nconst tile = 256u;\nconst lowest = -3.0e38;\nvar<workgroup> query: array<vec4f, 256>;\nvar<workgroup> weights: array<f32, 256>;\nvar<workgroup> reduced: array<f32, 256>;\nvar<workgroup> sums: array<vec4f, 256>;\nvar<workgroup> pages: array<u32, 8>;\n\n@compute @workgroup_size(256)\nfn main(\n  @builtin(workgroup_id) group: vec3u,\n  @builtin(local_invocation_index) index: u32,\n) {\n  let head = group.x;\n  let token = group.y;\n  let kv_head = (head + heads.group_shift) / heads.group;\n  let position = token_at(token, record_position);\n  let first = position + 1u - min(position + 1u, heads.window);\n  let q_at = token * heads.stride + heads.q_first + head * heads.head_size;\n\n  if (index < heads.quads) {\n    var q: vec4f;\n    for (var i = 0u; i < 4u; i++) {\n      let e = 4u * index + i;\n      if (e < heads.head_size) { q[i] = heads.scale * qkv[q_at + e]; }\n    }\n    query[index] = q;\n  }\n\n  // Invocations that add up values: `members` of them share a quad\n  let quad = index % heads.quads;\n  let member = index / heads.quads;\n  let members = tile / heads.quads;\n  var highest = lowest;\n  var total = 0.0;\n  var sum = vec4f();\n\n  for (var start = first / page_positions * page_positions; start <= position; start += tile) {\n    if (index < 8u) {\n      let page = page_of(token, min(start + index * page_positions, position));\n      pages[index] = page_start(page, kv_head);\n    }\n    workgroupBarrier();\n    let p = start + index;\n    var score = lowest;\n    if (p >= first && p <= position) {\n      score = 0.0;\n      let page = pages[index / page_positions];\n      for (var i = 0u; i < heads.quads; i++) {\n        score += dot(query[i], key_quad(page, index % page_positions, i));\n      }\n    }\n    let before = highest;\n    highest = max(highest, highest_of(score, index));\n    weights[index] = select(0.0, exp(score - highest), score > lowest);\n    workgroupBarrier();\n\n    let decay = exp(before - highest);\n    sum *= decay;\n    total *= decay;\n    if (member < members) {\n      let count = min(tile, position + 1u - start);\n      for (var i = member; i < count; i += members) {\n        let weight = weights[i];\n        total += weight;\n        sum += weight * value_quad(pages[i / page_positions], i % page_positions, quad);\n      }\n    }\n    workgroupBarrier();\n  }\n\n  sums[index] = sum;\n  reduced[index] = total;\n  workgroupBarrier();\n  if (index >= heads.quads) { return; }\n  for (var i = 1u; i < members; i++) {\n    sum += sums[index + i * heads.quads];\n    total += reduced[index + i * heads.quads];\n  }\n  let out_at = token * heads.out_stride;\n  for (var i = 0u; i < 4u; i++) {\n    let e = 4u * index + i;\n    if (e < heads.head_size) {\n      out[out_at + head * heads.head_size + e] = sum[i] / total;\n    }\n  }\n  if (head == heads.heads - 1u) {\n    let end = heads.heads * heads.head_size;\n    for (var e = end + index; e < heads.out_padded; e += heads.quads) {\n      out[out_at + e] = 0.0;\n    }\n  }\n}\n\nfn highest_of(score: f32, index: u32) -> f32 {\n  reduced[index] = score;\n  for (var distance = tile / 2u; distance > 0u; distance /= 2u) {\n    workgroupBarrier();\n    if (index < distance) {\n      reduced[index] = max(reduced[index], reduced[index + distance]);\n    }\n  }\n  workgroupBarrier();\n  return reduced[0];\n}\n";
+
+// shaders/down_rows.wgsl
+var down_rows_default = "// partials[stretch][token] = \u03A3 h \xB7 row of down over a stretch of neurons, for\n// those whose h is not zero. A workgroup has 256 columns (x), a stretch (y) and\n// `tokens` tokens (z). It first lists, in order, the neurons of which any token\n// has a use, then adds up their rows, eight at a time.\nstruct Down {\n  // Neurons of the matrix, and the number of the first in h\n  rows: u32,\n  first: u32,\n  groups: u32,\n  // Floats of h from one token to the next\n  h_stride: u32,\n  // Vectors of a token's partial\n  stride: u32,\n}\n@group(0) @binding(1) var<uniform> product: Down;\n@group(0) @binding(2) var<storage, read> matrix: array<vec4u>;\n@group(0) @binding(3) var<storage, read> h: array<f32>;\n@group(0) @binding(4) var<storage, read_write> partials: array<vec4f>;\n\n// Tokens of a workgroup, at most 8\noverride tokens: u32 = 1;\n// Whether this piece of the matrix adds to what others wrote\noverride adds: bool = false;\n\nconst chunk = 64u;\nvar<workgroup> listed: array<u32, chunk>;\nvar<workgroup> listed_before: array<u32, chunk>;\nvar<workgroup> listed_count: u32;\n// Rows of eight neurons, and their h of eight tokens\nvar<workgroup> rows_tile: array<vec4f, 512>;\nvar<workgroup> values: array<f32, 64>;\n\n@compute @workgroup_size(chunk)\nfn main(\n  @builtin(workgroup_id) group: vec3u,\n  @builtin(local_invocation_index) index: u32,\n) {\n  let count = step[token_count];\n  let length = (product.rows + step[stretch_count] - 1u) / step[stretch_count];\n  let end = min((group.y + 1u) * length, product.rows);\n  let first_token = group.z * tokens;\n  let lane = index % 8u;\n  var sums: array<vec4f, 8>;\n\n  for (var base = group.y * length; base < end; base += chunk) {\n    let total = list_neurons(base + index, end, first_token, count, index);\n    for (var i = 0u; i < total; i += 8u) {\n      let entry = i + index / 8u;\n      var weights: array<vec4f, 8>;\n      var value = 0.0;\n      if (entry < total) {\n        weights = unit_weights(listed[entry], 8u * group.x + lane);\n        value = h_of(first_token + lane, listed[entry], count);\n      }\n      for (var j = 0u; j < 8u; j++) {\n        rows_tile[64u * (index / 8u) + 8u * j + lane] = weights[j];\n      }\n      values[index] = value;\n      workgroupBarrier();\n      for (var n = 0u; n < 8u; n++) {\n        let quad = rows_tile[64u * n + index];\n        for (var t = 0u; t < tokens; t++) { sums[t] += values[8u * n + t] * quad; }\n      }\n      workgroupBarrier();\n    }\n  }\n\n  for (var t = 0u; t < tokens; t++) {\n    let token = first_token + t;\n    if (token >= count) { break; }\n    // Slot 0 is for what other places add\n    let at = ((group.y + 1u) * count + token) * product.stride + 64u * group.x + index;\n    if (adds) { partials[at] += sums[t]; } else { partials[at] = sums[t]; }\n  }\n}\n\nfn h_of(token: u32, row: u32, count: u32) -> f32 {\n  if (token >= count) { return 0.0; }\n  return h[token * product.h_stride + product.first + row];\n}\n\n// Lists, in order, the neurons of a chunk whose h of any token is not zero, by\n// a prefix sum; returns how many they are.\nfn list_neurons(row: u32, end: u32, first_token: u32, count: u32, index: u32) -> u32 {\n  var is_used = false;\n  if (row < end) {\n    for (var t = 0u; t < tokens; t++) {\n      is_used = is_used || h_of(first_token + t, row, count) != 0.0;\n    }\n  }\n  var up_to = u32(is_used);\n  for (var distance = 1u; distance < chunk; distance *= 2u) {\n    listed_before[index] = up_to;\n    workgroupBarrier();\n    if (index >= distance) { up_to += listed_before[index - distance]; }\n    workgroupBarrier();\n  }\n  if (is_used) { listed[up_to - 1u] = row; }\n  if (index == chunk - 1u) { listed_count = up_to; }\n  return workgroupUniformLoad(&listed_count);\n}\n";
+
+// shaders/embed.wgsl
+var embed_default = "// x[token] = the row of the embedding that is the token's. An invocation writes\n// one unit of a row; y is the token.\nstruct Embed {\n  // The first id that the matrix has a row for\n  first: u32,\n  rows: u32,\n  groups: u32,\n  // Vectors of x from one token to the next\n  x_stride: u32,\n}\n@group(0) @binding(1) var<uniform> product: Embed;\n@group(0) @binding(2) var<storage, read> matrix: array<vec4u>;\n@group(0) @binding(3) var<storage, read_write> x: array<vec4f>;\n\n// Whether rows of other ids become zero; further pieces of a matrix leave them\noverride clears: bool = true;\n\n@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) id: vec3u) {\n  let unit = id.x;\n  if (unit >= 8u * product.groups) { return; }\n  let row = token_at(id.y, record_id) - product.first;\n  let is_held = row < product.rows;\n  if (!is_held && !clears) { return; }\n  var weights: array<vec4f, 8>;\n  if (is_held) { weights = unit_weights(row, unit); }\n  let first = id.y * product.x_stride + 64u * (unit / 8u) + unit % 8u;\n  for (var j = 0u; j < 8u; j++) { x[first + 8u * j] = weights[j]; }\n}\n";
+
+// shaders/heads.wgsl
+var heads_default = "// What the two kernels of attention share: where queries, keys and values lie.\n// Elements of a head are taken in quads; pages hold 32 positions of one key and\n// value head, padded to whole quads (f32, f16: two; q8_0: eight).\nstruct Heads {\n  heads: u32,\n  kv_heads: u32,\n  // Query heads of a key and value head, and the first query head's number among its own\n  group: u32,\n  group_shift: u32,\n  head_size: u32,\n  rope_size: u32,\n  // Quads of a padded head\n  quads: u32,\n  // Floats from one token's queries, keys and values to the next one's\n  stride: u32,\n  q_first: u32,\n  k_first: u32,\n  v_first: u32,\n  // Floats from one token's result to the next one's\n  out_stride: u32,\n  // Results of the last head are followed by zeros to here\n  out_padded: u32,\n  // Positions that attention reaches back, itself included\n  window: u32,\n  scale: f32,\n}\n@group(0) @binding(1) var<uniform> heads: Heads;\n\nconst page_positions = 32u;\n\n// The page that holds a position of the token's sequence.\nfn page_of(token: u32, position: u32) -> u32 {\n  return step[token_at(token, record_pages) + position / page_positions];\n}\n";
+
+// shaders/keep_above.wgsl
+var keep_above_default = "// Sets every |h| of a token that is not above its threshold to zero; y is the token.\nstruct Keep {\n  // Floats of h that a token has, and from one token to the next\n  length: u32,\n  stride: u32,\n}\n@group(0) @binding(1) var<uniform> keep: Keep;\n@group(0) @binding(2) var<storage, read> thresholds: array<f32>;\n@group(0) @binding(3) var<storage, read_write> h: array<f32>;\n\n@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) id: vec3u) {\n  if (id.x >= keep.length) { return; }\n  let at = id.y * keep.stride + id.x;\n  if (abs(h[at]) <= thresholds[id.y]) { h[at] = 0.0; }\n}\n";
+
+// shaders/kv_f16.wgsl
+var kv_f16_default = "// Pages in f16: quads of keys, [quad][position], then of values, [position][quad].\n@group(0) @binding(2) var<storage, read_write> kv: array<vec2u>;\n\nfn page_start(page: u32, head: u32) -> u32 {\n  return (page * heads.kv_heads + head) * 64u * heads.quads;\n}\n\nfn key_quad(start: u32, position: u32, quad: u32) -> vec4f {\n  return floats(kv[start + 32u * quad + position]);\n}\n\nfn value_quad(start: u32, position: u32, quad: u32) -> vec4f {\n  return floats(kv[start + (32u + position) * heads.quads + quad]);\n}\n\n// Stores up to 32 elements of a key and a value, from quad `first` on.\nfn store(start: u32, position: u32, first: u32, key: array<vec4f, 8>, value: array<vec4f, 8>) {\n  var keys = key;\n  var values = value;\n  for (var i = 0u; i < min(8u, heads.quads - first); i++) {\n    let quad = first + i;\n    kv[start + 32u * quad + position] = halves(keys[i]);\n    kv[start + (32u + position) * heads.quads + quad] = halves(values[i]);\n  }\n}\n\nfn floats(quad: vec2u) -> vec4f {\n  return vec4f(unpack2x16float(quad.x), unpack2x16float(quad.y));\n}\n\nfn halves(quad: vec4f) -> vec2u {\n  return vec2u(pack2x16float(quad.xy), pack2x16float(quad.zw));\n}\n";
+
+// shaders/kv_f32.wgsl
+var kv_f32_default = "// Pages in f32: quads of keys, [quad][position], then of values, [position][quad].\n@group(0) @binding(2) var<storage, read_write> kv: array<vec4f>;\n\nfn page_start(page: u32, head: u32) -> u32 {\n  return (page * heads.kv_heads + head) * 64u * heads.quads;\n}\n\nfn key_quad(start: u32, position: u32, quad: u32) -> vec4f {\n  return kv[start + 32u * quad + position];\n}\n\nfn value_quad(start: u32, position: u32, quad: u32) -> vec4f {\n  return kv[start + (32u + position) * heads.quads + quad];\n}\n\n// Stores up to 32 elements of a key and a value, from quad `first` on.\nfn store(start: u32, position: u32, first: u32, key: array<vec4f, 8>, value: array<vec4f, 8>) {\n  var keys = key;\n  var values = value;\n  for (var i = 0u; i < min(8u, heads.quads - first); i++) {\n    let quad = first + i;\n    kv[start + 32u * quad + position] = keys[i];\n    kv[start + (32u + position) * heads.quads + quad] = values[i];\n  }\n}\n";
+
+// shaders/kv_q8_0.wgsl
+var kv_q8_0_default = "// Pages in q8_0: quads of keys, [quad][position], then of values,\n// [position][quad], as bytes; then the scales of each 32 of them,\n// [position][block]: a pair of halves, the key's and the value's.\n@group(0) @binding(2) var<storage, read_write> kv: array<u32>;\n\nfn page_start(page: u32, head: u32) -> u32 {\n  return (page * heads.kv_heads + head) * 68u * heads.quads;\n}\n\nfn key_quad(start: u32, position: u32, quad: u32) -> vec4f {\n  let scale = unpack2x16float(kv[scale_at(start, position, quad)]).x;\n  return scale * vec4f(unpack4xI8(kv[start + 32u * quad + position]));\n}\n\nfn value_quad(start: u32, position: u32, quad: u32) -> vec4f {\n  let scale = unpack2x16float(kv[scale_at(start, position, quad)]).y;\n  return scale * vec4f(unpack4xI8(kv[start + (32u + position) * heads.quads + quad]));\n}\n\n// Stores 32 elements of a key and a value, from quad `first` on.\nfn store(start: u32, position: u32, first: u32, key: array<vec4f, 8>, value: array<vec4f, 8>) {\n  var keys = key;\n  var values = value;\n  let key_scale = scale_of(key);\n  let value_scale = scale_of(value);\n  for (var i = 0u; i < 8u; i++) {\n    let quad = first + i;\n    kv[start + 32u * quad + position] = bytes(keys[i], key_scale);\n    kv[start + (32u + position) * heads.quads + quad] = bytes(values[i], value_scale);\n  }\n  kv[scale_at(start, position, first)] = pack2x16float(vec2f(key_scale, value_scale));\n}\n\nfn scale_at(start: u32, position: u32, quad: u32) -> u32 {\n  return start + 64u * heads.quads + position * (heads.quads / 8u) + quad / 8u;\n}\n\n// The largest magnitude becomes 127.\nfn scale_of(block: array<vec4f, 8>) -> f32 {\n  var quads = block;\n  var largest = vec4f();\n  for (var i = 0u; i < 8u; i++) { largest = max(largest, abs(quads[i])); }\n  return max(max(largest.x, largest.y), max(largest.z, largest.w)) / 127.0;\n}\n\n// Rounded to the nearest, halves away from zero, as ggml rounds.\nfn bytes(quad: vec4f, scale: f32) -> u32 {\n  let unit = select(0.0, 1.0 / scale, scale > 0.0);\n  let scaled = quad * unit;\n  return pack4xI8(vec4i(sign(scaled) * floor(abs(scaled) + 0.5)));\n}\n";
+
+// shaders/lanes_subgroup.wgsl
+var lanes_subgroup_default = "// Adds up over the lanes of a row, which are neighbours in one subgroup.\nfn sum_over_lanes(value: vec2f, lane: u32, row: u32) -> vec2f {\n  var sum = value;\n  for (var distance = lanes / 2u; distance > 0u; distance /= 2u) {\n    sum += subgroupShuffleXor(sum, distance);\n  }\n  return sum;\n}\n";
+
+// shaders/lanes_workgroup.wgsl
+var lanes_workgroup_default = "var<workgroup> lane_sums: array<vec2f, 256>;\n\n// Adds up over the lanes of a row, in an order that never changes; lane 0 gets the sum.\nfn sum_over_lanes(value: vec2f, lane: u32, row: u32) -> vec2f {\n  let at = row * lanes + lane;\n  lane_sums[at] = value;\n  for (var distance = lanes / 2u; distance > 0u; distance /= 2u) {\n    workgroupBarrier();\n    if (lane < distance) { lane_sums[at] += lane_sums[at + distance]; }\n  }\n  return lane_sums[at];\n}\n";
+
+// shaders/mul_mat.wgsl
+var mul_mat_default = "// out[token][row] = matrix[row] \xB7 x[token], in tiles of 64 rows and\n// 8 \xB7 `tokens_each` tokens: an invocation computes 8 rows of `tokens_each` tokens.\nconst tile_rows = 64u;\nconst counter_set = 3u;\noverride tokens_each: u32 = 4;\n\n// A unit of each row and of each token, padded by a vector against bank conflicts\nconst pitch = 9u;\nvar<workgroup> weights_tile: array<vec4f, 576>;\nvar<workgroup> x_tile: array<vec4f, 288>;\n\n@compute @workgroup_size(64)\nfn main(\n  @builtin(workgroup_id) group: vec3u,\n  @builtin(local_invocation_index) index: u32,\n) {\n  let first_row = group.x * tile_rows;\n  let first_token = group.y * 8u * tokens_each;\n  let across = index % 8u;\n  let along = index / 8u;\n  let count = product_count();\n\n  // Tokens that this invocation reads into the tile\n  var x_at: array<u32, 4>;\n  for (var c = 0u; c < tokens_each; c++) {\n    x_at[c] = x_first(min(first_token + along + 8u * c, count - 1u));\n  }\n  var sums: array<array<f32, 8>, 4>;\n  var squares: array<f32, 4>;\n\n  for (var unit = 0u; unit < 8u * product.groups; unit++) {\n    let row = min(first_row + index, product.rows - 1u);\n    var weights = unit_weights(row, unit);\n    for (var j = 0u; j < 8u; j++) { weights_tile[index * pitch + j] = weights[j]; }\n    let quad = 64u * (unit / 8u) + unit % 8u + 8u * across;\n    for (var c = 0u; c < tokens_each; c++) {\n      var v = x[x_at[c] + quad];\n      if (normed) {\n        squares[c] += dot(v, v);\n        v *= norm[quad];\n      }\n      x_tile[(along + 8u * c) * pitch + across] = v;\n    }\n    workgroupBarrier();\n    for (var j = 0u; j < 8u; j++) {\n      // Each is read once, then used for all tokens.\n      for (var r = 0u; r < 8u; r++) {\n        weights[r] = weights_tile[(along + 8u * r) * pitch + j];\n      }\n      for (var c = 0u; c < tokens_each; c++) {\n        let v = x_tile[(across + 8u * c) * pitch + j];\n        for (var r = 0u; r < 8u; r++) { sums[c][r] += dot(weights[r], v); }\n      }\n    }\n    workgroupBarrier();\n  }\n\n  // Each token's squares were added up by eight invocations; the tile passes them on.\n  if (normed) {\n    for (var c = 0u; c < tokens_each; c++) {\n      x_tile[(along + 8u * c) * pitch + across].x = squares[c];\n    }\n    workgroupBarrier();\n  }\n  for (var c = 0u; c < tokens_each; c++) {\n    let token = across + 8u * c;\n    if (first_token + token >= count) { continue; }\n    var square = 0.0;\n    for (var i = 0u; i < 8u; i++) { square += x_tile[token * pitch + i].x; }\n    for (var r = 0u; r < 8u; r++) {\n      finish(first_token + token, first_row + along + 8u * r, sums[c][r], square);\n    }\n  }\n  add_counts(index);\n}\n";
+
+// shaders/mul_mat_vec.wgsl
+var mul_mat_vec_default = "// out[row] = matrix[row] \xB7 x of one token. The workgroup is `rows` rows, `lanes`\n// invocations for each: lanes read neighbouring vectors of a row.\noverride lanes: u32 = 8;\noverride rows: u32 = 32;\nconst counter_set = 0u;\n\n@compute @workgroup_size(lanes, rows)\nfn main(\n  @builtin(workgroup_id) group: vec3u,\n  @builtin(local_invocation_id) id: vec3u,\n  @builtin(local_invocation_index) index: u32,\n) {\n  let row = group.x * rows + id.y;\n  let x_at = x_first(0u);\n  var sum = 0.0;\n  var squares = 0.0;\n  if (is_asked(0u, row)) {\n    for (var unit = id.x; unit < 8u * product.groups; unit += lanes) {\n      let first = 64u * (unit / 8u) + unit % 8u;\n      var weights = unit_weights(row, unit);\n      for (var j = 0u; j < 8u; j++) {\n        var v = x[x_at + first + 8u * j];\n        if (normed) {\n          squares += dot(v, v);\n          v *= norm[first + 8u * j];\n        }\n        sum += dot(weights[j], v);\n      }\n    }\n  }\n  let sums = sum_over_lanes(vec2f(sum, squares), id.x, id.y);\n  if (id.x == 0u) { finish(0u, row, sums.x, sums.y); }\n  add_counts(index);\n}\n";
+
+// shaders/product.wgsl
+var product_default = "// What the two kernels of matrix products share: a row of the matrix times the\n// normed x of a token, and what becomes of it.\nstruct Product {\n  rows: u32,\n  // The matrix has this many times 256 columns, the last ones zero\n  groups: u32,\n  // Vectors of x from one token to the next\n  x_stride: u32,\n  // Floats of out (and of asked) from one token to the next\n  out_stride: u32,\n  // Where the first row's result goes\n  out_first: u32,\n  // Results from `rows` to here are set to zero\n  padded_rows: u32,\n  // Columns that count for the norm\n  columns: u32,\n  epsilon: f32,\n  threshold: f32,\n  // Where the layer's counters are: three for single tokens, three for tiles\n  counter: u32,\n}\n@group(0) @binding(1) var<uniform> product: Product;\n@group(0) @binding(2) var<storage, read> matrix: array<vec4u>;\n@group(0) @binding(3) var<storage, read> x: array<vec4f>;\n@group(0) @binding(4) var<storage, read> norm: array<vec4f>;\n// Whether a row is needed, for each token; g of the activation\n@group(0) @binding(5) var<storage, read> asked: array<f32>;\n@group(0) @binding(6) var<storage, read_write> out: array<f32>;\n@group(0) @binding(7) var<storage, read_write> counters: array<atomic<u32>>;\n\n// Whether x is normed: x \xB7 norm / rms(x)\noverride normed: bool = false;\n// Whether x is read, token by token, where logits are wanted\noverride gathered: bool = false;\n// Which rows are computed: all, those asked for above zero, or from the threshold on\nconst ask_all = 0u;\nconst ask_positive = 1u;\nconst ask_threshold = 2u;\noverride ask: u32 = ask_all;\n// What becomes of a result\nconst epilogue_store = 0u;\nconst epilogue_add = 1u;\nconst epilogue_relu = 2u;\nconst epilogue_drelu = 3u;\nconst epilogue_reglu = 4u;\nconst epilogue_swiglu = 5u;\noverride epilogue: u32 = epilogue_store;\n\nconst counter_gate_positive = 0u;\nconst counter_active = 1u;\nconst counter_asked = 2u;\nvar<workgroup> counted: array<atomic<u32>, 3>;\n\nfn product_count() -> u32 {\n  return select(step[token_count], step[wanted_count], gathered);\n}\n\n// The first vector of x for result number `token`.\nfn x_first(token: u32) -> u32 {\n  if (gathered) {\n    return token_at(step[wanted_first] + token, record_wanted) * product.x_stride;\n  }\n  return token * product.x_stride;\n}\n\nfn out_at(token: u32, row: u32) -> u32 {\n  return token * product.out_stride + product.out_first + row;\n}\n\nfn is_asked(token: u32, row: u32) -> bool {\n  if (row >= product.rows) { return false; }\n  switch (ask) {\n    case ask_positive: { return asked[out_at(token, row)] > 0.0; }\n    case ask_threshold: { return asked[out_at(token, row)] >= product.threshold; }\n    default: { return true; }\n  }\n}\n\n// `sum` is \u03A3 weight \xB7 x \xB7 norm, `squares` is \u03A3 x\xB2.\nfn finish(token: u32, row: u32, sum: f32, squares: f32) {\n  if (row >= product.padded_rows) { return; }\n  let at = out_at(token, row);\n  let is_needed = is_asked(token, row);\n  if (ask == ask_threshold && is_needed) { atomicAdd(&counted[counter_asked], 1u); }\n  var value = select(0.0, sum, is_needed);\n  if (normed) {\n    value *= inverseSqrt(squares / f32(product.columns) + product.epsilon);\n  }\n  switch (epilogue) {\n    case epilogue_add: { out[at] += value; }\n    case epilogue_relu: { out[at] = max(value, 0.0); }\n    case epilogue_drelu, epilogue_reglu, epilogue_swiglu: {\n      out[at] = activate(at, row, value);\n    }\n    default: { out[at] = value; }\n  }\n}\n\n// h of a neuron from its g and u.\nfn activate(at: u32, row: u32, u: f32) -> f32 {\n  if (row >= product.rows) { return 0.0; }\n  let g = asked[at];\n  var h = max(g, 0.0);\n  switch (epilogue) {\n    case epilogue_drelu: { h *= max(u, 0.0); }\n    case epilogue_reglu: { h *= u; }\n    default: { h = g / (1.0 + exp(-g)) * u; }\n  }\n  if (g > 0.0) { atomicAdd(&counted[counter_gate_positive], 1u); }\n  if (h != 0.0) { atomicAdd(&counted[counter_active], 1u); }\n  return h;\n}\n\n// Adds what the workgroup counted; `index` is that of the invocation.\nfn add_counts(index: u32) {\n  if (ask == ask_threshold || epilogue >= epilogue_drelu) {\n    workgroupBarrier();\n    if (index < 3u) {\n      atomicAdd(&counters[product.counter + counter_set + index], atomicLoad(&counted[index]));\n    }\n  }\n}\n";
+
+// shaders/rope_store.wgsl
+var rope_store_default = "// Turns queries and keys by their positions' angles (elements 2i and 2i + 1 of\n// a head are a pair) and stores keys and values in their pages. An invocation\n// has 32 elements of one head; y is the token.\n@group(0) @binding(3) var<storage, read_write> qkv: array<f32>;\n\n@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) id: vec3u) {\n  let chunks = (heads.head_size + 31u) / 32u;\n  let head = id.x / chunks;\n  let first = id.x % chunks * 32u;\n  let token = id.y;\n  if (head >= heads.heads + heads.kv_heads) { return; }\n  if (head < heads.heads) {\n    let at = token * heads.stride + heads.q_first + head * heads.head_size;\n    let q = turned(token, at, first);\n    for (var e = first; e < min(first + 32u, heads.head_size); e++) {\n      qkv[at + e] = q[(e - first) / 4u][e % 4u];\n    }\n    return;\n  }\n  let kv_head = head - heads.heads;\n  let shift = token * heads.stride + kv_head * heads.head_size;\n  let key = turned(token, shift + heads.k_first, first);\n  let value = elements(shift + heads.v_first, first);\n  let position = token_at(token, record_position);\n  let start = page_start(page_of(token, position), kv_head);\n  store(start, position % page_positions, first / 4u, key, value);\n}\n\n// 32 elements of a head from `first` on; zeros beyond its end.\nfn elements(at: u32, first: u32) -> array<vec4f, 8> {\n  var quads: array<vec4f, 8>;\n  for (var e = first; e < min(first + 32u, heads.head_size); e++) {\n    quads[(e - first) / 4u][e % 4u] = qkv[at + e];\n  }\n  return quads;\n}\n\n// The same, turned.\nfn turned(token: u32, at: u32, first: u32) -> array<vec4f, 8> {\n  var quads = elements(at, first);\n  for (var e = first; e < min(first + 32u, heads.rope_size); e += 2u) {\n    let c = bitcast<f32>(token_at(token, record_angles + e));\n    let s = bitcast<f32>(token_at(token, record_angles + e + 1u));\n    let i = (e - first) / 4u;\n    let a = quads[i][e % 4u];\n    let b = quads[i][e % 4u + 1u];\n    quads[i][e % 4u] = a * c - b * s;\n    quads[i][e % 4u + 1u] = a * s + b * c;\n  }\n  return quads;\n}\n";
+
+// shaders/step.wgsl
+var step_default = "// What is uploaded for a step: eight words of header, a record for each token,\n// then the pages of each sequence.\n@group(0) @binding(0) var<storage, read> step: array<u32>;\n\n// Words of the header\nconst token_count = 0u;\nconst wanted_first = 1u;\nconst wanted_count = 2u;\nconst stretch_count = 3u;\nconst record_words = 4u;\n\n// Words of a token's record; (cos, sin) of its position's angles follow\nconst record_id = 0u;\nconst record_position = 1u;\n// The token that wants the logits of this number\nconst record_wanted = 2u;\n// Where the pages of its sequence begin, in words of the step\nconst record_pages = 3u;\nconst record_angles = 4u;\n\nfn token_at(token: u32, field: u32) -> u32 {\n  return step[8u + token * step[record_words] + field];\n}\n";
+
+// shaders/weights_f16.wgsl
+var weights_f16_default = "// F16: a lane's four vectors of 8 halves, each a pair of quads (2i, 2i + 1).\nfn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {\n  let first = 32u * (row * product.groups + unit / 8u) + unit % 8u;\n  var weights: array<vec4f, 8>;\n  for (var i = 0u; i < 4u; i++) {\n    let halves = matrix[first + 8u * i];\n    weights[2u * i] = vec4f(unpack2x16float(halves.x), unpack2x16float(halves.y));\n    weights[2u * i + 1u] = vec4f(unpack2x16float(halves.z), unpack2x16float(halves.w));\n  }\n  return weights;\n}\n";
+
+// shaders/weights_f32.wgsl
+var weights_f32_default = "// F32: 256 weights are 64 vectors, in the file's order.\nfn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {\n  let first = 64u * (row * product.groups + unit / 8u) + unit % 8u;\n  var weights: array<vec4f, 8>;\n  for (var j = 0u; j < 8u; j++) {\n    weights[j] = bitcast<vec4f>(matrix[first + 8u * j]);\n  }\n  return weights;\n}\n";
+
+// shaders/weights_q4_0.wgsl
+var weights_q4_0_default = "// Q4_0: weight = d \xB7 (q - 8). A row has a plane of nibbles (a lane's eight quads\n// are one vector, word i holds quad 2i low and quad 2i + 1 high) and a plane of\n// d (the eight halves of a group are one vector).\nfn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {\n  let start = row * 9u * product.groups;\n  let nibbles = matrix[start + unit];\n  let scales = matrix[start + 8u * product.groups + unit / 8u];\n  var weights: array<vec4f, 8>;\n  for (var i = 0u; i < 4u; i++) {\n    let d = unpack2x16float(scales[i]);\n    let low = vec4f(unpack4xU8(nibbles[i] & 0x0f0f0f0fu));\n    let high = vec4f(unpack4xU8((nibbles[i] >> 4u) & 0x0f0f0f0fu));\n    weights[2u * i] = d.x * (low - 8.0);\n    weights[2u * i + 1u] = d.y * (high - 8.0);\n  }\n  return weights;\n}\n";
+
+// shaders/weights_q4_k.wgsl
+var weights_q4_k_default = "// Q4_K: weight = d \xB7 scale \xB7 q - dmin \xB7 minimum; a group is a block of the file.\n// A row has a plane of nibbles (as in Q4_0) and a plane of the blocks' heads, as\n// the file has them: d and dmin as halves, then 12 bytes of 6-bit scales and\n// minimums, one of each for every quad of a lane.\nfn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {\n  let start = row * 9u * product.groups;\n  let nibbles = matrix[start + unit];\n  let head = matrix[start + 8u * product.groups + unit / 8u];\n  let d = unpack2x16float(head.x);\n  // Scales and minimums 0 to 3 are whole; 4 to 7 have their upper two bits above those.\n  let upper = (head.yz >> vec2u(2u)) & vec2u(0x30303030u);\n  let low_scales = vec4f(unpack4xU8(head.y & 0x3f3f3f3fu));\n  let high_scales = vec4f(unpack4xU8((head.w & 0x0f0f0f0fu) | upper.x));\n  let low_minimums = vec4f(unpack4xU8(head.z & 0x3f3f3f3fu));\n  let high_minimums = vec4f(unpack4xU8(((head.w >> 4u) & 0x0f0f0f0fu) | upper.y));\n  var weights: array<vec4f, 8>;\n  for (var i = 0u; i < 4u; i++) {\n    let low = vec4f(unpack4xU8(nibbles[i] & 0x0f0f0f0fu));\n    let high = vec4f(unpack4xU8((nibbles[i] >> 4u) & 0x0f0f0f0fu));\n    let scales = d.x * select(high_scales, low_scales, i < 2u);\n    let minimums = d.y * select(high_minimums, low_minimums, i < 2u);\n    let j = (2u * i) % 4u;\n    weights[2u * i] = scales[j] * low - minimums[j];\n    weights[2u * i + 1u] = scales[j + 1u] * high - minimums[j + 1u];\n  }\n  return weights;\n}\n";
+
+// shaders/weights_q6_k.wgsl
+var weights_q6_k_default = "// Q6_K: weight = d \xB7 scale \xB7 (q - 32); a group is a block of the file. A row has\n// planes of nibbles (a vector for each lane: two words of quads for each half of\n// the block), of upper bit pairs (two words for each lane), of scales (16 bytes\n// for each group) and of d (halves, eight groups to a vector).\nfn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {\n  let groups = product.groups;\n  let group = unit / 8u;\n  let start = row * (13u * groups + (groups + 7u) / 8u);\n  let nibbles = matrix[start + unit];\n  let pairs = matrix[start + 8u * groups + unit / 2u];\n  let scales = matrix[start + 12u * groups + group];\n  let halves = matrix[start + 13u * groups + group / 8u];\n  let d = unpack2x16float(halves[group / 2u % 4u])[group % 2u];\n  // A quad's scale is one of its 32 weights' two, by which half of them the lane is in.\n  let side = unit % 8u / 4u;\n  var weights: array<vec4f, 8>;\n  for (var half = 0u; half < 2u; half++) {\n    let upper = pairs[2u * (unit % 2u) + half];\n    for (var i = 0u; i < 4u; i++) {\n      let low = (nibbles[2u * half + i % 2u] >> (4u * (i / 2u))) & 0x0f0f0f0fu;\n      let high = ((upper >> (2u * i)) & 0x03030303u) << 4u;\n      let j = 4u * half + i;\n      let scale = f32(unpack4xI8(scales[j / 2u])[2u * (j % 2u) + side]);\n      weights[j] = d * scale * (vec4f(unpack4xU8(low | high)) - 32.0);\n    }\n  }\n  return weights;\n}\n";
+
+// shaders/weights_q8_0.wgsl
+var weights_q8_0_default = "// Q8_0: weight = d \xB7 q. A row has a plane of q (a lane's eight quads are two\n// vectors) and a plane of d (the eight halves of a group are one vector).\nfn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {\n  let start = row * 17u * product.groups;\n  let first = start + 16u * (unit / 8u) + unit % 8u;\n  let scales = matrix[start + 16u * product.groups + unit / 8u];\n  var weights: array<vec4f, 8>;\n  for (var half = 0u; half < 2u; half++) {\n    let q = matrix[first + 8u * half];\n    for (var i = 0u; i < 4u; i++) {\n      let j = 4u * half + i;\n      weights[j] = unpack2x16float(scales[j / 2u])[j % 2u] * vec4f(unpack4xI8(q[i]));\n    }\n  }\n  return weights;\n}\n";
+
+// src/places/gpu/shaders.ts
+var weights = {
+  F32: weights_f32_default,
+  F16: weights_f16_default,
+  Q8_0: weights_q8_0_default,
+  Q4_0: weights_q4_0_default,
+  Q4_K: weights_q4_k_default,
+  Q6_K: weights_q6_k_default
+};
+var pages = {
+  f32: kv_f32_default,
+  f16: kv_f16_default,
+  q8_0: kv_q8_0_default
+};
+function shaderText(name, subgroups) {
+  const lanes = subgroups ? lanes_subgroup_default : lanes_workgroup_default;
+  switch (name.kernel) {
+    case "mul_mat_vec":
+      return step_default + product_default + weights[name.type] + lanes + mul_mat_vec_default;
+    case "mul_mat":
+      return step_default + product_default + weights[name.type] + mul_mat_default;
+    case "embed":
+      return step_default + weights[name.type] + embed_default;
+    case "down_rows":
+      return step_default + weights[name.type] + down_rows_default;
+    case "rope_store":
+      return step_default + heads_default + pages[name.type] + rope_store_default;
+    case "attention":
+      return step_default + heads_default + pages[name.type] + attention_default;
+    case "add_partials":
+      return step_default + add_partials_default;
+    case "keep_above":
+      return step_default + keep_above_default;
+  }
+}
+var read = "read-only-storage";
+var write = "storage";
+var shape = "uniform";
+var kernelBindings = {
+  mul_mat_vec: [
+    read,
+    shape,
+    read,
+    read,
+    read,
+    read,
+    write,
+    write
+  ],
+  mul_mat: [
+    read,
+    shape,
+    read,
+    read,
+    read,
+    read,
+    write,
+    write
+  ],
+  embed: [
+    read,
+    shape,
+    read,
+    write
+  ],
+  down_rows: [
+    read,
+    shape,
+    read,
+    read,
+    write
+  ],
+  rope_store: [
+    read,
+    shape,
+    write,
+    write
+  ],
+  attention: [
+    read,
+    shape,
+    write,
+    read,
+    write
+  ],
+  add_partials: [
+    read,
+    shape,
+    read,
+    write
+  ],
+  keep_above: [
+    read,
+    shape,
+    read,
+    write
+  ]
+};
+
+// src/places/gpu/pipelines.ts
+var Pipelines = class {
+  device;
+  #layouts;
+  #modules;
+  #pipelines;
+  constructor(device) {
+    this.device = device;
+    this.#layouts = /* @__PURE__ */ new Map();
+    this.#modules = /* @__PURE__ */ new Map();
+    this.#pipelines = /* @__PURE__ */ new Map();
+  }
+  /** The kernel with these constants. */
+  get(name, constants = {}) {
+    const { gpu } = this.device;
+    const label = labelOf(name);
+    return made(this.#pipelines, label + JSON.stringify(constants), () => gpu.createComputePipeline({
+      label,
+      layout: gpu.createPipelineLayout({
+        bindGroupLayouts: [
+          this.#layout(kernelBindings[name.kernel])
+        ]
+      }),
+      compute: {
+        module: this.#module(name),
+        entryPoint: "main",
+        constants
+      }
+    }));
+  }
+  /** Binds buffers to a kernel; to the other product as well, where it is one. */
+  bind(kernel, bound) {
+    return this.device.gpu.createBindGroup({
+      label: kernel,
+      layout: this.#layout(kernelBindings[kernel]),
+      entries: bound.map((resource, binding) => ({
+        binding,
+        resource: "buffer" in resource ? resource : {
+          buffer: resource
+        }
+      }))
+    });
+  }
+  #module(name) {
+    const { gpu, subgroups } = this.device;
+    const label = labelOf(name);
+    return made(this.#modules, label, () => gpu.createShaderModule({
+      label,
+      code: shaderText(name, subgroups)
+    }));
+  }
+  #layout(bindings) {
+    return made(this.#layouts, bindings.join(), () => this.device.gpu.createBindGroupLayout({
+      entries: bindings.map((type, binding) => ({
+        binding,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: {
+          type
+        }
+      }))
+    }));
+  }
+};
+function labelOf({ kernel, type }) {
+  return type ? `${kernel} ${type}` : kernel;
+}
+function made(map, key, make) {
+  const known = map.get(key);
+  if (known) return known;
+  const value = make();
+  map.set(key, value);
+  return value;
+}
+
+// src/places/gpu/device.ts
+var Device = class _Device {
+  gpu;
+  subgroups;
+  /** The adapter's name, and `software` where it is no GPU. */
+  name;
+  /** Resolves when the device is lost, also by its own `destroy`. */
+  lost;
+  /** Compiled kernels. */
+  pipelines;
+  #failure;
+  constructor(gpu, { info }, subgroups) {
+    this.gpu = gpu;
+    this.subgroups = subgroups;
+    this.pipelines = new Pipelines(this);
+    const name = info.description || info.device || info.vendor || "GPU";
+    this.name = info.isFallbackAdapter ? `${name}, software` : name;
+    this.lost = gpu.lost.then(({ message }) => this.failed(message || "the device was lost"));
+    gpu.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.failed(event.error.message);
+    });
+  }
+  /**
+   * Opens the adapter that the system prefers, with its own limits.
+   *
+   * @throws {GpuError} where there is none
+   */
+  static async open() {
+    const adapter = await findAdapter();
+    if (!adapter) throw new GpuError("Cannot use a GPU: there is none here");
+    const { limits: limits3, features } = adapter;
+    try {
+      const device = await adapter.requestDevice({
+        requiredFeatures: features.has("subgroups") ? [
+          "subgroups"
+        ] : [],
+        requiredLimits: {
+          maxBufferSize: limits3.maxBufferSize,
+          maxStorageBufferBindingSize: limits3.maxStorageBufferBindingSize
+        }
+      });
+      const subgroups = features.has("subgroups") && adapter.info.subgroupMinSize >= 32 && await compilesSubgroups(device);
+      return new _Device(device, adapter, subgroups);
+    } catch (error) {
+      throw new GpuError(`Cannot use the GPU ${adapter.info.description}: ${error.message}`, {
+        cause: error
+      });
+    }
+  }
+  /** Bytes of one buffer that a kernel can see. */
+  get maxBindingBytes() {
+    const { maxStorageBufferBindingSize, maxBufferSize } = this.gpu.limits;
+    return Math.min(maxStorageBufferBindingSize, maxBufferSize);
+  }
+  /**
+   * Runs `work`, and waits until the device has accepted all that it made.
+   *
+   * @throws {GpuError} where the device refuses something, or has no memory for it
+   */
+  async accepts(what, work) {
+    const scopes = [
+      "validation",
+      "out-of-memory"
+    ];
+    for (const scope2 of scopes) this.gpu.pushErrorScope(scope2);
+    try {
+      return await work();
+    } finally {
+      const errors = await Promise.all(scopes.map(() => this.gpu.popErrorScope()));
+      const error = errors.find((found) => found !== null);
+      if (error) {
+        throw new GpuError(`Cannot ${what} on ${this.name}: ${error.message.trim()}`);
+      }
+    }
+  }
+  /** @throws {GpuError} where the device was lost, or an error came up since it was opened */
+  check() {
+    if (this.#failure) throw this.#failure;
+  }
+  /** Takes down that the device has failed; the first reason is the error that {@linkcode check} repeats. */
+  failed(reason) {
+    this.#failure ??= new GpuError(`The GPU failed (${this.name}): ${reason.trim()}`);
+    return this.#failure;
+  }
+  /** Gives the device back, and all buffers on it. */
+  destroy() {
+    this.gpu.destroy();
+  }
+};
+async function findAdapter() {
+  const gpu = navigator.gpu;
+  const adapter = await gpu?.requestAdapter({
+    powerPreference: "high-performance"
+  });
+  return adapter ?? void 0;
+}
+async function compilesSubgroups(gpu) {
+  gpu.pushErrorScope("validation");
+  const code = shaderText({
+    kernel: "mul_mat_vec",
+    type: "F32"
+  }, true);
+  gpu.createComputePipeline({
+    layout: "auto",
+    compute: {
+      module: gpu.createShaderModule({
+        code
+      })
+    }
+  });
+  return await gpu.popErrorScope() === null;
+}
+
+// src/places/gpu/down.ts
+var tileTokens = 8;
+var Down = class {
+  matrix;
+  residual;
+  /** Whether the matrix has a row for each neuron, and only those are read whose h is not zero. */
+  byNeuron;
+  #product;
+  #pieces;
+  constructor(shared2, matrix, { downByNeuron }, h, residual) {
+    this.matrix = matrix;
+    this.residual = residual;
+    this.#pieces = [];
+    this.byNeuron = downByNeuron;
+    if (!downByNeuron) {
+      this.#product = new Product(shared2, matrix, {
+        x: h,
+        out: residual,
+        epilogue: "add"
+      });
+      return;
+    }
+    const { pipelines, uniforms, step } = shared2;
+    this.#pieces = matrix.pieces.map(({ buffer, first, rows }) => {
+      const shape2 = uniforms.add([
+        rows,
+        first,
+        matrix.groups,
+        h.stride,
+        residual.stride / 4
+      ]);
+      const kernel = {
+        kernel: "down_rows",
+        type: matrix.type
+      };
+      const adds = first > 0 ? 1 : 0;
+      return {
+        group: pipelines.bind("down_rows", [
+          step,
+          shape2,
+          buffer,
+          h.buffer,
+          residual.partials
+        ]),
+        one: pipelines.get(kernel, {
+          tokens: 1,
+          adds
+        }),
+        many: pipelines.get(kernel, {
+          tokens: tileTokens,
+          adds
+        })
+      };
+    });
+  }
+  /** Adds to the residual, or lines it up to be added. */
+  encode(commands, tokens) {
+    this.#product?.encode(commands, tokens);
+    for (const { group, one, many } of this.#pieces) {
+      commands.dispatch(tokens === 1 ? one : many, group, this.matrix.groups, stretchesFor(tokens), tokens === 1 ? 1 : Math.ceil(tokens / tileTokens));
+    }
+    if (this.byNeuron) this.residual.stretchesWait();
+  }
+  /** Whether all rows are read in a step of `tokens` tokens, whatever h is. */
+  streams(tokens) {
+    return !this.byNeuron || tokens > 1;
+  }
+  /** Bytes of weights that a step of `tokens` tokens reads, at most. */
+  bytes(tokens) {
+    return this.#product?.bytes(tokens) ?? this.matrix.byteLength * Math.ceil(tokens / tileTokens);
+  }
+};
+
+// src/places/gpu/feed_forward.ts
+var FeedForward2 = class {
+  shared;
+  commands;
+  options;
+  weights;
+  residual;
+  counts;
+  #gate;
+  #h;
+  #ranks;
+  #scores;
+  #thresholds;
+  #keepAbove;
+  #layers;
+  /** Whether rows of up are computed only where the gate is positive */
+  #asksGate;
+  constructor(shared2, commands, options, layout2, weights2, residual, counts) {
+    this.shared = shared2;
+    this.commands = commands;
+    this.options = options;
+    this.weights = weights2;
+    this.residual = residual;
+    this.counts = counts;
+    const { strides, bytes } = layout2;
+    const { buffers } = shared2;
+    const { model, sparsity } = options;
+    const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
+    const rows = (label, size, stride) => ({
+      buffer: buffers.make(label, size, STORAGE | COPY_SRC),
+      stride
+    });
+    this.#gate = rows("gates", bytes.gate, strides.neurons);
+    this.#h = rows("hidden", bytes.hidden, strides.neurons);
+    if (bytes.scores > 0) {
+      this.#ranks = rows("ranks", bytes.ranks, strides.rank);
+      this.#scores = rows("scores", bytes.scores, strides.neurons);
+    }
+    if (bytes.thresholds > 0) {
+      const usage2 = STORAGE | COPY_DST;
+      this.#thresholds = buffers.make("thresholds", bytes.thresholds, usage2);
+      if (sparsity.mode === "threshold") {
+        const same = new Float32Array(bytes.thresholds / 4);
+        buffers.device.gpu.queue.writeBuffer(this.#thresholds, 0, same.fill(sparsity.value));
+      }
+    }
+    this.#asksGate = sparsity.mode !== "dense" && isSparse(model.activation);
+    this.#keepAbove = shared2.pipelines.get({
+      kernel: "keep_above"
+    });
+    this.#layers = layout2.layers.map(({ feedForward }, i) => feedForward && this.#layer(i, feedForward));
+  }
+  /** Products that read all their weights. */
+  get streamed() {
+    return this.#layers.flatMap((layer) => !layer ? [] : layer.predictor.length > 0 ? layer.predictor : [
+      layer.gate
+    ]);
+  }
+  /** Computes h. */
+  hidden(index, n) {
+    const { commands } = this;
+    const layer = this.#layers[index];
+    const { predictor, gate, up, neurons } = layer;
+    this.residual.settle(n);
+    for (const product of [
+      ...predictor,
+      gate,
+      up
+    ]) product.encode(commands, n);
+    this.#count(index, "neurons", n * neurons);
+    for (const product of predictor) this.#stream(index, product, n);
+    if (predictor.length === 0 || n > 1) {
+      this.#count(index, "gateRows", n * neurons);
+      this.#stream(index, gate, n);
+    }
+    if (!this.#asksGate || n > 1) {
+      this.#count(index, "upRows", n * neurons);
+      this.#stream(index, up, n);
+    }
+    if (this.options.sparsity.mode === "threshold") this.#keep(layer, n);
+  }
+  /** h of the tokens, `[tokens, stride]`. */
+  get h() {
+    return this.#h;
+  }
+  /** How many neurons of a layer the place has. */
+  neuronsOf(index) {
+    return this.#layers[index].neurons;
+  }
+  /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
+  keepAbove(index, thresholds) {
+    this.commands.write(this.#thresholds, thresholds.slice().buffer, thresholds.byteLength);
+    this.#keep(this.#layers[index], thresholds.length);
+  }
+  /** Adds the neurons' share to the residual, or lines it up to be added. */
+  down(index, n) {
+    const { down, neurons } = this.#layers[index];
+    down.encode(this.commands, n);
+    if (down.streams(n)) {
+      this.#count(index, "streamed", down.bytes(n));
+    }
+    if (!down.byNeuron) this.#count(index, "downRows", n * neurons);
+  }
+  /** Takes what the kernels of a layer counted, for single tokens and in tiles. */
+  counted(index, single, tiled) {
+    const layer = this.#layers[index];
+    if (!layer) return;
+    const { gate, up, down, predictor } = layer;
+    const both = (name) => single[name] + tiled[name];
+    this.#count(index, "gatePositive", both("gatePositive"));
+    this.#count(index, "active", both("active"));
+    this.#count(index, "predicted", both("asked"));
+    let picked = 0;
+    if (predictor.length > 0) {
+      this.#count(index, "gateRows", single.asked);
+      picked += single.asked * gate.matrix.rowBytes;
+    }
+    if (this.#asksGate) {
+      this.#count(index, "upRows", single.gatePositive);
+      picked += single.gatePositive * up.matrix.rowBytes;
+    }
+    if (down.byNeuron) {
+      this.#count(index, "downRows", both("active"));
+      picked += single.active * down.matrix.rowBytes;
+    }
+    this.#count(index, "picked", picked);
+  }
+  #keep(layer, n) {
+    this.commands.dispatch(this.#keepAbove, layer.keepAbove, Math.ceil(layer.neurons / 64), n);
+  }
+  #layer(index, layout2) {
+    const { shared: shared2, options: { model }, weights: weights2, residual } = this;
+    const norm = {
+      weight: weights2.layers[index].ffn_norm,
+      epsilon: model.rmsEpsilon
+    };
+    const { neurons, predictor } = layout2;
+    const paddedRows = paddedTo256(neurons);
+    const counter = counterWords * index;
+    const gate = this.#gate.buffer;
+    const shape2 = shared2.uniforms.add([
+      neurons,
+      this.#h.stride
+    ]);
+    return {
+      neurons,
+      predictor: predictor ? [
+        new Product(shared2, weights2.of(predictor.fc1), {
+          x: residual,
+          out: this.#ranks,
+          norm: model.linearPredictor ? norm : void 0,
+          epilogue: model.linearPredictor ? "store" : "relu",
+          paddedRows: paddedTo256(predictor.fc1.rows)
+        }),
+        new Product(shared2, weights2.of(predictor.fc2), {
+          x: this.#ranks,
+          out: this.#scores
+        })
+      ] : [],
+      gate: new Product(shared2, weights2.of(layout2.gate), {
+        x: residual,
+        out: this.#gate,
+        norm,
+        counter,
+        asked: predictor && {
+          rows: this.#scores.buffer,
+          threshold: this.#threshold(index)
+        }
+      }),
+      up: new Product(shared2, weights2.of(layout2.up), {
+        x: residual,
+        out: this.#h,
+        norm,
+        counter,
+        asked: this.#asksGate ? {
+          rows: gate
+        } : void 0,
+        gate,
+        epilogue: model.activation,
+        paddedRows
+      }),
+      down: new Down(shared2, weights2.of(layout2.down), layout2, this.#h, residual),
+      keepAbove: this.#thresholds && shared2.pipelines.bind("keep_above", [
+        shared2.step,
+        shape2,
+        this.#thresholds,
+        this.#h.buffer
+      ])
+    };
+  }
+  #threshold(index) {
+    const { sparsity, model } = this.options;
+    return (sparsity.mode === "predictor" ? sparsity.threshold : void 0) ?? model.sparseThresholds[index];
+  }
+  #stream(index, product, n) {
+    this.#count(index, "streamed", product.bytes(n));
+  }
+  #count(index, name, amount) {
+    this.counts.add(index, name, amount);
+  }
+};
+
+// src/places/gpu/head.ts
+var embedUnits = 64;
+var Head = class {
+  commands;
+  residual;
+  counts;
+  /** Rows of the logits that are computed at once. */
+  rowsAtOnce;
+  /** Columns of a row. */
+  columns;
+  #embed;
+  #output;
+  #logits;
+  constructor(shared2, commands, { model, plan }, { bytes, logitRows, head }, weights2, residual, counts) {
+    this.commands = commands;
+    this.residual = residual;
+    this.counts = counts;
+    const { STORAGE, COPY_SRC } = GPUBufferUsage;
+    const { buffers, pipelines, uniforms, step } = shared2;
+    this.rowsAtOnce = logitRows;
+    this.columns = lengthOf(plan.vocab);
+    this.#logits = {
+      buffer: buffers.make("logits", bytes.logits, STORAGE | COPY_SRC),
+      stride: this.columns
+    };
+    const { token_embd, output } = head;
+    const embedding = weights2.of(token_embd);
+    const kernel = {
+      kernel: "embed",
+      type: embedding.type
+    };
+    this.#embed = embedding.pieces.map(({ buffer, first, rows }) => {
+      const shape2 = uniforms.add([
+        plan.vocab.start + first,
+        rows,
+        embedding.groups,
+        residual.stride / 4
+      ]);
+      return {
+        pipeline: pipelines.get(kernel, {
+          clears: first === 0 ? 1 : 0
+        }),
+        group: pipelines.bind("embed", [
+          step,
+          shape2,
+          buffer,
+          residual.buffer
+        ])
+      };
+    });
+    this.#output = new Product(shared2, weights2.of(output), {
+      x: residual,
+      out: this.#logits,
+      norm: {
+        weight: weights2.output_norm,
+        epsilon: model.rmsEpsilon
+      },
+      gathered: true
+    });
+  }
+  /** Products that read all their weights. */
+  get streamed() {
+    return [
+      this.#output
+    ];
+  }
+  /** x := the rows of the embedding; zeros where the place has none. */
+  embed(n) {
+    this.residual.clear();
+    const units = this.residual.stride / 32;
+    for (const { pipeline, group } of this.#embed) {
+      this.commands.dispatch(pipeline, group, Math.ceil(units / embedUnits), n);
+    }
+  }
+  /** Computes the logits that the step asks for first, `count` rows. */
+  run(batch, count) {
+    if (count === 0) return;
+    this.residual.settle(batch.length);
+    this.#output.encode(this.commands, count);
+    this.counts.add(this.counts.layers, "streamed", this.#output.bytes(count));
+  }
+  /** The logits computed last, of `count` rows. */
+  region(count) {
+    return {
+      buffer: this.#logits.buffer,
+      bytes: 4 * count * this.columns
+    };
+  }
+};
+
+// src/places/gpu/measure.ts
+var mostRuns = 256;
+async function measure(commands, readBack, region, products) {
+  const before = {
+    ...commands.counts
+  };
+  const time = async (encode) => {
+    const start = performance.now();
+    encode();
+    await readBack.read([
+      region
+    ], () => {
+    });
+    return performance.now() - start;
+  };
+  const times = [];
+  for (let i = 0; i < 5; i++) times.push(await time(() => {
+  }));
+  const readBackMs = times.sort((a, b) => a - b)[2];
+  const bytes = (product) => product.bytes(1);
+  const [largest] = [
+    ...products
+  ].sort((a, b) => bytes(b) - bytes(a));
+  let stream = 0;
+  if (largest) {
+    const run2 = (count2) => time(() => {
+      for (let i = 0; i < count2; i++) largest.encode(commands, 1);
+    });
+    let count = 1, elapsed = await run2(1);
+    while (elapsed < 4 * readBackMs + 2 && count < mostRuns) {
+      count *= 4;
+      elapsed = await run2(count);
+    }
+    const ms = Math.max(elapsed - readBackMs, 0.1 * elapsed);
+    stream = count * bytes(largest) / ms;
+  }
+  Object.assign(commands.counts, before);
+  return {
+    readBackMs,
+    stream
+  };
+}
+
+// src/places/gpu/read_back.ts
+var synchronousVersions = [
+  "2.9.6"
+];
+function readBackKind() {
+  const isWorker = "WorkerGlobalScope" in globalThis;
+  return isWorker && canReadAtOnce() ? "synchronous" : "awaited";
+}
+function canReadAtOnce() {
+  return synchronousVersions.includes(globalThis.Deno?.version?.deno);
+}
+var ReadBack = class {
+  commands;
+  kind;
+  device;
+  #stagings;
+  /** Makes the staging buffers, the smallest first. */
+  constructor(buffers, commands, kind, layout2) {
+    this.commands = commands;
+    this.kind = kind;
+    this.device = buffers.device;
+    const usage2 = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    this.#stagings = layout2.flatMap(({ bytes, count }) => Array.from({
+      length: count
+    }, () => ({
+      bytes,
+      buffer: buffers.make("staging", bytes, usage2)
+    })));
+  }
+  /**
+   * Maps every staging buffer once: one that never was mapped must not be read at once.
+   *
+   * @throws {GpuError} where the device has failed
+   */
+  async prime() {
+    await Promise.all(this.#stagings.map((staging) => this.#map(staging)));
+    this.device.check();
+    for (const { buffer } of this.#stagings) buffer.unmap();
+  }
+  /**
+   * Submits what is encoded, and gives what `take` makes of the regions' bytes,
+   * which lie one behind the other and are gone when it returns.
+   *
+   * @throws {GpuError} where the device has failed
+   */
+  read(regions, take) {
+    this.device.check();
+    const bytes = regions.reduce((sum, region) => sum + region.bytes, 0);
+    const free = this.#free(bytes);
+    if (!free || this.kind === "awaited") {
+      return this.#readLater(regions, bytes, take);
+    }
+    this.#copy(regions, free, bytes);
+    void this.#map(free);
+    return this.#take(free, bytes, take);
+  }
+  async #readLater(regions, bytes, take) {
+    let free = this.#free(bytes);
+    while (!free) {
+      const busy = this.#stagings.filter((staging) => staging.bytes >= bytes);
+      await Promise.race(busy.map(({ mapping }) => mapping));
+      this.device.check();
+      free = this.#free(bytes);
+    }
+    this.#copy(regions, free, bytes);
+    await this.#map(free);
+    this.device.check();
+    return this.#take(free, bytes, take);
+  }
+  /** The smallest staging buffer that holds so many bytes and waits for nothing. */
+  #free(bytes) {
+    return this.#stagings.find((staging) => staging.bytes >= bytes && !staging.mapping);
+  }
+  /** Maps a buffer; resolves when it is free to be mapped again, or the device has failed. */
+  async #map(staging) {
+    staging.mapping = staging.buffer.mapAsync(GPUMapMode.READ).catch((error) => void this.#unreadable(error));
+    await staging.mapping;
+    staging.mapping = void 0;
+  }
+  #copy(regions, { buffer }, bytes) {
+    const { commands } = this;
+    let filled = 0;
+    for (const region of regions) {
+      commands.copy(region.buffer, 0, buffer, filled, region.bytes);
+      filled += region.bytes;
+    }
+    commands.submit();
+    commands.counts.readBacks++;
+    commands.counts.downloaded += bytes;
+  }
+  #take({ buffer }, bytes, take) {
+    let range;
+    try {
+      range = buffer.getMappedRange(0, bytes);
+    } catch (error) {
+      throw this.#unreadable(error);
+    }
+    try {
+      return take(range);
+    } finally {
+      buffer.unmap();
+    }
+  }
+  #unreadable(error) {
+    const { message } = error;
+    return this.device.failed(`its results cannot be read (${message})`);
+  }
+};
+
+// src/places/gpu/residual.ts
+var Residual = class {
+  commands;
+  buffer;
+  stride;
+  /** Slot 0: what other places computed; further ones: stretches of this place's neurons */
+  partials;
+  #group;
+  #addUpload;
+  #addStretches;
+  #addBoth;
+  #hiddenSize;
+  /** Rows of this stride on their way to the device */
+  #host;
+  /** `[tokens, hiddenSize]`, from the device */
+  #taken;
+  #stretchesWait;
+  constructor({ buffers, pipelines, uniforms, step }, commands, { hiddenSize }, { strides, bytes }) {
+    this.commands = commands;
+    this.#stretchesWait = false;
+    this.stride = strides.hidden;
+    const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
+    this.buffer = buffers.make("x", bytes.x, STORAGE | COPY_DST | COPY_SRC);
+    this.partials = buffers.make("partials", bytes.partials, STORAGE | COPY_DST);
+    this.#host = new Float32Array(bytes.x / 4);
+    this.#hiddenSize = hiddenSize;
+    this.#taken = new Float32Array(bytes.x / 4 / this.stride * hiddenSize);
+    const shape2 = uniforms.add([
+      this.stride / 4
+    ]);
+    this.#group = pipelines.bind("add_partials", [
+      step,
+      shape2,
+      this.partials,
+      this.buffer
+    ]);
+    const adder = (with_upload, with_stretches) => pipelines.get({
+      kernel: "add_partials"
+    }, {
+      with_upload,
+      with_stretches
+    });
+    this.#addUpload = adder(1, 0);
+    this.#addStretches = adder(0, 1);
+    this.#addBoth = adder(1, 1);
+  }
+  /** Forgets what waits: x is begun anew. */
+  clear() {
+    this.#stretchesWait = false;
+  }
+  /** x := rows, `[tokens]` of any stride. */
+  set(rows, tokens) {
+    this.clear();
+    this.#upload(rows, tokens, this.buffer);
+  }
+  /** x += rows, and the stretches that wait. */
+  add(rows, tokens) {
+    this.#upload(rows, tokens, this.partials);
+    this.#encode(this.#stretchesWait ? this.#addBoth : this.#addUpload, tokens);
+  }
+  /** Says that the stretches of this place's neurons lie in their slots. */
+  stretchesWait() {
+    this.#stretchesWait = true;
+  }
+  /** Adds what waits; call before x is read. */
+  settle(tokens) {
+    if (this.#stretchesWait) this.#encode(this.#addStretches, tokens);
+  }
+  /** The rows of the first tokens. */
+  region(tokens) {
+    return {
+      buffer: this.buffer,
+      bytes: 4 * tokens * this.stride
+    };
+  }
+  /** Takes what was read of them; gives `[tokens, hiddenSize]`, valid until the next time. */
+  take(rows, tokens) {
+    for (let t = 0; t < tokens; t++) {
+      const start = t * this.stride;
+      const row = rows.subarray(start, start + this.#hiddenSize);
+      this.#taken.set(row, t * this.#hiddenSize);
+    }
+    return this.#taken.subarray(0, tokens * this.#hiddenSize);
+  }
+  #encode(adder, tokens) {
+    const quads = tokens * this.stride / 4;
+    this.commands.dispatch(adder, this.#group, Math.ceil(quads / 64));
+    this.clear();
+  }
+  #upload(rows, tokens, to) {
+    const width = rows.length / tokens;
+    for (let t = 0; t < tokens; t++) {
+      const row = rows.subarray(t * width, t * width + width);
+      this.#host.set(row.subarray(0, this.stride), t * this.stride);
+    }
+    this.commands.write(to, this.#host.buffer, 4 * tokens * this.stride);
+  }
+};
+
+// src/places/gpu/weights.ts
+var Weights = class {
+  buffers;
+  layers;
+  output_norm;
+  /** Divisors of the rotation's frequencies, where the file has them. */
+  rope_freqs;
+  /** Bytes of all matrices. */
+  byteLength;
+  #pieceBytes;
+  #matrices;
+  #takers;
+  /** Makes room for what a layout names. */
+  constructor(buffers, layout2) {
+    this.buffers = buffers;
+    this.#matrices = /* @__PURE__ */ new Map();
+    this.#takers = /* @__PURE__ */ new Map();
+    this.#pieceBytes = layout2.pieceBytes;
+    const { slices: slices2, strides, bytes } = layout2;
+    let byteLength = 0;
+    for (const matrix of allMatrices(layout2)) {
+      byteLength += this.#room(matrix).byteLength;
+    }
+    this.byteLength = byteLength;
+    const { STORAGE, COPY_DST } = GPUBufferUsage;
+    const norms = buffers.make("norms", bytes.norms, STORAGE | COPY_DST);
+    const size = 4 * strides.hidden;
+    let offset = 0;
+    const norm = (slice) => {
+      const binding = {
+        buffer: norms,
+        offset,
+        size
+      };
+      const at2 = offset;
+      this.#takers.set(slice, (rows) => buffers.device.gpu.queue.writeBuffer(norms, at2, floatsOf(slice, rows)));
+      offset += size;
+      return binding;
+    };
+    this.layers = slices2.layers.map(({ attn_norm, ffn_norm }) => ({
+      attn_norm: norm(attn_norm),
+      ffn_norm: norm(ffn_norm)
+    }));
+    this.output_norm = norm(slices2.output_norm);
+    const { rope_freqs } = slices2;
+    if (rope_freqs) {
+      const factors = new Float32Array(rope_freqs.tensor.shape[0]);
+      this.rope_freqs = factors;
+      this.#takers.set(rope_freqs, (rows) => factors.set(floatsOf(rope_freqs, rows)));
+    }
+  }
+  /** The matrix that a layout describes. */
+  of(layout2) {
+    return this.#matrices.get(layout2);
+  }
+  /** Takes some rows of a slice; of slices that the place has no use for, none. */
+  write(slice, rows) {
+    this.#takers.get(slice)?.(rows);
+  }
+  #room(layout2) {
+    const name = layout2.slices.map(({ tensor }) => tensor.name).join(", ");
+    const matrix = new DeviceMatrix(this.buffers, name, layout2, this.#pieceBytes);
+    this.#matrices.set(layout2, matrix);
+    let start = 0;
+    for (const slice of layout2.slices) {
+      const first = start;
+      const packer = new RowPacker(slice.tensor.type, layout2.kept);
+      this.#takers.set(slice, (rows) => matrix.write(packer, first + rows.first, rows));
+      start += lengthOf(slice.rows);
+    }
+    return matrix;
+  }
+};
+function floatsOf({ tensor }, { bytes }) {
+  const floats = new Float32Array(tensor.shape[0]);
+  dequantise(tensor.type, bytes, floats);
+  return floats;
+}
+
+// src/places/gpu/gpu_place.ts
+var GpuPlace = class _GpuPlace {
+  options;
+  layout;
+  /** What it asks the loader for; `write` takes the rows. */
+  slices;
+  /** See {@linkcode Place.counts}. */
+  counts;
+  /** The device that it computes on. */
+  device;
+  #buffers;
+  #commands;
+  #weights;
+  #readBackKind;
+  #counters;
+  #speed;
+  #parts;
+  /** The layer whose h were computed last */
+  #layer;
+  /** `[wanted, columns]`; longer where a step wanted more */
+  #logits;
+  constructor(buffers, options, layout2) {
+    this.options = options;
+    this.layout = layout2;
+    this.#speed = {
+      readBackMs: 0,
+      stream: 0
+    };
+    this.#layer = 0;
+    this.#logits = new Float32Array(0);
+    const { model } = options;
+    this.#buffers = buffers;
+    this.device = buffers.device;
+    this.slices = layout2.slices;
+    this.counts = options.counts ?? new LayerCounts(model.layers.length);
+    this.#commands = new Commands(this.device);
+    this.#weights = new Weights(buffers, layout2);
+    this.#readBackKind = options.readBack ?? readBackKind();
+    this.#counters = new CounterReader(model.layers.length);
+  }
+  /**
+   * Opens the device and makes room for the weights.
+   *
+   * @throws {GpuError} where there is no device, or no room on it
+   */
+  static async open(options) {
+    const device = options.device ?? await Device.open();
+    const buffers = new Buffers(device, options.budgetBytes);
+    const layout2 = layoutOf({
+      ...options,
+      pieceBytes: options.pieceBytes ?? device.maxBindingBytes
+    });
+    try {
+      return await device.accepts("hold the weights", () => new _GpuPlace(buffers, options, layout2));
+    } catch (error) {
+      if (options.device) buffers.releaseAll();
+      else device.destroy();
+      throw error;
+    }
+  }
+  /** See {@linkcode Place.weightBytes}. */
+  get weightBytes() {
+    return this.#weights.byteLength;
+  }
+  /** Resolves when the device is lost, also when the place is given up. */
+  get lost() {
+    return this.device.lost;
+  }
+  /** Takes some rows of one of its slices, as they stand in the file. */
+  write(slice, rows) {
+    this.#weights.write(slice, rows);
+  }
+  /**
+   * Call when every slice is written: compiles the kernels, makes scratch and
+   * KV cache, and measures how fast the device is.
+   *
+   * @throws {GpuError} where the device refuses something, or has no room
+   */
+  async ready() {
+    const { device } = this;
+    this.#parts = await device.accepts("run", () => this.#makeParts());
+    await this.#parts.readBack.prime();
+    await this.measure();
+    device.check();
+  }
+  /** See {@linkcode GpuSidePlace.use}. */
+  get use() {
+    const { device } = this;
+    const lanes = device.subgroups ? "subgroups" : "no subgroups";
+    return {
+      name: `${device.name}, ${lanes}, ${this.#readBackKind} read-back`,
+      bytes: this.#buffers.bytes,
+      ...this.#speed,
+      counts: this.#commands.counts
+    };
+  }
+  /** Measures the time of a read-back, and how fast weights are streamed. */
+  async measure() {
+    const { attention, feedForward, head, readBack, counters } = this.#parts;
+    const products = [
+      attention,
+      feedForward,
+      head
+    ].flatMap((part) => part?.streamed ?? []);
+    const region = {
+      buffer: counters,
+      bytes: counters.size
+    };
+    this.#speed = await measure(this.#commands, readBack, region, products);
+    return this.#speed;
+  }
+  /** See {@linkcode Place.begin}. */
+  begin(batch) {
+    this.device.check();
+    const { step, attention } = this.#parts;
+    step.upload(this.#commands, batch, Math.min(batch.logitCount, this.layout.logitRows), stretchesFor(batch.length));
+    attention?.begin(batch);
+  }
+  /** See {@linkcode Place.embed}. */
+  embed(batch) {
+    this.#parts.head?.embed(batch.length);
+  }
+  /** See {@linkcode Place.attention}. */
+  attention(layer, batch) {
+    this.#parts.attention?.run(layer, batch);
+  }
+  /** See {@linkcode Place.hidden}. */
+  hidden(layer, batch) {
+    this.#layer = layer;
+    this.#parts.feedForward?.hidden(layer, batch.length);
+  }
+  /** See {@linkcode Place.keepAbove}. */
+  keepAbove(_batch, thresholds) {
+    this.#parts.feedForward?.keepAbove(this.#layer, thresholds);
+  }
+  /** See {@linkcode Place.down}. */
+  down(layer, batch) {
+    this.#parts.feedForward?.down(layer, batch.length);
+  }
+  /** See {@linkcode Place.head}. */
+  head(batch) {
+    const count = Math.min(batch.logitCount, this.layout.logitRows);
+    this.#parts.head?.run(batch, count);
+  }
+  /** See {@linkcode GpuSidePlace.submit}. */
+  submit() {
+    this.#commands.submit();
+  }
+  /** See {@linkcode GpuSidePlace.setResidual}. */
+  setResidual(residual, batch) {
+    this.#parts.residual.set(residual, batch.length);
+  }
+  /** See {@linkcode GpuSidePlace.addToResidual}. */
+  addToResidual(sum, batch) {
+    this.#parts.residual.add(sum, batch.length);
+  }
+  /**
+   * See {@linkcode GpuSidePlace.residual}; valid until the next one.
+   *
+   * @throws {GpuError} where the device has failed
+   */
+  residual(batch) {
+    const { residual } = this.#parts;
+    residual.settle(batch.length);
+    return this.#read(residual.region(batch.length), (bytes) => residual.take(new Float32Array(bytes), batch.length));
+  }
+  /**
+   * See {@linkcode GpuSidePlace.neurons}.
+   *
+   * @throws {GpuError} where the device has failed
+   */
+  neurons(batch) {
+    const { feedForward } = this.#parts;
+    if (!feedForward) return [];
+    const { buffer, stride } = feedForward.h;
+    const neurons = feedForward.neuronsOf(this.#layer);
+    const region = {
+      buffer,
+      bytes: 4 * batch.length * stride
+    };
+    return this.#read(region, (bytes) => Array.from({
+      length: batch.length
+    }, (_, t) => new Float32Array(bytes, 4 * t * stride, neurons).slice()));
+  }
+  /**
+   * See {@linkcode GpuSidePlace.logits}; valid until the next ones.
+   *
+   * @throws {GpuError} where the device has failed
+   */
+  logits(batch) {
+    const { head } = this.#parts;
+    const count = batch.logitCount;
+    if (!head || count === 0) {
+      this.submit();
+      return [];
+    }
+    const { columns } = head;
+    if (this.#logits.length < count * columns) {
+      this.#logits = new Float32Array(count * columns);
+    }
+    return after(this.#logitsFrom(0, head, batch), () => Array.from({
+      length: count
+    }, (_, row) => this.#logits.subarray(row * columns, (row + 1) * columns)));
+  }
+  /** Gives its buffers back, and the device where it is its own. */
+  [Symbol.asyncDispose]() {
+    if (this.options.device) this.#buffers.releaseAll();
+    else this.device.destroy();
+    return Promise.resolve();
+  }
+  /** Reads the wanted logits from number `first` on, computing those that were not yet. */
+  #logitsFrom(first, head, batch) {
+    const { step } = this.#parts;
+    const count = Math.min(head.rowsAtOnce, batch.logitCount - first);
+    if (first > 0) {
+      step.want(this.#commands, first, count);
+      head.run(batch, count);
+    }
+    const read2 = this.#read(head.region(count), (bytes) => {
+      const rows = new Float32Array(bytes, 0, count * head.columns);
+      this.#logits.set(rows, first * head.columns);
+    });
+    const next = first + count;
+    return after(read2, () => {
+      if (next < batch.logitCount) return this.#logitsFrom(next, head, batch);
+    });
+  }
+  /** Reads a region, and the counters with it. */
+  #read(region, take) {
+    const { readBack, counters, feedForward } = this.#parts;
+    const figures = {
+      buffer: counters,
+      bytes: counters.size
+    };
+    return readBack.read([
+      region,
+      figures
+    ], (bytes) => {
+      this.#counters.take(new Uint32Array(bytes, region.bytes), (layer, single, tiled) => feedForward?.counted(layer, single, tiled));
+      return take(bytes);
+    });
+  }
+  #makeParts() {
+    const { layout: layout2, options, counts } = this;
+    const buffers = this.#buffers;
+    const { model, plan, sparsity, cacheType } = options;
+    const { bytes } = layout2;
+    const commands = this.#commands, weights2 = this.#weights;
+    const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
+    const shared2 = {
+      buffers,
+      pipelines: this.device.pipelines,
+      uniforms: new Uniforms(buffers, bytes.shapes),
+      step: buffers.make("step", bytes.step, STORAGE | COPY_DST),
+      counters: buffers.make("counters", bytes.counters, STORAGE | COPY_SRC)
+    };
+    const frequencies = ropeFrequencies(model, weights2.rope_freqs);
+    const residual = new Residual(shared2, commands, model, layout2);
+    const has = (name) => layout2.layers.some((layer) => layer[name]);
+    return {
+      step: new Step(shared2.step, frequencies),
+      counters: shared2.counters,
+      residual,
+      readBack: new ReadBack(buffers, commands, this.#readBackKind, layout2.staging),
+      attention: has("attention") ? new Attention2(shared2, commands, {
+        model,
+        plan,
+        cacheType
+      }, layout2, weights2, residual, counts) : void 0,
+      feedForward: has("feedForward") ? new FeedForward2(shared2, commands, {
+        model,
+        sparsity
+      }, layout2, weights2, residual, counts) : void 0,
+      head: layout2.head && new Head(shared2, commands, {
+        model,
+        plan
+      }, layout2, weights2, residual, counts)
+    };
+  }
+};
+function after(value, next) {
+  return value instanceof Promise ? value.then(next) : next(value);
+}
+
+// src/bytes/range.ts
+function checkRange(source, offset, length) {
+  if (!isByteCount(offset) || !isByteCount(length)) {
+    throw new UsageError(`Cannot read ${source.name}: offset ${offset} and length ${length} must be whole and not negative`);
+  }
+  if (length > source.size - offset) {
+    throw new FormatError(`Cannot read ${source.name}: needs bytes ${offset}..${offset + length}, the file has ${source.size}`);
+  }
+}
+function isByteCount(value) {
+  return Number.isSafeInteger(value) && value >= 0;
+}
+
+// src/bytes/room.ts
+function roomFor(length, spare) {
+  return spare !== void 0 && spare.byteLength >= length ? new Uint8Array(spare, 0, length) : new Uint8Array(length);
+}
+
+// src/bytes/memory.ts
+function fromBuffer(bytes, name = "buffer") {
+  const view = bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes;
+  const size = view.length;
+  return {
+    name,
+    size,
+    // deno-lint-ignore require-await -- a range error must be a rejection
+    async read(offset, length, spare) {
+      checkRange({
+        name,
+        size
+      }, offset, length);
+      const copy = roomFor(length, spare);
+      copy.set(view.subarray(offset, offset + length));
+      return copy;
+    },
+    close: () => Promise.resolve()
+  };
+}
+
+// src/bytes/file.ts
+var LARGEST_READ = 2 ** 30;
+
+// src/formats/ggml/quantise_32.ts
+var f32 = Math.fround;
+var quants = new Uint8Array(32);
+function quantiseQ4_0(values, first, bytes, offset) {
+  const d = f32(largestOf(values, first) / -8);
+  const inverse = reciprocal(d);
+  writeHalf(bytes, offset, d);
+  for (let j = 0; j < 32; j++) {
+    quants[j] = Math.min(15, f32(f32(values[first + j] * inverse) + 8.5));
+  }
+  writeNibbles(bytes, offset + 2);
+}
+function quantiseQ4_1(values, first, bytes, offset) {
+  quantiseRange(values, first, 15, bytes, offset);
+  writeNibbles(bytes, offset + 4);
+}
+function quantiseQ5_0(values, first, bytes, offset) {
+  const d = f32(largestOf(values, first) / -16);
+  const inverse = reciprocal(d);
+  writeHalf(bytes, offset, d);
+  for (let j = 0; j < 32; j++) {
+    quants[j] = Math.min(31, f32(f32(values[first + j] * inverse) + 16.5));
+  }
+  writeFifthBits(bytes, offset + 2);
+  writeNibbles(bytes, offset + 6);
+}
+function quantiseQ5_1(values, first, bytes, offset) {
+  quantiseRange(values, first, 31, bytes, offset);
+  writeFifthBits(bytes, offset + 4);
+  writeNibbles(bytes, offset + 8);
+}
+function quantiseQ8_0(values, first, bytes, offset) {
+  const d = f32(Math.abs(largestOf(values, first)) / 127);
+  const inverse = reciprocal(d);
+  writeHalf(bytes, offset, d);
+  for (let j = 0; j < 32; j++) {
+    const scaled = f32(values[first + j] * inverse);
+    bytes[offset + 2 + j] = scaled < 0 ? scaled - 0.5 : scaled + 0.5;
+  }
+}
+function largestOf(values, first) {
+  let largest = 0;
+  let magnitude = 0;
+  for (let j = first; j < first + 32; j++) {
+    const each = Math.abs(values[j]);
+    if (each <= magnitude) continue;
+    magnitude = each;
+    largest = values[j];
+  }
+  return largest;
+}
+function largestMagnitude(values) {
+  let largest = 0;
+  for (let j = 0; j < values.length; j++) {
+    if (Math.abs(values[j]) > Math.abs(largest)) largest = values[j];
+  }
+  return largest;
+}
+function writeHalf(bytes, offset, value) {
+  const half = floatToHalf(value);
+  const stored = halfToFloat(half);
+  if (!Number.isFinite(stored)) {
+    throw new UsageError(`Cannot quantise a block of weights: its scale ${value} is beyond f16, which ends at 65504`);
+  }
+  bytes[offset] = half;
+  bytes[offset + 1] = half >> 8;
+  return stored;
+}
+function quantiseRange(values, first, steps2, bytes, offset) {
+  let min = Infinity;
+  let max = -Infinity;
+  for (let j = first; j < first + 32; j++) {
+    min = Math.min(min, values[j]);
+    max = Math.max(max, values[j]);
+  }
+  const d = f32(f32(max - min) / steps2);
+  const inverse = reciprocal(d);
+  writeHalf(bytes, offset, d);
+  writeHalf(bytes, offset + 2, min);
+  for (let j = 0; j < 32; j++) {
+    const scaled = f32(f32(values[first + j] - min) * inverse);
+    quants[j] = Math.min(steps2, f32(scaled + 0.5));
+  }
+}
+function reciprocal(d) {
+  const inverse = f32(1 / d);
+  return Number.isFinite(inverse) ? inverse : 0;
+}
+function writeNibbles(bytes, offset) {
+  for (let j = 0; j < 16; j++) {
+    bytes[offset + j] = quants[j] & 15 | (quants[j + 16] & 15) << 4;
+  }
+}
+function writeFifthBits(bytes, offset) {
+  for (let j = 0; j < 32; j++) {
+    bytes[offset + (j >> 3)] |= quants[j] >> 4 << (j & 7);
+  }
+}
+
+// src/formats/ggml/fit.ts
+var SPREADS = [
+  -0.5,
+  0,
+  0.5,
+  1,
+  1.5
+];
+function fitScale(values, lowest) {
+  const extreme = largestMagnitude(values);
+  if (extreme === 0) return 0;
+  let best = 0;
+  let largestGain = 0;
+  for (const spread of SPREADS) {
+    const inverse = -(lowest + spread) / extreme;
+    let xq = 0;
+    let qq = 0;
+    for (const x of values) {
+      const q = Math.min(lowest - 1, Math.max(-lowest, Math.round(x * inverse)));
+      xq += x * q;
+      qq += q * q;
+    }
+    const gain = qq === 0 ? 0 : xq * xq / qq;
+    if (gain > largestGain) {
+      best = xq / qq;
+      largestGain = gain;
+    }
+  }
+  return best;
+}
+var quants2 = new Uint8Array(32);
+function fitAffine(values, largest) {
+  let low = 0;
+  let high = -Infinity;
+  for (const x of values) {
+    low = Math.min(low, x);
+    high = Math.max(high, x);
+  }
+  if (high <= low) return {
+    scale: 0,
+    min: -low
+  };
+  let best = {
+    scale: 0,
+    min: 0
+  };
+  let smallest2 = Infinity;
+  for (const spread of SPREADS) {
+    const inverse = (largest + spread) / (high - low);
+    for (let i = 0; i < values.length; i++) {
+      quants2[i] = Math.min(largest, Math.round((values[i] - low) * inverse));
+    }
+    const fit = fitLine(values);
+    const error = squaredError(values, fit);
+    if (error < smallest2) {
+      best = fit;
+      smallest2 = error;
+    }
+  }
+  return best;
+}
+function fitLine(values) {
+  const n = values.length;
+  let x = 0;
+  let q = 0;
+  let xq = 0;
+  let qq = 0;
+  for (let i = 0; i < n; i++) {
+    x += values[i];
+    q += quants2[i];
+    xq += values[i] * quants2[i];
+    qq += quants2[i] * quants2[i];
+  }
+  const spread = n * qq - q * q;
+  const scale = spread === 0 ? 0 : (n * xq - q * x) / spread;
+  const min = (scale * q - x) / n;
+  if (spread > 0 && min >= 0) return {
+    scale,
+    min
+  };
+  return {
+    scale: qq === 0 ? 0 : Math.max(0, xq / qq),
+    min: 0
+  };
+}
+function squaredError(values, { scale, min }) {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) {
+    const difference = scale * quants2[i] - min - values[i];
+    sum += difference * difference;
+  }
+  return sum;
+}
+
+// src/formats/ggml/quantise_k.ts
+function quantiseQ2_K(values, block) {
+  const groups = groupsOf2(values, 16);
+  const fits = groups.map((group) => fitAffine(group, 3));
+  const { d, dmin, scales, mins } = storeAffine(fits, 15, block, 80);
+  for (let group = 0; group < 16; group++) {
+    block[group] = scales[group] | mins[group] << 4;
+    const { byte, shift } = twoBitsOfGroup(group);
+    const quants3 = affineQuants(groups[group], d * scales[group], dmin * mins[group], 3);
+    orBits(block, 16 + byte, quants3, shift);
+  }
+}
+function quantiseQ3_K(values, block) {
+  const groups = groupsOf2(values, 16);
+  const fits = groups.map((group) => fitScale(group, 4));
+  const { d, scales } = storeScales(fits, 32, block, 108);
+  for (let group = 0; group < 16; group++) {
+    const stored = scales[group] + 32;
+    block[96 + (group & 7)] |= (stored & 15) << (group < 8 ? 0 : 4);
+    block[104 + (group & 3)] |= stored >> 4 << 2 * (group >> 2);
+    const { byte, shift } = twoBitsOfGroup(group);
+    const quants3 = scaledQuants(groups[group], d * scales[group], 4);
+    orBits(block, 32 + byte, quants3.map((q) => q & 3), shift);
+    orBits(block, byte & 16, quants3.map((q) => q >> 2), group >> 1);
+  }
+}
+function quantiseQ4_K(values, block) {
+  const quants3 = quantiseGroupsOf32(values, block, 15);
+  for (let group = 0; group < 8; group++) {
+    const { byte, shift } = nibblesOfGroup(group);
+    orBits(block, 16 + byte, quants3[group], shift);
+  }
+}
+function quantiseQ5_K(values, block) {
+  const quants3 = quantiseGroupsOf32(values, block, 31);
+  for (let group = 0; group < 8; group++) {
+    const { byte, shift } = nibblesOfGroup(group);
+    orBits(block, 48 + byte, quants3[group].map((q) => q & 15), shift);
+    orBits(block, 16, quants3[group].map((q) => q >> 4), group);
+  }
+}
+function quantiseQ6_K(values, block) {
+  const groups = groupsOf2(values, 16);
+  const fits = groups.map((group) => fitScale(group, 32));
+  const { d, scales } = storeScales(fits, 128, block, 208);
+  for (let group = 0; group < 16; group++) {
+    block[192 + group] = scales[group];
+    const { nibbles, nibbleShift, pairs, pairShift } = sixBitsOfGroup(group);
+    const quants3 = scaledQuants(groups[group], d * scales[group], 32);
+    orBits(block, nibbles, quants3.map((q) => q & 15), nibbleShift);
+    orBits(block, 128 + pairs, quants3.map((q) => q >> 4), pairShift);
+  }
+}
+function quantiseGroupsOf32(values, block, largest) {
+  const groups = groupsOf2(values, 32);
+  const fits = groups.map((group) => fitAffine(group, largest));
+  const { d, dmin, scales, mins } = storeAffine(fits, 63, block, 0);
+  for (let group = 0; group < 8; group++) {
+    const scale = scales[group];
+    const min = mins[group];
+    if (group < 4) {
+      block[4 + group] |= scale;
+      block[8 + group] |= min;
+    } else {
+      block[8 + group] |= scale & 15 | (min & 15) << 4;
+      block[group] |= scale >> 4 << 6;
+      block[4 + group] |= min >> 4 << 6;
+    }
+  }
+  return groups.map((group, index) => affineQuants(group, d * scales[index], dmin * mins[index], largest));
+}
+function storeAffine(fits, largest, block, offset) {
+  const store = (reals, at2) => {
+    const unit = writeHalf(block, at2, Math.max(...reals) / largest);
+    const integers = reals.map((real) => unit === 0 ? 0 : clamp(Math.round(real / unit), 0, largest));
+    return {
+      unit,
+      integers
+    };
+  };
+  const scales = store(fits.map((fit) => fit.scale), offset);
+  const mins = store(fits.map((fit) => fit.min), offset + 2);
+  return {
+    d: scales.unit,
+    dmin: mins.unit,
+    scales: scales.integers,
+    mins: mins.integers
+  };
+}
+function storeScales(reals, lowest, block, offset) {
+  const d = writeHalf(block, offset, largestMagnitude(reals) / -lowest);
+  const scales = reals.map((real) => d === 0 ? 0 : clamp(Math.round(real / d), -lowest, lowest - 1));
+  return {
+    d,
+    scales
+  };
+}
+function affineQuants(values, scale, min, largest) {
+  const quants3 = new Uint8Array(values.length);
+  if (scale === 0) return quants3;
+  for (let i = 0; i < quants3.length; i++) {
+    quants3[i] = clamp(Math.round((values[i] + min) / scale), 0, largest);
+  }
+  return quants3;
+}
+function scaledQuants(values, scale, middle) {
+  const quants3 = new Uint8Array(values.length).fill(middle);
+  if (scale === 0) return quants3;
+  for (let i = 0; i < quants3.length; i++) {
+    quants3[i] += clamp(Math.round(values[i] / scale), -middle, middle - 1);
+  }
+  return quants3;
+}
+function groupsOf2(values, size) {
+  return Array.from({
+    length: values.length / size
+  }, (_, group) => values.subarray(group * size, (group + 1) * size));
+}
+function orBits(block, offset, quants3, shift) {
+  for (let j = 0; j < quants3.length; j++) {
+    block[offset + j] |= quants3[j] << shift;
+  }
+}
+function clamp(value, lowest, highest) {
+  return Math.min(highest, Math.max(lowest, value));
+}
+
+// src/formats/ggml/quantise.ts
+var quantiseBlock = {
+  Q4_0: quantiseQ4_0,
+  Q4_1: quantiseQ4_1,
+  Q5_0: quantiseQ5_0,
+  Q5_1: quantiseQ5_1,
+  Q8_0: quantiseQ8_0,
+  Q2_K: ofBlock(quantiseQ2_K),
+  Q3_K: ofBlock(quantiseQ3_K),
+  Q4_K: ofBlock(quantiseQ4_K),
+  Q5_K: ofBlock(quantiseQ5_K),
+  Q6_K: ofBlock(quantiseQ6_K)
+};
+function quantise(type, values) {
+  const bytes = new Uint8Array(rowBytes(type, values.length));
+  switch (type) {
+    case "F32":
+      bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+      break;
+    case "F16":
+      floatsToHalves(values, bytes);
+      break;
+    case "BF16":
+      floatsToBfloat16s(values, bytes);
+      break;
+    default:
+      quantiseBlocks(type, values, bytes);
+  }
+  return bytes;
+}
+function ofBlock(quantiseK) {
+  return (values, first, bytes, offset) => quantiseK(values.subarray(first, first + 256), bytes.subarray(offset));
+}
+function quantiseBlocks(type, values, bytes) {
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isFinite(values[i])) continue;
+    throw new UsageError(`Cannot store weights as ${type}: weight ${i} is ${values[i]}`);
+  }
+  const { blockSize, blockBytes } = ggmlTypes[type];
+  const writeBlock = quantiseBlock[type];
+  for (let block = 0; block * blockSize < values.length; block++) {
+    writeBlock(values, block * blockSize, bytes, block * blockBytes);
+  }
+}
+
+// src/places/reference/as_cached.ts
+function asCached(cacheType, heads, headSize) {
+  const type = {
+    f32: "F32",
+    f16: "F16",
+    q8_0: "Q8_0"
+  }[cacheType];
+  const { blockSize } = ggmlTypes[type];
+  const out = new Float32Array(heads.length);
+  const head = new Float32Array(Math.ceil(headSize / blockSize) * blockSize);
+  for (let start = 0; start < heads.length; start += headSize) {
+    head.fill(0).set(heads.subarray(start, start + headSize));
+    dequantise(type, quantise(type, head), head);
+    out.set(head.subarray(0, headSize), start);
+  }
+  return out;
+}
+
+// src/places/reference/reference_place.ts
+var ReferencePlace = class _ReferencePlace {
+  model;
+  plan;
+  sparsity;
+  weights;
+  cacheType;
+  /** Bytes of the dequantised weights. */
+  weightBytes;
+  /** What was computed so far. */
+  counts;
+  #frequencies;
+  /** One for each token of the step, `[hiddenSize]` */
+  #residual;
+  #partial;
+  /** h of each token, `[neurons of the part]` */
+  #h;
+  #logits;
+  /** Keys and values, `[layer][page][position in page]`, rows of this part's KV heads */
+  #keys;
+  #values;
+  constructor(model, plan, sparsity, weights2, cacheType) {
+    this.model = model;
+    this.plan = plan;
+    this.sparsity = sparsity;
+    this.weights = weights2;
+    this.cacheType = cacheType;
+    this.#residual = [];
+    this.#partial = [];
+    this.#h = [];
+    this.#logits = [];
+    const matrices = weights2.layers.flatMap((layer) => Object.values(layer));
+    this.weightBytes = matrices.reduce((sum, matrix) => sum + (matrix?.values.byteLength ?? 0), weights2.token_embd.values.byteLength + weights2.output.values.byteLength);
+    this.counts = new LayerCounts(model.layers.length);
+    this.#frequencies = ropeFrequencies(model, weights2.rope_freqs?.values);
+    this.#keys = model.layers.map(() => []);
+    this.#values = model.layers.map(() => []);
+  }
+  /** Reads and dequantises what `plan` names. Keys and values are rounded to what `cacheType` holds. */
+  static async load(model, plan, sparsity, source, cacheType = "f32") {
+    const slices2 = slicesOf(model, plan);
+    const read2 = (slice) => loadMatrix(source, slice);
+    const layers = [];
+    for (const layer of slices2.layers) {
+      const matrices = {};
+      for (const [name, slice] of Object.entries(layer)) {
+        if (slice) matrices[name] = await read2(slice);
+      }
+      layers.push(matrices);
+    }
+    const token_embd = await read2(slices2.token_embd);
+    return new _ReferencePlace(model, plan, sparsity, {
+      layers,
+      token_embd,
+      output: slices2.output === slices2.token_embd ? token_embd : await read2(slices2.output),
+      output_norm: await read2(slices2.output_norm),
+      rope_freqs: slices2.rope_freqs && await read2(slices2.rope_freqs)
+    }, cacheType);
+  }
+  /** Copies the KV pages that part. */
+  begin(batch) {
+    for (const pages2 of [
+      ...this.#keys,
+      ...this.#values
+    ]) {
+      while (pages2.length < batch.pageCount) pages2.push([]);
+      for (let i = 0; i < batch.copyCount; i++) {
+        const from = batch.copies[2 * i], to = batch.copies[2 * i + 1];
+        pages2[to] = [
+          ...pages2[from]
+        ];
+      }
+    }
+  }
+  /** See {@linkcode Place.embed}. */
+  embed(batch) {
+    const { vocab } = this.plan;
+    const { token_embd } = this.weights;
+    this.#residual = this.#zeros(batch);
+    this.#partial = this.#zeros(batch).map((row, t) => {
+      const id = batch.tokens[t];
+      const held = id >= vocab.start && id < vocab.end;
+      return held ? rowOf(token_embd, id - vocab.start).slice() : row;
+    });
+  }
+  /** See {@linkcode Place.attention}. */
+  attention(layer, batch) {
+    const { model } = this;
+    const { heads } = this.plan.parts[layer];
+    const weights2 = this.weights.layers[layer];
+    const kvHeads = kvHeadsOf(model, heads);
+    const group = model.headCount / model.kvHeadCount;
+    const keys = this.#keys[layer], values = this.#values[layer];
+    const queries = this.#residual.map((x, t) => {
+      const position = batch.positions[t];
+      const page = batch.pageOf(t, position);
+      const n = rmsNorm(x, weights2.attn_norm, model.rmsEpsilon);
+      const k = multiply(weights2.attn_k, n);
+      const q = multiply(weights2.attn_q, n);
+      this.#rotate(k, position);
+      this.#rotate(q, position);
+      const v = multiply(weights2.attn_v, n);
+      const { cacheType, model: { headSize } } = this;
+      keys[page][position % pagePositions] = asCached(cacheType, k, headSize);
+      values[page][position % pagePositions] = asCached(cacheType, v, headSize);
+      return q;
+    });
+    const columns = weights2.attn_output.slice.columns;
+    this.#partial = queries.map((q, t) => {
+      const position = batch.positions[t];
+      const first = Math.max(0, position + 1 - (model.slidingWindow ?? 1e9));
+      const out = new Float32Array(weights2.attn_output.columns);
+      for (let head = heads.start; head < heads.end; head++) {
+        const own = (head - heads.start) * model.headSize;
+        const kv = (Math.floor(head / group) - kvHeads.start) * model.headSize;
+        const at2 = head * model.headSize - spanOf(columns).start;
+        const scores = [];
+        for (let p = first; p <= position; p++) {
+          const key = keys[batch.pageOf(t, p)][p % pagePositions];
+          let dot = 0;
+          for (let i = 0; i < model.headSize; i++) {
+            dot += q[own + i] * key[kv + i];
+          }
+          scores.push(dot / Math.sqrt(model.headSize));
+        }
+        softmax(scores).forEach((weight, i) => {
+          const p = first + i;
+          const value = values[batch.pageOf(t, p)][p % pagePositions];
+          for (let j = 0; j < model.headSize; j++) {
+            out[at2 + j] += weight * value[kv + j];
+          }
+        });
+      }
+      return multiply(weights2.attn_output, out);
+    });
+  }
+  /** See {@linkcode Place.hidden}. */
+  hidden(layer, _batch) {
+    const { model, sparsity, counts } = this;
+    const weights2 = this.weights.layers[layer];
+    this.#h = this.#residual.map((x) => {
+      const n = rmsNorm(x, weights2.ffn_norm, model.rmsEpsilon);
+      const gate = multiply(weights2.ffn_gate, n);
+      const up = multiply(weights2.ffn_up, n);
+      const h = gate.map((g, j) => activate(model.activation, g, up[j]));
+      counts.add(layer, "neurons", h.length);
+      counts.add(layer, "gateRows", h.length);
+      counts.add(layer, "upRows", h.length);
+      counts.add(layer, "downRows", h.length);
+      if (sparsity.mode === "predictor") {
+        this.#predict(layer, model.linearPredictor ? n : x, h);
+      }
+      counts.add(layer, "gatePositive", countWhere(gate, (g) => g > 0));
+      counts.add(layer, "active", countWhere(h, (value) => value !== 0));
+      if (sparsity.mode === "threshold") dropBelow(h, sparsity.value);
+      return h;
+    });
+  }
+  /** See {@linkcode CpuSidePlace.neurons}. */
+  neurons() {
+    return this.#h;
+  }
+  /** See {@linkcode Place.keepAbove}. */
+  keepAbove(_batch, thresholds) {
+    this.#h.forEach((h, t) => dropBelow(h, thresholds[t]));
+  }
+  /** See {@linkcode Place.down}. */
+  down(layer, _batch) {
+    const { ffn_down, ffn_down_t } = this.weights.layers[layer];
+    const { neurons } = this.plan.parts[layer];
+    this.#partial = this.#h.map((h) => {
+      if (ffn_down) {
+        const wide = new Float32Array(ffn_down.columns);
+        const columnOf = numbering(ffn_down.slice.columns);
+        h.forEach((value, j) => wide[columnOf(indexAt(neurons, j))] = value);
+        return multiply(ffn_down, wide);
+      }
+      const out = new Float64Array(this.model.hiddenSize);
+      h.forEach((value, j) => {
+        const row = rowOf(ffn_down_t, j);
+        if (value) row.forEach((weight, i) => out[i] += value * weight);
+      });
+      return Float32Array.from(out);
+    });
+  }
+  /** See {@linkcode Place.head}. */
+  head(batch) {
+    const { output, output_norm } = this.weights;
+    this.#logits = this.#residual.filter((_, t) => batch.wantLogits[t]).map((x) => multiply(output, rmsNorm(x, output_norm, this.model.rmsEpsilon)));
+  }
+  /** See {@linkcode CpuSidePlace.partial}. */
+  partial(_batch) {
+    return joined(this.#partial);
+  }
+  /** See {@linkcode CpuSidePlace.residual}. */
+  residual(_batch) {
+    return joined(this.#residual);
+  }
+  /** See {@linkcode CpuSidePlace.setResidual}. */
+  setResidual(residual, batch) {
+    const stride = residual.length / batch.length;
+    const { hiddenSize } = this.model;
+    this.#residual = Array.from({
+      length: batch.length
+    }, (_, t) => residual.slice(t * stride, t * stride + hiddenSize));
+  }
+  /** See {@linkcode CpuSidePlace.accumulate}. */
+  accumulate(partial, _batch) {
+    const stride = partial.length / this.#residual.length;
+    this.#residual.forEach((x, t) => {
+      for (let i = 0; i < x.length; i++) x[i] += partial[t * stride + i];
+    });
+  }
+  /** See {@linkcode CpuSidePlace.logits}. */
+  logits() {
+    return this.#logits;
+  }
+  /**
+   * Drops what the predictor does not ask for: score = fc2 · relu(fc1 · x), x
+   * before the norm; of a linear one fc2 · fc1 · x, x normed.
+   */
+  #predict(layer, x, h) {
+    const { fc1, fc2 } = this.weights.layers[layer];
+    if (!fc1 || !fc2 || this.sparsity.mode !== "predictor") return;
+    const { linearPredictor, sparseThresholds } = this.model;
+    const threshold = this.sparsity.threshold ?? sparseThresholds[layer];
+    const z = multiply(fc1, x);
+    const score = multiply(fc2, linearPredictor ? z : z.map((v) => Math.max(v, 0)));
+    h.forEach((value, j) => {
+      const asked = score[j] >= threshold;
+      if (asked) this.counts.add(layer, "predicted", 1);
+      if (value !== 0) {
+        this.counts.add(layer, "truth", 1);
+        this.counts.add(layer, "truthMass", Math.abs(value));
+        if (asked) {
+          this.counts.add(layer, "recalled", 1);
+          this.counts.add(layer, "recalledMass", Math.abs(value));
+        }
+      }
+      if (!asked) h[j] = 0;
+    });
+  }
+  #rotate(heads, position) {
+    const { headSize, ropeSize } = this.model;
+    const angles = new Float32Array(ropeSize);
+    ropeAngles(this.#frequencies, position, angles);
+    for (let head = 0; head < heads.length; head += headSize) {
+      for (let i = 0; i < ropeSize; i += 2) {
+        const cos = angles[i], sin = angles[i + 1];
+        const a = heads[head + i], b = heads[head + i + 1];
+        heads[head + i] = a * cos - b * sin;
+        heads[head + i + 1] = a * sin + b * cos;
+      }
+    }
+  }
+  #zeros(batch) {
+    return Array.from({
+      length: batch.length
+    }, () => new Float32Array(this.model.hiddenSize));
+  }
+};
+function joined(rows) {
+  const all = new Float32Array(rows.length * (rows[0]?.length ?? 0));
+  rows.forEach((row, t) => all.set(row, t * row.length));
+  return all;
+}
+async function loadMatrix(source, slice) {
+  const rows = lengthOf(slice.rows), columns = lengthOf(slice.columns);
+  const values = new Float32Array(rows * columns);
+  const read2 = readColumns(slice);
+  const whole = new Float32Array(read2.length);
+  for await (const { first, count, bytes } of readRows(source, slice)) {
+    const stride = bytes.length / count;
+    for (let row = 0; row < count; row++) {
+      const rowBytes2 = bytes.subarray(row * stride, (row + 1) * stride);
+      dequantise(slice.tensor.type, rowBytes2, whole);
+      values.set(whole.subarray(read2.first, read2.first + columns), (first + row) * columns);
+    }
+  }
+  return {
+    slice,
+    rows,
+    columns,
+    values
+  };
+}
+function rowOf(matrix, row) {
+  const { columns, values } = matrix;
+  return values.subarray(row * columns, (row + 1) * columns);
+}
+function multiply(matrix, x) {
+  const { rows, columns, values } = matrix;
+  const out = new Float32Array(rows);
+  for (let row = 0; row < rows; row++) {
+    let sum = 0;
+    const start = row * columns;
+    for (let i = 0; i < columns; i++) sum += values[start + i] * x[i];
+    out[row] = sum;
+  }
+  return out;
+}
+function rmsNorm(x, weight, epsilon) {
+  let squares = 0;
+  for (const value of x) squares += value * value;
+  const scale = 1 / Math.sqrt(squares / x.length + epsilon);
+  return x.map((value, i) => value * scale * weight.values[i]);
+}
+function softmax(scores) {
+  const largest = Math.max(...scores);
+  const weights2 = scores.map((score) => Math.exp(score - largest));
+  const sum = weights2.reduce((total, weight) => total + weight, 0);
+  return weights2.map((weight) => weight / sum);
+}
+function activate(activation, g, u) {
+  switch (activation) {
+    case "drelu":
+      return Math.max(g, 0) * Math.max(u, 0);
+    case "reglu":
+      return Math.max(g, 0) * u;
+    case "swiglu":
+      return g / (1 + Math.exp(-g)) * u;
+  }
+}
+function dropBelow(h, threshold) {
+  h.forEach((value, j) => {
+    if (Math.abs(value) <= threshold) h[j] = 0;
+  });
+}
+function countWhere(values, holds) {
+  let count = 0;
+  for (const value of values) if (holds(value)) count++;
+  return count;
+}
+
 // src/places/exchange.ts
+async function exchange({ exchange: exchange2, stage }, { cpu, gpu }, batch, share) {
+  switch (exchange2) {
+    case "sum": {
+      const partials = cpu.map((place) => place.partial(batch));
+      for (const place of cpu) {
+        for (const partial of partials) place.accumulate(partial, batch);
+      }
+      break;
+    }
+    case "sum-to-gpu":
+      gpu.addToResidual(sumOf(cpu.map((place) => place.partial(batch))), batch);
+      break;
+    case "residual-to-gpu":
+      gpu.setResidual(cpu[0].residual(batch), batch);
+      break;
+    case "residual-to-cpu": {
+      const residual = await gpu.residual(batch);
+      for (const place of cpu) place.setResidual(residual, batch);
+      break;
+    }
+    case "top-k":
+      await keepTop({
+        cpu,
+        gpu
+      }, stage.sides, batch, share);
+  }
+}
 function sumOf(rows) {
   const sum = rows[0].slice();
   for (const row of rows.slice(1)) {
     for (let i = 0; i < sum.length; i++) sum[i] += row[i];
   }
   return sum;
+}
+async function keepTop({ cpu, gpu }, sides, batch, share) {
+  const places = [
+    ...sides.includes("cpu") ? cpu : [],
+    ...gpu && sides.includes("gpu") ? [
+      gpu
+    ] : []
+  ];
+  const values = [];
+  for (const place of places) values.push(await place.neurons(batch));
+  const thresholds = Float32Array.from({
+    length: batch.length
+  }, (_, t) => topKThreshold(values.map((rows) => rows[t]), batch.keep[t] || share));
+  for (const place of places) place.keepAbove(batch, thresholds);
 }
 function topKThreshold(values, share) {
   const count = values.reduce((sum, part) => sum + part.length, 0);
@@ -2096,6 +5625,515 @@ function topKThreshold(values, share) {
   }
   return kept < filled ? magnitudes.subarray(0, filled).sort()[filled - kept - 1] : 0;
 }
+
+// src/places/turns.ts
+var timeSlice = 12;
+var Turns = class {
+  #start = performance.now();
+  /** Whether the slice is used up. */
+  get due() {
+    return performance.now() - this.#start > timeSlice;
+  }
+  /** Lets timers, events and other callers run, and starts the next slice. */
+  async give() {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    this.#start = performance.now();
+  }
+};
+
+// src/places/team.ts
+var InlineTeam = class {
+  description;
+  model;
+  plan;
+  sides;
+  sparsity;
+  limits;
+  neuronCounts;
+  normedStates;
+  /** See {@linkcode Team.batch}. */
+  batch;
+  /** See {@linkcode Team.weightBytes}. */
+  weightBytes;
+  /** See {@linkcode Team.counts}. */
+  counts;
+  /** See {@linkcode Team.rates}. */
+  rates;
+  #stages;
+  #all;
+  /** `sides` hold what `plan` says, in its order. */
+  constructor(description, model, plan, sides, sparsity, limits3, neuronCounts, normedStates) {
+    this.description = description;
+    this.model = model;
+    this.plan = plan;
+    this.sides = sides;
+    this.sparsity = sparsity;
+    this.limits = limits3;
+    this.neuronCounts = neuronCounts;
+    this.normedStates = normedStates;
+    const { cpu, gpu } = sides;
+    this.#stages = stagesOf(model, plan);
+    this.#all = gpu ? [
+      ...cpu,
+      gpu
+    ] : cpu;
+    this.rates = cpu.flatMap(({ rates }) => rates ?? []);
+    this.batch = new Batch(limits3, new ArrayBuffer(Batch.byteLength(limits3)));
+    this.counts = this.#all.map((place) => place.counts);
+    this.weightBytes = this.#all.reduce((sum, p) => sum + p.weightBytes, 0);
+  }
+  /** See {@linkcode Team.run}. */
+  async run() {
+    const { sides, batch, sparsity } = this;
+    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+    const pass = (side, place) => forward(this.#stages, side, place, batch, sparsity);
+    const cpuPasses = sides.cpu.map((place) => pass("cpu", place));
+    const gpuPass = sides.gpu && pass("gpu", sides.gpu);
+    const turns = new Turns();
+    for (; ; ) {
+      const meetings = [];
+      if (gpuPass) {
+        meetings.push(gpuPass.next());
+        if (meetings[0].value?.exchange === "sum-to-gpu") sides.gpu.submit();
+      }
+      meetings.push(...cpuPasses.map((pass2) => pass2.next()));
+      const { done, value } = meetings[0];
+      if (done) break;
+      await exchange(value, sides, batch, share);
+      if (turns.due) await turns.give();
+    }
+    return await this.#wholeRows();
+  }
+  /** See {@linkcode Team.gpu}. */
+  get gpu() {
+    return this.sides.gpu?.use;
+  }
+  /** See {@linkcode Team.measureRates}. */
+  measureRates() {
+    this.rates = this.sides.cpu.flatMap((place) => place.measureRates?.() ?? []);
+    return Promise.resolve(this.rates);
+  }
+  /** Stops the device, if there is one. */
+  async [Symbol.asyncDispose]() {
+    await this.sides.gpu?.[Symbol.asyncDispose]();
+  }
+  async #wholeRows() {
+    const { batch, plan, model } = this;
+    const rows = Array.from({
+      length: batch.logitCount
+    }, () => new Float32Array(model.vocabSize));
+    const plans = plan.gpu ? [
+      ...plan.places,
+      plan.gpu
+    ] : plan.places;
+    for (const [i, place] of this.#all.entries()) {
+      const { vocab } = plans[i];
+      if (lengthOf(vocab) === 0) continue;
+      const columns = await place.logits(batch);
+      columns.forEach((part, r) => rows[r].set(part, vocab.start));
+    }
+    return rows;
+  }
+};
+
+// src/places/gpu_check.ts
+var sizes = {
+  hiddenSize: 256,
+  feedForwardSize: 256,
+  headCount: 4,
+  kvHeadCount: 2,
+  headSize: 64,
+  ropeSize: 64,
+  vocabSize: 32
+};
+var limits2 = {
+  tokens: 8,
+  contextSize: 32
+};
+var steps = [
+  [
+    3,
+    14,
+    15,
+    9,
+    26
+  ],
+  [
+    5
+  ]
+];
+var tolerance = 5e-3;
+async function checkGpu(options, load) {
+  for (const layer of distinctLayers(options.model)) {
+    const { model, source } = smallModel(options.model, layer);
+    const all = {
+      start: 0,
+      end: sizes.headCount
+    };
+    const plan = {
+      vocab: {
+        start: 0,
+        end: sizes.vocabSize
+      },
+      parts: [
+        {
+          heads: all,
+          neurons: {
+            start: 0,
+            end: sizes.feedForwardSize
+          }
+        }
+      ]
+    };
+    const { sparsity, cacheType } = options;
+    const small = {
+      ...options,
+      model,
+      limits: limits2,
+      gpuBytes: void 0
+    };
+    const gpu = await load(source, {
+      ...small,
+      plan: {
+        places: [],
+        gpu: plan
+      }
+    });
+    await using onGpu = new InlineTeam("GPU", model, {
+      places: [],
+      gpu: plan
+    }, {
+      cpu: [],
+      gpu
+    }, sparsity, limits2);
+    await using reference = new InlineTeam("reference", model, {
+      places: [
+        plan
+      ]
+    }, {
+      cpu: [
+        await ReferencePlace.load(model, plan, sparsity, source, cacheType)
+      ]
+    }, sparsity, limits2);
+    compare(gpu.use.name, await logitsOf(onGpu), await logitsOf(reference));
+  }
+}
+function compare(name, actual, expected) {
+  const norm = (values) => Math.hypot(...values);
+  const error = norm(actual.map((value, i) => value - expected[i])) / norm(expected);
+  if (error < tolerance) return;
+  throw new GpuError(`Cannot use ${name}: its logits differ from the reference's by ${error.toPrecision(2)} of their size, the limit is ${tolerance}`);
+}
+async function logitsOf(team) {
+  const { batch } = team;
+  const logits = [];
+  let position = 0;
+  batch.copyCount = 0;
+  batch.pageCount = 1;
+  batch.pages[0] = 0;
+  for (const ids of steps) {
+    ids.forEach((id, t) => {
+      batch.tokens[t] = id;
+      batch.positions[t] = position++;
+      batch.sequences[t] = 0;
+      batch.wantLogits[t] = Number(t === ids.length - 1);
+      batch.keep[t] = 0;
+    });
+    batch.length = ids.length;
+    for (const row of await team.run()) logits.push(...row);
+  }
+  return logits;
+}
+function distinctLayers({ layers }) {
+  const byTypes = /* @__PURE__ */ new Map();
+  for (const layer of layers) {
+    const types = Object.entries(layer).map(([name, tensor]) => tensor && `${name} ${tensor.type}`);
+    byTypes.set(types.join(), layer);
+  }
+  return [
+    ...byTypes.values()
+  ];
+}
+function smallModel(model, layer) {
+  const { hiddenSize, feedForwardSize, vocabSize } = sizes;
+  const qSize = sizes.headCount * sizes.headSize;
+  const kvSize = sizes.kvHeadCount * sizes.headSize;
+  const rank = 256;
+  const shapes = {
+    attn_norm: [
+      hiddenSize
+    ],
+    attn_q: [
+      hiddenSize,
+      qSize
+    ],
+    attn_k: [
+      hiddenSize,
+      kvSize
+    ],
+    attn_v: [
+      hiddenSize,
+      kvSize
+    ],
+    attn_output: [
+      qSize,
+      hiddenSize
+    ],
+    ffn_norm: [
+      hiddenSize
+    ],
+    ffn_gate: [
+      hiddenSize,
+      feedForwardSize
+    ],
+    ffn_up: [
+      hiddenSize,
+      feedForwardSize
+    ],
+    ffn_down: [
+      feedForwardSize,
+      hiddenSize
+    ],
+    ffn_down_t: [
+      hiddenSize,
+      feedForwardSize
+    ],
+    fc1: [
+      hiddenSize,
+      rank
+    ],
+    fc2: [
+      rank,
+      feedForwardSize
+    ]
+  };
+  const parts = [];
+  let offset = 0;
+  const random = noise(1);
+  const tensor = (like, shape2) => {
+    const length = shape2.reduce((product, side) => product * side, 1);
+    const [scale, mean] = shape2.length === 1 ? [
+      0.1,
+      1
+    ] : [
+      Math.sqrt(3 / shape2[0]),
+      0
+    ];
+    const values = Float32Array.from({
+      length
+    }, () => mean + scale * random());
+    const bytes2 = quantise(like.type, values);
+    parts.push(bytes2);
+    offset += bytes2.length;
+    return {
+      ...like,
+      shape: shape2,
+      offset: offset - bytes2.length,
+      byteLength: bytes2.length
+    };
+  };
+  const tensors = {};
+  for (const [name, like] of Object.entries(layer)) {
+    if (like) tensors[name] = tensor(like, shapes[name]);
+  }
+  const token_embd = tensor(model.token_embd, [
+    hiddenSize,
+    vocabSize
+  ]);
+  const small = {
+    ...model,
+    ...sizes,
+    ...limits2,
+    slidingWindow: void 0,
+    rope_freqs: void 0,
+    sparseThresholds: [
+      0
+    ],
+    layers: [
+      tensors
+    ],
+    token_embd,
+    output: model.output === model.token_embd ? token_embd : tensor(model.output, [
+      hiddenSize,
+      vocabSize
+    ]),
+    output_norm: tensor(model.output_norm, [
+      hiddenSize
+    ])
+  };
+  const bytes = new Uint8Array(offset);
+  let filled = 0;
+  for (const part of parts) {
+    bytes.set(part, filled);
+    filled += part.length;
+  }
+  return {
+    model: small,
+    source: fromBuffer(bytes, "check")
+  };
+}
+function noise(seed) {
+  let state = seed;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return state / 2 ** 31;
+  };
+}
+
+// src/places/load.ts
+var LoadProgress = class {
+  total;
+  report;
+  signal;
+  #loaded;
+  constructor(total, report = () => {
+  }, signal) {
+    this.total = total;
+    this.report = report;
+    this.signal = signal;
+    this.#loaded = 0;
+  }
+  /** Waits for `work`, at most until the caller aborts: then throws the signal's reason. */
+  async untilAborted(work) {
+    const { signal } = this;
+    if (!signal) return await work;
+    let abort = () => {
+    };
+    const aborted = new Promise((_, reject) => {
+      abort = () => reject(signal.reason);
+      if (signal.aborted) abort();
+      signal.addEventListener("abort", abort, {
+        once: true
+      });
+    });
+    try {
+      return await Promise.race([
+        aborted,
+        work
+      ]);
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+  /** Counts `bytes` more; throws the signal's reason if it was aborted. */
+  add(bytes) {
+    this.signal?.throwIfAborted();
+    this.#loaded += bytes;
+    const { total } = this;
+    this.report({
+      stage: "weights",
+      loaded: this.#loaded,
+      total
+    });
+  }
+};
+
+// src/places/load_places.ts
+async function openGpuPlace(options, counts) {
+  const place = await GpuPlace.open({
+    ...gpuOptions(options),
+    counts
+  });
+  try {
+    await checkGpu(options, async (source, small) => {
+      const { device } = place;
+      const own = await GpuPlace.open({
+        ...gpuOptions(small),
+        device
+      });
+      await fill(own, source, new LoadProgress(0));
+      await own.ready();
+      return own;
+    });
+    return place;
+  } catch (error) {
+    await place[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+function gpuOptions(options) {
+  const { plan, gpuBytes } = options;
+  return {
+    ...options,
+    plan: plan.gpu,
+    budgetBytes: gpuBytes
+  };
+}
+async function fill(place, source, progress) {
+  const spares = [];
+  const turns = new Turns();
+  for (const slice of allSlices(place.slices)) {
+    for await (const rows of readRows(source, slice, spares)) {
+      place.write(slice, rows);
+      spares.push(rows.bytes.buffer);
+      progress.add(rows.bytes.length);
+      if (turns.due) await turns.give();
+    }
+  }
+}
+
+// src/places/threads/gpu_resident.ts
+var GpuResident = class _GpuResident {
+  place;
+  options;
+  shared;
+  index;
+  constructor(place, options, shared2, index) {
+    this.place = place;
+    this.options = options;
+    this.shared = shared2;
+    this.index = index;
+  }
+  /**
+   * Opens the device and makes room for the weights.
+   *
+   * @throws {GpuError} where there is none, or no room
+   */
+  static async open(options, shared2, index) {
+    const place = await openGpuPlace(options, shared2.counts[index]);
+    return new _GpuResident(place, options, shared2, index);
+  }
+  /** See {@linkcode Resident.weightBytes}. */
+  get weightBytes() {
+    return this.place.weightBytes;
+  }
+  /** See {@linkcode Resident.slices}. */
+  get slices() {
+    return this.place.slices;
+  }
+  /** See {@linkcode Resident.gpu}. */
+  get gpu() {
+    return this.place.use;
+  }
+  /** See {@linkcode Resident.write}. */
+  write(slice, rows) {
+    this.place.write(slice, rows);
+  }
+  /** See {@linkcode Resident.ready}. */
+  async ready() {
+    await this.place.ready();
+  }
+  /** See {@linkcode Resident.runSteps}. */
+  async runSteps() {
+    const { shared: shared2, place, index } = this;
+    const { control, batch } = shared2;
+    const { model, plan, sparsity } = this.options;
+    const stages = stagesOf(model, plan);
+    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+    for (let step = 0; ; ) {
+      step = await control.nextStepLater(step);
+      if (control.task === "forward") {
+        for (const meeting of forward(stages, "gpu", place, batch, sparsity)) {
+          await shared2.meetFromGpu(meeting, place, share);
+        }
+        shared2.putGpuCounts(place.use.counts);
+      }
+      control.finishStep(index, step);
+    }
+  }
+};
 
 // src/places/neuron_counts.ts
 var NeuronCounts = class _NeuronCounts {
@@ -2142,12 +6180,12 @@ var NormedStates = class _NormedStates {
   #width;
   #tokens;
   /** Lays the rows over `buffer`, which has `byteLength` bytes from `offset`. */
-  constructor(model, limits2, buffer, offset = 0) {
-    const bytes = _NormedStates.byteLength(model, limits2);
+  constructor(model, limits3, buffer, offset = 0) {
+    const bytes = _NormedStates.byteLength(model, limits3);
     const memory = buffer ?? new ArrayBuffer(bytes);
     this.#values = new Float32Array(memory, offset, bytes / 4);
     this.#width = model.hiddenSize;
-    this.#tokens = limits2.tokens;
+    this.#tokens = limits3.tokens;
   }
   /** Bytes that the rows of a step take. */
   static byteLength(model, { tokens }) {
@@ -2323,9 +6361,9 @@ var Shared = class {
     this.options = options;
     this.buffer = buffer;
     this.#turn = 0;
-    const { model, plan, limits: limits2 } = options;
-    const sizes = layout(options);
-    this.#stride = sizes.stride;
+    const { model, plan, limits: limits3 } = options;
+    const sizes2 = layout(options);
+    this.#stride = sizes2.stride;
     let offset = 0;
     const next = (bytes) => {
       const at2 = offset;
@@ -2337,27 +6375,27 @@ var Shared = class {
       ...plan.places,
       plan.gpu
     ] : plan.places;
-    this.control = new Control(buffer, next(sizes.control), plan.places.length, this.#plans.length);
-    this.counts = this.#plans.map(() => new LayerCounts(model.layers.length, buffer, next(sizes.counts)));
-    this.#partials = floats(sizes.partials);
-    this.#logits = floats(sizes.logits);
-    this.#residual = floats(sizes.residual);
-    this.#neurons = floats(sizes.neurons);
-    this.#rates = new Float64Array(buffer, next(sizes.rates), sizes.rates / 8);
-    this.#gpuCounts = new Float64Array(buffer, next(sizes.gpuCounts), gpuCountNames.length);
-    this.batch = new Batch(limits2, buffer, next(sizes.batch));
+    this.control = new Control(buffer, next(sizes2.control), plan.places.length, this.#plans.length);
+    this.counts = this.#plans.map(() => new LayerCounts(model.layers.length, buffer, next(sizes2.counts)));
+    this.#partials = floats(sizes2.partials);
+    this.#logits = floats(sizes2.logits);
+    this.#residual = floats(sizes2.residual);
+    this.#neurons = floats(sizes2.neurons);
+    this.#rates = new Float64Array(buffer, next(sizes2.rates), sizes2.rates / 8);
+    this.#gpuCounts = new Float64Array(buffer, next(sizes2.gpuCounts), gpuCountNames.length);
+    this.batch = new Batch(limits3, buffer, next(sizes2.batch));
     if (options.countNeurons) {
-      this.neuronCounts = new NeuronCounts(model, buffer, next(sizes.neuronCounts));
+      this.neuronCounts = new NeuronCounts(model, buffer, next(sizes2.neuronCounts));
     }
     if (options.keepNormed) {
-      this.normedStates = new NormedStates(model, limits2, buffer, next(sizes.normedStates));
+      this.normedStates = new NormedStates(model, limits3, buffer, next(sizes2.normedStates));
     }
   }
   /** Bytes of the shared buffer. */
   static byteLength(options) {
-    const { stride: _, counts, ...sizes } = layout(options);
+    const { stride: _, counts, ...sizes2 } = layout(options);
     const { places, gpu } = options.plan;
-    return (places.length + (gpu ? 1 : 0)) * roundUp2(counts, 64) + Object.values(sizes).reduce((sum, size) => sum + roundUp2(size, 64), 0);
+    return (places.length + (gpu ? 1 : 0)) * roundUp2(counts, 64) + Object.values(sizes2).reduce((sum, size) => sum + roundUp2(size, 64), 0);
   }
   /** Takes what the GPU's place has done so far. */
   putGpuCounts(counts) {
@@ -2386,9 +6424,9 @@ var Shared = class {
     };
   }
   /** What a CPU place does where the places meet. */
-  meet({ exchange, stage }, place, index, share) {
+  meet({ exchange: exchange2, stage }, place, index, share) {
     const { batch } = this;
-    switch (exchange) {
+    switch (exchange2) {
       case "sum":
         return this.#sum(place, index);
       case "sum-to-gpu":
@@ -2413,10 +6451,10 @@ var Shared = class {
     }
   }
   /** What the GPU's thread does where the places meet. */
-  async meetFromGpu({ exchange, stage }, place, share) {
+  async meetFromGpu({ exchange: exchange2, stage }, place, share) {
     const { batch } = this;
     const index = this.options.plan.places.length;
-    switch (exchange) {
+    switch (exchange2) {
       case "sum":
         this.#turn ^= 1;
         return;
@@ -2432,7 +6470,8 @@ var Shared = class {
         return place.setResidual(this.#residualRows(), batch);
       case "residual-to-cpu": {
         const residual = await place.residual(batch);
-        this.#setResidual(residual);
+        const { hiddenSize } = this.options.model;
+        copyRows(residual, this.#residualRows(), batch.length, hiddenSize);
         return this.control.meetAll();
       }
       case "top-k": {
@@ -2466,22 +6505,13 @@ var Shared = class {
   }
   /** Where a CPU place's partial goes in this turn. */
   #slot(index) {
-    const { plan, limits: limits2 } = this.options;
+    const { plan, limits: limits3 } = this.options;
     const slot = this.#turn * plan.places.length + index;
-    const start = slot * limits2.tokens * this.#stride;
+    const start = slot * limits3.tokens * this.#stride;
     return this.#partials.subarray(start, start + this.batch.length * this.#stride);
   }
   #residualRows() {
     return this.#residual.subarray(0, this.batch.length * this.#stride);
-  }
-  /** Takes rows of any stride. */
-  #setResidual(rows) {
-    const { length } = this.batch;
-    const width = rows.length / length;
-    for (let t = 0; t < length; t++) {
-      const row = rows.subarray(t * width, (t + 1) * width);
-      this.#residual.set(row, t * this.#stride);
-    }
   }
   #putNeurons(rows, { layer }, index) {
     const first = this.#plans.slice(0, index).reduce((sum, { parts }) => sum + lengthOf(parts[layer].neurons), 0);
@@ -2504,8 +6534,8 @@ var Shared = class {
   }
 };
 function layout(options) {
-  const { model, plan, limits: limits2, sparsity, countNeurons, keepNormed } = options;
-  const { tokens } = limits2;
+  const { model, plan, limits: limits3, sparsity, countNeurons, keepNormed } = options;
+  const { tokens } = limits3;
   const stride = roundUp2(model.hiddenSize, 8);
   const topK = sparsity.mode === "top-k";
   return {
@@ -2518,9 +6548,9 @@ function layout(options) {
     neurons: topK ? 4 * tokens * model.feedForwardSize : 0,
     rates: 8 * rateNames.length * plan.places.length,
     gpuCounts: 8 * gpuCountNames.length,
-    batch: Batch.byteLength(limits2),
+    batch: Batch.byteLength(limits3),
     neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0,
-    normedStates: keepNormed ? NormedStates.byteLength(model, limits2) : 0
+    normedStates: keepNormed ? NormedStates.byteLength(model, limits3) : 0
   };
 }
 function roundUp2(value, unit) {
@@ -2549,7 +6579,7 @@ async function answer(message) {
     case "start": {
       const { index, options, module } = message;
       shared = new Shared(options, message.shared);
-      resident = new CpuResident(module, options, shared, index);
+      resident = index < options.plan.places.length ? new CpuResident(module, options, shared, index) : await GpuResident.open(options, shared, index);
       slices = [
         ...allSlices(resident.slices)
       ];

@@ -13,6 +13,7 @@ import {
   type Slice,
 } from "../slices.ts";
 import { CpuResident } from "./cpu_resident.ts";
+import { GpuResident } from "./gpu_resident.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 import type { GpuUse } from "../gpu_use.ts";
 import { Shared } from "./shared.ts";
@@ -54,7 +55,9 @@ async function answer(message: ToWorker): Promise<void> {
     case "start": {
       const { index, options, module } = message;
       shared = new Shared(options, message.shared);
-      resident = new CpuResident(module, options, shared, index);
+      resident = index < options.plan.places.length
+        ? new CpuResident(module, options, shared, index)
+        : await GpuResident.open(options, shared, index);
       slices = [...allSlices(resident.slices)];
       const { weightBytes } = resident;
       scope.postMessage({ kind: "ready", weightBytes });

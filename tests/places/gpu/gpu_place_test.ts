@@ -26,7 +26,7 @@ import {
 } from "../../helpers/random_model.ts";
 import { requantised } from "../../helpers/requantised.ts";
 import { limits, referenceTeam } from "../../helpers/teams.ts";
-import { testWithAdapter } from "./on_device.ts";
+import { testWithAdapter } from "../../helpers/adapter.ts";
 
 const exact: Sparsity = { mode: "exact" };
 

@@ -6,7 +6,8 @@ import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
 import { DeviceMatrix, matrixShape } from "../../../src/places/gpu/matrix.ts";
 import { RowPacker } from "../../../src/places/gpu/packing.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
-import { Bench, stepWords, testWithAdapter } from "./on_device.ts";
+import { testWithAdapter } from "../../helpers/adapter.ts";
+import { Bench, stepWords } from "./on_device.ts";
 
 const types: GgmlType[] = ["F32", "F16", "Q4_0", "Q8_0", "Q4_K", "Q6_K"];
 

@@ -1,22 +1,9 @@
 /** Kernels by themselves, on whatever adapter is here. */
-import { hasAdapter } from "../../helpers/gpu_teams.ts";
 import { Commands } from "../../../src/places/gpu/commands.ts";
 import { Device } from "../../../src/places/gpu/device.ts";
 import { Buffers } from "../../../src/places/gpu/buffers.ts";
 import { uniformBytes, Uniforms } from "../../../src/places/gpu/uniforms.ts";
 import type { Shared } from "../../../src/places/gpu/product.ts";
-
-/** Registers a test that is skipped where there is no adapter. */
-export function testWithAdapter(name: string, run: () => Promise<void>): void {
-  // Adapters hold threads and files of the driver for as long as the process lives.
-  Deno.test({
-    name,
-    ignore: !hasAdapter,
-    sanitizeResources: false,
-    sanitizeOps: false,
-    fn: run,
-  });
-}
 
 /** A device and what kernels need, given back at the end. */
 export class Bench implements Disposable {

@@ -13,7 +13,8 @@ import {
 } from "../../../src/places/gpu/product.ts";
 import type { Range } from "../../../src/plan/indices.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
-import { Bench, stepWords, testWithAdapter } from "./on_device.ts";
+import { testWithAdapter } from "../../helpers/adapter.ts";
+import { Bench, stepWords } from "./on_device.ts";
 
 const types: GgmlType[] = [
   "F32",

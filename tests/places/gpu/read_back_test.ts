@@ -1,7 +1,8 @@
 /** Staging buffers, in number and in time. */
 import assert from "node:assert/strict";
 import { canReadAtOnce, ReadBack } from "../../../src/places/gpu/read_back.ts";
-import { Bench, testWithAdapter } from "./on_device.ts";
+import { testWithAdapter } from "../../helpers/adapter.ts";
+import { Bench } from "./on_device.ts";
 
 async function readBack(
   bench: Bench,

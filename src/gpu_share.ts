@@ -1,0 +1,138 @@
+/**
+ * Which share of a model the GPU takes on this machine: asks whether there is
+ * one, measures both sides, and lets the planner decide.
+ *
+ * @module
+ */
+import { GpuError, UsageError } from "./errors.ts";
+import type { LoadOptions } from "./load_options.ts";
+import type { Model } from "./model/model.ts";
+import { kvPositionBytes } from "./places/cache_type.ts";
+import { findAdapter } from "./places/gpu/device.ts";
+import { deviceBytes } from "./places/gpu/layout.ts";
+import { measureMachine } from "./places/measure.ts";
+import type { StartOptions } from "./places/start.ts";
+import { firingOfLayers } from "./plan/assumed_firing.ts";
+import { costsOf } from "./plan/costs.ts";
+import { checkGpuIndex } from "./plan/gpu_index.ts";
+import type { Machine } from "./plan/machine.ts";
+import type { PlacePlan } from "./plan/plan.ts";
+import { solve } from "./plan/solve.ts";
+
+/** Models of fewer bytes are left to the CPU unless a GPU is required: starting kernels would take longer. */
+export const leastGpuBytes: number = 2 ** 28;
+
+/** Positions of the past that a plan counts on, where the context has as many. */
+const plannedPositions = 1024;
+
+/**
+ * The GPU's share of a model; undefined where it takes none.
+ *
+ * @throws {GpuError} where a GPU is required, and there is none
+ * @throws {UsageError} where a GPU is required for what only the CPU does
+ * @throws {LimitError} where a given index does not fit the budget
+ */
+export async function planGpu(
+  places: StartOptions,
+  threads: number,
+  options: LoadOptions,
+): Promise<PlacePlan | undefined> {
+  const { gpu: mode = "auto", gpuIndex, gpuPlan, gpuLayers } = options;
+  const { model } = places;
+  const isRequired = mode === "require";
+  if (mode === "off" || gpuLayers === 0) return undefined;
+  const reason = reasonForCpu(places);
+  if (reason) {
+    if (isRequired) {
+      throw new UsageError(`Cannot use the GPU: only the CPU ${reason}`);
+    }
+    return undefined;
+  }
+  if (!isRequired && !gpuPlan && modelBytes(model) < leastGpuBytes) {
+    return undefined;
+  }
+  const found = await findGpu();
+  if (!found || (found.isSoftware && !isRequired)) {
+    if (isRequired) throw new GpuError("Cannot use a GPU: there is none here");
+    return undefined;
+  }
+  if (gpuPlan) return gpuPlan;
+  if (gpuIndex) checkGpuIndex(gpuIndex, model);
+  const share = (machine: Machine) => solveFor(machine, places, options);
+  const measured = found.isSoftware
+    ? undefined
+    : share(await measureMachine(places, threads));
+  if (measured || !isRequired) return measured;
+  // One in software, or so slow that it is best left out, is required all the same.
+  const eager = share(eagerMachine);
+  if (eager) return eager;
+  throw new GpuError(
+    `Cannot use the GPU: no part of the model fits the budget of ${places.gpuBytes} bytes`,
+  );
+}
+
+/** A machine whose GPU costs next to nothing: it is given all that there is room for. */
+const eagerMachine: Machine = {
+  cpu: { stream: 1e6, pick: 1e6 },
+  gpu: {
+    stream: 1e9,
+    dispatch: 0,
+    readBack: 0,
+    transfer: 1e9,
+    memory: Infinity,
+  },
+};
+
+function solveFor(
+  machine: Machine,
+  { model, sparsity, profile, limits, cacheType, gpuBytes }: StartOptions,
+  { gpuLayers, gpuIndex }: LoadOptions,
+): PlacePlan | undefined {
+  const costs = costsOf(model, {
+    machine,
+    sparsity,
+    firing: firingOfLayers(model, profile, "even"),
+    positions: Math.min(limits.contextSize, plannedPositions),
+    positionBytes: kvPositionBytes(cacheType, model.headSize),
+  });
+  return solve(model, costs, {
+    budget: gpuBytes ?? Infinity,
+    bytesOf: (plan) =>
+      deviceBytes({ model, plan, sparsity, limits, cacheType }).all,
+    gpuLayers,
+    neurons: gpuIndex?.layers,
+    profile,
+  }).gpu;
+}
+
+/** A GPU, or what stands in for one. */
+export interface FoundGpu {
+  /** For people */
+  readonly name: string;
+  /** Whether the CPU does its work */
+  readonly isSoftware: boolean;
+}
+
+/** The GPU of this machine; undefined where there is none. */
+export async function findGpu(): Promise<FoundGpu | undefined> {
+  const adapter = await findAdapter();
+  if (!adapter) return undefined;
+  const { description, isFallbackAdapter } = adapter.info;
+  return { name: description, isSoftware: isFallbackAdapter };
+}
+
+/** What only the CPU does, of what is asked for. */
+function reasonForCpu(places: StartOptions): string | undefined {
+  if (places.countNeurons) return "counts neurons";
+  if (places.keepNormed) return "keeps normed states";
+  if (places.measureRecall) return "measures recall";
+}
+
+function modelBytes(model: Model): number {
+  const tensors = [
+    model.token_embd,
+    model.output,
+    ...model.layers.flatMap((layer) => Object.values(layer)),
+  ];
+  return tensors.reduce((sum, tensor) => sum + (tensor?.byteLength ?? 0), 0);
+}

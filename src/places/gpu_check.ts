@@ -1,0 +1,227 @@
+/**
+ * Whether a GPU computes what it should. Drivers have faults that show as wrong
+ * numbers, zeros for halves for one, so every kernel that a model will use is
+ * run once and compared with the reference.
+ *
+ * @module
+ */
+import { type ByteSource, fromBuffer } from "../bytes/byte_source.ts";
+import { GpuError } from "../errors.ts";
+import { quantise } from "../formats/ggml/quantise.ts";
+import type { TensorInfo } from "../formats/gguf/read.ts";
+import type { LayerTensors, Model } from "../model/model.ts";
+import type { PlacePlan } from "../plan/plan.ts";
+import type { GpuSidePlace } from "./place.ts";
+import { ReferencePlace } from "./reference/reference_place.ts";
+import { InlineTeam, type Team } from "./team.ts";
+import type { TeamOptions } from "./threads/messages.ts";
+
+/** Sizes that the blocks of every type divide. */
+const sizes = {
+  hiddenSize: 256,
+  feedForwardSize: 256,
+  headCount: 4,
+  kvHeadCount: 2,
+  headSize: 64,
+  ropeSize: 64,
+  vocabSize: 32,
+};
+
+/** Of a step. */
+const limits = { tokens: 8, contextSize: 32 };
+
+/** A prompt, which is computed in tiles, and a token, which is not. */
+const steps = [[3, 14, 15, 9, 26], [5]];
+
+/**
+ * The most that logits may differ, relative to their own size. Sums in another
+ * order differ by 1e-6; a key or value may be rounded to either neighbour in
+ * the cache's type, in q8_0 by 1 of 127.
+ */
+const tolerance = 5e-3;
+
+/** Loads a model whole onto the GPU. */
+export type LoadOnGpu = (
+  source: ByteSource,
+  options: TeamOptions,
+) => Promise<GpuSidePlace>;
+
+/**
+ * Runs small models with a model's types on the GPU and in the reference.
+ *
+ * @throws {GpuError} where they differ, with both numbers
+ */
+export async function checkGpu(
+  options: TeamOptions,
+  load: LoadOnGpu,
+): Promise<void> {
+  for (const layer of distinctLayers(options.model)) {
+    const { model, source } = smallModel(options.model, layer);
+    const all = { start: 0, end: sizes.headCount };
+    const plan: PlacePlan = {
+      vocab: { start: 0, end: sizes.vocabSize },
+      parts: [{
+        heads: all,
+        neurons: { start: 0, end: sizes.feedForwardSize },
+      }],
+    };
+    const { sparsity, cacheType } = options;
+    const small = { ...options, model, limits, gpuBytes: undefined };
+    const gpu = await load(source, {
+      ...small,
+      plan: { places: [], gpu: plan },
+    });
+    await using onGpu = new InlineTeam(
+      "GPU",
+      model,
+      { places: [], gpu: plan },
+      { cpu: [], gpu },
+      sparsity,
+      limits,
+    );
+    await using reference = new InlineTeam(
+      "reference",
+      model,
+      { places: [plan] },
+      {
+        cpu: [
+          await ReferencePlace.load(model, plan, sparsity, source, cacheType),
+        ],
+      },
+      sparsity,
+      limits,
+    );
+    compare(gpu.use.name, await logitsOf(onGpu), await logitsOf(reference));
+  }
+}
+
+function compare(name: string, actual: number[], expected: number[]): void {
+  const norm = (values: number[]) => Math.hypot(...values);
+  const error = norm(actual.map((value, i) => value - expected[i])) /
+    norm(expected);
+  if (error < tolerance) return;
+  throw new GpuError(
+    `Cannot use ${name}: its logits differ from the reference's by ${
+      error.toPrecision(2)
+    } of their size, the limit is ${tolerance}`,
+  );
+}
+
+/** The logits of the last token of each step. */
+async function logitsOf(team: Team): Promise<number[]> {
+  const { batch } = team;
+  const logits: number[] = [];
+  let position = 0;
+  batch.copyCount = 0;
+  batch.pageCount = 1;
+  batch.pages[0] = 0;
+  for (const ids of steps) {
+    ids.forEach((id, t) => {
+      batch.tokens[t] = id;
+      batch.positions[t] = position++;
+      batch.sequences[t] = 0;
+      batch.wantLogits[t] = Number(t === ids.length - 1);
+      batch.keep[t] = 0;
+    });
+    batch.length = ids.length;
+    for (const row of await team.run()) logits.push(...row);
+  }
+  return logits;
+}
+
+/** One layer for each set of types. */
+function distinctLayers({ layers }: Model): LayerTensors[] {
+  const byTypes = new Map<string, LayerTensors>();
+  for (const layer of layers) {
+    const types = Object.entries(layer).map(([name, tensor]) =>
+      tensor && `${name} ${tensor.type}`
+    );
+    byTypes.set(types.join(), layer);
+  }
+  return [...byTypes.values()];
+}
+
+/** A model of one layer, of the types of `layer`, with random weights. */
+function smallModel(
+  model: Model,
+  layer: LayerTensors,
+): { model: Model; source: ByteSource } {
+  const { hiddenSize, feedForwardSize, vocabSize } = sizes;
+  const qSize = sizes.headCount * sizes.headSize;
+  const kvSize = sizes.kvHeadCount * sizes.headSize;
+  const rank = 256;
+  const shapes: { readonly [K in keyof LayerTensors]-?: number[] } = {
+    attn_norm: [hiddenSize],
+    attn_q: [hiddenSize, qSize],
+    attn_k: [hiddenSize, kvSize],
+    attn_v: [hiddenSize, kvSize],
+    attn_output: [qSize, hiddenSize],
+    ffn_norm: [hiddenSize],
+    ffn_gate: [hiddenSize, feedForwardSize],
+    ffn_up: [hiddenSize, feedForwardSize],
+    ffn_down: [feedForwardSize, hiddenSize],
+    ffn_down_t: [hiddenSize, feedForwardSize],
+    fc1: [hiddenSize, rank],
+    fc2: [rank, feedForwardSize],
+  };
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let offset = 0;
+  const random = noise(1);
+  const tensor = (like: TensorInfo, shape: number[]): TensorInfo => {
+    const length = shape.reduce((product, side) => product * side, 1);
+    // Norms are about 1, rows of matrices about 1 long.
+    const [scale, mean] = shape.length === 1
+      ? [0.1, 1]
+      : [Math.sqrt(3 / shape[0]), 0];
+    const values = Float32Array.from(
+      { length },
+      () => mean + scale * random(),
+    );
+    const bytes = quantise(like.type, values);
+    parts.push(bytes);
+    offset += bytes.length;
+    return {
+      ...like,
+      shape,
+      offset: offset - bytes.length,
+      byteLength: bytes.length,
+    };
+  };
+  const tensors: Record<string, TensorInfo> = {};
+  for (const [name, like] of Object.entries(layer)) {
+    if (like) tensors[name] = tensor(like, shapes[name as keyof LayerTensors]);
+  }
+  const token_embd = tensor(model.token_embd, [hiddenSize, vocabSize]);
+  const small: Model = {
+    ...model,
+    ...sizes,
+    ...limits,
+    slidingWindow: undefined,
+    rope_freqs: undefined,
+    sparseThresholds: [0],
+    layers: [tensors as unknown as LayerTensors],
+    token_embd,
+    output: model.output === model.token_embd
+      ? token_embd
+      : tensor(model.output, [hiddenSize, vocabSize]),
+    output_norm: tensor(model.output_norm, [hiddenSize]),
+  };
+  const bytes = new Uint8Array(offset);
+  let filled = 0;
+  for (const part of parts) {
+    bytes.set(part, filled);
+    filled += part.length;
+  }
+  return { model: small, source: fromBuffer(bytes, "check") };
+}
+
+/** Even numbers from -1 to 1, by xorshift32. */
+function noise(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return state / 2 ** 31;
+  };
+}

@@ -1,0 +1,119 @@
+/**
+ * Places that load in the caller's thread.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import type { Counters } from "./cpu/bank.ts";
+import { CpuPlace } from "./cpu/cpu_place.ts";
+import { GpuPlace, type GpuPlaceOptions } from "./gpu/gpu_place.ts";
+import { checkGpu } from "./gpu_check.ts";
+import { LoadProgress } from "./load.ts";
+import {
+  allSlices,
+  type PlaceSlices,
+  readRows,
+  type Rows,
+  type Slice,
+} from "./slices.ts";
+import { LayerCounts } from "./stats.ts";
+import type { TeamOptions } from "./threads/messages.ts";
+import { Turns } from "./turns.ts";
+
+/** Loads every CPU place of a plan in the caller's thread, each with a memory of its own. */
+export async function loadCpuPlaces(
+  module: WebAssembly.Module,
+  source: ByteSource,
+  options: TeamOptions,
+  progress: LoadProgress,
+  { neurons, normed }: Omit<Counters, "layers"> = {},
+): Promise<CpuPlace[]> {
+  const layers = options.model.layers.length;
+  const places = options.plan.places.map((plan, i) =>
+    new CpuPlace(module, { ...options, plan }, {
+      layers: new LayerCounts(layers),
+      neurons,
+      normed: i === 0 ? normed : undefined,
+    })
+  );
+  for (const place of places) {
+    await fill(place, source, progress);
+    place.ready();
+  }
+  return places;
+}
+
+/**
+ * Opens the GPU's place of a plan, and checks its kernels before any weights
+ * go there.
+ *
+ * @throws {GpuError} where there is no GPU, or no room on it, or it computes wrongly
+ */
+export async function openGpuPlace(
+  options: TeamOptions,
+  counts?: LayerCounts,
+): Promise<GpuPlace> {
+  const place = await GpuPlace.open({ ...gpuOptions(options), counts });
+  try {
+    await checkGpu(options, async (source, small) => {
+      const { device } = place;
+      const own = await GpuPlace.open({ ...gpuOptions(small), device });
+      await fill(own, source, new LoadProgress(0));
+      await own.ready();
+      return own;
+    });
+    return place;
+  } catch (error) {
+    await place[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function gpuOptions(options: TeamOptions): GpuPlaceOptions {
+  const { plan, gpuBytes } = options;
+  return { ...options, plan: plan.gpu!, budgetBytes: gpuBytes };
+}
+
+/**
+ * Loads the GPU's place of a plan in the caller's thread.
+ *
+ * @throws {GpuError} where the GPU cannot take it
+ */
+export async function loadGpuPlace(
+  source: ByteSource,
+  options: TeamOptions,
+  progress: LoadProgress,
+): Promise<GpuPlace> {
+  const place = await openGpuPlace(options);
+  try {
+    await fill(place, source, progress);
+    await place.ready();
+    return place;
+  } catch (error) {
+    await place[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Something that asks for slices, and takes their rows. */
+interface Taker {
+  readonly slices: PlaceSlices;
+  write(slice: Slice, rows: Rows): void;
+}
+
+async function fill(
+  place: Taker,
+  source: ByteSource,
+  progress: LoadProgress,
+): Promise<void> {
+  const spares: ArrayBuffer[] = [];
+  const turns = new Turns();
+  for (const slice of allSlices(place.slices)) {
+    for await (const rows of readRows(source, slice, spares)) {
+      place.write(slice, rows);
+      spares.push(rows.bytes.buffer);
+      progress.add(rows.bytes.length);
+      if (turns.due) await turns.give();
+    }
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * How fast a machine is, measured before anything is loaded: on a model of one
+ * layer, as wide as the one to come and of its types, whose weights are zero.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { roomFor } from "../bytes/room.ts";
+import { rowBytes } from "../formats/ggml/types.ts";
+import type { TensorInfo } from "../formats/gguf/read.ts";
+import type { LayerTensors, Model } from "../model/model.ts";
+
+/** Neurons of the layer, at most: enough that its rows come from memory. */
+const probeNeurons = 2048;
+
+/** Rows of its vocabulary. */
+const probeVocabulary = 32;
+
+/** A model to measure on, and its file, which is all zeros. */
+export function probeModel(model: Model): { model: Model; source: ByteSource } {
+  const neurons = Math.min(probeNeurons, model.feedForwardSize);
+  const [{ fc1: _fc1, fc2: _fc2, ...layer }] = model.layers;
+  const probe: LayerTensors = {
+    ...layer,
+    ffn_gate: withRows(layer.ffn_gate, neurons),
+    ffn_up: withRows(layer.ffn_up, neurons),
+    ffn_down_t: layer.ffn_down_t && withRows(layer.ffn_down_t, neurons),
+    ffn_down: layer.ffn_down && withShape(
+      layer.ffn_down,
+      [neurons, model.hiddenSize],
+    ),
+  };
+  const token_embd = withRows(model.token_embd, probeVocabulary);
+  return {
+    model: {
+      ...model,
+      feedForwardSize: neurons,
+      vocabSize: probeVocabulary,
+      layers: [probe],
+      token_embd,
+      output: model.output === model.token_embd
+        ? token_embd
+        : withRows(model.output, probeVocabulary),
+    },
+    source: zeros,
+  };
+}
+
+const zeros: ByteSource = {
+  name: "zeros",
+  size: Number.MAX_SAFE_INTEGER,
+  read: (_offset, length, spare) =>
+    Promise.resolve(roomFor(length, spare).fill(0)),
+  close: () => Promise.resolve(),
+};
+
+function withRows(tensor: TensorInfo, rows: number): TensorInfo {
+  return withShape(tensor, [tensor.shape[0], rows]);
+}
+
+function withShape(tensor: TensorInfo, shape: [number, number]): TensorInfo {
+  const byteLength = shape[1] * rowBytes(tensor.type, shape[0]);
+  return { ...tensor, shape, byteLength };
+}

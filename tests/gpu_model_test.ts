@@ -1,0 +1,340 @@
+/**
+ * Models with a GPU, through the library's own door: the tokens of the goldens,
+ * what is counted, and what happens where the GPU is missing or lost. Needs an
+ * adapter; one in software will do.
+ */
+import assert from "node:assert/strict";
+import {
+  describeModel,
+  GpuError,
+  load,
+  type LoadOptions,
+  type Model,
+  openFile,
+  readGguf,
+  UsageError,
+} from "../mod.ts";
+import { deviceBytes } from "../src/places/gpu/layout.ts";
+import type { PlacePlan } from "../src/plan/plan.ts";
+import { testWithAdapter } from "./helpers/adapter.ts";
+import {
+  firstLayers,
+  randomSplit,
+  scatteredShare,
+} from "./helpers/hybrid_plans.ts";
+import { randomModel } from "./helpers/random_model.ts";
+import { hasShared, sharedJson, sharedUrl } from "./helpers/shared_data.ts";
+
+interface Golden {
+  prompt_ids: number[];
+  greedy_ids: number[];
+}
+
+/** Attention and vocabulary on the GPU, and a share of the neurons: what the planner makes of a card that is too small. */
+function hybrid(model: Model, share: number): PlacePlan {
+  const { parts } = scatteredShare(model, share);
+  return {
+    vocab: { start: 0, end: model.vocabSize },
+    parts: parts.map((part) => ({
+      ...part,
+      heads: { start: 0, end: model.headCount },
+    })),
+  };
+}
+
+const plans: Record<string, (model: Model) => PlacePlan> = {
+  "attention and 50% of the neurons on the GPU": (model) => hybrid(model, 0.5),
+  "a random split": (model) => randomSplit(model, 3),
+};
+const file = "tiny-bamboo/gguf/tiny-bamboo-f16.powerinfer.gguf";
+
+for (const [name, plan] of Object.entries(plans)) {
+  testWithAdapter(`goldens, ${name}: every id is the golden's`, async () => {
+    if (!hasShared) return;
+    const source = await openFile(sharedUrl(file));
+    const gpuPlan = plan(describeModel(await readGguf(source)));
+    await using model = await load(source, {
+      threads: 2,
+      contextSize: 128,
+      gpu: "require",
+      gpuPlan,
+    });
+    const goldens = sharedJson<Golden[]>("tiny-bamboo/goldens.json");
+    // Together, so that they share steps.
+    const texts = await Promise.all(goldens.map(async (golden) => {
+      const { prompt_ids, greedy_ids } = golden;
+      const options = { temperature: 0, maxTokens: greedy_ids.length };
+      const ids: number[] = [];
+      for await (const { id } of model.generate(prompt_ids, options)) {
+        ids.push(id);
+      }
+      return ids;
+    }));
+    assert.deepEqual(texts, goldens.map(({ greedy_ids }) => greedy_ids));
+    await source.close();
+  });
+}
+
+/** Runs `use` while devices that are opened in this thread are put into the list it is given. */
+async function watchingDevices<T>(
+  use: (devices: GPUDevice[]) => Promise<T>,
+): Promise<T> {
+  const { requestDevice } = GPUAdapter.prototype;
+  const devices: GPUDevice[] = [];
+  GPUAdapter.prototype.requestDevice = async function (descriptor) {
+    const device = await requestDevice.call(this, descriptor);
+    devices.push(device);
+    return device;
+  };
+  try {
+    return await use(devices);
+  } finally {
+    GPUAdapter.prototype.requestDevice = requestDevice;
+  }
+}
+
+/** F16: both sides multiply it by whole activations, so that they differ by rounding alone. */
+const small = await randomModel({
+  type: "F16",
+  downByNeuron: true,
+  layerCount: 2,
+});
+
+testWithAdapter("a GPU lost at any of 50 tokens changes no token", async () => {
+  const options: LoadOptions = {
+    threads: 0,
+    contextSize: 64,
+    cacheType: "f32",
+  };
+  const length = 25;
+  const prompt = [5, 77, 31];
+  /** Greedy ids; before token number `lostAt` the device is destroyed. */
+  const generate = async (more: LoadOptions, lostAt = Infinity) =>
+    await watchingDevices(async (devices) => {
+      await using model = await load(small.bytes, { ...options, ...more });
+      using sequence = model.engine.createSequence();
+      let ids = prompt;
+      const text: number[] = [];
+      for (let i = 0; i < length; i++) {
+        if (i === lostAt) devices.at(-1)!.destroy();
+        const [logits] = await model.engine.evaluate(sequence, ids);
+        ids = [logits.indexOf(Math.max(...logits))];
+        text.push(...ids);
+      }
+      assert.equal(model.engine.gpu === undefined, lostAt < length);
+      return text;
+    });
+  const plans = [hybrid(small.model, 0.5), firstLayers(small.model, 2, true)];
+  for (const gpuPlan of plans) {
+    const gpu = { gpu: "require", gpuPlan } as const;
+    const undisturbed = await generate(gpu);
+    assert.equal(new Set(undisturbed).size > 5, true);
+    for (let lostAt = 0; lostAt < length; lostAt++) {
+      const warnings: string[] = [];
+      const onWarning = (message: string) => warnings.push(message);
+      const text = await generate({ ...gpu, onWarning }, lostAt);
+      assert.deepEqual(text, undisturbed);
+      assert.equal(warnings.length, 1);
+      assert.match(warnings[0], /^The GPU failed .*; going on with the CPU$/);
+    }
+  }
+});
+
+testWithAdapter(
+  "10,000 tokens on both sides: no wrong one, and no byte more at the end",
+  async () => {
+    const { model: header, bytes } = small;
+    const contextSize = 200;
+    const options: LoadOptions = { threads: 1, contextSize, cacheType: "f32" };
+    await using cpu = await load(bytes, options);
+    await using both = await load(bytes, {
+      ...options,
+      gpu: "require",
+      gpuPlan: hybrid(header, 0.5),
+    });
+    assert.match(both.backend, /WASM .* \+ WebGPU/);
+    assert.match(both.engine.gpu!.name, /synchronous read-back/);
+    const memory: [device: number, rss: number][] = [];
+    for (let text = 0; text < 50; text++) {
+      using sequence = both.engine.createSequence();
+      const ids = [text];
+      for (let i = 0; i < contextSize; i++) {
+        const [logits] = await both.engine.evaluate(sequence, ids.slice(-1));
+        ids.push(logits.indexOf(Math.max(...logits)));
+      }
+      using check = cpu.engine.createSequence();
+      const rows = await cpu.engine.evaluate(check, ids.slice(0, -1), "all");
+      rows.forEach((logits, i) => {
+        // Two that are as likely but for rounding may change places.
+        const behind = Math.max(...logits) - logits[ids[i + 1]];
+        assert(behind < 1e-3, `text ${text}, token ${i} is ${behind} behind`);
+      });
+      memory.push([both.engine.gpu!.bytes, Deno.memoryUsage().rss]);
+    }
+    const devices = memory.map(([device]) => device);
+    assert.deepEqual(new Set(devices).size, 1);
+    const grown = memory.at(-1)![1] - memory[10][1];
+    assert(grown < 32 << 20, `the process grew by ${grown} bytes`);
+  },
+);
+
+testWithAdapter(
+  "a step on both sides costs what the documentation says",
+  async () => {
+    const { model: header, bytes } = small;
+    const layers = header.layers.length;
+    const gpuPlan = hybrid(header, 0.5);
+    for (const plan of [gpuPlan, firstLayers(header, layers, true)]) {
+      await using model = await load(bytes, {
+        threads: 2,
+        contextSize: 64,
+        gpu: "require",
+        gpuPlan: plan,
+      });
+      using sequence = model.engine.createSequence();
+      await model.engine.evaluate(sequence, [1]);
+      const before = { ...model.engine.gpu!.counts };
+      await model.engine.evaluate(sequence, [2]);
+      const now = model.engine.gpu!.counts;
+      const dispatches = now.dispatches - before.dispatches;
+      const submits = now.submits - before.submits;
+      const readBacks = now.readBacks - before.readBacks;
+      // Embedding and output head come on top.
+      assert(dispatches <= 8 * layers + 2, `${dispatches} dispatches`);
+      if (plan === gpuPlan) {
+        assert(submits <= 2 * layers + 1, `${submits} submits`);
+        assert.equal(readBacks, layers + 1);
+      } else assert.deepEqual([submits, readBacks], [1, 1]);
+    }
+  },
+);
+
+testWithAdapter(
+  "the device holds what was planned, and no more than the budget",
+  async () => {
+    const budget = 300_000;
+    await using model = await load(small.bytes, {
+      threads: 1,
+      contextSize: 64,
+      batchSize: 16,
+      gpu: "require",
+      vramBudget: budget / 2 ** 30,
+    });
+    const { gpu, gpuPlan } = model.engine;
+    const planned = deviceBytes({
+      model: model.model,
+      plan: gpuPlan!,
+      sparsity: { mode: "exact" },
+      limits: { tokens: 16, contextSize: 64 },
+      cacheType: "f16",
+    }).all;
+    assert(gpu!.bytes <= budget, `${gpu!.bytes} bytes`);
+    assert(Math.abs(gpu!.bytes / planned - 1) < 0.02, `planned ${planned}`);
+    assert(model.backend.includes("WASM"));
+  },
+);
+
+testWithAdapter(
+  "a plan that does not fit is an error, or left to the CPU with one line",
+  async () => {
+    const gpuPlan = firstLayers(small.model, 2, true);
+    const options: LoadOptions = {
+      threads: 1,
+      contextSize: 64,
+      gpuPlan,
+      vramBudget: 100_000 / 2 ** 30,
+    };
+    await assert.rejects(
+      load(small.bytes, { ...options, gpu: "require" }),
+      (error: Error) => {
+        assert(error instanceof GpuError);
+        assert.match(error.message, /needs \d+ bytes .* the budget is 100000$/);
+        return true;
+      },
+    );
+    await assert.rejects(
+      load(small.bytes, { ...options, gpu: "require", gpuPlan: undefined }),
+      /^GpuError: Cannot use the GPU: no part of the model fits/,
+    );
+  },
+);
+
+Deno.test("a GPU that is not there is an error where it is required, and nothing else where it is not", async () => {
+  const real = Object.getOwnPropertyDescriptor(Navigator.prototype, "gpu")!;
+  const options: LoadOptions = { threads: 0, contextSize: 64 };
+  try {
+    Object.defineProperty(Navigator.prototype, "gpu", {
+      configurable: true,
+      get: () => undefined,
+    });
+    await assert.rejects(
+      load(small.bytes, { ...options, gpu: "require" }),
+      /^GpuError: Cannot use a GPU: there is none here$/,
+    );
+    for (const gpu of ["auto", "off"] as const) {
+      const warnings: string[] = [];
+      await using model = await load(small.bytes, {
+        ...options,
+        gpu,
+        gpuPlan: firstLayers(small.model, 2, true),
+        onWarning: (message) => warnings.push(message),
+      });
+      assert.equal(model.engine.gpu, undefined);
+      assert.deepEqual(warnings, []);
+    }
+  } finally {
+    Object.defineProperty(Navigator.prototype, "gpu", real);
+  }
+});
+
+Deno.test("what only the CPU does is refused where a GPU is required", async () => {
+  await assert.rejects(
+    load(small.bytes, { gpu: "require", countNeurons: true }),
+    (error: Error) => {
+      assert(error instanceof UsageError);
+      assert.match(error.message, /only the CPU counts neurons/);
+      return true;
+    },
+  );
+});
+
+testWithAdapter(
+  "a GPU's worker that dies is one line, and the text goes on",
+  async () => {
+    const workers: Worker[] = [];
+    const Real = globalThis.Worker;
+    globalThis.Worker = class extends Real {
+      constructor(url: string | URL, options?: WorkerOptions) {
+        super(url, options);
+        if (options?.name === "culm GPU") workers.push(this);
+      }
+    };
+    try {
+      const options: LoadOptions = { threads: 1, contextSize: 64 };
+      const warnings: string[] = [];
+      await using both = await load(small.bytes, {
+        ...options,
+        gpu: "require",
+        gpuPlan: hybrid(small.model, 0.5),
+        onWarning: (message) => warnings.push(message),
+      });
+      await using cpu = await load(small.bytes, options);
+      const greedy = async (model: typeof both, loseAt: number) => {
+        using sequence = model.engine.createSequence();
+        const ids = [7];
+        for (let i = 0; i < 12; i++) {
+          if (i === loseAt) {
+            workers[0].onerror!(new ErrorEvent("error", { message: "gone" }));
+          }
+          const [row] = await model.engine.evaluate(sequence, ids.slice(-1));
+          ids.push(row.indexOf(Math.max(...row)));
+        }
+        return ids;
+      };
+      assert.deepEqual(await greedy(both, 5), await greedy(cpu, -1));
+      assert.deepEqual(warnings, ["GPU failed: gone; going on with the CPU"]);
+    } finally {
+      globalThis.Worker = Real;
+    }
+  },
+);

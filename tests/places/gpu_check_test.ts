@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import type { ByteSource } from "../../src/bytes/byte_source.ts";
+import { GpuError } from "../../src/errors.ts";
+import { checkGpu } from "../../src/places/gpu_check.ts";
+import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
+import type { TeamOptions } from "../../src/places/threads/messages.ts";
+import { randomModel } from "../helpers/random_model.ts";
+import { ReferenceGpu } from "../helpers/reference_gpu.ts";
+
+const made = await randomModel({
+  type: "Q4_0",
+  downByNeuron: true,
+  predictorRank: 32,
+});
+
+async function check(
+  sparsity: TeamOptions["sparsity"],
+  Gpu: typeof ReferenceGpu,
+): Promise<void> {
+  const { model } = made;
+  await checkGpu({
+    model,
+    plan: { places: [] },
+    sparsity,
+    limits: { tokens: 1, contextSize: 1 },
+    cacheType: "f16",
+    measureRecall: false,
+  }, async (source: ByteSource, options: TeamOptions) => {
+    const { model, plan, cacheType } = options;
+    return new Gpu(
+      await ReferencePlace.load(model, plan.gpu!, sparsity, source, cacheType),
+    );
+  });
+}
+
+Deno.test("a GPU that computes as the reference does passes its check", async () => {
+  for (const mode of ["exact", "predictor"] as const) {
+    await check({ mode }, ReferenceGpu);
+  }
+});
+
+Deno.test("a GPU whose down adds nothing fails its check, with both numbers", async () => {
+  class Faulty extends ReferenceGpu {
+    override down(): void {}
+  }
+  await assert.rejects(check({ mode: "exact" }, Faulty), (error: Error) => {
+    assert(error instanceof GpuError);
+    assert.match(
+      error.message,
+      /^Cannot use reference: its logits differ .* by 0\.\d+ .* the limit is 0\.005$/,
+    );
+    return true;
+  });
+});
