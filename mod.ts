@@ -57,6 +57,12 @@ export {
   type Model,
   type ModelOptions,
 } from "./src/model/model.ts";
+export {
+  type ActivationCdf,
+  activationCdf,
+  activationShare,
+  meanActivationShare,
+} from "./src/plan/activation_cdf.ts";
 export type { Rates } from "./src/plan/border.ts";
 export {
   assumedFiring,
@@ -178,6 +184,7 @@ export {
   synthShapes,
 } from "./src/synth/options.ts";
 export type { PredictorOptions } from "./src/synth/predictor.ts";
+export { bambooCdf } from "./src/synth/firing.ts";
 export { asType, synthModel } from "./src/synth/synth_model.ts";
 export { synthesise, type SynthFile } from "./src/synth/synthesise.ts";
 export {

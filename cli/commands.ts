@@ -5,6 +5,7 @@
  */
 import type { CommandSpec } from "./command.ts";
 import { bench } from "./commands/bench.ts";
+import { cdf } from "./commands/cdf.ts";
 import { chat } from "./commands/chat.ts";
 import { convert } from "./commands/convert.ts";
 import { generate } from "./commands/generate.ts";
@@ -26,6 +27,7 @@ export const commands: readonly CommandSpec[] = [
   predictor,
   plan,
   perplexity,
+  cdf,
   bench,
   convert,
   synth,

@@ -4,7 +4,7 @@
  * @module
  */
 import { estimatePerplexity, type TextScore } from "../mod.ts";
-import { chartWidth, drawing, framed } from "./svg.ts";
+import { drawing, framed } from "./svg.ts";
 
 /** What a run has measured. */
 export interface PerplexityReport {
@@ -88,7 +88,7 @@ export function toJson(report: PerplexityReport): string {
   return JSON.stringify(report, undefined, 2) + "\n";
 }
 
-const height = 320;
+const size = { width: 640, height: 320 };
 
 /**
  * Perplexity against the share of neurons kept. Standard errors are left out:
@@ -105,8 +105,7 @@ export async function toSvg(
   }));
   const chart = plot({
     document,
-    width: chartWidth,
-    height,
+    ...size,
     marginLeft: 56,
     insetLeft: 24,
     marginRight: 30,
@@ -125,7 +124,7 @@ export async function toSvg(
   });
   const title =
     `${model}: perplexity of ${chunks} chunks of ${contextSize} tokens`;
-  return framed(title, [chart.outerHTML], height);
+  return framed(title, [chart.outerHTML], size);
 }
 
 function percent(share: number): string {

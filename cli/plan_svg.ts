@@ -5,6 +5,7 @@
  * @module
  */
 import { type PlanReport, tokensPerSecond } from "./planning.ts";
+import { drawing, escaped } from "./svg.ts";
 
 const width = 760, height = 230;
 
@@ -19,10 +20,7 @@ const colours = {
 
 /** An SVG of two charts, one above the other. */
 export async function toSvg(report: PlanReport): Promise<string> {
-  // Imported when it is needed, for no other command draws.
-  const { plot, barY, lineY, dot, ruleY } = await import("@observablehq/plot");
-  const { parseHTML } = await import("linkedom");
-  const { document } = parseHTML("<html></html>");
+  const { plot: { plot, barY, lineY, dot, ruleY }, document } = await drawing();
   const { layers } = report.prediction;
   const shares = layers.flatMap(({ hotShare, coverage }, layer) => [
     { layer, share: 100 * hotShare, what: "neurons on the GPU" },
@@ -116,11 +114,4 @@ function legend(...names: (keyof typeof colours)[]): string {
       colours[name]
     }"/>` + `<text x="${150 * i + 15}" y="0">${name}</text>`
   ).join("");
-}
-
-function escaped(text: string): string {
-  return text.replace(
-    /[&<>]/g,
-    (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]!,
-  );
 }

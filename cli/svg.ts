@@ -4,8 +4,6 @@
  * @module
  */
 
-/** Width of a chart, in pixels. */
-export const chartWidth = 640;
 const margin = 16, titleHeight = 30;
 
 /** A library that draws charts, and a document for it: there is no browser here. */
@@ -16,22 +14,24 @@ export async function drawing() {
   return { plot, document: parseHTML("<html></html>").document };
 }
 
-/** One SVG of a title and charts of `height` below one another. */
+/** One SVG of a title and charts of one size side by side. */
 export function framed(
   title: string,
   charts: readonly string[],
-  height: number,
+  { width, height }: { readonly width: number; readonly height: number },
 ): string {
   const top = margin + titleHeight;
   const body = charts.map((chart, i) =>
     chart.replace(
       "<svg ",
-      `<svg x="${margin}" y="${top + i * (height + margin)}" `,
+      `<svg x="${margin + i * (width + margin)}" y="${top}" `,
     )
   );
-  const width = chartWidth + 2 * margin;
-  const total = top + charts.length * (height + margin);
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${total}" font-family="sans-serif" font-size="11">` +
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${
+    margin + charts.length * (width + margin)
+  }" height="${
+    top + height + margin
+  }" font-family="sans-serif" font-size="11">` +
     `<rect width="100%" height="100%" fill="white"/>` +
     `<text x="${margin}" y="${margin + 8}" font-size="14" font-weight="bold">${
       escaped(title)

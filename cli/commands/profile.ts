@@ -1,24 +1,18 @@
 import {
   checkProfile,
   describeModel,
-  isSparse,
-  LimitError,
   mergeProfiles,
   type Model,
-  mostProfileTokens,
   type Profile,
-  type ProfileFile,
   readGguf,
   reorderNeurons,
   UsageError,
   writeProfile,
 } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
-import { formatBytes, formatDuration } from "../format.ts";
-import { growing } from "../growing_profile.ts";
-import { readTexts } from "../input.ts";
+import { formatBytes } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";
-import { loadModel, openModel } from "../model_file.ts";
+import { openModel } from "../model_file.ts";
 import {
   findProfile,
   profilePathOf,
@@ -26,23 +20,15 @@ import {
 } from "../model_profile.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { countingOptions, type LoadFlags, modelOptions } from "../options.ts";
-import { exists, thereAlready, writeFile } from "../output_file.ts";
-import {
-  type Counted,
-  countWindows,
-  hashOf,
-  lengthOf,
-  windowsOf,
-} from "../profile_run.ts";
+import { writeFile } from "../output_file.ts";
+import { type CountFlags, countProfile } from "../profile_counting.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
 import { paths } from "../values.ts";
 
-interface ProfileFlags extends LoadFlags {
-  readonly file?: string[];
+interface ProfileFlags extends CountFlags {
   readonly merge?: string[];
   readonly reorder?: string;
   readonly output?: string;
-  readonly force?: true;
 }
 
 /** Counts how often neurons fire. */
@@ -141,93 +127,8 @@ async function reorder(flags: ProfileFlags, output: string): Promise<void> {
   }
 }
 
-/** Time between two states of unfinished work that are kept, in ms. */
-const saveEvery = 10_000;
-
 async function count(flags: ProfileFlags, output: string): Promise<void> {
-  const there = flags.force ? undefined : await unfinished(output);
-  const texts = await readTexts(flags.file, "profile");
-  using interrupt = new Interrupt();
-  await using model = await loadModel(
-    { ...flags, sparsity: { mode: "exact" }, profile: false },
-    interrupt,
-    { countNeurons: true },
-  );
-  if (!isSparse(model.model.activation)) {
-    throw new UsageError(
-      `Cannot profile a model of activation ${model.model.activation}: its neurons are never zero`,
-    );
-  }
-  const size = Math.min(flags.ctxSize, model.model.contextSize);
-  const windows = windowsOf(model.tokenizer, texts, size);
-  const total = lengthOf(windows);
-  if (total === 0) throw new UsageError("Cannot profile an empty text");
-  if (total > mostProfileTokens) {
-    throw new LimitError(
-      `Cannot profile ${total} tokens: the most is ${mostProfileTokens}`,
-    );
-  }
-  const text = await hashOf(windows);
-  if (there && there.progress?.text !== text) {
-    throw new UsageError(
-      `Cannot write ${output}: it is the unfinished profile of another text, or of other settings; --force begins anew`,
-    );
-  }
-
-  let counted: Counted | undefined = there?.progress &&
-    { profile: there.profile, position: there.progress.position };
-  const startedAt = counted?.position ?? 0;
-  if (counted) note(`going on after ${startedAt} of ${total} tokens`);
-  const save = async () => {
-    if (!counted) return;
-    const { profile, position } = counted;
-    const progress = position < total ? { text, position } : undefined;
-    const bytes = await writeProfile({ profile, progress });
-    await writeFile(output, [bytes], { force: true });
-  };
-  const start = performance.now();
-  let savedAt = start;
-  using bar = new ProgressBar("counting");
-  try {
-    const { signal } = interrupt;
-    for await (
-      counted of countWindows(model.engine, windows, counted, signal)
-    ) {
-      const { position } = counted;
-      const now = performance.now();
-      const msPerToken = (now - start) / (position - startedAt);
-      const left = formatDuration(msPerToken * (total - position));
-      bar.update(position, total, `${position} of ${total}, ${left} left`);
-      if (now - savedAt < saveEvery) continue;
-      await save();
-      savedAt = now;
-    }
-  } catch (error) {
-    bar[Symbol.dispose]();
-    await save();
-    note(
-      `kept the counts of ${
-        counted?.position ?? 0
-      } of ${total} tokens; the same command goes on from there`,
-    );
-    throw error;
-  }
-  bar[Symbol.dispose]();
-  await save();
-  noteWritten(counted!.profile, output);
-}
-
-/**
- * The profile that was begun at a path, but for one that generating began,
- * which counting replaces.
- *
- * @throws {CulmError} where a finished one is there
- */
-async function unfinished(path: string): Promise<ProfileFile | undefined> {
-  if (!await exists(path)) return undefined;
-  const there = await readProfileFile(path);
-  if (!there.progress) throw thereAlready(path);
-  return there.progress.text === growing ? undefined : there;
+  noteWritten(await countProfile(flags, output, "profile"), output);
 }
 
 async function describe(flags: LoadFlags): Promise<Model> {

@@ -1,0 +1,150 @@
+import assert from "node:assert/strict";
+import {
+  activationCdf,
+  meanActivationShare,
+  readProfile,
+  writeProfile,
+} from "../../mod.ts";
+import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { tinyBamboo } from "../../tiny/tiny.ts";
+import { randomModel } from "../helpers/random_model.ts";
+import { type CliResult, runCli, startCli } from "./run_cli.ts";
+
+const permissions = ["--allow-read", "--allow-write"];
+const story = "Tom had a red ball. He ran to the park with it, and met Lily. ";
+
+function cdf(...args: string[]): Promise<CliResult> {
+  return runCli(["cdf", ...args], { permissions, input: story });
+}
+
+/** A folder with tiny-bamboo and a text in it, away when the test ends. */
+async function folder(): Promise<AsyncDisposable & { path: string }> {
+  const path = await Deno.makeTempDir();
+  const source = tinyBamboo();
+  await Deno.writeFile(`${path}/tiny.gguf`, await source.read(0, source.size));
+  await Deno.writeTextFile(`${path}/text`, story.repeat(4));
+  return {
+    path,
+    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
+  };
+}
+
+async function files(path: string): Promise<string[]> {
+  return (await Array.fromAsync(Deno.readDir(path), ({ name }) => name)).sort();
+}
+
+Deno.test("models and profiles stand side by side, as text, data and picture", async () => {
+  await using dir = await folder();
+  const at = (name: string) => `${dir.path}/${name}`;
+  const model = ["-m", at("tiny.gguf"), "-t", "1"];
+  await runCli(
+    ["profile", ...model, "-f", at("text"), "-o", at("counted")],
+    { permissions },
+  );
+  const counted = ["-f", at("text"), ...model, "--profile", at("counted")];
+  const { code, out, err } = await cdf(...counted, "--svg", at("cdf.svg"));
+  assert.equal(code, 0, err);
+  const bytes = fromBuffer(await Deno.readFile(at("counted")));
+  const { profile } = await readProfile(bytes);
+  const share = meanActivationShare(activationCdf(profile), 0.1);
+  const percent = `${(100 * share).toFixed(1)}%`;
+  assert.match(out, /^\| hottest neurons .*counted .*tiny\.gguf .*Bamboo-7B/m);
+  assert.match(
+    out,
+    new RegExp(
+      `^\\| 10% +\\| +${percent} \\| +${percent} \\| +46.6% \\|$`,
+      "m",
+    ),
+  );
+  assert.equal(out.match(/^100% │.*100% │/m)?.length, 1, "two pictures");
+  const svg = await Deno.readTextFile(at("cdf.svg"));
+  const lines = svg.match(/<path[^>]* stroke="#/g)?.length;
+  assert.equal(lines, 12, "one line a layer");
+  const names = ["cdf.svg", "counted", "text", "tiny.gguf"];
+  assert.deepEqual(await files(dir.path), names);
+
+  const reports = JSON.parse((await cdf(...counted, "--json")).out);
+  assert.deepEqual(reports[0].layers, reports[1].layers);
+  assert.equal(reports[0].tokens, profile.tokens);
+  assert.equal(reports[0].means["0.1"], share);
+  assert.equal(reports[1].layers.length, 6);
+  assert.equal(reports[1].layers[5][100], 1);
+
+  await Deno.rename(at("counted"), at("tiny.gguf.profile"));
+  const beside = JSON.parse((await cdf(...model, "--json")).out);
+  assert.deepEqual(beside[0].layers, reports[0].layers);
+});
+
+Deno.test("without a file the embedded model counts standard input, with no permission", async () => {
+  const { code, out, err } = await runCli(["cdf", "-t", "1", "--json"], {
+    input: story,
+  });
+  assert.equal(code, 0, err);
+  const [{ name, layers }] = JSON.parse(out);
+  assert.deepEqual([name, layers.length], ["tiny-bamboo", 6]);
+});
+
+Deno.test({
+  name: "Ctrl-C keeps the counts, and the same command goes on",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    await using dir = await folder();
+    await Deno.writeTextFile(`${dir.path}/text`, story.repeat(200));
+    const args = ["-m", `${dir.path}/tiny.gguf`, "-f", `${dir.path}/text`];
+    args.push("-t", "1", "-c", "64", "--json");
+    const child = startCli(["cdf", ...args], { permissions });
+    await child.stdin.close();
+    const reader = child.stderr.pipeThrough(new TextDecoderStream())
+      .getReader();
+    let err = "";
+    while (!err.includes("backend:")) err += (await reader.read()).value;
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    child.kill("SIGINT");
+    for (let done = false, value; !done;) {
+      ({ value = "", done } = await reader.read());
+      err += value;
+    }
+    await child.stdout.cancel();
+    assert.equal((await child.status).code, 130);
+    assert.match(err, /kept the counts of \d+ of \d+ tokens/);
+    assert.ok((await files(dir.path)).includes("tiny.gguf.cdf"));
+    const resumed = await cdf(...args);
+    assert.match(resumed.err, /^going on after \d+ of \d+ tokens$/m);
+    assert.deepEqual(await files(dir.path), ["text", "tiny.gguf"]);
+    assert.equal(resumed.out, (await cdf(...args)).out);
+  },
+});
+
+Deno.test("bad input is told in one line", async (t) => {
+  await using dir = await folder();
+  const at = (name: string) => `${dir.path}/${name}`;
+  const swiglu = await randomModel({ architecture: "llama" });
+  await Deno.writeFile(at("swiglu.gguf"), swiglu.bytes);
+  const active = new Uint32Array(5);
+  const layers = [{ active, gatePositive: active }];
+  const empty = await writeProfile({ profile: { tokens: 1, layers } });
+  await Deno.writeFile(at("empty"), empty);
+  const wrong: [string[], number, RegExp][] = [
+    [["-f", at("text"), "--profile", at("empty")], 2, /-f needs -m/],
+    [["-m", at("tiny.gguf")], 1, /nobody has counted; give -f TEXT/],
+    [["-m", at("none")], 1, /none: there is no such file/],
+    [["--profile", at("text")], 1, /text/],
+    [["--profile", dir.path], 1, /it has no activation_0\.pt/],
+    [["--profile", at("empty"), "--svg", at("text")], 1, /there already/],
+    [["-m", at("swiglu.gguf"), "-f", at("text")], 1, /never zero/],
+  ];
+  for (const [args, code, message] of wrong) {
+    await t.step(args.join(" "), async () => {
+      const result = await cdf(...args);
+      assert.deepEqual([result.code, result.out], [code, ""], result.err);
+      const last = result.err.trimEnd().split("\n").at(-1)!;
+      assert.match(last, /^error: /);
+      assert.match(last, message);
+    });
+  }
+  await t.step("nothing fired", async () => {
+    const { code, out } = await cdf("--profile", at("empty"));
+    assert.equal(code, 0);
+    assert.match(out, /^\| 50% +\| +0\.0% /m);
+  });
+});
