@@ -84,7 +84,11 @@ export class GrowingProfile {
 /** Whether a GPU will take part. */
 async function usesGpu(flags: LoadFlags & RunGpuFlags): Promise<boolean> {
   if (flags.gpu !== "auto") return flags.gpu === "require";
-  const { size, isDirectory } = await Deno.stat(localModel(flags)!);
-  if (!isDirectory && size < leastGpuBytes) return false;
+  try {
+    const { size, isDirectory } = await Deno.stat(localModel(flags)!);
+    if (!isDirectory && size < leastGpuBytes) return false;
+  } catch {
+    return false; // loading the model says that it cannot be read
+  }
   return (await findGpu())?.isSoftware === false;
 }
