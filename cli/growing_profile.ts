@@ -85,10 +85,20 @@ export class GrowingProfile {
 async function usesGpu(flags: LoadFlags & RunGpuFlags): Promise<boolean> {
   if (flags.gpu !== "auto") return flags.gpu === "require";
   try {
-    const { size, isDirectory } = await Deno.stat(localModel(flags)!);
-    if (!isDirectory && size < leastGpuBytes) return false;
+    if (await bytesOf(localModel(flags)!) < leastGpuBytes) return false;
   } catch {
     return false; // loading the model says that it cannot be read
   }
   return (await findGpu())?.isSoftware === false;
+}
+
+/** Bytes of a file, or of the files of a folder. */
+async function bytesOf(path: string): Promise<number> {
+  const { size, isDirectory } = await Deno.stat(path);
+  if (!isDirectory) return size;
+  let bytes = 0;
+  for await (const { name, isFile } of Deno.readDir(path)) {
+    if (isFile) bytes += (await Deno.stat(`${path}/${name}`)).size;
+  }
+  return bytes;
 }
