@@ -1,0 +1,200 @@
+/**
+ * The two kernels of attention against a scalar twin: rotation, pages in each
+ * type of the cache, softmax in f64.
+ */
+import assert from "node:assert/strict";
+import { ropeAngles } from "../../../src/model/rope.ts";
+import {
+  type CacheType,
+  cacheTypes,
+  kvPositionBytes,
+} from "../../../src/places/cache_type.ts";
+import { asCached } from "../../../src/places/reference/as_cached.ts";
+import { gaussianVector } from "../../helpers/seeded_random.ts";
+import { Bench, testWithAdapter } from "./on_device.ts";
+
+interface Case {
+  readonly headSize: number;
+  readonly ropeSize: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  /** Query heads of a key and value head, and the first one's number among its own */
+  readonly group: number;
+  readonly shift: number;
+  readonly window?: number;
+}
+
+const cases: Case[] = [
+  { headSize: 64, ropeSize: 64, heads: 4, kvHeads: 2, group: 2, shift: 0 },
+  { headSize: 10, ropeSize: 10, heads: 3, kvHeads: 3, group: 1, shift: 0 },
+  { headSize: 100, ropeSize: 36, heads: 4, kvHeads: 2, group: 3, shift: 2 },
+  {
+    headSize: 33,
+    ropeSize: 8,
+    heads: 2,
+    kvHeads: 1,
+    group: 2,
+    shift: 0,
+    window: 41,
+  },
+];
+
+/** Pages lie in no order. */
+const pageOf = (index: number) => (7 * index + 3) % 11;
+
+/** Steps of a sequence: its tokens by number, all of them against the twin. */
+const steps = [37, 1, 3, 250, 1];
+
+function rotated(
+  heads: Float32Array,
+  { headSize, ropeSize }: Case,
+  angles: Float32Array,
+): Float32Array {
+  const out = heads.slice();
+  for (let head = 0; head < heads.length; head += headSize) {
+    for (let i = 0; i < ropeSize; i += 2) {
+      const [a, b] = [heads[head + i], heads[head + i + 1]];
+      const [cos, sin] = [angles[i], angles[i + 1]];
+      out[head + i] = a * cos - b * sin;
+      out[head + i + 1] = a * sin + b * cos;
+    }
+  }
+  return out;
+}
+
+/** One query head's attention over keys and values, `[position][headSize]`. */
+function attended(
+  query: Float32Array,
+  keys: Float32Array[],
+  values: Float32Array[],
+): number[] {
+  const scores = keys.map((key) =>
+    key.reduce((sum, k, i) => sum + k * query[i], 0) / Math.sqrt(query.length)
+  );
+  const highest = Math.max(...scores);
+  const weights = scores.map((score) => Math.exp(score - highest));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return Array.from(
+    query,
+    (_, i) => values.reduce((sum, v, p) => sum + weights[p] * v[i], 0) / total,
+  );
+}
+
+/** A step's words: header, records with angles, the pages of one sequence. */
+function words(
+  positions: number[],
+  { ropeSize }: Case,
+  frequencies: Float64Array,
+): Uint32Array<ArrayBuffer> {
+  const n = positions.length, record = 4 + ropeSize;
+  const pages = 8 + n * record;
+  const all = new Uint32Array(pages + 11);
+  all.set([n, 0, 0, 1, record]);
+  positions.forEach((position, t) => {
+    const at = 8 + t * record;
+    all.set([0, position, 0, pages], at);
+    const angles = new Float32Array(all.buffer, 4 * (at + 4), ropeSize);
+    ropeAngles(frequencies, position, angles);
+  });
+  for (let i = 0; i < 11; i++) all[pages + i] = pageOf(i);
+  return all;
+}
+
+async function check(c: Case, type: CacheType): Promise<void> {
+  const { headSize, ropeSize, heads, kvHeads, group, shift, window } = c;
+  const stride = (heads + 2 * kvHeads) * headSize + 3;
+  const outStride = 512;
+  // Values before queries: where each begins is told.
+  const first = { v: 1, q: 1 + kvHeads * headSize, k: 0 };
+  first.k = first.q + heads * headSize;
+  const frequencies = Float64Array.from(
+    { length: ropeSize / 2 },
+    (_, i) => 100 ** (-2 * i / ropeSize),
+  );
+  using bench = await Bench.open([0]);
+  const positionBytes = kvPositionBytes(type, headSize);
+  const kv = bench.buffer(
+    new Uint32Array(11 * 32 * kvHeads * positionBytes / 4),
+  );
+  const unit = type === "q8_0" ? 32 : 8;
+  const shape = bench.shared.uniforms.add([
+    heads,
+    kvHeads,
+    group,
+    shift,
+    headSize,
+    ropeSize,
+    unit * Math.ceil(headSize / unit) / 4,
+    stride,
+    first.q,
+    first.k,
+    first.v,
+    outStride,
+    256 * Math.ceil(heads * headSize / 256),
+    window ?? 0xffffffff,
+    { f32: 1 / Math.sqrt(headSize) },
+  ]);
+  const { pipelines } = bench.shared;
+  const keys: Float32Array[] = [], values: Float32Array[] = [];
+  for (const n of steps) {
+    const start = keys.length;
+    const positions = Array.from({ length: n }, (_, t) => start + t);
+    const qkv = gaussianVector(n * stride, start + 1);
+    const step = bench.buffer(words(positions, c, frequencies));
+    const input = bench.buffer(qkv);
+    const out = bench.buffer(new Float32Array(n * outStride).fill(9));
+    const result = await bench.run(() => {
+      bench.commands.dispatch(
+        pipelines.get({ kernel: "rope_store", type }),
+        pipelines.bind("rope_store", [step, shape, kv, input]),
+        Math.ceil((heads + kvHeads) * Math.ceil(headSize / 32) / 64),
+        n,
+      );
+      bench.commands.dispatch(
+        pipelines.get({ kernel: "attention", type }),
+        pipelines.bind("attention", [step, shape, kv, input, out]),
+        heads,
+        n,
+      );
+    }, out);
+    const angles = new Float32Array(ropeSize);
+    const part = (t: number, at: number, count: number) =>
+      qkv.subarray(t * stride + at, t * stride + at + count * headSize);
+    for (let t = 0; t < n; t++) {
+      ropeAngles(frequencies, positions[t], angles);
+      const k = rotated(part(t, first.k, kvHeads), c, angles);
+      keys.push(asCached(type, k, headSize));
+      values.push(asCached(type, part(t, first.v, kvHeads), headSize));
+      const q = rotated(part(t, first.q, heads), c, angles);
+      const actual = new Float32Array(result, 4 * t * outStride, outStride);
+      for (let head = 0; head < heads; head++) {
+        const at = headSize * Math.floor((head + shift) / group);
+        const from = Math.max(0, keys.length - (window ?? Infinity));
+        const own = (rows: Float32Array[]) =>
+          rows.slice(from).map((row) => row.subarray(at, at + headSize));
+        const begin = head * headSize;
+        const query = q.subarray(begin, begin + headSize);
+        attended(query, own(keys), own(values)).forEach((value, i) => {
+          const error = Math.abs(actual[begin + i] - value);
+          // A stored number may be rounded to either neighbour.
+          const limit = { f32: 1e-5, f16: 1e-3, q8_0: 1e-2 }[type];
+          assert(error < limit, `head ${head} of token ${t}: off by ${error}`);
+        });
+      }
+      const padded = 256 * Math.ceil(heads * headSize / 256);
+      const rest = actual.subarray(heads * headSize);
+      rest.forEach((value, i) =>
+        assert.equal(value, heads * headSize + i < padded ? 0 : 9)
+      );
+    }
+  }
+}
+
+for (const type of cacheTypes) {
+  for (const c of cases) {
+    testWithAdapter(
+      `attention in ${type}: ${JSON.stringify(c)}`,
+      () => check(c, type),
+    );
+  }
+}
