@@ -9,9 +9,6 @@ import type { DeviceLayout } from "./layout.ts";
 import type { Shared, TokenRows } from "./product.ts";
 import type { Region } from "./read_back.ts";
 
-/** What a kernel is compiled for: which of the slots it adds. */
-type Adder = GPUComputePipeline;
-
 /** x, and the slots whose sums wait to be added. */
 export class Residual implements TokenRows {
   readonly buffer: GPUBuffer;
@@ -19,9 +16,9 @@ export class Residual implements TokenRows {
   /** Slot 0: what other places computed; further ones: stretches of this place's neurons */
   readonly partials: GPUBuffer;
   readonly #group: GPUBindGroup;
-  readonly #addUpload: Adder;
-  readonly #addStretches: Adder;
-  readonly #addBoth: Adder;
+  readonly #addUpload: GPUComputePipeline;
+  readonly #addStretches: GPUComputePipeline;
+  readonly #addBoth: GPUComputePipeline;
   readonly #hiddenSize: number;
   /** Rows of this stride on their way to the device */
   readonly #host: Float32Array<ArrayBuffer>;
@@ -105,7 +102,7 @@ export class Residual implements TokenRows {
     return this.#taken.subarray(0, tokens * this.#hiddenSize);
   }
 
-  #encode(adder: Adder, tokens: number): void {
+  #encode(adder: GPUComputePipeline, tokens: number): void {
     const quads = tokens * this.stride / 4;
     this.commands.dispatch(adder, this.#group, Math.ceil(quads / 64));
     this.clear();
