@@ -11,7 +11,8 @@ import {
 } from "../../../src/places/cache_type.ts";
 import { asCached } from "../../../src/places/reference/as_cached.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
-import { Bench, testWithAdapter } from "./on_device.ts";
+import { testWithAdapter } from "../../helpers/adapter.ts";
+import { Bench } from "./on_device.ts";
 
 interface Case {
   readonly headSize: number;
