@@ -79,7 +79,7 @@ export {
 export { layerBytes } from "./src/plan/gpu_plan.ts";
 export { type IndexSet, listOf, type Range } from "./src/plan/indices.ts";
 export {
-  assumedMachine,
+  assumedGpu,
   type CpuRates,
   type GpuRates,
   type KnownMachine,
@@ -126,6 +126,7 @@ export {
 } from "./src/plan/powerinfer_profile.ts";
 export { profileOf, reorderNeurons } from "./src/plan/reorder.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
+export { measureMachine } from "./src/places/measure.ts";
 export { deviceBytes, type LayoutOptions } from "./src/places/gpu/layout.ts";
 export type { BatchLimits } from "./src/places/batch.ts";
 export type { GpuCounts, GpuUse } from "./src/places/gpu_use.ts";

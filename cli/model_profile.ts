@@ -15,6 +15,7 @@ import {
   readGguf,
   readProfile,
 } from "../mod.ts";
+import { isFolder, readActivationFolder } from "./activation_folder.ts";
 import { type LoadFlags, localModel, type ModelFlags } from "./options.ts";
 import { exists } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
@@ -31,7 +32,7 @@ export function profilePathOf(flags: ModelFlags): string | undefined {
 }
 
 /**
- * Reads a profile.
+ * Reads a profile of culm's.
  *
  * @throws {CulmError} where there is none, or it is damaged
  */
@@ -55,15 +56,20 @@ export async function findProfile(
   source: ByteSource,
 ): Promise<FoundProfile | undefined> {
   if (flags.profile === false) return undefined;
-  if (flags.profile !== undefined) return await readProfileFile(flags.profile);
+  const model = async () => describeModel(await readGguf(source), flags);
+  if (flags.profile !== undefined) {
+    const path = flags.profile;
+    if (!await isFolder(path)) return await readProfileFile(path);
+    const { activation } = await model();
+    return { path, profile: await readActivationFolder(path, activation) };
+  }
   const path = profilePathOf(flags);
   if (!path || !await permits("read", path) || !await exists(path)) {
     return undefined;
   }
-  const model = describeModel(await readGguf(source), flags);
   try {
     const found = await readProfileFile(path);
-    checkProfile(found.profile, model);
+    checkProfile(found.profile, await model());
     return found;
   } catch (error) {
     if (!(error instanceof CulmError)) throw error;

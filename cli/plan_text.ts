@@ -64,9 +64,9 @@ function summary(report: PlanReport): string {
     [
       "budget",
       device
-        ? `${formatBytes(bytes)} of ${formatBytes(budget)}${
-          gpu ? "" : ": nothing is better on the GPU"
-        }`
+        ? `${formatBytes(bytes)} of ${
+          Number.isFinite(budget) ? formatBytes(budget) : "no stated limit"
+        }${gpu ? "" : ": nothing is better on the GPU"}`
         : "no GPU",
     ],
   ]);

@@ -65,12 +65,12 @@ export function plan(
   request: PlanRequest,
   neurons?: readonly Uint32Array[],
 ): PlanReport {
-  const { model, budget, gpuLayers, profile } = request;
+  const { model, budget, gpuLayers } = request;
   const costs = planCosts(request);
   const bytesOf = bytesFor(request);
   const limits = { budget, bytesOf };
   const solution = request.machine.gpu
-    ? solve(model, costs, { ...limits, gpuLayers, neurons, profile })
+    ? solve(model, costs, { ...limits, gpuLayers, neurons })
     : { bytes: 0, prediction: predict(model, costs) };
   const others: Record<string, Prediction> = {
     "the CPU alone": predict(model, costs),

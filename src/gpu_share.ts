@@ -61,7 +61,7 @@ export async function planGpu(
   const share = (machine: Machine) => solveFor(machine, places, options);
   const measured = found.isSoftware
     ? undefined
-    : share(await measureMachine(places, threads));
+    : share(await measureMachine(model, threads, true));
   if (measured || !isRequired) return measured;
   // One in software, or so slow that it is best left out, is required all the same.
   const eager = share(eagerMachine);
@@ -101,7 +101,6 @@ function solveFor(
       deviceBytes({ model, plan, sparsity, limits, cacheType }).all,
     gpuLayers,
     neurons: gpuIndex?.layers,
-    profile,
   }).gpu;
 }
 

@@ -1,20 +1,21 @@
 import {
-  assumedMachine,
+  assumedGpu,
   type ByteSource,
   checkProfile,
   describeModel,
+  findGpu,
   firingOfLayers,
   type GgufFile,
   isSparse,
   type KnownMachine,
   knownMachines,
   LimitError,
+  measureMachine,
   type Model,
   type Profile,
   profileOf,
   readGguf,
 } from "../../mod.ts";
-import { isFolder, readActivationFolder } from "../activation_folder.ts";
 import type { CommandSpec } from "../command.ts";
 import { budgetOf, type GpuFlags, gpuOptions } from "../gpu_options.ts";
 import {
@@ -113,13 +114,9 @@ async function run(flags: PlanFlags): Promise<number> {
     note(`wrote ${printable(flags.svg)}`);
   }
   if (output !== undefined) {
-    await writeFile(
-      output,
-      [indexOf(report.model, report.gpu, report.budget)],
-      {
-        force,
-      },
-    );
+    const { model, gpu, budget, bytes } = report;
+    const capacity = Number.isFinite(budget) ? budget : bytes;
+    await writeFile(output, [indexOf(model, gpu, capacity)], { force });
     note(`wrote ${printable(output)}`);
   }
   return 0;
@@ -162,7 +159,7 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
     const file = await readGguf(source);
     const model = describeModel(file, flags);
     const machine = flags.machine === undefined
-      ? assumedMachine
+      ? await thisMachine(model, flags)
       : knownMachines[flags.machine];
     const counted = await profileFor(flags, source, file, model);
     const request: PlanRequest = {
@@ -177,6 +174,23 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
   } finally {
     await source.close();
   }
+}
+
+/** This machine, measured; a GPU that is not there is assumed. */
+async function thisMachine(
+  model: Model,
+  { threads = navigator.hardwareConcurrency }: PlanFlags,
+): Promise<KnownMachine> {
+  const found = await findGpu();
+  const isReal = found !== undefined && !found.isSoftware;
+  const measured = await measureMachine(model, threads, isReal);
+  const cpu = `measured: ${threads} thread${threads === 1 ? "" : "s"}`;
+  return isReal ? { ...measured, description: `${cpu}, ${found.name}` } : {
+    ...measured,
+    gpu: assumedGpu,
+    description:
+      `${cpu}; no GPU here, so one is assumed, of 360 GB/s and 12 GB`,
+  };
 }
 
 /** Plans as an index says. One that was not asked for is left out where it does not fit. */
@@ -210,10 +224,6 @@ async function profileFor(
     checkProfile(profile, model);
     return { profile, firingSource: `${profile.tokens} tokens, ${where}` };
   };
-  if (path && await isFolder(path)) {
-    const profile = await readActivationFolder(path, model.activation);
-    return counted(profile, `by the highest count in ${path}`);
-  }
   const found = await findProfile(flags, source);
   if (found) return counted(found.profile, `from ${found.path}`);
   const own = path === false ? undefined : profileOf(file, model);

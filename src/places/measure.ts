@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { GpuRates, Machine } from "../plan/machine.ts";
+import type { Model } from "../model/model.ts";
+import type { CpuRates, GpuRates, Machine } from "../plan/machine.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { GpuUse } from "./gpu_use.ts";
 import { probeModel } from "./probe.ts";
@@ -20,38 +21,71 @@ const steps = 9;
  */
 const transfer = 12e6;
 
+/** Neurons of the layer that a GPU is measured on, at most: it takes little of its memory. */
+const gpuNeurons = 2048;
+
 /**
- * Measures `threads` CPU threads and the GPU, one after the other, in about a
- * second.
+ * Measures `threads` CPU threads and, where `withGpu` says so, the GPU, one
+ * after the other, in about a second.
  *
  * @throws {GpuError} where the GPU fails
  */
 export async function measureMachine(
-  places: StartOptions,
+  model: Model,
   threads: number,
+  withGpu: boolean,
 ): Promise<Machine> {
-  const { model, source } = probeModel(places.model);
-  const options: StartOptions = {
-    ...places,
-    model,
-    profile: undefined,
-    sparsity: { mode: "exact" },
-    limits: { tokens: 1, contextSize: 32 },
-  };
-  await using cpu = await startTeam(source, threads, options);
-  const sum = (name: "stream" | "pick") =>
-    cpu.rates.reduce((total, rates) => total + rates[name], 0);
+  const cpu = await measureCpu(model, threads);
+  return withGpu ? { cpu, gpu: await measureGpu(model, threads) } : { cpu };
+}
+
+/** Bytes of the layers that the CPU is measured on, at least: more than caches hold, if the model has as many. */
+const cpuBytes = 2 ** 29;
+
+/** On layers as large as the model's own. */
+async function measureCpu(model: Model, threads: number): Promise<CpuRates> {
+  const [{ ffn_up }] = model.layers;
+  const layers = Math.min(
+    model.layers.length,
+    Math.ceil(cpuBytes / (3 * ffn_up.byteLength)),
+  );
+  const probe = probeModel(model, model.feedForwardSize, layers);
+  await using team = await startTeam(
+    probe.source,
+    threads,
+    optionsFor(probe.model),
+  );
+  const sum = (name: keyof CpuRates) =>
+    team.rates.reduce((total, rates) => total + rates[name], 0);
+  return { stream: sum("stream"), pick: sum("pick") };
+}
+
+async function measureGpu(model: Model, threads: number): Promise<GpuRates> {
+  const neurons = Math.min(gpuNeurons, model.feedForwardSize);
+  const probe = probeModel(model, neurons, 1);
+  const { vocabSize, headCount } = probe.model;
   const gpuPlan: PlacePlan = {
-    vocab: { start: 0, end: model.vocabSize },
+    vocab: { start: 0, end: vocabSize },
     parts: [{
-      heads: { start: 0, end: model.headCount },
-      neurons: { start: 0, end: model.feedForwardSize },
+      heads: { start: 0, end: headCount },
+      neurons: { start: 0, end: neurons },
     }],
   };
-  await using gpu = await startTeam(source, threads, { ...options, gpuPlan });
+  await using team = await startTeam(
+    probe.source,
+    threads,
+    { ...optionsFor(probe.model), gpuPlan },
+  );
+  return await gpuRates(team, team.gpu!);
+}
+
+function optionsFor(model: Model): StartOptions {
   return {
-    cpu: { stream: sum("stream"), pick: sum("pick") },
-    gpu: await gpuRates(gpu, gpu.gpu!),
+    model,
+    sparsity: { mode: "exact" },
+    limits: { tokens: 1, contextSize: 32 },
+    cacheType: "f16",
+    measureRecall: false,
   };
 }
 

@@ -1,6 +1,6 @@
 /**
- * How fast a machine is, measured before anything is loaded: on a model of one
- * layer, as wide as the one to come and of its types, whose weights are zero.
+ * What a machine is measured on before anything is loaded: a model of a few
+ * layers, as wide as the one to come and of its types, whose weights are zero.
  *
  * @module
  */
@@ -10,15 +10,15 @@ import { rowBytes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import type { LayerTensors, Model } from "../model/model.ts";
 
-/** Neurons of the layer, at most: enough that its rows come from memory. */
-const probeNeurons = 2048;
-
 /** Rows of its vocabulary. */
 const probeVocabulary = 32;
 
-/** A model to measure on, and its file, which is all zeros. */
-export function probeModel(model: Model): { model: Model; source: ByteSource } {
-  const neurons = Math.min(probeNeurons, model.feedForwardSize);
+/** A model of that many neurons and layers to measure on, and its file, which is all zeros. */
+export function probeModel(
+  model: Model,
+  neurons: number,
+  layers: number,
+): { model: Model; source: ByteSource } {
   const [{ fc1: _fc1, fc2: _fc2, ...layer }] = model.layers;
   const probe: LayerTensors = {
     ...layer,
@@ -36,7 +36,7 @@ export function probeModel(model: Model): { model: Model; source: ByteSource } {
       ...model,
       feedForwardSize: neurons,
       vocabSize: probeVocabulary,
-      layers: [probe],
+      layers: Array.from({ length: layers }, () => probe),
       token_embd,
       output: model.output === model.token_embd
         ? token_embd

@@ -8,7 +8,6 @@ import type { Model } from "../model/model.ts";
 import { type Costs, neuronBlock } from "./costs.ts";
 import { compact, lengthOf } from "./indices.ts";
 import type { PlacePlan } from "./plan.ts";
-import { firingOf, type Profile } from "./profile.ts";
 import type { Side } from "./stages.ts";
 
 /** What a planner decides of a layer. */
@@ -28,18 +27,14 @@ export function gpuPlan(
   orders: readonly Uint32Array[],
   layers: readonly GpuLayer[],
   vocab: Side,
-  profile?: Profile,
 ): PlacePlan {
   return {
     vocab: { start: 0, end: vocab === "gpu" ? model.vocabSize : 0 },
-    parts: layers.map(({ attention, hot }, layer) => {
-      const neurons = compact(orders[layer].slice(0, hot).sort());
-      return {
-        heads: { start: 0, end: attention === "gpu" ? model.headCount : 0 },
-        neurons,
-        firing: profile && firingOf(profile, layer, neurons),
-      };
-    }),
+    parts: layers.map(({ attention, hot }, layer) => ({
+      heads: { start: 0, end: attention === "gpu" ? model.headCount : 0 },
+      neurons: compact(orders[layer].slice(0, hot).sort()),
+      hot: true,
+    })),
   };
 }
 
@@ -115,6 +110,7 @@ export function deviceSizes(
     parts: model.layers.map(() => ({
       heads: { start: 0, end: headCount },
       neurons: { start: 0, end: feedForwardSize },
+      hot: true,
     })),
   };
   const total = bytesOf(all);

@@ -81,15 +81,8 @@ function gpu(perSecond: number, link: number, memory: number): GpuRates {
 /** Both CPUs: two channels of DDR5-5600 (ark.intel.com, "Max Memory Bandwidth"). */
 const ddr5 = cpu(89.6);
 
-/**
- * What a machine that nobody measured is taken to be: two channels of DDR4-3200,
- * and a middling card, RTX 3060: 360 GB/s, 12 GB, PCIe 4.0 x16.
- */
-export const assumedMachine: KnownMachine = {
-  description: "assumed: 51 GB/s of memory, and a GPU of 360 GB/s and 12 GB",
-  cpu: cpu(51.2),
-  gpu: gpu(360, 31.5, 12),
-};
+/** What a GPU is taken to be where there is none: a middling card, RTX 3060: 360 GB/s, 12 GB, PCIe 4.0 x16. */
+export const assumedGpu: GpuRates = gpu(360, 31.5, 12);
 
 /**
  * The machines of Bamboo-7B's published figures, by name. Bandwidths and sizes

@@ -35,6 +35,8 @@ export interface Part {
   readonly neurons: IndexSet;
   /** How often they fire, where a profile tells: the place stores them in that order. */
   readonly firing?: Firing;
+  /** Whether all of them are computed without asking a predictor */
+  readonly hot?: boolean;
 }
 
 /** The neurons of a part in the order in which a place stores them. */

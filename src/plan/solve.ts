@@ -24,7 +24,6 @@ import {
 } from "./layer_choices.ts";
 import type { PlacePlan } from "./plan.ts";
 import { predict, type Prediction } from "./prediction.ts";
-import type { Profile } from "./profile.ts";
 import { shortestPath } from "./shortest_path.ts";
 import type { Side } from "./stages.ts";
 
@@ -41,8 +40,6 @@ export interface SolveOptions {
   readonly gpuLayers?: number;
   /** Neurons of each layer that are to be on the GPU, ascending, in place of the best */
   readonly neurons?: readonly Uint32Array[];
-  /** Orders the neurons of the GPU's parts */
-  readonly profile?: Profile;
 }
 
 /** What the solver found. */
@@ -87,7 +84,7 @@ export function solve(
   for (let attempt = 0; attempt < 16; attempt++) {
     const found = solveAdditive(model, costs, { ...options, budget });
     if (!found) break;
-    const bytes = options.bytesOf(planOf(model, found, options));
+    const bytes = options.bytesOf(planOf(model, found));
     if (bytes <= options.budget) {
       const { gpu, bytes: used } = fillUp(model, costs, found, bytes, options);
       return { gpu, bytes: used, prediction: predict(model, costs, gpu) };
@@ -120,9 +117,8 @@ interface Choices {
 function planOf(
   model: Model,
   { orders, layers, vocab }: Choices,
-  { profile }: SolveOptions,
 ): PlacePlan {
-  return gpuPlan(model, orders, layers, vocab, profile);
+  return gpuPlan(model, orders, layers, vocab);
 }
 
 /** Uses what groups and units of memory left of the budget, of which `bytes` are taken. */
@@ -139,12 +135,12 @@ function fillUp(
   // More neurons in the largest layer need more scratch, too.
   while (found.grouped && left > 0) {
     const full = fill(model, costs, orders, layers, neuronBytes, left);
-    const gpu = planOf(model, { ...found, layers: full }, options);
+    const gpu = planOf(model, { ...found, layers: full });
     const used = bytesOf(gpu);
     if (used <= budget) return { gpu, bytes: used };
     left -= used - budget;
   }
-  return { gpu: planOf(model, found, options), bytes };
+  return { gpu: planOf(model, found), bytes };
 }
 
 function solveAdditive(

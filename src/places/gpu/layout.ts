@@ -313,11 +313,11 @@ function attentionLayout(
 
 function feedForwardLayout(
   { ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }: LayerSlices,
-  { neurons, firing }: Part,
+  { neurons, hot }: Part,
   { mode }: Sparsity,
 ): FeedForwardLayout {
   // Neurons that a profile says are hot are computed whatever a predictor says.
-  const predicts = mode === "predictor" && fc1 && fc2 && !firing;
+  const predicts = mode === "predictor" && fc1 && fc2 && !hot;
   return {
     neurons: lengthOf(neurons),
     gate: matrixOf(ffn_gate),

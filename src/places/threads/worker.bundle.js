@@ -3062,8 +3062,8 @@ function attentionLayout(model, { attn_q, attn_k, attn_v, attn_output }, { heads
     output: matrixOf(attn_output, own)
   };
 }
-function feedForwardLayout({ ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }, { neurons, firing }, { mode }) {
-  const predicts = mode === "predictor" && fc1 && fc2 && !firing;
+function feedForwardLayout({ ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }, { neurons, hot }, { mode }) {
+  const predicts = mode === "predictor" && fc1 && fc2 && !hot;
   return {
     neurons: lengthOf(neurons),
     gate: matrixOf(ffn_gate),

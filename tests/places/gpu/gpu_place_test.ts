@@ -380,7 +380,7 @@ for (const readBack of ["synchronous", "awaited"] as const) {
 }
 
 testWithAdapter(
-  "neurons that a profile says are hot skip the predictor",
+  "neurons that a plan says are hot skip the predictor",
   async () => {
     const made = await randomModel({
       predictorRank: 12,
@@ -389,13 +389,7 @@ testWithAdapter(
     });
     const { model } = made;
     const { vocab, parts } = firstLayers(model, 2, true);
-    const always = new Float32Array(model.feedForwardSize).fill(1);
-    const firing = {
-      order: Uint32Array.from(always, (_, i) => always.length - 1 - i),
-      gatePositive: always,
-      active: always,
-    };
-    const hot = { vocab, parts: parts.map((part) => ({ ...part, firing })) };
+    const hot = { vocab, parts: parts.map((part) => ({ ...part, hot: true })) };
     const run = async (sparsity: Sparsity, plan: PlacePlan) => {
       const team = await gpuTeam(made, sparsity, plan);
       await using engine = new Engine(team, model.vocabSize);
