@@ -31,6 +31,8 @@ export function startCli(
       main,
       ...args,
     ],
+    // Without it, Mesa's drivers complain on standard error.
+    env: { XDG_RUNTIME_DIR: "/tmp" },
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
