@@ -338,3 +338,40 @@ testWithAdapter(
     }
   },
 );
+
+testWithAdapter(
+  "a GPU that cannot take its share is one line, and the CPU loads the model",
+  async () => {
+    // As if the software adapter were a real one, which auto takes.
+    const { prototype } = GPUAdapterInfo;
+    const real = Object.getOwnPropertyDescriptor(
+      prototype,
+      "isFallbackAdapter",
+    )!;
+    Object.defineProperty(prototype, "isFallbackAdapter", {
+      configurable: true,
+      get: () => false,
+    });
+    try {
+      const warnings: string[] = [];
+      await using model = await load(small.bytes, {
+        threads: 0,
+        contextSize: 64,
+        gpu: "auto",
+        gpuPlan: firstLayers(small.model, 2, true),
+        vramBudget: 100_000 / 2 ** 30,
+        onWarning: (message) => warnings.push(message),
+      });
+      assert.equal(model.engine.gpu, undefined);
+      assert.equal(warnings.length, 1);
+      assert.match(
+        warnings[0],
+        /^Cannot hold .*, the budget is 100000; going on with the CPU$/,
+      );
+      using sequence = model.engine.createSequence();
+      assert.equal((await model.engine.evaluate(sequence, [1])).length, 1);
+    } finally {
+      Object.defineProperty(prototype, "isFallbackAdapter", real);
+    }
+  },
+);
