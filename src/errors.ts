@@ -29,6 +29,9 @@ export class PlaceError extends CulmError {}
 /** The GPU is missing, was lost, ran out of memory, or computes wrongly. */
 export class GpuError extends PlaceError {}
 
+/** The GPU has no memory for what it was to hold. */
+export class GpuMemoryError extends GpuError {}
+
 /** The caller's own argument is wrong. */
 export class UsageError extends CulmError {}
 

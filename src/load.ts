@@ -5,9 +5,9 @@
  */
 import type { ByteSource } from "./bytes/byte_source.ts";
 import { Engine } from "./engine.ts";
-import { GpuError, UsageError } from "./errors.ts";
+import { UsageError } from "./errors.ts";
 import { readGguf } from "./formats/gguf/read.ts";
-import { planGpu } from "./gpu_share.ts";
+import { startWithGpu } from "./gpu_start.ts";
 import { LanguageModel } from "./language_model.ts";
 import {
   checkOptions,
@@ -95,9 +95,11 @@ export async function load(
     startTeam(all, checked.threads, { ...places, gpuPlan }, options);
   const warn = options.onWarning ?? (() => {});
   const team = await startWithGpu(
-    () => planGpu(places, checked.threads, options),
+    places,
+    checked.threads,
+    options,
     startOn,
-    options.gpu === "require" ? undefined : warn,
+    warn,
   );
   return new LanguageModel(
     file,
@@ -111,21 +113,6 @@ export async function load(
     profile,
     team.gpu && opened.keep(),
   );
-}
-
-/** Starts with the GPU where one is planned; without it, and a warning, where it fails. */
-async function startWithGpu(
-  plan: () => Promise<PlacePlan | undefined>,
-  start: (gpuPlan?: PlacePlan) => Promise<Team>,
-  warn: ((message: string) => void) | undefined,
-): Promise<Team> {
-  try {
-    return await start(await plan());
-  } catch (error) {
-    if (!(error instanceof GpuError) || !warn) throw error;
-    warn(`${error.message}; going on with the CPU`);
-    return await start();
-  }
 }
 
 /** Files that were opened here, and are closed here or by whom they are left to. */

@@ -375,3 +375,58 @@ testWithAdapter(
     }
   },
 );
+
+testWithAdapter(
+  "a GPU whose memory does not last is given less, until it does",
+  async () => {
+    const { bytes: file } = await randomModel({
+      type: "F16",
+      hiddenSize: 256,
+      feedForwardSize: 2048,
+      downByNeuron: true,
+    });
+    const memory = 6_000_000;
+    const { createBuffer, popErrorScope } = GPUDevice.prototype;
+    let bytes = 0;
+    GPUDevice.prototype.createBuffer = function (descriptor) {
+      bytes += descriptor.size;
+      return createBuffer.call(this, descriptor);
+    };
+    GPUDevice.prototype.popErrorScope = async function () {
+      const error = await popErrorScope.call(this);
+      return error ??
+        (bytes > memory ? new GPUOutOfMemoryError("not enough left") : null);
+    };
+    const { requestDevice } = GPUAdapter.prototype;
+    GPUAdapter.prototype.requestDevice = async function (descriptor) {
+      bytes = 0;
+      return await requestDevice.call(this, descriptor);
+    };
+    try {
+      const warnings: string[] = [];
+      const options: LoadOptions = {
+        threads: 0,
+        contextSize: 64,
+        batchSize: 8,
+        gpu: "require",
+        onWarning: (message) => warnings.push(message),
+      };
+      await using model = await load(file, options);
+      assert(model.engine.gpu!.bytes < memory);
+      assert(warnings.length > 0);
+      for (const warning of warnings) {
+        assert.match(
+          warning,
+          /^Cannot .* on .*: not enough left; trying \d+ bytes$/,
+        );
+      }
+      await assert.rejects(
+        load(file, { ...options, vramBudget: 1 }),
+        /^GpuMemoryError: /,
+      );
+    } finally {
+      Object.assign(GPUDevice.prototype, { createBuffer, popErrorScope });
+      Object.assign(GPUAdapter.prototype, { requestDevice });
+    }
+  },
+);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { GpuError } from "../../errors.ts";
+import { GpuError, GpuMemoryError } from "../../errors.ts";
 import { Pipelines } from "./pipelines.ts";
 import { shaderText } from "./shaders.ts";
 
@@ -74,7 +74,8 @@ export class Device {
   /**
    * Runs `work`, and waits until the device has accepted all that it made.
    *
-   * @throws {GpuError} where the device refuses something, or has no memory for it
+   * @throws {GpuError} where the device refuses something
+   * @throws {GpuMemoryError} where it has no memory for it
    */
   async accepts<T>(what: string, work: () => T | Promise<T>): Promise<T> {
     const scopes = ["validation", "out-of-memory"] as const;
@@ -87,8 +88,11 @@ export class Device {
       );
       const error = errors.find((found) => found !== null);
       if (error) {
+        const kind = error instanceof GPUOutOfMemoryError
+          ? GpuMemoryError
+          : GpuError;
         // deno-lint-ignore no-unsafe-finally -- the device's reason comes first
-        throw new GpuError(
+        throw new kind(
           `Cannot ${what} on ${this.name}: ${error.message.trim()}`,
         );
       }

@@ -8,6 +8,7 @@ import type { ByteSource } from "../../bytes/byte_source.ts";
 import {
   type CulmError,
   GpuError,
+  GpuMemoryError,
   LimitError,
   PlaceError,
 } from "../../errors.ts";
@@ -84,6 +85,7 @@ class PlaceWorker {
 
   #errorOf(name: string, message: string): CulmError {
     if (name === "GpuError") return new GpuError(message);
+    if (name === "GpuMemoryError") return new GpuMemoryError(message);
     if (this.name === "GPU") return new GpuError(`GPU failed: ${message}`);
     return name === "LimitError"
       ? new LimitError(message)

@@ -15,6 +15,8 @@ var PlaceError = class extends CulmError {
 };
 var GpuError = class extends PlaceError {
 };
+var GpuMemoryError = class extends GpuError {
+};
 var UsageError = class extends CulmError {
 };
 
@@ -3769,7 +3771,8 @@ var Device = class _Device {
   /**
    * Runs `work`, and waits until the device has accepted all that it made.
    *
-   * @throws {GpuError} where the device refuses something, or has no memory for it
+   * @throws {GpuError} where the device refuses something
+   * @throws {GpuMemoryError} where it has no memory for it
    */
   async accepts(what, work) {
     const scopes = [
@@ -3783,7 +3786,8 @@ var Device = class _Device {
       const errors = await Promise.all(scopes.map(() => this.gpu.popErrorScope()));
       const error = errors.find((found) => found !== null);
       if (error) {
-        throw new GpuError(`Cannot ${what} on ${this.name}: ${error.message.trim()}`);
+        const kind = error instanceof GPUOutOfMemoryError ? GpuMemoryError : GpuError;
+        throw new kind(`Cannot ${what} on ${this.name}: ${error.message.trim()}`);
       }
     }
   }
