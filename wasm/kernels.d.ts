@@ -40,6 +40,16 @@ export interface Kernels {
   ): number;
   /** The exact f32 values of a packed row. */
   unpack_row(kind: number, row: number, k: number, out: number): void;
+  /**
+   * Writes blocks of Q4_K (ggml's type 12) or Q6_K (14) of 256 f32 weights each; their bytes are zero before. Returns how many it wrote: the next one has
+   * a weight that is not finite, or a scale beyond f16.
+   */
+  quantise_k(
+    ggmlType: number,
+    values: number,
+    blocks: number,
+    out: number,
+  ): number;
   /** Quantises f32 rows to i8 per block of 32, in the form that block kind reads, of nibbles or of bytes; pads with zeros. */
   quantise_activations(
     kind: number,

@@ -6,9 +6,8 @@
  * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { dequantise } from "../formats/ggml/dequantise.ts";
-import { quantise } from "../formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
+import { requantise } from "./quantiser.ts";
 
 /** A tensor whose rows can be read in any order. */
 export interface Rows {
@@ -114,9 +113,6 @@ export function interleaved(rows: Rows, heads: number): Rows {
   };
 }
 
-/** Weights on their way; used between two awaits only, so that reads may overlap. */
-let weights = new Float32Array(0);
-
 /** The same weights as another type, by way of f32. */
 export function retyped(rows: Rows, type: GgmlType): Rows {
   if (rows.type === type) return rows;
@@ -125,11 +121,7 @@ export function retyped(rows: Rows, type: GgmlType): Rows {
     shape: rows.shape,
     read: async (first, count) => {
       const bytes = await rows.read(first, count);
-      const length = count * rows.shape[0];
-      if (weights.length < length) weights = new Float32Array(length);
-      const values = weights.subarray(0, length);
-      dequantise(rows.type, bytes, values);
-      return quantise(type, values);
+      return await requantise(bytes, rows.type, type, count * rows.shape[0]);
     },
   };
 }

@@ -27,6 +27,7 @@ pub mod norm;
 pub mod pack;
 pub mod panel;
 pub mod q4;
+pub mod quantise;
 pub mod rope;
 pub mod simd;
 #[cfg(not(target_arch = "wasm32"))]

@@ -88,6 +88,8 @@ unary! {
     f32x4_abs to_f32 from_f32 f32::abs;
     f32x4_nearest to_f32 from_f32 f32::round_ties_even;
     f32x4_neg to_f32 from_f32 |a: f32| -a;
+    f64x2_abs to_f64 from_f64 f64::abs;
+    f64x2_floor to_f64 from_f64 f64::floor;
 }
 
 binary! {
@@ -109,7 +111,11 @@ binary! {
     f32x4_pmax to_f32 from_f32 |a: f32, b| if a < b { b } else { a };
     f32x4_min to_f32 from_f32 |a: f32, b: f32| -max_f32(-a, -b);
     f64x2_add to_f64 from_f64 |a: f64, b| a + b;
+    f64x2_div to_f64 from_f64 |a: f64, b| a / b;
     f64x2_mul to_f64 from_f64 |a: f64, b| a * b;
+    f64x2_pmax to_f64 from_f64 |a: f64, b| if a < b { b } else { a };
+    f64x2_pmin to_f64 from_f64 |a: f64, b| if b < a { b } else { a };
+    f64x2_sub to_f64 from_f64 |a: f64, b| a - b;
 }
 
 macro_rules! comparisons {

@@ -41,7 +41,7 @@ export function fitScale(values: Float32Array, lowest: number): number {
     for (const x of values) {
       const q = Math.min(
         lowest - 1,
-        Math.max(-lowest, Math.round(x * inverse)),
+        Math.max(-lowest, nearest(x * inverse)),
       );
       xq += x * q;
       qq += q * q;
@@ -53,6 +53,11 @@ export function fitScale(values: Float32Array, lowest: number): number {
     }
   }
   return best;
+}
+
+/** The nearest integer, ties up: what `Math.round` gives, but for 0.5 less the least. */
+export function nearest(value: number): number {
+  return Math.floor(value + 0.5);
 }
 
 /** The integers under one first scale; a group has at most 32 weights. */
@@ -72,7 +77,7 @@ export function fitAffine(values: Float32Array, largest: number): AffineFit {
   for (const spread of SPREADS) {
     const inverse = (largest + spread) / (high - low);
     for (let i = 0; i < values.length; i++) {
-      quants[i] = Math.min(largest, Math.round((values[i] - low) * inverse));
+      quants[i] = Math.min(largest, nearest((values[i] - low) * inverse));
     }
     const fit = fitLine(values);
     const error = squaredError(values, fit);

@@ -11,7 +11,7 @@ import {
   sixBitsOfGroup,
   twoBitsOfGroup,
 } from "./dequantise_k.ts";
-import { type AffineFit, fitAffine, fitScale } from "./fit.ts";
+import { type AffineFit, fitAffine, fitScale, nearest } from "./fit.ts";
 import { largestMagnitude, writeHalf } from "./quantise_32.ts";
 
 /** Writes a block of Q2_K; the layouts are described at the readers. */
@@ -125,7 +125,7 @@ function storeAffine(
   const store = (reals: number[], at: number) => {
     const unit = writeHalf(block, at, Math.max(...reals) / largest);
     const integers = reals.map((real) =>
-      unit === 0 ? 0 : clamp(Math.round(real / unit), 0, largest)
+      unit === 0 ? 0 : clamp(nearest(real / unit), 0, largest)
     );
     return { unit, integers };
   };
@@ -148,7 +148,7 @@ function storeScales(
 ): { d: number; scales: number[] } {
   const d = writeHalf(block, offset, largestMagnitude(reals) / -lowest);
   const scales = reals.map((real) =>
-    d === 0 ? 0 : clamp(Math.round(real / d), -lowest, lowest - 1)
+    d === 0 ? 0 : clamp(nearest(real / d), -lowest, lowest - 1)
   );
   return { d, scales };
 }
@@ -163,7 +163,7 @@ function affineQuants(
   const quants = new Uint8Array(values.length);
   if (scale === 0) return quants;
   for (let i = 0; i < quants.length; i++) {
-    quants[i] = clamp(Math.round((values[i] + min) / scale), 0, largest);
+    quants[i] = clamp(nearest((values[i] + min) / scale), 0, largest);
   }
   return quants;
 }
@@ -177,7 +177,7 @@ function scaledQuants(
   const quants = new Uint8Array(values.length).fill(middle);
   if (scale === 0) return quants;
   for (let i = 0; i < quants.length; i++) {
-    quants[i] += clamp(Math.round(values[i] / scale), -middle, middle - 1);
+    quants[i] += clamp(nearest(values[i] / scale), -middle, middle - 1);
   }
   return quants;
 }

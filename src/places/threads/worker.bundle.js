@@ -4967,7 +4967,7 @@ function fitScale(values, lowest) {
     let xq = 0;
     let qq = 0;
     for (const x of values) {
-      const q = Math.min(lowest - 1, Math.max(-lowest, Math.round(x * inverse)));
+      const q = Math.min(lowest - 1, Math.max(-lowest, nearest(x * inverse)));
       xq += x * q;
       qq += q * q;
     }
@@ -4978,6 +4978,9 @@ function fitScale(values, lowest) {
     }
   }
   return best;
+}
+function nearest(value) {
+  return Math.floor(value + 0.5);
 }
 var quants2 = new Uint8Array(32);
 function fitAffine(values, largest) {
@@ -4999,7 +5002,7 @@ function fitAffine(values, largest) {
   for (const spread of SPREADS) {
     const inverse = (largest + spread) / (high - low);
     for (let i = 0; i < values.length; i++) {
-      quants2[i] = Math.min(largest, Math.round((values[i] - low) * inverse));
+      quants2[i] = Math.min(largest, nearest((values[i] - low) * inverse));
     }
     const fit = fitLine(values);
     const error = squaredError(values, fit);
@@ -5117,7 +5120,7 @@ function quantiseGroupsOf32(values, block, largest) {
 function storeAffine(fits, largest, block, offset) {
   const store = (reals, at2) => {
     const unit = writeHalf(block, at2, Math.max(...reals) / largest);
-    const integers = reals.map((real) => unit === 0 ? 0 : clamp(Math.round(real / unit), 0, largest));
+    const integers = reals.map((real) => unit === 0 ? 0 : clamp(nearest(real / unit), 0, largest));
     return {
       unit,
       integers
@@ -5134,7 +5137,7 @@ function storeAffine(fits, largest, block, offset) {
 }
 function storeScales(reals, lowest, block, offset) {
   const d = writeHalf(block, offset, largestMagnitude(reals) / -lowest);
-  const scales = reals.map((real) => d === 0 ? 0 : clamp(Math.round(real / d), -lowest, lowest - 1));
+  const scales = reals.map((real) => d === 0 ? 0 : clamp(nearest(real / d), -lowest, lowest - 1));
   return {
     d,
     scales
@@ -5144,7 +5147,7 @@ function affineQuants(values, scale, min, largest) {
   const quants3 = new Uint8Array(values.length);
   if (scale === 0) return quants3;
   for (let i = 0; i < quants3.length; i++) {
-    quants3[i] = clamp(Math.round((values[i] + min) / scale), 0, largest);
+    quants3[i] = clamp(nearest((values[i] + min) / scale), 0, largest);
   }
   return quants3;
 }
@@ -5152,7 +5155,7 @@ function scaledQuants(values, scale, middle) {
   const quants3 = new Uint8Array(values.length).fill(middle);
   if (scale === 0) return quants3;
   for (let i = 0; i < quants3.length; i++) {
-    quants3[i] += clamp(Math.round(values[i] / scale), -middle, middle - 1);
+    quants3[i] += clamp(nearest(values[i] / scale), -middle, middle - 1);
   }
   return quants3;
 }
