@@ -71,9 +71,10 @@ export function rowOf(
     bytes_picked: Math.round(roofline.picked),
     stream_rate: Math.round(roofline.streamRate),
     pick_rate: Math.round(roofline.pickRate),
-    limit_ts: roofline.limit,
-    of_limit: roofline.reached,
-    ...(result.gpu ? gpuFields(result.gpu, stats.tokens, model) : {}),
+    // Rates are the CPU's: they limit nothing where a GPU takes part.
+    ...(result.gpu
+      ? gpuFields(result.gpu, stats.tokens, model)
+      : { limit_ts: roofline.limit, of_limit: roofline.reached }),
     samples_ns: nanoseconds,
     samples_ts: speeds,
   };
@@ -203,7 +204,7 @@ function markdown(model: LanguageModel, sparse: boolean): BenchWriter {
         String(row.model_type),
         formatBytes(sizeOf(model)),
         formatCount(model.model.parameterCount),
-        model.backend.split(",")[0],
+        model.backend.replace(/, (\d+ threads?|inline( \(.*\))?)/, ""),
         String(row.n_threads),
         String(row.type_k),
         ...(sparse
@@ -211,7 +212,7 @@ function markdown(model: LanguageModel, sparse: boolean): BenchWriter {
           : []),
         formatBytes(Number(row.bytes_streamed)),
         formatBytes(Number(row.bytes_picked)),
-        formatShare(Number(row.of_limit), 1),
+        row.of_limit === undefined ? "-" : formatShare(Number(row.of_limit), 1),
         nameOf(test),
         `${Number(row.avg_ts).toFixed(2)} ± ${
           Number(row.stddev_ts).toFixed(2)
