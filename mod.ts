@@ -165,6 +165,25 @@ export {
   makePredictor,
   type MakePredictorOptions,
 } from "./src/predictor/make_predictor.ts";
+export {
+  type EvaluatedModel,
+  type EvaluateOptions,
+  evaluateTask,
+  type Outcome,
+  questionsOf,
+} from "./src/eval/evaluate.ts";
+export { type MetricSummary, summarise } from "./src/eval/summary.ts";
+export {
+  type Candidate,
+  type ChoiceItem,
+  type ClozeItem,
+  type EvalTask,
+  type GenerationItem,
+  type Item,
+  readItems,
+  TaskRecord,
+} from "./src/eval/task.ts";
+export { evalTasks } from "./src/eval/tasks.ts";
 export { fingerprintOf } from "./src/predictor/fingerprint.ts";
 export {
   estimatePerplexity,

@@ -8,6 +8,7 @@ import { bench } from "./commands/bench.ts";
 import { cdf } from "./commands/cdf.ts";
 import { chat } from "./commands/chat.ts";
 import { convert } from "./commands/convert.ts";
+import { evaluate } from "./commands/eval.ts";
 import { generate } from "./commands/generate.ts";
 import { inspect } from "./commands/inspect.ts";
 import { profile } from "./commands/profile.ts";
@@ -28,6 +29,7 @@ export const commands: readonly CommandSpec[] = [
   plan,
   perplexity,
   cdf,
+  evaluate,
   bench,
   convert,
   synth,

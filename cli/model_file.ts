@@ -93,12 +93,14 @@ export async function loadModel(
 
 /** By what unfinished work knows its model. */
 export async function modelFingerprint(
-  flags: ModelFlags,
-  { model }: LanguageModel,
+  flags: ModelFlags & Pick<LoadFlags, "activation">,
 ): Promise<string> {
   const source = await openModel(flags);
   try {
-    return await fingerprintOf(model, source);
+    return await fingerprintOf(
+      describeModel(await readGguf(source), flags),
+      source,
+    );
   } finally {
     await source.close();
   }

@@ -142,7 +142,7 @@ async function measure(flags: PerplexityFlags): Promise<PerplexityReport> {
   const chunks = textChunks(model.tokenizer, text, flags.ctxSize)
     .slice(0, most);
   const work = await UnfinishedWork.open("perplexity", flags, [
-    await modelFingerprint(flags, model),
+    await modelFingerprint(flags),
     await sha256(text),
     [flags.ctxSize, chunks.length, sparsity, keep, cacheTypeOf(flags)],
   ], readScores);

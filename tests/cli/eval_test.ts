@@ -1,0 +1,188 @@
+import assert from "node:assert/strict";
+import { tinyBamboo } from "../../tiny/tiny.ts";
+import { type CliResult, runCli, startCli } from "./run_cli.ts";
+
+const permissions = ["--allow-read", "--allow-write"];
+
+function evaluate(...args: string[]): Promise<CliResult> {
+  return runCli(["eval", "-t", "1", ...args], { permissions });
+}
+
+/** A folder with tiny-bamboo and some tasks in it, away when the test ends. */
+async function folder(
+  questions = 6,
+): Promise<AsyncDisposable & { path: string }> {
+  const path = await Deno.makeTempDir();
+  const source = tinyBamboo();
+  await Deno.writeFile(`${path}/tiny.gguf`, await source.read(0, source.size));
+  const lines = (record: (i: number) => unknown, count = 6) =>
+    Array.from({ length: count }, (_, i) => JSON.stringify(record(i)))
+      .join("\n");
+  await Deno.writeTextFile(
+    `${path}/piqa.jsonl`,
+    lines((i) => ({
+      query: `Question: How did Tom play on day ${i}?\n`,
+      choices: ["He had a ball.", "zq zq zq zq zq zq zq zq"],
+      gold: 0,
+    })),
+  );
+  await Deno.writeTextFile(
+    `${path}/lambada_openai.jsonl`,
+    lines((i) => ({
+      context: `Tom had ${i} balls. Lily had a ball. They went to the`,
+      continuation: "park",
+    }), questions),
+  );
+  return {
+    path,
+    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
+  };
+}
+
+async function files(path: string): Promise<string[]> {
+  return (await Array.fromAsync(Deno.readDir(path), ({ name }) => name)).sort();
+}
+
+Deno.test("a column for each model and mode, as table, data and single questions", async () => {
+  await using dir = await folder();
+  const at = (name: string) => `${dir.path}/${name}`;
+  await Deno.copyFile(at("tiny.gguf"), at("other.gguf"));
+  const args = ["-m", at("tiny.gguf"), "-m", at("other.gguf")];
+  args.push("--data", dir.path, "--tasks", "piqa,lambada_openai");
+  args.push("--sparsity", "dense", "--sparsity", "top-k=0.001", "--limit", "5");
+  const { code, out, err } = await evaluate(
+    ...args,
+    "--samples",
+    at("samples"),
+  );
+  assert.equal(code, 0, err);
+  const lines = out.trimEnd().split("\n").map((line) =>
+    line.split("|").map((cell) => cell.trim()).slice(1, -1)
+  );
+  assert.deepEqual(lines[0], [
+    "task",
+    "metric",
+    "questions",
+    "tiny.gguf dense",
+    "tiny.gguf top-k=0.001",
+    "other.gguf dense",
+    "other.gguf top-k=0.001",
+  ]);
+  assert.deepEqual(lines.slice(2).map((line) => line.slice(0, 3)), [
+    ["piqa", "acc", "5"],
+    ["piqa", "acc_norm", "5"],
+    ["lambada_openai", "perplexity", "5"],
+    ["lambada_openai", "acc", "5"],
+  ]);
+  assert.equal(lines[2][3], "1.0000 ± 0.0000");
+  for (const line of lines.slice(2)) {
+    assert.deepEqual(line.slice(5), line.slice(3, 5), "the same model");
+  }
+  assert.notEqual(
+    lines[4][3],
+    lines[4][4],
+    "two neurons of a layer are too few",
+  );
+
+  const samples = (await Deno.readTextFile(at("samples"))).trimEnd()
+    .split("\n").map((line) => JSON.parse(line));
+  assert.equal(samples.length, 4 * 2 * 5);
+  assert.deepEqual(samples[0].scores, { acc: 1, acc_norm: 1 });
+  assert.equal(samples[0].logprobs.length, 2);
+  const json = JSON.parse((await evaluate(...args, "--json")).out);
+  assert.equal(json.length, 4);
+  const { metric, value, count } = json[1].tasks[1].metrics[0];
+  assert.deepEqual([metric, count], ["perplexity", 5]);
+  assert.equal(lines[4][4].split(" ")[0], value.toFixed(4));
+  assert.ok(!(await files(dir.path)).some((name) => name.endsWith(".eval")));
+});
+
+Deno.test("the embedded model is asked with no permission but to read the questions", async () => {
+  await using dir = await folder();
+  const args = ["eval", "-t", "1", "--data", dir.path, "--tasks", "piqa"];
+  const { code, out, err } = await runCli([...args, "--num-fewshot", "5"], {
+    permissions: [`--allow-read=${dir.path}`],
+  });
+  assert.equal(code, 0, err);
+  assert.match(out, /^\| piqa +\| acc +\| +1 \| +1\.0000 ± \? \|$/m);
+});
+
+Deno.test({
+  name: "Ctrl-C keeps the outcomes, and the same command goes on",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    await using dir = await folder(400);
+    const state = `${dir.path}/state`;
+    const args = ["-m", `${dir.path}/tiny.gguf`, "--data", dir.path];
+    args.push("--tasks", "piqa,lambada_openai", "--state", state);
+    const child = startCli(["eval", "-t", "1", ...args], { permissions });
+    await child.stdin.close();
+    const reader = child.stderr.pipeThrough(new TextDecoderStream())
+      .getReader();
+    let err = "";
+    while (!err.includes("tiny.gguf, piqa: acc 1.0000 ±")) {
+      const { value, done } = await reader.read();
+      assert.ok(!done, err);
+      err += value;
+    }
+    child.kill("SIGINT");
+    for (let done = false, value; !done;) {
+      ({ value = "", done } = await reader.read());
+      err += value;
+    }
+    await child.stdout.cancel();
+    assert.equal((await child.status).code, 130, err);
+    assert.match(err, /kept \d+ of 406 questions in .*; the same command/);
+
+    const other = await evaluate(...args, "--limit", "3");
+    assert.equal(other.code, 1);
+    assert.match(other.err, /^error: .*is of another unfinished eval/m);
+    const resumed = await evaluate(...args);
+    assert.match(resumed.err, /^going on after \d+ of 406 questions$/m);
+    await assert.rejects(Deno.stat(state), Deno.errors.NotFound);
+    assert.equal(resumed.out, (await evaluate(...args)).out);
+  },
+});
+
+Deno.test("bad input is told in one line", async (t) => {
+  await using dir = await folder();
+  const at = (name: string) => `${dir.path}/${name}`;
+  await Deno.mkdir(at("bad"));
+  await Deno.writeTextFile(at("bad/piqa.jsonl"), '{"query":"a"}\n');
+  const data = ["--data", dir.path];
+  const wrong: [string[], number, RegExp][] = [
+    [[], 2, /give --data FOLDER/],
+    [[...data, "--tasks", "mmlu"], 2, /mmlu: the tasks are arc_easy,/],
+    [[...data, "--tasks", "arc_easy"], 1, /no arc_easy\.jsonl in /],
+    [[...data, "--sparsity", "few"], 2, /sparsity "few"/],
+    [[...data, "--limit", "0"], 2, /whole number from 1/],
+    [
+      ["--data", at("bad"), "--tasks", "piqa"],
+      1,
+      /bad\/piqa\.jsonl, line 1: "choices" is missing/,
+    ],
+    [
+      [...data, "--tasks", "piqa", "--num-fewshot", "6"],
+      1,
+      /6 items are shown as examples, and there are 6/,
+    ],
+    [
+      [...data, "--tasks", "piqa", "--samples", at("piqa.jsonl")],
+      1,
+      /there already; --force/,
+    ],
+    [
+      [...data, "--tasks", "piqa", "-m", at("none")],
+      1,
+      /none: there is no such/,
+    ],
+  ];
+  for (const [args, code, message] of wrong) {
+    await t.step(args.join(" "), async () => {
+      const result = await evaluate(...args);
+      assert.deepEqual([result.code, result.out], [code, ""], result.err);
+      assert.match(result.err, /^error: [^\n]+\n$/);
+      assert.match(result.err, message);
+    });
+  }
+});
