@@ -49,6 +49,13 @@ Deno.test("a file's activation follows its architecture and form", async () => {
     describeModel(llama, { activation: "reglu" }).activation,
     "reglu",
   );
+  const stated = { relu: "reglu", silu: "swiglu" };
+  for (const [act, expected] of Object.entries(stated)) {
+    set(llama, "llama.hidden_activation", act);
+    assert.equal(describeModel(llama).activation, expected);
+  }
+  set(llama, "llama.hidden_activation", "gelu");
+  assert.throws(() => describeModel(llama), UnsupportedError);
 });
 
 Deno.test("output is the embedding where the file has none of its own", async () => {

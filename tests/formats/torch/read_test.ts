@@ -29,6 +29,11 @@ function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
+/** What holds the elements of some types as files do. */
+const arrays: Readonly<
+  Record<string, typeof Float32Array | typeof Float64Array | typeof Int32Array>
+> = { float32: Float32Array, float64: Float64Array, int32: Int32Array };
+
 for (const [name, { bytes, tensors }] of Object.entries(goldens.files)) {
   Deno.test(`every tensor is read: ${name}`, async () => {
     const value = await readTorch(fromBuffer(fromBase64(bytes)));
@@ -42,6 +47,14 @@ for (const [name, { bytes, tensors }] of Object.entries(goldens.files)) {
       assert.deepEqual(
         await tensor.values(),
         Float64Array.from(golden.values.map(Number)),
+        path,
+      );
+      // The same elements as they are stored.
+      const Words = arrays[golden.dtype];
+      if (!Words) continue;
+      assert.deepEqual(
+        await tensor.bytes(),
+        new Uint8Array(Words.from(golden.values.map(Number)).buffer),
         path,
       );
     }

@@ -1,0 +1,269 @@
+/** Small folders of each kind of model: what becomes of them, and what is refused. */
+import assert from "node:assert/strict";
+import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { convert, type ConvertOptions } from "../../src/convert/convert.ts";
+import { CulmError, FormatError } from "../../src/errors.ts";
+import { dequantise } from "../../src/formats/ggml/dequantise.ts";
+import { quantise } from "../../src/formats/ggml/quantise.ts";
+import { type GgufFile, readGguf } from "../../src/formats/gguf/read.ts";
+import { toBuffer } from "../../src/formats/gguf/write.ts";
+import { describeModel } from "../../src/model/model.ts";
+import {
+  type FileContent,
+  memoryFolder,
+  safetensorsFile,
+  type TensorOfFile,
+} from "../helpers/memory_folder.ts";
+import { gaussianVector } from "../helpers/seeded_random.ts";
+import { sentencePieceJson } from "./tokenizer_files.ts";
+
+const vocabSize = 262;
+const sizes = {
+  hidden_size: 32,
+  intermediate_size: 64,
+  num_hidden_layers: 1,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 128,
+  vocab_size: vocabSize,
+};
+
+type Tensors = Record<string, TensorOfFile>;
+
+function tensor(
+  shape: readonly number[],
+  dtype: "F32" | "F16" | "BF16" = "BF16",
+): TensorOfFile {
+  const length = shape.reduce((product, side) => product * side, 1);
+  return { dtype, shape, data: quantise(dtype, gaussianVector(length, 3)) };
+}
+
+/** The tensors of one layer and what is around it; heads of 8 elements. */
+function llamaTensors(): Tensors {
+  const layer = (name: string) => `model.layers.0.${name}.weight`;
+  return {
+    "lm_head.weight": tensor([vocabSize, 32], "F16"),
+    "model.embed_tokens.weight": tensor([vocabSize, 32]),
+    [layer("input_layernorm")]: tensor([32]),
+    [layer("mlp.down_proj")]: tensor([32, 64]),
+    [layer("mlp.gate_proj")]: tensor([64, 32]),
+    [layer("mlp.up_proj")]: tensor([64, 32], "F32"),
+    [layer("post_attention_layernorm")]: tensor([32]),
+    [layer("self_attn.q_proj")]: tensor([32, 32]),
+    [layer("self_attn.k_proj")]: tensor([16, 32]),
+    [layer("self_attn.v_proj")]: tensor([16, 32]),
+    [layer("self_attn.o_proj")]: tensor([32, 32]),
+    [layer("self_attn.rotary_emb").replace("weight", "inv_freq")]: tensor([4]),
+    "model.norm.weight": tensor([32]),
+  };
+}
+
+function filesOf(
+  config: object,
+  tensors: Tensors = llamaTensors(),
+): Record<string, FileContent> {
+  return {
+    "config.json": { model_type: "llama", ...sizes, ...config },
+    "model.safetensors": safetensorsFile(tensors),
+    "tokenizer.json": sentencePieceJson(["a", "b", "ab"], [["a", "b"]]),
+  };
+}
+
+interface Made {
+  readonly file: GgufFile;
+  readonly bytes: Uint8Array;
+  readonly notes: readonly string[];
+}
+
+async function made(
+  files: Record<string, FileContent>,
+  options: ConvertOptions = { type: "F16" },
+): Promise<Made> {
+  const result = await convert(memoryFolder(files, "models/a-model/"), options);
+  const bytes = await toBuffer(result.chunks());
+  await result.close();
+  const { notes } = result;
+  return { file: await readGguf(fromBuffer(bytes)), bytes, notes };
+}
+
+const valueOf = ({ file }: Made, key: string) => file.metadata.get(key)?.value;
+
+Deno.test("Llama: names, order, shapes and hyper-parameters", async () => {
+  const llama = await made(
+    filesOf({ rms_norm_eps: 1e-5, rope_theta: 1e6, head_dim: 8 }),
+  );
+  assert.deepEqual([...llama.file.tensors.keys()], [
+    "token_embd.weight",
+    ...["attn_norm", "attn_q", "attn_k", "attn_v", "attn_output"]
+      .map((name) => `blk.0.${name}.weight`),
+    ...["ffn_norm", "ffn_gate", "ffn_up", "ffn_down"]
+      .map((name) => `blk.0.${name}.weight`),
+    "output_norm.weight",
+    "output.weight",
+  ]);
+  const model = describeModel(llama.file);
+  assert.equal(model.name, "a-model");
+  assert.equal(model.architecture, "llama");
+  assert.equal(model.activation, "swiglu");
+  assert.equal(model.kvHeadCount, 2);
+  assert.equal(model.ropeBase, 1e6);
+  assert.equal(model.contextSize, 128);
+  assert.deepEqual(model.layers[0].ffn_down?.shape, [64, 32]);
+  assert.deepEqual(llama.notes, []);
+});
+
+Deno.test("Mistral's window, heads of another size, tied embeddings", async () => {
+  const wide = Object.fromEntries(
+    Object.entries(llamaTensors()).map(([name, each]) => {
+      const rows = name.includes("q_proj") ? 64 : 32;
+      if (/[qkv]_proj/.test(name)) return [name, tensor([rows, 32])];
+      return [name, name.includes("o_proj") ? tensor([32, 64]) : each];
+    }),
+  );
+  const mistral = await made(filesOf({
+    model_type: "mistral",
+    head_dim: 16,
+    sliding_window: 64,
+    tie_word_embeddings: true,
+  }, wide));
+  const model = describeModel(mistral.file);
+  assert.equal(model.slidingWindow, 64);
+  assert.equal(model.headSize, 16);
+  assert.equal(model.output, model.token_embd);
+  const none = await made(filesOf({ sliding_window: null }));
+  assert.equal(describeModel(none.file).slidingWindow, undefined);
+});
+
+Deno.test("ReluLLaMA and ProSparse say so in both forms; Bamboo need not", async () => {
+  const activationOf = async (
+    config: object,
+    form?: "llama" | "powerinfer",
+  ) => {
+    const { file, notes } = await made(filesOf(config), { type: "Q4_0", form });
+    return [describeModel(file).activation, file.magic, notes.length];
+  };
+  assert.deepEqual(await activationOf({ hidden_act: "relu" }), [
+    "reglu",
+    "GGUF",
+    0,
+  ]);
+  assert.deepEqual(
+    await activationOf({ hidden_act: "relu" }, "powerinfer"),
+    ["reglu", "PWRI", 0],
+  );
+  const prosparse = {
+    model_type: "sparsellama",
+    hidden_act: "fatrelu",
+    hidden_act_param: 0.01,
+  };
+  assert.deepEqual(await activationOf(prosparse), ["reglu", "GGUF", 1]);
+  const bamboo = { model_type: "bamboo", hidden_act: "relu" };
+  assert.deepEqual(await activationOf(bamboo), ["drelu", "GGUF", 0]);
+  await assert.rejects(
+    made(filesOf({}), { type: "F16", form: "powerinfer" }),
+    /PowerInfer's form: neurons of swiglu are not known to be zero/,
+  );
+});
+
+Deno.test("rope scaling: linear, and Llama 3's as factors of the frequencies", async () => {
+  const linear = { rope_scaling: { type: "linear", factor: 4 } };
+  assert.equal(describeModel((await made(filesOf(linear))).file).ropeScale, 4);
+  // In the newer way, all in one object.
+  const llama3 = await made(filesOf({
+    rope_parameters: {
+      rope_type: "llama3",
+      rope_theta: 500000,
+      factor: 8,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 8192,
+    },
+  }));
+  assert.equal(valueOf(llama3, "llama.rope.freq_base"), 500000);
+  const { offset, byteLength } = llama3.file.tensors.get("rope_freqs.weight")!;
+  const factors = new Float32Array(4);
+  const bytes = llama3.bytes.slice(offset, offset + byteLength);
+  dequantise("F32", bytes, factors);
+  // Turns within 8,192 positions: 1304, 49, 1.84 and 0.07.
+  const turns = 8192 * 500000 ** (-4 / 8) / (2 * Math.PI);
+  const share = (turns - 1) / 3;
+  const blended = Math.fround(1 / ((1 - share) / 8 + share));
+  assert.deepEqual([...factors], [1, 1, blended, 8]);
+});
+
+Deno.test("a weight that is not finite is told by its tensor's name", async () => {
+  const tensors = llamaTensors();
+  const name = "model.layers.0.mlp.gate_proj.weight";
+  const data = tensors[name].data.slice();
+  data.set([0xff, 0x7f], 200);
+  tensors[name] = { ...tensors[name], data };
+  await assert.rejects(
+    made(filesOf({}, tensors), { type: "Q8_0" }),
+    (error) =>
+      error instanceof FormatError &&
+      /tensor blk\.0\.ffn_gate\.weight of models\/a-model\/: .* is NaN/
+        .test(error.message),
+  );
+});
+
+Deno.test("what culm does not know, or does not fit together, is refused by name", async () => {
+  const without = (name: string) => {
+    const tensors = llamaTensors();
+    delete tensors[name];
+    return filesOf({}, tensors);
+  };
+  const withOne = (name: string, each: TensorOfFile) =>
+    filesOf({}, { ...llamaTensors(), [name]: each });
+  const query = "model.layers.0.self_attn.q_proj.weight";
+  const integers = { dtype: "I8", shape: [32, 32], data: new Uint8Array(1024) };
+  const wrong: [Record<string, FileContent>, RegExp][] = [
+    [{}, /without config\.json/],
+    [{ "config.json": "[]" }, /config\.json: it is no JSON object/],
+    [filesOf({ model_type: "qwen2" }), /its model_type is "qwen2", known are/],
+    [filesOf({ model_type: undefined }), /its model_type is missing/],
+    [filesOf({ hidden_act: "gelu" }), /its hidden_act is "gelu"/],
+    [filesOf({ model_type: "bamboo", hidden_act: "silu" }), /known are relu/],
+    [filesOf({ hidden_size: "32" }), /hidden_size is "32", needs a whole/],
+    [filesOf({ num_attention_heads: 3 }), /3 heads of 10 elements/],
+    [filesOf({ rope_theta: -1 }), /rope_theta is -1/],
+    [filesOf({ rope_scaling: { type: "yarn" } }), /rope scaling is "yarn"/],
+    [filesOf({ rope_scaling: 3 }), /rope_scaling is no object/],
+    [filesOf({ num_hidden_layers: 2 }), /blk\.1\.attn_norm\.weight is missing/],
+    [
+      filesOf({ num_key_value_heads: 4 }),
+      /it has 16 rows, 4 heads of 8 take 32/,
+    ],
+    [without("model.norm.weight"), /output_norm\.weight is missing/],
+    [without("model.embed_tokens.weight"), /token_embd\.weight is missing/],
+    [
+      withOne("model.layers.0.self_attn.q_proj.bias", tensor([32])),
+      /q_proj\.bias/,
+    ],
+    [
+      withOne("model.layers.01.input_layernorm.weight", tensor([32])),
+      /none of this name/,
+    ],
+    [
+      withOne(query, integers),
+      /q_proj\.weight of .*its type is I8, known are F32/,
+    ],
+    [withOne(query, tensor([32, 4, 8])), /its shape is \[32, 4, 8\]/],
+    [withOne(query, tensor([32, 30])), /shape is \[30, 32\], the model needs/],
+    [
+      { "config.json": { model_type: "llama", ...sizes } },
+      /Cannot find weights/,
+    ],
+  ];
+  for (const [files, message] of wrong) {
+    await assert.rejects(
+      made(files),
+      (error) => {
+        assert.ok(error instanceof CulmError, String(error));
+        assert.match(error.message, message);
+        assert.doesNotMatch(error.message, /\n/);
+        return true;
+      },
+      String(message),
+    );
+  }
+});
