@@ -5,13 +5,14 @@
  */
 
 import { Order } from "./order.ts";
+import type { Logits, TopLogits } from "./top_logits.ts";
 
 /** How many of the likeliest ids are ordered at first where a sum of probabilities is looked for. */
 const firstGuess = 256;
 
 /** Works on one step's logits; made once, and reused for every token. */
 export class Candidates {
-  /** [vocabSize], by id: a copy of the step's logits that filters may change. */
+  /** [vocabSize], by id: a copy of the step's logits that filters may change; only those of `ids` hold. */
   readonly logits: Float32Array;
   /** [count]: the ids left. */
   readonly ids: Int32Array;
@@ -32,11 +33,18 @@ export class Candidates {
     this.#keys = new Float32Array(vocabSize);
   }
 
-  /** Starts a step with the whole vocabulary. */
-  reset(logits: Float32Array): void {
+  /** Starts a step with the whole vocabulary, or the largest logits alone. */
+  reset(logits: Logits): void {
+    if (!(logits instanceof Float32Array)) return this.#resetToTop(logits);
     this.logits.set(logits);
     this.count = logits.length;
     for (let i = 0; i < this.count; i++) this.ids[i] = i;
+  }
+
+  #resetToTop({ ids, logits }: TopLogits): void {
+    this.count = ids.length;
+    this.ids.set(ids);
+    for (let i = 0; i < this.count; i++) this.logits[ids[i]] = logits[i];
   }
 
   /** Keeps the ids for which `keep` says so; `index` is into `ids` and `probabilities`. */

@@ -7,6 +7,7 @@
 
 import { PlaceError, UsageError } from "../errors.ts";
 import { Order } from "./order.ts";
+import type { Logits, TopLogits } from "./top_logits.ts";
 
 /** A token and how likely the model found it. */
 export interface SampledToken {
@@ -28,22 +29,28 @@ export function argmax(logits: Float32Array): number {
     if (value > max) {
       max = value;
       best = i;
-    } else if (value !== value) throw notANumber(logits, i);
+    } else if (value !== value) throw notANumber(value, i, logits.length);
   }
-  if (max === Infinity) throw notANumber(logits, best);
-  if (best < 0) {
-    throw new PlaceError(
-      `Cannot sample: all ${logits.length} logits are -Infinity`,
-    );
-  }
+  if (max === Infinity) throw notANumber(max, best, logits.length);
+  if (best < 0) throw allForbidden(logits.length);
   return best;
 }
 
-function notANumber(logits: Float32Array, index: number): PlaceError {
+/** The error for logits that leave no token. */
+export function allForbidden(vocabSize: number): PlaceError {
   return new PlaceError(
-    `Cannot sample: the logit of token ${index} of ${logits.length} is ${
-      logits[index]
-    }`,
+    `Cannot sample: all ${vocabSize} logits are -Infinity`,
+  );
+}
+
+/** The error for a logit that is NaN or infinite. */
+export function notANumber(
+  logit: number,
+  id: number,
+  vocabSize: number,
+): PlaceError {
+  return new PlaceError(
+    `Cannot sample: the logit of token ${id} of ${vocabSize} is ${logit}`,
   );
 }
 
@@ -60,10 +67,12 @@ export function logSumExp(logits: Float32Array): number {
 
 /**
  * The log-probability of one token.
- * @param logits [vocabSize]
- * @throws {UsageError} when `id` is not in the vocabulary; {@linkcode PlaceError} as {@linkcode argmax} does.
+ * @param logits [vocabSize], or the largest of them
+ * @throws {UsageError} when `id` is not in the vocabulary, or not among the largest;
+ *   {@linkcode PlaceError} as {@linkcode argmax} does.
  */
-export function logSoftmaxAt(logits: Float32Array, id: number): number {
+export function logSoftmaxAt(logits: Logits, id: number): number {
+  if (!(logits instanceof Float32Array)) return logSoftmaxOfTop(logits, id);
   if (!Number.isInteger(id) || id < 0 || id >= logits.length) {
     throw new UsageError(
       `Cannot give the logprob of token ${id}: the vocabulary has ids 0 to ${
@@ -74,17 +83,36 @@ export function logSoftmaxAt(logits: Float32Array, id: number): number {
   return logits[id] - logSumExp(logits);
 }
 
+function logSoftmaxOfTop(
+  { ids, logits, logSumExp }: TopLogits,
+  id: number,
+): number {
+  const index = ids.indexOf(id);
+  if (index < 0) {
+    throw new UsageError(
+      `Cannot give the logprob of token ${id}: it is not among the ${ids.length} largest`,
+    );
+  }
+  return logits[index] - logSumExp;
+}
+
 const order = new Order();
 
 /**
  * The `n` likeliest tokens, likeliest first and the lower id first among
- * equals; all of them where the vocabulary has fewer. The numbers are the very
- * doubles that {@linkcode logSoftmaxAt} gives.
- * @param logits [vocabSize]
+ * equals; all of them where there are fewer. The numbers are the very doubles
+ * that {@linkcode logSoftmaxAt} gives.
+ * @param logits [vocabSize], or the largest of them
  * @throws {PlaceError} as {@linkcode argmax} does.
  */
-export function topLogprobs(logits: Float32Array, n: number): SampledToken[] {
+export function topLogprobs(logits: Logits, n: number): SampledToken[] {
   if (!(n > 0)) return [];
+  if (!(logits instanceof Float32Array)) {
+    return Array.from(
+      logits.ids.subarray(0, n),
+      (id, i) => ({ id, logprob: logits.logits[i] - logits.logSumExp }),
+    );
+  }
   const total = logSumExp(logits);
   return Array.from(
     order.top(logits, logits.length, Math.floor(n)),

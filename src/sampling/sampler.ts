@@ -26,17 +26,23 @@ import type {
 } from "./options.ts";
 import { dry, penalties } from "./penalties.ts";
 import { Random, randomSeed } from "./random.ts";
+import type { Logits } from "./top_logits.ts";
 
 /** Picks one token after another for one sequence. */
 export interface Sampler {
   /**
-   * Picks the next token.
-   * @param logits [vocabSize], left as they are
+   * How many of the largest logits are all that it looks at; 0 where it needs
+   * those of the whole vocabulary.
+   */
+  readonly top: number;
+  /**
+   * Picks the next token: the same from the `top` largest logits as from all.
+   * @param logits [vocabSize], or the largest of them, left as they are
    * @param history all tokens of the sequence so far, the prompt's too
-   * @throws {UsageError} when the logits are not the vocabulary's, or every token is forbidden;
+   * @throws {UsageError} when the logits are not the vocabulary's, or too few, or every token is forbidden;
    *   `PlaceError` when a logit is NaN or +Infinity, or all are -Infinity.
    */
-  sample(logits: Float32Array, history: readonly number[]): SampledToken;
+  sample(logits: Logits, history: readonly number[]): SampledToken;
   /** The seed in use, chosen at random where none was given. */
   readonly seed: number;
 }
@@ -51,34 +57,68 @@ export function makeSampler(
 ): Sampler {
   const checked = checkSamplingOptions(options, vocabSize);
   const seed = checked.seed === -1 ? randomSeed() : checked.seed;
-  const pick = makePick(checked, vocabSize, new Random(seed));
+  const random = new Random(seed);
+  const filters = composeFilters(checked, vocabSize, random);
+  const pick = makePick(checked, filters, vocabSize, random);
+  const top = topNeeded(checked, filters);
   return {
     seed,
+    top,
     sample(logits, history) {
-      if (logits.length !== vocabSize) {
-        throw new UsageError(
-          `Cannot sample: there are ${logits.length} logits, and ${vocabSize} tokens`,
-        );
-      }
-      const likeliest = argmax(logits);
+      checkCount(logits, top, vocabSize);
+      const likeliest = likeliestOf(logits);
       const id = pick(logits, history, likeliest);
       return { id, logprob: checked.logprob ? logSoftmaxAt(logits, id) : NaN };
     },
   };
 }
 
+function checkCount(logits: Logits, top: number, vocabSize: number): void {
+  if (logits instanceof Float32Array) {
+    if (logits.length === vocabSize) return;
+    throw new UsageError(
+      `Cannot sample: there are ${logits.length} logits, and ${vocabSize} tokens`,
+    );
+  }
+  const count = logits.ids.length;
+  const needed = top || vocabSize;
+  if (count < Math.min(needed, vocabSize)) {
+    throw new UsageError(
+      `Cannot sample: there are the ${count} largest logits, and ${needed} are needed`,
+    );
+  }
+}
+
+function likeliestOf(logits: Logits): number {
+  return logits instanceof Float32Array ? argmax(logits) : logits.ids[0];
+}
+
+/** How many of the largest logits the first filter leaves; 0 where it may leave others. */
+function topNeeded(
+  { logitBias, temperature, topK }: CheckedSamplingOptions,
+  [first]: readonly NamedFilter[],
+): number {
+  if (logitBias.length > 0) return 0;
+  if (first?.name === "top_k") return topK;
+  const isGreedy = !first || first.name === "temperature";
+  return temperature <= 0 && isGreedy ? 1 : 0;
+}
+
 type Pick = (
-  logits: Float32Array,
+  logits: Logits,
   history: readonly number[],
   likeliest: number,
 ) => number;
 
 function makePick(
   o: CheckedSamplingOptions,
+  chain: readonly NamedFilter[],
   vocabSize: number,
   random: Random,
 ): Pick {
-  const filters = composeFilters(o, vocabSize, random);
+  const bias = makeBias(o);
+  const filters = chain.map(({ filter }) => filter);
+  if (bias) filters.unshift(bias);
   if (o.temperature <= 0 && filters.length === 0) {
     return (_logits, _history, likeliest) => likeliest;
   }
@@ -92,16 +132,21 @@ function makePick(
   };
 }
 
+interface NamedFilter {
+  readonly name: SamplerName;
+  readonly filter: Filter;
+}
+
 /** The filters of a chain, without those that would change nothing. */
 function composeFilters(
   o: CheckedSamplingOptions,
   vocabSize: number,
   random: Random,
-): Filter[] {
-  const chain = o.samplers.map((name) =>
-    makeFilter(name, o, vocabSize, random)
-  );
-  return [makeBias(o), ...chain].filter((filter) => filter !== undefined);
+): NamedFilter[] {
+  return o.samplers.flatMap((name) => {
+    const filter = makeFilter(name, o, vocabSize, random);
+    return filter ? [{ name, filter }] : [];
+  });
 }
 
 function makeBias({ logitBias }: CheckedSamplingOptions): Filter | undefined {

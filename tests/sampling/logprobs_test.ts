@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { PlaceError, UsageError } from "../../src/errors.ts";
-import { logSoftmaxAt, topLogprobs } from "../../src/sampling/mod.ts";
+import {
+  logSoftmaxAt,
+  topLogits,
+  topLogprobs,
+} from "../../src/sampling/mod.ts";
 
 const logits = fc.array(fc.float({ noNaN: true, min: -100, max: 100 }), {
   minLength: 1,
@@ -30,6 +34,11 @@ Deno.test("topLogprobs gives the likeliest tokens, in the very doubles of logSof
         .sort((a, b) => b.logit - a.logit || a.id - b.id).slice(0, n)
         .map(({ id }) => ({ id, logprob: logSoftmaxAt(logits, id) }));
       assert.deepEqual(topLogprobs(logits, n), expected);
+      const largest = topLogits(logits, n + 1);
+      assert.deepEqual(topLogprobs(largest, n), expected);
+      for (const { id, logprob } of expected) {
+        assert.equal(logSoftmaxAt(largest, id), logprob);
+      }
     }),
   );
 });
@@ -45,5 +54,10 @@ Deno.test("logits that are no numbers give an error, and -Infinity is a number",
     PlaceError,
   );
   assert.throws(() => logSoftmaxAt(new Float32Array(3), 3), UsageError);
+  assert.throws(() => topLogits(Float32Array.of(1, NaN), 1), PlaceError);
+  assert.throws(
+    () => logSoftmaxAt(topLogits(new Float32Array(3), 2), 2),
+    /token 2: it is not among the 2 largest/,
+  );
   assert.equal(logSoftmaxAt(Float32Array.of(0, -Infinity), 1), -Infinity);
 });

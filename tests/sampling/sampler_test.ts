@@ -7,6 +7,7 @@ import {
   makeSampler,
   parseSamplers,
   type SamplingOptions,
+  topLogits,
 } from "../../src/sampling/mod.ts";
 
 /** Options under which nothing but the softmax decides. */
@@ -214,5 +215,63 @@ Deno.test("options out of range are named", () => {
   assert.throws(
     () => makeSampler({}, 10).sample(new Float32Array(9), []),
     UsageError,
+  );
+});
+
+Deno.test("a sampler says how many of the largest logits it needs", () => {
+  const cases: [SamplingOptions, number][] = [
+    [{}, 40],
+    [{ topK: 7, topP: 0.5, xtcProbability: 0.5 }, 7],
+    [{ temperature: 0 }, 1],
+    [{ temperature: 0, xtcProbability: 1 }, 40],
+    [{ temperature: 0, samplers: [] }, 1],
+    [{ topK: 0 }, 0],
+    [{ temperature: 0, typicalP: 0.5, topK: 0 }, 0],
+    [{ logitBias: { 3: 1 } }, 0],
+    [{ repeatPenalty: 1.1 }, 0],
+    [{ temperature: 0, dryMultiplier: 1 }, 0],
+    [{ samplers: ["temperature", "top_k"] }, 0],
+  ];
+  for (const [options, top] of cases) {
+    assert.equal(makeSampler(options, 100).top, top, JSON.stringify(options));
+  }
+  const some = topLogits(new Float32Array(100), 39);
+  assert.throws(
+    () => makeSampler({}, 100).sample(some, []),
+    /the 39 largest logits, and 40 are needed/,
+  );
+  assert.throws(
+    () => makeSampler({ topK: 0 }, 100).sample(some, []),
+    /the 39 largest logits, and 100 are needed/,
+  );
+});
+
+Deno.test("the largest logits give the tokens that all of them give", () => {
+  const coarse = fc.integer({ min: -8, max: 8 }).map((value) => value / 2);
+  fc.assert(
+    fc.property(
+      fc.array(coarse, { minLength: 50, maxLength: 200 }),
+      fc.record({
+        temperature: fc.constantFrom(-1, 0, 0.3, 1, 4),
+        topK: fc.integer({ min: 1, max: 45 }),
+        topP: fc.constantFrom(0.3, 0.9, 1),
+        minP: fc.constantFrom(0, 0.1),
+        typicalP: fc.constantFrom(0.5, 1),
+        xtcProbability: fc.constantFrom(0, 0.5),
+        seed: fc.nat(),
+      }),
+      fc.nat({ max: 10 }),
+      (values, options, more) => {
+        const logits = Float32Array.from(values);
+        const { top } = makeSampler(options, logits.length);
+        assert(top === 1 || top === options.topK);
+        const largest = topLogits(logits, top + more);
+        const [all, some] = [logits, largest].map((given) => {
+          const sampler = makeSampler(options, logits.length);
+          return Array.from({ length: 10 }, () => sampler.sample(given, []));
+        });
+        assert.deepEqual(some, all);
+      },
+    ),
   );
 });

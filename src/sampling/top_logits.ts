@@ -1,0 +1,57 @@
+/**
+ * The largest logits of a token, where that is all that is asked for.
+ *
+ * @module
+ */
+
+import { allForbidden, argmax, logSumExp, notANumber } from "./logprobs.ts";
+import { Order } from "./order.ts";
+
+/** The largest logits after a token, and what turns them into probabilities. */
+export interface TopLogits {
+  /** [k]: the largest logit's first, the lower id first among equals. */
+  readonly ids: Int32Array;
+  /** [k], beside `ids`. */
+  readonly logits: Float32Array;
+  /** log Σ exp over the logits of the whole vocabulary. */
+  readonly logSumExp: number;
+}
+
+/** What a model says of the next token: all logits, `[vocabSize]`, or the largest of them. */
+export type Logits = Float32Array | TopLogits;
+
+const order = new Order();
+
+/**
+ * The `k` largest logits, all where there are fewer. Their sum is computed when
+ * it is asked for, and `logits` is kept until then.
+ * @param logits [vocabSize]
+ * @throws {PlaceError} when a logit is NaN or +Infinity, or all are -Infinity.
+ */
+export function topLogits(logits: Float32Array, k: number): TopLogits {
+  argmax(logits);
+  const ids = order.top(logits, logits.length, k).slice();
+  let sum: number | undefined;
+  return {
+    ids,
+    logits: Float32Array.from(ids, (id) => logits[id]),
+    get logSumExp() {
+      return sum ??= logSumExp(logits);
+    },
+  };
+}
+
+/**
+ * Refuses largest logits that a place picked where they are no numbers: what is
+ * NaN comes first among them.
+ * @throws {PlaceError} when a logit is NaN or +Infinity, or all are -Infinity.
+ */
+export function checkTopLogits(
+  { ids, logits }: TopLogits,
+  vocabSize: number,
+): void {
+  if (logits[0] === -Infinity) throw allForbidden(vocabSize);
+  if (!Number.isFinite(logits[0])) {
+    throw notANumber(logits[0], ids[0], vocabSize);
+  }
+}
