@@ -148,7 +148,8 @@ export {
 } from "./src/places/stats.ts";
 export type { Sequence } from "./src/sequence.ts";
 export type { Session } from "./src/session.ts";
-export type { Engine, WantLogits } from "./src/engine.ts";
+export type { Engine } from "./src/engine.ts";
+export type { WantLogits } from "./src/requests.ts";
 export type { GenerateOptions, Piece, Summary } from "./src/generation.ts";
 export {
   type CheckedSamplingOptions,
@@ -158,6 +159,7 @@ export {
   type SamplerName,
   type SamplingOptions,
   tokensContaining,
+  type TopLogits,
 } from "./src/sampling/mod.ts";
 export {
   checkPredictorOptions,

@@ -6,6 +6,7 @@
  */
 import { GpuError, LimitError, PlaceError, UsageError } from "./errors.ts";
 import { replay } from "./replay.ts";
+import { fillBatch, type Request, type WantLogits } from "./requests.ts";
 import { PagePool, Sequence } from "./sequence.ts";
 import type { Rates } from "./plan/border.ts";
 import type { PlacePlan } from "./plan/plan.ts";
@@ -18,21 +19,8 @@ import {
   sumCounts,
 } from "./places/stats.ts";
 import type { Team } from "./places/team.ts";
-
-/** For which of the evaluated tokens logits are given. */
-export type WantLogits = "none" | "last" | "all";
-
-/** Tokens of one sequence that wait for their step. */
-interface Request {
-  readonly sequence: Sequence;
-  readonly tokens: ArrayLike<number>;
-  readonly want: WantLogits;
-  readonly signal?: AbortSignal;
-  readonly logits: Float32Array[];
-  readonly resolve: (logits: Float32Array[]) => void;
-  readonly reject: (error: unknown) => void;
-  done: number;
-}
+import { unpackTop } from "./places/top_row.ts";
+import { checkTopLogits, type TopLogits, topLogits } from "./sampling/mod.ts";
 
 /**
  * Runs a model's steps. Requests that wait at the same time share steps, so
@@ -194,14 +182,52 @@ export class Engine implements AsyncDisposable {
     want: WantLogits = "last",
     signal?: AbortSignal,
   ): Promise<Float32Array[]> {
+    return this.#evaluate({ sequence, tokens, want, top: 0, signal });
+  }
+
+  /**
+   * Appends `tokens` to `sequence`. Gives the `k` largest logits after the last
+   * token, and log Σ exp over all. Where a GPU holds the whole output head, it
+   * picks them, and they alone come back from it; log Σ exp is then an f32.
+   *
+   * @throws {UsageError} for no tokens, ids that the vocabulary lacks, or a `k` below 1
+   * @throws {LimitError} where the sequence would pass the context
+   * @throws {PlaceError} where a place died, a logit is NaN or +Infinity, or all are -Infinity
+   */
+  async evaluateTop(
+    sequence: Sequence,
+    tokens: ArrayLike<number>,
+    k: number,
+    signal?: AbortSignal,
+  ): Promise<TopLogits> {
+    if (!Number.isSafeInteger(k) || k < 1) {
+      throw new UsageError(
+        `Cannot give the ${k} largest logits: needs a whole number from 1 up`,
+      );
+    }
+    const vocabSize = this.#vocabSize;
+    const top = Math.min(k, vocabSize);
+    const want = "last";
+    const [row] = await this.#evaluate({ sequence, tokens, want, top, signal });
+    if (row.length === vocabSize) return topLogits(row, top);
+    const { ids, logits, logSumExp } = unpackTop(row);
+    const picked = {
+      ids: ids.subarray(0, top),
+      logits: logits.subarray(0, top),
+      logSumExp,
+    };
+    checkTopLogits(picked, vocabSize);
+    return picked;
+  }
+
+  #evaluate(
+    asked: Pick<Request, "sequence" | "tokens" | "want" | "top" | "signal">,
+  ): Promise<Float32Array[]> {
     return new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
-      this.#check(sequence, tokens);
+      asked.signal?.throwIfAborted();
+      this.#check(asked.sequence, asked.tokens);
       this.#queue.push({
-        sequence,
-        tokens,
-        want,
-        signal,
+        ...asked,
         logits: [],
         resolve,
         reject,
@@ -268,7 +294,8 @@ export class Engine implements AsyncDisposable {
     try {
       while (this.#queue.length > 0) {
         this.#dropAborted();
-        const requests = this.#fillBatch();
+        const requests = fillBatch(this.#team, this.#queue, this.#pool);
+        this.#tokens += requests.length;
         if (requests.length === 0) continue;
         this.#distribute(requests, await this.#run(requests));
       }
@@ -315,43 +342,6 @@ export class Engine implements AsyncDisposable {
       this.#queue.splice(this.#queue.indexOf(request), 1);
       request.reject(request.signal.reason);
     }
-  }
-
-  /** Puts as many waiting tokens into the batch as it holds; gives the request of each. */
-  #fillBatch(): Request[] {
-    const { batch, limits } = this.#team;
-    const owners: Request[] = [];
-    const rows = new Map<Sequence, number>();
-    batch.copyCount = 0;
-    for (const request of this.#queue) {
-      const { sequence, tokens, want } = request;
-      const room = limits.tokens - owners.length;
-      const last = Math.min(tokens.length, request.done + room);
-      for (; request.done < last; request.done++) {
-        const t = owners.push(request) - 1;
-        if (!rows.has(sequence)) rows.set(sequence, rows.size);
-        batch.tokens[t] = tokens[request.done];
-        batch.positions[t] = sequence.length;
-        batch.sequences[t] = rows.get(sequence)!;
-        batch.keep[t] = sequence.keep ?? 0;
-        const isLast = request.done === tokens.length - 1;
-        batch.wantLogits[t] = Number(
-          want === "all" || (want === "last" && isLast),
-        );
-        sequence.advance(tokens[request.done], (from, to) => {
-          batch.copies[2 * batch.copyCount] = from;
-          batch.copies[2 * batch.copyCount + 1] = to;
-          batch.copyCount++;
-        });
-      }
-    }
-    for (const [sequence, row] of rows) {
-      batch.pages.set(sequence.pages, row * batch.pagesPerSequence);
-    }
-    batch.length = owners.length;
-    batch.pageCount = this.#pool.count;
-    this.#tokens += owners.length;
-    return owners;
   }
 
   #distribute(owners: Request[], logits: Float32Array[]): void {

@@ -7,6 +7,7 @@ import type { Engine } from "./engine.ts";
 import { LimitError, UsageError } from "./errors.ts";
 import { type PlaceStats, statsSince } from "./places/stats.ts";
 import {
+  type Logits,
   logSoftmaxAt,
   makeSampler,
   type SampledToken,
@@ -102,6 +103,9 @@ export async function* generate(
     ...(ignoreEos ? withoutEnd(options, tokenizer) : options),
     logprob: false,
   }, tokenizer.vocabSize);
+  // Picked where they are computed, the largest alone come here.
+  const top = sampler.top && Math.max(sampler.top, Math.ceil(logprobs) || 0);
+  const ask = { top: Math.min(top, tokenizer.vocabSize), signal };
   const stops = new StopStrings(options.stop ?? []);
   const detokenizer = new Detokenizer(tokenizer);
   const limit = Math.min(
@@ -115,12 +119,12 @@ export async function* generate(
   const start = performance.now();
   const startStats = engine.stats();
   let firstAt: number | undefined;
-  let next: Promise<Float32Array> | undefined;
+  let next: Promise<Logits> | undefined;
   let firstStats = startStats;
   const cachedTokens = session.reuse(prompt);
   try {
     let logits = limit > 0
-      ? await session.append(prompt.slice(cachedTokens), signal)
+      ? await session.append(prompt.slice(cachedTokens), ask)
       : undefined;
     firstAt = performance.now();
     firstStats = engine.stats();
@@ -138,7 +142,7 @@ export async function* generate(
       if (ended || stopString !== undefined) finishReason = "stop";
       // The places compute the next step while this thread, and the caller,
       // are busy with this token.
-      next = finished ? undefined : session.append([id], signal);
+      next = finished ? undefined : session.append([id], ask);
       next?.catch(() => {}); // the await below, or the one at the end, reports it
       yield {
         id,

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Engine } from "./engine.ts";
+import type { Logits } from "./sampling/mod.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** A sequence and the ids that it holds. */
@@ -36,18 +37,17 @@ export class Session implements Disposable {
     return kept;
   }
 
-  /** Evaluates `ids` and gives the logits after the last of them. */
+  /** Evaluates `ids` and gives the logits after the last of them: all, or the `top` largest. */
   async append(
     ids: readonly number[],
-    signal?: AbortSignal,
-  ): Promise<Float32Array> {
+    { top = 0, signal }: { top?: number; signal?: AbortSignal } = {},
+  ): Promise<Logits> {
     this.#ids.push(...ids);
-    const [logits] = await this.#engine.evaluate(
-      this.#sequence,
-      ids,
-      "last",
-      signal,
-    );
+    const sequence = this.#sequence;
+    if (top > 0) {
+      return await this.#engine.evaluateTop(sequence, ids, top, signal);
+    }
+    const [logits] = await this.#engine.evaluate(sequence, ids, "last", signal);
     return logits;
   }
 

@@ -5,7 +5,10 @@ import { LimitError, PlaceError, UsageError } from "../src/errors.ts";
 import { pagePositions } from "../src/places/batch.ts";
 import { startTeam } from "../src/places/start.ts";
 import { PagePool, Sequence } from "../src/sequence.ts";
+import { topLogits } from "../src/sampling/mod.ts";
+import { firstLayers } from "./helpers/hybrid_plans.ts";
 import { randomModel } from "./helpers/random_model.ts";
+import { hybridTeam } from "./helpers/teams.ts";
 
 const limits = { tokens: 8, contextSize: 80 };
 
@@ -221,4 +224,49 @@ Deno.test("whatever sequences do, pages are held by whom they belong to", () => 
     for (const { sequence } of sequences) sequence.drop();
     assert.equal(pool.taken, 0);
   }));
+});
+
+Deno.test("the largest logits are those of the whole row, wherever the head is", async () => {
+  const made = await randomModel({ type: "F16" });
+  const { model } = made;
+  const exact = { mode: "exact" } as const;
+  const engines: Record<string, Engine> = {
+    "in this thread": await makeEngine(),
+    "in 2 threads": await makeEngine(2),
+    "on a GPU": new Engine(
+      await hybridTeam(made, firstLayers(model, 1, true), exact),
+      model.vocabSize,
+    ),
+  };
+  for (const [name, engine] of Object.entries(engines)) {
+    await using _ = engine;
+    using past = engine.createSequence();
+    await engine.evaluate(past, [3, 1, 4], "none");
+    const [row] = await engine.evaluate(past.fork(), [1]);
+    // Alone, together, with one that wants all, and more than are picked.
+    const asked = [[5], [1, 47, 9], [0, 8], [60], [1000]];
+    for (const counts of asked) {
+      const given = await Promise.all(
+        counts.map(async (k) =>
+          k === 0
+            ? topLogits((await engine.evaluate(past.fork(), [1]))[0], 8)
+            : await engine.evaluateTop(past.fork(), [1], k)
+        ),
+      );
+      given.forEach(({ ids, logits, logSumExp }, i) => {
+        const what = `${counts[i]} of ${counts} ${name}`;
+        const expected = topLogits(row, counts[i] || 8);
+        assert.deepEqual(ids, expected.ids, what);
+        assertClose(logits, expected.logits);
+        assert(Math.abs(logSumExp - expected.logSumExp) < 1e-5, what);
+      });
+    }
+    for (const k of [0, -1, 1.5, NaN]) {
+      await assert.rejects(
+        engine.evaluateTop(past, [1], k),
+        (error: Error) =>
+          error instanceof UsageError && error.message.includes(`the ${k} `),
+      );
+    }
+  }
 });

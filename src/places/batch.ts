@@ -95,6 +95,14 @@ export class Batch {
     this.#counts[2] = count;
   }
 
+  /** How many of the largest logits are wanted in place of all; 0 = all. */
+  get top(): number {
+    return this.#counts[3];
+  }
+  set top(count: number) {
+    this.#counts[3] = count;
+  }
+
   /** How many tokens of this step want logits. */
   get logitCount(): number {
     let count = 0;

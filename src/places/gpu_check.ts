@@ -13,7 +13,9 @@ import type { LayerTensors, Model } from "../model/model.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { GpuSidePlace } from "./place.ts";
 import { ReferencePlace } from "./reference/reference_place.ts";
+import { topLogits } from "../sampling/mod.ts";
 import { InlineTeam, type Team } from "./team.ts";
+import { unpackTop } from "./top_row.ts";
 import type { TeamOptions } from "./threads/messages.ts";
 
 /** Sizes that the blocks of every type divide. */
@@ -91,7 +93,10 @@ export async function checkGpu(
       sparsity,
       limits,
     );
-    compare(gpu.use.name, await logitsOf(onGpu), await logitsOf(reference));
+    const { name } = gpu.use;
+    const logits = await logitsOf(onGpu);
+    compare(name, logits, await logitsOf(reference));
+    await checkPicking(name, onGpu, logits.slice(-sizes.vocabSize));
   }
 }
 
@@ -127,6 +132,23 @@ async function logitsOf(team: Team): Promise<number[]> {
     for (const row of await team.run()) logits.push(...row);
   }
   return logits;
+}
+
+/** Runs the last step again, for the largest of its logits. */
+async function checkPicking(
+  name: string,
+  team: Team,
+  logits: number[],
+): Promise<void> {
+  const expected = topLogits(Float32Array.from(logits), 8);
+  team.batch.top = expected.ids.length;
+  const [row] = await team.run();
+  const { ids, logSumExp } = unpackTop(row);
+  const error = Math.abs(logSumExp - expected.logSumExp);
+  if (`${ids}` === `${expected.ids}` && error < tolerance) return;
+  throw new GpuError(
+    `Cannot use ${name}: the tokens it picks are ${ids} (log-sum ${logSumExp}), the likeliest are ${expected.ids} (${expected.logSumExp})`,
+  );
 }
 
 /** One layer for each set of types. */

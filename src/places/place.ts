@@ -71,7 +71,7 @@ export interface GpuSidePlace extends Place, AsyncDisposable {
   addToResidual(sum: Float32Array, batch: Batch): void;
   /** The values h that `hidden` computed, `[tokens][neurons]`. */
   neurons(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
-  /** Its columns of the logits, a row for each token that wants them. */
+  /** Its columns of the logits, a row for each token that wants them; or what it picked of them (`top_row.ts`). */
   logits(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
 }
 

@@ -21,6 +21,7 @@ import type { GpuUse } from "./gpu_use.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
 import type { NormedStates } from "./normed_states.ts";
 import type { LayerCounts } from "./stats.ts";
+import { resultLength } from "./top_row.ts";
 import { Turns } from "./turns.ts";
 
 /** Runs one step at a time. */
@@ -49,7 +50,9 @@ export interface Team extends AsyncDisposable {
   readonly gpu?: GpuUse;
   /**
    * Runs the batch. Gives a row of logits, `[vocabSize]`, for each token that
-   * wants one, in the batch's order; valid until the next run.
+   * wants one, in the batch's order; valid until the next run. Where the batch
+   * wants the largest alone, and a GPU can pick them, rows are shorter and are
+   * what `unpackTop` reads.
    *
    * @throws {PlaceError} where a place died
    */
@@ -140,9 +143,10 @@ export class InlineTeam implements Team {
 
   async #wholeRows(): Promise<Float32Array[]> {
     const { batch, plan, model } = this;
+    const length = resultLength(batch, model.vocabSize, plan.gpu?.vocab);
     const rows = Array.from(
       { length: batch.logitCount },
-      () => new Float32Array(model.vocabSize),
+      () => new Float32Array(length),
     );
     const plans = plan.gpu ? [...plan.places, plan.gpu] : plan.places;
     for (const [i, place] of this.#all.entries()) {

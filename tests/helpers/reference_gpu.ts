@@ -8,6 +8,8 @@ import { GpuError } from "../../src/errors.ts";
 import type { Batch } from "../../src/places/batch.ts";
 import type { GpuUse } from "../../src/places/gpu_use.ts";
 import type { GpuSidePlace } from "../../src/places/place.ts";
+import { pickedOf, topRowLength, unpackTop } from "../../src/places/top_row.ts";
+import { topLogits } from "../../src/sampling/top_logits.ts";
 import type { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 
 /** Wraps a reference place. */
@@ -76,8 +78,11 @@ export class ReferenceGpu implements GpuSidePlace {
   neurons(_batch: Batch): Float32Array[] {
     return this.place.neurons();
   }
-  logits(_batch: Batch): Float32Array[] {
-    return this.place.logits();
+  logits(batch: Batch): Float32Array[] {
+    const rows = this.place.logits();
+    const { model, plan } = this.place;
+    const picked = pickedOf(batch, model.vocabSize, plan.vocab);
+    return picked > 0 ? rows.map((row) => packTop(row, picked)) : rows;
   }
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
@@ -85,4 +90,15 @@ export class ReferenceGpu implements GpuSidePlace {
   #add(batch: Batch): void {
     this.place.accumulate(this.place.partial(batch), batch);
   }
+}
+
+/** The row that `unpackTop` reads. */
+export function packTop(logits: Float32Array, k: number): Float32Array {
+  const row = new Float32Array(topRowLength(k));
+  const largest = topLogits(logits, k);
+  const into = unpackTop(row);
+  row[0] = largest.logSumExp;
+  into.logits.set(largest.logits);
+  into.ids.set(largest.ids);
+  return row;
 }

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
 import { GpuError } from "../../src/errors.ts";
+import type { Batch } from "../../src/places/batch.ts";
 import { checkGpu } from "../../src/places/gpu_check.ts";
+import { unpackTop } from "../../src/places/top_row.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import type { TeamOptions } from "../../src/places/threads/messages.ts";
 import { randomModel } from "../helpers/random_model.ts";
@@ -51,4 +53,18 @@ Deno.test("a GPU whose down adds nothing fails its check, with both numbers", as
     );
     return true;
   });
+});
+
+Deno.test("a GPU that picks other tokens than the likeliest fails its check", async () => {
+  class Faulty extends ReferenceGpu {
+    override logits(batch: Batch): Float32Array[] {
+      const rows = super.logits(batch);
+      if (batch.top > 0) unpackTop(rows[0]).ids.reverse();
+      return rows;
+    }
+  }
+  await assert.rejects(
+    check({ mode: "exact" }, Faulty),
+    /^GpuError: Cannot use reference: the tokens it picks are \d+(,\d+){7} /,
+  );
 });

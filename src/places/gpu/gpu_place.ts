@@ -8,6 +8,7 @@ import { ropeFrequencies } from "../../model/rope.ts";
 import type { Batch } from "../batch.ts";
 import type { GpuUse } from "../gpu_use.ts";
 import type { GpuSidePlace } from "../place.ts";
+import { pickedOf, topRowLength } from "../top_row.ts";
 import type { PlaceSlices, Rows, Slice } from "../slices.ts";
 import { LayerCounts } from "../stats.ts";
 import { Attention } from "./attention.ts";
@@ -178,6 +179,7 @@ export class GpuPlace implements GpuSidePlace {
       this.#commands,
       batch,
       Math.min(batch.logitCount, this.layout.logitRows),
+      this.#picked(batch),
       stretchesFor(batch.length),
     );
     attention?.begin(batch);
@@ -212,7 +214,7 @@ export class GpuPlace implements GpuSidePlace {
   /** See {@linkcode Place.head}. */
   head(batch: Batch): void {
     const count = Math.min(batch.logitCount, this.layout.logitRows);
-    this.#parts.head?.run(batch, count);
+    this.#parts.head?.run(batch, count, this.#picked(batch));
   }
 
   /** See {@linkcode GpuSidePlace.submit}. */
@@ -277,14 +279,14 @@ export class GpuPlace implements GpuSidePlace {
       this.submit();
       return [];
     }
-    const { columns } = head;
-    if (this.#logits.length < count * columns) {
-      this.#logits = new Float32Array(count * columns);
+    const width = this.#width(head, batch);
+    if (this.#logits.length < count * width) {
+      this.#logits = new Float32Array(count * width);
     }
     return after(this.#logitsFrom(0, head, batch), () =>
       Array.from(
         { length: count },
-        (_, row) => this.#logits.subarray(row * columns, (row + 1) * columns),
+        (_, row) => this.#logits.subarray(row * width, (row + 1) * width),
       ));
   }
 
@@ -299,18 +301,31 @@ export class GpuPlace implements GpuSidePlace {
   #logitsFrom(first: number, head: Head, batch: Batch): void | Promise<void> {
     const { step } = this.#parts;
     const count = Math.min(head.rowsAtOnce, batch.logitCount - first);
+    const width = this.#width(head, batch), picked = this.#picked(batch);
     if (first > 0) {
       step.want(this.#commands, first, count);
-      head.run(batch, count);
+      head.run(batch, count, picked);
     }
-    const read = this.#read(head.region(count), (bytes) => {
-      const rows = new Float32Array(bytes, 0, count * head.columns);
-      this.#logits.set(rows, first * head.columns);
+    const read = this.#read(head.region(count, picked), (bytes) => {
+      const rows = new Float32Array(bytes, 0, count * width);
+      this.#logits.set(rows, first * width);
     });
     const next = first + count;
     return after(read, () => {
       if (next < batch.logitCount) return this.#logitsFrom(next, head, batch);
     });
+  }
+
+  /** How many logits of each row are handed over; 0 = all. */
+  #picked(batch: Batch): number {
+    const { model, plan } = this.options;
+    return pickedOf(batch, model.vocabSize, plan.vocab);
+  }
+
+  /** Numbers in a row of results. */
+  #width(head: Head, batch: Batch): number {
+    const picked = this.#picked(batch);
+    return picked > 0 ? topRowLength(picked) : head.columns;
   }
 
   /** Reads a region, and the counters with it. */

@@ -13,6 +13,7 @@ import type { DeviceLayout } from "./layout.ts";
 import { Product, type Shared, type TokenRows } from "./product.ts";
 import type { Region } from "./read_back.ts";
 import type { Residual } from "./residual.ts";
+import { TopLogitsPicker } from "./top_logits.ts";
 import type { Weights } from "./weights.ts";
 
 /** Units of 32 weights that a workgroup of `embed` writes. */
@@ -36,18 +37,20 @@ export class Head {
   }[];
   readonly #output: Product;
   readonly #logits: TokenRows;
+  readonly #picker?: TopLogitsPicker;
 
   constructor(
     shared: Shared,
     readonly commands: Commands,
     { model, plan }: HeadOptions,
-    { bytes, logitRows, head }: DeviceLayout,
+    layout: DeviceLayout,
     weights: Weights,
     readonly residual: Residual,
     readonly counts: LayerCounts,
   ) {
     const { STORAGE, COPY_SRC } = GPUBufferUsage;
     const { buffers, pipelines, uniforms, step } = shared;
+    const { bytes, logitRows, head, picked } = layout;
     this.rowsAtOnce = logitRows;
     this.columns = lengthOf(plan.vocab);
     this.#logits = {
@@ -75,6 +78,9 @@ export class Head {
       norm: { weight: weights.output_norm, epsilon: model.rmsEpsilon },
       gathered: true,
     });
+    if (picked > 0) {
+      this.#picker = new TopLogitsPicker(shared, this.#logits, layout);
+    }
   }
 
   /** Products that read all their weights. */
@@ -91,16 +97,18 @@ export class Head {
     }
   }
 
-  /** Computes the logits that the step asks for first, `count` rows. */
-  run(batch: Batch, count: number): void {
+  /** Computes the logits that the step asks for first, `count` rows, and picks of each, where asked to. */
+  run(batch: Batch, count: number, picked: number): void {
     if (count === 0) return;
     this.residual.settle(batch.length);
     this.#output.encode(this.commands, count);
     this.counts.add(this.counts.layers, "streamed", this.#output.bytes(count));
+    if (picked > 0) this.#picker!.encode(this.commands, count, picked);
   }
 
-  /** The logits computed last, of `count` rows. */
-  region(count: number): Region {
+  /** The results computed last, of `count` rows. */
+  region(count: number, picked: number): Region {
+    if (picked > 0) return this.#picker!.region(count, picked);
     return { buffer: this.#logits.buffer, bytes: 4 * count * this.columns };
   }
 }

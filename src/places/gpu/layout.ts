@@ -17,6 +17,7 @@ import {
   type Slice,
   slicesOf,
 } from "../slices.ts";
+import { pickedAtMost, topRowLength } from "../top_row.ts";
 import { type KeptColumns, keptColumns } from "./columns.ts";
 import { counterWords } from "./counters.ts";
 import { bufferBytes } from "./buffers.ts";
@@ -28,6 +29,7 @@ import {
 } from "./matrix.ts";
 import { groupColumns, groupsOf } from "./packing.ts";
 import { stepBytes } from "./step.ts";
+import { pickingRoom } from "./top_logits.ts";
 import { uniformBytes } from "./uniforms.ts";
 
 /** What decides what lies on the device. */
@@ -119,6 +121,10 @@ export interface BufferBytes {
   readonly scores: number;
   readonly thresholds: number;
   readonly logits: number;
+  /** Entries that picking the largest logits hands on */
+  readonly picked: number;
+  /** The largest logits */
+  readonly top: number;
   /** One page of a layer's keys and values, on its way from page to page */
   readonly page: number;
 }
@@ -144,6 +150,8 @@ export interface DeviceLayout {
   readonly pages: number;
   /** Tokens whose logits are computed at once */
   readonly logitRows: number;
+  /** The most logits that are picked of a row; 0 = none can be */
+  readonly picked: number;
   readonly staging: readonly StagingLayout[];
 }
 
@@ -166,6 +174,8 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
   const strides = stridesOf(model, layers);
   const vocab = lengthOf(plan.vocab);
   const logitRows = Math.min(limits.tokens, 32);
+  const picked = pickedAtMost(model.vocabSize, plan.vocab);
+  const picking = pickingRoom(vocab, picked);
   const positionBytes = kvPositionBytes(options.cacheType, model.headSize);
   const pageBytes = layers.map(({ attention }) =>
     (attention?.kvHeads ?? 0) * pagePositions * positionBytes
@@ -180,7 +190,8 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
   const keeps = sparsity.mode === "threshold" || sparsity.mode === "top-k";
   const bytes: BufferBytes = {
     step: stepBytes(limits, model.ropeSize),
-    shapes: uniformBytes * shapeCount(pieceBytes, layers, head),
+    shapes: uniformBytes *
+      (shapeCount(pieceBytes, layers, head) + (picked ? picking.levels : 0)),
     norms: rows(2 * model.layers.length + 1, strides.hidden),
     counters,
     x: rows(tokens, strides.hidden),
@@ -196,6 +207,8 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
     scores: predicts ? rows(tokens, strides.neurons) : 0,
     thresholds: keeps && strides.neurons > 0 ? 4 * tokens : 0,
     logits: rows(logitRows, vocab),
+    picked: picked && 2 * rows(logitRows, picking.row),
+    top: picked && rows(logitRows, topRowLength(picked)),
     page: Math.max(...pageBytes),
   };
   const staging = [
@@ -220,6 +233,7 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
     pageBytes,
     pages: Math.ceil(limits.contextSize / pagePositions),
     logitRows,
+    picked,
     staging: staging
       .filter(({ count }) => count > 0)
       .map(({ bytes, count }) => ({ bytes: bytes + counters, count }))

@@ -27,6 +27,7 @@ import mul_mat_vec from "../../../shaders/mul_mat_vec.wgsl" with {
 import product from "../../../shaders/product.wgsl" with { type: "text" };
 import rope_store from "../../../shaders/rope_store.wgsl" with { type: "text" };
 import step from "../../../shaders/step.wgsl" with { type: "text" };
+import top_logits from "../../../shaders/top_logits.wgsl" with { type: "text" };
 import weights_f16 from "../../../shaders/weights_f16.wgsl" with {
   type: "text",
 };
@@ -70,7 +71,10 @@ export type KernelName =
   | { readonly kernel: "mul_mat_vec" | "mul_mat"; readonly type: PackedType }
   | { readonly kernel: "embed" | "down_rows"; readonly type: PackedType }
   | { readonly kernel: "rope_store" | "attention"; readonly type: CacheType }
-  | { readonly kernel: "add_partials" | "keep_above"; readonly type?: never };
+  | {
+    readonly kernel: "add_partials" | "keep_above" | "top_logits";
+    readonly type?: never;
+  };
 
 /** The whole text of a kernel. */
 export function shaderText(name: KernelName, subgroups: boolean): string {
@@ -92,6 +96,8 @@ export function shaderText(name: KernelName, subgroups: boolean): string {
       return step + add_partials;
     case "keep_above":
       return step + keep_above;
+    case "top_logits":
+      return step + top_logits;
   }
 }
 
@@ -112,4 +118,5 @@ export const kernelBindings: Readonly<
   attention: [read, shape, write, read, write],
   add_partials: [read, shape, read, write],
   keep_above: [read, shape, read, write],
+  top_logits: [read, shape, read, write, write],
 };

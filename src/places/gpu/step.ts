@@ -54,17 +54,18 @@ export class Step {
     this.#floats = new Float32Array(this.#words.buffer);
   }
 
-  /** Uploads a batch; `wanted` of its logits are computed first. */
+  /** Uploads a batch; `wanted` of its logits are computed first, and `picked` of each handed over, where not 0. */
   upload(
     commands: Commands,
     batch: Batch,
     wanted: number,
+    picked: number,
     stretches: number,
   ): void {
     const words = this.#words;
     const n = batch.length;
     const record = recordWords + 2 * this.frequencies.length;
-    words.set([n, 0, wanted, stretches, record]);
+    words.set([n, 0, wanted, stretches, record, picked]);
     const starts = this.#putPages(batch, headerWords + n * record);
     let wantedSoFar = 0;
     for (let t = 0; t < n; t++) {

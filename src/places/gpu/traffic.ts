@@ -10,6 +10,7 @@ import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch } from "../batch.ts";
 import type { GpuCounts } from "../gpu_use.ts";
 import type { DeviceLayout } from "./layout.ts";
+import { pickedOf, topRowLength } from "../top_row.ts";
 import { headerBytes, uploadedBytes } from "./step.ts";
 
 /** Read-backs and bytes of one step. */
@@ -43,7 +44,8 @@ export function trafficOf(
     }
   }
   // The logits come in portions; each but the first is asked for by a new header.
-  const columns = head?.output.rows ?? 0;
+  const picked = pickedOf(batch, model.vocabSize, plan.gpu?.vocab);
+  const columns = picked ? topRowLength(picked) : head?.output.rows ?? 0;
   for (let first = 0; head && first < batch.logitCount; first += logitRows) {
     if (first > 0) uploaded += headerBytes;
     fetch(4 * columns * Math.min(logitRows, batch.logitCount - first));

@@ -14,6 +14,7 @@ import { NeuronCounts } from "../neuron_counts.ts";
 import { NormedStates } from "../normed_states.ts";
 import type { CpuSidePlace, GpuSidePlace, Meeting } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
+import { resultLength } from "../top_row.ts";
 import { gpuCountNames, type GpuCounts } from "../gpu_use.ts";
 import { Control } from "./control.ts";
 import type { TeamOptions } from "./messages.ts";
@@ -212,13 +213,15 @@ export class Shared {
     }
   }
 
-  /** The logits rows of the step that is done. */
+  /** The rows of results of the step that is done. */
   logitRows(): Float32Array[] {
-    const { vocabSize } = this.options.model;
-    return Array.from(
-      { length: this.batch.logitCount },
-      (_, i) => this.#logits.subarray(i * vocabSize, (i + 1) * vocabSize),
-    );
+    const { batch } = this;
+    const { model: { vocabSize }, plan } = this.options;
+    const length = resultLength(batch, vocabSize, plan.gpu?.vocab);
+    return Array.from({ length: batch.logitCount }, (_, i) => {
+      const start = i * vocabSize;
+      return this.#logits.subarray(start, start + length);
+    });
   }
 
   /** Each place adds the partials in the same order, so all residuals stay equal. */

@@ -472,6 +472,13 @@ var Batch = class _Batch {
   set pageCount(count) {
     this.#counts[2] = count;
   }
+  /** How many of the largest logits are wanted in place of all; 0 = all. */
+  get top() {
+    return this.#counts[3];
+  }
+  set top(count) {
+    this.#counts[3] = count;
+  }
   /** How many tokens of this step want logits. */
   get logitCount() {
     let count = 0;
@@ -557,12 +564,12 @@ var KvCache = class {
       if (first >= count) return;
       const pages2 = Math.min(chunkPages, Math.max(first, count - first));
       const pointer = this.memory.allocate(pages2 * this.#heads * this.#headBytes);
-      const chunk = {
+      const chunk2 = {
         pointer,
         first,
         pages: pages2
       };
-      for (let i = 0; i < pages2; i++) this.#chunkOf.push(chunk);
+      for (let i = 0; i < pages2; i++) this.#chunkOf.push(chunk2);
     }
   }
   /** Copies a page of every layer and head. */
@@ -2152,6 +2159,23 @@ var CpuResident = class {
   }
 };
 
+// src/places/top_row.ts
+var mostPicked = 64;
+function pickedAtMost(vocabSize, vocab) {
+  if (!vocab || lengthOf(vocab) < vocabSize) return 0;
+  return Math.max(0, Math.min(mostPicked, Math.floor(vocabSize / 2) - 1));
+}
+function pickedOf(batch, vocabSize, vocab) {
+  return batch.top <= pickedAtMost(vocabSize, vocab) ? batch.top : 0;
+}
+function topRowLength(k) {
+  return 1 + 2 * k;
+}
+function resultLength(batch, vocabSize, vocab) {
+  const picked = pickedOf(batch, vocabSize, vocab);
+  return picked > 0 ? topRowLength(picked) : vocabSize;
+}
+
 // src/places/gpu/kv_cache.ts
 var usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
 var KvCache2 = class {
@@ -2858,8 +2882,8 @@ var Step = class {
     this.#words = new Uint32Array(buffer.size / 4);
     this.#floats = new Float32Array(this.#words.buffer);
   }
-  /** Uploads a batch; `wanted` of its logits are computed first. */
-  upload(commands, batch, wanted, stretches) {
+  /** Uploads a batch; `wanted` of its logits are computed first, and `picked` of each handed over, where not 0. */
+  upload(commands, batch, wanted, picked, stretches) {
     const words = this.#words;
     const n = batch.length;
     const record = recordWords + 2 * this.frequencies.length;
@@ -2868,7 +2892,8 @@ var Step = class {
       0,
       wanted,
       stretches,
-      record
+      record,
+      picked
     ]);
     const starts = this.#putPages(batch, headerWords + n * record);
     let wantedSoFar = 0;
@@ -2902,6 +2927,81 @@ var Step = class {
     }
     this.#length = at2;
     return starts;
+  }
+};
+
+// src/places/gpu/top_logits.ts
+var chunk = 1024;
+function handedOn(columns, k) {
+  const entries = [];
+  for (let chunks = Math.ceil(columns / chunk); chunks > 1; ) {
+    entries.push(chunks * k);
+    chunks = Math.ceil(chunks * k / chunk);
+  }
+  return entries;
+}
+function pickingRoom(columns, k) {
+  const handed = handedOn(columns, k);
+  const [even = 0, odd = 0] = handed;
+  const chunks = Math.ceil(columns / chunk);
+  return {
+    /** Entries of even and of odd levels */
+    even,
+    odd,
+    /** Entries of a row in all */
+    row: even + odd + chunks,
+    /** Kernels that follow one another */
+    levels: handed.length + 1
+  };
+}
+var TopLogitsPicker = class {
+  logits;
+  #pipeline;
+  #levels;
+  #top;
+  constructor({ buffers, pipelines, uniforms, step }, logits, { bytes, picked }) {
+    this.logits = logits;
+    const { STORAGE, COPY_SRC } = GPUBufferUsage;
+    const { stride: columns, buffer } = logits;
+    const scratch = buffers.make("picked", bytes.picked, STORAGE);
+    this.#top = buffers.make("top", bytes.top, STORAGE | COPY_SRC);
+    this.#pipeline = pipelines.get({
+      kernel: "top_logits"
+    });
+    const { even, odd, levels } = pickingRoom(columns, picked);
+    this.#levels = Array.from({
+      length: levels
+    }, (_, level) => pipelines.bind("top_logits", [
+      step,
+      uniforms.add([
+        columns,
+        level,
+        even,
+        odd
+      ]),
+      buffer,
+      scratch,
+      this.#top
+    ]));
+  }
+  /** Picks `k` of each of the first `rows` rows. */
+  encode(commands, rows, k) {
+    const { stride: columns } = this.logits;
+    const counts = [
+      columns,
+      ...handedOn(columns, k)
+    ];
+    counts.forEach((count, level) => {
+      const chunks = Math.ceil(count / chunk);
+      commands.dispatch(this.#pipeline, this.#levels[level], chunks, rows);
+    });
+  }
+  /** What was picked last. */
+  region(rows, k) {
+    return {
+      buffer: this.#top,
+      bytes: 4 * rows * topRowLength(k)
+    };
   }
 };
 
@@ -2948,6 +3048,8 @@ function layoutOf(options) {
   const strides = stridesOf(model, layers);
   const vocab = lengthOf(plan.vocab);
   const logitRows = Math.min(limits3.tokens, 32);
+  const picked = pickedAtMost(model.vocabSize, plan.vocab);
+  const picking = pickingRoom(vocab, picked);
   const positionBytes = kvPositionBytes(options.cacheType, model.headSize);
   const pageBytes2 = layers.map(({ attention }) => (attention?.kvHeads ?? 0) * pagePositions * positionBytes);
   const counters = 4 * counterWords * model.layers.length;
@@ -2959,7 +3061,7 @@ function layoutOf(options) {
   const keeps = sparsity.mode === "threshold" || sparsity.mode === "top-k";
   const bytes = {
     step: stepBytes(limits3, model.ropeSize),
-    shapes: uniformBytes * shapeCount(pieceBytes, layers, head),
+    shapes: uniformBytes * (shapeCount(pieceBytes, layers, head) + (picked ? picking.levels : 0)),
     norms: rows(2 * model.layers.length + 1, strides.hidden),
     counters,
     x: rows(tokens, strides.hidden),
@@ -2972,6 +3074,8 @@ function layoutOf(options) {
     scores: predicts ? rows(tokens, strides.neurons) : 0,
     thresholds: keeps && strides.neurons > 0 ? 4 * tokens : 0,
     logits: rows(logitRows, vocab),
+    picked: picked && 2 * rows(logitRows, picking.row),
+    top: picked && rows(logitRows, topRowLength(picked)),
     page: Math.max(...pageBytes2)
   };
   const staging = [
@@ -2998,6 +3102,7 @@ function layoutOf(options) {
     pageBytes: pageBytes2,
     pages: Math.ceil(limits3.contextSize / pagePositions),
     logitRows,
+    picked,
     staging: staging.filter(({ count }) => count > 0).map(({ bytes: bytes2, count }) => ({
       bytes: bytes2 + counters,
       count
@@ -3520,7 +3625,10 @@ var product_default = "// What the two kernels of matrix products share: a row o
 var rope_store_default = "// Turns queries and keys by their positions' angles (elements 2i and 2i + 1 of\n// a head are a pair) and stores keys and values in their pages. An invocation\n// has 32 elements of one head; y is the token.\n@group(0) @binding(3) var<storage, read_write> qkv: array<f32>;\n\n@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) id: vec3u) {\n  let chunks = (heads.head_size + 31u) / 32u;\n  let head = id.x / chunks;\n  let first = id.x % chunks * 32u;\n  let token = id.y;\n  if (head >= heads.heads + heads.kv_heads) { return; }\n  if (head < heads.heads) {\n    let at = token * heads.stride + heads.q_first + head * heads.head_size;\n    let q = turned(token, at, first);\n    for (var e = first; e < min(first + 32u, heads.head_size); e++) {\n      qkv[at + e] = q[(e - first) / 4u][e % 4u];\n    }\n    return;\n  }\n  let kv_head = head - heads.heads;\n  let shift = token * heads.stride + kv_head * heads.head_size;\n  let key = turned(token, shift + heads.k_first, first);\n  let value = elements(shift + heads.v_first, first);\n  let position = token_at(token, record_position);\n  let start = page_start(page_of(token, position), kv_head);\n  store(start, position % page_positions, first / 4u, key, value);\n}\n\n// 32 elements of a head from `first` on; zeros beyond its end.\nfn elements(at: u32, first: u32) -> array<vec4f, 8> {\n  var quads: array<vec4f, 8>;\n  for (var e = first; e < min(first + 32u, heads.head_size); e++) {\n    quads[(e - first) / 4u][e % 4u] = qkv[at + e];\n  }\n  return quads;\n}\n\n// The same, turned.\nfn turned(token: u32, at: u32, first: u32) -> array<vec4f, 8> {\n  var quads = elements(at, first);\n  for (var e = first; e < min(first + 32u, heads.rope_size); e += 2u) {\n    let c = bitcast<f32>(token_at(token, record_angles + e));\n    let s = bitcast<f32>(token_at(token, record_angles + e + 1u));\n    let i = (e - first) / 4u;\n    let a = quads[i][e % 4u];\n    let b = quads[i][e % 4u + 1u];\n    quads[i][e % 4u] = a * c - b * s;\n    quads[i][e % 4u + 1u] = a * s + b * c;\n  }\n  return quads;\n}\n";
 
 // shaders/step.wgsl
-var step_default = "// What is uploaded for a step: eight words of header, a record for each token,\n// then the pages of each sequence.\n@group(0) @binding(0) var<storage, read> step: array<u32>;\n\n// Words of the header\nconst token_count = 0u;\nconst wanted_first = 1u;\nconst wanted_count = 2u;\nconst stretch_count = 3u;\nconst record_words = 4u;\n\n// Words of a token's record; (cos, sin) of its position's angles follow\nconst record_id = 0u;\nconst record_position = 1u;\n// The token that wants the logits of this number\nconst record_wanted = 2u;\n// Where the pages of its sequence begin, in words of the step\nconst record_pages = 3u;\nconst record_angles = 4u;\n\nfn token_at(token: u32, field: u32) -> u32 {\n  return step[8u + token * step[record_words] + field];\n}\n";
+var step_default = "// What is uploaded for a step: eight words of header, a record for each token,\n// then the pages of each sequence.\n@group(0) @binding(0) var<storage, read> step: array<u32>;\n\n// Words of the header\nconst token_count = 0u;\nconst wanted_first = 1u;\nconst wanted_count = 2u;\nconst stretch_count = 3u;\nconst record_words = 4u;\nconst top_count = 5u;\n\n// Words of a token's record; (cos, sin) of its position's angles follow\nconst record_id = 0u;\nconst record_position = 1u;\n// The token that wants the logits of this number\nconst record_wanted = 2u;\n// Where the pages of its sequence begin, in words of the step\nconst record_pages = 3u;\nconst record_angles = 4u;\n\nfn token_at(token: u32, field: u32) -> u32 {\n  return step[8u + token * step[record_words] + field];\n}\n";
+
+// shaders/top_logits.wgsl
+var top_logits_default = "// Of each row of the logits the `top_count` largest, the largest first and the\n// lower id first among equals, and log \u03A3 exp over all. A workgroup sorts a chunk\n// (x) of a row (y) and hands its best on; levels follow one another until one\n// chunk is left, whose best are the row's.\nstruct Top {\n  // Logits of a row\n  columns: u32,\n  // 0 reads the logits, every further level what the one before it handed on\n  level: u32,\n  // Room for what even and odd levels hand on of a row\n  even_room: u32,\n  odd_room: u32,\n}\n@group(0) @binding(1) var<uniform> shape: Top;\n@group(0) @binding(2) var<storage, read> logits: array<u32>;\n// Of each row: (key, id) from even levels, from odd ones, then the bits of\n// (largest, \u03A3 exp(logit - largest)) of every chunk of logits\n@group(0) @binding(3) var<storage, read_write> scratch: array<vec2u>;\n// Of each row: log \u03A3 exp, the logits, the ids\n@group(0) @binding(4) var<storage, read_write> top: array<u32>;\n\nconst chunk = 1024u;\nconst threads = 256u;\nvar<workgroup> sorted: array<vec2u, chunk>;\nvar<workgroup> sums: array<f32, threads>;\n\n@compute @workgroup_size(threads)\nfn main(\n  @builtin(workgroup_id) group: vec3u,\n  @builtin(local_invocation_index) index: u32,\n) {\n  let best_count = step[top_count];\n  var count = shape.columns;\n  for (var level = 0u; level < shape.level; level++) {\n    count = chunks_of(count) * best_count;\n  }\n  let sums_at = group.y * (shape.even_room + shape.odd_room + chunks_of(shape.columns)) +\n    shape.even_room + shape.odd_room;\n  let even_at = sums_at - shape.odd_room - shape.even_room;\n  let odd_at = sums_at - shape.odd_room;\n  let is_even = shape.level % 2u == 0u;\n\n  for (var i = index; i < chunk; i += threads) {\n    let at = group.x * chunk + i;\n    var entry = vec2u(0u, 0xffffffffu);\n    if (at < count) {\n      if (shape.level == 0u) {\n        entry = vec2u(key_of(logits[group.y * shape.columns + at]), at);\n      } else {\n        entry = scratch[select(even_at, odd_at, is_even) + at];\n      }\n    }\n    sorted[i] = entry;\n  }\n  sort(index);\n  let largest = value_of(sorted[0].x);\n\n  if (shape.level == 0u) {\n    var own = 0.0;\n    for (var i = index; i < chunk; i += threads) {\n      if (sorted[i].x != 0u) { own += exp_below(value_of(sorted[i].x) - largest); }\n    }\n    let total = sum_of(own, index);\n    if (index == 0u) {\n      scratch[sums_at + group.x] = vec2u(bitcast<u32>(largest), bitcast<u32>(total));\n    }\n    storageBarrier();\n  }\n  if (chunks_of(count) > 1u) {\n    for (var i = index; i < best_count; i += threads) {\n      scratch[select(odd_at, even_at, is_even) + group.x * best_count + i] = sorted[i];\n    }\n    return;\n  }\n  var own = 0.0;\n  for (var i = index; i < chunks_of(shape.columns); i += threads) {\n    let part = bitcast<vec2f>(scratch[sums_at + i]);\n    own += part.y * exp_below(part.x - largest);\n  }\n  let total = sum_of(own, index);\n  let first = group.y * (1u + 2u * best_count);\n  if (index == 0u) { top[first] = bitcast<u32>(largest + log(total)); }\n  for (var i = index; i < best_count; i += threads) {\n    top[first + 1u + i] = bits_of(sorted[i].x);\n    top[first + 1u + best_count + i] = sorted[i].y;\n  }\n}\n\nfn chunks_of(count: u32) -> u32 {\n  return (count + chunk - 1u) / chunk;\n}\n\n// A number that orders as the float of these bits does, from 1 on: both zeros\n// are equal, and what is not a number comes before all others, so that it is seen.\nfn key_of(bits: u32) -> u32 {\n  if ((bits & 0x7fffffffu) > 0x7f800000u) { return 0xffffffffu; }\n  if ((bits & 0x7fffffffu) == 0u) { return 0x80000000u; }\n  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);\n}\n\nfn bits_of(key: u32) -> u32 {\n  return select(~key, key & 0x7fffffffu, key >= 0x80000000u);\n}\n\nfn value_of(key: u32) -> f32 {\n  return bitcast<f32>(bits_of(key));\n}\n\n// exp(x) of x up to 0, also of minus infinity: e^-104 is 0 in f32.\nfn exp_below(x: f32) -> f32 {\n  return exp(max(x, -104.0));\n}\n\nfn comes_before(a: vec2u, b: vec2u) -> bool {\n  return a.x > b.x || (a.x == b.x && a.y < b.y);\n}\n\n// Sorts the chunk by a bitonic network (Batcher, 1968).\nfn sort(index: u32) {\n  for (var run = 2u; run <= chunk; run *= 2u) {\n    for (var distance = run / 2u; distance > 0u; distance /= 2u) {\n      workgroupBarrier();\n      for (var i = index; i < chunk / 2u; i += threads) {\n        let low = 2u * i - i % distance;\n        let a = sorted[low];\n        let b = sorted[low + distance];\n        if (comes_before(b, a) == ((low & run) == 0u)) {\n          sorted[low] = b;\n          sorted[low + distance] = a;\n        }\n      }\n    }\n  }\n  workgroupBarrier();\n}\n\n// Always in the same order.\nfn sum_of(own: f32, index: u32) -> f32 {\n  workgroupBarrier();\n  sums[index] = own;\n  for (var distance = threads / 2u; distance > 0u; distance /= 2u) {\n    workgroupBarrier();\n    if (index < distance) { sums[index] += sums[index + distance]; }\n  }\n  workgroupBarrier();\n  return sums[0];\n}\n";
 
 // shaders/weights_f16.wgsl
 var weights_f16_default = "// F16: a lane's four vectors of 8 halves, each a pair of quads (2i, 2i + 1).\nfn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {\n  let first = 32u * (row * product.groups + unit / 8u) + unit % 8u;\n  var weights: array<vec4f, 8>;\n  for (var i = 0u; i < 4u; i++) {\n    let halves = matrix[first + 8u * i];\n    weights[2u * i] = vec4f(unpack2x16float(halves.x), unpack2x16float(halves.y));\n    weights[2u * i + 1u] = vec4f(unpack2x16float(halves.z), unpack2x16float(halves.w));\n  }\n  return weights;\n}\n";
@@ -3573,6 +3681,8 @@ function shaderText(name, subgroups) {
       return step_default + add_partials_default;
     case "keep_above":
       return step_default + keep_above_default;
+    case "top_logits":
+      return step_default + top_logits_default;
   }
 }
 var read = "read-only-storage";
@@ -3635,6 +3745,13 @@ var kernelBindings = {
     read,
     shape,
     read,
+    write
+  ],
+  top_logits: [
+    read,
+    shape,
+    read,
+    write,
     write
   ]
 };
@@ -4117,12 +4234,14 @@ var Head = class {
   #embed;
   #output;
   #logits;
-  constructor(shared2, commands, { model, plan }, { bytes, logitRows, head }, weights2, residual, counts) {
+  #picker;
+  constructor(shared2, commands, { model, plan }, layout2, weights2, residual, counts) {
     this.commands = commands;
     this.residual = residual;
     this.counts = counts;
     const { STORAGE, COPY_SRC } = GPUBufferUsage;
     const { buffers, pipelines, uniforms, step } = shared2;
+    const { bytes, logitRows, head, picked } = layout2;
     this.rowsAtOnce = logitRows;
     this.columns = lengthOf(plan.vocab);
     this.#logits = {
@@ -4163,6 +4282,9 @@ var Head = class {
       },
       gathered: true
     });
+    if (picked > 0) {
+      this.#picker = new TopLogitsPicker(shared2, this.#logits, layout2);
+    }
   }
   /** Products that read all their weights. */
   get streamed() {
@@ -4178,15 +4300,17 @@ var Head = class {
       this.commands.dispatch(pipeline, group, Math.ceil(units / embedUnits), n);
     }
   }
-  /** Computes the logits that the step asks for first, `count` rows. */
-  run(batch, count) {
+  /** Computes the logits that the step asks for first, `count` rows, and picks of each, where asked to. */
+  run(batch, count, picked) {
     if (count === 0) return;
     this.residual.settle(batch.length);
     this.#output.encode(this.commands, count);
     this.counts.add(this.counts.layers, "streamed", this.#output.bytes(count));
+    if (picked > 0) this.#picker.encode(this.commands, count, picked);
   }
-  /** The logits computed last, of `count` rows. */
-  region(count) {
+  /** The results computed last, of `count` rows. */
+  region(count, picked) {
+    if (picked > 0) return this.#picker.region(count, picked);
     return {
       buffer: this.#logits.buffer,
       bytes: 4 * count * this.columns
@@ -4639,7 +4763,7 @@ var GpuPlace = class _GpuPlace {
   begin(batch) {
     this.device.check();
     const { step, attention } = this.#parts;
-    step.upload(this.#commands, batch, Math.min(batch.logitCount, this.layout.logitRows), stretchesFor(batch.length));
+    step.upload(this.#commands, batch, Math.min(batch.logitCount, this.layout.logitRows), this.#picked(batch), stretchesFor(batch.length));
     attention?.begin(batch);
   }
   /** See {@linkcode Place.embed}. */
@@ -4666,7 +4790,7 @@ var GpuPlace = class _GpuPlace {
   /** See {@linkcode Place.head}. */
   head(batch) {
     const count = Math.min(batch.logitCount, this.layout.logitRows);
-    this.#parts.head?.run(batch, count);
+    this.#parts.head?.run(batch, count, this.#picked(batch));
   }
   /** See {@linkcode GpuSidePlace.submit}. */
   submit() {
@@ -4720,13 +4844,13 @@ var GpuPlace = class _GpuPlace {
       this.submit();
       return [];
     }
-    const { columns } = head;
-    if (this.#logits.length < count * columns) {
-      this.#logits = new Float32Array(count * columns);
+    const width = this.#width(head, batch);
+    if (this.#logits.length < count * width) {
+      this.#logits = new Float32Array(count * width);
     }
     return after(this.#logitsFrom(0, head, batch), () => Array.from({
       length: count
-    }, (_, row) => this.#logits.subarray(row * columns, (row + 1) * columns)));
+    }, (_, row) => this.#logits.subarray(row * width, (row + 1) * width)));
   }
   /** Gives its buffers back, and the device where it is its own. */
   [Symbol.asyncDispose]() {
@@ -4738,18 +4862,29 @@ var GpuPlace = class _GpuPlace {
   #logitsFrom(first, head, batch) {
     const { step } = this.#parts;
     const count = Math.min(head.rowsAtOnce, batch.logitCount - first);
+    const width = this.#width(head, batch), picked = this.#picked(batch);
     if (first > 0) {
       step.want(this.#commands, first, count);
-      head.run(batch, count);
+      head.run(batch, count, picked);
     }
-    const read2 = this.#read(head.region(count), (bytes) => {
-      const rows = new Float32Array(bytes, 0, count * head.columns);
-      this.#logits.set(rows, first * head.columns);
+    const read2 = this.#read(head.region(count, picked), (bytes) => {
+      const rows = new Float32Array(bytes, 0, count * width);
+      this.#logits.set(rows, first * width);
     });
     const next = first + count;
     return after(read2, () => {
       if (next < batch.logitCount) return this.#logitsFrom(next, head, batch);
     });
+  }
+  /** How many logits of each row are handed over; 0 = all. */
+  #picked(batch) {
+    const { model, plan } = this.options;
+    return pickedOf(batch, model.vocabSize, plan.vocab);
+  }
+  /** Numbers in a row of results. */
+  #width(head, batch) {
+    const picked = this.#picked(batch);
+    return picked > 0 ? topRowLength(picked) : head.columns;
   }
   /** Reads a region, and the counters with it. */
   #read(region, take) {
@@ -5726,9 +5861,10 @@ var InlineTeam = class {
   }
   async #wholeRows() {
     const { batch, plan, model } = this;
+    const length = resultLength(batch, model.vocabSize, plan.gpu?.vocab);
     const rows = Array.from({
       length: batch.logitCount
-    }, () => new Float32Array(model.vocabSize));
+    }, () => new Float32Array(length));
     const plans = plan.gpu ? [
       ...plan.places,
       plan.gpu
@@ -6491,12 +6627,17 @@ var Shared = class {
         this.#putLogits(await place.logits(batch), index);
     }
   }
-  /** The logits rows of the step that is done. */
+  /** The rows of results of the step that is done. */
   logitRows() {
-    const { vocabSize } = this.options.model;
+    const { batch } = this;
+    const { model: { vocabSize }, plan } = this.options;
+    const length = resultLength(batch, vocabSize, plan.gpu?.vocab);
     return Array.from({
-      length: this.batch.logitCount
-    }, (_, i) => this.#logits.subarray(i * vocabSize, (i + 1) * vocabSize));
+      length: batch.logitCount
+    }, (_, i) => {
+      const start = i * vocabSize;
+      return this.#logits.subarray(start, start + length);
+    });
   }
   /** Each place adds the partials in the same order, so all residuals stay equal. */
   #sum(place, index) {

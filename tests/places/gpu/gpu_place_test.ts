@@ -150,6 +150,16 @@ for (const [name, split] of Object.entries(splits)) {
           engine.evaluate(sequence, [5]),
           engine.evaluate(other, [6]),
         ]);
+        await engine.evaluateTop(sequence, [7], 40);
+        await Promise.all([
+          engine.evaluateTop(sequence, [5], 3),
+          engine.evaluateTop(other, [6], 64),
+        ]);
+        await Promise.all([
+          engine.evaluateTop(sequence, [5], 3),
+          engine.evaluate(other, [6]),
+        ]);
+        await engine.evaluateTop(sequence, [7], 65);
         const { counts } = gpu.use;
         for (const name of ["readBacks", "uploaded", "downloaded"] as const) {
           const sum = expected.reduce((total, step) => total + step[name], 0);
