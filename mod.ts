@@ -154,6 +154,7 @@ export type { GenerateOptions, Piece, Summary } from "./src/generation.ts";
 export {
   type CheckedSamplingOptions,
   checkSamplingOptions,
+  type Logits,
   parseSamplers,
   type SampledToken,
   type SamplerName,

@@ -1483,12 +1483,12 @@ function warmUp(memory, matrix, x, tokens) {
 function chooseKernels(subject) {
   if (subject.layers.length === 0) return noRates;
   const { kernels } = subject.memory;
-  const stream = (rows, bits2) => {
-    kernels.choose(bits2);
+  const stream = (rows, bits3) => {
+    kernels.choose(bits3);
     return streamRate(subject, rows);
   };
-  const tiles = (bits2) => {
-    kernels.choose(bits2);
+  const tiles = (bits3) => {
+    kernels.choose(bits3);
     return tileRate(subject);
   };
   const streams = medians((turn) => {
@@ -1693,8 +1693,8 @@ var PackedWeights = class {
     const rooms = this.#picksNeurons ? roomSideBySide(this.#memory, layer) : {};
     for (const [name, slice] of Object.entries(layer)) {
       if (!slice) continue;
-      const order = rowsAreNeurons.has(name) ? places : void 0;
-      matrices[name] = this.#matrix(slice, order, rooms[name]);
+      const order3 = rowsAreNeurons.has(name) ? places : void 0;
+      matrices[name] = this.#matrix(slice, order3, rooms[name]);
     }
     return matrices;
   }
@@ -2175,6 +2175,15 @@ function resultLength(batch, vocabSize, vocab) {
   const picked = pickedOf(batch, vocabSize, vocab);
   return picked > 0 ? topRowLength(picked) : vocabSize;
 }
+function unpackTop(row) {
+  const k = (row.length - 1) / 2;
+  const idsAt = row.byteOffset + 4 * (1 + k);
+  return {
+    logSumExp: row[0],
+    logits: row.subarray(1, 1 + k),
+    ids: new Int32Array(row.buffer, idsAt, k)
+  };
+}
 
 // src/places/gpu/kv_cache.ts
 var usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
@@ -2560,25 +2569,25 @@ function halvesToFloats(bytes, out) {
 }
 function bfloat16sToFloats(bytes, out) {
   const words = wordsOf(bytes);
-  const bits2 = new Uint32Array(out.buffer, out.byteOffset, out.length);
-  for (let i = 0; i < bits2.length; i++) bits2[i] = words[i] << 16;
+  const bits3 = new Uint32Array(out.buffer, out.byteOffset, out.length);
+  for (let i = 0; i < bits3.length; i++) bits3[i] = words[i] << 16;
 }
 function floatsToHalves(values, bytes) {
   const words = wordsOf(bytes);
-  const bits2 = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  for (let i = 0; i < bits2.length; i++) {
-    const magnitude = bits2[i] & 2147483647;
+  const bits3 = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < bits3.length; i++) {
+    const magnitude = bits3[i] & 2147483647;
     if (magnitude >= 113 << 23 && magnitude < 1199566848) {
       const rebased = magnitude - (112 << 23);
-      words[i] = bits2[i] >>> 16 & 32768 | rebased + 4095 + (rebased >>> 13 & 1) >>> 13;
+      words[i] = bits3[i] >>> 16 & 32768 | rebased + 4095 + (rebased >>> 13 & 1) >>> 13;
     } else words[i] = floatToHalf(values[i]);
   }
 }
 function floatsToBfloat16s(values, bytes) {
   const words = wordsOf(bytes);
-  const bits2 = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  for (let i = 0; i < bits2.length; i++) {
-    const word2 = bits2[i];
+  const bits3 = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < bits3.length; i++) {
+    const word2 = bits3[i];
     words[i] = (word2 & 2147483647) > 2139095040 ? floatToBfloat16(values[i]) : word2 + 32767 + (word2 >>> 16 & 1) >>> 16;
   }
 }
@@ -3151,8 +3160,8 @@ function attentionLayout(model, { attn_q, attn_k, attn_v, attn_output }, { heads
     if (same < 0) projections.push(matrix);
     else projections[same] = stacked(projections[same], matrix);
   }
-  const order = projections.flatMap(({ slices: slices2 }) => slices2);
-  const firstOf = (slice) => order.slice(0, order.indexOf(slice)).reduce((sum, { rows }) => sum + lengthOf(rows), 0);
+  const order3 = projections.flatMap(({ slices: slices2 }) => slices2);
+  const firstOf = (slice) => order3.slice(0, order3.indexOf(slice)).reduce((sum, { rows }) => sum + lengthOf(rows), 0);
   const own = {
     start: heads.start * model.headSize,
     end: heads.end * model.headSize
@@ -5092,17 +5101,17 @@ var SPREADS = [
   1,
   1.5
 ];
-function fitScale(values, lowest) {
+function fitScale(values, lowest2) {
   const extreme = largestMagnitude(values);
   if (extreme === 0) return 0;
   let best = 0;
   let largestGain = 0;
   for (const spread of SPREADS) {
-    const inverse = -(lowest + spread) / extreme;
+    const inverse = -(lowest2 + spread) / extreme;
     let xq = 0;
     let qq = 0;
     for (const x of values) {
-      const q = Math.min(lowest - 1, Math.max(-lowest, nearest(x * inverse)));
+      const q = Math.min(lowest2 - 1, Math.max(-lowest2, nearest(x * inverse)));
       xq += x * q;
       qq += q * q;
     }
@@ -5270,9 +5279,9 @@ function storeAffine(fits, largest, block, offset) {
     mins: mins.integers
   };
 }
-function storeScales(reals, lowest, block, offset) {
-  const d = writeHalf(block, offset, largestMagnitude(reals) / -lowest);
-  const scales = reals.map((real) => d === 0 ? 0 : clamp(nearest(real / d), -lowest, lowest - 1));
+function storeScales(reals, lowest2, block, offset) {
+  const d = writeHalf(block, offset, largestMagnitude(reals) / -lowest2);
+  const scales = reals.map((real) => d === 0 ? 0 : clamp(nearest(real / d), -lowest2, lowest2 - 1));
   return {
     d,
     scales
@@ -5304,8 +5313,8 @@ function orBits(block, offset, quants3, shift) {
     block[offset + j] |= quants3[j] << shift;
   }
 }
-function clamp(value, lowest, highest) {
-  return Math.min(highest, Math.max(lowest, value));
+function clamp(value, lowest2, highest) {
+  return Math.min(highest, Math.max(lowest2, value));
 }
 
 // src/formats/ggml/quantise.ts
@@ -5705,6 +5714,124 @@ function countWhere(values, holds) {
   return count;
 }
 
+// src/sampling/order.ts
+var indexBits = 21;
+var indexSpan = 2 ** indexBits;
+var maxEntries = indexSpan;
+var float2 = new Float32Array(1);
+var bits2 = new Int32Array(float2.buffer);
+function pack(value, index) {
+  float2[0] = value + 0;
+  const word2 = bits2[0];
+  const monotonic = word2 < 0 ? ~word2 >>> 0 : (word2 | 2147483648) >>> 0;
+  return monotonic * indexSpan + (indexSpan - 1 - index);
+}
+function indexOf(packed) {
+  return indexSpan - 1 - packed % indexSpan;
+}
+var Order = class {
+  #packed = new Float64Array(0);
+  #indices = new Int32Array(0);
+  /**
+   * The indices of the `k` largest of `values[0..count)`, largest first and the
+   * lower index first among equals. The view is valid until the next call.
+   * @throws {LimitError} when `count` passes {@linkcode maxEntries}.
+   */
+  top(values, count, k) {
+    if (count > maxEntries) {
+      throw new LimitError(`Cannot order ${count} entries: the limit is ${maxEntries}`);
+    }
+    k = Math.min(k, count);
+    const size = k * 8 > count ? count : k;
+    if (this.#packed.length < size) {
+      this.#packed = new Float64Array(size);
+      this.#indices = new Int32Array(size);
+    }
+    const packed = this.#packed.subarray(0, size);
+    for (let i = 0; i < size; i++) packed[i] = pack(values[i], i);
+    if (size < count) selectLargest(packed, values, count);
+    packed.sort();
+    for (let i = 0; i < k; i++) {
+      this.#indices[i] = indexOf(packed[size - 1 - i]);
+    }
+    return this.#indices.subarray(0, k);
+  }
+};
+function selectLargest(heap, values, count) {
+  const size = heap.length;
+  if (size === 0) return;
+  for (let i = (size >> 1) - 1; i >= 0; i--) sift(heap, i, heap[i]);
+  let smallest2 = values[indexOf(heap[0])];
+  for (let i = size; i < count; i++) {
+    if (values[i] > smallest2) {
+      sift(heap, 0, pack(values[i], i));
+      smallest2 = values[indexOf(heap[0])];
+    }
+  }
+}
+function sift(heap, root, value) {
+  const size = heap.length;
+  for (; ; ) {
+    let child = 2 * root + 1;
+    if (child >= size) break;
+    if (child + 1 < size && heap[child + 1] < heap[child]) child++;
+    if (heap[child] >= value) break;
+    heap[root] = heap[child];
+    root = child;
+  }
+  heap[root] = value;
+}
+
+// src/sampling/logprobs.ts
+function argmax(logits) {
+  let best = -1;
+  let max = -Infinity;
+  for (let i = 0; i < logits.length; i++) {
+    const value = logits[i];
+    if (value > max) {
+      max = value;
+      best = i;
+    } else if (value !== value) throw notANumber(value, i, logits.length);
+  }
+  if (max === Infinity) throw notANumber(max, best, logits.length);
+  if (best < 0) throw allForbidden(logits.length);
+  return best;
+}
+function allForbidden(vocabSize) {
+  return new PlaceError(`Cannot sample: all ${vocabSize} logits are -Infinity`);
+}
+function notANumber(logit, id, vocabSize) {
+  return new PlaceError(`Cannot sample: the logit of token ${id} of ${vocabSize} is ${logit}`);
+}
+function logSumExp(logits) {
+  const max = logits[argmax(logits)];
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i] - max);
+  return max + Math.log(sum);
+}
+var order = new Order();
+
+// src/sampling/penalties.ts
+var lowest = -(2 - 2 ** -23) * 2 ** 127;
+
+// src/sampling/random.ts
+var mask64 = (1n << 64n) - 1n;
+
+// src/sampling/top_logits.ts
+var order2 = new Order();
+function topLogits(logits, k) {
+  argmax(logits);
+  const ids = order2.top(logits, logits.length, k).slice();
+  let sum;
+  return {
+    ids,
+    logits: Float32Array.from(ids, (id) => logits[id]),
+    get logSumExp() {
+      return sum ??= logSumExp(logits);
+    }
+  };
+}
+
 // src/places/exchange.ts
 async function exchange({ exchange: exchange2, stage }, { cpu, gpu }, batch, share) {
   switch (exchange2) {
@@ -5958,7 +6085,10 @@ async function checkGpu(options, load) {
         await ReferencePlace.load(model, plan, sparsity, source, cacheType)
       ]
     }, sparsity, limits2);
-    compare(gpu.use.name, await logitsOf(onGpu), await logitsOf(reference));
+    const { name } = gpu.use;
+    const logits = await logitsOf(onGpu);
+    compare(name, logits, await logitsOf(reference));
+    await checkPicking(name, onGpu, logits.slice(-sizes.vocabSize));
   }
 }
 function compare(name, actual, expected) {
@@ -5986,6 +6116,15 @@ async function logitsOf(team) {
     for (const row of await team.run()) logits.push(...row);
   }
   return logits;
+}
+async function checkPicking(name, team, logits) {
+  const expected = topLogits(Float32Array.from(logits), 8);
+  team.batch.top = expected.ids.length;
+  const [row] = await team.run();
+  const { ids, logSumExp: logSumExp2 } = unpackTop(row);
+  const error = Math.abs(logSumExp2 - expected.logSumExp);
+  if (`${ids}` === `${expected.ids}` && error < tolerance) return;
+  throw new GpuError(`Cannot use ${name}: the tokens it picks are ${ids} (log-sum ${logSumExp2}), the likeliest are ${expected.ids} (${expected.logSumExp})`);
 }
 function distinctLayers({ layers }) {
   const byTypes = /* @__PURE__ */ new Map();
@@ -6685,7 +6824,7 @@ function layout(options) {
   const { model, plan, limits: limits3, sparsity, countNeurons, keepNormed } = options;
   const { tokens } = limits3;
   const stride = roundUp2(model.hiddenSize, 8);
-  const topK = sparsity.mode === "top-k";
+  const topK2 = sparsity.mode === "top-k";
   return {
     stride,
     control: Control.byteLength,
@@ -6693,7 +6832,7 @@ function layout(options) {
     partials: 4 * 2 * plan.places.length * tokens * stride,
     logits: 4 * tokens * model.vocabSize,
     residual: plan.gpu ? 4 * tokens * stride : 0,
-    neurons: topK ? 4 * tokens * model.feedForwardSize : 0,
+    neurons: topK2 ? 4 * tokens * model.feedForwardSize : 0,
     rates: 8 * rateNames.length * plan.places.length,
     gpuCounts: 8 * gpuCountNames.length,
     batch: Batch.byteLength(limits3),
