@@ -36,7 +36,9 @@ export interface EvaluateOptions {
 
 /** A model, as far as evaluating needs it. */
 export interface EvaluatedModel {
+  /** Runs the prompts */
   readonly engine: Engine;
+  /** Makes ids of them */
   readonly tokenizer: Tokenizer;
 }
 

@@ -8,6 +8,7 @@ import type { EvalTask } from "./task.ts";
 
 /** One metric of a task. */
 export interface MetricSummary {
+  /** As the task names it */
   readonly metric: string;
   /** Mean of the scores; of `perplexity`, exp of minus the mean log-likelihood */
   readonly value: number;

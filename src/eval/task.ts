@@ -8,6 +8,7 @@ import { FormatError } from "../errors.ts";
 
 /** A text, and how it might go on. */
 export interface Candidate {
+  /** What the model is given */
   readonly context: string;
   /** With the space that parts it from the context */
   readonly continuation: string;
@@ -15,7 +16,9 @@ export interface Candidate {
 
 /** Which candidate does the model find likeliest? */
 export interface ChoiceItem {
+  /** Scored by which candidate is the likeliest */
   readonly kind: "choice";
+  /** One for each choice */
   readonly candidates: readonly Candidate[];
   /** The texts of the choices; a choice's log-likelihood is divided by its bytes for `acc_norm` */
   readonly choices: readonly string[];
@@ -25,12 +28,15 @@ export interface ChoiceItem {
 
 /** Is each token of the continuation the likeliest? */
 export interface ClozeItem extends Candidate {
+  /** Scored by whether the continuation is the likeliest */
   readonly kind: "cloze";
 }
 
 /** What does the model write? */
 export interface GenerationItem {
+  /** Scored by what the model writes */
   readonly kind: "generation";
+  /** What the model is given */
   readonly context: string;
   /** A worked answer, with the space before it, for those who are shown examples */
   readonly solution: string;
