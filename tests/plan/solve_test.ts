@@ -9,11 +9,11 @@ import { costsOf } from "../../src/plan/costs.ts";
 import { gpuPlan, hotOrder } from "../../src/plan/gpu_plan.ts";
 import { lengthOf, listOf } from "../../src/plan/indices.ts";
 import { knownMachines } from "../../src/plan/machine.ts";
-import type { PlacePlan } from "../../src/plan/plan.ts";
+import { type PlacePlan, splitEvenly } from "../../src/plan/plan.ts";
 import { predict } from "../../src/plan/prediction.ts";
 import { solve, type SolveOptions } from "../../src/plan/solve.ts";
 import { powerInferSplit, uniformSplit } from "../../src/plan/splits.ts";
-import type { Side } from "../../src/plan/stages.ts";
+import { type Side, stagesOf } from "../../src/plan/stages.ts";
 import { synthShapes } from "../../src/synth/options.ts";
 import { asType, synthModel } from "../../src/synth/synth_model.ts";
 import { randomCosts } from "../helpers/random_costs.ts";
@@ -210,4 +210,35 @@ Deno.test("at Bamboo-7B's size no uniform split, nor PowerInfer's, is faster at 
       slowest = ms;
     }
   }
+});
+
+Deno.test("where waiting for a result is dear, layers are whole, and few residuals are handed down", async () => {
+  const { model } = await randomModel({
+    layerCount: 6,
+    feedForwardSize: 4096,
+    downByNeuron: true,
+  });
+  const { gpu, cpu } = knownMachines["rtx-2080ti"];
+  const readBacks = (readBack: number) => {
+    // Bytes are few here: a slow machine makes them weigh.
+    const machine = {
+      cpu: { stream: cpu.stream / 1e3, pick: cpu.pick / 1e3 },
+      gpu: { ...gpu!, stream: gpu!.stream / 1e3, dispatch: 0, readBack },
+    };
+    const costs = costsOf(model, {
+      machine,
+      sparsity: { mode: "exact" },
+      firing: assumedFiring(model, "bamboo"),
+      positions: 64,
+      positionBytes: 64,
+    });
+    const bytesOf = ({ parts }: PlacePlan) =>
+      parts.reduce((sum, { neurons }) => sum + lengthOf(neurons), 0);
+    const budget = 3 * model.feedForwardSize;
+    const { gpu: plan } = solve(model, costs, { budget, bytesOf });
+    const stages = stagesOf(model, splitEvenly(model, 2, undefined, plan));
+    return stages.filter(({ before }) => before === "residual-to-cpu").length;
+  };
+  assert.equal(readBacks(0), model.layers.length);
+  assert(readBacks(12) <= 1);
 });
