@@ -149,6 +149,7 @@ export {
 export type { Sequence } from "./src/sequence.ts";
 export type { Session } from "./src/session.ts";
 export type { Engine } from "./src/engine.ts";
+export type { Activity, Lane, TraceEvent } from "./src/places/trace.ts";
 export type { WantLogits } from "./src/requests.ts";
 export type { GenerateOptions, Piece, Summary } from "./src/generation.ts";
 export {

@@ -19,6 +19,7 @@ import {
   sumCounts,
 } from "./places/stats.ts";
 import type { Team } from "./places/team.ts";
+import type { Lane, OnTrace } from "./places/trace.ts";
 import { unpackTop } from "./places/top_row.ts";
 import { checkTopLogits, type TopLogits, topLogits } from "./sampling/mod.ts";
 
@@ -220,8 +221,23 @@ export class Engine implements AsyncDisposable {
     return picked;
   }
 
+  /**
+   * Appends a token to `sequence`, and gives what each place did while it was
+   * evaluated: the CPU's places, the thread of the GPU's, and the GPU, where that
+   * writes timestamps. Being watched costs some time.
+   *
+   * @throws as {@linkcode evaluate} does
+   */
+  async trace(sequence: Sequence, token: number): Promise<readonly Lane[]> {
+    let lanes: readonly Lane[] = [];
+    const onTrace: OnTrace = (traced) => lanes = traced;
+    const tokens = [token], want = "last", top = 0;
+    await this.#evaluate({ sequence, tokens, want, top, onTrace });
+    return lanes;
+  }
+
   #evaluate(
-    asked: Pick<Request, "sequence" | "tokens" | "want" | "top" | "signal">,
+    asked: Omit<Request, "logits" | "resolve" | "reject" | "done">,
   ): Promise<Float32Array[]> {
     return new Promise((resolve, reject) => {
       asked.signal?.throwIfAborted();
@@ -307,12 +323,13 @@ export class Engine implements AsyncDisposable {
   }
 
   async #run(owners: readonly Request[]): Promise<Float32Array[]> {
+    const onTrace = owners.find((owner) => owner.onTrace)?.onTrace;
     try {
-      return await this.#team.run();
+      return await this.#team.run(onTrace);
     } catch (error) {
       if (!(error instanceof GpuError) || !this.#withoutGpu) throw error;
       await this.#goOnWithoutGpu(this.#withoutGpu, error, owners);
-      return await this.#team.run();
+      return await this.#team.run(onTrace);
     }
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Team } from "./places/team.ts";
+import type { OnTrace } from "./places/trace.ts";
 import type { PagePool, Sequence } from "./sequence.ts";
 
 /** For which of the evaluated tokens logits are given. */
@@ -17,6 +18,8 @@ export interface Request {
   /** How many of the largest logits are wanted in place of all; 0 = all */
   readonly top: number;
   readonly signal?: AbortSignal;
+  /** Told what the places did in each of its steps */
+  readonly onTrace?: OnTrace;
   readonly logits: Float32Array[];
   readonly resolve: (logits: Float32Array[]) => void;
   readonly reject: (error: unknown) => void;

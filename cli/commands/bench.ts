@@ -9,12 +9,15 @@ import type { CommandSpec } from "../command.ts";
 import { type RunGpuFlags, runGpuOptions } from "../gpu_options.ts";
 import { gpuCountsText } from "../gpu_use.ts";
 import { Interrupt } from "../interrupt.ts";
-import { loadModel } from "../model_file.ts";
+import { describe, loadModel } from "../model_file.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { benchLoadOptions, type LoadFlags } from "../options.ts";
+import { checkOutput, writeFile } from "../output_file.ts";
 import { recallText } from "../recall.ts";
 import { layersText, ratesText } from "../roofline.ts";
-import { note, write } from "../terminal.ts";
+import { note, printable, write } from "../terminal.ts";
+import { type Timeline, timelineText, watchToken } from "../timeline.ts";
+import { timelineSvg } from "../timeline_svg.ts";
 import { oneOf, wholeNumber, wholeNumbers } from "../values.ts";
 
 interface BenchFlags extends LoadFlags, RunGpuFlags {
@@ -24,6 +27,8 @@ interface BenchFlags extends LoadFlags, RunGpuFlags {
   readonly repetitions: number;
   readonly output: BenchForm;
   readonly measureRecall?: true;
+  readonly timeline?: string;
+  readonly force?: true;
   readonly verbose?: true;
 }
 
@@ -69,6 +74,11 @@ export const bench: CommandSpec = {
         "count what the predictor misses, at the price of computing everything",
       ),
       option(
+        "--timeline <file>",
+        "draw what each thread and the GPU do in one more token of each -n and -d",
+      ),
+      option("--force", "replace a picture that is there"),
+      option(
         "-v, --verbose",
         "print the rates of each place and what each layer did to standard error",
       ),
@@ -80,6 +90,7 @@ export const bench: CommandSpec = {
     "culm bench -m model.gguf -p 512 -n 128 -r 5",
     "culm bench -p 0 -n 64 --sparsity dense -o json",
     "culm bench -m model.gguf -p 0 -n 32 -d 0,4096",
+    "culm bench -m model.gguf -p 0 -n 32 --timeline token.svg",
   ],
   run,
 };
@@ -92,11 +103,21 @@ async function run(flags: BenchFlags): Promise<number> {
   if (tests.length === 0) {
     throw new BadFlags("Cannot measure nothing: -p and -n are both 0");
   }
-  const { measureRecall, sparsity } = flags;
+  const { measureRecall, sparsity, timeline } = flags;
   if (measureRecall && sparsity.mode !== "predictor") {
     throw new BadFlags(
       `Cannot measure recall with sparsity ${sparsity.mode}: it needs --sparsity predictor`,
     );
+  }
+
+  const watched = tests.filter(({ kind }) => kind === "tg");
+  if (timeline !== undefined) {
+    if (watched.length === 0) {
+      throw new BadFlags(
+        "Cannot draw a timeline without single tokens: -n is 0",
+      );
+    }
+    await checkOutput(timeline, flags);
   }
 
   using interrupt = new Interrupt();
@@ -134,5 +155,16 @@ async function run(flags: BenchFlags): Promise<number> {
     await write(writer.row(rowOf(result, model, loadFlags), result));
   }
   await write(writer.end());
+  if (timeline !== undefined) {
+    const timelines: Timeline[] = [];
+    for (const test of watched) {
+      timelines.push(await watchToken(past, test, interrupt.signal));
+      note(timelineText(timelines.at(-1)!));
+    }
+    const title = `${describe(model)}, ${model.backend}`;
+    const svg = await timelineSvg(title, timelines);
+    await writeFile(timeline, [new TextEncoder().encode(svg)], flags);
+    note(`wrote ${printable(timeline)}`);
+  }
   return 0;
 }

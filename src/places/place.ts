@@ -10,6 +10,7 @@ import type { Sparsity } from "../plan/sparsity.ts";
 import type { Batch } from "./batch.ts";
 import type { GpuUse } from "./gpu_use.ts";
 import type { LayerCounts } from "./stats.ts";
+import type { Activity, TraceEvent } from "./trace.ts";
 
 /** Holds parts of a model and computes them. All matrices are row-major, one row a token. */
 export interface Place {
@@ -71,6 +72,12 @@ export interface GpuSidePlace extends Place, AsyncDisposable {
   addToResidual(sum: Float32Array, batch: Batch): void;
   /** The values h that `hidden` computed, `[tokens][neurons]`. */
   neurons(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
+  /** Begins to take down what the device does in a step. */
+  startTrace(): void;
+  /** Says, in a step that is traced, what it is told to compute from here on. */
+  mark(activity: Activity, layer?: number): void;
+  /** What the device did since `startTrace`; undefined where it does not tell. */
+  endTrace(): Promise<TraceEvent[] | undefined>;
   /** Its columns of the logits, a row for each token that wants them; or what it picked of them (`top_row.ts`). */
   logits(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
 }

@@ -11,17 +11,19 @@ import type { Sparsity } from "../plan/sparsity.ts";
 import type { Rates } from "../plan/border.ts";
 import { Batch, type BatchLimits } from "./batch.ts";
 import { exchange, type Sides } from "./exchange.ts";
-import {
-  type CpuSidePlace,
-  forward,
-  type GpuSidePlace,
-  type Place,
-} from "./place.ts";
+import { forward, type GpuSidePlace, type Place } from "./place.ts";
 import type { GpuUse } from "./gpu_use.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
 import type { NormedStates } from "./normed_states.ts";
 import type { LayerCounts } from "./stats.ts";
 import { resultLength } from "./top_row.ts";
+import {
+  type Lane,
+  type OnTrace,
+  Recorder,
+  traceGpu,
+  watched,
+} from "./trace.ts";
 import { Turns } from "./turns.ts";
 
 /** Runs one step at a time. */
@@ -52,11 +54,11 @@ export interface Team extends AsyncDisposable {
    * Runs the batch. Gives a row of logits, `[vocabSize]`, for each token that
    * wants one, in the batch's order; valid until the next run. Where the batch
    * wants the largest alone, and a GPU can pick them, rows are shorter and are
-   * what `unpackTop` reads.
+   * what `unpackTop` reads. `onTrace` is told what the places did when.
    *
    * @throws {PlaceError} where a place died
    */
-  run(): Promise<Float32Array[]>;
+  run(onTrace?: OnTrace): Promise<Float32Array[]>;
   /**
    * Measures the rates anew, by all places at once, between two runs.
    *
@@ -76,7 +78,6 @@ export class InlineTeam implements Team {
   /** See {@linkcode Team.rates}. */
   rates: readonly Rates[];
   readonly #stages: readonly Stage[];
-  readonly #all: readonly (CpuSidePlace | GpuSidePlace)[];
 
   /** `sides` hold what `plan` says, in its order. */
   constructor(
@@ -91,16 +92,37 @@ export class InlineTeam implements Team {
   ) {
     const { cpu, gpu } = sides;
     this.#stages = stagesOf(model, plan);
-    this.#all = gpu ? [...cpu, gpu] : cpu;
+    const all = gpu ? [...cpu, gpu] : cpu;
     this.rates = cpu.flatMap(({ rates }) => rates ?? []);
     this.batch = new Batch(limits, new ArrayBuffer(Batch.byteLength(limits)));
-    this.counts = this.#all.map((place) => place.counts);
-    this.weightBytes = this.#all.reduce((sum, p) => sum + p.weightBytes, 0);
+    this.counts = all.map((place) => place.counts);
+    this.weightBytes = all.reduce((sum, p) => sum + p.weightBytes, 0);
   }
 
   /** See {@linkcode Team.run}. */
-  async run(): Promise<Float32Array[]> {
-    const { sides, batch, sparsity } = this;
+  async run(onTrace?: OnTrace): Promise<Float32Array[]> {
+    return onTrace ? await this.#trace(onTrace) : await this.#step(this.sides);
+  }
+
+  async #trace(onTrace: OnTrace): Promise<Float32Array[]> {
+    const { gpu } = this.sides;
+    const lanes = this.sides.cpu.map(() => new Recorder());
+    const cpu = this.sides.cpu.map((place, i) => watched(place, lanes[i]));
+    let rows: Float32Array[] = [];
+    const step = async (gpu?: GpuSidePlace) => {
+      rows = await this.#step({ cpu, gpu });
+    };
+    const gpuLanes = gpu && await traceGpu(gpu, new Recorder(), step);
+    if (!gpu) await step();
+    onTrace([
+      ...lanes.map(({ events }): Lane => ({ kind: "cpu", events })),
+      ...gpuLanes ?? [],
+    ]);
+    return rows;
+  }
+
+  async #step(sides: Sides): Promise<Float32Array[]> {
+    const { batch, sparsity } = this;
     const share = sparsity.mode === "top-k" ? sparsity.share : 1;
     const pass = (side: Side, place: Place) =>
       forward(this.#stages, side, place, batch, sparsity);
@@ -120,7 +142,7 @@ export class InlineTeam implements Team {
       await exchange(value, sides, batch, share);
       if (turns.due) await turns.give();
     }
-    return await this.#wholeRows();
+    return await this.#wholeRows(sides);
   }
 
   /** See {@linkcode Team.gpu}. */
@@ -141,7 +163,7 @@ export class InlineTeam implements Team {
     await this.sides.gpu?.[Symbol.asyncDispose]();
   }
 
-  async #wholeRows(): Promise<Float32Array[]> {
+  async #wholeRows({ cpu, gpu }: Sides): Promise<Float32Array[]> {
     const { batch, plan, model } = this;
     const length = resultLength(batch, model.vocabSize, plan.gpu?.vocab);
     const rows = Array.from(
@@ -149,7 +171,8 @@ export class InlineTeam implements Team {
       () => new Float32Array(length),
     );
     const plans = plan.gpu ? [...plan.places, plan.gpu] : plan.places;
-    for (const [i, place] of this.#all.entries()) {
+    const places = gpu ? [...cpu, gpu] : cpu;
+    for (const [i, place] of places.entries()) {
       const { vocab } = plans[i];
       if (lengthOf(vocab) === 0) continue;
       const columns = await place.logits(batch);

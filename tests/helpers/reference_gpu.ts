@@ -63,6 +63,11 @@ export class ReferenceGpu implements GpuSidePlace {
     this.place.keepAbove(batch, thresholds);
   }
   submit(): void {}
+  startTrace(): void {}
+  mark(): void {}
+  endTrace(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
   residual(batch: Batch): Promise<Float32Array> {
     this.handed.down++;
     return Promise.resolve(this.place.residual(batch));

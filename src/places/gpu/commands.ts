@@ -5,7 +5,9 @@
  * @module
  */
 import type { GpuCounts } from "../gpu_use.ts";
+import type { Activity } from "../trace.ts";
 import type { Device } from "./device.ts";
+import type { DeviceTrace } from "./device_trace.ts";
 
 /** Encodes commands in the order of the calls. */
 export class Commands {
@@ -16,6 +18,8 @@ export class Commands {
     uploaded: 0,
     downloaded: 0,
   } satisfies GpuCounts;
+  /** Takes down when passes run, in a step that is traced */
+  trace?: DeviceTrace;
   #encoder?: GPUCommandEncoder;
   #pass?: GPUComputePassEncoder;
 
@@ -30,11 +34,16 @@ export class Commands {
     z = 1,
   ): void {
     this.#encoder ??= this.device.gpu.createCommandEncoder();
-    this.#pass ??= this.#encoder.beginComputePass();
+    this.#pass ??= this.#encoder.beginComputePass(this.trace?.nextPass());
     this.#pass.setPipeline(pipeline);
     this.#pass.setBindGroup(0, group);
     this.#pass.dispatchWorkgroups(x, y, z);
     this.counts.dispatches++;
+  }
+
+  /** Says what is computed from here on: a step that is traced has a pass for each. */
+  mark(activity: Activity, layer?: number): void {
+    if (this.trace?.mark(activity, layer)) this.#endPass();
   }
 
   /** Copies bytes from one buffer to another one. */

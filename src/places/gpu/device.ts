@@ -7,6 +7,9 @@ import { GpuError, GpuMemoryError } from "../../errors.ts";
 import { Pipelines } from "./pipelines.ts";
 import { shaderText } from "./shaders.ts";
 
+/** Features that are asked for where there are: lanes that add up by themselves, and times for traces. */
+const useful: readonly GPUFeatureName[] = ["subgroups", "timestamp-query"];
+
 /** What all places on a device share. Keeps the first thing that went wrong. */
 export class Device {
   /** The adapter's name, and `software` where it is no GPU. */
@@ -46,7 +49,7 @@ export class Device {
     const { limits, features } = adapter;
     try {
       const device = await adapter.requestDevice({
-        requiredFeatures: features.has("subgroups") ? ["subgroups"] : [],
+        requiredFeatures: useful.filter((name) => features.has(name)),
         requiredLimits: {
           maxBufferSize: limits.maxBufferSize,
           maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,

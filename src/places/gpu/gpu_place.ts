@@ -11,11 +11,13 @@ import type { GpuSidePlace } from "../place.ts";
 import { pickedOf, topRowLength } from "../top_row.ts";
 import type { PlaceSlices, Rows, Slice } from "../slices.ts";
 import { LayerCounts } from "../stats.ts";
+import type { Activity, TraceEvent } from "../trace.ts";
 import { Attention } from "./attention.ts";
 import { Buffers } from "./buffers.ts";
 import { Commands } from "./commands.ts";
 import { CounterReader } from "./counters.ts";
 import { Device } from "./device.ts";
+import { DeviceTrace } from "./device_trace.ts";
 import { FeedForward } from "./feed_forward.ts";
 import { Head } from "./head.ts";
 import {
@@ -220,6 +222,24 @@ export class GpuPlace implements GpuSidePlace {
   /** See {@linkcode GpuSidePlace.submit}. */
   submit(): void {
     this.#commands.submit();
+  }
+
+  /** See {@linkcode GpuSidePlace.startTrace}. */
+  startTrace(): void {
+    if (!DeviceTrace.isPossible(this.device)) return;
+    this.#commands.trace = new DeviceTrace(this.device);
+  }
+
+  /** See {@linkcode GpuSidePlace.mark}. */
+  mark(activity: Activity, layer?: number): void {
+    this.#commands.mark(activity, layer);
+  }
+
+  /** See {@linkcode GpuSidePlace.endTrace}. */
+  async endTrace(): Promise<TraceEvent[] | undefined> {
+    const { trace } = this.#commands;
+    this.#commands.trace = undefined;
+    return await trace?.events();
   }
 
   /** See {@linkcode GpuSidePlace.setResidual}. */

@@ -128,6 +128,7 @@ export class ReadBack {
   async #map(staging: Staging): Promise<void> {
     staging.mapping = staging.buffer.mapAsync(GPUMapMode.READ)
       .catch((error) => void this.#unreadable(error));
+    this.commands.trace?.ended();
     await staging.mapping;
     staging.mapping = undefined;
   }

@@ -4,6 +4,7 @@
  * @module
  */
 import { PlaceError } from "../../errors.ts";
+import { now, type Recorder } from "../trace.ts";
 
 /** A cache line each, so that they do not slow one another. */
 const word = {
@@ -20,9 +21,9 @@ const word = {
 };
 
 /** What the places do in a step, by the number that stands in the word `task`. */
-const tasks = ["forward", "measure"] as const;
+const tasks = ["forward", "trace", "measure"] as const;
 
-/** A pass of the batch through the model, or measuring how fast rows are read. */
+/** A pass of the batch through the model, one whose times are taken down, or measuring how fast rows are read. */
 export type Task = typeof tasks[number];
 
 /** Loads before a thread that waits goes to sleep: some 0.2 ms, since waking takes 0.05. */
@@ -32,6 +33,8 @@ const spins = 200_000;
 export class Control {
   /** Bytes that the words take. */
   static readonly byteLength = 4 * 128;
+  /** Takes down how long this thread waits, in a step that is traced */
+  recorder?: Recorder;
   readonly #words: Int32Array;
 
   /** For `cpuPlaces` threads of CPU places, and `places` threads in all. */
@@ -124,7 +127,9 @@ export class Control {
       Atomics.add(this.#words, meeting, 1);
       Atomics.notify(this.#words, meeting);
     } else {
+      const start = this.recorder && now();
       this.#waitWhile(meeting, before);
+      if (start) this.recorder!.add("wait", start);
     }
   }
 

@@ -4,10 +4,11 @@
  * @module
  */
 import type { Rates } from "../../plan/border.ts";
-import { stagesOf } from "../../plan/stages.ts";
+import { type Stage, stagesOf } from "../../plan/stages.ts";
 import { CpuPlace } from "../cpu/cpu_place.ts";
 import { forward } from "../place.ts";
 import type { PlaceSlices, Rows, Slice } from "../slices.ts";
+import { type Lane, type OnTrace, Recorder, watched } from "../trace.ts";
 import type { TeamOptions } from "./messages.ts";
 import type { Shared } from "./shared.ts";
 import type { Resident } from "./worker.ts";
@@ -15,6 +16,7 @@ import type { Resident } from "./worker.ts";
 /** Place number `index` of a plan; blocks its thread while it waits. */
 export class CpuResident implements Resident {
   readonly #place: CpuPlace;
+  readonly #stages: readonly Stage[];
 
   /** Makes room for the weights. */
   constructor(
@@ -24,6 +26,7 @@ export class CpuResident implements Resident {
     readonly index: number,
   ) {
     const plan = options.plan.places[index];
+    this.#stages = stagesOf(options.model, options.plan);
     this.#place = new CpuPlace(module, { ...options, plan }, {
       layers: shared.counts[index],
       neurons: shared.neuronCounts,
@@ -57,23 +60,40 @@ export class CpuResident implements Resident {
   }
 
   /** See {@linkcode Resident.runSteps}. */
-  runSteps(): void {
+  runSteps(onTrace: OnTrace): void {
     const { shared, index } = this;
-    const { control, batch } = shared;
-    const { model, plan, sparsity } = this.options;
-    const stages = stagesOf(model, plan);
-    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+    const { control } = shared;
     for (let step = 0;;) {
       step = control.nextStep(step);
-      if (control.task === "measure") {
-        shared.putRates(index, this.#place.measureRates());
-      } else {
-        const pass = forward(stages, "cpu", this.#place, batch, sparsity);
-        for (const meeting of pass) {
-          shared.meet(meeting, this.#place, index, share);
-        }
+      switch (control.task) {
+        case "forward":
+          this.#forward(this.#place);
+          break;
+        case "trace":
+          onTrace(this.#trace());
+          break;
+        case "measure":
+          shared.putRates(index, this.#place.measureRates());
       }
       control.finishStep(index, step);
     }
+  }
+
+  #forward(place: CpuPlace): void {
+    const { shared, index } = this;
+    const { sparsity } = this.options;
+    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+    const { batch } = shared;
+    for (
+      const meeting of forward(this.#stages, "cpu", place, batch, sparsity)
+    ) shared.meet(meeting, place, index, share);
+  }
+
+  #trace(): Lane[] {
+    const { control } = this.shared;
+    const recorder = control.recorder = new Recorder();
+    this.#forward(watched(this.#place, recorder));
+    control.recorder = undefined;
+    return [{ kind: "cpu", events: recorder.events }];
   }
 }

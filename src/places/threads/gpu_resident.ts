@@ -3,24 +3,29 @@
  *
  * @module
  */
-import { stagesOf } from "../../plan/stages.ts";
+import { type Stage, stagesOf } from "../../plan/stages.ts";
 import type { GpuPlace } from "../gpu/gpu_place.ts";
 import { openGpuPlace } from "../load_places.ts";
-import { forward } from "../place.ts";
+import { forward, type GpuSidePlace } from "../place.ts";
 import type { PlaceSlices, Rows, Slice } from "../slices.ts";
 import type { GpuUse } from "../gpu_use.ts";
+import { type Lane, type OnTrace, Recorder, traceGpu } from "../trace.ts";
 import type { TeamOptions } from "./messages.ts";
 import type { Shared } from "./shared.ts";
 import type { Resident } from "./worker.ts";
 
 /** Attends to the device's events between steps. */
 export class GpuResident implements Resident {
+  readonly #stages: readonly Stage[];
+
   private constructor(
     readonly place: GpuPlace,
     readonly options: TeamOptions,
     readonly shared: Shared,
     readonly index: number,
-  ) {}
+  ) {
+    this.#stages = stagesOf(options.model, options.plan);
+  }
 
   /**
    * Opens the device and makes room for the weights.
@@ -62,21 +67,37 @@ export class GpuResident implements Resident {
   }
 
   /** See {@linkcode Resident.runSteps}. */
-  async runSteps(): Promise<void> {
+  async runSteps(onTrace: OnTrace): Promise<void> {
     const { shared, place, index } = this;
-    const { control, batch } = shared;
-    const { model, plan, sparsity } = this.options;
-    const stages = stagesOf(model, plan);
-    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+    const { control } = shared;
     for (let step = 0;;) {
       step = await control.nextStepLater(step);
-      if (control.task === "forward") {
-        for (const meeting of forward(stages, "gpu", place, batch, sparsity)) {
-          await shared.meetFromGpu(meeting, place, share);
-        }
-        shared.putGpuCounts(place.use.counts);
-      }
+      if (control.task === "forward") await this.#forward(place);
+      else if (control.task === "trace") onTrace(await this.#trace());
+      shared.putGpuCounts(place.use.counts);
       control.finishStep(index, step);
     }
+  }
+
+  async #forward(place: GpuSidePlace): Promise<void> {
+    const { shared } = this;
+    const { sparsity } = this.options;
+    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+    const { batch } = shared;
+    for (
+      const meeting of forward(this.#stages, "gpu", place, batch, sparsity)
+    ) await shared.meetFromGpu(meeting, place, share);
+  }
+
+  async #trace(): Promise<Lane[]> {
+    const { control } = this.shared;
+    const recorder = control.recorder = new Recorder();
+    const lanes = await traceGpu(
+      this.place,
+      recorder,
+      (place) => this.#forward(place),
+    );
+    control.recorder = undefined;
+    return lanes;
   }
 }

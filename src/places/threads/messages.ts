@@ -9,6 +9,7 @@ import type { Plan } from "../../plan/plan.ts";
 import type { CpuPlaceOptions } from "../cpu/bank.ts";
 import type { Rows } from "../slices.ts";
 import type { GpuUse } from "../gpu_use.ts";
+import type { Lane } from "../trace.ts";
 
 /** What all places of a team have in common. */
 export interface TeamOptions extends Omit<CpuPlaceOptions, "plan"> {
@@ -40,6 +41,8 @@ export type FromWorker =
   /** Gives the buffer of the rows back, to be read into again */
   | { readonly kind: "written"; readonly spare: ArrayBuffer }
   | { readonly kind: "running"; readonly rates?: Rates; readonly gpu?: GpuUse }
+  /** After a step that was traced; nobody asked by a message */
+  | { readonly kind: "traced"; readonly lanes: readonly Lane[] }
   | {
     readonly kind: "error";
     readonly name: string;

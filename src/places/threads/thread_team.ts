@@ -23,6 +23,7 @@ import { allSlices, readRows, type Rows, slicesOf } from "../slices.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { GpuUse } from "../gpu_use.ts";
 import type { Team } from "../team.ts";
+import type { Lane, OnTrace } from "../trace.ts";
 import type { Task } from "./control.ts";
 import type { FromWorker, TeamOptions, ToWorker } from "./messages.ts";
 import { Shared } from "./shared.ts";
@@ -66,11 +67,17 @@ class PlaceWorker {
 
   /** Posts a message and waits for its answer. */
   ask(message: ToWorker, transfer: Transferable[] = []): Promise<FromWorker> {
+    const answer = this.answer();
+    if (!this.#failure) this.#worker.postMessage(message, transfer);
+    return answer;
+  }
+
+  /** Waits for the next message that is no answer to one before. */
+  answer(): Promise<FromWorker> {
     if (this.#failure) return Promise.reject(this.#failure);
-    return new Promise((resolve, reject) => {
-      this.#answers.push({ resolve, reject });
-      this.#worker.postMessage(message, transfer);
-    });
+    return new Promise((resolve, reject) =>
+      this.#answers.push({ resolve, reject })
+    );
   }
 
   /** Stops the worker; what was asked and is not answered fails with `reason`. */
@@ -192,8 +199,9 @@ export class ThreadTeam implements Team {
   }
 
   /** See {@linkcode Team.run}. */
-  async run(): Promise<Float32Array[]> {
-    await this.#step("forward");
+  async run(onTrace?: OnTrace): Promise<Float32Array[]> {
+    if (onTrace) onTrace(await this.#trace());
+    else await this.#step("forward");
     if (this.gpu) this.gpu.counts = this.#shared.gpuCounts();
     return this.#shared.logitRows();
   }
@@ -212,6 +220,16 @@ export class ThreadTeam implements Team {
     this.#shared.control.fail();
     for (const worker of this.#workers) worker.terminate(this.#failure);
     return Promise.resolve();
+  }
+
+  async #trace(): Promise<Lane[]> {
+    const [answers] = await Promise.all([
+      Promise.all(this.#workers.map((worker) => worker.answer())),
+      this.#step("trace"),
+    ]);
+    return answers.flatMap((answer) =>
+      answer.kind === "traced" ? answer.lanes : []
+    );
   }
 
   async #step(task: Task): Promise<void> {

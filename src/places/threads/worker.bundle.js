@@ -2096,18 +2096,93 @@ function* forward(stages, side, place, batch, sparsity) {
   };
 }
 
+// src/places/trace.ts
+function now() {
+  return performance.timeOrigin + performance.now();
+}
+var Recorder = class {
+  events = [];
+  /** The layer that is computed */
+  layer;
+  /** `activity` began at `start` and ends now. */
+  add(activity, start) {
+    this.events.push({
+      activity,
+      layer: this.layer,
+      start,
+      end: now()
+    });
+  }
+};
+var computed = {
+  embed: "embed",
+  attention: "attention",
+  hidden: "neurons",
+  down: "neurons",
+  head: "head"
+};
+var readBacks = [
+  "residual",
+  "neurons",
+  "logits"
+];
+function watched(place, recorder, onCompute) {
+  const activityOf = (name) => computed[name] ?? (onCompute && readBacks.includes(name) ? "read-back" : void 0);
+  return new Proxy(place, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target);
+      if (typeof value !== "function") return value;
+      const activity = activityOf(String(name));
+      if (!activity) return value.bind(target);
+      return (...args) => {
+        if (activity !== "read-back") {
+          const [layer] = args;
+          recorder.layer = typeof layer === "number" ? layer : void 0;
+          onCompute?.(activity, recorder.layer);
+        }
+        const start = now();
+        const result = value.apply(target, args);
+        if (!(result instanceof Promise)) {
+          recorder.add(activity, start);
+          return result;
+        }
+        return result.finally(() => recorder.add(activity, start));
+      };
+    }
+  });
+}
+async function traceGpu(place, recorder, run2) {
+  place.startTrace();
+  await run2(watched(place, recorder, (activity, layer) => place.mark(activity, layer)));
+  const device = await place.endTrace();
+  return [
+    {
+      kind: "gpu host",
+      events: recorder.events
+    },
+    ...device ? [
+      {
+        kind: "gpu",
+        events: device
+      }
+    ] : []
+  ];
+}
+
 // src/places/threads/cpu_resident.ts
 var CpuResident = class {
   options;
   shared;
   index;
   #place;
+  #stages;
   /** Makes room for the weights. */
   constructor(module, options, shared2, index) {
     this.options = options;
     this.shared = shared2;
     this.index = index;
     const plan = options.plan.places[index];
+    this.#stages = stagesOf(options.model, options.plan);
     this.#place = new CpuPlace(module, {
       ...options,
       plan
@@ -2138,24 +2213,42 @@ var CpuResident = class {
     this.#place.ready();
   }
   /** See {@linkcode Resident.runSteps}. */
-  runSteps() {
+  runSteps(onTrace) {
     const { shared: shared2, index } = this;
-    const { control, batch } = shared2;
-    const { model, plan, sparsity } = this.options;
-    const stages = stagesOf(model, plan);
-    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+    const { control } = shared2;
     for (let step = 0; ; ) {
       step = control.nextStep(step);
-      if (control.task === "measure") {
-        shared2.putRates(index, this.#place.measureRates());
-      } else {
-        const pass = forward(stages, "cpu", this.#place, batch, sparsity);
-        for (const meeting of pass) {
-          shared2.meet(meeting, this.#place, index, share);
-        }
+      switch (control.task) {
+        case "forward":
+          this.#forward(this.#place);
+          break;
+        case "trace":
+          onTrace(this.#trace());
+          break;
+        case "measure":
+          shared2.putRates(index, this.#place.measureRates());
       }
       control.finishStep(index, step);
     }
+  }
+  #forward(place) {
+    const { shared: shared2, index } = this;
+    const { sparsity } = this.options;
+    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+    const { batch } = shared2;
+    for (const meeting of forward(this.#stages, "cpu", place, batch, sparsity)) shared2.meet(meeting, place, index, share);
+  }
+  #trace() {
+    const { control } = this.shared;
+    const recorder = control.recorder = new Recorder();
+    this.#forward(watched(this.#place, recorder));
+    control.recorder = void 0;
+    return [
+      {
+        kind: "cpu",
+        events: recorder.events
+      }
+    ];
   }
 };
 
@@ -3539,6 +3632,8 @@ var Attention2 = class {
 var Commands = class {
   device;
   counts;
+  /** Takes down when passes run, in a step that is traced */
+  trace;
   #encoder;
   #pass;
   constructor(device) {
@@ -3554,11 +3649,15 @@ var Commands = class {
   /** Runs a kernel on a grid of workgroups. */
   dispatch(pipeline, group, x, y = 1, z = 1) {
     this.#encoder ??= this.device.gpu.createCommandEncoder();
-    this.#pass ??= this.#encoder.beginComputePass();
+    this.#pass ??= this.#encoder.beginComputePass(this.trace?.nextPass());
     this.#pass.setPipeline(pipeline);
     this.#pass.setBindGroup(0, group);
     this.#pass.dispatchWorkgroups(x, y, z);
     this.counts.dispatches++;
+  }
+  /** Says what is computed from here on: a step that is traced has a pass for each. */
+  mark(activity, layer) {
+    if (this.trace?.mark(activity, layer)) this.#endPass();
   }
   /** Copies bytes from one buffer to another one. */
   copy(from, fromOffset, to, toOffset, bytes) {
@@ -3840,6 +3939,10 @@ function made(map, key, make) {
 }
 
 // src/places/gpu/device.ts
+var useful = [
+  "subgroups",
+  "timestamp-query"
+];
 var Device = class _Device {
   gpu;
   subgroups;
@@ -3873,9 +3976,7 @@ var Device = class _Device {
     const { limits: limits3, features } = adapter;
     try {
       const device = await adapter.requestDevice({
-        requiredFeatures: features.has("subgroups") ? [
-          "subgroups"
-        ] : [],
+        requiredFeatures: useful.filter((name) => features.has(name)),
         requiredLimits: {
           maxBufferSize: limits3.maxBufferSize,
           maxStorageBufferBindingSize: limits3.maxStorageBufferBindingSize
@@ -3954,6 +4055,232 @@ async function compilesSubgroups(gpu) {
   });
   return await gpu.popErrorScope() === null;
 }
+
+// src/places/gpu/read_back.ts
+var synchronousVersions = [
+  "2.9.6"
+];
+function readBackKind() {
+  const isWorker = "WorkerGlobalScope" in globalThis;
+  return isWorker && canReadAtOnce() ? "synchronous" : "awaited";
+}
+function canReadAtOnce() {
+  return synchronousVersions.includes(globalThis.Deno?.version?.deno);
+}
+var ReadBack = class {
+  commands;
+  kind;
+  device;
+  #stagings;
+  /** Makes the staging buffers, the smallest first. */
+  constructor(buffers, commands, kind, layout2) {
+    this.commands = commands;
+    this.kind = kind;
+    this.device = buffers.device;
+    const usage2 = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    this.#stagings = layout2.flatMap(({ bytes, count }) => Array.from({
+      length: count
+    }, () => ({
+      bytes,
+      buffer: buffers.make("staging", bytes, usage2)
+    })));
+  }
+  /**
+   * Maps every staging buffer once: one that never was mapped must not be read at once.
+   *
+   * @throws {GpuError} where the device has failed
+   */
+  async prime() {
+    await Promise.all(this.#stagings.map((staging) => this.#map(staging)));
+    this.device.check();
+    for (const { buffer } of this.#stagings) buffer.unmap();
+  }
+  /**
+   * Submits what is encoded, and gives what `take` makes of the regions' bytes,
+   * which lie one behind the other and are gone when it returns.
+   *
+   * @throws {GpuError} where the device has failed
+   */
+  read(regions, take) {
+    this.device.check();
+    const bytes = regions.reduce((sum, region) => sum + region.bytes, 0);
+    const free = this.#free(bytes);
+    if (!free || this.kind === "awaited") {
+      return this.#readLater(regions, bytes, take);
+    }
+    this.#copy(regions, free, bytes);
+    void this.#map(free);
+    return this.#take(free, bytes, take);
+  }
+  async #readLater(regions, bytes, take) {
+    let free = this.#free(bytes);
+    while (!free) {
+      const busy = this.#stagings.filter((staging) => staging.bytes >= bytes);
+      await Promise.race(busy.map(({ mapping }) => mapping));
+      this.device.check();
+      free = this.#free(bytes);
+    }
+    this.#copy(regions, free, bytes);
+    await this.#map(free);
+    this.device.check();
+    return this.#take(free, bytes, take);
+  }
+  /** The smallest staging buffer that holds so many bytes and waits for nothing. */
+  #free(bytes) {
+    return this.#stagings.find((staging) => staging.bytes >= bytes && !staging.mapping);
+  }
+  /** Maps a buffer; resolves when it is free to be mapped again, or the device has failed. */
+  async #map(staging) {
+    staging.mapping = staging.buffer.mapAsync(GPUMapMode.READ).catch((error) => void this.#unreadable(error));
+    this.commands.trace?.ended();
+    await staging.mapping;
+    staging.mapping = void 0;
+  }
+  #copy(regions, { buffer }, bytes) {
+    const { commands } = this;
+    let filled = 0;
+    for (const region of regions) {
+      commands.copy(region.buffer, 0, buffer, filled, region.bytes);
+      filled += region.bytes;
+    }
+    commands.submit();
+    commands.counts.readBacks++;
+    commands.counts.downloaded += bytes;
+  }
+  #take({ buffer }, bytes, take) {
+    let range;
+    try {
+      range = buffer.getMappedRange(0, bytes);
+    } catch (error) {
+      throw this.#unreadable(error);
+    }
+    try {
+      return take(range);
+    } finally {
+      buffer.unmap();
+    }
+  }
+  #unreadable(error) {
+    const { message } = error;
+    return this.device.failed(`its results cannot be read (${message})`);
+  }
+};
+
+// src/places/gpu/device_trace.ts
+var mostTimestamps = 4096;
+var timestampBytes = 8;
+var DeviceTrace = class {
+  #device;
+  #queries;
+  #passes = [];
+  /** Passes that had ended when this side learned of it, and when it did */
+  #seen = [];
+  #activity = "embed";
+  #layer;
+  /** Begins. */
+  constructor(device) {
+    this.#device = device;
+    this.#queries = device.gpu.createQuerySet({
+      type: "timestamp",
+      count: mostTimestamps
+    });
+  }
+  /** Whether a device writes timestamps, and this side learns at once when it is done. */
+  static isPossible({ gpu }) {
+    return gpu.features.has("timestamp-query") && canReadAtOnce();
+  }
+  /** Says what the passes from here on compute; whether that is something else than before. */
+  mark(activity, layer) {
+    const changes = activity !== this.#activity || layer !== this.#layer;
+    this.#activity = activity;
+    this.#layer = layer;
+    return changes;
+  }
+  /** How the next pass is begun. */
+  nextPass() {
+    const first = 2 * this.#passes.length;
+    if (first + 2 > mostTimestamps) return {};
+    this.#passes.push({
+      activity: this.#activity,
+      layer: this.#layer
+    });
+    return {
+      timestampWrites: {
+        querySet: this.#queries,
+        beginningOfPassWriteIndex: first,
+        endOfPassWriteIndex: first + 1
+      }
+    };
+  }
+  /** Says that all passes so far have ended. */
+  ended() {
+    this.#seen.push({
+      passes: this.#passes.length,
+      time: now()
+    });
+  }
+  /** What the device did; call when the step is done. */
+  async events() {
+    const times = await this.#timestamps();
+    this.#queries.destroy();
+    const toHost = this.#clock(times);
+    let last = 0;
+    return this.#passes.map((pass, i) => {
+      const start = Math.max(last, toHost(times[2 * i]));
+      const end = last = Math.max(start, toHost(times[2 * i + 1]));
+      return {
+        ...pass,
+        start,
+        end
+      };
+    });
+  }
+  /**
+   * From the device's ticks to this side's time. A pass has ended before this
+   * side learned of it, so the latest clock that never says otherwise is the
+   * nearest. Ticks are nanoseconds, or as long as the first and last passes seen
+   * to end tell.
+   */
+  #clock(times) {
+    const ends = this.#seen.filter(({ passes }) => passes > 0).map(({ passes, time }) => ({
+      ticks: times[2 * passes - 1],
+      time
+    }));
+    const first = ends[0], last = ends[ends.length - 1];
+    const measured = (last.time - first.time) / (last.ticks - first.ticks);
+    const msPerTick = Number.isFinite(measured) && measured > 0 ? measured : 1e-6;
+    const offset = Math.min(...ends.map(({ ticks, time }) => time - msPerTick * ticks));
+    return (ticks) => offset + msPerTick * ticks;
+  }
+  /** Ticks since the first. */
+  async #timestamps() {
+    const { gpu } = this.#device;
+    const count = 2 * this.#passes.length;
+    const size = Math.max(1, count) * timestampBytes;
+    const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
+    const resolved = gpu.createBuffer({
+      size,
+      usage: QUERY_RESOLVE | COPY_SRC
+    });
+    const staging = gpu.createBuffer({
+      size,
+      usage: COPY_DST | MAP_READ
+    });
+    const encoder = gpu.createCommandEncoder();
+    encoder.resolveQuerySet(this.#queries, 0, count, resolved, 0);
+    encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
+    gpu.queue.submit([
+      encoder.finish()
+    ]);
+    await staging.mapAsync(GPUMapMode.READ);
+    const ticks = [
+      ...new BigUint64Array(staging.getMappedRange())
+    ];
+    resolved.destroy();
+    staging.destroy();
+    return ticks.map((tick) => Number(tick - ticks[0]));
+  }
+};
 
 // src/places/gpu/down.ts
 var tileTokens = 8;
@@ -4370,115 +4697,6 @@ async function measure(commands, readBack, region, products) {
   };
 }
 
-// src/places/gpu/read_back.ts
-var synchronousVersions = [
-  "2.9.6"
-];
-function readBackKind() {
-  const isWorker = "WorkerGlobalScope" in globalThis;
-  return isWorker && canReadAtOnce() ? "synchronous" : "awaited";
-}
-function canReadAtOnce() {
-  return synchronousVersions.includes(globalThis.Deno?.version?.deno);
-}
-var ReadBack = class {
-  commands;
-  kind;
-  device;
-  #stagings;
-  /** Makes the staging buffers, the smallest first. */
-  constructor(buffers, commands, kind, layout2) {
-    this.commands = commands;
-    this.kind = kind;
-    this.device = buffers.device;
-    const usage2 = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-    this.#stagings = layout2.flatMap(({ bytes, count }) => Array.from({
-      length: count
-    }, () => ({
-      bytes,
-      buffer: buffers.make("staging", bytes, usage2)
-    })));
-  }
-  /**
-   * Maps every staging buffer once: one that never was mapped must not be read at once.
-   *
-   * @throws {GpuError} where the device has failed
-   */
-  async prime() {
-    await Promise.all(this.#stagings.map((staging) => this.#map(staging)));
-    this.device.check();
-    for (const { buffer } of this.#stagings) buffer.unmap();
-  }
-  /**
-   * Submits what is encoded, and gives what `take` makes of the regions' bytes,
-   * which lie one behind the other and are gone when it returns.
-   *
-   * @throws {GpuError} where the device has failed
-   */
-  read(regions, take) {
-    this.device.check();
-    const bytes = regions.reduce((sum, region) => sum + region.bytes, 0);
-    const free = this.#free(bytes);
-    if (!free || this.kind === "awaited") {
-      return this.#readLater(regions, bytes, take);
-    }
-    this.#copy(regions, free, bytes);
-    void this.#map(free);
-    return this.#take(free, bytes, take);
-  }
-  async #readLater(regions, bytes, take) {
-    let free = this.#free(bytes);
-    while (!free) {
-      const busy = this.#stagings.filter((staging) => staging.bytes >= bytes);
-      await Promise.race(busy.map(({ mapping }) => mapping));
-      this.device.check();
-      free = this.#free(bytes);
-    }
-    this.#copy(regions, free, bytes);
-    await this.#map(free);
-    this.device.check();
-    return this.#take(free, bytes, take);
-  }
-  /** The smallest staging buffer that holds so many bytes and waits for nothing. */
-  #free(bytes) {
-    return this.#stagings.find((staging) => staging.bytes >= bytes && !staging.mapping);
-  }
-  /** Maps a buffer; resolves when it is free to be mapped again, or the device has failed. */
-  async #map(staging) {
-    staging.mapping = staging.buffer.mapAsync(GPUMapMode.READ).catch((error) => void this.#unreadable(error));
-    await staging.mapping;
-    staging.mapping = void 0;
-  }
-  #copy(regions, { buffer }, bytes) {
-    const { commands } = this;
-    let filled = 0;
-    for (const region of regions) {
-      commands.copy(region.buffer, 0, buffer, filled, region.bytes);
-      filled += region.bytes;
-    }
-    commands.submit();
-    commands.counts.readBacks++;
-    commands.counts.downloaded += bytes;
-  }
-  #take({ buffer }, bytes, take) {
-    let range;
-    try {
-      range = buffer.getMappedRange(0, bytes);
-    } catch (error) {
-      throw this.#unreadable(error);
-    }
-    try {
-      return take(range);
-    } finally {
-      buffer.unmap();
-    }
-  }
-  #unreadable(error) {
-    const { message } = error;
-    return this.device.failed(`its results cannot be read (${message})`);
-  }
-};
-
 // src/places/gpu/residual.ts
 var Residual = class {
   commands;
@@ -4804,6 +5022,21 @@ var GpuPlace = class _GpuPlace {
   /** See {@linkcode GpuSidePlace.submit}. */
   submit() {
     this.#commands.submit();
+  }
+  /** See {@linkcode GpuSidePlace.startTrace}. */
+  startTrace() {
+    if (!DeviceTrace.isPossible(this.device)) return;
+    this.#commands.trace = new DeviceTrace(this.device);
+  }
+  /** See {@linkcode GpuSidePlace.mark}. */
+  mark(activity, layer) {
+    this.#commands.mark(activity, layer);
+  }
+  /** See {@linkcode GpuSidePlace.endTrace}. */
+  async endTrace() {
+    const { trace } = this.#commands;
+    this.#commands.trace = void 0;
+    return await trace?.events();
   }
   /** See {@linkcode GpuSidePlace.setResidual}. */
   setResidual(residual, batch) {
@@ -5929,7 +6162,6 @@ var InlineTeam = class {
   /** See {@linkcode Team.rates}. */
   rates;
   #stages;
-  #all;
   /** `sides` hold what `plan` says, in its order. */
   constructor(description, model, plan, sides, sparsity, limits3, neuronCounts, normedStates) {
     this.description = description;
@@ -5942,18 +6174,43 @@ var InlineTeam = class {
     this.normedStates = normedStates;
     const { cpu, gpu } = sides;
     this.#stages = stagesOf(model, plan);
-    this.#all = gpu ? [
+    const all = gpu ? [
       ...cpu,
       gpu
     ] : cpu;
     this.rates = cpu.flatMap(({ rates }) => rates ?? []);
     this.batch = new Batch(limits3, new ArrayBuffer(Batch.byteLength(limits3)));
-    this.counts = this.#all.map((place) => place.counts);
-    this.weightBytes = this.#all.reduce((sum, p) => sum + p.weightBytes, 0);
+    this.counts = all.map((place) => place.counts);
+    this.weightBytes = all.reduce((sum, p) => sum + p.weightBytes, 0);
   }
   /** See {@linkcode Team.run}. */
-  async run() {
-    const { sides, batch, sparsity } = this;
+  async run(onTrace) {
+    return onTrace ? await this.#trace(onTrace) : await this.#step(this.sides);
+  }
+  async #trace(onTrace) {
+    const { gpu } = this.sides;
+    const lanes = this.sides.cpu.map(() => new Recorder());
+    const cpu = this.sides.cpu.map((place, i) => watched(place, lanes[i]));
+    let rows = [];
+    const step = async (gpu2) => {
+      rows = await this.#step({
+        cpu,
+        gpu: gpu2
+      });
+    };
+    const gpuLanes = gpu && await traceGpu(gpu, new Recorder(), step);
+    if (!gpu) await step();
+    onTrace([
+      ...lanes.map(({ events }) => ({
+        kind: "cpu",
+        events
+      })),
+      ...gpuLanes ?? []
+    ]);
+    return rows;
+  }
+  async #step(sides) {
+    const { batch, sparsity } = this;
     const share = sparsity.mode === "top-k" ? sparsity.share : 1;
     const pass = (side, place) => forward(this.#stages, side, place, batch, sparsity);
     const cpuPasses = sides.cpu.map((place) => pass("cpu", place));
@@ -5971,7 +6228,7 @@ var InlineTeam = class {
       await exchange(value, sides, batch, share);
       if (turns.due) await turns.give();
     }
-    return await this.#wholeRows();
+    return await this.#wholeRows(sides);
   }
   /** See {@linkcode Team.gpu}. */
   get gpu() {
@@ -5986,7 +6243,7 @@ var InlineTeam = class {
   async [Symbol.asyncDispose]() {
     await this.sides.gpu?.[Symbol.asyncDispose]();
   }
-  async #wholeRows() {
+  async #wholeRows({ cpu, gpu }) {
     const { batch, plan, model } = this;
     const length = resultLength(batch, model.vocabSize, plan.gpu?.vocab);
     const rows = Array.from({
@@ -5996,7 +6253,11 @@ var InlineTeam = class {
       ...plan.places,
       plan.gpu
     ] : plan.places;
-    for (const [i, place] of this.#all.entries()) {
+    const places = gpu ? [
+      ...cpu,
+      gpu
+    ] : cpu;
+    for (const [i, place] of places.entries()) {
       const { vocab } = plans[i];
       if (lengthOf(vocab) === 0) continue;
       const columns = await place.logits(batch);
@@ -6362,11 +6623,13 @@ var GpuResident = class _GpuResident {
   options;
   shared;
   index;
+  #stages;
   constructor(place, options, shared2, index) {
     this.place = place;
     this.options = options;
     this.shared = shared2;
     this.index = index;
+    this.#stages = stagesOf(options.model, options.plan);
   }
   /**
    * Opens the device and makes room for the weights.
@@ -6398,22 +6661,30 @@ var GpuResident = class _GpuResident {
     await this.place.ready();
   }
   /** See {@linkcode Resident.runSteps}. */
-  async runSteps() {
+  async runSteps(onTrace) {
     const { shared: shared2, place, index } = this;
-    const { control, batch } = shared2;
-    const { model, plan, sparsity } = this.options;
-    const stages = stagesOf(model, plan);
-    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+    const { control } = shared2;
     for (let step = 0; ; ) {
       step = await control.nextStepLater(step);
-      if (control.task === "forward") {
-        for (const meeting of forward(stages, "gpu", place, batch, sparsity)) {
-          await shared2.meetFromGpu(meeting, place, share);
-        }
-        shared2.putGpuCounts(place.use.counts);
-      }
+      if (control.task === "forward") await this.#forward(place);
+      else if (control.task === "trace") onTrace(await this.#trace());
+      shared2.putGpuCounts(place.use.counts);
       control.finishStep(index, step);
     }
+  }
+  async #forward(place) {
+    const { shared: shared2 } = this;
+    const { sparsity } = this.options;
+    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+    const { batch } = shared2;
+    for (const meeting of forward(this.#stages, "gpu", place, batch, sparsity)) await shared2.meetFromGpu(meeting, place, share);
+  }
+  async #trace() {
+    const { control } = this.shared;
+    const recorder = control.recorder = new Recorder();
+    const lanes = await traceGpu(this.place, recorder, (place) => this.#forward(place));
+    control.recorder = void 0;
+    return lanes;
   }
 };
 
@@ -6504,6 +6775,7 @@ var word = {
 };
 var tasks = [
   "forward",
+  "trace",
   "measure"
 ];
 var spins = 2e5;
@@ -6512,6 +6784,8 @@ var Control = class _Control {
   places;
   /** Bytes that the words take. */
   static byteLength = 4 * 128;
+  /** Takes down how long this thread waits, in a step that is traced */
+  recorder;
   #words;
   /** For `cpuPlaces` threads of CPU places, and `places` threads in all. */
   constructor(buffer, offset, cpuPlaces, places) {
@@ -6592,7 +6866,9 @@ var Control = class _Control {
       Atomics.add(this.#words, meeting, 1);
       Atomics.notify(this.#words, meeting);
     } else {
+      const start = this.recorder && now();
       this.#waitWhile(meeting, before);
+      if (start) this.recorder.add("wait", start);
     }
   }
   #waitWhile(index, value) {
@@ -6900,7 +7176,10 @@ async function answer(message) {
 }
 async function run() {
   try {
-    await resident.runSteps();
+    await resident.runSteps((lanes) => scope.postMessage({
+      kind: "traced",
+      lanes
+    }));
   } catch (error) {
     if (shared.control.failed) return scope.close();
     shared.control.fail();

@@ -16,6 +16,7 @@ import { CpuResident } from "./cpu_resident.ts";
 import { GpuResident } from "./gpu_resident.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 import type { GpuUse } from "../gpu_use.ts";
+import type { OnTrace } from "../trace.ts";
 import { Shared } from "./shared.ts";
 
 /** What lives in a worker: a place, and the loop that runs its steps. */
@@ -26,8 +27,8 @@ export interface Resident {
   readonly gpu?: GpuUse;
   write(slice: Slice, rows: Rows): void;
   ready(): void | Promise<void>;
-  /** Returns, or throws, when the team is stopped. */
-  runSteps(): void | Promise<void>;
+  /** Hands over what traced steps took down. Returns, or throws, when the team is stopped. */
+  runSteps(onTrace: OnTrace): void | Promise<void>;
 }
 
 interface WorkerScope {
@@ -83,7 +84,9 @@ async function answer(message: ToWorker): Promise<void> {
 /** Runs steps until the team is stopped; tells the others if this place fails. */
 async function run(): Promise<void> {
   try {
-    await resident.runSteps();
+    await resident.runSteps((lanes) =>
+      scope.postMessage({ kind: "traced", lanes })
+    );
   } catch (error) {
     if (shared.control.failed) return scope.close();
     shared.control.fail();

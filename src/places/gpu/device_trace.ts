@@ -1,0 +1,120 @@
+/**
+ * When the device ran which pass, by timestamps that it writes itself.
+ *
+ * @module
+ */
+import { type Activity, now, type TraceEvent } from "../trace.ts";
+import type { Device } from "./device.ts";
+import { canReadAtOnce } from "./read_back.ts";
+
+/** Timestamps of a query set, at most. */
+const mostTimestamps = 4096;
+const timestampBytes = 8;
+
+/** Passes of one step. */
+export class DeviceTrace {
+  readonly #device: Device;
+  readonly #queries: GPUQuerySet;
+  readonly #passes: Pick<TraceEvent, "activity" | "layer">[] = [];
+  /** Passes that had ended when this side learned of it, and when it did */
+  readonly #seen: { passes: number; time: number }[] = [];
+  #activity: Activity = "embed";
+  #layer?: number;
+
+  /** Begins. */
+  constructor(device: Device) {
+    this.#device = device;
+    this.#queries = device.gpu.createQuerySet({
+      type: "timestamp",
+      count: mostTimestamps,
+    });
+  }
+
+  /** Whether a device writes timestamps, and this side learns at once when it is done. */
+  static isPossible({ gpu }: Device): boolean {
+    return gpu.features.has("timestamp-query") && canReadAtOnce();
+  }
+
+  /** Says what the passes from here on compute; whether that is something else than before. */
+  mark(activity: Activity, layer?: number): boolean {
+    const changes = activity !== this.#activity || layer !== this.#layer;
+    this.#activity = activity;
+    this.#layer = layer;
+    return changes;
+  }
+
+  /** How the next pass is begun. */
+  nextPass(): GPUComputePassDescriptor {
+    const first = 2 * this.#passes.length;
+    if (first + 2 > mostTimestamps) return {};
+    this.#passes.push({ activity: this.#activity, layer: this.#layer });
+    return {
+      timestampWrites: {
+        querySet: this.#queries,
+        beginningOfPassWriteIndex: first,
+        endOfPassWriteIndex: first + 1,
+      },
+    };
+  }
+
+  /** Says that all passes so far have ended. */
+  ended(): void {
+    this.#seen.push({ passes: this.#passes.length, time: now() });
+  }
+
+  /** What the device did; call when the step is done. */
+  async events(): Promise<TraceEvent[]> {
+    const times = await this.#timestamps();
+    this.#queries.destroy();
+    const toHost = this.#clock(times);
+    let last = 0;
+    return this.#passes.map((pass, i) => {
+      // Passes follow one another; their timestamps may be some ticks off.
+      const start = Math.max(last, toHost(times[2 * i]));
+      const end = last = Math.max(start, toHost(times[2 * i + 1]));
+      return { ...pass, start, end };
+    });
+  }
+
+  /**
+   * From the device's ticks to this side's time. A pass has ended before this
+   * side learned of it, so the latest clock that never says otherwise is the
+   * nearest. Ticks are nanoseconds, or as long as the first and last passes seen
+   * to end tell.
+   */
+  #clock(times: readonly number[]): (ticks: number) => number {
+    const ends = this.#seen.filter(({ passes }) => passes > 0)
+      .map(({ passes, time }) => ({ ticks: times[2 * passes - 1], time }));
+    const first = ends[0], last = ends[ends.length - 1];
+    const measured = (last.time - first.time) / (last.ticks - first.ticks);
+    const msPerTick = Number.isFinite(measured) && measured > 0
+      ? measured
+      : 1e-6;
+    const offset = Math.min(
+      ...ends.map(({ ticks, time }) => time - msPerTick * ticks),
+    );
+    return (ticks) => offset + msPerTick * ticks;
+  }
+
+  /** Ticks since the first. */
+  async #timestamps(): Promise<number[]> {
+    const { gpu } = this.#device;
+    const count = 2 * this.#passes.length;
+    const size = Math.max(1, count) * timestampBytes;
+    const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
+    const resolved = gpu.createBuffer({
+      size,
+      usage: QUERY_RESOLVE | COPY_SRC,
+    });
+    const staging = gpu.createBuffer({ size, usage: COPY_DST | MAP_READ });
+    const encoder = gpu.createCommandEncoder();
+    encoder.resolveQuerySet(this.#queries, 0, count, resolved, 0);
+    encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
+    gpu.queue.submit([encoder.finish()]);
+    await staging.mapAsync(GPUMapMode.READ);
+    const ticks = [...new BigUint64Array(staging.getMappedRange())];
+    resolved.destroy();
+    staging.destroy();
+    return ticks.map((tick) => Number(tick - ticks[0]));
+  }
+}
