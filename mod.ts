@@ -210,6 +210,11 @@ export {
 export type { PredictorOptions } from "./src/synth/predictor.ts";
 export { bambooCdf } from "./src/synth/firing.ts";
 export { asType, synthModel } from "./src/synth/synth_model.ts";
+export {
+  synthesiseFolder,
+  type SynthFolder,
+  type SynthFolderFile,
+} from "./src/synth/folder.ts";
 export { synthesise, type SynthFile } from "./src/synth/synthesise.ts";
 export {
   type Conversion,

@@ -81,6 +81,49 @@ export async function writeFile(
   }
 }
 
+/** A file of a folder that is to be written. */
+export interface FolderFile {
+  /** Its name, without a path. */
+  readonly name: string;
+  /** First byte to last. */
+  readonly chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+}
+
+/**
+ * Writes files into a folder, which is made where there is none. Returns their
+ * size together. Where one fails, those before it are removed as well.
+ *
+ * @throws {CulmError} where they cannot be written, or there is something at the path already
+ */
+export async function writeFolder(
+  path: string,
+  files: readonly FolderFile[],
+  { force, signal, onProgress }: OutputOptions,
+): Promise<number> {
+  const isThere = await exists(path);
+  if (!force && isThere) throw thereAlready(path);
+  await explained(path, Deno.mkdir(path, { recursive: true }));
+  const done: string[] = [];
+  let written = 0;
+  try {
+    for (const { name, chunks } of files) {
+      const file = `${path}/${name}`;
+      const before = written;
+      written += await writeFile(file, chunks, {
+        force: true,
+        signal,
+        onProgress: (bytes) => onProgress?.(before + bytes),
+      });
+      done.push(file);
+    }
+    return written;
+  } catch (error) {
+    for (const file of done) await Deno.remove(file).catch(() => {});
+    if (!isThere) await Deno.remove(path).catch(() => {});
+    throw error;
+  }
+}
+
 function explained<T>(path: string, work: Promise<T>): Promise<T> {
   return work.catch((error) => {
     if (error instanceof Deno.errors.NotCapable) throw error;

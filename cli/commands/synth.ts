@@ -1,6 +1,7 @@
 import {
   type GgmlType,
   synthesise,
+  synthesiseFolder,
   type SynthOptions,
   type SynthShape,
   synthShapes,
@@ -8,15 +9,15 @@ import {
 import type { CommandSpec } from "../command.ts";
 import { formatBytes } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";
-import { group, option } from "../option.ts";
-import { writeFile } from "../output_file.ts";
+import { BadFlags, group, option } from "../option.ts";
+import { writeFile, writeFolder } from "../output_file.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
 import { numberBetween, oneOf, wholeNumber } from "../values.ts";
 
 interface SynthFlags {
   readonly output: string;
   readonly force?: true;
-  readonly form: SynthOptions["form"];
+  readonly form: SynthOptions["form"] | "huggingface";
   readonly type: string;
   readonly seed: number;
   readonly shape: string;
@@ -61,12 +62,12 @@ export const synth: CommandSpec = {
   options: [
     ...group(
       "File",
-      option("-o, --output <file>", "where to write it").makeOptionMandatory(),
+      option("-o, --output <path>", "where to write it").makeOptionMandatory(),
       option("--force", "replace a file that is there"),
       option(
         "--form <form>",
-        "powerinfer (ffn_down_t) or llama (the same weights, dense, for llama.cpp)",
-        oneOf("powerinfer", "llama"),
+        "powerinfer (ffn_down_t), llama (the same weights, dense, for llama.cpp) or huggingface (a folder of safetensors)",
+        oneOf("powerinfer", "llama", "huggingface"),
         "powerinfer",
       ),
       option(
@@ -134,6 +135,7 @@ export const synth: CommandSpec = {
   examples: [
     "culm synth -o bamboo-7b.gguf --predictor-rank 1024",
     "culm synth -o bamboo-7b-dense.gguf --form llama",
+    "culm synth -o bamboo-7b --form huggingface --type bf16",
     "culm synth -o small.gguf --shape small --type q8_0 --gate-positive 0.2 --active 0.1",
   ],
   run,
@@ -142,18 +144,28 @@ export const synth: CommandSpec = {
 async function run(flags: SynthFlags): Promise<number> {
   using interrupt = new Interrupt();
   const start = performance.now();
-  const file = synthesise(optionsOf(flags));
+  const { form } = flags;
+  if (form === "huggingface" && flags.predictorRank !== undefined) {
+    throw new BadFlags("Cannot put a predictor into a Hugging Face folder");
+  }
+  const made = form === "huggingface"
+    ? synthesiseFolder(optionsOf(flags))
+    : synthesise({ ...optionsOf(flags), form });
   using bar = new ProgressBar("writing");
-  const written = await writeFile(flags.output, file.chunks, {
+  const output = {
     force: flags.force,
     signal: interrupt.signal,
-    onProgress: (bytes) =>
+    onProgress: (bytes: number) =>
       bar.update(
         bytes,
-        file.tensorBytes,
-        `${formatBytes(bytes)} of ${formatBytes(file.tensorBytes)}`,
+        made.tensorBytes,
+        `${formatBytes(bytes)} of ${formatBytes(made.tensorBytes)}`,
       ),
-  });
+  };
+  const written =
+    await ("files" in made
+      ? writeFolder(flags.output, made.files, output)
+      : writeFile(flags.output, made.chunks, output));
   bar[Symbol.dispose]();
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   note(
@@ -162,7 +174,7 @@ async function run(flags: SynthFlags): Promise<number> {
   return 0;
 }
 
-function optionsOf(flags: SynthFlags): SynthOptions {
+function optionsOf(flags: SynthFlags): Omit<SynthOptions, "form"> {
   const named = synthShapes[flags.shape];
   const shape: SynthShape = {
     hiddenSize: flags.embeddingLength ?? named.hiddenSize,
@@ -176,7 +188,6 @@ function optionsOf(flags: SynthFlags): SynthOptions {
   return {
     shape,
     type: flags.type.toUpperCase() as GgmlType,
-    form: flags.form,
     activation: flags.activation,
     gatePositive: flags.gatePositive,
     active: flags.active,

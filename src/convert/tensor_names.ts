@@ -60,6 +60,19 @@ export function ggufTensor(name: string): NamedTensor | null | undefined {
   return { name: `blk.${layer}.${gguf}.weight`, heads: heads[gguf] };
 }
 
+const toHuggingFace: ReadonlyMap<string, string> = new Map(
+  [...Object.entries(ofModel), ...Object.entries(ofLayer)]
+    .map(([name, gguf]) => [gguf, name]),
+);
+
+/** Hugging Face's name of one of GGUF's tensors that {@linkcode ggufTensor} names. */
+export function huggingFaceName(gguf: string): string {
+  const [, layer, part] = gguf.match(/^blk\.(\d+)\.(\w+)\.weight$/) ?? [];
+  return part === undefined
+    ? toHuggingFace.get(gguf)!
+    : `model.layers.${layer}.${toHuggingFace.get(part)}.weight`;
+}
+
 /** Sorts GGUF's names as llama.cpp orders them: embedding, layers, head. */
 export function compareNames(a: string, b: string): number {
   const keyOf = (name: string): [number, number] => {

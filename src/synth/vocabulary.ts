@@ -25,12 +25,20 @@ const characters = [
 /** A vocabulary holds at least these. */
 const leastTokens = special.length + byteTokens.length + characters.length;
 
+/** Tokens in the order of their ids. */
+interface SynthVocabulary {
+  readonly tokens: readonly string[];
+  /** By SentencePiece's rule: the highest merges first */
+  readonly scores: readonly number[];
+  readonly types: readonly number[];
+}
+
 /**
- * The tokenizer's metadata for a vocabulary of `size` tokens.
+ * A vocabulary of `size` tokens.
  *
  * @throws {UsageError} where that has no room for bytes and characters
  */
-export function tokenizerMetadata(size: number): [string, MetadataEntry][] {
+function makeVocabulary(size: number): SynthVocabulary {
   if (size < leastTokens) {
     throw new UsageError(
       `Cannot make a vocabulary of ${size} tokens: needs ${leastTokens} or more`,
@@ -49,6 +57,16 @@ export function tokenizerMetadata(size: number): [string, MetadataEntry][] {
   ];
   // Long runs win over short ones, as the merges of a learnt model would.
   const scores = tokens.map((_, id) => id < first ? -1e6 : id - first - size);
+  return { tokens, scores, types };
+}
+
+/**
+ * The tokenizer's metadata for a vocabulary of `size` tokens.
+ *
+ * @throws {UsageError} where that has no room for bytes and characters
+ */
+export function tokenizerMetadata(size: number): [string, MetadataEntry][] {
+  const { tokens, scores, types } = makeVocabulary(size);
   const id = (value: number): MetadataEntry => ({ type: "uint32", value });
   return [
     ["tokenizer.ggml.model", { type: "string", value: "llama" }],
@@ -68,6 +86,49 @@ export function tokenizerMetadata(size: number): [string, MetadataEntry][] {
     ["tokenizer.ggml.eos_token_id", id(2)],
     ["tokenizer.ggml.unknown_token_id", id(0)],
   ];
+}
+
+/**
+ * The same vocabulary as Hugging Face's tokenizer.json.
+ *
+ * @throws {UsageError} where `size` has no room for bytes and characters
+ */
+export function tokenizerJson(size: number): object {
+  const { tokens } = makeVocabulary(size);
+  const ids = new Map(tokens.map((token, id) => [token, id]));
+  // Every way to make a run of two, the run of the highest score first.
+  const merges = tokens.slice(leastTokens).reverse().flatMap((run) =>
+    Array.from(
+      { length: run.length - 1 },
+      (_, i) => [run.slice(0, i + 1), run.slice(i + 1)],
+    ).filter((parts) => parts.every((part) => ids.has(part)))
+  );
+  return {
+    version: "1.0",
+    added_tokens: special.map((content, id) => ({
+      id,
+      content,
+      special: true,
+    })),
+    normalizer: {
+      type: "Sequence",
+      normalizers: [
+        { type: "Prepend", prepend: space },
+        { type: "Replace", pattern: { String: " " }, content: space },
+      ],
+    },
+    post_processor: {
+      type: "TemplateProcessing",
+      single: [{ SpecialToken: { id: special[1] } }, { Sequence: { id: "A" } }],
+    },
+    model: {
+      type: "BPE",
+      unk_token: special[0],
+      byte_fallback: true,
+      vocab: Object.fromEntries(ids),
+      merges,
+    },
+  };
 }
 
 /** `▁e`, `▁t`, …, `ee`, `et`, …, `▁ee`, …: runs of two, three, … without end. */

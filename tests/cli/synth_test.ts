@@ -48,6 +48,32 @@ Deno.test("a file is written that the other commands read, in both forms", async
   });
 });
 
+Deno.test("a Hugging Face folder is written that converts and runs", async () => {
+  await inFolder(async (folder) => {
+    const path = `${folder}/model`, file = `${folder}/model.gguf`;
+    const form = ["--form", "huggingface", "--type"];
+    const args = ["synth", "-o", path, ...tiny, ...form];
+    const { code, err } = await runCli([...args, "bf16"], { permissions });
+    assert.equal(code, 0, err);
+    assert.deepEqual((await filesOf(path)).sort(), [
+      "config.json",
+      "model-00001-of-00001.safetensors",
+      "model.safetensors.index.json",
+      "tokenizer.json",
+    ]);
+    const convert = ["convert", path, "-o", file, "--type", "q4_k_m"];
+    assert.equal((await runCli(convert, { permissions })).code, 0);
+    for (const model of [path, file]) {
+      const generate = ["generate", "-m", model, "-p", "a", "-n", "4"];
+      assert.equal((await runCli(generate, { permissions })).code, 0);
+    }
+    const again = await runCli([...args, "bf16"], { permissions });
+    assert.match(again.err, /it is there already; --force replaces it\n$/);
+    const quantised = await runCli([...args, "q4_0"], { permissions });
+    assert.match(quantised.err, /of Q4_0: it holds F32, F16 and BF16\n$/);
+  });
+});
+
 Deno.test("a file that is there is kept without --force", async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/model.gguf`;
@@ -69,7 +95,7 @@ Deno.test("what cannot be made or written is told in one line, and leaves nothin
   await inFolder(async (folder) => {
     const path = `${folder}/model.gguf`;
     const wrong: [string[], number, RegExp][] = [
-      [[], 2, /required option '-o, --output <file>'/],
+      [[], 2, /required option '-o, --output <path>'/],
       [["-o", path, "--type", "q9"], 2, /one of f32, f16/],
       [["-o", path, "--shape", "huge"], 2, /one of tiny, small, bamboo-7b/],
       [["-o", path, "--active", "2"], 2, /number from 0 to 1/],
