@@ -81,8 +81,11 @@ export function quantiseQ8_0(
   writeHalf(bytes, offset, d);
   for (let j = 0; j < 32; j++) {
     const scaled = f32(values[first + j] * inverse);
-    // Ties go away from zero.
-    bytes[offset + 2 + j] = scaled < 0 ? scaled - 0.5 : scaled + 0.5;
+    // Both are the nearest integer; they differ in ties, which go away from
+    // zero. Asking each weight for its sign would be a guess that often fails.
+    const up = ((scaled + 128.5) | 0) - 128;
+    const down = 128 - ((128.5 - scaled) | 0);
+    bytes[offset + 2 + j] = up !== down && scaled < 0 ? down : up;
   }
 }
 
