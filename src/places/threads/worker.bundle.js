@@ -5264,7 +5264,9 @@ function quantiseQ8_0(values, first, bytes, offset) {
   writeHalf(bytes, offset, d);
   for (let j = 0; j < 32; j++) {
     const scaled = f32(values[first + j] * inverse);
-    bytes[offset + 2 + j] = scaled < 0 ? scaled - 0.5 : scaled + 0.5;
+    const up = (scaled + 128.5 | 0) - 128;
+    const down = 128 - (128.5 - scaled | 0);
+    bytes[offset + 2 + j] = up !== down && scaled < 0 ? down : up;
   }
 }
 function largestOf(values, first) {
