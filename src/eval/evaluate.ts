@@ -68,10 +68,10 @@ export function questionsOf(
 /**
  * Runs a task. Gives the outcome of each question, in order. Examples are the
  * task's first items, the same for all questions: they run through the model
- * once, and so does what the candidates of a question have in common.
+ * once, and so does what the candidates of a question have in common. Prompts
+ * that do not fit the context are cut at the start.
  *
  * @throws {UsageError} where the items are too few
- * @throws {LimitError} where examples and question do not fit the context
  *
  * @example
  * ```ts
@@ -96,7 +96,10 @@ export async function* evaluateTask(
   const questions = questionsOf(task, items, options);
   const preamble = preambleOf(items.slice(0, shots));
   using nothing = Past.empty(engine, signal);
-  using shown = await nothing.goingOnTo(sharedIds(tokenizer, preamble));
+  const shared = sharedIds(tokenizer, preamble);
+  // Prompts that are cut at the start have nothing in common.
+  const fits = shared.length < engine.contextSize;
+  using shown = await nothing.goingOnTo(fits ? shared : []);
   for (let next = skip; next < questions.length; next += together) {
     const group = questions.slice(next, next + together);
     yield* await Promise.all(
@@ -143,7 +146,9 @@ async function answer(
       return { scores: { acc: Number(greedy) }, logprobs: [logprob] };
     }
     case "generation": {
-      const ids = promptIds(tokenizer, preamble + item.context);
+      const { contextSize } = past.engine;
+      const room = contextSize - Math.min(mostTokens, contextSize >> 1);
+      const ids = promptIds(tokenizer, preamble + item.context).slice(-room);
       const text = await write(past, tokenizer, ids, task.until ?? []);
       return { scores: item.scoresOf(text), text };
     }

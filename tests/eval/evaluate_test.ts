@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type LanguageModel, load } from "../../mod.ts";
-import { LimitError, UsageError } from "../../src/errors.ts";
+import { UsageError } from "../../src/errors.ts";
 import {
   type EvaluateOptions,
   evaluateTask,
@@ -8,7 +8,7 @@ import {
   questionsOf,
 } from "../../src/eval/evaluate.ts";
 import { likelihoods, Past } from "../../src/eval/past.ts";
-import { candidateIds, promptIds } from "../../src/eval/prompt.ts";
+import { candidateIds, preambleOf, promptIds } from "../../src/eval/prompt.ts";
 import { summarise } from "../../src/eval/summary.ts";
 import { type EvalTask, type Item, readItems } from "../../src/eval/task.ts";
 import { evalTasks } from "../../src/eval/tasks.ts";
@@ -232,18 +232,33 @@ Deno.test("work that is taken up again goes on with the same outcomes", async ()
   assert.equal(model.engine.pagesTaken, 0);
 });
 
-Deno.test("too few items and too long examples are refused with both numbers", async () => {
-  await using model = await load(tinyBamboo(), { threads: 0, contextSize: 32 });
+Deno.test("prompts that do not fit the context are cut at the start", async () => {
+  await using model = await load(tinyBamboo(), { threads: 0, contextSize: 40 });
+  const shots = 3;
+  const outcomes = await run(model, task("hellaswag"), items, { shots });
+  const shown = preambleOf(items.slice(0, shots));
+  assert.ok(model.tokenize(shown).length > 40);
+  for (const [i, { logprobs }] of outcomes.entries()) {
+    const item = items[i + shots];
+    assert(item.kind === "choice" && logprobs);
+    for (const [j, { context, continuation }] of item.candidates.entries()) {
+      const expected = await alone(model, shown + context, continuation);
+      assert.ok(Math.abs(logprobs[j] - expected) < 0.02);
+    }
+  }
+  const sum = { context: "One. ".repeat(40), chain_of_thought: "", answer: "" };
+  const sums = readItems(task("gsm8k"), JSON.stringify(sum), "");
+  const [{ text }] = await run(model, task("gsm8k"), sums, { shots: 0 });
+  assert.notEqual(text, "", "half of the context is left to write");
+  assert.equal(model.engine.pagesTaken, 0);
+});
+
+Deno.test("too few items are refused with both numbers", () => {
   assert.throws(() => questionsOf(task("gsm8k"), items.slice(0, 5)), {
     name: "UsageError",
     message: /gsm8k: 5 items are shown as examples, and there are 5/,
   });
   assert.throws(() => questionsOf(task("piqa"), []), UsageError);
-  await assert.rejects(
-    run(model, task("hellaswag"), items, { shots: 3 }),
-    LimitError,
-  );
-  assert.equal(model.engine.pagesTaken, 0);
 });
 
 Deno.test("a summary is the mean, with the error of lm-evaluation-harness", () => {
