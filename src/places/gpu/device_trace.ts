@@ -59,11 +59,13 @@ export class DeviceTrace {
 
   /** Says that all passes so far have ended. */
   ended(): void {
-    this.#seen.push({ passes: this.#passes.length, time: now() });
+    const passes = this.#passes.length;
+    if (passes > 0) this.#seen.push({ passes, time: now() });
   }
 
   /** What the device did; call when the step is done. */
   async events(): Promise<TraceEvent[]> {
+    if (this.#seen.length === 0) return [];
     const times = await this.#timestamps();
     this.#queries.destroy();
     const toHost = this.#clock(times);
@@ -83,8 +85,10 @@ export class DeviceTrace {
    * to end tell.
    */
   #clock(times: readonly number[]): (ticks: number) => number {
-    const ends = this.#seen.filter(({ passes }) => passes > 0)
-      .map(({ passes, time }) => ({ ticks: times[2 * passes - 1], time }));
+    const ends = this.#seen.map(({ passes, time }) => ({
+      ticks: times[2 * passes - 1],
+      time,
+    }));
     const first = ends[0], last = ends[ends.length - 1];
     const measured = (last.time - first.time) / (last.ticks - first.ticks);
     const msPerTick = Number.isFinite(measured) && measured > 0
@@ -100,7 +104,7 @@ export class DeviceTrace {
   async #timestamps(): Promise<number[]> {
     const { gpu } = this.#device;
     const count = 2 * this.#passes.length;
-    const size = Math.max(1, count) * timestampBytes;
+    const size = count * timestampBytes;
     const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
     const resolved = gpu.createBuffer({
       size,

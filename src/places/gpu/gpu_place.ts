@@ -8,7 +8,6 @@ import { ropeFrequencies } from "../../model/rope.ts";
 import type { Batch } from "../batch.ts";
 import type { GpuUse } from "../gpu_use.ts";
 import type { GpuSidePlace } from "../place.ts";
-import { pickedOf, topRowLength } from "../top_row.ts";
 import type { PlaceSlices, Rows, Slice } from "../slices.ts";
 import { LayerCounts } from "../stats.ts";
 import type { Activity, TraceEvent } from "../trace.ts";
@@ -35,6 +34,7 @@ import {
   type Region,
 } from "./read_back.ts";
 import { Residual } from "./residual.ts";
+import { Results } from "./results.ts";
 import { Step } from "./step.ts";
 import { Uniforms } from "./uniforms.ts";
 import { Weights } from "./weights.ts";
@@ -60,6 +60,7 @@ interface Parts {
   readonly attention?: Attention;
   readonly feedForward?: FeedForward;
   readonly head?: Head;
+  readonly results?: Results;
 }
 
 /** Holds its parts packed on the device. Open it, {@linkcode write} the weights, then {@linkcode ready}. */
@@ -79,8 +80,6 @@ export class GpuPlace implements GpuSidePlace {
   #parts!: Parts;
   /** The layer whose h were computed last */
   #layer = 0;
-  /** `[wanted, columns]`; longer where a step wanted more */
-  #logits = new Float32Array(0);
 
   private constructor(
     buffers: Buffers,
@@ -176,12 +175,12 @@ export class GpuPlace implements GpuSidePlace {
   /** See {@linkcode Place.begin}. */
   begin(batch: Batch): void {
     this.device.check();
-    const { step, attention } = this.#parts;
+    const { step, attention, head } = this.#parts;
     step.upload(
       this.#commands,
       batch,
       Math.min(batch.logitCount, this.layout.logitRows),
-      this.#picked(batch),
+      head?.picked(batch) ?? 0,
       stretchesFor(batch.length),
     );
     attention?.begin(batch);
@@ -216,7 +215,7 @@ export class GpuPlace implements GpuSidePlace {
   /** See {@linkcode Place.head}. */
   head(batch: Batch): void {
     const count = Math.min(batch.logitCount, this.layout.logitRows);
-    this.#parts.head?.run(batch, count, this.#picked(batch));
+    this.#parts.head?.run(batch, count);
   }
 
   /** See {@linkcode GpuSidePlace.submit}. */
@@ -293,21 +292,12 @@ export class GpuPlace implements GpuSidePlace {
    * @throws {GpuError} where the device has failed
    */
   logits(batch: Batch): Float32Array[] | Promise<Float32Array[]> {
-    const { head } = this.#parts;
-    const count = batch.logitCount;
-    if (!head || count === 0) {
+    const { results } = this.#parts;
+    if (!results || batch.logitCount === 0) {
       this.submit();
       return [];
     }
-    const width = this.#width(head, batch);
-    if (this.#logits.length < count * width) {
-      this.#logits = new Float32Array(count * width);
-    }
-    return after(this.#logitsFrom(0, head, batch), () =>
-      Array.from(
-        { length: count },
-        (_, row) => this.#logits.subarray(row * width, (row + 1) * width),
-      ));
+    return results.of(batch);
   }
 
   /** Gives its buffers back, and the device where it is its own. */
@@ -315,37 +305,6 @@ export class GpuPlace implements GpuSidePlace {
     if (this.options.device) this.#buffers.releaseAll();
     else this.device.destroy();
     return Promise.resolve();
-  }
-
-  /** Reads the wanted logits from number `first` on, computing those that were not yet. */
-  #logitsFrom(first: number, head: Head, batch: Batch): void | Promise<void> {
-    const { step } = this.#parts;
-    const count = Math.min(head.rowsAtOnce, batch.logitCount - first);
-    const width = this.#width(head, batch), picked = this.#picked(batch);
-    if (first > 0) {
-      step.want(this.#commands, first, count);
-      head.run(batch, count, picked);
-    }
-    const read = this.#read(head.region(count, picked), (bytes) => {
-      const rows = new Float32Array(bytes, 0, count * width);
-      this.#logits.set(rows, first * width);
-    });
-    const next = first + count;
-    return after(read, () => {
-      if (next < batch.logitCount) return this.#logitsFrom(next, head, batch);
-    });
-  }
-
-  /** How many logits of each row are handed over; 0 = all. */
-  #picked(batch: Batch): number {
-    const { model, plan } = this.options;
-    return pickedOf(batch, model.vocabSize, plan.vocab);
-  }
-
-  /** Numbers in a row of results. */
-  #width(head: Head, batch: Batch): number {
-    const picked = this.#picked(batch);
-    return picked > 0 ? topRowLength(picked) : head.columns;
   }
 
   /** Reads a region, and the counters with it. */
@@ -379,8 +338,18 @@ export class GpuPlace implements GpuSidePlace {
     const residual = new Residual(shared, commands, model, layout);
     const has = (name: keyof DeviceLayout["layers"][number]) =>
       layout.layers.some((layer) => layer[name]);
+    const step = new Step(shared.step, frequencies);
+    const head = layout.head && new Head(
+      shared,
+      commands,
+      { model, plan },
+      layout,
+      weights,
+      residual,
+      counts,
+    );
     return {
-      step: new Step(shared.step, frequencies),
+      step,
       counters: shared.counters,
       residual,
       readBack: new ReadBack(
@@ -411,24 +380,13 @@ export class GpuPlace implements GpuSidePlace {
           counts,
         )
         : undefined,
-      head: layout.head &&
-        new Head(
-          shared,
-          commands,
-          { model, plan },
-          layout,
-          weights,
-          residual,
-          counts,
-        ),
+      head,
+      results: head && new Results(
+        head,
+        step,
+        commands,
+        (region, take) => this.#read(region, take),
+      ),
     };
   }
-}
-
-/** Goes on with a value, at once where it is there. */
-function after<T, R>(
-  value: T | Promise<T>,
-  next: (value: T) => R | Promise<R>,
-): R | Promise<R> {
-  return value instanceof Promise ? value.then(next) : next(value);
 }

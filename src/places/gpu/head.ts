@@ -8,6 +8,7 @@ import type { PlacePlan } from "../../plan/plan.ts";
 import { lengthOf } from "../../plan/indices.ts";
 import type { Batch } from "../batch.ts";
 import type { LayerCounts } from "../stats.ts";
+import { pickedOf, topRowLength } from "../top_row.ts";
 import type { Commands } from "./commands.ts";
 import type { DeviceLayout } from "./layout.ts";
 import { Product, type Shared, type TokenRows } from "./product.ts";
@@ -42,13 +43,14 @@ export class Head {
   constructor(
     shared: Shared,
     readonly commands: Commands,
-    { model, plan }: HeadOptions,
+    readonly options: HeadOptions,
     layout: DeviceLayout,
     weights: Weights,
     readonly residual: Residual,
     readonly counts: LayerCounts,
   ) {
     const { STORAGE, COPY_SRC } = GPUBufferUsage;
+    const { model, plan } = options;
     const { buffers, pipelines, uniforms, step } = shared;
     const { bytes, logitRows, head, picked } = layout;
     this.rowsAtOnce = logitRows;
@@ -98,16 +100,30 @@ export class Head {
   }
 
   /** Computes the logits that the step asks for first, `count` rows, and picks of each, where asked to. */
-  run(batch: Batch, count: number, picked: number): void {
+  run(batch: Batch, count: number): void {
     if (count === 0) return;
     this.residual.settle(batch.length);
     this.#output.encode(this.commands, count);
     this.counts.add(this.counts.layers, "streamed", this.#output.bytes(count));
+    const picked = this.picked(batch);
     if (picked > 0) this.#picker!.encode(this.commands, count, picked);
   }
 
+  /** How many logits of each row are picked; 0 = none, all are handed over. */
+  picked(batch: Batch): number {
+    const { model, plan } = this.options;
+    return pickedOf(batch, model.vocabSize, plan.vocab);
+  }
+
+  /** Numbers in a row of results. */
+  width(batch: Batch): number {
+    const picked = this.picked(batch);
+    return picked > 0 ? topRowLength(picked) : this.columns;
+  }
+
   /** The results computed last, of `count` rows. */
-  region(count: number, picked: number): Region {
+  region(batch: Batch, count: number): Region {
+    const picked = this.picked(batch);
     if (picked > 0) return this.#picker!.region(count, picked);
     return { buffer: this.#logits.buffer, bytes: 4 * count * this.columns };
   }

@@ -2252,32 +2252,6 @@ var CpuResident = class {
   }
 };
 
-// src/places/top_row.ts
-var mostPicked = 64;
-function pickedAtMost(vocabSize, vocab) {
-  if (!vocab || lengthOf(vocab) < vocabSize) return 0;
-  return Math.max(0, Math.min(mostPicked, Math.floor(vocabSize / 2) - 1));
-}
-function pickedOf(batch, vocabSize, vocab) {
-  return batch.top <= pickedAtMost(vocabSize, vocab) ? batch.top : 0;
-}
-function topRowLength(k) {
-  return 1 + 2 * k;
-}
-function resultLength(batch, vocabSize, vocab) {
-  const picked = pickedOf(batch, vocabSize, vocab);
-  return picked > 0 ? topRowLength(picked) : vocabSize;
-}
-function unpackTop(row) {
-  const k = (row.length - 1) / 2;
-  const idsAt = row.byteOffset + 4 * (1 + k);
-  return {
-    logSumExp: row[0],
-    logits: row.subarray(1, 1 + k),
-    ids: new Int32Array(row.buffer, idsAt, k)
-  };
-}
-
 // src/places/gpu/kv_cache.ts
 var usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
 var KvCache2 = class {
@@ -2355,6 +2329,32 @@ var KvCache2 = class {
     return this.buffers.make("keys and values", bytes, usage());
   }
 };
+
+// src/places/top_row.ts
+var mostPicked = 64;
+function pickedAtMost(vocabSize, vocab) {
+  if (!vocab || lengthOf(vocab) < vocabSize) return 0;
+  return Math.max(0, Math.min(mostPicked, Math.floor(vocabSize / 2) - 1));
+}
+function pickedOf(batch, vocabSize, vocab) {
+  return batch.top <= pickedAtMost(vocabSize, vocab) ? batch.top : 0;
+}
+function topRowLength(k) {
+  return 1 + 2 * k;
+}
+function resultLength(batch, vocabSize, vocab) {
+  const picked = pickedOf(batch, vocabSize, vocab);
+  return picked > 0 ? topRowLength(picked) : vocabSize;
+}
+function unpackTop(row) {
+  const k = (row.length - 1) / 2;
+  const idsAt = row.byteOffset + 4 * (1 + k);
+  return {
+    logSumExp: row[0],
+    logits: row.subarray(1, 1 + k),
+    ids: new Int32Array(row.buffer, idsAt, k)
+  };
+}
 
 // src/places/gpu/columns.ts
 function keptColumns(slice, own = slice.columns) {
@@ -4214,13 +4214,15 @@ var DeviceTrace = class {
   }
   /** Says that all passes so far have ended. */
   ended() {
-    this.#seen.push({
-      passes: this.#passes.length,
+    const passes = this.#passes.length;
+    if (passes > 0) this.#seen.push({
+      passes,
       time: now()
     });
   }
   /** What the device did; call when the step is done. */
   async events() {
+    if (this.#seen.length === 0) return [];
     const times = await this.#timestamps();
     this.#queries.destroy();
     const toHost = this.#clock(times);
@@ -4242,7 +4244,7 @@ var DeviceTrace = class {
    * to end tell.
    */
   #clock(times) {
-    const ends = this.#seen.filter(({ passes }) => passes > 0).map(({ passes, time }) => ({
+    const ends = this.#seen.map(({ passes, time }) => ({
       ticks: times[2 * passes - 1],
       time
     }));
@@ -4256,7 +4258,7 @@ var DeviceTrace = class {
   async #timestamps() {
     const { gpu } = this.#device;
     const count = 2 * this.#passes.length;
-    const size = Math.max(1, count) * timestampBytes;
+    const size = count * timestampBytes;
     const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
     const resolved = gpu.createBuffer({
       size,
@@ -4561,6 +4563,7 @@ var FeedForward2 = class {
 var embedUnits = 64;
 var Head = class {
   commands;
+  options;
   residual;
   counts;
   /** Rows of the logits that are computed at once. */
@@ -4571,11 +4574,13 @@ var Head = class {
   #output;
   #logits;
   #picker;
-  constructor(shared2, commands, { model, plan }, layout2, weights2, residual, counts) {
+  constructor(shared2, commands, options, layout2, weights2, residual, counts) {
     this.commands = commands;
+    this.options = options;
     this.residual = residual;
     this.counts = counts;
     const { STORAGE, COPY_SRC } = GPUBufferUsage;
+    const { model, plan } = options;
     const { buffers, pipelines, uniforms, step } = shared2;
     const { bytes, logitRows, head, picked } = layout2;
     this.rowsAtOnce = logitRows;
@@ -4637,15 +4642,27 @@ var Head = class {
     }
   }
   /** Computes the logits that the step asks for first, `count` rows, and picks of each, where asked to. */
-  run(batch, count, picked) {
+  run(batch, count) {
     if (count === 0) return;
     this.residual.settle(batch.length);
     this.#output.encode(this.commands, count);
     this.counts.add(this.counts.layers, "streamed", this.#output.bytes(count));
+    const picked = this.picked(batch);
     if (picked > 0) this.#picker.encode(this.commands, count, picked);
   }
+  /** How many logits of each row are picked; 0 = none, all are handed over. */
+  picked(batch) {
+    const { model, plan } = this.options;
+    return pickedOf(batch, model.vocabSize, plan.vocab);
+  }
+  /** Numbers in a row of results. */
+  width(batch) {
+    const picked = this.picked(batch);
+    return picked > 0 ? topRowLength(picked) : this.columns;
+  }
   /** The results computed last, of `count` rows. */
-  region(count, picked) {
+  region(batch, count) {
+    const picked = this.picked(batch);
     if (picked > 0) return this.#picker.region(count, picked);
     return {
       buffer: this.#logits.buffer,
@@ -4796,6 +4813,55 @@ var Residual = class {
   }
 };
 
+// src/places/gpu/results.ts
+var Results = class {
+  head;
+  step;
+  commands;
+  read;
+  /** `[wanted, width]`; longer where a step wanted more */
+  #rows;
+  constructor(head, step, commands, read2) {
+    this.head = head;
+    this.step = step;
+    this.commands = commands;
+    this.read = read2;
+    this.#rows = new Float32Array(0);
+  }
+  /** A row for each token that wants one; valid until the next time. */
+  of(batch) {
+    const count = batch.logitCount;
+    const width = this.head.width(batch);
+    if (this.#rows.length < count * width) {
+      this.#rows = new Float32Array(count * width);
+    }
+    return after(this.#readFrom(0, batch), () => Array.from({
+      length: count
+    }, (_, row) => this.#rows.subarray(row * width, (row + 1) * width)));
+  }
+  /** Reads the rows from number `first` on, computing those that were not yet. */
+  #readFrom(first, batch) {
+    const { head } = this;
+    const count = Math.min(head.rowsAtOnce, batch.logitCount - first);
+    const width = head.width(batch);
+    if (first > 0) {
+      this.step.want(this.commands, first, count);
+      head.run(batch, count);
+    }
+    const read2 = this.read(head.region(batch, count), (bytes) => {
+      const rows = new Float32Array(bytes, 0, count * width);
+      this.#rows.set(rows, first * width);
+    });
+    const next = first + count;
+    return after(read2, () => {
+      if (next < batch.logitCount) return this.#readFrom(next, batch);
+    });
+  }
+};
+function after(value, next) {
+  return value instanceof Promise ? value.then(next) : next(value);
+}
+
 // src/places/gpu/weights.ts
 var Weights = class {
   buffers;
@@ -4894,8 +4960,6 @@ var GpuPlace = class _GpuPlace {
   #parts;
   /** The layer whose h were computed last */
   #layer;
-  /** `[wanted, columns]`; longer where a step wanted more */
-  #logits;
   constructor(buffers, options, layout2) {
     this.options = options;
     this.layout = layout2;
@@ -4904,7 +4968,6 @@ var GpuPlace = class _GpuPlace {
       stream: 0
     };
     this.#layer = 0;
-    this.#logits = new Float32Array(0);
     const { model } = options;
     this.#buffers = buffers;
     this.device = buffers.device;
@@ -4989,8 +5052,8 @@ var GpuPlace = class _GpuPlace {
   /** See {@linkcode Place.begin}. */
   begin(batch) {
     this.device.check();
-    const { step, attention } = this.#parts;
-    step.upload(this.#commands, batch, Math.min(batch.logitCount, this.layout.logitRows), this.#picked(batch), stretchesFor(batch.length));
+    const { step, attention, head } = this.#parts;
+    step.upload(this.#commands, batch, Math.min(batch.logitCount, this.layout.logitRows), head?.picked(batch) ?? 0, stretchesFor(batch.length));
     attention?.begin(batch);
   }
   /** See {@linkcode Place.embed}. */
@@ -5017,7 +5080,7 @@ var GpuPlace = class _GpuPlace {
   /** See {@linkcode Place.head}. */
   head(batch) {
     const count = Math.min(batch.logitCount, this.layout.logitRows);
-    this.#parts.head?.run(batch, count, this.#picked(batch));
+    this.#parts.head?.run(batch, count);
   }
   /** See {@linkcode GpuSidePlace.submit}. */
   submit() {
@@ -5080,53 +5143,18 @@ var GpuPlace = class _GpuPlace {
    * @throws {GpuError} where the device has failed
    */
   logits(batch) {
-    const { head } = this.#parts;
-    const count = batch.logitCount;
-    if (!head || count === 0) {
+    const { results } = this.#parts;
+    if (!results || batch.logitCount === 0) {
       this.submit();
       return [];
     }
-    const width = this.#width(head, batch);
-    if (this.#logits.length < count * width) {
-      this.#logits = new Float32Array(count * width);
-    }
-    return after(this.#logitsFrom(0, head, batch), () => Array.from({
-      length: count
-    }, (_, row) => this.#logits.subarray(row * width, (row + 1) * width)));
+    return results.of(batch);
   }
   /** Gives its buffers back, and the device where it is its own. */
   [Symbol.asyncDispose]() {
     if (this.options.device) this.#buffers.releaseAll();
     else this.device.destroy();
     return Promise.resolve();
-  }
-  /** Reads the wanted logits from number `first` on, computing those that were not yet. */
-  #logitsFrom(first, head, batch) {
-    const { step } = this.#parts;
-    const count = Math.min(head.rowsAtOnce, batch.logitCount - first);
-    const width = this.#width(head, batch), picked = this.#picked(batch);
-    if (first > 0) {
-      step.want(this.#commands, first, count);
-      head.run(batch, count, picked);
-    }
-    const read2 = this.#read(head.region(count, picked), (bytes) => {
-      const rows = new Float32Array(bytes, 0, count * width);
-      this.#logits.set(rows, first * width);
-    });
-    const next = first + count;
-    return after(read2, () => {
-      if (next < batch.logitCount) return this.#logitsFrom(next, head, batch);
-    });
-  }
-  /** How many logits of each row are handed over; 0 = all. */
-  #picked(batch) {
-    const { model, plan } = this.options;
-    return pickedOf(batch, model.vocabSize, plan.vocab);
-  }
-  /** Numbers in a row of results. */
-  #width(head, batch) {
-    const picked = this.#picked(batch);
-    return picked > 0 ? topRowLength(picked) : head.columns;
   }
   /** Reads a region, and the counters with it. */
   #read(region, take) {
@@ -5160,8 +5188,13 @@ var GpuPlace = class _GpuPlace {
     const frequencies = ropeFrequencies(model, weights2.rope_freqs);
     const residual = new Residual(shared2, commands, model, layout2);
     const has = (name) => layout2.layers.some((layer) => layer[name]);
+    const step = new Step(shared2.step, frequencies);
+    const head = layout2.head && new Head(shared2, commands, {
+      model,
+      plan
+    }, layout2, weights2, residual, counts);
     return {
-      step: new Step(shared2.step, frequencies),
+      step,
       counters: shared2.counters,
       residual,
       readBack: new ReadBack(buffers, commands, this.#readBackKind, layout2.staging),
@@ -5174,16 +5207,11 @@ var GpuPlace = class _GpuPlace {
         model,
         sparsity
       }, layout2, weights2, residual, counts) : void 0,
-      head: layout2.head && new Head(shared2, commands, {
-        model,
-        plan
-      }, layout2, weights2, residual, counts)
+      head,
+      results: head && new Results(head, step, commands, (region, take) => this.#read(region, take))
     };
   }
 };
-function after(value, next) {
-  return value instanceof Promise ? value.then(next) : next(value);
-}
 
 // src/bytes/range.ts
 function checkRange(source, offset, length) {

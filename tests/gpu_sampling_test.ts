@@ -1,0 +1,77 @@
+/**
+ * Texts whose logits a GPU picks: the same as from whole rows, and fewer bytes
+ * come back. Needs an adapter; one in software will do.
+ */
+import assert from "node:assert/strict";
+import {
+  describeModel,
+  type GenerateOptions,
+  load,
+  type Piece,
+  readGguf,
+} from "../mod.ts";
+import { tinyBamboo } from "../tiny/tiny.ts";
+import { testWithAdapter } from "./helpers/adapter.ts";
+import { firstLayers, scatteredShare } from "./helpers/hybrid_plans.ts";
+
+testWithAdapter(
+  "a text from picked logits is the one from all of them, and fewer bytes come back",
+  async () => {
+    const tiny = tinyBamboo();
+    const header = describeModel(await readGguf(tiny));
+    const all = firstLayers(header, header.layers.length, true);
+    for (
+      const gpuPlan of [all, {
+        ...scatteredShare(header, 0.5),
+        vocab: all.vocab,
+      }]
+    ) {
+      await using model = await load(tiny, {
+        threads: 1,
+        contextSize: 64,
+        gpu: "require",
+        gpuPlan,
+      });
+      /** Pieces of a text, and the bytes that its tokens after the first brought back. */
+      const run = async (options: GenerateOptions) => {
+        const pieces: Piece[] = [];
+        let before = 0;
+        for await (
+          const piece of model.generate("Once", { maxTokens: 10, ...options })
+        ) {
+          if (pieces.push(piece) === 1) before = downloaded();
+        }
+        return { pieces, bytes: (downloaded() - before) / 9 };
+      };
+      const downloaded = () => model.engine.gpu!.counts.downloaded;
+      const cases: [GenerateOptions, picked: number][] = [
+        [{ temperature: 0 }, 1],
+        [{ temperature: 0, logprobs: 5 }, 5],
+        ...Array.from(
+          { length: 6 },
+          (_, seed): [GenerateOptions, number] => [{ seed, logprobs: 2 }, 40],
+        ),
+      ];
+      for (const [options, picked] of cases) {
+        const some = await run(options);
+        // A bias changes nothing here, but asks for all logits.
+        const all = await run({ ...options, logitBias: { 0: 0 } });
+        assert.equal(
+          all.bytes - some.bytes,
+          4 * (header.vocabSize - 1 - 2 * picked),
+        );
+        some.pieces.forEach((piece, i) => {
+          const other = all.pieces[i];
+          assert.equal(piece.id, other.id);
+          assert(Math.abs(piece.logprob - other.logprob) < 1e-5);
+          piece.topLogprobs?.forEach(({ id, logprob }, j) => {
+            assert.equal(id, other.topLogprobs![j].id);
+            assert(
+              Math.abs(logprob - other.topLogprobs![j].logprob) < 1e-5,
+            );
+          });
+        });
+      }
+    }
+  },
+);
