@@ -1,6 +1,8 @@
 /** What places tell of when they computed. */
 import assert from "node:assert/strict";
 import { Engine } from "../../src/engine.ts";
+import { GpuError } from "../../src/errors.ts";
+import { Device } from "../../src/places/gpu/device.ts";
 import { load } from "../../mod.ts";
 import type { Lane, TraceEvent } from "../../src/places/trace.ts";
 import type { Team } from "../../src/places/team.ts";
@@ -9,6 +11,7 @@ import { sharesOf, timelineOf } from "../../cli/timeline.ts";
 import { testWithAdapter } from "../helpers/adapter.ts";
 import { firstLayers, scatteredShare } from "../helpers/hybrid_plans.ts";
 import { randomModel } from "../helpers/random_model.ts";
+import { gpuTeam } from "../helpers/gpu_teams.ts";
 import { cpuTeam, hybridTeam, teams } from "../helpers/teams.ts";
 
 const exact = { mode: "exact" } as const;
@@ -123,3 +126,21 @@ testWithAdapter("both sides compute at once in a hybrid step", async () => {
     assert(most > 0, "the sides never computed at once");
   }
 });
+
+testWithAdapter(
+  "a GPU that is lost while it is watched is an error",
+  async () => {
+    const device = await Device.open();
+    const team = await gpuTeam(made, exact, undefined, { device });
+    const engine = new Engine(team, made.model.vocabSize);
+    using sequence = engine.createSequence();
+    await engine.trace(sequence, 1);
+    const { gpu } = team.sides;
+    const endTrace = gpu.endTrace.bind(gpu);
+    gpu.endTrace = () => {
+      device.destroy();
+      return endTrace();
+    };
+    await assert.rejects(engine.trace(sequence, 2), GpuError);
+  },
+);

@@ -63,7 +63,11 @@ export class DeviceTrace {
     if (passes > 0) this.#seen.push({ passes, time: now() });
   }
 
-  /** What the device did; call when the step is done. */
+  /**
+   * What the device did; call when the step is done.
+   *
+   * @throws {GpuError} where the device has failed
+   */
   async events(): Promise<TraceEvent[]> {
     if (this.#seen.length === 0) return [];
     const times = await this.#timestamps();
@@ -115,7 +119,9 @@ export class DeviceTrace {
     encoder.resolveQuerySet(this.#queries, 0, count, resolved, 0);
     encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
     gpu.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
+    await staging.mapAsync(GPUMapMode.READ).catch(({ message }) => {
+      throw this.#device.failed(`its timestamps cannot be read (${message})`);
+    });
     const ticks = [...new BigUint64Array(staging.getMappedRange())];
     resolved.destroy();
     staging.destroy();

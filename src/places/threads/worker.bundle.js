@@ -4220,7 +4220,11 @@ var DeviceTrace = class {
       time: now()
     });
   }
-  /** What the device did; call when the step is done. */
+  /**
+   * What the device did; call when the step is done.
+   *
+   * @throws {GpuError} where the device has failed
+   */
   async events() {
     if (this.#seen.length === 0) return [];
     const times = await this.#timestamps();
@@ -4274,7 +4278,9 @@ var DeviceTrace = class {
     gpu.queue.submit([
       encoder.finish()
     ]);
-    await staging.mapAsync(GPUMapMode.READ);
+    await staging.mapAsync(GPUMapMode.READ).catch(({ message }) => {
+      throw this.#device.failed(`its timestamps cannot be read (${message})`);
+    });
     const ticks = [
       ...new BigUint64Array(staging.getMappedRange())
     ];
