@@ -1,19 +1,12 @@
 import {
   assumedGpu,
-  type ByteSource,
-  checkProfile,
   describeModel,
   findGpu,
   firingOfLayers,
-  type GgufFile,
-  isSparse,
   type KnownMachine,
   knownMachines,
   LimitError,
-  measureMachine,
   type Model,
-  type Profile,
-  profileOf,
   readGguf,
 } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
@@ -25,22 +18,16 @@ import {
   indexOf,
 } from "../model_gpu_index.ts";
 import { openModel } from "../model_file.ts";
-import { findProfile } from "../model_profile.ts";
 import { BadFlags, group, option } from "../option.ts";
-import {
-  cacheTypeOf,
-  type LoadFlags,
-  modelOptions,
-  planningOptions,
-} from "../options.ts";
+import { type LoadFlags, modelOptions, planningOptions } from "../options.ts";
 import { checkOutput, writeFile } from "../output_file.ts";
+import { countedFor, limitsOf, machineHere } from "../plan_inputs.ts";
 import { toSvg } from "../plan_svg.ts";
 import { toJson, toText } from "../plan_text.ts";
 import {
   plan as makePlan,
   type PlanReport,
   type PlanRequest,
-  typicalPositions,
 } from "../planning.ts";
 import { bamboo7b, knownText, predictKnown } from "../published.ts";
 import { note, printable, write } from "../terminal.ts";
@@ -161,7 +148,7 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
     const machine = flags.machine === undefined
       ? await thisMachine(model, flags)
       : knownMachines[flags.machine];
-    const counted = await profileFor(flags, source, file, model);
+    const counted = await countedFor(flags, source, file, model);
     const request: PlanRequest = {
       ...limitsOf(flags, model, flags.ctxSize || model.contextSize),
       ...counted,
@@ -182,14 +169,13 @@ async function thisMachine(
   { threads = navigator.hardwareConcurrency }: PlanFlags,
 ): Promise<KnownMachine> {
   const found = await findGpu();
-  const isReal = found !== undefined && !found.isSoftware;
-  const measured = await measureMachine(model, threads, isReal);
-  const cpu = `measured: ${threads} thread${threads === 1 ? "" : "s"}`;
-  return isReal ? { ...measured, description: `${cpu}, ${found.name}` } : {
-    ...measured,
+  const gpu = found?.isSoftware ? undefined : found;
+  const machine = await machineHere(model, threads, gpu);
+  return gpu ? machine : {
+    ...machine,
     gpu: assumedGpu,
     description:
-      `${cpu}; no GPU here, so one is assumed, of 360 GB/s and 12 GB`,
+      `${machine.description}; no GPU here, so one is assumed, of 360 GB/s and 12 GB`,
   };
 }
 
@@ -210,42 +196,6 @@ function planWithIndex(
     note(`warning: ${error.message}; going on without ${path}`);
     return makePlan(request);
   }
-}
-
-/** How often neurons fire, as the flags, a file beside the model or the model's own file tell. */
-async function profileFor(
-  flags: PlanFlags,
-  source: ByteSource,
-  file: GgufFile,
-  model: Model,
-): Promise<{ profile?: Profile; firingSource: string }> {
-  const { profile: path } = flags;
-  const counted = (profile: Profile, where: string) => {
-    checkProfile(profile, model);
-    return { profile, firingSource: `${profile.tokens} tokens, ${where}` };
-  };
-  const found = await findProfile(flags, source);
-  if (found) return counted(found.profile, `from ${found.path}`);
-  const own = path === false ? undefined : profileOf(file, model);
-  if (own) return counted(own, "in the model file");
-  return {
-    firingSource: isSparse(model.activation)
-      ? "every neuron alike, as often as Bamboo-7B's on average: which are hot, a profile tells (culm profile)"
-      : `every neuron for every token: activation ${model.activation} is never zero`,
-  };
-}
-
-/** What the flags say that a plan must hold. */
-function limitsOf(flags: PlanFlags, model: Model, contextSize: number) {
-  return {
-    model,
-    sparsity: flags.sparsity,
-    cacheType: cacheTypeOf(flags),
-    gpuLayers: flags.nGpuLayers,
-    contextSize,
-    batchSize: Math.min(flags.batchSize, contextSize),
-    positions: Math.min(contextSize, typicalPositions),
-  };
 }
 
 function machineBudget(flags: PlanFlags, { gpu }: KnownMachine): number {
