@@ -38,11 +38,11 @@ export function extremesOf(
   };
 }
 
-/** A table of mean shares, a column a model, the last one Bamboo-7B's as published; in Markdown. */
-export function toTable(reports: readonly CdfReport[]): string {
+/** Mean shares, a column a model, the last one Bamboo-7B's as published; headings first. */
+export function rowsOf(reports: readonly CdfReport[]): string[][] {
   const published = new Map(bambooCdf);
   const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
-  const rows = [
+  return [
     [
       "hottest neurons",
       ...reports.map(({ name }) => name),
@@ -71,6 +71,11 @@ export function toTable(reports: readonly CdfReport[]): string {
       "14.8%",
     ],
   ];
+}
+
+/** {@linkcode rowsOf} as a table in Markdown. */
+export function toTable(reports: readonly CdfReport[]): string {
+  const rows = rowsOf(reports);
   const widths = rows[0].map((_, i) =>
     Math.max(...rows.map((row) => row[i].length))
   );

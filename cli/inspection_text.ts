@@ -30,7 +30,7 @@ export function toText(inspection: Inspection, everyTensor: boolean): string {
       ...inspection.byType.map(groupRow),
       ...alikeLayers(inspection.byLayer).map(groupRow),
     ];
-  return formatTable(summary(inspection)) +
+  return formatTable(summaryOf(inspection)) +
     `\nmetadata (${metadata.length} keys)\n` + formatTable(metadata) +
     `\ntensors (${file.tensors.size})${
       everyTensor ? "" : ", by type and by layer; --tensors lists all"
@@ -38,7 +38,8 @@ export function toText(inspection: Inspection, everyTensor: boolean): string {
     formatTable(tensors);
 }
 
-function summary(
+/** What a file is and takes: names and texts. */
+export function summaryOf(
   { name, file, model, obstacle, total, memory }: Inspection,
 ): string[][] {
   const lines = [

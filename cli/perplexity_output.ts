@@ -54,8 +54,8 @@ export function finalEstimate({ perplexity, error }: PerplexityRow): string {
   }\n`;
 }
 
-/** A table of perplexity against the share of neurons, in Markdown. */
-export function toTable({ rows }: PerplexityReport): string {
+/** Perplexity against the share of neurons; headings first. */
+export function rowsOf({ rows }: PerplexityReport): string[][] {
   const most = rows.reduce((a, b) => (b.keep ?? 1) > (a.keep ?? 1) ? b : a);
   const cells = rows.map(({ keep, sparsity, perplexity, error }) => [
     keep === undefined ? sparsity : percent(keep),
@@ -63,9 +63,15 @@ export function toTable({ rows }: PerplexityReport): string {
     error.toFixed(5),
     signed(100 * (perplexity / most.perplexity - 1)),
   ]);
+  return [["neurons kept", "PPL", "+/-", "change"], ...cells];
+}
+
+/** {@linkcode rowsOf} as a table in Markdown. */
+export function toTable(report: PerplexityReport): string {
+  const [header, ...cells] = rowsOf(report);
   const line = (row: readonly string[]) =>
     `| ${row.map((cell) => cell.padStart(12)).join(" | ")} |\n`;
-  return line(["neurons kept", "PPL", "+/-", "change"]) +
+  return line(header) +
     line(Array(4).fill("-".repeat(11) + ":")) + cells.map(line).join("");
 }
 

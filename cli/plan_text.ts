@@ -10,6 +10,13 @@ import { printable } from "./terminal.ts";
 
 /** The plan as a table by layer, and what it comes to. */
 export function toText(report: PlanReport): string {
+  return formatTable(summaryOf(report)) + "\n" +
+    formatTable(aligned(layerRows(report))) + "\n" +
+    formatTable(totalsOf(report));
+}
+
+/** What each layer has where, and the time that takes; headings first. */
+export function layerRows(report: PlanReport): (string | number)[][] {
   const { prediction, layerBytes } = report;
   const header = [
     "layer",
@@ -33,15 +40,15 @@ export function toText(report: PlanReport): string {
     milliseconds(layer.exchangeMs),
     milliseconds(layer.ms),
   ]);
-  return summary(report) + "\n" + formatTable(aligned([header, ...rows])) +
-    "\n" + totals(report);
+  return [header, ...rows];
 }
 
-function summary(report: PlanReport): string {
+/** What the plan is for: names and texts. */
+export function summaryOf(report: PlanReport): string[][] {
   const { machine, model, budget, gpu, bytes } = report;
   const { cpu, gpu: device } = machine;
   const rates = (bytesPerMs: number) => `${(bytesPerMs / 1e6).toFixed(1)} GB/s`;
-  return formatTable([
+  return [
     ["model", `${printable(report.name)}, ${model.layers.length} layers`],
     ["machine", machine.description],
     [
@@ -69,10 +76,11 @@ function summary(report: PlanReport): string {
         }${gpu ? "" : ": nothing is better on the GPU"}`
         : "no GPU",
     ],
-  ]);
+  ];
 }
 
-function totals(report: PlanReport): string {
+/** What the plan comes to, and what other plans would: names and texts. */
+export function totalsOf(report: PlanReport): string[][] {
   const { prediction, others, gpu } = report;
   const { layers } = prediction;
   const { activations, neurons } = coveredBy(layers);
@@ -99,7 +107,7 @@ function totals(report: PlanReport): string {
   for (const [name, other] of Object.entries(others)) {
     lines.push([name, rate(tokensPerSecond(other))]);
   }
-  return formatTable(lines);
+  return lines;
 }
 
 /** Shares of all layers together; layers fire equally often, to within a little. */
