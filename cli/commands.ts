@@ -15,6 +15,7 @@ import { profile } from "./commands/profile.ts";
 import { perplexity } from "./commands/perplexity.ts";
 import { plan } from "./commands/plan.ts";
 import { predictor } from "./commands/predictor.ts";
+import { report } from "./commands/report.ts";
 import { synth } from "./commands/synth.ts";
 import { tokenize } from "./commands/tokenize.ts";
 
@@ -30,6 +31,7 @@ export const commands: readonly CommandSpec[] = [
   perplexity,
   cdf,
   evaluate,
+  report,
   bench,
   convert,
   synth,

@@ -114,7 +114,7 @@ export async function toSvg(
     ...size,
     marginLeft: 56,
     insetLeft: 24,
-    marginRight: 30,
+    marginRight: 60,
     x: { type: "log", label: "% of neurons kept, by |activation|", ticks: 5 },
     y: { label: "perplexity", grid: true, nice: true },
     marks: [
@@ -125,7 +125,14 @@ export async function toSvg(
         sort: "kept",
       }),
       dot(points, { x: "kept", y: "perplexity", fill: "#4e79a7" }),
-      text(points, { x: "kept", y: "perplexity", text: "label", dy: -10 }),
+      text(points, {
+        x: "kept",
+        y: "perplexity",
+        text: "label",
+        textAnchor: "start",
+        dx: 6,
+        dy: -6,
+      }),
     ],
   });
   const title =

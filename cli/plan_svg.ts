@@ -5,7 +5,7 @@
  * @module
  */
 import { type PlanReport, tokensPerSecond } from "./planning.ts";
-import { drawing, escaped } from "./svg.ts";
+import { drawing, escaped, opening } from "./svg.ts";
 
 const width = 760, height = 230;
 
@@ -18,7 +18,7 @@ const colours = {
   "exchange": "#e15759",
 };
 
-/** An SVG of two charts, one above the other. */
+/** An SVG of two charts, one above the other; of the lower one alone where there is no GPU. */
 export async function toSvg(report: PlanReport): Promise<string> {
   const { plot: { plot, barY, lineY, dot, ruleY }, document } = await drawing();
   const { layers } = report.prediction;
@@ -38,7 +38,7 @@ export async function toSvg(report: PlanReport): Promise<string> {
     range: names.map((name) => colours[name]),
   });
   const x = { label: "layer", interval: 1, tickSize: 0 };
-  const charts = [
+  const shareChart = () =>
     plot({
       ...common,
       x,
@@ -58,7 +58,8 @@ export async function toSvg(report: PlanReport): Promise<string> {
         }),
         ruleY([0]),
       ],
-    }),
+    });
+  const timeChart = () =>
     plot({
       ...common,
       x,
@@ -74,33 +75,39 @@ export async function toSvg(report: PlanReport): Promise<string> {
         }),
         ruleY([0]),
       ],
-    }),
-  ];
+    });
   const title = `${report.name} on ${report.machine.description}: ${
     tokensPerSecond(report.prediction).toFixed(1)
   } tokens/s predicted`;
-  return framed(title, charts.map((chart) => chart.outerHTML));
+  const charts = [{
+    svg: timeChart().outerHTML,
+    legend: legend("GPU", "CPU", "exchange") +
+      `<text x="450" y="0">line: what a layer takes</text>`,
+  }];
+  if (report.machine.gpu) {
+    charts.unshift({
+      svg: shareChart().outerHTML,
+      legend: legend("neurons on the GPU", "activations on the GPU"),
+    });
+  }
+  return framed(title, charts);
 }
 
 const margin = 16, lineHeight = 22;
 
 /** One SVG of a title, charts with their legends, and nothing that another file would have to bring. */
-function framed(title: string, charts: readonly string[]): string {
-  const legends = [
-    legend("neurons on the GPU", "activations on the GPU"),
-    legend("GPU", "CPU", "exchange") +
-    `<text x="450" y="0">line: what a layer takes</text>`,
-  ];
+function framed(
+  title: string,
+  charts: readonly { readonly svg: string; readonly legend: string }[],
+): string {
   const block = height + lineHeight + margin;
-  const body = charts.map((chart, i) => {
+  const body = charts.map(({ svg, legend }, i) => {
     const top = 2 * margin + lineHeight + i * block;
-    return `<g transform="translate(${margin},${top})">${legends[i]}</g>` +
-      chart.replace("<svg ", `<svg x="${margin}" y="${top + lineHeight / 2}" `);
+    return `<g transform="translate(${margin},${top})">${legend}</g>` +
+      svg.replace("<svg ", `<svg x="${margin}" y="${top + lineHeight / 2}" `);
   });
   const total = margin + lineHeight + charts.length * block;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${
-    width + 2 * margin
-  }" height="${total}" font-family="sans-serif" font-size="11">` +
+  return opening({ width: width + 2 * margin, height: total }) +
     `<rect width="100%" height="100%" fill="white"/>` +
     `<text x="${margin}" y="${margin + 8}" font-size="14" font-weight="bold">${
       escaped(title)
