@@ -83,10 +83,12 @@ export async function toHtml(report: Report): Promise<Html> {
   );
 }
 
-/** What the file says that it is called, or what it is called. */
+/** What the file says that its model is called, or what the file is called. */
 function nameOf({ name, file }: Inspection): string {
   const given = file.metadata.get("general.name")?.value;
-  return typeof given === "string" && given.trim() ? given : name;
+  return typeof given === "string" && given.trim()
+    ? given
+    : name.split(/[/\\]/).filter((part) => part).at(-1) ?? name;
 }
 
 function modelSection(inspection: Inspection): Html {
