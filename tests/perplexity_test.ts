@@ -198,6 +198,13 @@ for (const text of ["wikitext2", "stories"] as const) {
         scoreChunks(model.engine, chunks, { keep: shares }),
       );
       assert.equal(rows.reduce((sum, [{ tokens }]) => sum + tokens, 0), tokens);
+      if (text === "wikitext2") {
+        const totals = shares.map((_, i) =>
+          rows.reduce((sum, scores) => sum + scores[i].nll, 0)
+        );
+        const inOrder = totals.toSorted((a, b) => a - b);
+        assert.deepEqual(totals, inOrder, "fewer neurons predict worse");
+      }
       shares.forEach((share, i) =>
         golden[text].nll[i].forEach((expected, chunk) => {
           const { nll } = rows[chunk][i];
