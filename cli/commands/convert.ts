@@ -3,8 +3,8 @@ import {
   type ConvertOptions,
   convertTypes,
   isFolder,
-  openFile,
   openFolder,
+  toByteSource,
 } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
 import { formatBytes, formatDuration } from "../format.ts";
@@ -63,7 +63,7 @@ async function run(flags: ConvertFlags, path: string): Promise<number> {
   await checkOutput(flags.output, flags);
   const start = performance.now();
   const isDirectory = await isFolder(path);
-  const source = isDirectory ? undefined : await openFile(path);
+  const source = isDirectory ? undefined : await toByteSource(path);
   try {
     const file = await convertModel(source ?? await openFolder(path), {
       type: flags.type.toUpperCase() as ConvertOptions["type"],

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { UsageError } from "../errors.ts";
+import { LimitError, UsageError } from "../errors.ts";
 import { type ByteSource, openFile } from "./byte_source.ts";
 
 /** Files by name, wherever they are. */
@@ -54,7 +54,8 @@ export async function isFolder(path: string): Promise<boolean> {
 /**
  * A whole file of a folder.
  *
- * @throws {UsageError} where there is none, or it has more than `most` bytes
+ * @throws {UsageError} where there is none
+ * @throws {LimitError} where it has more than `most` bytes
  */
 export async function readWhole(
   folder: Folder,
@@ -64,7 +65,7 @@ export async function readWhole(
   const source = await folder.open(file);
   try {
     if (source.size > most) {
-      throw new UsageError(
+      throw new LimitError(
         `Cannot read ${source.name}: it has ${source.size} bytes, the limit is ${most}`,
       );
     }
