@@ -24,7 +24,8 @@ const types: Readonly<Partial<Record<TorchDtype, GgmlType>>> = {
 };
 
 /**
- * Adds a predictor to each layer, in place of those that there are.
+ * Adds a predictor to each layer, in place of those that there are. Closing the
+ * result closes the contents that were given.
  *
  * @throws {UsageError} where a layer's file is missing
  * @throws {FormatError} where one is damaged, or has no fc1 and fc2
@@ -35,9 +36,8 @@ export async function withPredictors(
 ): Promise<Contents> {
   const tensors = new Map(contents.tensors);
   const sources: ByteSource[] = [];
-  const close = async () => {
+  const closeSources = async () => {
     for (const source of sources) await source.close();
-    await contents.close();
   };
   const layers =
     [...tensors.keys()].filter((name) => name.endsWith(".ffn_gate.weight"))
@@ -56,9 +56,13 @@ export async function withPredictors(
       }
     }
   } catch (error) {
-    await close();
+    await closeSources();
     throw error;
   }
+  const close = async () => {
+    await closeSources();
+    await contents.close();
+  };
   return { ...contents, tensors, close };
 }
 
