@@ -4,10 +4,9 @@
  * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { readGguf } from "../formats/gguf/read.ts";
+import { getString, readGguf } from "../formats/gguf/read.ts";
 import { architectures } from "../model/architectures.ts";
 import { describeModel } from "../model/model.ts";
-import { getString } from "../formats/gguf/read.ts";
 import type { Contents } from "./contents.ts";
 import { stored } from "./rows.ts";
 
