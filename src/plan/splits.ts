@@ -143,7 +143,12 @@ export function splitByFrequency(
   group: number,
   least = 0,
 ): number[] {
-  const rooms = Math.floor(capacity / group);
+  // More than all neurons there is no use for, and a budget may be without limit.
+  const groups = frequencies.reduce(
+    (sum, { length }) => sum + Math.ceil(length / group),
+    0,
+  );
+  const rooms = Math.min(Math.floor(capacity / group), groups);
   // best[r]: the largest sum with r groups at most; taken[layer][r]: the layer's part of them.
   let best = new Float64Array(rooms + 1);
   const taken = frequencies.map((layer) => {

@@ -86,3 +86,14 @@ Deno.test("the splits to compare with hold the budget, and are not slower than t
     { numRuns: 60 },
   );
 });
+
+Deno.test("a budget without a limit takes everything, and as much room as the neurons need", async () => {
+  assert.deepEqual(splitByFrequency([[3, 1], [2, 0, 0]], Infinity, 2), [2, 2]);
+  const { model } = await randomModel({ feedForwardSize: 64, vocabSize: 8 });
+  const { costs, bytesOf } = randomCosts(model, 1);
+  const { gpu } = powerInferSplit(model, costs, { budget: Infinity, bytesOf });
+  assert.equal(gpu?.vocab.end, 8);
+  for (const { heads, neurons } of gpu!.parts) {
+    assert.deepEqual([lengthOf(heads) > 0, lengthOf(neurons)], [true, 64]);
+  }
+});
