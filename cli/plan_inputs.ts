@@ -28,7 +28,9 @@ export async function machineHere(
   gpu: FoundGpu | undefined,
 ): Promise<KnownMachine> {
   const measured = await measureMachine(model, threads, gpu !== undefined);
-  const cpu = `measured: ${threads} thread${threads === 1 ? "" : "s"}`;
+  const cpu = `this machine, measured: ${threads} thread${
+    threads === 1 ? "" : "s"
+  }`;
   return { ...measured, description: gpu ? `${cpu}, ${gpu.name}` : cpu };
 }
 

@@ -76,7 +76,7 @@ export async function toSvg(report: PlanReport): Promise<string> {
         ruleY([0]),
       ],
     });
-  const title = `${report.name} on ${report.machine.description}: ${
+  const title = `${report.name}: ${
     tokensPerSecond(report.prediction).toFixed(1)
   } tokens/s predicted`;
   const charts = [{
@@ -90,28 +90,30 @@ export async function toSvg(report: PlanReport): Promise<string> {
       legend: legend("neurons on the GPU", "activations on the GPU"),
     });
   }
-  return framed(title, charts);
+  return framed(title, `on ${report.machine.description}`, charts);
 }
 
-const margin = 16, lineHeight = 22;
+const margin = 16, lineHeight = 22, titleHeight = lineHeight + 18;
 
-/** One SVG of a title, charts with their legends, and nothing that another file would have to bring. */
+/** One SVG of two lines of title, charts with their legends, and nothing that another file would have to bring. */
 function framed(
   title: string,
+  subtitle: string,
   charts: readonly { readonly svg: string; readonly legend: string }[],
 ): string {
   const block = height + lineHeight + margin;
   const body = charts.map(({ svg, legend }, i) => {
-    const top = 2 * margin + lineHeight + i * block;
+    const top = 2 * margin + titleHeight + i * block;
     return `<g transform="translate(${margin},${top})">${legend}</g>` +
       svg.replace("<svg ", `<svg x="${margin}" y="${top + lineHeight / 2}" `);
   });
-  const total = margin + lineHeight + charts.length * block;
+  const total = margin + titleHeight + charts.length * block;
   return opening({ width: width + 2 * margin, height: total }) +
     `<rect width="100%" height="100%" fill="white"/>` +
     `<text x="${margin}" y="${margin + 8}" font-size="14" font-weight="bold">${
       escaped(title)
     }</text>` +
+    `<text x="${margin}" y="${margin + 26}">${escaped(subtitle)}</text>` +
     body.join("") + "</svg>\n";
 }
 

@@ -175,8 +175,8 @@ function sparsityRows(profile: Profile): (string | number)[][] {
     ["gate > 0", shares.map(({ gatePositive }) => gatePositive)],
     ["product ≠ 0", shares.map(({ active }) => active)],
     ["never fired", never],
-    ["of hottest 10%", cdfs.map((cdf) => activationShare(cdf, 0.1))],
-    ["of hottest 26%", cdfs.map((cdf) => activationShare(cdf, 0.26))],
+    ["hottest 10% take", cdfs.map((cdf) => activationShare(cdf, 0.1))],
+    ["hottest 26% take", cdfs.map((cdf) => activationShare(cdf, 0.26))],
   ];
   return [
     ["layer", ...columns.map(([heading]) => heading)],

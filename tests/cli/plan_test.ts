@@ -37,7 +37,7 @@ Deno.test("a plan is a table by layer, a small model is left to the CPU, and JSO
   await withModel(async (_, plan) => {
     const here = await plan();
     assert.equal(here.code, 0);
-    assert.match(here.out, /machine +measured: .*GPU/);
+    assert.match(here.out, /machine +this machine, measured: .*GPU/);
     const known = ["--machine", "rtx-4090"];
     const { code, out, err } = await plan(...known);
     assert.deepEqual([code, err], [0, ""]);

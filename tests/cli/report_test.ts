@@ -147,7 +147,7 @@ Deno.test("a page says what the other commands say, loads nothing, and takes nam
 
   await t.step("plan and speed", () => {
     const plan = Object.fromEntries(rows("Plan for this machine"));
-    assert.equal(plan.machine, "measured: 1 thread");
+    assert.equal(plan.machine, "this machine, measured: 1 thread");
     assert.equal(plan.budget, "no GPU");
     const [, ...speed] = rows("Speed on this machine");
     assert.deepEqual(speed.map(([mode]) => mode), ["dense", "exact"]);
