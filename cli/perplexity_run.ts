@@ -70,7 +70,11 @@ export async function measurePerplexity(
   const sparsity: Sparsity = keep
     ? { mode: "top-k", share: keep[0] }
     : flags.sparsity;
-  await using model = await loadModel({ ...flags, sparsity }, interrupt);
+  // On the CPU alone, also where the flags are a command's that has a GPU: a share is kept only there.
+  await using model = await loadModel(
+    { ...flags, sparsity, gpu: "off" },
+    interrupt,
+  );
   if (keep && !isSparse(model.model.activation)) {
     note(
       `warning: activation ${model.model.activation} is never zero: what is not kept is lost`,
