@@ -61,7 +61,6 @@ function fill(
     batch.sequences[t] = 0;
     batch.wantLogits[t] = 0;
     batch.keep[t] = sequence.keep ?? 0;
-    batch.keep[t] = sequence.keep ?? 0;
   }
   batch.pages.set(sequence.pages, 0);
   batch.length = count;
