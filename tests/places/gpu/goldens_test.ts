@@ -9,11 +9,10 @@ import { readGguf } from "../../../src/formats/gguf/read.ts";
 import { describeModel, type Model } from "../../../src/model/model.ts";
 import type { PlacePlan } from "../../../src/plan/plan.ts";
 import { logSoftmaxAt } from "../../../src/sampling/mod.ts";
-import { hasAdapter } from "../../helpers/adapter.ts";
+import { hasAdapter, testWithAdapter } from "../../helpers/adapter.ts";
 import { gpuTeam } from "../../helpers/gpu_teams.ts";
 import { firstLayers, scatteredShare } from "../../helpers/hybrid_plans.ts";
 import { hasShared, sharedJson, sharedUrl } from "../../helpers/shared_data.ts";
-import { testWithAdapter } from "../../helpers/adapter.ts";
 
 interface Golden {
   prompt_ids: number[];
