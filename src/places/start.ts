@@ -8,6 +8,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import { GpuError, PlaceError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
 import {
+  allPlaces,
   isEmpty,
   type PlacePlan,
   type Plan,
@@ -141,8 +142,7 @@ function loadProgress(
   { onProgress, signal }: LoadControl,
 ): LoadProgress {
   let total = 0;
-  const plans = plan.gpu ? [...plan.places, plan.gpu] : plan.places;
-  for (const place of plans) {
+  for (const place of allPlaces(plan)) {
     for (const slice of allSlices(slicesOf(model, place))) {
       total += sliceBytes(slice);
     }

@@ -5,7 +5,7 @@
  */
 import type { Model } from "../model/model.ts";
 import { lengthOf } from "../plan/indices.ts";
-import type { Plan } from "../plan/plan.ts";
+import { allPlaces, type Plan } from "../plan/plan.ts";
 import { type Side, type Stage, stagesOf } from "../plan/stages.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { Rates } from "../plan/border.ts";
@@ -170,7 +170,7 @@ export class InlineTeam implements Team {
       { length: batch.logitCount },
       () => new Float32Array(length),
     );
-    const plans = plan.gpu ? [...plan.places, plan.gpu] : plan.places;
+    const plans = allPlaces(plan);
     const places = gpu ? [...cpu, gpu] : cpu;
     for (const [i, place] of places.entries()) {
       const { vocab } = plans[i];

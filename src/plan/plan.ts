@@ -60,6 +60,11 @@ export interface Plan {
   readonly gpu?: PlacePlan;
 }
 
+/** What each place of a plan holds, the GPU last. */
+export function allPlaces({ places, gpu }: Plan): readonly PlacePlan[] {
+  return gpu ? [...places, gpu] : places;
+}
+
 /** The key and value heads that a range of query heads reads. */
 export function kvHeadsOf(model: Model, heads: Range): Range {
   const group = model.headCount / model.kvHeadCount;

@@ -6,7 +6,7 @@
  */
 import type { Rates } from "../../plan/border.ts";
 import { lengthOf } from "../../plan/indices.ts";
-import type { PlacePlan } from "../../plan/plan.ts";
+import { allPlaces, type PlacePlan } from "../../plan/plan.ts";
 import type { Stage } from "../../plan/stages.ts";
 import { Batch, copyRows } from "../batch.ts";
 import { sumOf, topKThreshold } from "../exchange.ts";
@@ -64,7 +64,7 @@ export class Shared {
     };
     const floats = (bytes: number) =>
       new Float32Array(buffer, next(bytes), bytes / 4);
-    this.#plans = plan.gpu ? [...plan.places, plan.gpu] : plan.places;
+    this.#plans = allPlaces(plan);
     this.control = new Control(
       buffer,
       next(sizes.control),
@@ -109,8 +109,7 @@ export class Shared {
   /** Bytes of the shared buffer. */
   static byteLength(options: TeamOptions): number {
     const { stride: _, counts, ...sizes } = layout(options);
-    const { places, gpu } = options.plan;
-    return (places.length + (gpu ? 1 : 0)) * roundUp(counts, 64) +
+    return allPlaces(options.plan).length * roundUp(counts, 64) +
       Object.values(sizes).reduce((sum, size) => sum + roundUp(size, 64), 0);
   }
 

@@ -13,7 +13,7 @@ import {
   PlaceError,
 } from "../../errors.ts";
 import type { Rates } from "../../plan/border.ts";
-import type { PlacePlan, Plan } from "../../plan/plan.ts";
+import { allPlaces, type PlacePlan, type Plan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch, BatchLimits } from "../batch.ts";
 import type { LoadProgress } from "../load.ts";
@@ -248,10 +248,8 @@ export class ThreadTeam implements Team {
     const blob = new Blob([workerText], { type: "text/javascript" });
     const url = URL.createObjectURL(blob);
     try {
-      const { places, gpu } = options.plan;
-      const plans = gpu ? [...places, gpu] : places;
-      for (const [index, plan] of plans.entries()) {
-        const name = plan === gpu ? "GPU" : `CPU worker ${index}`;
+      for (const [index, plan] of allPlaces(options.plan).entries()) {
+        const name = plan === options.plan.gpu ? "GPU" : `CPU worker ${index}`;
         this.#workers.push(
           new PlaceWorker(index, name, plan, url, (e) => this.#fail(e)),
         );

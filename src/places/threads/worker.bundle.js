@@ -155,6 +155,12 @@ function numbering(set) {
 function neuronsInOrder({ neurons, firing }) {
   return firing?.order ?? listOf(neurons);
 }
+function allPlaces({ places, gpu }) {
+  return gpu ? [
+    ...places,
+    gpu
+  ] : places;
+}
 function kvHeadsOf(model, heads) {
   const group = model.headCount / model.kvHeadCount;
   return lengthOf(heads) === 0 ? {
@@ -6285,10 +6291,7 @@ var InlineTeam = class {
     const rows = Array.from({
       length: batch.logitCount
     }, () => new Float32Array(length));
-    const plans = plan.gpu ? [
-      ...plan.places,
-      plan.gpu
-    ] : plan.places;
+    const plans = allPlaces(plan);
     const places = gpu ? [
       ...cpu,
       gpu
@@ -6965,10 +6968,7 @@ var Shared = class {
       return at2;
     };
     const floats = (bytes) => new Float32Array(buffer, next(bytes), bytes / 4);
-    this.#plans = plan.gpu ? [
-      ...plan.places,
-      plan.gpu
-    ] : plan.places;
+    this.#plans = allPlaces(plan);
     this.control = new Control(buffer, next(sizes2.control), plan.places.length, this.#plans.length);
     this.counts = this.#plans.map(() => new LayerCounts(model.layers.length, buffer, next(sizes2.counts)));
     this.#partials = floats(sizes2.partials);
@@ -6988,8 +6988,7 @@ var Shared = class {
   /** Bytes of the shared buffer. */
   static byteLength(options) {
     const { stride: _, counts, ...sizes2 } = layout(options);
-    const { places, gpu } = options.plan;
-    return (places.length + (gpu ? 1 : 0)) * roundUp2(counts, 64) + Object.values(sizes2).reduce((sum, size) => sum + roundUp2(size, 64), 0);
+    return allPlaces(options.plan).length * roundUp2(counts, 64) + Object.values(sizes2).reduce((sum, size) => sum + roundUp2(size, 64), 0);
   }
   /** Takes what the GPU's place has done so far. */
   putGpuCounts(counts) {
