@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Sparsity } from "../plan/sparsity.ts";
 import type { Side } from "../plan/stages.ts";
 import type { Batch } from "./batch.ts";
 import type { CpuSidePlace, GpuSidePlace, Meeting } from "./place.ts";
@@ -14,12 +15,12 @@ export interface Sides {
   readonly gpu?: GpuSidePlace;
 }
 
-/** Does what a meeting is for; `top-k` keeps the largest `share`, or what the batch says. */
+/** Does what a meeting is for. */
 export async function exchange(
   { exchange, stage }: Meeting,
   { cpu, gpu }: Sides,
   batch: Batch,
-  share: number,
+  sparsity: Sparsity,
 ): Promise<void> {
   switch (exchange) {
     case "sum": {
@@ -44,7 +45,7 @@ export async function exchange(
       break;
     }
     case "top-k":
-      await keepTop({ cpu, gpu }, stage.sides, batch, share);
+      await keepTop({ cpu, gpu }, stage.sides, batch, sparsity);
   }
 }
 
@@ -61,7 +62,7 @@ async function keepTop(
   { cpu, gpu }: Sides,
   sides: readonly Side[],
   batch: Batch,
-  share: number,
+  sparsity: Sparsity,
 ): Promise<void> {
   const places = [
     ...(sides.includes("cpu") ? cpu : []),
@@ -69,15 +70,28 @@ async function keepTop(
   ];
   const values: Float32Array[][] = [];
   for (const place of places) values.push(await place.neurons(batch));
-  const thresholds = Float32Array.from(
-    { length: batch.length },
-    (_, t) =>
-      topKThreshold(
-        values.map((rows) => rows[t]),
-        batch.keep[t] || share,
-      ),
+  const thresholds = topKThresholds(
+    batch,
+    sparsity,
+    (t) => values.map((rows) => rows[t]),
   );
   for (const place of places) place.keepAbove(batch, thresholds);
+}
+
+/**
+ * The {@linkcode topKThreshold} of each token, of whose h `valuesOf` gives all:
+ * the mode's share is kept, or the token's own.
+ */
+export function topKThresholds(
+  batch: Batch,
+  sparsity: Sparsity,
+  valuesOf: (token: number) => readonly Float32Array[],
+): Float32Array {
+  const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+  return Float32Array.from(
+    { length: batch.length },
+    (_, t) => topKThreshold(valuesOf(t), batch.keep[t] || share),
+  );
 }
 
 /**

@@ -123,7 +123,6 @@ export class InlineTeam implements Team {
 
   async #step(sides: Sides): Promise<Float32Array[]> {
     const { batch, sparsity } = this;
-    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
     const pass = (side: Side, place: Place) =>
       forward(this.#stages, side, place, batch, sparsity);
     const cpuPasses = sides.cpu.map((place) => pass("cpu", place));
@@ -139,7 +138,7 @@ export class InlineTeam implements Team {
       meetings.push(...cpuPasses.map((pass) => pass.next()));
       const { done, value } = meetings[0];
       if (done) break;
-      await exchange(value, sides, batch, share);
+      await exchange(value, sides, batch, sparsity);
       if (turns.due) await turns.give();
     }
     return await this.#wholeRows(sides);

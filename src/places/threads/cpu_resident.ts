@@ -82,11 +82,10 @@ export class CpuResident implements Resident {
   #forward(place: CpuPlace): void {
     const { shared, index } = this;
     const { sparsity } = this.options;
-    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
     const { batch } = shared;
     for (
       const meeting of forward(this.#stages, "cpu", place, batch, sparsity)
-    ) shared.meet(meeting, place, index, share);
+    ) shared.meet(meeting, place, index);
   }
 
   #trace(): Lane[] {

@@ -82,11 +82,10 @@ export class GpuResident implements Resident {
   async #forward(place: GpuSidePlace): Promise<void> {
     const { shared } = this;
     const { sparsity } = this.options;
-    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
     const { batch } = shared;
     for (
       const meeting of forward(this.#stages, "gpu", place, batch, sparsity)
-    ) await shared.meetFromGpu(meeting, place, share);
+    ) await shared.meetFromGpu(meeting, place);
   }
 
   async #trace(): Promise<Lane[]> {

@@ -9,7 +9,7 @@ import { lengthOf } from "../../plan/indices.ts";
 import { allPlaces, type PlacePlan } from "../../plan/plan.ts";
 import type { Stage } from "../../plan/stages.ts";
 import { Batch, copyRows } from "../batch.ts";
-import { sumOf, topKThreshold } from "../exchange.ts";
+import { sumOf, topKThresholds } from "../exchange.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
 import { NormedStates } from "../normed_states.ts";
 import type { CpuSidePlace, GpuSidePlace, Meeting } from "../place.ts";
@@ -145,7 +145,6 @@ export class Shared {
     { exchange, stage }: Meeting,
     place: CpuSidePlace,
     index: number,
-    share: number,
   ): void {
     const { batch } = this;
     switch (exchange) {
@@ -166,7 +165,7 @@ export class Shared {
         this.#putNeurons(place.neurons(batch), stage, index);
         if (stage.sides.includes("gpu")) this.control.meetAll();
         else this.control.meetCpu();
-        return place.keepAbove(batch, this.#topThresholds(share));
+        return place.keepAbove(batch, this.#topThresholds());
       }
       case "logits":
         this.#putLogits(place.logits(batch), index);
@@ -177,7 +176,6 @@ export class Shared {
   async meetFromGpu(
     { exchange, stage }: Meeting,
     place: GpuSidePlace,
-    share: number,
   ): Promise<void> {
     const { batch } = this;
     const index = this.options.plan.places.length;
@@ -205,7 +203,7 @@ export class Shared {
         if (!stage.sides.includes("gpu")) return;
         this.#putNeurons(await place.neurons(batch), stage, index);
         if (stage.sides.includes("cpu")) this.control.meetAll();
-        return place.keepAbove(batch, this.#topThresholds(share));
+        return place.keepAbove(batch, this.#topThresholds());
       }
       case "logits":
         this.#putLogits(await place.logits(batch), index);
@@ -264,15 +262,12 @@ export class Shared {
     rows.forEach((h, t) => this.#neurons.set(h, t * width + first));
   }
 
-  #topThresholds(share: number): Float32Array {
-    const width = this.options.model.feedForwardSize;
-    return Float32Array.from(
-      { length: this.batch.length },
-      (_, t) =>
-        topKThreshold(
-          [this.#neurons.subarray(t * width, (t + 1) * width)],
-          this.batch.keep[t] || share,
-        ),
+  #topThresholds(): Float32Array {
+    const { model: { feedForwardSize: width }, sparsity } = this.options;
+    return topKThresholds(
+      this.batch,
+      sparsity,
+      (t) => [this.#neurons.subarray(t * width, (t + 1) * width)],
     );
   }
 

@@ -2240,9 +2240,8 @@ var CpuResident = class {
   #forward(place) {
     const { shared: shared2, index } = this;
     const { sparsity } = this.options;
-    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
     const { batch } = shared2;
-    for (const meeting of forward(this.#stages, "cpu", place, batch, sparsity)) shared2.meet(meeting, place, index, share);
+    for (const meeting of forward(this.#stages, "cpu", place, batch, sparsity)) shared2.meet(meeting, place, index);
   }
   #trace() {
     const { control } = this.shared;
@@ -6108,7 +6107,7 @@ function topLogits(logits, k) {
 }
 
 // src/places/exchange.ts
-async function exchange({ exchange: exchange2, stage }, { cpu, gpu }, batch, share) {
+async function exchange({ exchange: exchange2, stage }, { cpu, gpu }, batch, sparsity) {
   switch (exchange2) {
     case "sum": {
       const partials = cpu.map((place) => place.partial(batch));
@@ -6132,7 +6131,7 @@ async function exchange({ exchange: exchange2, stage }, { cpu, gpu }, batch, sha
       await keepTop({
         cpu,
         gpu
-      }, stage.sides, batch, share);
+      }, stage.sides, batch, sparsity);
   }
 }
 function sumOf(rows) {
@@ -6142,7 +6141,7 @@ function sumOf(rows) {
   }
   return sum;
 }
-async function keepTop({ cpu, gpu }, sides, batch, share) {
+async function keepTop({ cpu, gpu }, sides, batch, sparsity) {
   const places = [
     ...sides.includes("cpu") ? cpu : [],
     ...gpu && sides.includes("gpu") ? [
@@ -6151,10 +6150,14 @@ async function keepTop({ cpu, gpu }, sides, batch, share) {
   ];
   const values = [];
   for (const place of places) values.push(await place.neurons(batch));
-  const thresholds = Float32Array.from({
-    length: batch.length
-  }, (_, t) => topKThreshold(values.map((rows) => rows[t]), batch.keep[t] || share));
+  const thresholds = topKThresholds(batch, sparsity, (t) => values.map((rows) => rows[t]));
   for (const place of places) place.keepAbove(batch, thresholds);
+}
+function topKThresholds(batch, sparsity, valuesOf) {
+  const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+  return Float32Array.from({
+    length: batch.length
+  }, (_, t) => topKThreshold(valuesOf(t), batch.keep[t] || share));
 }
 function topKThreshold(values, share) {
   const count = values.reduce((sum, part) => sum + part.length, 0);
@@ -6253,7 +6256,6 @@ var InlineTeam = class {
   }
   async #step(sides) {
     const { batch, sparsity } = this;
-    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
     const pass = (side, place) => forward(this.#stages, side, place, batch, sparsity);
     const cpuPasses = sides.cpu.map((place) => pass("cpu", place));
     const gpuPass = sides.gpu && pass("gpu", sides.gpu);
@@ -6267,7 +6269,7 @@ var InlineTeam = class {
       meetings.push(...cpuPasses.map((pass2) => pass2.next()));
       const { done, value } = meetings[0];
       if (done) break;
-      await exchange(value, sides, batch, share);
+      await exchange(value, sides, batch, sparsity);
       if (turns.due) await turns.give();
     }
     return await this.#wholeRows(sides);
@@ -6714,9 +6716,8 @@ var GpuResident = class _GpuResident {
   async #forward(place) {
     const { shared: shared2 } = this;
     const { sparsity } = this.options;
-    const share = sparsity.mode === "top-k" ? sparsity.share : 1;
     const { batch } = shared2;
-    for (const meeting of forward(this.#stages, "gpu", place, batch, sparsity)) await shared2.meetFromGpu(meeting, place, share);
+    for (const meeting of forward(this.#stages, "gpu", place, batch, sparsity)) await shared2.meetFromGpu(meeting, place);
   }
   async #trace() {
     const { control } = this.shared;
@@ -7017,7 +7018,7 @@ var Shared = class {
     };
   }
   /** What a CPU place does where the places meet. */
-  meet({ exchange: exchange2, stage }, place, index, share) {
+  meet({ exchange: exchange2, stage }, place, index) {
     const { batch } = this;
     switch (exchange2) {
       case "sum":
@@ -7037,14 +7038,14 @@ var Shared = class {
         this.#putNeurons(place.neurons(batch), stage, index);
         if (stage.sides.includes("gpu")) this.control.meetAll();
         else this.control.meetCpu();
-        return place.keepAbove(batch, this.#topThresholds(share));
+        return place.keepAbove(batch, this.#topThresholds());
       }
       case "logits":
         this.#putLogits(place.logits(batch), index);
     }
   }
   /** What the GPU's thread does where the places meet. */
-  async meetFromGpu({ exchange: exchange2, stage }, place, share) {
+  async meetFromGpu({ exchange: exchange2, stage }, place) {
     const { batch } = this;
     const index = this.options.plan.places.length;
     switch (exchange2) {
@@ -7071,7 +7072,7 @@ var Shared = class {
         if (!stage.sides.includes("gpu")) return;
         this.#putNeurons(await place.neurons(batch), stage, index);
         if (stage.sides.includes("cpu")) this.control.meetAll();
-        return place.keepAbove(batch, this.#topThresholds(share));
+        return place.keepAbove(batch, this.#topThresholds());
       }
       case "logits":
         this.#putLogits(await place.logits(batch), index);
@@ -7116,13 +7117,11 @@ var Shared = class {
     const width = this.options.model.feedForwardSize;
     rows.forEach((h, t) => this.#neurons.set(h, t * width + first));
   }
-  #topThresholds(share) {
-    const width = this.options.model.feedForwardSize;
-    return Float32Array.from({
-      length: this.batch.length
-    }, (_, t) => topKThreshold([
+  #topThresholds() {
+    const { model: { feedForwardSize: width }, sparsity } = this.options;
+    return topKThresholds(this.batch, sparsity, (t) => [
       this.#neurons.subarray(t * width, (t + 1) * width)
-    ], this.batch.keep[t] || share));
+    ]);
   }
   #putLogits(rows, index) {
     const { vocab } = this.#plans[index];
