@@ -6,7 +6,7 @@
  * @module
  */
 import { UsageError } from "./errors.ts";
-import { pagePositions } from "./places/batch.ts";
+import { pagePositions, pagesFor } from "./places/batch.ts";
 
 /** Which pages of the KV cache are taken, by how many sequences, and for which tokens. */
 export class PagePool {
@@ -104,7 +104,7 @@ export class Sequence implements Disposable {
         `Cannot truncate a sequence of ${this.#length} positions to ${length}`,
       );
     }
-    const kept = Math.ceil(length / pagePositions);
+    const kept = pagesFor(length);
     for (const page of this.#pages.splice(kept)) this.#pool.release(page);
     this.#length = length;
   }

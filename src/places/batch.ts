@@ -7,6 +7,11 @@
 /** How many positions a page of the KV cache holds. */
 export const pagePositions = 32;
 
+/** How many pages hold so many positions. */
+export function pagesFor(positions: number): number {
+  return Math.ceil(positions / pagePositions);
+}
+
 /** Sizes that a batch's buffers are made for. */
 export interface BatchLimits {
   /** The most tokens in one step. */
@@ -44,7 +49,7 @@ export class Batch {
   /** Lays the views over `Batch.byteLength(limits)` bytes of `buffer`. */
   constructor(limits: BatchLimits, buffer: ArrayBufferLike, offset = 0) {
     const { tokens } = limits;
-    this.pagesPerSequence = pagesPerSequence(limits);
+    this.pagesPerSequence = pagesFor(limits.contextSize);
     this.#all = new Int32Array(buffer, offset, Batch.byteLength(limits) / 4);
     const next = (length: number): Int32Array => {
       const view = new Int32Array(buffer, offset, length);
@@ -67,8 +72,8 @@ export class Batch {
   }
 
   /** How many bytes a batch of these limits takes. */
-  static byteLength(limits: BatchLimits): number {
-    return 4 * (4 + limits.tokens * (7 + pagesPerSequence(limits)));
+  static byteLength({ tokens, contextSize }: BatchLimits): number {
+    return 4 * (4 + tokens * (7 + pagesFor(contextSize)));
   }
 
   /** How many tokens this step has. */
@@ -115,10 +120,6 @@ export class Batch {
     const row = this.sequences[token] * this.pagesPerSequence;
     return this.pages[row + Math.floor(position / pagePositions)];
   }
-}
-
-function pagesPerSequence(limits: BatchLimits): number {
-  return Math.ceil(limits.contextSize / pagePositions);
 }
 
 /** Copies `width` numbers of each of `count` rows, whose strides follow from their lengths. */

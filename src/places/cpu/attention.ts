@@ -9,7 +9,7 @@ import type { Model } from "../../model/model.ts";
 import { ropeAngles } from "../../model/rope.ts";
 import { lengthOf, spanOf } from "../../plan/indices.ts";
 import { kvHeadsOf, type PlacePlan } from "../../plan/plan.ts";
-import { type Batch, pagePositions } from "../batch.ts";
+import { type Batch, pagePositions, pagesFor } from "../batch.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { CacheType } from "../cache_type.ts";
 import { KvCache } from "./kv_cache.ts";
@@ -64,7 +64,7 @@ export class Attention {
       Math.max(0, ...layers.map((layer) => layer?.attn_output.columns ?? 0)),
     );
     this.#angles = memory.allocate(4 * maxTokens * model.ropeSize);
-    this.#pages = memory.allocate(4 * Math.ceil(contextSize / pagePositions));
+    this.#pages = memory.allocate(4 * pagesFor(contextSize));
     this.#pageAddresses = new Uint32Array(0);
     this.#cache = new KvCache(
       memory,
@@ -164,7 +164,7 @@ export class Attention {
     const kvHeads = kvHeadsOf(model, heads);
     const group = model.headCount / model.kvHeadCount;
     const end = batch.positions[t] + 1;
-    const pages = Math.ceil((end + count - 1) / pagePositions);
+    const pages = pagesFor(end + count - 1);
     let positions = 0;
     for (let kvHead = kvHeads.start; kvHead < kvHeads.end; kvHead++) {
       const first = Math.max(heads.start, kvHead * group);
@@ -202,10 +202,7 @@ export class Attention {
     if (this.#pageAddresses.buffer === memory.kernels.memory.buffer) return;
     const { maxTokens, contextSize } = this.options;
     const { ropeSize } = this.model;
-    this.#pageAddresses = memory.u32(
-      this.#pages,
-      Math.ceil(contextSize / pagePositions),
-    );
+    this.#pageAddresses = memory.u32(this.#pages, pagesFor(contextSize));
     this.#tokenAngles = Array.from(
       { length: maxTokens },
       (_, t) => memory.f32(this.#angles + 4 * t * ropeSize, ropeSize),

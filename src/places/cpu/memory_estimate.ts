@@ -4,7 +4,7 @@
  * @module
  */
 import type { Model } from "../../model/model.ts";
-import { pagePositions } from "../batch.ts";
+import { pagePositions, pagesFor } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
 import { cpuPositionBytes } from "./kv_cache.ts";
 import { packedBytes } from "./packing.ts";
@@ -59,8 +59,7 @@ function kvBytes(
     (n, part) => n + lengthOf(kvHeadsOf(model, part.heads)),
     0,
   );
-  const positions = Math.ceil(options.contextSize / pagePositions) *
-    pagePositions;
+  const positions = pagesFor(options.contextSize) * pagePositions;
   return heads * positions *
     cpuPositionBytes(options.cacheType, model.headSize);
 }

@@ -9,7 +9,7 @@ import { type IndexSet, lengthOf } from "../../plan/indices.ts";
 import type { Model } from "../../model/model.ts";
 import { kvHeadsOf, type Part, type PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
-import { type BatchLimits, pagePositions } from "../batch.ts";
+import { type BatchLimits, pagePositions, pagesFor } from "../batch.ts";
 import { type CacheType, kvPositionBytes } from "../cache_type.ts";
 import {
   type LayerSlices,
@@ -231,7 +231,7 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
     strides,
     bytes,
     pageBytes,
-    pages: Math.ceil(limits.contextSize / pagePositions),
+    pages: pagesFor(limits.contextSize),
     logitRows,
     picked,
     staging: staging

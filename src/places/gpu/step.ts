@@ -4,7 +4,7 @@
  * @module
  */
 import { ropeAngles } from "../../model/rope.ts";
-import { type Batch, type BatchLimits, pagePositions } from "../batch.ts";
+import { type Batch, type BatchLimits, pagesFor } from "../batch.ts";
 import type { Commands } from "./commands.ts";
 
 const headerWords = 8;
@@ -15,36 +15,33 @@ const recordWords = 4;
 
 /** The most bytes that a step of these limits takes. */
 export function stepBytes(limits: BatchLimits, ropeSize: number): number {
-  const pages = Math.ceil(limits.contextSize / pagePositions);
+  const pages = pagesFor(limits.contextSize);
   return 4 * (headerWords + limits.tokens * (recordWords + ropeSize + pages));
 }
 
 /** Bytes that a step uploads: a header, records, and the pages that each sequence has reached. */
 export function uploadedBytes(batch: Batch, ropeSize: number): number {
   let pages = 0;
-  for (const end of lastPositions(batch).values()) {
-    pages += Math.floor(end / pagePositions) + 1;
-  }
+  for (const positions of reached(batch).values()) pages += pagesFor(positions);
   return 4 *
     (headerWords + batch.length * (recordWords + ropeSize) + pages);
 }
 
-/** The last position that each sequence of a batch reaches. */
-function lastPositions(batch: Batch): Map<number, number> {
-  const ends = new Map<number, number>();
+/** How many positions each sequence of a batch has when the step is done. */
+function reached(batch: Batch): Map<number, number> {
+  const counts = new Map<number, number>();
   for (let t = 0; t < batch.length; t++) {
     const sequence = batch.sequences[t];
-    const end = Math.max(ends.get(sequence) ?? 0, batch.positions[t]);
-    ends.set(sequence, end);
+    const count = batch.positions[t] + 1;
+    counts.set(sequence, Math.max(counts.get(sequence) ?? 0, count));
   }
-  return ends;
+  return counts;
 }
 
 /** The step's buffer on the device, and its copy here. */
 export class Step {
   readonly #words: Uint32Array<ArrayBuffer>;
   readonly #floats: Float32Array;
-  #length = 0;
 
   constructor(
     readonly buffer: GPUBuffer,
@@ -66,7 +63,7 @@ export class Step {
     const n = batch.length;
     const record = recordWords + 2 * this.frequencies.length;
     words.set([n, 0, wanted, stretches, record, picked]);
-    const starts = this.#putPages(batch, headerWords + n * record);
+    const { starts, end } = this.#putPages(batch, headerWords + n * record);
     let wantedSoFar = 0;
     for (let t = 0; t < n; t++) {
       const at = headerWords + t * record;
@@ -82,7 +79,7 @@ export class Step {
         this.#floats.subarray(at + recordWords, at + record),
       );
     }
-    commands.write(this.buffer, words.buffer, 4 * this.#length);
+    commands.write(this.buffer, words.buffer, 4 * end);
   }
 
   /** Says which of the wanted logits are computed next. */
@@ -92,17 +89,20 @@ export class Step {
     commands.write(this.buffer, this.#words.buffer, headerBytes);
   }
 
-  /** Lists each sequence's pages from word `at` on; tells where each list begins. */
-  #putPages(batch: Batch, at: number): Map<number, number> {
+  /** Lists each sequence's pages from word `first` on; tells where each list begins, and the last one ends. */
+  #putPages(
+    batch: Batch,
+    first: number,
+  ): { starts: Map<number, number>; end: number } {
     const starts = new Map<number, number>();
-    for (const [sequence, end] of lastPositions(batch)) {
-      starts.set(sequence, at);
+    let end = first;
+    for (const [sequence, positions] of reached(batch)) {
+      starts.set(sequence, end);
       const row = sequence * batch.pagesPerSequence;
-      const count = Math.floor(end / pagePositions) + 1;
-      this.#words.set(batch.pages.subarray(row, row + count), at);
-      at += count;
+      const count = pagesFor(positions);
+      this.#words.set(batch.pages.subarray(row, row + count), end);
+      end += count;
     }
-    this.#length = at;
-    return starts;
+    return { starts, end };
   }
 }

@@ -410,6 +410,9 @@ function ropeAngles(frequencies, position, out) {
 
 // src/places/batch.ts
 var pagePositions = 32;
+function pagesFor(positions) {
+  return Math.ceil(positions / pagePositions);
+}
 var Batch = class _Batch {
   /** Token ids, `[tokens]` */
   tokens;
@@ -433,7 +436,7 @@ var Batch = class _Batch {
   /** Lays the views over `Batch.byteLength(limits)` bytes of `buffer`. */
   constructor(limits3, buffer, offset = 0) {
     const { tokens } = limits3;
-    this.pagesPerSequence = pagesPerSequence(limits3);
+    this.pagesPerSequence = pagesFor(limits3.contextSize);
     this.#all = new Int32Array(buffer, offset, _Batch.byteLength(limits3) / 4);
     const next = (length) => {
       const view = new Int32Array(buffer, offset, length);
@@ -454,8 +457,8 @@ var Batch = class _Batch {
     this.#all.set(other.#all);
   }
   /** How many bytes a batch of these limits takes. */
-  static byteLength(limits3) {
-    return 4 * (4 + limits3.tokens * (7 + pagesPerSequence(limits3)));
+  static byteLength({ tokens, contextSize }) {
+    return 4 * (4 + tokens * (7 + pagesFor(contextSize)));
   }
   /** How many tokens this step has. */
   get length() {
@@ -497,9 +500,6 @@ var Batch = class _Batch {
     return this.pages[row + Math.floor(position / pagePositions)];
   }
 };
-function pagesPerSequence(limits3) {
-  return Math.ceil(limits3.contextSize / pagePositions);
-}
 function copyRows(from, to, count, width) {
   const fromStride = from.length / count, toStride = to.length / count;
   for (let t = 0; t < count; t++) {
@@ -824,7 +824,7 @@ var Attention = class {
     this.#v = rows(widest(kvHeads));
     this.#out = new Activations(memory, maxTokens, Math.max(0, ...layers.map((layer) => layer?.attn_output.columns ?? 0)));
     this.#angles = memory.allocate(4 * maxTokens * model.ropeSize);
-    this.#pages = memory.allocate(4 * Math.ceil(contextSize / pagePositions));
+    this.#pages = memory.allocate(4 * pagesFor(contextSize));
     this.#pageAddresses = new Uint32Array(0);
     this.#cache = new KvCache(memory, options.cacheType, kvHeads, model.headSize);
   }
@@ -891,7 +891,7 @@ var Attention = class {
     const kvHeads = kvHeadsOf(model, heads);
     const group = model.headCount / model.kvHeadCount;
     const end = batch.positions[t] + 1;
-    const pages2 = Math.ceil((end + count - 1) / pagePositions);
+    const pages2 = pagesFor(end + count - 1);
     let positions = 0;
     for (let kvHead = kvHeads.start; kvHead < kvHeads.end; kvHead++) {
       const first = Math.max(heads.start, kvHead * group);
@@ -909,7 +909,7 @@ var Attention = class {
     if (this.#pageAddresses.buffer === memory.kernels.memory.buffer) return;
     const { maxTokens, contextSize } = this.options;
     const { ropeSize } = this.model;
-    this.#pageAddresses = memory.u32(this.#pages, Math.ceil(contextSize / pagePositions));
+    this.#pageAddresses = memory.u32(this.#pages, pagesFor(contextSize));
     this.#tokenAngles = Array.from({
       length: maxTokens
     }, (_, t) => memory.f32(this.#angles + 4 * t * ropeSize, ropeSize));
@@ -2964,28 +2964,26 @@ var headerWords = 8;
 var headerBytes = 4 * headerWords;
 var recordWords = 4;
 function stepBytes(limits3, ropeSize) {
-  const pages2 = Math.ceil(limits3.contextSize / pagePositions);
+  const pages2 = pagesFor(limits3.contextSize);
   return 4 * (headerWords + limits3.tokens * (recordWords + ropeSize + pages2));
 }
-function lastPositions(batch) {
-  const ends = /* @__PURE__ */ new Map();
+function reached(batch) {
+  const counts = /* @__PURE__ */ new Map();
   for (let t = 0; t < batch.length; t++) {
     const sequence = batch.sequences[t];
-    const end = Math.max(ends.get(sequence) ?? 0, batch.positions[t]);
-    ends.set(sequence, end);
+    const count = batch.positions[t] + 1;
+    counts.set(sequence, Math.max(counts.get(sequence) ?? 0, count));
   }
-  return ends;
+  return counts;
 }
 var Step = class {
   buffer;
   frequencies;
   #words;
   #floats;
-  #length;
   constructor(buffer, frequencies) {
     this.buffer = buffer;
     this.frequencies = frequencies;
-    this.#length = 0;
     this.#words = new Uint32Array(buffer.size / 4);
     this.#floats = new Float32Array(this.#words.buffer);
   }
@@ -3002,7 +3000,7 @@ var Step = class {
       record,
       picked
     ]);
-    const starts = this.#putPages(batch, headerWords + n * record);
+    const { starts, end } = this.#putPages(batch, headerWords + n * record);
     let wantedSoFar = 0;
     for (let t = 0; t < n; t++) {
       const at2 = headerWords + t * record;
@@ -3014,7 +3012,7 @@ var Step = class {
       }
       ropeAngles(this.frequencies, batch.positions[t], this.#floats.subarray(at2 + recordWords, at2 + record));
     }
-    commands.write(this.buffer, words.buffer, 4 * this.#length);
+    commands.write(this.buffer, words.buffer, 4 * end);
   }
   /** Says which of the wanted logits are computed next. */
   want(commands, first, count) {
@@ -3022,18 +3020,21 @@ var Step = class {
     this.#words[2] = count;
     commands.write(this.buffer, this.#words.buffer, headerBytes);
   }
-  /** Lists each sequence's pages from word `at` on; tells where each list begins. */
-  #putPages(batch, at2) {
+  /** Lists each sequence's pages from word `first` on; tells where each list begins, and the last one ends. */
+  #putPages(batch, first) {
     const starts = /* @__PURE__ */ new Map();
-    for (const [sequence, end] of lastPositions(batch)) {
-      starts.set(sequence, at2);
+    let end = first;
+    for (const [sequence, positions] of reached(batch)) {
+      starts.set(sequence, end);
       const row = sequence * batch.pagesPerSequence;
-      const count = Math.floor(end / pagePositions) + 1;
-      this.#words.set(batch.pages.subarray(row, row + count), at2);
-      at2 += count;
+      const count = pagesFor(positions);
+      this.#words.set(batch.pages.subarray(row, row + count), end);
+      end += count;
     }
-    this.#length = at2;
-    return starts;
+    return {
+      starts,
+      end
+    };
   }
 };
 
@@ -3207,7 +3208,7 @@ function layoutOf(options) {
     strides,
     bytes,
     pageBytes: pageBytes2,
-    pages: Math.ceil(limits3.contextSize / pagePositions),
+    pages: pagesFor(limits3.contextSize),
     logitRows,
     picked,
     staging: staging.filter(({ count }) => count > 0).map(({ bytes: bytes2, count }) => ({
