@@ -4,6 +4,7 @@
  * @module
  */
 import type { Model } from "../../model/model.ts";
+import { copyRows } from "../batch.ts";
 import type { Commands } from "./commands.ts";
 import type { DeviceLayout } from "./layout.ts";
 import type { Shared, TokenRows } from "./product.ts";
@@ -94,12 +95,10 @@ export class Residual implements TokenRows {
 
   /** Takes what was read of them; gives `[tokens, hiddenSize]`, valid until the next time. */
   take(rows: Float32Array, tokens: number): Float32Array {
-    for (let t = 0; t < tokens; t++) {
-      const start = t * this.stride;
-      const row = rows.subarray(start, start + this.#hiddenSize);
-      this.#taken.set(row, t * this.#hiddenSize);
-    }
-    return this.#taken.subarray(0, tokens * this.#hiddenSize);
+    const from = rows.subarray(0, tokens * this.stride);
+    const taken = this.#taken.subarray(0, tokens * this.#hiddenSize);
+    copyRows(from, taken, tokens, this.#hiddenSize);
+    return taken;
   }
 
   #encode(adder: GPUComputePipeline, tokens: number): void {
@@ -109,11 +108,8 @@ export class Residual implements TokenRows {
   }
 
   #upload(rows: Float32Array, tokens: number, to: GPUBuffer): void {
-    const width = rows.length / tokens;
-    for (let t = 0; t < tokens; t++) {
-      const row = rows.subarray(t * width, t * width + width);
-      this.#host.set(row.subarray(0, this.stride), t * this.stride);
-    }
-    this.commands.write(to, this.#host.buffer, 4 * tokens * this.stride);
+    const host = this.#host.subarray(0, tokens * this.stride);
+    copyRows(rows, host, tokens, this.#hiddenSize);
+    this.commands.write(to, this.#host.buffer, host.byteLength);
   }
 }

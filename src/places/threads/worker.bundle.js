@@ -4803,12 +4803,10 @@ var Residual = class {
   }
   /** Takes what was read of them; gives `[tokens, hiddenSize]`, valid until the next time. */
   take(rows, tokens) {
-    for (let t = 0; t < tokens; t++) {
-      const start = t * this.stride;
-      const row = rows.subarray(start, start + this.#hiddenSize);
-      this.#taken.set(row, t * this.#hiddenSize);
-    }
-    return this.#taken.subarray(0, tokens * this.#hiddenSize);
+    const from = rows.subarray(0, tokens * this.stride);
+    const taken = this.#taken.subarray(0, tokens * this.#hiddenSize);
+    copyRows(from, taken, tokens, this.#hiddenSize);
+    return taken;
   }
   #encode(adder, tokens) {
     const quads = tokens * this.stride / 4;
@@ -4816,12 +4814,9 @@ var Residual = class {
     this.clear();
   }
   #upload(rows, tokens, to) {
-    const width = rows.length / tokens;
-    for (let t = 0; t < tokens; t++) {
-      const row = rows.subarray(t * width, t * width + width);
-      this.#host.set(row.subarray(0, this.stride), t * this.stride);
-    }
-    this.commands.write(to, this.#host.buffer, 4 * tokens * this.stride);
+    const host = this.#host.subarray(0, tokens * this.stride);
+    copyRows(rows, host, tokens, this.#hiddenSize);
+    this.commands.write(to, this.#host.buffer, host.byteLength);
   }
 };
 
