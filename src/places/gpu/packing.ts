@@ -142,109 +142,73 @@ type PackBlocks = (
 const packBlocks: Readonly<
   Record<Exclude<PackedType, "F32" | "F16">, PackBlocks>
 > = {
-  Q8_0: packQ8_0,
-  Q4_0: packQ4_0,
-  Q4_K: packQ4_K,
-  Q6_K: packQ6_K,
+  Q8_0(row, blocks, groups, out, at) {
+    const scales = halvesFrom(out, at + 64 * groups);
+    blocks.forEach((block, k) => {
+      const offset = 34 * block, j = k & 7;
+      const first = at + 64 * (k >> 3) + 32 * (j >> 2) + (j & 3);
+      scales[k] = row.getUint16(offset, true);
+      for (let lane = 0; lane < 8; lane++) {
+        out[first + 4 * lane] = row.getUint32(offset + 2 + 4 * lane, true);
+      }
+    });
+  },
+  /** A word has a quad of an even block in its low nibbles, one of the next block in its high ones. */
+  Q4_0(row, blocks, groups, out, at) {
+    const scales = halvesFrom(out, at + 32 * groups);
+    blocks.forEach((block, k) => {
+      const offset = 18 * block, j = k & 7;
+      const first = at + 32 * (k >> 3) + (j >> 1);
+      const shift = 4 * (j & 1);
+      scales[k] = row.getUint16(offset, true);
+      for (let lane = 0; lane < 4; lane++) {
+        const nibbles = row.getUint32(offset + 2 + 4 * lane, true);
+        out[first + 4 * lane] |= (nibbles & 0x0f0f0f0f) << shift;
+        out[first + 4 * lane + 16] |= (nibbles >>> 4 & 0x0f0f0f0f) << shift;
+      }
+    });
+  },
+  Q4_K(row, blocks, groups, out, at) {
+    blocks.forEach((block, group) => {
+      const offset = 144 * block;
+      for (let i = 0; i < 4; i++) {
+        out[at + 32 * groups + 4 * group + i] = row.getUint32(
+          offset + 4 * i,
+          true,
+        );
+        for (let lane = 0; lane < 8; lane++) {
+          const word = row.getUint32(offset + 16 + 32 * i + 4 * lane, true);
+          out[at + 32 * group + 4 * lane + i] = word;
+        }
+      }
+    });
+  },
+  Q6_K(row, blocks, groups, out, at) {
+    const scales = halvesFrom(out, at + 52 * groups);
+    blocks.forEach((block, group) => {
+      const offset = 210 * block;
+      scales[group] = row.getUint16(offset + 208, true);
+      for (let i = 0; i < 4; i++) {
+        out[at + 48 * groups + 4 * group + i] = row.getUint32(
+          offset + 192 + 4 * i,
+          true,
+        );
+        for (let lane = 0; lane < 8; lane++) {
+          const word = row.getUint32(offset + 32 * i + 4 * lane, true);
+          out[at + 32 * group + 4 * lane + i] = word;
+        }
+      }
+      for (let half = 0; half < 2; half++) {
+        for (let lane = 0; lane < 8; lane++) {
+          const word = row.getUint32(offset + 128 + 32 * half + 4 * lane, true);
+          out[at + 32 * groups + 16 * group + 2 * lane + half] = word;
+        }
+      }
+    });
+  },
 };
 
-function packQ8_0(
-  row: DataView,
-  blocks: readonly number[],
-  groups: number,
-  out: Uint32Array,
-  at: number,
-): void {
-  const scales = new Uint16Array(
-    out.buffer,
-    out.byteOffset + 4 * (at + 64 * groups),
-  );
-  blocks.forEach((block, k) => {
-    const offset = 34 * block, j = k & 7;
-    const first = at + 64 * (k >> 3) + 32 * (j >> 2) + (j & 3);
-    scales[k] = row.getUint16(offset, true);
-    for (let lane = 0; lane < 8; lane++) {
-      out[first + 4 * lane] = row.getUint32(offset + 2 + 4 * lane, true);
-    }
-  });
-}
-
-/** A word has a quad of an even block in its low nibbles, one of the next block in its high ones. */
-function packQ4_0(
-  row: DataView,
-  blocks: readonly number[],
-  groups: number,
-  out: Uint32Array,
-  at: number,
-): void {
-  const scales = new Uint16Array(
-    out.buffer,
-    out.byteOffset + 4 * (at + 32 * groups),
-  );
-  blocks.forEach((block, k) => {
-    const offset = 18 * block, j = k & 7;
-    const first = at + 32 * (k >> 3) + (j >> 1);
-    const shift = 4 * (j & 1);
-    scales[k] = row.getUint16(offset, true);
-    for (let lane = 0; lane < 4; lane++) {
-      const nibbles = row.getUint32(offset + 2 + 4 * lane, true);
-      out[first + 4 * lane] |= (nibbles & 0x0f0f0f0f) << shift;
-      out[first + 4 * lane + 16] |= (nibbles >>> 4 & 0x0f0f0f0f) << shift;
-    }
-  });
-}
-
-function packQ4_K(
-  row: DataView,
-  blocks: readonly number[],
-  groups: number,
-  out: Uint32Array,
-  at: number,
-): void {
-  blocks.forEach((block, group) => {
-    const offset = 144 * block;
-    for (let i = 0; i < 4; i++) {
-      out[at + 32 * groups + 4 * group + i] = row.getUint32(
-        offset + 4 * i,
-        true,
-      );
-      for (let lane = 0; lane < 8; lane++) {
-        const word = row.getUint32(offset + 16 + 32 * i + 4 * lane, true);
-        out[at + 32 * group + 4 * lane + i] = word;
-      }
-    }
-  });
-}
-
-function packQ6_K(
-  row: DataView,
-  blocks: readonly number[],
-  groups: number,
-  out: Uint32Array,
-  at: number,
-): void {
-  const scales = new Uint16Array(
-    out.buffer,
-    out.byteOffset + 4 * (at + 52 * groups),
-  );
-  blocks.forEach((block, group) => {
-    const offset = 210 * block;
-    scales[group] = row.getUint16(offset + 208, true);
-    for (let i = 0; i < 4; i++) {
-      out[at + 48 * groups + 4 * group + i] = row.getUint32(
-        offset + 192 + 4 * i,
-        true,
-      );
-      for (let lane = 0; lane < 8; lane++) {
-        const word = row.getUint32(offset + 32 * i + 4 * lane, true);
-        out[at + 32 * group + 4 * lane + i] = word;
-      }
-    }
-    for (let half = 0; half < 2; half++) {
-      for (let lane = 0; lane < 8; lane++) {
-        const word = row.getUint32(offset + 128 + 32 * half + 4 * lane, true);
-        out[at + 32 * groups + 16 * group + 2 * lane + half] = word;
-      }
-    }
-  });
+/** The halves of a plane that begins at word `at`. */
+function halvesFrom(words: Uint32Array, at: number): Uint16Array {
+  return new Uint16Array(words.buffer, words.byteOffset + 4 * at);
 }

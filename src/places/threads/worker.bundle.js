@@ -2820,67 +2820,67 @@ function pairQuads(halves2, out, at2) {
   }
 }
 var packBlocks = {
-  Q8_0: packQ8_0,
-  Q4_0: packQ4_0,
-  Q4_K: packQ4_K,
-  Q6_K: packQ6_K
+  Q8_0(row, blocks, groups, out, at2) {
+    const scales = halvesFrom(out, at2 + 64 * groups);
+    blocks.forEach((block, k) => {
+      const offset = 34 * block, j = k & 7;
+      const first = at2 + 64 * (k >> 3) + 32 * (j >> 2) + (j & 3);
+      scales[k] = row.getUint16(offset, true);
+      for (let lane = 0; lane < 8; lane++) {
+        out[first + 4 * lane] = row.getUint32(offset + 2 + 4 * lane, true);
+      }
+    });
+  },
+  /** A word has a quad of an even block in its low nibbles, one of the next block in its high ones. */
+  Q4_0(row, blocks, groups, out, at2) {
+    const scales = halvesFrom(out, at2 + 32 * groups);
+    blocks.forEach((block, k) => {
+      const offset = 18 * block, j = k & 7;
+      const first = at2 + 32 * (k >> 3) + (j >> 1);
+      const shift = 4 * (j & 1);
+      scales[k] = row.getUint16(offset, true);
+      for (let lane = 0; lane < 4; lane++) {
+        const nibbles = row.getUint32(offset + 2 + 4 * lane, true);
+        out[first + 4 * lane] |= (nibbles & 252645135) << shift;
+        out[first + 4 * lane + 16] |= (nibbles >>> 4 & 252645135) << shift;
+      }
+    });
+  },
+  Q4_K(row, blocks, groups, out, at2) {
+    blocks.forEach((block, group) => {
+      const offset = 144 * block;
+      for (let i = 0; i < 4; i++) {
+        out[at2 + 32 * groups + 4 * group + i] = row.getUint32(offset + 4 * i, true);
+        for (let lane = 0; lane < 8; lane++) {
+          const word2 = row.getUint32(offset + 16 + 32 * i + 4 * lane, true);
+          out[at2 + 32 * group + 4 * lane + i] = word2;
+        }
+      }
+    });
+  },
+  Q6_K(row, blocks, groups, out, at2) {
+    const scales = halvesFrom(out, at2 + 52 * groups);
+    blocks.forEach((block, group) => {
+      const offset = 210 * block;
+      scales[group] = row.getUint16(offset + 208, true);
+      for (let i = 0; i < 4; i++) {
+        out[at2 + 48 * groups + 4 * group + i] = row.getUint32(offset + 192 + 4 * i, true);
+        for (let lane = 0; lane < 8; lane++) {
+          const word2 = row.getUint32(offset + 32 * i + 4 * lane, true);
+          out[at2 + 32 * group + 4 * lane + i] = word2;
+        }
+      }
+      for (let half = 0; half < 2; half++) {
+        for (let lane = 0; lane < 8; lane++) {
+          const word2 = row.getUint32(offset + 128 + 32 * half + 4 * lane, true);
+          out[at2 + 32 * groups + 16 * group + 2 * lane + half] = word2;
+        }
+      }
+    });
+  }
 };
-function packQ8_0(row, blocks, groups, out, at2) {
-  const scales = new Uint16Array(out.buffer, out.byteOffset + 4 * (at2 + 64 * groups));
-  blocks.forEach((block, k) => {
-    const offset = 34 * block, j = k & 7;
-    const first = at2 + 64 * (k >> 3) + 32 * (j >> 2) + (j & 3);
-    scales[k] = row.getUint16(offset, true);
-    for (let lane = 0; lane < 8; lane++) {
-      out[first + 4 * lane] = row.getUint32(offset + 2 + 4 * lane, true);
-    }
-  });
-}
-function packQ4_0(row, blocks, groups, out, at2) {
-  const scales = new Uint16Array(out.buffer, out.byteOffset + 4 * (at2 + 32 * groups));
-  blocks.forEach((block, k) => {
-    const offset = 18 * block, j = k & 7;
-    const first = at2 + 32 * (k >> 3) + (j >> 1);
-    const shift = 4 * (j & 1);
-    scales[k] = row.getUint16(offset, true);
-    for (let lane = 0; lane < 4; lane++) {
-      const nibbles = row.getUint32(offset + 2 + 4 * lane, true);
-      out[first + 4 * lane] |= (nibbles & 252645135) << shift;
-      out[first + 4 * lane + 16] |= (nibbles >>> 4 & 252645135) << shift;
-    }
-  });
-}
-function packQ4_K(row, blocks, groups, out, at2) {
-  blocks.forEach((block, group) => {
-    const offset = 144 * block;
-    for (let i = 0; i < 4; i++) {
-      out[at2 + 32 * groups + 4 * group + i] = row.getUint32(offset + 4 * i, true);
-      for (let lane = 0; lane < 8; lane++) {
-        const word2 = row.getUint32(offset + 16 + 32 * i + 4 * lane, true);
-        out[at2 + 32 * group + 4 * lane + i] = word2;
-      }
-    }
-  });
-}
-function packQ6_K(row, blocks, groups, out, at2) {
-  const scales = new Uint16Array(out.buffer, out.byteOffset + 4 * (at2 + 52 * groups));
-  blocks.forEach((block, group) => {
-    const offset = 210 * block;
-    scales[group] = row.getUint16(offset + 208, true);
-    for (let i = 0; i < 4; i++) {
-      out[at2 + 48 * groups + 4 * group + i] = row.getUint32(offset + 192 + 4 * i, true);
-      for (let lane = 0; lane < 8; lane++) {
-        const word2 = row.getUint32(offset + 32 * i + 4 * lane, true);
-        out[at2 + 32 * group + 4 * lane + i] = word2;
-      }
-    }
-    for (let half = 0; half < 2; half++) {
-      for (let lane = 0; lane < 8; lane++) {
-        const word2 = row.getUint32(offset + 128 + 32 * half + 4 * lane, true);
-        out[at2 + 32 * groups + 16 * group + 2 * lane + half] = word2;
-      }
-    }
-  });
+function halvesFrom(words, at2) {
+  return new Uint16Array(words.buffer, words.byteOffset + 4 * at2);
 }
 
 // src/places/gpu/matrix.ts
