@@ -5,7 +5,7 @@
  */
 import type { Commands } from "./commands.ts";
 import type { Buffers } from "./buffers.ts";
-import type { DeviceMatrix, Piece } from "./matrix.ts";
+import type { DeviceMatrix } from "./matrix.ts";
 import type { Bound, Constants, Pipelines } from "./pipelines.ts";
 import type { Uniforms } from "./uniforms.ts";
 
@@ -17,7 +17,7 @@ export interface TokenRows {
 }
 
 /** The epilogues of the kernels, by the numbers that they know them by. */
-export const epilogues = {
+const epilogues = {
   store: 0,
   add: 1,
   relu: 2,
@@ -72,14 +72,22 @@ const workgroups = {
 /** Rows of a tile of the product of several tokens. */
 const tileRows = 64;
 
+/** Tokens of a tile, of a few tokens or of many. */
+const fewTokens = 8, manyTokens = 32;
+
+/** Tokens of the tiles that so many are cut into. */
+function tileTokens(tokens: number): number {
+  return tokens > fewTokens ? manyTokens : fewTokens;
+}
+
 /** One matrix, bound to what it is multiplied with. */
 export class Product {
-  readonly #groups: readonly { piece: Piece; group: GPUBindGroup }[];
+  /** Of each piece; `rows` are those of its results */
+  readonly #pieces: readonly { rows: number; group: GPUBindGroup }[];
   readonly #one: GPUComputePipeline;
   readonly #few: GPUComputePipeline;
   readonly #many: GPUComputePipeline;
   readonly #rowsOfOne: number;
-  readonly #paddedRows: number;
 
   constructor(
     { pipelines, uniforms, step, counters }: Shared,
@@ -88,16 +96,17 @@ export class Product {
   ) {
     const { x, out, norm, asked } = options;
     const { type, rows } = matrix;
-    const paddedRows = this.#paddedRows = options.paddedRows ?? rows;
-    this.#groups = matrix.pieces.map((piece) => {
+    const paddedRows = options.paddedRows ?? rows;
+    this.#pieces = matrix.pieces.map((piece) => {
       const isLast = piece.first + piece.rows === rows;
+      const results = isLast ? paddedRows - piece.first : piece.rows;
       const shape = uniforms.add([
         piece.rows,
         matrix.groups,
         x.stride / 4,
         out.stride,
         (options.outFirst ?? 0) + piece.first,
-        isLast ? paddedRows - piece.first : piece.rows,
+        results,
         matrix.columns,
         { f32: norm?.epsilon ?? 1 },
         { f32: asked?.threshold ?? 0 },
@@ -114,7 +123,7 @@ export class Product {
         out.buffer,
         counters,
       ]);
-      return { piece, group };
+      return { rows: results, group };
     });
     const constants: Constants = {
       normed: norm ? 1 : 0,
@@ -131,22 +140,25 @@ export class Product {
       ...constants,
       ...workgroup,
     });
-    this.#few = pipelines.get(tiles, { ...constants, tokens_each: 1 });
-    this.#many = pipelines.get(tiles, { ...constants, tokens_each: 4 });
+    this.#few = pipelines.get(tiles, {
+      ...constants,
+      tokens_each: fewTokens / 8,
+    });
+    this.#many = pipelines.get(tiles, {
+      ...constants,
+      tokens_each: manyTokens / 8,
+    });
   }
 
   /** Multiplies with `tokens` vectors. */
   encode(commands: Commands, tokens: number): void {
-    for (const { piece, group } of this.#groups) {
-      const isLast = piece.first + piece.rows === this.matrix.rows;
-      const rows = (isLast ? this.#paddedRows : piece.first + piece.rows) -
-        piece.first;
+    const tile = tileTokens(tokens);
+    for (const { rows, group } of this.#pieces) {
       if (tokens === 1) {
         commands.dispatch(this.#one, group, Math.ceil(rows / this.#rowsOfOne));
       } else {
-        const [pipeline, tile] = tokens > 8 ? [this.#many, 32] : [this.#few, 8];
         commands.dispatch(
-          pipeline,
+          tile === fewTokens ? this.#few : this.#many,
           group,
           Math.ceil(rows / tileRows),
           Math.ceil(tokens / tile),
@@ -157,6 +169,6 @@ export class Product {
 
   /** Bytes of weights that a product with `tokens` vectors reads, where no rows are asked. */
   bytes(tokens: number): number {
-    return this.matrix.byteLength * Math.ceil(tokens / (tokens > 8 ? 32 : 8));
+    return this.matrix.byteLength * Math.ceil(tokens / tileTokens(tokens));
   }
 }

@@ -3373,28 +3373,34 @@ var workgroups = {
   }
 };
 var tileRows = 64;
+var fewTokens = 8;
+var manyTokens = 32;
+function tileTokens(tokens) {
+  return tokens > fewTokens ? manyTokens : fewTokens;
+}
 var Product = class {
   matrix;
-  #groups;
+  /** Of each piece; `rows` are those of its results */
+  #pieces;
   #one;
   #few;
   #many;
   #rowsOfOne;
-  #paddedRows;
   constructor({ pipelines, uniforms, step, counters }, matrix, options) {
     this.matrix = matrix;
     const { x, out, norm, asked } = options;
     const { type, rows } = matrix;
-    const paddedRows = this.#paddedRows = options.paddedRows ?? rows;
-    this.#groups = matrix.pieces.map((piece) => {
+    const paddedRows = options.paddedRows ?? rows;
+    this.#pieces = matrix.pieces.map((piece) => {
       const isLast = piece.first + piece.rows === rows;
+      const results = isLast ? paddedRows - piece.first : piece.rows;
       const shape2 = uniforms.add([
         piece.rows,
         matrix.groups,
         x.stride / 4,
         out.stride,
         (options.outFirst ?? 0) + piece.first,
-        isLast ? paddedRows - piece.first : piece.rows,
+        results,
         matrix.columns,
         {
           f32: norm?.epsilon ?? 1
@@ -3415,7 +3421,7 @@ var Product = class {
         counters
       ]);
       return {
-        piece,
+        rows: results,
         group
       };
     });
@@ -3440,35 +3446,27 @@ var Product = class {
     });
     this.#few = pipelines.get(tiles, {
       ...constants,
-      tokens_each: 1
+      tokens_each: fewTokens / 8
     });
     this.#many = pipelines.get(tiles, {
       ...constants,
-      tokens_each: 4
+      tokens_each: manyTokens / 8
     });
   }
   /** Multiplies with `tokens` vectors. */
   encode(commands, tokens) {
-    for (const { piece, group } of this.#groups) {
-      const isLast = piece.first + piece.rows === this.matrix.rows;
-      const rows = (isLast ? this.#paddedRows : piece.first + piece.rows) - piece.first;
+    const tile = tileTokens(tokens);
+    for (const { rows, group } of this.#pieces) {
       if (tokens === 1) {
         commands.dispatch(this.#one, group, Math.ceil(rows / this.#rowsOfOne));
       } else {
-        const [pipeline, tile] = tokens > 8 ? [
-          this.#many,
-          32
-        ] : [
-          this.#few,
-          8
-        ];
-        commands.dispatch(pipeline, group, Math.ceil(rows / tileRows), Math.ceil(tokens / tile));
+        commands.dispatch(tile === fewTokens ? this.#few : this.#many, group, Math.ceil(rows / tileRows), Math.ceil(tokens / tile));
       }
     }
   }
   /** Bytes of weights that a product with `tokens` vectors reads, where no rows are asked. */
   bytes(tokens) {
-    return this.matrix.byteLength * Math.ceil(tokens / (tokens > 8 ? 32 : 8));
+    return this.matrix.byteLength * Math.ceil(tokens / tileTokens(tokens));
   }
 };
 
@@ -4297,7 +4295,7 @@ var DeviceTrace = class {
 };
 
 // src/places/gpu/down.ts
-var tileTokens = 8;
+var tileTokens2 = 8;
 var Down = class {
   matrix;
   residual;
@@ -4345,7 +4343,7 @@ var Down = class {
           adds
         }),
         many: pipelines.get(kernel, {
-          tokens: tileTokens,
+          tokens: tileTokens2,
           adds
         })
       };
@@ -4355,7 +4353,7 @@ var Down = class {
   encode(commands, tokens) {
     this.#product?.encode(commands, tokens);
     for (const { group, one, many } of this.#pieces) {
-      commands.dispatch(tokens === 1 ? one : many, group, this.matrix.groups, stretchesFor(tokens), tokens === 1 ? 1 : Math.ceil(tokens / tileTokens));
+      commands.dispatch(tokens === 1 ? one : many, group, this.matrix.groups, stretchesFor(tokens), tokens === 1 ? 1 : Math.ceil(tokens / tileTokens2));
     }
     if (this.byNeuron) this.residual.stretchesWait();
   }
@@ -4365,7 +4363,7 @@ var Down = class {
   }
   /** Bytes of weights that a step of `tokens` tokens reads, at most. */
   bytes(tokens) {
-    return this.#product?.bytes(tokens) ?? this.matrix.byteLength * Math.ceil(tokens / tileTokens);
+    return this.#product?.bytes(tokens) ?? this.matrix.byteLength * Math.ceil(tokens / tileTokens2);
   }
 };
 
