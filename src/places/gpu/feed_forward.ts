@@ -38,8 +38,9 @@ interface Layer {
 
 /** Scratch of one place's neurons, and the kernels of its layers. */
 export class FeedForward {
+  /** h of the tokens, `[tokens, stride]`. */
+  readonly h: TokenRows;
   readonly #gate: TokenRows;
-  readonly #h: TokenRows;
   readonly #ranks?: TokenRows;
   readonly #scores?: TokenRows;
   readonly #thresholds?: GPUBuffer;
@@ -66,7 +67,7 @@ export class FeedForward {
       stride,
     });
     this.#gate = rows("gates", bytes.gate, strides.neurons);
-    this.#h = rows("hidden", bytes.hidden, strides.neurons);
+    this.h = rows("hidden", bytes.hidden, strides.neurons);
     if (bytes.scores > 0) {
       this.#ranks = rows("ranks", bytes.ranks, strides.rank);
       this.#scores = rows("scores", bytes.scores, strides.neurons);
@@ -104,22 +105,17 @@ export class FeedForward {
     const { predictor, gate, up, neurons } = layer;
     this.residual.settle(n);
     for (const product of [...predictor, gate, up]) product.encode(commands, n);
-    this.#count(index, "neurons", n * neurons);
+    this.counts.add(index, "neurons", n * neurons);
     for (const product of predictor) this.#stream(index, product, n);
     if (predictor.length === 0 || n > 1) {
-      this.#count(index, "gateRows", n * neurons);
+      this.counts.add(index, "gateRows", n * neurons);
       this.#stream(index, gate, n);
     }
     if (!this.#asksGate || n > 1) {
-      this.#count(index, "upRows", n * neurons);
+      this.counts.add(index, "upRows", n * neurons);
       this.#stream(index, up, n);
     }
     if (this.options.sparsity.mode === "threshold") this.#keep(layer, n);
-  }
-
-  /** h of the tokens, `[tokens, stride]`. */
-  get h(): TokenRows {
-    return this.#h;
   }
 
   /** How many neurons of a layer the place has. */
@@ -142,9 +138,9 @@ export class FeedForward {
     const { down, neurons } = this.#layers[index]!;
     down.encode(this.commands, n);
     if (down.streams(n)) {
-      this.#count(index, "streamed", down.bytes(n));
+      this.counts.add(index, "streamed", down.bytes(n));
     }
-    if (!down.byNeuron) this.#count(index, "downRows", n * neurons);
+    if (!down.byNeuron) this.counts.add(index, "downRows", n * neurons);
   }
 
   /** Takes what the kernels of a layer counted, for single tokens and in tiles. */
@@ -153,23 +149,23 @@ export class FeedForward {
     if (!layer) return;
     const { gate, up, down, predictor } = layer;
     const both = (name: keyof Counted) => single[name] + tiled[name];
-    this.#count(index, "gatePositive", both("gatePositive"));
-    this.#count(index, "active", both("active"));
-    this.#count(index, "predicted", both("asked"));
+    this.counts.add(index, "gatePositive", both("gatePositive"));
+    this.counts.add(index, "active", both("active"));
+    this.counts.add(index, "predicted", both("asked"));
     let picked = 0;
     if (predictor.length > 0) {
-      this.#count(index, "gateRows", single.asked);
+      this.counts.add(index, "gateRows", single.asked);
       picked += single.asked * gate.matrix.rowBytes;
     }
     if (this.#asksGate) {
-      this.#count(index, "upRows", single.gatePositive);
+      this.counts.add(index, "upRows", single.gatePositive);
       picked += single.gatePositive * up.matrix.rowBytes;
     }
     if (down.byNeuron) {
-      this.#count(index, "downRows", both("active"));
+      this.counts.add(index, "downRows", both("active"));
       picked += single.active * down.matrix.rowBytes;
     }
-    this.#count(index, "picked", picked);
+    this.counts.add(index, "picked", picked);
   }
 
   #keep(layer: Layer, n: number): void {
@@ -191,7 +187,7 @@ export class FeedForward {
     const paddedRows = paddedTo256(neurons);
     const counter = counterWords * index;
     const gate = this.#gate.buffer;
-    const shape = shared.uniforms.add([neurons, this.#h.stride]);
+    const shape = shared.uniforms.add([neurons, this.h.stride]);
     return {
       neurons,
       predictor: predictor
@@ -221,7 +217,7 @@ export class FeedForward {
       }),
       up: new Product(shared, weights.of(layout.up), {
         x: residual,
-        out: this.#h,
+        out: this.h,
         norm,
         counter,
         asked: this.#asksGate ? { rows: gate } : undefined,
@@ -233,14 +229,14 @@ export class FeedForward {
         shared,
         weights.of(layout.down),
         layout,
-        this.#h,
+        this.h,
         residual,
       ),
       keepAbove: this.#thresholds && shared.pipelines.bind("keep_above", [
         shared.step,
         shape,
         this.#thresholds,
-        this.#h.buffer,
+        this.h.buffer,
       ]),
     };
   }
@@ -252,14 +248,6 @@ export class FeedForward {
   }
 
   #stream(index: number, product: Product, n: number): void {
-    this.#count(index, "streamed", product.bytes(n));
-  }
-
-  #count(
-    index: number,
-    name: Parameters<LayerCounts["add"]>[1],
-    amount: number,
-  ): void {
-    this.counts.add(index, name, amount);
+    this.counts.add(index, "streamed", product.bytes(n));
   }
 }

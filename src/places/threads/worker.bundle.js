@@ -4375,8 +4375,9 @@ var FeedForward2 = class {
   weights;
   residual;
   counts;
+  /** h of the tokens, `[tokens, stride]`. */
+  h;
   #gate;
-  #h;
   #ranks;
   #scores;
   #thresholds;
@@ -4400,7 +4401,7 @@ var FeedForward2 = class {
       stride
     });
     this.#gate = rows("gates", bytes.gate, strides.neurons);
-    this.#h = rows("hidden", bytes.hidden, strides.neurons);
+    this.h = rows("hidden", bytes.hidden, strides.neurons);
     if (bytes.scores > 0) {
       this.#ranks = rows("ranks", bytes.ranks, strides.rank);
       this.#scores = rows("scores", bytes.scores, strides.neurons);
@@ -4436,21 +4437,17 @@ var FeedForward2 = class {
       gate,
       up
     ]) product.encode(commands, n);
-    this.#count(index, "neurons", n * neurons);
+    this.counts.add(index, "neurons", n * neurons);
     for (const product of predictor) this.#stream(index, product, n);
     if (predictor.length === 0 || n > 1) {
-      this.#count(index, "gateRows", n * neurons);
+      this.counts.add(index, "gateRows", n * neurons);
       this.#stream(index, gate, n);
     }
     if (!this.#asksGate || n > 1) {
-      this.#count(index, "upRows", n * neurons);
+      this.counts.add(index, "upRows", n * neurons);
       this.#stream(index, up, n);
     }
     if (this.options.sparsity.mode === "threshold") this.#keep(layer, n);
-  }
-  /** h of the tokens, `[tokens, stride]`. */
-  get h() {
-    return this.#h;
   }
   /** How many neurons of a layer the place has. */
   neuronsOf(index) {
@@ -4466,9 +4463,9 @@ var FeedForward2 = class {
     const { down, neurons } = this.#layers[index];
     down.encode(this.commands, n);
     if (down.streams(n)) {
-      this.#count(index, "streamed", down.bytes(n));
+      this.counts.add(index, "streamed", down.bytes(n));
     }
-    if (!down.byNeuron) this.#count(index, "downRows", n * neurons);
+    if (!down.byNeuron) this.counts.add(index, "downRows", n * neurons);
   }
   /** Takes what the kernels of a layer counted, for single tokens and in tiles. */
   counted(index, single, tiled) {
@@ -4476,23 +4473,23 @@ var FeedForward2 = class {
     if (!layer) return;
     const { gate, up, down, predictor } = layer;
     const both = (name) => single[name] + tiled[name];
-    this.#count(index, "gatePositive", both("gatePositive"));
-    this.#count(index, "active", both("active"));
-    this.#count(index, "predicted", both("asked"));
+    this.counts.add(index, "gatePositive", both("gatePositive"));
+    this.counts.add(index, "active", both("active"));
+    this.counts.add(index, "predicted", both("asked"));
     let picked = 0;
     if (predictor.length > 0) {
-      this.#count(index, "gateRows", single.asked);
+      this.counts.add(index, "gateRows", single.asked);
       picked += single.asked * gate.matrix.rowBytes;
     }
     if (this.#asksGate) {
-      this.#count(index, "upRows", single.gatePositive);
+      this.counts.add(index, "upRows", single.gatePositive);
       picked += single.gatePositive * up.matrix.rowBytes;
     }
     if (down.byNeuron) {
-      this.#count(index, "downRows", both("active"));
+      this.counts.add(index, "downRows", both("active"));
       picked += single.active * down.matrix.rowBytes;
     }
-    this.#count(index, "picked", picked);
+    this.counts.add(index, "picked", picked);
   }
   #keep(layer, n) {
     this.commands.dispatch(this.#keepAbove, layer.keepAbove, Math.ceil(layer.neurons / 64), n);
@@ -4509,7 +4506,7 @@ var FeedForward2 = class {
     const gate = this.#gate.buffer;
     const shape2 = shared2.uniforms.add([
       neurons,
-      this.#h.stride
+      this.h.stride
     ]);
     return {
       neurons,
@@ -4538,7 +4535,7 @@ var FeedForward2 = class {
       }),
       up: new Product(shared2, weights2.of(layout2.up), {
         x: residual,
-        out: this.#h,
+        out: this.h,
         norm,
         counter,
         asked: this.#asksGate ? {
@@ -4548,12 +4545,12 @@ var FeedForward2 = class {
         epilogue: model.activation,
         paddedRows
       }),
-      down: new Down(shared2, weights2.of(layout2.down), layout2, this.#h, residual),
+      down: new Down(shared2, weights2.of(layout2.down), layout2, this.h, residual),
       keepAbove: this.#thresholds && shared2.pipelines.bind("keep_above", [
         shared2.step,
         shape2,
         this.#thresholds,
-        this.#h.buffer
+        this.h.buffer
       ])
     };
   }
@@ -4562,10 +4559,7 @@ var FeedForward2 = class {
     return (sparsity.mode === "predictor" ? sparsity.threshold : void 0) ?? model.sparseThresholds[index];
   }
   #stream(index, product, n) {
-    this.#count(index, "streamed", product.bytes(n));
-  }
-  #count(index, name, amount) {
-    this.counts.add(index, name, amount);
+    this.counts.add(index, "streamed", product.bytes(n));
   }
 };
 
