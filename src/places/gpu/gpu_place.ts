@@ -179,7 +179,7 @@ export class GpuPlace implements GpuSidePlace {
     step.upload(
       this.#commands,
       batch,
-      Math.min(batch.logitCount, this.layout.logitRows),
+      head?.portion(batch) ?? 0,
       head?.picked(batch) ?? 0,
       stretchesFor(batch.length),
     );
@@ -214,8 +214,8 @@ export class GpuPlace implements GpuSidePlace {
 
   /** See {@linkcode Place.head}. */
   head(batch: Batch): void {
-    const count = Math.min(batch.logitCount, this.layout.logitRows);
-    this.#parts.head?.run(batch, count);
+    const { head } = this.#parts;
+    head?.run(batch, head.portion(batch));
   }
 
   /** See {@linkcode GpuSidePlace.submit}. */

@@ -28,8 +28,6 @@ export interface HeadOptions {
 
 /** A place's rows of the vocabulary. */
 export class Head {
-  /** Rows of the logits that are computed at once. */
-  readonly rowsAtOnce: number;
   /** Columns of a row. */
   readonly columns: number;
   readonly #embed: readonly {
@@ -39,6 +37,7 @@ export class Head {
   readonly #output: Product;
   readonly #logits: TokenRows;
   readonly #picker?: TopLogitsPicker;
+  readonly #rowsAtOnce: number;
 
   constructor(
     shared: Shared,
@@ -53,7 +52,7 @@ export class Head {
     const { model, plan } = options;
     const { buffers, pipelines, uniforms, step } = shared;
     const { bytes, logitRows, head, picked } = layout;
-    this.rowsAtOnce = logitRows;
+    this.#rowsAtOnce = logitRows;
     this.columns = lengthOf(plan.vocab);
     this.#logits = {
       buffer: buffers.make("logits", bytes.logits, STORAGE | COPY_SRC),
@@ -97,6 +96,11 @@ export class Head {
     for (const { pipeline, group } of this.#embed) {
       this.commands.dispatch(pipeline, group, Math.ceil(units / embedUnits), n);
     }
+  }
+
+  /** How many rows of a batch's logits are computed at once, from row `first` on. */
+  portion(batch: Batch, first = 0): number {
+    return Math.min(this.#rowsAtOnce, batch.logitCount - first);
   }
 
   /** Computes the logits that the step asks for first, `count` rows, and picks of each, where asked to. */

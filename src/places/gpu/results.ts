@@ -45,7 +45,7 @@ export class Results {
   /** Reads the rows from number `first` on, computing those that were not yet. */
   #readFrom(first: number, batch: Batch): void | Promise<void> {
     const { head } = this;
-    const count = Math.min(head.rowsAtOnce, batch.logitCount - first);
+    const count = head.portion(batch, first);
     const width = head.width(batch);
     if (first > 0) {
       this.step.want(this.commands, first, count);

@@ -4570,14 +4570,13 @@ var Head = class {
   options;
   residual;
   counts;
-  /** Rows of the logits that are computed at once. */
-  rowsAtOnce;
   /** Columns of a row. */
   columns;
   #embed;
   #output;
   #logits;
   #picker;
+  #rowsAtOnce;
   constructor(shared2, commands, options, layout2, weights2, residual, counts) {
     this.commands = commands;
     this.options = options;
@@ -4587,7 +4586,7 @@ var Head = class {
     const { model, plan } = options;
     const { buffers, pipelines, uniforms, step } = shared2;
     const { bytes, logitRows, head, picked } = layout2;
-    this.rowsAtOnce = logitRows;
+    this.#rowsAtOnce = logitRows;
     this.columns = lengthOf(plan.vocab);
     this.#logits = {
       buffer: buffers.make("logits", bytes.logits, STORAGE | COPY_SRC),
@@ -4644,6 +4643,10 @@ var Head = class {
     for (const { pipeline, group } of this.#embed) {
       this.commands.dispatch(pipeline, group, Math.ceil(units / embedUnits), n);
     }
+  }
+  /** How many rows of a batch's logits are computed at once, from row `first` on. */
+  portion(batch, first = 0) {
+    return Math.min(this.#rowsAtOnce, batch.logitCount - first);
   }
   /** Computes the logits that the step asks for first, `count` rows, and picks of each, where asked to. */
   run(batch, count) {
@@ -4841,7 +4844,7 @@ var Results = class {
   /** Reads the rows from number `first` on, computing those that were not yet. */
   #readFrom(first, batch) {
     const { head } = this;
-    const count = Math.min(head.rowsAtOnce, batch.logitCount - first);
+    const count = head.portion(batch, first);
     const width = head.width(batch);
     if (first > 0) {
       this.step.want(this.commands, first, count);
@@ -5052,7 +5055,7 @@ var GpuPlace = class _GpuPlace {
   begin(batch) {
     this.device.check();
     const { step, attention, head } = this.#parts;
-    step.upload(this.#commands, batch, Math.min(batch.logitCount, this.layout.logitRows), head?.picked(batch) ?? 0, stretchesFor(batch.length));
+    step.upload(this.#commands, batch, head?.portion(batch) ?? 0, head?.picked(batch) ?? 0, stretchesFor(batch.length));
     attention?.begin(batch);
   }
   /** See {@linkcode Place.embed}. */
@@ -5078,8 +5081,8 @@ var GpuPlace = class _GpuPlace {
   }
   /** See {@linkcode Place.head}. */
   head(batch) {
-    const count = Math.min(batch.logitCount, this.layout.logitRows);
-    this.#parts.head?.run(batch, count);
+    const { head } = this.#parts;
+    head?.run(batch, head.portion(batch));
   }
   /** See {@linkcode GpuSidePlace.submit}. */
   submit() {
