@@ -8,6 +8,7 @@ import type { Range } from "../../plan/indices.ts";
 import type { Rows } from "../slices.ts";
 import type { Buffers } from "./buffers.ts";
 import {
+  columnsOf,
   groupsOf,
   packedRowBytes,
   type PackedType,
@@ -28,8 +29,7 @@ export function matrixShape(
   rows: number,
   runs: readonly Range[],
 ): MatrixShape {
-  const columns = runs.reduce((sum, { start, end }) => sum + end - start, 0);
-  return { type: packedTypeOf(type, runs), rows, columns };
+  return { type: packedTypeOf(type, runs), rows, columns: columnsOf(runs) };
 }
 
 /** Bytes of a packed matrix. */

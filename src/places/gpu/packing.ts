@@ -10,7 +10,7 @@
  */
 import { dequantise } from "../../formats/ggml/dequantise.ts";
 import { type GgmlType, ggmlTypes } from "../../formats/ggml/types.ts";
-import type { Range } from "../../plan/indices.ts";
+import { lengthOf, type Range } from "../../plan/indices.ts";
 import type { KeptColumns } from "./columns.ts";
 
 /** Types that kernels read as they are; all others become F32. */
@@ -37,6 +37,11 @@ export function groupsOf(columns: number): number {
 /** Bytes of a packed row. */
 export function packedRowBytes(type: PackedType, columns: number): number {
   return 4 * rowWordsOf[type](groupsOf(columns));
+}
+
+/** Columns of some runs. */
+export function columnsOf(runs: readonly Range[]): number {
+  return runs.reduce((sum, run) => sum + lengthOf(run), 0);
 }
 
 /**
@@ -72,8 +77,7 @@ export class RowPacker {
   constructor(readonly from: GgmlType, readonly kept: KeptColumns) {
     const { length, runs } = kept;
     this.type = packedTypeOf(from, runs);
-    const columns = runs.reduce((sum, { start, end }) => sum + end - start, 0);
-    this.#groups = groupsOf(columns);
+    this.#groups = groupsOf(columnsOf(runs));
     this.rowWords = rowWordsOf[this.type](this.#groups);
     const isFloat = this.type === "F32" || this.type === "F16";
     const { blockSize } = ggmlTypes[from];

@@ -2748,6 +2748,9 @@ function groupsOf(columns) {
 function packedRowBytes2(type, columns) {
   return 4 * rowWordsOf[type](groupsOf(columns));
 }
+function columnsOf(runs) {
+  return runs.reduce((sum, run2) => sum + lengthOf(run2), 0);
+}
 function packedTypeOf(type, runs) {
   const { blockSize } = ggmlTypes[type];
   const isWhole = runs.every(({ start, end }) => start % blockSize === 0 && end % blockSize === 0);
@@ -2773,8 +2776,7 @@ var RowPacker = class {
     this.kept = kept;
     const { length, runs } = kept;
     this.type = packedTypeOf(from, runs);
-    const columns = runs.reduce((sum, { start, end }) => sum + end - start, 0);
-    this.#groups = groupsOf(columns);
+    this.#groups = groupsOf(columnsOf(runs));
     this.rowWords = rowWordsOf[this.type](this.#groups);
     const isFloat = this.type === "F32" || this.type === "F16";
     const { blockSize } = ggmlTypes[from];
@@ -2885,11 +2887,10 @@ function halvesFrom(words, at2) {
 
 // src/places/gpu/matrix.ts
 function matrixShape(type, rows, runs) {
-  const columns = runs.reduce((sum, { start, end }) => sum + end - start, 0);
   return {
     type: packedTypeOf(type, runs),
     rows,
-    columns
+    columns: columnsOf(runs)
   };
 }
 function rowsOfPiece({ type, columns }, pieceBytes) {
