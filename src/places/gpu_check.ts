@@ -10,7 +10,7 @@ import { GpuError } from "../errors.ts";
 import { quantise } from "../formats/ggml/quantise.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import type { LayerTensors, Model } from "../model/model.ts";
-import type { PlacePlan } from "../plan/plan.ts";
+import { splitEvenly } from "../plan/plan.ts";
 import type { GpuSidePlace } from "./place.ts";
 import { ReferencePlace } from "./reference/reference_place.ts";
 import { topLogits } from "../sampling/mod.ts";
@@ -59,24 +59,19 @@ export async function checkGpu(
 ): Promise<void> {
   for (const layer of distinctLayers(options.model)) {
     const { model, source } = smallModel(options.model, layer);
-    const all = { start: 0, end: sizes.headCount };
-    const plan: PlacePlan = {
-      vocab: { start: 0, end: sizes.vocabSize },
-      parts: [{
-        heads: all,
-        neurons: { start: 0, end: sizes.feedForwardSize },
-      }],
-    };
+    const whole = splitEvenly(model, 1);
+    const [plan] = whole.places;
+    const gpuPlan = { places: [], gpu: plan };
     const { sparsity, cacheType } = options;
     const small = { ...options, model, limits, gpuBytes: undefined };
     const gpu = await load(source, {
       ...small,
-      plan: { places: [], gpu: plan },
+      plan: gpuPlan,
     });
     await using onGpu = new InlineTeam(
       "GPU",
       model,
-      { places: [], gpu: plan },
+      gpuPlan,
       { cpu: [], gpu },
       sparsity,
       limits,
@@ -84,7 +79,7 @@ export async function checkGpu(
     await using reference = new InlineTeam(
       "reference",
       model,
-      { places: [plan] },
+      whole,
       {
         cpu: [
           await ReferencePlace.load(model, plan, sparsity, source, cacheType),

@@ -6,8 +6,7 @@
  */
 import type { Model } from "../model/model.ts";
 import type { CpuRates, GpuRates, Machine } from "../plan/machine.ts";
-import type { PlacePlan } from "../plan/plan.ts";
-import type { GpuUse } from "./gpu_use.ts";
+import { splitEvenly } from "../plan/plan.ts";
 import { probeModel } from "./probe.ts";
 import { type StartOptions, startTeam } from "./start.ts";
 import type { Team } from "./team.ts";
@@ -63,20 +62,13 @@ async function measureCpu(model: Model, threads: number): Promise<CpuRates> {
 async function measureGpu(model: Model, threads: number): Promise<GpuRates> {
   const neurons = Math.min(gpuNeurons, model.feedForwardSize);
   const probe = probeModel(model, neurons, 1);
-  const { vocabSize, headCount } = probe.model;
-  const gpuPlan: PlacePlan = {
-    vocab: { start: 0, end: vocabSize },
-    parts: [{
-      heads: { start: 0, end: headCount },
-      neurons: { start: 0, end: neurons },
-    }],
-  };
+  const [gpuPlan] = splitEvenly(probe.model, 1).places;
   await using team = await startTeam(
     probe.source,
     threads,
     { ...optionsFor(probe.model), gpuPlan },
   );
-  return await gpuRates(team, team.gpu!);
+  return await gpuRates(team);
 }
 
 function optionsFor(model: Model): StartOptions {
@@ -90,7 +82,7 @@ function optionsFor(model: Model): StartOptions {
 }
 
 /** What is left of a step's time when reading and waiting are taken off is what starting its kernels takes. */
-async function gpuRates(team: Team, use: GpuUse): Promise<GpuRates> {
+async function gpuRates(team: Team): Promise<GpuRates> {
   const { batch } = team;
   batch.length = 1;
   batch.tokens[0] = batch.positions[0] = batch.sequences[0] = 0;
@@ -107,7 +99,7 @@ async function gpuRates(team: Team, use: GpuUse): Promise<GpuRates> {
   }
   const dispatches = (team.gpu!.counts.dispatches - before) / steps;
   const ms = times.sort((a, b) => a - b)[steps >> 1];
-  const { readBackMs, stream } = use;
+  const { readBackMs, stream } = team.gpu!;
   const rest = ms - readBackMs - team.weightBytes / stream;
   return {
     stream,

@@ -143,12 +143,42 @@ function compact(set) {
   const span = spanOf(set);
   return lengthOf(span) === lengthOf(set) ? span : set;
 }
+function complementOf(set, count) {
+  const others = new Uint32Array(count - lengthOf(set));
+  let filled = 0, next = 0;
+  for (let i = 0; i < lengthOf(set); i++) {
+    const index = indexAt(set, i);
+    while (next < index) others[filled++] = next++;
+    next = index + 1;
+  }
+  while (next < count) others[filled++] = next++;
+  return compact(others);
+}
+function sectionOf(set, { start, end }) {
+  return isList(set) ? compact(set.subarray(start, end)) : {
+    start: set.start + start,
+    end: set.start + end
+  };
+}
 function numbering(set) {
   if (!isList(set)) return (index) => index - set.start;
   const { start, end } = spanOf(set);
   const numbers = new Uint32Array(end - start);
   set.forEach((index, i) => numbers[index - start] = i);
   return (index) => numbers[index - start];
+}
+
+// src/plan/profile.ts
+function firingOf(profile, layer, neurons) {
+  const { gatePositive, active } = profile.layers[layer];
+  const order3 = listOf(neurons).slice();
+  order3.sort((a, b) => active[b] - active[a] || gatePositive[b] - gatePositive[a] || a - b);
+  const share = (counts) => Float32Array.from(order3, (id) => counts[id] / Math.max(1, profile.tokens));
+  return {
+    order: order3,
+    gatePositive: share(gatePositive),
+    active: share(active)
+  };
 }
 
 // src/plan/plan.ts
@@ -171,6 +201,57 @@ function kvHeadsOf(model, heads) {
     end: Math.ceil(heads.end / group)
   };
 }
+function splitRange(count, shares, unit) {
+  const border = (share) => share === shares ? count : Math.min(count, Math.round(count * share / shares / unit) * unit);
+  return Array.from({
+    length: shares
+  }, (_, share) => ({
+    start: border(share),
+    end: border(share + 1)
+  }));
+}
+var neuronUnit = 32;
+function splitEvenly(model, places, profile, gpu) {
+  const cut = (rest) => splitRange(lengthOf(rest), places, 1).map((range) => sectionOf(rest, range));
+  const vocab = cut(restOf("vocabulary rows", model.vocabSize, gpu?.vocab));
+  const layers = model.layers.map((_, layer) => {
+    const part = gpu?.parts[layer];
+    const neurons = complementOf(part?.neurons ?? noIndices, model.feedForwardSize);
+    const count = lengthOf(neurons);
+    return {
+      heads: cut(restOf("heads", model.headCount, part?.heads)),
+      neurons: splitRange(count, places, count >= neuronUnit * places ? neuronUnit : 1).map((range) => sectionOf(neurons, range))
+    };
+  });
+  return {
+    gpu,
+    places: vocab.map((rows, i) => ({
+      vocab: rows,
+      parts: layers.map(({ heads, neurons }, layer) => ({
+        heads: heads[i],
+        neurons: neurons[i],
+        firing: profile && firingOf(profile, layer, neurons[i])
+      }))
+    }))
+  };
+}
+function restOf(name, count, taken = noIndices) {
+  if (lengthOf(taken) === 0) return {
+    start: 0,
+    end: count
+  };
+  if (taken.start !== 0) {
+    throw new UsageError(`Cannot plan ${name} ${taken.start} to ${taken.end - 1} on the GPU: it holds the first ones, from 0`);
+  }
+  return {
+    start: taken.end,
+    end: count
+  };
+}
+var noIndices = {
+  start: 0,
+  end: 0
+};
 
 // src/places/slices.ts
 var columnUnit = 32;
@@ -6330,24 +6411,11 @@ var tolerance = 5e-3;
 async function checkGpu(options, load) {
   for (const layer of distinctLayers(options.model)) {
     const { model, source } = smallModel(options.model, layer);
-    const all = {
-      start: 0,
-      end: sizes.headCount
-    };
-    const plan = {
-      vocab: {
-        start: 0,
-        end: sizes.vocabSize
-      },
-      parts: [
-        {
-          heads: all,
-          neurons: {
-            start: 0,
-            end: sizes.feedForwardSize
-          }
-        }
-      ]
+    const whole = splitEvenly(model, 1);
+    const [plan] = whole.places;
+    const gpuPlan = {
+      places: [],
+      gpu: plan
     };
     const { sparsity, cacheType } = options;
     const small = {
@@ -6358,23 +6426,13 @@ async function checkGpu(options, load) {
     };
     const gpu = await load(source, {
       ...small,
-      plan: {
-        places: [],
-        gpu: plan
-      }
+      plan: gpuPlan
     });
-    await using onGpu = new InlineTeam("GPU", model, {
-      places: [],
-      gpu: plan
-    }, {
+    await using onGpu = new InlineTeam("GPU", model, gpuPlan, {
       cpu: [],
       gpu
     }, sparsity, limits2);
-    await using reference = new InlineTeam("reference", model, {
-      places: [
-        plan
-      ]
-    }, {
+    await using reference = new InlineTeam("reference", model, whole, {
       cpu: [
         await ReferencePlace.load(model, plan, sparsity, source, cacheType)
       ]
