@@ -88,6 +88,7 @@ export async function loadGpuPlace(
   try {
     await fill(place, source, progress);
     await place.ready();
+    await place.measure();
     return place;
   } catch (error) {
     await place[Symbol.asyncDispose]();

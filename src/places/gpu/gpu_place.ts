@@ -137,8 +137,8 @@ export class GpuPlace implements GpuSidePlace {
   }
 
   /**
-   * Call when every slice is written: compiles the kernels, makes scratch and
-   * KV cache, and measures how fast the device is.
+   * Call when every slice is written: compiles the kernels, and makes scratch
+   * and KV cache.
    *
    * @throws {GpuError} where the device refuses something, or has no room
    */
@@ -146,8 +146,6 @@ export class GpuPlace implements GpuSidePlace {
     const { device } = this;
     this.#parts = await device.accepts("run", () => this.#makeParts());
     await this.#parts.readBack.prime();
-    await this.measure();
-    device.check();
   }
 
   /** See {@linkcode GpuSidePlace.use}. */
@@ -162,13 +160,19 @@ export class GpuPlace implements GpuSidePlace {
     };
   }
 
-  /** Measures the time of a read-back, and how fast weights are streamed. */
+  /**
+   * Measures the time of a read-back, and how fast weights are streamed, for
+   * {@linkcode use}; call when it is ready.
+   *
+   * @throws {GpuError} where the device has failed
+   */
   async measure(): Promise<Speed> {
     const { attention, feedForward, head, readBack, counters } = this.#parts;
     const products = [attention, feedForward, head]
       .flatMap((part) => part?.streamed ?? []);
     const region = { buffer: counters, bytes: counters.size };
     this.#speed = await measure(this.#commands, readBack, region, products);
+    this.device.check();
     return this.#speed;
   }
 

@@ -64,6 +64,7 @@ export class GpuResident implements Resident {
   /** See {@linkcode Resident.ready}. */
   async ready(): Promise<void> {
     await this.place.ready();
+    await this.place.measure();
   }
 
   /** See {@linkcode Resident.runSteps}. */

@@ -5095,8 +5095,8 @@ var GpuPlace = class _GpuPlace {
     this.#weights.write(slice, rows);
   }
   /**
-   * Call when every slice is written: compiles the kernels, makes scratch and
-   * KV cache, and measures how fast the device is.
+   * Call when every slice is written: compiles the kernels, and makes scratch
+   * and KV cache.
    *
    * @throws {GpuError} where the device refuses something, or has no room
    */
@@ -5104,8 +5104,6 @@ var GpuPlace = class _GpuPlace {
     const { device } = this;
     this.#parts = await device.accepts("run", () => this.#makeParts());
     await this.#parts.readBack.prime();
-    await this.measure();
-    device.check();
   }
   /** See {@linkcode GpuSidePlace.use}. */
   get use() {
@@ -5118,7 +5116,12 @@ var GpuPlace = class _GpuPlace {
       counts: this.#commands.counts
     };
   }
-  /** Measures the time of a read-back, and how fast weights are streamed. */
+  /**
+   * Measures the time of a read-back, and how fast weights are streamed, for
+   * {@linkcode use}; call when it is ready.
+   *
+   * @throws {GpuError} where the device has failed
+   */
   async measure() {
     const { attention, feedForward, head, readBack, counters } = this.#parts;
     const products = [
@@ -5131,6 +5134,7 @@ var GpuPlace = class _GpuPlace {
       bytes: counters.size
     };
     this.#speed = await measure(this.#commands, readBack, region, products);
+    this.device.check();
     return this.#speed;
   }
   /** See {@linkcode Place.begin}. */
@@ -6750,6 +6754,7 @@ var GpuResident = class _GpuResident {
   /** See {@linkcode Resident.ready}. */
   async ready() {
     await this.place.ready();
+    await this.place.measure();
   }
   /** See {@linkcode Resident.runSteps}. */
   async runSteps(onTrace) {
