@@ -26,17 +26,25 @@ export const leastGpuBytes: number = 2 ** 28;
 const plannedPositions = 1024;
 
 /**
- * The GPU's share of a model; undefined where it takes none.
+ * The GPU's share of a model within so many bytes, as many as there are where
+ * left out; undefined where it takes none.
+ *
+ * @throws {GpuError} where a GPU is required, and nothing fits
+ * @throws {LimitError} where a given index does not fit
+ */
+export type GpuPlanner = (gpuBytes?: number) => PlacePlan | undefined;
+
+/**
+ * Looks for a GPU and measures it; undefined where it takes no share.
  *
  * @throws {GpuError} where a GPU is required, and there is none
  * @throws {UsageError} where a GPU is required for what only the CPU does
- * @throws {LimitError} where a given index does not fit the budget
  */
-export async function planGpu(
+export async function gpuPlanner(
   places: StartOptions,
   threads: number,
   options: LoadOptions,
-): Promise<PlacePlan | undefined> {
+): Promise<GpuPlanner | undefined> {
   const { gpu: mode = "auto", gpuIndex, gpuPlan, gpuLayers } = options;
   const { model } = places;
   const isRequired = mode === "require";
@@ -56,19 +64,23 @@ export async function planGpu(
     if (isRequired) throw new GpuError("Cannot use a GPU: there is none here");
     return undefined;
   }
-  if (gpuPlan) return gpuPlan;
+  if (gpuPlan) return () => gpuPlan;
   if (gpuIndex) checkGpuIndex(gpuIndex, model);
-  const share = (machine: Machine) => solveFor(machine, places, options);
-  const measured = found.isSoftware
+  const machine = found.isSoftware
     ? undefined
-    : share(await measureMachine(model, threads, true));
-  if (measured || !isRequired) return measured;
-  // One in software, or so slow that it is best left out, is required all the same.
-  const eager = share(eagerMachine);
-  if (eager) return eager;
-  throw new GpuError(
-    `Cannot use the GPU: no part of the model fits the budget of ${places.gpuBytes} bytes`,
-  );
+    : await measureMachine(model, threads, true);
+  return (gpuBytes) => {
+    const share = (machine: Machine) =>
+      solveFor(machine, { ...places, gpuBytes }, options);
+    const measured = machine && share(machine);
+    if (measured || !isRequired) return measured;
+    // One in software, or so slow that it is best left out, is required all the same.
+    const eager = share(eagerMachine);
+    if (eager) return eager;
+    throw new GpuError(
+      `Cannot use the GPU: no part of the model fits the budget of ${gpuBytes} bytes`,
+    );
+  };
 }
 
 /** A machine whose GPU costs next to nothing: it is given all that there is room for. */

@@ -5,7 +5,7 @@
  * @module
  */
 import { GpuError, GpuMemoryError } from "./errors.ts";
-import { planGpu } from "./gpu_share.ts";
+import { type GpuPlanner, gpuPlanner } from "./gpu_share.ts";
 import type { LoadOptions } from "./load_options.ts";
 import { deviceBytes } from "./places/gpu/layout.ts";
 import type { StartOptions } from "./places/start.ts";
@@ -34,10 +34,12 @@ export async function startWithGpu(
   warn: (message: string) => void,
 ): Promise<Team> {
   let { gpuBytes } = places;
+  let planner: Promise<GpuPlanner | undefined> | undefined;
   for (let left = tries;; left--) {
     let plan: PlacePlan | undefined;
     try {
-      plan = await planGpu({ ...places, gpuBytes }, threads, options);
+      planner ??= gpuPlanner(places, threads, options);
+      plan = (await planner)?.(gpuBytes);
       return await start(plan);
     } catch (error) {
       if (!(error instanceof GpuError)) throw error;
