@@ -13,6 +13,7 @@ import heads from "../../../shaders/heads.wgsl" with { type: "text" };
 import keep_above from "../../../shaders/keep_above.wgsl" with { type: "text" };
 import kv_f16 from "../../../shaders/kv_f16.wgsl" with { type: "text" };
 import kv_f32 from "../../../shaders/kv_f32.wgsl" with { type: "text" };
+import kv_quads from "../../../shaders/kv_quads.wgsl" with { type: "text" };
 import kv_q8_0 from "../../../shaders/kv_q8_0.wgsl" with { type: "text" };
 import lanes_subgroup from "../../../shaders/lanes_subgroup.wgsl" with {
   type: "text",
@@ -61,8 +62,8 @@ const weights: Readonly<Record<PackedType, string>> = {
 
 /** How a kernel reads and writes the pages of keys and values. */
 const pages: Readonly<Record<CacheType, string>> = {
-  f32: kv_f32,
-  f16: kv_f16,
+  f32: kv_f32 + kv_quads,
+  f16: kv_f16 + kv_quads,
   q8_0: kv_q8_0,
 };
 
