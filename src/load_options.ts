@@ -77,9 +77,6 @@ export interface LoadOptions {
 
 const limits = { batchSize: 4096, contextSize: 1 << 20, threads: 256 };
 
-/** Options with their defaults filled in. */
-export type CheckedOptions = ReturnType<typeof checkOptions>;
-
 /**
  * Checks options, and fills in defaults.
  *

@@ -19,7 +19,7 @@ import type { RandomModel } from "./random_model.ts";
 import { cpuTeam, limits, type MakeTeam } from "./teams.ts";
 
 /** What a test may choose of a GPU place. */
-export type GpuTestOptions = Partial<
+type GpuTestOptions = Partial<
   Omit<GpuPlaceOptions, "model" | "plan" | "sparsity">
 >;
 
@@ -27,7 +27,7 @@ export type GpuTestOptions = Partial<
 let device: Promise<Device> | undefined;
 
 /** A GPU place with its weights. */
-export async function gpuPlace(
+async function gpuPlace(
   { model, source }: Pick<RandomModel, "model" | "source">,
   plan: PlacePlan,
   sparsity: Sparsity,

@@ -98,7 +98,7 @@ export class ReferenceGpu implements GpuSidePlace {
 }
 
 /** The row that `unpackTop` reads. */
-export function packTop(logits: Float32Array, k: number): Float32Array {
+function packTop(logits: Float32Array, k: number): Float32Array {
   const row = new Float32Array(topRowLength(k));
   const largest = topLogits(logits, k);
   const into = unpackTop(row);
