@@ -10,7 +10,7 @@
 import { isSparse, type Model } from "../../model/model.ts";
 import type { Rates } from "../../plan/border.ts";
 import { lengthOf } from "../../plan/indices.ts";
-import { neuronsInOrder, type Part, type PlacePlan } from "../../plan/plan.ts";
+import { neuronsInOrder, type PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch } from "../batch.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
@@ -50,7 +50,6 @@ export interface FeedForwardOptions {
 interface Layer {
   readonly index: number;
   readonly weights: LayerWeights;
-  readonly part: Part;
   /** Tokens of the step */
   readonly n: number;
   /** The normed residual */
@@ -72,6 +71,8 @@ export class FeedForward {
   readonly #kernel: NeuronKernel;
   /** Hot rows of each layer */
   readonly #hot: number[];
+  /** The file's ids of each layer's neurons, where they are counted */
+  readonly #fileIds: readonly Uint32Array[];
   /** The layer whose h stand in `#h` */
   #layer!: Layer;
 
@@ -111,6 +112,7 @@ export class FeedForward {
     this.#hot = layers.map((weights, i) =>
       weights ? hotRows(weights, plan.parts[i], options) : 0
     );
+    this.#fileIds = neuronCounts ? plan.parts.map(neuronsInOrder) : [];
   }
 
   /**
@@ -127,8 +129,7 @@ export class FeedForward {
   ): void {
     const n = batch.length;
     const { mode } = this.options.sparsity;
-    const part = this.plan.parts[index];
-    this.#layer = { index, weights, n, x, part, out, done: false };
+    this.#layer = { index, weights, n, x, out, done: false };
     this.#count("neurons", n * weights.ffn_gate.rows);
     this.#count("hot", n * this.#hot[index]);
     const { fc1, fc2 } = weights;
@@ -361,8 +362,8 @@ export class FeedForward {
   }
 
   #countNeurons(counts: NeuronCounts, t: number): void {
-    const { index, part } = this.#layer;
-    const ids = neuronsInOrder(part);
+    const { index } = this.#layer;
+    const ids = this.#fileIds[index];
     const row = (rows: F32Rows) => this.memory.f32(at(rows, t), ids.length);
     counts.add(index, row(this.#gate), row(this.#h), ids);
   }

@@ -1222,6 +1222,8 @@ var FeedForward = class {
   #kernel;
   /** Hot rows of each layer */
   #hot;
+  /** The file's ids of each layer's neurons, where they are counted */
+  #fileIds;
   /** The layer whose h stand in `#h` */
   #layer;
   constructor(model, plan, memory, counts, options, layers, neuronCounts) {
@@ -1243,6 +1245,7 @@ var FeedForward = class {
     this.#ids = memory.allocate(4 * roundUp(neurons, 8));
     this.#kernel = new NeuronKernel(memory, activationIds[model.activation]);
     this.#hot = layers.map((weights2, i) => weights2 ? hotRows(weights2, plan.parts[i], options) : 0);
+    this.#fileIds = neuronCounts ? plan.parts.map(neuronsInOrder) : [];
   }
   /**
    * Computes h of the normed `x`; `residual` is what a predictor reads that is
@@ -1251,13 +1254,11 @@ var FeedForward = class {
   hidden(index, weights2, batch, x, residual, out) {
     const n = batch.length;
     const { mode } = this.options.sparsity;
-    const part = this.plan.parts[index];
     this.#layer = {
       index,
       weights: weights2,
       n,
       x,
-      part,
       out,
       done: false
     };
@@ -1453,8 +1454,8 @@ var FeedForward = class {
     return h.reduce((sum, value) => sum + Math.abs(value), 0);
   }
   #countNeurons(counts, t) {
-    const { index, part } = this.#layer;
-    const ids = neuronsInOrder(part);
+    const { index } = this.#layer;
+    const ids = this.#fileIds[index];
     const row = (rows) => this.memory.f32(at(rows, t), ids.length);
     counts.add(index, row(this.#gate), row(this.#h), ids);
   }
