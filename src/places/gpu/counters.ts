@@ -24,7 +24,7 @@ export class CounterReader {
     this.#last = new Uint32Array(counterWords * layers);
   }
 
-  /** Takes all figures, and tells by how much those of each layer have grown. */
+  /** Takes all figures, and tells of each layer that has grown by how much: between two read-backs that is one, as a rule. */
   take(
     figures: Uint32Array,
     grown: (layer: number, single: Counted, tiled: Counted) => void,
@@ -32,6 +32,9 @@ export class CounterReader {
     for (let layer = 0; layer < this.layers; layer++) {
       const at = counterWords * layer;
       const by = (i: number) => (figures[at + i] - this.#last[at + i]) >>> 0;
+      let hasGrown = false;
+      for (let i = 0; i < counterWords; i++) hasGrown ||= by(i) > 0;
+      if (!hasGrown) continue;
       const set = (first: number): Counted => ({
         gatePositive: by(first),
         active: by(first + 1),

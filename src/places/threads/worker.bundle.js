@@ -2480,11 +2480,14 @@ var CounterReader = class {
     this.layers = layers;
     this.#last = new Uint32Array(counterWords * layers);
   }
-  /** Takes all figures, and tells by how much those of each layer have grown. */
+  /** Takes all figures, and tells of each layer that has grown by how much: between two read-backs that is one, as a rule. */
   take(figures, grown) {
     for (let layer = 0; layer < this.layers; layer++) {
       const at2 = counterWords * layer;
       const by = (i) => figures[at2 + i] - this.#last[at2 + i] >>> 0;
+      let hasGrown = false;
+      for (let i = 0; i < counterWords; i++) hasGrown ||= by(i) > 0;
+      if (!hasGrown) continue;
       const set = (first) => ({
         gatePositive: by(first),
         active: by(first + 1),
