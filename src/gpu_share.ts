@@ -8,7 +8,7 @@ import { GpuError, UsageError } from "./errors.ts";
 import type { LoadOptions } from "./load_options.ts";
 import type { Model } from "./model/model.ts";
 import { kvPositionBytes } from "./places/cache_type.ts";
-import { findAdapter } from "./places/gpu/device.ts";
+import { findAdapter, nameOf } from "./places/gpu/device.ts";
 import { deviceBytes } from "./places/gpu/layout.ts";
 import { measureMachine } from "./places/measure.ts";
 import type { StartOptions } from "./places/start.ts";
@@ -128,8 +128,8 @@ export interface FoundGpu {
 export async function findGpu(): Promise<FoundGpu | undefined> {
   const adapter = await findAdapter();
   if (!adapter) return undefined;
-  const { description, isFallbackAdapter } = adapter.info;
-  return { name: description, isSoftware: isFallbackAdapter };
+  const { info } = adapter;
+  return { name: nameOf(info), isSoftware: info.isFallbackAdapter };
 }
 
 /** What only the CPU does, of what is asked for. */

@@ -27,7 +27,7 @@ export class Device {
     readonly subgroups: boolean,
   ) {
     this.pipelines = new Pipelines(this);
-    const name = info.description || info.device || info.vendor || "GPU";
+    const name = nameOf(info);
     this.name = info.isFallbackAdapter ? `${name}, software` : name;
     this.lost = gpu.lost.then(({ message }) =>
       this.failed(message || "the device was lost")
@@ -60,7 +60,7 @@ export class Device {
       return new Device(device, adapter, subgroups);
     } catch (error) {
       throw new GpuError(
-        `Cannot use the GPU ${adapter.info.description}: ${
+        `Cannot use the GPU ${nameOf(adapter.info)}: ${
           (error as Error).message
         }`,
         { cause: error },
@@ -129,6 +129,13 @@ export async function findAdapter(): Promise<GPUAdapter | undefined> {
     powerPreference: "high-performance",
   });
   return adapter ?? undefined;
+}
+
+/** An adapter's name, for people; drivers fill in one field or another. */
+export function nameOf(
+  { description, device, vendor }: GPUAdapterInfo,
+): string {
+  return description || device || vendor || "GPU";
 }
 
 /** Whether the device takes a kernel that uses subgroups: some announce them, but refuse. */

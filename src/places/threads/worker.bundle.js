@@ -4050,7 +4050,7 @@ var Device = class _Device {
     this.gpu = gpu;
     this.subgroups = subgroups;
     this.pipelines = new Pipelines(this);
-    const name = info.description || info.device || info.vendor || "GPU";
+    const name = nameOf(info);
     this.name = info.isFallbackAdapter ? `${name}, software` : name;
     this.lost = gpu.lost.then(({ message }) => this.failed(message || "the device was lost"));
     gpu.addEventListener("uncapturederror", (event) => {
@@ -4078,7 +4078,7 @@ var Device = class _Device {
       const subgroups = features.has("subgroups") && adapter.info.subgroupMinSize >= 32 && await compilesSubgroups(device);
       return new _Device(device, adapter, subgroups);
     } catch (error) {
-      throw new GpuError(`Cannot use the GPU ${adapter.info.description}: ${error.message}`, {
+      throw new GpuError(`Cannot use the GPU ${nameOf(adapter.info)}: ${error.message}`, {
         cause: error
       });
     }
@@ -4131,6 +4131,9 @@ async function findAdapter() {
     powerPreference: "high-performance"
   });
   return adapter ?? void 0;
+}
+function nameOf({ description, device, vendor }) {
+  return description || device || vendor || "GPU";
 }
 async function compilesSubgroups(gpu) {
   gpu.pushErrorScope("validation");
