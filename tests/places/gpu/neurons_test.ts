@@ -1,41 +1,11 @@
 /** The kernels around the products, against scalar twins. */
 import assert from "node:assert/strict";
-import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
-import { quantise } from "../../../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
-import { DeviceMatrix, matrixShape } from "../../../src/places/gpu/matrix.ts";
-import { RowPacker } from "../../../src/places/gpu/packing.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
-import { Bench, stepWords } from "./on_device.ts";
+import { Bench, stepWords, weightsOf } from "./on_device.ts";
 
 const types: GgmlType[] = ["F32", "F16", "Q4_0", "Q8_0", "Q4_K", "Q6_K"];
-
-/** A matrix of the type on the device, in pieces of at most `pieceRows` rows, and its weights. */
-function matrixOf(
-  bench: Bench,
-  type: GgmlType,
-  rows: number,
-  columns: number,
-  pieceRows = rows,
-): { matrix: DeviceMatrix; weights: Float32Array } {
-  const bytes = quantise(type, gaussianVector(rows * columns, rows, 0.5));
-  const weights = new Float32Array(rows * columns);
-  dequantise(type, bytes, weights);
-  const runs = [{ start: 0, end: columns }];
-  const shape = matrixShape(type, rows, runs);
-  const rowBytes = new DeviceMatrix(bench.buffers, "", { ...shape, rows: 0 })
-    .rowBytes;
-  const matrix = new DeviceMatrix(
-    bench.buffers,
-    "matrix",
-    shape,
-    pieceRows * rowBytes,
-  );
-  const packer = new RowPacker(type, { length: columns, runs });
-  matrix.write(packer, 0, { first: 0, count: rows, bytes });
-  return { matrix, weights };
-}
 
 for (const type of types) {
   const columns = ggmlTypes[type].blockSize === 1 ? 300 : 512;
@@ -47,13 +17,9 @@ for (const type of types) {
         using bench = await Bench.open(stepWords(tokens, { stretches }));
         const neurons = 333, stride = 512;
         // The second piece begins in the middle of everything.
-        const { matrix, weights } = matrixOf(
-          bench,
-          type,
-          neurons,
-          columns,
-          200,
-        );
+        const { matrix, rows } = weightsOf(bench, type, neurons, columns, {
+          pieceRows: 200,
+        });
         assert.equal(matrix.pieces.length, 2);
         const h = gaussianVector(tokens * stride, 5);
         h.forEach((_, i) => {
@@ -101,7 +67,7 @@ for (const type of types) {
           for (let j = 0; j < neurons; j++) {
             const value = h[t * stride + j];
             for (let i = 0; i < columns; i++) {
-              expected[i] += value * weights[j * columns + i];
+              expected[i] += value * rows[j][i];
             }
           }
           expected.forEach((value, i) =>
@@ -121,8 +87,10 @@ for (const type of types) {
     const words = stepWords(ids.length);
     ids.forEach((id, t) => words[8 + 4 * t] = id);
     using bench = await Bench.open(words);
-    const first = 3, rows = 27, stride = 512;
-    const { matrix, weights } = matrixOf(bench, type, rows, columns, 10);
+    const first = 3, stride = 512;
+    const { matrix, rows } = weightsOf(bench, type, 27, columns, {
+      pieceRows: 10,
+    });
     const x = bench.buffer(new Float32Array(ids.length * stride).fill(5));
     const bytes = await bench.run(() => {
       for (const piece of matrix.pieces) {
@@ -144,11 +112,7 @@ for (const type of types) {
       }
     }, x);
     ids.forEach((id, t) => {
-      const row = id - first;
-      const isHeld = row >= 0 && row < rows;
-      const expected = isHeld
-        ? weights.subarray(row * columns, (row + 1) * columns)
-        : new Float32Array(columns);
+      const expected = rows[id - first] ?? new Float32Array(columns);
       const actual = new Float32Array(bytes, 4 * t * stride, columns);
       const plain = (row: Float32Array) => [...row].map((value) => value + 0);
       assert.deepEqual(plain(actual), plain(expected));

@@ -1,9 +1,16 @@
 /** Kernels by themselves, on whatever adapter is here. */
+import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
+import { quantise } from "../../../src/formats/ggml/quantise.ts";
+import type { GgmlType } from "../../../src/formats/ggml/types.ts";
 import { Commands } from "../../../src/places/gpu/commands.ts";
 import { Device } from "../../../src/places/gpu/device.ts";
 import { Buffers } from "../../../src/places/gpu/buffers.ts";
+import { DeviceMatrix, matrixShape } from "../../../src/places/gpu/matrix.ts";
+import { packedRowBytes, RowPacker } from "../../../src/places/gpu/packing.ts";
 import { uniformBytes, Uniforms } from "../../../src/places/gpu/uniforms.ts";
 import type { Shared } from "../../../src/places/gpu/product.ts";
+import type { Range } from "../../../src/plan/indices.ts";
+import { gaussianVector } from "../../helpers/seeded_random.ts";
 
 /** A device and what kernels need, given back at the end. */
 export class Bench implements Disposable {
@@ -77,4 +84,58 @@ export function stepWords(
     (_, t) => [0, 0, wanted[t] ?? 0, 0],
   );
   return [tokens, 0, wanted.length, stretches, 4, 0, 0, 0, ...records.flat()];
+}
+
+/** A matrix on the device, and what is in it. */
+export interface Weights {
+  readonly matrix: DeviceMatrix;
+  /** `[rows][columns]`, as the kernels should read them */
+  readonly rows: Float32Array[];
+}
+
+/** Random weights of a type, of whose columns `runs` are kept, in pieces of at most `pieceRows` rows. */
+export function weightsOf(
+  bench: Bench,
+  type: GgmlType,
+  rows: number,
+  length: number,
+  { runs = [{ start: 0, end: length }], pieceRows = rows }: {
+    runs?: Range[];
+    pieceRows?: number;
+  } = {},
+): Weights {
+  const bytes = quantise(
+    type,
+    gaussianVector(rows * length, rows + length, 0.5),
+  );
+  const all = new Float32Array(rows * length);
+  dequantise(type, bytes, all);
+  const shape = matrixShape(type, rows, runs);
+  const pieceBytes = pieceRows * packedRowBytes(shape.type, shape.columns);
+  const matrix = new DeviceMatrix(bench.buffers, "matrix", shape, pieceBytes);
+  const packer = new RowPacker(type, { length, runs });
+  // In two chunks, as a loader hands them over.
+  const rowBytes = bytes.length / rows, half = Math.floor(rows / 2);
+  matrix.write(packer, 0, {
+    first: 0,
+    count: half,
+    bytes: bytes.subarray(0, half * rowBytes),
+  });
+  matrix.write(packer, half, {
+    first: half,
+    count: rows - half,
+    bytes: bytes.subarray(half * rowBytes),
+  });
+  return {
+    matrix,
+    rows: Array.from(
+      { length: rows },
+      (_, r) =>
+        Float32Array.from(
+          runs.flatMap((
+            { start, end },
+          ) => [...all.subarray(r * length + start, r * length + end)]),
+        ),
+    ),
+  };
 }

@@ -2,19 +2,14 @@
  * The products against scalar twins: weights dequantised, sums in f64.
  */
 import assert from "node:assert/strict";
-import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
-import { quantise } from "../../../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
-import { DeviceMatrix, matrixShape } from "../../../src/places/gpu/matrix.ts";
-import { RowPacker } from "../../../src/places/gpu/packing.ts";
 import {
   Product,
   type ProductOptions,
 } from "../../../src/places/gpu/product.ts";
-import type { Range } from "../../../src/plan/indices.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
-import { Bench, stepWords } from "./on_device.ts";
+import { Bench, stepWords, type Weights, weightsOf } from "./on_device.ts";
 
 const types: GgmlType[] = [
   "F32",
@@ -28,58 +23,6 @@ const types: GgmlType[] = [
 ];
 const tokenCounts = [1, 3, 37];
 const stride = 1024;
-
-interface Weights {
-  readonly matrix: DeviceMatrix;
-  /** `[rows][columns]`, as the kernels should read them */
-  readonly rows: Float32Array[];
-}
-
-/** Random weights of a type, of whose columns `runs` are kept. */
-function weightsOf(
-  bench: Bench,
-  type: GgmlType,
-  rows: number,
-  length: number,
-  runs: Range[],
-): Weights {
-  const bytes = quantise(
-    type,
-    gaussianVector(rows * length, rows + length, 0.5),
-  );
-  const all = new Float32Array(rows * length);
-  dequantise(type, bytes, all);
-  const matrix = new DeviceMatrix(
-    bench.buffers,
-    "matrix",
-    matrixShape(type, rows, runs),
-  );
-  const packer = new RowPacker(type, { length, runs });
-  // In two chunks, as a loader hands them over.
-  const rowBytes = bytes.length / rows, half = Math.floor(rows / 2);
-  matrix.write(packer, 0, {
-    first: 0,
-    count: half,
-    bytes: bytes.subarray(0, half * rowBytes),
-  });
-  matrix.write(packer, half, {
-    first: half,
-    count: rows - half,
-    bytes: bytes.subarray(half * rowBytes),
-  });
-  return {
-    matrix,
-    rows: Array.from(
-      { length: rows },
-      (_, r) =>
-        Float32Array.from(
-          runs.flatMap((
-            { start, end },
-          ) => [...all.subarray(r * length + start, r * length + end)]),
-        ),
-    ),
-  };
-}
 
 /** Vectors of `columns` numbers, with zeros to the stride, as the place keeps them. */
 function tokensOf(
@@ -156,10 +99,7 @@ for (const type of types) {
       using bench = await Bench.open(stepWords(tokens));
       for (const length of lengths) {
         for (const rows of [1, 70]) {
-          const weights = weightsOf(bench, type, rows, length, [{
-            start: 0,
-            end: length,
-          }]);
+          const weights = weightsOf(bench, type, rows, length);
           const x = tokensOf(bench, tokens, length);
           const before = gaussianVector(tokens * stride, 3);
           const results = await product(
@@ -200,7 +140,7 @@ for (const type of types) {
         end: 701,
       }]]
     ) {
-      const weights = weightsOf(bench, type, 9, length, runs);
+      const weights = weightsOf(bench, type, 9, length, { runs });
       const columns = weights.rows[0].length;
       // Single ones in x read single weights.
       for (const column of [0, 1, columns - 1]) {
@@ -222,10 +162,7 @@ for (const tokens of tokenCounts) {
     async () => {
       using bench = await Bench.open(stepWords(tokens));
       for (const columns of [10, 300]) {
-        const weights = weightsOf(bench, "F16", 40, columns, [{
-          start: 0,
-          end: columns,
-        }]);
+        const weights = weightsOf(bench, "F16", 40, columns);
         const x = tokensOf(bench, tokens, columns);
         const norm = new Float32Array(stride);
         norm.set(gaussianVector(columns, 9));
@@ -259,7 +196,7 @@ for (const tokens of tokenCounts) {
         t % 2 === 0
       );
       using bench = await Bench.open(stepWords(tokens, { wanted }));
-      const weights = weightsOf(bench, "Q8_0", 33, 64, [{ start: 0, end: 64 }]);
+      const weights = weightsOf(bench, "Q8_0", 33, 64);
       const x = tokensOf(bench, tokens, 64);
       const results = await product(
         bench,
@@ -285,10 +222,7 @@ for (const tokens of tokenCounts) {
       async () => {
         using bench = await Bench.open(stepWords(tokens));
         const rows = 41, paddedRows = 64, columns = 96, counter = 6;
-        const weights = weightsOf(bench, "Q4_0", rows, columns, [{
-          start: 0,
-          end: columns,
-        }]);
+        const weights = weightsOf(bench, "Q4_0", rows, columns);
         const x = tokensOf(bench, tokens, columns);
         const gates = new Float32Array(tokens * stride).fill(NaN);
         for (let t = 0; t < tokens; t++) {
@@ -344,7 +278,7 @@ for (const tokens of tokenCounts) {
     `rows of ${tokens} vectors are asked by a threshold`,
     async () => {
       using bench = await Bench.open(stepWords(tokens));
-      const weights = weightsOf(bench, "F32", 50, 64, [{ start: 0, end: 64 }]);
+      const weights = weightsOf(bench, "F32", 50, 64);
       const x = tokensOf(bench, tokens, 64);
       const scores = gaussianVector(tokens * stride, 4);
       scores[7] = 0.25;
