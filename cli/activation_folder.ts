@@ -7,22 +7,11 @@ import {
   type Activation,
   activationFileLayer,
   type ByteSource,
-  openFile,
+  openFolder,
   type Profile,
   readPowerInferProfile,
   UsageError,
 } from "../mod.ts";
-
-/** Whether a path is a folder. */
-export async function isFolder(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(
-    ({ isDirectory }) => isDirectory,
-    (error) => {
-      if (error instanceof Deno.errors.NotCapable) throw error;
-      return false;
-    },
-  );
-}
 
 /**
  * Reads the profile of a folder.
@@ -34,11 +23,12 @@ export async function readActivationFolder(
   path: string,
   activation: Activation,
 ): Promise<Profile> {
+  const folder = await openFolder(path);
   const sources: ByteSource[] = [];
   try {
-    for await (const { name } of Deno.readDir(path)) {
-      if (activationFileLayer(name) !== undefined) {
-        sources.push(await openFile(`${path}/${name}`));
+    for (const file of folder.files) {
+      if (activationFileLayer(file) !== undefined) {
+        sources.push(await folder.open(file));
       }
     }
     if (sources.length === 0) {

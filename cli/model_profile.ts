@@ -8,6 +8,7 @@ import {
   checkProfile,
   CulmError,
   describeModel,
+  isFolder,
   isSparse,
   type LanguageModel,
   openFile,
@@ -15,7 +16,7 @@ import {
   readGguf,
   readProfile,
 } from "../mod.ts";
-import { isFolder, readActivationFolder } from "./activation_folder.ts";
+import { readActivationFolder } from "./activation_folder.ts";
 import { type LoadFlags, localModel, type ModelFlags } from "./options.ts";
 import { exists } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";

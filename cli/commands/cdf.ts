@@ -1,12 +1,13 @@
 import {
   activationCdf,
   describeModel,
+  isFolder,
   type Profile,
   profileOf,
   readGguf,
   UsageError,
 } from "../../mod.ts";
-import { isFolder, readActivationFolder } from "../activation_folder.ts";
+import { readActivationFolder } from "../activation_folder.ts";
 import {
   type CdfReport,
   toJson,
