@@ -8,6 +8,7 @@ import { dequantise } from "../formats/ggml/dequantise.ts";
 import { quantise } from "../formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
 import { loadKernels } from "../places/cpu/kernels.ts";
+import { instantiate } from "../places/cpu/memory.ts";
 import type { Kernels } from "../../wasm/kernels.d.ts";
 
 let kernels: Promise<Kernels> | undefined;
@@ -27,19 +28,13 @@ export async function requantise(
   count: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
   if (to === "Q4_K" || to === "Q6_K") {
-    kernels ??= startKernels();
+    kernels ??= loadKernels().then(({ module }) => instantiate(module));
     return byKernel(await kernels, bytes, from, to, count);
   }
   if (weights.length < count) weights = new Float32Array(count);
   const values = weights.subarray(0, count);
   dequantise(from, bytes, values);
   return quantise(to, values);
-}
-
-async function startKernels(): Promise<Kernels> {
-  const { module } = await loadKernels();
-  const { exports } = new WebAssembly.Instance(module, {});
-  return exports as unknown as Kernels;
 }
 
 /** Weights and blocks lie one after the other in the kernel's memory. */
