@@ -7,6 +7,7 @@ import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UnsupportedError, UsageError } from "../errors.ts";
 import type { GgmlType } from "../formats/ggml/types.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
+import { readObject } from "../formats/json.ts";
 import {
   type Checkpoint,
   type CheckpointTensor,
@@ -17,7 +18,7 @@ import { type Config, readConfig } from "./config.ts";
 import { type Contents, entry } from "./contents.ts";
 import { interleaved, rowCount, type Rows, stored, whole } from "./rows.ts";
 import { compareNames, ggufTensor, type NamedTensor } from "./tensor_names.ts";
-import { readObject, tokenizerMetadata } from "./tokenizer_metadata.ts";
+import { tokenizerMetadata } from "./tokenizer_metadata.ts";
 
 const types: Readonly<Partial<Record<SafetensorsDtype, GgmlType>>> = {
   F32: "F32",

@@ -8,7 +8,7 @@ import { type Folder, readWhole } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
-import { isObject, type JsonObject, parseObject } from "../formats/json.ts";
+import { isObject, type JsonObject, readObject } from "../formats/json.ts";
 import { readSentencePieceModel } from "../tokenizer/sentencepiece_model.ts";
 import { TokenType } from "../tokenizer/vocabulary.ts";
 import { entry } from "./contents.ts";
@@ -282,13 +282,4 @@ async function chatTemplate(
   const named = Array.isArray(template) ? template.filter(isObject) : [];
   const found = named.find(({ name }) => name === "default")?.template;
   return typeof found === "string" ? found : undefined;
-}
-
-/** A JSON file of a folder; `undefined` where there is none. */
-export async function readObject(
-  folder: Folder,
-  file: string,
-): Promise<JsonObject | undefined> {
-  if (!folder.files.has(file)) return undefined;
-  return parseObject(await readWhole(folder, file), `${folder.name}/${file}`);
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { type Folder, readWhole } from "../bytes/folder.ts";
 import { FormatError } from "../errors.ts";
 
 /** A JSON object whose values may be anything. */
@@ -33,6 +34,20 @@ export function parseObject(bytes: Uint8Array, name: string): JsonObject {
     throw new FormatError(`Cannot read ${name}: it is no JSON object`);
   }
   return value;
+}
+
+/**
+ * The object in a file of a folder; `undefined` where there is no such file.
+ *
+ * @throws {FormatError} as {@linkcode parseObject} does
+ * @throws {LimitError} where the file has more than 64 MiB
+ */
+export async function readObject(
+  folder: Folder,
+  file: string,
+): Promise<JsonObject | undefined> {
+  if (!folder.files.has(file)) return undefined;
+  return parseObject(await readWhole(folder, file), `${folder.name}/${file}`);
 }
 
 /** Whether a value is an object with keys; arrays are not. */

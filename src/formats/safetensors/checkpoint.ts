@@ -5,11 +5,15 @@
  * @module
  */
 import type { ByteSource } from "../../bytes/byte_source.ts";
-import { type Folder, readWhole } from "../../bytes/folder.ts";
+import type { Folder } from "../../bytes/folder.ts";
 import { FormatError, UsageError } from "../../errors.ts";
 import { printable } from "../gguf/header_cursor.ts";
-import { isObject, parseObject } from "../json.ts";
-import { readSafetensors, type SafetensorsTensor } from "./read.ts";
+import { isObject, readObject } from "../json.ts";
+import {
+  damagedTensor,
+  readSafetensors,
+  type SafetensorsTensor,
+} from "./read.ts";
 
 /** A tensor and the file that it lies in. */
 export interface CheckpointTensor extends SafetensorsTensor {
@@ -35,9 +39,7 @@ const indexFile = "model.safetensors.index.json";
  * @throws {FormatError} where a file is damaged or missing, or files and index contradict one another
  */
 export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
-  const index = folder.files.has(indexFile)
-    ? await readIndex(folder)
-    : undefined;
+  const index = await readIndex(folder);
   const names = index ? [...new Set(index.values())] : filesOf(folder);
   const sources: ByteSource[] = [];
   const close = async () => {
@@ -51,10 +53,10 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
       for (const tensor of (await readSafetensors(source)).values()) {
         const there = tensors.get(tensor.name);
         if (there) {
-          throw new FormatError(
-            `Cannot read tensor ${
-              printable(tensor.name)
-            } of ${source.name}: ${there.source.name} has one of this name too`,
+          throw damagedTensor(
+            source,
+            tensor.name,
+            `${there.source.name} has one of this name too`,
           );
         }
         tensors.set(tensor.name, { ...tensor, source });
@@ -62,10 +64,10 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
     }
     for (const [name, file] of index ?? []) {
       if (!tensors.has(name)) {
-        throw new FormatError(
-          `Cannot read tensor ${
-            printable(name)
-          } of ${folder.name}: ${indexFile} says that it is in ${file}, which has none`,
+        throw damagedTensor(
+          folder,
+          name,
+          `${indexFile} says that it is in ${file}, which has none`,
         );
       }
     }
@@ -76,13 +78,14 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
   }
 }
 
-/** Which file each tensor is in. */
-async function readIndex(folder: Folder): Promise<Map<string, string>> {
+/** Which file each tensor is in; `undefined` where there is no index. */
+async function readIndex(
+  folder: Folder,
+): Promise<Map<string, string> | undefined> {
+  const index = await readObject(folder, indexFile);
+  if (!index) return undefined;
   const name = `${folder.name}/${indexFile}`;
-  const { weight_map: map } = parseObject(
-    await readWhole(folder, indexFile),
-    name,
-  );
+  const { weight_map: map } = index;
   if (!isObject(map)) {
     throw new FormatError(`Cannot read ${name}: it has no weight_map`);
   }

@@ -188,8 +188,9 @@ function checkPlaces(
   }
 }
 
-function damagedTensor(
-  source: ByteSource,
+/** What is thrown where a tensor of a file or a folder is not as it should be. */
+export function damagedTensor(
+  source: { readonly name: string },
   name: string,
   what: string,
 ): FormatError {
