@@ -7,6 +7,7 @@
 import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
+import { tensorBytes } from "../formats/ggml/types.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { type GgufToWrite, writeGguf } from "../formats/gguf/write.ts";
 import {
@@ -22,7 +23,7 @@ import { readHuggingFace } from "./huggingface.ts";
 import { withPredictors } from "./predictors.ts";
 import { describeModel } from "../model/model.ts";
 import { headerOf } from "./header_of.ts";
-import { allRows, bytesOf, retyped, type Rows } from "./rows.ts";
+import { allRows, retyped, type Rows } from "./rows.ts";
 
 /** What is wanted. */
 export interface ConvertOptions {
@@ -78,7 +79,10 @@ export async function convert(
     throw error;
   }
   return {
-    tensorBytes: tensors.values().reduce((sum, rows) => sum + bytesOf(rows), 0),
+    tensorBytes: tensors.values().reduce(
+      (sum, { type, shape }) => sum + tensorBytes(type, shape),
+      0,
+    ),
     notes: contents.notes,
     chunks: () => writeGguf(file),
     close: contents.close,

@@ -35,11 +35,6 @@ export function strideOf(
   return rowBytes(type, shape[0]);
 }
 
-/** Bytes of the whole tensor. */
-export function bytesOf(rows: Pick<Rows, "type" | "shape">): number {
-  return rowCount(rows) * strideOf(rows);
-}
-
 /** A tensor that lies in a source from `offset` on. */
 export function stored(
   source: ByteSource,

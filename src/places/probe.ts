@@ -6,7 +6,7 @@
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { roomFor } from "../bytes/room.ts";
-import { rowBytes } from "../formats/ggml/types.ts";
+import { tensorBytes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import type { LayerTensors, Model } from "../model/model.ts";
 
@@ -59,6 +59,5 @@ function withRows(tensor: TensorInfo, rows: number): TensorInfo {
 }
 
 function withShape(tensor: TensorInfo, shape: [number, number]): TensorInfo {
-  const byteLength = shape[1] * rowBytes(tensor.type, shape[0]);
-  return { ...tensor, shape, byteLength };
+  return { ...tensor, shape, byteLength: tensorBytes(tensor.type, shape) };
 }

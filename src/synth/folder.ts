@@ -4,7 +4,7 @@
  * @module
  */
 import { UsageError } from "../errors.ts";
-import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
+import { ggmlTypes, tensorBytes } from "../formats/ggml/types.ts";
 import type { TensorToWrite } from "../formats/gguf/write.ts";
 import { huggingFaceName } from "../convert/tensor_names.ts";
 import { checkShape, type SynthOptions } from "./options.ts";
@@ -62,7 +62,10 @@ export function synthesiseFolder(
       tensors.map((tensor) => [huggingFaceName(tensor.name), name])
     ),
   );
-  const total_size = tensors.reduce((sum, each) => sum + bytesOf(each), 0);
+  const total_size = tensors.reduce(
+    (sum, { type, shape }) => sum + tensorBytes(type, shape),
+    0,
+  );
   const index = { metadata: { total_size }, weight_map };
   return {
     tensorBytes: total_size,
@@ -82,7 +85,7 @@ function shardsOf(
   const shards: TensorToWrite[][] = [];
   let room = 0;
   for (const tensor of tensors) {
-    const bytes = bytesOf(tensor);
+    const bytes = tensorBytes(tensor.type, tensor.shape);
     if (bytes > room) {
       shards.push([]);
       room = shardBytes;
@@ -93,11 +96,6 @@ function shardsOf(
   return shards;
 }
 
-function bytesOf({ type, shape }: TensorToWrite): number {
-  const [columns, rows = 1] = shape;
-  return rows * rowBytes(type, columns);
-}
-
 /** A safetensors file: the header's length, the header, the tensors. */
 async function* write(
   tensors: readonly TensorToWrite[],
@@ -106,7 +104,7 @@ async function* write(
   const entries = tensors.map((tensor) => [huggingFaceName(tensor.name), {
     dtype: tensor.type,
     shape: tensor.shape.toReversed(),
-    data_offsets: [end, end += bytesOf(tensor)],
+    data_offsets: [end, end += tensorBytes(tensor.type, tensor.shape)],
   }]);
   const header = new TextEncoder().encode(
     JSON.stringify(Object.fromEntries(entries)),

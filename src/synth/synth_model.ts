@@ -4,7 +4,7 @@
  * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { type GgmlType, rowBytes } from "../formats/ggml/types.ts";
+import { type GgmlType, tensorBytes } from "../formats/ggml/types.ts";
 import { readGguf, type TensorInfo } from "../formats/gguf/read.ts";
 import {
   describeModel,
@@ -49,7 +49,7 @@ export function asType(model: Model, type: GgmlType): Model {
       ? {
         ...tensor,
         type,
-        byteLength: rowBytes(type, tensor.shape[0]) * tensor.shape[1],
+        byteLength: tensorBytes(type, tensor.shape),
       }
       : tensor;
   const layerOf = (layer: LayerTensors): LayerTensors => ({

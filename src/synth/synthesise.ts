@@ -5,7 +5,7 @@
  * @module
  */
 import { UsageError } from "../errors.ts";
-import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
+import { ggmlTypes, tensorBytes } from "../formats/ggml/types.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { writeGguf } from "../formats/gguf/write.ts";
 import { checkShape, type SynthOptions } from "./options.ts";
@@ -56,8 +56,7 @@ export function synthesise(options: SynthOptions): SynthFile {
   const metadata = metadataOf(options);
   return {
     tensorBytes: tensors.reduce(
-      (sum, { type, shape: [columns, rows = 1] }) =>
-        sum + rows * rowBytes(type, columns),
+      (sum, { type, shape }) => sum + tensorBytes(type, shape),
       0,
     ),
     chunks: writeGguf({

@@ -3,7 +3,6 @@ import fc from "fast-check";
 import { fromBuffer } from "../../src/bytes/byte_source.ts";
 import {
   allRows,
-  bytesOf,
   interleaved,
   retyped,
   type Rows,
@@ -12,6 +11,7 @@ import {
 import { transposed } from "../../src/convert/transposed.ts";
 import { dequantise } from "../../src/formats/ggml/dequantise.ts";
 import { quantise } from "../../src/formats/ggml/quantise.ts";
+import { tensorBytes } from "../../src/formats/ggml/types.ts";
 import { toBuffer } from "../../src/formats/gguf/write.ts";
 import { gaussianVector } from "../helpers/seeded_random.ts";
 
@@ -37,7 +37,7 @@ async function weightsOf(rows: Rows): Promise<Float32Array> {
 /** Any cut of the rows gives the same bytes as all at once. */
 async function assertCuts(rows: Rows, count: number): Promise<void> {
   const whole = await rows.read(0, count);
-  assert.equal(whole.length, bytesOf(rows));
+  assert.equal(whole.length, tensorBytes(rows.type, rows.shape));
   const stride = whole.length / count;
   const cut = fc.tuple(fc.nat({ max: count }), fc.nat({ max: count }));
   await fc.assert(

@@ -75,3 +75,15 @@ export function rowBytes(type: GgmlType, k: number): number {
   }
   return (k / blockSize) * blockBytes;
 }
+
+/**
+ * Bytes of a tensor. `shape` is in ggml's order: `shape[0]` is the length of a row.
+ *
+ * @throws {UsageError} where a row is not a whole number of blocks.
+ */
+export function tensorBytes(type: GgmlType, shape: readonly number[]): number {
+  return shape.slice(1).reduce(
+    (product, size) => product * size,
+    rowBytes(type, shape[0]),
+  );
+}

@@ -4,7 +4,7 @@ import {
   ggmlTypeById,
   type GgmlTypeInfo,
   ggmlTypes,
-  rowBytes,
+  tensorBytes,
 } from "../ggml/types.ts";
 import { alignUp, type TensorInfo } from "./gguf_file.ts";
 import { type HeaderCursor, printable } from "./header_cursor.ts";
@@ -134,8 +134,7 @@ export function placeTensors(
         `its offset ${relativeOffset} is no multiple of the alignment ${alignment}`,
       );
     }
-    const rows = shape.slice(1).reduce((product, size) => product * size, 1);
-    const byteLength = rows * rowBytes(type, shape[0]);
+    const byteLength = tensorBytes(type, shape);
     const start = BigInt(dataStart) + relativeOffset;
     const end = start + BigInt(byteLength);
     if (end > BigInt(cursor.fileSize)) {

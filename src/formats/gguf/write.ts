@@ -6,7 +6,7 @@
  */
 
 import { UsageError } from "../../errors.ts";
-import { type GgmlType, ggmlTypes, rowBytes } from "../ggml/types.ts";
+import { type GgmlType, ggmlTypes, tensorBytes } from "../ggml/types.ts";
 import {
   alignUp,
   DEFAULT_ALIGNMENT,
@@ -57,7 +57,7 @@ export async function* writeGguf(
   yield header;
   yield* padding(header.length, alignment);
   for (const tensor of file.tensors) {
-    const expected = tensorBytes(tensor);
+    const expected = bytesOf(tensor);
     let written = 0;
     for await (const chunk of chunksOf(tensor)) {
       written += chunk.length;
@@ -123,7 +123,7 @@ function writeHeader(
     for (const size of tensor.shape) writer.uint64(size);
     writer.uint32(ggmlTypes[tensor.type].id);
     writer.uint64(offset);
-    offset = alignUp(offset + tensorBytes(tensor), alignment);
+    offset = alignUp(offset + bytesOf(tensor), alignment);
   }
   return writer.finish();
 }
@@ -156,7 +156,7 @@ function chooseAlignment(
   return alignment;
 }
 
-function tensorBytes({ name, type, shape }: TensorToWrite): number {
+function bytesOf({ name, type, shape }: TensorToWrite): number {
   const isShape = shape.length >= 1 && shape.length <= 4 &&
     shape.every((size) => Number.isSafeInteger(size) && size > 0);
   if (!isShape) {
@@ -166,10 +166,7 @@ function tensorBytes({ name, type, shape }: TensorToWrite): number {
       } must be 1 to 4 sizes above 0`,
     );
   }
-  return shape.slice(1).reduce(
-    (product, size) => product * size,
-    rowBytes(type, shape[0]),
-  );
+  return tensorBytes(type, shape);
 }
 
 async function* chunksOf({ data }: TensorToWrite): AsyncGenerator<Uint8Array> {

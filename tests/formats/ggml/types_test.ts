@@ -4,6 +4,7 @@ import {
   ggmlTypeById,
   ggmlTypes,
   rowBytes,
+  tensorBytes,
 } from "../../../src/formats/ggml/types.ts";
 import { typeGoldens } from "./goldens.ts";
 
@@ -28,4 +29,11 @@ Deno.test("rowBytes counts whole blocks and refuses parts of one", () => {
   assert.equal(rowBytes("Q6_K", 512), 420);
   assert.throws(() => rowBytes("Q4_0", 33), UsageError);
   assert.throws(() => rowBytes("F32", -1), UsageError);
+});
+
+Deno.test("tensorBytes counts the rows of all dimensions", () => {
+  assert.equal(tensorBytes("F32", [3]), 12);
+  assert.equal(tensorBytes("Q4_0", [64, 5]), 180);
+  assert.equal(tensorBytes("F16", [3, 2, 4, 1]), 48);
+  assert.throws(() => tensorBytes("Q4_0", [33, 2]), UsageError);
 });
