@@ -9,7 +9,9 @@ import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
 import { tensorBytes } from "../formats/ggml/types.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
+import { headerOf } from "../formats/gguf/header_of.ts";
 import { type GgufToWrite, writeGguf } from "../formats/gguf/write.ts";
+import { describeModel } from "../model/model.ts";
 import {
   chooseType,
   type ConvertType,
@@ -21,8 +23,6 @@ import { toForm } from "./form.ts";
 import { readGgufContents } from "./gguf.ts";
 import { readHuggingFace } from "./huggingface.ts";
 import { withPredictors } from "./predictors.ts";
-import { describeModel } from "../model/model.ts";
-import { headerOf } from "./header_of.ts";
 import { allRows, retyped, type Rows } from "./rows.ts";
 
 /** What is wanted. */

@@ -8,9 +8,9 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { checkRange } from "../bytes/range.ts";
 import { roomFor } from "../bytes/room.ts";
+import { headerOf } from "../formats/gguf/header_of.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import { fileOf, prepare } from "./convert.ts";
-import { headerOf } from "./header_of.ts";
 import { type Rows, strideOf } from "./rows.ts";
 
 /**

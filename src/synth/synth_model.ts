@@ -3,16 +3,16 @@
  *
  * @module
  */
-import type { ByteSource } from "../bytes/byte_source.ts";
 import { type GgmlType, tensorBytes } from "../formats/ggml/types.ts";
-import { readGguf, type TensorInfo } from "../formats/gguf/read.ts";
+import { headerOf } from "../formats/gguf/header_of.ts";
+import type { TensorInfo } from "../formats/gguf/read.ts";
 import {
   describeModel,
   type LayerTensors,
   type Model,
 } from "../model/model.ts";
 import type { SynthOptions } from "./options.ts";
-import { synthesise } from "./synthesise.ts";
+import { synthGguf } from "./synthesise.ts";
 
 /**
  * Describes a model of any size and type, to plan for it.
@@ -21,25 +21,8 @@ import { synthesise } from "./synthesise.ts";
  * @throws {LimitError} for sizes that no model has
  */
 export async function synthModel(options: SynthOptions): Promise<Model> {
-  const { chunks, tensorBytes } = synthesise(options);
-  // The header is the first chunk; what follows is made when it is asked for.
-  const { value: header } = await chunks[Symbol.asyncIterator]().next();
-  return describeModel(await readGguf(headerOnly(header, tensorBytes)));
-}
-
-/** A file of which nothing but the header can be read. */
-function headerOnly(header: Uint8Array, tensorBytes: number): ByteSource {
-  return {
-    name: "synthetic model",
-    // Padding between tensors is a small part of them, and is not read either.
-    size: header.length + 2 * tensorBytes,
-    read: (offset, length) => {
-      const bytes = new Uint8Array(length);
-      bytes.set(header.subarray(offset, offset + length));
-      return Promise.resolve(bytes);
-    },
-    close: () => Promise.resolve(),
-  };
+  const { file } = await headerOf(synthGguf(options), "synthetic model");
+  return describeModel(file);
 }
 
 /** The same model with its matrices in another type. */

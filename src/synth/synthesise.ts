@@ -7,7 +7,7 @@
 import { UsageError } from "../errors.ts";
 import { ggmlTypes, tensorBytes } from "../formats/ggml/types.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
-import { writeGguf } from "../formats/gguf/write.ts";
+import { type GgufToWrite, writeGguf } from "../formats/gguf/write.ts";
 import { checkShape, type SynthOptions } from "./options.ts";
 import { SynthTensors } from "./tensors.ts";
 import { tokenizerMetadata } from "./vocabulary.ts";
@@ -45,6 +45,22 @@ export interface SynthFile {
  * ```
  */
 export function synthesise(options: SynthOptions): SynthFile {
+  const file = synthGguf(options);
+  return {
+    tensorBytes: file.tensors.reduce(
+      (sum, { type, shape }) => sum + tensorBytes(type, shape),
+      0,
+    ),
+    chunks: writeGguf(file),
+  };
+}
+
+/**
+ * What such a file is made of.
+ *
+ * @throws as {@linkcode synthesise} does
+ */
+export function synthGguf(options: SynthOptions): GgufToWrite {
   const { shape, type, form, predictor } = options;
   checkShape(shape, ggmlTypes[type].blockSize);
   if (predictor && form !== "powerinfer") {
@@ -52,18 +68,10 @@ export function synthesise(options: SynthOptions): SynthFile {
       `Cannot put a predictor into a file of form ${form}: only powerinfer has one`,
     );
   }
-  const tensors = new SynthTensors(options).list();
-  const metadata = metadataOf(options);
   return {
-    tensorBytes: tensors.reduce(
-      (sum, { type, shape }) => sum + tensorBytes(type, shape),
-      0,
-    ),
-    chunks: writeGguf({
-      magic: form === "powerinfer" ? "PWRI" : "GGUF",
-      metadata,
-      tensors,
-    }),
+    magic: form === "powerinfer" ? "PWRI" : "GGUF",
+    metadata: metadataOf(options),
+    tensors: new SynthTensors(options).list(),
   };
 }
 

@@ -3,9 +3,8 @@
  *
  * @module
  */
-import type { ByteSource } from "../bytes/byte_source.ts";
-import { type GgufFile, readGguf } from "../formats/gguf/read.ts";
-import { type GgufToWrite, writeGguf } from "../formats/gguf/write.ts";
+import { type GgufFile, readGguf } from "./read.ts";
+import { type GgufToWrite, writeGguf } from "./write.ts";
 
 /** The header of a file that is to be written, and what a reader makes of it. */
 export async function headerOf(
@@ -15,9 +14,9 @@ export async function headerOf(
   // The first chunk; what follows is made when it is asked for.
   const { value } = await writeGguf(file).next();
   const header = value as Uint8Array;
-  const source = (size: number): ByteSource => ({
+  const parsed = await readGguf({
     name,
-    size,
+    size: Number.MAX_SAFE_INTEGER,
     read: (offset, length) => {
       const bytes = new Uint8Array(length);
       bytes.set(header.subarray(offset, offset + length));
@@ -25,7 +24,6 @@ export async function headerOf(
     },
     close: () => Promise.resolve(),
   });
-  const parsed = await readGguf(source(Number.MAX_SAFE_INTEGER));
   const ends = parsed.tensors.values().map((each) =>
     each.offset + each.byteLength
   );
