@@ -4,11 +4,11 @@
  * @module
  */
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { entry } from "../formats/gguf/entry.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
 import { isObject, type JsonObject } from "../formats/json.ts";
 import type { Activation } from "../model/model.ts";
-import { entry } from "./contents.ts";
 
 /** What a config says of the model. Sizes count elements. */
 export interface Config {

@@ -8,6 +8,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
 import { tensorBytes } from "../formats/ggml/types.ts";
+import { entry } from "../formats/gguf/entry.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { headerOf } from "../formats/gguf/header_of.ts";
 import { type GgufToWrite, writeGguf } from "../formats/gguf/write.ts";
@@ -18,7 +19,7 @@ import {
   fileTypes,
   isQuantised,
 } from "./choose_types.ts";
-import { type Contents, entry, type Form } from "./contents.ts";
+import type { Contents, Form } from "./contents.ts";
 import { toForm } from "./form.ts";
 import { readGgufContents } from "./gguf.ts";
 import { readHuggingFace } from "./huggingface.ts";

@@ -5,8 +5,9 @@
  * @module
  */
 import { UsageError } from "../errors.ts";
+import { entry } from "../formats/gguf/entry.ts";
 import { isSparse } from "../model/model.ts";
-import { type Contents, entry, type Form } from "./contents.ts";
+import type { Contents, Form } from "./contents.ts";
 import type { Rows } from "./rows.ts";
 import { transposed } from "./transposed.ts";
 

@@ -6,6 +6,7 @@
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UnsupportedError, UsageError } from "../errors.ts";
 import type { GgmlType } from "../formats/ggml/types.ts";
+import { entry } from "../formats/gguf/entry.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
 import { readObject } from "../formats/json.ts";
 import {
@@ -15,7 +16,7 @@ import {
 } from "../formats/safetensors/checkpoint.ts";
 import type { SafetensorsDtype } from "../formats/safetensors/read.ts";
 import { type Config, readConfig } from "./config.ts";
-import { type Contents, entry } from "./contents.ts";
+import type { Contents } from "./contents.ts";
 import { interleaved, rowCount, type Rows, stored, whole } from "./rows.ts";
 import { compareNames, ggufTensor, type NamedTensor } from "./tensor_names.ts";
 import { tokenizerMetadata } from "./tokenizer_metadata.ts";

@@ -6,6 +6,7 @@
  */
 import { UsageError } from "../errors.ts";
 import { ggmlTypes, tensorBytes } from "../formats/ggml/types.ts";
+import { entry } from "../formats/gguf/entry.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { type GgufToWrite, writeGguf } from "../formats/gguf/write.ts";
 import { checkShape, type SynthOptions } from "./options.ts";
@@ -81,9 +82,7 @@ function metadataOf(options: SynthOptions): [string, MetadataEntry][] {
   const architecture = isPowerInfer && activation === "drelu"
     ? "bamboo"
     : "llama";
-  const text = (value: string): MetadataEntry => ({ type: "string", value });
-  const whole = (value: number): MetadataEntry => ({ type: "uint32", value });
-  const real = (value: number): MetadataEntry => ({ type: "float32", value });
+  const { text, whole, real } = entry;
   const sizes: [string, MetadataEntry][] = [
     ["context_length", whole(shape.contextSize)],
     ["embedding_length", whole(shape.hiddenSize)],

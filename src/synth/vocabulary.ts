@@ -5,6 +5,7 @@
  * @module
  */
 import { UsageError } from "../errors.ts";
+import { entry } from "../formats/gguf/entry.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { TokenType } from "../tokenizer/vocabulary.ts";
 
@@ -67,24 +68,14 @@ function makeVocabulary(size: number): SynthVocabulary {
  */
 export function tokenizerMetadata(size: number): [string, MetadataEntry][] {
   const { tokens, scores, types } = makeVocabulary(size);
-  const id = (value: number): MetadataEntry => ({ type: "uint32", value });
   return [
-    ["tokenizer.ggml.model", { type: "string", value: "llama" }],
-    ["tokenizer.ggml.tokens", {
-      type: "array",
-      value: { elementType: "string", values: tokens },
-    }],
-    ["tokenizer.ggml.scores", {
-      type: "array",
-      value: { elementType: "float32", values: scores },
-    }],
-    ["tokenizer.ggml.token_type", {
-      type: "array",
-      value: { elementType: "int32", values: types },
-    }],
-    ["tokenizer.ggml.bos_token_id", id(1)],
-    ["tokenizer.ggml.eos_token_id", id(2)],
-    ["tokenizer.ggml.unknown_token_id", id(0)],
+    ["tokenizer.ggml.model", entry.text("llama")],
+    ["tokenizer.ggml.tokens", entry.texts(tokens)],
+    ["tokenizer.ggml.scores", entry.reals(scores)],
+    ["tokenizer.ggml.token_type", entry.wholes(types)],
+    ["tokenizer.ggml.bos_token_id", entry.whole(1)],
+    ["tokenizer.ggml.eos_token_id", entry.whole(2)],
+    ["tokenizer.ggml.unknown_token_id", entry.whole(0)],
   ];
 }
 
