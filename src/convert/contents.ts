@@ -30,3 +30,9 @@ export interface Contents {
   /** Lets go of the files. */
   close(): Promise<void>;
 }
+
+/** How many layers a model has: each has one gate. */
+export function layerCountOf({ tensors }: Pick<Contents, "tensors">): number {
+  const names = [...tensors.keys()];
+  return names.filter((name) => name.endsWith(".ffn_gate.weight")).length;
+}

@@ -19,7 +19,7 @@ import {
   fileTypes,
   isQuantised,
 } from "./choose_types.ts";
-import type { Contents, Form } from "./contents.ts";
+import { type Contents, type Form, layerCountOf } from "./contents.ts";
 import { toForm } from "./form.ts";
 import { readGgufContents } from "./gguf.ts";
 import { readHuggingFace } from "./huggingface.ts";
@@ -126,11 +126,8 @@ export async function prepare(
 }
 
 function typed(contents: Contents, wanted: ConvertType): Map<string, Rows> {
-  const gates = [...contents.tensors.keys()].filter((name) =>
-    name.endsWith(".ffn_gate.weight")
-  );
   const context = {
-    layerCount: gates.length,
+    layerCount: layerCountOf(contents),
     hasOutput: contents.tensors.has("output.weight"),
   };
   const tensors = new Map<string, Rows>();

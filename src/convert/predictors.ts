@@ -14,7 +14,7 @@ import {
   type TorchDtype,
   type TorchTensor,
 } from "../formats/torch/read.ts";
-import type { Contents } from "./contents.ts";
+import { type Contents, layerCountOf } from "./contents.ts";
 import { type Rows, whole } from "./rows.ts";
 
 const types: Readonly<Partial<Record<TorchDtype, GgmlType>>> = {
@@ -39,9 +39,7 @@ export async function withPredictors(
   const closeSources = async () => {
     for (const source of sources) await source.close();
   };
-  const layers =
-    [...tensors.keys()].filter((name) => name.endsWith(".ffn_gate.weight"))
-      .length;
+  const layers = layerCountOf(contents);
   try {
     for (let layer = 0; layer < layers; layer++) {
       const source = await folder.open(`model_${layer}.pt`);
