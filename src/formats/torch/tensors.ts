@@ -116,14 +116,10 @@ export class TorchTensor {
    * @throws {FormatError} where the storage is cut
    */
   async values(): Promise<Float64Array> {
-    const { bytes, get } = dtypes[this.dtype];
-    const storage = await this.#read(this.storage);
-    const view = new DataView(storage.buffer, storage.byteOffset);
+    const { bytes: width, get } = dtypes[this.dtype];
+    const view = new DataView((await this.bytes()).buffer);
     const values = new Float64Array(this.length);
-    let next = 0;
-    for (const element of this.#elements()) {
-      values[next++] = get(view, element * bytes);
-    }
+    for (let i = 0; i < values.length; i++) values[i] = get(view, i * width);
     return values;
   }
 
