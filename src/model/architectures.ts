@@ -26,16 +26,19 @@ export const architectures: Readonly<Record<string, Architecture>> = {
   // A dense file of such a model has to say so.
   llama: {
     activation: (magic, layer, stated) => {
-      if (stated === "relu") return "reglu";
-      if (stated !== undefined && stated !== "silu") {
-        throw new UnsupportedError(
-          `Cannot run llama.hidden_activation ${
-            JSON.stringify(stated)
-          }: known are silu and relu`,
-        );
+      switch (stated) {
+        case "relu":
+          return "reglu";
+        case "silu":
+          return "swiglu";
+        case undefined:
+          return magic === "PWRI" || layer.ffn_down_t ? "reglu" : "swiglu";
       }
-      if (stated === "silu") return "swiglu";
-      return magic === "PWRI" || layer.ffn_down_t ? "reglu" : "swiglu";
+      throw new UnsupportedError(
+        `Cannot run llama.hidden_activation ${
+          JSON.stringify(stated)
+        }: known are silu and relu`,
+      );
     },
   },
 };
