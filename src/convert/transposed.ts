@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { rowBytes } from "../formats/ggml/types.ts";
 import { isPlain, retyped, rowCount, type Rows, rowsPerChunk } from "./rows.ts";
 
 /** Memory for the columns that are turned at a time, in bytes. */
@@ -21,7 +22,7 @@ export function transposed(matrix: Rows, limit: number = defaultLimit): Rows {
   const rows = isPlain(matrix.type) ? matrix : retyped(matrix, "F32");
   const [columns] = rows.shape;
   const height = rowCount(rows);
-  const stride = height * (rows.type === "F32" ? 4 : 2);
+  const stride = rowBytes(rows.type, height);
   const width = Math.min(columns, Math.max(1, Math.floor(limit / stride)));
   let block: { start: number; bytes: Promise<Uint8Array> } | undefined;
   /** The block of columns that holds this one; the last one is kept. */
