@@ -20,7 +20,7 @@ export function quantiseQ4_0(
   bytes: Uint8Array,
   offset: number,
 ): void {
-  const d = f32(largestOf(values, first) / -8);
+  const d = f32(largestMagnitude(values, first, first + 32) / -8);
   const inverse = reciprocal(d);
   writeHalf(bytes, offset, d);
   for (let j = 0; j < 32; j++) {
@@ -47,7 +47,7 @@ export function quantiseQ5_0(
   bytes: Uint8Array,
   offset: number,
 ): void {
-  const d = f32(largestOf(values, first) / -16);
+  const d = f32(largestMagnitude(values, first, first + 32) / -16);
   const inverse = reciprocal(d);
   writeHalf(bytes, offset, d);
   for (let j = 0; j < 32; j++) {
@@ -76,7 +76,7 @@ export function quantiseQ8_0(
   bytes: Uint8Array,
   offset: number,
 ): void {
-  const d = f32(Math.abs(largestOf(values, first)) / 127);
+  const d = f32(Math.abs(largestMagnitude(values, first, first + 32)) / 127);
   const inverse = reciprocal(d);
   writeHalf(bytes, offset, d);
   for (let j = 0; j < 32; j++) {
@@ -89,24 +89,19 @@ export function quantiseQ8_0(
   }
 }
 
-/** The first of a block's weights whose magnitude is the largest, with its sign. */
-function largestOf(values: Float32Array, first: number): number {
+/** The first of the values `first..end` whose magnitude is the largest, with its sign. */
+export function largestMagnitude(
+  values: ArrayLike<number>,
+  first = 0,
+  end = values.length,
+): number {
   let largest = 0;
   let magnitude = 0;
-  for (let j = first; j < first + 32; j++) {
+  for (let j = first; j < end; j++) {
     const each = Math.abs(values[j]);
     if (each <= magnitude) continue;
     magnitude = each;
     largest = values[j];
-  }
-  return largest;
-}
-
-/** The first of the values whose magnitude is the largest, with its sign. */
-export function largestMagnitude(values: ArrayLike<number>): number {
-  let largest = 0;
-  for (let j = 0; j < values.length; j++) {
-    if (Math.abs(values[j]) > Math.abs(largest)) largest = values[j];
   }
   return largest;
 }
