@@ -26,7 +26,10 @@ export async function viewFolder(folder: Folder): Promise<ByteSource> {
   const { header, file } = await headerOf(
     fileOf(contents, tensors, "F16"),
     folder.name,
-  );
+  ).catch(async (error) => {
+    await contents.close();
+    throw error;
+  });
   const places = [...file.tensors.values()];
   return {
     name: folder.name,

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { fromBuffer } from "../../src/bytes/byte_source.ts";
 import { convert, type ConvertOptions } from "../../src/convert/convert.ts";
+import { viewFolder } from "../../src/convert/view.ts";
 import { CulmError, FormatError } from "../../src/errors.ts";
 import { dequantise } from "../../src/formats/ggml/dequantise.ts";
 import { quantise } from "../../src/formats/ggml/quantise.ts";
@@ -204,6 +205,29 @@ Deno.test("a weight that is not finite is told by its tensor's name", async () =
       /tensor blk\.0\.ffn_gate\.weight of models\/a-model\/: .* is NaN/
         .test(error.message),
   );
+});
+
+Deno.test("a folder of which no header can be made lets go of its files", async () => {
+  const files = filesOf({});
+  files["tokenizer.json"] = sentencePieceJson(["\ud800"], []);
+  const folder = memoryFolder(files);
+  let open = 0;
+  const counted: typeof folder = {
+    ...folder,
+    open: async (file) => {
+      const source = await folder.open(file);
+      open++;
+      const close = () => {
+        open--;
+        return source.close();
+      };
+      return { ...source, close };
+    },
+  };
+  await assert.rejects(convert(counted, { type: "F16" }), CulmError);
+  assert.equal(open, 0);
+  await assert.rejects(viewFolder(counted), CulmError);
+  assert.equal(open, 0);
 });
 
 Deno.test("what culm does not know, or does not fit together, is refused by name", async () => {
