@@ -122,9 +122,9 @@ export function retyped(rows: Rows, type: GgmlType): Rows {
 }
 
 /** Bytes that are read at a time where more would not be faster. */
-export const chunkBytes = 4 << 20;
+const chunkBytes = 4 << 20;
 
-/** Rows of about {@linkcode chunkBytes}, at least one. */
+/** Rows of about `chunkBytes`, at least one. */
 export function rowsPerChunk(rows: Pick<Rows, "type" | "shape">): number {
   return Math.max(1, Math.floor(chunkBytes / strideOf(rows)));
 }

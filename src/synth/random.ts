@@ -56,7 +56,7 @@ export function shuffled(values: Float64Array, random: Random): Float64Array {
  * How likely a standard normal number is below `x`; within 1e-7 (Abramowitz
  * and Stegun 26.2.17).
  */
-export function normalCdf(x: number): number {
+function normalCdf(x: number): number {
   const t = 1 / (1 + 0.2316419 * Math.abs(x));
   const polynomial = t * (0.31938153 +
     t * (-0.356563782 +

@@ -20,7 +20,7 @@ import { type GgmlType, ggmlTypes, rowBytes } from "./types.ts";
  * Reads one block, which begins at `offset` in `bytes`, into its weights,
  * which begin at `first` in `out`.
  */
-export type DequantiseBlock = (
+type DequantiseBlock = (
   bytes: Uint8Array,
   offset: number,
   out: Float32Array,

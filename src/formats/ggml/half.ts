@@ -46,6 +46,6 @@ export function floatToBfloat16(value: number): number {
 }
 
 /** Rounds a number below 2^51: f64 has no fraction bits left above 2^52. */
-export function roundTiesToEven(value: number): number {
+function roundTiesToEven(value: number): number {
   return value + 2 ** 52 - 2 ** 52;
 }

@@ -20,7 +20,7 @@ import { type GgmlType, ggmlTypes, rowBytes } from "./types.ts";
  * Writes the weights of one block, which begin at `first` in `values`, into its
  * bytes, which begin at `offset` in `bytes` and are zero before.
  */
-export type QuantiseBlock = (
+type QuantiseBlock = (
   values: Float32Array,
   first: number,
   bytes: Uint8Array,
