@@ -14,7 +14,8 @@ import {
   type Profile,
   writeProfile,
 } from "../mod.ts";
-import { permits, profilePathOf, readProfileFile } from "./model_profile.ts";
+import { mayKeep } from "./beside_model.ts";
+import { profilePathOf, readProfileFile } from "./model_profile.ts";
 import type { RunGpuFlags } from "./gpu_options.ts";
 import { type LoadFlags, localModel } from "./options.ts";
 import { exists, writeFile } from "./output_file.ts";
@@ -45,8 +46,7 @@ export class GrowingProfile {
     const { mode } = flags.sparsity;
     if (!path || flags.profile !== undefined || mode === "predictor") return;
     if (await usesGpu(flags)) return;
-    if (!await permits("read", path) || !await permits("write", path)) return;
-    if (!await permits("write", `${path}.part`)) return;
+    if (!await mayKeep(path)) return;
     if (!await exists(path)) return new GrowingProfile(path, undefined);
     try {
       const { profile, progress } = await readProfileFile(path);

@@ -15,11 +15,11 @@ import {
   readGpuIndex,
   writeGpuIndex,
 } from "../mod.ts";
+import { besideModel, isReadable } from "./beside_model.ts";
 import type { GpuFlags } from "./gpu_options.ts";
-import { permits } from "./model_profile.ts";
 import { BadFlags } from "./option.ts";
-import { localModel, type ModelFlags } from "./options.ts";
-import { exists, writeFile } from "./output_file.ts";
+import type { ModelFlags } from "./options.ts";
+import { writeFile } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
 
 /** A GPU index, and where it was read. */
@@ -29,8 +29,7 @@ export interface FoundGpuIndex extends GpuIndex {
 
 /** Where a model's index is written, as PowerInfer calls it; the embedded model and URLs have no such place. */
 export function gpuIndexPathOf(flags: ModelFlags): string | undefined {
-  const model = localModel(flags);
-  return model === undefined ? undefined : `${model}.generated.gpuidx`;
+  return besideModel(flags, "generated.gpuidx");
 }
 
 /**
@@ -54,10 +53,8 @@ export async function findGpuIndex(
     return await readIndexOf(model, gpuIndex);
   }
   if (resetGpuIndex || disableGpuIndex) return undefined;
-  const file = localModel(flags);
-  if (file === undefined) return undefined;
-  for (const path of [gpuIndexPathOf(flags)!, `${file}.gpuidx`]) {
-    if (!await permits("read", path) || !await exists(path)) continue;
+  for (const path of [gpuIndexPathOf(flags), besideModel(flags, "gpuidx")]) {
+    if (path === undefined || !await isReadable(path)) continue;
     try {
       return await readIndexOf(model, path);
     } catch (error) {

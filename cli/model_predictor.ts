@@ -4,15 +4,13 @@
  * @module
  */
 import type { LanguageModel } from "../mod.ts";
-import { permits } from "./model_profile.ts";
-import { type LoadFlags, localModel, type ModelFlags } from "./options.ts";
-import { exists } from "./output_file.ts";
+import { besideModel, isReadable } from "./beside_model.ts";
+import type { LoadFlags, ModelFlags } from "./options.ts";
 import { note, printable } from "./terminal.ts";
 
 /** Where a model's predictor lies; the embedded model and URLs have no such place. */
 export function predictorPathOf(flags: ModelFlags): string | undefined {
-  const model = localModel(flags);
-  return model === undefined ? undefined : `${model}.predictor`;
+  return besideModel(flags, "predictor");
 }
 
 /** The predictor that the flags name, or else, where they want one, the one beside the model. */
@@ -23,7 +21,7 @@ export async function findPredictor(
   if (predictor !== undefined) return predictor || undefined;
   const path = predictorPathOf(flags);
   if (sparsity.mode !== "predictor" || path === undefined) return undefined;
-  return await permits("read", path) && await exists(path) ? path : undefined;
+  return await isReadable(path) ? path : undefined;
 }
 
 /** Says which predictor a model was loaded with. */

@@ -17,8 +17,8 @@ import {
   readProfile,
 } from "../mod.ts";
 import { readActivationFolder } from "./activation_folder.ts";
-import { type LoadFlags, localModel, type ModelFlags } from "./options.ts";
-import { exists } from "./output_file.ts";
+import { besideModel, isReadable } from "./beside_model.ts";
+import type { LoadFlags, ModelFlags } from "./options.ts";
 import { note, printable } from "./terminal.ts";
 
 /** A profile, and where it was read. */
@@ -28,8 +28,7 @@ export interface FoundProfile extends ProfileFile {
 
 /** Where a model's profile lies; the embedded model and URLs have no such place. */
 export function profilePathOf(flags: ModelFlags): string | undefined {
-  const model = localModel(flags);
-  return model === undefined ? undefined : `${model}.profile`;
+  return besideModel(flags, "profile");
 }
 
 /**
@@ -65,9 +64,7 @@ export async function findProfile(
     return { path, profile: await readActivationFolder(path, activation) };
   }
   const path = profilePathOf(flags);
-  if (!path || !await permits("read", path) || !await exists(path)) {
-    return undefined;
-  }
+  if (!path || !await isReadable(path)) return undefined;
   try {
     const found = await readProfileFile(path);
     checkProfile(found.profile, await model());
@@ -99,12 +96,4 @@ export function noteProfile(
         : "profile: none; with one, which culm profile counts, generating is faster",
     );
   }
-}
-
-/** Whether the sandbox lets us, without asking the user. */
-export async function permits(
-  name: "read" | "write",
-  path: string,
-): Promise<boolean> {
-  return (await Deno.permissions.query({ name, path })).state === "granted";
 }

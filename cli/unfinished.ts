@@ -6,10 +6,10 @@
  */
 import type { Option } from "commander";
 import { type CulmError, FormatError, UsageError } from "../mod.ts";
+import { besideModel, mayKeep } from "./beside_model.ts";
 import { readText } from "./input.ts";
-import { permits } from "./model_profile.ts";
 import { option } from "./option.ts";
-import { localModel, type ModelFlags } from "./options.ts";
+import type { ModelFlags } from "./options.ts";
 import { exists, writeFile } from "./output_file.ts";
 
 /** Time between two states that are kept, in ms. */
@@ -128,17 +128,13 @@ export async function sha256(text: string): Promise<string> {
  * Where unfinished work is kept: in the file that the flags name, or beside the
  * model, where the sandbox lets us; else nowhere.
  */
-async function statePathOf(
+export async function statePathOf(
   command: string,
-  flags: StateFlags,
+  flags: Pick<StateFlags, "model" | "state">,
 ): Promise<string | undefined> {
   if (flags.state !== undefined) return flags.state;
-  const model = localModel(flags);
-  if (model === undefined) return undefined;
-  const path = `${model}.${command}`;
-  const mayKeep = await permits("read", path) &&
-    await permits("write", path) && await permits("write", `${path}.part`);
-  return mayKeep ? path : undefined;
+  const path = besideModel(flags, command);
+  return path !== undefined && await mayKeep(path) ? path : undefined;
 }
 
 function parse(path: string, command: string, text: string): State {

@@ -17,12 +17,13 @@ import {
 } from "../cdf_output.ts";
 import type { CommandSpec } from "../command.ts";
 import { openModel } from "../model_file.ts";
-import { findProfile, permits, readProfileFile } from "../model_profile.ts";
+import { findProfile, readProfileFile } from "../model_profile.ts";
 import { BadFlags, group, option } from "../option.ts";
-import { countingOptions, localModel } from "../options.ts";
+import { countingOptions } from "../options.ts";
 import { checkOutput, exists, writeFile } from "../output_file.ts";
 import { type CountFlags, countProfile } from "../profile_counting.ts";
 import { note, printable, write } from "../terminal.ts";
+import { statePathOf } from "../unfinished.ts";
 import { paths } from "../values.ts";
 
 interface CdfFlags extends Omit<CountFlags, "model" | "profile"> {
@@ -146,15 +147,8 @@ async function countAnew(
   model: string | undefined,
 ): Promise<Profile> {
   const one = { ...flags, model, profile: undefined };
-  const local = localModel(one);
-  const state = local === undefined ? undefined : `${local}.cdf`;
-  const keeps = state !== undefined && await permits("write", state) &&
-    await permits("write", `${state}.part`);
-  const profile = await countProfile(
-    one,
-    keeps ? state : undefined,
-    "count activations",
-  );
-  if (keeps && await exists(state)) await Deno.remove(state);
+  const state = await statePathOf("cdf", one);
+  const profile = await countProfile(one, state, "count activations");
+  if (state !== undefined && await exists(state)) await Deno.remove(state);
   return profile;
 }
