@@ -10,6 +10,7 @@ import {
   type LanguageModel,
   load,
   type LoadOptions,
+  type Model,
   readGguf,
   toByteSource,
 } from "../mod.ts";
@@ -18,12 +19,7 @@ import type { RunGpuFlags } from "./gpu_options.ts";
 import { gpuText } from "./gpu_use.ts";
 import { mainType } from "./inspection.ts";
 import type { Interrupt } from "./interrupt.ts";
-import {
-  type LoadFlags,
-  loadOptionsOf,
-  localModel,
-  type ModelFlags,
-} from "./options.ts";
+import { type LoadFlags, loadOptionsOf, type ModelFlags } from "./options.ts";
 import { findGpuIndex, saveGpuIndex } from "./model_gpu_index.ts";
 import { findPredictor, notePredictor } from "./model_predictor.ts";
 import { findProfile, noteProfile } from "./model_profile.ts";
@@ -54,9 +50,12 @@ export async function loadModel(
   const options = loadOptionsOf(flags);
   const source = await openModel(flags);
   try {
-    const found = await findProfile(flags, source);
+    // Described once, and only where something beside the file is to fit it.
+    let described: Promise<Model> | undefined;
+    const modelOf = () => described ??= describeSource(source, flags);
+    const found = await findProfile(flags, modelOf);
     const predictor = await findPredictor(flags);
-    const gpu = await gpuOptionsOf(flags, source);
+    const gpu = await gpuOptionsOf(flags, modelOf);
     using bar = new ProgressBar("loading");
     // By its name, so that it stays open as long as the model needs it.
     const model = await load(flags.model ?? source, {
@@ -97,25 +96,27 @@ export async function modelFingerprint(
 ): Promise<string> {
   const source = await openModel(flags);
   try {
-    return await fingerprintOf(
-      describeModel(await readGguf(source), flags),
-      source,
-    );
+    return await fingerprintOf(await describeSource(source, flags), source);
   } finally {
     await source.close();
   }
 }
 
+async function describeSource(
+  source: ByteSource,
+  flags: Pick<LoadFlags, "activation">,
+): Promise<Model> {
+  return describeModel(await readGguf(source), flags);
+}
+
 /** What the flags ask of the GPU: nothing, where the command has none. */
 async function gpuOptionsOf(
   flags: LoadFlags & Partial<RunGpuFlags>,
-  source: ByteSource,
+  modelOf: () => Promise<Model>,
 ): Promise<LoadOptions> {
   const { gpu = "off", vramBudget, nGpuLayers } = flags;
   if (gpu === "off") return { gpu };
-  const gpuIndex = localModel(flags) === undefined
-    ? undefined
-    : await findGpuIndex(flags, describeModel(await readGguf(source), flags));
+  const gpuIndex = await findGpuIndex(flags, modelOf);
   if (gpuIndex) note(`gpu index: from ${printable(gpuIndex.path)}`);
   return { gpu, vramBudget, gpuLayers: nGpuLayers, gpuIndex };
 }

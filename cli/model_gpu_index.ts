@@ -34,14 +34,15 @@ export function gpuIndexPathOf(flags: ModelFlags): string | undefined {
 
 /**
  * The index that the flags name, or else one beside the model. The latter is
- * left out, with a warning, where it cannot be used.
+ * left out, with a warning, where it cannot be used. `modelOf` describes the
+ * model; without an index nobody asks it.
  *
  * @throws {BadFlags} where flags contradict one another
  * @throws {CulmError} where the one that is named cannot be read, or is another model's
  */
 export async function findGpuIndex(
   flags: Partial<GpuFlags> & ModelFlags,
-  model: Model,
+  modelOf: () => Model | Promise<Model>,
 ): Promise<FoundGpuIndex | undefined> {
   const { gpuIndex, resetGpuIndex, disableGpuIndex } = flags;
   if (gpuIndex !== undefined) {
@@ -50,11 +51,12 @@ export async function findGpuIndex(
         `Cannot read ${gpuIndex} and plan anew: give one of --gpu-index, --reset-gpu-index and --disable-gpu-index`,
       );
     }
-    return await readIndexOf(model, gpuIndex);
+    return await readIndexOf(await modelOf(), gpuIndex);
   }
   if (resetGpuIndex || disableGpuIndex) return undefined;
   for (const path of [gpuIndexPathOf(flags), besideModel(flags, "gpuidx")]) {
     if (path === undefined || !await isReadable(path)) continue;
+    const model = await modelOf();
     try {
       return await readIndexOf(model, path);
     } catch (error) {

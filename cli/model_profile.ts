@@ -4,16 +4,14 @@
  * @module
  */
 import {
-  type ByteSource,
   checkProfile,
   CulmError,
-  describeModel,
   isFolder,
   isSparse,
   type LanguageModel,
+  type Model,
   openFile,
   type ProfileFile,
-  readGguf,
   readProfile,
 } from "../mod.ts";
 import { readActivationFolder } from "./activation_folder.ts";
@@ -47,27 +45,27 @@ export async function readProfileFile(path: string): Promise<FoundProfile> {
 
 /**
  * The profile that the flags name, or else the one beside the model. The
- * latter is left out, with a warning, where it cannot be used.
+ * latter is left out, with a warning, where it cannot be used. `modelOf`
+ * describes the model; without a profile nobody asks it.
  *
  * @throws {CulmError} where the one that is named cannot be read
  */
 export async function findProfile(
   flags: LoadFlags,
-  source: ByteSource,
+  modelOf: () => Model | Promise<Model>,
 ): Promise<FoundProfile | undefined> {
   if (flags.profile === false) return undefined;
-  const model = async () => describeModel(await readGguf(source), flags);
   if (flags.profile !== undefined) {
     const path = flags.profile;
     if (!await isFolder(path)) return await readProfileFile(path);
-    const { activation } = await model();
+    const { activation } = await modelOf();
     return { path, profile: await readActivationFolder(path, activation) };
   }
   const path = profilePathOf(flags);
   if (!path || !await isReadable(path)) return undefined;
   try {
     const found = await readProfileFile(path);
-    checkProfile(found.profile, await model());
+    checkProfile(found.profile, await modelOf());
     return found;
   } catch (error) {
     if (!(error instanceof CulmError)) throw error;

@@ -5,7 +5,6 @@
  * @module
  */
 import {
-  type ByteSource,
   checkProfile,
   type FoundGpu,
   type GgufFile,
@@ -37,7 +36,6 @@ export async function machineHere(
 /** How often neurons fire, as the flags, a file beside the model or the model's own file tell. */
 export async function countedFor(
   flags: LoadFlags,
-  source: ByteSource,
   file: GgufFile,
   model: Model,
 ): Promise<{ profile?: Profile; firingSource: string }> {
@@ -46,7 +44,7 @@ export async function countedFor(
     checkProfile(profile, model);
     return { profile, firingSource: `${profile.tokens} tokens, ${where}` };
   };
-  const found = await findProfile(flags, source);
+  const found = await findProfile(flags, () => model);
   if (found) return counted(found.profile, `from ${found.path}`);
   const own = path === false ? undefined : profileOf(file, model);
   if (own) return counted(own, "in the model file");

@@ -127,7 +127,7 @@ async function findCounted(flags: CdfFlags, path: string): Promise<Profile> {
   try {
     const file = await readGguf(source);
     const model = describeModel(file, one);
-    const found = await findProfile(one, source);
+    const found = await findProfile(one, () => model);
     const profile = found?.profile ?? profileOf(file, model);
     if (profile) return profile;
   } finally {

@@ -148,7 +148,7 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
     const machine = flags.machine === undefined
       ? await thisMachine(model, flags)
       : knownMachines[flags.machine];
-    const counted = await countedFor(flags, source, file, model);
+    const counted = await countedFor(flags, file, model);
     const request: PlanRequest = {
       ...limitsOf(flags, model, flags.ctxSize || model.contextSize),
       ...counted,
@@ -157,7 +157,11 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
       budget: machineBudget(flags, machine),
       firing: firingOfLayers(model, counted.profile, "even"),
     };
-    return planWithIndex(flags, request, await findGpuIndex(flags, model));
+    return planWithIndex(
+      flags,
+      request,
+      await findGpuIndex(flags, () => model),
+    );
   } finally {
     await source.close();
   }

@@ -104,14 +104,14 @@ async function reorder(flags: ProfileFlags, output: string): Promise<void> {
   using interrupt = new Interrupt();
   const source = await openModel(flags);
   try {
-    const found = await findProfile(flags, source);
+    const file = await readGguf(source);
+    const model = describeModel(file, flags);
+    const found = await findProfile(flags, () => model);
     if (!found) {
       throw new UsageError(
         "Cannot reorder without a profile: count one first (culm profile -f TEXT), or give --profile FILE",
       );
     }
-    const file = await readGguf(source);
-    const model = describeModel(file, flags);
     using bar = new ProgressBar("writing");
     const chunks = reorderNeurons(source, file, model, found.profile);
     await writeFile(output, chunks, {

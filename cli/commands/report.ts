@@ -155,7 +155,7 @@ async function makeReport(
     batchSize: flags.batchSize,
     cacheType: cacheTypeOf(flags),
   }, flags.activation);
-  const counted = await countedFor(flags, source, file, model);
+  const counted = await countedFor(flags, file, model);
   const sparsity = text && isSparse(model.activation)
     ? await countText(flags, text, interrupt)
     : undefined;
@@ -237,7 +237,7 @@ async function planHere(
     firing: firingOfLayers(model, profile, "even"),
     firingSource,
   };
-  const index = machine.gpu && await findGpuIndex(flags, model);
+  const index = machine.gpu && await findGpuIndex(flags, () => model);
   return plan(request, index?.layers);
 }
 
