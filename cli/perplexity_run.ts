@@ -18,7 +18,7 @@ import { Interrupt } from "./interrupt.ts";
 import { describe, loadModel, modelFingerprint } from "./model_file.ts";
 import { cacheTypeOf, type LoadFlags } from "./options.ts";
 import { type PerplexityReport, rowOf } from "./perplexity_output.ts";
-import { note, printable, ProgressBar, write } from "./terminal.ts";
+import { note, ProgressBar, write } from "./terminal.ts";
 import { sha256, type StateFlags, UnfinishedWork } from "./unfinished.ts";
 
 /** What is measured, and how. */
@@ -90,7 +90,12 @@ export async function measurePerplexity(
   note(
     `perplexity: ${chunks.length} chunks of ${flags.ctxSize} tokens, in steps of ${model.engine.batchSize}`,
   );
-  await score(model, chunks, work, keep, options.running, interrupt.signal);
+  const { running } = options;
+  await work.goOn(
+    chunks.length,
+    "chunks",
+    () => score(model, chunks, work, keep, running, interrupt.signal),
+  );
   return {
     model: describe(model),
     contextSize: flags.ctxSize,
@@ -118,7 +123,6 @@ async function score(
   signal: AbortSignal,
 ): Promise<void> {
   const skip = work.results.length;
-  if (skip > 0) note(`going on after ${skip} of ${chunks.length} chunks`);
   const show = async (count: number) => {
     if (!runs) return;
     const first = work.results.slice(0, count).map(([score]) => score);
@@ -128,33 +132,20 @@ async function score(
   for (let i = 1; i <= skip; i++) await show(i);
   const start = performance.now();
   using bar = new ProgressBar("scoring");
-  try {
-    for await (
-      const scores of scoreChunks(engine, chunks, { keep, skip, signal })
-    ) {
-      await work.add(scores);
-      const done = work.results.length;
-      await show(done);
-      const each = (performance.now() - start) / (done - skip);
-      const left = formatDuration(each * (chunks.length - done));
-      // On one terminal the bar would erase what was shown.
-      if (runs && Deno.stdout.isTerminal()) continue;
-      bar.update(
-        done,
-        chunks.length,
-        `${done} of ${chunks.length}, ${left} left`,
-      );
-    }
-  } catch (error) {
-    bar[Symbol.dispose]();
-    if (await work.keep()) {
-      note(
-        `kept ${work.results.length} of ${chunks.length} chunks in ${
-          printable(work.path!)
-        }; the same command goes on from there`,
-      );
-    }
-    throw error;
+  for await (
+    const scores of scoreChunks(engine, chunks, { keep, skip, signal })
+  ) {
+    await work.add(scores);
+    const done = work.results.length;
+    await show(done);
+    const each = (performance.now() - start) / (done - skip);
+    const left = formatDuration(each * (chunks.length - done));
+    // On one terminal the bar would erase what was shown.
+    if (runs && Deno.stdout.isTerminal()) continue;
+    bar.update(
+      done,
+      chunks.length,
+      `${done} of ${chunks.length}, ${left} left`,
+    );
   }
-  await work.finish();
 }

@@ -29,15 +29,13 @@ import {
   windowsOf,
 } from "./profile_run.ts";
 import { note, ProgressBar } from "./terminal.ts";
+import { saveEvery } from "./unfinished.ts";
 
 /** Flags of a command that counts texts. */
 export interface CountFlags extends LoadFlags {
   readonly file?: string[];
   readonly force?: true;
 }
-
-/** Time between two states of unfinished work that are kept, in ms. */
-const saveEvery = 10_000;
 
 /**
  * Counts the texts of `-f`, or of standard input, into the file `output`, where

@@ -11,9 +11,10 @@ import { readText } from "./input.ts";
 import { option } from "./option.ts";
 import type { ModelFlags } from "./options.ts";
 import { exists, writeFile } from "./output_file.ts";
+import { note, printable } from "./terminal.ts";
 
 /** Time between two states that are kept, in ms. */
-const saveEvery = 10_000;
+export const saveEvery = 10_000;
 
 /** Flags of a command whose work is kept. */
 export interface StateFlags extends ModelFlags {
@@ -88,15 +89,43 @@ export class UnfinishedWork<T> {
     return new UnfinishedWork(command, path, hash, results);
   }
 
+  /**
+   * Does what is left of `total` results, called `what`. Where it is stopped,
+   * all that there are by then are kept; else the file goes away.
+   */
+  async goOn(
+    total: number,
+    what: string,
+    run: () => Promise<void>,
+  ): Promise<void> {
+    const before = this.results.length;
+    if (before > 0) note(`going on after ${before} of ${total} ${what}`);
+    try {
+      await run();
+    } catch (error) {
+      if (await this.#keep()) {
+        note(
+          `kept ${this.results.length} of ${total} ${what} in ${
+            printable(this.path!)
+          }; the same command goes on from there`,
+        );
+      }
+      throw error;
+    }
+    if (this.path !== undefined && this.#saved > 0) {
+      await Deno.remove(this.path);
+    }
+  }
+
   /** Adds a result; all are kept now and then. */
-  async add(...results: readonly T[]): Promise<void> {
-    this.results.push(...results);
+  async add(result: T): Promise<void> {
+    this.results.push(result);
     if (performance.now() - this.#savedAt < saveEvery) return;
-    await this.keep();
+    await this.#keep();
   }
 
   /** Writes all results; tells whether there is a file with some. */
-  async keep(): Promise<boolean> {
+  async #keep(): Promise<boolean> {
     const { path, command, work, results } = this;
     if (path === undefined || results.length === 0) return false;
     if (results.length > this.#saved) {
@@ -107,13 +136,6 @@ export class UnfinishedWork<T> {
     this.#saved = results.length;
     this.#savedAt = performance.now();
     return true;
-  }
-
-  /** Takes the file away, for the work is done. */
-  async finish(): Promise<void> {
-    if (this.path !== undefined && this.#saved > 0) {
-      await Deno.remove(this.path);
-    }
   }
 }
 

@@ -211,23 +211,11 @@ async function runAll(
   );
   using interrupt = new Interrupt();
   const total = ways.length * sum(tasks.map(({ questions }) => questions));
-  const before = work.results.length;
-  if (before > 0) note(`going on after ${before} of ${total} questions`);
-  try {
+  await work.goOn(total, "questions", async () => {
     for (const [i, way] of ways.entries()) {
       await runColumn(flags, way, tasks, i, work, interrupt);
     }
-  } catch (error) {
-    if (await work.keep()) {
-      note(
-        `kept ${work.results.length} of ${total} questions in ${
-          printable(work.path!)
-        }; the same command goes on from there`,
-      );
-    }
-    throw error;
-  }
-  await work.finish();
+  });
   return ways.map((way, i) => columnOf(flags, way, tasks, i, work.results));
 }
 
