@@ -4,6 +4,7 @@
  * @module
  */
 import { CulmError } from "../mod.ts";
+import { note, printable } from "./terminal.ts";
 
 /** How a file is written. */
 export interface OutputOptions {
@@ -79,6 +80,20 @@ export async function writeFile(
     await Deno.remove(part).catch(() => {});
     throw error;
   }
+}
+
+/**
+ * Writes a file of text, and says so.
+ *
+ * @throws {CulmError} where it cannot be written, or is there already
+ */
+export async function writeText(
+  path: string,
+  text: string,
+  options: OutputOptions,
+): Promise<void> {
+  await writeFile(path, [new TextEncoder().encode(text)], options);
+  note(`wrote ${printable(path)}`);
 }
 
 /** A file of a folder that is to be written. */

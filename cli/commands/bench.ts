@@ -12,10 +12,10 @@ import { Interrupt } from "../interrupt.ts";
 import { describe, loadModel } from "../model_file.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { benchLoadOptions, type LoadFlags } from "../options.ts";
-import { checkOutput, writeFile } from "../output_file.ts";
+import { checkOutput, writeText } from "../output_file.ts";
 import { recallText } from "../recall.ts";
 import { layersText, ratesText } from "../roofline.ts";
-import { note, printable, write } from "../terminal.ts";
+import { note, write } from "../terminal.ts";
 import { type Timeline, timelineText, watchToken } from "../timeline.ts";
 import { timelineSvg } from "../timeline_svg.ts";
 import { oneOf, wholeNumber, wholeNumbers } from "../values.ts";
@@ -162,9 +162,7 @@ async function run(flags: BenchFlags): Promise<number> {
       note(timelineText(timelines.at(-1)!));
     }
     const title = `${describe(model)}, ${model.backend}`;
-    const svg = await timelineSvg(title, timelines);
-    await writeFile(timeline, [new TextEncoder().encode(svg)], flags);
-    note(`wrote ${printable(timeline)}`);
+    await writeText(timeline, await timelineSvg(title, timelines), flags);
   }
   return 0;
 }

@@ -20,9 +20,9 @@ import { openModel } from "../model_file.ts";
 import { findProfile, readProfileFile } from "../model_profile.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { countingOptions } from "../options.ts";
-import { checkOutput, exists, writeFile } from "../output_file.ts";
+import { checkOutput, exists, writeText } from "../output_file.ts";
 import { type CountFlags, countProfile } from "../profile_counting.ts";
-import { note, printable, write } from "../terminal.ts";
+import { printable, write } from "../terminal.ts";
 import { statePathOf } from "../unfinished.ts";
 import { paths } from "../values.ts";
 
@@ -85,11 +85,7 @@ async function run(flags: CdfFlags): Promise<number> {
     reports.push(report(path ?? "tiny-bamboo", counted));
   }
   await write(json ? toJson(reports) : toPicture(reports) + toTable(reports));
-  if (svg !== undefined) {
-    const bytes = new TextEncoder().encode(await toSvg(reports));
-    await writeFile(svg, [bytes], flags);
-    note(`wrote ${printable(svg)}`);
-  }
+  if (svg !== undefined) await writeText(svg, await toSvg(reports), flags);
   return 0;
 }
 

@@ -25,7 +25,7 @@ import { Interrupt } from "../interrupt.ts";
 import { loadModel, modelFingerprint } from "../model_file.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { benchLoadOptions, cacheTypeOf, type LoadFlags } from "../options.ts";
-import { checkOutput, exists, writeFile } from "../output_file.ts";
+import { checkOutput, exists, writeText } from "../output_file.ts";
 import { note, printable, ProgressBar, write } from "../terminal.ts";
 import { sha256, stateOptions, UnfinishedWork } from "../unfinished.ts";
 import { paths, type ReadValue, wholeNumber } from "../values.ts";
@@ -131,9 +131,7 @@ async function run(flags: EvalFlags): Promise<number> {
   const columns = await runAll(flags, ways, tasks);
   await write(flags.json ? toJson(columns) : toTable(columns));
   if (flags.samples !== undefined) {
-    const bytes = new TextEncoder().encode(toSamples(columns));
-    await writeFile(flags.samples, [bytes], flags);
-    note(`wrote ${printable(flags.samples)}`);
+    await writeText(flags.samples, toSamples(columns), flags);
   }
   return 0;
 }

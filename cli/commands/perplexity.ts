@@ -2,7 +2,7 @@ import type { CommandSpec } from "../command.ts";
 import { readTexts } from "../input.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { benchLoadOptions } from "../options.ts";
-import { checkOutput, writeFile } from "../output_file.ts";
+import { checkOutput, writeText } from "../output_file.ts";
 import {
   finalEstimate,
   toCsv,
@@ -11,7 +11,7 @@ import {
   toTable,
 } from "../perplexity_output.ts";
 import { type MeasureFlags, measurePerplexity } from "../perplexity_run.ts";
-import { note, printable, write } from "../terminal.ts";
+import { write } from "../terminal.ts";
 import { stateOptions } from "../unfinished.ts";
 import { shares, wholeNumber } from "../values.ts";
 
@@ -87,10 +87,6 @@ async function run(flags: PerplexityFlags): Promise<number> {
   else if (csv) await write(toCsv(report));
   else if (keep) await write(toTable(report));
   else await write(`\n${finalEstimate(report.rows[0])}`);
-  if (svg !== undefined) {
-    const bytes = new TextEncoder().encode(await toSvg(report));
-    await writeFile(svg, [bytes], flags);
-    note(`wrote ${printable(svg)}`);
-  }
+  if (svg !== undefined) await writeText(svg, await toSvg(report), flags);
   return 0;
 }

@@ -20,7 +20,7 @@ import {
 import { openModel } from "../model_file.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { type LoadFlags, modelOptions, planningOptions } from "../options.ts";
-import { checkOutput, writeFile } from "../output_file.ts";
+import { checkOutput, writeFile, writeText } from "../output_file.ts";
 import { countedFor, limitsOf, machineHere } from "../plan_inputs.ts";
 import { toSvg } from "../plan_svg.ts";
 import { toJson, toText } from "../plan_text.ts";
@@ -96,9 +96,7 @@ async function run(flags: PlanFlags): Promise<number> {
     await write(`\n${knownText(rows)}`);
   }
   if (flags.svg !== undefined) {
-    const svg = new TextEncoder().encode(await toSvg(report));
-    await writeFile(flags.svg, [svg], flags);
-    note(`wrote ${printable(flags.svg)}`);
+    await writeText(flags.svg, await toSvg(report), flags);
   }
   if (output !== undefined) {
     const { model, gpu, budget, bytes } = report;
