@@ -33,6 +33,12 @@ export function formatDuration(ms: number): string {
     : `${minutes}:${two(seconds % 60)}`;
 }
 
+/** How long `left` more will take, where `done` of them took the time since `start`: `1:05 left`. */
+export function formatLeft(start: number, done: number, left: number): string {
+  const each = (performance.now() - start) / done;
+  return `${formatDuration(each * left)} left`;
+}
+
 /** A share as a percentage. */
 export function formatShare(part: number, whole: number): string {
   return whole > 0 ? `${(100 * part / whole).toFixed(1)} %` : "-";

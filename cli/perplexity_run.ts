@@ -13,7 +13,7 @@ import {
   textChunks,
   type TextScore,
 } from "../mod.ts";
-import { formatDuration } from "./format.ts";
+import { formatLeft } from "./format.ts";
 import { Interrupt } from "./interrupt.ts";
 import { describe, loadModel, modelFingerprint } from "./model_file.ts";
 import { cacheTypeOf, type LoadFlags } from "./options.ts";
@@ -122,7 +122,7 @@ async function score(
   runs: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const skip = work.results.length;
+  const skip = work.results.length, total = chunks.length;
   const show = async (count: number) => {
     if (!runs) return;
     const first = work.results.slice(0, count).map(([score]) => score);
@@ -138,14 +138,9 @@ async function score(
     await work.add(scores);
     const done = work.results.length;
     await show(done);
-    const each = (performance.now() - start) / (done - skip);
-    const left = formatDuration(each * (chunks.length - done));
     // On one terminal the bar would erase what was shown.
     if (runs && Deno.stdout.isTerminal()) continue;
-    bar.update(
-      done,
-      chunks.length,
-      `${done} of ${chunks.length}, ${left} left`,
-    );
+    const left = formatLeft(start, done - skip, total - done);
+    bar.update(done, total, `${done} of ${total}, ${left}`);
   }
 }

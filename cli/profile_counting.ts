@@ -13,7 +13,7 @@ import {
   UsageError,
   writeProfile,
 } from "../mod.ts";
-import { formatDuration } from "./format.ts";
+import { formatLeft } from "./format.ts";
 import { growing } from "./growing_profile.ts";
 import { readTexts } from "./input.ts";
 import { Interrupt } from "./interrupt.ts";
@@ -99,10 +99,9 @@ export async function countProfile(
       counted of countWindows(model.engine, windows, counted, signal)
     ) {
       const { position } = counted;
+      const left = formatLeft(start, position - startedAt, total - position);
+      bar.update(position, total, `${position} of ${total}, ${left}`);
       const now = performance.now();
-      const msPerToken = (now - start) / (position - startedAt);
-      const left = formatDuration(msPerToken * (total - position));
-      bar.update(position, total, `${position} of ${total}, ${left} left`);
       if (now - savedAt < saveEvery) continue;
       await save();
       savedAt = now;

@@ -19,7 +19,7 @@ import {
   toTable,
   valueOf,
 } from "../eval_output.ts";
-import { formatDuration } from "../format.ts";
+import { formatLeft } from "../format.ts";
 import { readText } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel, modelFingerprint } from "../model_file.ts";
@@ -252,15 +252,9 @@ async function runColumn(
     for await (const outcome of evaluateTask(model, task, items, options)) {
       await work.add(outcome);
       const done = work.results.length - column * each;
-      const ms = (performance.now() - start) /
-        (work.results.length - startedAt);
-      bar.update(
-        done,
-        each,
-        `${done} of ${each}, ${task.name}, ${
-          formatDuration(ms * (each - done))
-        } left`,
-      );
+      const here = work.results.length - startedAt;
+      const left = formatLeft(start, here, each - done);
+      bar.update(done, each, `${done} of ${each}, ${task.name}, ${left}`);
     }
     first += questions;
     const outcomes = work.results.slice(first - questions, first);

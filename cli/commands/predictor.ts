@@ -10,7 +10,7 @@ import {
   writePredictor,
 } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
-import { formatBytes, formatDuration, formatShare } from "../format.ts";
+import { formatBytes, formatLeft, formatShare } from "../format.ts";
 import { readTexts } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel, openModel } from "../model_file.ts";
@@ -101,9 +101,8 @@ async function run(flags: PredictorFlags): Promise<number> {
       recall,
       signal,
       onLayer: (done, total) => {
-        const each = (performance.now() - start) / done;
-        const left = formatDuration(each * (total - done));
-        bar.update(done, total, `${done} of ${total} layers, ${left} left`);
+        const left = formatLeft(start, done, total - done);
+        bar.update(done, total, `${done} of ${total} layers, ${left}`);
       },
     });
     const size = await writeFile(output, writePredictor(made), {
