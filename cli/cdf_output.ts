@@ -9,6 +9,7 @@ import {
   bambooCdf,
   meanActivationShare,
 } from "../mod.ts";
+import { formatMarkdown } from "./format.ts";
 import { drawing, framed } from "./svg.ts";
 
 /** One model's layers. */
@@ -28,7 +29,7 @@ const shares = [0.01, 0.05, 0.1, 0.2, 0.26, 0.3, 0.5];
 const comparedAt = 0.2;
 
 /** The layers whose hottest neurons take the least, and the most, of all activations. */
-export function extremesOf(
+function extremesOf(
   cdfs: readonly ActivationCdf[],
 ): { flattest: number; steepest: number } {
   const at = cdfs.map((cdf) => activationShare(cdf, comparedAt));
@@ -75,20 +76,7 @@ export function rowsOf(reports: readonly CdfReport[]): string[][] {
 
 /** {@linkcode rowsOf} as a table in Markdown. */
 export function toTable(reports: readonly CdfReport[]): string {
-  const rows = rowsOf(reports);
-  const widths = rows[0].map((_, i) =>
-    Math.max(...rows.map((row) => row[i].length))
-  );
-  const line = (row: readonly string[]) =>
-    `| ${
-      row.map((cell, i) =>
-        i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])
-      ).join(" | ")
-    } |\n`;
-  const rule = widths.map((width, i) =>
-    "-".repeat(width - 1) + (i ? ":" : "-")
-  );
-  return [rows[0], rule, ...rows.slice(1)].map(line).join("");
+  return formatMarkdown(rowsOf(reports), 1);
 }
 
 /** Everything as JSON: each layer's shares at every percent of its neurons. */

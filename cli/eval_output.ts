@@ -4,6 +4,7 @@
  * @module
  */
 import type { MetricSummary, Outcome } from "../mod.ts";
+import { formatMarkdown } from "./format.ts";
 
 /** One way to run one model, and what came of each task. */
 export interface EvalColumn {
@@ -35,23 +36,11 @@ export function toTable(columns: readonly EvalColumn[]): string {
       ...columns.map(({ tasks }) => valueOf(tasks[t].metrics[m])),
     ])
   );
-  const all = [
-    ["task", "metric", "questions", ...columns.map(({ name }) => name)],
+  const headings = ["task", "metric", "questions"];
+  return formatMarkdown([
+    [...headings, ...columns.map(({ name }) => name)],
     ...rows,
-  ];
-  const widths = all[0].map((_, i) =>
-    Math.max(...all.map((row) => row[i].length))
-  );
-  const line = (row: readonly string[]) =>
-    `| ${
-      row.map((cell, i) =>
-        i < 2 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])
-      ).join(" | ")
-    } |\n`;
-  const rule = widths.map((width, i) =>
-    "-".repeat(width - 1) + (i < 2 ? "-" : ":")
-  );
-  return [all[0], rule, ...rows].map(line).join("");
+  ], 2);
 }
 
 /** A value with its standard error, `0.5100 ± 0.0354`. */

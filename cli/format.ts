@@ -62,3 +62,33 @@ export function formatTable(
     ).join("  ").trimEnd() + "\n"
   ).join("");
 }
+
+/** Cells of a column padded to one width: the first `left` columns to the left, the others to the right. */
+export function aligned(
+  rows: readonly (readonly (string | number)[])[],
+  left = 0,
+): string[][] {
+  const widths = rows[0].map((_, column) =>
+    Math.max(...rows.map((row) => String(row[column]).length))
+  );
+  return rows.map((row) =>
+    row.map((cell, column) =>
+      column < left
+        ? String(cell).padEnd(widths[column])
+        : String(cell).padStart(widths[column])
+    )
+  );
+}
+
+/** Rows as a table in Markdown, headings first; all but the first `left` columns stand to the right. */
+export function formatMarkdown(
+  rows: readonly (readonly string[])[],
+  left: number,
+): string {
+  const [headings, ...body] = aligned(rows, left);
+  const rule = headings.map(({ length }, column) =>
+    "-".repeat(length - 1) + (column < left ? "-" : ":")
+  );
+  return [headings, rule, ...body].map((row) => `| ${row.join(" | ")} |\n`)
+    .join("");
+}

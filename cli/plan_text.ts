@@ -4,7 +4,7 @@
  * @module
  */
 import type { LayerPrediction } from "../mod.ts";
-import { formatBytes, formatTable } from "./format.ts";
+import { aligned, formatBytes, formatShare, formatTable } from "./format.ts";
 import { type PlanReport, tokensPerSecond } from "./planning.ts";
 import { printable } from "./terminal.ts";
 
@@ -159,24 +159,9 @@ export function toJson(report: PlanReport): string {
 }
 
 function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
+  return formatShare(share, 1);
 }
 
 function milliseconds(ms: number): string {
   return ms.toFixed(2);
-}
-
-/** Cells to the right, under their headings, but for the first `left` columns. */
-export function aligned(
-  rows: readonly (readonly (string | number)[])[],
-  left = 0,
-): string[][] {
-  const width = (column: number) =>
-    Math.max(...rows.map((row) => String(row[column]).length));
-  const widths = rows[0].map((_, column) => width(column));
-  return rows.map((row) =>
-    row.map((cell, column) =>
-      column < left ? String(cell) : String(cell).padStart(widths[column])
-    )
-  );
 }

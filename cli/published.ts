@@ -14,8 +14,7 @@ import {
   synthModel,
   synthShapes,
 } from "../mod.ts";
-import { formatTable } from "./format.ts";
-import { aligned } from "./plan_text.ts";
+import { aligned, formatTable } from "./format.ts";
 import { type PlanRequest, predictBest, tokensPerSecond } from "./planning.ts";
 
 /** Tokens a second of F16 weights, as the model's page gives them. */
