@@ -5,7 +5,7 @@
  * @module
  */
 import { type PlanReport, tokensPerSecond } from "./planning.ts";
-import { drawing, escaped, opening } from "./svg.ts";
+import { drawing, escaped, legend, margin, placed, sheet } from "./svg.ts";
 
 const width = 760, height = 230;
 
@@ -81,19 +81,19 @@ export async function toSvg(report: PlanReport): Promise<string> {
   } tokens/s predicted`;
   const charts = [{
     svg: timeChart().outerHTML,
-    legend: legend("GPU", "CPU", "exchange") +
+    legend: legendOf("GPU", "CPU", "exchange") +
       `<text x="450" y="0">line: what a layer takes</text>`,
   }];
   if (report.machine.gpu) {
     charts.unshift({
       svg: shareChart().outerHTML,
-      legend: legend("neurons on the GPU", "activations on the GPU"),
+      legend: legendOf("neurons on the GPU", "activations on the GPU"),
     });
   }
   return framed(title, `on ${report.machine.description}`, charts);
 }
 
-const margin = 16, lineHeight = 22, titleHeight = lineHeight + 18;
+const lineHeight = 22, titleHeight = lineHeight + 18;
 
 /** One SVG of two lines of title, charts with their legends, and nothing that another file would have to bring. */
 function framed(
@@ -105,22 +105,17 @@ function framed(
   const body = charts.map(({ svg, legend }, i) => {
     const top = 2 * margin + titleHeight + i * block;
     return `<g transform="translate(${margin},${top})">${legend}</g>` +
-      svg.replace("<svg ", `<svg x="${margin}" y="${top + lineHeight / 2}" `);
+      placed(svg, margin, top + lineHeight / 2);
   });
   const total = margin + titleHeight + charts.length * block;
-  return opening({ width: width + 2 * margin, height: total }) +
-    `<rect width="100%" height="100%" fill="white"/>` +
-    `<text x="${margin}" y="${margin + 8}" font-size="14" font-weight="bold">${
-      escaped(title)
-    }</text>` +
+  return sheet(
+    title,
     `<text x="${margin}" y="${margin + 26}">${escaped(subtitle)}</text>` +
-    body.join("") + "</svg>\n";
+      body.join(""),
+    { width: width + 2 * margin, height: total },
+  );
 }
 
-function legend(...names: (keyof typeof colours)[]): string {
-  return names.map((name, i) =>
-    `<rect x="${150 * i}" y="-9" width="10" height="10" fill="${
-      colours[name]
-    }"/>` + `<text x="${150 * i + 15}" y="0">${name}</text>`
-  ).join("");
+function legendOf(...names: (keyof typeof colours)[]): string {
+  return legend(names.map((name) => [name, colours[name]]), 150);
 }

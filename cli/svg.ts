@@ -4,7 +4,15 @@
  * @module
  */
 
-const margin = 16, titleHeight = 30;
+/** Pixels around and between charts, and from a title to them. */
+export const margin = 16;
+const titleHeight = 30;
+
+/** What a picture takes, in pixels. */
+export interface Size {
+  readonly width: number;
+  readonly height: number;
+}
 
 /** A library that draws charts, and a document for it: there is no browser here. */
 export async function drawing() {
@@ -18,12 +26,10 @@ export async function drawing() {
 export function framed(
   title: string,
   charts: readonly string[],
-  { width, height }: { readonly width: number; readonly height: number },
+  { width, height }: Size,
   key?: { readonly svg: string; readonly height: number },
 ): string {
   const top = margin + titleHeight;
-  const placed = (svg: string, x: number, y: number) =>
-    svg.replace("<svg ", `<svg x="${x}" y="${y}" `);
   const body = charts.map((chart, i) =>
     placed(chart, margin + i * (width + margin), top)
   );
@@ -32,18 +38,36 @@ export function framed(
     width: margin + charts.length * (width + margin),
     height: top + height + (key?.height ?? 0) + margin,
   };
-  return opening(total) +
+  return sheet(title, body.join(""), total);
+}
+
+/** An SVG on white, with a title, that may be shown smaller than it is. */
+export function sheet(
+  title: string,
+  body: string,
+  { width, height }: Size,
+): string {
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11">` +
     `<rect width="100%" height="100%" fill="white"/>` +
     `<text x="${margin}" y="${margin + 8}" font-size="14" font-weight="bold">${
       escaped(title)
-    }</text>${body.join("")}</svg>\n`;
+    }</text>${body}</svg>\n`;
 }
 
-/** The start tag of an SVG that may be shown smaller than it is. */
-export function opening(
-  { width, height }: { readonly width: number; readonly height: number },
+/** A chart at its place in another. */
+export function placed(svg: string, x: number, y: number): string {
+  return svg.replace("<svg ", `<svg x="${x}" y="${y}" `);
+}
+
+/** What colours stand for, one beside another, `step` pixels apart. */
+export function legend(
+  colours: readonly (readonly [name: string, colour: string])[],
+  step: number,
 ): string {
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11">`;
+  return colours.map(([name, colour], i) =>
+    `<rect x="${step * i}" y="-9" width="10" height="10" fill="${colour}"/>` +
+    `<text x="${step * i + 15}" y="0">${escaped(name)}</text>`
+  ).join("");
 }
 
 /** Text as XML has it. */

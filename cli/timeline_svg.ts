@@ -4,29 +4,23 @@
  * @module
  */
 import type { Lane, TraceEvent } from "../mod.ts";
-import { drawing, escaped, framed } from "./svg.ts";
+import { drawing, escaped, framed, legend } from "./svg.ts";
 import { type Timeline, timelineText } from "./timeline.ts";
 
 const width = 1100, rowHeight = 34, lineHeight = 18;
 /** A layer's number is written into what is so many pixels wide. */
 const leastLabelled = 14;
 
-const colours: Readonly<Record<TraceEvent["activity"], string>> = {
-  embed: "#b07aa1",
-  attention: "#4e79a7",
-  neurons: "#59a14f",
-  head: "#f28e2b",
-  "read-back": "#f4c7a1",
-  wait: "#e3e3e3",
-};
-
-const legendNames: Readonly<Record<TraceEvent["activity"], string>> = {
-  embed: "embedding",
-  attention: "attention",
-  neurons: "neurons",
-  head: "output head",
-  "read-back": "waiting for the GPU's results",
-  wait: "waiting for the others",
+/** What each is called in the legend, and its colour. */
+const activities: Readonly<
+  Record<TraceEvent["activity"], readonly [name: string, colour: string]>
+> = {
+  embed: ["embedding", "#b07aa1"],
+  attention: ["attention", "#4e79a7"],
+  neurons: ["neurons", "#59a14f"],
+  head: ["output head", "#f28e2b"],
+  "read-back": ["waiting for the GPU's results", "#f4c7a1"],
+  wait: ["waiting for the others", "#e3e3e3"],
 };
 
 /** An SVG of a chart for each token, below one another. */
@@ -60,7 +54,10 @@ export async function timelineSvg(
       domain: [...new Set(timelines.flatMap(({ lanes }) => namesOf(lanes)))],
     },
     fy: { label: null, domain: timelines.map(({ name }) => name) },
-    color: { domain: Object.keys(colours), range: Object.values(colours) },
+    color: {
+      domain: Object.keys(activities),
+      range: Object.values(activities).map(([, colour]) => colour),
+    },
     marks: [
       barX(events, { ...place, x1: "start", x2: "end", fill: "activity" }),
       text(
@@ -83,15 +80,10 @@ export async function timelineSvg(
       escaped(timelineText(timeline))
     }</text>`
   );
-  const legend = Object.entries(legendNames).map(([activity, name], i) =>
-    `<rect x="${170 * i}" y="-9" width="10" height="10" fill="${
-      colours[activity as TraceEvent["activity"]]
-    }"/><text x="${170 * i + 15}" y="0">${escaped(name)}</text>`
-  );
   const notes = `<g text-anchor="start">${
     lines.join("")
   }<g transform="translate(0,${lineHeight * (timelines.length + 1) - 6})">${
-    legend.join("")
+    legend(Object.values(activities), 170)
   }</g></g>`;
   return framed(
     title,
