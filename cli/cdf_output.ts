@@ -5,9 +5,11 @@
  */
 import {
   type ActivationCdf,
+  activationCdf,
   activationShare,
   bambooCdf,
   meanActivationShare,
+  type Profile,
 } from "../mod.ts";
 import { formatMarkdown } from "./format.ts";
 import { drawing, framed } from "./svg.ts";
@@ -21,6 +23,21 @@ export interface CdfReport {
   /** Share of a layer's neurons that fire for a token, mean over layers; known where `tokens` are */
   readonly active?: number;
   readonly cdfs: readonly ActivationCdf[];
+}
+
+/** The layers of a profile. */
+export function cdfReport(name: string, profile: Profile): CdfReport {
+  const { tokens, layers } = profile;
+  const fired = layers.map(({ active }) =>
+    active.reduce((sum, count) => sum + count, 0) / active.length
+  );
+  return {
+    name,
+    tokens,
+    active: fired.reduce((sum, count) => sum + count, 0) /
+      (fired.length * Math.max(1, tokens)),
+    cdfs: activationCdf(profile),
+  };
 }
 
 /** Shares of neurons of which the table tells the activations. */

@@ -1,8 +1,13 @@
 /**
- * Numbers and tables for people.
+ * Names, numbers and tables for people.
  *
  * @module
  */
+
+/** The last part of a path. */
+export function fileName(path: string): string {
+  return path.split(/[/\\]/).filter((part) => part).at(-1) ?? path;
+}
 
 /** Bytes as KiB, MiB or GiB. */
 export function formatBytes(bytes: number): string {

@@ -10,11 +10,11 @@ import {
   type Profile,
 } from "../mod.ts";
 import {
-  type CdfReport,
+  cdfReport,
   rowsOf as cdfRows,
   toSvg as cdfFigure,
 } from "./cdf_output.ts";
-import { formatBytes, formatCount } from "./format.ts";
+import { fileName, formatBytes, formatCount } from "./format.ts";
 import {
   facts,
   figure,
@@ -86,9 +86,7 @@ export async function toHtml(report: Report): Promise<Html> {
 /** What the file says that its model is called, or what the file is called. */
 function nameOf({ name, file }: Inspection): string {
   const given = file.metadata.get("general.name")?.value;
-  return typeof given === "string" && given.trim()
-    ? given
-    : name.split(/[/\\]/).filter((part) => part).at(-1) ?? name;
+  return typeof given === "string" && given.trim() ? given : fileName(name);
 }
 
 function modelSection(inspection: Inspection): Html {
@@ -192,13 +190,7 @@ async function profileSections(
   { profile, profileSource, inspection }: Report,
 ): Promise<Html[]> {
   if (!profile) return [];
-  const cdf: CdfReport = {
-    name: nameOf(inspection),
-    tokens: profile.tokens,
-    active: sharesOf(profile).reduce((sum, { active }) => sum + active, 0) /
-      profile.layers.length,
-    cdfs: activationCdf(profile),
-  };
+  const cdf = cdfReport(nameOf(inspection), profile);
   return [
     section(
       "Distribution of activations",

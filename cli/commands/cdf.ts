@@ -10,12 +10,14 @@ import {
 import { readActivationFolder } from "../activation_folder.ts";
 import {
   type CdfReport,
+  cdfReport,
   toJson,
   toPicture,
   toSvg,
   toTable,
 } from "../cdf_output.ts";
 import type { CommandSpec } from "../command.ts";
+import { fileName } from "../format.ts";
 import { openModel } from "../model_file.ts";
 import { findProfile, readProfileFile } from "../model_profile.ts";
 import { BadFlags, group, option } from "../option.ts";
@@ -82,34 +84,20 @@ async function run(flags: CdfFlags): Promise<number> {
     const counted = file || path === undefined
       ? await countAnew(flags, path)
       : await findCounted(flags, path);
-    reports.push(report(path ?? "tiny-bamboo", counted));
+    reports.push(cdfReport(nameOf(path ?? "tiny-bamboo"), counted));
   }
   await write(json ? toJson(reports) : toPicture(reports) + toTable(reports));
   if (svg !== undefined) await writeText(svg, await toSvg(reports), flags);
   return 0;
 }
 
-function report(path: string, profile: Profile): CdfReport {
-  const { tokens, layers } = profile;
-  const fired = layers.map(({ active }) =>
-    active.reduce((sum, count) => sum + count, 0) / active.length
-  );
-  return {
-    name: nameOf(path),
-    tokens,
-    active: fired.reduce((sum, count) => sum + count, 0) /
-      (fired.length * Math.max(1, tokens)),
-    cdfs: activationCdf(profile),
-  };
-}
-
 function nameOf(path: string): string {
-  return printable(path.split(/[/\\]/).filter((part) => part).at(-1) ?? path);
+  return printable(fileName(path));
 }
 
 async function readAny(path: string): Promise<CdfReport> {
   if (!await isFolder(path)) {
-    return report(path, (await readProfileFile(path)).profile);
+    return cdfReport(nameOf(path), (await readProfileFile(path)).profile);
   }
   // The activation would tell how often gates were positive, which is not shown.
   const profile = await readActivationFolder(path, "drelu");

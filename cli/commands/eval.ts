@@ -19,7 +19,7 @@ import {
   toTable,
   valueOf,
 } from "../eval_output.ts";
-import { formatLeft } from "../format.ts";
+import { fileName, formatLeft } from "../format.ts";
 import { readText } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel, modelFingerprint } from "../model_file.ts";
@@ -141,7 +141,7 @@ function waysOf({ model, sparsity = ["exact"] }: EvalFlags): Way[] {
   const models = model ?? [undefined];
   return models.flatMap((path) =>
     sparsity.map((mode) => {
-      const file = path?.split(/[/\\]/).at(-1) ?? "tiny-bamboo";
+      const file = fileName(path ?? "tiny-bamboo");
       const parts = [
         ...(models.length > 1 || sparsity.length === 1 ? [file] : []),
         ...(sparsity.length > 1 ? [mode] : []),
