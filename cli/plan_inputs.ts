@@ -6,6 +6,7 @@
  */
 import {
   checkProfile,
+  firingOfLayers,
   type FoundGpu,
   type GgufFile,
   isSparse,
@@ -16,7 +17,7 @@ import {
   profileOf,
 } from "../mod.ts";
 import { findProfile } from "./model_profile.ts";
-import type { GpuFlags } from "./gpu_options.ts";
+import { budgetOf, type GpuFlags } from "./gpu_options.ts";
 import { cacheTypeOf, type LoadFlags } from "./options.ts";
 import { type PlanRequest, typicalPositions } from "./planning.ts";
 
@@ -33,12 +34,15 @@ export async function machineHere(
   return { ...measured, description: gpu ? `${cpu}, ${gpu.name}` : cpu };
 }
 
+/** How often neurons fire, and what that rests on, for people. */
+export type Counted = Pick<PlanRequest, "profile" | "firingSource">;
+
 /** How often neurons fire, as the flags, a file beside the model or the model's own file tell. */
 export async function countedFor(
   flags: LoadFlags,
   file: GgufFile,
   model: Model,
-): Promise<{ profile?: Profile; firingSource: string }> {
+): Promise<Counted> {
   const { profile: path } = flags;
   const counted = (profile: Profile, where: string) => {
     checkProfile(profile, model);
@@ -53,6 +57,32 @@ export async function countedFor(
       ? "every neuron alike, as often as Bamboo-7B's on average: which are hot, a profile tells (culm profile)"
       : `every neuron for every token: activation ${model.activation} is never zero`,
   };
+}
+
+/** What to plan for the model that the flags name. */
+export function requestFor(
+  flags: LoadFlags & GpuFlags,
+  model: Model,
+  machine: KnownMachine,
+  counted: Counted,
+  contextSize: number,
+): PlanRequest {
+  return {
+    ...limitsOf(flags, model, contextSize),
+    ...counted,
+    name: flags.model ?? "tiny-bamboo",
+    machine,
+    budget: machineBudget(flags, machine),
+    firing: firingOfLayers(model, counted.profile, "even"),
+  };
+}
+
+/** Bytes of a machine's GPU that the flags let a plan take. */
+export function machineBudget(
+  flags: Pick<GpuFlags, "vramBudget">,
+  { gpu }: KnownMachine,
+): number {
+  return budgetOf(flags, gpu?.memory ?? 0);
 }
 
 /** What the flags say that a plan must hold. */

@@ -10,7 +10,7 @@ import {
   readGguf,
 } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
-import { budgetOf, type GpuFlags, gpuOptions } from "../gpu_options.ts";
+import { type GpuFlags, gpuOptions } from "../gpu_options.ts";
 import {
   findGpuIndex,
   type FoundGpuIndex,
@@ -21,7 +21,13 @@ import { openModel } from "../model_file.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { type LoadFlags, modelOptions, planningOptions } from "../options.ts";
 import { checkOutput, writeFile, writeText } from "../output_file.ts";
-import { countedFor, limitsOf, machineHere } from "../plan_inputs.ts";
+import {
+  countedFor,
+  limitsOf,
+  machineBudget,
+  machineHere,
+  requestFor,
+} from "../plan_inputs.ts";
 import { toSvg } from "../plan_svg.ts";
 import { toJson, toText } from "../plan_text.ts";
 import {
@@ -147,14 +153,8 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
       ? await thisMachine(model, flags)
       : knownMachines[flags.machine];
     const counted = await countedFor(flags, file, model);
-    const request: PlanRequest = {
-      ...limitsOf(flags, model, flags.ctxSize || model.contextSize),
-      ...counted,
-      name: flags.model ?? "tiny-bamboo",
-      machine,
-      budget: machineBudget(flags, machine),
-      firing: firingOfLayers(model, counted.profile, "even"),
-    };
+    const contextSize = flags.ctxSize || model.contextSize;
+    const request = requestFor(flags, model, machine, counted, contextSize);
     return planWithIndex(
       flags,
       request,
@@ -198,8 +198,4 @@ function planWithIndex(
     note(`warning: ${error.message}; going on without ${path}`);
     return makePlan(request);
   }
-}
-
-function machineBudget(flags: PlanFlags, { gpu }: KnownMachine): number {
-  return budgetOf(flags, gpu?.memory ?? 0);
 }

@@ -4,20 +4,18 @@ import {
   describeModel,
   findGpu,
   fingerprintOf,
-  firingOfLayers,
   type FoundGpu,
   type GgufFile,
   isSparse,
   leastGpuBytes,
   type Model,
-  type Profile,
   readGguf,
   textChunks,
   tokenizerFromGguf,
 } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
 import { formatDuration } from "../format.ts";
-import { budgetOf, type RunGpuFlags, runGpuOptions } from "../gpu_options.ts";
+import { type RunGpuFlags, runGpuOptions } from "../gpu_options.ts";
 import { shellWord } from "../html.ts";
 import { readText } from "../input.ts";
 import { inspectFile } from "../inspection.ts";
@@ -28,8 +26,13 @@ import { group, option } from "../option.ts";
 import { benchLoadOptions, cacheTypeOf } from "../options.ts";
 import { checkOutput, writeFile } from "../output_file.ts";
 import { type MeasureFlags, measurePerplexity } from "../perplexity_run.ts";
-import { countedFor, limitsOf, machineHere } from "../plan_inputs.ts";
-import { plan, type PlanReport, type PlanRequest } from "../planning.ts";
+import {
+  type Counted,
+  countedFor,
+  machineHere,
+  requestFor,
+} from "../plan_inputs.ts";
+import { plan, type PlanReport } from "../planning.ts";
 import { firstTokens, lengthOf, windowsOf } from "../profile_run.ts";
 import { type Report, toHtml } from "../report_page.ts";
 import { countSparsity, type TextSparsity } from "../report_sparsity.ts";
@@ -159,26 +162,21 @@ async function makeReport(
   const sparsity = text && isSparse(model.activation)
     ? await countText(flags, text, interrupt)
     : undefined;
-  const { profile, firingSource } = sparsity && !counted.profile
+  const used: Counted = sparsity && !counted.profile
     ? {
       profile: sparsity.profile,
       firingSource: `${sparsity.tokens} tokens of the text`,
     }
     : counted;
-  const planned = await planHere(
-    flags,
-    opened,
-    { profile, firingSource },
-    Math.max(1, threads),
-  );
+  const planned = await planHere(flags, opened, used, Math.max(1, threads));
   interrupt.signal.throwIfAborted();
   const modes = await modesOf(flags, model);
   const speed = await measureSpeed(flags, modes, planned, interrupt);
   return {
     inspection,
     sparsity,
-    profile,
-    profileSource: firingSource,
+    profile: used.profile,
+    profileSource: used.firingSource,
     plan: planned,
     speed,
     perplexity: text && await measurePerplexity(flags, text.content, {
@@ -219,7 +217,7 @@ async function countText(
 async function planHere(
   flags: ReportFlags,
   { source, model }: Opened,
-  { profile, firingSource }: { profile?: Profile; firingSource: string },
+  used: Counted,
   threads: number,
 ): Promise<PlanReport> {
   note("measuring the machine");
@@ -228,15 +226,8 @@ async function planHere(
     threads,
     await gpuOf(flags, source.size),
   );
-  const request: PlanRequest = {
-    ...limitsOf(flags, model, model.contextSize),
-    name: flags.model ?? "tiny-bamboo",
-    machine,
-    budget: budgetOf(flags, machine.gpu?.memory ?? 0),
-    profile,
-    firing: firingOfLayers(model, profile, "even"),
-    firingSource,
-  };
+  const { contextSize } = model;
+  const request = requestFor(flags, model, machine, used, contextSize);
   const index = machine.gpu && await findGpuIndex(flags, () => model);
   return plan(request, index?.layers);
 }
