@@ -236,6 +236,6 @@ export {
 } from "./src/tokenizer/mod.ts";
 export { type ChatOptions, LanguageModel } from "./src/language_model.ts";
 export { load } from "./src/load.ts";
-export { findGpu, type FoundGpu, leastGpuBytes } from "./src/gpu_share.ts";
+export { findGpu, type FoundGpu, gpuFor } from "./src/gpu_share.ts";
 export type { GpuMode, LoadOptions } from "./src/load_options.ts";
 export { type ModelSource, toByteSource } from "./src/model_source.ts";

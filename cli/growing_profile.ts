@@ -6,10 +6,9 @@
  */
 import {
   CulmError,
-  findGpu,
+  gpuFor,
   isSparse,
   type LanguageModel,
-  leastGpuBytes,
   mergeProfiles,
   type Profile,
   writeProfile,
@@ -84,12 +83,9 @@ export class GrowingProfile {
 /** Whether a GPU will take part. */
 async function usesGpu(flags: LoadFlags & RunGpuFlags): Promise<boolean> {
   if (flags.gpu !== "auto") return flags.gpu === "require";
-  try {
-    if (await bytesOf(localModel(flags)!) < leastGpuBytes) return false;
-  } catch {
-    return false; // loading the model says that it cannot be read
-  }
-  return (await findGpu())?.isSoftware === false;
+  // Loading a model that cannot be read says so.
+  const bytes = await bytesOf(localModel(flags)!).catch(() => 0);
+  return await gpuFor(flags.gpu, bytes) !== undefined;
 }
 
 /** Bytes of a file, or of the files of a folder. */

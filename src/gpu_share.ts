@@ -5,7 +5,7 @@
  * @module
  */
 import { GpuError, UsageError } from "./errors.ts";
-import type { LoadOptions } from "./load_options.ts";
+import type { GpuMode, LoadOptions } from "./load_options.ts";
 import type { Model } from "./model/model.ts";
 import { kvPositionBytes } from "./places/cache_type.ts";
 import { findAdapter, nameOf } from "./places/gpu/device.ts";
@@ -20,7 +20,7 @@ import type { PlacePlan } from "./plan/plan.ts";
 import { solve } from "./plan/solve.ts";
 
 /** Models of fewer bytes are left to the CPU unless a GPU is required: starting kernels would take longer. */
-export const leastGpuBytes: number = 2 ** 28;
+const leastGpuBytes = 2 ** 28;
 
 /** Positions of the past that a plan counts on, where the context has as many. */
 const plannedPositions = 1024;
@@ -56,11 +56,9 @@ export async function gpuPlanner(
     }
     return undefined;
   }
-  if (!isRequired && !gpuPlan && modelBytes(model) < leastGpuBytes) {
-    return undefined;
-  }
-  const found = await findGpu();
-  if (!found || (found.isSoftware && !isRequired)) {
+  // A plan that is given is carried out however small the model is.
+  const found = await gpuFor(mode, gpuPlan ? Infinity : modelBytes(model));
+  if (!found) {
     if (isRequired) throw new GpuError("Cannot use a GPU: there is none here");
     return undefined;
   }
@@ -130,6 +128,19 @@ export async function findGpu(): Promise<FoundGpu | undefined> {
   if (!adapter) return undefined;
   const { info } = adapter;
   return { name: nameOf(info), isSoftware: info.isFallbackAdapter };
+}
+
+/** The GPU that takes part in running a model of so many bytes; undefined where none does. */
+export async function gpuFor(
+  mode: GpuMode,
+  bytes: number,
+): Promise<FoundGpu | undefined> {
+  const isRequired = mode === "require";
+  if (mode === "off" || (bytes < leastGpuBytes && !isRequired)) {
+    return undefined;
+  }
+  const found = await findGpu();
+  return found?.isSoftware && !isRequired ? undefined : found;
 }
 
 /** What only the CPU does, of what is asked for. */

@@ -2,12 +2,10 @@ import config from "../../deno.json" with { type: "json" };
 import {
   type ByteSource,
   describeModel,
-  findGpu,
   fingerprintOf,
-  type FoundGpu,
   type GgufFile,
+  gpuFor,
   isSparse,
-  leastGpuBytes,
   type Model,
   readGguf,
   textChunks,
@@ -221,25 +219,12 @@ async function planHere(
   threads: number,
 ): Promise<PlanReport> {
   note("measuring the machine");
-  const machine = await machineHere(
-    model,
-    threads,
-    await gpuOf(flags, source.size),
-  );
+  const gpu = await gpuFor(flags.gpu, source.size);
+  const machine = await machineHere(model, threads, gpu);
   const { contextSize } = model;
   const request = requestFor(flags, model, machine, used, contextSize);
   const index = machine.gpu && await findGpuIndex(flags, () => model);
   return plan(request, index?.layers);
-}
-
-/** The GPU that takes part in a run, where one does. */
-async function gpuOf(
-  { gpu }: RunGpuFlags,
-  bytes: number,
-): Promise<FoundGpu | undefined> {
-  if (gpu === "off" || (gpu === "auto" && bytes < leastGpuBytes)) return;
-  const found = await findGpu();
-  return gpu === "auto" && found?.isSoftware ? undefined : found;
 }
 
 async function provenanceOf(
