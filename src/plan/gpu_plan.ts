@@ -6,7 +6,7 @@
  */
 import type { Model } from "../model/model.ts";
 import { type Costs, neuronBlock } from "./costs.ts";
-import { compact, lengthOf } from "./indices.ts";
+import { compact, lengthOf, noIndices } from "./indices.ts";
 import type { PlacePlan } from "./plan.ts";
 import type { Side } from "./stages.ts";
 
@@ -114,19 +114,18 @@ export function deviceSizes(
     })),
   };
   const total = bytesOf(all);
-  const nothing = { start: 0, end: 0 };
   const without = (layer: number, name: "heads" | "neurons") =>
     total - bytesOf({
       ...all,
       parts: all.parts.map((part, i) =>
-        i === layer ? { ...part, [name]: nothing } : part
+        i === layer ? { ...part, [name]: noIndices } : part
       ),
     });
   const layers = model.layers.map((_, i) => ({
     attentionBytes: without(i, "heads"),
     neuronBytes: without(i, "neurons") / feedForwardSize,
   }));
-  const vocab = total - bytesOf({ ...all, vocab: nothing });
+  const vocab = total - bytesOf({ ...all, vocab: noIndices });
   const parts = layers.reduce(
     (sum, { attentionBytes, neuronBytes }) =>
       sum + attentionBytes + feedForwardSize * neuronBytes,

@@ -15,6 +15,9 @@ export interface Range {
 /** All indices of a range, or a list of them in ascending order, each once. */
 export type IndexSet = Range | Uint32Array;
 
+/** None at all. */
+export const noIndices: Range = { start: 0, end: 0 };
+
 /** Whether a set is a list. */
 export function isList(set: IndexSet): set is Uint32Array {
   return set instanceof Uint32Array;
@@ -34,7 +37,7 @@ export function indexAt(set: IndexSet, i: number): number {
 export function spanOf(set: IndexSet): Range {
   if (!isList(set)) return set;
   return set.length === 0
-    ? { start: 0, end: 0 }
+    ? noIndices
     : { start: set[0], end: set[set.length - 1] + 1 };
 }
 

@@ -6,7 +6,7 @@
 import type { Costs } from "./costs.ts";
 import type { GpuLayer } from "./gpu_plan.ts";
 import { ffnMs } from "./prediction.ts";
-import type { Side } from "./stages.ts";
+import { type Side, sides } from "./stages.ts";
 
 /** One way to share a layer: how many of its hottest neurons are on the GPU. */
 export interface LayerChoice extends GpuLayer {
@@ -34,6 +34,14 @@ export interface ChoiceOptions {
   readonly neuronBytes: number;
 }
 
+/** 0, `step`, twice that and so on, and `end`. */
+export function multiplesOf(step: number, end: number): number[] {
+  return Array.from(
+    { length: Math.ceil(end / step) + 1 },
+    (_, i) => Math.min(end, i * step),
+  );
+}
+
 /** All choices of a layer. */
 export function layerChoices(
   costs: Costs,
@@ -56,7 +64,7 @@ export function layerChoices(
       { count: cold, ms: Math.max(0, coldMs) },
       { count: hot, ms: hotMs },
     );
-    for (const side of ["cpu", "gpu"] as const) {
+    for (const side of sides) {
       const both = hot > 0 && cold > 0;
       const other = hot > 0 ? "gpu" : "cpu";
       // Both sides need the residual; the GPU then adds the CPU's sum to its own.

@@ -12,6 +12,7 @@ import {
   type IndexSet,
   lengthOf,
   listOf,
+  noIndices,
   type Range,
   sectionOf,
 } from "./indices.ts";
@@ -68,7 +69,7 @@ export function allPlaces({ places, gpu }: Plan): readonly PlacePlan[] {
 /** The key and value heads that a range of query heads reads. */
 export function kvHeadsOf(model: Model, heads: Range): Range {
   const group = model.headCount / model.kvHeadCount;
-  return lengthOf(heads) === 0 ? { start: 0, end: 0 } : {
+  return lengthOf(heads) === 0 ? noIndices : {
     start: Math.floor(heads.start / group),
     end: Math.ceil(heads.end / group),
   };
@@ -158,8 +159,6 @@ function restOf(name: string, count: number, taken = noIndices): Range {
   }
   return { start: taken.end, end: count };
 }
-
-const noIndices: Range = { start: 0, end: 0 };
 
 /** Whether a place holds nothing at all. */
 export function isEmpty({ parts, vocab }: PlacePlan): boolean {

@@ -6,7 +6,13 @@
  */
 import type { Model } from "../model/model.ts";
 import type { Costs, LayerCosts, SideMs } from "./costs.ts";
-import { indexAt, type IndexSet, lengthOf, type Range } from "./indices.ts";
+import {
+  indexAt,
+  type IndexSet,
+  lengthOf,
+  noIndices,
+  type Range,
+} from "./indices.ts";
 import { type PlacePlan, splitEvenly } from "./plan.ts";
 import { type Side, type Stage, stagesOf } from "./stages.ts";
 
@@ -58,7 +64,7 @@ export function predict(
   const layers = costs.layers.map((layer, i): LayerPrediction => {
     const [attention, ffn] = others.slice(2 * i, 2 * i + 2);
     const sum = (name: keyof StageMs) => attention[name] + ffn[name];
-    const neurons = gpu?.parts[i].neurons ?? none;
+    const neurons = gpu?.parts[i].neurons ?? noIndices;
     const held = sumOver(neurons, (id) => layer.active[id]);
     return {
       attention: stages[1 + 2 * i].sides,
@@ -79,8 +85,6 @@ export function predict(
     ms: layers.reduce((total, { ms }) => total + ms, vocabMs),
   };
 }
-
-const none = { start: 0, end: 0 };
 
 /** Some neurons, and what they cost one side. */
 export interface Work {
@@ -140,7 +144,7 @@ function sideMs(
       return ffnMs(
         layerCosts,
         workOf(neurons.cpu, cpu.parts[layer].neurons),
-        workOf(neurons.gpu, gpu?.parts[layer].neurons ?? none),
+        workOf(neurons.gpu, gpu?.parts[layer].neurons ?? noIndices),
       );
     }
   }

@@ -6,7 +6,7 @@
  */
 import type { Costs } from "./costs.ts";
 import { type LayerChoice, transferMs, usesGpu } from "./layer_choices.ts";
-import type { Side } from "./stages.ts";
+import { type Side, sides } from "./stages.ts";
 
 /** What limits a path. */
 export interface PathOptions {
@@ -18,8 +18,6 @@ export interface PathOptions {
   /** Most layers that use the GPU, where that is fewer than there are */
   readonly gpuLayers?: number;
 }
-
-const sides: readonly Side[] = ["cpu", "gpu"];
 
 /**
  * One choice for each layer, of the least total time; undefined where no choices

@@ -19,6 +19,7 @@ import { deviceSizes, type GpuLayer, gpuPlan, hotOrder } from "./gpu_plan.ts";
 import {
   type LayerChoice,
   layerChoices,
+  multiplesOf,
   undominated,
   usesGpu,
 } from "./layer_choices.ts";
@@ -213,13 +214,4 @@ function solveAdditive(
 function groupSize(model: Model, layer: number, groups: number): number {
   const block = neuronBlock(model.layers[layer]);
   return block * Math.ceil(model.feedForwardSize / groups / block);
-}
-
-/** 0, `step`, twice that and so on, and `end`. */
-function multiplesOf(step: number, end: number): number[] {
-  const count = Math.ceil(end / step);
-  return Array.from(
-    { length: count + 1 },
-    (_, i) => Math.min(end, i * step),
-  );
 }

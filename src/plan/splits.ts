@@ -8,15 +8,18 @@
 import type { Model } from "../model/model.ts";
 import type { Costs } from "./costs.ts";
 import { deviceSizes, gpuPlan, hotOrder } from "./gpu_plan.ts";
-import { type LayerChoice, layerChoices, pathMs } from "./layer_choices.ts";
+import {
+  type LayerChoice,
+  layerChoices,
+  multiplesOf,
+  pathMs,
+} from "./layer_choices.ts";
 import { predict } from "./prediction.ts";
 import type { Solution, SolveOptions } from "./solve.ts";
-import type { Side } from "./stages.ts";
+import { type Side, sides } from "./stages.ts";
 
 /** What limits a split. */
 export type SplitOptions = Pick<SolveOptions, "budget" | "bytesOf">;
-
-const sides: readonly Side[] = ["cpu", "gpu"];
 
 /**
  * The fastest split that treats layers alike: as many of the hottest neurons in
@@ -31,10 +34,7 @@ export function uniformSplit(
 ): Solution {
   const { feedForwardSize } = model;
   const layerCount = model.layers.length;
-  const hotCounts = Array.from(
-    { length: Math.ceil(feedForwardSize / step) + 1 },
-    (_, i) => Math.min(feedForwardSize, i * step),
-  );
+  const hotCounts = multiplesOf(step, feedForwardSize);
   const sizes = deviceSizes(model, bytesOf);
   const orders = model.layers.map((_, i) => hotOrder(model, costs, i));
   const layers = orders.map((order, i) =>

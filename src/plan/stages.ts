@@ -11,6 +11,9 @@ import type { PlacePlan, Plan } from "./plan.ts";
 /** The CPU places, which share one residual, or the GPU, which has its own. */
 export type Side = "cpu" | "gpu";
 
+/** Both. */
+export const sides: readonly Side[] = ["cpu", "gpu"];
+
 /** Something that is handed over:
  * - `sum`: every CPU place adds what all of them computed to its residual;
  * - `sum-to-gpu`: the GPU adds what the CPU places computed to its residual;

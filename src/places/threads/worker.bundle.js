@@ -114,6 +114,10 @@ function rowBytes(type, k) {
 }
 
 // src/plan/indices.ts
+var noIndices = {
+  start: 0,
+  end: 0
+};
 function isList(set) {
   return set instanceof Uint32Array;
 }
@@ -125,10 +129,7 @@ function indexAt(set, i) {
 }
 function spanOf(set) {
   if (!isList(set)) return set;
-  return set.length === 0 ? {
-    start: 0,
-    end: 0
-  } : {
+  return set.length === 0 ? noIndices : {
     start: set[0],
     end: set[set.length - 1] + 1
   };
@@ -193,10 +194,7 @@ function allPlaces({ places, gpu }) {
 }
 function kvHeadsOf(model, heads) {
   const group = model.headCount / model.kvHeadCount;
-  return lengthOf(heads) === 0 ? {
-    start: 0,
-    end: 0
-  } : {
+  return lengthOf(heads) === 0 ? noIndices : {
     start: Math.floor(heads.start / group),
     end: Math.ceil(heads.end / group)
   };
