@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { commands } from "../cli/commands.ts";
+import { namesIn } from "./cli/temp_folder.ts";
 import { sharedUrl, testWithShared } from "./helpers/shared_data.ts";
 
 const root = new URL("..", import.meta.url).pathname;
@@ -10,10 +11,6 @@ const root = new URL("..", import.meta.url).pathname;
 async function shellBlocks(page: string): Promise<string[]> {
   const text = await Deno.readTextFile(`${root}docs/${page}`);
   return [...text.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block]) => block);
-}
-
-async function namesIn(path: string): Promise<string[]> {
-  return (await Array.fromAsync(Deno.readDir(path), ({ name }) => name)).sort();
 }
 
 /** Those of tiny-bamboo's files that the walk names. */

@@ -6,9 +6,9 @@ import {
   writeProfile,
 } from "../../mod.ts";
 import { fromBuffer } from "../../src/bytes/byte_source.ts";
-import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
 const story = "Tom had a red ball. He ran to the park with it, and met Lily. ";
@@ -18,19 +18,10 @@ function cdf(...args: string[]): Promise<CliResult> {
 }
 
 /** A folder with tiny-bamboo and a text in it, away when the test ends. */
-async function folder(): Promise<AsyncDisposable & { path: string }> {
-  const path = await Deno.makeTempDir();
-  const source = tinyBamboo();
-  await Deno.writeFile(`${path}/tiny.gguf`, await source.read(0, source.size));
-  await Deno.writeTextFile(`${path}/text`, story.repeat(4));
-  return {
-    path,
-    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
-  };
-}
-
-async function files(path: string): Promise<string[]> {
-  return (await Array.fromAsync(Deno.readDir(path), ({ name }) => name)).sort();
+async function folder(): Promise<TempFolder> {
+  const dir = await tinyFolder();
+  await Deno.writeTextFile(`${dir.path}/text`, story.repeat(4));
+  return dir;
 }
 
 Deno.test("models and profiles stand side by side, as text, data and picture", async () => {
@@ -61,7 +52,7 @@ Deno.test("models and profiles stand side by side, as text, data and picture", a
   const lines = svg.match(/<path[^>]* stroke="#/g)?.length;
   assert.equal(lines, 12, "one line a layer");
   const names = ["cdf.svg", "counted", "text", "tiny.gguf"];
-  assert.deepEqual(await files(dir.path), names);
+  assert.deepEqual(await namesIn(dir.path), names);
 
   const reports = JSON.parse((await cdf(...counted, "--json")).out);
   assert.deepEqual(reports[0].layers, reports[1].layers);
@@ -107,10 +98,10 @@ Deno.test({
     await child.stdout.cancel();
     assert.equal((await child.status).code, 130);
     assert.match(err, /kept the counts of \d+ of \d+ tokens/);
-    assert.ok((await files(dir.path)).includes("tiny.gguf.cdf"));
+    assert.ok((await namesIn(dir.path)).includes("tiny.gguf.cdf"));
     const resumed = await cdf(...args);
     assert.match(resumed.err, /^going on after \d+ of \d+ tokens$/m);
-    assert.deepEqual(await files(dir.path), ["text", "tiny.gguf"]);
+    assert.deepEqual(await namesIn(dir.path), ["text", "tiny.gguf"]);
     assert.equal(resumed.out, (await cdf(...args)).out);
   },
 });

@@ -1,25 +1,11 @@
 import assert from "node:assert/strict";
 import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
 import { runCli, startCli } from "./run_cli.ts";
+import { inFolder, namesIn } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
 const tiny = sharedUrl("tiny-bamboo/hf").pathname;
 const predictors = sharedUrl("tiny-bamboo/predictor").pathname;
-
-async function inFolder(
-  work: (folder: string) => Promise<void>,
-): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await work(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
-async function filesOf(folder: string): Promise<string[]> {
-  return (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name);
-}
 
 const culm = (...args: string[]) => runCli(args, { permissions });
 
@@ -93,7 +79,7 @@ testWithShared(
           assert.deepEqual([code, out], [expected, ""]);
         });
       }
-      assert.deepEqual((await filesOf(folder)).sort(), ["empty", "there"]);
+      assert.deepEqual(await namesIn(folder), ["empty", "there"]);
       assert.equal(await Deno.readTextFile(there), "mine");
     });
   },
@@ -122,7 +108,7 @@ Deno.test({
       const { code, stderr } = await output;
       assert.equal(new TextDecoder().decode(stderr), "interrupted\n");
       assert.equal(code, 130);
-      assert.deepEqual(await filesOf(folder), ["source.gguf"]);
+      assert.deepEqual(await namesIn(folder), ["source.gguf"]);
     });
   },
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { tinyBamboo } from "../../tiny/tiny.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
 
@@ -9,17 +9,13 @@ function evaluate(...args: string[]): Promise<CliResult> {
 }
 
 /** A folder with tiny-bamboo and some tasks in it, away when the test ends. */
-async function folder(
-  questions = 6,
-): Promise<AsyncDisposable & { path: string }> {
-  const path = await Deno.makeTempDir();
-  const source = tinyBamboo();
-  await Deno.writeFile(`${path}/tiny.gguf`, await source.read(0, source.size));
+async function folder(questions = 6): Promise<TempFolder> {
+  const dir = await tinyFolder();
   const lines = (record: (i: number) => unknown, count = 6) =>
     Array.from({ length: count }, (_, i) => JSON.stringify(record(i)))
       .join("\n");
   await Deno.writeTextFile(
-    `${path}/piqa.jsonl`,
+    `${dir.path}/piqa.jsonl`,
     lines((i) => ({
       query: `Question: How did Tom play on day ${i}?\n`,
       choices: ["He had a ball.", "zq zq zq zq zq zq zq zq"],
@@ -27,20 +23,13 @@ async function folder(
     })),
   );
   await Deno.writeTextFile(
-    `${path}/lambada_openai.jsonl`,
+    `${dir.path}/lambada_openai.jsonl`,
     lines((i) => ({
       context: `Tom had ${i} balls. Lily had a ball. They went to the`,
       continuation: "park",
     }), questions),
   );
-  return {
-    path,
-    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
-  };
-}
-
-async function files(path: string): Promise<string[]> {
-  return (await Array.fromAsync(Deno.readDir(path), ({ name }) => name)).sort();
+  return dir;
 }
 
 Deno.test("a column for each model and mode, as table, data and single questions", async () => {
@@ -94,7 +83,7 @@ Deno.test("a column for each model and mode, as table, data and single questions
   const { metric, value, count } = json[1].tasks[1].metrics[0];
   assert.deepEqual([metric, count], ["perplexity", 5]);
   assert.equal(lines[4][4].split(" ")[0], value.toFixed(4));
-  assert.ok(!(await files(dir.path)).some((name) => name.endsWith(".eval")));
+  assert.ok(!(await namesIn(dir.path)).some((name) => name.endsWith(".eval")));
 });
 
 Deno.test("the embedded model is asked with no permission but to read the questions", async () => {

@@ -3,6 +3,7 @@ import { load, scoreChunks, textChunks } from "../../mod.ts";
 import { estimatePerplexity } from "../../src/perplexity.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { namesIn, tinyFolder } from "./temp_folder.ts";
 
 const story =
   "Tom had a red ball. He ran to the park with it, and there was Lily. "
@@ -14,20 +15,6 @@ function perplexity(
   input = story,
 ): Promise<CliResult> {
   return runCli(["perplexity", "-t", "1", ...args], { permissions, input });
-}
-
-async function folder(): Promise<AsyncDisposable & { path: string }> {
-  const path = await Deno.makeTempDir();
-  const source = tinyBamboo();
-  await Deno.writeFile(`${path}/tiny.gguf`, await source.read(0, source.size));
-  return {
-    path,
-    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
-  };
-}
-
-async function files(path: string): Promise<string[]> {
-  return (await Array.fromAsync(Deno.readDir(path), ({ name }) => name)).sort();
 }
 
 Deno.test("the output is llama-perplexity's, and the numbers are the library's", async () => {
@@ -52,7 +39,7 @@ Deno.test("the output is llama-perplexity's, and the numbers are the library's",
 });
 
 Deno.test("--keep gives a row for each share, in each form, and a picture", async () => {
-  await using dir = await folder();
+  await using dir = await tinyFolder();
   await Deno.writeTextFile(`${dir.path}/text`, story);
   const args = ["-f", `${dir.path}/text`, "-c", "64", "--chunks", "4"];
   const dense = await perplexity([...args, "--sparsity", "dense"]);
@@ -83,14 +70,14 @@ Deno.test("--keep gives a row for each share, in each form, and a picture", asyn
   const svg = await Deno.readTextFile(`${dir.path}/kept.svg`);
   assert.match(svg, /^<svg .*perplexity of 4 chunks of 64 tokens.*<\/svg>\n$/s);
   assert.equal(svg.match(/<circle/g)?.length, 3);
-  assert.deepEqual(await files(dir.path), ["kept.svg", "text", "tiny.gguf"]);
+  assert.deepEqual(await namesIn(dir.path), ["kept.svg", "text", "tiny.gguf"]);
 });
 
 Deno.test({
   name: "Ctrl-C keeps the chunks, and the same command goes on",
   ignore: Deno.build.os === "windows",
   fn: async () => {
-    await using dir = await folder();
+    await using dir = await tinyFolder();
     const text = `${dir.path}/text`, state = `${dir.path}/tiny.gguf.perplexity`;
     await Deno.writeTextFile(text, story.repeat(8));
     const flags = ["-t", "1", "-m", `${dir.path}/tiny.gguf`, "-f", text];
@@ -119,12 +106,12 @@ Deno.test({
     await assert.rejects(Deno.stat(state), Deno.errors.NotFound);
     const whole = await runCli(args, { permissions });
     assert.equal(resumed.out, whole.out);
-    assert.deepEqual(await files(dir.path), ["text", "tiny.gguf"]);
+    assert.deepEqual(await namesIn(dir.path), ["text", "tiny.gguf"]);
   },
 });
 
 Deno.test("bad input is told in one line", async (t) => {
-  await using dir = await folder();
+  await using dir = await tinyFolder();
   const at = (name: string) => `${dir.path}/${name}`;
   await Deno.writeTextFile(at("state"), '{"unfinished":"eval"}');
   await Deno.writeTextFile(at("there.svg"), "");

@@ -23,19 +23,15 @@ import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
 
 /** A folder with tiny-bamboo and a text in it, away when the test ends. */
-async function folder(): Promise<AsyncDisposable & { path: string }> {
-  const path = await Deno.makeTempDir();
-  const source = tinyBamboo();
-  await Deno.writeFile(`${path}/tiny.gguf`, await source.read(0, source.size));
-  await Deno.writeTextFile(`${path}/text.txt`, await story(1, 600));
-  return {
-    path,
-    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
-  };
+async function folder(): Promise<TempFolder> {
+  const dir = await tinyFolder();
+  await Deno.writeTextFile(`${dir.path}/text.txt`, await story(1, 600));
+  return dir;
 }
 
 /** A text that the model wrote itself: of the kind that it is asked to write. */
@@ -295,7 +291,7 @@ Deno.test("nothing is overwritten unasked, and bad input is told in one line", a
   const named = await culm(...generate, at("made"));
   assert.equal(named.code, 0, named.err);
   assert.match(named.err, /^predictor: rank 32, from .*made$/m);
-  const names = Array.from(Deno.readDirSync(dir.path), ({ name }) => name);
+  const names = await namesIn(dir.path);
   assert(!names.some((name) => name.endsWith(".part")));
   assert(!names.includes("tiny.gguf.predictor"));
   assert.equal((await Deno.stat(at("there"))).size, 0);
@@ -326,7 +322,7 @@ Deno.test({
     await child.stdout.cancel();
     assert.equal((await child.status).code, 130, err);
     assert.match(err, /interrupted\n$/);
-    const names = Array.from(Deno.readDirSync(dir.path), ({ name }) => name);
-    assert.deepEqual(names.sort(), ["text.txt", "tiny.gguf"]);
+    const names = await namesIn(dir.path);
+    assert.deepEqual(names, ["text.txt", "tiny.gguf"]);
   },
 });

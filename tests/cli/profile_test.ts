@@ -19,22 +19,9 @@ import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { namesIn, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
-
-/** A folder with tiny-bamboo in it, away when the test ends. */
-async function folder(): Promise<AsyncDisposable & { path: string }> {
-  const path = await Deno.makeTempDir();
-  const source = tinyBamboo();
-  await Deno.writeFile(
-    `${path}/tiny.gguf`,
-    await source.read(0, source.size),
-  );
-  return {
-    path,
-    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
-  };
-}
 
 function culm(...args: string[]): Promise<CliResult> {
   return runCli(args, { permissions });
@@ -108,7 +95,7 @@ Deno.test({
   name: "Ctrl-C keeps the counts, and the same command goes on",
   ignore: Deno.build.os === "windows",
   fn: async () => {
-    await using dir = await folder();
+    await using dir = await tinyFolder();
     const text = await longText(3000);
     await Deno.writeTextFile(`${dir.path}/text.txt`, text);
     // One thread sums as none does; the order of sums may make a neuron fire.
@@ -137,13 +124,13 @@ Deno.test({
       await readCounts(`${dir.path}/tiny.gguf.profile`),
       await countAll(text, 64),
     );
-    const names = Array.from(Deno.readDirSync(dir.path), ({ name }) => name);
+    const names = await namesIn(dir.path);
     assert(!names.some((name) => name.endsWith(".part")));
   },
 });
 
 Deno.test("several texts and standard input are counted, profiles are added up", async () => {
-  await using dir = await folder();
+  await using dir = await tinyFolder();
   const model = ["-m", `${dir.path}/tiny.gguf`, "-t", "1"];
   const at = (name: string) => `${dir.path}/${name}`;
   await Deno.writeTextFile(at("a.txt"), "Tom had a red ball.");
@@ -167,7 +154,7 @@ Deno.test("several texts and standard input are counted, profiles are added up",
 });
 
 Deno.test("the profile beside the model is found; one that does not fit is left out, or refused where it was named", async () => {
-  await using dir = await folder();
+  await using dir = await tinyFolder();
   const beside = `${dir.path}/tiny.gguf.profile`;
   const args = ["generate", "-m", `${dir.path}/tiny.gguf`, "-p", "Tom had a"];
   args.push("-n", "12", "--temp", "0", "-t", "2");
@@ -207,7 +194,7 @@ Deno.test("the profile beside the model is found; one that does not fit is left 
 });
 
 Deno.test("where nobody counted, generating does, until there are enough tokens", async () => {
-  await using dir = await folder();
+  await using dir = await tinyFolder();
   const model = ["-m", `${dir.path}/tiny.gguf`];
   const beside = `${dir.path}/tiny.gguf.profile`;
   const args = ["generate", ...model, "-p", "Tom had a", "-n", "12"];
@@ -255,7 +242,7 @@ Deno.test("where nobody counted, generating does, until there are enough tokens"
 });
 
 Deno.test("nothing is overwritten unasked, and bad input is told in one line", async (t) => {
-  await using dir = await folder();
+  await using dir = await tinyFolder();
   const at = (name: string) => `${dir.path}/${name}`;
   const model = ["-m", at("tiny.gguf")];
   const swiglu = await randomModel({ architecture: "llama" });
@@ -334,7 +321,7 @@ Deno.test("nothing is overwritten unasked, and bad input is told in one line", a
     });
   }
   assert.deepEqual(await Deno.readFile(at("unfinished")), unfinished);
-  const names = Array.from(Deno.readDirSync(dir.path), ({ name }) => name);
+  const names = await namesIn(dir.path);
   assert(!names.some((name) => name === "new" || name.endsWith(".part")));
   const forced = await culm(
     "profile",
@@ -351,7 +338,7 @@ Deno.test("nothing is overwritten unasked, and bad input is told in one line", a
 testWithShared(
   "a reordered file is found to be one, and says the same",
   async () => {
-    await using dir = await folder();
+    await using dir = await tinyFolder();
     const original =
       sharedUrl("tiny-bamboo/gguf/tiny-bamboo-f16.powerinfer.gguf").pathname;
     const made = `${dir.path}/made.gguf`;

@@ -4,6 +4,7 @@ import { readGguf } from "../../src/formats/gguf/read.ts";
 import { toBuffer, writeGguf } from "../../src/formats/gguf/write.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { namesIn, type TempFolder, tempFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
 const story = "Tom had a red ball. He ran to the park with it, and met Lily. ";
@@ -21,9 +22,10 @@ function report(...args: string[]): Promise<CliResult> {
 
 /** A folder with tiny-bamboo under a hostile name and a text in it, away when the test ends. */
 async function folder(): Promise<
-  AsyncDisposable & { path: string; model: string; text: string }
+  TempFolder & { model: string; text: string }
 > {
-  const path = await Deno.makeTempDir();
+  const dir = await tempFolder();
+  const { path } = dir;
   const source = tinyBamboo();
   const file = await readGguf(source);
   const tensors = await Promise.all(
@@ -40,16 +42,7 @@ async function folder(): Promise<
   );
   await Deno.writeFile(model, bytes);
   await Deno.writeTextFile(text, story.repeat(12));
-  return {
-    path,
-    model,
-    text,
-    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
-  };
-}
-
-async function files(path: string): Promise<string[]> {
-  return (await Array.fromAsync(Deno.readDir(path), ({ name }) => name)).sort();
+  return { ...dir, model, text };
 }
 
 async function readPage(path: string) {
@@ -76,7 +69,7 @@ Deno.test("a page says what the other commands say, loads nothing, and takes nam
   const made = await report(...model, ...text, ...shares, "-o", page);
   assert.deepEqual([made.code, made.out], [0, ""], made.err);
   const names = [hostile.file, hostile.text, "page.html"].sort();
-  assert.deepEqual(await files(dir.path), names);
+  assert.deepEqual(await namesIn(dir.path), names);
   const { html, document, under, rows } = await readPage(page);
 
   await t.step("names are text", () => {
@@ -207,12 +200,12 @@ Deno.test({
     assert.equal((await child.status).code, 130, err);
     assert.match(err, /kept \d+ of 60 chunks in .*\.report; the same command/);
     const names = [hostile.file, `${hostile.file}.report`, hostile.text];
-    assert.deepEqual(await files(dir.path), names.sort());
+    assert.deepEqual(await namesIn(dir.path), names.sort());
     const resumed = await report(...args);
     assert.equal(resumed.code, 0, resumed.err);
     assert.match(resumed.err, /^going on after \d+ of 60 chunks$/m);
     assert.deepEqual(
-      await files(dir.path),
+      await namesIn(dir.path),
       [hostile.file, hostile.text, "page.html"].sort(),
     );
   },
@@ -231,7 +224,7 @@ Deno.test("bad input is told in one line, before anything is measured", async (t
     [[...model, ...page, "--keep", "0"], 2, /shares above 0/],
     [[...model, ...page, "--sparsity", "dense"], 2, /--sparsity/],
   ];
-  const before = await files(dir.path);
+  const before = await namesIn(dir.path);
   for (const [args, code, message] of wrong) {
     await t.step(args.join(" "), async () => {
       const result = await report(...args);
@@ -242,5 +235,5 @@ Deno.test("bad input is told in one line, before anything is measured", async (t
       assert.match(lines[0], message);
     });
   }
-  assert.deepEqual(await files(dir.path), before);
+  assert.deepEqual(await namesIn(dir.path), before);
 });

@@ -1,23 +1,9 @@
 import assert from "node:assert/strict";
 import { runCli, startCli } from "./run_cli.ts";
+import { inFolder, namesIn } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
 const tiny = ["--shape", "tiny", "--block-count", "1", "--vocab-size", "512"];
-
-async function inFolder(
-  work: (folder: string) => Promise<void>,
-): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await work(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
-async function filesOf(folder: string): Promise<string[]> {
-  return (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name);
-}
 
 Deno.test("a file is written that the other commands read, in both forms", async () => {
   await inFolder(async (folder) => {
@@ -55,7 +41,7 @@ Deno.test("a Hugging Face folder is written that converts and runs", async () =>
     const args = ["synth", "-o", path, ...tiny, ...form];
     const { code, err } = await runCli([...args, "bf16"], { permissions });
     assert.equal(code, 0, err);
-    assert.deepEqual((await filesOf(path)).sort(), [
+    assert.deepEqual(await namesIn(path), [
       "config.json",
       "model-00001-of-00001.safetensors",
       "model.safetensors.index.json",
@@ -87,7 +73,7 @@ Deno.test("a file that is there is kept without --force", async () => {
       /^error: Cannot write .*: it is there already; --force replaces it\n$/,
     );
     assert.equal(await Deno.readTextFile(path), "mine");
-    assert.deepEqual(await filesOf(folder), ["model.gguf"]);
+    assert.deepEqual(await namesIn(folder), ["model.gguf"]);
   });
 });
 
@@ -118,7 +104,7 @@ Deno.test("what cannot be made or written is told in one line, and leaves nothin
         assert.deepEqual([code, out], [expected, ""]);
       });
     }
-    assert.deepEqual(await filesOf(folder), []);
+    assert.deepEqual(await namesIn(folder), []);
   });
 });
 
@@ -131,14 +117,14 @@ Deno.test({
       const child = startCli(["synth", "-o", path], { permissions });
       await child.stdin.close();
       const output = child.output();
-      while (!(await filesOf(folder)).includes("model.gguf.part")) {
+      while (!(await namesIn(folder)).includes("model.gguf.part")) {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       child.kill("SIGINT");
       const { code, stderr } = await output;
       assert.equal(new TextDecoder().decode(stderr), "interrupted\n");
       assert.equal(code, 130);
-      assert.deepEqual(await filesOf(folder), []);
+      assert.deepEqual(await namesIn(folder), []);
     });
   },
 });
