@@ -246,10 +246,6 @@ function restOf(name, count, taken = noIndices) {
     end: count
   };
 }
-var noIndices = {
-  start: 0,
-  end: 0
-};
 
 // src/places/slices.ts
 var columnUnit = 32;
@@ -5355,7 +5351,7 @@ var LARGEST_READ = 2 ** 30;
 var f32 = Math.fround;
 var quants = new Uint8Array(32);
 function quantiseQ4_0(values, first, bytes, offset) {
-  const d = f32(largestOf(values, first) / -8);
+  const d = f32(largestMagnitude(values, first, first + 32) / -8);
   const inverse = reciprocal(d);
   writeHalf(bytes, offset, d);
   for (let j = 0; j < 32; j++) {
@@ -5368,7 +5364,7 @@ function quantiseQ4_1(values, first, bytes, offset) {
   writeNibbles(bytes, offset + 4);
 }
 function quantiseQ5_0(values, first, bytes, offset) {
-  const d = f32(largestOf(values, first) / -16);
+  const d = f32(largestMagnitude(values, first, first + 32) / -16);
   const inverse = reciprocal(d);
   writeHalf(bytes, offset, d);
   for (let j = 0; j < 32; j++) {
@@ -5383,7 +5379,7 @@ function quantiseQ5_1(values, first, bytes, offset) {
   writeNibbles(bytes, offset + 8);
 }
 function quantiseQ8_0(values, first, bytes, offset) {
-  const d = f32(Math.abs(largestOf(values, first)) / 127);
+  const d = f32(Math.abs(largestMagnitude(values, first, first + 32)) / 127);
   const inverse = reciprocal(d);
   writeHalf(bytes, offset, d);
   for (let j = 0; j < 32; j++) {
@@ -5393,21 +5389,14 @@ function quantiseQ8_0(values, first, bytes, offset) {
     bytes[offset + 2 + j] = up !== down && scaled < 0 ? down : up;
   }
 }
-function largestOf(values, first) {
+function largestMagnitude(values, first = 0, end = values.length) {
   let largest = 0;
   let magnitude = 0;
-  for (let j = first; j < first + 32; j++) {
+  for (let j = first; j < end; j++) {
     const each = Math.abs(values[j]);
     if (each <= magnitude) continue;
     magnitude = each;
     largest = values[j];
-  }
-  return largest;
-}
-function largestMagnitude(values) {
-  let largest = 0;
-  for (let j = 0; j < values.length; j++) {
-    if (Math.abs(values[j]) > Math.abs(largest)) largest = values[j];
   }
   return largest;
 }
