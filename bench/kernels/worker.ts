@@ -3,6 +3,7 @@
  * when told to.
  */
 
+import { floatToHalf } from "../../src/formats/ggml/half.ts";
 import type { Kernels } from "../../wasm/kernels.d.ts";
 
 /** A packed kind and a ggml type that it holds exactly. */
@@ -10,8 +11,11 @@ export interface Kind {
   name: string;
   kind: number;
   ggmlType: number;
-  /** Weights and bytes of a ggml block, and where its f16 numbers lie. */
-  block: { weights: number; bytes: number; halves: number[] };
+  /**
+   * Weights and bytes of a ggml block, how large its f16 numbers are and where
+   * they lie. Blocks of one weight are normally distributed, of deviation `size`.
+   */
+  block: { weights: number; bytes: number; size: number; halves: number[] };
 }
 
 /** What to time; the answer is the seconds that it took. */
@@ -46,6 +50,11 @@ interface Loaded {
 
 let loaded: Loaded;
 
+/** A normally distributed number of deviation 1, by Box and Muller. */
+const normal = () =>
+  Math.sqrt(-2 * Math.log(1 - Math.random())) *
+  Math.cos(2 * Math.PI * Math.random());
+
 /** Packs some random rows and repeats them until the matrix is full. */
 function load(
   { module, variant, kind, k, bytes }: Job & { do: "load" },
@@ -66,7 +75,7 @@ function load(
     return at;
   };
   const sample = Math.min(64, nRows);
-  const { weights, bytes: blockBytes, halves } = kind.block;
+  const { weights, bytes: blockBytes, size, halves } = kind.block;
   const sourceBytes = (k / weights) * blockBytes;
   const source = allocate(sourceBytes * sample);
   const matrix = allocate(nRows * rowBytes);
@@ -80,11 +89,12 @@ function load(
   for (let i = 0; i < rows.length; i++) rows[i] = 256 * Math.random();
   const view = new DataView(buffer, source, rows.length);
   for (let at = 0; at < rows.length; at += blockBytes) {
-    // Halves near 1; a block of one f32 gets a number below 1.
+    // Weights are mostly near 0, scales never.
+    const value = size * (weights === 1 ? normal() : 0.5 + Math.random());
     for (const field of halves) {
-      view.setUint16(at + field, 0x3c00 | rows[at], true);
+      view.setUint16(at + field, floatToHalf(value), true);
     }
-    if (kind.ggmlType === 0) view.setFloat32(at, Math.random(), true);
+    if (kind.ggmlType === 0) view.setFloat32(at, value, true);
   }
   const args = [source, sample, sourceBytes, 0, k, matrix, rowBytes] as const;
   kernels.repack(kind.ggmlType, kind.kind, ...args);

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { dequantise } from "../../src/formats/ggml/dequantise.ts";
+import { halfToFloat } from "../../src/formats/ggml/half.ts";
 import type { GgmlType } from "../../src/formats/ggml/types.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
 import { builds, Instance, kindOf, randomRows } from "./instance.ts";
@@ -338,6 +339,36 @@ for (const [build, module] of Object.entries(builds)) {
       }
     });
   }
+
+  Deno.test(`${build}: F16 rows of any size are exact beside others`, () => {
+    // 2^-24 is the least half, 0x7bff = 65504 the largest.
+    const sizes = [1, 0x200, 0x2400, 0x3c00, 0x5400, 0x7bff];
+    const values = sizes.map(halfToFloat);
+    const { kernels } = instance;
+    for (const coefficient of [2 ** -20, 1, 2 ** 60]) {
+      instance.reset();
+      const k = 40;
+      const rows = new Uint16Array(k * sizes.length);
+      // Each row has one weight of its size; the last ones have the least half too.
+      sizes.forEach((bits, r) => rows[k * r + 5 * r] = bits);
+      rows[k * sizes.length - 1] = 1;
+      const bytes = new Uint8Array(rows.buffer);
+      const { pointer, rowBytes } = instance.pack("F16", bytes, 6, 0, k);
+      const x = instance.put(new Float32Array(k).fill(coefficient));
+      const out = instance.allocate(4 * 6);
+      kernels.matmul(1, pointer, rowBytes, 6, k, x, 4 * k, 1, out, 6);
+      const expected = values.map((w, r) =>
+        coefficient * (r === 5 ? Math.fround(w + 2 ** -24) : w)
+      );
+      assert.deepEqual([...instance.floats(out, 6)], expected);
+      const sums = instance.put(new Float32Array(k));
+      kernels.axpy_rows(1, pointer, rowBytes, 6, k, x, 6, 1, sums, k);
+      const columns = new Float32Array(k);
+      values.forEach((w, r) => columns[5 * r] = coefficient * w);
+      columns[k - 1] = coefficient * 2 ** -24;
+      assert.deepEqual(instance.floats(sums, k), columns);
+    }
+  });
 
   Deno.test(`${build}: activations are quantised to the nearest`, () => {
     // Identity rows of scale 1 read the quantised activations back.

@@ -72,6 +72,33 @@ for (const [build, module] of Object.entries(builds)) {
     });
   }
 
+  Deno.test(`${build}: packed halves of weights below 64 are not subnormal`, () => {
+    const random = seededRandom(20);
+    for (let round = 0; round < 30; round++) {
+      instance.reset();
+      const k = 1 + Math.floor(random() * 200);
+      // Below 2^6 is what has an exponent below 6 + 15.
+      const largest = 0x400 * Math.floor(random() * 22);
+      const half = () =>
+        Math.floor(random() * largest) | (random() < 0.5 ? 0x8000 : 0);
+      const packed = instance.pack(
+        "F16",
+        randomRows("F16", k, random, half),
+        1,
+        0,
+        k,
+      );
+      const halves = instance.bytes(packed.pointer + 16, packed.rowBytes - 16);
+      for (let i = 1; i < halves.length; i += 2) {
+        const isZero = halves[i] % 128 + halves[i - 1] === 0;
+        assert.ok(
+          isZero || (halves[i] & 0x7c) !== 0,
+          `of ${k}, half ${i >> 1}`,
+        );
+      }
+    }
+  });
+
   Deno.test(`${build}: repack refuses what it cannot hold exactly`, () => {
     const rows = new Uint8Array(18);
     const written = (type: number, kind: number) =>

@@ -55,7 +55,31 @@ pub unsafe fn load4_f16(p: *const u16) -> v128 {
 #[inline(always)]
 pub unsafe fn load4_raw_f16(p: *const u16) -> v128 {
     let shifted = i32x4_shl(i32x4_load_extend_i16x4(p.cast()), 13);
-    v128_and(shifted, i32x4_splat(0x8fff_e000_u32 as i32))
+    v128_and(shifted, i32x4_splat(HALF_BITS))
+}
+
+/// Eight halves as two vectors of f32, 2^-112 times as large (see `load4_raw_f16`): word L has number L in its lower half and number L + 4 in its upper
+/// half. `mask` is `HALF_BITS`.
+#[inline(always)]
+pub fn widen_raw(halves: v128, mask: v128) -> [v128; 2] {
+    let lower = i32x4_shr(i32x4_shl(halves, 16), 3);
+    [v128_and(lower, mask), v128_and(i32x4_shr(halves, 3), mask)]
+}
+
+/// Eight halves times `factor`, in each lane the same power of two of 1 or more: exact where no result reaches 2^16. `mask` is `HALF_BITS`.
+#[inline(always)]
+pub fn scale8_f16(halves: v128, factor: v128, mask: v128) -> v128 {
+    let [lower, upper] = widen_raw(halves, mask).map(|raw| i32x4_shl(f32x4_mul(raw, factor), 3));
+    let magnitudes = v128_or(u32x4_shr(lower, 16), upper);
+    v128_bitselect(halves, magnitudes, i16x8_splat(1 << 15))
+}
+
+/// The bits of an f32 that a half reaches.
+pub const HALF_BITS: i32 = 0x8fff_e000_u32 as i32;
+
+/// Where number `i` stands among the eight of `widen_raw`.
+pub const fn half_of(i: usize) -> usize {
+    i % 4 * 2 + i / 4
 }
 
 /// Four halves of four f32 in the low 64 bits, as `f32_to_f16` of each.
@@ -113,11 +137,47 @@ mod tests {
             unsafe { store(wide.as_mut_ptr(), load4_f16([bits; 4].as_ptr())) };
             assert_eq!(wide.map(f32::to_bits), [f16_to_f32(bits).to_bits(); 4]);
         }
+        for bits in 0..=u16::MAX {
+            let eight = core::array::from_fn::<_, 8, _>(|i| bits.rotate_left(i as u32));
+            let mut wide = [0f32; 8];
+            unsafe {
+                let raw = widen_raw(load(eight.as_ptr()), i32x4_splat(HALF_BITS));
+                store(wide.as_mut_ptr(), raw[0]);
+                store(wide.as_mut_ptr().add(4), raw[1]);
+            }
+            for i in 0..8 {
+                let mut single = [0f32; 4];
+                let halves = [eight[half_of(i)]; 4];
+                unsafe { store(single.as_mut_ptr(), load4_raw_f16(halves.as_ptr())) };
+                assert_eq!(wide[i].to_bits(), single[0].to_bits());
+            }
+        }
         for step in 0..1u32 << 20 {
             let x = f32::from_bits(step.wrapping_mul(0x9e37_79b1));
             let mut halves = [0u16; 8];
             unsafe { store(halves.as_mut_ptr(), narrow4_f16(f32x4_splat(x))) };
             assert_eq!(halves, [f32_to_f16(x); 8], "{x:e}");
+        }
+    }
+
+    #[test]
+    fn halves_are_enlarged_exactly() {
+        for bits in 0..=u16::MAX {
+            for exponent in 0..40 {
+                let factor = (exponent as f32).exp2();
+                let expected = f16_to_f32(bits) * factor;
+                if expected.abs() >= 65536.0 || expected.is_nan() {
+                    break;
+                }
+                let mut halves = [bits; 8];
+                unsafe {
+                    let [factor, mask] = [f32x4_splat(factor), i32x4_splat(HALF_BITS)];
+                    let scaled = scale8_f16(load(halves.as_ptr()), factor, mask);
+                    store(halves.as_mut_ptr(), scaled);
+                }
+                let scaled = halves.map(|half| f16_to_f32(half).to_bits());
+                assert_eq!(scaled, [expected.to_bits(); 8], "{bits:#06x} times {factor}");
+            }
         }
     }
 }

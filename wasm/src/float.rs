@@ -1,38 +1,39 @@
 //! Dot products of F32 and F16 rows with f32 activations.
 //!
-//! Rows and activations are padded with zeros to a multiple of 8. Eight partial sums, so that rounding errors grow with k / 8; halves are widened exactly.
+//! Rows and activations are padded with zeros to a multiple of 8. Four partial sums, so that rounding errors grow with k / 4; with more, tiles would not
+//! fit the registers.
+//!
+//! Halves are multiplied as `widen_raw` gives them, 2^-112 times as large, and without their row's scale; both are made good in the sum, exactly.
+//! Nothing overflows on the way, and products below 2^-29 of the row's largest weight lose at most 2^-53 of it.
 
 use crate::coefficients::ROWS;
-use crate::f16::{f16_to_f32, load4_f16};
+use crate::f16::{widen_raw, HALF_BITS, REBIAS, RESTORE};
+use crate::layout::F16_HEAD;
 use crate::matmul::Rows;
 use crate::simd::*;
 
 /// `HALF`: f16 weights, else f32.
 pub struct Floats<const HALF: bool>;
 
-/// Weights `i..i + 4` of a row.
-///
-/// # Safety
-/// The row has them.
-#[inline(always)]
-pub unsafe fn load4<const HALF: bool>(row: *const u8, i: usize) -> v128 {
-    if HALF {
-        load4_f16(row.cast::<u16>().add(i))
-    } else {
-        load(row.cast::<f32>().add(i))
+impl<const HALF: bool> Floats<HALF> {
+    /// Numbers `i..i + 8` of a row, times its scale the weights; `mask` is `HALF_BITS`.
+    #[inline(always)]
+    unsafe fn load8(row: *const u8, i: usize, mask: v128) -> [v128; 2] {
+        if HALF {
+            widen_raw(load(row.add(F16_HEAD + 2 * i)), mask)
+        } else {
+            [load(row.add(4 * i)), load(row.add(4 * i + 16))]
+        }
     }
-}
 
-/// Element `i` of a row.
-///
-/// # Safety
-/// The row has it.
-#[inline(always)]
-pub unsafe fn element<const HALF: bool>(row: *const u8, i: usize) -> f32 {
-    if HALF {
-        f16_to_f32(row.cast::<u16>().add(i).read())
-    } else {
-        row.cast::<f32>().add(i).read()
+    /// A power of two.
+    #[inline(always)]
+    unsafe fn scale(row: *const u8) -> f32 {
+        if HALF {
+            REBIAS * row.cast::<f32>().read()
+        } else {
+            1.0
+        }
     }
 }
 
@@ -45,22 +46,26 @@ impl<const HALF: bool> Rows for Floats<HALF> {
         k: usize,
         tokens: [*const u8; T],
     ) -> [[f32; T]; R] {
-        let mut sums = [[[zero(); 2]; T]; R];
+        let mask = opaque(i32x4_splat(HALF_BITS));
+        let mut sums = [[zero(); T]; R];
         for i in (0..k).step_by(8) {
-            for h in [0, 1] {
-                let mut w = [zero(); R];
-                for r in 0..R {
-                    w[r] = load4::<HALF>(rows[r], i + 4 * h);
-                }
-                for t in 0..T {
+            let mut w = [[zero(); 2]; R];
+            for r in 0..R {
+                w[r] = Self::load8(rows[r], i, mask);
+            }
+            for t in 0..T {
+                for h in [0, 1] {
                     let x = load(tokens[t].cast::<f32>().add(i + 4 * h));
                     for r in 0..R {
-                        sums[r][t][h] = madd(w[r], x, sums[r][t][h]);
+                        sums[r][t] = madd(w[r][h], x, sums[r][t]);
                     }
                 }
             }
         }
-        sums.map(|row| row.map(|[a, b]| sum_f32(f32x4_add(a, b))))
+        core::array::from_fn(|r| {
+            let scale = Self::scale(rows[r]);
+            sums[r].map(|sum| scale * sum_f32(sum))
+        })
     }
 
     fn column_bytes(column: usize) -> usize {
@@ -75,15 +80,26 @@ impl<const HALF: bool> Rows for Floats<HALF> {
         width: usize,
         out: *mut f32,
     ) {
+        let mask = opaque(i32x4_splat(HALF_BITS));
+        // Coefficients times the whole scale of a row might overflow.
+        let restore = if HALF { RESTORE } else { 1.0 };
         for first in (0..ROWS).step_by(4) {
-            let rows = [0, 1, 2, 3].map(|r| rows[first + r].wrapping_add(offset));
-            let h = [0, 1, 2, 3].map(|r| f32x4_splat(h[first + r]));
-            for i in (0..width).step_by(4) {
-                let mut sum = load(out.add(i));
+            let rows = [0, 1, 2, 3].map(|r| rows[first + r]);
+            let h =
+                [0, 1, 2, 3].map(|r| f32x4_splat(h[first + r] * (Self::scale(rows[r]) / restore)));
+            let rows = rows.map(|row| row.wrapping_add(offset));
+            for i in (0..width).step_by(8) {
+                let mut sums = [zero(); 2];
                 for r in 0..4 {
-                    sum = madd(h[r], load4::<HALF>(rows[r], i), sum);
+                    let w = Self::load8(rows[r], i, mask);
+                    for half in [0, 1] {
+                        sums[half] = madd(h[r], w[half], sums[half]);
+                    }
                 }
-                store(out.add(i), sum);
+                for half in [0, 1] {
+                    let out = out.add(i + 4 * half);
+                    store(out, madd(sums[half], f32x4_splat(restore), load(out)));
+                }
             }
         }
     }

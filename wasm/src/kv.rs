@@ -14,7 +14,7 @@
 //!
 //! What pads a head to whole panels or blocks is never written, and what it gives is never used.
 
-use crate::f16::{f32_to_f16, narrow4_f16};
+use crate::f16::{f32_to_f16, half_of, narrow4_f16};
 use crate::simd::*;
 
 /// Positions of a page.
@@ -50,21 +50,6 @@ pub const fn side_bytes(cache_type: u32, head_dim: usize) -> usize {
         _ => head_dim.div_ceil(BLOCK) * VALUE_BLOCK_BYTES,
     }
 }
-
-/// Where a column's half stands among the eight of a step.
-const fn half_of(column: usize) -> usize {
-    column % 4 * 2 + column / 4
-}
-
-/// Eight halves of a step as two vectors of f32, 2^-112 times as large (see `load4_raw_f16`); `mask` is `HALF_BITS`.
-#[inline(always)]
-pub fn widen_raw(halves: v128, mask: v128) -> [v128; 2] {
-    let lower = i32x4_shr(i32x4_shl(halves, 16), 3);
-    [v128_and(lower, mask), v128_and(i32x4_shr(halves, 3), mask)]
-}
-
-/// The bits of an f32 that a half reaches.
-pub const HALF_BITS: i32 = 0x8fff_e000_u32 as i32;
 
 /// Stores a key and a value of `head_dim` floats at position `slot` of a page. `cache_type` 0 keeps f32, 1 rounds to the 11 significant bits of f16
 /// (nearest, ties to even; fewer below 2^-28 of the largest magnitude; 65504 * 2^15 for what is larger), 2 to q8_0: scale = amax / 127, so that |error| <= amax / 254, but for the scale's own rounding to f16, 2^-11 of it.

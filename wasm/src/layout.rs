@@ -11,7 +11,12 @@
 //! - Then 4 scales (8 for the kinds with a scale per 16 weights: first halves of the four blocks, then second halves), then as many mins where the
 //!   kind has them. w = scale * q + min; scale * (q - 8) for Q4. They are f32, but f16 for Q4 and I8: the files that these hold have no finer ones.
 //!
-//! K that is not a multiple of 128 is padded with blocks of zero scale. F32 and F16 rows are plain, padded with zeros to a multiple of 8.
+//! K that is not a multiple of 128 is padded with blocks of zero scale. F32 and F16 rows are padded with zeros to a multiple of 8. Those of F32 are plain.
+//!
+//! A row of F16 begins with `F16_HEAD` bytes, of which the first 4 are its scale, an f32: a power of two, with which a weight is scale * half. The largest
+//! half is in [2^15, 2^16). So a subnormal half, which WASM widens to a subnormal f32, for which some CPUs take a hundred cycles a product, occurs only
+//! in rows with a weight of 2^6 or more. Word L of eight halves has number L in its lower half and number L + 4 in its upper half, so that one
+//! load widens to two vectors.
 
 pub const BLOCK: usize = 32;
 pub const GROUP: usize = 128;
@@ -28,6 +33,9 @@ pub const I8HM: u32 = 7;
 /// Bytes of a group's quantised weights.
 pub const NIBBLES: usize = 64;
 pub const BYTES: usize = 128;
+
+/// Bytes before the halves of an F16 row: vectors stay aligned.
+pub const F16_HEAD: usize = 16;
 
 /// An activation group: 128 activations quantised per block of 32 to i8 (x = scale * q, scale = amax / 127, so |error| <= amax / 254), in
 /// either of two forms, or both: as bytes for the nibble kinds (vector j has in word L the activations 4j..4j+4 of block L) and as i16 for the byte kinds (vector j has in word L
@@ -71,7 +79,7 @@ pub const fn group_bytes(kind: u32) -> usize {
 pub extern "C" fn packed_row_bytes(kind: u32, k: usize) -> usize {
     match kind {
         F32 => k.next_multiple_of(8) * 4,
-        F16 => k.next_multiple_of(8) * 2,
+        F16 => F16_HEAD + k.next_multiple_of(8) * 2,
         _ => groups(k) * group_bytes(kind),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Packing never changes a weight's value: each ggml type goes to the one kind that holds it exactly, or to F32 as dequantised.
 
-use crate::f16::{f16_to_f32, f32_to_f16};
+use crate::f16::{f16_to_f32, f32_to_f16, half_of, scale8_f16, HALF_BITS};
 use crate::ggml::{self, read_block, Block};
 use crate::layout::*;
 use crate::simd::*;
@@ -57,7 +57,7 @@ pub unsafe extern "C" fn repack(
                 if kind == F32 {
                     widen_row(from, k, to, f16_to_f32);
                 } else {
-                    copy_f16_row(from, k, to);
+                    pack_f16_row(from, k, to);
                 }
             }
             ggml::Q4_0 => block_row::<{ ggml::Q4_0 }>(kind, from, first_col, k, to),
@@ -85,11 +85,29 @@ unsafe fn widen_row<T>(src: *const T, k: usize, dst: *mut u8, value: impl Fn(T) 
     }
 }
 
-unsafe fn copy_f16_row(src: *const u16, k: usize, dst: *mut u8) {
-    let dst = dst.cast::<u16>();
-    dst.cast::<u8>().copy_from_nonoverlapping(src.cast(), 2 * k);
-    for i in k..k.next_multiple_of(8) {
-        dst.add(i).write(0);
+/// A row of halves behind its scale. Multiplied by a power of two, the largest becomes a half of [2^15, 2^16), and none loses bits.
+unsafe fn pack_f16_row(src: *const u16, k: usize, dst: *mut u8) {
+    let largest = (0..k).fold(0, |most, i| most.max(src.add(i).read_unaligned() & 0x7fff));
+    // As an f32 has it; the least half is 2^-24. A row with an infinity or NaN stays as it is.
+    let exponent = (f16_to_f32(largest).to_bits() >> 23).clamp(127 - 24, 127 + 15);
+    dst.cast::<f32>().write(f32::from_bits((exponent - 15) << 23));
+    let factor = f32x4_splat(f32::from_bits((127 + 127 + 15 - exponent) << 23));
+    let mask = opaque(i32x4_splat(HALF_BITS));
+    let put = |eight: *const u16, i: usize| {
+        let eight = load(eight);
+        let eight = i16x8_shuffle::<0, 4, 1, 5, 2, 6, 3, 7>(eight, eight);
+        store(dst.add(F16_HEAD + 2 * i), scale8_f16(eight, factor, mask));
+    };
+    let body = k / 8 * 8;
+    for i in (0..body).step_by(8) {
+        put(src.add(i), i);
+    }
+    if body < k {
+        let mut rest = [0u16; 8];
+        for i in body..k {
+            rest[i - body] = src.add(i).read_unaligned();
+        }
+        put(rest.as_ptr(), body);
     }
 }
 
@@ -245,8 +263,11 @@ pub unsafe extern "C" fn unpack_row(kind: u32, row: *const u8, k: usize, out: *m
     match kind {
         F32 => out.copy_from_nonoverlapping(row.cast(), k),
         F16 => {
+            let scale = row.cast::<f32>().read();
+            let halves = row.add(F16_HEAD).cast::<u16>();
             for i in 0..k {
-                out.add(i).write(f16_to_f32(row.cast::<u16>().add(i).read()));
+                let half = halves.add(i / 8 * 8 + half_of(i % 8)).read();
+                out.add(i).write(f16_to_f32(half) * scale);
             }
         }
         _ => {

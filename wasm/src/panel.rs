@@ -5,7 +5,7 @@
 use core::ops::Range;
 
 use crate::coefficients::{broadcast, ROUND};
-use crate::f16::{load4_f16, REBIAS};
+use crate::f16::{load4_f16, widen_raw, HALF_BITS, REBIAS};
 use crate::kv::*;
 use crate::simd::*;
 

@@ -48,10 +48,13 @@ export const kindOfType: Readonly<Record<GgmlType, number>> = {
 /** Bytes of a group of 128 weights: four blocks side by side, a lane of a vector each. */
 const groupBytes = [0, 0, 72, 96, 136, 160, 160, 192];
 
+/** Bytes before the halves of an f16 row: its scale. */
+const f16HeadBytes = 16;
+
 /** Bytes of a packed row of `columns` weights. */
 export function packedRowBytes(kind: number, columns: number): number {
   if (kind === packedKind.f32) return 4 * roundUp(columns, 8);
-  if (kind === packedKind.f16) return 2 * roundUp(columns, 8);
+  if (kind === packedKind.f16) return f16HeadBytes + 2 * roundUp(columns, 8);
   return Math.ceil(columns / 128) * groupBytes[kind];
 }
 

@@ -713,9 +713,10 @@ var groupBytes = [
   160,
   192
 ];
+var f16HeadBytes = 16;
 function packedRowBytes(kind, columns) {
   if (kind === packedKind.f32) return 4 * roundUp(columns, 8);
-  if (kind === packedKind.f16) return 2 * roundUp(columns, 8);
+  if (kind === packedKind.f16) return f16HeadBytes + 2 * roundUp(columns, 8);
   return Math.ceil(columns / 128) * groupBytes[kind];
 }
 function packedSliceBytes({ tensor, rows, columns }) {
