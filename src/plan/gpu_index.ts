@@ -126,6 +126,7 @@ export async function readGpuIndex(source: ByteSource): Promise<GpuIndex> {
   const metadata = readMetadata(cursor, entryCount);
   const kind = getString({ metadata }, keys.architecture);
   if (kind !== architecture) {
+    cursor.subject = "GPU index";
     throw cursor.error(
       `${keys.architecture} is "${
         printable(String(kind))
