@@ -149,17 +149,15 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
   try {
     const file = await readGguf(source);
     const model = describeModel(file, flags);
+    const counted = await countedFor(flags, file, model);
+    const index = await findGpuIndex(flags, () => model);
+    // What is wrong with the files is told before the machine is measured.
     const machine = flags.machine === undefined
       ? await thisMachine(model, flags)
       : knownMachines[flags.machine];
-    const counted = await countedFor(flags, file, model);
     const contextSize = flags.ctxSize || model.contextSize;
     const request = requestFor(flags, model, machine, counted, contextSize);
-    return planWithIndex(
-      flags,
-      request,
-      await findGpuIndex(flags, () => model),
-    );
+    return planWithIndex(flags, request, index);
   } finally {
     await source.close();
   }
