@@ -210,4 +210,26 @@ export interface Kernels {
   relu(x: number, n: number): void;
   /** x += y. */
   add(x: number, y: number, n: number): void;
+
+  /**
+   * Logits in, gradients of their binary cross-entropy out: sigmoid(x), and where `hits`, a byte each, is not 0, weight * (sigmoid(x) - 1).
+   */
+  cross_entropy_gradient(
+    x: number,
+    hits: number,
+    n: number,
+    weight: number,
+  ): void;
+  /** A step of Adam, which keeps the gradient's running `mean` and mean `square`; `rate` has the corrections for their start at zero. */
+  adam(
+    weights: number,
+    gradient: number,
+    mean: number,
+    square: number,
+    n: number,
+    rate: number,
+    beta1: number,
+    beta2: number,
+    epsilon: number,
+  ): void;
 }

@@ -32,3 +32,4 @@ pub mod rope;
 pub mod simd;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod simd_emulated;
+pub mod training;

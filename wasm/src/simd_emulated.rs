@@ -88,6 +88,7 @@ unary! {
     f32x4_abs to_f32 from_f32 f32::abs;
     f32x4_nearest to_f32 from_f32 f32::round_ties_even;
     f32x4_neg to_f32 from_f32 |a: f32| -a;
+    f32x4_sqrt to_f32 from_f32 f32::sqrt;
     f64x2_abs to_f64 from_f64 f64::abs;
     f64x2_floor to_f64 from_f64 f64::floor;
 }
