@@ -97,7 +97,8 @@ const instead: Readonly<Partial<Record<GgmlType, GgmlType>>> = {
   Q6_K: "Q8_0",
 };
 
-function fitting(type: GgmlType, columns: number): GgmlType {
+/** The type, or one of about as many bits whose blocks divide rows of so many columns. */
+export function fitting(type: GgmlType, columns: number): GgmlType {
   const fits = (each: GgmlType) => columns % ggmlTypes[each].blockSize === 0;
   if (fits(type)) return type;
   const other = instead[type];

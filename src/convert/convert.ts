@@ -7,33 +7,38 @@
 import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
-import { tensorBytes } from "../formats/ggml/types.ts";
+import { type GgmlType, tensorBytes } from "../formats/ggml/types.ts";
 import { entry } from "../formats/gguf/entry.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { headerOf } from "../formats/gguf/header_of.ts";
-import { type GgufToWrite, writeGguf } from "../formats/gguf/write.ts";
+import {
+  type GgufToWrite,
+  type TensorToWrite,
+  writeGguf,
+} from "../formats/gguf/write.ts";
 import { describeModel } from "../model/model.ts";
 import {
   chooseType,
   type ConvertType,
   fileTypes,
+  fitting,
   isQuantised,
 } from "./choose_types.ts";
 import { type Contents, type Form, layerCountOf } from "./contents.ts";
 import { toForm } from "./form.ts";
 import { readGgufContents } from "./gguf.ts";
 import { readHuggingFace } from "./huggingface.ts";
-import { withPredictors } from "./predictors.ts";
+import { withPredictors, withTensors } from "./predictors.ts";
 import { allRows, retyped, type Rows } from "./rows.ts";
 
 /** What is wanted. */
 export interface ConvertOptions {
-  /** Type of the matrices, or a mixture of types as llama.cpp chooses them; norms are F32 */
-  readonly type: ConvertType;
+  /** Type of the matrices, or a mixture of types as llama.cpp chooses them; norms are F32. Default: each tensor's own */
+  readonly type?: ConvertType;
   /** Default: the source's; PowerInfer's where there are predictors */
   readonly form?: Form;
-  /** PowerInfer's `model_{i}.pt`, one for each layer */
-  readonly predictors?: Folder;
+  /** PowerInfer's `model_{i}.pt`, one for each layer; or `fc1` and `fc2` of each, as a trained predictor has them */
+  readonly predictors?: Folder | readonly TensorToWrite[];
 }
 
 /** A file that is made while it is read. */
@@ -114,26 +119,50 @@ export async function prepare(
         "Cannot put predictors into a file of form llama: only powerinfer has them",
       );
     }
-    if (predictors) contents = await withPredictors(contents, predictors);
+    if (predictors) {
+      contents = "files" in predictors
+        ? await withPredictors(contents, predictors)
+        : withTensors(contents, predictors);
+    }
+    const types = typesOf(contents);
     if (predictors || wanted !== contents.form) {
       contents = toForm(contents, wanted);
     }
-    return { contents, tensors: typed(contents, type) };
+    return { contents, tensors: typed(contents, type, types) };
   } catch (error) {
     await contents.close();
     throw error;
   }
 }
 
-function typed(contents: Contents, wanted: ConvertType): Map<string, Rows> {
+/** The types of tensors; `ffn_down_t` has the one that `ffn_down` had. */
+function typesOf({ tensors }: Contents): Map<string, GgmlType> {
+  return new Map(
+    tensors.entries().map(([name, { type }]) => [
+      name.replace(".ffn_down_t.", ".ffn_down."),
+      type,
+    ]),
+  );
+}
+
+/** The tensors as `wanted`, or else as each was before its form was changed: `own`, by {@linkcode typesOf}. */
+function typed(
+  contents: Contents,
+  wanted: ConvertType | undefined,
+  own: ReadonlyMap<string, GgmlType>,
+): Map<string, Rows> {
   const context = {
     layerCount: layerCountOf(contents),
     hasOutput: contents.tensors.has("output.weight"),
   };
+  const typeOf = (name: string, { type, shape }: Rows) => {
+    if (wanted) return chooseType({ name, type, shape }, wanted, context);
+    const before = own.get(name.replace(".ffn_down_t.", ".ffn_down."));
+    return before ? fitting(before, shape[0]) : type;
+  };
   const tensors = new Map<string, Rows>();
   for (const [name, rows] of contents.tensors) {
-    const type = chooseType({ ...rows, name }, wanted, context);
-    tensors.set(name, retyped(rows, type));
+    tensors.set(name, retyped(rows, typeOf(name, rows)));
   }
   return tensors;
 }
@@ -142,11 +171,11 @@ function typed(contents: Contents, wanted: ConvertType): Map<string, Rows> {
 export function fileOf(
   contents: Contents,
   tensors: ReadonlyMap<string, Rows>,
-  type: ConvertType,
+  type: ConvertType | undefined,
 ): GgufToWrite {
   return {
     magic: contents.magic ?? (contents.form === "llama" ? "GGUF" : "PWRI"),
-    metadata: withTypes(contents.metadata, type),
+    metadata: type ? withTypes(contents.metadata, type) : contents.metadata,
     tensors: Array.from(tensors, ([name, rows]) => ({
       name,
       type: rows.type,

@@ -1,6 +1,6 @@
 /**
- * PowerInfer's activation predictors, `model_{i}.pt`: fc1 and fc2 of each layer,
- * as PyTorch wrote them.
+ * Activation predictors to put into a file: PowerInfer's `model_{i}.pt`, fc1
+ * and fc2 of each layer as PyTorch wrote them, or tensors that are there.
  *
  * @module
  */
@@ -8,6 +8,8 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import type { GgmlType } from "../formats/ggml/types.ts";
+import { entry } from "../formats/gguf/entry.ts";
+import { type TensorToWrite, toBuffer } from "../formats/gguf/write.ts";
 import {
   readTorch,
   tensorsOf,
@@ -62,6 +64,25 @@ export async function withPredictors(
     await contents.close();
   };
   return { ...contents, tensors, close };
+}
+
+/**
+ * Adds a predictor's tensors, in place of those that there are. They must be
+ * those of a threshold of 0, and so must the file.
+ */
+export function withTensors(
+  contents: Contents,
+  predictor: readonly TensorToWrite[],
+): Contents {
+  const metadata = new Map(contents.metadata);
+  metadata.set("powerinfer.sparse_threshold", entry.real(0));
+  const tensors = new Map(contents.tensors);
+  for (const { name, type, shape, data } of predictor) {
+    const fetch = async () =>
+      data instanceof Uint8Array ? data : await toBuffer(data());
+    tensors.set(name, whole(type, shape, fetch));
+  }
+  return { ...contents, metadata, tensors };
 }
 
 function rowsOf(
