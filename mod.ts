@@ -168,6 +168,7 @@ export {
   defaultRank,
   makePredictor,
   type MakePredictorOptions,
+  type TrainingOptions,
 } from "./src/predictor/make_predictor.ts";
 export {
   type EvaluatedModel,
@@ -198,6 +199,7 @@ export {
   type TextScore,
 } from "./src/perplexity.ts";
 export {
+  type PredictorForm,
   type PredictorToWrite,
   writePredictor,
 } from "./src/predictor/predictor_file.ts";

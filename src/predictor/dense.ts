@@ -8,20 +8,30 @@ import { allocateRows, type F32Rows } from "../places/cpu/matrix.ts";
 import type { WasmMemory } from "../places/cpu/memory.ts";
 import { packedKind } from "../places/cpu/packing.ts";
 
+/** Rows that are turned at once: a cache line of a column's. */
+const tile = 16;
+
 /** A matrix `[rows, columns]`; each row begins `stride` floats after the one before. */
 export class Dense implements F32Rows {
   readonly pointer: number;
   readonly stride: number;
 
-  /** Makes room for it, filled with zeros. */
+  /** Takes the rows that are given, or makes room for them, filled with zeros. */
   constructor(
     readonly memory: WasmMemory,
     readonly rows: number,
     readonly columns: number,
+    { pointer, stride }: F32Rows = allocateRows(memory, rows, columns),
   ) {
-    const { pointer, stride } = allocateRows(memory, rows, columns);
     this.pointer = pointer;
     this.stride = stride;
+  }
+
+  /** `count` rows from `first` on, where they lie. */
+  part(first: number, count: number): Dense {
+    const { memory, columns, stride } = this;
+    const pointer = this.pointer + 4 * first * stride;
+    return new Dense(memory, count, columns, { pointer, stride });
   }
 
   /** One row, as long as the memory does not grow. */
@@ -47,9 +57,14 @@ export class Dense implements F32Rows {
     return out;
   }
 
+  /** Makes every number 0. */
+  clear(): void {
+    this.memory.clear(this.pointer, this.rows * this.stride);
+  }
+
   /** out = x · matrix: row t of `out`, `[x.rows, columns]`, is matrixᵀ · row t of x. */
   transposedTimes(x: Dense, out: Dense): Dense {
-    this.memory.clear(out.pointer, out.rows * out.stride);
+    out.clear();
     this.memory.kernels.axpy_rows(
       packedKind.f32,
       this.pointer,
@@ -63,6 +78,33 @@ export class Dense implements F32Rows {
       out.stride,
     );
     return out;
+  }
+
+  /** out = thisᵀ, `[columns, rows]`. */
+  transposed(out: Dense): Dense {
+    const { rows, columns } = this;
+    const from = this.#all(), to = out.#all();
+    // A tile's lines of both stay in L1.
+    for (let top = 0; top < rows; top += tile) {
+      const bottom = Math.min(top + tile, rows);
+      for (let j = 0; j < columns; j++) {
+        for (let i = top; i < bottom; i++) {
+          to[j * out.stride + i] = from[i * this.stride + j];
+        }
+      }
+    }
+    return out;
+  }
+
+  /** Every number below 0 becomes 0. */
+  relu(): Dense {
+    this.memory.kernels.relu(this.pointer, this.rows * this.stride);
+    return this;
+  }
+
+  /** All rows with what pads them; as long as the memory does not grow. */
+  #all(): Float32Array {
+    return this.memory.f32(this.pointer, this.rows * this.stride);
   }
 
   /** this = a · this + b · other, of the same shape. */

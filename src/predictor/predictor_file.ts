@@ -23,15 +23,24 @@ import { fingerprintOf } from "./fingerprint.ts";
 const kind = "activation-predictor";
 const keys = {
   model: "predictor.model",
+  form: "predictor.form",
   thresholds: "predictor.thresholds",
   recall: "predictor.recall",
   tokens: "predictor.tokens",
 };
 
+/**
+ * How scores are computed: `linear`, fc2 · fc1 · x of the normed residual x, or
+ * `relu`, as PowerInfer's are, fc2 · relu(fc1 · x) of the residual itself.
+ */
+export type PredictorForm = "linear" | "relu";
+
 /** A predictor to write. */
 export interface PredictorToWrite {
   /** Of the model, by {@linkcode fingerprintOf} */
   readonly fingerprint: string;
+  /** Default: `linear`. */
+  readonly form?: PredictorForm;
   /** What a layer asks for at least, by layer */
   readonly thresholds: readonly number[];
   /** The share of firing neurons that it was made to ask for */
@@ -44,12 +53,14 @@ export interface PredictorToWrite {
 
 /** A predictor's bytes. */
 export function writePredictor(
-  { fingerprint, thresholds, recall, tokens, tensors }: PredictorToWrite,
+  { fingerprint, form = "linear", thresholds, recall, tokens, tensors }:
+    PredictorToWrite,
 ): AsyncGenerator<Uint8Array> {
   return writeGguf({
     metadata: [
       ["general.type", { type: "string", value: kind }],
       [keys.model, { type: "string", value: fingerprint }],
+      [keys.form, { type: "string", value: form }],
       [keys.thresholds, {
         type: "array",
         value: { elementType: "float32", values: thresholds },
@@ -101,6 +112,11 @@ export async function withPredictor(
       `${keys.thresholds} has ${thresholds.length} numbers, the model ${model.layers.length} layers`,
     );
   }
+  // Files from before there were two forms have none.
+  const form = getString(file, keys.form) ?? "linear";
+  if (form !== "linear" && form !== "relu") {
+    refuse(`${keys.form} is "${form}", known are linear and relu`);
+  }
   const layers = model.layers.map((layer, i): LayerTensors =>
     Object.freeze({
       ...layer,
@@ -112,7 +128,7 @@ export async function withPredictor(
       ...model,
       layers: Object.freeze(layers),
       sparseThresholds: Object.freeze(thresholds),
-      linearPredictor: true,
+      linearPredictor: form === "linear",
     }),
     source: joined(source, predictor),
   };

@@ -16,7 +16,7 @@ export function instantiate(module: WebAssembly.Module): Kernels {
   return new WebAssembly.Instance(module, {}).exports as unknown as Kernels;
 }
 
-/** Hands out a WASM memory's bytes from low to high; nothing is given back. */
+/** Hands out a WASM memory's bytes from low to high. */
 export class WasmMemory {
   #top: number;
   #bytes: Uint8Array;
@@ -53,6 +53,17 @@ export class WasmMemory {
     }
     this.#top = top;
     return pointer;
+  }
+
+  /** Where the next bytes come from. */
+  get top(): number {
+    return this.#top;
+  }
+
+  /** Takes back what has been given since `top` was as it is here: it may not be used afterwards. */
+  rewind(top: number): void {
+    this.bytes.fill(0, top, this.#top);
+    this.#top = top;
   }
 
   /** All bytes; valid until the next `allocate`. */

@@ -1501,6 +1501,15 @@ var WasmMemory = class {
     this.#top = top;
     return pointer;
   }
+  /** Where the next bytes come from. */
+  get top() {
+    return this.#top;
+  }
+  /** Takes back what has been given since `top` was as it is here: it may not be used afterwards. */
+  rewind(top) {
+    this.bytes.fill(0, top, this.#top);
+    this.#top = top;
+  }
   /** All bytes; valid until the next `allocate`. */
   get bytes() {
     if (this.#bytes.buffer !== this.kernels.memory.buffer) {
