@@ -30,8 +30,12 @@ export function notePredictor(
   path: string | undefined,
 ): void {
   const ranks = model.layers.map(({ fc1 }) => fc1?.shape[1] ?? 0);
-  const [least, most] = [Math.min(...ranks), Math.max(...ranks)];
-  const rank = least === most ? `${most}` : `${least} to ${most}`;
   const where = path ? `from ${printable(path)}` : "in the model file";
-  note(`predictor: rank ${rank}, ${where}`);
+  note(`predictor: rank ${rankText(ranks)}, ${where}`);
+}
+
+/** Ranks of layers: `64`, or `32 to 128`. */
+export function rankText(ranks: readonly number[]): string {
+  const [least, most] = [Math.min(...ranks), Math.max(...ranks)];
+  return least === most ? `${most}` : `${least} to ${most}`;
 }

@@ -1,41 +1,62 @@
 import {
+  type ByteSource,
   checkPredictorOptions,
   collectStates,
-  defaultRank,
+  convert,
   describeModel,
   makePredictor,
+  type MakePredictorOptions,
   type Model,
+  type PredictorToWrite,
   readGguf,
   type States,
+  type TensorToWrite,
   writePredictor,
 } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
 import { formatBytes, formatLeft, formatShare } from "../format.ts";
-import { readTexts } from "../input.ts";
+import { readText, readTexts } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel, openModel } from "../model_file.ts";
-import { predictorPathOf } from "../model_predictor.ts";
+import {
+  findPredictor,
+  predictorPathOf,
+  rankText,
+} from "../model_predictor.ts";
 import { BadFlags, group, option } from "../option.ts";
 import { countingOptions, type LoadFlags, modelOptions } from "../options.ts";
 import { checkOutput, writeFile } from "../output_file.ts";
+import {
+  type Candidate,
+  measurePredictors,
+  toJson,
+  toTable,
+} from "../predictor_measure.ts";
 import { firstTokens, lengthOf, windowsOf } from "../profile_run.ts";
-import { note, printable, ProgressBar } from "../terminal.ts";
+import { note, printable, ProgressBar, write } from "../terminal.ts";
 import { numberBetween, paths, wholeNumber } from "../values.ts";
 
-interface PredictorFlags extends LoadFlags {
+interface PredictorFlags extends Omit<LoadFlags, "predictor"> {
   readonly file?: string[];
   readonly rank?: number;
   readonly recall: number;
-  readonly tokens: number;
+  readonly tokens?: number;
+  readonly train?: true;
+  readonly examples: number;
+  readonly epochs: number;
   readonly output?: string;
   readonly force?: true;
+  readonly measure?: string;
+  readonly predictor?: string[];
+  readonly chunks: number;
+  readonly json?: true;
 }
 
-/** Makes a predictor for a model that has none. */
+/** Makes a predictor for a model that has none, and measures predictors. */
 export const predictor: CommandSpec = {
   name: "predictor",
   summary:
-    "make a predictor of which neurons fire, without training, for a model that has none",
+    "make a predictor of which neurons fire, without training or trained on a text, and measure predictors",
   options: [
     ...group(
       "Predictor",
@@ -52,20 +73,57 @@ export const predictor: CommandSpec = {
       ),
       option(
         "--rank <n>",
-        "numbers that it takes an input down to (default: a 16th of the model's width, 64 at least)",
+        "numbers that it takes an input down to (default: a 16th of the model's width, 64 at least; with --train, what reads the fewest bytes, by layer)",
         wholeNumber(1),
       ),
       option(
         "--tokens <n>",
-        "most tokens of the text to run",
+        "most tokens of the text to run (default: 2048, with --train 8192)",
         wholeNumber(1),
-        2048,
       ),
       option(
         "-o, --output <file>",
-        "where it goes (default: MODEL.predictor, which --sparsity predictor finds)",
+        "where it goes (default: MODEL.predictor, which --sparsity predictor finds); NAME.gguf: a PowerInfer file of the model with it",
       ),
       option("--force", "replace a file that is there"),
+    ),
+    ...group(
+      "Training",
+      option(
+        "--train",
+        "train it, in PowerInfer's form: better, and takes minutes to hours",
+      ),
+      option(
+        "--examples <n>",
+        "inputs that it is trained on: the text's tokens, and mixtures of them where those are fewer",
+        wholeNumber(1),
+        32768,
+      ),
+      option(
+        "--epochs <n>",
+        "times that each example is seen",
+        wholeNumber(1),
+        5,
+      ),
+    ),
+    ...group(
+      "Measuring",
+      option(
+        "--measure <file>",
+        "another text, on which the predictor is measured beside the exact model",
+      ),
+      option(
+        "--predictor <file>",
+        "a predictor to measure as well; may be repeated; without -f, nothing is made",
+        paths,
+      ),
+      option(
+        "--chunks <n>",
+        "chunks of -c tokens to measure (default: all)",
+        wholeNumber(1),
+        Infinity,
+      ),
+      option("--json", "print what was measured as JSON"),
     ),
     ...modelOptions,
     ...countingOptions,
@@ -73,52 +131,164 @@ export const predictor: CommandSpec = {
   examples: [
     "culm predictor -m model.gguf -f text.txt",
     "culm predictor -m model.gguf -f text.txt --recall 0.95 --rank 512 -o quick.predictor",
+    "culm predictor -m model.gguf -f text.txt --train --recall 0.95 --measure other.txt",
+    "culm predictor -m model.gguf -f text.txt --train -o model.powerinfer.gguf",
+    "culm predictor -m model.gguf --measure other.txt --predictor a.predictor --predictor b.predictor",
   ],
   run,
 };
 
 async function run(flags: PredictorFlags): Promise<number> {
+  const { measure, chunks, json } = flags;
+  if (measure === undefined && (json || flags.predictor)) {
+    throw new BadFlags(
+      "Cannot measure predictors without a text: give --measure FILE",
+    );
+  }
+  const heldOut = measure === undefined ? undefined : await readText(measure);
+  using interrupt = new Interrupt();
+  const made = flags.file || heldOut === undefined
+    ? [await make(flags, interrupt)]
+    : [];
+  if (heldOut === undefined) return 0;
+  const given = (flags.predictor ?? []).map((predictor) => ({ predictor }));
+  const named = [...made, ...given];
+  const report = await measurePredictors(
+    { ...flags, predictor: undefined },
+    named.length > 0 ? named : await found(flags),
+    heldOut,
+    chunks,
+    interrupt,
+  );
+  await write(json ? toJson(report) : toTable(report));
+  return 0;
+}
+
+/** The predictor that `--sparsity predictor` would find. */
+async function found(flags: PredictorFlags): Promise<Candidate[]> {
+  const path = await findPredictor({
+    ...flags,
+    predictor: undefined,
+    sparsity: { mode: "predictor" },
+  });
+  return [{ predictor: path ?? false }];
+}
+
+/** Makes a predictor, and says where it is. */
+async function make(
+  flags: PredictorFlags,
+  interrupt: Interrupt,
+): Promise<Candidate> {
   const output = flags.output ?? predictorPathOf(flags);
   if (output === undefined) {
     throw new BadFlags(
       "Cannot tell where the predictor should go: give -o FILE, or -m with a local file",
     );
   }
+  const isModel = output.endsWith(".gguf");
+  if (isModel) checkModelFlags(flags);
   await checkOutput(output, flags);
   const texts = await readTexts(flags.file, "make a predictor");
-  using interrupt = new Interrupt();
   const { signal } = interrupt;
   const source = await openModel(flags);
   try {
     const model = describeModel(await readGguf(source), flags);
-    const { rank = defaultRank(model), recall } = flags;
-    checkPredictorOptions(model, rank, recall);
+    const options = makeOptions(flags, signal);
+    checkPredictorOptions(model, options);
     const states = await readStates(flags, texts, model, interrupt);
-    using bar = new ProgressBar("factorising");
-    const start = performance.now();
-    const made = await makePredictor(model, source, states, {
-      rank,
-      recall,
-      signal,
-      onLayer: (done, total) => {
-        const left = formatLeft(start, done, total - done);
-        bar.update(done, total, `${done} of ${total} layers, ${left}`);
+    const made = await makeShown(model, source, states, options);
+    using bar = new ProgressBar("writing");
+    const size = await writeFile(
+      output,
+      isModel ? withModel(source, made) : writePredictor(made),
+      {
+        force: flags.force,
+        signal,
+        onProgress: (bytes) =>
+          bar.update(bytes, source.size, formatBytes(bytes)),
       },
-    });
-    const size = await writeFile(output, writePredictor(made), {
-      force: flags.force,
-      signal,
-    });
+    );
     bar[Symbol.dispose]();
     note(
-      `wrote ${printable(output)}: rank ${rank}, ${
-        formatShare(recall, 1)
+      `wrote ${printable(output)}: rank ${rankText(ranksOf(made))}, ${
+        formatShare(flags.recall, 1)
       } of firing neurons, from ${states.tokens} tokens; ${formatBytes(size)}`,
     );
   } finally {
     await source.close();
   }
-  return 0;
+  return isModel ? { model: output, predictor: false } : { predictor: output };
+}
+
+/** @throws {BadFlags} where the predictor could not stand in a PowerInfer file */
+function checkModelFlags({ train, activation }: PredictorFlags): void {
+  if (!train) {
+    throw new BadFlags(
+      "Cannot put a predictor without training into a PowerInfer file, whose predictors have a ReLU: give --train",
+    );
+  }
+  if (activation !== undefined) {
+    throw new BadFlags(
+      "Cannot put a predictor into a PowerInfer file with --activation: the file could not say so",
+    );
+  }
+}
+
+function makeOptions(
+  { rank, recall, train, examples, epochs }: PredictorFlags,
+  signal: AbortSignal,
+): MakePredictorOptions {
+  const training = train ? { examples, epochs } : undefined;
+  return { rank, recall, training, signal };
+}
+
+/** Makes it, and shows how far that has come. */
+async function makeShown(
+  model: Model,
+  source: ByteSource,
+  states: States,
+  options: MakePredictorOptions,
+): Promise<PredictorToWrite> {
+  const { training } = options;
+  using bar = new ProgressBar(training ? "training" : "factorising");
+  const start = performance.now();
+  const total = model.layers.length;
+  return await makePredictor(model, source, states, {
+    ...options,
+    training: training && {
+      ...training,
+      onStep: (layer, rank, done) =>
+        bar.update(
+          layer,
+          total,
+          `layer ${layer + 1} of ${total}, rank ${rank}: ${
+            formatShare(done, 1)
+          }`,
+        ),
+    },
+    onLayer: (done) => {
+      const left = formatLeft(start, done, total - done);
+      bar.update(done, total, `${done} of ${total} layers, ${left}`);
+    },
+  });
+}
+
+/** A PowerInfer file of the model with the predictor. */
+async function* withModel(
+  source: ByteSource,
+  { tensors }: PredictorToWrite,
+): AsyncGenerator<Uint8Array> {
+  const file = await convert(source, { predictors: tensors });
+  try {
+    yield* file.chunks();
+  } finally {
+    await file.close();
+  }
+}
+
+function ranksOf({ tensors }: PredictorToWrite): number[] {
+  const isFc1 = ({ name }: TensorToWrite) => name.endsWith(".fc1.weight");
+  return tensors.filter(isFc1).map(({ shape }) => shape[1]);
 }
 
 /** Runs the texts, as far as `--tokens` goes, on the model, which is closed again. */
@@ -141,7 +311,10 @@ async function readStates(
   const size = Math.min(flags.ctxSize, contextSize);
   const windows = windowsOf(loaded.tokenizer, texts, size);
   using bar = new ProgressBar("running");
-  const read = firstTokens(windows, flags.tokens);
+  const read = firstTokens(
+    windows,
+    flags.tokens ?? (flags.train ? 8192 : 2048),
+  );
   const total = lengthOf(read);
   return await collectStates(
     loaded.engine,

@@ -114,6 +114,88 @@ Deno.test("a predictor made of a text asks for few neurons, and for nearly all t
   assert.equal(exact.code, 2);
 });
 
+Deno.test("a trained predictor is measured beside others, and gives the same text from a PowerInfer file", async () => {
+  await using dir = await folder();
+  const at = (name: string) => `${dir.path}/${name}`;
+  await Deno.writeTextFile(at("other.txt"), await story(2, 300));
+  const model = ["-m", at("tiny.gguf"), "-t", "1"];
+  const make = [
+    ...["predictor", ...model, "-f", at("text.txt"), "-c", "128"],
+    ...["--recall", "0.9", "--rank", "32"],
+  ];
+  const train = [...make, "--train", "--examples", "1024"];
+  const free = await culm(...make, "-o", at("free"));
+  assert.equal(free.code, 0, free.err);
+  const trained = await culm(...train, "--measure", at("other.txt"));
+  assert.equal(trained.code, 0, trained.err);
+  assert.match(
+    trained.err,
+    /^wrote .*tiny\.gguf\.predictor: rank 32, 90\.0 % of firing neurons, from 6\d\d tokens; /m,
+  );
+  const [headings, , exact, row] = trained.out.split("\n");
+  assert.match(headings, /^\| predictor +\| method +\| +rank \| +bytes \|/);
+  assert.match(exact, /^\| exact +\| - +\| /);
+  assert.match(row, /^\| tiny\.gguf\.predictor \| trained +\| +32 \| /);
+
+  const file = at("tiny.powerinfer.gguf");
+  const written = await culm(...train, "-o", file);
+  assert.equal(written.code, 0, written.err);
+  const { magic, metadata, tensors } = await readGguf(await openFile(file));
+  assert.equal(magic, "PWRI");
+  assert.equal(metadata.get("powerinfer.sparse_threshold")?.value, 0);
+  const dense = await readGguf(await openFile(at("tiny.gguf")));
+  for (let layer = 0; layer < 6; layer++) {
+    const of = (name: string) => tensors.get(`blk.${layer}.${name}.weight`);
+    assert.deepEqual(of("fc1")?.shape, [256, 32]);
+    assert.deepEqual(of("fc2")?.shape, [32, 1024]);
+    const down = dense.tensors.get(`blk.${layer}.ffn_down.weight`)!;
+    assert.equal(of("ffn_down_t")?.type, down.type);
+    assert.equal(of("ffn_down"), undefined);
+  }
+  const generate = async (...args: string[]) => {
+    const { code, out, err } = await culm(
+      ...["generate", "-t", "1", "-p", "Once upon a time", "-n", "24"],
+      ...["--temp", "0", "--sparsity", "predictor", ...args],
+    );
+    assert.equal(code, 0, err);
+    return out;
+  };
+  const own = await generate("-m", file);
+  const beside = ["--predictor", at("tiny.gguf.predictor")];
+  assert.equal(await generate("-m", file, ...beside), own);
+
+  const compared = await culm(
+    ...["predictor", "-m", file, "-t", "1", "-c", "128", "--chunks", "2"],
+    ...["--measure", at("other.txt"), "--json", "--predictor", at("free")],
+    ...beside,
+  );
+  assert.equal(compared.code, 0, compared.err);
+  const { chunks, contextSize, rows } = JSON.parse(compared.out);
+  assert.deepEqual([chunks, contextSize, rows.length], [2, 128, 3]);
+  assert.equal(rows[0].name, "exact");
+  assert.deepEqual(
+    rows.slice(1).map(({ method }: { method: string }) => method),
+    ["training-free", "trained"],
+  );
+  for (const each of rows.slice(1)) {
+    assert.deepEqual(each.rank, [32, 32, 32]);
+    assert.equal(each.bytes, 6 * (32 * 256 * 34 / 32 + 32 * 1024 * 18 / 32));
+    assert(each.recall > 0.75 && each.recall < 1, `recall ${each.recall}`);
+    assert(each.predicted < 0.6, `asks for ${each.predicted}`);
+    assert(each.missedMass < 1 - each.recall);
+    assert(Math.abs(each.perplexity / rows[0].perplexity - 1) < 0.2);
+  }
+  const ownRow = await culm(
+    ...["predictor", "-m", file, "-t", "1", "-c", "128", "--chunks", "2"],
+    ...["--measure", at("other.txt"), "--json"],
+  );
+  const found = JSON.parse(ownRow.out).rows[1];
+  assert.deepEqual(
+    { ...found, name: undefined },
+    { ...rows[2], name: undefined },
+  );
+});
+
 /** Counts that follow no pattern. */
 function randomProfile({ layers, feedForwardSize }: Model): Profile {
   const random = seededRandom(3);
@@ -259,6 +341,38 @@ Deno.test("nothing is overwritten unasked, and bad input is told in one line", a
       /from \d tokens: needs 64 or more/,
     ],
     [[...make, "-o", at("no/where")], 1, /there is no such folder/],
+    [
+      [...make, "-o", at("new.gguf")],
+      2,
+      /whose predictors have a ReLU: .*--train/,
+    ],
+    [
+      [...make, "--train", "--activation", "drelu", "-o", at("new.gguf")],
+      2,
+      /with --activation/,
+    ],
+    [
+      [...make, "--train", "--examples", "9"],
+      1,
+      /on 9 examples: .* from 64 up/,
+    ],
+    [[...make, "--train", "--epochs", "0"], 2, /whole number from 1 up/],
+    [[...make, "--json"], 2, /without a text: give --measure/],
+    [[...make, "--measure", at("none")], 1, /there is no such file/],
+    [
+      [
+        "predictor",
+        ...model,
+        "--measure",
+        at("text.txt"),
+        "-c",
+        "128",
+        "-t",
+        "1",
+      ],
+      1,
+      /the file has none/,
+    ],
     [[...generate, at("none")], 1, /none: there is no such file/],
     [[...generate, at("cut")], 1, /needs bytes \d+\.\.\d+, the file has/],
     [[...generate, at("tiny.gguf")], 1, /general\.type is not/],
