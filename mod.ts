@@ -47,7 +47,11 @@ export {
   type SafetensorsDtype,
   type SafetensorsTensor,
 } from "./src/formats/safetensors/read.ts";
-export type { TensorToWrite } from "./src/formats/gguf/write.ts";
+export type {
+  GgufParts,
+  TensorPart,
+  TensorToWrite,
+} from "./src/formats/gguf/write.ts";
 export type { GgmlType } from "./src/formats/ggml/types.ts";
 export {
   type Activation,

@@ -42,9 +42,11 @@ export async function checkOutput(
 ): Promise<void> {
   if (!force && await exists(path)) throw thereAlready(path);
   const part = `${path}.part`;
+  const isThere = await exists(part);
   const options = { write: true, create: true };
   (await explained(path, Deno.open(part, options))).close();
-  await Deno.remove(part);
+  // What is there may be work that goes on.
+  if (!isThere) await Deno.remove(part);
 }
 
 /**
@@ -67,9 +69,7 @@ export async function writeFile(
       using file = await explained(path, Deno.open(part, options));
       for await (const chunk of chunks) {
         signal?.throwIfAborted();
-        for (let rest = chunk; rest.length > 0;) {
-          rest = rest.subarray(await explained(path, file.write(rest)));
-        }
+        await writeAll(path, file, chunk);
         written += chunk.length;
         onProgress?.(written);
       }
@@ -139,7 +139,19 @@ export async function writeFolder(
   }
 }
 
-function explained<T>(path: string, work: Promise<T>): Promise<T> {
+/** Writes a chunk to the file that is to become `path`. */
+export async function writeAll(
+  path: string,
+  file: Deno.FsFile,
+  chunk: Uint8Array,
+): Promise<void> {
+  for (let rest = chunk; rest.length > 0;) {
+    rest = rest.subarray(await explained(path, file.write(rest)));
+  }
+}
+
+/** Waits for work on the file that is to become `path`, and says what went wrong. */
+export function explained<T>(path: string, work: Promise<T>): Promise<T> {
   return work.catch((error) => {
     if (error instanceof Deno.errors.NotCapable) throw error;
     throw new CulmError(`Cannot write ${path}: ${reasonOf(error)}`);

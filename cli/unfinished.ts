@@ -72,7 +72,9 @@ export class UnfinishedWork<T> {
   ): Promise<UnfinishedWork<T>> {
     const hash = await sha256(JSON.stringify(work));
     const path = await statePathOf(command, flags);
-    if (path === undefined || flags.force || !await exists(path)) {
+    const isThere = path !== undefined && await exists(path);
+    if (isThere && flags.force) await Deno.remove(path);
+    if (!isThere || flags.force) {
       return new UnfinishedWork<T>(command, path, hash, []);
     }
     const state = parse(path, command, await readText(path));
@@ -112,9 +114,12 @@ export class UnfinishedWork<T> {
       }
       throw error;
     }
-    if (this.path !== undefined && this.#saved > 0) {
-      await Deno.remove(this.path);
-    }
+    if (this.isKept) await Deno.remove(this.path!);
+  }
+
+  /** Whether there is a file with some results. */
+  get isKept(): boolean {
+    return this.path !== undefined && this.#saved > 0;
   }
 
   /** Adds a result; all are kept now and then. */
@@ -122,6 +127,14 @@ export class UnfinishedWork<T> {
     this.results.push(result);
     if (performance.now() - this.#savedAt < saveEvery) return;
     await this.#keep();
+  }
+
+  /** Forgets all but the first `count` results, for what they tell of is no more. */
+  async keepOnly(count: number): Promise<void> {
+    if (count >= this.results.length) return;
+    this.results.length = count;
+    this.#saved = 0;
+    if (!await this.#keep()) await Deno.remove(this.path!);
   }
 
   /** Writes all results; tells whether there is a file with some. */

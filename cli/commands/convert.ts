@@ -7,11 +7,12 @@ import {
   toByteSource,
 } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
-import { formatBytes, formatDuration } from "../format.ts";
+import { formatBytes, formatLeft } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";
 import { group, option } from "../option.ts";
-import { checkOutput, writeFile } from "../output_file.ts";
+import { checkOutput } from "../output_file.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
+import { UnfinishedFile } from "../unfinished_file.ts";
 import { oneOf } from "../values.ts";
 
 interface ConvertFlags {
@@ -31,7 +32,10 @@ export const convert: CommandSpec = {
   options: group(
     "File",
     option("-o, --output <file>", "where to write it").makeOptionMandatory(),
-    option("--force", "replace a file that is there"),
+    option(
+      "--force",
+      "replace a file that is there, or unfinished work of another kind",
+    ),
     option(
       "--type <type>",
       `type of the matrices, as llama.cpp chooses it for each: ${
@@ -74,21 +78,26 @@ async function run(flags: ConvertFlags, path: string): Promise<number> {
     });
     try {
       for (const each of file.notes) note(`note: ${printable(each)}`);
+      const { signal } = interrupt;
+      const output = await UnfinishedFile.open(
+        "convert",
+        flags.output,
+        file,
+        await file.fingerprint(),
+        { force: flags.force, signal },
+      );
       using bar = new ProgressBar("writing");
-      const written = await writeFile(flags.output, file.chunks(), {
-        force: flags.force,
-        signal: interrupt.signal,
-        onProgress: (bytes) => {
-          const spent = performance.now() - start;
-          const left = spent * Math.max(0, file.tensorBytes / bytes - 1);
+      const before = output.written;
+      const written = await output.finish({
+        signal,
+        onProgress: (bytes) =>
           bar.update(
             bytes,
             file.tensorBytes,
             `${formatBytes(bytes)} of ${formatBytes(file.tensorBytes)}, ${
-              formatDuration(left)
-            } left`,
-          );
-        },
+              formatLeft(start, bytes - before, file.tensorBytes - bytes)
+            }`,
+          ),
       });
       bar[Symbol.dispose]();
       const seconds = ((performance.now() - start) / 1000).toFixed(1);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { ByteSource } from "../bytes/byte_source.ts";
 import type { GgufMagic, MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import type { Activation } from "../model/model.ts";
 import type { Rows } from "./rows.ts";
@@ -25,6 +26,8 @@ export interface Contents {
   readonly metadata: ReadonlyMap<string, MetadataEntry>;
   /** Tensors by GGUF's names, in the order to write them */
   readonly tensors: ReadonlyMap<string, Rows>;
+  /** The files that the tensors are read from */
+  readonly sources: readonly ByteSource[];
   /** What is lost, one sentence each */
   readonly notes: readonly string[];
   /** Lets go of the files. */

@@ -12,6 +12,8 @@ import { entry } from "../formats/gguf/entry.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { headerOf } from "../formats/gguf/header_of.ts";
 import {
+  type GgufParts,
+  ggufParts,
   type GgufToWrite,
   type TensorToWrite,
   writeGguf,
@@ -25,6 +27,7 @@ import {
   isQuantised,
 } from "./choose_types.ts";
 import { type Contents, type Form, layerCountOf } from "./contents.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import { toForm } from "./form.ts";
 import { readGgufContents } from "./gguf.ts";
 import { readHuggingFace } from "./huggingface.ts";
@@ -42,13 +45,18 @@ export interface ConvertOptions {
 }
 
 /** A file that is made while it is read. */
-export interface Conversion {
+export interface Conversion extends GgufParts {
   /** Bytes of all tensors; header and padding come on top */
   readonly tensorBytes: number;
   /** What the file cannot say, one sentence each */
   readonly notes: readonly string[];
-  /** The file, first byte to last. */
+  /** The file, first byte to last: the header, then the tensors. */
   chunks(): AsyncGenerator<Uint8Array>;
+  /**
+   * SHA-256, in hexadecimal, by which unfinished work knows its own: of the
+   * header, and of samples of the files that are read.
+   */
+  fingerprint(): Promise<string>;
   /** Lets go of the files of the folder. A source that was given stays open. */
   close(): Promise<void>;
 }
@@ -80,19 +88,22 @@ export async function convert(
   const file = fileOf(contents, tensors, options.type);
   try {
     await checkModel(file, contents);
+    const parts = ggufParts(file);
+    return {
+      ...parts,
+      tensorBytes: tensors.values().reduce(
+        (sum, { type, shape }) => sum + tensorBytes(type, shape),
+        0,
+      ),
+      notes: contents.notes,
+      chunks: () => writeGguf(file),
+      fingerprint: () => fingerprintOf(parts.header, contents.sources),
+      close: contents.close,
+    };
   } catch (error) {
     await contents.close();
     throw error;
   }
-  return {
-    tensorBytes: tensors.values().reduce(
-      (sum, { type, shape }) => sum + tensorBytes(type, shape),
-      0,
-    ),
-    notes: contents.notes,
-    chunks: () => writeGguf(file),
-    close: contents.close,
-  };
 }
 
 /** Refuses what culm could not run, before hours of work; unknown architectures are let through. */

@@ -38,6 +38,7 @@ export async function readGgufContents(source: ByteSource): Promise<Contents> {
     activation: isKnown ? describeModel(file).activation : undefined,
     metadata: file.metadata,
     tensors,
+    sources: [source],
     notes: [],
     close: () => Promise.resolve(),
   };

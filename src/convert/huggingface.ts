@@ -59,6 +59,7 @@ export async function readHuggingFace(folder: Folder): Promise<Contents> {
       activation: config.activation,
       metadata,
       tensors,
+      sources: checkpoint.sources,
       notes: config.notes,
       close: () => checkpoint.close(),
     };

@@ -63,7 +63,12 @@ export async function withPredictors(
     await closeSources();
     await contents.close();
   };
-  return { ...contents, tensors, close };
+  return {
+    ...contents,
+    tensors,
+    sources: [...contents.sources, ...sources],
+    close,
+  };
 }
 
 /**

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
 import { runCli, startCli } from "./run_cli.ts";
-import { inFolder, namesIn } from "./temp_folder.ts";
+import { inFolder, namesIn, tempFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
 const tiny = sharedUrl("tiny-bamboo/hf").pathname;
@@ -85,30 +85,150 @@ testWithShared(
   },
 );
 
+const synth = (path: string, ...args: string[]) =>
+  culm("synth", "-o", path, "--shape", "small", "--type", "f16", ...args);
+
+/** Interrupts a conversion once that many bytes are written, and gives what it said. */
+async function interrupted(
+  args: readonly string[],
+  path: string,
+  bytes: number,
+): Promise<string> {
+  const child = startCli(args, { permissions });
+  await child.stdin.close();
+  const output = child.output();
+  const isFar = () =>
+    Deno.stat(`${path}.part`).then(({ size }) => size >= bytes, () => false);
+  while (!await isFar()) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  child.kill("SIGINT");
+  const { code, stderr } = await output;
+  assert.equal(code, 130);
+  return new TextDecoder().decode(stderr);
+}
+
 Deno.test({
-  name: "Ctrl-C removes the part that was written",
+  name:
+    "Ctrl-C keeps whole tensors, and the same command goes on, whatever became of the part",
+  ignore: Deno.build.os === "windows",
+  fn: async (t) => {
+    await using dir = await tempFolder();
+    const at = (name: string) => `${dir.path}/${name}`;
+    await synth(at("source.gguf"));
+    await synth(at("other.gguf"), "--seed", "2");
+    const type = ["--type", "q4_k_m"];
+    const convert = (path: string, ...more: string[]) =>
+      culm("convert", at("source.gguf"), "-o", path, ...type, ...more);
+    assert.equal((await convert(at("whole.gguf"))).code, 0);
+    const whole = await Deno.readFile(at("whole.gguf"));
+
+    const path = at("model.gguf");
+    const args = ["convert", at("source.gguf"), "-o", path, ...type];
+    const said = await interrupted(args, path, whole.length / 4);
+    const kept = Number(
+      said.match(
+        /^kept (\d+) of 75 tensors in .*model\.gguf\.convert; the same command goes on from there\ninterrupted\n$/,
+      )?.[1],
+    );
+    assert.ok(kept >= 1 && kept < 75, said);
+    const part = await Deno.readFile(`${path}.part`);
+    assert.deepEqual(await namesIn(dir.path), [
+      "model.gguf.convert",
+      "model.gguf.part",
+      "other.gguf",
+      "source.gguf",
+      "whole.gguf",
+    ]);
+
+    const refused: [string, string[]][] = [
+      ["another type", [at("source.gguf"), "--type", "q4_0"]],
+      ["another form", [at("source.gguf"), ...type, "--form", "llama"]],
+      ["another source", [at("other.gguf"), ...type]],
+    ];
+    for (const [name, args] of refused) {
+      await t.step(`${name} is refused`, async () => {
+        const { code, err } = await culm("convert", "-o", path, ...args);
+        assert.match(
+          err,
+          /^error: .* is of another unfinished convert[^\n]*\n$/,
+        );
+        assert.equal(code, 1);
+        assert.deepEqual(await Deno.readFile(`${path}.part`), part);
+      });
+    }
+
+    const changed = part.slice();
+    changed[part.length >> 1] ^= 1;
+    const header = part.slice();
+    header[200] ^= 1;
+    const parts: [string, Uint8Array | undefined, (left: number) => boolean][] =
+      [
+        ["as it was", part, (left) => left === kept],
+        ["a part longer than was kept", whole, (left) => left === kept],
+        [
+          "cut short",
+          part.subarray(0, part.length >> 1),
+          (left) => left > 0 && left < kept,
+        ],
+        ["changed", changed, (left) => left > 0 && left < kept],
+        ["with another header", header, (left) => left === 0],
+        ["empty", new Uint8Array(), (left) => left === 0],
+        ["gone", undefined, (left) => left === 0],
+      ];
+    for (const [i, [name, bytes, isLeft]] of parts.entries()) {
+      await t.step(`a part ${name}`, async () => {
+        const copy = at(`copy${i}.gguf`);
+        await Deno.copyFile(`${path}.convert`, `${copy}.convert`);
+        if (bytes) await Deno.writeFile(`${copy}.part`, bytes);
+        const { code, err } = await convert(copy);
+        assert.equal(code, 0, err);
+        const damage =
+          /^warning: .*copy\d\.gguf\.part is damaged: (\d+) of the (\d+) tensors that were kept are whole$/m;
+        const [, left = kept, all = kept] = err.match(damage) ?? [];
+        assert.equal(Number(all), kept);
+        assert.ok(isLeft(Number(left)), err);
+        const goesOn = /^going on after (\d+) of 75 tensors$/m;
+        assert.equal(Number(err.match(goesOn)?.[1] ?? 0), Number(left));
+        assert.deepEqual(await Deno.readFile(copy), whole);
+        await Deno.remove(copy);
+      });
+    }
+
+    await t.step("--force goes on where the work is the same", async () => {
+      await Deno.writeTextFile(path, "old");
+      const { code, err } = await convert(path, "--force");
+      assert.equal(code, 0);
+      assert.match(err, /^going on after /m);
+      assert.deepEqual(await Deno.readFile(path), whole);
+    });
+    await t.step("--force begins anew where it is not", async () => {
+      await interrupted([...args, "--force"], path, whole.length / 4);
+      const { code, err } = await culm(
+        ...["convert", at("other.gguf"), "-o", path, ...type, "--force"],
+      );
+      assert.equal(code, 0);
+      assert.match(err, /^wrote [^\n]*\n$/);
+      assert.notDeepEqual(await Deno.readFile(path), whole);
+    });
+    assert.deepEqual(await namesIn(dir.path), [
+      "model.gguf",
+      "other.gguf",
+      "source.gguf",
+      "whole.gguf",
+    ]);
+  },
+});
+
+Deno.test({
+  name: "Ctrl-C before a tensor is whole leaves nothing behind",
   ignore: Deno.build.os === "windows",
   fn: async () => {
-    await inFolder(async (folder) => {
-      const source = `${folder}/source.gguf`, path = `${folder}/model.gguf`;
-      const made = await culm(
-        ...["synth", "-o", source, "--shape", "small", "--type", "f16"],
-      );
-      assert.equal(made.code, 0);
-      const args = ["convert", source, "-o", path, "--type", "q4_k_m"];
-      const child = startCli(args, { permissions });
-      await child.stdin.close();
-      const output = child.output();
-      const isWriting = () =>
-        Deno.stat(`${path}.part`).then(({ size }) => size > 0, () => false);
-      while (!await isWriting()) {
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
-      child.kill("SIGINT");
-      const { code, stderr } = await output;
-      assert.equal(new TextDecoder().decode(stderr), "interrupted\n");
-      assert.equal(code, 130);
-      assert.deepEqual(await namesIn(folder), ["source.gguf"]);
-    });
+    await using dir = await tempFolder();
+    const source = `${dir.path}/source.gguf`, path = `${dir.path}/model.gguf`;
+    await synth(source, "--vocab-size", "40000", "--block-count", "1");
+    const args = ["convert", source, "-o", path, "--type", "q4_k_m"];
+    assert.equal(await interrupted(args, path, 1), "interrupted\n");
+    assert.deepEqual(await namesIn(dir.path), ["source.gguf"]);
   },
 });

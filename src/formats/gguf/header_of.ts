@@ -4,16 +4,14 @@
  * @module
  */
 import { type GgufFile, readGguf } from "./read.ts";
-import { type GgufToWrite, writeGguf } from "./write.ts";
+import { ggufParts, type GgufToWrite } from "./write.ts";
 
 /** The header of a file that is to be written, and what a reader makes of it. */
 export async function headerOf(
   file: GgufToWrite,
   name: string,
 ): Promise<{ header: Uint8Array; file: GgufFile }> {
-  // The first chunk; what follows is made when it is asked for.
-  const { value } = await writeGguf(file).next();
-  const header = value as Uint8Array;
+  const { header } = ggufParts(file);
   const parsed = await readGguf({
     name,
     size: Number.MAX_SAFE_INTEGER,

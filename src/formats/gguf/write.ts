@@ -42,39 +42,58 @@ export interface GgufToWrite {
   readonly tensors: readonly TensorToWrite[];
 }
 
+/** A tensor as it stands in the file. */
+export interface TensorPart {
+  /** Its name. */
+  readonly name: string;
+  /** Its bytes and the zeros behind them. */
+  readonly byteLength: number;
+  /**
+   * All of these bytes, first to last.
+   *
+   * @throws {UsageError} where the tensor's data do not fit its shape
+   */
+  chunks(): AsyncGenerator<Uint8Array>;
+}
+
+/** A file in parts that follow one another. */
+export interface GgufParts {
+  /** All that comes before the tensors. */
+  readonly header: Uint8Array<ArrayBuffer>;
+  /** The tensors, in order. */
+  readonly tensors: readonly TensorPart[];
+}
+
 /**
- * Writes a file. Tensors follow one another, each padded with zeros to the
- * alignment.
+ * Cuts a file into parts. Header and tensors are padded with zeros to the
+ * alignment each.
+ *
+ * @throws {UsageError} where the format cannot hold what is given.
+ */
+export function ggufParts(file: GgufToWrite): GgufParts {
+  const metadata = new Map(file.metadata);
+  const alignment = chooseAlignment(file.alignment, metadata);
+  return {
+    header: writeHeader(file, metadata, alignment),
+    tensors: file.tensors.map((tensor) => ({
+      name: tensor.name,
+      byteLength: alignUp(bytesOf(tensor), alignment),
+      chunks: () => paddedChunks(tensor, alignment),
+    })),
+  };
+}
+
+/**
+ * Writes a file, part after part.
  *
  * @throws {UsageError} where the format cannot hold what is given, or a tensor's bytes do not fit its shape.
  */
 export async function* writeGguf(
   file: GgufToWrite,
 ): AsyncGenerator<Uint8Array> {
-  const metadata = new Map(file.metadata);
-  const alignment = chooseAlignment(file.alignment, metadata);
-  const header = writeHeader(file, metadata, alignment);
+  const { header, tensors } = ggufParts(file);
   yield header;
-  yield* padding(header.length, alignment);
-  for (const tensor of file.tensors) {
-    const expected = bytesOf(tensor);
-    let written = 0;
-    for await (const chunk of chunksOf(tensor)) {
-      written += chunk.length;
-      if (written > expected) break;
-      yield chunk;
-    }
-    if (written !== expected) {
-      throw new UsageError(
-        `Cannot write tensor ${tensor.name}: its shape ${
-          tensor.shape.join("x")
-        } takes ${expected} bytes as ${tensor.type}, its data has ${
-          written > expected ? "at least " : ""
-        }${written}`,
-      );
-    }
-    yield* padding(written, alignment);
-  }
+  for (const tensor of tensors) yield* tensor.chunks();
 }
 
 /**
@@ -125,7 +144,10 @@ function writeHeader(
     writer.uint64(offset);
     offset = alignUp(offset + bytesOf(tensor), alignment);
   }
-  return writer.finish();
+  const header = writer.finish();
+  const padded = new Uint8Array(alignUp(header.length, alignment));
+  padded.set(header);
+  return padded;
 }
 
 /** Adds `general.alignment` to the metadata where the alignment is unusual. */
@@ -169,12 +191,31 @@ function bytesOf({ name, type, shape }: TensorToWrite): number {
   return tensorBytes(type, shape);
 }
 
+async function* paddedChunks(
+  tensor: TensorToWrite,
+  alignment: number,
+): AsyncGenerator<Uint8Array> {
+  const expected = bytesOf(tensor);
+  let written = 0;
+  for await (const chunk of chunksOf(tensor)) {
+    written += chunk.length;
+    if (written > expected) break;
+    yield chunk;
+  }
+  if (written !== expected) {
+    throw new UsageError(
+      `Cannot write tensor ${tensor.name}: its shape ${
+        tensor.shape.join("x")
+      } takes ${expected} bytes as ${tensor.type}, its data has ${
+        written > expected ? "at least " : ""
+      }${written}`,
+    );
+  }
+  const missing = alignUp(written, alignment) - written;
+  if (missing > 0) yield new Uint8Array(missing);
+}
+
 async function* chunksOf({ data }: TensorToWrite): AsyncGenerator<Uint8Array> {
   if (data instanceof Uint8Array) yield data;
   else yield* data();
-}
-
-function* padding(length: number, alignment: number): Generator<Uint8Array> {
-  const missing = alignUp(length, alignment) - length;
-  if (missing > 0) yield new Uint8Array(missing);
 }

@@ -25,6 +25,8 @@ export interface CheckpointTensor extends SafetensorsTensor {
 export interface Checkpoint {
   /** Tensors by name, in the order of the files. */
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
+  /** The files, in order. */
+  readonly sources: readonly ByteSource[];
   /** Lets go of the files. */
   close(): Promise<void>;
 }
@@ -71,7 +73,7 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
         );
       }
     }
-    return { tensors, close };
+    return { tensors, sources, close };
   } catch (error) {
     await close();
     throw error;
