@@ -56,7 +56,8 @@ const ctxSize = option(
   wholeNumber(0),
   0,
 );
-const threads = option(
+/** How many workers compute. */
+export const threads = option(
   "-t, --threads <n>",
   "threads; 0 = compute in the main thread (default: one for each core)",
   wholeNumber(0),

@@ -10,6 +10,7 @@ import type { CommandSpec } from "../command.ts";
 import { formatBytes, formatLeft } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";
 import { group, option } from "../option.ts";
+import { threads } from "../options.ts";
 import { checkOutput } from "../output_file.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
 import { UnfinishedFile } from "../unfinished_file.ts";
@@ -21,6 +22,7 @@ interface ConvertFlags {
   readonly form?: ConvertOptions["form"];
   readonly predictors?: string;
   readonly force?: true;
+  readonly threads?: number;
 }
 
 /** Makes GGUF files of Hugging Face folders and of other GGUF files. */
@@ -53,6 +55,7 @@ export const convert: CommandSpec = {
       "--predictors <folder>",
       "PowerInfer's predictors, model_0.pt and so on; the form is powerinfer",
     ),
+    threads,
   ),
   examples: [
     "culm convert Bamboo-base-v0_1 -o bamboo-7b.gguf --type q4_0",
@@ -72,6 +75,7 @@ async function run(flags: ConvertFlags, path: string): Promise<number> {
     const file = await convertModel(source ?? await openFolder(path), {
       type: flags.type.toUpperCase() as ConvertOptions["type"],
       form: flags.form,
+      threads: flags.threads,
       predictors: flags.predictors === undefined
         ? undefined
         : await openFolder(flags.predictors),

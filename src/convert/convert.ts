@@ -32,6 +32,7 @@ import { toForm } from "./form.ts";
 import { readGgufContents } from "./gguf.ts";
 import { readHuggingFace } from "./huggingface.ts";
 import { withPredictors, withTensors } from "./predictors.ts";
+import { inlineQuantiser, type Quantiser, quantiserOf } from "./quantiser.ts";
 import { allRows, retyped, type Rows } from "./rows.ts";
 
 /** What is wanted. */
@@ -42,6 +43,8 @@ export interface ConvertOptions {
   readonly form?: Form;
   /** PowerInfer's `model_{i}.pt`, one for each layer; or `fc1` and `fc2` of each, as a trained predictor has them */
   readonly predictors?: Folder | readonly TensorToWrite[];
+  /** Workers that store weights as other types; 0: the caller's thread. Default: one for each core */
+  readonly threads?: number;
 }
 
 /** A file that is made while it is read. */
@@ -54,10 +57,11 @@ export interface Conversion extends GgufParts {
   chunks(): AsyncGenerator<Uint8Array>;
   /**
    * SHA-256, in hexadecimal, by which unfinished work knows its own: of the
-   * header, and of samples of the files that are read.
+   * header, and of samples of the files that are read; predictors that are
+   * given as tensors are not among these.
    */
   fingerprint(): Promise<string>;
-  /** Lets go of the files of the folder. A source that was given stays open. */
+  /** Lets go of the files of the folder, and of workers. A source that was given stays open. */
   close(): Promise<void>;
 }
 
@@ -71,6 +75,7 @@ const quantisationVersion = 2;
  * @throws {UnsupportedError} for models, types and tokenizers that culm does not know
  * @throws {FormatError} where a file is damaged, or files contradict one another;
  * also while the chunks are read, where a weight is not finite
+ * @throws {PlaceError} while the chunks are read, where a worker fails
  *
  * @example
  * ```ts ignore
@@ -84,8 +89,13 @@ export async function convert(
   source: Folder | ByteSource,
   options: ConvertOptions,
 ): Promise<Conversion> {
-  const { contents, tensors } = await prepare(source, options);
-  const file = fileOf(contents, tensors, options.type);
+  const quantiser = quantiserOf(options.threads);
+  const { contents, tensors } = await prepare(source, options, quantiser);
+  const file = fileOf(contents, tensors, options.type, quantiser.chunksAhead);
+  const close = async () => {
+    await quantiser.close();
+    await contents.close();
+  };
   try {
     await checkModel(file, contents);
     const parts = ggufParts(file);
@@ -98,10 +108,10 @@ export async function convert(
       notes: contents.notes,
       chunks: () => writeGguf(file),
       fingerprint: () => fingerprintOf(parts.header, contents.sources),
-      close: contents.close,
+      close,
     };
   } catch (error) {
-    await contents.close();
+    await close();
     throw error;
   }
 }
@@ -118,6 +128,7 @@ async function checkModel(
 export async function prepare(
   source: Folder | ByteSource,
   { type, form, predictors }: ConvertOptions,
+  quantiser: Quantiser = inlineQuantiser,
 ): Promise<{ contents: Contents; tensors: Map<string, Rows> }> {
   let contents =
     await ("files" in source
@@ -139,7 +150,7 @@ export async function prepare(
     if (predictors || wanted !== contents.form) {
       contents = toForm(contents, wanted);
     }
-    return { contents, tensors: typed(contents, type, types) };
+    return { contents, tensors: typed(contents, type, types, quantiser) };
   } catch (error) {
     await contents.close();
     throw error;
@@ -161,6 +172,7 @@ function typed(
   contents: Contents,
   wanted: ConvertType | undefined,
   own: ReadonlyMap<string, GgmlType>,
+  quantiser: Quantiser,
 ): Map<string, Rows> {
   const context = {
     layerCount: layerCountOf(contents),
@@ -173,16 +185,17 @@ function typed(
   };
   const tensors = new Map<string, Rows>();
   for (const [name, rows] of contents.tensors) {
-    tensors.set(name, retyped(rows, typeOf(name, rows)));
+    tensors.set(name, retyped(rows, typeOf(name, rows), quantiser));
   }
   return tensors;
 }
 
-/** What is written. */
+/** What is written, each tensor being read so many chunks ahead. */
 export function fileOf(
   contents: Contents,
   tensors: ReadonlyMap<string, Rows>,
   type: ConvertType | undefined,
+  chunksAhead = 1,
 ): GgufToWrite {
   return {
     magic: contents.magic ?? (contents.form === "llama" ? "GGUF" : "PWRI"),
@@ -191,7 +204,7 @@ export function fileOf(
       name,
       type: rows.type,
       shape: rows.shape,
-      data: () => explained(allRows(rows), name, contents),
+      data: () => explained(allRows(rows, chunksAhead), name, contents),
     })),
   };
 }

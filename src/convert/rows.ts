@@ -7,7 +7,7 @@
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { type GgmlType, ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
-import { requantise } from "./quantiser.ts";
+import { inlineQuantiser, type Quantiser } from "./quantiser.ts";
 
 /** A tensor whose rows can be read in any order. */
 export interface Rows {
@@ -109,14 +109,24 @@ export function interleaved(rows: Rows, heads: number): Rows {
 }
 
 /** The same weights as another type, by way of f32. */
-export function retyped(rows: Rows, type: GgmlType): Rows {
-  if (rows.type === type) return rows;
+export function retyped(
+  rows: Rows,
+  to: GgmlType,
+  quantiser: Quantiser = inlineQuantiser,
+): Rows {
+  const { type: from, shape } = rows;
+  if (from === to) return rows;
   return {
-    type,
-    shape: rows.shape,
+    type: to,
+    shape,
     read: async (first, count) => {
       const bytes = await rows.read(first, count);
-      return await requantise(bytes, rows.type, type, count * rows.shape[0]);
+      return await quantiser.store({
+        bytes,
+        from,
+        to,
+        count: count * shape[0],
+      });
     },
   };
 }
@@ -129,24 +139,27 @@ export function rowsPerChunk(rows: Pick<Rows, "type" | "shape">): number {
   return Math.max(1, Math.floor(chunkBytes / strideOf(rows)));
 }
 
-/** All rows, first to last, each chunk being read while the one before it is used. */
+/** All rows, first to last; while a chunk is used, the next `ahead` are read. */
 export async function* allRows(
   rows: Rows,
+  ahead = 1,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
   const count = rowCount(rows);
   // Of f32, which weights are on their way from one type to another.
   const step = rowsPerChunk({ type: "F32", shape: rows.shape });
-  const readFrom = (first: number) => {
-    if (first >= count) return undefined;
-    const chunk = rows.read(first, Math.min(step, count - first));
-    // Whoever awaits it is told; a consumer that stops early is not.
-    chunk.catch(() => {});
-    return chunk;
+  const chunks: Promise<Uint8Array<ArrayBuffer>>[] = [];
+  let first = 0;
+  const readAhead = () => {
+    for (; chunks.length < ahead && first < count; first += step) {
+      const chunk = rows.read(first, Math.min(step, count - first));
+      // Whoever awaits it is told; a consumer that stops early is not.
+      chunk.catch(() => {});
+      chunks.push(chunk);
+    }
   };
-  let next = readFrom(0);
-  for (let first = step; next; first += step) {
-    const chunk = await next;
-    next = readFrom(first);
+  for (readAhead(); chunks.length > 0;) {
+    const chunk = await chunks.shift()!;
+    readAhead();
     yield chunk;
   }
 }
