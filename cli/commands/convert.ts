@@ -36,7 +36,7 @@ export const convert: CommandSpec = {
     option("-o, --output <file>", "where to write it").makeOptionMandatory(),
     option(
       "--force",
-      "replace a file that is there, or unfinished work of another kind",
+      "replace a file that is there, and give up other unfinished work",
     ),
     option(
       "--type <type>",

@@ -99,10 +99,12 @@ async function interrupted(
   const output = child.output();
   const isFar = () =>
     Deno.stat(`${path}.part`).then(({ size }) => size >= bytes, () => false);
-  while (!await isFar()) {
+  let ended = false;
+  child.status.then(() => ended = true);
+  while (!ended && !await isFar()) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  child.kill("SIGINT");
+  if (!ended) child.kill("SIGINT");
   const { code, stderr } = await output;
   assert.equal(code, 130);
   return new TextDecoder().decode(stderr);
@@ -165,7 +167,7 @@ Deno.test({
     const parts: [string, Uint8Array | undefined, (left: number) => boolean][] =
       [
         ["as it was", part, (left) => left === kept],
-        ["a part longer than was kept", whole, (left) => left === kept],
+        ["longer than was kept", whole, (left) => left === kept],
         [
           "cut short",
           part.subarray(0, part.length >> 1),
@@ -173,7 +175,6 @@ Deno.test({
         ],
         ["changed", changed, (left) => left > 0 && left < kept],
         ["with another header", header, (left) => left === 0],
-        ["empty", new Uint8Array(), (left) => left === 0],
         ["gone", undefined, (left) => left === 0],
       ];
     for (const [i, [name, bytes, isLeft]] of parts.entries()) {
