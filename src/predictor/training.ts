@@ -6,7 +6,8 @@
  * All products, forward and backward, are the kernels': of a batch's X
  * `[batch, inputs]`, Z = relu(X · fc1ᵀ), logits L = Z · fc2ᵀ and their gradient
  * D, the gradient of fc2 is Dᵀ · Z, that of Z is D · fc2, and that of fc1 is
- * the latter's transpose, zero where Z is, times X.
+ * the latter's transpose, zero where Z is, times X. Whatever lies the wrong way
+ * is turned first: rows times rows are several times as fast as sums of rows.
  *
  * @module
  */
@@ -37,7 +38,7 @@ export const batchSize = 64;
 /** Adam's, as its authors have them */
 const beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
 /** Steps after which fc2 is stored anew: each moves it by little. */
-const storeEvery = 8;
+const storeEvery = 16;
 
 /** Trains a network. */
 export class Trainer {
@@ -48,8 +49,11 @@ export class Trainer {
   readonly #squares: Network;
   /** fc2 as it is stored */
   readonly #stored: Dense;
+  readonly #fc2Turned: Dense;
   readonly #x: Dense;
+  readonly #xTurned: Dense;
   readonly #z: Dense;
+  readonly #zTurned: Dense;
   readonly #dz: Dense;
   readonly #dzTurned: Dense;
   readonly #logits: Dense;
@@ -73,8 +77,11 @@ export class Trainer {
     this.#means = network();
     this.#squares = network();
     this.#stored = dense(outputs, rank);
+    this.#fc2Turned = dense(rank, outputs);
     this.#x = dense(batchSize, inputs);
+    this.#xTurned = dense(inputs, batchSize);
     this.#z = dense(batchSize, rank);
+    this.#zTurned = dense(rank, batchSize);
     this.#dz = dense(batchSize, rank);
     this.#dzTurned = dense(rank, batchSize);
     this.#logits = dense(batchSize, outputs);
@@ -138,16 +145,15 @@ export class Trainer {
       )
     );
     const { fc1: ofFc1, fc2: ofFc2 } = this.#gradients;
-    this.#z.transposedTimes(
-      this.#logits.transposed(this.#logitsTurned),
-      ofFc2,
-    );
-    fc2.transposedTimes(this.#logits, this.#dz);
+    this.#z.transposed(this.#zTurned)
+      .times(this.#logits.transposed(this.#logitsTurned), ofFc2);
+    fc2.transposed(this.#fc2Turned).times(this.#logits, this.#dz);
     for (let i = 0; i < batchSize; i++) {
       const z = this.#z.row(i), dz = this.#dz.row(i);
       for (let k = 0; k < z.length; k++) if (!(z[k] > 0)) dz[k] = 0;
     }
-    this.#x.transposedTimes(this.#dz.transposed(this.#dzTurned), ofFc1);
+    this.#x.transposed(this.#xTurned)
+      .times(this.#dz.transposed(this.#dzTurned), ofFc1);
     return this.#gradients;
   }
 
