@@ -11,10 +11,10 @@
  */
 import type { Random } from "../sampling/random.ts";
 import { Dense } from "./dense.ts";
-import type { LayerSamples, Samples } from "./layer_samples.ts";
+import type { LayerSamples } from "./layer_samples.ts";
 import { LowRank } from "./low_rank.ts";
 import { balance, type Network, store, tensorOf } from "./stored.ts";
-import { thresholdOf } from "./threshold.ts";
+import { ofFiring, thresholdOf } from "./threshold.ts";
 import type { LayerMaker, MadeLayer } from "./make_predictor.ts";
 
 /** Makes one layer after another in the same memory. */
@@ -63,19 +63,7 @@ export class FactorisedLayers implements LayerMaker {
     await pause();
     fc1.times(heldOut.x, this.#z);
     fc2.times(this.#z, this.#scores);
-    const firing = firingScores(this.#scores, heldOut);
+    const firing = ofFiring(this.#scores, heldOut);
     return { tensors, threshold: thresholdOf(firing, this.recall) };
   }
-}
-
-/** The scores of the neurons that fire. */
-function firingScores(scores: Dense, samples: Samples): Float32Array {
-  const firing: number[] = [];
-  for (let t = 0; t < scores.rows; t++) {
-    const fires = samples.firesAt(t);
-    scores.row(t).forEach((score, j) => {
-      if (fires[j] !== 0) firing.push(score);
-    });
-  }
-  return Float32Array.from(firing);
 }

@@ -94,79 +94,83 @@ export async function makePredictor(
   states: States,
   options: MakePredictorOptions = {},
 ): Promise<PredictorToWrite> {
-  const { recall = 0.99, training, onLayer, signal } = options;
+  const { recall = 0.99, training } = options;
   checkPredictorOptions(model, options);
   if (states.tokens < leastTokens) {
     throw new UsageError(
       `Cannot make a predictor from ${states.tokens} tokens: needs ${leastTokens} or more`,
     );
   }
+  const layers = await makeLayers(model, source, states, options).catch(
+    (error) => {
+      if (!(error instanceof LimitError)) throw error;
+      throw new LimitError(
+        `Cannot make a predictor from ${states.tokens} tokens: a layer of ${model.feedForwardSize} neurons of ${model.hiddenSize} weights does not fit a WASM memory of 4 GiB`,
+        { cause: error },
+      );
+    },
+  );
+  return {
+    fingerprint: await fingerprintOf(model, source),
+    form: training ? "relu" : "linear",
+    thresholds: layers.map(({ threshold }) => threshold),
+    recall,
+    tokens: states.tokens,
+    tensors: layers.flatMap(({ tensors }) => tensors),
+  };
+}
+
+/** All layers, one after another in one memory. */
+async function makeLayers(
+  model: Model,
+  source: ByteSource,
+  states: States,
+  options: MakePredictorOptions,
+): Promise<MadeLayer[]> {
+  const { onLayer, signal } = options;
   const turns = new Turns();
   const pause = async () => {
     if (turns.due) await turns.give();
     signal?.throwIfAborted();
   };
-  const thresholds: number[] = [];
-  const tensors: StoredTensor[] = [];
-  const layers = model.layers.length;
-  let layer = 0;
-  const { samples, maker } = await prepare(
-    model,
-    source,
-    states,
-    options,
-    (rank, done) => training?.onStep?.(layer, rank, done),
-  );
-  for (; layer < layers; layer++) {
+  const { module } = await loadKernels();
+  const memory = new WasmMemory(instantiate(module));
+  const { samples, maker } = prepare(memory, model, source, states, options);
+  const made: MadeLayer[] = [];
+  while (made.length < model.layers.length) {
+    const layer = made.length;
     const random = new Random(layer);
     await samples.load(layer, source, random, pause);
-    const made = await maker.make(layer, random, pause);
-    thresholds.push(made.threshold);
-    tensors.push(...made.tensors);
-    onLayer?.(layer + 1, layers);
+    made.push(await maker.make(layer, random, pause));
+    onLayer?.(made.length, model.layers.length);
   }
-  return {
-    fingerprint: await fingerprintOf(model, source),
-    form: training ? "relu" : "linear",
-    thresholds,
-    recall,
-    tokens: states.tokens,
-    tensors,
-  };
+  return made;
 }
 
 /** Room for a layer's samples, and what makes a predictor of them. */
-async function prepare(
+function prepare(
+  memory: WasmMemory,
   model: Model,
   source: ByteSource,
   states: States,
   { rank, recall = 0.99, training }: MakePredictorOptions,
-  onStep: (rank: number, done: number) => void,
-): Promise<{ samples: LayerSamples; maker: LayerMaker }> {
-  const { module } = await loadKernels();
-  const memory = new WasmMemory(instantiate(module));
+): { samples: LayerSamples; maker: LayerMaker } {
   const first = rank ?? defaultRank(model);
-  try {
-    if (!training) {
-      const samples = new LayerSamples(memory, model, states, 0);
-      return { samples, maker: new FactorisedLayers(samples, first, recall) };
-    }
-    const { examples = defaultExamples, epochs = defaultEpochs } = training;
-    const samples = new LayerSamples(memory, model, states, examples);
-    const maker = new TrainedLayers(samples, source, {
-      rank: first,
-      isFixed: rank !== undefined,
-      recall,
-      epochs,
-      onStep,
-    });
-    return { samples, maker };
-  } catch (error) {
-    if (!(error instanceof LimitError)) throw error;
-    throw new LimitError(
-      `Cannot make a predictor of rank ${first} from ${states.tokens} tokens: a layer of ${model.feedForwardSize} neurons of ${model.hiddenSize} weights does not fit a WASM memory of 4 GiB`,
-    );
+  if (!training) {
+    const samples = new LayerSamples(memory, model, states, 0);
+    return { samples, maker: new FactorisedLayers(samples, first, recall) };
   }
+  const { examples = defaultExamples, epochs = defaultEpochs, onStep } =
+    training;
+  const samples = new LayerSamples(memory, model, states, examples);
+  const maker = new TrainedLayers(samples, source, {
+    rank: first,
+    isFixed: rank !== undefined,
+    recall,
+    epochs,
+    onStep,
+  });
+  return { samples, maker };
 }
 
 /**

@@ -20,7 +20,11 @@ import type { Random } from "../sampling/random.ts";
 import { Dense } from "./dense.ts";
 import { type LayerSamples, meanOf, type Samples } from "./layer_samples.ts";
 import { LowRank } from "./low_rank.ts";
-import type { LayerMaker, MadeLayer } from "./make_predictor.ts";
+import type {
+  LayerMaker,
+  MadeLayer,
+  TrainingOptions,
+} from "./make_predictor.ts";
 import {
   balance,
   type Network,
@@ -28,7 +32,7 @@ import {
   type StoredTensor,
   tensorOf,
 } from "./stored.ts";
-import { thresholdOf } from "./threshold.ts";
+import { calibrated } from "./threshold.ts";
 import { Trainer } from "./training.ts";
 
 /** How the layers are trained. */
@@ -40,8 +44,8 @@ export interface TrainedOptions {
   readonly recall: number;
   /** Times that each example is seen */
   readonly epochs: number;
-  /** Told of each batch: of which rank, and what share of its training is done. */
-  readonly onStep?: (rank: number, done: number) => void;
+  /** See {@linkcode TrainingOptions.onStep}. */
+  readonly onStep?: TrainingOptions["onStep"];
 }
 
 /** A rank that was tried. */
@@ -50,12 +54,6 @@ interface Tried {
   readonly tensors: readonly StoredTensor[];
   /** Bytes of weights that a token reads, by the held-out tokens */
   readonly bytes: number;
-}
-
-/** What share of the firing neurons is asked for, and of all neurons. */
-interface Reached {
-  readonly recall: number;
-  readonly asked: number;
 }
 
 /** Ranks are halved and doubled so often at most. */
@@ -68,11 +66,6 @@ const leastSize = 1e-3;
 const storedShare = 0.4;
 /** How much smaller their steps are. */
 const storedRate = 0.2;
-/** Times that a threshold is put into fc2, which rounds it. */
-const calibrations = 6;
-/** By how much more than is wanted may then be missed, as a share. */
-const missedMore = 0.05;
-
 /** Makes one layer after another in the same memory. */
 export class TrainedLayers implements LayerMaker {
   readonly #lowRank: LowRank;
@@ -152,7 +145,7 @@ export class TrainedLayers implements LayerMaker {
         weight: weightOf(recall),
       };
       await trainer.train(examples, schedule, random, async (done) => {
-        onStep?.(rank, (before + done * count) / epochs);
+        onStep?.(layer, rank, (before + done * count) / epochs);
         await pause();
       });
       before += count;
@@ -210,7 +203,12 @@ export class TrainedLayers implements LayerMaker {
     scaleColumns(scaled, (i) => norm[i] === 0 ? 0 : 1 / norm[i]);
     const z = new Dense(memory, heldOut.x.rows, fc1.rows);
     scaled.times(heldOut.x, z).relu();
-    const { data: fc2Data, asked } = this.#calibrate(fc2, z);
+    const { data: fc2Data, asked } = calibrated(
+      fc2,
+      z,
+      heldOut,
+      this.options.recall,
+    );
     const { gate, up } = neuronBytes(tensors, fc2.rows);
     return {
       rank: fc1.rows,
@@ -228,36 +226,6 @@ export class TrainedLayers implements LayerMaker {
     const values = new Float32Array(shape[0]);
     dequantise(type, await this.source.read(offset, byteLength), values);
     return values;
-  }
-
-  /**
-   * Moves the scores by as much of the first z, which stands for 1, that 0 is
-   * the threshold of the wanted recall on held-out tokens. Storing rounds what
-   * is moved by, so the rest is moved again; of all these, takes the one that
-   * asks for the fewest neurons of those that reach the recall, or else the one
-   * that comes nearest to it.
-   */
-  #calibrate(fc2: Dense, z: Dense): { data: Uint8Array } & Reached {
-    const { memory, heldOut } = this.samples;
-    const { recall } = this.options;
-    const moved = new Dense(memory, fc2.rows, fc2.columns);
-    const scores = new Dense(memory, z.rows, fc2.rows);
-    const tried: ({ data: Uint8Array } & Reached)[] = [];
-    for (let shift = 0; tried.length < calibrations;) {
-      moved.copy(fc2);
-      for (let j = 0; j < moved.rows; j++) moved.row(j)[0] -= shift;
-      const data = store("fc2", moved, moved);
-      moved.times(z, scores);
-      tried.push({ data, ...reachedOf(scores, heldOut) });
-      const rest = thresholdOf(firingRatios(scores, z, heldOut), recall);
-      if (!Number.isFinite(rest) || Math.abs(rest) < 1e-4) break;
-      shift += rest;
-    }
-    const least = 1 - (1 - recall) * (1 + missedMore);
-    const reached = tried.filter((each) => each.recall >= least);
-    return reached.length > 0
-      ? reached.reduce((a, b) => b.asked < a.asked ? b : a)
-      : tried.reduce((a, b) => b.recall > a.recall ? b : a);
   }
 }
 
@@ -311,41 +279,4 @@ function scaleColumns(matrix: Dense, scale: (column: number) => number): void {
     const row = matrix.row(i);
     for (let j = 0; j < row.length; j++) row[j] *= scale(j);
   }
-}
-
-/** What a threshold of 0 reaches. */
-function reachedOf(scores: Dense, samples: Samples): Reached {
-  let asked = 0, firing = 0, recalled = 0;
-  for (let t = 0; t < scores.rows; t++) {
-    const row = scores.row(t), fires = samples.firesAt(t);
-    for (let j = 0; j < row.length; j++) {
-      const isAsked = row[j] >= 0;
-      if (isAsked) asked++;
-      if (fires[j] === 0) continue;
-      firing++;
-      if (isAsked) recalled++;
-    }
-  }
-  return {
-    recall: firing === 0 ? 1 : recalled / firing,
-    asked: asked / (scores.rows * scores.columns),
-  };
-}
-
-/** For the neurons that fire, by how many of the first z the score could be less. */
-function firingRatios(
-  scores: Dense,
-  z: Dense,
-  samples: Samples,
-): Float32Array {
-  const ratios: number[] = [];
-  for (let t = 0; t < scores.rows; t++) {
-    const row = scores.row(t), fires = samples.firesAt(t);
-    const [one] = z.row(t);
-    for (let j = 0; j < row.length; j++) {
-      // Where nothing stands for 1, nothing moves the score.
-      if (fires[j] !== 0) ratios.push(row[j] / one || 0);
-    }
-  }
-  return Float32Array.from(ratios);
 }

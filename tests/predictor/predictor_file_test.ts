@@ -1,6 +1,12 @@
 /** Predictors as files: what is written is used, and what does not fit is refused. */
 import assert from "node:assert/strict";
-import { FormatError, load, type LoadOptions, UsageError } from "../../mod.ts";
+import {
+  FormatError,
+  load,
+  type LoadOptions,
+  readGguf,
+  UsageError,
+} from "../../mod.ts";
 import { quantise } from "../../src/formats/ggml/quantise.ts";
 import { type TensorToWrite, toBuffer } from "../../src/formats/gguf/write.ts";
 import { fingerprintOf } from "../../src/predictor/fingerprint.ts";
@@ -68,6 +74,28 @@ Deno.test("a predictor of another file is used, in place of the model's own too"
   }
 });
 
+Deno.test("a file says whether it has a ReLU: its scores are then those of the model's own", async () => {
+  // The model's own predictor is PowerInfer's: what it asks for is what a file with the same tensors must.
+  const own = await randomModel({ predictorRank: 12 });
+  const { tensors } = await readGguf(own.source);
+  const same = [...tensors.values()].filter(({ name }) =>
+    /\.fc[12]\.weight$/.test(name)
+  );
+  const copied: TensorToWrite[] = [];
+  for (const { name, type, shape, offset, byteLength } of same) {
+    const data = await own.source.read(offset, byteLength);
+    copied.push({ name, type, shape, data });
+  }
+  const asked = async (options: LoadOptions) => {
+    const { layers } = await run(own, { sparsity: predictor, ...options });
+    return layers.map(({ predicted }) => predicted);
+  };
+  const relu = await predictorFor(own, { form: "relu", tensors: copied });
+  assert.deepEqual(await asked({ predictor: relu }), await asked({}));
+  const linear = await predictorFor(own, { tensors: copied });
+  assert.notDeepEqual(await asked({ predictor: linear }), await asked({}));
+});
+
 Deno.test("a layer without a predictor is computed exactly", async () => {
   const made = await randomModel();
   const file = await predictorFor(made);
@@ -130,6 +158,11 @@ Deno.test("what does not fit is refused in one line that says why", async () => 
     [made.bytes, FormatError, /general\.type is not "activation-predictor"/],
     [file.subarray(0, file.length - 40), FormatError, /needs bytes/],
     [file.subarray(0, 20), FormatError, /buffer/],
+    [
+      await predictorFor(made, { form: "cubic" as "relu" }),
+      FormatError,
+      /predictor\.form is "cubic", known are linear and relu/,
+    ],
     [
       await predictorFor(made, { thresholds: [1] }),
       FormatError,
