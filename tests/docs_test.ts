@@ -57,6 +57,7 @@ testWithShared(
       assert.deepEqual(await namesIn(folder), [
         "cdf.svg",
         "kept.svg",
+        "other.txt",
         "tasks",
         "text.txt",
         "tiny-bamboo",
@@ -65,6 +66,7 @@ testWithShared(
         "tiny.gguf.profile",
         "tiny.html",
         "tiny.powerinfer.gguf",
+        "trained.predictor",
         "wiki.test.raw",
       ]);
       // The folders themselves are shared: nothing is written beside them either.
