@@ -48,7 +48,7 @@ interface PredictorFlags extends Omit<LoadFlags, "predictor"> {
   readonly force?: true;
   readonly measure?: string;
   readonly predictor?: string[];
-  readonly chunks: number;
+  readonly chunks?: number;
   readonly json?: true;
 }
 
@@ -121,7 +121,6 @@ export const predictor: CommandSpec = {
         "--chunks <n>",
         "chunks of -c tokens to measure (default: all)",
         wholeNumber(1),
-        Infinity,
       ),
       option("--json", "print what was measured as JSON"),
     ),
@@ -139,7 +138,7 @@ export const predictor: CommandSpec = {
 };
 
 async function run(flags: PredictorFlags): Promise<number> {
-  const { measure, chunks, json } = flags;
+  const { measure, chunks = Infinity, json } = flags;
   if (measure === undefined && (json || flags.predictor)) {
     throw new BadFlags(
       "Cannot measure predictors without a text: give --measure FILE",

@@ -21,6 +21,7 @@ Deno.test("each command's help names every flag, and ends with an example", asyn
       for (const { flags } of options) {
         assert.ok(out.includes(`  ${flags}`), flags);
       }
+      assert.doesNotMatch(out, /default: (null|undefined)/);
       assert.match(out, new RegExp(`Examples:\n  culm ${name} `));
     });
   }
