@@ -1,12 +1,14 @@
-// Makes tests/goldens/smollm2_eval.json with native llama.cpp (npm node-llama-cpp), on the CPU, 1 thread:
+// Makes tests/goldens/smollm2_eval.json with native llama.cpp (npm node-llama-cpp), on the CPU, 2 threads:
 // the log-likelihood of every candidate of the first items of each task, in lm-evaluation-harness's formats.
-// The prompts are put together here once more, and llama.cpp itself makes ids of them. The model runs as people run it:
-// the Q4_1 file, KV cache F16, activations rounded to 8 bits.
+// The prompts are put together here once more, and llama.cpp itself makes ids of them. The weights are those of the
+// Q4_1 file, as F32: with quantised ones llama.cpp rounds activations to 8 bits, which is more than what is looked for.
+// The KV cache is F16.
 //
 // Rerun, in an empty folder, with SMOL the folder of the file fetched by `deno task fetch:smollm2`:
+//   deno run -A <culm>/cli/main.ts convert $SMOL/SmolLM2-135M-Instruct.Q4_1.gguf -o f32.gguf --type f32
 //   npm install node-llama-cpp@3.22.1
 //   cp <culm>/scripts/goldens/smollm2_eval_llama_cpp.mjs .
-//   node smollm2_eval_llama_cpp.mjs $SMOL/SmolLM2-135M-Instruct.Q4_1.gguf <shared>/data/tasks 12 smollm2_eval.json
+//   node smollm2_eval_llama_cpp.mjs f32.gguf <shared>/data/tasks 200 smollm2_eval.json
 import { readFileSync, writeFileSync } from "node:fs";
 import { getLlama, getModuleVersion } from "node-llama-cpp";
 
@@ -33,7 +35,7 @@ const files = { hellaswag: "hellaswag_1000" };
 
 const llama = await getLlama({
   gpu: false,
-  maxThreads: 1,
+  maxThreads: 2,
   build: "never",
   logLevel: "warn",
 });
@@ -41,7 +43,7 @@ const model = await llama.loadModel({ modelPath });
 const context = await model.createContext({
   contextSize: 2048,
   batchSize: 512,
-  threads: 1,
+  threads: 2,
   flashAttention: false,
 });
 const sequence = context.getSequence();
@@ -106,7 +108,7 @@ for (const [task, candidatesOf] of Object.entries(tasks)) {
       {
         madeBy:
           `scripts/goldens/smollm2_eval_llama_cpp.mjs: node-llama-cpp ${await getModuleVersion()}, ` +
-          `llama.cpp ${llama.llamaCppRelease.release}, CPU, 1 thread, no flash attention, no BOS (the file says add_bos_token = false)`,
+          `llama.cpp ${llama.llamaCppRelease.release}, CPU, 2 threads, no flash attention, no BOS (the file says add_bos_token = false)`,
         model: "SmolLM2-135M-Instruct.Q4_1.gguf",
         meaning:
           "logprobs[i]: natural log of the probability of candidate i after its context; greedy: whether each of its tokens was the likeliest",
