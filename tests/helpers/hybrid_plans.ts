@@ -29,6 +29,18 @@ export function scatteredShare(
   };
 }
 
+/** Attention and vocabulary on the GPU, and a share of the neurons: what the planner makes of a card that is too small. */
+export function hybrid(model: Model, share: number): PlacePlan {
+  const { parts } = scatteredShare(model, share);
+  return {
+    vocab: { start: 0, end: model.vocabSize },
+    parts: parts.map((part) => ({
+      ...part,
+      heads: { start: 0, end: model.headCount },
+    })),
+  };
+}
+
 /** A GPU that holds the layers below `count` whole, and the vocabulary if asked. */
 export function firstLayers(
   model: Model,

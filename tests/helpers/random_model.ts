@@ -144,3 +144,8 @@ export async function randomModel(
   const { linearPredictor = false } = o;
   return { source, model: { ...described, linearPredictor }, bytes };
 }
+
+/** Two layers in F16: both sides of a hybrid multiply it by whole activations, so that they differ by rounding alone. */
+export function smallF16(): Promise<RandomModel> {
+  return randomModel({ type: "F16", downByNeuron: true, layerCount: 2 });
+}

@@ -1,0 +1,58 @@
+/**
+ * 10,000 tokens with half of the neurons on the GPU, checked by the CPU, and
+ * what they leave of memory. A program of its own, whose memory nothing else
+ * takes: prints a {@linkcode LongRun} as JSON.
+ *
+ * @module
+ */
+import { load, type LoadOptions } from "../../mod.ts";
+import { hybrid } from "./hybrid_plans.ts";
+import { smallF16 } from "./random_model.ts";
+
+/** What came of it. */
+export interface LongRun {
+  readonly backend: string;
+  readonly gpu: string;
+  readonly texts: readonly {
+    readonly tokens: number;
+    /** Those whose logit is more than 1e-3 behind the CPU's largest: two that are as likely but for rounding may change places */
+    readonly wrong: number;
+    /** Bytes on the device, and of the process, after the text */
+    readonly device: number;
+    readonly rss: number;
+  }[];
+}
+
+async function run(): Promise<LongRun> {
+  const { model: header, bytes } = await smallF16();
+  const contextSize = 200;
+  const options: LoadOptions = { threads: 1, contextSize, cacheType: "f32" };
+  await using cpu = await load(bytes, options);
+  await using both = await load(bytes, {
+    ...options,
+    gpu: "require",
+    gpuPlan: hybrid(header, 0.5),
+  });
+  const texts: LongRun["texts"][number][] = [];
+  for (let text = 0; text < 50; text++) {
+    using sequence = both.engine.createSequence();
+    const ids = [text];
+    for (let i = 0; i < contextSize; i++) {
+      const [logits] = await both.engine.evaluate(sequence, ids.slice(-1));
+      ids.push(logits.indexOf(Math.max(...logits)));
+    }
+    using check = cpu.engine.createSequence();
+    const rows = await cpu.engine.evaluate(check, ids.slice(0, -1), "all");
+    const isRight = (logits: Float32Array, i: number) =>
+      Math.max(...logits) - logits[ids[i + 1]] < 1e-3;
+    texts.push({
+      tokens: rows.length,
+      wrong: rows.length - rows.filter(isRight).length,
+      device: both.engine.gpu!.bytes,
+      rss: Deno.memoryUsage().rss,
+    });
+  }
+  return { backend: both.backend, gpu: both.engine.gpu!.name, texts };
+}
+
+if (import.meta.main) console.log(JSON.stringify(await run()));
