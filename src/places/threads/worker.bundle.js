@@ -2312,7 +2312,7 @@ var CpuResident = class {
       step = control.nextStep(step);
       switch (control.task) {
         case "forward":
-          this.#forward(this.#place);
+          for (const meeting of forward(this.#stages, "cpu", this.#place, shared2.batch, this.options.sparsity)) shared2.meet(meeting, this.#place, index);
           break;
         case "trace":
           onTrace(this.#trace());
