@@ -42,8 +42,8 @@ interface PredictorFlags extends Omit<LoadFlags, "predictor"> {
   readonly recall: number;
   readonly tokens?: number;
   readonly train?: true;
-  readonly examples: number;
-  readonly epochs: number;
+  readonly examples?: number;
+  readonly epochs?: number;
   readonly output?: string;
   readonly force?: true;
   readonly measure?: string;
@@ -95,15 +95,13 @@ export const predictor: CommandSpec = {
       ),
       option(
         "--examples <n>",
-        "inputs that it is trained on: the text's tokens, and mixtures of them where those are fewer",
+        "inputs that it is trained on: the text's tokens, and mixtures of them where those are fewer (default: 32768)",
         wholeNumber(1),
-        32768,
       ),
       option(
         "--epochs <n>",
-        "times that each example is seen",
+        "times that each example is seen (default: 5)",
         wholeNumber(1),
-        5,
       ),
     ),
     ...group(
@@ -143,6 +141,9 @@ async function run(flags: PredictorFlags): Promise<number> {
     throw new BadFlags(
       "Cannot measure predictors without a text: give --measure FILE",
     );
+  }
+  if (!flags.train && (flags.examples ?? flags.epochs) !== undefined) {
+    throw new BadFlags("Cannot use --examples or --epochs without --train");
   }
   const heldOut = measure === undefined ? undefined : await readText(measure);
   using interrupt = new Interrupt();

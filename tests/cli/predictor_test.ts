@@ -357,6 +357,7 @@ Deno.test("nothing is overwritten unasked, and bad input is told in one line", a
       /on 9 examples: .* from 64 up/,
     ],
     [[...make, "--train", "--epochs", "0"], 2, /whole number from 1 up/],
+    [[...make, "--epochs", "2"], 2, /without --train/],
     [[...make, "--json"], 2, /without a text: give --measure/],
     [[...make, "--measure", at("none")], 1, /there is no such file/],
     [
