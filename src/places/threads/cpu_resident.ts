@@ -67,8 +67,8 @@ export class CpuResident implements Resident {
       step = control.nextStep(step);
       switch (control.task) {
         case "forward":
-          // In a function of its own, V8 compiles the pass anew after some 70
-          // steps, and a dense model's products take 30% longer from then on.
+          // Not by #forward: a dense model's products then took 30% longer
+          // from about the 70th step on (docs/benchmarks.md).
           for (
             const meeting of forward(
               this.#stages,
