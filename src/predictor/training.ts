@@ -12,7 +12,7 @@
  * @module
  */
 import type { WasmMemory } from "../places/cpu/memory.ts";
-import type { Random } from "../sampling/random.ts";
+import { type Random, shuffle } from "../sampling/random.ts";
 import { Dense } from "./dense.ts";
 import type { Samples } from "./layer_samples.ts";
 import { type Network, store } from "./stored.ts";
@@ -175,13 +175,5 @@ export class Trainer {
       beta2,
       epsilon,
     );
-  }
-}
-
-/** Fisher and Yates's. */
-function shuffle(ids: Uint32Array, random: Random): void {
-  for (let i = ids.length - 1; i > 0; i--) {
-    const j = Math.floor(random.next() * (i + 1));
-    [ids[i], ids[j]] = [ids[j], ids[i]];
   }
 }

@@ -75,3 +75,14 @@ export class Random {
 export function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0];
 }
+
+/** Puts values in a random order, in place (Fisher and Yates). */
+export function shuffle(
+  values: Float64Array | Uint32Array,
+  random: Random,
+): void {
+  for (let i = values.length - 1; i > 0; i--) {
+    const j = Math.floor(random.next() * (i + 1));
+    [values[i], values[j]] = [values[j], values[i]];
+  }
+}

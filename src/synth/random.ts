@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Random } from "../sampling/random.ts";
+import { Random, shuffle } from "../sampling/random.ts";
 
 /** Random numbers for one use of a seed, unrelated to those for other uses. */
 export function randomFor(seed: number, use: string): Random {
@@ -42,13 +42,10 @@ export function direction(
   return values.map((value) => value * scale);
 }
 
-/** The same values in a random order (Fisher and Yates). */
+/** The same values in a random order. */
 export function shuffled(values: Float64Array, random: Random): Float64Array {
   const result = values.slice();
-  for (let i = result.length - 1; i > 0; i--) {
-    const j = Math.floor(random.next() * (i + 1));
-    [result[i], result[j]] = [result[j], result[i]];
-  }
+  shuffle(result, random);
   return result;
 }
 
