@@ -107,6 +107,15 @@ export class Dense implements F32Rows {
     return this.memory.f32(this.pointer, this.rows * this.stride);
   }
 
+  /** The mean of the squares of all numbers. */
+  meanSquare(): number {
+    let squares = 0;
+    for (let i = 0; i < this.rows; i++) {
+      for (const value of this.row(i)) squares += value * value;
+    }
+    return squares / this.rows / this.columns;
+  }
+
   /** this = a · this + b · other, of the same shape. */
   combine(a: number, b: number, other: Dense): void {
     for (let i = 0; i < this.rows; i++) {

@@ -35,6 +35,8 @@ export class LowRank {
   readonly #sample: Dense;
   readonly #gram: Dense;
   readonly #small: Dense;
+  /** What is added to the diagonal of the M of the inputs as they stand */
+  #ridge = 0;
 
   /** `S` is `[outputs, inputs]`, and `x` holds an input in each row. */
   constructor(
@@ -61,6 +63,7 @@ export class LowRank {
   ): Promise<void> {
     const { S, rows, project } = this;
     const image = this.#image;
+    this.#ridge = ridge * this.x.meanSquare();
     for (let i = 0; i < this.#size; i++) {
       const row = project.row(i);
       for (let j = 0; j < row.length; j++) row[j] = random.next() - 0.5;
@@ -82,16 +85,7 @@ export class LowRank {
   #second(a: Dense, out: Dense): void {
     const { x } = this;
     x.transposedTimes(x.times(a, this.#sample), out);
-    out.combine(1 / x.rows, this.#ridge(), a);
-  }
-
-  #ridge(): number {
-    const { x } = this;
-    let squares = 0;
-    for (let t = 0; t < x.rows; t++) {
-      for (const value of x.row(t)) squares += value * value;
-    }
-    return ridge * squares / x.rows / x.columns;
+    out.combine(1 / x.rows, this.#ridge, a);
   }
 
   /**

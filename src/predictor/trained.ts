@@ -242,11 +242,7 @@ function weightOf(recall: number): number {
 
 /** Steps that move what a row says by the same, however wide it is: Adam's move each weight alike. */
 function ratesOf(x: Dense, rank: number): Record<keyof Network, number> {
-  let squares = 0;
-  for (let t = 0; t < x.rows; t++) {
-    for (const value of x.row(t)) squares += value * value;
-  }
-  const size = Math.sqrt(squares / x.rows / x.columns);
+  const size = Math.sqrt(x.meanSquare());
   return {
     fc1: 1 / (x.columns * Math.max(size, 1e-30)),
     fc2: 0.64 / Math.max(rank, 128),
