@@ -70,7 +70,7 @@ export async function measurePredictors(
   interrupt: Interrupt,
 ): Promise<PredictorReport> {
   const rows: PredictorRow[] = [];
-  let chunks = 0;
+  let chunks: Int32Array[] | undefined;
   for (const candidate of [undefined, ...candidates]) {
     await using model = await loadModel(
       {
@@ -83,9 +83,8 @@ export async function measurePredictors(
       interrupt,
       { measureRecall: candidate !== undefined },
     );
-    const cut = textChunks(model.tokenizer, text, flags.ctxSize).slice(0, most);
-    chunks = cut.length;
-    const score = await scored(model, cut, interrupt.signal);
+    chunks ??= textChunks(model.tokenizer, text, flags.ctxSize).slice(0, most);
+    const score = await scored(model, chunks, interrupt.signal);
     rows.push(
       candidate
         ? {
@@ -98,7 +97,7 @@ export async function measurePredictors(
         : { name: "exact", ...score },
     );
   }
-  return { contextSize: flags.ctxSize, chunks, rows };
+  return { contextSize: flags.ctxSize, chunks: chunks!.length, rows };
 }
 
 async function scored(
