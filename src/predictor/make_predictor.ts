@@ -66,7 +66,7 @@ export interface MadeLayer {
 
 /** The fewest tokens that are worth the work. */
 const leastTokens = 64;
-const defaultExamples = 32768, defaultEpochs = 5;
+const defaultRecall = 0.99, defaultExamples = 32768, defaultEpochs = 5;
 
 /** A 16th of the residual's width, 64 at least: asking then takes some 3% of what computing gate and up takes. */
 export function defaultRank({ hiddenSize }: Model): number {
@@ -94,7 +94,7 @@ export async function makePredictor(
   states: States,
   options: MakePredictorOptions = {},
 ): Promise<PredictorToWrite> {
-  const { recall = 0.99, training } = options;
+  const { recall = defaultRecall, training } = options;
   checkPredictorOptions(model, options);
   if (states.tokens < leastTokens) {
     throw new UsageError(
@@ -153,7 +153,7 @@ function prepare(
   model: Model,
   source: ByteSource,
   states: States,
-  { rank, recall = 0.99, training }: MakePredictorOptions,
+  { rank, recall = defaultRecall, training }: MakePredictorOptions,
 ): { samples: LayerSamples; maker: LayerMaker } {
   const first = rank ?? defaultRank(model);
   if (!training) {
@@ -181,7 +181,8 @@ function prepare(
  */
 export function checkPredictorOptions(
   model: Model,
-  { rank = defaultRank(model), recall = 0.99, training }: MakePredictorOptions,
+  { rank = defaultRank(model), recall = defaultRecall, training }:
+    MakePredictorOptions,
 ): void {
   if (!isSparse(model.activation)) {
     throw new UnsupportedError(
