@@ -147,6 +147,19 @@ testWithAdapter(
 );
 
 testWithAdapter(
+  "a process that closes a model waits at its end for the driver to be given up",
+  async () => {
+    const { model: header, bytes } = small;
+    const gpuPlan = hybrid(header, 0.5);
+    const model = await load(bytes, { threads: 1, gpu: "require", gpuPlan });
+    await model[Symbol.asyncDispose]();
+    const start = performance.now();
+    dispatchEvent(new Event("unload"));
+    assert(performance.now() - start > 250);
+  },
+);
+
+testWithAdapter(
   "a step on both sides costs what the documentation says",
   async () => {
     const { model: header, bytes } = small;

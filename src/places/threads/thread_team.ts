@@ -25,6 +25,7 @@ import type { GpuUse } from "../gpu_use.ts";
 import type { Team } from "../team.ts";
 import type { Lane, OnTrace } from "../trace.ts";
 import type { Task } from "./control.ts";
+import { guardExit } from "./exit_guard.ts";
 import type { FromWorker, TeamOptions, ToWorker } from "./messages.ts";
 import { Shared } from "./shared.ts";
 import workerText from "./worker.bundle.js" with { type: "text" };
@@ -83,6 +84,7 @@ class PlaceWorker {
   /** Stops the worker; what was asked and is not answered fails with `reason`. */
   terminate(reason: Error): void {
     this.#worker.terminate();
+    if (this.name === "GPU") guardExit();
     this.#reject(reason);
   }
 
