@@ -22,6 +22,8 @@ import type { LongRun } from "./helpers/long_run.ts";
 import { randomModel, smallF16 } from "./helpers/random_model.ts";
 import { hasShared, sharedJson, sharedUrl } from "./helpers/shared_data.ts";
 
+/** Garbage is collected when it is asked for, and at once, also where all cores are busy. */
+const collecting = "--v8-flags=--expose-gc,--single-threaded-gc";
 const longRun = new URL("helpers/long_run.ts", import.meta.url).pathname;
 
 interface Golden {
@@ -127,7 +129,7 @@ testWithAdapter(
   async () => {
     // In a process of its own, for other tests take memory of this one.
     const { code, stdout } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--no-check", "--quiet", longRun],
+      args: ["run", "-A", "--no-check", "--quiet", collecting, longRun],
       stderr: "inherit",
     }).output();
     assert.equal(code, 0);
