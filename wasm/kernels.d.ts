@@ -74,6 +74,19 @@ export interface Kernels {
     out: number,
     outStride: number,
   ): void;
+  /** matmul in stack frames that lie 8 bytes off (src/places/cpu/stack_frames.ts). */
+  matmul_shifted(
+    kind: number,
+    w: number,
+    wRowBytes: number,
+    nRows: number,
+    k: number,
+    x: number,
+    xRowBytes: number,
+    nTokens: number,
+    out: number,
+    outStride: number,
+  ): void;
   /** As matmul where `asked`, of out's shape and stride, is at least `least`; other results are left alone. Returns how many were computed. */
   matmul_where(
     kind: number,

@@ -104,7 +104,8 @@ function multiply(
   const activations = putActivations(instance, type, given);
   const stride = nRows + Math.floor(random() * 3);
   const out = instance.allocate(4 * stride * nTokens);
-  kernels.matmul(
+  const product = random() < 0.5 ? kernels.matmul : kernels.matmul_shifted;
+  product(
     kindOf[type],
     packed.pointer,
     packed.rowBytes,

@@ -8,6 +8,7 @@ import { lengthOf } from "../../plan/indices.ts";
 import { readColumns, type Rows, type Slice } from "../slices.ts";
 import type { WasmMemory } from "./memory.ts";
 import { kindOfType, packedKind, packedRowBytes, roundUp } from "./packing.ts";
+import { FrameChoice } from "./stack_frames.ts";
 
 /** Room in WASM memory for rows of the file. */
 export interface Staging {
@@ -99,6 +100,7 @@ export class PackedMatrix implements Room {
   readonly rowBytes: number;
   readonly pointer: number;
   readonly stride: number;
+  readonly #frames = new FrameChoice();
 
   /**
    * Makes room for the slice, or takes what is given; {@linkcode write} fills
@@ -182,18 +184,22 @@ export class PackedMatrix implements Room {
   ): number {
     const { kind, stride, columns } = this;
     const [input, inputStride] = x.input(kind, columns, tokens);
-    this.memory.kernels.matmul(
-      kind,
-      this.row(first),
-      stride,
-      count,
-      columns,
-      input,
-      inputStride,
-      tokens,
-      out.pointer,
-      out.stride,
-    );
+    const { matmul, matmul_shifted } = this.memory.kernels;
+    this.#frames.run(count, columns, tokens, (from, rows, shifted) => {
+      const product = shifted ? matmul_shifted : matmul;
+      product(
+        kind,
+        this.row(first + from),
+        stride,
+        rows,
+        columns,
+        input,
+        inputStride,
+        tokens,
+        out.pointer + 4 * from,
+        out.stride,
+      );
+    });
     return count * this.rowBytes;
   }
 

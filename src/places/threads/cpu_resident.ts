@@ -67,17 +67,7 @@ export class CpuResident implements Resident {
       step = control.nextStep(step);
       switch (control.task) {
         case "forward":
-          // Not by #forward: a dense model's products then took 30% longer
-          // from about the 70th step on (docs/benchmarks.md).
-          for (
-            const meeting of forward(
-              this.#stages,
-              "cpu",
-              this.#place,
-              shared.batch,
-              this.options.sparsity,
-            )
-          ) shared.meet(meeting, this.#place, index);
+          this.#forward(this.#place);
           break;
         case "trace":
           onTrace(this.#trace());

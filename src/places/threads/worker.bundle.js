@@ -727,6 +727,33 @@ function roundUp(value, unit) {
   return Math.ceil(value / unit) * unit;
 }
 
+// src/places/cpu/stack_frames.ts
+var leastWork = 1 << 22;
+var trialShare = 16;
+var trialTokens = 16;
+var FrameChoice = class {
+  #shifted = false;
+  #tokensSince = trialTokens;
+  /**
+   * Has all `rows` computed: `product` does `count` of them from `first` on,
+   * in frames shifted by 8 bytes or not. `columns` multiply-adds a row and token.
+   */
+  run(rows, columns, tokens, product) {
+    this.#tokensSince += tokens;
+    const trial = Math.floor(rows / trialShare);
+    const isTried = this.#tokensSince >= trialTokens && rows * columns * tokens >= leastWork && trial > 0;
+    if (!isTried) return product(0, rows, this.#shifted);
+    this.#tokensSince = 0;
+    const start = performance.now();
+    product(0, trial, false);
+    const middle = performance.now();
+    product(trial, trial, true);
+    const end = performance.now();
+    this.#shifted = end - middle < middle - start;
+    product(2 * trial, rows - 2 * trial, this.#shifted);
+  }
+};
+
 // src/places/cpu/matrix.ts
 function allocateRows(memory, tokens, width) {
   const stride = roundUp(width, 8);
@@ -790,6 +817,7 @@ var PackedMatrix = class {
   rowBytes;
   pointer;
   stride;
+  #frames;
   /**
    * Makes room for the slice, or takes what is given; {@linkcode write} fills
    * it. With `places`, row i of the slice is stored as row `places[i]`.
@@ -798,6 +826,7 @@ var PackedMatrix = class {
     this.memory = memory;
     this.slice = slice;
     this.places = places;
+    this.#frames = new FrameChoice();
     this.rows = lengthOf(slice.rows);
     this.columns = lengthOf(slice.columns);
     this.kind = room?.kind ?? kindOfType[slice.tensor.type];
@@ -838,7 +867,11 @@ var PackedMatrix = class {
   multiplyRange(x, tokens, first, count, out) {
     const { kind, stride, columns } = this;
     const [input, inputStride] = x.input(kind, columns, tokens);
-    this.memory.kernels.matmul(kind, this.row(first), stride, count, columns, input, inputStride, tokens, out.pointer, out.stride);
+    const { matmul, matmul_shifted } = this.memory.kernels;
+    this.#frames.run(count, columns, tokens, (from, rows, shifted) => {
+      const product = shifted ? matmul_shifted : matmul;
+      product(kind, this.row(first + from), stride, rows, columns, input, inputStride, tokens, out.pointer + 4 * from, out.stride);
+    });
     return count * this.rowBytes;
   }
   /** out[id] = row first + id · x[0] for `count` ids; returns the bytes of weights read. */
@@ -2312,7 +2345,7 @@ var CpuResident = class {
       step = control.nextStep(step);
       switch (control.task) {
         case "forward":
-          for (const meeting of forward(this.#stages, "cpu", this.#place, shared2.batch, this.options.sparsity)) shared2.meet(meeting, this.#place, index);
+          this.#forward(this.#place);
           break;
         case "trace":
           onTrace(this.#trace());
