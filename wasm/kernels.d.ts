@@ -113,6 +113,17 @@ export interface Kernels {
     x: number,
     out: number,
   ): void;
+  /** matvec_rows in such frames. */
+  matvec_rows_shifted(
+    kind: number,
+    w: number,
+    wRowBytes: number,
+    ids: number,
+    nIds: number,
+    k: number,
+    x: number,
+    out: number,
+  ): void;
   /** out[t] += sum over j of h[t][j] * row j; rows whose coefficients are all zero are not read. Returns the rows read. */
   axpy_rows(
     kind: number,

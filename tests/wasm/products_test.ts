@@ -120,7 +120,10 @@ function multiply(
   const results = instance.floats(out, stride * nTokens).slice();
   const ids = Uint32Array.from({ length: nRows }, (_, i) => i)
     .filter(() => random() < 0.5);
-  kernels.matvec_rows(
+  const pick = random() < 0.5
+    ? kernels.matvec_rows
+    : kernels.matvec_rows_shifted;
+  pick(
     kindOf[type],
     packed.pointer,
     packed.rowBytes,

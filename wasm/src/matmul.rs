@@ -107,10 +107,19 @@ pub unsafe extern "C" fn matmul(
     with_rows!(kind, chosen(SUM_I32), multiply(&matrix, x, x_row_bytes, n_tokens, out, out_stride));
 }
 
-/// Words that V8 has to keep on the stack over a call so that frames above it lie 8 bytes off (measured in Deno 2.9: one or two do not do it).
+/// Words that V8 has to keep on the stack over a call so that frames above it lie 8 bytes off (measured in Deno 2.9, by bench/stack_frames.ts: one or
+/// two do not do it).
 const KEPT: usize = 3;
 
-/// `matmul` in shifted stack frames: V8 aligns the vectors that are spilled into them to 8 bytes only, for good or bad.
+/// Calls a kernel in shifted stack frames: V8 aligns the vectors that are spilled into them to 8 bytes only, for good or bad.
+#[inline(always)]
+fn shifted(kernel: impl FnOnce()) {
+    let kept: [u64; KEPT] = core::array::from_fn(|_| opaque(0));
+    kernel();
+    let _ = kept.map(opaque);
+}
+
+/// `matmul` in shifted stack frames.
 ///
 /// # Safety
 /// As for `matmul`.
@@ -127,9 +136,7 @@ pub unsafe extern "C" fn matmul_shifted(
     out: *mut f32,
     out_stride: usize,
 ) {
-    let kept: [u64; KEPT] = core::array::from_fn(|_| opaque(0u64));
-    matmul(kind, w, w_row_bytes, n_rows, k, x, x_row_bytes, n_tokens, out, out_stride);
-    let _ = kept.map(opaque);
+    shifted(|| matmul(kind, w, w_row_bytes, n_rows, k, x, x_row_bytes, n_tokens, out, out_stride));
 }
 
 struct Matrix {
@@ -323,6 +330,7 @@ unsafe fn row_times<K: Rows>(
 /// # Safety
 /// As for `matmul`; `ids` has `n_ids` rows of `w`.
 #[no_mangle]
+#[inline(never)]
 pub unsafe extern "C" fn matvec_rows(
     kind: u32,
     w: *const u8,
@@ -334,6 +342,24 @@ pub unsafe extern "C" fn matvec_rows(
     out: *mut f32,
 ) {
     with_rows!(kind, chosen(SUM_I32), pick(w, w_row_bytes, ids, n_ids, k, x, out));
+}
+
+/// `matvec_rows` in shifted stack frames.
+///
+/// # Safety
+/// As for `matvec_rows`.
+#[no_mangle]
+pub unsafe extern "C" fn matvec_rows_shifted(
+    kind: u32,
+    w: *const u8,
+    w_row_bytes: usize,
+    ids: *const u32,
+    n_ids: usize,
+    k: usize,
+    x: *const u8,
+    out: *mut f32,
+) {
+    shifted(|| matvec_rows(kind, w, w_row_bytes, ids, n_ids, k, x, out));
 }
 
 /// Rows picked side by side: each begins with a wait for memory, and they wait together. On Zen 4, 4 rows read 6.4 GB/s, 8 7.5, 12 9.5, 16 9.2. (Reading

@@ -100,7 +100,8 @@ export class PackedMatrix implements Room {
   readonly rowBytes: number;
   readonly pointer: number;
   readonly stride: number;
-  readonly #frames = new FrameChoice();
+  /** For {@linkcode multiplyRange}, and for {@linkcode multiplyRows} */
+  readonly #frames = [new FrameChoice(), new FrameChoice()];
 
   /**
    * Makes room for the slice, or takes what is given; {@linkcode write} fills
@@ -185,7 +186,7 @@ export class PackedMatrix implements Room {
     const { kind, stride, columns } = this;
     const [input, inputStride] = x.input(kind, columns, tokens);
     const { matmul, matmul_shifted } = this.memory.kernels;
-    this.#frames.run(count, columns, tokens, (from, rows, shifted) => {
+    this.#frames[0].run(count, columns, tokens, (from, rows, shifted) => {
       const product = shifted ? matmul_shifted : matmul;
       product(
         kind,
@@ -213,16 +214,20 @@ export class PackedMatrix implements Room {
   ): number {
     const { kind, stride, columns } = this;
     const [input] = x.input(kind, columns, 1);
-    this.memory.kernels.matvec_rows(
-      kind,
-      this.row(first),
-      stride,
-      ids,
-      count,
-      columns,
-      input,
-      out,
-    );
+    const { matvec_rows, matvec_rows_shifted } = this.memory.kernels;
+    this.#frames[1].run(count, columns, 1, (from, rows, shifted) => {
+      const product = shifted ? matvec_rows_shifted : matvec_rows;
+      product(
+        kind,
+        this.row(first),
+        stride,
+        ids + 4 * from,
+        rows,
+        columns,
+        input,
+        out,
+      );
+    });
     return count * this.rowBytes;
   }
 

@@ -817,6 +817,7 @@ var PackedMatrix = class {
   rowBytes;
   pointer;
   stride;
+  /** For {@linkcode multiplyRange}, and for {@linkcode multiplyRows} */
   #frames;
   /**
    * Makes room for the slice, or takes what is given; {@linkcode write} fills
@@ -826,7 +827,10 @@ var PackedMatrix = class {
     this.memory = memory;
     this.slice = slice;
     this.places = places;
-    this.#frames = new FrameChoice();
+    this.#frames = [
+      new FrameChoice(),
+      new FrameChoice()
+    ];
     this.rows = lengthOf(slice.rows);
     this.columns = lengthOf(slice.columns);
     this.kind = room?.kind ?? kindOfType[slice.tensor.type];
@@ -868,7 +872,7 @@ var PackedMatrix = class {
     const { kind, stride, columns } = this;
     const [input, inputStride] = x.input(kind, columns, tokens);
     const { matmul, matmul_shifted } = this.memory.kernels;
-    this.#frames.run(count, columns, tokens, (from, rows, shifted) => {
+    this.#frames[0].run(count, columns, tokens, (from, rows, shifted) => {
       const product = shifted ? matmul_shifted : matmul;
       product(kind, this.row(first + from), stride, rows, columns, input, inputStride, tokens, out.pointer + 4 * from, out.stride);
     });
@@ -878,7 +882,11 @@ var PackedMatrix = class {
   multiplyRows(x, first, ids, count, out) {
     const { kind, stride, columns } = this;
     const [input] = x.input(kind, columns, 1);
-    this.memory.kernels.matvec_rows(kind, this.row(first), stride, ids, count, columns, input, out);
+    const { matvec_rows, matvec_rows_shifted } = this.memory.kernels;
+    this.#frames[1].run(count, columns, 1, (from, rows, shifted) => {
+      const product = shifted ? matvec_rows_shifted : matvec_rows;
+      product(kind, this.row(first), stride, ids + 4 * from, rows, columns, input, out);
+    });
     return count * this.rowBytes;
   }
   /** out[t] += Σ h[t][j] · row j, rows whose h is 0 for every token left unread; returns the rows read. */
