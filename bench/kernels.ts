@@ -11,6 +11,7 @@
  */
 
 import { parseArgs } from "node:util";
+import { median } from "../cli/roofline.ts";
 import relaxed from "../wasm/relaxed.js";
 import simd128 from "../wasm/simd128.js";
 import type { Job, Kind } from "./kernels/worker.ts";
@@ -74,9 +75,6 @@ class Bench {
     this.#worker.terminate();
   }
 }
-
-const median = (values: number[]) =>
-  values.toSorted((a, b) => a - b)[values.length >> 1];
 
 /** Median GB/s of jobs run in turns, all workers at once; they are added up. */
 async function rates(

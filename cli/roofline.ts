@@ -69,7 +69,7 @@ export function ratesText({ model, engine, backend }: LanguageModel): string {
 }
 
 /** The middle value; the higher of two. */
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1];
 }
 
