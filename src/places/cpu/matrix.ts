@@ -100,8 +100,8 @@ export class PackedMatrix implements Room {
   readonly rowBytes: number;
   readonly pointer: number;
   readonly stride: number;
-  /** For {@linkcode multiplyRange}, and for {@linkcode multiplyRows} */
-  readonly #frames = [new FrameChoice(), new FrameChoice()];
+  readonly #rangeFrames = new FrameChoice();
+  readonly #rowsFrames = new FrameChoice();
 
   /**
    * Makes room for the slice, or takes what is given; {@linkcode write} fills
@@ -186,7 +186,7 @@ export class PackedMatrix implements Room {
     const { kind, stride, columns } = this;
     const [input, inputStride] = x.input(kind, columns, tokens);
     const { matmul, matmul_shifted } = this.memory.kernels;
-    this.#frames[0].run(count, columns, tokens, (from, rows, shifted) => {
+    this.#rangeFrames.run(count, columns, tokens, (from, rows, shifted) => {
       const product = shifted ? matmul_shifted : matmul;
       product(
         kind,
@@ -215,7 +215,7 @@ export class PackedMatrix implements Room {
     const { kind, stride, columns } = this;
     const [input] = x.input(kind, columns, 1);
     const { matvec_rows, matvec_rows_shifted } = this.memory.kernels;
-    this.#frames[1].run(count, columns, 1, (from, rows, shifted) => {
+    this.#rowsFrames.run(count, columns, 1, (from, rows, shifted) => {
       const product = shifted ? matvec_rows_shifted : matvec_rows;
       product(
         kind,

@@ -10,17 +10,16 @@
 
 /** From a worker's end until its thread is surely done, in ms: eight processes on two cores took less than 250. */
 const teardown = 500;
-const word = new Int32Array(new SharedArrayBuffer(4));
-let doneAt: number | undefined;
+let doneAt = 0;
 
 /** To be called as a worker with a GPU is terminated. */
 export function guardExit(): void {
-  if (doneAt === undefined) addEventListener("unload", waitUntilDone);
+  addEventListener("unload", waitUntilDone); // Once, however often it is called.
   doneAt = performance.now() + teardown;
 }
 
 /** Blocks, for nothing else can hold up `Deno.exit`. */
 function waitUntilDone(): void {
-  const left = doneAt! - performance.now();
-  if (left > 0) Atomics.wait(word, 0, 0, left);
+  const left = Math.max(0, doneAt - performance.now());
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, left);
 }

@@ -817,8 +817,8 @@ var PackedMatrix = class {
   rowBytes;
   pointer;
   stride;
-  /** For {@linkcode multiplyRange}, and for {@linkcode multiplyRows} */
-  #frames;
+  #rangeFrames;
+  #rowsFrames;
   /**
    * Makes room for the slice, or takes what is given; {@linkcode write} fills
    * it. With `places`, row i of the slice is stored as row `places[i]`.
@@ -827,10 +827,8 @@ var PackedMatrix = class {
     this.memory = memory;
     this.slice = slice;
     this.places = places;
-    this.#frames = [
-      new FrameChoice(),
-      new FrameChoice()
-    ];
+    this.#rangeFrames = new FrameChoice();
+    this.#rowsFrames = new FrameChoice();
     this.rows = lengthOf(slice.rows);
     this.columns = lengthOf(slice.columns);
     this.kind = room?.kind ?? kindOfType[slice.tensor.type];
@@ -872,7 +870,7 @@ var PackedMatrix = class {
     const { kind, stride, columns } = this;
     const [input, inputStride] = x.input(kind, columns, tokens);
     const { matmul, matmul_shifted } = this.memory.kernels;
-    this.#frames[0].run(count, columns, tokens, (from, rows, shifted) => {
+    this.#rangeFrames.run(count, columns, tokens, (from, rows, shifted) => {
       const product = shifted ? matmul_shifted : matmul;
       product(kind, this.row(first + from), stride, rows, columns, input, inputStride, tokens, out.pointer + 4 * from, out.stride);
     });
@@ -883,7 +881,7 @@ var PackedMatrix = class {
     const { kind, stride, columns } = this;
     const [input] = x.input(kind, columns, 1);
     const { matvec_rows, matvec_rows_shifted } = this.memory.kernels;
-    this.#frames[1].run(count, columns, 1, (from, rows, shifted) => {
+    this.#rowsFrames.run(count, columns, 1, (from, rows, shifted) => {
       const product = shifted ? matvec_rows_shifted : matvec_rows;
       product(kind, this.row(first), stride, ids + 4 * from, rows, columns, input, out);
     });
