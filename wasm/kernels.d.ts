@@ -75,7 +75,18 @@ export interface Kernels {
     outStride: number,
   ): void;
   /** matmul in stack frames that lie 8 bytes off (src/places/cpu/stack_frames.ts). */
-  matmul_shifted: Kernels["matmul"];
+  matmul_shifted(
+    kind: number,
+    w: number,
+    wRowBytes: number,
+    nRows: number,
+    k: number,
+    x: number,
+    xRowBytes: number,
+    nTokens: number,
+    out: number,
+    outStride: number,
+  ): void;
   /** As matmul where `asked`, of out's shape and stride, is at least `least`; other results are left alone. Returns how many were computed. */
   matmul_where(
     kind: number,
@@ -103,7 +114,16 @@ export interface Kernels {
     out: number,
   ): void;
   /** matvec_rows in such frames. */
-  matvec_rows_shifted: Kernels["matvec_rows"];
+  matvec_rows_shifted(
+    kind: number,
+    w: number,
+    wRowBytes: number,
+    ids: number,
+    nIds: number,
+    k: number,
+    x: number,
+    out: number,
+  ): void;
   /** out[t] += sum over j of h[t][j] * row j; rows whose coefficients are all zero are not read. Returns the rows read. */
   axpy_rows(
     kind: number,
