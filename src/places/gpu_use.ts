@@ -37,6 +37,8 @@ export interface GpuUse {
   readonly readBackMs: number;
   /** Bytes of weights that it streams in a ms */
   readonly stream: number;
+  /** What starting a kernel takes, beside what it reads, in ms; 0 where that could not be told */
+  readonly dispatchMs: number;
   /** What it has done so far */
   counts: GpuCounts;
 }

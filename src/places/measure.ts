@@ -9,10 +9,6 @@ import type { CpuRates, GpuRates, Machine } from "../plan/machine.ts";
 import { splitEvenly } from "../plan/plan.ts";
 import { probeModel } from "./probe.ts";
 import { type StartOptions, startTeam } from "./start.ts";
-import type { Team } from "./team.ts";
-
-/** Steps that are timed, after one that is not. */
-const steps = 9;
 
 /**
  * What a bus carries in a millisecond, about: that of PCIe 3.0 x16. A residual
@@ -38,15 +34,21 @@ export async function measureMachine(
   return withGpu ? { cpu, gpu: await measureGpu(model, threads) } : { cpu };
 }
 
-/** Bytes of the layers that the CPU is measured on, at least: more than caches hold, if the model has as many. */
-const cpuBytes = 2 ** 29;
+/**
+ * Bytes of the layers that the CPU is measured on, at least, in all and for each
+ * thread: more than caches hold, if the model has as many. Servers have some 10
+ * MB of cache for each core, and 320 MB for all.
+ */
+const cpuBytes = 2 ** 29, cpuThreadBytes = 2 ** 26;
 
 /** On layers as large as the model's own. */
 async function measureCpu(model: Model, threads: number): Promise<CpuRates> {
   const [{ ffn_up }] = model.layers;
   const layers = Math.min(
     model.layers.length,
-    Math.ceil(cpuBytes / (3 * ffn_up.byteLength)),
+    Math.ceil(
+      Math.max(cpuBytes, cpuThreadBytes * threads) / (3 * ffn_up.byteLength),
+    ),
   );
   const probe = probeModel(model, model.feedForwardSize, layers);
   await using team = await startTeam(
@@ -68,7 +70,14 @@ async function measureGpu(model: Model, threads: number): Promise<GpuRates> {
     threads,
     { ...optionsFor(probe.model), gpuPlan },
   );
-  return await gpuRates(team);
+  const { stream, readBackMs, dispatchMs } = team.gpu!;
+  return {
+    stream,
+    readBack: readBackMs,
+    transfer,
+    dispatch: dispatchMs,
+    memory: Infinity,
+  };
 }
 
 function optionsFor(model: Model): StartOptions {
@@ -78,34 +87,5 @@ function optionsFor(model: Model): StartOptions {
     limits: { tokens: 1, contextSize: 32 },
     cacheType: "f16",
     measureRecall: false,
-  };
-}
-
-/** What is left of a step's time when reading and waiting are taken off is what starting its kernels takes. */
-async function gpuRates(team: Team): Promise<GpuRates> {
-  const { batch } = team;
-  batch.length = 1;
-  batch.tokens[0] = batch.positions[0] = batch.sequences[0] = 0;
-  batch.wantLogits[0] = 1;
-  batch.copyCount = 0;
-  batch.pageCount = 1;
-  const times: number[] = [];
-  await team.run();
-  const before = team.gpu!.counts.dispatches;
-  for (let i = 0; i < steps; i++) {
-    const start = performance.now();
-    await team.run();
-    times.push(performance.now() - start);
-  }
-  const dispatches = (team.gpu!.counts.dispatches - before) / steps;
-  const ms = times.sort((a, b) => a - b)[steps >> 1];
-  const { readBackMs, stream } = team.gpu!;
-  const rest = ms - readBackMs - team.weightBytes / stream;
-  return {
-    stream,
-    readBack: readBackMs,
-    transfer,
-    dispatch: Math.max(0, rest / dispatches),
-    memory: Infinity,
   };
 }

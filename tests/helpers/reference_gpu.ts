@@ -22,6 +22,7 @@ export class ReferenceGpu implements GpuSidePlace {
     bytes: 0,
     readBackMs: 0,
     stream: 1,
+    dispatchMs: 0,
     counts: {
       dispatches: 0,
       submits: 0,

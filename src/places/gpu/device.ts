@@ -14,6 +14,8 @@ const useful: readonly GPUFeatureName[] = ["subgroups", "timestamp-query"];
 export class Device {
   /** The adapter's name, and `software` where it is no GPU. */
   readonly name: string;
+  /** Whether the CPU plays the GPU. */
+  readonly isSoftware: boolean;
   /** Resolves when the device is lost, also by its own `destroy`. */
   readonly lost: Promise<GpuError>;
   /** Compiled kernels. */
@@ -28,7 +30,8 @@ export class Device {
   ) {
     this.pipelines = new Pipelines(this);
     const name = nameOf(info);
-    this.name = info.isFallbackAdapter ? `${name}, software` : name;
+    this.isSoftware = info.isFallbackAdapter;
+    this.name = this.isSoftware ? `${name}, software` : name;
     this.lost = gpu.lost.then(({ message }) =>
       this.failed(message || "the device was lost")
     );

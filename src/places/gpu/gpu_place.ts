@@ -76,7 +76,7 @@ export class GpuPlace implements GpuSidePlace {
   readonly #weights: Weights;
   readonly #readBackKind: ReadBackKind;
   readonly #counters: CounterReader;
-  #speed: Speed = { readBackMs: 0, stream: 0 };
+  #speed: Speed = { readBackMs: 0, stream: 0, dispatchMs: 0 };
   #parts!: Parts;
   /** The layer whose h were computed last */
   #layer = 0;
@@ -161,8 +161,8 @@ export class GpuPlace implements GpuSidePlace {
   }
 
   /**
-   * Measures the time of a read-back, and how fast weights are streamed, for
-   * {@linkcode use}; call when it is ready.
+   * Measures the time of a read-back and of starting a kernel, and how fast
+   * weights are streamed, for {@linkcode use}; call when it is ready.
    *
    * @throws {GpuError} where the device has failed
    */

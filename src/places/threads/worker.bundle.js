@@ -4084,6 +4084,8 @@ var Device = class _Device {
   subgroups;
   /** The adapter's name, and `software` where it is no GPU. */
   name;
+  /** Whether the CPU plays the GPU. */
+  isSoftware;
   /** Resolves when the device is lost, also by its own `destroy`. */
   lost;
   /** Compiled kernels. */
@@ -4094,7 +4096,8 @@ var Device = class _Device {
     this.subgroups = subgroups;
     this.pipelines = new Pipelines(this);
     const name = nameOf(info);
-    this.name = info.isFallbackAdapter ? `${name}, software` : name;
+    this.isSoftware = info.isFallbackAdapter;
+    this.name = this.isSoftware ? `${name}, software` : name;
     this.lost = gpu.lost.then(({ message }) => this.failed(message || "the device was lost"));
     gpu.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -4815,6 +4818,20 @@ var Head = class {
 
 // src/places/gpu/measure.ts
 var mostRuns = 256;
+var warmUpMs = 200;
+var smallShare = 1 / 8;
+function speedOf(large, small) {
+  let dispatchMs = 0;
+  if (small.bytes < smallShare * large.bytes) {
+    const msPerByte = (large.ms - small.ms) / (large.bytes - small.bytes);
+    dispatchMs = Math.max(0, small.ms - Math.max(0, msPerByte) * small.bytes);
+  }
+  const streaming = Math.max(large.ms - dispatchMs, 0.1 * large.ms);
+  return {
+    stream: large.bytes / streaming,
+    dispatchMs
+  };
+}
 async function measure(commands, readBack, region, products) {
   const before = {
     ...commands.counts
@@ -4828,31 +4845,49 @@ async function measure(commands, readBack, region, products) {
     });
     return performance.now() - start;
   };
+  const run2 = (some, count) => time(() => {
+    for (let i = 0; i < count; i++) {
+      for (const product of some) product.encode(commands, 1);
+    }
+  });
+  if (!commands.device.isSoftware && products.length > 0) {
+    const end = performance.now() + warmUpMs;
+    while (performance.now() < end) await run2(products, 16);
+  }
   const times = [];
   for (let i = 0; i < 5; i++) times.push(await time(() => {
   }));
   const readBackMs = times.sort((a, b) => a - b)[2];
-  const bytes = (product) => product.bytes(1);
-  const [largest] = [
-    ...products
-  ].sort((a, b) => bytes(b) - bytes(a));
-  let stream = 0;
-  if (largest) {
-    const run2 = (count2) => time(() => {
-      for (let i = 0; i < count2; i++) largest.encode(commands, 1);
-    });
-    let count = 1, elapsed = await run2(1);
+  const timed = async (product) => {
+    let count = 1, elapsed = await run2([
+      product
+    ], 1);
     while (elapsed < 4 * readBackMs + 2 && count < mostRuns) {
       count *= 4;
-      elapsed = await run2(count);
+      elapsed = await run2([
+        product
+      ], count);
     }
-    const ms = Math.max(elapsed - readBackMs, 0.1 * elapsed);
-    stream = count * bytes(largest) / ms;
+    const ms = Math.max(elapsed - readBackMs, 0.1 * elapsed) / count;
+    return {
+      bytes: product.bytes(1),
+      ms
+    };
+  };
+  const [largest, ...others] = products.toSorted((a, b) => b.bytes(1) - a.bytes(1));
+  let speed = {
+    stream: 0,
+    dispatchMs: 0
+  };
+  if (largest) {
+    const large = await timed(largest);
+    const smallest2 = others.pop();
+    speed = speedOf(large, smallest2 ? await timed(smallest2) : large);
   }
   Object.assign(commands.counts, before);
   return {
     readBackMs,
-    stream
+    ...speed
   };
 }
 
@@ -5102,7 +5137,8 @@ var GpuPlace = class _GpuPlace {
     this.layout = layout2;
     this.#speed = {
       readBackMs: 0,
-      stream: 0
+      stream: 0,
+      dispatchMs: 0
     };
     this.#layer = 0;
     const { model } = options;
@@ -5170,8 +5206,8 @@ var GpuPlace = class _GpuPlace {
     };
   }
   /**
-   * Measures the time of a read-back, and how fast weights are streamed, for
-   * {@linkcode use}; call when it is ready.
+   * Measures the time of a read-back and of starting a kernel, and how fast
+   * weights are streamed, for {@linkcode use}; call when it is ready.
    *
    * @throws {GpuError} where the device has failed
    */
