@@ -160,17 +160,21 @@ const packBlocks: Readonly<
   /** A word has a quad of an even block in its low nibbles, one of the next block in its high ones. */
   Q4_0(row, blocks, groups, out, at) {
     const scales = halvesFrom(out, at + 32 * groups);
-    blocks.forEach((block, k) => {
-      const offset = 18 * block, j = k & 7;
-      const first = at + 32 * (k >> 3) + (j >> 1);
-      const shift = 4 * (j & 1);
-      scales[k] = row.getUint16(offset, true);
+    for (let k = 0; k < blocks.length; k += 2) {
+      const even = 18 * blocks[k];
+      const first = at + 32 * (k >> 3) + ((k & 7) >> 1);
+      const hasOdd = k + 1 < blocks.length;
+      const odd = hasOdd ? 18 * blocks[k + 1] : 0;
+      scales[k] = row.getUint16(even, true);
+      if (hasOdd) scales[k + 1] = row.getUint16(odd, true);
       for (let lane = 0; lane < 4; lane++) {
-        const nibbles = row.getUint32(offset + 2 + 4 * lane, true);
-        out[first + 4 * lane] |= (nibbles & 0x0f0f0f0f) << shift;
-        out[first + 4 * lane + 16] |= (nibbles >>> 4 & 0x0f0f0f0f) << shift;
+        const a = row.getUint32(even + 2 + 4 * lane, true);
+        const b = hasOdd ? row.getUint32(odd + 2 + 4 * lane, true) : 0;
+        const to = first + 4 * lane;
+        out[to] = a & 0x0f0f0f0f | (b & 0x0f0f0f0f) << 4;
+        out[to + 16] = a >>> 4 & 0x0f0f0f0f | b & 0xf0f0f0f0;
       }
-    });
+    }
   },
   Q4_K(row, blocks, groups, out, at) {
     blocks.forEach((block, group) => {
