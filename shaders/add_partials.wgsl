@@ -1,5 +1,6 @@
 // x += what lies in the slots: slot 0 what other places computed, the others
-// the stretches of this place's neurons, always in the same order.
+// the stretches of this place's neurons, always in the same order. A workgroup
+// has 16 vectors of x, and 16 invocations for each, which share the slots.
 struct Sum {
   // Vectors of x, and of a slot, from one token to the next
   stride: u32,
@@ -10,15 +11,30 @@ struct Sum {
 
 override with_upload: bool = false;
 override with_stretches: bool = false;
+const vectors = 16u;
+const members = 16u;
+var<workgroup> sums: array<vec4f, 256>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
+@compute @workgroup_size(vectors, members)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_id) id: vec3u,
+) {
   let length = step[token_count] * sum.stride;
-  if (id.x >= length) { return; }
   let end = select(1u, 1u + step[stretch_count], with_stretches);
-  var total = x[id.x];
-  for (var slot = select(1u, 0u, with_upload); slot < end; slot++) {
-    total += partials[slot * length + id.x];
+  let at = group.x * vectors + id.x;
+  var total = vec4f();
+  if (at < length) {
+    for (var slot = select(1u, 0u, with_upload) + id.y; slot < end; slot += members) {
+      total += partials[slot * length + at];
+    }
   }
-  x[id.x] = total;
+  sums[id.y * vectors + id.x] = total;
+  workgroupBarrier();
+  if (id.y > 0u || at >= length) { return; }
+  total = x[at];
+  for (var member = 0u; member < members; member++) {
+    total += sums[member * vectors + id.x];
+  }
+  x[at] = total;
 }

@@ -1,8 +1,8 @@
 // out = softmax(q · k · scale) · v of one query head and one token, over tiles
 // of 256 positions: an invocation scores one position, then adds up one quad of
-// the values of every n-th position of the tile.
+// the values of every n-th position of the tile. Where positions are many and
+// heads few, several workgroups (z) share the tiles, and leave parts of the result.
 @group(0) @binding(3) var<storage, read> qkv: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
 const tile = 256u;
 const lowest = -3.0e38;
@@ -41,7 +41,13 @@ fn main(
   var total = 0.0;
   var sum = vec4f();
 
-  for (var start = first / page_positions * page_positions; start <= position; start += tile) {
+  let all_start = first / page_positions * page_positions;
+  let tiles = (position + tile - all_start) / tile;
+  let share = (tiles + step[split_count] - 1u) / step[split_count] * tile;
+  let own_start = all_start + group.z * share;
+  let end = min(position + 1u, own_start + share);
+
+  for (var start = own_start; start < end; start += tile) {
     if (index < 8u) {
       let page = page_of(token, min(start + index * page_positions, position));
       pages[index] = page_start(page, kv_head);
@@ -52,9 +58,15 @@ fn main(
     if (p >= first && p <= position) {
       score = 0.0;
       let page = pages[index / page_positions];
-      for (var i = 0u; i < heads.quads; i++) {
-        score += dot(query[i], key_quad(page, index % page_positions, i));
+      let at = index % page_positions;
+      var i = 0u;
+      for (; i + 16u <= heads.quads; i += 16u) {
+        score += ((score_of(page, at, i) + score_of(page, at, i + 2u)) +
+          (score_of(page, at, i + 4u) + score_of(page, at, i + 6u))) +
+          ((score_of(page, at, i + 8u) + score_of(page, at, i + 10u)) +
+            (score_of(page, at, i + 12u) + score_of(page, at, i + 14u)));
       }
+      for (; i < heads.quads; i += 2u) { score += score_of(page, at, i); }
     }
     let before = highest;
     highest = max(highest, highest_of(score, index));
@@ -65,11 +77,21 @@ fn main(
     sum *= decay;
     total *= decay;
     if (member < members) {
-      let count = min(tile, position + 1u - start);
-      for (var i = member; i < count; i += members) {
-        let weight = weights[i];
-        total += weight;
-        sum += weight * value_quad(pages[i / page_positions], i % page_positions, quad);
+      let count = min(tile, end - start);
+      var i = member;
+      for (; i + 7u * members < count; i += 8u * members) {
+        sum += ((weighted(i, quad) + weighted(i + members, quad)) +
+          (weighted(i + 2u * members, quad) + weighted(i + 3u * members, quad))) +
+          ((weighted(i + 4u * members, quad) + weighted(i + 5u * members, quad)) +
+            (weighted(i + 6u * members, quad) + weighted(i + 7u * members, quad)));
+        total += ((weights[i] + weights[i + members]) +
+          (weights[i + 2u * members] + weights[i + 3u * members])) +
+          ((weights[i + 4u * members] + weights[i + 5u * members]) +
+            (weights[i + 6u * members] + weights[i + 7u * members]));
+      }
+      for (; i < count; i += members) {
+        total += weights[i];
+        sum += weighted(i, quad);
       }
     }
     workgroupBarrier();
@@ -83,19 +105,24 @@ fn main(
     sum += sums[index + i * heads.quads];
     total += reduced[index + i * heads.quads];
   }
-  let out_at = token * heads.out_stride;
-  for (var i = 0u; i < 4u; i++) {
-    let e = 4u * index + i;
-    if (e < heads.head_size) {
-      out[out_at + head * heads.head_size + e] = sum[i] / total;
-    }
+  if (step[split_count] == 1u) {
+    put_attended(token, head, index, sum / total);
+    return;
   }
-  if (head == heads.heads - 1u) {
-    let end = heads.heads * heads.head_size;
-    for (var e = end + index; e < heads.out_padded; e += heads.quads) {
-      out[out_at + e] = 0.0;
-    }
-  }
+  let part = part_at(token, head, group.z);
+  parts[part + index] = sum;
+  if (index == 0u) { parts[part + heads.quads] = vec4f(highest, total, 0.0, 0.0); }
+}
+
+// Two quads of the query times those of a key.
+fn score_of(page: u32, position: u32, i: u32) -> f32 {
+  return dot(query[i], key_quad(page, position, i)) +
+    dot(query[i + 1u], key_quad(page, position, i + 1u));
+}
+
+// A quad of the values of the tile's i-th position, times its weight.
+fn weighted(i: u32, quad: u32) -> vec4f {
+  return weights[i] * value_quad(pages[i / page_positions], i % page_positions, quad);
 }
 
 fn highest_of(score: f32, index: u32) -> f32 {

@@ -22,8 +22,15 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = token_at(id.y, record_id) - product.first;
   let is_held = row < product.rows;
   if (!is_held && !clears) { return; }
-  var weights: array<vec4f, 8>;
-  if (is_held) { weights = unit_weights(row, unit); }
+  let weights = unit_weights(min(row, product.rows - 1u), unit);
   let first = id.y * product.x_stride + 64u * (unit / 8u) + unit % 8u;
-  for (var j = 0u; j < 8u; j++) { x[first + 8u * j] = weights[j]; }
+  let none = vec4f();
+  x[first] = select(none, weights[0], is_held);
+  x[first + 8u] = select(none, weights[1], is_held);
+  x[first + 16u] = select(none, weights[2], is_held);
+  x[first + 24u] = select(none, weights[3], is_held);
+  x[first + 32u] = select(none, weights[4], is_held);
+  x[first + 40u] = select(none, weights[5], is_held);
+  x[first + 48u] = select(none, weights[6], is_held);
+  x[first + 56u] = select(none, weights[7], is_held);
 }

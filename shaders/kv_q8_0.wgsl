@@ -17,30 +17,34 @@ fn value_quad(start: u32, position: u32, quad: u32) -> vec4f {
   return scale * vec4f(unpack4xI8(kv[start + (32u + position) * heads.quads + quad]));
 }
 
-// Stores 32 elements of a key and a value, from quad `first` on.
-fn store(start: u32, position: u32, first: u32, key: array<vec4f, 8>, value: array<vec4f, 8>) {
-  var keys = key;
-  var values = value;
-  let key_scale = scale_of(key);
-  let value_scale = scale_of(value);
-  for (var i = 0u; i < 8u; i++) {
-    let quad = first + i;
-    kv[start + 32u * quad + position] = bytes(keys[i], key_scale);
-    kv[start + (32u + position) * heads.quads + quad] = bytes(values[i], value_scale);
-  }
-  kv[scale_at(start, position, first)] = pack2x16float(vec2f(key_scale, value_scale));
+// Stores a quad of a key and of a value, where it is one; `index` is that of the
+// invocation, and eight neighbours have the quads of a block.
+fn store(
+  is_stored: bool, start: u32, position: u32, quad: u32, key: vec4f, value: vec4f, index: u32,
+) {
+  largest[index] = vec2f(largest_of(key), largest_of(value));
+  workgroupBarrier();
+  let first = index / 8u * 8u;
+  let scale = max(
+    max(max(largest[first], largest[first + 1u]), max(largest[first + 2u], largest[first + 3u])),
+    max(max(largest[first + 4u], largest[first + 5u]), max(largest[first + 6u], largest[first + 7u])),
+  ) / 127.0;
+  if (!is_stored) { return; }
+  kv[start + 32u * quad + position] = bytes(key, scale.x);
+  kv[start + (32u + position) * heads.quads + quad] = bytes(value, scale.y);
+  if (quad % 8u == 0u) { kv[scale_at(start, position, quad)] = pack2x16float(scale); }
+}
+
+// The largest magnitudes of the invocations' keys and values; a block's becomes 127.
+var<workgroup> largest: array<vec2f, 64>;
+
+fn largest_of(quad: vec4f) -> f32 {
+  let v = abs(quad);
+  return max(max(v.x, v.y), max(v.z, v.w));
 }
 
 fn scale_at(start: u32, position: u32, quad: u32) -> u32 {
   return start + 64u * heads.quads + position * (heads.quads / 8u) + quad / 8u;
-}
-
-// The largest magnitude becomes 127.
-fn scale_of(block: array<vec4f, 8>) -> f32 {
-  var quads = block;
-  var largest = vec4f();
-  for (var i = 0u; i < 8u; i++) { largest = max(largest, abs(quads[i])); }
-  return max(max(largest.x, largest.y), max(largest.z, largest.w)) / 127.0;
 }
 
 // Rounded to the nearest, halves away from zero, as ggml rounds.

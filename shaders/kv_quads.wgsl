@@ -12,13 +12,11 @@ fn value_quad(start: u32, position: u32, quad: u32) -> vec4f {
   return unpacked(kv[start + (32u + position) * heads.quads + quad]);
 }
 
-// Stores up to 32 elements of a key and a value, from quad `first` on.
-fn store(start: u32, position: u32, first: u32, key: array<vec4f, 8>, value: array<vec4f, 8>) {
-  var keys = key;
-  var values = value;
-  for (var i = 0u; i < min(8u, heads.quads - first); i++) {
-    let quad = first + i;
-    kv[start + 32u * quad + position] = packed(keys[i]);
-    kv[start + (32u + position) * heads.quads + quad] = packed(values[i]);
-  }
+// Stores a quad of a key and of a value, where it is one.
+fn store(
+  is_stored: bool, start: u32, position: u32, quad: u32, key: vec4f, value: vec4f, index: u32,
+) {
+  if (!is_stored || quad >= heads.quads) { return; }
+  kv[start + 32u * quad + position] = packed(key);
+  kv[start + (32u + position) * heads.quads + quad] = packed(value);
 }

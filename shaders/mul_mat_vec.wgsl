@@ -1,7 +1,9 @@
-// out[row] = matrix[row] · x of one token. The workgroup is `rows` rows, `lanes`
-// invocations for each: lanes read neighbouring vectors of a row.
-override lanes: u32 = 8;
-override rows: u32 = 32;
+// out[row] = matrix[row] · x of one token. The workgroup has `lanes` invocations
+// for `rows` times `rows_each` rows: lanes read neighbouring vectors of a row, and
+// each uses what it has read of x for `rows_each` (1, 2 or 4) rows.
+override lanes: u32 = 32;
+override rows: u32 = 4;
+override rows_each: u32 = 4;
 const counter_set = 0u;
 
 @compute @workgroup_size(lanes, rows)
@@ -10,25 +12,56 @@ fn main(
   @builtin(local_invocation_id) id: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let row = group.x * rows + id.y;
+  let row = (group.x * rows + id.y) * rows_each;
   let x_at = x_first(0u);
-  var sum = 0.0;
+  var sums = vec4f();
   var squares = 0.0;
-  if (is_asked(0u, row)) {
+  if (is_needed(row)) {
     for (var unit = id.x; unit < 8u * product.groups; unit += lanes) {
       let first = 64u * (unit / 8u) + unit % 8u;
-      var weights = unit_weights(row, unit);
-      for (var j = 0u; j < 8u; j++) {
-        var v = x[x_at + first + 8u * j];
-        if (normed) {
-          squares += dot(v, v);
-          v *= norm[first + 8u * j];
-        }
-        sum += dot(weights[j], v);
+      var v = unit_of_x(x_at + first);
+      if (normed) {
+        squares += dot_units(v, v);
+        v = normed_unit(v, first);
+      }
+      sums.x += dot_units(unit_weights(row, unit), v);
+      if (rows_each > 1u) { sums.y += dot_units(unit_weights(row + 1u, unit), v); }
+      if (rows_each > 2u) {
+        sums.z += dot_units(unit_weights(row + 2u, unit), v);
+        sums.w += dot_units(unit_weights(row + 3u, unit), v);
       }
     }
   }
-  let sums = sum_over_lanes(vec2f(sum, squares), id.x, id.y);
-  if (id.x == 0u) { finish(0u, row, sums.x, sums.y); }
+  let total = sum_over_lanes(LaneSums(sums, squares), id.x, id.y);
+  if (id.x < rows_each) { finish(0u, row + id.x, total.rows[id.x], total.squares); }
   add_counts(index);
+}
+
+// Whether any of an invocation's rows is computed.
+fn is_needed(row: u32) -> bool {
+  if (ask == ask_all) { return row < product.rows; }
+  return is_asked(0u, row) ||
+    (rows_each > 1u && is_asked(0u, row + 1u)) ||
+    (rows_each > 2u && (is_asked(0u, row + 2u) || is_asked(0u, row + 3u)));
+}
+
+fn unit_of_x(at: u32) -> array<vec4f, 8> {
+  return array<vec4f, 8>(
+    x[at], x[at + 8u], x[at + 16u], x[at + 24u],
+    x[at + 32u], x[at + 40u], x[at + 48u], x[at + 56u],
+  );
+}
+
+fn normed_unit(v: array<vec4f, 8>, at: u32) -> array<vec4f, 8> {
+  return array<vec4f, 8>(
+    v[0] * norm[at], v[1] * norm[at + 8u],
+    v[2] * norm[at + 16u], v[3] * norm[at + 24u],
+    v[4] * norm[at + 32u], v[5] * norm[at + 40u],
+    v[6] * norm[at + 48u], v[7] * norm[at + 56u],
+  );
+}
+
+fn dot_units(a: array<vec4f, 8>, b: array<vec4f, 8>) -> f32 {
+  return dot(a[0], b[0]) + dot(a[1], b[1]) + dot(a[2], b[2]) + dot(a[3], b[3]) +
+    dot(a[4], b[4]) + dot(a[5], b[5]) + dot(a[6], b[6]) + dot(a[7], b[7]);
 }

@@ -90,16 +90,15 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
     case epilogue_add: { out[at] += value; }
     case epilogue_relu: { out[at] = max(value, 0.0); }
     case epilogue_drelu, epilogue_reglu, epilogue_swiglu: {
-      out[at] = activate(at, row, value);
+      if (row < product.rows) { value = activated(asked[at], value); } else { value = 0.0; }
+      out[at] = value;
     }
     default: { out[at] = value; }
   }
 }
 
-// h of a neuron from its g and u.
-fn activate(at: u32, row: u32, u: f32) -> f32 {
-  if (row >= product.rows) { return 0.0; }
-  let g = asked[at];
+// h of a neuron from its g and u; counts it.
+fn activated(g: f32, u: f32) -> f32 {
   var h = max(g, 0.0);
   switch (epilogue) {
     case epilogue_drelu: { h *= max(u, 0.0); }

@@ -1,52 +1,62 @@
 // Turns queries and keys by their positions' angles (elements 2i and 2i + 1 of
 // a head are a pair) and stores keys and values in their pages. An invocation
-// has 32 elements of one head; y is the token.
+// has a quad of one head, eight neighbours a block of 32 elements; y is the token.
 @group(0) @binding(3) var<storage, read_write> qkv: array<f32>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let chunks = (heads.head_size + 31u) / 32u;
-  let head = id.x / chunks;
-  let first = id.x % chunks * 32u;
+fn main(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(local_invocation_index) index: u32,
+) {
+  let quads = 8u * ((heads.head_size + 31u) / 32u);
+  let head = id.x / quads;
+  let quad = id.x % quads;
   let token = id.y;
-  if (head >= heads.heads + heads.kv_heads) { return; }
   if (head < heads.heads) {
     let at = token * heads.stride + heads.q_first + head * heads.head_size;
-    let q = turned(token, at, first);
-    for (var e = first; e < min(first + 32u, heads.head_size); e++) {
-      qkv[at + e] = q[(e - first) / 4u][e % 4u];
-    }
-    return;
+    put_elements(at, quad, turned(token, at, quad));
   }
-  let kv_head = head - heads.heads;
+  // Pages may take what a whole workgroup knows, so all of it comes along.
+  let is_stored = head >= heads.heads && head < heads.heads + heads.kv_heads;
+  let kv_head = select(0u, head - heads.heads, is_stored);
   let shift = token * heads.stride + kv_head * heads.head_size;
-  let key = turned(token, shift + heads.k_first, first);
-  let value = elements(shift + heads.v_first, first);
+  let key = turned(token, shift + heads.k_first, quad);
+  let value = elements(shift + heads.v_first, quad);
   let position = token_at(token, record_position);
   let start = page_start(page_of(token, position), kv_head);
-  store(start, position % page_positions, first / 4u, key, value);
+  store(is_stored, start, position % page_positions, quad, key, value, index);
 }
 
-// 32 elements of a head from `first` on; zeros beyond its end.
-fn elements(at: u32, first: u32) -> array<vec4f, 8> {
-  var quads: array<vec4f, 8>;
-  for (var e = first; e < min(first + 32u, heads.head_size); e++) {
-    quads[(e - first) / 4u][e % 4u] = qkv[at + e];
-  }
-  return quads;
+// A quad of a head's elements; zeros beyond its end.
+fn elements(at: u32, quad: u32) -> vec4f {
+  return vec4f(
+    element(at, 4u * quad), element(at, 4u * quad + 1u),
+    element(at, 4u * quad + 2u), element(at, 4u * quad + 3u),
+  );
+}
+
+fn element(at: u32, e: u32) -> f32 {
+  if (e >= heads.head_size) { return 0.0; }
+  return qkv[at + e];
+}
+
+fn put_elements(at: u32, quad: u32, v: vec4f) {
+  let e = 4u * quad;
+  if (e < heads.head_size) { qkv[at + e] = v.x; }
+  if (e + 1u < heads.head_size) { qkv[at + e + 1u] = v.y; }
+  if (e + 2u < heads.head_size) { qkv[at + e + 2u] = v.z; }
+  if (e + 3u < heads.head_size) { qkv[at + e + 3u] = v.w; }
 }
 
 // The same, turned.
-fn turned(token: u32, at: u32, first: u32) -> array<vec4f, 8> {
-  var quads = elements(at, first);
-  for (var e = first; e < min(first + 32u, heads.rope_size); e += 2u) {
-    let c = bitcast<f32>(token_at(token, record_angles + e));
-    let s = bitcast<f32>(token_at(token, record_angles + e + 1u));
-    let i = (e - first) / 4u;
-    let a = quads[i][e % 4u];
-    let b = quads[i][e % 4u + 1u];
-    quads[i][e % 4u] = a * c - b * s;
-    quads[i][e % 4u + 1u] = a * s + b * c;
-  }
-  return quads;
+fn turned(token: u32, at: u32, quad: u32) -> vec4f {
+  let v = elements(at, quad);
+  return vec4f(turned_pair(token, v.xy, 4u * quad), turned_pair(token, v.zw, 4u * quad + 2u));
+}
+
+fn turned_pair(token: u32, pair: vec2f, e: u32) -> vec2f {
+  if (e >= heads.rope_size) { return pair; }
+  let c = bitcast<f32>(token_at(token, record_angles + e));
+  let s = bitcast<f32>(token_at(token, record_angles + e + 1u));
+  return vec2f(pair.x * c - pair.y * s, pair.x * s + pair.y * c);
 }

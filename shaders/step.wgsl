@@ -9,6 +9,7 @@ const wanted_count = 2u;
 const stretch_count = 3u;
 const record_words = 4u;
 const top_count = 5u;
+const split_count = 6u;
 
 // Words of a token's record; (cos, sin) of its position's angles follow
 const record_id = 0u;

@@ -5,13 +5,29 @@ fn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {
   let start = row * 9u * product.groups;
   let nibbles = matrix[start + unit];
   let scales = matrix[start + 8u * product.groups + unit / 8u];
-  var weights: array<vec4f, 8>;
-  for (var i = 0u; i < 4u; i++) {
-    let d = unpack2x16float(scales[i]);
-    let low = vec4f(unpack4xU8(nibbles[i] & 0x0f0f0f0fu));
-    let high = vec4f(unpack4xU8((nibbles[i] >> 4u) & 0x0f0f0f0fu));
-    weights[2u * i] = d.x * (low - 8.0);
-    weights[2u * i + 1u] = d.y * (high - 8.0);
-  }
-  return weights;
+  let low = nibbles & vec4u(0x0f0f0f0fu);
+  let high = (nibbles >> vec4u(4u)) & vec4u(0x0f0f0f0fu);
+  let d01 = unpack2x16float(scales.x);
+  let d23 = unpack2x16float(scales.y);
+  let d45 = unpack2x16float(scales.z);
+  let d67 = unpack2x16float(scales.w);
+  return array<vec4f, 8>(
+    d01.x * quad_of(low.x), d01.y * quad_of(high.x),
+    d23.x * quad_of(low.y), d23.y * quad_of(high.y),
+    d45.x * quad_of(low.z), d45.y * quad_of(high.z),
+    d67.x * quad_of(low.w), d67.y * quad_of(high.w),
+  );
+}
+
+fn quad_of(bytes: u32) -> vec4f {
+  return vec4f(unpack4xU8(bytes)) - 8.0;
+}
+
+// Quad j of a lane's unit.
+fn quad_weights(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
+  let start = row * 9u * product.groups;
+  let scales = matrix[start + 8u * product.groups + group][j / 2u];
+  let nibbles = matrix[start + 8u * group + lane][j / 2u];
+  let q = (nibbles >> (4u * (j % 2u))) & 0x0f0f0f0fu;
+  return unpack2x16float(scales)[j % 2u] * quad_of(q);
 }

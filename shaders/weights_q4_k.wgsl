@@ -5,23 +5,56 @@
 fn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {
   let start = row * 9u * product.groups;
   let nibbles = matrix[start + unit];
-  let head = matrix[start + 8u * product.groups + unit / 8u];
+  let low = nibbles & vec4u(0x0f0f0f0fu);
+  let high = (nibbles >> vec4u(4u)) & vec4u(0x0f0f0f0fu);
+  let by = scales_of(matrix[start + 8u * product.groups + unit / 8u]);
+  let s = by.scales;
+  let m = by.minimums;
+  return array<vec4f, 8>(
+    s[0].x * quad_of(low.x) - m[0].x, s[0].y * quad_of(high.x) - m[0].y,
+    s[0].z * quad_of(low.y) - m[0].z, s[0].w * quad_of(high.y) - m[0].w,
+    s[1].x * quad_of(low.z) - m[1].x, s[1].y * quad_of(high.z) - m[1].y,
+    s[1].z * quad_of(low.w) - m[1].z, s[1].w * quad_of(high.w) - m[1].w,
+  );
+}
+
+// Scales and minimums of a lane's eight quads
+struct Scales { scales: array<vec4f, 2>, minimums: array<vec4f, 2> }
+
+fn scales_of(head: vec4u) -> Scales {
   let d = unpack2x16float(head.x);
   // Scales and minimums 0 to 3 are whole; 4 to 7 have their upper two bits above those.
   let upper = (head.yz >> vec2u(2u)) & vec2u(0x30303030u);
-  let low_scales = vec4f(unpack4xU8(head.y & 0x3f3f3f3fu));
-  let high_scales = vec4f(unpack4xU8((head.w & 0x0f0f0f0fu) | upper.x));
-  let low_minimums = vec4f(unpack4xU8(head.z & 0x3f3f3f3fu));
-  let high_minimums = vec4f(unpack4xU8(((head.w >> 4u) & 0x0f0f0f0fu) | upper.y));
-  var weights: array<vec4f, 8>;
-  for (var i = 0u; i < 4u; i++) {
-    let low = vec4f(unpack4xU8(nibbles[i] & 0x0f0f0f0fu));
-    let high = vec4f(unpack4xU8((nibbles[i] >> 4u) & 0x0f0f0f0fu));
-    let scales = d.x * select(high_scales, low_scales, i < 2u);
-    let minimums = d.y * select(high_minimums, low_minimums, i < 2u);
-    let j = (2u * i) % 4u;
-    weights[2u * i] = scales[j] * low - minimums[j];
-    weights[2u * i + 1u] = scales[j + 1u] * high - minimums[j + 1u];
+  return Scales(
+    array<vec4f, 2>(
+      d.x * quad_of(head.y & 0x3f3f3f3fu),
+      d.x * quad_of((head.w & 0x0f0f0f0fu) | upper.x),
+    ),
+    array<vec4f, 2>(
+      d.y * quad_of(head.z & 0x3f3f3f3fu),
+      d.y * quad_of(((head.w >> 4u) & 0x0f0f0f0fu) | upper.y),
+    ),
+  );
+}
+
+fn quad_of(bytes: u32) -> vec4f {
+  return vec4f(unpack4xU8(bytes));
+}
+
+// Quad j of a lane's unit.
+fn quad_weights(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
+  let start = row * 9u * product.groups;
+  let nibbles = matrix[start + 8u * group + lane][j / 2u];
+  let head = matrix[start + 8u * product.groups + group];
+  let shift = 8u * (j % 4u);
+  var scale = (head.y >> shift) & 0x3fu;
+  var minimum = (head.z >> shift) & 0x3fu;
+  if (j >= 4u) {
+    let upper = (head.yz >> vec2u(shift + 2u)) & vec2u(0x30u);
+    scale = ((head.w >> shift) & 0x0fu) | upper.x;
+    minimum = ((head.w >> (shift + 4u)) & 0x0fu) | upper.y;
   }
-  return weights;
+  let d = unpack2x16float(head.x) * vec2f(f32(scale), f32(minimum));
+  let q = (nibbles >> (4u * (j % 2u))) & 0x0f0f0f0fu;
+  return d.x * quad_of(q) - d.y;
 }

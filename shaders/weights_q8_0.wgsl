@@ -3,14 +3,29 @@
 fn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {
   let start = row * 17u * product.groups;
   let first = start + 16u * (unit / 8u) + unit % 8u;
+  let a = matrix[first];
+  let b = matrix[first + 8u];
   let scales = matrix[start + 16u * product.groups + unit / 8u];
-  var weights: array<vec4f, 8>;
-  for (var half = 0u; half < 2u; half++) {
-    let q = matrix[first + 8u * half];
-    for (var i = 0u; i < 4u; i++) {
-      let j = 4u * half + i;
-      weights[j] = unpack2x16float(scales[j / 2u])[j % 2u] * vec4f(unpack4xI8(q[i]));
-    }
-  }
-  return weights;
+  let d01 = unpack2x16float(scales.x);
+  let d23 = unpack2x16float(scales.y);
+  let d45 = unpack2x16float(scales.z);
+  let d67 = unpack2x16float(scales.w);
+  return array<vec4f, 8>(
+    d01.x * quad_of(a.x), d01.y * quad_of(a.y),
+    d23.x * quad_of(a.z), d23.y * quad_of(a.w),
+    d45.x * quad_of(b.x), d45.y * quad_of(b.y),
+    d67.x * quad_of(b.z), d67.y * quad_of(b.w),
+  );
+}
+
+fn quad_of(bytes: u32) -> vec4f {
+  return vec4f(unpack4xI8(bytes));
+}
+
+// Quad j of a lane's unit.
+fn quad_weights(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
+  let start = row * 17u * product.groups;
+  let scales = matrix[start + 16u * product.groups + group][j / 2u];
+  let bytes = matrix[start + 16u * group + 8u * (j / 4u) + lane][j % 4u];
+  return unpack2x16float(scales)[j % 2u] * quad_of(bytes);
 }

@@ -19,11 +19,12 @@ import {
 } from "./layout.ts";
 import { Product, type Shared, type TokenRows } from "./product.ts";
 import type { Residual } from "./residual.ts";
+import { paddedHead, splitsFor } from "./attention_splits.ts";
 import type { Field } from "./uniforms.ts";
 import type { Weights } from "./weights.ts";
 
-/** Invocations of a workgroup of `rope_store`, and elements that each has. */
-const ropeInvocations = 64, ropeElements = 32;
+/** Blocks of 32 elements that a workgroup of `rope_store` has. */
+const ropeBlocks = 8;
 
 /** What attention needs to know. */
 export interface AttentionOptions {
@@ -47,10 +48,15 @@ export class Attention {
   readonly #cache: KvCache;
   readonly #qkv: TokenRows;
   readonly #attended: TokenRows;
+  readonly #parts: GPUBuffer;
   readonly #layers: readonly (Layer | undefined)[];
   readonly #ropeStore: GPUComputePipeline;
   readonly #attention: GPUComputePipeline;
+  readonly #merge: GPUComputePipeline;
   readonly #positionBytes: number;
+  readonly #mostHeads: number;
+  /** Workgroups that share a head's positions in this step */
+  #splits = 1;
 
   constructor(
     readonly shared: Shared,
@@ -71,10 +77,15 @@ export class Attention {
     });
     this.#qkv = rows("queries, keys and values", bytes.qkv, strides.qkv);
     this.#attended = rows("attention", bytes.attended, strides.attended);
+    this.#parts = buffers.make("parts", bytes.parts, GPUBufferUsage.STORAGE);
     this.#positionBytes = kvPositionBytes(cacheType, model.headSize);
     const { pipelines } = shared;
     this.#ropeStore = pipelines.get({ kernel: "rope_store", type: cacheType });
     this.#attention = pipelines.get({ kernel: "attention", type: cacheType });
+    this.#merge = pipelines.get({ kernel: "attention_merge" });
+    this.#mostHeads = Math.max(
+      ...layout.layers.map(({ attention }) => attention?.heads ?? 0),
+    );
     this.#layers = layout.layers.map(({ attention }, i) =>
       attention && this.#layer(i, attention, plan.parts[i].heads.start)
     );
@@ -87,8 +98,20 @@ export class Attention {
     );
   }
 
+  /** How many workgroups share a head's positions in a step. */
+  splits(batch: Batch): number {
+    const longest = Math.max(...batch.positions.subarray(0, batch.length)) + 1;
+    const window = this.options.model.slidingWindow ?? Infinity;
+    return splitsFor(
+      this.#mostHeads,
+      batch.length,
+      Math.min(longest, window),
+    );
+  }
+
   /** Makes and copies pages. */
   begin(batch: Batch): void {
+    this.#splits = this.splits(batch);
     if (this.#cache.grow(batch)) {
       this.#layers.forEach((layer, i) =>
         layer && Object.assign(layer, this.#bind(i, layer.shape))
@@ -105,14 +128,16 @@ export class Attention {
     const n = batch.length;
     this.residual.settle(n);
     for (const projection of layer.projections) projection.encode(commands, n);
-    const items = (heads + kvHeads) * Math.ceil(model.headSize / ropeElements);
+    const blocks = (heads + kvHeads) * Math.ceil(model.headSize / 32);
     commands.dispatch(
       this.#ropeStore,
       layer.ropeStore,
-      Math.ceil(items / ropeInvocations),
+      Math.ceil(blocks / ropeBlocks),
       n,
     );
-    commands.dispatch(this.#attention, layer.attention, heads, n);
+    const splits = this.#splits;
+    commands.dispatch(this.#attention, layer.attention, heads, n, splits);
+    if (splits > 1) commands.dispatch(this.#merge, layer.attention, heads, n);
     layer.output.encode(commands, n);
     this.#count(index, layer, batch);
   }
@@ -158,7 +183,7 @@ export class Attention {
       firstHead % group,
       headSize,
       model.ropeSize,
-      unit * Math.ceil(headSize / unit) / 4,
+      paddedHead(headSize, unit) / 4,
       this.#qkv.stride,
       first.q,
       first.k,
@@ -185,6 +210,7 @@ export class Attention {
         pages,
         qkv,
         this.#attended.buffer,
+        this.#parts,
       ]),
     };
   }

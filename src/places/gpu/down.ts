@@ -12,23 +12,28 @@ import type { Residual } from "./residual.ts";
 /** Tokens of a workgroup where there are several. */
 const tileTokens = 8;
 
+/** Units of a group of columns: each has a workgroup where there is one token. */
+const groupLanes = 8;
+
 /** Adds Σ h · down to the residual. */
 export class Down {
   /** Whether the matrix has a row for each neuron, and only those are read whose h is not zero. */
   readonly byNeuron: boolean;
   readonly #product?: Product;
   readonly #pieces: readonly {
-    group: GPUBindGroup;
-    one: GPUComputePipeline;
-    many: GPUComputePipeline;
+    one: { pipeline: GPUComputePipeline; group: GPUBindGroup };
+    many: { pipeline: GPUComputePipeline; group: GPUBindGroup };
   }[] = [];
 
   constructor(
     shared: Shared,
     readonly matrix: DeviceMatrix,
-    { downByNeuron }: FeedForwardLayout,
+    { downByNeuron }: Pick<FeedForwardLayout, "downByNeuron">,
     h: TokenRows,
-    readonly residual: Residual,
+    readonly residual: Pick<
+      Residual,
+      "buffer" | "stride" | "partials" | "stretchesWait"
+    >,
   ) {
     this.byNeuron = downByNeuron;
     if (!downByNeuron) {
@@ -48,18 +53,19 @@ export class Down {
         h.stride,
         residual.stride / 4,
       ]);
-      const kernel = { kernel: "down_rows", type: matrix.type } as const;
+      const { type } = matrix;
       const adds = first > 0 ? 1 : 0;
+      const bound = (to: GPUBuffer) =>
+        pipelines.bind("down_rows", [step, shape, buffer, h.buffer, to]);
       return {
-        group: pipelines.bind("down_rows", [
-          step,
-          shape,
-          buffer,
-          h.buffer,
-          residual.partials,
-        ]),
-        one: pipelines.get(kernel, { tokens: 1, adds }),
-        many: pipelines.get(kernel, { tokens: tileTokens, adds }),
+        one: {
+          pipeline: pipelines.get({ kernel: "down_rows_vec", type }),
+          group: bound(residual.buffer),
+        },
+        many: {
+          pipeline: pipelines.get({ kernel: "down_rows", type }, { adds }),
+          group: bound(residual.partials),
+        },
       };
     });
   }
@@ -67,16 +73,21 @@ export class Down {
   /** Adds to the residual, or lines it up to be added. */
   encode(commands: Commands, tokens: number): void {
     this.#product?.encode(commands, tokens);
-    for (const { group, one, many } of this.#pieces) {
-      commands.dispatch(
-        tokens === 1 ? one : many,
-        group,
-        this.matrix.groups,
-        stretchesFor(tokens),
-        tokens === 1 ? 1 : Math.ceil(tokens / tileTokens),
-      );
+    const { groups } = this.matrix;
+    for (const { one, many } of this.#pieces) {
+      if (tokens === 1) {
+        commands.dispatch(one.pipeline, one.group, groupLanes * groups);
+      } else {
+        commands.dispatch(
+          many.pipeline,
+          many.group,
+          groups,
+          stretchesFor(tokens),
+          Math.ceil(tokens / tileTokens),
+        );
+      }
     }
-    if (this.byNeuron) this.residual.stretchesWait();
+    if (this.byNeuron && tokens > 1) this.residual.stretchesWait();
   }
 
   /** Whether all rows are read in a step of `tokens` tokens, whatever h is. */

@@ -180,13 +180,12 @@ export class GpuPlace implements GpuSidePlace {
   begin(batch: Batch): void {
     this.device.check();
     const { step, attention, head } = this.#parts;
-    step.upload(
-      this.#commands,
-      batch,
-      head?.portion(batch) ?? 0,
-      head?.picked(batch) ?? 0,
-      stretchesFor(batch.length),
-    );
+    step.upload(this.#commands, batch, {
+      wanted: head?.portion(batch) ?? 0,
+      picked: head?.picked(batch) ?? 0,
+      stretches: stretchesFor(batch.length),
+      splits: attention?.splits(batch) ?? 1,
+    });
     attention?.begin(batch);
   }
 

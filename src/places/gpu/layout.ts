@@ -19,6 +19,7 @@ import {
 } from "../slices.ts";
 import { pickedAtMost, topRowLength } from "../top_row.ts";
 import { type KeptColumns, keptColumns } from "./columns.ts";
+import { partsBytes } from "./attention_splits.ts";
 import { counterWords } from "./counters.ts";
 import { bufferBytes } from "./buffers.ts";
 import {
@@ -115,6 +116,8 @@ export interface BufferBytes {
   readonly partials: number;
   readonly qkv: number;
   readonly attended: number;
+  /** Results of workgroups that share a head's positions */
+  readonly parts: number;
   readonly gate: number;
   readonly hidden: number;
   readonly ranks: number;
@@ -155,12 +158,17 @@ export interface DeviceLayout {
   readonly staging: readonly StagingLayout[];
 }
 
-/** Stretches that the neurons of one token's down are cut into, so that many workgroups share them. */
-const mostStretches = 32;
+/** Stretches that the neurons of a down are cut into for several tokens, so that many workgroups share them: for two, and for many. */
+const mostStretches = 32, fewestStretches = 4;
 
 /** How many stretches the neurons are cut into in a step of `tokens` tokens. */
 export function stretchesFor(tokens: number): number {
-  return Math.max(1, Math.floor(mostStretches / tokens));
+  return Math.max(fewestStretches, Math.floor(mostStretches / tokens));
+}
+
+/** Slots for the sums of all stretches in steps of up to `tokens` tokens. */
+function stretchSlots(tokens: number): number {
+  return Math.max(mostStretches, fewestStretches * tokens);
 }
 
 /** Lays out what a place holds. */
@@ -196,11 +204,14 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
     counters,
     x: rows(tokens, strides.hidden),
     partials: rows(
-      tokens + (byNeuron ? Math.max(mostStretches, tokens) : 0),
+      tokens + (byNeuron ? stretchSlots(tokens) : 0),
       strides.hidden,
     ),
     qkv: rows(tokens, strides.qkv),
     attended: rows(tokens, strides.attended),
+    parts: strides.attended > 0
+      ? partsBytes(limits.contextSize, model.headSize)
+      : 0,
     gate: rows(tokens, strides.neurons),
     hidden: rows(tokens, strides.neurons),
     ranks: rows(tokens, strides.rank),

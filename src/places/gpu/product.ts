@@ -63,10 +63,14 @@ export interface Shared {
   readonly counters: GPUBuffer;
 }
 
-/** Rows and lanes of a workgroup: long stretches of rows, or rows that are asked one by one. */
+/**
+ * A workgroup's invocations, and the rows that each has: several in long
+ * stretches of rows, for all of which x is read once; one of rows that are asked
+ * one by one.
+ */
 const workgroups = {
-  all: { rows: 32, lanes: 8 },
-  asked: { rows: 8, lanes: 32 },
+  all: { lanes: 32, rows: 4, rows_each: 4 },
+  asked: { lanes: 32, rows: 8, rows_each: 1 },
 } as const;
 
 /** Rows of a tile of the product of several tokens. */
@@ -134,20 +138,14 @@ export class Product {
       epilogue: epilogues[options.epilogue ?? "store"],
     };
     const workgroup = workgroups[asked ? "asked" : "all"];
-    this.#rowsOfOne = workgroup.rows;
-    const tiles = { kernel: "mul_mat", type } as const;
+    this.#rowsOfOne = workgroup.rows * workgroup.rows_each;
     this.#one = pipelines.get({ kernel: "mul_mat_vec", type }, {
       ...constants,
       ...workgroup,
     });
-    this.#few = pipelines.get(tiles, {
-      ...constants,
-      tokens_each: fewTokens / 8,
-    });
-    this.#many = pipelines.get(tiles, {
-      ...constants,
-      tokens_each: manyTokens / 8,
-    });
+    const tiles = { kernel: "mul_mat", type } as const;
+    this.#few = pipelines.get(tiles, { ...constants, few: 1 });
+    this.#many = pipelines.get(tiles, { ...constants, few: 0 });
   }
 
   /** Multiplies with `tokens` vectors. */

@@ -10,6 +10,9 @@ import type { DeviceLayout } from "./layout.ts";
 import type { Shared, TokenRows } from "./product.ts";
 import type { Region } from "./read_back.ts";
 
+/** Vectors of x that a workgroup of `add_partials` has. */
+const adderVectors = 16;
+
 /** x, and the slots whose sums wait to be added. */
 export class Residual implements TokenRows {
   readonly buffer: GPUBuffer;
@@ -103,7 +106,7 @@ export class Residual implements TokenRows {
 
   #encode(adder: GPUComputePipeline, tokens: number): void {
     const quads = tokens * this.stride / 4;
-    this.commands.dispatch(adder, this.#group, Math.ceil(quads / 64));
+    this.commands.dispatch(adder, this.#group, Math.ceil(quads / adderVectors));
     this.clear();
   }
 

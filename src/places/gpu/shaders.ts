@@ -6,8 +6,16 @@
 import add_partials from "../../../shaders/add_partials.wgsl" with {
   type: "text",
 };
+import attended from "../../../shaders/attended.wgsl" with { type: "text" };
 import attention from "../../../shaders/attention.wgsl" with { type: "text" };
+import attention_merge from "../../../shaders/attention_merge.wgsl" with {
+  type: "text",
+};
+import down from "../../../shaders/down.wgsl" with { type: "text" };
 import down_rows from "../../../shaders/down_rows.wgsl" with { type: "text" };
+import down_rows_vec from "../../../shaders/down_rows_vec.wgsl" with {
+  type: "text",
+};
 import embed from "../../../shaders/embed.wgsl" with { type: "text" };
 import heads from "../../../shaders/heads.wgsl" with { type: "text" };
 import keep_above from "../../../shaders/keep_above.wgsl" with { type: "text" };
@@ -70,10 +78,17 @@ const pages: Readonly<Record<CacheType, string>> = {
 /** A kernel, and the type of the weights or pages that it reads. */
 export type KernelName =
   | { readonly kernel: "mul_mat_vec" | "mul_mat"; readonly type: PackedType }
-  | { readonly kernel: "embed" | "down_rows"; readonly type: PackedType }
+  | {
+    readonly kernel: "embed" | "down_rows_vec" | "down_rows";
+    readonly type: PackedType;
+  }
   | { readonly kernel: "rope_store" | "attention"; readonly type: CacheType }
   | {
-    readonly kernel: "add_partials" | "keep_above" | "top_logits";
+    readonly kernel:
+      | "attention_merge"
+      | "add_partials"
+      | "keep_above"
+      | "top_logits";
     readonly type?: never;
   };
 
@@ -87,12 +102,16 @@ export function shaderText(name: KernelName, subgroups: boolean): string {
       return step + product + weights[name.type] + mul_mat;
     case "embed":
       return step + weights[name.type] + embed;
+    case "down_rows_vec":
+      return step + weights[name.type] + down + down_rows_vec;
     case "down_rows":
-      return step + weights[name.type] + down_rows;
+      return step + weights[name.type] + down + down_rows;
     case "rope_store":
       return step + heads + pages[name.type] + rope_store;
     case "attention":
-      return step + heads + pages[name.type] + attention;
+      return step + heads + pages[name.type] + attended + attention;
+    case "attention_merge":
+      return step + heads + attended + attention_merge;
     case "add_partials":
       return step + add_partials;
     case "keep_above":
@@ -107,16 +126,18 @@ export type Access = "read-only-storage" | "storage" | "uniform";
 
 const read = "read-only-storage", write = "storage", shape = "uniform";
 
-/** The buffers of a kernel by number: those of the two products are the same. */
+/** The buffers of a kernel by number: the same for one token and for several. */
 export const kernelBindings: Readonly<
   Record<KernelName["kernel"], readonly Access[]>
 > = {
   mul_mat_vec: [read, shape, read, read, read, read, write, write],
   mul_mat: [read, shape, read, read, read, read, write, write],
   embed: [read, shape, read, write],
+  down_rows_vec: [read, shape, read, read, write],
   down_rows: [read, shape, read, read, write],
   rope_store: [read, shape, write, write],
-  attention: [read, shape, write, read, write],
+  attention: [read, shape, write, read, write, write],
+  attention_merge: [read, shape, write, read, write, write],
   add_partials: [read, shape, read, write],
   keep_above: [read, shape, read, write],
   top_logits: [read, shape, read, write, write],

@@ -38,6 +38,18 @@ function reached(batch: Batch): Map<number, number> {
   return counts;
 }
 
+/** How a step is computed, beside its batch. */
+export interface StepHeader {
+  /** Logits that are computed first */
+  readonly wanted: number;
+  /** Logits of each row that are handed over; 0 = all */
+  readonly picked: number;
+  /** Stretches that the neurons of a down are cut into */
+  readonly stretches: number;
+  /** Workgroups that share a head's positions */
+  readonly splits: number;
+}
+
 /** The step's buffer on the device, and its copy here. */
 export class Step {
   readonly #words: Uint32Array<ArrayBuffer>;
@@ -51,18 +63,13 @@ export class Step {
     this.#floats = new Float32Array(this.#words.buffer);
   }
 
-  /** Uploads a batch; `wanted` of its logits are computed first, and `picked` of each handed over, where not 0. */
-  upload(
-    commands: Commands,
-    batch: Batch,
-    wanted: number,
-    picked: number,
-    stretches: number,
-  ): void {
+  /** Uploads a batch. */
+  upload(commands: Commands, batch: Batch, header: StepHeader): void {
+    const { wanted, stretches, picked, splits } = header;
     const words = this.#words;
     const n = batch.length;
     const record = recordWords + 2 * this.frequencies.length;
-    words.set([n, 0, wanted, stretches, record, picked]);
+    words.set([n, 0, wanted, stretches, record, picked, splits]);
     const { starts, end } = this.#putPages(batch, headerWords + n * record);
     let wantedSoFar = 0;
     for (let t = 0; t < n; t++) {

@@ -86,11 +86,12 @@ function words(
   positions: number[],
   { ropeSize }: Case,
   frequencies: Float64Array,
+  splits: number,
 ): Uint32Array<ArrayBuffer> {
   const n = positions.length, record = 4 + ropeSize;
   const pages = 8 + n * record;
   const all = new Uint32Array(pages + 11);
-  all.set([n, 0, 0, 1, record]);
+  all.set([n, 0, 0, 1, record, 0, splits]);
   positions.forEach((position, t) => {
     const at = 8 + t * record;
     all.set([0, position, 0, pages], at);
@@ -141,22 +142,38 @@ async function check(c: Case, type: CacheType): Promise<void> {
     const start = keys.length;
     const positions = Array.from({ length: n }, (_, t) => start + t);
     const qkv = gaussianVector(n * stride, start + 1);
-    const step = bench.buffer(words(positions, c, frequencies));
+    // More than there are tiles, so that some have none.
+    const splits = n < 4 ? 3 : 1;
+    const step = bench.buffer(words(positions, c, frequencies, splits));
     const input = bench.buffer(qkv);
     const out = bench.buffer(new Float32Array(n * outStride).fill(9));
+    const parts = bench.buffer(new Float32Array(n * heads * splits * 132));
+    const bound = pipelines.bind("attention", [
+      step,
+      shape,
+      kv,
+      input,
+      out,
+      parts,
+    ]);
     const result = await bench.run(() => {
       bench.commands.dispatch(
         pipelines.get({ kernel: "rope_store", type }),
         pipelines.bind("rope_store", [step, shape, kv, input]),
-        Math.ceil((heads + kvHeads) * Math.ceil(headSize / 32) / 64),
+        Math.ceil((heads + kvHeads) * Math.ceil(headSize / 32) / 8),
         n,
       );
       bench.commands.dispatch(
         pipelines.get({ kernel: "attention", type }),
-        pipelines.bind("attention", [step, shape, kv, input, out]),
+        bound,
         heads,
         n,
+        splits,
       );
+      if (splits > 1) {
+        const merge = pipelines.get({ kernel: "attention_merge" });
+        bench.commands.dispatch(merge, bound, heads, n);
+      }
     }, out);
     const angles = new Float32Array(ropeSize);
     const part = (t: number, at: number, count: number) =>

@@ -56,7 +56,7 @@ const forms: Record<string, [dispatches: number, () => Promise<RandomModel>]> =
       () => mixedModel({ type: "Q4_0" }, "Q8_0"),
     ],
     "a file with a row of down for each neuron": [
-      8,
+      7,
       () => randomModel({ type: "F16", downByNeuron: true }),
     ],
   };
@@ -83,6 +83,26 @@ for (const [name, [dispatches, make]] of Object.entries(forms)) {
     },
   );
 }
+
+testWithAdapter(
+  "behind many positions a layer takes one kernel more, which merges the splits of attention",
+  async () => {
+    const made = await randomModel({ type: "F16", downByNeuron: true });
+    const limits = { tokens: 128, contextSize: 1024 };
+    const team = await gpuTeam(made, exact, undefined, { limits });
+    const { model } = made;
+    await using engine = new Engine(team, model.vocabSize);
+    using sequence = engine.createSequence();
+    await engine.evaluate(sequence, new Array(511).fill(1));
+    const dispatches = async () => {
+      const before = team.gpu!.counts.dispatches;
+      await engine.evaluate(sequence, [2]);
+      return team.gpu!.counts.dispatches - before;
+    };
+    assert.equal(await dispatches(), 2 + 7 * model.layers.length);
+    assert.equal(await dispatches(), 2 + 8 * model.layers.length);
+  },
+);
 
 testWithAdapter(
   "a hybrid layer takes two submits and one read-back",

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
+import { Down } from "../../../src/places/gpu/down.ts";
+import { stretchesFor } from "../../../src/places/gpu/layout.ts";
 import { Bench, stepWords, weightsOf } from "./on_device.ts";
 
 const types: GgmlType[] = ["F32", "F16", "Q4_0", "Q8_0", "Q4_K", "Q6_K"];
@@ -13,55 +15,47 @@ for (const type of types) {
     testWithAdapter(
       `${type}: rows of ${tokens} tokens' neurons that are not zero`,
       async () => {
-        const stretches = tokens === 1 ? 5 : 2;
+        const stretches = stretchesFor(tokens);
         using bench = await Bench.open(stepWords(tokens, { stretches }));
-        const neurons = 333, stride = 512;
-        // The second piece begins in the middle of everything.
+        // More than are listed at once; the second piece begins in the middle.
+        const neurons = tokens === 1 ? 2300 : 333, stride = 2304;
+        const pieceRows = tokens === 1 ? 2100 : 200;
         const { matrix, rows } = weightsOf(bench, type, neurons, columns, {
-          pieceRows: 200,
+          pieceRows,
         });
         assert.equal(matrix.pieces.length, 2);
         const h = gaussianVector(tokens * stride, 5);
         h.forEach((_, i) => {
           if (i % 7 !== 0 && i % 13 !== 0) h[i] = 0;
         });
+        const hidden = 512;
+        const before = gaussianVector(tokens * hidden, 6);
+        const x = bench.buffer(before);
         const partials = bench.buffer(
-          new Float32Array((1 + stretches) * tokens * stride).fill(NaN),
+          new Float32Array((1 + stretches) * tokens * hidden).fill(NaN),
         );
-        const bytes = await bench.run(() => {
-          for (const piece of matrix.pieces) {
-            const shape = bench.shared.uniforms.add([
-              piece.rows,
-              piece.first,
-              matrix.groups,
-              stride,
-              stride / 4,
-            ]);
-            const { pipelines, step } = bench.shared;
-            bench.commands.dispatch(
-              pipelines.get({ kernel: "down_rows", type: matrix.type }, {
-                tokens: tokens === 1 ? 1 : 8,
-                adds: piece.first > 0 ? 1 : 0,
-              }),
-              pipelines.bind("down_rows", [
-                step,
-                shape,
-                piece.buffer,
-                bench.buffer(h),
-                partials,
-              ]),
-              matrix.groups,
-              stretches,
-              tokens === 1 ? 1 : Math.ceil(tokens / 8),
-            );
-          }
-        }, partials);
+        const down = new Down(
+          bench.shared,
+          matrix,
+          { downByNeuron: true },
+          { buffer: bench.buffer(h), stride },
+          { buffer: x, stride: hidden, partials, stretchesWait() {} },
+        );
+        const bytes = await bench.run(
+          () => down.encode(bench.commands, tokens),
+          tokens === 1 ? x : partials,
+        );
         for (let t = 0; t < tokens; t++) {
           const actual = new Float64Array(columns);
-          for (let slot = 1; slot <= stretches; slot++) {
-            const at = 4 * (slot * tokens + t) * stride;
-            new Float32Array(bytes, at, columns)
-              .forEach((value, i) => actual[i] += value);
+          if (tokens === 1) {
+            new Float32Array(bytes, 0, columns)
+              .forEach((value, i) => actual[i] = value - before[i]);
+          } else {
+            for (let slot = 1; slot <= stretches; slot++) {
+              const at = 4 * (slot * tokens + t) * hidden;
+              new Float32Array(bytes, at, columns)
+                .forEach((value, i) => actual[i] += value);
+            }
           }
           const expected = new Float64Array(columns);
           for (let j = 0; j < neurons; j++) {
@@ -77,7 +71,10 @@ for (const type of types) {
             )
           );
         }
-        assert(new Float32Array(bytes, 0, tokens * stride).every(Number.isNaN));
+        if (tokens > 1) {
+          const upload = new Float32Array(bytes, 0, tokens * hidden);
+          assert(upload.every(Number.isNaN));
+        }
       },
     );
   }
@@ -142,7 +139,7 @@ testWithAdapter("slots are added to x, each once", async () => {
           partials,
           x,
         ]),
-        Math.ceil(length / 4 / 64),
+        Math.ceil(length / 4 / 16),
       ), x);
     new Float32Array(bytes).forEach((value, i) => {
       let expected = before[i];

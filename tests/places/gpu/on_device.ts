@@ -83,7 +83,17 @@ export function stepWords(
     { length: tokens },
     (_, t) => [0, 0, wanted[t] ?? 0, 0],
   );
-  return [tokens, 0, wanted.length, stretches, 4, 0, 0, 0, ...records.flat()];
+  return [
+    tokens,
+    0,
+    wanted.length,
+    stretches,
+    4,
+    0,
+    1,
+    0,
+    ...records.flat(),
+  ];
 }
 
 /** A matrix on the device, and what is in it. */

@@ -1,0 +1,27 @@
+// The result of one query head and one token from those of its splits.
+const lowest = -3.0e38;
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_index) index: u32,
+) {
+  let head = group.x;
+  let token = group.y;
+  var highest = lowest;
+  for (var split = 0u; split < step[split_count]; split++) {
+    highest = max(highest, parts[part_at(token, head, split) + heads.quads].x);
+  }
+  for (var quad = index; quad < heads.quads; quad += 64u) {
+    var sum = vec4f();
+    var total = 0.0;
+    for (var split = 0u; split < step[split_count]; split++) {
+      let at = part_at(token, head, split);
+      let end = parts[at + heads.quads];
+      let decay = exp(end.x - highest);
+      sum += decay * parts[at + quad];
+      total += decay * end.y;
+    }
+    put_attended(token, head, quad, sum / total);
+  }
+}

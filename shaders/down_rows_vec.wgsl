@@ -1,0 +1,113 @@
+// x += Σ h · row of down of one token, over the neurons whose h is not zero. A
+// workgroup has one unit of the columns (x). It lists a chunk of neurons, and
+// each invocation adds up the units of every 256th of the list.
+@group(0) @binding(4) var<storage, read_write> x: array<vec4f>;
+
+const threads = 256u;
+// Neurons that are listed at once: eight by each invocation
+const chunk = 2048u;
+var<workgroup> listed: array<u32, chunk>;
+// A bit for each neuron of a chunk: a byte for each invocation
+var<workgroup> used: array<atomic<u32>, 64>;
+// How many are in each word
+var<workgroup> counts: array<u32, 64>;
+var<workgroup> listed_count: u32;
+var<workgroup> sums: array<vec4f, threads>;
+
+@compute @workgroup_size(threads)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_index) index: u32,
+) {
+  var s0 = vec4f();
+  var s1 = vec4f();
+  var s2 = vec4f();
+  var s3 = vec4f();
+  var s4 = vec4f();
+  var s5 = vec4f();
+  var s6 = vec4f();
+  var s7 = vec4f();
+  for (var base = 0u; base < product.rows; base += chunk) {
+    let total = list_neurons(base + index, product.rows, index);
+    for (var i = index; i < total; i += threads) {
+      let row = listed[i];
+      let value = h_of(0u, row);
+      let weights = unit_weights(row, group.x);
+      s0 += value * weights[0];
+      s1 += value * weights[1];
+      s2 += value * weights[2];
+      s3 += value * weights[3];
+      s4 += value * weights[4];
+      s5 += value * weights[5];
+      s6 += value * weights[6];
+      s7 += value * weights[7];
+    }
+  }
+  let at = 64u * (group.x / 8u) + group.x % 8u;
+  add_to_x(at, s0, index);
+  add_to_x(at + 8u, s1, index);
+  add_to_x(at + 16u, s2, index);
+  add_to_x(at + 24u, s3, index);
+  add_to_x(at + 32u, s4, index);
+  add_to_x(at + 40u, s5, index);
+  add_to_x(at + 48u, s6, index);
+  add_to_x(at + 56u, s7, index);
+}
+
+// A bit, where the neuron's h is not zero; read whatever the row is, so that all
+// of an invocation's are read at once.
+fn used_bit(bit: u32, row: u32, end: u32) -> u32 {
+  let value = h_of(0u, min(row, end - 1u));
+  return select(0u, 1u << bit, value != 0.0 && row < end);
+}
+
+// Lists the neurons from `row` on, every 256th, whose h is not zero, after those of
+// the invocations before; returns how many all of them list.
+fn list_neurons(row: u32, end: u32, index: u32) -> u32 {
+  var bits = 0u;
+  bits |= used_bit(0u, row, end);
+  bits |= used_bit(1u, row + 256u, end);
+  bits |= used_bit(2u, row + 512u, end);
+  bits |= used_bit(3u, row + 768u, end);
+  bits |= used_bit(4u, row + 1024u, end);
+  bits |= used_bit(5u, row + 1280u, end);
+  bits |= used_bit(6u, row + 1536u, end);
+  bits |= used_bit(7u, row + 1792u, end);
+  let word = index / 4u;
+  let shift = 8u * (index % 4u);
+  if (index < 64u) { atomicStore(&used[index], 0u); }
+  workgroupBarrier();
+  atomicOr(&used[word], bits << shift);
+  workgroupBarrier();
+  if (index < 64u) { counts[index] = countOneBits(atomicLoad(&used[index])); }
+  workgroupBarrier();
+  var place = countOneBits(atomicLoad(&used[word]) & ((1u << shift) - 1u));
+  for (var w = 0u; w < 64u; w += 8u) {
+    place += count_before(w, word) + count_before(w + 1u, word) +
+      count_before(w + 2u, word) + count_before(w + 3u, word) +
+      count_before(w + 4u, word) + count_before(w + 5u, word) +
+      count_before(w + 6u, word) + count_before(w + 7u, word);
+  }
+  if (index == threads - 1u) { listed_count = place + countOneBits(bits); }
+  for (var left = bits; left != 0u; left &= left - 1u) {
+    listed[place] = row + 256u * firstTrailingBit(left);
+    place++;
+  }
+  return workgroupUniformLoad(&listed_count);
+}
+
+// How many are in a word, where it comes before `end`.
+fn count_before(word: u32, end: u32) -> u32 {
+  return select(0u, counts[word], word < end);
+}
+
+// Adds what the invocations have, in an order that never changes.
+fn add_to_x(at: u32, own: vec4f, index: u32) {
+  workgroupBarrier();
+  sums[index] = own;
+  for (var distance = threads / 2u; distance > 0u; distance /= 2u) {
+    workgroupBarrier();
+    if (index < distance) { sums[index] += sums[index + distance]; }
+  }
+  if (index == 0u) { x[at] += sums[0]; }
+}
