@@ -1,0 +1,238 @@
+/**
+ * Measures the GPU's kernels by themselves at Bamboo-7B's widths: what one call
+ * takes behind others, over matrices that are larger than caches together.
+ * Rounds go through all cases in turn, and the device is kept busy before each,
+ * since clocks of an idle one are slow.
+ *
+ * Run: `deno task bench:gpu [--types=Q4_0,F16] [--tokens=1,128] [--rounds=5]`
+ *
+ * @module
+ */
+
+import { parseArgs } from "node:util";
+import { median } from "../cli/roofline.ts";
+import { quantise } from "../src/formats/ggml/quantise.ts";
+import type { GgmlType } from "../src/formats/ggml/types.ts";
+import { Buffers } from "../src/places/gpu/buffers.ts";
+import { Commands } from "../src/places/gpu/commands.ts";
+import { Device } from "../src/places/gpu/device.ts";
+import { Down } from "../src/places/gpu/down.ts";
+import { stretchesFor } from "../src/places/gpu/layout.ts";
+import { DeviceMatrix, matrixShape } from "../src/places/gpu/matrix.ts";
+import { RowPacker } from "../src/places/gpu/packing.ts";
+import {
+  Product,
+  type ProductOptions,
+  type Shared,
+} from "../src/places/gpu/product.ts";
+import { ReadBack } from "../src/places/gpu/read_back.ts";
+import { uniformBytes, Uniforms } from "../src/places/gpu/uniforms.ts";
+
+const { values: options } = parseArgs({
+  args: Deno.args,
+  options: {
+    types: { type: "string", default: "Q4_0,Q8_0,F16,Q4_K,Q6_K" },
+    tokens: { type: "string", default: "1,128" },
+    rounds: { type: "string", default: "5" },
+  },
+});
+const types = options.types.split(",") as GgmlType[];
+const tokenCounts = options.tokens.split(",").map(Number);
+const hidden = 4096, neurons = 14336;
+/** Bytes of the matrices of a case, at least. */
+const enoughBytes = 200e6;
+/** What a neuron's gate, or its product, is above zero for. */
+const gateShare = 0.2, activeShare = 0.1;
+
+const most = Math.max(...tokenCounts);
+const device = await Device.open();
+const buffers = new Buffers(device);
+const commands = new Commands(device);
+
+/** A buffer with these numbers in it. */
+function bufferOf(data: Float32Array<ArrayBuffer>): GPUBuffer {
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST |
+    GPUBufferUsage.COPY_SRC;
+  const buffer = buffers.make("rows", data.byteLength, usage);
+  device.gpu.queue.writeBuffer(buffer, 0, data);
+  return buffer;
+}
+
+const shared: Shared = {
+  buffers,
+  pipelines: device.pipelines,
+  uniforms: new Uniforms(buffers, 4096 * uniformBytes),
+  step: bufferOf(new Float32Array(8 + 4 * most)),
+  counters: bufferOf(new Float32Array(6)),
+};
+const readBack = new ReadBack(buffers, commands, "synchronous", [
+  { bytes: shared.counters.size, count: 256 },
+]);
+await readBack.prime();
+
+/** ms until the device has done what is encoded. */
+async function time(encode: () => void): Promise<number> {
+  const start = performance.now();
+  encode();
+  const { counters } = shared;
+  await readBack.read([{ buffer: counters, bytes: counters.size }], () => {});
+  return performance.now() - start;
+}
+
+/** Numbers of which `share` are positive, scattered, and the rest `otherwise`. */
+function scattered(length: number, share: number, otherwise: number) {
+  return Float32Array.from(
+    { length },
+    (_, i) => Math.imul(i, 2654435761) >>> 0 < share * 2 ** 32 ? 1 : otherwise,
+  );
+}
+
+/** Matrices of one type: a few rows of weights, again and again. */
+function matricesOf(type: GgmlType, rows: number, columns: number) {
+  const block = 64;
+  const bytes = quantise(
+    type,
+    Float32Array.from({ length: block * columns }, (_, i) => Math.sin(i) / 50),
+  );
+  const runs = [{ start: 0, end: columns }];
+  const packer = new RowPacker(type, { length: columns, runs });
+  const matrices: DeviceMatrix[] = [];
+  for (let total = 0; total < enoughBytes;) {
+    const shape = matrixShape(type, rows, runs);
+    const matrix = new DeviceMatrix(buffers, "matrix", shape);
+    for (let first = 0; first < rows; first += block) {
+      matrix.write(packer, first, { first: 0, count: block, bytes });
+    }
+    matrices.push(matrix);
+    total += matrix.byteLength;
+  }
+  return matrices;
+}
+
+interface Case {
+  readonly name: string;
+  readonly tokens: number;
+  /** One of the calls, which differ in what they read */
+  readonly encode: (i: number) => void;
+  readonly calls: number;
+  /** Bytes of weights that a call reads, and what it multiplies and adds */
+  readonly bytes: number;
+  readonly flops: number;
+  readonly ms: number[];
+}
+
+const cases: Case[] = [];
+const x = bufferOf(scattered(most * neurons, 0.5, -1));
+const gates = bufferOf(scattered(most * neurons, gateShare, -1));
+const active = bufferOf(scattered(most * neurons, activeShare, 0));
+const out = bufferOf(new Float32Array(most * neurons));
+const partials = bufferOf(
+  new Float32Array((most + Math.max(32, 4 * most)) * hidden),
+);
+
+function addProducts(
+  name: string,
+  matrices: DeviceMatrix[],
+  tokens: number,
+  share: number,
+  more: Partial<ProductOptions> = {},
+): void {
+  const [{ rows, columns, byteLength }] = matrices;
+  const products = matrices.map((matrix) =>
+    new Product(shared, matrix, {
+      x: { buffer: x, stride: columns },
+      out: { buffer: out, stride: rows },
+      ...more,
+    })
+  );
+  cases.push({
+    name,
+    tokens,
+    encode: (i) => products[i % products.length].encode(commands, tokens),
+    calls: tokens === 1 ? 4 * products.length : 4,
+    bytes: (tokens === 1 ? share : 1) * byteLength,
+    flops: 2 * tokens * rows * columns,
+    ms: [],
+  });
+}
+
+function addDown(matrices: DeviceMatrix[], tokens: number): void {
+  const [{ type, byteLength }] = matrices;
+  const downs = matrices.map((matrix) =>
+    new Down(
+      shared,
+      matrix,
+      { downByNeuron: true },
+      { buffer: active, stride: neurons },
+      { buffer: out, stride: hidden, partials, stretchesWait() {} },
+    )
+  );
+  cases.push({
+    name: `${type} rows of down, ${100 * activeShare}% of neurons`,
+    tokens,
+    encode: (i) => downs[i % downs.length].encode(commands, tokens),
+    calls: tokens === 1 ? 4 * downs.length : 4,
+    bytes: activeShare * byteLength,
+    flops: 2 * activeShare * tokens * neurons * hidden,
+    ms: [],
+  });
+}
+
+const norm = { weight: x, epsilon: 1e-5 };
+for (const type of types) {
+  const wide = matricesOf(type, neurons, hidden);
+  const square = matricesOf(type, hidden, hidden);
+  for (const tokens of tokenCounts) {
+    addProducts(`${type} gate, normed`, wide, tokens, 1, { norm });
+    addProducts(`${type} output of attention`, square, tokens, 1);
+    if (tokens === 1) {
+      addProducts(`${type} up, ${100 * gateShare}% asked`, wide, 1, gateShare, {
+        norm,
+        asked: { rows: gates },
+        epilogue: "drelu",
+      });
+    }
+    addDown(wide, tokens);
+  }
+}
+
+console.log(`${device.name}, ${device.subgroups ? "" : "no "}subgroups`);
+const [busy] = cases;
+const waits: number[] = [];
+for (let round = 0; round <= Number(options.rounds); round++) {
+  for (const { tokens, encode, calls, ms } of cases) {
+    const header = [tokens, 0, tokens, stretchesFor(tokens), 4, 0, 1, 0];
+    device.gpu.queue.writeBuffer(shared.step, 0, Uint32Array.from(header));
+    const end = performance.now() + (round === 0 ? 200 : 20);
+    while (!device.isSoftware && performance.now() < end) {
+      await time(() => busy.encode(0));
+    }
+    const wait = await time(() => {});
+    const all = await time(() => {
+      for (let i = 0; i < calls; i++) encode(i);
+    });
+    // The first round compiles.
+    if (round > 0) {
+      waits.push(wait);
+      ms.push((all - wait) / calls);
+    }
+  }
+}
+// What the device refused is told in a later task.
+await new Promise((resolve) => setTimeout(resolve));
+device.check();
+console.log(`a read-back takes ${median(waits).toFixed(3)} ms\n`);
+console.log(
+  "| kernel | tokens | µs a call | GB/s of weights | TFLOP/s |\n| --- | ---: | ---: | ---: | ---: |",
+);
+for (const { name, tokens, bytes, flops, ms } of cases) {
+  const time = median(ms);
+  const cells = [
+    name,
+    tokens,
+    (1e3 * time).toFixed(1),
+    (bytes / time / 1e6).toFixed(0),
+    (flops / time / 1e9).toFixed(2),
+  ];
+  console.log(`| ${cells.join(" | ")} |`);
+}
