@@ -43,15 +43,42 @@ fn main(
       s7 += value * weights[7];
     }
   }
-  let at = 64u * (group.x / 8u) + group.x % 8u;
-  add_to_x(at, s0, index);
-  add_to_x(at + 8u, s1, index);
-  add_to_x(at + 16u, s2, index);
-  add_to_x(at + 24u, s3, index);
-  add_to_x(at + 32u, s4, index);
-  add_to_x(at + 40u, s5, index);
-  add_to_x(at + 48u, s6, index);
-  add_to_x(at + 56u, s7, index);
+  // Sums of every 32nd invocation's, then of those, always in the same order.
+  let p0 = sum_of_32nd(s0, index);
+  let p1 = sum_of_32nd(s1, index);
+  let p2 = sum_of_32nd(s2, index);
+  let p3 = sum_of_32nd(s3, index);
+  let p4 = sum_of_32nd(s4, index);
+  let p5 = sum_of_32nd(s5, index);
+  let p6 = sum_of_32nd(s6, index);
+  let p7 = sum_of_32nd(s7, index);
+  workgroupBarrier();
+  if (index < 32u) {
+    sums[index] = p0;
+    sums[index + 32u] = p1;
+    sums[index + 64u] = p2;
+    sums[index + 96u] = p3;
+    sums[index + 128u] = p4;
+    sums[index + 160u] = p5;
+    sums[index + 192u] = p6;
+    sums[index + 224u] = p7;
+  }
+  workgroupBarrier();
+  if (index < 8u) {
+    var total = vec4f();
+    for (var i = 0u; i < 32u; i++) { total += sums[32u * index + i]; }
+    x[64u * (group.x / 8u) + group.x % 8u + 8u * index] += total;
+  }
+}
+
+// Of the first 32 invocations each gets the sum of every 32nd one's, from its own on.
+fn sum_of_32nd(own: vec4f, index: u32) -> vec4f {
+  workgroupBarrier();
+  sums[index] = own;
+  workgroupBarrier();
+  if (index >= 32u) { return own; }
+  return ((sums[index] + sums[index + 32u]) + (sums[index + 64u] + sums[index + 96u])) +
+    ((sums[index + 128u] + sums[index + 160u]) + (sums[index + 192u] + sums[index + 224u]));
 }
 
 // A bit, where the neuron's h is not zero; read whatever the row is, so that all
@@ -99,15 +126,4 @@ fn list_neurons(row: u32, end: u32, index: u32) -> u32 {
 // How many are in a word, where it comes before `end`.
 fn count_before(word: u32, end: u32) -> u32 {
   return select(0u, counts[word], word < end);
-}
-
-// Adds what the invocations have, in an order that never changes.
-fn add_to_x(at: u32, own: vec4f, index: u32) {
-  workgroupBarrier();
-  sums[index] = own;
-  for (var distance = threads / 2u; distance > 0u; distance /= 2u) {
-    workgroupBarrier();
-    if (index < distance) { sums[index] += sums[index + distance]; }
-  }
-  if (index == 0u) { x[at] += sums[0]; }
 }
