@@ -48,7 +48,7 @@ testWithAdapter(
         [{ temperature: 0 }, 1],
         [{ temperature: 0, logprobs: 5 }, 5],
         ...Array.from(
-          { length: 6 },
+          { length: 3 },
           (_, seed): [GenerateOptions, number] => [{ seed, logprobs: 2 }, 40],
         ),
       ];

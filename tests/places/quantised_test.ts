@@ -39,7 +39,7 @@ async function nlls(source: ByteSource): Promise<[number, number]> {
   const model = describeModel(file);
   const text = (await Deno.readTextFile(
     sharedUrl("data/text/wikitext2-test.raw"),
-  )).slice(0, 4000);
+  )).slice(0, 2000);
   const ids = tokenizerFromGguf(file).encode(text);
   const sparsity = { mode: "exact" } as const;
   const plan = splitEvenly(model, 1);
