@@ -12,7 +12,7 @@
 import { parseArgs } from "node:util";
 import { median } from "../cli/roofline.ts";
 import { quantise } from "../src/formats/ggml/quantise.ts";
-import type { GgmlType } from "../src/formats/ggml/types.ts";
+import { type GgmlType, ggmlTypes } from "../src/formats/ggml/types.ts";
 import { Buffers } from "../src/places/gpu/buffers.ts";
 import { Commands } from "../src/places/gpu/commands.ts";
 import { Device } from "../src/places/gpu/device.ts";
@@ -36,8 +36,21 @@ const { values: options } = parseArgs({
     rounds: { type: "string", default: "5" },
   },
 });
+/** Ends with one line that says why. */
+function fail(reason: string): never {
+  console.error(reason);
+  Deno.exit(1);
+}
+
 const types = options.types.split(",") as GgmlType[];
+const unknown = types.find((type) => !(type in ggmlTypes));
+if (unknown !== undefined) {
+  fail(`Cannot measure ${unknown}: there is no such type of weights`);
+}
 const tokenCounts = options.tokens.split(",").map(Number);
+if (!tokenCounts.every((n) => Number.isInteger(n) && n >= 1 && n <= 512)) {
+  fail(`Cannot measure --tokens=${options.tokens}: give 1 to 512, with commas`);
+}
 const hidden = 4096, neurons = 14336;
 /** Bytes of the matrices of a case, at least. */
 const enoughBytes = 200e6;
@@ -45,7 +58,7 @@ const enoughBytes = 200e6;
 const gateShare = 0.2, activeShare = 0.1;
 
 const most = Math.max(...tokenCounts);
-const device = await Device.open();
+const device = await Device.open().catch(({ message }) => fail(message));
 const buffers = new Buffers(device);
 const commands = new Commands(device);
 
