@@ -17,7 +17,7 @@ import { Buffers } from "../src/places/gpu/buffers.ts";
 import { Commands } from "../src/places/gpu/commands.ts";
 import { Device } from "../src/places/gpu/device.ts";
 import { Down } from "../src/places/gpu/down.ts";
-import { stretchesFor } from "../src/places/gpu/layout.ts";
+import { stretchesFor, stretchSlots } from "../src/places/gpu/layout.ts";
 import { DeviceMatrix, matrixShape } from "../src/places/gpu/matrix.ts";
 import { RowPacker } from "../src/places/gpu/packing.ts";
 import {
@@ -50,6 +50,12 @@ if (unknown !== undefined) {
 const tokenCounts = options.tokens.split(",").map(Number);
 if (!tokenCounts.every((n) => Number.isInteger(n) && n >= 1 && n <= 512)) {
   fail(`Cannot measure --tokens=${options.tokens}: give 1 to 512, with commas`);
+}
+const rounds = Number(options.rounds);
+if (!Number.isInteger(rounds) || rounds < 1) {
+  fail(
+    `Cannot measure --rounds=${options.rounds}: give a whole number from 1 on`,
+  );
 }
 const hidden = 4096, neurons = 14336;
 /** Bytes of the matrices of a case, at least. */
@@ -140,7 +146,7 @@ const gates = bufferOf(scattered(most * neurons, gateShare, -1));
 const active = bufferOf(scattered(most * neurons, activeShare, 0));
 const out = bufferOf(new Float32Array(most * neurons));
 const partials = bufferOf(
-  new Float32Array((most + Math.max(32, 4 * most)) * hidden),
+  new Float32Array((most + stretchSlots(most)) * hidden),
 );
 
 function addProducts(
@@ -212,7 +218,7 @@ for (const type of types) {
 console.log(`${device.name}, ${device.subgroups ? "" : "no "}subgroups`);
 const [busy] = cases;
 const waits: number[] = [];
-for (let round = 0; round <= Number(options.rounds); round++) {
+for (let round = 0; round <= rounds; round++) {
   for (const { tokens, encode, calls, ms } of cases) {
     const header = [tokens, 0, tokens, stretchesFor(tokens), 4, 0, 1, 0];
     device.gpu.queue.writeBuffer(shared.step, 0, Uint32Array.from(header));

@@ -167,7 +167,7 @@ export function stretchesFor(tokens: number): number {
 }
 
 /** Slots for the sums of all stretches in steps of up to `tokens` tokens. */
-function stretchSlots(tokens: number): number {
+export function stretchSlots(tokens: number): number {
   return Math.max(mostStretches, fewestStretches * tokens);
 }
 
