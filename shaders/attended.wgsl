@@ -3,6 +3,9 @@
 // Of each token, head and split: Σ weight · value, then (the highest score, Σ weight)
 @group(0) @binding(5) var<storage, read_write> parts: array<vec4f>;
 
+// Below every score
+const lowest = -3.0e38;
+
 fn part_at(token: u32, head: u32, split: u32) -> u32 {
   return ((token * heads.heads + head) * step[split_count] + split) * (heads.quads + 1u);
 }

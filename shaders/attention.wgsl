@@ -5,7 +5,6 @@
 @group(0) @binding(3) var<storage, read> qkv: array<f32>;
 
 const tile = 256u;
-const lowest = -3.0e38;
 var<workgroup> query: array<vec4f, 256>;
 var<workgroup> weights: array<f32, 256>;
 var<workgroup> reduced: array<f32, 256>;

@@ -1,5 +1,4 @@
 // The result of one query head and one token from those of its splits.
-const lowest = -3.0e38;
 
 @compute @workgroup_size(64)
 fn main(

@@ -17,3 +17,10 @@ struct Down {
 fn h_of(token: u32, row: u32) -> f32 {
   return h[token * product.h_stride + product.first + row];
 }
+
+// A bit, where the neuron's h of a token is not zero; read whatever the row is, so
+// that all of an invocation's are read at once.
+fn used_bit(bit: u32, token: u32, row: u32, end: u32) -> u32 {
+  let value = h_of(token, min(row, end - 1u));
+  return select(0u, 1u << bit, value != 0.0 && row < end);
+}

@@ -139,10 +139,3 @@ fn store_partial(stretch: u32, token: u32, vector: u32, sum: vec4f) {
   let at = ((stretch + 1u) * step[token_count] + token) * product.stride + vector;
   if (adds) { partials[at] += sum; } else { partials[at] = sum; }
 }
-
-// A bit, where the neuron's h of a token is not zero; read whatever the row is, so
-// that all of an invocation's are read at once.
-fn used_bit(bit: u32, token: u32, row: u32, end: u32) -> u32 {
-  let value = h_of(token, min(row, end - 1u));
-  return select(0u, 1u << bit, value != 0.0 && row < end);
-}

@@ -81,25 +81,18 @@ fn sum_of_32nd(own: vec4f, index: u32) -> vec4f {
     ((sums[index + 128u] + sums[index + 160u]) + (sums[index + 192u] + sums[index + 224u]));
 }
 
-// A bit, where the neuron's h is not zero; read whatever the row is, so that all
-// of an invocation's are read at once.
-fn used_bit(bit: u32, row: u32, end: u32) -> u32 {
-  let value = h_of(0u, min(row, end - 1u));
-  return select(0u, 1u << bit, value != 0.0 && row < end);
-}
-
 // Lists the neurons from `row` on, every 256th, whose h is not zero, after those of
 // the invocations before; returns how many all of them list.
 fn list_neurons(row: u32, end: u32, index: u32) -> u32 {
   var bits = 0u;
-  bits |= used_bit(0u, row, end);
-  bits |= used_bit(1u, row + 256u, end);
-  bits |= used_bit(2u, row + 512u, end);
-  bits |= used_bit(3u, row + 768u, end);
-  bits |= used_bit(4u, row + 1024u, end);
-  bits |= used_bit(5u, row + 1280u, end);
-  bits |= used_bit(6u, row + 1536u, end);
-  bits |= used_bit(7u, row + 1792u, end);
+  bits |= used_bit(0u, 0u, row, end);
+  bits |= used_bit(1u, 0u, row + 256u, end);
+  bits |= used_bit(2u, 0u, row + 512u, end);
+  bits |= used_bit(3u, 0u, row + 768u, end);
+  bits |= used_bit(4u, 0u, row + 1024u, end);
+  bits |= used_bit(5u, 0u, row + 1280u, end);
+  bits |= used_bit(6u, 0u, row + 1536u, end);
+  bits |= used_bit(7u, 0u, row + 1792u, end);
   let word = index / 4u;
   let shift = 8u * (index % 4u);
   if (index < 64u) { atomicStore(&used[index], 0u); }

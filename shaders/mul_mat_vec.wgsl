@@ -1,6 +1,6 @@
 // out[row] = matrix[row] · x of one token. The workgroup has `lanes` invocations
 // for `rows` times `rows_each` rows: lanes read neighbouring vectors of a row, and
-// each uses what it has read of x for `rows_each` (1, 2 or 4) rows.
+// each uses what it has read of x for `rows_each` rows: 4, or 1 where rows are asked.
 override lanes: u32 = 32;
 override rows: u32 = 4;
 override rows_each: u32 = 4;
@@ -16,7 +16,7 @@ fn main(
   let x_at = x_first(0u);
   var sums = vec4f();
   var squares = 0.0;
-  if (is_needed(row)) {
+  if (is_asked(0u, row)) {
     for (var unit = id.x; unit < 8u * product.groups; unit += lanes) {
       let first = 64u * (unit / 8u) + unit % 8u;
       var v = unit_of_x(x_at + first);
@@ -25,8 +25,8 @@ fn main(
         v = normed_unit(v, first);
       }
       sums.x += dot_units(unit_weights(row, unit), v);
-      if (rows_each > 1u) { sums.y += dot_units(unit_weights(row + 1u, unit), v); }
-      if (rows_each > 2u) {
+      if (rows_each > 1u) {
+        sums.y += dot_units(unit_weights(row + 1u, unit), v);
         sums.z += dot_units(unit_weights(row + 2u, unit), v);
         sums.w += dot_units(unit_weights(row + 3u, unit), v);
       }
@@ -35,14 +35,6 @@ fn main(
   let total = sum_over_lanes(LaneSums(sums, squares), id.x, id.y);
   if (id.x < rows_each) { finish(0u, row + id.x, total.rows[id.x], total.squares); }
   add_counts(index);
-}
-
-// Whether any of an invocation's rows is computed.
-fn is_needed(row: u32) -> bool {
-  if (ask == ask_all) { return row < product.rows; }
-  return is_asked(0u, row) ||
-    (rows_each > 1u && is_asked(0u, row + 1u)) ||
-    (rows_each > 2u && (is_asked(0u, row + 2u) || is_asked(0u, row + 3u)));
 }
 
 fn unit_of_x(at: u32) -> array<vec4f, 8> {

@@ -109,9 +109,9 @@ export class Attention {
     );
   }
 
-  /** Makes and copies pages. */
-  begin(batch: Batch): void {
-    this.#splits = this.splits(batch);
+  /** Makes and copies pages; `splits` workgroups will share a head's positions. */
+  begin(batch: Batch, splits: number): void {
+    this.#splits = splits;
     if (this.#cache.grow(batch)) {
       this.#layers.forEach((layer, i) =>
         layer && Object.assign(layer, this.#bind(i, layer.shape))

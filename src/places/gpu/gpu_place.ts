@@ -180,13 +180,14 @@ export class GpuPlace implements GpuSidePlace {
   begin(batch: Batch): void {
     this.device.check();
     const { step, attention, head } = this.#parts;
+    const splits = attention?.splits(batch) ?? 1;
     step.upload(this.#commands, batch, {
       wanted: head?.portion(batch) ?? 0,
       picked: head?.picked(batch) ?? 0,
       stretches: stretchesFor(batch.length),
-      splits: attention?.splits(batch) ?? 1,
+      splits,
     });
-    attention?.begin(batch);
+    attention?.begin(batch, splits);
   }
 
   /** See {@linkcode Place.embed}. */
