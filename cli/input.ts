@@ -33,21 +33,28 @@ export async function readPrompt(
  * @throws {UsageError} where it cannot be read, or is not UTF-8
  */
 export async function readText(path: string): Promise<string> {
-  const name = path === "-" ? "standard input" : path;
-  let bytes: Uint8Array<ArrayBuffer>;
-  try {
-    bytes = path === "-"
-      ? await readStandardInput()
-      : await Deno.readFile(path);
-  } catch (error) {
-    throw new UsageError(`Cannot read ${name}: ${reasonOf(error)}`, {
-      cause: error,
-    });
-  }
+  const bytes = await readBytes(path);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new CulmError(`Cannot read ${name}: it is not UTF-8 text`);
+    throw new CulmError(`Cannot read ${nameOf(path)}: it is not UTF-8 text`);
+  }
+}
+
+/**
+ * A file's bytes; `-` is standard input.
+ *
+ * @throws {UsageError} where it cannot be read
+ */
+export async function readBytes(
+  path: string,
+): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return path === "-" ? await readStandardInput() : await Deno.readFile(path);
+  } catch (error) {
+    throw new UsageError(`Cannot read ${nameOf(path)}: ${reasonOf(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -65,6 +72,10 @@ export async function readTexts(
   const texts: string[] = [];
   for (const path of files ?? ["-"]) texts.push(await readText(path));
   return texts;
+}
+
+function nameOf(path: string): string {
+  return path === "-" ? "standard input" : path;
 }
 
 async function readStandardInput(): Promise<Uint8Array<ArrayBuffer>> {

@@ -7,7 +7,7 @@
 import type { Option } from "commander";
 import { type CulmError, FormatError, UsageError } from "../mod.ts";
 import { besideModel, mayKeep } from "./beside_model.ts";
-import { readText } from "./input.ts";
+import { readBytes } from "./input.ts";
 import { option } from "./option.ts";
 import type { ModelFlags } from "./options.ts";
 import { exists, writeFile } from "./output_file.ts";
@@ -19,7 +19,7 @@ export const saveEvery = 10_000;
 /** Flags of a command whose work is kept. */
 export interface StateFlags extends ModelFlags {
   readonly state?: string;
-  readonly force?: true;
+  readonly force?: boolean;
 }
 
 /** Options that give {@linkcode StateFlags}, but for the model; `name` is the command's. */
@@ -33,13 +33,15 @@ export function stateOptions(name: string): Option[] {
   ];
 }
 
-/** What stands in the file. */
-interface State {
+/**
+ * The first line of the file. Each result has a line behind it: all together
+ * may be longer than a string can be.
+ */
+interface Heading {
   /** Says that this is such a file, and of which command */
   readonly unfinished: string;
   /** SHA-256 of everything that the results depend on */
   readonly work: string;
-  readonly results: readonly unknown[];
 }
 
 /** The results that there are so far, in order. */
@@ -59,7 +61,7 @@ export class UnfinishedWork<T> {
 
   /**
    * Takes up what the file says of the same `work`. `read` gives a result, or
-   * undefined for what is none.
+   * undefined for what is none: of JSON, in which base64 stands for bytes.
    *
    * @throws {UsageError} where the file is of other work
    * @throws {FormatError} where it is no such file
@@ -77,18 +79,36 @@ export class UnfinishedWork<T> {
     if (!isThere || flags.force) {
       return new UnfinishedWork<T>(command, path, hash, []);
     }
-    const state = parse(path, command, await readText(path));
-    if (state.work !== hash) {
+    const [heading, ...values] = parse(path, command, await readBytes(path));
+    if (heading.work !== hash) {
       throw new UsageError(
         `Cannot go on: ${path} is of another unfinished ${command}, with another model, text or settings; --force begins anew`,
       );
     }
-    const results = state.results.map((value) => {
+    const results = values.map((value) => {
       const result = read(value);
       if (result === undefined) throw damaged(path, command);
       return result;
     });
     return new UnfinishedWork(command, path, hash, results);
+  }
+
+  /**
+   * As {@linkcode open}, for work that makes a file: `force`, without which none
+   * is replaced, gives up other work only, so that the same command goes on.
+   */
+  static async openForFile<T>(
+    command: string,
+    flags: StateFlags,
+    work: unknown,
+    read: (value: unknown) => T | undefined,
+  ): Promise<UnfinishedWork<T>> {
+    const open = (force?: boolean) =>
+      UnfinishedWork.open(command, { ...flags, force }, work, read);
+    return await open().catch((error) => {
+      if (!flags.force) throw error;
+      return open(true);
+    });
   }
 
   /**
@@ -139,17 +159,29 @@ export class UnfinishedWork<T> {
 
   /** Writes all results; tells whether there is a file with some. */
   async #keep(): Promise<boolean> {
-    const { path, command, work, results } = this;
+    const { path, results } = this;
     if (path === undefined || results.length === 0) return false;
     if (results.length > this.#saved) {
-      const state: State = { unfinished: command, work, results };
-      const bytes = new TextEncoder().encode(JSON.stringify(state) + "\n");
-      await writeFile(path, [bytes], { force: true });
+      await writeFile(path, this.#lines(), { force: true });
     }
     this.#saved = results.length;
     this.#savedAt = performance.now();
     return true;
   }
+
+  *#lines(): Generator<Uint8Array> {
+    const { command, work, results } = this;
+    const heading: Heading = { unfinished: command, work };
+    const encoder = new TextEncoder();
+    for (const value of [heading, ...results]) {
+      yield encoder.encode(JSON.stringify(value, withBase64) + "\n");
+    }
+  }
+}
+
+/** Bytes of a result become base64: as JSON has them, they would be several times as long. */
+function withBase64(_: string, value: unknown): unknown {
+  return value instanceof Uint8Array ? value.toBase64() : value;
 }
 
 /** SHA-256 of a text, in hexadecimal. */
@@ -172,18 +204,32 @@ export async function statePathOf(
   return path !== undefined && await mayKeep(path) ? path : undefined;
 }
 
-function parse(path: string, command: string, text: string): State {
-  let state: Partial<State> | null;
+/** What the lines of a file say. */
+function parse(
+  path: string,
+  command: string,
+  bytes: Uint8Array,
+): [heading: Heading, ...results: unknown[]] {
+  let values: unknown[];
   try {
-    state = JSON.parse(text);
+    values = Array.from(linesOf(bytes), (line) => JSON.parse(line));
   } catch {
-    state = null;
+    throw damaged(path, command);
   }
-  if (
-    state?.unfinished !== command || typeof state.work !== "string" ||
-    !Array.isArray(state.results)
-  ) throw damaged(path, command);
-  return state as State;
+  const [heading, ...results] = values as [Heading?, ...unknown[]];
+  if (heading?.unfinished !== command || typeof heading.work !== "string") {
+    throw damaged(path, command);
+  }
+  return [heading, ...results];
+}
+
+function* linesOf(bytes: Uint8Array): Generator<string> {
+  const decoder = new TextDecoder();
+  for (let start = 0, end; start < bytes.length; start = end + 1) {
+    end = bytes.indexOf(0x0a, start);
+    if (end < 0) end = bytes.length;
+    yield decoder.decode(bytes.subarray(start, end));
+  }
 }
 
 function damaged(path: string, command: string): CulmError {

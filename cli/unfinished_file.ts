@@ -37,17 +37,12 @@ export class UnfinishedFile {
     { force, signal }: OutputOptions,
   ): Promise<UnfinishedFile> {
     // What tells of the work lies beside the file that is made.
-    const open = (anew?: true) =>
-      UnfinishedWork.open(
-        command,
-        { model: path, force: anew },
-        fingerprint,
-        readCrc,
-      );
-    const work = await open().catch((error) => {
-      if (!force) throw error;
-      return open(true);
-    });
+    const work = await UnfinishedWork.openForFile(
+      command,
+      { model: path, force },
+      fingerprint,
+      readCrc,
+    );
     const file = new UnfinishedFile(path, parts, work);
     await file.#check(signal);
     return file;
