@@ -170,6 +170,7 @@ export {
 export {
   checkPredictorOptions,
   defaultRank,
+  type MadeLayer,
   makePredictor,
   type MakePredictorOptions,
   type TrainingOptions,
@@ -207,6 +208,7 @@ export {
   type PredictorToWrite,
   writePredictor,
 } from "./src/predictor/predictor_file.ts";
+export type { StoredTensor } from "./src/predictor/stored.ts";
 export { collectStates, type States } from "./src/predictor/states.ts";
 export {
   type SynthOptions,

@@ -4,6 +4,7 @@ import {
   collectStates,
   convert,
   describeModel,
+  type MadeLayer,
   makePredictor,
   type MakePredictorOptions,
   type Model,
@@ -26,6 +27,7 @@ import {
 import { BadFlags, group, option } from "../option.ts";
 import { countingOptions, type LoadFlags, modelOptions } from "../options.ts";
 import { checkOutput, writeFile } from "../output_file.ts";
+import { openLayers } from "../predictor_layers.ts";
 import {
   type Candidate,
   measurePredictors,
@@ -34,6 +36,7 @@ import {
 } from "../predictor_measure.ts";
 import { firstTokens, lengthOf, windowsOf } from "../profile_run.ts";
 import { note, printable, ProgressBar, write } from "../terminal.ts";
+import type { UnfinishedWork } from "../unfinished.ts";
 import { numberBetween, paths, wholeNumber } from "../values.ts";
 
 interface PredictorFlags extends Omit<LoadFlags, "predictor"> {
@@ -85,7 +88,10 @@ export const predictor: CommandSpec = {
         "-o, --output <file>",
         "where it goes (default: MODEL.predictor, which --sparsity predictor finds); NAME.gguf: a PowerInfer file of the model with it",
       ),
-      option("--force", "replace a file that is there"),
+      option(
+        "--force",
+        "replace a file that is there, and give up other unfinished work",
+      ),
     ),
     ...group(
       "Training",
@@ -195,25 +201,28 @@ async function make(
     const model = describeModel(await readGguf(source), flags);
     const options = makeOptions(flags, signal);
     checkPredictorOptions(model, options);
-    const states = await readStates(flags, texts, model, interrupt);
-    const made = await makeShown(model, source, states, options);
-    using bar = new ProgressBar("writing");
-    const size = await writeFile(
-      output,
-      isModel ? withModel(source, made) : writePredictor(made),
-      {
-        force: flags.force,
-        signal,
-        onProgress: (bytes) =>
-          bar.update(bytes, source.size, formatBytes(bytes)),
-      },
-    );
-    bar[Symbol.dispose]();
-    note(
-      `wrote ${printable(output)}: rank ${rankText(ranksOf(made))}, ${
-        formatShare(flags.recall, 1)
-      } of firing neurons, from ${states.tokens} tokens; ${formatBytes(size)}`,
-    );
+    const work = await openLayers(output, flags, texts, model, source, options);
+    await work.goOn(model.layers.length, "layers", async () => {
+      const states = await readStates(flags, texts, model, interrupt);
+      const made = await makeShown(model, source, states, options, work);
+      using bar = new ProgressBar("writing");
+      const size = await writeFile(
+        output,
+        isModel ? withModel(source, made) : writePredictor(made),
+        {
+          force: flags.force,
+          signal,
+          onProgress: (bytes) =>
+            bar.update(bytes, source.size, formatBytes(bytes)),
+        },
+      );
+      bar[Symbol.dispose]();
+      note(
+        `wrote ${printable(output)}: rank ${rankText(ranksOf(made))}, ${
+          formatShare(flags.recall, 1)
+        } of firing neurons, from ${made.tokens} tokens; ${formatBytes(size)}`,
+      );
+    });
   } finally {
     await source.close();
   }
@@ -242,19 +251,21 @@ function makeOptions(
   return { rank, recall, training, signal };
 }
 
-/** Makes it, and shows how far that has come. */
+/** Makes the layers that are left, and shows how far that has come. */
 async function makeShown(
   model: Model,
   source: ByteSource,
   states: States,
   options: MakePredictorOptions,
+  work: UnfinishedWork<MadeLayer>,
 ): Promise<PredictorToWrite> {
   const { training } = options;
   using bar = new ProgressBar(training ? "training" : "factorising");
   const start = performance.now();
-  const total = model.layers.length;
+  const total = model.layers.length, before = work.results.length;
   return await makePredictor(model, source, states, {
     ...options,
+    made: work.results,
     training: training && {
       ...training,
       onStep: (layer, rank, done) =>
@@ -266,8 +277,9 @@ async function makeShown(
           }`,
         ),
     },
-    onLayer: (done) => {
-      const left = formatLeft(start, done, total - done);
+    onLayer: async (layer, done) => {
+      await work.add(layer);
+      const left = formatLeft(start, done - before, total - done);
       bar.update(done, total, `${done} of ${total} layers, ${left}`);
     },
   });

@@ -32,8 +32,14 @@ export interface MakePredictorOptions {
   readonly recall?: number;
   /** Whether it is trained, and how. Default: it is not. */
   readonly training?: TrainingOptions;
-  /** Told how many layers are done. */
-  readonly onLayer?: (done: number, total: number) => void;
+  /** The first layers, as the same work made them before it was stopped. Default: none. */
+  readonly made?: readonly MadeLayer[];
+  /** Given each layer that is made, and told how many are done; awaited. */
+  readonly onLayer?: (
+    layer: MadeLayer,
+    done: number,
+    total: number,
+  ) => void | Promise<void>;
   /** Stops the work. */
   readonly signal?: AbortSignal;
 }
@@ -58,9 +64,11 @@ export interface LayerMaker {
   ): Promise<MadeLayer>;
 }
 
-/** A layer's fc1 and fc2, and from what score on it asks for a neuron. */
+/** A layer's predictor. */
 export interface MadeLayer {
+  /** Its fc1 and fc2 */
   readonly tensors: readonly StoredTensor[];
+  /** From what score on it asks for a neuron */
   readonly threshold: number;
 }
 
@@ -136,13 +144,13 @@ async function makeLayers(
   const { module } = await loadKernels();
   const memory = new WasmMemory(instantiate(module));
   const { samples, maker } = prepare(memory, model, source, states, options);
-  const made: MadeLayer[] = [];
+  const made = [...options.made ?? []];
   while (made.length < model.layers.length) {
     const layer = made.length;
     const random = new Random(layer);
     await samples.load(layer, source, random, pause);
     made.push(await maker.make(layer, random, pause));
-    onLayer?.(made.length, model.layers.length);
+    await onLayer?.(made[layer], made.length, model.layers.length);
   }
   return made;
 }

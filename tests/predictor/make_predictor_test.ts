@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
   defaultRank,
+  type MadeLayer,
   makePredictor,
   type Model,
   type PredictorToWrite,
@@ -135,22 +136,29 @@ Deno.test("rows that blocks of 32 fit are stored as Q8_0 and Q4_0", async () => 
   assert.equal(defaultRank({ ...model, hiddenSize: 4096 }), 256);
 });
 
-Deno.test("the same text makes the same predictor, and an abort stops it", async () => {
+Deno.test("the same text makes the same predictor, also after an abort", async () => {
   const { model, source } = await randomModel();
   const states = randomStates(model, 80);
   const first = await makePredictor(model, source, states);
   assert.deepEqual(await makePredictor(model, source, states), first);
-  const done: number[] = [];
+  const done: number[] = [], made: MadeLayer[] = [];
   const controller = new AbortController();
   const stopped = makePredictor(model, source, states, {
     signal: controller.signal,
-    onLayer: (layer, total) => {
-      done.push(layer, total);
+    onLayer: (layer, count, total) => {
+      made.push(layer);
+      done.push(count, total);
       controller.abort();
     },
   });
   await assert.rejects(stopped, { name: "AbortError" });
   assert.deepEqual(done, [1, 2]);
+  const resumed = await makePredictor(model, source, states, {
+    made,
+    onLayer: (_, ...counts) => void done.push(...counts),
+  });
+  assert.deepEqual(done, [1, 2, 2, 2]);
+  assert.deepEqual(resumed, first);
 });
 
 Deno.test("what cannot be made is refused with the numbers", async () => {

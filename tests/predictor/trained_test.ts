@@ -1,6 +1,7 @@
 /** Trained predictors of random models, beside what their definition gives. */
 import assert from "node:assert/strict";
 import {
+  type MadeLayer,
   makePredictor,
   type Model,
   type PredictorToWrite,
@@ -117,17 +118,20 @@ for (const architecture of ["bamboo", "llama"] as const) {
   });
 }
 
-Deno.test("a rank is chosen by layer, the same each time, and an abort stops the training", async () => {
+Deno.test("a rank is chosen by layer, the same each time, also after an abort", async () => {
   const { model, source } = await randomModel({
     hiddenSize,
     feedForwardSize: 96,
   });
   const states = statesOf(model);
-  const run = async (signal?: AbortSignal) => {
+  const layers: MadeLayer[] = [];
+  const run = async (signal?: AbortSignal, before: MadeLayer[] = []) => {
     const tried = new Set<string>();
     const made = await makePredictor(model, source, states, {
       recall: 0.9,
       signal,
+      made: before,
+      onLayer: (layer) => void layers.push(layer),
       training: {
         examples: 640,
         epochs: 2,
@@ -148,6 +152,9 @@ Deno.test("a rank is chosen by layer, the same each time, and an abort stops the
   const stopped = run(controller.signal);
   controller.abort();
   await assert.rejects(stopped, { name: "AbortError" });
+  const resumed = await run(undefined, layers.slice(0, 1));
+  assert.deepEqual(resumed.made, first.made);
+  assert(resumed.tried.size > 0 && !resumed.tried.has("0: 64"));
 });
 
 Deno.test("training that cannot be is refused with the numbers", async () => {
