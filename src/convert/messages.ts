@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { WorkerError } from "../asked_worker.ts";
 import type { Requantisation } from "./requantise.ts";
 
 /** To a worker: the kernels first, then any weights. */
@@ -14,8 +15,4 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: "ready" }
   | { readonly kind: "stored"; readonly bytes: Uint8Array<ArrayBuffer> }
-  | {
-    readonly kind: "error";
-    readonly name: string;
-    readonly message: string;
-  };
+  | WorkerError;

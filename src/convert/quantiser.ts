@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type CulmError, PlaceError, UsageError } from "../errors.ts";
+import { type AskedWorker, startWorkers } from "../asked_worker.ts";
+import { PlaceError, UsageError } from "../errors.ts";
 import { loadKernels } from "../places/cpu/kernels.ts";
 import { instantiate } from "../places/cpu/memory.ts";
 import type { Kernels } from "../../wasm/kernels.d.ts";
@@ -58,95 +59,39 @@ export function quantiserOf(
     );
   }
   if (threads === 0 || typeof Worker === "undefined") return inlineQuantiser;
-  let started: Promise<readonly QuantiseWorker[]> | undefined;
+  let started: ReturnType<typeof start> | undefined;
   let next = 0;
   return {
     // One that a worker is at, and one for it to go on with.
     chunksAhead: 2 * threads,
     store: async (weights) => {
-      const workers = await (started ??= startWorkers(threads));
+      const workers = await (started ??= start(threads));
       if (workers.length === 0) return await inlineQuantiser.store(weights);
-      return await workers[next++ % workers.length].store(weights);
+      const worker = workers[next++ % workers.length];
+      const { buffer } = weights.bytes;
+      const answer = await worker.ask({ kind: "weights", weights }, [buffer]);
+      return (answer as Extract<FromWorker, { kind: "stored" }>).bytes;
     },
     close: async () => {
-      for (const worker of await (started ?? [])) worker.terminate();
+      const closed = new PlaceError(
+        "Cannot quantise: the conversion is closed",
+      );
+      for (const worker of await (started ?? [])) worker.terminate(closed);
     },
   };
 }
 
-/** Starts workers: none where one cannot be had. */
-async function startWorkers(
+async function start(
   threads: number,
-): Promise<readonly QuantiseWorker[]> {
+): Promise<readonly AskedWorker<ToWorker, FromWorker>[]> {
   const { module } = await loadKernels();
-  const blob = new Blob([workerText], { type: "text/javascript" });
-  const url = URL.createObjectURL(blob);
-  const workers: QuantiseWorker[] = [];
-  try {
-    for (let i = 0; i < threads; i++) workers.push(new QuantiseWorker(url));
-    await Promise.all(workers.map((worker) => worker.start(module)));
-    return workers;
-  } catch {
-    for (const worker of workers) worker.terminate();
-    return [];
-  } finally {
-    URL.revokeObjectURL(url);
-  }
-}
-
-/** A worker, and the answers that are still to come from it. */
-class QuantiseWorker {
-  readonly #worker: Worker;
-  readonly #answers: PromiseWithResolvers<FromWorker>[] = [];
-  #failure?: CulmError;
-
-  constructor(url: string) {
-    this.#worker = new Worker(url, { type: "module", name: "culm quantiser" });
-    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
-      const answer = this.#answers.shift();
-      if (data.kind === "error") answer?.reject(errorOf(data));
-      else answer?.resolve(data);
-    };
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      this.#fail(new PlaceError(`Cannot quantise: ${event.message}`));
-    };
-  }
-
-  async start(module: WebAssembly.Module): Promise<void> {
-    await this.#ask({ kind: "start", module });
-  }
-
-  async store(weights: Requantisation): Promise<Uint8Array<ArrayBuffer>> {
-    const { buffer } = weights.bytes;
-    const answer = await this.#ask({ kind: "weights", weights }, [buffer]);
-    return (answer as Extract<FromWorker, { kind: "stored" }>).bytes;
-  }
-
-  /** Stops the worker; what was asked and is not answered fails. */
-  terminate(): void {
-    this.#worker.terminate();
-    this.#fail(new PlaceError("Cannot quantise: the conversion is closed"));
-  }
-
-  #ask(message: ToWorker, transfer: Transferable[] = []): Promise<FromWorker> {
-    if (this.#failure) return Promise.reject(this.#failure);
-    const answer = Promise.withResolvers<FromWorker>();
-    this.#answers.push(answer);
-    this.#worker.postMessage(message, transfer);
-    return answer.promise;
-  }
-
-  #fail(failure: CulmError): void {
-    this.#failure ??= failure;
-    for (const { reject } of this.#answers.splice(0)) reject(failure);
-  }
-}
-
-function errorOf(
-  { name, message }: Extract<FromWorker, { kind: "error" }>,
-): CulmError {
-  return name === "UsageError"
-    ? new UsageError(message)
-    : new PlaceError(`Cannot quantise: ${message}`);
+  return await startWorkers(threads, {
+    text: workerText,
+    name: "culm quantiser",
+    start: { kind: "start", module },
+    errorOf: ({ name, message }) =>
+      name === "UsageError"
+        ? new UsageError(message)
+        : new PlaceError(`Cannot quantise: ${message}`),
+  });
 }
