@@ -170,7 +170,6 @@ export {
 export {
   checkPredictorOptions,
   defaultRank,
-  type MadeLayer,
   makePredictor,
   type MakePredictorOptions,
   type TrainingOptions,
@@ -208,6 +207,7 @@ export {
   type PredictorToWrite,
   writePredictor,
 } from "./src/predictor/predictor_file.ts";
+export type { MadeLayer } from "./src/predictor/layer_work.ts";
 export type { StoredTensor } from "./src/predictor/stored.ts";
 export { collectStates, type States } from "./src/predictor/states.ts";
 export {

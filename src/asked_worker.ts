@@ -4,7 +4,29 @@
  *
  * @module
  */
-import type { CulmError } from "./errors.ts";
+import { type CulmError, UsageError } from "./errors.ts";
+
+const mostWorkers = 256;
+
+/**
+ * How many workers to start for `threads`: one for each core where that is left
+ * out, none where there are no workers.
+ *
+ * @throws {UsageError} where `threads` is no whole number up to 256
+ */
+export function workerCount(
+  threads: number = Math.min(
+    globalThis.navigator?.hardwareConcurrency ?? 1,
+    mostWorkers,
+  ),
+): number {
+  if (!Number.isInteger(threads) || threads < 0 || threads > mostWorkers) {
+    throw new UsageError(
+      `Cannot use threads ${threads}: needs a whole number from 0 to ${mostWorkers}`,
+    );
+  }
+  return typeof Worker === "undefined" ? 0 : threads;
+}
 
 /** What a worker posts where it cannot do what it was asked. */
 export interface WorkerError {
@@ -23,6 +45,8 @@ export interface Workers<To, From> {
   readonly start: To;
   /** The error that is thrown for one of a worker's. */
   readonly errorOf: (error: Pick<WorkerError, "name" | "message">) => CulmError;
+  /** Given messages of kind `step`, which answer nothing. */
+  readonly onStep?: (message: From) => void;
 }
 
 /** Starts `count` workers: none where one cannot be had. */
@@ -52,9 +76,10 @@ export class AskedWorker<To, From extends { readonly kind: string }> {
   #failure?: unknown;
 
   /** Starts it. */
-  constructor(url: string, { name, errorOf }: Workers<To, From>) {
+  constructor(url: string, { name, errorOf, onStep }: Workers<To, From>) {
     this.#worker = new Worker(url, { type: "module", name });
     this.#worker.onmessage = ({ data }: MessageEvent<From | WorkerError>) => {
+      if (data.kind === "step") return onStep?.(data as From);
       const answer = this.#answers.shift();
       if (data.kind === "error") answer?.reject(errorOf(data as WorkerError));
       else answer?.resolve(data as From);

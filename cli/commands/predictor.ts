@@ -244,11 +244,11 @@ function checkModelFlags({ train, activation }: PredictorFlags): void {
 }
 
 function makeOptions(
-  { rank, recall, train, examples, epochs }: PredictorFlags,
+  { rank, recall, train, examples, epochs, threads }: PredictorFlags,
   signal: AbortSignal,
 ): MakePredictorOptions {
   const training = train ? { examples, epochs } : undefined;
-  return { rank, recall, training, signal };
+  return { rank, recall, training, threads, signal };
 }
 
 /** Makes the layers that are left, and shows how far that has come. */
@@ -270,7 +270,7 @@ async function makeShown(
       ...training,
       onStep: (layer, rank, done) =>
         bar.update(
-          layer,
+          work.results.length,
           total,
           `layer ${layer + 1} of ${total}, rank ${rank}: ${
             formatShare(done, 1)

@@ -3,7 +3,11 @@
  *
  * @module
  */
-import { type AskedWorker, startWorkers } from "../asked_worker.ts";
+import {
+  type AskedWorker,
+  startWorkers,
+  workerCount,
+} from "../asked_worker.ts";
 import { PlaceError, UsageError } from "../errors.ts";
 import { loadKernels } from "../places/cpu/kernels.ts";
 import { instantiate } from "../places/cpu/memory.ts";
@@ -27,10 +31,6 @@ export interface Quantiser {
   close(): Promise<void>;
 }
 
-const mostThreads = 256;
-
-const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
-
 let kernels: Promise<Kernels> | undefined;
 
 /** Computes in the caller's thread. */
@@ -50,22 +50,16 @@ export const inlineQuantiser: Quantiser = {
  *
  * @throws {UsageError} where `threads` is no whole number up to 256
  */
-export function quantiserOf(
-  threads: number = Math.min(cores, mostThreads),
-): Quantiser {
-  if (!Number.isInteger(threads) || threads < 0 || threads > mostThreads) {
-    throw new UsageError(
-      `Cannot use threads ${threads}: needs a whole number from 0 to ${mostThreads}`,
-    );
-  }
-  if (threads === 0 || typeof Worker === "undefined") return inlineQuantiser;
+export function quantiserOf(threads?: number): Quantiser {
+  const count = workerCount(threads);
+  if (count === 0) return inlineQuantiser;
   let started: ReturnType<typeof start> | undefined;
   let next = 0;
   return {
     // One that a worker is at, and one for it to go on with.
-    chunksAhead: 2 * threads,
+    chunksAhead: 2 * count,
     store: async (weights) => {
-      const workers = await (started ??= start(threads));
+      const workers = await (started ??= start(count));
       if (workers.length === 0) return await inlineQuantiser.store(weights);
       const worker = workers[next++ % workers.length];
       const { buffer } = weights.bytes;

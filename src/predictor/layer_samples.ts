@@ -14,7 +14,6 @@ import { stagingBytes } from "../places/cpu/weights.ts";
 import { readRows } from "../places/slices.ts";
 import type { Random } from "../sampling/random.ts";
 import { Dense } from "./dense.ts";
-import type { States } from "./states.ts";
 
 /** The share of the text, at its end, by which thresholds are chosen: as far from the rest as another text is, or nearly. */
 const heldOutShare = 1 / 8;
@@ -63,16 +62,16 @@ export class LayerSamples {
   readonly #products: Dense;
   readonly #staging: Staging;
 
-  /** Labels as many `examples`, if any are asked for; without, the tokens alone are there, unlabelled. */
+  /** Room for a text's. Labels as many `examples`, if any are asked for; without, the tokens alone are there, unlabelled. */
   constructor(
     readonly memory: WasmMemory,
     readonly model: Model,
-    readonly states: States,
+    tokens: number,
     readonly labelled: number,
   ) {
     const { hiddenSize, feedForwardSize } = model;
-    const heldOut = Math.floor(states.tokens * heldOutShare);
-    this.tokens = states.tokens - heldOut;
+    const heldOut = Math.floor(tokens * heldOutShare);
+    this.tokens = tokens - heldOut;
     const bytes = Math.max(stagingBytes, 4 * hiddenSize); // a row of any type at least
     this.#staging = { pointer: memory.allocate(bytes), bytes };
     const matrix = () => new Dense(memory, feedForwardSize, hiddenSize);
@@ -87,15 +86,16 @@ export class LayerSamples {
       : samples(this.tokens, 0);
   }
 
-  /** Fills everything with a layer's; `pause` is awaited now and then. */
+  /** Fills everything with a layer's, from its states; `pause` is awaited now and then. */
   async load(
     layer: number,
+    states: Float32Array,
     source: ByteSource,
     random: Random,
     pause: () => Promise<void>,
   ): Promise<void> {
     const { model, sums, memory } = this;
-    this.#loadStates(layer);
+    this.#loadStates(states);
     mix(this.examples.x, this.tokens, random);
     const labelled = this.labelled > 0
       ? [this.heldOut, this.examples]
@@ -116,11 +116,10 @@ export class LayerSamples {
     }
   }
 
-  #loadStates(layer: number): void {
+  #loadStates(states: Float32Array): void {
     const { hiddenSize } = this.model;
-    const values = this.states.layers[layer];
-    for (let t = 0; t < this.states.tokens; t++) {
-      const state = values.subarray(t * hiddenSize, (t + 1) * hiddenSize);
+    for (let t = 0; t < this.tokens + this.heldOut.x.rows; t++) {
+      const state = states.subarray(t * hiddenSize, (t + 1) * hiddenSize);
       const row = t < this.tokens
         ? this.examples.x.row(t)
         : this.heldOut.x.row(t - this.tokens);

@@ -4,20 +4,15 @@
  *
  * @module
  */
+import { workerCount } from "../asked_worker.ts";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { LimitError, UnsupportedError, UsageError } from "../errors.ts";
 import { isSparse, type Model } from "../model/model.ts";
-import { loadKernels } from "../places/cpu/kernels.ts";
-import { instantiate, WasmMemory } from "../places/cpu/memory.ts";
-import { Turns } from "../places/turns.ts";
-import { Random } from "../sampling/random.ts";
-import { FactorisedLayers } from "./factorised.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { LayerSamples } from "./layer_samples.ts";
+import { type MakeLayer, startMakers } from "./layer_makers.ts";
+import type { MadeLayer, PredictorPlan } from "./layer_work.ts";
 import type { PredictorToWrite } from "./predictor_file.ts";
 import type { States } from "./states.ts";
-import type { StoredTensor } from "./stored.ts";
-import { TrainedLayers } from "./trained.ts";
 import { batchSize } from "./training.ts";
 
 /** What is asked of a predictor, and how its making is watched and stopped. */
@@ -40,6 +35,12 @@ export interface MakePredictorOptions {
     done: number,
     total: number,
   ) => void | Promise<void>;
+  /**
+   * Workers that make a layer each, fewer where they would take more than about
+   * 8 GiB; 0: the caller's thread. The predictor is the same. Default: one for
+   * each core.
+   */
+  readonly threads?: number;
   /** Stops the work. */
   readonly signal?: AbortSignal;
 }
@@ -52,24 +53,6 @@ export interface TrainingOptions {
   readonly epochs?: number;
   /** Told of each step of a layer: the rank that is tried, and what share of its training is done. */
   readonly onStep?: (layer: number, rank: number, done: number) => void;
-}
-
-/** Makes one layer after another of what its samples hold. */
-export interface LayerMaker {
-  /** The layer's predictor; `pause` is awaited now and then. */
-  make(
-    layer: number,
-    random: Random,
-    pause: () => Promise<void>,
-  ): Promise<MadeLayer>;
-}
-
-/** A layer's predictor. */
-export interface MadeLayer {
-  /** Its fc1 and fc2 */
-  readonly tensors: readonly StoredTensor[];
-  /** From what score on it asks for a neuron */
-  readonly threshold: number;
 }
 
 /** The fewest tokens that are worth the work. */
@@ -102,14 +85,14 @@ export async function makePredictor(
   states: States,
   options: MakePredictorOptions = {},
 ): Promise<PredictorToWrite> {
-  const { recall = defaultRecall, training } = options;
   checkPredictorOptions(model, options);
   if (states.tokens < leastTokens) {
     throw new UsageError(
       `Cannot make a predictor from ${states.tokens} tokens: needs ${leastTokens} or more`,
     );
   }
-  const layers = await makeLayers(model, source, states, options).catch(
+  const plan = planOf(model, states, options);
+  const layers = await makeLayers(plan, source, states, options).catch(
     (error) => {
       if (!(error instanceof LimitError)) throw error;
       throw new LimitError(
@@ -120,65 +103,72 @@ export async function makePredictor(
   );
   return {
     fingerprint: await fingerprintOf(model, source),
-    form: training ? "relu" : "linear",
+    form: plan.training ? "relu" : "linear",
     thresholds: layers.map(({ threshold }) => threshold),
-    recall,
+    recall: plan.recall,
     tokens: states.tokens,
     tensors: layers.flatMap(({ tensors }) => tensors),
   };
 }
 
-/** All layers, one after another in one memory. */
+/** All layers, by several makers where there are any: given on in their order. */
 async function makeLayers(
-  model: Model,
+  plan: PredictorPlan,
   source: ByteSource,
   states: States,
-  options: MakePredictorOptions,
+  { made: before = [], threads, onLayer, signal, training }:
+    MakePredictorOptions,
 ): Promise<MadeLayer[]> {
-  const { onLayer, signal } = options;
-  const turns = new Turns();
-  const pause = async () => {
-    if (turns.due) await turns.give();
-    signal?.throwIfAborted();
+  const made = [...before], total = plan.model.layers.length;
+  let next = made.length;
+  if (next === total) return made;
+  const stop = new AbortController();
+  const makers = await startMakers(
+    Math.min(workerCount(threads), total - next),
+    plan,
+    source,
+    states,
+    AbortSignal.any([stop.signal, ...signal ? [signal] : []]),
+    training?.onStep,
+  );
+  const waiting: MadeLayer[] = [];
+  const give = async () => {
+    for (let layer; (layer = waiting[made.length]) !== undefined;) {
+      signal?.throwIfAborted();
+      made.push(layer);
+      await onLayer?.(layer, made.length, total);
+    }
   };
-  const { module } = await loadKernels();
-  const memory = new WasmMemory(instantiate(module));
-  const { samples, maker } = prepare(memory, model, source, states, options);
-  const made = [...options.made ?? []];
-  while (made.length < model.layers.length) {
-    const layer = made.length;
-    const random = new Random(layer);
-    await samples.load(layer, source, random, pause);
-    made.push(await maker.make(layer, random, pause));
-    await onLayer?.(made[layer], made.length, model.layers.length);
+  let given = Promise.resolve();
+  const run = async (make: MakeLayer) => {
+    while (next < total) {
+      const layer = next++;
+      waiting[layer] = await make(layer);
+      await (given = given.then(give));
+    }
+  };
+  try {
+    await Promise.all(makers.map(run));
+    return made;
+  } finally {
+    stop.abort();
   }
-  return made;
 }
 
-/** Room for a layer's samples, and what makes a predictor of them. */
-function prepare(
-  memory: WasmMemory,
+function planOf(
   model: Model,
-  source: ByteSource,
-  states: States,
+  { tokens }: States,
   { rank, recall = defaultRecall, training }: MakePredictorOptions,
-): { samples: LayerSamples; maker: LayerMaker } {
-  const first = rank ?? defaultRank(model);
-  if (!training) {
-    const samples = new LayerSamples(memory, model, states, 0);
-    return { samples, maker: new FactorisedLayers(samples, first, recall) };
-  }
-  const { examples = defaultExamples, epochs = defaultEpochs, onStep } =
-    training;
-  const samples = new LayerSamples(memory, model, states, examples);
-  const maker = new TrainedLayers(samples, source, {
-    rank: first,
+): PredictorPlan {
+  const { examples = defaultExamples, epochs = defaultEpochs } = training ?? {};
+  return {
+    model,
+    tokens,
+    rank: rank ?? defaultRank(model),
     isFixed: rank !== undefined,
     recall,
-    epochs,
-    onStep,
-  });
-  return { samples, maker };
+    training: training && { examples, epochs },
+  };
 }
 
 /**
@@ -189,9 +179,10 @@ function prepare(
  */
 export function checkPredictorOptions(
   model: Model,
-  { rank = defaultRank(model), recall = defaultRecall, training }:
+  { rank = defaultRank(model), recall = defaultRecall, training, threads }:
     MakePredictorOptions,
 ): void {
+  workerCount(threads);
   if (!isSparse(model.activation)) {
     throw new UnsupportedError(
       `Cannot make a predictor for a model of activation ${model.activation}: its neurons are never zero`,

@@ -20,11 +20,8 @@ import type { Random } from "../sampling/random.ts";
 import { Dense } from "./dense.ts";
 import { type LayerSamples, meanOf, type Samples } from "./layer_samples.ts";
 import { LowRank } from "./low_rank.ts";
-import type {
-  LayerMaker,
-  MadeLayer,
-  TrainingOptions,
-} from "./make_predictor.ts";
+import type { LayerMaker, MadeLayer } from "./layer_work.ts";
+import type { TrainingOptions } from "./make_predictor.ts";
 import {
   balance,
   type Network,

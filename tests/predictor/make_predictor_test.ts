@@ -170,6 +170,7 @@ Deno.test("what cannot be made is refused with the numbers", async () => {
     [model, 80, { rank: 1.5 }, /rank 1\.5/],
     [model, 80, { recall: 1 }, /recall 1: needs a number above 0, below 1/],
     [model, 80, { recall: 0 }, /recall 0/],
+    [model, 80, { threads: -1 }, /threads -1: needs a whole number from 0/],
     [model, 63, {}, /63 tokens: needs 64 or more/],
   ];
   for (const [each, tokens, options, message] of refused) {

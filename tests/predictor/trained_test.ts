@@ -157,6 +157,59 @@ Deno.test("a rank is chosen by layer, the same each time, also after an abort", 
   assert(resumed.tried.size > 0 && !resumed.tried.has("0: 64"));
 });
 
+Deno.test("threads change nothing in a predictor, and layers come in their order", async () => {
+  const { model, source } = await randomModel({
+    hiddenSize,
+    feedForwardSize: 96,
+    layerCount: 3,
+  });
+  const states = statesOf(model);
+  for (const each of [undefined, { examples: 640, epochs: 1 }]) {
+    const run = async (threads?: number) => {
+      const layers: MadeLayer[] = [], steps = new Set<number>();
+      const training = each &&
+        { ...each, onStep: (layer: number) => steps.add(layer) };
+      const made = await makePredictor(model, source, states, {
+        threads,
+        training,
+        onLayer: (layer, done) => {
+          assert.equal(layers.push(layer), done);
+        },
+      });
+      assert.deepEqual(layers.flatMap(({ tensors }) => tensors), made.tensors);
+      return { made, steps: [...steps].sort() };
+    };
+    const expected = await run(0);
+    assert.deepEqual(expected.steps, each ? [0, 1, 2] : []);
+    for (const threads of [1, 2]) {
+      assert.deepEqual(await run(threads), expected);
+    }
+  }
+});
+
+Deno.test("a file that cannot be read, and what is given on and fails, stop every thread", async () => {
+  const { model, source } = await randomModel({ layerCount: 4 });
+  const states = { ...statesOf(model) };
+  const broken = {
+    ...source,
+    read: (offset: number, length: number) =>
+      offset === model.layers[2].ffn_up.offset
+        ? Promise.reject(new Error("gone"))
+        : source.read(offset, length),
+  };
+  const full = () => Promise.reject(new Error("full"));
+  for (const threads of [0, 2]) {
+    await assert.rejects(
+      makePredictor(model, broken, states, { threads }),
+      /^Error: gone$/,
+    );
+    await assert.rejects(
+      makePredictor(model, source, states, { threads, onLayer: full }),
+      /^Error: full$/,
+    );
+  }
+});
+
 Deno.test("training that cannot be is refused with the numbers", async () => {
   const { model, source } = await randomModel();
   const refused: [object, RegExp][] = [
