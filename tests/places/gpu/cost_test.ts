@@ -1,0 +1,251 @@
+/** What a GPU place costs: kernels, submits, what goes over the bus, bytes on the device. */
+import assert from "node:assert/strict";
+import { Engine } from "../../../src/engine.ts";
+import { GpuError } from "../../../src/errors.ts";
+import type { GgmlType } from "../../../src/formats/ggml/types.ts";
+import { readGguf } from "../../../src/formats/gguf/read.ts";
+import { describeModel } from "../../../src/model/model.ts";
+import type { Batch } from "../../../src/places/batch.ts";
+import { cacheTypes } from "../../../src/places/cache_type.ts";
+import { GpuPlace } from "../../../src/places/gpu/gpu_place.ts";
+import { deviceBytes } from "../../../src/places/gpu/layout.ts";
+import { type Traffic, trafficOf } from "../../../src/places/gpu/traffic.ts";
+import type { PlacePlan } from "../../../src/plan/plan.ts";
+import type { Sparsity } from "../../../src/plan/sparsity.ts";
+import { gpuTeam } from "../../helpers/gpu_teams.ts";
+import {
+  firstLayers,
+  randomSplit,
+  scatteredShare,
+} from "../../helpers/hybrid_plans.ts";
+import {
+  type RandomModel,
+  randomModel,
+  type RandomModelOptions,
+} from "../../helpers/random_model.ts";
+import { requantised } from "../../helpers/requantised.ts";
+import { limits } from "../../helpers/teams.ts";
+import { testWithAdapter } from "../../helpers/adapter.ts";
+
+const exact: Sparsity = { mode: "exact" };
+
+/** A model in which values are stored as another type than queries and keys. */
+async function mixedModel(
+  options: RandomModelOptions,
+  type: GgmlType,
+): Promise<RandomModel> {
+  const { source, bytes } = await randomModel(options);
+  const mixed = await requantised(
+    source,
+    type,
+    (name) => name.includes("attn_v"),
+  );
+  return {
+    source: mixed,
+    model: describeModel(await readGguf(mixed)),
+    bytes,
+  };
+}
+
+const forms: Record<string, [dispatches: number, () => Promise<RandomModel>]> =
+  {
+    "a dense file": [7, () => randomModel({ type: "Q8_0" })],
+    "a dense file of mixed types": [
+      8,
+      () => mixedModel({ type: "Q4_0" }, "Q8_0"),
+    ],
+    "a file with a row of down for each neuron": [
+      7,
+      () => randomModel({ type: "F16", downByNeuron: true }),
+    ],
+  };
+
+for (const [name, [dispatches, make]] of Object.entries(forms)) {
+  testWithAdapter(
+    `a token of ${name} takes one submit, one read-back, ${dispatches} dispatches a layer`,
+    async () => {
+      const made = await make();
+      const team = await gpuTeam(made, exact);
+      await using engine = new Engine(team, made.model.vocabSize);
+      using sequence = engine.createSequence();
+      await engine.evaluate(sequence, [1, 2, 3]);
+      const before = { ...team.gpu!.counts };
+      await engine.evaluate(sequence, [4]);
+      const { counts } = team.gpu!;
+      assert.equal(counts.submits - before.submits, 1);
+      assert.equal(counts.readBacks - before.readBacks, 1);
+      // One for the embedding, one for the head.
+      assert.equal(
+        counts.dispatches - before.dispatches,
+        2 + dispatches * made.model.layers.length,
+      );
+    },
+  );
+}
+
+testWithAdapter(
+  "behind many positions a layer takes one kernel more, which merges the splits of attention",
+  async () => {
+    const made = await randomModel({ type: "F16", downByNeuron: true });
+    const limits = { tokens: 128, contextSize: 1024 };
+    const team = await gpuTeam(made, exact, undefined, { limits });
+    const { model } = made;
+    await using engine = new Engine(team, model.vocabSize);
+    using sequence = engine.createSequence();
+    await engine.evaluate(sequence, new Array(511).fill(1));
+    const dispatches = async () => {
+      const before = team.gpu!.counts.dispatches;
+      await engine.evaluate(sequence, [2]);
+      return team.gpu!.counts.dispatches - before;
+    };
+    assert.equal(await dispatches(), 2 + 7 * model.layers.length);
+    assert.equal(await dispatches(), 2 + 8 * model.layers.length);
+  },
+);
+
+testWithAdapter(
+  "a hybrid layer takes two submits and one read-back",
+  async () => {
+    const made = await randomModel({ layerCount: 3, downByNeuron: true });
+    const { model } = made;
+    const all = firstLayers(model, 3, true);
+    const half = scatteredShare(model, 0.5);
+    const gpu = {
+      ...all,
+      parts: all.parts.map((part, i) => ({
+        ...part,
+        neurons: half.parts[i].neurons,
+      })),
+    };
+    const team = await gpuTeam(made, exact, gpu);
+    await using engine = new Engine(team, model.vocabSize);
+    using sequence = engine.createSequence();
+    await engine.evaluate(sequence, [1, 2, 3]);
+    const before = { ...team.gpu!.counts };
+    await engine.evaluate(sequence, [4]);
+    const { counts } = team.gpu!;
+    // The head's come on top.
+    assert.equal(counts.submits - before.submits, 2 * 3 + 1);
+    assert.equal(counts.readBacks - before.readBacks, 3 + 1);
+    assert.equal(counts.dispatches - before.dispatches, 2 + 8 * 3);
+  },
+);
+
+const splits: Record<string, (made: RandomModel) => PlacePlan> = {
+  "all of a model": ({ model }) => firstLayers(model, 2, true),
+  "a layer": ({ model }) => firstLayers(model, 1, false),
+  "half of everything": ({ model }) => scatteredShare(model, 0.5),
+  "a random split": ({ model }) => randomSplit(model, 7),
+};
+
+for (const [name, split] of Object.entries(splits)) {
+  testWithAdapter(
+    `the traffic of ${name} is what the formula says`,
+    async () => {
+      const made = await randomModel({ vocabSize: 200 });
+      const { model } = made;
+      for (const sparsity of [exact, { mode: "top-k", share: 0.3 } as const]) {
+        const own = { tokens: 48, contextSize: 96 };
+        const team = await gpuTeam(made, sparsity, split(made), {
+          limits: own,
+        });
+        const { gpu } = team.sides;
+        const expected: Traffic[] = [];
+        const begin = gpu.begin.bind(gpu);
+        gpu.begin = (batch: Batch) => {
+          expected.push(
+            trafficOf(model, team.plan, sparsity, gpu.layout, batch),
+          );
+          begin(batch);
+        };
+        await using engine = new Engine(team, model.vocabSize);
+        using sequence = engine.createSequence();
+        const ids = (n: number) => Array.from({ length: n }, (_, i) => i);
+        await engine.evaluate(sequence, ids(40), "all");
+        await engine.evaluate(sequence, [3]);
+        await engine.evaluate(sequence, ids(5), "none");
+        using other = sequence.fork();
+        await Promise.all([
+          engine.evaluate(sequence, [5]),
+          engine.evaluate(other, [6]),
+        ]);
+        await engine.evaluateTop(sequence, [7], 40);
+        await Promise.all([
+          engine.evaluateTop(sequence, [5], 3),
+          engine.evaluateTop(other, [6], 64),
+        ]);
+        await Promise.all([
+          engine.evaluateTop(sequence, [5], 3),
+          engine.evaluate(other, [6]),
+        ]);
+        await engine.evaluateTop(sequence, [7], 65);
+        const { counts } = gpu.use;
+        for (const name of ["readBacks", "uploaded", "downloaded"] as const) {
+          const sum = expected.reduce((total, step) => total + step[name], 0);
+          assert.equal(counts[name], sum, name);
+        }
+      }
+    },
+  );
+}
+
+const bytesCases: [string, RandomModelOptions, Sparsity][] = [
+  ["dense Q4_0", { type: "Q4_0" }, exact],
+  ["tied F16", { type: "F16", tied: true, slidingWindow: 9 }, exact],
+  ["Q6_K", { type: "Q6_K", hiddenSize: 512, downByNeuron: true }, exact],
+  [
+    "a predictor",
+    { predictorRank: 12, downByNeuron: true },
+    { mode: "predictor" },
+  ],
+  ["top-k", { hiddenSize: 296 }, { mode: "top-k", share: 0.5 }],
+];
+for (const [i, [name, options, sparsity]] of bytesCases.entries()) {
+  for (const [j, [split, planOf]] of Object.entries(splits).entries()) {
+    const cacheType = cacheTypes[(i + j) % cacheTypes.length];
+    testWithAdapter(
+      `${split} of ${name}, ${cacheType} cache, takes the bytes foretold`,
+      async () => {
+        const made = await randomModel(options);
+        const asked = { limits, cacheType, pieceBytes: 30_000 };
+        const plan = planOf(made);
+        const { model } = made;
+        const team = await gpuTeam(made, sparsity, plan, asked);
+        await using engine = new Engine(team, model.vocabSize);
+        const foretold = deviceBytes({ model, plan, sparsity, ...asked });
+        const { gpu } = team.sides;
+        assert.equal(gpu.use.bytes, foretold.all);
+        assert.equal(gpu.weightBytes, foretold.weights);
+        using sequence = engine.createSequence();
+        for (let id = 0; id < 40; id++) await engine.evaluate(sequence, [id]);
+        assert.equal(gpu.use.bytes, foretold.all);
+      },
+    );
+  }
+}
+
+testWithAdapter("a budget is held to the byte", async () => {
+  const { model } = await randomModel();
+  const plan = firstLayers(model, 2, true);
+  const options = {
+    model,
+    plan,
+    sparsity: exact,
+    limits,
+    cacheType: "f16",
+  } as const;
+  const { all } = deviceBytes(options);
+  await using enough = await GpuPlace.open({ ...options, budgetBytes: all });
+  await enough.ready();
+  assert.equal(enough.use.bytes, all);
+  await using short = await GpuPlace.open({ ...options, budgetBytes: all - 1 });
+  await assert.rejects(short.ready(), (error: Error) => {
+    assert(error instanceof GpuError);
+    assert.match(error.message, new RegExp(`budget is ${all - 1}$`));
+    return true;
+  });
+  await assert.rejects(
+    GpuPlace.open({ ...options, budgetBytes: 1000 }),
+    GpuError,
+  );
+});
