@@ -118,7 +118,7 @@ function matricesOf(type: GgmlType, rows: number, columns: number) {
   const matrices: DeviceMatrix[] = [];
   for (let total = 0; total < enoughBytes;) {
     const shape = matrixShape(type, rows, runs);
-    const matrix = new DeviceMatrix(buffers, "matrix", shape);
+    const matrix = DeviceMatrix.make(buffers, "matrix", shape);
     for (let first = 0; first < rows; first += block) {
       matrix.write(packer, first, { first: 0, count: block, bytes });
     }

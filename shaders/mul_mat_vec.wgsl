@@ -24,12 +24,7 @@ fn main(
         squares += dot_units(v, v);
         v = normed_unit(v, first);
       }
-      sums.x += dot_units(unit_weights(row, unit), v);
-      if (rows_each > 1u) {
-        sums.y += dot_units(unit_weights(row + 1u, unit), v);
-        sums.z += dot_units(unit_weights(row + 2u, unit), v);
-        sums.w += dot_units(unit_weights(row + 3u, unit), v);
-      }
+      sums += dot_rows(row, unit, v);
     }
   }
   let total = sum_over_lanes(LaneSums(sums, squares), id.x, id.y);

@@ -18,6 +18,12 @@ struct Product {
   threshold: f32,
   // Where the layer's counters are: three for single tokens, three for tiles
   counter: u32,
+  // From which number on rows are of a second type of weights, and of a third, and
+  // what is added to numbers there: rows are found by counting those of their size.
+  second_row: u32,
+  second_shift: u32,
+  third_row: u32,
+  third_shift: u32,
 }
 @group(0) @binding(1) var<uniform> product: Product;
 @group(0) @binding(2) var<storage, read> matrix: array<vec4u>;

@@ -12,11 +12,8 @@ import { type CacheType, kvPositionBytes } from "../cache_type.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { Commands } from "./commands.ts";
 import { KvCache } from "./kv_cache.ts";
-import {
-  type AttentionLayout,
-  type DeviceLayout,
-  paddedTo256,
-} from "./layout.ts";
+import type { AttentionLayout } from "./attention_layout.ts";
+import { type DeviceLayout, paddedTo256 } from "./layout.ts";
 import { Product, type Shared, type TokenRows } from "./product.ts";
 import type { Residual } from "./residual.ts";
 import { paddedHead, splitsFor } from "./attention_splits.ts";
@@ -146,14 +143,20 @@ export class Attention {
     const { shared, options: { model }, weights } = this;
     const { attn_norm } = weights.layers[index];
     let outFirst = 0;
-    const projections = layout.projections.map((matrix) => {
-      const product = new Product(shared, weights.of(matrix), {
-        x: this.residual,
-        out: this.#qkv,
-        outFirst,
-        norm: { weight: attn_norm, epsilon: model.rmsEpsilon },
-      });
-      outFirst += matrix.rows;
+    const projections = layout.projections.map((stack) => {
+      const [matrix, ...others] = stack.map((each) => weights.of(each));
+      const product = new Product(
+        shared,
+        matrix,
+        {
+          x: this.residual,
+          out: this.#qkv,
+          outFirst,
+          norm: { weight: attn_norm, epsilon: model.rmsEpsilon },
+        },
+        others,
+      );
+      for (const { rows } of stack) outFirst += rows;
       return product;
     });
     const shape = shared.uniforms.add(this.#shape(layout, firstHead));

@@ -144,7 +144,7 @@ export function nameOf(
 /** Whether the device takes a kernel that uses subgroups: some announce them, but refuse. */
 async function compilesSubgroups(gpu: GPUDevice): Promise<boolean> {
   gpu.pushErrorScope("validation");
-  const code = shaderText({ kernel: "mul_mat_vec", type: "F32" }, true);
+  const code = shaderText({ kernel: "mul_mat_vec", types: ["F32"] }, true);
   gpu.createComputePipeline({
     layout: "auto",
     compute: { module: gpu.createShaderModule({ code }) },

@@ -5,29 +5,20 @@
  *
  * @module
  */
-import { type IndexSet, lengthOf } from "../../plan/indices.ts";
+import { lengthOf } from "../../plan/indices.ts";
 import type { Model } from "../../model/model.ts";
-import { kvHeadsOf, type Part, type PlacePlan } from "../../plan/plan.ts";
+import type { Part, PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import { type BatchLimits, pagePositions, pagesFor } from "../batch.ts";
 import { type CacheType, kvPositionBytes } from "../cache_type.ts";
-import {
-  type LayerSlices,
-  type PlaceSlices,
-  type Slice,
-  slicesOf,
-} from "../slices.ts";
+import { type LayerSlices, type PlaceSlices, slicesOf } from "../slices.ts";
 import { pickedAtMost, topRowLength } from "../top_row.ts";
-import { type KeptColumns, keptColumns } from "./columns.ts";
+import { type AttentionLayout, attentionLayout } from "./attention_layout.ts";
 import { partsBytes } from "./attention_splits.ts";
 import { counterWords } from "./counters.ts";
 import { bufferBytes } from "./buffers.ts";
-import {
-  matrixBytes,
-  type MatrixShape,
-  matrixShape,
-  rowsOfPiece,
-} from "./matrix.ts";
+import { matrixBytes, rowsOfPiece, stackOf } from "./matrix.ts";
+import { type MatrixLayout, matrixOf } from "./matrix_layout.ts";
 import { groupColumns, groupsOf } from "./packing.ts";
 import { stepBytes } from "./step.ts";
 import { pickingRoom } from "./top_logits.ts";
@@ -47,27 +38,6 @@ export interface LayoutOptions {
   readonly cacheType: CacheType;
   /** Bytes of a matrix that lie in one buffer, at most: 128 MiB where left out, as WebGPU promises */
   readonly pieceBytes?: number;
-}
-
-/** A matrix, and the slices whose rows it holds one after another. */
-export interface MatrixLayout extends MatrixShape {
-  readonly slices: readonly Slice[];
-  /** What is kept of their rows */
-  readonly kept: KeptColumns;
-}
-
-/** Queries, keys and values: their matrices, one for each type of weights, and where results lie. */
-export interface AttentionLayout {
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly projections: readonly MatrixLayout[];
-  /** The first column of each among a token's queries, keys and values */
-  readonly first: {
-    readonly q: number;
-    readonly k: number;
-    readonly v: number;
-  };
-  readonly output: MatrixLayout;
 }
 
 /** The neurons of a layer. */
@@ -176,7 +146,7 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
   const { model, plan, limits, sparsity, pieceBytes = 128 << 20 } = options;
   const slices = slicesOf(model, plan);
   const layers = slices.layers.map((layer, i) =>
-    layerLayout(model, layer, plan.parts[i], sparsity)
+    layerLayout(model, layer, plan.parts[i], sparsity, pieceBytes)
   );
   const head = lengthOf(plan.vocab) > 0 ? headLayout(slices) : undefined;
   const strides = stridesOf(model, layers);
@@ -252,23 +222,23 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
   };
 }
 
-/** Every matrix of a layout once. */
-export function* allMatrices(
+/** Every matrix of a layout once, with those that lie in the same buffer. */
+export function* allStacks(
   { layers, head }: Pick<DeviceLayout, "layers" | "head">,
-): Generator<MatrixLayout> {
+): Generator<readonly MatrixLayout[]> {
   if (head) {
-    yield head.token_embd;
-    if (head.output !== head.token_embd) yield head.output;
+    yield [head.token_embd];
+    if (head.output !== head.token_embd) yield [head.output];
   }
   for (const { attention, feedForward } of layers) {
     if (attention) {
       yield* attention.projections;
-      yield attention.output;
+      yield [attention.output];
     }
     if (feedForward) {
       const { gate, up, down, predictor } = feedForward;
-      if (predictor) yield* [predictor.fc1, predictor.fc2];
-      yield* [gate, up, down];
+      if (predictor) yield* [[predictor.fc1], [predictor.fc2]];
+      yield* [[gate], [up], [down]];
     }
   }
 }
@@ -278,9 +248,11 @@ export function deviceBytes(
   options: LayoutOptions,
 ): { weights: number; all: number } {
   const layout = layoutOf(options);
-  let weights = 0;
-  for (const matrix of allMatrices(layout)) weights += matrixBytes(matrix);
-  let all = weights;
+  let weights = 0, all = 0;
+  for (const stack of allStacks(layout)) {
+    for (const matrix of stack) weights += matrixBytes(matrix);
+    all += stackOf(stack).bytes;
+  }
   for (const bytes of Object.values(layout.bytes)) {
     if (bytes > 0) all += bufferBytes(bytes);
   }
@@ -296,43 +268,15 @@ function layerLayout(
   slices: LayerSlices,
   part: Part,
   sparsity: Sparsity,
+  pieceBytes: number,
 ): LayerLayout {
   return {
     attention: lengthOf(part.heads) > 0
-      ? attentionLayout(model, slices, part)
+      ? attentionLayout(model, slices, part, pieceBytes)
       : undefined,
     feedForward: lengthOf(part.neurons) > 0
       ? feedForwardLayout(slices, part, sparsity)
       : undefined,
-  };
-}
-
-function attentionLayout(
-  model: Model,
-  { attn_q, attn_k, attn_v, attn_output }: LayerSlices,
-  { heads }: Part,
-): AttentionLayout {
-  const projections: MatrixLayout[] = [];
-  for (const slice of [attn_q, attn_k, attn_v]) {
-    const matrix = matrixOf(slice);
-    const same = projections.findIndex(({ type }) => type === matrix.type);
-    if (same < 0) projections.push(matrix);
-    else projections[same] = stacked(projections[same], matrix);
-  }
-  const order = projections.flatMap(({ slices }) => slices);
-  const firstOf = (slice: Slice) =>
-    order.slice(0, order.indexOf(slice))
-      .reduce((sum, { rows }) => sum + lengthOf(rows), 0);
-  const own = {
-    start: heads.start * model.headSize,
-    end: heads.end * model.headSize,
-  };
-  return {
-    heads: lengthOf(heads),
-    kvHeads: lengthOf(kvHeadsOf(model, heads)),
-    projections,
-    first: { q: firstOf(attn_q), k: firstOf(attn_k), v: firstOf(attn_v) },
-    output: matrixOf(attn_output, own),
   };
 }
 
@@ -363,18 +307,6 @@ function headLayout({ token_embd, output }: PlaceSlices): HeadLayout {
   };
 }
 
-/** The matrix of one slice; of its columns the place keeps those that are its own. */
-function matrixOf(slice: Slice, own?: IndexSet): MatrixLayout {
-  const { tensor, rows } = slice;
-  const kept = keptColumns(slice, own);
-  const shape = matrixShape(tensor.type, lengthOf(rows), kept.runs);
-  return { ...shape, slices: [slice], kept };
-}
-
-function stacked(a: MatrixLayout, b: MatrixLayout): MatrixLayout {
-  return { ...a, rows: a.rows + b.rows, slices: [...a.slices, ...b.slices] };
-}
-
 function stridesOf(model: Model, layers: readonly LayerLayout[]): Strides {
   const widest = (width: (layer: LayerLayout) => number | undefined) =>
     Math.max(0, ...layers.map((layer) => width(layer) ?? 0));
@@ -399,7 +331,7 @@ export function paddedTo256(columns: number): number {
   return groupColumns * groupsOf(columns);
 }
 
-/** Structs that tell kernels their shapes: one for each piece of a matrix, and what has none. */
+/** Structs that tell kernels their shapes: one for each buffer of weights, and for what has none. */
 function shapeCount(
   pieceBytes: number,
   layers: readonly LayerLayout[],
@@ -408,7 +340,8 @@ function shapeCount(
   const pieces = (matrix: MatrixLayout) =>
     Math.ceil(matrix.rows / rowsOfPiece(matrix, pieceBytes));
   let count = 1;
-  for (const matrix of allMatrices({ layers, head })) count += pieces(matrix);
+  // Several matrices are in one buffer, or one is in several.
+  for (const [first] of allStacks({ layers, head })) count += pieces(first);
   if (head && head.output === head.token_embd) count += pieces(head.output);
   for (const { attention, feedForward } of layers) {
     if (attention) count++;

@@ -48,18 +48,41 @@ export function rowsOfPiece(
   );
 }
 
+/** Rows that a kernel reads in one go: in a buffer of several types each has a multiple of so many, beside the last. */
+export const rowsAtOnce = 4;
+
+/**
+ * Where matrices begin that lie one after another in one buffer: each behind a
+ * multiple of its own rows' bytes, so that it is found by counting rows of its
+ * own size; and the bytes of all.
+ */
+export function stackOf(
+  shapes: readonly MatrixShape[],
+): { bases: number[]; bytes: number } {
+  let bytes = 0;
+  const bases = shapes.map(({ type, rows, columns }) => {
+    const rowBytes = packedRowBytes(type, columns);
+    const base = Math.ceil(bytes / rowBytes);
+    bytes = (base + rows) * rowBytes;
+    return base;
+  });
+  return { bases, bytes };
+}
+
 /** Rows of a matrix that lie in one buffer. */
 export interface Piece {
   readonly buffer: GPUBuffer;
   /** The number of the first row in the matrix */
   readonly first: number;
   readonly rows: number;
+  /** Rows of this size that lie before them, or have room there */
+  readonly base: number;
 }
 
 /** Bytes of weights that are packed and handed over at once. */
 const chunkBytes = 4 << 20;
 
-/** A packed matrix, cut into as many buffers as bindings of the device need. */
+/** A packed matrix, cut into as many buffers as bindings of the device need, or in one behind others. */
 export class DeviceMatrix implements MatrixShape {
   readonly type: PackedType;
   readonly rows: number;
@@ -67,29 +90,51 @@ export class DeviceMatrix implements MatrixShape {
   readonly groups: number;
   /** Bytes of a row. */
   readonly rowBytes: number;
-  readonly pieces: readonly Piece[];
 
-  /** Makes room; {@linkcode write} fills it. */
-  constructor(
+  private constructor(
     readonly buffers: Buffers,
-    label: string,
-    shape: MatrixShape,
-    pieceBytes: number = buffers.device.maxBindingBytes,
+    { type, rows, columns }: MatrixShape,
+    readonly pieces: readonly Piece[],
   ) {
-    const { type, rows, columns } = shape;
     this.type = type;
     this.rows = rows;
     this.columns = columns;
     this.groups = groupsOf(columns);
     this.rowBytes = packedRowBytes(type, columns);
+  }
+
+  /** Makes room for a matrix; {@linkcode write} fills it. */
+  static make(
+    buffers: Buffers,
+    label: string,
+    shape: MatrixShape,
+    pieceBytes: number = buffers.device.maxBindingBytes,
+  ): DeviceMatrix {
+    const { type, rows, columns } = shape;
     const step = rowsOfPiece(shape, pieceBytes);
-    this.pieces = Array.from({ length: Math.ceil(rows / step) }, (_, i) => {
+    const pieces = Array.from({ length: Math.ceil(rows / step) }, (_, i) => {
       const first = i * step;
       const count = Math.min(step, rows - first);
-      const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
-      const buffer = buffers.make(label, count * this.rowBytes, usage);
-      return { buffer, first, rows: count };
+      const bytes = count * packedRowBytes(type, columns);
+      const buffer = buffers.make(label, bytes, usage());
+      return { buffer, first, rows: count, base: 0 };
     });
+    return new DeviceMatrix(buffers, shape, pieces);
+  }
+
+  /** Makes room for matrices one after another in one buffer. */
+  static stack(
+    buffers: Buffers,
+    label: string,
+    shapes: readonly MatrixShape[],
+  ): DeviceMatrix[] {
+    const { bases, bytes } = stackOf(shapes);
+    const buffer = buffers.make(label, bytes, usage());
+    return shapes.map((shape, i) =>
+      new DeviceMatrix(buffers, shape, [
+        { buffer, first: 0, rows: shape.rows, base: bases[i] },
+      ])
+    );
   }
 
   /** Bytes of all rows. */
@@ -127,7 +172,7 @@ export class DeviceMatrix implements MatrixShape {
       if (start >= end) continue;
       queue.writeBuffer(
         piece.buffer,
-        (start - piece.first) * this.rowBytes,
+        (piece.base + start - piece.first) * this.rowBytes,
         packed.buffer,
         (start - first) * this.rowBytes,
         (end - start) * this.rowBytes,
@@ -136,4 +181,8 @@ export class DeviceMatrix implements MatrixShape {
     // What is written waits in the system's memory until something is submitted.
     queue.submit([]);
   }
+}
+
+function usage(): GPUBufferUsageFlags {
+  return GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
 }

@@ -86,8 +86,9 @@ export class Pipelines {
   }
 }
 
-function labelOf({ kernel, type }: KernelName): string {
-  return type ? `${kernel} ${type}` : kernel;
+function labelOf(name: KernelName): string {
+  const types = "types" in name ? name.types : "type" in name ? name.type : [];
+  return [name.kernel, ...[types].flat()].join(" ");
 }
 
 /** What a map has under a key, made where it has nothing. */

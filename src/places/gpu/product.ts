@@ -5,7 +5,7 @@
  */
 import type { Commands } from "./commands.ts";
 import type { Buffers } from "./buffers.ts";
-import type { DeviceMatrix } from "./matrix.ts";
+import { type DeviceMatrix, rowsAtOnce } from "./matrix.ts";
 import type { Bound, Constants, Pipelines } from "./pipelines.ts";
 import type { Uniforms } from "./uniforms.ts";
 
@@ -69,7 +69,7 @@ export interface Shared {
  * one by one.
  */
 const workgroups = {
-  all: { lanes: 32, rows: 4, rows_each: 4 },
+  all: { lanes: 32, rows: 4, rows_each: rowsAtOnce },
   asked: { lanes: 32, rows: 8, rows_each: 1 },
 } as const;
 
@@ -84,7 +84,7 @@ function tileTokens(tokens: number): number {
   return tokens > fewTokens ? manyTokens : fewTokens;
 }
 
-/** One matrix, bound to what it is multiplied with. */
+/** A matrix, or several that lie in one buffer, bound to what they are multiplied with. */
 export class Product {
   /** Of each piece; `rows` are those of its results */
   readonly #pieces: readonly { rows: number; group: GPUBindGroup }[];
@@ -97,15 +97,23 @@ export class Product {
     { pipelines, uniforms, step, counters }: Shared,
     readonly matrix: DeviceMatrix,
     options: ProductOptions,
+    /** Up to two whose rows follow in the same buffer, of other types */
+    readonly others: readonly DeviceMatrix[] = [],
   ) {
     const { x, out, norm, asked } = options;
-    const { type, rows } = matrix;
+    let rows = matrix.rows;
+    // A number among all rows, and what is added to it for one among rows of its type.
+    const behind = others.flatMap((other) => {
+      const first = rows;
+      rows += other.rows;
+      return [first, other.pieces[0].base - first];
+    });
     const paddedRows = options.paddedRows ?? rows;
     this.#pieces = matrix.pieces.map((piece) => {
-      const isLast = piece.first + piece.rows === rows;
+      const isLast = piece.first + piece.rows === matrix.rows;
       const results = isLast ? paddedRows - piece.first : piece.rows;
       const shape = uniforms.add([
-        piece.rows,
+        isLast ? rows - piece.first : piece.rows,
         matrix.groups,
         x.stride / 4,
         out.stride,
@@ -115,6 +123,8 @@ export class Product {
         { f32: norm?.epsilon ?? 1 },
         { f32: asked?.threshold ?? 0 },
         options.counter ?? 0,
+        ...behind,
+        ...new Array(4 - behind.length).fill(0),
       ]);
       // What a kernel has no use for is bound to x, which it reads anyway.
       const group = pipelines.bind("mul_mat", [
@@ -139,11 +149,12 @@ export class Product {
     };
     const workgroup = workgroups[asked ? "asked" : "all"];
     this.#rowsOfOne = workgroup.rows * workgroup.rows_each;
-    this.#one = pipelines.get({ kernel: "mul_mat_vec", type }, {
+    const types = [matrix, ...others].map(({ type }) => type);
+    this.#one = pipelines.get({ kernel: "mul_mat_vec", types }, {
       ...constants,
       ...workgroup,
     });
-    const tiles = { kernel: "mul_mat", type } as const;
+    const tiles = { kernel: "mul_mat", types } as const;
     this.#few = pipelines.get(tiles, { ...constants, few: 1 });
     this.#many = pipelines.get(tiles, { ...constants, few: 0 });
   }
@@ -167,6 +178,8 @@ export class Product {
 
   /** Bytes of weights that a product with `tokens` vectors reads, where no rows are asked. */
   bytes(tokens: number): number {
-    return this.matrix.byteLength * Math.ceil(tokens / tileTokens(tokens));
+    const once = [this.matrix, ...this.others]
+      .reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return once * Math.ceil(tokens / tileTokens(tokens));
   }
 }

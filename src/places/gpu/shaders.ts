@@ -11,6 +11,7 @@ import attention from "../../../shaders/attention.wgsl" with { type: "text" };
 import attention_merge from "../../../shaders/attention_merge.wgsl" with {
   type: "text",
 };
+import dot_rows from "../../../shaders/dot_rows.wgsl" with { type: "text" };
 import down from "../../../shaders/down.wgsl" with { type: "text" };
 import down_rows from "../../../shaders/down_rows.wgsl" with { type: "text" };
 import down_rows_vec from "../../../shaders/down_rows_vec.wgsl" with {
@@ -57,6 +58,7 @@ import weights_q8_0 from "../../../shaders/weights_q8_0.wgsl" with {
 };
 import type { CacheType } from "../cache_type.ts";
 import type { PackedType } from "./packing.ts";
+import { rowsByType } from "./rows_by_type.ts";
 
 /** How a kernel reads its weights, by the type that they are stored in. */
 const weights: Readonly<Record<PackedType, string>> = {
@@ -77,7 +79,11 @@ const pages: Readonly<Record<CacheType, string>> = {
 
 /** A kernel, and the type of the weights or pages that it reads. */
 export type KernelName =
-  | { readonly kernel: "mul_mat_vec" | "mul_mat"; readonly type: PackedType }
+  | {
+    readonly kernel: "mul_mat_vec" | "mul_mat";
+    /** Of the first rows, and of those that follow */
+    readonly types: readonly PackedType[];
+  }
   | {
     readonly kernel: "embed" | "down_rows_vec" | "down_rows";
     readonly type: PackedType;
@@ -89,17 +95,19 @@ export type KernelName =
       | "add_partials"
       | "keep_above"
       | "top_logits";
-    readonly type?: never;
   };
 
 /** The whole text of a kernel. */
 export function shaderText(name: KernelName, subgroups: boolean): string {
   const lanes = subgroups ? lanes_subgroup : lanes_workgroup;
+  const rows = (types: readonly PackedType[], by: string, text = "") =>
+    rowsByType(by, types.map((type) => weights[type] + text));
   switch (name.kernel) {
     case "mul_mat_vec":
-      return step + product + weights[name.type] + lanes + mul_mat_vec;
+      return step + product + rows(name.types, "dot_rows", dot_rows) + lanes +
+        mul_mat_vec;
     case "mul_mat":
-      return step + product + weights[name.type] + mul_mat;
+      return step + product + rows(name.types, "quad_weights") + mul_mat;
     case "embed":
       return step + weights[name.type] + embed;
     case "down_rows_vec":

@@ -7,8 +7,9 @@ import { dequantise } from "../../formats/ggml/dequantise.ts";
 import { lengthOf } from "../../plan/indices.ts";
 import type { Rows, Slice } from "../slices.ts";
 import type { Buffers } from "./buffers.ts";
-import { allMatrices, type DeviceLayout, type MatrixLayout } from "./layout.ts";
+import { allStacks, type DeviceLayout } from "./layout.ts";
 import { DeviceMatrix } from "./matrix.ts";
+import type { MatrixLayout } from "./matrix_layout.ts";
 import { RowPacker } from "./packing.ts";
 
 /** The norms of a layer. */
@@ -37,8 +38,8 @@ export class Weights {
     this.#pieceBytes = layout.pieceBytes;
     const { slices, strides, bytes } = layout;
     let byteLength = 0;
-    for (const matrix of allMatrices(layout)) {
-      byteLength += this.#room(matrix).byteLength;
+    for (const stack of allStacks(layout)) {
+      for (const matrix of this.#room(stack)) byteLength += matrix.byteLength;
     }
     this.byteLength = byteLength;
     const { STORAGE, COPY_DST } = GPUBufferUsage;
@@ -86,14 +87,18 @@ export class Weights {
     this.#takers.get(slice)?.(rows);
   }
 
-  #room(layout: MatrixLayout): DeviceMatrix {
-    const name = layout.slices.map(({ tensor }) => tensor.name).join(", ");
-    const matrix = new DeviceMatrix(
-      this.buffers,
-      name,
-      layout,
-      this.#pieceBytes,
-    );
+  #room(stack: readonly MatrixLayout[]): DeviceMatrix[] {
+    const { buffers } = this;
+    const name = stack.flatMap(({ slices }) => slices)
+      .map(({ tensor }) => tensor.name).join(", ");
+    const matrices = stack.length > 1
+      ? DeviceMatrix.stack(buffers, name, stack)
+      : [DeviceMatrix.make(buffers, name, stack[0], this.#pieceBytes)];
+    stack.forEach((layout, i) => this.#fill(layout, matrices[i]));
+    return matrices;
+  }
+
+  #fill(layout: MatrixLayout, matrix: DeviceMatrix): void {
     this.#matrices.set(layout, matrix);
     let start = 0;
     for (const slice of layout.slices) {
@@ -105,7 +110,6 @@ export class Weights {
       );
       start += lengthOf(slice.rows);
     }
-    return matrix;
   }
 }
 

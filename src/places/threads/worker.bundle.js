@@ -1640,11 +1640,11 @@ function chooseKernels(subject) {
   useKernels(subject.memory, choice);
   return measureRates(subject, choice);
 }
-function useKernels({ kernels }, { rowsAtOnce, nibbleSums }) {
-  const wide = rowsAtOnce === 12 ? variant.wide : 0;
+function useKernels({ kernels }, { rowsAtOnce: rowsAtOnce2, nibbleSums }) {
+  const wide = rowsAtOnce2 === 12 ? variant.wide : 0;
   kernels.choose(wide + (nibbleSums === "i32" ? variant.sumI32 : 0));
 }
-function measureRates(subject, { rowsAtOnce, nibbleSums }) {
+function measureRates(subject, { rowsAtOnce: rowsAtOnce2, nibbleSums }) {
   if (subject.layers.length === 0) return noRates;
   const { stream, pick } = medians((turn) => ({
     stream: streamRate(subject, streamedRows(subject, turn)[0]),
@@ -1658,7 +1658,7 @@ function measureRates(subject, { rowsAtOnce, nibbleSums }) {
     stream,
     pick,
     scatter: single / tiles,
-    rowsAtOnce,
+    rowsAtOnce: rowsAtOnce2,
     nibbleSums
   };
 }
@@ -2486,135 +2486,6 @@ function unpackTop(row) {
   };
 }
 
-// src/places/gpu/columns.ts
-function keptColumns(slice, own = slice.columns) {
-  const { length } = readColumns(slice);
-  if (!isList(slice.columns) && !isList(own)) {
-    return {
-      length,
-      runs: lengthOf(own) > 0 ? [
-        own
-      ] : []
-    };
-  }
-  const numberOf = isList(slice.columns) ? numbering(slice.columns) : (index) => index;
-  const runs = [];
-  for (let i = 0; i < lengthOf(own); i++) {
-    const column = numberOf(indexAt(own, i));
-    const last = runs.at(-1);
-    if (last?.end === column) last.end++;
-    else runs.push({
-      start: column,
-      end: column + 1
-    });
-  }
-  return {
-    length,
-    runs
-  };
-}
-
-// src/places/gpu/attention_splits.ts
-var enoughWorkgroups = 512;
-var splitPositions = 512;
-function splitsFor(heads, tokens, positions) {
-  return Math.max(1, Math.min(Math.floor(enoughWorkgroups / (heads * tokens)), Math.ceil(positions / splitPositions)));
-}
-function partsBytes(contextSize, headSize) {
-  if (contextSize <= splitPositions) return 16;
-  return enoughWorkgroups * 4 * (paddedHead(headSize, 32) + 4);
-}
-function paddedHead(headSize, unit) {
-  return unit * Math.ceil(headSize / unit);
-}
-
-// src/places/gpu/counters.ts
-var counterWords = 6;
-var CounterReader = class {
-  layers;
-  #last;
-  constructor(layers) {
-    this.layers = layers;
-    this.#last = new Uint32Array(counterWords * layers);
-  }
-  /** Takes all figures, and tells of each layer that has grown by how much: between two read-backs that is one, as a rule. */
-  take(figures, grown) {
-    for (let layer = 0; layer < this.layers; layer++) {
-      const at2 = counterWords * layer;
-      const by = (i) => figures[at2 + i] - this.#last[at2 + i] >>> 0;
-      let hasGrown = false;
-      for (let i = 0; i < counterWords; i++) hasGrown ||= by(i) > 0;
-      if (!hasGrown) continue;
-      const set = (first) => ({
-        gatePositive: by(first),
-        active: by(first + 1),
-        asked: by(first + 2)
-      });
-      grown(layer, set(0), set(3));
-    }
-    this.#last.set(figures);
-  }
-};
-
-// src/places/gpu/buffers.ts
-var Buffers = class {
-  device;
-  budgetBytes;
-  #made;
-  #bytes;
-  /** All together take `budgetBytes` at most. */
-  constructor(device, budgetBytes = Infinity) {
-    this.device = device;
-    this.budgetBytes = budgetBytes;
-    this.#made = /* @__PURE__ */ new Set();
-    this.#bytes = 0;
-  }
-  /** Bytes of all buffers. */
-  get bytes() {
-    return this.#bytes;
-  }
-  /** Whether so many bytes more stay within the budget. */
-  hasRoom(bytes) {
-    return this.#bytes + bytes <= this.budgetBytes;
-  }
-  /**
-   * Makes a buffer of zeros; its bytes are rounded up to a multiple of 4.
-   *
-   * @throws {GpuError} where it would pass the budget, or what one buffer may have
-   */
-  make(label, bytes, usage2) {
-    const { gpu, name, maxBindingBytes } = this.device;
-    const size = bufferBytes(bytes);
-    if (size > maxBindingBytes) {
-      throw new GpuError(`Cannot hold ${label} on ${name}: needs ${size} bytes in one buffer, it allows ${maxBindingBytes}`);
-    }
-    if (!this.hasRoom(size)) {
-      throw new GpuError(`Cannot hold ${label} on ${name}: needs ${size} bytes beside ${this.#bytes}, the budget is ${this.budgetBytes}`);
-    }
-    const buffer = gpu.createBuffer({
-      label,
-      size,
-      usage: usage2
-    });
-    this.#made.add(buffer);
-    this.#bytes += size;
-    return buffer;
-  }
-  /** Gives a buffer back. */
-  release(buffer) {
-    this.#made.delete(buffer);
-    this.#bytes -= buffer.size;
-    buffer.destroy();
-  }
-  /** Gives all buffers back. */
-  releaseAll() {
-    for (const buffer of this.#made) this.release(buffer);
-  }
-};
-function bufferBytes(bytes) {
-  return Math.max(4, Math.ceil(bytes / 4) * 4);
-}
-
 // src/formats/ggml/half.ts
 var bits = new Uint32Array(1);
 var float = new Float32Array(bits.buffer);
@@ -3042,39 +2913,71 @@ function matrixShape(type, rows, runs) {
 function rowsOfPiece({ type, columns }, pieceBytes) {
   return Math.max(1, Math.floor(pieceBytes / packedRowBytes2(type, columns)));
 }
+var rowsAtOnce = 4;
+function stackOf(shapes) {
+  let bytes = 0;
+  const bases = shapes.map(({ type, rows, columns }) => {
+    const rowBytes2 = packedRowBytes2(type, columns);
+    const base = Math.ceil(bytes / rowBytes2);
+    bytes = (base + rows) * rowBytes2;
+    return base;
+  });
+  return {
+    bases,
+    bytes
+  };
+}
 var chunkBytes = 4 << 20;
-var DeviceMatrix = class {
+var DeviceMatrix = class _DeviceMatrix {
   buffers;
+  pieces;
   type;
   rows;
   columns;
   groups;
   /** Bytes of a row. */
   rowBytes;
-  pieces;
-  /** Makes room; {@linkcode write} fills it. */
-  constructor(buffers, label, shape2, pieceBytes = buffers.device.maxBindingBytes) {
+  constructor(buffers, { type, rows, columns }, pieces) {
     this.buffers = buffers;
-    const { type, rows, columns } = shape2;
+    this.pieces = pieces;
     this.type = type;
     this.rows = rows;
     this.columns = columns;
     this.groups = groupsOf(columns);
     this.rowBytes = packedRowBytes2(type, columns);
+  }
+  /** Makes room for a matrix; {@linkcode write} fills it. */
+  static make(buffers, label, shape2, pieceBytes = buffers.device.maxBindingBytes) {
+    const { type, rows, columns } = shape2;
     const step = rowsOfPiece(shape2, pieceBytes);
-    this.pieces = Array.from({
+    const pieces = Array.from({
       length: Math.ceil(rows / step)
     }, (_, i) => {
       const first = i * step;
       const count = Math.min(step, rows - first);
-      const usage2 = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
-      const buffer = buffers.make(label, count * this.rowBytes, usage2);
+      const bytes = count * packedRowBytes2(type, columns);
+      const buffer = buffers.make(label, bytes, usage2());
       return {
         buffer,
         first,
-        rows: count
+        rows: count,
+        base: 0
       };
     });
+    return new _DeviceMatrix(buffers, shape2, pieces);
+  }
+  /** Makes room for matrices one after another in one buffer. */
+  static stack(buffers, label, shapes) {
+    const { bases, bytes } = stackOf(shapes);
+    const buffer = buffers.make(label, bytes, usage2());
+    return shapes.map((shape2, i) => new _DeviceMatrix(buffers, shape2, [
+      {
+        buffer,
+        first: 0,
+        rows: shape2.rows,
+        base: bases[i]
+      }
+    ]));
   }
   /** Bytes of all rows. */
   get byteLength() {
@@ -3100,11 +3003,210 @@ var DeviceMatrix = class {
       const start = Math.max(first, piece.first);
       const end = Math.min(first + count, piece.first + piece.rows);
       if (start >= end) continue;
-      queue.writeBuffer(piece.buffer, (start - piece.first) * this.rowBytes, packed.buffer, (start - first) * this.rowBytes, (end - start) * this.rowBytes);
+      queue.writeBuffer(piece.buffer, (piece.base + start - piece.first) * this.rowBytes, packed.buffer, (start - first) * this.rowBytes, (end - start) * this.rowBytes);
     }
     queue.submit([]);
   }
 };
+function usage2() {
+  return GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+}
+
+// src/places/gpu/columns.ts
+function keptColumns(slice, own = slice.columns) {
+  const { length } = readColumns(slice);
+  if (!isList(slice.columns) && !isList(own)) {
+    return {
+      length,
+      runs: lengthOf(own) > 0 ? [
+        own
+      ] : []
+    };
+  }
+  const numberOf = isList(slice.columns) ? numbering(slice.columns) : (index) => index;
+  const runs = [];
+  for (let i = 0; i < lengthOf(own); i++) {
+    const column = numberOf(indexAt(own, i));
+    const last = runs.at(-1);
+    if (last?.end === column) last.end++;
+    else runs.push({
+      start: column,
+      end: column + 1
+    });
+  }
+  return {
+    length,
+    runs
+  };
+}
+
+// src/places/gpu/matrix_layout.ts
+function matrixOf(slice, own) {
+  const { tensor, rows } = slice;
+  const kept = keptColumns(slice, own);
+  const shape2 = matrixShape(tensor.type, lengthOf(rows), kept.runs);
+  return {
+    ...shape2,
+    slices: [
+      slice
+    ],
+    kept
+  };
+}
+function matricesByType(slices2) {
+  const matrices = [];
+  for (const slice of slices2) {
+    const matrix = matrixOf(slice);
+    const same = matrices.findIndex(({ type }) => type === matrix.type);
+    if (same < 0) matrices.push(matrix);
+    else matrices[same] = joined(matrices[same], matrix);
+  }
+  return matrices;
+}
+function joined(a, b) {
+  return {
+    ...a,
+    rows: a.rows + b.rows,
+    slices: [
+      ...a.slices,
+      ...b.slices
+    ]
+  };
+}
+
+// src/places/gpu/attention_layout.ts
+function attentionLayout(model, { attn_q, attn_k, attn_v, attn_output }, { heads }, pieceBytes) {
+  const matrices = matricesByType([
+    attn_q,
+    attn_k,
+    attn_v
+  ]);
+  const order3 = matrices.flatMap(({ slices: slices2 }) => slices2);
+  const firstOf = (slice) => order3.slice(0, order3.indexOf(slice)).reduce((sum, { rows }) => sum + lengthOf(rows), 0);
+  const own = {
+    start: heads.start * model.headSize,
+    end: heads.end * model.headSize
+  };
+  return {
+    heads: lengthOf(heads),
+    kvHeads: lengthOf(kvHeadsOf(model, heads)),
+    projections: fitOneBuffer(matrices, pieceBytes) ? [
+      matrices
+    ] : matrices.map((matrix) => [
+      matrix
+    ]),
+    first: {
+      q: firstOf(attn_q),
+      k: firstOf(attn_k),
+      v: firstOf(attn_v)
+    },
+    output: matrixOf(attn_output, own)
+  };
+}
+function fitOneBuffer(matrices, pieceBytes) {
+  return stackOf(matrices).bytes <= pieceBytes && matrices.slice(0, -1).every(({ rows }) => rows % rowsAtOnce === 0);
+}
+
+// src/places/gpu/attention_splits.ts
+var enoughWorkgroups = 512;
+var splitPositions = 512;
+function splitsFor(heads, tokens, positions) {
+  return Math.max(1, Math.min(Math.floor(enoughWorkgroups / (heads * tokens)), Math.ceil(positions / splitPositions)));
+}
+function partsBytes(contextSize, headSize) {
+  if (contextSize <= splitPositions) return 16;
+  return enoughWorkgroups * 4 * (paddedHead(headSize, 32) + 4);
+}
+function paddedHead(headSize, unit) {
+  return unit * Math.ceil(headSize / unit);
+}
+
+// src/places/gpu/counters.ts
+var counterWords = 6;
+var CounterReader = class {
+  layers;
+  #last;
+  constructor(layers) {
+    this.layers = layers;
+    this.#last = new Uint32Array(counterWords * layers);
+  }
+  /** Takes all figures, and tells of each layer that has grown by how much: between two read-backs that is one, as a rule. */
+  take(figures, grown) {
+    for (let layer = 0; layer < this.layers; layer++) {
+      const at2 = counterWords * layer;
+      const by = (i) => figures[at2 + i] - this.#last[at2 + i] >>> 0;
+      let hasGrown = false;
+      for (let i = 0; i < counterWords; i++) hasGrown ||= by(i) > 0;
+      if (!hasGrown) continue;
+      const set = (first) => ({
+        gatePositive: by(first),
+        active: by(first + 1),
+        asked: by(first + 2)
+      });
+      grown(layer, set(0), set(3));
+    }
+    this.#last.set(figures);
+  }
+};
+
+// src/places/gpu/buffers.ts
+var Buffers = class {
+  device;
+  budgetBytes;
+  #made;
+  #bytes;
+  /** All together take `budgetBytes` at most. */
+  constructor(device, budgetBytes = Infinity) {
+    this.device = device;
+    this.budgetBytes = budgetBytes;
+    this.#made = /* @__PURE__ */ new Set();
+    this.#bytes = 0;
+  }
+  /** Bytes of all buffers. */
+  get bytes() {
+    return this.#bytes;
+  }
+  /** Whether so many bytes more stay within the budget. */
+  hasRoom(bytes) {
+    return this.#bytes + bytes <= this.budgetBytes;
+  }
+  /**
+   * Makes a buffer of zeros; its bytes are rounded up to a multiple of 4.
+   *
+   * @throws {GpuError} where it would pass the budget, or what one buffer may have
+   */
+  make(label, bytes, usage3) {
+    const { gpu, name, maxBindingBytes } = this.device;
+    const size = bufferBytes(bytes);
+    if (size > maxBindingBytes) {
+      throw new GpuError(`Cannot hold ${label} on ${name}: needs ${size} bytes in one buffer, it allows ${maxBindingBytes}`);
+    }
+    if (!this.hasRoom(size)) {
+      throw new GpuError(`Cannot hold ${label} on ${name}: needs ${size} bytes beside ${this.#bytes}, the budget is ${this.budgetBytes}`);
+    }
+    const buffer = gpu.createBuffer({
+      label,
+      size,
+      usage: usage3
+    });
+    this.#made.add(buffer);
+    this.#bytes += size;
+    return buffer;
+  }
+  /** Gives a buffer back. */
+  release(buffer) {
+    this.#made.delete(buffer);
+    this.#bytes -= buffer.size;
+    buffer.destroy();
+  }
+  /** Gives all buffers back. */
+  releaseAll() {
+    for (const buffer of this.#made) this.release(buffer);
+  }
+};
+function bufferBytes(bytes) {
+  return Math.max(4, Math.ceil(bytes / 4) * 4);
+}
 
 // src/places/gpu/step.ts
 var headerWords = 8;
@@ -3304,7 +3406,7 @@ function stretchSlots(tokens) {
 function layoutOf(options) {
   const { model, plan, limits: limits3, sparsity, pieceBytes = 128 << 20 } = options;
   const slices2 = slicesOf(model, plan);
-  const layers = slices2.layers.map((layer, i) => layerLayout(model, layer, plan.parts[i], sparsity));
+  const layers = slices2.layers.map((layer, i) => layerLayout(model, layer, plan.parts[i], sparsity, pieceBytes));
   const head = lengthOf(plan.vocab) > 0 ? headLayout(slices2) : void 0;
   const strides = stridesOf(model, layers);
   const vocab = lengthOf(plan.vocab);
@@ -3371,64 +3473,50 @@ function layoutOf(options) {
     })).sort((a, b) => a.bytes - b.bytes)
   };
 }
-function* allMatrices({ layers, head }) {
+function* allStacks({ layers, head }) {
   if (head) {
-    yield head.token_embd;
-    if (head.output !== head.token_embd) yield head.output;
+    yield [
+      head.token_embd
+    ];
+    if (head.output !== head.token_embd) yield [
+      head.output
+    ];
   }
   for (const { attention, feedForward } of layers) {
     if (attention) {
       yield* attention.projections;
-      yield attention.output;
+      yield [
+        attention.output
+      ];
     }
     if (feedForward) {
       const { gate, up, down, predictor } = feedForward;
       if (predictor) yield* [
-        predictor.fc1,
-        predictor.fc2
+        [
+          predictor.fc1
+        ],
+        [
+          predictor.fc2
+        ]
       ];
       yield* [
-        gate,
-        up,
-        down
+        [
+          gate
+        ],
+        [
+          up
+        ],
+        [
+          down
+        ]
       ];
     }
   }
 }
-function layerLayout(model, slices2, part, sparsity) {
+function layerLayout(model, slices2, part, sparsity, pieceBytes) {
   return {
-    attention: lengthOf(part.heads) > 0 ? attentionLayout(model, slices2, part) : void 0,
+    attention: lengthOf(part.heads) > 0 ? attentionLayout(model, slices2, part, pieceBytes) : void 0,
     feedForward: lengthOf(part.neurons) > 0 ? feedForwardLayout(slices2, part, sparsity) : void 0
-  };
-}
-function attentionLayout(model, { attn_q, attn_k, attn_v, attn_output }, { heads }) {
-  const projections = [];
-  for (const slice of [
-    attn_q,
-    attn_k,
-    attn_v
-  ]) {
-    const matrix = matrixOf(slice);
-    const same = projections.findIndex(({ type }) => type === matrix.type);
-    if (same < 0) projections.push(matrix);
-    else projections[same] = stacked(projections[same], matrix);
-  }
-  const order3 = projections.flatMap(({ slices: slices2 }) => slices2);
-  const firstOf = (slice) => order3.slice(0, order3.indexOf(slice)).reduce((sum, { rows }) => sum + lengthOf(rows), 0);
-  const own = {
-    start: heads.start * model.headSize,
-    end: heads.end * model.headSize
-  };
-  return {
-    heads: lengthOf(heads),
-    kvHeads: lengthOf(kvHeadsOf(model, heads)),
-    projections,
-    first: {
-      q: firstOf(attn_q),
-      k: firstOf(attn_k),
-      v: firstOf(attn_v)
-    },
-    output: matrixOf(attn_output, own)
   };
 }
 function feedForwardLayout({ ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }, { neurons, hot }, { mode }) {
@@ -3452,28 +3540,6 @@ function headLayout({ token_embd, output }) {
     output: output === token_embd ? embedding : matrixOf(output)
   };
 }
-function matrixOf(slice, own) {
-  const { tensor, rows } = slice;
-  const kept = keptColumns(slice, own);
-  const shape2 = matrixShape(tensor.type, lengthOf(rows), kept.runs);
-  return {
-    ...shape2,
-    slices: [
-      slice
-    ],
-    kept
-  };
-}
-function stacked(a, b) {
-  return {
-    ...a,
-    rows: a.rows + b.rows,
-    slices: [
-      ...a.slices,
-      ...b.slices
-    ]
-  };
-}
 function stridesOf(model, layers) {
   const widest = (width) => Math.max(0, ...layers.map((layer) => width(layer) ?? 0));
   const { headSize } = model;
@@ -3491,10 +3557,10 @@ function paddedTo256(columns) {
 function shapeCount(pieceBytes, layers, head) {
   const pieces = (matrix) => Math.ceil(matrix.rows / rowsOfPiece(matrix, pieceBytes));
   let count = 1;
-  for (const matrix of allMatrices({
+  for (const [first] of allStacks({
     layers,
     head
-  })) count += pieces(matrix);
+  })) count += pieces(first);
   if (head && head.output === head.token_embd) count += pieces(head.output);
   for (const { attention, feedForward } of layers) {
     if (attention) count++;
@@ -3520,7 +3586,7 @@ var workgroups = {
   all: {
     lanes: 32,
     rows: 4,
-    rows_each: 4
+    rows_each: rowsAtOnce
   },
   asked: {
     lanes: 32,
@@ -3536,22 +3602,32 @@ function tileTokens(tokens) {
 }
 var Product = class {
   matrix;
+  others;
   /** Of each piece; `rows` are those of its results */
   #pieces;
   #one;
   #few;
   #many;
   #rowsOfOne;
-  constructor({ pipelines, uniforms, step, counters }, matrix, options) {
+  constructor({ pipelines, uniforms, step, counters }, matrix, options, others = []) {
     this.matrix = matrix;
+    this.others = others;
     const { x, out, norm, asked } = options;
-    const { type, rows } = matrix;
+    let rows = matrix.rows;
+    const behind2 = others.flatMap((other) => {
+      const first = rows;
+      rows += other.rows;
+      return [
+        first,
+        other.pieces[0].base - first
+      ];
+    });
     const paddedRows = options.paddedRows ?? rows;
     this.#pieces = matrix.pieces.map((piece) => {
-      const isLast = piece.first + piece.rows === rows;
+      const isLast = piece.first + piece.rows === matrix.rows;
       const results = isLast ? paddedRows - piece.first : piece.rows;
       const shape2 = uniforms.add([
-        piece.rows,
+        isLast ? rows - piece.first : piece.rows,
         matrix.groups,
         x.stride / 4,
         out.stride,
@@ -3564,7 +3640,9 @@ var Product = class {
         {
           f32: asked?.threshold ?? 0
         },
-        options.counter ?? 0
+        options.counter ?? 0,
+        ...behind2,
+        ...new Array(4 - behind2.length).fill(0)
       ]);
       const group = pipelines.bind("mul_mat", [
         step,
@@ -3589,16 +3667,20 @@ var Product = class {
     };
     const workgroup = workgroups[asked ? "asked" : "all"];
     this.#rowsOfOne = workgroup.rows * workgroup.rows_each;
+    const types = [
+      matrix,
+      ...others
+    ].map(({ type }) => type);
     this.#one = pipelines.get({
       kernel: "mul_mat_vec",
-      type
+      types
     }, {
       ...constants,
       ...workgroup
     });
     const tiles = {
       kernel: "mul_mat",
-      type
+      types
     };
     this.#few = pipelines.get(tiles, {
       ...constants,
@@ -3622,7 +3704,11 @@ var Product = class {
   }
   /** Bytes of weights that a product with `tokens` vectors reads, where no rows are asked. */
   bytes(tokens) {
-    return this.matrix.byteLength * Math.ceil(tokens / tileTokens(tokens));
+    const once = [
+      this.matrix,
+      ...this.others
+    ].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return once * Math.ceil(tokens / tileTokens(tokens));
   }
 };
 
@@ -3723,8 +3809,9 @@ var Attention2 = class {
     const { shared: shared2, options: { model }, weights: weights2 } = this;
     const { attn_norm } = weights2.layers[index];
     let outFirst = 0;
-    const projections = layout2.projections.map((matrix) => {
-      const product = new Product(shared2, weights2.of(matrix), {
+    const projections = layout2.projections.map((stack) => {
+      const [matrix, ...others] = stack.map((each) => weights2.of(each));
+      const product = new Product(shared2, matrix, {
         x: this.residual,
         out: this.#qkv,
         outFirst,
@@ -3732,8 +3819,8 @@ var Attention2 = class {
           weight: attn_norm,
           epsilon: model.rmsEpsilon
         }
-      });
-      outFirst += matrix.rows;
+      }, others);
+      for (const { rows } of stack) outFirst += rows;
       return product;
     });
     const shape2 = shared2.uniforms.add(this.#shape(layout2, firstHead));
@@ -3879,6 +3966,9 @@ var attention_default = "// out = softmax(q \xB7 k \xB7 scale) \xB7 v of one que
 // shaders/attention_merge.wgsl
 var attention_merge_default = "// The result of one query head and one token from those of its splits.\n\n@compute @workgroup_size(64)\nfn main(\n  @builtin(workgroup_id) group: vec3u,\n  @builtin(local_invocation_index) index: u32,\n) {\n  let head = group.x;\n  let token = group.y;\n  var highest = lowest;\n  for (var split = 0u; split < step[split_count]; split++) {\n    highest = max(highest, parts[part_at(token, head, split) + heads.quads].x);\n  }\n  for (var quad = index; quad < heads.quads; quad += 64u) {\n    var sum = vec4f();\n    var total = 0.0;\n    for (var split = 0u; split < step[split_count]; split++) {\n      let at = part_at(token, head, split);\n      let end = parts[at + heads.quads];\n      let decay = exp(end.x - highest);\n      sum += decay * parts[at + quad];\n      total += decay * end.y;\n    }\n    put_attended(token, head, quad, sum / total);\n  }\n}\n";
 
+// shaders/dot_rows.wgsl
+var dot_rows_default = "// A unit of x times that of a row, and of the three behind it where an invocation\n// has four: they are of one type.\nfn dot_rows(row: u32, unit: u32, v: array<vec4f, 8>) -> vec4f {\n  var dots = vec4f();\n  dots.x = dot_units(unit_weights(row, unit), v);\n  if (rows_each > 1u) {\n    dots.y = dot_units(unit_weights(row + 1u, unit), v);\n    dots.z = dot_units(unit_weights(row + 2u, unit), v);\n    dots.w = dot_units(unit_weights(row + 3u, unit), v);\n  }\n  return dots;\n}\n";
+
 // shaders/down.wgsl
 var down_default = "// What the two kernels of a down matrix that has a row for each neuron share:\n// both read only the rows of neurons whose h is not zero.\nstruct Down {\n  // Neurons of the matrix, and the number of the first in h\n  rows: u32,\n  first: u32,\n  groups: u32,\n  // Floats of h from one token to the next\n  h_stride: u32,\n  // Vectors of x, and of a partial, from one token to the next\n  stride: u32,\n}\n@group(0) @binding(1) var<uniform> product: Down;\n@group(0) @binding(2) var<storage, read> matrix: array<vec4u>;\n@group(0) @binding(3) var<storage, read> h: array<f32>;\n\nfn h_of(token: u32, row: u32) -> f32 {\n  return h[token * product.h_stride + product.first + row];\n}\n\n// A bit, where the neuron's h of a token is not zero; read whatever the row is, so\n// that all of an invocation's are read at once.\nfn used_bit(bit: u32, token: u32, row: u32, end: u32) -> u32 {\n  let value = h_of(token, min(row, end - 1u));\n  return select(0u, 1u << bit, value != 0.0 && row < end);\n}\n";
 
@@ -3919,10 +4009,10 @@ var lanes_workgroup_default = "// What a lane has of its rows' products and of \
 var mul_mat_default = "// out[token][row] = matrix[row] \xB7 x[token], in tiles of 64 rows and 32 tokens (or\n// 8, where there are few), 16 columns at a time: an invocation computes 8 rows of 2\n// tokens (4 rows of one). What it puts into the tiles it reads while the columns\n// before are multiplied.\nconst tile_rows = 64u;\nconst counter_set = 3u;\noverride few: bool = false;\n\n// Four quads of each row and of each token, padded by one against bank conflicts\nconst pitch = 5u;\nvar<workgroup> weights_tile: array<vec4f, 320>;\nvar<workgroup> x_tile: array<vec4f, 160>;\n\n// What an invocation puts into the tiles: a quad of two rows, and one of a token\nstruct Quads { first: vec4f, second: vec4f, x: vec4f, square: f32 }\n\n@compute @workgroup_size(128)\nfn main(\n  @builtin(workgroup_id) group: vec3u,\n  @builtin(local_invocation_index) index: u32,\n) {\n  let first_row = group.x * tile_rows;\n  let first_token = group.y * select(32u, 8u, few);\n  let last_row = product.rows - 1u;\n  let last_token = product_count() - 1u;\n\n  // What this invocation reads: rows `slot` and `slot` + 32, and token `slot`\n  let quad = index % 4u;\n  let slot = index / 4u;\n  let row = min(first_row + slot, last_row);\n  let other = min(first_row + slot + 32u, last_row);\n  let x_at = x_first(min(first_token + slot, last_token));\n  let to = slot * pitch + quad;\n  var square = 0.0;\n\n  // What it computes: every 8th row (16th) from `along` on, tokens `across` and `across` + 16\n  let tokens = select(16u, 8u, few);\n  let across = index % tokens;\n  let along = index / tokens;\n  let row_step = 128u / tokens;\n  let x_from = across * pitch;\n  let w_from = along * pitch;\n  let w_step = row_step * pitch;\n  var s0 = vec2f();\n  var s1 = vec2f();\n  var s2 = vec2f();\n  var s3 = vec2f();\n  var s4 = vec2f();\n  var s5 = vec2f();\n  var s6 = vec2f();\n  var s7 = vec2f();\n\n  let end = 16u * product.groups;\n  var next = quads_at(row, other, x_at, 0u, quad);\n  for (var slice = 0u; slice < end; slice++) {\n    weights_tile[to] = next.first;\n    weights_tile[to + 32u * pitch] = next.second;\n    x_tile[to] = next.x;\n    square += next.square;\n    workgroupBarrier();\n    next = quads_at(row, other, x_at, min(slice + 1u, end - 1u), quad);\n    {\n      let one = x_tile[x_from];\n      let two = second_token(x_from);\n      s0 += products(weights_tile[w_from], one, two);\n      s1 += products(weights_tile[w_from + w_step], one, two);\n      s2 += products(weights_tile[w_from + 2u * w_step], one, two);\n      s3 += products(weights_tile[w_from + 3u * w_step], one, two);\n      if (!few) {\n        s4 += products(weights_tile[w_from + 4u * w_step], one, two);\n        s5 += products(weights_tile[w_from + 5u * w_step], one, two);\n        s6 += products(weights_tile[w_from + 6u * w_step], one, two);\n        s7 += products(weights_tile[w_from + 7u * w_step], one, two);\n      }\n    }\n    {\n      let one = x_tile[x_from + 1u];\n      let two = second_token(x_from + 1u);\n      s0 += products(weights_tile[w_from + 1u], one, two);\n      s1 += products(weights_tile[w_from + w_step + 1u], one, two);\n      s2 += products(weights_tile[w_from + 2u * w_step + 1u], one, two);\n      s3 += products(weights_tile[w_from + 3u * w_step + 1u], one, two);\n      if (!few) {\n        s4 += products(weights_tile[w_from + 4u * w_step + 1u], one, two);\n        s5 += products(weights_tile[w_from + 5u * w_step + 1u], one, two);\n        s6 += products(weights_tile[w_from + 6u * w_step + 1u], one, two);\n        s7 += products(weights_tile[w_from + 7u * w_step + 1u], one, two);\n      }\n    }\n    {\n      let one = x_tile[x_from + 2u];\n      let two = second_token(x_from + 2u);\n      s0 += products(weights_tile[w_from + 2u], one, two);\n      s1 += products(weights_tile[w_from + w_step + 2u], one, two);\n      s2 += products(weights_tile[w_from + 2u * w_step + 2u], one, two);\n      s3 += products(weights_tile[w_from + 3u * w_step + 2u], one, two);\n      if (!few) {\n        s4 += products(weights_tile[w_from + 4u * w_step + 2u], one, two);\n        s5 += products(weights_tile[w_from + 5u * w_step + 2u], one, two);\n        s6 += products(weights_tile[w_from + 6u * w_step + 2u], one, two);\n        s7 += products(weights_tile[w_from + 7u * w_step + 2u], one, two);\n      }\n    }\n    {\n      let one = x_tile[x_from + 3u];\n      let two = second_token(x_from + 3u);\n      s0 += products(weights_tile[w_from + 3u], one, two);\n      s1 += products(weights_tile[w_from + w_step + 3u], one, two);\n      s2 += products(weights_tile[w_from + 2u * w_step + 3u], one, two);\n      s3 += products(weights_tile[w_from + 3u * w_step + 3u], one, two);\n      if (!few) {\n        s4 += products(weights_tile[w_from + 4u * w_step + 3u], one, two);\n        s5 += products(weights_tile[w_from + 5u * w_step + 3u], one, two);\n        s6 += products(weights_tile[w_from + 6u * w_step + 3u], one, two);\n        s7 += products(weights_tile[w_from + 7u * w_step + 3u], one, two);\n      }\n    }\n    workgroupBarrier();\n  }\n\n  // Each token's squares were added up by four invocations; the tile passes them on.\n  if (normed) {\n    x_tile[to].x = square;\n    workgroupBarrier();\n  }\n  let row_first = first_row + along;\n  for (var c = 0u; c < select(2u, 1u, few); c++) {\n    let t = across + 16u * c;\n    if (first_token + t > last_token) { continue; }\n    let at = t * pitch;\n    let square = (x_tile[at].x + x_tile[at + 1u].x) + (x_tile[at + 2u].x + x_tile[at + 3u].x);\n    finish(first_token + t, row_first, s0[c], square);\n    finish(first_token + t, row_first + row_step, s1[c], square);\n    finish(first_token + t, row_first + 2u * row_step, s2[c], square);\n    finish(first_token + t, row_first + 3u * row_step, s3[c], square);\n    if (few) { continue; }\n    finish(first_token + t, row_first + 4u * row_step, s4[c], square);\n    finish(first_token + t, row_first + 5u * row_step, s5[c], square);\n    finish(first_token + t, row_first + 6u * row_step, s6[c], square);\n    finish(first_token + t, row_first + 7u * row_step, s7[c], square);\n  }\n  add_counts(index);\n}\n\n// Quad `quad` of a slice of 16 columns, of two rows and of a token's x.\nfn quads_at(row: u32, other: u32, x_at: u32, slice: u32, quad: u32) -> Quads {\n  let block = slice / 2u;\n  let group = block / 8u;\n  let lane = 4u * (slice % 2u) + quad;\n  let at = 4u * slice + quad;\n  let v = x[x_at + at];\n  let first = quad_weights(row, group, lane, block % 8u);\n  let second = quad_weights(other, group, lane, block % 8u);\n  if (!normed) { return Quads(first, second, v, 0.0); }\n  return Quads(first, second, v * norm[at], dot(v, v));\n}\n\n// A quad of the invocation's second token; the first's is at `first`.\nfn second_token(first: u32) -> vec4f {\n  if (few) { return vec4f(); }\n  return x_tile[first + 16u * pitch];\n}\n\nfn products(weights: vec4f, one: vec4f, two: vec4f) -> vec2f {\n  if (few) { return vec2f(dot(weights, one), 0.0); }\n  return vec2f(dot(weights, one), dot(weights, two));\n}\n";
 
 // shaders/mul_mat_vec.wgsl
-var mul_mat_vec_default = "// out[row] = matrix[row] \xB7 x of one token. The workgroup has `lanes` invocations\n// for `rows` times `rows_each` rows: lanes read neighbouring vectors of a row, and\n// each uses what it has read of x for `rows_each` rows: 4, or 1 where rows are asked.\noverride lanes: u32 = 32;\noverride rows: u32 = 4;\noverride rows_each: u32 = 4;\nconst counter_set = 0u;\n\n@compute @workgroup_size(lanes, rows)\nfn main(\n  @builtin(workgroup_id) group: vec3u,\n  @builtin(local_invocation_id) id: vec3u,\n  @builtin(local_invocation_index) index: u32,\n) {\n  let row = (group.x * rows + id.y) * rows_each;\n  let x_at = x_first(0u);\n  var sums = vec4f();\n  var squares = 0.0;\n  if (is_asked(0u, row)) {\n    for (var unit = id.x; unit < 8u * product.groups; unit += lanes) {\n      let first = 64u * (unit / 8u) + unit % 8u;\n      var v = unit_of_x(x_at + first);\n      if (normed) {\n        squares += dot_units(v, v);\n        v = normed_unit(v, first);\n      }\n      sums.x += dot_units(unit_weights(row, unit), v);\n      if (rows_each > 1u) {\n        sums.y += dot_units(unit_weights(row + 1u, unit), v);\n        sums.z += dot_units(unit_weights(row + 2u, unit), v);\n        sums.w += dot_units(unit_weights(row + 3u, unit), v);\n      }\n    }\n  }\n  let total = sum_over_lanes(LaneSums(sums, squares), id.x, id.y);\n  if (id.x < rows_each) { finish(0u, row + id.x, total.rows[id.x], total.squares); }\n  add_counts(index);\n}\n\nfn unit_of_x(at: u32) -> array<vec4f, 8> {\n  return array<vec4f, 8>(\n    x[at], x[at + 8u], x[at + 16u], x[at + 24u],\n    x[at + 32u], x[at + 40u], x[at + 48u], x[at + 56u],\n  );\n}\n\nfn normed_unit(v: array<vec4f, 8>, at: u32) -> array<vec4f, 8> {\n  return array<vec4f, 8>(\n    v[0] * norm[at], v[1] * norm[at + 8u],\n    v[2] * norm[at + 16u], v[3] * norm[at + 24u],\n    v[4] * norm[at + 32u], v[5] * norm[at + 40u],\n    v[6] * norm[at + 48u], v[7] * norm[at + 56u],\n  );\n}\n\nfn dot_units(a: array<vec4f, 8>, b: array<vec4f, 8>) -> f32 {\n  return dot(a[0], b[0]) + dot(a[1], b[1]) + dot(a[2], b[2]) + dot(a[3], b[3]) +\n    dot(a[4], b[4]) + dot(a[5], b[5]) + dot(a[6], b[6]) + dot(a[7], b[7]);\n}\n";
+var mul_mat_vec_default = "// out[row] = matrix[row] \xB7 x of one token. The workgroup has `lanes` invocations\n// for `rows` times `rows_each` rows: lanes read neighbouring vectors of a row, and\n// each uses what it has read of x for `rows_each` rows: 4, or 1 where rows are asked.\noverride lanes: u32 = 32;\noverride rows: u32 = 4;\noverride rows_each: u32 = 4;\nconst counter_set = 0u;\n\n@compute @workgroup_size(lanes, rows)\nfn main(\n  @builtin(workgroup_id) group: vec3u,\n  @builtin(local_invocation_id) id: vec3u,\n  @builtin(local_invocation_index) index: u32,\n) {\n  let row = (group.x * rows + id.y) * rows_each;\n  let x_at = x_first(0u);\n  var sums = vec4f();\n  var squares = 0.0;\n  if (is_asked(0u, row)) {\n    for (var unit = id.x; unit < 8u * product.groups; unit += lanes) {\n      let first = 64u * (unit / 8u) + unit % 8u;\n      var v = unit_of_x(x_at + first);\n      if (normed) {\n        squares += dot_units(v, v);\n        v = normed_unit(v, first);\n      }\n      sums += dot_rows(row, unit, v);\n    }\n  }\n  let total = sum_over_lanes(LaneSums(sums, squares), id.x, id.y);\n  if (id.x < rows_each) { finish(0u, row + id.x, total.rows[id.x], total.squares); }\n  add_counts(index);\n}\n\nfn unit_of_x(at: u32) -> array<vec4f, 8> {\n  return array<vec4f, 8>(\n    x[at], x[at + 8u], x[at + 16u], x[at + 24u],\n    x[at + 32u], x[at + 40u], x[at + 48u], x[at + 56u],\n  );\n}\n\nfn normed_unit(v: array<vec4f, 8>, at: u32) -> array<vec4f, 8> {\n  return array<vec4f, 8>(\n    v[0] * norm[at], v[1] * norm[at + 8u],\n    v[2] * norm[at + 16u], v[3] * norm[at + 24u],\n    v[4] * norm[at + 32u], v[5] * norm[at + 40u],\n    v[6] * norm[at + 48u], v[7] * norm[at + 56u],\n  );\n}\n\nfn dot_units(a: array<vec4f, 8>, b: array<vec4f, 8>) -> f32 {\n  return dot(a[0], b[0]) + dot(a[1], b[1]) + dot(a[2], b[2]) + dot(a[3], b[3]) +\n    dot(a[4], b[4]) + dot(a[5], b[5]) + dot(a[6], b[6]) + dot(a[7], b[7]);\n}\n";
 
 // shaders/product.wgsl
-var product_default = "// What the two kernels of matrix products share: a row of the matrix times the\n// normed x of a token, and what becomes of it.\nstruct Product {\n  rows: u32,\n  // The matrix has this many times 256 columns, the last ones zero\n  groups: u32,\n  // Vectors of x from one token to the next\n  x_stride: u32,\n  // Floats of out (and of asked) from one token to the next\n  out_stride: u32,\n  // Where the first row's result goes\n  out_first: u32,\n  // Results from `rows` to here are set to zero\n  padded_rows: u32,\n  // Columns that count for the norm\n  columns: u32,\n  epsilon: f32,\n  threshold: f32,\n  // Where the layer's counters are: three for single tokens, three for tiles\n  counter: u32,\n}\n@group(0) @binding(1) var<uniform> product: Product;\n@group(0) @binding(2) var<storage, read> matrix: array<vec4u>;\n@group(0) @binding(3) var<storage, read> x: array<vec4f>;\n@group(0) @binding(4) var<storage, read> norm: array<vec4f>;\n// Whether a row is needed, for each token; g of the activation\n@group(0) @binding(5) var<storage, read> asked: array<f32>;\n@group(0) @binding(6) var<storage, read_write> out: array<f32>;\n@group(0) @binding(7) var<storage, read_write> counters: array<atomic<u32>>;\n\n// Whether x is normed: x \xB7 norm / rms(x)\noverride normed: bool = false;\n// Whether x is read, token by token, where logits are wanted\noverride gathered: bool = false;\n// Which rows are computed: all, those asked for above zero, or from the threshold on\nconst ask_all = 0u;\nconst ask_positive = 1u;\nconst ask_threshold = 2u;\noverride ask: u32 = ask_all;\n// What becomes of a result\nconst epilogue_store = 0u;\nconst epilogue_add = 1u;\nconst epilogue_relu = 2u;\nconst epilogue_drelu = 3u;\nconst epilogue_reglu = 4u;\nconst epilogue_swiglu = 5u;\noverride epilogue: u32 = epilogue_store;\n\nconst counter_gate_positive = 0u;\nconst counter_active = 1u;\nconst counter_asked = 2u;\nvar<workgroup> counted: array<atomic<u32>, 3>;\n\nfn product_count() -> u32 {\n  return select(step[token_count], step[wanted_count], gathered);\n}\n\n// The first vector of x for result number `token`.\nfn x_first(token: u32) -> u32 {\n  if (gathered) {\n    return token_at(step[wanted_first] + token, record_wanted) * product.x_stride;\n  }\n  return token * product.x_stride;\n}\n\nfn out_at(token: u32, row: u32) -> u32 {\n  return token * product.out_stride + product.out_first + row;\n}\n\nfn is_asked(token: u32, row: u32) -> bool {\n  if (row >= product.rows) { return false; }\n  switch (ask) {\n    case ask_positive: { return asked[out_at(token, row)] > 0.0; }\n    case ask_threshold: { return asked[out_at(token, row)] >= product.threshold; }\n    default: { return true; }\n  }\n}\n\n// `sum` is \u03A3 weight \xB7 x \xB7 norm, `squares` is \u03A3 x\xB2.\nfn finish(token: u32, row: u32, sum: f32, squares: f32) {\n  if (row >= product.padded_rows) { return; }\n  let at = out_at(token, row);\n  let is_needed = is_asked(token, row);\n  if (ask == ask_threshold && is_needed) { atomicAdd(&counted[counter_asked], 1u); }\n  var value = select(0.0, sum, is_needed);\n  if (normed) {\n    value *= inverseSqrt(squares / f32(product.columns) + product.epsilon);\n  }\n  switch (epilogue) {\n    case epilogue_add: { out[at] += value; }\n    case epilogue_relu: { out[at] = max(value, 0.0); }\n    case epilogue_drelu, epilogue_reglu, epilogue_swiglu: {\n      if (row < product.rows) { value = activated(asked[at], value); } else { value = 0.0; }\n      out[at] = value;\n    }\n    default: { out[at] = value; }\n  }\n}\n\n// h of a neuron from its g and u; counts it.\nfn activated(g: f32, u: f32) -> f32 {\n  var h = max(g, 0.0);\n  switch (epilogue) {\n    case epilogue_drelu: { h *= max(u, 0.0); }\n    case epilogue_reglu: { h *= u; }\n    default: { h = g / (1.0 + exp(-g)) * u; }\n  }\n  if (g > 0.0) { atomicAdd(&counted[counter_gate_positive], 1u); }\n  if (h != 0.0) { atomicAdd(&counted[counter_active], 1u); }\n  return h;\n}\n\n// Adds what the workgroup counted; `index` is that of the invocation.\nfn add_counts(index: u32) {\n  if (ask == ask_threshold || epilogue >= epilogue_drelu) {\n    workgroupBarrier();\n    if (index < 3u) {\n      atomicAdd(&counters[product.counter + counter_set + index], atomicLoad(&counted[index]));\n    }\n  }\n}\n";
+var product_default = "// What the two kernels of matrix products share: a row of the matrix times the\n// normed x of a token, and what becomes of it.\nstruct Product {\n  rows: u32,\n  // The matrix has this many times 256 columns, the last ones zero\n  groups: u32,\n  // Vectors of x from one token to the next\n  x_stride: u32,\n  // Floats of out (and of asked) from one token to the next\n  out_stride: u32,\n  // Where the first row's result goes\n  out_first: u32,\n  // Results from `rows` to here are set to zero\n  padded_rows: u32,\n  // Columns that count for the norm\n  columns: u32,\n  epsilon: f32,\n  threshold: f32,\n  // Where the layer's counters are: three for single tokens, three for tiles\n  counter: u32,\n  // From which number on rows are of a second type of weights, and of a third, and\n  // what is added to numbers there: rows are found by counting those of their size.\n  second_row: u32,\n  second_shift: u32,\n  third_row: u32,\n  third_shift: u32,\n}\n@group(0) @binding(1) var<uniform> product: Product;\n@group(0) @binding(2) var<storage, read> matrix: array<vec4u>;\n@group(0) @binding(3) var<storage, read> x: array<vec4f>;\n@group(0) @binding(4) var<storage, read> norm: array<vec4f>;\n// Whether a row is needed, for each token; g of the activation\n@group(0) @binding(5) var<storage, read> asked: array<f32>;\n@group(0) @binding(6) var<storage, read_write> out: array<f32>;\n@group(0) @binding(7) var<storage, read_write> counters: array<atomic<u32>>;\n\n// Whether x is normed: x \xB7 norm / rms(x)\noverride normed: bool = false;\n// Whether x is read, token by token, where logits are wanted\noverride gathered: bool = false;\n// Which rows are computed: all, those asked for above zero, or from the threshold on\nconst ask_all = 0u;\nconst ask_positive = 1u;\nconst ask_threshold = 2u;\noverride ask: u32 = ask_all;\n// What becomes of a result\nconst epilogue_store = 0u;\nconst epilogue_add = 1u;\nconst epilogue_relu = 2u;\nconst epilogue_drelu = 3u;\nconst epilogue_reglu = 4u;\nconst epilogue_swiglu = 5u;\noverride epilogue: u32 = epilogue_store;\n\nconst counter_gate_positive = 0u;\nconst counter_active = 1u;\nconst counter_asked = 2u;\nvar<workgroup> counted: array<atomic<u32>, 3>;\n\nfn product_count() -> u32 {\n  return select(step[token_count], step[wanted_count], gathered);\n}\n\n// The first vector of x for result number `token`.\nfn x_first(token: u32) -> u32 {\n  if (gathered) {\n    return token_at(step[wanted_first] + token, record_wanted) * product.x_stride;\n  }\n  return token * product.x_stride;\n}\n\nfn out_at(token: u32, row: u32) -> u32 {\n  return token * product.out_stride + product.out_first + row;\n}\n\nfn is_asked(token: u32, row: u32) -> bool {\n  if (row >= product.rows) { return false; }\n  switch (ask) {\n    case ask_positive: { return asked[out_at(token, row)] > 0.0; }\n    case ask_threshold: { return asked[out_at(token, row)] >= product.threshold; }\n    default: { return true; }\n  }\n}\n\n// `sum` is \u03A3 weight \xB7 x \xB7 norm, `squares` is \u03A3 x\xB2.\nfn finish(token: u32, row: u32, sum: f32, squares: f32) {\n  if (row >= product.padded_rows) { return; }\n  let at = out_at(token, row);\n  let is_needed = is_asked(token, row);\n  if (ask == ask_threshold && is_needed) { atomicAdd(&counted[counter_asked], 1u); }\n  var value = select(0.0, sum, is_needed);\n  if (normed) {\n    value *= inverseSqrt(squares / f32(product.columns) + product.epsilon);\n  }\n  switch (epilogue) {\n    case epilogue_add: { out[at] += value; }\n    case epilogue_relu: { out[at] = max(value, 0.0); }\n    case epilogue_drelu, epilogue_reglu, epilogue_swiglu: {\n      if (row < product.rows) { value = activated(asked[at], value); } else { value = 0.0; }\n      out[at] = value;\n    }\n    default: { out[at] = value; }\n  }\n}\n\n// h of a neuron from its g and u; counts it.\nfn activated(g: f32, u: f32) -> f32 {\n  var h = max(g, 0.0);\n  switch (epilogue) {\n    case epilogue_drelu: { h *= max(u, 0.0); }\n    case epilogue_reglu: { h *= u; }\n    default: { h = g / (1.0 + exp(-g)) * u; }\n  }\n  if (g > 0.0) { atomicAdd(&counted[counter_gate_positive], 1u); }\n  if (h != 0.0) { atomicAdd(&counted[counter_active], 1u); }\n  return h;\n}\n\n// Adds what the workgroup counted; `index` is that of the invocation.\nfn add_counts(index: u32) {\n  if (ask == ask_threshold || epilogue >= epilogue_drelu) {\n    workgroupBarrier();\n    if (index < 3u) {\n      atomicAdd(&counters[product.counter + counter_set + index], atomicLoad(&counted[index]));\n    }\n  }\n}\n";
 
 // shaders/rope_store.wgsl
 var rope_store_default = "// Turns queries and keys by their positions' angles (elements 2i and 2i + 1 of\n// a head are a pair) and stores keys and values in their pages. An invocation\n// has a quad of one head, eight neighbours a block of 32 elements; y is the token.\n@group(0) @binding(3) var<storage, read_write> qkv: array<f32>;\n\n@compute @workgroup_size(64)\nfn main(\n  @builtin(global_invocation_id) id: vec3u,\n  @builtin(local_invocation_index) index: u32,\n) {\n  let quads = 8u * ((heads.head_size + 31u) / 32u);\n  let head = id.x / quads;\n  let quad = id.x % quads;\n  let token = id.y;\n  if (head < heads.heads) {\n    let at = token * heads.stride + heads.q_first + head * heads.head_size;\n    put_elements(at, quad, turned(token, at, quad));\n  }\n  // Pages may take what a whole workgroup knows, so all of it comes along.\n  let is_stored = head >= heads.heads && head < heads.heads + heads.kv_heads;\n  let kv_head = select(0u, head - heads.heads, is_stored);\n  let shift = token * heads.stride + kv_head * heads.head_size;\n  let key = turned(token, shift + heads.k_first, quad);\n  let value = elements(shift + heads.v_first, quad);\n  let position = token_at(token, record_position);\n  let start = page_start(page_of(token, position), kv_head);\n  store(is_stored, start, position % page_positions, quad, key, value, index);\n}\n\n// A quad of a head's elements; zeros beyond its end.\nfn elements(at: u32, quad: u32) -> vec4f {\n  return vec4f(\n    element(at, 4u * quad), element(at, 4u * quad + 1u),\n    element(at, 4u * quad + 2u), element(at, 4u * quad + 3u),\n  );\n}\n\nfn element(at: u32, e: u32) -> f32 {\n  if (e >= heads.head_size) { return 0.0; }\n  return qkv[at + e];\n}\n\nfn put_elements(at: u32, quad: u32, v: vec4f) {\n  let e = 4u * quad;\n  if (e < heads.head_size) { qkv[at + e] = v.x; }\n  if (e + 1u < heads.head_size) { qkv[at + e + 1u] = v.y; }\n  if (e + 2u < heads.head_size) { qkv[at + e + 2u] = v.z; }\n  if (e + 3u < heads.head_size) { qkv[at + e + 3u] = v.w; }\n}\n\n// The same, turned.\nfn turned(token: u32, at: u32, quad: u32) -> vec4f {\n  let v = elements(at, quad);\n  return vec4f(turned_pair(token, v.xy, 4u * quad), turned_pair(token, v.zw, 4u * quad + 2u));\n}\n\nfn turned_pair(token: u32, pair: vec2f, e: u32) -> vec2f {\n  if (e >= heads.rope_size) { return pair; }\n  let c = bitcast<f32>(token_at(token, record_angles + e));\n  let s = bitcast<f32>(token_at(token, record_angles + e + 1u));\n  return vec2f(pair.x * c - pair.y * s, pair.x * s + pair.y * c);\n}\n";
@@ -3951,6 +4041,35 @@ var weights_q6_k_default = "// Q6_K: weight = d \xB7 scale \xB7 (q - 32); a grou
 // shaders/weights_q8_0.wgsl
 var weights_q8_0_default = "// Q8_0: weight = d \xB7 q. A row has a plane of q (a lane's eight quads are two\n// vectors) and a plane of d (the eight halves of a group are one vector).\nfn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {\n  let start = row * 17u * product.groups;\n  let first = start + 16u * (unit / 8u) + unit % 8u;\n  let a = matrix[first];\n  let b = matrix[first + 8u];\n  let scales = matrix[start + 16u * product.groups + unit / 8u];\n  let d01 = unpack2x16float(scales.x);\n  let d23 = unpack2x16float(scales.y);\n  let d45 = unpack2x16float(scales.z);\n  let d67 = unpack2x16float(scales.w);\n  return array<vec4f, 8>(\n    d01.x * quad_of(a.x), d01.y * quad_of(a.y),\n    d23.x * quad_of(a.z), d23.y * quad_of(a.w),\n    d45.x * quad_of(b.x), d45.y * quad_of(b.y),\n    d67.x * quad_of(b.z), d67.y * quad_of(b.w),\n  );\n}\n\nfn quad_of(bytes: u32) -> vec4f {\n  return vec4f(unpack4xI8(bytes));\n}\n\n// Quad j of a lane's unit.\nfn quad_weights(row: u32, group: u32, lane: u32, j: u32) -> vec4f {\n  let start = row * 17u * product.groups;\n  let scales = matrix[start + 16u * product.groups + group][j / 2u];\n  let bytes = matrix[start + 16u * group + 8u * (j / 4u) + lane][j % 4u];\n  return unpack2x16float(scales)[j % 2u] * quad_of(bytes);\n}\n";
 
+// src/places/gpu/rows_by_type.ts
+var behind = [
+  "second",
+  "third"
+];
+function rowsByType(by, texts) {
+  const [first] = texts;
+  if (texts.length === 1) return first;
+  const [head] = first.match(new RegExp(`^fn ${by}\\(row: u32.*(?= {)`, "m"));
+  const others = [
+    ...head.matchAll(/, \w+(?=:)/g)
+  ].join("");
+  const cases = texts.slice(1).map((_, i) => `  if (row >= product.${behind[i]}_row) {
+    return ${by}_${i + 1}(row + product.${behind[i]}_shift${others});
+  }
+`).reverse();
+  return `${texts.map(renamed).join("")}
+${head} {
+${cases.join("")}  return ${by}_0(row${others});
+}
+`;
+}
+function renamed(text, number) {
+  const names = new Set([
+    ...text.matchAll(/^(?:fn|struct) (\w+)/gm)
+  ].map(([, name]) => name));
+  return text.replace(/\w+/g, (word2) => names.has(word2) ? `${word2}_${number}` : word2);
+}
+
 // src/places/gpu/shaders.ts
 var weights = {
   F32: weights_f32_default,
@@ -3967,11 +4086,12 @@ var pages = {
 };
 function shaderText(name, subgroups) {
   const lanes = subgroups ? lanes_subgroup_default : lanes_workgroup_default;
+  const rows = (types, by, text = "") => rowsByType(by, types.map((type) => weights[type] + text));
   switch (name.kernel) {
     case "mul_mat_vec":
-      return step_default + product_default + weights[name.type] + lanes + mul_mat_vec_default;
+      return step_default + product_default + rows(name.types, "dot_rows", dot_rows_default) + lanes + mul_mat_vec_default;
     case "mul_mat":
-      return step_default + product_default + weights[name.type] + mul_mat_default;
+      return step_default + product_default + rows(name.types, "quad_weights") + mul_mat_default;
     case "embed":
       return step_default + weights[name.type] + embed_default;
     case "down_rows_vec":
@@ -4142,8 +4262,14 @@ var Pipelines = class {
     }));
   }
 };
-function labelOf({ kernel, type }) {
-  return type ? `${kernel} ${type}` : kernel;
+function labelOf(name) {
+  const types = "types" in name ? name.types : "type" in name ? name.type : [];
+  return [
+    name.kernel,
+    ...[
+      types
+    ].flat()
+  ].join(" ");
 }
 function made(map, key, make) {
   const known = map.get(key);
@@ -4264,7 +4390,9 @@ async function compilesSubgroups(gpu) {
   gpu.pushErrorScope("validation");
   const code = shaderText({
     kernel: "mul_mat_vec",
-    type: "F32"
+    types: [
+      "F32"
+    ]
   }, true);
   gpu.createComputePipeline({
     layout: "auto",
@@ -4298,12 +4426,12 @@ var ReadBack = class {
     this.commands = commands;
     this.kind = kind;
     this.device = buffers.device;
-    const usage2 = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    const usage3 = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
     this.#stagings = layout2.flatMap(({ bytes, count }) => Array.from({
       length: count
     }, () => ({
       bytes,
-      buffer: buffers.make("staging", bytes, usage2)
+      buffer: buffers.make("staging", bytes, usage3)
     })));
   }
   /**
@@ -4635,8 +4763,8 @@ var FeedForward2 = class {
       this.#scores = rows("scores", bytes.scores, strides.neurons);
     }
     if (bytes.thresholds > 0) {
-      const usage2 = STORAGE | COPY_DST;
-      this.#thresholds = buffers.make("thresholds", bytes.thresholds, usage2);
+      const usage3 = STORAGE | COPY_DST;
+      this.#thresholds = buffers.make("thresholds", bytes.thresholds, usage3);
       if (sparsity.mode === "threshold") {
         const same = new Float32Array(bytes.thresholds / 4);
         buffers.device.gpu.queue.writeBuffer(this.#thresholds, 0, same.fill(sparsity.value));
@@ -5145,8 +5273,8 @@ var Weights = class {
     this.#pieceBytes = layout2.pieceBytes;
     const { slices: slices2, strides, bytes } = layout2;
     let byteLength = 0;
-    for (const matrix of allMatrices(layout2)) {
-      byteLength += this.#room(matrix).byteLength;
+    for (const stack of allStacks(layout2)) {
+      for (const matrix of this.#room(stack)) byteLength += matrix.byteLength;
     }
     this.byteLength = byteLength;
     const { STORAGE, COPY_DST } = GPUBufferUsage;
@@ -5184,9 +5312,16 @@ var Weights = class {
   write(slice, rows) {
     this.#takers.get(slice)?.(rows);
   }
-  #room(layout2) {
-    const name = layout2.slices.map(({ tensor }) => tensor.name).join(", ");
-    const matrix = new DeviceMatrix(this.buffers, name, layout2, this.#pieceBytes);
+  #room(stack) {
+    const { buffers } = this;
+    const name = stack.flatMap(({ slices: slices2 }) => slices2).map(({ tensor }) => tensor.name).join(", ");
+    const matrices = stack.length > 1 ? DeviceMatrix.stack(buffers, name, stack) : [
+      DeviceMatrix.make(buffers, name, stack[0], this.#pieceBytes)
+    ];
+    stack.forEach((layout2, i) => this.#fill(layout2, matrices[i]));
+    return matrices;
+  }
+  #fill(layout2, matrix) {
     this.#matrices.set(layout2, matrix);
     let start = 0;
     for (const slice of layout2.slices) {
@@ -5195,7 +5330,6 @@ var Weights = class {
       this.#takers.set(slice, (rows) => matrix.write(packer, first + rows.first, rows));
       start += lengthOf(slice.rows);
     }
-    return matrix;
   }
 };
 function floatsOf({ tensor }, { bytes }) {
@@ -6102,11 +6236,11 @@ var ReferencePlace = class _ReferencePlace {
   }
   /** See {@linkcode CpuSidePlace.partial}. */
   partial(_batch) {
-    return joined(this.#partial);
+    return joined2(this.#partial);
   }
   /** See {@linkcode CpuSidePlace.residual}. */
   residual(_batch) {
-    return joined(this.#residual);
+    return joined2(this.#residual);
   }
   /** See {@linkcode CpuSidePlace.setResidual}. */
   setResidual(residual, batch) {
@@ -6171,7 +6305,7 @@ var ReferencePlace = class _ReferencePlace {
     }, () => new Float32Array(this.model.hiddenSize));
   }
 };
-function joined(rows) {
+function joined2(rows) {
   const all = new Float32Array(rows.length * (rows[0]?.length ?? 0));
   rows.forEach((row, t) => all.set(row, t * row.length));
   return all;

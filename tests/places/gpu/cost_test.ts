@@ -29,16 +29,18 @@ import { testWithAdapter } from "../../helpers/adapter.ts";
 
 const exact: Sparsity = { mode: "exact" };
 
-/** A model in which values are stored as another type than queries and keys. */
+/** A model in which keys and values are stored as other types than queries. */
 async function mixedModel(
+  keys: GgmlType,
+  values: GgmlType,
   options: RandomModelOptions,
-  type: GgmlType,
 ): Promise<RandomModel> {
   const { source, bytes } = await randomModel(options);
+  const named = (part: string) => (name: string) => name.includes(part);
   const mixed = await requantised(
-    source,
-    type,
-    (name) => name.includes("attn_v"),
+    await requantised(source, keys, named("attn_k")),
+    values,
+    named("attn_v"),
   );
   return {
     source: mixed,
@@ -47,61 +49,84 @@ async function mixedModel(
   };
 }
 
-const forms: Record<string, [dispatches: number, () => Promise<RandomModel>]> =
-  {
-    "a dense file": [7, () => randomModel({ type: "Q8_0" })],
-    "a dense file of mixed types": [
-      8,
-      () => mixedModel({ type: "Q4_0" }, "Q8_0"),
-    ],
-    "a file with a row of down for each neuron": [
-      7,
-      () => randomModel({ type: "F16", downByNeuron: true }),
-    ],
-  };
+/** Of one layer each. */
+const forms: Record<string, () => Promise<RandomModel>> = {
+  "a dense file": () => randomModel({ type: "Q8_0", layerCount: 1 }),
+  "a dense file with values of another type": () =>
+    mixedModel("Q4_0", "Q8_0", { type: "Q4_0", layerCount: 1 }),
+  "a file with a row of down for each neuron": () =>
+    randomModel({ type: "F16", layerCount: 1, downByNeuron: true }),
+  "a file with queries, keys and values of three types": () =>
+    mixedModel("Q8_0", "F16", {
+      type: "Q4_0",
+      layerCount: 1,
+      downByNeuron: true,
+    }),
+};
 
-for (const [name, [dispatches, make]] of Object.entries(forms)) {
+for (const [name, make] of Object.entries(forms)) {
   testWithAdapter(
-    `a token of ${name} takes one submit, one read-back, ${dispatches} dispatches a layer`,
+    `a token of ${name} takes one submit, one read-back, 7 dispatches a layer, 8 behind many positions`,
     async () => {
       const made = await make();
-      const team = await gpuTeam(made, exact);
-      await using engine = new Engine(team, made.model.vocabSize);
+      const limits = { tokens: 128, contextSize: 1024 };
+      const team = await gpuTeam(made, exact, undefined, { limits });
+      const { model } = made;
+      await using engine = new Engine(team, model.vocabSize);
       using sequence = engine.createSequence();
-      await engine.evaluate(sequence, [1, 2, 3]);
-      const before = { ...team.gpu!.counts };
-      await engine.evaluate(sequence, [4]);
-      const { counts } = team.gpu!;
-      assert.equal(counts.submits - before.submits, 1);
-      assert.equal(counts.readBacks - before.readBacks, 1);
-      // One for the embedding, one for the head.
-      assert.equal(
-        counts.dispatches - before.dispatches,
-        2 + dispatches * made.model.layers.length,
-      );
+      await engine.evaluate(sequence, new Array(511).fill(1));
+      // The last kernel merges what the workgroups found that share a head.
+      for (const dispatches of [7, 8]) {
+        const before = { ...team.gpu!.counts };
+        await engine.evaluate(sequence, [2]);
+        const { counts } = team.gpu!;
+        assert.equal(counts.submits - before.submits, 1);
+        assert.equal(counts.readBacks - before.readBacks, 1);
+        // One for the embedding, one for the head.
+        assert.equal(counts.dispatches - before.dispatches, 2 + dispatches);
+      }
     },
   );
 }
 
-testWithAdapter(
-  "behind many positions a layer takes one kernel more, which merges the splits of attention",
-  async () => {
-    const made = await randomModel({ type: "F16", downByNeuron: true });
-    const limits = { tokens: 128, contextSize: 1024 };
-    const team = await gpuTeam(made, exact, undefined, { limits });
-    const { model } = made;
-    await using engine = new Engine(team, model.vocabSize);
-    using sequence = engine.createSequence();
-    await engine.evaluate(sequence, new Array(511).fill(1));
-    const dispatches = async () => {
-      const before = team.gpu!.counts.dispatches;
-      await engine.evaluate(sequence, [2]);
-      return team.gpu!.counts.dispatches - before;
-    };
-    assert.equal(await dispatches(), 2 + 7 * model.layers.length);
-    assert.equal(await dispatches(), 2 + 8 * model.layers.length);
-  },
-);
+const threeTypes: [string, pieceBytes: number, () => Promise<RandomModel>][] = [
+  [
+    "Q4_0, Q8_0 and F16",
+    25_000,
+    () => mixedModel("Q8_0", "F16", { type: "Q4_0" }),
+  ],
+  [
+    "F32, Q4_K and Q6_K",
+    280_000,
+    () => mixedModel("Q4_K", "Q6_K", { hiddenSize: 256 }),
+  ],
+];
+
+for (const [types, pieceBytes, make] of threeTypes) {
+  testWithAdapter(
+    `queries, keys and values in ${types} give the same bits in one buffer as in three`,
+    async () => {
+      const made = await make();
+      const run = async (options: { pieceBytes?: number }) => {
+        const team = await gpuTeam(made, exact, undefined, options);
+        await using engine = new Engine(team, made.model.vocabSize);
+        using sequence = engine.createSequence();
+        const rows: Float32Array[] = [];
+        for (const count of [16, 3, 1]) {
+          const ids = Array.from({ length: count }, (_, i) => i + count);
+          const own = await engine.evaluate(sequence, ids, "all");
+          rows.push(...own.map((row) => row.slice()));
+        }
+        return { rows, dispatches: team.gpu!.counts.dispatches };
+      };
+      const together = await run({});
+      const apart = await run({ pieceBytes });
+      assert.deepEqual(together.rows, apart.rows);
+      const { length } = made.model.layers;
+      assert.equal(apart.dispatches - together.dispatches, 3 * 2 * length);
+    },
+  );
+}
 
 testWithAdapter(
   "a hybrid layer takes two submits and one read-back",
@@ -189,24 +214,41 @@ for (const [name, split] of Object.entries(splits)) {
   );
 }
 
-const bytesCases: [string, RandomModelOptions, Sparsity][] = [
-  ["dense Q4_0", { type: "Q4_0" }, exact],
-  ["tied F16", { type: "F16", tied: true, slidingWindow: 9 }, exact],
-  ["Q6_K", { type: "Q6_K", hiddenSize: 512, downByNeuron: true }, exact],
+const bytesCases: [string, () => Promise<RandomModel>, Sparsity][] = [
+  ["dense Q4_0", () => randomModel({ type: "Q4_0" }), exact],
+  [
+    "Q4_0, Q8_0 and F16",
+    () => mixedModel("Q8_0", "F16", { type: "Q4_0", kvHeadCount: 1 }),
+    exact,
+  ],
+  [
+    "tied F16",
+    () => randomModel({ type: "F16", tied: true, slidingWindow: 9 }),
+    exact,
+  ],
+  [
+    "Q6_K",
+    () => randomModel({ type: "Q6_K", hiddenSize: 512, downByNeuron: true }),
+    exact,
+  ],
   [
     "a predictor",
-    { predictorRank: 12, downByNeuron: true },
+    () => randomModel({ predictorRank: 12, downByNeuron: true }),
     { mode: "predictor" },
   ],
-  ["top-k", { hiddenSize: 296 }, { mode: "top-k", share: 0.5 }],
+  [
+    "top-k",
+    () => randomModel({ hiddenSize: 296 }),
+    { mode: "top-k", share: 0.5 },
+  ],
 ];
-for (const [i, [name, options, sparsity]] of bytesCases.entries()) {
+for (const [i, [name, make, sparsity]] of bytesCases.entries()) {
   for (const [j, [split, planOf]] of Object.entries(splits).entries()) {
     const cacheType = cacheTypes[(i + j) % cacheTypes.length];
     testWithAdapter(
       `${split} of ${name}, ${cacheType} cache, takes the bytes foretold`,
       async () => {
-        const made = await randomModel(options);
+        const made = await make();
         const asked = { limits, cacheType, pieceBytes: 30_000 };
         const plan = planOf(made);
         const { model } = made;

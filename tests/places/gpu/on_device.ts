@@ -122,7 +122,7 @@ export function weightsOf(
   dequantise(type, bytes, all);
   const shape = matrixShape(type, rows, runs);
   const pieceBytes = pieceRows * packedRowBytes(shape.type, shape.columns);
-  const matrix = new DeviceMatrix(bench.buffers, "matrix", shape, pieceBytes);
+  const matrix = DeviceMatrix.make(bench.buffers, "matrix", shape, pieceBytes);
   const packer = new RowPacker(type, { length, runs });
   // In two chunks, as a loader hands them over.
   const rowBytes = bytes.length / rows, half = Math.floor(rows / 2);
