@@ -27,6 +27,14 @@ export const gpuCountNames: readonly (keyof GpuCounts)[] = [
   "downloaded",
 ];
 
+/** How fast a GPU computes. */
+export interface GpuSpeed {
+  /** Bytes of weights that it streams in a ms */
+  readonly stream: number;
+  /** What starting a kernel takes, beside what it reads, in ms; 0 where that could not be told */
+  readonly dispatchMs: number;
+}
+
 /** How a GPU takes part. */
 export interface GpuUse {
   /** Its name, and how it is used, for people: `NVIDIA …, synchronous read-back` */
@@ -35,10 +43,12 @@ export interface GpuUse {
   readonly bytes: number;
   /** What a read-back takes, in ms */
   readonly readBackMs: number;
-  /** Bytes of weights that it streams in a ms */
-  readonly stream: number;
-  /** What starting a kernel takes, beside what it reads, in ms; 0 where that could not be told */
-  readonly dispatchMs: number;
   /** What it has done so far */
   counts: GpuCounts;
+}
+
+/** The same, with what a planner asks for. */
+export interface MeasuredGpu extends GpuUse {
+  /** Where `measureGpu` asked for it */
+  readonly speed?: GpuSpeed;
 }

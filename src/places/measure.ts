@@ -68,9 +68,10 @@ async function measureGpu(model: Model, threads: number): Promise<GpuRates> {
   await using team = await startTeam(
     probe.source,
     threads,
-    { ...optionsFor(probe.model), gpuPlan },
+    { ...optionsFor(probe.model), gpuPlan, measureGpu: true },
   );
-  const { stream, readBackMs, dispatchMs } = team.gpu!;
+  const { readBackMs, speed } = team.gpu!;
+  const { stream, dispatchMs } = speed!;
   return {
     stream,
     readBack: readBackMs,

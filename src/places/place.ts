@@ -8,7 +8,7 @@ import type { Rates } from "../plan/border.ts";
 import type { Exchange, Side, Stage } from "../plan/stages.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { Batch } from "./batch.ts";
-import type { GpuUse } from "./gpu_use.ts";
+import type { MeasuredGpu } from "./gpu_use.ts";
 import type { LayerCounts } from "./stats.ts";
 import type { Activity, TraceEvent } from "./trace.ts";
 
@@ -61,7 +61,7 @@ export interface CpuSidePlace extends Place {
  */
 export interface GpuSidePlace extends Place, AsyncDisposable {
   /** How the device is used. */
-  readonly use: GpuUse;
+  readonly use: MeasuredGpu;
   /** Starts what is lined up, so that it runs while the CPU places compute. */
   submit(): void;
   /** Its residual, `[tokens, stride]`. */

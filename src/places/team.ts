@@ -12,7 +12,7 @@ import type { Rates } from "../plan/border.ts";
 import { Batch, type BatchLimits } from "./batch.ts";
 import { exchange, type Sides } from "./exchange.ts";
 import { forward, type GpuSidePlace, type Place } from "./place.ts";
-import type { GpuUse } from "./gpu_use.ts";
+import type { MeasuredGpu } from "./gpu_use.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
 import type { NormedStates } from "./normed_states.ts";
 import type { LayerCounts } from "./stats.ts";
@@ -49,7 +49,7 @@ export interface Team extends AsyncDisposable {
   /** How fast each place reads its rows, where it has measured that. */
   readonly rates: readonly Rates[];
   /** How a GPU takes part, where one does. */
-  readonly gpu?: GpuUse;
+  readonly gpu?: MeasuredGpu;
   /**
    * Runs the batch. Gives a row of logits, `[vocabSize]`, for each token that
    * wants one, in the batch's order; valid until the next run. Where the batch
@@ -145,7 +145,7 @@ export class InlineTeam implements Team {
   }
 
   /** See {@linkcode Team.gpu}. */
-  get gpu(): GpuUse | undefined {
+  get gpu(): MeasuredGpu | undefined {
     return this.sides.gpu?.use;
   }
 

@@ -21,8 +21,6 @@ export class ReferenceGpu implements GpuSidePlace {
     name: "reference",
     bytes: 0,
     readBackMs: 0,
-    stream: 1,
-    dispatchMs: 0,
     counts: {
       dispatches: 0,
       submits: 0,

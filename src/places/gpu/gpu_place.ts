@@ -6,7 +6,7 @@
  */
 import { ropeFrequencies } from "../../model/rope.ts";
 import type { Batch } from "../batch.ts";
-import type { GpuUse } from "../gpu_use.ts";
+import type { MeasuredGpu } from "../gpu_use.ts";
 import type { GpuSidePlace } from "../place.ts";
 import type { PlaceSlices, Rows, Slice } from "../slices.ts";
 import { LayerCounts } from "../stats.ts";
@@ -25,7 +25,7 @@ import {
   type LayoutOptions,
   stretchesFor,
 } from "./layout.ts";
-import { measure, type Speed } from "./measure.ts";
+import { measure, type Measured } from "./measure.ts";
 import type { Shared } from "./product.ts";
 import {
   ReadBack,
@@ -47,6 +47,8 @@ export interface GpuPlaceOptions extends LayoutOptions {
   readonly readBack?: ReadBackKind;
   /** An open device, which stays open when the place is given up; an own one, where left out */
   readonly device?: Device;
+  /** Whether {@linkcode GpuPlace.measure} takes the time that the speed of the device needs */
+  readonly measureGpu?: boolean;
   /** Counts here, where given */
   readonly counts?: LayerCounts;
 }
@@ -76,7 +78,7 @@ export class GpuPlace implements GpuSidePlace {
   readonly #weights: Weights;
   readonly #readBackKind: ReadBackKind;
   readonly #counters: CounterReader;
-  #speed: Speed = { readBackMs: 0, stream: 0, dispatchMs: 0 };
+  #measured: Measured = { readBackMs: 0 };
   #parts!: Parts;
   /** The layer whose h were computed last */
   #layer = 0;
@@ -149,31 +151,31 @@ export class GpuPlace implements GpuSidePlace {
   }
 
   /** See {@linkcode GpuSidePlace.use}. */
-  get use(): GpuUse {
+  get use(): MeasuredGpu {
     const { device } = this;
     const lanes = device.subgroups ? "subgroups" : "no subgroups";
     return {
       name: `${device.name}, ${lanes}, ${this.#readBackKind} read-back`,
       bytes: this.#buffers.bytes,
-      ...this.#speed,
+      ...this.#measured,
       counts: this.#commands.counts,
     };
   }
 
   /**
-   * Measures the time of a read-back and of starting a kernel, and how fast
-   * weights are streamed, for {@linkcode use}; call when it is ready.
+   * Measures the time of a read-back and, where the options say so, how fast the
+   * device is, for {@linkcode use}; call when it is ready.
    *
    * @throws {GpuError} where the device has failed
    */
-  async measure(): Promise<Speed> {
+  async measure(): Promise<void> {
     const { attention, feedForward, head, readBack, counters } = this.#parts;
-    const products = [attention, feedForward, head]
-      .flatMap((part) => part?.streamed ?? []);
+    const products = this.options.measureGpu
+      ? [attention, feedForward, head].flatMap((part) => part?.streamed ?? [])
+      : [];
     const region = { buffer: counters, bytes: counters.size };
-    this.#speed = await measure(this.#commands, readBack, region, products);
+    this.#measured = await measure(this.#commands, readBack, region, products);
     this.device.check();
-    return this.#speed;
   }
 
   /** See {@linkcode Place.begin}. */

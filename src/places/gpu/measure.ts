@@ -3,19 +3,13 @@
  *
  * @module
  */
+import type { GpuSpeed, MeasuredGpu } from "../gpu_use.ts";
 import type { Commands } from "./commands.ts";
 import type { Product } from "./product.ts";
 import type { ReadBack, Region } from "./read_back.ts";
 
-/** What a planner wants to know of a device. */
-export interface Speed {
-  /** What a read-back takes, in ms */
-  readonly readBackMs: number;
-  /** Bytes of weights that it streams in a ms; 0 where it has none */
-  readonly stream: number;
-  /** What starting a kernel takes, beside what it reads, in ms; 0 where that cannot be told */
-  readonly dispatchMs: number;
-}
+/** What was measured. */
+export type Measured = Pick<MeasuredGpu, "readBackMs" | "speed">;
 
 /** Runs at most this often; a fast device needs many for a time that can be told. */
 const mostRuns = 256;
@@ -33,10 +27,7 @@ export interface Timed {
 const smallShare = 1 / 8;
 
 /** Streaming and starting, from ms = dispatchMs + bytes / stream of two products; all is streaming where both read much. */
-export function speedOf(
-  large: Timed,
-  small: Timed,
-): Pick<Speed, "stream" | "dispatchMs"> {
+export function speedOf(large: Timed, small: Timed): GpuSpeed {
   let dispatchMs = 0;
   if (small.bytes < smallShare * large.bytes) {
     const msPerByte = (large.ms - small.ms) / (large.bytes - small.bytes);
@@ -47,15 +38,15 @@ export function speedOf(
 }
 
 /**
- * Measures a read-back of `region`, and `products` with one token. What this does
- * is not counted.
+ * Measures a read-back of `region`, and the speed of `products` with one token
+ * where there are any. What this does is not counted.
  */
 export async function measure(
   commands: Commands,
   readBack: ReadBack,
   region: Region,
   products: readonly Product[],
-): Promise<Speed> {
+): Promise<Measured> {
   const before = { ...commands.counts };
   const time = async (encode: () => void): Promise<number> => {
     const start = performance.now();
@@ -88,12 +79,12 @@ export async function measure(
   };
   const [largest, ...others] = products
     .toSorted((a, b) => b.bytes(1) - a.bytes(1));
-  let speed = { stream: 0, dispatchMs: 0 };
+  let speed: GpuSpeed | undefined;
   if (largest) {
     const large = await timed(largest);
     const smallest = others.pop();
     speed = speedOf(large, smallest ? await timed(smallest) : large);
   }
   Object.assign(commands.counts, before);
-  return { readBackMs, ...speed };
+  return { readBackMs, speed };
 }

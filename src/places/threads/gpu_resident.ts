@@ -8,7 +8,7 @@ import type { GpuPlace } from "../gpu/gpu_place.ts";
 import { openGpuPlace } from "../load_places.ts";
 import { forward, type GpuSidePlace } from "../place.ts";
 import type { PlaceSlices, Rows, Slice } from "../slices.ts";
-import type { GpuUse } from "../gpu_use.ts";
+import type { MeasuredGpu } from "../gpu_use.ts";
 import { type Lane, type OnTrace, Recorder, traceGpu } from "../trace.ts";
 import type { TeamOptions } from "./messages.ts";
 import type { Shared } from "./shared.ts";
@@ -52,7 +52,7 @@ export class GpuResident implements Resident {
   }
 
   /** See {@linkcode Resident.gpu}. */
-  get gpu(): GpuUse {
+  get gpu(): MeasuredGpu {
     return this.place.use;
   }
 

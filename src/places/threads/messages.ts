@@ -8,7 +8,7 @@ import type { Rates } from "../../plan/border.ts";
 import type { Plan } from "../../plan/plan.ts";
 import type { CpuPlaceOptions } from "../cpu/bank.ts";
 import type { Rows } from "../slices.ts";
-import type { GpuUse } from "../gpu_use.ts";
+import type { MeasuredGpu } from "../gpu_use.ts";
 import type { Lane } from "../trace.ts";
 
 /** What all places of a team have in common. */
@@ -18,6 +18,8 @@ export interface TeamOptions extends Omit<CpuPlaceOptions, "plan"> {
   readonly countNeurons?: boolean;
   /** Keep what the feed-forward layers of a step read. */
   readonly keepNormed?: boolean;
+  /** Measure how fast the GPU is: takes a while, and only a plan asks for it. */
+  readonly measureGpu?: boolean;
   /** Bytes that the GPU's place may take, at most. */
   readonly gpuBytes?: number;
 }
@@ -40,7 +42,11 @@ export type FromWorker =
   | { readonly kind: "ready"; readonly weightBytes: number }
   /** Gives the buffer of the rows back, to be read into again */
   | { readonly kind: "written"; readonly spare: ArrayBuffer }
-  | { readonly kind: "running"; readonly rates?: Rates; readonly gpu?: GpuUse }
+  | {
+    readonly kind: "running";
+    readonly rates?: Rates;
+    readonly gpu?: MeasuredGpu;
+  }
   /** After a step that was traced; nobody asked by a message */
   | { readonly kind: "traced"; readonly lanes: readonly Lane[] }
   | {

@@ -21,7 +21,7 @@ import type { NeuronCounts } from "../neuron_counts.ts";
 import type { NormedStates } from "../normed_states.ts";
 import { allSlices, readRows, type Rows, slicesOf } from "../slices.ts";
 import type { LayerCounts } from "../stats.ts";
-import type { GpuUse } from "../gpu_use.ts";
+import type { MeasuredGpu } from "../gpu_use.ts";
 import type { Team } from "../team.ts";
 import type { Lane, OnTrace } from "../trace.ts";
 import type { Task } from "./control.ts";
@@ -113,7 +113,7 @@ export class ThreadTeam implements Team {
   /** See {@linkcode Team.weightBytes}. */
   weightBytes = 0;
   /** See {@linkcode Team.gpu}. */
-  gpu?: GpuUse;
+  gpu?: MeasuredGpu;
   /** See {@linkcode Team.rates}. */
   rates: readonly Rates[] = [];
   readonly #shared: Shared;

@@ -5093,10 +5093,7 @@ async function measure(commands, readBack, region, products) {
     };
   };
   const [largest, ...others] = products.toSorted((a, b) => b.bytes(1) - a.bytes(1));
-  let speed = {
-    stream: 0,
-    dispatchMs: 0
-  };
+  let speed;
   if (largest) {
     const large = await timed(largest);
     const smallest2 = others.pop();
@@ -5105,7 +5102,7 @@ async function measure(commands, readBack, region, products) {
   Object.assign(commands.counts, before);
   return {
     readBackMs,
-    ...speed
+    speed
   };
 }
 
@@ -5353,17 +5350,15 @@ var GpuPlace = class _GpuPlace {
   #weights;
   #readBackKind;
   #counters;
-  #speed;
+  #measured;
   #parts;
   /** The layer whose h were computed last */
   #layer;
   constructor(buffers, options, layout2) {
     this.options = options;
     this.layout = layout2;
-    this.#speed = {
-      readBackMs: 0,
-      stream: 0,
-      dispatchMs: 0
+    this.#measured = {
+      readBackMs: 0
     };
     this.#layer = 0;
     const { model } = options;
@@ -5426,30 +5421,29 @@ var GpuPlace = class _GpuPlace {
     return {
       name: `${device.name}, ${lanes}, ${this.#readBackKind} read-back`,
       bytes: this.#buffers.bytes,
-      ...this.#speed,
+      ...this.#measured,
       counts: this.#commands.counts
     };
   }
   /**
-   * Measures the time of a read-back and of starting a kernel, and how fast
-   * weights are streamed, for {@linkcode use}; call when it is ready.
+   * Measures the time of a read-back and, where the options say so, how fast the
+   * device is, for {@linkcode use}; call when it is ready.
    *
    * @throws {GpuError} where the device has failed
    */
   async measure() {
     const { attention, feedForward, head, readBack, counters } = this.#parts;
-    const products = [
+    const products = this.options.measureGpu ? [
       attention,
       feedForward,
       head
-    ].flatMap((part) => part?.streamed ?? []);
+    ].flatMap((part) => part?.streamed ?? []) : [];
     const region = {
       buffer: counters,
       bytes: counters.size
     };
-    this.#speed = await measure(this.#commands, readBack, region, products);
+    this.#measured = await measure(this.#commands, readBack, region, products);
     this.device.check();
-    return this.#speed;
   }
   /** See {@linkcode Place.begin}. */
   begin(batch) {

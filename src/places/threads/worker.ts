@@ -15,7 +15,7 @@ import {
 import { CpuResident } from "./cpu_resident.ts";
 import { GpuResident } from "./gpu_resident.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
-import type { GpuUse } from "../gpu_use.ts";
+import type { MeasuredGpu } from "../gpu_use.ts";
 import type { OnTrace } from "../trace.ts";
 import { Shared } from "./shared.ts";
 
@@ -24,7 +24,7 @@ export interface Resident {
   readonly weightBytes: number;
   readonly slices: PlaceSlices;
   readonly rates?: Rates;
-  readonly gpu?: GpuUse;
+  readonly gpu?: MeasuredGpu;
   write(slice: Slice, rows: Rows): void;
   ready(): void | Promise<void>;
   /** Hands over what traced steps took down. Returns, or throws, when the team is stopped. */

@@ -124,11 +124,12 @@ testWithAdapter(
   "a device is measured, and measuring is not counted",
   async () => {
     const made = await randomModel({ type: "Q8_0" });
-    const team = await gpuTeam(made, exact);
+    const asked = { measureGpu: true };
+    const team = await gpuTeam(made, exact, undefined, asked);
     await using engine = new Engine(team, made.model.vocabSize);
     const { gpu } = team.sides;
-    const measured = await gpu.measure();
-    assert(measured.readBackMs > 0 && measured.stream > 0);
+    await gpu.measure();
+    assert(gpu.use.readBackMs > 0 && gpu.use.speed!.stream > 0);
     assert.deepEqual(Object.values(gpu.use.counts), [0, 0, 0, 0, 0]);
     using sequence = engine.createSequence();
     const [before] = await engine.evaluate(sequence, [1, 2]);
@@ -137,6 +138,12 @@ testWithAdapter(
     using again = engine.createSequence();
     const [after] = await engine.evaluate(again, [1, 2]);
     assert.deepEqual(after, kept);
+
+    // Without being asked it takes the time of a read-back alone.
+    const { sides } = await gpuTeam(made, exact);
+    await sides.gpu.measure();
+    assert(sides.gpu.use.readBackMs > 0);
+    assert.equal(sides.gpu.use.speed, undefined);
   },
 );
 
