@@ -6,8 +6,9 @@
 import { UsageError } from "../errors.ts";
 
 /**
- * How keys and values are stored: whole, as halves, or in ggml's blocks of 32
- * bytes that share a scale.
+ * How keys and values are stored: whole, in two bytes each (halves, or on the
+ * CPU integers with a scale for each position), or in ggml's blocks of 32 bytes
+ * that share a scale.
  */
 export type CacheType = "f32" | "f16" | "q8_0";
 

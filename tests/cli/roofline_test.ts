@@ -41,8 +41,8 @@ async function layerOf(options: LoadOptions) {
 }
 
 Deno.test("keys and values count as streamed, position by position", async () => {
-  // A position has 2 heads of 16, twice: of 2 bytes each and one more, or in blocks of 34 bytes.
-  for (const [cacheType, bytes] of [["f16", 132], ["q8_0", 136]] as const) {
+  // A position has 2 heads of 16, twice: of 2 bytes each and two more, or in blocks of 34 bytes.
+  for (const [cacheType, bytes] of [["f16", 136], ["q8_0", 136]] as const) {
     const sparsity = { mode: "dense" } as const;
     const { streamed, hot } = await layerOf({ sparsity, cacheType });
     const expected = streamed.map((_, i) => streamed[0] + bytes * i);

@@ -9,7 +9,7 @@ use core::ops::Range;
 
 use crate::exp::exp_negative;
 use crate::kv::*;
-use crate::panel::{Cache, Floats, Q8_0, TILE};
+use crate::panel::{Cache, Floats, Words, Q8_0, TILE};
 use crate::simd::*;
 
 /// Tiles of a pass, at most.
@@ -71,8 +71,8 @@ pub unsafe extern "C" fn attention(
     for first in (0..n_rows).step_by(tiles * TILE) {
         let rows = first..n_rows.min(first + tiles * TILE);
         positions += match cache_type {
-            F32 => pass::<Floats<false>>(call, rows),
-            F16 => pass::<Floats<true>>(call, rows),
+            F32 => pass::<Floats>(call, rows),
+            F16 => pass::<Words>(call, rows),
             _ => pass::<Q8_0>(call, rows),
         };
     }

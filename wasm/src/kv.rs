@@ -5,16 +5,15 @@
 //! for columns and the page's positions for steps.
 //!
 //! - f32: `[panel][step][8 columns]`.
-//! - f16: the same, behind the exponents of the 32 positions, a byte each: an element is its half, as `widen_raw` gives it, times 2^(exponent - 127). The
-//!   largest element of a position becomes a half of [2^14, 2^15]: halves that are subnormal, which cost some CPUs a hundred cycles a product, are
-//!   2^-28 of it. Word L of a step has column L in its lower half and column L + 4 in its upper half, so that one load widens to two vectors.
-//! - q8_0 (ggml's: 32 elements share a scale, an f16): bytes of two steps side by side, `[panel][step / 2][8 columns][2]`, as `i32x4_dot_i16x8` sums
-//!   them. A block of 32 elements stands together with its scales. Keys: `[panel][block]`, each the scales of 8 positions, as f16 columns, and 16 pairs
+//! - f16: two bytes an element, as integers, which cost half the instructions of halves. First the scales of the 32 positions, each the upper half of an
+//!   f32, then words of two steps side by side, `[panel][step / 2][8 columns][2]`, as `i32x4_dot_i16x8` sums them. So that sums fit (see `Words` in
+//!   `panel.rs`), a key's integers have a Euclidean norm of up to 32767, a value's magnitudes of up to that: both are off by 2^-16 of it.
+//! - q8_0 (ggml's: 32 elements share a scale, an f16): bytes of two steps side by side, as the words of f16. A block of 32 elements stands together with its scales. Keys: `[panel][block]`, each the scales of 8 positions, as f16 columns, and 16 pairs
 //!   of steps. Values: `[block]`, each the scales of 32 positions and 4 panels.
 //!
 //! What pads a head to whole panels or blocks is never written, and what it gives is never used.
 
-use crate::f16::{f32_to_f16, half_of, narrow4_f16};
+use crate::f16::{f32_to_f16, half_of};
 use crate::simd::*;
 
 /// Positions of a page.
@@ -29,6 +28,15 @@ pub const BLOCK: usize = 32;
 pub const F32: u32 = 0;
 pub const F16: u32 = 1;
 pub const Q8: u32 = 2;
+
+/// Bytes of the scales of a page's keys in f16, and of its values.
+pub const WORD_SCALES: usize = 2 * PAGE;
+
+/// The largest magnitude of an integer of 16 bits.
+pub const MOST: f32 = 32767.0;
+
+/// The largest f32 of which the lower half is zero.
+const LARGEST_SCALE: f32 = f32::from_bits(0x7f7f_0000);
 
 /// Bytes of 8 scales.
 pub const SCALES: usize = 2 * PANEL;
@@ -46,13 +54,13 @@ pub const VALUE_BLOCK_BYTES: usize = 2 * PAGE + BLOCK / PANEL * PANEL_BYTES;
 pub const fn side_bytes(cache_type: u32, head_dim: usize) -> usize {
     match cache_type {
         F32 => head_dim.next_multiple_of(PANEL) * PAGE * 4,
-        F16 => PAGE + head_dim.next_multiple_of(PANEL) * PAGE * 2,
+        F16 => WORD_SCALES + head_dim.next_multiple_of(PANEL) * PAGE * 2,
         _ => head_dim.div_ceil(BLOCK) * VALUE_BLOCK_BYTES,
     }
 }
 
-/// Stores a key and a value of `head_dim` floats at position `slot` of a page. `cache_type` 0 keeps f32, 1 rounds to the 11 significant bits of f16
-/// (nearest, ties to even; fewer below 2^-28 of the largest magnitude; 65504 * 2^15 for what is larger), 2 to q8_0: scale = amax / 127, so that |error| <= amax / 254, but for the scale's own rounding to f16, 2^-11 of it.
+/// Stores a key and a value of `head_dim` floats at position `slot` of a page. `cache_type` 0 keeps f32; 1 rounds keys to within
+/// 2^-15.98 of their norm, values of their largest magnitude; 2 to q8_0: scale = amax / 127, so that |error| <= amax / 254, but for the scale's own rounding to f16, 2^-11 of it.
 ///
 /// # Safety
 /// `key` and `value` have `head_dim` floats, the page has room for twice `side_bytes`, `slot` is below 32.
@@ -77,8 +85,9 @@ pub unsafe extern "C" fn kv_store(
             store_f32(value, head_dim, values, value_at);
         }
         F16 => {
-            store_f16(key, head_dim, page, slot, key_at);
-            store_f16(value, head_dim, values, slot, value_at);
+            let most = f64::from(largest_magnitude(value, head_dim));
+            store_words(key, head_dim, norm(key, head_dim), page, slot, key_at);
+            store_words(value, head_dim, most, values, slot, value_at);
         }
         _ => {
             let keys = page.add(panel * head_dim.div_ceil(BLOCK) * KEY_BLOCK_BYTES);
@@ -102,53 +111,47 @@ unsafe fn store_f32(from: *const f32, n: usize, to: *mut u8, at: impl Fn(usize) 
     }
 }
 
-unsafe fn store_f16(
+/// One position of one side: integers such that `size`, what bounds its elements, becomes 32767 at most.
+unsafe fn store_words(
     from: *const f32,
     n: usize,
+    size: f64,
     to: *mut u8,
     slot: usize,
     at: impl Fn(usize) -> (usize, usize),
 ) {
-    let put = |i: usize, bits: u16| {
+    // Rounded up, so that nothing passes 32767.
+    let half = ((size / f64::from(MOST)) as f32).min(LARGEST_SCALE).to_bits().div_ceil(1 << 16);
+    to.cast::<u16>().add(slot).write(half as u16);
+    let scale = f32::from_bits(half << 16);
+    // Below this 1 / scale overflows; rounding to zero is an error below 1e-33.
+    let inverse = if scale < 1e-37 { 0.0 } else { 1.0 / scale };
+    let words = to.add(WORD_SCALES).cast::<i16>();
+    for i in 0..n {
         let (step, column) = at(i);
-        to.add(PAGE).cast::<u16>().add(PANEL * step + half_of(column)).write(bits);
-    };
-    let (exponent, factor) = shared_exponent(largest_magnitude(from, n));
-    to.add(slot).write(exponent);
-    let body = n / 4 * 4;
-    for i in (0..body).step_by(4) {
-        let mut halves = [0u16; 8];
-        let x = f32x4_mul(load(from.add(i)), f32x4_splat(factor));
-        store(halves.as_mut_ptr(), narrow4_f16(x));
-        for j in 0..4 {
-            put(i + j, halves[j]);
-        }
+        let word = (from.add(i).read() * inverse).round_ties_even() as i16;
+        words.add(step / 2 * 2 * PANEL + 2 * column + step % 2).write(word);
     }
-    for i in body..n {
-        put(i, f32_to_f16(from.add(i).read() * factor));
-    }
+}
+
+/// The Euclidean norm.
+unsafe fn norm(from: *const f32, n: usize) -> f64 {
+    // Squares of f32 may be too large for an f32, or too small.
+    (0..n).fold(0f64, |sum, i| sum + f64::from(from.add(i).read()).powi(2)).sqrt()
+}
+
+/// The scales of four positions in f16: finite also for positions that were never stored.
+///
+/// # Safety
+/// The 8 bytes are readable.
+#[inline(always)]
+pub unsafe fn word_scales(from: *const u8) -> v128 {
+    let scales = f32x4_abs(i32x4_shl(i32x4_load_extend_i16x4(from.cast()), 16));
+    f32x4_pmin(f32x4_splat(f32::MAX), scales)
 }
 
 unsafe fn largest_magnitude(from: *const f32, n: usize) -> f32 {
     (0..n).fold(0f32, |most, i| most.max(from.add(i).read().abs()))
-}
-
-/// The exponent byte of a position whose largest magnitude is given, and what its elements are multiplied by to become halves: powers of two, within what
-/// the byte and an f32 can be.
-fn shared_exponent(largest: f32) -> (u8, f32) {
-    let exponent = (largest.to_bits() >> 23).clamp(14, 156);
-    let factor = f32::from_bits((127 + 127 + 14 - exponent) << 23);
-    ((exponent + 112 - 14) as u8, factor)
-}
-
-/// What a half of four positions from `exponents` on, as `widen_raw` gives it, is multiplied by.
-///
-/// # Safety
-/// The 4 bytes are readable.
-#[inline(always)]
-pub unsafe fn position_scales(exponents: *const u8) -> v128 {
-    let words = u16x8_extend_low_u8x16(v128_load32_zero(exponents.cast()));
-    i32x4_shl(u32x4_extend_low_u16x8(words), 23)
 }
 
 /// One block, of `n` elements.

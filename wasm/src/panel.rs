@@ -46,13 +46,11 @@ pub trait Cache {
 /// Eight columns of each row.
 type Sums<const R: usize> = [[v128; 2]; R];
 
-/// `HALF`: f16, else f32.
-pub struct Floats<const HALF: bool>;
+/// f32.
+pub struct Floats;
 
-impl<const HALF: bool> Floats<HALF> {
-    const STEP_BYTES: usize = PANEL * if HALF { 2 } else { 4 };
-    /// Bytes before the first panel.
-    const HEAD: usize = if HALF { PAGE } else { 0 };
+impl Floats {
+    const STEP_BYTES: usize = 4 * PANEL;
 
     /// sum over the steps of coefficients[step][row] * panel[step].
     #[inline(always)]
@@ -61,12 +59,10 @@ impl<const HALF: bool> Floats<HALF> {
         panel: *const u8,
         steps: usize,
     ) -> Sums<R> {
-        let mask = opaque(i32x4_splat(HALF_BITS));
         let mut sums = [[zero(); 2]; R];
         for i in 0..steps {
             let at = panel.add(i * Self::STEP_BYTES);
-            let columns =
-                if HALF { widen_raw(load(at), mask) } else { [load(at), load(at.add(16))] };
+            let columns = [load(at), load(at.add(16))];
             let rows = broadcast(load(coefficients.add(i)));
             for r in 0..R {
                 for half in 0..2 {
@@ -78,8 +74,8 @@ impl<const HALF: bool> Floats<HALF> {
     }
 }
 
-impl<const HALF: bool> Cache for Floats<HALF> {
-    const TYPE: u32 = if HALF { F16 } else { F32 };
+impl Cache for Floats {
+    const TYPE: u32 = F32;
 
     unsafe fn scores<const R: usize>(
         queries: *const v128,
@@ -90,16 +86,7 @@ impl<const HALF: bool> Cache for Floats<HALF> {
     ) {
         for panel in panels {
             let first = panel * d.next_multiple_of(PANEL) * Self::STEP_BYTES;
-            let mut sums = Self::product::<R>(queries, keys.add(Self::HEAD + first), d);
-            if HALF {
-                for half in 0..2 {
-                    let scales = position_scales(keys.add(PANEL * panel + 4 * half));
-                    for r in 0..R {
-                        sums[r][half] = f32x4_mul(sums[r][half], scales);
-                    }
-                }
-            }
-            put_scores(sums, panel, scores);
+            put_scores(Self::product::<R>(queries, keys.add(first), d), panel, scores);
         }
     }
 
@@ -112,21 +99,82 @@ impl<const HALF: bool> Cache for Floats<HALF> {
         out: *mut v128,
     ) {
         let shrink = broadcast(shrink);
-        let mut coefficients = *weights;
-        if HALF {
-            for first in (0..PAGE).step_by(4) {
-                let scales = broadcast(position_scales(values.add(first)));
-                for i in 0..4 {
-                    coefficients[first + i] = f32x4_mul(weights[first + i], scales[i]);
-                }
-            }
-        }
-        let coefficients = coefficients[slots.clone()].as_ptr();
+        let coefficients = weights[slots.clone()].as_ptr();
         for panel in 0..d.div_ceil(PANEL) {
-            let first = (panel * PAGE + slots.start) * Self::STEP_BYTES;
-            let at = values.add(Self::HEAD + first);
+            let at = values.add((panel * PAGE + slots.start) * Self::STEP_BYTES);
             let sums = Self::product::<R>(coefficients, at, slots.len());
             add_panel(sums, shrink, out.add(2 * R * panel));
+        }
+    }
+}
+
+/// f16: 16-bit integers. So are queries, and weights times the positions' scales, with a scale for each row. No part of a sum passes 2^30, so it is exact:
+/// keys and rows of queries have Euclidean norms of 32767 (Cauchy and Schwarz), rows of weights a sum of 32767, values magnitudes of at most that. A score
+/// is off by 1.3e-5 of the norms' product (root mean square), as with halves on both sides for a head of 128.
+pub struct Words;
+
+impl Cache for Words {
+    const TYPE: u32 = F16;
+
+    unsafe fn prepare(queries: *mut v128, d: usize) -> v128 {
+        let n = d.next_multiple_of(BLOCK);
+        let mut squares = zero();
+        for i in 0..n {
+            let q = load(queries.add(i));
+            squares = madd(q, q, squares);
+        }
+        round(queries, f32x4_sqrt(squares), n / 2, queries)
+    }
+
+    unsafe fn scores<const R: usize>(
+        queries: *const v128,
+        keys: *const u8,
+        d: usize,
+        panels: Range<usize>,
+        scores: &mut [v128; PAGE],
+    ) {
+        let pairs = d.next_multiple_of(PANEL) / 2;
+        for panel in panels {
+            let at = keys.add(WORD_SCALES + 4 * PANEL * pairs * panel);
+            let dots = dots::<R, 2>(queries, at, d.div_ceil(2));
+            let scales = [0, 4].map(|half| word_scales(keys.add(2 * (PANEL * panel + half))));
+            let sums = dots.map(|row| {
+                core::array::from_fn(|half| f32x4_mul(f32x4_convert_i32x4(row[half]), scales[half]))
+            });
+            put_scores(sums, panel, scores);
+        }
+    }
+
+    unsafe fn add_values<const R: usize>(
+        weights: &[v128; PAGE],
+        values: *const u8,
+        d: usize,
+        slots: Range<usize>,
+        shrink: v128,
+        out: *mut v128,
+    ) {
+        let panels = slots.start / PANEL..slots.end.div_ceil(PANEL);
+        let (first, n) = (PANEL * panels.start, PANEL * panels.len());
+        let mut coefficients = [zero(); PAGE];
+        let mut sum = zero();
+        for four in (first..first + n).step_by(4) {
+            let scales = broadcast(word_scales(values.add(2 * four)));
+            for i in 0..4 {
+                let c = f32x4_mul(weights[four + i], scales[i]);
+                sum = f32x4_add(sum, c);
+                coefficients[four + i] = c;
+            }
+        }
+        let coefficients = coefficients.as_mut_ptr().add(first);
+        let scales = broadcast(round(coefficients, sum, n / 2, coefficients));
+        let shrink = broadcast(shrink);
+        for panel in 0..d.div_ceil(PANEL) {
+            let at = values.add(WORD_SCALES + 2 * PANEL * (panel * PAGE + first));
+            let dots = dots::<R, 2>(coefficients, at, n / 2);
+            let sums = core::array::from_fn(|r| {
+                dots[r].map(|dot| f32x4_mul(f32x4_convert_i32x4(dot), scales[r]))
+            });
+            add_panel::<R>(sums, shrink, out.add(2 * R * panel));
         }
     }
 }
@@ -135,48 +183,7 @@ impl<const HALF: bool> Cache for Floats<HALF> {
 /// amax / 65534. Sums of a block are exact: 32 * 127 * 32767 fits an i32.
 pub struct Q8_0;
 
-/// The largest magnitude of a coefficient.
-const MOST: f32 = 32767.0;
-
 impl Q8_0 {
-    /// sum over pairs of steps, coefficients[pair][row] and panel[pair] being pairs too: i32.
-    #[inline(always)]
-    unsafe fn product<const R: usize>(
-        coefficients: *const v128,
-        panel: *const u8,
-        pairs: usize,
-    ) -> Sums<R> {
-        let mut sums = [[zero(); 2]; R];
-        for i in 0..pairs {
-            let bytes = load(panel.add(i * 2 * PANEL));
-            let columns = [i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes)];
-            let rows = broadcast(load(coefficients.add(i)));
-            for r in 0..R {
-                for half in 0..2 {
-                    let dots = i32x4_dot_i16x8(rows[r], columns[half]);
-                    sums[r][half] = i32x4_add(sums[r][half], dots);
-                }
-            }
-        }
-        sums
-    }
-
-    /// Rounds `pairs` pairs of steps, by row, to pairs of i16, which may replace them; `largest` are the magnitudes by row. Returns the scales.
-    #[inline(always)]
-    unsafe fn round(from: *const v128, largest: v128, pairs: usize, to: *mut v128) -> v128 {
-        let round = f32x4_splat(ROUND);
-        let lower = i32x4_splat(0xffff);
-        // Below this MOST / largest overflows; rounding such a row to zero is an error below 1e-33.
-        let tiny = f32x4_lt(largest, f32x4_splat(1e-33));
-        let inverse = v128_bitselect(zero(), f32x4_div(f32x4_splat(MOST), largest), tiny);
-        for i in 0..pairs {
-            let even = madd(load(from.add(2 * i)), inverse, round);
-            let odd = madd(load(from.add(2 * i + 1)), inverse, round);
-            store(to.add(i), v128_bitselect(even, i32x4_shl(odd, 16), lower));
-        }
-        f32x4_mul(largest, f32x4_splat(1.0 / MOST))
-    }
-
     /// Coefficients of a block of values: weights times the positions' scales. Returns the coefficients' scales.
     #[inline(always)]
     unsafe fn scaled_weights(
@@ -195,7 +202,7 @@ impl Q8_0 {
             }
         }
         let first = coefficients.as_mut_ptr().add(PANEL * panels.start);
-        Self::round(first, largest, PANEL / 2 * panels.len(), first)
+        round(first, largest, PANEL / 2 * panels.len(), first)
     }
 }
 
@@ -209,7 +216,7 @@ impl Cache for Q8_0 {
             // Unlike pmax, it keeps NaN, which reaches the scores by the scale.
             largest = f32x4_max(largest, f32x4_abs(load(queries.add(i))));
         }
-        Self::round(queries, largest, n / 2, queries)
+        round(queries, largest, n / 2, queries)
     }
 
     unsafe fn scores<const R: usize>(
@@ -226,7 +233,7 @@ impl Cache for Q8_0 {
             for block in 0..blocks {
                 let at = keys.add((panel * blocks + block) * KEY_BLOCK_BYTES);
                 let query = queries.add(BLOCK / 2 * block);
-                let dots = Self::product::<R>(query, at.add(SCALES), BLOCK / 2);
+                let dots = dots::<R, 1>(query, at.add(SCALES), BLOCK / 2);
                 let scales =
                     widen_raw(load(at), mask).map(|raw| f32x4_mul(raw, f32x4_splat(REBIAS)));
                 for r in 0..R {
@@ -260,7 +267,7 @@ impl Cache for Q8_0 {
             let coefficients = coefficients.as_ptr().add(PANEL * panels.start);
             for panel in 0..(d - first).min(BLOCK).div_ceil(PANEL) {
                 let at = block.add(2 * PAGE + panel * PANEL_BYTES + pair * 2 * PANEL);
-                let dots = Self::product::<R>(coefficients, at, PANEL / 2 * panels.len());
+                let dots = dots::<R, 1>(coefficients, at, PANEL / 2 * panels.len());
                 let sums = core::array::from_fn(|r| {
                     dots[r].map(|dot| f32x4_mul(f32x4_convert_i32x4(dot), scales[r]))
                 });
@@ -268,6 +275,49 @@ impl Cache for Q8_0 {
             }
         }
     }
+}
+
+/// sum over pairs of steps of integers of so many bytes, coefficients[pair][row] and panel[pair] being pairs too: i32.
+#[inline(always)]
+unsafe fn dots<const R: usize, const BYTES: usize>(
+    coefficients: *const v128,
+    panel: *const u8,
+    pairs: usize,
+) -> Sums<R> {
+    let mut sums = [[zero(); 2]; R];
+    for i in 0..pairs {
+        let at = panel.add(i * 2 * PANEL * BYTES);
+        let columns = if BYTES == 2 {
+            [load(at), load(at.add(16))]
+        } else {
+            let bytes = load(at);
+            [i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes)]
+        };
+        let rows = broadcast(load(coefficients.add(i)));
+        for r in 0..R {
+            for half in 0..2 {
+                let dots = i32x4_dot_i16x8(rows[r], columns[half]);
+                sums[r][half] = i32x4_add(sums[r][half], dots);
+            }
+        }
+    }
+    sums
+}
+
+/// Rounds `pairs` pairs of steps, by row, to pairs of i16, which may replace them; `size` is what shall become `MOST`, by row. Returns the scales.
+#[inline(always)]
+unsafe fn round(from: *const v128, size: v128, pairs: usize, to: *mut v128) -> v128 {
+    let round = f32x4_splat(ROUND);
+    let lower = i32x4_splat(0xffff);
+    // Below this MOST / size overflows; rounding such a row to zero is an error below 1e-33.
+    let tiny = f32x4_lt(size, f32x4_splat(1e-33));
+    let inverse = v128_bitselect(zero(), f32x4_div(f32x4_splat(MOST), size), tiny);
+    for i in 0..pairs {
+        let even = madd(load(from.add(2 * i)), inverse, round);
+        let odd = madd(load(from.add(2 * i + 1)), inverse, round);
+        store(to.add(i), v128_bitselect(even, i32x4_shl(odd, 16), lower));
+    }
+    f32x4_mul(size, f32x4_splat(1.0 / MOST))
 }
 
 /// The scores of a panel's positions by row.

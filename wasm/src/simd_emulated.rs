@@ -110,6 +110,7 @@ binary! {
     f32x4_div to_f32 from_f32 |a: f32, b| a / b;
     f32x4_max to_f32 from_f32 max_f32;
     f32x4_pmax to_f32 from_f32 |a: f32, b| if a < b { b } else { a };
+    f32x4_pmin to_f32 from_f32 |a: f32, b| if b < a { b } else { a };
     f32x4_min to_f32 from_f32 |a: f32, b: f32| -max_f32(-a, -b);
     f64x2_add to_f64 from_f64 |a: f64, b| a + b;
     f64x2_div to_f64 from_f64 |a: f64, b| a / b;

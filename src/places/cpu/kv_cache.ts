@@ -12,10 +12,10 @@ import type { WasmMemory } from "./memory.ts";
 
 /**
  * Bytes that the CPU's kernels keep of one position of one KV head, key and
- * value together: those of its elements, in f16 an exponent for each of both.
+ * value together: those of its elements, in f16 a scale for each of both.
  */
 export function cpuPositionBytes(type: CacheType, headSize: number): number {
-  return kvPositionBytes(type, headSize) + (type === "f16" ? 2 : 0);
+  return kvPositionBytes(type, headSize) + (type === "f16" ? 4 : 0);
 }
 
 /** Pages of a chunk, at most. */

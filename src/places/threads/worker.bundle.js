@@ -602,7 +602,7 @@ function kvPositionBytes(type, headSize) {
 
 // src/places/cpu/kv_cache.ts
 function cpuPositionBytes(type, headSize) {
-  return kvPositionBytes(type, headSize) + (type === "f16" ? 2 : 0);
+  return kvPositionBytes(type, headSize) + (type === "f16" ? 4 : 0);
 }
 var chunkPages = 16;
 var KvCache = class {
