@@ -8,8 +8,9 @@
 //! - f16: two bytes an element, as integers, which cost half the instructions of halves. First the scales of the 32 positions, each the upper half of an
 //!   f32, then words of two steps side by side, `[panel][step / 2][8 columns][2]`, as `i32x4_dot_i16x8` sums them. So that sums fit (see `Words` in
 //!   `panel.rs`), a key's integers have a Euclidean norm of up to 32767, a value's magnitudes of up to that: both are off by 2^-16 of it.
-//! - q8_0 (ggml's: 32 elements share a scale, an f16): bytes of two steps side by side, as the words of f16. A block of 32 elements stands together with its scales. Keys: `[panel][block]`, each the scales of 8 positions, as f16 columns, and 16 pairs
-//!   of steps. Values: `[block]`, each the scales of 32 positions and 4 panels.
+//! - q8_0 (ggml's: 32 elements share a scale, an f16): bytes of two steps side by side, as the words of f16. A block of 32 elements stands together with
+//!   its scales. Keys: `[panel][block]`, each the scales of 8 positions, column L beside column L + 4, and 16 pairs of steps. Values: `[block]`, each the scales of 32
+//!   positions and 4 panels.
 //!
 //! What pads a head to whole panels or blocks is never written, and what it gives is never used.
 
@@ -59,8 +60,8 @@ pub const fn side_bytes(cache_type: u32, head_dim: usize) -> usize {
     }
 }
 
-/// Stores a key and a value of `head_dim` floats at position `slot` of a page. `cache_type` 0 keeps f32; 1 rounds keys to within
-/// 2^-15.98 of their norm, values of their largest magnitude; 2 to q8_0: scale = amax / 127, so that |error| <= amax / 254, but for the scale's own rounding to f16, 2^-11 of it.
+/// Stores a key and a value of `head_dim` floats at position `slot` of a page. `cache_type` 0 keeps f32; 1 rounds keys to within 2^-15.98 of their norm,
+/// values of their largest magnitude; 2 to q8_0: scale = amax / 127, so that |error| <= amax / 254, but for the scale's own rounding to f16, 2^-11 of it.
 ///
 /// # Safety
 /// `key` and `value` have `head_dim` floats, the page has room for twice `side_bytes`, `slot` is below 32.

@@ -5,7 +5,7 @@
 use core::ops::Range;
 
 use crate::coefficients::{broadcast, ROUND};
-use crate::f16::{load4_f16, widen_raw, HALF_BITS, REBIAS};
+use crate::f16::widen_positive;
 use crate::kv::*;
 use crate::simd::*;
 
@@ -194,7 +194,8 @@ impl Q8_0 {
     ) -> v128 {
         let mut largest = zero();
         for first in (PANEL * panels.start..PANEL * panels.end).step_by(4) {
-            let scales = broadcast(load4_f16(scales.add(first)));
+            let halves = i32x4_load_extend_i16x4(scales.add(first).cast());
+            let scales = broadcast(widen_positive(halves));
             for i in 0..4 {
                 let c = f32x4_mul(weights[first + i], scales[i]);
                 largest = f32x4_pmax(largest, c);
@@ -227,15 +228,15 @@ impl Cache for Q8_0 {
         scores: &mut [v128; PAGE],
     ) {
         let blocks = d.div_ceil(BLOCK);
-        let mask = i32x4_splat(HALF_BITS);
         for panel in panels {
             let mut sums = [[zero(); 2]; R];
             for block in 0..blocks {
                 let at = keys.add((panel * blocks + block) * KEY_BLOCK_BYTES);
                 let query = queries.add(BLOCK / 2 * block);
                 let dots = dots::<R, 1>(query, at.add(SCALES), BLOCK / 2);
-                let scales =
-                    widen_raw(load(at), mask).map(|raw| f32x4_mul(raw, f32x4_splat(REBIAS)));
+                let halves = load(at);
+                let lower = v128_and(halves, i32x4_splat(0xffff));
+                let scales = [lower, u32x4_shr(halves, 16)].map(widen_positive);
                 for r in 0..R {
                     for half in 0..2 {
                         let dots = f32x4_convert_i32x4(dots[r][half]);
