@@ -9,8 +9,8 @@
 //!   f32, then words of two steps side by side, `[panel][step / 2][8 columns][2]`, as `i32x4_dot_i16x8` sums them. So that sums fit (see `Words` in
 //!   `panel.rs`), a key's integers have a Euclidean norm of up to 32767, a value's magnitudes of up to that: both are off by 2^-16 of it.
 //! - q8_0 (ggml's: 32 elements share a scale, an f16): bytes of two steps side by side, as the words of f16. A block of 32 elements stands together with
-//!   its scales. Keys: `[panel][block]`, each the scales of 8 positions, column L beside column L + 4, and 16 pairs of steps. Values: `[block]`, each the scales of 32
-//!   positions and 4 panels.
+//!   its scales. Keys: `[panel][block]`, each the scales of 8 positions, column L beside column L + 4, and 16 pairs of steps. Values: `[block]`, each the
+//!   scales of 32 positions and 4 panels.
 //!
 //! What pads a head to whole panels or blocks is never written, and what it gives is never used.
 
@@ -131,8 +131,13 @@ unsafe fn store_words(
     for i in 0..n {
         let (step, column) = at(i);
         let word = (from.add(i).read() * inverse).round_ties_even() as i16;
-        words.add(step / 2 * 2 * PANEL + 2 * column + step % 2).write(word);
+        words.add(in_pairs(step, column)).write(word);
     }
+}
+
+/// Where an integer stands among those of its panel, or of all: two steps of a column lie side by side.
+fn in_pairs(step: usize, column: usize) -> usize {
+    step / 2 * 2 * PANEL + 2 * column + step % 2
 }
 
 /// The Euclidean norm.
@@ -169,6 +174,6 @@ unsafe fn store_q8(
     for i in 0..n {
         let (step, column) = at(i);
         let q = (from.add(i).read() * inverse).round_ties_even() as i8;
-        to.add(step / 2 * 2 * PANEL + 2 * column + step % 2).write(q as u8);
+        to.add(in_pairs(step, column)).write(q as u8);
     }
 }
