@@ -67,7 +67,7 @@ export {
   activationShare,
   meanActivationShare,
 } from "./src/plan/activation_cdf.ts";
-export type { Rates } from "./src/plan/border.ts";
+export type { Rates } from "./src/plan/rates.ts";
 export {
   assumedFiring,
   type Distribution,
@@ -81,7 +81,7 @@ export {
   type SideMs,
 } from "./src/plan/costs.ts";
 export { layerBytes } from "./src/plan/gpu_plan.ts";
-export { type IndexSet, listOf, type Range } from "./src/plan/indices.ts";
+export { type IndexSet, listOf, type Range } from "./src/model/index_set.ts";
 export {
   assumedGpu,
   type CpuRates,
@@ -103,7 +103,7 @@ export {
   type SplitOptions,
   uniformSplit,
 } from "./src/plan/splits.ts";
-export type { Side } from "./src/plan/stages.ts";
+export type { Side } from "./src/plan/schedule.ts";
 export {
   checkProfile,
   type LayerProfile,
@@ -130,7 +130,7 @@ export {
 } from "./src/plan/powerinfer_profile.ts";
 export { profileOf, reorderNeurons } from "./src/plan/reorder.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
-export { measureMachine } from "./src/places/measure.ts";
+export { measureMachine } from "./src/places/measure_machine.ts";
 export { deviceBytes, type LayoutOptions } from "./src/places/gpu/layout.ts";
 export type { BatchLimits } from "./src/places/batch.ts";
 export type { GpuCounts, GpuUse } from "./src/places/gpu_use.ts";
@@ -140,8 +140,8 @@ export {
   type MemoryEstimate,
   type MemoryOptions,
 } from "./src/places/cpu/memory_estimate.ts";
-export type { NormedStates } from "./src/places/normed_states.ts";
-export type { Progress } from "./src/places/load.ts";
+export type { FfnInputs } from "./src/places/ffn_inputs.ts";
+export type { Progress } from "./src/places/load_progress.ts";
 export {
   bytesRead,
   type CountName,
@@ -150,12 +150,16 @@ export {
   statsSince,
   totalOf,
 } from "./src/places/stats.ts";
-export type { Sequence } from "./src/sequence.ts";
-export type { Session } from "./src/session.ts";
-export type { Engine } from "./src/engine.ts";
+export type { Sequence } from "./src/engine/sequence.ts";
+export type { Session } from "./src/generate/session.ts";
+export type { Engine } from "./src/engine/engine.ts";
 export type { Activity, Lane, TraceEvent } from "./src/places/trace.ts";
-export type { WantLogits } from "./src/requests.ts";
-export type { GenerateOptions, Piece, Summary } from "./src/generation.ts";
+export type { WantLogits } from "./src/engine/scheduler.ts";
+export type {
+  GenerateOptions,
+  Piece,
+  Summary,
+} from "./src/generate/generate.ts";
 export {
   type CheckedSamplingOptions,
   checkSamplingOptions,
@@ -173,15 +177,15 @@ export {
   makePredictor,
   type MakePredictorOptions,
   type TrainingOptions,
-} from "./src/predictor/make_predictor.ts";
+} from "./src/lab/predictor/make_predictor.ts";
 export {
   type EvaluatedModel,
   type EvaluateOptions,
   evaluateTask,
   type Outcome,
   questionsOf,
-} from "./src/eval/evaluate.ts";
-export { type MetricSummary, summarise } from "./src/eval/summary.ts";
+} from "./src/lab/eval/evaluate.ts";
+export { type MetricSummary, summarise } from "./src/lab/eval/summary.ts";
 export {
   type Candidate,
   type ChoiceItem,
@@ -191,9 +195,9 @@ export {
   type Item,
   readItems,
   TaskRecord,
-} from "./src/eval/task.ts";
-export { evalTasks } from "./src/eval/tasks.ts";
-export { fingerprintOf } from "./src/predictor/fingerprint.ts";
+} from "./src/lab/eval/task.ts";
+export { evalTasks } from "./src/lab/eval/tasks.ts";
+export { fingerprintOf } from "./src/model/fingerprint.ts";
 export {
   estimatePerplexity,
   type PerplexityEstimate,
@@ -201,29 +205,29 @@ export {
   type ScoreOptions,
   textChunks,
   type TextScore,
-} from "./src/perplexity.ts";
+} from "./src/lab/perplexity.ts";
 export {
   type PredictorForm,
   type PredictorToWrite,
   writePredictor,
-} from "./src/predictor/predictor_file.ts";
-export type { MadeLayer } from "./src/predictor/layer_work.ts";
-export type { StoredTensor } from "./src/predictor/stored.ts";
-export { collectStates, type States } from "./src/predictor/states.ts";
+} from "./src/model/predictor_file.ts";
+export type { MadeLayer } from "./src/lab/predictor/layer_work.ts";
+export type { StoredTensor } from "./src/lab/predictor/stored.ts";
+export { collectStates, type States } from "./src/lab/predictor/ffn_inputs.ts";
 export {
   type SynthOptions,
   type SynthShape,
   synthShapes,
-} from "./src/synth/options.ts";
-export type { PredictorOptions } from "./src/synth/predictor.ts";
-export { bambooCdf } from "./src/synth/firing.ts";
-export { asType, synthModel } from "./src/synth/synth_model.ts";
+} from "./src/lab/synth/options.ts";
+export type { PredictorOptions } from "./src/lab/synth/predictor.ts";
+export { bambooCdf } from "./src/plan/firing.ts";
+export { asType, synthModel } from "./src/lab/synth/synth_model.ts";
 export {
   synthesiseFolder,
   type SynthFolder,
   type SynthFolderFile,
-} from "./src/synth/folder.ts";
-export { synthesise, type SynthFile } from "./src/synth/synthesise.ts";
+} from "./src/lab/synth/folder.ts";
+export { synthesise, type SynthFile } from "./src/lab/synth/synthesise.ts";
 export {
   type Conversion,
   convert,
@@ -242,8 +246,11 @@ export {
   type Tokenizer,
   tokenizerFromGguf,
 } from "./src/tokenizer/mod.ts";
-export { type ChatOptions, LanguageModel } from "./src/language_model.ts";
-export { load } from "./src/load.ts";
-export { findGpu, type FoundGpu, gpuFor } from "./src/gpu_share.ts";
-export type { GpuMode, LoadOptions } from "./src/load_options.ts";
-export { type ModelSource, toByteSource } from "./src/model_source.ts";
+export {
+  type ChatOptions,
+  LanguageModel,
+} from "./src/generate/language_model.ts";
+export { load } from "./src/load/load.ts";
+export { findGpu, type FoundGpu, gpuFor } from "./src/load/plan_gpu.ts";
+export type { GpuMode, LoadOptions } from "./src/load/load_options.ts";
+export { type ModelSource, toByteSource } from "./src/load/model_source.ts";

@@ -11,7 +11,7 @@
 
 import { cacheTypes } from "../src/places/cache_type.ts";
 import { cpuPositionBytes } from "../src/places/cpu/kv_cache.ts";
-import { instantiate, WasmMemory } from "../src/places/cpu/memory.ts";
+import { instantiate, WasmMemory } from "../src/kernels/memory.ts";
 import relaxed from "../wasm/relaxed.js";
 
 const headSize = 128, kvHeads = 16, prompt = 32;

@@ -10,7 +10,7 @@
  */
 
 import { parseArgs } from "node:util";
-import { median } from "../cli/roofline.ts";
+import { median } from "../cli/commands/bench/roofline.ts";
 import { quantise } from "../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../src/formats/ggml/types.ts";
 import { Buffers } from "../src/places/gpu/buffers.ts";

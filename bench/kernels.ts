@@ -11,7 +11,7 @@
  */
 
 import { parseArgs } from "node:util";
-import { median } from "../cli/roofline.ts";
+import { median } from "../cli/commands/bench/roofline.ts";
 import relaxed from "../wasm/relaxed.js";
 import simd128 from "../wasm/simd128.js";
 import type { Job, Kind } from "./kernels/worker.ts";

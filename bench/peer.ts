@@ -15,7 +15,7 @@
 
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import type { Roofline } from "../cli/roofline.ts";
+import type { Roofline } from "../cli/commands/bench/roofline.ts";
 import golden from "../tests/goldens/smollm2.json" with { type: "json" };
 import type { CulmTiming } from "./peer/culm.ts";
 import { nativePeer, prebuiltPeer } from "./peer/peers.ts";

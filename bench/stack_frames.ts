@@ -7,14 +7,14 @@
  * The flag keeps V8 from moving the frames below in mid-run; the variant is
  * what `choose` takes. A product in shifted frames has to have its slow places
  * among the even ones where the plain one has them among the odd ones, or the
- * other way round: src/places/cpu/stack_frames.ts counts on it.
+ * other way round: src/kernels/stack_frames.ts counts on it.
  *
  * @module
  */
 
-import { median } from "../cli/roofline.ts";
-import { instantiate, WasmMemory } from "../src/places/cpu/memory.ts";
-import { packedKind } from "../src/places/cpu/packing.ts";
+import { median } from "../cli/commands/bench/roofline.ts";
+import { instantiate, WasmMemory } from "../src/kernels/memory.ts";
+import { packedKind } from "../src/kernels/packing.ts";
 import relaxed from "../wasm/relaxed.js";
 
 const columns = 4096, rows = 60, pagePlaces = 512, runs = 7;

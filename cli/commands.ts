@@ -4,18 +4,18 @@
  * @module
  */
 import type { CommandSpec } from "./command.ts";
-import { bench } from "./commands/bench.ts";
-import { cdf } from "./commands/cdf.ts";
+import { bench } from "./commands/bench/command.ts";
+import { cdf } from "./commands/cdf/command.ts";
 import { chat } from "./commands/chat.ts";
 import { convert } from "./commands/convert.ts";
-import { evaluate } from "./commands/eval.ts";
+import { evaluate } from "./commands/eval/command.ts";
 import { generate } from "./commands/generate.ts";
-import { inspect } from "./commands/inspect.ts";
-import { profile } from "./commands/profile.ts";
-import { perplexity } from "./commands/perplexity.ts";
-import { plan } from "./commands/plan.ts";
-import { predictor } from "./commands/predictor.ts";
-import { report } from "./commands/report.ts";
+import { inspect } from "./commands/inspect/command.ts";
+import { profile } from "./commands/profile/command.ts";
+import { perplexity } from "./commands/perplexity/command.ts";
+import { plan } from "./commands/plan/command.ts";
+import { predictor } from "./commands/predictor/command.ts";
+import { report } from "./commands/report/command.ts";
 import { synth } from "./commands/synth.ts";
 import { tokenize } from "./commands/tokenize.ts";
 

@@ -17,7 +17,7 @@ import {
 import { formatBytes, formatCount } from "./format.ts";
 import type { RunGpuFlags } from "./gpu_options.ts";
 import { gpuText } from "./gpu_use.ts";
-import { mainType } from "./inspection.ts";
+import { mainType } from "./commands/inspect/inspection.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { type LoadFlags, loadOptionsOf, type ModelFlags } from "./options.ts";
 import { findGpuIndex, saveGpuIndex } from "./model_gpu_index.ts";
@@ -44,7 +44,7 @@ export async function loadModel(
   interrupt: Interrupt,
   measured: Pick<
     LoadOptions,
-    "countNeurons" | "keepNormed" | "measureRecall"
+    "countNeurons" | "keepFfnInputs" | "measureRecall"
   > = {},
 ): Promise<LanguageModel> {
   const options = loadOptionsOf(flags);

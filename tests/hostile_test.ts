@@ -9,7 +9,7 @@ import { CulmError } from "../src/errors.ts";
 import { readGguf } from "../src/formats/gguf/read.ts";
 import type { MetadataEntry } from "../src/formats/gguf/read.ts";
 import { toBuffer, writeGguf } from "../src/formats/gguf/write.ts";
-import { load } from "../src/load.ts";
+import { load } from "../src/load/load.ts";
 import { describeModel } from "../src/model/model.ts";
 import { tokenizerFromGguf } from "../src/tokenizer/mod.ts";
 import { randomModel } from "./helpers/random_model.ts";

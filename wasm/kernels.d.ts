@@ -74,7 +74,7 @@ export interface Kernels {
     out: number,
     outStride: number,
   ): void;
-  /** matmul in stack frames that lie 8 bytes off (src/places/cpu/stack_frames.ts). */
+  /** matmul in stack frames that lie 8 bytes off (src/kernels/stack_frames.ts). */
   matmul_shifted(
     kind: number,
     w: number,

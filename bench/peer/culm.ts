@@ -6,7 +6,10 @@
 
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { type Roofline, rooflineOf } from "../../cli/roofline.ts";
+import {
+  type Roofline,
+  rooflineOf,
+} from "../../cli/commands/bench/roofline.ts";
 import {
   load,
   openFile,

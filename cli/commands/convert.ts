@@ -13,7 +13,7 @@ import { group, option } from "../option.ts";
 import { threads } from "../options.ts";
 import { checkOutput } from "../output_file.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
-import { UnfinishedFile } from "../unfinished_file.ts";
+import { UnfinishedFile } from "../checkpoint_file.ts";
 import { oneOf } from "../values.ts";
 
 interface ConvertFlags {

@@ -1,7 +1,7 @@
 import { FormatError, UsageError } from "../errors.ts";
 import type { ByteSource } from "./byte_source.ts";
 import { checkRange } from "./range.ts";
-import { roomFor } from "./room.ts";
+import { bufferFor } from "./buffer.ts";
 
 /** One system call reads less than 2 GiB on most systems. */
 const LARGEST_READ = 2 ** 30;
@@ -37,7 +37,7 @@ export async function openFile(path: string | URL): Promise<ByteSource> {
     ...source,
     read: async (offset, length, spare) => {
       checkRange(source, offset, length);
-      const bytes = roomFor(length, spare);
+      const bytes = bufferFor(length, spare);
       await fill(bytes, offset, handle, name);
       return bytes;
     },

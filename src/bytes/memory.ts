@@ -1,6 +1,6 @@
 import type { ByteSource } from "./byte_source.ts";
 import { checkRange } from "./range.ts";
-import { roomFor } from "./room.ts";
+import { bufferFor } from "./buffer.ts";
 
 /** Bytes that are in memory already; not copied until they are read. */
 export function fromBuffer(
@@ -15,7 +15,7 @@ export function fromBuffer(
     // deno-lint-ignore require-await -- a range error must be a rejection
     async read(offset, length, spare) {
       checkRange({ name, size }, offset, length);
-      const copy = roomFor(length, spare);
+      const copy = bufferFor(length, spare);
       copy.set(view.subarray(offset, offset + length));
       return copy;
     },

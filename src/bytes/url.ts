@@ -2,7 +2,7 @@ import { CulmError, FormatError, LimitError, UsageError } from "../errors.ts";
 import type { ByteSource } from "./byte_source.ts";
 import { fromBuffer } from "./memory.ts";
 import { checkRange } from "./range.ts";
-import { roomFor } from "./room.ts";
+import { bufferFor } from "./buffer.ts";
 
 /**
  * A file on a web server, read by HTTP ranges. Where the server ignores
@@ -224,7 +224,7 @@ function allocate(
   spare?: ArrayBuffer,
 ): Uint8Array<ArrayBuffer> {
   try {
-    return roomFor(length, spare);
+    return bufferFor(length, spare);
   } catch {
     throw new LimitError(
       `Cannot hold ${url} in memory: ${length} bytes are more than one buffer takes here`,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { WorkerError } from "../asked_worker.ts";
+import type { WorkerError } from "../platform/rpc_worker.ts";
 import type { Requantisation } from "./requantise.ts";
 
 /** To a worker: the kernels first, then any weights. */

@@ -4,13 +4,13 @@
  * @module
  */
 import {
-  type AskedWorker,
+  type RpcWorker,
   startWorkers,
   workerCount,
-} from "../asked_worker.ts";
+} from "../platform/rpc_worker.ts";
 import { PlaceError, UsageError } from "../errors.ts";
-import { loadKernels } from "../places/cpu/kernels.ts";
-import { instantiate } from "../places/cpu/memory.ts";
+import { loadKernels } from "../kernels/kernels.ts";
+import { instantiate } from "../kernels/memory.ts";
 import type { Kernels } from "../../wasm/kernels.d.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 import { type Requantisation, requantise } from "./requantise.ts";
@@ -77,7 +77,7 @@ export function quantiserOf(threads?: number): Quantiser {
 
 async function start(
   threads: number,
-): Promise<readonly AskedWorker<ToWorker, FromWorker>[]> {
+): Promise<readonly RpcWorker<ToWorker, FromWorker>[]> {
   const { module } = await loadKernels();
   return await startWorkers(threads, {
     text: workerText,

@@ -7,7 +7,7 @@
 import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { checkRange } from "../bytes/range.ts";
-import { roomFor } from "../bytes/room.ts";
+import { bufferFor } from "../bytes/buffer.ts";
 import { headerOf } from "../formats/gguf/header_of.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import { fileOf, prepare } from "./convert.ts";
@@ -36,7 +36,7 @@ export async function viewFolder(folder: Folder): Promise<ByteSource> {
     size: file.size,
     read: async (offset, length, spare) => {
       checkRange({ name: folder.name, size: file.size }, offset, length);
-      const bytes = roomFor(length, spare).fill(0);
+      const bytes = bufferFor(length, spare).fill(0);
       const end = offset + length;
       if (offset < header.length) {
         bytes.set(header.subarray(offset, Math.min(end, header.length)));

@@ -103,7 +103,7 @@ function rowBytes(type, k) {
   return k / blockSize * blockBytes;
 }
 
-// src/places/cpu/packing.ts
+// src/kernels/packing.ts
 var packedKind = {
   f32: 0,
   f16: 1,
@@ -136,7 +136,7 @@ var kindOfType = {
   Q6_K: packedKind.i8Half
 };
 
-// src/places/cpu/memory.ts
+// src/kernels/memory.ts
 var pageBytes = 1 << 16;
 var limit = 2 ** 32;
 function instantiate(module) {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { instantiate } from "../places/cpu/memory.ts";
+import { instantiate } from "../kernels/memory.ts";
 import type { Kernels } from "../../wasm/kernels.d.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 import { requantise } from "./requantise.ts";

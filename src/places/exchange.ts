@@ -5,7 +5,7 @@
  * @module
  */
 import type { Sparsity } from "../plan/sparsity.ts";
-import type { Side } from "../plan/stages.ts";
+import type { Side } from "../plan/schedule.ts";
 import type { Batch } from "./batch.ts";
 import type { CpuSidePlace, GpuSidePlace, Meeting } from "./place.ts";
 

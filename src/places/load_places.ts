@@ -8,17 +8,17 @@ import type { Counters } from "./cpu/bank.ts";
 import { CpuPlace } from "./cpu/cpu_place.ts";
 import { GpuPlace, type GpuPlaceOptions } from "./gpu/gpu_place.ts";
 import { checkGpu } from "./gpu_check.ts";
-import { LoadProgress } from "./load.ts";
+import { LoadProgress } from "./load_progress.ts";
 import {
-  allSlices,
-  type PlaceSlices,
+  allShards,
+  type PlaceShards,
   readRows,
   type Rows,
-  type Slice,
-} from "./slices.ts";
+  type Shard,
+} from "../model/shard.ts";
 import { LayerCounts } from "./stats.ts";
 import type { TeamOptions } from "./threads/messages.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "../platform/time_slice.ts";
 
 /** Loads every CPU place of a plan in the caller's thread, each with a memory of its own. */
 export async function loadCpuPlaces(
@@ -96,10 +96,10 @@ export async function loadGpuPlace(
   }
 }
 
-/** Something that asks for slices, and takes their rows. */
+/** Something that asks for shards, and takes their rows. */
 interface Taker {
-  readonly slices: PlaceSlices;
-  write(slice: Slice, rows: Rows): void;
+  readonly shards: PlaceShards;
+  write(shard: Shard, rows: Rows): void;
 }
 
 async function fill(
@@ -109,9 +109,9 @@ async function fill(
 ): Promise<void> {
   const spares: ArrayBuffer[] = [];
   const turns = new Turns();
-  for (const slice of allSlices(place.slices)) {
-    for await (const rows of readRows(source, slice, spares)) {
-      place.write(slice, rows);
+  for (const shard of allShards(place.shards)) {
+    for await (const rows of readRows(source, shard, spares)) {
+      place.write(shard, rows);
       spares.push(rows.bytes.buffer);
       progress.add(rows.bytes.length);
       if (turns.due) await turns.give();

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { Rates } from "../plan/border.ts";
-import type { Exchange, Side, Stage } from "../plan/stages.ts";
+import type { Rates } from "../plan/rates.ts";
+import type { Exchange, Side, Stage } from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { Batch } from "./batch.ts";
 import type { MeasuredGpu } from "./gpu_use.ts";
@@ -93,14 +93,14 @@ export interface Meeting {
  * The same for one token, a prompt, or several sequences' tokens together.
  */
 export function* forward(
-  stages: readonly Stage[],
+  schedule: readonly Stage[],
   side: Side,
   place: Place,
   batch: Batch,
   sparsity: Sparsity,
 ): Generator<Meeting, void, void> {
   place.begin(batch);
-  for (const stage of stages) {
+  for (const stage of schedule) {
     const { kind, layer, before, after } = stage;
     if (before) yield { exchange: before, stage };
     const isOurs = stage.sides.includes(side);
@@ -113,5 +113,5 @@ export function* forward(
     } else if (isOurs) place[kind](batch);
     if (after) yield { exchange: after, stage };
   }
-  yield { exchange: "logits", stage: stages[stages.length - 1] };
+  yield { exchange: "logits", stage: schedule[schedule.length - 1] };
 }

@@ -15,12 +15,13 @@ import {
   splitEvenly,
 } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
-import { type KernelModule, loadKernels } from "./cpu/kernels.ts";
-import { LoadProgress, type Progress } from "./load.ts";
+import { type KernelModule, loadKernels } from "../kernels/kernels.ts";
+import { LoadProgress, type Progress } from "./load_progress.ts";
 import { loadCpuPlaces, loadGpuPlace } from "./load_places.ts";
 import { NeuronCounts } from "./neuron_counts.ts";
-import { NormedStates } from "./normed_states.ts";
-import { allSlices, sliceBytes, slicesOf } from "./slices.ts";
+import { FfnInputs } from "./ffn_inputs.ts";
+import { allShards, shardBytes } from "../model/shard.ts";
+import { shardsOf } from "../plan/shards.ts";
 import { InlineTeam, type Team } from "./team.ts";
 import type { TeamOptions } from "./threads/messages.ts";
 import { ThreadTeam } from "./threads/thread_team.ts";
@@ -104,9 +105,10 @@ async function startInline(
   options: TeamOptions,
   control: LoadControl,
 ): Promise<Team> {
-  const { model, plan, sparsity, limits, countNeurons, keepNormed } = options;
+  const { model, plan, sparsity, limits, countNeurons, keepFfnInputs } =
+    options;
   const neurons = countNeurons ? new NeuronCounts(model) : undefined;
-  const normed = keepNormed ? new NormedStates(model, limits) : undefined;
+  const normed = keepFfnInputs ? new FfnInputs(model, limits) : undefined;
   const progress = loadProgress(model, plan, control);
   const gpu = plan.gpu &&
     await progress.untilAborted(loadGpuPlace(source, options, progress));
@@ -143,8 +145,8 @@ function loadProgress(
 ): LoadProgress {
   let total = 0;
   for (const place of allPlaces(plan)) {
-    for (const slice of allSlices(slicesOf(model, place))) {
-      total += sliceBytes(slice);
+    for (const shard of allShards(shardsOf(model, place))) {
+      total += shardBytes(shard);
     }
   }
   return new LoadProgress(total, onProgress, signal);

@@ -4,17 +4,17 @@
  * @module
  */
 import type { Model } from "../model/model.ts";
-import { lengthOf } from "../plan/indices.ts";
+import { lengthOf } from "../model/index_set.ts";
 import { allPlaces, type Plan } from "../plan/plan.ts";
-import { type Side, type Stage, stagesOf } from "../plan/stages.ts";
+import { scheduleOf, type Side, type Stage } from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
-import type { Rates } from "../plan/border.ts";
+import type { Rates } from "../plan/rates.ts";
 import { Batch, type BatchLimits } from "./batch.ts";
 import { exchange, type Sides } from "./exchange.ts";
 import { forward, type GpuSidePlace, type Place } from "./place.ts";
 import type { MeasuredGpu } from "./gpu_use.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
-import type { NormedStates } from "./normed_states.ts";
+import type { FfnInputs } from "./ffn_inputs.ts";
 import type { LayerCounts } from "./stats.ts";
 import { resultLength } from "./top_row.ts";
 import {
@@ -24,7 +24,7 @@ import {
   traceGpu,
   watched,
 } from "./trace.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "../platform/time_slice.ts";
 
 /** Runs one step at a time. */
 export interface Team extends AsyncDisposable {
@@ -45,7 +45,7 @@ export interface Team extends AsyncDisposable {
   /** Counters of every neuron, where the options ask for them. */
   readonly neuronCounts?: NeuronCounts;
   /** What the feed-forward layers of the last step read, where the options ask for it. */
-  readonly normedStates?: NormedStates;
+  readonly ffnInputs?: FfnInputs;
   /** How fast each place reads its rows, where it has measured that. */
   readonly rates: readonly Rates[];
   /** How a GPU takes part, where one does. */
@@ -67,7 +67,7 @@ export interface Team extends AsyncDisposable {
   measureRates(): Promise<readonly Rates[]>;
 }
 
-/** Places in the caller's thread, in lockstep and in time slices. */
+/** Places in the caller's thread, in lockstep and in time shards. */
 export class InlineTeam implements Team {
   /** See {@linkcode Team.batch}. */
   readonly batch: Batch;
@@ -77,7 +77,7 @@ export class InlineTeam implements Team {
   readonly counts: readonly LayerCounts[];
   /** See {@linkcode Team.rates}. */
   rates: readonly Rates[];
-  readonly #stages: readonly Stage[];
+  readonly #schedule: readonly Stage[];
 
   /** `sides` hold what `plan` says, in its order. */
   constructor(
@@ -88,10 +88,10 @@ export class InlineTeam implements Team {
     readonly sparsity: Sparsity,
     readonly limits: BatchLimits,
     readonly neuronCounts?: NeuronCounts,
-    readonly normedStates?: NormedStates,
+    readonly ffnInputs?: FfnInputs,
   ) {
     const { cpu, gpu } = sides;
-    this.#stages = stagesOf(model, plan);
+    this.#schedule = scheduleOf(model, plan);
     const all = gpu ? [...cpu, gpu] : cpu;
     this.rates = cpu.flatMap(({ rates }) => rates ?? []);
     this.batch = new Batch(limits, new ArrayBuffer(Batch.byteLength(limits)));
@@ -124,7 +124,7 @@ export class InlineTeam implements Team {
   async #step(sides: Sides): Promise<Float32Array[]> {
     const { batch, sparsity } = this;
     const pass = (side: Side, place: Place) =>
-      forward(this.#stages, side, place, batch, sparsity);
+      forward(this.#schedule, side, place, batch, sparsity);
     const cpuPasses = sides.cpu.map((place) => pass("cpu", place));
     const gpuPass = sides.gpu && pass("gpu", sides.gpu);
     const turns = new Turns();

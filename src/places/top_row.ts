@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { lengthOf, type Range } from "../plan/indices.ts";
+import { lengthOf, type Range } from "../model/index_set.ts";
 import type { TopLogits } from "../sampling/top_logits.ts";
 import type { Batch } from "./batch.ts";
 

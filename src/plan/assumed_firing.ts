@@ -4,7 +4,7 @@
  * @module
  */
 import { isSparse, type Model } from "../model/model.ts";
-import { firingProbabilities, gatePower } from "../synth/firing.ts";
+import { firingProbabilities, gatePower } from "./firing.ts";
 import type { Firing } from "./plan.ts";
 import { firingOf, type Profile } from "./profile.ts";
 

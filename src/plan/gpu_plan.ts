@@ -6,9 +6,9 @@
  */
 import type { Model } from "../model/model.ts";
 import { type Costs, neuronBlock } from "./costs.ts";
-import { compact, lengthOf, noIndices } from "./indices.ts";
+import { compact, lengthOf, noIndices } from "../model/index_set.ts";
 import type { PlacePlan } from "./plan.ts";
-import type { Side } from "./stages.ts";
+import type { Side } from "./schedule.ts";
 
 /** What a planner decides of a layer. */
 export interface GpuLayer {

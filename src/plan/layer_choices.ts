@@ -6,7 +6,7 @@
 import type { Costs } from "./costs.ts";
 import type { GpuLayer } from "./gpu_plan.ts";
 import { ffnMs } from "./prediction.ts";
-import { type Side, sides } from "./stages.ts";
+import { type Side, sides } from "./schedule.ts";
 
 /** One way to share a layer: how many of its hottest neurons are on the GPU. */
 export interface LayerChoice extends GpuLayer {

@@ -15,7 +15,7 @@ import {
   noIndices,
   type Range,
   sectionOf,
-} from "./indices.ts";
+} from "../model/index_set.ts";
 import { firingOf, type Profile } from "./profile.ts";
 
 /** How often the neurons of a part fire, hottest first. All arrays are as long as the part. */

@@ -1,5 +1,5 @@
 /**
- * How long a token is expected to take under a plan: a walk through the stages
+ * How long a token is expected to take under a plan: a walk through the schedule
  * that the engine will go through, with what each costs.
  *
  * @module
@@ -12,9 +12,9 @@ import {
   lengthOf,
   noIndices,
   type Range,
-} from "./indices.ts";
+} from "../model/index_set.ts";
 import { type PlacePlan, splitEvenly } from "./plan.ts";
-import { type Side, type Stage, stagesOf } from "./stages.ts";
+import { scheduleOf, type Side, type Stage } from "./schedule.ts";
 
 /** What is expected of one layer. */
 export interface LayerPrediction {
@@ -56,8 +56,8 @@ export function predict(
   gpu?: PlacePlan,
 ): Prediction {
   const { places: [rest] } = splitEvenly(model, 1, undefined, gpu);
-  const stages = stagesOf(model, { places: [rest], gpu });
-  const [embed, ...others] = stages.map((stage) =>
+  const schedule = scheduleOf(model, { places: [rest], gpu });
+  const [embed, ...others] = schedule.map((stage) =>
     stageMs(costs, stage, sideMs(model, costs, stage, rest, gpu))
   );
   const head = others.pop()!;
@@ -67,7 +67,7 @@ export function predict(
     const neurons = gpu?.parts[i].neurons ?? noIndices;
     const held = sumOver(neurons, (id) => layer.active[id]);
     return {
-      attention: stages[1 + 2 * i].sides,
+      attention: schedule[1 + 2 * i].sides,
       hotShare: lengthOf(neurons) / model.feedForwardSize,
       coverage: held / layer.active.reduce((a, b) => a + b, 0) || 0,
       cpuMs: sum("cpu"),
@@ -81,7 +81,7 @@ export function predict(
     layers,
     vocabMs,
     readBacks:
-      stages.filter(({ before }) => before === "residual-to-cpu").length,
+      schedule.filter(({ before }) => before === "residual-to-cpu").length,
     ms: layers.reduce((total, { ms }) => total + ms, vocabMs),
   };
 }

@@ -6,7 +6,7 @@
  */
 import { FormatError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
-import { type IndexSet, listOf } from "./indices.ts";
+import { type IndexSet, listOf } from "../model/index_set.ts";
 import type { Firing } from "./plan.ts";
 
 /** Counts of one layer, by the file's neuron index, `[feedForwardSize]`. */

@@ -6,7 +6,7 @@
  */
 import type { Costs } from "./costs.ts";
 import { type LayerChoice, transferMs, usesGpu } from "./layer_choices.ts";
-import { type Side, sides } from "./stages.ts";
+import { type Side, sides } from "./schedule.ts";
 
 /** What limits a path. */
 export interface PathOptions {

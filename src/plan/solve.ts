@@ -26,7 +26,7 @@ import {
 import type { PlacePlan } from "./plan.ts";
 import { predict, type Prediction } from "./prediction.ts";
 import { shortestPath } from "./shortest_path.ts";
-import type { Side } from "./stages.ts";
+import type { Side } from "./schedule.ts";
 
 /** What limits a plan. */
 export interface SolveOptions {

@@ -16,7 +16,7 @@ import {
 } from "./layer_choices.ts";
 import { predict } from "./prediction.ts";
 import type { Solution, SolveOptions } from "./solve.ts";
-import { type Side, sides } from "./stages.ts";
+import { type Side, sides } from "./schedule.ts";
 
 /** What limits a split. */
 export type SplitOptions = Pick<SolveOptions, "budget" | "bytesOf">;

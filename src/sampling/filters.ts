@@ -5,7 +5,7 @@
  */
 
 import type { Candidates } from "./candidates.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 
 /** One step of the chain: changes the candidates' logits, or drops some of them. */
 export type Filter = (

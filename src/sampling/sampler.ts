@@ -25,7 +25,7 @@ import type {
   SamplingOptions,
 } from "./options.ts";
 import { dry, penalties } from "./penalties.ts";
-import { Random, randomSeed } from "./random.ts";
+import { Random, randomSeed } from "../random.ts";
 import type { Logits } from "./top_logits.ts";
 
 /** Picks one token after another for one sequence. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { load } from "../../mod.ts";
-import { benchTokens } from "../../cli/bench_runs.ts";
+import { benchTokens } from "../../cli/commands/bench/runs.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { runCli } from "./run_cli.ts";
 

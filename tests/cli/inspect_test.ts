@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { type CacheType, load } from "../../mod.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
-import { inspectFile } from "../../cli/inspection.ts";
-import { toJson, toText } from "../../cli/inspection_text.ts";
+import { inspectFile } from "../../cli/commands/inspect/inspection.ts";
+import { toJson, toText } from "../../cli/commands/inspect/text.ts";
 import { fromBuffer } from "../../src/bytes/byte_source.ts";
 import { toBuffer, writeGguf } from "../../src/formats/gguf/write.ts";
 import { randomModel } from "../helpers/random_model.ts";

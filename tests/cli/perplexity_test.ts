@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { load, scoreChunks, textChunks } from "../../mod.ts";
-import { estimatePerplexity } from "../../src/perplexity.ts";
+import { estimatePerplexity } from "../../src/lab/perplexity.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
 import { namesIn, tinyFolder } from "./temp_folder.ts";

@@ -9,16 +9,16 @@ import {
   type Profile,
   readGguf,
 } from "../../mod.ts";
-import { benchTokens } from "../../cli/bench_runs.ts";
-import { loadKernels } from "../../src/places/cpu/kernels.ts";
+import { benchTokens } from "../../cli/commands/bench/runs.ts";
+import { loadKernels } from "../../src/kernels/kernels.ts";
 import { loadCpuPlaces } from "../../src/places/load_places.ts";
 import { startTeam } from "../../src/places/start.ts";
-import { LoadProgress } from "../../src/places/load.ts";
+import { LoadProgress } from "../../src/places/load_progress.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";
-import { Engine } from "../../src/engine.ts";
+import { Engine } from "../../src/engine/engine.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
-import { withPredictor } from "../../src/predictor/predictor_file.ts";
+import { withPredictor } from "../../src/model/predictor_file.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";

@@ -8,13 +8,13 @@ import {
   writeProfile,
 } from "../../mod.ts";
 import { fromBuffer } from "../../src/bytes/byte_source.ts";
-import { benchTokens } from "../../cli/bench_runs.ts";
+import { benchTokens } from "../../cli/commands/bench/runs.ts";
 import {
   type Counted,
   countWindows,
   hashOf,
   windowsOf,
-} from "../../cli/profile_run.ts";
+} from "../../cli/commands/profile/run.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { load, type LoadOptions, statsSince } from "../../mod.ts";
-import { rooflineOf } from "../../cli/roofline.ts";
+import { rooflineOf } from "../../cli/commands/bench/roofline.ts";
 import { randomModel } from "../helpers/random_model.ts";
 
 Deno.test("the limit adds up what all places stream and pick", async () => {

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { parseHTML } from "linkedom";
 import type { Lane } from "../../mod.ts";
-import { sharesOf, timelineOf, timelineText } from "../../cli/timeline.ts";
-import { timelineSvg } from "../../cli/timeline_svg.ts";
+import {
+  sharesOf,
+  timelineOf,
+  timelineText,
+} from "../../cli/commands/bench/timeline.ts";
+import { timelineSvg } from "../../cli/commands/bench/timeline_svg.ts";
 import { runCli } from "./run_cli.ts";
 
 const event = (

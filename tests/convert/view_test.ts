@@ -5,7 +5,7 @@ import { convert } from "../../src/convert/convert.ts";
 import { viewFolder } from "../../src/convert/view.ts";
 import { FormatError } from "../../src/errors.ts";
 import { toBuffer } from "../../src/formats/gguf/write.ts";
-import { load } from "../../src/load.ts";
+import { load } from "../../src/load/load.ts";
 import {
   sharedJson,
   sharedUrl,

@@ -9,7 +9,7 @@ import {
   type GpuPlaceOptions,
 } from "../../src/places/gpu/gpu_place.ts";
 import { canReadAtOnce } from "../../src/places/gpu/read_back.ts";
-import { allSlices, readRows } from "../../src/places/slices.ts";
+import { allShards, readRows } from "../../src/model/shard.ts";
 import { InlineTeam } from "../../src/places/team.ts";
 import { isEmpty, type PlacePlan, splitEvenly } from "../../src/plan/plan.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
@@ -43,8 +43,8 @@ async function gpuPlace(
     readBack: canReadAtOnce() ? "synchronous" : "awaited",
     ...options,
   });
-  for (const slice of allSlices(place.slices)) {
-    for await (const rows of readRows(source, slice)) place.write(slice, rows);
+  for (const shard of allShards(place.shards)) {
+    for await (const rows of readRows(source, shard)) place.write(shard, rows);
   }
   await place.ready();
   return place;

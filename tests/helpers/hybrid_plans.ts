@@ -5,7 +5,7 @@
  */
 import { ggmlTypes } from "../../src/formats/ggml/types.ts";
 import type { Model } from "../../src/model/model.ts";
-import { compact, type IndexSet } from "../../src/plan/indices.ts";
+import { compact, type IndexSet } from "../../src/model/index_set.ts";
 import type { PlacePlan } from "../../src/plan/plan.ts";
 import { seededRandom } from "./seeded_random.ts";
 

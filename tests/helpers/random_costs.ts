@@ -5,7 +5,7 @@
  */
 import type { Model } from "../../src/model/model.ts";
 import type { Costs } from "../../src/plan/costs.ts";
-import { lengthOf } from "../../src/plan/indices.ts";
+import { lengthOf } from "../../src/model/index_set.ts";
 import type { PlacePlan } from "../../src/plan/plan.ts";
 import { seededRandom } from "./seeded_random.ts";
 

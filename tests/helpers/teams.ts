@@ -5,10 +5,10 @@
  */
 import type { BatchLimits } from "../../src/places/batch.ts";
 import type { CacheType } from "../../src/places/cache_type.ts";
-import { loadKernels } from "../../src/places/cpu/kernels.ts";
+import { loadKernels } from "../../src/kernels/kernels.ts";
 import { loadCpuPlaces } from "../../src/places/load_places.ts";
 import { startTeam } from "../../src/places/start.ts";
-import { LoadProgress } from "../../src/places/load.ts";
+import { LoadProgress } from "../../src/places/load_progress.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";
 import { type PlacePlan, type Plan, splitEvenly } from "../../src/plan/plan.ts";

@@ -7,11 +7,11 @@ import {
   fromBlob,
   fromBuffer,
 } from "../../src/bytes/byte_source.ts";
-import { readRows, type Slice } from "../../src/places/slices.ts";
+import { readRows, type Shard } from "../../src/model/shard.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 
 /** Rows `start..end` of a matrix of `columns` 16-bit weights, 24 bytes into the file. */
-function sliceOf(columns: number, start: number, end: number): Slice {
+function sliceOf(columns: number, start: number, end: number): Shard {
   const tensor = {
     name: "matrix",
     type: "F16" as const,
@@ -42,7 +42,7 @@ Deno.test("rows read into buffers that went round are the file's, whatever the c
       ),
       fc.constantFrom(...sources),
       fc.integer({ min: 1, max: 4 }),
-      async (slices, source, ahead) => {
+      async (shards, source, ahead) => {
         const spares: ArrayBuffer[] = [];
         const held: Uint8Array<ArrayBuffer>[] = [];
         const giveBack = () => {
@@ -50,15 +50,15 @@ Deno.test("rows read into buffers that went round are the file's, whatever the c
           new Uint8Array(buffer).fill(0xee);
           spares.push(buffer);
         };
-        for (const { columns, start, count, chunkBytes } of slices) {
-          const slice = sliceOf(columns, start, start + count);
+        for (const { columns, start, count, chunkBytes } of shards) {
+          const shard = sliceOf(columns, start, start + count);
           const whole = bytes.slice(
             24 + 2 * columns * start,
             24 + 2 * columns * (start + count),
           );
           let row = 0;
           for await (
-            const rows of readRows(source, slice, spares, chunkBytes)
+            const rows of readRows(source, shard, spares, chunkBytes)
           ) {
             assert.equal(rows.first, row);
             row += rows.count;

@@ -3,7 +3,7 @@
  * the reference with the same type.
  */
 import assert from "node:assert/strict";
-import { Engine } from "../../src/engine.ts";
+import { Engine } from "../../src/engine/engine.ts";
 import { type CacheType, cacheTypes } from "../../src/places/cache_type.ts";
 import { startTeam } from "../../src/places/start.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";

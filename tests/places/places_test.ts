@@ -4,7 +4,7 @@
  * prompts, and several sequences in one step.
  */
 import assert from "node:assert/strict";
-import { Engine } from "../../src/engine.ts";
+import { Engine } from "../../src/engine/engine.ts";
 import type { CacheType } from "../../src/places/cache_type.ts";
 import type { GgmlType } from "../../src/formats/ggml/types.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { type ByteSource, openFile } from "../../src/bytes/byte_source.ts";
-import { Engine } from "../../src/engine.ts";
+import { Engine } from "../../src/engine/engine.ts";
 import type { GgmlType } from "../../src/formats/ggml/types.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
 import { describeModel } from "../../src/model/model.ts";

@@ -1,13 +1,13 @@
 /** What places tell of when they computed. */
 import assert from "node:assert/strict";
-import { Engine } from "../../src/engine.ts";
+import { Engine } from "../../src/engine/engine.ts";
 import { GpuError } from "../../src/errors.ts";
 import { Device } from "../../src/places/gpu/device.ts";
 import { load } from "../../mod.ts";
 import type { Lane, TraceEvent } from "../../src/places/trace.ts";
 import type { Team } from "../../src/places/team.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
-import { sharesOf, timelineOf } from "../../cli/timeline.ts";
+import { sharesOf, timelineOf } from "../../cli/commands/bench/timeline.ts";
 import { testWithAdapter } from "../helpers/adapter.ts";
 import { firstLayers, scatteredShare } from "../helpers/hybrid_plans.ts";
 import { randomModel } from "../helpers/random_model.ts";

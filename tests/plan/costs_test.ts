@@ -7,15 +7,15 @@ import {
   firingOfLayers,
 } from "../../src/plan/assumed_firing.ts";
 import { type Costs, costsOf } from "../../src/plan/costs.ts";
-import { lengthOf } from "../../src/plan/indices.ts";
+import { lengthOf } from "../../src/model/index_set.ts";
 import type { Machine } from "../../src/plan/machine.ts";
 import type { PlacePlan } from "../../src/plan/plan.ts";
 import { predict } from "../../src/plan/prediction.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
-import { stagesOf } from "../../src/plan/stages.ts";
+import { scheduleOf } from "../../src/plan/schedule.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
-import { synthShapes } from "../../src/synth/options.ts";
-import { asType, synthModel } from "../../src/synth/synth_model.ts";
+import { synthShapes } from "../../src/lab/synth/options.ts";
+import { asType, synthModel } from "../../src/lab/synth/synth_model.ts";
 import { randomSplit } from "../helpers/hybrid_plans.ts";
 import { randomCosts } from "../helpers/random_costs.ts";
 import { randomModel } from "../helpers/random_model.ts";
@@ -112,7 +112,7 @@ Deno.test("a prediction adds up: every part on its side, every exchange that the
     const prediction = predict(model, costs, gpu);
     const plan = splitEvenly(model, 1, undefined, gpu);
     let exchange = 0, readBacks = 0;
-    for (const { before, after } of stagesOf(model, plan)) {
+    for (const { before, after } of scheduleOf(model, plan)) {
       if (before === "residual-to-cpu") readBacks++;
       exchange += before === "residual-to-gpu" ? costs.toGpu : 0;
       exchange += after === "sum-to-gpu" ? costs.toGpu : 0;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseSparsity } from "../../src/plan/sparsity.ts";
-import { lengthOf } from "../../src/plan/indices.ts";
+import { lengthOf } from "../../src/model/index_set.ts";
 import { kvHeadsOf, splitEvenly, splitRange } from "../../src/plan/plan.ts";
 import { UsageError } from "../../src/errors.ts";
 import { randomModel } from "../helpers/random_model.ts";

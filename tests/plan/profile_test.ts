@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { fromBuffer } from "../../src/bytes/byte_source.ts";
 import { CulmError, FormatError } from "../../src/errors.ts";
-import { load } from "../../src/load.ts";
-import { hotBorder } from "../../src/plan/border.ts";
+import { load } from "../../src/load/load.ts";
+import { hotBorder } from "../../src/plan/rates.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
 import {
   firingOf,

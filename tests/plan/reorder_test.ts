@@ -5,8 +5,8 @@ import { FormatError, UnsupportedError } from "../../src/errors.ts";
 import { ggmlTypes, rowBytes } from "../../src/formats/ggml/types.ts";
 import { readGguf, type TensorInfo } from "../../src/formats/gguf/read.ts";
 import { toBuffer, writeGguf } from "../../src/formats/gguf/write.ts";
-import { load } from "../../src/load.ts";
-import type { LoadOptions } from "../../src/load_options.ts";
+import { load } from "../../src/load/load.ts";
+import type { LoadOptions } from "../../src/load/load_options.ts";
 import { describeModel } from "../../src/model/model.ts";
 import type { Profile } from "../../src/plan/profile.ts";
 import {

@@ -5,7 +5,7 @@ import {
   splitByFrequency,
   uniformSplit,
 } from "../../src/plan/splits.ts";
-import { lengthOf } from "../../src/plan/indices.ts";
+import { lengthOf } from "../../src/model/index_set.ts";
 import { predict } from "../../src/plan/prediction.ts";
 import { randomCosts } from "../helpers/random_costs.ts";
 import { randomModel } from "../helpers/random_model.ts";

@@ -10,7 +10,7 @@ import {
   typicalP,
   xtc,
 } from "../../src/sampling/filters.ts";
-import { Random } from "../../src/sampling/random.ts";
+import { Random } from "../../src/random.ts";
 
 /** A token as the slow definitions see it. */
 interface Token {

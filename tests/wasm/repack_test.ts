@@ -58,12 +58,12 @@ for (const [build, module] of Object.entries(builds)) {
             const out = instance.allocate(4 * k);
             const row = packed.pointer + r * packed.rowBytes;
             kernels.unpack_row(kind, row, k, out);
-            const slice = expected.subarray(first, first + k);
+            const shard = expected.subarray(first, first + k);
             const where = `kind ${kind}, row ${r}, columns ${first} + ${k}`;
             // `+ 0` makes -0 equal to +0, as a weight.
             assert.deepEqual(
               instance.floats(out, k).map((x) => x + 0),
-              slice.map((x) => x + 0),
+              shard.map((x) => x + 0),
               where,
             );
           }

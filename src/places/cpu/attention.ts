@@ -7,14 +7,18 @@
  */
 import type { Model } from "../../model/model.ts";
 import { ropeAngles } from "../../model/rope.ts";
-import { lengthOf, spanOf } from "../../plan/indices.ts";
+import { lengthOf, spanOf } from "../../model/index_set.ts";
 import { kvHeadsOf, type PlacePlan } from "../../plan/plan.ts";
 import { type Batch, pagePositions, pagesFor } from "../batch.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { CacheType } from "../cache_type.ts";
 import { KvCache } from "./kv_cache.ts";
-import { Activations, allocateRows, type F32Rows } from "./matrix.ts";
-import type { WasmMemory } from "./memory.ts";
+import {
+  Activations,
+  allocateRows,
+  type F32Rows,
+} from "../../kernels/matrix.ts";
+import type { WasmMemory } from "../../kernels/memory.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** What attention needs to know beside the model. */
@@ -104,7 +108,7 @@ export class Attention {
     bytes += this.#attend(
       layer,
       batch,
-      spanOf(attn_output.slice.columns).start,
+      spanOf(attn_output.shard.columns).start,
     );
     this.#out.changed();
     bytes += attn_output.multiply(this.#out, n, out);

@@ -8,14 +8,14 @@
 import type { Kernels } from "../../../wasm/kernels.d.ts";
 import type { Model } from "../../model/model.ts";
 import { ropeFrequencies } from "../../model/rope.ts";
-import type { Rates } from "../../plan/border.ts";
+import type { Rates } from "../../plan/rates.ts";
 import type { PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import { type Batch, type BatchLimits, copyRows } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
-import type { NormedStates } from "../normed_states.ts";
-import type { PlaceSlices, Rows, Slice } from "../slices.ts";
+import type { FfnInputs } from "../ffn_inputs.ts";
+import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import type { LayerCounts } from "../stats.ts";
 import { Attention } from "./attention.ts";
 import { FeedForward } from "./feed_forward.ts";
@@ -24,8 +24,8 @@ import {
   allocateRows,
   type F32Rows,
   type PackedMatrix,
-} from "./matrix.ts";
-import { WasmMemory } from "./memory.ts";
+} from "../../kernels/matrix.ts";
+import { WasmMemory } from "../../kernels/memory.ts";
 import {
   chooseKernels,
   measureRates,
@@ -56,7 +56,7 @@ export interface Counters {
   /** Every neuron, where the caller wants a profile */
   readonly neurons?: NeuronCounts;
   /** What the feed-forward layers read, the same in every place: one keeps it */
-  readonly normed?: NormedStates;
+  readonly normed?: FfnInputs;
 }
 
 /** Layers of one place in one memory. */
@@ -78,7 +78,7 @@ export class Bank {
   constructor(
     kernels: Kernels,
     options: CpuPlaceOptions,
-    slices: PlaceSlices,
+    shards: PlaceShards,
     readonly share: BankShare,
     readonly counters: Counters,
   ) {
@@ -88,7 +88,7 @@ export class Bank {
     const picks = sparsity.mode === "predictor";
     this.#weights = new PackedWeights(
       memory,
-      slices,
+      shards,
       plan.parts,
       share,
       picks,
@@ -113,13 +113,13 @@ export class Bank {
     if (layer) warmUp(memory, layer.ffn_up, this.#normed, tokens);
   }
 
-  /** Takes some rows of a slice, as they stand in the file, where it is this bank's. */
-  write(slice: Slice, rows: Rows): void {
-    this.#weights.write(slice, rows);
+  /** Takes some rows of a shard, as they stand in the file, where it is this bank's. */
+  write(shard: Shard, rows: Rows): void {
+    this.#weights.write(shard, rows);
   }
 
   /**
-   * Call when every slice is written: makes scratch and KV cache, and chooses
+   * Call when every shard is written: makes scratch and KV cache, and chooses
    * and measures the kernels, unless another bank of the place did so.
    */
   ready(known?: Rates): void {
@@ -297,7 +297,7 @@ export class Bank {
     );
   }
 
-  #keep(normed: NormedStates, layer: number, batch: Batch): void {
+  #keep(normed: FfnInputs, layer: number, batch: Batch): void {
     const { hiddenSize } = this.#options.model;
     const { pointer, stride } = this.#normed;
     for (let t = 0; t < batch.length; t++) {

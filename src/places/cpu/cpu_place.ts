@@ -3,20 +3,16 @@
  *
  * @module
  */
-import type { Rates } from "../../plan/border.ts";
-import type { Range } from "../../plan/indices.ts";
+import type { Rates } from "../../plan/rates.ts";
+import type { Range } from "../../model/index_set.ts";
 import type { Batch } from "../batch.ts";
 import type { CpuSidePlace } from "../place.ts";
-import {
-  type PlaceSlices,
-  type Rows,
-  type Slice,
-  slicesOf,
-} from "../slices.ts";
+import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
+import { shardsOf } from "../../plan/shards.ts";
 import { LayerCounts } from "../stats.ts";
 import { Bank, type Counters, type CpuPlaceOptions } from "./bank.ts";
-import { instantiate } from "./memory.ts";
-import { packedSliceBytes } from "./packing.ts";
+import { instantiate } from "../../kernels/memory.ts";
+import { packedSliceBytes } from "../../kernels/packing.ts";
 
 /**
  * Bytes of weights in one memory of 4 GiB, so that scratch and KV cache find
@@ -29,7 +25,7 @@ export class CpuPlace implements CpuSidePlace {
   /** Bytes of packed weights. */
   readonly weightBytes: number;
   /** What it asks the loader for; `write` takes the rows. */
-  readonly slices: PlaceSlices;
+  readonly shards: PlaceShards;
   readonly #banks: Bank[];
   readonly #counters: Counters;
   /** The bank that computes: its residual is the current one. */
@@ -44,11 +40,11 @@ export class CpuPlace implements CpuSidePlace {
     },
   ) {
     const { model, plan, bankBytes = defaultBankBytes } = options;
-    this.slices = slicesOf(model, plan);
+    this.shards = shardsOf(model, plan);
     this.#counters = counters;
-    const ranges = splitLayers(this.slices, bankBytes);
+    const ranges = splitLayers(this.shards, bankBytes);
     this.#banks = ranges.map((layers, i) =>
-      new Bank(instantiate(module), options, this.slices, {
+      new Bank(instantiate(module), options, this.shards, {
         layers,
         head: i === ranges.length - 1,
       }, counters)
@@ -72,12 +68,12 @@ export class CpuPlace implements CpuSidePlace {
     return this.#banks[0].measureRates();
   }
 
-  /** Takes some rows of one of its slices, as they stand in the file. */
-  write(slice: Slice, rows: Rows): void {
-    for (const bank of this.#banks) bank.write(slice, rows);
+  /** Takes some rows of one of its shards, as they stand in the file. */
+  write(shard: Shard, rows: Rows): void {
+    for (const bank of this.#banks) bank.write(shard, rows);
   }
 
-  /** Call when every slice is written: makes the scratch and the KV cache. */
+  /** Call when every shard is written: makes the scratch and the KV cache. */
   ready(): void {
     const [first, ...others] = this.#banks;
     first.ready();
@@ -170,16 +166,16 @@ export class CpuPlace implements CpuSidePlace {
 }
 
 /** Ranges of layers whose weights fit `bankBytes` each, the head with the last of them. */
-function splitLayers(slices: PlaceSlices, bankBytes: number): Range[] {
-  const head = slices.output === slices.token_embd
-    ? packedSliceBytes(slices.output)
-    : packedSliceBytes(slices.output) + packedSliceBytes(slices.token_embd);
+function splitLayers(shards: PlaceShards, bankBytes: number): Range[] {
+  const head = shards.output === shards.token_embd
+    ? packedSliceBytes(shards.output)
+    : packedSliceBytes(shards.output) + packedSliceBytes(shards.token_embd);
   const ranges: Range[] = [];
   let start = 0, bytes = 0;
-  slices.layers.forEach((layer, i) => {
+  shards.layers.forEach((layer, i) => {
     const size = Object.values(layer).reduce(
-      (sum, slice) => sum + (slice ? packedSliceBytes(slice) : 0),
-      i === slices.layers.length - 1 ? head : 0,
+      (sum, shard) => sum + (shard ? packedSliceBytes(shard) : 0),
+      i === shards.layers.length - 1 ? head : 0,
     );
     if (i > start && bytes + size > bankBytes) {
       ranges.push({ start, end: i });
@@ -188,5 +184,5 @@ function splitLayers(slices: PlaceSlices, bankBytes: number): Range[] {
     }
     bytes += size;
   });
-  return [...ranges, { start, end: slices.layers.length }];
+  return [...ranges, { start, end: shards.layers.length }];
 }

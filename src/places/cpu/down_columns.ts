@@ -5,10 +5,10 @@
  *
  * @module
  */
-import { numbering } from "../../plan/indices.ts";
+import { numbering } from "../../model/index_set.ts";
 import { neuronsInOrder, type Part } from "../../plan/plan.ts";
-import { Activations, type F32Rows } from "./matrix.ts";
-import type { WasmMemory } from "./memory.ts";
+import { Activations, type F32Rows } from "../../kernels/matrix.ts";
+import type { WasmMemory } from "../../kernels/memory.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** Room for the input, and where each neuron of each layer goes in it. */
@@ -28,7 +28,7 @@ export class DownColumns {
     this.#input = new Activations(memory, maxTokens, Math.max(0, ...widths));
     this.#columns = layers.map((layer, i) =>
       layer?.ffn_down && neuronsInOrder(parts[i])
-        .map(numbering(layer.ffn_down.slice.columns))
+        .map(numbering(layer.ffn_down.shard.columns))
     );
   }
 

@@ -8,8 +8,8 @@
  * @module
  */
 import { isSparse, type Model } from "../../model/model.ts";
-import type { Rates } from "../../plan/border.ts";
-import { lengthOf } from "../../plan/indices.ts";
+import type { Rates } from "../../plan/rates.ts";
+import { lengthOf } from "../../model/index_set.ts";
 import { neuronsInOrder, type PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch } from "../batch.ts";
@@ -20,13 +20,13 @@ import {
   allocateRows,
   type F32Rows,
   type PackedMatrix,
-} from "./matrix.ts";
-import type { WasmMemory } from "./memory.ts";
-import { roundUp } from "./packing.ts";
+} from "../../kernels/matrix.ts";
+import type { WasmMemory } from "../../kernels/memory.ts";
+import { roundUp } from "../../kernels/packing.ts";
 import { DownColumns } from "./down_columns.ts";
 import { Predictor } from "./predictor.ts";
 import { hotRows, pickRatio } from "./hot_rows.ts";
-import { liesSideBySide, NeuronKernel } from "./side_by_side.ts";
+import { liesSideBySide, NeuronKernel } from "./interleaved_rows.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** The numbers by which kernels know activations. */

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { hotBorder, type Rates } from "../../plan/border.ts";
+import { hotBorder, type Rates } from "../../plan/rates.ts";
 import type { Part } from "../../plan/plan.ts";
 import type { FeedForwardOptions } from "./feed_forward.ts";
-import { liesSideBySide } from "./side_by_side.ts";
+import { liesSideBySide } from "./interleaved_rows.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** What a picked byte is worth in streamed ones. */

@@ -8,7 +8,7 @@
  */
 import { pagePositions } from "../batch.ts";
 import { type CacheType, cacheTypes, kvPositionBytes } from "../cache_type.ts";
-import type { WasmMemory } from "./memory.ts";
+import type { WasmMemory } from "../../kernels/memory.ts";
 
 /**
  * Bytes that the CPU's kernels keep of one position of one KV head, key and

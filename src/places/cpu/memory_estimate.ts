@@ -7,10 +7,10 @@ import type { Model } from "../../model/model.ts";
 import { pagePositions, pagesFor } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
 import { cpuPositionBytes } from "./kv_cache.ts";
-import { packedBytes } from "./packing.ts";
+import { packedBytes } from "../../kernels/packing.ts";
 import { stagingBytes } from "./weights.ts";
-import { slicesOf } from "../slices.ts";
-import { lengthOf } from "../../plan/indices.ts";
+import { shardsOf } from "../../plan/shards.ts";
+import { lengthOf } from "../../model/index_set.ts";
 import { kvHeadsOf, type PlacePlan, splitEvenly } from "../../plan/plan.ts";
 
 /** What the estimate depends on. */
@@ -44,7 +44,7 @@ export function estimateMemory(
   const sum = (bytesOf: (plan: PlacePlan) => number) =>
     places.reduce((total, plan) => total + bytesOf(plan), 0);
   return {
-    weights: sum((plan) => packedBytes(slicesOf(model, plan))),
+    weights: sum((plan) => packedBytes(shardsOf(model, plan))),
     kvCache: sum((plan) => kvBytes(model, plan, options)),
     scratch: sum((plan) => scratchBytes(model, plan, options)),
   };

@@ -10,8 +10,8 @@ import {
   allocateRows,
   type F32Rows,
   type PackedMatrix,
-} from "./matrix.ts";
-import type { WasmMemory } from "./memory.ts";
+} from "../../kernels/matrix.ts";
+import type { WasmMemory } from "../../kernels/memory.ts";
 
 /** Scratch of one place's predictors; their matrices are handed in by layer. */
 export class Predictor {

@@ -4,10 +4,14 @@
  *
  * @module
  */
-import type { Rates } from "../../plan/border.ts";
-import type { Activations, F32Rows, PackedMatrix } from "./matrix.ts";
-import type { WasmMemory } from "./memory.ts";
-import { liesSideBySide } from "./side_by_side.ts";
+import type { Rates } from "../../plan/rates.ts";
+import type {
+  Activations,
+  F32Rows,
+  PackedMatrix,
+} from "../../kernels/matrix.ts";
+import type { WasmMemory } from "../../kernels/memory.ts";
+import { liesSideBySide } from "./interleaved_rows.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** ms that a measure of reading may take, and one of a prompt's products. */

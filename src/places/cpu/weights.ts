@@ -4,12 +4,17 @@
  * @module
  */
 import type { LayerTensors } from "../../model/model.ts";
-import { numbering, type Range } from "../../plan/indices.ts";
+import { numbering, type Range } from "../../model/index_set.ts";
 import type { Part } from "../../plan/plan.ts";
-import type { LayerSlices, PlaceSlices, Rows, Slice } from "../slices.ts";
-import { PackedMatrix, type Room, type Staging } from "./matrix.ts";
-import type { WasmMemory } from "./memory.ts";
-import { roomSideBySide } from "./side_by_side.ts";
+import type {
+  LayerShards,
+  PlaceShards,
+  Rows,
+  Shard,
+} from "../../model/shard.ts";
+import { PackedMatrix, type Room, type Staging } from "../../kernels/matrix.ts";
+import type { WasmMemory } from "../../kernels/memory.ts";
+import { interleavedRows } from "./interleaved_rows.ts";
 
 /** Rows wait to be repacked where they stay in a core's second cache. */
 export const stagingBytes = 128 << 10;
@@ -24,7 +29,7 @@ export interface HeadWeights {
 /** The matrices of one layer, by tensor. */
 export type LayerWeights = { readonly [K in keyof LayerTensors]: PackedMatrix };
 
-/** What one bank holds of a place's slices. */
+/** What one bank holds of a place's shards. */
 export interface BankShare {
   readonly layers: Range;
   /** Whether it holds embedding, output norm and output head */
@@ -40,15 +45,15 @@ export class PackedWeights {
   readonly rope_freqs?: PackedMatrix;
   /** Bytes of all matrices. */
   readonly byteLength: number;
-  readonly #matrices = new Map<Slice, PackedMatrix>();
+  readonly #matrices = new Map<Shard, PackedMatrix>();
   readonly #memory: WasmMemory;
   readonly #picksNeurons: boolean;
   #staging: Staging = { pointer: 0, bytes: 0 };
 
-  /** Makes room for a share of `slices`; rows of neurons go where `parts` say that they fire. */
+  /** Makes room for a share of `shards`; rows of neurons go where `parts` say that they fire. */
   constructor(
     memory: WasmMemory,
-    slices: PlaceSlices,
+    shards: PlaceShards,
     parts: readonly Part[],
     share: BankShare,
     /** Whether a predictor picks neurons: the three rows of each then lie side by side. */
@@ -56,28 +61,28 @@ export class PackedWeights {
   ) {
     this.#memory = memory;
     this.#picksNeurons = picksNeurons;
-    this.layers = slices.layers.map((layer, i) =>
+    this.layers = shards.layers.map((layer, i) =>
       i >= share.layers.start && i < share.layers.end
         ? this.#layer(layer, placesOf(parts[i]))
         : undefined
     );
     if (share.head) {
       this.head = {
-        token_embd: this.#matrix(slices.token_embd),
-        output: this.#matrix(slices.output),
-        output_norm: this.#matrix(slices.output_norm),
+        token_embd: this.#matrix(shards.token_embd),
+        output: this.#matrix(shards.output),
+        output_norm: this.#matrix(shards.output_norm),
       };
     }
-    this.rope_freqs = slices.rope_freqs && this.#matrix(slices.rope_freqs);
+    this.rope_freqs = shards.rope_freqs && this.#matrix(shards.rope_freqs);
     this.byteLength = [...this.#matrices.values()].reduce(
       (sum, { rows, rowBytes }) => sum + rows * rowBytes,
       0,
     );
   }
 
-  /** Repacks rows of a slice, where it is one of this bank's. */
-  write(slice: Slice, rows: Rows): void {
-    const matrix = this.#matrices.get(slice);
+  /** Repacks rows of a shard, where it is one of this bank's. */
+  write(shard: Shard, rows: Rows): void {
+    const matrix = this.#matrices.get(shard);
     if (!matrix) return;
     const bytes = Math.max(stagingBytes, rows.bytes.length / rows.count);
     if (bytes > this.#staging.bytes) {
@@ -86,22 +91,24 @@ export class PackedWeights {
     matrix.write(rows, this.#staging);
   }
 
-  #layer(layer: LayerSlices, places?: Uint32Array): LayerWeights {
+  #layer(layer: LayerShards, places?: Uint32Array): LayerWeights {
     const matrices: Record<string, PackedMatrix> = {};
-    const rooms = this.#picksNeurons ? roomSideBySide(this.#memory, layer) : {};
-    for (const [name, slice] of Object.entries(layer)) {
-      if (!slice) continue;
+    const rooms = this.#picksNeurons
+      ? interleavedRows(this.#memory, layer)
+      : {};
+    for (const [name, shard] of Object.entries(layer)) {
+      if (!shard) continue;
       const order = rowsAreNeurons.has(name) ? places : undefined;
-      matrices[name] = this.#matrix(slice, order, rooms[name]);
+      matrices[name] = this.#matrix(shard, order, rooms[name]);
     }
     return matrices as unknown as LayerWeights;
   }
 
-  /** The matrix of a slice; embedding and head may be one. */
-  #matrix(slice: Slice, places?: Uint32Array, room?: Room): PackedMatrix {
-    const known = this.#matrices.get(slice);
-    const matrix = known ?? new PackedMatrix(this.#memory, slice, places, room);
-    this.#matrices.set(slice, matrix);
+  /** The matrix of a shard; embedding and head may be one. */
+  #matrix(shard: Shard, places?: Uint32Array, room?: Room): PackedMatrix {
+    const known = this.#matrices.get(shard);
+    const matrix = known ?? new PackedMatrix(this.#memory, shard, places, room);
+    this.#matrices.set(shard, matrix);
     return matrix;
   }
 }

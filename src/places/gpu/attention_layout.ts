@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { lengthOf } from "../../plan/indices.ts";
+import { lengthOf } from "../../model/index_set.ts";
 import type { Model } from "../../model/model.ts";
 import { kvHeadsOf, type Part } from "../../plan/plan.ts";
-import type { LayerSlices, Slice } from "../slices.ts";
+import type { LayerShards, Shard } from "../../model/shard.ts";
 import { rowsAtOnce, stackOf } from "./matrix.ts";
 import {
   matricesByType,
@@ -32,14 +32,14 @@ export interface AttentionLayout {
 /** Lays out the heads of a part; a buffer takes `pieceBytes` at most. */
 export function attentionLayout(
   model: Model,
-  { attn_q, attn_k, attn_v, attn_output }: LayerSlices,
+  { attn_q, attn_k, attn_v, attn_output }: LayerShards,
   { heads }: Part,
   pieceBytes: number,
 ): AttentionLayout {
   const matrices = matricesByType([attn_q, attn_k, attn_v]);
-  const order = matrices.flatMap(({ slices }) => slices);
-  const firstOf = (slice: Slice) =>
-    order.slice(0, order.indexOf(slice))
+  const order = matrices.flatMap(({ shards }) => shards);
+  const firstOf = (shard: Shard) =>
+    order.slice(0, order.indexOf(shard))
       .reduce((sum, { rows }) => sum + lengthOf(rows), 0);
   const own = {
     start: heads.start * model.headSize,

@@ -10,8 +10,8 @@ import {
   lengthOf,
   numbering,
   type Range,
-} from "../../plan/indices.ts";
-import { readColumns, type Slice } from "../slices.ts";
+} from "../../model/index_set.ts";
+import { readColumns, type Shard } from "../../model/shard.ts";
 
 /** Rows as they are read, and what of them is kept. */
 export interface KeptColumns {
@@ -21,17 +21,17 @@ export interface KeptColumns {
   readonly runs: readonly Range[];
 }
 
-/** Keeps the columns `own` of a slice: it may have more, since it is widened to whole blocks. */
+/** Keeps the columns `own` of a shard: it may have more, since it is widened to whole blocks. */
 export function keptColumns(
-  slice: Slice,
-  own: IndexSet = slice.columns,
+  shard: Shard,
+  own: IndexSet = shard.columns,
 ): KeptColumns {
-  const { length } = readColumns(slice);
-  if (!isList(slice.columns) && !isList(own)) {
+  const { length } = readColumns(shard);
+  if (!isList(shard.columns) && !isList(own)) {
     return { length, runs: lengthOf(own) > 0 ? [own] : [] };
   }
-  const numberOf = isList(slice.columns)
-    ? numbering(slice.columns)
+  const numberOf = isList(shard.columns)
+    ? numbering(shard.columns)
     : (index: number) => index;
   const runs: { start: number; end: number }[] = [];
   for (let i = 0; i < lengthOf(own); i++) {

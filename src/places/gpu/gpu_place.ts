@@ -8,7 +8,7 @@ import { ropeFrequencies } from "../../model/rope.ts";
 import type { Batch } from "../batch.ts";
 import type { MeasuredGpu } from "../gpu_use.ts";
 import type { GpuSidePlace } from "../place.ts";
-import type { PlaceSlices, Rows, Slice } from "../slices.ts";
+import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { LayerCounts } from "../stats.ts";
 import type { Activity, TraceEvent } from "../trace.ts";
 import { Attention } from "./attention.ts";
@@ -68,7 +68,7 @@ interface Parts {
 /** Holds its parts packed on the device. Open it, {@linkcode write} the weights, then {@linkcode ready}. */
 export class GpuPlace implements GpuSidePlace {
   /** What it asks the loader for; `write` takes the rows. */
-  readonly slices: PlaceSlices;
+  readonly shards: PlaceShards;
   /** See {@linkcode Place.counts}. */
   readonly counts: LayerCounts;
   /** The device that it computes on. */
@@ -91,7 +91,7 @@ export class GpuPlace implements GpuSidePlace {
     const { model } = options;
     this.#buffers = buffers;
     this.device = buffers.device;
-    this.slices = layout.slices;
+    this.shards = layout.shards;
     this.counts = options.counts ?? new LayerCounts(model.layers.length);
     this.#commands = new Commands(this.device);
     this.#weights = new Weights(buffers, layout);
@@ -133,13 +133,13 @@ export class GpuPlace implements GpuSidePlace {
     return this.device.lost;
   }
 
-  /** Takes some rows of one of its slices, as they stand in the file. */
-  write(slice: Slice, rows: Rows): void {
-    this.#weights.write(slice, rows);
+  /** Takes some rows of one of its shards, as they stand in the file. */
+  write(shard: Shard, rows: Rows): void {
+    this.#weights.write(shard, rows);
   }
 
   /**
-   * Call when every slice is written: compiles the kernels, and makes scratch
+   * Call when every shard is written: compiles the kernels, and makes scratch
    * and KV cache.
    *
    * @throws {GpuError} where the device refuses something, or has no room

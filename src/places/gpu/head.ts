@@ -5,7 +5,7 @@
  */
 import type { Model } from "../../model/model.ts";
 import type { PlacePlan } from "../../plan/plan.ts";
-import { lengthOf } from "../../plan/indices.ts";
+import { lengthOf } from "../../model/index_set.ts";
 import type { Batch } from "../batch.ts";
 import type { LayerCounts } from "../stats.ts";
 import { pickedOf, topRowLength } from "../top_row.ts";

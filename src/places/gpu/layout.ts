@@ -5,13 +5,14 @@
  *
  * @module
  */
-import { lengthOf } from "../../plan/indices.ts";
+import { lengthOf } from "../../model/index_set.ts";
 import type { Model } from "../../model/model.ts";
 import type { Part, PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import { type BatchLimits, pagePositions, pagesFor } from "../batch.ts";
 import { type CacheType, kvPositionBytes } from "../cache_type.ts";
-import { type LayerSlices, type PlaceSlices, slicesOf } from "../slices.ts";
+import type { LayerShards, PlaceShards } from "../../model/shard.ts";
+import { shardsOf } from "../../plan/shards.ts";
 import { pickedAtMost, topRowLength } from "../top_row.ts";
 import { type AttentionLayout, attentionLayout } from "./attention_layout.ts";
 import { partsBytes } from "./attention_splits.ts";
@@ -110,7 +111,7 @@ export interface StagingLayout {
 
 /** All that lies on the device. */
 export interface DeviceLayout {
-  readonly slices: PlaceSlices;
+  readonly shards: PlaceShards;
   /** Bytes of a matrix that lie in one buffer, at most */
   readonly pieceBytes: number;
   readonly layers: readonly LayerLayout[];
@@ -144,11 +145,11 @@ export function stretchSlots(tokens: number): number {
 /** Lays out what a place holds. */
 export function layoutOf(options: LayoutOptions): DeviceLayout {
   const { model, plan, limits, sparsity, pieceBytes = 128 << 20 } = options;
-  const slices = slicesOf(model, plan);
-  const layers = slices.layers.map((layer, i) =>
+  const shards = shardsOf(model, plan);
+  const layers = shards.layers.map((layer, i) =>
     layerLayout(model, layer, plan.parts[i], sparsity, pieceBytes)
   );
-  const head = lengthOf(plan.vocab) > 0 ? headLayout(slices) : undefined;
+  const head = lengthOf(plan.vocab) > 0 ? headLayout(shards) : undefined;
   const strides = stridesOf(model, layers);
   const vocab = lengthOf(plan.vocab);
   const logitRows = Math.min(limits.tokens, 32);
@@ -205,7 +206,7 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
     },
   ];
   return {
-    slices,
+    shards,
     pieceBytes,
     layers,
     head,
@@ -265,23 +266,23 @@ export function deviceBytes(
 
 function layerLayout(
   model: Model,
-  slices: LayerSlices,
+  shards: LayerShards,
   part: Part,
   sparsity: Sparsity,
   pieceBytes: number,
 ): LayerLayout {
   return {
     attention: lengthOf(part.heads) > 0
-      ? attentionLayout(model, slices, part, pieceBytes)
+      ? attentionLayout(model, shards, part, pieceBytes)
       : undefined,
     feedForward: lengthOf(part.neurons) > 0
-      ? feedForwardLayout(slices, part, sparsity)
+      ? feedForwardLayout(shards, part, sparsity)
       : undefined,
   };
 }
 
 function feedForwardLayout(
-  { ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }: LayerSlices,
+  { ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }: LayerShards,
   { neurons, hot }: Part,
   { mode }: Sparsity,
 ): FeedForwardLayout {
@@ -299,7 +300,7 @@ function feedForwardLayout(
   };
 }
 
-function headLayout({ token_embd, output }: PlaceSlices): HeadLayout {
+function headLayout({ token_embd, output }: PlaceShards): HeadLayout {
   const embedding = matrixOf(token_embd);
   return {
     token_embd: embedding,

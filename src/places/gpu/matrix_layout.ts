@@ -3,31 +3,31 @@
  *
  * @module
  */
-import { type IndexSet, lengthOf } from "../../plan/indices.ts";
-import type { Slice } from "../slices.ts";
+import { type IndexSet, lengthOf } from "../../model/index_set.ts";
+import type { Shard } from "../../model/shard.ts";
 import { type KeptColumns, keptColumns } from "./columns.ts";
 import { type MatrixShape, matrixShape } from "./matrix.ts";
 
-/** A matrix, and the slices whose rows it holds one after another. */
+/** A matrix, and the shards whose rows it holds one after another. */
 export interface MatrixLayout extends MatrixShape {
-  readonly slices: readonly Slice[];
+  readonly shards: readonly Shard[];
   /** What is kept of their rows */
   readonly kept: KeptColumns;
 }
 
-/** The matrix of one slice; of its columns the place keeps those that are its own. */
-export function matrixOf(slice: Slice, own?: IndexSet): MatrixLayout {
-  const { tensor, rows } = slice;
-  const kept = keptColumns(slice, own);
+/** The matrix of one shard; of its columns the place keeps those that are its own. */
+export function matrixOf(shard: Shard, own?: IndexSet): MatrixLayout {
+  const { tensor, rows } = shard;
+  const kept = keptColumns(shard, own);
   const shape = matrixShape(tensor.type, lengthOf(rows), kept.runs);
-  return { ...shape, slices: [slice], kept };
+  return { ...shape, shards: [shard], kept };
 }
 
-/** The matrices of several slices with the same columns, one for each type of weights. */
-export function matricesByType(slices: readonly Slice[]): MatrixLayout[] {
+/** The matrices of several shards with the same columns, one for each type of weights. */
+export function matricesByType(shards: readonly Shard[]): MatrixLayout[] {
   const matrices: MatrixLayout[] = [];
-  for (const slice of slices) {
-    const matrix = matrixOf(slice);
+  for (const shard of shards) {
+    const matrix = matrixOf(shard);
     const same = matrices.findIndex(({ type }) => type === matrix.type);
     if (same < 0) matrices.push(matrix);
     else matrices[same] = joined(matrices[same], matrix);
@@ -36,5 +36,5 @@ export function matricesByType(slices: readonly Slice[]): MatrixLayout[] {
 }
 
 function joined(a: MatrixLayout, b: MatrixLayout): MatrixLayout {
-  return { ...a, rows: a.rows + b.rows, slices: [...a.slices, ...b.slices] };
+  return { ...a, rows: a.rows + b.rows, shards: [...a.shards, ...b.shards] };
 }

@@ -10,7 +10,7 @@
  */
 import { dequantise } from "../../formats/ggml/dequantise.ts";
 import { type GgmlType, ggmlTypes } from "../../formats/ggml/types.ts";
-import { lengthOf, type Range } from "../../plan/indices.ts";
+import { lengthOf, type Range } from "../../model/index_set.ts";
 import type { KeptColumns } from "./columns.ts";
 
 /** Types that kernels read as they are; all others become F32. */

@@ -5,7 +5,7 @@
  */
 import type { Model } from "../../model/model.ts";
 import type { Plan } from "../../plan/plan.ts";
-import { stagesOf } from "../../plan/stages.ts";
+import { scheduleOf } from "../../plan/schedule.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch } from "../batch.ts";
 import type { GpuCounts } from "../gpu_use.ts";
@@ -33,7 +33,7 @@ export function trafficOf(
     downloaded += size + bytes.counters;
   };
   const residual = 4 * n * strides.hidden;
-  for (const { kind, sides, before, after } of stagesOf(model, plan)) {
+  for (const { kind, sides, before, after } of scheduleOf(model, plan)) {
     if (before === "residual-to-gpu") uploaded += residual;
     if (before === "residual-to-cpu") fetch(residual);
     if (after === "sum-to-gpu") uploaded += residual;

@@ -4,8 +4,8 @@
  * @module
  */
 import { dequantise } from "../../formats/ggml/dequantise.ts";
-import { lengthOf } from "../../plan/indices.ts";
-import type { Rows, Slice } from "../slices.ts";
+import { lengthOf } from "../../model/index_set.ts";
+import type { Rows, Shard } from "../../model/shard.ts";
 import type { Buffers } from "./buffers.ts";
 import { allStacks, type DeviceLayout } from "./layout.ts";
 import { DeviceMatrix } from "./matrix.ts";
@@ -18,7 +18,7 @@ export interface Norms {
   readonly ffn_norm: GPUBufferBinding;
 }
 
-/** Takes rows of a slice, as they stand in the file. */
+/** Takes rows of a shard, as they stand in the file. */
 type Taker = (rows: Rows) => void;
 
 /** The matrices and norms of a place, in room made for them; the loader fills them. */
@@ -31,12 +31,12 @@ export class Weights {
   readonly byteLength: number;
   readonly #pieceBytes: number;
   readonly #matrices = new Map<MatrixLayout, DeviceMatrix>();
-  readonly #takers = new Map<Slice, Taker>();
+  readonly #takers = new Map<Shard, Taker>();
 
   /** Makes room for what a layout names. */
   constructor(readonly buffers: Buffers, layout: DeviceLayout) {
     this.#pieceBytes = layout.pieceBytes;
-    const { slices, strides, bytes } = layout;
+    const { shards, strides, bytes } = layout;
     let byteLength = 0;
     for (const stack of allStacks(layout)) {
       for (const matrix of this.#room(stack)) byteLength += matrix.byteLength;
@@ -46,27 +46,27 @@ export class Weights {
     const norms = buffers.make("norms", bytes.norms, STORAGE | COPY_DST);
     const size = 4 * strides.hidden;
     let offset = 0;
-    const norm = (slice: Slice): GPUBufferBinding => {
+    const norm = (shard: Shard): GPUBufferBinding => {
       const binding = { buffer: norms, offset, size };
       const at = offset;
       this.#takers.set(
-        slice,
+        shard,
         (rows) =>
           buffers.device.gpu.queue.writeBuffer(
             norms,
             at,
-            floatsOf(slice, rows),
+            floatsOf(shard, rows),
           ),
       );
       offset += size;
       return binding;
     };
-    this.layers = slices.layers.map(({ attn_norm, ffn_norm }) => ({
+    this.layers = shards.layers.map(({ attn_norm, ffn_norm }) => ({
       attn_norm: norm(attn_norm),
       ffn_norm: norm(ffn_norm),
     }));
-    this.output_norm = norm(slices.output_norm);
-    const { rope_freqs } = slices;
+    this.output_norm = norm(shards.output_norm);
+    const { rope_freqs } = shards;
     if (rope_freqs) {
       const factors = new Float32Array(rope_freqs.tensor.shape[0]);
       this.rope_freqs = factors;
@@ -82,14 +82,14 @@ export class Weights {
     return this.#matrices.get(layout)!;
   }
 
-  /** Takes some rows of a slice; of slices that the place has no use for, none. */
-  write(slice: Slice, rows: Rows): void {
-    this.#takers.get(slice)?.(rows);
+  /** Takes some rows of a shard; of shards that the place has no use for, none. */
+  write(shard: Shard, rows: Rows): void {
+    this.#takers.get(shard)?.(rows);
   }
 
   #room(stack: readonly MatrixLayout[]): DeviceMatrix[] {
     const { buffers } = this;
-    const name = stack.flatMap(({ slices }) => slices)
+    const name = stack.flatMap(({ shards }) => shards)
       .map(({ tensor }) => tensor.name).join(", ");
     const matrices = stack.length > 1
       ? DeviceMatrix.stack(buffers, name, stack)
@@ -101,19 +101,19 @@ export class Weights {
   #fill(layout: MatrixLayout, matrix: DeviceMatrix): void {
     this.#matrices.set(layout, matrix);
     let start = 0;
-    for (const slice of layout.slices) {
+    for (const shard of layout.shards) {
       const first = start;
-      const packer = new RowPacker(slice.tensor.type, layout.kept);
+      const packer = new RowPacker(shard.tensor.type, layout.kept);
       this.#takers.set(
-        slice,
+        shard,
         (rows) => matrix.write(packer, first + rows.first, rows),
       );
-      start += lengthOf(slice.rows);
+      start += lengthOf(shard.rows);
     }
   }
 }
 
-function floatsOf({ tensor }: Slice, { bytes }: Rows): Float32Array<
+function floatsOf({ tensor }: Shard, { bytes }: Rows): Float32Array<
   ArrayBuffer
 > {
   const floats = new Float32Array(tensor.shape[0]);

@@ -9,19 +9,20 @@ import type { ByteSource } from "../../bytes/byte_source.ts";
 import { dequantise } from "../../formats/ggml/dequantise.ts";
 import type { Activation, LayerTensors, Model } from "../../model/model.ts";
 import { ropeAngles, ropeFrequencies } from "../../model/rope.ts";
-import { indexAt, lengthOf, numbering, spanOf } from "../../plan/indices.ts";
+import { indexAt, lengthOf, numbering, spanOf } from "../../model/index_set.ts";
 import { kvHeadsOf, type PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import { type Batch, pagePositions } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
 import type { CpuSidePlace } from "../place.ts";
-import { readColumns, readRows, type Slice, slicesOf } from "../slices.ts";
+import { readColumns, readRows, type Shard } from "../../model/shard.ts";
+import { shardsOf } from "../../plan/shards.ts";
 import { LayerCounts } from "../stats.ts";
 import { asCached } from "./as_cached.ts";
 
-/** A slice's weights, `[rows, columns]` row-major. */
+/** A shard's weights, `[rows, columns]` row-major. */
 interface Matrix {
-  readonly slice: Slice;
+  readonly shard: Shard;
   readonly rows: number;
   readonly columns: number;
   readonly values: Float32Array;
@@ -78,25 +79,25 @@ export class ReferencePlace implements CpuSidePlace {
     source: ByteSource,
     cacheType: CacheType = "f32",
   ): Promise<ReferencePlace> {
-    const slices = slicesOf(model, plan);
-    const read = (slice: Slice) => loadMatrix(source, slice);
+    const shards = shardsOf(model, plan);
+    const read = (shard: Shard) => loadMatrix(source, shard);
     const layers = [];
-    for (const layer of slices.layers) {
+    for (const layer of shards.layers) {
       const matrices: Record<string, Matrix> = {};
-      for (const [name, slice] of Object.entries(layer)) {
-        if (slice) matrices[name] = await read(slice);
+      for (const [name, shard] of Object.entries(layer)) {
+        if (shard) matrices[name] = await read(shard);
       }
       layers.push(matrices as Weights["layers"][number]);
     }
-    const token_embd = await read(slices.token_embd);
+    const token_embd = await read(shards.token_embd);
     return new ReferencePlace(model, plan, sparsity, {
       layers,
       token_embd,
-      output: slices.output === slices.token_embd
+      output: shards.output === shards.token_embd
         ? token_embd
-        : await read(slices.output),
-      output_norm: await read(slices.output_norm),
-      rope_freqs: slices.rope_freqs && await read(slices.rope_freqs),
+        : await read(shards.output),
+      output_norm: await read(shards.output_norm),
+      rope_freqs: shards.rope_freqs && await read(shards.rope_freqs),
     }, cacheType);
   }
 
@@ -147,7 +148,7 @@ export class ReferencePlace implements CpuSidePlace {
       return q;
     });
 
-    const columns = weights.attn_output.slice.columns;
+    const columns = weights.attn_output.shard.columns;
     this.#partial = queries.map((q, t) => {
       const position = batch.positions[t];
       const first = Math.max(0, position + 1 - (model.slidingWindow ?? 1e9));
@@ -217,7 +218,7 @@ export class ReferencePlace implements CpuSidePlace {
     this.#partial = this.#h.map((h) => {
       if (ffn_down) {
         const wide = new Float32Array(ffn_down.columns);
-        const columnOf = numbering(ffn_down.slice.columns);
+        const columnOf = numbering(ffn_down.shard.columns);
         h.forEach((value, j) => wide[columnOf(indexAt(neurons, j))] = value);
         return multiply(ffn_down, wide);
       }
@@ -331,23 +332,23 @@ function joined(rows: readonly Float32Array[]): Float32Array {
   return all;
 }
 
-async function loadMatrix(source: ByteSource, slice: Slice): Promise<Matrix> {
-  const rows = lengthOf(slice.rows), columns = lengthOf(slice.columns);
+async function loadMatrix(source: ByteSource, shard: Shard): Promise<Matrix> {
+  const rows = lengthOf(shard.rows), columns = lengthOf(shard.columns);
   const values = new Float32Array(rows * columns);
-  const read = readColumns(slice);
+  const read = readColumns(shard);
   const whole = new Float32Array(read.length);
-  for await (const { first, count, bytes } of readRows(source, slice)) {
+  for await (const { first, count, bytes } of readRows(source, shard)) {
     const stride = bytes.length / count;
     for (let row = 0; row < count; row++) {
       const rowBytes = bytes.subarray(row * stride, (row + 1) * stride);
-      dequantise(slice.tensor.type, rowBytes, whole);
+      dequantise(shard.tensor.type, rowBytes, whole);
       values.set(
         whole.subarray(read.first, read.first + columns),
         (first + row) * columns,
       );
     }
   }
-  return { slice, rows, columns, values };
+  return { shard, rows, columns, values };
 }
 
 function rowOf(matrix: Matrix, row: number): Float32Array {

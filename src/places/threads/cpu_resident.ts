@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { Rates } from "../../plan/border.ts";
-import { type Stage, stagesOf } from "../../plan/stages.ts";
+import type { Rates } from "../../plan/rates.ts";
+import { scheduleOf, type Stage } from "../../plan/schedule.ts";
 import { CpuPlace } from "../cpu/cpu_place.ts";
 import { forward } from "../place.ts";
-import type { PlaceSlices, Rows, Slice } from "../slices.ts";
+import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { type Lane, type OnTrace, Recorder, watched } from "../trace.ts";
 import type { TeamOptions } from "./messages.ts";
 import type { Shared } from "./shared.ts";
@@ -16,7 +16,7 @@ import type { Resident } from "./worker.ts";
 /** Place number `index` of a plan; blocks its thread while it waits. */
 export class CpuResident implements Resident {
   readonly #place: CpuPlace;
-  readonly #stages: readonly Stage[];
+  readonly #schedule: readonly Stage[];
 
   /** Makes room for the weights. */
   constructor(
@@ -26,11 +26,11 @@ export class CpuResident implements Resident {
     readonly index: number,
   ) {
     const plan = options.plan.places[index];
-    this.#stages = stagesOf(options.model, options.plan);
+    this.#schedule = scheduleOf(options.model, options.plan);
     this.#place = new CpuPlace(module, { ...options, plan }, {
       layers: shared.counts[index],
       neurons: shared.neuronCounts,
-      normed: index === 0 ? shared.normedStates : undefined,
+      normed: index === 0 ? shared.ffnInputs : undefined,
     });
   }
 
@@ -39,9 +39,9 @@ export class CpuResident implements Resident {
     return this.#place.weightBytes;
   }
 
-  /** See {@linkcode Resident.slices}. */
-  get slices(): PlaceSlices {
-    return this.#place.slices;
+  /** See {@linkcode Resident.shards}. */
+  get shards(): PlaceShards {
+    return this.#place.shards;
   }
 
   /** See {@linkcode Resident.rates}. */
@@ -50,8 +50,8 @@ export class CpuResident implements Resident {
   }
 
   /** See {@linkcode Resident.write}. */
-  write(slice: Slice, rows: Rows): void {
-    this.#place.write(slice, rows);
+  write(shard: Shard, rows: Rows): void {
+    this.#place.write(shard, rows);
   }
 
   /** See {@linkcode Resident.ready}. */
@@ -84,7 +84,7 @@ export class CpuResident implements Resident {
     const { sparsity } = this.options;
     const { batch } = shared;
     for (
-      const meeting of forward(this.#stages, "cpu", place, batch, sparsity)
+      const meeting of forward(this.#schedule, "cpu", place, batch, sparsity)
     ) shared.meet(meeting, place, index);
   }
 

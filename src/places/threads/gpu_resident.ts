@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { type Stage, stagesOf } from "../../plan/stages.ts";
+import { scheduleOf, type Stage } from "../../plan/schedule.ts";
 import type { GpuPlace } from "../gpu/gpu_place.ts";
 import { openGpuPlace } from "../load_places.ts";
 import { forward, type GpuSidePlace } from "../place.ts";
-import type { PlaceSlices, Rows, Slice } from "../slices.ts";
+import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import type { MeasuredGpu } from "../gpu_use.ts";
 import { type Lane, type OnTrace, Recorder, traceGpu } from "../trace.ts";
 import type { TeamOptions } from "./messages.ts";
@@ -16,7 +16,7 @@ import type { Resident } from "./worker.ts";
 
 /** Attends to the device's events between steps. */
 export class GpuResident implements Resident {
-  readonly #stages: readonly Stage[];
+  readonly #schedule: readonly Stage[];
 
   private constructor(
     readonly place: GpuPlace,
@@ -24,7 +24,7 @@ export class GpuResident implements Resident {
     readonly shared: Shared,
     readonly index: number,
   ) {
-    this.#stages = stagesOf(options.model, options.plan);
+    this.#schedule = scheduleOf(options.model, options.plan);
   }
 
   /**
@@ -46,9 +46,9 @@ export class GpuResident implements Resident {
     return this.place.weightBytes;
   }
 
-  /** See {@linkcode Resident.slices}. */
-  get slices(): PlaceSlices {
-    return this.place.slices;
+  /** See {@linkcode Resident.shards}. */
+  get shards(): PlaceShards {
+    return this.place.shards;
   }
 
   /** See {@linkcode Resident.gpu}. */
@@ -57,8 +57,8 @@ export class GpuResident implements Resident {
   }
 
   /** See {@linkcode Resident.write}. */
-  write(slice: Slice, rows: Rows): void {
-    this.place.write(slice, rows);
+  write(shard: Shard, rows: Rows): void {
+    this.place.write(shard, rows);
   }
 
   /** See {@linkcode Resident.ready}. */
@@ -85,7 +85,7 @@ export class GpuResident implements Resident {
     const { sparsity } = this.options;
     const { batch } = shared;
     for (
-      const meeting of forward(this.#stages, "gpu", place, batch, sparsity)
+      const meeting of forward(this.#schedule, "gpu", place, batch, sparsity)
     ) await shared.meetFromGpu(meeting, place);
   }
 

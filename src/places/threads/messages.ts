@@ -4,10 +4,10 @@
  *
  * @module
  */
-import type { Rates } from "../../plan/border.ts";
+import type { Rates } from "../../plan/rates.ts";
 import type { Plan } from "../../plan/plan.ts";
 import type { CpuPlaceOptions } from "../cpu/bank.ts";
-import type { Rows } from "../slices.ts";
+import type { Rows } from "../../model/shard.ts";
 import type { MeasuredGpu } from "../gpu_use.ts";
 import type { Lane } from "../trace.ts";
 
@@ -17,7 +17,7 @@ export interface TeamOptions extends Omit<CpuPlaceOptions, "plan"> {
   /** Count how often each neuron fires. */
   readonly countNeurons?: boolean;
   /** Keep what the feed-forward layers of a step read. */
-  readonly keepNormed?: boolean;
+  readonly keepFfnInputs?: boolean;
   /** Measure how fast the GPU is: takes a while, and only a plan asks for it. */
   readonly measureGpu?: boolean;
   /** Bytes that the GPU's place may take, at most. */
@@ -34,7 +34,7 @@ export type ToWorker =
     readonly shared: SharedArrayBuffer;
     readonly options: TeamOptions;
   }
-  | { readonly kind: "rows"; readonly slice: number; readonly rows: Rows }
+  | { readonly kind: "rows"; readonly shard: number; readonly rows: Rows }
   | { readonly kind: "run" };
 
 /** From a worker: an answer to each message, or why it cannot go on. */

@@ -4,14 +4,14 @@
  *
  * @module
  */
-import type { Rates } from "../../plan/border.ts";
-import { lengthOf } from "../../plan/indices.ts";
+import type { Rates } from "../../plan/rates.ts";
+import { lengthOf } from "../../model/index_set.ts";
 import { allPlaces, type PlacePlan } from "../../plan/plan.ts";
-import type { Stage } from "../../plan/stages.ts";
+import type { Stage } from "../../plan/schedule.ts";
 import { Batch, copyRows } from "../batch.ts";
 import { sumOf, topKThresholds } from "../exchange.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
-import { NormedStates } from "../normed_states.ts";
+import { FfnInputs } from "../ffn_inputs.ts";
 import type { CpuSidePlace, GpuSidePlace, Meeting } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
 import { resultLength } from "../top_row.ts";
@@ -30,7 +30,7 @@ export class Shared {
   /** Counters of every neuron, where the options ask for them */
   readonly neuronCounts?: NeuronCounts;
   /** What the feed-forward layers read, where the options ask for it */
-  readonly normedStates?: NormedStates;
+  readonly ffnInputs?: FfnInputs;
   /** `[tokens, vocabSize]` */
   readonly #logits: Float32Array;
   /** `[2, places, tokens, stride]`: two, so that one meeting a sum is enough */
@@ -96,12 +96,12 @@ export class Shared {
         next(sizes.neuronCounts),
       );
     }
-    if (options.keepNormed) {
-      this.normedStates = new NormedStates(
+    if (options.keepFfnInputs) {
+      this.ffnInputs = new FfnInputs(
         model,
         limits,
         buffer,
-        next(sizes.normedStates),
+        next(sizes.ffnInputs),
       );
     }
   }
@@ -283,7 +283,8 @@ export class Shared {
 
 /** Bytes of each region; `stride` is in floats, `counts` are for one place. */
 function layout(options: TeamOptions) {
-  const { model, plan, limits, sparsity, countNeurons, keepNormed } = options;
+  const { model, plan, limits, sparsity, countNeurons, keepFfnInputs } =
+    options;
   const { tokens } = limits;
   const stride = roundUp(model.hiddenSize, 8);
   const topK = sparsity.mode === "top-k";
@@ -299,7 +300,7 @@ function layout(options: TeamOptions) {
     gpuCounts: 8 * gpuCountNames.length,
     batch: Batch.byteLength(limits),
     neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0,
-    normedStates: keepNormed ? NormedStates.byteLength(model, limits) : 0,
+    ffnInputs: keepFfnInputs ? FfnInputs.byteLength(model, limits) : 0,
   };
 }
 

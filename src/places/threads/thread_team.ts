@@ -12,20 +12,21 @@ import {
   LimitError,
   PlaceError,
 } from "../../errors.ts";
-import type { Rates } from "../../plan/border.ts";
+import type { Rates } from "../../plan/rates.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch, BatchLimits } from "../batch.ts";
-import type { LoadProgress } from "../load.ts";
+import type { LoadProgress } from "../load_progress.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
-import type { NormedStates } from "../normed_states.ts";
-import { allSlices, readRows, type Rows, slicesOf } from "../slices.ts";
+import type { FfnInputs } from "../ffn_inputs.ts";
+import { allShards, readRows, type Rows } from "../../model/shard.ts";
+import { shardsOf } from "../../plan/shards.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { MeasuredGpu } from "../gpu_use.ts";
 import type { Team } from "../team.ts";
 import type { Lane, OnTrace } from "../trace.ts";
 import type { Task } from "./control.ts";
-import { guardExit } from "./exit_guard.ts";
+import { guardExit } from "../../platform/exit_guard.ts";
 import type { FromWorker, TeamOptions, ToWorker } from "./messages.ts";
 import { Shared } from "./shared.ts";
 import workerText from "./worker.bundle.js" with { type: "text" };
@@ -195,9 +196,9 @@ export class ThreadTeam implements Team {
     return this.#shared.neuronCounts;
   }
 
-  /** See {@linkcode Team.normedStates}. */
-  get normedStates(): NormedStates | undefined {
-    return this.#shared.normedStates;
+  /** See {@linkcode Team.ffnInputs}. */
+  get ffnInputs(): FfnInputs | undefined {
+    return this.#shared.ffnInputs;
   }
 
   /** See {@linkcode Team.run}. */
@@ -275,19 +276,19 @@ export class ThreadTeam implements Team {
     source: ByteSource,
     progress: LoadProgress,
   ): Promise<void> {
-    const slices = slicesOf(this.options.model, worker.plan);
+    const shards = shardsOf(this.options.model, worker.plan);
     const spares: ArrayBuffer[] = [];
-    const write = async (slice: number, rows: Rows) => {
+    const write = async (shard: number, rows: Rows) => {
       const bytes = rows.bytes.length;
-      const answer = await worker.ask({ kind: "rows", slice, rows }, [
+      const answer = await worker.ask({ kind: "rows", shard, rows }, [
         rows.bytes.buffer,
       ]);
       spares.push((answer as Extract<FromWorker, { kind: "written" }>).spare);
       progress.add(bytes);
     };
     const ahead: Promise<void>[] = [];
-    for (const [index, slice] of [...allSlices(slices)].entries()) {
-      for await (const rows of readRows(source, slice, spares)) {
+    for (const [index, shard] of [...allShards(shards)].entries()) {
+      for await (const rows of readRows(source, shard, spares)) {
         if (this.#failure) throw this.#failure;
         if (ahead.length === chunksAhead) await ahead.shift();
         const written = write(index, rows);

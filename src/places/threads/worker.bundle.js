@@ -113,7 +113,7 @@ function rowBytes(type, k) {
   return k / blockSize * blockBytes;
 }
 
-// src/plan/indices.ts
+// src/model/index_set.ts
 var noIndices = {
   start: 0,
   end: 0
@@ -167,6 +167,122 @@ function numbering(set) {
   const numbers = new Uint32Array(end - start);
   set.forEach((index, i) => numbers[index - start] = i);
   return (index) => numbers[index - start];
+}
+
+// src/model/shard.ts
+function* allShards(shards2) {
+  yield shards2.token_embd;
+  if (shards2.output !== shards2.token_embd) yield shards2.output;
+  yield shards2.output_norm;
+  if (shards2.rope_freqs) yield shards2.rope_freqs;
+  for (const layer of shards2.layers) {
+    for (const shard of Object.values(layer)) if (shard) yield shard;
+  }
+}
+function readColumns({ tensor, columns }) {
+  return isList(columns) ? {
+    length: columns.length,
+    first: 0
+  } : {
+    length: tensor.shape[0],
+    first: columns.start
+  };
+}
+async function* readRows(source, shard, spares = [], chunkBytes2 = 4 << 20) {
+  const { tensor, rows } = shard;
+  const stride = rowBytes(tensor.type, tensor.shape[0]);
+  const step = Math.max(1, Math.floor(chunkBytes2 / stride));
+  const pieces = columnPieces(shard);
+  const count = lengthOf(rows);
+  for (let first = 0; first < count; ) {
+    const row = indexAt(rows, first);
+    let end = first + 1;
+    while (end < count && indexAt(rows, end) < row + step) end++;
+    const offset = tensor.offset + row * stride;
+    const length = (indexAt(rows, end - 1) + 1 - row) * stride;
+    const spare = spares.pop();
+    const bytes = await source.read(offset, length, spare);
+    if (spare && spare !== bytes.buffer) spare.transfer(0);
+    const starts = Array.from({
+      length: end - first
+    }, (_, i) => (indexAt(rows, first + i) - row) * stride);
+    const kept = isList(rows) || isList(shard.columns) ? moveTogether(bytes, starts, pieces) : bytes;
+    yield {
+      first,
+      count: end - first,
+      bytes: kept
+    };
+    first = end;
+  }
+}
+function columnPieces({ tensor, columns }) {
+  if (!isList(columns)) return [
+    [
+      0,
+      rowBytes(tensor.type, tensor.shape[0])
+    ]
+  ];
+  const { blockSize, blockBytes } = ggmlTypes[tensor.type];
+  const pieces = [];
+  for (let i = 0; i < columns.length; i += blockSize) {
+    const start = columns[i] / blockSize * blockBytes;
+    const last = pieces.at(-1);
+    if (last && last[0] + last[1] === start) last[1] += blockBytes;
+    else pieces.push([
+      start,
+      blockBytes
+    ]);
+  }
+  return pieces;
+}
+function moveTogether(bytes, starts, pieces) {
+  let filled = 0;
+  for (const row of starts) {
+    for (const [start, length] of pieces) {
+      bytes.copyWithin(filled, row + start, row + start + length);
+      filled += length;
+    }
+  }
+  return bytes.subarray(0, filled);
+}
+
+// src/plan/schedule.ts
+function scheduleOf(model, plan) {
+  const has = {
+    cpu: true,
+    gpu: true
+  };
+  const stage = (kind, layer, held) => {
+    const sides = [];
+    if (plan.places.some((place) => held(place) > 0)) sides.push("cpu");
+    if (plan.gpu && held(plan.gpu) > 0) sides.push("gpu");
+    const missing = sides.find((side) => !has[side]);
+    if (missing) has[missing] = true;
+    const after2 = kind === "head" ? void 0 : exchangeAfter(sides);
+    if (kind !== "head") {
+      has.gpu = sides.includes("gpu");
+      has.cpu = !has.gpu;
+    }
+    return {
+      kind,
+      layer,
+      sides,
+      before: missing && `residual-to-${missing}`,
+      after: after2
+    };
+  };
+  return [
+    stage("embed", 0, ({ vocab }) => lengthOf(vocab)),
+    ...model.layers.flatMap((_, layer) => [
+      stage("attention", layer, ({ parts }) => lengthOf(parts[layer].heads)),
+      stage("ffn", layer, ({ parts }) => lengthOf(parts[layer].neurons))
+    ]),
+    stage("head", 0, ({ vocab }) => lengthOf(vocab))
+  ];
+}
+function exchangeAfter(sides) {
+  if (!sides.includes("cpu")) return void 0;
+  return sides.includes("gpu") ? "sum-to-gpu" : "sum";
 }
 
 // src/plan/profile.ts
@@ -247,11 +363,11 @@ function restOf(name, count, taken = noIndices) {
   };
 }
 
-// src/places/slices.ts
+// src/plan/shards.ts
 var columnUnit = 32;
-function slicesOf(model, plan) {
+function shardsOf(model, plan) {
   const { headSize } = model;
-  const slice = (tensor, rows = {
+  const shard = (tensor, rows = {
     start: 0,
     end: tensor.shape[1] ?? 1
   }, columns = {
@@ -262,112 +378,37 @@ function slicesOf(model, plan) {
     rows,
     columns
   });
-  const optional = (tensor, rows) => tensor && slice(tensor, rows);
+  const optional = (tensor, rows) => tensor && shard(tensor, rows);
   const scaled = (range, by) => ({
     start: range.start * by,
     end: range.end * by
   });
-  const token_embd = slice(model.token_embd, plan.vocab);
+  const token_embd = shard(model.token_embd, plan.vocab);
   return {
     token_embd,
-    output: model.output === model.token_embd ? token_embd : slice(model.output, plan.vocab),
-    output_norm: slice(model.output_norm),
+    output: model.output === model.token_embd ? token_embd : shard(model.output, plan.vocab),
+    output_norm: shard(model.output_norm),
     rope_freqs: optional(model.rope_freqs),
     layers: model.layers.map((layer, i) => {
       const { heads, neurons } = plan.parts[i];
       const qRows = scaled(heads, headSize);
       const kvRows = scaled(kvHeadsOf(model, heads), headSize);
       return {
-        attn_norm: slice(layer.attn_norm),
-        attn_q: slice(layer.attn_q, qRows),
-        attn_k: slice(layer.attn_k, kvRows),
-        attn_v: slice(layer.attn_v, kvRows),
-        attn_output: slice(layer.attn_output, void 0, widened(qRows, layer.attn_output.shape[0])),
-        ffn_norm: slice(layer.ffn_norm),
-        ffn_gate: slice(layer.ffn_gate, neurons),
-        ffn_up: slice(layer.ffn_up, neurons),
-        ffn_down: layer.ffn_down && slice(layer.ffn_down, void 0, neuronColumns(layer.ffn_down, neurons)),
+        attn_norm: shard(layer.attn_norm),
+        attn_q: shard(layer.attn_q, qRows),
+        attn_k: shard(layer.attn_k, kvRows),
+        attn_v: shard(layer.attn_v, kvRows),
+        attn_output: shard(layer.attn_output, void 0, widened(qRows, layer.attn_output.shape[0])),
+        ffn_norm: shard(layer.ffn_norm),
+        ffn_gate: shard(layer.ffn_gate, neurons),
+        ffn_up: shard(layer.ffn_up, neurons),
+        ffn_down: layer.ffn_down && shard(layer.ffn_down, void 0, neuronColumns(layer.ffn_down, neurons)),
         ffn_down_t: optional(layer.ffn_down_t, neurons),
         fc1: optional(layer.fc1),
         fc2: optional(layer.fc2, neurons)
       };
     })
   };
-}
-function* allSlices(slices2) {
-  yield slices2.token_embd;
-  if (slices2.output !== slices2.token_embd) yield slices2.output;
-  yield slices2.output_norm;
-  if (slices2.rope_freqs) yield slices2.rope_freqs;
-  for (const layer of slices2.layers) {
-    for (const slice of Object.values(layer)) if (slice) yield slice;
-  }
-}
-function readColumns({ tensor, columns }) {
-  return isList(columns) ? {
-    length: columns.length,
-    first: 0
-  } : {
-    length: tensor.shape[0],
-    first: columns.start
-  };
-}
-async function* readRows(source, slice, spares = [], chunkBytes2 = 4 << 20) {
-  const { tensor, rows } = slice;
-  const stride = rowBytes(tensor.type, tensor.shape[0]);
-  const step = Math.max(1, Math.floor(chunkBytes2 / stride));
-  const pieces = columnPieces(slice);
-  const count = lengthOf(rows);
-  for (let first = 0; first < count; ) {
-    const row = indexAt(rows, first);
-    let end = first + 1;
-    while (end < count && indexAt(rows, end) < row + step) end++;
-    const offset = tensor.offset + row * stride;
-    const length = (indexAt(rows, end - 1) + 1 - row) * stride;
-    const spare = spares.pop();
-    const bytes = await source.read(offset, length, spare);
-    if (spare && spare !== bytes.buffer) spare.transfer(0);
-    const starts = Array.from({
-      length: end - first
-    }, (_, i) => (indexAt(rows, first + i) - row) * stride);
-    const kept = isList(rows) || isList(slice.columns) ? moveTogether(bytes, starts, pieces) : bytes;
-    yield {
-      first,
-      count: end - first,
-      bytes: kept
-    };
-    first = end;
-  }
-}
-function columnPieces({ tensor, columns }) {
-  if (!isList(columns)) return [
-    [
-      0,
-      rowBytes(tensor.type, tensor.shape[0])
-    ]
-  ];
-  const { blockSize, blockBytes } = ggmlTypes[tensor.type];
-  const pieces = [];
-  for (let i = 0; i < columns.length; i += blockSize) {
-    const start = columns[i] / blockSize * blockBytes;
-    const last = pieces.at(-1);
-    if (last && last[0] + last[1] === start) last[1] += blockBytes;
-    else pieces.push([
-      start,
-      blockBytes
-    ]);
-  }
-  return pieces;
-}
-function moveTogether(bytes, starts, pieces) {
-  let filled = 0;
-  for (const row of starts) {
-    for (const [start, length] of pieces) {
-      bytes.copyWithin(filled, row + start, row + start + length);
-      filled += length;
-    }
-  }
-  return bytes.subarray(0, filled);
 }
 function neuronColumns({ type, shape: [count] }, neurons) {
   if (!isList(neurons)) return widened(neurons, count);
@@ -388,45 +429,6 @@ function widened(range, limit2) {
     start: Math.floor(range.start / columnUnit) * columnUnit,
     end: Math.min(limit2, Math.ceil(range.end / columnUnit) * columnUnit)
   };
-}
-
-// src/plan/stages.ts
-function stagesOf(model, plan) {
-  const has = {
-    cpu: true,
-    gpu: true
-  };
-  const stage = (kind, layer, held) => {
-    const sides = [];
-    if (plan.places.some((place) => held(place) > 0)) sides.push("cpu");
-    if (plan.gpu && held(plan.gpu) > 0) sides.push("gpu");
-    const missing = sides.find((side) => !has[side]);
-    if (missing) has[missing] = true;
-    const after2 = kind === "head" ? void 0 : exchangeAfter(sides);
-    if (kind !== "head") {
-      has.gpu = sides.includes("gpu");
-      has.cpu = !has.gpu;
-    }
-    return {
-      kind,
-      layer,
-      sides,
-      before: missing && `residual-to-${missing}`,
-      after: after2
-    };
-  };
-  return [
-    stage("embed", 0, ({ vocab }) => lengthOf(vocab)),
-    ...model.layers.flatMap((_, layer) => [
-      stage("attention", layer, ({ parts }) => lengthOf(parts[layer].heads)),
-      stage("ffn", layer, ({ parts }) => lengthOf(parts[layer].neurons))
-    ]),
-    stage("head", 0, ({ vocab }) => lengthOf(vocab))
-  ];
-}
-function exchangeAfter(sides) {
-  if (!sides.includes("cpu")) return void 0;
-  return sides.includes("gpu") ? "sum-to-gpu" : "sum";
 }
 
 // src/places/stats.ts
@@ -671,7 +673,7 @@ var KvCache = class {
   }
 };
 
-// src/places/cpu/packing.ts
+// src/kernels/packing.ts
 var packedKind = {
   f32: 0,
   f16: 1,
@@ -727,7 +729,7 @@ function roundUp(value, unit) {
   return Math.ceil(value / unit) * unit;
 }
 
-// src/places/cpu/stack_frames.ts
+// src/kernels/stack_frames.ts
 var leastWork = 1 << 22;
 var trialShare = 16;
 var trialTokens = 16;
@@ -754,7 +756,7 @@ var FrameChoice = class {
   }
 };
 
-// src/places/cpu/matrix.ts
+// src/kernels/matrix.ts
 function allocateRows(memory, tokens, width) {
   const stride = roundUp(width, 8);
   return {
@@ -808,7 +810,7 @@ var Activations = class {
 };
 var PackedMatrix = class {
   memory;
-  slice;
+  shard;
   places;
   rows;
   columns;
@@ -820,18 +822,18 @@ var PackedMatrix = class {
   #rangeFrames;
   #rowsFrames;
   /**
-   * Makes room for the slice, or takes what is given; {@linkcode write} fills
-   * it. With `places`, row i of the slice is stored as row `places[i]`.
+   * Makes room for the shard, or takes what is given; {@linkcode write} fills
+   * it. With `places`, row i of the shard is stored as row `places[i]`.
    */
-  constructor(memory, slice, places, room) {
+  constructor(memory, shard, places, room) {
     this.memory = memory;
-    this.slice = slice;
+    this.shard = shard;
     this.places = places;
     this.#rangeFrames = new FrameChoice();
     this.#rowsFrames = new FrameChoice();
-    this.rows = lengthOf(slice.rows);
-    this.columns = lengthOf(slice.columns);
-    this.kind = room?.kind ?? kindOfType[slice.tensor.type];
+    this.rows = lengthOf(shard.rows);
+    this.columns = lengthOf(shard.columns);
+    this.kind = room?.kind ?? kindOfType[shard.tensor.type];
     this.rowBytes = packedRowBytes(this.kind, this.columns);
     this.stride = room?.stride ?? this.rowBytes;
     this.pointer = room?.pointer ?? memory.allocate(this.rows * this.rowBytes);
@@ -898,7 +900,7 @@ var PackedMatrix = class {
     }
   }
   #repack(source, stride, count, row) {
-    this.memory.kernels.repack(ggmlTypes[this.slice.tensor.type].id, this.kind, source, count, stride, readColumns(this.slice).first, this.columns, this.row(row), this.stride);
+    this.memory.kernels.repack(ggmlTypes[this.shard.tensor.type].id, this.kind, source, count, stride, readColumns(this.shard).first, this.columns, this.row(row), this.stride);
   }
 };
 
@@ -963,7 +965,7 @@ var Attention = class {
     bytes += attn_v.multiply(x, n, this.#v);
     this.#rotateAndStore(layer, batch);
     this.memory.clear(this.#out.pointer, n * this.#out.stride);
-    bytes += this.#attend(layer, batch, spanOf(attn_output.slice.columns).start);
+    bytes += this.#attend(layer, batch, spanOf(attn_output.shard.columns).start);
     this.#out.changed();
     bytes += attn_output.multiply(this.#out, n, out);
     this.counts.add(layer, "streamed", bytes);
@@ -1073,7 +1075,7 @@ var DownColumns = class {
     this.memory = memory;
     const widths = layers.map((layer) => layer?.ffn_down?.columns ?? 0);
     this.#input = new Activations(memory, maxTokens, Math.max(0, ...widths));
-    this.#columns = layers.map((layer, i) => layer?.ffn_down && neuronsInOrder(parts[i]).map(numbering(layer.ffn_down.slice.columns)));
+    this.#columns = layers.map((layer, i) => layer?.ffn_down && neuronsInOrder(parts[i]).map(numbering(layer.ffn_down.shard.columns)));
   }
   /** The input of a layer's `ffn_down` for the first `n` rows of `h`; zero where the place has no neuron. */
   fill(layer, width, h, n) {
@@ -1144,7 +1146,7 @@ var Predictor = class {
   }
 };
 
-// src/plan/border.ts
+// src/plan/rates.ts
 function hotBorder(shares, ratio, question = 0) {
   let cost = 0, best = 0, border = shares.length;
   for (let i = shares.length - 1; i >= 0; i--) {
@@ -1157,8 +1159,8 @@ function hotBorder(shares, ratio, question = 0) {
   return border;
 }
 
-// src/places/cpu/side_by_side.ts
-function roomSideBySide(memory, { ffn_gate, ffn_up, ffn_down_t, fc1, fc2 }) {
+// src/places/cpu/interleaved_rows.ts
+function interleavedRows(memory, { ffn_gate, ffn_up, ffn_down_t, fc1, fc2 }) {
   if (!ffn_down_t || !fc1 || !fc2) return {};
   const kind = kindOfType[ffn_gate.tensor.type];
   for (const { tensor } of [
@@ -1501,7 +1503,7 @@ function at(rows, t) {
   return rows.pointer + 4 * t * rows.stride;
 }
 
-// src/places/cpu/memory.ts
+// src/kernels/memory.ts
 var pageBytes = 1 << 16;
 var limit = 2 ** 32;
 function instantiate(module) {
@@ -1789,26 +1791,26 @@ var PackedWeights = class {
     pointer: 0,
     bytes: 0
   };
-  /** Makes room for a share of `slices`; rows of neurons go where `parts` say that they fire. */
-  constructor(memory, slices2, parts, share, picksNeurons) {
+  /** Makes room for a share of `shards`; rows of neurons go where `parts` say that they fire. */
+  constructor(memory, shards2, parts, share, picksNeurons) {
     this.#memory = memory;
     this.#picksNeurons = picksNeurons;
-    this.layers = slices2.layers.map((layer, i) => i >= share.layers.start && i < share.layers.end ? this.#layer(layer, placesOf(parts[i])) : void 0);
+    this.layers = shards2.layers.map((layer, i) => i >= share.layers.start && i < share.layers.end ? this.#layer(layer, placesOf(parts[i])) : void 0);
     if (share.head) {
       this.head = {
-        token_embd: this.#matrix(slices2.token_embd),
-        output: this.#matrix(slices2.output),
-        output_norm: this.#matrix(slices2.output_norm)
+        token_embd: this.#matrix(shards2.token_embd),
+        output: this.#matrix(shards2.output),
+        output_norm: this.#matrix(shards2.output_norm)
       };
     }
-    this.rope_freqs = slices2.rope_freqs && this.#matrix(slices2.rope_freqs);
+    this.rope_freqs = shards2.rope_freqs && this.#matrix(shards2.rope_freqs);
     this.byteLength = [
       ...this.#matrices.values()
     ].reduce((sum, { rows, rowBytes: rowBytes2 }) => sum + rows * rowBytes2, 0);
   }
-  /** Repacks rows of a slice, where it is one of this bank's. */
-  write(slice, rows) {
-    const matrix = this.#matrices.get(slice);
+  /** Repacks rows of a shard, where it is one of this bank's. */
+  write(shard, rows) {
+    const matrix = this.#matrices.get(shard);
     if (!matrix) return;
     const bytes = Math.max(stagingBytes, rows.bytes.length / rows.count);
     if (bytes > this.#staging.bytes) {
@@ -1821,19 +1823,19 @@ var PackedWeights = class {
   }
   #layer(layer, places) {
     const matrices = {};
-    const rooms = this.#picksNeurons ? roomSideBySide(this.#memory, layer) : {};
-    for (const [name, slice] of Object.entries(layer)) {
-      if (!slice) continue;
+    const rooms = this.#picksNeurons ? interleavedRows(this.#memory, layer) : {};
+    for (const [name, shard] of Object.entries(layer)) {
+      if (!shard) continue;
       const order3 = rowsAreNeurons.has(name) ? places : void 0;
-      matrices[name] = this.#matrix(slice, order3, rooms[name]);
+      matrices[name] = this.#matrix(shard, order3, rooms[name]);
     }
     return matrices;
   }
-  /** The matrix of a slice; embedding and head may be one. */
-  #matrix(slice, places, room) {
-    const known = this.#matrices.get(slice);
-    const matrix = known ?? new PackedMatrix(this.#memory, slice, places, room);
-    this.#matrices.set(slice, matrix);
+  /** The matrix of a shard; embedding and head may be one. */
+  #matrix(shard, places, room) {
+    const known = this.#matrices.get(shard);
+    const matrix = known ?? new PackedMatrix(this.#memory, shard, places, room);
+    this.#matrices.set(shard, matrix);
     return matrix;
   }
 };
@@ -1868,14 +1870,14 @@ var Bank = class {
   #attention;
   #feedForward;
   /** Makes room for the weights; they come by {@linkcode write}, then {@linkcode ready}. */
-  constructor(kernels, options, slices2, share, counters) {
+  constructor(kernels, options, shards2, share, counters) {
     this.share = share;
     this.counters = counters;
     const { model, plan, limits: limits3, sparsity } = options;
     this.#options = options;
     const memory = this.#memory = new WasmMemory(kernels);
     const picks = sparsity.mode === "predictor";
-    this.#weights = new PackedWeights(memory, slices2, plan.parts, share, picks);
+    this.#weights = new PackedWeights(memory, shards2, plan.parts, share, picks);
     this.weightBytes = this.#weights.byteLength;
     const { tokens } = limits3;
     this.#residual = new Activations(memory, tokens, model.hiddenSize);
@@ -1894,12 +1896,12 @@ var Bank = class {
     const [layer] = this.#rateSubject.layers;
     if (layer) warmUp(memory, layer.ffn_up, this.#normed, tokens);
   }
-  /** Takes some rows of a slice, as they stand in the file, where it is this bank's. */
-  write(slice, rows) {
-    this.#weights.write(slice, rows);
+  /** Takes some rows of a shard, as they stand in the file, where it is this bank's. */
+  write(shard, rows) {
+    this.#weights.write(shard, rows);
   }
   /**
-   * Call when every slice is written: makes scratch and KV cache, and chooses
+   * Call when every shard is written: makes scratch and KV cache, and chooses
    * and measures the kernels, unless another bank of the place did so.
    */
   ready(known) {
@@ -2060,7 +2062,7 @@ var CpuPlace = class {
   /** Bytes of packed weights. */
   weightBytes;
   /** What it asks the loader for; `write` takes the rows. */
-  slices;
+  shards;
   #banks;
   #counters;
   /** The bank that computes: its residual is the current one. */
@@ -2070,10 +2072,10 @@ var CpuPlace = class {
     layers: new LayerCounts(options.model.layers.length)
   }) {
     const { model, plan, bankBytes = defaultBankBytes } = options;
-    this.slices = slicesOf(model, plan);
+    this.shards = shardsOf(model, plan);
     this.#counters = counters;
-    const ranges = splitLayers(this.slices, bankBytes);
-    this.#banks = ranges.map((layers, i) => new Bank(instantiate(module), options, this.slices, {
+    const ranges = splitLayers(this.shards, bankBytes);
+    this.#banks = ranges.map((layers, i) => new Bank(instantiate(module), options, this.shards, {
       layers,
       head: i === ranges.length - 1
     }, counters));
@@ -2092,11 +2094,11 @@ var CpuPlace = class {
   measureRates() {
     return this.#banks[0].measureRates();
   }
-  /** Takes some rows of one of its slices, as they stand in the file. */
-  write(slice, rows) {
-    for (const bank of this.#banks) bank.write(slice, rows);
+  /** Takes some rows of one of its shards, as they stand in the file. */
+  write(shard, rows) {
+    for (const bank of this.#banks) bank.write(shard, rows);
   }
-  /** Call when every slice is written: makes the scratch and the KV cache. */
+  /** Call when every shard is written: makes the scratch and the KV cache. */
   ready() {
     const [first, ...others] = this.#banks;
     first.ready();
@@ -2171,12 +2173,12 @@ var CpuPlace = class {
     this.#current = bank;
   }
 };
-function splitLayers(slices2, bankBytes) {
-  const head = slices2.output === slices2.token_embd ? packedSliceBytes(slices2.output) : packedSliceBytes(slices2.output) + packedSliceBytes(slices2.token_embd);
+function splitLayers(shards2, bankBytes) {
+  const head = shards2.output === shards2.token_embd ? packedSliceBytes(shards2.output) : packedSliceBytes(shards2.output) + packedSliceBytes(shards2.token_embd);
   const ranges = [];
   let start = 0, bytes = 0;
-  slices2.layers.forEach((layer, i) => {
-    const size = Object.values(layer).reduce((sum, slice) => sum + (slice ? packedSliceBytes(slice) : 0), i === slices2.layers.length - 1 ? head : 0);
+  shards2.layers.forEach((layer, i) => {
+    const size = Object.values(layer).reduce((sum, shard) => sum + (shard ? packedSliceBytes(shard) : 0), i === shards2.layers.length - 1 ? head : 0);
     if (i > start && bytes + size > bankBytes) {
       ranges.push({
         start,
@@ -2191,15 +2193,15 @@ function splitLayers(slices2, bankBytes) {
     ...ranges,
     {
       start,
-      end: slices2.layers.length
+      end: shards2.layers.length
     }
   ];
 }
 
 // src/places/place.ts
-function* forward(stages, side, place, batch, sparsity) {
+function* forward(schedule, side, place, batch, sparsity) {
   place.begin(batch);
-  for (const stage of stages) {
+  for (const stage of schedule) {
     const { kind, layer, before, after: after2 } = stage;
     if (before) yield {
       exchange: before,
@@ -2223,7 +2225,7 @@ function* forward(stages, side, place, batch, sparsity) {
   }
   yield {
     exchange: "logits",
-    stage: stages[stages.length - 1]
+    stage: schedule[schedule.length - 1]
   };
 }
 
@@ -2306,38 +2308,38 @@ var CpuResident = class {
   shared;
   index;
   #place;
-  #stages;
+  #schedule;
   /** Makes room for the weights. */
   constructor(module, options, shared2, index) {
     this.options = options;
     this.shared = shared2;
     this.index = index;
     const plan = options.plan.places[index];
-    this.#stages = stagesOf(options.model, options.plan);
+    this.#schedule = scheduleOf(options.model, options.plan);
     this.#place = new CpuPlace(module, {
       ...options,
       plan
     }, {
       layers: shared2.counts[index],
       neurons: shared2.neuronCounts,
-      normed: index === 0 ? shared2.normedStates : void 0
+      normed: index === 0 ? shared2.ffnInputs : void 0
     });
   }
   /** See {@linkcode Resident.weightBytes}. */
   get weightBytes() {
     return this.#place.weightBytes;
   }
-  /** See {@linkcode Resident.slices}. */
-  get slices() {
-    return this.#place.slices;
+  /** See {@linkcode Resident.shards}. */
+  get shards() {
+    return this.#place.shards;
   }
   /** See {@linkcode Resident.rates}. */
   get rates() {
     return this.#place.rates;
   }
   /** See {@linkcode Resident.write}. */
-  write(slice, rows) {
-    this.#place.write(slice, rows);
+  write(shard, rows) {
+    this.#place.write(shard, rows);
   }
   /** See {@linkcode Resident.ready}. */
   ready() {
@@ -2366,7 +2368,7 @@ var CpuResident = class {
     const { shared: shared2, index } = this;
     const { sparsity } = this.options;
     const { batch } = shared2;
-    for (const meeting of forward(this.#stages, "cpu", place, batch, sparsity)) shared2.meet(meeting, place, index);
+    for (const meeting of forward(this.#schedule, "cpu", place, batch, sparsity)) shared2.meet(meeting, place, index);
   }
   #trace() {
     const { control } = this.shared;
@@ -3013,9 +3015,9 @@ function usage2() {
 }
 
 // src/places/gpu/columns.ts
-function keptColumns(slice, own = slice.columns) {
-  const { length } = readColumns(slice);
-  if (!isList(slice.columns) && !isList(own)) {
+function keptColumns(shard, own = shard.columns) {
+  const { length } = readColumns(shard);
+  if (!isList(shard.columns) && !isList(own)) {
     return {
       length,
       runs: lengthOf(own) > 0 ? [
@@ -3023,7 +3025,7 @@ function keptColumns(slice, own = slice.columns) {
       ] : []
     };
   }
-  const numberOf = isList(slice.columns) ? numbering(slice.columns) : (index) => index;
+  const numberOf = isList(shard.columns) ? numbering(shard.columns) : (index) => index;
   const runs = [];
   for (let i = 0; i < lengthOf(own); i++) {
     const column = numberOf(indexAt(own, i));
@@ -3041,22 +3043,22 @@ function keptColumns(slice, own = slice.columns) {
 }
 
 // src/places/gpu/matrix_layout.ts
-function matrixOf(slice, own) {
-  const { tensor, rows } = slice;
-  const kept = keptColumns(slice, own);
+function matrixOf(shard, own) {
+  const { tensor, rows } = shard;
+  const kept = keptColumns(shard, own);
   const shape2 = matrixShape(tensor.type, lengthOf(rows), kept.runs);
   return {
     ...shape2,
-    slices: [
-      slice
+    shards: [
+      shard
     ],
     kept
   };
 }
-function matricesByType(slices2) {
+function matricesByType(shards2) {
   const matrices = [];
-  for (const slice of slices2) {
-    const matrix = matrixOf(slice);
+  for (const shard of shards2) {
+    const matrix = matrixOf(shard);
     const same = matrices.findIndex(({ type }) => type === matrix.type);
     if (same < 0) matrices.push(matrix);
     else matrices[same] = joined(matrices[same], matrix);
@@ -3067,9 +3069,9 @@ function joined(a, b) {
   return {
     ...a,
     rows: a.rows + b.rows,
-    slices: [
-      ...a.slices,
-      ...b.slices
+    shards: [
+      ...a.shards,
+      ...b.shards
     ]
   };
 }
@@ -3081,8 +3083,8 @@ function attentionLayout(model, { attn_q, attn_k, attn_v, attn_output }, { heads
     attn_k,
     attn_v
   ]);
-  const order3 = matrices.flatMap(({ slices: slices2 }) => slices2);
-  const firstOf = (slice) => order3.slice(0, order3.indexOf(slice)).reduce((sum, { rows }) => sum + lengthOf(rows), 0);
+  const order3 = matrices.flatMap(({ shards: shards2 }) => shards2);
+  const firstOf = (shard) => order3.slice(0, order3.indexOf(shard)).reduce((sum, { rows }) => sum + lengthOf(rows), 0);
   const own = {
     start: heads.start * model.headSize,
     end: heads.end * model.headSize
@@ -3405,9 +3407,9 @@ function stretchSlots(tokens) {
 }
 function layoutOf(options) {
   const { model, plan, limits: limits3, sparsity, pieceBytes = 128 << 20 } = options;
-  const slices2 = slicesOf(model, plan);
-  const layers = slices2.layers.map((layer, i) => layerLayout(model, layer, plan.parts[i], sparsity, pieceBytes));
-  const head = lengthOf(plan.vocab) > 0 ? headLayout(slices2) : void 0;
+  const shards2 = shardsOf(model, plan);
+  const layers = shards2.layers.map((layer, i) => layerLayout(model, layer, plan.parts[i], sparsity, pieceBytes));
+  const head = lengthOf(plan.vocab) > 0 ? headLayout(shards2) : void 0;
   const strides = stridesOf(model, layers);
   const vocab = lengthOf(plan.vocab);
   const logitRows = Math.min(limits3.tokens, 32);
@@ -3457,7 +3459,7 @@ function layoutOf(options) {
     }
   ];
   return {
-    slices: slices2,
+    shards: shards2,
     pieceBytes,
     layers,
     head,
@@ -3513,10 +3515,10 @@ function* allStacks({ layers, head }) {
     }
   }
 }
-function layerLayout(model, slices2, part, sparsity, pieceBytes) {
+function layerLayout(model, shards2, part, sparsity, pieceBytes) {
   return {
-    attention: lengthOf(part.heads) > 0 ? attentionLayout(model, slices2, part, pieceBytes) : void 0,
-    feedForward: lengthOf(part.neurons) > 0 ? feedForwardLayout(slices2, part, sparsity) : void 0
+    attention: lengthOf(part.heads) > 0 ? attentionLayout(model, shards2, part, pieceBytes) : void 0,
+    feedForward: lengthOf(part.neurons) > 0 ? feedForwardLayout(shards2, part, sparsity) : void 0
   };
 }
 function feedForwardLayout({ ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }, { neurons, hot }, { mode }) {
@@ -5268,7 +5270,7 @@ var Weights = class {
     this.#matrices = /* @__PURE__ */ new Map();
     this.#takers = /* @__PURE__ */ new Map();
     this.#pieceBytes = layout2.pieceBytes;
-    const { slices: slices2, strides, bytes } = layout2;
+    const { shards: shards2, strides, bytes } = layout2;
     let byteLength = 0;
     for (const stack of allStacks(layout2)) {
       for (const matrix of this.#room(stack)) byteLength += matrix.byteLength;
@@ -5278,23 +5280,23 @@ var Weights = class {
     const norms = buffers.make("norms", bytes.norms, STORAGE | COPY_DST);
     const size = 4 * strides.hidden;
     let offset = 0;
-    const norm = (slice) => {
+    const norm = (shard) => {
       const binding = {
         buffer: norms,
         offset,
         size
       };
       const at2 = offset;
-      this.#takers.set(slice, (rows) => buffers.device.gpu.queue.writeBuffer(norms, at2, floatsOf(slice, rows)));
+      this.#takers.set(shard, (rows) => buffers.device.gpu.queue.writeBuffer(norms, at2, floatsOf(shard, rows)));
       offset += size;
       return binding;
     };
-    this.layers = slices2.layers.map(({ attn_norm, ffn_norm }) => ({
+    this.layers = shards2.layers.map(({ attn_norm, ffn_norm }) => ({
       attn_norm: norm(attn_norm),
       ffn_norm: norm(ffn_norm)
     }));
-    this.output_norm = norm(slices2.output_norm);
-    const { rope_freqs } = slices2;
+    this.output_norm = norm(shards2.output_norm);
+    const { rope_freqs } = shards2;
     if (rope_freqs) {
       const factors = new Float32Array(rope_freqs.tensor.shape[0]);
       this.rope_freqs = factors;
@@ -5305,13 +5307,13 @@ var Weights = class {
   of(layout2) {
     return this.#matrices.get(layout2);
   }
-  /** Takes some rows of a slice; of slices that the place has no use for, none. */
-  write(slice, rows) {
-    this.#takers.get(slice)?.(rows);
+  /** Takes some rows of a shard; of shards that the place has no use for, none. */
+  write(shard, rows) {
+    this.#takers.get(shard)?.(rows);
   }
   #room(stack) {
     const { buffers } = this;
-    const name = stack.flatMap(({ slices: slices2 }) => slices2).map(({ tensor }) => tensor.name).join(", ");
+    const name = stack.flatMap(({ shards: shards2 }) => shards2).map(({ tensor }) => tensor.name).join(", ");
     const matrices = stack.length > 1 ? DeviceMatrix.stack(buffers, name, stack) : [
       DeviceMatrix.make(buffers, name, stack[0], this.#pieceBytes)
     ];
@@ -5321,11 +5323,11 @@ var Weights = class {
   #fill(layout2, matrix) {
     this.#matrices.set(layout2, matrix);
     let start = 0;
-    for (const slice of layout2.slices) {
+    for (const shard of layout2.shards) {
       const first = start;
-      const packer = new RowPacker(slice.tensor.type, layout2.kept);
-      this.#takers.set(slice, (rows) => matrix.write(packer, first + rows.first, rows));
-      start += lengthOf(slice.rows);
+      const packer = new RowPacker(shard.tensor.type, layout2.kept);
+      this.#takers.set(shard, (rows) => matrix.write(packer, first + rows.first, rows));
+      start += lengthOf(shard.rows);
     }
   }
 };
@@ -5340,7 +5342,7 @@ var GpuPlace = class _GpuPlace {
   options;
   layout;
   /** What it asks the loader for; `write` takes the rows. */
-  slices;
+  shards;
   /** See {@linkcode Place.counts}. */
   counts;
   /** The device that it computes on. */
@@ -5364,7 +5366,7 @@ var GpuPlace = class _GpuPlace {
     const { model } = options;
     this.#buffers = buffers;
     this.device = buffers.device;
-    this.slices = layout2.slices;
+    this.shards = layout2.shards;
     this.counts = options.counts ?? new LayerCounts(model.layers.length);
     this.#commands = new Commands(this.device);
     this.#weights = new Weights(buffers, layout2);
@@ -5399,12 +5401,12 @@ var GpuPlace = class _GpuPlace {
   get lost() {
     return this.device.lost;
   }
-  /** Takes some rows of one of its slices, as they stand in the file. */
-  write(slice, rows) {
-    this.#weights.write(slice, rows);
+  /** Takes some rows of one of its shards, as they stand in the file. */
+  write(shard, rows) {
+    this.#weights.write(shard, rows);
   }
   /**
-   * Call when every slice is written: compiles the kernels, and makes scratch
+   * Call when every shard is written: compiles the kernels, and makes scratch
    * and KV cache.
    *
    * @throws {GpuError} where the device refuses something, or has no room
@@ -5628,8 +5630,8 @@ function isByteCount(value) {
   return Number.isSafeInteger(value) && value >= 0;
 }
 
-// src/bytes/room.ts
-function roomFor(length, spare) {
+// src/bytes/buffer.ts
+function bufferFor(length, spare) {
   return spare !== void 0 && spare.byteLength >= length ? new Uint8Array(spare, 0, length) : new Uint8Array(length);
 }
 
@@ -5646,7 +5648,7 @@ function fromBuffer(bytes, name = "buffer") {
         name,
         size
       }, offset, length);
-      const copy = roomFor(length, spare);
+      const copy = bufferFor(length, spare);
       copy.set(view.subarray(offset, offset + length));
       return copy;
     },
@@ -6078,23 +6080,23 @@ var ReferencePlace = class _ReferencePlace {
   }
   /** Reads and dequantises what `plan` names. Keys and values are rounded to what `cacheType` holds. */
   static async load(model, plan, sparsity, source, cacheType = "f32") {
-    const slices2 = slicesOf(model, plan);
-    const read2 = (slice) => loadMatrix(source, slice);
+    const shards2 = shardsOf(model, plan);
+    const read2 = (shard) => loadMatrix(source, shard);
     const layers = [];
-    for (const layer of slices2.layers) {
+    for (const layer of shards2.layers) {
       const matrices = {};
-      for (const [name, slice] of Object.entries(layer)) {
-        if (slice) matrices[name] = await read2(slice);
+      for (const [name, shard] of Object.entries(layer)) {
+        if (shard) matrices[name] = await read2(shard);
       }
       layers.push(matrices);
     }
-    const token_embd = await read2(slices2.token_embd);
+    const token_embd = await read2(shards2.token_embd);
     return new _ReferencePlace(model, plan, sparsity, {
       layers,
       token_embd,
-      output: slices2.output === slices2.token_embd ? token_embd : await read2(slices2.output),
-      output_norm: await read2(slices2.output_norm),
-      rope_freqs: slices2.rope_freqs && await read2(slices2.rope_freqs)
+      output: shards2.output === shards2.token_embd ? token_embd : await read2(shards2.output),
+      output_norm: await read2(shards2.output_norm),
+      rope_freqs: shards2.rope_freqs && await read2(shards2.rope_freqs)
     }, cacheType);
   }
   /** Copies the KV pages that part. */
@@ -6145,7 +6147,7 @@ var ReferencePlace = class _ReferencePlace {
       values[page][position % pagePositions] = asCached(cacheType, v, headSize);
       return q;
     });
-    const columns = weights2.attn_output.slice.columns;
+    const columns = weights2.attn_output.shard.columns;
     this.#partial = queries.map((q, t) => {
       const position = batch.positions[t];
       const first = Math.max(0, position + 1 - (model.slidingWindow ?? 1e9));
@@ -6211,7 +6213,7 @@ var ReferencePlace = class _ReferencePlace {
     this.#partial = this.#h.map((h) => {
       if (ffn_down) {
         const wide = new Float32Array(ffn_down.columns);
-        const columnOf = numbering(ffn_down.slice.columns);
+        const columnOf = numbering(ffn_down.shard.columns);
         h.forEach((value, j) => wide[columnOf(indexAt(neurons, j))] = value);
         return multiply(ffn_down, wide);
       }
@@ -6304,21 +6306,21 @@ function joined2(rows) {
   rows.forEach((row, t) => all.set(row, t * row.length));
   return all;
 }
-async function loadMatrix(source, slice) {
-  const rows = lengthOf(slice.rows), columns = lengthOf(slice.columns);
+async function loadMatrix(source, shard) {
+  const rows = lengthOf(shard.rows), columns = lengthOf(shard.columns);
   const values = new Float32Array(rows * columns);
-  const read2 = readColumns(slice);
+  const read2 = readColumns(shard);
   const whole = new Float32Array(read2.length);
-  for await (const { first, count, bytes } of readRows(source, slice)) {
+  for await (const { first, count, bytes } of readRows(source, shard)) {
     const stride = bytes.length / count;
     for (let row = 0; row < count; row++) {
       const rowBytes2 = bytes.subarray(row * stride, (row + 1) * stride);
-      dequantise(slice.tensor.type, rowBytes2, whole);
+      dequantise(shard.tensor.type, rowBytes2, whole);
       values.set(whole.subarray(read2.first, read2.first + columns), (first + row) * columns);
     }
   }
   return {
-    slice,
+    shard,
     rows,
     columns,
     values
@@ -6472,7 +6474,7 @@ var order = new Order();
 // src/sampling/penalties.ts
 var lowest = -(2 - 2 ** -23) * 2 ** 127;
 
-// src/sampling/random.ts
+// src/random.ts
 var mask64 = (1n << 64n) - 1n;
 
 // src/sampling/top_logits.ts
@@ -6557,7 +6559,7 @@ function topKThreshold(values, share) {
   return kept < filled ? magnitudes.subarray(0, filled).sort()[filled - kept - 1] : 0;
 }
 
-// src/places/turns.ts
+// src/platform/time_slice.ts
 var timeSlice = 12;
 var Turns = class {
   #start = performance.now();
@@ -6581,7 +6583,7 @@ var InlineTeam = class {
   sparsity;
   limits;
   neuronCounts;
-  normedStates;
+  ffnInputs;
   /** See {@linkcode Team.batch}. */
   batch;
   /** See {@linkcode Team.weightBytes}. */
@@ -6590,9 +6592,9 @@ var InlineTeam = class {
   counts;
   /** See {@linkcode Team.rates}. */
   rates;
-  #stages;
+  #schedule;
   /** `sides` hold what `plan` says, in its order. */
-  constructor(description, model, plan, sides, sparsity, limits3, neuronCounts, normedStates) {
+  constructor(description, model, plan, sides, sparsity, limits3, neuronCounts, ffnInputs) {
     this.description = description;
     this.model = model;
     this.plan = plan;
@@ -6600,9 +6602,9 @@ var InlineTeam = class {
     this.sparsity = sparsity;
     this.limits = limits3;
     this.neuronCounts = neuronCounts;
-    this.normedStates = normedStates;
+    this.ffnInputs = ffnInputs;
     const { cpu, gpu } = sides;
-    this.#stages = stagesOf(model, plan);
+    this.#schedule = scheduleOf(model, plan);
     const all = gpu ? [
       ...cpu,
       gpu
@@ -6640,7 +6642,7 @@ var InlineTeam = class {
   }
   async #step(sides) {
     const { batch, sparsity } = this;
-    const pass = (side, place) => forward(this.#stages, side, place, batch, sparsity);
+    const pass = (side, place) => forward(this.#schedule, side, place, batch, sparsity);
     const cpuPasses = sides.cpu.map((place) => pass("cpu", place));
     const gpuPass = sides.gpu && pass("gpu", sides.gpu);
     const turns = new Turns();
@@ -6927,7 +6929,7 @@ function noise(seed) {
   };
 }
 
-// src/places/load.ts
+// src/places/load_progress.ts
 var LoadProgress = class {
   total;
   report;
@@ -7009,9 +7011,9 @@ function gpuOptions(options) {
 async function fill(place, source, progress) {
   const spares = [];
   const turns = new Turns();
-  for (const slice of allSlices(place.slices)) {
-    for await (const rows of readRows(source, slice, spares)) {
-      place.write(slice, rows);
+  for (const shard of allShards(place.shards)) {
+    for await (const rows of readRows(source, shard, spares)) {
+      place.write(shard, rows);
       spares.push(rows.bytes.buffer);
       progress.add(rows.bytes.length);
       if (turns.due) await turns.give();
@@ -7025,13 +7027,13 @@ var GpuResident = class _GpuResident {
   options;
   shared;
   index;
-  #stages;
+  #schedule;
   constructor(place, options, shared2, index) {
     this.place = place;
     this.options = options;
     this.shared = shared2;
     this.index = index;
-    this.#stages = stagesOf(options.model, options.plan);
+    this.#schedule = scheduleOf(options.model, options.plan);
   }
   /**
    * Opens the device and makes room for the weights.
@@ -7046,17 +7048,17 @@ var GpuResident = class _GpuResident {
   get weightBytes() {
     return this.place.weightBytes;
   }
-  /** See {@linkcode Resident.slices}. */
-  get slices() {
-    return this.place.slices;
+  /** See {@linkcode Resident.shards}. */
+  get shards() {
+    return this.place.shards;
   }
   /** See {@linkcode Resident.gpu}. */
   get gpu() {
     return this.place.use;
   }
   /** See {@linkcode Resident.write}. */
-  write(slice, rows) {
-    this.place.write(slice, rows);
+  write(shard, rows) {
+    this.place.write(shard, rows);
   }
   /** See {@linkcode Resident.ready}. */
   async ready() {
@@ -7079,7 +7081,7 @@ var GpuResident = class _GpuResident {
     const { shared: shared2 } = this;
     const { sparsity } = this.options;
     const { batch } = shared2;
-    for (const meeting of forward(this.#stages, "gpu", place, batch, sparsity)) await shared2.meetFromGpu(meeting, place);
+    for (const meeting of forward(this.#schedule, "gpu", place, batch, sparsity)) await shared2.meetFromGpu(meeting, place);
   }
   async #trace() {
     const { control } = this.shared;
@@ -7128,15 +7130,15 @@ var NeuronCounts = class _NeuronCounts {
   }
 };
 
-// src/places/normed_states.ts
-var NormedStates = class _NormedStates {
+// src/places/ffn_inputs.ts
+var FfnInputs = class _FfnInputs {
   /** `[layers, tokens, hiddenSize]` */
   #values;
   #width;
   #tokens;
   /** Lays the rows over `buffer`, which has `byteLength` bytes from `offset`. */
   constructor(model, limits3, buffer, offset = 0) {
-    const bytes = _NormedStates.byteLength(model, limits3);
+    const bytes = _FfnInputs.byteLength(model, limits3);
     const memory = buffer ?? new ArrayBuffer(bytes);
     this.#values = new Float32Array(memory, offset, bytes / 4);
     this.#width = model.hiddenSize;
@@ -7299,7 +7301,7 @@ var Shared = class {
   /** Counters of every neuron, where the options ask for them */
   neuronCounts;
   /** What the feed-forward layers read, where the options ask for it */
-  normedStates;
+  ffnInputs;
   /** `[tokens, vocabSize]` */
   #logits;
   /** `[2, places, tokens, stride]`: two, so that one meeting a sum is enough */
@@ -7344,8 +7346,8 @@ var Shared = class {
     if (options.countNeurons) {
       this.neuronCounts = new NeuronCounts(model, buffer, next(sizes2.neuronCounts));
     }
-    if (options.keepNormed) {
-      this.normedStates = new NormedStates(model, limits3, buffer, next(sizes2.normedStates));
+    if (options.keepFfnInputs) {
+      this.ffnInputs = new FfnInputs(model, limits3, buffer, next(sizes2.ffnInputs));
     }
   }
   /** Bytes of the shared buffer. */
@@ -7493,7 +7495,7 @@ var Shared = class {
   }
 };
 function layout(options) {
-  const { model, plan, limits: limits3, sparsity, countNeurons, keepNormed } = options;
+  const { model, plan, limits: limits3, sparsity, countNeurons, keepFfnInputs } = options;
   const { tokens } = limits3;
   const stride = roundUp2(model.hiddenSize, 8);
   const topK2 = sparsity.mode === "top-k";
@@ -7509,7 +7511,7 @@ function layout(options) {
     gpuCounts: 8 * gpuCountNames.length,
     batch: Batch.byteLength(limits3),
     neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0,
-    normedStates: keepNormed ? NormedStates.byteLength(model, limits3) : 0
+    ffnInputs: keepFfnInputs ? FfnInputs.byteLength(model, limits3) : 0
   };
 }
 function roundUp2(value, unit) {
@@ -7520,7 +7522,7 @@ function roundUp2(value, unit) {
 var scope = self;
 var shared;
 var resident;
-var slices;
+var shards;
 scope.onmessage = async ({ data }) => {
   try {
     await answer(data);
@@ -7539,8 +7541,8 @@ async function answer(message) {
       const { index, options, module } = message;
       shared = new Shared(options, message.shared);
       resident = index < options.plan.places.length ? new CpuResident(module, options, shared, index) : await GpuResident.open(options, shared, index);
-      slices = [
-        ...allSlices(resident.slices)
+      shards = [
+        ...allShards(resident.shards)
       ];
       const { weightBytes } = resident;
       scope.postMessage({
@@ -7550,7 +7552,7 @@ async function answer(message) {
       break;
     }
     case "rows": {
-      resident.write(slices[message.slice], message.rows);
+      resident.write(shards[message.shard], message.rows);
       const spare = message.rows.bytes.buffer;
       scope.postMessage({
         kind: "written",

@@ -5,13 +5,13 @@
  *
  * @module
  */
-import type { Rates } from "../../plan/border.ts";
+import type { Rates } from "../../plan/rates.ts";
 import {
-  allSlices,
-  type PlaceSlices,
+  allShards,
+  type PlaceShards,
   type Rows,
-  type Slice,
-} from "../slices.ts";
+  type Shard,
+} from "../../model/shard.ts";
 import { CpuResident } from "./cpu_resident.ts";
 import { GpuResident } from "./gpu_resident.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
@@ -22,10 +22,10 @@ import { Shared } from "./shared.ts";
 /** What lives in a worker: a place, and the loop that runs its steps. */
 export interface Resident {
   readonly weightBytes: number;
-  readonly slices: PlaceSlices;
+  readonly shards: PlaceShards;
   readonly rates?: Rates;
   readonly gpu?: MeasuredGpu;
-  write(slice: Slice, rows: Rows): void;
+  write(shard: Shard, rows: Rows): void;
   ready(): void | Promise<void>;
   /** Hands over what traced steps took down. Returns, or throws, when the team is stopped. */
   runSteps(onTrace: OnTrace): void | Promise<void>;
@@ -40,7 +40,7 @@ interface WorkerScope {
 const scope = self as unknown as WorkerScope;
 let shared: Shared;
 let resident: Resident;
-let slices: Slice[];
+let shards: Shard[];
 
 scope.onmessage = async ({ data }) => {
   try {
@@ -59,13 +59,13 @@ async function answer(message: ToWorker): Promise<void> {
       resident = index < options.plan.places.length
         ? new CpuResident(module, options, shared, index)
         : await GpuResident.open(options, shared, index);
-      slices = [...allSlices(resident.slices)];
+      shards = [...allShards(resident.shards)];
       const { weightBytes } = resident;
       scope.postMessage({ kind: "ready", weightBytes });
       break;
     }
     case "rows": {
-      resident.write(slices[message.slice], message.rows);
+      resident.write(shards[message.shard], message.rows);
       const spare = message.rows.bytes.buffer;
       scope.postMessage({ kind: "written", spare }, [spare]);
       break;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { loadKernels } from "../../../src/places/cpu/kernels.ts";
+import { loadKernels } from "../../../src/kernels/kernels.ts";
 import { cpuPositionBytes, KvCache } from "../../../src/places/cpu/kv_cache.ts";
-import { instantiate, WasmMemory } from "../../../src/places/cpu/memory.ts";
+import { instantiate, WasmMemory } from "../../../src/kernels/memory.ts";
 
 const kvHeads = [2, 0, 3];
 const heads = kvHeads.flatMap((count, layer) =>

@@ -1,6 +1,6 @@
 /** What a GPU place costs: kernels, submits, what goes over the bus, bytes on the device. */
 import assert from "node:assert/strict";
-import { Engine } from "../../../src/engine.ts";
+import { Engine } from "../../../src/engine/engine.ts";
 import { GpuError } from "../../../src/errors.ts";
 import type { GgmlType } from "../../../src/formats/ggml/types.ts";
 import { readGguf } from "../../../src/formats/gguf/read.ts";

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { openFile } from "../../../src/bytes/byte_source.ts";
-import { Engine } from "../../../src/engine.ts";
+import { Engine } from "../../../src/engine/engine.ts";
 import { readGguf } from "../../../src/formats/gguf/read.ts";
 import { describeModel, type Model } from "../../../src/model/model.ts";
 import type { PlacePlan } from "../../../src/plan/plan.ts";

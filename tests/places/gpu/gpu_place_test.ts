@@ -1,6 +1,6 @@
 /** How a GPU place fails, what it counts, and that its ways of waiting agree. */
 import assert from "node:assert/strict";
-import { Engine } from "../../../src/engine.ts";
+import { Engine } from "../../../src/engine/engine.ts";
 import { GpuError } from "../../../src/errors.ts";
 import { Device } from "../../../src/places/gpu/device.ts";
 import { deviceBytes } from "../../../src/places/gpu/layout.ts";

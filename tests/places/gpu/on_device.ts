@@ -9,7 +9,7 @@ import { DeviceMatrix, matrixShape } from "../../../src/places/gpu/matrix.ts";
 import { packedRowBytes, RowPacker } from "../../../src/places/gpu/packing.ts";
 import { uniformBytes, Uniforms } from "../../../src/places/gpu/uniforms.ts";
 import type { Shared } from "../../../src/places/gpu/product.ts";
-import type { Range } from "../../../src/plan/indices.ts";
+import type { Range } from "../../../src/model/index_set.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 
 /** A device and what kernels need, given back at the end. */

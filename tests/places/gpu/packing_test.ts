@@ -15,7 +15,7 @@ import {
   packedTypeOf,
   RowPacker,
 } from "../../../src/places/gpu/packing.ts";
-import type { Range } from "../../../src/plan/indices.ts";
+import type { Range } from "../../../src/model/index_set.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 
 /** A packed row, seen as its kernel sees it. */
@@ -145,7 +145,7 @@ for (const type of types) {
   });
 }
 
-Deno.test("a place's columns are found in a slice that is wider", () => {
+Deno.test("a place's columns are found in a shard that is wider", () => {
   const tensor = {
     name: "",
     type: "Q8_0",

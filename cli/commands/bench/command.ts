@@ -1,0 +1,163 @@
+import { type BenchForm, benchForms, benchWriter, rowOf } from "./output.ts";
+import { type BenchTest, nameOf, Past, runTest } from "./runs.ts";
+import type { CommandSpec } from "../../command.ts";
+import { type RunGpuFlags, runGpuOptions } from "../../gpu_options.ts";
+import { gpuCountsText } from "../../gpu_use.ts";
+import { Interrupt } from "../../interrupt.ts";
+import { describe, loadModel } from "../../model_file.ts";
+import { BadFlags, group, option } from "../../option.ts";
+import { benchLoadOptions, type LoadFlags } from "../../options.ts";
+import { checkOutput, writeText } from "../../output_file.ts";
+import { recallText } from "../../recall.ts";
+import { layersText, ratesText } from "./roofline.ts";
+import { note, write } from "../../terminal.ts";
+import { type Timeline, timelineText, watchToken } from "./timeline.ts";
+import { timelineSvg } from "./timeline_svg.ts";
+import { oneOf, wholeNumber, wholeNumbers } from "../../values.ts";
+
+interface BenchFlags extends LoadFlags, RunGpuFlags {
+  readonly nPrompt: number[];
+  readonly nGen: number[];
+  readonly nDepth: number[];
+  readonly repetitions: number;
+  readonly output: BenchForm;
+  readonly measureRecall?: true;
+  readonly timeline?: string;
+  readonly force?: true;
+  readonly verbose?: true;
+}
+
+/** Measures how fast a model runs. */
+export const bench: CommandSpec = {
+  name: "bench",
+  summary: "measure tokens per second as llama-bench does",
+  options: [
+    ...group(
+      "Test",
+      option(
+        "-p, --n-prompt <n,...>",
+        "tokens evaluated at once; 0 = no such test",
+        wholeNumbers(0),
+        [512],
+      ),
+      option(
+        "-n, --n-gen <n,...>",
+        "tokens evaluated one by one; 0 = no such test",
+        wholeNumbers(0),
+        [128],
+      ),
+      option(
+        "-d, --n-depth <n,...>",
+        "tokens that come before, evaluated once and not measured",
+        wholeNumbers(0),
+        [0],
+      ),
+      option(
+        "-r, --repetitions <n>",
+        "runs of each test, after one that does not count",
+        wholeNumber(1),
+        5,
+      ),
+      option(
+        "-o, --output <form>",
+        "md, json, jsonl or csv",
+        oneOf(...benchForms),
+        "md",
+      ),
+      option(
+        "--measure-recall",
+        "count what the predictor misses, at the price of computing everything",
+      ),
+      option(
+        "--timeline <file>",
+        "draw what each thread and the GPU do in one more token of each -n and -d",
+      ),
+      option("--force", "replace a picture that is there"),
+      option(
+        "-v, --verbose",
+        "print the rates of each place and what each layer did to standard error",
+      ),
+    ),
+    ...benchLoadOptions,
+    ...runGpuOptions,
+  ],
+  examples: [
+    "culm bench -m model.gguf -p 512 -n 128 -r 5",
+    "culm bench -p 0 -n 64 --sparsity dense -o json",
+    "culm bench -m model.gguf -p 0 -n 32 -d 0,4096",
+    "culm bench -m model.gguf -p 0 -n 32 --timeline token.svg",
+  ],
+  run,
+};
+
+async function run(flags: BenchFlags): Promise<number> {
+  const tests = flags.nDepth.flatMap((depth): BenchTest[] => [
+    ...flags.nPrompt.map((tokens) => ({ kind: "pp" as const, tokens, depth })),
+    ...flags.nGen.map((tokens) => ({ kind: "tg" as const, tokens, depth })),
+  ]).filter((test) => test.tokens > 0);
+  if (tests.length === 0) {
+    throw new BadFlags("Cannot measure nothing: -p and -n are both 0");
+  }
+  const { measureRecall, sparsity, timeline } = flags;
+  if (measureRecall && sparsity.mode !== "predictor") {
+    throw new BadFlags(
+      `Cannot measure recall with sparsity ${sparsity.mode}: it needs --sparsity predictor`,
+    );
+  }
+
+  const watched = tests.filter(({ kind }) => kind === "tg");
+  if (timeline !== undefined) {
+    if (watched.length === 0) {
+      throw new BadFlags(
+        "Cannot draw a timeline without single tokens: -n is 0",
+      );
+    }
+    await checkOutput(timeline, flags);
+  }
+
+  using interrupt = new Interrupt();
+  const ctxSize = Math.max(...tests.map(({ depth, tokens }) => depth + tokens));
+  const loadFlags = { ...flags, ctxSize };
+  await using model = await loadModel(loadFlags, interrupt, { measureRecall });
+  const writer = benchWriter(
+    flags.output,
+    model,
+    flags.sparsity.mode !== "dense",
+  );
+  if (flags.verbose) note(ratesText(model).trimEnd());
+  using past = new Past(model);
+  await write(writer.begin());
+  for (const test of tests) {
+    const name = nameOf(test);
+    let runs = 0;
+    const result = await runTest(
+      past,
+      test,
+      flags.repetitions,
+      interrupt.signal,
+      (ms) => {
+        const speed = (1000 * test.tokens / ms).toFixed(2);
+        note(`${name}: run ${++runs} of ${flags.repetitions}: ${speed} t/s`);
+      },
+    );
+    if (result.gpu) {
+      note(`${name}: ${gpuCountsText(result.gpu, result.stats.tokens)}`);
+    }
+    if (measureRecall) note(`${name}: ${recallText(result.stats)}`);
+    if (flags.verbose) {
+      note(`${name}, a token:\n${layersText(result.stats).trimEnd()}`);
+    }
+    await write(writer.row(rowOf(result, model, loadFlags), result));
+  }
+  await write(writer.end());
+  if (timeline !== undefined) {
+    const timelines: Timeline[] = [];
+    for (const test of watched) {
+      timelines.push(await watchToken(past, test, interrupt.signal));
+      note(timelineText(timelines.at(-1)!));
+    }
+    const title = `${describe(model)}, ${model.backend}`;
+    await writeText(timeline, await timelineSvg(title, timelines), flags);
+  }
+  return 0;
+}

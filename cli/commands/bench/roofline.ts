@@ -1,0 +1,89 @@
+/**
+ * How near a run comes to the memory's limit: the bytes that it read, counted,
+ * over the rates at which its own threads read such bytes, measured.
+ *
+ * @module
+ */
+import {
+  type LanguageModel,
+  type LayerStats,
+  type PlaceStats,
+  type Rates,
+  totalOf,
+} from "../../../mod.ts";
+import type { BenchResult } from "./runs.ts";
+import { formatBytes, formatShare, formatTable } from "../../format.ts";
+
+/** A run beside its limit. */
+export interface Roofline {
+  /** Bytes of weights, keys and values that a token read in sequence. */
+  readonly streamed: number;
+  /** Bytes of weights that a token read in rows picked here and there. */
+  readonly picked: number;
+  /** Bytes a second that all threads together stream. */
+  readonly streamRate: number;
+  /** Bytes a second that all threads together pick. */
+  readonly pickRate: number;
+  /** Tokens a second at which reading alone would take all the time. */
+  readonly limit: number;
+  /** What was reached of it. */
+  readonly reached: number;
+}
+
+/** A run, and the rates of its places, measured once or several times around it. */
+type Measured = Pick<BenchResult, "stats" | "samplesMs"> & {
+  readonly rates: readonly (readonly Pick<Rates, "stream" | "pick">[])[];
+};
+
+/** What a result comes to. */
+export function rooflineOf(
+  { stats, samplesMs, rates }: Measured,
+): Roofline {
+  const streamed = (totalOf(stats, "streamed") + stats.headBytes) /
+    stats.tokens;
+  const picked = totalOf(stats, "picked") / stats.tokens;
+  const perSecond = (name: "stream" | "pick") =>
+    1000 * median(
+      rates.map((places) => places.reduce((sum, rate) => sum + rate[name], 0)),
+    );
+  const streamRate = perSecond("stream"), pickRate = perSecond("pick");
+  const limit = 1 / (streamed / streamRate + picked / pickRate);
+  const seconds = samplesMs.reduce((sum, ms) => sum + ms, 0) / 1000;
+  const reached = stats.tokens / seconds / limit;
+  return { streamed, picked, streamRate, pickRate, limit, reached };
+}
+
+/** How fast each place reads, for `bench -v`. */
+export function ratesText({ model, engine, backend }: LanguageModel): string {
+  const { type, shape } = model.layers[0].ffn_up;
+  return `rates of ${type} rows of ${shape[0]} (${backend}):\n` + formatTable([
+    ["place", "streams", "picks", "rows at once", "sums"],
+    ...engine.rates.map((rates, i) => [
+      String(i),
+      `${formatBytes(1000 * rates.stream)}/s`,
+      `${formatBytes(1000 * rates.pick)}/s`,
+      String(rates.rowsAtOnce),
+      rates.nibbleSums,
+    ]),
+  ]);
+}
+
+/** The middle value; the higher of two. */
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
+}
+
+/** What each layer did for a token: its border, what fired, what was read. */
+export function layersText({ layers, tokens }: PlaceStats): string {
+  const row = (layer: LayerStats) => [
+    formatShare(layer.hot, layer.neurons),
+    formatShare(layer.gatePositive, layer.neurons),
+    formatShare(layer.active, layer.neurons),
+    formatBytes(Math.round(layer.streamed / tokens)),
+    formatBytes(Math.round(layer.picked / tokens)),
+  ];
+  return formatTable([
+    ["layer", "hot", "gate > 0", "active", "streamed", "picked"],
+    ...layers.map((layer, i) => [String(i), ...row(layer)]),
+  ]);
+}

@@ -1,0 +1,138 @@
+import {
+  activationCdf,
+  describeModel,
+  isFolder,
+  type Profile,
+  profileOf,
+  readGguf,
+  UsageError,
+} from "../../../mod.ts";
+import { readActivationFolder } from "../../activation_folder.ts";
+import {
+  type CdfReport,
+  cdfReport,
+  toJson,
+  toPicture,
+  toSvg,
+  toTable,
+} from "./output.ts";
+import type { CommandSpec } from "../../command.ts";
+import { fileName } from "../../format.ts";
+import { openModel } from "../../model_file.ts";
+import { findProfile, readProfileFile } from "../../model_profile.ts";
+import { BadFlags, group, option } from "../../option.ts";
+import { countingOptions } from "../../options.ts";
+import { checkOutput, exists, writeText } from "../../output_file.ts";
+import { type CountFlags, countProfile } from "../profile/counting.ts";
+import { printable, write } from "../../terminal.ts";
+import { statePathOf } from "../../checkpoint.ts";
+import { paths } from "../../values.ts";
+
+interface CdfFlags extends Omit<CountFlags, "model" | "profile"> {
+  readonly model?: string[];
+  readonly profile?: string[];
+  readonly json?: true;
+  readonly svg?: string;
+}
+
+/** Shows how activations are spread over neurons. */
+export const cdf: CommandSpec = {
+  name: "cdf",
+  summary:
+    "show what share of all activations the hottest neurons take, by layer, for models side by side",
+  options: [
+    ...group(
+      "Distribution",
+      option(
+        "-m, --model <file>",
+        "a model, with the profile beside or in it, or with a text to count; may be repeated; left out: the embedded tiny-bamboo",
+        paths,
+      ),
+      option(
+        "--profile <file>",
+        "what culm profile counted, or a folder of PowerInfer's activation_{i}.pt; may be repeated",
+        paths,
+      ),
+      option(
+        "-f, --file <file>",
+        "a text to count with each model; may be repeated; - = standard input",
+        paths,
+      ),
+      option("--svg <file>", "draw one line a layer, one chart a model"),
+      option("--json", "print everything as JSON"),
+      option("--force", "count anew, and replace files that are there"),
+    ),
+    ...countingOptions,
+  ],
+  examples: [
+    "culm cdf -m model.gguf -f text.txt --svg cdf.svg",
+    "culm cdf --profile model.gguf.profile --profile activation",
+  ],
+  run,
+};
+
+async function run(flags: CdfFlags): Promise<number> {
+  const { model = [], profile = [], file, json, svg } = flags;
+  if (file && profile.length > 0 && model.length === 0) {
+    throw new BadFlags("Cannot count a text without a model: -f needs -m");
+  }
+  if (svg !== undefined) await checkOutput(svg, flags);
+  const reports: CdfReport[] = [];
+  for (const path of profile) reports.push(await readAny(path));
+  const none = model.length === 0 && profile.length === 0;
+  for (const path of none ? [undefined] : model) {
+    const counted = file || path === undefined
+      ? await countAnew(flags, path)
+      : await findCounted(flags, path);
+    reports.push(cdfReport(nameOf(path ?? "tiny-bamboo"), counted));
+  }
+  await write(json ? toJson(reports) : toPicture(reports) + toTable(reports));
+  if (svg !== undefined) await writeText(svg, await toSvg(reports), flags);
+  return 0;
+}
+
+function nameOf(path: string): string {
+  return printable(fileName(path));
+}
+
+async function readAny(path: string): Promise<CdfReport> {
+  if (!await isFolder(path)) {
+    return cdfReport(nameOf(path), (await readProfileFile(path)).profile);
+  }
+  // The activation would tell how often gates were positive, which is not shown.
+  const profile = await readActivationFolder(path, "drelu");
+  return { name: nameOf(path), cdfs: activationCdf(profile) };
+}
+
+/** The profile beside a model, or in it. */
+async function findCounted(flags: CdfFlags, path: string): Promise<Profile> {
+  const one = { ...flags, model: path, profile: undefined };
+  const source = await openModel(one);
+  try {
+    const file = await readGguf(source);
+    const model = describeModel(file, one);
+    const found = await findProfile(one, () => model);
+    const profile = found?.profile ?? profileOf(file, model);
+    if (profile) return profile;
+  } finally {
+    await source.close();
+  }
+  throw new UsageError(
+    `Cannot tell how often neurons of ${path} fire: nobody has counted; give -f TEXT`,
+  );
+}
+
+/**
+ * Counts the texts, and leaves no profile behind; work that is stopped lies
+ * beside the model until it is taken up again.
+ */
+async function countAnew(
+  flags: CdfFlags,
+  model: string | undefined,
+): Promise<Profile> {
+  const one = { ...flags, model, profile: undefined };
+  const state = await statePathOf("cdf", one);
+  const profile = await countProfile(one, state, "count activations");
+  if (state !== undefined && await exists(state)) await Deno.remove(state);
+  return profile;
+}

@@ -1,0 +1,128 @@
+/**
+ * What a model file's header says, put together.
+ *
+ * @module
+ */
+import {
+  type Activation,
+  type ByteSource,
+  CulmError,
+  describeModel,
+  estimateMemory,
+  type GgufFile,
+  type MemoryEstimate,
+  type MemoryOptions,
+  type Model,
+  readGguf,
+  type TensorInfo,
+} from "../../../mod.ts";
+
+/** Tensors that have something in common. */
+export interface TensorGroup {
+  /** What they have in common: a type, or one or more layers. */
+  readonly name: string;
+  /** How many there are. */
+  readonly tensors: number;
+  /** Their weights. */
+  readonly parameters: number;
+  /** Their bytes in the file. */
+  readonly bytes: number;
+}
+
+/** What can be said of a model file without reading its weights. */
+export interface Inspection {
+  /** The file's name. */
+  readonly name: string;
+  /** Its header. */
+  readonly file: GgufFile;
+  /** Its hyper-parameters, where culm can run it. */
+  readonly model?: Model;
+  /** Why culm cannot run it, where it cannot. */
+  readonly obstacle?: string;
+  /** All tensors together. */
+  readonly total: TensorGroup;
+  /** Tensors by type. */
+  readonly byType: readonly TensorGroup[];
+  /** Tensors by layer. */
+  readonly byLayer: readonly TensorGroup[];
+  /** What running it takes, where culm can run it. */
+  readonly memory?: MemoryEstimate & MemoryOptions;
+}
+
+/**
+ * Reads a header and sums it up.
+ *
+ * @throws {FormatError} where the header is damaged
+ */
+export async function inspectFile(
+  source: ByteSource,
+  options: MemoryOptions,
+  activation?: Activation,
+): Promise<Inspection> {
+  const file = await readGguf(source);
+  const tensors = [...file.tensors.values()];
+  const { model, obstacle } = describeIfRunnable(file, activation);
+  const memoryOptions = {
+    ...options,
+    contextSize: options.contextSize || (model?.contextSize ?? 0),
+  };
+  return {
+    name: source.name,
+    file,
+    model,
+    obstacle,
+    total: sumUp("all", tensors),
+    byType: groupBy(tensors, (tensor) => tensor.type).sort((a, b) =>
+      b.bytes - a.bytes
+    ),
+    byLayer: groupBy(
+      tensors,
+      (tensor) => tensor.name.match(/^blk\.\d+/)?.[0] ?? "other",
+    ),
+    memory: model &&
+      { ...memoryOptions, ...estimateMemory(model, memoryOptions) },
+  };
+}
+
+function describeIfRunnable(
+  file: GgufFile,
+  activation?: Activation,
+): { model?: Model; obstacle?: string } {
+  try {
+    return { model: describeModel(file, { activation }) };
+  } catch (error) {
+    if (!(error instanceof CulmError)) throw error;
+    return { obstacle: error.message };
+  }
+}
+
+/** The type in which most of a file's bytes are stored. */
+export function mainType(file: GgufFile): string {
+  const groups = groupBy([...file.tensors.values()], (tensor) => tensor.type);
+  return groups.reduce(
+    (a, b) => b.bytes > a.bytes ? b : a,
+    sumUp("no tensors", []),
+  ).name;
+}
+
+function groupBy(
+  tensors: readonly TensorInfo[],
+  nameOf: (tensor: TensorInfo) => string,
+): TensorGroup[] {
+  return [...Map.groupBy(tensors, nameOf)].map(([name, members]) =>
+    sumUp(name, members)
+  );
+}
+
+function sumUp(name: string, tensors: readonly TensorInfo[]): TensorGroup {
+  const total = (valueOf: (tensor: TensorInfo) => number) =>
+    tensors.reduce((sum, tensor) => sum + valueOf(tensor), 0);
+  return {
+    name,
+    tensors: tensors.length,
+    parameters: total(({ shape }) =>
+      shape.reduce((product, side) => product * side, 1)
+    ),
+    bytes: total((tensor) => tensor.byteLength),
+  };
+}

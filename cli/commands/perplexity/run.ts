@@ -1,0 +1,146 @@
+/**
+ * Measuring a text's perplexity, in one way or in several at once. Work that is
+ * stopped goes on when it is asked for again.
+ *
+ * @module
+ */
+import {
+  estimatePerplexity,
+  isSparse,
+  type LanguageModel,
+  scoreChunks,
+  type Sparsity,
+  textChunks,
+  type TextScore,
+} from "../../../mod.ts";
+import { formatLeft } from "../../format.ts";
+import { Interrupt } from "../../interrupt.ts";
+import { describe, loadModel, modelFingerprint } from "../../model_file.ts";
+import { cacheTypeOf, type LoadFlags } from "../../options.ts";
+import { type PerplexityReport, rowOf } from "./output.ts";
+import { note, ProgressBar, write } from "../../terminal.ts";
+import { sha256, type StateFlags, UnfinishedWork } from "../../checkpoint.ts";
+
+/** What is measured, and how. */
+export interface MeasureFlags extends LoadFlags, StateFlags {
+  /** Most chunks to score */
+  readonly chunks?: number;
+  /** Shares of neurons kept, a row each */
+  readonly keep?: readonly number[];
+}
+
+/** For whom it is measured. */
+export interface MeasureOptions {
+  /** The command whose unfinished work it is */
+  readonly command: string;
+  /** Whether the estimate so far is written to standard output after each chunk, as llama-perplexity does */
+  readonly running: boolean;
+}
+
+/** Ways to run the model, each by the share that it keeps, and what `--sparsity` calls it. */
+function waysOf(
+  { keep, sparsity }: MeasureFlags,
+): { keep?: number; name: string }[] {
+  if (keep) {
+    return keep.map((share) => ({ keep: share, name: `top-k=${share}` }));
+  }
+  const { mode } = sparsity;
+  switch (mode) {
+    case "top-k":
+      return [{ keep: sparsity.share, name: `${mode}=${sparsity.share}` }];
+    case "threshold":
+      return [{ name: `${mode}=${sparsity.value}` }];
+    default:
+      return [{ name: mode }];
+  }
+}
+
+/**
+ * Loads the model, and measures a text.
+ *
+ * @throws {UsageError} where the text is shorter than two chunks of `-c`, or other work is unfinished
+ */
+export async function measurePerplexity(
+  flags: MeasureFlags,
+  text: string,
+  options: MeasureOptions,
+): Promise<PerplexityReport> {
+  const { keep, chunks: most = Infinity } = flags;
+  using interrupt = new Interrupt();
+  const sparsity: Sparsity = keep
+    ? { mode: "top-k", share: keep[0] }
+    : flags.sparsity;
+  // On the CPU alone, also where the flags are a command's that has a GPU: a share is kept only there.
+  await using model = await loadModel(
+    { ...flags, sparsity, gpu: "off" },
+    interrupt,
+  );
+  if (keep && !isSparse(model.model.activation)) {
+    note(
+      `warning: activation ${model.model.activation} is never zero: what is not kept is lost`,
+    );
+  }
+  const chunks = textChunks(model.tokenizer, text, flags.ctxSize)
+    .slice(0, most);
+  const work = await UnfinishedWork.open(options.command, flags, [
+    await modelFingerprint(flags),
+    await sha256(text),
+    [flags.ctxSize, chunks.length, sparsity, keep, cacheTypeOf(flags)],
+  ], readScores);
+  note(
+    `perplexity: ${chunks.length} chunks of ${flags.ctxSize} tokens, in steps of ${model.engine.batchSize}`,
+  );
+  const { running } = options;
+  await work.goOn(
+    chunks.length,
+    "chunks",
+    () => score(model, chunks, work, keep, running, interrupt.signal),
+  );
+  return {
+    model: describe(model),
+    contextSize: flags.ctxSize,
+    chunks: chunks.length,
+    rows: waysOf(flags).map(({ keep, name }, i) =>
+      rowOf(name, keep, work.results.map((scores) => scores[i]))
+    ),
+  };
+}
+
+/** A chunk's scores as they lie in a file, or undefined where they are none. */
+function readScores(value: unknown): TextScore[] | undefined {
+  const isScore = (score: TextScore) =>
+    [score?.tokens, score?.nll, score?.squares].every(Number.isFinite);
+  return Array.isArray(value) && value.every(isScore) ? value : undefined;
+}
+
+/** Scores the chunks that are left, showing how far that has come. */
+async function score(
+  { engine }: LanguageModel,
+  chunks: readonly Int32Array[],
+  work: UnfinishedWork<TextScore[]>,
+  keep: readonly number[] | undefined,
+  runs: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const skip = work.results.length, total = chunks.length;
+  const show = async (count: number) => {
+    if (!runs) return;
+    const first = work.results.slice(0, count).map(([score]) => score);
+    const { perplexity } = estimatePerplexity(first);
+    await write(`[${count}]${perplexity.toFixed(4)},`);
+  };
+  for (let i = 1; i <= skip; i++) await show(i);
+  const start = performance.now();
+  using bar = new ProgressBar("scoring");
+  for await (
+    const scores of scoreChunks(engine, chunks, { keep, skip, signal })
+  ) {
+    await work.add(scores);
+    const done = work.results.length;
+    await show(done);
+    // On one terminal the bar would erase what was shown.
+    if (runs && Deno.stdout.isTerminal()) continue;
+    const left = formatLeft(start, done - skip, total - done);
+    bar.update(done, total, `${done} of ${total}, ${left}`);
+  }
+}

@@ -1,0 +1,342 @@
+import {
+  type ByteSource,
+  checkPredictorOptions,
+  collectStates,
+  convert,
+  describeModel,
+  type MadeLayer,
+  makePredictor,
+  type MakePredictorOptions,
+  type Model,
+  type PredictorToWrite,
+  readGguf,
+  type States,
+  type TensorToWrite,
+  writePredictor,
+} from "../../../mod.ts";
+import type { CommandSpec } from "../../command.ts";
+import { formatBytes, formatLeft, formatShare } from "../../format.ts";
+import { readText, readTexts } from "../../input.ts";
+import { Interrupt } from "../../interrupt.ts";
+import { loadModel, openModel } from "../../model_file.ts";
+import {
+  findPredictor,
+  predictorPathOf,
+  rankText,
+} from "../../model_predictor.ts";
+import { BadFlags, group, option } from "../../option.ts";
+import {
+  countingOptions,
+  type LoadFlags,
+  modelOptions,
+} from "../../options.ts";
+import { checkOutput, writeFile } from "../../output_file.ts";
+import { openLayers } from "./layers.ts";
+import {
+  type Candidate,
+  measurePredictors,
+  toJson,
+  toTable,
+} from "./measure.ts";
+import { firstTokens, lengthOf, windowsOf } from "../profile/run.ts";
+import { note, printable, ProgressBar, write } from "../../terminal.ts";
+import type { UnfinishedWork } from "../../checkpoint.ts";
+import { numberBetween, paths, wholeNumber } from "../../values.ts";
+
+interface PredictorFlags extends Omit<LoadFlags, "predictor"> {
+  readonly file?: string[];
+  readonly rank?: number;
+  readonly recall: number;
+  readonly tokens?: number;
+  readonly train?: true;
+  readonly examples?: number;
+  readonly epochs?: number;
+  readonly output?: string;
+  readonly force?: true;
+  readonly measure?: string;
+  readonly predictor?: string[];
+  readonly chunks?: number;
+  readonly json?: true;
+}
+
+/** Makes a predictor for a model that has none, and measures predictors. */
+export const predictor: CommandSpec = {
+  name: "predictor",
+  summary:
+    "make a predictor of which neurons fire, without training or trained on a text, and measure predictors",
+  options: [
+    ...group(
+      "Predictor",
+      option(
+        "-f, --file <file>",
+        "a text of the kind that the model will write; may be repeated; - = standard input",
+        paths,
+      ),
+      option(
+        "--recall <share>",
+        "share of the neurons that fire which it must ask for",
+        numberBetween(0, 1),
+        0.99,
+      ),
+      option(
+        "--rank <n>",
+        "numbers that it takes an input down to (default: a 16th of the model's width, 64 at least; with --train, what reads the fewest bytes, by layer)",
+        wholeNumber(1),
+      ),
+      option(
+        "--tokens <n>",
+        "most tokens of the text to run (default: 2048, with --train 8192)",
+        wholeNumber(1),
+      ),
+      option(
+        "-o, --output <file>",
+        "where it goes (default: MODEL.predictor, which --sparsity predictor finds); NAME.gguf: a PowerInfer file of the model with it",
+      ),
+      option(
+        "--force",
+        "replace a file that is there, and give up other unfinished work",
+      ),
+    ),
+    ...group(
+      "Training",
+      option(
+        "--train",
+        "train it, in PowerInfer's form: better, and takes minutes to hours",
+      ),
+      option(
+        "--examples <n>",
+        "inputs that it is trained on: the text's tokens, and mixtures of them where those are fewer (default: 32768)",
+        wholeNumber(1),
+      ),
+      option(
+        "--epochs <n>",
+        "times that each example is seen (default: 5)",
+        wholeNumber(1),
+      ),
+    ),
+    ...group(
+      "Measuring",
+      option(
+        "--measure <file>",
+        "another text, on which the predictor is measured beside the exact model",
+      ),
+      option(
+        "--predictor <file>",
+        "a predictor to measure as well; may be repeated; without -f, nothing is made",
+        paths,
+      ),
+      option(
+        "--chunks <n>",
+        "chunks of -c tokens to measure (default: all)",
+        wholeNumber(1),
+      ),
+      option("--json", "print what was measured as JSON"),
+    ),
+    ...modelOptions,
+    ...countingOptions,
+  ],
+  examples: [
+    "culm predictor -m model.gguf -f text.txt",
+    "culm predictor -m model.gguf -f text.txt --recall 0.95 --rank 512 -o quick.predictor",
+    "culm predictor -m model.gguf -f text.txt --train --recall 0.95 --measure other.txt",
+    "culm predictor -m model.gguf -f text.txt --train -o model.powerinfer.gguf",
+    "culm predictor -m model.gguf --measure other.txt --predictor a.predictor --predictor b.predictor",
+  ],
+  run,
+};
+
+async function run(flags: PredictorFlags): Promise<number> {
+  const { measure, chunks = Infinity, json } = flags;
+  if (measure === undefined && (json || flags.predictor)) {
+    throw new BadFlags(
+      "Cannot measure predictors without a text: give --measure FILE",
+    );
+  }
+  if (!flags.train && (flags.examples ?? flags.epochs) !== undefined) {
+    throw new BadFlags("Cannot use --examples or --epochs without --train");
+  }
+  const heldOut = measure === undefined ? undefined : await readText(measure);
+  using interrupt = new Interrupt();
+  const made = flags.file || heldOut === undefined
+    ? [await make(flags, interrupt)]
+    : [];
+  if (heldOut === undefined) return 0;
+  const given = (flags.predictor ?? []).map((predictor) => ({ predictor }));
+  const named = [...made, ...given];
+  const report = await measurePredictors(
+    { ...flags, predictor: undefined },
+    named.length > 0 ? named : await found(flags),
+    heldOut,
+    chunks,
+    interrupt,
+  );
+  await write(json ? toJson(report) : toTable(report));
+  return 0;
+}
+
+/** The predictor that `--sparsity predictor` would find. */
+async function found(flags: PredictorFlags): Promise<Candidate[]> {
+  const path = await findPredictor({
+    ...flags,
+    predictor: undefined,
+    sparsity: { mode: "predictor" },
+  });
+  return [{ predictor: path ?? false }];
+}
+
+/** Makes a predictor, and says where it is. */
+async function make(
+  flags: PredictorFlags,
+  interrupt: Interrupt,
+): Promise<Candidate> {
+  const output = flags.output ?? predictorPathOf(flags);
+  if (output === undefined) {
+    throw new BadFlags(
+      "Cannot tell where the predictor should go: give -o FILE, or -m with a local file",
+    );
+  }
+  const isModel = output.endsWith(".gguf");
+  if (isModel) checkModelFlags(flags);
+  await checkOutput(output, flags);
+  const texts = await readTexts(flags.file, "make a predictor");
+  const { signal } = interrupt;
+  const source = await openModel(flags);
+  try {
+    const model = describeModel(await readGguf(source), flags);
+    const options = makeOptions(flags, signal);
+    checkPredictorOptions(model, options);
+    const work = await openLayers(output, flags, texts, model, source, options);
+    await work.goOn(model.layers.length, "layers", async () => {
+      const states = await readStates(flags, texts, model, interrupt);
+      const made = await makeShown(model, source, states, options, work);
+      using bar = new ProgressBar("writing");
+      const size = await writeFile(
+        output,
+        isModel ? withModel(source, made) : writePredictor(made),
+        {
+          force: flags.force,
+          signal,
+          onProgress: (bytes) =>
+            bar.update(bytes, source.size, formatBytes(bytes)),
+        },
+      );
+      bar[Symbol.dispose]();
+      note(
+        `wrote ${printable(output)}: rank ${rankText(ranksOf(made))}, ${
+          formatShare(flags.recall, 1)
+        } of firing neurons, from ${made.tokens} tokens; ${formatBytes(size)}`,
+      );
+    });
+  } finally {
+    await source.close();
+  }
+  return isModel ? { model: output, predictor: false } : { predictor: output };
+}
+
+/** @throws {BadFlags} where the predictor could not stand in a PowerInfer file */
+function checkModelFlags({ train, activation }: PredictorFlags): void {
+  if (!train) {
+    throw new BadFlags(
+      "Cannot put a predictor without training into a PowerInfer file, whose predictors have a ReLU: give --train",
+    );
+  }
+  if (activation !== undefined) {
+    throw new BadFlags(
+      "Cannot put a predictor into a PowerInfer file with --activation: the file could not say so",
+    );
+  }
+}
+
+function makeOptions(
+  { rank, recall, train, examples, epochs, threads }: PredictorFlags,
+  signal: AbortSignal,
+): MakePredictorOptions {
+  const training = train ? { examples, epochs } : undefined;
+  return { rank, recall, training, threads, signal };
+}
+
+/** Makes the layers that are left, and shows how far that has come. */
+async function makeShown(
+  model: Model,
+  source: ByteSource,
+  states: States,
+  options: MakePredictorOptions,
+  work: UnfinishedWork<MadeLayer>,
+): Promise<PredictorToWrite> {
+  const { training } = options;
+  using bar = new ProgressBar(training ? "training" : "factorising");
+  const start = performance.now();
+  const total = model.layers.length, before = work.results.length;
+  return await makePredictor(model, source, states, {
+    ...options,
+    made: work.results,
+    training: training && {
+      ...training,
+      onStep: (layer, rank, done) =>
+        bar.update(
+          work.results.length,
+          total,
+          `layer ${layer + 1} of ${total}, rank ${rank}: ${
+            formatShare(done, 1)
+          }`,
+        ),
+    },
+    onLayer: async (layer, done) => {
+      await work.add(layer);
+      const left = formatLeft(start, done - before, total - done);
+      bar.update(done, total, `${done} of ${total} layers, ${left}`);
+    },
+  });
+}
+
+/** A PowerInfer file of the model with the predictor. */
+async function* withModel(
+  source: ByteSource,
+  { tensors }: PredictorToWrite,
+): AsyncGenerator<Uint8Array> {
+  const file = await convert(source, { predictors: tensors });
+  try {
+    yield* file.chunks();
+  } finally {
+    await file.close();
+  }
+}
+
+function ranksOf({ tensors }: PredictorToWrite): number[] {
+  const isFc1 = ({ name }: TensorToWrite) => name.endsWith(".fc1.weight");
+  return tensors.filter(isFc1).map(({ shape }) => shape[1]);
+}
+
+/** Runs the texts, as far as `--tokens` goes, on the model, which is closed again. */
+async function readStates(
+  flags: PredictorFlags,
+  texts: readonly string[],
+  { contextSize }: Model,
+  interrupt: Interrupt,
+): Promise<States> {
+  await using loaded = await loadModel(
+    {
+      ...flags,
+      sparsity: { mode: "exact" },
+      profile: false,
+      predictor: false,
+    },
+    interrupt,
+    { keepFfnInputs: true },
+  );
+  const size = Math.min(flags.ctxSize, contextSize);
+  const windows = windowsOf(loaded.tokenizer, texts, size);
+  using bar = new ProgressBar("running");
+  const read = firstTokens(
+    windows,
+    flags.tokens ?? (flags.train ? 8192 : 2048),
+  );
+  const total = lengthOf(read);
+  return await collectStates(
+    loaded.engine,
+    loaded.model,
+    read,
+    interrupt.signal,
+    (done) => bar.update(done, total, `${done} of ${total} tokens`),
+  );
+}

@@ -1,0 +1,149 @@
+import {
+  checkProfile,
+  describeModel,
+  mergeProfiles,
+  type Model,
+  type Profile,
+  readGguf,
+  reorderNeurons,
+  UsageError,
+  writeProfile,
+} from "../../../mod.ts";
+import type { CommandSpec } from "../../command.ts";
+import { formatBytes } from "../../format.ts";
+import { Interrupt } from "../../interrupt.ts";
+import { openModel } from "../../model_file.ts";
+import {
+  findProfile,
+  profilePathOf,
+  readProfileFile,
+} from "../../model_profile.ts";
+import { BadFlags, group, option } from "../../option.ts";
+import {
+  countingOptions,
+  type LoadFlags,
+  modelOptions,
+} from "../../options.ts";
+import { writeFile } from "../../output_file.ts";
+import { type CountFlags, countProfile } from "./counting.ts";
+import { note, printable, ProgressBar } from "../../terminal.ts";
+import { paths } from "../../values.ts";
+
+interface ProfileFlags extends CountFlags {
+  readonly merge?: string[];
+  readonly reorder?: string;
+  readonly output?: string;
+}
+
+/** Counts how often neurons fire. */
+export const profile: CommandSpec = {
+  name: "profile",
+  summary:
+    "count how often each neuron fires, so that generating reads the busy ones in one go",
+  options: [
+    ...group(
+      "Profile",
+      option(
+        "-f, --file <file>",
+        "a text to run; may be repeated; - = standard input",
+        paths,
+      ),
+      option("--merge <file...>", "add up profiles, and run no text"),
+      option(
+        "--reorder <file>",
+        "run no text, but write the model with its neurons in the order of its profile, which goes into the file",
+      ),
+      option(
+        "-o, --output <file>",
+        "where the counts go (default: MODEL.profile, which the other commands find)",
+      ),
+      option(
+        "--profile <file>",
+        "the profile for --reorder (default: MODEL.profile)",
+      ),
+      option("--force", "replace a file that is there"),
+    ),
+    ...modelOptions,
+    ...countingOptions,
+  ],
+  examples: [
+    "culm profile -m model.gguf -f text.txt",
+    "culm profile -m model.gguf --merge monday.profile tuesday.profile",
+    "culm profile -m model.gguf --reorder ordered.gguf",
+  ],
+  run,
+};
+
+async function run(flags: ProfileFlags): Promise<number> {
+  const { file, merge: parts, reorder: model } = flags;
+  if ([file, parts, model].filter((flag) => flag !== undefined).length > 1) {
+    throw new BadFlags(
+      "Cannot do several things at once: give one of -f, --merge and --reorder",
+    );
+  }
+  if (model !== undefined) {
+    await reorder(flags, model);
+    return 0;
+  }
+  const output = flags.output ?? profilePathOf(flags);
+  if (output === undefined) {
+    throw new BadFlags(
+      "Cannot tell where the profile should go: give -o FILE, or -m with a local file",
+    );
+  }
+  await (flags.merge ? merge : count)(flags, output);
+  return 0;
+}
+
+async function merge(flags: ProfileFlags, output: string): Promise<void> {
+  const profiles = await Promise.all(flags.merge!.map(readProfileFile));
+  const sum = mergeProfiles(profiles.map(({ profile }) => profile));
+  if (flags.model !== undefined) checkProfile(sum, await describe(flags));
+  const { force } = flags;
+  await writeFile(output, [await writeProfile({ profile: sum })], { force });
+  noteWritten(sum, output);
+}
+
+async function reorder(flags: ProfileFlags, output: string): Promise<void> {
+  using interrupt = new Interrupt();
+  const source = await openModel(flags);
+  try {
+    const file = await readGguf(source);
+    const model = describeModel(file, flags);
+    const found = await findProfile(flags, () => model);
+    if (!found) {
+      throw new UsageError(
+        "Cannot reorder without a profile: count one first (culm profile -f TEXT), or give --profile FILE",
+      );
+    }
+    using bar = new ProgressBar("writing");
+    const chunks = reorderNeurons(source, file, model, found.profile);
+    await writeFile(output, chunks, {
+      force: flags.force,
+      signal: interrupt.signal,
+      onProgress: (written) =>
+        bar.update(written, file.size, formatBytes(written)),
+    });
+    bar[Symbol.dispose]();
+    noteWritten(found.profile, output);
+  } finally {
+    await source.close();
+  }
+}
+
+async function count(flags: ProfileFlags, output: string): Promise<void> {
+  noteWritten(await countProfile(flags, output, "profile"), output);
+}
+
+async function describe(flags: LoadFlags): Promise<Model> {
+  const source = await openModel(flags);
+  try {
+    return describeModel(await readGguf(source), flags);
+  } finally {
+    await source.close();
+  }
+}
+
+function noteWritten({ tokens }: Profile, path: string): void {
+  note(`wrote ${printable(path)}: ${tokens} tokens`);
+}

@@ -1,0 +1,278 @@
+import config from "../../../deno.json" with { type: "json" };
+import {
+  type ByteSource,
+  describeModel,
+  fingerprintOf,
+  type GgufFile,
+  gpuFor,
+  isSparse,
+  type Model,
+  readGguf,
+  textChunks,
+  tokenizerFromGguf,
+} from "../../../mod.ts";
+import type { CommandSpec } from "../../command.ts";
+import { formatDuration } from "../../format.ts";
+import { type RunGpuFlags, runGpuOptions } from "../../gpu_options.ts";
+import { shellWord } from "./html.ts";
+import { readText } from "../../input.ts";
+import { inspectFile } from "../inspect/inspection.ts";
+import { Interrupt } from "../../interrupt.ts";
+import { loadModel, openModel } from "../../model_file.ts";
+import { findGpuIndex } from "../../model_gpu_index.ts";
+import { group, option } from "../../option.ts";
+import { benchLoadOptions, cacheTypeOf } from "../../options.ts";
+import { checkOutput, writeFile } from "../../output_file.ts";
+import { type MeasureFlags, measurePerplexity } from "../perplexity/run.ts";
+import {
+  type Counted,
+  countedFor,
+  machineHere,
+  requestFor,
+} from "../plan/inputs.ts";
+import { plan, type PlanReport } from "../plan/planning.ts";
+import { firstTokens, lengthOf, windowsOf } from "../profile/run.ts";
+import { type Report, toHtml } from "./page.ts";
+import { countSparsity, type TextSparsity } from "./sparsity.ts";
+import { measureSpeed, modesOf, speedTests } from "./speed.ts";
+import { note, printable, ProgressBar } from "../../terminal.ts";
+import { sha256, stateOptions } from "../../checkpoint.ts";
+import { shares, wholeNumber } from "../../values.ts";
+
+interface ReportFlags extends MeasureFlags, RunGpuFlags {
+  readonly file?: string;
+  readonly tokens: number;
+  readonly keep: readonly number[];
+  readonly output: string;
+}
+
+/** A text, and what it is known by. */
+interface Text {
+  readonly path: string;
+  readonly content: string;
+  readonly chunks: number;
+}
+
+/** A model's header, opened. */
+interface Opened {
+  readonly source: ByteSource;
+  readonly file: GgufFile;
+  readonly model: Model;
+}
+
+/** Puts all that can be found out about a model's sparsity on one page. */
+export const report: CommandSpec = {
+  name: "report",
+  summary:
+    "write all about a model's sparsity, its plan and its speed here into one HTML page",
+  options: [
+    ...group(
+      "Report",
+      option("-o, --output <file>", "the page").makeOptionMandatory(),
+      option(
+        "-f, --file <file>",
+        "a text, for sparsity by position and perplexity; - = standard input",
+      ),
+      option(
+        "-c, --ctx-size <n>",
+        "tokens of the text that are run one after another, before the context is emptied",
+        wholeNumber(4),
+        512,
+      ),
+      option(
+        "--tokens <n>",
+        "most tokens of the text in which neurons are counted",
+        wholeNumber(1),
+        4096,
+      ),
+      option(
+        "--chunks <n>",
+        "chunks of which the perplexity is measured (default: all)",
+        wholeNumber(1),
+      ),
+      option(
+        "--keep <shares>",
+        "perplexity's rows, by the share of a layer's neurons that is kept",
+        shares,
+        [1, 0.2, 0.15, 0.12, 0.1],
+      ),
+      ...stateOptions("report"),
+    ),
+    ...benchLoadOptions.filter(({ long }) => long !== "--sparsity"),
+    ...runGpuOptions,
+  ],
+  examples: [
+    "culm report -m model.gguf -f wiki.test.raw -o model.html",
+    "culm report -m model.gguf --profile activation -o model.html",
+  ],
+  run,
+};
+
+async function run(given: ReportFlags): Promise<number> {
+  const flags: ReportFlags = { ...given, sparsity: { mode: "exact" } };
+  await checkOutput(flags.output, flags);
+  using interrupt = new Interrupt();
+  const { signal } = interrupt;
+  const start = performance.now();
+  const source = await openModel(flags);
+  try {
+    const file = await readGguf(source);
+    const opened = { source, file, model: describeModel(file, flags) };
+    const text = await readIfGiven(flags, file);
+    const html = await toHtml(await makeReport(flags, opened, text, interrupt));
+    const bytes = new TextEncoder().encode(html);
+    await writeFile(flags.output, [bytes], { force: flags.force, signal });
+    const took = formatDuration(performance.now() - start);
+    note(`wrote ${printable(flags.output)}, in ${took}`);
+  } finally {
+    await source.close();
+  }
+  return 0;
+}
+
+/** The text, long enough: what comes before its perplexity takes a while. */
+async function readIfGiven(
+  { file: path, ctxSize, chunks: most = Infinity }: ReportFlags,
+  file: GgufFile,
+): Promise<Text | undefined> {
+  if (path === undefined) return undefined;
+  const content = await readText(path);
+  const { length } = textChunks(tokenizerFromGguf(file), content, ctxSize);
+  return { path, content, chunks: Math.min(length, most) };
+}
+
+/** Perplexity comes last, for it takes longest and goes on where it was stopped. */
+async function makeReport(
+  flags: ReportFlags,
+  opened: Opened,
+  text: Text | undefined,
+  interrupt: Interrupt,
+): Promise<Report> {
+  const { source, file, model } = opened;
+  const threads = flags.threads ?? navigator.hardwareConcurrency;
+  const inspection = await inspectFile(source, {
+    contextSize: model.contextSize,
+    threads,
+    batchSize: flags.batchSize,
+    cacheType: cacheTypeOf(flags),
+  }, flags.activation);
+  const counted = await countedFor(flags, file, model);
+  const sparsity = text && isSparse(model.activation)
+    ? await countText(flags, text, interrupt)
+    : undefined;
+  const used: Counted = sparsity && !counted.profile
+    ? {
+      profile: sparsity.profile,
+      firingSource: `${sparsity.tokens} tokens of the text`,
+    }
+    : counted;
+  const planned = await planHere(flags, opened, used, Math.max(1, threads));
+  interrupt.signal.throwIfAborted();
+  const modes = await modesOf(flags, model);
+  const speed = await measureSpeed(flags, modes, planned, interrupt);
+  return {
+    inspection,
+    sparsity,
+    profile: used.profile,
+    profileSource: used.firingSource,
+    plan: planned,
+    speed,
+    perplexity: text && await measurePerplexity(flags, text.content, {
+      command: "report",
+      running: false,
+    }),
+    provenance: await provenanceOf(opened, text),
+    commands: commandsOf(flags, text),
+  };
+}
+
+async function countText(
+  flags: ReportFlags,
+  { content }: Text,
+  interrupt: Interrupt,
+): Promise<TextSparsity> {
+  await using model = await loadModel(
+    { ...flags, profile: false, gpu: "off" },
+    interrupt,
+    { countNeurons: true },
+  );
+  const windows = firstTokens(
+    windowsOf(model.tokenizer, [content], flags.ctxSize),
+    flags.tokens,
+  );
+  const total = lengthOf(windows);
+  note(`counting neurons: ${total} tokens`);
+  using bar = new ProgressBar("counting");
+  return await countSparsity(
+    model,
+    windows,
+    interrupt.signal,
+    (done) => bar.update(done, total, `${done} of ${total} tokens`),
+  );
+}
+
+/** The plan by which the model would run here. */
+async function planHere(
+  flags: ReportFlags,
+  { source, model }: Opened,
+  used: Counted,
+  threads: number,
+): Promise<PlanReport> {
+  note("measuring the machine");
+  const gpu = await gpuFor(flags.gpu, source.size);
+  const machine = await machineHere(model, threads, gpu);
+  const { contextSize } = model;
+  const request = requestFor(flags, model, machine, used, contextSize);
+  const index = machine.gpu && await findGpuIndex(flags, () => model);
+  return plan(request, index?.layers);
+}
+
+async function provenanceOf(
+  { source, model }: Opened,
+  text: Text | undefined,
+): Promise<string[][]> {
+  const { os, arch } = Deno.build;
+  const rows = [
+    ["date", new Date().toISOString()],
+    ["culm", config.version],
+    ["Deno", `${Deno.version.deno}, V8 ${Deno.version.v8}, ${os} ${arch}`],
+    ["model", `${source.name}, ${source.size} bytes`],
+    ["its fingerprint", await fingerprintOf(model, source)],
+  ];
+  if (text) {
+    const { path, content } = text;
+    const { length } = new TextEncoder().encode(content);
+    rows.push(
+      ["text", `${path === "-" ? "standard input" : path}, ${length} bytes`],
+      ["its SHA-256", await sha256(content)],
+    );
+  }
+  return rows;
+}
+
+/** The command of this page, and those that make its parts. */
+function commandsOf(flags: ReportFlags, text: Text | undefined): string[] {
+  const words = (...parts: readonly (string | number)[]) =>
+    parts.map((part) => shellWord(String(part))).join(" ");
+  const model = flags.model === undefined ? [] : ["-m", flags.model];
+  const { prompt, generation, repetitions } = speedTests;
+  const commands = [
+    words("culm", ...Deno.args),
+    "# its parts:",
+    words("culm", "inspect", ...model),
+  ];
+  if (text) {
+    const file = ["-f", text.path, "-c", flags.ctxSize];
+    const rest = ["--chunks", text.chunks, "--keep", flags.keep.join(",")];
+    commands.push(
+      words("culm", "cdf", ...model, ...file),
+      words("culm", "perplexity", ...model, ...file, ...rest),
+    );
+  }
+  const test = ["-p", prompt, "-n", generation, "-r", repetitions];
+  commands.push(
+    words("culm", "plan", ...model),
+    words("culm", "bench", ...model, ...test),
+  );
+  return commands;
+}

@@ -1,0 +1,190 @@
+/**
+ * The loop from a prompt to a text: evaluate, sample, decode, stop.
+ *
+ * @module
+ */
+import type { Engine } from "../engine/engine.ts";
+import { LimitError, UsageError } from "../errors.ts";
+import { type PlaceStats, statsSince } from "../places/stats.ts";
+import {
+  type Logits,
+  logSoftmaxAt,
+  makeSampler,
+  type SampledToken,
+  type SamplingOptions,
+  StopStrings,
+  topLogprobs,
+} from "../sampling/mod.ts";
+import type { Session } from "./session.ts";
+import { Detokenizer, type Tokenizer } from "../tokenizer/mod.ts";
+
+/** How a text is generated. Everything may be left out. */
+export interface GenerateOptions extends SamplingOptions {
+  /** The most tokens to generate; -1 until the model ends or the context is full. Default -1. */
+  maxTokens?: number;
+  /** Strings that end the text; they are not part of it. */
+  stop?: readonly string[];
+  /** Stops at the next step. */
+  signal?: AbortSignal;
+  /** Gives this many of the likeliest tokens with each piece. Default 0. */
+  logprobs?: number;
+  /** Never ends before `maxTokens`: end-of-generation tokens are forbidden. */
+  ignoreEos?: boolean;
+  /** Keeps its past, so that a prompt that continues it is not evaluated again. */
+  session?: Session;
+  /** Called once, when the text has ended for whatever reason. */
+  onFinish?: (summary: Summary) => void;
+}
+
+/** What one generated token adds to the text. */
+export interface Piece {
+  /** The token's id; the end-of-generation token, where the model ends, comes as the last piece. */
+  readonly id: number;
+  /** Text that is complete and can't be part of a stop string; often that of earlier tokens too. */
+  readonly text: string;
+  /** Natural logarithm of the token's probability before any filter. */
+  readonly logprob: number;
+  /** The likeliest tokens at this position, where asked for. */
+  readonly topLogprobs?: readonly SampledToken[];
+}
+
+/** What a generation took. */
+export interface Summary {
+  /** `stop`: the model ended or a stop string came; `length`: maxTokens or the context's end. */
+  readonly finishReason: "stop" | "length" | "aborted";
+  /** The stop string that ended the text, if one did. */
+  readonly stopString?: string;
+  /** Tokens of the prompt, those taken from the session included. */
+  readonly promptTokens: number;
+  /** Tokens of the prompt that the session already held. */
+  readonly cachedTokens: number;
+  /** Tokens generated. */
+  readonly completionTokens: number;
+  /** Wall time of the prompt, in ms. */
+  readonly promptMs: number;
+  /** Wall time after the first token, in ms. */
+  readonly completionMs: number;
+  /** The seed that was used. */
+  readonly seed: number;
+  /** Rows computed and bytes read by the prompt. */
+  readonly promptStats: PlaceStats;
+  /** Rows computed and bytes read by the tokens after the first. */
+  readonly completionStats: PlaceStats;
+}
+
+/**
+ * Continues `prompt` in `session`.
+ *
+ * @throws {UsageError} for an empty prompt or options out of range
+ * @throws {LimitError} where the prompt does not fit the context
+ */
+export async function* generate(
+  engine: Engine,
+  tokenizer: Tokenizer,
+  session: Session,
+  prompt: readonly number[],
+  options: GenerateOptions,
+): AsyncGenerator<Piece, void, void> {
+  const { signal, logprobs = 0, maxTokens = -1, ignoreEos = false } = options;
+  if (!Number.isInteger(maxTokens) || maxTokens < -1) {
+    throw new UsageError(
+      `Cannot generate ${maxTokens} tokens: maxTokens is -1 (no limit) or a whole number from 0 up`,
+    );
+  }
+  if (prompt.length === 0) {
+    throw new UsageError("Cannot generate: the prompt is empty");
+  }
+  if (prompt.length >= engine.contextSize) {
+    throw new LimitError(
+      `Cannot generate: the prompt has ${prompt.length} tokens, the context ${engine.contextSize}, and one more must fit`,
+    );
+  }
+  const sampler = makeSampler({
+    ...(ignoreEos ? withoutEnd(options, tokenizer) : options),
+    logprob: false,
+  }, tokenizer.vocabSize);
+  // Picked where they are computed, the largest alone come here.
+  const top = sampler.top && Math.max(sampler.top, Math.ceil(logprobs) || 0);
+  const ask = { top: Math.min(top, tokenizer.vocabSize), signal };
+  const stops = new StopStrings(options.stop ?? []);
+  const detokenizer = new Detokenizer(tokenizer);
+  const limit = Math.min(
+    maxTokens < 0 ? Infinity : maxTokens,
+    engine.contextSize - prompt.length,
+  );
+
+  let completionTokens = 0;
+  let finishReason: Summary["finishReason"] = "length";
+  let stopString: string | undefined;
+  const start = performance.now();
+  const startStats = engine.stats();
+  let firstAt: number | undefined;
+  let next: Promise<Logits> | undefined;
+  let firstStats = startStats;
+  const cachedTokens = session.reuse(prompt);
+  try {
+    let logits = limit > 0
+      ? await session.append(prompt.slice(cachedTokens), ask)
+      : undefined;
+    firstAt = performance.now();
+    firstStats = engine.stats();
+    while (logits) {
+      const { id } = sampler.sample(logits, session.ids);
+      completionTokens++;
+      const ended = !ignoreEos && tokenizer.isEndOfGeneration(id);
+      const isLast = ended || completionTokens >= limit;
+      const stopped = stops.push(
+        (ended ? "" : detokenizer.push(id)) +
+          (isLast ? detokenizer.flush() : ""),
+      );
+      stopString = stopped.stopped;
+      const finished = isLast || stopString !== undefined;
+      if (ended || stopString !== undefined) finishReason = "stop";
+      // The places compute the next step while this thread, and the caller,
+      // are busy with this token.
+      next = finished ? undefined : session.append([id], ask);
+      next?.catch(() => {}); // the await below, or the one at the end, reports it
+      yield {
+        id,
+        text: stopped.text + (finished ? stops.flush() : ""),
+        logprob: logSoftmaxAt(logits, id),
+        topLogprobs: logprobs > 0 ? topLogprobs(logits, logprobs) : undefined,
+      };
+      logits = await next;
+    }
+  } catch (error) {
+    if (!signal?.aborted) throw error;
+    finishReason = "aborted";
+  } finally {
+    await next?.catch(() => {}); // a caller may stop listening while a step runs
+    const end = performance.now();
+    options.onFinish?.({
+      finishReason,
+      stopString,
+      promptTokens: prompt.length,
+      cachedTokens,
+      completionTokens,
+      promptMs: (firstAt ?? end) - start,
+      completionMs: end - (firstAt ?? end),
+      seed: sampler.seed,
+      promptStats: statsSince(firstStats, startStats),
+      completionStats: statsSince(engine.stats(), firstStats),
+    });
+  }
+}
+
+function withoutEnd(
+  options: SamplingOptions,
+  tokenizer: Tokenizer,
+): SamplingOptions {
+  const given = options.logitBias ?? {};
+  const bias = new Map<number, number>(
+    given instanceof Map
+      ? given
+      : Object.entries(given).map(([id, value]) => [Number(id), value]),
+  );
+  for (let id = 0; id < tokenizer.vocabSize; id++) {
+    if (tokenizer.isEndOfGeneration(id)) bias.set(id, -Infinity);
+  }
+  return { ...options, logitBias: bias };
+}

@@ -1,0 +1,190 @@
+/**
+ * A loaded model: text in, text out.
+ *
+ * @module
+ */
+import type { Engine } from "../engine/engine.ts";
+import { TokenizerError } from "../errors.ts";
+import { getString, type GgufFile } from "../formats/gguf/read.ts";
+import { generate, type GenerateOptions, type Piece } from "./generate.ts";
+import type { Model } from "../model/model.ts";
+import type { Profile } from "../plan/profile.ts";
+import { Session } from "./session.ts";
+import {
+  type ChatMessage,
+  ChatTemplate,
+  type EncodeOptions,
+  type Tokenizer,
+} from "../tokenizer/mod.ts";
+
+/** Options of {@linkcode LanguageModel.chat}. */
+export interface ChatOptions extends GenerateOptions {
+  /** A Jinja template in place of the file's. */
+  template?: string;
+}
+
+/** A model in memory. Close it with `await using`, or by `[Symbol.asyncDispose]()`. */
+export class LanguageModel implements AsyncDisposable {
+  readonly #tokenizer?: Tokenizer;
+  /** Open as long as the model is, to be read again */
+  readonly #files?: AsyncDisposable;
+  #chatTemplate?: ChatTemplate;
+
+  /** Made by {@linkcode load}. */
+  constructor(
+    /** The file's header */
+    readonly file: GgufFile,
+    /** Hyper-parameters and tensors */
+    readonly model: Model,
+    /** Evaluates tokens, for those who do their own sampling */
+    readonly engine: Engine,
+    /** What loading took, in ms */
+    readonly loadMs: number,
+    tokenizer?: Tokenizer,
+    /** How often each neuron fires, where that was told when it was loaded */
+    readonly profile?: Profile,
+    files?: AsyncDisposable,
+  ) {
+    this.#tokenizer = tokenizer;
+    this.#files = files;
+  }
+
+  /** What computes, for people: `WASM relaxed SIMD, 2 threads`. */
+  get backend(): string {
+    return this.engine.description;
+  }
+
+  /**
+   * The file's tokenizer.
+   *
+   * @throws {TokenizerError} where the file has none
+   */
+  get tokenizer(): Tokenizer {
+    if (!this.#tokenizer) {
+      throw new TokenizerError(
+        "Cannot tokenize: the file has no tokenizer.ggml.model",
+      );
+    }
+    return this.#tokenizer;
+  }
+
+  /**
+   * The file's chat template; ChatML where it has none.
+   *
+   * @throws {TokenizerError} where the template cannot be read
+   */
+  get chatTemplate(): ChatTemplate {
+    return this.#chatTemplate ??= this.#templateOf(
+      getString(this.file, "tokenizer.chat_template"),
+    );
+  }
+
+  /**
+   * The ids of a text, with the special tokens that the file asks for.
+   *
+   * @example
+   * ```ts
+   * import { load } from "@culm/culm";
+   * import { tinyBamboo } from "@culm/culm/tiny";
+   *
+   * await using model = await load(tinyBamboo(), { threads: 0 });
+   * const ids = model.tokenize("Lily went home.");
+   * console.log(model.detokenize(ids)); // Lily went home.
+   * ```
+   */
+  tokenize(text: string, options?: EncodeOptions): number[] {
+    return this.tokenizer.encode(text, options);
+  }
+
+  /** The text of ids; special tokens are left out. */
+  detokenize(ids: Iterable<number>): string {
+    return this.tokenizer.decode(ids);
+  }
+
+  /** An empty session, to pass to several calls that continue one another. */
+  createSession(): Session {
+    return new Session(this.engine);
+  }
+
+  /**
+   * Continues a prompt: a text, or token ids, which are taken as they are.
+   *
+   * @throws {UsageError} for an empty prompt or options out of range
+   * @throws {LimitError} where the prompt does not fit the context
+   *
+   * @example
+   * ```ts
+   * import { load } from "@culm/culm";
+   * import { tinyBamboo } from "@culm/culm/tiny";
+   *
+   * await using model = await load(tinyBamboo());
+   * const options = { temperature: 0, maxTokens: 5 };
+   * for await (const { text, logprob } of model.generate("Tom had a", options)) {
+   *   console.log(text, logprob);
+   * }
+   * ```
+   */
+  async *generate(
+    prompt: string | readonly number[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<Piece, void, void> {
+    const ids = typeof prompt === "string" ? this.tokenize(prompt) : prompt;
+    const session = options.session ?? this.createSession();
+    try {
+      yield* generate(this.engine, this.tokenizer, session, ids, options);
+    } finally {
+      if (!options.session) session[Symbol.dispose]();
+    }
+  }
+
+  /**
+   * Answers the last message of a chat.
+   *
+   * @throws {TokenizerError} where the template refuses the messages
+   *
+   * @example
+   * ```ts
+   * import { load } from "@culm/culm";
+   * import { tinyBamboo } from "@culm/culm/tiny";
+   *
+   * await using model = await load(tinyBamboo());
+   * const messages = [{ role: "user", content: "Tell me a story." }];
+   * for await (const { text } of model.chat(messages, { maxTokens: 8 })) {
+   *   console.log(text);
+   * }
+   * ```
+   */
+  async *chat(
+    messages: readonly ChatMessage[],
+    options: ChatOptions = {},
+  ): AsyncGenerator<Piece, void, void> {
+    const template = options.template === undefined
+      ? this.chatTemplate
+      : this.#templateOf(options.template);
+    const text = template.render([...messages], { addGenerationPrompt: true });
+    const { tokenizer } = this;
+    const begins = tokenizer.bos !== undefined &&
+      text.startsWith(tokenizer.pieceText(tokenizer.bos));
+    const ids = tokenizer.encode(text, {
+      parseSpecial: true,
+      addSpecial: !begins,
+    });
+    yield* this.generate(ids, options);
+  }
+
+  /** Stops the places and gives their memory back. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.engine[Symbol.asyncDispose]();
+    await this.#files?.[Symbol.asyncDispose]();
+  }
+
+  #templateOf(source: string | undefined): ChatTemplate {
+    const { tokenizer } = this;
+    const spelled = (id?: number) =>
+      id === undefined ? undefined : tokenizer.pieceText(id);
+    return new ChatTemplate(source, {
+      bos: spelled(tokenizer.bos),
+      eos: spelled(tokenizer.eos),
+    });
+  }
+}

@@ -1,0 +1,275 @@
+/**
+ * Packed matrices in WASM memory, and the activations they are multiplied with.
+ *
+ * @module
+ */
+import { ggmlTypes } from "../formats/ggml/types.ts";
+import { lengthOf } from "../model/index_set.ts";
+import { readColumns, type Rows, type Shard } from "../model/shard.ts";
+import type { WasmMemory } from "./memory.ts";
+import { kindOfType, packedKind, packedRowBytes, roundUp } from "./packing.ts";
+import { FrameChoice } from "./stack_frames.ts";
+
+/** Room in WASM memory for rows of the file. */
+export interface Staging {
+  readonly pointer: number;
+  readonly bytes: number;
+}
+
+/** f32 rows in WASM memory, `[tokens, stride]`. */
+export interface F32Rows {
+  readonly pointer: number;
+  /** Floats from one row to the next */
+  readonly stride: number;
+}
+
+/** Makes room for `tokens` rows of `width` f32 numbers, padded to multiples of 8 with zeros. */
+export function allocateRows(
+  memory: WasmMemory,
+  tokens: number,
+  width: number,
+): F32Rows {
+  const stride = roundUp(width, 8);
+  return { pointer: memory.allocate(4 * tokens * stride), stride };
+}
+
+/**
+ * The input of a product: f32 rows, and the same quantised to 8 bits for the
+ * kernels of quantised weights. Quantised once in each form that is read,
+ * however many matrices read it.
+ */
+export class Activations implements F32Rows {
+  readonly pointer: number;
+  readonly stride: number;
+  readonly #quantised: number;
+  readonly #quantisedStride: number;
+  /** Whether the form for nibbles, or for bytes, is up to date */
+  readonly #ready = { nibbles: false, bytes: false };
+
+  /** Room for `tokens` rows of at most `width` numbers. */
+  constructor(readonly memory: WasmMemory, tokens: number, width: number) {
+    const rows = allocateRows(memory, tokens, width);
+    this.pointer = rows.pointer;
+    this.stride = rows.stride;
+    this.#quantisedStride = memory.kernels.activation_row_bytes(width);
+    this.#quantised = memory.allocate(tokens * this.#quantisedStride);
+  }
+
+  /** Call after writing the f32 rows. */
+  changed(): void {
+    this.#ready.nibbles = this.#ready.bytes = false;
+  }
+
+  /** What a kernel of `kind` reads: where, and bytes from row to row. */
+  input(kind: number, columns: number, tokens: number): [number, number] {
+    if (kind === packedKind.f32 || kind === packedKind.f16) {
+      return [this.pointer, 4 * this.stride];
+    }
+    const form = kind < packedKind.i8 ? "nibbles" : "bytes";
+    if (!this.#ready[form]) {
+      this.memory.kernels.quantise_activations(
+        kind,
+        this.pointer,
+        this.stride,
+        tokens,
+        columns,
+        this.#quantised,
+        this.#quantisedStride,
+      );
+      this.#ready[form] = true;
+    }
+    return [this.#quantised, this.#quantisedStride];
+  }
+}
+
+/** Where a matrix's rows lie. */
+export interface Room {
+  readonly pointer: number;
+  /** Bytes from one row to the next */
+  readonly stride: number;
+  /** How they are packed; as the tensor's type is, where left out */
+  readonly kind?: number;
+}
+
+/** A shard of a tensor, packed. */
+export class PackedMatrix implements Room {
+  readonly rows: number;
+  readonly columns: number;
+  readonly kind: number;
+  /** Bytes of a row */
+  readonly rowBytes: number;
+  readonly pointer: number;
+  readonly stride: number;
+  readonly #rangeFrames = new FrameChoice();
+  readonly #rowsFrames = new FrameChoice();
+
+  /**
+   * Makes room for the shard, or takes what is given; {@linkcode write} fills
+   * it. With `places`, row i of the shard is stored as row `places[i]`.
+   */
+  constructor(
+    readonly memory: WasmMemory,
+    readonly shard: Shard,
+    readonly places?: Uint32Array,
+    room?: Room,
+  ) {
+    this.rows = lengthOf(shard.rows);
+    this.columns = lengthOf(shard.columns);
+    this.kind = room?.kind ?? kindOfType[shard.tensor.type];
+    this.rowBytes = packedRowBytes(this.kind, this.columns);
+    this.stride = room?.stride ?? this.rowBytes;
+    this.pointer = room?.pointer ??
+      memory.allocate(this.rows * this.rowBytes);
+  }
+
+  /** Where a row begins. */
+  row(index: number): number {
+    return this.pointer + index * this.stride;
+  }
+
+  /** Repacks rows of the file, as many at a time as `staging` holds: at least one. */
+  write({ first, count, bytes }: Rows, staging: Staging): void {
+    const stride = bytes.length / count;
+    const step = Math.floor(staging.bytes / stride);
+    for (let i = 0; i < count; i += step) {
+      const n = Math.min(step, count - i);
+      const staged = bytes.subarray(i * stride, (i + n) * stride);
+      this.memory.bytes.set(staged, staging.pointer);
+      this.#repackStaged(staging.pointer, stride, n, first + i);
+    }
+  }
+
+  /** out[t] = matrix · x[t]; returns the bytes of weights read. */
+  multiply(x: Activations, tokens: number, out: F32Rows): number {
+    return this.multiplyRange(x, tokens, 0, this.rows, out);
+  }
+
+  /**
+   * The same for the first `count` rows, where `asked`, of the shape and stride
+   * of `out`, is at least `least`; other results are left alone. Returns how
+   * many were computed.
+   */
+  multiplyWhere(
+    x: Activations,
+    tokens: number,
+    asked: F32Rows,
+    least: number,
+    out: F32Rows,
+    count = this.rows,
+  ): number {
+    const { kind, stride, columns } = this;
+    const [input, inputStride] = x.input(kind, columns, tokens);
+    return this.memory.kernels.matmul_where(
+      kind,
+      this.pointer,
+      stride,
+      count,
+      columns,
+      input,
+      inputStride,
+      tokens,
+      asked.pointer,
+      least,
+      out.pointer,
+      out.stride,
+    );
+  }
+
+  /** The same for `count` rows from `first` on: out[t][i] = row first + i · x[t]. */
+  multiplyRange(
+    x: Activations,
+    tokens: number,
+    first: number,
+    count: number,
+    out: F32Rows,
+  ): number {
+    const { kind, stride, columns } = this;
+    const [input, inputStride] = x.input(kind, columns, tokens);
+    const { matmul, matmul_shifted } = this.memory.kernels;
+    this.#rangeFrames.run(count, columns, tokens, (from, rows, shifted) => {
+      const product = shifted ? matmul_shifted : matmul;
+      product(
+        kind,
+        this.row(first + from),
+        stride,
+        rows,
+        columns,
+        input,
+        inputStride,
+        tokens,
+        out.pointer + 4 * from,
+        out.stride,
+      );
+    });
+    return count * this.rowBytes;
+  }
+
+  /** out[id] = row first + id · x[0] for `count` ids; returns the bytes of weights read. */
+  multiplyRows(
+    x: Activations,
+    first: number,
+    ids: number,
+    count: number,
+    out: number,
+  ): number {
+    const { kind, stride, columns } = this;
+    const [input] = x.input(kind, columns, 1);
+    const { matvec_rows, matvec_rows_shifted } = this.memory.kernels;
+    this.#rowsFrames.run(count, columns, 1, (from, rows, shifted) => {
+      const product = shifted ? matvec_rows_shifted : matvec_rows;
+      product(
+        kind,
+        this.row(first),
+        stride,
+        ids + 4 * from,
+        rows,
+        columns,
+        input,
+        out,
+      );
+    });
+    return count * this.rowBytes;
+  }
+
+  /** out[t] += Σ h[t][j] · row j, rows whose h is 0 for every token left unread; returns the rows read. */
+  addRows(h: F32Rows, tokens: number, out: F32Rows): number {
+    return this.memory.kernels.axpy_rows(
+      this.kind,
+      this.pointer,
+      this.stride,
+      this.rows,
+      this.columns,
+      h.pointer,
+      h.stride,
+      tokens,
+      out.pointer,
+      out.stride,
+    );
+  }
+
+  #repackStaged(
+    source: number,
+    stride: number,
+    count: number,
+    first: number,
+  ): void {
+    if (!this.places) return this.#repack(source, stride, count, first);
+    for (let i = 0; i < count; i++) {
+      this.#repack(source + i * stride, stride, 1, this.places[first + i]);
+    }
+  }
+
+  #repack(source: number, stride: number, count: number, row: number): void {
+    this.memory.kernels.repack(
+      ggmlTypes[this.shard.tensor.type].id,
+      this.kind,
+      source,
+      count,
+      stride,
+      readColumns(this.shard).first,
+      this.columns,
+      this.row(row),
+      this.stride,
+    );
+  }
+}

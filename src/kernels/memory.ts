@@ -1,0 +1,91 @@
+/**
+ * One WASM memory and what lies in it.
+ *
+ * @module
+ */
+import { LimitError } from "../errors.ts";
+import type { Kernels } from "../../wasm/kernels.d.ts";
+import { roundUp } from "./packing.ts";
+
+const pageBytes = 1 << 16;
+/** A wasm32 memory holds 4 GiB. */
+const limit = 2 ** 32;
+
+/** An instance of the kernels, with a memory of its own. */
+export function instantiate(module: WebAssembly.Module): Kernels {
+  return new WebAssembly.Instance(module, {}).exports as unknown as Kernels;
+}
+
+/** Hands out a WASM memory's bytes from low to high. */
+export class WasmMemory {
+  #top: number;
+  #bytes: Uint8Array;
+
+  /** Takes what lies above the module's own data. */
+  constructor(readonly kernels: Kernels) {
+    this.#top = kernels.heap_base();
+    this.#bytes = new Uint8Array(kernels.memory.buffer);
+  }
+
+  /**
+   * Gives `bytes` bytes, zero and aligned to a cache line.
+   *
+   * @throws {LimitError} where the memory would pass 4 GiB
+   */
+  allocate(bytes: number): number {
+    const pointer = roundUp(this.#top, 64);
+    const top = pointer + bytes;
+    const { memory } = this.kernels;
+    const missing = top - memory.buffer.byteLength;
+    if (top > limit) {
+      throw new LimitError(
+        `Cannot hold the model's share in one memory: needs ${top} bytes, a WASM memory has ${limit}; use more threads`,
+      );
+    }
+    if (missing > 0) {
+      try {
+        memory.grow(Math.ceil(missing / pageBytes));
+      } catch {
+        throw new LimitError(
+          `Cannot grow memory by ${missing} bytes to ${top}: the system refused`,
+        );
+      }
+    }
+    this.#top = top;
+    return pointer;
+  }
+
+  /** Where the next bytes come from. */
+  get top(): number {
+    return this.#top;
+  }
+
+  /** Takes back what has been given since `top` was as it is here: it may not be used afterwards. */
+  rewind(top: number): void {
+    this.bytes.fill(0, top, this.#top);
+    this.#top = top;
+  }
+
+  /** All bytes; valid until the next `allocate`. */
+  get bytes(): Uint8Array {
+    if (this.#bytes.buffer !== this.kernels.memory.buffer) {
+      this.#bytes = new Uint8Array(this.kernels.memory.buffer);
+    }
+    return this.#bytes;
+  }
+
+  /** `length` numbers at `pointer`; valid until the next `allocate`. */
+  f32(pointer: number, length: number): Float32Array {
+    return new Float32Array(this.kernels.memory.buffer, pointer, length);
+  }
+
+  /** `length` numbers at `pointer`; valid until the next `allocate`. */
+  u32(pointer: number, length: number): Uint32Array {
+    return new Uint32Array(this.kernels.memory.buffer, pointer, length);
+  }
+
+  /** Sets `length` f32 numbers to zero. */
+  clear(pointer: number, length: number): void {
+    this.bytes.fill(0, pointer, pointer + 4 * length);
+  }
+}

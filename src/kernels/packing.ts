@@ -1,0 +1,77 @@
+/**
+ * The layouts into which weights are repacked while loading. They are made for
+ * streaming (`wasm/src/pack.rs` describes the bytes) and never change a
+ * weight's value: a type without a kernel of its own goes to the next layout
+ * that holds it exactly.
+ *
+ * @module
+ */
+import type { GgmlType } from "../formats/ggml/types.ts";
+import { lengthOf } from "../model/index_set.ts";
+import { allShards, type PlaceShards, type Shard } from "../model/shard.ts";
+
+/** Packed layouts by the number that the kernels know them by. */
+export const packedKind = {
+  f32: 0,
+  f16: 1,
+  /** nibbles, a scale per 32 */
+  q4: 2,
+  /** nibbles, a scale and a minimum per 32 */
+  q4Min: 3,
+  /** bytes, a scale per 32 */
+  i8: 4,
+  /** bytes, a scale and a minimum per 32 */
+  i8Min: 5,
+  /** bytes, a scale per 16 */
+  i8Half: 6,
+  /** bytes, a scale and a minimum per 16 */
+  i8HalfMin: 7,
+} as const;
+
+/** The layout that holds a type's weights exactly. */
+export const kindOfType: Readonly<Record<GgmlType, number>> = {
+  F32: packedKind.f32,
+  F16: packedKind.f16,
+  BF16: packedKind.f32,
+  Q4_0: packedKind.q4,
+  Q4_1: packedKind.q4Min,
+  Q5_0: packedKind.i8,
+  Q5_1: packedKind.i8Min,
+  Q8_0: packedKind.i8,
+  Q2_K: packedKind.i8HalfMin,
+  Q3_K: packedKind.i8Half,
+  Q4_K: packedKind.q4Min,
+  Q5_K: packedKind.i8Min,
+  Q6_K: packedKind.i8Half,
+};
+
+/** Bytes of a group of 128 weights: four blocks side by side, a lane of a vector each. */
+const groupBytes = [0, 0, 72, 96, 136, 160, 160, 192];
+
+/** Bytes before the halves of an f16 row: its scale. */
+const f16HeadBytes = 16;
+
+/** Bytes of a packed row of `columns` weights. */
+export function packedRowBytes(kind: number, columns: number): number {
+  if (kind === packedKind.f32) return 4 * roundUp(columns, 8);
+  if (kind === packedKind.f16) return f16HeadBytes + 2 * roundUp(columns, 8);
+  return Math.ceil(columns / 128) * groupBytes[kind];
+}
+
+/** Bytes that a shard takes, packed. */
+export function packedSliceBytes({ tensor, rows, columns }: Shard): number {
+  const kind = kindOfType[tensor.type];
+  return lengthOf(rows) * packedRowBytes(kind, lengthOf(columns));
+}
+
+/** Bytes that a place's packed weights take. */
+export function packedBytes(shards: PlaceShards): number {
+  let bytes = 0;
+  for (const shard of allShards(shards)) bytes += packedSliceBytes(shard);
+  return bytes;
+}
+
+/** `value`, rounded up to a multiple of `unit`. */
+export function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit;
+}

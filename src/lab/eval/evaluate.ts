@@ -1,0 +1,200 @@
+/**
+ * Running a task: prompts through a model, and scores of what it says.
+ *
+ * @module
+ */
+import type { Engine } from "../../engine/engine.ts";
+import { UsageError } from "../../errors.ts";
+import { argmax } from "../../sampling/logprobs.ts";
+import { StopStrings } from "../../sampling/mod.ts";
+import { Detokenizer, type Tokenizer } from "../../tokenizer/mod.ts";
+import { commonLength, likelihoods, Past } from "./past.ts";
+import { candidateIds, preambleOf, promptIds } from "./prompt.ts";
+import type { Candidate, ChoiceItem, EvalTask, Item } from "./task.ts";
+
+/** What came of one question. */
+export interface Outcome {
+  /** 0 or 1, by metric */
+  readonly scores: Readonly<Record<string, number>>;
+  /** Log-likelihood of each candidate, in nats */
+  readonly logprobs?: readonly number[];
+  /** What the model wrote */
+  readonly text?: string;
+}
+
+/** How a task is run. */
+export interface EvaluateOptions {
+  /** Examples before each question. Default: the task's. */
+  readonly shots?: number;
+  /** Most questions. Default: all. */
+  readonly limit?: number;
+  /** Questions to leave out at the start. Default 0. */
+  readonly skip?: number;
+  /** Stops at the next step. */
+  readonly signal?: AbortSignal;
+}
+
+/** A model, as far as evaluating needs it. */
+export interface EvaluatedModel {
+  /** Runs the prompts */
+  readonly engine: Engine;
+  /** Makes ids of them */
+  readonly tokenizer: Tokenizer;
+}
+
+/** Questions that run at the same time, so that steps are full. */
+const together = 8;
+/** Most tokens of a generated answer. */
+const mostTokens = 256;
+
+/**
+ * The questions among a task's items: all but the first `shots`, which are the
+ * examples, and at most `limit`.
+ *
+ * @throws {UsageError} where none are left
+ */
+export function questionsOf(
+  task: EvalTask,
+  items: readonly Item[],
+  { shots = task.shots, limit = Infinity }: EvaluateOptions = {},
+): Item[] {
+  const questions = items.slice(shots, shots + limit);
+  if (questions.length > 0) return questions;
+  throw new UsageError(
+    `Cannot evaluate ${task.name}: ${shots} items are shown as examples, and there are ${items.length}`,
+  );
+}
+
+/**
+ * Runs a task. Gives the outcome of each question, in order. Examples are the
+ * task's first items, the same for all questions: they run through the model
+ * once, and so does what the candidates of a question have in common. Prompts
+ * that do not fit the context are cut at the start.
+ *
+ * @throws {UsageError} where the items are too few
+ *
+ * @example
+ * ```ts
+ * import { evalTasks, evaluateTask, load, readItems, summarise } from "@culm/culm";
+ * import { tinyBamboo } from "@culm/culm/tiny";
+ *
+ * await using model = await load(tinyBamboo());
+ * const task = evalTasks.find(({ name }) => name === "piqa")!;
+ * const line = { query: "Question: ice\n", choices: ["melts", "sings"], gold: 0 };
+ * const items = readItems(task, JSON.stringify(line), "questions");
+ * const outcomes = await Array.fromAsync(evaluateTask(model, task, items));
+ * console.log(summarise(task, outcomes));
+ * ```
+ */
+export async function* evaluateTask(
+  { engine, tokenizer }: EvaluatedModel,
+  task: EvalTask,
+  items: readonly Item[],
+  options: EvaluateOptions = {},
+): AsyncGenerator<Outcome, void, void> {
+  const { shots = task.shots, skip = 0, signal } = options;
+  const questions = questionsOf(task, items, options);
+  const preamble = preambleOf(items.slice(0, shots));
+  using nothing = Past.empty(engine, signal);
+  const shared = sharedIds(tokenizer, preamble);
+  // Prompts that are cut at the start have nothing in common.
+  const fits = shared.length < engine.contextSize;
+  using shown = await nothing.goingOnTo(fits ? shared : []);
+  for (let next = skip; next < questions.length; next += together) {
+    const group = questions.slice(next, next + together);
+    yield* await Promise.all(
+      group.map((item) => answer(shown, tokenizer, task, preamble, item)),
+    );
+  }
+}
+
+/** The ids that every prompt begins with: what follows may join the last ones. */
+function sharedIds(tokenizer: Tokenizer, preamble: string): number[] {
+  const prompts = ["Question", "A", "the"].map((text) =>
+    promptIds(tokenizer, preamble + text)
+  );
+  return prompts[0].slice(0, commonLength(prompts));
+}
+
+async function answer(
+  past: Past,
+  tokenizer: Tokenizer,
+  task: EvalTask,
+  preamble: string,
+  item: Item,
+): Promise<Outcome> {
+  const scored = (candidates: readonly Candidate[]) =>
+    likelihoods(
+      past,
+      candidates.map(({ context, continuation }) =>
+        candidateIds(
+          tokenizer,
+          { context: preamble + context, continuation },
+          past.engine.contextSize,
+        )
+      ),
+    );
+  switch (item.kind) {
+    case "choice": {
+      const logprobs = (await scored(item.candidates)).map(({ logprob }) =>
+        logprob
+      );
+      return { scores: scoresOf(item, logprobs), logprobs };
+    }
+    case "cloze": {
+      const [{ logprob, greedy }] = await scored([item]);
+      return { scores: { acc: Number(greedy) }, logprobs: [logprob] };
+    }
+    case "generation": {
+      const { contextSize } = past.engine;
+      const room = contextSize - Math.min(mostTokens, contextSize >> 1);
+      const ids = promptIds(tokenizer, preamble + item.context).slice(-room);
+      const text = await write(past, tokenizer, ids, task.until ?? []);
+      return { scores: item.scoresOf(text), text };
+    }
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** Whether the likeliest choice is the right one, as it is and by bytes. */
+function scoresOf(
+  { choices, gold }: ChoiceItem,
+  logprobs: readonly number[],
+): Outcome["scores"] {
+  const best = (values: readonly number[]) =>
+    values.indexOf(Math.max(...values));
+  const perByte = logprobs.map((logprob, i) =>
+    logprob / encoder.encode(choices[i]).length
+  );
+  return {
+    acc: Number(best(logprobs) === gold),
+    acc_norm: Number(best(perByte) === gold),
+  };
+}
+
+/** What the model writes behind a prompt, always the likeliest token. */
+async function write(
+  past: Past,
+  tokenizer: Tokenizer,
+  prompt: readonly number[],
+  until: readonly string[],
+): Promise<string> {
+  const { engine, signal } = past;
+  using start = await past.goingOnTo(prompt.slice(0, -1));
+  const { sequence } = start;
+  const stops = new StopStrings(until);
+  const detokenizer = new Detokenizer(tokenizer);
+  let text = "", next = prompt[prompt.length - 1];
+  const most = Math.min(mostTokens, engine.contextSize - sequence.length);
+  for (let written = 0; written < most; written++) {
+    const [logits] = await engine.evaluate(sequence, [next], "last", signal);
+    next = argmax(logits);
+    if (tokenizer.isEndOfGeneration(next)) break;
+    const pushed = stops.push(detokenizer.push(next));
+    text += pushed.text;
+    if (pushed.stopped !== undefined) return text;
+  }
+  const last = stops.push(detokenizer.flush());
+  return text + last.text + (last.stopped === undefined ? stops.flush() : "");
+}

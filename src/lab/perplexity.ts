@@ -1,0 +1,163 @@
+/**
+ * Perplexity of a text, by llama-perplexity's method: the text is cut into
+ * chunks of one context each, every chunk begins as a text begins, and the
+ * tokens of its second half are scored, which have half a context before them
+ * at least.
+ *
+ * @module
+ */
+import type { Engine } from "../engine/engine.ts";
+import { UsageError } from "../errors.ts";
+import { logSoftmaxAt } from "../sampling/mod.ts";
+import type { Tokenizer } from "../tokenizer/mod.ts";
+
+/** What the scored tokens of a chunk, or of several, add up to. */
+export interface TextScore {
+  /** Tokens that were scored */
+  readonly tokens: number;
+  /** Sum of their negative log-likelihoods, in nats */
+  readonly nll: number;
+  /** Sum of the squares of these */
+  readonly squares: number;
+}
+
+/** How well a model predicts a text. */
+export interface PerplexityEstimate {
+  /** exp of the mean negative log-likelihood of a token */
+  readonly perplexity: number;
+  /** Standard error of the perplexity; NaN of a single token */
+  readonly error: number;
+}
+
+/**
+ * Cuts a text into chunks of `size` tokens; what is left at the end is dropped.
+ * Where the tokenizer begins a text with BOS, the text has one, and in each
+ * later chunk one takes the place of the first token.
+ *
+ * @throws {UsageError} where the text is shorter than two chunks
+ */
+export function textChunks(
+  tokenizer: Pick<Tokenizer, "encode" | "addBos" | "bos">,
+  text: string,
+  size: number,
+): Int32Array[] {
+  if (!(Number.isInteger(size) && size >= 4)) {
+    throw new UsageError(
+      `Cannot cut a text into chunks of ${size} tokens: needs a whole number from 4 up`,
+    );
+  }
+  const ids = tokenizer.encode(text);
+  if (ids.length < 2 * size) {
+    throw new UsageError(
+      `Cannot measure perplexity in a context of ${size}: the text needs ${
+        2 * size
+      } tokens, and has ${ids.length}`,
+    );
+  }
+  const { addBos, bos } = tokenizer;
+  return Array.from({ length: Math.floor(ids.length / size) }, (_, i) => {
+    const chunk = Int32Array.from(ids.slice(i * size, (i + 1) * size));
+    if (addBos && bos !== undefined) chunk[0] = bos;
+    return chunk;
+  });
+}
+
+/** How chunks are scored. */
+export interface ScoreOptions {
+  /** A score for each: the share of neurons that sparsity `top-k` keeps. Default: one, with the model's own. */
+  readonly keep?: readonly (number | undefined)[];
+  /** Chunks to leave out at the start. Default 0. */
+  readonly skip?: number;
+  /** Stops at the next step. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Scores chunks in their order. Gives the scores of each, one for each of
+ * `keep`. All of them run through the model together, and so do as many chunks
+ * as a step has room for.
+ *
+ * @throws {LimitError} where a chunk is longer than the context
+ * @throws {PlaceError} where a place died
+ *
+ * @example
+ * ```ts
+ * import { estimatePerplexity, load, scoreChunks, textChunks } from "@culm/culm";
+ * import { tinyBamboo } from "@culm/culm/tiny";
+ *
+ * await using model = await load(tinyBamboo());
+ * const text = "Tom had a red ball. He ran to the park with it. ".repeat(8);
+ * const chunks = textChunks(model.tokenizer, text, 32);
+ * for await (const [score] of scoreChunks(model.engine, chunks)) {
+ *   console.log(estimatePerplexity([score]).perplexity);
+ * }
+ * ```
+ */
+export async function* scoreChunks(
+  engine: Engine,
+  chunks: readonly Int32Array[],
+  { keep = [undefined], skip = 0, signal }: ScoreOptions = {},
+): AsyncGenerator<TextScore[], void, void> {
+  for (let next = skip; next < chunks.length;) {
+    const together = Math.max(
+      1,
+      Math.floor(engine.batchSize / (keep.length * chunks[next].length)),
+    );
+    const group = chunks.slice(next, next + together);
+    yield* await Promise.all(
+      group.map((chunk) =>
+        Promise.all(
+          keep.map((share) => scoreChunk(engine, chunk, share, signal)),
+        )
+      ),
+    );
+    next += group.length;
+  }
+}
+
+async function scoreChunk(
+  engine: Engine,
+  chunk: Int32Array,
+  keep: number | undefined,
+  signal: AbortSignal | undefined,
+): Promise<TextScore> {
+  using sequence = engine.createSequence({ keep });
+  const half = chunk.length >> 1, last = chunk.length - 1;
+  let tokens = 0, nll = 0, squares = 0;
+  let past: Promise<unknown> = engine.evaluate(
+    sequence,
+    chunk.subarray(0, half),
+    "none",
+    signal,
+  );
+  // In pieces, for the logits of all positions at once may be hundreds of MB.
+  for (let start = half; start < last; start += engine.batchSize) {
+    const end = Math.min(start + engine.batchSize, last);
+    const piece = chunk.subarray(start, end);
+    const scored = engine.evaluate(sequence, piece, "all", signal);
+    const [rows] = await Promise.all([scored, past]);
+    rows.forEach((logits, i) => {
+      const loss = -logSoftmaxAt(logits, chunk[start + i + 1]);
+      tokens++;
+      nll += loss;
+      squares += loss * loss;
+    });
+    past = scored;
+  }
+  return { tokens, nll, squares };
+}
+
+/** What scores of chunks say together. */
+export function estimatePerplexity(
+  scores: readonly TextScore[],
+): PerplexityEstimate {
+  const sum = (name: keyof TextScore) =>
+    scores.reduce((total, score) => total + score[name], 0);
+  const tokens = sum("tokens");
+  const mean = sum("nll") / tokens;
+  const variance = sum("squares") / tokens - mean ** 2;
+  const perplexity = Math.exp(mean);
+  // Of the mean, times the slope of exp there.
+  const error = Math.sqrt(variance / (tokens - 1)) * perplexity;
+  return { perplexity, error };
+}

@@ -1,0 +1,98 @@
+/**
+ * Who makes the layers of a predictor: the caller's thread, or workers.
+ *
+ * @module
+ */
+import { startWorkers } from "../../platform/rpc_worker.ts";
+import type { ByteSource } from "../../bytes/byte_source.ts";
+import { LimitError, PlaceError } from "../../errors.ts";
+import type { LayerTensors } from "../../model/model.ts";
+import { loadKernels } from "../../kernels/kernels.ts";
+import { Turns } from "../../platform/time_slice.ts";
+import { LayerWork, type MadeLayer, type PredictorPlan } from "./layer_work.ts";
+import type { TrainingOptions } from "./make_predictor.ts";
+import type { FromWorker, HeldTensor, ToWorker } from "./messages.ts";
+import type { States } from "./ffn_inputs.ts";
+import workerText from "./worker.bundle.js" with { type: "text" };
+
+/** Bytes that the layers which are made at once may take, about. */
+const mostBytes = 8 * 2 ** 30;
+
+/** Makes a layer; one at a time. */
+export type MakeLayer = (layer: number) => Promise<MadeLayer>;
+
+/**
+ * At most `threads` workers, as far as memory permits; with less than two, or
+ * where they cannot be had, the caller's thread. `signal` stops them.
+ *
+ * @throws {LimitError} where a layer does not fit one WASM memory
+ */
+export async function startMakers(
+  threads: number,
+  plan: PredictorPlan,
+  source: ByteSource,
+  states: States,
+  signal: AbortSignal,
+  onStep?: TrainingOptions["onStep"],
+): Promise<readonly MakeLayer[]> {
+  const { module } = await loadKernels();
+  const count = Math.min(threads, Math.floor(mostBytes / bytesOf(plan)));
+  const workers = count < 2 ? [] : await startWorkers<ToWorker, FromWorker>(
+    count,
+    {
+      text: workerText,
+      name: "culm predictor",
+      start: { kind: "start", module, plan },
+      errorOf: ({ name, message }) =>
+        name === "LimitError"
+          ? new LimitError(message)
+          : new PlaceError(`Cannot make a predictor: ${message}`),
+      onStep: (step) =>
+        step.kind === "step" && onStep?.(step.layer, step.rank, step.done),
+    },
+  );
+  if (workers.length === 0) {
+    const work = new LayerWork(module, plan, source, onStep);
+    const turns = new Turns();
+    const pause = async () => {
+      if (turns.due) await turns.give();
+      signal.throwIfAborted();
+    };
+    return [(layer) => work.make(layer, states.layers[layer], pause)];
+  }
+  const stop = () =>
+    workers.forEach((worker) => worker.terminate(signal.reason));
+  signal.addEventListener("abort", stop);
+  if (signal.aborted) stop();
+  return workers.map((worker) => async (layer) => {
+    const tensors = await tensorsOf(plan.model.layers[layer], source);
+    const values = states.layers[layer].slice();
+    const answer = await worker.ask(
+      { kind: "layer", layer, states: values, tensors },
+      [values.buffer, ...tensors.map(({ bytes }) => bytes.buffer)],
+    );
+    return (answer as Extract<FromWorker, { kind: "made" }>).made;
+  });
+}
+
+/** The tensors of a layer that its predictor is made of. */
+function tensorsOf(
+  { ffn_norm, ffn_gate, ffn_up }: LayerTensors,
+  source: ByteSource,
+): Promise<HeldTensor[]> {
+  return Promise.all(
+    [ffn_norm, ffn_gate, ffn_up].map(async ({ offset, byteLength }) => ({
+      offset,
+      bytes: await source.read(offset, byteLength),
+    })),
+  );
+}
+
+/** What making a layer takes, nearly: its inputs, which neurons fire for each, and two of its matrices as f32. */
+function bytesOf(
+  { model: { hiddenSize, feedForwardSize }, tokens, training }: PredictorPlan,
+): number {
+  const inputs = Math.max(tokens, training?.examples ?? 0);
+  const labels = training ? feedForwardSize : 0;
+  return inputs * (4 * hiddenSize + labels) + 8 * hiddenSize * feedForwardSize;
+}

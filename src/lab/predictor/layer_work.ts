@@ -1,0 +1,84 @@
+/**
+ * Making any layer of a predictor, in a memory of its own.
+ *
+ * @module
+ */
+import type { ByteSource } from "../../bytes/byte_source.ts";
+import type { Model } from "../../model/model.ts";
+import { instantiate, WasmMemory } from "../../kernels/memory.ts";
+import { Random } from "../../random.ts";
+import { FactorisedLayers } from "./factorised.ts";
+import { LayerSamples } from "./layer_samples.ts";
+import type { TrainingOptions } from "./make_predictor.ts";
+import type { StoredTensor } from "./stored.ts";
+import { TrainedLayers } from "./trained.ts";
+
+/** A predictor that is asked for, all said. */
+export interface PredictorPlan {
+  readonly model: Model;
+  /** Tokens of the text */
+  readonly tokens: number;
+  /** Where the search for a rank begins */
+  readonly rank: number;
+  /** Whether to keep to it */
+  readonly isFixed: boolean;
+  readonly recall: number;
+  /** See {@linkcode TrainingOptions}. */
+  readonly training?: { readonly examples: number; readonly epochs: number };
+}
+
+/** A layer's predictor. */
+export interface MadeLayer {
+  /** Its fc1 and fc2 */
+  readonly tensors: readonly StoredTensor[];
+  /** From what score on it asks for a neuron */
+  readonly threshold: number;
+}
+
+/** Makes one layer after another of what its samples hold. */
+export interface LayerMaker {
+  /** The layer's predictor; `pause` is awaited now and then. */
+  make(
+    layer: number,
+    random: Random,
+    pause: () => Promise<void>,
+  ): Promise<MadeLayer>;
+}
+
+/** Makes one layer after another in the same memory; each comes out as if it were alone. */
+export class LayerWork {
+  readonly #samples: LayerSamples;
+  readonly #maker: LayerMaker;
+
+  /** @throws {LimitError} where a layer does not fit one WASM memory */
+  constructor(
+    module: WebAssembly.Module,
+    plan: PredictorPlan,
+    readonly source: ByteSource,
+    onStep?: TrainingOptions["onStep"],
+  ) {
+    const { model, tokens, rank, recall, training } = plan;
+    const memory = new WasmMemory(instantiate(module));
+    const samples = new LayerSamples(
+      memory,
+      model,
+      tokens,
+      training?.examples ?? 0,
+    );
+    this.#samples = samples;
+    this.#maker = training
+      ? new TrainedLayers(samples, source, { ...plan, ...training, onStep })
+      : new FactorisedLayers(samples, rank, recall);
+  }
+
+  /** Makes a layer of its states, `[tokens, hiddenSize]`; `pause` is awaited now and then. */
+  async make(
+    layer: number,
+    states: Float32Array,
+    pause: () => Promise<void>,
+  ): Promise<MadeLayer> {
+    const random = new Random(layer);
+    await this.#samples.load(layer, states, this.source, random, pause);
+    return await this.#maker.make(layer, random, pause);
+  }
+}

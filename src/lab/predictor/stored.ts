@@ -1,0 +1,85 @@
+/**
+ * A predictor's two matrices as they are stored.
+ *
+ * @module
+ */
+import { dequantise } from "../../formats/ggml/dequantise.ts";
+import { quantise } from "../../formats/ggml/quantise.ts";
+import { type GgmlType, ggmlTypes } from "../../formats/ggml/types.ts";
+import type { TensorToWrite } from "../../formats/gguf/write.ts";
+import type { Dense } from "./dense.ts";
+
+/** fc1 `[rank, hiddenSize]` and fc2 `[feedForwardSize, rank]`. */
+export interface Network {
+  readonly fc1: Dense;
+  readonly fc2: Dense;
+}
+
+/** How the two are stored, where their rows are whole blocks; F16 where they are not. */
+const types: Readonly<Record<keyof Network, GgmlType>> = {
+  fc1: "Q8_0",
+  fc2: "Q4_0",
+};
+
+/** A tensor whose bytes are there. */
+export type StoredTensor = TensorToWrite & { readonly data: Uint8Array };
+
+/** The type of a matrix whose rows have as many columns. */
+function typeOf(name: keyof Network, columns: number): GgmlType {
+  const type = types[name];
+  return columns % ggmlTypes[type].blockSize === 0 ? type : "F16";
+}
+
+/**
+ * Scales each row of fc1, and back its column of fc2, such that the column has
+ * a mean square of 1. The scores stay, with a ReLU between the two as well; but
+ * a block of fc2 is then of one size, and is stored with less error.
+ */
+export function balance({ fc1, fc2 }: Network): void {
+  const squares = new Float64Array(fc1.rows);
+  for (let j = 0; j < fc2.rows; j++) {
+    fc2.row(j).forEach((value, k) => squares[k] += value * value / fc2.rows);
+  }
+  const scales = squares.map((square) => square > 0 ? Math.sqrt(square) : 1);
+  for (let j = 0; j < fc2.rows; j++) {
+    const row = fc2.row(j);
+    for (let k = 0; k < row.length; k++) row[k] /= scales[k];
+  }
+  scales.forEach((scale, k) => {
+    const row = fc1.row(k);
+    for (let i = 0; i < row.length; i++) row[i] *= scale;
+  });
+}
+
+/** Stores a matrix row by row; `kept`, which may be the matrix itself, takes what the file will say. */
+export function store(
+  name: keyof Network,
+  matrix: Dense,
+  kept: Dense,
+): Uint8Array {
+  const type = typeOf(name, matrix.columns);
+  const parts: Uint8Array[] = [];
+  for (let i = 0; i < matrix.rows; i++) {
+    const bytes = quantise(type, matrix.row(i));
+    dequantise(type, bytes, kept.row(i));
+    parts.push(bytes);
+  }
+  const data = new Uint8Array(parts.length * parts[0].length);
+  parts.forEach((part, i) => data.set(part, i * part.length));
+  return data;
+}
+
+/** A matrix's bytes as the tensor of a layer. */
+export function tensorOf(
+  layer: number,
+  name: keyof Network,
+  { rows, columns }: Dense,
+  data: Uint8Array,
+): StoredTensor {
+  return {
+    name: `blk.${layer}.${name}.weight`,
+    type: typeOf(name, columns),
+    shape: [columns, rows],
+    data,
+  };
+}

@@ -1,0 +1,115 @@
+/**
+ * Model files of any size that behave as sparse models do, without a model: a
+ * stream of random weights whose neurons fire as often as they should.
+ *
+ * @module
+ */
+import { UsageError } from "../../errors.ts";
+import { ggmlTypes, tensorBytes } from "../../formats/ggml/types.ts";
+import { entry } from "../../formats/gguf/entry.ts";
+import type { MetadataEntry } from "../../formats/gguf/gguf_file.ts";
+import { type GgufToWrite, writeGguf } from "../../formats/gguf/write.ts";
+import { checkShape, type SynthOptions } from "./options.ts";
+import { SynthTensors } from "./tensors.ts";
+import { tokenizerMetadata } from "./vocabulary.ts";
+
+/** A file that is made while it is read. */
+export interface SynthFile {
+  /** Bytes of all tensors; the header comes on top */
+  readonly tensorBytes: number;
+  /** The file, first byte to last; read it once */
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+/**
+ * Makes a model file.
+ *
+ * @throws {UsageError} for sizes or shares that make no model
+ * @throws {LimitError} for sizes that no model has
+ *
+ * @example
+ * ```ts
+ * import { synthesise, synthShapes } from "@culm/culm";
+ *
+ * const file = synthesise({
+ *   shape: synthShapes.tiny,
+ *   type: "Q4_0",
+ *   form: "powerinfer",
+ *   activation: "drelu",
+ *   gatePositive: 0.39,
+ *   active: 0.15,
+ *   seed: 1,
+ * });
+ * let size = 0;
+ * for await (const chunk of file.chunks) size += chunk.length;
+ * console.log(size > file.tensorBytes);
+ * ```
+ */
+export function synthesise(options: SynthOptions): SynthFile {
+  const file = synthGguf(options);
+  return {
+    tensorBytes: file.tensors.reduce(
+      (sum, { type, shape }) => sum + tensorBytes(type, shape),
+      0,
+    ),
+    chunks: writeGguf(file),
+  };
+}
+
+/**
+ * What such a file is made of.
+ *
+ * @throws as {@linkcode synthesise} does
+ */
+export function synthGguf(options: SynthOptions): GgufToWrite {
+  const { shape, type, form, predictor } = options;
+  checkShape(shape, ggmlTypes[type].blockSize);
+  if (predictor && form !== "powerinfer") {
+    throw new UsageError(
+      `Cannot put a predictor into a file of form ${form}: only powerinfer has one`,
+    );
+  }
+  return {
+    magic: form === "powerinfer" ? "PWRI" : "GGUF",
+    metadata: metadataOf(options),
+    tensors: new SynthTensors(options).list(),
+  };
+}
+
+function metadataOf(options: SynthOptions): [string, MetadataEntry][] {
+  const { shape, form, activation, gatePositive, active, seed } = options;
+  const isPowerInfer = form === "powerinfer";
+  const architecture = isPowerInfer && activation === "drelu"
+    ? "bamboo"
+    : "llama";
+  const { text, whole, real } = entry;
+  const sizes: [string, MetadataEntry][] = [
+    ["context_length", whole(shape.contextSize)],
+    ["embedding_length", whole(shape.hiddenSize)],
+    ["block_count", whole(shape.layerCount)],
+    ["feed_forward_length", whole(shape.feedForwardSize)],
+    ["rope.dimension_count", whole(shape.hiddenSize / shape.headCount)],
+    ["attention.head_count", whole(shape.headCount)],
+    ["attention.head_count_kv", whole(shape.kvHeadCount)],
+    ["attention.layer_norm_rms_epsilon", real(1e-5)],
+    ["rope.freq_base", real(10000)],
+  ];
+  return [
+    ["general.architecture", text(architecture)],
+    ["general.name", text("synthetic")],
+    [
+      "general.description",
+      text(
+        `Random weights: ${activation}, gate positive ${gatePositive}, active ${active}, seed ${seed}`,
+      ),
+    ],
+    ...sizes.map(([key, value]): [string, MetadataEntry] => [
+      `${architecture}.${key}`,
+      value,
+    ]),
+    ...(isPowerInfer
+      ? [["powerinfer.sparse_threshold", real(0)] as [string, MetadataEntry]]
+      : []),
+    ...tokenizerMetadata(shape.vocabSize),
+  ];
+}

@@ -1,0 +1,140 @@
+/**
+ * From a model's file to a model that runs.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { Engine } from "../engine/engine.ts";
+import { UsageError } from "../errors.ts";
+import { readGguf } from "../formats/gguf/read.ts";
+import { startWithGpu } from "./start_with_gpu.ts";
+import { LanguageModel } from "../generate/language_model.ts";
+import {
+  checkOptions,
+  checkPredictor,
+  type LoadOptions,
+} from "./load_options.ts";
+import { describeModel } from "../model/model.ts";
+import { type ModelSource, toByteSource } from "./model_source.ts";
+import { type StartOptions, startTeam } from "../places/start.ts";
+import type { Team } from "../places/team.ts";
+import type { PlacePlan } from "../plan/plan.ts";
+import { checkProfile } from "../plan/profile.ts";
+import { profileOf } from "../plan/reorder.ts";
+import { withPredictor } from "../model/predictor_file.ts";
+import { tokenizerFromGguf } from "../tokenizer/mod.ts";
+
+/**
+ * Loads a GGUF or PowerInfer file, or a Hugging Face folder. Where a GPU takes part, a `ByteSource` must
+ * stay open while the model runs: should the GPU be lost, its share is read
+ * again.
+ *
+ * @throws {FormatError} where the file is damaged
+ * @throws {UnsupportedError} where it holds what culm cannot run
+ * @throws {LimitError} where it does not fit
+ * @throws {UsageError} for options out of range
+ * @throws {GpuError} where a GPU is required, and cannot be used
+ *
+ * @example
+ * ```ts
+ * import { load } from "@culm/culm";
+ * import { tinyBamboo } from "@culm/culm/tiny";
+ *
+ * await using model = await load(tinyBamboo(), { threads: 1 });
+ * let story = "Once upon a time";
+ * for await (const piece of model.generate(story, { maxTokens: 8, seed: 1 })) {
+ *   story += piece.text;
+ * }
+ * console.log(story);
+ * ```
+ */
+export async function load(
+  source: ModelSource,
+  options: LoadOptions = {},
+): Promise<LanguageModel> {
+  const checked = checkOptions(options);
+  const start = performance.now();
+  await using opened = new OpenSources();
+  const bytes = await opened.open(source);
+  const file = await readGguf(bytes);
+  options.signal?.throwIfAborted();
+  const described = describeModel(file, options);
+  const predictor = options.predictor === undefined
+    ? undefined
+    : await opened.open(options.predictor);
+  const { model, source: all } = predictor
+    ? await withPredictor(described, bytes, predictor)
+    : { model: described, source: bytes };
+  checkPredictor(model, checked.sparsity, predictor !== undefined);
+  const profile = options.profile === false
+    ? undefined
+    : options.profile ?? profileOf(file, model);
+  if (profile) checkProfile(profile, model);
+  else if (checked.hotShare) {
+    throw new UsageError(
+      `Cannot use hotShare ${checked.hotShare}: no profile says which neurons are hot`,
+    );
+  }
+  const tokenizer = file.metadata.has("tokenizer.ggml.model")
+    ? tokenizerFromGguf(file)
+    : undefined;
+  const contextSize = checked.contextSize || model.contextSize;
+  const places: StartOptions = {
+    model,
+    sparsity: checked.sparsity,
+    cacheType: checked.cacheType,
+    measureRecall: options.measureRecall ?? false,
+    profile,
+    hotShare: checked.hotShare,
+    countNeurons: options.countNeurons,
+    keepFfnInputs: options.keepFfnInputs,
+    gpuBytes: checked.gpuBytes,
+    limits: { tokens: Math.min(checked.batchSize, contextSize), contextSize },
+  };
+  const startOn = (gpuPlan?: PlacePlan): Promise<Team> =>
+    startTeam(all, checked.threads, { ...places, gpuPlan }, options);
+  const warn = options.onWarning ?? (() => {});
+  const team = await startWithGpu(
+    places,
+    checked.threads,
+    options,
+    startOn,
+    warn,
+  );
+  return new LanguageModel(
+    file,
+    model,
+    new Engine(team, model.vocabSize, (reason) => {
+      warn(`${reason.message}; going on with the CPU`);
+      return startOn();
+    }),
+    performance.now() - start,
+    tokenizer,
+    profile,
+    team.gpu && opened.keep(),
+  );
+}
+
+/** Files that were opened here, and are closed here or by whom they are left to. */
+class OpenSources implements AsyncDisposable {
+  #opened: ByteSource[] = [];
+
+  /** The source, opened if it was not. */
+  async open(source: ModelSource): Promise<ByteSource> {
+    const bytes = await toByteSource(source);
+    if (bytes !== source) this.#opened.push(bytes);
+    return bytes;
+  }
+
+  /** Leaves them open, for the caller to dispose of. */
+  keep(): OpenSources {
+    const kept = new OpenSources();
+    kept.#opened = this.#opened.splice(0);
+    return kept;
+  }
+
+  /** Closes them. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const source of this.#opened.splice(0)) await source.close();
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * Where a model's bytes may come from.
+ *
+ * @module
+ */
+import {
+  type ByteSource,
+  fromBlob,
+  fromBuffer,
+  fromUrl,
+  openFile,
+} from "../bytes/byte_source.ts";
+import { isFolder, openFolder } from "../bytes/folder.ts";
+import { viewFolder } from "../convert/view.ts";
+
+/**
+ * What {@linkcode load} reads from: a path, a URL, bytes, or anything that reads
+ * ranges. A path may lead to a Hugging Face folder, which is read as the F16
+ * file that it converts to.
+ */
+export type ModelSource = string | URL | Blob | Uint8Array | ByteSource;
+
+/** Opens what is no {@linkcode ByteSource} yet; the caller closes it. */
+export async function toByteSource(source: ModelSource): Promise<ByteSource> {
+  if (typeof source === "string") {
+    if (/^https?:/.test(source)) return await fromUrl(source);
+    return await isFolder(source)
+      ? await viewFolder(await openFolder(source))
+      : await openFile(source);
+  }
+  if (source instanceof URL) {
+    return source.protocol === "file:"
+      ? await openFile(source)
+      : await fromUrl(source);
+  }
+  if (source instanceof Blob) return fromBlob(source);
+  if (source instanceof Uint8Array) return fromBuffer(source);
+  return source;
+}

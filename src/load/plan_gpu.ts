@@ -1,0 +1,160 @@
+/**
+ * Which share of a model the GPU takes on this machine: asks whether there is
+ * one, measures both sides, and lets the planner decide.
+ *
+ * @module
+ */
+import { GpuError, UsageError } from "../errors.ts";
+import type { GpuMode, LoadOptions } from "./load_options.ts";
+import type { Model } from "../model/model.ts";
+import { kvPositionBytes } from "../places/cache_type.ts";
+import { findAdapter, nameOf } from "../places/gpu/device.ts";
+import { deviceBytes } from "../places/gpu/layout.ts";
+import { measureMachine } from "../places/measure_machine.ts";
+import type { StartOptions } from "../places/start.ts";
+import { firingOfLayers } from "../plan/assumed_firing.ts";
+import { costsOf } from "../plan/costs.ts";
+import { checkGpuIndex } from "../plan/gpu_index.ts";
+import type { Machine } from "../plan/machine.ts";
+import type { PlacePlan } from "../plan/plan.ts";
+import { solve } from "../plan/solve.ts";
+
+/** Models of fewer bytes are left to the CPU unless a GPU is required: starting kernels would take longer. */
+const leastGpuBytes = 2 ** 28;
+
+/** Positions of the past that a plan counts on, where the context has as many. */
+const plannedPositions = 1024;
+
+/**
+ * The GPU's share of a model within so many bytes, as many as there are where
+ * left out; undefined where it takes none.
+ *
+ * @throws {GpuError} where a GPU is required, and nothing fits
+ * @throws {LimitError} where a given index does not fit
+ */
+export type GpuPlanner = (gpuBytes?: number) => PlacePlan | undefined;
+
+/**
+ * Looks for a GPU and measures it; undefined where it takes no share.
+ *
+ * @throws {GpuError} where a GPU is required, and there is none
+ * @throws {UsageError} where a GPU is required for what only the CPU does
+ */
+export async function gpuPlanner(
+  places: StartOptions,
+  threads: number,
+  options: LoadOptions,
+): Promise<GpuPlanner | undefined> {
+  const { gpu: mode = "auto", gpuIndex, gpuPlan, gpuLayers } = options;
+  const { model } = places;
+  const isRequired = mode === "require";
+  if (mode === "off" || gpuLayers === 0) return undefined;
+  const reason = reasonForCpu(places);
+  if (reason) {
+    if (isRequired) {
+      throw new UsageError(`Cannot use the GPU: only the CPU ${reason}`);
+    }
+    return undefined;
+  }
+  // A plan that is given is carried out however small the model is.
+  const found = await gpuFor(mode, gpuPlan ? Infinity : modelBytes(model));
+  if (!found) {
+    if (isRequired) throw new GpuError("Cannot use a GPU: there is none here");
+    return undefined;
+  }
+  if (gpuPlan) return () => gpuPlan;
+  if (gpuIndex) checkGpuIndex(gpuIndex, model);
+  const machine = found.isSoftware
+    ? undefined
+    : await measureMachine(model, threads, true);
+  return (gpuBytes) => {
+    const share = (machine: Machine) =>
+      solveFor(machine, { ...places, gpuBytes }, options);
+    const measured = machine && share(machine);
+    if (measured || !isRequired) return measured;
+    // One in software, or so slow that it is best left out, is required all the same.
+    const eager = share(eagerMachine);
+    if (eager) return eager;
+    throw new GpuError(
+      `Cannot use the GPU: no part of the model fits the budget of ${gpuBytes} bytes`,
+    );
+  };
+}
+
+/** A machine whose GPU costs next to nothing: it is given all that there is room for. */
+const eagerMachine: Machine = {
+  cpu: { stream: 1e6, pick: 1e6 },
+  gpu: {
+    stream: 1e9,
+    dispatch: 0,
+    readBack: 0,
+    transfer: 1e9,
+    memory: Infinity,
+  },
+};
+
+function solveFor(
+  machine: Machine,
+  { model, sparsity, profile, limits, cacheType, gpuBytes }: StartOptions,
+  { gpuLayers, gpuIndex }: LoadOptions,
+): PlacePlan | undefined {
+  const costs = costsOf(model, {
+    machine,
+    sparsity,
+    firing: firingOfLayers(model, profile, "even"),
+    positions: Math.min(limits.contextSize, plannedPositions),
+    positionBytes: kvPositionBytes(cacheType, model.headSize),
+  });
+  return solve(model, costs, {
+    budget: gpuBytes ?? Infinity,
+    bytesOf: (plan) =>
+      deviceBytes({ model, plan, sparsity, limits, cacheType }).all,
+    gpuLayers,
+    neurons: gpuIndex?.layers,
+  }).gpu;
+}
+
+/** A GPU, or what stands in for one. */
+export interface FoundGpu {
+  /** For people */
+  readonly name: string;
+  /** Whether the CPU does its work */
+  readonly isSoftware: boolean;
+}
+
+/** The GPU of this machine; undefined where there is none. */
+export async function findGpu(): Promise<FoundGpu | undefined> {
+  const adapter = await findAdapter();
+  if (!adapter) return undefined;
+  const { info } = adapter;
+  return { name: nameOf(info), isSoftware: info.isFallbackAdapter };
+}
+
+/** The GPU that takes part in running a model of so many bytes; undefined where none does. */
+export async function gpuFor(
+  mode: GpuMode,
+  bytes: number,
+): Promise<FoundGpu | undefined> {
+  const isRequired = mode === "require";
+  if (mode === "off" || (bytes < leastGpuBytes && !isRequired)) {
+    return undefined;
+  }
+  const found = await findGpu();
+  return found?.isSoftware && !isRequired ? undefined : found;
+}
+
+/** What only the CPU does, of what is asked for. */
+function reasonForCpu(places: StartOptions): string | undefined {
+  if (places.countNeurons) return "counts neurons";
+  if (places.keepFfnInputs) return "keeps normed states";
+  if (places.measureRecall) return "measures recall";
+}
+
+function modelBytes(model: Model): number {
+  const tensors = [
+    model.token_embd,
+    model.output,
+    ...model.layers.flatMap((layer) => Object.values(layer)),
+  ];
+  return tensors.reduce((sum, tensor) => sum + (tensor?.byteLength ?? 0), 0);
+}

@@ -1,0 +1,165 @@
+/**
+ * Predictors as files beside a model: GGUF, with two tensors a layer, named and
+ * shaped as PowerInfer's, `blk.N.fc1.weight` `[hiddenSize, rank]` and
+ * `blk.N.fc2.weight` `[rank, feedForwardSize]`. A layer without them has no
+ * predictor, and is computed exactly.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { joined } from "../bytes/joined.ts";
+import { FormatError, UsageError } from "../errors.ts";
+import {
+  getNumbers,
+  getString,
+  type GgufFile,
+  readGguf,
+  type TensorInfo,
+} from "../formats/gguf/read.ts";
+import { type TensorToWrite, writeGguf } from "../formats/gguf/write.ts";
+import type { LayerTensors, Model } from "./model.ts";
+import { fingerprintOf } from "./fingerprint.ts";
+
+const kind = "activation-predictor";
+const keys = {
+  model: "predictor.model",
+  form: "predictor.form",
+  thresholds: "predictor.thresholds",
+  recall: "predictor.recall",
+  tokens: "predictor.tokens",
+};
+
+/**
+ * How scores are computed: `linear`, fc2 · fc1 · x of the normed residual x, or
+ * `relu`, as PowerInfer's are, fc2 · relu(fc1 · x) of the residual itself.
+ */
+export type PredictorForm = "linear" | "relu";
+
+/** A predictor to write. */
+export interface PredictorToWrite {
+  /** Of the model, by {@linkcode fingerprintOf} */
+  readonly fingerprint: string;
+  /** Default: `linear`. */
+  readonly form?: PredictorForm;
+  /** What a layer asks for at least, by layer */
+  readonly thresholds: readonly number[];
+  /** The share of firing neurons that it was made to ask for */
+  readonly recall: number;
+  /** Tokens of the text that it was made from */
+  readonly tokens: number;
+  /** `fc1` and `fc2` of each layer */
+  readonly tensors: readonly TensorToWrite[];
+}
+
+/** A predictor's bytes. */
+export function writePredictor(
+  { fingerprint, form = "linear", thresholds, recall, tokens, tensors }:
+    PredictorToWrite,
+): AsyncGenerator<Uint8Array> {
+  return writeGguf({
+    metadata: [
+      ["general.type", { type: "string", value: kind }],
+      [keys.model, { type: "string", value: fingerprint }],
+      [keys.form, { type: "string", value: form }],
+      [keys.thresholds, {
+        type: "array",
+        value: { elementType: "float32", values: thresholds },
+      }],
+      [keys.recall, { type: "float32", value: recall }],
+      [keys.tokens, { type: "uint64", value: tokens }],
+    ],
+    tensors,
+  });
+}
+
+/** A model with a predictor, and where the bytes of both are. */
+export interface Predicted {
+  readonly model: Model;
+  readonly source: ByteSource;
+}
+
+/**
+ * Gives a model the predictor of another file, in place of its own if it has
+ * one. The two sources stay the caller's.
+ *
+ * @throws {FormatError} where the file is damaged or is no predictor
+ * @throws {UsageError} where it was made for another model
+ */
+export async function withPredictor(
+  model: Model,
+  source: ByteSource,
+  predictor: ByteSource,
+): Promise<Predicted> {
+  const file = await readGguf(predictor);
+  const refuse = (what: string): never => {
+    throw new FormatError(`Cannot read predictor ${predictor.name}: ${what}`);
+  };
+  if (getString(file, "general.type") !== kind) {
+    refuse(`general.type is not "${kind}"`);
+  }
+  const made = getString(file, keys.model),
+    own = await fingerprintOf(model, source);
+  if (made !== own) {
+    throw new UsageError(
+      `Cannot use predictor ${predictor.name}: it was made for another model (${
+        made?.slice(0, 12)
+      }, this one is ${own.slice(0, 12)}); culm predictor makes one`,
+    );
+  }
+  const thresholds = getNumbers(file, keys.thresholds) ?? [];
+  if (thresholds.length !== model.layers.length) {
+    refuse(
+      `${keys.thresholds} has ${thresholds.length} numbers, the model ${model.layers.length} layers`,
+    );
+  }
+  // Files from before there were two forms have none.
+  const form = getString(file, keys.form) ?? "linear";
+  if (form !== "linear" && form !== "relu") {
+    refuse(`${keys.form} is "${form}", known are linear and relu`);
+  }
+  const layers = model.layers.map((layer, i): LayerTensors =>
+    Object.freeze({
+      ...layer,
+      ...tensorsOf(file, i, model, source.size, refuse),
+    })
+  );
+  return {
+    model: Object.freeze({
+      ...model,
+      layers: Object.freeze(layers),
+      sparseThresholds: Object.freeze(thresholds),
+      linearPredictor: form === "linear",
+    }),
+    source: joined(source, predictor),
+  };
+}
+
+/** `fc1` and `fc2` of a layer, moved by `shift` bytes. */
+function tensorsOf(
+  file: GgufFile,
+  layer: number,
+  { hiddenSize, feedForwardSize }: Model,
+  shift: number,
+  refuse: (what: string) => never,
+): { fc1?: TensorInfo; fc2?: TensorInfo } {
+  const find = (name: string) =>
+    file.tensors.get(`blk.${layer}.${name}.weight`);
+  const fc1 = find("fc1"), fc2 = find("fc2");
+  if (!fc1 && !fc2) return { fc1: undefined, fc2: undefined };
+  const rank = fc1?.shape[1];
+  const fits = fc1?.shape.length === 2 && fc2?.shape.length === 2 &&
+    fc1.shape[0] === hiddenSize && fc2.shape[0] === rank &&
+    fc2.shape[1] === feedForwardSize;
+  if (!fits) {
+    const shape = (tensor?: TensorInfo) =>
+      `[${tensor?.shape.join(", ") ?? ""}]`;
+    return refuse(
+      `layer ${layer} has fc1 ${shape(fc1)} and fc2 ${
+        shape(fc2)
+      }, the model needs [${hiddenSize}, rank] and [rank, ${feedForwardSize}]`,
+    );
+  }
+  const moved = (tensor: TensorInfo) =>
+    Object.freeze({ ...tensor, offset: tensor.offset + shift });
+  return { fc1: moved(fc1), fc2: moved(fc2) };
+}

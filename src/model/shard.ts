@@ -1,0 +1,143 @@
+/**
+ * Rows and columns of tensors, and their bytes, streamed from the file.
+ *
+ * @module
+ */
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
+import type { TensorInfo } from "../formats/gguf/read.ts";
+import { indexAt, type IndexSet, isList, lengthOf } from "./index_set.ts";
+import type { LayerTensors } from "./model.ts";
+
+/** Rows and columns of a tensor that one place loads. */
+export interface Shard {
+  readonly tensor: TensorInfo;
+  /** Rows of the tensor, in the file's order */
+  readonly rows: IndexSet;
+  /** Columns of the tensor that the place keeps; a list is made of whole blocks of its type */
+  readonly columns: IndexSet;
+}
+
+/** The shards of one layer, by tensor. */
+export type LayerShards = { readonly [K in keyof LayerTensors]: Shard };
+
+/** All that one place loads. */
+export interface PlaceShards {
+  readonly layers: readonly LayerShards[];
+  readonly token_embd: Shard;
+  /** The same object as `token_embd` where the two are tied */
+  readonly output: Shard;
+  readonly output_norm: Shard;
+  readonly rope_freqs?: Shard;
+}
+
+/** Every shard once. */
+export function* allShards(shards: PlaceShards): Generator<Shard> {
+  yield shards.token_embd;
+  if (shards.output !== shards.token_embd) yield shards.output;
+  yield shards.output_norm;
+  if (shards.rope_freqs) yield shards.rope_freqs;
+  for (const layer of shards.layers) {
+    for (const shard of Object.values(layer)) if (shard) yield shard;
+  }
+}
+
+/** Bytes of all rows that {@linkcode readRows} gives. */
+export function shardBytes(shard: Shard): number {
+  return lengthOf(shard.rows) *
+    rowBytes(shard.tensor.type, readColumns(shard).length);
+}
+
+/** What the rows that {@linkcode readRows} gives consist of. */
+export interface ReadColumns {
+  /** Their weights: all of the tensor's row, or those of a list of columns */
+  readonly length: number;
+  /** Where the shard's columns begin among them */
+  readonly first: number;
+}
+
+/** What the rows of a shard consist of when they are read. */
+export function readColumns({ tensor, columns }: Shard): ReadColumns {
+  return isList(columns)
+    ? { length: columns.length, first: 0 }
+    : { length: tensor.shape[0], first: columns.start };
+}
+
+/** Some rows of a shard, as they stand in the file. */
+export interface Rows {
+  /** Number of the first row among the shard's */
+  readonly first: number;
+  readonly count: number;
+  /** The rows, one behind the other ({@linkcode readColumns}); their buffer may be larger */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * Reads a shard's rows, as many at a time as `chunkBytes` hold (one at least).
+ * Takes a buffer to read into out of `spares`; the caller puts one back when it
+ * is done with the rows in it.
+ */
+export async function* readRows(
+  source: ByteSource,
+  shard: Shard,
+  spares: ArrayBuffer[] = [],
+  chunkBytes = 4 << 20,
+): AsyncGenerator<Rows> {
+  const { tensor, rows } = shard;
+  const stride = rowBytes(tensor.type, tensor.shape[0]);
+  const step = Math.max(1, Math.floor(chunkBytes / stride));
+  const pieces = columnPieces(shard);
+  const count = lengthOf(rows);
+  for (let first = 0; first < count;) {
+    const row = indexAt(rows, first);
+    let end = first + 1;
+    while (end < count && indexAt(rows, end) < row + step) end++;
+    const offset = tensor.offset + row * stride;
+    const length = (indexAt(rows, end - 1) + 1 - row) * stride;
+    const spare = spares.pop();
+    const bytes = await source.read(offset, length, spare);
+    // Frees a spare of no use now: the collector would let hundreds of MB pile up.
+    if (spare && spare !== bytes.buffer) spare.transfer(0);
+    const starts = Array.from(
+      { length: end - first },
+      (_, i) => (indexAt(rows, first + i) - row) * stride,
+    );
+    const kept = isList(rows) || isList(shard.columns)
+      ? moveTogether(bytes, starts, pieces)
+      : bytes;
+    yield { first, count: end - first, bytes: kept };
+    first = end;
+  }
+}
+
+/** Bytes of a row that are kept: where they begin, and how many follow one another. */
+type Piece = readonly [start: number, length: number];
+
+function columnPieces({ tensor, columns }: Shard): Piece[] {
+  if (!isList(columns)) return [[0, rowBytes(tensor.type, tensor.shape[0])]];
+  const { blockSize, blockBytes } = ggmlTypes[tensor.type];
+  const pieces: [number, number][] = [];
+  for (let i = 0; i < columns.length; i += blockSize) {
+    const start = columns[i] / blockSize * blockBytes;
+    const last = pieces.at(-1);
+    if (last && last[0] + last[1] === start) last[1] += blockBytes;
+    else pieces.push([start, blockBytes]);
+  }
+  return pieces;
+}
+
+/** Moves the pieces of the rows that begin at `starts` to the front of `bytes`. */
+function moveTogether(
+  bytes: Uint8Array<ArrayBuffer>,
+  starts: readonly number[],
+  pieces: readonly Piece[],
+): Uint8Array<ArrayBuffer> {
+  let filled = 0;
+  for (const row of starts) {
+    for (const [start, length] of pieces) {
+      bytes.copyWithin(filled, row + start, row + start + length);
+      filled += length;
+    }
+  }
+  return bytes.subarray(0, filled);
+}

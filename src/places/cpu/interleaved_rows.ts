@@ -1,0 +1,88 @@
+/**
+ * Neurons whose rows of gate, up and down lie side by side. Where a predictor
+ * picks neurons, that is one wait for memory a neuron instead of three; where
+ * all gates are read it would only be in the way.
+ *
+ * @module
+ */
+import { lengthOf } from "../../model/index_set.ts";
+import type { LayerShards } from "../../model/shard.ts";
+import type { Activations, F32Rows, Room } from "../../kernels/matrix.ts";
+import type { WasmMemory } from "../../kernels/memory.ts";
+import { kindOfType, packedRowBytes } from "../../kernels/packing.ts";
+import type { LayerWeights } from "./weights.ts";
+
+/** Room for the rows, by tensor; none where there is no predictor, or where they are of several kinds. */
+export function interleavedRows(
+  memory: WasmMemory,
+  { ffn_gate, ffn_up, ffn_down_t, fc1, fc2 }: LayerShards,
+): Record<string, Room> {
+  if (!ffn_down_t || !fc1 || !fc2) return {};
+  const kind = kindOfType[ffn_gate.tensor.type];
+  for (const { tensor } of [ffn_up, ffn_down_t]) {
+    if (kindOfType[tensor.type] !== kind) return {};
+  }
+  const row = packedRowBytes(kind, lengthOf(ffn_gate.columns));
+  const stride = 3 * row;
+  const pointer = memory.allocate(lengthOf(ffn_gate.rows) * stride);
+  return {
+    ffn_gate: { pointer, stride },
+    ffn_up: { pointer: pointer + row, stride },
+    ffn_down_t: { pointer: pointer + 2 * row, stride },
+  };
+}
+
+/** Whether a layer's rows lie so. */
+export function liesSideBySide({ ffn_gate }: LayerWeights): boolean {
+  return ffn_gate.stride > ffn_gate.rowBytes;
+}
+
+/** Rows read of each matrix. */
+export interface RowsRead {
+  readonly gate: number;
+  readonly up: number;
+  readonly down: number;
+}
+
+/** The kernel of such neurons, with scratch for it. */
+export class NeuronKernel {
+  readonly #read: number;
+
+  constructor(readonly memory: WasmMemory, readonly activation: number) {
+    this.#read = memory.allocate(8);
+  }
+
+  /**
+   * For the `count` neurons of `ids` and one token: gates, ups where the gate is
+   * positive, and h · down, which is added to `out`. Other gates become zero.
+   */
+  run(
+    { ffn_gate }: LayerWeights,
+    x: Activations,
+    ids: number,
+    count: number,
+    gate: F32Rows,
+    up: F32Rows,
+    out: F32Rows,
+  ): RowsRead {
+    const { kind, pointer, stride, columns, rows } = ffn_gate;
+    const [input] = x.input(kind, columns, 1);
+    this.memory.clear(gate.pointer, rows);
+    this.memory.kernels.neurons(
+      kind,
+      this.activation,
+      pointer,
+      stride,
+      ids,
+      count,
+      columns,
+      input,
+      gate.pointer,
+      up.pointer,
+      out.pointer,
+      this.#read,
+    );
+    const [ups, downs] = this.memory.u32(this.#read, 2);
+    return { gate: count, up: ups, down: downs };
+  }
+}

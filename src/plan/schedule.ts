@@ -1,0 +1,91 @@
+/**
+ * The order in which a model's parts are added up, and what the CPU places and
+ * the GPU hand one another on the way. Follows from the plan alone.
+ *
+ * @module
+ */
+import type { Model } from "../model/model.ts";
+import { lengthOf } from "../model/index_set.ts";
+import type { PlacePlan, Plan } from "./plan.ts";
+
+/** The CPU places, which share one residual, or the GPU, which has its own. */
+export type Side = "cpu" | "gpu";
+
+/** Both. */
+export const sides: readonly Side[] = ["cpu", "gpu"];
+
+/** Something that is handed over:
+ * - `sum`: every CPU place adds what all of them computed to its residual;
+ * - `sum-to-gpu`: the GPU adds what the CPU places computed to its residual;
+ * - `residual-to-gpu`, `residual-to-cpu`: one side takes the other's residual;
+ * - `top-k`: the sides of a stage find the largest |h| and drop the others;
+ * - `logits`: the columns of all make whole rows.
+ */
+export type Exchange =
+  | "sum"
+  | "sum-to-gpu"
+  | "residual-to-gpu"
+  | "residual-to-cpu"
+  | "top-k"
+  | "logits";
+
+/** What is computed between two exchanges. */
+export type StageKind = "embed" | "attention" | "ffn" | "head";
+
+/** One term of the sum that a model is. */
+export interface Stage {
+  readonly kind: StageKind;
+  /** The layer of `attention` and `ffn` */
+  readonly layer: number;
+  /** The sides that hold parts of it */
+  readonly sides: readonly Side[];
+  /** What a side needs before */
+  readonly before?: Exchange;
+  /** What makes its result part of the residual; the GPU adds to its own as it computes */
+  readonly after?: Exchange;
+}
+
+/**
+ * The schedule of a plan. A residual is handed over only to a side that is about
+ * to read it: while only the GPU computes, the CPU's grows old, and the other
+ * way round.
+ */
+export function scheduleOf(model: Model, plan: Plan): Stage[] {
+  const has: Record<Side, boolean> = { cpu: true, gpu: true };
+  const stage = (
+    kind: StageKind,
+    layer: number,
+    held: (place: PlacePlan) => number,
+  ): Stage => {
+    const sides: Side[] = [];
+    if (plan.places.some((place) => held(place) > 0)) sides.push("cpu");
+    if (plan.gpu && held(plan.gpu) > 0) sides.push("gpu");
+    const missing = sides.find((side) => !has[side]);
+    if (missing) has[missing] = true;
+    const after = kind === "head" ? undefined : exchangeAfter(sides);
+    if (kind !== "head") {
+      has.gpu = sides.includes("gpu");
+      has.cpu = !has.gpu;
+    }
+    return {
+      kind,
+      layer,
+      sides,
+      before: missing && `residual-to-${missing}`,
+      after,
+    };
+  };
+  return [
+    stage("embed", 0, ({ vocab }) => lengthOf(vocab)),
+    ...model.layers.flatMap((_, layer) => [
+      stage("attention", layer, ({ parts }) => lengthOf(parts[layer].heads)),
+      stage("ffn", layer, ({ parts }) => lengthOf(parts[layer].neurons)),
+    ]),
+    stage("head", 0, ({ vocab }) => lengthOf(vocab)),
+  ];
+}
+
+function exchangeAfter(sides: readonly Side[]): Exchange | undefined {
+  if (!sides.includes("cpu")) return undefined;
+  return sides.includes("gpu") ? "sum-to-gpu" : "sum";
+}

@@ -1,0 +1,279 @@
+import assert from "node:assert/strict";
+import { type LanguageModel, load } from "../../../mod.ts";
+import { UsageError } from "../../../src/errors.ts";
+import {
+  type EvaluateOptions,
+  evaluateTask,
+  type Outcome,
+  questionsOf,
+} from "../../../src/lab/eval/evaluate.ts";
+import { likelihoods, Past } from "../../../src/lab/eval/past.ts";
+import {
+  candidateIds,
+  preambleOf,
+  promptIds,
+} from "../../../src/lab/eval/prompt.ts";
+import { summarise } from "../../../src/lab/eval/summary.ts";
+import {
+  type EvalTask,
+  type Item,
+  readItems,
+} from "../../../src/lab/eval/task.ts";
+import { evalTasks } from "../../../src/lab/eval/tasks.ts";
+import { logSoftmaxAt } from "../../../src/sampling/mod.ts";
+import { tinyBamboo } from "../../../tiny/tiny.ts";
+
+const task = (name: string): EvalTask =>
+  evalTasks.find((each) => each.name === name)!;
+
+function tiny(threads = 0): Promise<LanguageModel> {
+  return load(tinyBamboo(), { threads });
+}
+
+const animals = ["cat", "dog", "bird", "fish", "cow", "duck"];
+/** Questions of a kind that the small model can read. */
+const records = animals.map((animal, i) => ({
+  query: `Once there was a ${animal}. One day the ${animal}`,
+  choices: [
+    "went to the park.",
+    "pqx zzkj.",
+    "was sad, so she cried and cried.",
+  ],
+  gold: i % 3,
+}));
+const items = readItems(
+  task("hellaswag"),
+  records.map((record) => JSON.stringify(record)).join("\n"),
+  "records",
+);
+
+async function run(
+  model: LanguageModel,
+  which: EvalTask,
+  some: readonly Item[],
+  options?: EvaluateOptions,
+): Promise<Outcome[]> {
+  return await Array.fromAsync(evaluateTask(model, which, some, options));
+}
+
+/** The likelihood of a candidate, by itself and from the start. */
+async function alone(
+  model: LanguageModel,
+  context: string,
+  continuation: string,
+): Promise<number> {
+  const { ids, from } = candidateIds(
+    model.tokenizer,
+    { context, continuation },
+    model.engine.contextSize,
+  );
+  using sequence = model.engine.createSequence();
+  const rows = await model.engine.evaluate(sequence, ids.slice(0, -1), "all");
+  return ids.slice(from).reduce(
+    (sum, id, i) => sum + logSoftmaxAt(rows[from - 1 + i], id),
+    0,
+  );
+}
+
+Deno.test("a candidate's ids are the whole's, and those beyond the context's are scored", async () => {
+  await using model = await tiny();
+  const { tokenizer } = model;
+  for (
+    const [context, continuation] of [
+      ["Tom had a red", " ball."],
+      ["Tom had a red ", "ball."],
+      ["Tom had a red\n", " ball."],
+      ["", " ball."],
+    ]
+  ) {
+    const { ids, from } = candidateIds(
+      tokenizer,
+      { context, continuation },
+      512,
+    );
+    assert.deepEqual(ids, tokenizer.encode(context + continuation));
+    const before = tokenizer.encode(context.trimEnd()).length;
+    assert.equal(from, Math.max(1, before), context);
+  }
+  const long = candidateIds(
+    tokenizer,
+    { context: "Tom had a red ball. ".repeat(9), continuation: " He ran." },
+    16,
+  );
+  assert.equal(long.ids.length, 17);
+  assert.equal(tokenizer.decode(long.ids.slice(long.from)).trim(), "He ran.");
+});
+
+Deno.test("choices, with and without examples, are as likely as each alone", async () => {
+  for (const threads of [0, 2]) {
+    await using model = await tiny(threads);
+    for (const shots of [0, 2]) {
+      const outcomes = await run(model, task("hellaswag"), items, { shots });
+      assert.equal(outcomes.length, items.length - shots);
+      const shown = items.slice(0, shots).map((item) => {
+        assert(item.kind === "choice");
+        const { context, continuation } = item.candidates[item.gold];
+        return context + continuation + "\n\n";
+      }).join("");
+      for (const [i, { logprobs, scores }] of outcomes.entries()) {
+        const item = items[i + shots];
+        assert(item.kind === "choice" && logprobs);
+        for (const [j, each] of item.candidates.entries()) {
+          const { context, continuation } = each;
+          const expected = await alone(model, shown + context, continuation);
+          assert.ok(Math.abs(logprobs[j] - expected) < 0.02, `${logprobs[j]}`);
+        }
+        const best = logprobs.indexOf(Math.max(...logprobs));
+        assert.equal(scores.acc, Number(best === item.gold));
+        assert.notEqual(best, 1, "nobody writes pqx zzkj");
+      }
+    }
+    assert.equal(model.engine.pagesTaken, 0);
+  }
+});
+
+Deno.test("acc_norm divides by the bytes of a choice", async () => {
+  await using model = await tiny();
+  const record = {
+    query: "Tom had a",
+    choices: ["ball", "ball and he ran to the park with it, and was happy"],
+    gold: 1,
+  };
+  const [item] = readItems(task("piqa"), JSON.stringify(record), "");
+  const [{ scores, logprobs }] = await run(model, task("piqa"), [item]);
+  assert.deepEqual(scores, { acc: 0, acc_norm: 1 });
+  assert.ok(logprobs![0] / 4 < logprobs![1] / record.choices[1].length);
+});
+
+Deno.test("contexts that differ, as WinoGrande's do, share what they begin with", async () => {
+  await using model = await tiny();
+  const { engine, tokenizer } = model;
+  const texts = ["Tom saw Lily, so Tom", "Tom saw Lily, so Lily", "Ben"]
+    .map((context) =>
+      candidateIds(tokenizer, { context, continuation: " was happy." }, 512)
+    );
+  using past = Past.empty(engine);
+  const before = engine.stats().tokens;
+  const together = await likelihoods(past, texts.slice(0, 2));
+  const evaluated = engine.stats().tokens - before;
+  const all = texts[0].ids.length + texts[1].ids.length - 2;
+  assert.ok(evaluated < all - 3, `${evaluated} of ${all} tokens`);
+  const others = await likelihoods(past, texts);
+  together.forEach(({ logprob, greedy }, i) => {
+    assert.ok(Math.abs(logprob - others[i].logprob) < 1e-3);
+    assert.equal(greedy, others[i].greedy);
+  });
+});
+
+Deno.test("a cloze is right where each of its tokens is the likeliest", async () => {
+  await using model = await tiny();
+  const context = "Lily went to the";
+  const [next] = await (async () => {
+    const texts: string[] = [];
+    const options = { temperature: 0, maxTokens: 1 };
+    for await (const { text } of model.generate(context, options)) {
+      texts.push(text);
+    }
+    return texts;
+  })();
+  const lines = [next.trim(), "elephant"].map((continuation) =>
+    JSON.stringify({ context, continuation })
+  );
+  const clozes = readItems(task("lambada_openai"), lines.join("\n"), "");
+  const outcomes = await run(model, task("lambada_openai"), clozes);
+  assert.deepEqual(outcomes.map(({ scores }) => scores.acc), [1, 0]);
+  const [perplexity, acc] = summarise(task("lambada_openai"), outcomes);
+  const losses = outcomes.map(({ logprobs }) => -logprobs![0]);
+  assert.equal(acc.value, 0.5);
+  assert.equal(perplexity.value, Math.exp((losses[0] + losses[1]) / 2));
+});
+
+Deno.test("a generated answer is what generate gives, up to where it ends", async () => {
+  await using model = await tiny();
+  const generation = task("gsm8k");
+  const lines = animals.slice(0, 4).map((animal) =>
+    JSON.stringify({
+      context: `The ${animal} had 2 balls. How many?`,
+      chain_of_thought: "It had 2.",
+      answer: "2",
+    })
+  );
+  const sums = readItems(generation, lines.join("\n"), "");
+  const until = [".", "Question:"];
+  const shots = 2;
+  const outcomes = await run(model, { ...generation, until }, sums, { shots });
+  assert.equal(outcomes.length, 2);
+  const shown = sums.slice(0, shots).map((item) => {
+    assert(item.kind === "generation");
+    return `${item.context}${item.solution}\n\n`;
+  }).join("");
+  for (const [i, { text, scores }] of outcomes.entries()) {
+    const item = sums[i + shots];
+    assert(item.kind === "generation");
+    let expected = "";
+    const ids = promptIds(model.tokenizer, shown + item.context);
+    const options = { temperature: 0, maxTokens: 256, stop: until };
+    for await (const piece of model.generate(ids, options)) {
+      expected += piece.text;
+    }
+    assert.equal(text, expected);
+    assert.deepEqual(Object.keys(scores).length, 2);
+  }
+});
+
+Deno.test("work that is taken up again goes on with the same outcomes", async () => {
+  await using model = await tiny();
+  const all = await run(model, task("hellaswag"), items);
+  const rest = await run(model, task("hellaswag"), items, { skip: 4 });
+  rest.forEach(({ logprobs }, i) => {
+    logprobs!.forEach((logprob, j) => {
+      assert.ok(Math.abs(logprob - all[i + 4].logprobs![j]) < 1e-3);
+    });
+  });
+  const few = await run(model, task("hellaswag"), items, { limit: 2 });
+  assert.equal(few.length, 2);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const stopped = evaluateTask(model, task("hellaswag"), items, { signal });
+  setTimeout(() => controller.abort(), 0);
+  await assert.rejects(Array.fromAsync(stopped), { name: "AbortError" });
+  assert.equal(model.engine.pagesTaken, 0);
+});
+
+Deno.test("prompts that do not fit the context are cut at the start", async () => {
+  await using model = await load(tinyBamboo(), { threads: 0, contextSize: 40 });
+  const shots = 3;
+  const outcomes = await run(model, task("hellaswag"), items, { shots });
+  const shown = preambleOf(items.slice(0, shots));
+  assert.ok(model.tokenize(shown).length > 40);
+  for (const [i, { logprobs }] of outcomes.entries()) {
+    const item = items[i + shots];
+    assert(item.kind === "choice" && logprobs);
+    for (const [j, { context, continuation }] of item.candidates.entries()) {
+      const expected = await alone(model, shown + context, continuation);
+      assert.ok(Math.abs(logprobs[j] - expected) < 0.02);
+    }
+  }
+  const sum = { context: "One. ".repeat(40), chain_of_thought: "", answer: "" };
+  const sums = readItems(task("gsm8k"), JSON.stringify(sum), "");
+  const [{ text }] = await run(model, task("gsm8k"), sums, { shots: 0 });
+  assert.notEqual(text, "", "half of the context is left to write");
+  assert.equal(model.engine.pagesTaken, 0);
+});
+
+Deno.test("too few items are refused with both numbers", () => {
+  assert.throws(() => questionsOf(task("gsm8k"), items.slice(0, 5)), {
+    name: "UsageError",
+    message: /gsm8k: 5 items are shown as examples, and there are 5/,
+  });
+  assert.throws(() => questionsOf(task("piqa"), []), UsageError);
+});
+
+Deno.test("a summary is the mean, with the error of lm-evaluation-harness", () => {
+  const scores = [1, 0, 1, 1];
+  const outcomes = scores.map((acc) => ({ scores: { acc } }));
+  const [{ value, stderr, count }] = summarise(task("winogrande"), outcomes);
+  assert.deepEqual([value, count], [0.75, 4]);
+  // sqrt(3 · 0.25² + 0.75²) / sqrt(3) is the sample's deviation, 0.5.
+  assert.ok(Math.abs(stderr - 0.25) < 1e-12);
+});
