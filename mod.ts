@@ -16,13 +16,10 @@
  * @module
  */
 export * from "./src/errors.ts";
-export {
-  type ByteSource,
-  fromBlob,
-  fromBuffer,
-  fromUrl,
-  openFile,
-} from "./src/bytes/byte_source.ts";
+export type { ByteSource } from "./src/bytes/byte_source.ts";
+export { openFile } from "./src/bytes/file.ts";
+export { fromBlob, fromBuffer } from "./src/bytes/memory.ts";
+export { fromUrl } from "./src/bytes/url.ts";
 export { type Folder, isFolder, openFolder } from "./src/bytes/folder.ts";
 export {
   type GgufFile,
@@ -90,7 +87,7 @@ export {
   knownMachines,
   type Machine,
 } from "./src/plan/machine.ts";
-export type { Firing, Part, PlacePlan } from "./src/plan/plan.ts";
+export type { Part, PlacePlan } from "./src/plan/plan.ts";
 export {
   type LayerPrediction,
   predict,
@@ -106,6 +103,7 @@ export {
 export type { Side } from "./src/plan/schedule.ts";
 export {
   checkProfile,
+  type Firing,
   type LayerProfile,
   mergeProfiles,
   type Profile,

@@ -4,7 +4,7 @@
  * with one typed error of one line.
  */
 import assert from "node:assert/strict";
-import { fromBuffer } from "../src/bytes/byte_source.ts";
+import { fromBuffer } from "../src/bytes/memory.ts";
 import { CulmError } from "../src/errors.ts";
 import { readGguf } from "../src/formats/gguf/read.ts";
 import type { MetadataEntry } from "../src/formats/gguf/read.ts";

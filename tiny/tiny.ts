@@ -16,7 +16,8 @@
  * @module
  */
 
-import { type ByteSource, fromBuffer } from "../src/bytes/byte_source.ts";
+import type { ByteSource } from "../src/bytes/byte_source.ts";
+import { fromBuffer } from "../src/bytes/memory.ts";
 import module from "./tiny_bamboo.js";
 
 /**

@@ -30,7 +30,3 @@ export interface ByteSource {
   /** Lets go of what it holds (a file handle); reading afterwards fails. */
   close(): Promise<void>;
 }
-
-export { fromBlob, fromBuffer } from "./memory.ts";
-export { fromUrl } from "./url.ts";
-export { openFile } from "./file.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import { LimitError, UsageError } from "../errors.ts";
-import { type ByteSource, openFile } from "./byte_source.ts";
+import type { ByteSource } from "./byte_source.ts";
+import { openFile } from "./file.ts";
 
 /** Files by name, wherever they are. */
 export interface Folder {

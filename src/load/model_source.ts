@@ -3,13 +3,10 @@
  *
  * @module
  */
-import {
-  type ByteSource,
-  fromBlob,
-  fromBuffer,
-  fromUrl,
-  openFile,
-} from "../bytes/byte_source.ts";
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { openFile } from "../bytes/file.ts";
+import { fromBlob, fromBuffer } from "../bytes/memory.ts";
+import { fromUrl } from "../bytes/url.ts";
 import { isFolder, openFolder } from "../bytes/folder.ts";
 import { viewFolder } from "../convert/view.ts";
 

@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { type ByteSource, fromBuffer } from "../bytes/byte_source.ts";
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { fromBuffer } from "../bytes/memory.ts";
 import { GpuError } from "../errors.ts";
 import { quantise } from "../formats/ggml/quantise.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { lengthOf, type Range } from "../model/index_set.ts";
-import type { TopLogits } from "../sampling/top_logits.ts";
+import type { TopLogits } from "../sampling/logits.ts";
 import type { Batch } from "./batch.ts";
 
 /** The most logits that a GPU picks of a row. */

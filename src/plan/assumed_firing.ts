@@ -5,7 +5,7 @@
  */
 import { isSparse, type Model } from "../model/model.ts";
 import { firingProbabilities, gatePower } from "./firing.ts";
-import type { Firing } from "./plan.ts";
+import type { Firing } from "./profile.ts";
 import { firingOf, type Profile } from "./profile.ts";
 
 /** Shares of Bamboo-7B's neurons that fire, and whose gates are positive. */

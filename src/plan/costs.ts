@@ -9,7 +9,7 @@ import { ggmlTypes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import { isSparse, type LayerTensors, type Model } from "../model/model.ts";
 import type { Machine } from "./machine.ts";
-import type { Firing } from "./plan.ts";
+import type { Firing } from "./profile.ts";
 import type { Sparsity } from "./sparsity.ts";
 
 /** What a token is computed with. */

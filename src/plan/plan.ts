@@ -16,17 +16,7 @@ import {
   type Range,
   sectionOf,
 } from "../model/index_set.ts";
-import { firingOf, type Profile } from "./profile.ts";
-
-/** How often the neurons of a part fire, hottest first. All arrays are as long as the part. */
-export interface Firing {
-  /** The file's neuron indices */
-  readonly order: Uint32Array;
-  /** Share of tokens for which the gate is positive, in that order */
-  readonly gatePositive: Float32Array;
-  /** Share of tokens for which h is not zero, in that order */
-  readonly active: Float32Array;
-}
+import { type Firing, firingOf, type Profile } from "./profile.ts";
 
 /** What one place holds of one layer. Indices are the file's own. */
 export interface Part {

@@ -7,7 +7,16 @@
 import { FormatError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
 import { type IndexSet, listOf } from "../model/index_set.ts";
-import type { Firing } from "./plan.ts";
+
+/** How often the neurons of a part fire, hottest first. All arrays are as long as the part. */
+export interface Firing {
+  /** The file's neuron indices */
+  readonly order: Uint32Array;
+  /** Share of tokens for which the gate is positive, in that order */
+  readonly gatePositive: Float32Array;
+  /** Share of tokens for which h is not zero, in that order */
+  readonly active: Float32Array;
+}
 
 /** Counts of one layer, by the file's neuron index, `[feedForwardSize]`. */
 export interface LayerProfile {

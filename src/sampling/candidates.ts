@@ -5,7 +5,7 @@
  */
 
 import { Order } from "./order.ts";
-import type { Logits, TopLogits } from "./top_logits.ts";
+import type { Logits, TopLogits } from "./logits.ts";
 
 /** How many of the likeliest ids are ordered at first where a sum of probabilities is looked for. */
 const firstGuess = 256;

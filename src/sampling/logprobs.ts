@@ -7,7 +7,7 @@
 
 import { PlaceError, UsageError } from "../errors.ts";
 import { Order } from "./order.ts";
-import type { Logits, TopLogits } from "./top_logits.ts";
+import type { Logits, TopLogits } from "./logits.ts";
 
 /** A token and how likely the model found it. */
 export interface SampledToken {

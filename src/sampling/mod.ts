@@ -20,10 +20,6 @@ export {
 } from "./options.ts";
 export { tokensContaining } from "./penalties.ts";
 export { makeSampler, type Sampler } from "./sampler.ts";
-export {
-  checkTopLogits,
-  type Logits,
-  type TopLogits,
-  topLogits,
-} from "./top_logits.ts";
+export type { Logits, TopLogits } from "./logits.ts";
+export { checkTopLogits, topLogits } from "./top_logits.ts";
 export { type StopResult, StopStrings } from "./stop_strings.ts";

@@ -26,7 +26,7 @@ import type {
 } from "./options.ts";
 import { dry, penalties } from "./penalties.ts";
 import { Random, randomSeed } from "../random.ts";
-import type { Logits } from "./top_logits.ts";
+import type { Logits } from "./logits.ts";
 
 /** Picks one token after another for one sequence. */
 export interface Sampler {

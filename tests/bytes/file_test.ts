@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { truncate } from "node:fs/promises";
-import { openFile } from "../../src/bytes/byte_source.ts";
+import { openFile } from "../../src/bytes/file.ts";
 import { FormatError, UsageError } from "../../src/errors.ts";
 
 const bytes = Uint8Array.from({ length: 5000 }, (_, i) => i * 7);

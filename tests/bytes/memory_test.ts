@@ -1,9 +1,6 @@
 import assert from "node:assert/strict";
-import {
-  type ByteSource,
-  fromBlob,
-  fromBuffer,
-} from "../../src/bytes/byte_source.ts";
+import type { ByteSource } from "../../src/bytes/byte_source.ts";
+import { fromBlob, fromBuffer } from "../../src/bytes/memory.ts";
 import { FormatError, UsageError } from "../../src/errors.ts";
 
 const bytes = Uint8Array.from({ length: 100 }, (_, i) => i);

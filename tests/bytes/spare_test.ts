@@ -1,13 +1,10 @@
 /** Reading into a buffer that held something else before. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import {
-  type ByteSource,
-  fromBlob,
-  fromBuffer,
-  fromUrl,
-  openFile,
-} from "../../src/bytes/byte_source.ts";
+import type { ByteSource } from "../../src/bytes/byte_source.ts";
+import { openFile } from "../../src/bytes/file.ts";
+import { fromBlob, fromBuffer } from "../../src/bytes/memory.ts";
+import { fromUrl } from "../../src/bytes/url.ts";
 import { joined } from "../../src/bytes/joined.ts";
 
 const bytes = Uint8Array.from({ length: 5000 }, (_, i) => (i * 37) >> 3);

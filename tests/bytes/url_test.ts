@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { fromUrl } from "../../src/bytes/byte_source.ts";
+import { fromUrl } from "../../src/bytes/url.ts";
 import { CulmError, FormatError, UsageError } from "../../src/errors.ts";
 
 const bytes = Uint8Array.from({ length: 3000 }, (_, i) => i * 11);

@@ -5,7 +5,7 @@ import {
   readProfile,
   writeProfile,
 } from "../../mod.ts";
-import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
 import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";

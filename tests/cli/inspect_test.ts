@@ -3,7 +3,7 @@ import { type CacheType, load } from "../../mod.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { inspectFile } from "../../cli/commands/inspect/inspection.ts";
 import { toJson, toText } from "../../cli/commands/inspect/text.ts";
-import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import { toBuffer, writeGguf } from "../../src/formats/gguf/write.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { runCli } from "./run_cli.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parseHTML } from "linkedom";
-import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import { readGpuIndex, writeGpuIndex } from "../../src/plan/gpu_index.ts";
 import { writeProfile } from "../../src/plan/profile_file.ts";
 import { randomModel } from "../helpers/random_model.ts";

@@ -7,7 +7,7 @@ import {
   readProfile,
   writeProfile,
 } from "../../mod.ts";
-import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import { benchTokens } from "../../cli/commands/bench/runs.ts";
 import {
   type Counted,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import { convert, type ConvertOptions } from "../../src/convert/convert.ts";
 import { fingerprintOf } from "../../src/convert/fingerprint.ts";
 import { toBuffer } from "../../src/formats/gguf/write.ts";

@@ -1,6 +1,6 @@
 /** Small folders of each kind of model: what becomes of them, and what is refused. */
 import assert from "node:assert/strict";
-import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import { convert, type ConvertOptions } from "../../src/convert/convert.ts";
 import { viewFolder } from "../../src/convert/view.ts";
 import { CulmError, FormatError } from "../../src/errors.ts";

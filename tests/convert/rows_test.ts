@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import {
   allRows,
   interleaved,

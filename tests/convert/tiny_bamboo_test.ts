@@ -1,6 +1,7 @@
 /** tiny-bamboo's Hugging Face folder beside the files that PowerInfer's own tools made of it. */
 import assert from "node:assert/strict";
-import { type ByteSource, fromBuffer } from "../../src/bytes/byte_source.ts";
+import type { ByteSource } from "../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import { openFile } from "../../src/bytes/file.ts";
 import { openFolder } from "../../src/bytes/folder.ts";
 import { convert, type ConvertOptions } from "../../src/convert/convert.ts";

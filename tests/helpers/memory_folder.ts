@@ -1,5 +1,5 @@
 /** Folders in memory, and safetensors files to put into them. */
-import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import type { Folder } from "../../src/bytes/folder.ts";
 import { UsageError } from "../../src/errors.ts";
 

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { type ByteSource, fromBuffer } from "../../src/bytes/byte_source.ts";
+import type { ByteSource } from "../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import { quantise } from "../../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../src/formats/ggml/types.ts";
 import { type MetadataEntry, readGguf } from "../../src/formats/gguf/read.ts";

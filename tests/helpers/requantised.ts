@@ -1,6 +1,6 @@
 /** Files like another one, with matrices of another type. */
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
-import { fromBuffer } from "../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import { dequantise } from "../../src/formats/ggml/dequantise.ts";
 import { quantise } from "../../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../src/formats/ggml/types.ts";

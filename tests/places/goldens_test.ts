@@ -3,7 +3,8 @@
  * weights: greedy ids, log-probabilities, active neurons, predictor.
  */
 import assert from "node:assert/strict";
-import { type ByteSource, openFile } from "../../src/bytes/byte_source.ts";
+import type { ByteSource } from "../../src/bytes/byte_source.ts";
+import { openFile } from "../../src/bytes/file.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
 import { describeModel, type Model } from "../../src/model/model.ts";

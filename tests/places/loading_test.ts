@@ -2,11 +2,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { load } from "../../mod.ts";
-import {
-  type ByteSource,
-  fromBlob,
-  fromBuffer,
-} from "../../src/bytes/byte_source.ts";
+import type { ByteSource } from "../../src/bytes/byte_source.ts";
+import { fromBlob, fromBuffer } from "../../src/bytes/memory.ts";
 import { readRows, type Shard } from "../../src/model/shard.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 

@@ -3,7 +3,8 @@
  * is measured on real text against the reference, which keeps them in f32.
  */
 import assert from "node:assert/strict";
-import { type ByteSource, openFile } from "../../src/bytes/byte_source.ts";
+import type { ByteSource } from "../../src/bytes/byte_source.ts";
+import { openFile } from "../../src/bytes/file.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import type { GgmlType } from "../../src/formats/ggml/types.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";

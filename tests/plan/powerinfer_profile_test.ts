@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
-import {
-  type ByteSource,
-  fromBuffer,
-  openFile,
-} from "../../src/bytes/byte_source.ts";
+import type { ByteSource } from "../../src/bytes/byte_source.ts";
+import { openFile } from "../../src/bytes/file.ts";
+import { fromBuffer } from "../../src/bytes/memory.ts";
 import { FormatError, UsageError } from "../../src/errors.ts";
 import { readPowerInferProfile } from "../../src/plan/powerinfer_profile.ts";
 import { writeProfile } from "../../src/plan/profile_file.ts";

@@ -5656,9 +5656,6 @@ function fromBuffer(bytes, name = "buffer") {
   };
 }
 
-// src/bytes/file.ts
-var LARGEST_READ = 2 ** 30;
-
 // src/formats/ggml/quantise_32.ts
 var f32 = Math.fround;
 var quants = new Uint8Array(32);

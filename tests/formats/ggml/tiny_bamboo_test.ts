@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ByteSource } from "../../../src/bytes/byte_source.ts";
-import { openFile } from "../../../src/bytes/byte_source.ts";
+import { openFile } from "../../../src/bytes/file.ts";
 import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
 import { quantise } from "../../../src/formats/ggml/quantise.ts";
 import { readGguf, type TensorInfo } from "../../../src/formats/gguf/read.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { fromBuffer } from "../../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../../src/bytes/memory.ts";
 import { CulmError } from "../../../src/errors.ts";
 import { type GgufFile, readGguf } from "../../../src/formats/gguf/read.ts";
 import { seededRandom } from "../../helpers/seeded_random.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { gguf } from "@huggingface/gguf";
-import { fromBuffer } from "../../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../../src/bytes/memory.ts";
 import { ggmlTypes } from "../../../src/formats/ggml/types.ts";
 import {
   type MetadataValue,

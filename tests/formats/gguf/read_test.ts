@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { ByteSource } from "../../../src/bytes/byte_source.ts";
-import { fromBuffer, openFile } from "../../../src/bytes/byte_source.ts";
+import { openFile } from "../../../src/bytes/file.ts";
+import { fromBuffer } from "../../../src/bytes/memory.ts";
 import { LimitError } from "../../../src/errors.ts";
 import {
   getNumber,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { deflateSync } from "fflate";
-import { fromBuffer, openFile } from "../../../src/bytes/byte_source.ts";
+import { openFile } from "../../../src/bytes/file.ts";
+import { fromBuffer } from "../../../src/bytes/memory.ts";
 import { CulmError, FormatError } from "../../../src/errors.ts";
 import {
   readTorch,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { fromBuffer } from "../../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../../src/bytes/memory.ts";
 import { convert } from "../../../src/convert/convert.ts";
 import { UsageError } from "../../../src/errors.ts";
 import { getString, readGguf } from "../../../src/formats/gguf/read.ts";

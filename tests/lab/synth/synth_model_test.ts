@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { fromBuffer } from "../../../src/bytes/byte_source.ts";
+import { fromBuffer } from "../../../src/bytes/memory.ts";
 import { readGguf } from "../../../src/formats/gguf/read.ts";
 import { toBuffer } from "../../../src/formats/gguf/write.ts";
 import { describeModel } from "../../../src/model/model.ts";

@@ -3,7 +3,7 @@
  * the same weights: one text alone, the others together in each step.
  */
 import assert from "node:assert/strict";
-import { openFile } from "../../../src/bytes/byte_source.ts";
+import { openFile } from "../../../src/bytes/file.ts";
 import { Engine } from "../../../src/engine/engine.ts";
 import { readGguf } from "../../../src/formats/gguf/read.ts";
 import { describeModel, type Model } from "../../../src/model/model.ts";
