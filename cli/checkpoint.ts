@@ -14,7 +14,7 @@ import { exists, writeFile } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
 
 /** Time between two states that are kept, in ms. */
-export const saveEvery = 10_000;
+export const saveEveryMs = 10_000;
 
 /** Flags of a command whose work is kept. */
 export interface StateFlags extends ModelFlags {
@@ -45,7 +45,7 @@ interface Heading {
 }
 
 /** The results that there are so far, in order. */
-export class UnfinishedWork<T> {
+export class Checkpoint<T> {
   #savedAt = performance.now();
   #saved: number;
 
@@ -71,13 +71,13 @@ export class UnfinishedWork<T> {
     flags: StateFlags,
     work: unknown,
     read: (value: unknown) => T | undefined,
-  ): Promise<UnfinishedWork<T>> {
+  ): Promise<Checkpoint<T>> {
     const hash = await sha256(JSON.stringify(work));
     const path = await statePathOf(command, flags);
     const isThere = path !== undefined && await exists(path);
     if (isThere && flags.force) await Deno.remove(path);
     if (!isThere || flags.force) {
-      return new UnfinishedWork<T>(command, path, hash, []);
+      return new Checkpoint<T>(command, path, hash, []);
     }
     const [heading, ...values] = parse(path, command, await readBytes(path));
     if (heading.work !== hash) {
@@ -90,7 +90,7 @@ export class UnfinishedWork<T> {
       if (result === undefined) throw damaged(path, command);
       return result;
     });
-    return new UnfinishedWork(command, path, hash, results);
+    return new Checkpoint(command, path, hash, results);
   }
 
   /**
@@ -102,9 +102,9 @@ export class UnfinishedWork<T> {
     flags: StateFlags,
     work: unknown,
     read: (value: unknown) => T | undefined,
-  ): Promise<UnfinishedWork<T>> {
+  ): Promise<Checkpoint<T>> {
     const open = (force?: boolean) =>
-      UnfinishedWork.open(command, { ...flags, force }, work, read);
+      Checkpoint.open(command, { ...flags, force }, work, read);
     return await open().catch((error) => {
       if (!flags.force) throw error;
       return open(true);
@@ -145,7 +145,7 @@ export class UnfinishedWork<T> {
   /** Adds a result; all are kept now and then. */
   async add(result: T): Promise<void> {
     this.results.push(result);
-    if (performance.now() - this.#savedAt < saveEvery) return;
+    if (performance.now() - this.#savedAt < saveEveryMs) return;
     await this.#keep();
   }
 

@@ -8,18 +8,18 @@ import { crc32 } from "node:zlib";
 import type { GgufParts } from "../mod.ts";
 import { explained, type OutputOptions, writeAll } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
-import { UnfinishedWork } from "./checkpoint.ts";
+import { Checkpoint } from "./checkpoint.ts";
 
 /** Bytes that are read at a time. */
 const chunkBytes = 4 << 20;
 
 /** A file on its way to `path`. */
-export class UnfinishedFile {
+export class CheckpointedFile {
   /** Results are the CRC-32 of each tensor that is in the file, padding included. */
   private constructor(
     readonly path: string,
     readonly parts: GgufParts,
-    readonly work: UnfinishedWork<number>,
+    readonly work: Checkpoint<number>,
   ) {}
 
   /**
@@ -35,15 +35,15 @@ export class UnfinishedFile {
     parts: GgufParts,
     fingerprint: string,
     { force, signal }: OutputOptions,
-  ): Promise<UnfinishedFile> {
+  ): Promise<CheckpointedFile> {
     // What tells of the work lies beside the file that is made.
-    const work = await UnfinishedWork.openForFile(
+    const work = await Checkpoint.openForFile(
       command,
       { model: path, force },
       fingerprint,
       readCrc,
     );
-    const file = new UnfinishedFile(path, parts, work);
+    const file = new CheckpointedFile(path, parts, work);
     await file.#check(signal);
     return file;
   }

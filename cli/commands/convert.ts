@@ -13,7 +13,7 @@ import { group, option } from "../option.ts";
 import { threads } from "../options.ts";
 import { checkOutput } from "../output_file.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
-import { UnfinishedFile } from "../checkpoint_file.ts";
+import { CheckpointedFile } from "../checkpoint_file.ts";
 import { oneOf } from "../values.ts";
 
 interface ConvertFlags {
@@ -83,7 +83,7 @@ async function run(flags: ConvertFlags, path: string): Promise<number> {
     try {
       for (const each of file.notes) note(`note: ${printable(each)}`);
       const { signal } = interrupt;
-      const output = await UnfinishedFile.open(
+      const output = await CheckpointedFile.open(
         "convert",
         flags.output,
         file,

@@ -31,7 +31,7 @@ import {
 } from "../../options.ts";
 import { checkOutput, exists, writeText } from "../../output_file.ts";
 import { note, printable, ProgressBar, write } from "../../terminal.ts";
-import { sha256, stateOptions, UnfinishedWork } from "../../checkpoint.ts";
+import { Checkpoint, sha256, stateOptions } from "../../checkpoint.ts";
 import { paths, type ReadValue, wholeNumber } from "../../values.ts";
 
 interface EvalFlags extends Omit<LoadFlags, "model" | "sparsity"> {
@@ -198,7 +198,7 @@ async function runAll(
 ): Promise<EvalColumn[]> {
   const { state, force, activation } = flags;
   const models = new Set(ways.map(({ model }) => model));
-  const work = await UnfinishedWork.open(
+  const work = await Checkpoint.open(
     "eval",
     { state, force, model: ways[0].model },
     [
@@ -237,7 +237,7 @@ async function runColumn(
   { name, model: path, sparsity }: Way,
   tasks: readonly Loaded[],
   column: number,
-  work: UnfinishedWork<Outcome>,
+  work: Checkpoint<Outcome>,
   interrupt: Interrupt,
 ): Promise<void> {
   const each = sum(tasks.map(({ questions }) => questions));

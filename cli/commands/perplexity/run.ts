@@ -19,7 +19,7 @@ import { describe, loadModel, modelFingerprint } from "../../model_file.ts";
 import { cacheTypeOf, type LoadFlags } from "../../options.ts";
 import { type PerplexityReport, rowOf } from "./output.ts";
 import { note, ProgressBar, write } from "../../terminal.ts";
-import { sha256, type StateFlags, UnfinishedWork } from "../../checkpoint.ts";
+import { Checkpoint, sha256, type StateFlags } from "../../checkpoint.ts";
 
 /** What is measured, and how. */
 export interface MeasureFlags extends LoadFlags, StateFlags {
@@ -82,7 +82,7 @@ export async function measurePerplexity(
   }
   const chunks = textChunks(model.tokenizer, text, flags.ctxSize)
     .slice(0, most);
-  const work = await UnfinishedWork.open(options.command, flags, [
+  const work = await Checkpoint.open(options.command, flags, [
     await modelFingerprint(flags),
     await sha256(text),
     [flags.ctxSize, chunks.length, sparsity, keep, cacheTypeOf(flags)],
@@ -117,7 +117,7 @@ function readScores(value: unknown): TextScore[] | undefined {
 async function score(
   { engine }: LanguageModel,
   chunks: readonly Int32Array[],
-  work: UnfinishedWork<TextScore[]>,
+  work: Checkpoint<TextScore[]>,
   keep: readonly number[] | undefined,
   runs: boolean,
   signal: AbortSignal,

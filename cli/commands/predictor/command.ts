@@ -40,7 +40,7 @@ import {
 } from "./measure.ts";
 import { firstTokens, lengthOf, windowsOf } from "../profile/run.ts";
 import { note, printable, ProgressBar, write } from "../../terminal.ts";
-import type { UnfinishedWork } from "../../checkpoint.ts";
+import type { Checkpoint } from "../../checkpoint.ts";
 import { numberBetween, paths, wholeNumber } from "../../values.ts";
 
 interface PredictorFlags extends Omit<LoadFlags, "predictor"> {
@@ -261,7 +261,7 @@ async function makeShown(
   source: ByteSource,
   states: States,
   options: MakePredictorOptions,
-  work: UnfinishedWork<MadeLayer>,
+  work: Checkpoint<MadeLayer>,
 ): Promise<PredictorToWrite> {
   const { training } = options;
   using bar = new ProgressBar(training ? "training" : "factorising");

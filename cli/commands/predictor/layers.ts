@@ -14,7 +14,7 @@ import {
 } from "../../../mod.ts";
 import { mayKeep } from "../../beside_model.ts";
 import type { LoadFlags } from "../../options.ts";
-import { sha256, UnfinishedWork } from "../../checkpoint.ts";
+import { Checkpoint, sha256 } from "../../checkpoint.ts";
 
 /** How the text is run, and whether other work is given up. */
 export interface LayersFlags extends Pick<LoadFlags, "ctxSize"> {
@@ -35,10 +35,10 @@ export async function openLayers(
   model: Model,
   source: ByteSource,
   { rank, recall, training }: MakePredictorOptions,
-): Promise<UnfinishedWork<MadeLayer>> {
+): Promise<Checkpoint<MadeLayer>> {
   const layers = `${path}.layers`;
   const state = await mayKeep(layers) ? layers : undefined;
-  return await UnfinishedWork.openForFile("predictor", { state, force }, [
+  return await Checkpoint.openForFile("predictor", { state, force }, [
     await fingerprintOf(model, source),
     await sha256(JSON.stringify(texts)),
     [ctxSize, tokens, rank, recall, training],

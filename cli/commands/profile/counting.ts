@@ -29,7 +29,7 @@ import {
   windowsOf,
 } from "./run.ts";
 import { note, ProgressBar } from "../../terminal.ts";
-import { saveEvery } from "../../checkpoint.ts";
+import { saveEveryMs } from "../../checkpoint.ts";
 
 /** Flags of a command that counts texts. */
 export interface CountFlags extends LoadFlags {
@@ -102,7 +102,7 @@ export async function countProfile(
       const left = formatLeft(start, position - startedAt, total - position);
       bar.update(position, total, `${position} of ${total}, ${left}`);
       const now = performance.now();
-      if (now - savedAt < saveEvery) continue;
+      if (now - savedAt < saveEveryMs) continue;
       await save();
       savedAt = now;
     }
