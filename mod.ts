@@ -209,7 +209,10 @@ export {
   type PredictorToWrite,
   writePredictor,
 } from "./src/model/predictor_file.ts";
-export type { MadeLayer } from "./src/lab/predictor/layer_work.ts";
+export type {
+  MadeLayer,
+  OnTrainingStep,
+} from "./src/lab/predictor/predictor_plan.ts";
 export type { StoredTensor } from "./src/lab/predictor/stored.ts";
 export { collectStates, type States } from "./src/lab/predictor/ffn_inputs.ts";
 export {

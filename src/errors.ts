@@ -6,13 +6,7 @@
  */
 
 /** The base of every error that culm throws on purpose. */
-export class CulmError extends Error {
-  /** Makes an error whose `name` is its class's, so that a print says its kind. */
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = new.target.name;
-  }
-}
+export class CulmError extends Error {}
 
 /** A file contradicts its format: it is cut, damaged, or hostile. */
 export class FormatError extends CulmError {}
@@ -37,3 +31,30 @@ export class UsageError extends CulmError {}
 
 /** A tokenizer's vocabulary or merges cannot be used. */
 export class TokenizerError extends CulmError {}
+
+const classes = {
+  CulmError,
+  FormatError,
+  UnsupportedError,
+  LimitError,
+  PlaceError,
+  GpuError,
+  GpuMemoryError,
+  UsageError,
+  TokenizerError,
+};
+
+// Stated here, since minifying a module renames its classes.
+for (const [name, { prototype }] of Object.entries(classes)) {
+  Object.defineProperty(prototype, "name", { value: name });
+}
+
+/** An error by the name of its class, as another thread reports it; undefined for any other name. */
+export function errorOfName(
+  name: string,
+  message: string,
+): CulmError | undefined {
+  return Object.hasOwn(classes, name)
+    ? new classes[name as keyof typeof classes](message)
+    : undefined;
+}

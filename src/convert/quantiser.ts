@@ -3,18 +3,14 @@
  *
  * @module
  */
-import {
-  type RpcWorker,
-  startWorkers,
-  workerCount,
-} from "../platform/rpc_worker.ts";
-import { PlaceError, UsageError } from "../errors.ts";
+import { type RpcWorker, startWorkers } from "../platform/rpc_worker.ts";
+import { workerCount } from "../platform/threads.ts";
+import { PlaceError } from "../errors.ts";
 import { loadKernels } from "../kernels/kernels.ts";
 import { instantiate } from "../kernels/memory.ts";
 import type { Kernels } from "../../wasm/kernels.d.ts";
-import type { FromWorker, ToWorker } from "./messages.ts";
+import type { QuantiserService } from "./quantiser_service.ts";
 import { type Requantisation, requantise } from "./requantise.ts";
-import workerText from "./worker.bundle.js" with { type: "text" };
 
 /** Stores weights as other types. */
 export interface Quantiser {
@@ -63,8 +59,7 @@ export function quantiserOf(threads?: number): Quantiser {
       if (workers.length === 0) return await inlineQuantiser.store(weights);
       const worker = workers[next++ % workers.length];
       const { buffer } = weights.bytes;
-      const answer = await worker.ask({ kind: "weights", weights }, [buffer]);
-      return (answer as Extract<FromWorker, { kind: "stored" }>).bytes;
+      return await worker.call("store", [weights], [buffer]);
     },
     close: async () => {
       const closed = new PlaceError(
@@ -77,15 +72,15 @@ export function quantiserOf(threads?: number): Quantiser {
 
 async function start(
   threads: number,
-): Promise<readonly RpcWorker<ToWorker, FromWorker>[]> {
+): Promise<readonly RpcWorker<QuantiserService>[]> {
   const { module } = await loadKernels();
-  return await startWorkers(threads, {
-    text: workerText,
-    name: "culm quantiser",
-    start: { kind: "start", module },
-    errorOf: ({ name, message }) =>
-      name === "UsageError"
-        ? new UsageError(message)
-        : new PlaceError(`Cannot quantise: ${message}`),
-  });
+  return await startWorkers<QuantiserService>(
+    threads,
+    {
+      role: "quantiser",
+      name: "culm quantiser",
+      foreign: (message) => new PlaceError(`Cannot quantise: ${message}`),
+    },
+    (worker) => worker.call("start", [module]),
+  );
 }

@@ -12,6 +12,7 @@ import type { GpuIndex } from "../plan/gpu_index.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
+import { coreCount } from "../platform/threads.ts";
 
 /** Whether a GPU takes part. */
 export type GpuMode = "off" | "auto" | "require";
@@ -118,7 +119,7 @@ export function checkOptions(options: LoadOptions) {
     gpuBytes: vramBudget < 0 ? undefined : Math.floor(vramBudget * 2 ** 30),
     threads: whole(
       "threads",
-      globalThis.navigator?.hardwareConcurrency ?? 1,
+      coreCount(),
       0,
     ),
     contextSize: whole("contextSize", 0, 0),

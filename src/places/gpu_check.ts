@@ -17,7 +17,7 @@ import { ReferencePlace } from "./reference/reference_place.ts";
 import { topLogits } from "../sampling/mod.ts";
 import { InlineTeam, type Team } from "./team.ts";
 import { unpackTop } from "./top_row.ts";
-import type { TeamOptions } from "./threads/messages.ts";
+import type { TeamOptions } from "./team_options.ts";
 
 /** Sizes that the blocks of every type divide. */
 const sizes = {

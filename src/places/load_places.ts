@@ -17,7 +17,7 @@ import {
   type Shard,
 } from "../model/shard.ts";
 import { LayerCounts } from "./stats.ts";
-import type { TeamOptions } from "./threads/messages.ts";
+import type { TeamOptions } from "./team_options.ts";
 import { Turns } from "../platform/time_slice.ts";
 
 /** Loads every CPU place of a plan in the caller's thread, each with a memory of its own. */

@@ -6,6 +6,7 @@
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { GpuError, PlaceError } from "../errors.ts";
+import { missingForThreads } from "../platform/threads.ts";
 import type { Model } from "../model/model.ts";
 import {
   allPlaces,
@@ -23,7 +24,7 @@ import { FfnInputs } from "./ffn_inputs.ts";
 import { allShards, shardBytes } from "../model/shard.ts";
 import { shardsOf } from "../plan/shards.ts";
 import { InlineTeam, type Team } from "./team.ts";
-import type { TeamOptions } from "./threads/messages.ts";
+import type { TeamOptions } from "./team_options.ts";
 import { ThreadTeam } from "./threads/thread_team.ts";
 
 /** How loading is watched and stopped. */
@@ -125,17 +126,6 @@ async function startInline(
     neurons,
     normed,
   );
-}
-
-/** What the engine lacks to run threads, if anything. */
-function missingForThreads(): string | undefined {
-  if (typeof Worker === "undefined") return "Workers are missing here";
-  if (typeof SharedArrayBuffer === "undefined") {
-    return "SharedArrayBuffer is missing here";
-  }
-  if (typeof Atomics.waitAsync === "undefined") {
-    return "Atomics.waitAsync is missing here";
-  }
 }
 
 function loadProgress(

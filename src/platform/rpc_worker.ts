@@ -1,109 +1,98 @@
 /**
- * Workers that answer one message after another. They are started as text, so
- * that no permission is needed.
+ * Workers that answer requests. They are started as text, so that no permission
+ * is needed.
  *
  * @module
  */
-import { type CulmError, UsageError } from "../errors.ts";
+import { type CulmError, PlaceError } from "../errors.ts";
+import { errorFrom, type Reply, type Request, type Role } from "./rpc.ts";
+import workerText from "../worker/worker.bundle.js" with { type: "text" };
 
-const mostWorkers = 256;
-
-/**
- * How many workers to start for `threads`: one for each core where that is left
- * out, none where there are no workers.
- *
- * @throws {UsageError} where `threads` is no whole number up to 256
- */
-export function workerCount(
-  threads: number = Math.min(
-    globalThis.navigator?.hardwareConcurrency ?? 1,
-    mostWorkers,
-  ),
-): number {
-  if (!Number.isInteger(threads) || threads < 0 || threads > mostWorkers) {
-    throw new UsageError(
-      `Cannot use threads ${threads}: needs a whole number from 0 to ${mostWorkers}`,
-    );
-  }
-  return typeof Worker === "undefined" ? 0 : threads;
-}
-
-/** What a worker posts where it cannot do what it was asked. */
-export interface WorkerError {
-  readonly kind: "error";
-  readonly name: string;
-  readonly message: string;
-}
-
-/** What workers are started with. */
-export interface Workers<To, From> {
-  /** All of what they run. */
-  readonly text: string;
+/** What a worker is started as. */
+export interface RpcOptions<Event = never> {
+  readonly role: Role;
   /** For people: `culm quantiser` */
   readonly name: string;
-  /** What each is asked first. */
-  readonly start: To;
-  /** The error that is thrown for one of a worker's. */
-  readonly errorOf: (error: Pick<WorkerError, "name" | "message">) => CulmError;
-  /** Given messages of kind `step`, which answer nothing. */
-  readonly onStep?: (message: From) => void;
+  /** The error that stands for one of a worker's that is not culm's. */
+  readonly foreign: (message: string) => CulmError;
+  /** Given what the worker posts without being asked. */
+  readonly onEvent?: (event: Event) => void;
 }
 
-/** Starts `count` workers: none where one cannot be had. */
-export async function startWorkers<To, From extends { readonly kind: string }>(
-  count: number,
-  options: Workers<To, From>,
-): Promise<readonly RpcWorker<To, From>[]> {
-  const blob = new Blob([options.text], { type: "text/javascript" });
-  const url = URL.createObjectURL(blob);
-  const workers: RpcWorker<To, From>[] = [];
-  try {
-    for (let i = 0; i < count; i++) workers.push(new RpcWorker(url, options));
-    await Promise.all(workers.map((worker) => worker.ask(options.start)));
-    return workers;
-  } catch (error) {
-    for (const worker of workers) worker.terminate(error as CulmError);
-    return [];
-  } finally {
-    URL.revokeObjectURL(url);
-  }
+/** The methods of a service, by name. */
+type MethodName<Service> = {
+  [K in keyof Service]: Service[K] extends (...args: never[]) => unknown ? K
+    : never;
+}[keyof Service];
+
+type Arguments<Method> = Method extends (...args: infer Args) => unknown ? Args
+  : never;
+type Result<Method> = Method extends (...args: never[]) => infer Value
+  ? Awaited<Value>
+  : never;
+
+let url: string | undefined;
+
+/** Where the text of all workers lies, as long as the program runs. */
+function workerUrl(): string {
+  const type = "text/javascript";
+  return url ??= URL.createObjectURL(new Blob([workerText], { type }));
 }
 
 /** A worker, and the answers that are still to come from it. */
-export class RpcWorker<To, From extends { readonly kind: string }> {
+export class RpcWorker<Service, Event = never> {
   readonly #worker: Worker;
-  readonly #answers: PromiseWithResolvers<From>[] = [];
+  readonly #role: Role;
+  readonly #answers = new Map<number, PromiseWithResolvers<unknown>>();
+  #requests = 0;
   #failure?: unknown;
 
-  /** Starts it. */
-  constructor(url: string, { name, errorOf, onStep }: Workers<To, From>) {
-    this.#worker = new Worker(url, { type: "module", name });
-    this.#worker.onmessage = ({ data }: MessageEvent<From | WorkerError>) => {
-      if (data.kind === "step") return onStep?.(data as From);
-      const answer = this.#answers.shift();
-      if (data.kind === "error") answer?.reject(errorOf(data as WorkerError));
-      else answer?.resolve(data as From);
+  /**
+   * Starts it.
+   *
+   * @throws {PlaceError} where that is not permitted
+   */
+  constructor({ role, name, foreign, onEvent }: RpcOptions<Event>) {
+    this.#role = role;
+    try {
+      this.#worker = new Worker(workerUrl(), { type: "module", name });
+    } catch (error) {
+      throw new PlaceError((error as Error).message);
+    }
+    this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => {
+      if ("event" in data) return onEvent?.(data.event as Event);
+      const answer = this.#answers.get(data.id);
+      this.#answers.delete(data.id);
+      if ("error" in data) answer?.reject(errorFrom(data.error, foreign));
+      else answer?.resolve(data.value);
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#fail(errorOf({ name: "Error", message: event.message }));
+      this.#fail(foreign(event.message));
     };
   }
 
   /**
-   * Posts a message, and waits for its answer.
+   * Requests a method of the service, and waits for its answer.
    *
-   * @throws what `errorOf` makes of the worker's error
+   * @throws what the method throws: an error of culm's as it is, any other as
+   *   `foreign` makes it; that too where the worker dies
    */
-  ask(message: To, transfer: Transferable[] = []): Promise<From> {
+  call<Name extends MethodName<Service>>(
+    method: Name,
+    args: Arguments<Service[Name]>,
+    transfer: Transferable[] = [],
+  ): Promise<Result<Service[Name]>> {
     if (this.#failure) return Promise.reject(this.#failure);
-    const answer = Promise.withResolvers<From>();
-    this.#answers.push(answer);
-    this.#worker.postMessage(message, transfer);
-    return answer.promise;
+    const answer = Promise.withResolvers<unknown>();
+    const id = this.#requests++;
+    this.#answers.set(id, answer);
+    const request = { id, role: this.#role, method, args } as Request;
+    this.#worker.postMessage(request, transfer);
+    return answer.promise as Promise<Result<Service[Name]>>;
   }
 
-  /** Stops the worker; what was asked and is not answered fails with `reason`. */
+  /** Stops the worker; what was requested and is not answered fails with `reason`. */
   terminate(reason: unknown): void {
     this.#worker.terminate();
     this.#fail(reason);
@@ -111,6 +100,24 @@ export class RpcWorker<To, From extends { readonly kind: string }> {
 
   #fail(failure: unknown): void {
     this.#failure ??= failure;
-    for (const { reject } of this.#answers.splice(0)) reject(this.#failure);
+    for (const { reject } of this.#answers.values()) reject(this.#failure);
+    this.#answers.clear();
+  }
+}
+
+/** Starts `count` workers, and has `prepare` make each of them ready: none where one cannot be had. */
+export async function startWorkers<Service, Event = never>(
+  count: number,
+  options: RpcOptions<Event>,
+  prepare: (worker: RpcWorker<Service, Event>) => Promise<unknown>,
+): Promise<readonly RpcWorker<Service, Event>[]> {
+  const workers: RpcWorker<Service, Event>[] = [];
+  try {
+    for (let i = 0; i < count; i++) workers.push(new RpcWorker(options));
+    await Promise.all(workers.map(prepare));
+    return workers;
+  } catch (error) {
+    for (const worker of workers) worker.terminate(error);
+    return [];
   }
 }

@@ -5,7 +5,7 @@ import type { Batch } from "../../src/places/batch.ts";
 import { checkGpu } from "../../src/places/gpu_check.ts";
 import { unpackTop } from "../../src/places/top_row.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
-import type { TeamOptions } from "../../src/places/threads/messages.ts";
+import type { TeamOptions } from "../../src/places/team_options.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { ReferenceGpu } from "../helpers/reference_gpu.ts";
 

@@ -158,9 +158,9 @@ Deno.test("where a worker fails in mid-load, one place in the caller's thread lo
   let chunks = 0;
   globalThis.Worker = class extends Whole {
     override postMessage(message: unknown, transfer?: unknown) {
-      const { kind } = message as { kind: string };
-      if (kind === "rows" && ++chunks === 9) {
-        const data = { kind: "error", name: "RangeError", message: "broken" };
+      const { id, method } = message as { id: number; method: string };
+      if (method === "write" && ++chunks === 9) {
+        const data = { id, error: { name: "RangeError", message: "broken" } };
         this.onmessage?.(new MessageEvent("message", { data }));
       } else super.postMessage(message, transfer as Transferable[]);
     }

@@ -15,7 +15,7 @@ import type { LayerSamples } from "./layer_samples.ts";
 import { LowRank } from "./low_rank.ts";
 import { balance, type Network, store, tensorOf } from "./stored.ts";
 import { ofFiring, thresholdOf } from "./threshold.ts";
-import type { LayerMaker, MadeLayer } from "./layer_work.ts";
+import type { LayerMaker, MadeLayer } from "./predictor_plan.ts";
 
 /** Makes one layer after another in the same memory. */
 export class FactorisedLayers implements LayerMaker {

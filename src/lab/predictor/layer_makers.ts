@@ -5,15 +5,18 @@
  */
 import { startWorkers } from "../../platform/rpc_worker.ts";
 import type { ByteSource } from "../../bytes/byte_source.ts";
-import { LimitError, PlaceError } from "../../errors.ts";
+import { PlaceError } from "../../errors.ts";
 import type { LayerTensors } from "../../model/model.ts";
 import { loadKernels } from "../../kernels/kernels.ts";
 import { Turns } from "../../platform/time_slice.ts";
-import { LayerWork, type MadeLayer, type PredictorPlan } from "./layer_work.ts";
-import type { TrainingOptions } from "./make_predictor.ts";
-import type { FromWorker, HeldTensor, ToWorker } from "./messages.ts";
+import type { HeldTensor, LayerService } from "./layer_service.ts";
+import { LayerWork } from "./layer_work.ts";
+import type {
+  MadeLayer,
+  OnTrainingStep,
+  PredictorPlan,
+} from "./predictor_plan.ts";
 import type { States } from "./ffn_inputs.ts";
-import workerText from "./worker.bundle.js" with { type: "text" };
 
 /** Bytes that the layers which are made at once may take, about. */
 const mostBytes = 8 * 2 ** 30;
@@ -33,24 +36,23 @@ export async function startMakers(
   source: ByteSource,
   states: States,
   signal: AbortSignal,
-  onStep?: TrainingOptions["onStep"],
+  onStep?: OnTrainingStep,
 ): Promise<readonly MakeLayer[]> {
   const { module } = await loadKernels();
   const count = Math.min(threads, Math.floor(mostBytes / bytesOf(plan)));
-  const workers = count < 2 ? [] : await startWorkers<ToWorker, FromWorker>(
-    count,
-    {
-      text: workerText,
-      name: "culm predictor",
-      start: { kind: "start", module, plan },
-      errorOf: ({ name, message }) =>
-        name === "LimitError"
-          ? new LimitError(message)
-          : new PlaceError(`Cannot make a predictor: ${message}`),
-      onStep: (step) =>
-        step.kind === "step" && onStep?.(step.layer, step.rank, step.done),
-    },
-  );
+  const workers = count < 2
+    ? []
+    : await startWorkers<LayerService, Parameters<OnTrainingStep>>(
+      count,
+      {
+        role: "predictor",
+        name: "culm predictor",
+        foreign: (message) =>
+          new PlaceError(`Cannot make a predictor: ${message}`),
+        onEvent: (step) => onStep?.(...step),
+      },
+      (worker) => worker.call("start", [module, plan]),
+    );
   if (workers.length === 0) {
     const work = new LayerWork(module, plan, source, onStep);
     const turns = new Turns();
@@ -67,11 +69,11 @@ export async function startMakers(
   return workers.map((worker) => async (layer) => {
     const tensors = await tensorsOf(plan.model.layers[layer], source);
     const values = states.layers[layer].slice();
-    const answer = await worker.ask(
-      { kind: "layer", layer, states: values, tensors },
+    return await worker.call(
+      "make",
+      [layer, values, tensors],
       [values.buffer, ...tensors.map(({ bytes }) => bytes.buffer)],
     );
-    return (answer as Extract<FromWorker, { kind: "made" }>).made;
   });
 }
 

@@ -4,46 +4,17 @@
  * @module
  */
 import type { ByteSource } from "../../bytes/byte_source.ts";
-import type { Model } from "../../model/model.ts";
 import { instantiate, WasmMemory } from "../../kernels/memory.ts";
 import { Random } from "../../random.ts";
 import { FactorisedLayers } from "./factorised.ts";
 import { LayerSamples } from "./layer_samples.ts";
-import type { TrainingOptions } from "./make_predictor.ts";
-import type { StoredTensor } from "./stored.ts";
+import type {
+  LayerMaker,
+  MadeLayer,
+  OnTrainingStep,
+  PredictorPlan,
+} from "./predictor_plan.ts";
 import { TrainedLayers } from "./trained.ts";
-
-/** A predictor that is asked for, all said. */
-export interface PredictorPlan {
-  readonly model: Model;
-  /** Tokens of the text */
-  readonly tokens: number;
-  /** Where the search for a rank begins */
-  readonly rank: number;
-  /** Whether to keep to it */
-  readonly isFixed: boolean;
-  readonly recall: number;
-  /** See {@linkcode TrainingOptions}. */
-  readonly training?: { readonly examples: number; readonly epochs: number };
-}
-
-/** A layer's predictor. */
-export interface MadeLayer {
-  /** Its fc1 and fc2 */
-  readonly tensors: readonly StoredTensor[];
-  /** From what score on it asks for a neuron */
-  readonly threshold: number;
-}
-
-/** Makes one layer after another of what its samples hold. */
-export interface LayerMaker {
-  /** The layer's predictor; `pause` is awaited now and then. */
-  make(
-    layer: number,
-    random: Random,
-    pause: () => Promise<void>,
-  ): Promise<MadeLayer>;
-}
 
 /** Makes one layer after another in the same memory; each comes out as if it were alone. */
 export class LayerWork {
@@ -55,7 +26,7 @@ export class LayerWork {
     module: WebAssembly.Module,
     plan: PredictorPlan,
     readonly source: ByteSource,
-    onStep?: TrainingOptions["onStep"],
+    onStep?: OnTrainingStep,
   ) {
     const { model, tokens, rank, recall, training } = plan;
     const memory = new WasmMemory(instantiate(module));

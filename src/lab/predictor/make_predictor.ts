@@ -4,13 +4,17 @@
  *
  * @module
  */
-import { workerCount } from "../../platform/rpc_worker.ts";
+import { workerCount } from "../../platform/threads.ts";
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { LimitError, UnsupportedError, UsageError } from "../../errors.ts";
 import { isSparse, type Model } from "../../model/model.ts";
 import { fingerprintOf } from "../../model/fingerprint.ts";
 import { type MakeLayer, startMakers } from "./layer_makers.ts";
-import type { MadeLayer, PredictorPlan } from "./layer_work.ts";
+import type {
+  MadeLayer,
+  OnTrainingStep,
+  PredictorPlan,
+} from "./predictor_plan.ts";
 import type { PredictorToWrite } from "../../model/predictor_file.ts";
 import type { States } from "./ffn_inputs.ts";
 import { batchSize } from "./training.ts";
@@ -51,8 +55,8 @@ export interface TrainingOptions {
   readonly examples?: number;
   /** Times that each of them is seen. Default 5. */
   readonly epochs?: number;
-  /** Told of each step of a layer: the rank that is tried, and what share of its training is done. */
-  readonly onStep?: (layer: number, rank: number, done: number) => void;
+  /** Given each step of a layer. */
+  readonly onStep?: OnTrainingStep;
 }
 
 /** The fewest tokens that are worth the work. */

@@ -20,8 +20,11 @@ import type { Random } from "../../random.ts";
 import { Dense } from "./dense.ts";
 import { type LayerSamples, meanOf, type Samples } from "./layer_samples.ts";
 import { LowRank } from "./low_rank.ts";
-import type { LayerMaker, MadeLayer } from "./layer_work.ts";
-import type { TrainingOptions } from "./make_predictor.ts";
+import type {
+  LayerMaker,
+  MadeLayer,
+  OnTrainingStep,
+} from "./predictor_plan.ts";
 import {
   balance,
   type Network,
@@ -41,8 +44,7 @@ export interface TrainedOptions {
   readonly recall: number;
   /** Times that each example is seen */
   readonly epochs: number;
-  /** See {@linkcode TrainingOptions.onStep}. */
-  readonly onStep?: TrainingOptions["onStep"];
+  readonly onStep?: OnTrainingStep;
 }
 
 /** A rank that was tried. */

@@ -17,7 +17,7 @@ import { LayerCounts } from "../stats.ts";
 import { resultLength } from "../top_row.ts";
 import { gpuCountNames, type GpuCounts } from "../gpu_use.ts";
 import { Control } from "./control.ts";
-import type { TeamOptions } from "./messages.ts";
+import type { TeamOptions } from "../team_options.ts";
 
 /** Rates that are measured anew. */
 const rateNames = ["stream", "pick", "scatter"] as const;

@@ -5,13 +5,7 @@
  * @module
  */
 import type { ByteSource } from "../../bytes/byte_source.ts";
-import {
-  type CulmError,
-  GpuError,
-  GpuMemoryError,
-  LimitError,
-  PlaceError,
-} from "../../errors.ts";
+import { type CulmError, GpuError, PlaceError } from "../../errors.ts";
 import type { Rates } from "../../plan/rates.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
@@ -27,85 +21,36 @@ import type { Team } from "../team.ts";
 import type { Lane, OnTrace } from "../trace.ts";
 import type { Task } from "./control.ts";
 import { guardExit } from "../../platform/exit_guard.ts";
-import type { FromWorker, TeamOptions, ToWorker } from "./messages.ts";
+import { RpcWorker } from "../../platform/rpc_worker.ts";
+import type { TeamOptions } from "../team_options.ts";
+import type { PlaceService } from "./place_service.ts";
 import { Shared } from "./shared.ts";
-import workerText from "./worker.bundle.js" with { type: "text" };
 
 /** Chunks that a worker has been given and has not repacked, while the next is read. */
 const chunksAhead = 2;
 
-/** A worker with a place in it, and the answers that are still to come from it. */
-class PlaceWorker {
-  readonly #worker: Worker;
-  readonly #answers: {
-    resolve: (answer: FromWorker) => void;
-    reject: (error: Error) => void;
-  }[] = [];
-  #failure?: Error;
-
-  /** `onFailure` is called once, when the worker dies or says that it cannot go on. */
+/** A worker with a place in it. */
+class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
   constructor(
-    readonly index: number,
-    /** For people: `CPU worker 1`, `GPU` */
-    readonly name: string,
     readonly plan: PlacePlan,
-    url: string,
-    readonly onFailure: (error: Error) => void,
+    /** For people: `CPU worker 1`, `GPU` */
+    readonly label: string,
+    onTrace: OnTrace,
   ) {
-    try {
-      this.#worker = new Worker(url, { type: "module", name: `culm ${name}` });
-    } catch (error) {
-      throw new PlaceError((error as Error).message);
-    }
-    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
-      if (data.kind === "error") this.#fail(data.name, data.message);
-      else this.#answers.shift()?.resolve(data);
-    };
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      this.#fail("PlaceError", event.message);
-    };
+    super({
+      role: "place",
+      name: `culm ${label}`,
+      foreign: (message) =>
+        label === "GPU"
+          ? new GpuError(`GPU failed: ${message}`)
+          : new PlaceError(`${label} failed: ${message}`),
+      onEvent: onTrace,
+    });
   }
 
-  /** Posts a message and waits for its answer. */
-  ask(message: ToWorker, transfer: Transferable[] = []): Promise<FromWorker> {
-    const answer = this.answer();
-    if (!this.#failure) this.#worker.postMessage(message, transfer);
-    return answer;
-  }
-
-  /** Waits for the next message that is no answer to one before. */
-  answer(): Promise<FromWorker> {
-    if (this.#failure) return Promise.reject(this.#failure);
-    return new Promise((resolve, reject) =>
-      this.#answers.push({ resolve, reject })
-    );
-  }
-
-  /** Stops the worker; what was asked and is not answered fails with `reason`. */
-  terminate(reason: Error): void {
-    this.#worker.terminate();
-    if (this.name === "GPU") guardExit();
-    this.#reject(reason);
-  }
-
-  #fail(name: string, message: string): void {
-    this.onFailure(this.#reject(this.#errorOf(name, message)));
-  }
-
-  #errorOf(name: string, message: string): CulmError {
-    if (name === "GpuError") return new GpuError(message);
-    if (name === "GpuMemoryError") return new GpuMemoryError(message);
-    if (this.name === "GPU") return new GpuError(`GPU failed: ${message}`);
-    return name === "LimitError"
-      ? new LimitError(message)
-      : new PlaceError(`${this.name} failed: ${message}`);
-  }
-
-  #reject(failure: Error): Error {
-    this.#failure ??= failure;
-    for (const { reject } of this.#answers.splice(0)) reject(this.#failure);
-    return this.#failure;
+  override terminate(reason: Error): void {
+    super.terminate(reason);
+    if (this.label === "GPU") guardExit();
   }
 }
 
@@ -121,6 +66,7 @@ export class ThreadTeam implements Team {
   readonly #workers: PlaceWorker[] = [];
   #failure?: CulmError;
   #onFailure: () => void = () => {};
+  #onTrace: (index: number, lanes: readonly Lane[]) => void = () => {};
 
   private constructor(
     readonly description: string,
@@ -151,13 +97,13 @@ export class ThreadTeam implements Team {
         team.#workers.map((worker) => team.#load(worker, source, progress)),
       ));
       // All at once, so that the rates are measured with all of them reading.
-      const running = await Promise.all(
-        team.#workers.map((worker) => worker.ask({ kind: "run" })),
+      const ready = await Promise.all(
+        team.#workers.map((worker) => worker.call("ready", [])),
       );
-      for (const answer of running) {
-        if (answer.kind !== "running") continue;
-        if (answer.rates) team.rates = [...team.rates, answer.rates];
-        team.gpu ??= answer.gpu;
+      team.rates = ready.flatMap(({ rates }) => rates ?? []);
+      team.gpu = ready.at(-1)?.gpu;
+      for (const worker of team.#workers) {
+        worker.call("runSteps", []).catch((error) => team.#fail(error));
       }
       return team;
     } catch (error) {
@@ -226,13 +172,13 @@ export class ThreadTeam implements Team {
   }
 
   async #trace(): Promise<Lane[]> {
-    const [answers] = await Promise.all([
-      Promise.all(this.#workers.map((worker) => worker.answer())),
-      this.#step("trace"),
-    ]);
-    return answers.flatMap((answer) =>
-      answer.kind === "traced" ? answer.lanes : []
+    const traces = this.#workers.map(() =>
+      Promise.withResolvers<readonly Lane[]>()
     );
+    this.#onTrace = (index, lanes) => traces[index].resolve(lanes);
+    await this.#step("trace");
+    const lanes = await Promise.all(traces.map(({ promise }) => promise));
+    return lanes.flat();
   }
 
   async #step(task: Task): Promise<void> {
@@ -248,27 +194,18 @@ export class ThreadTeam implements Team {
 
   async #startWorkers(module: WebAssembly.Module): Promise<void> {
     const { options } = this;
-    const blob = new Blob([workerText], { type: "text/javascript" });
-    const url = URL.createObjectURL(blob);
-    try {
-      for (const [index, plan] of allPlaces(options.plan).entries()) {
-        const name = plan === options.plan.gpu ? "GPU" : `CPU worker ${index}`;
-        this.#workers.push(
-          new PlaceWorker(index, name, plan, url, (e) => this.#fail(e)),
-        );
-      }
-      const shared = this.#shared.buffer;
-      const answers = await Promise.all(
-        this.#workers.map((worker, index) =>
-          worker.ask({ kind: "start", index, module, shared, options })
-        ),
-      );
-      for (const answer of answers) {
-        if (answer.kind === "ready") this.weightBytes += answer.weightBytes;
-      }
-    } finally {
-      URL.revokeObjectURL(url);
+    for (const [index, plan] of allPlaces(options.plan).entries()) {
+      const label = plan === options.plan.gpu ? "GPU" : `CPU worker ${index}`;
+      const onTrace: OnTrace = (lanes) => this.#onTrace(index, lanes);
+      this.#workers.push(new PlaceWorker(plan, label, onTrace));
     }
+    const { buffer } = this.#shared;
+    const bytes = await Promise.all(
+      this.#workers.map((worker, index) =>
+        worker.call("start", [index, module, buffer, options])
+      ),
+    );
+    this.weightBytes = bytes.reduce((sum, each) => sum + each, 0);
   }
 
   async #load(
@@ -280,10 +217,8 @@ export class ThreadTeam implements Team {
     const spares: ArrayBuffer[] = [];
     const write = async (shard: number, rows: Rows) => {
       const bytes = rows.bytes.length;
-      const answer = await worker.ask({ kind: "rows", shard, rows }, [
-        rows.bytes.buffer,
-      ]);
-      spares.push((answer as Extract<FromWorker, { kind: "written" }>).spare);
+      const { buffer } = rows.bytes;
+      spares.push(await worker.call("write", [shard, rows], [buffer]));
       progress.add(bytes);
     };
     const ahead: Promise<void>[] = [];

@@ -10,12 +10,12 @@ import { forward, type GpuSidePlace } from "../place.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import type { MeasuredGpu } from "../gpu_use.ts";
 import { type Lane, type OnTrace, Recorder, traceGpu } from "../trace.ts";
-import type { TeamOptions } from "./messages.ts";
+import type { TeamOptions } from "../team_options.ts";
 import type { Shared } from "./shared.ts";
-import type { Resident } from "./worker.ts";
+import type { WorkerLoop } from "./worker_loop.ts";
 
 /** Attends to the device's events between steps. */
-export class GpuResident implements Resident {
+export class GpuWorkerLoop implements WorkerLoop {
   readonly #schedule: readonly Stage[];
 
   private constructor(
@@ -36,38 +36,38 @@ export class GpuResident implements Resident {
     options: TeamOptions,
     shared: Shared,
     index: number,
-  ): Promise<GpuResident> {
+  ): Promise<GpuWorkerLoop> {
     const place = await openGpuPlace(options, shared.counts[index]);
-    return new GpuResident(place, options, shared, index);
+    return new GpuWorkerLoop(place, options, shared, index);
   }
 
-  /** See {@linkcode Resident.weightBytes}. */
+  /** See {@linkcode WorkerLoop.weightBytes}. */
   get weightBytes(): number {
     return this.place.weightBytes;
   }
 
-  /** See {@linkcode Resident.shards}. */
+  /** See {@linkcode WorkerLoop.shards}. */
   get shards(): PlaceShards {
     return this.place.shards;
   }
 
-  /** See {@linkcode Resident.gpu}. */
+  /** See {@linkcode WorkerLoop.gpu}. */
   get gpu(): MeasuredGpu {
     return this.place.use;
   }
 
-  /** See {@linkcode Resident.write}. */
+  /** See {@linkcode WorkerLoop.write}. */
   write(shard: Shard, rows: Rows): void {
     this.place.write(shard, rows);
   }
 
-  /** See {@linkcode Resident.ready}. */
+  /** See {@linkcode WorkerLoop.ready}. */
   async ready(): Promise<void> {
     await this.place.ready();
     await this.place.measure();
   }
 
-  /** See {@linkcode Resident.runSteps}. */
+  /** See {@linkcode WorkerLoop.runSteps}. */
   async runSteps(onTrace: OnTrace): Promise<void> {
     const { shared, place, index } = this;
     const { control } = shared;

@@ -9,12 +9,12 @@ import { CpuPlace } from "../cpu/cpu_place.ts";
 import { forward } from "../place.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { type Lane, type OnTrace, Recorder, watched } from "../trace.ts";
-import type { TeamOptions } from "./messages.ts";
+import type { TeamOptions } from "../team_options.ts";
 import type { Shared } from "./shared.ts";
-import type { Resident } from "./worker.ts";
+import type { WorkerLoop } from "./worker_loop.ts";
 
 /** Place number `index` of a plan; blocks its thread while it waits. */
-export class CpuResident implements Resident {
+export class CpuWorkerLoop implements WorkerLoop {
   readonly #place: CpuPlace;
   readonly #schedule: readonly Stage[];
 
@@ -34,32 +34,32 @@ export class CpuResident implements Resident {
     });
   }
 
-  /** See {@linkcode Resident.weightBytes}. */
+  /** See {@linkcode WorkerLoop.weightBytes}. */
   get weightBytes(): number {
     return this.#place.weightBytes;
   }
 
-  /** See {@linkcode Resident.shards}. */
+  /** See {@linkcode WorkerLoop.shards}. */
   get shards(): PlaceShards {
     return this.#place.shards;
   }
 
-  /** See {@linkcode Resident.rates}. */
+  /** See {@linkcode WorkerLoop.rates}. */
   get rates(): Rates {
     return this.#place.rates;
   }
 
-  /** See {@linkcode Resident.write}. */
+  /** See {@linkcode WorkerLoop.write}. */
   write(shard: Shard, rows: Rows): void {
     this.#place.write(shard, rows);
   }
 
-  /** See {@linkcode Resident.ready}. */
+  /** See {@linkcode WorkerLoop.ready}. */
   ready(): void {
     this.#place.ready();
   }
 
-  /** See {@linkcode Resident.runSteps}. */
+  /** See {@linkcode WorkerLoop.runSteps}. */
   runSteps(onTrace: OnTrace): void {
     const { shared, index } = this;
     const { control } = shared;

@@ -1,0 +1,16 @@
+/**
+ * The entry of every worker. Bundled into `worker.bundle.js`, which is started
+ * as text so that no permission is needed.
+ *
+ * @module
+ */
+import { QuantiserService } from "../convert/quantiser_service.ts";
+import { LayerService } from "../lab/predictor/layer_service.ts";
+import { PlaceService } from "../places/threads/place_service.ts";
+import { serve } from "../platform/rpc_server.ts";
+
+serve({
+  place: (emit) => new PlaceService(emit),
+  quantiser: () => new QuantiserService(),
+  predictor: (emit) => new LayerService(emit),
+});
