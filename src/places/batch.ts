@@ -129,6 +129,7 @@ export function copyRows(
   count: number,
   width: number,
 ): void {
+  if (from.length === to.length) return to.set(from);
   const fromStride = from.length / count, toStride = to.length / count;
   for (let t = 0; t < count; t++) {
     const start = t * fromStride;

@@ -1,119 +1,195 @@
 /**
- * What places do where they meet, for places that share a thread. Threads do
- * the same over shared memory in `threads/shared.ts`.
+ * What places hand one another, exchange by exchange: each puts its own, waits
+ * until the others have, and takes what it needs. Threads wait at a barrier;
+ * places that share a thread put one after the other.
  *
  * @module
  */
-import type { Sparsity } from "../plan/sparsity.ts";
-import type { Side } from "../plan/schedule.ts";
-import type { Batch } from "./batch.ts";
-import type { CpuSidePlace, GpuSidePlace, Meeting } from "./place.ts";
+import {
+  type Exchange,
+  exchangeSides,
+  type Side,
+  type Stage,
+} from "../plan/schedule.ts";
+import type { ExchangeBuffers } from "./exchange_buffers.ts";
+import {
+  type CpuSidePlace,
+  type ExchangePoint,
+  forward,
+  type GpuSidePlace,
+} from "./place.ts";
 
-/** The places of a team. */
-export interface Sides {
-  readonly cpu: readonly CpuSidePlace[];
-  readonly gpu?: GpuSidePlace;
+/** A place of each side. */
+interface SidePlace {
+  readonly cpu: CpuSidePlace;
+  readonly gpu: GpuSidePlace;
 }
 
-/** Does what a meeting is for. */
-export async function exchange(
-  { exchange, stage }: Meeting,
-  { cpu, gpu }: Sides,
-  batch: Batch,
-  sparsity: Sparsity,
-): Promise<void> {
-  switch (exchange) {
-    case "sum": {
-      const partials = cpu.map((place) => place.partial(batch));
-      for (const place of cpu) {
-        for (const partial of partials) place.accumulate(partial, batch);
-      }
-      break;
-    }
-    case "sum-to-gpu":
-      gpu!.addToResidual(
-        sumOf(cpu.map((place) => place.partial(batch))),
-        batch,
-      );
-      break;
-    case "residual-to-gpu":
-      gpu!.setResidual(cpu[0].residual(batch), batch);
-      break;
-    case "residual-to-cpu": {
-      const residual = await gpu!.residual(batch);
-      for (const place of cpu) place.setResidual(residual, batch);
-      break;
-    }
-    case "top-k":
-      await keepTop({ cpu, gpu }, stage.sides, batch, sparsity);
-  }
+/** When it has put or taken: a CPU place at once, the GPU's perhaps later. */
+interface Done {
+  readonly cpu: void;
+  readonly gpu: void | Promise<void>;
 }
 
-/** Adds rows up, in their order. */
-export function sumOf(rows: readonly Float32Array[]): Float32Array {
-  const sum = rows[0].slice();
-  for (const row of rows.slice(1)) {
-    for (let i = 0; i < sum.length; i++) sum[i] += row[i];
+/** What place number `index` does in an exchange; the GPU's number comes after the CPU's. */
+type Action<S extends Side> = (
+  place: SidePlace[S],
+  buffers: ExchangeBuffers,
+  stage: Stage,
+  index: number,
+) => Done[S];
+
+/** What a place does before and after the barrier. */
+interface Actions<S extends Side> {
+  readonly put?: Action<S>;
+  readonly take?: Action<S>;
+}
+
+const exchanges: Readonly<
+  Record<Exchange, { readonly [S in Side]: Actions<S> }>
+> = {
+  "all-reduce": {
+    cpu: {
+      put: (place, buffers, stage, index) => {
+        if (buffers.options.plan.places.length > 1) {
+          putPartial(place, buffers, stage, index);
+        }
+      },
+      take: addPartials,
+    },
+    gpu: {},
+  },
+  "sum-to-gpu": {
+    cpu: { put: putPartial },
+    gpu: {
+      // The device works while the CPU places compute.
+      put: (place) => place.submit(),
+      take: (place, buffers, stage) =>
+        place.addToResidual(sumOf(buffers.partials(stage)), buffers.batch),
+    },
+  },
+  "residual-to-gpu": {
+    cpu: {
+      put: (place, buffers, _stage, index) => {
+        if (index === 0) buffers.putResidual(place.residual(buffers.batch));
+      },
+    },
+    gpu: { take: takeResidual },
+  },
+  "residual-to-cpu": {
+    cpu: { take: takeResidual },
+    gpu: {
+      put: async (place, buffers) =>
+        buffers.putResidual(await place.residual(buffers.batch)),
+    },
+  },
+  "top-k": {
+    cpu: {
+      put: (place, buffers, stage, index) =>
+        buffers.putNeurons(index, stage, place.neurons(buffers.batch)),
+      take: keepTop,
+    },
+    gpu: {
+      put: async (place, buffers, stage, index) =>
+        buffers.putNeurons(index, stage, await place.neurons(buffers.batch)),
+      take: keepTop,
+    },
+  },
+  "logits": {
+    cpu: {
+      put: (place, buffers, _stage, index) =>
+        buffers.putLogits(index, place.logits(buffers.batch)),
+    },
+    gpu: {
+      put: async (place, buffers, _stage, index) =>
+        buffers.putLogits(index, await place.logits(buffers.batch)),
+    },
+  },
+};
+
+function putPartial(
+  place: CpuSidePlace,
+  buffers: ExchangeBuffers,
+  stage: Stage,
+  index: number,
+): void {
+  buffers.putPartial(index, stage, place.partial(buffers.batch));
+}
+
+/** Each place adds the partials in the same order, so all residuals stay equal. */
+function addPartials(
+  place: CpuSidePlace,
+  buffers: ExchangeBuffers,
+  stage: Stage,
+  index: number,
+): void {
+  const { batch } = buffers;
+  const own = place.partial(batch);
+  buffers.partials(stage).forEach((partial, i) =>
+    place.accumulate(i === index ? own : partial, batch)
+  );
+}
+
+/** Adds the partials of all places up, in the same order, in the place of the first. */
+function sumOf([sum, ...others]: readonly Float32Array[]): Float32Array {
+  for (const partial of others) {
+    for (let i = 0; i < sum.length; i++) sum[i] += partial[i];
   }
   return sum;
 }
 
-async function keepTop(
-  { cpu, gpu }: Sides,
-  sides: readonly Side[],
-  batch: Batch,
-  sparsity: Sparsity,
-): Promise<void> {
-  const places = [
-    ...(sides.includes("cpu") ? cpu : []),
-    ...(gpu && sides.includes("gpu") ? [gpu] : []),
-  ];
-  const values: Float32Array[][] = [];
-  for (const place of places) values.push(await place.neurons(batch));
-  const thresholds = topKThresholds(
-    batch,
-    sparsity,
-    (t) => values.map((rows) => rows[t]),
-  );
-  for (const place of places) place.keepAbove(batch, thresholds);
+function takeResidual(
+  place: CpuSidePlace | GpuSidePlace,
+  buffers: ExchangeBuffers,
+): void {
+  place.setResidual(buffers.residual, buffers.batch);
 }
 
-/**
- * The {@linkcode topKThreshold} of each token, of whose h `valuesOf` gives all:
- * the mode's share is kept, or the token's own.
- */
-export function topKThresholds(
-  batch: Batch,
-  sparsity: Sparsity,
-  valuesOf: (token: number) => readonly Float32Array[],
-): Float32Array {
-  const share = sparsity.mode === "top-k" ? sparsity.share : 1;
-  return Float32Array.from(
-    { length: batch.length },
-    (_, t) => topKThreshold(valuesOf(t), batch.keep[t] || share),
-  );
+function keepTop(
+  place: CpuSidePlace | GpuSidePlace,
+  buffers: ExchangeBuffers,
+): void {
+  place.keepAbove(buffers.batch, buffers.topKThresholds());
 }
 
-/**
- * The largest |h| that is dropped when the largest `share` of all values is
- * kept: what is above it stays. -1 where nothing is dropped.
- */
-export function topKThreshold(
-  values: readonly Float32Array[],
-  share: number,
-): number {
-  const count = values.reduce((sum, part) => sum + part.length, 0);
-  const kept = Math.ceil(share * count);
-  if (kept >= count) return -1;
-  // Most are zero, and need no sorting.
-  const magnitudes = new Float32Array(count);
-  let filled = 0;
-  for (const part of values) {
-    for (const value of part) {
-      if (value !== 0) magnitudes[filled++] = Math.abs(value);
-    }
+/** The sides whose places wait for one another at a point. */
+export function barrierAt({ exchange, stage }: ExchangePoint): readonly Side[] {
+  return exchange === "top-k" ? stage.sides : exchangeSides[exchange].barrier;
+}
+
+/** A place that takes part in a step. */
+export class Participant<S extends Side> {
+  /** Place number `index`; the GPU's number comes after the CPU's. */
+  constructor(
+    readonly side: S,
+    readonly place: SidePlace[S],
+    readonly index: number,
+    readonly buffers: ExchangeBuffers,
+  ) {}
+
+  /** The place's pass through the model. At every point {@linkcode put}, wait, then {@linkcode take}. */
+  forward(
+    schedule: readonly Stage[],
+  ): Generator<ExchangePoint, void, void> {
+    const { batch, options: { sparsity } } = this.buffers;
+    return forward(schedule, this.side, this.place, batch, sparsity);
   }
-  return kept < filled
-    ? magnitudes.subarray(0, filled).sort()[filled - kept - 1]
-    : 0;
+
+  /** Puts what others take. */
+  put(point: ExchangePoint): Done[S] {
+    return this.#act("put", point);
+  }
+
+  /** Takes what others have put. */
+  take(point: ExchangePoint): Done[S] {
+    return this.#act("take", point);
+  }
+
+  #act(when: keyof Actions<S>, { exchange, stage }: ExchangePoint): Done[S] {
+    const isOut = exchange === "top-k" && !stage.sides.includes(this.side);
+    const actions: Actions<S> = exchanges[exchange][this.side];
+    return isOut
+      ? undefined
+      : actions[when]?.(this.place, this.buffers, stage, this.index);
+  }
 }

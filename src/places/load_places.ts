@@ -18,7 +18,7 @@ import {
 } from "../model/shard.ts";
 import { LayerCounts } from "./stats.ts";
 import type { TeamOptions } from "./team_options.ts";
-import { Turns } from "../platform/time_slice.ts";
+import { TimeSlice } from "../platform/time_slice.ts";
 
 /** Loads every CPU place of a plan in the caller's thread, each with a memory of its own. */
 export async function loadCpuPlaces(
@@ -108,13 +108,13 @@ async function fill(
   progress: LoadProgress,
 ): Promise<void> {
   const spares: ArrayBuffer[] = [];
-  const turns = new Turns();
+  const slice = new TimeSlice();
   for (const shard of allShards(place.shards)) {
     for await (const rows of readRows(source, shard, spares)) {
       place.write(shard, rows);
       spares.push(rows.bytes.buffer);
       progress.add(rows.bytes.length);
-      if (turns.due) await turns.give();
+      if (slice.isOver) await slice.yield();
     }
   }
 }

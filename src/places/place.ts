@@ -72,7 +72,7 @@ export interface GpuSidePlace extends Place, AsyncDisposable {
   addToResidual(sum: Float32Array, batch: Batch): void;
   /** The values h that `hidden` computed, `[tokens][neurons]`. */
   neurons(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
-  /** Begins to take down what the device does in a step. */
+  /** Begins to record what the device does in a step. */
   startTrace(): void;
   /** Says, in a step that is traced, what it is told to compute from here on. */
   mark(activity: Activity, layer?: number): void;
@@ -82,14 +82,14 @@ export interface GpuSidePlace extends Place, AsyncDisposable {
   logits(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
 }
 
-/** Where places meet: what they exchange, and the stage before or after which. */
-export interface Meeting {
+/** Where a pass waits for an exchange: which one, and the stage before or after which. */
+export interface ExchangePoint {
   readonly exchange: Exchange;
   readonly stage: Stage;
 }
 
 /**
- * The forward pass of one place of a side; it stops wherever the sides meet.
+ * The forward pass of one place of a side; it stops at every exchange.
  * The same for one token, a prompt, or several sequences' tokens together.
  */
 export function* forward(
@@ -98,7 +98,7 @@ export function* forward(
   place: Place,
   batch: Batch,
   sparsity: Sparsity,
-): Generator<Meeting, void, void> {
+): Generator<ExchangePoint, void, void> {
   place.begin(batch);
   for (const stage of schedule) {
     const { kind, layer, before, after } = stage;

@@ -4,27 +4,21 @@
  * @module
  */
 import type { Model } from "../model/model.ts";
-import { lengthOf } from "../model/index_set.ts";
-import { allPlaces, type Plan } from "../plan/plan.ts";
-import { scheduleOf, type Side, type Stage } from "../plan/schedule.ts";
+import type { Plan } from "../plan/plan.ts";
+import { scheduleOf, type Stage } from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { Rates } from "../plan/rates.ts";
 import { Batch, type BatchLimits } from "./batch.ts";
-import { exchange, type Sides } from "./exchange.ts";
-import { forward, type GpuSidePlace, type Place } from "./place.ts";
+import { Participant } from "./exchange.ts";
+import { ExchangeBuffers } from "./exchange_buffers.ts";
+import type { CpuSidePlace, ExchangePoint, GpuSidePlace } from "./place.ts";
 import type { MeasuredGpu } from "./gpu_use.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
 import type { FfnInputs } from "./ffn_inputs.ts";
 import type { LayerCounts } from "./stats.ts";
-import { resultLength } from "./top_row.ts";
-import {
-  type Lane,
-  type OnTrace,
-  Recorder,
-  traceGpu,
-  watched,
-} from "./trace.ts";
-import { Turns } from "../platform/time_slice.ts";
+import { type Lane, type OnTrace, Recorder } from "./trace.ts";
+import { traceGpu, watched } from "./traced_place.ts";
+import { TimeSlice } from "../platform/time_slice.ts";
 
 /** Runs one step at a time. */
 export interface Team extends AsyncDisposable {
@@ -67,7 +61,14 @@ export interface Team extends AsyncDisposable {
   measureRates(): Promise<readonly Rates[]>;
 }
 
-/** Places in the caller's thread, in lockstep and in time shards. */
+/** The places of a team. */
+export interface Sides {
+  /** In the plan's order */
+  readonly cpu: readonly CpuSidePlace[];
+  readonly gpu?: GpuSidePlace;
+}
+
+/** Places in the caller's thread, in lockstep and in time slices. */
 export class InlineTeam implements Team {
   /** See {@linkcode Team.batch}. */
   readonly batch: Batch;
@@ -78,6 +79,7 @@ export class InlineTeam implements Team {
   /** See {@linkcode Team.rates}. */
   rates: readonly Rates[];
   readonly #schedule: readonly Stage[];
+  readonly #exchanged: ExchangeBuffers;
 
   /** `sides` hold what `plan` says, in its order. */
   constructor(
@@ -95,53 +97,57 @@ export class InlineTeam implements Team {
     const all = gpu ? [...cpu, gpu] : cpu;
     this.rates = cpu.flatMap(({ rates }) => rates ?? []);
     this.batch = new Batch(limits, new ArrayBuffer(Batch.byteLength(limits)));
+    this.#exchanged = new ExchangeBuffers(
+      { model, plan, sparsity, limits },
+      this.batch,
+    );
     this.counts = all.map((place) => place.counts);
     this.weightBytes = all.reduce((sum, p) => sum + p.weightBytes, 0);
   }
 
   /** See {@linkcode Team.run}. */
   async run(onTrace?: OnTrace): Promise<Float32Array[]> {
-    return onTrace ? await this.#trace(onTrace) : await this.#step(this.sides);
+    if (onTrace) await this.#trace(onTrace);
+    else await this.#step(this.sides);
+    return this.#exchanged.logitRows();
   }
 
-  async #trace(onTrace: OnTrace): Promise<Float32Array[]> {
+  async #trace(onTrace: OnTrace): Promise<void> {
     const { gpu } = this.sides;
     const lanes = this.sides.cpu.map(() => new Recorder());
     const cpu = this.sides.cpu.map((place, i) => watched(place, lanes[i]));
-    let rows: Float32Array[] = [];
-    const step = async (gpu?: GpuSidePlace) => {
-      rows = await this.#step({ cpu, gpu });
-    };
+    const step = (gpu?: GpuSidePlace) => this.#step({ cpu, gpu });
     const gpuLanes = gpu && await traceGpu(gpu, new Recorder(), step);
     if (!gpu) await step();
     onTrace([
       ...lanes.map(({ events }): Lane => ({ kind: "cpu", events })),
       ...gpuLanes ?? [],
     ]);
-    return rows;
   }
 
-  async #step(sides: Sides): Promise<Float32Array[]> {
-    const { batch, sparsity } = this;
-    const pass = (side: Side, place: Place) =>
-      forward(this.#schedule, side, place, batch, sparsity);
-    const cpuPasses = sides.cpu.map((place) => pass("cpu", place));
-    const gpuPass = sides.gpu && pass("gpu", sides.gpu);
-    const turns = new Turns();
+  async #step({ cpu, gpu }: Sides): Promise<void> {
+    const buffers = this.#exchanged;
+    // The GPU's first: the device works while this thread computes the CPU's share.
+    const participants = [
+      ...gpu ? [new Participant("gpu", gpu, cpu.length, buffers)] : [],
+      ...cpu.map((place, i) => new Participant("cpu", place, i, buffers)),
+    ];
+    const passes = participants.map((each) => each.forward(this.#schedule));
+    const slice = new TimeSlice();
     for (;;) {
-      const meetings = [];
-      if (gpuPass) {
-        meetings.push(gpuPass.next());
-        // The device works while this thread computes the CPU's share.
-        if (meetings[0].value?.exchange === "sum-to-gpu") sides.gpu!.submit();
+      let point: ExchangePoint | void = undefined;
+      for (const [i, participant] of participants.entries()) {
+        point = passes[i].next().value;
+        const done = point && participant.put(point);
+        if (done) await done;
       }
-      meetings.push(...cpuPasses.map((pass) => pass.next()));
-      const { done, value } = meetings[0];
-      if (done) break;
-      await exchange(value, sides, batch, sparsity);
-      if (turns.due) await turns.give();
+      if (!point) return;
+      for (const participant of participants) {
+        const done = participant.take(point);
+        if (done) await done;
+      }
+      if (slice.isOver) await slice.yield();
     }
-    return await this.#wholeRows(sides);
   }
 
   /** See {@linkcode Team.gpu}. */
@@ -160,23 +166,5 @@ export class InlineTeam implements Team {
   /** Stops the device, if there is one. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.sides.gpu?.[Symbol.asyncDispose]();
-  }
-
-  async #wholeRows({ cpu, gpu }: Sides): Promise<Float32Array[]> {
-    const { batch, plan, model } = this;
-    const length = resultLength(batch, model.vocabSize, plan.gpu?.vocab);
-    const rows = Array.from(
-      { length: batch.logitCount },
-      () => new Float32Array(length),
-    );
-    const plans = allPlaces(plan);
-    const places = gpu ? [...cpu, gpu] : cpu;
-    for (const [i, place] of places.entries()) {
-      const { vocab } = plans[i];
-      if (lengthOf(vocab) === 0) continue;
-      const columns = await place.logits(batch);
-      columns.forEach((part, r) => rows[r].set(part, vocab.start));
-    }
-    return rows;
   }
 }

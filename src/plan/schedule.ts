@@ -14,20 +14,43 @@ export type Side = "cpu" | "gpu";
 /** Both. */
 export const sides: readonly Side[] = ["cpu", "gpu"];
 
-/** Something that is handed over:
- * - `sum`: every CPU place adds what all of them computed to its residual;
+/** What places hand one another:
+ * - `all-reduce`: every CPU place adds what all of them computed to its residual;
  * - `sum-to-gpu`: the GPU adds what the CPU places computed to its residual;
  * - `residual-to-gpu`, `residual-to-cpu`: one side takes the other's residual;
  * - `top-k`: the sides of a stage find the largest |h| and drop the others;
  * - `logits`: the columns of all make whole rows.
  */
 export type Exchange =
-  | "sum"
+  | "all-reduce"
   | "sum-to-gpu"
   | "residual-to-gpu"
   | "residual-to-cpu"
   | "top-k"
   | "logits";
+
+/** Who takes part in an exchange. */
+export interface ExchangeSides {
+  /** Who puts something */
+  readonly from: readonly Side[];
+  /** Who takes it */
+  readonly to: readonly Side[];
+  /** Whose places wait in between until all of them are there; none, where the end of the step is soon enough */
+  readonly barrier: readonly Side[];
+}
+
+const cpu: readonly Side[] = ["cpu"];
+const gpu: readonly Side[] = ["gpu"];
+
+/** The sides of each exchange; of `top-k`, as far as they hold neurons of the stage. */
+export const exchangeSides: Readonly<Record<Exchange, ExchangeSides>> = {
+  "all-reduce": { from: cpu, to: cpu, barrier: cpu },
+  "sum-to-gpu": { from: cpu, to: gpu, barrier: sides },
+  "residual-to-gpu": { from: cpu, to: gpu, barrier: sides },
+  "residual-to-cpu": { from: gpu, to: cpu, barrier: sides },
+  "top-k": { from: sides, to: sides, barrier: sides },
+  "logits": { from: sides, to: [], barrier: [] },
+};
 
 /** What is computed between two exchanges. */
 export type StageKind = "embed" | "attention" | "ffn" | "head";
@@ -87,5 +110,5 @@ export function scheduleOf(model: Model, plan: Plan): Stage[] {
 
 function exchangeAfter(sides: readonly Side[]): Exchange | undefined {
   if (!sides.includes("cpu")) return undefined;
-  return sides.includes("gpu") ? "sum-to-gpu" : "sum";
+  return sides.includes("gpu") ? "sum-to-gpu" : "all-reduce";
 }

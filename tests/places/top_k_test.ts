@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { topKThreshold } from "../../src/places/exchange.ts";
+import { topKThreshold } from "../../src/places/top_k.ts";
 
 Deno.test("what is above the threshold is the share with the largest magnitudes", () => {
   const value = fc.oneof(

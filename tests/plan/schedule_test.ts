@@ -14,7 +14,10 @@ function handed(model: Model, gpu?: PlacePlan): string[] {
 
 Deno.test("CPU places alone sum after every stage", async () => {
   const { model } = await randomModel({ layerCount: 2 });
-  assert.deepEqual(handed(model), [...Array(5).fill("cpu > sum"), "cpu"]);
+  assert.deepEqual(handed(model), [
+    ...Array(5).fill("cpu > all-reduce"),
+    "cpu",
+  ]);
 });
 
 Deno.test("a GPU that holds all hands nothing over", async () => {
@@ -40,13 +43,13 @@ Deno.test("with attention on the GPU a hybrid layer hands one residual down and 
 Deno.test("whole layers hand a residual over where the side changes", async () => {
   const { model } = await randomModel({ layerCount: 3 });
   assert.deepEqual(handed(model, firstLayers(model, 2, false)), [
-    "cpu > sum",
+    "cpu > all-reduce",
     "residual-to-gpu > gpu",
     "gpu",
     "gpu",
     "gpu",
-    "residual-to-cpu > cpu > sum",
-    "cpu > sum",
+    "residual-to-cpu > cpu > all-reduce",
+    "cpu > all-reduce",
     "cpu",
   ]);
 });

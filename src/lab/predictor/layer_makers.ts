@@ -8,7 +8,7 @@ import type { ByteSource } from "../../bytes/byte_source.ts";
 import { PlaceError } from "../../errors.ts";
 import type { LayerTensors } from "../../model/model.ts";
 import { loadKernels } from "../../kernels/kernels.ts";
-import { Turns } from "../../platform/time_slice.ts";
+import { TimeSlice } from "../../platform/time_slice.ts";
 import type { HeldTensor, LayerService } from "./layer_service.ts";
 import { LayerWork } from "./layer_work.ts";
 import type {
@@ -55,9 +55,9 @@ export async function startMakers(
     );
   if (workers.length === 0) {
     const work = new LayerWork(module, plan, source, onStep);
-    const turns = new Turns();
+    const slice = new TimeSlice();
     const pause = async () => {
-      if (turns.due) await turns.give();
+      if (slice.isOver) await slice.yield();
       signal.throwIfAborted();
     };
     return [(layer) => work.make(layer, states.layers[layer], pause)];

@@ -1,21 +1,23 @@
 /**
- * The words by which threads start steps, meet, and learn that one has failed.
+ * The words by which threads start steps, wait for one another, and learn that
+ * one has failed.
  *
  * @module
  */
 import { PlaceError } from "../../errors.ts";
+import type { Side } from "../../plan/schedule.ts";
 import { now, type Recorder } from "../trace.ts";
 
 /** A cache line each, so that they do not slow one another. */
 const word = {
   step: 0,
   done: 16,
-  /** Threads of the CPU places that wait for one another, and how often they have met */
-  arrived: 32,
-  meeting: 48,
+  /** Threads of the CPU places that wait at their barrier, and how often all have passed it */
+  cpuArrived: 32,
+  cpuPassed: 48,
   /** The same of all threads */
   allArrived: 64,
-  allMeeting: 80,
+  allPassed: 80,
   failed: 96,
   task: 112,
 };
@@ -23,7 +25,7 @@ const word = {
 /** What the places do in a step, by the number that stands in the word `task`. */
 const tasks = ["forward", "trace", "measure"] as const;
 
-/** A pass of the batch through the model, one whose times are taken down, or measuring how fast rows are read. */
+/** A pass of the batch through the model, one whose times are recorded, or measuring how fast rows are read. */
 export type Task = typeof tasks[number];
 
 /** Loads before a thread that waits goes to sleep: some 0.2 ms, since waking takes 0.05. */
@@ -33,7 +35,7 @@ const spins = 200_000;
 export class Control {
   /** Bytes that the words take. */
   static readonly byteLength = 4 * 128;
-  /** Takes down how long this thread waits, in a step that is traced */
+  /** Records how long this thread waits, in a step that is traced */
   recorder?: Recorder;
   readonly #words: Int32Array;
 
@@ -88,20 +90,20 @@ export class Control {
 
   /** Says that a place is done with a step; when all are, the coordinator goes on. */
   finishStep(index: number, step: number): void {
-    this.meetAll();
+    this.#barrier(word.allArrived, word.allPassed, this.places);
     if (index !== 0) return;
     Atomics.store(this.#words, word.done, step);
     Atomics.notify(this.#words, word.done);
   }
 
-  /** Returns when every CPU place has called it. */
-  meetCpu(): void {
-    this.#meet(word.arrived, word.meeting, this.cpuPlaces);
-  }
-
-  /** Returns when every place has called it. */
-  meetAll(): void {
-    this.#meet(word.allArrived, word.allMeeting, this.places);
+  /** Called by a place of side `own`: where that is among `sides`, returns when every place of them has called it. */
+  barrier(own: Side, sides: readonly Side[]): void {
+    if (!sides.includes(own)) return;
+    if (sides.length === 2) {
+      this.#barrier(word.allArrived, word.allPassed, this.places);
+    } else if (own === "cpu") {
+      this.#barrier(word.cpuArrived, word.cpuPassed, this.cpuPlaces);
+    }
   }
 
   /** Whether a place has failed or the team was stopped. */
@@ -113,22 +115,22 @@ export class Control {
   fail(): void {
     Atomics.store(this.#words, word.failed, 1);
     for (
-      const index of [word.step, word.meeting, word.allMeeting, word.done]
+      const index of [word.step, word.cpuPassed, word.allPassed, word.done]
     ) {
       Atomics.add(this.#words, index, 1);
       Atomics.notify(this.#words, index);
     }
   }
 
-  #meet(arrived: number, meeting: number, places: number): void {
-    const before = Atomics.load(this.#words, meeting);
+  #barrier(arrived: number, passed: number, places: number): void {
+    const before = Atomics.load(this.#words, passed);
     if (Atomics.add(this.#words, arrived, 1) === places - 1) {
       Atomics.store(this.#words, arrived, 0);
-      Atomics.add(this.#words, meeting, 1);
-      Atomics.notify(this.#words, meeting);
+      Atomics.add(this.#words, passed, 1);
+      Atomics.notify(this.#words, passed);
     } else {
       const start = this.recorder && now();
-      this.#waitWhile(meeting, before);
+      this.#waitWhile(passed, before);
       if (start) this.recorder!.add("wait", start);
     }
   }

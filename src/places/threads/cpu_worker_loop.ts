@@ -6,9 +6,10 @@
 import type { Rates } from "../../plan/rates.ts";
 import { scheduleOf, type Stage } from "../../plan/schedule.ts";
 import { CpuPlace } from "../cpu/cpu_place.ts";
-import { forward } from "../place.ts";
+import { barrierAt, Participant } from "../exchange.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
-import { type Lane, type OnTrace, Recorder, watched } from "../trace.ts";
+import { type Lane, type OnTrace, Recorder } from "../trace.ts";
+import { watched } from "../traced_place.ts";
 import type { TeamOptions } from "../team_options.ts";
 import type { Shared } from "./shared.ts";
 import type { WorkerLoop } from "./worker_loop.ts";
@@ -80,12 +81,13 @@ export class CpuWorkerLoop implements WorkerLoop {
   }
 
   #forward(place: CpuPlace): void {
-    const { shared, index } = this;
-    const { sparsity } = this.options;
-    const { batch } = shared;
-    for (
-      const meeting of forward(this.#schedule, "cpu", place, batch, sparsity)
-    ) shared.meet(meeting, place, index);
+    const { shared: { control, exchanged }, index } = this;
+    const own = new Participant("cpu", place, index, exchanged);
+    for (const point of own.forward(this.#schedule)) {
+      own.put(point);
+      control.barrier("cpu", barrierAt(point));
+      own.take(point);
+    }
   }
 
   #trace(): Lane[] {

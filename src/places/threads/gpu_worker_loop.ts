@@ -6,10 +6,12 @@
 import { scheduleOf, type Stage } from "../../plan/schedule.ts";
 import type { GpuPlace } from "../gpu/gpu_place.ts";
 import { openGpuPlace } from "../load_places.ts";
-import { forward, type GpuSidePlace } from "../place.ts";
+import { barrierAt, Participant } from "../exchange.ts";
+import type { GpuSidePlace } from "../place.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import type { MeasuredGpu } from "../gpu_use.ts";
-import { type Lane, type OnTrace, Recorder, traceGpu } from "../trace.ts";
+import { type Lane, type OnTrace, Recorder } from "../trace.ts";
+import { traceGpu } from "../traced_place.ts";
 import type { TeamOptions } from "../team_options.ts";
 import type { Shared } from "./shared.ts";
 import type { WorkerLoop } from "./worker_loop.ts";
@@ -81,12 +83,13 @@ export class GpuWorkerLoop implements WorkerLoop {
   }
 
   async #forward(place: GpuSidePlace): Promise<void> {
-    const { shared } = this;
-    const { sparsity } = this.options;
-    const { batch } = shared;
-    for (
-      const meeting of forward(this.#schedule, "gpu", place, batch, sparsity)
-    ) await shared.meetFromGpu(meeting, place);
+    const { shared: { control, exchanged }, index } = this;
+    const own = new Participant("gpu", place, index, exchanged);
+    for (const point of own.forward(this.#schedule)) {
+      await own.put(point);
+      control.barrier("gpu", barrierAt(point));
+      await own.take(point);
+    }
   }
 
   async #trace(): Promise<Lane[]> {

@@ -152,7 +152,7 @@ export class ThreadTeam implements Team {
     if (onTrace) onTrace(await this.#trace());
     else await this.#step("forward");
     if (this.gpu) this.gpu.counts = this.#shared.gpuCounts();
-    return this.#shared.logitRows();
+    return this.#shared.exchanged.logitRows();
   }
 
   /** See {@linkcode Team.measureRates}. */

@@ -1,0 +1,175 @@
+/**
+ * Where places put what they hand one another, in one buffer that threads may
+ * share.
+ *
+ * @module
+ */
+import { lengthOf } from "../model/index_set.ts";
+import type { Model } from "../model/model.ts";
+import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
+import type { Stage } from "../plan/schedule.ts";
+import type { Sparsity } from "../plan/sparsity.ts";
+import { type Batch, type BatchLimits, copyRows } from "./batch.ts";
+import { topKThresholds } from "./top_k.ts";
+import { resultLength } from "./top_row.ts";
+
+/** What the sizes follow from. */
+export interface ExchangeOptions {
+  readonly model: Model;
+  readonly plan: Plan;
+  readonly limits: BatchLimits;
+  readonly sparsity: Sparsity;
+}
+
+/** Stages whose partials lie apart, so that one barrier between writing and reading them is enough. */
+const turns = 2;
+
+/** Rows that places exchange. Each thread has its own views over the same bytes. */
+export class ExchangeBuffers {
+  /** `[turns][CPU places]`, `[tokens, stride]` each */
+  readonly #partials: readonly (readonly Float32Array[])[];
+  /** The rows of `#partials` that the batch has */
+  #rows: readonly (readonly Float32Array[])[] = [];
+  /** Tokens of `#rows` */
+  #tokens = -1;
+  /** `[tokens, stride]`: the residual that one side hands to the other */
+  readonly #residual: Float32Array;
+  /** `[tokens, feedForwardSize]`, for top-k alone: one place's neurons after another's */
+  readonly #neurons: Float32Array;
+  /** `[tokens, vocabSize]` */
+  readonly #logits: Float32Array;
+  readonly #stride: number;
+  /** The places, the GPU's last */
+  readonly #plans: readonly PlacePlan[];
+
+  /** Lays the rows over `buffer`, which has `byteLength` bytes from `offset`. */
+  constructor(
+    readonly options: ExchangeOptions,
+    readonly batch: Batch,
+    buffer: ArrayBufferLike = new ArrayBuffer(
+      ExchangeBuffers.byteLength(options),
+    ),
+    offset = 0,
+  ) {
+    const sizes = floatsOf(options);
+    const next = (length: number): Float32Array => {
+      const view = new Float32Array(buffer, offset, length);
+      offset += view.byteLength;
+      return view;
+    };
+    this.#plans = allPlaces(options.plan);
+    this.#stride = strideOf(options);
+    this.#partials = Array.from(
+      { length: turns },
+      () => options.plan.places.map(() => next(sizes.partial)),
+    );
+    this.#residual = next(sizes.residual);
+    this.#neurons = next(sizes.neurons);
+    this.#logits = next(sizes.logits);
+  }
+
+  /** Bytes that all rows take. */
+  static byteLength(options: ExchangeOptions): number {
+    const { partial, residual, neurons, logits } = floatsOf(options);
+    const partials = turns * options.plan.places.length * partial;
+    return 4 * (partials + residual + neurons + logits);
+  }
+
+  /** What each CPU place computed in a stage, `[tokens, stride]`. */
+  partials({ kind }: Stage): readonly Float32Array[] {
+    const { length } = this.batch;
+    if (this.#tokens !== length) {
+      this.#rows = this.#partials.map((places) =>
+        places.map((rows) => rows.subarray(0, length * this.#stride))
+      );
+      this.#tokens = length;
+    }
+    // Attention stands between any two other stages that have partials.
+    return this.#rows[kind === "attention" ? 1 : 0];
+  }
+
+  /** Takes what a CPU place computed in a stage, `[tokens]` of any stride. */
+  putPartial(index: number, stage: Stage, partial: Float32Array): void {
+    this.#copy(partial, this.partials(stage)[index]);
+  }
+
+  /** The residual that one side has put, `[tokens, stride]`. */
+  get residual(): Float32Array {
+    return this.#residual.subarray(0, this.batch.length * this.#stride);
+  }
+
+  /** Takes a residual, `[tokens]` of any stride. */
+  putResidual(residual: Float32Array): void {
+    this.#copy(residual, this.residual);
+  }
+
+  /** Takes the values h of a place's neurons, `[tokens][neurons]`. */
+  putNeurons(
+    index: number,
+    { layer }: Stage,
+    rows: readonly Float32Array[],
+  ): void {
+    const first = this.#plans.slice(0, index).reduce(
+      (sum, { parts }) => sum + lengthOf(parts[layer].neurons),
+      0,
+    );
+    const { feedForwardSize } = this.options.model;
+    rows.forEach((h, t) => this.#neurons.set(h, t * feedForwardSize + first));
+  }
+
+  /** The largest |h| of each token that is dropped, by the values of all places. */
+  topKThresholds(): Float32Array {
+    const { model: { feedForwardSize }, sparsity } = this.options;
+    return topKThresholds(this.batch, sparsity, (t) => {
+      const start = t * feedForwardSize;
+      return [this.#neurons.subarray(start, start + feedForwardSize)];
+    });
+  }
+
+  /** Takes a place's columns of the logits, a row for each token that wants them. */
+  putLogits(index: number, rows: readonly Float32Array[]): void {
+    const { vocab } = this.#plans[index];
+    if (lengthOf(vocab) === 0) return;
+    const { vocabSize } = this.options.model;
+    rows.forEach((columns, row) =>
+      this.#logits.set(columns, row * vocabSize + vocab.start)
+    );
+  }
+
+  /** The rows of results of a step that is done. */
+  logitRows(): Float32Array[] {
+    const { batch } = this;
+    const { model: { vocabSize }, plan } = this.options;
+    const length = resultLength(batch, vocabSize, plan.gpu?.vocab);
+    return Array.from({ length: batch.logitCount }, (_, i) => {
+      const start = i * vocabSize;
+      return this.#logits.subarray(start, start + length);
+    });
+  }
+
+  #copy(from: Float32Array, to: Float32Array): void {
+    const { batch, options: { model } } = this;
+    copyRows(from, to, batch.length, model.hiddenSize);
+  }
+}
+
+/** Floats between two rows of a residual or partial. */
+function strideOf({ model }: ExchangeOptions): number {
+  return roundUp(model.hiddenSize, 8);
+}
+
+/** Floats of each region, in whole cache lines. */
+function floatsOf(options: ExchangeOptions) {
+  const { model, plan, limits: { tokens }, sparsity } = options;
+  const rows = (width: number) => roundUp(tokens * width, 16);
+  return {
+    partial: rows(strideOf(options)),
+    residual: rows(plan.gpu ? strideOf(options) : 0),
+    neurons: rows(sparsity.mode === "top-k" ? model.feedForwardSize : 0),
+    logits: rows(model.vocabSize),
+  };
+}
+
+function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit;
+}

@@ -1,0 +1,47 @@
+/**
+ * Which neurons mode `top-k` keeps.
+ *
+ * @module
+ */
+import type { Sparsity } from "../plan/sparsity.ts";
+import type { Batch } from "./batch.ts";
+
+/**
+ * The {@linkcode topKThreshold} of each token, of whose h `valuesOf` gives all:
+ * the mode's share is kept, or the token's own.
+ */
+export function topKThresholds(
+  batch: Batch,
+  sparsity: Sparsity,
+  valuesOf: (token: number) => readonly Float32Array[],
+): Float32Array {
+  const share = sparsity.mode === "top-k" ? sparsity.share : 1;
+  return Float32Array.from(
+    { length: batch.length },
+    (_, t) => topKThreshold(valuesOf(t), batch.keep[t] || share),
+  );
+}
+
+/**
+ * The largest |h| that is dropped when the largest `share` of all values is
+ * kept: what is above it stays. -1 where nothing is dropped.
+ */
+export function topKThreshold(
+  values: readonly Float32Array[],
+  share: number,
+): number {
+  const count = values.reduce((sum, part) => sum + part.length, 0);
+  const kept = Math.ceil(share * count);
+  if (kept >= count) return -1;
+  // Most are zero, and need no sorting.
+  const magnitudes = new Float32Array(count);
+  let filled = 0;
+  for (const part of values) {
+    for (const value of part) {
+      if (value !== 0) magnitudes[filled++] = Math.abs(value);
+    }
+  }
+  return kept < filled
+    ? magnitudes.subarray(0, filled).sort()[filled - kept - 1]
+    : 0;
+}
