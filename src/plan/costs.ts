@@ -10,6 +10,7 @@ import type { TensorInfo } from "../formats/gguf/read.ts";
 import { isSparse, type LayerTensors, type Model } from "../model/model.ts";
 import type { Machine } from "./machine.ts";
 import type { Firing } from "./profile.ts";
+import { type Exchange, exchangeSides } from "./schedule.ts";
 import type { Sparsity } from "./sparsity.ts";
 
 /** What a token is computed with. */
@@ -123,6 +124,15 @@ export function costsOf(model: Model, options: CostOptions): Costs {
     toGpu: transferMs(model.hiddenSize) + started(dispatches.exchange),
     toCpu: readBack(model.hiddenSize),
   };
+}
+
+/** What a residual's exchange takes, in ms; between CPU places it is taken for free. */
+export function exchangeMs(
+  { toGpu, toCpu }: Costs,
+  exchange: Exchange,
+): number {
+  const { from, to } = exchangeSides[exchange];
+  return (from.includes("gpu") ? toCpu : 0) + (to.includes("gpu") ? toGpu : 0);
 }
 
 /** Bytes of a layer's attention weights. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Costs } from "./costs.ts";
+import { type Costs, exchangeMs } from "./costs.ts";
 import type { GpuLayer } from "./gpu_plan.ts";
 import { ffnMs } from "./prediction.ts";
 import { type Side, sides } from "./schedule.ts";
@@ -70,7 +70,7 @@ export function layerChoices(
       // Both sides need the residual; the GPU then adds the CPU's sum to its own.
       const handed = both
         ? transferMs(costs, side, side === "cpu" ? "gpu" : "cpu") +
-          costs.toGpu
+          exchangeMs(costs, "sum-to-gpu")
         : transferMs(costs, side, other);
       const time = attention[side] + handed + Math.max(ffn.cpu, ffn.gpu);
       choices.push({
@@ -90,8 +90,7 @@ export function layerChoices(
 
 /** What it takes, in ms, until the residual that `from` has is at `to`. */
 export function transferMs(costs: Costs, from: Side, to: Side): number {
-  if (from === to) return 0;
-  return to === "gpu" ? costs.toGpu : costs.toCpu;
+  return from === to ? 0 : exchangeMs(costs, `residual-to-${to}`);
 }
 
 /** Leaves choices out that another is as good as or better than in every respect, use of the GPU at all included. */

@@ -5,7 +5,12 @@
  * @module
  */
 import type { Model } from "../model/model.ts";
-import type { Costs, LayerCosts, SideMs } from "./costs.ts";
+import {
+  type Costs,
+  exchangeMs,
+  type LayerCosts,
+  type SideMs,
+} from "./costs.ts";
 import {
   indexAt,
   type IndexSet,
@@ -106,9 +111,8 @@ interface StageMs extends SideMs {
 }
 
 function stageMs(costs: Costs, { before, after }: Stage, ms: SideMs): StageMs {
-  const exchange = (before === "residual-to-cpu" ? costs.toCpu : 0) +
-    (before === "residual-to-gpu" ? costs.toGpu : 0) +
-    (after === "sum-to-gpu" ? costs.toGpu : 0);
+  const exchange = (before ? exchangeMs(costs, before) : 0) +
+    (after ? exchangeMs(costs, after) : 0);
   return { ...ms, exchange, total: exchange + Math.max(ms.cpu, ms.gpu) };
 }
 
