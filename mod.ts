@@ -50,14 +50,22 @@ export type {
   TensorToWrite,
 } from "./src/formats/gguf/write.ts";
 export type { GgmlType } from "./src/formats/ggml/types.ts";
+export { type Activation, isSparse } from "./src/model/activation.ts";
 export {
-  type Activation,
   describeModel,
-  isSparse,
   type LayerTensors,
   type Model,
   type ModelOptions,
 } from "./src/model/model.ts";
+export {
+  type Dimension,
+  type LayerTensorName,
+  layerTensors,
+  type OptionalTensorName,
+  type PerLayer,
+  type PerTensor,
+  type TensorSchema,
+} from "./src/model/schema.ts";
 export {
   type ActivationCdf,
   activationCdf,

@@ -4,11 +4,14 @@
  * @module
  */
 import { FormatError, UnsupportedError } from "../errors.ts";
-import { entry } from "../formats/gguf/entry.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
 import { isObject, type JsonObject } from "../formats/json.ts";
-import type { Activation } from "../model/model.ts";
+import type { Activation } from "../model/activation.ts";
+import {
+  hyperParameterMetadata,
+  type HyperParameters,
+} from "../model/hyper_parameters.ts";
 
 /** What a config says of the model. Sizes count elements. */
 export interface Config {
@@ -35,13 +38,13 @@ export interface Config {
 }
 
 /** `general.architecture` by `model_type`. */
-const architectures: Readonly<Record<string, Config["architecture"]>> = {
-  bamboo: "bamboo",
-  llama: "llama",
-  mistral: "llama",
+const architectures: ReadonlyMap<string, Config["architecture"]> = new Map([
+  ["bamboo", "bamboo"],
+  ["llama", "llama"],
+  ["mistral", "llama"],
   // ProSparse.
-  sparsellama: "llama",
-};
+  ["sparsellama", "llama"],
+]);
 
 /**
  * Reads a config. `name` is its file's, for messages.
@@ -74,34 +77,25 @@ export function readConfig(json: JsonObject, name: string): Config {
   }
   const rope = readRope(json, name, headSize);
   const { activation, note } = readActivation(json, name, architecture);
-  const keys: [string, MetadataEntry][] = [
-    ["context_length", entry.whole(contextSize)],
-    ["embedding_length", entry.whole(hiddenSize)],
-    ["block_count", entry.whole(size("num_hidden_layers"))],
-    ["feed_forward_length", entry.whole(size("intermediate_size"))],
-    ["rope.dimension_count", entry.whole(headSize)],
-    ["attention.head_count", entry.whole(headCount)],
-    ["attention.head_count_kv", entry.whole(kvHeadCount)],
-    [
-      "attention.layer_norm_rms_epsilon",
-      entry.real(positive(json.rms_norm_eps ?? 1e-6, name, "rms_norm_eps")),
-    ],
-    ...rope.keys,
-  ];
-  if (headSize * headCount !== hiddenSize) {
-    keys.push(["attention.key_length", entry.whole(headSize)]);
-    keys.push(["attention.value_length", entry.whole(headSize)]);
-  }
+  const isUsual = headSize * headCount === hiddenSize;
   const { sliding_window: window } = json;
-  if (
-    typeof window === "number" && window < contextSize &&
-    json.use_sliding_window !== false
-  ) {
-    keys.push(["attention.sliding_window", entry.whole(window)]);
-  }
-  if (activation === "reglu") {
-    keys.push(["hidden_activation", entry.text("relu")]);
-  }
+  const hasWindow = typeof window === "number" && window < contextSize &&
+    json.use_sliding_window !== false;
+  const metadata = hyperParameterMetadata(architecture, {
+    contextSize,
+    hiddenSize,
+    layerCount: size("num_hidden_layers"),
+    feedForwardSize: size("intermediate_size"),
+    ropeSize: headSize,
+    headCount,
+    kvHeadCount,
+    rmsEpsilon: positive(json.rms_norm_eps ?? 1e-6, name, "rms_norm_eps"),
+    ...rope.keys,
+    headSize: isUsual ? undefined : headSize,
+    valueSize: isUsual ? undefined : headSize,
+    slidingWindow: hasWindow ? window : undefined,
+    activation: activation === "reglu" ? "relu" : undefined,
+  });
   return {
     architecture,
     activation,
@@ -111,7 +105,7 @@ export function readConfig(json: JsonObject, name: string): Config {
     vocabSize: json.vocab_size === undefined ? 0 : size("vocab_size"),
     isTied: json.tie_word_embeddings === true,
     ropeFactors: rope.factors,
-    metadata: keys.map(([key, value]) => [`${architecture}.${key}`, value]),
+    metadata,
     notes: note ? [note] : [],
   };
 }
@@ -125,11 +119,12 @@ function architectureOf(
   const names = [type, first].filter((each) => typeof each === "string");
   for (const each of names) {
     const key = each.replace(/ForCausalLM$/, "").toLowerCase();
-    if (Object.hasOwn(architectures, key)) return architectures[key];
+    const architecture = architectures.get(key);
+    if (architecture) return architecture;
   }
   throw new UnsupportedError(
     `Cannot convert ${name}: its model_type is ${shown(type)}, known are ${
-      Object.keys(architectures).join(", ")
+      [...architectures.keys()].join(", ")
     }`,
   );
 }
@@ -163,37 +158,34 @@ function readRope(
   json: JsonObject,
   name: string,
   headSize: number,
-): { keys: [string, MetadataEntry][]; factors?: Float32Array } {
+): { keys: HyperParameters; factors?: Float32Array } {
   const scaling = json.rope_parameters ?? json.rope_scaling ?? {};
   if (!isObject(scaling)) {
     throw new FormatError(`Cannot read ${name}: rope_scaling is no object`);
   }
   const number = (key: string, fallback?: number) =>
     positive(scaling[key] ?? fallback, name, `rope_scaling.${key}`);
-  const base = positive(
+  const ropeBase = positive(
     json.rope_theta ?? scaling.rope_theta ?? 10000,
     name,
     "rope_theta",
   );
-  const keys: [string, MetadataEntry][] = [
-    ["rope.freq_base", entry.real(base)],
-  ];
   const type = scaling.rope_type ?? scaling.type ?? "default";
   switch (type) {
     case "default":
-      return { keys };
+      return { keys: { ropeBase } };
     case "linear":
-      keys.push(["rope.scaling.type", entry.text("linear")]);
-      keys.push(["rope.scaling.factor", entry.real(number("factor"))]);
-      return { keys };
+      return {
+        keys: { ropeBase, ropeScaling: "linear", ropeScale: number("factor") },
+      };
     case "llama3": {
-      const factors = llama3Factors(base, headSize, {
+      const factors = llama3Factors(ropeBase, headSize, {
         factor: number("factor", 8),
         low: number("low_freq_factor", 1),
         high: number("high_freq_factor", 4),
         context: number("original_max_position_embeddings", 8192),
       });
-      return { keys, factors };
+      return { keys: { ropeBase }, factors };
     }
   }
   throw new UnsupportedError(

@@ -6,7 +6,7 @@
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import type { GgufMagic, MetadataEntry } from "../formats/gguf/gguf_file.ts";
-import type { Activation } from "../model/model.ts";
+import type { Activation } from "../model/activation.ts";
 import type { Rows } from "./rows.ts";
 
 /** `llama`: dense, as llama.cpp has it. `powerinfer`: `ffn_down_t`, for engines that skip neurons. */

@@ -6,7 +6,7 @@
  */
 import { UsageError } from "../errors.ts";
 import { entry } from "../formats/gguf/entry.ts";
-import { isSparse } from "../model/model.ts";
+import { isSparse } from "../model/activation.ts";
 import type { Contents, Form } from "./contents.ts";
 import type { Rows } from "./rows.ts";
 import { transposed } from "./transposed.ts";

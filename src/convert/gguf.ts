@@ -19,8 +19,7 @@ import { stored } from "./rows.ts";
  */
 export async function readGgufContents(source: ByteSource): Promise<Contents> {
   const file = await readGguf(source);
-  const isKnown = Object.hasOwn(
-    architectures,
+  const isKnown = architectures.has(
     getString(file, "general.architecture") ?? "",
   );
   const tensors = new Map(

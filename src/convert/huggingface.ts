@@ -15,10 +15,17 @@ import {
   openCheckpoint,
 } from "../formats/safetensors/checkpoint.ts";
 import type { SafetensorsDtype } from "../formats/safetensors/read.ts";
+import {
+  compareTensors,
+  ggufName,
+  type NamedTensor,
+  type TensorName,
+  tensorSchemas,
+} from "../model/schema.ts";
 import { type Config, readConfig } from "./config.ts";
 import type { Contents } from "./contents.ts";
 import { interleaved, rowCount, type Rows, stored, whole } from "./rows.ts";
-import { compareNames, ggufTensor, type NamedTensor } from "./tensor_names.ts";
+import { tensorOfHub } from "./tensor_names.ts";
 import { tokenizerMetadata } from "./tokenizer_metadata.ts";
 
 const types: Readonly<Partial<Record<SafetensorsDtype, GgmlType>>> = {
@@ -74,33 +81,35 @@ function tensorsOf(
   config: Config,
   folder: Folder,
 ): Map<string, Rows> {
-  const named: [string, Rows][] = [];
+  const found: [NamedTensor, Rows][] = [];
   for (const tensor of tensors.values()) {
-    const gguf = ggufTensor(tensor.name);
-    if (gguf === undefined) {
+    const named = tensorOfHub(tensor.name);
+    if (named === undefined) {
       throw new UnsupportedError(
         `Cannot convert tensor ${
           printable(tensor.name)
         } of ${folder.name}: a model of this kind has none of this name`,
       );
     }
-    if (gguf === null) continue;
-    if (gguf.name === "output.weight" && config.isTied) continue;
-    named.push([gguf.name, rowsOf(tensor, gguf, config)]);
+    if (named === null || named.name === "output" && config.isTied) continue;
+    found.push([named, rowsOf(tensor, named.name, config)]);
   }
   const { ropeFactors } = config;
   if (ropeFactors) {
     const bytes = new Uint8Array(ropeFactors.buffer as ArrayBuffer);
     const fetch = () => Promise.resolve(bytes);
     const shape = [ropeFactors.length];
-    named.push(["rope_freqs.weight", whole("F32", shape, fetch)]);
+    found.push([{ name: "rope_freqs" }, whole("F32", shape, fetch)]);
   }
-  return new Map(named.sort(([a], [b]) => compareNames(a, b)));
+  return new Map(
+    found.sort(([a], [b]) => compareTensors(a, b))
+      .map(([{ name, layer }, rows]) => [ggufName(name, layer), rows]),
+  );
 }
 
 function rowsOf(
   { name, dtype, shape, offset, source }: CheckpointTensor,
-  { heads }: NamedTensor,
+  own: TensorName,
   config: Config,
 ): Rows {
   const type = types[dtype];
@@ -119,9 +128,10 @@ function rowsOf(
     );
   }
   const rows = stored(source, offset, type, shape.toReversed());
-  if (!heads) return rows;
+  const { rotated, shape: sides } = tensorSchemas[own];
+  if (!rotated) return rows;
   const { headCount, kvHeadCount, headSize } = config;
-  const count = heads === "query" ? headCount : kvHeadCount;
+  const count = sides.includes("q") ? headCount : kvHeadCount;
   if (rowCount(rows) !== count * headSize) {
     throw new FormatError(
       `Cannot convert tensor ${name} of ${source.name}: it has ${

@@ -16,6 +16,7 @@ import {
   type TorchDtype,
   type TorchTensor,
 } from "../formats/torch/read.ts";
+import { ggufName } from "../model/schema.ts";
 import { type Contents, layerCountOf } from "./contents.ts";
 import { type Rows, whole } from "./rows.ts";
 
@@ -47,12 +48,9 @@ export async function withPredictors(
       const source = await folder.open(`model_${layer}.pt`);
       sources.push(source);
       const found = tensorsOf(await readTorch(source));
-      for (const name of ["fc1", "fc2"]) {
-        const tensor = found.get(`${name}.weight`);
-        tensors.set(
-          `blk.${layer}.${name}.weight`,
-          rowsOf(source, name, tensor),
-        );
+      for (const name of ["fc1", "fc2"] as const) {
+        const tensor = found.get(ggufName(name));
+        tensors.set(ggufName(name, layer), rowsOf(source, name, tensor));
       }
     }
   } catch (error) {

@@ -4,7 +4,8 @@
  * @module
  */
 import { LimitError, UsageError } from "../errors.ts";
-import { type Activation, isSparse, type Model } from "../model/model.ts";
+import { type Activation, isSparse } from "../model/activation.ts";
+import type { Model } from "../model/model.ts";
 import type { ModelSource } from "./model_source.ts";
 import { type CacheType, checkCacheType } from "../places/cache_type.ts";
 import type { Progress } from "../places/load_progress.ts";

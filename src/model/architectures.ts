@@ -6,25 +6,35 @@
  * @module
  */
 import { UnsupportedError } from "../errors.ts";
-import type { Activation, LayerTensors } from "./model.ts";
+import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
+import type { Activation } from "./activation.ts";
+import type { OptionalTensorName, PerLayer } from "./schema.ts";
 
 /** What tells one architecture from another. */
 export interface Architecture {
+  /** Tensors that its layers may have, beside those that are in every model */
+  readonly takes: readonly OptionalTensorName[];
   /** The activation that a file of this magic, these tensors and this `hidden_activation` means. */
   activation(
     magic: "GGUF" | "PWRI",
-    layer: LayerTensors,
+    layer: PerLayer<TensorInfo>,
     stated?: string,
   ): Activation;
 }
 
+const ffn = ["ffn_down", "ffn_down_t", "fc1", "fc2"] as const;
+
 /** By `general.architecture`. */
-export const architectures: Readonly<Record<string, Architecture>> = {
-  bamboo: { activation: () => "drelu" },
+export const architectures: ReadonlyMap<string, Architecture> = new Map<
+  string,
+  Architecture
+>([
+  ["bamboo", { takes: ffn, activation: () => "drelu" }],
   // PowerInfer files of ReluLLaMA and ProSparse say `llama` and mean relu(gate)·up;
   // they are told by the magic, or, where that is plain GGUF, by the transposed down.
   // A dense file of such a model has to say so.
-  llama: {
+  ["llama", {
+    takes: ffn,
     activation: (magic, layer, stated) => {
       switch (stated) {
         case "relu":
@@ -40,5 +50,5 @@ export const architectures: Readonly<Record<string, Architecture>> = {
         }: known are silu and relu`,
       );
     },
-  },
-};
+  }],
+]);

@@ -5,52 +5,29 @@
  * @module
  */
 import { FormatError, UnsupportedError } from "../errors.ts";
-import {
-  getArray,
-  getNumber,
-  getString,
-  type GgufFile,
-  type TensorInfo,
-} from "../formats/gguf/read.ts";
+import type { GgufFile, TensorInfo } from "../formats/gguf/gguf_file.ts";
+import { getArray, getNumber, getString } from "../formats/gguf/metadata.ts";
+import type { Activation } from "./activation.ts";
 import { architectures } from "./architectures.ts";
-
-/**
- * How gate and up make a neuron's value h:
- * `drelu` relu(g)·relu(u), `reglu` relu(g)·u, `swiglu` silu(g)·u.
- * The first two leave most neurons exactly zero.
- */
-export type Activation = "drelu" | "reglu" | "swiglu";
+import { HyperParameterReader } from "./hyper_parameters.ts";
+import {
+  ggufName,
+  type LayerTensorName,
+  layerTensorNames,
+  layerTensors,
+  type PerLayer,
+  type PerTensor,
+  shapeOf,
+  type SideLengths,
+  sideLengths,
+  type TensorName,
+} from "./schema.ts";
 
 /** The tensors of one layer, called what GGUF calls them, without `blk.N.` and `.weight`. */
-export interface LayerTensors {
-  /** `[hiddenSize]` */
-  readonly attn_norm: TensorInfo;
-  /** `[hiddenSize, headCount · headSize]`, rows permuted for interleaved rotation */
-  readonly attn_q: TensorInfo;
-  /** `[hiddenSize, kvHeadCount · headSize]`, permuted likewise */
-  readonly attn_k: TensorInfo;
-  /** `[hiddenSize, kvHeadCount · headSize]` */
-  readonly attn_v: TensorInfo;
-  /** `[headCount · headSize, hiddenSize]` */
-  readonly attn_output: TensorInfo;
-  /** `[hiddenSize]` */
-  readonly ffn_norm: TensorInfo;
-  /** `[hiddenSize, feedForwardSize]` */
-  readonly ffn_gate: TensorInfo;
-  /** `[hiddenSize, feedForwardSize]` */
-  readonly ffn_up: TensorInfo;
-  /** `[feedForwardSize, hiddenSize]`: a row for each output; absent in PowerInfer files */
-  readonly ffn_down?: TensorInfo;
-  /** `[hiddenSize, feedForwardSize]`: a row for each neuron; PowerInfer's form of down */
-  readonly ffn_down_t?: TensorInfo;
-  /** Predictor, `[hiddenSize, rank]`; the rank may differ from layer to layer */
-  readonly fc1?: TensorInfo;
-  /** Predictor, `[rank, feedForwardSize]` */
-  readonly fc2?: TensorInfo;
-}
+export type LayerTensors = PerLayer<TensorInfo>;
 
 /** A model's hyper-parameters and tensors. Sizes count elements. */
-export interface Model {
+export interface Model extends PerTensor<TensorInfo> {
   /** `general.architecture` */
   readonly architecture: string;
   /** `general.name`, where the file has one */
@@ -90,16 +67,6 @@ export interface Model {
   readonly linearPredictor: boolean;
   /** All weights in the file, padding left out */
   readonly parameterCount: number;
-  /** The layers, first to last */
-  readonly layers: readonly LayerTensors[];
-  /** `[hiddenSize, vocabSize]` */
-  readonly token_embd: TensorInfo;
-  /** `[hiddenSize]` */
-  readonly output_norm: TensorInfo;
-  /** `[hiddenSize, vocabSize]`; the same object as `token_embd` where the two are tied */
-  readonly output: TensorInfo;
-  /** `[ropeSize / 2]`: divisors of the rotation's frequencies */
-  readonly rope_freqs?: TensorInfo;
 }
 
 /** What a caller may set over the file's word. */
@@ -137,57 +104,36 @@ export function describeModel(
       "Cannot read the model: general.architecture is missing",
     );
   }
-  const architecture = architectures[name];
+  const architecture = architectures.get(name);
   if (!architecture) {
     throw new UnsupportedError(
       `Cannot run architecture "${name}": culm runs ${
-        Object.keys(architectures).join(", ")
+        [...architectures.keys()].join(", ")
       }`,
     );
   }
-  const size = (key: string, fallback?: number): number => {
-    const value = getNumber(file, `${name}.${key}`) ?? fallback;
-    if (value === undefined) {
-      throw new FormatError(`Cannot read the model: ${name}.${key} is missing`);
-    }
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new FormatError(
-        `Cannot read the model: ${name}.${key} is ${value}, needs a whole number above 0`,
-      );
-    }
-    return value;
-  };
-  const real = (key: string, fallback: number): number => {
-    const value = getNumber(file, `${name}.${key}`) ?? fallback;
-    if (!(value > 0 && value < 1e30)) {
-      throw new FormatError(
-        `Cannot read the model: ${name}.${key} is ${value}, needs a number above 0`,
-      );
-    }
-    return value;
-  };
-
-  const hiddenSize = size("embedding_length");
-  const feedForwardSize = size("feed_forward_length");
-  const headCount = size("attention.head_count");
-  const kvHeadCount = size("attention.head_count_kv", headCount);
-  const headSize = size(
-    "attention.key_length",
+  const keys = new HyperParameterReader(file, name);
+  const hiddenSize = keys.size("hiddenSize");
+  const feedForwardSize = keys.size("feedForwardSize");
+  const headCount = keys.size("headCount");
+  const kvHeadCount = keys.size("kvHeadCount", headCount);
+  const headSize = keys.size(
+    "headSize",
     Math.floor(hiddenSize / headCount) || 1,
   );
-  const ropeSize = size("rope.dimension_count", headSize);
-  const layerCount = size("block_count");
-  const contextSize = size("context_length", 2048);
-  const valueLength = size("attention.value_length", headSize);
+  const ropeSize = keys.size("ropeSize", headSize);
+  const layerCount = keys.size("layerCount");
+  const contextSize = keys.size("contextSize", 2048);
+  const valueLength = keys.size("valueSize", headSize);
   refuseIf(
     valueLength !== headSize,
     `attention.value_length ${valueLength} differs from key length ${headSize}`,
   );
   refuseIf(
-    getNumber(file, `${name}.expert_count`),
+    keys.number("expertCount"),
     "mixtures of experts (expert_count is set)",
   );
-  const scaling = getString(file, `${name}.rope.scaling.type`) ?? "none";
+  const scaling = keys.text("ropeScaling") ?? "none";
   refuseIf(
     scaling !== "none" && scaling !== "linear",
     `rope scaling of type "${scaling}" (none and linear are)`,
@@ -216,32 +162,38 @@ export function describeModel(
   }
 
   const unused = new Set(file.tensors.keys());
-  const find = (
-    tensorName: string,
-    ...shape: (number | undefined)[]
-  ): TensorInfo | undefined => {
-    const tensor = file.tensors.get(tensorName);
+  const sizes = {
+    hiddenSize,
+    headCount,
+    kvHeadCount,
+    headSize,
+    feedForwardSize,
+    ropeSize,
+  };
+  const lengths: SideLengths<number | undefined> = {
+    ...sideLengths(sizes),
+    vocab: file.tensors.get(ggufName("token_embd"))?.shape[1] ?? 1,
+    rank: undefined,
+  };
+  const find = (own: TensorName, layer?: number): TensorInfo | undefined => {
+    const tensor = file.tensors.get(ggufName(own, layer));
     if (!tensor) return undefined;
-    unused.delete(tensorName);
-    checkShape(tensor, shape);
+    unused.delete(tensor.name);
+    checkShape(tensor, shapeOf(own, lengths));
+    requireFloat(tensor);
     return tensor;
   };
-  const need = (
-    tensorName: string,
-    ...shape: (number | undefined)[]
-  ): TensorInfo => {
-    const tensor = find(tensorName, ...shape);
+  const need = (own: TensorName, layer?: number): TensorInfo => {
+    const tensor = find(own, layer);
     if (!tensor) {
       throw new FormatError(
-        `Cannot read the model: tensor ${tensorName} is missing`,
+        `Cannot read the model: tensor ${ggufName(own, layer)} is missing`,
       );
     }
     return tensor;
   };
 
-  const qSize = headCount * headSize;
-  const kvSize = kvHeadCount * headSize;
-  const token_embd = need("token_embd.weight", hiddenSize, undefined);
+  const token_embd = need("token_embd");
   const vocabSize = token_embd.shape[1] ?? 1;
   const vocabulary = getArray(file, "tokenizer.ggml.tokens");
   if (vocabulary && vocabulary.values.length !== vocabSize) {
@@ -249,48 +201,29 @@ export function describeModel(
       `Cannot read the model: the vocabulary has ${vocabulary.values.length} tokens, token_embd.weight has ${vocabSize} rows`,
     );
   }
+  const takes = new Set<LayerTensorName>(architecture.takes);
   const layers = Array.from({ length: layerCount }, (_, index) => {
-    const at = (tensor: string) => `blk.${index}.${tensor}.weight`;
-    const layer: LayerTensors = {
-      attn_norm: need(at("attn_norm"), hiddenSize),
-      attn_q: need(at("attn_q"), hiddenSize, qSize),
-      attn_k: need(at("attn_k"), hiddenSize, kvSize),
-      attn_v: need(at("attn_v"), hiddenSize, kvSize),
-      attn_output: need(at("attn_output"), qSize, hiddenSize),
-      ffn_norm: need(at("ffn_norm"), hiddenSize),
-      ffn_gate: need(at("ffn_gate"), hiddenSize, feedForwardSize),
-      ffn_up: need(at("ffn_up"), hiddenSize, feedForwardSize),
-      ffn_down: find(at("ffn_down"), feedForwardSize, hiddenSize),
-      ffn_down_t: find(at("ffn_down_t"), hiddenSize, feedForwardSize),
-      fc1: find(at("fc1"), hiddenSize, undefined),
-      fc2: find(at("fc2"), undefined, feedForwardSize),
-    };
-    if (!layer.ffn_down === !layer.ffn_down_t) {
-      throw new FormatError(
-        `Cannot read the model: layer ${index} needs one of ${
-          at("ffn_down")
-        } and ${at("ffn_down_t")}, has ${layer.ffn_down ? "both" : "neither"}`,
-      );
+    const tensors: Partial<Record<LayerTensorName, TensorInfo>> = {};
+    for (const own of layerTensorNames) {
+      const isOptional = "optional" in layerTensors[own];
+      if (isOptional && !takes.has(own)) continue;
+      const tensor = isOptional ? find(own, index) : need(own, index);
+      if (tensor) tensors[own] = tensor;
     }
-    if (
-      !layer.fc1 !== !layer.fc2 || rank(layer.fc1, 1) !== rank(layer.fc2, 0)
-    ) {
-      throw new FormatError(
-        `Cannot read the predictor of layer ${index}: ${at("fc1")} has rank ${
-          rank(layer.fc1, 1)
-        }, ${at("fc2")} has ${rank(layer.fc2, 0)}`,
-      );
-    }
+    const layer = tensors as LayerTensors;
+    checkLayer(layer, index);
     return Object.freeze(layer);
   });
-  const output_norm = need("output_norm.weight", hiddenSize);
-  const output = find("output.weight", hiddenSize, vocabSize) ?? token_embd;
-  const rope_freqs = find("rope_freqs.weight", ropeSize / 2);
-  for (const tensor of [rope_freqs, output_norm]) requireFloat(tensor);
-  for (const { attn_norm, ffn_norm } of layers) {
-    requireFloat(attn_norm);
-    requireFloat(ffn_norm);
-  }
+  const output_norm = need("output_norm");
+  const output = find("output") ?? token_embd;
+  const rope_freqs = find("rope_freqs");
+  const tensors = {
+    layers: Object.freeze(layers),
+    token_embd,
+    output,
+    output_norm,
+    rope_freqs,
+  };
   const [stranger] = unused;
   refuseIf(
     stranger,
@@ -302,42 +235,46 @@ export function describeModel(
     parameterCount += shape.reduce((product, side) => product * side, 1);
   }
   const sparseThreshold = getNumber(file, "powerinfer.sparse_threshold") ?? 0;
-  const window = getNumber(file, `${name}.attention.sliding_window`);
+  const window = keys.number("slidingWindow");
   return Object.freeze({
     architecture: name,
     name: getString(file, "general.name"),
-    hiddenSize,
-    feedForwardSize,
-    headCount,
-    kvHeadCount,
-    headSize,
+    ...sizes,
+    ...tensors,
     vocabSize,
     contextSize: Math.min(contextSize, limits.contextSize),
-    rmsEpsilon: real("attention.layer_norm_rms_epsilon", 1e-5),
-    ropeSize,
-    ropeBase: real("rope.freq_base", 10000),
-    ropeScale: scaling === "linear" ? real("rope.scaling.factor", 1) : 1,
+    rmsEpsilon: keys.real("rmsEpsilon", 1e-5),
+    ropeBase: keys.real("ropeBase", 10000),
+    ropeScale: scaling === "linear" ? keys.real("ropeScale", 1) : 1,
     slidingWindow: window !== undefined && window > 0 ? window : undefined,
     activation: options.activation ??
-      architecture.activation(
-        file.magic,
-        layers[0],
-        getString(file, `${name}.hidden_activation`),
-      ),
+      architecture.activation(file.magic, layers[0], keys.text("activation")),
     sparseThresholds: Object.freeze(layers.map(() => sparseThreshold)),
     linearPredictor: false,
     parameterCount,
-    layers: Object.freeze(layers),
-    token_embd,
-    output_norm,
-    output,
-    rope_freqs,
   });
 }
 
-/** Whether neurons of this activation are exactly zero where the gate is not positive. */
-export function isSparse(activation: Activation): boolean {
-  return activation !== "swiglu";
+/** What tensors of one layer must be to one another. */
+function checkLayer(
+  { ffn_down, ffn_down_t, fc1, fc2 }: LayerTensors,
+  layer: number,
+): void {
+  const at = (name: LayerTensorName) => ggufName(name, layer);
+  if (!ffn_down === !ffn_down_t) {
+    throw new FormatError(
+      `Cannot read the model: layer ${layer} needs one of ${
+        at("ffn_down")
+      } and ${at("ffn_down_t")}, has ${ffn_down ? "both" : "neither"}`,
+    );
+  }
+  if (!fc1 !== !fc2 || rank(fc1, 1) !== rank(fc2, 0)) {
+    throw new FormatError(
+      `Cannot read the predictor of layer ${layer}: ${at("fc1")} has rank ${
+        rank(fc1, 1)
+      }, ${at("fc2")} has ${rank(fc2, 0)}`,
+    );
+  }
 }
 
 function rank(tensor: TensorInfo | undefined, side: number): number {
@@ -348,10 +285,11 @@ function refuseIf(condition: unknown, what: string): void {
   if (condition) throw new UnsupportedError(`Cannot run ${what}`);
 }
 
-function requireFloat(tensor: TensorInfo | undefined): void {
+/** Vectors are read as they are. */
+function requireFloat({ name, type, shape }: TensorInfo): void {
   refuseIf(
-    tensor && tensor.type !== "F32",
-    `${tensor?.name} of type ${tensor?.type}: norms and factors are F32`,
+    shape.length === 1 && type !== "F32",
+    `${name} of type ${type}: norms and factors are F32`,
   );
 }
 

@@ -19,6 +19,7 @@ import {
 import { type TensorToWrite, writeGguf } from "../formats/gguf/write.ts";
 import type { LayerTensors, Model } from "./model.ts";
 import { fingerprintOf } from "./fingerprint.ts";
+import { ggufName } from "./schema.ts";
 
 const kind = "activation-predictor";
 const keys = {
@@ -142,9 +143,8 @@ function tensorsOf(
   shift: number,
   refuse: (what: string) => never,
 ): { fc1?: TensorInfo; fc2?: TensorInfo } {
-  const find = (name: string) =>
-    file.tensors.get(`blk.${layer}.${name}.weight`);
-  const fc1 = find("fc1"), fc2 = find("fc2");
+  const fc1 = file.tensors.get(ggufName("fc1", layer));
+  const fc2 = file.tensors.get(ggufName("fc2", layer));
   if (!fc1 && !fc2) return { fc1: undefined, fc2: undefined };
   const rank = fc1?.shape[1];
   const fits = fc1?.shape.length === 2 && fc2?.shape.length === 2 &&

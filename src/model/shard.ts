@@ -7,7 +7,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import { indexAt, type IndexSet, isList, lengthOf } from "./index_set.ts";
-import type { LayerTensors } from "./model.ts";
+import { eachTensor, type PerLayer, type PerTensor } from "./schema.ts";
 
 /** Rows and columns of a tensor that one place loads. */
 export interface Shard {
@@ -19,27 +19,14 @@ export interface Shard {
 }
 
 /** The shards of one layer, by tensor. */
-export type LayerShards = { readonly [K in keyof LayerTensors]: Shard };
+export type LayerShards = PerLayer<Shard>;
 
 /** All that one place loads. */
-export interface PlaceShards {
-  readonly layers: readonly LayerShards[];
-  readonly token_embd: Shard;
-  /** The same object as `token_embd` where the two are tied */
-  readonly output: Shard;
-  readonly output_norm: Shard;
-  readonly rope_freqs?: Shard;
-}
+export type PlaceShards = PerTensor<Shard>;
 
 /** Every shard once. */
-export function* allShards(shards: PlaceShards): Generator<Shard> {
-  yield shards.token_embd;
-  if (shards.output !== shards.token_embd) yield shards.output;
-  yield shards.output_norm;
-  if (shards.rope_freqs) yield shards.rope_freqs;
-  for (const layer of shards.layers) {
-    for (const shard of Object.values(layer)) if (shard) yield shard;
-  }
+export function allShards(shards: PlaceShards): Generator<Shard> {
+  return eachTensor(shards);
 }
 
 /** Bytes of all rows that {@linkcode readRows} gives. */

@@ -11,6 +11,13 @@ import { GpuError } from "../errors.ts";
 import { quantise } from "../formats/ggml/quantise.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import type { LayerTensors, Model } from "../model/model.ts";
+import {
+  layerEntries,
+  mapTensors,
+  shapeOf,
+  sideLengths,
+  type TensorName,
+} from "../model/schema.ts";
 import { splitEvenly } from "../plan/plan.ts";
 import type { GpuSidePlace } from "./place.ts";
 import { ReferencePlace } from "./reference/reference_place.ts";
@@ -151,8 +158,8 @@ async function checkPicking(
 function distinctLayers({ layers }: Model): LayerTensors[] {
   const byTypes = new Map<string, LayerTensors>();
   for (const layer of layers) {
-    const types = Object.entries(layer).map(([name, tensor]) =>
-      tensor && `${name} ${tensor.type}`
+    const types = layerEntries(layer).map(([name, { type }]) =>
+      `${name} ${type}`
     );
     byTypes.set(types.join(), layer);
   }
@@ -164,28 +171,16 @@ function smallModel(
   model: Model,
   layer: LayerTensors,
 ): { model: Model; source: ByteSource } {
-  const { hiddenSize, feedForwardSize, vocabSize } = sizes;
-  const qSize = sizes.headCount * sizes.headSize;
-  const kvSize = sizes.kvHeadCount * sizes.headSize;
-  const rank = 256;
-  const shapes: { readonly [K in keyof LayerTensors]-?: number[] } = {
-    attn_norm: [hiddenSize],
-    attn_q: [hiddenSize, qSize],
-    attn_k: [hiddenSize, kvSize],
-    attn_v: [hiddenSize, kvSize],
-    attn_output: [qSize, hiddenSize],
-    ffn_norm: [hiddenSize],
-    ffn_gate: [hiddenSize, feedForwardSize],
-    ffn_up: [hiddenSize, feedForwardSize],
-    ffn_down: [feedForwardSize, hiddenSize],
-    ffn_down_t: [hiddenSize, feedForwardSize],
-    fc1: [hiddenSize, rank],
-    fc2: [rank, feedForwardSize],
+  const lengths = {
+    ...sideLengths(sizes),
+    vocab: sizes.vocabSize,
+    rank: 256,
   };
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let offset = 0;
   const random = noise(1);
-  const tensor = (like: TensorInfo, shape: number[]): TensorInfo => {
+  const small = (like: TensorInfo, name: TensorName): TensorInfo => {
+    const shape = shapeOf(name, lengths);
     const length = shape.reduce((product, side) => product * side, 1);
     // Norms are about 1, rows of matrices about 1 long.
     const [scale, mean] = shape.length === 1
@@ -205,32 +200,25 @@ function smallModel(
       byteLength: bytes.length,
     };
   };
-  const tensors: Record<string, TensorInfo> = {};
-  for (const [name, like] of Object.entries(layer)) {
-    if (like) tensors[name] = tensor(like, shapes[name as keyof LayerTensors]);
-  }
-  const token_embd = tensor(model.token_embd, [hiddenSize, vocabSize]);
-  const small: Model = {
-    ...model,
-    ...sizes,
-    ...limits,
-    slidingWindow: undefined,
-    rope_freqs: undefined,
-    sparseThresholds: [0],
-    layers: [tensors as unknown as LayerTensors],
-    token_embd,
-    output: model.output === model.token_embd
-      ? token_embd
-      : tensor(model.output, [hiddenSize, vocabSize]),
-    output_norm: tensor(model.output_norm, [hiddenSize]),
-  };
+  const tensors = { ...model, layers: [layer], rope_freqs: undefined };
+  const smallTensors = mapTensors(tensors, small);
   const bytes = new Uint8Array(offset);
   let filled = 0;
   for (const part of parts) {
     bytes.set(part, filled);
     filled += part.length;
   }
-  return { model: small, source: fromBuffer(bytes, "check") };
+  return {
+    model: {
+      ...model,
+      ...sizes,
+      ...limits,
+      ...smallTensors,
+      slidingWindow: undefined,
+      sparseThresholds: [0],
+    },
+    source: fromBuffer(bytes, "check"),
+  };
 }
 
 /** Even numbers from -1 to 1, by xorshift32. */

@@ -8,7 +8,8 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import { bufferFor } from "../bytes/buffer.ts";
 import { tensorBytes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
-import type { LayerTensors, Model } from "../model/model.ts";
+import type { Model } from "../model/model.ts";
+import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
 
 /** Rows of its vocabulary. */
 const probeVocabulary = 32;
@@ -20,27 +21,26 @@ export function probeModel(
   layers: number,
 ): { model: Model; source: ByteSource } {
   const [{ fc1: _fc1, fc2: _fc2, ...layer }] = model.layers;
-  const probe: LayerTensors = {
-    ...layer,
-    ffn_gate: withRows(layer.ffn_gate, neurons),
-    ffn_up: withRows(layer.ffn_up, neurons),
-    ffn_down_t: layer.ffn_down_t && withRows(layer.ffn_down_t, neurons),
-    ffn_down: layer.ffn_down && withShape(
-      layer.ffn_down,
-      [neurons, model.hiddenSize],
-    ),
+  const tensors = {
+    ...model,
+    layers: Array.from({ length: layers }, () => layer),
   };
-  const token_embd = withRows(model.token_embd, probeVocabulary);
+  const changed = new Map<Dimension | undefined, number>([
+    ["ffn", neurons],
+    ["vocab", probeVocabulary],
+  ]);
   return {
     model: {
       ...model,
       feedForwardSize: neurons,
       vocabSize: probeVocabulary,
-      layers: Array.from({ length: layers }, () => probe),
-      token_embd,
-      output: model.output === model.token_embd
-        ? token_embd
-        : withRows(model.output, probeVocabulary),
+      ...mapTensors(tensors, (tensor, name) =>
+        withShape(
+          tensor,
+          tensor.shape.map((length, i) =>
+            changed.get(tensorSchemas[name].shape[i]) ?? length
+          ),
+        )),
     },
     source: zeros,
   };
@@ -54,10 +54,6 @@ const zeros: ByteSource = {
   close: () => Promise.resolve(),
 };
 
-function withRows(tensor: TensorInfo, rows: number): TensorInfo {
-  return withShape(tensor, [tensor.shape[0], rows]);
-}
-
-function withShape(tensor: TensorInfo, shape: [number, number]): TensorInfo {
+function withShape(tensor: TensorInfo, shape: readonly number[]): TensorInfo {
   return { ...tensor, shape, byteLength: tensorBytes(tensor.type, shape) };
 }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { isSparse, type Model } from "../model/model.ts";
+import { isSparse } from "../model/activation.ts";
+import type { Model } from "../model/model.ts";
 import { firingProbabilities, gatePower } from "./firing.ts";
 import type { Firing } from "./profile.ts";
 import { firingOf, type Profile } from "./profile.ts";

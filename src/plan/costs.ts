@@ -7,7 +7,9 @@
  */
 import { ggmlTypes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
-import { isSparse, type LayerTensors, type Model } from "../model/model.ts";
+import { isSparse } from "../model/activation.ts";
+import type { LayerTensors, Model } from "../model/model.ts";
+import { layerEntries, tensorSchemas } from "../model/schema.ts";
 import type { Machine } from "./machine.ts";
 import type { Firing } from "./profile.ts";
 import { type Exchange, exchangeSides } from "./schedule.ts";
@@ -135,11 +137,14 @@ export function exchangeMs(
   return (from.includes("gpu") ? toCpu : 0) + (to.includes("gpu") ? toGpu : 0);
 }
 
-/** Bytes of a layer's attention weights. */
+/** Bytes of a layer's tensors that are cut by heads. */
 export function attentionBytes(layer: LayerTensors): number {
-  const { attn_q, attn_k, attn_v, attn_output } = layer;
-  return attn_q.byteLength + attn_k.byteLength + attn_v.byteLength +
-    attn_output.byteLength;
+  let bytes = 0;
+  for (const [name, { byteLength }] of layerEntries(layer)) {
+    const { shape } = tensorSchemas[name];
+    if (shape.includes("q") || shape.includes("kv")) bytes += byteLength;
+  }
+  return bytes;
 }
 
 /** Bytes of one neuron's rows of gate and up, and of its row or column of down. */

@@ -11,7 +11,7 @@ import {
   tensorsOf,
   type TorchTensor,
 } from "../formats/torch/read.ts";
-import type { Activation } from "../model/model.ts";
+import type { Activation } from "../model/activation.ts";
 import type { LayerProfile, Profile } from "./profile.ts";
 import { mostProfileTokens } from "./profile_file.ts";
 

@@ -16,6 +16,7 @@ import {
 } from "../formats/gguf/read.ts";
 import { writeGguf } from "../formats/gguf/write.ts";
 import type { Model } from "../model/model.ts";
+import { layerEntries, tensorSchemas } from "../model/schema.ts";
 import {
   checkProfile,
   firingOf,
@@ -98,11 +99,11 @@ export async function* reorderNeurons(
   const columns = new Map<TensorInfo, Uint32Array>();
   const layers = model.layers.map((layer, i): LayerProfile => {
     const order = fileOrder(profile, i);
-    const { ffn_gate, ffn_up, ffn_down, ffn_down_t, fc2 } = layer;
-    for (const tensor of [ffn_gate, ffn_up, ffn_down_t, fc2]) {
-      if (tensor) rows.set(tensor, order);
+    for (const [name, tensor] of layerEntries(layer)) {
+      const { shape } = tensorSchemas[name];
+      if (shape[1] === "ffn") rows.set(tensor, order);
+      if (shape[0] === "ffn") columns.set(movable(tensor), order);
     }
-    if (ffn_down) columns.set(movable(ffn_down), order);
     const { gatePositive, active } = profile.layers[i];
     return {
       gatePositive: order.map((id) => gatePositive[id]),

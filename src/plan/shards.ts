@@ -12,7 +12,8 @@ import {
   type Range,
 } from "../model/index_set.ts";
 import type { Model } from "../model/model.ts";
-import type { PlaceShards, Shard } from "../model/shard.ts";
+import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
+import type { PlaceShards } from "../model/shard.ts";
 import { kvHeadsOf, type PlacePlan } from "./plan.ts";
 
 /**
@@ -24,66 +25,44 @@ const columnUnit = 32;
 
 /** What a place must load to hold its part of a plan. */
 export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
-  const { headSize } = model;
-  const shard = (
-    tensor: TensorInfo,
-    rows: IndexSet = { start: 0, end: tensor.shape[1] ?? 1 },
-    columns: IndexSet = { start: 0, end: tensor.shape[0] },
-  ): Shard => ({ tensor, rows, columns });
-  const optional = (tensor?: TensorInfo, rows?: IndexSet) =>
-    tensor && shard(tensor, rows);
-  const scaled = (range: Range, by: number): Range => ({
-    start: range.start * by,
-    end: range.end * by,
+  const held = model.layers.map((_, layer) => heldSides(model, plan, layer));
+  const outer: HeldSides = { vocab: plan.vocab };
+  return mapTensors(model, (tensor, name, layer) => {
+    const [columns, rows] = tensorSchemas[name].shape;
+    const own = layer === undefined ? outer : held[layer];
+    return {
+      tensor,
+      rows: rows && own[rows] || { start: 0, end: tensor.shape[1] ?? 1 },
+      columns: columnsOf(tensor, own[columns]),
+    };
   });
+}
 
-  const token_embd = shard(model.token_embd, plan.vocab);
+/** Which elements a place holds of the sides that are cut; whole ones are left out. */
+type HeldSides = { readonly [D in Dimension]?: IndexSet };
+
+function heldSides(model: Model, plan: PlacePlan, layer: number): HeldSides {
+  const { heads, neurons } = plan.parts[layer];
+  const elements = ({ start, end }: Range): Range => ({
+    start: start * model.headSize,
+    end: end * model.headSize,
+  });
   return {
-    token_embd,
-    output: model.output === model.token_embd
-      ? token_embd
-      : shard(model.output, plan.vocab),
-    output_norm: shard(model.output_norm),
-    rope_freqs: optional(model.rope_freqs),
-    layers: model.layers.map((layer, i) => {
-      const { heads, neurons } = plan.parts[i];
-      const qRows = scaled(heads, headSize);
-      const kvRows = scaled(kvHeadsOf(model, heads), headSize);
-      return {
-        attn_norm: shard(layer.attn_norm),
-        attn_q: shard(layer.attn_q, qRows),
-        attn_k: shard(layer.attn_k, kvRows),
-        attn_v: shard(layer.attn_v, kvRows),
-        attn_output: shard(
-          layer.attn_output,
-          undefined,
-          widened(qRows, layer.attn_output.shape[0]),
-        ),
-        ffn_norm: shard(layer.ffn_norm),
-        ffn_gate: shard(layer.ffn_gate, neurons),
-        ffn_up: shard(layer.ffn_up, neurons),
-        ffn_down: layer.ffn_down && shard(
-          layer.ffn_down,
-          undefined,
-          neuronColumns(layer.ffn_down, neurons),
-        ),
-        ffn_down_t: optional(layer.ffn_down_t, neurons),
-        fc1: optional(layer.fc1),
-        fc2: optional(layer.fc2, neurons),
-      };
-    }),
+    q: elements(heads),
+    kv: elements(kvHeadsOf(model, heads)),
+    ffn: neurons,
   };
 }
 
-/** The columns of `ffn_down` that hold some neurons' weights. */
-function neuronColumns(
+/** The columns of a tensor that hold some elements of its side. */
+function columnsOf(
   { type, shape: [count] }: TensorInfo,
-  neurons: IndexSet,
+  held: IndexSet = { start: 0, end: count },
 ): IndexSet {
-  if (!isList(neurons)) return widened(neurons, count);
+  if (!isList(held)) return widened(held, count);
   const { blockSize } = ggmlTypes[type];
   const blocks = [
-    ...new Set(neurons.map((id) => Math.floor(id / blockSize))),
+    ...new Set(held.map((id) => Math.floor(id / blockSize))),
   ];
   return compact(Uint32Array.from(
     { length: blocks.length * blockSize },

@@ -14,7 +14,15 @@ import {
   toBuffer,
   writeGguf,
 } from "../../src/formats/gguf/write.ts";
+import { hyperParameterMetadata } from "../../src/model/hyper_parameters.ts";
 import { describeModel, type Model } from "../../src/model/model.ts";
+import {
+  allTensorNames,
+  ggufName,
+  shapeOf,
+  sideLengths,
+  type TensorName,
+} from "../../src/model/schema.ts";
 import { seededGaussian } from "./seeded_random.ts";
 
 /** What to make. Sizes count elements. */
@@ -70,8 +78,23 @@ export async function randomModel(
   const headSize = o.headSize ?? o.hiddenSize / o.headCount;
   const random = seededGaussian(o.seed);
   const tensors: TensorToWrite[] = [];
-  const add = (name: string, shape: number[], scale: number, mean = 0) => {
+  const { vocabSize } = o;
+  const absent = new Set<TensorName>([
+    o.downByNeuron ? "ffn_down" : "ffn_down_t",
+    ...(o.predictorRank ? [] : ["fc1", "fc2"] as const),
+    ...(o.tied ? ["output"] as const : []),
+    ...(o.ropeFactors ? [] : ["rope_freqs"] as const),
+  ]);
+  const sizes = { ...o, headSize, ropeSize: headSize };
+  for (const { name, layer } of allTensorNames(o.layerCount)) {
+    if (absent.has(name)) continue;
+    const shape = shapeOf(name, {
+      ...sideLengths(sizes),
+      vocab: vocabSize,
+      rank: (o.predictorRank ?? 0) - (o.type === "F32" ? layer ?? 0 : 0),
+    });
     const length = shape.reduce((product, side) => product * side, 1);
+    const [scale, mean] = spreadOf(name, shape);
     const values = Float32Array.from(
       { length },
       () => mean + scale * random(),
@@ -79,63 +102,20 @@ export async function randomModel(
     const fits = shape.length > 1 &&
       shape[0] % ggmlTypes[o.type].blockSize === 0;
     const type = fits ? o.type : "F32";
-    tensors.push({ name, type, shape, data: quantise(type, values) });
-  };
-  const { hiddenSize, feedForwardSize, vocabSize } = o;
-  const qSize = o.headCount * headSize, kvSize = o.kvHeadCount * headSize;
-  const unit = 1 / Math.sqrt(hiddenSize);
-
-  add("token_embd.weight", [hiddenSize, vocabSize], 1);
-  for (let i = 0; i < o.layerCount; i++) {
-    const name = (tensor: string) => `blk.${i}.${tensor}.weight`;
-    add(name("attn_norm"), [hiddenSize], 0.1, 1);
-    add(name("attn_q"), [hiddenSize, qSize], 1.5 * unit);
-    add(name("attn_k"), [hiddenSize, kvSize], 1.5 * unit);
-    add(name("attn_v"), [hiddenSize, kvSize], unit);
-    add(name("attn_output"), [qSize, hiddenSize], 1 / Math.sqrt(qSize));
-    add(name("ffn_norm"), [hiddenSize], 0.1, 1);
-    add(name("ffn_gate"), [hiddenSize, feedForwardSize], unit, -0.3 * unit);
-    add(name("ffn_up"), [hiddenSize, feedForwardSize], unit);
-    const down = 1 / Math.sqrt(feedForwardSize);
-    if (o.downByNeuron) {
-      add(name("ffn_down_t"), [hiddenSize, feedForwardSize], down);
-    } else {
-      add(name("ffn_down"), [feedForwardSize, hiddenSize], down);
-    }
-    if (o.predictorRank) {
-      const rank = o.predictorRank - (o.type === "F32" ? i : 0);
-      add(name("fc1"), [hiddenSize, rank], unit);
-      add(name("fc2"), [rank, feedForwardSize], 1 / Math.sqrt(rank));
-    }
+    const data = quantise(type, values);
+    tensors.push({ name: ggufName(name, layer), type, shape, data });
   }
-  add("output_norm.weight", [hiddenSize], 0.1, 1);
-  if (!o.tied) add("output.weight", [hiddenSize, vocabSize], unit);
-
   const metadata = new Map<string, MetadataEntry>([
     ["general.architecture", { type: "string", value: o.architecture }],
+    ...hyperParameterMetadata(o.architecture, {
+      ...sizes,
+      ropeSize: undefined,
+      valueSize: headSize,
+      contextSize: 256,
+      rmsEpsilon: 1e-5,
+      ropeScaling: o.ropeScale ? "linear" : undefined,
+    }),
   ]);
-  const key = (name: string, type: "uint32" | "float32", value: number) =>
-    metadata.set(`${o.architecture}.${name}`, { type, value });
-  key("embedding_length", "uint32", hiddenSize);
-  key("feed_forward_length", "uint32", feedForwardSize);
-  key("block_count", "uint32", o.layerCount);
-  key("attention.head_count", "uint32", o.headCount);
-  key("attention.head_count_kv", "uint32", o.kvHeadCount);
-  key("attention.key_length", "uint32", headSize);
-  key("attention.value_length", "uint32", headSize);
-  key("context_length", "uint32", 256);
-  key("attention.layer_norm_rms_epsilon", "float32", 1e-5);
-  if (o.slidingWindow) {
-    key("attention.sliding_window", "uint32", o.slidingWindow);
-  }
-  if (o.ropeScale) {
-    metadata.set(`${o.architecture}.rope.scaling.type`, {
-      type: "string",
-      value: "linear",
-    });
-    key("rope.scaling.factor", "float32", o.ropeScale);
-  }
-  if (o.ropeFactors) add("rope_freqs.weight", [headSize / 2], 0.1, 2);
 
   const bytes = await toBuffer(
     writeGguf({ magic: o.magic, metadata, tensors }),
@@ -144,6 +124,28 @@ export async function randomModel(
   const described = describeModel(await readGguf(source));
   const { linearPredictor = false } = o;
   return { source, model: { ...described, linearPredictor }, bytes };
+}
+
+/** Standard deviation and mean of a tensor's weights. */
+function spreadOf(
+  name: TensorName,
+  [columns, rows]: number[],
+): [scale: number, mean: number] {
+  if (name === "rope_freqs") return [0.1, 2];
+  if (rows === undefined) return [0.1, 1];
+  const unit = 1 / Math.sqrt(columns);
+  switch (name) {
+    case "token_embd":
+      return [1, 0];
+    case "attn_q":
+    case "attn_k":
+      return [1.5 * unit, 0];
+    case "ffn_gate":
+      return [unit, -0.3 * unit];
+    case "ffn_down_t":
+      return [1 / Math.sqrt(rows), 0];
+  }
+  return [unit, 0];
 }
 
 /** Two layers in F16: both sides of a hybrid multiply it by whole activations, so that they differ by rounding alone. */

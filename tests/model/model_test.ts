@@ -75,6 +75,18 @@ Deno.test("an unknown architecture gets an error that lists the known ones", asy
   });
 });
 
+Deno.test("what every object has is no architecture", async () => {
+  for (const name of ["constructor", "__proto__", "toString"]) {
+    const file = await header();
+    set(file, "general.architecture", name);
+    assert.throws(() => describeModel(file), (error: Error) => {
+      assert(error instanceof UnsupportedError, String(error));
+      assert(error.message.includes(`Cannot run architecture "${name}"`));
+      return true;
+    });
+  }
+});
+
 type Spoil = (file: Awaited<ReturnType<typeof header>>) => void;
 const contradictions: [string, Spoil, RegExp, RandomModelOptions?][] = [
   [

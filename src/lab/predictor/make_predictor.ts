@@ -7,7 +7,8 @@
 import { workerCount } from "../../platform/threads.ts";
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { LimitError, UnsupportedError, UsageError } from "../../errors.ts";
-import { isSparse, type Model } from "../../model/model.ts";
+import { isSparse } from "../../model/activation.ts";
+import type { Model } from "../../model/model.ts";
 import { fingerprintOf } from "../../model/fingerprint.ts";
 import { type MakeLayer, startMakers } from "./layer_makers.ts";
 import type {

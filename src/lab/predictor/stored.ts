@@ -7,6 +7,7 @@ import { dequantise } from "../../formats/ggml/dequantise.ts";
 import { quantise } from "../../formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../formats/ggml/types.ts";
 import type { TensorToWrite } from "../../formats/gguf/write.ts";
+import { ggufName } from "../../model/schema.ts";
 import type { Dense } from "./dense.ts";
 
 /** fc1 `[rank, hiddenSize]` and fc2 `[feedForwardSize, rank]`. */
@@ -77,7 +78,7 @@ export function tensorOf(
   data: Uint8Array,
 ): StoredTensor {
   return {
-    name: `blk.${layer}.${name}.weight`,
+    name: ggufName(name, layer),
     type: typeOf(name, columns),
     shape: [columns, rows],
     data,

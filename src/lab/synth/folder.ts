@@ -6,7 +6,7 @@
 import { UsageError } from "../../errors.ts";
 import { ggmlTypes, tensorBytes } from "../../formats/ggml/types.ts";
 import type { TensorToWrite } from "../../formats/gguf/write.ts";
-import { huggingFaceName } from "../../convert/tensor_names.ts";
+import { hubName } from "../../convert/tensor_names.ts";
 import { checkShape, type SynthOptions } from "./options.ts";
 import { SynthTensors } from "./tensors.ts";
 import { tokenizerJson } from "./vocabulary.ts";
@@ -59,7 +59,7 @@ export function synthesiseFolder(
   });
   const weight_map = Object.fromEntries(
     named.flatMap(({ name, tensors }) =>
-      tensors.map((tensor) => [huggingFaceName(tensor.name), name])
+      tensors.map((tensor) => [hubName(tensor.name), name])
     ),
   );
   const total_size = tensors.reduce(
@@ -101,7 +101,7 @@ async function* write(
   tensors: readonly TensorToWrite[],
 ): AsyncGenerator<Uint8Array> {
   let end = 0;
-  const entries = tensors.map((tensor) => [huggingFaceName(tensor.name), {
+  const entries = tensors.map((tensor) => [hubName(tensor.name), {
     dtype: tensor.type,
     shape: tensor.shape.toReversed(),
     data_offsets: [end, end += tensorBytes(tensor.type, tensor.shape)],

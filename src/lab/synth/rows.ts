@@ -49,7 +49,7 @@ export function matrix(
       yield chunk;
     }
   }
-  return { name: `${name}.weight`, type, shape: [columns, rows], data };
+  return { name, type, shape: [columns, rows], data };
 }
 
 /** A vector of one value. */
@@ -59,7 +59,7 @@ export function vector(
   value: number,
 ): TensorToWrite {
   const data = quantise("F32", new Float32Array(length).fill(value));
-  return { name: `${name}.weight`, type: "F32", shape: [length], data };
+  return { name, type: "F32", shape: [length], data };
 }
 
 /**

@@ -9,6 +9,7 @@ import { ggmlTypes, tensorBytes } from "../../formats/ggml/types.ts";
 import { entry } from "../../formats/gguf/entry.ts";
 import type { MetadataEntry } from "../../formats/gguf/gguf_file.ts";
 import { type GgufToWrite, writeGguf } from "../../formats/gguf/write.ts";
+import { hyperParameterMetadata } from "../../model/hyper_parameters.ts";
 import { checkShape, type SynthOptions } from "./options.ts";
 import { SynthTensors } from "./tensors.ts";
 import { tokenizerMetadata } from "./vocabulary.ts";
@@ -82,18 +83,8 @@ function metadataOf(options: SynthOptions): [string, MetadataEntry][] {
   const architecture = isPowerInfer && activation === "drelu"
     ? "bamboo"
     : "llama";
-  const { text, whole, real } = entry;
-  const sizes: [string, MetadataEntry][] = [
-    ["context_length", whole(shape.contextSize)],
-    ["embedding_length", whole(shape.hiddenSize)],
-    ["block_count", whole(shape.layerCount)],
-    ["feed_forward_length", whole(shape.feedForwardSize)],
-    ["rope.dimension_count", whole(shape.hiddenSize / shape.headCount)],
-    ["attention.head_count", whole(shape.headCount)],
-    ["attention.head_count_kv", whole(shape.kvHeadCount)],
-    ["attention.layer_norm_rms_epsilon", real(1e-5)],
-    ["rope.freq_base", real(10000)],
-  ];
+  const { text, real } = entry;
+  const headSize = shape.hiddenSize / shape.headCount;
   return [
     ["general.architecture", text(architecture)],
     ["general.name", text("synthetic")],
@@ -103,10 +94,12 @@ function metadataOf(options: SynthOptions): [string, MetadataEntry][] {
         `Random weights: ${activation}, gate positive ${gatePositive}, active ${active}, seed ${seed}`,
       ),
     ],
-    ...sizes.map(([key, value]): [string, MetadataEntry] => [
-      `${architecture}.${key}`,
-      value,
-    ]),
+    ...hyperParameterMetadata(architecture, {
+      ...shape,
+      ropeSize: headSize,
+      rmsEpsilon: 1e-5,
+      ropeBase: 10000,
+    }),
     ...(isPowerInfer
       ? [["powerinfer.sparse_threshold", real(0)] as [string, MetadataEntry]]
       : []),

@@ -5,7 +5,16 @@
  */
 import type { TensorToWrite } from "../../formats/gguf/write.ts";
 import {
+  allTensorNames,
+  ggufName,
+  layerTensors,
+  shapeOf,
+  sideLengths,
+  type TensorName,
+} from "../../model/schema.ts";
+import {
   constantChannels,
+  type LayerNeurons,
   Neurons,
   noiseOfRow,
   signalChannels,
@@ -74,125 +83,90 @@ export class SynthTensors {
 
   /** All tensors, in llama.cpp's order. */
   list(): TensorToWrite[] {
-    const { hiddenSize, vocabSize, layerCount } = this.options.shape;
-    const layers = Array.from({ length: layerCount }, (_, i) => this.#layer(i));
-    return [
-      this.#headed("token_embd", vocabSize, this.#embedding, () => {
-        const random = randomFor(this.options.seed, "embedding");
-        const length = Math.sqrt(signalChannels);
-        return () => ({
-          constant: constantChannels,
-          signal: direction(signalChannels, length, random),
-        });
-      }),
-      ...layers.flat(),
-      vector("output_norm", hiddenSize, 1),
-      this.#random("output", vocabSize, this.#unit),
-    ];
+    const { form, shape: { layerCount } } = this.options;
+    const absent = new Set<TensorName>([
+      "rope_freqs",
+      form === "llama" ? "ffn_down_t" : "ffn_down",
+      ...(this.#predictor ? [] : ["fc1", "fc2"] as const),
+    ]);
+    return allTensorNames(layerCount)
+      .filter(({ name }) => !absent.has(name))
+      .map(({ name, layer }) => this.#tensor(name, layer));
   }
 
-  #layer(layer: number): TensorToWrite[] {
-    const { hiddenSize, headCount, kvHeadCount } = this.options.shape;
-    const kvSize = hiddenSize / headCount * kvHeadCount;
-    const at = (name: string) => `blk.${layer}.${name}`;
-    return [
-      vector(at("attn_norm"), hiddenSize, normWeight),
-      this.#random(at("attn_q"), hiddenSize, this.#unit),
-      this.#random(at("attn_k"), kvSize, this.#unit),
-      this.#random(at("attn_v"), kvSize, this.#unit),
-      this.#random(at("attn_output"), hiddenSize, this.#attentionOutput),
-      vector(at("ffn_norm"), hiddenSize, normWeight),
-      this.#neuronRows(at("ffn_gate"), layer, "gateOffset"),
-      this.#neuronRows(at("ffn_up"), layer, "upOffset"),
-      this.#downOf(layer),
-      ...this.#predictorOf(layer),
-    ];
+  #tensor(name: TensorName, layer?: number): TensorToWrite {
+    const { shape, type } = this.options;
+    const headSize = shape.hiddenSize / shape.headCount;
+    const sides = shapeOf(name, {
+      ...sideLengths({ ...shape, headSize, ropeSize: headSize }),
+      vocab: shape.vocabSize,
+      rank: this.#predictor?.rank ?? 0,
+    });
+    const file = ggufName(name, layer);
+    const [columns, rows] = sides;
+    if (rows === undefined) {
+      return vector(file, columns, layer === undefined ? 1 : normWeight);
+    }
+    const fill = () => this.#fill(name, columns, rows, layer ?? 0);
+    return matrix(file, type, [columns, rows], fill);
   }
 
-  /** Rows of random weights, `[hiddenSize, rows]`. */
-  #random(name: string, rows: number, tiles: Tiles): TensorToWrite {
-    const { hiddenSize } = this.options.shape;
-    return this.#matrix(
-      name,
-      [hiddenSize, rows],
-      () => tiles.matrix(name, rows, hiddenSize),
-    );
-  }
-
-  /** Random rows that begin with constant and signal, `[hiddenSize, rows]`. */
-  #headed(
-    name: string,
+  /** Begins to make a matrix's rows. */
+  #fill(
+    name: TensorName,
+    columns: number,
     rows: number,
-    tiles: Tiles,
-    heads: () => (row: number) => RowHead,
-  ): TensorToWrite {
-    const { type, seed, shape: { hiddenSize } } = this.options;
-    return this.#matrix(name, [hiddenSize, rows], () =>
+    layer: number,
+  ): FillRow {
+    const seed = name in layerTensors ? `blk.${layer}.${name}` : name;
+    const random = (tiles: Tiles) => tiles.matrix(seed, rows, columns);
+    const headed = (tiles: Tiles, headOf: (row: number) => RowHead) =>
       withHead(
-        type,
-        tiles.matrix(name, rows, hiddenSize),
+        this.options.type,
+        random(tiles),
         tiles.deviation,
-        randomFor(seed, `${name} head`),
-        heads(),
-      ));
+        randomFor(this.options.seed, `${seed} head`),
+        headOf,
+      );
+    const neurons = () => this.#neurons.layer(layer);
+    switch (name) {
+      case "token_embd":
+        return headed(this.#embedding, this.#embeddingHead());
+      case "attn_output":
+        return random(this.#attentionOutput);
+      case "ffn_gate":
+        return headed(this.#noise, neuronHead(neurons(), "gateOffset"));
+      case "ffn_up":
+        return headed(this.#noise, neuronHead(neurons(), "upOffset"));
+      // The same weights in both forms.
+      case "ffn_down":
+        return this.#down.transposed(seed, columns, rows);
+      case "ffn_down_t":
+        return this.#down.matrix(`blk.${layer}.ffn_down`, rows, columns);
+      case "fc1":
+        return this.#predictor!.fc1();
+      case "fc2":
+        return this.#predictor!.fc2(neurons());
+    }
+    return random(this.#unit);
   }
 
-  #neuronRows(
-    name: string,
-    layer: number,
-    offset: "gateOffset" | "upOffset",
-  ): TensorToWrite {
-    const { feedForwardSize } = this.options.shape;
-    return this.#headed(name, feedForwardSize, this.#noise, () => {
-      const neurons = this.#neurons.layer(layer);
-      return (row) => ({
-        constant: neurons[offset][row],
-        signal: signalOf(neurons, row),
-      });
+  #embeddingHead(): (row: number) => RowHead {
+    const random = randomFor(this.options.seed, "embedding");
+    const length = Math.sqrt(signalChannels);
+    return () => ({
+      constant: constantChannels,
+      signal: direction(signalChannels, length, random),
     });
   }
+}
 
-  #downOf(layer: number): TensorToWrite {
-    const { form, shape: { hiddenSize, feedForwardSize } } = this.options;
-    const name = `blk.${layer}.ffn_down`;
-    const sides = [name, feedForwardSize, hiddenSize] as const;
-    return form === "llama"
-      ? this.#matrix(
-        name,
-        [feedForwardSize, hiddenSize],
-        () => this.#down.transposed(...sides),
-      )
-      : this.#matrix(
-        `${name}_t`,
-        [hiddenSize, feedForwardSize],
-        () => this.#down.matrix(...sides),
-      );
-  }
-
-  #predictorOf(layer: number): TensorToWrite[] {
-    const predictor = this.#predictor;
-    if (!predictor) return [];
-    const { hiddenSize, feedForwardSize } = this.options.shape;
-    const { rank } = predictor;
-    return [
-      this.#matrix(
-        `blk.${layer}.fc1`,
-        [hiddenSize, rank],
-        () => predictor.fc1(),
-      ),
-      this.#matrix(
-        `blk.${layer}.fc2`,
-        [rank, feedForwardSize],
-        () => predictor.fc2(this.#neurons.layer(layer)),
-      ),
-    ];
-  }
-
-  #matrix(
-    name: string,
-    shape: readonly [columns: number, rows: number],
-    begin: () => FillRow,
-  ): TensorToWrite {
-    return matrix(name, this.options.type, shape, begin);
-  }
+function neuronHead(
+  neurons: LayerNeurons,
+  offset: "gateOffset" | "upOffset",
+): (row: number) => RowHead {
+  return (row) => ({
+    constant: neurons[offset][row],
+    signal: signalOf(neurons, row),
+  });
 }

@@ -7,7 +7,8 @@
  *
  * @module
  */
-import { isSparse, type Model } from "../../model/model.ts";
+import { isSparse } from "../../model/activation.ts";
+import type { Model } from "../../model/model.ts";
 import type { Rates } from "../../plan/rates.ts";
 import { lengthOf } from "../../model/index_set.ts";
 import { neuronsInOrder, type PlacePlan } from "../../plan/plan.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { LayerTensors } from "../../model/model.ts";
+import { mapLayer, type PerLayer, tensorSchemas } from "../../model/schema.ts";
 import { numbering, type Range } from "../../model/index_set.ts";
 import type { Part } from "../../plan/plan.ts";
 import type {
@@ -27,7 +27,7 @@ export interface HeadWeights {
 }
 
 /** The matrices of one layer, by tensor. */
-export type LayerWeights = { readonly [K in keyof LayerTensors]: PackedMatrix };
+export type LayerWeights = PerLayer<PackedMatrix>;
 
 /** What one bank holds of a place's shards. */
 export interface BankShare {
@@ -92,16 +92,13 @@ export class PackedWeights {
   }
 
   #layer(layer: LayerShards, places?: Uint32Array): LayerWeights {
-    const matrices: Record<string, PackedMatrix> = {};
     const rooms = this.#picksNeurons
       ? interleavedRows(this.#memory, layer)
       : {};
-    for (const [name, shard] of Object.entries(layer)) {
-      if (!shard) continue;
-      const order = rowsAreNeurons.has(name) ? places : undefined;
-      matrices[name] = this.#matrix(shard, order, rooms[name]);
-    }
-    return matrices as unknown as LayerWeights;
+    return mapLayer(layer, (shard, name) => {
+      const hasNeurons = tensorSchemas[name].shape[1] === "ffn";
+      return this.#matrix(shard, hasNeurons ? places : undefined, rooms[name]);
+    });
   }
 
   /** The matrix of a shard; embedding and head may be one. */
@@ -112,9 +109,6 @@ export class PackedWeights {
     return matrix;
   }
 }
-
-/** Tensors with a row for each neuron. */
-const rowsAreNeurons = new Set(["ffn_gate", "ffn_up", "ffn_down_t", "fc2"]);
 
 /** Where each neuron of a part is stored, where a profile orders them. */
 function placesOf({ neurons, firing }: Part): Uint32Array | undefined {

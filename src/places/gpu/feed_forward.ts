@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { isSparse, type Model } from "../../model/model.ts";
+import { isSparse } from "../../model/activation.ts";
+import type { Model } from "../../model/model.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { Commands } from "./commands.ts";

@@ -7,7 +7,9 @@
  */
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { dequantise } from "../../formats/ggml/dequantise.ts";
-import type { Activation, LayerTensors, Model } from "../../model/model.ts";
+import type { Activation } from "../../model/activation.ts";
+import type { Model } from "../../model/model.ts";
+import { eachTensor, mapTensors, type PerTensor } from "../../model/schema.ts";
 import { ropeAngles, ropeFrequencies } from "../../model/rope.ts";
 import { indexAt, lengthOf, numbering, spanOf } from "../../model/index_set.ts";
 import { kvHeadsOf, type PlacePlan } from "../../plan/plan.ts";
@@ -15,7 +17,12 @@ import type { Sparsity } from "../../plan/sparsity.ts";
 import { type Batch, pagePositions } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
 import type { CpuSidePlace } from "../place.ts";
-import { readColumns, readRows, type Shard } from "../../model/shard.ts";
+import {
+  allShards,
+  readColumns,
+  readRows,
+  type Shard,
+} from "../../model/shard.ts";
 import { shardsOf } from "../../plan/shards.ts";
 import { LayerCounts } from "../stats.ts";
 import { asCached } from "./as_cached.ts";
@@ -28,18 +35,12 @@ interface Matrix {
   readonly values: Float32Array;
 }
 
-interface Weights {
-  readonly layers: readonly { readonly [K in keyof LayerTensors]: Matrix }[];
-  readonly token_embd: Matrix;
-  readonly output: Matrix;
-  readonly output_norm: Matrix;
-  readonly rope_freqs?: Matrix;
-}
+type Weights = PerTensor<Matrix>;
 
 /** Holds parts of a model as f32 numbers in JavaScript memory: for small models. */
 export class ReferencePlace implements CpuSidePlace {
   /** Bytes of the dequantised weights. */
-  readonly weightBytes: number;
+  readonly weightBytes: number = 0;
   /** What was computed so far. */
   readonly counts: LayerCounts;
   readonly #frequencies: Float64Array;
@@ -60,11 +61,9 @@ export class ReferencePlace implements CpuSidePlace {
     readonly weights: Weights,
     readonly cacheType: CacheType,
   ) {
-    const matrices = weights.layers.flatMap((layer) => Object.values(layer));
-    this.weightBytes = matrices.reduce(
-      (sum, matrix) => sum + (matrix?.values.byteLength ?? 0),
-      weights.token_embd.values.byteLength + weights.output.values.byteLength,
-    );
+    for (const { values } of eachTensor(weights)) {
+      this.weightBytes += values.byteLength;
+    }
     this.counts = new LayerCounts(model.layers.length);
     this.#frequencies = ropeFrequencies(model, weights.rope_freqs?.values);
     this.#keys = model.layers.map(() => []);
@@ -80,25 +79,12 @@ export class ReferencePlace implements CpuSidePlace {
     cacheType: CacheType = "f32",
   ): Promise<ReferencePlace> {
     const shards = shardsOf(model, plan);
-    const read = (shard: Shard) => loadMatrix(source, shard);
-    const layers = [];
-    for (const layer of shards.layers) {
-      const matrices: Record<string, Matrix> = {};
-      for (const [name, shard] of Object.entries(layer)) {
-        if (shard) matrices[name] = await read(shard);
-      }
-      layers.push(matrices as Weights["layers"][number]);
+    const matrices = new Map<Shard, Matrix>();
+    for (const shard of allShards(shards)) {
+      matrices.set(shard, await loadMatrix(source, shard));
     }
-    const token_embd = await read(shards.token_embd);
-    return new ReferencePlace(model, plan, sparsity, {
-      layers,
-      token_embd,
-      output: shards.output === shards.token_embd
-        ? token_embd
-        : await read(shards.output),
-      output_norm: await read(shards.output_norm),
-      rope_freqs: shards.rope_freqs && await read(shards.rope_freqs),
-    }, cacheType);
+    const weights = mapTensors(shards, (shard) => matrices.get(shard)!);
+    return new ReferencePlace(model, plan, sparsity, weights, cacheType);
   }
 
   /** Copies the KV pages that part. */

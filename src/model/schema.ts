@@ -1,0 +1,238 @@
+/**
+ * The tensors that models are made of: what GGUF and Hugging Face call each, and
+ * what its sides are. Whatever goes over a model's tensors goes by this table:
+ * checks of a header, shards, small models of self-checks, synthesis, conversion.
+ *
+ * @module
+ */
+
+/**
+ * A side of a tensor. Sides of heads (`q`, `kv`), neurons (`ffn`) and tokens
+ * (`vocab`) may be cut between places; all others are whole everywhere.
+ *
+ * `q` has headCount · headSize elements, `kv` kvHeadCount · headSize, `rank` as
+ * many as a layer's predictor likes, `frequencies` one for each rotated pair.
+ */
+export type Dimension =
+  | "hidden"
+  | "q"
+  | "kv"
+  | "ffn"
+  | "vocab"
+  | "rank"
+  | "frequencies";
+
+/** What is known of a tensor. */
+export interface TensorSchema {
+  /** Columns and rows; a vector has no rows, and is F32 */
+  readonly shape: readonly [columns: Dimension, rows?: Dimension];
+  /** Not in every model: architectures say which of these they need or take */
+  readonly optional?: true;
+  /** Whether its rows (or elements) are of heads that are rotated */
+  readonly rotated?: true;
+  /** Hugging Face's name, without `model.layers.N.` and `.weight` */
+  readonly hub?: string;
+}
+
+/**
+ * The tensors of one layer in llama.cpp's order, called what GGUF calls them,
+ * without `blk.N.` and `.weight`.
+ */
+export const layerTensors = {
+  attn_norm: { shape: ["hidden"], hub: "input_layernorm" },
+  attn_q: { shape: ["hidden", "q"], rotated: true, hub: "self_attn.q_proj" },
+  attn_k: { shape: ["hidden", "kv"], rotated: true, hub: "self_attn.k_proj" },
+  attn_v: { shape: ["hidden", "kv"], hub: "self_attn.v_proj" },
+  attn_output: { shape: ["q", "hidden"], hub: "self_attn.o_proj" },
+  ffn_norm: { shape: ["hidden"], hub: "post_attention_layernorm" },
+  ffn_gate: { shape: ["hidden", "ffn"], hub: "mlp.gate_proj" },
+  ffn_up: { shape: ["hidden", "ffn"], hub: "mlp.up_proj" },
+  // A row for each output, or in PowerInfer's files for each neuron.
+  ffn_down: { shape: ["ffn", "hidden"], optional: true, hub: "mlp.down_proj" },
+  ffn_down_t: { shape: ["hidden", "ffn"], optional: true },
+  // The predictor; its rank may differ from layer to layer.
+  fc1: { shape: ["hidden", "rank"], optional: true },
+  fc2: { shape: ["rank", "ffn"], optional: true },
+} as const satisfies Readonly<Record<string, TensorSchema>>;
+
+/** The tensors around the layers: the embedding before them, all others behind. */
+export const outerTensors = {
+  token_embd: { shape: ["hidden", "vocab"], hub: "model.embed_tokens" },
+  // Divisors of the rotation's frequencies.
+  rope_freqs: { shape: ["frequencies"], optional: true },
+  output_norm: { shape: ["hidden"], hub: "model.norm" },
+  // The embedding where the two are tied.
+  output: { shape: ["hidden", "vocab"], optional: true, hub: "lm_head" },
+} as const satisfies Readonly<Record<string, TensorSchema>>;
+
+/** A tensor of a layer. */
+export type LayerTensorName = keyof typeof layerTensors;
+/** A tensor around the layers. */
+export type OuterTensorName = keyof typeof outerTensors;
+/** Any tensor. */
+export type TensorName = LayerTensorName | OuterTensorName;
+
+/** What is known of each tensor, by name. */
+export const tensorSchemas: Readonly<Record<TensorName, TensorSchema>> = {
+  ...layerTensors,
+  ...outerTensors,
+};
+
+/** The tensors of a layer that not every model has. */
+export type OptionalTensorName = {
+  [N in LayerTensorName]: (typeof layerTensors)[N] extends { optional: true }
+    ? N
+    : never;
+}[LayerTensorName];
+
+/** Something for each tensor of a layer. */
+export type PerLayer<T> =
+  & { readonly [N in Exclude<LayerTensorName, OptionalTensorName>]: T }
+  & { readonly [N in OptionalTensorName]?: T };
+
+/** Something for each tensor of a model. */
+export interface PerTensor<T> {
+  /** Of the layers, first to last */
+  readonly layers: readonly PerLayer<T>[];
+  /** Of the embedding, `[hiddenSize, vocabSize]` */
+  readonly token_embd: T;
+  /** Of the output head, `[hiddenSize, vocabSize]`; the same object as `token_embd` where the two are tied */
+  readonly output: T;
+  /** Of the norm before the head, `[hiddenSize]` */
+  readonly output_norm: T;
+  /** Of divisors of the rotation's frequencies, `[ropeSize / 2]` */
+  readonly rope_freqs?: T;
+}
+
+/** Turns what there is for each tensor into something else. */
+export function mapTensors<T, U>(
+  tensors: PerTensor<T>,
+  to: (from: T, name: TensorName, layer?: number) => U,
+): PerTensor<U> {
+  const { layers, token_embd, output, output_norm, rope_freqs } = tensors;
+  const embedding = to(token_embd, "token_embd");
+  return {
+    token_embd: embedding,
+    output: output === token_embd ? embedding : to(output, "output"),
+    output_norm: to(output_norm, "output_norm"),
+    rope_freqs: rope_freqs && to(rope_freqs, "rope_freqs"),
+    layers: layers.map((tensors, layer) =>
+      mapLayer(tensors, (from, name) => to(from, name, layer))
+    ),
+  };
+}
+
+/** The same for one layer. */
+export function mapLayer<T, U>(
+  tensors: PerLayer<T>,
+  to: (from: T, name: LayerTensorName) => U,
+): PerLayer<U> {
+  const mapped: Partial<Record<LayerTensorName, U>> = {};
+  for (const [name, from] of layerEntries(tensors)) {
+    mapped[name] = to(from, name);
+  }
+  return mapped as PerLayer<U>;
+}
+
+/** What there is for each tensor of a layer, with their names. */
+export function layerEntries<T>(
+  tensors: PerLayer<T>,
+): [LayerTensorName, T][] {
+  const entries = Object.entries(tensors) as [LayerTensorName, T | undefined][];
+  return entries.filter(([, each]) => each !== undefined) as [
+    LayerTensorName,
+    T,
+  ][];
+}
+
+/** What there is for each tensor of a model, each once. */
+export function* eachTensor<T>(tensors: PerTensor<T>): Generator<T> {
+  const { layers, token_embd, output, output_norm, rope_freqs } = tensors;
+  yield token_embd;
+  if (output !== token_embd) yield output;
+  yield output_norm;
+  if (rope_freqs) yield rope_freqs;
+  for (const layer of layers) {
+    for (const [, each] of layerEntries(layer)) yield each;
+  }
+}
+
+/** The names of a layer's tensors, in llama.cpp's order. */
+export const layerTensorNames = Object.keys(
+  layerTensors,
+) as readonly LayerTensorName[];
+
+/** A tensor of a model. */
+export interface NamedTensor {
+  readonly name: TensorName;
+  /** Which layer's; `undefined` around the layers */
+  readonly layer?: number;
+}
+
+/** Sorts tensors as llama.cpp orders them. */
+export function compareTensors(a: NamedTensor, b: NamedTensor): number {
+  const layerOf = ({ name, layer }: NamedTensor) =>
+    layer ?? (name === "token_embd" ? -1 : Infinity);
+  const [layerA, layerB] = [layerOf(a), layerOf(b)];
+  if (layerA !== layerB) return layerA - layerB;
+  return order.indexOf(a.name) - order.indexOf(b.name);
+}
+
+const order = Object.keys(tensorSchemas);
+
+/** Every tensor that a model of so many layers may have, in llama.cpp's order. */
+export function allTensorNames(layerCount: number): NamedTensor[] {
+  const [first, ...last] = Object.keys(outerTensors) as OuterTensorName[];
+  const layers = Array.from(
+    { length: layerCount },
+    (_, layer) => layerTensorNames.map((name) => ({ name, layer })),
+  );
+  return [{ name: first }, ...layers.flat(), ...last.map((name) => ({ name }))];
+}
+
+/** Lengths of sides, in elements. */
+export type SideLengths<L = number> = Readonly<Record<Dimension, L>>;
+
+/** What decides the lengths of most sides. */
+export interface Sizes {
+  readonly hiddenSize: number;
+  readonly headCount: number;
+  readonly kvHeadCount: number;
+  readonly headSize: number;
+  readonly feedForwardSize: number;
+  readonly ropeSize: number;
+}
+
+/** The lengths of a model's sides; its vocabulary and the ranks of predictors stand in tensors alone. */
+export function sideLengths(
+  sizes: Sizes,
+): Omit<SideLengths, "vocab" | "rank"> {
+  return {
+    hidden: sizes.hiddenSize,
+    q: sizes.headCount * sizes.headSize,
+    kv: sizes.kvHeadCount * sizes.headSize,
+    ffn: sizes.feedForwardSize,
+    frequencies: sizes.ropeSize / 2,
+  };
+}
+
+/** The shape of a tensor. */
+export function shapeOf<L>(name: TensorName, lengths: SideLengths<L>): L[] {
+  return tensorSchemas[name].shape.map((side) => lengths[side!]);
+}
+
+/** GGUF's name of a tensor. */
+export function ggufName(name: TensorName, layer?: number): string {
+  const own = `${name}.weight`;
+  return layer === undefined ? own : `blk.${layer}.${own}`;
+}
+
+/** Which tensor GGUF calls so; `undefined` for one that is in no table. */
+export function tensorOfGguf(gguf: string): NamedTensor | undefined {
+  const [, block, own] =
+    gguf.match(/^(?:blk\.(0|[1-9]\d*)\.)?(\w+)\.weight$/) ?? [];
+  const table = block === undefined ? outerTensors : layerTensors;
+  if (own === undefined || !Object.hasOwn(table, own)) return undefined;
+  const name = own as TensorName;
+  return block === undefined ? { name } : { name, layer: Number(block) };
+}
