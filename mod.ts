@@ -137,9 +137,12 @@ export {
 export { profileOf, reorderNeurons } from "./src/plan/reorder.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
 export { measureMachine } from "./src/places/measure_machine.ts";
-export { deviceBytes, type LayoutOptions } from "./src/places/gpu/layout.ts";
+export {
+  deviceBytes,
+  type LayoutOptions,
+} from "./src/places/gpu/memory/layout.ts";
 export type { BatchLimits } from "./src/places/batch.ts";
-export type { GpuCounts, GpuUse } from "./src/places/gpu_use.ts";
+export type { GpuCounts, GpuUse } from "./src/places/gpu_stats.ts";
 export { type CacheType, kvPositionBytes } from "./src/places/cache_type.ts";
 export {
   estimateMemory,

@@ -13,20 +13,20 @@ import { parseArgs } from "node:util";
 import { median } from "../cli/commands/bench/roofline.ts";
 import { quantise } from "../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../src/formats/ggml/types.ts";
-import { Buffers } from "../src/places/gpu/buffers.ts";
-import { Commands } from "../src/places/gpu/commands.ts";
-import { Device } from "../src/places/gpu/device.ts";
-import { Down } from "../src/places/gpu/down.ts";
-import { stretchesFor, stretchSlots } from "../src/places/gpu/layout.ts";
-import { DeviceMatrix, matrixShape } from "../src/places/gpu/matrix.ts";
-import { RowPacker } from "../src/places/gpu/packing.ts";
+import { Buffers } from "../src/places/gpu/memory/buffers.ts";
+import { Commands } from "../src/places/gpu/device/commands.ts";
+import { Device } from "../src/places/gpu/device/device.ts";
+import { Down } from "../src/places/gpu/run/down.ts";
+import { stretchesFor, stretchSlots } from "../src/places/gpu/memory/layout.ts";
+import { DeviceMatrix, matrixShape } from "../src/places/gpu/memory/matrix.ts";
+import { RowPacker } from "../src/places/gpu/memory/packing.ts";
 import {
   Product,
   type ProductOptions,
   type Shared,
-} from "../src/places/gpu/product.ts";
-import { ReadBack } from "../src/places/gpu/read_back.ts";
-import { uniformBytes, Uniforms } from "../src/places/gpu/uniforms.ts";
+} from "../src/places/gpu/run/product.ts";
+import { ReadBack } from "../src/places/gpu/run/read_back.ts";
+import { uniformBytes, Uniforms } from "../src/places/gpu/memory/uniforms.ts";
 
 const { values: options } = parseArgs({
   args: Deno.args,

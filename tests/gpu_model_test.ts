@@ -14,7 +14,7 @@ import {
   readGguf,
   UsageError,
 } from "../mod.ts";
-import { deviceBytes } from "../src/places/gpu/layout.ts";
+import { deviceBytes } from "../src/places/gpu/memory/layout.ts";
 import type { PlacePlan } from "../src/plan/plan.ts";
 import { testWithAdapter } from "./helpers/adapter.ts";
 import { firstLayers, hybrid, randomSplit } from "./helpers/hybrid_plans.ts";

@@ -12,7 +12,7 @@ import type { Rates } from "../plan/rates.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
 import type { FfnInputs } from "../places/ffn_inputs.ts";
-import type { GpuUse } from "../places/gpu_use.ts";
+import type { GpuUse } from "../places/gpu_stats.ts";
 import {
   type LayerCounts,
   type PlaceStats,
@@ -20,7 +20,7 @@ import {
 } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
 import type { Lane, OnTrace } from "../places/trace.ts";
-import { unpackTop } from "../places/top_row.ts";
+import { unpackTop } from "../places/top_logits_row.ts";
 import { checkTopLogits, type TopLogits, topLogits } from "../sampling/mod.ts";
 
 /**

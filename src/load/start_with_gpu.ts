@@ -7,7 +7,7 @@
 import { GpuError, GpuMemoryError } from "../errors.ts";
 import { type GpuPlanner, gpuPlanner } from "./plan_gpu.ts";
 import type { LoadOptions } from "./load_options.ts";
-import { deviceBytes } from "../places/gpu/layout.ts";
+import { deviceBytes } from "../places/gpu/memory/layout.ts";
 import type { StartOptions } from "../places/start.ts";
 import type { Team } from "../places/team.ts";
 import type { PlacePlan } from "../plan/plan.ts";

@@ -11,7 +11,7 @@ import type { Stage } from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import { type Batch, type BatchLimits, copyRows } from "./batch.ts";
 import { topKThresholds } from "./top_k.ts";
-import { resultLength } from "./top_row.ts";
+import { resultLength } from "./top_logits_row.ts";
 
 /** What the sizes follow from. */
 export interface ExchangeOptions {

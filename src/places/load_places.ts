@@ -7,7 +7,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Counters } from "./cpu/bank.ts";
 import { CpuPlace } from "./cpu/cpu_place.ts";
 import { GpuPlace, type GpuPlaceOptions } from "./gpu/gpu_place.ts";
-import { checkGpu } from "./gpu_check.ts";
+import { checkGpu } from "./gpu_self_test.ts";
 import { LoadProgress } from "./load_progress.ts";
 import {
   allShards,

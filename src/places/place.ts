@@ -8,7 +8,7 @@ import type { Rates } from "../plan/rates.ts";
 import type { Exchange, Side, Stage } from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { Batch } from "./batch.ts";
-import type { MeasuredGpu } from "./gpu_use.ts";
+import type { MeasuredGpu } from "./gpu_stats.ts";
 import type { LayerCounts } from "./stats.ts";
 import type { Activity, TraceEvent } from "./trace.ts";
 
@@ -78,7 +78,7 @@ export interface GpuSidePlace extends Place, AsyncDisposable {
   mark(activity: Activity, layer?: number): void;
   /** What the device did since `startTrace`; undefined where it does not tell. */
   endTrace(): Promise<TraceEvent[] | undefined>;
-  /** Its columns of the logits, a row for each token that wants them; or what it picked of them (`top_row.ts`). */
+  /** Its columns of the logits, a row for each token that wants them; or what it picked of them (`top_logits_row.ts`). */
   logits(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
 }
 

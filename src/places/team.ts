@@ -12,7 +12,7 @@ import { Batch, type BatchLimits } from "./batch.ts";
 import { Participant } from "./exchange.ts";
 import { ExchangeBuffers } from "./exchange_buffers.ts";
 import type { CpuSidePlace, ExchangePoint, GpuSidePlace } from "./place.ts";
-import type { MeasuredGpu } from "./gpu_use.ts";
+import type { MeasuredGpu } from "./gpu_stats.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
 import type { FfnInputs } from "./ffn_inputs.ts";
 import type { LayerCounts } from "./stats.ts";

@@ -1,5 +1,5 @@
 /** Whether this machine has a WebGPU adapter, if only one in software. */
-import { findAdapter } from "../../src/places/gpu/device.ts";
+import { findAdapter } from "../../src/places/gpu/device/device.ts";
 
 /** Whether there is one. Says so once where there is none. */
 export const hasAdapter: boolean = await (async () => {

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { Device } from "../../src/places/gpu/device.ts";
+import { Device } from "../../src/places/gpu/device/device.ts";
 import {
   GpuPlace,
   type GpuPlaceOptions,
 } from "../../src/places/gpu/gpu_place.ts";
-import { canReadAtOnce } from "../../src/places/gpu/read_back.ts";
+import { canReadAtOnce } from "../../src/places/gpu/run/read_back.ts";
 import { allShards, readRows } from "../../src/model/shard.ts";
 import { InlineTeam } from "../../src/places/team.ts";
 import { isEmpty, type PlacePlan, splitEvenly } from "../../src/plan/plan.ts";

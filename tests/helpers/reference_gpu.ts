@@ -6,9 +6,13 @@
  */
 import { GpuError } from "../../src/errors.ts";
 import type { Batch } from "../../src/places/batch.ts";
-import type { GpuUse } from "../../src/places/gpu_use.ts";
+import type { GpuUse } from "../../src/places/gpu_stats.ts";
 import type { GpuSidePlace } from "../../src/places/place.ts";
-import { pickedOf, topRowLength, unpackTop } from "../../src/places/top_row.ts";
+import {
+  pickedOf,
+  topRowLength,
+  unpackTop,
+} from "../../src/places/top_logits_row.ts";
 import { topLogits } from "../../src/sampling/top_logits.ts";
 import type { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 

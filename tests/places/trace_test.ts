@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Engine } from "../../src/engine/engine.ts";
 import { GpuError } from "../../src/errors.ts";
-import { Device } from "../../src/places/gpu/device.ts";
+import { Device } from "../../src/places/gpu/device/device.ts";
 import { load } from "../../mod.ts";
 import type { Lane, TraceEvent } from "../../src/places/trace.ts";
 import type { Team } from "../../src/places/team.ts";

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { LimitError } from "../../src/errors.ts";
 import type { Model } from "../../src/model/model.ts";
 import { kvPositionBytes } from "../../src/places/cache_type.ts";
-import { deviceBytes } from "../../src/places/gpu/layout.ts";
+import { deviceBytes } from "../../src/places/gpu/memory/layout.ts";
 import { assumedFiring } from "../../src/plan/assumed_firing.ts";
 import { costsOf } from "../../src/plan/costs.ts";
 import { gpuPlan, hotOrder } from "../../src/plan/gpu_plan.ts";

@@ -6,38 +6,38 @@
  */
 import { ropeFrequencies } from "../../model/rope.ts";
 import type { Batch } from "../batch.ts";
-import type { MeasuredGpu } from "../gpu_use.ts";
+import type { MeasuredGpu } from "../gpu_stats.ts";
 import type { GpuSidePlace } from "../place.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { LayerCounts } from "../stats.ts";
 import type { Activity, TraceEvent } from "../trace.ts";
-import { Attention } from "./attention.ts";
-import { Buffers } from "./buffers.ts";
-import { Commands } from "./commands.ts";
-import { CounterReader } from "./counters.ts";
-import { Device } from "./device.ts";
-import { DeviceTrace } from "./device_trace.ts";
-import { FeedForward } from "./feed_forward.ts";
-import { Head } from "./head.ts";
+import { Attention } from "./run/attention.ts";
+import { Buffers } from "./memory/buffers.ts";
+import { Commands } from "./device/commands.ts";
+import { CounterReader } from "./run/counters.ts";
+import { Device } from "./device/device.ts";
+import { DeviceTrace } from "./device/device_trace.ts";
+import { FeedForward } from "./run/feed_forward.ts";
+import { Head } from "./run/head.ts";
 import {
   type DeviceLayout,
   layoutOf,
   type LayoutOptions,
   stretchesFor,
-} from "./layout.ts";
-import { measure, type Measured } from "./measure.ts";
-import type { Shared } from "./product.ts";
+} from "./memory/layout.ts";
+import { measure, type Measured } from "./run/measure.ts";
+import type { Shared } from "./run/product.ts";
 import {
   ReadBack,
   type ReadBackKind,
   readBackKind,
   type Region,
-} from "./read_back.ts";
-import { Residual } from "./residual.ts";
-import { Results } from "./results.ts";
-import { Step } from "./step.ts";
-import { Uniforms } from "./uniforms.ts";
-import { Weights } from "./weights.ts";
+} from "./run/read_back.ts";
+import { Residual } from "./run/residual.ts";
+import { Results } from "./run/results.ts";
+import { Step } from "./run/step.ts";
+import { Uniforms } from "./memory/uniforms.ts";
+import { Weights } from "./memory/weights.ts";
 
 /** What a GPU place is made of. */
 export interface GpuPlaceOptions extends LayoutOptions {

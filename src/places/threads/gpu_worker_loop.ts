@@ -9,7 +9,7 @@ import { openGpuPlace } from "../load_places.ts";
 import { barrierAt, Participant } from "../exchange.ts";
 import type { GpuSidePlace } from "../place.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
-import type { MeasuredGpu } from "../gpu_use.ts";
+import type { MeasuredGpu } from "../gpu_stats.ts";
 import { type Lane, type OnTrace, Recorder } from "../trace.ts";
 import { traceGpu } from "../traced_place.ts";
 import type { TeamOptions } from "../team_options.ts";

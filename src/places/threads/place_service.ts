@@ -7,7 +7,7 @@
 import type { Emit } from "../../platform/rpc_server.ts";
 import type { Rates } from "../../plan/rates.ts";
 import { allShards, type Rows, type Shard } from "../../model/shard.ts";
-import type { MeasuredGpu } from "../gpu_use.ts";
+import type { MeasuredGpu } from "../gpu_stats.ts";
 import type { TeamOptions } from "../team_options.ts";
 import type { Lane } from "../trace.ts";
 import { CpuWorkerLoop } from "./cpu_worker_loop.ts";

@@ -12,7 +12,7 @@ import { ExchangeBuffers } from "../exchange_buffers.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
 import { FfnInputs } from "../ffn_inputs.ts";
 import { LayerCounts } from "../stats.ts";
-import { gpuCountNames, type GpuCounts } from "../gpu_use.ts";
+import { gpuCountNames, type GpuCounts } from "../gpu_stats.ts";
 import { Control } from "./control.ts";
 import type { TeamOptions } from "../team_options.ts";
 

@@ -16,7 +16,7 @@ import type { FfnInputs } from "../ffn_inputs.ts";
 import { allShards, readRows, type Rows } from "../../model/shard.ts";
 import { shardsOf } from "../../plan/shards.ts";
 import type { LayerCounts } from "../stats.ts";
-import type { MeasuredGpu } from "../gpu_use.ts";
+import type { MeasuredGpu } from "../gpu_stats.ts";
 import type { Team } from "../team.ts";
 import type { Lane, OnTrace } from "../trace.ts";
 import type { Task } from "./control.ts";

@@ -5,7 +5,7 @@
  */
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import type { Rates } from "../../plan/rates.ts";
-import type { MeasuredGpu } from "../gpu_use.ts";
+import type { MeasuredGpu } from "../gpu_stats.ts";
 import type { OnTrace } from "../trace.ts";
 
 /** A place, and the loop that runs its steps. */

@@ -8,8 +8,11 @@ import { describeModel } from "../../../src/model/model.ts";
 import type { Batch } from "../../../src/places/batch.ts";
 import { cacheTypes } from "../../../src/places/cache_type.ts";
 import { GpuPlace } from "../../../src/places/gpu/gpu_place.ts";
-import { deviceBytes } from "../../../src/places/gpu/layout.ts";
-import { type Traffic, trafficOf } from "../../../src/places/gpu/traffic.ts";
+import { deviceBytes } from "../../../src/places/gpu/memory/layout.ts";
+import {
+  type Traffic,
+  trafficOf,
+} from "../../../src/places/gpu/run/traffic.ts";
 import type { PlacePlan } from "../../../src/plan/plan.ts";
 import type { Sparsity } from "../../../src/plan/sparsity.ts";
 import { gpuTeam } from "../../helpers/gpu_teams.ts";

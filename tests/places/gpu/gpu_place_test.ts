@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { Engine } from "../../../src/engine/engine.ts";
 import { GpuError } from "../../../src/errors.ts";
-import { Device } from "../../../src/places/gpu/device.ts";
-import { deviceBytes } from "../../../src/places/gpu/layout.ts";
+import { Device } from "../../../src/places/gpu/device/device.ts";
+import { deviceBytes } from "../../../src/places/gpu/memory/layout.ts";
 import { type PlacePlan, splitEvenly } from "../../../src/plan/plan.ts";
 import type { Sparsity } from "../../../src/plan/sparsity.ts";
 import { gpuTeam } from "../../helpers/gpu_teams.ts";

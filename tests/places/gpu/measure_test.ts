@@ -1,6 +1,6 @@
 /** A device's rates from two timed products. */
 import assert from "node:assert/strict";
-import { speedOf } from "../../../src/places/gpu/measure.ts";
+import { speedOf } from "../../../src/places/gpu/run/measure.ts";
 
 const stream = 1e9, dispatch = 0.004;
 const timed = (bytes: number) => ({ bytes, ms: dispatch + bytes / stream });

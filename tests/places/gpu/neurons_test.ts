@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
-import { Down } from "../../../src/places/gpu/down.ts";
-import { stretchesFor } from "../../../src/places/gpu/layout.ts";
+import { Down } from "../../../src/places/gpu/run/down.ts";
+import { stretchesFor } from "../../../src/places/gpu/memory/layout.ts";
 import { Bench, stepWords, weightsOf } from "./on_device.ts";
 
 const types: GgmlType[] = ["F32", "F16", "Q4_0", "Q8_0", "Q4_K", "Q6_K"];

@@ -2,13 +2,22 @@
 import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
 import { quantise } from "../../../src/formats/ggml/quantise.ts";
 import type { GgmlType } from "../../../src/formats/ggml/types.ts";
-import { Commands } from "../../../src/places/gpu/commands.ts";
-import { Device } from "../../../src/places/gpu/device.ts";
-import { Buffers } from "../../../src/places/gpu/buffers.ts";
-import { DeviceMatrix, matrixShape } from "../../../src/places/gpu/matrix.ts";
-import { packedRowBytes, RowPacker } from "../../../src/places/gpu/packing.ts";
-import { uniformBytes, Uniforms } from "../../../src/places/gpu/uniforms.ts";
-import type { Shared } from "../../../src/places/gpu/product.ts";
+import { Commands } from "../../../src/places/gpu/device/commands.ts";
+import { Device } from "../../../src/places/gpu/device/device.ts";
+import { Buffers } from "../../../src/places/gpu/memory/buffers.ts";
+import {
+  DeviceMatrix,
+  matrixShape,
+} from "../../../src/places/gpu/memory/matrix.ts";
+import {
+  packedRowBytes,
+  RowPacker,
+} from "../../../src/places/gpu/memory/packing.ts";
+import {
+  uniformBytes,
+  Uniforms,
+} from "../../../src/places/gpu/memory/uniforms.ts";
+import type { Shared } from "../../../src/places/gpu/run/product.ts";
 import type { Range } from "../../../src/model/index_set.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 

@@ -8,13 +8,13 @@ import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
 import { halfToFloat } from "../../../src/formats/ggml/half.ts";
 import { quantise } from "../../../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
-import { keptColumns } from "../../../src/places/gpu/columns.ts";
+import { keptColumns } from "../../../src/places/gpu/memory/columns.ts";
 import {
   groupsOf,
   type PackedType,
   packedTypeOf,
   RowPacker,
-} from "../../../src/places/gpu/packing.ts";
+} from "../../../src/places/gpu/memory/packing.ts";
 import type { Range } from "../../../src/model/index_set.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 

@@ -6,7 +6,7 @@ import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
 import {
   Product,
   type ProductOptions,
-} from "../../../src/places/gpu/product.ts";
+} from "../../../src/places/gpu/run/product.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
 import { Bench, stepWords, type Weights, weightsOf } from "./on_device.ts";

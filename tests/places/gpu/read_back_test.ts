@@ -1,6 +1,9 @@
 /** Staging buffers, in number and in time. */
 import assert from "node:assert/strict";
-import { canReadAtOnce, ReadBack } from "../../../src/places/gpu/read_back.ts";
+import {
+  canReadAtOnce,
+  ReadBack,
+} from "../../../src/places/gpu/run/read_back.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
 import { Bench } from "./on_device.ts";
 

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import {
   pickingRoom,
   TopLogitsPicker,
-} from "../../../src/places/gpu/top_logits.ts";
-import { topRowLength, unpackTop } from "../../../src/places/top_row.ts";
+} from "../../../src/places/gpu/run/top_logits.ts";
+import { topRowLength, unpackTop } from "../../../src/places/top_logits_row.ts";
 import { checkTopLogits, topLogits } from "../../../src/sampling/mod.ts";
 import { PlaceError } from "../../../src/errors.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";

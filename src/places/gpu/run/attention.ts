@@ -5,20 +5,20 @@
  *
  * @module
  */
-import type { Model } from "../../model/model.ts";
-import type { PlacePlan } from "../../plan/plan.ts";
-import type { Batch } from "../batch.ts";
-import { type CacheType, kvPositionBytes } from "../cache_type.ts";
-import type { LayerCounts } from "../stats.ts";
-import type { Commands } from "./commands.ts";
-import { KvCache } from "./kv_cache.ts";
-import type { AttentionLayout } from "./attention_layout.ts";
-import { type DeviceLayout, paddedTo256 } from "./layout.ts";
+import type { Model } from "../../../model/model.ts";
+import type { PlacePlan } from "../../../plan/plan.ts";
+import type { Batch } from "../../batch.ts";
+import { type CacheType, kvPositionBytes } from "../../cache_type.ts";
+import type { LayerCounts } from "../../stats.ts";
+import type { Commands } from "../device/commands.ts";
+import { KvCache } from "../memory/kv_cache.ts";
+import type { AttentionLayout } from "../memory/attention_layout.ts";
+import { type DeviceLayout, paddedTo256 } from "../memory/layout.ts";
 import { Product, type Shared, type TokenRows } from "./product.ts";
 import type { Residual } from "./residual.ts";
-import { paddedHead, splitsFor } from "./attention_splits.ts";
-import type { Field } from "./uniforms.ts";
-import type { Weights } from "./weights.ts";
+import { paddedHead, splitsFor } from "../kernels/attention_splits.ts";
+import type { Field } from "../memory/uniforms.ts";
+import type { Weights } from "../memory/weights.ts";
 
 /** Blocks of 32 elements that a workgroup of `rope_store` has. */
 const ropeBlocks = 8;

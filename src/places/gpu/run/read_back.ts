@@ -9,10 +9,10 @@
  *
  * @module
  */
-import type { Commands } from "./commands.ts";
-import type { Buffers } from "./buffers.ts";
-import type { Device } from "./device.ts";
-import type { StagingLayout } from "./layout.ts";
+import type { Commands } from "../device/commands.ts";
+import type { Buffers } from "../memory/buffers.ts";
+import type { Device } from "../device/device.ts";
+import type { StagingLayout } from "../memory/layout.ts";
 
 /** Deno's versions on which a mapped buffer was read before the promise settled. */
 const synchronousVersions = ["2.9.6"];

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { GpuSpeed, MeasuredGpu } from "../gpu_use.ts";
-import type { Commands } from "./commands.ts";
+import type { GpuSpeed, MeasuredGpu } from "../../gpu_stats.ts";
+import type { Commands } from "../device/commands.ts";
 import type { Product } from "./product.ts";
 import type { ReadBack, Region } from "./read_back.ts";
 

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { GpuError, GpuMemoryError } from "../../errors.ts";
+import { GpuError, GpuMemoryError } from "../../../errors.ts";
 import { Pipelines } from "./pipelines.ts";
-import { shaderText } from "./shaders.ts";
+import { shaderText } from "../kernels/shaders.ts";
 
 /** Features that are asked for where there are: lanes that add up by themselves, and times for traces. */
 const useful: readonly GPUFeatureName[] = ["subgroups", "timestamp-query"];

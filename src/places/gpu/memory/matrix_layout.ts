@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { type IndexSet, lengthOf } from "../../model/index_set.ts";
-import type { Shard } from "../../model/shard.ts";
+import { type IndexSet, lengthOf } from "../../../model/index_set.ts";
+import type { Shard } from "../../../model/shard.ts";
 import { type KeptColumns, keptColumns } from "./columns.ts";
 import { type MatrixShape, matrixShape } from "./matrix.ts";
 

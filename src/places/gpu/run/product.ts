@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { Commands } from "./commands.ts";
-import type { Buffers } from "./buffers.ts";
-import { type DeviceMatrix, rowsAtOnce } from "./matrix.ts";
-import type { Bound, Constants, Pipelines } from "./pipelines.ts";
-import type { Uniforms } from "./uniforms.ts";
+import type { Commands } from "../device/commands.ts";
+import type { Buffers } from "../memory/buffers.ts";
+import { type DeviceMatrix, rowsAtOnce } from "../memory/matrix.ts";
+import type { Bound, Constants, Pipelines } from "../device/pipelines.ts";
+import type { Uniforms } from "../memory/uniforms.ts";
 
 /** Rows of numbers on the device, one for each token. */
 export interface TokenRows {

@@ -8,9 +8,9 @@
  *
  * @module
  */
-import { dequantise } from "../../formats/ggml/dequantise.ts";
-import { type GgmlType, ggmlTypes } from "../../formats/ggml/types.ts";
-import { lengthOf, type Range } from "../../model/index_set.ts";
+import { dequantise } from "../../../formats/ggml/dequantise.ts";
+import { type GgmlType, ggmlTypes } from "../../../formats/ggml/types.ts";
+import { lengthOf, type Range } from "../../../model/index_set.ts";
 import type { KeptColumns } from "./columns.ts";
 
 /** Types that kernels read as they are; all others become F32. */

@@ -3,61 +3,71 @@
  *
  * @module
  */
-import add_partials from "../../../shaders/add_partials.wgsl" with {
+import add_partials from "../../../../shaders/add_partials.wgsl" with {
   type: "text",
 };
-import attended from "../../../shaders/attended.wgsl" with { type: "text" };
-import attention from "../../../shaders/attention.wgsl" with { type: "text" };
-import attention_merge from "../../../shaders/attention_merge.wgsl" with {
+import attended from "../../../../shaders/attended.wgsl" with { type: "text" };
+import attention from "../../../../shaders/attention.wgsl" with {
   type: "text",
 };
-import dot_rows from "../../../shaders/dot_rows.wgsl" with { type: "text" };
-import down from "../../../shaders/down.wgsl" with { type: "text" };
-import down_rows from "../../../shaders/down_rows.wgsl" with { type: "text" };
-import down_rows_vec from "../../../shaders/down_rows_vec.wgsl" with {
+import attention_merge from "../../../../shaders/attention_merge.wgsl" with {
   type: "text",
 };
-import embed from "../../../shaders/embed.wgsl" with { type: "text" };
-import heads from "../../../shaders/heads.wgsl" with { type: "text" };
-import keep_above from "../../../shaders/keep_above.wgsl" with { type: "text" };
-import kv_f16 from "../../../shaders/kv_f16.wgsl" with { type: "text" };
-import kv_f32 from "../../../shaders/kv_f32.wgsl" with { type: "text" };
-import kv_quads from "../../../shaders/kv_quads.wgsl" with { type: "text" };
-import kv_q8_0 from "../../../shaders/kv_q8_0.wgsl" with { type: "text" };
-import lanes_subgroup from "../../../shaders/lanes_subgroup.wgsl" with {
+import dot_rows from "../../../../shaders/dot_rows.wgsl" with { type: "text" };
+import down from "../../../../shaders/down.wgsl" with { type: "text" };
+import down_rows from "../../../../shaders/down_rows.wgsl" with {
   type: "text",
 };
-import lanes_workgroup from "../../../shaders/lanes_workgroup.wgsl" with {
+import down_rows_vec from "../../../../shaders/down_rows_vec.wgsl" with {
   type: "text",
 };
-import mul_mat from "../../../shaders/mul_mat.wgsl" with { type: "text" };
-import mul_mat_vec from "../../../shaders/mul_mat_vec.wgsl" with {
+import embed from "../../../../shaders/embed.wgsl" with { type: "text" };
+import heads from "../../../../shaders/heads.wgsl" with { type: "text" };
+import keep_above from "../../../../shaders/keep_above.wgsl" with {
   type: "text",
 };
-import product from "../../../shaders/product.wgsl" with { type: "text" };
-import rope_store from "../../../shaders/rope_store.wgsl" with { type: "text" };
-import step from "../../../shaders/step.wgsl" with { type: "text" };
-import top_logits from "../../../shaders/top_logits.wgsl" with { type: "text" };
-import weights_f16 from "../../../shaders/weights_f16.wgsl" with {
+import kv_f16 from "../../../../shaders/kv_f16.wgsl" with { type: "text" };
+import kv_f32 from "../../../../shaders/kv_f32.wgsl" with { type: "text" };
+import kv_quads from "../../../../shaders/kv_quads.wgsl" with { type: "text" };
+import kv_q8_0 from "../../../../shaders/kv_q8_0.wgsl" with { type: "text" };
+import lanes_subgroup from "../../../../shaders/lanes_subgroup.wgsl" with {
   type: "text",
 };
-import weights_f32 from "../../../shaders/weights_f32.wgsl" with {
+import lanes_workgroup from "../../../../shaders/lanes_workgroup.wgsl" with {
   type: "text",
 };
-import weights_q4_0 from "../../../shaders/weights_q4_0.wgsl" with {
+import mul_mat from "../../../../shaders/mul_mat.wgsl" with { type: "text" };
+import mul_mat_vec from "../../../../shaders/mul_mat_vec.wgsl" with {
   type: "text",
 };
-import weights_q4_k from "../../../shaders/weights_q4_k.wgsl" with {
+import product from "../../../../shaders/product.wgsl" with { type: "text" };
+import rope_store from "../../../../shaders/rope_store.wgsl" with {
   type: "text",
 };
-import weights_q6_k from "../../../shaders/weights_q6_k.wgsl" with {
+import step from "../../../../shaders/step.wgsl" with { type: "text" };
+import top_logits from "../../../../shaders/top_logits.wgsl" with {
   type: "text",
 };
-import weights_q8_0 from "../../../shaders/weights_q8_0.wgsl" with {
+import weights_f16 from "../../../../shaders/weights_f16.wgsl" with {
   type: "text",
 };
-import type { CacheType } from "../cache_type.ts";
-import type { PackedType } from "./packing.ts";
+import weights_f32 from "../../../../shaders/weights_f32.wgsl" with {
+  type: "text",
+};
+import weights_q4_0 from "../../../../shaders/weights_q4_0.wgsl" with {
+  type: "text",
+};
+import weights_q4_k from "../../../../shaders/weights_q4_k.wgsl" with {
+  type: "text",
+};
+import weights_q6_k from "../../../../shaders/weights_q6_k.wgsl" with {
+  type: "text",
+};
+import weights_q8_0 from "../../../../shaders/weights_q8_0.wgsl" with {
+  type: "text",
+};
+import type { CacheType } from "../../cache_type.ts";
+import type { PackedType } from "../memory/packing.ts";
 import { rowsByType } from "./rows_by_type.ts";
 
 /** How a kernel reads its weights, by the type that they are stored in. */

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { GgmlType } from "../../formats/ggml/types.ts";
-import type { Range } from "../../model/index_set.ts";
-import type { Rows } from "../../model/shard.ts";
+import type { GgmlType } from "../../../formats/ggml/types.ts";
+import type { Range } from "../../../model/index_set.ts";
+import type { Rows } from "../../../model/shard.ts";
 import type { Buffers } from "./buffers.ts";
 import {
   columnsOf,

@@ -23,7 +23,7 @@ import type { GpuSidePlace } from "./place.ts";
 import { ReferencePlace } from "./reference/reference_place.ts";
 import { topLogits } from "../sampling/mod.ts";
 import { InlineTeam, type Team } from "./team.ts";
-import { unpackTop } from "./top_row.ts";
+import { unpackTop } from "./top_logits_row.ts";
 import type { TeamOptions } from "./team_options.ts";
 
 /** Sizes that the blocks of every type divide. */

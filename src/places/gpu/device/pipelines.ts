@@ -9,7 +9,7 @@ import {
   kernelBindings,
   type KernelName,
   shaderText,
-} from "./shaders.ts";
+} from "../kernels/shaders.ts";
 
 /** Values of a kernel's override constants. */
 export type Constants = Readonly<Record<string, number>>;

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { topRowLength } from "../top_row.ts";
-import type { Commands } from "./commands.ts";
-import type { BufferBytes, DeviceLayout } from "./layout.ts";
+import { topRowLength } from "../../top_logits_row.ts";
+import type { Commands } from "../device/commands.ts";
+import type { BufferBytes, DeviceLayout } from "../memory/layout.ts";
 import type { Shared, TokenRows } from "./product.ts";
 import type { Region } from "./read_back.ts";
 

@@ -10,8 +10,8 @@ import {
   lengthOf,
   numbering,
   type Range,
-} from "../../model/index_set.ts";
-import { readColumns, type Shard } from "../../model/shard.ts";
+} from "../../../model/index_set.ts";
+import { readColumns, type Shard } from "../../../model/shard.ts";
 
 /** Rows as they are read, and what of them is kept. */
 export interface KeptColumns {

@@ -3,19 +3,19 @@
  *
  * @module
  */
-import type { Model } from "../../model/model.ts";
-import type { PlacePlan } from "../../plan/plan.ts";
-import { lengthOf } from "../../model/index_set.ts";
-import type { Batch } from "../batch.ts";
-import type { LayerCounts } from "../stats.ts";
-import { pickedOf, topRowLength } from "../top_row.ts";
-import type { Commands } from "./commands.ts";
-import type { DeviceLayout } from "./layout.ts";
+import type { Model } from "../../../model/model.ts";
+import type { PlacePlan } from "../../../plan/plan.ts";
+import { lengthOf } from "../../../model/index_set.ts";
+import type { Batch } from "../../batch.ts";
+import type { LayerCounts } from "../../stats.ts";
+import { pickedOf, topRowLength } from "../../top_logits_row.ts";
+import type { Commands } from "../device/commands.ts";
+import type { DeviceLayout } from "../memory/layout.ts";
 import { Product, type Shared, type TokenRows } from "./product.ts";
 import type { Region } from "./read_back.ts";
 import type { Residual } from "./residual.ts";
 import { TopLogitsPicker } from "./top_logits.ts";
-import type { Weights } from "./weights.ts";
+import type { Weights } from "../memory/weights.ts";
 
 /** Units of 32 weights that a workgroup of `embed` writes. */
 const embedUnits = 64;

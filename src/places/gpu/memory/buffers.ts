@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { GpuError } from "../../errors.ts";
-import type { Device } from "./device.ts";
+import { GpuError } from "../../../errors.ts";
+import type { Device } from "../device/device.ts";
 
 /** Makes buffers, and knows their bytes. */
 export class Buffers {

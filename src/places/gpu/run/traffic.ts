@@ -3,14 +3,14 @@
  *
  * @module
  */
-import type { Model } from "../../model/model.ts";
-import type { Plan } from "../../plan/plan.ts";
-import { scheduleOf } from "../../plan/schedule.ts";
-import type { Sparsity } from "../../plan/sparsity.ts";
-import type { Batch } from "../batch.ts";
-import type { GpuCounts } from "../gpu_use.ts";
-import type { DeviceLayout } from "./layout.ts";
-import { pickedOf, topRowLength } from "../top_row.ts";
+import type { Model } from "../../../model/model.ts";
+import type { Plan } from "../../../plan/plan.ts";
+import { scheduleOf } from "../../../plan/schedule.ts";
+import type { Sparsity } from "../../../plan/sparsity.ts";
+import type { Batch } from "../../batch.ts";
+import type { GpuCounts } from "../../gpu_stats.ts";
+import type { DeviceLayout } from "../memory/layout.ts";
+import { pickedOf, topRowLength } from "../../top_logits_row.ts";
 import { headerBytes, uploadedBytes } from "./step.ts";
 
 /** Read-backs and bytes of one step. */

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { type Activity, now, type TraceEvent } from "../trace.ts";
+import { type Activity, now, type TraceEvent } from "../../trace.ts";
 import type { Device } from "./device.ts";
-import { canReadAtOnce } from "./read_back.ts";
+import { canReadAtOnce } from "../run/read_back.ts";
 
 /** Timestamps of a query set, at most. */
 const mostTimestamps = 4096;

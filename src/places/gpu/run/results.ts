@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { Batch } from "../batch.ts";
-import type { Commands } from "./commands.ts";
+import type { Batch } from "../../batch.ts";
+import type { Commands } from "../device/commands.ts";
 import type { Head } from "./head.ts";
 import type { Region } from "./read_back.ts";
 import type { Step } from "./step.ts";

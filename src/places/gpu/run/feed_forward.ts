@@ -4,21 +4,21 @@
  *
  * @module
  */
-import { isSparse } from "../../model/activation.ts";
-import type { Model } from "../../model/model.ts";
-import type { Sparsity } from "../../plan/sparsity.ts";
-import type { LayerCounts } from "../stats.ts";
-import type { Commands } from "./commands.ts";
+import { isSparse } from "../../../model/activation.ts";
+import type { Model } from "../../../model/model.ts";
+import type { Sparsity } from "../../../plan/sparsity.ts";
+import type { LayerCounts } from "../../stats.ts";
+import type { Commands } from "../device/commands.ts";
 import { type Counted, counterWords } from "./counters.ts";
 import { Down } from "./down.ts";
 import {
   type DeviceLayout,
   type FeedForwardLayout,
   paddedTo256,
-} from "./layout.ts";
+} from "../memory/layout.ts";
 import { Product, type Shared, type TokenRows } from "./product.ts";
 import type { Residual } from "./residual.ts";
-import type { Weights } from "./weights.ts";
+import type { Weights } from "../memory/weights.ts";
 
 /** What neurons need to know. */
 export interface FeedForwardOptions {

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { Model } from "../../model/model.ts";
-import { copyRows } from "../batch.ts";
-import type { Commands } from "./commands.ts";
-import type { DeviceLayout } from "./layout.ts";
+import type { Model } from "../../../model/model.ts";
+import { copyRows } from "../../batch.ts";
+import type { Commands } from "../device/commands.ts";
+import type { DeviceLayout } from "../memory/layout.ts";
 import type { Shared, TokenRows } from "./product.ts";
 import type { Region } from "./read_back.ts";
 

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { ropeAngles } from "../../model/rope.ts";
-import { type Batch, type BatchLimits, pagesFor } from "../batch.ts";
-import type { Commands } from "./commands.ts";
+import { ropeAngles } from "../../../model/rope.ts";
+import { type Batch, type BatchLimits, pagesFor } from "../../batch.ts";
+import type { Commands } from "../device/commands.ts";
 
 const headerWords = 8;
 /** Bytes of the header. */

@@ -5,24 +5,24 @@
  *
  * @module
  */
-import { lengthOf } from "../../model/index_set.ts";
-import type { Model } from "../../model/model.ts";
-import type { Part, PlacePlan } from "../../plan/plan.ts";
-import type { Sparsity } from "../../plan/sparsity.ts";
-import { type BatchLimits, pagePositions, pagesFor } from "../batch.ts";
-import { type CacheType, kvPositionBytes } from "../cache_type.ts";
-import type { LayerShards, PlaceShards } from "../../model/shard.ts";
-import { shardsOf } from "../../plan/shards.ts";
-import { pickedAtMost, topRowLength } from "../top_row.ts";
+import { lengthOf } from "../../../model/index_set.ts";
+import type { Model } from "../../../model/model.ts";
+import type { Part, PlacePlan } from "../../../plan/plan.ts";
+import type { Sparsity } from "../../../plan/sparsity.ts";
+import { type BatchLimits, pagePositions, pagesFor } from "../../batch.ts";
+import { type CacheType, kvPositionBytes } from "../../cache_type.ts";
+import type { LayerShards, PlaceShards } from "../../../model/shard.ts";
+import { shardsOf } from "../../../plan/shards.ts";
+import { pickedAtMost, topRowLength } from "../../top_logits_row.ts";
 import { type AttentionLayout, attentionLayout } from "./attention_layout.ts";
-import { partsBytes } from "./attention_splits.ts";
-import { counterWords } from "./counters.ts";
+import { partsBytes } from "../kernels/attention_splits.ts";
+import { counterWords } from "../run/counters.ts";
 import { bufferBytes } from "./buffers.ts";
 import { matrixBytes, rowsOfPiece, stackOf } from "./matrix.ts";
 import { type MatrixLayout, matrixOf } from "./matrix_layout.ts";
 import { groupColumns, groupsOf } from "./packing.ts";
-import { stepBytes } from "./step.ts";
-import { pickingRoom } from "./top_logits.ts";
+import { stepBytes } from "../run/step.ts";
+import { pickingRoom } from "../run/top_logits.ts";
 import { uniformBytes } from "./uniforms.ts";
 
 /** What decides what lies on the device. */

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { GpuCounts } from "../gpu_use.ts";
-import type { Activity } from "../trace.ts";
+import type { GpuCounts } from "../../gpu_stats.ts";
+import type { Activity } from "../../trace.ts";
 import type { Device } from "./device.ts";
 import type { DeviceTrace } from "./device_trace.ts";
 

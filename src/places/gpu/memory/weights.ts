@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { dequantise } from "../../formats/ggml/dequantise.ts";
-import { lengthOf } from "../../model/index_set.ts";
-import type { Rows, Shard } from "../../model/shard.ts";
+import { dequantise } from "../../../formats/ggml/dequantise.ts";
+import { lengthOf } from "../../../model/index_set.ts";
+import type { Rows, Shard } from "../../../model/shard.ts";
 import type { Buffers } from "./buffers.ts";
 import { allStacks, type DeviceLayout } from "./layout.ts";
 import { DeviceMatrix } from "./matrix.ts";

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { Commands } from "./commands.ts";
-import { type FeedForwardLayout, stretchesFor } from "./layout.ts";
-import type { DeviceMatrix } from "./matrix.ts";
+import type { Commands } from "../device/commands.ts";
+import { type FeedForwardLayout, stretchesFor } from "../memory/layout.ts";
+import type { DeviceMatrix } from "../memory/matrix.ts";
 import { Product, type Shared, type TokenRows } from "./product.ts";
 import type { Residual } from "./residual.ts";
 

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { GpuError } from "../../errors.ts";
-import type { Batch } from "../batch.ts";
-import type { Commands } from "./commands.ts";
+import { GpuError } from "../../../errors.ts";
+import type { Batch } from "../../batch.ts";
+import type { Commands } from "../device/commands.ts";
 import type { Buffers } from "./buffers.ts";
 import type { DeviceLayout } from "./layout.ts";
 

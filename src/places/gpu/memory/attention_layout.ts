@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { lengthOf } from "../../model/index_set.ts";
-import type { Model } from "../../model/model.ts";
-import { kvHeadsOf, type Part } from "../../plan/plan.ts";
-import type { LayerShards, Shard } from "../../model/shard.ts";
+import { lengthOf } from "../../../model/index_set.ts";
+import type { Model } from "../../../model/model.ts";
+import { kvHeadsOf, type Part } from "../../../plan/plan.ts";
+import type { LayerShards, Shard } from "../../../model/shard.ts";
 import { rowsAtOnce, stackOf } from "./matrix.ts";
 import {
   matricesByType,
