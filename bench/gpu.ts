@@ -17,7 +17,15 @@ import { Buffers } from "../src/places/gpu/memory/buffers.ts";
 import { Commands } from "../src/places/gpu/device/commands.ts";
 import { Device } from "../src/places/gpu/device/device.ts";
 import { Down } from "../src/places/gpu/run/down.ts";
-import { stretchesFor, stretchSlots } from "../src/places/gpu/memory/layout.ts";
+import {
+  stretchesFor,
+  stretchSlots,
+} from "../src/places/gpu/kernels/down_rows.ts";
+import {
+  headerBytes,
+  putHeader,
+  stepWords,
+} from "../src/places/gpu/kernels/step_words.ts";
 import { DeviceMatrix, matrixShape } from "../src/places/gpu/memory/matrix.ts";
 import { RowPacker } from "../src/places/gpu/memory/packing.ts";
 import {
@@ -81,7 +89,7 @@ const shared: Shared = {
   buffers,
   pipelines: device.pipelines,
   uniforms: new Uniforms(buffers, 4096 * uniformBytes),
-  step: bufferOf(new Float32Array(8 + 4 * most)),
+  step: bufferOf(new Float32Array(headerBytes / 4 + 4 * most)),
   counters: bufferOf(new Float32Array(6)),
 };
 const readBack = new ReadBack(buffers, commands, "synchronous", [
@@ -207,7 +215,7 @@ for (const type of types) {
     if (tokens === 1) {
       addProducts(`${type} up, ${100 * gateShare}% asked`, wide, 1, gateShare, {
         norm,
-        asked: { rows: gates },
+        mask: { scores: gates },
         epilogue: "drelu",
       });
     }
@@ -218,10 +226,17 @@ for (const type of types) {
 console.log(`${device.name}, ${device.subgroups ? "" : "no "}subgroups`);
 const [busy] = cases;
 const waits: number[] = [];
+const header = new Uint32Array(stepWords.header_words);
 for (let round = 0; round <= rounds; round++) {
   for (const { tokens, encode, calls, ms } of cases) {
-    const header = [tokens, 0, tokens, stretchesFor(tokens), 4, 0, 1, 0];
-    device.gpu.queue.writeBuffer(shared.step, 0, Uint32Array.from(header));
+    putHeader(header, {
+      token_count: tokens,
+      wanted_count: tokens,
+      stretch_count: stretchesFor(tokens),
+      token_words: stepWords.record_angles,
+      split_count: 1,
+    });
+    device.gpu.queue.writeBuffer(shared.step, 0, header);
     const end = performance.now() + (round === 0 ? 200 : 20);
     while (!device.isSoftware && performance.now() < end) {
       await time(() => busy.encode(0));

@@ -1,26 +1,14 @@
 // x += what lies in the slots: slot 0 what other places computed, the others
 // the stretches of this place's neurons, always in the same order. A workgroup
-// has 16 vectors of x, and 16 invocations for each, which share the slots.
-struct Sum {
-  // Vectors of x, and of a slot, from one token to the next
-  stride: u32,
-}
-@group(0) @binding(1) var<uniform> sum: Sum;
-@group(0) @binding(2) var<storage, read> partials: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> x: array<vec4f>;
-
-override with_upload: bool = false;
-override with_stretches: bool = false;
-const vectors = 16u;
-const members = 16u;
-var<workgroup> sums: array<vec4f, 256>;
+// has `vectors` of x, and `members` for each of them, which share the slots.
+var<workgroup> sums: array<vec4f, vectors * members>;
 
 @compute @workgroup_size(vectors, members)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(local_invocation_id) id: vec3u,
 ) {
-  let length = step[token_count] * sum.stride;
+  let length = step[token_count] * params.stride;
   let end = select(1u, 1u + step[stretch_count], with_stretches);
   let at = group.x * vectors + id.x;
   var total = vec4f();

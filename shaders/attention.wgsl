@@ -1,41 +1,38 @@
 // out = softmax(q · k · scale) · v of one query head and one token, over tiles
-// of 256 positions: an invocation scores one position, then adds up one quad of
+// of positions: an invocation scores one position, then adds up one quad of
 // the values of every n-th position of the tile. Where positions are many and
 // heads few, several workgroups (z) share the tiles, and leave parts of the result.
-@group(0) @binding(3) var<storage, read> qkv: array<f32>;
+var<workgroup> query: array<vec4f, tile>;
+var<workgroup> weights: array<f32, tile>;
+var<workgroup> reduced: array<f32, tile>;
+var<workgroup> sums: array<vec4f, tile>;
+var<workgroup> pages: array<u32, tile / page_positions>;
 
-const tile = 256u;
-var<workgroup> query: array<vec4f, 256>;
-var<workgroup> weights: array<f32, 256>;
-var<workgroup> reduced: array<f32, 256>;
-var<workgroup> sums: array<vec4f, 256>;
-var<workgroup> pages: array<u32, 8>;
-
-@compute @workgroup_size(256)
+@compute @workgroup_size(tile)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
   let head = group.x;
   let token = group.y;
-  let kv_head = (head + heads.group_shift) / heads.group;
+  let kv_head = (head + params.group_shift) / params.group;
   let position = token_at(token, record_position);
-  let first = position + 1u - min(position + 1u, heads.window);
-  let q_at = token * heads.stride + heads.q_first + head * heads.head_size;
+  let first = position + 1u - min(position + 1u, params.window);
+  let q_at = token * params.stride + params.q_first + head * params.head_size;
 
-  if (index < heads.quads) {
+  if (index < params.quads) {
     var q: vec4f;
     for (var i = 0u; i < 4u; i++) {
       let e = 4u * index + i;
-      if (e < heads.head_size) { q[i] = heads.scale * qkv[q_at + e]; }
+      if (e < params.head_size) { q[i] = params.scale * qkv[q_at + e]; }
     }
     query[index] = q;
   }
 
   // Invocations that add up values: `members` of them share a quad
-  let quad = index % heads.quads;
-  let member = index / heads.quads;
-  let members = tile / heads.quads;
+  let quad = index % params.quads;
+  let member = index / params.quads;
+  let members = tile / params.quads;
   var highest = lowest;
   var total = 0.0;
   var sum = vec4f();
@@ -47,7 +44,7 @@ fn main(
   let end = min(position + 1u, own_start + share);
 
   for (var start = own_start; start < end; start += tile) {
-    if (index < 8u) {
+    if (index < tile / page_positions) {
       let page = page_of(token, min(start + index * page_positions, position));
       pages[index] = page_start(page, kv_head);
     }
@@ -59,13 +56,13 @@ fn main(
       let page = pages[index / page_positions];
       let at = index % page_positions;
       var i = 0u;
-      for (; i + 16u <= heads.quads; i += 16u) {
+      for (; i + 16u <= params.quads; i += 16u) {
         score += ((score_of(page, at, i) + score_of(page, at, i + 2u)) +
           (score_of(page, at, i + 4u) + score_of(page, at, i + 6u))) +
           ((score_of(page, at, i + 8u) + score_of(page, at, i + 10u)) +
             (score_of(page, at, i + 12u) + score_of(page, at, i + 14u)));
       }
-      for (; i < heads.quads; i += 2u) { score += score_of(page, at, i); }
+      for (; i < params.quads; i += 2u) { score += score_of(page, at, i); }
     }
     let before = highest;
     highest = max(highest, highest_of(score, index));
@@ -99,10 +96,10 @@ fn main(
   sums[index] = sum;
   reduced[index] = total;
   workgroupBarrier();
-  if (index >= heads.quads) { return; }
+  if (index >= params.quads) { return; }
   for (var i = 1u; i < members; i++) {
-    sum += sums[index + i * heads.quads];
-    total += reduced[index + i * heads.quads];
+    sum += sums[index + i * params.quads];
+    total += reduced[index + i * params.quads];
   }
   if (step[split_count] == 1u) {
     put_attended(token, head, index, sum / total);
@@ -110,7 +107,7 @@ fn main(
   }
   let part = part_at(token, head, group.z);
   parts[part + index] = sum;
-  if (index == 0u) { parts[part + heads.quads] = vec4f(highest, total, 0.0, 0.0); }
+  if (index == 0u) { parts[part + params.quads] = vec4f(highest, total, 0.0, 0.0); }
 }
 
 // Two quads of the query times those of a key.

@@ -9,14 +9,14 @@ fn main(
   let token = group.y;
   var highest = lowest;
   for (var split = 0u; split < step[split_count]; split++) {
-    highest = max(highest, parts[part_at(token, head, split) + heads.quads].x);
+    highest = max(highest, parts[part_at(token, head, split) + params.quads].x);
   }
-  for (var quad = index; quad < heads.quads; quad += 64u) {
+  for (var quad = index; quad < params.quads; quad += 64u) {
     var sum = vec4f();
     var total = 0.0;
     for (var split = 0u; split < step[split_count]; split++) {
       let at = part_at(token, head, split);
-      let end = parts[at + heads.quads];
+      let end = parts[at + params.quads];
       let decay = exp(end.x - highest);
       sum += decay * parts[at + quad];
       total += decay * end.y;

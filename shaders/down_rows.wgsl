@@ -1,11 +1,7 @@
 // partials[stretch][token] = Σ h · row of down of several tokens, over a stretch
-// of neurons, those of which any of eight tokens (z) has a use. A workgroup has
+// of neurons, those of which any of `tile_tokens` (z) has a use. A workgroup has
 // 256 columns (x) and a stretch (y): it lists a chunk of neurons, unpacks eight
 // rows at a time, and adds them up for each token.
-@group(0) @binding(4) var<storage, read_write> partials: array<vec4f>;
-
-// Whether this piece of the matrix adds to what others wrote
-override adds: bool = false;
 
 // Neurons that are listed at once: four by each invocation
 const chunk = 256u;
@@ -24,9 +20,9 @@ fn main(
   @builtin(local_invocation_index) index: u32,
 ) {
   let length = stretch_length();
-  let end = min((group.y + 1u) * length, product.rows);
-  let first_token = 8u * group.z;
-  let token_end = min(first_token + 8u, step[token_count]);
+  let end = min((group.y + 1u) * length, params.rows);
+  let first_token = tile_tokens * group.z;
+  let token_end = min(first_token + tile_tokens, step[token_count]);
   let lane = index % 8u;
   let to = 64u * (index / 8u) + lane;
   var s0 = vec4f();
@@ -98,7 +94,7 @@ fn h_of_any(token: u32, row: u32, end: u32) -> f32 {
 
 // Neurons of a stretch.
 fn stretch_length() -> u32 {
-  return (product.rows + step[stretch_count] - 1u) / step[stretch_count];
+  return (params.rows + step[stretch_count] - 1u) / step[stretch_count];
 }
 
 // Lists, in order, the neurons of a chunk from `base` on whose h of any token is
@@ -136,6 +132,6 @@ fn list_neurons(base: u32, end: u32, first_token: u32, token_end: u32, index: u3
 
 // Stores four columns of a token's partial; slot 0 is for what other places add.
 fn store_partial(stretch: u32, token: u32, vector: u32, sum: vec4f) {
-  let at = ((stretch + 1u) * step[token_count] + token) * product.stride + vector;
+  let at = ((stretch + 1u) * step[token_count] + token) * params.stride + vector;
   if (adds) { partials[at] += sum; } else { partials[at] = sum; }
 }

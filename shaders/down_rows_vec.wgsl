@@ -1,7 +1,6 @@
 // x += Σ h · row of down of one token, over the neurons whose h is not zero. A
 // workgroup has one unit of the columns (x). It lists a chunk of neurons, and
 // each invocation adds up the units of every 256th of the list.
-@group(0) @binding(4) var<storage, read_write> x: array<vec4f>;
 
 const threads = 256u;
 // Neurons that are listed at once: eight by each invocation
@@ -27,8 +26,8 @@ fn main(
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
-  for (var base = 0u; base < product.rows; base += chunk) {
-    let total = list_neurons(base + index, product.rows, index);
+  for (var base = 0u; base < params.rows; base += chunk) {
+    let total = list_neurons(base + index, params.rows, index);
     for (var i = index; i < total; i += threads) {
       let row = listed[i];
       let value = h_of(0u, row);

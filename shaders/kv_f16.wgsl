@@ -1,5 +1,4 @@
 // Quads of keys and values in f16.
-@group(0) @binding(2) var<storage, read_write> kv: array<vec2u>;
 
 fn unpacked(quad: vec2u) -> vec4f {
   return vec4f(unpack2x16float(quad.x), unpack2x16float(quad.y));

@@ -1,10 +1,9 @@
 // Pages in q8_0: quads of keys, [quad][position], then of values,
 // [position][quad], as bytes; then the scales of each 32 of them,
 // [position][block]: a pair of halves, the key's and the value's.
-@group(0) @binding(2) var<storage, read_write> kv: array<u32>;
 
 fn page_start(page: u32, head: u32) -> u32 {
-  return (page * heads.kv_heads + head) * 68u * heads.quads;
+  return (page * params.kv_heads + head) * 68u * params.quads;
 }
 
 fn key_quad(start: u32, position: u32, quad: u32) -> vec4f {
@@ -14,7 +13,7 @@ fn key_quad(start: u32, position: u32, quad: u32) -> vec4f {
 
 fn value_quad(start: u32, position: u32, quad: u32) -> vec4f {
   let scale = unpack2x16float(kv[scale_at(start, position, quad)]).y;
-  return scale * vec4f(unpack4xI8(kv[start + (32u + position) * heads.quads + quad]));
+  return scale * vec4f(unpack4xI8(kv[start + (32u + position) * params.quads + quad]));
 }
 
 // Stores a quad of a key and of a value, where it is one; `index` is that of the
@@ -31,7 +30,7 @@ fn store(
   ) / 127.0;
   if (!is_stored) { return; }
   kv[start + 32u * quad + position] = bytes(key, scale.x);
-  kv[start + (32u + position) * heads.quads + quad] = bytes(value, scale.y);
+  kv[start + (32u + position) * params.quads + quad] = bytes(value, scale.y);
   if (quad % 8u == 0u) { kv[scale_at(start, position, quad)] = pack2x16float(scale); }
 }
 
@@ -44,7 +43,7 @@ fn largest_of(quad: vec4f) -> f32 {
 }
 
 fn scale_at(start: u32, position: u32, quad: u32) -> u32 {
-  return start + 64u * heads.quads + position * (heads.quads / 8u) + quad / 8u;
+  return start + 64u * params.quads + position * (params.quads / 8u) + quad / 8u;
 }
 
 // Rounded to the nearest, halves away from zero, as ggml rounds.

@@ -2,9 +2,6 @@
 // 8, where there are few), 16 columns at a time: an invocation computes 8 rows of 2
 // tokens (4 rows of one). What it puts into the tiles it reads while the columns
 // before are multiplied.
-const tile_rows = 64u;
-const counter_set = 3u;
-override few: bool = false;
 
 // Four quads of each row and of each token, padded by one against bank conflicts
 const pitch = 5u;
@@ -20,8 +17,8 @@ fn main(
   @builtin(local_invocation_index) index: u32,
 ) {
   let first_row = group.x * tile_rows;
-  let first_token = group.y * select(32u, 8u, few);
-  let last_row = product.rows - 1u;
+  let first_token = group.y * select(many_tokens, few_tokens, few);
+  let last_row = params.rows - 1u;
   let last_token = product_count() - 1u;
 
   // What this invocation reads: rows `slot` and `slot` + 32, and token `slot`
@@ -50,7 +47,7 @@ fn main(
   var s6 = vec2f();
   var s7 = vec2f();
 
-  let end = 16u * product.groups;
+  let end = 16u * params.groups;
   var next = quads_at(row, other, x_at, 0u, quad);
   for (var slice = 0u; slice < end; slice++) {
     weights_tile[to] = next.first;

@@ -1,11 +1,6 @@
 // out[row] = matrix[row] · x of one token. The workgroup has `lanes` invocations
 // for `rows` times `rows_each` rows: lanes read neighbouring vectors of a row, and
-// each uses what it has read of x for `rows_each` rows: 4, or 1 where rows are asked.
-override lanes: u32 = 32;
-override rows: u32 = 4;
-override rows_each: u32 = 4;
-const counter_set = 0u;
-
+// each uses what it has read of x for `rows_each` rows: 4, or 1 where rows are masked.
 @compute @workgroup_size(lanes, rows)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -16,8 +11,8 @@ fn main(
   let x_at = x_first(0u);
   var sums = vec4f();
   var squares = 0.0;
-  if (is_asked(0u, row)) {
-    for (var unit = id.x; unit < 8u * product.groups; unit += lanes) {
+  if (is_computed(0u, row)) {
+    for (var unit = id.x; unit < 8u * params.groups; unit += lanes) {
       let first = 64u * (unit / 8u) + unit % 8u;
       var v = unit_of_x(x_at + first);
       if (normed) {

@@ -2,24 +2,6 @@
 // lower id first among equals, and log Σ exp over all. A workgroup sorts a chunk
 // (x) of a row (y) and hands its best on; levels follow one another until one
 // chunk is left, whose best are the row's.
-struct Top {
-  // Logits of a row
-  columns: u32,
-  // 0 reads the logits, every further level what the one before it handed on
-  level: u32,
-  // Room for what even and odd levels hand on of a row
-  even_room: u32,
-  odd_room: u32,
-}
-@group(0) @binding(1) var<uniform> shape: Top;
-@group(0) @binding(2) var<storage, read> logits: array<u32>;
-// Of each row: (key, id) from even levels, from odd ones, then the bits of
-// (largest, Σ exp(logit - largest)) of every chunk of logits
-@group(0) @binding(3) var<storage, read_write> scratch: array<vec2u>;
-// Of each row: log Σ exp, the logits, the ids
-@group(0) @binding(4) var<storage, read_write> top: array<u32>;
-
-const chunk = 1024u;
 const threads = 256u;
 var<workgroup> sorted: array<vec2u, chunk>;
 var<workgroup> sums: array<f32, threads>;
@@ -30,22 +12,22 @@ fn main(
   @builtin(local_invocation_index) index: u32,
 ) {
   let best_count = step[top_count];
-  var count = shape.columns;
-  for (var level = 0u; level < shape.level; level++) {
+  var count = params.columns;
+  for (var level = 0u; level < params.level; level++) {
     count = chunks_of(count) * best_count;
   }
-  let sums_at = group.y * (shape.even_room + shape.odd_room + chunks_of(shape.columns)) +
-    shape.even_room + shape.odd_room;
-  let even_at = sums_at - shape.odd_room - shape.even_room;
-  let odd_at = sums_at - shape.odd_room;
-  let is_even = shape.level % 2u == 0u;
+  let sums_at = group.y * (params.even_room + params.odd_room + chunks_of(params.columns)) +
+    params.even_room + params.odd_room;
+  let even_at = sums_at - params.odd_room - params.even_room;
+  let odd_at = sums_at - params.odd_room;
+  let is_even = params.level % 2u == 0u;
 
   for (var i = index; i < chunk; i += threads) {
     let at = group.x * chunk + i;
     var entry = vec2u(0u, 0xffffffffu);
     if (at < count) {
-      if (shape.level == 0u) {
-        entry = vec2u(key_of(logits[group.y * shape.columns + at]), at);
+      if (params.level == 0u) {
+        entry = vec2u(key_of(logits[group.y * params.columns + at]), at);
       } else {
         entry = scratch[select(even_at, odd_at, is_even) + at];
       }
@@ -55,7 +37,7 @@ fn main(
   sort(index);
   let largest = value_of(sorted[0].x);
 
-  if (shape.level == 0u) {
+  if (params.level == 0u) {
     var own = 0.0;
     for (var i = index; i < chunk; i += threads) {
       if (sorted[i].x != 0u) { own += exp_below(value_of(sorted[i].x) - largest); }
@@ -73,7 +55,7 @@ fn main(
     return;
   }
   var own = 0.0;
-  for (var i = index; i < chunks_of(shape.columns); i += threads) {
+  for (var i = index; i < chunks_of(params.columns); i += threads) {
     let part = bitcast<vec2f>(scratch[sums_at + i]);
     own += part.y * exp_below(part.x - largest);
   }

@@ -1,6 +1,6 @@
 // F32: 256 weights are 64 vectors, in the file's order.
-fn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {
-  let first = 64u * (row * product.groups + unit / 8u) + unit % 8u;
+fn unit_weights_f32(row: u32, unit: u32) -> array<vec4f, 8> {
+  let first = 64u * (row * params.groups + unit / 8u) + unit % 8u;
   return array<vec4f, 8>(
     bitcast<vec4f>(matrix[first]),
     bitcast<vec4f>(matrix[first + 8u]),
@@ -14,6 +14,6 @@ fn unit_weights(row: u32, unit: u32) -> array<vec4f, 8> {
 }
 
 // Quad j of a lane's unit.
-fn quad_weights(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
-  return bitcast<vec4f>(matrix[64u * (row * product.groups + group) + 8u * j + lane]);
+fn quad_weights_f32(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
+  return bitcast<vec4f>(matrix[64u * (row * params.groups + group) + 8u * j + lane]);
 }

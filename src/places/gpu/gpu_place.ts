@@ -14,6 +14,7 @@ import type { Activity, TraceEvent } from "../trace.ts";
 import { Attention } from "./run/attention.ts";
 import { Buffers } from "./memory/buffers.ts";
 import { Commands } from "./device/commands.ts";
+import { stretchesFor } from "./kernels/down_rows.ts";
 import { CounterReader } from "./run/counters.ts";
 import { Device } from "./device/device.ts";
 import { DeviceTrace } from "./device/device_trace.ts";
@@ -23,7 +24,6 @@ import {
   type DeviceLayout,
   layoutOf,
   type LayoutOptions,
-  stretchesFor,
 } from "./memory/layout.ts";
 import { measure, type Measured } from "./run/measure.ts";
 import type { Shared } from "./run/product.ts";
@@ -184,10 +184,10 @@ export class GpuPlace implements GpuSidePlace {
     const { step, attention, head } = this.#parts;
     const splits = attention?.splits(batch) ?? 1;
     step.upload(this.#commands, batch, {
-      wanted: head?.portion(batch) ?? 0,
-      picked: head?.picked(batch) ?? 0,
-      stretches: stretchesFor(batch.length),
-      splits,
+      wanted_count: head?.portion(batch) ?? 0,
+      top_count: head?.picked(batch) ?? 0,
+      stretch_count: stretchesFor(batch.length),
+      split_count: splits,
     });
     attention?.begin(batch, splits);
   }
@@ -205,7 +205,7 @@ export class GpuPlace implements GpuSidePlace {
   /** See {@linkcode Place.hidden}. */
   hidden(layer: number, batch: Batch): void {
     this.#layer = layer;
-    this.#parts.feedForward?.hidden(layer, batch.length);
+    this.#parts.feedForward?.activate(layer, batch.length);
   }
 
   /** See {@linkcode Place.keepAbove}. */
@@ -279,7 +279,7 @@ export class GpuPlace implements GpuSidePlace {
   neurons(batch: Batch): Float32Array[] | Promise<Float32Array[]> {
     const { feedForward } = this.#parts;
     if (!feedForward) return [];
-    const { buffer, stride } = feedForward.h;
+    const { buffer, stride } = feedForward.ffnActivations;
     const neurons = feedForward.neuronsOf(this.#layer);
     const region = { buffer, bytes: 4 * batch.length * stride };
     return this.#read(
@@ -336,7 +336,7 @@ export class GpuPlace implements GpuSidePlace {
     const shared: Shared = {
       buffers,
       pipelines: this.device.pipelines,
-      uniforms: new Uniforms(buffers, bytes.shapes),
+      uniforms: new Uniforms(buffers, bytes.uniforms),
       step: buffers.make("step", bytes.step, STORAGE | COPY_DST),
       counters: buffers.make("counters", bytes.counters, STORAGE | COPY_SRC),
     };

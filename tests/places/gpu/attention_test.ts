@@ -9,10 +9,27 @@ import {
   cacheTypes,
   kvPositionBytes,
 } from "../../../src/places/cache_type.ts";
+import {
+  attention,
+  attentionGrid,
+} from "../../../src/places/gpu/kernels/attention.ts";
+import {
+  attentionMerge,
+  attentionMergeGrid,
+} from "../../../src/places/gpu/kernels/attention_merge.ts";
+import { paddedHead } from "../../../src/places/gpu/kernels/heads.ts";
+import {
+  ropeStore,
+  ropeStoreGrid,
+} from "../../../src/places/gpu/kernels/rope_store.ts";
+import {
+  putHeader,
+  stepWords,
+} from "../../../src/places/gpu/kernels/step_words.ts";
 import { asCached } from "../../../src/places/reference/as_cached.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
-import { Bench } from "./on_device.ts";
+import { Bench, stepOf } from "./on_device.ts";
 
 interface Case {
   readonly headSize: number;
@@ -88,14 +105,21 @@ function words(
   frequencies: Float64Array,
   splits: number,
 ): Uint32Array<ArrayBuffer> {
-  const n = positions.length, record = 4 + ropeSize;
-  const pages = 8 + n * record;
+  const { header_words, record_position, record_pages, record_angles } =
+    stepWords;
+  const n = positions.length, record = record_angles + ropeSize;
+  const pages = header_words + n * record;
   const all = new Uint32Array(pages + 11);
-  all.set([n, 0, 0, 1, record, 0, splits]);
+  putHeader(all, { token_count: n, token_words: record, split_count: splits });
   positions.forEach((position, t) => {
-    const at = 8 + t * record;
-    all.set([0, position, 0, pages], at);
-    const angles = new Float32Array(all.buffer, 4 * (at + 4), ropeSize);
+    const at = header_words + t * record;
+    all[at + record_position] = position;
+    all[at + record_pages] = pages;
+    const angles = new Float32Array(
+      all.buffer,
+      4 * (at + record_angles),
+      ropeSize,
+    );
     ropeAngles(frequencies, position, angles);
   });
   for (let i = 0; i < 11; i++) all[pages + i] = pageOf(i);
@@ -113,30 +137,33 @@ async function check(c: Case, type: CacheType): Promise<void> {
     { length: ropeSize / 2 },
     (_, i) => 100 ** (-2 * i / ropeSize),
   );
-  using bench = await Bench.open([0]);
+  using bench = await Bench.open(stepOf(0));
   const positionBytes = kvPositionBytes(type, headSize);
   const kv = bench.buffer(
     new Uint32Array(11 * 32 * kvHeads * positionBytes / 4),
   );
-  const unit = type === "q8_0" ? 32 : 8;
-  const shape = bench.shared.uniforms.add([
+  const kernels = {
+    ropeStore: ropeStore(type),
+    attention: attention(type),
+  };
+  const { pipelines, uniforms } = bench.shared;
+  const params = uniforms.add(kernels.attention, {
     heads,
-    kvHeads,
+    kv_heads: kvHeads,
     group,
-    shift,
-    headSize,
-    ropeSize,
-    unit * Math.ceil(headSize / unit) / 4,
+    group_shift: shift,
+    head_size: headSize,
+    rope_size: ropeSize,
+    quads: paddedHead(headSize, type) / 4,
     stride,
-    first.q,
-    first.k,
-    first.v,
-    outStride,
-    256 * Math.ceil(heads * headSize / 256),
-    window ?? 0xffffffff,
-    { f32: 1 / Math.sqrt(headSize) },
-  ]);
-  const { pipelines } = bench.shared;
+    q_first: first.q,
+    k_first: first.k,
+    v_first: first.v,
+    out_stride: outStride,
+    out_padded: 256 * Math.ceil(heads * headSize / 256),
+    window: window ?? 0xffffffff,
+    scale: 1 / Math.sqrt(headSize),
+  });
   const keys: Float32Array[] = [], values: Float32Array[] = [];
   for (const n of steps) {
     const start = keys.length;
@@ -148,31 +175,23 @@ async function check(c: Case, type: CacheType): Promise<void> {
     const input = bench.buffer(qkv);
     const out = bench.buffer(new Float32Array(n * outStride).fill(9));
     const parts = bench.buffer(new Float32Array(n * heads * splits * 132));
-    const bound = pipelines.bind("attention", [
-      step,
-      shape,
-      kv,
-      input,
-      out,
-      parts,
-    ]);
+    const own = { step, params, kv, qkv: input };
+    const bound = pipelines.bind(kernels.attention, { ...own, out, parts });
     const result = await bench.run(() => {
       bench.commands.dispatch(
-        pipelines.get({ kernel: "rope_store", type }),
-        pipelines.bind("rope_store", [step, shape, kv, input]),
-        Math.ceil((heads + kvHeads) * Math.ceil(headSize / 32) / 8),
-        n,
+        pipelines.get(kernels.ropeStore),
+        pipelines.bind(kernels.ropeStore, own),
+        ropeStoreGrid(heads + kvHeads, headSize, n),
       );
       bench.commands.dispatch(
-        pipelines.get({ kernel: "attention", type }),
+        pipelines.get(kernels.attention),
         bound,
-        heads,
-        n,
-        splits,
+        attentionGrid(heads, n, splits),
       );
       if (splits > 1) {
-        const merge = pipelines.get({ kernel: "attention_merge" });
-        bench.commands.dispatch(merge, bound, heads, n);
+        const merge = pipelines.get(attentionMerge);
+        const grid = attentionMergeGrid(heads, n);
+        bench.commands.dispatch(merge, bound, grid);
       }
     }, out);
     const angles = new Float32Array(ropeSize);

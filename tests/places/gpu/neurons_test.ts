@@ -4,8 +4,18 @@ import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
 import { Down } from "../../../src/places/gpu/run/down.ts";
-import { stretchesFor } from "../../../src/places/gpu/memory/layout.ts";
-import { Bench, stepWords, weightsOf } from "./on_device.ts";
+import {
+  addPartials,
+  addPartialsGrid,
+} from "../../../src/places/gpu/kernels/add_partials.ts";
+import { stretchesFor } from "../../../src/places/gpu/kernels/down_rows.ts";
+import { embed, embedGrid } from "../../../src/places/gpu/kernels/embed.ts";
+import {
+  keepAbove,
+  keepAboveGrid,
+} from "../../../src/places/gpu/kernels/keep_above.ts";
+import { stepWords } from "../../../src/places/gpu/kernels/step_words.ts";
+import { Bench, stepOf, weightsOf } from "./on_device.ts";
 
 const types: GgmlType[] = ["F32", "F16", "Q4_0", "Q8_0", "Q4_K", "Q6_K"];
 
@@ -16,7 +26,7 @@ for (const type of types) {
       `${type}: rows of ${tokens} tokens' neurons that are not zero`,
       async () => {
         const stretches = stretchesFor(tokens);
-        using bench = await Bench.open(stepWords(tokens, { stretches }));
+        using bench = await Bench.open(stepOf(tokens, { stretches }));
         // More than are listed at once; the second piece begins in the middle.
         const neurons = tokens === 1 ? 2300 : 333, stride = 2304;
         const pieceRows = tokens === 1 ? 2100 : 200;
@@ -81,9 +91,14 @@ for (const type of types) {
 
   testWithAdapter(`${type}: rows of the embedding, and zeros`, async () => {
     const ids = [7, 3, 29, 12, 30, 2];
-    const words = stepWords(ids.length);
-    ids.forEach((id, t) => words[8 + 4 * t] = id);
-    using bench = await Bench.open(words);
+    const step = stepOf(ids.length);
+    ids.forEach((id, t) =>
+      step[
+        stepWords.header_words + t * stepWords.record_angles +
+        stepWords.record_id
+      ] = id
+    );
+    using bench = await Bench.open(step);
     const first = 3, stride = 512;
     const { matrix, rows } = weightsOf(bench, type, 27, columns, {
       pieceRows: 10,
@@ -92,19 +107,17 @@ for (const type of types) {
     const bytes = await bench.run(() => {
       for (const piece of matrix.pieces) {
         const { pipelines, uniforms, step } = bench.shared;
-        const shape = uniforms.add([
-          first + piece.first,
-          piece.rows,
-          matrix.groups,
-          stride / 4,
-        ]);
+        const kernel = embed(matrix.type);
+        const params = uniforms.add(kernel, {
+          first: first + piece.first,
+          rows: piece.rows,
+          groups: matrix.groups,
+          x_stride: stride / 4,
+        });
         bench.commands.dispatch(
-          pipelines.get({ kernel: "embed", type: matrix.type }, {
-            clears: piece.first === 0 ? 1 : 0,
-          }),
-          pipelines.bind("embed", [step, shape, piece.buffer, x]),
-          1,
-          ids.length,
+          pipelines.get(kernel, { clears: piece.first === 0 }),
+          pipelines.bind(kernel, { step, params, matrix: piece.buffer, x }),
+          embedGrid(stride, ids.length),
         );
       }
     }, x);
@@ -119,7 +132,7 @@ for (const type of types) {
 
 testWithAdapter("slots are added to x, each once", async () => {
   const tokens = 3, stretches = 4, stride = 256;
-  using bench = await Bench.open(stepWords(tokens, { stretches }));
+  using bench = await Bench.open(stepOf(tokens, { stretches }));
   const length = tokens * stride;
   const slots = gaussianVector((1 + stretches) * length, 1);
   const before = gaussianVector(length, 2);
@@ -129,17 +142,17 @@ testWithAdapter("slots are added to x, each once", async () => {
     const x = bench.buffer(before);
     const bytes = await bench.run(() =>
       bench.commands.dispatch(
-        pipelines.get({ kernel: "add_partials" }, {
-          with_upload: upload,
-          with_stretches: stretch,
+        pipelines.get(addPartials, {
+          with_upload: upload === 1,
+          with_stretches: stretch === 1,
         }),
-        pipelines.bind("add_partials", [
+        pipelines.bind(addPartials, {
           step,
-          uniforms.add([stride / 4]),
+          params: uniforms.add(addPartials, { stride: stride / 4 }),
           partials,
           x,
-        ]),
-        Math.ceil(length / 4 / 16),
+        }),
+        addPartialsGrid(length),
       ), x);
     new Float32Array(bytes).forEach((value, i) => {
       let expected = before[i];
@@ -155,7 +168,7 @@ testWithAdapter(
   "what is not above a token's threshold becomes zero",
   async () => {
     const tokens = 3, stride = 256, length = 201;
-    using bench = await Bench.open(stepWords(tokens));
+    using bench = await Bench.open(stepOf(tokens));
     const before = gaussianVector(tokens * stride, 2);
     before[5] = -0.5;
     const thresholds = Float32Array.of(0.5, -1, 2);
@@ -163,15 +176,14 @@ testWithAdapter(
     const { pipelines, uniforms, step } = bench.shared;
     const bytes = await bench.run(() =>
       bench.commands.dispatch(
-        pipelines.get({ kernel: "keep_above" }),
-        pipelines.bind("keep_above", [
+        pipelines.get(keepAbove),
+        pipelines.bind(keepAbove, {
           step,
-          uniforms.add([length, stride]),
-          bench.buffer(thresholds),
+          params: uniforms.add(keepAbove, { length, stride }),
+          thresholds: bench.buffer(thresholds),
           h,
-        ]),
-        Math.ceil(length / 64),
-        tokens,
+        }),
+        keepAboveGrid(length, tokens),
       ), h);
     new Float32Array(bytes).forEach((value, i) => {
       const isKept = i % stride >= length ||

@@ -17,6 +17,10 @@ import {
   uniformBytes,
   Uniforms,
 } from "../../../src/places/gpu/memory/uniforms.ts";
+import {
+  putHeader,
+  stepWords,
+} from "../../../src/places/gpu/kernels/step_words.ts";
 import type { Shared } from "../../../src/places/gpu/run/product.ts";
 import type { Range } from "../../../src/model/index_set.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
@@ -27,20 +31,20 @@ export class Bench implements Disposable {
   readonly commands: Commands;
   readonly shared: Shared;
 
-  private constructor(readonly device: Device, step: number[]) {
+  private constructor(readonly device: Device, step: Uint32Array<ArrayBuffer>) {
     this.commands = new Commands(device);
     this.buffers = new Buffers(device);
     this.shared = {
       buffers: this.buffers,
       pipelines: device.pipelines,
       uniforms: new Uniforms(this.buffers, 64 * uniformBytes),
-      step: this.buffer(Uint32Array.from(step)),
+      step: this.buffer(step),
       counters: this.buffer(new Uint32Array(64)),
     };
   }
 
   /** Opens a device, with these words as the step. */
-  static async open(step: number[]): Promise<Bench> {
+  static async open(step: Uint32Array<ArrayBuffer>): Promise<Bench> {
     return new Bench(await Device.open(), step);
   }
 
@@ -83,26 +87,28 @@ export class Bench implements Disposable {
 }
 
 /** The header of a step, and records with nothing but the wanted tokens. */
-export function stepWords(
+export function stepOf(
   tokens: number,
-  { wanted = [], stretches = 1 }: { wanted?: number[]; stretches?: number } =
-    {},
-): number[] {
-  const records = Array.from(
-    { length: tokens },
-    (_, t) => [0, 0, wanted[t] ?? 0, 0],
+  { wanted = [], stretches = 1, top = 0 }: {
+    wanted?: number[];
+    stretches?: number;
+    top?: number;
+  } = {},
+): Uint32Array<ArrayBuffer> {
+  const { header_words, record_wanted, record_angles } = stepWords;
+  const words = new Uint32Array(header_words + tokens * record_angles);
+  putHeader(words, {
+    token_count: tokens,
+    wanted_count: wanted.length,
+    stretch_count: stretches,
+    token_words: record_angles,
+    top_count: top,
+    split_count: 1,
+  });
+  wanted.forEach((token, i) =>
+    words[header_words + i * record_angles + record_wanted] = token
   );
-  return [
-    tokens,
-    0,
-    wanted.length,
-    stretches,
-    4,
-    0,
-    1,
-    0,
-    ...records.flat(),
-  ];
+  return words;
 }
 
 /** A matrix on the device, and what is in it. */

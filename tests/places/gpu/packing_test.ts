@@ -8,10 +8,10 @@ import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
 import { halfToFloat } from "../../../src/formats/ggml/half.ts";
 import { quantise } from "../../../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
+import type { PackedType } from "../../../src/places/gpu/kernels/weights.ts";
 import { keptColumns } from "../../../src/places/gpu/memory/columns.ts";
 import {
   groupsOf,
-  type PackedType,
   packedTypeOf,
   RowPacker,
 } from "../../../src/places/gpu/memory/packing.ts";

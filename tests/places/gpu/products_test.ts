@@ -9,7 +9,7 @@ import {
 } from "../../../src/places/gpu/run/product.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
-import { Bench, stepWords, type Weights, weightsOf } from "./on_device.ts";
+import { Bench, stepOf, type Weights, weightsOf } from "./on_device.ts";
 
 const types: GgmlType[] = [
   "F32",
@@ -96,7 +96,7 @@ for (const type of types) {
     : [256, 768];
   for (const tokens of tokenCounts) {
     testWithAdapter(`${type} times ${tokens} vectors`, async () => {
-      using bench = await Bench.open(stepWords(tokens));
+      using bench = await Bench.open(stepOf(tokens));
       for (const length of lengths) {
         for (const rows of [1, 70]) {
           const weights = weightsOf(bench, type, rows, length);
@@ -129,7 +129,7 @@ for (const type of types) {
   }
 
   testWithAdapter(`columns of ${type} are kept exactly`, async () => {
-    using bench = await Bench.open(stepWords(1));
+    using bench = await Bench.open(stepOf(1));
     const length = 3 * 256;
     for (
       const runs of [[{ start: 256, end: 512 }], [{ start: 32, end: 64 }, {
@@ -160,7 +160,7 @@ for (const tokens of tokenCounts) {
   testWithAdapter(
     `the norm is part of a product with ${tokens} vectors`,
     async () => {
-      using bench = await Bench.open(stepWords(tokens));
+      using bench = await Bench.open(stepOf(tokens));
       for (const columns of [10, 300]) {
         const weights = weightsOf(bench, "F16", 40, columns);
         const x = tokensOf(bench, tokens, columns);
@@ -195,7 +195,7 @@ for (const tokens of tokenCounts) {
       const wanted = Array.from({ length: tokens }, (_, t) => t).filter((t) =>
         t % 2 === 0
       );
-      using bench = await Bench.open(stepWords(tokens, { wanted }));
+      using bench = await Bench.open(stepOf(tokens, { wanted }));
       const weights = weightsOf(bench, "Q8_0", 33, 64);
       const x = tokensOf(bench, tokens, 64);
       const results = await product(
@@ -218,9 +218,9 @@ for (const tokens of tokenCounts) {
 
   for (const activation of ["drelu", "reglu", "swiglu"] as const) {
     testWithAdapter(
-      `${activation} of ${tokens} vectors, where the gate asks`,
+      `${activation} of ${tokens} vectors, where the gate is positive`,
       async () => {
-        using bench = await Bench.open(stepWords(tokens));
+        using bench = await Bench.open(stepOf(tokens));
         const rows = 41, paddedRows = 64, columns = 96, counter = 6;
         const weights = weightsOf(bench, "Q4_0", rows, columns);
         const x = tokensOf(bench, tokens, columns);
@@ -229,9 +229,9 @@ for (const tokens of tokenCounts) {
           gates.set(gaussianVector(rows, 80 + t), t * stride);
         }
         const gate = bench.buffer(gates);
-        const asked = activation === "swiglu"
+        const masked = activation === "swiglu"
           ? { gate }
-          : { asked: { rows: gate } };
+          : { mask: { scores: gate } };
         const before = new Float32Array(tokens * stride).fill(7);
         const results = await product(
           bench,
@@ -239,7 +239,7 @@ for (const tokens of tokenCounts) {
           x.buffer,
           tokens,
           tokens,
-          { ...asked, epilogue: activation, paddedRows, counter },
+          { ...masked, epilogue: activation, paddedRows, counter },
           before,
         );
         let positive = 0, active = 0;
@@ -275,16 +275,16 @@ for (const tokens of tokenCounts) {
   }
 
   testWithAdapter(
-    `rows of ${tokens} vectors are asked by a threshold`,
+    `rows of ${tokens} vectors are masked by a threshold`,
     async () => {
-      using bench = await Bench.open(stepWords(tokens));
+      using bench = await Bench.open(stepOf(tokens));
       const weights = weightsOf(bench, "F32", 50, 64);
       const x = tokensOf(bench, tokens, 64);
       const scores = gaussianVector(tokens * stride, 4);
       scores[7] = 0.25;
-      const asked = { rows: bench.buffer(scores), threshold: 0.25 };
+      const mask = { scores: bench.buffer(scores), threshold: 0.25 };
       const results = await product(bench, weights, x.buffer, tokens, tokens, {
-        asked,
+        mask,
         epilogue: "relu",
       });
       let count = 0;

@@ -5,7 +5,7 @@ import {
   ReadBack,
 } from "../../../src/places/gpu/run/read_back.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
-import { Bench } from "./on_device.ts";
+import { Bench, stepOf } from "./on_device.ts";
 
 async function readBack(
   bench: Bench,
@@ -26,7 +26,7 @@ for (const kind of ["synchronous", "awaited"] as const) {
     `many results are read right, ${kind}, of both sizes`,
     async () => {
       if (kind === "synchronous" && !canReadAtOnce()) return;
-      using bench = await Bench.open([1]);
+      using bench = await Bench.open(stepOf(1));
       const reader = await readBack(bench, kind);
       const buffer = bench.buffer(new Float32Array(256));
       const { queue } = bench.device.gpu;
@@ -45,7 +45,7 @@ for (const kind of ["synchronous", "awaited"] as const) {
   testWithAdapter(
     `reading from a device that is gone is an error, ${kind}`,
     async () => {
-      using bench = await Bench.open([1]);
+      using bench = await Bench.open(stepOf(1));
       const reader = await readBack(bench, kind);
       const buffer = bench.buffer(new Float32Array(256));
       bench.device.destroy();
@@ -58,7 +58,7 @@ for (const kind of ["synchronous", "awaited"] as const) {
 }
 
 testWithAdapter("regions come one behind the other", async () => {
-  using bench = await Bench.open([1]);
+  using bench = await Bench.open(stepOf(1));
   const reader = await readBack(bench, "awaited");
   const a = bench.buffer(Float32Array.of(1, 2, 3));
   const b = bench.buffer(Float32Array.of(4, 5));
@@ -73,7 +73,7 @@ testWithAdapter("regions come one behind the other", async () => {
 testWithAdapter(
   "what `take` throws is thrown, and the buffer serves again",
   async () => {
-    using bench = await Bench.open([1]);
+    using bench = await Bench.open(stepOf(1));
     const reader = await readBack(bench, "awaited");
     const buffer = bench.buffer(Float32Array.of(7, 8));
     const regions = [{ buffer, bytes: 8 }];

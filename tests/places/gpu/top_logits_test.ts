@@ -1,15 +1,13 @@
 /** The largest logits, picked on the device, against a sort on the host. */
 import assert from "node:assert/strict";
-import {
-  pickingRoom,
-  TopLogitsPicker,
-} from "../../../src/places/gpu/run/top_logits.ts";
+import { pickingRoom } from "../../../src/places/gpu/kernels/top_logits.ts";
+import { TopLogitsPicker } from "../../../src/places/gpu/run/top_logits.ts";
 import { topRowLength, unpackTop } from "../../../src/places/top_logits_row.ts";
 import { checkTopLogits, topLogits } from "../../../src/sampling/mod.ts";
 import { PlaceError } from "../../../src/errors.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
-import { Bench, stepWords } from "./on_device.ts";
+import { Bench, stepOf } from "./on_device.ts";
 
 const mostPicked = 64;
 
@@ -30,13 +28,8 @@ async function pick(bench: Bench, rows: Float32Array[], k: number) {
       },
     },
   );
-  const step = stepWords(1);
-  step[5] = k;
-  bench.device.gpu.queue.writeBuffer(
-    bench.shared.step,
-    0,
-    Uint32Array.from(step),
-  );
+  const step = stepOf(1, { top: k });
+  bench.device.gpu.queue.writeBuffer(bench.shared.step, 0, step);
   const { dispatches } = bench.commands.counts;
   const { buffer } = picker.region(rows.length, k);
   const bytes = await bench.run(
@@ -68,7 +61,7 @@ function hardRows(columns: number): Float32Array[] {
 testWithAdapter(
   "the largest logits are those of a sort, bit by bit",
   async () => {
-    using bench = await Bench.open(stepWords(1));
+    using bench = await Bench.open(stepOf(1));
     for (const columns of [1, 31, 1024, 1025, 32000, 151_936]) {
       const rows = hardRows(columns);
       for (const k of [1, 5, 40, 64]) {
@@ -93,7 +86,7 @@ testWithAdapter(
 testWithAdapter(
   "logits that are no numbers come first, and are refused",
   async () => {
-    using bench = await Bench.open(stepWords(1));
+    using bench = await Bench.open(stepOf(1));
     const columns = 3000;
     const bad: [values: number[], message: RegExp][] = [
       [[NaN], /the logit of token 2500 of 3000 is NaN/],

@@ -5,6 +5,7 @@
  * @module
  */
 import type { GpuCounts } from "../../gpu_stats.ts";
+import type { Grid } from "../kernels/kernel.ts";
 import type { Activity } from "../../trace.ts";
 import type { Device } from "./device.ts";
 import type { DeviceTrace } from "./device_trace.ts";
@@ -29,15 +30,13 @@ export class Commands {
   dispatch(
     pipeline: GPUComputePipeline,
     group: GPUBindGroup,
-    x: number,
-    y = 1,
-    z = 1,
+    grid: Grid,
   ): void {
     this.#encoder ??= this.device.gpu.createCommandEncoder();
     this.#pass ??= this.#encoder.beginComputePass(this.trace?.nextPass());
     this.#pass.setPipeline(pipeline);
     this.#pass.setBindGroup(0, group);
-    this.#pass.dispatchWorkgroups(x, y, z);
+    this.#pass.dispatchWorkgroups(...grid);
     this.counts.dispatches++;
   }
 

@@ -5,7 +5,8 @@
  */
 import { GpuError, GpuMemoryError } from "../../../errors.ts";
 import { Pipelines } from "./pipelines.ts";
-import { shaderText } from "../kernels/shaders.ts";
+import { wgslOf } from "../kernels/kernel.ts";
+import { mulMatVec } from "../kernels/mul_mat_vec.ts";
 
 /** Features that are asked for where there are: lanes that add up by themselves, and times for traces. */
 const useful: readonly GPUFeatureName[] = ["subgroups", "timestamp-query"];
@@ -28,7 +29,7 @@ export class Device {
     /** Whether shaders may use subgroups of 32 lanes at least. */
     readonly subgroups: boolean,
   ) {
-    this.pipelines = new Pipelines(this);
+    this.pipelines = new Pipelines(gpu, subgroups);
     const name = nameOf(info);
     this.isSoftware = info.isFallbackAdapter;
     this.name = this.isSoftware ? `${name}, software` : name;
@@ -144,7 +145,7 @@ export function nameOf(
 /** Whether the device takes a kernel that uses subgroups: some announce them, but refuse. */
 async function compilesSubgroups(gpu: GPUDevice): Promise<boolean> {
   gpu.pushErrorScope("validation");
-  const code = shaderText({ kernel: "mul_mat_vec", types: ["F32"] }, true);
+  const code = wgslOf(mulMatVec(["F32"], true));
   gpu.createComputePipeline({
     layout: "auto",
     compute: { module: gpu.createShaderModule({ code }) },

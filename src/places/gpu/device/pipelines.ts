@@ -1,21 +1,23 @@
 /**
- * Compiled kernels, each made once for every choice of its constants.
+ * Compiled kernels, each made once for every choice of its override constants.
  *
  * @module
  */
-import type { Device } from "./device.ts";
 import {
-  type Access,
-  kernelBindings,
-  type KernelName,
-  shaderText,
-} from "../kernels/shaders.ts";
+  bindingNames,
+  bindingTypes,
+  type Kernel,
+  type OverridesOf,
+  wgslOf,
+} from "../kernels/kernel.ts";
 
-/** Values of a kernel's override constants. */
-export type Constants = Readonly<Record<string, number>>;
-
-/** What a kernel is bound to, by number: whole buffers, or a part of one. */
+/** What a kernel is bound to: a whole buffer, or a part of one. */
 export type Bound = GPUBuffer | GPUBufferBinding;
+
+/** What all of a kernel's bindings are bound to, by name. */
+export type BoundTo<K extends Kernel> = Readonly<
+  Record<"step" | "params" | keyof K["bindings"], Bound>
+>;
 
 /** Compiles kernels for one device. */
 export class Pipelines {
@@ -23,12 +25,23 @@ export class Pipelines {
   readonly #modules = new Map<string, GPUShaderModule>();
   readonly #pipelines = new Map<string, GPUComputePipeline>();
 
-  constructor(readonly device: Device) {}
+  constructor(
+    readonly gpu: GPUDevice,
+    /** Whether kernels may use subgroups of 32 lanes at least. */
+    readonly subgroups: boolean,
+  ) {}
 
-  /** The kernel with these constants. */
-  get(name: KernelName, constants: Constants = {}): GPUComputePipeline {
-    const { gpu } = this.device;
-    const label = labelOf(name);
+  /** A kernel with these override constants. */
+  get<K extends Kernel>(
+    kernel: K,
+    overrides?: OverridesOf<K>,
+  ): GPUComputePipeline {
+    const { gpu } = this;
+    const { name: label } = kernel;
+    const constants = Object.fromEntries(
+      Object.entries(overrides ?? {})
+        .map(([name, value]) => [name, Number(value)]),
+    );
     return made(
       this.#pipelines,
       label + JSON.stringify(constants),
@@ -36,10 +49,14 @@ export class Pipelines {
         gpu.createComputePipeline({
           label,
           layout: gpu.createPipelineLayout({
-            bindGroupLayouts: [this.#layout(kernelBindings[name.kernel])],
+            bindGroupLayouts: [this.#layout(kernel)],
           }),
           compute: {
-            module: this.#module(name),
+            module: made(
+              this.#modules,
+              label,
+              () => gpu.createShaderModule({ label, code: wgslOf(kernel) }),
+            ),
             entryPoint: "main",
             constants,
           },
@@ -47,36 +64,30 @@ export class Pipelines {
     );
   }
 
-  /** Binds buffers to a kernel; to the other product as well, where it is one. */
-  bind(kernel: KernelName["kernel"], bound: readonly Bound[]): GPUBindGroup {
-    return this.device.gpu.createBindGroup({
-      label: kernel,
-      layout: this.#layout(kernelBindings[kernel]),
-      entries: bound.map((resource, binding) => ({
-        binding,
-        resource: "buffer" in resource ? resource : { buffer: resource },
-      })),
+  /** Binds buffers to a kernel, and to others with the same bindings. */
+  bind<K extends Kernel>(kernel: K, bound: BoundTo<K>): GPUBindGroup {
+    const byName: Readonly<Record<string, Bound>> = bound;
+    return this.gpu.createBindGroup({
+      label: kernel.name,
+      layout: this.#layout(kernel),
+      entries: bindingNames(kernel).map((name, binding) => {
+        const resource = byName[name];
+        return {
+          binding,
+          resource: "buffer" in resource ? resource : { buffer: resource },
+        };
+      }),
     });
   }
 
-  #module(name: KernelName): GPUShaderModule {
-    const { gpu, subgroups } = this.device;
-    const label = labelOf(name);
-    return made(
-      this.#modules,
-      label,
-      () =>
-        gpu.createShaderModule({ label, code: shaderText(name, subgroups) }),
-    );
-  }
-
-  #layout(bindings: readonly Access[]): GPUBindGroupLayout {
+  #layout(kernel: Kernel): GPUBindGroupLayout {
+    const types = bindingTypes(kernel);
     return made(
       this.#layouts,
-      bindings.join(),
+      types.join(),
       () =>
-        this.device.gpu.createBindGroupLayout({
-          entries: bindings.map((type, binding) => ({
+        this.gpu.createBindGroupLayout({
+          entries: types.map((type, binding) => ({
             binding,
             visibility: GPUShaderStage.COMPUTE,
             buffer: { type },
@@ -84,11 +95,6 @@ export class Pipelines {
         }),
     );
   }
-}
-
-function labelOf(name: KernelName): string {
-  const types = "types" in name ? name.types : "type" in name ? name.type : [];
-  return [name.kernel, ...[types].flat()].join(" ");
 }
 
 /** What a map has under a key, made where it has nothing. */

@@ -15,14 +15,15 @@ import type { LayerShards, PlaceShards } from "../../../model/shard.ts";
 import { shardsOf } from "../../../plan/shards.ts";
 import { pickedAtMost, topRowLength } from "../../top_logits_row.ts";
 import { type AttentionLayout, attentionLayout } from "./attention_layout.ts";
-import { partsBytes } from "../kernels/attention_splits.ts";
-import { counterWords } from "../run/counters.ts";
+import { partsBytes } from "../kernels/attention.ts";
+import { stretchSlots } from "../kernels/down_rows.ts";
+import { counterWords } from "../kernels/products.ts";
+import { stepBytes } from "../kernels/step_words.ts";
+import { pickingRoom } from "../kernels/top_logits.ts";
 import { bufferBytes } from "./buffers.ts";
 import { matrixBytes, rowsOfPiece, stackOf } from "./matrix.ts";
 import { type MatrixLayout, matrixOf } from "./matrix_layout.ts";
 import { groupColumns, groupsOf } from "./packing.ts";
-import { stepBytes } from "../run/step.ts";
-import { pickingRoom } from "../run/top_logits.ts";
 import { uniformBytes } from "./uniforms.ts";
 
 /** What decides what lies on the device. */
@@ -80,7 +81,8 @@ export interface Strides {
 /** Bytes of the buffers beside the matrices; none where 0. */
 export interface BufferBytes {
   readonly step: number;
-  readonly shapes: number;
+  /** Uniform parameters of kernels */
+  readonly uniforms: number;
   readonly norms: number;
   readonly counters: number;
   readonly x: number;
@@ -90,7 +92,8 @@ export interface BufferBytes {
   /** Results of workgroups that share a head's positions */
   readonly parts: number;
   readonly gate: number;
-  readonly hidden: number;
+  /** h of the neurons */
+  readonly ffnActivations: number;
   readonly ranks: number;
   readonly scores: number;
   readonly thresholds: number;
@@ -129,19 +132,6 @@ export interface DeviceLayout {
   readonly staging: readonly StagingLayout[];
 }
 
-/** Stretches that the neurons of a down are cut into for several tokens, so that many workgroups share them: for two, and for many. */
-const mostStretches = 32, fewestStretches = 4;
-
-/** How many stretches the neurons are cut into in a step of `tokens` tokens. */
-export function stretchesFor(tokens: number): number {
-  return Math.max(fewestStretches, Math.floor(mostStretches / tokens));
-}
-
-/** Slots for the sums of all stretches in steps of up to `tokens` tokens. */
-export function stretchSlots(tokens: number): number {
-  return Math.max(mostStretches, fewestStretches * tokens);
-}
-
 /** Lays out what a place holds. */
 export function layoutOf(options: LayoutOptions): DeviceLayout {
   const { model, plan, limits, sparsity, pieceBytes = 128 << 20 } = options;
@@ -169,8 +159,8 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
   const keeps = sparsity.mode === "threshold" || sparsity.mode === "top-k";
   const bytes: BufferBytes = {
     step: stepBytes(limits, model.ropeSize),
-    shapes: uniformBytes *
-      (shapeCount(pieceBytes, layers, head) + (picked ? picking.levels : 0)),
+    uniforms: uniformBytes *
+      (uniformCount(pieceBytes, layers, head) + (picked ? picking.levels : 0)),
     norms: rows(2 * model.layers.length + 1, strides.hidden),
     counters,
     x: rows(tokens, strides.hidden),
@@ -184,7 +174,7 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
       ? partsBytes(limits.contextSize, model.headSize)
       : 0,
     gate: rows(tokens, strides.neurons),
-    hidden: rows(tokens, strides.neurons),
+    ffnActivations: rows(tokens, strides.neurons),
     ranks: rows(tokens, strides.rank),
     scores: predicts ? rows(tokens, strides.neurons) : 0,
     thresholds: keeps && strides.neurons > 0 ? 4 * tokens : 0,
@@ -200,7 +190,7 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
       bytes: Math.max(
         bytes.x,
         bytes.logits,
-        sparsity.mode === "top-k" ? bytes.hidden : 0,
+        sparsity.mode === "top-k" ? bytes.ffnActivations : 0,
       ),
       count: 2,
     },
@@ -332,8 +322,8 @@ export function paddedTo256(columns: number): number {
   return groupColumns * groupsOf(columns);
 }
 
-/** Structs that tell kernels their shapes: one for each buffer of weights, and for what has none. */
-function shapeCount(
+/** Sets of uniform parameters: one for each buffer of weights, and for what has none. */
+function uniformCount(
   pieceBytes: number,
   layers: readonly LayerLayout[],
   head?: HeadLayout,

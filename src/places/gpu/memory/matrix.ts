@@ -6,12 +6,13 @@
 import type { GgmlType } from "../../../formats/ggml/types.ts";
 import type { Range } from "../../../model/index_set.ts";
 import type { Rows } from "../../../model/shard.ts";
+import type { PackedType } from "../kernels/weights.ts";
+import { workgroups } from "../kernels/mul_mat_vec.ts";
 import type { Buffers } from "./buffers.ts";
 import {
   columnsOf,
   groupsOf,
   packedRowBytes,
-  type PackedType,
   packedTypeOf,
   type RowPacker,
 } from "./packing.ts";
@@ -49,7 +50,7 @@ export function rowsOfPiece(
 }
 
 /** Rows that a kernel reads in one go: in a buffer of several types each has a multiple of so many, beside the last. */
-export const rowsAtOnce = 4;
+export const rowsAtOnce = workgroups.all.rows_each;
 
 /**
  * Where matrices begin that lie one after another in one buffer: each behind a

@@ -11,10 +11,8 @@
 import { dequantise } from "../../../formats/ggml/dequantise.ts";
 import { type GgmlType, ggmlTypes } from "../../../formats/ggml/types.ts";
 import { lengthOf, type Range } from "../../../model/index_set.ts";
+import type { PackedType } from "../kernels/weights.ts";
 import type { KeptColumns } from "./columns.ts";
-
-/** Types that kernels read as they are; all others become F32. */
-export type PackedType = "F32" | "F16" | "Q8_0" | "Q4_0" | "Q4_K" | "Q6_K";
 
 /** Weights of a group. */
 export const groupColumns = 256;

@@ -11,17 +11,20 @@ import type { Batch } from "../../batch.ts";
 import { type CacheType, kvPositionBytes } from "../../cache_type.ts";
 import type { LayerCounts } from "../../stats.ts";
 import type { Commands } from "../device/commands.ts";
+import { attention, attentionGrid, splitsFor } from "../kernels/attention.ts";
+import {
+  attentionMerge,
+  attentionMergeGrid,
+} from "../kernels/attention_merge.ts";
+import { type heads, paddedHead } from "../kernels/heads.ts";
+import type { ParamsOf } from "../kernels/kernel.ts";
+import { ropeStore, ropeStoreGrid } from "../kernels/rope_store.ts";
 import { KvCache } from "../memory/kv_cache.ts";
 import type { AttentionLayout } from "../memory/attention_layout.ts";
 import { type DeviceLayout, paddedTo256 } from "../memory/layout.ts";
 import { Product, type Shared, type TokenRows } from "./product.ts";
 import type { Residual } from "./residual.ts";
-import { paddedHead, splitsFor } from "../kernels/attention_splits.ts";
-import type { Field } from "../memory/uniforms.ts";
 import type { Weights } from "../memory/weights.ts";
-
-/** Blocks of 32 elements that a workgroup of `rope_store` has. */
-const ropeBlocks = 8;
 
 /** What attention needs to know. */
 export interface AttentionOptions {
@@ -35,7 +38,7 @@ interface Layer {
   readonly layout: AttentionLayout;
   readonly projections: readonly Product[];
   readonly output: Product;
-  readonly shape: GPUBufferBinding;
+  readonly params: GPUBufferBinding;
   ropeStore: GPUBindGroup;
   attention: GPUBindGroup;
 }
@@ -77,9 +80,9 @@ export class Attention {
     this.#parts = buffers.make("parts", bytes.parts, GPUBufferUsage.STORAGE);
     this.#positionBytes = kvPositionBytes(cacheType, model.headSize);
     const { pipelines } = shared;
-    this.#ropeStore = pipelines.get({ kernel: "rope_store", type: cacheType });
-    this.#attention = pipelines.get({ kernel: "attention", type: cacheType });
-    this.#merge = pipelines.get({ kernel: "attention_merge" });
+    this.#ropeStore = pipelines.get(ropeStore(cacheType));
+    this.#attention = pipelines.get(attention(cacheType));
+    this.#merge = pipelines.get(attentionMerge);
     this.#mostHeads = Math.max(
       ...layout.layers.map(({ attention }) => attention?.heads ?? 0),
     );
@@ -97,7 +100,8 @@ export class Attention {
 
   /** How many workgroups share a head's positions in a step. */
   splits(batch: Batch): number {
-    const longest = Math.max(...batch.positions.subarray(0, batch.length)) + 1;
+    const longest = 1 + batch.positions.subarray(0, batch.length)
+      .reduce((a, b) => Math.max(a, b));
     const window = this.options.model.slidingWindow ?? Infinity;
     return splitsFor(
       this.#mostHeads,
@@ -111,7 +115,7 @@ export class Attention {
     this.#splits = splits;
     if (this.#cache.grow(batch)) {
       this.#layers.forEach((layer, i) =>
-        layer && Object.assign(layer, this.#bind(i, layer.shape))
+        layer && Object.assign(layer, this.#bind(i, layer.params))
       );
     }
     this.#cache.copy(batch);
@@ -125,16 +129,18 @@ export class Attention {
     const n = batch.length;
     this.residual.settle(n);
     for (const projection of layer.projections) projection.encode(commands, n);
-    const blocks = (heads + kvHeads) * Math.ceil(model.headSize / 32);
     commands.dispatch(
       this.#ropeStore,
       layer.ropeStore,
-      Math.ceil(blocks / ropeBlocks),
-      n,
+      ropeStoreGrid(heads + kvHeads, model.headSize, n),
     );
     const splits = this.#splits;
-    commands.dispatch(this.#attention, layer.attention, heads, n, splits);
-    if (splits > 1) commands.dispatch(this.#merge, layer.attention, heads, n);
+    const grid = attentionGrid(heads, n, splits);
+    commands.dispatch(this.#attention, layer.attention, grid);
+    if (splits > 1) {
+      const merge = attentionMergeGrid(heads, n);
+      commands.dispatch(this.#merge, layer.attention, merge);
+    }
     layer.output.encode(commands, n);
     this.#count(index, layer, batch);
   }
@@ -159,7 +165,10 @@ export class Attention {
       for (const { rows } of stack) outFirst += rows;
       return product;
     });
-    const shape = shared.uniforms.add(this.#shape(layout, firstHead));
+    const params = shared.uniforms.add(
+      attention(this.options.cacheType),
+      this.#params(layout, firstHead),
+    );
     return {
       layout,
       projections,
@@ -168,53 +177,52 @@ export class Attention {
         out: this.residual,
         epilogue: "add",
       }),
-      shape,
-      ...this.#bind(index, shape),
+      params,
+      ...this.#bind(index, params),
     };
   }
 
-  #shape(layout: AttentionLayout, firstHead: number): Field[] {
-    const { model } = this.options;
+  #params(
+    layout: AttentionLayout,
+    firstHead: number,
+  ): ParamsOf<typeof heads> {
+    const { model, cacheType } = this.options;
     const { headCount, kvHeadCount, headSize } = model;
-    const { heads, kvHeads, first } = layout;
+    const { first } = layout;
     const group = headCount / kvHeadCount;
-    const unit = this.options.cacheType === "q8_0" ? 32 : 8;
-    return [
-      heads,
-      kvHeads,
+    return {
+      heads: layout.heads,
+      kv_heads: layout.kvHeads,
       group,
-      firstHead % group,
-      headSize,
-      model.ropeSize,
-      paddedHead(headSize, unit) / 4,
-      this.#qkv.stride,
-      first.q,
-      first.k,
-      first.v,
-      this.#attended.stride,
-      paddedTo256(heads * headSize),
-      model.slidingWindow ?? 0xffffffff,
-      { f32: 1 / Math.sqrt(headSize) },
-    ];
+      group_shift: firstHead % group,
+      head_size: headSize,
+      rope_size: model.ropeSize,
+      quads: paddedHead(headSize, cacheType) / 4,
+      stride: this.#qkv.stride,
+      q_first: first.q,
+      k_first: first.k,
+      v_first: first.v,
+      out_stride: this.#attended.stride,
+      out_padded: paddedTo256(layout.heads * headSize),
+      window: model.slidingWindow ?? 0xffffffff,
+      scale: 1 / Math.sqrt(headSize),
+    };
   }
 
   #bind(
     index: number,
-    shape: GPUBufferBinding,
+    params: GPUBufferBinding,
   ): Pick<Layer, "ropeStore" | "attention"> {
-    const { pipelines, step } = this.shared;
-    const pages = this.#cache.pagesOf(index);
-    const qkv = this.#qkv.buffer;
+    const { shared: { pipelines, step }, options: { cacheType } } = this;
+    const kv = this.#cache.pagesOf(index);
+    const bound = { step, params, kv, qkv: this.#qkv.buffer };
     return {
-      ropeStore: pipelines.bind("rope_store", [step, shape, pages, qkv]),
-      attention: pipelines.bind("attention", [
-        step,
-        shape,
-        pages,
-        qkv,
-        this.#attended.buffer,
-        this.#parts,
-      ]),
+      ropeStore: pipelines.bind(ropeStore(cacheType), bound),
+      attention: pipelines.bind(attention(cacheType), {
+        ...bound,
+        out: this.#attended.buffer,
+        parts: this.#parts,
+      }),
     };
   }
 

@@ -1,19 +1,16 @@
 /**
- * What kernels count on the device: for each layer three figures of single
- * tokens, and the same three of tokens in tiles.
+ * What products count on the device.
  *
  * @module
  */
-
-/** Figures of one layer. */
-export const counterWords = 6;
+import { counters, counterWords } from "../kernels/products.ts";
 
 /** What was counted for one layer since it was last asked. */
 export interface Counted {
   readonly gatePositive: number;
   readonly active: number;
-  /** Rows that a threshold asked for */
-  readonly asked: number;
+  /** Rows whose scores reach the threshold */
+  readonly predicted: number;
 }
 
 /** The figures as they were read last; they go round at 2^32. */
@@ -36,11 +33,11 @@ export class CounterReader {
       for (let i = 0; i < counterWords; i++) hasGrown ||= by(i) > 0;
       if (!hasGrown) continue;
       const set = (first: number): Counted => ({
-        gatePositive: by(first),
-        active: by(first + 1),
-        asked: by(first + 2),
+        gatePositive: by(first + counters.gate_positive),
+        active: by(first + counters.active),
+        predicted: by(first + counters.predicted),
       });
-      grown(layer, set(0), set(3));
+      grown(layer, set(0), set(counterWords / 2));
     }
     this.#last.set(figures);
   }

@@ -4,16 +4,12 @@
  * @module
  */
 import type { Commands } from "../device/commands.ts";
-import { type FeedForwardLayout, stretchesFor } from "../memory/layout.ts";
+import { downRows, downRowsGrid, downRowsTiles } from "../kernels/down_rows.ts";
+import { downRowsVec, downRowsVecGrid } from "../kernels/down_rows_vec.ts";
+import type { FeedForwardLayout } from "../memory/layout.ts";
 import type { DeviceMatrix } from "../memory/matrix.ts";
 import { Product, type Shared, type TokenRows } from "./product.ts";
 import type { Residual } from "./residual.ts";
-
-/** Tokens of a workgroup where there are several. */
-const tileTokens = 8;
-
-/** Units of a group of columns: each has a workgroup where there is one token. */
-const groupLanes = 8;
 
 /** Adds Σ h · down to the residual. */
 export class Down {
@@ -45,26 +41,25 @@ export class Down {
       return;
     }
     const { pipelines, uniforms, step } = shared;
+    const one = downRowsVec(matrix.type), many = downRows(matrix.type);
     this.#pieces = matrix.pieces.map(({ buffer, first, rows }) => {
-      const shape = uniforms.add([
+      const params = uniforms.add(one, {
         rows,
         first,
-        matrix.groups,
-        h.stride,
-        residual.stride / 4,
-      ]);
-      const { type } = matrix;
-      const adds = first > 0 ? 1 : 0;
-      const bound = (to: GPUBuffer) =>
-        pipelines.bind("down_rows", [step, shape, buffer, h.buffer, to]);
+        groups: matrix.groups,
+        h_stride: h.stride,
+        stride: residual.stride / 4,
+      });
+      const bound = { step, params, matrix: buffer, h: h.buffer };
+      const { buffer: x, partials } = residual;
       return {
         one: {
-          pipeline: pipelines.get({ kernel: "down_rows_vec", type }),
-          group: bound(residual.buffer),
+          pipeline: pipelines.get(one),
+          group: pipelines.bind(one, { ...bound, x }),
         },
         many: {
-          pipeline: pipelines.get({ kernel: "down_rows", type }, { adds }),
-          group: bound(residual.partials),
+          pipeline: pipelines.get(many, { adds: first > 0 }),
+          group: pipelines.bind(many, { ...bound, partials }),
         },
       };
     });
@@ -76,15 +71,10 @@ export class Down {
     const { groups } = this.matrix;
     for (const { one, many } of this.#pieces) {
       if (tokens === 1) {
-        commands.dispatch(one.pipeline, one.group, groupLanes * groups);
+        commands.dispatch(one.pipeline, one.group, downRowsVecGrid(groups));
       } else {
-        commands.dispatch(
-          many.pipeline,
-          many.group,
-          groups,
-          stretchesFor(tokens),
-          Math.ceil(tokens / tileTokens),
-        );
+        const grid = downRowsGrid(groups, tokens);
+        commands.dispatch(many.pipeline, many.group, grid);
       }
     }
     if (this.byNeuron && tokens > 1) this.residual.stretchesWait();
@@ -98,6 +88,6 @@ export class Down {
   /** Bytes of weights that a step of `tokens` tokens reads, at most. */
   bytes(tokens: number): number {
     return this.#product?.bytes(tokens) ??
-      this.matrix.byteLength * Math.ceil(tokens / tileTokens);
+      this.matrix.byteLength * downRowsTiles(tokens);
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Neurons on the device. Gates are computed for all of them (or those that a
- * predictor asks for), up where the gate is positive, down where h is not zero.
+ * predictor selects), up where the gate is positive, down where h is not zero.
  *
  * @module
  */
@@ -9,7 +9,9 @@ import type { Model } from "../../../model/model.ts";
 import type { Sparsity } from "../../../plan/sparsity.ts";
 import type { LayerCounts } from "../../stats.ts";
 import type { Commands } from "../device/commands.ts";
-import { type Counted, counterWords } from "./counters.ts";
+import { keepAbove, keepAboveGrid } from "../kernels/keep_above.ts";
+import { counterWords } from "../kernels/products.ts";
+import type { Counted } from "./counters.ts";
 import { Down } from "./down.ts";
 import {
   type DeviceLayout,
@@ -40,7 +42,7 @@ interface Layer {
 /** Scratch of one place's neurons, and the kernels of its layers. */
 export class FeedForward {
   /** h of the tokens, `[tokens, stride]`. */
-  readonly h: TokenRows;
+  readonly ffnActivations: TokenRows;
   readonly #gate: TokenRows;
   readonly #ranks?: TokenRows;
   readonly #scores?: TokenRows;
@@ -48,7 +50,7 @@ export class FeedForward {
   readonly #keepAbove: GPUComputePipeline;
   readonly #layers: readonly (Layer | undefined)[];
   /** Whether rows of up are computed only where the gate is positive */
-  readonly #asksGate: boolean;
+  readonly #masksUp: boolean;
 
   constructor(
     readonly shared: Shared,
@@ -68,7 +70,11 @@ export class FeedForward {
       stride,
     });
     this.#gate = rows("gates", bytes.gate, strides.neurons);
-    this.h = rows("hidden", bytes.hidden, strides.neurons);
+    this.ffnActivations = rows(
+      "FFN activations",
+      bytes.ffnActivations,
+      strides.neurons,
+    );
     if (bytes.scores > 0) {
       this.#ranks = rows("ranks", bytes.ranks, strides.rank);
       this.#scores = rows("scores", bytes.scores, strides.neurons);
@@ -85,8 +91,8 @@ export class FeedForward {
         );
       }
     }
-    this.#asksGate = sparsity.mode !== "dense" && isSparse(model.activation);
-    this.#keepAbove = shared.pipelines.get({ kernel: "keep_above" });
+    this.#masksUp = sparsity.mode !== "dense" && isSparse(model.activation);
+    this.#keepAbove = shared.pipelines.get(keepAbove);
     this.#layers = layout.layers.map(({ feedForward }, i) =>
       feedForward && this.#layer(i, feedForward)
     );
@@ -100,7 +106,7 @@ export class FeedForward {
   }
 
   /** Computes h. */
-  hidden(index: number, n: number): void {
+  activate(index: number, n: number): void {
     const { commands } = this;
     const layer = this.#layers[index]!;
     const { predictor, gate, up, neurons } = layer;
@@ -112,7 +118,7 @@ export class FeedForward {
       this.counts.add(index, "gateRows", n * neurons);
       this.#stream(index, gate, n);
     }
-    if (!this.#asksGate || n > 1) {
+    if (!this.#masksUp || n > 1) {
       this.counts.add(index, "upRows", n * neurons);
       this.#stream(index, up, n);
     }
@@ -152,13 +158,13 @@ export class FeedForward {
     const both = (name: keyof Counted) => single[name] + tiled[name];
     this.counts.add(index, "gatePositive", both("gatePositive"));
     this.counts.add(index, "active", both("active"));
-    this.counts.add(index, "predicted", both("asked"));
+    this.counts.add(index, "predicted", both("predicted"));
     let picked = 0;
     if (predictor.length > 0) {
-      this.counts.add(index, "gateRows", single.asked);
-      picked += single.asked * gate.matrix.rowBytes;
+      this.counts.add(index, "gateRows", single.predicted);
+      picked += single.predicted * gate.matrix.rowBytes;
     }
-    if (this.#asksGate) {
+    if (this.#masksUp) {
       this.counts.add(index, "upRows", single.gatePositive);
       picked += single.gatePositive * up.matrix.rowBytes;
     }
@@ -173,8 +179,7 @@ export class FeedForward {
     this.commands.dispatch(
       this.#keepAbove,
       layer.keepAbove!,
-      Math.ceil(layer.neurons / 64),
-      n,
+      keepAboveGrid(layer.neurons, n),
     );
   }
 
@@ -188,7 +193,6 @@ export class FeedForward {
     const paddedRows = paddedTo256(neurons);
     const counter = counterWords * index;
     const gate = this.#gate.buffer;
-    const shape = shared.uniforms.add([neurons, this.h.stride]);
     return {
       neurons,
       predictor: predictor
@@ -211,17 +215,17 @@ export class FeedForward {
         out: this.#gate,
         norm,
         counter,
-        asked: predictor && {
-          rows: this.#scores!.buffer,
+        mask: predictor && {
+          scores: this.#scores!.buffer,
           threshold: this.#threshold(index),
         },
       }),
       up: new Product(shared, weights.of(layout.up), {
         x: residual,
-        out: this.h,
+        out: this.ffnActivations,
         norm,
         counter,
-        asked: this.#asksGate ? { rows: gate } : undefined,
+        mask: this.#masksUp ? { scores: gate } : undefined,
         gate,
         epilogue: model.activation,
         paddedRows,
@@ -230,15 +234,18 @@ export class FeedForward {
         shared,
         weights.of(layout.down),
         layout,
-        this.h,
+        this.ffnActivations,
         residual,
       ),
-      keepAbove: this.#thresholds && shared.pipelines.bind("keep_above", [
-        shared.step,
-        shape,
-        this.#thresholds,
-        this.h.buffer,
-      ]),
+      keepAbove: this.#thresholds && shared.pipelines.bind(keepAbove, {
+        step: shared.step,
+        params: shared.uniforms.add(keepAbove, {
+          length: neurons,
+          stride: this.ffnActivations.stride,
+        }),
+        thresholds: this.#thresholds,
+        h: this.ffnActivations.buffer,
+      }),
     };
   }
 

@@ -10,15 +10,13 @@ import type { Batch } from "../../batch.ts";
 import type { LayerCounts } from "../../stats.ts";
 import { pickedOf, topRowLength } from "../../top_logits_row.ts";
 import type { Commands } from "../device/commands.ts";
+import { embed, embedGrid } from "../kernels/embed.ts";
 import type { DeviceLayout } from "../memory/layout.ts";
 import { Product, type Shared, type TokenRows } from "./product.ts";
 import type { Region } from "./read_back.ts";
 import type { Residual } from "./residual.ts";
 import { TopLogitsPicker } from "./top_logits.ts";
 import type { Weights } from "../memory/weights.ts";
-
-/** Units of 32 weights that a workgroup of `embed` writes. */
-const embedUnits = 64;
 
 /** What the head needs to know. */
 export interface HeadOptions {
@@ -60,19 +58,21 @@ export class Head {
     };
     const { token_embd, output } = head!;
     const embedding = weights.of(token_embd);
-    const kernel = { kernel: "embed", type: embedding.type } as const;
-    this.#embed = embedding.pieces.map(({ buffer, first, rows }) => {
-      const shape = uniforms.add([
-        plan.vocab.start + first,
-        rows,
-        embedding.groups,
-        residual.stride / 4,
-      ]);
-      return {
-        pipeline: pipelines.get(kernel, { clears: first === 0 ? 1 : 0 }),
-        group: pipelines.bind("embed", [step, shape, buffer, residual.buffer]),
-      };
-    });
+    const kernel = embed(embedding.type);
+    this.#embed = embedding.pieces.map(({ buffer, first, rows }) => ({
+      pipeline: pipelines.get(kernel, { clears: first === 0 }),
+      group: pipelines.bind(kernel, {
+        step,
+        params: uniforms.add(kernel, {
+          first: plan.vocab.start + first,
+          rows,
+          groups: embedding.groups,
+          x_stride: residual.stride / 4,
+        }),
+        matrix: buffer,
+        x: residual.buffer,
+      }),
+    }));
     this.#output = new Product(shared, weights.of(output), {
       x: residual,
       out: this.#logits,
@@ -92,9 +92,9 @@ export class Head {
   /** x := the rows of the embedding; zeros where the place has none. */
   embed(n: number): void {
     this.residual.clear();
-    const units = this.residual.stride / 32;
+    const grid = embedGrid(this.residual.stride, n);
     for (const { pipeline, group } of this.#embed) {
-      this.commands.dispatch(pipeline, group, Math.ceil(units / embedUnits), n);
+      this.commands.dispatch(pipeline, group, grid);
     }
   }
 
@@ -103,7 +103,7 @@ export class Head {
     return Math.min(this.#rowsAtOnce, batch.logitCount - first);
   }
 
-  /** Computes the logits that the step asks for first, `count` rows, and picks of each, where asked to. */
+  /** Computes the logits from number `wanted_first` of the step on, `count` rows, and picks the largest of each where the batch takes no more. */
   run(batch: Batch, count: number): void {
     if (count === 0) return;
     this.residual.settle(batch.length);

@@ -5,8 +5,15 @@
  */
 import type { Commands } from "../device/commands.ts";
 import type { Buffers } from "../memory/buffers.ts";
-import { type DeviceMatrix, rowsAtOnce } from "../memory/matrix.ts";
-import type { Bound, Constants, Pipelines } from "../device/pipelines.ts";
+import type { DeviceMatrix } from "../memory/matrix.ts";
+import type { Bound, Pipelines } from "../device/pipelines.ts";
+import { hasFew, mulMat, mulMatGrid, tileCount } from "../kernels/mul_mat.ts";
+import {
+  mulMatVec,
+  mulMatVecGrid,
+  workgroups,
+} from "../kernels/mul_mat_vec.ts";
+import { epilogues, masks } from "../kernels/products.ts";
 import type { Uniforms } from "../memory/uniforms.ts";
 
 /** Rows of numbers on the device, one for each token. */
@@ -15,19 +22,6 @@ export interface TokenRows {
   /** f32 numbers from one token to the next, a multiple of 256 where a product reads them */
   readonly stride: number;
 }
-
-/** The epilogues of the kernels, by the numbers that they know them by. */
-const epilogues = {
-  store: 0,
-  add: 1,
-  relu: 2,
-  drelu: 3,
-  reglu: 4,
-  swiglu: 5,
-} as const;
-
-/** The questions of the kernels, by number. */
-const questions = { positive: 1, threshold: 2 } as const;
 
 /** What a product does beside multiplying. */
 export interface ProductOptions {
@@ -42,11 +36,11 @@ export interface ProductOptions {
     readonly weight: Bound;
     readonly epsilon: number;
   };
-  /** Rows are computed where these are above zero, or at least `threshold`; laid out as `out` */
-  readonly asked?: { readonly rows: GPUBuffer; readonly threshold?: number };
+  /** Rows are computed where their scores are positive, or at least `threshold`; laid out as `out` */
+  readonly mask?: { readonly scores: GPUBuffer; readonly threshold?: number };
   /** What becomes of a result; it is stored where left out */
   readonly epilogue?: keyof typeof epilogues;
-  /** g of the epilogue, laid out as `out`, where no rows are asked */
+  /** g of the epilogue, laid out as `out`, where there is no mask */
   readonly gate?: GPUBuffer;
   /** Whether x is read for the tokens that want logits */
   readonly gathered?: boolean;
@@ -63,27 +57,6 @@ export interface Shared {
   readonly counters: GPUBuffer;
 }
 
-/**
- * A workgroup's invocations, and the rows that each has: several in long
- * stretches of rows, for all of which x is read once; one of rows that are asked
- * one by one.
- */
-const workgroups = {
-  all: { lanes: 32, rows: 4, rows_each: rowsAtOnce },
-  asked: { lanes: 32, rows: 8, rows_each: 1 },
-} as const;
-
-/** Rows of a tile of the product of several tokens. */
-const tileRows = 64;
-
-/** Tokens of a tile, of a few tokens or of many. */
-const fewTokens = 8, manyTokens = 32;
-
-/** Tokens of the tiles that so many are cut into. */
-function tileTokens(tokens: number): number {
-  return tokens > fewTokens ? manyTokens : fewTokens;
-}
-
 /** A matrix, or several that lie in one buffer, bound to what they are multiplied with. */
 export class Product {
   /** Of each piece; `rows` are those of its results */
@@ -91,7 +64,7 @@ export class Product {
   readonly #one: GPUComputePipeline;
   readonly #few: GPUComputePipeline;
   readonly #many: GPUComputePipeline;
-  readonly #rowsOfOne: number;
+  readonly #workgroup: keyof typeof workgroups;
 
   constructor(
     { pipelines, uniforms, step, counters }: Shared,
@@ -100,86 +73,83 @@ export class Product {
     /** Up to two whose rows follow in the same buffer, of other types */
     readonly others: readonly DeviceMatrix[] = [],
   ) {
-    const { x, out, norm, asked } = options;
+    const { x, out, norm, mask } = options;
     let rows = matrix.rows;
     // A number among all rows, and what is added to it for one among rows of its type.
-    const behind = others.flatMap((other) => {
-      const first = rows;
+    const [second, third] = others.map((other) => {
+      const row = rows;
       rows += other.rows;
-      return [first, other.pieces[0].base - first];
+      return { row, shift: other.pieces[0].base - row };
     });
+    const types = [matrix, ...others].map(({ type }) => type);
+    const one = mulMatVec(types, pipelines.subgroups), tiles = mulMat(types);
     const paddedRows = options.paddedRows ?? rows;
     this.#pieces = matrix.pieces.map((piece) => {
       const isLast = piece.first + piece.rows === matrix.rows;
       const results = isLast ? paddedRows - piece.first : piece.rows;
-      const shape = uniforms.add([
-        isLast ? rows - piece.first : piece.rows,
-        matrix.groups,
-        x.stride / 4,
-        out.stride,
-        (options.outFirst ?? 0) + piece.first,
-        results,
-        matrix.columns,
-        { f32: norm?.epsilon ?? 1 },
-        { f32: asked?.threshold ?? 0 },
-        options.counter ?? 0,
-        ...behind,
-        ...new Array(4 - behind.length).fill(0),
-      ]);
+      const params = uniforms.add(one, {
+        rows: isLast ? rows - piece.first : piece.rows,
+        groups: matrix.groups,
+        x_stride: x.stride / 4,
+        out_stride: out.stride,
+        out_first: (options.outFirst ?? 0) + piece.first,
+        padded_rows: results,
+        columns: matrix.columns,
+        epsilon: norm?.epsilon ?? 1,
+        threshold: mask?.threshold ?? 0,
+        counter: options.counter ?? 0,
+        second_row: second?.row ?? 0,
+        second_shift: second?.shift ?? 0,
+        third_row: third?.row ?? 0,
+        third_shift: third?.shift ?? 0,
+      });
       // What a kernel has no use for is bound to x, which it reads anyway.
-      const group = pipelines.bind("mul_mat", [
+      const group = pipelines.bind(one, {
         step,
-        shape,
-        piece.buffer,
-        x.buffer,
-        norm?.weight ?? x.buffer,
-        asked?.rows ?? options.gate ?? x.buffer,
-        out.buffer,
+        params,
+        matrix: piece.buffer,
+        x: x.buffer,
+        norm: norm?.weight ?? x.buffer,
+        scores: mask?.scores ?? options.gate ?? x.buffer,
+        out: out.buffer,
         counters,
-      ]);
+      });
       return { rows: results, group };
     });
-    const constants: Constants = {
-      normed: norm ? 1 : 0,
-      gathered: options.gathered ? 1 : 0,
-      ask: !asked
-        ? 0
-        : questions[asked.threshold === undefined ? "positive" : "threshold"],
+    const overrides = {
+      normed: norm !== undefined,
+      gathered: options.gathered ?? false,
+      mask: masks[
+        !mask ? "all" : mask.threshold === undefined ? "positive" : "threshold"
+      ],
       epilogue: epilogues[options.epilogue ?? "store"],
     };
-    const workgroup = workgroups[asked ? "asked" : "all"];
-    this.#rowsOfOne = workgroup.rows * workgroup.rows_each;
-    const types = [matrix, ...others].map(({ type }) => type);
-    this.#one = pipelines.get({ kernel: "mul_mat_vec", types }, {
-      ...constants,
-      ...workgroup,
+    this.#workgroup = mask ? "masked" : "all";
+    this.#one = pipelines.get(one, {
+      ...overrides,
+      ...workgroups[this.#workgroup],
     });
-    const tiles = { kernel: "mul_mat", types } as const;
-    this.#few = pipelines.get(tiles, { ...constants, few: 1 });
-    this.#many = pipelines.get(tiles, { ...constants, few: 0 });
+    this.#few = pipelines.get(tiles, { ...overrides, few: true });
+    this.#many = pipelines.get(tiles, { ...overrides, few: false });
   }
 
   /** Multiplies with `tokens` vectors. */
   encode(commands: Commands, tokens: number): void {
-    const tile = tileTokens(tokens);
     for (const { rows, group } of this.#pieces) {
       if (tokens === 1) {
-        commands.dispatch(this.#one, group, Math.ceil(rows / this.#rowsOfOne));
+        const grid = mulMatVecGrid(rows, this.#workgroup);
+        commands.dispatch(this.#one, group, grid);
       } else {
-        commands.dispatch(
-          tile === fewTokens ? this.#few : this.#many,
-          group,
-          Math.ceil(rows / tileRows),
-          Math.ceil(tokens / tile),
-        );
+        const pipeline = hasFew(tokens) ? this.#few : this.#many;
+        commands.dispatch(pipeline, group, mulMatGrid(rows, tokens));
       }
     }
   }
 
-  /** Bytes of weights that a product with `tokens` vectors reads, where no rows are asked. */
+  /** Bytes of weights that a product with `tokens` vectors reads, where no mask leaves some out. */
   bytes(tokens: number): number {
     const once = [this.matrix, ...this.others]
       .reduce((sum, { byteLength }) => sum + byteLength, 0);
-    return once * Math.ceil(tokens / tileTokens(tokens));
+    return once * tileCount(tokens);
   }
 }

@@ -6,12 +6,10 @@
 import type { Model } from "../../../model/model.ts";
 import { copyRows } from "../../batch.ts";
 import type { Commands } from "../device/commands.ts";
+import { addPartials, addPartialsGrid } from "../kernels/add_partials.ts";
 import type { DeviceLayout } from "../memory/layout.ts";
 import type { Shared, TokenRows } from "./product.ts";
 import type { Region } from "./read_back.ts";
-
-/** Vectors of x that a workgroup of `add_partials` has. */
-const adderVectors = 16;
 
 /** x, and the slots whose sums wait to be added. */
 export class Residual implements TokenRows {
@@ -47,21 +45,17 @@ export class Residual implements TokenRows {
     this.#host = new Float32Array(bytes.x / 4);
     this.#hiddenSize = hiddenSize;
     this.#taken = new Float32Array(bytes.x / 4 / this.stride * hiddenSize);
-    const shape = uniforms.add([this.stride / 4]);
-    this.#group = pipelines.bind("add_partials", [
+    this.#group = pipelines.bind(addPartials, {
       step,
-      shape,
-      this.partials,
-      this.buffer,
-    ]);
-    const adder = (with_upload: number, with_stretches: number) =>
-      pipelines.get({ kernel: "add_partials" }, {
-        with_upload,
-        with_stretches,
-      });
-    this.#addUpload = adder(1, 0);
-    this.#addStretches = adder(0, 1);
-    this.#addBoth = adder(1, 1);
+      params: uniforms.add(addPartials, { stride: this.stride / 4 }),
+      partials: this.partials,
+      x: this.buffer,
+    });
+    const adder = (with_upload: boolean, with_stretches: boolean) =>
+      pipelines.get(addPartials, { with_upload, with_stretches });
+    this.#addUpload = adder(true, false);
+    this.#addStretches = adder(false, true);
+    this.#addBoth = adder(true, true);
   }
 
   /** Forgets what waits: x is begun anew. */
@@ -105,8 +99,8 @@ export class Residual implements TokenRows {
   }
 
   #encode(adder: GPUComputePipeline, tokens: number): void {
-    const quads = tokens * this.stride / 4;
-    this.commands.dispatch(adder, this.#group, Math.ceil(quads / adderVectors));
+    const grid = addPartialsGrid(tokens * this.stride);
+    this.commands.dispatch(adder, this.#group, grid);
     this.clear();
   }
 

@@ -1,30 +1,33 @@
 /**
- * What is uploaded for a step. `shaders/step.wgsl` reads it.
+ * What is uploaded for a step.
  *
  * @module
  */
 import { ropeAngles } from "../../../model/rope.ts";
-import { type Batch, type BatchLimits, pagesFor } from "../../batch.ts";
+import { type Batch, pagesFor } from "../../batch.ts";
 import type { Commands } from "../device/commands.ts";
+import {
+  headerBytes,
+  putHeader,
+  type StepHeader,
+  stepWords,
+} from "../kernels/step_words.ts";
 
-const headerWords = 8;
-/** Bytes of the header. */
-export const headerBytes = 4 * headerWords;
-/** Words of a token's record before its angles */
-const recordWords = 4;
-
-/** The most bytes that a step of these limits takes. */
-export function stepBytes(limits: BatchLimits, ropeSize: number): number {
-  const pages = pagesFor(limits.contextSize);
-  return 4 * (headerWords + limits.tokens * (recordWords + ropeSize + pages));
-}
+const {
+  header_words,
+  record_id,
+  record_position,
+  record_wanted,
+  record_pages,
+  record_angles,
+} = stepWords;
 
 /** Bytes that a step uploads: a header, records, and the pages that each sequence has reached. */
 export function uploadedBytes(batch: Batch, ropeSize: number): number {
   let pages = 0;
   for (const positions of reached(batch).values()) pages += pagesFor(positions);
-  return 4 *
-    (headerWords + batch.length * (recordWords + ropeSize) + pages);
+  return headerBytes +
+    4 * (batch.length * (record_angles + ropeSize) + pages);
 }
 
 /** How many positions each sequence of a batch has when the step is done. */
@@ -39,16 +42,10 @@ function reached(batch: Batch): Map<number, number> {
 }
 
 /** How a step is computed, beside its batch. */
-export interface StepHeader {
-  /** Logits that are computed first */
-  readonly wanted: number;
-  /** Logits of each row that are handed over; 0 = all */
-  readonly picked: number;
-  /** Stretches that the neurons of a down are cut into */
-  readonly stretches: number;
-  /** Workgroups that share a head's positions */
-  readonly splits: number;
-}
+export type StepOptions = Omit<
+  StepHeader,
+  "token_count" | "wanted_first" | "token_words"
+>;
 
 /** The step's buffer on the device, and its copy here. */
 export class Step {
@@ -64,39 +61,42 @@ export class Step {
   }
 
   /** Uploads a batch. */
-  upload(commands: Commands, batch: Batch, header: StepHeader): void {
-    const { wanted, stretches, picked, splits } = header;
+  upload(commands: Commands, batch: Batch, options: StepOptions): void {
     const words = this.#words;
     const n = batch.length;
-    const record = recordWords + 2 * this.frequencies.length;
-    words.set([n, 0, wanted, stretches, record, picked, splits]);
-    const { starts, end } = this.#putPages(batch, headerWords + n * record);
-    let wantedSoFar = 0;
+    const record = record_angles + 2 * this.frequencies.length;
+    putHeader(words, {
+      token_count: n,
+      wanted_first: 0,
+      token_words: record,
+      ...options,
+    });
+    const { starts, end } = this.#putPages(batch, header_words + n * record);
+    let wanted = 0;
     for (let t = 0; t < n; t++) {
-      const at = headerWords + t * record;
-      words[at] = batch.tokens[t];
-      words[at + 1] = batch.positions[t];
-      words[at + 3] = starts.get(batch.sequences[t])!;
+      const at = header_words + t * record;
+      words[at + record_id] = batch.tokens[t];
+      words[at + record_position] = batch.positions[t];
+      words[at + record_pages] = starts.get(batch.sequences[t])!;
       if (batch.wantLogits[t]) {
-        words[headerWords + wantedSoFar++ * record + 2] = t;
+        words[header_words + wanted++ * record + record_wanted] = t;
       }
       ropeAngles(
         this.frequencies,
         batch.positions[t],
-        this.#floats.subarray(at + recordWords, at + record),
+        this.#floats.subarray(at + record_angles, at + record),
       );
     }
     commands.write(this.buffer, words.buffer, 4 * end);
   }
 
-  /** Says which of the wanted logits are computed next. */
+  /** Uploads which of the wanted logits are computed next. */
   want(commands: Commands, first: number, count: number): void {
-    this.#words[1] = first;
-    this.#words[2] = count;
+    putHeader(this.#words, { wanted_first: first, wanted_count: count });
     commands.write(this.buffer, this.#words.buffer, headerBytes);
   }
 
-  /** Lists each sequence's pages from word `first` on; tells where each list begins, and the last one ends. */
+  /** Lists each sequence's pages from word `first` on; returns where each list begins, and the last one ends. */
   #putPages(
     batch: Batch,
     first: number,

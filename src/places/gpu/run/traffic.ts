@@ -1,5 +1,5 @@
 /**
- * What a step sends to the device and fetches from it, told from the plan.
+ * What a step sends to the device and fetches from it, computed from the plan.
  *
  * @module
  */
@@ -11,7 +11,8 @@ import type { Batch } from "../../batch.ts";
 import type { GpuCounts } from "../../gpu_stats.ts";
 import type { DeviceLayout } from "../memory/layout.ts";
 import { pickedOf, topRowLength } from "../../top_logits_row.ts";
-import { headerBytes, uploadedBytes } from "./step.ts";
+import { headerBytes } from "../kernels/step_words.ts";
+import { uploadedBytes } from "./step.ts";
 
 /** Read-backs and bytes of one step. */
 export type Traffic = Pick<GpuCounts, "readBacks" | "uploaded" | "downloaded">;
@@ -43,7 +44,7 @@ export function trafficOf(
       uploaded += 4 * n;
     }
   }
-  // The logits come in portions; each but the first is asked for by a new header.
+  // The logits come in portions; each but the first takes a new header.
   const picked = pickedOf(batch, model.vocabSize, plan.gpu?.vocab);
   const columns = picked ? topRowLength(picked) : head?.output.rows ?? 0;
   for (let first = 0; head && first < batch.logitCount; first += logitRows) {

@@ -1,0 +1,60 @@
+/**
+ * What is uploaded for a step: a header, a record for each token, then the
+ * pages of each sequence.
+ *
+ * @module
+ */
+import { type BatchLimits, pagesFor } from "../../batch.ts";
+
+/** Words of the header and of a token's record, by number, as kernels name them. */
+export const stepWords = {
+  token_count: 0,
+  /** Logits that are computed at once: the number of the first, and how many */
+  wanted_first: 1,
+  wanted_count: 2,
+  /** Stretches that the neurons of a down are cut into */
+  stretch_count: 3,
+  /** Words of a token's record */
+  token_words: 4,
+  /** Logits of each row that are picked; 0 = all are handed over */
+  top_count: 5,
+  /** Workgroups that share a head's positions */
+  split_count: 6,
+  header_words: 8,
+  record_id: 0,
+  record_position: 1,
+  /** The token that wants the logits of this number */
+  record_wanted: 2,
+  /** Where the pages of its sequence begin, in words of the step */
+  record_pages: 3,
+  /** (cos, sin) of its position's angles, to the end of the record */
+  record_angles: 4,
+} as const;
+
+/** What a step's header says. */
+export type StepHeader = Readonly<
+  Record<
+    Exclude<keyof typeof stepWords, `record_${string}` | "header_words">,
+    number
+  >
+>;
+
+/** Puts words of a header into a step. */
+export function putHeader(
+  step: Uint32Array,
+  header: Partial<StepHeader>,
+): void {
+  for (const [name, value] of Object.entries(header)) {
+    step[stepWords[name as keyof StepHeader]] = value;
+  }
+}
+
+/** Bytes of the header. */
+export const headerBytes = 4 * stepWords.header_words;
+
+/** The most bytes that a step of these limits takes. */
+export function stepBytes(limits: BatchLimits, ropeSize: number): number {
+  const record = stepWords.record_angles + ropeSize;
+  return headerBytes +
+    4 * limits.tokens * (record + pagesFor(limits.contextSize));
+}

@@ -1,0 +1,73 @@
+/**
+ * The largest logits of a row, and log Σ exp of all: each level sorts chunks of
+ * what the one before handed on.
+ *
+ * @module
+ */
+import body from "../../../../shaders/top_logits.wgsl" with { type: "text" };
+import { type Grid, type Kernel, read, readWrite } from "./kernel.ts";
+
+/** The kernel. */
+export const topLogits = {
+  name: "top_logits",
+  bindings: {
+    logits: read("u32"),
+    /**
+     * Of each row: (key, id) from even levels, from odd ones, then the bits of
+     * (largest, Σ exp(logit - largest)) of every chunk of logits
+     */
+    scratch: readWrite("vec2u"),
+    /** Of each row: log Σ exp, the logits, the ids */
+    top: readWrite("u32"),
+  },
+  body: [body],
+  params: {
+    /** Logits of a row */
+    columns: "u32",
+    /** 0 reads the logits, every further level what the one before it handed on */
+    level: "u32",
+    /** Room for what even and odd levels hand on of a row */
+    even_room: "u32",
+    odd_room: "u32",
+  },
+  /** Values that a workgroup sorts */
+  constants: { chunk: 1024 },
+} satisfies Kernel;
+
+const { chunk } = topLogits.constants;
+
+/** For each level, when `k` are picked of so many rows of `columns`. */
+export function topLogitsGrids(
+  columns: number,
+  k: number,
+  rows: number,
+): Grid[] {
+  return [columns, ...handedOn(columns, k)]
+    .map((count) => [Math.ceil(count / chunk), rows]);
+}
+
+/** The entries that each level hands on of a row of `columns`, when `k` are picked; the last one hands on none. */
+function handedOn(columns: number, k: number): number[] {
+  const entries: number[] = [];
+  for (let chunks = Math.ceil(columns / chunk); chunks > 1;) {
+    entries.push(chunks * k);
+    chunks = Math.ceil(chunks * k / chunk);
+  }
+  return entries;
+}
+
+/** What picking at most `k` of a row of `columns` takes. */
+export function pickingRoom(columns: number, k: number) {
+  const handed = handedOn(columns, k);
+  const [even = 0, odd = 0] = handed;
+  const chunks = Math.ceil(columns / chunk);
+  return {
+    /** Entries of even and of odd levels */
+    even,
+    odd,
+    /** Entries of a row in all */
+    row: even + odd + chunks,
+    /** Kernels that follow one another */
+    levels: handed.length + 1,
+  };
+}
