@@ -92,9 +92,10 @@ const shared: Shared = {
   step: bufferOf(new Float32Array(headerBytes / 4 + 4 * most)),
   counters: bufferOf(new Float32Array(6)),
 };
-const readBack = new ReadBack(buffers, commands, "synchronous", [
+const kind = await device.readsAtOnce ? "synchronous" : "awaited";
+const readBack = new ReadBack(buffers, commands, [
   { bytes: shared.counters.size, count: 256 },
-]);
+], kind);
 await readBack.prime();
 
 /** ms until the device has done what is encoded. */

@@ -8,7 +8,6 @@ import {
   GpuPlace,
   type GpuPlaceOptions,
 } from "../../src/places/gpu/gpu_place.ts";
-import { canReadAtOnce } from "../../src/places/gpu/run/read_back.ts";
 import { allShards, readRows } from "../../src/model/shard.ts";
 import { InlineTeam } from "../../src/places/team.ts";
 import { isEmpty, type PlacePlan, splitEvenly } from "../../src/plan/plan.ts";
@@ -33,14 +32,15 @@ async function gpuPlace(
   sparsity: Sparsity,
   options: GpuTestOptions = {},
 ): Promise<GpuPlace> {
+  const shared = await (device ??= Device.open());
   const place = await GpuPlace.open({
     model,
     plan,
     sparsity,
     limits,
     cacheType: "f32",
-    device: await (device ??= Device.open()),
-    readBack: canReadAtOnce() ? "synchronous" : "awaited",
+    device: shared,
+    readBack: await shared.readsAtOnce ? "synchronous" : "awaited",
     ...options,
   });
   for (const shard of allShards(place.shards)) {

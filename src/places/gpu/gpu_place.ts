@@ -27,12 +27,7 @@ import {
 } from "./memory/layout.ts";
 import { measure, type Measured } from "./run/measure.ts";
 import type { Shared } from "./run/product.ts";
-import {
-  ReadBack,
-  type ReadBackKind,
-  readBackKind,
-  type Region,
-} from "./run/read_back.ts";
+import { ReadBack, type ReadBackKind, type Region } from "./run/read_back.ts";
 import { Residual } from "./run/residual.ts";
 import { Results } from "./run/results.ts";
 import { Step } from "./run/step.ts";
@@ -76,10 +71,11 @@ export class GpuPlace implements GpuSidePlace {
   readonly #buffers: Buffers;
   readonly #commands: Commands;
   readonly #weights: Weights;
-  readonly #readBackKind: ReadBackKind;
   readonly #counters: CounterReader;
   #measured: Measured = { readBackMs: 0 };
   #parts!: Parts;
+  /** Whether the device writes timestamps, and this side learns at once when it is done */
+  #isTraceable = false;
   /** The layer whose h were computed last */
   #layer = 0;
 
@@ -95,7 +91,6 @@ export class GpuPlace implements GpuSidePlace {
     this.counts = options.counts ?? new LayerCounts(model.layers.length);
     this.#commands = new Commands(this.device);
     this.#weights = new Weights(buffers, layout);
-    this.#readBackKind = options.readBack ?? readBackKind();
     this.#counters = new CounterReader(model.layers.length);
   }
 
@@ -148,6 +143,8 @@ export class GpuPlace implements GpuSidePlace {
     const { device } = this;
     this.#parts = await device.accepts("run", () => this.#makeParts());
     await this.#parts.readBack.prime();
+    this.#isTraceable = device.gpu.features.has("timestamp-query") &&
+      await device.readsAtOnce;
   }
 
   /** See {@linkcode GpuSidePlace.use}. */
@@ -155,7 +152,7 @@ export class GpuPlace implements GpuSidePlace {
     const { device } = this;
     const lanes = device.subgroups ? "subgroups" : "no subgroups";
     return {
-      name: `${device.name}, ${lanes}, ${this.#readBackKind} read-back`,
+      name: `${device.name}, ${lanes}, ${this.#parts.readBack.kind} read-back`,
       bytes: this.#buffers.bytes,
       ...this.#measured,
       counts: this.#commands.counts,
@@ -231,8 +228,7 @@ export class GpuPlace implements GpuSidePlace {
 
   /** See {@linkcode GpuSidePlace.startTrace}. */
   startTrace(): void {
-    if (!DeviceTrace.isPossible(this.device)) return;
-    this.#commands.trace = new DeviceTrace(this.device);
+    if (this.#isTraceable) this.#commands.trace = new DeviceTrace(this.device);
   }
 
   /** See {@linkcode GpuSidePlace.mark}. */
@@ -361,8 +357,8 @@ export class GpuPlace implements GpuSidePlace {
       readBack: new ReadBack(
         buffers,
         commands,
-        this.#readBackKind,
         layout.staging,
+        options.readBack,
       ),
       attention: has("attention")
         ? new Attention(

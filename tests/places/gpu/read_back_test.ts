@@ -1,9 +1,6 @@
 /** Staging buffers, in number and in time. */
 import assert from "node:assert/strict";
-import {
-  canReadAtOnce,
-  ReadBack,
-} from "../../../src/places/gpu/run/read_back.ts";
+import { ReadBack } from "../../../src/places/gpu/run/read_back.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
 import { Bench, stepOf } from "./on_device.ts";
 
@@ -11,11 +8,12 @@ async function readBack(
   bench: Bench,
   kind: "synchronous" | "awaited",
 ): Promise<ReadBack> {
-  const made = new ReadBack(bench.buffers, bench.commands, kind, [
+  const made = new ReadBack(bench.buffers, bench.commands, [
     { bytes: 64, count: 3 },
     { bytes: 1024, count: 2 },
-  ]);
+  ], kind);
   await made.prime();
+  assert.equal(made.kind, kind);
   return made;
 }
 
@@ -25,8 +23,8 @@ for (const kind of ["synchronous", "awaited"] as const) {
   testWithAdapter(
     `many results are read right, ${kind}, of both sizes`,
     async () => {
-      if (kind === "synchronous" && !canReadAtOnce()) return;
       using bench = await Bench.open(stepOf(1));
+      if (kind === "synchronous" && !await bench.device.readsAtOnce) return;
       const reader = await readBack(bench, kind);
       const buffer = bench.buffer(new Float32Array(256));
       const { queue } = bench.device.gpu;
@@ -87,5 +85,39 @@ testWithAdapter(
       );
     }
     assert.equal(await reader.read(regions, first), 7);
+  },
+);
+
+testWithAdapter(
+  "what cannot be read at once after all is read later, and right",
+  async () => {
+    using bench = await Bench.open(stepOf(1));
+    const { gpu } = bench.device;
+    const make = gpu.createBuffer.bind(gpu);
+    let refused = 0;
+    gpu.createBuffer = (descriptor) => {
+      const buffer = make(descriptor);
+      const map = buffer.mapAsync.bind(buffer);
+      const range = buffer.getMappedRange.bind(buffer);
+      let isPending = false;
+      buffer.mapAsync = (...args) => {
+        isPending = true;
+        return map(...args).finally(() => isPending = false);
+      };
+      buffer.getMappedRange = (...args) => {
+        if (!isPending) return range(...args);
+        refused++;
+        throw new DOMException("not mapped", "OperationError");
+      };
+      return buffer;
+    };
+    const reader = await readBack(bench, "synchronous");
+    const buffer = bench.buffer(new Float32Array(256));
+    for (let i = 0; i < 20; i++) {
+      gpu.queue.writeBuffer(buffer, 0, Float32Array.of(i));
+      assert.equal(await reader.read([{ buffer, bytes: 16 }], first), i);
+    }
+    assert.equal(refused, 20);
+    bench.device.check();
   },
 );

@@ -4,6 +4,7 @@
  * @module
  */
 import { GpuError, GpuMemoryError } from "../../../errors.ts";
+import { mapsAtOnce } from "./mapping_trial.ts";
 import { Pipelines } from "./pipelines.ts";
 import { wgslOf } from "../kernels/kernel.ts";
 import { mulMatVec } from "../kernels/mul_mat_vec.ts";
@@ -21,6 +22,8 @@ export class Device {
   readonly lost: Promise<GpuError>;
   /** Compiled kernels. */
   readonly pipelines: Pipelines;
+  /** Whether what is mapped can be read at once, by a thread that may block: tried while weights load. */
+  readonly readsAtOnce: Promise<boolean>;
   #failure?: GpuError;
 
   private constructor(
@@ -40,6 +43,7 @@ export class Device {
       event.preventDefault();
       this.failed(event.error.message);
     });
+    this.readsAtOnce = mapsAtOnce(gpu);
   }
 
   /**

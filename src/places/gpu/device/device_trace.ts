@@ -5,7 +5,6 @@
  */
 import { type Activity, now, type TraceEvent } from "../../trace.ts";
 import type { Device } from "./device.ts";
-import { canReadAtOnce } from "../run/read_back.ts";
 
 /** Timestamps of a query set, at most. */
 const mostTimestamps = 4096;
@@ -28,11 +27,6 @@ export class DeviceTrace {
       type: "timestamp",
       count: mostTimestamps,
     });
-  }
-
-  /** Whether a device writes timestamps, and this side learns at once when it is done. */
-  static isPossible({ gpu }: Device): boolean {
-    return gpu.features.has("timestamp-query") && canReadAtOnce();
   }
 
   /** Says what the passes from here on compute; whether that is something else than before. */

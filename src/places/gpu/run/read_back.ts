@@ -1,35 +1,20 @@
 /**
  * Results on their way from the device.
  *
- * Deno maps a buffer before `mapAsync` returns, and settles its promise some 10
- * ms later; so on versions where that was tried, what is mapped is read at once,
- * which takes 0.1 ms. A staging buffer serves again when its promise has
- * settled, so there are many. Elsewhere, and where all of them wait, the promise
- * is awaited.
+ * Where a device's mapped buffers can be read at once (`device/mapping_trial.ts`)
+ * that takes 0.1 ms, and the promise settles some 10 ms later. A staging buffer
+ * serves again when its promise has settled, so there are many. Elsewhere, and
+ * where all of them wait, the promise is awaited.
  *
  * @module
  */
 import type { Commands } from "../device/commands.ts";
-import type { Buffers } from "../memory/buffers.ts";
 import type { Device } from "../device/device.ts";
+import type { Buffers } from "../memory/buffers.ts";
 import type { StagingLayout } from "../memory/layout.ts";
-
-/** Deno's versions on which a mapped buffer was read before the promise settled. */
-const synchronousVersions = ["2.9.6"];
 
 /** How results are waited for. */
 export type ReadBackKind = "synchronous" | "awaited";
-
-/** How results can be waited for here: never by blocking a thread that has other events to attend to. */
-export function readBackKind(): ReadBackKind {
-  const isWorker = "WorkerGlobalScope" in globalThis;
-  return isWorker && canReadAtOnce() ? "synchronous" : "awaited";
-}
-
-/** Whether what is mapped can be read at once, by a thread that may block. */
-export function canReadAtOnce(): boolean {
-  return synchronousVersions.includes(globalThis.Deno?.version?.deno);
-}
 
 /** A part of a buffer. */
 export interface Region {
@@ -49,13 +34,15 @@ interface Staging {
 export class ReadBack {
   readonly device: Device;
   readonly #stagings: readonly Staging[];
+  #kind: ReadBackKind = "awaited";
 
   /** Makes the staging buffers, the smallest first. */
   constructor(
     buffers: Buffers,
     readonly commands: Commands,
-    readonly kind: ReadBackKind,
     layout: readonly StagingLayout[],
+    /** What fits here, where left out */
+    readonly wanted?: ReadBackKind,
   ) {
     this.device = buffers.device;
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
@@ -67,8 +54,14 @@ export class ReadBack {
     );
   }
 
+  /** How results are waited for; known when it is primed. */
+  get kind(): ReadBackKind {
+    return this.#kind;
+  }
+
   /**
-   * Maps every staging buffer once: one that never was mapped must not be read at once.
+   * Maps every staging buffer once: one that never was mapped must not be read at
+   * once. A thread that has other events to attend to never blocks.
    *
    * @throws {GpuError} where the device has failed
    */
@@ -76,6 +69,9 @@ export class ReadBack {
     await Promise.all(this.#stagings.map((staging) => this.#map(staging)));
     this.device.check();
     for (const { buffer } of this.#stagings) buffer.unmap();
+    const isWorker = "WorkerGlobalScope" in globalThis;
+    const fits = isWorker && await this.device.readsAtOnce;
+    this.#kind = this.wanted ?? (fits ? "synchronous" : "awaited");
   }
 
   /**
@@ -91,12 +87,14 @@ export class ReadBack {
     this.device.check();
     const bytes = regions.reduce((sum, region) => sum + region.bytes, 0);
     const free = this.#free(bytes);
-    if (!free || this.kind === "awaited") {
-      return this.#readLater(regions, bytes, take);
-    }
+    if (!free) return this.#readLater(regions, bytes, take);
     this.#copy(regions, free, bytes);
-    void this.#map(free);
-    return this.#take(free, bytes, take);
+    const mapping = this.#map(free);
+    if (this.kind === "synchronous") {
+      const range = rangeOf(free, bytes);
+      if (range instanceof ArrayBuffer) return this.#take(free, range, take);
+    }
+    return this.#takeLater(free, mapping, bytes, take);
   }
 
   async #readLater<T>(
@@ -112,9 +110,20 @@ export class ReadBack {
       free = this.#free(bytes);
     }
     this.#copy(regions, free, bytes);
-    await this.#map(free);
+    return await this.#takeLater(free, this.#map(free), bytes, take);
+  }
+
+  async #takeLater<T>(
+    staging: Staging,
+    mapping: Promise<void>,
+    bytes: number,
+    take: (bytes: ArrayBuffer) => T,
+  ): Promise<T> {
+    await mapping;
     this.device.check();
-    return this.#take(free, bytes, take);
+    const range = rangeOf(staging, bytes);
+    if (range instanceof ArrayBuffer) return this.#take(staging, range, take);
+    throw this.#unreadable(range);
   }
 
   /** The smallest staging buffer that holds so many bytes and waits for nothing. */
@@ -147,15 +156,9 @@ export class ReadBack {
 
   #take<T>(
     { buffer }: Staging,
-    bytes: number,
+    range: ArrayBuffer,
     take: (bytes: ArrayBuffer) => T,
   ): T {
-    let range: ArrayBuffer;
-    try {
-      range = buffer.getMappedRange(0, bytes);
-    } catch (error) {
-      throw this.#unreadable(error);
-    }
     try {
       return take(range);
     } finally {
@@ -163,8 +166,16 @@ export class ReadBack {
     }
   }
 
-  #unreadable(error: unknown): Error {
-    const { message } = error as Error;
+  #unreadable({ message }: Error): Error {
     return this.device.failed(`its results cannot be read (${message})`);
+  }
+}
+
+/** What is mapped of a buffer, or why nothing is. */
+function rangeOf({ buffer }: Staging, bytes: number): ArrayBuffer | Error {
+  try {
+    return buffer.getMappedRange(0, bytes);
+  } catch (error) {
+    return error as Error;
   }
 }
