@@ -28,11 +28,8 @@ import {
 } from "../src/places/gpu/kernels/step_words.ts";
 import { DeviceMatrix, matrixShape } from "../src/places/gpu/memory/matrix.ts";
 import { RowPacker } from "../src/places/gpu/memory/packing.ts";
-import {
-  Product,
-  type ProductOptions,
-  type Shared,
-} from "../src/places/gpu/run/product.ts";
+import type { KernelContext } from "../src/places/gpu/run/context.ts";
+import { Product, type ProductOptions } from "../src/places/gpu/run/product.ts";
 import { ReadBack } from "../src/places/gpu/run/read_back.ts";
 import { uniformBytes, Uniforms } from "../src/places/gpu/memory/uniforms.ts";
 
@@ -85,7 +82,8 @@ function bufferOf(data: Float32Array<ArrayBuffer>): GPUBuffer {
   return buffer;
 }
 
-const shared: Shared = {
+const context: KernelContext = {
+  commands,
   buffers,
   pipelines: device.pipelines,
   uniforms: new Uniforms(buffers, 4096 * uniformBytes),
@@ -94,7 +92,7 @@ const shared: Shared = {
 };
 const kind = await device.readsAtOnce ? "synchronous" : "awaited";
 const readBack = new ReadBack(buffers, commands, [
-  { bytes: shared.counters.size, count: 256 },
+  { bytes: context.counters.size, count: 256 },
 ], kind);
 await readBack.prime();
 
@@ -102,7 +100,7 @@ await readBack.prime();
 async function time(encode: () => void): Promise<number> {
   const start = performance.now();
   encode();
-  const { counters } = shared;
+  const { counters } = context;
   await readBack.read([{ buffer: counters, bytes: counters.size }], () => {});
   return performance.now() - start;
 }
@@ -167,7 +165,7 @@ function addProducts(
 ): void {
   const [{ rows, columns, byteLength }] = matrices;
   const products = matrices.map((matrix) =>
-    new Product(shared, matrix, {
+    new Product(context, matrix, {
       x: { buffer: x, stride: columns },
       out: { buffer: out, stride: rows },
       ...more,
@@ -176,7 +174,7 @@ function addProducts(
   cases.push({
     name,
     tokens,
-    encode: (i) => products[i % products.length].encode(commands, tokens),
+    encode: (i) => products[i % products.length].encode(tokens),
     calls: tokens === 1 ? 4 * products.length : 4,
     bytes: (tokens === 1 ? share : 1) * byteLength,
     flops: 2 * tokens * rows * columns,
@@ -188,7 +186,7 @@ function addDown(matrices: DeviceMatrix[], tokens: number): void {
   const [{ type, byteLength }] = matrices;
   const downs = matrices.map((matrix) =>
     new Down(
-      shared,
+      context,
       matrix,
       { downByNeuron: true },
       { buffer: active, stride: neurons },
@@ -198,7 +196,7 @@ function addDown(matrices: DeviceMatrix[], tokens: number): void {
   cases.push({
     name: `${type} rows of down, ${100 * activeShare}% of neurons`,
     tokens,
-    encode: (i) => downs[i % downs.length].encode(commands, tokens),
+    encode: (i) => downs[i % downs.length].encode(tokens),
     calls: tokens === 1 ? 4 * downs.length : 4,
     bytes: activeShare * byteLength,
     flops: 2 * activeShare * tokens * neurons * hidden,
@@ -237,7 +235,7 @@ for (let round = 0; round <= rounds; round++) {
       token_words: stepWords.record_angles,
       split_count: 1,
     });
-    device.gpu.queue.writeBuffer(shared.step, 0, header);
+    device.gpu.queue.writeBuffer(context.step, 0, header);
     const end = performance.now() + (round === 0 ? 200 : 20);
     while (!device.isSoftware && performance.now() < end) {
       await time(() => busy.encode(0));

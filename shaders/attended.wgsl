@@ -3,7 +3,7 @@
 // Below every score
 const lowest = -3.0e38;
 
-fn part_at(token: u32, head: u32, split: u32) -> u32 {
+fn split_at(token: u32, head: u32, split: u32) -> u32 {
   return ((token * params.heads + head) * step[split_count] + split) * (params.quads + 1u);
 }
 

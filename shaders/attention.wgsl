@@ -1,7 +1,7 @@
 // out = softmax(q · k · scale) · v of one query head and one token, over tiles
 // of positions: an invocation scores one position, then adds up one quad of
 // the values of every n-th position of the tile. Where positions are many and
-// heads few, several workgroups (z) share the tiles, and leave parts of the result.
+// heads few, several workgroups (z) share the tiles, and leave results of their own.
 var<workgroup> query: array<vec4f, tile>;
 var<workgroup> weights: array<f32, tile>;
 var<workgroup> reduced: array<f32, tile>;
@@ -105,9 +105,9 @@ fn main(
     put_attended(token, head, index, sum / total);
     return;
   }
-  let part = part_at(token, head, group.z);
-  parts[part + index] = sum;
-  if (index == 0u) { parts[part + params.quads] = vec4f(highest, total, 0.0, 0.0); }
+  let at = split_at(token, head, group.z);
+  splits[at + index] = sum;
+  if (index == 0u) { splits[at + params.quads] = vec4f(highest, total, 0.0, 0.0); }
 }
 
 // Two quads of the query times those of a key.

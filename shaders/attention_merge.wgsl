@@ -9,16 +9,16 @@ fn main(
   let token = group.y;
   var highest = lowest;
   for (var split = 0u; split < step[split_count]; split++) {
-    highest = max(highest, parts[part_at(token, head, split) + params.quads].x);
+    highest = max(highest, splits[split_at(token, head, split) + params.quads].x);
   }
   for (var quad = index; quad < params.quads; quad += 64u) {
     var sum = vec4f();
     var total = 0.0;
     for (var split = 0u; split < step[split_count]; split++) {
-      let at = part_at(token, head, split);
-      let end = parts[at + params.quads];
+      let at = split_at(token, head, split);
+      let end = splits[at + params.quads];
       let decay = exp(end.x - highest);
-      sum += decay * parts[at + quad];
+      sum += decay * splits[at + quad];
       total += decay * end.y;
     }
     put_attended(token, head, quad, sum / total);

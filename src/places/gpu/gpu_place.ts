@@ -26,10 +26,10 @@ import {
   type LayoutOptions,
 } from "./memory/layout.ts";
 import { measure, type Measured } from "./run/measure.ts";
-import type { Shared } from "./run/product.ts";
+import type { PlaceContext } from "./run/context.ts";
 import { ReadBack, type ReadBackKind, type Region } from "./run/read_back.ts";
 import { Residual } from "./run/residual.ts";
-import { Results } from "./run/results.ts";
+import { type Read, Results } from "./run/results.ts";
 import { Step } from "./run/step.ts";
 import { Uniforms } from "./memory/uniforms.ts";
 import { Weights } from "./memory/weights.ts";
@@ -324,35 +324,32 @@ export class GpuPlace implements GpuSidePlace {
 
   #makeParts(): Parts {
     const { layout, options, counts } = this;
-    const buffers = this.#buffers;
-    const { model, plan, sparsity, cacheType } = options;
-    const { bytes } = layout;
-    const commands = this.#commands, weights = this.#weights;
+    const buffers = this.#buffers, commands = this.#commands;
+    const weights = this.#weights;
+    const { bytes, layers } = layout;
     const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
-    const shared: Shared = {
+    const context: PlaceContext = {
+      commands,
       buffers,
       pipelines: this.device.pipelines,
       uniforms: new Uniforms(buffers, bytes.uniforms),
       step: buffers.make("step", bytes.step, STORAGE | COPY_DST),
       counters: buffers.make("counters", bytes.counters, STORAGE | COPY_SRC),
-    };
-    const frequencies = ropeFrequencies(model, weights.rope_freqs);
-    const residual = new Residual(shared, commands, model, layout);
-    const has = (name: keyof DeviceLayout["layers"][number]) =>
-      layout.layers.some((layer) => layer[name]);
-    const step = new Step(shared.step, frequencies);
-    const head = layout.head && new Head(
-      shared,
-      commands,
-      { model, plan },
+      options,
       layout,
       weights,
-      residual,
       counts,
-    );
+    };
+    const frequencies = ropeFrequencies(options.model, weights.rope_freqs);
+    const step = new Step(context.step, frequencies);
+    const residual = new Residual(context);
+    const head = layout.head && new Head(context, residual);
+    const hasHeads = layers.some(({ attention }) => attention);
+    const hasNeurons = layers.some(({ feedForward }) => feedForward);
+    const read: Read = (region, take) => this.#read(region, take);
     return {
       step,
-      counters: shared.counters,
+      counters: context.counters,
       residual,
       readBack: new ReadBack(
         buffers,
@@ -360,35 +357,10 @@ export class GpuPlace implements GpuSidePlace {
         layout.staging,
         options.readBack,
       ),
-      attention: has("attention")
-        ? new Attention(
-          shared,
-          commands,
-          { model, plan, cacheType },
-          layout,
-          weights,
-          residual,
-          counts,
-        )
-        : undefined,
-      feedForward: has("feedForward")
-        ? new FeedForward(
-          shared,
-          commands,
-          { model, sparsity },
-          layout,
-          weights,
-          residual,
-          counts,
-        )
-        : undefined,
+      attention: hasHeads ? new Attention(context, residual) : undefined,
+      feedForward: hasNeurons ? new FeedForward(context, residual) : undefined,
       head,
-      results: head && new Results(
-        head,
-        step,
-        commands,
-        (region, take) => this.#read(region, take),
-      ),
+      results: head && new Results(head, step, commands, read),
     };
   }
 }

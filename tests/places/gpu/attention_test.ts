@@ -146,7 +146,7 @@ async function check(c: Case, type: CacheType): Promise<void> {
     ropeStore: ropeStore(type),
     attention: attention(type),
   };
-  const { pipelines, uniforms } = bench.shared;
+  const { pipelines, uniforms } = bench.context;
   const params = uniforms.add(kernels.attention, {
     heads,
     kv_heads: kvHeads,
@@ -174,9 +174,15 @@ async function check(c: Case, type: CacheType): Promise<void> {
     const step = bench.buffer(words(positions, c, frequencies, splits));
     const input = bench.buffer(qkv);
     const out = bench.buffer(new Float32Array(n * outStride).fill(9));
-    const parts = bench.buffer(new Float32Array(n * heads * splits * 132));
+    const splitResults = bench.buffer(
+      new Float32Array(n * heads * splits * 132),
+    );
     const own = { step, params, kv, qkv: input };
-    const bound = pipelines.bind(kernels.attention, { ...own, out, parts });
+    const bound = pipelines.bind(kernels.attention, {
+      ...own,
+      out,
+      splits: splitResults,
+    });
     const result = await bench.run(() => {
       bench.commands.dispatch(
         pipelines.get(kernels.ropeStore),

@@ -9,10 +9,7 @@ import type { Batch } from "../../../src/places/batch.ts";
 import { cacheTypes } from "../../../src/places/cache_type.ts";
 import { GpuPlace } from "../../../src/places/gpu/gpu_place.ts";
 import { deviceBytes } from "../../../src/places/gpu/memory/layout.ts";
-import {
-  type Traffic,
-  trafficOf,
-} from "../../../src/places/gpu/run/traffic.ts";
+import { type Traffic, trafficOf } from "./traffic.ts";
 import type { PlacePlan } from "../../../src/plan/plan.ts";
 import type { Sparsity } from "../../../src/plan/sparsity.ts";
 import { gpuTeam } from "../../helpers/gpu_teams.ts";

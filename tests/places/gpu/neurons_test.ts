@@ -45,14 +45,14 @@ for (const type of types) {
           new Float32Array((1 + stretches) * tokens * hidden).fill(NaN),
         );
         const down = new Down(
-          bench.shared,
+          bench.context,
           matrix,
           { downByNeuron: true },
           { buffer: bench.buffer(h), stride },
           { buffer: x, stride: hidden, partials, stretchesWait() {} },
         );
         const bytes = await bench.run(
-          () => down.encode(bench.commands, tokens),
+          () => down.encode(tokens),
           tokens === 1 ? x : partials,
         );
         for (let t = 0; t < tokens; t++) {
@@ -106,7 +106,7 @@ for (const type of types) {
     const x = bench.buffer(new Float32Array(ids.length * stride).fill(5));
     const bytes = await bench.run(() => {
       for (const piece of matrix.pieces) {
-        const { pipelines, uniforms, step } = bench.shared;
+        const { pipelines, uniforms, step } = bench.context;
         const kernel = embed(matrix.type);
         const params = uniforms.add(kernel, {
           first: first + piece.first,
@@ -136,7 +136,7 @@ testWithAdapter("slots are added to x, each once", async () => {
   const length = tokens * stride;
   const slots = gaussianVector((1 + stretches) * length, 1);
   const before = gaussianVector(length, 2);
-  const { pipelines, uniforms, step } = bench.shared;
+  const { pipelines, uniforms, step } = bench.context;
   const partials = bench.buffer(slots);
   for (const [upload, stretch] of [[1, 0], [0, 1], [1, 1]]) {
     const x = bench.buffer(before);
@@ -173,7 +173,7 @@ testWithAdapter(
     before[5] = -0.5;
     const thresholds = Float32Array.of(0.5, -1, 2);
     const h = bench.buffer(before);
-    const { pipelines, uniforms, step } = bench.shared;
+    const { pipelines, uniforms, step } = bench.context;
     const bytes = await bench.run(() =>
       bench.commands.dispatch(
         pipelines.get(keepAbove),

@@ -21,7 +21,7 @@ import {
   putHeader,
   stepWords,
 } from "../../../src/places/gpu/kernels/step_words.ts";
-import type { Shared } from "../../../src/places/gpu/run/product.ts";
+import type { KernelContext } from "../../../src/places/gpu/run/context.ts";
 import type { Range } from "../../../src/model/index_set.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 
@@ -29,12 +29,13 @@ import { gaussianVector } from "../../helpers/seeded_random.ts";
 export class Bench implements Disposable {
   readonly buffers: Buffers;
   readonly commands: Commands;
-  readonly shared: Shared;
+  readonly context: KernelContext;
 
   private constructor(readonly device: Device, step: Uint32Array<ArrayBuffer>) {
     this.commands = new Commands(device);
     this.buffers = new Buffers(device);
-    this.shared = {
+    this.context = {
+      commands: this.commands,
       buffers: this.buffers,
       pipelines: device.pipelines,
       uniforms: new Uniforms(this.buffers, 64 * uniformBytes),

@@ -72,13 +72,13 @@ async function product(
   before = new Float32Array(results * stride),
 ): Promise<Float32Array[]> {
   const out = { buffer: bench.buffer(before), stride };
-  const made = new Product(bench.shared, weights.matrix, {
+  const made = new Product(bench.context, weights.matrix, {
     x: { buffer: x, stride },
     out,
     ...options,
   });
   const bytes = await bench.run(
-    () => made.encode(bench.commands, tokens),
+    () => made.encode(tokens),
     out.buffer,
   );
   return Array.from(
@@ -262,7 +262,7 @@ for (const tokens of tokenCounts) {
           assert(result.subarray(paddedRows).every((value) => value === 7));
         });
         const counts = new Uint32Array(
-          await bench.run(() => {}, bench.shared.counters),
+          await bench.run(() => {}, bench.context.counters),
         );
         const at = counter + (tokens === 1 ? 0 : 3);
         assert.deepEqual([...counts.subarray(at, at + 3)], [
@@ -300,7 +300,7 @@ for (const tokens of tokenCounts) {
         );
       });
       const counts = new Uint32Array(
-        await bench.run(() => {}, bench.shared.counters),
+        await bench.run(() => {}, bench.context.counters),
       );
       assert.equal(counts[tokens === 1 ? 2 : 5], count);
     },

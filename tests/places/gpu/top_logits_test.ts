@@ -18,7 +18,7 @@ async function pick(bench: Bench, rows: Float32Array[], k: number) {
   rows.forEach((row, i) => all.set(row, i * columns));
   const room = pickingRoom(columns, mostPicked);
   const picker = new TopLogitsPicker(
-    bench.shared,
+    bench.context,
     { buffer: bench.buffer(all), stride: columns },
     {
       picked: mostPicked,
@@ -29,11 +29,11 @@ async function pick(bench: Bench, rows: Float32Array[], k: number) {
     },
   );
   const step = stepOf(1, { top: k });
-  bench.device.gpu.queue.writeBuffer(bench.shared.step, 0, step);
+  bench.device.gpu.queue.writeBuffer(bench.context.step, 0, step);
   const { dispatches } = bench.commands.counts;
   const { buffer } = picker.region(rows.length, k);
   const bytes = await bench.run(
-    () => picker.encode(bench.commands, rows.length, k),
+    () => picker.encode(rows.length, k),
     buffer,
   );
   const width = topRowLength(k);

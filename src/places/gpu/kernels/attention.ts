@@ -1,7 +1,7 @@
 /**
  * Attention of query heads to the cached positions. One workgroup for each head
  * and token leaves a large device idle where there are few of them: then several
- * share a head's positions, and `attention_merge` adds up what they leave.
+ * share a head's positions, and `attention_merge` adds up their results.
  *
  * @module
  */
@@ -29,7 +29,7 @@ export const attention = (type: CacheType) =>
       qkv: read("f32"),
       out: readWrite("f32"),
       /** Of each token, head and split: Σ weight · value, then (the highest score, Σ weight) */
-      parts: readWrite("vec4f"),
+      splits: readWrite("vec4f"),
     },
     body: [...heads.body, attended, pages[type].body, body],
     constants: { ...heads.constants, tile },
@@ -60,7 +60,7 @@ export function splitsFor(
 }
 
 /** Bytes of the splits' results, in contexts of so many positions. */
-export function partsBytes(contextSize: number, headSize: number): number {
+export function splitBytes(contextSize: number, headSize: number): number {
   if (contextSize <= splitPositions) return 16;
   return enoughWorkgroups * 4 * (paddedHead(headSize, "q8_0") + 4);
 }

@@ -41,8 +41,10 @@ export interface Kernel {
   readonly params: Readonly<Record<string, "u32" | "f32">>;
   /** Override constants, which a pipeline may set, and what they are otherwise */
   readonly overrides?: Readonly<Record<string, number | boolean>>;
-  /** Whole numbers that the text shares with TypeScript */
-  readonly constants?: Readonly<Record<string, number>>;
+  /** Whole numbers that the text shares with TypeScript; in a table, `a: { b }` is `a_b` */
+  readonly constants?: Readonly<
+    Record<string, number | Readonly<Record<string, number>>>
+  >;
 }
 
 /** Values of a kernel's uniform parameters. */
@@ -89,8 +91,13 @@ export function wgslOf(kernel: Kernel): string {
         ? `override ${name}: bool = ${value};`
         : `override ${name}: u32 = ${value}u;`
     ),
-    ...Object.entries({ ...stepWords, ...constants })
-      .map(([name, value]) => `const ${name} = ${value}u;`),
+    ...Object.entries({ ...stepWords, ...constants }).flatMap(
+      ([name, value]) =>
+        typeof value === "number"
+          ? `const ${name} = ${value}u;`
+          : Object.entries(value)
+            .map(([each, value]) => `const ${name}_${each} = ${value}u;`),
+    ),
     stepText,
     ...body,
   ].join("\n");
@@ -124,14 +131,4 @@ export function packParams<
     else floats[i] = value;
   });
   return words;
-}
-
-/** A table with a prefix before each name. */
-export function prefixed(
-  prefix: string,
-  table: Readonly<Record<string, number>>,
-): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(table).map(([name, value]) => [prefix + name, value]),
-  );
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import body from "../../../../shaders/product.wgsl" with { type: "text" };
-import { type Kernel, prefixed, read, readWrite } from "./kernel.ts";
+import { type Kernel, read, readWrite } from "./kernel.ts";
 
 /** Which rows are computed: all, those whose scores are positive, or those that reach the threshold. */
 export const masks = { all: 0, positive: 1, threshold: 2 } as const;
@@ -74,9 +74,5 @@ export const product = {
     mask: masks.all,
     epilogue: epilogues.store,
   },
-  constants: {
-    ...prefixed("mask_", masks),
-    ...prefixed("epilogue_", epilogues),
-    ...prefixed("counter_", counters),
-  },
+  constants: { mask: masks, epilogue: epilogues, counter: counters },
 } satisfies Omit<Kernel, "name">;

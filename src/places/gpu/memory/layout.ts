@@ -15,7 +15,7 @@ import type { LayerShards, PlaceShards } from "../../../model/shard.ts";
 import { shardsOf } from "../../../plan/shards.ts";
 import { pickedAtMost, topRowLength } from "../../top_logits_row.ts";
 import { type AttentionLayout, attentionLayout } from "./attention_layout.ts";
-import { partsBytes } from "../kernels/attention.ts";
+import { splitBytes } from "../kernels/attention.ts";
 import { stretchSlots } from "../kernels/down_rows.ts";
 import { counterWords } from "../kernels/products.ts";
 import { stepBytes } from "../kernels/step_words.ts";
@@ -69,43 +69,6 @@ export interface HeadLayout {
   readonly output: MatrixLayout;
 }
 
-/** Numbers from one token's row to the next one's, in each kind of rows. */
-export interface Strides {
-  readonly hidden: number;
-  readonly qkv: number;
-  readonly attended: number;
-  readonly neurons: number;
-  readonly rank: number;
-}
-
-/** Bytes of the buffers beside the matrices; none where 0. */
-export interface BufferBytes {
-  readonly step: number;
-  /** Uniform parameters of kernels */
-  readonly uniforms: number;
-  readonly norms: number;
-  readonly counters: number;
-  readonly x: number;
-  readonly partials: number;
-  readonly qkv: number;
-  readonly attended: number;
-  /** Results of workgroups that share a head's positions */
-  readonly parts: number;
-  readonly gate: number;
-  /** h of the neurons */
-  readonly ffnActivations: number;
-  readonly ranks: number;
-  readonly scores: number;
-  readonly thresholds: number;
-  readonly logits: number;
-  /** Entries that picking the largest logits hands on */
-  readonly picked: number;
-  /** The largest logits */
-  readonly top: number;
-  /** One page of a layer's keys and values, on its way from page to page */
-  readonly page: number;
-}
-
 /** Buffers of one size that results are read back through. */
 export interface StagingLayout {
   readonly bytes: number;
@@ -113,27 +76,10 @@ export interface StagingLayout {
 }
 
 /** All that lies on the device. */
-export interface DeviceLayout {
-  readonly shards: PlaceShards;
-  /** Bytes of a matrix that lie in one buffer, at most */
-  readonly pieceBytes: number;
-  readonly layers: readonly LayerLayout[];
-  readonly head?: HeadLayout;
-  readonly strides: Strides;
-  readonly bytes: BufferBytes;
-  /** Bytes of one page, by layer */
-  readonly pageBytes: readonly number[];
-  /** Pages of keys and values made at the start: room for one sequence */
-  readonly pages: number;
-  /** Tokens whose logits are computed at once */
-  readonly logitRows: number;
-  /** The most logits that are picked of a row; 0 = none can be */
-  readonly picked: number;
-  readonly staging: readonly StagingLayout[];
-}
+export type DeviceLayout = ReturnType<typeof layoutOf>;
 
 /** Lays out what a place holds. */
-export function layoutOf(options: LayoutOptions): DeviceLayout {
+export function layoutOf(options: LayoutOptions) {
   const { model, plan, limits, sparsity, pieceBytes = 128 << 20 } = options;
   const shards = shardsOf(model, plan);
   const layers = shards.layers.map((layer, i) =>
@@ -157,7 +103,8 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
   const byNeuron = has(({ downByNeuron }) => downByNeuron);
   const predicts = has(({ predictor }) => predictor);
   const keeps = sparsity.mode === "threshold" || sparsity.mode === "top-k";
-  const bytes: BufferBytes = {
+  // Bytes of the buffers beside the matrices; none where 0.
+  const bytes = {
     step: stepBytes(limits, model.ropeSize),
     uniforms: uniformBytes *
       (uniformCount(pieceBytes, layers, head) + (picked ? picking.levels : 0)),
@@ -170,8 +117,9 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
     ),
     qkv: rows(tokens, strides.qkv),
     attended: rows(tokens, strides.attended),
-    parts: strides.attended > 0
-      ? partsBytes(limits.contextSize, model.headSize)
+    // Results of workgroups that share a head's positions
+    splits: strides.attended > 0
+      ? splitBytes(limits.contextSize, model.headSize)
       : 0,
     gate: rows(tokens, strides.neurons),
     ffnActivations: rows(tokens, strides.neurons),
@@ -179,11 +127,13 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
     scores: predicts ? rows(tokens, strides.neurons) : 0,
     thresholds: keeps && strides.neurons > 0 ? 4 * tokens : 0,
     logits: rows(logitRows, vocab),
+    // Entries that picking the largest logits hands on, and those logits
     picked: picked && 2 * rows(logitRows, picking.row),
     top: picked && rows(logitRows, topRowLength(picked)),
+    // On its way from page to page
     page: Math.max(...pageBytes),
   };
-  const staging = [
+  const staging: StagingLayout[] = [
     { bytes: rows(1, strides.hidden), count: 128 },
     { bytes: rows(1, vocab), count: vocab > 0 ? 8 : 0 },
     {
@@ -197,14 +147,19 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
   ];
   return {
     shards,
+    /** Bytes of a matrix that lie in one buffer, at most */
     pieceBytes,
     layers,
     head,
     strides,
     bytes,
+    /** Bytes of one page, by layer */
     pageBytes,
+    /** Pages of keys and values made at the start: room for one sequence */
     pages: pagesFor(limits.contextSize),
+    /** Tokens whose logits are computed at once */
     logitRows,
+    /** The most logits that are picked of a row; 0 = none can be */
     picked,
     staging: staging
       .filter(({ count }) => count > 0)
@@ -215,7 +170,7 @@ export function layoutOf(options: LayoutOptions): DeviceLayout {
 
 /** Every matrix of a layout once, with those that lie in the same buffer. */
 export function* allStacks(
-  { layers, head }: Pick<DeviceLayout, "layers" | "head">,
+  { layers, head }: { layers: readonly LayerLayout[]; head?: HeadLayout },
 ): Generator<readonly MatrixLayout[]> {
   if (head) {
     yield [head.token_embd];
@@ -298,7 +253,8 @@ function headLayout({ token_embd, output }: PlaceShards): HeadLayout {
   };
 }
 
-function stridesOf(model: Model, layers: readonly LayerLayout[]): Strides {
+/** Numbers from one token's row to the next one's, in each kind of rows. */
+function stridesOf(model: Model, layers: readonly LayerLayout[]) {
   const widest = (width: (layer: LayerLayout) => number | undefined) =>
     Math.max(0, ...layers.map((layer) => width(layer) ?? 0));
   const { headSize } = model;

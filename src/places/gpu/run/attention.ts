@@ -5,12 +5,8 @@
  *
  * @module
  */
-import type { Model } from "../../../model/model.ts";
-import type { PlacePlan } from "../../../plan/plan.ts";
 import type { Batch } from "../../batch.ts";
-import { type CacheType, kvPositionBytes } from "../../cache_type.ts";
-import type { LayerCounts } from "../../stats.ts";
-import type { Commands } from "../device/commands.ts";
+import { kvPositionBytes } from "../../cache_type.ts";
 import { attention, attentionGrid, splitsFor } from "../kernels/attention.ts";
 import {
   attentionMerge,
@@ -21,17 +17,10 @@ import type { ParamsOf } from "../kernels/kernel.ts";
 import { ropeStore, ropeStoreGrid } from "../kernels/rope_store.ts";
 import { KvCache } from "../memory/kv_cache.ts";
 import type { AttentionLayout } from "../memory/attention_layout.ts";
-import { type DeviceLayout, paddedTo256 } from "../memory/layout.ts";
-import { Product, type Shared, type TokenRows } from "./product.ts";
+import { paddedTo256 } from "../memory/layout.ts";
+import type { PlaceContext, TokenRows } from "./context.ts";
+import { Product } from "./product.ts";
 import type { Residual } from "./residual.ts";
-import type { Weights } from "../memory/weights.ts";
-
-/** What attention needs to know. */
-export interface AttentionOptions {
-  readonly model: Model;
-  readonly plan: PlacePlan;
-  readonly cacheType: CacheType;
-}
 
 /** The kernels of one layer. */
 interface Layer {
@@ -48,7 +37,7 @@ export class Attention {
   readonly #cache: KvCache;
   readonly #qkv: TokenRows;
   readonly #attended: TokenRows;
-  readonly #parts: GPUBuffer;
+  readonly #splitResults: GPUBuffer;
   readonly #layers: readonly (Layer | undefined)[];
   readonly #ropeStore: GPUComputePipeline;
   readonly #attention: GPUComputePipeline;
@@ -59,17 +48,12 @@ export class Attention {
   #splits = 1;
 
   constructor(
-    readonly shared: Shared,
-    readonly commands: Commands,
-    readonly options: AttentionOptions,
-    layout: DeviceLayout,
-    readonly weights: Weights,
+    readonly context: PlaceContext,
     readonly residual: Residual,
-    readonly counts: LayerCounts,
   ) {
+    const { buffers, pipelines, commands, layout } = context;
     const { strides, bytes } = layout;
-    const { buffers } = shared;
-    const { model, plan, cacheType } = options;
+    const { model, plan, cacheType } = context.options;
     this.#cache = new KvCache(buffers, commands, layout);
     const rows = (label: string, size: number, stride: number) => ({
       buffer: buffers.make(label, size, GPUBufferUsage.STORAGE),
@@ -77,9 +61,12 @@ export class Attention {
     });
     this.#qkv = rows("queries, keys and values", bytes.qkv, strides.qkv);
     this.#attended = rows("attention", bytes.attended, strides.attended);
-    this.#parts = buffers.make("parts", bytes.parts, GPUBufferUsage.STORAGE);
+    this.#splitResults = buffers.make(
+      "results of splits",
+      bytes.splits,
+      GPUBufferUsage.STORAGE,
+    );
     this.#positionBytes = kvPositionBytes(cacheType, model.headSize);
-    const { pipelines } = shared;
     this.#ropeStore = pipelines.get(ropeStore(cacheType));
     this.#attention = pipelines.get(attention(cacheType));
     this.#merge = pipelines.get(attentionMerge);
@@ -102,7 +89,7 @@ export class Attention {
   splits(batch: Batch): number {
     const longest = 1 + batch.positions.subarray(0, batch.length)
       .reduce((a, b) => Math.max(a, b));
-    const window = this.options.model.slidingWindow ?? Infinity;
+    const window = this.context.options.model.slidingWindow ?? Infinity;
     return splitsFor(
       this.#mostHeads,
       batch.length,
@@ -123,12 +110,12 @@ export class Attention {
 
   /** Adds the heads' share of attention to the residual. */
   run(index: number, batch: Batch): void {
-    const { commands, options: { model } } = this;
+    const { commands, options: { model } } = this.context;
     const layer = this.#layers[index]!;
     const { heads, kvHeads } = layer.layout;
     const n = batch.length;
     this.residual.settle(n);
-    for (const projection of layer.projections) projection.encode(commands, n);
+    for (const projection of layer.projections) projection.encode(n);
     commands.dispatch(
       this.#ropeStore,
       layer.ropeStore,
@@ -141,40 +128,34 @@ export class Attention {
       const merge = attentionMergeGrid(heads, n);
       commands.dispatch(this.#merge, layer.attention, merge);
     }
-    layer.output.encode(commands, n);
+    layer.output.encode(n);
     this.#count(index, layer, batch);
   }
 
   #layer(index: number, layout: AttentionLayout, firstHead: number): Layer {
-    const { shared, options: { model }, weights } = this;
+    const { context, residual } = this;
+    const { uniforms, weights, options: { model, cacheType } } = context;
     const { attn_norm } = weights.layers[index];
     let outFirst = 0;
     const projections = layout.projections.map((stack) => {
       const [matrix, ...others] = stack.map((each) => weights.of(each));
-      const product = new Product(
-        shared,
-        matrix,
-        {
-          x: this.residual,
-          out: this.#qkv,
-          outFirst,
-          norm: { weight: attn_norm, epsilon: model.rmsEpsilon },
-        },
-        others,
-      );
+      const product = new Product(context, matrix, {
+        x: residual,
+        out: this.#qkv,
+        outFirst,
+        norm: { weight: attn_norm, epsilon: model.rmsEpsilon },
+      }, others);
       for (const { rows } of stack) outFirst += rows;
       return product;
     });
-    const params = shared.uniforms.add(
-      attention(this.options.cacheType),
-      this.#params(layout, firstHead),
-    );
+    const values = this.#params(layout, firstHead);
+    const params = uniforms.add(attention(cacheType), values);
     return {
       layout,
       projections,
-      output: new Product(shared, weights.of(layout.output), {
+      output: new Product(context, weights.of(layout.output), {
         x: this.#attended,
-        out: this.residual,
+        out: residual,
         epilogue: "add",
       }),
       params,
@@ -186,7 +167,7 @@ export class Attention {
     layout: AttentionLayout,
     firstHead: number,
   ): ParamsOf<typeof heads> {
-    const { model, cacheType } = this.options;
+    const { model, cacheType } = this.context.options;
     const { headCount, kvHeadCount, headSize } = model;
     const { first } = layout;
     const group = headCount / kvHeadCount;
@@ -213,7 +194,7 @@ export class Attention {
     index: number,
     params: GPUBufferBinding,
   ): Pick<Layer, "ropeStore" | "attention"> {
-    const { shared: { pipelines, step }, options: { cacheType } } = this;
+    const { pipelines, step, options: { cacheType } } = this.context;
     const kv = this.#cache.pagesOf(index);
     const bound = { step, params, kv, qkv: this.#qkv.buffer };
     return {
@@ -221,20 +202,21 @@ export class Attention {
       attention: pipelines.bind(attention(cacheType), {
         ...bound,
         out: this.#attended.buffer,
-        parts: this.#parts,
+        splits: this.#splitResults,
       }),
     };
   }
 
   #count(index: number, { layout, projections, output }: Layer, batch: Batch) {
+    const { counts, options: { model } } = this.context;
     const n = batch.length;
-    const window = this.options.model.slidingWindow ?? Infinity;
+    const window = model.slidingWindow ?? Infinity;
     let bytes = output.bytes(n);
     for (const projection of projections) bytes += projection.bytes(n);
     for (let t = 0; t < n; t++) {
       bytes += layout.kvHeads * this.#positionBytes *
         Math.min(batch.positions[t] + 1, window);
     }
-    this.counts.add(index, "streamed", bytes);
+    counts.add(index, "streamed", bytes);
   }
 }

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { Commands } from "../device/commands.ts";
 import { downRows, downRowsGrid, downRowsTiles } from "../kernels/down_rows.ts";
 import { downRowsVec, downRowsVecGrid } from "../kernels/down_rows_vec.ts";
 import type { FeedForwardLayout } from "../memory/layout.ts";
 import type { DeviceMatrix } from "../memory/matrix.ts";
-import { Product, type Shared, type TokenRows } from "./product.ts";
+import type { KernelContext, TokenRows } from "./context.ts";
+import { Product } from "./product.ts";
 import type { Residual } from "./residual.ts";
 
 /** Adds Σ h · down to the residual. */
@@ -22,7 +22,7 @@ export class Down {
   }[] = [];
 
   constructor(
-    shared: Shared,
+    readonly context: KernelContext,
     readonly matrix: DeviceMatrix,
     { downByNeuron }: Pick<FeedForwardLayout, "downByNeuron">,
     h: TokenRows,
@@ -33,14 +33,14 @@ export class Down {
   ) {
     this.byNeuron = downByNeuron;
     if (!downByNeuron) {
-      this.#product = new Product(shared, matrix, {
+      this.#product = new Product(context, matrix, {
         x: h,
         out: residual,
         epilogue: "add",
       });
       return;
     }
-    const { pipelines, uniforms, step } = shared;
+    const { pipelines, uniforms, step } = context;
     const one = downRowsVec(matrix.type), many = downRows(matrix.type);
     this.#pieces = matrix.pieces.map(({ buffer, first, rows }) => {
       const params = uniforms.add(one, {
@@ -66,8 +66,9 @@ export class Down {
   }
 
   /** Adds to the residual, or lines it up to be added. */
-  encode(commands: Commands, tokens: number): void {
-    this.#product?.encode(commands, tokens);
+  encode(tokens: number): void {
+    const { commands } = this.context;
+    this.#product?.encode(tokens);
     const { groups } = this.matrix;
     for (const { one, many } of this.#pieces) {
       if (tokens === 1) {

@@ -5,28 +5,14 @@
  * @module
  */
 import { isSparse } from "../../../model/activation.ts";
-import type { Model } from "../../../model/model.ts";
-import type { Sparsity } from "../../../plan/sparsity.ts";
-import type { LayerCounts } from "../../stats.ts";
-import type { Commands } from "../device/commands.ts";
 import { keepAbove, keepAboveGrid } from "../kernels/keep_above.ts";
 import { counterWords } from "../kernels/products.ts";
 import type { Counted } from "./counters.ts";
 import { Down } from "./down.ts";
-import {
-  type DeviceLayout,
-  type FeedForwardLayout,
-  paddedTo256,
-} from "../memory/layout.ts";
-import { Product, type Shared, type TokenRows } from "./product.ts";
+import { type FeedForwardLayout, paddedTo256 } from "../memory/layout.ts";
+import type { PlaceContext, TokenRows } from "./context.ts";
+import { Product } from "./product.ts";
 import type { Residual } from "./residual.ts";
-import type { Weights } from "../memory/weights.ts";
-
-/** What neurons need to know. */
-export interface FeedForwardOptions {
-  readonly model: Model;
-  readonly sparsity: Sparsity;
-}
 
 /** The kernels of one layer. */
 interface Layer {
@@ -53,17 +39,12 @@ export class FeedForward {
   readonly #masksUp: boolean;
 
   constructor(
-    readonly shared: Shared,
-    readonly commands: Commands,
-    readonly options: FeedForwardOptions,
-    layout: DeviceLayout,
-    readonly weights: Weights,
+    readonly context: PlaceContext,
     readonly residual: Residual,
-    readonly counts: LayerCounts,
   ) {
+    const { buffers, pipelines, layout } = context;
     const { strides, bytes } = layout;
-    const { buffers } = shared;
-    const { model, sparsity } = options;
+    const { model, sparsity } = context.options;
     const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
     const rows = (label: string, size: number, stride: number) => ({
       buffer: buffers.make(label, size, STORAGE | COPY_SRC),
@@ -92,7 +73,7 @@ export class FeedForward {
       }
     }
     this.#masksUp = sparsity.mode !== "dense" && isSparse(model.activation);
-    this.#keepAbove = shared.pipelines.get(keepAbove);
+    this.#keepAbove = pipelines.get(keepAbove);
     this.#layers = layout.layers.map(({ feedForward }, i) =>
       feedForward && this.#layer(i, feedForward)
     );
@@ -107,22 +88,22 @@ export class FeedForward {
 
   /** Computes h. */
   activate(index: number, n: number): void {
-    const { commands } = this;
+    const { counts, options: { sparsity } } = this.context;
     const layer = this.#layers[index]!;
     const { predictor, gate, up, neurons } = layer;
     this.residual.settle(n);
-    for (const product of [...predictor, gate, up]) product.encode(commands, n);
-    this.counts.add(index, "neurons", n * neurons);
+    for (const product of [...predictor, gate, up]) product.encode(n);
+    counts.add(index, "neurons", n * neurons);
     for (const product of predictor) this.#stream(index, product, n);
     if (predictor.length === 0 || n > 1) {
-      this.counts.add(index, "gateRows", n * neurons);
+      counts.add(index, "gateRows", n * neurons);
       this.#stream(index, gate, n);
     }
     if (!this.#masksUp || n > 1) {
-      this.counts.add(index, "upRows", n * neurons);
+      counts.add(index, "upRows", n * neurons);
       this.#stream(index, up, n);
     }
-    if (this.options.sparsity.mode === "threshold") this.#keep(layer, n);
+    if (sparsity.mode === "threshold") this.#keep(layer, n);
   }
 
   /** How many neurons of a layer the place has. */
@@ -132,7 +113,7 @@ export class FeedForward {
 
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
   keepAbove(index: number, thresholds: Float32Array): void {
-    this.commands.write(
+    this.context.commands.write(
       this.#thresholds!,
       thresholds.slice().buffer,
       thresholds.byteLength,
@@ -142,49 +123,48 @@ export class FeedForward {
 
   /** Adds the neurons' share to the residual, or lines it up to be added. */
   down(index: number, n: number): void {
+    const { counts } = this.context;
     const { down, neurons } = this.#layers[index]!;
-    down.encode(this.commands, n);
-    if (down.streams(n)) {
-      this.counts.add(index, "streamed", down.bytes(n));
-    }
-    if (!down.byNeuron) this.counts.add(index, "downRows", n * neurons);
+    down.encode(n);
+    if (down.streams(n)) counts.add(index, "streamed", down.bytes(n));
+    if (!down.byNeuron) counts.add(index, "downRows", n * neurons);
   }
 
   /** Takes what the kernels of a layer counted, for single tokens and in tiles. */
   counted(index: number, single: Counted, tiled: Counted): void {
     const layer = this.#layers[index];
     if (!layer) return;
+    const { counts } = this.context;
     const { gate, up, down, predictor } = layer;
     const both = (name: keyof Counted) => single[name] + tiled[name];
-    this.counts.add(index, "gatePositive", both("gatePositive"));
-    this.counts.add(index, "active", both("active"));
-    this.counts.add(index, "predicted", both("predicted"));
+    counts.add(index, "gatePositive", both("gatePositive"));
+    counts.add(index, "active", both("active"));
+    counts.add(index, "predicted", both("predicted"));
     let picked = 0;
     if (predictor.length > 0) {
-      this.counts.add(index, "gateRows", single.predicted);
+      counts.add(index, "gateRows", single.predicted);
       picked += single.predicted * gate.matrix.rowBytes;
     }
     if (this.#masksUp) {
-      this.counts.add(index, "upRows", single.gatePositive);
+      counts.add(index, "upRows", single.gatePositive);
       picked += single.gatePositive * up.matrix.rowBytes;
     }
     if (down.byNeuron) {
-      this.counts.add(index, "downRows", both("active"));
+      counts.add(index, "downRows", both("active"));
       picked += single.active * down.matrix.rowBytes;
     }
-    this.counts.add(index, "picked", picked);
+    counts.add(index, "picked", picked);
   }
 
   #keep(layer: Layer, n: number): void {
-    this.commands.dispatch(
-      this.#keepAbove,
-      layer.keepAbove!,
-      keepAboveGrid(layer.neurons, n),
-    );
+    const grid = keepAboveGrid(layer.neurons, n);
+    const { commands } = this.context;
+    commands.dispatch(this.#keepAbove, layer.keepAbove!, grid);
   }
 
   #layer(index: number, layout: FeedForwardLayout): Layer {
-    const { shared, options: { model }, weights, residual } = this;
+    const { context, residual } = this;
+    const { weights, options: { model } } = context;
     const norm = {
       weight: weights.layers[index].ffn_norm,
       epsilon: model.rmsEpsilon,
@@ -197,20 +177,20 @@ export class FeedForward {
       neurons,
       predictor: predictor
         ? [
-          new Product(shared, weights.of(predictor.fc1), {
+          new Product(context, weights.of(predictor.fc1), {
             x: residual,
             out: this.#ranks!,
             norm: model.linearPredictor ? norm : undefined,
             epilogue: model.linearPredictor ? "store" : "relu",
             paddedRows: paddedTo256(predictor.fc1.rows),
           }),
-          new Product(shared, weights.of(predictor.fc2), {
+          new Product(context, weights.of(predictor.fc2), {
             x: this.#ranks!,
             out: this.#scores!,
           }),
         ]
         : [],
-      gate: new Product(shared, weights.of(layout.gate), {
+      gate: new Product(context, weights.of(layout.gate), {
         x: residual,
         out: this.#gate,
         norm,
@@ -220,7 +200,7 @@ export class FeedForward {
           threshold: this.#threshold(index),
         },
       }),
-      up: new Product(shared, weights.of(layout.up), {
+      up: new Product(context, weights.of(layout.up), {
         x: residual,
         out: this.ffnActivations,
         norm,
@@ -231,15 +211,15 @@ export class FeedForward {
         paddedRows,
       }),
       down: new Down(
-        shared,
+        context,
         weights.of(layout.down),
         layout,
         this.ffnActivations,
         residual,
       ),
-      keepAbove: this.#thresholds && shared.pipelines.bind(keepAbove, {
-        step: shared.step,
-        params: shared.uniforms.add(keepAbove, {
+      keepAbove: this.#thresholds && context.pipelines.bind(keepAbove, {
+        step: context.step,
+        params: context.uniforms.add(keepAbove, {
           length: neurons,
           stride: this.ffnActivations.stride,
         }),
@@ -250,12 +230,12 @@ export class FeedForward {
   }
 
   #threshold(index: number): number {
-    const { sparsity, model } = this.options;
+    const { sparsity, model } = this.context.options;
     return (sparsity.mode === "predictor" ? sparsity.threshold : undefined) ??
       model.sparseThresholds[index];
   }
 
   #stream(index: number, product: Product, n: number): void {
-    this.counts.add(index, "streamed", product.bytes(n));
+    this.context.counts.add(index, "streamed", product.bytes(n));
   }
 }

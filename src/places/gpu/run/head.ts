@@ -3,26 +3,15 @@
  *
  * @module
  */
-import type { Model } from "../../../model/model.ts";
-import type { PlacePlan } from "../../../plan/plan.ts";
 import { lengthOf } from "../../../model/index_set.ts";
 import type { Batch } from "../../batch.ts";
-import type { LayerCounts } from "../../stats.ts";
 import { pickedOf, topRowLength } from "../../top_logits_row.ts";
-import type { Commands } from "../device/commands.ts";
 import { embed, embedGrid } from "../kernels/embed.ts";
-import type { DeviceLayout } from "../memory/layout.ts";
-import { Product, type Shared, type TokenRows } from "./product.ts";
+import type { PlaceContext, TokenRows } from "./context.ts";
+import { Product } from "./product.ts";
 import type { Region } from "./read_back.ts";
 import type { Residual } from "./residual.ts";
 import { TopLogitsPicker } from "./top_logits.ts";
-import type { Weights } from "../memory/weights.ts";
-
-/** What the head needs to know. */
-export interface HeadOptions {
-  readonly model: Model;
-  readonly plan: PlacePlan;
-}
 
 /** A place's rows of the vocabulary. */
 export class Head {
@@ -38,17 +27,12 @@ export class Head {
   readonly #rowsAtOnce: number;
 
   constructor(
-    shared: Shared,
-    readonly commands: Commands,
-    readonly options: HeadOptions,
-    layout: DeviceLayout,
-    weights: Weights,
+    readonly context: PlaceContext,
     readonly residual: Residual,
-    readonly counts: LayerCounts,
   ) {
     const { STORAGE, COPY_SRC } = GPUBufferUsage;
-    const { model, plan } = options;
-    const { buffers, pipelines, uniforms, step } = shared;
+    const { buffers, pipelines, uniforms, step, layout, weights } = context;
+    const { model, plan } = context.options;
     const { bytes, logitRows, head, picked } = layout;
     this.#rowsAtOnce = logitRows;
     this.columns = lengthOf(plan.vocab);
@@ -73,14 +57,14 @@ export class Head {
         x: residual.buffer,
       }),
     }));
-    this.#output = new Product(shared, weights.of(output), {
+    this.#output = new Product(context, weights.of(output), {
       x: residual,
       out: this.#logits,
       norm: { weight: weights.output_norm, epsilon: model.rmsEpsilon },
       gathered: true,
     });
     if (picked > 0) {
-      this.#picker = new TopLogitsPicker(shared, this.#logits, layout);
+      this.#picker = new TopLogitsPicker(context, this.#logits, layout);
     }
   }
 
@@ -94,7 +78,7 @@ export class Head {
     this.residual.clear();
     const grid = embedGrid(this.residual.stride, n);
     for (const { pipeline, group } of this.#embed) {
-      this.commands.dispatch(pipeline, group, grid);
+      this.context.commands.dispatch(pipeline, group, grid);
     }
   }
 
@@ -107,15 +91,16 @@ export class Head {
   run(batch: Batch, count: number): void {
     if (count === 0) return;
     this.residual.settle(batch.length);
-    this.#output.encode(this.commands, count);
-    this.counts.add(this.counts.layers, "streamed", this.#output.bytes(count));
+    this.#output.encode(count);
+    const { counts } = this.context;
+    counts.add(counts.layers, "streamed", this.#output.bytes(count));
     const picked = this.picked(batch);
-    if (picked > 0) this.#picker!.encode(this.commands, count, picked);
+    if (picked > 0) this.#picker!.encode(count, picked);
   }
 
   /** How many logits of each row are picked; 0 = none, all are handed over. */
   picked(batch: Batch): number {
-    const { model, plan } = this.options;
+    const { model, plan } = this.context.options;
     return pickedOf(batch, model.vocabSize, plan.vocab);
   }
 

@@ -57,7 +57,7 @@ export async function measure(
   const run = (some: readonly Product[], count: number) =>
     time(() => {
       for (let i = 0; i < count; i++) {
-        for (const product of some) product.encode(commands, 1);
+        for (const product of some) product.encode(1);
       }
     });
   if (!commands.device.isSoftware && products.length > 0) {

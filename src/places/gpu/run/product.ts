@@ -3,10 +3,8 @@
  *
  * @module
  */
-import type { Commands } from "../device/commands.ts";
-import type { Buffers } from "../memory/buffers.ts";
 import type { DeviceMatrix } from "../memory/matrix.ts";
-import type { Bound, Pipelines } from "../device/pipelines.ts";
+import type { Bound } from "../device/pipelines.ts";
 import { hasFew, mulMat, mulMatGrid, tileCount } from "../kernels/mul_mat.ts";
 import {
   mulMatVec,
@@ -14,14 +12,7 @@ import {
   workgroups,
 } from "../kernels/mul_mat_vec.ts";
 import { epilogues, masks } from "../kernels/products.ts";
-import type { Uniforms } from "../memory/uniforms.ts";
-
-/** Rows of numbers on the device, one for each token. */
-export interface TokenRows {
-  readonly buffer: GPUBuffer;
-  /** f32 numbers from one token to the next, a multiple of 256 where a product reads them */
-  readonly stride: number;
-}
+import type { KernelContext, TokenRows } from "./context.ts";
 
 /** What a product does beside multiplying. */
 export interface ProductOptions {
@@ -48,15 +39,6 @@ export interface ProductOptions {
   readonly counter?: number;
 }
 
-/** What all kernels of a place are bound to. */
-export interface Shared {
-  readonly buffers: Buffers;
-  readonly pipelines: Pipelines;
-  readonly uniforms: Uniforms;
-  readonly step: GPUBuffer;
-  readonly counters: GPUBuffer;
-}
-
 /** A matrix, or several that lie in one buffer, bound to what they are multiplied with. */
 export class Product {
   /** Of each piece; `rows` are those of its results */
@@ -67,12 +49,13 @@ export class Product {
   readonly #workgroup: keyof typeof workgroups;
 
   constructor(
-    { pipelines, uniforms, step, counters }: Shared,
+    readonly context: KernelContext,
     readonly matrix: DeviceMatrix,
     options: ProductOptions,
     /** Up to two whose rows follow in the same buffer, of other types */
     readonly others: readonly DeviceMatrix[] = [],
   ) {
+    const { pipelines, uniforms, step, counters } = context;
     const { x, out, norm, mask } = options;
     let rows = matrix.rows;
     // A number among all rows, and what is added to it for one among rows of its type.
@@ -134,7 +117,8 @@ export class Product {
   }
 
   /** Multiplies with `tokens` vectors. */
-  encode(commands: Commands, tokens: number): void {
+  encode(tokens: number): void {
+    const { commands } = this.context;
     for (const { rows, group } of this.#pieces) {
       if (tokens === 1) {
         const grid = mulMatVecGrid(rows, this.#workgroup);

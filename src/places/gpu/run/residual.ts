@@ -3,12 +3,9 @@
  *
  * @module
  */
-import type { Model } from "../../../model/model.ts";
 import { copyRows } from "../../batch.ts";
-import type { Commands } from "../device/commands.ts";
 import { addPartials, addPartialsGrid } from "../kernels/add_partials.ts";
-import type { DeviceLayout } from "../memory/layout.ts";
-import type { Shared, TokenRows } from "./product.ts";
+import type { PlaceContext, TokenRows } from "./context.ts";
 import type { Region } from "./read_back.ts";
 
 /** x, and the slots whose sums wait to be added. */
@@ -29,11 +26,11 @@ export class Residual implements TokenRows {
   #stretchesWait = false;
 
   constructor(
-    { buffers, pipelines, uniforms, step }: Shared,
-    readonly commands: Commands,
-    { hiddenSize }: Model,
-    { strides, bytes }: DeviceLayout,
+    readonly context: Omit<PlaceContext, "counts" | "weights">,
   ) {
+    const { buffers, pipelines, uniforms, step, options, layout } = context;
+    const { model: { hiddenSize } } = options;
+    const { strides, bytes } = layout;
     this.stride = strides.hidden;
     const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
     this.buffer = buffers.make("x", bytes.x, STORAGE | COPY_DST | COPY_SRC);
@@ -100,13 +97,13 @@ export class Residual implements TokenRows {
 
   #encode(adder: GPUComputePipeline, tokens: number): void {
     const grid = addPartialsGrid(tokens * this.stride);
-    this.commands.dispatch(adder, this.#group, grid);
+    this.context.commands.dispatch(adder, this.#group, grid);
     this.clear();
   }
 
   #upload(rows: Float32Array, tokens: number, to: GPUBuffer): void {
     const host = this.#host.subarray(0, tokens * this.stride);
     copyRows(rows, host, tokens, this.#hiddenSize);
-    this.commands.write(to, this.#host.buffer, host.byteLength);
+    this.context.commands.write(to, this.#host.buffer, host.byteLength);
   }
 }

@@ -10,25 +10,8 @@ import {
   headerBytes,
   putHeader,
   type StepHeader,
-  stepWords,
+  stepWords as word,
 } from "../kernels/step_words.ts";
-
-const {
-  header_words,
-  record_id,
-  record_position,
-  record_wanted,
-  record_pages,
-  record_angles,
-} = stepWords;
-
-/** Bytes that a step uploads: a header, records, and the pages that each sequence has reached. */
-export function uploadedBytes(batch: Batch, ropeSize: number): number {
-  let pages = 0;
-  for (const positions of reached(batch).values()) pages += pagesFor(positions);
-  return headerBytes +
-    4 * (batch.length * (record_angles + ropeSize) + pages);
-}
 
 /** How many positions each sequence of a batch has when the step is done. */
 function reached(batch: Batch): Map<number, number> {
@@ -64,27 +47,30 @@ export class Step {
   upload(commands: Commands, batch: Batch, options: StepOptions): void {
     const words = this.#words;
     const n = batch.length;
-    const record = record_angles + 2 * this.frequencies.length;
+    const record = word.record_angles + 2 * this.frequencies.length;
     putHeader(words, {
       token_count: n,
       wanted_first: 0,
       token_words: record,
       ...options,
     });
-    const { starts, end } = this.#putPages(batch, header_words + n * record);
+    const { starts, end } = this.#putPages(
+      batch,
+      word.header_words + n * record,
+    );
     let wanted = 0;
     for (let t = 0; t < n; t++) {
-      const at = header_words + t * record;
-      words[at + record_id] = batch.tokens[t];
-      words[at + record_position] = batch.positions[t];
-      words[at + record_pages] = starts.get(batch.sequences[t])!;
+      const at = word.header_words + t * record;
+      words[at + word.record_id] = batch.tokens[t];
+      words[at + word.record_position] = batch.positions[t];
+      words[at + word.record_pages] = starts.get(batch.sequences[t])!;
       if (batch.wantLogits[t]) {
-        words[header_words + wanted++ * record + record_wanted] = t;
+        words[word.header_words + wanted++ * record + word.record_wanted] = t;
       }
       ropeAngles(
         this.frequencies,
         batch.positions[t],
-        this.#floats.subarray(at + record_angles, at + record),
+        this.#floats.subarray(at + word.record_angles, at + record),
       );
     }
     commands.write(this.buffer, words.buffer, 4 * end);

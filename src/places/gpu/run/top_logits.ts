@@ -4,19 +4,18 @@
  * @module
  */
 import { topRowLength } from "../../top_logits_row.ts";
-import type { Commands } from "../device/commands.ts";
 import {
   pickingRoom,
   topLogits,
   topLogitsGrids,
 } from "../kernels/top_logits.ts";
-import type { BufferBytes, DeviceLayout } from "../memory/layout.ts";
-import type { Shared, TokenRows } from "./product.ts";
+import type { DeviceLayout } from "../memory/layout.ts";
+import type { KernelContext, TokenRows } from "./context.ts";
 import type { Region } from "./read_back.ts";
 
 /** What the picker needs to know of all that lies on the device. */
 interface PickerLayout extends Pick<DeviceLayout, "picked"> {
-  readonly bytes: Pick<BufferBytes, "picked" | "top">;
+  readonly bytes: Pick<DeviceLayout["bytes"], "picked" | "top">;
 }
 
 /** Picks from rows that hold the whole vocabulary. */
@@ -26,10 +25,11 @@ export class TopLogitsPicker {
   readonly #top: GPUBuffer;
 
   constructor(
-    { buffers, pipelines, uniforms, step }: Shared,
+    readonly context: KernelContext,
     readonly logits: TokenRows,
     { bytes, picked }: PickerLayout,
   ) {
+    const { buffers, pipelines, uniforms, step } = context;
     const { STORAGE, COPY_SRC } = GPUBufferUsage;
     const { stride: columns, buffer } = logits;
     const scratch = buffers.make("picked", bytes.picked, STORAGE);
@@ -55,7 +55,8 @@ export class TopLogitsPicker {
   }
 
   /** Picks `k` of each of the first `rows` rows. */
-  encode(commands: Commands, rows: number, k: number): void {
+  encode(rows: number, k: number): void {
+    const { commands } = this.context;
     topLogitsGrids(this.logits.stride, k, rows).forEach((grid, level) =>
       commands.dispatch(this.#pipeline, this.#levels[level], grid)
     );

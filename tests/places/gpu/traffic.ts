@@ -3,16 +3,18 @@
  *
  * @module
  */
-import type { Model } from "../../../model/model.ts";
-import type { Plan } from "../../../plan/plan.ts";
-import { scheduleOf } from "../../../plan/schedule.ts";
-import type { Sparsity } from "../../../plan/sparsity.ts";
-import type { Batch } from "../../batch.ts";
-import type { GpuCounts } from "../../gpu_stats.ts";
-import type { DeviceLayout } from "../memory/layout.ts";
-import { pickedOf, topRowLength } from "../../top_logits_row.ts";
-import { headerBytes } from "../kernels/step_words.ts";
-import { uploadedBytes } from "./step.ts";
+import type { Model } from "../../../src/model/model.ts";
+import type { Plan } from "../../../src/plan/plan.ts";
+import { scheduleOf } from "../../../src/plan/schedule.ts";
+import type { Sparsity } from "../../../src/plan/sparsity.ts";
+import { type Batch, pagesFor } from "../../../src/places/batch.ts";
+import type { GpuCounts } from "../../../src/places/gpu_stats.ts";
+import type { DeviceLayout } from "../../../src/places/gpu/memory/layout.ts";
+import { pickedOf, topRowLength } from "../../../src/places/top_logits_row.ts";
+import {
+  headerBytes,
+  stepWords,
+} from "../../../src/places/gpu/kernels/step_words.ts";
 
 /** Read-backs and bytes of one step. */
 export type Traffic = Pick<GpuCounts, "readBacks" | "uploaded" | "downloaded">;
@@ -52,4 +54,17 @@ export function trafficOf(
     fetch(4 * columns * Math.min(logitRows, batch.logitCount - first));
   }
   return { readBacks, uploaded, downloaded };
+}
+
+/** Bytes that a step uploads: a header, records, and the pages that each sequence has reached. */
+function uploadedBytes(batch: Batch, ropeSize: number): number {
+  const pages = new Map<number, number>();
+  for (let t = 0; t < batch.length; t++) {
+    const sequence = batch.sequences[t];
+    const reached = pagesFor(batch.positions[t] + 1);
+    pages.set(sequence, Math.max(pages.get(sequence) ?? 0, reached));
+  }
+  const all = [...pages.values()].reduce((sum, count) => sum + count, 0);
+  const record = stepWords.record_angles + ropeSize;
+  return headerBytes + 4 * (batch.length * record + all);
 }

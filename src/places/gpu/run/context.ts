@@ -1,0 +1,37 @@
+/**
+ * What the parts of a place on the device have in common.
+ *
+ * @module
+ */
+import type { LayerCounts } from "../../stats.ts";
+import type { Commands } from "../device/commands.ts";
+import type { Pipelines } from "../device/pipelines.ts";
+import type { Buffers } from "../memory/buffers.ts";
+import type { DeviceLayout, LayoutOptions } from "../memory/layout.ts";
+import type { Uniforms } from "../memory/uniforms.ts";
+import type { Weights } from "../memory/weights.ts";
+
+/** Rows of numbers on the device, one for each token. */
+export interface TokenRows {
+  readonly buffer: GPUBuffer;
+  /** f32 numbers from one token to the next, a multiple of 256 where a product reads them */
+  readonly stride: number;
+}
+
+/** What all kernels of a place need. */
+export interface KernelContext {
+  readonly commands: Commands;
+  readonly buffers: Buffers;
+  readonly pipelines: Pipelines;
+  readonly uniforms: Uniforms;
+  readonly step: GPUBuffer;
+  readonly counters: GPUBuffer;
+}
+
+/** What its attention, neurons and head need beside. */
+export interface PlaceContext extends KernelContext {
+  readonly options: LayoutOptions;
+  readonly layout: DeviceLayout;
+  readonly weights: Weights;
+  readonly counts: LayerCounts;
+}
