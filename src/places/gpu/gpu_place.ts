@@ -48,18 +48,6 @@ export interface GpuPlaceOptions extends LayoutOptions {
   readonly counts?: LayerCounts;
 }
 
-/** What is made when the weights are there. */
-interface Parts {
-  readonly step: Step;
-  readonly counters: GPUBuffer;
-  readonly residual: Residual;
-  readonly readBack: ReadBack;
-  readonly attention?: Attention;
-  readonly feedForward?: FeedForward;
-  readonly head?: Head;
-  readonly results?: Results;
-}
-
 /** Holds its parts packed on the device. Open it, {@linkcode write} the weights, then {@linkcode ready}. */
 export class GpuPlace implements GpuSidePlace {
   /** What it asks the loader for; `write` takes the rows. */
@@ -123,11 +111,6 @@ export class GpuPlace implements GpuSidePlace {
     return this.#weights.byteLength;
   }
 
-  /** Resolves when the device is lost, also when the place is given up. */
-  get lost(): Promise<Error> {
-    return this.device.lost;
-  }
-
   /** Takes some rows of one of its shards, as they stand in the file. */
   write(shard: Shard, rows: Rows): void {
     this.#weights.write(shard, rows);
@@ -140,8 +123,14 @@ export class GpuPlace implements GpuSidePlace {
    * @throws {GpuError} where the device refuses something, or has no room
    */
   async ready(): Promise<void> {
-    const { device } = this;
-    this.#parts = await device.accepts("run", () => this.#makeParts());
+    const { device, counts, options, layout } = this;
+    const buffers = this.#buffers, commands = this.#commands;
+    const given = { buffers, commands, weights: this.#weights, counts };
+    const read: Read = (region, take) => this.#read(region, take);
+    this.#parts = await device.accepts(
+      "run",
+      () => makeParts(given, options, layout, read),
+    );
     await this.#parts.readBack.prime();
     this.#isTraceable = device.gpu.features.has("timestamp-query") &&
       await device.readsAtOnce;
@@ -321,46 +310,44 @@ export class GpuPlace implements GpuSidePlace {
       return take(bytes);
     });
   }
+}
 
-  #makeParts(): Parts {
-    const { layout, options, counts } = this;
-    const buffers = this.#buffers, commands = this.#commands;
-    const weights = this.#weights;
-    const { bytes, layers } = layout;
-    const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
-    const context: PlaceContext = {
-      commands,
-      buffers,
-      pipelines: this.device.pipelines,
-      uniforms: new Uniforms(buffers, bytes.uniforms),
-      step: buffers.make("step", bytes.step, STORAGE | COPY_DST),
-      counters: buffers.make("counters", bytes.counters, STORAGE | COPY_SRC),
-      options,
-      layout,
-      weights,
-      counts,
-    };
-    const frequencies = ropeFrequencies(options.model, weights.rope_freqs);
-    const step = new Step(context.step, frequencies);
-    const residual = new Residual(context);
-    const head = layout.head && new Head(context, residual);
-    const hasHeads = layers.some(({ attention }) => attention);
-    const hasNeurons = layers.some(({ feedForward }) => feedForward);
-    const read: Read = (region, take) => this.#read(region, take);
-    return {
-      step,
-      counters: context.counters,
-      residual,
-      readBack: new ReadBack(
-        buffers,
-        commands,
-        layout.staging,
-        options.readBack,
-      ),
-      attention: hasHeads ? new Attention(context, residual) : undefined,
-      feedForward: hasNeurons ? new FeedForward(context, residual) : undefined,
-      head,
-      results: head && new Results(head, step, commands, read),
-    };
-  }
+/** What a place has beside its weights. */
+type Parts = ReturnType<typeof makeParts>;
+
+function makeParts(
+  given: Pick<PlaceContext, "commands" | "buffers" | "weights" | "counts">,
+  options: GpuPlaceOptions,
+  layout: DeviceLayout,
+  read: Read,
+) {
+  const { commands, buffers, weights } = given;
+  const { bytes, layers } = layout;
+  const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
+  const context: PlaceContext = {
+    ...given,
+    options,
+    layout,
+    pipelines: buffers.device.pipelines,
+    uniforms: new Uniforms(buffers, bytes.uniforms),
+    step: buffers.make("step", bytes.step, STORAGE | COPY_DST),
+    counters: buffers.make("counters", bytes.counters, STORAGE | COPY_SRC),
+  };
+  const frequencies = ropeFrequencies(options.model, weights.rope_freqs);
+  const step = new Step(context.step, frequencies);
+  const residual = new Residual(context);
+  const head = layout.head && new Head(context, residual);
+  const hasHeads = layers.some(({ attention }) => attention);
+  const hasNeurons = layers.some(({ feedForward }) => feedForward);
+  const { staging } = layout;
+  return {
+    step,
+    counters: context.counters,
+    residual,
+    readBack: new ReadBack(buffers, commands, staging, options.readBack),
+    attention: hasHeads ? new Attention(context, residual) : undefined,
+    feedForward: hasNeurons ? new FeedForward(context, residual) : undefined,
+    head,
+    results: head && new Results(head, step, commands, read),
+  };
 }

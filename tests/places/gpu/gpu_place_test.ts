@@ -172,7 +172,7 @@ for (const readBack of ["synchronous", "awaited"] as const) {
           return true;
         };
         await assert.rejects(engine.evaluate(sequence, [2]), lost);
-        lost(await gpu.lost);
+        lost(await gpu.device.lost);
         assert.throws(() => gpu.begin(team.batch), lost);
       }
     },

@@ -3,10 +3,16 @@
  *
  * @module
  */
-import { type IndexSet, lengthOf } from "../../../model/index_set.ts";
-import type { Shard } from "../../../model/shard.ts";
-import { type KeptColumns, keptColumns } from "./columns.ts";
+import {
+  indexAt,
+  type IndexSet,
+  isList,
+  lengthOf,
+  numbering,
+} from "../../../model/index_set.ts";
+import { readColumns, type Shard } from "../../../model/shard.ts";
 import { type MatrixShape, matrixShape } from "./matrix.ts";
+import type { KeptColumns } from "./packing.ts";
 
 /** A matrix, and the shards whose rows it holds one after another. */
 export interface MatrixLayout extends MatrixShape {
@@ -37,4 +43,26 @@ export function matricesByType(shards: readonly Shard[]): MatrixLayout[] {
 
 function joined(a: MatrixLayout, b: MatrixLayout): MatrixLayout {
   return { ...a, rows: a.rows + b.rows, shards: [...a.shards, ...b.shards] };
+}
+
+/** Keeps the columns `own` of a shard: it may have more, since it is widened to whole blocks. */
+export function keptColumns(
+  shard: Shard,
+  own: IndexSet = shard.columns,
+): KeptColumns {
+  const { length } = readColumns(shard);
+  if (!isList(shard.columns) && !isList(own)) {
+    return { length, runs: lengthOf(own) > 0 ? [own] : [] };
+  }
+  const numberOf = isList(shard.columns)
+    ? numbering(shard.columns)
+    : (index: number) => index;
+  const runs: { start: number; end: number }[] = [];
+  for (let i = 0; i < lengthOf(own); i++) {
+    const column = numberOf(indexAt(own, i));
+    const last = runs.at(-1);
+    if (last?.end === column) last.end++;
+    else runs.push({ start: column, end: column + 1 });
+  }
+  return { length, runs };
 }

@@ -12,7 +12,6 @@ import { dequantise } from "../../../formats/ggml/dequantise.ts";
 import { type GgmlType, ggmlTypes } from "../../../formats/ggml/types.ts";
 import { lengthOf, type Range } from "../../../model/index_set.ts";
 import type { PackedType } from "../kernels/weights.ts";
-import type { KeptColumns } from "./columns.ts";
 
 /** Weights of a group. */
 export const groupColumns = 256;
@@ -55,6 +54,14 @@ export function packedTypeOf(
     start % blockSize === 0 && end % blockSize === 0
   );
   return type in rowWordsOf && isWhole ? type as PackedType : "F32";
+}
+
+/** Rows as they are read, and what of them is kept. */
+export interface KeptColumns {
+  /** Weights of a row that is read */
+  readonly length: number;
+  /** What is kept of it, in the order in which it lies on the device */
+  readonly runs: readonly Range[];
 }
 
 /** Packs rows of one tensor. */

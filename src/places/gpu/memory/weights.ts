@@ -12,18 +12,11 @@ import { DeviceMatrix } from "./matrix.ts";
 import type { MatrixLayout } from "./matrix_layout.ts";
 import { RowPacker } from "./packing.ts";
 
-/** The norms of a layer. */
-export interface Norms {
-  readonly attn_norm: GPUBufferBinding;
-  readonly ffn_norm: GPUBufferBinding;
-}
-
-/** Takes rows of a shard, as they stand in the file. */
-type Taker = (rows: Rows) => void;
-
 /** The matrices and norms of a place, in room made for them; the loader fills them. */
 export class Weights {
-  readonly layers: readonly Norms[];
+  readonly layers: readonly Readonly<
+    Record<"attn_norm" | "ffn_norm", GPUBufferBinding>
+  >[];
   readonly output_norm: GPUBufferBinding;
   /** Divisors of the rotation's frequencies, where the file has them. */
   readonly rope_freqs?: Float32Array<ArrayBuffer>;
@@ -31,7 +24,8 @@ export class Weights {
   readonly byteLength: number;
   readonly #pieceBytes: number;
   readonly #matrices = new Map<MatrixLayout, DeviceMatrix>();
-  readonly #takers = new Map<Shard, Taker>();
+  /** What takes rows of a shard, as they stand in the file */
+  readonly #takers = new Map<Shard, (rows: Rows) => void>();
 
   /** Makes room for what a layout names. */
   constructor(readonly buffers: Buffers, layout: DeviceLayout) {
@@ -48,16 +42,10 @@ export class Weights {
     let offset = 0;
     const norm = (shard: Shard): GPUBufferBinding => {
       const binding = { buffer: norms, offset, size };
-      const at = offset;
-      this.#takers.set(
-        shard,
-        (rows) =>
-          buffers.device.gpu.queue.writeBuffer(
-            norms,
-            at,
-            floatsOf(shard, rows),
-          ),
-      );
+      const { queue } = buffers.device.gpu;
+      this.#takers.set(shard, (rows) => {
+        queue.writeBuffer(norms, binding.offset, floatsOf(shard, rows));
+      });
       offset += size;
       return binding;
     };
@@ -70,10 +58,9 @@ export class Weights {
     if (rope_freqs) {
       const factors = new Float32Array(rope_freqs.tensor.shape[0]);
       this.rope_freqs = factors;
-      this.#takers.set(
-        rope_freqs,
-        (rows) => factors.set(floatsOf(rope_freqs, rows)),
-      );
+      this.#takers.set(rope_freqs, (rows) => {
+        factors.set(floatsOf(rope_freqs, rows));
+      });
     }
   }
 

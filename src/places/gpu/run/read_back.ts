@@ -86,51 +86,25 @@ export class ReadBack {
   ): T | Promise<T> {
     this.device.check();
     const bytes = regions.reduce((sum, region) => sum + region.bytes, 0);
-    const free = this.#free(bytes);
-    if (!free) return this.#readLater(regions, bytes, take);
+    // The smallest that holds so many bytes and waits for nothing.
+    const fitting = this.#stagings.filter((staging) => staging.bytes >= bytes);
+    const free = fitting.find(({ mapping }) => !mapping);
+    if (!free) {
+      const mappings = fitting.map(({ mapping }) => mapping);
+      return Promise.race(mappings).then(() => this.read(regions, take));
+    }
     this.#copy(regions, free, bytes);
     const mapping = this.#map(free);
-    if (this.kind === "synchronous") {
+    if (this.#kind === "synchronous") {
       const range = rangeOf(free, bytes);
       if (range instanceof ArrayBuffer) return this.#take(free, range, take);
     }
-    return this.#takeLater(free, mapping, bytes, take);
-  }
-
-  async #readLater<T>(
-    regions: readonly Region[],
-    bytes: number,
-    take: (bytes: ArrayBuffer) => T,
-  ): Promise<T> {
-    let free = this.#free(bytes);
-    while (!free) {
-      const busy = this.#stagings.filter((staging) => staging.bytes >= bytes);
-      await Promise.race(busy.map(({ mapping }) => mapping));
+    return mapping.then(() => {
       this.device.check();
-      free = this.#free(bytes);
-    }
-    this.#copy(regions, free, bytes);
-    return await this.#takeLater(free, this.#map(free), bytes, take);
-  }
-
-  async #takeLater<T>(
-    staging: Staging,
-    mapping: Promise<void>,
-    bytes: number,
-    take: (bytes: ArrayBuffer) => T,
-  ): Promise<T> {
-    await mapping;
-    this.device.check();
-    const range = rangeOf(staging, bytes);
-    if (range instanceof ArrayBuffer) return this.#take(staging, range, take);
-    throw this.#unreadable(range);
-  }
-
-  /** The smallest staging buffer that holds so many bytes and waits for nothing. */
-  #free(bytes: number): Staging | undefined {
-    return this.#stagings.find((staging) =>
-      staging.bytes >= bytes && !staging.mapping
-    );
+      const range = rangeOf(free, bytes);
+      if (range instanceof ArrayBuffer) return this.#take(free, range, take);
+      throw this.#unreadable(range);
+    });
   }
 
   /** Maps a buffer; resolves when it is free to be mapped again, or the device has failed. */
