@@ -142,7 +142,7 @@ export {
   type LayoutOptions,
 } from "./src/places/gpu/memory/layout.ts";
 export type { BatchLimits } from "./src/places/batch.ts";
-export type { GpuCounts, GpuUse } from "./src/places/gpu_stats.ts";
+export type { GpuCounts, GpuStats } from "./src/places/gpu_stats.ts";
 export { type CacheType, kvPositionBytes } from "./src/places/cache_type.ts";
 export {
   estimateMemory,

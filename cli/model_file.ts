@@ -16,7 +16,7 @@ import {
 } from "../mod.ts";
 import { formatBytes, formatCount } from "./format.ts";
 import type { RunGpuFlags } from "./gpu_options.ts";
-import { gpuText } from "./gpu_use.ts";
+import { gpuText } from "./gpu_stats.ts";
 import { mainType } from "./commands/inspect/inspection.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { type LoadFlags, loadOptionsOf, type ModelFlags } from "./options.ts";

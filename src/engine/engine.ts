@@ -12,7 +12,7 @@ import type { Rates } from "../plan/rates.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
 import type { FfnInputs } from "../places/ffn_inputs.ts";
-import type { GpuUse } from "../places/gpu_stats.ts";
+import type { GpuStats } from "../places/gpu_stats.ts";
 import {
   type LayerCounts,
   type PlaceStats,
@@ -20,7 +20,7 @@ import {
 } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
 import type { Lane, OnTrace } from "../places/trace.ts";
-import { unpackTop } from "../places/top_logits_row.ts";
+import { unpackTopLogits } from "../places/top_logits_row.ts";
 import { checkTopLogits, type TopLogits, topLogits } from "../sampling/mod.ts";
 
 /**
@@ -97,7 +97,7 @@ export class Engine implements AsyncDisposable {
   }
 
   /** How a GPU takes part, where one does. */
-  get gpu(): GpuUse | undefined {
+  get gpu(): GpuStats | undefined {
     return this.#team.gpu;
   }
 
@@ -211,7 +211,7 @@ export class Engine implements AsyncDisposable {
     const want = "last";
     const [row] = await this.#evaluate({ sequence, tokens, want, top, signal });
     if (row.length === vocabSize) return topLogits(row, top);
-    const { ids, logits, logSumExp } = unpackTop(row);
+    const { ids, logits, logSumExp } = unpackTopLogits(row);
     const picked = {
       ids: ids.subarray(0, top),
       logits: logits.subarray(0, top),

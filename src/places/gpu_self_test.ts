@@ -23,7 +23,7 @@ import type { GpuSidePlace } from "./place.ts";
 import { ReferencePlace } from "./reference/reference_place.ts";
 import { topLogits } from "../sampling/mod.ts";
 import { InlineTeam, type Team } from "./team.ts";
-import { unpackTop } from "./top_logits_row.ts";
+import { unpackTopLogits } from "./top_logits_row.ts";
 import type { TeamOptions } from "./team_options.ts";
 
 /** Sizes that the blocks of every type divide. */
@@ -61,7 +61,7 @@ export type LoadOnGpu = (
  *
  * @throws {GpuError} where they differ, with both numbers
  */
-export async function checkGpu(
+export async function selfTestGpu(
   options: TeamOptions,
   load: LoadOnGpu,
 ): Promise<void> {
@@ -96,7 +96,7 @@ export async function checkGpu(
       sparsity,
       limits,
     );
-    const { name } = gpu.use;
+    const { name } = gpu.stats;
     const logits = await logitsOf(onGpu);
     compare(name, logits, await logitsOf(reference));
     await checkPicking(name, onGpu, logits.slice(-sizes.vocabSize));
@@ -146,7 +146,7 @@ async function checkPicking(
   const expected = topLogits(Float32Array.from(logits), 8);
   team.batch.top = expected.ids.length;
   const [row] = await team.run();
-  const { ids, logSumExp } = unpackTop(row);
+  const { ids, logSumExp } = unpackTopLogits(row);
   const error = Math.abs(logSumExp - expected.logSumExp);
   if (`${ids}` === `${expected.ids}` && error < tolerance) return;
   throw new GpuError(

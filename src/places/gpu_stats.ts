@@ -36,7 +36,7 @@ export interface GpuSpeed {
 }
 
 /** How a GPU takes part. */
-export interface GpuUse {
+export interface GpuStats {
   /** Its name, and how it is used, for people: `NVIDIA …, synchronous read-back` */
   readonly name: string;
   /** Bytes of every buffer on the device */
@@ -48,7 +48,7 @@ export interface GpuUse {
 }
 
 /** The same, with what a planner asks for. */
-export interface MeasuredGpu extends GpuUse {
+export interface MeasuredGpu extends GpuStats {
   /** Where `measureGpu` asked for it */
   readonly speed?: GpuSpeed;
 }

@@ -7,7 +7,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Counters } from "./cpu/bank.ts";
 import { CpuPlace } from "./cpu/cpu_place.ts";
 import { GpuPlace, type GpuPlaceOptions } from "./gpu/gpu_place.ts";
-import { checkGpu } from "./gpu_self_test.ts";
+import { selfTestGpu } from "./gpu_self_test.ts";
 import { LoadProgress } from "./load_progress.ts";
 import {
   allShards,
@@ -55,7 +55,7 @@ export async function openGpuPlace(
 ): Promise<GpuPlace> {
   const place = await GpuPlace.open({ ...gpuOptions(options), counts });
   try {
-    await checkGpu(options, async (source, small) => {
+    await selfTestGpu(options, async (source, small) => {
       const { device } = place;
       const own = await GpuPlace.open({ ...gpuOptions(small), device });
       await fill(own, source, new LoadProgress(0));

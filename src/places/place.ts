@@ -61,7 +61,7 @@ export interface CpuSidePlace extends Place {
  */
 export interface GpuSidePlace extends Place, AsyncDisposable {
   /** How the device is used. */
-  readonly use: MeasuredGpu;
+  readonly stats: MeasuredGpu;
   /** Starts what is lined up, so that it runs while the CPU places compute. */
   submit(): void;
   /** Its residual, `[tokens, stride]`. */

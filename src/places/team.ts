@@ -48,7 +48,7 @@ export interface Team extends AsyncDisposable {
    * Runs the batch. Gives a row of logits, `[vocabSize]`, for each token that
    * wants one, in the batch's order; valid until the next run. Where the batch
    * wants the largest alone, and a GPU can pick them, rows are shorter and are
-   * what `unpackTop` reads. `onTrace` is told what the places did when.
+   * what `unpackTopLogits` reads. `onTrace` is told what the places did when.
    *
    * @throws {PlaceError} where a place died
    */
@@ -152,7 +152,7 @@ export class InlineTeam implements Team {
 
   /** See {@linkcode Team.gpu}. */
   get gpu(): MeasuredGpu | undefined {
-    return this.sides.gpu?.use;
+    return this.sides.gpu?.stats;
   }
 
   /** See {@linkcode Team.measureRates}. */

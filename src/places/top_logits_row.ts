@@ -31,7 +31,7 @@ export function pickedOf(
 }
 
 /** Numbers in the row of `k` picked logits. */
-export function topRowLength(k: number): number {
+export function topLogitsRowLength(k: number): number {
   return 1 + 2 * k;
 }
 
@@ -42,11 +42,11 @@ export function resultLength(
   vocab?: Range,
 ): number {
   const picked = pickedOf(batch, vocabSize, vocab);
-  return picked > 0 ? topRowLength(picked) : vocabSize;
+  return picked > 0 ? topLogitsRowLength(picked) : vocabSize;
 }
 
 /** What a row of picked logits says; shares its memory. */
-export function unpackTop(row: Float32Array): TopLogits {
+export function unpackTopLogits(row: Float32Array): TopLogits {
   const k = (row.length - 1) / 2;
   const idsAt = row.byteOffset + 4 * (1 + k);
   return {

@@ -67,7 +67,7 @@ export async function gpuTeam(
     : [];
   const place = await gpuPlace(made, gpu, sparsity, options);
   const team = new InlineTeam(
-    place.use.name,
+    place.stats.name,
     model,
     plan,
     { cpu, gpu: place },

@@ -6,12 +6,12 @@
  */
 import { GpuError } from "../../src/errors.ts";
 import type { Batch } from "../../src/places/batch.ts";
-import type { GpuUse } from "../../src/places/gpu_stats.ts";
+import type { GpuStats } from "../../src/places/gpu_stats.ts";
 import type { GpuSidePlace } from "../../src/places/place.ts";
 import {
   pickedOf,
-  topRowLength,
-  unpackTop,
+  topLogitsRowLength,
+  unpackTopLogits,
 } from "../../src/places/top_logits_row.ts";
 import { topLogits } from "../../src/sampling/top_logits.ts";
 import type { ReferencePlace } from "../../src/places/reference/reference_place.ts";
@@ -21,7 +21,7 @@ export class ReferenceGpu implements GpuSidePlace {
   /** Residuals that the other side took, and sums that it gave. */
   readonly handed = { down: 0, up: 0, sums: 0 };
   readonly weightBytes = 0;
-  readonly use: GpuUse = {
+  readonly stats: GpuStats = {
     name: "reference",
     bytes: 0,
     readBackMs: 0,
@@ -100,11 +100,11 @@ export class ReferenceGpu implements GpuSidePlace {
   }
 }
 
-/** The row that `unpackTop` reads. */
+/** The row that `unpackTopLogits` reads. */
 function packTop(logits: Float32Array, k: number): Float32Array {
-  const row = new Float32Array(topRowLength(k));
+  const row = new Float32Array(topLogitsRowLength(k));
   const largest = topLogits(logits, k);
-  const into = unpackTop(row);
+  const into = unpackTopLogits(row);
   row[0] = largest.logSumExp;
   into.logits.set(largest.logits);
   into.ids.set(largest.ids);

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
 import { GpuError } from "../../src/errors.ts";
 import type { Batch } from "../../src/places/batch.ts";
-import { checkGpu } from "../../src/places/gpu_self_test.ts";
-import { unpackTop } from "../../src/places/top_logits_row.ts";
+import { selfTestGpu } from "../../src/places/gpu_self_test.ts";
+import { unpackTopLogits } from "../../src/places/top_logits_row.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import type { TeamOptions } from "../../src/places/team_options.ts";
 import { randomModel } from "../helpers/random_model.ts";
@@ -20,7 +20,7 @@ async function check(
   Gpu: typeof ReferenceGpu,
 ): Promise<void> {
   const { model } = made;
-  await checkGpu({
+  await selfTestGpu({
     model,
     plan: { places: [] },
     sparsity,
@@ -59,7 +59,7 @@ Deno.test("a GPU that picks other tokens than the likeliest fails its check", as
   class Faulty extends ReferenceGpu {
     override logits(batch: Batch): Float32Array[] {
       const rows = super.logits(batch);
-      if (batch.top > 0) unpackTop(rows[0]).ids.reverse();
+      if (batch.top > 0) unpackTopLogits(rows[0]).ids.reverse();
       return rows;
     }
   }

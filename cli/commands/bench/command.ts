@@ -2,7 +2,7 @@ import { type BenchForm, benchForms, benchWriter, rowOf } from "./output.ts";
 import { type BenchTest, nameOf, Past, runTest } from "./runs.ts";
 import type { CommandSpec } from "../../command.ts";
 import { type RunGpuFlags, runGpuOptions } from "../../gpu_options.ts";
-import { gpuCountsText } from "../../gpu_use.ts";
+import { gpuCountsText } from "../../gpu_stats.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { describe, loadModel } from "../../model_file.ts";
 import { BadFlags, group, option } from "../../option.ts";

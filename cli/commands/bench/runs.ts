@@ -13,7 +13,7 @@ import {
   type Sequence,
   statsSince,
 } from "../../../mod.ts";
-import { gpuCountsSince } from "../../gpu_use.ts";
+import { gpuCountsSince } from "../../gpu_stats.ts";
 
 /** One test: which of the two, how many tokens, and after how many others. */
 export interface BenchTest {

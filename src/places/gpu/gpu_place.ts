@@ -136,8 +136,8 @@ export class GpuPlace implements GpuSidePlace {
       await device.readsAtOnce;
   }
 
-  /** See {@linkcode GpuSidePlace.use}. */
-  get use(): MeasuredGpu {
+  /** See {@linkcode GpuSidePlace.stats}. */
+  get stats(): MeasuredGpu {
     const { device } = this;
     const lanes = device.subgroups ? "subgroups" : "no subgroups";
     return {
@@ -150,7 +150,7 @@ export class GpuPlace implements GpuSidePlace {
 
   /**
    * Measures the time of a read-back and, where the options say so, how fast the
-   * device is, for {@linkcode use}; call when it is ready.
+   * device is, for {@linkcode stats}; call when it is ready.
    *
    * @throws {GpuError} where the device has failed
    */

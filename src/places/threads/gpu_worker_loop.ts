@@ -55,7 +55,7 @@ export class GpuWorkerLoop implements WorkerLoop {
 
   /** See {@linkcode WorkerLoop.gpu}. */
   get gpu(): MeasuredGpu {
-    return this.place.use;
+    return this.place.stats;
   }
 
   /** See {@linkcode WorkerLoop.write}. */
@@ -77,7 +77,7 @@ export class GpuWorkerLoop implements WorkerLoop {
       step = await control.nextStepLater(step);
       if (control.task === "forward") await this.#forward(place);
       else if (control.task === "trace") onTrace(await this.#trace());
-      shared.putGpuCounts(place.use.counts);
+      shared.putGpuCounts(place.stats.counts);
       control.finishStep(index, step);
     }
   }

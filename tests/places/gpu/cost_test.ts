@@ -204,7 +204,7 @@ for (const [name, split] of Object.entries(splits)) {
           engine.evaluate(other, [6]),
         ]);
         await engine.evaluateTop(sequence, [7], 65);
-        const { counts } = gpu.use;
+        const { counts } = gpu.stats;
         for (const name of ["readBacks", "uploaded", "downloaded"] as const) {
           const sum = expected.reduce((total, step) => total + step[name], 0);
           assert.equal(counts[name], sum, name);
@@ -256,11 +256,11 @@ for (const [i, [name, make, sparsity]] of bytesCases.entries()) {
         await using engine = new Engine(team, model.vocabSize);
         const foretold = deviceBytes({ model, plan, sparsity, ...asked });
         const { gpu } = team.sides;
-        assert.equal(gpu.use.bytes, foretold.all);
+        assert.equal(gpu.stats.bytes, foretold.all);
         assert.equal(gpu.weightBytes, foretold.weights);
         using sequence = engine.createSequence();
         for (let id = 0; id < 40; id++) await engine.evaluate(sequence, [id]);
-        assert.equal(gpu.use.bytes, foretold.all);
+        assert.equal(gpu.stats.bytes, foretold.all);
       },
     );
   }
@@ -279,7 +279,7 @@ testWithAdapter("a budget is held to the byte", async () => {
   const { all } = deviceBytes(options);
   await using enough = await GpuPlace.open({ ...options, budgetBytes: all });
   await enough.ready();
-  assert.equal(enough.use.bytes, all);
+  assert.equal(enough.stats.bytes, all);
   await using short = await GpuPlace.open({ ...options, budgetBytes: all - 1 });
   await assert.rejects(short.ready(), (error: Error) => {
     assert(error instanceof GpuError);

@@ -129,8 +129,8 @@ testWithAdapter(
     await using engine = new Engine(team, made.model.vocabSize);
     const { gpu } = team.sides;
     await gpu.measure();
-    assert(gpu.use.readBackMs > 0 && gpu.use.speed!.stream > 0);
-    assert.deepEqual(Object.values(gpu.use.counts), [0, 0, 0, 0, 0]);
+    assert(gpu.stats.readBackMs > 0 && gpu.stats.speed!.stream > 0);
+    assert.deepEqual(Object.values(gpu.stats.counts), [0, 0, 0, 0, 0]);
     using sequence = engine.createSequence();
     const [before] = await engine.evaluate(sequence, [1, 2]);
     const kept = before.slice();
@@ -142,8 +142,8 @@ testWithAdapter(
     // Without being asked it takes the time of a read-back alone.
     const { sides } = await gpuTeam(made, exact);
     await sides.gpu.measure();
-    assert(sides.gpu.use.readBackMs > 0);
-    assert.equal(sides.gpu.use.speed, undefined);
+    assert(sides.gpu.stats.readBackMs > 0);
+    assert.equal(sides.gpu.stats.speed, undefined);
   },
 );
 

@@ -2,7 +2,10 @@
 import assert from "node:assert/strict";
 import { pickingRoom } from "../../../src/places/gpu/kernels/top_logits.ts";
 import { TopLogitsPicker } from "../../../src/places/gpu/run/top_logits.ts";
-import { topRowLength, unpackTop } from "../../../src/places/top_logits_row.ts";
+import {
+  topLogitsRowLength,
+  unpackTopLogits,
+} from "../../../src/places/top_logits_row.ts";
 import { checkTopLogits, topLogits } from "../../../src/sampling/mod.ts";
 import { PlaceError } from "../../../src/errors.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
@@ -24,7 +27,7 @@ async function pick(bench: Bench, rows: Float32Array[], k: number) {
       picked: mostPicked,
       bytes: {
         picked: 8 * rows.length * room.row,
-        top: 4 * rows.length * topRowLength(mostPicked),
+        top: 4 * rows.length * topLogitsRowLength(mostPicked),
       },
     },
   );
@@ -36,11 +39,11 @@ async function pick(bench: Bench, rows: Float32Array[], k: number) {
     () => picker.encode(rows.length, k),
     buffer,
   );
-  const width = topRowLength(k);
+  const width = topLogitsRowLength(k);
   return {
     dispatches: bench.commands.counts.dispatches - dispatches,
     tops: rows.map((_, i) =>
-      unpackTop(new Float32Array(bytes, 4 * i * width, width))
+      unpackTopLogits(new Float32Array(bytes, 4 * i * width, width))
     ),
   };
 }

@@ -10,7 +10,10 @@ import type { Sparsity } from "../../../src/plan/sparsity.ts";
 import { type Batch, pagesFor } from "../../../src/places/batch.ts";
 import type { GpuCounts } from "../../../src/places/gpu_stats.ts";
 import type { DeviceLayout } from "../../../src/places/gpu/memory/layout.ts";
-import { pickedOf, topRowLength } from "../../../src/places/top_logits_row.ts";
+import {
+  pickedOf,
+  topLogitsRowLength,
+} from "../../../src/places/top_logits_row.ts";
 import {
   headerBytes,
   stepWords,
@@ -48,7 +51,7 @@ export function trafficOf(
   }
   // The logits come in portions; each but the first takes a new header.
   const picked = pickedOf(batch, model.vocabSize, plan.gpu?.vocab);
-  const columns = picked ? topRowLength(picked) : head?.output.rows ?? 0;
+  const columns = picked ? topLogitsRowLength(picked) : head?.output.rows ?? 0;
   for (let first = 0; head && first < batch.logitCount; first += logitRows) {
     if (first > 0) uploaded += headerBytes;
     fetch(4 * columns * Math.min(logitRows, batch.logitCount - first));

@@ -13,7 +13,7 @@ import { type BatchLimits, pagePositions, pagesFor } from "../../batch.ts";
 import { type CacheType, kvPositionBytes } from "../../cache_type.ts";
 import type { LayerShards, PlaceShards } from "../../../model/shard.ts";
 import { shardsOf } from "../../../plan/shards.ts";
-import { pickedAtMost, topRowLength } from "../../top_logits_row.ts";
+import { pickedAtMost, topLogitsRowLength } from "../../top_logits_row.ts";
 import { type AttentionLayout, attentionLayout } from "./attention_layout.ts";
 import { splitBytes } from "../kernels/attention.ts";
 import { stretchSlots } from "../kernels/down_rows.ts";
@@ -129,7 +129,7 @@ export function layoutOf(options: LayoutOptions) {
     logits: rows(logitRows, vocab),
     // Entries that picking the largest logits hands on, and those logits
     picked: picked && 2 * rows(logitRows, picking.row),
-    top: picked && rows(logitRows, topRowLength(picked)),
+    top: picked && rows(logitRows, topLogitsRowLength(picked)),
     // On its way from page to page
     page: Math.max(...pageBytes),
   };

@@ -5,7 +5,7 @@
  */
 import { lengthOf } from "../../../model/index_set.ts";
 import type { Batch } from "../../batch.ts";
-import { pickedOf, topRowLength } from "../../top_logits_row.ts";
+import { pickedOf, topLogitsRowLength } from "../../top_logits_row.ts";
 import { embed, embedGrid } from "../kernels/embed.ts";
 import type { PlaceContext, TokenRows } from "./context.ts";
 import { Product } from "./product.ts";
@@ -107,7 +107,7 @@ export class Head {
   /** Numbers in a row of results. */
   width(batch: Batch): number {
     const picked = this.picked(batch);
-    return picked > 0 ? topRowLength(picked) : this.columns;
+    return picked > 0 ? topLogitsRowLength(picked) : this.columns;
   }
 
   /** The results computed last, of `count` rows. */

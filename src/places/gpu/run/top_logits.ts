@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { topRowLength } from "../../top_logits_row.ts";
+import { topLogitsRowLength } from "../../top_logits_row.ts";
 import {
   pickingRoom,
   topLogits,
@@ -64,6 +64,6 @@ export class TopLogitsPicker {
 
   /** What was picked last. */
   region(rows: number, k: number): Region {
-    return { buffer: this.#top, bytes: 4 * rows * topRowLength(k) };
+    return { buffer: this.#top, bytes: 4 * rows * topLogitsRowLength(k) };
   }
 }

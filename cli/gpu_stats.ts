@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { GpuCounts, GpuUse } from "../mod.ts";
+import type { GpuCounts, GpuStats } from "../mod.ts";
 import { formatBytes } from "./format.ts";
 
 /** What it holds and how it answers: `NVIDIA …: 5.1 GiB, a read-back takes 0.10 ms`. */
-export function gpuText({ name, bytes, readBackMs }: GpuUse): string {
+export function gpuText({ name, bytes, readBackMs }: GpuStats): string {
   return `gpu: ${name}; ${formatBytes(bytes)}, a read-back takes ${
     readBackMs.toFixed(2)
   } ms`;
