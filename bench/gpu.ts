@@ -212,11 +212,17 @@ for (const type of types) {
     addProducts(`${type} gate, normed`, wide, tokens, 1, { norm });
     addProducts(`${type} output of attention`, square, tokens, 1);
     if (tokens === 1) {
-      addProducts(`${type} up, ${100 * gateShare}% asked`, wide, 1, gateShare, {
-        norm,
-        mask: { scores: gates },
-        epilogue: "drelu",
-      });
+      addProducts(
+        `${type} up, ${100 * gateShare}% masked in`,
+        wide,
+        1,
+        gateShare,
+        {
+          norm,
+          mask: { scores: gates },
+          epilogue: "drelu",
+        },
+      );
     }
     addDown(wide, tokens);
   }
@@ -251,7 +257,7 @@ for (let round = 0; round <= rounds; round++) {
     }
   }
 }
-// What the device refused is told in a later task.
+// What the device refused is reported in a later task.
 await new Promise((resolve) => setTimeout(resolve));
 device.check();
 console.log(`a read-back takes ${median(waits).toFixed(3)} ms\n`);

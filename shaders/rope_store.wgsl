@@ -14,7 +14,7 @@ fn main(
     let at = token * params.stride + params.q_first + head * params.head_size;
     put_elements(at, quad, turned(token, at, quad));
   }
-  // Pages may take what a whole workgroup knows, so all of it comes along.
+  // Storing may need values of the whole workgroup, so that all of it calls `store`.
   let is_stored = head >= params.heads && head < params.heads + params.kv_heads;
   let kv_head = select(0u, head - params.heads, is_stored);
   let shift = token * params.stride + kv_head * params.head_size;

@@ -1,6 +1,6 @@
 // Of each row of the logits the `top_count` largest, the largest first and the
 // lower id first among equals, and log Σ exp over all. A workgroup sorts a chunk
-// (x) of a row (y) and hands its best on; levels follow one another until one
+// (x) of a row (y) and passes its best on; levels follow one another until one
 // chunk is left, whose best are the row's.
 const threads = 256u;
 var<workgroup> sorted: array<vec2u, chunk>;

@@ -8,7 +8,7 @@
 export interface GpuCounts {
   /** Kernels started */
   readonly dispatches: number;
-  /** Times that work was handed to the device */
+  /** Times that work was submitted to the device */
   readonly submits: number;
   /** Times that results were waited for */
   readonly readBacks: number;
@@ -31,7 +31,7 @@ export const gpuCountNames: readonly (keyof GpuCounts)[] = [
 export interface GpuSpeed {
   /** Bytes of weights that it streams in a ms */
   readonly stream: number;
-  /** What starting a kernel takes, beside what it reads, in ms; 0 where that could not be told */
+  /** What starting a kernel takes, beside what it reads, in ms; 0 where that could not be measured */
   readonly dispatchMs: number;
 }
 
@@ -47,8 +47,8 @@ export interface GpuStats {
   counts: GpuCounts;
 }
 
-/** The same, with what a planner asks for. */
+/** The same, with what a planner requires. */
 export interface MeasuredGpu extends GpuStats {
-  /** Where `measureGpu` asked for it */
+  /** Where `measureGpu` was set */
   readonly speed?: GpuSpeed;
 }

@@ -1,5 +1,5 @@
 /**
- * The row in which a GPU hands over the largest logits of a token: log Σ exp,
+ * The row in which a GPU returns the largest logits of a token: log Σ exp,
  * then k logits, then the bits of their k ids.
  *
  * @module
@@ -21,7 +21,7 @@ export function pickedAtMost(vocabSize: number, vocab?: Range): number {
   return Math.max(0, Math.min(mostPicked, Math.floor(vocabSize / 2) - 1));
 }
 
-/** How many of the largest logits of each row a GPU with these rows of the head hands over; 0 = whole rows. */
+/** How many of the largest logits of each row a GPU with these rows of the head returns; 0 = whole rows. */
 export function pickedOf(
   batch: Batch,
   vocabSize: number,
@@ -45,7 +45,7 @@ export function resultLength(
   return picked > 0 ? topLogitsRowLength(picked) : vocabSize;
 }
 
-/** What a row of picked logits says; shares its memory. */
+/** The contents of a row of picked logits; shares its memory. */
 export function unpackTopLogits(row: Float32Array): TopLogits {
   const k = (row.length - 1) / 2;
   const idsAt = row.byteOffset + 4 * (1 + k);

@@ -40,7 +40,7 @@ export interface GpuPlaceOptions extends LayoutOptions {
   readonly budgetBytes?: number;
   /** How results are waited for; what fits here, where left out */
   readonly readBack?: ReadBackKind;
-  /** An open device, which stays open when the place is given up; an own one, where left out */
+  /** An open device, which stays open when the place is disposed; its own, where left out */
   readonly device?: Device;
   /** Whether {@linkcode GpuPlace.measure} takes the time that the speed of the device needs */
   readonly measureGpu?: boolean;
@@ -50,7 +50,7 @@ export interface GpuPlaceOptions extends LayoutOptions {
 
 /** Holds its parts packed on the device. Open it, {@linkcode write} the weights, then {@linkcode ready}. */
 export class GpuPlace implements GpuSidePlace {
-  /** What it asks the loader for; `write` takes the rows. */
+  /** What the loader reads for it; `write` takes the rows. */
   readonly shards: PlaceShards;
   /** See {@linkcode Place.counts}. */
   readonly counts: LayerCounts;
@@ -62,7 +62,7 @@ export class GpuPlace implements GpuSidePlace {
   readonly #counters: CounterReader;
   #measured: Measured = { readBackMs: 0 };
   #parts!: Parts;
-  /** Whether the device writes timestamps, and this side learns at once when it is done */
+  /** Whether the device writes timestamps, and the host can wait for it synchronously */
   #isTraceable = false;
   /** The layer whose h were computed last */
   #layer = 0;
@@ -291,7 +291,7 @@ export class GpuPlace implements GpuSidePlace {
     return results.of(batch);
   }
 
-  /** Gives its buffers back, and the device where it is its own. */
+  /** Frees its buffers, and the device where it is its own. */
   [Symbol.asyncDispose](): Promise<void> {
     if (this.options.device) this.#buffers.releaseAll();
     else this.device.destroy();

@@ -1,5 +1,5 @@
 /**
- * What a step tells the device: one encoder and one pass for everything
+ * The commands of a step: one encoder and one pass for everything
  * between two submits.
  *
  * @module
@@ -19,7 +19,7 @@ export class Commands {
     uploaded: 0,
     downloaded: 0,
   } satisfies GpuCounts;
-  /** Takes down when passes run, in a step that is traced */
+  /** Records when passes run, in a step that is traced */
   trace?: DeviceTrace;
   #encoder?: GPUCommandEncoder;
   #pass?: GPUComputePassEncoder;
@@ -40,7 +40,7 @@ export class Commands {
     this.counts.dispatches++;
   }
 
-  /** Says what is computed from here on: a step that is traced has a pass for each. */
+  /** Labels what is computed from here on: a step that is traced has a pass for each label. */
   mark(activity: Activity, layer?: number): void {
     if (this.trace?.mark(activity, layer)) this.#endPass();
   }

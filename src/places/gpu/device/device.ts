@@ -9,14 +9,14 @@ import { Pipelines } from "./pipelines.ts";
 import { wgslOf } from "../kernels/kernel.ts";
 import { mulMatVec } from "../kernels/mul_mat_vec.ts";
 
-/** Features that are asked for where there are: lanes that add up by themselves, and times for traces. */
+/** Features that are requested where the adapter has them: subgroups for sums over lanes, timestamps for traces. */
 const useful: readonly GPUFeatureName[] = ["subgroups", "timestamp-query"];
 
 /** What all places on a device share. Keeps the first thing that went wrong. */
 export class Device {
   /** The adapter's name, and `software` where it is no GPU. */
   readonly name: string;
-  /** Whether the CPU plays the GPU. */
+  /** Whether the CPU emulates the GPU. */
   readonly isSoftware: boolean;
   /** Resolves when the device is lost, also by its own `destroy`. */
   readonly lost: Promise<GpuError>;
@@ -115,7 +115,7 @@ export class Device {
     if (this.#failure) throw this.#failure;
   }
 
-  /** Takes down that the device has failed; the first reason is the error that {@linkcode check} repeats. */
+  /** Records that the device has failed; {@linkcode check} throws the first such error. */
   failed(reason: string): GpuError {
     this.#failure ??= new GpuError(
       `The GPU failed (${this.name}): ${reason.trim()}`,
@@ -123,7 +123,7 @@ export class Device {
     return this.#failure;
   }
 
-  /** Gives the device back, and all buffers on it. */
+  /** Destroys the device, and all buffers on it. */
   destroy(): void {
     this.gpu.destroy();
   }

@@ -15,7 +15,7 @@ export class DeviceTrace {
   readonly #device: Device;
   readonly #queries: GPUQuerySet;
   readonly #passes: Pick<TraceEvent, "activity" | "layer">[] = [];
-  /** Passes that had ended when this side learned of it, and when it did */
+  /** Passes that had ended at a time of the host */
   readonly #seen: { passes: number; time: number }[] = [];
   #activity: Activity = "embed";
   #layer?: number;
@@ -29,7 +29,7 @@ export class DeviceTrace {
     });
   }
 
-  /** Says what the passes from here on compute; whether that is something else than before. */
+  /** Labels the passes from here on; returns whether the label changes. */
   mark(activity: Activity, layer?: number): boolean {
     const changes = activity !== this.#activity || layer !== this.#layer;
     this.#activity = activity;
@@ -37,7 +37,7 @@ export class DeviceTrace {
     return changes;
   }
 
-  /** How the next pass is begun. */
+  /** The descriptor of the next pass. */
   nextPass(): GPUComputePassDescriptor {
     const first = 2 * this.#passes.length;
     if (first + 2 > mostTimestamps) return {};
@@ -51,7 +51,7 @@ export class DeviceTrace {
     };
   }
 
-  /** Says that all passes so far have ended. */
+  /** Records that all passes so far have ended. */
   ended(): void {
     const passes = this.#passes.length;
     if (passes > 0) this.#seen.push({ passes, time: now() });
@@ -77,10 +77,9 @@ export class DeviceTrace {
   }
 
   /**
-   * From the device's ticks to this side's time. A pass has ended before this
-   * side learned of it, so the latest clock that never says otherwise is the
-   * nearest. Ticks are nanoseconds, or as long as the first and last passes seen
-   * to end tell.
+   * From the device's ticks to the host's time. A pass has ended before the host
+   * sees it, so the latest clock that contradicts no such time is the nearest.
+   * Ticks are nanoseconds, or as long as the first and last ends seen imply.
    */
   #clock(times: readonly number[]): (ticks: number) => number {
     const ends = this.#seen.map(({ passes, time }) => ({

@@ -16,7 +16,7 @@ export const stepWords = {
   stretch_count: 3,
   /** Words of a token's record */
   token_words: 4,
-  /** Logits of each row that are picked; 0 = all are handed over */
+  /** Logits of each row that are picked; 0 = whole rows are returned */
   top_count: 5,
   /** Workgroups that share a head's positions */
   split_count: 6,
@@ -31,7 +31,7 @@ export const stepWords = {
   record_angles: 4,
 } as const;
 
-/** What a step's header says. */
+/** A step's header. */
 export type StepHeader = Readonly<
   Record<
     Exclude<keyof typeof stepWords, `record_${string}` | "header_words">,

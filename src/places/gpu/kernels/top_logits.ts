@@ -1,6 +1,6 @@
 /**
  * The largest logits of a row, and log Σ exp of all: each level sorts chunks of
- * what the one before handed on.
+ * the results of the one before.
  *
  * @module
  */
@@ -24,9 +24,9 @@ export const topLogits = {
   params: {
     /** Logits of a row */
     columns: "u32",
-    /** 0 reads the logits, every further level what the one before it handed on */
+    /** 0 reads the logits, every further level the results of the one before */
     level: "u32",
-    /** Room for what even and odd levels hand on of a row */
+    /** Room for the results of even and odd levels, of a row */
     even_room: "u32",
     odd_room: "u32",
   },
@@ -42,12 +42,12 @@ export function topLogitsGrids(
   k: number,
   rows: number,
 ): Grid[] {
-  return [columns, ...handedOn(columns, k)]
+  return [columns, ...entriesPassed(columns, k)]
     .map((count) => [Math.ceil(count / chunk), rows]);
 }
 
-/** The entries that each level hands on of a row of `columns`, when `k` are picked; the last one hands on none. */
-function handedOn(columns: number, k: number): number[] {
+/** Entries that each level passes to the next, of a row of `columns` of which `k` are picked. */
+function entriesPassed(columns: number, k: number): number[] {
   const entries: number[] = [];
   for (let chunks = Math.ceil(columns / chunk); chunks > 1;) {
     entries.push(chunks * k);
@@ -58,8 +58,8 @@ function handedOn(columns: number, k: number): number[] {
 
 /** What picking at most `k` of a row of `columns` takes. */
 export function pickingRoom(columns: number, k: number) {
-  const handed = handedOn(columns, k);
-  const [even = 0, odd = 0] = handed;
+  const passed = entriesPassed(columns, k);
+  const [even = 0, odd = 0] = passed;
   const chunks = Math.ceil(columns / chunk);
   return {
     /** Entries of even and of odd levels */
@@ -68,6 +68,6 @@ export function pickingRoom(columns: number, k: number) {
     /** Entries of a row in all */
     row: even + odd + chunks,
     /** Kernels that follow one another */
-    levels: handed.length + 1,
+    levels: passed.length + 1,
   };
 }

@@ -6,7 +6,7 @@
 import { GpuError } from "../../../errors.ts";
 import type { Device } from "../device/device.ts";
 
-/** Makes buffers, and knows their bytes. */
+/** Makes buffers, and counts their bytes. */
 export class Buffers {
   readonly #made = new Set<GPUBuffer>();
   #bytes = 0;
@@ -48,14 +48,14 @@ export class Buffers {
     return buffer;
   }
 
-  /** Gives a buffer back. */
+  /** Frees a buffer. */
   release(buffer: GPUBuffer): void {
     this.#made.delete(buffer);
     this.#bytes -= buffer.size;
     buffer.destroy();
   }
 
-  /** Gives all buffers back. */
+  /** Frees all buffers. */
   releaseAll(): void {
     for (const buffer of this.#made) this.release(buffer);
   }

@@ -50,7 +50,7 @@ export class KvCache {
   }
 
   /**
-   * Makes room for the batch's pages. Says whether there are new buffers.
+   * Makes room for the batch's pages. Returns whether there are new buffers.
    *
    * @throws {GpuError} where the budget has no room for them; nothing has changed then
    */

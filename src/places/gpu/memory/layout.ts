@@ -1,5 +1,5 @@
 /**
- * What lies on the device, told from a model's header and a plan alone: every
+ * What lies on the device, computed from a model's header and a plan alone: every
  * buffer and its bytes. The place makes just these, so that a plan can hold a
  * budget before anything is loaded.
  *
@@ -127,7 +127,7 @@ export function layoutOf(options: LayoutOptions) {
     scores: predicts ? rows(tokens, strides.neurons) : 0,
     thresholds: keeps && strides.neurons > 0 ? 4 * tokens : 0,
     logits: rows(logitRows, vocab),
-    // Entries that picking the largest logits hands on, and those logits
+    // Entries between the levels that pick the largest logits, and those logits
     picked: picked && 2 * rows(logitRows, picking.row),
     top: picked && rows(logitRows, topLogitsRowLength(picked)),
     // On its way from page to page
@@ -231,7 +231,7 @@ function feedForwardLayout(
   { neurons, hot }: Part,
   { mode }: Sparsity,
 ): FeedForwardLayout {
-  // Neurons that a profile says are hot are computed whatever a predictor says.
+  // Hot neurons of a profile are computed whether a predictor selects them or not.
   const predicts = mode === "predictor" && fc1 && fc2 && !hot;
   return {
     neurons: lengthOf(neurons),

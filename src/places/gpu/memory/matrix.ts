@@ -17,7 +17,7 @@ import {
   type RowPacker,
 } from "./packing.ts";
 
-/** What a matrix is made of, told without a device. */
+/** Type and size of a matrix, known without a device. */
 export interface MatrixShape {
   readonly type: PackedType;
   readonly rows: number;
@@ -80,7 +80,7 @@ export interface Piece {
   readonly base: number;
 }
 
-/** Bytes of weights that are packed and handed over at once. */
+/** Bytes of weights that are packed and uploaded at once. */
 const chunkBytes = 4 << 20;
 
 /** A packed matrix, cut into as many buffers as bindings of the device need, or in one behind others. */

@@ -69,7 +69,7 @@ export class Weights {
     return this.#matrices.get(layout)!;
   }
 
-  /** Takes some rows of a shard; of shards that the place has no use for, none. */
+  /** Takes some rows of a shard; those of shards that the place does not hold are ignored. */
   write(shard: Shard, rows: Rows): void {
     this.#takers.get(shard)?.(rows);
   }

@@ -5,7 +5,7 @@
  */
 import { counters, counterWords } from "../kernels/products.ts";
 
-/** What was counted for one layer since it was last asked. */
+/** What was counted for one layer since the last read-back. */
 export interface Counted {
   readonly gatePositive: number;
   readonly active: number;
@@ -21,7 +21,7 @@ export class CounterReader {
     this.#last = new Uint32Array(counterWords * layers);
   }
 
-  /** Takes all figures, and tells of each layer that has grown by how much: between two read-backs that is one, as a rule. */
+  /** Takes all figures, and calls `grown` for each layer whose figures have: between two read-backs that is one, as a rule. */
   take(
     figures: Uint32Array,
     grown: (layer: number, single: Counted, tiled: Counted) => void,

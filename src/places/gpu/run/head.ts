@@ -98,7 +98,7 @@ export class Head {
     if (picked > 0) this.#picker!.encode(count, picked);
   }
 
-  /** How many logits of each row are picked; 0 = none, all are handed over. */
+  /** How many logits of each row are picked; 0 = whole rows are returned. */
   picked(batch: Batch): number {
     const { model, plan } = this.context.options;
     return pickedOf(batch, model.vocabSize, plan.vocab);

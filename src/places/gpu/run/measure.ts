@@ -11,7 +11,7 @@ import type { ReadBack, Region } from "./read_back.ts";
 /** What was measured. */
 export type Measured = Pick<MeasuredGpu, "readBackMs" | "speed">;
 
-/** Runs at most this often; a fast device needs many for a time that can be told. */
+/** Runs of a product, at most; a fast device needs many for a time that can be measured. */
 const mostRuns = 256;
 
 /** For so many ms a device is kept busy before it is measured: an idle one has slow clocks. */

@@ -86,7 +86,7 @@ export class Product {
         third_row: third?.row ?? 0,
         third_shift: third?.shift ?? 0,
       });
-      // What a kernel has no use for is bound to x, which it reads anyway.
+      // Bindings that a kernel does not use are bound to x, which it reads anyway.
       const group = pipelines.bind(one, {
         step,
         params,

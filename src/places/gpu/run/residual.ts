@@ -55,7 +55,7 @@ export class Residual implements TokenRows {
     this.#addBoth = adder(true, true);
   }
 
-  /** Forgets what waits: x is begun anew. */
+  /** Drops what waits to be added. */
   clear(): void {
     this.#stretchesWait = false;
   }
@@ -72,7 +72,7 @@ export class Residual implements TokenRows {
     this.#encode(this.#stretchesWait ? this.#addBoth : this.#addUpload, tokens);
   }
 
-  /** Says that the stretches of this place's neurons lie in their slots. */
+  /** Marks the sums of this place's stretches, which lie in their slots, as waiting. */
   stretchesWait(): void {
     this.#stretchesWait = true;
   }
