@@ -48,11 +48,9 @@ export function dotRows(types: readonly PackedType[]): string {
 }
 
 function dotRowsOf(type: PackedType): string {
-  const unit = named("unit_weights", type);
+  const name = named("dot_rows", type), unit = named("unit_weights", type);
   return `
-fn ${
-    named("dot_rows", type)
-  }(row: u32, unit: u32, v: array<vec4f, 8>) -> vec4f {
+fn ${name}(row: u32, unit: u32, v: array<vec4f, 8>) -> vec4f {
   var dots = vec4f();
   dots.x = dot_units(${unit}(row, unit), v);
   if (rows_each > 1u) {
