@@ -14,7 +14,6 @@ import {
   bindingNames,
   type Kernel,
   packParams,
-  read,
   wgslOf,
 } from "../../../src/places/gpu/kernels/kernel.ts";
 import { mulMat } from "../../../src/places/gpu/kernels/mul_mat.ts";
@@ -67,7 +66,7 @@ Deno.test("kernels of one name have one text", () => {
 const kernel = {
   name: "example",
   limits: { size: 8 },
-  bindings: { a: read("f32"), b: read("vec4f") },
+  bindings: { a: "read f32", b: "read vec4f" },
   body: ["fn main() {}"],
   params: { size: "u32", scale: "f32", mode: "u32" },
   overrides: { fast: true, rows: 4 },

@@ -4,12 +4,12 @@
  * @module
  */
 import body from "../../../../shaders/add_partials.wgsl" with { type: "text" };
-import { type Grid, type Kernel, read, readWrite } from "./kernel.ts";
+import type { Grid, Kernel } from "./kernel.ts";
 
 /** The kernel. */
 export const addPartials = {
   name: "add_partials",
-  bindings: { partials: read("vec4f"), x: readWrite("vec4f") },
+  bindings: { partials: "read vec4f", x: "read_write vec4f" },
   body: [body],
   params: {
     /** Vectors of x, and of a slot, from one token to the next */

@@ -9,7 +9,7 @@ import attended from "../../../../shaders/attended.wgsl" with { type: "text" };
 import body from "../../../../shaders/attention.wgsl" with { type: "text" };
 import type { CacheType } from "../../cache_type.ts";
 import { heads, paddedHead, pages } from "./heads.ts";
-import { type Grid, type Kernel, read, readWrite } from "./kernel.ts";
+import type { Grid, Kernel } from "./kernel.ts";
 
 /** Positions of a tile, an invocation for each. */
 const tile = 256;
@@ -25,11 +25,11 @@ export const attention = (type: CacheType) =>
     // An invocation has a quad of the query.
     limits: { head_size: 4 * tile },
     bindings: {
-      kv: readWrite(pages[type].type),
-      qkv: read("f32"),
-      out: readWrite("f32"),
+      kv: `read_write ${pages[type].type}`,
+      qkv: "read f32",
+      out: "read_write f32",
       /** Of each token, head and split: Σ weight · value, then (the highest score, Σ weight) */
-      splits: readWrite("vec4f"),
+      splits: "read_write vec4f",
     },
     body: [...heads.body, attended, pages[type].body, body],
     constants: { ...heads.constants, tile },

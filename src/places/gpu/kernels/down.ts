@@ -4,11 +4,11 @@
  * @module
  */
 import body from "../../../../shaders/down.wgsl" with { type: "text" };
-import { type Kernel, read } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
 
 /** Both kernels have these; what they write is bound behind. */
 export const down = {
-  bindings: { matrix: read("vec4u"), h: read("f32") },
+  bindings: { matrix: "read vec4u", h: "read f32" },
   body: [body],
   params: {
     /** Neurons of the matrix, and the number of the first in h */

@@ -7,7 +7,7 @@
  */
 import body from "../../../../shaders/down_rows.wgsl" with { type: "text" };
 import { down } from "./down.ts";
-import { type Grid, type Kernel, readWrite } from "./kernel.ts";
+import type { Grid, Kernel } from "./kernel.ts";
 import { type PackedType, unitWeights } from "./weights.ts";
 
 /** Tokens of a workgroup */
@@ -21,7 +21,7 @@ export const downRows = (type: PackedType) =>
   ({
     ...down,
     name: `down_rows ${type}`,
-    bindings: { ...down.bindings, partials: readWrite("vec4f") },
+    bindings: { ...down.bindings, partials: "read_write vec4f" },
     body: [...down.body, unitWeights(type), body],
     overrides: {
       /** Whether this piece of the matrix adds to what others wrote */

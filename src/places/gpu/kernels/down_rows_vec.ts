@@ -6,7 +6,7 @@
  */
 import body from "../../../../shaders/down_rows_vec.wgsl" with { type: "text" };
 import { down } from "./down.ts";
-import { type Grid, type Kernel, readWrite } from "./kernel.ts";
+import type { Grid, Kernel } from "./kernel.ts";
 import { type PackedType, unitWeights } from "./weights.ts";
 
 /** The kernel for a matrix of some type. */
@@ -14,7 +14,7 @@ export const downRowsVec = (type: PackedType) =>
   ({
     ...down,
     name: `down_rows_vec ${type}`,
-    bindings: { ...down.bindings, x: readWrite("vec4f") },
+    bindings: { ...down.bindings, x: "read_write vec4f" },
     body: [...down.body, unitWeights(type), body],
   }) satisfies Kernel;
 

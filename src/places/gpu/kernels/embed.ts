@@ -4,7 +4,7 @@
  * @module
  */
 import body from "../../../../shaders/embed.wgsl" with { type: "text" };
-import { type Grid, type Kernel, read, readWrite } from "./kernel.ts";
+import type { Grid, Kernel } from "./kernel.ts";
 import { type PackedType, unitWeights } from "./weights.ts";
 
 /** Units of 32 weights that a workgroup writes */
@@ -14,7 +14,7 @@ const constants = { units: 64 };
 export const embed = (type: PackedType) =>
   ({
     name: `embed ${type}`,
-    bindings: { matrix: read("vec4u"), x: readWrite("vec4f") },
+    bindings: { matrix: "read vec4u", x: "read_write vec4f" },
     body: [unitWeights(type), body],
     params: {
       /** The first id that the matrix has a row for */

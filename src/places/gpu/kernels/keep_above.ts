@@ -4,12 +4,12 @@
  * @module
  */
 import body from "../../../../shaders/keep_above.wgsl" with { type: "text" };
-import { type Grid, type Kernel, read, readWrite } from "./kernel.ts";
+import type { Grid, Kernel } from "./kernel.ts";
 
 /** The kernel. */
 export const keepAbove = {
   name: "keep_above",
-  bindings: { thresholds: read("f32"), h: readWrite("f32") },
+  bindings: { thresholds: "read f32", h: "read_write f32" },
   body: [body],
   params: {
     /** Floats of h that a token has, and from one token to the next */

@@ -9,20 +9,8 @@ import stepText from "../../../../shaders/step.wgsl" with { type: "text" };
 import { GpuError } from "../../../errors.ts";
 import { stepWords } from "./step_words.ts";
 
-/** A storage buffer as a kernel sees it: an array of a WGSL type. */
-export interface Binding {
-  readonly access: "read" | "read_write";
-  readonly type: string;
-}
-
-/** A buffer that a kernel reads. */
-export const read = (type: string): Binding => ({ access: "read", type });
-
-/** A buffer that it writes, and may read. */
-export const readWrite = (type: string): Binding => ({
-  access: "read_write",
-  type,
-});
+/** A storage buffer as a kernel sees it: how it is used, and of what type its elements are. */
+export type Binding = `${"read" | "read_write"} ${string}`;
 
 /** Workgroups along x, y and z. */
 export type Grid = readonly [x: number, y?: number, z?: number];
@@ -59,8 +47,8 @@ export type OverridesOf<K extends Kernel> = Readonly<
 
 /** How each binding of a kernel is used, by number. */
 export function bindingTypes({ bindings }: Kernel): GPUBufferBindingType[] {
-  const types = Object.values(bindings).map(({ access }) =>
-    access === "read" ? "read-only-storage" : "storage"
+  const types = Object.values(bindings).map((binding) =>
+    binding.startsWith("read ") ? "read-only-storage" : "storage"
   );
   return ["read-only-storage", "uniform", ...types];
 }
@@ -73,12 +61,13 @@ export function bindingNames({ bindings }: Kernel): string[] {
 /** The whole text of a kernel. */
 export function wgslOf(kernel: Kernel): string {
   const { bindings, params, overrides = {}, constants, body } = kernel;
-  const declared = Object.entries({ step: read("u32"), ...bindings }).map(
-    ([name, { access, type }], i) =>
+  const declared = Object.entries({ step: "read u32", ...bindings }).map(
+    ([name, binding], i) => {
+      const [access, type] = binding.split(" ");
       // Number 1 is that of the parameters.
-      `@group(0) @binding(${
-        i && i + 1
-      }) var<storage, ${access}> ${name}: array<${type}>;`,
+      const number = i === 0 ? 0 : i + 1;
+      return `@group(0) @binding(${number}) var<storage, ${access}> ${name}: array<${type}>;`;
+    },
   );
   return [
     ...declared,

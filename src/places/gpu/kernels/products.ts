@@ -5,7 +5,7 @@
  * @module
  */
 import body from "../../../../shaders/product.wgsl" with { type: "text" };
-import { type Kernel, read, readWrite } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
 
 /** Which rows are computed: all, those whose scores are positive, or those that reach the threshold. */
 export const masks = { all: 0, positive: 1, threshold: 2 } as const;
@@ -29,13 +29,13 @@ export const counterWords = 6;
 /** Both kernels have these. */
 export const product = {
   bindings: {
-    matrix: read("vec4u"),
-    x: read("vec4f"),
-    norm: read("vec4f"),
+    matrix: "read vec4u",
+    x: "read vec4f",
+    norm: "read vec4f",
     /** By which rows are masked; g of the activation */
-    scores: read("f32"),
-    out: readWrite("f32"),
-    counters: readWrite("atomic<u32>"),
+    scores: "read f32",
+    out: "read_write f32",
+    counters: "read_write atomic<u32>",
   },
   body: [body],
   params: {

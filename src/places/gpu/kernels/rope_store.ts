@@ -6,7 +6,7 @@
 import body from "../../../../shaders/rope_store.wgsl" with { type: "text" };
 import type { CacheType } from "../../cache_type.ts";
 import { heads, pages } from "./heads.ts";
-import { type Grid, type Kernel, readWrite } from "./kernel.ts";
+import type { Grid, Kernel } from "./kernel.ts";
 
 /** Invocations of a workgroup: eight have a block of 32 elements */
 const threads = 64;
@@ -16,7 +16,7 @@ export const ropeStore = (type: CacheType) =>
   ({
     ...heads,
     name: `rope_store ${type}`,
-    bindings: { kv: readWrite(pages[type].type), qkv: readWrite("f32") },
+    bindings: { kv: `read_write ${pages[type].type}`, qkv: "read_write f32" },
     body: [...heads.body, pages[type].body, body],
     constants: { ...heads.constants, threads },
   }) satisfies Kernel;

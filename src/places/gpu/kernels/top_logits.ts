@@ -5,20 +5,20 @@
  * @module
  */
 import body from "../../../../shaders/top_logits.wgsl" with { type: "text" };
-import { type Grid, type Kernel, read, readWrite } from "./kernel.ts";
+import type { Grid, Kernel } from "./kernel.ts";
 
 /** The kernel. */
 export const topLogits = {
   name: "top_logits",
   bindings: {
-    logits: read("u32"),
+    logits: "read u32",
     /**
      * Of each row: (key, id) from even levels, from odd ones, then the bits of
      * (largest, Σ exp(logit - largest)) of every chunk of logits
      */
-    scratch: readWrite("vec2u"),
+    scratch: "read_write vec2u",
     /** Of each row: log Σ exp, the logits, the ids */
-    top: readWrite("u32"),
+    top: "read_write u32",
   },
   body: [body],
   params: {

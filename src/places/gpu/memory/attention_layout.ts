@@ -14,20 +14,8 @@ import {
   matrixOf,
 } from "./matrix_layout.ts";
 
-/** Queries, keys and values: their matrices, one for each type of weights, and where results lie. */
-export interface AttentionLayout {
-  readonly heads: number;
-  readonly kvHeads: number;
-  /** Each is one product: of matrices that lie in one buffer, where they are several */
-  readonly projections: readonly (readonly MatrixLayout[])[];
-  /** The first column of each among a token's queries, keys and values */
-  readonly first: {
-    readonly q: number;
-    readonly k: number;
-    readonly v: number;
-  };
-  readonly output: MatrixLayout;
-}
+/** The heads of a layer. */
+export type AttentionLayout = ReturnType<typeof attentionLayout>;
 
 /** Lays out the heads of a part; a buffer takes `pieceBytes` at most. */
 export function attentionLayout(
@@ -35,7 +23,7 @@ export function attentionLayout(
   { attn_q, attn_k, attn_v, attn_output }: LayerShards,
   { heads }: Part,
   pieceBytes: number,
-): AttentionLayout {
+) {
   const matrices = matricesByType([attn_q, attn_k, attn_v]);
   const order = matrices.flatMap(({ shards }) => shards);
   const firstOf = (shard: Shard) =>
@@ -48,9 +36,11 @@ export function attentionLayout(
   return {
     heads: lengthOf(heads),
     kvHeads: lengthOf(kvHeadsOf(model, heads)),
+    /** Each is one product: of matrices that lie in one buffer, where they are several */
     projections: fitOneBuffer(matrices, pieceBytes)
       ? [matrices]
       : matrices.map((matrix) => [matrix]),
+    /** The first column of queries, keys and values among a token's */
     first: { q: firstOf(attn_q), k: firstOf(attn_k), v: firstOf(attn_v) },
     output: matrixOf(attn_output, own),
   };

@@ -14,7 +14,7 @@ import { type CacheType, kvPositionBytes } from "../../cache_type.ts";
 import type { LayerShards, PlaceShards } from "../../../model/shard.ts";
 import { shardsOf } from "../../../plan/shards.ts";
 import { pickedAtMost, topLogitsRowLength } from "../../top_logits_row.ts";
-import { type AttentionLayout, attentionLayout } from "./attention_layout.ts";
+import { attentionLayout } from "./attention_layout.ts";
 import { splitBytes } from "../kernels/attention.ts";
 import { stretchSlots } from "../kernels/down_rows.ts";
 import { counterWords } from "../kernels/products.ts";
@@ -43,31 +43,13 @@ export interface LayoutOptions {
 }
 
 /** The neurons of a layer. */
-export interface FeedForwardLayout {
-  readonly neurons: number;
-  readonly gate: MatrixLayout;
-  readonly up: MatrixLayout;
-  readonly down: MatrixLayout;
-  /** Whether down has a row for each neuron, else for each output */
-  readonly downByNeuron: boolean;
-  readonly predictor?: {
-    readonly fc1: MatrixLayout;
-    readonly fc2: MatrixLayout;
-  };
-}
+export type FeedForwardLayout = ReturnType<typeof feedForwardLayout>;
 
 /** One layer; what the place has no part of is left out. */
-export interface LayerLayout {
-  readonly attention?: AttentionLayout;
-  readonly feedForward?: FeedForwardLayout;
-}
+type LayerLayout = ReturnType<typeof layerLayout>;
 
 /** Embedding and output head. */
-export interface HeadLayout {
-  readonly token_embd: MatrixLayout;
-  /** The same object where the two are tied */
-  readonly output: MatrixLayout;
-}
+type HeadLayout = ReturnType<typeof headLayout>;
 
 /** Buffers of one size that results are read back through. */
 export interface StagingLayout {
@@ -215,7 +197,7 @@ function layerLayout(
   part: Part,
   sparsity: Sparsity,
   pieceBytes: number,
-): LayerLayout {
+) {
   return {
     attention: lengthOf(part.heads) > 0
       ? attentionLayout(model, shards, part, pieceBytes)
@@ -230,7 +212,7 @@ function feedForwardLayout(
   { ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }: LayerShards,
   { neurons, hot }: Part,
   { mode }: Sparsity,
-): FeedForwardLayout {
+) {
   // Hot neurons of a profile are computed whether a predictor selects them or not.
   const predicts = mode === "predictor" && fc1 && fc2 && !hot;
   return {
@@ -238,6 +220,7 @@ function feedForwardLayout(
     gate: matrixOf(ffn_gate),
     up: matrixOf(ffn_up),
     down: ffn_down ? matrixOf(ffn_down, neurons) : matrixOf(ffn_down_t!),
+    /** Whether down has a row for each neuron, else for each output */
     downByNeuron: !ffn_down,
     predictor: predicts
       ? { fc1: matrixOf(fc1), fc2: matrixOf(fc2) }
@@ -245,10 +228,11 @@ function feedForwardLayout(
   };
 }
 
-function headLayout({ token_embd, output }: PlaceShards): HeadLayout {
+function headLayout({ token_embd, output }: PlaceShards) {
   const embedding = matrixOf(token_embd);
   return {
     token_embd: embedding,
+    /** The same object where the two are tied */
     output: output === token_embd ? embedding : matrixOf(output),
   };
 }
@@ -278,7 +262,7 @@ export function paddedTo256(columns: number): number {
   return groupColumns * groupsOf(columns);
 }
 
-/** Sets of uniform parameters: one for each buffer of weights, and for what has none. */
+/** Sets of uniform parameters, at most: for each buffer of weights, for what is added to the residual, for heads and neurons. */
 function uniformCount(
   pieceBytes: number,
   layers: readonly LayerLayout[],
@@ -286,13 +270,8 @@ function uniformCount(
 ): number {
   const pieces = (matrix: MatrixLayout) =>
     Math.ceil(matrix.rows / rowsOfPiece(matrix, pieceBytes));
-  let count = 1;
-  // Several matrices are in one buffer, or one is in several.
+  // A tied embedding is the output too.
+  let count = 1 + 2 * layers.length + (head ? pieces(head.output) : 0);
   for (const [first] of allStacks({ layers, head })) count += pieces(first);
-  if (head && head.output === head.token_embd) count += pieces(head.output);
-  for (const { attention, feedForward } of layers) {
-    if (attention) count++;
-    if (feedForward) count++;
-  }
   return count;
 }

@@ -24,12 +24,6 @@ function reached(batch: Batch): Map<number, number> {
   return counts;
 }
 
-/** How a step is computed, beside its batch. */
-export type StepOptions = Omit<
-  StepHeader,
-  "token_count" | "wanted_first" | "token_words"
->;
-
 /** The step's buffer on the device, and its copy here. */
 export class Step {
   readonly #words: Uint32Array<ArrayBuffer>;
@@ -43,8 +37,12 @@ export class Step {
     this.#floats = new Float32Array(this.#words.buffer);
   }
 
-  /** Uploads a batch. */
-  upload(commands: Commands, batch: Batch, options: StepOptions): void {
+  /** Uploads a batch, and how it is computed. */
+  upload(
+    commands: Commands,
+    batch: Batch,
+    header: Omit<StepHeader, "token_count" | "wanted_first" | "token_words">,
+  ): void {
     const words = this.#words;
     const n = batch.length;
     const record = word.record_angles + 2 * this.frequencies.length;
@@ -52,7 +50,7 @@ export class Step {
       token_count: n,
       wanted_first: 0,
       token_words: record,
-      ...options,
+      ...header,
     });
     const { starts, end } = this.#putPages(
       batch,
