@@ -126,3 +126,12 @@ testWithAdapter("a device that is gone fails the trial", async () => {
   gpu.destroy();
   assert.equal(await mapsAtOnce(gpu), false);
 });
+
+testWithAdapter("a device that makes no buffers fails the trial", async () => {
+  const { gpu } = await Device.open();
+  gpu.createBuffer = () => {
+    throw new TypeError("no");
+  };
+  assert.equal(await mapsAtOnce(gpu), false);
+  gpu.destroy();
+});

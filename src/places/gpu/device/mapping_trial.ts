@@ -23,15 +23,19 @@ export async function mapsAtOnce(
   patience = patienceMs,
 ): Promise<boolean> {
   const { COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
-  const make = (usage: GPUBufferUsageFlags) =>
-    gpu.createBuffer({ label: "mapping trial", size: 4 * words, usage });
-  const source = make(COPY_SRC | COPY_DST);
-  const stagings = Array.from(
-    { length: rounds },
-    () => make(COPY_DST | MAP_READ),
-  );
+  const made: GPUBuffer[] = [];
+  const make = (usage: GPUBufferUsageFlags) => {
+    const label = "mapping trial";
+    made.push(gpu.createBuffer({ label, size: 4 * words, usage }));
+    return made[made.length - 1];
+  };
   let isLate = false;
   const attempt = async () => {
+    const source = make(COPY_SRC | COPY_DST);
+    const stagings = Array.from(
+      { length: rounds },
+      () => make(COPY_DST | MAP_READ),
+    );
     // Where a buffer was never mapped before, reading it at once ends the process.
     await Promise.all(stagings.map(mapped));
     if (isLate) return false;
@@ -60,7 +64,7 @@ export async function mapsAtOnce(
   const passed = await Promise.race([attempt().catch(() => false), late]);
   isLate = true;
   clearTimeout(timer);
-  for (const buffer of [source, ...stagings]) buffer.destroy();
+  for (const buffer of made) buffer.destroy();
   return passed;
 }
 
