@@ -4,10 +4,20 @@
  *
  * @module
  */
-import { GpuError, LimitError, PlaceError, UsageError } from "../errors.ts";
+import { CulmError, LimitError, PlaceError, UsageError } from "../errors.ts";
+import { PagePool } from "./page_pool.ts";
 import { replay } from "./replay.ts";
-import { fillBatch, type Request, type WantLogits } from "./scheduler.ts";
-import { PagePool, Sequence } from "./sequence.ts";
+import {
+  fillBatch,
+  linesOf,
+  piecesOf,
+  type Request,
+  type Share,
+  shareSlots,
+  type WantLogits,
+} from "./scheduler.ts";
+import { Sequence, type SequenceOwner } from "./sequence.ts";
+import { pagesFor } from "../places/batch.ts";
 import type { Rates } from "../plan/rates.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
@@ -23,9 +33,51 @@ import type { Lane, OnTrace } from "../places/trace.ts";
 import { unpackTopLogits } from "../places/top_logits_row.ts";
 import { checkTopLogits, type TopLogits, topLogits } from "../sampling/mod.ts";
 
+/** How an engine runs. Everything may be left out. */
+export interface EngineOptions {
+  /**
+   * Starts a team of the same limits in place of one that failed, with which the
+   * sequences go on; where it is left out, or fails too, the engine closes.
+   */
+  readonly restart?: (reason: unknown) => Promise<Team>;
+  /** The most pages of keys and values, all sequences together. Default: as many as memory holds. */
+  readonly mostPages?: number;
+  /** Whether pages of past sequences are kept for texts that begin alike. Default false. */
+  readonly keepsPast?: boolean;
+}
+
+/** What a new sequence is like. */
+export interface SequenceOptions {
+  /**
+   * The share of each layer's neurons, those with the largest |h|, that sparsity
+   * `top-k` keeps for its tokens, in place of the share that the model was
+   * loaded with.
+   */
+  readonly keep?: number;
+  /**
+   * Token ids that are to come: the sequence begins with as many of them as are
+   * known from sequences of the past, its `length` says how many.
+   */
+  readonly ids?: ArrayLike<number>;
+}
+
+/** Teams that may fail one after another, without a step between, before the engine gives up. */
+const mostRestarts = 3;
+
+/**
+ * Turns of the microtask queue that those have whose tokens were evaluated, to
+ * request the next ones before a step is made of what others wait for.
+ */
+const callersTurns = 16;
+
 /**
  * Runs a model's steps. Requests that wait at the same time share steps, so
- * several sequences cost little more than one.
+ * several sequences cost little more than one: single tokens go first, what is
+ * left of a step is shared among prompts.
+ *
+ * A request runs whole or not at all: where it fails, is aborted or refused, its
+ * sequence is as it was before, and those that wait behind it on the same
+ * sequence fail with it. A step that fails is run again by another team.
  *
  * @example
  * ```ts
@@ -41,28 +93,34 @@ import { checkTopLogits, type TopLogits, topLogits } from "../sampling/mod.ts";
  */
 export class Engine implements AsyncDisposable {
   #team: Team;
-  readonly #withoutGpu?: (reason: GpuError) => Promise<Team>;
+  readonly #vocabSize: number;
+  readonly #restart?: EngineOptions["restart"];
+  readonly #mostPages: number;
+  readonly #pool: PagePool;
+  readonly #owner: SequenceOwner;
   /** Counters of teams that are gone */
   readonly #pastCounts: LayerCounts[] = [];
-  readonly #vocabSize: number;
-  readonly #pool = new PagePool();
-  readonly #queue: Request[] = [];
+  #queue: Request[] = [];
   #running?: Promise<void>;
-  #closed = false;
+  /** Why nothing can be evaluated any more */
+  #failure?: CulmError;
+  /** Whether places have refused to make more pages */
+  #isFull = false;
   #tokens = 0;
+  #cachedTokens = 0;
 
-  /**
-   * `team` holds the model; the engine closes it. Where its GPU fails,
-   * `withoutGpu` makes a team of the same limits that goes on.
-   */
+  /** `team` holds the model; the engine closes it. */
   constructor(
     team: Team,
     vocabSize: number,
-    withoutGpu?: (reason: GpuError) => Promise<Team>,
+    { restart, mostPages = Infinity, keepsPast }: EngineOptions = {},
   ) {
     this.#team = team;
     this.#vocabSize = vocabSize;
-    this.#withoutGpu = withoutGpu;
+    this.#restart = restart;
+    this.#mostPages = mostPages;
+    this.#pool = new PagePool(keepsPast);
+    this.#owner = { pool: this.#pool, sequences: new Set() };
   }
 
   /** What computes, for people. */
@@ -88,6 +146,16 @@ export class Engine implements AsyncDisposable {
   /** Pages of the KV cache that sequences hold. */
   get pagesTaken(): number {
     return this.#pool.taken;
+  }
+
+  /** Pages of the KV cache that places hold; those of past sequences are among them. */
+  get pagesHeld(): number {
+    return this.#pool.count;
+  }
+
+  /** Tokens that sequences took over from sequences of the past. */
+  get cachedTokens(): number {
+    return this.#cachedTokens;
   }
 
   /** What was computed and read since the start. */
@@ -120,8 +188,8 @@ export class Engine implements AsyncDisposable {
    */
   async measureRates(): Promise<readonly Rates[]> {
     while (this.#running) await this.#running;
-    if (this.#closed) throw closedError();
-    const measured = this.#team.measureRates();
+    if (this.#failure) throw this.#failure;
+    const measured = this.#withTeam((team) => team.measureRates());
     this.#running = measured.then(() => {}, () => {})
       .then(() => this.#drain());
     return await measured;
@@ -158,24 +226,27 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * An empty sequence. `keep` is the share of each layer's neurons, those with
-   * the largest |h|, that sparsity `top-k` keeps for its tokens, in place of the
-   * share that the model was loaded with.
+   * A sequence to append tokens to: an empty one, or what is known already of
+   * the `ids` that are to come.
    *
    * @throws {UsageError} for `keep` out of range, or in another mode
    */
-  createSequence({ keep }: { readonly keep?: number } = {}): Sequence {
+  createSequence({ keep, ids }: SequenceOptions = {}): Sequence {
     if (keep !== undefined) this.#checkKeep(keep);
-    return new Sequence(this.#pool, keep);
+    const sequence = new Sequence(this.#owner, keep);
+    if (ids) sequence.takeOver(Int32Array.from(ids));
+    this.#cachedTokens += sequence.length;
+    return sequence;
   }
 
   /**
    * Appends `tokens` to `sequence`. Gives the logits (`[vocabSize]`, f32, not
-   * normalised) after the last token, after each, or none.
+   * normalised) after the last token, after each, or none. The tokens are copied
+   * at the call.
    *
-   * @throws {UsageError} for no tokens, or ids that the vocabulary lacks
-   * @throws {LimitError} where the sequence would pass the context
-   * @throws {PlaceError} where a place died
+   * @throws {UsageError} for no tokens, ids that the vocabulary lacks, or a sequence of another model or one that was dropped
+   * @throws {LimitError} where the sequence would pass the context, or there is no memory for its keys and values
+   * @throws {PlaceError} where a place died, and another could not go on
    */
   evaluate(
     sequence: Sequence,
@@ -191,9 +262,9 @@ export class Engine implements AsyncDisposable {
    * token, and log Σ exp over all. Where a GPU holds the whole output head, it
    * picks them, and they alone come back from it; log Σ exp is then an f32.
    *
-   * @throws {UsageError} for no tokens, ids that the vocabulary lacks, or a `k` below 1
-   * @throws {LimitError} where the sequence would pass the context
-   * @throws {PlaceError} where a place died, a logit is NaN or +Infinity, or all are -Infinity
+   * @throws as {@linkcode evaluate} does
+   * @throws {UsageError} for a `k` below 1
+   * @throws {PlaceError} where a logit is NaN or +Infinity, or all are -Infinity
    */
   async evaluateTop(
     sequence: Sequence,
@@ -236,58 +307,80 @@ export class Engine implements AsyncDisposable {
     return lanes;
   }
 
-  #evaluate(
-    asked: Omit<Request, "logits" | "resolve" | "reject" | "done">,
+  // deno-lint-ignore require-await -- what is refused is a rejection
+  async #evaluate(
+    asked:
+      & Omit<Request, "tokens" | "logits" | "resolve" | "reject" | "done">
+      & {
+        readonly tokens: ArrayLike<number>;
+      },
   ): Promise<Float32Array[]> {
-    return new Promise((resolve, reject) => {
-      asked.signal?.throwIfAborted();
-      this.#check(asked.sequence, asked.tokens);
-      this.#queue.push({
-        ...asked,
-        logits: [],
-        resolve,
-        reject,
-        done: 0,
-      });
-      // Started in a later task, so that requests made together run together.
-      this.#running ??= Promise.resolve().then(() => this.#drain());
-    });
+    const { sequence, signal } = asked;
+    signal?.throwIfAborted();
+    if (this.#failure) throw this.#failure;
+    this.#checkSequence(sequence);
+    const { length } = asked.tokens;
+    if (!(length > 0)) {
+      throw new UsageError("Cannot evaluate an empty list of tokens");
+    }
+    this.#checkRoom(sequence, length);
+    const tokens = this.#copyIds(asked.tokens, length);
+    const { promise, resolve, reject } = Promise.withResolvers<
+      Float32Array[]
+    >();
+    const logits: Float32Array[] = [];
+    this.#queue.push({ ...asked, tokens, logits, resolve, reject, done: 0 });
+    sequence.countWaiting(1);
+    // Started in a later task, so that requests made together run together.
+    this.#running ??= Promise.resolve().then(() => this.#drain());
+    return promise;
   }
 
   /** Stops the places. Waits for the step that runs. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
-    this.#rejectAll(closedError());
+    this.#failure ??= new PlaceError("Cannot evaluate: the model is closed");
     await this.#running;
     await this.#team[Symbol.asyncDispose]();
   }
 
-  #rejectAll(error: unknown): void {
-    for (const { reject } of this.#queue.splice(0)) reject(error);
+  #checkSequence(sequence: Sequence): void {
+    if (!sequence.isOf(this.#owner)) {
+      throw new UsageError("Cannot evaluate in a sequence of another model");
+    }
+    if (sequence.dropped) throw droppedError();
   }
 
-  #check(sequence: Sequence, tokens: ArrayLike<number>): void {
-    if (this.#closed) throw closedError();
-    if (tokens.length === 0) {
-      throw new UsageError("Cannot evaluate an empty list of tokens");
-    }
-    for (let i = 0; i < tokens.length; i++) {
+  /** The caller's ids, checked; what becomes of theirs matters no more. */
+  #copyIds(tokens: ArrayLike<number>, length: number): Int32Array {
+    const ids = new Int32Array(length);
+    for (let i = 0; i < length; i++) {
       const id = tokens[i];
       if (!Number.isInteger(id) || id < 0 || id >= this.#vocabSize) {
         throw new UsageError(
           `Cannot evaluate token ${id}: the vocabulary has ${this.#vocabSize}`,
         );
       }
+      ids[i] = id;
     }
-    let length = sequence.length + tokens.length;
-    for (const request of this.#queue) {
-      if (request.sequence === sequence) {
-        length += request.tokens.length - request.done;
-      }
+    return ids;
+  }
+
+  /** A sequence has room for so many tokens more. */
+  #checkRoom(sequence: Sequence, count: number): void {
+    let length = sequence.length + count;
+    for (const { sequence: other, tokens, done } of this.#queue) {
+      if (other === sequence) length += tokens.length - done;
     }
     if (length > this.contextSize) {
       throw new LimitError(
         `Cannot evaluate ${length} tokens in one sequence: the context has ${this.contextSize}`,
+      );
+    }
+    if (pagesFor(length) > this.#mostPages) {
+      throw new LimitError(
+        `Cannot evaluate ${length} tokens in one sequence: they need ${
+          pagesFor(length)
+        } pages of keys and values, the limit is ${this.#mostPages}`,
       );
     }
   }
@@ -307,74 +400,227 @@ export class Engine implements AsyncDisposable {
   }
 
   async #drain(): Promise<void> {
+    let isStuck = false;
     try {
-      while (this.#queue.length > 0) {
-        this.#dropAborted();
-        const requests = fillBatch(this.#team, this.#queue, this.#pool);
-        this.#tokens += requests.length;
-        if (requests.length === 0) continue;
-        this.#distribute(requests, await this.#run(requests));
+      while (this.#queue.length > 0 && !this.#failure) {
+        const shares = await this.#nextStep();
+        if (shares.length > 0) {
+          isStuck = false;
+          await this.#step(shares);
+          if (this.#queue.length > 0) await takeTurns(callersTurns);
+        } else if (isStuck) this.#refuseLast();
+        else if (this.#queue.length > 0) {
+          isStuck = true;
+          this.#isFull = false; // memory may be had by now
+          // Who was answered last may be about to drop a sequence.
+          await new Promise((resolve) => setTimeout(resolve, 0));
+        }
       }
     } catch (error) {
-      this.#rejectAll(error);
+      this.#failure ??= asCulmError(error);
     } finally {
       this.#running = undefined;
+      if (this.#failure) this.#rejectAll(this.#failure);
     }
   }
 
-  async #run(owners: readonly Request[]): Promise<Float32Array[]> {
-    const onTrace = owners.find((owner) => owner.onTrace)?.onTrace;
-    try {
-      return await this.#team.run(onTrace);
-    } catch (error) {
-      if (!(error instanceof GpuError) || !this.#withoutGpu) throw error;
-      await this.#goOnWithoutGpu(this.#withoutGpu, error, owners);
-      return await this.#team.run(onTrace);
+  /** What each sequence has in the next step; nothing where none has its pages. */
+  async #nextStep(): Promise<Share[]> {
+    this.#rejectGone();
+    for (const [sequence, line] of linesOf(this.#queue)) {
+      await this.#takePages(sequence, line);
     }
-  }
-
-  /** Hands the batch that failed, and the past of all sequences, to another team. */
-  async #goOnWithoutGpu(
-    start: (reason: GpuError) => Promise<Team>,
-    reason: GpuError,
-    owners: readonly Request[],
-  ): Promise<void> {
-    const { batch, counts } = this.#team;
-    await this.#team[Symbol.asyncDispose]();
-    this.#pastCounts.push(...counts);
-    this.#team = await start(reason);
-    await replay(
-      this.#team,
-      this.#pool,
-      (sequence) =>
-        owners.filter((owner) => owner.sequence === sequence).length,
+    this.#rejectGone();
+    const lines = [...linesOf(this.#queue)];
+    const counts = lines.map(([sequence, line]) => readyTokens(sequence, line));
+    const slots = shareSlots(counts, this.#team.limits.tokens);
+    return lines.flatMap(([sequence, line], i) =>
+      slots[i] > 0
+        ? {
+          sequence,
+          growth: sequence.plan(slots[i]),
+          pieces: piecesOf(line, slots[i]),
+        }
+        : []
     );
-    this.#team.batch.copyFrom(batch);
-    this.#team.batch.copyCount = 0; // replayed into the copies already
   }
 
-  #dropAborted(): void {
-    for (const request of [...this.#queue]) {
-      if (!request.signal?.aborted) continue;
-      this.#queue.splice(this.#queue.indexOf(request), 1);
-      request.reject(request.signal.reason);
+  /** Takes the pages that whole requests of a sequence need, one after another, as long as there are some. */
+  async #takePages(
+    sequence: Sequence,
+    line: readonly Request[],
+  ): Promise<void> {
+    let count = 0;
+    for (const { tokens, done } of line) {
+      count += tokens.length - done;
+      const missing = sequence.missingPages(count);
+      if (missing === 0) continue;
+      if (!await this.#makeRoom(missing) || sequence.dropped) return;
+      sequence.takeAhead(count);
     }
   }
 
-  #distribute(owners: Request[], logits: Float32Array[]): void {
-    const { batch } = this.#team;
-    let row = 0;
-    owners.forEach((request, t) => {
-      if (batch.wantLogits[t]) request.logits.push(logits[row++].slice());
+  /** Says whether so many pages can be taken, once more of them have been made where need be. */
+  async #makeRoom(pages: number): Promise<boolean> {
+    const pool = this.#pool;
+    // As many as a full sequence has are made before any of the past's is given up.
+    const full = pagesFor(this.contextSize);
+    const wanted = pool.count + pages - pool.free;
+    await this.#makePages(Math.min(full, wanted));
+    await this.#makePages(pool.count + pages - pool.available);
+    return pages <= pool.available;
+  }
+
+  async #makePages(count: number): Promise<void> {
+    const most = Math.min(count, this.#mostPages);
+    if (most <= this.#pool.count || this.#isFull) return;
+    const held = await this.#withTeam((team) => team.reserve(most));
+    this.#pool.grow(Math.min(held, this.#mostPages));
+    this.#isFull = held < most;
+  }
+
+  async #step(shares: readonly Share[]): Promise<void> {
+    const requests = shares.flatMap(({ pieces }) =>
+      pieces.map(({ request }) => request)
+    );
+    const onTrace = requests.find(({ onTrace }) => onTrace)?.onTrace;
+    const rows = await this.#withTeam((team) => {
+      fillBatch(team.batch, shares);
+      return team.run(onTrace);
     });
-    for (const request of new Set(owners)) {
+    const next = rows.values();
+    for (const share of shares) this.#commit(share, next);
+    // Who was served goes behind the others that wait.
+    const served = new Set(shares.map(({ sequence }) => sequence));
+    const waiting = this.#queue.filter(({ tokens, done }) =>
+      done < tokens.length
+    );
+    const isServed = ({ sequence }: Request) => served.has(sequence);
+    this.#queue = [
+      ...waiting.filter((request) => !isServed(request)),
+      ...waiting.filter(isServed),
+    ];
+  }
+
+  /** Appends what a step evaluated to its sequence, and answers the requests that are done. */
+  #commit(
+    { sequence, growth, pieces }: Share,
+    rows: Iterator<Float32Array>,
+  ): void {
+    for (const { request, tokens } of pieces) {
+      const { want, logits } = request;
+      for (let t = 1; t <= tokens.length; t++) {
+        const isLast = request.done + t === request.tokens.length;
+        if (want === "all" || (want === "last" && isLast)) {
+          logits.push(rows.next().value!.slice());
+        }
+      }
+    }
+    if (sequence.dropped) return; // rejected before the next step
+    const count = pieces.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    this.#tokens += count;
+    sequence.commit(growth, pieces.map(({ tokens }) => tokens));
+    for (const { request, tokens } of pieces) {
+      request.done += tokens.length;
       if (request.done < request.tokens.length) continue;
-      this.#queue.splice(this.#queue.indexOf(request), 1);
+      sequence.countWaiting(-1);
       request.resolve(request.logits);
     }
   }
+
+  /**
+   * Lets the team do something. Where that fails, another takes its place that
+   * has evaluated all sequences, and does it.
+   */
+  async #withTeam<T>(act: (team: Team) => Promise<T>): Promise<T> {
+    let reason: unknown;
+    for (let failures = 0;;) {
+      try {
+        if (failures > 0) await this.#replaceTeam(reason);
+        return await act(this.#team);
+      } catch (error) {
+        if (this.#failure || !this.#restart) throw error;
+        if (++failures > mostRestarts) throw error;
+        reason = error;
+      }
+    }
+  }
+
+  async #replaceTeam(reason: unknown): Promise<void> {
+    const old = this.#team;
+    await old[Symbol.asyncDispose]();
+    this.#team = await this.#restart!(reason);
+    this.#pastCounts.push(...old.counts);
+    this.#pool.forgetPast();
+    this.#isFull = false;
+    await replay(this.#team, this.#owner);
+    const { neuronCounts } = old;
+    if (neuronCounts) this.#team.neuronCounts?.copyFrom(neuronCounts);
+  }
+
+  /** Refuses the requests that were aborted, and those of dropped sequences. */
+  #rejectGone(): void {
+    for (const request of [...this.#queue]) {
+      const { signal, sequence } = request;
+      if (signal?.aborted) this.#refuse(request, signal.reason);
+      else if (sequence.dropped) this.#refuse(request, droppedError());
+    }
+  }
+
+  /** Refuses the request that came last: there are no pages for any. */
+  #refuseLast(): void {
+    const { sequence, tokens, done } = this.#queue.at(-1)!;
+    const missing = sequence.missingPages(tokens.length - done);
+    this.#refuse(
+      this.#queue.at(-1)!,
+      new LimitError(
+        `Cannot evaluate ${tokens.length} tokens: needs ${missing} more pages of keys and values, ${this.#pool.available} of ${this.#pool.count} can be had`,
+      ),
+    );
+  }
+
+  /** Refuses a request, and those that wait behind it on its sequence, which is as before it. */
+  #refuse(request: Request, reason: unknown): void {
+    const { sequence, done } = request;
+    const at = this.#queue.indexOf(request);
+    if (at < 0) return;
+    const refused = this.#queue.filter((other, i) =>
+      i >= at && other.sequence === sequence
+    );
+    this.#queue = this.#queue.filter((other) => !refused.includes(other));
+    if (!sequence.dropped) sequence.cut(sequence.length - done);
+    for (const { reject } of refused) {
+      sequence.countWaiting(-1);
+      reject(reason);
+    }
+  }
+
+  #rejectAll(error: unknown): void {
+    for (const request of [...this.#queue]) this.#refuse(request, error);
+  }
 }
 
-function closedError(): PlaceError {
-  return new PlaceError("Cannot evaluate: the model is closed");
+/** How many tokens of a sequence's requests have their pages. */
+function readyTokens(sequence: Sequence, line: readonly Request[]): number {
+  let ready = 0;
+  for (const { tokens, done } of line) {
+    const count = ready + tokens.length - done;
+    if (sequence.missingPages(count) > 0) break;
+    ready = count;
+  }
+  return ready;
+}
+
+async function takeTurns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await undefined;
+}
+
+function droppedError(): UsageError {
+  return new UsageError("Cannot evaluate in a sequence that was dropped");
+}
+
+function asCulmError(error: unknown): CulmError {
+  if (error instanceof CulmError) return error;
+  const { message } = error as Error;
+  return new PlaceError(`Cannot go on: ${message}`, { cause: error });
 }

@@ -1,38 +1,46 @@
 /**
- * Keys and values computed anew, after the place that held them is gone.
+ * Keys and values computed anew, after the places that held them are gone.
  *
  * @module
  */
+import { LimitError } from "../errors.ts";
 import { pagePositions } from "../places/batch.ts";
 import type { Team } from "../places/team.ts";
-import type { PagePool, Sequence } from "./sequence.ts";
+import type { Sequence, SequenceOwner } from "./sequence.ts";
 
 /**
- * Evaluates the tokens of every sequence of `pool` into the pages that it
- * holds, each page once, however many sequences share it. `waiting` tells how
- * many of a sequence's last tokens are to be left out.
+ * Evaluates the tokens of every sequence into the pages that it holds, each
+ * page once, however many sequences share it.
  *
+ * @throws {LimitError} where the team cannot hold as many pages
  * @throws {PlaceError} where a place died
  */
 export async function replay(
   team: Team,
-  pool: PagePool,
-  waiting: (sequence: Sequence) => number,
+  { pool, sequences }: SequenceOwner,
 ): Promise<void> {
+  const held = await team.reserve(pool.count);
+  if (held < pool.count) {
+    throw new LimitError(
+      `Cannot compute ${pool.count} pages of keys and values anew: there is memory for ${held}`,
+    );
+  }
   /** Positions of each page that are filled */
   const filled = new Map<number, number>();
-  for (const sequence of pool.sequences) {
-    const end = sequence.length - waiting(sequence);
+  for (const sequence of sequences) {
+    const { length } = sequence;
     let position = 0;
-    while (position < end && isFilled(filled, sequence, position)) position++;
-    while (position < end) {
-      const count = Math.min(team.limits.tokens, end - position);
-      fill(team, pool, sequence, position, count);
+    while (position < length && isFilled(filled, sequence, position)) {
+      position++;
+    }
+    while (position < length) {
+      const count = Math.min(team.limits.tokens, length - position);
+      fill(team, sequence, position, count);
       await team.run();
       position += count;
     }
     sequence.pages.forEach((page, i) => {
-      const positions = Math.min(pagePositions, end - i * pagePositions);
+      const positions = Math.min(pagePositions, length - i * pagePositions);
       filled.set(page, Math.max(positions, filled.get(page) ?? 0));
     });
   }
@@ -50,7 +58,6 @@ function isFilled(
 /** Makes a step of `count` tokens of one sequence that wants no logits. */
 function fill(
   { batch }: Team,
-  pool: PagePool,
   sequence: Sequence,
   first: number,
   count: number,
@@ -65,5 +72,5 @@ function fill(
   batch.pages.set(sequence.pages, 0);
   batch.length = count;
   batch.copyCount = 0;
-  batch.pageCount = pool.count;
+  batch.top = 0;
 }

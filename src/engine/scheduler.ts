@@ -1,19 +1,19 @@
 /**
- * Requests to evaluate tokens, on their way into steps.
+ * Which of the tokens that wait run in the next step.
  *
  * @module
  */
-import type { Team } from "../places/team.ts";
+import type { Batch } from "../places/batch.ts";
+import type { Growth, Sequence } from "./sequence.ts";
 import type { OnTrace } from "../places/trace.ts";
-import type { PagePool, Sequence } from "./sequence.ts";
 
 /** For which of the evaluated tokens logits are given. */
 export type WantLogits = "none" | "last" | "all";
 
-/** Tokens of one sequence that wait for their step. */
+/** Tokens that are to be appended to a sequence. */
 export interface Request {
   readonly sequence: Sequence;
-  readonly tokens: ArrayLike<number>;
+  readonly tokens: Int32Array;
   readonly want: WantLogits;
   /** How many of the largest logits are wanted in place of all; 0 = all */
   readonly top: number;
@@ -23,47 +23,102 @@ export interface Request {
   readonly logits: Float32Array[];
   readonly resolve: (logits: Float32Array[]) => void;
   readonly reject: (error: unknown) => void;
+  /** Tokens that have been evaluated */
   done: number;
 }
 
-/** Puts as many waiting tokens into the batch as it holds; gives the request of each. */
-export function fillBatch(
-  { batch, limits }: Team,
-  queue: readonly Request[],
-  pool: PagePool,
-): Request[] {
-  const owners: Request[] = [];
-  const rows = new Map<Sequence, number>();
+/** Tokens of one sequence in a step. */
+export interface Share {
+  readonly sequence: Sequence;
+  readonly growth: Growth;
+  /** Of its requests in their order, the next tokens of each */
+  readonly pieces: readonly Piece[];
+}
+
+/** The next tokens of a request. */
+export interface Piece {
+  readonly request: Request;
+  readonly tokens: Int32Array;
+}
+
+/**
+ * How many tokens of each line of waiting tokens a step of `slots` takes. The
+ * line that comes first gets one, so that each that moves behind the others
+ * when it is served has its turn; then those with a single token, which decode;
+ * what is left is shared evenly, and what one does not need the others have.
+ */
+export function shareSlots(
+  waiting: readonly number[],
+  slots: number,
+): number[] {
+  const shares = waiting.map(() => 0);
+  const give = (line: number, count: number) => {
+    const given = Math.min(count, waiting[line] - shares[line], slots);
+    shares[line] += given;
+    slots -= given;
+  };
+  if (waiting.length > 0) give(0, 1);
+  waiting.forEach((count, line) => count === 1 && give(line, 1));
+  const isOpen = (line: number) => shares[line] < waiting[line];
+  let open = [...waiting.keys()].filter(isOpen);
+  while (slots > 0 && open.length > 0) {
+    const held = open.reduce((sum, line) => sum + shares[line], 0);
+    const level = Math.floor((held + slots) / open.length);
+    const isLevel = open.every((line) => shares[line] >= level);
+    for (const line of open) {
+      give(line, isLevel ? 1 : Math.max(0, level - shares[line]));
+    }
+    open = open.filter(isOpen);
+  }
+  return shares;
+}
+
+/** The requests of each sequence, in the order of the first of each. */
+export function linesOf(queue: readonly Request[]): Map<Sequence, Request[]> {
+  return Map.groupBy(queue, ({ sequence }) => sequence);
+}
+
+/** The next `count` tokens of a sequence's requests. */
+export function piecesOf(line: readonly Request[], count: number): Piece[] {
+  const pieces: Piece[] = [];
+  for (const request of line) {
+    if (count === 0) break;
+    const { tokens, done } = request;
+    const next = tokens.subarray(done, done + count);
+    pieces.push({ request, tokens: next });
+    count -= next.length;
+  }
+  return pieces;
+}
+
+/** Puts a step's tokens into the batch. */
+export function fillBatch(batch: Batch, shares: readonly Share[]): void {
+  const rows: Request[] = [];
+  let t = 0;
   batch.copyCount = 0;
-  for (const request of queue) {
-    const { sequence, tokens, want } = request;
-    const room = limits.tokens - owners.length;
-    const last = Math.min(tokens.length, request.done + room);
-    for (; request.done < last; request.done++) {
-      const t = owners.push(request) - 1;
-      if (!rows.has(sequence)) rows.set(sequence, rows.size);
-      batch.tokens[t] = tokens[request.done];
-      batch.positions[t] = sequence.length;
-      batch.sequences[t] = rows.get(sequence)!;
-      batch.keep[t] = sequence.keep ?? 0;
-      const isLast = request.done === tokens.length - 1;
-      batch.wantLogits[t] = Number(
-        want === "all" || (want === "last" && isLast),
-      );
-      sequence.advance(tokens[request.done], (from, to) => {
-        batch.copies[2 * batch.copyCount] = from;
-        batch.copies[2 * batch.copyCount + 1] = to;
-        batch.copyCount++;
+  shares.forEach(({ sequence, growth, pieces }, row) => {
+    const first = t - sequence.length;
+    for (const { request, tokens } of pieces) {
+      const last = request.tokens.length - request.done - 1;
+      tokens.forEach((id, i) => {
+        const isWanted = request.want === "all" ||
+          (request.want === "last" && i === last);
+        if (isWanted) rows.push(request);
+        batch.tokens[t] = id;
+        batch.positions[t] = t - first;
+        batch.sequences[t] = row;
+        batch.keep[t] = sequence.keep ?? 0;
+        batch.wantLogits[t++] = Number(isWanted);
       });
     }
-  }
-  for (const [sequence, row] of rows) {
-    batch.pages.set(sequence.pages, row * batch.pagesPerSequence);
-  }
-  batch.length = owners.length;
-  batch.top = topOf(owners.filter((_, t) => batch.wantLogits[t]));
-  batch.pageCount = pool.count;
-  return owners;
+    batch.pages.set(growth.pages, row * batch.pagesPerSequence);
+    if (growth.copy) {
+      const { from, to } = growth.copy;
+      batch.copies.set([from, to], 2 * batch.copyCount++);
+    }
+  });
+  batch.length = t;
+  batch.top = topOf(rows);
 }
 
 /** How many of the largest logits are enough for all of these; 0 where one wants them all. */

@@ -7,69 +7,32 @@
  */
 import { UsageError } from "../errors.ts";
 import { pagePositions, pagesFor } from "../places/batch.ts";
+import type { PagePool } from "./page_pool.ts";
 
-/** Which pages of the KV cache are taken, by how many sequences, and for which tokens. */
-export class PagePool {
-  readonly #references: number[] = [];
-  readonly #free: number[] = [];
-  /** The ids whose keys and values each page holds, so that they can be computed anew */
-  readonly #tokens: Int32Array[] = [];
-  /** The sequences that have not been dropped. */
-  readonly sequences: Set<Sequence> = new Set();
-
-  /** Pages that exist, taken or not. */
-  get count(): number {
-    return this.#references.length;
-  }
-
-  /** Pages that some sequence holds. */
-  get taken(): number {
-    return this.#references.length - this.#free.length;
-  }
-
-  /** Takes a page for one sequence. */
-  take(): number {
-    const page = this.#free.pop() ?? this.#references.length;
-    this.#references[page] = 1;
-    this.#tokens[page] ??= new Int32Array(pagePositions);
-    return page;
-  }
-
-  /** One more sequence holds the page. */
-  retain(page: number): void {
-    this.#references[page]++;
-  }
-
-  /** One sequence less holds the page. */
-  release(page: number): void {
-    if (--this.#references[page] === 0) this.#free.push(page);
-  }
-
-  /** The ids of the tokens in a page, `[pagePositions]`. */
-  tokensOf(page: number): Int32Array {
-    return this.#tokens[page];
-  }
-
-  /** Whether more than one sequence holds the page. */
-  isShared(page: number): boolean {
-    return this.#references[page] > 1;
-  }
+/** What sequences belong to: one engine's. */
+export interface SequenceOwner {
+  readonly pool: PagePool;
+  /** Those that have not been dropped */
+  readonly sequences: Set<Sequence>;
 }
 
 /** The past of one text: how many positions it has, and in which pages. */
 export class Sequence implements Disposable {
-  readonly #pool: PagePool;
+  readonly #owner: SequenceOwner;
   #pages: number[] = [];
   #length = 0;
+  /** Pages taken for tokens that wait */
+  #ahead: number[] = [];
+  #waiting = 0;
   #dropped = false;
 
   /**
    * An empty sequence; engines make them. `keep` is the share of each layer's
    * neurons that sparsity `top-k` keeps, where that is not the model's own.
    */
-  constructor(pool: PagePool, readonly keep?: number) {
-    this.#pool = pool;
-    pool.sequences.add(this);
+  constructor(owner: SequenceOwner, readonly keep?: number) {
+    this.#owner = owner;
+    owner.sequences.add(this);
   }
 
   /** Positions that have been evaluated. */
@@ -82,20 +45,28 @@ export class Sequence implements Disposable {
     return this.#pages;
   }
 
+  /** Whether it was given back. */
+  get dropped(): boolean {
+    return this.#dropped;
+  }
+
+  /** Whether it is one of `owner`'s. */
+  isOf(owner: SequenceOwner): boolean {
+    return this.#owner === owner;
+  }
+
   /** A sequence with the same past, at no cost. */
   fork(): Sequence {
     this.#check();
-    const copy = new Sequence(this.#pool, this.keep);
-    copy.#pages = [...this.#pages];
-    copy.#length = this.#length;
-    for (const page of copy.#pages) this.#pool.retain(page);
+    const copy = new Sequence(this.#owner, this.keep);
+    copy.#hold(this.#pages, this.#length);
     return copy;
   }
 
   /**
    * Forgets all but the first `length` positions.
    *
-   * @throws {UsageError} where it has fewer
+   * @throws {UsageError} where it has fewer, or tokens wait to be appended
    */
   truncate(length: number): void {
     this.#check();
@@ -104,17 +75,22 @@ export class Sequence implements Disposable {
         `Cannot truncate a sequence of ${this.#length} positions to ${length}`,
       );
     }
-    const kept = pagesFor(length);
-    for (const page of this.#pages.splice(kept)) this.#pool.release(page);
-    this.#length = length;
+    if (this.#waiting > 0) {
+      throw new UsageError(
+        `Cannot truncate a sequence to ${length} positions while ${this.#waiting} requests wait to append to it`,
+      );
+    }
+    this.cut(length);
   }
 
-  /** Gives its pages back. It can't be used afterwards. */
+  /** Gives its pages back. It can't be used afterwards; requests that wait are refused. */
   drop(): void {
     if (this.#dropped) return;
-    this.truncate(0);
-    this.#pool.sequences.delete(this);
     this.#dropped = true;
+    this.#owner.sequences.delete(this);
+    this.#rememberEnd();
+    this.cut(0);
+    this.#giveUpAhead();
   }
 
   /** As {@linkcode drop}. */
@@ -125,27 +101,119 @@ export class Sequence implements Disposable {
   /** The id at a position. */
   tokenAt(position: number): number {
     const page = this.#pages[Math.floor(position / pagePositions)];
-    return this.#pool.tokensOf(page)[position % pagePositions];
+    return this.#owner.pool.tokensOf(page)[position % pagePositions];
+  }
+
+  /** Forgets all but the first `length` positions, whoever waits. */
+  cut(length: number): void {
+    this.#length = length;
+    // The last first: a past that is evicted loses its end before its beginning.
+    const cut = this.#pages.splice(pagesFor(length)).reverse();
+    for (const page of cut) this.#owner.pool.release(page);
+  }
+
+  /** Begins with as many of `ids` as some sequence of the past began with; it must be empty. */
+  takeOver(ids: Int32Array): void {
+    const { pages, length } = this.#owner.pool.find(ids, this.keep);
+    this.#hold(pages, length);
+  }
+
+  /** One request more, or less, waits to append tokens. */
+  countWaiting(change: 1 | -1): void {
+    this.#waiting += change;
+    if (this.#waiting === 0) this.#giveUpAhead();
+  }
+
+  /** Pages that are still to be taken before `count` tokens can be appended. */
+  missingPages(count: number): number {
+    const grown = pagesFor(this.#length + count) - this.#pages.length;
+    const copied = count > 0 && this.#hasToCopy() ? 1 : 0;
+    return Math.max(0, grown + copied - this.#ahead.length);
+  }
+
+  /** Takes the pages that are missing for `count` tokens: as many as there are. */
+  takeAhead(count: number): void {
+    for (let missing = this.missingPages(count); missing > 0; missing--) {
+      const page = this.#owner.pool.take();
+      if (page === undefined) return;
+      this.#ahead.push(page);
+    }
   }
 
   /**
-   * Makes room for a token at the next position. A page that another sequence
-   * holds too is replaced: `copy` is told which page to copy where.
+   * What a step needs to append `count` tokens, whose pages have been taken. The
+   * sequence stays as it is until {@linkcode commit}.
    */
-  advance(token: number, copy: (from: number, to: number) => void): void {
-    this.#check();
-    const index = Math.floor(this.#length / pagePositions);
-    if (index === this.#pages.length) {
-      this.#pages.push(this.#pool.take());
-    } else if (this.#pool.isShared(this.#pages[index])) {
-      const from = this.#pages[index];
-      const to = this.#pages[index] = this.#pool.take();
-      copy(from, to);
-      this.#pool.tokensOf(to).set(this.#pool.tokensOf(from));
-      this.#pool.release(from);
+  plan(count: number): Growth {
+    const pages = [...this.#pages];
+    const ahead = this.#ahead.values();
+    let copy: Growth["copy"];
+    if (this.#hasToCopy()) {
+      copy = { from: pages.pop()!, to: ahead.next().value! };
+      pages.push(copy.to);
     }
-    const tokens = this.#pool.tokensOf(this.#pages[index]);
-    tokens[this.#length++ % pagePositions] = token;
+    const last = pagesFor(this.#length + count);
+    while (pages.length < last) pages.push(ahead.next().value!);
+    return { pages, copy };
+  }
+
+  /** Appends ids, which a step has evaluated into the pages of `growth`. */
+  commit({ pages, copy }: Growth, pieces: readonly Int32Array[]): void {
+    const { pool } = this.#owner;
+    const before = this.#length;
+    this.#ahead.splice(0, pages.length - this.#pages.length + (copy ? 1 : 0));
+    this.#pages = pages;
+    if (copy) {
+      pool.tokensOf(copy.to).set(pool.tokensOf(copy.from));
+      pool.release(copy.from);
+    }
+    for (const ids of pieces) {
+      for (const id of ids) {
+        const page = pages[Math.floor(this.#length / pagePositions)];
+        pool.tokensOf(page)[this.#length++ % pagePositions] = id;
+      }
+    }
+    this.#rememberFull(Math.floor(before / pagePositions));
+  }
+
+  /** Makes the full pages from one on known by their tokens. */
+  #rememberFull(first: number): void {
+    const full = Math.floor(this.#length / pagePositions);
+    for (let i = first; i < full; i++) this.#remember(i, pagePositions);
+  }
+
+  /** Makes the last page known by the tokens in it, where it is nobody else's. */
+  #rememberEnd(): void {
+    const at = this.#length % pagePositions;
+    const last = this.#pages.length - 1;
+    if (at === 0 || !this.#owner.pool.isWritable(this.#pages[last], at)) return;
+    this.#remember(last, at);
+  }
+
+  #remember(index: number, count: number): void {
+    this.#pages[index] = this.#owner.pool.remember(
+      this.#pages[index],
+      count,
+      this.#pages[index - 1],
+      this.keep,
+    );
+  }
+
+  /** Gives pages back that were taken for tokens that do not come. */
+  #giveUpAhead(): void {
+    for (const page of this.#ahead.splice(0)) this.#owner.pool.release(page);
+  }
+
+  #hold(pages: readonly number[], length: number): void {
+    this.#pages = pages.slice(0, pagesFor(length));
+    this.#length = length;
+    for (const page of this.#pages) this.#owner.pool.retain(page);
+  }
+
+  /** Whether the next token goes into a page that holds tokens of others. */
+  #hasToCopy(): boolean {
+    const at = this.#length % pagePositions;
+    return at > 0 && !this.#owner.pool.isWritable(this.#pages.at(-1)!, at);
   }
 
   #check(): void {
@@ -153,4 +221,12 @@ export class Sequence implements Disposable {
       throw new UsageError("Cannot use a sequence that was dropped");
     }
   }
+}
+
+/** Pages that tokens are evaluated into, on their way into a sequence. */
+export interface Growth {
+  /** All of the sequence's, once it has grown */
+  readonly pages: number[];
+  /** The page that is copied first, for another holds it too */
+  readonly copy?: { readonly from: number; readonly to: number };
 }

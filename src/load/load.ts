@@ -104,9 +104,11 @@ export async function load(
   return new LanguageModel(
     file,
     model,
-    new Engine(team, model.vocabSize, (reason) => {
-      warn(`${reason.message}; going on with the CPU`);
-      return startOn();
+    new Engine(team, model.vocabSize, {
+      restart: (reason) => {
+        warn(`${(reason as Error).message}; going on with the CPU`);
+        return startOn();
+      },
     }),
     performance.now() - start,
     tokenizer,

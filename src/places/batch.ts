@@ -43,20 +43,17 @@ export class Batch {
   /** Length of a row of `pages` */
   readonly pagesPerSequence: number;
   readonly #counts: Int32Array;
-  /** All of the above */
-  readonly #all: Int32Array;
 
   /** Lays the views over `Batch.byteLength(limits)` bytes of `buffer`. */
   constructor(limits: BatchLimits, buffer: ArrayBufferLike, offset = 0) {
     const { tokens } = limits;
     this.pagesPerSequence = pagesFor(limits.contextSize);
-    this.#all = new Int32Array(buffer, offset, Batch.byteLength(limits) / 4);
     const next = (length: number): Int32Array => {
       const view = new Int32Array(buffer, offset, length);
       offset += view.byteLength;
       return view;
     };
-    this.#counts = next(4);
+    this.#counts = next(3);
     this.tokens = next(tokens);
     this.positions = next(tokens);
     this.sequences = next(tokens);
@@ -66,14 +63,9 @@ export class Batch {
     this.pages = next(tokens * this.pagesPerSequence);
   }
 
-  /** Takes all of another batch of the same limits. */
-  copyFrom(other: Batch): void {
-    this.#all.set(other.#all);
-  }
-
   /** How many bytes a batch of these limits takes. */
   static byteLength({ tokens, contextSize }: BatchLimits): number {
-    return 4 * (4 + tokens * (7 + pagesFor(contextSize)));
+    return 4 * (3 + tokens * (7 + pagesFor(contextSize)));
   }
 
   /** How many tokens this step has. */
@@ -92,20 +84,12 @@ export class Batch {
     this.#counts[1] = count;
   }
 
-  /** How many pages of the KV cache exist once this step has run. */
-  get pageCount(): number {
-    return this.#counts[2];
-  }
-  set pageCount(count: number) {
-    this.#counts[2] = count;
-  }
-
   /** How many of the largest logits are wanted in place of all; 0 = all. */
   get top(): number {
-    return this.#counts[3];
+    return this.#counts[2];
   }
   set top(count: number) {
-    this.#counts[3] = count;
+    this.#counts[2] = count;
   }
 
   /** How many tokens of this step want logits. */

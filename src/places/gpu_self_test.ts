@@ -121,7 +121,7 @@ async function logitsOf(team: Team): Promise<number[]> {
   const logits: number[] = [];
   let position = 0;
   batch.copyCount = 0;
-  batch.pageCount = 1;
+  await team.reserve(1);
   batch.pages[0] = 0;
   for (const ids of steps) {
     ids.forEach((id, t) => {

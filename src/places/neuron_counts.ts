@@ -46,6 +46,14 @@ export class NeuronCounts {
     }
   }
 
+  /** Takes the counts of another place in which the same neurons were counted. */
+  copyFrom(other: NeuronCounts): void {
+    other.layers.forEach(({ gatePositive, active }, i) => {
+      this.layers[i].gatePositive.set(gatePositive);
+      this.layers[i].active.set(active);
+    });
+  }
+
   /** A copy of the counts, over `tokens` tokens. */
   profile(tokens: number): Profile {
     return {

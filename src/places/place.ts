@@ -18,7 +18,12 @@ export interface Place {
   readonly weightBytes: number;
   /** What it has computed and read so far, by layer. */
   readonly counts: LayerCounts;
-  /** Gets ready for a step: makes KV pages, copies those that part. */
+  /**
+   * Makes KV pages until there are so many, as far as there is memory. Gives how
+   * many there are.
+   */
+  reserve(pages: number): number;
+  /** Gets ready for a step: copies the KV pages that part. */
   begin(batch: Batch): void;
   /** Begins the residual anew, with its rows of the embedding. */
   embed(batch: Batch): void;

@@ -45,6 +45,13 @@ export interface Team extends AsyncDisposable {
   /** How a GPU takes part, where one does. */
   readonly gpu?: MeasuredGpu;
   /**
+   * Makes KV pages in every place until there are so many, as far as there is
+   * memory. Gives how many all of them have.
+   *
+   * @throws {PlaceError} where a place died
+   */
+  reserve(pages: number): Promise<number>;
+  /**
    * Runs the batch. Gives a row of logits, `[vocabSize]`, for each token that
    * wants one, in the batch's order; valid until the next run. Where the batch
    * wants the largest alone, and a GPU can pick them, rows are shorter and are
@@ -103,6 +110,13 @@ export class InlineTeam implements Team {
     );
     this.counts = all.map((place) => place.counts);
     this.weightBytes = all.reduce((sum, p) => sum + p.weightBytes, 0);
+  }
+
+  /** See {@linkcode Team.reserve}. */
+  reserve(pages: number): Promise<number> {
+    const { cpu, gpu } = this.sides;
+    const held = (gpu ? [...cpu, gpu] : cpu).map((p) => p.reserve(pages));
+    return Promise.resolve(Math.min(...held));
   }
 
   /** See {@linkcode Team.run}. */

@@ -4,7 +4,8 @@ import { Engine } from "../../src/engine/engine.ts";
 import { LimitError, PlaceError, UsageError } from "../../src/errors.ts";
 import { pagePositions } from "../../src/places/batch.ts";
 import { startTeam } from "../../src/places/start.ts";
-import { PagePool, Sequence } from "../../src/engine/sequence.ts";
+import { PagePool } from "../../src/engine/page_pool.ts";
+import { Sequence } from "../../src/engine/sequence.ts";
 import { topLogits } from "../../src/sampling/mod.ts";
 import { firstLayers } from "../helpers/hybrid_plans.ts";
 import { randomModel } from "../helpers/random_model.ts";
@@ -175,56 +176,65 @@ Deno.test("without workers the model runs inline and says so", async () => {
   }
 });
 
-Deno.test("whatever sequences do, pages are held by whom they belong to", () => {
-  const action = fc.record({
-    kind: fc.constantFrom("advance", "fork", "truncate", "drop"),
-    which: fc.nat(7),
-    amount: fc.nat(70),
-  });
-  fc.assert(fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
-    const pool = new PagePool();
-    const sequences: { sequence: Sequence; content: number[] }[] = [
-      { sequence: new Sequence(pool), content: [] },
-    ];
-    /** What stands in each page, as a cache would hold it. */
-    const memory: number[][] = [];
-    let stamp = 0;
-    for (const { kind, which, amount } of actions) {
-      if (sequences.length === 0) break;
-      const index = which % sequences.length;
-      const { sequence, content } = sequences[index];
-      if (kind === "advance") {
-        for (let i = 0; i < amount; i++) {
-          const position = sequence.length;
-          sequence.advance(i, (from, to) => memory[to] = [...memory[from]]);
-          const page = sequence.pages[Math.floor(position / pagePositions)];
-          memory[page] ??= [];
-          memory[page][position % pagePositions] = stamp;
-          content.push(stamp++);
+for (const keepsPast of [false, true]) {
+  Deno.test(`whatever sequences do, pages are held by whom they belong to, past ${keepsPast ? "kept" : "forgotten"}`, () => {
+    const action = fc.record({
+      kind: fc.constantFrom("advance", "fork", "truncate", "drop"),
+      which: fc.nat(7),
+      amount: fc.integer({ min: 1, max: 70 }),
+    });
+    fc.assert(fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
+      const pool = new PagePool(keepsPast);
+      const owner = { pool, sequences: new Set<Sequence>() };
+      const sequences: { sequence: Sequence; content: number[] }[] = [
+        { sequence: new Sequence(owner), content: [] },
+      ];
+      /** What stands in each page, as a cache would hold it. */
+      const memory: number[][] = [];
+      let stamp = 0;
+      for (const { kind, which, amount } of actions) {
+        if (sequences.length === 0) break;
+        const index = which % sequences.length;
+        const { sequence, content } = sequences[index];
+        if (kind === "advance") {
+          const before = sequence.length;
+          pool.grow(pool.count + sequence.missingPages(amount));
+          sequence.takeAhead(amount);
+          assert.equal(sequence.missingPages(amount), 0);
+          const growth = sequence.plan(amount);
+          const { pages, copy } = growth;
+          if (copy) memory[copy.to] = [...memory[copy.from]];
+          const ids = Int32Array.from({ length: amount }, () => stamp++);
+          ids.forEach((id, i) => {
+            const page = memory[pages[Math.floor((before + i) / 32)]] ??= [];
+            page[(before + i) % pagePositions] = id;
+          });
+          sequence.commit(growth, [ids]);
+          content.push(...ids);
+        } else if (kind === "fork") {
+          sequences.push({ sequence: sequence.fork(), content: [...content] });
+        } else if (kind === "truncate") {
+          const length = Math.min(amount, content.length);
+          sequence.truncate(length);
+          content.length = length;
+        } else {
+          sequence.drop();
+          sequences.splice(index, 1);
         }
-      } else if (kind === "fork") {
-        sequences.push({ sequence: sequence.fork(), content: [...content] });
-      } else if (kind === "truncate") {
-        const length = Math.min(amount, content.length);
-        sequence.truncate(length);
-        content.length = length;
-      } else {
-        sequence.drop();
-        sequences.splice(index, 1);
+        for (const { sequence, content } of sequences) {
+          const seen = content.map((_, p) =>
+            memory[sequence.pages[Math.floor(p / pagePositions)]][
+              p % pagePositions
+            ]
+          );
+          assert.deepEqual(seen, content);
+        }
       }
-      for (const { sequence, content } of sequences) {
-        const seen = content.map((_, p) =>
-          memory[sequence.pages[Math.floor(p / pagePositions)]][
-            p % pagePositions
-          ]
-        );
-        assert.deepEqual(seen, content);
-      }
-    }
-    for (const { sequence } of sequences) sequence.drop();
-    assert.equal(pool.taken, 0);
-  }));
-});
+      for (const { sequence } of sequences) sequence.drop();
+      assert.equal(pool.taken, 0);
+    }));
+  });
+}
 
 Deno.test("the largest logits are those of the whole row, wherever the head is", async () => {
   const made = await randomModel({ type: "F16" });

@@ -58,9 +58,11 @@ for (let seed = 1; seed <= 12; seed++) {
     await using engine = new Engine(
       await hybridTeam(made, gpu, sparsity, 2 * seed),
       model.vocabSize,
-      (reason) => {
-        reasons.push(reason);
-        return cpu();
+      {
+        restart: (reason) => {
+          reasons.push(reason as GpuError);
+          return cpu();
+        },
       },
     );
     const actual = await act(engine, seed);

@@ -40,6 +40,9 @@ export class ReferenceGpu implements GpuSidePlace {
   get counts() {
     return this.place.counts;
   }
+  reserve(pages: number): number {
+    return this.place.reserve(pages);
+  }
   begin(batch: Batch): void {
     this.place.begin(batch);
   }

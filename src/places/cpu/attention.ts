@@ -78,9 +78,13 @@ export class Attention {
     );
   }
 
-  /** Makes and copies pages, and the angles of the batch's positions. */
+  /** See {@linkcode Place.reserve}. */
+  reserve(pages: number): number {
+    return this.#cache.reserve(pages);
+  }
+
+  /** Copies pages, and makes the angles of the batch's positions. */
   begin(batch: Batch): void {
-    this.#cache.grow(batch.pageCount);
     for (let i = 0; i < batch.copyCount; i++) {
       this.#cache.copy(batch.copies[2 * i], batch.copies[2 * i + 1]);
     }

@@ -176,6 +176,11 @@ export class Bank {
     this.#memory.f32(this.#residual.pointer, length).set(from);
   }
 
+  /** See {@linkcode Place.reserve}. */
+  reserve(pages: number): number {
+    return this.#attention.reserve(pages);
+  }
+
   /** See {@linkcode Place.begin}. */
   begin(batch: Batch): void {
     this.#attention.begin(batch);

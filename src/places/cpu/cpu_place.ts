@@ -80,6 +80,11 @@ export class CpuPlace implements CpuSidePlace {
     for (const bank of others) bank.ready(first.rates);
   }
 
+  /** See {@linkcode Place.reserve}. */
+  reserve(pages: number): number {
+    return Math.min(...this.#banks.map((bank) => bank.reserve(pages)));
+  }
+
   /** See {@linkcode Place.begin}. */
   begin(batch: Batch): void {
     for (const bank of this.#banks) bank.begin(batch);

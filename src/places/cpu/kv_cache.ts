@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { LimitError } from "../../errors.ts";
 import { pagePositions } from "../batch.ts";
 import { type CacheType, cacheTypes, kvPositionBytes } from "../cache_type.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
@@ -59,6 +60,16 @@ export class KvCache {
       heads += count;
     }
     this.#heads = heads;
+  }
+
+  /** Makes pages until there are `count`, as far as memory has room. Gives how many there are. */
+  reserve(count: number): number {
+    try {
+      this.grow(count);
+    } catch (error) {
+      if (!(error instanceof LimitError)) throw error;
+    }
+    return this.#chunkOf.length;
   }
 
   /**

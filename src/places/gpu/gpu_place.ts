@@ -164,6 +164,11 @@ export class GpuPlace implements GpuSidePlace {
     this.device.check();
   }
 
+  /** See {@linkcode Place.reserve}. */
+  reserve(pages: number): number {
+    return this.#parts.attention?.reserve(pages) ?? pages;
+  }
+
   /** See {@linkcode Place.begin}. */
   begin(batch: Batch): void {
     this.device.check();

@@ -87,10 +87,17 @@ export class ReferencePlace implements CpuSidePlace {
     return new ReferencePlace(model, plan, sparsity, weights, cacheType);
   }
 
+  /** See {@linkcode Place.reserve}. */
+  reserve(count: number): number {
+    for (const pages of [...this.#keys, ...this.#values]) {
+      while (pages.length < count) pages.push([]);
+    }
+    return count;
+  }
+
   /** Copies the KV pages that part. */
   begin(batch: Batch): void {
     for (const pages of [...this.#keys, ...this.#values]) {
-      while (pages.length < batch.pageCount) pages.push([]);
       for (let i = 0; i < batch.copyCount; i++) {
         const from = batch.copies[2 * i], to = batch.copies[2 * i + 1];
         pages[to] = [...pages[from]];

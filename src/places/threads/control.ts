@@ -23,9 +23,9 @@ const word = {
 };
 
 /** What the places do in a step, by the number that stands in the word `task`. */
-const tasks = ["forward", "trace", "measure"] as const;
+const tasks = ["forward", "trace", "measure", "reserve"] as const;
 
-/** A pass of the batch through the model, one whose times are recorded, or measuring how fast rows are read. */
+/** A pass of the batch through the model, one whose times are recorded, measuring how fast rows are read, or making KV pages. */
 export type Task = typeof tasks[number];
 
 /** Loads before a thread that waits goes to sleep: some 0.2 ms, since waking takes 0.05. */

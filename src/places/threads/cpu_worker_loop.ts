@@ -75,6 +75,9 @@ export class CpuWorkerLoop implements WorkerLoop {
           break;
         case "measure":
           shared.putRates(index, this.#place.measureRates());
+          break;
+        case "reserve":
+          shared.putPages(index, this.#place.reserve(shared.pagesWanted));
       }
       control.finishStep(index, step);
     }

@@ -77,6 +77,9 @@ export class GpuWorkerLoop implements WorkerLoop {
       step = await control.nextStepLater(step);
       if (control.task === "forward") await this.#forward(place);
       else if (control.task === "trace") onTrace(await this.#trace());
+      else if (control.task === "reserve") {
+        shared.putPages(index, place.reserve(shared.pagesWanted));
+      }
       shared.putGpuCounts(place.stats.counts);
       control.finishStep(index, step);
     }

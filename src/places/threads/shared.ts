@@ -32,6 +32,8 @@ export class Shared {
   readonly exchanged: ExchangeBuffers;
   /** `[places, rates]` */
   readonly #rates: Float64Array;
+  /** KV pages that places are to have, and that each has, `[1 + places]` */
+  readonly #pages: Int32Array;
   /** What the GPU's place has done, `[gpuCountNames]` */
   readonly #gpuCounts: Float64Array;
 
@@ -63,6 +65,7 @@ export class Shared {
       next(sizes.rates),
       sizes.rates / 8,
     );
+    this.#pages = new Int32Array(buffer, next(sizes.pages), sizes.pages / 4);
     this.#gpuCounts = new Float64Array(
       buffer,
       next(sizes.gpuCounts),
@@ -125,6 +128,24 @@ export class Shared {
     );
     return { ...before, ...Object.fromEntries(measured) };
   }
+
+  /** KV pages that places are to have. */
+  get pagesWanted(): number {
+    return this.#pages[0];
+  }
+  set pagesWanted(count: number) {
+    this.#pages[0] = count;
+  }
+
+  /** Takes how many KV pages a place has. */
+  putPages(index: number, count: number): void {
+    this.#pages[1 + index] = count;
+  }
+
+  /** KV pages that all places have. */
+  get pagesHeld(): number {
+    return Math.min(...this.#pages.subarray(1));
+  }
 }
 
 /** Bytes of each region; `counts` are for one place. */
@@ -135,6 +156,7 @@ function layout(options: TeamOptions) {
     counts: LayerCounts.byteLength(model.layers.length),
     exchanged: ExchangeBuffers.byteLength(options),
     rates: 8 * rateNames.length * plan.places.length,
+    pages: 4 * (1 + allPlaces(plan).length),
     gpuCounts: 8 * gpuCountNames.length,
     batch: Batch.byteLength(limits),
     neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0,

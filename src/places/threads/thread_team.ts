@@ -147,6 +147,13 @@ export class ThreadTeam implements Team {
     return this.#shared.ffnInputs;
   }
 
+  /** See {@linkcode Team.reserve}. */
+  async reserve(pages: number): Promise<number> {
+    this.#shared.pagesWanted = pages;
+    await this.#step("reserve");
+    return this.#shared.pagesHeld;
+  }
+
   /** See {@linkcode Team.run}. */
   async run(onTrace?: OnTrace): Promise<Float32Array[]> {
     if (onTrace) onTrace(await this.#trace());

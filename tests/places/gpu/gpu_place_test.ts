@@ -1,7 +1,7 @@
 /** How a GPU place fails, what it counts, and that its ways of waiting agree. */
 import assert from "node:assert/strict";
 import { Engine } from "../../../src/engine/engine.ts";
-import { GpuError } from "../../../src/errors.ts";
+import { GpuError, LimitError } from "../../../src/errors.ts";
 import { Device } from "../../../src/places/gpu/device/device.ts";
 import { deviceBytes } from "../../../src/places/gpu/memory/layout.ts";
 import { type PlacePlan, splitEvenly } from "../../../src/plan/plan.ts";
@@ -56,7 +56,7 @@ testWithAdapter(
 
     const tight = await gpuTeam(made, exact, plan, { budgetBytes: all + 1000 });
     await using limited = new Engine(tight, model.vocabSize);
-    await assert.rejects(run(limited, 4), GpuError);
+    await assert.rejects(run(limited, 4), LimitError);
   },
 );
 

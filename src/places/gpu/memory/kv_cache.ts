@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { GpuError } from "../../../errors.ts";
 import type { Batch } from "../../batch.ts";
 import type { Commands } from "../device/commands.ts";
 import type { Buffers } from "./buffers.ts";
@@ -20,7 +19,7 @@ interface Layer {
   buffer: GPUBuffer;
 }
 
-/** Room for one sequence at the start; grows with the pages that a batch names. */
+/** Room for one sequence at the start; grows with the pages that are requested. */
 export class KvCache {
   readonly #layers: readonly (Layer | undefined)[];
   /** A page on its way: a buffer cannot be copied to itself. */
@@ -49,24 +48,21 @@ export class KvCache {
     return this.#layers[layer]!.buffer;
   }
 
+  /** Pages that there are. */
+  get pages(): number {
+    return this.#pages;
+  }
+
   /**
-   * Makes room for the batch's pages. Returns whether there are new buffers.
-   *
-   * @throws {GpuError} where the budget has no room for them; nothing has changed then
+   * Makes room for `count` pages, where the budget has room for them. Returns
+   * whether there are new buffers.
    */
-  grow({ pageCount }: Batch): boolean {
-    if (!this.#page || pageCount <= this.#pages) return false;
+  grow(count: number): boolean {
+    if (count <= this.#pages) return false;
     const generous = Math.ceil(1.25 * this.#pages);
-    const pages = [Math.max(pageCount, generous), pageCount]
+    const pages = [Math.max(count, generous), count]
       .find((pages) => this.buffers.hasRoom(this.#bytesToGrowTo(pages)));
-    if (pages === undefined) {
-      const { budgetBytes, bytes, device } = this.buffers;
-      throw new GpuError(
-        `Cannot hold ${pageCount} pages of keys and values on ${device.name}: growing from ${this.#pages} needs ${
-          this.#bytesToGrowTo(pageCount)
-        } bytes beside ${bytes}, the budget is ${budgetBytes}`,
-      );
-    }
+    if (pages === undefined) return false;
     for (const layer of this.#layers) {
       if (!layer) continue;
       const old = layer.buffer;

@@ -97,14 +97,19 @@ export class Attention {
     );
   }
 
-  /** Makes and copies pages; `splits` workgroups will share a head's positions. */
-  begin(batch: Batch, splits: number): void {
-    this.#splits = splits;
-    if (this.#cache.grow(batch)) {
+  /** See {@linkcode Place.reserve}. */
+  reserve(pages: number): number {
+    if (this.#cache.grow(pages)) {
       this.#layers.forEach((layer, i) =>
         layer && Object.assign(layer, this.#bind(i, layer.params))
       );
     }
+    return this.#cache.pages;
+  }
+
+  /** Copies pages; `splits` workgroups will share a head's positions. */
+  begin(batch: Batch, splits: number): void {
+    this.#splits = splits;
     this.#cache.copy(batch);
   }
 
