@@ -75,7 +75,7 @@ export interface Summary {
 /**
  * Continues `prompt` in `session`.
  *
- * @throws {UsageError} for an empty prompt or options out of range
+ * @throws {UsageError} for an empty prompt, options out of range, or a session that another text has
  * @throws {LimitError} where the prompt does not fit the context
  */
 export async function* generate(
@@ -121,6 +121,7 @@ export async function* generate(
   let firstAt: number | undefined;
   let next: Promise<Logits> | undefined;
   let firstStats = startStats;
+  using _ = session.take(engine);
   const cachedTokens = session.reuse(prompt);
   try {
     let logits = limit > 0

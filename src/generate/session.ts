@@ -4,19 +4,42 @@
  * @module
  */
 import type { Engine } from "../engine/engine.ts";
+import { UsageError } from "../errors.ts";
 import type { Logits } from "../sampling/mod.ts";
 import type { Sequence } from "../engine/sequence.ts";
 
-/** A sequence and the ids that it holds. */
+/** A sequence and the ids that it holds. One text at a time goes on in it. */
 export class Session implements Disposable {
   readonly #engine: Engine;
   readonly #sequence: Sequence;
   readonly #ids: number[] = [];
+  #isBusy = false;
 
   /** An empty session. */
   constructor(engine: Engine) {
     this.#engine = engine;
     this.#sequence = engine.createSequence();
+  }
+
+  /**
+   * Takes the session for one text, until what it gives is disposed of.
+   *
+   * @throws {UsageError} where another text has it, it is another engine's, or it was disposed of
+   */
+  take(engine: Engine): Disposable {
+    if (engine !== this.#engine) {
+      throw new UsageError("Cannot generate in a session of another model");
+    }
+    if (this.#sequence.dropped) {
+      throw new UsageError("Cannot generate in a session that was disposed of");
+    }
+    if (this.#isBusy) {
+      throw new UsageError(
+        "Cannot generate in a session while another text is generated in it",
+      );
+    }
+    this.#isBusy = true;
+    return { [Symbol.dispose]: () => this.#isBusy = false };
   }
 
   /** The ids evaluated so far. */
@@ -42,12 +65,11 @@ export class Session implements Disposable {
     ids: readonly number[],
     { top = 0, signal }: { top?: number; signal?: AbortSignal } = {},
   ): Promise<Logits> {
-    this.#ids.push(...ids);
-    const sequence = this.#sequence;
-    if (top > 0) {
-      return await this.#engine.evaluateTop(sequence, ids, top, signal);
-    }
-    const [logits] = await this.#engine.evaluate(sequence, ids, "last", signal);
+    const engine = this.#engine, sequence = this.#sequence;
+    const logits = top > 0
+      ? await engine.evaluateTop(sequence, ids, top, signal)
+      : (await engine.evaluate(sequence, ids, "last", signal))[0];
+    for (const id of ids) this.#ids.push(id);
     return logits;
   }
 

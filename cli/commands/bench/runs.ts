@@ -62,7 +62,7 @@ export function benchTokens(model: LanguageModel, count: number): number[] {
   const first = model.tokenize(text);
   const more = model.tokenize(text, { addSpecial: false });
   const ids = [...first];
-  while (ids.length < count) ids.push(...more);
+  while (ids.length < count) for (const id of more) ids.push(id);
   return ids.slice(0, count);
 }
 
