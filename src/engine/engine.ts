@@ -54,11 +54,6 @@ export interface SequenceOptions {
    * loaded with.
    */
   readonly keep?: number;
-  /**
-   * Token ids that are to come: the sequence begins with as many of them as are
-   * known from sequences of the past, its `length` says how many.
-   */
-  readonly ids?: ArrayLike<number>;
 }
 
 /** Teams that may fail one after another, without a step between, before the engine gives up. */
@@ -107,7 +102,6 @@ export class Engine implements AsyncDisposable {
   /** Whether places have refused to make more pages */
   #isFull = false;
   #tokens = 0;
-  #cachedTokens = 0;
 
   /** `team` holds the model; the engine closes it. */
   constructor(
@@ -120,7 +114,7 @@ export class Engine implements AsyncDisposable {
     this.#restart = restart;
     this.#mostPages = mostPages;
     this.#pool = new PagePool(keepsPast);
-    this.#owner = { pool: this.#pool, sequences: new Set() };
+    this.#owner = { pool: this.#pool, sequences: new Set(), cachedTokens: 0 };
   }
 
   /** What computes, for people. */
@@ -155,7 +149,7 @@ export class Engine implements AsyncDisposable {
 
   /** Tokens that sequences took over from sequences of the past. */
   get cachedTokens(): number {
-    return this.#cachedTokens;
+    return this.#owner.cachedTokens;
   }
 
   /** What was computed and read since the start. */
@@ -226,17 +220,35 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * A sequence to append tokens to: an empty one, or what is known already of
-   * the `ids` that are to come.
+   * An empty sequence.
    *
    * @throws {UsageError} for `keep` out of range, or in another mode
    */
-  createSequence({ keep, ids }: SequenceOptions = {}): Sequence {
+  createSequence({ keep }: SequenceOptions = {}): Sequence {
     if (keep !== undefined) this.#checkKeep(keep);
-    const sequence = new Sequence(this.#owner, keep);
-    if (ids) sequence.takeOver(Int32Array.from(ids));
-    this.#cachedTokens += sequence.length;
-    return sequence;
+    return new Sequence(this.#owner, keep);
+  }
+
+  /**
+   * A sequence of `tokens`. As many of them as a sequence of the past began with
+   * are not evaluated again, where the model was loaded so that it keeps the past.
+   *
+   * @throws as {@linkcode evaluate} and {@linkcode createSequence} do
+   */
+  async startSequence(
+    tokens: readonly number[],
+    { signal, ...options }: SequenceOptions & { signal?: AbortSignal } = {},
+  ): Promise<Sequence> {
+    const sequence = this.createSequence(options);
+    try {
+      sequence.resume(tokens);
+      const rest = tokens.slice(sequence.length);
+      if (rest.length > 0) await this.evaluate(sequence, rest, "none", signal);
+      return sequence;
+    } catch (error) {
+      sequence.drop();
+      throw error;
+    }
   }
 
   /**

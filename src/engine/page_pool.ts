@@ -81,7 +81,7 @@ export class PagePool {
   }
 
   /** The pages that hold the longest known beginning of `ids`; whoever takes them retains them. */
-  find(ids: Int32Array, keep?: number): KnownPrefix {
+  find(ids: readonly number[], keep?: number): KnownPrefix {
     return this.#cache.find(ids, keep);
   }
 

@@ -50,12 +50,12 @@ export class PrefixCache {
   }
 
   /** The pages that hold the longest known beginning of `ids`. */
-  find(ids: Int32Array, keep?: number): KnownPrefix {
+  find(ids: readonly number[], keep?: number): KnownPrefix {
     const pages: number[] = [];
     let level = this.#rootsOf(keep);
     let length = 0;
     for (;;) {
-      const rest = ids.subarray(length, length + pagePositions);
+      const rest = ids.slice(length, length + pagePositions);
       const node = rest.length === pagePositions && level.get(keyOf(rest));
       if (!node) {
         const { page, common } = mostAlike(level, rest);
@@ -139,14 +139,14 @@ export class PrefixCache {
   }
 }
 
-function keyOf(ids: Int32Array): string {
+function keyOf(ids: Int32Array | readonly number[]): string {
   return ids.join();
 }
 
 /** The page whose tokens begin as `ids` do for longest. */
 function mostAlike(
   level: ReadonlyMap<string, Node>,
-  ids: Int32Array,
+  ids: readonly number[],
 ): { page: number; common: number } {
   let best = { page: 0, common: 0 };
   for (const { page, ids: known } of level.values()) {

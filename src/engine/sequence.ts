@@ -14,6 +14,8 @@ export interface SequenceOwner {
   readonly pool: PagePool;
   /** Those that have not been dropped */
   readonly sequences: Set<Sequence>;
+  /** Tokens that sequences took over from others of the past */
+  cachedTokens: number;
 }
 
 /** The past of one text: how many positions it has, and in which pages. */
@@ -112,10 +114,26 @@ export class Sequence implements Disposable {
     for (const page of cut) this.#owner.pool.release(page);
   }
 
-  /** Begins with as many of `ids` as some sequence of the past began with; it must be empty. */
-  takeOver(ids: Int32Array): void {
-    const { pages, length } = this.#owner.pool.find(ids, this.keep);
+  /**
+   * Keeps what it has in common with `ids` and forgets the rest; begins as a
+   * sequence of the past did where `fromPast` says so and that has more in common.
+   * Its length says how many of `ids` it holds then.
+   *
+   * @throws {UsageError} where tokens wait to be appended
+   */
+  resume(ids: readonly number[], fromPast = true): void {
+    const longest = Math.min(this.#length, ids.length);
+    let common = 0;
+    while (common < longest && ids[common] === this.tokenAt(common)) common++;
+    this.truncate(common);
+    if (!fromPast) return;
+    const { pool } = this.#owner;
+    const { pages, length } = pool.find(ids, this.keep);
+    if (length <= common) return;
+    this.#owner.cachedTokens += length - common;
+    const own = this.#pages;
     this.#hold(pages, length);
+    for (const page of own.reverse()) pool.release(page);
   }
 
   /** One request more, or less, waits to append tokens. */

@@ -32,6 +32,11 @@ export interface GenerateOptions extends SamplingOptions {
   ignoreEos?: boolean;
   /** Keeps its past, so that a prompt that continues it is not evaluated again. */
   session?: Session;
+  /**
+   * Takes over what other texts that began as the prompt does have left behind.
+   * Default true; the text is the same.
+   */
+  cachePrompt?: boolean;
   /** Called once, when the text has ended for whatever reason. */
   onFinish?: (summary: Summary) => void;
 }
@@ -54,9 +59,9 @@ export interface Summary {
   readonly finishReason: "stop" | "length" | "aborted";
   /** The stop string that ended the text, if one did. */
   readonly stopString?: string;
-  /** Tokens of the prompt, those taken from the session included. */
+  /** Tokens of the prompt, those that were not evaluated again included. */
   readonly promptTokens: number;
-  /** Tokens of the prompt that the session already held. */
+  /** Tokens of the prompt that the session, or another text, had left behind. */
   readonly cachedTokens: number;
   /** Tokens generated. */
   readonly completionTokens: number;
@@ -122,7 +127,7 @@ export async function* generate(
   let next: Promise<Logits> | undefined;
   let firstStats = startStats;
   using _ = session.take(engine);
-  const cachedTokens = session.reuse(prompt);
+  const cachedTokens = session.reuse(prompt, options.cachePrompt ?? true);
   try {
     let logits = limit > 0
       ? await session.append(prompt.slice(cachedTokens), ask)

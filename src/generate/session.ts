@@ -12,7 +12,7 @@ import type { Sequence } from "../engine/sequence.ts";
 export class Session implements Disposable {
   readonly #engine: Engine;
   readonly #sequence: Sequence;
-  readonly #ids: number[] = [];
+  #ids: number[] = [];
   #isBusy = false;
 
   /** An empty session. */
@@ -48,16 +48,14 @@ export class Session implements Disposable {
   }
 
   /**
-   * Keeps what `prompt` and the session have in common, and forgets the rest.
-   * Gives the number of tokens kept; one at least is left to evaluate.
+   * Keeps what `prompt` and the session have in common, or with `fromPast` what
+   * another text of the past has, and forgets the rest. Gives the number of
+   * tokens kept; one at least is left to evaluate.
    */
-  reuse(prompt: readonly number[]): number {
-    const longest = Math.min(this.#sequence.length, prompt.length - 1);
-    let kept = 0;
-    while (kept < longest && prompt[kept] === this.#ids[kept]) kept++;
-    this.#ids.length = kept;
-    this.#sequence.truncate(kept);
-    return kept;
+  reuse(prompt: readonly number[], fromPast: boolean): number {
+    this.#sequence.resume(prompt.slice(0, -1), fromPast);
+    this.#ids = prompt.slice(0, this.#sequence.length);
+    return this.#ids.length;
   }
 
   /** Evaluates `ids` and gives the logits after the last of them: all, or the `top` largest. */

@@ -5,7 +5,7 @@
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { Engine } from "../engine/engine.ts";
-import { UsageError } from "../errors.ts";
+import { GpuError, UsageError } from "../errors.ts";
 import { readGguf } from "../formats/gguf/read.ts";
 import { startWithGpu } from "./start_with_gpu.ts";
 import { LanguageModel } from "../generate/language_model.ts";
@@ -16,7 +16,12 @@ import {
 } from "./load_options.ts";
 import { describeModel } from "../model/model.ts";
 import { type ModelSource, toByteSource } from "./model_source.ts";
-import { type StartOptions, startTeam } from "../places/start.ts";
+import { pagesFor } from "../places/batch.ts";
+import {
+  type LoadControl,
+  type StartOptions,
+  startTeam,
+} from "../places/start.ts";
 import type { Team } from "../places/team.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import { checkProfile } from "../plan/profile.ts";
@@ -25,9 +30,9 @@ import { withPredictor } from "../model/predictor_file.ts";
 import { tokenizerFromGguf } from "../tokenizer/mod.ts";
 
 /**
- * Loads a GGUF or PowerInfer file, or a Hugging Face folder. Where a GPU takes part, a `ByteSource` must
- * stay open while the model runs: should the GPU be lost, its share is read
- * again.
+ * Loads a GGUF or PowerInfer file, or a Hugging Face folder. Where workers or a
+ * GPU take part, a `ByteSource` must stay open while the model runs: should one
+ * of them fail, the weights are read again.
  *
  * @throws {FormatError} where the file is damaged
  * @throws {UnsupportedError} where it holds what culm cannot run
@@ -91,29 +96,38 @@ export async function load(
     gpuBytes: checked.gpuBytes,
     limits: { tokens: Math.min(checked.batchSize, contextSize), contextSize },
   };
-  const startOn = (gpuPlan?: PlacePlan): Promise<Team> =>
-    startTeam(all, checked.threads, { ...places, gpuPlan }, options);
+  const { threads } = checked;
+  const startOn = (gpuPlan?: PlacePlan, control?: LoadControl): Promise<Team> =>
+    startTeam(all, threads, { ...places, gpuPlan }, control);
   const warn = options.onWarning ?? (() => {});
   const team = await startWithGpu(
     places,
-    checked.threads,
+    threads,
     options,
-    startOn,
+    (gpuPlan) => startOn(gpuPlan, options),
     warn,
   );
+  const isReplaceable = threads > 0 || team.gpu !== undefined;
+  let { gpu: gpuPlan } = team.plan;
+  const restart = (reason: unknown) => {
+    const isGpu = reason instanceof GpuError;
+    if (isGpu) gpuPlan = undefined;
+    const next = isGpu ? "going on with the CPU" : "starting again";
+    warn(`${reason instanceof Error ? reason.message : reason}; ${next}`);
+    return startOn(gpuPlan);
+  };
   return new LanguageModel(
     file,
     model,
     new Engine(team, model.vocabSize, {
-      restart: (reason) => {
-        warn(`${(reason as Error).message}; going on with the CPU`);
-        return startOn();
-      },
+      restart: isReplaceable ? restart : undefined,
+      mostPages: pagesFor(checked.cacheSize) || undefined,
+      keepsPast: options.prefixCache ?? true,
     }),
     performance.now() - start,
     tokenizer,
     profile,
-    team.gpu && opened.keep(),
+    isReplaceable ? opened.keep() : undefined,
   );
 }
 

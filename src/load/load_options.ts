@@ -34,6 +34,16 @@ export interface LoadOptions {
    * move a token's log-probability by 0.01. Default `f16`.
    */
   cacheType?: CacheType;
+  /**
+   * The most positions that are kept of all texts together, past ones included;
+   * 0 = as many as memory holds. Default 0.
+   */
+  cacheSize?: number;
+  /**
+   * Keeps keys and values of past texts, as far as no other needs their room, so
+   * that a text that begins alike is not evaluated again. Default true.
+   */
+  prefixCache?: boolean;
   /** A predictor that `culm predictor` made; sparsity `predictor` uses it in place of the file's own. */
   predictor?: ModelSource;
   /** Overrides the activation that the file implies. */
@@ -77,7 +87,12 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
-const limits = { batchSize: 4096, contextSize: 1 << 20, threads: 256 };
+const limits = {
+  batchSize: 4096,
+  contextSize: 1 << 20,
+  cacheSize: 1 << 28,
+  threads: 256,
+};
 
 /**
  * Checks options, and fills in defaults.
@@ -87,7 +102,7 @@ const limits = { batchSize: 4096, contextSize: 1 << 20, threads: 256 };
  */
 export function checkOptions(options: LoadOptions) {
   const whole = (
-    name: "threads" | "contextSize" | "batchSize",
+    name: keyof typeof limits,
     fallback: number,
     least: number,
   ): number => {
@@ -124,6 +139,7 @@ export function checkOptions(options: LoadOptions) {
       0,
     ),
     contextSize: whole("contextSize", 0, 0),
+    cacheSize: whole("cacheSize", 0, 0),
     batchSize: whole("batchSize", 128, 1),
     sparsity: options.sparsity ?? { mode: "exact" as const },
     cacheType: checkCacheType(options.cacheType ?? "f16"),

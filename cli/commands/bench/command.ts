@@ -1,5 +1,5 @@
 import { type BenchForm, benchForms, benchWriter, rowOf } from "./output.ts";
-import { type BenchTest, nameOf, Past, runTest } from "./runs.ts";
+import { type BenchTest, nameOf, runTest } from "./runs.ts";
 import type { CommandSpec } from "../../command.ts";
 import { type RunGpuFlags, runGpuOptions } from "../../gpu_options.ts";
 import { gpuCountsText } from "../../gpu_stats.ts";
@@ -125,13 +125,12 @@ async function run(flags: BenchFlags): Promise<number> {
     flags.sparsity.mode !== "dense",
   );
   if (flags.verbose) note(ratesText(model).trimEnd());
-  using past = new Past(model);
   await write(writer.begin());
   for (const test of tests) {
     const name = nameOf(test);
     let runs = 0;
     const result = await runTest(
-      past,
+      model,
       test,
       flags.repetitions,
       interrupt.signal,
@@ -153,7 +152,7 @@ async function run(flags: BenchFlags): Promise<number> {
   if (timeline !== undefined) {
     const timelines: Timeline[] = [];
     for (const test of watched) {
-      timelines.push(await watchToken(past, test, interrupt.signal));
+      timelines.push(await watchToken(model, test, interrupt.signal));
       note(timelineText(timelines.at(-1)!));
     }
     const title = `${describe(model)}, ${model.backend}`;

@@ -66,47 +66,27 @@ export function benchTokens(model: LanguageModel, count: number): number[] {
   return ids.slice(0, count);
 }
 
-/** The text before the tests: evaluated once, however many go on from it. */
-export class Past implements Disposable {
-  readonly #sequence: Sequence;
-
-  /** Nothing yet. */
-  constructor(readonly model: LanguageModel) {
-    this.#sequence = model.engine.createSequence();
-  }
-
-  /** A sequence of the first `depth` tokens of {@linkcode benchTokens}. The caller drops it. */
-  async at(depth: number, signal: AbortSignal): Promise<Sequence> {
-    const { length } = this.#sequence;
-    if (length < depth) {
-      const ids = benchTokens(this.model, depth).slice(length);
-      const { engine } = this.model;
-      await engine.evaluate(this.#sequence, ids, "none", signal);
-    }
-    const sequence = this.#sequence.fork();
-    sequence.truncate(depth);
-    return sequence;
-  }
-
-  /** Gives its pages back. */
-  [Symbol.dispose](): void {
-    this.#sequence.drop();
-  }
+/** A sequence of the first `depth` tokens of {@linkcode benchTokens}, evaluated once however many go on from them. */
+export function startAt(
+  model: LanguageModel,
+  depth: number,
+  signal: AbortSignal,
+): Promise<Sequence> {
+  return model.engine.startSequence(benchTokens(model, depth), { signal });
 }
 
 /** Runs one test `repetitions` times, after a run that does not count. */
 export async function runTest(
-  past: Past,
+  model: LanguageModel,
   test: BenchTest,
   repetitions: number,
   signal: AbortSignal,
   onRun: (ms: number) => void,
 ): Promise<BenchResult> {
-  const { model } = past;
   const { kind, tokens, depth } = test;
   const ids = benchTokens(model, depth + tokens).slice(depth);
   const run = async (ids: readonly number[]) => {
-    using sequence = await past.at(depth, signal);
+    using sequence = await startAt(model, depth, signal);
     return await runOnce(model, sequence, kind, ids, signal);
   };
   await run(kind === "pp" ? ids : ids.slice(0, 1));

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { Lane, TraceEvent } from "../../../mod.ts";
-import { type BenchTest, benchTokens, nameOf, type Past } from "./runs.ts";
+import type { Lane, LanguageModel, TraceEvent } from "../../../mod.ts";
+import { type BenchTest, benchTokens, nameOf, startAt } from "./runs.ts";
 
 /** A token that was watched. */
 export interface Timeline {
@@ -22,12 +22,12 @@ const mostBefore = 3;
 
 /** Watches a token of a test of single tokens. */
 export async function watchToken(
-  past: Past,
+  model: LanguageModel,
   test: BenchTest,
   signal: AbortSignal,
 ): Promise<Timeline> {
-  const { model: { engine }, model } = past;
-  using sequence = await past.at(test.depth, signal);
+  const { engine } = model;
+  using sequence = await startAt(model, test.depth, signal);
   const before = Math.min(mostBefore, test.tokens - 1);
   const ids = benchTokens(model, test.depth + before + 1).slice(test.depth);
   for (const id of ids.slice(0, before)) {

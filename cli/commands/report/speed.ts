@@ -5,7 +5,7 @@
  */
 import { isSparse, type Model, type Sparsity } from "../../../mod.ts";
 import { type BenchRow, rowOf } from "../bench/output.ts";
-import { type BenchTest, nameOf, Past, runTest } from "../bench/runs.ts";
+import { type BenchTest, nameOf, runTest } from "../bench/runs.ts";
 import type { RunGpuFlags } from "../../gpu_options.ts";
 import type { Interrupt } from "../../interrupt.ts";
 import { loadModel } from "../../model_file.ts";
@@ -69,12 +69,11 @@ async function measureMode(
   const ctxSize = Math.max(prompt, generation);
   const loadFlags = { ...flags, ctxSize, sparsity: { mode } };
   await using model = await loadModel(loadFlags, interrupt);
-  using past = new Past(model);
   const run = async (kind: BenchTest["kind"], tokens: number) => {
     const test: BenchTest = { kind, tokens, depth: 0 };
     note(`measuring ${nameOf(test)}, ${mode}`);
     const { signal } = interrupt;
-    const result = await runTest(past, test, repetitions, signal, () => {});
+    const result = await runTest(model, test, repetitions, signal, () => {});
     return rowOf(result, model, loadFlags);
   };
   return {

@@ -8,7 +8,7 @@ import { UsageError } from "../../errors.ts";
 import { argmax } from "../../sampling/logprobs.ts";
 import { StopStrings } from "../../sampling/mod.ts";
 import { Detokenizer, type Tokenizer } from "../../tokenizer/mod.ts";
-import { commonLength, likelihoods, Past } from "./past.ts";
+import { likelihoods } from "./likelihood.ts";
 import { candidateIds, preambleOf, promptIds } from "./prompt.ts";
 import type { Candidate, ChoiceItem, EvalTask, Item } from "./task.ts";
 
@@ -67,8 +67,9 @@ export function questionsOf(
 
 /**
  * Runs a task. Gives the outcome of each question, in order. Examples are the
- * task's first items, the same for all questions: they run through the model
- * once, and so does what the candidates of a question have in common. Prompts
+ * task's first items, the same for all questions: a model that keeps the past
+ * runs through them once, and through what the candidates of a question have in
+ * common. Prompts
  * that do not fit the context are cut at the start.
  *
  * @throws {UsageError} where the items are too few
@@ -87,7 +88,7 @@ export function questionsOf(
  * ```
  */
 export async function* evaluateTask(
-  { engine, tokenizer }: EvaluatedModel,
+  model: EvaluatedModel,
   task: EvalTask,
   items: readonly Item[],
   options: EvaluateOptions = {},
@@ -95,44 +96,35 @@ export async function* evaluateTask(
   const { shots = task.shots, skip = 0, signal } = options;
   const questions = questionsOf(task, items, options);
   const preamble = preambleOf(items.slice(0, shots));
-  using nothing = Past.empty(engine, signal);
-  const shared = sharedIds(tokenizer, preamble);
-  // Prompts that are cut at the start have nothing in common.
-  const fits = shared.length < engine.contextSize;
-  using shown = await nothing.goingOnTo(fits ? shared : []);
-  for (let next = skip; next < questions.length; next += together) {
-    const group = questions.slice(next, next + together);
+  for (let next = skip; next < questions.length;) {
+    // The first by itself: the others find its examples evaluated.
+    const count = next === skip ? 1 : together;
+    const group = questions.slice(next, next + count);
     yield* await Promise.all(
-      group.map((item) => answer(shown, tokenizer, task, preamble, item)),
+      group.map((item) => answer(model, task, preamble, item, signal)),
     );
+    next += count;
   }
 }
 
-/** The ids that every prompt begins with: what follows may join the last ones. */
-function sharedIds(tokenizer: Tokenizer, preamble: string): number[] {
-  const prompts = ["Question", "A", "the"].map((text) =>
-    promptIds(tokenizer, preamble + text)
-  );
-  return prompts[0].slice(0, commonLength(prompts));
-}
-
 async function answer(
-  past: Past,
-  tokenizer: Tokenizer,
+  { engine, tokenizer }: EvaluatedModel,
   task: EvalTask,
   preamble: string,
   item: Item,
+  signal?: AbortSignal,
 ): Promise<Outcome> {
   const scored = (candidates: readonly Candidate[]) =>
     likelihoods(
-      past,
+      engine,
       candidates.map(({ context, continuation }) =>
         candidateIds(
           tokenizer,
           { context: preamble + context, continuation },
-          past.engine.contextSize,
+          engine.contextSize,
         )
       ),
+      signal,
     );
   switch (item.kind) {
     case "choice": {
@@ -146,10 +138,15 @@ async function answer(
       return { scores: { acc: Number(greedy) }, logprobs: [logprob] };
     }
     case "generation": {
-      const { contextSize } = past.engine;
+      const { contextSize } = engine;
       const room = contextSize - Math.min(mostTokens, contextSize >> 1);
       const ids = promptIds(tokenizer, preamble + item.context).slice(-room);
-      const text = await write(past, tokenizer, ids, task.until ?? []);
+      const text = await write(
+        { engine, tokenizer },
+        ids,
+        task.until ?? [],
+        signal,
+      );
       return { scores: item.scoresOf(text), text };
     }
   }
@@ -175,14 +172,13 @@ function scoresOf(
 
 /** What the model writes behind a prompt, always the likeliest token. */
 async function write(
-  past: Past,
-  tokenizer: Tokenizer,
+  { engine, tokenizer }: EvaluatedModel,
   prompt: readonly number[],
   until: readonly string[],
+  signal?: AbortSignal,
 ): Promise<string> {
-  const { engine, signal } = past;
-  using start = await past.goingOnTo(prompt.slice(0, -1));
-  const { sequence } = start;
+  const past = prompt.slice(0, -1);
+  using sequence = await engine.startSequence(past, { signal });
   const stops = new StopStrings(until);
   const detokenizer = new Detokenizer(tokenizer);
   let text = "", next = prompt[prompt.length - 1];

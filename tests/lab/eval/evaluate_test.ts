@@ -7,7 +7,7 @@ import {
   type Outcome,
   questionsOf,
 } from "../../../src/lab/eval/evaluate.ts";
-import { likelihoods, Past } from "../../../src/lab/eval/past.ts";
+import { likelihoods } from "../../../src/lab/eval/likelihood.ts";
 import {
   candidateIds,
   preambleOf,
@@ -152,13 +152,12 @@ Deno.test("contexts that differ, as WinoGrande's do, share what they begin with"
     .map((context) =>
       candidateIds(tokenizer, { context, continuation: " was happy." }, 512)
     );
-  using past = Past.empty(engine);
   const before = engine.stats().tokens;
-  const together = await likelihoods(past, texts.slice(0, 2));
+  const together = await likelihoods(engine, texts.slice(0, 2));
   const evaluated = engine.stats().tokens - before;
   const all = texts[0].ids.length + texts[1].ids.length - 2;
   assert.ok(evaluated < all - 3, `${evaluated} of ${all} tokens`);
-  const others = await likelihoods(past, texts);
+  const others = await likelihoods(engine, texts);
   together.forEach(({ logprob, greedy }, i) => {
     assert.ok(Math.abs(logprob - others[i].logprob) < 1e-3);
     assert.equal(greedy, others[i].greedy);
