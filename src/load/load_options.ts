@@ -12,7 +12,7 @@ import type { Progress } from "../places/load_progress.ts";
 import type { GpuIndex } from "../plan/gpu_index.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
-import type { Sparsity } from "../plan/sparsity.ts";
+import { checkSparsity, type Sparsity } from "../plan/sparsity.ts";
 import { coreCount } from "../platform/threads.ts";
 
 /** Whether a GPU takes part. */
@@ -94,6 +94,11 @@ const limits = {
   threads: 256,
 };
 
+const words = {
+  gpu: ["auto", "off", "require"] satisfies GpuMode[] as string[],
+  activation: ["drelu", "reglu", "swiglu"] satisfies Activation[] as string[],
+};
+
 /**
  * Checks options, and fills in defaults.
  *
@@ -119,6 +124,13 @@ export function checkOptions(options: LoadOptions) {
     }
     return value;
   };
+  for (const [name, known] of Object.entries(words)) {
+    const word = options[name as keyof typeof words] ?? known[0];
+    if (known.includes(word)) continue;
+    throw new UsageError(
+      `Cannot use ${name} ${word}: needs one of ${known.join(", ")}`,
+    );
+  }
   const { hotShare } = options;
   if (hotShare !== undefined && !(hotShare >= 0 && hotShare <= 1)) {
     throw new UsageError(
@@ -141,7 +153,7 @@ export function checkOptions(options: LoadOptions) {
     contextSize: whole("contextSize", 0, 0),
     cacheSize: whole("cacheSize", 0, 0),
     batchSize: whole("batchSize", 128, 1),
-    sparsity: options.sparsity ?? { mode: "exact" as const },
+    sparsity: checkSparsity(options.sparsity ?? { mode: "exact" }),
     cacheType: checkCacheType(options.cacheType ?? "f16"),
     hotShare,
   };

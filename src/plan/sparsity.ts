@@ -54,6 +54,16 @@ export function parseSparsity(text: string): Sparsity {
   );
 }
 
+/**
+ * The same, where it is one.
+ *
+ * @throws {UsageError} for a mode that there is not, or a number out of range
+ */
+export function checkSparsity({ mode, ...rest }: Sparsity): Sparsity {
+  const [value] = Object.values(rest).filter((each) => each !== undefined);
+  return parseSparsity(value === undefined ? mode : `${mode}=${value}`);
+}
+
 function splitOnce(text: string, mark: string): [string, string | undefined] {
   const at = text.indexOf(mark);
   return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];

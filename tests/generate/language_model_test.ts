@@ -203,12 +203,18 @@ Deno.test("load refuses options out of range, and a predictor that is not there"
     [{ threads: 1000 }, /threads 1000: the limit is 256/],
     [{ contextSize: 1.5 }, /contextSize 1\.5/],
     [{ batchSize: 0 }, /batchSize 0/],
+    [{ cacheSize: -1 }, /cacheSize -1/],
     [{ sparsity: { mode: "predictor" } }, /the file has none/],
+    // What JavaScript may request, names that every object has among them.
     [
-      // What JavaScript may ask for.
       { cacheType: "q4_0" as "q8_0" },
       /keys and values as q4_0: needs one of f32, f16, q8_0/,
     ],
+    [{ cacheType: "constructor" as "f16" }, /as constructor: needs one of/],
+    [{ gpu: "constructor" as "off" }, /gpu constructor: needs one of auto/],
+    [{ activation: "toString" as "drelu" }, /activation toString: needs/],
+    [{ sparsity: { mode: "__proto__" as "exact" } }, /sparsity "__proto__"/],
+    [{ sparsity: { mode: "top-k", share: 2 } }, /sparsity "top-k=2"/],
   ];
   for (const [options, message] of refused) {
     await assert.rejects(load(tinyBamboo(), options), message);

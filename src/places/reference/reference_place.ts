@@ -375,7 +375,7 @@ function rmsNorm(
 }
 
 function softmax(scores: number[]): number[] {
-  const largest = Math.max(...scores);
+  const largest = scores.reduce((most, score) => Math.max(most, score));
   const weights = scores.map((score) => Math.exp(score - largest));
   const sum = weights.reduce((total, weight) => total + weight, 0);
   return weights.map((weight) => weight / sum);
