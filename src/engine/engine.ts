@@ -4,30 +4,19 @@
  *
  * @module
  */
-import { CulmError, LimitError, PlaceError, UsageError } from "../errors.ts";
+import { LimitError, UsageError } from "../errors.ts";
+import { LastingTeam, type Restart } from "./lasting_team.ts";
 import { PagePool } from "./page_pool.ts";
-import { replay } from "./replay.ts";
-import {
-  fillBatch,
-  linesOf,
-  piecesOf,
-  type Request,
-  type Share,
-  shareSlots,
-  type WantLogits,
-} from "./scheduler.ts";
-import { Sequence, type SequenceOwner } from "./sequence.ts";
+import type { Request, WantLogits } from "./scheduler.ts";
+import { droppedError, Sequence, type SequenceOwner } from "./sequence.ts";
+import { StepLoop } from "./step_loop.ts";
 import { pagesFor } from "../places/batch.ts";
 import type { Rates } from "../plan/rates.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
 import type { FfnInputs } from "../places/ffn_inputs.ts";
 import type { GpuStats } from "../places/gpu_stats.ts";
-import {
-  type LayerCounts,
-  type PlaceStats,
-  sumCounts,
-} from "../places/stats.ts";
+import { type PlaceStats, sumCounts } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
 import type { Lane, OnTrace } from "../places/trace.ts";
 import { unpackTopLogits } from "../places/top_logits_row.ts";
@@ -39,7 +28,7 @@ export interface EngineOptions {
    * Starts a team of the same limits in place of one that failed, with which the
    * sequences go on; where it is left out, or fails too, the engine closes.
    */
-  readonly restart?: (reason: unknown) => Promise<Team>;
+  readonly restart?: Restart;
   /** The most pages of keys and values, all sequences together. Default: as many as memory holds. */
   readonly mostPages?: number;
   /** Whether pages of past sequences are kept for texts that begin alike. Default false. */
@@ -55,15 +44,6 @@ export interface SequenceOptions {
    */
   readonly keep?: number;
 }
-
-/** Teams that may fail one after another, without a step between, before the engine gives up. */
-const mostRestarts = 3;
-
-/**
- * Turns of the microtask queue that those have whose tokens were evaluated, to
- * request the next ones before a step is made of what others wait for.
- */
-const callersTurns = 16;
 
 /**
  * Runs a model's steps. Requests that wait at the same time share steps, so
@@ -87,21 +67,11 @@ const callersTurns = 16;
  * ```
  */
 export class Engine implements AsyncDisposable {
-  #team: Team;
+  readonly #team: LastingTeam;
   readonly #vocabSize: number;
-  readonly #restart?: EngineOptions["restart"];
   readonly #mostPages: number;
-  readonly #pool: PagePool;
   readonly #owner: SequenceOwner;
-  /** Counters of teams that are gone */
-  readonly #pastCounts: LayerCounts[] = [];
-  #queue: Request[] = [];
-  #running?: Promise<void>;
-  /** Why nothing can be evaluated any more */
-  #failure?: CulmError;
-  /** Whether places have refused to make more pages */
-  #isFull = false;
-  #tokens = 0;
+  readonly #loop: StepLoop;
 
   /** `team` holds the model; the engine closes it. */
   constructor(
@@ -109,42 +79,42 @@ export class Engine implements AsyncDisposable {
     vocabSize: number,
     { restart, mostPages = Infinity, keepsPast }: EngineOptions = {},
   ) {
-    this.#team = team;
     this.#vocabSize = vocabSize;
-    this.#restart = restart;
     this.#mostPages = mostPages;
-    this.#pool = new PagePool(keepsPast);
-    this.#owner = { pool: this.#pool, sequences: new Set(), cachedTokens: 0 };
+    const pool = new PagePool(keepsPast);
+    this.#owner = { pool, sequences: new Set(), cachedTokens: 0 };
+    this.#team = new LastingTeam(team, this.#owner, restart);
+    this.#loop = new StepLoop(this.#team, pool, mostPages);
   }
 
   /** What computes, for people. */
   get description(): string {
-    return this.#team.description;
+    return this.#team.current.description;
   }
 
   /** The most positions that a sequence may have. */
   get contextSize(): number {
-    return this.#team.limits.contextSize;
+    return this.#team.current.limits.contextSize;
   }
 
   /** The most tokens in one step. */
   get batchSize(): number {
-    return this.#team.limits.tokens;
+    return this.#team.current.limits.tokens;
   }
 
   /** Bytes of weights held, all places together. */
   get weightBytes(): number {
-    return this.#team.weightBytes;
+    return this.#team.current.weightBytes;
   }
 
   /** Pages of the KV cache that sequences hold. */
   get pagesTaken(): number {
-    return this.#pool.taken;
+    return this.#owner.pool.taken;
   }
 
   /** Pages of the KV cache that places hold; those of past sequences are among them. */
   get pagesHeld(): number {
-    return this.#pool.count;
+    return this.#owner.pool.count;
   }
 
   /** Tokens that sequences took over from sequences of the past. */
@@ -154,23 +124,22 @@ export class Engine implements AsyncDisposable {
 
   /** What was computed and read since the start. */
   stats(): PlaceStats {
-    const counts = [...this.#team.counts, ...this.#pastCounts];
-    return sumCounts(counts, this.#tokens);
+    return sumCounts(this.#team.counts, this.#loop.tokens);
   }
 
   /** How a GPU takes part, where one does. */
   get gpu(): GpuStats | undefined {
-    return this.#team.gpu;
+    return this.#team.current.gpu;
   }
 
   /** What the GPU holds, where one takes part. */
   get gpuPlan(): PlacePlan | undefined {
-    return this.#team.plan.gpu;
+    return this.#team.current.plan.gpu;
   }
 
   /** How fast each place reads its rows, where it has measured that. */
   get rates(): readonly Rates[] {
-    return this.#team.rates;
+    return this.#team.current.rates;
   }
 
   /**
@@ -181,12 +150,7 @@ export class Engine implements AsyncDisposable {
    * @throws {PlaceError} where a place died
    */
   async measureRates(): Promise<readonly Rates[]> {
-    while (this.#running) await this.#running;
-    if (this.#failure) throw this.#failure;
-    const measured = this.#withTeam((team) => team.measureRates());
-    this.#running = measured.then(() => {}, () => {})
-      .then(() => this.#drain());
-    return await measured;
+    return await this.#loop.between((team) => team.measureRates());
   }
 
   /**
@@ -195,13 +159,13 @@ export class Engine implements AsyncDisposable {
    * @throws {UsageError} where the model was loaded without `countNeurons`
    */
   profile(): Profile {
-    const { neuronCounts } = this.#team;
+    const { neuronCounts } = this.#team.current;
     if (!neuronCounts) {
       throw new UsageError(
         "Cannot give a profile: the model was loaded without countNeurons",
       );
     }
-    return neuronCounts.profile(this.#tokens);
+    return neuronCounts.profile(this.#loop.tokens);
   }
 
   /**
@@ -210,7 +174,7 @@ export class Engine implements AsyncDisposable {
    * @throws {UsageError} where the model was loaded without `keepFfnInputs`
    */
   get ffnInputs(): FfnInputs {
-    const { ffnInputs } = this.#team;
+    const { ffnInputs } = this.#team.current;
     if (!ffnInputs) {
       throw new UsageError(
         "Cannot give normed states: the model was loaded without keepFfnInputs",
@@ -329,7 +293,7 @@ export class Engine implements AsyncDisposable {
   ): Promise<Float32Array[]> {
     const { sequence, signal } = asked;
     signal?.throwIfAborted();
-    if (this.#failure) throw this.#failure;
+    this.#loop.check();
     this.#checkSequence(sequence);
     const { length } = asked.tokens;
     if (!(length > 0)) {
@@ -341,18 +305,14 @@ export class Engine implements AsyncDisposable {
       Float32Array[]
     >();
     const logits: Float32Array[] = [];
-    this.#queue.push({ ...asked, tokens, logits, resolve, reject, done: 0 });
-    sequence.countWaiting(1);
-    // Started in a later task, so that requests made together run together.
-    this.#running ??= Promise.resolve().then(() => this.#drain());
+    this.#loop.push({ ...asked, tokens, logits, resolve, reject, done: 0 });
     return promise;
   }
 
   /** Stops the places. Waits for the step that runs. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#failure ??= new PlaceError("Cannot evaluate: the model is closed");
-    await this.#running;
-    await this.#team[Symbol.asyncDispose]();
+    await this.#loop.close();
+    await this.#team.current[Symbol.asyncDispose]();
   }
 
   #checkSequence(sequence: Sequence): void {
@@ -379,10 +339,7 @@ export class Engine implements AsyncDisposable {
 
   /** A sequence has room for so many tokens more. */
   #checkRoom(sequence: Sequence, count: number): void {
-    let length = sequence.length + count;
-    for (const { sequence: other, tokens, done } of this.#queue) {
-      if (other === sequence) length += tokens.length - done;
-    }
+    const length = sequence.length + this.#loop.waiting(sequence) + count;
     if (length > this.contextSize) {
       throw new LimitError(
         `Cannot evaluate ${length} tokens in one sequence: the context has ${this.contextSize}`,
@@ -398,7 +355,7 @@ export class Engine implements AsyncDisposable {
   }
 
   #checkKeep(keep: number): void {
-    const { mode } = this.#team.sparsity;
+    const { mode } = this.#team.current.sparsity;
     if (mode !== "top-k") {
       throw new UsageError(
         `Cannot keep a share of ${keep} in sparsity ${mode}: load the model with top-k`,
@@ -410,229 +367,4 @@ export class Engine implements AsyncDisposable {
       );
     }
   }
-
-  async #drain(): Promise<void> {
-    let isStuck = false;
-    try {
-      while (this.#queue.length > 0 && !this.#failure) {
-        const shares = await this.#nextStep();
-        if (shares.length > 0) {
-          isStuck = false;
-          await this.#step(shares);
-          if (this.#queue.length > 0) await takeTurns(callersTurns);
-        } else if (isStuck) this.#refuseLast();
-        else if (this.#queue.length > 0) {
-          isStuck = true;
-          this.#isFull = false; // memory may be had by now
-          // Who was answered last may be about to drop a sequence.
-          await new Promise((resolve) => setTimeout(resolve, 0));
-        }
-      }
-    } catch (error) {
-      this.#failure ??= asCulmError(error);
-    } finally {
-      this.#running = undefined;
-      if (this.#failure) this.#rejectAll(this.#failure);
-    }
-  }
-
-  /** What each sequence has in the next step; nothing where none has its pages. */
-  async #nextStep(): Promise<Share[]> {
-    this.#rejectGone();
-    for (const [sequence, line] of linesOf(this.#queue)) {
-      await this.#takePages(sequence, line);
-    }
-    this.#rejectGone();
-    const lines = [...linesOf(this.#queue)];
-    const counts = lines.map(([sequence, line]) => readyTokens(sequence, line));
-    const slots = shareSlots(counts, this.#team.limits.tokens);
-    return lines.flatMap(([sequence, line], i) =>
-      slots[i] > 0
-        ? {
-          sequence,
-          growth: sequence.plan(slots[i]),
-          pieces: piecesOf(line, slots[i]),
-        }
-        : []
-    );
-  }
-
-  /** Takes the pages that whole requests of a sequence need, one after another, as long as there are some. */
-  async #takePages(
-    sequence: Sequence,
-    line: readonly Request[],
-  ): Promise<void> {
-    let count = 0;
-    for (const { tokens, done } of line) {
-      count += tokens.length - done;
-      const missing = sequence.missingPages(count);
-      if (missing === 0) continue;
-      if (!await this.#makeRoom(missing) || sequence.dropped) return;
-      sequence.takeAhead(count);
-    }
-  }
-
-  /** Says whether so many pages can be taken, once more of them have been made where need be. */
-  async #makeRoom(pages: number): Promise<boolean> {
-    const pool = this.#pool;
-    // As many as a full sequence has are made before any of the past's is given up.
-    const full = pagesFor(this.contextSize);
-    const wanted = pool.count + pages - pool.free;
-    await this.#makePages(Math.min(full, wanted));
-    await this.#makePages(pool.count + pages - pool.available);
-    return pages <= pool.available;
-  }
-
-  async #makePages(count: number): Promise<void> {
-    const most = Math.min(count, this.#mostPages);
-    if (most <= this.#pool.count || this.#isFull) return;
-    const held = await this.#withTeam((team) => team.reserve(most));
-    this.#pool.grow(Math.min(held, this.#mostPages));
-    this.#isFull = held < most;
-  }
-
-  async #step(shares: readonly Share[]): Promise<void> {
-    const requests = shares.flatMap(({ pieces }) =>
-      pieces.map(({ request }) => request)
-    );
-    const onTrace = requests.find(({ onTrace }) => onTrace)?.onTrace;
-    const rows = await this.#withTeam((team) => {
-      fillBatch(team.batch, shares);
-      return team.run(onTrace);
-    });
-    const next = rows.values();
-    for (const share of shares) this.#commit(share, next);
-    // Who was served goes behind the others that wait.
-    const served = new Set(shares.map(({ sequence }) => sequence));
-    const waiting = this.#queue.filter(({ tokens, done }) =>
-      done < tokens.length
-    );
-    const isServed = ({ sequence }: Request) => served.has(sequence);
-    this.#queue = [
-      ...waiting.filter((request) => !isServed(request)),
-      ...waiting.filter(isServed),
-    ];
-  }
-
-  /** Appends what a step evaluated to its sequence, and answers the requests that are done. */
-  #commit(
-    { sequence, growth, pieces }: Share,
-    rows: Iterator<Float32Array>,
-  ): void {
-    for (const { request, tokens } of pieces) {
-      const { want, logits } = request;
-      for (let t = 1; t <= tokens.length; t++) {
-        const isLast = request.done + t === request.tokens.length;
-        if (want === "all" || (want === "last" && isLast)) {
-          logits.push(rows.next().value!.slice());
-        }
-      }
-    }
-    if (sequence.dropped) return; // rejected before the next step
-    const count = pieces.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    this.#tokens += count;
-    sequence.commit(growth, pieces.map(({ tokens }) => tokens));
-    for (const { request, tokens } of pieces) {
-      request.done += tokens.length;
-      if (request.done < request.tokens.length) continue;
-      sequence.countWaiting(-1);
-      request.resolve(request.logits);
-    }
-  }
-
-  /**
-   * Lets the team do something. Where that fails, another takes its place that
-   * has evaluated all sequences, and does it.
-   */
-  async #withTeam<T>(act: (team: Team) => Promise<T>): Promise<T> {
-    let reason: unknown;
-    for (let failures = 0;;) {
-      try {
-        if (failures > 0) await this.#replaceTeam(reason);
-        return await act(this.#team);
-      } catch (error) {
-        if (this.#failure || !this.#restart) throw error;
-        if (++failures > mostRestarts) throw error;
-        reason = error;
-      }
-    }
-  }
-
-  async #replaceTeam(reason: unknown): Promise<void> {
-    const old = this.#team;
-    await old[Symbol.asyncDispose]();
-    this.#team = await this.#restart!(reason);
-    this.#pastCounts.push(...old.counts);
-    this.#pool.forgetPast();
-    this.#isFull = false;
-    await replay(this.#team, this.#owner);
-    const { neuronCounts } = old;
-    if (neuronCounts) this.#team.neuronCounts?.copyFrom(neuronCounts);
-  }
-
-  /** Refuses the requests that were aborted, and those of dropped sequences. */
-  #rejectGone(): void {
-    for (const request of [...this.#queue]) {
-      const { signal, sequence } = request;
-      if (signal?.aborted) this.#refuse(request, signal.reason);
-      else if (sequence.dropped) this.#refuse(request, droppedError());
-    }
-  }
-
-  /** Refuses the request that came last: there are no pages for any. */
-  #refuseLast(): void {
-    const { sequence, tokens, done } = this.#queue.at(-1)!;
-    const missing = sequence.missingPages(tokens.length - done);
-    this.#refuse(
-      this.#queue.at(-1)!,
-      new LimitError(
-        `Cannot evaluate ${tokens.length} tokens: needs ${missing} more pages of keys and values, ${this.#pool.available} of ${this.#pool.count} can be had`,
-      ),
-    );
-  }
-
-  /** Refuses a request, and those that wait behind it on its sequence, which is as before it. */
-  #refuse(request: Request, reason: unknown): void {
-    const { sequence, done } = request;
-    const at = this.#queue.indexOf(request);
-    if (at < 0) return;
-    const refused = this.#queue.filter((other, i) =>
-      i >= at && other.sequence === sequence
-    );
-    this.#queue = this.#queue.filter((other) => !refused.includes(other));
-    if (!sequence.dropped) sequence.cut(sequence.length - done);
-    for (const { reject } of refused) {
-      sequence.countWaiting(-1);
-      reject(reason);
-    }
-  }
-
-  #rejectAll(error: unknown): void {
-    for (const request of [...this.#queue]) this.#refuse(request, error);
-  }
-}
-
-/** How many tokens of a sequence's requests have their pages. */
-function readyTokens(sequence: Sequence, line: readonly Request[]): number {
-  let ready = 0;
-  for (const { tokens, done } of line) {
-    const count = ready + tokens.length - done;
-    if (sequence.missingPages(count) > 0) break;
-    ready = count;
-  }
-  return ready;
-}
-
-async function takeTurns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await undefined;
-}
-
-function droppedError(): UsageError {
-  return new UsageError("Cannot evaluate in a sequence that was dropped");
-}
-
-function asCulmError(error: unknown): CulmError {
-  if (error instanceof CulmError) return error;
-  const { message } = error as Error;
-  return new PlaceError(`Cannot go on: ${message}`, { cause: error });
 }

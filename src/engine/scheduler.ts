@@ -39,6 +39,8 @@ export interface Share {
 export interface Piece {
   readonly request: Request;
   readonly tokens: Int32Array;
+  /** After how many of them, the last ones, logits are wanted */
+  readonly wanted: number;
 }
 
 /**
@@ -64,18 +66,13 @@ export function shareSlots(
   while (slots > 0 && open.length > 0) {
     const held = open.reduce((sum, line) => sum + shares[line], 0);
     const level = Math.floor((held + slots) / open.length);
+    // Where less than one each is left, the first in line have it.
     const isLevel = open.every((line) => shares[line] >= level);
-    for (const line of open) {
-      give(line, isLevel ? 1 : Math.max(0, level - shares[line]));
-    }
+    const next = isLevel ? level + 1 : level;
+    for (const line of open) give(line, Math.max(0, next - shares[line]));
     open = open.filter(isOpen);
   }
   return shares;
-}
-
-/** The requests of each sequence, in the order of the first of each. */
-export function linesOf(queue: readonly Request[]): Map<Sequence, Request[]> {
-  return Map.groupBy(queue, ({ sequence }) => sequence);
 }
 
 /** The next `count` tokens of a sequence's requests. */
@@ -83,32 +80,39 @@ export function piecesOf(line: readonly Request[], count: number): Piece[] {
   const pieces: Piece[] = [];
   for (const request of line) {
     if (count === 0) break;
-    const { tokens, done } = request;
+    const { tokens, done, want } = request;
     const next = tokens.subarray(done, done + count);
-    pieces.push({ request, tokens: next });
+    const isDone = done + next.length === tokens.length;
+    const wanted = want === "all"
+      ? next.length
+      : Number(want === "last" && isDone);
+    pieces.push({ request, tokens: next, wanted });
     count -= next.length;
   }
   return pieces;
 }
 
-/** Puts a step's tokens into the batch. */
-export function fillBatch(batch: Batch, shares: readonly Share[]): void {
-  const rows: Request[] = [];
+/** Puts a step's tokens into the batch. Gives whom to tell what places did, where somebody wants to know. */
+export function fillBatch(
+  batch: Batch,
+  shares: readonly Share[],
+): OnTrace | undefined {
+  /** Those that want logits */
+  const wanting: Request[] = [];
+  let onTrace: OnTrace | undefined;
   let t = 0;
   batch.copyCount = 0;
   shares.forEach(({ sequence, growth, pieces }, row) => {
-    const first = t - sequence.length;
-    for (const { request, tokens } of pieces) {
-      const last = request.tokens.length - request.done - 1;
+    let position = sequence.length;
+    for (const { request, tokens, wanted } of pieces) {
+      if (wanted > 0) wanting.push(request);
+      onTrace ??= request.onTrace;
       tokens.forEach((id, i) => {
-        const isWanted = request.want === "all" ||
-          (request.want === "last" && i === last);
-        if (isWanted) rows.push(request);
         batch.tokens[t] = id;
-        batch.positions[t] = t - first;
+        batch.positions[t] = position++;
         batch.sequences[t] = row;
         batch.keep[t] = sequence.keep ?? 0;
-        batch.wantLogits[t++] = Number(isWanted);
+        batch.wantLogits[t++] = Number(i >= tokens.length - wanted);
       });
     }
     batch.pages.set(growth.pages, row * batch.pagesPerSequence);
@@ -118,7 +122,8 @@ export function fillBatch(batch: Batch, shares: readonly Share[]): void {
     }
   });
   batch.length = t;
-  batch.top = topOf(rows);
+  batch.top = topOf(wanting);
+  return onTrace;
 }
 
 /** How many of the largest logits are enough for all of these; 0 where one wants them all. */

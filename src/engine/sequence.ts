@@ -21,6 +21,7 @@ export interface SequenceOwner {
 /** The past of one text: how many positions it has, and in which pages. */
 export class Sequence implements Disposable {
   readonly #owner: SequenceOwner;
+  /** Replaced, not cut, where a step may still read it */
   #pages: number[] = [];
   #length = 0;
   /** Pages taken for tokens that wait */
@@ -110,7 +111,9 @@ export class Sequence implements Disposable {
   cut(length: number): void {
     this.#length = length;
     // The last first: a past that is evicted loses its end before its beginning.
-    const cut = this.#pages.splice(pagesFor(length)).reverse();
+    const kept = pagesFor(length);
+    const cut = this.#pages.slice(kept).reverse();
+    this.#pages = this.#pages.slice(0, kept);
     for (const page of cut) this.#owner.pool.release(page);
   }
 
@@ -163,15 +166,17 @@ export class Sequence implements Disposable {
    * sequence stays as it is until {@linkcode commit}.
    */
   plan(count: number): Growth {
-    const pages = [...this.#pages];
+    const hasToCopy = this.#hasToCopy();
+    const end = pagesFor(this.#length + count);
+    if (!hasToCopy && end === this.#pages.length) return { pages: this.#pages };
+    const pages = this.#pages.slice();
     const ahead = this.#ahead.values();
     let copy: Growth["copy"];
-    if (this.#hasToCopy()) {
+    if (hasToCopy) {
       copy = { from: pages.pop()!, to: ahead.next().value! };
       pages.push(copy.to);
     }
-    const last = pagesFor(this.#length + count);
-    while (pages.length < last) pages.push(ahead.next().value!);
+    while (pages.length < end) pages.push(ahead.next().value!);
     return { pages, copy };
   }
 
@@ -179,7 +184,8 @@ export class Sequence implements Disposable {
   commit({ pages, copy }: Growth, pieces: readonly Int32Array[]): void {
     const { pool } = this.#owner;
     const before = this.#length;
-    this.#ahead.splice(0, pages.length - this.#pages.length + (copy ? 1 : 0));
+    const used = pages.length - this.#pages.length + (copy ? 1 : 0);
+    if (used > 0) this.#ahead.splice(0, used);
     this.#pages = pages;
     if (copy) {
       pool.tokensOf(copy.to).set(pool.tokensOf(copy.from));
@@ -235,10 +241,13 @@ export class Sequence implements Disposable {
   }
 
   #check(): void {
-    if (this.#dropped) {
-      throw new UsageError("Cannot use a sequence that was dropped");
-    }
+    if (this.#dropped) throw droppedError();
   }
+}
+
+/** Why a sequence that was dropped cannot be used. */
+export function droppedError(): UsageError {
+  return new UsageError("Cannot use a sequence that was dropped");
 }
 
 /** Pages that tokens are evaluated into, on their way into a sequence. */

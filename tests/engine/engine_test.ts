@@ -185,17 +185,18 @@ for (const keepsPast of [false, true]) {
     });
     fc.assert(fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
       const pool = new PagePool(keepsPast);
-      const owner = { pool, sequences: new Set<Sequence>() };
-      const sequences: { sequence: Sequence; content: number[] }[] = [
+      const sequences = new Set<Sequence>();
+      const owner = { pool, sequences, cachedTokens: 0 };
+      const texts: { sequence: Sequence; content: number[] }[] = [
         { sequence: new Sequence(owner), content: [] },
       ];
       /** What stands in each page, as a cache would hold it. */
       const memory: number[][] = [];
       let stamp = 0;
       for (const { kind, which, amount } of actions) {
-        if (sequences.length === 0) break;
-        const index = which % sequences.length;
-        const { sequence, content } = sequences[index];
+        if (texts.length === 0) break;
+        const index = which % texts.length;
+        const { sequence, content } = texts[index];
         if (kind === "advance") {
           const before = sequence.length;
           pool.grow(pool.count + sequence.missingPages(amount));
@@ -212,16 +213,16 @@ for (const keepsPast of [false, true]) {
           sequence.commit(growth, [ids]);
           content.push(...ids);
         } else if (kind === "fork") {
-          sequences.push({ sequence: sequence.fork(), content: [...content] });
+          texts.push({ sequence: sequence.fork(), content: [...content] });
         } else if (kind === "truncate") {
           const length = Math.min(amount, content.length);
           sequence.truncate(length);
           content.length = length;
         } else {
           sequence.drop();
-          sequences.splice(index, 1);
+          texts.splice(index, 1);
         }
-        for (const { sequence, content } of sequences) {
+        for (const { sequence, content } of texts) {
           const seen = content.map((_, p) =>
             memory[sequence.pages[Math.floor(p / pagePositions)]][
               p % pagePositions
@@ -230,7 +231,7 @@ for (const keepsPast of [false, true]) {
           assert.deepEqual(seen, content);
         }
       }
-      for (const { sequence } of sequences) sequence.drop();
+      for (const { sequence } of texts) sequence.drop();
       assert.equal(pool.taken, 0);
     }));
   });

@@ -1,0 +1,265 @@
+/**
+ * The loop of steps: takes what waits, as far as there are pages for it, lets
+ * the team evaluate it, and answers.
+ *
+ * @module
+ */
+import { CulmError, LimitError, PlaceError } from "../errors.ts";
+import type { LastingTeam } from "./lasting_team.ts";
+import type { PagePool } from "./page_pool.ts";
+import {
+  fillBatch,
+  piecesOf,
+  type Request,
+  type Share,
+  shareSlots,
+} from "./scheduler.ts";
+import { droppedError, type Sequence } from "./sequence.ts";
+import { pagesFor } from "../places/batch.ts";
+import type { Team } from "../places/team.ts";
+
+/**
+ * Turns of the microtask queue that those have whose tokens were evaluated, to
+ * request the next ones before a step is made of what others wait for.
+ */
+const callersTurns = 16;
+
+/** Runs steps as long as something waits. */
+export class StepLoop {
+  /** The requests of each sequence in their order; who was served last comes last */
+  readonly #lines = new Map<Sequence, Request[]>();
+  #running?: Promise<void>;
+  /** Why nothing can be evaluated any more */
+  #failure?: CulmError;
+  /** Whether places have refused to make more pages */
+  #isFull = false;
+  #tokens = 0;
+
+  /** Evaluates with `team`, in `pool`'s pages, `mostPages` at most. */
+  constructor(
+    readonly team: LastingTeam,
+    readonly pool: PagePool,
+    readonly mostPages: number,
+  ) {}
+
+  /** Tokens that have been evaluated. */
+  get tokens(): number {
+    return this.#tokens;
+  }
+
+  /** Tokens that wait to be appended to a sequence. */
+  waiting(sequence: Sequence): number {
+    return (this.#lines.get(sequence) ?? []).reduce(
+      (sum, { tokens, done }) => sum + tokens.length - done,
+      0,
+    );
+  }
+
+  /** Throws where nothing can be evaluated any more. */
+  check(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** Takes a request; it is answered by its `resolve` or `reject`. */
+  push(request: Request): void {
+    const { sequence } = request;
+    sequence.countWaiting(1);
+    const line = this.#lines.get(sequence);
+    if (line) line.push(request);
+    else this.#lines.set(sequence, [request]);
+    // Started in a later task, so that requests made together run together.
+    this.#running ??= Promise.resolve().then(() => this.#run());
+  }
+
+  /** Lets the team do something else, between two steps. */
+  async between<T>(act: (team: Team) => Promise<T>): Promise<T> {
+    while (this.#running) await this.#running;
+    this.check();
+    const done = this.team.do(act);
+    this.#running = done.then(() => {}, () => {}).then(() => this.#run());
+    return await done;
+  }
+
+  /** Refuses what waits, once the step that runs is done. */
+  async close(): Promise<void> {
+    this.#failure ??= new PlaceError("Cannot evaluate: the model is closed");
+    this.team.endHere();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    let isStuck = false;
+    try {
+      while (this.#lines.size > 0 && !this.#failure) {
+        const shares = await this.#nextStep();
+        if (shares.length > 0) {
+          isStuck = false;
+          await this.#step(shares);
+          // Who was answered may have the next token in the next step.
+          for (let i = 0; this.#lines.size > 0 && i < callersTurns; i++) {
+            await undefined;
+          }
+        } else if (isStuck) this.#refuseLast();
+        else if (this.#lines.size > 0) {
+          isStuck = true;
+          this.#isFull = false; // memory may be had by now
+          // Who was answered last may be about to drop a sequence.
+          await new Promise((resolve) => setTimeout(resolve, 0));
+        }
+      }
+    } catch (error) {
+      this.#failure ??= asCulmError(error);
+    } finally {
+      this.#running = undefined;
+      if (this.#failure) this.#refuseAll(this.#failure);
+    }
+  }
+
+  /** What each sequence has in the next step; nothing where none has its pages. */
+  async #nextStep(): Promise<Share[]> {
+    this.#refuseGone();
+    for (const [sequence, line] of this.#lines) {
+      if (readyTokens(sequence, line) < this.waiting(sequence)) {
+        await this.#takePages(sequence, line);
+      }
+    }
+    this.#refuseGone();
+    const lines = [...this.#lines];
+    const ready = lines.map(([sequence, line]) => readyTokens(sequence, line));
+    const slots = shareSlots(ready, this.team.current.limits.tokens);
+    const shares: Share[] = [];
+    lines.forEach(([sequence, line], i) => {
+      if (slots[i] === 0) return;
+      const growth = sequence.plan(slots[i]);
+      shares.push({ sequence, growth, pieces: piecesOf(line, slots[i]) });
+    });
+    return shares;
+  }
+
+  /** Takes the pages that whole requests of a sequence need, one after another, as long as there are some. */
+  async #takePages(
+    sequence: Sequence,
+    line: readonly Request[],
+  ): Promise<void> {
+    let count = 0;
+    for (const { tokens, done } of line) {
+      count += tokens.length - done;
+      const missing = sequence.missingPages(count);
+      if (missing === 0) continue;
+      if (!await this.#makeRoom(missing) || sequence.dropped) return;
+      sequence.takeAhead(count);
+    }
+  }
+
+  /** Says whether so many pages can be taken, once more of them have been made where need be. */
+  async #makeRoom(pages: number): Promise<boolean> {
+    const { pool } = this;
+    // As many as a full sequence has are made before any of the past's is given up.
+    const full = pagesFor(this.team.current.limits.contextSize);
+    await this.#makePages(Math.min(full, pool.count + pages - pool.free));
+    await this.#makePages(pool.count + pages - pool.available);
+    return pages <= pool.available;
+  }
+
+  async #makePages(count: number): Promise<void> {
+    const most = Math.min(count, this.mostPages);
+    if (most <= this.pool.count || this.#isFull) return;
+    const held = await this.team.do((team) => team.reserve(most));
+    this.pool.grow(Math.min(held, this.mostPages));
+    this.#isFull = held < most;
+  }
+
+  async #step(shares: readonly Share[]): Promise<void> {
+    const rows = await this.team.do((team) => {
+      const onTrace = fillBatch(team.batch, shares);
+      return team.run(onTrace);
+    });
+    const next = rows.values();
+    for (const share of shares) this.#commit(share, next);
+  }
+
+  /** Appends what a step evaluated to its sequence, and answers the requests that are done. */
+  #commit(
+    { sequence, growth, pieces }: Share,
+    rows: Iterator<Float32Array>,
+  ): void {
+    for (const { request, wanted } of pieces) {
+      for (let i = 0; i < wanted; i++) {
+        request.logits.push(rows.next().value!.slice());
+      }
+    }
+    const line = this.#lines.get(sequence);
+    if (sequence.dropped || !line) return; // refused before the next step
+    sequence.commit(growth, pieces.map(({ tokens }) => tokens));
+    for (const { request, tokens } of pieces) {
+      this.#tokens += tokens.length;
+      request.done += tokens.length;
+      if (request.done < request.tokens.length) continue;
+      line.shift();
+      sequence.countWaiting(-1);
+      request.resolve(request.logits);
+    }
+    // Behind the others that wait.
+    this.#lines.delete(sequence);
+    if (line.length > 0) this.#lines.set(sequence, line);
+  }
+
+  /** Refuses the requests that were aborted, and those of dropped sequences. */
+  #refuseGone(): void {
+    for (const [sequence, line] of this.#lines) {
+      if (sequence.dropped) this.#refuse(sequence, 0, droppedError());
+      const at = line.findIndex(({ signal }) => signal?.aborted);
+      if (at >= 0) this.#refuse(sequence, at, line[at].signal!.reason);
+    }
+  }
+
+  /** Refuses the request that came last: there are no pages for any. */
+  #refuseLast(): void {
+    const [sequence, line] = [...this.#lines].at(-1)!;
+    const { count, available } = this.pool;
+    const tokens = this.waiting(sequence);
+    const missing = sequence.missingPages(tokens);
+    this.#refuse(
+      sequence,
+      line.length - 1,
+      new LimitError(
+        `Cannot evaluate ${tokens} tokens: needs ${missing} more pages of keys and values, ${available} of ${count} can be had`,
+      ),
+    );
+  }
+
+  #refuseAll(reason: unknown): void {
+    for (const sequence of this.#lines.keys()) {
+      this.#refuse(sequence, 0, reason);
+    }
+  }
+
+  /** Refuses a sequence's requests from one on; the sequence is as it was before that. */
+  #refuse(sequence: Sequence, from: number, reason: unknown): void {
+    const line = this.#lines.get(sequence)!;
+    const refused = line.splice(from);
+    if (line.length === 0) this.#lines.delete(sequence);
+    if (!sequence.dropped) sequence.cut(sequence.length - refused[0].done);
+    for (const { reject } of refused) {
+      sequence.countWaiting(-1);
+      reject(reason);
+    }
+  }
+}
+
+/** How many tokens of a sequence's requests have their pages. */
+function readyTokens(sequence: Sequence, line: readonly Request[]): number {
+  let ready = 0;
+  for (const { tokens, done } of line) {
+    const count = ready + tokens.length - done;
+    if (sequence.missingPages(count) > 0) break;
+    ready = count;
+  }
+  return ready;
+}
+
+function asCulmError(error: unknown): CulmError {
+  if (error instanceof CulmError) return error;
+  const { message } = error as Error;
+  return new PlaceError(`Cannot go on: ${message}`, { cause: error });
+}
