@@ -17,7 +17,16 @@ import { seededRandom } from "../helpers/seeded_random.ts";
 import { cpuTeam, limits, referenceTeam } from "../helpers/teams.ts";
 
 const sparsity = { mode: "exact" } as const;
-const made = await randomModel({ type: "Q4_0", layerCount: 2, seed: 9 });
+const made = await randomModel({
+  type: "Q4_0",
+  layerCount: 2,
+  hiddenSize: 32,
+  feedForwardSize: 32,
+  headCount: 2,
+  kvHeadCount: 1,
+  vocabSize: 48,
+  seed: 9,
+});
 const { model } = made;
 
 /** Lets something fail every now and then, wherever it is asked. */
