@@ -10,7 +10,7 @@ import {
   type SamplerName,
 } from "../mod.ts";
 import { readConfig } from "../src/convert/config.ts";
-import { ggufTensor } from "../src/convert/tensor_names.ts";
+import { tensorOfHub } from "../src/convert/tensor_names.ts";
 import { pretokenizerNamed } from "../src/tokenizer/pretokenizer.ts";
 
 const names = ["constructor", "__proto__", "toString", "hasOwnProperty"];
@@ -50,7 +50,7 @@ for (const [what, lookUp] of Object.entries(lookups)) {
 
 Deno.test("names that objects have are no tensors' names", () => {
   for (const name of names) {
-    assert.equal(ggufTensor(name), undefined);
-    assert.equal(ggufTensor(`model.layers.0.${name}.weight`), undefined);
+    assert.equal(tensorOfHub(name), undefined);
+    assert.equal(tensorOfHub(`model.layers.0.${name}.weight`), undefined);
   }
 });
