@@ -33,10 +33,12 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
   let at = out_at(token, row);
   let is_wanted = is_computed(token, row);
   if (mask == mask_threshold && is_wanted) { atomicAdd(&counted[counter_predicted], 1u); }
-  var value = select(0.0, sum, is_wanted);
+  var value = sum;
   if (normed) {
     value *= inverseSqrt(squares / f32(params.columns) + params.epsilon);
   }
+  if (biased) { value += bias[params.out_first + row]; }
+  value = select(0.0, value, is_wanted);
   switch (epilogue) {
     case epilogue_add: { out[at] += value; }
     case epilogue_relu: { out[at] = max(value, 0.0); }

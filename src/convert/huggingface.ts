@@ -127,19 +127,24 @@ function rowsOf(
       }], needs 1 or 2 sizes above 0`,
     );
   }
-  const rows = stored(source, offset, type, shape.toReversed());
   const { rotated, shape: sides } = tensorSchemas[own];
-  if (!rotated) return rows;
+  if (!rotated) return stored(source, offset, type, shape.toReversed());
+  // A vector's elements are moved as the rows of its matrix are.
+  const [count, columns = 1] = shape;
+  const rows = stored(source, offset, type, [columns, count]);
   const { headCount, kvHeadCount, headSize } = config;
-  const count = sides.includes("q") ? headCount : kvHeadCount;
-  if (rowCount(rows) !== count * headSize) {
+  const heads = sides.includes("q") ? headCount : kvHeadCount;
+  if (count !== heads * headSize) {
     throw new FormatError(
-      `Cannot convert tensor ${name} of ${source.name}: it has ${
-        rowCount(rows)
-      } rows, ${count} heads of ${headSize} take ${count * headSize}`,
+      `Cannot convert tensor ${name} of ${source.name}: it has ${count} rows, ${heads} heads of ${headSize} take ${
+        heads * headSize
+      }`,
     );
   }
-  return interleaved(rows, count);
+  const moved = interleaved(rows, heads);
+  return shape.length > 1
+    ? moved
+    : { type, shape: [count], read: () => moved.read(0, count) };
 }
 
 /** The last part of a path, without slashes at its end. */

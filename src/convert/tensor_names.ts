@@ -15,7 +15,7 @@ import {
 /** A buffer that old checkpoints carry, which follows from the config. */
 const derived = /\.rotary_emb\.inv_freq$/;
 
-/** By Hugging Face's name, without layer and `.weight`. */
+/** By Hugging Face's name, without the layer. */
 const byHubName: ReadonlyMap<string, TensorName> = new Map(
   (Object.keys(tensorSchemas) as TensorName[]).flatMap((name) => {
     const { hub } = tensorSchemas[name];
@@ -30,7 +30,7 @@ const byHubName: ReadonlyMap<string, TensorName> = new Map(
 export function tensorOfHub(name: string): NamedTensor | null | undefined {
   if (derived.test(name)) return null;
   const [, layer, own] =
-    name.match(/^(?:model\.layers\.(0|[1-9]\d*)\.)?(.+)\.weight$/) ?? [];
+    name.match(/^(?:model\.layers\.(0|[1-9]\d*)\.)?(.+)$/) ?? [];
   const found = byHubName.get(own);
   const table = layer === undefined ? outerTensors : layerTensors;
   if (found === undefined || !(found in table)) return undefined;
@@ -42,6 +42,6 @@ export function tensorOfHub(name: string): NamedTensor | null | undefined {
 /** Hugging Face's name of one of GGUF's tensors that {@linkcode tensorOfHub} knows. */
 export function hubName(gguf: string): string {
   const { name, layer } = tensorOfGguf(gguf)!;
-  const own = `${tensorSchemas[name].hub}.weight`;
-  return layer === undefined ? own : `model.layers.${layer}.${own}`;
+  const { hub } = tensorSchemas[name];
+  return layer === undefined ? hub! : `model.layers.${layer}.${hub}`;
 }

@@ -105,7 +105,8 @@ export class PackedMatrix implements Room {
 
   /**
    * Makes room for the shard, or takes what is given; {@linkcode write} fills
-   * it. With `places`, row i of the shard is stored as row `places[i]`.
+   * it. With `places`, row i of the shard is stored as row `places[i]`, and
+   * element i of a vector as element `places[i]`.
    */
   constructor(
     readonly memory: WasmMemory,
@@ -136,6 +137,15 @@ export class PackedMatrix implements Room {
       const staged = bytes.subarray(i * stride, (i + n) * stride);
       this.memory.bytes.set(staged, staging.pointer);
       this.#repackStaged(staging.pointer, stride, n, first + i);
+    }
+    if (this.#isVector && this.places) this.#moveElements(this.places);
+  }
+
+  /** Adds the vector to the first of each row's numbers. */
+  addTo({ pointer, stride }: F32Rows, tokens: number): void {
+    for (let t = 0; t < tokens; t++) {
+      const row = pointer + 4 * t * stride;
+      this.memory.kernels.add(row, this.pointer, this.columns);
     }
   }
 
@@ -253,10 +263,22 @@ export class PackedMatrix implements Room {
     count: number,
     first: number,
   ): void {
-    if (!this.places) return this.#repack(source, stride, count, first);
+    if (!this.places || this.#isVector) {
+      return this.#repack(source, stride, count, first);
+    }
     for (let i = 0; i < count; i++) {
       this.#repack(source + i * stride, stride, 1, this.places[first + i]);
     }
+  }
+
+  /** Vectors are F32, and so are as they were in the file. */
+  get #isVector(): boolean {
+    return this.shard.tensor.shape.length === 1;
+  }
+
+  #moveElements(places: Uint32Array): void {
+    const elements = this.memory.f32(this.pointer, this.columns);
+    elements.slice().forEach((value, i) => elements[places[i]] = value);
   }
 
   #repack(source: number, stride: number, count: number, row: number): void {

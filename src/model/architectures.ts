@@ -23,6 +23,13 @@ export interface Architecture {
 }
 
 const ffn = ["ffn_down", "ffn_down_t", "fc1", "fc2"] as const;
+const qkvBiases = ["attn_q_bias", "attn_k_bias", "attn_v_bias"] as const;
+const otherBiases = [
+  "attn_output_bias",
+  "ffn_gate_bias",
+  "ffn_up_bias",
+  "ffn_down_bias",
+] as const;
 
 /** By `general.architecture`. */
 export const architectures: ReadonlyMap<string, Architecture> = new Map<
@@ -34,7 +41,7 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
   // they are told by the magic, or, where that is plain GGUF, by the transposed down.
   // A dense file of such a model has to say so.
   ["llama", {
-    takes: ffn,
+    takes: [...ffn, ...qkvBiases, ...otherBiases],
     activation: (magic, layer, stated) => {
       switch (stated) {
         case "relu":

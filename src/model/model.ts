@@ -289,7 +289,7 @@ function refuseIf(condition: unknown, what: string): void {
 function requireFloat({ name, type, shape }: TensorInfo): void {
   refuseIf(
     shape.length === 1 && type !== "F32",
-    `${name} of type ${type}: norms and factors are F32`,
+    `${name} of type ${type}: norms, biases and factors are F32`,
   );
 }
 

@@ -30,26 +30,71 @@ export interface TensorSchema {
   readonly optional?: true;
   /** Whether its rows (or elements) are of heads that are rotated */
   readonly rotated?: true;
-  /** Hugging Face's name, without `model.layers.N.` and `.weight` */
+  /** Hugging Face's name, without `model.layers.N.` */
   readonly hub?: string;
 }
 
 /**
- * The tensors of one layer in llama.cpp's order, called what GGUF calls them,
- * without `blk.N.` and `.weight`.
+ * The tensors of one layer in llama.cpp's order, called what GGUF calls them
+ * without `blk.N.` and `.weight`; `x_bias` is what it calls `x.bias`.
  */
 export const layerTensors = {
-  attn_norm: { shape: ["hidden"], hub: "input_layernorm" },
-  attn_q: { shape: ["hidden", "q"], rotated: true, hub: "self_attn.q_proj" },
-  attn_k: { shape: ["hidden", "kv"], rotated: true, hub: "self_attn.k_proj" },
-  attn_v: { shape: ["hidden", "kv"], hub: "self_attn.v_proj" },
-  attn_output: { shape: ["q", "hidden"], hub: "self_attn.o_proj" },
-  ffn_norm: { shape: ["hidden"], hub: "post_attention_layernorm" },
-  ffn_gate: { shape: ["hidden", "ffn"], hub: "mlp.gate_proj" },
-  ffn_up: { shape: ["hidden", "ffn"], hub: "mlp.up_proj" },
+  attn_norm: { shape: ["hidden"], hub: "input_layernorm.weight" },
+  attn_q: {
+    shape: ["hidden", "q"],
+    rotated: true,
+    hub: "self_attn.q_proj.weight",
+  },
+  attn_q_bias: {
+    shape: ["q"],
+    rotated: true,
+    optional: true,
+    hub: "self_attn.q_proj.bias",
+  },
+  attn_k: {
+    shape: ["hidden", "kv"],
+    rotated: true,
+    hub: "self_attn.k_proj.weight",
+  },
+  attn_k_bias: {
+    shape: ["kv"],
+    rotated: true,
+    optional: true,
+    hub: "self_attn.k_proj.bias",
+  },
+  attn_v: { shape: ["hidden", "kv"], hub: "self_attn.v_proj.weight" },
+  attn_v_bias: {
+    shape: ["kv"],
+    optional: true,
+    hub: "self_attn.v_proj.bias",
+  },
+  attn_output: { shape: ["q", "hidden"], hub: "self_attn.o_proj.weight" },
+  attn_output_bias: {
+    shape: ["hidden"],
+    optional: true,
+    hub: "self_attn.o_proj.bias",
+  },
+  ffn_norm: { shape: ["hidden"], hub: "post_attention_layernorm.weight" },
+  ffn_gate: { shape: ["hidden", "ffn"], hub: "mlp.gate_proj.weight" },
+  ffn_gate_bias: {
+    shape: ["ffn"],
+    optional: true,
+    hub: "mlp.gate_proj.bias",
+  },
+  ffn_up: { shape: ["hidden", "ffn"], hub: "mlp.up_proj.weight" },
+  ffn_up_bias: { shape: ["ffn"], optional: true, hub: "mlp.up_proj.bias" },
   // A row for each output, or in PowerInfer's files for each neuron.
-  ffn_down: { shape: ["ffn", "hidden"], optional: true, hub: "mlp.down_proj" },
+  ffn_down: {
+    shape: ["ffn", "hidden"],
+    optional: true,
+    hub: "mlp.down_proj.weight",
+  },
   ffn_down_t: { shape: ["hidden", "ffn"], optional: true },
+  ffn_down_bias: {
+    shape: ["hidden"],
+    optional: true,
+    hub: "mlp.down_proj.bias",
+  },
   // The predictor; its rank may differ from layer to layer.
   fc1: { shape: ["hidden", "rank"], optional: true },
   fc2: { shape: ["rank", "ffn"], optional: true },
@@ -57,12 +102,12 @@ export const layerTensors = {
 
 /** The tensors around the layers: the embedding before them, all others behind. */
 export const outerTensors = {
-  token_embd: { shape: ["hidden", "vocab"], hub: "model.embed_tokens" },
+  token_embd: { shape: ["hidden", "vocab"], hub: "model.embed_tokens.weight" },
   // Divisors of the rotation's frequencies.
   rope_freqs: { shape: ["frequencies"], optional: true },
-  output_norm: { shape: ["hidden"], hub: "model.norm" },
+  output_norm: { shape: ["hidden"], hub: "model.norm.weight" },
   // The embedding where the two are tied.
-  output: { shape: ["hidden", "vocab"], optional: true, hub: "lm_head" },
+  output: { shape: ["hidden", "vocab"], optional: true, hub: "lm_head.weight" },
 } as const satisfies Readonly<Record<string, TensorSchema>>;
 
 /** A tensor of a layer. */
@@ -223,14 +268,17 @@ export function shapeOf<L>(name: TensorName, lengths: SideLengths<L>): L[] {
 
 /** GGUF's name of a tensor. */
 export function ggufName(name: TensorName, layer?: number): string {
-  const own = `${name}.weight`;
+  const own = name.endsWith("_bias")
+    ? name.replace(/_bias$/, ".bias")
+    : `${name}.weight`;
   return layer === undefined ? own : `blk.${layer}.${own}`;
 }
 
 /** Which tensor GGUF calls so; `undefined` for one that is in no table. */
 export function tensorOfGguf(gguf: string): NamedTensor | undefined {
-  const [, block, own] =
-    gguf.match(/^(?:blk\.(0|[1-9]\d*)\.)?(\w+)\.weight$/) ?? [];
+  const [, block, stem, kind] =
+    gguf.match(/^(?:blk\.(0|[1-9]\d*)\.)?(\w+)\.(weight|bias)$/) ?? [];
+  const own = kind === "bias" ? `${stem}_bias` : stem;
   const table = block === undefined ? outerTensors : layerTensors;
   if (own === undefined || !Object.hasOwn(table, own)) return undefined;
   const name = own as TensorName;

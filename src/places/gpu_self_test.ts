@@ -183,9 +183,8 @@ function smallModel(
     const shape = shapeOf(name, lengths);
     const length = shape.reduce((product, side) => product * side, 1);
     // Norms are about 1, rows of matrices about 1 long.
-    const [scale, mean] = shape.length === 1
-      ? [0.1, 1]
-      : [Math.sqrt(3 / shape[0]), 0];
+    const scale = shape.length === 1 ? 0.1 : Math.sqrt(3 / shape[0]);
+    const mean = name.endsWith("_norm") ? 1 : 0;
     const values = Float32Array.from(
       { length },
       () => mean + scale * random(),

@@ -33,7 +33,7 @@ export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
     return {
       tensor,
       rows: rows && own[rows] || { start: 0, end: tensor.shape[1] ?? 1 },
-      columns: columnsOf(tensor, own[columns]),
+      columns: columnsOf(tensor, rows === undefined, own[columns]),
     };
   });
 }
@@ -57,9 +57,10 @@ function heldSides(model: Model, plan: PlacePlan, layer: number): HeldSides {
 /** The columns of a tensor that hold some elements of its side. */
 function columnsOf(
   { type, shape: [count] }: TensorInfo,
+  isVector: boolean,
   held: IndexSet = { start: 0, end: count },
 ): IndexSet {
-  if (!isList(held)) return widened(held, count);
+  if (!isList(held)) return isVector ? held : widened(held, count);
   const { blockSize } = ggmlTypes[type];
   const blocks = [
     ...new Set(held.map((id) => Math.floor(id / blockSize))),

@@ -207,6 +207,44 @@ Deno.test("a weight that is not finite is told by its tensor's name", async () =
   );
 });
 
+Deno.test("biases of queries and keys are moved as the rows of their matrices", async () => {
+  const tensors = llamaTensors();
+  const numbered = (rows: number, columns: number) =>
+    quantise(
+      "F32",
+      Float32Array.from(
+        { length: rows * columns },
+        (_, i) => Math.floor(i / columns),
+      ),
+    );
+  const sides = [["attn_q", "q_proj", 32], ["attn_k", "k_proj", 16]] as const;
+  for (const [, name, rows] of sides) {
+    const hub = `model.layers.0.self_attn.${name}`;
+    const dtype = "F32";
+    tensors[`${hub}.weight`] = {
+      dtype,
+      shape: [rows, 32],
+      data: numbered(rows, 32),
+    };
+    tensors[`${hub}.bias`] = { dtype, shape: [rows], data: numbered(rows, 1) };
+  }
+  const { file, bytes } = await made(filesOf({}, tensors), { type: "F32" });
+  for (const [name, , rows] of sides) {
+    const read = (gguf: string) => {
+      const { offset, byteLength } = file.tensors.get(gguf)!;
+      const values = new Float32Array(byteLength / 4);
+      dequantise("F32", bytes.subarray(offset, offset + byteLength), values);
+      return values;
+    };
+    const bias = read(`blk.0.${name}.bias`);
+    const weights = read(`blk.0.${name}.weight`);
+    assert.deepEqual([...bias.subarray(0, 4)], [0, 4, 1, 5]);
+    assert.equal(bias.length, rows);
+    bias.forEach((value, i) => assert.equal(value, weights[32 * i]));
+  }
+  assert.equal(describeModel(file).layers[0].attn_q_bias?.type, "F32");
+});
+
 Deno.test("a folder of which no header can be made lets go of its files", async () => {
   const files = filesOf({});
   files["tokenizer.json"] = sentencePieceJson(["\ud800"], []);
@@ -260,8 +298,15 @@ Deno.test("what culm does not know, or does not fit together, is refused by name
     [without("model.norm.weight"), /output_norm\.weight is missing/],
     [without("model.embed_tokens.weight"), /token_embd\.weight is missing/],
     [
-      withOne("model.layers.0.self_attn.q_proj.bias", tensor([32])),
-      /q_proj\.bias/,
+      filesOf({ model_type: "bamboo" }, {
+        ...llamaTensors(),
+        "model.layers.0.self_attn.q_proj.bias": tensor([32]),
+      }),
+      /tensor blk\.0\.attn_q\.bias, which architecture "bamboo" does not have/,
+    ],
+    [
+      withOne("model.layers.0.self_attn.q_proj.scale", tensor([32])),
+      /q_proj\.scale.*none of this name/,
     ],
     [
       withOne("model.layers.01.input_layernorm.weight", tensor([32])),

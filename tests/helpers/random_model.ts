@@ -44,6 +44,8 @@ export interface RandomModelOptions {
   predictorRank?: number;
   /** Whether it is one as culm makes them */
   linearPredictor?: boolean;
+  /** A bias of every matrix that may have one */
+  biases?: boolean;
   tied?: boolean;
   slidingWindow?: number;
   ropeFactors?: boolean;
@@ -88,6 +90,7 @@ export async function randomModel(
   const sizes = { ...o, headSize, ropeSize: headSize };
   for (const { name, layer } of allTensorNames(o.layerCount)) {
     if (absent.has(name)) continue;
+    if (name.endsWith("_bias") && !o.biases) continue;
     const shape = shapeOf(name, {
       ...sideLengths(sizes),
       vocab: vocabSize,
@@ -132,6 +135,7 @@ function spreadOf(
   [columns, rows]: number[],
 ): [scale: number, mean: number] {
   if (name === "rope_freqs") return [0.1, 2];
+  if (name.endsWith("_bias")) return [0.3, 0];
   if (rows === undefined) return [0.1, 1];
   const unit = 1 / Math.sqrt(columns);
   switch (name) {

@@ -94,6 +94,7 @@ export async function cpuTeam(
     bankBytes?: number;
     cacheType?: CacheType;
     limits?: BatchLimits;
+    measureRecall?: boolean;
   } = {},
 ): Promise<InlineTeam> {
   const places = await loadCpuPlaces(

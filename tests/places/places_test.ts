@@ -98,6 +98,22 @@ const shapeCases: RandomModelOptions[] = [
   { slidingWindow: 40, type: "F16" },
   { architecture: "llama", ropeFactors: true },
   { ropeScale: 4 },
+  {
+    architecture: "llama",
+    biases: true,
+    hiddenSize: 20,
+    headCount: 5,
+    kvHeadCount: 5,
+    feedForwardSize: 37,
+    vocabSize: 51,
+  },
+  {
+    architecture: "llama",
+    biases: true,
+    downByNeuron: true,
+    type: "Q8_0",
+    feedForwardSize: 224,
+  },
 ];
 
 /**
@@ -230,6 +246,28 @@ for (const type of ["F16", "Q4_0"] as const) {
       downByNeuron: true,
     };
     await compare(teams, options, { mode: "predictor" });
+  });
+}
+
+for (const downByNeuron of [false, true]) {
+  Deno.test(`places agree with a predictor and biases, down by neuron ${downByNeuron}`, async () => {
+    const options: RandomModelOptions = {
+      architecture: "llama",
+      magic: "PWRI",
+      type: "F16",
+      feedForwardSize: 90,
+      predictorRank: 12,
+      biases: true,
+      downByNeuron,
+    };
+    const withRecall: MakeTeam = (made, sparsity) =>
+      cpuTeam(made, splitEvenly(made.model, 2), sparsity, {
+        measureRecall: true,
+      });
+    const all = { ...teams, "cpu, recall measured": withRecall };
+    for (const mode of ["predictor", "dense"] as const) {
+      await compare(all, options, { mode });
+    }
   });
 }
 

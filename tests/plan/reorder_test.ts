@@ -55,6 +55,7 @@ const floats: RandomModelOptions[] = [
   { type: "F16", feedForwardSize: 100, predictorRank: 7 },
   { type: "BF16", feedForwardSize: 200, layerCount: 3 },
   { architecture: "llama", magic: "PWRI", downByNeuron: true, tied: true },
+  { architecture: "llama", magic: "PWRI", biases: true, feedForwardSize: 70 },
 ];
 
 const cases: RandomModelOptions[] = [
@@ -131,7 +132,7 @@ Deno.test("weights are moved, never changed", async () => {
     const before = await readGguf(source), after = await readGguf(made);
     assert.deepEqual([...after.tensors.keys()], [...before.tensors.keys()]);
     for (const [name, tensor] of before.tensors) {
-      const columns = name.endsWith("ffn_down.weight");
+      const columns = /ffn_down\.weight$|ffn_(gate|up)\.bias$/.test(name);
       assert.deepEqual(
         await linesOf(made, after.tensors.get(name)!, columns),
         await linesOf(source, tensor, columns),

@@ -73,7 +73,7 @@ export function defaultRank({ hiddenSize }: Model): number {
 /**
  * Makes a predictor of every layer.
  *
- * @throws {UnsupportedError} for a model whose neurons are never zero
+ * @throws {UnsupportedError} for a model whose neurons are never zero, or have biases
  * @throws {UsageError} for a number out of range, or too short a text
  * @throws {LimitError} where a layer does not fit one WASM memory
  *
@@ -179,7 +179,7 @@ function planOf(
 /**
  * Checks what {@linkcode makePredictor} is asked for, before any text is run.
  *
- * @throws {UnsupportedError} for a model whose neurons are never zero
+ * @throws {UnsupportedError} for a model whose neurons are never zero, or have biases
  * @throws {UsageError} for a number out of range
  */
 export function checkPredictorOptions(
@@ -191,6 +191,11 @@ export function checkPredictorOptions(
   if (!isSparse(model.activation)) {
     throw new UnsupportedError(
       `Cannot make a predictor for a model of activation ${model.activation}: its neurons are never zero`,
+    );
+  }
+  if (model.layers.some((layer) => layer.ffn_gate_bias ?? layer.ffn_up_bias)) {
+    throw new UnsupportedError(
+      "Cannot make a predictor for this model: its neurons have biases",
     );
   }
   const most = Math.min(model.hiddenSize, model.feedForwardSize);

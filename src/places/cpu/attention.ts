@@ -107,6 +107,9 @@ export class Attention {
     let bytes = attn_q.multiply(x, n, this.#q);
     bytes += attn_k.multiply(x, n, this.#k);
     bytes += attn_v.multiply(x, n, this.#v);
+    weights.attn_q_bias?.addTo(this.#q, n);
+    weights.attn_k_bias?.addTo(this.#k, n);
+    weights.attn_v_bias?.addTo(this.#v, n);
     this.#rotateAndStore(layer, batch);
     this.memory.clear(this.#out.pointer, n * this.#out.stride);
     bytes += this.#attend(

@@ -68,6 +68,8 @@ export class Bank {
   readonly #weights: PackedWeights;
   readonly #residual: Activations;
   readonly #partial: F32Rows;
+  /** Of the stage, to be added to the residual once, with the first partial */
+  #bias?: PackedMatrix;
   readonly #normed: Activations;
   readonly #logits: F32Rows;
   readonly #rateSubject: RateSubject;
@@ -192,6 +194,7 @@ export class Bank {
     const { token_embd } = this.#weights.head!;
     const { pointer, stride } = this.#partial;
     const n = batch.length;
+    this.#bias = undefined;
     this.#memory.clear(this.#residual.pointer, n * stride);
     this.#memory.clear(pointer, n * stride);
     for (let t = 0; t < n; t++) {
@@ -212,11 +215,13 @@ export class Bank {
     const weights = this.#layer(layer);
     this.#norm(weights.attn_norm, batch.length);
     this.#attention.run(layer, weights, batch, this.#normed, this.#partial);
+    this.#bias = weights.attn_output_bias;
   }
 
   /** See {@linkcode Place.hidden}. */
   hidden(layer: number, batch: Batch): void {
     const weights = this.#layer(layer);
+    this.#bias = weights.ffn_down_bias;
     this.#norm(weights.ffn_norm, batch.length);
     if (this.counters.normed) this.#keep(this.counters.normed, layer, batch);
     this.#feedForward.hidden(
@@ -280,6 +285,8 @@ export class Bank {
     const { pointer, stride } = this.#residual;
     const length = batch.length * stride;
     const { kernels } = this.#memory;
+    this.#bias?.addTo(this.#residual, batch.length);
+    this.#bias = undefined;
     if (partial.buffer === kernels.memory.buffer) {
       kernels.add(pointer, partial.byteOffset, length);
     } else {

@@ -139,8 +139,10 @@ export class FeedForward {
       this.#predicted(fc1, fc2, this.model.linearPredictor ? x : residual);
     } else {
       this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
+      weights.ffn_gate_bias?.addTo(this.#gate, n);
       if (mode === "dense" || !isSparse(this.model.activation)) {
         this.#stream("upRows", weights.ffn_up, 0, this.#up);
+        weights.ffn_up_bias?.addTo(this.#up, n);
       } else this.#cascade(this.#hot[index]);
     }
     for (let t = 0; t < n; t++) {
@@ -240,8 +242,14 @@ export class FeedForward {
 
   /** Up where the gate is positive; all of it where that is faster. */
   #cascade(hot: number): void {
+    const { n, weights: { ffn_up_bias } } = this.#layer;
+    if (n === 1) this.#cascadeOfOne(hot);
+    else this.#cascadeOfSeveral();
+    ffn_up_bias?.addTo(this.#up, n);
+  }
+
+  #cascadeOfSeveral(): void {
     const { n, weights: { ffn_up } } = this.#layer;
-    if (n === 1) return this.#cascadeOfOne(hot);
     let positive = 0;
     for (let t = 0; t < n; t++) positive += this.#positives(t);
     if (positive < this.options.rates.scatter * n * ffn_up.rows) {
@@ -274,7 +282,7 @@ export class FeedForward {
    */
   #predicted(fc1: PackedMatrix, fc2: PackedMatrix, input: Activations): void {
     const { index, weights, n } = this.#layer;
-    const { ffn_gate, ffn_up } = weights, { rows } = ffn_gate;
+    const { ffn_gate, ffn_up, ffn_gate_bias } = weights, { rows } = ffn_gate;
     const predictor = this.#predictor;
     const hot = this.#hot[index];
     const bytes = predictor.score(index, fc1, fc2, input, n, hot);
@@ -291,7 +299,9 @@ export class FeedForward {
     this.#count("predicted", asked);
     if (this.options.measureRecall) {
       this.#stream("gateRows", ffn_gate, 0, this.#gate);
+      ffn_gate_bias?.addTo(this.#gate, n);
       this.#stream("upRows", ffn_up, 0, this.#up);
+      weights.ffn_up_bias?.addTo(this.#up, n);
       for (let t = 0; t < n; t++) {
         this.#count("truth", this.#combine(t));
         this.#count("truthMass", this.#mass(t));
@@ -309,6 +319,10 @@ export class FeedForward {
       this.#scatter("gateRows", ffn_gate, scores, threshold, this.#gate);
     } else {
       this.#stream("gateRows", ffn_gate, 0, this.#gate);
+      for (let t = 0; t < n; t++) predictor.drop(t, rows, this.#gate);
+    }
+    if (ffn_gate_bias) {
+      ffn_gate_bias.addTo(this.#gate, n);
       for (let t = 0; t < n; t++) predictor.drop(t, rows, this.#gate);
     }
     this.#cascade(hot);

@@ -12,12 +12,14 @@ import type { WasmMemory } from "../../kernels/memory.ts";
 import { kindOfType, packedRowBytes } from "../../kernels/packing.ts";
 import type { LayerWeights } from "./weights.ts";
 
-/** Room for the rows, by tensor; none where there is no predictor, or where they are of several kinds. */
+/** Room for the rows, by tensor; none where there is no predictor, where they are of several kinds, or have biases. */
 export function interleavedRows(
   memory: WasmMemory,
-  { ffn_gate, ffn_up, ffn_down_t, fc1, fc2 }: LayerShards,
+  layer: LayerShards,
 ): Record<string, Room> {
+  const { ffn_gate, ffn_up, ffn_down_t, fc1, fc2 } = layer;
   if (!ffn_down_t || !fc1 || !fc2) return {};
+  if (layer.ffn_gate_bias || layer.ffn_up_bias) return {};
   const kind = kindOfType[ffn_gate.tensor.type];
   for (const { tensor } of [ffn_up, ffn_down_t]) {
     if (kindOfType[tensor.type] !== kind) return {};

@@ -96,7 +96,7 @@ export class PackedWeights {
       ? interleavedRows(this.#memory, layer)
       : {};
     return mapLayer(layer, (shard, name) => {
-      const hasNeurons = tensorSchemas[name].shape[1] === "ffn";
+      const hasNeurons = tensorSchemas[name].shape.at(-1) === "ffn";
       return this.#matrix(shard, hasNeurons ? places : undefined, rooms[name]);
     });
   }

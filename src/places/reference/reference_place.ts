@@ -47,6 +47,8 @@ export class ReferencePlace implements CpuSidePlace {
   /** One for each token of the step, `[hiddenSize]` */
   #residual: Float32Array[] = [];
   #partial: Float32Array[] = [];
+  /** Of the stage, to be added to the residual once, with the first partial */
+  #bias?: Float32Array;
   /** h of each token, `[neurons of the part]` */
   #h: Float32Array[] = [];
   #logits: Float32Array[] = [];
@@ -109,6 +111,7 @@ export class ReferencePlace implements CpuSidePlace {
   embed(batch: Batch): void {
     const { vocab } = this.plan;
     const { token_embd } = this.weights;
+    this.#bias = undefined;
     this.#residual = this.#zeros(batch);
     this.#partial = this.#zeros(batch).map((row, t) => {
       const id = batch.tokens[t];
@@ -130,17 +133,18 @@ export class ReferencePlace implements CpuSidePlace {
       const position = batch.positions[t];
       const page = batch.pageOf(t, position);
       const n = rmsNorm(x, weights.attn_norm, model.rmsEpsilon);
-      const k = multiply(weights.attn_k, n);
-      const q = multiply(weights.attn_q, n);
+      const k = multiply(weights.attn_k, n, weights.attn_k_bias);
+      const q = multiply(weights.attn_q, n, weights.attn_q_bias);
       this.#rotate(k, position);
       this.#rotate(q, position);
-      const v = multiply(weights.attn_v, n);
+      const v = multiply(weights.attn_v, n, weights.attn_v_bias);
       const { cacheType, model: { headSize } } = this;
       keys[page][position % pagePositions] = asCached(cacheType, k, headSize);
       values[page][position % pagePositions] = asCached(cacheType, v, headSize);
       return q;
     });
 
+    this.#bias = weights.attn_output_bias?.values;
     const columns = weights.attn_output.shard.columns;
     this.#partial = queries.map((q, t) => {
       const position = batch.positions[t];
@@ -177,8 +181,8 @@ export class ReferencePlace implements CpuSidePlace {
     const weights = this.weights.layers[layer];
     this.#h = this.#residual.map((x) => {
       const n = rmsNorm(x, weights.ffn_norm, model.rmsEpsilon);
-      const gate = multiply(weights.ffn_gate, n);
-      const up = multiply(weights.ffn_up, n);
+      const gate = multiply(weights.ffn_gate, n, weights.ffn_gate_bias);
+      const up = multiply(weights.ffn_up, n, weights.ffn_up_bias);
       const h = gate.map((g, j) => activate(model.activation, g, up[j]));
       counts.add(layer, "neurons", h.length);
       counts.add(layer, "gateRows", h.length);
@@ -206,7 +210,8 @@ export class ReferencePlace implements CpuSidePlace {
 
   /** See {@linkcode Place.down}. */
   down(layer: number, _batch: Batch): void {
-    const { ffn_down, ffn_down_t } = this.weights.layers[layer];
+    const { ffn_down, ffn_down_t, ffn_down_bias } = this.weights.layers[layer];
+    this.#bias = ffn_down_bias?.values;
     const { neurons } = this.plan.parts[layer];
     this.#partial = this.#h.map((h) => {
       if (ffn_down) {
@@ -257,8 +262,12 @@ export class ReferencePlace implements CpuSidePlace {
   /** See {@linkcode CpuSidePlace.accumulate}. */
   accumulate(partial: Float32Array, _batch: Batch): void {
     const stride = partial.length / this.#residual.length;
+    const bias = this.#bias;
+    this.#bias = undefined;
     this.#residual.forEach((x, t) => {
-      for (let i = 0; i < x.length; i++) x[i] += partial[t * stride + i];
+      for (let i = 0; i < x.length; i++) {
+        x[i] += partial[t * stride + i] + (bias?.[i] ?? 0);
+      }
     });
   }
 
@@ -349,12 +358,16 @@ function rowOf(matrix: Matrix, row: number): Float32Array {
   return values.subarray(row * columns, (row + 1) * columns);
 }
 
-/** matrix · x */
-function multiply(matrix: Matrix, x: Float32Array): Float32Array {
+/** matrix · x + bias */
+function multiply(
+  matrix: Matrix,
+  x: Float32Array,
+  bias?: Matrix,
+): Float32Array {
   const { rows, columns, values } = matrix;
   const out = new Float32Array(rows);
   for (let row = 0; row < rows; row++) {
-    let sum = 0;
+    let sum = bias?.values[row] ?? 0;
     const start = row * columns;
     for (let i = 0; i < columns; i++) sum += values[start + i] * x[i];
     out[row] = sum;

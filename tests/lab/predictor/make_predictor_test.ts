@@ -164,7 +164,13 @@ Deno.test("the same text makes the same predictor, also after an abort", async (
 Deno.test("what cannot be made is refused with the numbers", async () => {
   const { model, source } = await randomModel();
   const swiglu = await randomModel({ architecture: "llama" });
+  const biased = await randomModel({
+    architecture: "llama",
+    magic: "PWRI",
+    biases: true,
+  });
   const refused: [Model, number, object, RegExp][] = [
+    [biased.model, 80, {}, /its neurons have biases/],
     [swiglu.model, 80, {}, /activation swiglu: its neurons are never zero/],
     [model, 80, { rank: 65 }, /rank 65: needs a whole number from 1 to 64/],
     [model, 80, { rank: 1.5 }, /rank 1\.5/],

@@ -34,6 +34,8 @@ export const product = {
     norm: "read vec4f",
     /** By which rows are masked; g of the activation */
     scores: "read f32",
+    /** Laid out as a token's `out` */
+    bias: "read f32",
     out: "read_write f32",
     counters: "read_write atomic<u32>",
   },
@@ -69,6 +71,8 @@ export const product = {
   overrides: {
     /** Whether x is normed: x · norm / rms(x) */
     normed: false,
+    /** Whether the bias is added to results */
+    biased: false,
     /** Whether x is read, token by token, where logits are wanted */
     gathered: false,
     mask: masks.all,

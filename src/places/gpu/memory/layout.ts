@@ -11,10 +11,10 @@ import type { Part, PlacePlan } from "../../../plan/plan.ts";
 import type { Sparsity } from "../../../plan/sparsity.ts";
 import { type BatchLimits, pagePositions, pagesFor } from "../../batch.ts";
 import { type CacheType, kvPositionBytes } from "../../cache_type.ts";
-import type { LayerShards, PlaceShards } from "../../../model/shard.ts";
+import type { LayerShards, PlaceShards, Shard } from "../../../model/shard.ts";
 import { shardsOf } from "../../../plan/shards.ts";
 import { pickedAtMost, topLogitsRowLength } from "../../top_logits_row.ts";
-import { attentionLayout } from "./attention_layout.ts";
+import { type AttentionLayout, attentionLayout } from "./attention_layout.ts";
 import { splitBytes } from "../kernels/attention.ts";
 import { stretchSlots } from "../kernels/down_rows.ts";
 import { counterWords } from "../kernels/products.ts";
@@ -23,8 +23,14 @@ import { pickingRoom } from "../kernels/top_logits.ts";
 import { bufferBytes } from "./buffers.ts";
 import { matrixBytes, rowsOfPiece, stackOf } from "./matrix.ts";
 import { type MatrixLayout, matrixOf } from "./matrix_layout.ts";
-import { groupColumns, groupsOf } from "./packing.ts";
+import { paddedTo256 } from "./packing.ts";
 import { uniformBytes } from "./uniforms.ts";
+import {
+  type LayerVectors,
+  qkvBias,
+  type VectorLayout,
+  vectorOf,
+} from "./vectors.ts";
 
 /** What decides what lies on the device. */
 export interface LayoutOptions {
@@ -68,6 +74,7 @@ export function layoutOf(options: LayoutOptions) {
     layerLayout(model, layer, plan.parts[i], sparsity, pieceBytes)
   );
   const head = lengthOf(plan.vocab) > 0 ? headLayout(shards) : undefined;
+  const output_norm = vectorOf(shards.output_norm);
   const strides = stridesOf(model, layers);
   const vocab = lengthOf(plan.vocab);
   const logitRows = Math.min(limits.tokens, 32);
@@ -90,7 +97,11 @@ export function layoutOf(options: LayoutOptions) {
     step: stepBytes(limits, model.ropeSize),
     uniforms: uniformBytes *
       (uniformCount(pieceBytes, layers, head) + (picked ? picking.levels : 0)),
-    norms: rows(2 * model.layers.length + 1, strides.hidden),
+    vectors: rows(
+      1,
+      [...allVectors({ layers, output_norm })]
+        .reduce((sum, { length }) => sum + length, 0),
+    ),
     counters,
     x: rows(tokens, strides.hidden),
     partials: rows(
@@ -133,6 +144,7 @@ export function layoutOf(options: LayoutOptions) {
     pieceBytes,
     layers,
     head,
+    output_norm,
     strides,
     bytes,
     /** Bytes of one page, by layer */
@@ -171,6 +183,19 @@ export function* allStacks(
   }
 }
 
+/** Every vector of a layout. */
+export function* allVectors(
+  { layers, output_norm }: {
+    layers: readonly LayerLayout[];
+    output_norm: VectorLayout;
+  },
+): Generator<VectorLayout> {
+  for (const { vectors } of layers) {
+    yield* Object.values(vectors).filter((vector) => vector !== undefined);
+  }
+  yield output_norm;
+}
+
 /** Bytes on the device, of weights and in all; further sequences' keys and values come on top. */
 export function deviceBytes(
   options: LayoutOptions,
@@ -198,13 +223,34 @@ function layerLayout(
   sparsity: Sparsity,
   pieceBytes: number,
 ) {
+  const attention = lengthOf(part.heads) > 0
+    ? attentionLayout(model, shards, part, pieceBytes)
+    : undefined;
+  const feedForward = lengthOf(part.neurons) > 0
+    ? feedForwardLayout(shards, part, sparsity)
+    : undefined;
   return {
-    attention: lengthOf(part.heads) > 0
-      ? attentionLayout(model, shards, part, pieceBytes)
-      : undefined,
-    feedForward: lengthOf(part.neurons) > 0
-      ? feedForwardLayout(shards, part, sparsity)
-      : undefined,
+    vectors: vectorsOf(shards, attention, feedForward),
+    attention,
+    feedForward,
+  };
+}
+
+function vectorsOf(
+  shards: LayerShards,
+  attention?: AttentionLayout,
+  feedForward?: FeedForwardLayout,
+): LayerVectors<VectorLayout> {
+  const ffnVector = (shard?: Shard) =>
+    feedForward ? vectorOf(shard) : undefined;
+  return {
+    attn_norm: vectorOf(shards.attn_norm),
+    ffn_norm: vectorOf(shards.ffn_norm),
+    qkv_bias: attention && qkvBias(shards, attention),
+    attn_output_bias: attention && vectorOf(shards.attn_output_bias),
+    ffn_gate_bias: ffnVector(shards.ffn_gate_bias),
+    ffn_up_bias: ffnVector(shards.ffn_up_bias),
+    ffn_down_bias: ffnVector(shards.ffn_down_bias),
   };
 }
 
@@ -257,12 +303,7 @@ function stridesOf(model: Model, layers: readonly LayerLayout[]) {
   };
 }
 
-/** `columns`, rounded up to whole groups. */
-export function paddedTo256(columns: number): number {
-  return groupColumns * groupsOf(columns);
-}
-
-/** Sets of uniform parameters, at most: for each buffer of weights, for what is added to the residual, for heads and neurons. */
+/** Sets of uniform parameters, at most: for each buffer of weights, for what is added to the residual, for heads, neurons and their bias. */
 function uniformCount(
   pieceBytes: number,
   layers: readonly LayerLayout[],
@@ -271,7 +312,7 @@ function uniformCount(
   const pieces = (matrix: MatrixLayout) =>
     Math.ceil(matrix.rows / rowsOfPiece(matrix, pieceBytes));
   // A tied embedding is the output too.
-  let count = 1 + 2 * layers.length + (head ? pieces(head.output) : 0);
+  let count = 1 + 3 * layers.length + (head ? pieces(head.output) : 0);
   for (const [first] of allStacks({ layers, head })) count += pieces(first);
   return count;
 }

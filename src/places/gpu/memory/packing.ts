@@ -31,6 +31,11 @@ export function groupsOf(columns: number): number {
   return Math.ceil(columns / groupColumns);
 }
 
+/** `columns`, rounded up to whole groups. */
+export function paddedTo256(columns: number): number {
+  return groupColumns * groupsOf(columns);
+}
+
 /** Bytes of a packed row. */
 export function packedRowBytes(type: PackedType, columns: number): number {
   return 4 * rowWordsOf[type](groupsOf(columns));

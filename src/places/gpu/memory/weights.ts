@@ -5,18 +5,17 @@
  */
 import { dequantise } from "../../../formats/ggml/dequantise.ts";
 import { lengthOf } from "../../../model/index_set.ts";
-import type { Rows, Shard } from "../../../model/shard.ts";
+import { readColumns, type Rows, type Shard } from "../../../model/shard.ts";
 import type { Buffers } from "./buffers.ts";
 import { allStacks, type DeviceLayout } from "./layout.ts";
 import { DeviceMatrix } from "./matrix.ts";
 import type { MatrixLayout } from "./matrix_layout.ts";
 import { RowPacker } from "./packing.ts";
+import { type LayerVectors, mapVectors, type VectorLayout } from "./vectors.ts";
 
-/** The matrices and norms of a place, in room made for them; the loader fills them. */
+/** The matrices and vectors of a place, in room made for them; the loader fills them. */
 export class Weights {
-  readonly layers: readonly Readonly<
-    Record<"attn_norm" | "ffn_norm", GPUBufferBinding>
-  >[];
+  readonly layers: readonly LayerVectors<GPUBufferBinding>[];
   readonly output_norm: GPUBufferBinding;
   /** Divisors of the rotation's frequencies, where the file has them. */
   readonly rope_freqs?: Float32Array<ArrayBuffer>;
@@ -30,30 +29,29 @@ export class Weights {
   /** Makes room for what a layout names. */
   constructor(readonly buffers: Buffers, layout: DeviceLayout) {
     this.#pieceBytes = layout.pieceBytes;
-    const { shards, strides, bytes } = layout;
+    const { shards, layers, output_norm, bytes } = layout;
     let byteLength = 0;
     for (const stack of allStacks(layout)) {
       for (const matrix of this.#room(stack)) byteLength += matrix.byteLength;
     }
     this.byteLength = byteLength;
     const { STORAGE, COPY_DST } = GPUBufferUsage;
-    const norms = buffers.make("norms", bytes.norms, STORAGE | COPY_DST);
-    const size = 4 * strides.hidden;
+    const vectors = buffers.make("vectors", bytes.vectors, STORAGE | COPY_DST);
     let offset = 0;
-    const norm = (shard: Shard): GPUBufferBinding => {
-      const binding = { buffer: norms, offset, size };
+    const vector = ({ length, parts }: VectorLayout): GPUBufferBinding => {
+      const binding = { buffer: vectors, offset, size: 4 * length };
       const { queue } = buffers.device.gpu;
-      this.#takers.set(shard, (rows) => {
-        queue.writeBuffer(norms, binding.offset, floatsOf(shard, rows));
-      });
-      offset += size;
+      for (const { shard, first } of parts) {
+        const at = offset + 4 * first;
+        this.#takers.set(shard, (rows) => {
+          queue.writeBuffer(vectors, at, floatsOf(shard, rows));
+        });
+      }
+      offset += binding.size;
       return binding;
     };
-    this.layers = shards.layers.map(({ attn_norm, ffn_norm }) => ({
-      attn_norm: norm(attn_norm),
-      ffn_norm: norm(ffn_norm),
-    }));
-    this.output_norm = norm(shards.output_norm);
+    this.layers = layers.map(({ vectors }) => mapVectors(vectors, vector));
+    this.output_norm = vector(output_norm);
     const { rope_freqs } = shards;
     if (rope_freqs) {
       const factors = new Float32Array(rope_freqs.tensor.shape[0]);
@@ -100,10 +98,10 @@ export class Weights {
   }
 }
 
-function floatsOf({ tensor }: Shard, { bytes }: Rows): Float32Array<
-  ArrayBuffer
-> {
-  const floats = new Float32Array(tensor.shape[0]);
-  dequantise(tensor.type, bytes, floats);
-  return floats;
+/** The elements of a vector that are the place's own. */
+function floatsOf(shard: Shard, { bytes }: Rows): Float32Array<ArrayBuffer> {
+  const { length, first } = readColumns(shard);
+  const floats = new Float32Array(length);
+  dequantise(shard.tensor.type, bytes, floats);
+  return floats.subarray(first, first + lengthOf(shard.columns));
 }

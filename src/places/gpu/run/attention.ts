@@ -17,7 +17,7 @@ import type { ParamsOf } from "../kernels/kernel.ts";
 import { ropeStore, ropeStoreGrid } from "../kernels/rope_store.ts";
 import { KvCache } from "../memory/kv_cache.ts";
 import type { AttentionLayout } from "../memory/attention_layout.ts";
-import { paddedTo256 } from "../memory/layout.ts";
+import { paddedTo256 } from "../memory/packing.ts";
 import type { PlaceContext, TokenRows } from "./context.ts";
 import { Product } from "./product.ts";
 import type { Residual } from "./residual.ts";
@@ -140,7 +140,7 @@ export class Attention {
   #layer(index: number, layout: AttentionLayout, firstHead: number): Layer {
     const { context, residual } = this;
     const { uniforms, weights, options: { model, cacheType } } = context;
-    const { attn_norm } = weights.layers[index];
+    const { attn_norm, attn_output_bias, qkv_bias } = weights.layers[index];
     let outFirst = 0;
     const projections = layout.projections.map((stack) => {
       const [matrix, ...others] = stack.map((each) => weights.of(each));
@@ -149,6 +149,7 @@ export class Attention {
         out: this.#qkv,
         outFirst,
         norm: { weight: attn_norm, epsilon: model.rmsEpsilon },
+        bias: qkv_bias,
       }, others);
       for (const { rows } of stack) outFirst += rows;
       return product;
@@ -161,6 +162,7 @@ export class Attention {
       output: new Product(context, weights.of(layout.output), {
         x: this.#attended,
         out: residual,
+        bias: attn_output_bias,
         epilogue: "add",
       }),
       params,

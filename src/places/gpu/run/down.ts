@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { addBias, addBiasGrid } from "../kernels/add_bias.ts";
 import { downRows, downRowsGrid, downRowsTiles } from "../kernels/down_rows.ts";
 import { downRowsVec, downRowsVecGrid } from "../kernels/down_rows_vec.ts";
 import type { FeedForwardLayout } from "../memory/layout.ts";
@@ -16,6 +17,8 @@ export class Down {
   /** Whether the matrix has a row for each neuron, and only those are read whose h is not zero. */
   readonly byNeuron: boolean;
   readonly #product?: Product;
+  /** Where the product does not add it */
+  readonly #bias?: GPUBindGroup;
   readonly #pieces: readonly {
     one: { pipeline: GPUComputePipeline; group: GPUBindGroup };
     many: { pipeline: GPUComputePipeline; group: GPUBindGroup };
@@ -30,17 +33,25 @@ export class Down {
       Residual,
       "buffer" | "stride" | "partials" | "stretchesWait"
     >,
+    bias?: GPUBufferBinding,
   ) {
     this.byNeuron = downByNeuron;
     if (!downByNeuron) {
       this.#product = new Product(context, matrix, {
         x: h,
         out: residual,
+        bias,
         epilogue: "add",
       });
       return;
     }
     const { pipelines, uniforms, step } = context;
+    this.#bias = bias && pipelines.bind(addBias, {
+      step,
+      params: uniforms.add(addBias, { stride: residual.stride / 4 }),
+      bias,
+      x: residual.buffer,
+    });
     const one = downRowsVec(matrix.type), many = downRows(matrix.type);
     this.#pieces = matrix.pieces.map(({ buffer, first, rows }) => {
       const params = uniforms.add(one, {
@@ -67,8 +78,12 @@ export class Down {
 
   /** Adds to the residual, or lines it up to be added. */
   encode(tokens: number): void {
-    const { commands } = this.context;
+    const { commands, pipelines } = this.context;
     this.#product?.encode(tokens);
+    if (this.#bias) {
+      const grid = addBiasGrid(this.residual.stride, tokens);
+      commands.dispatch(pipelines.get(addBias), this.#bias, grid);
+    }
     const { groups } = this.matrix;
     for (const { one, many } of this.#pieces) {
       if (tokens === 1) {

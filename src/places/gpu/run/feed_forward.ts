@@ -9,7 +9,8 @@ import { keepAbove, keepAboveGrid } from "../kernels/keep_above.ts";
 import { counterWords } from "../kernels/products.ts";
 import type { Counted } from "./counters.ts";
 import { Down } from "./down.ts";
-import { type FeedForwardLayout, paddedTo256 } from "../memory/layout.ts";
+import type { FeedForwardLayout } from "../memory/layout.ts";
+import { paddedTo256 } from "../memory/packing.ts";
 import type { PlaceContext, TokenRows } from "./context.ts";
 import { Product } from "./product.ts";
 import type { Residual } from "./residual.ts";
@@ -165,8 +166,9 @@ export class FeedForward {
   #layer(index: number, layout: FeedForwardLayout): Layer {
     const { context, residual } = this;
     const { weights, options: { model } } = context;
+    const vectors = weights.layers[index];
     const norm = {
-      weight: weights.layers[index].ffn_norm,
+      weight: vectors.ffn_norm,
       epsilon: model.rmsEpsilon,
     };
     const { neurons, predictor } = layout;
@@ -194,6 +196,7 @@ export class FeedForward {
         x: residual,
         out: this.#gate,
         norm,
+        bias: vectors.ffn_gate_bias,
         counter,
         mask: predictor && {
           scores: this.#scores!.buffer,
@@ -204,6 +207,7 @@ export class FeedForward {
         x: residual,
         out: this.ffnActivations,
         norm,
+        bias: vectors.ffn_up_bias,
         counter,
         mask: this.#masksUp ? { scores: gate } : undefined,
         gate,
@@ -216,6 +220,7 @@ export class FeedForward {
         layout,
         this.ffnActivations,
         residual,
+        vectors.ffn_down_bias,
       ),
       keepAbove: this.#thresholds && context.pipelines.bind(keepAbove, {
         step: context.step,

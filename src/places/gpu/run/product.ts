@@ -27,6 +27,8 @@ export interface ProductOptions {
     readonly weight: Bound;
     readonly epsilon: number;
   };
+  /** Added to the results; laid out as a token's `out` */
+  readonly bias?: Bound;
   /** Rows are computed where their scores are positive, or at least `threshold`; laid out as `out` */
   readonly mask?: { readonly scores: GPUBuffer; readonly threshold?: number };
   /** What becomes of a result; it is stored where left out */
@@ -56,7 +58,7 @@ export class Product {
     readonly others: readonly DeviceMatrix[] = [],
   ) {
     const { pipelines, uniforms, step, counters } = context;
-    const { x, out, norm, mask } = options;
+    const { x, out, norm, bias, mask } = options;
     let rows = matrix.rows;
     // A number among all rows, and what is added to it for one among rows of its type.
     const [second, third] = others.map((other) => {
@@ -94,6 +96,7 @@ export class Product {
         x: x.buffer,
         norm: norm?.weight ?? x.buffer,
         scores: mask?.scores ?? options.gate ?? x.buffer,
+        bias: bias ?? x.buffer,
         out: out.buffer,
         counters,
       });
@@ -101,6 +104,7 @@ export class Product {
     });
     const overrides = {
       normed: norm !== undefined,
+      biased: bias !== undefined,
       gathered: options.gathered ?? false,
       mask: masks[
         !mask ? "all" : mask.threshold === undefined ? "positive" : "threshold"
