@@ -6,7 +6,9 @@
  */
 import { UsageError } from "../errors.ts";
 import { entry } from "../formats/gguf/entry.ts";
+import { getString } from "../formats/gguf/metadata.ts";
 import { isSparse } from "../model/activation.ts";
+import { hyperParameterMetadata } from "../model/hyper_parameters.ts";
 import type { Contents, Form } from "./contents.ts";
 import type { Rows } from "./rows.ts";
 import { transposed } from "./transposed.ts";
@@ -31,7 +33,9 @@ export function toForm(contents: Contents, form: Form): Contents {
   if (form === "llama") metadata.delete(threshold);
   else if (!metadata.has(threshold)) metadata.set(threshold, entry.real(0));
   if (activation === "reglu") {
-    metadata.set("llama.hidden_activation", entry.text("relu"));
+    const architecture = getString({ metadata }, "general.architecture")!;
+    const stated = hyperParameterMetadata(architecture, { activation: "relu" });
+    for (const [key, value] of stated) metadata.set(key, value);
   }
   const tensors = new Map<string, Rows>();
   for (const [name, rows] of contents.tensors) {

@@ -42,20 +42,28 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
   // A dense file of such a model has to say so.
   ["llama", {
     takes: [...ffn, ...qkvBiases, ...otherBiases],
-    activation: (magic, layer, stated) => {
-      switch (stated) {
-        case "relu":
-          return "reglu";
-        case "silu":
-          return "swiglu";
-        case undefined:
-          return magic === "PWRI" || layer.ffn_down_t ? "reglu" : "swiglu";
-      }
-      throw new UnsupportedError(
-        `Cannot run llama.hidden_activation ${
-          JSON.stringify(stated)
-        }: known are silu and relu`,
-      );
-    },
+    activation: (magic, layer, stated) =>
+      statedActivation("llama", stated) ??
+        (magic === "PWRI" || layer.ffn_down_t ? "reglu" : "swiglu"),
   }],
 ]);
+
+/** What a `hidden_activation` means in a gated FFN. */
+function statedActivation(
+  architecture: string,
+  stated?: string,
+): Activation | undefined {
+  switch (stated) {
+    case undefined:
+      return undefined;
+    case "relu":
+      return "reglu";
+    case "silu":
+      return "swiglu";
+  }
+  throw new UnsupportedError(
+    `Cannot run ${architecture}.hidden_activation ${
+      JSON.stringify(stated)
+    }: known are silu and relu`,
+  );
+}
