@@ -57,6 +57,7 @@ export {
   type Model,
   type ModelOptions,
 } from "./src/model/model.ts";
+export type { Rope } from "./src/model/rope.ts";
 export {
   type Dimension,
   type LayerTensorName,

@@ -16,7 +16,7 @@ import {
 /** What a config says of the model. Sizes count elements. */
 export interface Config {
   /** GGUF's `general.architecture` */
-  readonly architecture: "bamboo" | "llama";
+  readonly architecture: "bamboo" | "llama" | "qwen2";
   /** What makes a neuron's value */
   readonly activation: Activation;
   /** Query heads */
@@ -42,6 +42,7 @@ const architectures: ReadonlyMap<string, Config["architecture"]> = new Map([
   ["bamboo", "bamboo"],
   ["llama", "llama"],
   ["mistral", "llama"],
+  ["qwen2", "qwen2"],
   // ProSparse.
   ["sparsellama", "llama"],
 ]);
@@ -49,7 +50,7 @@ const architectures: ReadonlyMap<string, Config["architecture"]> = new Map([
 /**
  * Reads a config. `name` is its file's, for messages.
  *
- * @throws {UnsupportedError} for models other than Bamboo, Llama, Mistral and ProSparse, and features that culm cannot run
+ * @throws {UnsupportedError} for models other than Bamboo, Llama, Mistral, ProSparse and Qwen2, and features that culm cannot run
  * @throws {FormatError} where a size is missing or makes no sense
  */
 export function readConfig(json: JsonObject, name: string): Config {
@@ -78,13 +79,11 @@ export function readConfig(json: JsonObject, name: string): Config {
   const rope = readRope(json, name, headSize);
   const { activation, note } = readActivation(json, name, architecture);
   const isUsual = headSize * headCount === hiddenSize;
-  const { sliding_window: window } = json;
-  const hasWindow = typeof window === "number" && window < contextSize &&
-    json.use_sliding_window !== false;
+  const layerCount = size("num_hidden_layers");
   const metadata = hyperParameterMetadata(architecture, {
     contextSize,
     hiddenSize,
-    layerCount: size("num_hidden_layers"),
+    layerCount,
     feedForwardSize: size("intermediate_size"),
     ropeSize: headSize,
     headCount,
@@ -93,7 +92,7 @@ export function readConfig(json: JsonObject, name: string): Config {
     ...rope.keys,
     headSize: isUsual ? undefined : headSize,
     valueSize: isUsual ? undefined : headSize,
-    slidingWindow: hasWindow ? window : undefined,
+    slidingWindow: readWindow(json, name, contextSize, layerCount),
     activation: activation === "reglu" ? "relu" : undefined,
   });
   return {
@@ -152,6 +151,28 @@ function readActivation(
       architecture === "bamboo" ? "relu" : "silu, relu and fatrelu"
     }`,
   );
+}
+
+/** Attention's window. Qwen2 states whether it uses it, and from which layer on. */
+function readWindow(
+  json: JsonObject,
+  name: string,
+  contextSize: number,
+  layerCount: number,
+): number | undefined {
+  const { sliding_window: window, use_sliding_window: isUsed } = json;
+  const { max_window_layers: first = 0 } = json;
+  const isAbsent = typeof window !== "number" || window >= contextSize ||
+    isUsed === false || first as number >= layerCount;
+  if (isAbsent) return undefined;
+  if (first !== 0) {
+    throw new UnsupportedError(
+      `Cannot convert ${name}: its max_window_layers is ${
+        shown(first)
+      } of ${layerCount} layers, known is a window in all layers`,
+    );
+  }
+  return window;
 }
 
 function readRope(

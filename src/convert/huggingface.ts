@@ -15,6 +15,7 @@ import {
   openCheckpoint,
 } from "../formats/safetensors/checkpoint.ts";
 import type { SafetensorsDtype } from "../formats/safetensors/read.ts";
+import { architectures } from "../model/architectures.ts";
 import {
   compareTensors,
   ggufName,
@@ -128,7 +129,11 @@ function rowsOf(
     );
   }
   const { rotated, shape: sides } = tensorSchemas[own];
-  if (!rotated) return stored(source, offset, type, shape.toReversed());
+  const { rope } = architectures.get(config.architecture)!;
+  // GGUF's half rotation is Hugging Face's.
+  if (!rotated || rope === "half") {
+    return stored(source, offset, type, shape.toReversed());
+  }
   // A vector's elements are moved as the rows of its matrix are.
   const [count, columns = 1] = shape;
   const rows = stored(source, offset, type, [columns, count]);

@@ -1,19 +1,24 @@
 /**
- * The architectures that culm runs. Both are the Llama block: RMS norm,
- * grouped-query attention with interleaved rotation, and a gated FFN.
- * Mistral's files say `llama`.
+ * The architectures that culm runs. All are the Llama block: RMS norm,
+ * grouped-query attention with rotation, and a gated FFN; they differ by what
+ * stands here. Mistral's files say `llama`.
  *
  * @module
  */
 import { UnsupportedError } from "../errors.ts";
 import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
 import type { Activation } from "./activation.ts";
+import type { Rope } from "./rope.ts";
 import type { OptionalTensorName, PerLayer } from "./schema.ts";
 
 /** What tells one architecture from another. */
 export interface Architecture {
-  /** Tensors that its layers may have, beside those that are in every model */
+  /** Tensors that its layers have, beside those that are in every model; none where left out */
+  readonly needs?: readonly OptionalTensorName[];
+  /** Tensors that its layers may have */
   readonly takes: readonly OptionalTensorName[];
+  /** Which elements of a head turn together */
+  readonly rope: Rope;
   /** The activation that a file of this magic, these tensors and this `hidden_activation` means. */
   activation(
     magic: "GGUF" | "PWRI",
@@ -36,15 +41,23 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
   string,
   Architecture
 >([
-  ["bamboo", { takes: ffn, activation: () => "drelu" }],
+  ["bamboo", { takes: ffn, rope: "interleaved", activation: () => "drelu" }],
   // PowerInfer files of ReluLLaMA and ProSparse say `llama` and mean relu(gate)·up;
   // they are told by the magic, or, where that is plain GGUF, by the transposed down.
   // A dense file of such a model has to say so.
   ["llama", {
     takes: [...ffn, ...qkvBiases, ...otherBiases],
+    rope: "interleaved",
     activation: (magic, layer, stated) =>
       statedActivation("llama", stated) ??
         (magic === "PWRI" || layer.ffn_down_t ? "reglu" : "swiglu"),
+  }],
+  ["qwen2", {
+    needs: qkvBiases,
+    takes: ffn,
+    rope: "half",
+    activation: (_magic, _layer, stated) =>
+      statedActivation("qwen2", stated) ?? "swiglu",
   }],
 ]);
 

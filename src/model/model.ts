@@ -10,6 +10,7 @@ import { getArray, getNumber, getString } from "../formats/gguf/metadata.ts";
 import type { Activation } from "./activation.ts";
 import { architectures } from "./architectures.ts";
 import { HyperParameterReader } from "./hyper_parameters.ts";
+import type { Rope } from "./rope.ts";
 import {
   ggufName,
   type LayerTensorName,
@@ -48,6 +49,8 @@ export interface Model extends PerTensor<TensorInfo> {
   readonly contextSize: number;
   /** Epsilon of every RMS norm */
   readonly rmsEpsilon: number;
+  /** Which elements of a head turn together */
+  readonly rope: Rope;
   /** How many elements of a head rotate (n_rot) */
   readonly ropeSize: number;
   /** Base of the rotation's frequencies */
@@ -201,13 +204,14 @@ export function describeModel(
       `Cannot read the model: the vocabulary has ${vocabulary.values.length} tokens, token_embd.weight has ${vocabSize} rows`,
     );
   }
+  const needs = new Set<LayerTensorName>(architecture.needs);
   const takes = new Set<LayerTensorName>(architecture.takes);
   const layers = Array.from({ length: layerCount }, (_, index) => {
     const tensors: Partial<Record<LayerTensorName, TensorInfo>> = {};
     for (const own of layerTensorNames) {
-      const isOptional = "optional" in layerTensors[own];
-      if (isOptional && !takes.has(own)) continue;
-      const tensor = isOptional ? find(own, index) : need(own, index);
+      const isNeeded = !("optional" in layerTensors[own]) || needs.has(own);
+      if (!isNeeded && !takes.has(own)) continue;
+      const tensor = isNeeded ? need(own, index) : find(own, index);
       if (tensor) tensors[own] = tensor;
     }
     const layer = tensors as LayerTensors;
@@ -242,6 +246,7 @@ export function describeModel(
     ...sizes,
     ...tensors,
     vocabSize,
+    rope: architecture.rope,
     contextSize: Math.min(contextSize, limits.contextSize),
     rmsEpsilon: keys.real("rmsEpsilon", 1e-5),
     ropeBase: keys.real("ropeBase", 10000),

@@ -4,7 +4,30 @@
  *
  * @module
  */
-import type { Model } from "./model.ts";
+/**
+ * Which elements of a head are pair i: `interleaved` 2i and 2i + 1, `half` i and
+ * i + ropeSize / 2 (GPT-NeoX's, arXiv 2204.06745). Places compute the first
+ * alone: rows of the second are put into its order while they are read, which
+ * leaves products of queries and keys as they are.
+ */
+export type Rope = "interleaved" | "half";
+
+/** Where element i of a head goes, so that its `half` pairs lie side by side; elements behind `ropeSize` stay. */
+export function interleavedPlace(i: number, ropeSize: number): number {
+  const half = ropeSize / 2;
+  if (i >= ropeSize) return i;
+  return i < half ? 2 * i : 2 * (i - half) + 1;
+}
+
+/** What decides frequencies, as a model's header states it. */
+export interface RopeParameters {
+  /** How many elements of a head rotate */
+  readonly ropeSize: number;
+  /** Base of the frequencies */
+  readonly ropeBase: number;
+  /** Positions are divided by this */
+  readonly ropeScale: number;
+}
 
 /**
  * The angle, in radians, by which each of the `ropeSize / 2` pairs turns per
@@ -12,14 +35,12 @@ import type { Model } from "./model.ts";
  * file has `rope_freqs`, by its factor.
  */
 export function ropeFrequencies(
-  model: Model,
+  { ropeSize, ropeBase, ropeScale }: RopeParameters,
   factors?: Float32Array,
 ): Float64Array {
   return Float64Array.from(
-    { length: model.ropeSize / 2 },
-    (_, i) =>
-      model.ropeBase ** (-2 * i / model.ropeSize) /
-      model.ropeScale / (factors?.[i] ?? 1),
+    { length: ropeSize / 2 },
+    (_, i) => ropeBase ** (-2 * i / ropeSize) / ropeScale / (factors?.[i] ?? 1),
   );
 }
 

@@ -7,6 +7,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import { indexAt, type IndexSet, isList, lengthOf } from "./index_set.ts";
+import { interleavedPlace } from "./rope.ts";
 import { eachTensor, type PerLayer, type PerTensor } from "./schema.ts";
 
 /** Rows and columns of a tensor that one place loads. */
@@ -16,6 +17,14 @@ export interface Shard {
   readonly rows: IndexSet;
   /** Columns of the tensor that the place keeps; a list is made of whole blocks of its type */
   readonly columns: IndexSet;
+  /** Rows (or elements) of whole heads, which are read with rotated pairs side by side; otherwise left out */
+  readonly halves?: Halves;
+}
+
+/** Heads of {@linkcode Rope} `half`. */
+export interface Halves {
+  readonly headSize: number;
+  readonly ropeSize: number;
 }
 
 /** The shards of one layer, by tensor. */
@@ -72,7 +81,9 @@ export async function* readRows(
 ): AsyncGenerator<Rows> {
   const { tensor, rows } = shard;
   const stride = rowBytes(tensor.type, tensor.shape[0]);
-  const step = Math.max(1, Math.floor(chunkBytes / stride));
+  const { headSize = 1 } = shard.halves ?? {};
+  const step = headSize *
+    Math.max(1, Math.floor(chunkBytes / stride / headSize));
   const pieces = columnPieces(shard);
   const count = lengthOf(rows);
   for (let first = 0; first < count;) {
@@ -92,8 +103,26 @@ export async function* readRows(
     const kept = isList(rows) || isList(shard.columns)
       ? moveTogether(bytes, starts, pieces)
       : bytes;
+    if (shard.halves) interleave(kept, end - first, shard);
     yield { first, count: end - first, bytes: kept };
     first = end;
+  }
+}
+
+/** Puts the pairs of each head in `count` rows side by side: rows, or the elements of a vector. */
+function interleave(
+  bytes: Uint8Array,
+  count: number,
+  { tensor, halves }: Shard,
+): void {
+  const { headSize, ropeSize } = halves!;
+  const length = bytes.length /
+    (tensor.shape.length > 1 ? count : tensor.shape[0]);
+  const moved = bytes.slice();
+  for (let from = 0, row = 0; from < bytes.length; from += length, row++) {
+    const i = row % headSize;
+    const to = from + (interleavedPlace(i, ropeSize) - i) * length;
+    bytes.set(moved.subarray(from, from + length), to);
   }
 }
 

@@ -26,14 +26,17 @@ const columnUnit = 32;
 /** What a place must load to hold its part of a plan. */
 export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
   const held = model.layers.map((_, layer) => heldSides(model, plan, layer));
+  const { headSize, ropeSize } = model;
   const outer: HeldSides = { vocab: plan.vocab };
   return mapTensors(model, (tensor, name, layer) => {
-    const [columns, rows] = tensorSchemas[name].shape;
+    const { shape: [columns, rows], rotated } = tensorSchemas[name];
+    const isHalf = rotated && model.rope === "half";
     const own = layer === undefined ? outer : held[layer];
     return {
       tensor,
       rows: rows && own[rows] || { start: 0, end: tensor.shape[1] ?? 1 },
       columns: columnsOf(tensor, rows === undefined, own[columns]),
+      ...(isHalf ? { halves: { headSize, ropeSize } } : {}),
     };
   });
 }

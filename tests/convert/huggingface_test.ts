@@ -207,6 +207,51 @@ Deno.test("a weight that is not finite is told by its tensor's name", async () =
   );
 });
 
+Deno.test("Qwen2: biases, rows in the order of the folder, a window only where it is used", async () => {
+  const tensors = llamaTensors();
+  for (const [name, rows] of [["q", 32], ["k", 16], ["v", 16]] as const) {
+    tensors[`model.layers.0.self_attn.${name}_proj.bias`] = tensor([rows]);
+  }
+  const qwen2 = {
+    model_type: "qwen2",
+    use_sliding_window: false,
+    sliding_window: 64,
+    max_window_layers: 1,
+    tie_word_embeddings: true,
+  };
+  const result = await made(filesOf(qwen2, tensors), { type: "F32" });
+  const { file, bytes } = result;
+  const model = describeModel(file);
+  assert.equal(model.architecture, "qwen2");
+  assert.equal(model.activation, "swiglu");
+  assert.equal(model.rope, "half");
+  assert.equal(model.slidingWindow, undefined);
+  assert.equal(model.output, model.token_embd);
+  for (const [name, hub] of [["attn_q", "q_proj"], ["attn_k", "k_proj"]]) {
+    for (const kind of ["weight", "bias"]) {
+      const { offset, byteLength } = file.tensors.get(`blk.0.${name}.${kind}`)!;
+      const { dtype, data } =
+        tensors[`model.layers.0.self_attn.${hub}.${kind}`];
+      const expected = new Float32Array(byteLength / 4);
+      dequantise(dtype as "BF16", data, expected);
+      const written = bytes.slice(offset, offset + byteLength);
+      assert.deepEqual(new Float32Array(written.buffer), expected);
+    }
+  }
+  const windowed = async (config: object) => {
+    const { file } = await made(filesOf({ ...qwen2, ...config }, tensors));
+    return describeModel(file).slidingWindow;
+  };
+  const used = { use_sliding_window: true };
+  assert.equal(await windowed(used), undefined);
+  assert.equal(await windowed({ ...used, max_window_layers: 0 }), 64);
+  const { "model.layers.0.self_attn.v_proj.bias": _, ...incomplete } = tensors;
+  await assert.rejects(
+    made(filesOf(qwen2, incomplete)),
+    /tensor blk\.0\.attn_v\.bias is missing/,
+  );
+});
+
 Deno.test("biases of queries and keys are moved as the rows of their matrices", async () => {
   const tensors = llamaTensors();
   const numbered = (rows: number, columns: number) =>
@@ -281,7 +326,7 @@ Deno.test("what culm does not know, or does not fit together, is refused by name
   const wrong: [Record<string, FileContent>, RegExp][] = [
     [{}, /without config\.json/],
     [{ "config.json": "[]" }, /config\.json: it is no JSON object/],
-    [filesOf({ model_type: "qwen2" }), /its model_type is "qwen2", known are/],
+    [filesOf({ model_type: "gemma" }), /its model_type is "gemma", known are/],
     [filesOf({ model_type: undefined }), /its model_type is missing/],
     [filesOf({ hidden_act: "gelu" }), /its hidden_act is "gelu"/],
     [filesOf({ model_type: "bamboo", hidden_act: "silu" }), /known are relu/],
@@ -290,6 +335,14 @@ Deno.test("what culm does not know, or does not fit together, is refused by name
     [filesOf({ rope_theta: -1 }), /rope_theta is -1/],
     [filesOf({ rope_scaling: { type: "yarn" } }), /rope scaling is "yarn"/],
     [filesOf({ rope_scaling: 3 }), /rope_scaling is no object/],
+    [
+      filesOf({
+        num_hidden_layers: 3,
+        sliding_window: 64,
+        max_window_layers: 2,
+      }),
+      /its max_window_layers is 2 of 3 layers/,
+    ],
     [filesOf({ num_hidden_layers: 2 }), /blk\.1\.attn_norm\.weight is missing/],
     [
       filesOf({ num_key_value_heads: 4 }),

@@ -14,6 +14,7 @@ import {
   toBuffer,
   writeGguf,
 } from "../../src/formats/gguf/write.ts";
+import { architectures } from "../../src/model/architectures.ts";
 import { hyperParameterMetadata } from "../../src/model/hyper_parameters.ts";
 import { describeModel, type Model } from "../../src/model/model.ts";
 import {
@@ -27,7 +28,7 @@ import { seededGaussian } from "./seeded_random.ts";
 
 /** What to make. Sizes count elements. */
 export interface RandomModelOptions {
-  architecture?: "bamboo" | "llama";
+  architecture?: "bamboo" | "llama" | "qwen2";
   magic?: "GGUF" | "PWRI";
   /** Type of the matrices; rows that its blocks do not divide become F32. */
   type?: GgmlType;
@@ -88,9 +89,11 @@ export async function randomModel(
     ...(o.ropeFactors ? [] : ["rope_freqs"] as const),
   ]);
   const sizes = { ...o, headSize, ropeSize: headSize };
+  const { needs = [] } = architectures.get(o.architecture)!;
   for (const { name, layer } of allTensorNames(o.layerCount)) {
     if (absent.has(name)) continue;
-    if (name.endsWith("_bias") && !o.biases) continue;
+    const isNeeded = needs.some((each) => each === name);
+    if (name.endsWith("_bias") && !o.biases && !isNeeded) continue;
     const shape = shapeOf(name, {
       ...sideLengths(sizes),
       vocab: vocabSize,

@@ -70,7 +70,7 @@ Deno.test("an unknown architecture gets an error that lists the known ones", asy
   set(file, "general.architecture", "mamba");
   assert.throws(() => describeModel(file), (error: Error) => {
     assert(error instanceof UnsupportedError);
-    assert.match(error.message, /"mamba".*bamboo, llama/);
+    assert.match(error.message, /"mamba".*bamboo, llama, qwen2/);
     return true;
   });
 });

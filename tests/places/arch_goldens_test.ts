@@ -30,6 +30,8 @@ const files = [
   "llama-linear",
   "llama-ropefreqs",
   "llama-bias",
+  "qwen2",
+  "qwen2-tied",
 ];
 
 const teams = { ...cpuTeams, ...gpuTeams };

@@ -114,6 +114,27 @@ const shapeCases: RandomModelOptions[] = [
     type: "Q8_0",
     feedForwardSize: 224,
   },
+  {
+    architecture: "qwen2",
+    hiddenSize: 20,
+    headSize: 6,
+    headCount: 5,
+    kvHeadCount: 5,
+    feedForwardSize: 37,
+    vocabSize: 51,
+    tied: true,
+  },
+  {
+    architecture: "qwen2",
+    type: "F16",
+    hiddenSize: 36,
+    headSize: 14,
+    headCount: 6,
+    kvHeadCount: 2,
+    ropeFactors: true,
+    slidingWindow: 7,
+  },
+  { architecture: "qwen2", type: "Q4_0", hiddenSize: 96, feedForwardSize: 160 },
 ];
 
 /**
