@@ -1,7 +1,7 @@
 /**
- * What places hand one another, exchange by exchange: each puts its own, waits
- * until the others have, and takes what it needs. Threads wait at a barrier;
- * places that share a thread put one after the other.
+ * What places hand one another: each puts its own, waits until the others have,
+ * and takes what it needs. Threads wait at a barrier; places that share a thread
+ * put one after the other.
  *
  * @module
  */
@@ -19,116 +19,77 @@ import {
   type GpuSidePlace,
 } from "./place.ts";
 
-/** A place of each side. */
-interface SidePlace {
-  readonly cpu: CpuSidePlace;
-  readonly gpu: GpuSidePlace;
-}
-
-/** When it has put or taken: a CPU place at once, the GPU's perhaps later. */
-interface Done {
-  readonly cpu: void;
-  readonly gpu: void | Promise<void>;
-}
-
-/** What place number `index` does in an exchange; the GPU's number comes after the CPU's. */
-type Action<S extends Side> = (
-  place: SidePlace[S],
+/** What place number `index` does, the GPU's after the CPU's. A CPU place has done it at once, the GPU's perhaps later. */
+type Action = (
+  place: GpuSidePlace & CpuSidePlace,
   buffers: ExchangeBuffers,
   stage: Stage,
   index: number,
-) => Done[S];
+) => void | Promise<void>;
 
-/** What a place does before and after the barrier. */
-interface Actions<S extends Side> {
-  readonly put?: Action<S>;
-  readonly take?: Action<S>;
+interface Handover {
+  /** Done by the sides that the exchange goes from */
+  readonly put: Action;
+  /** Done by those that it goes to: before the barrier, and after it */
+  readonly prepare?: Action;
+  readonly take?: Action;
 }
 
-const exchanges: Readonly<
-  Record<Exchange, { readonly [S in Side]: Actions<S> }>
-> = {
-  "all-reduce": {
-    cpu: {
-      put: (place, buffers, stage, index) => {
-        if (buffers.options.plan.places.length > 1) {
-          putPartial(place, buffers, stage, index);
-        }
-      },
-      take: addPartials,
-    },
-    gpu: {},
+const putPartial: Action = (place, buffers, stage, index) =>
+  buffers.putPartial(index, stage, place.partial(buffers.batch));
+
+const residual: Handover = {
+  put: (place, buffers, _stage, index) => {
+    // Those of all CPU places are equal.
+    if (index > 0 && index < buffers.cpuPlaces) return;
+    return whenDone(
+      place.residual(buffers.batch),
+      (rows) => buffers.putResidual(rows),
+    );
   },
-  "sum-to-gpu": {
-    cpu: { put: putPartial },
-    gpu: {
-      // The device works while the CPU places compute.
-      put: (place) => place.submit(),
-      take: (place, buffers, stage) =>
-        place.addToResidual(sumOf(buffers.partials(stage)), buffers.batch),
-    },
-  },
-  "residual-to-gpu": {
-    cpu: {
-      put: (place, buffers, _stage, index) => {
-        if (index === 0) buffers.putResidual(place.residual(buffers.batch));
-      },
-    },
-    gpu: { take: takeResidual },
-  },
-  "residual-to-cpu": {
-    cpu: { take: takeResidual },
-    gpu: {
-      put: async (place, buffers) =>
-        buffers.putResidual(await place.residual(buffers.batch)),
-    },
-  },
-  "top-k": {
-    cpu: {
-      put: (place, buffers, stage, index) =>
-        buffers.putNeurons(index, stage, place.neurons(buffers.batch)),
-      take: keepTop,
-    },
-    gpu: {
-      put: async (place, buffers, stage, index) =>
-        buffers.putNeurons(index, stage, await place.neurons(buffers.batch)),
-      take: keepTop,
-    },
-  },
-  "logits": {
-    cpu: {
-      put: (place, buffers, _stage, index) =>
-        buffers.putLogits(index, place.logits(buffers.batch)),
-    },
-    gpu: {
-      put: async (place, buffers, _stage, index) =>
-        buffers.putLogits(index, await place.logits(buffers.batch)),
-    },
-  },
+  take: (place, buffers) => place.setResidual(buffers.residual, buffers.batch),
 };
 
-function putPartial(
-  place: CpuSidePlace,
-  buffers: ExchangeBuffers,
-  stage: Stage,
-  index: number,
-): void {
-  buffers.putPartial(index, stage, place.partial(buffers.batch));
-}
-
-/** Each place adds the partials in the same order, so all residuals stay equal. */
-function addPartials(
-  place: CpuSidePlace,
-  buffers: ExchangeBuffers,
-  stage: Stage,
-  index: number,
-): void {
-  const { batch } = buffers;
-  const own = place.partial(batch);
-  buffers.partials(stage).forEach((partial, i) =>
-    place.accumulate(i === index ? own : partial, batch)
-  );
-}
+const handovers: Readonly<Record<Exchange, Handover>> = {
+  "all-reduce": {
+    put: (place, buffers, stage, index) => {
+      if (buffers.cpuPlaces > 1) putPartial(place, buffers, stage, index);
+    },
+    // Each adds them in the same order, so all residuals stay equal.
+    take: (place, buffers, stage, index) => {
+      const { batch } = buffers;
+      const own = place.partial(batch);
+      buffers.partials(stage).forEach((partial, i) =>
+        place.accumulate(i === index ? own : partial, batch)
+      );
+    },
+  },
+  "sum-to-gpu": {
+    put: putPartial,
+    // The device works while the CPU places compute.
+    prepare: (place) => place.submit(),
+    take: (place, buffers, stage) =>
+      place.addToResidual(sumOf(buffers.partials(stage)), buffers.batch),
+  },
+  "residual-to-gpu": residual,
+  "residual-to-cpu": residual,
+  "top-k": {
+    put: (place, buffers, stage, index) =>
+      whenDone(
+        place.neurons(buffers.batch),
+        (rows) => buffers.putNeurons(index, stage, rows),
+      ),
+    take: (place, buffers) =>
+      place.keepAbove(buffers.batch, buffers.topKThresholds()),
+  },
+  "logits": {
+    put: (place, buffers, _stage, index) =>
+      whenDone(
+        place.logits(buffers.batch),
+        (rows) => buffers.putLogits(index, rows),
+      ),
+  },
+};
 
 /** Adds the partials of all places up, in the same order, in the place of the first. */
 function sumOf([sum, ...others]: readonly Float32Array[]): Float32Array {
@@ -138,18 +99,11 @@ function sumOf([sum, ...others]: readonly Float32Array[]): Float32Array {
   return sum;
 }
 
-function takeResidual(
-  place: CpuSidePlace | GpuSidePlace,
-  buffers: ExchangeBuffers,
-): void {
-  place.setResidual(buffers.residual, buffers.batch);
-}
-
-function keepTop(
-  place: CpuSidePlace | GpuSidePlace,
-  buffers: ExchangeBuffers,
-): void {
-  place.keepAbove(buffers.batch, buffers.topKThresholds());
+function whenDone<T>(
+  value: T | Promise<T>,
+  use: (value: T) => void,
+): void | Promise<void> {
+  return value instanceof Promise ? value.then(use) : use(value);
 }
 
 /** The sides whose places wait for one another at a point. */
@@ -158,38 +112,48 @@ export function barrierAt({ exchange, stage }: ExchangePoint): readonly Side[] {
 }
 
 /** A place that takes part in a step. */
-export class Participant<S extends Side> {
+export class Participant {
   /** Place number `index`; the GPU's number comes after the CPU's. */
   constructor(
-    readonly side: S,
-    readonly place: SidePlace[S],
+    readonly side: Side,
+    readonly place: CpuSidePlace | GpuSidePlace,
     readonly index: number,
     readonly buffers: ExchangeBuffers,
   ) {}
 
   /** The place's pass through the model. At every point {@linkcode put}, wait, then {@linkcode take}. */
-  forward(
-    schedule: readonly Stage[],
-  ): Generator<ExchangePoint, void, void> {
+  forward(schedule: readonly Stage[]): Generator<ExchangePoint, void, void> {
     const { batch, options: { sparsity } } = this.buffers;
     return forward(schedule, this.side, this.place, batch, sparsity);
   }
 
-  /** Puts what others take. */
-  put(point: ExchangePoint): Done[S] {
-    return this.#act("put", point);
+  /** Puts what others take. A CPU place has done so at once. */
+  put(point: ExchangePoint): void | Promise<void> {
+    const puts = this.#is("from", point);
+    return this.#act(puts ? "put" : "prepare", point);
   }
 
-  /** Takes what others have put. */
-  take(point: ExchangePoint): Done[S] {
-    return this.#act("take", point);
+  /** Takes what others have put. A CPU place has done so at once. */
+  take(point: ExchangePoint): void | Promise<void> {
+    return this.#is("to", point) ? this.#act("take", point) : undefined;
   }
 
-  #act(when: keyof Actions<S>, { exchange, stage }: ExchangePoint): Done[S] {
-    const isOut = exchange === "top-k" && !stage.sides.includes(this.side);
-    const actions: Actions<S> = exchanges[exchange][this.side];
-    return isOut
-      ? undefined
-      : actions[when]?.(this.place, this.buffers, stage, this.index);
+  #is(role: "from" | "to", { exchange, stage }: ExchangePoint): boolean {
+    const { side } = this;
+    return exchangeSides[exchange][role].includes(side) &&
+      (exchange !== "top-k" || stage.sides.includes(side));
+  }
+
+  #act(
+    action: keyof Handover,
+    { exchange, stage }: ExchangePoint,
+  ): void | Promise<void> {
+    const place = this.place as GpuSidePlace & CpuSidePlace;
+    return handovers[exchange][action]?.(
+      place,
+      this.buffers,
+      stage,
+      this.index,
+    );
   }
 }

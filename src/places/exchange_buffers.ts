@@ -75,6 +75,11 @@ export class ExchangeBuffers {
     return 4 * (partials + residual + neurons + logits);
   }
 
+  /** How many CPU places there are. */
+  get cpuPlaces(): number {
+    return this.options.plan.places.length;
+  }
+
   /** What each CPU place computed in a stage, `[tokens, stride]`. */
   partials({ kind }: Stage): readonly Float32Array[] {
     const { length } = this.batch;

@@ -3,11 +3,9 @@
  *
  * @module
  */
-import type { Rates } from "../../plan/rates.ts";
 import { scheduleOf, type Stage } from "../../plan/schedule.ts";
 import { CpuPlace } from "../cpu/cpu_place.ts";
 import { barrierAt, Participant } from "../exchange.ts";
-import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { type Lane, type OnTrace, Recorder } from "../trace.ts";
 import { watched } from "../traced_place.ts";
 import type { TeamOptions } from "../team_options.ts";
@@ -16,7 +14,8 @@ import type { WorkerLoop } from "./worker_loop.ts";
 
 /** Place number `index` of a plan; blocks its thread while it waits. */
 export class CpuWorkerLoop implements WorkerLoop {
-  readonly #place: CpuPlace;
+  /** See {@linkcode WorkerLoop.place}. */
+  readonly place: CpuPlace;
   readonly #schedule: readonly Stage[];
 
   /** Makes room for the weights. */
@@ -28,36 +27,11 @@ export class CpuWorkerLoop implements WorkerLoop {
   ) {
     const plan = options.plan.places[index];
     this.#schedule = scheduleOf(options.model, options.plan);
-    this.#place = new CpuPlace(module, { ...options, plan }, {
+    this.place = new CpuPlace(module, { ...options, plan }, {
       layers: shared.counts[index],
       neurons: shared.neuronCounts,
       normed: index === 0 ? shared.ffnInputs : undefined,
     });
-  }
-
-  /** See {@linkcode WorkerLoop.weightBytes}. */
-  get weightBytes(): number {
-    return this.#place.weightBytes;
-  }
-
-  /** See {@linkcode WorkerLoop.shards}. */
-  get shards(): PlaceShards {
-    return this.#place.shards;
-  }
-
-  /** See {@linkcode WorkerLoop.rates}. */
-  get rates(): Rates {
-    return this.#place.rates;
-  }
-
-  /** See {@linkcode WorkerLoop.write}. */
-  write(shard: Shard, rows: Rows): void {
-    this.#place.write(shard, rows);
-  }
-
-  /** See {@linkcode WorkerLoop.ready}. */
-  ready(): void {
-    this.#place.ready();
   }
 
   /** See {@linkcode WorkerLoop.runSteps}. */
@@ -68,16 +42,16 @@ export class CpuWorkerLoop implements WorkerLoop {
       step = control.nextStep(step);
       switch (control.task) {
         case "forward":
-          this.#forward(this.#place);
+          this.#forward(this.place);
           break;
         case "trace":
           onTrace(this.#trace());
           break;
         case "measure":
-          shared.putRates(index, this.#place.measureRates());
+          shared.putRates(index, this.place.measureRates());
           break;
         case "reserve":
-          shared.putPages(index, this.#place.reserve(shared.pagesWanted));
+          shared.putPages(index, this.place.reserve(shared.pagesWanted));
       }
       control.finishStep(index, step);
     }
@@ -96,7 +70,7 @@ export class CpuWorkerLoop implements WorkerLoop {
   #trace(): Lane[] {
     const { control } = this.shared;
     const recorder = control.recorder = new Recorder();
-    this.#forward(watched(this.#place, recorder));
+    this.#forward(watched(this.place, recorder));
     control.recorder = undefined;
     return [{ kind: "cpu", events: recorder.events }];
   }

@@ -8,8 +8,6 @@ import type { GpuPlace } from "../gpu/gpu_place.ts";
 import { openGpuPlace } from "../load_places.ts";
 import { barrierAt, Participant } from "../exchange.ts";
 import type { GpuSidePlace } from "../place.ts";
-import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
-import type { MeasuredGpu } from "../gpu_stats.ts";
 import { type Lane, type OnTrace, Recorder } from "../trace.ts";
 import { traceGpu } from "../traced_place.ts";
 import type { TeamOptions } from "../team_options.ts";
@@ -41,32 +39,6 @@ export class GpuWorkerLoop implements WorkerLoop {
   ): Promise<GpuWorkerLoop> {
     const place = await openGpuPlace(options, shared.counts[index]);
     return new GpuWorkerLoop(place, options, shared, index);
-  }
-
-  /** See {@linkcode WorkerLoop.weightBytes}. */
-  get weightBytes(): number {
-    return this.place.weightBytes;
-  }
-
-  /** See {@linkcode WorkerLoop.shards}. */
-  get shards(): PlaceShards {
-    return this.place.shards;
-  }
-
-  /** See {@linkcode WorkerLoop.gpu}. */
-  get gpu(): MeasuredGpu {
-    return this.place.stats;
-  }
-
-  /** See {@linkcode WorkerLoop.write}. */
-  write(shard: Shard, rows: Rows): void {
-    this.place.write(shard, rows);
-  }
-
-  /** See {@linkcode WorkerLoop.ready}. */
-  async ready(): Promise<void> {
-    await this.place.ready();
-    await this.place.measure();
   }
 
   /** See {@linkcode WorkerLoop.runSteps}. */

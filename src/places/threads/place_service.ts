@@ -10,6 +10,7 @@ import { allShards, type Rows, type Shard } from "../../model/shard.ts";
 import type { MeasuredGpu } from "../gpu_stats.ts";
 import type { TeamOptions } from "../team_options.ts";
 import type { Lane } from "../trace.ts";
+import { CpuPlace } from "../cpu/cpu_place.ts";
 import { CpuWorkerLoop } from "./cpu_worker_loop.ts";
 import { GpuWorkerLoop } from "./gpu_worker_loop.ts";
 import { Shared } from "./shared.ts";
@@ -41,21 +42,24 @@ export class PlaceService {
     this.#loop = index < options.plan.places.length
       ? new CpuWorkerLoop(module, options, this.#shared, index)
       : await GpuWorkerLoop.open(options, this.#shared, index);
-    this.#shards = [...allShards(this.#loop.shards)];
-    return this.#loop.weightBytes;
+    const { shards, weightBytes } = this.#loop.place;
+    this.#shards = [...allShards(shards)];
+    return weightBytes;
   }
 
   /** Takes rows of a shard; gives their buffer back, to be read into again. */
   write(shard: number, rows: Rows): ArrayBuffer {
-    this.#loop.write(this.#shards[shard], rows);
+    this.#loop.place.write(this.#shards[shard], rows);
     return rows.bytes.buffer;
   }
 
   /** Call when every shard is written. */
   async ready(): Promise<ReadyPlace> {
-    await this.#loop.ready();
-    const { rates, gpu } = this.#loop;
-    return { rates, gpu };
+    const { place } = this.#loop;
+    await place.ready();
+    if (place instanceof CpuPlace) return { rates: place.rates };
+    await place.measure();
+    return { gpu: place.stats };
   }
 
   /** Runs steps until the team is stopped; stops the others where this place fails. */
