@@ -100,19 +100,16 @@ export class Bank {
     this.#residual = new Activations(memory, tokens, model.hiddenSize);
     this.#normed = new Activations(memory, tokens, model.hiddenSize);
     this.#partial = allocateRows(memory, tokens, model.hiddenSize);
-    const columns = this.#weights.head?.output.rows ?? 0;
-    this.#logits = allocateRows(memory, tokens, columns);
+    const { layers, head } = this.#weights;
+    this.#logits = allocateRows(memory, tokens, head?.output.rows ?? 0);
     this.#rateSubject = {
       memory,
-      layers: this.#weights.layers.filter((layer) => layer !== undefined)
+      layers: layers.filter((layer) => layer !== undefined)
         .filter((layer) => layer.ffn_up.rows > 1),
-      x: this.#normed,
-      out: allocateRows(memory, 1, 1024),
-      ids: memory.allocate(4 * 1024),
+      output: head?.output,
       tokens,
     };
-    const [layer] = this.#rateSubject.layers;
-    if (layer) warmUp(memory, layer.ffn_up, this.#normed, tokens);
+    if (this.#rateSubject.layers.length > 0) warmUp(this.#rateSubject);
   }
 
   /** Takes some rows of a shard, as they stand in the file, where it is this bank's. */
