@@ -48,10 +48,11 @@ const of = (
 const kinds: Kind[] = [
   { name: "Q4", kind: 2, ggmlType: 2, block: of(32, 18, largest / 8, 0) },
   { name: "Q4M", kind: 3, ggmlType: 3, block: of(32, 20, largest / 8, 0, 2) },
-  { name: "I8", kind: 4, ggmlType: 8, block: of(32, 34, largest / 127, 0) },
-  { name: "I8M", kind: 5, ggmlType: 7, block: of(32, 24, largest / 16, 0, 2) },
-  { name: "I8H", kind: 6, ggmlType: 14, block: of(256, 210, 1e-5, 208) },
-  { name: "I8HM", kind: 7, ggmlType: 10, block: of(256, 84, 2e-3, 80, 82) },
+  { name: "Q4K", kind: 4, ggmlType: 12, block: of(256, 144, 1e-3, 0, 2) },
+  { name: "I8", kind: 5, ggmlType: 8, block: of(32, 34, largest / 127, 0) },
+  { name: "I8M", kind: 6, ggmlType: 7, block: of(32, 24, largest / 16, 0, 2) },
+  { name: "I8H", kind: 7, ggmlType: 14, block: of(256, 210, 1e-5, 208) },
+  { name: "I8HM", kind: 8, ggmlType: 10, block: of(256, 84, 2e-3, 80, 82) },
   { name: "F16", kind: 1, ggmlType: 1, block: of(1, 2, deviation, 0) },
   { name: "F32", kind: 0, ggmlType: 0, block: of(1, 4, deviation) },
 ].filter(({ name }) => options.kinds?.split(",").includes(name) ?? true);

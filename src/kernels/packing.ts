@@ -16,16 +16,18 @@ export const packedKind = {
   f16: 1,
   /** nibbles, a scale per 32 */
   q4: 2,
-  /** nibbles, a scale and a minimum per 32 */
+  /** nibbles, a scale and a minimum per 32, both f16 */
   q4Min: 3,
+  /** the same, both f32 */
+  q4K: 4,
   /** bytes, a scale per 32 */
-  i8: 4,
+  i8: 5,
   /** bytes, a scale and a minimum per 32 */
-  i8Min: 5,
+  i8Min: 6,
   /** bytes, a scale per 16 */
-  i8Half: 6,
+  i8Half: 7,
   /** bytes, a scale and a minimum per 16 */
-  i8HalfMin: 7,
+  i8HalfMin: 8,
 } as const;
 
 /** The layout that holds a type's weights exactly. */
@@ -40,13 +42,13 @@ export const kindOfType: Readonly<Record<GgmlType, number>> = {
   Q8_0: packedKind.i8,
   Q2_K: packedKind.i8HalfMin,
   Q3_K: packedKind.i8Half,
-  Q4_K: packedKind.q4Min,
+  Q4_K: packedKind.q4K,
   Q5_K: packedKind.i8Min,
   Q6_K: packedKind.i8Half,
 };
 
 /** Bytes of a group of 128 weights: four blocks side by side, a lane of a vector each. */
-const groupBytes = [0, 0, 72, 96, 136, 160, 160, 192];
+const groupBytes = [0, 0, 72, 80, 96, 136, 160, 160, 192];
 
 /** Bytes before the halves of an f16 row: its scale. */
 const f16HeadBytes = 16;
@@ -55,7 +57,8 @@ const f16HeadBytes = 16;
 export function packedRowBytes(kind: number, columns: number): number {
   if (kind === packedKind.f32) return 4 * roundUp(columns, 8);
   if (kind === packedKind.f16) return f16HeadBytes + 2 * roundUp(columns, 8);
-  return Math.ceil(columns / 128) * groupBytes[kind];
+  // Where at most two blocks are left, the last group is half of one.
+  return Math.ceil(columns / 64) / 2 * groupBytes[kind];
 }
 
 /** Bytes that a shard takes, packed. */

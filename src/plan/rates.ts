@@ -19,8 +19,10 @@ export interface Rates {
   readonly scatter: number;
   /** Rows that one token streams side by side: as many as turned out faster */
   readonly rowsAtOnce: 3 | 12;
-  /** In which numbers products of 4-bit weights are summed first */
-  readonly nibbleSums: "i16" | "i32";
+  /** In which numbers products of 4-bit weights with one token are summed first */
+  readonly rowSums: "i16" | "i32";
+  /** The same with several tokens */
+  readonly tileSums: "i16" | "i32";
 }
 
 /**

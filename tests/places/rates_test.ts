@@ -28,7 +28,8 @@ for (const threads of [0, 2]) {
         assert(rates[name] > 0 && Number.isFinite(rates[name]));
       }
       assert.equal(rates.rowsAtOnce, before[i].rowsAtOnce);
-      assert.equal(rates.nibbleSums, before[i].nibbleSums);
+      assert.equal(rates.rowSums, before[i].rowSums);
+      assert.equal(rates.tileSums, before[i].tileSums);
       assert.notDeepEqual(rates, before[i]);
     }
   });

@@ -16,14 +16,14 @@ export const kindOf: Readonly<Record<GgmlType, number>> = {
   F16: 1,
   Q4_0: 2,
   Q4_1: 3,
-  Q4_K: 3,
-  Q8_0: 4,
-  Q5_0: 4,
-  Q5_1: 5,
-  Q5_K: 5,
-  Q6_K: 6,
-  Q3_K: 6,
-  Q2_K: 7,
+  Q4_K: 4,
+  Q8_0: 5,
+  Q5_0: 5,
+  Q5_1: 6,
+  Q5_K: 6,
+  Q6_K: 7,
+  Q3_K: 7,
+  Q2_K: 8,
 };
 
 /** An instance and a stack of allocations in its memory. */

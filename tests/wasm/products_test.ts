@@ -382,7 +382,7 @@ for (const [build, module] of Object.entries(builds)) {
       instance.reset();
       const x = Float32Array.from({ length: k }, () => random() - 0.5);
       if (k > 64) x.fill(0, 32, 64);
-      const width = Math.ceil(k / 128) * 128;
+      const width = Math.ceil(k / 64) * 64;
       const rows = new Uint8Array((width / 32) * 34 * width);
       for (let i = 0; i < width; i++) {
         const row = i * (width / 32) * 34;

@@ -4,7 +4,8 @@
 //! the i16 sums of the nibble kernels rely on. A NaN or infinity makes the block's scale NaN or infinite, so that it reaches the result.
 
 use crate::coefficients::ROUND;
-use crate::layout::{activation::*, activation_row_bytes, groups, BLOCK, GROUP, I8};
+use crate::f16::ENLARGE;
+use crate::layout::{activation::*, activation_row_bytes, BLOCK, GROUP, HALF, I8};
 use crate::simd::*;
 
 /// Quantises `n_tokens` rows of `k` floats, padded with zeros to a multiple of 128: as bytes where `kind` is one of nibbles, else as i16; what the other
@@ -26,7 +27,7 @@ pub unsafe extern "C" fn quantise_activations(
     for t in 0..n_tokens {
         let row = x.wrapping_add(t * x_stride);
         let to = out.wrapping_add(t * out_row_bytes);
-        for g in 0..groups(k) {
+        for g in 0..k.div_ceil(GROUP) {
             let left = k - g * GROUP;
             let mut from = row.wrapping_add(g * GROUP);
             let mut padded = [0f32; GROUP];
@@ -35,18 +36,19 @@ pub unsafe extern "C" fn quantise_activations(
                 from = padded.as_ptr();
             }
             let to = to.add(g * GROUP_BYTES);
-            if kind < I8 {
-                write_bytes(from, to);
-            } else {
-                write_words(from, to);
+            match (kind < I8, left <= HALF) {
+                (true, false) => write_bytes::<false>(from, to),
+                (true, true) => write_bytes::<true>(from, to),
+                (false, false) => write_words::<false>(from, to),
+                (false, true) => write_words::<true>(from, to),
             }
         }
     }
 }
 
-/// A group for the kinds of nibbles.
+/// A group, or half of one, for the kinds of nibbles.
 #[inline(never)]
-unsafe fn write_bytes(x: *const f32, out: *mut u8) {
+unsafe fn write_bytes<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
     let mut scales = [0f32; 4];
     let mut bytes = [[zero(); 2]; 4]; // of block L: its halves
     for lane in 0..4 {
@@ -58,33 +60,59 @@ unsafe fn write_bytes(x: *const f32, out: *mut u8) {
     let mut pairs = zero(); // sums of the lower and the upper pairs of the quads
     for h in 0..2 {
         let rows = core::array::from_fn(|lane| bytes[lane][h]);
-        for (i, quads) in transpose(rows).into_iter().enumerate() {
+        for (i, quads) in in_order::<IS_HALF>(transpose(rows)).into_iter().enumerate() {
             store(out.add(BYTES + (4 * h + i) * 16), quads);
             pairs = i16x8_add(pairs, i16x8_extadd_pairwise_i8x16(quads));
         }
     }
-    let scale = load(scales.as_ptr());
-    let sum = f32x4_convert_i32x4(i32x4_dot_i16x8(pairs, i16x8_splat(1)));
+    let scale = by_lane::<IS_HALF>(load(scales.as_ptr()));
+    let sum = f32x4_mul(scale, f32x4_convert_i32x4(i32x4_dot_i16x8(pairs, i16x8_splat(1))));
     store(out.add(SCALES), scale);
-    store(out.add(SUMS), f32x4_mul(scale, sum));
+    store(out.add(SUMS), sum);
+    let enlarge = f32x4_splat(ENLARGE);
+    store(out.add(LARGE_SCALES), f32x4_mul(scale, enlarge));
+    store(out.add(LARGE_SUMS), f32x4_mul(sum, enlarge));
     store(out.add(OFFSETS), i16x8_sub(zero(), i16x8_shl(pairs, 3)));
 }
 
-/// A group for the kinds of bytes.
+/// The vectors of a group; of half of one, two and zeros.
+#[inline(always)]
+fn in_order<const IS_HALF: bool>(vectors: [v128; 4]) -> [v128; 4] {
+    let [a, b, c, d] = vectors;
+    if IS_HALF {
+        [lower_words(a, b), lower_words(c, d), zero(), zero()]
+    } else {
+        vectors
+    }
+}
+
+/// What belongs to each block, by lane.
+#[inline(always)]
+fn by_lane<const IS_HALF: bool>(blocks: v128) -> v128 {
+    if IS_HALF {
+        lower_words(blocks, blocks)
+    } else {
+        blocks
+    }
+}
+
+/// A group, or half of one, for the kinds of bytes.
 #[inline(never)]
-unsafe fn write_words(x: *const f32, out: *mut u8) {
+unsafe fn write_words<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
     let mut scales = [0f32; 4];
     let mut words = [[zero(); 4]; 4]; // of block L: the i16 activations 8v..8v+8 of vector v
     for lane in 0..4 {
         (scales[lane], words[lane]) = quantise_block(x.add(lane * BLOCK));
     }
-    let scale = load(scales.as_ptr());
+    let scale = by_lane::<IS_HALF>(load(scales.as_ptr()));
     let ones = i16x8_splat(1);
     let mut sums = [zero(); 2]; // of each half
     for v in 0..4 {
         let rows = core::array::from_fn(|lane| words[lane][v]);
-        for (i, pairs) in transpose(rows).into_iter().enumerate() {
-            store(out.add(WORDS + (4 * v + i) * 16), pairs);
+        let vectors = if IS_HALF { 2 } else { 4 };
+        let pairs = in_order::<IS_HALF>(transpose(rows));
+        for (i, pairs) in pairs.into_iter().enumerate().take(vectors) {
+            store(out.add(WORDS + (vectors * v + i) * 16), pairs);
             sums[v / 2] = i32x4_add(sums[v / 2], i32x4_dot_i16x8(pairs, ones));
         }
     }

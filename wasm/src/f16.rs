@@ -54,8 +54,21 @@ pub unsafe fn load4_f16(p: *const u16) -> v128 {
 /// The 8 bytes at `p` are readable.
 #[inline(always)]
 pub unsafe fn load4_raw_f16(p: *const u16) -> v128 {
-    let shifted = i32x4_shl(i32x4_load_extend_i16x4(p.cast()), 13);
-    v128_and(shifted, i32x4_splat(HALF_BITS))
+    raw(i32x4_load_extend_i16x4(p.cast()))
+}
+
+/// Two halves, and the same again, 2^-112 times as large.
+///
+/// # Safety
+/// The 4 bytes at `p` are readable.
+#[inline(always)]
+pub unsafe fn load2_raw_f16_twice(p: *const u16) -> v128 {
+    raw(i32x4_extend_low_i16x8(v128_load32_splat(p.cast())))
+}
+
+#[inline(always)]
+fn raw(halves: v128) -> v128 {
+    v128_and(i32x4_shl(halves, 13), i32x4_splat(HALF_BITS))
 }
 
 /// Eight halves as two vectors of f32, 2^-112 times as large (see `load4_raw_f16`): word L has number L in its lower half and number L + 4 in its upper

@@ -9,9 +9,12 @@
 //! - Byte kinds, 128 bytes: 8-byte unit j (0..16) has the weights 2j, 2j+1 of blocks 0..4, so that a sign-extending load gives the pairs that
 //!   `i32x4_dot_i16x8` sums.
 //! - Then 4 scales (8 for the kinds with a scale per 16 weights: first halves of the four blocks, then second halves), then as many mins where the
-//!   kind has them. w = scale * q + min; scale * (q - 8) for Q4. They are f32, but f16 for Q4 and I8: the files that these hold have no finer ones.
+//!   kind has them. w = scale * q + min; scale * (q - 8) for Q4. They are f32, but f16 for Q4, Q4M and I8: the files that these hold have no finer
+//!   ones. Word L of Q4M's has block L's scale in its lower half and its min in its upper half.
 //!
-//! K that is not a multiple of 128 is padded with blocks of zero scale. F32 and F16 rows are padded with zeros to a multiple of 8. Those of F32 are plain.
+//! Where K leaves one or two blocks, the last group is a half one, of 2 blocks and half the bytes: lanes 0 and 1 have what lane 0 and 1 of a group have of
+//! an even vector or unit, lanes 2 and 3 what these have of the odd one after it. Scales and mins of absent blocks are left out. K that is not a multiple
+//! of 64 is padded with blocks of zero scale. F32 and F16 rows are padded with zeros to a multiple of 8. Those of F32 are plain.
 //!
 //! A row of F16 begins with `F16_HEAD` bytes, of which the first 4 are its scale, an f32: a power of two, with which a weight is scale * half. The largest
 //! half is in [2^15, 2^16). So a subnormal half, which WASM widens to a subnormal f32, for which some CPUs take a hundred cycles a product, occurs only
@@ -20,15 +23,20 @@
 
 pub const BLOCK: usize = 32;
 pub const GROUP: usize = 128;
+/// Weights of a half group.
+pub const HALF: usize = 64;
 
 pub const F32: u32 = 0;
 pub const F16: u32 = 1;
 pub const Q4: u32 = 2;
+/// With mins, both in f16.
 pub const Q4M: u32 = 3;
-pub const I8: u32 = 4;
-pub const I8M: u32 = 5;
-pub const I8H: u32 = 6;
-pub const I8HM: u32 = 7;
+/// With mins, both in f32.
+pub const Q4K: u32 = 4;
+pub const I8: u32 = 5;
+pub const I8M: u32 = 6;
+pub const I8H: u32 = 7;
+pub const I8HM: u32 = 8;
 
 /// Bytes of a group's quantised weights.
 pub const NIBBLES: usize = 64;
@@ -39,7 +47,7 @@ pub const F16_HEAD: usize = 16;
 
 /// An activation group: 128 activations quantised per block of 32 to i8 (x = scale * q, scale = amax / 127, so |error| <= amax / 254), in
 /// either of two forms, or both: as bytes for the nibble kinds (vector j has in word L the activations 4j..4j+4 of block L) and as i16 for the byte kinds (vector j has in word L
-/// the activations 2j, 2j+1 of block L). The sums serve the mins and Q4's offset: `OFFSETS` are of
+/// the activations 2j, 2j+1 of block L). Those of a half group lie as its weights do, in the first of as many bytes. The sums serve the mins and Q4's offset: `OFFSETS` are of
 /// the bytes' form alone, `HALF_SUMS` of the other.
 pub mod activation {
     /// 128 i8.
@@ -48,25 +56,35 @@ pub mod activation {
     pub const SCALES: usize = 128;
     /// 8 i16, two for each block: -8 times the sums of its i8 whose products with nibbles are added up in that lane.
     pub const OFFSETS: usize = 144;
-    /// 4 f32: scale times the sum of the block's i8.
+    /// 4 f32: scale times the sum of the block's i8, in a half group of those in that lane.
     pub const SUMS: usize = 160;
     /// 8 f32: the same of the first halves of the four blocks, then of the second halves.
     pub const HALF_SUMS: usize = 176;
+    /// 4 f32: the scales of the bytes' form, times `ENLARGE`, for weights whose scales are f16.
+    pub const LARGE_SCALES: usize = 208;
+    /// 4 f32: its sums, times `ENLARGE`.
+    pub const LARGE_SUMS: usize = 224;
     /// 128 i16.
-    pub const WORDS: usize = 208;
-    pub const GROUP_BYTES: usize = 464;
+    pub const WORDS: usize = 240;
+    pub const GROUP_BYTES: usize = 496;
 }
 
-/// Number of groups of a row of `k` weights.
+/// Number of whole groups of a row of `k` weights.
 pub const fn groups(k: usize) -> usize {
-    k.div_ceil(GROUP)
+    (k + HALF - 1) / GROUP
+}
+
+/// Whether a half group follows them.
+pub const fn has_half(k: usize) -> bool {
+    k > groups(k) * GROUP
 }
 
 /// Bytes of one group of a block kind; 0 for other kinds.
 pub const fn group_bytes(kind: u32) -> usize {
     match kind {
         Q4 => NIBBLES + 8,
-        Q4M => NIBBLES + 32,
+        Q4M => NIBBLES + 16,
+        Q4K => NIBBLES + 32,
         I8 => BYTES + 8,
         I8M | I8H => BYTES + 32,
         I8HM => BYTES + 64,
@@ -74,18 +92,18 @@ pub const fn group_bytes(kind: u32) -> usize {
     }
 }
 
-/// Bytes of a packed row of `k` weights, a multiple of 8; 0 for an unknown kind.
+/// Bytes of a packed row of `k` weights, a multiple of 4; 0 for an unknown kind.
 #[no_mangle]
 pub extern "C" fn packed_row_bytes(kind: u32, k: usize) -> usize {
     match kind {
         F32 => k.next_multiple_of(8) * 4,
         F16 => F16_HEAD + k.next_multiple_of(8) * 2,
-        _ => groups(k) * group_bytes(kind),
+        _ => (2 * groups(k) + has_half(k) as usize) * group_bytes(kind) / 2,
     }
 }
 
 /// Bytes of a row of `k` quantised activations, a multiple of 16.
 #[no_mangle]
 pub extern "C" fn activation_row_bytes(k: usize) -> usize {
-    groups(k) * activation::GROUP_BYTES
+    k.div_ceil(GROUP) * activation::GROUP_BYTES
 }

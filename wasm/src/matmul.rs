@@ -49,8 +49,10 @@ const PANEL: usize = 128 * 1024;
 /// Bits of `choose`: one token takes `WIDE_ROWS` rows side by side instead of `NARROW_ROWS`. CPUs whose memory answers late read a third faster with more;
 /// those that compute just as fast as memory delivers lose by the registers that are spilled.
 pub const WIDE: u32 = 1;
-/// The products of nibbles are summed in i32 at once: one instruction where the CPU has VNNI, three where it has not.
+/// The products of nibbles with one token are summed in i32 at once: one instruction where the CPU has VNNI, three where it has not.
 pub const SUM_I32: u32 = 2;
+/// So are those with several tokens.
+pub const TILE_I32: u32 = 4;
 
 static VARIANT: AtomicU32 = AtomicU32::new(0);
 
@@ -70,10 +72,12 @@ macro_rules! with_rows {
         match $kind {
             layout::F32 => $f::<Floats<false>>($($argument),*),
             layout::F16 => $f::<Floats<true>>($($argument),*),
-            layout::Q4 if $sum_i32 => $f::<Nibbles<false, true>>($($argument),*),
-            layout::Q4M if $sum_i32 => $f::<Nibbles<true, true>>($($argument),*),
-            layout::Q4 => $f::<Nibbles<false, false>>($($argument),*),
-            layout::Q4M => $f::<Nibbles<true, false>>($($argument),*),
+            layout::Q4 if $sum_i32 => $f::<Nibbles<{ layout::Q4 }, true>>($($argument),*),
+            layout::Q4M if $sum_i32 => $f::<Nibbles<{ layout::Q4M }, true>>($($argument),*),
+            layout::Q4K if $sum_i32 => $f::<Nibbles<{ layout::Q4K }, true>>($($argument),*),
+            layout::Q4 => $f::<Nibbles<{ layout::Q4 }, false>>($($argument),*),
+            layout::Q4M => $f::<Nibbles<{ layout::Q4M }, false>>($($argument),*),
+            layout::Q4K => $f::<Nibbles<{ layout::Q4K }, false>>($($argument),*),
             layout::I8 => $f::<Bytes<1, false>>($($argument),*),
             layout::I8M => $f::<Bytes<1, true>>($($argument),*),
             layout::I8H => $f::<Bytes<2, false>>($($argument),*),
@@ -104,7 +108,8 @@ pub unsafe extern "C" fn matmul(
     out_stride: usize,
 ) {
     let matrix = Matrix { w, w_row_bytes, n_rows, k };
-    with_rows!(kind, chosen(SUM_I32), multiply(&matrix, x, x_row_bytes, n_tokens, out, out_stride));
+    let sum_i32 = chosen(if n_tokens == 1 { SUM_I32 } else { TILE_I32 });
+    with_rows!(kind, sum_i32, multiply(&matrix, x, x_row_bytes, n_tokens, out, out_stride));
 }
 
 /// Words that V8 has to keep on the stack over a call so that frames above it lie 8 bytes off (measured in Deno 2.9, by bench/stack_frames.ts: one or
@@ -256,7 +261,7 @@ pub unsafe extern "C" fn matmul_where(
     let matrix = Matrix { w, w_row_bytes, n_rows, k };
     with_rows!(
         kind,
-        chosen(SUM_I32),
+        chosen(TILE_I32),
         scatter(&matrix, x, x_row_bytes, n_tokens, asked, least, out, out_stride)
     )
 }

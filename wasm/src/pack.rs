@@ -13,7 +13,8 @@ pub const fn exact_kind(ggml_type: u32) -> Option<u32> {
         ggml::F32 | ggml::BF16 => F32,
         ggml::F16 => F16,
         ggml::Q4_0 => Q4,
-        ggml::Q4_1 | ggml::Q4_K => Q4M,
+        ggml::Q4_1 => Q4M,
+        ggml::Q4_K => Q4K,
         ggml::Q8_0 | ggml::Q5_0 => I8,
         ggml::Q5_1 | ggml::Q5_K => I8M,
         ggml::Q6_K | ggml::Q3_K => I8H,
@@ -133,7 +134,7 @@ unsafe fn block_row<const TYPE: u32>(
     for g in 0..whole {
         copy_group::<TYPE>(src, first + 4 * g, dst.add(g * group_bytes(kind)));
     }
-    for g in whole..groups(k) {
+    for g in whole..k.div_ceil(GROUP) {
         let group = core::array::from_fn(|lane| {
             let b = 4 * g + lane;
             if b < n_blocks {
@@ -142,7 +143,12 @@ unsafe fn block_row<const TYPE: u32>(
                 Block::ZERO
             }
         });
-        write_group(kind, &group, dst.add(g * group_bytes(kind)));
+        let dst = dst.add(g * group_bytes(kind));
+        if g < groups(k) {
+            write_group(kind, &group, dst);
+        } else {
+            write_half_group(kind, &group, dst);
+        }
     }
 }
 
@@ -188,66 +194,125 @@ unsafe fn put_pairs(halves: [v128; 4], dst: *mut u8) {
 #[inline(always)]
 unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
     let weights = |lane: usize, half: usize| load(group[lane].q.as_ptr().add(16 * half));
-    let scales = if matches!(kind, Q4 | Q4M) {
-        // A padding block (q = 0, scale = 0) may hold any nibble.
-        let offset = i8x16_splat(if kind == Q4 { 8 } else { 0 });
+    if is_nibbles(kind) {
+        let offset = i8x16_splat(nibble_offset(kind));
         let rows = core::array::from_fn(|lane| {
             let low = i8x16_add(weights(lane, 0), offset);
             let high = i8x16_add(weights(lane, 1), offset);
             v128_or(low, i16x8_shl(high, 4))
         });
         put_nibbles(rows, dst);
-        dst.add(NIBBLES)
     } else {
         for half in 0..2 {
             let rows = [0, 1, 2, 3].map(|lane| weights(lane, half));
             put_pairs(rows, dst.add(64 * half));
         }
-        dst.add(BYTES)
     }
-    .cast::<f32>();
-    let halves = if matches!(kind, I8H | I8HM) { 2 } else { 1 };
-    for (lane, block) in group.iter().enumerate() {
-        if matches!(kind, Q4 | I8) {
-            scales.cast::<u16>().add(lane).write(f32_to_f16(block.scale[0]));
-            continue;
+    write_scales(kind, group, dst);
+}
+
+/// Writes the first two of the blocks as a packed half group.
+unsafe fn write_half_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
+    let blocks = &group[..2];
+    let offset = nibble_offset(kind);
+    for (lane, block) in blocks.iter().enumerate() {
+        for i in 0..BLOCK {
+            if !is_nibbles(kind) {
+                dst.add(byte_of(2, lane, i)).write(block.q[i] as u8);
+            } else if i < BLOCK / 2 {
+                let [low, high] = [block.q[i] + offset, block.q[BLOCK / 2 + i] + offset];
+                dst.add(nibble_of(2, lane, i)).write((low | high << 4) as u8);
+            }
         }
-        for h in 0..halves {
-            scales.add(4 * h + lane).write(block.scale[h]);
-            if matches!(kind, Q4M | I8M | I8HM) {
-                scales.add(4 * (halves + h) + lane).write(block.min[h]);
+    }
+    write_scales(kind, blocks, dst);
+}
+
+fn is_nibbles(kind: u32) -> bool {
+    kind < I8
+}
+
+/// What is added to a weight. (A padding block, q = 0 and scale = 0, may hold any nibble.)
+fn nibble_offset(kind: u32) -> i8 {
+    if kind == Q4 {
+        8
+    } else {
+        0
+    }
+}
+
+/// The byte with weight `i` of a block, of so many side by side.
+fn nibble_of(lanes: usize, lane: usize, i: usize) -> usize {
+    i % 16 / 4 * 4 * lanes + lane * 4 + i % 4
+}
+
+/// The same of a byte kind.
+fn byte_of(lanes: usize, lane: usize, i: usize) -> usize {
+    i / 2 * 2 * lanes + lane * 2 + i % 2
+}
+
+/// Where the scales of a group of so many blocks begin.
+fn scales_at(kind: u32, lanes: usize) -> usize {
+    lanes * if is_nibbles(kind) { NIBBLES / 4 } else { BYTES / 4 }
+}
+
+/// Writes the scales and mins of the blocks of a group.
+#[inline(always)]
+unsafe fn write_scales(kind: u32, blocks: &[Block], group: *mut u8) {
+    let lanes = blocks.len();
+    let scales = group.add(scales_at(kind, lanes)).cast::<f32>();
+    let halves = if matches!(kind, I8H | I8HM) { 2 } else { 1 };
+    for (lane, block) in blocks.iter().enumerate() {
+        let put_half =
+            |i: usize, x: f32| scales.cast::<u16>().add(i).write_unaligned(f32_to_f16(x));
+        let put = |i: usize, x: f32| scales.add(i * lanes + lane).write_unaligned(x);
+        match kind {
+            Q4 | I8 => put_half(lane, block.scale[0]),
+            Q4M => {
+                put_half(2 * lane, block.scale[0]);
+                put_half(2 * lane + 1, block.min[0]);
+            }
+            _ => {
+                for h in 0..halves {
+                    put(h, block.scale[h]);
+                    if matches!(kind, Q4K | I8M | I8HM) {
+                        put(halves + h, block.min[h]);
+                    }
+                }
             }
         }
     }
 }
 
-/// Reads a packed group of a block kind as four blocks.
+/// Reads the blocks of a packed group of a block kind, or the two of a half group.
 ///
 /// # Safety
-/// `src` has a group of `kind`.
-pub unsafe fn read_group(kind: u32, src: *const u8) -> [Block; 4] {
+/// `src` has a group of `kind`, of so many `lanes`.
+pub unsafe fn read_group(kind: u32, lanes: usize, src: *const u8) -> [Block; 4] {
     let mut group = [Block::ZERO; 4];
-    let nibbles = matches!(kind, Q4 | Q4M);
-    let offset = if kind == Q4 { 8 } else { 0 };
-    let scales = src.add(if nibbles { NIBBLES } else { BYTES }).cast::<f32>();
+    let scales = src.add(scales_at(kind, lanes)).cast::<f32>();
     let halves = if matches!(kind, I8H | I8HM) { 2 } else { 1 };
-    for (lane, block) in group.iter_mut().enumerate() {
+    for (lane, block) in group.iter_mut().enumerate().take(lanes) {
         for i in 0..BLOCK {
-            block.q[i] = if nibbles {
-                let byte = src.add(i % 16 / 4 * 16 + lane * 4 + i % 4).read();
-                (byte >> (i / 16 * 4) & 15) as i8 - offset
+            block.q[i] = if is_nibbles(kind) {
+                let byte = src.add(nibble_of(lanes, lane, i)).read();
+                (byte >> (i / 16 * 4) & 15) as i8 - nibble_offset(kind)
             } else {
-                src.add(i / 2 * 8 + lane * 2 + i % 2).cast::<i8>().read()
+                src.add(byte_of(lanes, lane, i)).cast::<i8>().read()
             };
         }
-        if matches!(kind, Q4 | I8) {
-            block.scale = [f16_to_f32(scales.cast::<u16>().add(lane).read()); 2];
-            continue;
-        }
-        for h in 0..2 {
-            block.scale[h] = scales.add(4 * (h % halves) + lane).read();
-            if matches!(kind, Q4M | I8M | I8HM) {
-                block.min[h] = scales.add(4 * (halves + h % halves) + lane).read();
+        let half = |i: usize| f16_to_f32(scales.cast::<u16>().add(i).read_unaligned());
+        let float = |i: usize| scales.add(i * lanes + lane).read_unaligned();
+        match kind {
+            Q4 | I8 => block.scale = [half(lane); 2],
+            Q4M => (block.scale, block.min) = ([half(2 * lane); 2], [half(2 * lane + 1); 2]),
+            _ => {
+                for h in 0..2 {
+                    block.scale[h] = float(h % halves);
+                    if matches!(kind, Q4K | I8M | I8HM) {
+                        block.min[h] = float(halves + h % halves);
+                    }
+                }
             }
         }
     }
@@ -271,8 +336,9 @@ pub unsafe extern "C" fn unpack_row(kind: u32, row: *const u8, k: usize, out: *m
             }
         }
         _ => {
-            for g in 0..groups(k) {
-                let group = read_group(kind, row.add(g * group_bytes(kind)));
+            for g in 0..k.div_ceil(GROUP) {
+                let lanes = if g < groups(k) { 4 } else { 2 };
+                let group = read_group(kind, lanes, row.add(g * group_bytes(kind)));
                 for i in g * GROUP..k.min((g + 1) * GROUP) {
                     out.add(i).write(group[i % GROUP / BLOCK].value(i % BLOCK));
                 }

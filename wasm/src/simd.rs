@@ -58,6 +58,15 @@ pub unsafe fn store<T>(p: *mut T, a: v128) {
     v128_store(p.cast(), a);
 }
 
+/// Loads 8 bytes from `p`, of any alignment, into both halves.
+///
+/// # Safety
+/// The 8 bytes at `p` are readable.
+#[inline(always)]
+pub unsafe fn load8_twice<T>(p: *const T) -> v128 {
+    v128_load64_splat(p.cast())
+}
+
 /// Four f32, all zero.
 #[inline(always)]
 pub fn zero() -> v128 {
@@ -83,6 +92,12 @@ pub fn sum_f32(a: v128) -> f32 {
 pub fn largest_magnitude(a: v128) -> f32 {
     let a = i32x4_max(a, i32x4_shuffle::<2, 3, 0, 1>(a, a));
     f32x4_extract_lane::<0>(i32x4_max(a, i32x4_shuffle::<1, 0, 3, 2>(a, a)))
+}
+
+/// Words 0 and 1 of both.
+#[inline(always)]
+pub fn lower_words(a: v128, b: v128) -> v128 {
+    i32x4_shuffle::<0, 1, 4, 5>(a, b)
 }
 
 /// a0 b0 a1 b1 … of the lower bytes.

@@ -287,6 +287,18 @@ pub unsafe fn v128_load32_zero(p: *const u32) -> v128 {
 }
 
 /// # Safety
+/// Reads 4 bytes at `p`, of any alignment.
+pub unsafe fn v128_load32_splat(p: *const u32) -> v128 {
+    from_u32([p.read_unaligned(); 4])
+}
+
+/// # Safety
+/// Reads 8 bytes at `p`, of any alignment.
+pub unsafe fn v128_load64_splat(p: *const u64) -> v128 {
+    from_u64([p.read_unaligned(); 2])
+}
+
+/// # Safety
 /// Reads 8 bytes at `p`, of any alignment.
 pub unsafe fn i16x8_load_extend_i8x8(p: *const i8) -> v128 {
     from_i16(core::array::from_fn(|i| i16::from(p.add(i).read())))

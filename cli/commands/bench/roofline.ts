@@ -63,7 +63,7 @@ export function ratesText({ model, engine, backend }: LanguageModel): string {
       `${formatBytes(1000 * rates.stream)}/s`,
       `${formatBytes(1000 * rates.pick)}/s`,
       String(rates.rowsAtOnce),
-      rates.nibbleSums,
+      `${rates.rowSums}, ${rates.tileSums}`,
     ]),
   ]);
 }

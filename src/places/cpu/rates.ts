@@ -35,9 +35,16 @@ const productRows = 64, productTokens = 8;
 const margin = 1.03;
 
 /** Kernels that give the same results, as `choose` knows them. */
-const variant = { wide: 1, sumI32: 2 };
+const variant = { wide: 1, rowsI32: 2, tilesI32: 4 };
 
-type KernelChoice = Pick<Rates, "rowsAtOnce" | "nibbleSums">;
+/** Of those, what reads rows for one token. */
+type RowKernel = Pick<Rates, "rowsAtOnce" | "rowSums">;
+type KernelChoice = RowKernel & Pick<Rates, "tileSums">;
+
+/** The default first. */
+const rowKernels: readonly RowKernel[] = ([3, 12] as const).flatMap((
+  rowsAtOnce,
+) => (["i16", "i32"] as const).map((rowSums) => ({ rowsAtOnce, rowSums })));
 
 /** What is measured: the rows that a place reads in a step. */
 export interface RateSubject {
@@ -56,7 +63,8 @@ const noRates: Rates = {
   pick: 1,
   scatter: 1,
   rowsAtOnce: 3,
-  nibbleSums: "i16",
+  rowSums: "i16",
+  tileSums: "i16",
 };
 
 /**
@@ -75,7 +83,7 @@ export function warmUp(subject: RateSubject): void {
       const rows = { ...out, stride: count };
       memory.u32(ids, count).set(Array.from({ length: count }, (_, i) => i));
       for (let i = 0; i < 400; i++) {
-        memory.kernels.choose(i % 4);
+        memory.kernels.choose(i % 4 + (i % 2) * variant.tilesI32);
         matrix.multiplyRange(x, 1, 0, count, rows);
         matrix.multiplyRows(x, 0, ids, count, rows.pointer);
         if (i % 16 >= 4) continue;
@@ -91,27 +99,26 @@ export function warmUp(subject: RateSubject): void {
 export function chooseKernels(subject: RateSubject): Rates {
   if (subject.layers.length === 0) return noRates;
   return withScratch(subject, (scratch) => {
-    const products = measureProducts(subject, scratch);
-    const nibbleSums = products.i32 > margin * products.i16 ? "i32" : "i16";
-    const { streams: [narrow, wide], pick } = measureReading(subject, scratch, [
-      { rowsAtOnce: 3, nibbleSums },
-      { rowsAtOnce: 12, nibbleSums },
-    ]);
-    const isWide = wide > margin * narrow;
-    const choice: KernelChoice = { rowsAtOnce: isWide ? 12 : 3, nibbleSums };
+    const { streams, pick } = measureReading(subject, scratch, rowKernels);
+    const { i16, i32, scatter } = measureProducts(subject, scratch);
+    const fastest = streams.indexOf(Math.max(...streams));
+    const best = streams[fastest] > margin * streams[0] ? fastest : 0;
+    const tileSums = i32 > margin * i16 ? "i32" : "i16";
+    const choice: KernelChoice = { ...rowKernels[best], tileSums };
     useKernels(subject.memory, choice);
-    const { scatter } = products;
-    return { stream: isWide ? wide : narrow, pick, scatter, ...choice };
+    return { stream: streams[best], pick, scatter, ...choice };
   });
 }
 
 /** Runs the kernels from now on that were chosen in another memory of the place. */
-export function useKernels(
-  { kernels }: WasmMemory,
-  { rowsAtOnce, nibbleSums }: KernelChoice,
-): void {
-  const wide = rowsAtOnce === 12 ? variant.wide : 0;
-  kernels.choose(wide + (nibbleSums === "i32" ? variant.sumI32 : 0));
+export function useKernels({ kernels }: WasmMemory, choice: KernelChoice) {
+  kernels.choose(bitsOf(choice));
+}
+
+function bitsOf({ rowsAtOnce, rowSums, tileSums }: KernelChoice): number {
+  return (rowsAtOnce === 12 ? variant.wide : 0) +
+    (rowSums === "i32" ? variant.rowsI32 : 0) +
+    (tileSums === "i32" ? variant.tilesI32 : 0);
 }
 
 /**
@@ -120,9 +127,9 @@ export function useKernels(
  */
 export function measureRates(
   subject: RateSubject,
-  { rowsAtOnce, nibbleSums }: KernelChoice,
+  { rowsAtOnce, rowSums, tileSums }: KernelChoice,
 ): Rates {
-  const choice: KernelChoice = { rowsAtOnce, nibbleSums };
+  const choice: KernelChoice = { rowsAtOnce, rowSums, tileSums };
   if (subject.layers.length === 0) return noRates;
   return withScratch(subject, (scratch) => {
     const { streams: [stream], pick } = measureReading(subject, scratch, [
@@ -210,7 +217,7 @@ interface Seen {
 function measureReading(
   subject: RateSubject,
   scratch: Scratch,
-  choices: readonly KernelChoice[],
+  choices: readonly RowKernel[],
 ): { streams: number[]; pick: number } {
   const reads = readsOf(subject);
   const seen = choices.map((): Seen => ({ layers: [], head: [] }));
@@ -229,7 +236,7 @@ function measureReading(
     const layer = turn % reads.length;
     const order = layer + Math.floor(turn / reads.length);
     const choice = order % choices.length;
-    useKernels(subject.memory, choices[choice]);
+    useKernels(subject.memory, { ...choices[choice], tileSums: "i16" });
     const { streamed, picked } = reads[layer];
     const isPicked = order % pickedLayers === 0 ||
       !picked.some((matrix) => streamed.includes(matrix));
@@ -316,7 +323,7 @@ function measureProducts(
   };
   const { i16, i32, single } = repeated(() => ({
     i16: tiles(0),
-    i32: tiles(variant.sumI32),
+    i32: tiles(variant.tilesI32),
     single: perMs(() =>
       ffn_up.rowBytes * ffn_up.multiplyWhere(x, tokens, rows, all, rows, count)
     ),
