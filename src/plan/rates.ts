@@ -18,7 +18,7 @@ export interface Rates {
    */
   readonly scatter: number;
   /** Rows that one token streams side by side: as many as turned out faster */
-  readonly rowsAtOnce: 3 | 12;
+  readonly rowsAtOnce: 4 | 12;
   /** In which numbers products of 4-bit weights with one token are summed first */
   readonly rowSums: "i16" | "i32";
   /** The same with several tokens */

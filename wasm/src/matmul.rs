@@ -191,7 +191,7 @@ unsafe fn multiply<K: Rows>(
 }
 
 /// With fewer the sums wait for each other, with more registers are spilled.
-const NARROW_ROWS: usize = 3;
+const NARROW_ROWS: usize = 4;
 const WIDE_ROWS: usize = 12;
 
 /// One token, `R` rows at a time, far apart in the matrix: each is a stream that the CPU fetches ahead.

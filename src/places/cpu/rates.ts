@@ -42,7 +42,7 @@ type RowKernel = Pick<Rates, "rowsAtOnce" | "rowSums">;
 type KernelChoice = RowKernel & Pick<Rates, "tileSums">;
 
 /** The default first. */
-const rowKernels: readonly RowKernel[] = ([3, 12] as const).flatMap((
+const rowKernels: readonly RowKernel[] = ([4, 12] as const).flatMap((
   rowsAtOnce,
 ) => (["i16", "i32"] as const).map((rowSums) => ({ rowsAtOnce, rowSums })));
 
@@ -62,7 +62,7 @@ const noRates: Rates = {
   stream: 1,
   pick: 1,
   scatter: 1,
-  rowsAtOnce: 3,
+  rowsAtOnce: 4,
   rowSums: "i16",
   tileSums: "i16",
 };

@@ -95,6 +95,6 @@ Deno.test("kernels are chosen for rows from far where the model is larger than t
 
 Deno.test("kernels are chosen for cached rows where the cache holds the model", async () => {
   const { rates } = await chosen(4, 32 << 20);
-  assert.equal(rates.rowsAtOnce, 3);
+  assert.equal(rates.rowsAtOnce, 4);
   assert(Math.abs(rates.stream / 30e6 - 1) < 0.05, `${rates.stream}`);
 });
