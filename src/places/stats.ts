@@ -57,6 +57,11 @@ const countNames: readonly CountName[] = [
   "picked",
 ];
 
+/** Where each stands among the counters of a layer. */
+const countIndex = Object.fromEntries(
+  countNames.map((name, i) => [name, i]),
+) as Record<CountName, number>;
+
 /** Counters of each layer since the start, in one buffer that threads may share. */
 export class LayerCounts {
   readonly #values: Float64Array;
@@ -78,13 +83,12 @@ export class LayerCounts {
 
   /** Adds to one figure of one layer. */
   add(layer: number, name: CountName, amount: number): void {
-    this.#values[layer * countNames.length + countNames.indexOf(name)] +=
-      amount;
+    this.#values[layer * countNames.length + countIndex[name]] += amount;
   }
 
   /** One figure of one layer. */
   get(layer: number, name: CountName): number {
-    return this.#values[layer * countNames.length + countNames.indexOf(name)];
+    return this.#values[layer * countNames.length + countIndex[name]];
   }
 }
 

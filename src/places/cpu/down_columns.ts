@@ -7,14 +7,14 @@
  */
 import { numbering } from "../../model/index_set.ts";
 import { neuronsInOrder, type Part } from "../../plan/plan.ts";
-import { Activations, type F32Rows } from "../../kernels/matrix.ts";
+import { Activations } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** Room for the input, and where each neuron of each layer goes in it. */
 export class DownColumns {
   readonly #input: Activations;
-  /** By layer, the column of each stored neuron; left out where the layer has no such matrix */
+  /** By layer, the column of each stored neuron; left out where neurons are stored as columns are */
   readonly #columns: readonly (Uint32Array | undefined)[];
 
   /** Room for `maxTokens` rows. */
@@ -26,15 +26,20 @@ export class DownColumns {
   ) {
     const widths = layers.map((layer) => layer?.ffn_down?.columns ?? 0);
     this.#input = new Activations(memory, maxTokens, Math.max(0, ...widths));
-    this.#columns = layers.map((layer, i) =>
-      layer?.ffn_down && neuronsInOrder(parts[i])
-        .map(numbering(layer.ffn_down.shard.columns))
-    );
+    this.#columns = layers.map((layer, i) => {
+      if (!layer?.ffn_down) return undefined;
+      const columns = neuronsInOrder(parts[i])
+        .map(numbering(layer.ffn_down.shard.columns));
+      const isInOrder = columns.length === layer.ffn_down.columns &&
+        columns.every((column, neuron) => column === neuron);
+      return isInOrder ? undefined : columns;
+    });
   }
 
   /** The input of a layer's `ffn_down` for the first `n` rows of `h`; zero where the place has no neuron. */
-  fill(layer: number, width: number, h: F32Rows, n: number): Activations {
-    const columns = this.#columns[layer]!;
+  fill(layer: number, width: number, h: Activations, n: number): Activations {
+    const columns = this.#columns[layer];
+    if (!columns) return h;
     const input = this.#input;
     this.memory.clear(input.pointer, n * input.stride);
     for (let t = 0; t < n; t++) {
