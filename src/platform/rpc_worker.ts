@@ -44,6 +44,7 @@ export class RpcWorker<Service, Event = never> {
   readonly #worker: Worker;
   readonly #role: Role;
   readonly #answers = new Map<number, PromiseWithResolvers<unknown>>();
+  readonly #foreign: RpcOptions<Event>["foreign"];
   #requests = 0;
   #failure?: unknown;
 
@@ -54,6 +55,7 @@ export class RpcWorker<Service, Event = never> {
    */
   constructor({ role, name, foreign, onEvent }: RpcOptions<Event>) {
     this.#role = role;
+    this.#foreign = foreign;
     try {
       this.#worker = new Worker(workerUrl(), { type: "module", name });
     } catch (error) {
@@ -88,7 +90,11 @@ export class RpcWorker<Service, Event = never> {
     const id = this.#requests++;
     this.#answers.set(id, answer);
     const request = { id, role: this.#role, method, args } as Request;
-    this.#worker.postMessage(request, transfer);
+    try {
+      this.#worker.postMessage(request, transfer);
+    } catch (error) {
+      this.#fail(this.#foreign((error as Error).message));
+    }
     return answer.promise as Promise<Result<Service[Name]>>;
   }
 
