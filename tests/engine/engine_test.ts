@@ -108,7 +108,7 @@ Deno.test("an aborted request stops between steps, the others go on", async () =
   controller.abort(new Error("enough"));
   await assert.rejects(first, /enough/);
   assert.equal((await second).length, 1);
-  assert(aborted.length < 60);
+  assert.equal(aborted.length, 0, "as before the request");
   await assert.rejects(
     engine.evaluate(other, [1], "last", controller.signal),
     /enough/,
