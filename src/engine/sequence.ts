@@ -21,8 +21,8 @@ export interface SequenceOwner {
 /** The past of one text: how many positions it has, and in which pages. */
 export class Sequence implements Disposable {
   readonly #owner: SequenceOwner;
-  /** Replaced, not cut, where a step may still read it */
-  #pages: number[] = [];
+  /** Replaced, and never changed: a step may still read it */
+  #pages: readonly number[] = [];
   #length = 0;
   /** Pages taken for tokens that wait */
   #ahead: number[] = [];
@@ -134,9 +134,9 @@ export class Sequence implements Disposable {
     const { pages, length } = pool.find(ids, this.keep);
     if (length <= common) return;
     this.#owner.cachedTokens += length - common;
-    const own = this.#pages;
+    const own = this.#pages.toReversed();
     this.#hold(pages, length);
-    for (const page of own.reverse()) pool.release(page);
+    for (const page of own) pool.release(page);
   }
 
   /** One request more, or less, waits to append tokens. */
@@ -215,12 +215,9 @@ export class Sequence implements Disposable {
   }
 
   #remember(index: number, count: number): void {
-    this.#pages[index] = this.#owner.pool.remember(
-      this.#pages[index],
-      count,
-      this.#pages[index - 1],
-      this.keep,
-    );
+    const page = this.#pages[index], before = this.#pages[index - 1];
+    const known = this.#owner.pool.remember(page, count, before, this.keep);
+    if (known !== page) this.#pages = this.#pages.with(index, known);
   }
 
   /** Gives pages back that were taken for tokens that do not come. */
@@ -253,7 +250,7 @@ export function droppedError(): UsageError {
 /** Pages that tokens are evaluated into, on their way into a sequence. */
 export interface Growth {
   /** All of the sequence's, once it has grown */
-  readonly pages: number[];
+  readonly pages: readonly number[];
   /** The page that is copied first, for another holds it too */
   readonly copy?: { readonly from: number; readonly to: number };
 }

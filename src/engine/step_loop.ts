@@ -124,11 +124,16 @@ export class StepLoop {
       }
     }
     this.#refuseGone();
-    const lines = [...this.#lines];
-    const ready = lines.map(([sequence, line]) => readyTokens(sequence, line));
-    const slots = shareSlots(ready, this.team.current.limits.tokens);
+    // Who has no pages yet does not come first in line.
+    const lines = [...this.#lines].map(([sequence, line]) => ({
+      sequence,
+      line,
+      ready: readyTokens(sequence, line),
+    })).filter(({ ready }) => ready > 0);
+    const { tokens } = this.team.current.limits;
+    const slots = shareSlots(lines.map(({ ready }) => ready), tokens);
     const shares: Share[] = [];
-    lines.forEach(([sequence, line], i) => {
+    lines.forEach(({ sequence, line }, i) => {
       if (slots[i] === 0) return;
       const growth = sequence.plan(slots[i]);
       shares.push({ sequence, growth, pieces: piecesOf(line, slots[i]) });
