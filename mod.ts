@@ -162,7 +162,7 @@ export {
 } from "./src/places/stats.ts";
 export type { Sequence } from "./src/engine/sequence.ts";
 export type { Session } from "./src/generate/session.ts";
-export type { Engine } from "./src/engine/engine.ts";
+export type { Engine, SequenceOptions } from "./src/engine/engine.ts";
 export type { Activity, Lane, TraceEvent } from "./src/places/trace.ts";
 export type { WantLogits } from "./src/engine/scheduler.ts";
 export type {

@@ -53,7 +53,11 @@ export class Sequence implements Disposable {
     return this.#dropped;
   }
 
-  /** Whether it is one of `owner`'s. */
+  /**
+   * Whether it is one of `owner`'s.
+   *
+   * @internal
+   */
   isOf(owner: SequenceOwner): boolean {
     return this.#owner === owner;
   }
@@ -107,7 +111,11 @@ export class Sequence implements Disposable {
     return this.#owner.pool.tokensOf(page)[position % pagePositions];
   }
 
-  /** Forgets all but the first `length` positions, whoever waits. */
+  /**
+   * Forgets all but the first `length` positions, whoever waits.
+   *
+   * @internal
+   */
   cut(length: number): void {
     this.#length = length;
     // The last first: a past that is evicted loses its end before its beginning.
@@ -139,20 +147,32 @@ export class Sequence implements Disposable {
     for (const page of own) pool.release(page);
   }
 
-  /** One request more, or less, waits to append tokens. */
+  /**
+   * One request more, or less, waits to append tokens.
+   *
+   * @internal
+   */
   countWaiting(change: 1 | -1): void {
     this.#waiting += change;
     if (this.#waiting === 0) this.#giveUpAhead();
   }
 
-  /** Pages that are still to be taken before `count` tokens can be appended. */
+  /**
+   * Pages that are still to be taken before `count` tokens can be appended.
+   *
+   * @internal
+   */
   missingPages(count: number): number {
     const grown = pagesFor(this.#length + count) - this.#pages.length;
     const copied = count > 0 && this.#hasToCopy() ? 1 : 0;
     return Math.max(0, grown + copied - this.#ahead.length);
   }
 
-  /** Takes the pages that are missing for `count` tokens: as many as there are. */
+  /**
+   * Takes the pages that are missing for `count` tokens: as many as there are.
+   *
+   * @internal
+   */
   takeAhead(count: number): void {
     for (let missing = this.missingPages(count); missing > 0; missing--) {
       const page = this.#owner.pool.take();
@@ -164,6 +184,8 @@ export class Sequence implements Disposable {
   /**
    * What a step needs to append `count` tokens, whose pages have been taken. The
    * sequence stays as it is until {@linkcode commit}.
+   *
+   * @internal
    */
   plan(count: number): Growth {
     const hasToCopy = this.#hasToCopy();
@@ -180,7 +202,11 @@ export class Sequence implements Disposable {
     return { pages, copy };
   }
 
-  /** Appends ids, which a step has evaluated into the pages of `growth`. */
+  /**
+   * Appends ids, which a step has evaluated into the pages of `growth`.
+   *
+   * @internal
+   */
   commit({ pages, copy }: Growth, pieces: readonly Int32Array[]): void {
     const { pool } = this.#owner;
     const before = this.#length;
