@@ -67,6 +67,23 @@ Deno.test("each request has its own answer or error, and buffers are handed over
   await assert.rejects(worker.call("store", [request]), /^Error: done$/);
 });
 
+Deno.test("a request that cannot be posted fails those before it and those after it", async () => {
+  const worker = new RpcWorker<QuantiserService>(options);
+  const bytes = request.bytes.slice();
+  structuredClone(bytes, { transfer: [bytes.buffer] });
+  const answers = await Promise.allSettled([
+    worker.call("store", [request]),
+    worker.call("store", [{ ...request, bytes }], [bytes.buffer]),
+    worker.call("store", [request]),
+  ]);
+  for (const answer of answers) {
+    assert(answer.status === "rejected");
+    assert.equal(answer.reason.constructor, PlaceError);
+    assert.match(answer.reason.message, /^Cannot test: /);
+  }
+  worker.terminate(new Error("done"));
+});
+
 Deno.test("where one worker cannot be made ready there is none", async () => {
   const { module } = await loadKernels();
   let started = 0;
