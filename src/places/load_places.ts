@@ -96,7 +96,7 @@ export async function loadGpuPlace(
   }
 }
 
-/** Something that asks for shards, and takes their rows. */
+/** Something that lists its shards, and takes their rows. */
 interface Taker {
   readonly shards: PlaceShards;
   write(shard: Shard, rows: Rows): void;
