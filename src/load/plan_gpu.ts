@@ -12,12 +12,10 @@ import { findAdapter, nameOf } from "../places/gpu/device/device.ts";
 import { deviceBytes } from "../places/gpu/memory/layout.ts";
 import { measureMachine } from "../places/measure_machine.ts";
 import type { StartOptions } from "../places/start.ts";
-import { firingOfLayers } from "../plan/assumed_firing.ts";
-import { costsOf } from "../plan/costs.ts";
 import { checkGpuIndex } from "../plan/gpu_index.ts";
 import type { Machine } from "../plan/machine.ts";
+import { type GpuOptions, makePlan } from "../plan/make_plan.ts";
 import type { PlacePlan } from "../plan/plan.ts";
-import { solve } from "../plan/solve.ts";
 
 /** Models of fewer bytes are left to the CPU unless a GPU is required: starting kernels would take longer. */
 const leastGpuBytes = 2 ** 28;
@@ -98,20 +96,16 @@ function solveFor(
   { model, sparsity, profile, limits, cacheType, gpuBytes }: StartOptions,
   { gpuLayers, gpuIndex }: LoadOptions,
 ): PlacePlan | undefined {
-  const costs = costsOf(model, {
-    machine,
-    sparsity,
-    firing: firingOfLayers(model, profile, "even"),
+  const gpu: GpuOptions = {
     positions: Math.min(limits.contextSize, plannedPositions),
     positionBytes: kvPositionBytes(cacheType, model.headSize),
-  });
-  return solve(model, costs, {
     budget: gpuBytes ?? Infinity,
     bytesOf: (plan) =>
       deviceBytes({ model, plan, sparsity, limits, cacheType }).all,
     gpuLayers,
     neurons: gpuIndex?.layers,
-  }).gpu;
+  };
+  return makePlan(model, machine, { places: 1, sparsity, profile, gpu }).gpu;
 }
 
 /** A GPU, or what stands in for one. */

@@ -16,6 +16,8 @@ import {
   type Rows,
   type Shard,
 } from "../model/shard.ts";
+import { hotRowsOf, withHotRows } from "../plan/hot_rows.ts";
+import { sumOfRates } from "../plan/rates.ts";
 import { LayerCounts } from "./stats.ts";
 import type { TeamOptions } from "./team_options.ts";
 import { TimeSlice } from "../platform/time_slice.ts";
@@ -40,6 +42,11 @@ export async function loadCpuPlaces(
     await fill(place, source, progress);
     place.ready();
   }
+  const rates = sumOfRates(places.map((place) => place.rates));
+  const { model, plan } = options;
+  withHotRows(model, plan, rates, options).places.forEach((plan, i) =>
+    places[i].setHotRows(hotRowsOf(plan))
+  );
   return places;
 }
 

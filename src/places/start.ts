@@ -8,13 +8,8 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import { GpuError, PlaceError } from "../errors.ts";
 import { missingForThreads } from "../platform/threads.ts";
 import type { Model } from "../model/model.ts";
-import {
-  allPlaces,
-  isEmpty,
-  type PlacePlan,
-  type Plan,
-  splitEvenly,
-} from "../plan/plan.ts";
+import { makePlan } from "../plan/make_plan.ts";
+import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
 import { type KernelModule, loadKernels } from "../kernels/kernels.ts";
 import { LoadProgress, type Progress } from "./load_progress.ts";
@@ -59,10 +54,8 @@ export async function startTeam(
   const { model } = options;
   const kernels = await loadKernels();
   const name = `WASM ${kernels.name}`;
-  const planFor = (places: number): Plan => {
-    const plan = splitEvenly(model, places, profile, gpuPlan);
-    return plan.places.every(isEmpty) ? { ...plan, places: [] } : plan;
-  };
+  const planFor = (places: number): Plan =>
+    makePlan(model, undefined, { ...options, places, profile, gpu: gpuPlan });
   const describe = (plan: Plan, cpu: string) =>
     [plan.places.length > 0 ? `${name}, ${cpu}` : [], plan.gpu ? "WebGPU" : []]
       .flat().join(" + ");

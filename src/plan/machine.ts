@@ -5,7 +5,7 @@
  * @module
  */
 
-/** A CPU. Rates count all threads together, in bytes a millisecond. */
+/** A CPU, or a thread of one. Rates count all threads together, in bytes a millisecond. */
 export interface CpuRates {
   /** Rows that follow one another */
   readonly stream: number;

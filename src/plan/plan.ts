@@ -26,6 +26,8 @@ export interface Part {
   readonly neurons: IndexSet;
   /** How often they fire, where a profile tells: the place stores them in that order. */
   readonly firing?: Firing;
+  /** How many of them, hottest first, a CPU place reads without asking: `hot_rows.ts` decides */
+  readonly hotRows?: number;
   /** Whether all of them are computed without asking a predictor */
   readonly hot?: boolean;
 }

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { CulmError, FormatError } from "../../src/errors.ts";
 import { load } from "../../src/load/load.ts";
-import { hotBorder } from "../../src/plan/rates.ts";
+import { hotBorder } from "../../src/plan/hot_rows.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
 import {
   firingOf,

@@ -158,6 +158,11 @@ export class Bank {
     return this.#feedForward.options.rates;
   }
 
+  /** See {@linkcode CpuPlace.setHotRows}. */
+  setHotRows(hotRows: readonly number[]): void {
+    this.#feedForward.hotRows = hotRows;
+  }
+
   /** How fast it reads them now. */
   measureRates(): Rates {
     return measureRates(this.#rateSubject, this.rates);

@@ -85,6 +85,11 @@ export class CpuPlace implements CpuSidePlace {
     return Math.min(...this.#banks.map((bank) => bank.reserve(pages)));
   }
 
+  /** How many rows of each layer it reads without asking from now on, as a plan says for its rates. */
+  setHotRows(hotRows: readonly number[]): void {
+    for (const bank of this.#banks) bank.setHotRows(hotRows);
+  }
+
   /** See {@linkcode Place.begin}. */
   begin(batch: Batch): void {
     for (const bank of this.#banks) bank.begin(batch);

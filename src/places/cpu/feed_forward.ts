@@ -9,6 +9,7 @@
  */
 import { isSparse } from "../../model/activation.ts";
 import type { Model } from "../../model/model.ts";
+import { hotRowsOf, pickRatio } from "../../plan/hot_rows.ts";
 import type { Rates } from "../../plan/rates.ts";
 import { lengthOf } from "../../model/index_set.ts";
 import { neuronsInOrder, type PlacePlan } from "../../plan/plan.ts";
@@ -26,7 +27,6 @@ import type { WasmMemory } from "../../kernels/memory.ts";
 import { roundUp } from "../../kernels/packing.ts";
 import { DownColumns } from "./down_columns.ts";
 import { Predictor } from "./predictor.ts";
-import { hotRows, pickRatio } from "./hot_rows.ts";
 import { liesSideBySide, NeuronKernel } from "./interleaved_rows.ts";
 import type { LayerWeights } from "./weights.ts";
 
@@ -70,8 +70,8 @@ export class FeedForward {
   readonly #predictor: Predictor;
   readonly #ids: number;
   readonly #kernel: NeuronKernel;
-  /** Hot rows of each layer */
-  readonly #hot: number[];
+  /** Hot rows of each layer, as the plan has them */
+  hotRows: readonly number[];
   /** The file's ids of each layer's neurons, where they are counted */
   readonly #fileIds: readonly Uint32Array[];
   /** The layer whose h stand in `#h` */
@@ -110,9 +110,7 @@ export class FeedForward {
     );
     this.#ids = memory.allocate(4 * roundUp(neurons, 8));
     this.#kernel = new NeuronKernel(memory, activationIds[model.activation]);
-    this.#hot = layers.map((weights, i) =>
-      weights ? hotRows(weights, plan.parts[i], options) : 0
-    );
+    this.hotRows = hotRowsOf(plan);
     this.#fileIds = neuronCounts ? plan.parts.map(neuronsInOrder) : [];
   }
 
@@ -132,7 +130,7 @@ export class FeedForward {
     const { mode } = this.options.sparsity;
     this.#layer = { index, weights, n, x, out, done: false };
     this.#count("neurons", n * weights.ffn_gate.rows);
-    this.#count("hot", n * this.#hot[index]);
+    this.#count("hot", n * this.hotRows[index]);
     const { fc1, fc2 } = weights;
     const predicts = fc1 && fc2 && mode === "predictor";
     if (predicts) {
@@ -143,7 +141,7 @@ export class FeedForward {
       if (mode === "dense" || !isSparse(this.model.activation)) {
         this.#stream("upRows", weights.ffn_up, 0, this.#up);
         weights.ffn_up_bias?.addTo(this.#up, n);
-      } else this.#cascade(this.#hot[index]);
+      } else this.#cascade(this.hotRows[index]);
     }
     for (let t = 0; t < n; t++) {
       if (!this.#layer.done) this.#count("gatePositive", this.#positives(t));
@@ -284,7 +282,7 @@ export class FeedForward {
     const { index, weights, n } = this.#layer;
     const { ffn_gate, ffn_up, ffn_gate_bias } = weights, { rows } = ffn_gate;
     const predictor = this.#predictor;
-    const hot = this.#hot[index];
+    const hot = this.hotRows[index];
     const bytes = predictor.score(index, fc1, fc2, input, n, hot);
     this.#count("streamed", bytes);
     const picks = n === 1 && !this.options.measureRecall;

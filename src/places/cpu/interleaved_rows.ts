@@ -12,18 +12,13 @@ import type { WasmMemory } from "../../kernels/memory.ts";
 import { kindOfType, packedRowBytes } from "../../kernels/packing.ts";
 import type { LayerWeights } from "./weights.ts";
 
-/** Room for the rows, by tensor; none where there is no predictor, where they are of several kinds, or have biases. */
+/** Room for the rows of a layer of which `neuronsLieSideBySide`, by tensor. */
 export function interleavedRows(
   memory: WasmMemory,
   layer: LayerShards,
 ): Record<string, Room> {
-  const { ffn_gate, ffn_up, ffn_down_t, fc1, fc2 } = layer;
-  if (!ffn_down_t || !fc1 || !fc2) return {};
-  if (layer.ffn_gate_bias || layer.ffn_up_bias) return {};
+  const { ffn_gate } = layer;
   const kind = kindOfType[ffn_gate.tensor.type];
-  for (const { tensor } of [ffn_up, ffn_down_t]) {
-    if (kindOfType[tensor.type] !== kind) return {};
-  }
   const row = packedRowBytes(kind, lengthOf(ffn_gate.columns));
   const stride = 3 * row;
   const pointer = memory.allocate(lengthOf(ffn_gate.rows) * stride);

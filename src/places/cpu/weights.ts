@@ -14,6 +14,7 @@ import type {
 } from "../../model/shard.ts";
 import { PackedMatrix, type Room, type Staging } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
+import { neuronsLieSideBySide } from "../../plan/hot_rows.ts";
 import { interleavedRows } from "./interleaved_rows.ts";
 
 /** Rows wait to be repacked where they stay in a core's second cache. */
@@ -92,9 +93,9 @@ export class PackedWeights {
   }
 
   #layer(layer: LayerShards, places?: Uint32Array): LayerWeights {
-    const rooms = this.#picksNeurons
-      ? interleavedRows(this.#memory, layer)
-      : {};
+    const isInterleaved = this.#picksNeurons &&
+      neuronsLieSideBySide(mapLayer(layer, ({ tensor }) => tensor));
+    const rooms = isInterleaved ? interleavedRows(this.#memory, layer) : {};
     return mapLayer(layer, (shard, name) => {
       const hasNeurons = tensorSchemas[name].shape.at(-1) === "ffn";
       return this.#matrix(shard, hasNeurons ? places : undefined, rooms[name]);

@@ -22,7 +22,7 @@ export interface ReadyPlace {
   readonly gpu?: MeasuredGpu;
 }
 
-/** Requested in this order: `start`, any `write`, `ready`, `runSteps`. */
+/** Requested in this order: `start`, any `write`, `ready`, `setHotRows` of CPU places, `runSteps`. */
 export class PlaceService {
   #shared!: Shared;
   #loop!: WorkerLoop;
@@ -60,6 +60,11 @@ export class PlaceService {
     if (place instanceof CpuPlace) return { rates: place.rates };
     await place.measure();
     return { gpu: place.stats };
+  }
+
+  /** See {@linkcode CpuPlace.setHotRows}. */
+  setHotRows(hotRows: readonly number[]): void {
+    (this.#loop.place as CpuPlace).setHotRows(hotRows);
   }
 
   /** Runs steps until the team is stopped; stops the others where this place fails. */

@@ -6,7 +6,8 @@
  */
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { type CulmError, GpuError, PlaceError } from "../../errors.ts";
-import type { Rates } from "../../plan/rates.ts";
+import { hotRowsOf, withHotRows } from "../../plan/hot_rows.ts";
+import { type Rates, sumOfRates } from "../../plan/rates.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { Batch, BatchLimits } from "../batch.ts";
@@ -102,6 +103,7 @@ export class ThreadTeam implements Team {
       );
       team.rates = ready.flatMap(({ rates }) => rates ?? []);
       team.gpu = ready.at(-1)?.gpu;
+      await team.#planHotRows();
       for (const worker of team.#workers) {
         worker.call("runSteps", []).catch((error) => team.#fail(error));
       }
@@ -197,6 +199,18 @@ export class ThreadTeam implements Team {
     // A worker's own error arrives as an event, after the flag that it raised.
     if (control.failed) await failed;
     if (this.#failure) throw this.#failure;
+  }
+
+  /** The rest of the plan: what the rates decide that the places have measured. */
+  async #planHotRows(): Promise<void> {
+    const { model, plan } = this.options;
+    const rates = sumOfRates(this.rates);
+    const { places } = withHotRows(model, plan, rates, this.options);
+    await Promise.all(
+      places.map((place, i) =>
+        this.#workers[i].call("setHotRows", [hotRowsOf(place)])
+      ),
+    );
   }
 
   async #startWorkers(module: WebAssembly.Module): Promise<void> {

@@ -1,0 +1,64 @@
+/**
+ * The plan of a model: how the CPU's threads split it, what the GPU takes, and
+ * where hot rows end. A pure function of a header, a machine and options; the
+ * places carry it out.
+ *
+ * @module
+ */
+import type { Model } from "../model/model.ts";
+import { firingOfLayers } from "./assumed_firing.ts";
+import { type CostOptions, costsOf } from "./costs.ts";
+import { type HotRowOptions, withHotRows } from "./hot_rows.ts";
+import type { Machine } from "./machine.ts";
+import { isEmpty, type PlacePlan, type Plan, splitEvenly } from "./plan.ts";
+import type { Profile } from "./profile.ts";
+import { solve, type SolveOptions } from "./solve.ts";
+
+/** What limits a GPU's share, and what its costs depend on. */
+export type GpuOptions =
+  & SolveOptions
+  & Pick<CostOptions, "positions" | "positionBytes">;
+
+/** What a plan is made for. */
+export interface PlanOptions extends HotRowOptions {
+  /** CPU places of equal share */
+  readonly places: number;
+  /** Orders the neurons, and says which are hot */
+  readonly profile?: Profile;
+  /** What the GPU holds, or what its share is limited by; nothing where left out */
+  readonly gpu?: PlacePlan | GpuOptions;
+}
+
+/**
+ * Plans a model. Without the machine no row is hot yet: CPU places measure
+ * themselves on rows that they hold, and `withHotRows` is the rest of the plan.
+ *
+ * @throws {LimitError} where the neurons that the GPU has to take do not fit
+ */
+export function makePlan(
+  model: Model,
+  machine: Machine | undefined,
+  options: PlanOptions,
+): Plan {
+  const { places, profile } = options;
+  const plan = splitEvenly(
+    model,
+    places,
+    profile,
+    gpuShare(model, machine, options),
+  );
+  const used = plan.places.every(isEmpty) ? { ...plan, places: [] } : plan;
+  return machine ? withHotRows(model, used, machine.cpu, options) : used;
+}
+
+function gpuShare(
+  model: Model,
+  machine: Machine | undefined,
+  { gpu, sparsity, profile }: PlanOptions,
+): PlacePlan | undefined {
+  if (!gpu || "parts" in gpu) return gpu;
+  if (!machine?.gpu) return undefined;
+  const firing = firingOfLayers(model, profile, "even");
+  const costs = costsOf(model, { ...gpu, machine, sparsity, firing });
+  return solve(model, costs, gpu).gpu;
+}

@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { lengthOf } from "../../src/model/index_set.ts";
+import type { Model } from "../../src/model/model.ts";
+import { hotBorder } from "../../src/plan/hot_rows.ts";
+import type { Machine } from "../../src/plan/machine.ts";
+import { makePlan } from "../../src/plan/make_plan.ts";
+import { allPlaces } from "../../src/plan/plan.ts";
+import type { Profile } from "../../src/plan/profile.ts";
+import { randomModel } from "../helpers/random_model.ts";
+
+const exact = { mode: "exact" } as const;
+
+/** Fires less and less, from neuron to neuron. */
+function profileOf({ layers, feedForwardSize }: Model): Profile {
+  const counts = (most: number) =>
+    Uint32Array.from(
+      { length: feedForwardSize },
+      (_, i) => most * (1 - i / feedForwardSize),
+    );
+  const layer = { gatePositive: counts(900), active: counts(600) };
+  return { tokens: 1000, layers: layers.map(() => layer) };
+}
+
+/** A machine on which picked bytes are worth `ratio` of streamed ones. */
+const cpuOf = (ratio: number): Machine => ({
+  cpu: { stream: 2e7, pick: ratio * 2e7 },
+});
+
+Deno.test("the border of hot rows is planned from a header, a profile and rates", async () => {
+  const { model } = await randomModel({ feedForwardSize: 96 });
+  const profile = profileOf(model);
+  const hotOf = (ratio: number) => {
+    const { places } = makePlan(model, cpuOf(ratio), {
+      places: 3,
+      sparsity: exact,
+      profile,
+    });
+    for (const { parts } of places) {
+      for (const { hotRows, firing } of parts) {
+        assert.equal(hotRows, hotBorder(firing!.gatePositive, ratio));
+      }
+    }
+    return places.flatMap(({ parts }) => parts)
+      .reduce((sum, { hotRows }) => sum + hotRows!, 0);
+  };
+  const hot = [0.1, 0.3, 0.6, 1].map(hotOf);
+  assert.deepEqual(hot, hot.toSorted((a, b) => b - a));
+  assert(hot[0] > hot[3]);
+});
+
+Deno.test("the border is where hotShare puts it, and no row is hot without a profile or a machine", async () => {
+  const { model } = await randomModel({ feedForwardSize: 128 });
+  const profile = profileOf(model);
+  const borders = (...[machine, options]: [Machine?, object?]) =>
+    makePlan(model, machine, { places: 2, sparsity: exact, ...options }).places
+      .flatMap(({ parts }) => parts.map(({ hotRows }) => hotRows));
+  const cpu = cpuOf(0.3);
+  for (const hot of borders(cpu, { profile, hotShare: 0.25 })) {
+    assert.equal(hot, 128 / 2 / 4);
+  }
+  for (const hot of borders(cpu)) assert.equal(hot, 0);
+  for (const hot of borders(undefined, { profile })) {
+    assert.equal(hot, undefined);
+  }
+});
+
+Deno.test("a predictor's border depends on what it costs to ask", async () => {
+  const { model } = await randomModel({
+    architecture: "bamboo",
+    feedForwardSize: 96,
+    predictorRank: 8,
+  });
+  const border = (mode: "exact" | "predictor") =>
+    makePlan(model, cpuOf(0.3), {
+      places: 1,
+      sparsity: { mode } as Parameters<typeof makePlan>[2]["sparsity"],
+      profile: profileOf(model),
+    }).places[0].parts[0].hotRows!;
+  assert(border("predictor") < border("exact"));
+});
+
+Deno.test("the GPU's share and the CPU's split are one plan", async () => {
+  const { model } = await randomModel({ feedForwardSize: 96, headCount: 4 });
+  const machine: Machine = {
+    ...cpuOf(0.3),
+    gpu: {
+      stream: 4e8,
+      dispatch: 1e-6,
+      readBack: 1e-6,
+      transfer: 1e9,
+      memory: Infinity,
+    },
+  };
+  const bytesOf = (plan: { parts: readonly { neurons: unknown }[] }) =>
+    plan.parts.reduce(
+      (sum, { neurons }) =>
+        sum + 100 * lengthOf(neurons as Parameters<typeof lengthOf>[0]),
+      0,
+    );
+  const plan = makePlan(model, machine, {
+    places: 2,
+    sparsity: exact,
+    profile: profileOf(model),
+    gpu: { budget: 5000, bytesOf, positions: 16, positionBytes: 64 },
+  });
+  const neurons = model.layers.map((_, layer) =>
+    allPlaces(plan).reduce(
+      (sum, { parts }) => sum + lengthOf(parts[layer].neurons),
+      0,
+    )
+  );
+  for (const count of neurons) assert.equal(count, model.feedForwardSize);
+  assert(plan.gpu && bytesOf(plan.gpu) > 0 && bytesOf(plan.gpu) <= 5000);
+  for (const { parts } of plan.places) {
+    for (const { hotRows, neurons } of parts) {
+      assert(hotRows! <= lengthOf(neurons));
+    }
+  }
+});
