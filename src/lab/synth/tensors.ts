@@ -11,6 +11,7 @@ import {
   shapeOf,
   sideLengths,
   type TensorName,
+  tensorSchemas,
 } from "../../model/schema.ts";
 import {
   constantChannels,
@@ -84,13 +85,13 @@ export class SynthTensors {
   /** All tensors, in llama.cpp's order. */
   list(): TensorToWrite[] {
     const { form, shape: { layerCount } } = this.options;
-    const absent = new Set<TensorName>([
-      "rope_freqs",
-      form === "llama" ? "ffn_down_t" : "ffn_down",
-      ...(this.#predictor ? [] : ["fc1", "fc2"] as const),
+    const chosen = new Set<TensorName>([
+      "output",
+      form === "llama" ? "ffn_down" : "ffn_down_t",
+      ...(this.#predictor ? ["fc1", "fc2"] as const : []),
     ]);
     return allTensorNames(layerCount)
-      .filter(({ name }) => !absent.has(name))
+      .filter(({ name }) => !tensorSchemas[name].optional || chosen.has(name))
       .map(({ name, layer }) => this.#tensor(name, layer));
   }
 
