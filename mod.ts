@@ -61,7 +61,8 @@ export type { Rope } from "./src/model/rope.ts";
 export {
   type Dimension,
   type LayerTensorName,
-  layerTensors,
+  layerWeights,
+  type LinearName,
   type OptionalTensorName,
   type PerLayer,
   type PerTensor,

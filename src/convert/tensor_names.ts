@@ -1,14 +1,14 @@
 /**
- * Hugging Face's names of a Llama-like model's tensors, and GGUF's.
+ * Tensors by Hugging Face's names.
  *
  * @module
  */
 import {
+  hubName,
   layerTensors,
   type NamedTensor,
   outerTensors,
   type TensorName,
-  tensorOfGguf,
   tensorSchemas,
 } from "../model/schema.ts";
 
@@ -16,32 +16,22 @@ import {
 const derived = /\.rotary_emb\.inv_freq$/;
 
 /** By Hugging Face's name, without the layer. */
-const byHubName: ReadonlyMap<string, TensorName> = new Map(
-  (Object.keys(tensorSchemas) as TensorName[]).flatMap((name) => {
-    const { hub } = tensorSchemas[name];
-    return hub === undefined ? [] : [[hub, name]];
-  }),
+const byHubName: ReadonlyMap<string | undefined, TensorName> = new Map(
+  (Object.keys(tensorSchemas) as TensorName[]).map((
+    name,
+  ) => [hubName({ name }), name]),
 );
 
 /**
  * What a tensor of Hugging Face's name is: `undefined` for one that no such
  * model has, `null` for one that is left out.
  */
-export function tensorOfHub(name: string): NamedTensor | null | undefined {
-  if (derived.test(name)) return null;
+export function tensorOfHub(hub: string): NamedTensor | null | undefined {
+  if (derived.test(hub)) return null;
   const [, layer, own] =
-    name.match(/^(?:model\.layers\.(0|[1-9]\d*)\.)?(.+)$/) ?? [];
-  const found = byHubName.get(own);
+    hub.match(/^(?:model\.layers\.(0|[1-9]\d*)\.)?(.+)$/) ?? [];
+  const name = own === undefined ? undefined : byHubName.get(own);
   const table = layer === undefined ? outerTensors : layerTensors;
-  if (found === undefined || !(found in table)) return undefined;
-  return layer === undefined
-    ? { name: found }
-    : { name: found, layer: Number(layer) };
-}
-
-/** Hugging Face's name of one of GGUF's tensors that {@linkcode tensorOfHub} knows. */
-export function hubName(gguf: string): string {
-  const { name, layer } = tensorOfGguf(gguf)!;
-  const { hub } = tensorSchemas[name];
-  return layer === undefined ? hub! : `model.layers.${layer}.${hub}`;
+  if (name === undefined || !(name in table)) return undefined;
+  return layer === undefined ? { name } : { name, layer: Number(layer) };
 }

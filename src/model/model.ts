@@ -209,7 +209,7 @@ export function describeModel(
   const layers = Array.from({ length: layerCount }, (_, index) => {
     const tensors: Partial<Record<LayerTensorName, TensorInfo>> = {};
     for (const own of layerTensorNames) {
-      const isNeeded = !("optional" in layerTensors[own]) || needs.has(own);
+      const isNeeded = !layerTensors[own].optional || needs.has(own);
       if (!isNeeded && !takes.has(own)) continue;
       const tensor = isNeeded ? need(own, index) : find(own, index);
       if (tensor) tensors[own] = tensor;

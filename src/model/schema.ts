@@ -30,92 +30,63 @@ export interface TensorSchema {
   readonly optional?: true;
   /** Whether its rows (or elements) are of heads that are rotated */
   readonly rotated?: true;
-  /** Hugging Face's name, without `model.layers.N.` */
+  /** Hugging Face's name, without `model.layers.N.` and `.weight` or `.bias` */
   readonly hub?: string;
 }
 
 /**
- * The tensors of one layer in llama.cpp's order, called what GGUF calls them
- * without `blk.N.` and `.weight`; `x_bias` is what it calls `x.bias`.
+ * The weights of one layer in llama.cpp's order, called what GGUF calls them
+ * without `blk.N.` and `.weight`.
  */
-export const layerTensors = {
-  attn_norm: { shape: ["hidden"], hub: "input_layernorm.weight" },
-  attn_q: {
-    shape: ["hidden", "q"],
-    rotated: true,
-    hub: "self_attn.q_proj.weight",
-  },
-  attn_q_bias: {
-    shape: ["q"],
-    rotated: true,
-    optional: true,
-    hub: "self_attn.q_proj.bias",
-  },
-  attn_k: {
-    shape: ["hidden", "kv"],
-    rotated: true,
-    hub: "self_attn.k_proj.weight",
-  },
-  attn_k_bias: {
-    shape: ["kv"],
-    rotated: true,
-    optional: true,
-    hub: "self_attn.k_proj.bias",
-  },
-  attn_v: { shape: ["hidden", "kv"], hub: "self_attn.v_proj.weight" },
-  attn_v_bias: {
-    shape: ["kv"],
-    optional: true,
-    hub: "self_attn.v_proj.bias",
-  },
-  attn_output: { shape: ["q", "hidden"], hub: "self_attn.o_proj.weight" },
-  attn_output_bias: {
-    shape: ["hidden"],
-    optional: true,
-    hub: "self_attn.o_proj.bias",
-  },
-  ffn_norm: { shape: ["hidden"], hub: "post_attention_layernorm.weight" },
-  ffn_gate: { shape: ["hidden", "ffn"], hub: "mlp.gate_proj.weight" },
-  ffn_gate_bias: {
-    shape: ["ffn"],
-    optional: true,
-    hub: "mlp.gate_proj.bias",
-  },
-  ffn_up: { shape: ["hidden", "ffn"], hub: "mlp.up_proj.weight" },
-  ffn_up_bias: { shape: ["ffn"], optional: true, hub: "mlp.up_proj.bias" },
+export const layerWeights = {
+  attn_norm: { shape: ["hidden"], hub: "input_layernorm" },
+  attn_q: { shape: ["hidden", "q"], rotated: true, hub: "self_attn.q_proj" },
+  attn_k: { shape: ["hidden", "kv"], rotated: true, hub: "self_attn.k_proj" },
+  attn_v: { shape: ["hidden", "kv"], hub: "self_attn.v_proj" },
+  attn_output: { shape: ["q", "hidden"], hub: "self_attn.o_proj" },
+  ffn_norm: { shape: ["hidden"], hub: "post_attention_layernorm" },
+  ffn_gate: { shape: ["hidden", "ffn"], hub: "mlp.gate_proj" },
+  ffn_up: { shape: ["hidden", "ffn"], hub: "mlp.up_proj" },
   // A row for each output, or in PowerInfer's files for each neuron.
-  ffn_down: {
-    shape: ["ffn", "hidden"],
-    optional: true,
-    hub: "mlp.down_proj.weight",
-  },
+  ffn_down: { shape: ["ffn", "hidden"], optional: true, hub: "mlp.down_proj" },
   ffn_down_t: { shape: ["hidden", "ffn"], optional: true },
-  ffn_down_bias: {
-    shape: ["hidden"],
-    optional: true,
-    hub: "mlp.down_proj.bias",
-  },
   // The predictor; its rank may differ from layer to layer.
   fc1: { shape: ["hidden", "rank"], optional: true },
   fc2: { shape: ["rank", "ffn"], optional: true },
 } as const satisfies Readonly<Record<string, TensorSchema>>;
 
+/** A matrix that may have a bias, a number for each row: GGUF's `x.bias` is `x_bias` here. */
+export type LinearName = {
+  [N in keyof typeof layerWeights]: (typeof layerWeights)[N] extends
+    { shape: readonly [Dimension, Dimension]; hub: string } ? N : never;
+}[keyof typeof layerWeights];
+
 /** The tensors around the layers: the embedding before them, all others behind. */
 export const outerTensors = {
-  token_embd: { shape: ["hidden", "vocab"], hub: "model.embed_tokens.weight" },
+  token_embd: { shape: ["hidden", "vocab"], hub: "model.embed_tokens" },
   // Divisors of the rotation's frequencies.
   rope_freqs: { shape: ["frequencies"], optional: true },
-  output_norm: { shape: ["hidden"], hub: "model.norm.weight" },
+  output_norm: { shape: ["hidden"], hub: "model.norm" },
   // The embedding where the two are tied.
-  output: { shape: ["hidden", "vocab"], optional: true, hub: "lm_head.weight" },
+  output: { shape: ["hidden", "vocab"], optional: true, hub: "lm_head" },
 } as const satisfies Readonly<Record<string, TensorSchema>>;
 
 /** A tensor of a layer. */
-export type LayerTensorName = keyof typeof layerTensors;
+export type LayerTensorName = keyof typeof layerWeights | `${LinearName}_bias`;
 /** A tensor around the layers. */
 export type OuterTensorName = keyof typeof outerTensors;
 /** Any tensor. */
 export type TensorName = LayerTensorName | OuterTensorName;
+
+/** What is known of each tensor of a layer, by name. */
+export const layerTensors = Object.fromEntries(
+  Object.entries<TensorSchema>(layerWeights).flatMap(([name, schema]) => {
+    const { shape: [, rows], rotated, hub } = schema;
+    if (!rows || !hub) return [[name, schema]];
+    const bias = { shape: [rows], rotated, optional: true, hub };
+    return [[name, schema], [`${name}_bias`, bias]];
+  }),
+) as Readonly<Record<LayerTensorName, TensorSchema>>;
 
 /** What is known of each tensor, by name. */
 export const tensorSchemas: Readonly<Record<TensorName, TensorSchema>> = {
@@ -124,11 +95,12 @@ export const tensorSchemas: Readonly<Record<TensorName, TensorSchema>> = {
 };
 
 /** The tensors of a layer that not every model has. */
-export type OptionalTensorName = {
-  [N in LayerTensorName]: (typeof layerTensors)[N] extends { optional: true }
-    ? N
-    : never;
-}[LayerTensorName];
+export type OptionalTensorName =
+  | {
+    [N in keyof typeof layerWeights]: (typeof layerWeights)[N] extends
+      { optional: true } ? N : never;
+  }[keyof typeof layerWeights]
+  | `${LinearName}_bias`;
 
 /** Something for each tensor of a layer. */
 export type PerLayer<T> =
@@ -266,12 +238,23 @@ export function shapeOf<L>(name: TensorName, lengths: SideLengths<L>): L[] {
   return tensorSchemas[name].shape.map((side) => lengths[side!]);
 }
 
+/** A name without `_bias`, and what files put behind it. */
+function stemOf(name: TensorName): [stem: string, kind: "weight" | "bias"] {
+  const stem = name.replace(/_bias$/, "");
+  return [stem, stem === name ? "weight" : "bias"];
+}
+
 /** GGUF's name of a tensor. */
 export function ggufName(name: TensorName, layer?: number): string {
-  const own = name.endsWith("_bias")
-    ? name.replace(/_bias$/, ".bias")
-    : `${name}.weight`;
+  const own = stemOf(name).join(".");
   return layer === undefined ? own : `blk.${layer}.${own}`;
+}
+
+/** Hugging Face's name of a tensor, where it has one. */
+export function hubName({ name, layer }: NamedTensor): string | undefined {
+  const { hub } = tensorSchemas[name];
+  const own = hub && `${hub}.${stemOf(name)[1]}`;
+  return layer === undefined ? own : own && `model.layers.${layer}.${own}`;
 }
 
 /** Which tensor GGUF calls so; `undefined` for one that is in no table. */

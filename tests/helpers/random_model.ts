@@ -23,6 +23,7 @@ import {
   shapeOf,
   sideLengths,
   type TensorName,
+  tensorSchemas,
 } from "../../src/model/schema.ts";
 import { seededGaussian } from "./seeded_random.ts";
 
@@ -82,18 +83,18 @@ export async function randomModel(
   const random = seededGaussian(o.seed);
   const tensors: TensorToWrite[] = [];
   const { vocabSize } = o;
-  const absent = new Set<TensorName>([
-    o.downByNeuron ? "ffn_down" : "ffn_down_t",
-    ...(o.predictorRank ? [] : ["fc1", "fc2"] as const),
-    ...(o.tied ? ["output"] as const : []),
-    ...(o.ropeFactors ? [] : ["rope_freqs"] as const),
+  const { needs = [], takes } = architectures.get(o.architecture)!;
+  const chosen = new Set<TensorName>([
+    ...needs,
+    ...(o.biases ? takes.filter((name) => name.endsWith("_bias")) : []),
+    o.downByNeuron ? "ffn_down_t" : "ffn_down",
+    ...(o.predictorRank ? ["fc1", "fc2"] as const : []),
+    ...(o.tied ? [] : ["output"] as const),
+    ...(o.ropeFactors ? ["rope_freqs"] as const : []),
   ]);
   const sizes = { ...o, headSize, ropeSize: headSize };
-  const { needs = [] } = architectures.get(o.architecture)!;
   for (const { name, layer } of allTensorNames(o.layerCount)) {
-    if (absent.has(name)) continue;
-    const isNeeded = needs.some((each) => each === name);
-    if (name.endsWith("_bias") && !o.biases && !isNeeded) continue;
+    if (tensorSchemas[name].optional && !chosen.has(name)) continue;
     const shape = shapeOf(name, {
       ...sideLengths(sizes),
       vocab: vocabSize,

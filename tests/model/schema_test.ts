@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import { hubName, tensorOfHub } from "../../src/convert/tensor_names.ts";
+import { tensorOfHub } from "../../src/convert/tensor_names.ts";
 import {
   allTensorNames,
   compareTensors,
   ggufName,
+  hubName,
   layerEntries,
   mapTensors,
   tensorOfGguf,
-  tensorSchemas,
 } from "../../src/model/schema.ts";
 import { randomModel } from "../helpers/random_model.ts";
 
@@ -15,13 +15,15 @@ Deno.test("a tensor is found by the name that it has in a file", () => {
   for (const tensor of allTensorNames(12)) {
     const gguf = ggufName(tensor.name, tensor.layer);
     assert.deepEqual(tensorOfGguf(gguf), tensor);
-    if (tensorSchemas[tensor.name].hub === undefined) continue;
-    assert.deepEqual(tensorOfHub(hubName(gguf)), tensor);
+    const hub = hubName(tensor);
+    if (hub !== undefined) assert.deepEqual(tensorOfHub(hub), tensor);
   }
   assert.equal(ggufName("attn_q", 3), "blk.3.attn_q.weight");
+  assert.equal(ggufName("attn_q_bias", 3), "blk.3.attn_q.bias");
+  assert.equal(hubName({ name: "ffn_down_t", layer: 3 }), undefined);
   assert.equal(
-    hubName("blk.3.attn_q.weight"),
-    "model.layers.3.self_attn.q_proj.weight",
+    hubName({ name: "attn_q_bias", layer: 3 }),
+    "model.layers.3.self_attn.q_proj.bias",
   );
 });
 

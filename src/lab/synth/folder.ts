@@ -6,7 +6,7 @@
 import { UsageError } from "../../errors.ts";
 import { ggmlTypes, tensorBytes } from "../../formats/ggml/types.ts";
 import type { TensorToWrite } from "../../formats/gguf/write.ts";
-import { hubName } from "../../convert/tensor_names.ts";
+import { hubName, tensorOfGguf } from "../../model/schema.ts";
 import { checkShape, type SynthOptions } from "./options.ts";
 import { SynthTensors } from "./tensors.ts";
 import { tokenizerJson } from "./vocabulary.ts";
@@ -59,7 +59,7 @@ export function synthesiseFolder(
   });
   const weight_map = Object.fromEntries(
     named.flatMap(({ name, tensors }) =>
-      tensors.map((tensor) => [hubName(tensor.name), name])
+      tensors.map((tensor) => [nameOf(tensor), name])
     ),
   );
   const total_size = tensors.reduce(
@@ -76,6 +76,11 @@ export function synthesiseFolder(
       ...named.map(({ name, tensors }) => ({ name, chunks: write(tensors) })),
     ],
   };
+}
+
+/** Hugging Face's name. */
+function nameOf({ name }: TensorToWrite): string {
+  return hubName(tensorOfGguf(name)!)!;
 }
 
 function shardsOf(
@@ -101,7 +106,7 @@ async function* write(
   tensors: readonly TensorToWrite[],
 ): AsyncGenerator<Uint8Array> {
   let end = 0;
-  const entries = tensors.map((tensor) => [hubName(tensor.name), {
+  const entries = tensors.map((tensor) => [nameOf(tensor), {
     dtype: tensor.type,
     shape: tensor.shape.toReversed(),
     data_offsets: [end, end += tensorBytes(tensor.type, tensor.shape)],
