@@ -31,6 +31,8 @@ testWithAdapter(
         contextSize: 64,
         gpu: "require",
         gpuPlan,
+        // A prompt in one step and its end alone differ in the last bits on a GPU.
+        prefixCache: false,
       });
       /** Pieces of a text, and the bytes that its tokens after the first brought back. */
       const run = async (options: GenerateOptions) => {

@@ -41,7 +41,8 @@ export interface LoadOptions {
   cacheSize?: number;
   /**
    * Keeps keys and values of past texts, as far as no other needs their room, so
-   * that a text that begins alike is not evaluated again. Default true.
+   * that a text that begins alike is not evaluated again. A GPU's logits may
+   * then differ in their last bits, the CPU's never do. Default true.
    */
   prefixCache?: boolean;
   /** A predictor that `culm predictor` made; sparsity `predictor` uses it in place of the file's own. */
