@@ -7,10 +7,14 @@
  */
 import { lengthOf } from "../../model/index_set.ts";
 import type { LayerShards } from "../../model/shard.ts";
-import type { Activations, F32Rows, Room } from "../../kernels/matrix.ts";
+import type {
+  Activations,
+  F32Rows,
+  PackedMatrix,
+  Room,
+} from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import { kindOfType, packedRowBytes } from "../../kernels/packing.ts";
-import type { LayerWeights } from "./weights.ts";
 
 /** Room for the rows of a layer of which `neuronsLieSideBySide`, by tensor. */
 export function interleavedRows(
@@ -29,8 +33,13 @@ export function interleavedRows(
   };
 }
 
+/** A layer's gate rows, beside which the others may lie. */
+interface GateRows {
+  readonly ffn_gate: PackedMatrix;
+}
+
 /** Whether a layer's rows lie so. */
-export function liesSideBySide({ ffn_gate }: LayerWeights): boolean {
+export function liesSideBySide({ ffn_gate }: GateRows): boolean {
   return ffn_gate.stride > ffn_gate.rowBytes;
 }
 
@@ -54,7 +63,7 @@ export class NeuronKernel {
    * positive, and h · down, which is added to `out`. Other gates become zero.
    */
   run(
-    { ffn_gate }: LayerWeights,
+    { ffn_gate }: GateRows,
     x: Activations,
     ids: number,
     count: number,
