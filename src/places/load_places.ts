@@ -109,7 +109,8 @@ interface Taker {
   write(shard: Shard, rows: Rows): void;
 }
 
-async function fill(
+/** Reads what a place holds. */
+export async function fill(
   place: Taker,
   source: ByteSource,
   progress: LoadProgress,

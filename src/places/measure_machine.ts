@@ -6,9 +6,15 @@
  */
 import type { Model } from "../model/model.ts";
 import type { CpuRates, GpuRates, Machine } from "../plan/machine.ts";
-import { splitEvenly } from "../plan/plan.ts";
+import { GpuError, PlaceError } from "../errors.ts";
+import { loadKernels } from "../kernels/kernels.ts";
+import { type Plan, splitEvenly } from "../plan/plan.ts";
+import { sumOfRates } from "../plan/rates.ts";
+import { missingForThreads } from "../platform/threads.ts";
 import { probeModel } from "./probe_model.ts";
-import { type StartOptions, startTeam } from "./start.ts";
+import type { TeamOptions } from "./team_options.ts";
+import { PlaceService, type ReadyPlace } from "./threads/place_service.ts";
+import { PlaceWorker } from "./threads/thread_team.ts";
 
 /**
  * What a bus carries in a millisecond, about: that of PCIe 3.0 x16. A residual
@@ -41,7 +47,7 @@ export async function measureMachine(
  */
 const cpuBytes = 2 ** 29, cpuThreadBytes = 2 ** 26;
 
-/** On layers as large as the model's own. */
+/** On layers as large as the model's own, by all threads at once. */
 async function measureCpu(model: Model, threads: number): Promise<CpuRates> {
   const [{ ffn_up }] = model.layers;
   const layers = Math.min(
@@ -51,26 +57,19 @@ async function measureCpu(model: Model, threads: number): Promise<CpuRates> {
     ),
   );
   const probe = probeModel(model, model.feedForwardSize, layers);
-  await using team = await startTeam(
-    probe.source,
-    threads,
-    optionsFor(probe.model),
-  );
-  const sum = (name: keyof CpuRates) =>
-    team.rates.reduce((total, rates) => total + rates[name], 0);
-  return { stream: sum("stream"), pick: sum("pick") };
+  const { places } = splitEvenly(probe, Math.max(1, threads));
+  const plans = places.map((place) => ({ places: [place] }));
+  const measured = await measurePlaces(probe, plans, threads);
+  return sumOfRates(measured.flatMap(({ rates }) => rates ?? []));
 }
 
+/** On one layer, in a worker, where its results may be read sooner. */
 async function measureGpu(model: Model, threads: number): Promise<GpuRates> {
   const neurons = Math.min(gpuNeurons, model.feedForwardSize);
   const probe = probeModel(model, neurons, 1);
-  const [gpuPlan] = splitEvenly(probe.model, 1).places;
-  await using team = await startTeam(
-    probe.source,
-    threads,
-    { ...optionsFor(probe.model), gpuPlan, measureGpu: true },
-  );
-  const { readBackMs, speed } = team.gpu!;
+  const [gpu] = splitEvenly(probe, 1).places;
+  const [measured] = await measurePlaces(probe, [{ places: [], gpu }], threads);
+  const { readBackMs, speed } = measured.gpu!;
   const { stream, dispatchMs } = speed!;
   return {
     stream,
@@ -81,12 +80,60 @@ async function measureGpu(model: Model, threads: number): Promise<GpuRates> {
   };
 }
 
-function optionsFor(model: Model): StartOptions {
+/** What can be measured of a place, here or in a worker. */
+type Probe = Pick<PlaceService, "probe" | "ready">;
+
+/** Measures places alone, each by itself but at the same time: in workers where there are threads, else the first, here. */
+async function measurePlaces(
+  model: Model,
+  plans: readonly Plan[],
+  threads: number,
+): Promise<ReadyPlace[]> {
+  const { module } = await loadKernels();
+  const options = plans.map((plan) => optionsFor(model, plan));
+  const measure = async (probes: readonly Probe[]) => {
+    await Promise.all(
+      probes.map((probe, i) => probe.probe(module, options[i])),
+    );
+    return await Promise.all(probes.map(async (probe) => await probe.ready()));
+  };
+  const here = async () => {
+    const service = new PlaceService(() => {});
+    try {
+      return await measure([service]);
+    } finally {
+      await service.close();
+    }
+  };
+  if (threads === 0 || missingForThreads()) return await here();
+  const workers: PlaceWorker[] = [];
+  try {
+    for (const { gpu, places: [place] } of plans) {
+      workers.push(new PlaceWorker(gpu ?? place, gpu ? "GPU" : "CPU worker"));
+    }
+    return await measure(workers.map((worker): Probe => ({
+      probe: (...args) => worker.call("probe", args),
+      ready: () => worker.call("ready", []),
+    })));
+  } catch (error) {
+    if (error instanceof GpuError || !(error instanceof PlaceError)) {
+      throw error;
+    }
+    return await here();
+  } finally {
+    const reason = new PlaceError("Measured");
+    for (const worker of workers) worker.terminate(reason);
+  }
+}
+
+function optionsFor(model: Model, plan: Plan): TeamOptions {
   return {
     model,
+    plan,
     sparsity: { mode: "exact" },
     limits: { tokens: 1, contextSize: 32 },
     cacheType: "f16",
     measureRecall: false,
+    measureGpu: true,
   };
 }

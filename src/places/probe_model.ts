@@ -14,12 +14,12 @@ import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
 /** Rows of its vocabulary. */
 const probeVocabulary = 32;
 
-/** A model of that many neurons and layers to measure on, and its file, which is all zeros. */
+/** A model of that many neurons and layers to measure on. */
 export function probeModel(
   model: Model,
   neurons: number,
   layers: number,
-): { model: Model; source: ByteSource } {
+): Model {
   const [{ fc1: _fc1, fc2: _fc2, ...layer }] = model.layers;
   const tensors = {
     ...model,
@@ -30,23 +30,21 @@ export function probeModel(
     ["vocab", probeVocabulary],
   ]);
   return {
-    model: {
-      ...model,
-      feedForwardSize: neurons,
-      vocabSize: probeVocabulary,
-      ...mapTensors(tensors, (tensor, name) =>
-        withShape(
-          tensor,
-          tensor.shape.map((length, i) =>
-            changed.get(tensorSchemas[name].shape[i]) ?? length
-          ),
-        )),
-    },
-    source: zeros,
+    ...model,
+    feedForwardSize: neurons,
+    vocabSize: probeVocabulary,
+    ...mapTensors(tensors, (tensor, name) =>
+      withShape(
+        tensor,
+        tensor.shape.map((length, i) =>
+          changed.get(tensorSchemas[name].shape[i]) ?? length
+        ),
+      )),
   };
 }
 
-const zeros: ByteSource = {
+/** A file that is all zeros. */
+export const zeros: ByteSource = {
   name: "zeros",
   size: Number.MAX_SAFE_INTEGER,
   read: (_offset, length, spare) =>

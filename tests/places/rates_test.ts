@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { load } from "../../mod.ts";
+import { load, measureMachine } from "../../mod.ts";
+import { testWithAdapter } from "../helpers/adapter.ts";
 import { randomModel } from "../helpers/random_model.ts";
 
 for (const threads of [0, 2]) {
@@ -41,3 +42,22 @@ Deno.test("rates of a closed model are refused", async () => {
   await model[Symbol.asyncDispose]();
   await assert.rejects(model.engine.measureRates(), /closed/);
 });
+
+for (const threads of [0, 2]) {
+  Deno.test(`a CPU is measured before anything is loaded, ${threads} threads`, async () => {
+    const { model } = await randomModel({ feedForwardSize: 256, type: "Q4_0" });
+    const { cpu, gpu } = await measureMachine(model, threads, false);
+    assert.equal(gpu, undefined);
+    for (const rate of [cpu.stream, cpu.pick]) {
+      assert(rate > 0 && Number.isFinite(rate));
+    }
+  });
+
+  testWithAdapter(`so is a GPU, ${threads} threads`, async () => {
+    const { model } = await randomModel({ feedForwardSize: 256, type: "Q4_0" });
+    const { gpu } = await measureMachine(model, threads, true);
+    for (const rate of [gpu!.stream, gpu!.readBack]) {
+      assert(rate > 0 && Number.isFinite(rate));
+    }
+  });
+}

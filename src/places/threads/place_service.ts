@@ -11,6 +11,10 @@ import type { MeasuredGpu } from "../gpu_stats.ts";
 import type { TeamOptions } from "../team_options.ts";
 import type { Lane } from "../trace.ts";
 import { CpuPlace } from "../cpu/cpu_place.ts";
+import type { GpuPlace } from "../gpu/gpu_place.ts";
+import { fill, openGpuPlace } from "../load_places.ts";
+import { LoadProgress } from "../load_progress.ts";
+import { zeros } from "../probe_model.ts";
 import { CpuWorkerLoop } from "./cpu_worker_loop.ts";
 import { GpuWorkerLoop } from "./gpu_worker_loop.ts";
 import { Shared } from "./shared.ts";
@@ -26,6 +30,7 @@ export interface ReadyPlace {
 export class PlaceService {
   #shared!: Shared;
   #loop!: WorkerLoop;
+  #place!: CpuPlace | GpuPlace;
   #shards!: readonly Shard[];
 
   /** `emit` is given the lanes of each step that is traced. */
@@ -42,29 +47,48 @@ export class PlaceService {
     this.#loop = index < options.plan.places.length
       ? new CpuWorkerLoop(module, options, this.#shared, index)
       : await GpuWorkerLoop.open(options, this.#shared, index);
-    const { shards, weightBytes } = this.#loop.place;
-    this.#shards = [...allShards(shards)];
-    return weightBytes;
+    this.#place = this.#loop.place;
+    this.#shards = [...allShards(this.#place.shards)];
+    return this.#place.weightBytes;
+  }
+
+  /** In place of `start` and `write`: a place of zeros, the GPU's where the plan has one, to be measured by `ready`. */
+  async probe(
+    module: WebAssembly.Module,
+    options: TeamOptions,
+  ): Promise<void> {
+    const { plan } = options;
+    this.#place = plan.gpu
+      ? await openGpuPlace(options)
+      : new CpuPlace(module, { ...options, plan: plan.places[0] });
+    await fill(this.#place, zeros, new LoadProgress(0));
   }
 
   /** Takes rows of a shard; gives their buffer back, to be read into again. */
   write(shard: number, rows: Rows): ArrayBuffer {
-    this.#loop.place.write(this.#shards[shard], rows);
+    this.#place.write(this.#shards[shard], rows);
     return rows.bytes.buffer;
   }
 
   /** Call when every shard is written. */
   async ready(): Promise<ReadyPlace> {
-    const { place } = this.#loop;
-    await place.ready();
-    if (place instanceof CpuPlace) return { rates: place.rates };
-    await place.measure();
-    return { gpu: place.stats };
+    await this.#place.ready();
+    if (this.#place instanceof CpuPlace) return { rates: this.#place.rates };
+    await this.#place.measure();
+    return { gpu: this.#place.stats };
   }
 
   /** See {@linkcode CpuPlace.setHotRows}. */
   setHotRows(hotRows: readonly number[]): void {
-    (this.#loop.place as CpuPlace).setHotRows(hotRows);
+    (this.#place as CpuPlace).setHotRows(hotRows);
+  }
+
+  /** Gives a device back, where the place has one. */
+  async close(): Promise<void> {
+    const place = this.#place as CpuPlace | GpuPlace | undefined;
+    if (place && !(place instanceof CpuPlace)) {
+      await place[Symbol.asyncDispose]();
+    }
   }
 
   /** Runs steps until the team is stopped; stops the others where this place fails. */

@@ -31,12 +31,12 @@ import { Shared } from "./shared.ts";
 const chunksAhead = 2;
 
 /** A worker with a place in it. */
-class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
+export class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
   constructor(
     readonly plan: PlacePlan,
     /** For people: `CPU worker 1`, `GPU` */
     readonly label: string,
-    onTrace: OnTrace,
+    onTrace: OnTrace = () => {},
   ) {
     super({
       role: "place",
