@@ -105,13 +105,13 @@ export class PackedMatrix implements Room {
 
   /**
    * Makes room for the shard, or takes what is given; {@linkcode write} fills
-   * it. With `places`, row i of the shard is stored as row `places[i]`, and
-   * element i of a vector as element `places[i]`.
+   * it. With `rowOrder`, row i of the shard is stored as row `rowOrder[i]`, and
+   * element i of a vector as element `rowOrder[i]`.
    */
   constructor(
     readonly memory: WasmMemory,
     readonly shard: Shard,
-    readonly places?: Uint32Array,
+    readonly rowOrder?: Uint32Array,
     room?: Room,
   ) {
     this.rows = lengthOf(shard.rows);
@@ -138,7 +138,7 @@ export class PackedMatrix implements Room {
       this.memory.bytes.set(staged, staging.pointer);
       this.#repackStaged(staging.pointer, stride, n, first + i);
     }
-    if (this.#isVector && this.places) this.#moveElements(this.places);
+    if (this.#isVector && this.rowOrder) this.#moveElements(this.rowOrder);
   }
 
   /** Adds the vector to the first of each row's numbers. */
@@ -263,11 +263,11 @@ export class PackedMatrix implements Room {
     count: number,
     first: number,
   ): void {
-    if (!this.places || this.#isVector) {
+    if (!this.rowOrder || this.#isVector) {
       return this.#repack(source, stride, count, first);
     }
     for (let i = 0; i < count; i++) {
-      this.#repack(source + i * stride, stride, 1, this.places[first + i]);
+      this.#repack(source + i * stride, stride, 1, this.rowOrder[first + i]);
     }
   }
 
@@ -276,9 +276,9 @@ export class PackedMatrix implements Room {
     return this.shard.tensor.shape.length === 1;
   }
 
-  #moveElements(places: Uint32Array): void {
+  #moveElements(rowOrder: Uint32Array): void {
     const elements = this.memory.f32(this.pointer, this.columns);
-    elements.slice().forEach((value, i) => elements[places[i]] = value);
+    elements.slice().forEach((value, i) => elements[rowOrder[i]] = value);
   }
 
   #repack(source: number, stride: number, count: number, row: number): void {

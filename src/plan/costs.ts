@@ -1,6 +1,6 @@
 /**
- * What a token costs on either side, part by part. Decoding is limited by how
- * fast bytes are read, so a part's cost is the bytes that a token is expected
+ * What a token costs on either side, by tensor. Decoding is limited by how
+ * fast bytes are read, so what a tensor costs is the bytes that a token is expected
  * to read of it, over the rate at which that side reads them.
  *
  * @module
@@ -37,7 +37,7 @@ export interface SideMs {
   readonly gpu: number;
 }
 
-/** What a layer's parts cost, in ms. */
+/** What attention and the neurons of a layer cost, in ms. */
 export interface LayerCosts {
   /** All heads, with their keys and values */
   readonly attention: SideMs;
@@ -52,7 +52,7 @@ export interface LayerCosts {
   readonly active: Float64Array;
 }
 
-/** What a model's parts cost, in ms. */
+/** What the layers and the vocabulary cost, in ms. */
 export interface Costs {
   /** Of each layer */
   readonly layers: readonly LayerCosts[];
@@ -66,11 +66,11 @@ export interface Costs {
   readonly toCpu: number;
 }
 
-/** Kernels that the GPU starts: norms and sums are part of others. */
+/** Kernels that the GPU starts: norms and sums are fused into others. */
 const dispatches = {
   /** q, k and v; rotation and storing; attention; output */
   attention: 4,
-  /** gate; up; down; the sum of its parts */
+  /** gate; up; down; the sum of its partials */
   ffn: 4,
   embed: 1,
   head: 1,
@@ -84,7 +84,7 @@ const dispatches = {
  */
 const predictorExcess = 1.2;
 
-/** What each part of a model costs a token. */
+/** What a token costs in each layer, and in embedding and head. */
 export function costsOf(model: Model, options: CostOptions): Costs {
   const { cpu, gpu } = options.machine;
   const gpuStream = gpu?.stream ?? 0;

@@ -85,7 +85,7 @@ export function layerBytes(
   });
 }
 
-/** What a model's parts add to the bytes on a device, and what is there anyway. */
+/** What attention, neurons and vocabulary add to the bytes on a device, and what is there anyway. */
 export interface DeviceSizes {
   readonly layers: readonly {
     readonly attentionBytes: number;
@@ -97,8 +97,8 @@ export interface DeviceSizes {
 }
 
 /**
- * Takes each part out of a plan that has everything on the GPU. What is as
- * large as the largest part needs it, such as scratch, so counts as fixed.
+ * Takes each of them out of a plan that has everything on the GPU. What is as
+ * large as the largest of them needs it, such as scratch, so counts as fixed.
  */
 export function deviceSizes(
   model: Model,
@@ -126,10 +126,10 @@ export function deviceSizes(
     neuronBytes: without(i, "neurons") / feedForwardSize,
   }));
   const vocab = total - bytesOf({ ...all, vocab: noIndices });
-  const parts = layers.reduce(
+  const added = layers.reduce(
     (sum, { attentionBytes, neuronBytes }) =>
       sum + attentionBytes + feedForwardSize * neuronBytes,
     vocab,
   );
-  return { layers, vocab, fixed: total - parts, all: total };
+  return { layers, vocab, fixed: total - added, all: total };
 }

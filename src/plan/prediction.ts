@@ -125,11 +125,11 @@ function sideMs(
   gpu?: PlacePlan,
 ): SideMs {
   const shared = (ms: SideMs, all: number, heldBy: (p: PlacePlan) => Range) => {
-    const part = (ms: number, place?: PlacePlan) => {
+    const shareOf = (ms: number, place?: PlacePlan) => {
       const held = place ? lengthOf(heldBy(place)) : 0;
       return held > 0 ? ms * held / all : 0;
     };
-    return { cpu: part(ms.cpu, cpu), gpu: part(ms.gpu, gpu) };
+    return { cpu: shareOf(ms.cpu, cpu), gpu: shareOf(ms.gpu, gpu) };
   };
   const layerCosts = costs.layers[layer];
   switch (kind) {

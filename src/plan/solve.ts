@@ -14,7 +14,7 @@
 import { LimitError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
 import { type Costs, neuronBlock } from "./costs.ts";
-import { fill } from "./fill.ts";
+import { assignNeurons } from "./assign_neurons.ts";
 import { deviceSizes, type GpuLayer, gpuPlan, hotOrder } from "./gpu_plan.ts";
 import {
   type LayerChoice,
@@ -69,7 +69,7 @@ const mostUnits = 1 << 15;
 
 /**
  * Finds the plan of the least predicted time. It never takes more than the
- * budget; where the bytes of parts add up and neurons are few, more of it or
+ * budget; where bytes add up and neurons are few, more of it or
  * more layers make none slower. Many neurons are moved in groups, and single
  * ones fill what that leaves.
  *
@@ -135,7 +135,7 @@ function fillUp(
   let left = budget - bytes;
   // More neurons in the largest layer need more scratch, too.
   while (found.grouped && left > 0) {
-    const full = fill(model, costs, orders, layers, neuronBytes, left);
+    const full = assignNeurons(model, costs, orders, layers, neuronBytes, left);
     const gpu = planOf(model, { ...found, layers: full });
     const used = bytesOf(gpu);
     if (used <= budget) return { gpu, bytes: used };
@@ -177,7 +177,7 @@ function solveAdditive(
     sizes.all / mostUnits,
   );
   const unitsOf = (bytes: number) => Math.ceil(bytes / unit - rounding);
-  // Where all has room, rounding up must not leave the last part out.
+  // Where all has room, rounding up must not leave the last layer out.
   const room = options.budget < sizes.all
     ? options.budget
     : sizes.all + (layerCount + 1) * unit;

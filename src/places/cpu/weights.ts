@@ -64,7 +64,7 @@ export class PackedWeights {
     this.#picksNeurons = picksNeurons;
     this.layers = shards.layers.map((layer, i) =>
       i >= share.layers.start && i < share.layers.end
-        ? this.#layer(layer, placesOf(parts[i]))
+        ? this.#layer(layer, rowOrderOf(parts[i]))
         : undefined
     );
     if (share.head) {
@@ -92,30 +92,35 @@ export class PackedWeights {
     matrix.write(rows, this.#staging);
   }
 
-  #layer(layer: LayerShards, places?: Uint32Array): LayerWeights {
+  #layer(layer: LayerShards, rowOrder?: Uint32Array): LayerWeights {
     const isInterleaved = this.#picksNeurons &&
       neuronsLieSideBySide(mapLayer(layer, ({ tensor }) => tensor));
     const rooms = isInterleaved ? interleavedRows(this.#memory, layer) : {};
     return mapLayer(layer, (shard, name) => {
       const hasNeurons = tensorSchemas[name].shape.at(-1) === "ffn";
-      return this.#matrix(shard, hasNeurons ? places : undefined, rooms[name]);
+      return this.#matrix(
+        shard,
+        hasNeurons ? rowOrder : undefined,
+        rooms[name],
+      );
     });
   }
 
   /** The matrix of a shard; embedding and head may be one. */
-  #matrix(shard: Shard, places?: Uint32Array, room?: Room): PackedMatrix {
+  #matrix(shard: Shard, rowOrder?: Uint32Array, room?: Room): PackedMatrix {
     const known = this.#matrices.get(shard);
-    const matrix = known ?? new PackedMatrix(this.#memory, shard, places, room);
+    const matrix = known ??
+      new PackedMatrix(this.#memory, shard, rowOrder, room);
     this.#matrices.set(shard, matrix);
     return matrix;
   }
 }
 
 /** Where each neuron of a part is stored, where a profile orders them. */
-function placesOf({ neurons, firing }: Part): Uint32Array | undefined {
+function rowOrderOf({ neurons, firing }: Part): Uint32Array | undefined {
   if (!firing) return undefined;
   const numberOf = numbering(neurons);
-  const places = new Uint32Array(firing.order.length);
-  firing.order.forEach((id, i) => places[numberOf(id)] = i);
-  return places;
+  const rowOrder = new Uint32Array(firing.order.length);
+  firing.order.forEach((id, i) => rowOrder[numberOf(id)] = i);
+  return rowOrder;
 }

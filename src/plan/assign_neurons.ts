@@ -9,7 +9,7 @@ import type { GpuLayer } from "./gpu_plan.ts";
 import { ffnMs } from "./prediction.ts";
 
 /** A layer on both sides, while neurons are moved. */
-interface Filling {
+interface Assignment {
   hot: number;
   /** What each side's neurons take, in ms */
   coldMs: number;
@@ -21,7 +21,7 @@ interface Filling {
  * saves most, while `left` bytes last. Only layers that are on both sides
  * change, and stay on both.
  */
-export function fill(
+export function assignNeurons(
   model: Model,
   costs: Costs,
   orders: readonly Uint32Array[],
@@ -29,7 +29,7 @@ export function fill(
   neuronBytes: readonly number[],
   left: number,
 ): GpuLayer[] {
-  const fillings = layers.map(({ hot }, i): Filling => {
+  const assignments = layers.map(({ hot }, i): Assignment => {
     const { cpu, gpu } = costs.layers[i].neurons;
     const sum = (ms: Float64Array, ids: Uint32Array) =>
       ids.reduce((total, id) => total + ms[id], 0);
@@ -41,17 +41,17 @@ export function fill(
   });
   const blocks = model.layers.map(neuronBlock);
   const count = model.feedForwardSize;
-  const ms = (i: number, { hot, coldMs, hotMs }: Filling) => {
+  const ms = (i: number, { hot, coldMs, hotMs }: Assignment) => {
     const cold = { count: count - hot, ms: coldMs };
     const side = ffnMs(costs.layers[i], cold, { count: hot, ms: hotMs });
     return Math.max(side.cpu, side.gpu);
   };
   /** The layer with one block more on the GPU. */
-  const next = (i: number, filling: Filling): Filling => {
+  const next = (i: number, assigned: Assignment): Assignment => {
     const { cpu, gpu } = costs.layers[i].neurons;
-    const hot = filling.hot + blocks[i];
-    let { coldMs, hotMs } = filling;
-    for (const id of orders[i].subarray(filling.hot, hot)) {
+    const hot = assigned.hot + blocks[i];
+    let { coldMs, hotMs } = assigned;
+    for (const id of orders[i].subarray(assigned.hot, hot)) {
       coldMs -= cpu[id];
       hotMs += gpu[id];
     }
@@ -59,22 +59,22 @@ export function fill(
   };
   for (;;) {
     let best = -1, most = 0;
-    fillings.forEach((filling, i) => {
+    assignments.forEach((assigned, i) => {
       const bytes = blocks[i] * neuronBytes[i];
-      if (filling.hot === 0 || filling.hot + blocks[i] >= count) return;
+      if (assigned.hot === 0 || assigned.hot + blocks[i] >= count) return;
       if (bytes > left) return;
-      const saved = ms(i, filling) - ms(i, next(i, filling));
+      const saved = ms(i, assigned) - ms(i, next(i, assigned));
       if (saved / bytes > most) {
         best = i;
         most = saved / bytes;
       }
     });
     if (best < 0) break;
-    fillings[best] = next(best, fillings[best]);
+    assignments[best] = next(best, assignments[best]);
     left -= blocks[best] * neuronBytes[best];
   }
   return layers.map(({ attention }, i) => ({
     attention,
-    hot: fillings[i].hot,
+    hot: assignments[i].hot,
   }));
 }
