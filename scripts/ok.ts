@@ -31,6 +31,7 @@ const steps: Step[] = [
   { name: "format", command: ["deno", "fmt", "--check"] },
   { name: "lint", command: ["deno", "lint", "--quiet"] },
   { name: "types", command: task("check") },
+  { name: "imports", command: task("check:imports") },
   { name: "docs", command: task("doc:lint") },
   { name: "embedded model", command: task("embed", "--check") },
   { name: "worker bundle", command: task("bundle", "--check") },
