@@ -147,3 +147,17 @@ for (const [name, way] of Object.entries(ways)) {
     assert(engine.cachedTokens > 0);
   });
 }
+
+for (const type of ["Q4_0", "F16", "Q8_0"] as const) {
+  Deno.test(`no border of hot rows shows in a single bit: ${type}`, async () => {
+    const ids = Array.from({ length: 40 }, (_, i) => 3 * i % 128);
+    const rows: Float32Array[][] = [];
+    for (const hotShare of [0, 0.1, 0.35, 0.8, 1]) {
+      const { engine } = await start({ type, sparsity: exact, hotShare });
+      await using _ = engine;
+      using sequence = engine.createSequence();
+      rows.push(await engine.evaluate(sequence, ids, "all"));
+    }
+    for (const other of rows) assert.deepEqual(other, rows[0]);
+  });
+}
