@@ -29,8 +29,12 @@ const pickedShare = 0.15;
 const pickedLayers = 3;
 /** Neurons that the kernel picks at once. */
 const dozen = 12;
-/** Rows and tokens of a measured product. */
-const productRows = 64, productTokens = 8;
+/** Tokens of a measured product, and multiply-adds: as many as have the better stack frame tried (`stack_frames.ts`). */
+const productTokens = 16, productWork = 1 << 22;
+/** Products that are measured, at least. */
+const leastProducts = 8;
+/** Rows that are computed one by one. */
+const singleRows = 32;
 /** A kernel has to be this much faster than the default to be chosen: less is noise. */
 const margin = 1.03;
 
@@ -170,11 +174,20 @@ function withScratch<Result>(
   const result = use({
     x: new Activations(memory, tokens, most(({ columns }) => columns)),
     tokens,
-    out: allocateRows(memory, 1, Math.max(rows, tokens * productRows)),
+    out: allocateRows(memory, 1, Math.max(rows, tokens * productRows(subject))),
     ids: memory.allocate(4 * rows),
   });
   memory.rewind(top);
   return result;
+}
+
+/** Rows of a measured product. */
+function productRows({ layers, tokens }: RateSubject): number {
+  const [layer] = layers;
+  if (!layer) return 0;
+  const { rows, columns } = layer.ffn_up;
+  const work = columns * Math.min(tokens, productTokens);
+  return Math.min(rows, Math.max(singleRows, Math.ceil(productWork / work)));
 }
 
 /** What a token reads of a layer, or of the head. */
@@ -309,10 +322,11 @@ function pickRate(
  * so do these.
  */
 function measureProducts(
-  { memory, layers: [{ ffn_up }] }: RateSubject,
+  subject: RateSubject,
   { x, out, tokens }: Scratch,
 ): { i16: number; i32: number; scatter: number } {
-  const count = Math.min(ffn_up.rows, productRows);
+  const { memory, layers: [{ ffn_up }] } = subject;
+  const count = productRows(subject), few = Math.min(ffn_up.rows, singleRows);
   const rows = { ...out, stride: count };
   const all = -Infinity; // every result is asked for, whatever stands there
   const tiles = (bits: number) => {
@@ -325,7 +339,7 @@ function measureProducts(
     i16: tiles(0),
     i32: tiles(variant.tilesI32),
     single: perMs(() =>
-      ffn_up.rowBytes * ffn_up.multiplyWhere(x, tokens, rows, all, rows, count)
+      ffn_up.rowBytes * ffn_up.multiplyWhere(x, tokens, rows, all, rows, few)
     ),
   }), productsMs);
   return { i16, i32, scatter: single / i32 };
@@ -339,14 +353,14 @@ function repeated<Name extends string>(
   const start = performance.now();
   let seen: Record<Name, number>[] = [];
   let isWarm = false;
-  // Once at least: a thread may lose its core before it begins.
+  // So often at least: a thread may lose its core for all of the time.
   do {
     seen.push(measure());
     if (!isWarm && performance.now() - start > warmShare * ms) {
       isWarm = true;
       seen = seen.slice(-1);
     }
-  } while (performance.now() - start < ms);
+  } while (performance.now() - start < ms || seen.length < leastProducts);
   return Object.fromEntries(
     Object.keys(seen[0]).map((name) => [
       name,
