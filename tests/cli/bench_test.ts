@@ -69,7 +69,7 @@ Deno.test("the roofline is the counted bytes over the measured rates", async () 
   assert.match(err, /^rates of Q8_0 rows of 256/m);
   assert.match(
     err,
-    /^0 +[\d.]+ [KMG]iB\/s +[\d.]+ [KMG]iB\/s +(3|12) +i(16|32)$/m,
+    /^0 +[\d.]+ [KMG]iB\/s +[\d.]+ [KMG]iB\/s +(4|12) +i(16|32) +i(16|32)$/m,
   );
   assert.match(err, /^tg4, a token:\nlayer +hot +gate > 0 +active/m);
   assert.match(err, /^5 +0\.0 % +[\d.]+ % +[\d.]+ %/m);

@@ -57,13 +57,14 @@ export function rooflineOf(
 export function ratesText({ model, engine, backend }: LanguageModel): string {
   const { type, shape } = model.layers[0].ffn_up;
   return `rates of ${type} rows of ${shape[0]} (${backend}):\n` + formatTable([
-    ["place", "streams", "picks", "rows at once", "sums"],
+    ["place", "streams", "picks", "rows at once", "row sums", "tile sums"],
     ...engine.rates.map((rates, i) => [
       String(i),
       `${formatBytes(1000 * rates.stream)}/s`,
       `${formatBytes(1000 * rates.pick)}/s`,
       String(rates.rowsAtOnce),
-      `${rates.rowSums}, ${rates.tileSums}`,
+      rates.rowSums,
+      rates.tileSums,
     ]),
   ]);
 }
