@@ -138,6 +138,27 @@ export interface Kernels {
     outStride: number,
   ): number;
 
+  /**
+   * Sums of rows with coefficients, group by group: rows `order[i]` (u32) for i before `ends[0]` are the first group, and so on. Behind group g the
+   * uppermost `merges[g]` pairs of a stack of sums are added up; place i of the stack is at the pointer `levels[i]`, `[nTokens, outStride]`. Rows whose
+   * coefficients are all zero are not read. Returns the rows read.
+   */
+  axpy_groups(
+    kind: number,
+    w: number,
+    wRowBytes: number,
+    order: number,
+    ends: number,
+    merges: number,
+    nGroups: number,
+    k: number,
+    h: number,
+    hStride: number,
+    nTokens: number,
+    levels: number,
+    outStride: number,
+  ): number;
+
   /** out = x / sqrt(mean of x^2 + eps) * weight, zeros for k <= i < outStride. */
   rms_norm(
     x: number,
@@ -200,8 +221,9 @@ export interface Kernels {
   ): number;
   /**
    * Neurons of one token whose packed rows of gate, up and down, of `k` weights each, follow one another from `w + id * neuronBytes` on:
-   * gate[id] for each id, up[id] where that is positive, and `out` += h * down where h is not zero. Writes into `read`, two u32, how many up and
-   * how many down rows were read. `x` as for `matmul`, `act` as for `gated`.
+   * gate[id] for each id, up[id] where that is positive, and sums of h * down where h is not zero, in groups as by `axpy_groups`: ids come group by
+   * group, `groupOf` (u32) says of which each is. Writes into `read`, two u32, how many up and how many down rows were read. `x` as for `matmul`,
+   * `act` as for `gated`.
    */
   neurons(
     kind: number,
@@ -214,7 +236,10 @@ export interface Kernels {
     x: number,
     gate: number,
     up: number,
-    out: number,
+    groupOf: number,
+    merges: number,
+    nGroups: number,
+    levels: number,
     read: number,
   ): void;
   /** How many of g > 0 there are. */
@@ -224,6 +249,14 @@ export interface Kernels {
   /** Writes the ids of score >= threshold, ascending; returns how many. */
   select_at_least(
     score: number,
+    n: number,
+    threshold: number,
+    ids: number,
+  ): number;
+  /** Writes those of the `n` ids of `order` whose score >= threshold, in their order; returns how many. */
+  select_in_order(
+    score: number,
+    order: number,
     n: number,
     threshold: number,
     ids: number,

@@ -4,7 +4,7 @@
  * @module
  */
 import { ggmlTypes } from "../formats/ggml/types.ts";
-import { lengthOf } from "../model/index_set.ts";
+import { lengthOf, spanOf } from "../model/index_set.ts";
 import { readColumns, type Rows, type Shard } from "../model/shard.ts";
 import type { WasmMemory } from "./memory.ts";
 import { kindOfType, packedKind, packedRowBytes, roundUp } from "./packing.ts";
@@ -214,6 +214,16 @@ export class PackedMatrix implements Room {
     return count * this.rowBytes;
   }
 
+  /**
+   * The same for a matrix that has some outputs of a layer, or all: results go to
+   * the numbers of its rows, others are left alone.
+   */
+  multiplyOutputs(x: Activations, tokens: number, out: F32Rows): number {
+    const { start } = spanOf(this.shard.rows);
+    const { pointer, stride } = out;
+    return this.multiply(x, tokens, { pointer: pointer + 4 * start, stride });
+  }
+
   /** out[id] = row first + id · x[0] for `count` ids; returns the bytes of weights read. */
   multiplyRows(
     x: Activations,
@@ -239,22 +249,6 @@ export class PackedMatrix implements Room {
       );
     });
     return count * this.rowBytes;
-  }
-
-  /** out[t] += Σ h[t][j] · row j, rows whose h is 0 for every token left unread; returns the rows read. */
-  addRows(h: F32Rows, tokens: number, out: F32Rows): number {
-    return this.memory.kernels.axpy_rows(
-      this.kind,
-      this.pointer,
-      this.stride,
-      this.rows,
-      this.columns,
-      h.pointer,
-      h.stride,
-      tokens,
-      out.pointer,
-      out.stride,
-    );
   }
 
   #repackStaged(

@@ -35,8 +35,8 @@ interface Handover {
   readonly take?: Action;
 }
 
-const putPartial: Action = (place, buffers, stage, index) =>
-  buffers.putPartial(index, stage, place.partial(buffers.batch));
+const putTerms: Action = (place, buffers, stage, index) =>
+  buffers.putTerms(index, stage, place.terms(buffers.batch));
 
 const residual: Handover = {
   put: (place, buffers, _stage, index) => {
@@ -51,25 +51,31 @@ const residual: Handover = {
 };
 
 const handovers: Readonly<Record<Exchange, Handover>> = {
+  "inputs": {
+    put: (place, buffers, stage) =>
+      place.putInputs(stage, buffers.batch, buffers.inputs(stage)),
+    take: (place, buffers, stage) =>
+      place.takeInputs(stage, buffers.batch, buffers.inputs(stage)),
+  },
   "all-reduce": {
     put: (place, buffers, stage, index) => {
-      if (buffers.cpuPlaces > 1) putPartial(place, buffers, stage, index);
+      if (buffers.cpuPlaces > 1) putTerms(place, buffers, stage, index);
     },
     // Each adds them in the same order, so all residuals stay equal.
-    take: (place, buffers, stage, index) => {
+    take: (place, buffers, stage) => {
       const { batch } = buffers;
-      const own = place.partial(batch);
-      buffers.partials(stage).forEach((partial, i) =>
-        place.accumulate(i === index ? own : partial, batch)
-      );
+      const terms = buffers.cpuPlaces > 1
+        ? buffers.terms(stage)
+        : place.terms(batch);
+      place.accumulate(terms, stage.merges, batch);
     },
   },
   "sum-to-gpu": {
-    put: putPartial,
+    put: putTerms,
     // The device works while the CPU places compute.
     prepare: (place) => place.submit(),
     take: (place, buffers, stage) =>
-      place.addToResidual(sumOf(buffers.partials(stage)), buffers.batch),
+      place.addToResidual(sumOf(buffers.terms(stage)), buffers.batch),
   },
   "residual-to-gpu": residual,
   "residual-to-cpu": residual,
@@ -91,10 +97,10 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
   },
 };
 
-/** Adds the partials of all places up, in the same order, in the place of the first. */
+/** Adds terms up, in their order, in the place of the first. */
 function sumOf([sum, ...others]: readonly Float32Array[]): Float32Array {
-  for (const partial of others) {
-    for (let i = 0; i < sum.length; i++) sum[i] += partial[i];
+  for (const term of others) {
+    for (let i = 0; i < sum.length; i++) sum[i] += term[i];
   }
   return sum;
 }

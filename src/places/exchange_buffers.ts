@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { lengthOf } from "../model/index_set.ts";
+import { lengthOf, type Range } from "../model/index_set.ts";
 import type { Model } from "../model/model.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
-import type { Stage } from "../plan/schedule.ts";
+import { scheduleOf, type Stage, type StageKind } from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import { type Batch, type BatchLimits, copyRows } from "./batch.ts";
 import { topKThresholds } from "./top_k.ts";
@@ -21,14 +21,16 @@ export interface ExchangeOptions {
   readonly sparsity: Sparsity;
 }
 
-/** Stages whose partials lie apart, so that one barrier between writing and reading them is enough. */
+/** Stages whose terms lie apart, so that one barrier between writing and reading them is enough. */
 const turns = 2;
 
 /** Rows that places exchange. Each thread has its own views over the same bytes. */
 export class ExchangeBuffers {
-  /** `[turns][CPU places]`, `[tokens, stride]` each */
-  readonly #partials: readonly (readonly Float32Array[])[];
-  /** The rows of `#partials` that the batch has */
+  /** `[turns][terms]`, `[tokens, stride]` each */
+  readonly #terms: readonly (readonly Float32Array[])[];
+  /** By kind of stage, `[tokens, width]`: what heads, or neurons, computed */
+  readonly #inputs: Partial<Record<StageKind, Float32Array>>;
+  /** The rows of `#terms` that the batch has */
   #rows: readonly (readonly Float32Array[])[] = [];
   /** Tokens of `#rows` */
   #tokens = -1;
@@ -59,10 +61,14 @@ export class ExchangeBuffers {
     };
     this.#plans = allPlaces(options.plan);
     this.#stride = strideOf(options);
-    this.#partials = Array.from(
+    this.#terms = Array.from(
       { length: turns },
-      () => options.plan.places.map(() => next(sizes.partial)),
+      () => Array.from({ length: sizes.terms }, () => next(sizes.term)),
     );
+    this.#inputs = {
+      attention: next(sizes.attention),
+      ffn: next(sizes.ffn),
+    };
     this.#residual = next(sizes.residual);
     this.#neurons = next(sizes.neurons);
     this.#logits = next(sizes.logits);
@@ -70,9 +76,9 @@ export class ExchangeBuffers {
 
   /** Bytes that all rows take. */
   static byteLength(options: ExchangeOptions): number {
-    const { partial, residual, neurons, logits } = floatsOf(options);
-    const partials = turns * options.plan.places.length * partial;
-    return 4 * (partials + residual + neurons + logits);
+    const { term, terms, ...others } = floatsOf(options);
+    return 4 * Object.values(others)
+      .reduce((sum, floats) => sum + floats, turns * terms * term);
   }
 
   /** How many CPU places there are. */
@@ -80,22 +86,38 @@ export class ExchangeBuffers {
     return this.options.plan.places.length;
   }
 
-  /** What each CPU place computed in a stage, `[tokens, stride]`. */
-  partials({ kind }: Stage): readonly Float32Array[] {
+  /** The terms that CPU places computed in a stage, `[tokens, stride]` each. */
+  terms({ kind, merges }: Stage): readonly Float32Array[] {
     const { length } = this.batch;
     if (this.#tokens !== length) {
-      this.#rows = this.#partials.map((places) =>
-        places.map((rows) => rows.subarray(0, length * this.#stride))
+      this.#rows = this.#terms.map((terms) =>
+        terms.map((rows) => rows.subarray(0, length * this.#stride))
       );
       this.#tokens = length;
     }
-    // Attention stands between any two other stages that have partials.
-    return this.#rows[kind === "attention" ? 1 : 0];
+    // Attention stands between any two other stages that have terms.
+    return this.#rows[kind === "attention" ? 1 : 0].slice(0, merges.length);
   }
 
-  /** Takes what a CPU place computed in a stage, `[tokens]` of any stride. */
-  putPartial(index: number, stage: Stage, partial: Float32Array): void {
-    this.#copy(partial, this.partials(stage)[index]);
+  /** Takes the terms that a CPU place computed in a stage, `[tokens]` of any stride. */
+  putTerms(
+    index: number,
+    stage: Stage,
+    terms: readonly Float32Array[],
+  ): void {
+    const all = this.terms(stage);
+    const first = stage.firstTerms[index];
+    const { outputs } = this.#plans[index];
+    if (stage.between && outputs) {
+      this.#copyColumns(terms[0], all[first], outputs);
+    } else terms.forEach((term, i) => this.#copy(term, all[first + i]));
+  }
+
+  /** What the heads, or neurons, of all places computed in a stage, `[tokens, width]`. */
+  inputs({ kind }: Stage): Float32Array {
+    const rows = this.#inputs[kind]!;
+    const width = rows.length / this.options.limits.tokens;
+    return rows.subarray(0, width * this.batch.length);
   }
 
   /** The residual that one side has put, `[tokens, stride]`. */
@@ -156,19 +178,40 @@ export class ExchangeBuffers {
     const { batch, options: { model } } = this;
     copyRows(from, to, batch.length, model.hiddenSize);
   }
+
+  #copyColumns(
+    from: Float32Array,
+    to: Float32Array,
+    { start, end }: Range,
+  ): void {
+    const { length } = this.batch;
+    for (let t = 0; t < length; t++) {
+      const first = t * from.length / length;
+      const columns = from.subarray(first + start, first + end);
+      to.set(columns, t * this.#stride + start);
+    }
+  }
 }
 
-/** Floats between two rows of a residual or partial. */
+/** Floats between two rows of a residual or term. */
 function strideOf({ model }: ExchangeOptions): number {
   return roundUp(model.hiddenSize, 8);
 }
 
-/** Floats of each region, in whole cache lines. */
+/** Floats of each region, in whole cache lines; how many terms there are at most. */
 function floatsOf(options: ExchangeOptions) {
   const { model, plan, limits: { tokens }, sparsity } = options;
-  const rows = (width: number) => roundUp(tokens * width, 16);
+  const schedule = scheduleOf(model, plan);
+  const rows = (width: number) => tokens * roundUp(width, 16);
+  const inputs = (kind: StageKind, width: number) =>
+    schedule.some((stage) => stage.kind === kind && stage.between)
+      ? rows(width)
+      : 0;
   return {
-    partial: rows(strideOf(options)),
+    terms: Math.max(...schedule.map(({ merges }) => merges.length)),
+    term: rows(strideOf(options)),
+    attention: inputs("attention", model.headCount * model.headSize),
+    ffn: inputs("ffn", model.feedForwardSize),
     residual: rows(plan.gpu ? strideOf(options) : 0),
     neurons: rows(sparsity.mode === "top-k" ? model.feedForwardSize : 0),
     logits: rows(model.vocabSize),

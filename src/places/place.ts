@@ -27,8 +27,10 @@ export interface Place {
   begin(batch: Batch): void;
   /** Begins the residual anew, with its rows of the embedding. */
   embed(batch: Batch): void;
-  /** Computes its heads' share of attention. */
+  /** Computes attention of its heads: their share of the layer's output, if it has no {@linkcode attentionOutput}. */
   attention(layer: number, batch: Batch): void;
+  /** Computes its share of the layer's output from what heads computed. */
+  attentionOutput?(layer: number, batch: Batch): void;
   /** Computes the values h of its neurons. */
   hidden(layer: number, batch: Batch): void;
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
@@ -39,12 +41,23 @@ export interface Place {
   head(batch: Batch): void;
 }
 
-/** A place on the CPU: what it computes is a partial, which the places add to their residuals. */
+/** A place on the CPU: what it computes are terms, which the places add to their residuals. */
 export interface CpuSidePlace extends Place {
-  /** What it computed last, `[tokens, stride]`. */
-  partial(batch: Batch): Float32Array;
-  /** Adds a place's partial (its own, or a copy of another's) to its residual. */
-  accumulate(partial: Float32Array, batch: Batch): void;
+  /** Writes what its heads, or neurons, computed to its columns of `rows`, `[tokens, stride]`. */
+  putInputs(stage: Stage, batch: Batch, rows: Float32Array): void;
+  /** Takes what those of all places computed. */
+  takeInputs(stage: Stage, batch: Batch, rows: Float32Array): void;
+  /** What it computed last, `[tokens, stride]` each: one term, or several sums of groups (`plan/groups.ts`). */
+  terms(batch: Batch): Float32Array[];
+  /**
+   * Adds the sum of terms to its residual: its only one, or copies of those of
+   * all places. Behind each, as many pairs are added up as `merges` says.
+   */
+  accumulate(
+    terms: readonly Float32Array[],
+    merges: readonly number[],
+    batch: Batch,
+  ): void;
   /** Its residual, `[tokens, stride]`. */
   residual(batch: Batch): Float32Array;
   /** Takes another residual, `[tokens, stride]`, of any stride. */
@@ -106,15 +119,18 @@ export function* forward(
 ): Generator<ExchangePoint, void, void> {
   place.begin(batch);
   for (const stage of schedule) {
-    const { kind, layer, before, after } = stage;
+    const { kind, layer, before, between, after } = stage;
     if (before) yield { exchange: before, stage };
     const isOurs = stage.sides.includes(side);
     if (kind === "ffn") {
       if (isOurs) place.hidden(layer, batch);
       if (sparsity.mode === "top-k") yield { exchange: "top-k", stage };
+      if (between) yield { exchange: between, stage };
       if (isOurs) place.down(layer, batch);
     } else if (kind === "attention") {
       if (isOurs) place.attention(layer, batch);
+      if (between) yield { exchange: between, stage };
+      if (isOurs) place.attentionOutput?.(layer, batch);
     } else if (isOurs) place[kind](batch);
     if (after) yield { exchange: after, stage };
   }

@@ -10,6 +10,7 @@ import { type Activity, type Lane, now, type Recorder } from "./trace.ts";
 const computed: Readonly<Record<string, Activity>> = {
   embed: "embed",
   attention: "attention",
+  attentionOutput: "attention",
   hidden: "neurons",
   down: "neurons",
   head: "head",

@@ -27,6 +27,7 @@ export function assumedFiring(
   const order = Uint32Array.from({ length: feedForwardSize }, (_, id) => id);
   const firing = (active: Float32Array, gatePositive: Float32Array) => ({
     order,
+    rank: order,
     active,
     gatePositive: activation === "reglu" ? active : gatePositive,
   });

@@ -6,7 +6,6 @@
  *
  * @module
  */
-import { lengthOf } from "../model/index_set.ts";
 import type { LayerTensors, Model } from "../model/model.ts";
 import { neuronBytes } from "./costs.ts";
 import type { CpuRates } from "./machine.ts";
@@ -25,6 +24,12 @@ export function pickRatio({ pick, stream }: CpuRates): number {
   return Math.min(1, pick / stream);
 }
 
+/**
+ * What picking is worth to a predictor's border. Which neurons it is not asked
+ * about decides the text, so that border may not be measured.
+ */
+const assumedRatio = 0.35;
+
 /** The plan with the border of hot rows of each part, for CPU places of `cpu`'s rates. */
 export function withHotRows(
   model: Model,
@@ -35,9 +40,9 @@ export function withHotRows(
   const ratio = pickRatio(cpu);
   return {
     ...plan,
-    places: plan.places.map(({ parts, vocab }) => ({
-      vocab,
-      parts: parts.map((part, layer) => ({
+    places: plan.places.map((place) => ({
+      ...place,
+      parts: place.parts.map((part, layer) => ({
         ...part,
         hotRows: hotRows(model, model.layers[layer], part, ratio, options),
       })),
@@ -54,12 +59,16 @@ export function hotRowsOf({ parts }: PlacePlan): number[] {
 function hotRows(
   model: Model,
   layer: LayerTensors,
-  { firing, neurons }: Part,
+  { firing }: Part,
   ratio: number,
   { hotShare, sparsity }: HotRowOptions,
 ): number {
   if (!firing) return 0;
-  if (hotShare !== undefined) return Math.round(hotShare * lengthOf(neurons));
+  if (hotShare !== undefined) {
+    // Of the whole layer, however it is cut.
+    const count = Math.round(hotShare * model.feedForwardSize);
+    return firing.rank.filter((rank) => rank < count).length;
+  }
   const { fc1, fc2 } = layer;
   if (sparsity.mode !== "predictor" || !fc1 || !fc2) {
     return hotBorder(firing.gatePositive, ratio);
@@ -69,7 +78,7 @@ function hotRows(
   // Neurons side by side are read by the same kernel, hot or not.
   return neuronsLieSideBySide(layer)
     ? hotBorder(firing.active, 1, asked / (gate + up + down))
-    : hotBorder(firing.active, ratio, asked / (gate + up));
+    : hotBorder(firing.active, assumedRatio, asked / (gate + up));
 }
 
 /**

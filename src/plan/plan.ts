@@ -7,6 +7,7 @@
  */
 import { UsageError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
+import { groupCount, groupStart } from "./groups.ts";
 import {
   complementOf,
   type IndexSet,
@@ -16,7 +17,12 @@ import {
   type Range,
   sectionOf,
 } from "../model/index_set.ts";
-import { type Firing, firingOf, type Profile } from "./profile.ts";
+import {
+  type Firing,
+  firingOf,
+  hottestFirst,
+  type Profile,
+} from "./profile.ts";
 
 /** What one place holds of one layer. Indices are the file's own. */
 export interface Part {
@@ -30,6 +36,14 @@ export interface Part {
   readonly hotRows?: number;
   /** Whether all of them are computed without asking a predictor */
   readonly hot?: boolean;
+  /** What `outputs` of the place's plan are computed from; its own heads and neurons, where left out */
+  readonly inputs?: Inputs;
+}
+
+/** Heads and neurons of several places, which hand one another what they computed. */
+export interface Inputs {
+  readonly heads: Range;
+  readonly neurons: IndexSet;
 }
 
 /** The neurons of a part in the order in which a place stores them. */
@@ -43,6 +57,12 @@ export interface PlacePlan {
   readonly parts: readonly Part[];
   /** Rows of the embedding and of the output head. */
   readonly vocab: Range;
+  /**
+   * Rows of `attn_output` and `ffn_down` that it computes, whole ones over the
+   * `inputs` of all: so they are rounded the same way for any number of places.
+   * All rows, over its own inputs, where left out.
+   */
+  readonly outputs?: Range;
 }
 
 /** Which place holds what. Together the places hold everything once. */
@@ -92,6 +112,9 @@ export function splitRange(
  */
 const neuronUnit = 32;
 
+/** Outputs that lie in one cache line. */
+const outputUnit = 16;
+
 /**
  * Every CPU place gets the same share of each layer, for places of one speed:
  * of all of it, or of what `gpu` leaves. With a profile, each orders its
@@ -110,33 +133,59 @@ export function splitEvenly(
       sectionOf(rest, range) as Range
     );
   const vocab = cut(restOf("vocabulary rows", model.vocabSize, gpu?.vocab));
-  const layers = model.layers.map((_, layer) => {
+  const outputs = places > 1
+    ? splitRange(model.hiddenSize, places, outputUnit)
+    : undefined;
+  const layers = model.layers.map((tensors, layer) => {
     const part = gpu?.parts[layer];
     const neurons = complementOf(
       part?.neurons ?? noIndices,
       model.feedForwardSize,
     );
-    const count = lengthOf(neurons);
+    const heads = restOf("heads", model.headCount, part?.heads);
+    const ranking = profile && hottestFirst(profile, layer);
+    const split =
+      tensors.ffn_down_t && lengthOf(neurons) === model.feedForwardSize
+        ? splitGroups(model.feedForwardSize, places)
+        : splitNeurons(neurons, places);
     return {
-      heads: cut(restOf("heads", model.headCount, part?.heads)),
-      neurons: splitRange(
-        count,
-        places,
-        count >= neuronUnit * places ? neuronUnit : 1,
-      ).map((range) => sectionOf(neurons, range)),
+      inputs: outputs && { heads, neurons },
+      heads: cut(heads),
+      neurons: split,
+      firing: split.map((neurons) =>
+        profile && firingOf(profile, layer, neurons, ranking)
+      ),
     };
   });
   return {
     gpu,
     places: vocab.map((rows, i) => ({
       vocab: rows,
-      parts: layers.map(({ heads, neurons }, layer) => ({
+      outputs: outputs?.[i],
+      parts: layers.map(({ inputs, heads, neurons, firing }) => ({
+        inputs,
         heads: heads[i],
         neurons: neurons[i],
-        firing: profile && firingOf(profile, layer, neurons[i]),
+        firing: firing[i],
       })),
     })),
   };
+}
+
+/** Cuts neurons, all of which are multiplied by one matrix: where no blocks are torn apart. */
+function splitNeurons(neurons: IndexSet, places: number): IndexSet[] {
+  const count = lengthOf(neurons);
+  const unit = count >= neuronUnit * places ? neuronUnit : 1;
+  return splitRange(count, places, unit)
+    .map((range) => sectionOf(neurons, range));
+}
+
+/** Cuts neurons that are summed one by one: between groups. */
+function splitGroups(count: number, places: number): IndexSet[] {
+  return splitRange(groupCount(count), places, 1).map(({ start, end }) => ({
+    start: groupStart(count, start),
+    end: groupStart(count, end),
+  }));
 }
 
 /** What is left of `count` indices where the first are taken. */

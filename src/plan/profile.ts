@@ -16,6 +16,8 @@ export interface Firing {
   readonly gatePositive: Float32Array;
   /** Share of tokens for which h is not zero, in that order */
   readonly active: Float32Array;
+  /** Number of each among all neurons of the layer, hottest first, in that order */
+  readonly rank: Uint32Array;
 }
 
 /** Counts of one layer, by the file's neuron index, `[feedForwardSize]`. */
@@ -85,18 +87,32 @@ export function checkProfile(profile: Profile, model: Model): void {
   }
 }
 
-/** How often the neurons of a set fire in one layer, hottest first. */
+/** All neurons of a layer, hottest first. */
+export function hottestFirst(profile: Profile, layer: number): Uint32Array {
+  const { gatePositive, active } = profile.layers[layer];
+  return active.map((_, id) => id).sort((a, b) =>
+    active[b] - active[a] || gatePositive[b] - gatePositive[a] || a - b
+  );
+}
+
+/** How often the neurons of a set fire in one layer, hottest first; `ranking` has all of the layer so. */
 export function firingOf(
   profile: Profile,
   layer: number,
   neurons: IndexSet,
+  ranking = hottestFirst(profile, layer),
 ): Firing {
   const { gatePositive, active } = profile.layers[layer];
-  const order = listOf(neurons).slice();
-  order.sort((a, b) =>
-    active[b] - active[a] || gatePositive[b] - gatePositive[a] || a - b
-  );
+  const isHeld = new Uint8Array(active.length);
+  for (const id of listOf(neurons)) isHeld[id] = 1;
+  const rank = ranking.map((_, i) => i).filter((i) => isHeld[ranking[i]]);
+  const order = rank.map((i) => ranking[i]);
   const share = (counts: Uint32Array) =>
     Float32Array.from(order, (id) => counts[id] / Math.max(1, profile.tokens));
-  return { order, gatePositive: share(gatePositive), active: share(active) };
+  return {
+    order,
+    rank,
+    gatePositive: share(gatePositive),
+    active: share(active),
+  };
 }

@@ -6,6 +6,7 @@
  */
 import type { Model } from "../model/model.ts";
 import { lengthOf } from "../model/index_set.ts";
+import { groupSums, inTurn, termMerges } from "./groups.ts";
 import type { PlacePlan, Plan } from "./plan.ts";
 
 /** The CPU places, which share one residual, or the GPU, which has its own. */
@@ -15,6 +16,7 @@ export type Side = "cpu" | "gpu";
 export const sides: readonly Side[] = ["cpu", "gpu"];
 
 /** What places hand one another:
+ * - `inputs`: every CPU place gets what the heads, or neurons, of all computed;
  * - `all-reduce`: every CPU place adds what all of them computed to its residual;
  * - `sum-to-gpu`: the GPU adds what the CPU places computed to its residual;
  * - `residual-to-gpu`, `residual-to-cpu`: one side takes the other's residual;
@@ -22,6 +24,7 @@ export const sides: readonly Side[] = ["cpu", "gpu"];
  * - `logits`: the columns of all make whole rows.
  */
 export type Exchange =
+  | "inputs"
   | "all-reduce"
   | "sum-to-gpu"
   | "residual-to-gpu"
@@ -44,6 +47,7 @@ const gpu: readonly Side[] = ["gpu"];
 
 /** The sides of each exchange; of `top-k`, as far as they hold neurons of the stage. */
 export const exchangeSides: Readonly<Record<Exchange, ExchangeSides>> = {
+  "inputs": { from: cpu, to: cpu, barrier: cpu },
   "all-reduce": { from: cpu, to: cpu, barrier: cpu },
   "sum-to-gpu": { from: cpu, to: gpu, barrier: sides },
   "residual-to-gpu": { from: cpu, to: gpu, barrier: sides },
@@ -64,8 +68,14 @@ export interface Stage {
   readonly sides: readonly Side[];
   /** What a side needs before */
   readonly before?: Exchange;
+  /** What a side needs before its outputs, where each CPU place computes some of all */
+  readonly between?: Exchange;
   /** What makes its result part of the residual; the GPU adds to its own as it computes */
   readonly after?: Exchange;
+  /** Of the terms that CPU places add up behind it, the number of each place's first one; behind `inputs` all have some outputs of one */
+  readonly firstTerms: readonly number[];
+  /** By term, how many pairs are added up behind it: those of groups of neurons along their tree */
+  readonly merges: readonly number[];
 }
 
 /**
@@ -75,6 +85,7 @@ export interface Stage {
  */
 export function scheduleOf(model: Model, plan: Plan): Stage[] {
   const has: Record<Side, boolean> = { cpu: true, gpu: true };
+  const gathers = plan.places.some(({ outputs }) => outputs);
   const stage = (
     kind: StageKind,
     layer: number,
@@ -90,12 +101,18 @@ export function scheduleOf(model: Model, plan: Plan): Stage[] {
       has.gpu = sides.includes("gpu");
       has.cpu = !has.gpu;
     }
+    const isGathered = gathers && sides.includes("cpu") &&
+      hasInputs(model, kind, layer);
     return {
       kind,
       layer,
       sides,
       before: missing && `residual-to-${missing}`,
+      between: isGathered ? "inputs" : undefined,
       after,
+      ...isGathered
+        ? { firstTerms: plan.places.map(() => 0), merges: [0] }
+        : termsOf(model, plan, kind, layer),
     };
   };
   return [
@@ -111,4 +128,31 @@ export function scheduleOf(model: Model, plan: Plan): Stage[] {
 function exchangeAfter(sides: readonly Side[]): Exchange | undefined {
   if (!sides.includes("cpu")) return undefined;
   return sides.includes("gpu") ? "sum-to-gpu" : "all-reduce";
+}
+
+/** Whether heads, or neurons, are the inputs of a matrix of outputs. */
+function hasInputs({ layers }: Model, kind: StageKind, layer: number): boolean {
+  return kind === "attention" ||
+    kind === "ffn" && layers[layer].ffn_down !== undefined;
+}
+
+/** The terms that the CPU places add up: sums of whole groups of neurons, or one of each. */
+function termsOf(
+  { feedForwardSize, layers }: Model,
+  { places }: Plan,
+  kind: StageKind,
+  layer: number,
+): Pick<Stage, "firstTerms" | "merges"> {
+  if (kind !== "ffn" || !layers[layer].ffn_down_t) {
+    return {
+      firstTerms: places.map((_, i) => i),
+      merges: inTurn(places.length),
+    };
+  }
+  const sums = places.map(({ parts }) =>
+    groupSums(feedForwardSize, parts[layer].neurons)
+  );
+  let next = 0;
+  const firstTerms = sums.map(({ terms }) => (next += terms) - terms);
+  return { firstTerms, merges: termMerges(feedForwardSize, sums) };
 }

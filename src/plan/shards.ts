@@ -9,12 +9,14 @@ import {
   compact,
   type IndexSet,
   isList,
+  lengthOf,
+  noIndices,
   type Range,
 } from "../model/index_set.ts";
 import type { Model } from "../model/model.ts";
 import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
 import type { PlaceShards } from "../model/shard.ts";
-import { kvHeadsOf, type PlacePlan } from "./plan.ts";
+import { kvHeadsOf, type Part, type PlacePlan } from "./plan.ts";
 
 /**
  * Columns are cut where quantised activations have their blocks, so a range of
@@ -25,17 +27,29 @@ const columnUnit = 32;
 
 /** What a place must load to hold its part of a plan. */
 export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
-  const held = model.layers.map((_, layer) => heldSides(model, plan, layer));
   const { headSize, ropeSize } = model;
   const outer: HeldSides = { vocab: plan.vocab };
+  const held = plan.parts.map((part) => heldSides(model, part));
+  const inputs = plan.parts.map(({ inputs }) =>
+    inputs && heldSides(model, inputs)
+  );
   return mapTensors(model, (tensor, name, layer) => {
-    const { shape: [columns, rows], rotated } = tensorSchemas[name];
+    const { shape: [columnSide, rowSide], rotated } = tensorSchemas[name];
     const isHalf = rotated && model.rope === "half";
     const own = layer === undefined ? outer : held[layer];
+    const all = layer !== undefined && rowSide === "hidden" && inputs[layer];
+    const columns = columnsOf(
+      tensor,
+      rowSide === undefined,
+      (all || own)[columnSide],
+    );
+    const rows = all
+      ? lengthOf(columns) > 0 ? plan.outputs : noIndices
+      : rowSide && own[rowSide];
     return {
       tensor,
-      rows: rows && own[rows] || { start: 0, end: tensor.shape[1] ?? 1 },
-      columns: columnsOf(tensor, rows === undefined, own[columns]),
+      rows: rows ?? { start: 0, end: tensor.shape[1] ?? 1 },
+      columns,
       ...(isHalf ? { halves: { headSize, ropeSize } } : {}),
     };
   });
@@ -44,8 +58,10 @@ export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
 /** Which elements a place holds of the sides that are cut; whole ones are left out. */
 type HeldSides = { readonly [D in Dimension]?: IndexSet };
 
-function heldSides(model: Model, plan: PlacePlan, layer: number): HeldSides {
-  const { heads, neurons } = plan.parts[layer];
+function heldSides(
+  model: Model,
+  { heads, neurons }: Pick<Part, "heads" | "neurons">,
+): HeldSides {
   const elements = ({ start, end }: Range): Range => ({
     start: start * model.headSize,
     end: end * model.headSize,

@@ -48,19 +48,19 @@ export class ReferenceGpu implements GpuSidePlace {
   }
   embed(batch: Batch): void {
     this.place.embed(batch);
-    this.#add(batch);
+    this.#add();
   }
   attention(layer: number, batch: Batch): void {
     if (--this.failAt <= 0) throw new GpuError("GPU lost: by the test");
     this.place.attention(layer, batch);
-    this.#add(batch);
+    this.#add();
   }
   hidden(layer: number, batch: Batch): void {
     this.place.hidden(layer, batch);
   }
   down(layer: number, batch: Batch): void {
     this.place.down(layer, batch);
-    this.#add(batch);
+    this.#add();
   }
   head(batch: Batch): void {
     this.place.head(batch);
@@ -82,9 +82,9 @@ export class ReferenceGpu implements GpuSidePlace {
     this.handed.up++;
     this.place.setResidual(residual, batch);
   }
-  addToResidual(sum: Float32Array, batch: Batch): void {
+  addToResidual(sum: Float32Array): void {
     this.handed.sums++;
-    this.place.accumulate(sum, batch);
+    this.place.accumulate([sum]);
   }
   neurons(_batch: Batch): Float32Array[] {
     return this.place.neurons();
@@ -98,8 +98,8 @@ export class ReferenceGpu implements GpuSidePlace {
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }
-  #add(batch: Batch): void {
-    this.place.accumulate(this.place.partial(batch), batch);
+  #add(): void {
+    this.place.accumulate(this.place.terms());
   }
 }
 

@@ -45,7 +45,7 @@ function crookedPlan({ model }: RandomModel): Plan {
 }
 
 /** Counts that follow no pattern. */
-function randomProfile({ model }: RandomModel): Profile {
+export function randomProfile({ model }: RandomModel): Profile {
   const random = seededRandom(11);
   const counts = () =>
     Uint32Array.from(
@@ -61,13 +61,19 @@ function randomProfile({ model }: RandomModel): Profile {
   };
 }
 
-/** Reference places in lockstep. */
+/** Reference places in lockstep; each computes all outputs of its own heads and neurons. */
 export async function referenceTeam(
   { model, source }: RandomModel,
-  plan: Plan,
+  { places: cut }: Plan,
   sparsity: Sparsity,
   cacheType: CacheType = "f32",
 ): Promise<Team> {
+  const plan: Plan = {
+    places: cut.map(({ vocab, parts }) => ({
+      vocab,
+      parts: parts.map((part) => ({ ...part, inputs: undefined })),
+    })),
+  };
   const places = [];
   for (const part of plan.places) {
     places.push(

@@ -7,6 +7,23 @@ import { builds, Instance, kindOf, randomRows } from "./instance.ts";
 
 const acts = { drelu: 0, reglu: 1 };
 
+/** Neurons in random order, cut into three groups, of which one may be empty; two sums are left. */
+function randomGroups(neurons: number, random: () => number) {
+  const order = Uint32Array.from({ length: neurons }, (_, i) => i);
+  for (let i = neurons - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  const ends = Uint32Array.of(
+    Math.floor(neurons / 3),
+    Math.floor(neurons * random() / 3 + neurons / 3),
+    neurons,
+  );
+  const groupOf = new Uint32Array(neurons);
+  order.forEach((id, i) => groupOf[id] = ends.findIndex((end) => i < end));
+  return { order, ends, groupOf, merges: Uint32Array.of(0, 0, 1) };
+}
+
 /** Random gate, up and down of some neurons, the ids that are asked for, and what both ways make of them. */
 function compare(
   instance: Instance,
@@ -46,13 +63,20 @@ function compare(
   const quantised = instance.allocate(kernels.activation_row_bytes(k));
   kernels.quantise_activations(kind, plain, width, 1, k, quantised, 0);
   const x = kind < 2 ? plain : quantised;
-  const asked = Uint32Array.from({ length: neurons }, (_, i) => i)
-    .filter(() => random() < 0.6);
+  const groups = randomGroups(neurons, random);
+  const asked = groups.order.filter(() => random() < 0.6);
   const ids = instance.put(asked);
   const [gate, up, h] = [0, 1, 2].map(() =>
     instance.put(new Float32Array(neurons))
   );
-  const out = instance.put(new Float32Array(width).fill(1));
+  const outs = [0, 1, 2].map(() =>
+    instance.put(new Float32Array(width).fill(9))
+  );
+  const levels = instance.put(Uint32Array.from(outs));
+  const merges = instance.put(groups.merges);
+  const count = groups.ends.length;
+  const sums = () =>
+    outs.slice(0, 2).map((out) => instance.floats(out, k).slice());
   const read = instance.allocate(8);
   const at = (part: number) => parts[part].pointer;
   const n = asked.length;
@@ -61,26 +85,29 @@ function compare(
   kernels.matvec_rows(kind, at(1), rowBytes, ids, n, k, x, up);
   const down = kernels.gated(act, gate, up, h, neurons);
   const open = instance.floats(gate, neurons).filter((g) => g > 0).length;
-  kernels.axpy_rows(
+  kernels.axpy_groups(
     kind,
     at(2),
     rowBytes,
-    neurons,
+    instance.put(groups.order),
+    instance.put(groups.ends),
+    merges,
+    count,
     k,
     h,
     neurons,
     1,
-    out,
+    levels,
     width,
   );
   const expected = {
     gate: instance.floats(gate, neurons).slice(),
     read: [open, down],
-    out: instance.floats(out, k).slice(),
+    sums: sums(),
   };
 
   for (const pointer of [gate, up]) instance.floats(pointer, neurons).fill(0);
-  instance.floats(out, width).fill(1);
+  for (const out of outs) instance.floats(out, width).fill(7);
   kernels.neurons(
     kind,
     act,
@@ -92,13 +119,16 @@ function compare(
     x,
     gate,
     up,
-    out,
+    instance.put(groups.groupOf),
+    merges,
+    count,
+    levels,
     read,
   );
   const actual = {
     gate: instance.floats(gate, neurons).slice(),
     read: [...instance.words(read, 2)],
-    out: instance.floats(out, k).slice(),
+    sums: sums(),
   };
   return { expected, actual };
 }

@@ -1,26 +1,33 @@
 //! Sums of matrix rows with coefficients: the down projection, whose rows are neurons.
 //!
-//! Rows without a coefficient are not read. Each token takes the rows that it has coefficients for, a dozen at a time, block kinds in integers (see
-//! coefficients.rs). Several tokens pass over a panel of rows that stays in L2.
+//! Rows without a coefficient are not read. Each token takes the rows that it has coefficients
+//! for, a dozen at a time, block kinds in integers (see coefficients.rs).
+//!
+//! Which rows come together in a dozen decides how their sum is rounded, so dozens never reach
+//! beyond a group of rows (groups.rs), and rows of a group are taken in a given order: the sum
+//! of a group depends on its coefficients alone.
 
 use core::ops::Range;
 
 use crate::coefficients::ROWS;
+use crate::elementwise::clear;
 use crate::float::Floats;
+use crate::groups::Groups;
 use crate::i8::Bytes;
 use crate::layout::{self, GROUP};
 use crate::matmul::{with_rows, Rows};
 use crate::q4::Nibbles;
 use crate::simd::*;
 
-/// Bytes of a panel of rows.
+/// Bytes of the rows that many tokens pass over while these stay in L2.
 const PANEL: usize = 1024 * 1024;
 
-/// out[t] += sum over j of h[t][j] * row j, for rows of `k` weights. Returns how many rows have a coefficient that is not zero: only those are read.
+/// out[t] += sum over j of h[t][j] * row j, for rows of `k` weights. Returns how many rows have a
+/// coefficient that is not zero: only those are read.
 ///
 /// # Safety
-/// `w` has `n_rows` packed rows; `h` has `n_tokens` rows of `n_rows` floats, `h_stride` floats apart; `out` has `n_tokens` rows of `k` floats,
-/// `out_stride` apart.
+/// `w` has `n_rows` packed rows; `h` has `n_tokens` rows of `n_rows` floats, `h_stride` floats
+/// apart; `out` has `n_tokens` rows of `k` floats, `out_stride` apart.
 #[no_mangle]
 pub unsafe extern "C" fn axpy_rows(
     kind: u32,
@@ -34,19 +41,78 @@ pub unsafe extern "C" fn axpy_rows(
     out: *mut f32,
     out_stride: usize,
 ) -> u32 {
-    let call = Call { w, w_row_bytes, n_rows, k, h, h_stride, out, out_stride };
-    with_rows!(kind, false, sum(&call, n_tokens))
+    let call = Call { w, w_row_bytes, order: core::ptr::null(), k, h, h_stride };
+    with_rows!(kind, false, sum(&call, n_rows, n_tokens, out, out_stride))
+}
+
+unsafe fn sum<K: Rows>(
+    call: &Call,
+    n_rows: usize,
+    n_tokens: usize,
+    out: *mut f32,
+    out_stride: usize,
+) -> u32 {
+    let panel = if n_tokens == 1 {
+        n_rows
+    } else {
+        (PANEL / K::column_bytes(call.k).max(1)).next_multiple_of(32)
+    };
+    let mut read = 0;
+    for first in (0..n_rows).step_by(panel.max(1)) {
+        let rows = first..n_rows.min(first + panel);
+        read += call.active(rows.clone(), n_tokens);
+        for t in 0..n_tokens {
+            add_active::<K>(call, rows.clone(), t, out.wrapping_add(t * out_stride));
+        }
+    }
+    read
+}
+
+/// The same in groups: rows `order[i]` for i before `ends[0]` are the first one, and so on. The
+/// sums of the groups are added along a tree, and those that remain written to the first of
+/// `levels` (see groups.rs).
+///
+/// # Safety
+/// As for `axpy_rows`; `order` lists rows of `w`, `ends` and `merges` have `n_groups` elements,
+/// and `levels` as many pointers to `n_tokens` rows of `k` floats, `out_stride` apart, as the
+/// groups have sums side by side.
+#[no_mangle]
+pub unsafe extern "C" fn axpy_groups(
+    kind: u32,
+    w: *const u8,
+    w_row_bytes: usize,
+    order: *const u32,
+    ends: *const u32,
+    merges: *const u32,
+    n_groups: usize,
+    k: usize,
+    h: *const f32,
+    h_stride: usize,
+    n_tokens: usize,
+    levels: *const *mut f32,
+    out_stride: usize,
+) -> u32 {
+    let call = Call { w, w_row_bytes, order, k, h, h_stride };
+    let mut groups = Groups::new(merges, n_groups, levels, out_stride, k);
+    let mut read = 0;
+    let mut first = 0;
+    while !groups.done() {
+        let end = ends.add(groups.index()).read() as usize;
+        read += with_rows!(kind, false, add_group(&call, first..end, n_tokens, &groups));
+        groups.next();
+        first = end;
+    }
+    read
 }
 
 struct Call {
     w: *const u8,
     w_row_bytes: usize,
-    n_rows: usize,
+    /// The rows' numbers, or null where they come one after the other.
+    order: *const u32,
     k: usize,
     h: *const f32,
     h_stride: usize,
-    out: *mut f32,
-    out_stride: usize,
 }
 
 impl Call {
@@ -54,8 +120,14 @@ impl Call {
         self.w.wrapping_add(j * self.w_row_bytes)
     }
 
-    fn out(&self, t: usize) -> *mut f32 {
-        self.out.wrapping_add(t * self.out_stride)
+    /// The row that comes as number `i`.
+    #[inline(always)]
+    unsafe fn at(&self, i: usize) -> usize {
+        if self.order.is_null() {
+            i
+        } else {
+            self.order.add(i).read() as usize
+        }
     }
 
     /// The coefficient of row `j` for token `t`.
@@ -64,61 +136,83 @@ impl Call {
         self.h.wrapping_add(t * self.h_stride + j).read()
     }
 
-    /// Bit i says whether the coefficient of row `first + i` is not zero, for n <= 32 rows.
+    /// Bit i says whether the coefficient of row number `first + i` is not zero, for n <= 32 rows.
     #[inline(always)]
     unsafe fn nonzero(&self, t: usize, first: usize, n: usize) -> u32 {
-        let h = self.h.wrapping_add(t * self.h_stride + first);
         let mut bits = 0;
         let body = n / 4 * 4;
         for i in (0..body).step_by(4) {
-            bits |= u32::from(i32x4_bitmask(f32x4_ne(load(h.add(i)), zero()))) << i;
+            let four = if self.order.is_null() {
+                load(self.h.wrapping_add(t * self.h_stride + first + i))
+            } else {
+                let h = [0, 1, 2, 3].map(|lane| self.h(t, self.at(first + i + lane)));
+                f32x4(h[0], h[1], h[2], h[3])
+            };
+            bits |= u32::from(i32x4_bitmask(f32x4_ne(four, zero()))) << i;
         }
         for i in body..n {
-            bits |= u32::from(h.add(i).read() != 0.0) << i;
+            bits |= u32::from(self.h(t, self.at(first + i)) != 0.0) << i;
         }
         bits
     }
-}
 
-unsafe fn sum<K: Rows>(call: &Call, n_tokens: usize) -> u32 {
-    let panel = if n_tokens == 1 {
-        call.n_rows
-    } else {
-        (PANEL / K::column_bytes(call.k).max(1)).next_multiple_of(32)
-    };
-    let mut read = 0;
-    for first in (0..call.n_rows).step_by(panel.max(1)) {
-        let rows = first..call.n_rows.min(first + panel);
+    /// How many rows some token has a coefficient for.
+    unsafe fn active(&self, rows: Range<usize>, n_tokens: usize) -> u32 {
+        let mut count = 0;
         for first in rows.clone().step_by(32) {
             let n = rows.end.min(first + 32) - first;
-            let active = (0..n_tokens).fold(0, |any, t| any | call.nonzero(t, first, n));
-            read += active.count_ones();
+            let any = (0..n_tokens).fold(0, |any, t| any | self.nonzero(t, first, n));
+            count += any.count_ones();
         }
-        for t in 0..n_tokens {
-            add_active::<K>(call, rows.clone(), t);
-        }
+        count
     }
-    read
 }
 
-/// Adds the active rows to one token, a dozen at a time.
+/// Adds up the group at hand for each token. Returns how many rows were read.
+unsafe fn add_group<K: Rows>(
+    call: &Call,
+    rows: Range<usize>,
+    n_tokens: usize,
+    groups: &Groups,
+) -> u32 {
+    let mut read = 0;
+    for t in 0..n_tokens {
+        let sum = groups.room(t);
+        clear(sum, call.k);
+        read = add_active::<K>(call, rows.clone(), t, sum);
+        groups.merge(t);
+    }
+    if n_tokens == 1 {
+        read
+    } else {
+        call.active(rows, n_tokens)
+    }
+}
+
+/// Adds the active rows to one token, a dozen at a time. Returns how many.
 #[inline(never)]
-unsafe fn add_active<K: Rows>(call: &Call, range: Range<usize>, t: usize) {
+unsafe fn add_active<K: Rows>(call: &Call, rows: Range<usize>, t: usize, out: *mut f32) -> u32 {
     let mut dozen = Dozen::EMPTY;
-    for first in range.clone().step_by(32) {
-        let n = range.end.min(first + 32) - first;
+    let mut count = 0;
+    for first in rows.clone().step_by(32) {
+        let n = rows.end.min(first + 32) - first;
         let mut active = call.nonzero(t, first, n);
+        count += active.count_ones();
         while active != 0 {
-            let j = first + active.trailing_zeros() as usize;
+            let j = call.at(first + active.trailing_zeros() as usize);
             active &= active - 1;
             dozen.push(call.row(j), call.h(t, j));
             if dozen.length == ROWS {
-                dozen.add::<K>(call.k, call.out(t));
+                dozen.add::<K>(call.k, out);
             }
         }
     }
-    dozen.add::<K>(call.k, call.out(t));
+    dozen.add::<K>(call.k, out);
+    count
 }
+
+/// Rows of a dozen that is not full and has no more than these: the last of a group.
+const FEW: usize = 4;
 
 /// Rows that are added together.
 pub struct Dozen {
@@ -137,25 +231,39 @@ impl Dozen {
         self.length += 1;
     }
 
-    /// Adds the rows, of `k` weights, to `out`, and forgets them. Where there are less than a dozen, the first stands in with no coefficient.
+    /// Adds the rows, of `k` weights, to `out`, and forgets them: as `FEW` or `ROWS`, of which the
+    /// first stands in for missing ones with no coefficient.
     ///
     /// # Safety
     /// They are packed rows of the kind; `out` has `k` floats.
+    #[inline(always)]
     pub unsafe fn add<K: Rows>(&mut self, k: usize, out: *mut f32) {
-        if self.length == 0 {
+        let length = core::mem::take(&mut self.length);
+        if length == 0 {
             return;
         }
-        for r in self.length..ROWS {
+        let room = if length <= FEW { FEW } else { ROWS };
+        for r in length..room {
             (self.rows[r], self.h[r]) = (self.rows[0], 0.0);
         }
-        add_rows::<K>(&self.rows, &self.h, k, out);
-        self.length = 0;
+        if length <= FEW {
+            add_rows::<K, FEW>(&self.rows, &self.h, k, out);
+        } else {
+            add_rows::<K, ROWS>(&self.rows, &self.h, k, out);
+        }
     }
 }
 
-/// Adds a dozen rows to one token.
+/// Adds the first `N` of a dozen rows to one token.
 #[inline(never)]
-unsafe fn add_rows<K: Rows>(rows: &[*const u8; ROWS], h: &[f32; ROWS], k: usize, out: *mut f32) {
+unsafe fn add_rows<K: Rows, const N: usize>(
+    rows: &[*const u8; ROWS],
+    h: &[f32; ROWS],
+    k: usize,
+    out: *mut f32,
+) {
+    let rows: &[*const u8; N] = &core::array::from_fn(|r| rows[r]);
+    let h: &[f32; N] = &core::array::from_fn(|r| h[r]);
     let body = k / GROUP * GROUP;
     for column in (0..body).step_by(GROUP) {
         K::add(rows, K::column_bytes(column), h, GROUP, out.add(column));

@@ -9,9 +9,9 @@ use crate::simd::*;
 pub const ROWS: usize = 12;
 
 /// Integers of the rows for the four blocks of a column group: c = scale * integer.
-pub struct Coefficients {
+pub struct Coefficients<const N: usize> {
     /// 4 i32 by block, of each row.
-    pub integers: [v128; ROWS],
+    pub integers: [v128; N],
     /// 4 f32, by block.
     pub scale: v128,
     /// 4 i32, by block: the sum of the integers.
@@ -24,7 +24,7 @@ pub const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
 /// Quantises the coefficients `c[row]`, 4 f32 by block, to integers of magnitude `MOST`. Their error is at most max over the rows of
 /// |c| / (2 * `MOST`). NaN and infinities reach the scale.
 #[inline(always)]
-pub fn quantise<const MOST: i32>(c: &[v128; ROWS]) -> Coefficients {
+pub fn quantise<const MOST: i32, const N: usize>(c: &[v128; N]) -> Coefficients<N> {
     // As integers, which order floats without a sign as the floats do, and NaN above all.
     let mut largest = zero();
     for &c in c {
@@ -45,12 +45,22 @@ pub fn quantise<const MOST: i32>(c: &[v128; ROWS]) -> Coefficients {
     Coefficients { integers, scale, sum }
 }
 
-impl Coefficients {
-    /// Pairs of rows as i16, repeated for every column of a block: for blocks 0 and 1, and for blocks 2 and 3.
+impl<const N: usize> Coefficients<N> {
+    /// Pairs of rows as i16, repeated for every column of a block: for blocks 0 and 1, and for
+    /// blocks 2 and 3. The first `N` / 2 count.
     #[inline(always)]
     pub fn words(&self) -> [[v128; 2]; ROWS / 2] {
+        self.pairs(|first, second| spread(side_by_side(first, second)))
+    }
+
+    #[inline(always)]
+    fn pairs(&self, f: impl Fn(v128, v128) -> [v128; 2]) -> [[v128; 2]; ROWS / 2] {
         core::array::from_fn(|p| {
-            spread(side_by_side(self.integers[2 * p], self.integers[2 * p + 1]))
+            if 2 * p < N {
+                f(self.integers[2 * p], self.integers[2 * p + 1])
+            } else {
+                [zero(); 2]
+            }
         })
     }
 
@@ -64,8 +74,7 @@ impl Coefficients {
     /// The same as i8.
     #[inline(always)]
     pub fn bytes(&self) -> [[v128; 2]; ROWS / 2] {
-        core::array::from_fn(|p| {
-            let [first, second] = [self.integers[2 * p], self.integers[2 * p + 1]];
+        self.pairs(|first, second| {
             let bytes = v128_bitselect(first, i32x4_shl(second, 8), i32x4_splat(0xff));
             spread(side_by_side(bytes, bytes))
         })

@@ -17,6 +17,14 @@ pub unsafe extern "C" fn add(x: *mut f32, y: *const f32, n: usize) {
     }
 }
 
+/// x[i] = 0.
+///
+/// # Safety
+/// It has `n` floats.
+pub unsafe fn clear(x: *mut f32, n: usize) {
+    x.write_bytes(0, n);
+}
+
 /// x[i] = max(x[i], 0).
 ///
 /// # Safety

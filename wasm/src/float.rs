@@ -6,7 +6,6 @@
 //! Halves are multiplied as `widen_raw` gives them, 2^-112 times as large, and without their row's scale; both are made good in the sum, exactly.
 //! Nothing overflows on the way, and products below 2^-29 of the row's largest weight lose at most 2^-53 of it.
 
-use crate::coefficients::ROWS;
 use crate::f16::{widen_raw, HALF_BITS, REBIAS, RESTORE};
 use crate::layout::F16_HEAD;
 use crate::matmul::Rows;
@@ -73,17 +72,17 @@ impl<const HALF: bool> Rows for Floats<HALF> {
     }
 
     #[inline(always)]
-    unsafe fn add(
-        rows: &[*const u8; ROWS],
+    unsafe fn add<const N: usize>(
+        rows: &[*const u8; N],
         offset: usize,
-        h: &[f32; ROWS],
+        h: &[f32; N],
         width: usize,
         out: *mut f32,
     ) {
         let mask = opaque(i32x4_splat(HALF_BITS));
         // Coefficients times the whole scale of a row might overflow.
         let restore = if HALF { RESTORE } else { 1.0 };
-        for first in (0..ROWS).step_by(4) {
+        for first in (0..N).step_by(4) {
             let rows = [0, 1, 2, 3].map(|r| rows[first + r]);
             let h =
                 [0, 1, 2, 3].map(|r| f32x4_splat(h[first + r] * (Self::scale(rows[r]) / restore)));

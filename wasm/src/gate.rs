@@ -94,6 +94,28 @@ pub unsafe extern "C" fn select_at_least(
     select(score, n, ids, |v| f32x4_ge(v, f32x4_splat(threshold)))
 }
 
+/// Writes those of the `n` ids of `order` whose score >= threshold, in their order; returns how
+/// many.
+///
+/// # Safety
+/// `order` lists elements of `score`, `ids` has room for `n`.
+#[no_mangle]
+pub unsafe extern "C" fn select_in_order(
+    score: *const f32,
+    order: *const u32,
+    n: usize,
+    threshold: f32,
+    ids: *mut u32,
+) -> u32 {
+    let mut count = 0;
+    for i in 0..n {
+        let id = order.add(i).read();
+        ids.add(count).write(id);
+        count += usize::from(score.add(id as usize).read() >= threshold);
+    }
+    count as u32
+}
+
 #[inline(always)]
 unsafe fn select(x: *const f32, n: usize, ids: *mut u32, test: impl Fn(v128) -> v128) -> u32 {
     let mut count = 0;

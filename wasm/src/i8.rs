@@ -3,7 +3,7 @@
 //! Weights are sign-extended as they are loaded and multiplied as i16 pairs (`i32x4_dot_i16x8`): exact for every byte, -128 too, and the same on
 //! every CPU, where relaxed SIMD leaves an 8-bit second operand to the machine. Activations come as i16 for it. Lane L belongs to block L.
 
-use crate::coefficients::{add4, broadcast, quantise, ROWS};
+use crate::coefficients::{add4, broadcast, quantise};
 use crate::f16::{load2_raw_f16_twice, load4_f16, REBIAS};
 use crate::layout::activation::{self, HALF_SUMS, SCALES, SUMS, WORDS};
 use crate::layout::{groups, has_half, BLOCK, BYTES as WEIGHTS, GROUP, HALF};
@@ -89,15 +89,15 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
 
     /// As `add`, of a group or of half of one.
     #[inline(always)]
-    unsafe fn add_group<const IS_HALF: bool>(
-        rows: &[*const u8; ROWS],
+    unsafe fn add_group<const IS_HALF: bool, const N: usize>(
+        rows: &[*const u8; N],
         offset: usize,
-        h: &[f32; ROWS],
+        h: &[f32; N],
         out: *mut f32,
     ) {
         for half in 0..HALVES {
             let mut min = zero();
-            let c = core::array::from_fn(|r| {
+            let c: [v128; N] = core::array::from_fn(|r| {
                 let group = rows[r].add(offset);
                 if MIN {
                     let mins = Self::f32s::<IS_HALF>(group, HALVES + half);
@@ -105,7 +105,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
                 }
                 f32x4_mul(f32x4_splat(h[r]), Self::scales::<IS_HALF>(group, half))
             });
-            let coefficients = quantise::<16256>(&c);
+            let coefficients = quantise::<16256, N>(&c);
             let pairs = coefficients.words();
             let scales = broadcast(coefficients.scale);
             let mins = broadcast(min);
@@ -114,7 +114,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
                 // Columns 2j, 2j + 1 and the two after them: of blocks 0 and 1, then of 2 and 3. A half group has in the place of these, from unit to unit, the columns
                 // that follow.
                 let mut sums = [[zero(); 2]; 2];
-                for p in 0..ROWS / 2 {
+                for p in 0..N / 2 {
                     for i in 0..2 {
                         let at = offset + 8 * (j + i);
                         let first = i16x8_load_extend_i8x8(rows[2 * p].add(at).cast());
@@ -172,17 +172,17 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
 
     /// Pairs of rows side by side are multiplied as i16: i32 holds the sums of a dozen rows of 128 * 16256 (127 * 128, so that what i8 holds, it does).
     #[inline(always)]
-    unsafe fn add(
-        rows: &[*const u8; ROWS],
+    unsafe fn add<const N: usize>(
+        rows: &[*const u8; N],
         offset: usize,
-        h: &[f32; ROWS],
+        h: &[f32; N],
         width: usize,
         out: *mut f32,
     ) {
         if width > HALF {
-            Self::add_group::<false>(rows, offset, h, out);
+            Self::add_group::<false, N>(rows, offset, h, out);
         } else {
-            Self::add_group::<true>(rows, offset, h, out);
+            Self::add_group::<true, N>(rows, offset, h, out);
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod f16;
 pub mod float;
 pub mod gate;
 pub mod ggml;
+pub mod groups;
 pub mod i8;
 pub mod kv;
 pub mod layout;

@@ -5,7 +5,6 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::coefficients::ROWS;
 use crate::float::Floats;
 use crate::i8::Bytes;
 use crate::layout;
@@ -30,14 +29,15 @@ pub trait Rows {
     /// Bytes before a column that is a multiple of 128.
     fn column_bytes(column: usize) -> usize;
 
-    /// out += sum over r of h[r] * row r, for a column group of `ROWS` rows; of plain rows only the first `width` columns, a multiple of 8.
+    /// out += sum over r of h[r] * row r, for a column group of `N` rows, at most `ROWS` and a
+    /// multiple of 4; of plain rows only the first `width` columns, a multiple of 8.
     ///
     /// # Safety
     /// `rows[r] + offset` is row r from such a column on; `out` has 128 floats.
-    unsafe fn add(
-        rows: &[*const u8; ROWS],
+    unsafe fn add<const N: usize>(
+        rows: &[*const u8; N],
         offset: usize,
-        h: &[f32; ROWS],
+        h: &[f32; N],
         width: usize,
         out: *mut f32,
     );

@@ -5,19 +5,26 @@
 
 use crate::axpy::Dozen;
 use crate::coefficients::ROWS;
+use crate::elementwise::clear;
 use crate::float::Floats;
 use crate::gate::activate_one;
+use crate::groups::Groups;
 use crate::i8::Bytes;
 use crate::layout;
 use crate::matmul::{chosen, with_rows, Rows, SUM_I32};
 use crate::q4::Nibbles;
 
-/// For each of `n_ids` neurons: gate[id] = its gate row . x; where that is positive up[id] = its up row . x; where h = act(gate) * act'(up) is not
-/// zero, out += h * its down row. `act` as in `gated`. Writes how many up and how many down rows were read into `read`.
+/// For each of `n_ids` neurons: gate[id] = its gate row . x; where that is positive up[id] = its
+/// up row . x; where h = act(gate) * act'(up) is not zero, h * its down row is added to the sum of
+/// its group, `group_of[id]`. Groups are summed as by `axpy_groups`, to the same bits; ids come
+/// group by group, in the order of each. `act` as in `gated`. Writes how many up and how many
+/// down rows were read into `read`.
 ///
 /// # Safety
-/// Neuron i's three packed rows of `k` weights follow one another from `w + i * neuron_bytes` on, `neuron_bytes` being three times a row's;
-/// `x` is a row of activations as `matmul` takes it; `gate` and `up` reach as far as the ids; `out` has `k` floats, `read` two integers.
+/// Neuron i's three packed rows of `k` weights follow one another from `w + i * neuron_bytes` on,
+/// `neuron_bytes` being three times a row's; `x` is a row of activations as `matmul` takes it;
+/// `gate`, `up` and `group_of` reach as far as the ids; `merges` has `n_groups` elements, `levels`
+/// pointers to `k` floats each, as `axpy_groups` takes them; `read` has two integers.
 #[no_mangle]
 pub unsafe extern "C" fn neurons(
     kind: u32,
@@ -30,11 +37,15 @@ pub unsafe extern "C" fn neurons(
     x: *const u8,
     gate: *mut f32,
     up: *mut f32,
-    out: *mut f32,
+    group_of: *const u32,
+    merges: *const u32,
+    n_groups: usize,
+    levels: *const *mut f32,
     read: *mut u32,
 ) {
-    let call = Call { act, w, neuron_bytes, k, x, gate, up, out };
-    let [ups, downs] = with_rows!(kind, chosen(SUM_I32), compute(&call, ids, n_ids));
+    let call = Call { act, w, neuron_bytes, k, x, gate, up, group_of };
+    let groups = Groups::new(merges, n_groups, levels, 0, k);
+    let [ups, downs] = with_rows!(kind, chosen(SUM_I32), compute(&call, ids, n_ids, groups));
     read.write(ups);
     read.add(1).write(downs);
 }
@@ -47,7 +58,49 @@ struct Call {
     x: *const u8,
     gate: *mut f32,
     up: *mut f32,
-    out: *mut f32,
+    group_of: *const u32,
+}
+
+/// The sums of groups, as neurons fire.
+struct Sums {
+    groups: Groups,
+    k: usize,
+    dozen: Dozen,
+}
+
+impl Sums {
+    unsafe fn new(groups: Groups, k: usize) -> Sums {
+        let sums = Sums { groups, k, dozen: Dozen::EMPTY };
+        sums.begin();
+        sums
+    }
+
+    unsafe fn begin(&self) {
+        if !self.groups.done() {
+            clear(self.groups.room(0), self.k);
+        }
+    }
+
+    /// Takes a down row of a group, behind all those of earlier groups, and its coefficient.
+    #[inline(always)]
+    unsafe fn push<K: Rows>(&mut self, group: usize, row: *const u8, h: f32) {
+        self.close::<K>(group);
+        self.dozen.push(row, h);
+        if self.dozen.length == ROWS {
+            self.dozen.add::<K>(self.k, self.groups.room(0));
+        }
+    }
+
+    /// Ends the groups before `group`.
+    #[inline(always)]
+    unsafe fn close<K: Rows>(&mut self, group: usize) {
+        while self.groups.index() < group {
+            self.dozen.add::<K>(self.k, self.groups.room(0));
+            self.groups.merge(0);
+            self.groups.next();
+            self.begin();
+        }
+    }
 }
 
 impl Call {
@@ -73,9 +126,9 @@ impl Call {
         }
     }
 
-    /// Up rows of some neurons; those that fire go to `firing`, which is added up whenever it is full.
+    /// Up rows of some neurons; adds up those that fire, and returns how many do.
     #[inline(never)]
-    unsafe fn rise<K: Rows>(&self, ids: &[u32], firing: &mut Dozen) -> u32 {
+    unsafe fn rise<K: Rows>(&self, ids: &[u32], sums: &mut Sums) -> u32 {
         self.dots::<K>(ids, 1, self.up);
         let mut fired = 0;
         for &id in ids {
@@ -86,10 +139,8 @@ impl Call {
             );
             if h != 0.0 {
                 fired += 1;
-                firing.push(self.row(id, 2), h);
-                if firing.length == ROWS {
-                    firing.add::<K>(self.k, self.out);
-                }
+                let group = self.group_of.add(id as usize).read() as usize;
+                sums.push::<K>(group, self.row(id, 2), h);
             }
         }
         fired
@@ -97,11 +148,12 @@ impl Call {
 }
 
 #[inline(never)]
-unsafe fn compute<K: Rows>(call: &Call, ids: *const u32, n_ids: usize) -> [u32; 2] {
+unsafe fn compute<K: Rows>(call: &Call, ids: *const u32, n_ids: usize, groups: Groups) -> [u32; 2] {
     let ids = if n_ids == 0 { &[] } else { core::slice::from_raw_parts(ids, n_ids) };
     let mut open = [0; ROWS];
     let mut length = 0;
-    let mut firing = Dozen::EMPTY;
+    let end = groups.count();
+    let mut sums = Sums::new(groups, call.k);
     let mut read = [0; 2];
     for dozen in ids.chunks(ROWS) {
         call.dots::<K>(dozen, 0, call.gate);
@@ -111,14 +163,14 @@ unsafe fn compute<K: Rows>(call: &Call, ids: *const u32, n_ids: usize) -> [u32; 
                 length += 1;
                 if length == ROWS {
                     read[0] += length as u32;
-                    read[1] += call.rise::<K>(&open, &mut firing);
+                    read[1] += call.rise::<K>(&open, &mut sums);
                     length = 0;
                 }
             }
         }
     }
     read[0] += length as u32;
-    read[1] += call.rise::<K>(&open[..length], &mut firing);
-    firing.add::<K>(call.k, call.out);
+    read[1] += call.rise::<K>(&open[..length], &mut sums);
+    sums.close::<K>(end);
     read
 }

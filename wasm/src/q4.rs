@@ -8,7 +8,7 @@
 //! The loops are written for V8, which checks the bounds of each load and makes a vector constant anew at each use: constants are opaque so that they
 //! stay in registers, and an inner loop of an opaque length is not unrolled, which would spill more than it saves.
 
-use crate::coefficients::{add4, broadcast, quantise, ROWS};
+use crate::coefficients::{add4, broadcast, quantise};
 use crate::f16::{load2_raw_f16_twice, load4_raw_f16, widen_raw, HALF_BITS, REBIAS, RESTORE};
 use crate::layout::activation::{self, BYTES, LARGE_SCALES, LARGE_SUMS, OFFSETS, SCALES, SUMS};
 use crate::layout::{group_bytes, groups, has_half, BLOCK, GROUP, HALF, NIBBLES, Q4, Q4K, Q4M};
@@ -111,22 +111,22 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
 
     /// As `add`, of a group or of half of one.
     #[inline(always)]
-    unsafe fn add_group<const IS_HALF: bool>(
-        rows: &[*const u8; ROWS],
+    unsafe fn add_group<const IS_HALF: bool, const N: usize>(
+        rows: &[*const u8; N],
         offset: usize,
-        h: &[f32; ROWS],
+        h: &[f32; N],
         out: *mut f32,
     ) {
         let nibbles = if IS_HALF { NIBBLES / 2 } else { NIBBLES };
         let mut min = zero();
-        let c = core::array::from_fn(|r| {
+        let c: [v128; N] = core::array::from_fn(|r| {
             let [scale, row_min] = Self::scales::<IS_HALF>(rows[r].add(offset + nibbles));
             if Self::MIN {
                 min = madd(f32x4_splat(h[r]), row_min, min);
             }
             f32x4_mul(f32x4_splat(h[r]), scale)
         });
-        let coefficients = quantise::<127>(&c);
+        let coefficients = quantise::<127, N>(&c);
         let pairs = coefficients.bytes();
         // Of blocks 0 and 1, then of 2 and 3.
         let mut offsets = if Self::MIN { [zero(); 2] } else { coefficients.offsets() };
@@ -140,7 +140,7 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
             // Of two vectors of a row: of blocks 0 and 1, then of 2 and 3; of the low nibbles, then of the high ones. A half group has the columns that follow
             // in the place of blocks 2 and 3.
             let mut sums = [offsets.map(|offset| [offset; 2]); 2];
-            for p in 0..ROWS / 2 {
+            for p in 0..N / 2 {
                 for i in 0..2 {
                     let at = offset + 16 * (j + i);
                     let first = load(rows[2 * p].add(at));
@@ -213,17 +213,17 @@ impl<const KIND: u32, const SUM_I32: bool> Rows for Nibbles<KIND, SUM_I32> {
 
     /// Pairs of rows side by side are multiplied as bytes: i16 holds the sums of a dozen rows of 15 * 127.
     #[inline(always)]
-    unsafe fn add(
-        rows: &[*const u8; ROWS],
+    unsafe fn add<const N: usize>(
+        rows: &[*const u8; N],
         offset: usize,
-        h: &[f32; ROWS],
+        h: &[f32; N],
         width: usize,
         out: *mut f32,
     ) {
         if width > HALF {
-            Self::add_group::<false>(rows, offset, h, out);
+            Self::add_group::<false, N>(rows, offset, h, out);
         } else {
-            Self::add_group::<true>(rows, offset, h, out);
+            Self::add_group::<true, N>(rows, offset, h, out);
         }
     }
 }

@@ -1,13 +1,13 @@
 /**
  * A place's heads of attention on the CPU: queries, keys and values of its
- * heads, the weighted sum over the cached positions, and their share of the
- * output projection.
+ * heads, the weighted sum over the cached positions, and its share of the
+ * output projection: some outputs of all heads, or all outputs of its own.
  *
  * @module
  */
 import type { Model } from "../../model/model.ts";
 import { ropeAngles } from "../../model/rope.ts";
-import { lengthOf, spanOf } from "../../model/index_set.ts";
+import { lengthOf, type Range, spanOf } from "../../model/index_set.ts";
 import { kvHeadsOf, type PlacePlan } from "../../plan/plan.ts";
 import { type Batch, pagePositions, pagesFor } from "../batch.ts";
 import type { LayerCounts } from "../stats.ts";
@@ -17,6 +17,7 @@ import {
   Activations,
   allocateRows,
   type F32Rows,
+  type PackedMatrix,
 } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import type { LayerWeights } from "./weights.ts";
@@ -34,7 +35,7 @@ export class Attention {
   readonly #q: F32Rows;
   readonly #k: F32Rows;
   readonly #v: F32Rows;
-  /** Weighted values, at the columns of `attn_output` that the place holds */
+  /** Weighted values, at the columns of `attn_output` */
   readonly #out: Activations;
   /** (cos, sin) of each token's position, `[maxTokens, ropeSize]` */
   readonly #angles: number;
@@ -94,13 +95,12 @@ export class Attention {
     }
   }
 
-  /** Writes the heads' share of attention on the normed `x` into `out`. */
+  /** Attention of the heads on the normed `x`. */
   run(
     layer: number,
     weights: LayerWeights,
     batch: Batch,
     x: Activations,
-    out: F32Rows,
   ): void {
     const n = batch.length;
     const { attn_q, attn_k, attn_v, attn_output } = weights;
@@ -117,8 +117,61 @@ export class Attention {
       batch,
       spanOf(attn_output.shard.columns).start,
     );
+    this.counts.add(layer, "streamed", bytes);
+  }
+
+  /** Writes what the heads computed to their columns of `rows`, `[tokens, stride]`. */
+  put(
+    layer: number,
+    { attn_output }: LayerWeights,
+    { length: n }: Batch,
+    rows: Float32Array,
+  ): void {
+    const { heads } = this.plan.parts[layer];
+    this.#eachRow(heads, attn_output, n, rows, (own, all) => all.set(own));
+  }
+
+  /** Takes what the heads of all places computed. */
+  take(
+    layer: number,
+    { attn_output }: LayerWeights,
+    { length: n }: Batch,
+    rows: Float32Array,
+  ): void {
+    const { heads } = this.plan.parts[layer].inputs!;
+    this.#eachRow(heads, attn_output, n, rows, (own, all) => own.set(all));
+  }
+
+  /** Calls `move` with the columns of some heads, of each token: here, and in `rows`. */
+  #eachRow(
+    heads: Range,
+    { shard }: PackedMatrix,
+    n: number,
+    rows: Float32Array,
+    move: (own: Float32Array, all: Float32Array) => void,
+  ): void {
+    const { headSize } = this.model;
+    const { pointer, stride } = this.#out;
+    const first = heads.start * headSize - spanOf(shard.columns).start;
+    const length = lengthOf(heads) * headSize;
+    for (let t = 0; t < n; t++) {
+      const at = t * rows.length / n + first;
+      move(
+        this.memory.f32(pointer + 4 * (t * stride + first), length),
+        rows.subarray(at, at + length),
+      );
+    }
+  }
+
+  /** Writes the place's share of the output projection into `out`. */
+  output(
+    layer: number,
+    { attn_output }: LayerWeights,
+    { length: n }: Batch,
+    out: F32Rows,
+  ): void {
     this.#out.changed();
-    bytes += attn_output.multiply(this.#out, n, out);
+    const bytes = attn_output.multiplyOutputs(this.#out, n, out);
     this.counts.add(layer, "streamed", bytes);
   }
 

@@ -8,8 +8,10 @@
 import type { Kernels } from "../../../wasm/kernels.d.ts";
 import type { Model } from "../../model/model.ts";
 import { ropeFrequencies } from "../../model/rope.ts";
+import { stackDepth } from "../../plan/groups.ts";
 import type { Rates } from "../../plan/rates.ts";
 import type { PlacePlan } from "../../plan/plan.ts";
+import type { Stage } from "../../plan/schedule.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import { type Batch, type BatchLimits, copyRows } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
@@ -26,6 +28,7 @@ import {
   type PackedMatrix,
 } from "../../kernels/matrix.ts";
 import { WasmMemory } from "../../kernels/memory.ts";
+import { RowSums } from "../../kernels/row_sums.ts";
 import {
   chooseKernels,
   measureRates,
@@ -67,9 +70,11 @@ export class Bank {
   readonly #memory: WasmMemory;
   readonly #weights: PackedWeights;
   readonly #residual: Activations;
-  readonly #partial: F32Rows;
-  /** Of the stage, to be added to the residual once, with the first partial */
+  /** Of the stage, to be added to the residual once */
   #bias?: PackedMatrix;
+  /** What was computed last, a term a level */
+  readonly #sums: RowSums;
+  #terms = 1;
   readonly #normed: Activations;
   readonly #logits: F32Rows;
   readonly #rateSubject: RateSubject;
@@ -99,7 +104,12 @@ export class Bank {
     const { tokens } = limits;
     this.#residual = new Activations(memory, tokens, model.hiddenSize);
     this.#normed = new Activations(memory, tokens, model.hiddenSize);
-    this.#partial = allocateRows(memory, tokens, model.hiddenSize);
+    this.#sums = new RowSums(
+      memory,
+      stackDepth(model),
+      tokens,
+      model.hiddenSize,
+    );
     const { layers, head } = this.#weights;
     this.#logits = allocateRows(memory, tokens, head?.output.rows ?? 0);
     this.#rateSubject = {
@@ -194,9 +204,10 @@ export class Bank {
   embed(batch: Batch): void {
     const { vocab } = this.#options.plan;
     const { token_embd } = this.#weights.head!;
-    const { pointer, stride } = this.#partial;
+    const { pointer, stride } = this.#sums.levels[0];
     const n = batch.length;
     this.#bias = undefined;
+    this.#terms = 1;
     this.#memory.clear(this.#residual.pointer, n * stride);
     this.#memory.clear(pointer, n * stride);
     for (let t = 0; t < n; t++) {
@@ -216,8 +227,28 @@ export class Bank {
   attention(layer: number, batch: Batch): void {
     const weights = this.#layer(layer);
     this.#norm(weights.attn_norm, batch.length);
-    this.#attention.run(layer, weights, batch, this.#normed, this.#partial);
+    this.#attention.run(layer, weights, batch, this.#normed);
+  }
+
+  /** See {@linkcode Place.attentionOutput}. */
+  attentionOutput(layer: number, batch: Batch): void {
+    const [out] = this.#sums.levels;
+    const weights = this.#layer(layer);
+    this.#attention.output(layer, weights, batch, out);
     this.#bias = weights.attn_output_bias;
+    this.#terms = 1;
+  }
+
+  /** See {@linkcode CpuSidePlace.putInputs}. */
+  putInputs({ kind, layer }: Stage, batch: Batch, rows: Float32Array): void {
+    if (kind === "ffn") return this.#feedForward.putInputs(rows);
+    this.#attention.put(layer, this.#layer(layer), batch, rows);
+  }
+
+  /** See {@linkcode CpuSidePlace.takeInputs}. */
+  takeInputs({ kind, layer }: Stage, batch: Batch, rows: Float32Array): void {
+    if (kind === "ffn") return this.#feedForward.takeInputs(rows);
+    this.#attention.take(layer, this.#layer(layer), batch, rows);
   }
 
   /** See {@linkcode Place.hidden}. */
@@ -232,7 +263,7 @@ export class Bank {
       batch,
       this.#normed,
       this.#residual,
-      this.#partial,
+      this.#sums,
     );
   }
 
@@ -248,7 +279,7 @@ export class Bank {
 
   /** See {@linkcode Place.down}. */
   down(): void {
-    this.#feedForward.down();
+    this.#terms = this.#feedForward.down();
   }
 
   /** See {@linkcode Place.head}. */
@@ -264,10 +295,11 @@ export class Bank {
     this.#countHead(output.multiply(this.#normed, row, this.#logits));
   }
 
-  /** See {@linkcode CpuSidePlace.partial}. */
-  partial(batch: Batch): Float32Array {
-    const { pointer, stride } = this.#partial;
-    return this.#memory.f32(pointer, batch.length * stride);
+  /** See {@linkcode CpuSidePlace.terms}. */
+  terms(batch: Batch): Float32Array[] {
+    return this.#sums.levels.slice(0, this.#terms).map(({ pointer, stride }) =>
+      this.#memory.f32(pointer, batch.length * stride)
+    );
   }
 
   /** See {@linkcode CpuSidePlace.residual}. */
@@ -283,19 +315,22 @@ export class Bank {
   }
 
   /** See {@linkcode CpuSidePlace.accumulate}. */
-  accumulate(partial: Float32Array, batch: Batch): void {
+  accumulate(
+    terms: readonly Float32Array[],
+    merges: readonly number[],
+    batch: Batch,
+  ): void {
+    const { kernels } = this.#memory;
     const { pointer, stride } = this.#residual;
     const length = batch.length * stride;
-    const { kernels } = this.#memory;
     this.#bias?.addTo(this.#residual, batch.length);
     this.#bias = undefined;
-    if (partial.buffer === kernels.memory.buffer) {
-      kernels.add(pointer, partial.byteOffset, length);
-    } else {
-      // The normed rows are computed anew after every exchange: room for a copy.
-      this.#memory.f32(this.#normed.pointer, length).set(partial);
-      kernels.add(pointer, this.#normed.pointer, length);
-    }
+    const isOwn = terms.length === 1 &&
+      terms[0].buffer === kernels.memory.buffer;
+    const sum = isOwn
+      ? terms[0].byteOffset
+      : this.#sums.add(terms, merges, length);
+    kernels.add(pointer, sum, length);
   }
 
   /** See {@linkcode CpuSidePlace.logits}. */

@@ -5,6 +5,7 @@
  */
 import type { Rates } from "../../plan/rates.ts";
 import type { Range } from "../../model/index_set.ts";
+import type { Stage } from "../../plan/schedule.ts";
 import type { Batch } from "../batch.ts";
 import type { CpuSidePlace } from "../place.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
@@ -107,6 +108,11 @@ export class CpuPlace implements CpuSidePlace {
     this.#current.attention(layer, batch);
   }
 
+  /** See {@linkcode Place.attentionOutput}. */
+  attentionOutput(layer: number, batch: Batch): void {
+    this.#current.attentionOutput(layer, batch);
+  }
+
   /** See {@linkcode Place.hidden}. */
   hidden(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
@@ -134,9 +140,19 @@ export class CpuPlace implements CpuSidePlace {
     this.#current.head(batch);
   }
 
-  /** See {@linkcode CpuSidePlace.partial}. */
-  partial(batch: Batch): Float32Array {
-    return this.#current.partial(batch);
+  /** See {@linkcode CpuSidePlace.putInputs}. */
+  putInputs(stage: Stage, batch: Batch, rows: Float32Array): void {
+    this.#current.putInputs(stage, batch, rows);
+  }
+
+  /** See {@linkcode CpuSidePlace.takeInputs}. */
+  takeInputs(stage: Stage, batch: Batch, rows: Float32Array): void {
+    this.#current.takeInputs(stage, batch, rows);
+  }
+
+  /** See {@linkcode CpuSidePlace.terms}. */
+  terms(batch: Batch): Float32Array[] {
+    return this.#current.terms(batch);
   }
 
   /** See {@linkcode CpuSidePlace.residual}. */
@@ -150,8 +166,12 @@ export class CpuPlace implements CpuSidePlace {
   }
 
   /** See {@linkcode CpuSidePlace.accumulate}. */
-  accumulate(partial: Float32Array, batch: Batch): void {
-    this.#current.accumulate(partial, batch);
+  accumulate(
+    terms: readonly Float32Array[],
+    merges: readonly number[],
+    batch: Batch,
+  ): void {
+    this.#current.accumulate(terms, merges, batch);
   }
 
   /** See {@linkcode CpuSidePlace.logits}. */

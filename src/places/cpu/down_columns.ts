@@ -1,21 +1,34 @@
 /**
  * The input of a down matrix that has a row for each output: h of a place's
  * neurons, put back from the order in which they are stored into the file's,
- * at the columns of the matrix that the place holds.
+ * at the columns of the matrix that the place holds. Where it computes some
+ * outputs of all neurons, places hand one another those columns.
  *
  * @module
  */
-import { numbering } from "../../model/index_set.ts";
+import {
+  compact,
+  complementOf,
+  type IndexSet,
+  isList,
+  lengthOf,
+  listOf,
+  numbering,
+} from "../../model/index_set.ts";
 import { neuronsInOrder, type Part } from "../../plan/plan.ts";
-import { Activations } from "../../kernels/matrix.ts";
+import { Activations, type F32Rows } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import type { LayerWeights } from "./weights.ts";
+
+const noColumns = new Uint32Array(0);
 
 /** Room for the input, and where each neuron of each layer goes in it. */
 export class DownColumns {
   readonly #input: Activations;
-  /** By layer, the column of each stored neuron; left out where neurons are stored as columns are */
-  readonly #columns: readonly (Uint32Array | undefined)[];
+  /** By layer, the column of each stored neuron: a range in the file's order; left out where the layer has no such matrix */
+  readonly #columns: readonly (IndexSet | undefined)[];
+  /** By layer, columns that no neuron on the CPU goes to */
+  readonly #gaps: readonly Uint32Array[];
 
   /** Room for `maxTokens` rows. */
   constructor(
@@ -30,27 +43,56 @@ export class DownColumns {
       if (!layer?.ffn_down) return undefined;
       const columns = neuronsInOrder(parts[i])
         .map(numbering(layer.ffn_down.shard.columns));
-      const isInOrder = columns.length === layer.ffn_down.columns &&
-        columns.every((column, neuron) => column === neuron);
-      return isInOrder ? undefined : columns;
+      return parts[i].firing ? columns : compact(columns);
+    });
+    this.#gaps = layers.map((layer, i) => {
+      if (!layer?.ffn_down) return noColumns;
+      const { neurons, inputs = { neurons } } = parts[i];
+      const { columns } = layer.ffn_down.shard;
+      const taken = listOf(inputs.neurons).map(numbering(columns));
+      return listOf(complementOf(taken, lengthOf(columns)));
     });
   }
 
-  /** The input of a layer's `ffn_down` for the first `n` rows of `h`; zero where the place has no neuron. */
-  fill(layer: number, width: number, h: Activations, n: number): Activations {
-    const columns = this.#columns[layer];
-    if (!columns) return h;
-    const input = this.#input;
-    this.memory.clear(input.pointer, n * input.stride);
+  /** Writes the first `n` rows of `h` to their columns of `rows`, `[n, stride]`. */
+  put(layer: number, h: F32Rows, n: number, rows: Float32Array): void {
+    const columns = this.#columns[layer]!;
+    const count = lengthOf(columns);
+    const stride = rows.length / n;
     for (let t = 0; t < n; t++) {
-      const from = this.memory.f32(
-        h.pointer + 4 * t * h.stride,
-        columns.length,
-      );
-      const to = this.memory.f32(input.pointer + 4 * t * input.stride, width);
-      for (let i = 0; i < from.length; i++) to[columns[i]] = from[i];
+      const from = this.memory.f32(h.pointer + 4 * t * h.stride, count);
+      const start = t * stride;
+      if (!isList(columns)) rows.set(from, start + columns.start);
+      else for (let i = 0; i < count; i++) rows[start + columns[i]] = from[i];
     }
-    input.changed();
-    return input;
+  }
+
+  /** Takes the columns of all neurons on the CPU for the first `n` rows. */
+  take(layer: number, n: number, rows: Float32Array): void {
+    const input = this.#input;
+    const stride = rows.length / n;
+    const width = Math.min(stride, input.stride);
+    for (let t = 0; t < n; t++) {
+      const to = this.memory.f32(input.pointer + 4 * t * input.stride, width);
+      to.set(rows.subarray(t * stride, t * stride + width));
+      for (const column of this.#gaps[layer]) to[column] = 0;
+    }
+  }
+
+  /** The input of a layer's `ffn_down` of what stands in the first `n` rows of `h`; zero where the place has no neuron. */
+  fill(layer: number, h: Activations, n: number): Activations {
+    const columns = this.#columns[layer]!;
+    const isWhole = !isList(columns) && this.#gaps[layer].length === 0;
+    if (isWhole) return h;
+    const { pointer, stride } = this.#input;
+    this.memory.clear(pointer, n * stride);
+    this.put(layer, h, n, this.memory.f32(pointer, n * stride));
+    return this.taken();
+  }
+
+  /** The input that was taken. */
+  taken(): Activations {
+    this.#input.changed();
+    return this.#input;
   }
 }

@@ -25,7 +25,9 @@ import {
 } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import { roundUp } from "../../kernels/packing.ts";
+import type { RowSums } from "../../kernels/row_sums.ts";
 import { DownColumns } from "./down_columns.ts";
+import { GroupRows } from "./group_rows.ts";
 import { Predictor } from "./predictor.ts";
 import { liesSideBySide, NeuronKernel } from "./interleaved_rows.ts";
 import type { LayerWeights } from "./weights.ts";
@@ -56,7 +58,7 @@ interface Layer {
   /** The normed residual */
   readonly x: Activations;
   /** Where down's share goes */
-  readonly out: F32Rows;
+  readonly out: RowSums;
   /** Whether it is there already */
   done: boolean;
 }
@@ -70,6 +72,8 @@ export class FeedForward {
   readonly #predictor: Predictor;
   readonly #ids: number;
   readonly #kernel: NeuronKernel;
+  /** By layer, where down has a row for each neuron */
+  readonly #groups: readonly (GroupRows | undefined)[];
   /** Hot rows of each layer, as the plan has them */
   hotRows: readonly number[];
   /** The file's ids of each layer's neurons, where they are counted */
@@ -110,6 +114,10 @@ export class FeedForward {
     );
     this.#ids = memory.allocate(4 * roundUp(neurons, 8));
     this.#kernel = new NeuronKernel(memory, activationIds[model.activation]);
+    this.#groups = layers.map((weights, i) =>
+      weights?.ffn_down_t &&
+      new GroupRows(memory, model.feedForwardSize, plan.parts[i])
+    );
     this.hotRows = hotRowsOf(plan);
     this.#fileIds = neuronCounts ? plan.parts.map(neuronsInOrder) : [];
   }
@@ -124,7 +132,7 @@ export class FeedForward {
     batch: Batch,
     x: Activations,
     residual: Activations,
-    out: F32Rows,
+    out: RowSums,
   ): void {
     const n = batch.length;
     const { mode } = this.options.sparsity;
@@ -178,21 +186,38 @@ export class FeedForward {
     this.#h.changed();
   }
 
-  /** Writes the neurons' share of down into the layer's `out`. */
-  down(): void {
+  /** Writes h of the layer to the columns of `ffn_down` in `rows`, `[tokens, stride]`. */
+  putInputs(rows: Float32Array): void {
+    const { index, n } = this.#layer;
+    this.#columns.put(index, this.#h, n, rows);
+  }
+
+  /** Takes h of all places. */
+  takeInputs(rows: Float32Array): void {
+    const { index, n } = this.#layer;
+    this.#columns.take(index, n, rows);
+  }
+
+  /** Writes the place's share of down into the layer's `out`; returns in how many terms. */
+  down(): number {
     const { index, weights, n, out, done } = this.#layer;
-    if (done) return;
-    const { ffn_down, ffn_down_t, ffn_gate } = weights;
+    const { ffn_down, ffn_down_t } = weights;
     if (ffn_down) {
-      const h = this.#columns.fill(index, ffn_down.columns, this.#h, n);
-      this.#count("streamed", ffn_down.multiply(h, n, out));
-      this.#count("downRows", n * ffn_gate.rows);
-    } else if (ffn_down_t) {
-      this.memory.clear(out.pointer, n * out.stride);
-      const rows = ffn_down_t.addRows(this.#h, n, out);
-      this.#count("picked", rows * ffn_down_t.rowBytes);
+      const h = this.plan.outputs
+        ? this.#columns.taken()
+        : this.#columns.fill(index, this.#h, n);
+      const bytes = ffn_down.multiplyOutputs(h, n, out.levels[0]);
+      this.#count("streamed", bytes);
+      this.#count("downRows", n * weights.ffn_gate.rows);
+      return 1;
+    }
+    const groups = this.#groups[index]!;
+    if (!done) {
+      const rows = out.addRows(ffn_down_t!, groups, this.#h, n);
+      this.#count("picked", rows * ffn_down_t!.rowBytes);
       this.#count("downRows", n * rows);
     }
+    return groups.terms;
   }
 
   /** Multiplies all rows from `first` on. */
@@ -287,7 +312,9 @@ export class FeedForward {
     this.#count("streamed", bytes);
     const picks = n === 1 && !this.options.measureRecall;
     if (picks && liesSideBySide(weights)) {
-      return this.#pickNeurons(predictor.select(0, 0, rows, this.#ids));
+      const groups = this.#groups[index]!;
+      const count = predictor.selectInOrder(groups, this.#ids);
+      return this.#pickNeurons(groups, count);
     }
     let cold = 0;
     for (let t = 0; t < n; t++) {
@@ -327,11 +354,10 @@ export class FeedForward {
   }
 
   /** Gate, up and down of the `count` neurons of `#ids`, which lie side by side. */
-  #pickNeurons(count: number): void {
+  #pickNeurons(groups: GroupRows, count: number): void {
     const { weights, x, out } = this.#layer;
-    this.memory.clear(out.pointer, out.stride);
     const { gate, up, down } = this.#kernel
-      .run(weights, x, this.#ids, count, this.#gate, this.#up, out);
+      .run(weights, x, this.#ids, count, this.#gate, this.#up, groups, out);
     this.#count("predicted", count);
     this.#count("gateRows", gate);
     this.#count("gatePositive", up);

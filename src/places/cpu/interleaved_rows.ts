@@ -14,6 +14,7 @@ import type {
   Room,
 } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
+import type { RowGroups, RowSums } from "../../kernels/row_sums.ts";
 import { kindOfType, packedRowBytes } from "../../kernels/packing.ts";
 
 /** Room for the rows of a layer of which `neuronsLieSideBySide`, by tensor. */
@@ -59,8 +60,9 @@ export class NeuronKernel {
   }
 
   /**
-   * For the `count` neurons of `ids` and one token: gates, ups where the gate is
-   * positive, and h · down, which is added to `out`. Other gates become zero.
+   * For the `count` neurons of `ids`, group by group, and one token: gates, ups
+   * where the gate is positive, and the sum of h · down, written to `sums`.
+   * Other gates become zero.
    */
   run(
     { ffn_gate }: GateRows,
@@ -69,7 +71,8 @@ export class NeuronKernel {
     count: number,
     gate: F32Rows,
     up: F32Rows,
-    out: F32Rows,
+    groups: RowGroups,
+    sums: RowSums,
   ): RowsRead {
     const { kind, pointer, stride, columns, rows } = ffn_gate;
     const [input] = x.input(kind, columns, 1);
@@ -85,7 +88,10 @@ export class NeuronKernel {
       input,
       gate.pointer,
       up.pointer,
-      out.pointer,
+      groups.groupOf,
+      groups.merges,
+      groups.count,
+      sums.table,
       this.#read,
     );
     const [ups, downs] = this.memory.u32(this.#read, 2);

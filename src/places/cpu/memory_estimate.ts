@@ -11,6 +11,7 @@ import { packedBytes } from "../../kernels/packing.ts";
 import { stagingBytes } from "./weights.ts";
 import { shardsOf } from "../../plan/shards.ts";
 import { lengthOf } from "../../model/index_set.ts";
+import { stackDepth } from "../../plan/groups.ts";
 import { kvHeadsOf, type PlacePlan, splitEvenly } from "../../plan/plan.ts";
 
 /** What the estimate depends on. */
@@ -73,13 +74,21 @@ function scratchBytes(
   const widest = (lengths: number[]) => Math.max(...lengths);
   const heads = widest(plan.parts.map((part) => lengthOf(part.heads))) *
     model.headSize;
+  const gathered = plan.parts.map((part) => part.inputs ?? part);
+  const allHeads = widest(gathered.map(({ heads }) => lengthOf(heads))) *
+    model.headSize;
+  const allNeurons = widest(
+    gathered.map(({ neurons }, layer) =>
+      model.layers[layer].ffn_down ? lengthOf(neurons) : 0
+    ),
+  );
   const kvHeads =
     widest(plan.parts.map((part) => lengthOf(kvHeadsOf(model, part.heads)))) *
     model.headSize;
   const neurons = widest(plan.parts.map((part) => lengthOf(part.neurons)));
   // Inputs of products are held as f32 and quantised, to some 9 bits each; results as f32.
-  const inputs = 2 * model.hiddenSize + heads + neurons;
-  const results = model.hiddenSize + lengthOf(plan.vocab) + heads +
-    2 * kvHeads + 2 * neurons;
+  const inputs = 2 * model.hiddenSize + allHeads + neurons + allNeurons;
+  const results = stackDepth(model) * model.hiddenSize + lengthOf(plan.vocab) +
+    heads + 2 * kvHeads + 2 * neurons;
   return tokens * Math.ceil(inputs * (4 + 9 / 8) + results * 4) + stagingBytes;
 }

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { GroupRows } from "./group_rows.ts";
 import {
   Activations,
   allocateRows,
@@ -65,6 +66,17 @@ export class Predictor {
     return this.memory.kernels.select_at_least(
       this.scores.pointer + 4 * (t * this.scores.stride + first),
       rows - first,
+      this.threshold,
+      ids,
+    );
+  }
+
+  /** As `select` for all rows of the first token, in the order of their groups. */
+  selectInOrder({ order, rows }: GroupRows, ids: number): number {
+    return this.memory.kernels.select_in_order(
+      this.scores.pointer,
+      order,
+      rows,
       this.threshold,
       ids,
     );

@@ -72,7 +72,7 @@ export class ReferencePlace implements CpuSidePlace {
     this.#values = model.layers.map(() => []);
   }
 
-  /** Reads and dequantises what `plan` names. Keys and values are rounded to what `cacheType` holds. */
+  /** Reads and dequantises what `plan` names, which has no `outputs`: it computes all of its own heads and neurons. Keys and values are rounded to what `cacheType` holds. */
   static async load(
     model: Model,
     plan: PlacePlan,
@@ -239,9 +239,15 @@ export class ReferencePlace implements CpuSidePlace {
       );
   }
 
-  /** See {@linkcode CpuSidePlace.partial}. */
-  partial(_batch: Batch): Float32Array {
-    return joined(this.#partial);
+  /** It needs no inputs of others. */
+  putInputs(): void {}
+
+  /** It needs no inputs of others. */
+  takeInputs(): void {}
+
+  /** See {@linkcode CpuSidePlace.terms}. */
+  terms(): Float32Array[] {
+    return [joined(this.#partial)];
   }
 
   /** See {@linkcode CpuSidePlace.residual}. */
@@ -259,15 +265,16 @@ export class ReferencePlace implements CpuSidePlace {
     );
   }
 
-  /** See {@linkcode CpuSidePlace.accumulate}. */
-  accumulate(partial: Float32Array, _batch: Batch): void {
-    const stride = partial.length / this.#residual.length;
+  /** Adds all terms, in their order. */
+  accumulate(terms: readonly Float32Array[]): void {
     const bias = this.#bias;
     this.#bias = undefined;
     this.#residual.forEach((x, t) => {
-      for (let i = 0; i < x.length; i++) {
-        x[i] += partial[t * stride + i] + (bias?.[i] ?? 0);
+      for (const term of terms) {
+        const first = t * term.length / this.#residual.length;
+        for (let i = 0; i < x.length; i++) x[i] += term[first + i];
       }
+      bias?.forEach((value, i) => x[i] += value);
     });
   }
 

@@ -1,0 +1,154 @@
+/**
+ * Groups of neurons, in which a token's sum over a layer's neurons is computed
+ * whoever holds them: the groups follow from the model alone, and their sums
+ * are added along a fixed binary tree. So a sum is rounded the same way for
+ * any number of places. One that holds a whole subtree adds it up by itself.
+ *
+ * @module
+ */
+import type { Model } from "../model/model.ts";
+import {
+  indexAt,
+  type IndexSet,
+  isList,
+  lengthOf,
+  type Range,
+} from "../model/index_set.ts";
+
+/**
+ * Groups of a layer, at most: 2, 3, 4, 6, 8, 12 and 16 places get equally many,
+ * and of 2, 4, 8 and 16 each holds a subtree.
+ */
+const mostGroups = 48;
+/** Neurons of a group, at least, where a layer has more than one. */
+const leastNeurons = 64;
+
+/** How many groups a layer of `neurons` neurons has. */
+export function groupCount(neurons: number): number {
+  let count = mostGroups;
+  while (count > 1 && neurons < count * leastNeurons) count >>= 1;
+  return count;
+}
+
+/** The first neuron of a group. */
+export function groupStart(neurons: number, group: number): number {
+  return Math.round(neurons * group / groupCount(neurons));
+}
+
+/** The group that a neuron is in. */
+export function groupOf(neurons: number, id: number): number {
+  const count = groupCount(neurons);
+  const group = Math.floor(id * count / neurons);
+  if (id < groupStart(neurons, group)) return group - 1;
+  return id < groupStart(neurons, group + 1) ? group : group + 1;
+}
+
+/** How the groups of a place are summed. */
+export interface GroupSums {
+  /** The groups that it has neurons of; all are its own where `isWhole` */
+  readonly groups: Range;
+  readonly isWhole: boolean;
+  /** By group, how many pairs of sums on top of a stack are added behind it */
+  readonly merges: readonly number[];
+  /** How many sums are left */
+  readonly terms: number;
+}
+
+/** How a place sums some neurons of a layer of `count`: to one term where it has no whole groups. */
+export function groupSums(count: number, neurons: IndexSet): GroupSums {
+  const held = lengthOf(neurons);
+  if (held === 0) {
+    return {
+      groups: { start: 0, end: 0 },
+      isWhole: true,
+      merges: [],
+      terms: 0,
+    };
+  }
+  const last = indexAt(neurons, held - 1);
+  const groups = {
+    start: groupOf(count, indexAt(neurons, 0)),
+    end: groupOf(count, last) + 1,
+  };
+  const isWhole = !isList(neurons) &&
+    neurons.start === groupStart(count, groups.start) &&
+    neurons.end === groupStart(count, groups.end);
+  const merges = isWhole
+    ? mergesOf(groupCount(count), [groups])
+    : mergesOf(lengthOf(groups), [{ start: 0, end: lengthOf(groups) }]);
+  return { groups, isWhole, merges, terms: termsOf(merges) };
+}
+
+/** Sums that are left behind the last merge. */
+function termsOf(merges: readonly number[]): number {
+  return merges.reduce((terms, count) => terms + 1 - count, 0);
+}
+
+/**
+ * How the terms of several places, in their order, are added to one: behind
+ * which term how many pairs. Those of whole groups along the tree, others one
+ * after the other.
+ */
+export function termMerges(
+  count: number,
+  places: readonly GroupSums[],
+): number[] {
+  const held = places.filter(({ terms }) => terms > 0);
+  const inOrder = held.every(({ isWhole, groups }, i) =>
+    isWhole && groups.start === (i === 0 ? 0 : held[i - 1].groups.end)
+  );
+  const isAll = held.at(-1)?.groups.end === groupCount(count);
+  if (!inOrder || !isAll) {
+    return inTurn(held.reduce((n, { terms }) => n + terms, 0));
+  }
+  const merges: number[] = [];
+  const own = held.map(({ groups }) => groups);
+  visit({ start: 0, end: groupCount(count) });
+  return merges;
+
+  function visit(node: Range): void {
+    if (own.some((groups) => isWithin(node, groups))) {
+      return void merges.push(0);
+    }
+    for (const half of halves(node)) visit(half);
+    merges[merges.length - 1]++;
+  }
+}
+
+/** Terms added one after the other. */
+export function inTurn(terms: number): number[] {
+  return Array.from({ length: terms }, (_, i) => Math.min(i, 1));
+}
+
+/** By group of `own`, how many subtrees of the tree over `count` groups end there that are within one of them. */
+function mergesOf(count: number, own: readonly Range[]): number[] {
+  const merges: number[] = Array.from({ length: count }, () => 0);
+  const visit = (node: Range) => {
+    if (lengthOf(node) === 1) return;
+    for (const half of halves(node)) visit(half);
+    if (own.some((groups) => isWithin(node, groups))) merges[node.end - 1]++;
+  };
+  visit({ start: 0, end: count });
+  return own.flatMap(({ start, end }) => merges.slice(start, end));
+}
+
+function isWithin(node: Range, { start, end }: Range): boolean {
+  return node.start >= start && node.end <= end;
+}
+
+function halves({ start, end }: Range): [Range, Range] {
+  const middle = Math.ceil((start + end) / 2);
+  return [{ start, end: middle }, { start: middle, end }];
+}
+
+/** Sums that a place has side by side on its stack, at most: of all groups of a layer, or of two places. */
+export function stackDepth({ layers, feedForwardSize }: Model): number {
+  let depth = 0, most = 2;
+  if (!layers.some(({ ffn_down_t }) => ffn_down_t)) return most;
+  const all = { start: 0, end: feedForwardSize };
+  for (const merges of groupSums(feedForwardSize, all).merges) {
+    most = Math.max(most, ++depth);
+    depth -= merges;
+  }
+  return most;
+}
