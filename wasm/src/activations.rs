@@ -1,18 +1,21 @@
 //! Quantising activations to i8 per block of 32, in the layout of `layout::activation`.
 //!
-//! scale = amax / 127, q = x / scale rounded to nearest: |x - scale * q| <= amax / 254 (1 + 2^-20) for each activation. Symmetric, so that q is never -128, which
-//! the i16 sums of the nibble kernels rely on. A NaN or infinity makes the block's scale NaN or infinite, so that it reaches the result.
+//! scale = amax / 127, q = x / scale rounded to nearest: |x - scale * q| <= amax / 254 (1 + 2^-20)
+//! for each activation. Symmetric, so that q is never -128, which the i16 sums of the nibble
+//! kernels rely on. A NaN or infinity makes the block's scale NaN or infinite, so that it reaches
+//! the result.
 
 use crate::coefficients::ROUND;
 use crate::f16::ENLARGE;
 use crate::layout::{activation::*, activation_row_bytes, BLOCK, GROUP, HALF, I8};
 use crate::simd::*;
 
-/// Quantises `n_tokens` rows of `k` floats, padded with zeros to a multiple of 128: as bytes where `kind` is one of nibbles, else as i16; what the other
-/// form alone has is left as it is.
+/// Quantises `n_tokens` rows of `k` floats, padded with zeros to a multiple of 128: as bytes where
+/// `kind` is one of nibbles, else as i16; what the other form alone has is left as it is.
 ///
 /// # Safety
-/// `x` has `n_tokens` rows of `k` floats `x_stride` floats apart; `out` has as many rows of `activation_row_bytes(k)`, `out_row_bytes` apart.
+/// `x` has `n_tokens` rows of `k` floats `x_stride` floats apart; `out` has as many rows of
+/// `activation_row_bytes(k)`, `out_row_bytes` apart.
 #[no_mangle]
 pub unsafe extern "C" fn quantise_activations(
     kind: u32,
@@ -47,6 +50,9 @@ pub unsafe extern "C" fn quantise_activations(
 }
 
 /// A group, or half of one, for the kinds of nibbles.
+///
+/// # Safety
+/// `x` has 128 floats, `out` a group of `activation::GROUP_BYTES`.
 #[inline(never)]
 unsafe fn write_bytes<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
     let mut scales = [0f32; 4];
@@ -97,6 +103,9 @@ fn by_lane<const IS_HALF: bool>(blocks: v128) -> v128 {
 }
 
 /// A group, or half of one, for the kinds of bytes.
+///
+/// # Safety
+/// As for `write_bytes`.
 #[inline(never)]
 unsafe fn write_words<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
     let mut scales = [0f32; 4];
@@ -124,6 +133,9 @@ unsafe fn write_words<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
 }
 
 /// The scale of 32 floats and their integers as i16.
+///
+/// # Safety
+/// `x` has 32 floats.
 #[inline(always)]
 unsafe fn quantise_block(x: *const f32) -> (f32, [v128; 4]) {
     let mut values = [zero(); 8];

@@ -1,8 +1,11 @@
-//! Attention over a paged KV cache, for the query heads that share a KV head and the tokens of one sequence.
+//! Attention over a paged KV cache, for the query heads that share a KV head and the tokens of one
+//! sequence.
 //!
-//! Rows, a query head of a token each, go by in passes of up to 16 (fewer of heads larger than 256), so that a page is read once for all of them:
-//! four tiles of four rows while it is in the cache. A page's keys and values are read together, in sequence; what was summed up before is scaled down when a larger score comes (Milakov
-//! and Gimelshein 2018, "Online normalizer calculation for softmax").
+//! Rows, a query head of a token each, go by in passes of up to 16 (fewer of heads larger than
+//! 256), so that a page is read once for all of them: four tiles of four rows while it is in the
+//! cache. A page's keys and values are read together, in sequence; what was summed up before is
+//! scaled down when a larger score comes (Milakov and Gimelshein 2018, "Online normalizer
+//! calculation for softmax").
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -31,13 +34,16 @@ struct Call {
     out_stride: usize,
 }
 
-/// out[t][h] = softmax(scale * q[t][h] . K) V over the positions that token t sees: those before `n_positions + t`, the last `window` of them where that is
-/// not 0. Returns how many positions were read, all passes together.
+/// out[t][h] = softmax(scale * q[t][h] . K) V over the positions that token t sees: those before
+/// `n_positions + t`, the last `window` of them where that is not 0. Returns how many positions
+/// were read, all passes together.
 ///
-/// Page i is at byte offset `pages[i]`, as `kv_store` writes it in `cache_type` (0 f32, 1 f16, 2 q8_0). Strides are in floats.
+/// Page i is at byte offset `pages[i]`, as `kv_store` writes it in `cache_type` (0 f32, 1 f16, 2
+/// q8_0). Strides are in floats.
 ///
 /// # Safety
-/// `q` and `out` have `n_tokens` rows of `n_heads * head_dim` floats, head_dim at most 1024; `n_positions` is at least 1; `pages` covers the positions.
+/// `q` and `out` have `n_tokens` rows of `n_heads * head_dim` floats, head_dim at most 1024;
+/// `n_positions` is at least 1; `pages` covers the positions.
 #[no_mangle]
 pub unsafe extern "C" fn attention(
     cache_type: u32,
@@ -111,6 +117,8 @@ struct Tile {
     out: *mut v128,
 }
 
+/// # Safety
+/// As for `attention`; `rows` are some of the call, at most `TILES * TILE`.
 unsafe fn pass<C: Cache>(call: &Call, rows: Range<usize>) -> usize {
     let width = call.head_dim.next_multiple_of(BLOCK);
     let mut queries = [MaybeUninit::<v128>::uninit(); MAX_HEAD];
@@ -145,6 +153,9 @@ unsafe fn pass<C: Cache>(call: &Call, rows: Range<usize>) -> usize {
 }
 
 impl Tile {
+    /// # Safety
+    /// As for `attention`; `queries` and `out` have `head_dim` vectors, rounded up to a multiple of
+    /// 32.
     unsafe fn new<C: Cache>(
         call: &Call,
         first: usize,
@@ -183,7 +194,11 @@ impl Tile {
         }
     }
 
-    /// Adds a page whose first position is `first`; of its positions, the slots are seen by some row of the pass.
+    /// Adds a page whose first position is `first`; of its positions, the slots are seen by some
+    /// row of the pass.
+    ///
+    /// # Safety
+    /// `keys` is a page of the cache's type of heads of `d` elements; `slots` are of one page.
     #[inline(never)]
     unsafe fn read_page<C: Cache, const R: usize>(
         &mut self,
@@ -202,7 +217,8 @@ impl Tile {
         C::add_values::<R>(&scores, values, d, slots, shrink, self.out);
     }
 
-    /// Makes weights of scores: exp(score - the largest so far), 0 of positions that a row does not see. Returns what former weights shrink by.
+    /// Makes weights of scores: exp(score - the largest so far), 0 of positions that a row does not
+    /// see. Returns what former weights shrink by.
     #[inline(always)]
     fn soften(&mut self, first: usize, scores: &mut [v128]) -> v128 {
         let mut position = i32x4_splat(first as i32);
@@ -227,6 +243,8 @@ impl Tile {
         shrink
     }
 
+    /// # Safety
+    /// As for `attention`.
     unsafe fn write(&self, call: &Call) {
         let d = call.head_dim;
         let mut inverse = [0f32; TILE];

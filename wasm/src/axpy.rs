@@ -45,6 +45,8 @@ pub unsafe extern "C" fn axpy_rows(
     with_rows!(kind, false, sum(&call, n_rows, n_tokens, out, out_stride))
 }
 
+/// # Safety
+/// As for `axpy_rows`.
 unsafe fn sum<K: Rows>(
     call: &Call,
     n_rows: usize,
@@ -121,6 +123,9 @@ impl Call {
     }
 
     /// The row that comes as number `i`.
+    ///
+    /// # Safety
+    /// `i` is the number of a row of the call.
     #[inline(always)]
     unsafe fn at(&self, i: usize) -> usize {
         if self.order.is_null() {
@@ -131,12 +136,18 @@ impl Call {
     }
 
     /// The coefficient of row `j` for token `t`.
+    ///
+    /// # Safety
+    /// `t` is a token and `j` a row of the call.
     #[inline(always)]
     unsafe fn h(&self, t: usize, j: usize) -> f32 {
         self.h.wrapping_add(t * self.h_stride + j).read()
     }
 
     /// Bit i says whether the coefficient of row number `first + i` is not zero, for n <= 32 rows.
+    ///
+    /// # Safety
+    /// They are rows of the call, `t` a token.
     #[inline(always)]
     unsafe fn nonzero(&self, t: usize, first: usize, n: usize) -> u32 {
         let mut bits = 0;
@@ -157,6 +168,9 @@ impl Call {
     }
 
     /// How many rows some token has a coefficient for.
+    ///
+    /// # Safety
+    /// They are rows of the call, which has `n_tokens` tokens.
     unsafe fn active(&self, rows: Range<usize>, n_tokens: usize) -> u32 {
         let mut count = 0;
         for first in rows.clone().step_by(32) {
@@ -169,6 +183,9 @@ impl Call {
 }
 
 /// Adds up the group at hand for each token. Returns how many rows were read.
+///
+/// # Safety
+/// As for `axpy_groups`; `rows` are those of the group at hand.
 unsafe fn add_group<K: Rows>(
     call: &Call,
     rows: Range<usize>,
@@ -190,6 +207,9 @@ unsafe fn add_group<K: Rows>(
 }
 
 /// Adds the active rows to one token, a dozen at a time. Returns how many.
+///
+/// # Safety
+/// They are rows of the call, `t` a token; `out` has `k` floats.
 #[inline(never)]
 unsafe fn add_active<K: Rows>(call: &Call, rows: Range<usize>, t: usize, out: *mut f32) -> u32 {
     let mut dozen = Dozen::EMPTY;
@@ -255,6 +275,9 @@ impl Dozen {
 }
 
 /// Adds the first `N` of a dozen rows to one token.
+///
+/// # Safety
+/// The first `N` are packed rows of the kind; `out` has `k` floats.
 #[inline(never)]
 unsafe fn add_rows<K: Rows, const N: usize>(
     rows: &[*const u8; ROWS],

@@ -1,11 +1,13 @@
 //! Coefficients of rows that are added up, as integers.
 //!
-//! A row adds h * (scale * q + min) to each column; c = h * scale is its coefficient, one for each block. The coefficients of a dozen rows are
-//! quantised together, block by block: as a block of activations is for a product, so that adding rows up is no less exact.
+//! A row adds h * (scale * q + min) to each column; c = h * scale is its coefficient, one for each
+//! block. The coefficients of a dozen rows are quantised together, block by block: as a block of
+//! activations is for a product, so that adding rows up is no less exact.
 
 use crate::simd::*;
 
-/// Rows that are added up in integers before they become floats. On Zen 4, 12 read 6.2 GB/s, 8 and 16 5.5.
+/// Rows that are added up in integers before they become floats. On Zen 4, 12 read 6.2 GB/s, 8 and
+/// 16 5.5.
 pub const ROWS: usize = 12;
 
 /// Integers of the rows for the four blocks of a column group: c = scale * integer.
@@ -18,11 +20,12 @@ pub struct Coefficients<const N: usize> {
     pub sum: v128,
 }
 
-/// Adding it to a number below 2^22 leaves that number, rounded to the nearest integer, in the sum's low bits.
+/// Adding it to a number below 2^22 leaves that number, rounded to the nearest integer, in the
+/// sum's low bits.
 pub const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
 
-/// Quantises the coefficients `c[row]`, 4 f32 by block, to integers of magnitude `MOST`. Their error is at most max over the rows of
-/// |c| / (2 * `MOST`). NaN and infinities reach the scale.
+/// Quantises the coefficients `c[row]`, 4 f32 by block, to integers of magnitude `MOST`. Their
+/// error is at most max over the rows of |c| / (2 * `MOST`). NaN and infinities reach the scale.
 #[inline(always)]
 pub fn quantise<const MOST: i32, const N: usize>(c: &[v128; N]) -> Coefficients<N> {
     // As integers, which order floats without a sign as the floats do, and NaN above all.
@@ -64,7 +67,8 @@ impl<const N: usize> Coefficients<N> {
         })
     }
 
-    /// -8 times the sum as i16, repeated for every column of a block: for blocks 0 and 1, and for blocks 2 and 3.
+    /// -8 times the sum as i16, repeated for every column of a block: for blocks 0 and 1, and for
+    /// blocks 2 and 3.
     #[inline(always)]
     pub fn offsets(&self) -> [v128; 2] {
         let offset = i32x4_sub(zero(), i32x4_shl(self.sum, 3));

@@ -1,11 +1,13 @@
-//! exp in f32: relative error below 2e-7 on the range used (arguments at or below zero), checked in the tests.
+//! exp in f32: relative error below 2e-7 on the range used (arguments at or below zero), checked in
+//! the tests.
 
 use crate::coefficients::ROUND;
 use crate::simd::*;
 
 /// exp(x) for x <= 0; 0 below -87.3 where the result would be subnormal; NaN stays NaN.
 ///
-/// x = n ln 2 + r with |r| <= ln 2 / 2, ln 2 in two parts so that r keeps its bits; then the Taylor polynomial of degree 7, whose remainder is below 1e-8 there.
+/// x = n ln 2 + r with |r| <= ln 2 / 2, ln 2 in two parts so that r keeps its bits; then the Taylor
+/// polynomial of degree 7, whose remainder is below 1e-8 there.
 #[inline(always)]
 pub fn exp_negative(x: v128) -> v128 {
     // `ROUND` leaves n, for which |n| <= 126 where the result is not 0, in the sum's low bits.

@@ -5,8 +5,10 @@ use crate::simd::*;
 /// 2^112: the difference of the exponent biases of f32 (127) and f16 (15).
 pub const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
 
-/// REBIAS in two steps. A sum of products with halves that were not widened whole, times numbers enlarged first, is restored at its end: exact, and
-/// one multiplication less for each vector of halves. No number on the way overflows or loses bits as subnormal, where REBIAS alone, first or last, would do that.
+/// REBIAS in two steps. A sum of products with halves that were not widened whole, times numbers
+/// enlarged first, is restored at its end: exact, and one multiplication less for each vector of
+/// halves. No number on the way overflows or loses bits as subnormal, where REBIAS alone, first or
+/// last, would do that.
 pub const ENLARGE: f32 = f32::from_bits((127 + 60) << 23);
 pub const RESTORE: f32 = f32::from_bits((127 + 52) << 23);
 
@@ -30,7 +32,8 @@ pub fn f32_to_f16(x: f32) -> u16 {
         return sign | 0x7e00;
     }
     let half = if magnitude < 113 << 23 {
-        // Below 2^-14 a half is a multiple of 2^-24, the spacing of f32 at 0.5: the addition rounds.
+        // Below 2^-14 a half is a multiple of 2^-24, the spacing of f32 at 0.5: the addition
+        // rounds.
         (f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits()
     } else {
         (magnitude + 0xfff + ((magnitude >> 13) & 1) - (112 << 23)) >> 13
@@ -38,8 +41,9 @@ pub fn f32_to_f16(x: f32) -> u16 {
     sign | half.min(0x7bff) as u16
 }
 
-/// Widens four finite halves: exact. (An infinity or NaN becomes a number of magnitude 65536 or more: three more instructions a vector
-/// would keep it, and no weight or cached key is one; `kv_store` saturates.)
+/// Widens four finite halves: exact. (An infinity or NaN becomes a number of magnitude 65536 or
+/// more: three more instructions a vector would keep it, and no weight or cached key is one;
+/// `kv_store` saturates.)
 ///
 /// # Safety
 /// The 8 bytes at `p` are readable.
@@ -71,15 +75,16 @@ fn raw(halves: v128) -> v128 {
     v128_and(i32x4_shl(halves, 13), i32x4_splat(HALF_BITS))
 }
 
-/// Eight halves as two vectors of f32, 2^-112 times as large (see `load4_raw_f16`): word L has number L in its lower half and number L + 4 in its upper
-/// half. `mask` is `HALF_BITS`.
+/// Eight halves as two vectors of f32, 2^-112 times as large (see `load4_raw_f16`): word L has
+/// number L in its lower half and number L + 4 in its upper half. `mask` is `HALF_BITS`.
 #[inline(always)]
 pub fn widen_raw(halves: v128, mask: v128) -> [v128; 2] {
     let lower = i32x4_shr(i32x4_shl(halves, 16), 3);
     [v128_and(lower, mask), v128_and(i32x4_shr(halves, 3), mask)]
 }
 
-/// Eight halves times `factor`, in each lane the same power of two of 1 or more: exact where no result reaches 2^16. `mask` is `HALF_BITS`.
+/// Eight halves times `factor`, in each lane the same power of two of 1 or more: exact where no
+/// result reaches 2^16. `mask` is `HALF_BITS`.
 #[inline(always)]
 pub fn scale8_f16(halves: v128, factor: v128, mask: v128) -> v128 {
     let [lower, upper] = widen_raw(halves, mask).map(|raw| i32x4_shl(f32x4_mul(raw, factor), 3));
@@ -90,7 +95,8 @@ pub fn scale8_f16(halves: v128, factor: v128, mask: v128) -> v128 {
 /// The bits of an f32 that a half reaches.
 pub const HALF_BITS: i32 = 0x8fff_e000_u32 as i32;
 
-/// Halves without a sign, in the lower halves of words, as f32: no operation meets a subnormal f32, which costs some CPUs a hundred cycles.
+/// Halves without a sign, in the lower halves of words, as f32: no operation meets a subnormal f32,
+/// which costs some CPUs a hundred cycles.
 #[inline(always)]
 pub fn widen_positive(halves: v128) -> v128 {
     let normal = i32x4_add(i32x4_shl(halves, 13), i32x4_splat(112 << 23));

@@ -1,10 +1,11 @@
 //! Dot products of F32 and F16 rows with f32 activations.
 //!
-//! Rows and activations are padded with zeros to a multiple of 8. Four partial sums, so that rounding errors grow with k / 4; with more, tiles would not
-//! fit the registers.
+//! Rows and activations are padded with zeros to a multiple of 8. Four partial sums, so that
+//! rounding errors grow with k / 4; with more, tiles would not fit the registers.
 //!
-//! Halves are multiplied as `widen_raw` gives them, 2^-112 times as large, and without their row's scale; both are made good in the sum, exactly.
-//! Nothing overflows on the way, and products below 2^-29 of the row's largest weight lose at most 2^-53 of it.
+//! Halves are multiplied as `widen_raw` gives them, 2^-112 times as large, and without their row's
+//! scale; both are made good in the sum, exactly. Nothing overflows on the way, and products below
+//! 2^-29 of the row's largest weight lose at most 2^-53 of it.
 
 use crate::f16::{widen_raw, HALF_BITS, REBIAS, RESTORE};
 use crate::layout::F16_HEAD;
@@ -16,6 +17,9 @@ pub struct Floats<const HALF: bool>;
 
 impl<const HALF: bool> Floats<HALF> {
     /// Numbers `i..i + 8` of a row, times its scale the weights; `mask` is `HALF_BITS`.
+    ///
+    /// # Safety
+    /// The row has 8 numbers from `i` on.
     #[inline(always)]
     unsafe fn load8(row: *const u8, i: usize, mask: v128) -> [v128; 2] {
         if HALF {
@@ -26,6 +30,9 @@ impl<const HALF: bool> Floats<HALF> {
     }
 
     /// A power of two.
+    ///
+    /// # Safety
+    /// `row` is a packed row.
     #[inline(always)]
     unsafe fn scale(row: *const u8) -> f32 {
         if HALF {

@@ -6,7 +6,8 @@ use crate::simd::*;
 pub const DRELU: u32 = 0;
 pub const REGLU: u32 = 1;
 
-/// h = act(gate) * act'(up): relu * relu for DRELU, relu * identity for REGLU, silu * identity otherwise.
+/// h = act(gate) * act'(up): relu * relu for DRELU, relu * identity for REGLU, silu * identity
+/// otherwise.
 #[inline(always)]
 fn activate(act: u32, gate: v128, up: v128) -> v128 {
     match act {
@@ -21,7 +22,8 @@ fn count_nonzero(x: v128) -> u32 {
     i32x4_bitmask(f32x4_ne(x, zero())).count_ones()
 }
 
-/// out[i] = act(gate[i]) * act'(up[i]); returns how many are not zero. `act`: 0 dReLU, 1 ReGLU, 2 SwiGLU. `out` may be `gate` or `up`.
+/// out[i] = act(gate[i]) * act'(up[i]); returns how many are not zero. `act`: 0 dReLU, 1 ReGLU, 2
+/// SwiGLU. `out` may be `gate` or `up`.
 ///
 /// # Safety
 /// All three have `n` floats.
@@ -116,6 +118,8 @@ pub unsafe extern "C" fn select_in_order(
     count as u32
 }
 
+/// # Safety
+/// `x` has `n` floats, `ids` has room for `n`.
 #[inline(always)]
 unsafe fn select(x: *const f32, n: usize, ids: *mut u32, test: impl Fn(v128) -> v128) -> u32 {
     let mut count = 0;

@@ -1,6 +1,7 @@
 //! ggml's block types: 32 weights of any of them as small integers with scales and mins.
 //!
-//! Each weight is `scale * q + min` in f32 with an exact product, which is also how ggml dequantises: the value is the same to the bit.
+//! Each weight is `scale * q + min` in f32 with an exact product, which is also how ggml
+//! dequantises: the value is the same to the bit.
 
 use crate::f16::f16_to_f32;
 use crate::simd::*;
@@ -86,6 +87,8 @@ pub unsafe fn read_block<const TYPE: u32>(row: *const u8, index: usize) -> Block
     }
 }
 
+/// # Safety
+/// The two bytes at `p` are readable.
 #[inline(always)]
 unsafe fn half(p: *const u8) -> f32 {
     f16_to_f32(p.cast::<u16>().read_unaligned())
@@ -96,8 +99,12 @@ fn integers(f: impl Fn(usize) -> i32) -> [i8; 32] {
     core::array::from_fn(|i| f(i) as i8)
 }
 
-/// Q4_0, Q4_1, Q5_0, Q5_1: a scale, a min where there is no `offset`, the fifth bits at `high` where there are any, nibbles at `low`.
-/// Nibble i of the low half is weight i, of the high half weight 16 + i.
+/// Q4_0, Q4_1, Q5_0, Q5_1: a scale, a min where there is no `offset`, the fifth bits at `high`
+/// where there are any, nibbles at `low`. Nibble i of the low half is weight i, of the high half
+/// weight 16 + i.
+///
+/// # Safety
+/// `block` is a whole one of its type.
 #[inline(always)]
 unsafe fn legacy(block: *const u8, offset: i8, high: Option<usize>, low: usize) -> Block {
     let mut q = [0; 32];
@@ -112,6 +119,8 @@ unsafe fn legacy(block: *const u8, offset: i8, high: Option<usize>, low: usize) 
     Block { q, scale: [half(block); 2], min: [min; 2] }
 }
 
+/// # Safety
+/// `block` is a whole one.
 #[inline(always)]
 unsafe fn q8_0(block: *const u8) -> Block {
     let q = integers(|i| i32::from(block.add(2 + i).cast::<i8>().read()));
@@ -119,6 +128,9 @@ unsafe fn q8_0(block: *const u8) -> Block {
 }
 
 /// 16 scale/min nibbles, 64 bytes of 2-bit weights, d, dmin. A 2-bit plane of 32 bytes is one part.
+///
+/// # Safety
+/// `block` is a whole one, `part` below 8.
 #[inline(always)]
 unsafe fn q2_k(block: *const u8, part: usize) -> Block {
     let (d, dmin) = (half(block.add(80)), half(block.add(82)));
@@ -132,7 +144,11 @@ unsafe fn q2_k(block: *const u8, part: usize) -> Block {
     }
 }
 
-/// 32 bytes of third bits (bit `part` of byte i belongs to weight i of the part), 64 bytes of 2-bit weights, 12 bytes of 6-bit scales, d.
+/// 32 bytes of third bits (bit `part` of byte i belongs to weight i of the part), 64 bytes of 2-bit
+/// weights, 12 bytes of 6-bit scales, d.
+///
+/// # Safety
+/// `block` is a whole one, `part` below 8.
 #[inline(always)]
 unsafe fn q3_k(block: *const u8, part: usize) -> Block {
     let d = half(block.add(108));
@@ -152,7 +168,11 @@ unsafe fn q3_k(block: *const u8, part: usize) -> Block {
     Block { q, scale, min: [0.0; 2] }
 }
 
-/// The 6-bit scale and min of `part`, times d and dmin (the header that Q4_K and Q5_K share). The min is negated.
+/// The 6-bit scale and min of `part`, times d and dmin (the header that Q4_K and Q5_K share). The
+/// min is negated.
+///
+/// # Safety
+/// `block` is a whole one of Q4_K or Q5_K, `part` below 8.
 #[inline(always)]
 unsafe fn k_scale_min(block: *const u8, part: usize) -> (f32, f32) {
     let code = |i: usize| block.add(4 + i).read();
@@ -165,6 +185,9 @@ unsafe fn k_scale_min(block: *const u8, part: usize) -> (f32, f32) {
 }
 
 /// d, dmin, 12 bytes of scales and mins, 128 bytes of nibbles: 32 bytes are two parts.
+///
+/// # Safety
+/// `block` is a whole one, `part` below 8.
 #[inline(always)]
 unsafe fn q4_k(block: *const u8, part: usize) -> Block {
     let (scale, min) = k_scale_min(block, part);
@@ -178,6 +201,9 @@ unsafe fn q4_k(block: *const u8, part: usize) -> Block {
 }
 
 /// As Q4_K, with 32 bytes of fifth bits before the nibbles (bit `part` of byte i).
+///
+/// # Safety
+/// `block` is a whole one, `part` below 8.
 #[inline(always)]
 unsafe fn q5_k(block: *const u8, part: usize) -> Block {
     let (scale, min) = k_scale_min(block, part);
@@ -191,6 +217,9 @@ unsafe fn q5_k(block: *const u8, part: usize) -> Block {
 }
 
 /// 128 bytes of low nibbles, 64 of 2-bit high parts, 16 i8 scales, d.
+///
+/// # Safety
+/// `block` is a whole one, `part` below 8.
 #[inline(always)]
 unsafe fn q6_k(block: *const u8, part: usize) -> Block {
     let d = half(block.add(208));

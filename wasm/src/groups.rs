@@ -77,10 +77,14 @@ impl Groups {
         self.index += 1;
     }
 
+    /// # Safety
+    /// There is a group at hand.
     unsafe fn merges(&self) -> usize {
         self.merges.add(self.index).read() as usize
     }
 
+    /// # Safety
+    /// The stack has such a level, of as many tokens.
     unsafe fn row(&self, level: usize, t: usize) -> *mut f32 {
         self.levels.add(level).read().wrapping_add(t * self.stride)
     }

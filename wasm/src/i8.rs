@@ -1,7 +1,9 @@
-//! Dot products of byte rows (I8, I8M: a scale per 32 weights; I8H, I8HM: one per 16) with quantised activations.
+//! Dot products of byte rows (I8, I8M: a scale per 32 weights; I8H, I8HM: one per 16) with
+//! quantised activations.
 //!
-//! Weights are sign-extended as they are loaded and multiplied as i16 pairs (`i32x4_dot_i16x8`): exact for every byte, -128 too, and the same on
-//! every CPU, where relaxed SIMD leaves an 8-bit second operand to the machine. Activations come as i16 for it. Lane L belongs to block L.
+//! Weights are sign-extended as they are loaded and multiplied as i16 pairs (`i32x4_dot_i16x8`):
+//! exact for every byte, -128 too, and the same on every CPU, where relaxed SIMD leaves an 8-bit
+//! second operand to the machine. Activations come as i16 for it. Lane L belongs to block L.
 
 use crate::coefficients::{add4, broadcast, quantise};
 use crate::f16::{load2_raw_f16_twice, load4_f16, REBIAS};
@@ -24,6 +26,9 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         };
 
     /// Vector `i` of f32 behind the weights, by lane.
+    ///
+    /// # Safety
+    /// `group` is a packed one of the kind, whole or half, with such a vector.
     #[inline(always)]
     unsafe fn f32s<const IS_HALF: bool>(group: *const u8, i: usize) -> v128 {
         if IS_HALF {
@@ -34,6 +39,9 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
     }
 
     /// The scales of the blocks, or of their first or second halves.
+    ///
+    /// # Safety
+    /// `group` is a packed one of the kind, `half` below `HALVES`.
     #[inline(always)]
     unsafe fn scales<const IS_HALF: bool>(group: *const u8, half: usize) -> v128 {
         if !Self::PLAIN {
@@ -46,6 +54,9 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
     }
 
     /// Adds the products of a group, or of half of one.
+    ///
+    /// # Safety
+    /// As for `Rows::dot`, of one group.
     #[inline(always)]
     unsafe fn dot_group<const R: usize, const T: usize, const IS_HALF: bool>(
         rows: [*const u8; R],
@@ -88,6 +99,9 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
     }
 
     /// As `add`, of a group or of half of one.
+    ///
+    /// # Safety
+    /// As for `Rows::add`, where the group is whole, or half.
     #[inline(always)]
     unsafe fn add_group<const IS_HALF: bool, const N: usize>(
         rows: &[*const u8; N],
@@ -111,8 +125,8 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
             let mins = broadcast(min);
             let units = 16 / HALVES / if IS_HALF { 2 } else { 1 };
             for j in (half * units..(half + 1) * units).step_by(2) {
-                // Columns 2j, 2j + 1 and the two after them: of blocks 0 and 1, then of 2 and 3. A half group has in the place of these, from unit to unit, the columns
-                // that follow.
+                // Columns 2j, 2j + 1 and the two after them: of blocks 0 and 1, then of 2 and 3. A
+                // half group has in the place of these, from unit to unit, the columns that follow.
                 let mut sums = [[zero(); 2]; 2];
                 for p in 0..N / 2 {
                     for i in 0..2 {
@@ -170,7 +184,8 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
         column / GROUP * Self::GROUP_BYTES
     }
 
-    /// Pairs of rows side by side are multiplied as i16: i32 holds the sums of a dozen rows of 128 * 16256 (127 * 128, so that what i8 holds, it does).
+    /// Pairs of rows side by side are multiplied as i16: i32 holds the sums of a dozen rows of 128
+    /// * 16256 (127 * 128, so that what i8 holds, it does).
     #[inline(always)]
     unsafe fn add<const N: usize>(
         rows: &[*const u8; N],

@@ -1,16 +1,20 @@
 //! How keys and values lie in a page of the cache: as attention reads them.
 //!
-//! A page has 32 positions of one KV head: their keys, then their values, of `side_bytes` each. Both consist of panels, products of which are sums over
-//! *steps* for 8 *columns* at once: a panel of keys has 8 positions for columns and the head's elements for steps, a panel of values has 8 elements
-//! for columns and the page's positions for steps.
+//! A page has 32 positions of one KV head: their keys, then their values, of `side_bytes` each.
+//! Both consist of panels, products of which are sums over *steps* for 8 *columns* at once: a panel
+//! of keys has 8 positions for columns and the head's elements for steps, a panel of values has 8
+//! elements for columns and the page's positions for steps.
 //!
 //! - f32: `[panel][step][8 columns]`.
-//! - f16: two bytes an element, as integers, which cost half the instructions of halves. First the scales of the 32 positions, each the upper half of an
-//!   f32, then words of two steps side by side, `[panel][step / 2][8 columns][2]`, as `i32x4_dot_i16x8` sums them. So that sums fit (see `Words` in
-//!   `panel.rs`), a key's integers have a Euclidean norm of up to 32767, a value's magnitudes of up to that: both are off by 2^-16 of it.
-//! - q8_0 (ggml's: 32 elements share a scale, an f16): bytes of two steps side by side, as the words of f16. A block of 32 elements stands together with
-//!   its scales. Keys: `[panel][block]`, each the scales of 8 positions, column L beside column L + 4, and 16 pairs of steps. Values: `[block]`, each the
-//!   scales of 32 positions and 4 panels.
+//! - f16: two bytes an element, as integers, which cost half the instructions of halves. First the
+//!   scales of the 32 positions, each the upper half of an f32, then words of two steps side by
+//!   side, `[panel][step / 2][8 columns][2]`, as `i32x4_dot_i16x8` sums them. So that sums fit (see
+//!   `Words` in `panel.rs`), a key's integers have a Euclidean norm of up to 32767, a value's
+//!   magnitudes of up to that: both are off by 2^-16 of it.
+//! - q8_0 (ggml's: 32 elements share a scale, an f16): bytes of two steps side by side, as the
+//!   words of f16. A block of 32 elements stands together with its scales. Keys: `[panel][block]`,
+//!   each the scales of 8 positions, column L beside column L + 4, and 16 pairs of steps. Values:
+//!   `[block]`, each the scales of 32 positions and 4 panels.
 //!
 //! What pads a head to whole panels or blocks is never written, and what it gives is never used.
 
@@ -60,11 +64,14 @@ pub const fn side_bytes(cache_type: u32, head_dim: usize) -> usize {
     }
 }
 
-/// Stores a key and a value of `head_dim` floats at position `slot` of a page. `cache_type` 0 keeps f32; 1 rounds keys to within 2^-15.98 of their norm,
-/// values of their largest magnitude; 2 to q8_0: scale = amax / 127, so that |error| <= amax / 254, but for the scale's own rounding to f16, 2^-11 of it.
+/// Stores a key and a value of `head_dim` floats at position `slot` of a page. `cache_type` 0 keeps
+/// f32; 1 rounds keys to within 2^-15.98 of their norm, values of their largest magnitude; 2 to
+/// q8_0: scale = amax / 127, so that |error| <= amax / 254, but for the scale's own rounding to
+/// f16, 2^-11 of it.
 ///
 /// # Safety
-/// `key` and `value` have `head_dim` floats, the page has room for twice `side_bytes`, `slot` is below 32.
+/// `key` and `value` have `head_dim` floats, the page has room for twice `side_bytes`, `slot` is
+/// below 32.
 #[no_mangle]
 pub unsafe extern "C" fn kv_store(
     cache_type: u32,
@@ -77,7 +84,8 @@ pub unsafe extern "C" fn kv_store(
     let values = page.add(side_bytes(cache_type, head_dim));
     let (panel, column) = (slot / PANEL, slot % PANEL);
     let panel_steps = panel * head_dim.next_multiple_of(PANEL);
-    // Of element i of the key, of element j of the value: the step, counted over all panels, and the column.
+    // Of element i of the key, of element j of the value: the step, counted over all panels, and
+    // the column.
     let key_at = |i: usize| (panel_steps + i, column);
     let value_at = |j: usize| (j / PANEL * PAGE + slot, j % PANEL);
     match cache_type {
@@ -105,6 +113,8 @@ pub unsafe extern "C" fn kv_store(
     }
 }
 
+/// # Safety
+/// `from` has `n` floats, and `to` the places that `at` gives.
 unsafe fn store_f32(from: *const f32, n: usize, to: *mut u8, at: impl Fn(usize) -> (usize, usize)) {
     for i in 0..n {
         let (step, column) = at(i);
@@ -112,7 +122,11 @@ unsafe fn store_f32(from: *const f32, n: usize, to: *mut u8, at: impl Fn(usize) 
     }
 }
 
-/// One position of one side: integers such that `size`, what bounds its elements, becomes 32767 at most.
+/// One position of one side: integers such that `size`, what bounds its elements, becomes 32767 at
+/// most.
+///
+/// # Safety
+/// `from` has `n` floats, and `to` the places that `at` gives.
 unsafe fn store_words(
     from: *const f32,
     n: usize,
@@ -135,12 +149,16 @@ unsafe fn store_words(
     }
 }
 
-/// Where an integer stands among those of its panel, or of all: two steps of a column lie side by side.
+/// Where an integer stands among those of its panel, or of all: two steps of a column lie side by
+/// side.
 fn in_pairs(step: usize, column: usize) -> usize {
     step / 2 * 2 * PANEL + 2 * column + step % 2
 }
 
 /// The Euclidean norm.
+///
+/// # Safety
+/// `from` has `n` floats.
 unsafe fn norm(from: *const f32, n: usize) -> f64 {
     // Squares of f32 may be too large for an f32, or too small.
     (0..n).fold(0f64, |sum, i| sum + f64::from(from.add(i).read()).powi(2)).sqrt()
@@ -156,11 +174,16 @@ pub unsafe fn word_scales(from: *const u8) -> v128 {
     f32x4_pmin(f32x4_splat(f32::MAX), scales)
 }
 
+/// # Safety
+/// `from` has `n` floats.
 unsafe fn largest_magnitude(from: *const f32, n: usize) -> f32 {
     (0..n).fold(0f32, |most, i| most.max(from.add(i).read().abs()))
 }
 
 /// One block, of `n` elements.
+///
+/// # Safety
+/// `from` has `n` floats, and `to` the places that `at` gives.
 unsafe fn store_q8(
     from: *const f32,
     n: usize,

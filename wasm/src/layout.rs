@@ -1,25 +1,31 @@
 //! How packed matrices and activations lie in memory.
 //!
-//! A packed row is one sequential stream, because a second stream a few KB away halves what a core reads from DRAM. Block kinds (all but F32 and F16)
-//! hold groups of 128 weights = 4 blocks of 32, and **lane L of a vector belongs to block L**: one vector load brings the scales of all four
+//! A packed row is one sequential stream, because a second stream a few KB away halves what a core
+//! reads from DRAM. Block kinds (all but F32 and F16) hold groups of 128 weights = 4 blocks of 32,
+//! and **lane L of a vector belongs to block L**: one vector load brings the scales of all four
 //! blocks, and no scale is ever broadcast.
 //!
-//! - Nibble kinds, 64 bytes: vector j (0..4) has in word L the weights 4j..4j+4 of block L in its low nibbles and the weights 16+4j..16+4j+4 in
-//!   its high nibbles.
-//! - Byte kinds, 128 bytes: 8-byte unit j (0..16) has the weights 2j, 2j+1 of blocks 0..4, so that a sign-extending load gives the pairs that
-//!   `i32x4_dot_i16x8` sums.
-//! - Then 4 scales (8 for the kinds with a scale per 16 weights: first halves of the four blocks, then second halves), then as many mins where the
-//!   kind has them. w = scale * q + min; scale * (q - 8) for Q4. They are f32, but f16 for Q4, Q4M and I8: the files that these hold have no finer
-//!   ones. Word L of Q4M's has block L's scale in its lower half and its min in its upper half.
+//! - Nibble kinds, 64 bytes: vector j (0..4) has in word L the weights 4j..4j+4 of block L in its
+//!   low nibbles and the weights 16+4j..16+4j+4 in its high nibbles.
+//! - Byte kinds, 128 bytes: 8-byte unit j (0..16) has the weights 2j, 2j+1 of blocks 0..4, so that
+//!   a sign-extending load gives the pairs that `i32x4_dot_i16x8` sums.
+//! - Then 4 scales (8 for the kinds with a scale per 16 weights: first halves of the four blocks,
+//!   then second halves), then as many mins where the kind has them. w = scale * q + min; scale *
+//!   (q - 8) for Q4. They are f32, but f16 for Q4, Q4M and I8: the files that these hold have no
+//!   finer ones. Word L of Q4M's has block L's scale in its lower half and its min in its upper
+//!   half.
 //!
-//! Where K leaves one or two blocks, the last group is a half one, of 2 blocks and half the bytes: lanes 0 and 1 have what lane 0 and 1 of a group have of
-//! an even vector or unit, lanes 2 and 3 what these have of the odd one after it. Scales and mins of absent blocks are left out. K that is not a multiple
-//! of 64 is padded with blocks of zero scale. F32 and F16 rows are padded with zeros to a multiple of 8. Those of F32 are plain.
+//! Where K leaves one or two blocks, the last group is a half one, of 2 blocks and half the bytes:
+//! lanes 0 and 1 have what lane 0 and 1 of a group have of an even vector or unit, lanes 2 and 3
+//! what these have of the odd one after it. Scales and mins of absent blocks are left out. K that
+//! is not a multiple of 64 is padded with blocks of zero scale. F32 and F16 rows are padded with
+//! zeros to a multiple of 8. Those of F32 are plain.
 //!
-//! A row of F16 begins with `F16_HEAD` bytes, of which the first 4 are its scale, an f32: a power of two, with which a weight is scale * half. The largest
-//! half is in [2^15, 2^16). So a subnormal half, which WASM widens to a subnormal f32, for which some CPUs take a hundred cycles a product, occurs only
-//! in rows with a weight of 2^6 or more. Word L of eight halves has number L in its lower half and number L + 4 in its upper half, so that one
-//! load widens to two vectors.
+//! A row of F16 begins with `F16_HEAD` bytes, of which the first 4 are its scale, an f32: a power
+//! of two, with which a weight is scale * half. The largest half is in [2^15, 2^16). So a subnormal
+//! half, which WASM widens to a subnormal f32, for which some CPUs take a hundred cycles a product,
+//! occurs only in rows with a weight of 2^6 or more. Word L of eight halves has number L in its
+//! lower half and number L + 4 in its upper half, so that one load widens to two vectors.
 
 pub const BLOCK: usize = 32;
 pub const GROUP: usize = 128;
@@ -45,16 +51,19 @@ pub const BYTES: usize = 128;
 /// Bytes before the halves of an F16 row: vectors stay aligned.
 pub const F16_HEAD: usize = 16;
 
-/// An activation group: 128 activations quantised per block of 32 to i8 (x = scale * q, scale = amax / 127, so |error| <= amax / 254), in
-/// either of two forms, or both: as bytes for the nibble kinds (vector j has in word L the activations 4j..4j+4 of block L) and as i16 for the byte kinds (vector j has in word L
-/// the activations 2j, 2j+1 of block L). Those of a half group lie as its weights do, in the first of as many bytes. The sums serve the mins and Q4's offset: `OFFSETS` are of
-/// the bytes' form alone, `HALF_SUMS` of the other.
+/// An activation group: 128 activations quantised per block of 32 to i8 (x = scale * q, scale =
+/// amax / 127, so |error| <= amax / 254), in either of two forms, or both: as bytes for the nibble
+/// kinds (vector j has in word L the activations 4j..4j+4 of block L) and as i16 for the byte kinds
+/// (vector j has in word L the activations 2j, 2j+1 of block L). Those of a half group lie as its
+/// weights do, in the first of as many bytes. The sums serve the mins and Q4's offset: `OFFSETS`
+/// are of the bytes' form alone, `HALF_SUMS` of the other.
 pub mod activation {
     /// 128 i8.
     pub const BYTES: usize = 0;
     /// 4 f32 scales.
     pub const SCALES: usize = 128;
-    /// 8 i16, two for each block: -8 times the sums of its i8 whose products with nibbles are added up in that lane.
+    /// 8 i16, two for each block: -8 times the sums of its i8 whose products with nibbles are added
+    /// up in that lane.
     pub const OFFSETS: usize = 144;
     /// 4 f32: scale times the sum of the block's i8, in a half group of those in that lane.
     pub const SUMS: usize = 160;

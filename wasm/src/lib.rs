@@ -1,9 +1,9 @@
 //! The SIMD kernels of culm, as plain WebAssembly exports.
 //!
-//! Pointers are byte offsets into the instance's memory, which belongs to the caller from `heap_base()` on; nothing here allocates. Counts may be zero.
-//! Every export's Safety section says what its pointers have to reach; nothing else is required of a caller, and no alignment.
+//! Pointers are byte offsets into the instance's memory, which belongs to the caller from
+//! `heap_base()` on; nothing here allocates. Counts may be zero. Every export's Safety section says
+//! what its pointers have to reach; nothing else is required of a caller, and no alignment.
 
-#![allow(clippy::missing_safety_doc)] // one-line kernels say it in their description
 #![allow(clippy::needless_range_loop)] // tiles walk several arrays by one index
 #![allow(clippy::too_many_arguments)] // an ABI of numbers
 

@@ -1,7 +1,8 @@
 //! Matrix products: which kernel runs on which rows and tokens.
 //!
-//! Tokens are taken in tiles of four, so that a weight is unpacked once for four products; rows in panels that stay in L2 while all tokens pass over
-//! them, so that a matrix is read from DRAM once. One token streams the matrix some rows at a time.
+//! Tokens are taken in tiles of four, so that a weight is unpacked once for four products; rows in
+//! panels that stay in L2 while all tokens pass over them, so that a matrix is read from DRAM once.
+//! One token streams the matrix some rows at a time.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -19,7 +20,8 @@ pub trait Rows {
     /// `R` rows of `k` weights times `T` rows of activations.
     ///
     /// # Safety
-    /// `rows` are packed rows of `k` weights of the kind; `tokens` are rows of the activations that the kind takes.
+    /// `rows` are packed rows of `k` weights of the kind; `tokens` are rows of the activations that
+    /// the kind takes.
     unsafe fn dot<const R: usize, const T: usize>(
         rows: [*const u8; R],
         k: usize,
@@ -46,10 +48,12 @@ pub trait Rows {
 /// Bytes of a panel of rows.
 const PANEL: usize = 128 * 1024;
 
-/// Bits of `choose`: one token takes `WIDE_ROWS` rows side by side instead of `NARROW_ROWS`. CPUs whose memory answers late read a third faster with more;
-/// those that compute just as fast as memory delivers lose by the registers that are spilled.
+/// Bits of `choose`: one token takes `WIDE_ROWS` rows side by side instead of `NARROW_ROWS`. CPUs
+/// whose memory answers late read a third faster with more; those that compute just as fast as
+/// memory delivers lose by the registers that are spilled.
 pub const WIDE: u32 = 1;
-/// The products of nibbles with one token are summed in i32 at once: one instruction where the CPU has VNNI, three where it has not.
+/// The products of nibbles with one token are summed in i32 at once: one instruction where the CPU
+/// has VNNI, three where it has not.
 pub const SUM_I32: u32 = 2;
 /// So are those with several tokens.
 pub const TILE_I32: u32 = 4;
@@ -66,7 +70,8 @@ pub fn chosen(bit: u32) -> bool {
     VARIANT.load(Relaxed) & bit != 0
 }
 
-/// Calls a generic function with the `Rows` of a kind, those that sum nibbles' products in i32 where that is so.
+/// Calls a generic function with the `Rows` of a kind, those that sum nibbles' products in i32
+/// where that is so.
 macro_rules! with_rows {
     ($kind:expr, $sum_i32:expr, $f:ident($($argument:expr),*)) => {
         match $kind {
@@ -91,8 +96,9 @@ pub(crate) use with_rows;
 /// out[t * out_stride + r] = row r . x[t].
 ///
 /// # Safety
-/// `w` has `n_rows` packed rows of `k` weights; `x` has `n_tokens` rows of quantised activations (block kinds) or f32 padded with zeros to a multiple
-/// of 8 (F32, F16); `out` reaches row `n_tokens - 1`, element `n_rows - 1`. Strides of `w` and `x` are in bytes, of `out` in floats.
+/// `w` has `n_rows` packed rows of `k` weights; `x` has `n_tokens` rows of quantised activations
+/// (block kinds) or f32 padded with zeros to a multiple of 8 (F32, F16); `out` reaches row
+/// `n_tokens - 1`, element `n_rows - 1`. Strides of `w` and `x` are in bytes, of `out` in floats.
 #[no_mangle]
 #[inline(never)]
 pub unsafe extern "C" fn matmul(
@@ -112,11 +118,12 @@ pub unsafe extern "C" fn matmul(
     with_rows!(kind, sum_i32, multiply(&matrix, x, x_row_bytes, n_tokens, out, out_stride));
 }
 
-/// Words that V8 has to keep on the stack over a call so that frames above it lie 8 bytes off (measured in Deno 2.9, by bench/stack_frames.ts: one or
-/// two do not do it).
+/// Words that V8 has to keep on the stack over a call so that frames above it lie 8 bytes off
+/// (measured in Deno 2.9, by bench/stack_frames.ts: one or two do not do it).
 const KEPT: usize = 3;
 
-/// Calls a kernel in shifted stack frames: V8 aligns the vectors that are spilled into them to 8 bytes only, for good or bad.
+/// Calls a kernel in shifted stack frames: V8 aligns the vectors that are spilled into them to 8
+/// bytes only, for good or bad.
 #[inline(always)]
 fn shifted(kernel: impl FnOnce()) {
     let kept: [u64; KEPT] = core::array::from_fn(|_| opaque(0));
@@ -157,6 +164,8 @@ impl Matrix {
     }
 }
 
+/// # Safety
+/// As for `matmul`.
 unsafe fn multiply<K: Rows>(
     matrix: &Matrix,
     x: *const u8,
@@ -194,7 +203,11 @@ unsafe fn multiply<K: Rows>(
 const NARROW_ROWS: usize = 4;
 const WIDE_ROWS: usize = 12;
 
-/// One token, `R` rows at a time, far apart in the matrix: each is a stream that the CPU fetches ahead.
+/// One token, `R` rows at a time, far apart in the matrix: each is a stream that the CPU fetches
+/// ahead.
+///
+/// # Safety
+/// As for `matmul` with one token.
 #[inline(never)]
 unsafe fn stream<K: Rows, const R: usize>(matrix: &Matrix, x: *const u8, out: *mut f32) {
     let part = matrix.n_rows / R;
@@ -211,6 +224,8 @@ unsafe fn stream<K: Rows, const R: usize>(matrix: &Matrix, x: *const u8, out: *m
     }
 }
 
+/// # Safety
+/// As for `matmul` with `T` tokens; `rows` are of the matrix.
 #[inline(never)]
 unsafe fn tiles<K: Rows, const R: usize, const T: usize>(
     matrix: &Matrix,
@@ -238,8 +253,9 @@ unsafe fn tiles<K: Rows, const R: usize, const T: usize>(
     }
 }
 
-/// As `matmul`, but only the results for which `asked`, of the shape and stride of `out`, is at least `least`; others are left alone. Returns how
-/// many those are. Rows that no token asks for are not read.
+/// As `matmul`, but only the results for which `asked`, of the shape and stride of `out`, is at
+/// least `least`; others are left alone. Returns how many those are. Rows that no token asks for
+/// are not read.
 ///
 /// # Safety
 /// As for `matmul`; `asked` reaches as far as `out`.
@@ -266,6 +282,8 @@ pub unsafe extern "C" fn matmul_where(
     )
 }
 
+/// # Safety
+/// As for `matmul_where`.
 unsafe fn scatter<K: Rows>(
     matrix: &Matrix,
     x: *const u8,
@@ -304,6 +322,9 @@ unsafe fn scatter<K: Rows>(
 const TOKENS: usize = 32;
 
 /// Row `r` times the tokens of `ids`, four at a time.
+///
+/// # Safety
+/// As for `matmul`; `r` is a row of the matrix, `ids` tokens.
 #[inline(never)]
 unsafe fn row_times<K: Rows>(
     matrix: &Matrix,
@@ -367,10 +388,13 @@ pub unsafe extern "C" fn matvec_rows_shifted(
     shifted(|| matvec_rows(kind, w, w_row_bytes, ids, n_ids, k, x, out));
 }
 
-/// Rows picked side by side: each begins with a wait for memory, and they wait together. On Zen 4, 4 rows read 6.4 GB/s, 8 7.5, 12 9.5, 16 9.2. (Reading
-/// the next rows' first lines ahead of them gains nothing on a Xeon, and V8 drops a load whose result is not used.)
+/// Rows picked side by side: each begins with a wait for memory, and they wait together. On Zen 4,
+/// 4 rows read 6.4 GB/s, 8 7.5, 12 9.5, 16 9.2. (Reading the next rows' first lines ahead of them
+/// gains nothing on a Xeon, and V8 drops a load whose result is not used.)
 const PICKED: usize = 12;
 
+/// # Safety
+/// As for `matvec_rows`.
 #[inline(never)]
 unsafe fn pick<K: Rows>(
     w: *const u8,

@@ -1,7 +1,8 @@
 //! Neurons of one token whose rows of gate, up and down lie side by side.
 //!
-//! A predictor asks for few neurons, all over the layer. Three rows in a row cost one wait for memory where three matrices cost three, and what the CPU
-//! fetches ahead of a gate row is the neuron's up row.
+//! A predictor asks for few neurons, all over the layer. Three rows in a row cost one wait for
+//! memory where three matrices cost three, and what the CPU fetches ahead of a gate row is the
+//! neuron's up row.
 
 use crate::axpy::Dozen;
 use crate::coefficients::ROWS;
@@ -69,12 +70,16 @@ struct Sums {
 }
 
 impl Sums {
+    /// # Safety
+    /// The levels of the groups have `k` floats each.
     unsafe fn new(groups: Groups, k: usize) -> Sums {
         let sums = Sums { groups, k, dozen: Dozen::EMPTY };
         sums.begin();
         sums
     }
 
+    /// # Safety
+    /// As for `new`.
     unsafe fn begin(&self) {
         if !self.groups.done() {
             clear(self.groups.room(0), self.k);
@@ -82,6 +87,9 @@ impl Sums {
     }
 
     /// Takes a down row of a group, behind all those of earlier groups, and its coefficient.
+    ///
+    /// # Safety
+    /// `row` is a packed row of the kind, of `k` weights.
     #[inline(always)]
     unsafe fn push<K: Rows>(&mut self, group: usize, row: *const u8, h: f32) {
         self.close::<K>(group);
@@ -92,6 +100,9 @@ impl Sums {
     }
 
     /// Ends the groups before `group`.
+    ///
+    /// # Safety
+    /// There are so many groups.
     #[inline(always)]
     unsafe fn close<K: Rows>(&mut self, group: usize) {
         while self.groups.index() < group {
@@ -111,6 +122,9 @@ impl Call {
     }
 
     /// The products of row `part` of some neurons with x.
+    ///
+    /// # Safety
+    /// `ids` are neurons, `part` below 3; `out` reaches as far as the ids.
     #[inline(always)]
     unsafe fn dots<K: Rows>(&self, ids: &[u32], part: usize, out: *mut f32) {
         if let Ok(ids) = <&[u32; ROWS]>::try_from(ids) {
@@ -127,6 +141,9 @@ impl Call {
     }
 
     /// Up rows of some neurons; adds up those that fire, and returns how many do.
+    ///
+    /// # Safety
+    /// `ids` are neurons whose gates are known, in the order of their groups.
     #[inline(never)]
     unsafe fn rise<K: Rows>(&self, ids: &[u32], sums: &mut Sums) -> u32 {
         self.dots::<K>(ids, 1, self.up);
@@ -147,6 +164,8 @@ impl Call {
     }
 }
 
+/// # Safety
+/// As for `neurons`.
 #[inline(never)]
 unsafe fn compute<K: Rows>(call: &Call, ids: *const u32, n_ids: usize, groups: Groups) -> [u32; 2] {
     let ids = if n_ids == 0 { &[] } else { core::slice::from_raw_parts(ids, n_ids) };

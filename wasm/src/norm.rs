@@ -2,10 +2,12 @@
 
 use crate::simd::*;
 
-/// out[t][i] = x[t][i] / sqrt(mean of squares of x[t] + eps) * weight[i], zeros for k <= i < out_stride. The sum of squares is in f64. `out` may be `x`.
+/// out[t][i] = x[t][i] / sqrt(mean of squares of x[t] + eps) * weight[i], zeros for k <= i <
+/// out_stride. The sum of squares is in f64. `out` may be `x`.
 ///
 /// # Safety
-/// `x` has `n_tokens` rows of `k` floats `x_stride` apart, `weight` has `k`, `out` has `n_tokens * out_stride`, and `out_stride >= k`.
+/// `x` has `n_tokens` rows of `k` floats `x_stride` apart, `weight` has `k`, `out` has `n_tokens *
+/// out_stride`, and `out_stride >= k`.
 #[no_mangle]
 pub unsafe extern "C" fn rms_norm(
     x: *const f32,
@@ -36,6 +38,8 @@ pub unsafe extern "C" fn rms_norm(
     }
 }
 
+/// # Safety
+/// `x` has `k` floats.
 unsafe fn sum_of_squares(x: *const f32, k: usize) -> f64 {
     let mut sums = [f64x2_splat(0.0); 2];
     let body = k / 4 * 4;

@@ -1,6 +1,7 @@
 //! From ggml's blocks to packed rows (see layout.rs), and back to f32.
 //!
-//! Packing never changes a weight's value: each ggml type goes to the one kind that holds it exactly, or to F32 as dequantised.
+//! Packing never changes a weight's value: each ggml type goes to the one kind that holds it
+//! exactly, or to F32 as dequantised.
 
 use crate::f16::{f16_to_f32, f32_to_f16, half_of, scale8_f16, HALF_BITS};
 use crate::ggml::{self, read_block, Block};
@@ -23,11 +24,13 @@ pub const fn exact_kind(ggml_type: u32) -> Option<u32> {
     })
 }
 
-/// Packs columns `first_col..first_col + k` of `n_rows` ggml rows. Returns the rows written: 0 where `kind` is neither the type's exact kind nor F32.
+/// Packs columns `first_col..first_col + k` of `n_rows` ggml rows. Returns the rows written: 0
+/// where `kind` is neither the type's exact kind nor F32.
 ///
 /// # Safety
-/// `src` has `n_rows` rows of the type, `src_row_bytes` apart, with those columns; both bounds are multiples of 32 for block types.
-/// `dst` has room for `n_rows` packed rows, `dst_row_bytes` (at least `packed_row_bytes(kind, k)`) apart.
+/// `src` has `n_rows` rows of the type, `src_row_bytes` apart, with those columns; both bounds are
+/// multiples of 32 for block types. `dst` has room for `n_rows` packed rows, `dst_row_bytes` (at
+/// least `packed_row_bytes(kind, k)`) apart.
 #[no_mangle]
 pub unsafe extern "C" fn repack(
     ggml_type: u32,
@@ -76,6 +79,8 @@ pub unsafe extern "C" fn repack(
     n_rows
 }
 
+/// # Safety
+/// `src` has `k` values, `dst` a packed row of F32.
 unsafe fn widen_row<T>(src: *const T, k: usize, dst: *mut u8, value: impl Fn(T) -> f32) {
     let dst = dst.cast::<f32>();
     for i in 0..k {
@@ -86,7 +91,11 @@ unsafe fn widen_row<T>(src: *const T, k: usize, dst: *mut u8, value: impl Fn(T) 
     }
 }
 
-/// A row of halves behind its scale. Multiplied by a power of two, the largest becomes a half of [2^15, 2^16), and none loses bits.
+/// A row of halves behind its scale. Multiplied by a power of two, the largest becomes a half of
+/// [2^15, 2^16), and none loses bits.
+///
+/// # Safety
+/// `src` has `k` halves, `dst` a packed row of F16.
 unsafe fn pack_f16_row(src: *const u16, k: usize, dst: *mut u8) {
     let largest = (0..k).fold(0, |most, i| most.max(src.add(i).read_unaligned() & 0x7fff));
     // As an f32 has it; the least half is 2^-24. A row with an infinity or NaN stays as it is.
@@ -112,6 +121,8 @@ unsafe fn pack_f16_row(src: *const u16, k: usize, dst: *mut u8) {
     }
 }
 
+/// # Safety
+/// As for `repack`, of one row.
 unsafe fn block_row<const TYPE: u32>(
     kind: u32,
     src: *const u8,
@@ -152,8 +163,12 @@ unsafe fn block_row<const TYPE: u32>(
     }
 }
 
-/// What `write_group` does of four blocks of Q4_0 or Q8_0, from block `first` on: the file has their weights as the packed kind has them but
-/// for the order, and their scales to the bit, so that whole vectors are moved.
+/// What `write_group` does of four blocks of Q4_0 or Q8_0, from block `first` on: the file has
+/// their weights as the packed kind has them but for the order, and their scales to the bit, so
+/// that whole vectors are moved.
+///
+/// # Safety
+/// `row` has four blocks from `first` on; `dst` is a packed group.
 #[inline(always)]
 unsafe fn copy_group<const TYPE: u32>(row: *const u8, first: usize, dst: *mut u8) {
     let bytes = if TYPE == ggml::Q4_0 { 18 } else { 34 };
@@ -175,6 +190,9 @@ unsafe fn copy_group<const TYPE: u32>(row: *const u8, first: usize, dst: *mut u8
 }
 
 /// Writes the nibbles of four blocks, a vector each, as a nibble kind has them.
+///
+/// # Safety
+/// `dst` has 64 bytes.
 #[inline(always)]
 unsafe fn put_nibbles(blocks: [v128; 4], dst: *mut u8) {
     for (j, words) in transpose(blocks).into_iter().enumerate() {
@@ -183,6 +201,9 @@ unsafe fn put_nibbles(blocks: [v128; 4], dst: *mut u8) {
 }
 
 /// Writes a half of four blocks, 16 bytes each, as a byte kind has it.
+///
+/// # Safety
+/// `dst` has 64 bytes.
 #[inline(always)]
 unsafe fn put_pairs(halves: [v128; 4], dst: *mut u8) {
     for (i, pairs) in transpose_pairs(halves).into_iter().enumerate() {
@@ -191,6 +212,9 @@ unsafe fn put_pairs(halves: [v128; 4], dst: *mut u8) {
 }
 
 /// Writes four blocks as a packed group of a block kind.
+///
+/// # Safety
+/// `dst` is a packed group of the kind.
 #[inline(always)]
 unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
     let weights = |lane: usize, half: usize| load(group[lane].q.as_ptr().add(16 * half));
@@ -212,6 +236,9 @@ unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
 }
 
 /// Writes the first two of the blocks as a packed half group.
+///
+/// # Safety
+/// `dst` is a packed half group of the kind.
 unsafe fn write_half_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
     let blocks = &group[..2];
     let offset = nibble_offset(kind);
@@ -257,6 +284,9 @@ fn scales_at(kind: u32, lanes: usize) -> usize {
 }
 
 /// Writes the scales and mins of the blocks of a group.
+///
+/// # Safety
+/// `group` is where the scales of a packed group of the kind begin.
 #[inline(always)]
 unsafe fn write_scales(kind: u32, blocks: &[Block], group: *mut u8) {
     let lanes = blocks.len();
@@ -351,7 +381,8 @@ pub unsafe extern "C" fn unpack_row(kind: u32, row: *const u8, k: usize, out: *m
 mod tests {
     use super::*;
 
-    /// `copy_group` against `write_group` of the blocks that `read_block` makes, at every first block and over several groups.
+    /// `copy_group` against `write_group` of the blocks that `read_block` makes, at every first
+    /// block and over several groups.
     fn check<const TYPE: u32>(kind: u32, block_bytes: usize) {
         let mut state = 1u32;
         let mut row = vec![0u8; 11 * block_bytes];

@@ -1,6 +1,8 @@
-//! Products of a tile of up to four rows, queries or weights, with the panels of a page (see `kv.rs`).
+//! Products of a tile of up to four rows, queries or weights, with the panels of a page (see
+//! `kv.rs`).
 //!
-//! Lane L of a coefficient vector belongs to row L, so that one load brings a step's coefficients of all rows; a step meets 8 columns at once.
+//! Lane L of a coefficient vector belongs to row L, so that one load brings a step's coefficients
+//! of all rows; a step meets 8 columns at once.
 
 use core::ops::Range;
 
@@ -16,13 +18,19 @@ pub const TILE: usize = 4;
 pub trait Cache {
     const TYPE: u32;
 
-    /// Makes coefficients of a tile's queries, in place: `[d]` vectors of f32, zeros up to a multiple of 32. Returns what the scores have to be
-    /// multiplied by, by row.
+    /// Makes coefficients of a tile's queries, in place: `[d]` vectors of f32, zeros up to a
+    /// multiple of 32. Returns what the scores have to be multiplied by, by row.
+    ///
+    /// # Safety
+    /// `queries` has `d` vectors, rounded up to a multiple of 32.
     unsafe fn prepare(_queries: *mut v128, _d: usize) -> v128 {
         f32x4_splat(1.0)
     }
 
     /// scores[p] = q . K[p] by row, for the positions of the panels.
+    ///
+    /// # Safety
+    /// `queries` are prepared; `keys` is the side of a page with heads of `d` elements.
     unsafe fn scores<const R: usize>(
         queries: *const v128,
         keys: *const u8,
@@ -31,8 +39,11 @@ pub trait Cache {
         scores: &mut [v128; PAGE],
     );
 
-    /// out = shrink * out + sum over the slots of weights[p] V[p]; `out` is `[panel][R rows][8 columns]`. Weights of the other positions in the slots'
-    /// panels are zero.
+    /// out = shrink * out + sum over the slots of weights[p] V[p]; `out` is `[panel][R rows][8
+    /// columns]`. Weights of the other positions in the slots' panels are zero.
+    ///
+    /// # Safety
+    /// `values` is the side of a page with heads of `d` elements; `out` is as long as a row of all.
     unsafe fn add_values<const R: usize>(
         weights: &[v128; PAGE],
         values: *const u8,
@@ -53,6 +64,9 @@ impl Floats {
     const STEP_BYTES: usize = 4 * PANEL;
 
     /// sum over the steps of coefficients[step][row] * panel[step].
+    ///
+    /// # Safety
+    /// `coefficients` has a vector for each step, `panel` as many steps.
     #[inline(always)]
     unsafe fn product<const R: usize>(
         coefficients: *const v128,
@@ -108,9 +122,11 @@ impl Cache for Floats {
     }
 }
 
-/// f16: 16-bit integers. So are queries, and weights times the positions' scales, with a scale for each row. No part of a sum passes 2^30, so it is exact:
-/// keys and rows of queries have Euclidean norms of 32767 (Cauchy and Schwarz), rows of weights a sum of 32767, values magnitudes of at most that. A score
-/// is off by 1.3e-5 of the norms' product (root mean square), as with halves on both sides for a head of 128.
+/// f16: 16-bit integers. So are queries, and weights times the positions' scales, with a scale for
+/// each row. No part of a sum passes 2^30, so it is exact: keys and rows of queries have Euclidean
+/// norms of 32767 (Cauchy and Schwarz), rows of weights a sum of 32767, values magnitudes of at
+/// most that. A score is off by 1.3e-5 of the norms' product (root mean square), as with halves on
+/// both sides for a head of 128.
 pub struct Words;
 
 impl Cache for Words {
@@ -179,12 +195,17 @@ impl Cache for Words {
     }
 }
 
-/// Integers: queries, and weights times the values' scales, are rounded to i16 with a scale for each row, amax / 32767, so that each is off by at most
-/// amax / 65534. Sums of a block are exact: 32 * 127 * 32767 fits an i32.
+/// Integers: queries, and weights times the values' scales, are rounded to i16 with a scale for
+/// each row, amax / 32767, so that each is off by at most amax / 65534. Sums of a block are exact:
+/// 32 * 127 * 32767 fits an i32.
 pub struct Q8_0;
 
 impl Q8_0 {
-    /// Coefficients of a block of values: weights times the positions' scales. Returns the coefficients' scales.
+    /// Coefficients of a block of values: weights times the positions' scales. Returns the
+    /// coefficients' scales.
+    ///
+    /// # Safety
+    /// `scales` has a half for each position of the panels.
     #[inline(always)]
     unsafe fn scaled_weights(
         weights: &[v128; PAGE],
@@ -278,7 +299,11 @@ impl Cache for Q8_0 {
     }
 }
 
-/// sum over pairs of steps of integers of so many bytes, coefficients[pair][row] and panel[pair] being pairs too: i32.
+/// sum over pairs of steps of integers of so many bytes, coefficients[pair][row] and panel[pair]
+/// being pairs too: i32.
+///
+/// # Safety
+/// `coefficients` has a vector for each pair of steps, `panel` as many pairs.
 #[inline(always)]
 unsafe fn dots<const R: usize, const BYTES: usize>(
     coefficients: *const v128,
@@ -305,7 +330,11 @@ unsafe fn dots<const R: usize, const BYTES: usize>(
     sums
 }
 
-/// Rounds `pairs` pairs of steps, by row, to pairs of i16, which may replace them; `size` is what shall become `MOST`, by row. Returns the scales.
+/// Rounds `pairs` pairs of steps, by row, to pairs of i16, which may replace them; `size` is what
+/// shall become `MOST`, by row. Returns the scales.
+///
+/// # Safety
+/// `from` has `2 * pairs` vectors, `to` has `pairs`.
 #[inline(always)]
 unsafe fn round(from: *const v128, size: v128, pairs: usize, to: *mut v128) -> v128 {
     let round = f32x4_splat(ROUND);
@@ -335,6 +364,9 @@ fn put_scores<const R: usize>(sums: Sums<R>, panel: usize, scores: &mut [v128; P
 }
 
 /// out[row] = shrink * out[row] + sums[row], for the 8 columns of a panel.
+///
+/// # Safety
+/// `out` has `2 * R` vectors.
 #[inline(always)]
 unsafe fn add_panel<const R: usize>(sums: Sums<R>, shrink: [v128; TILE], out: *mut v128) {
     for r in 0..R {

@@ -1,12 +1,16 @@
-//! Dot products of nibble rows (Q4: w = s (q - 8); Q4M, Q4K: w = s q + m) with quantised activations.
+//! Dot products of nibble rows (Q4: w = s (q - 8); Q4M, Q4K: w = s q + m) with quantised
+//! activations.
 //!
-//! A group of 128 weights is 4 vectors of nibbles; lane L holds block L's. Sixteen products of i8 and (q - 8), at most 16 x 127 x 8 = 16256, or of i8 and
-//! q, 16 x 127 x 15 = 30480, are summed in a lane of i16, then once in i32. Q4's sums begin at -8 times the sum of the i8; they may wrap on their way, not at
-//! its end. The high nibbles are taken by a 16-bit shift and a mask, since x86 has no byte shift. The integer part is exact; a result's error is
-//! that of the activations plus f32 rounding of one multiply-add per block.
+//! A group of 128 weights is 4 vectors of nibbles; lane L holds block L's. Sixteen products of i8
+//! and (q - 8), at most 16 x 127 x 8 = 16256, or of i8 and q, 16 x 127 x 15 = 30480, are summed in
+//! a lane of i16, then once in i32. Q4's sums begin at -8 times the sum of the i8; they may wrap on
+//! their way, not at its end. The high nibbles are taken by a 16-bit shift and a mask, since x86
+//! has no byte shift. The integer part is exact; a result's error is that of the activations plus
+//! f32 rounding of one multiply-add per block.
 //!
-//! The loops are written for V8, which checks the bounds of each load and makes a vector constant anew at each use: constants are opaque so that they
-//! stay in registers, and an inner loop of an opaque length is not unrolled, which would spill more than it saves.
+//! The loops are written for V8, which checks the bounds of each load and makes a vector constant
+//! anew at each use: constants are opaque so that they stay in registers, and an inner loop of an
+//! opaque length is not unrolled, which would spill more than it saves.
 
 use crate::coefficients::{add4, broadcast, quantise};
 use crate::f16::{load2_raw_f16_twice, load4_raw_f16, widen_raw, HALF_BITS, REBIAS, RESTORE};
@@ -15,7 +19,8 @@ use crate::layout::{group_bytes, groups, has_half, BLOCK, GROUP, HALF, NIBBLES, 
 use crate::matmul::Rows;
 use crate::simd::*;
 
-/// `KIND`: Q4, Q4M or Q4K. `SUM_I32`: whether products are summed in i32 at once; the results are the same.
+/// `KIND`: Q4, Q4M or Q4K. `SUM_I32`: whether products are summed in i32 at once; the results are
+/// the same.
 pub struct Nibbles<const KIND: u32, const SUM_I32: bool>;
 
 impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
@@ -24,7 +29,11 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
     const F16: bool = KIND != Q4K;
     const GROUP_BYTES: usize = group_bytes(KIND);
 
-    /// The scales and mins of a group's blocks by lane, from `at` on; halves 2^-112 times as large. `mask` is `HALF_BITS`.
+    /// The scales and mins of a group's blocks by lane, from `at` on; halves 2^-112 times as large.
+    /// `mask` is `HALF_BITS`.
+    ///
+    /// # Safety
+    /// `group` is a packed one of the kind.
     #[inline(always)]
     unsafe fn raw_scales<const IS_HALF: bool>(at: *const u8, mask: v128) -> [v128; 2] {
         let words = |at: *const u8| if IS_HALF { load8_twice(at) } else { load(at) };
@@ -37,6 +46,9 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
     }
 
     /// The scales and mins of a group's blocks by lane.
+    ///
+    /// # Safety
+    /// `group` is a packed one of the kind.
     #[inline(always)]
     unsafe fn scales<const IS_HALF: bool>(at: *const u8) -> [v128; 2] {
         let raw = Self::raw_scales::<IS_HALF>(at, i32x4_splat(HALF_BITS));
@@ -48,6 +60,9 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
     }
 
     /// Adds the products of a group, or of half of one. `end` is the bytes of its nibbles.
+    ///
+    /// # Safety
+    /// As for `Rows::dot`, of one group.
     #[inline(always)]
     unsafe fn dot_group<const R: usize, const T: usize, const IS_HALF: bool>(
         rows: [*const u8; R],
@@ -110,6 +125,9 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
     }
 
     /// As `add`, of a group or of half of one.
+    ///
+    /// # Safety
+    /// As for `Rows::add`, where the group is whole, or half.
     #[inline(always)]
     unsafe fn add_group<const IS_HALF: bool, const N: usize>(
         rows: &[*const u8; N],
@@ -137,8 +155,9 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
         let mins = broadcast(min);
         let mask = opaque(i8x16_splat(15));
         for j in (0..nibbles / 16).step_by(2) {
-            // Of two vectors of a row: of blocks 0 and 1, then of 2 and 3; of the low nibbles, then of the high ones. A half group has the columns that follow
-            // in the place of blocks 2 and 3.
+            // Of two vectors of a row: of blocks 0 and 1, then of 2 and 3; of the low nibbles, then
+            // of the high ones. A half group has the columns that follow in the place of blocks 2
+            // and 3.
             let mut sums = [offsets.map(|offset| [offset; 2]); 2];
             for p in 0..N / 2 {
                 for i in 0..2 {
@@ -173,6 +192,8 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
         }
     }
 
+    /// # Safety
+    /// `out` has 4 floats.
     #[inline(always)]
     unsafe fn add_four(out: *mut f32, scale: v128, sum: v128, min: v128) {
         if Self::MIN {
@@ -211,7 +232,8 @@ impl<const KIND: u32, const SUM_I32: bool> Rows for Nibbles<KIND, SUM_I32> {
         column / GROUP * Self::GROUP_BYTES
     }
 
-    /// Pairs of rows side by side are multiplied as bytes: i16 holds the sums of a dozen rows of 15 * 127.
+    /// Pairs of rows side by side are multiplied as bytes: i16 holds the sums of a dozen rows of 15
+    /// * 127.
     #[inline(always)]
     unsafe fn add<const N: usize>(
         rows: &[*const u8; N],

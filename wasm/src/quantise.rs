@@ -1,19 +1,22 @@
-//! Writers of ggml's Q4_K and Q6_K: what `src/formats/ggml/quantise_k.ts` does, step by step in f64, so that the bytes are the same.
+//! Writers of ggml's Q4_K and Q6_K: what `src/formats/ggml/quantise_k.ts` does, step by step in
+//! f64, so that the bytes are the same.
 //!
-//! Each group of weights gets a real scale (and minimum) by least squares, from the best of a few first scales; these become small integers under the block's f16
-//! scale; then the weights are rounded under what was stored. The first scales are tried side by side, two in a vector.
+//! Each group of weights gets a real scale (and minimum) by least squares, from the best of a few
+//! first scales; these become small integers under the block's f16 scale; then the weights are
+//! rounded under what was stored. The first scales are tried side by side, two in a vector.
 
 use crate::f16::{f16_to_f32, f32_to_f16};
 use crate::ggml::{block_size, Q4_K, Q6_K};
 use crate::simd::*;
 
-/// Steps by which the first scales spread the weights beyond the integers' range. The last one comes twice, to fill a vector.
+/// Steps by which the first scales spread the weights beyond the integers' range. The last one
+/// comes twice, to fill a vector.
 const SPREADS: [f64; LANES] = [-0.5, 0.0, 0.5, 1.0, 1.5, 1.5];
 const LANES: usize = 6;
 const WEIGHTS: usize = 256;
 
-/// Writes `blocks` blocks of Q4_K or Q6_K, whose bytes are zero before. Returns how many it wrote: the next one has a weight that is not finite, or a scale that
-/// f16 cannot hold.
+/// Writes `blocks` blocks of Q4_K or Q6_K, whose bytes are zero before. Returns how many it wrote:
+/// the next one has a weight that is not finite, or a scale that f16 cannot hold.
 ///
 /// # Safety
 /// `values` has 256 floats for each block, `out` the bytes of all blocks.

@@ -2,7 +2,8 @@
 
 use crate::simd::*;
 
-/// Rotates the pairs (2i, 2i + 1), i < n_rot / 2, of each head of one token in place by the angle whose cosine and sine are `cos_sin[2i], cos_sin[2i + 1]`.
+/// Rotates the pairs (2i, 2i + 1), i < n_rot / 2, of each head of one token in place by the angle
+/// whose cosine and sine are `cos_sin[2i], cos_sin[2i + 1]`.
 ///
 /// # Safety
 /// `x` has `n_heads * head_dim` floats, `cos_sin` has `n_rot`, `n_rot <= head_dim` is even.

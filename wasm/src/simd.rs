@@ -1,7 +1,8 @@
 //! The vector instructions of the build at hand, and the few operations whose form depends on it.
 //!
-//! Three builds share every kernel: `relaxed` (WASM relaxed SIMD: FMA and the i8 dot product), `simd128` (plain WASM SIMD) and native
-//! (emulated, for tests). Integer results are the same in all three; float results differ by the rounding of fused multiply-adds.
+//! Three builds share every kernel: `relaxed` (WASM relaxed SIMD: FMA and the i8 dot product),
+//! `simd128` (plain WASM SIMD) and native (emulated, for tests). Integer results are the same in
+//! all three; float results differ by the rounding of fused multiply-adds.
 
 #[cfg(target_arch = "wasm32")]
 pub use core::arch::wasm32::*;
@@ -18,7 +19,8 @@ pub fn madd(a: v128, b: v128, c: v128) -> v128 {
     return f32x4_add(f32x4_mul(a, b), c);
 }
 
-/// The i16 sums of neighbouring products of i8 `a` with `b` in 0..=127 (7 bits: the one case that relaxed SIMD defines fully).
+/// The i16 sums of neighbouring products of i8 `a` with `b` in 0..=127 (7 bits: the one case that
+/// relaxed SIMD defines fully).
 #[inline(always)]
 pub fn dot_i7(a: v128, b: v128) -> v128 {
     #[cfg(any(target_feature = "relaxed-simd", not(target_arch = "wasm32")))]
@@ -73,7 +75,8 @@ pub fn zero() -> v128 {
     i32x4_splat(0)
 }
 
-/// `a`, and the compiler does not know what it is: it stays in a register, where V8 would make a constant anew, in three instructions, at each use.
+/// `a`, and the compiler does not know what it is: it stays in a register, where V8 would make a
+/// constant anew, in three instructions, at each use.
 #[inline(always)]
 pub fn opaque<T: Copy>(a: T) -> T {
     // SAFETY: it is a reference.

@@ -1,7 +1,8 @@
 //! The WASM vector instructions that the kernels use, in plain Rust.
 //!
-//! It lets a native `cargo test` run the very kernels that are shipped. Semantics are those of the WebAssembly specification; where relaxed SIMD
-//! leaves a choice, the fused result is taken (`relaxed_madd`), and the i7 operand is checked to be one.
+//! It lets a native `cargo test` run the very kernels that are shipped. Semantics are those of the
+//! WebAssembly specification; where relaxed SIMD leaves a choice, the fused result is taken
+//! (`relaxed_madd`), and the i7 operand is checked to be one.
 
 #![allow(non_camel_case_types)]
 

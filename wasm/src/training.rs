@@ -12,8 +12,8 @@ fn sigmoid(x: v128) -> v128 {
     f32x4_div(v128_bitselect(e, one, f32x4_lt(x, zero())), f32x4_add(one, e))
 }
 
-/// Turns each logit into the gradient of its binary cross-entropy, in which a hit counts `weight` times: weight * (sigmoid(x) - 1) where `hits` is not 0,
-/// sigmoid(x) elsewhere.
+/// Turns each logit into the gradient of its binary cross-entropy, in which a hit counts `weight`
+/// times: weight * (sigmoid(x) - 1) where `hits` is not 0, sigmoid(x) elsewhere.
 ///
 /// # Safety
 /// `x` has `n` floats, `hits` as many bytes.
@@ -42,8 +42,9 @@ pub unsafe extern "C" fn cross_entropy_gradient(
     }
 }
 
-/// A step of Adam (Kingma & Ba 2015, arXiv 1412.6980, the order of section 2): moves `weights` against `gradient`, whose running `mean` and mean `square` it
-/// keeps. `rate` has the corrections of both for their start at zero.
+/// A step of Adam (Kingma & Ba 2015, arXiv 1412.6980, the order of section 2): moves `weights`
+/// against `gradient`, whose running `mean` and mean `square` it keeps. `rate` has the corrections
+/// of both for their start at zero.
 ///
 /// # Safety
 /// All four have `n` floats.
