@@ -4,7 +4,7 @@
  * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import type { Counters } from "./cpu/bank.ts";
+import type { Counters } from "./cpu/cpu_place.ts";
 import { CpuPlace } from "./cpu/cpu_place.ts";
 import { GpuPlace, type GpuPlaceOptions } from "./gpu/gpu_place.ts";
 import { selfTestGpu } from "./gpu_self_test.ts";
@@ -28,14 +28,14 @@ export async function loadCpuPlaces(
   source: ByteSource,
   options: TeamOptions,
   progress: LoadProgress,
-  { neurons, normed }: Omit<Counters, "layers"> = {},
+  { neurons, ffnInputs }: Omit<Counters, "layers"> = {},
 ): Promise<CpuPlace[]> {
   const layers = options.model.layers.length;
   const places = options.plan.places.map((plan, i) =>
     new CpuPlace(module, { ...options, plan }, {
       layers: new LayerCounts(layers),
       neurons,
-      normed: i === 0 ? normed : undefined,
+      ffnInputs: i === 0 ? ffnInputs : undefined,
     })
   );
   for (const place of places) {

@@ -32,7 +32,7 @@ export interface Place {
   /** Computes its share of the layer's output from what heads computed. */
   attentionOutput?(layer: number, batch: Batch): void;
   /** Computes the values h of its neurons. */
-  hidden(layer: number, batch: Batch): void;
+  ffnActivations(layer: number, batch: Batch): void;
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
   keepAbove(batch: Batch, thresholds: Float32Array): void;
   /** Computes its neurons' share of the FFN. */
@@ -62,7 +62,7 @@ export interface CpuSidePlace extends Place {
   residual(batch: Batch): Float32Array;
   /** Takes another residual, `[tokens, stride]`, of any stride. */
   setResidual(residual: Float32Array, batch: Batch): void;
-  /** The values h that `hidden` computed, `[tokens][neurons]`, valid until `down`. */
+  /** The values h that `ffnActivations` computed, `[tokens][neurons]`, valid until `down`. */
   neurons(batch: Batch): Float32Array[];
   /** Its columns of the logits, a row for each token that wants them. */
   logits(batch: Batch): Float32Array[];
@@ -88,7 +88,7 @@ export interface GpuSidePlace extends Place, AsyncDisposable {
   setResidual(residual: Float32Array, batch: Batch): void;
   /** Adds what the CPU places computed, `[tokens, stride]`, to its residual. */
   addToResidual(sum: Float32Array, batch: Batch): void;
-  /** The values h that `hidden` computed, `[tokens][neurons]`. */
+  /** The values h that `ffnActivations` computed, `[tokens][neurons]`. */
   neurons(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
   /** Begins to record what the device does in a step. */
   startTrace(): void;
@@ -123,7 +123,7 @@ export function* forward(
     if (before) yield { exchange: before, stage };
     const isOurs = stage.sides.includes(side);
     if (kind === "ffn") {
-      if (isOurs) place.hidden(layer, batch);
+      if (isOurs) place.ffnActivations(layer, batch);
       if (sparsity.mode === "top-k") yield { exchange: "top-k", stage };
       if (between) yield { exchange: between, stage };
       if (isOurs) place.down(layer, batch);

@@ -102,12 +102,12 @@ async function startInline(
   const { model, plan, sparsity, limits, countNeurons, keepFfnInputs } =
     options;
   const neurons = countNeurons ? new NeuronCounts(model) : undefined;
-  const normed = keepFfnInputs ? new FfnInputs(model, limits) : undefined;
+  const ffnInputs = keepFfnInputs ? new FfnInputs(model, limits) : undefined;
   const progress = loadProgress(model, plan, control);
   const gpu = plan.gpu &&
     await progress.untilAborted(loadGpuPlace(source, options, progress));
   const cpu = await progress.untilAborted(
-    loadCpuPlaces(module, source, options, progress, { neurons, normed }),
+    loadCpuPlaces(module, source, options, progress, { neurons, ffnInputs }),
   );
   return new InlineTeam(
     description,
@@ -117,7 +117,7 @@ async function startInline(
     sparsity,
     limits,
     neurons,
-    normed,
+    ffnInputs,
   );
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Plan } from "../plan/plan.ts";
-import type { CpuPlaceOptions } from "./cpu/bank.ts";
+import type { CpuPlaceOptions } from "./cpu/cpu_place.ts";
 
 /** What all places of a team have in common. */
 export interface TeamOptions extends Omit<CpuPlaceOptions, "plan"> {

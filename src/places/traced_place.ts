@@ -11,7 +11,7 @@ const computed: Readonly<Record<string, Activity>> = {
   embed: "embed",
   attention: "attention",
   attentionOutput: "attention",
-  hidden: "neurons",
+  ffnActivations: "neurons",
   down: "neurons",
   head: "head",
 };

@@ -55,8 +55,8 @@ export class ReferenceGpu implements GpuSidePlace {
     this.place.attention(layer, batch);
     this.#add();
   }
-  hidden(layer: number, batch: Batch): void {
-    this.place.hidden(layer, batch);
+  ffnActivations(layer: number, batch: Batch): void {
+    this.place.ffnActivations(layer, batch);
   }
   down(layer: number, batch: Batch): void {
     this.place.down(layer, batch);

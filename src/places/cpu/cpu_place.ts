@@ -3,17 +3,65 @@
  *
  * @module
  */
-import type { Rates } from "../../plan/rates.ts";
-import type { Range } from "../../model/index_set.ts";
-import type { Stage } from "../../plan/schedule.ts";
-import type { Batch } from "../batch.ts";
-import type { CpuSidePlace } from "../place.ts";
-import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
-import { shardsOf } from "../../plan/shards.ts";
-import { LayerCounts } from "../stats.ts";
-import { Bank, type Counters, type CpuPlaceOptions } from "./bank.ts";
-import { instantiate } from "../../kernels/memory.ts";
+import { instantiate, WasmMemory } from "../../kernels/memory.ts";
+import {
+  Activations,
+  allocateRows,
+  type F32Rows,
+  type PackedMatrix,
+} from "../../kernels/matrix.ts";
 import { packedSliceBytes } from "../../kernels/packing.ts";
+import { RowSums } from "../../kernels/row_sums.ts";
+import type { Range } from "../../model/index_set.ts";
+import type { Model } from "../../model/model.ts";
+import { ropeFrequencies } from "../../model/rope.ts";
+import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
+import { stackDepth } from "../../plan/groups.ts";
+import type { PlacePlan } from "../../plan/plan.ts";
+import type { Rates } from "../../plan/rates.ts";
+import type { Stage } from "../../plan/schedule.ts";
+import { shardsOf } from "../../plan/shards.ts";
+import type { Sparsity } from "../../plan/sparsity.ts";
+import { type Batch, type BatchLimits, copyRows } from "../batch.ts";
+import type { CacheType } from "../cache_type.ts";
+import type { FfnInputs } from "../ffn_inputs.ts";
+import type { NeuronCounts } from "../neuron_counts.ts";
+import type { CpuSidePlace } from "../place.ts";
+import { LayerCounts } from "../stats.ts";
+import { Attention } from "./attention.ts";
+import { FeedForward } from "./feed_forward.ts";
+import {
+  chooseKernels,
+  measureRates,
+  type RateSubject,
+  useKernels,
+  warmUp,
+} from "./rates.ts";
+import { PackedWeights } from "./weights.ts";
+
+/** What a CPU place is made of, all of it fit to be posted to a worker. */
+export interface CpuPlaceOptions {
+  readonly model: Model;
+  readonly plan: PlacePlan;
+  readonly sparsity: Sparsity;
+  readonly limits: BatchLimits;
+  readonly cacheType: CacheType;
+  /** Count what the predictor misses, at the price of computing everything. */
+  readonly measureRecall: boolean;
+  /** The share of each layer's neurons that is hot; measured where left out. */
+  readonly hotShare?: number;
+  /** Bytes of weights in one memory, at most; more go to further banks. */
+  readonly bankBytes?: number;
+}
+
+/** What a place counts and keeps while it computes. */
+export interface Counters {
+  readonly layers: LayerCounts;
+  /** Every neuron, where the caller wants a profile */
+  readonly neurons?: NeuronCounts;
+  /** What the feed-forward layers read, the same in every place: one keeps it */
+  readonly ffnInputs?: FfnInputs;
+}
 
 /**
  * Bytes of weights in one memory of 4 GiB, so that scratch and KV cache find
@@ -21,148 +69,251 @@ import { packedSliceBytes } from "../../kernels/packing.ts";
  */
 const defaultBankBytes = 3.25 * 2 ** 30;
 
+/** One WASM memory: the weights of some layers, scratch, and what computes on them. */
+interface Bank {
+  readonly layers: Range;
+  readonly memory: WasmMemory;
+  readonly weights: PackedWeights;
+  readonly residual: Activations;
+  /** The residual after a norm */
+  readonly normed: Activations;
+  /** What was computed last, a term a level */
+  readonly sums: RowSums;
+  readonly logits: F32Rows;
+  readonly rateSubject: RateSubject;
+  attention: Attention;
+  feedForward: FeedForward;
+}
+
 /** Holds its parts packed in WASM memories: one, or several "banks" of whole layers. */
 export class CpuPlace implements CpuSidePlace {
   /** Bytes of packed weights. */
   readonly weightBytes: number;
-  /** What it asks the loader for; `write` takes the rows. */
+  /** What the loader has to {@linkcode write}. */
   readonly shards: PlaceShards;
+  /** How fast the place read its rows when it was made ready. */
+  rates!: Rates;
   readonly #banks: Bank[];
-  readonly #counters: Counters;
+  /** Holds embedding and output head */
+  readonly #headBank: Bank;
   /** The bank that computes: its residual is the current one. */
   #current: Bank;
+  /** Of the stage, to be added to the residual once */
+  #bias?: PackedMatrix;
+  /** How many of the current bank's sums are the stage's terms */
+  #terms = 1;
 
   /** Makes room for the weights; they come by {@linkcode write}, then {@linkcode ready}. */
   constructor(
     module: WebAssembly.Module,
-    options: CpuPlaceOptions,
-    counters: Counters = {
+    readonly options: CpuPlaceOptions,
+    readonly counters: Counters = {
       layers: new LayerCounts(options.model.layers.length),
     },
   ) {
     const { model, plan, bankBytes = defaultBankBytes } = options;
     this.shards = shardsOf(model, plan);
-    this.#counters = counters;
     const ranges = splitLayers(this.shards, bankBytes);
     this.#banks = ranges.map((layers, i) =>
-      new Bank(instantiate(module), options, this.shards, {
+      makeBank(module, options, this.shards, {
         layers,
         head: i === ranges.length - 1,
-      }, counters)
+      })
     );
-    this.#current = this.#headBank;
-    this.weightBytes = this.#banks.reduce((sum, b) => sum + b.weightBytes, 0);
+    this.#current = this.#headBank = this.#banks[ranges.length - 1];
+    this.weightBytes = this.#banks.reduce(
+      (sum, { weights }) => sum + weights.byteLength,
+      0,
+    );
   }
 
   /** What was computed and read so far. */
   get counts(): LayerCounts {
-    return this.#counters.layers;
-  }
-
-  /** How fast the place read its rows when it was made ready. */
-  get rates(): Rates {
-    return this.#banks[0].rates;
+    return this.counters.layers;
   }
 
   /** See {@linkcode CpuSidePlace.measureRates}. */
   measureRates(): Rates {
-    return this.#banks[0].measureRates();
+    return measureRates(this.#banks[0].rateSubject, this.rates);
   }
 
   /** Takes some rows of one of its shards, as they stand in the file. */
   write(shard: Shard, rows: Rows): void {
-    for (const bank of this.#banks) bank.write(shard, rows);
+    for (const { weights } of this.#banks) weights.write(shard, rows);
   }
 
-  /** Call when every shard is written: makes the scratch and the KV cache. */
+  /**
+   * Call when every shard is written: makes scratch and KV cache, and chooses
+   * and measures the kernels on the first bank.
+   */
   ready(): void {
-    const [first, ...others] = this.#banks;
-    first.ready();
-    for (const bank of others) bank.ready(first.rates);
+    const { model, plan, limits, cacheType } = this.options;
+    const { counts, counters } = this;
+    const maxTokens = limits.tokens;
+    for (const [i, bank] of this.#banks.entries()) {
+      const { memory, weights: { layers, rope_freqs } } = bank;
+      const factors = rope_freqs &&
+        memory.f32(rope_freqs.pointer, rope_freqs.columns).slice();
+      bank.attention = new Attention(
+        model,
+        plan,
+        memory,
+        counts,
+        ropeFrequencies(model, factors),
+        { maxTokens, contextSize: limits.contextSize, cacheType },
+        layers,
+      );
+      if (i === 0) this.rates = chooseKernels(bank.rateSubject);
+      else useKernels(memory, this.rates);
+      bank.feedForward = new FeedForward(
+        model,
+        plan,
+        memory,
+        counts,
+        { ...this.options, maxTokens, rates: this.rates },
+        layers,
+        counters.neurons,
+      );
+    }
   }
 
   /** See {@linkcode Place.reserve}. */
   reserve(pages: number): number {
-    return Math.min(...this.#banks.map((bank) => bank.reserve(pages)));
+    return Math.min(
+      ...this.#banks.map(({ attention }) => attention.reserve(pages)),
+    );
   }
 
-  /** How many rows of each layer it reads without asking from now on, as a plan says for its rates. */
+  /** How many rows of each layer it reads without a test from now on, as a plan says for its rates. */
   setHotRows(hotRows: readonly number[]): void {
-    for (const bank of this.#banks) bank.setHotRows(hotRows);
+    for (const { feedForward } of this.#banks) feedForward.hotRows = hotRows;
   }
 
   /** See {@linkcode Place.begin}. */
   begin(batch: Batch): void {
-    for (const bank of this.#banks) bank.begin(batch);
+    for (const { attention } of this.#banks) attention.begin(batch);
   }
 
   /** See {@linkcode Place.embed}. */
   embed(batch: Batch): void {
-    this.#current = this.#headBank;
-    this.#current.embed(batch);
+    const { vocab } = this.options.plan;
+    const { memory, weights, residual, sums } = this.#current = this.#headBank;
+    const { token_embd } = weights.head!;
+    const { pointer, stride } = sums.levels[0];
+    const n = batch.length;
+    this.#bias = undefined;
+    this.#terms = 1;
+    memory.clear(residual.pointer, n * stride);
+    memory.clear(pointer, n * stride);
+    for (let t = 0; t < n; t++) {
+      const id = batch.tokens[t];
+      if (id < vocab.start || id >= vocab.end) continue;
+      memory.kernels.unpack_row(
+        token_embd.kind,
+        token_embd.row(id - vocab.start),
+        token_embd.columns,
+        pointer + 4 * t * stride,
+      );
+      this.#countHead(token_embd.rowBytes);
+    }
   }
 
   /** See {@linkcode Place.attention}. */
   attention(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
-    this.#current.attention(layer, batch);
+    const { attention, weights, normed } = this.#current;
+    const layerWeights = weights.layers[layer]!;
+    this.#norm(layerWeights.attn_norm, batch.length);
+    attention.run(layer, layerWeights, batch, normed);
   }
 
   /** See {@linkcode Place.attentionOutput}. */
   attentionOutput(layer: number, batch: Batch): void {
-    this.#current.attentionOutput(layer, batch);
+    const { attention, weights, sums } = this.#current;
+    const layerWeights = weights.layers[layer]!;
+    attention.output(layer, layerWeights, batch, sums.levels[0]);
+    this.#bias = layerWeights.attn_output_bias;
+    this.#terms = 1;
   }
 
-  /** See {@linkcode Place.hidden}. */
-  hidden(layer: number, batch: Batch): void {
+  /** See {@linkcode CpuSidePlace.putInputs}. */
+  putInputs({ kind, layer }: Stage, batch: Batch, rows: Float32Array): void {
+    const { attention, feedForward, weights } = this.#current;
+    if (kind === "ffn") return feedForward.putInputs(rows);
+    attention.put(layer, weights.layers[layer]!, batch, rows);
+  }
+
+  /** See {@linkcode CpuSidePlace.takeInputs}. */
+  takeInputs({ kind, layer }: Stage, batch: Batch, rows: Float32Array): void {
+    const { attention, feedForward, weights } = this.#current;
+    if (kind === "ffn") return feedForward.takeInputs(rows);
+    attention.take(layer, weights.layers[layer]!, batch, rows);
+  }
+
+  /** See {@linkcode Place.ffnActivations}. */
+  ffnActivations(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
-    this.#current.hidden(layer, batch);
+    const { feedForward, weights, normed, residual, sums } = this.#current;
+    const layerWeights = weights.layers[layer]!;
+    this.#bias = layerWeights.ffn_down_bias;
+    this.#norm(layerWeights.ffn_norm, batch.length);
+    this.#keepFfnInputs(layer, batch);
+    feedForward.activations(
+      layer,
+      layerWeights,
+      batch,
+      normed,
+      residual,
+      sums,
+    );
   }
 
   /** See {@linkcode CpuSidePlace.neurons}. */
   neurons(batch: Batch): Float32Array[] {
-    return this.#current.neurons(batch);
+    return this.#current.feedForward.neurons(batch.length);
   }
 
   /** See {@linkcode Place.keepAbove}. */
   keepAbove(batch: Batch, thresholds: Float32Array): void {
-    this.#current.keepAbove(batch, thresholds);
+    this.#current.feedForward.keepAbove(batch.length, thresholds);
   }
 
   /** See {@linkcode Place.down}. */
   down(): void {
-    this.#current.down();
+    this.#terms = this.#current.feedForward.down();
   }
 
   /** See {@linkcode Place.head}. */
   head(batch: Batch): void {
     this.#enter(this.#headBank, batch);
-    this.#current.head(batch);
-  }
-
-  /** See {@linkcode CpuSidePlace.putInputs}. */
-  putInputs(stage: Stage, batch: Batch, rows: Float32Array): void {
-    this.#current.putInputs(stage, batch, rows);
-  }
-
-  /** See {@linkcode CpuSidePlace.takeInputs}. */
-  takeInputs(stage: Stage, batch: Batch, rows: Float32Array): void {
-    this.#current.takeInputs(stage, batch, rows);
+    const { weights, normed, logits } = this.#current;
+    const { output, output_norm } = weights.head!;
+    let row = 0;
+    for (let t = 0; t < batch.length; t++) {
+      if (batch.wantLogits[t]) this.#normRows(output_norm, t, row++, 1);
+    }
+    if (row === 0) return;
+    normed.changed();
+    this.#countHead(output.multiply(normed, row, logits));
   }
 
   /** See {@linkcode CpuSidePlace.terms}. */
   terms(batch: Batch): Float32Array[] {
-    return this.#current.terms(batch);
+    const { memory, sums } = this.#current;
+    return sums.levels.slice(0, this.#terms).map(({ pointer, stride }) =>
+      memory.f32(pointer, batch.length * stride)
+    );
   }
 
   /** See {@linkcode CpuSidePlace.residual}. */
   residual(batch: Batch): Float32Array {
-    return this.#current.residual(batch);
+    return residualOf(this.#current, batch);
   }
 
   /** See {@linkcode CpuSidePlace.setResidual}. */
   setResidual(residual: Float32Array, batch: Batch): void {
-    this.#current.setResidual(residual, batch);
+    const { hiddenSize } = this.options.model;
+    copyRows(residual, this.residual(batch), batch.length, hiddenSize);
   }
 
   /** See {@linkcode CpuSidePlace.accumulate}. */
@@ -171,28 +322,112 @@ export class CpuPlace implements CpuSidePlace {
     merges: readonly number[],
     batch: Batch,
   ): void {
-    this.#current.accumulate(terms, merges, batch);
+    const { memory: { kernels }, residual, sums } = this.#current;
+    const length = batch.length * residual.stride;
+    this.#bias?.addTo(residual, batch.length);
+    this.#bias = undefined;
+    const isOwn = terms.length === 1 &&
+      terms[0].buffer === kernels.memory.buffer;
+    const sum = isOwn ? terms[0].byteOffset : sums.add(terms, merges, length);
+    kernels.add(residual.pointer, sum, length);
   }
 
   /** See {@linkcode CpuSidePlace.logits}. */
   logits(batch: Batch): Float32Array[] {
-    return this.#current.logits(batch);
+    const { memory, weights, logits: { pointer, stride } } = this.#current;
+    const { rows } = weights.head!.output;
+    return Array.from(
+      { length: batch.logitCount },
+      (_, i) => memory.f32(pointer + 4 * i * stride, rows),
+    );
   }
 
-  get #headBank(): Bank {
-    return this.#banks[this.#banks.length - 1];
+  #keepFfnInputs(layer: number, batch: Batch): void {
+    const { ffnInputs } = this.counters;
+    if (!ffnInputs) return;
+    const { memory, normed: { pointer, stride } } = this.#current;
+    const { hiddenSize } = this.options.model;
+    for (let t = 0; t < batch.length; t++) {
+      const row = memory.f32(pointer + 4 * t * stride, hiddenSize);
+      ffnInputs.row(layer, t).set(row);
+    }
+  }
+
+  #norm(weight: PackedMatrix, rows: number): void {
+    this.#normRows(weight, 0, 0, rows);
+    this.#current.normed.changed();
+  }
+
+  /** Norms `rows` of the residual, from row `from` on, into the normed rows from `to` on. */
+  #normRows(
+    weight: PackedMatrix,
+    from: number,
+    to: number,
+    rows: number,
+  ): void {
+    const { hiddenSize, rmsEpsilon } = this.options.model;
+    const { memory, residual: { pointer, stride }, normed } = this.#current;
+    memory.kernels.rms_norm(
+      pointer + 4 * from * stride,
+      stride,
+      weight.pointer,
+      rows,
+      hiddenSize,
+      rmsEpsilon,
+      normed.pointer + 4 * to * stride,
+      stride,
+    );
+  }
+
+  #countHead(bytes: number): void {
+    this.counts.add(this.counts.layers, "streamed", bytes);
   }
 
   #enterLayer(layer: number, batch: Batch): void {
-    if (this.#current.holds(layer)) return;
-    this.#enter(this.#banks.find((bank) => bank.holds(layer))!, batch);
+    const holds = ({ layers }: Bank) =>
+      layer >= layers.start && layer < layers.end;
+    if (!holds(this.#current)) this.#enter(this.#banks.find(holds)!, batch);
   }
 
+  /** Goes on in a bank, which takes over the residual. */
   #enter(bank: Bank, batch: Batch): void {
     if (bank === this.#current) return;
-    bank.takeOver(this.#current, batch);
+    residualOf(bank, batch).set(residualOf(this.#current, batch));
     this.#current = bank;
   }
+}
+
+function residualOf({ memory, residual }: Bank, batch: Batch): Float32Array {
+  return memory.f32(residual.pointer, batch.length * residual.stride);
+}
+
+function makeBank(
+  module: WebAssembly.Module,
+  { model, plan, limits: { tokens }, sparsity }: CpuPlaceOptions,
+  shards: PlaceShards,
+  share: { readonly layers: Range; readonly head: boolean },
+): Bank {
+  const memory = new WasmMemory(instantiate(module));
+  const picks = sparsity.mode === "predictor";
+  const weights = new PackedWeights(memory, shards, plan.parts, share, picks);
+  const output = weights.head?.output;
+  const layers = weights.layers.filter((layer) => layer !== undefined)
+    .filter((layer) => layer.ffn_up.rows > 1);
+  const rateSubject = { memory, layers, output, tokens };
+  const { hiddenSize } = model;
+  const bank = {
+    layers: share.layers,
+    memory,
+    weights,
+    residual: new Activations(memory, tokens, hiddenSize),
+    normed: new Activations(memory, tokens, hiddenSize),
+    sums: new RowSums(memory, stackDepth(model), tokens, hiddenSize),
+    logits: allocateRows(memory, tokens, output?.rows ?? 0),
+    rateSubject,
+  };
+  if (layers.length > 0) warmUp(rateSubject);
+  // Attention and FFN come when the weights are there.
+  return bank as typeof bank & Pick<Bank, "attention" | "feedForward">;
 }
 
 /** Ranges of layers whose weights fit `bankBytes` each, the head with the last of them. */

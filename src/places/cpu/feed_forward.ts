@@ -126,7 +126,7 @@ export class FeedForward {
    * Computes h of the normed `x`; `residual` is what a predictor reads that is
    * not linear. Down's share goes to `out`, by {@linkcode down} at the latest.
    */
-  hidden(
+  activations(
     index: number,
     weights: LayerWeights,
     batch: Batch,

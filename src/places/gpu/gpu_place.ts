@@ -193,8 +193,8 @@ export class GpuPlace implements GpuSidePlace {
     this.#parts.attention?.run(layer, batch);
   }
 
-  /** See {@linkcode Place.hidden}. */
-  hidden(layer: number, batch: Batch): void {
+  /** See {@linkcode Place.ffnActivations}. */
+  ffnActivations(layer: number, batch: Batch): void {
     this.#layer = layer;
     this.#parts.feedForward?.activate(layer, batch.length);
   }

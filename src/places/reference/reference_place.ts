@@ -175,8 +175,8 @@ export class ReferencePlace implements CpuSidePlace {
     });
   }
 
-  /** See {@linkcode Place.hidden}. */
-  hidden(layer: number, _batch: Batch): void {
+  /** See {@linkcode Place.ffnActivations}. */
+  ffnActivations(layer: number, _batch: Batch): void {
     const { model, sparsity, counts } = this;
     const weights = this.weights.layers[layer];
     this.#h = this.#residual.map((x) => {

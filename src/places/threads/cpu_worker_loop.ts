@@ -30,7 +30,7 @@ export class CpuWorkerLoop implements WorkerLoop {
     this.place = new CpuPlace(module, { ...options, plan }, {
       layers: shared.counts[index],
       neurons: shared.neuronCounts,
-      normed: index === 0 ? shared.ffnInputs : undefined,
+      ffnInputs: index === 0 ? shared.ffnInputs : undefined,
     });
   }
 
