@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { lengthOf } from "../model/index_set.ts";
 import type { LayerTensors, Model } from "../model/model.ts";
 import { neuronBytes } from "./costs.ts";
 import type { CpuRates } from "./machine.ts";
@@ -59,19 +60,21 @@ export function hotRowsOf({ parts }: PlacePlan): number[] {
 function hotRows(
   model: Model,
   layer: LayerTensors,
-  { firing }: Part,
+  { firing, neurons }: Part,
   ratio: number,
   { hotShare, sparsity }: HotRowOptions,
 ): number {
   if (!firing) return 0;
-  if (hotShare !== undefined) {
-    // Of the whole layer, however it is cut.
-    const count = Math.round(hotShare * model.feedForwardSize);
-    return firing.rank.filter((rank) => rank < count).length;
-  }
   const { fc1, fc2 } = layer;
   if (sparsity.mode !== "predictor" || !fc1 || !fc2) {
-    return hotBorder(firing.gatePositive, ratio);
+    return hotShare === undefined
+      ? hotBorder(firing.gatePositive, ratio)
+      : Math.round(hotShare * lengthOf(neurons));
+  }
+  if (hotShare !== undefined) {
+    // Of the whole layer, however it is cut: a predictor is not asked about them.
+    const count = Math.round(hotShare * model.feedForwardSize);
+    return firing.rank.filter((rank) => rank < count).length;
   }
   const { gate, up, down } = neuronBytes(layer, model.feedForwardSize);
   const asked = fc2.byteLength / model.feedForwardSize;

@@ -64,6 +64,30 @@ Deno.test("the border is where hotShare puts it, and no row is hot without a pro
   }
 });
 
+Deno.test("a predictor is not asked about the same neurons, whatever the cut and the rates", async () => {
+  const { model } = await randomModel({
+    architecture: "bamboo",
+    feedForwardSize: 192,
+    predictorRank: 8,
+  });
+  const hotNeurons = (places: number, ratio: number, hotShare?: number) =>
+    makePlan(model, cpuOf(ratio), {
+      places,
+      sparsity: { mode: "predictor" },
+      profile: profileOf(model),
+      hotShare,
+    }).places.flatMap(({ parts: [{ firing, hotRows }] }) =>
+      Array.from(firing!.order.subarray(0, hotRows))
+    ).sort((a, b) => a - b);
+  for (const hotShare of [undefined, 0.3]) {
+    const expected = hotNeurons(1, 0.3, hotShare);
+    assert(expected.length > 0);
+    for (const places of [2, 3, 8]) {
+      assert.deepEqual(hotNeurons(places, 0.7, hotShare), expected);
+    }
+  }
+});
+
 Deno.test("a predictor's border depends on what it costs to ask", async () => {
   const { model } = await randomModel({
     architecture: "bamboo",
