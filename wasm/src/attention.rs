@@ -26,7 +26,7 @@ struct Call {
     q_stride: usize,
     n_heads: usize,
     head_dim: usize,
-    pages: *const u32,
+    pages: *const *const u8,
     n_positions: usize,
     window: usize,
     scale: f32,
@@ -38,7 +38,7 @@ struct Call {
 /// `n_positions + t`, the last `window` of them where that is not 0. Returns how many positions
 /// were read, all passes together.
 ///
-/// Page i is at byte offset `pages[i]`, as `kv_store` writes it in `cache_type` (0 f32, 1 f16, 2
+/// Page i is at `pages[i]`, as `kv_store` writes it in `cache_type` (0 f32, 1 f16, 2
 /// q8_0). Strides are in floats.
 ///
 /// # Safety
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn attention(
     n_tokens: usize,
     n_heads: usize,
     head_dim: usize,
-    pages: *const u32,
+    pages: *const *const u8,
     n_positions: usize,
     window: usize,
     scale: f32,
@@ -136,7 +136,7 @@ unsafe fn pass<C: Cache>(call: &Call, rows: Range<usize>) -> usize {
     for page in positions.start / PAGE..positions.end.div_ceil(PAGE) {
         let first = page * PAGE;
         let slots = positions.start.saturating_sub(first)..PAGE.min(positions.end - first);
-        let keys = call.pages.add(page).read() as usize as *const u8;
+        let keys = call.pages.add(page).read();
         for tile in &mut tiles[..n_tiles] {
             let tile = tile.assume_init_mut();
             match tile.rows {

@@ -34,3 +34,5 @@ pub mod simd;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod simd_emulated;
 pub mod training;
+#[cfg(test)]
+mod twins;
