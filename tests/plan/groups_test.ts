@@ -73,8 +73,8 @@ Deno.test("any number of places adds the groups along the same tree", async () =
   }
 });
 
-Deno.test("2, 4, 8 and 16 places of a large model hand over one sum each", async () => {
-  for (const places of [2, 4, 8, 16]) {
+Deno.test("2, 4 and 8 places of a large model hand over one sum each", async () => {
+  for (const places of [2, 4, 8]) {
     const { terms } = await sumOf(14336, places);
     assert.deepEqual(terms, Array(places).fill(1));
   }
