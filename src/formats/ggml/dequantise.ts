@@ -1,46 +1,10 @@
 import { UsageError } from "../../errors.ts";
-import {
-  dequantiseQ4_0,
-  dequantiseQ4_1,
-  dequantiseQ5_0,
-  dequantiseQ5_1,
-  dequantiseQ8_0,
-} from "./dequantise_32.ts";
-import {
-  dequantiseQ2_K,
-  dequantiseQ3_K,
-  dequantiseQ4_K,
-  dequantiseQ5_K,
-  dequantiseQ6_K,
-} from "./dequantise_k.ts";
-import { bfloat16sToFloats, halvesToFloats } from "./float_rows.ts";
+import { dequantise32 } from "./dequantise_32.ts";
+import { dequantiseK } from "./dequantise_k.ts";
+import { bfloat16sToFloats, halvesToFloats } from "./half.ts";
 import { type GgmlType, ggmlTypes, rowBytes } from "./types.ts";
 
-/**
- * Reads one block, which begins at `offset` in `bytes`, into its weights,
- * which begin at `first` in `out`.
- */
-type DequantiseBlock = (
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-) => void;
-
-const dequantiseBlock: Readonly<
-  Record<Exclude<GgmlType, "F32" | "F16" | "BF16">, DequantiseBlock>
-> = {
-  Q4_0: dequantiseQ4_0,
-  Q4_1: dequantiseQ4_1,
-  Q5_0: dequantiseQ5_0,
-  Q5_1: dequantiseQ5_1,
-  Q8_0: dequantiseQ8_0,
-  Q2_K: dequantiseQ2_K,
-  Q3_K: dequantiseQ3_K,
-  Q4_K: dequantiseQ4_K,
-  Q5_K: dequantiseQ5_K,
-  Q6_K: dequantiseQ6_K,
-};
+const dequantiseBlock = { ...dequantise32, ...dequantiseK };
 
 /**
  * Reads weights of any type as f32, with ggml's rounding: an f16 scale times

@@ -7,78 +7,64 @@
  */
 
 import { halfToFloat } from "./half.ts";
+import type { Type32 } from "./types.ts";
 
-/** Block: d f16, 16 bytes of nibbles. Weight: d · (q − 8). */
-export function dequantiseQ4_0(
+/**
+ * Reads one block, which begins at `offset` in `bytes`, into its weights,
+ * which begin at `first` in `out`.
+ */
+export type DequantiseBlock = (
   bytes: Uint8Array,
   offset: number,
   out: Float32Array,
   first: number,
-): void {
-  const d = halfAt(bytes, offset);
-  for (let j = 0; j < 16; j++) {
-    const nibbles = bytes[offset + 2 + j];
-    out[first + j] = d * ((nibbles & 15) - 8);
-    out[first + j + 16] = d * ((nibbles >> 4) - 8);
-  }
-}
+) => void;
 
-/** Block: d f16, m f16, 16 bytes of nibbles. Weight: d · q + m. */
-export function dequantiseQ4_1(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  const d = halfAt(bytes, offset);
-  const m = halfAt(bytes, offset + 2);
-  for (let j = 0; j < 16; j++) {
-    const nibbles = bytes[offset + 4 + j];
-    out[first + j] = d * (nibbles & 15) + m;
-    out[first + j + 16] = d * (nibbles >> 4) + m;
-  }
-}
-
-/** Block: d f16, 32 fifth bits, 16 bytes of nibbles. Weight: d · (q − 16). */
-export function dequantiseQ5_0(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  const d = halfAt(bytes, offset);
-  for (let j = 0; j < 32; j++) {
-    out[first + j] = d * (fiveBits(bytes, offset + 2, j) - 16);
-  }
-}
-
-/** Block: d f16, m f16, 32 fifth bits, 16 bytes of nibbles. Weight: d · q + m. */
-export function dequantiseQ5_1(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  const d = halfAt(bytes, offset);
-  const m = halfAt(bytes, offset + 2);
-  for (let j = 0; j < 32; j++) {
-    out[first + j] = d * fiveBits(bytes, offset + 4, j) + m;
-  }
-}
-
-/** Block: d f16, 32 i8. Weight: d · q. */
-export function dequantiseQ8_0(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  const d = halfAt(bytes, offset);
-  for (let j = 0; j < 32; j++) {
-    const q = (bytes[offset + 2 + j] << 24) >> 24;
-    out[first + j] = d * q;
-  }
-}
+/** By type. */
+export const dequantise32: Readonly<Record<Type32, DequantiseBlock>> = {
+  /** Block: d f16, 16 bytes of nibbles. Weight: d · (q − 8). */
+  Q4_0(bytes, offset, out, first) {
+    const d = halfAt(bytes, offset);
+    for (let j = 0; j < 16; j++) {
+      const nibbles = bytes[offset + 2 + j];
+      out[first + j] = d * ((nibbles & 15) - 8);
+      out[first + j + 16] = d * ((nibbles >> 4) - 8);
+    }
+  },
+  /** Block: d f16, m f16, 16 bytes of nibbles. Weight: d · q + m. */
+  Q4_1(bytes, offset, out, first) {
+    const d = halfAt(bytes, offset);
+    const m = halfAt(bytes, offset + 2);
+    for (let j = 0; j < 16; j++) {
+      const nibbles = bytes[offset + 4 + j];
+      out[first + j] = d * (nibbles & 15) + m;
+      out[first + j + 16] = d * (nibbles >> 4) + m;
+    }
+  },
+  /** Block: d f16, 32 fifth bits, 16 bytes of nibbles. Weight: d · (q − 16). */
+  Q5_0(bytes, offset, out, first) {
+    const d = halfAt(bytes, offset);
+    for (let j = 0; j < 32; j++) {
+      out[first + j] = d * (fiveBits(bytes, offset + 2, j) - 16);
+    }
+  },
+  /** Block: d f16, m f16, 32 fifth bits, 16 bytes of nibbles. Weight: d · q + m. */
+  Q5_1(bytes, offset, out, first) {
+    const d = halfAt(bytes, offset);
+    const m = halfAt(bytes, offset + 2);
+    for (let j = 0; j < 32; j++) {
+      out[first + j] = d * fiveBits(bytes, offset + 4, j) + m;
+    }
+  },
+  /** Block: d f16, 32 i8. Weight: d · q. */
+  Q8_0(bytes, offset, out, first) {
+    const d = halfAt(bytes, offset);
+    for (let j = 0; j < 32; j++) {
+      const q = (bytes[offset + 2 + j] << 24) >> 24;
+      out[first + j] = d * q;
+    }
+  },
+};
 
 /** The f16 at `offset`. */
 export function halfAt(bytes: Uint8Array, offset: number): number {

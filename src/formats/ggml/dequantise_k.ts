@@ -5,122 +5,97 @@
  * @module
  */
 
-import { halfAt } from "./dequantise_32.ts";
+import { type DequantiseBlock, halfAt } from "./dequantise_32.ts";
+import type { TypeK } from "./types.ts";
 
-/**
- * Block: 16 bytes with a scale and a minimum in 4 bits each, 64 bytes of 2-bit
- * values, d f16, dmin f16. Weight: d · scale · q − dmin · minimum.
- */
-export function dequantiseQ2_K(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  const d = halfAt(bytes, offset + 80);
-  const dmin = halfAt(bytes, offset + 82);
-  for (let group = 0; group < 16; group++) {
-    const scaleAndMin = bytes[offset + group];
-    const scale = d * (scaleAndMin & 15);
-    const min = dmin * (scaleAndMin >> 4);
-    const { byte, shift } = twoBitsOfGroup(group);
-    for (let j = 0; j < 16; j++) {
-      const q = (bytes[offset + 16 + byte + j] >> shift) & 3;
-      out[first + 16 * group + j] = scale * q - min;
+/** By type. */
+export const dequantiseK: Readonly<Record<TypeK, DequantiseBlock>> = {
+  /**
+   * Block: 16 bytes with a scale and a minimum in 4 bits each, 64 bytes of 2-bit
+   * values, d f16, dmin f16. Weight: d · scale · q − dmin · minimum.
+   */
+  Q2_K(bytes, offset, out, first) {
+    const d = halfAt(bytes, offset + 80);
+    const dmin = halfAt(bytes, offset + 82);
+    for (let group = 0; group < 16; group++) {
+      const scaleAndMin = bytes[offset + group];
+      const scale = d * (scaleAndMin & 15);
+      const min = dmin * (scaleAndMin >> 4);
+      const { byte, shift } = twoBitsOfGroup(group);
+      for (let j = 0; j < 16; j++) {
+        const q = (bytes[offset + 16 + byte + j] >> shift) & 3;
+        out[first + 16 * group + j] = scale * q - min;
+      }
     }
-  }
-}
-
-/**
- * Block: 32 bytes of third bits, 64 bytes of 2-bit values, 12 bytes of 6-bit
- * scales, d f16. Weight: d · (scale − 32) · (q − 4).
- */
-export function dequantiseQ3_K(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  const d = halfAt(bytes, offset + 108);
-  for (let group = 0; group < 16; group++) {
-    const scale = d * (sixBitScale(bytes, offset + 96, group) - 32);
-    const { byte, shift } = twoBitsOfGroup(group);
-    const thirdBit = group >> 1;
-    for (let j = 0; j < 16; j++) {
-      const low = (bytes[offset + 32 + byte + j] >> shift) & 3;
-      const high = (bytes[offset + (byte & 16) + j] >> thirdBit) & 1;
-      out[first + 16 * group + j] = scale * ((low | (high << 2)) - 4);
+  },
+  /**
+   * Block: 32 bytes of third bits, 64 bytes of 2-bit values, 12 bytes of 6-bit
+   * scales, d f16. Weight: d · (scale − 32) · (q − 4).
+   */
+  Q3_K(bytes, offset, out, first) {
+    const d = halfAt(bytes, offset + 108);
+    for (let group = 0; group < 16; group++) {
+      const scale = d * (sixBitScale(bytes, offset + 96, group) - 32);
+      const { byte, shift } = twoBitsOfGroup(group);
+      const thirdBit = group >> 1;
+      for (let j = 0; j < 16; j++) {
+        const low = (bytes[offset + 32 + byte + j] >> shift) & 3;
+        const high = (bytes[offset + (byte & 16) + j] >> thirdBit) & 1;
+        out[first + 16 * group + j] = scale * ((low | (high << 2)) - 4);
+      }
     }
-  }
-}
-
-/**
- * Block: d f16, dmin f16, 12 bytes of 6-bit scales and minimums, 128 bytes of
- * nibbles. Weight: d · scale · q − dmin · minimum.
- */
-export function dequantiseQ4_K(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  const d = halfAt(bytes, offset);
-  const dmin = halfAt(bytes, offset + 2);
-  for (let group = 0; group < 8; group++) {
-    const [scale, min] = sixBitScaleAndMin(bytes, offset + 4, group);
-    const { byte, shift } = nibblesOfGroup(group);
-    for (let j = 0; j < 32; j++) {
-      const q = (bytes[offset + 16 + byte + j] >> shift) & 15;
-      out[first + 32 * group + j] = d * scale * q - dmin * min;
+  },
+  /**
+   * Block: d f16, dmin f16, 12 bytes of 6-bit scales and minimums, 128 bytes of
+   * nibbles. Weight: d · scale · q − dmin · minimum.
+   */
+  Q4_K(bytes, offset, out, first) {
+    const d = halfAt(bytes, offset);
+    const dmin = halfAt(bytes, offset + 2);
+    for (let group = 0; group < 8; group++) {
+      const [scale, min] = sixBitScaleAndMin(bytes, offset + 4, group);
+      const { byte, shift } = nibblesOfGroup(group);
+      for (let j = 0; j < 32; j++) {
+        const q = (bytes[offset + 16 + byte + j] >> shift) & 15;
+        out[first + 32 * group + j] = d * scale * q - dmin * min;
+      }
     }
-  }
-}
-
-/**
- * Block: d f16, dmin f16, 12 bytes of 6-bit scales and minimums, 32 bytes of
- * fifth bits, 128 bytes of nibbles. Weight: d · scale · q − dmin · minimum.
- */
-export function dequantiseQ5_K(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  const d = halfAt(bytes, offset);
-  const dmin = halfAt(bytes, offset + 2);
-  for (let group = 0; group < 8; group++) {
-    const [scale, min] = sixBitScaleAndMin(bytes, offset + 4, group);
-    const { byte, shift } = nibblesOfGroup(group);
-    for (let j = 0; j < 32; j++) {
-      const low = (bytes[offset + 48 + byte + j] >> shift) & 15;
-      const high = (bytes[offset + 16 + j] >> group) & 1;
-      out[first + 32 * group + j] = d * scale * (low | (high << 4)) -
-        dmin * min;
+  },
+  /**
+   * Block: d f16, dmin f16, 12 bytes of 6-bit scales and minimums, 32 bytes of
+   * fifth bits, 128 bytes of nibbles. Weight: d · scale · q − dmin · minimum.
+   */
+  Q5_K(bytes, offset, out, first) {
+    const d = halfAt(bytes, offset);
+    const dmin = halfAt(bytes, offset + 2);
+    for (let group = 0; group < 8; group++) {
+      const [scale, min] = sixBitScaleAndMin(bytes, offset + 4, group);
+      const { byte, shift } = nibblesOfGroup(group);
+      for (let j = 0; j < 32; j++) {
+        const low = (bytes[offset + 48 + byte + j] >> shift) & 15;
+        const high = (bytes[offset + 16 + j] >> group) & 1;
+        out[first + 32 * group + j] = d * scale * (low | (high << 4)) -
+          dmin * min;
+      }
     }
-  }
-}
-
-/**
- * Block: 128 bytes of nibbles, 64 bytes of upper bit pairs, 16 i8 scales,
- * d f16. Weight: d · scale · (q − 32).
- */
-export function dequantiseQ6_K(
-  bytes: Uint8Array,
-  offset: number,
-  out: Float32Array,
-  first: number,
-): void {
-  const d = halfAt(bytes, offset + 208);
-  for (let group = 0; group < 16; group++) {
-    const scale = d * ((bytes[offset + 192 + group] << 24) >> 24);
-    const { nibbles, nibbleShift, pairs, pairShift } = sixBitsOfGroup(group);
-    for (let j = 0; j < 16; j++) {
-      const low = (bytes[offset + nibbles + j] >> nibbleShift) & 15;
-      const high = (bytes[offset + 128 + pairs + j] >> pairShift) & 3;
-      out[first + 16 * group + j] = scale * ((low | (high << 4)) - 32);
+  },
+  /**
+   * Block: 128 bytes of nibbles, 64 bytes of upper bit pairs, 16 i8 scales,
+   * d f16. Weight: d · scale · (q − 32).
+   */
+  Q6_K(bytes, offset, out, first) {
+    const d = halfAt(bytes, offset + 208);
+    for (let group = 0; group < 16; group++) {
+      const scale = d * ((bytes[offset + 192 + group] << 24) >> 24);
+      const { nibbles, nibbleShift, pairs, pairShift } = sixBitsOfGroup(group);
+      for (let j = 0; j < 16; j++) {
+        const low = (bytes[offset + nibbles + j] >> nibbleShift) & 15;
+        const high = (bytes[offset + 128 + pairs + j] >> pairShift) & 3;
+        out[first + 16 * group + j] = scale * ((low | (high << 4)) - 32);
+      }
     }
-  }
-}
+  },
+};
 
 /**
  * Where Q2_K and Q3_K keep the low bits of a group of 16. Each half of the

@@ -39,10 +39,7 @@ export function fitScale(values: Float32Array, lowest: number): number {
     let xq = 0;
     let qq = 0;
     for (const x of values) {
-      const q = Math.min(
-        lowest - 1,
-        Math.max(-lowest, nearest(x * inverse)),
-      );
+      const q = clamp(nearest(x * inverse), -lowest, lowest - 1);
       xq += x * q;
       qq += q * q;
     }
@@ -58,6 +55,11 @@ export function fitScale(values: Float32Array, lowest: number): number {
 /** The nearest integer, ties up: what `Math.round` gives, but for 0.5 less the least. */
 export function nearest(value: number): number {
   return Math.floor(value + 0.5);
+}
+
+/** The number of `lowest`..`highest` nearest to a value. */
+export function clamp(value: number, lowest: number, highest: number): number {
+  return Math.min(highest, Math.max(lowest, value));
 }
 
 /** The integers under one first scale; a group has at most 32 weights. */

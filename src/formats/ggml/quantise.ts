@@ -1,46 +1,14 @@
 import { UsageError } from "../../errors.ts";
-import { floatsToBfloat16s, floatsToHalves } from "./float_rows.ts";
+import { floatsToBfloat16s, floatsToHalves } from "./half.ts";
+import { quantise32, type QuantiseBlock } from "./quantise_32.ts";
+import { quantiseK } from "./quantise_k.ts";
 import {
-  quantiseQ4_0,
-  quantiseQ4_1,
-  quantiseQ5_0,
-  quantiseQ5_1,
-  quantiseQ8_0,
-} from "./quantise_32.ts";
-import {
-  quantiseQ2_K,
-  quantiseQ3_K,
-  quantiseQ4_K,
-  quantiseQ5_K,
-  quantiseQ6_K,
-} from "./quantise_k.ts";
-import { type GgmlType, ggmlTypes, rowBytes } from "./types.ts";
-
-/**
- * Writes the weights of one block, which begin at `first` in `values`, into its
- * bytes, which begin at `offset` in `bytes` and are zero before.
- */
-type QuantiseBlock = (
-  values: Float32Array,
-  first: number,
-  bytes: Uint8Array,
-  offset: number,
-) => void;
-
-const quantiseBlock: Readonly<
-  Record<Exclude<GgmlType, "F32" | "F16" | "BF16">, QuantiseBlock>
-> = {
-  Q4_0: quantiseQ4_0,
-  Q4_1: quantiseQ4_1,
-  Q5_0: quantiseQ5_0,
-  Q5_1: quantiseQ5_1,
-  Q8_0: quantiseQ8_0,
-  Q2_K: ofBlock(quantiseQ2_K),
-  Q3_K: ofBlock(quantiseQ3_K),
-  Q4_K: ofBlock(quantiseQ4_K),
-  Q5_K: ofBlock(quantiseQ5_K),
-  Q6_K: ofBlock(quantiseQ6_K),
-};
+  type GgmlType,
+  ggmlTypes,
+  rowBytes,
+  type Type32,
+  type TypeK,
+} from "./types.ts";
 
 /**
  * Stores weights as any type. The float types and those with blocks of 32
@@ -75,16 +43,8 @@ export function quantise(
   return bytes;
 }
 
-/** The K types cut a block into groups: they take one by itself. */
-function ofBlock(
-  quantiseK: (values: Float32Array, block: Uint8Array) => void,
-): QuantiseBlock {
-  return (values, first, bytes, offset) =>
-    quantiseK(values.subarray(first, first + 256), bytes.subarray(offset));
-}
-
 function quantiseBlocks(
-  type: keyof typeof quantiseBlock,
+  type: Type32 | TypeK,
   values: Float32Array,
   bytes: Uint8Array,
 ): void {
@@ -95,8 +55,16 @@ function quantiseBlocks(
     );
   }
   const { blockSize, blockBytes } = ggmlTypes[type];
-  const writeBlock = quantiseBlock[type];
+  const writeBlock = blockWriter(type);
   for (let block = 0; block * blockSize < values.length; block++) {
     writeBlock(values, block * blockSize, bytes, block * blockBytes);
   }
+}
+
+/** The K types cut a block into groups: they take one by itself. */
+function blockWriter(type: Type32 | TypeK): QuantiseBlock {
+  if (!(type in quantiseK)) return quantise32[type as Type32];
+  const writeBlock = quantiseK[type as TypeK];
+  return (values, first, bytes, offset) =>
+    writeBlock(values.subarray(first, first + 256), bytes.subarray(offset));
 }

@@ -7,87 +7,73 @@
 
 import { UsageError } from "../../errors.ts";
 import { floatToHalf, halfToFloat } from "./half.ts";
+import type { Type32 } from "./types.ts";
 
 const f32 = Math.fround;
 
 /** The integers of the block at hand. */
 const quants = new Uint8Array(32);
 
-/** Scale: the weight of largest magnitude becomes −8. */
-export function quantiseQ4_0(
+/**
+ * Writes the weights of one block, which begin at `first` in `values`, into its
+ * bytes, which begin at `offset` in `bytes` and are zero before.
+ */
+export type QuantiseBlock = (
   values: Float32Array,
   first: number,
   bytes: Uint8Array,
   offset: number,
-): void {
-  const d = f32(largestMagnitude(values, first, first + 32) / -8);
-  const inverse = reciprocal(d);
-  writeHalf(bytes, offset, d);
-  for (let j = 0; j < 32; j++) {
-    quants[j] = Math.min(15, f32(f32(values[first + j] * inverse) + 8.5));
-  }
-  writeNibbles(bytes, offset + 2);
-}
+) => void;
 
-/** Scale and offset: the range of the weights is cut into 15 steps. */
-export function quantiseQ4_1(
-  values: Float32Array,
-  first: number,
-  bytes: Uint8Array,
-  offset: number,
-): void {
-  quantiseRange(values, first, 15, bytes, offset);
-  writeNibbles(bytes, offset + 4);
-}
-
-/** Scale: the weight of largest magnitude becomes −16. */
-export function quantiseQ5_0(
-  values: Float32Array,
-  first: number,
-  bytes: Uint8Array,
-  offset: number,
-): void {
-  const d = f32(largestMagnitude(values, first, first + 32) / -16);
-  const inverse = reciprocal(d);
-  writeHalf(bytes, offset, d);
-  for (let j = 0; j < 32; j++) {
-    quants[j] = Math.min(31, f32(f32(values[first + j] * inverse) + 16.5));
-  }
-  writeFifthBits(bytes, offset + 2);
-  writeNibbles(bytes, offset + 6);
-}
-
-/** Scale and offset: the range of the weights is cut into 31 steps. */
-export function quantiseQ5_1(
-  values: Float32Array,
-  first: number,
-  bytes: Uint8Array,
-  offset: number,
-): void {
-  quantiseRange(values, first, 31, bytes, offset);
-  writeFifthBits(bytes, offset + 4);
-  writeNibbles(bytes, offset + 8);
-}
-
-/** Scale: the largest magnitude becomes 127. */
-export function quantiseQ8_0(
-  values: Float32Array,
-  first: number,
-  bytes: Uint8Array,
-  offset: number,
-): void {
-  const d = f32(Math.abs(largestMagnitude(values, first, first + 32)) / 127);
-  const inverse = reciprocal(d);
-  writeHalf(bytes, offset, d);
-  for (let j = 0; j < 32; j++) {
-    const scaled = f32(values[first + j] * inverse);
-    // Both are the nearest integer; they differ in ties, which go away from
-    // zero. Asking each weight for its sign would be a guess that often fails.
-    const up = ((scaled + 128.5) | 0) - 128;
-    const down = 128 - ((128.5 - scaled) | 0);
-    bytes[offset + 2 + j] = up !== down && scaled < 0 ? down : up;
-  }
-}
+/** By type. */
+export const quantise32: Readonly<Record<Type32, QuantiseBlock>> = {
+  /** Scale: the weight of largest magnitude becomes −8. */
+  Q4_0(values, first, bytes, offset) {
+    const d = f32(largestMagnitude(values, first, first + 32) / -8);
+    const inverse = reciprocal(d);
+    writeHalf(bytes, offset, d);
+    for (let j = 0; j < 32; j++) {
+      quants[j] = Math.min(15, f32(f32(values[first + j] * inverse) + 8.5));
+    }
+    writeNibbles(bytes, offset + 2);
+  },
+  /** Scale and offset: the range of the weights is cut into 15 steps. */
+  Q4_1(values, first, bytes, offset) {
+    quantiseRange(values, first, 15, bytes, offset);
+    writeNibbles(bytes, offset + 4);
+  },
+  /** Scale: the weight of largest magnitude becomes −16. */
+  Q5_0(values, first, bytes, offset) {
+    const d = f32(largestMagnitude(values, first, first + 32) / -16);
+    const inverse = reciprocal(d);
+    writeHalf(bytes, offset, d);
+    for (let j = 0; j < 32; j++) {
+      quants[j] = Math.min(31, f32(f32(values[first + j] * inverse) + 16.5));
+    }
+    writeFifthBits(bytes, offset + 2);
+    writeNibbles(bytes, offset + 6);
+  },
+  /** Scale and offset: the range of the weights is cut into 31 steps. */
+  Q5_1(values, first, bytes, offset) {
+    quantiseRange(values, first, 31, bytes, offset);
+    writeFifthBits(bytes, offset + 4);
+    writeNibbles(bytes, offset + 8);
+  },
+  /** Scale: the largest magnitude becomes 127. */
+  Q8_0(values, first, bytes, offset) {
+    const d = f32(Math.abs(largestMagnitude(values, first, first + 32)) / 127);
+    const inverse = reciprocal(d);
+    writeHalf(bytes, offset, d);
+    for (let j = 0; j < 32; j++) {
+      const scaled = f32(values[first + j] * inverse);
+      // Both are the nearest integer; they differ in ties, which go away from
+      // zero. Asking each weight for its sign would be a guess that often fails.
+      const up = ((scaled + 128.5) | 0) - 128;
+      const down = 128 - ((128.5 - scaled) | 0);
+      bytes[offset + 2 + j] = up !== down && scaled < 0 ? down : up;
+    }
+  },
+};
 
 /** The first of the values `first..end` whose magnitude is the largest, with its sign. */
 export function largestMagnitude(
