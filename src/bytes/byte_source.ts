@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { FormatError, UsageError } from "../errors.ts";
 
 /** Something that bytes can be read from at any offset. */
 export interface ByteSource {
@@ -29,4 +30,51 @@ export interface ByteSource {
   ): Promise<Uint8Array<ArrayBuffer>>;
   /** Lets go of what it holds (a file handle); reading afterwards fails. */
   close(): Promise<void>;
+}
+
+/**
+ * Checks that the bytes `offset..offset + length` lie within `source`.
+ *
+ * @throws {UsageError} where offset or length is no whole number of bytes.
+ * @throws {FormatError} where the range passes the end.
+ */
+export function checkRange(
+  source: { readonly name: string; readonly size: number },
+  offset: number,
+  length: number,
+): void {
+  if (!isByteCount(offset) || !isByteCount(length)) {
+    throw new UsageError(
+      `Cannot read ${source.name}: offset ${offset} and length ${length} must be whole and not negative`,
+    );
+  }
+  if (length > source.size - offset) {
+    throw new FormatError(
+      `Cannot read ${source.name}: needs bytes ${offset}..${
+        offset + length
+      }, the file has ${source.size}`,
+    );
+  }
+}
+
+function isByteCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0;
+}
+
+/**
+ * Room for `length` bytes: in `spare` where it is large enough, else fresh. The
+ * caller overwrites all of it, for a spare still holds what was there.
+ */
+export function bufferFor(
+  length: number,
+  spare?: ArrayBuffer,
+): Uint8Array<ArrayBuffer> {
+  return spare !== undefined && spare.byteLength >= length
+    ? new Uint8Array(spare, 0, length)
+    : new Uint8Array(length);
+}
+
+/** A view of the same bytes. */
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

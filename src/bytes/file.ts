@@ -1,7 +1,5 @@
 import { FormatError, UsageError } from "../errors.ts";
-import type { ByteSource } from "./byte_source.ts";
-import { checkRange } from "./range.ts";
-import { bufferFor } from "./buffer.ts";
+import { bufferFor, type ByteSource, checkRange } from "./byte_source.ts";
 
 /** One system call reads less than 2 GiB on most systems. */
 const LARGEST_READ = 2 ** 30;

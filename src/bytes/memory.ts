@@ -1,6 +1,4 @@
-import type { ByteSource } from "./byte_source.ts";
-import { checkRange } from "./range.ts";
-import { bufferFor } from "./buffer.ts";
+import { bufferFor, type ByteSource, checkRange } from "./byte_source.ts";
 
 /** Bytes that are in memory already; not copied until they are read. */
 export function fromBuffer(

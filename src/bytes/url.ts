@@ -1,8 +1,6 @@
 import { CulmError, FormatError, LimitError, UsageError } from "../errors.ts";
-import type { ByteSource } from "./byte_source.ts";
+import { bufferFor, type ByteSource, checkRange } from "./byte_source.ts";
 import { fromBuffer } from "./memory.ts";
-import { checkRange } from "./range.ts";
-import { bufferFor } from "./buffer.ts";
 
 /**
  * A file on a web server, read by HTTP ranges. Where the server ignores

@@ -8,8 +8,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
 import { type GgmlType, tensorBytes } from "../formats/ggml/types.ts";
-import { entry } from "../formats/gguf/entry.ts";
-import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
+import { entry, type MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { headerOf } from "../formats/gguf/header_of.ts";
 import {
   type GgufParts,

@@ -5,7 +5,7 @@
  * @module
  */
 import { UsageError } from "../errors.ts";
-import { entry } from "../formats/gguf/entry.ts";
+import { entry } from "../formats/gguf/gguf_file.ts";
 import { getString } from "../formats/gguf/metadata.ts";
 import { isSparse } from "../model/activation.ts";
 import { hyperParameterMetadata } from "../model/hyper_parameters.ts";

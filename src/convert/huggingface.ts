@@ -6,7 +6,7 @@
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UnsupportedError, UsageError } from "../errors.ts";
 import type { GgmlType } from "../formats/ggml/types.ts";
-import { entry } from "../formats/gguf/entry.ts";
+import { entry } from "../formats/gguf/gguf_file.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
 import { readObject } from "../formats/json.ts";
 import {

@@ -8,7 +8,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import type { GgmlType } from "../formats/ggml/types.ts";
-import { entry } from "../formats/gguf/entry.ts";
+import { entry } from "../formats/gguf/gguf_file.ts";
 import { type TensorToWrite, toBuffer } from "../formats/gguf/write.ts";
 import {
   readTorch,

@@ -6,8 +6,7 @@
  */
 import { type Folder, readWhole } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
-import { entry } from "../formats/gguf/entry.ts";
-import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
+import { entry, type MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
 import { isObject, type JsonObject, readObject } from "../formats/json.ts";
 import { readSentencePieceModel } from "../tokenizer/sentencepiece_model.ts";

@@ -4,10 +4,12 @@
  *
  * @module
  */
-import type { ByteSource } from "../bytes/byte_source.ts";
+import {
+  bufferFor,
+  type ByteSource,
+  checkRange,
+} from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
-import { checkRange } from "../bytes/range.ts";
-import { bufferFor } from "../bytes/buffer.ts";
 import { headerOf } from "../formats/gguf/header_of.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import { fileOf, prepare } from "./convert.ts";

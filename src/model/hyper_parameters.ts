@@ -5,8 +5,7 @@
  * @module
  */
 import { FormatError } from "../errors.ts";
-import { entry } from "../formats/gguf/entry.ts";
-import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
+import { entry, type MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { getNumber, getString } from "../formats/gguf/metadata.ts";
 
 /** GGUF's key of each, and how its value is stored; in the order to write them. */

@@ -4,8 +4,7 @@
  *
  * @module
  */
-import type { ByteSource } from "../bytes/byte_source.ts";
-import { bufferFor } from "../bytes/buffer.ts";
+import { bufferFor, type ByteSource } from "../bytes/byte_source.ts";
 import { tensorBytes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import type { Model } from "../model/model.ts";

@@ -1,3 +1,4 @@
+import { viewOf } from "../bytes/byte_source.ts";
 import { FormatError } from "../errors.ts";
 
 /** A field of a protobuf message, by its wire type. */
@@ -14,7 +15,7 @@ export function* readProtobuf(
   bytes: Uint8Array,
   subject: string,
 ): Generator<[field: number, value: ProtobufValue]> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   let position = 0;
 
   const take = (length: number): number => {

@@ -7,14 +7,27 @@
 
 import { UsageError } from "../../errors.ts";
 
-/** Types whose blocks hold 32 weights. */
-export type Type32 = "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q8_0";
+/** Name of a ggml tensor type. */
+export type GgmlType =
+  | "F32"
+  | "F16"
+  | "BF16"
+  | "Q4_0"
+  | "Q4_1"
+  | "Q5_0"
+  | "Q5_1"
+  | "Q8_0"
+  | "Q2_K"
+  | "Q3_K"
+  | "Q4_K"
+  | "Q5_K"
+  | "Q6_K";
 
 /** Types whose blocks hold 256 weights. */
-export type TypeK = "Q2_K" | "Q3_K" | "Q4_K" | "Q5_K" | "Q6_K";
+export type TypeK = Extract<GgmlType, `${string}_K`>;
 
-/** Name of a ggml tensor type. */
-export type GgmlType = "F32" | "F16" | "BF16" | Type32 | TypeK;
+/** Types whose blocks hold 32 weights. */
+export type Type32 = Exclude<GgmlType, "F32" | "F16" | "BF16" | TypeK>;
 
 /** How a tensor type is numbered in files and laid out in bytes. */
 export interface GgmlTypeInfo {

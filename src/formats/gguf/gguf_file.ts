@@ -19,22 +19,30 @@ export type MetadataType =
   | "int64"
   | "float64";
 
+/**
+ * The fewest bytes of a value, which an empty string or array has, by types in
+ * the order that files number them by.
+ */
+export const metadataBytes: Readonly<Record<MetadataType, number>> = {
+  uint8: 1,
+  int8: 1,
+  uint16: 2,
+  int16: 2,
+  uint32: 4,
+  int32: 4,
+  float32: 4,
+  bool: 1,
+  string: 8,
+  array: 12,
+  uint64: 8,
+  int64: 8,
+  float64: 8,
+};
+
 /** Types of metadata values, each at the index that files number it by. */
-export const metadataTypes: readonly MetadataType[] = [
-  "uint8",
-  "int8",
-  "uint16",
-  "int16",
-  "uint32",
-  "int32",
-  "float32",
-  "bool",
-  "string",
-  "array",
-  "uint64",
-  "int64",
-  "float64",
-];
+export const metadataTypes = Object.keys(
+  metadataBytes,
+) as readonly MetadataType[];
 
 /**
  * A metadata value. 64-bit integers are numbers where a number holds them
@@ -57,6 +65,26 @@ export interface MetadataEntry {
   /** The value itself. */
   readonly value: MetadataValue;
 }
+
+/** Metadata values by type. */
+export const entry = {
+  text: (value: string): MetadataEntry => ({ type: "string", value }),
+  whole: (value: number): MetadataEntry => ({ type: "uint32", value }),
+  real: (value: number): MetadataEntry => ({ type: "float32", value }),
+  flag: (value: boolean): MetadataEntry => ({ type: "bool", value }),
+  texts: (values: readonly string[]): MetadataEntry => ({
+    type: "array",
+    value: { elementType: "string", values },
+  }),
+  reals: (values: readonly number[]): MetadataEntry => ({
+    type: "array",
+    value: { elementType: "float32", values },
+  }),
+  wholes: (values: readonly number[]): MetadataEntry => ({
+    type: "array",
+    value: { elementType: "int32", values },
+  }),
+};
 
 /** Where a tensor lies in its file, and how its bytes are to be read. */
 export interface TensorInfo {

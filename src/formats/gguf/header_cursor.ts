@@ -1,4 +1,6 @@
+import { viewOf } from "../../bytes/byte_source.ts";
 import { FormatError } from "../../errors.ts";
+import { metadataBytes } from "./gguf_file.ts";
 
 /** Says that parsing has to start again with at least `end` bytes of the file. */
 export class NeedsMoreBytes extends Error {
@@ -10,6 +12,22 @@ export class NeedsMoreBytes extends Error {
 
 // A byte order mark is text like any other: vocabularies have a token for it.
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** How each type of number is read. */
+const numberGetters = {
+  uint8: "getUint8",
+  int8: "getInt8",
+  uint16: "getUint16",
+  int16: "getInt16",
+  uint32: "getUint32",
+  int32: "getInt32",
+  float32: "getFloat32",
+  uint64: "getBigUint64",
+  int64: "getBigInt64",
+  float64: "getFloat64",
+} as const;
+
+type NumberType = keyof typeof numberGetters;
 
 /**
  * Reads little-endian values off the front of a file. Every length is checked
@@ -28,11 +46,7 @@ export class HeaderCursor {
     readonly fileSize: number,
     readonly fileName: string,
   ) {
-    this.#view = new DataView(
-      bytes.buffer,
-      bytes.byteOffset,
-      bytes.byteLength,
-    );
+    this.#view = viewOf(bytes);
   }
 
   /** An error about what is being read. */
@@ -63,24 +77,10 @@ export class HeaderCursor {
     return start;
   }
 
-  /** Reads an unsigned byte. */
-  uint8(): number {
-    return this.#view.getUint8(this.skip(1));
-  }
-
-  /** Reads a signed byte. */
-  int8(): number {
-    return this.#view.getInt8(this.skip(1));
-  }
-
-  /** Reads two bytes as an unsigned integer. */
-  uint16(): number {
-    return this.#view.getUint16(this.skip(2), true);
-  }
-
-  /** Reads two bytes as a signed integer. */
-  int16(): number {
-    return this.#view.getInt16(this.skip(2), true);
+  /** Reads a number; one of 64 bits as a bigint. */
+  number(type: NumberType): number | bigint {
+    const start = this.skip(metadataBytes[type]);
+    return this.#view[numberGetters[type]](start, true);
   }
 
   /** Reads four bytes as an unsigned integer. */
@@ -88,34 +88,14 @@ export class HeaderCursor {
     return this.#view.getUint32(this.skip(4), true);
   }
 
-  /** Reads four bytes as a signed integer. */
-  int32(): number {
-    return this.#view.getInt32(this.skip(4), true);
-  }
-
   /** Reads eight bytes as an unsigned integer. */
   uint64(): bigint {
     return this.#view.getBigUint64(this.skip(8), true);
   }
 
-  /** Reads eight bytes as a signed integer. */
-  int64(): bigint {
-    return this.#view.getBigInt64(this.skip(8), true);
-  }
-
-  /** Reads an f32. */
-  float32(): number {
-    return this.#view.getFloat32(this.skip(4), true);
-  }
-
-  /** Reads an f64. */
-  float64(): number {
-    return this.#view.getFloat64(this.skip(8), true);
-  }
-
   /** Reads a byte that must be 0 or 1. */
   bool(): boolean {
-    const byte = this.uint8();
+    const byte = this.number("uint8");
     if (byte > 1) throw this.error(`a boolean is 0 or 1, the file has ${byte}`);
     return byte === 1;
   }

@@ -1,6 +1,7 @@
 import { UsageError } from "../../errors.ts";
 import {
   type MetadataArray,
+  metadataBytes,
   type MetadataEntry,
   type MetadataType,
   metadataTypes,
@@ -8,20 +9,6 @@ import {
 } from "./gguf_file.ts";
 
 const utf8 = new TextEncoder();
-
-/** Smallest and largest value of each integer type. */
-const integerRanges: Readonly<
-  Partial<Record<MetadataType, readonly [bigint, bigint]>>
-> = {
-  uint8: [0n, 2n ** 8n - 1n],
-  int8: [-(2n ** 7n), 2n ** 7n - 1n],
-  uint16: [0n, 2n ** 16n - 1n],
-  int16: [-(2n ** 15n), 2n ** 15n - 1n],
-  uint32: [0n, 2n ** 32n - 1n],
-  int32: [-(2n ** 31n), 2n ** 31n - 1n],
-  uint64: [0n, 2n ** 64n - 1n],
-  int64: [-(2n ** 63n), 2n ** 63n - 1n],
-};
 
 /** Writes little-endian values into a buffer that doubles as it fills. */
 export class HeaderWriter {
@@ -106,8 +93,8 @@ export class HeaderWriter {
         this.#number.setFloat64(0, value, true);
         return this.#numberBytes(8);
       default:
-        if (!isInteger(value)) break;
-        return this.#integer(key, type, BigInt(value));
+        if (typeof value !== "bigint" && !Number.isSafeInteger(value)) break;
+        return this.#integer(key, type, BigInt(value as bigint));
     }
     throw new UsageError(
       `Cannot write metadata ${key}: a value of type ${typeof value} is no ${type}`,
@@ -121,7 +108,9 @@ export class HeaderWriter {
   }
 
   #integer(key: string, type: MetadataType, value: bigint): void {
-    const [smallest, largest] = integerRanges[type]!;
+    const bits = 8 * metadataBytes[type];
+    const smallest = type.startsWith("u") ? 0n : -(1n << BigInt(bits - 1));
+    const largest = smallest + (1n << BigInt(bits)) - 1n;
     if (value < smallest || value > largest) {
       throw new UsageError(
         `Cannot write metadata ${key}: ${value} is beyond ${type}, ${smallest} to ${largest}`,
@@ -129,14 +118,10 @@ export class HeaderWriter {
     }
     // Little-endian two's complement: a narrow integer is the first bytes of a wide one.
     this.#number.setBigUint64(0, BigInt.asUintN(64, value), true);
-    this.#numberBytes(Number(type.match(/\d+$/)![0]) / 8);
+    this.#numberBytes(metadataBytes[type]);
   }
 
   #numberBytes(width: number): void {
     this.bytes(new Uint8Array(this.#number.buffer, 0, width));
   }
-}
-
-function isInteger(value: MetadataValue): value is number | bigint {
-  return typeof value === "bigint" || Number.isSafeInteger(value);
 }

@@ -1,120 +1,82 @@
 import { FormatError } from "../../errors.ts";
-import type { GgufFile, MetadataArray, MetadataType } from "./gguf_file.ts";
+import type { GgufFile, MetadataArray, MetadataValue } from "./gguf_file.ts";
 
-/** The part of a file that the accessors need. */
-export type HasMetadata = Pick<GgufFile, "metadata">;
-
-/**
- * The number under `key`, or undefined where there is none.
- *
- * @throws {FormatError} where it is no number, or an integer that a number cannot hold exactly.
- */
-export function getNumber(file: HasMetadata, key: string): number | undefined {
-  const entry = file.metadata.get(key);
-  if (entry === undefined) return undefined;
-  if (typeof entry.value === "bigint") {
-    throw new FormatError(
-      `Cannot use metadata ${key}: ${entry.value} is beyond ${Number.MAX_SAFE_INTEGER}`,
-    );
-  }
-  if (typeof entry.value !== "number") throw wrongType(key, "a number", entry);
-  return entry.value;
-}
-
-/**
- * The string under `key`, or undefined where there is none.
- *
- * @throws {FormatError} where it is no string.
- */
-export function getString(file: HasMetadata, key: string): string | undefined {
-  const entry = file.metadata.get(key);
-  if (entry === undefined) return undefined;
-  if (typeof entry.value !== "string") throw wrongType(key, "a string", entry);
-  return entry.value;
-}
-
-/**
- * The boolean under `key`, or undefined where there is none.
- *
- * @throws {FormatError} where it is no boolean.
- */
-export function getBoolean(
-  file: HasMetadata,
+/** Gives the value under `key`, or undefined where there is none; throws {@linkcode FormatError} where it is of another type. */
+export type Getter<T> = (
+  file: Pick<GgufFile, "metadata">,
   key: string,
-): boolean | undefined {
-  const entry = file.metadata.get(key);
-  if (entry === undefined) return undefined;
-  if (typeof entry.value !== "boolean") {
-    throw wrongType(key, "a boolean", entry);
-  }
-  return entry.value;
-}
+) => T | undefined;
 
-/**
- * The array under `key`, or undefined where there is none.
- *
- * @throws {FormatError} where it is no array.
- */
-export function getArray(
-  file: HasMetadata,
-  key: string,
-): MetadataArray | undefined {
-  const entry = file.metadata.get(key);
-  if (entry === undefined) return undefined;
-  if (typeof entry.value !== "object") throw wrongType(key, "an array", entry);
-  return entry.value;
-}
-
-/**
- * The strings of the array under `key`, or undefined where there is none.
- *
- * @throws {FormatError} where it is no array of strings.
- */
-export function getStrings(
-  file: HasMetadata,
-  key: string,
-): readonly string[] | undefined {
-  const array = getArray(file, key);
-  if (array === undefined) return undefined;
-  if (array.elementType !== "string") {
-    throw wrongElements(key, "strings", array);
-  }
-  return array.values as readonly string[];
-}
-
-/**
- * The numbers of the array under `key`, or undefined where there is none.
- *
- * @throws {FormatError} where it is no array of numbers, or one is an integer that a number cannot hold exactly.
- */
-export function getNumbers(
-  file: HasMetadata,
-  key: string,
-): readonly number[] | undefined {
-  const array = getArray(file, key);
-  if (array === undefined) return undefined;
-  if (!array.values.every((value) => typeof value === "number")) {
-    throw wrongElements(key, "numbers", array);
-  }
-  return array.values as readonly number[];
-}
-
-function wrongType(
-  key: string,
+function getterOf<T extends MetadataValue>(
   expected: string,
-  entry: { readonly type: MetadataType },
-): FormatError {
+  fits: (value: MetadataValue) => value is T,
+): Getter<T> {
+  return ({ metadata }, key) => {
+    const entry = metadata.get(key);
+    if (entry === undefined) return undefined;
+    if (!fits(entry.value)) throw wrongType(key, expected, entry.type);
+    return entry.value;
+  };
+}
+
+function elementsGetterOf<T extends MetadataValue>(
+  expected: string,
+  fit: (array: MetadataArray) => boolean,
+): Getter<readonly T[]> {
+  return (file, key) => {
+    const array = getArray(file, key);
+    if (!array || fit(array)) return array?.values as readonly T[] | undefined;
+    const found = `an array of ${array.elementType}`;
+    throw wrongType(key, `an array of ${expected}`, found);
+  };
+}
+
+function wrongType(key: string, expected: string, found: string): FormatError {
   return new FormatError(
-    `Cannot use metadata ${key}: expected ${expected}, the file has ${entry.type}`,
+    `Cannot use metadata ${key}: expected ${expected}, the file has ${found}`,
   );
 }
 
-function wrongElements(
-  key: string,
-  expected: string,
-  array: MetadataArray,
-): FormatError {
-  return new FormatError(
-    `Cannot use metadata ${key}: expected an array of ${expected}, the file has an array of ${array.elementType}`,
+const getSafeNumber = getterOf(
+  "a number",
+  (value) => typeof value === "number",
+);
+
+/** A number; refuses integers that a number cannot hold exactly. */
+export const getNumber: Getter<number> = (file, key) => {
+  const value = file.metadata.get(key)?.value;
+  if (typeof value !== "bigint") return getSafeNumber(file, key);
+  throw new FormatError(
+    `Cannot use metadata ${key}: ${value} is beyond ${Number.MAX_SAFE_INTEGER}`,
   );
-}
+};
+
+/** A string. */
+export const getString: Getter<string> = getterOf(
+  "a string",
+  (value) => typeof value === "string",
+);
+
+/** A boolean. */
+export const getBoolean: Getter<boolean> = getterOf(
+  "a boolean",
+  (value) => typeof value === "boolean",
+);
+
+/** An array of any type. */
+export const getArray: Getter<MetadataArray> = getterOf(
+  "an array",
+  (value) => typeof value === "object",
+);
+
+/** The strings of an array. */
+export const getStrings: Getter<readonly string[]> = elementsGetterOf(
+  "strings",
+  ({ elementType }) => elementType === "string",
+);
+
+/** The numbers of an array; refuses integers as {@linkcode getNumber} does. */
+export const getNumbers: Getter<readonly number[]> = elementsGetterOf(
+  "numbers",
+  ({ values }) => values.every((value) => typeof value === "number"),
+);

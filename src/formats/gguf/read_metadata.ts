@@ -1,6 +1,7 @@
 import { LimitError } from "../../errors.ts";
 import {
   type MetadataArray,
+  metadataBytes,
   type MetadataEntry,
   type MetadataType,
   metadataTypes,
@@ -10,23 +11,6 @@ import { type HeaderCursor, printable } from "./header_cursor.ts";
 
 /** Arrays of arrays deeper than this are refused; llama.cpp refuses any. */
 const DEEPEST_ARRAY = 4;
-
-/** The fewest bytes of a value: of an empty string, or an empty array. */
-const fewestBytes: Readonly<Record<MetadataType, number>> = {
-  uint8: 1,
-  int8: 1,
-  uint16: 2,
-  int16: 2,
-  uint32: 4,
-  int32: 4,
-  float32: 4,
-  bool: 1,
-  string: 8,
-  array: 12,
-  uint64: 8,
-  int64: 8,
-  float64: 8,
-};
 
 /** The fewest bytes of a key (empty), a type and a value. */
 export const FEWEST_ENTRY_BYTES: number = 8 + 4 + 1;
@@ -68,15 +52,10 @@ function readValue(
   type: MetadataType,
   depth: number,
 ): MetadataValue {
-  switch (type) {
-    case "array":
-      return readArray(cursor, depth + 1);
-    case "uint64":
-    case "int64":
-      return numberWhereSafe(cursor[type]());
-    default:
-      return cursor[type]();
-  }
+  if (type === "array") return readArray(cursor, depth + 1);
+  if (type === "string" || type === "bool") return cursor[type]();
+  const number = cursor.number(type);
+  return Number.isSafeInteger(Number(number)) ? Number(number) : number;
 }
 
 function readArray(cursor: HeaderCursor, depth: number): MetadataArray {
@@ -86,15 +65,13 @@ function readArray(cursor: HeaderCursor, depth: number): MetadataArray {
     );
   }
   const elementType = readType(cursor);
-  const count = cursor.count(`${elementType} values`, fewestBytes[elementType]);
+  const count = cursor.count(
+    `${elementType} values`,
+    metadataBytes[elementType],
+  );
   const values: MetadataValue[] = [];
   for (let index = 0; index < count; index++) {
     values.push(readValue(cursor, elementType, depth));
   }
   return { elementType, values };
-}
-
-function numberWhereSafe(value: bigint): number | bigint {
-  const number = Number(value);
-  return Number.isSafeInteger(number) ? number : value;
 }

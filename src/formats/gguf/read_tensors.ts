@@ -1,6 +1,5 @@
 import { UnsupportedError } from "../../errors.ts";
 import {
-  type GgmlType,
   ggmlTypeById,
   type GgmlTypeInfo,
   ggmlTypes,
@@ -15,13 +14,7 @@ const MOST_DIMENSIONS = 4;
 export const FEWEST_TENSOR_BYTES: number = 8 + 4 + 8 + 4 + 8;
 
 /** A tensor as the header describes it, before its place is checked. */
-export interface DeclaredTensor {
-  /** Its name. */
-  readonly name: string;
-  /** How its weights are stored. */
-  readonly type: GgmlType;
-  /** Sizes in ggml's order. */
-  readonly shape: readonly number[];
+interface DeclaredTensor extends Pick<TensorInfo, "name" | "type" | "shape"> {
   /** Offset from the first byte of tensor data. */
   readonly relativeOffset: bigint;
 }

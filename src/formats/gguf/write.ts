@@ -6,24 +6,20 @@
  */
 
 import { UsageError } from "../../errors.ts";
-import { type GgmlType, ggmlTypes, tensorBytes } from "../ggml/types.ts";
+import { ggmlTypes, tensorBytes } from "../ggml/types.ts";
 import {
   alignUp,
   DEFAULT_ALIGNMENT,
   type GgufMagic,
   isAlignment,
   type MetadataEntry,
+  type TensorInfo,
 } from "./gguf_file.ts";
 import { HeaderWriter } from "./header_writer.ts";
 
 /** A tensor to write: its bytes, or something that streams them. */
-export interface TensorToWrite {
-  /** Its name. */
-  readonly name: string;
-  /** How its weights are stored. */
-  readonly type: GgmlType;
-  /** Sizes in ggml's order: `shape[0]` is the length of a row. */
-  readonly shape: readonly number[];
+export interface TensorToWrite
+  extends Pick<TensorInfo, "name" | "type" | "shape"> {
   /** Its bytes, as the type stores them. */
   readonly data: Uint8Array | (() => AsyncIterable<Uint8Array>);
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ByteSource } from "../../bytes/byte_source.ts";
+import { type ByteSource, viewOf } from "../../bytes/byte_source.ts";
 import { FormatError, LimitError } from "../../errors.ts";
 import { printable } from "../gguf/header_cursor.ts";
 import { isObject, parseObject } from "../json.ts";
@@ -101,10 +101,7 @@ async function readHeader(
     );
   }
   const head = await source.read(0, lengthBytes);
-  const length = new DataView(head.buffer, head.byteOffset).getBigUint64(
-    0,
-    true,
-  );
+  const length = viewOf(head).getBigUint64(0, true);
   if (length > BigInt(rest)) {
     throw new FormatError(
       `Cannot read ${source.name}: its header takes ${length} bytes, the file has ${rest} after the length`,

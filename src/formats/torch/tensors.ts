@@ -21,43 +21,38 @@ export type TorchDtype =
   | "uint8"
   | "bool";
 
-interface Dtype {
-  readonly bytes: number;
-  readonly get: (view: DataView, at: number) => number;
-}
-
-const dtypes: Readonly<Record<TorchDtype, Dtype>> = {
-  float16: {
-    bytes: 2,
-    get: (view, at) => halfToFloat(view.getUint16(at, true)),
-  },
-  bfloat16: {
-    bytes: 2,
-    get: (view, at) => bfloat16ToFloat(view.getUint16(at, true)),
-  },
-  float32: { bytes: 4, get: (view, at) => view.getFloat32(at, true) },
-  float64: { bytes: 8, get: (view, at) => view.getFloat64(at, true) },
-  int8: { bytes: 1, get: (view, at) => view.getInt8(at) },
-  int16: { bytes: 2, get: (view, at) => view.getInt16(at, true) },
-  int32: { bytes: 4, get: (view, at) => view.getInt32(at, true) },
-  int64: { bytes: 8, get: (view, at) => Number(view.getBigInt64(at, true)) },
-  uint8: { bytes: 1, get: (view, at) => view.getUint8(at) },
-  bool: { bytes: 1, get: (view, at) => view.getUint8(at) },
+/** The class of their storage, their bytes, and how one is read. */
+const dtypes: Readonly<Record<TorchDtype, ReturnType<typeof dtype>>> = {
+  float16: dtype("Half", 2, (v, at) => halfToFloat(v.getUint16(at, true))),
+  bfloat16: dtype(
+    "BFloat16",
+    2,
+    (v, at) => bfloat16ToFloat(v.getUint16(at, true)),
+  ),
+  float32: dtype("Float", 4, (v, at) => v.getFloat32(at, true)),
+  float64: dtype("Double", 8, (v, at) => v.getFloat64(at, true)),
+  int8: dtype("Char", 1, (v, at) => v.getInt8(at)),
+  int16: dtype("Short", 2, (v, at) => v.getInt16(at, true)),
+  int32: dtype("Int", 4, (v, at) => v.getInt32(at, true)),
+  int64: dtype("Long", 8, (v, at) => Number(v.getBigInt64(at, true))),
+  uint8: dtype("Byte", 1, (v, at) => v.getUint8(at)),
+  bool: dtype("Bool", 1, (v, at) => v.getUint8(at)),
 };
 
+function dtype(
+  storage: string,
+  bytes: number,
+  get: (view: DataView, at: number) => number,
+) {
+  return { storage, bytes, get };
+}
+
 /** PyTorch's storage classes, by `module.name`, and what they store. */
-export const storageClasses: ReadonlyMap<string, TorchDtype> = new Map([
-  ["torch.HalfStorage", "float16"],
-  ["torch.BFloat16Storage", "bfloat16"],
-  ["torch.FloatStorage", "float32"],
-  ["torch.DoubleStorage", "float64"],
-  ["torch.CharStorage", "int8"],
-  ["torch.ShortStorage", "int16"],
-  ["torch.IntStorage", "int32"],
-  ["torch.LongStorage", "int64"],
-  ["torch.ByteStorage", "uint8"],
-  ["torch.BoolStorage", "bool"],
-]);
+export const storageClasses: ReadonlyMap<string, TorchDtype> = new Map(
+  Object.entries(dtypes).map((
+    [name, { storage }],
+  ) => [`torch.${storage}Storage`, name as TorchDtype]),
+);
 
 /** PyTorch's own limit. */
 const mostDimensions = 64;

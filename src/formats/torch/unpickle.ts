@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { viewOf } from "../../bytes/byte_source.ts";
 import { FormatError, UnsupportedError } from "../../errors.ts";
 import { printable } from "../gguf/header_cursor.ts";
 
@@ -47,51 +48,8 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** The longest whole number that is read, in bytes. */
 const longestNumber = 64;
 const newestProtocol = 5;
-
-/** Opcodes, as Python's pickle module calls them. */
-const op = {
-  MARK: 0x28,
-  STOP: 0x2e,
-  POP: 0x30,
-  POP_MARK: 0x31,
-  BINFLOAT: 0x47,
-  BININT: 0x4a,
-  BININT1: 0x4b,
-  BININT2: 0x4d,
-  NONE: 0x4e,
-  BINPERSID: 0x51,
-  REDUCE: 0x52,
-  BINSTRING: 0x54,
-  SHORT_BINSTRING: 0x55,
-  BINUNICODE: 0x58,
-  EMPTY_LIST: 0x5d,
-  APPEND: 0x61,
-  BUILD: 0x62,
-  GLOBAL: 0x63,
-  APPENDS: 0x65,
-  BINGET: 0x68,
-  LONG_BINGET: 0x6a,
-  BINPUT: 0x71,
-  LONG_BINPUT: 0x72,
-  SETITEM: 0x73,
-  TUPLE: 0x74,
-  EMPTY_TUPLE: 0x29,
-  SETITEMS: 0x75,
-  EMPTY_DICT: 0x7d,
-  PROTO: 0x80,
-  TUPLE1: 0x85,
-  TUPLE2: 0x86,
-  TUPLE3: 0x87,
-  NEWTRUE: 0x88,
-  NEWFALSE: 0x89,
-  LONG1: 0x8a,
-  LONG4: 0x8b,
-  SHORT_BINUNICODE: 0x8c,
-  BINUNICODE8: 0x8d,
-  STACK_GLOBAL: 0x93,
-  MEMOIZE: 0x94,
-  FRAME: 0x95,
-} as const;
+/** The opcode that ends a pickle. */
+const STOP = 0x2e;
 
 /**
  * Reads one pickle, and tells where it ends, for another may follow. Takes time
@@ -111,6 +69,50 @@ export function unpickle(
 }
 
 class PickleMachine {
+  /** What each opcode does; the names are those of Python's pickle module. */
+  static readonly #steps = new Map<number, (m: PickleMachine) => unknown>([
+    [0x28, (m) => m.#stack.push(mark)], // MARK
+    [0x29, (m) => m.#push([])], // EMPTY_TUPLE
+    [0x30, (m) => m.#stack.pop()], // POP
+    [0x31, (m) => m.#popToMark()], // POP_MARK
+    [0x47, (m) => m.#push(m.#view.getFloat64(m.#skip(8)))], // BINFLOAT
+    [0x4a, (m) => m.#push(m.#view.getInt32(m.#skip(4), true))], // BININT
+    [0x4b, (m) => m.#push(m.#uint8())], // BININT1
+    [0x4d, (m) => m.#push(m.#view.getUint16(m.#skip(2), true))], // BININT2
+    [0x4e, (m) => m.#push(null)], // NONE
+    [0x51, (m) => m.#push(m.#world.persistent(m.#pop()))], // BINPERSID
+    [0x52, (m) => m.#call()], // REDUCE
+    [0x54, (m) => m.#push(m.#text(m.#length(4)))], // BINSTRING
+    [0x55, (m) => m.#push(m.#text(m.#uint8()))], // SHORT_BINSTRING
+    [0x58, (m) => m.#push(m.#text(m.#length(4)))], // BINUNICODE
+    [0x5d, (m) => m.#push([])], // EMPTY_LIST
+    [0x61, (m) => m.#append(m.#popSome(1))], // APPEND
+    [0x62, (m) => m.#build()], // BUILD
+    [0x63, (m) => m.#named([m.#line(), m.#line()])], // GLOBAL
+    [0x65, (m) => m.#append(m.#popToMark())], // APPENDS
+    [0x68, (m) => m.#recall(m.#uint8())], // BINGET
+    [0x6a, (m) => m.#recall(m.#length(4))], // LONG_BINGET
+    [0x71, (m) => m.#remember(m.#uint8())], // BINPUT
+    [0x72, (m) => m.#remember(m.#length(4))], // LONG_BINPUT
+    [0x73, (m) => m.#setItems(m.#popSome(2))], // SETITEM
+    [0x74, (m) => m.#push(m.#popToMark())], // TUPLE
+    [0x75, (m) => m.#setItems(m.#popToMark())], // SETITEMS
+    [0x7d, (m) => m.#push(new Map())], // EMPTY_DICT
+    [0x80, (m) => m.#checkProtocol(m.#uint8())], // PROTO
+    [0x85, (m) => m.#push(m.#popSome(1))], // TUPLE1
+    [0x86, (m) => m.#push(m.#popSome(2))], // TUPLE2
+    [0x87, (m) => m.#push(m.#popSome(3))], // TUPLE3
+    [0x88, (m) => m.#push(true)], // NEWTRUE
+    [0x89, (m) => m.#push(false)], // NEWFALSE
+    [0x8a, (m) => m.#push(m.#long(m.#uint8()))], // LONG1
+    [0x8b, (m) => m.#push(m.#long(m.#length(4)))], // LONG4
+    [0x8c, (m) => m.#push(m.#text(m.#uint8()))], // SHORT_BINUNICODE
+    [0x8d, (m) => m.#push(m.#text(m.#length(8)))], // BINUNICODE8
+    [0x93, (m) => m.#named(m.#popSome(2))], // STACK_GLOBAL
+    [0x94, (m) => m.#remember(m.#memo.size)], // MEMOIZE
+    [0x95, (m) => m.#length(8)], // FRAME
+  ]);
+
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #world: PickleWorld;
@@ -120,11 +122,7 @@ class PickleMachine {
 
   constructor(bytes: Uint8Array, world: PickleWorld, start: number) {
     this.#bytes = bytes;
-    this.#view = new DataView(
-      bytes.buffer,
-      bytes.byteOffset,
-      bytes.byteLength,
-    );
+    this.#view = viewOf(bytes);
     this.#world = world;
     this.position = start;
   }
@@ -132,112 +130,22 @@ class PickleMachine {
   run(): PickleValue {
     for (;;) {
       const code = this.#uint8();
-      if (code === op.STOP) return this.#pop();
-      this.#step(code);
-    }
-  }
-
-  #step(code: number): void {
-    switch (code) {
-      case op.PROTO: {
-        const protocol = this.#uint8();
-        if (protocol > newestProtocol) {
-          throw new UnsupportedError(
-            `Cannot read ${this.#world.name}: it has pickle protocol ${protocol}, the newest known is ${newestProtocol}`,
-          );
-        }
-        return;
-      }
-      case op.FRAME:
-        this.#length(8);
-        return;
-      case op.NONE:
-        return this.#push(null);
-      case op.NEWTRUE:
-        return this.#push(true);
-      case op.NEWFALSE:
-        return this.#push(false);
-      case op.BININT:
-        return this.#push(this.#view.getInt32(this.#skip(4), true));
-      case op.BININT1:
-        return this.#push(this.#uint8());
-      case op.BININT2:
-        return this.#push(this.#view.getUint16(this.#skip(2), true));
-      case op.LONG1:
-        return this.#push(this.#long(this.#uint8()));
-      case op.LONG4:
-        return this.#push(this.#long(this.#length(4)));
-      case op.BINFLOAT:
-        return this.#push(this.#view.getFloat64(this.#skip(8)));
-      case op.SHORT_BINSTRING:
-      case op.SHORT_BINUNICODE:
-        return this.#push(this.#text(this.#uint8()));
-      case op.BINSTRING:
-      case op.BINUNICODE:
-        return this.#push(this.#text(this.#length(4)));
-      case op.BINUNICODE8:
-        return this.#push(this.#text(this.#length(8)));
-      case op.EMPTY_LIST:
-      case op.EMPTY_TUPLE:
-        return this.#push([]);
-      case op.EMPTY_DICT:
-        return this.#push(new Map());
-      case op.MARK:
-        this.#stack.push(mark);
-        return;
-      case op.POP:
-        this.#stack.pop();
-        return;
-      case op.POP_MARK:
-        this.#popToMark();
-        return;
-      case op.TUPLE:
-        return this.#push(this.#popToMark());
-      case op.TUPLE1:
-        return this.#push(this.#popSome(1));
-      case op.TUPLE2:
-        return this.#push(this.#popSome(2));
-      case op.TUPLE3:
-        return this.#push(this.#popSome(3));
-      case op.APPEND:
-        return this.#append(this.#popSome(1));
-      case op.APPENDS:
-        return this.#append(this.#popToMark());
-      case op.SETITEM:
-        return this.#setItems(this.#popSome(2));
-      case op.SETITEMS:
-        return this.#setItems(this.#popToMark());
-      case op.BINPUT:
-        return this.#remember(this.#uint8());
-      case op.LONG_BINPUT:
-        return this.#remember(this.#view.getUint32(this.#skip(4), true));
-      case op.MEMOIZE:
-        return this.#remember(this.#memo.size);
-      case op.BINGET:
-        return this.#recall(this.#uint8());
-      case op.LONG_BINGET:
-        return this.#recall(this.#view.getUint32(this.#skip(4), true));
-      case op.GLOBAL: {
-        const module = this.#line();
-        return this.#named(`${module}.${this.#line()}`);
-      }
-      case op.STACK_GLOBAL: {
-        const [module, name] = this.#popSome(2);
-        if (typeof module !== "string" || typeof name !== "string") {
-          throw this.#damaged("a name is no text");
-        }
-        return this.#named(`${module}.${name}`);
-      }
-      case op.REDUCE:
-        return this.#call();
-      case op.BUILD:
-        return this.#build();
-      case op.BINPERSID:
-        return this.#push(this.#world.persistent(this.#pop()));
-      default:
+      if (code === STOP) return this.#pop();
+      const step = PickleMachine.#steps.get(code);
+      if (!step) {
         throw this.#damaged(
           `byte 0x${code.toString(16)} at ${this.position - 1} is no opcode`,
         );
+      }
+      step(this);
+    }
+  }
+
+  #checkProtocol(protocol: number): void {
+    if (protocol > newestProtocol) {
+      throw new UnsupportedError(
+        `Cannot read ${this.#world.name}: it has pickle protocol ${protocol}, the newest known is ${newestProtocol}`,
+      );
     }
   }
 
@@ -302,7 +210,11 @@ class PickleMachine {
     this.#push(run(args));
   }
 
-  #named(name: string): void {
+  #named([module, own]: PickleValue[]): void {
+    if (typeof module !== "string" || typeof own !== "string") {
+      throw this.#damaged("a name is no text");
+    }
+    const name = `${module}.${own}`;
     const { functions, names } = this.#world;
     if (!functions.has(name) && !names.has(name)) {
       throw new UnsupportedError(

@@ -6,7 +6,7 @@
  * @module
  */
 import { inflateSync } from "fflate";
-import type { ByteSource } from "../../bytes/byte_source.ts";
+import { type ByteSource, viewOf } from "../../bytes/byte_source.ts";
 import { FormatError, LimitError, UnsupportedError } from "../../errors.ts";
 import { printable } from "../gguf/header_cursor.ts";
 
@@ -287,10 +287,6 @@ function whole(source: ByteSource, view: DataView, at: number): number {
     );
   }
   return Number(value);
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function damageOf(source: ByteSource): (what: string) => FormatError {

@@ -6,8 +6,7 @@
  */
 import { UsageError } from "../../errors.ts";
 import { ggmlTypes, tensorBytes } from "../../formats/ggml/types.ts";
-import { entry } from "../../formats/gguf/entry.ts";
-import type { MetadataEntry } from "../../formats/gguf/gguf_file.ts";
+import { entry, type MetadataEntry } from "../../formats/gguf/gguf_file.ts";
 import { type GgufToWrite, writeGguf } from "../../formats/gguf/write.ts";
 import { hyperParameterMetadata } from "../../model/hyper_parameters.ts";
 import { checkShape, type SynthOptions } from "./options.ts";

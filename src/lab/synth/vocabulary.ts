@@ -5,8 +5,7 @@
  * @module
  */
 import { UsageError } from "../../errors.ts";
-import { entry } from "../../formats/gguf/entry.ts";
-import type { MetadataEntry } from "../../formats/gguf/gguf_file.ts";
+import { entry, type MetadataEntry } from "../../formats/gguf/gguf_file.ts";
 import { TokenType } from "../../tokenizer/vocabulary.ts";
 
 /** How SentencePiece writes a space (U+2581). */
