@@ -1,18 +1,15 @@
 import { TokenizerError } from "../errors.ts";
 import { byteOf, fromByteAlphabet, toByteAlphabet } from "./byte_alphabet.ts";
-import { mergeSymbols } from "./merge.ts";
-import type { PieceModel } from "./piece_model.ts";
+import { longestOf, mergeSymbols } from "./merge.ts";
 import { type Pretokenizer, splitWords } from "./pretokenizer.ts";
 import { TokenType, type Vocabulary } from "./vocabulary.ts";
+import type { PieceModel } from "./vocabulary_tokenizer.ts";
 import { WordCache } from "./word_cache.ts";
 
 /** GPT-2's byte-level BPE: words become bytes, and the merge listed first goes first. */
 export class ByteLevelBpe implements PieceModel {
-  readonly #vocabulary: Vocabulary;
   /** Ranks by merge as the file writes it: left, a space, right. */
   readonly #ranks: ReadonlyMap<string, number>;
-  readonly #unk: number | undefined;
-  readonly #pretokenizer: Pretokenizer;
   readonly #longestPiece: number;
   readonly #cache = new WordCache();
 
@@ -22,24 +19,18 @@ export class ByteLevelBpe implements PieceModel {
    * @throws {TokenizerError} A merge is not two tokens with a space between, or names a token that is missing.
    */
   constructor(
-    vocabulary: Vocabulary,
+    readonly vocabulary: Vocabulary,
     merges: readonly string[],
-    unk: number | undefined,
-    pretokenizer: Pretokenizer,
+    readonly unk: number | undefined,
+    readonly pretokenizer: Pretokenizer,
   ) {
-    this.#vocabulary = vocabulary;
     this.#ranks = rankMerges(vocabulary, merges);
-    this.#unk = unk;
-    this.#pretokenizer = pretokenizer;
-    this.#longestPiece = vocabulary.tokens.reduce(
-      (longest, token) => Math.max(longest, token.length),
-      0,
-    );
+    this.#longestPiece = longestOf(vocabulary.tokens);
   }
 
   /** Appends the ids of a text. */
   encode(text: string, _atStart: boolean, ids: number[]): void {
-    for (const word of splitWords(text, this.#pretokenizer.patterns)) {
+    for (const word of splitWords(text, this.pretokenizer.patterns)) {
       const wordIds = this.#cache.get(word, (word) => this.#encodeWord(word));
       for (const id of wordIds) ids.push(id);
     }
@@ -47,22 +38,17 @@ export class ByteLevelBpe implements PieceModel {
 
   /** The bytes of an id; a special or user-defined token is written plainly. */
   pieceBytes(id: number): Uint8Array {
-    const text = this.#vocabulary.tokens[id];
-    const isWrittenPlainly = this.#vocabulary.isSpecial(id) ||
-      this.#vocabulary.types[id] === TokenType.userDefined;
+    const text = this.vocabulary.tokens[id];
+    const isWrittenPlainly = this.vocabulary.isSpecial(id) ||
+      this.vocabulary.types[id] === TokenType.userDefined;
     return (isWrittenPlainly ? undefined : fromByteAlphabet(text)) ??
       utf8.encode(text);
   }
 
-  #plainId(text: string): number | undefined {
-    const id = this.#vocabulary.idOf(text);
-    return id !== undefined && this.#vocabulary.isPlain(id) ? id : undefined;
-  }
-
   #encodeWord(word: string): number[] {
     const bytes = toByteAlphabet(word);
-    const whole = this.#pretokenizer.ignoreMerges
-      ? this.#plainId(bytes)
+    const whole = this.pretokenizer.ignoreMerges
+      ? this.vocabulary.plainIdOf(bytes)
       : undefined;
     if (whole !== undefined) return [whole];
     const bounds = mergeSymbols(
@@ -75,7 +61,7 @@ export class ByteLevelBpe implements PieceModel {
     const ids: number[] = [];
     for (let i = 1; i < bounds.length; i++) {
       const piece = bytes.slice(bounds[i - 1], bounds[i]);
-      const id = this.#plainId(piece);
+      const id = this.vocabulary.plainIdOf(piece);
       if (id !== undefined) ids.push(id);
       else for (const character of piece) ids.push(this.#byteId(character));
     }
@@ -83,7 +69,7 @@ export class ByteLevelBpe implements PieceModel {
   }
 
   #byteId(character: string): number {
-    const id = this.#plainId(character) ?? this.#unk;
+    const id = this.vocabulary.plainIdOf(character) ?? this.unk;
     if (id === undefined) {
       throw new TokenizerError(
         `Cannot encode byte ${

@@ -1,9 +1,7 @@
-import type { Tokenizer } from "./tokenizer.ts";
+import type { DecodeOptions, Tokenizer } from "./tokenizer.ts";
 
 /** How a stream of ids becomes a text. */
-export interface DetokenizerOptions {
-  /** Leaves out control and unknown tokens. Default true. */
-  readonly skipSpecial?: boolean;
+export interface DetokenizerOptions extends DecodeOptions {
   /**
    * The ids begin a text, so the space that `encode` puts first is taken off.
    * Default false: the text continues another, and keeps its leading space.
@@ -16,15 +14,16 @@ export interface DetokenizerOptions {
  * comes out with the last of them; bytes that are not UTF-8 become U+FFFD.
  */
 export class Detokenizer {
-  readonly #tokenizer: Tokenizer;
   readonly #skipSpecial: boolean;
   // A byte order mark inside a text is a character like any other.
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   #stripsSpace: boolean;
 
   /** Starts a text. */
-  constructor(tokenizer: Tokenizer, options: DetokenizerOptions = {}) {
-    this.#tokenizer = tokenizer;
+  constructor(
+    readonly tokenizer: Tokenizer,
+    options: DetokenizerOptions = {},
+  ) {
     this.#skipSpecial = options.skipSpecial ?? true;
     this.#stripsSpace = (options.stripLeadingSpace ?? false) &&
       tokenizer.addSpacePrefix;
@@ -36,8 +35,8 @@ export class Detokenizer {
    * @throws {UsageError} The id is not in the vocabulary.
    */
   push(id: number): string {
-    let bytes = this.#tokenizer.pieceBytes(id);
-    if (this.#tokenizer.isSpecial(id)) {
+    let bytes = this.tokenizer.pieceBytes(id);
+    if (this.tokenizer.isSpecial(id)) {
       if (this.#skipSpecial) return "";
     } else if (this.#stripsSpace) {
       this.#stripsSpace = false;

@@ -179,37 +179,28 @@ function range(start: number, stop?: number, step = 1): number[] {
   return Array.from({ length }, (_, i) => start + i * step);
 }
 
-/** Python's `strftime`, in English as in Python's default locale. */
+const english = (options: Intl.DateTimeFormatOptions) => (time: Date) =>
+  time.toLocaleString("en", options);
+const twoDigits = (value: number) => String(value).padStart(2, "0");
+
+/** Directives of Python's `strftime`, in English as in Python's default locale. */
+const directives: Readonly<Record<string, (time: Date) => string>> = {
+  Y: (time) => String(time.getFullYear()),
+  m: (time) => twoDigits(time.getMonth() + 1),
+  d: (time) => twoDigits(time.getDate()),
+  b: english({ month: "short" }),
+  B: english({ month: "long" }),
+  a: english({ weekday: "short" }),
+  A: english({ weekday: "long" }),
+  H: (time) => twoDigits(time.getHours()),
+  M: (time) => twoDigits(time.getMinutes()),
+  S: (time) => twoDigits(time.getSeconds()),
+  "%": () => "%",
+};
+
 function formatTime(time: Date, format: string): string {
-  const english = (options: Intl.DateTimeFormatOptions): string =>
-    time.toLocaleString("en", options);
-  const twoDigits = (value: number): string => String(value).padStart(2, "0");
-  return format.replace(/%[YmdbBaAHMS%]/g, (directive) => {
-    switch (directive[1]) {
-      case "Y":
-        return String(time.getFullYear());
-      case "m":
-        return twoDigits(time.getMonth() + 1);
-      case "d":
-        return twoDigits(time.getDate());
-      case "b":
-        return english({ month: "short" });
-      case "B":
-        return english({ month: "long" });
-      case "a":
-        return english({ weekday: "short" });
-      case "A":
-        return english({ weekday: "long" });
-      case "H":
-        return twoDigits(time.getHours());
-      case "M":
-        return twoDigits(time.getMinutes());
-      case "S":
-        return twoDigits(time.getSeconds());
-      case "%":
-        return "%";
-      default:
-        return directive;
-    }
-  });
+  return format.replace(
+    /%([YmdbBaAHMS%])/g,
+    (_, name) => directives[name](time),
+  );
 }

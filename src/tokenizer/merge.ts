@@ -104,3 +104,8 @@ class MergeQueue {
 function isBefore(a: Merge, b: Merge): boolean {
   return a.rank < b.rank || (a.rank === b.rank && a.left < b.left);
 }
+
+/** The length of the longest piece: nothing longer need be looked up. */
+export function longestOf(pieces: readonly string[]): number {
+  return pieces.reduce((longest, { length }) => Math.max(longest, length), 0);
+}

@@ -1,8 +1,8 @@
 import { TokenizerError } from "../errors.ts";
-import { mergeSymbols } from "./merge.ts";
-import type { PieceModel } from "./piece_model.ts";
-import { TokenFinder } from "./special_tokens.ts";
+import { longestOf, mergeSymbols } from "./merge.ts";
+import { finderOf, type TokenFinder } from "./special_tokens.ts";
 import { TokenType, type Vocabulary } from "./vocabulary.ts";
+import type { PieceModel } from "./vocabulary_tokenizer.ts";
 import { WordCache } from "./word_cache.ts";
 
 /** How SentencePiece writes a space (U+2581). */
@@ -20,10 +20,6 @@ export interface SentencePieceSettings {
 
 /** SentencePiece's BPE: the pair whose piece has the best score merges first. */
 export class SentencePieceBpe implements PieceModel {
-  readonly #vocabulary: Vocabulary;
-  readonly #scores: ArrayLike<number>;
-  readonly #unk: number | undefined;
-  readonly #settings: SentencePieceSettings;
   readonly #byteIds: readonly number[] | undefined;
   readonly #userDefined: TokenFinder;
   readonly #longestPiece: number;
@@ -36,10 +32,10 @@ export class SentencePieceBpe implements PieceModel {
    * @throws {TokenizerError} A score is not a number, byte tokens are damaged or missing, or unknown text has no id to become.
    */
   constructor(
-    vocabulary: Vocabulary,
-    scores: ArrayLike<number>,
-    unk: number | undefined,
-    settings: SentencePieceSettings,
+    readonly vocabulary: Vocabulary,
+    readonly scores: ArrayLike<number>,
+    readonly unk: number | undefined,
+    readonly settings: SentencePieceSettings,
   ) {
     const nan = Array.prototype.findIndex.call(scores, Number.isNaN);
     if (nan >= 0) {
@@ -47,22 +43,15 @@ export class SentencePieceBpe implements PieceModel {
         `Cannot read the vocabulary: the score of token ${nan} is not a number`,
       );
     }
-    this.#vocabulary = vocabulary;
-    this.#scores = scores;
-    this.#unk = unk;
-    this.#settings = settings;
     this.#byteIds = readByteIds(vocabulary);
     if (!this.#byteIds && unk === undefined) {
       throw new TokenizerError(
         "Cannot read the vocabulary: it has neither byte tokens nor an unknown token",
       );
     }
-    this.#userDefined = new TokenFinder(
-      vocabulary.idsOf(TokenType.userDefined)
-        .map((id) => [vocabulary.tokens[id], id]),
-    );
+    this.#userDefined = finderOf(vocabulary, TokenType.userDefined);
     const pieces = vocabulary.tokens.filter((_, id) => vocabulary.isPlain(id));
-    this.#longestPiece = pieces.reduce((n, p) => Math.max(n, p.length), 0);
+    this.#longestPiece = longestOf(pieces);
     // Where no piece reaches over the beginning of a word, words can be merged
     // one by one: the result is the same, and common words are remembered.
     this.#splitsAtSpaces = settings.escapeWhitespaces &&
@@ -83,7 +72,7 @@ export class SentencePieceBpe implements PieceModel {
         const wordIds = this.#cache.get(word, (word) => this.#encodeWord(word));
         for (const id of wordIds) {
           // SentencePiece gives neighbouring unknown characters one id.
-          const repeatsUnknown = id === this.#unk && ids.length > begin &&
+          const repeatsUnknown = id === this.unk && ids.length > begin &&
             ids[ids.length - 1] === id;
           if (!repeatsUnknown) ids.push(id);
         }
@@ -93,21 +82,19 @@ export class SentencePieceBpe implements PieceModel {
 
   /** The bytes of an id: U+2581 is a space, `<0x0A>` the byte 10. */
   pieceBytes(id: number): Uint8Array {
-    const text = this.#vocabulary.tokens[id];
-    if (this.#vocabulary.types[id] === TokenType.byte) {
+    const text = this.vocabulary.tokens[id];
+    if (this.vocabulary.types[id] === TokenType.byte) {
       return Uint8Array.of(parseByteToken(text)!);
     }
     return utf8.encode(
-      this.#vocabulary.isSpecial(id) ? text : text.replaceAll(SPACE, " "),
+      this.vocabulary.isSpecial(id) ? text : text.replaceAll(SPACE, " "),
     );
   }
 
   #normalise(text: string, atStart: boolean): string {
     const { addSpacePrefix, removeExtraWhitespaces, escapeWhitespaces } =
-      this.#settings;
-    if (removeExtraWhitespaces) {
-      text = removeExtraBlanks(text);
-    }
+      this.settings;
+    if (removeExtraWhitespaces) text = removeExtraBlanks(text);
     if (text === "") return "";
     if (addSpacePrefix && atStart) text = " " + text;
     return escapeWhitespaces ? text.replaceAll(" ", SPACE) : text;
@@ -118,13 +105,8 @@ export class SentencePieceBpe implements PieceModel {
     return text.match(/\u2581*[^\u2581]+|\u2581+/g)!;
   }
 
-  #plainId(text: string): number | undefined {
-    const id = this.#vocabulary.idOf(text);
-    return id !== undefined && this.#vocabulary.isPlain(id) ? id : undefined;
-  }
-
   #isUnused(id: number): boolean {
-    return this.#vocabulary.types[id] === TokenType.unused;
+    return this.vocabulary.types[id] === TokenType.unused;
   }
 
   #encodeWord(word: string): number[] {
@@ -134,10 +116,10 @@ export class SentencePieceBpe implements PieceModel {
     const bounds = mergeSymbols(characterBounds(word), (start, middle, end) => {
       if (end - start > this.#longestPiece) return undefined;
       const piece = word.slice(start, end);
-      const id = this.#plainId(piece);
+      const id = this.vocabulary.plainIdOf(piece);
       if (id === undefined) return undefined;
       if (this.#isUnused(id)) joints.set(piece, middle - start);
-      return -this.#scores[id];
+      return -this.scores[id];
     });
     const ids: number[] = [];
     for (let i = 1; i < bounds.length; i++) {
@@ -153,7 +135,7 @@ export class SentencePieceBpe implements PieceModel {
   ): void {
     const todo = [piece];
     for (let text = todo.pop(); text !== undefined; text = todo.pop()) {
-      const id = this.#plainId(text);
+      const id = this.vocabulary.plainIdOf(text);
       const joint = joints.get(text);
       if (id !== undefined && joint !== undefined && this.#isUnused(id)) {
         todo.push(text.slice(joint), text.slice(0, joint));
@@ -162,7 +144,7 @@ export class SentencePieceBpe implements PieceModel {
       } else if (this.#byteIds) {
         for (const byte of utf8.encode(text)) ids.push(this.#byteIds[byte]);
       } else {
-        ids.push(this.#unk!);
+        ids.push(this.unk!);
       }
     }
   }

@@ -4,7 +4,7 @@ import { type ProtobufValue, readProtobuf } from "./protobuf.ts";
 import { SentencePieceBpe } from "./sentencepiece.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { TokenType, Vocabulary } from "./vocabulary.ts";
-import { VocabularyTokenizer } from "./vocabulary_tokenizer.ts";
+import { vocabularyTokenizer } from "./vocabulary_tokenizer.ts";
 
 /** What a SentencePiece model file cannot say: its runtime adds neither by itself. */
 export interface SentencePieceOptions {
@@ -46,7 +46,7 @@ export function tokenizerFromSentencePiece(
   const [unk] = unknown;
   const bos = controlId(vocabulary, model.bosPiece);
   const eos = controlId(vocabulary, model.eosPiece);
-  return new VocabularyTokenizer({
+  return vocabularyTokenizer({
     vocabulary,
     model: new SentencePieceBpe(vocabulary, model.scores, unk, model),
     bos,

@@ -1,4 +1,5 @@
 import { TokenizerError } from "../errors.ts";
+import type { TokenType, Vocabulary } from "./vocabulary.ts";
 
 /** Longest text of a token that is taken whole, in UTF-16 units. Real ones stay below 100. */
 const MAX_LENGTH = 512;
@@ -70,4 +71,14 @@ export class TokenFinder {
     }
     return match;
   }
+}
+
+/** Finds the tokens of some types. */
+export function finderOf(
+  vocabulary: Vocabulary,
+  ...types: TokenType[]
+): TokenFinder {
+  return new TokenFinder(
+    vocabulary.idsOf(...types).map((id) => [vocabulary.tokens[id], id]),
+  );
 }

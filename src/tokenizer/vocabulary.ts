@@ -18,8 +18,6 @@ const MAX_TOKENS = 1 << 24;
 
 /** The tokens of a model: text and type of each id. */
 export class Vocabulary {
-  /** Text of each id. */
-  readonly tokens: readonly string[];
   /** Type of each id. */
   readonly types: readonly TokenType[];
   readonly #ids = new Map<string, number>();
@@ -29,7 +27,7 @@ export class Vocabulary {
    *
    * @throws {TokenizerError} There are no tokens or too many, the types are not as many as the tokens, a type is not known, or a text stands for two ids.
    */
-  constructor(tokens: readonly string[], types: readonly number[]) {
+  constructor(readonly tokens: readonly string[], types: readonly number[]) {
     if (tokens.length === 0) {
       throw new TokenizerError("Cannot read the vocabulary: it has no tokens");
     }
@@ -46,7 +44,6 @@ export class Vocabulary {
         );
       }
     });
-    this.tokens = tokens;
     this.types = types as readonly TokenType[];
     tokens.forEach((text, id) => {
       // Padding ids without a text exist; no text can become such an id.
@@ -75,17 +72,21 @@ export class Vocabulary {
 
   /** The ids of some types. */
   idsOf(...types: TokenType[]): number[] {
-    const ids: number[] = [];
-    this.types.forEach((type, id) => {
-      if (types.includes(type) && this.tokens[id] !== "") ids.push(id);
-    });
-    return ids;
+    return [...this.types.keys()].filter((id) =>
+      types.includes(this.types[id]) && this.tokens[id] !== ""
+    );
   }
 
   /** Whether an id is no part of a text: a control or unknown token. */
   isSpecial(id: number): boolean {
     const type = this.types[id];
     return type === TokenType.control || type === TokenType.unknown;
+  }
+
+  /** The id with exactly this text that may come out of plain text. */
+  plainIdOf(text: string): number | undefined {
+    const id = this.#ids.get(text);
+    return id !== undefined && this.isPlain(id) ? id : undefined;
   }
 
   /**

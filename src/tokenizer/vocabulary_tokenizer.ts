@@ -1,143 +1,96 @@
 import { TokenizerError } from "../errors.ts";
 import { Detokenizer } from "./detokenizer.ts";
-import type { PieceModel } from "./piece_model.ts";
-import { TokenFinder } from "./special_tokens.ts";
-import type { DecodeOptions, EncodeOptions, Tokenizer } from "./tokenizer.ts";
+import { finderOf } from "./special_tokens.ts";
+import type { Tokenizer } from "./tokenizer.ts";
 import { TokenType, type Vocabulary } from "./vocabulary.ts";
 
+/** How one kind of vocabulary turns plain text into ids, and an id into bytes. */
+export interface PieceModel {
+  /**
+   * Appends the ids of a text without special tokens to `ids`.
+   *
+   * @param atStart Whether the text begins here or follows a special token.
+   */
+  encode(text: string, atStart: boolean, ids: number[]): void;
+  /** The bytes that an id of the vocabulary adds to a text. */
+  pieceBytes(id: number): Uint8Array;
+}
+
+type Flags =
+  | "bos"
+  | "eos"
+  | "unk"
+  | "addBos"
+  | "addEos"
+  | "addSpacePrefix";
+
 /** What a tokenizer is made of. */
-export interface TokenizerParts {
+export interface TokenizerParts extends Pick<Tokenizer, Flags> {
   /** The tokens. */
   readonly vocabulary: Vocabulary;
   /** How the text between special tokens becomes ids. */
   readonly model: PieceModel;
-  /** Id that begins a text. */
-  readonly bos?: number;
-  /** Id that ends a text. */
-  readonly eos?: number;
-  /** Id for what the vocabulary cannot spell. */
-  readonly unk?: number;
-  /** Whether BOS comes first. */
-  readonly addBos: boolean;
-  /** Whether EOS comes last. */
-  readonly addEos: boolean;
-  /** Whether the model puts a space before a text. */
-  readonly addSpacePrefix: boolean;
   /** Types of tokens that are found in every text before the model sees it. */
   readonly alwaysParsed: readonly TokenType[];
   /** Ids that end an answer. */
   readonly endOfGeneration: ReadonlySet<number>;
 }
 
-/** Types of tokens that are found in a text only where the caller asks for it. */
-const specialTypes = [TokenType.unknown, TokenType.control];
-
-/** A tokenizer over a vocabulary: takes care of special tokens, and leaves the rest to a model. */
-export class VocabularyTokenizer implements Tokenizer {
-  /** Number of ids. */
-  readonly vocabSize: number;
-  /** Id that begins a text. */
-  readonly bos?: number;
-  /** Id that ends a text. */
-  readonly eos?: number;
-  /** Id for what the vocabulary cannot spell. */
-  readonly unk?: number;
-  /** Whether `encode` puts BOS first. */
-  readonly addBos: boolean;
-  /** Whether `encode` puts EOS last. */
-  readonly addEos: boolean;
-  /** Whether `encode` puts a space before a text. */
-  readonly addSpacePrefix: boolean;
-  readonly #vocabulary: Vocabulary;
-  readonly #model: PieceModel;
-  readonly #endOfGeneration: ReadonlySet<number>;
-  readonly #plainFinder: TokenFinder;
-  readonly #specialFinder: TokenFinder;
-
-  /**
-   * Puts the parts together.
-   *
-   * @throws {TokenizerError} An id is not in the vocabulary, or BOS or EOS is to be added and there is none.
-   */
-  constructor(parts: TokenizerParts) {
-    const { vocabulary } = parts;
-    checkId("BOS", parts.bos, parts.addBos, vocabulary);
-    checkId("EOS", parts.eos, parts.addEos, vocabulary);
-    checkId("unknown", parts.unk, false, vocabulary);
-    this.vocabSize = vocabulary.size;
-    this.bos = parts.bos;
-    this.eos = parts.eos;
-    this.unk = parts.unk;
-    this.addBos = parts.addBos;
-    this.addEos = parts.addEos;
-    this.addSpacePrefix = parts.addSpacePrefix;
-    this.#vocabulary = vocabulary;
-    this.#model = parts.model;
-    this.#endOfGeneration = parts.endOfGeneration;
-    this.#plainFinder = makeFinder(vocabulary, parts.alwaysParsed);
-    this.#specialFinder = makeFinder(vocabulary, [
-      ...parts.alwaysParsed,
-      ...specialTypes,
-    ]);
-  }
-
-  /** The ids of a text. */
-  encode(text: string, options: EncodeOptions = {}): number[] {
-    const { addSpecial = true, parseSpecial = false } = options;
-    const finder = parseSpecial ? this.#specialFinder : this.#plainFinder;
-    const ids: number[] = [];
-    if (addSpecial && this.addBos) ids.push(this.bos!);
-    let atStart = true;
-    for (const fragment of finder.split(text.toWellFormed())) {
-      if (typeof fragment === "number") ids.push(fragment);
-      else this.#model.encode(fragment, atStart, ids);
-      atStart = typeof fragment === "number";
-    }
-    if (addSpecial && this.addEos) ids.push(this.eos!);
-    return ids;
-  }
-
-  /** The whole text that ids stand for. */
-  decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
-    const detokenizer = new Detokenizer(this, {
-      ...options,
-      stripLeadingSpace: true,
-    });
-    let text = "";
-    for (const id of ids) text += detokenizer.push(id);
-    return text + detokenizer.flush();
-  }
-
-  /** The bytes that an id adds to a text. */
-  pieceBytes(id: number): Uint8Array {
-    this.#vocabulary.check(id);
-    return this.#model.pieceBytes(id);
-  }
-
-  /** An id as the vocabulary writes it. */
-  pieceText(id: number): string {
-    this.#vocabulary.check(id);
-    return this.#vocabulary.tokens[id];
-  }
-
-  /** Whether an id is a control or unknown token. */
-  isSpecial(id: number): boolean {
-    return this.#vocabulary.isSpecial(id);
-  }
-
-  /** Whether an id ends an answer. */
-  isEndOfGeneration(id: number): boolean {
-    return this.#endOfGeneration.has(id);
-  }
-}
-
-function makeFinder(
-  vocabulary: Vocabulary,
-  types: readonly TokenType[],
-): TokenFinder {
-  return new TokenFinder(
-    vocabulary.idsOf(...types).map((id) => [vocabulary.tokens[id], id]),
-  );
+/**
+ * A tokenizer over a vocabulary: takes care of special tokens, and leaves the
+ * rest to a model.
+ *
+ * @throws {TokenizerError} An id is not in the vocabulary, or BOS or EOS is to be added and there is none.
+ */
+export function vocabularyTokenizer(
+  { vocabulary, model, alwaysParsed, endOfGeneration, ...flags }:
+    TokenizerParts,
+): Tokenizer {
+  const { bos, eos, unk, addBos, addEos } = flags;
+  checkId("BOS", bos, addBos, vocabulary);
+  checkId("EOS", eos, addEos, vocabulary);
+  checkId("unknown", unk, false, vocabulary);
+  const plainFinder = finderOf(vocabulary, ...alwaysParsed);
+  // These are found in a text only where the caller asks for it.
+  const { unknown, control } = TokenType;
+  const specialFinder = finderOf(vocabulary, ...alwaysParsed, unknown, control);
+  const tokenizer: Tokenizer = {
+    vocabSize: vocabulary.size,
+    ...flags,
+    encode(text, { addSpecial = true, parseSpecial = false } = {}) {
+      const finder = parseSpecial ? specialFinder : plainFinder;
+      const ids: number[] = [];
+      if (addSpecial && addBos) ids.push(bos!);
+      let atStart = true;
+      for (const fragment of finder.split(text.toWellFormed())) {
+        if (typeof fragment === "number") ids.push(fragment);
+        else model.encode(fragment, atStart, ids);
+        atStart = typeof fragment === "number";
+      }
+      if (addSpecial && addEos) ids.push(eos!);
+      return ids;
+    },
+    decode(ids, options) {
+      const detokenizer = new Detokenizer(tokenizer, {
+        ...options,
+        stripLeadingSpace: true,
+      });
+      let text = "";
+      for (const id of ids) text += detokenizer.push(id);
+      return text + detokenizer.flush();
+    },
+    pieceBytes(id) {
+      vocabulary.check(id);
+      return model.pieceBytes(id);
+    },
+    pieceText(id) {
+      vocabulary.check(id);
+      return vocabulary.tokens[id];
+    },
+    isSpecial: (id) => vocabulary.isSpecial(id),
+    isEndOfGeneration: (id) => endOfGeneration.has(id),
+  };
+  return tokenizer;
 }
 
 function checkId(
