@@ -69,8 +69,7 @@ export function questionsOf(
  * Runs a task. Gives the outcome of each question, in order. Examples are the
  * task's first items, the same for all questions: a model that keeps the past
  * runs through them once, and through what the candidates of a question have in
- * common. Prompts
- * that do not fit the context are cut at the start.
+ * common. Prompts that do not fit the context are cut at the start.
  *
  * @throws {UsageError} where the items are too few
  *
@@ -108,29 +107,25 @@ export async function* evaluateTask(
 }
 
 async function answer(
-  { engine, tokenizer }: EvaluatedModel,
+  model: EvaluatedModel,
   task: EvalTask,
   preamble: string,
   item: Item,
   signal?: AbortSignal,
 ): Promise<Outcome> {
-  const scored = (candidates: readonly Candidate[]) =>
-    likelihoods(
-      engine,
-      candidates.map(({ context, continuation }) =>
-        candidateIds(
-          tokenizer,
-          { context: preamble + context, continuation },
-          engine.contextSize,
-        )
-      ),
-      signal,
-    );
+  const { engine, tokenizer } = model;
+  const { contextSize } = engine;
+  const scored = (candidates: readonly Candidate[]) => {
+    const texts = candidates.map((each) => {
+      const candidate = { ...each, context: preamble + each.context };
+      return candidateIds(tokenizer, candidate, contextSize);
+    });
+    return likelihoods(engine, texts, signal);
+  };
   switch (item.kind) {
     case "choice": {
-      const logprobs = (await scored(item.candidates)).map(({ logprob }) =>
-        logprob
-      );
+      const found = await scored(item.candidates);
+      const logprobs = found.map(({ logprob }) => logprob);
       return { scores: scoresOf(item, logprobs), logprobs };
     }
     case "cloze": {
@@ -138,15 +133,9 @@ async function answer(
       return { scores: { acc: Number(greedy) }, logprobs: [logprob] };
     }
     case "generation": {
-      const { contextSize } = engine;
       const room = contextSize - Math.min(mostTokens, contextSize >> 1);
       const ids = promptIds(tokenizer, preamble + item.context).slice(-room);
-      const text = await write(
-        { engine, tokenizer },
-        ids,
-        task.until ?? [],
-        signal,
-      );
+      const text = await write(model, ids, task.until ?? [], signal);
       return { scores: item.scoresOf(text), text };
     }
   }

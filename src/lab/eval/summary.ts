@@ -24,16 +24,13 @@ export function summarise(
   outcomes: readonly Outcome[],
 ): MetricSummary[] {
   return task.metrics.map((metric) => {
-    const count = outcomes.length;
-    if (metric !== "perplexity") {
-      const { mean, error } = meanOf(
-        outcomes.map(({ scores }) => scores[metric]),
-      );
-      return { metric, value: mean, stderr: error, count };
-    }
+    const count = outcomes.length, isPerplexity = metric === "perplexity";
     const { mean, error } = meanOf(
-      outcomes.map(({ logprobs }) => logprobs![0]),
+      outcomes.map(({ scores, logprobs }) =>
+        isPerplexity ? logprobs![0] : scores[metric]
+      ),
     );
+    if (!isPerplexity) return { metric, value: mean, stderr: error, count };
     const value = Math.exp(-mean);
     // Of the mean, times the slope of exp there.
     return { metric, value, stderr: error * value, count };

@@ -24,6 +24,7 @@ import type {
   LayerMaker,
   MadeLayer,
   OnTrainingStep,
+  PredictorPlan,
 } from "./predictor_plan.ts";
 import {
   balance,
@@ -36,12 +37,8 @@ import { calibrated } from "./threshold.ts";
 import { Trainer } from "./training.ts";
 
 /** How the layers are trained. */
-export interface TrainedOptions {
-  /** Where the search for a rank begins */
-  readonly rank: number;
-  /** Whether to keep to it */
-  readonly isFixed: boolean;
-  readonly recall: number;
+interface TrainedOptions
+  extends Pick<PredictorPlan, "rank" | "isFixed" | "recall"> {
   /** Times that each example is seen */
   readonly epochs: number;
   readonly onStep?: OnTrainingStep;
@@ -95,11 +92,7 @@ export class TrainedLayers implements LayerMaker {
     const { rank, isFixed } = this.options;
     let best = await this.#try(layer, rank, random, pause);
     const { model: { hiddenSize, feedForwardSize } } = this.samples;
-    const most = Math.min(
-      hiddenSize,
-      feedForwardSize,
-      rank * 2 ** halvings,
-    );
+    const most = Math.min(hiddenSize, feedForwardSize, rank * 2 ** halvings);
     const least = Math.max(leastRank, rank / 2 ** halvings);
     for (const factor of isFixed ? [] : [2, 0.5]) {
       // Where doubling paid, what is half as much is known to cost more.
@@ -202,12 +195,8 @@ export class TrainedLayers implements LayerMaker {
     scaleColumns(scaled, (i) => norm[i] === 0 ? 0 : 1 / norm[i]);
     const z = new Dense(memory, heldOut.x.rows, fc1.rows);
     scaled.times(heldOut.x, z).relu();
-    const { data: fc2Data, asked } = calibrated(
-      fc2,
-      z,
-      heldOut,
-      this.options.recall,
-    );
+    const { recall } = this.options;
+    const { data: fc2Data, asked } = calibrated(fc2, z, heldOut, recall);
     const { gate, up } = neuronBytes(tensors, fc2.rows);
     return {
       rank: fc1.rows,
