@@ -7,7 +7,7 @@
 
 import { PlaceError, UsageError } from "../errors.ts";
 import { Order } from "./order.ts";
-import type { Logits, TopLogits } from "./logits.ts";
+import type { Logits } from "./logits.ts";
 
 /** A token and how likely the model found it. */
 export interface SampledToken {
@@ -72,7 +72,13 @@ export function logSumExp(logits: Float32Array): number {
  *   {@linkcode PlaceError} as {@linkcode argmax} does.
  */
 export function logSoftmaxAt(logits: Logits, id: number): number {
-  if (!(logits instanceof Float32Array)) return logSoftmaxOfTop(logits, id);
+  if (!(logits instanceof Float32Array)) {
+    const index = logits.ids.indexOf(id);
+    if (index >= 0) return logits.logits[index] - logits.logSumExp;
+    throw new UsageError(
+      `Cannot give the logprob of token ${id}: it is not among the ${logits.ids.length} largest`,
+    );
+  }
   if (!Number.isInteger(id) || id < 0 || id >= logits.length) {
     throw new UsageError(
       `Cannot give the logprob of token ${id}: the vocabulary has ids 0 to ${
@@ -81,19 +87,6 @@ export function logSoftmaxAt(logits: Logits, id: number): number {
     );
   }
   return logits[id] - logSumExp(logits);
-}
-
-function logSoftmaxOfTop(
-  { ids, logits, logSumExp }: TopLogits,
-  id: number,
-): number {
-  const index = ids.indexOf(id);
-  if (index < 0) {
-    throw new UsageError(
-      `Cannot give the logprob of token ${id}: it is not among the ${ids.length} largest`,
-    );
-  }
-  return logits[index] - logSumExp;
 }
 
 const order = new Order();

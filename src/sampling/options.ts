@@ -142,7 +142,9 @@ export function checkSamplingOptions(
     dryBreakers: new Set(options.dryBreakers),
     logitBias: checkLogitBias(options.logitBias, vocabSize),
     seed: integer("seed", -1, -1),
-    samplers: checkSamplers(options.samplers ?? defaultSamplers),
+    samplers: (options.samplers ?? defaultSamplers).map((name) =>
+      checkSampler(name)
+    ),
     logprob: options.logprob ?? true,
   };
 }
@@ -151,11 +153,8 @@ function checkLogitBias(
   bias: SamplingOptions["logitBias"],
   vocabSize: number,
 ): [number, number][] {
-  const entries = bias instanceof Map
-    ? [...bias as ReadonlyMap<number, number>]
-    : Object.entries(bias ?? {}).map((
-      [id, value],
-    ): [number, number] => [Number(id), value]);
+  const entries = (bias instanceof Map ? [...bias] : Object.entries(bias ?? {}))
+    .map(([id, value]): [number, number] => [Number(id), value]);
   for (const [id, value] of entries) {
     if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
       throw new UsageError(
@@ -174,18 +173,10 @@ function checkLogitBias(
   return entries;
 }
 
-function checkSamplers(
-  samplers: readonly SamplerName[],
-): readonly SamplerName[] {
-  for (const name of samplers) {
-    if (!defaultSamplers.includes(name)) throw unknownSampler(name);
-  }
-  return [...samplers];
-}
-
-function unknownSampler(name: string): UsageError {
-  return new UsageError(
-    `Cannot use sampler "${name}": the samplers are ${
+function checkSampler(name: SamplerName, written: string = name): SamplerName {
+  if (defaultSamplers.includes(name)) return name;
+  throw new UsageError(
+    `Cannot use sampler "${written}": the samplers are ${
       defaultSamplers.join(", ")
     }`,
   );
@@ -204,12 +195,8 @@ const aliases: Readonly<Record<string, SamplerName>> = {
  * @throws {UsageError} for a name that is not a sampler's.
  */
 export function parseSamplers(text: string): SamplerName[] {
-  return text.split(";").map((part) => part.trim().replaceAll("-", "_")).filter(
-    Boolean,
-  )
-    .map((name) => {
-      const sampler = aliases[name] ?? name as SamplerName;
-      if (!defaultSamplers.includes(sampler)) throw unknownSampler(name);
-      return sampler;
-    });
+  const names = text.split(";").map((each) => each.trim().replaceAll("-", "_"));
+  return names.filter(Boolean).map((name) =>
+    checkSampler(aliases[name] ?? name as SamplerName, name)
+  );
 }

@@ -12,10 +12,8 @@
 import { LimitError } from "../errors.ts";
 
 const indexBits = 21;
+/** The most entries whose order can be packed. */
 const indexSpan = 2 ** indexBits;
-
-/** The most entries whose order can be packed: 2,097,152. */
-export const maxEntries = indexSpan;
 
 const float = new Float32Array(1);
 const bits = new Int32Array(float.buffer);
@@ -39,12 +37,12 @@ export class Order {
   /**
    * The indices of the `k` largest of `values[0..count)`, largest first and the
    * lower index first among equals. The view is valid until the next call.
-   * @throws {LimitError} when `count` passes {@linkcode maxEntries}.
+   * @throws {LimitError} when `count` passes 2,097,152.
    */
   top(values: Float32Array, count: number, k: number): Int32Array {
-    if (count > maxEntries) {
+    if (count > indexSpan) {
       throw new LimitError(
-        `Cannot order ${count} entries: the limit is ${maxEntries}`,
+        `Cannot order ${count} entries: the limit is ${indexSpan}`,
       );
     }
     k = Math.min(k, count);

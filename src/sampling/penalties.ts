@@ -5,31 +5,24 @@
  */
 
 import type { Filter } from "./filters.ts";
+import type { CheckedSamplingOptions } from "./options.ts";
 
 /** Where the last `n` entries begin; -1 means all of them. */
 function windowStart(length: number, n: number): number {
   return n < 0 ? 0 : Math.max(0, length - n);
 }
 
-/** What {@linkcode penalties} needs. */
-export interface PenaltyOptions {
-  /** How many of the last tokens count; -1 all. */
-  repeatLastN: number;
-  /** Divides positive logits, multiplies the others. */
-  repeatPenalty: number;
-  /** Taken once. */
-  presencePenalty: number;
-  /** Taken once for each occurrence. */
-  frequencyPenalty: number;
-}
-
 /** The lowest finite f32: penalties make a token unlikely, and forbid none. */
 const lowest = -(2 - 2 ** -23) * 2 ** 127;
 
 /** Lowers the logits of the tokens among the last ones of the history. */
-export function penalties(options: PenaltyOptions, vocabSize: number): Filter {
-  const { repeatLastN, repeatPenalty, presencePenalty, frequencyPenalty } =
-    options;
+export function penalties(
+  { repeatLastN, repeatPenalty, presencePenalty, frequencyPenalty }: Pick<
+    CheckedSamplingOptions,
+    "repeatLastN" | "repeatPenalty" | "presencePenalty" | "frequencyPenalty"
+  >,
+  vocabSize: number,
+): Filter {
   /** [vocabSize]: occurrences in the window; all zero between calls. */
   const counts = new Uint32Array(vocabSize);
   return ({ logits }, history) => {
@@ -51,32 +44,20 @@ export function penalties(options: PenaltyOptions, vocabSize: number): Filter {
   };
 }
 
-/** What {@linkcode dry} needs. */
-export interface DryOptions {
-  /** The penalty of the shortest repeat that is penalised. */
-  dryMultiplier: number;
-  /** Growth with each further repeated token. */
-  dryBase: number;
-  /** Repeats shorter than this are free. */
-  dryAllowedLength: number;
-  /** How many of the last tokens count; -1 all. */
-  dryPenaltyLastN: number;
-  /** Tokens that end a repeat, and are never penalised. */
-  dryBreakers: ReadonlySet<number>;
-}
+type DryOptions = Pick<
+  CheckedSamplingOptions,
+  Extract<keyof CheckedSamplingOptions, `dry${string}`>
+>;
 
 /**
  * "Don't repeat yourself": a token that would lengthen a repeat of L tokens, L
  * at least the allowed length, loses multiplier · base^(L - allowed).
  */
-export function dry(options: DryOptions, vocabSize: number): Filter {
-  const {
-    dryMultiplier,
-    dryBase,
-    dryAllowedLength,
-    dryPenaltyLastN,
-    dryBreakers,
-  } = options;
+export function dry(
+  options: DryOptions,
+  vocabSize: number,
+): Filter {
+  const { dryMultiplier, dryBase, dryAllowedLength, dryBreakers } = options;
   // Past this exponent the penalty would leave f32's range, and turn differences into NaN.
   const maxExponent = dryBase > 1
     ? Math.log(1e38 / Math.max(1, dryMultiplier)) / Math.log(dryBase)
@@ -85,7 +66,7 @@ export function dry(options: DryOptions, vocabSize: number): Filter {
   const longest = new Uint32Array(vocabSize);
   let matches = new Uint32Array(0);
   return ({ logits }, history) => {
-    const start = windowStart(history.length, dryPenaltyLastN);
+    const start = windowStart(history.length, options.dryPenaltyLastN);
     const length = history.length - start;
     let limit = 0;
     while (
@@ -156,10 +137,8 @@ export function tokensContaining(
   vocabSize: number,
   pieceText: (id: number) => string,
 ): number[] {
-  const ids: number[] = [];
-  for (let id = 0; id < vocabSize; id++) {
+  return [...Array(vocabSize).keys()].filter((id) => {
     const text = pieceText(id);
-    if (strings.some((string) => text.includes(string))) ids.push(id);
-  }
-  return ids;
+    return strings.some((string) => text.includes(string));
+  });
 }

@@ -6,8 +6,8 @@
 
 import { UsageError } from "../errors.ts";
 import { Candidates } from "./candidates.ts";
-import type { Filter } from "./filters.ts";
 import {
+  type Filter,
   greedy,
   minP,
   temperature,
@@ -16,17 +16,16 @@ import {
   typicalP,
   xtc,
 } from "./filters.ts";
-import { argmax, logSoftmaxAt } from "./logprobs.ts";
-import type { SampledToken } from "./logprobs.ts";
-import { checkSamplingOptions } from "./options.ts";
-import type {
-  CheckedSamplingOptions,
-  SamplerName,
-  SamplingOptions,
+import type { Logits } from "./logits.ts";
+import { argmax, logSoftmaxAt, type SampledToken } from "./logprobs.ts";
+import {
+  type CheckedSamplingOptions,
+  checkSamplingOptions,
+  type SamplerName,
+  type SamplingOptions,
 } from "./options.ts";
 import { dry, penalties } from "./penalties.ts";
 import { Random, randomSeed } from "../random.ts";
-import type { Logits } from "./logits.ts";
 
 /** Picks one token after another for one sequence. */
 export interface Sampler {
@@ -58,15 +57,21 @@ export function makeSampler(
   const checked = checkSamplingOptions(options, vocabSize);
   const seed = checked.seed === -1 ? randomSeed() : checked.seed;
   const random = new Random(seed);
-  const filters = composeFilters(checked, vocabSize, random);
-  const pick = makePick(checked, filters, vocabSize, random);
-  const top = topNeeded(checked, filters);
+  // Without those that would change nothing.
+  const chain = checked.samplers.flatMap((name) => {
+    const filter = makeFilter(name, checked, vocabSize, random);
+    return filter ? [{ name, filter }] : [];
+  });
+  const pick = makePick(checked, chain, vocabSize, random);
+  const top = topNeeded(checked, chain);
   return {
     seed,
     top,
     sample(logits, history) {
       checkCount(logits, top, vocabSize);
-      const likeliest = likeliestOf(logits);
+      const likeliest = logits instanceof Float32Array
+        ? argmax(logits)
+        : logits.ids[0];
       const id = pick(logits, history, likeliest);
       return { id, logprob: checked.logprob ? logSoftmaxAt(logits, id) : NaN };
     },
@@ -87,10 +92,6 @@ function checkCount(logits: Logits, top: number, vocabSize: number): void {
       `Cannot sample: there are the ${count} largest logits, and ${needed} are needed`,
     );
   }
-}
-
-function likeliestOf(logits: Logits): number {
-  return logits instanceof Float32Array ? argmax(logits) : logits.ids[0];
 }
 
 /** How many of the largest logits the first filter leaves; 0 where it may leave others. */
@@ -116,9 +117,12 @@ function makePick(
   vocabSize: number,
   random: Random,
 ): Pick {
-  const bias = makeBias(o);
   const filters = chain.map(({ filter }) => filter);
-  if (bias) filters.unshift(bias);
+  if (o.logitBias.length > 0) {
+    filters.unshift(({ logits }) => {
+      for (const [id, bias] of o.logitBias) logits[id] += bias;
+    });
+  }
   if (o.temperature <= 0 && filters.length === 0) {
     return (_logits, _history, likeliest) => likeliest;
   }
@@ -137,67 +141,36 @@ interface NamedFilter {
   readonly filter: Filter;
 }
 
-/** The filters of a chain, without those that would change nothing. */
-function composeFilters(
-  o: CheckedSamplingOptions,
-  vocabSize: number,
-  random: Random,
-): NamedFilter[] {
-  return o.samplers.flatMap((name) => {
-    const filter = makeFilter(name, o, vocabSize, random);
-    return filter ? [{ name, filter }] : [];
-  });
-}
-
-function makeBias({ logitBias }: CheckedSamplingOptions): Filter | undefined {
-  if (logitBias.length === 0) return undefined;
-  return (c) => {
-    for (const [id, bias] of logitBias) c.logits[id] += bias;
-  };
-}
-
 function makeFilter(
   name: SamplerName,
   o: CheckedSamplingOptions,
   vocabSize: number,
   random: Random,
-): Filter | undefined {
+): Filter | false {
   // The likeliest token passes top_k, top_p and min_p whatever they drop: greedy sampling needs them
   // only for what typ_p and xtc then make of the rest.
   const drops = o.temperature > 0 || o.typicalP < 1 || o.xtcProbability > 0;
-  switch (name) {
-    case "penalties": {
-      const changes = o.repeatPenalty !== 1 || o.presencePenalty !== 0 ||
-        o.frequencyPenalty !== 0;
-      return changes && o.repeatLastN !== 0
-        ? penalties(o, vocabSize)
-        : undefined;
-    }
-    case "dry":
-      return o.dryMultiplier > 0 && o.dryPenaltyLastN !== 0
-        ? dry(o, vocabSize)
-        : undefined;
-    case "top_k":
-      return drops && o.topK > 0 && o.topK < vocabSize
-        ? topK(o.topK)
-        : undefined;
-    case "typ_p":
-      return o.typicalP < 1 ? typicalP(o.typicalP) : undefined;
-    case "top_p":
-      return drops && o.topP < 1 ? topP(o.topP) : undefined;
-    case "min_p":
-      return drops && o.minP > 0 ? minP(o.minP) : undefined;
-    case "xtc":
-      return o.xtcProbability > 0 && o.xtcThreshold <= 0.5
-        ? xtc(o.xtcProbability, o.xtcThreshold, random)
-        : undefined;
-    case "temperature":
-      return o.temperature <= 0
+  const filters: Record<SamplerName, () => Filter | false> = {
+    penalties: () =>
+      (o.repeatPenalty !== 1 || o.presencePenalty !== 0 ||
+        o.frequencyPenalty !== 0) &&
+      o.repeatLastN !== 0 &&
+      penalties(o, vocabSize),
+    dry: () =>
+      o.dryMultiplier > 0 && o.dryPenaltyLastN !== 0 && dry(o, vocabSize),
+    top_k: () => drops && o.topK > 0 && o.topK < vocabSize && topK(o.topK),
+    typ_p: () => o.typicalP < 1 && typicalP(o.typicalP),
+    top_p: () => drops && o.topP < 1 && topP(o.topP),
+    min_p: () => drops && o.minP > 0 && minP(o.minP),
+    xtc: () =>
+      o.xtcProbability > 0 && o.xtcThreshold <= 0.5 &&
+      xtc(o.xtcProbability, o.xtcThreshold, random),
+    temperature: () =>
+      o.temperature <= 0
         ? greedy
-        : o.temperature !== 1
-        ? temperature(o.temperature)
-        : undefined;
-  }
+        : o.temperature !== 1 && temperature(o.temperature),
+  };
+  return filters[name]();
 }
 
 /** Draws a token by its probability among the candidates. */
