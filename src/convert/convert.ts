@@ -7,7 +7,7 @@
 import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
-import { type GgmlType, tensorBytes } from "../formats/ggml/types.ts";
+import { bytesOfTensors, type GgmlType } from "../formats/ggml/types.ts";
 import { entry, type MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { headerOf } from "../formats/gguf/header_of.ts";
 import {
@@ -96,14 +96,14 @@ export async function convert(
     await contents.close();
   };
   try {
-    await checkModel(file, contents);
+    // Refuses what culm could not run, before hours of work; unknown architectures are let through.
+    if (contents.activation) {
+      describeModel((await headerOf(file, contents.name)).file);
+    }
     const parts = ggufParts(file);
     return {
       ...parts,
-      tensorBytes: tensors.values().reduce(
-        (sum, { type, shape }) => sum + tensorBytes(type, shape),
-        0,
-      ),
+      tensorBytes: bytesOfTensors(tensors.values()),
       notes: contents.notes,
       chunks: () => writeGguf(file),
       fingerprint: () => fingerprintOf(parts.header, contents.sources),
@@ -113,14 +113,6 @@ export async function convert(
     await close();
     throw error;
   }
-}
-
-/** Refuses what culm could not run, before hours of work; unknown architectures are let through. */
-async function checkModel(
-  file: GgufToWrite,
-  { name, activation }: Contents,
-): Promise<void> {
-  if (activation) describeModel((await headerOf(file, name)).file);
 }
 
 /** Contents in the form that is wanted, and their tensors in the types. */
@@ -156,16 +148,6 @@ export async function prepare(
   }
 }
 
-/** The types of tensors; `ffn_down_t` has the one that `ffn_down` had. */
-function typesOf({ tensors }: Contents): Map<string, GgmlType> {
-  return new Map(
-    tensors.entries().map(([name, { type }]) => [
-      name.replace(".ffn_down_t.", ".ffn_down."),
-      type,
-    ]),
-  );
-}
-
 /** The tensors as `wanted`, or else as each was before its form was changed: `own`, by {@linkcode typesOf}. */
 function typed(
   contents: Contents,
@@ -179,14 +161,27 @@ function typed(
   };
   const typeOf = (name: string, { type, shape }: Rows) => {
     if (wanted) return chooseType({ name, type, shape }, wanted, context);
-    const before = own.get(name.replace(".ffn_down_t.", ".ffn_down."));
+    const before = own.get(withDown(name));
     return before ? fitting(before, shape[0]) : type;
   };
-  const tensors = new Map<string, Rows>();
-  for (const [name, rows] of contents.tensors) {
-    tensors.set(name, retyped(rows, typeOf(name, rows), quantiser));
-  }
-  return tensors;
+  return new Map(
+    contents.tensors.entries().map(([name, rows]) => [
+      name,
+      retyped(rows, typeOf(name, rows), quantiser),
+    ]),
+  );
+}
+
+/** The types of tensors; `ffn_down_t` has the one that `ffn_down` had. */
+function typesOf({ tensors }: Contents): Map<string, GgmlType> {
+  return new Map(
+    tensors.entries().map(([name, { type }]) => [withDown(name), type]),
+  );
+}
+
+/** A tensor's name in form `llama`. */
+function withDown(name: string): string {
+  return name.replace(".ffn_down_t.", ".ffn_down.");
 }
 
 /** What is written, each tensor being read so many chunks ahead. */

@@ -97,10 +97,10 @@ function tensorsOf(
   }
   const { ropeFactors } = config;
   if (ropeFactors) {
-    const bytes = new Uint8Array(ropeFactors.buffer as ArrayBuffer);
+    const bytes = new Uint8Array(ropeFactors.buffer);
     const fetch = () => Promise.resolve(bytes);
-    const shape = [ropeFactors.length];
-    found.push([{ name: "rope_freqs" }, whole("F32", shape, fetch)]);
+    const rows = whole("F32", [ropeFactors.length], fetch);
+    found.push([{ name: "rope_freqs" }, rows]);
   }
   return new Map(
     found.sort(([a], [b]) => compareTensors(a, b))

@@ -21,7 +21,7 @@ export interface Requantisation {
 }
 
 /** Weights on their way. */
-let weights = new Float32Array(0);
+let floats = new Float32Array(0);
 
 /**
  * Stores weights as another type.
@@ -30,13 +30,12 @@ let weights = new Float32Array(0);
  */
 export function requantise(
   kernels: Kernels,
-  { bytes, from, to, count }: Requantisation,
+  weights: Requantisation,
 ): Uint8Array<ArrayBuffer> {
-  if (to === "Q4_K" || to === "Q6_K") {
-    return byKernel(kernels, bytes, from, to, count);
-  }
-  if (weights.length < count) weights = new Float32Array(count);
-  const values = weights.subarray(0, count);
+  const { bytes, from, to, count } = weights;
+  if (to === "Q4_K" || to === "Q6_K") return byKernel(kernels, weights);
+  if (floats.length < count) floats = new Float32Array(count);
+  const values = floats.subarray(0, count);
   dequantise(from, bytes, values);
   return quantise(to, values);
 }
@@ -44,10 +43,7 @@ export function requantise(
 /** Weights and blocks lie one after the other in the kernel's memory. */
 function byKernel(
   { memory, heap_base, quantise_k }: Kernels,
-  bytes: Uint8Array,
-  from: GgmlType,
-  to: GgmlType,
-  count: number,
+  { bytes, from, to, count }: Requantisation,
 ): Uint8Array<ArrayBuffer> {
   const { id, blockSize } = ggmlTypes[to];
   const size = rowBytes(to, count);

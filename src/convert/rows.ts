@@ -121,12 +121,8 @@ export function retyped(
     shape,
     read: async (first, count) => {
       const bytes = await rows.read(first, count);
-      return await quantiser.store({
-        bytes,
-        from,
-        to,
-        count: count * shape[0],
-      });
+      const weights = count * shape[0];
+      return await quantiser.store({ bytes, from, to, count: weights });
     },
   };
 }

@@ -123,9 +123,8 @@ function readMerges(
 
 /** SentencePiece's space before the first word: a normaliser's, or a pre-tokenizer's. */
 function addsSpace(json: JsonObject): boolean {
-  return [...steps(json.normalizer), ...steps(json.pre_tokenizer)].some((
-    step,
-  ) =>
+  const all = [...steps(json.normalizer), ...steps(json.pre_tokenizer)];
+  return all.some((step) =>
     step.type === "Prepend" ||
     (step.type === "Metaspace" && step.prepend_scheme !== "never" &&
       step.add_prefix_space !== false)

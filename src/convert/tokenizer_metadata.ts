@@ -38,6 +38,9 @@ interface Vocabulary {
   readonly removeExtraWhitespaces: boolean;
 }
 
+/** Keys behind `tokenizer.`, and their values where there are any. */
+type Entries = [string, MetadataEntry | undefined | false][];
+
 type SpecialName = "bos" | "eos" | "unk" | "pad";
 
 const idKeys: Readonly<Record<SpecialName, string>> = {
@@ -79,37 +82,28 @@ export async function tokenizerMetadata(
   const template = await chatTemplate(folder, settings);
   const addBos = settings.add_bos_token ?? vocabulary.addBos;
   const addEos = settings.add_eos_token;
-  const entries: [string, MetadataEntry | undefined][] = [
-    ["ggml.model", entry.text(vocabulary.model)],
-    ["ggml.pre", entry.text(vocabulary.pre)],
+  const { text, flag } = entry;
+  const isLlama = vocabulary.model === "llama";
+  const entries: Entries = [
+    ["ggml.model", text(vocabulary.model)],
+    ["ggml.pre", text(vocabulary.pre)],
     ["ggml.tokens", entry.texts(tokens as string[])],
     ["ggml.scores", scores && entry.reals(scores)],
     ["ggml.token_type", entry.wholes(vocabulary.types)],
     ["ggml.merges", merges && entry.texts(merges)],
     ...specialIds(vocabulary, settings, config),
-    [
-      "ggml.add_bos_token",
-      typeof addBos === "boolean" ? entry.flag(addBos) : undefined,
-    ],
-    [
-      "ggml.add_eos_token",
-      typeof addEos === "boolean" ? entry.flag(addEos) : undefined,
-    ],
+    ["ggml.add_bos_token", typeof addBos === "boolean" && flag(addBos)],
+    ["ggml.add_eos_token", typeof addEos === "boolean" && flag(addEos)],
     // Written where they differ from what a reader assumes of a SentencePiece model.
     [
       "ggml.add_space_prefix",
-      vocabulary.model === "llama" && !vocabulary.addSpacePrefix
-        ? entry.flag(false)
-        : undefined,
+      isLlama && !vocabulary.addSpacePrefix && flag(false),
     ],
     [
       "ggml.remove_extra_whitespaces",
-      vocabulary.removeExtraWhitespaces ? entry.flag(true) : undefined,
+      vocabulary.removeExtraWhitespaces && flag(true),
     ],
-    [
-      "chat_template",
-      template === undefined ? undefined : entry.text(template),
-    ],
+    ["chat_template", template !== undefined && text(template)],
   ];
   return entries.flatMap(([key, value]): [string, MetadataEntry][] =>
     value ? [[`tokenizer.${key}`, value]] : []
@@ -168,12 +162,8 @@ function fromJson(json: JsonObject, name: string): Vocabulary {
     removeExtraWhitespaces: false,
   };
   if (read.pre === undefined) {
-    return {
-      ...common,
-      model: "llama",
-      pre: "default",
-      scores: scoresOf(read),
-    };
+    const scores = scoresOf(read);
+    return { ...common, model: "llama", pre: "default", scores };
   }
   const merges = read.merges.map((pair, rank) => {
     if (pair.some((text) => text.includes(" "))) {
@@ -247,7 +237,7 @@ function specialIds(
   vocabulary: Vocabulary,
   settings: JsonObject,
   config: JsonObject,
-): [string, MetadataEntry | undefined][] {
+): Entries {
   const { tokens, special } = vocabulary;
   const idOf = (text: unknown) => {
     const id = typeof text === "string" ? tokens.indexOf(text) : -1;
@@ -260,10 +250,7 @@ function specialIds(
       tokens[numbered as number] !== undefined;
     const id = idOf(isObject(stated) ? stated.content : stated) ??
       (isId ? numbered as number : undefined) ?? idOf(special[name]);
-    return [
-      `ggml.${idKeys[name]}`,
-      id === undefined ? undefined : entry.whole(id),
-    ];
+    return [`ggml.${idKeys[name]}`, id !== undefined && entry.whole(id)];
   });
 }
 

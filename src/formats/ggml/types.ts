@@ -93,3 +93,12 @@ export function tensorBytes(type: GgmlType, shape: readonly number[]): number {
     rowBytes(type, shape[0]),
   );
 }
+
+/** Bytes of several tensors. */
+export function bytesOfTensors(
+  tensors: Iterable<{ type: GgmlType; shape: readonly number[] }>,
+): number {
+  let sum = 0;
+  for (const { type, shape } of tensors) sum += tensorBytes(type, shape);
+  return sum;
+}

@@ -4,7 +4,11 @@
  * @module
  */
 import { UsageError } from "../../errors.ts";
-import { ggmlTypes, tensorBytes } from "../../formats/ggml/types.ts";
+import {
+  bytesOfTensors,
+  ggmlTypes,
+  tensorBytes,
+} from "../../formats/ggml/types.ts";
 import type { TensorToWrite } from "../../formats/gguf/write.ts";
 import { hubName, tensorOfGguf } from "../../model/schema.ts";
 import { checkShape, type SynthOptions } from "./options.ts";
@@ -62,10 +66,7 @@ export function synthesiseFolder(
       tensors.map((tensor) => [nameOf(tensor), name])
     ),
   );
-  const total_size = tensors.reduce(
-    (sum, { type, shape }) => sum + tensorBytes(type, shape),
-    0,
-  );
+  const total_size = bytesOfTensors(tensors);
   const index = { metadata: { total_size }, weight_map };
   return {
     tensorBytes: total_size,

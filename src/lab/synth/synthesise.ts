@@ -5,7 +5,7 @@
  * @module
  */
 import { UsageError } from "../../errors.ts";
-import { ggmlTypes, tensorBytes } from "../../formats/ggml/types.ts";
+import { bytesOfTensors, ggmlTypes } from "../../formats/ggml/types.ts";
 import { entry, type MetadataEntry } from "../../formats/gguf/gguf_file.ts";
 import { type GgufToWrite, writeGguf } from "../../formats/gguf/write.ts";
 import { hyperParameterMetadata } from "../../model/hyper_parameters.ts";
@@ -48,10 +48,7 @@ export interface SynthFile {
 export function synthesise(options: SynthOptions): SynthFile {
   const file = synthGguf(options);
   return {
-    tensorBytes: file.tensors.reduce(
-      (sum, { type, shape }) => sum + tensorBytes(type, shape),
-      0,
-    ),
+    tensorBytes: bytesOfTensors(file.tensors),
     chunks: writeGguf(file),
   };
 }
