@@ -1,8 +1,3 @@
-/**
- * Which type each tensor of a file gets, as llama.cpp's `quantize` chooses.
- *
- * @module
- */
 import { type GgmlType, ggmlTypes } from "../formats/ggml/types.ts";
 
 /** The types that files are asked for; Q4_K_M is a mixture of Q4_K and Q6_K. */
@@ -49,8 +44,9 @@ export interface TypedTensor {
 }
 
 /**
- * The type of a tensor in a file of type `wanted`. Norms and vectors are F32;
- * other tensors that are no weights stay as they are.
+ * The type of a tensor in a file of type `wanted`, as llama.cpp's `quantize`
+ * chooses. Norms and vectors are F32; other tensors that are no weights stay as
+ * they are.
  */
 export function chooseType(
   tensor: TypedTensor,

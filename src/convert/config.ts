@@ -1,8 +1,3 @@
-/**
- * Hyper-parameters as Hugging Face's `config.json` has them.
- *
- * @module
- */
 import { FormatError, UnsupportedError } from "../errors.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";

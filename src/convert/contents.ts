@@ -1,9 +1,3 @@
-/**
- * What a model consists of, before it is said in which types and form it is
- * written.
- *
- * @module
- */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import type { GgufMagic, MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import type { Activation } from "../model/activation.ts";
@@ -12,7 +6,7 @@ import type { Rows } from "./rows.ts";
 /** `llama`: dense, as llama.cpp has it. `powerinfer`: `ffn_down_t`, for engines that skip neurons. */
 export type Form = "llama" | "powerinfer";
 
-/** A model that can be written. */
+/** A model that can be written, before it is said in which types and form. */
 export interface Contents {
   /** What to call it in messages */
   readonly name: string;

@@ -9,11 +9,11 @@ import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
 import { bytesOfTensors, type GgmlType } from "../formats/ggml/types.ts";
 import { entry, type MetadataEntry } from "../formats/gguf/gguf_file.ts";
-import { headerOf } from "../formats/gguf/header_of.ts";
 import {
   type GgufParts,
   ggufParts,
   type GgufToWrite,
+  headerOf,
   type TensorToWrite,
   writeGguf,
 } from "../formats/gguf/write.ts";

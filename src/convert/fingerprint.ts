@@ -1,8 +1,3 @@
-/**
- * By what unfinished work knows the files that it reads.
- *
- * @module
- */
 import type { ByteSource } from "../bytes/byte_source.ts";
 
 /** How much of a file is looked at: files of some GB have a sample in every large tensor. */

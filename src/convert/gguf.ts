@@ -1,8 +1,3 @@
-/**
- * A GGUF or PowerInfer file as something to convert.
- *
- * @module
- */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { getString, readGguf } from "../formats/gguf/read.ts";
 import { architectures } from "../model/architectures.ts";

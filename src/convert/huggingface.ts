@@ -1,8 +1,3 @@
-/**
- * A Hugging Face folder: config.json, safetensors and a tokenizer.
- *
- * @module
- */
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UnsupportedError, UsageError } from "../errors.ts";
 import type { GgmlType } from "../formats/ggml/types.ts";
@@ -36,7 +31,8 @@ const types: Readonly<Partial<Record<SafetensorsDtype, GgmlType>>> = {
 };
 
 /**
- * Reads what a folder holds; its weights stay unread.
+ * Reads what a Hugging Face folder holds (config.json, safetensors and a
+ * tokenizer); its weights stay unread.
  *
  * @throws {UsageError} where a file is missing
  * @throws {UnsupportedError} for models, types and tokenizers that culm does not know

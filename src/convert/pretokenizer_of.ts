@@ -1,9 +1,3 @@
-/**
- * How a `tokenizer.json` cuts texts into words, by the name that llama.cpp has
- * for it.
- *
- * @module
- */
 import { UnsupportedError } from "../errors.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
 import { isObject, type JsonObject } from "../formats/json.ts";
@@ -17,7 +11,7 @@ export function steps(value: unknown): JsonObject[] {
 }
 
 /**
- * The value of `tokenizer.ggml.pre`.
+ * The value of `tokenizer.ggml.pre`: llama.cpp's name for how texts are cut into words.
  *
  * @param ignoreMerges Whether a word that is a token is taken whole.
  * @throws {UnsupportedError} where it has no name here

@@ -1,8 +1,3 @@
-/**
- * Who stores weights as other types: the caller's thread, or workers.
- *
- * @module
- */
 import { type RpcWorker, startWorkers } from "../platform/rpc_worker.ts";
 import { workerCount } from "../platform/threads.ts";
 import { PlaceError } from "../errors.ts";

@@ -1,13 +1,8 @@
-/**
- * Stores weights as other types, in a worker.
- *
- * @module
- */
 import type { Kernels } from "../../wasm/kernels.d.ts";
 import { instantiate } from "../kernels/memory.ts";
 import { type Requantisation, requantise } from "./requantise.ts";
 
-/** Requested in this order: `start`, then any `store`. */
+/** Stores weights as other types, in a worker. Requested in this order: `start`, then any `store`. */
 export class QuantiserService {
   #kernels!: Kernels;
 

@@ -1,8 +1,3 @@
-/**
- * Tensors by Hugging Face's names.
- *
- * @module
- */
 import {
   hubName,
   layerTensors,

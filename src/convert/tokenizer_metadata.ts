@@ -1,9 +1,3 @@
-/**
- * The tokenizer of a Hugging Face folder as GGUF's metadata, by the keys that
- * llama.cpp writes.
- *
- * @module
- */
 import { type Folder, readWhole } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
 import { entry, type MetadataEntry } from "../formats/gguf/gguf_file.ts";
@@ -55,8 +49,8 @@ const addedScore = -1000;
 const fillerScore = -10000;
 
 /**
- * Reads `tokenizer.model` or `tokenizer.json`, and what `tokenizer_config.json`
- * adds to it.
+ * The tokenizer of a Hugging Face folder, by the keys that llama.cpp writes:
+ * `tokenizer.model` or `tokenizer.json`, and what `tokenizer_config.json` adds.
  *
  * @param config The model's `config.json`, which may name special tokens.
  * @param vocabSize Rows of the embedding; tokens without a name fill up to it.

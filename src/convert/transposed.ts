@@ -1,8 +1,3 @@
-/**
- * Matrices turned over their diagonal, as a stream.
- *
- * @module
- */
 import { rowBytes } from "../formats/ggml/types.ts";
 import { isPlain, retyped, rowCount, type Rows, rowsPerChunk } from "./rows.ts";
 

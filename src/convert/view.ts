@@ -1,16 +1,10 @@
-/**
- * Files that are never written: a header in memory, and tensors that are made
- * where they are read.
- *
- * @module
- */
 import {
   bufferFor,
   type ByteSource,
   checkRange,
 } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
-import { headerOf } from "../formats/gguf/header_of.ts";
+import { headerOf } from "../formats/gguf/write.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import { fileOf, prepare } from "./convert.ts";
 import { type Rows, strideOf } from "./rows.ts";

@@ -1,9 +1,3 @@
-/**
- * The tokens still in the running while a chain of filters picks one.
- *
- * @module
- */
-
 import { Order } from "./order.ts";
 import type { Logits, TopLogits } from "./logits.ts";
 

@@ -1,9 +1,3 @@
-/**
- * What a model says of the next token.
- *
- * @module
- */
-
 /** The largest logits after a token, and what turns them into probabilities. */
 export interface TopLogits {
   /** [k]: the largest logit's first, the lower id first among equals. */

@@ -1,9 +1,3 @@
-/**
- * From logits to a token: the enabled filters, composed into one function.
- *
- * @module
- */
-
 import { UsageError } from "../errors.ts";
 import { Candidates } from "./candidates.ts";
 import {

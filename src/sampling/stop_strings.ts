@@ -1,9 +1,3 @@
-/**
- * Stop strings, also where they begin in one piece of text and end in another.
- *
- * @module
- */
-
 import { UsageError } from "../errors.ts";
 
 /** What may be shown after a piece of text came in. */

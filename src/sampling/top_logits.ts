@@ -1,9 +1,3 @@
-/**
- * The largest logits of a token, where that is all that is asked for.
- *
- * @module
- */
-
 import { allForbidden, argmax, logSumExp, notANumber } from "./logprobs.ts";
 import type { TopLogits } from "./logits.ts";
 import { Order } from "./order.ts";

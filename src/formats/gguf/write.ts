@@ -10,12 +10,14 @@ import { ggmlTypes, tensorBytes } from "../ggml/types.ts";
 import {
   alignUp,
   DEFAULT_ALIGNMENT,
+  type GgufFile,
   type GgufMagic,
   isAlignment,
   type MetadataEntry,
   type TensorInfo,
 } from "./gguf_file.ts";
 import { HeaderWriter } from "./header_writer.ts";
+import { readGguf } from "./read.ts";
 
 /** A tensor to write: its bytes, or something that streams them. */
 export interface TensorToWrite
@@ -110,6 +112,29 @@ export async function toBuffer(
     offset += chunk.length;
   }
   return buffer;
+}
+
+/** The header of a file that is to be written, and what a reader makes of it. */
+export async function headerOf(
+  file: GgufToWrite,
+  name: string,
+): Promise<{ header: Uint8Array; file: GgufFile }> {
+  const { header } = ggufParts(file);
+  const parsed = await readGguf({
+    name,
+    size: Number.MAX_SAFE_INTEGER,
+    read: (offset, length) => {
+      const bytes = new Uint8Array(length);
+      bytes.set(header.subarray(offset, offset + length));
+      return Promise.resolve(bytes);
+    },
+    close: () => Promise.resolve(),
+  });
+  const ends = parsed.tensors.values().map((each) =>
+    each.offset + each.byteLength
+  );
+  const size = Math.max(header.length, ...ends);
+  return { header, file: { ...parsed, size } };
 }
 
 function writeHeader(

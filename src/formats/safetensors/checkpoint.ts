@@ -1,9 +1,3 @@
-/**
- * A model's weights as Hugging Face keeps them: one safetensors file, or several
- * with an index.
- *
- * @module
- */
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import type { Folder } from "../../bytes/folder.ts";
 import { FormatError, UsageError } from "../../errors.ts";
@@ -21,7 +15,7 @@ export interface CheckpointTensor extends SafetensorsTensor {
   readonly source: ByteSource;
 }
 
-/** All tensors of a folder. */
+/** All tensors of a folder: of one safetensors file, or of several with an index. */
 export interface Checkpoint {
   /** Tensors by name, in the order of the files. */
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;

@@ -1,8 +1,3 @@
-/**
- * Tensors of PyTorch's files: where their elements lie, and how they are read.
- *
- * @module
- */
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { FormatError, UnsupportedError } from "../../errors.ts";
 import { bfloat16ToFloat, halfToFloat } from "../ggml/half.ts";

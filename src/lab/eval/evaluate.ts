@@ -1,8 +1,3 @@
-/**
- * Running a task: prompts through a model, and scores of what it says.
- *
- * @module
- */
 import type { Engine } from "../../engine/engine.ts";
 import { UsageError } from "../../errors.ts";
 import { argmax } from "../../sampling/logprobs.ts";

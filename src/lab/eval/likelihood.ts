@@ -1,8 +1,3 @@
-/**
- * How likely a model finds texts.
- *
- * @module
- */
 import type { Engine } from "../../engine/engine.ts";
 import type { Sequence } from "../../engine/sequence.ts";
 import { argmax } from "../../sampling/logprobs.ts";

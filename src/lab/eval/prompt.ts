@@ -1,8 +1,3 @@
-/**
- * Prompts as token ids.
- *
- * @module
- */
 import type { Tokenizer } from "../../tokenizer/mod.ts";
 import type { Candidate, Item } from "./task.ts";
 

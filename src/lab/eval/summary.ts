@@ -1,8 +1,3 @@
-/**
- * What outcomes say together.
- *
- * @module
- */
 import type { Outcome } from "./evaluate.ts";
 import type { EvalTask } from "./task.ts";
 

@@ -1,8 +1,3 @@
-/**
- * The tasks that there are.
- *
- * @module
- */
 import { choiceItem, type EvalTask } from "./task.ts";
 
 /** ARC: questions of school science with several answers; easy are those that simple methods answer. */

@@ -1,9 +1,3 @@
-/**
- * Dense f32 matrices in WASM memory, multiplied by the kernels: what making a
- * predictor spends its time with.
- *
- * @module
- */
 import { allocateRows, type F32Rows } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import { packedKind } from "../../kernels/packing.ts";
@@ -11,7 +5,7 @@ import { packedKind } from "../../kernels/packing.ts";
 /** Rows that are turned at once: a cache line of a column's. */
 const tile = 16;
 
-/** A matrix `[rows, columns]`; each row begins `stride` floats after the one before. */
+/** An f32 matrix `[rows, columns]` in WASM memory; each row begins `stride` floats after the one before. */
 export class Dense implements F32Rows {
   readonly pointer: number;
   readonly stride: number;

@@ -1,8 +1,3 @@
-/**
- * What the feed-forward layers of a model read over a text.
- *
- * @module
- */
 import { LimitError } from "../../errors.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Model } from "../../model/model.ts";

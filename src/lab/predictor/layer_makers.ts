@@ -1,8 +1,3 @@
-/**
- * Who makes the layers of a predictor: the caller's thread, or workers.
- *
- * @module
- */
 import { startWorkers } from "../../platform/rpc_worker.ts";
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { PlaceError } from "../../errors.ts";

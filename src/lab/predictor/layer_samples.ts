@@ -1,9 +1,3 @@
-/**
- * A layer's inputs over a text, and which neurons fire for them: what a
- * predictor is made of and measured on.
- *
- * @module
- */
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import type { TensorInfo } from "../../formats/gguf/read.ts";
 import type { Model } from "../../model/model.ts";

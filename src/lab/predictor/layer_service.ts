@@ -1,8 +1,3 @@
-/**
- * Makes layers of a predictor, in a worker.
- *
- * @module
- */
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import type { Emit } from "../../platform/rpc_server.ts";
 import { LayerWork } from "./layer_work.ts";
@@ -18,7 +13,7 @@ export interface HeldTensor {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** Requested in this order: `start`, then `make`, one layer at a time. */
+/** Makes layers of a predictor, in a worker. Requested in this order: `start`, then `make`, one layer at a time. */
 export class LayerService {
   #work!: LayerWork;
   /** The layer's */

@@ -1,8 +1,3 @@
-/**
- * Making any layer of a predictor, in a memory of its own.
- *
- * @module
- */
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { instantiate, WasmMemory } from "../../kernels/memory.ts";
 import { Random } from "../../random.ts";

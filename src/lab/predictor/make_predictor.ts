@@ -1,9 +1,3 @@
-/**
- * A predictor for a model that has none, made from a text: without training, or
- * trained.
- *
- * @module
- */
 import { workerCount } from "../../platform/threads.ts";
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { LimitError, UnsupportedError, UsageError } from "../../errors.ts";

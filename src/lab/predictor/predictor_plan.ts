@@ -1,8 +1,3 @@
-/**
- * What is to be made of a layer, and what comes of it.
- *
- * @module
- */
 import type { Model } from "../../model/model.ts";
 import type { Random } from "../../random.ts";
 import type { StoredTensor } from "./stored.ts";

@@ -1,8 +1,3 @@
-/**
- * A predictor's two matrices as they are stored.
- *
- * @module
- */
 import { dequantise } from "../../formats/ggml/dequantise.ts";
 import { quantise } from "../../formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../formats/ggml/types.ts";

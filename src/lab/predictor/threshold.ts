@@ -1,8 +1,3 @@
-/**
- * From what score on a neuron is asked for.
- *
- * @module
- */
 import { Dense } from "./dense.ts";
 import type { Samples } from "./layer_samples.ts";
 import { store } from "./stored.ts";

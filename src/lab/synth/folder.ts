@@ -1,8 +1,3 @@
-/**
- * Synthetic models as Hugging Face folders: what a converter is measured with.
- *
- * @module
- */
 import { UsageError } from "../../errors.ts";
 import {
   bytesOfTensors,

@@ -1,8 +1,3 @@
-/**
- * What is asked of a synthetic model: its sizes, types and sparsity.
- *
- * @module
- */
 import { LimitError, UsageError } from "../../errors.ts";
 import type { GgmlType } from "../../formats/ggml/types.ts";
 import { constantChannels, signalChannels } from "./neurons.ts";

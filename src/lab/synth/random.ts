@@ -1,8 +1,3 @@
-/**
- * Random numbers of a seed, and the normal distribution.
- *
- * @module
- */
 import { bisect } from "../../bisect.ts";
 import { Random, shuffle } from "../../random.ts";
 

@@ -1,10 +1,5 @@
-/**
- * What a synthetic file would say of its model, without making its weights.
- *
- * @module
- */
 import { type GgmlType, tensorBytes } from "../../formats/ggml/types.ts";
-import { headerOf } from "../../formats/gguf/header_of.ts";
+import { headerOf } from "../../formats/gguf/write.ts";
 import { describeModel, type Model } from "../../model/model.ts";
 import { mapTensors } from "../../model/schema.ts";
 import type { SynthOptions } from "./options.ts";

@@ -1,8 +1,3 @@
-/**
- * The tensors of a synthetic model. Their weights are made when they are read.
- *
- * @module
- */
 import type { TensorToWrite } from "../../formats/gguf/write.ts";
 import {
   allTensorNames,
@@ -42,7 +37,7 @@ const added = 0.1;
  */
 const normWeight = 1 / 16;
 
-/** Makes the tensors. */
+/** Makes the tensors of a synthetic model; their weights are made when they are read. */
 export class SynthTensors {
   readonly #neurons: Neurons;
   readonly #predictor?: Predictor;
