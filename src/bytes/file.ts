@@ -1,3 +1,4 @@
+import type { FileHandle } from "node:fs/promises";
 import { FormatError, UsageError } from "../errors.ts";
 import { bufferFor, type ByteSource, checkRange } from "./byte_source.ts";
 
@@ -15,7 +16,7 @@ export async function openFile(path: string | URL): Promise<ByteSource> {
   // Imported here so that a browser, which has no files, can load this module.
   const { open, stat } = await import("node:fs/promises");
   const status = await stat(path).catch((error) => {
-    throw cannotOpen(name, error);
+    throw unusable("open", name, error);
   });
   if (status.isDirectory()) {
     throw new UsageError(`Cannot open ${name}: it is a directory`);
@@ -28,7 +29,7 @@ export async function openFile(path: string | URL): Promise<ByteSource> {
     throw new FormatError(`Cannot read ${name}: the file is empty`);
   }
   const handle = await open(path, "r").catch((error) => {
-    throw cannotOpen(name, error);
+    throw unusable("open", name, error);
   });
   const source = { name, size: status.size };
   return {
@@ -43,20 +44,10 @@ export async function openFile(path: string | URL): Promise<ByteSource> {
   };
 }
 
-/** The part of a file handle that reading needs. */
-interface PositionReader {
-  read(
-    buffer: Uint8Array,
-    offset: number,
-    length: number,
-    position: number,
-  ): Promise<{ bytesRead: number }>;
-}
-
 async function fill(
   bytes: Uint8Array,
   position: number,
-  reader: PositionReader,
+  reader: FileHandle,
   name: string,
 ): Promise<void> {
   let filled = 0;
@@ -69,9 +60,7 @@ async function fill(
         position + filled,
       )
       .catch((error) => {
-        throw new UsageError(`Cannot read ${name}: ${reasonOf(error)}`, {
-          cause: error,
-        });
+        throw unusable("read", name, error);
       });
     if (bytesRead === 0) {
       throw new FormatError(
@@ -100,10 +89,9 @@ function nameOf(path: string | URL): string {
   }
 }
 
-function cannotOpen(name: string, error: unknown): UsageError {
-  return new UsageError(`Cannot open ${name}: ${reasonOf(error)}`, {
-    cause: error,
-  });
+function unusable(verb: string, name: string, cause: unknown): UsageError {
+  const message = `Cannot ${verb} ${name}: ${reasonOf(cause)}`;
+  return new UsageError(message, { cause });
 }
 
 const reasons: Readonly<Record<string, string>> = {

@@ -70,29 +70,29 @@ function controlId(vocabulary: Vocabulary, piece: string): number | undefined {
 }
 
 /** What is read of a `ModelProto`, with the defaults of the schema. */
-export interface SentencePieceModel {
+class SentencePieceModel {
   /** Text of each piece */
-  readonly pieces: string[];
+  readonly pieces: string[] = [];
   /** Of each piece; the highest merges first */
-  readonly scores: number[];
+  readonly scores: number[] = [];
   /** What each piece is for, by GGUF's numbers */
-  readonly types: number[];
+  readonly types: number[] = [];
   /** `model_type` of the trainer */
-  modelType: number;
+  modelType = 1;
   /** Whether a space is part of the word before it */
-  treatWhitespaceAsSuffix: boolean;
+  treatWhitespaceAsSuffix = false;
   /** Text of the piece that begins a text */
-  bosPiece: string;
+  bosPiece = "<s>";
   /** Text of the piece that ends a text */
-  eosPiece: string;
+  eosPiece = "</s>";
   /** Bytes of the normaliser's table; 0 = it changes nothing */
-  charsmapLength: number;
+  charsmapLength = 0;
   /** Whether a space comes before the first word */
-  addSpacePrefix: boolean;
+  addSpacePrefix = true;
   /** Whether several spaces become one */
-  removeExtraWhitespaces: boolean;
+  removeExtraWhitespaces = true;
   /** Whether spaces are written as U+2581 */
-  escapeWhitespaces: boolean;
+  escapeWhitespaces = true;
 }
 
 /**
@@ -124,19 +124,7 @@ export function readSentencePieceModel(bytes: Uint8Array): SentencePieceModel {
 }
 
 function readModel(bytes: Uint8Array): SentencePieceModel {
-  const model: SentencePieceModel = {
-    pieces: [],
-    scores: [],
-    types: [],
-    modelType: 1,
-    treatWhitespaceAsSuffix: false,
-    bosPiece: "<s>",
-    eosPiece: "</s>",
-    charsmapLength: 0,
-    addSpacePrefix: true,
-    removeExtraWhitespaces: true,
-    escapeWhitespaces: true,
-  };
+  const model = new SentencePieceModel();
   for (const [field, value] of readProtobuf(bytes, "the SentencePiece model")) {
     if (field === 1) readPiece(message(value, "pieces"), model);
     if (field === 2) readTrainer(message(value, "trainer_spec"), model);
@@ -165,9 +153,7 @@ function readTrainer(bytes: Uint8Array, model: SentencePieceModel): void {
   const subject = "trainer_spec of the SentencePiece model";
   for (const [field, value] of readProtobuf(bytes, subject)) {
     if (field === 3) model.modelType = number(value, subject);
-    if (field === 24) {
-      model.treatWhitespaceAsSuffix = number(value, subject) !== 0;
-    }
+    if (field === 24) model.treatWhitespaceAsSuffix = flag(value, subject);
     if (field === 46) model.bosPiece = text(value, subject);
     if (field === 47) model.eosPiece = text(value, subject);
   }
@@ -177,11 +163,9 @@ function readNormalizer(bytes: Uint8Array, model: SentencePieceModel): void {
   const subject = "normalizer_spec of the SentencePiece model";
   for (const [field, value] of readProtobuf(bytes, subject)) {
     if (field === 2) model.charsmapLength = message(value, subject).length;
-    if (field === 3) model.addSpacePrefix = number(value, subject) !== 0;
-    if (field === 4) {
-      model.removeExtraWhitespaces = number(value, subject) !== 0;
-    }
-    if (field === 5) model.escapeWhitespaces = number(value, subject) !== 0;
+    if (field === 3) model.addSpacePrefix = flag(value, subject);
+    if (field === 4) model.removeExtraWhitespaces = flag(value, subject);
+    if (field === 5) model.escapeWhitespaces = flag(value, subject);
   }
 }
 
@@ -205,6 +189,10 @@ function message(value: ProtobufValue, subject: string): Uint8Array {
 function number(value: ProtobufValue, subject: string): number {
   if (typeof value !== "number") throw wrongType(subject, "a number", "bytes");
   return value;
+}
+
+function flag(value: ProtobufValue, subject: string): boolean {
+  return number(value, subject) !== 0;
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -236,7 +236,10 @@ async function* paddedChunks(
   if (missing > 0) yield new Uint8Array(missing);
 }
 
-async function* chunksOf({ data }: TensorToWrite): AsyncGenerator<Uint8Array> {
+/** The bytes of a tensor, first to last. */
+export async function* chunksOf(
+  { data }: TensorToWrite,
+): AsyncGenerator<Uint8Array> {
   if (data instanceof Uint8Array) yield data;
   else yield* data();
 }

@@ -83,7 +83,11 @@ async function readArchive(source: ByteSource): Promise<TorchValue> {
   }
   const folder = pickle.name.slice(0, -"data.pkl".length);
   await refuseBigEndian(source, members.get(`${folder}byteorder`));
-  refuseLarger(source, pickle.size);
+  if (pickle.size > largestPickle) {
+    throw new LimitError(
+      `Cannot read ${source.name}: its data.pkl takes ${pickle.size} bytes, the limit is ${largestPickle}`,
+    );
+  }
   const storageMember = ({ key, dtype, length }: TorchStorage) => {
     const member = members.get(`${folder}data/${key}`);
     const expected = length * dtypeBytes(dtype);
@@ -197,14 +201,6 @@ function worldOf(
       return storage;
     },
   };
-}
-
-function refuseLarger(source: ByteSource, size: number): void {
-  if (size > largestPickle) {
-    throw new LimitError(
-      `Cannot read ${source.name}: its data.pkl takes ${size} bytes, the limit is ${largestPickle}`,
-    );
-  }
 }
 
 /** The tensors of a value, each by the names and indices that lead to it, `fc1.weight`; the same one comes once. */

@@ -90,6 +90,14 @@ export class Dense implements F32Rows {
     return out;
   }
 
+  /** Each number becomes what `of` makes of it. */
+  map(of: (value: number, row: number, column: number) => number): void {
+    for (let i = 0; i < this.rows; i++) {
+      const row = this.row(i);
+      for (let j = 0; j < row.length; j++) row[j] = of(row[j], i, j);
+    }
+  }
+
   /** Every number below 0 becomes 0. */
   relu(): Dense {
     this.memory.kernels.relu(this.pointer, this.rows * this.stride);

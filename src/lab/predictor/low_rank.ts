@@ -57,17 +57,11 @@ export class LowRank {
   }
 
   /** Factorises S as it stands; `pause` is awaited now and then. */
-  async factorise(
-    random: Random,
-    pause: () => Promise<void>,
-  ): Promise<void> {
+  async factorise(random: Random, pause: () => Promise<void>): Promise<void> {
     const { S, rows, project } = this;
     const image = this.#image;
     this.#ridge = ridge * this.x.meanSquare();
-    for (let i = 0; i < this.#size; i++) {
-      const row = project.row(i);
-      for (let j = 0; j < row.length; j++) row[j] = random.next() - 0.5;
-    }
+    project.map(() => random.next() - 0.5);
     this.#second(project, image);
     for (let pass = 0; pass < passes; pass++) {
       await pause();
@@ -120,9 +114,7 @@ export class LowRank {
   /** of = by · of, `by` `[size, size]`. */
   #turn(by: Float64Array, of: Dense, scratch: Dense): void {
     const size = this.#size;
-    for (let i = 0; i < size; i++) {
-      this.#small.row(i).set(by.subarray(i * size, (i + 1) * size));
-    }
+    this.#small.map((_, i, j) => by[i * size + j]);
     of.copy(of.transposedTimes(this.#small, scratch));
   }
 }

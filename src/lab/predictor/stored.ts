@@ -37,14 +37,8 @@ export function balance({ fc1, fc2 }: Network): void {
     fc2.row(j).forEach((value, k) => squares[k] += value * value / fc2.rows);
   }
   const scales = squares.map((square) => square > 0 ? Math.sqrt(square) : 1);
-  for (let j = 0; j < fc2.rows; j++) {
-    const row = fc2.row(j);
-    for (let k = 0; k < row.length; k++) row[k] /= scales[k];
-  }
-  scales.forEach((scale, k) => {
-    const row = fc1.row(k);
-    for (let i = 0; i < row.length; i++) row[i] *= scale;
-  });
+  fc2.map((value, _, k) => value / scales[k]);
+  fc1.map((value, k) => value * scales[k]);
 }
 
 /** Stores a matrix row by row; `kept`, which may be the matrix itself, takes what the file will say. */

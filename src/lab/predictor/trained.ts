@@ -189,10 +189,11 @@ export class TrainedLayers implements LayerMaker {
     const norm = await this.#read(tensors.ffn_norm);
     const scaled = new Dense(memory, fc1.rows, fc1.columns);
     scaled.copy(fc1);
-    scaleColumns(scaled, (i) => norm[i]);
+    scaled.map((weight, _, i) => weight * norm[i]);
     const fc1Data = store("fc1", scaled, scaled);
     // What the file says, for normed inputs.
-    scaleColumns(scaled, (i) => norm[i] === 0 ? 0 : 1 / norm[i]);
+    const inverse = Array.from(norm, (each) => each === 0 ? 0 : 1 / each);
+    scaled.map((weight, _, i) => weight * inverse[i]);
     const z = new Dense(memory, heldOut.x.rows, fc1.rows);
     scaled.times(heldOut.x, z).relu();
     const { recall } = this.options;
@@ -239,13 +240,10 @@ function ratesOf(x: Dense, rank: number): Record<keyof Network, number> {
 
 /** Normally distributed numbers of a standard deviation (Box & Muller 1958). */
 function fill(matrix: Dense, random: Random, deviation: number): void {
-  for (let i = 0; i < matrix.rows; i++) {
-    const row = matrix.row(i);
-    for (let j = 0; j < row.length; j++) {
-      const radius = Math.sqrt(-2 * Math.log(1 - random.next()));
-      row[j] = deviation * radius * Math.cos(2 * Math.PI * random.next());
-    }
-  }
+  matrix.map(() => {
+    const radius = Math.sqrt(-2 * Math.log(1 - random.next()));
+    return deviation * radius * Math.cos(2 * Math.PI * random.next());
+  });
 }
 
 /** How many of the samples each neuron fires for. */
@@ -256,11 +254,4 @@ function countsOf(samples: Samples): Float64Array {
     for (let j = 0; j < fires.length; j++) counts[j] += fires[j];
   }
   return counts;
-}
-
-function scaleColumns(matrix: Dense, scale: (column: number) => number): void {
-  for (let i = 0; i < matrix.rows; i++) {
-    const row = matrix.row(i);
-    for (let j = 0; j < row.length; j++) row[j] *= scale(j);
-  }
 }

@@ -4,7 +4,7 @@ import {
   ggmlTypes,
   tensorBytes,
 } from "../../formats/ggml/types.ts";
-import type { TensorToWrite } from "../../formats/gguf/write.ts";
+import { chunksOf, type TensorToWrite } from "../../formats/gguf/write.ts";
 import { hubName, tensorOfGguf } from "../../model/schema.ts";
 import { checkShape, type SynthOptions } from "./options.ts";
 import { SynthTensors } from "./tensors.ts";
@@ -114,10 +114,7 @@ async function* write(
   length.setBigUint64(0, BigInt(header.length), true);
   yield new Uint8Array(length.buffer);
   yield header;
-  for (const { data } of tensors) {
-    if (data instanceof Uint8Array) yield data;
-    else yield* data();
-  }
+  for (const tensor of tensors) yield* chunksOf(tensor);
 }
 
 function configOf(

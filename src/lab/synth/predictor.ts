@@ -35,7 +35,6 @@ const leastRank = 64;
 export class Predictor {
   /** Rows of `fc1` */
   readonly rank: number;
-  readonly #type: GgmlType;
   readonly #channels: number;
   readonly #margin: number;
 
@@ -47,7 +46,7 @@ export class Predictor {
   constructor(
     { rank, recall }: PredictorOptions,
     neurons: Neurons,
-    type: GgmlType,
+    readonly type: GgmlType,
   ) {
     const { blockSize } = ggmlTypes[type];
     if (!(rank >= leastRank && rank % blockSize === 0)) {
@@ -61,7 +60,6 @@ export class Predictor {
       );
     }
     this.rank = rank;
-    this.#type = type;
     this.#channels = Math.min(
       signalChannels,
       Math.floor((rank - constantChannels) / 2),
@@ -77,7 +75,7 @@ export class Predictor {
       const weights = this.#blocks(constantChannels + signalChannels);
       const negative = row >= constantChannels + this.#channels;
       weights[negative ? row - this.#channels : row] = negative ? -1 : 1;
-      target.set(quantise(this.#type, weights));
+      target.set(quantise(this.type, weights));
     };
   }
 
@@ -91,13 +89,13 @@ export class Predictor {
       weights.fill(constant / constantChannels, 0, constantChannels);
       weights.set(signal, constantChannels);
       weights.set(signal.map((weight) => -weight), constantChannels + channels);
-      target.set(quantise(this.#type, weights));
+      target.set(quantise(this.type, weights));
     };
   }
 
   /** Room for weights, in whole blocks. */
   #blocks(length: number): Float32Array {
-    const { blockSize } = ggmlTypes[this.#type];
+    const { blockSize } = ggmlTypes[this.type];
     return new Float32Array(Math.ceil(length / blockSize) * blockSize);
   }
 }

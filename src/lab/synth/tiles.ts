@@ -18,20 +18,16 @@ const tileCount = 16;
 /** Normal weights of one standard deviation. */
 export class Tiles {
   readonly #weights: Float32Array<ArrayBuffer>;
-  readonly #type: GgmlType;
-  readonly #seed: number;
   #bytes?: Uint8Array;
   #transposedBytes?: Uint8Array;
 
   /** `use` tells tiles of one seed apart. */
   constructor(
-    type: GgmlType,
+    readonly type: GgmlType,
     readonly deviation: number,
-    seed: number,
+    readonly seed: number,
     use: string,
   ) {
-    this.#type = type;
-    this.#seed = seed;
     const random = randomFor(seed, `tiles ${use}`);
     const half = gaussians(tileCount / 2 * side * side, deviation, random);
     // Each tile has a negative, or what positive values of many neurons add up
@@ -43,7 +39,7 @@ export class Tiles {
 
   /** A matrix of `columns` a row; its name and the seed tell its weights. */
   matrix(name: string, rows: number, columns: number): FillRow {
-    this.#bytes ??= quantise(this.#type, this.#weights);
+    this.#bytes ??= quantise(this.type, this.#weights);
     const across = Math.ceil(columns / side);
     const grid = this.#grid(name, rows, columns);
     return this.#fill(this.#bytes, columns, (row, i) => grid[row * across + i]);
@@ -51,19 +47,16 @@ export class Tiles {
 
   /** The same matrix turned over its diagonal: `rows` weights in each row. */
   transposed(name: string, rows: number, columns: number): FillRow {
-    this.#transposedBytes ??= quantise(this.#type, transpose(this.#weights));
+    this.#transposedBytes ??= quantise(this.type, transpose(this.#weights));
     const across = Math.ceil(columns / side);
     const grid = this.#grid(name, rows, columns);
-    return this.#fill(
-      this.#transposedBytes,
-      rows,
-      (row, i) => grid[i * across + row],
-    );
+    const tileAt = (row: number, i: number) => grid[i * across + row];
+    return this.#fill(this.#transposedBytes, rows, tileAt);
   }
 
   /** Which tile lies where. */
   #grid(name: string, rows: number, columns: number): Uint8Array {
-    const random = randomFor(this.#seed, name);
+    const random = randomFor(this.seed, name);
     return Uint8Array.from(
       { length: Math.ceil(rows / side) * Math.ceil(columns / side) },
       () => (random.nextUint32() >>> 24) % tileCount,
@@ -75,8 +68,8 @@ export class Tiles {
     length: number,
     tileAt: (tileRow: number, tileColumn: number) => number,
   ): FillRow {
-    const stride = rowBytes(this.#type, side);
-    const end = rowBytes(this.#type, length);
+    const stride = rowBytes(this.type, side);
+    const end = rowBytes(this.type, length);
     return (row, target) => {
       const tileRow = Math.floor(row / side);
       for (let i = 0, at = 0; at < end; i++, at += stride) {

@@ -25,20 +25,13 @@ const characters = [
 /** A vocabulary holds at least these. */
 const leastTokens = special.length + byteTokens.length + characters.length;
 
-/** Tokens in the order of their ids. */
-interface SynthVocabulary {
-  readonly tokens: readonly string[];
-  /** By SentencePiece's rule: the highest merges first */
-  readonly scores: readonly number[];
-  readonly types: readonly number[];
-}
-
 /**
- * A vocabulary of `size` tokens.
+ * A vocabulary of `size` tokens in the order of their ids, with scores by
+ * SentencePiece's rule: the highest merges first.
  *
  * @throws {UsageError} where that has no room for bytes and characters
  */
-function makeVocabulary(size: number): SynthVocabulary {
+function makeVocabulary(size: number) {
   if (size < leastTokens) {
     throw new UsageError(
       `Cannot make a vocabulary of ${size} tokens: needs ${leastTokens} or more`,
