@@ -1,4 +1,4 @@
-import { type RpcWorker, startWorkers } from "../platform/rpc_worker.ts";
+import { startWorkers } from "../platform/rpc_worker.ts";
 import { workerCount } from "../platform/threads.ts";
 import { PlaceError } from "../errors.ts";
 import { loadKernels } from "../kernels/kernels.ts";
@@ -44,13 +44,25 @@ export const inlineQuantiser: Quantiser = {
 export function quantiserOf(threads?: number): Quantiser {
   const count = workerCount(threads);
   if (count === 0) return inlineQuantiser;
+  const start = async () => {
+    const { module } = await loadKernels();
+    return await startWorkers<QuantiserService>(
+      count,
+      {
+        role: "quantiser",
+        name: "culm quantiser",
+        foreign: (message) => new PlaceError(`Cannot quantise: ${message}`),
+      },
+      (worker) => worker.call("start", [module]),
+    );
+  };
   let started: ReturnType<typeof start> | undefined;
   let next = 0;
   return {
     // One that a worker is at, and one for it to go on with.
     chunksAhead: 2 * count,
     store: async (weights) => {
-      const workers = await (started ??= start(count));
+      const workers = await (started ??= start());
       if (workers.length === 0) return await inlineQuantiser.store(weights);
       const worker = workers[next++ % workers.length];
       const { buffer } = weights.bytes;
@@ -63,19 +75,4 @@ export function quantiserOf(threads?: number): Quantiser {
       for (const worker of await (started ?? [])) worker.terminate(closed);
     },
   };
-}
-
-async function start(
-  threads: number,
-): Promise<readonly RpcWorker<QuantiserService>[]> {
-  const { module } = await loadKernels();
-  return await startWorkers<QuantiserService>(
-    threads,
-    {
-      role: "quantiser",
-      name: "culm quantiser",
-      foreign: (message) => new PlaceError(`Cannot quantise: ${message}`),
-    },
-    (worker) => worker.call("start", [module]),
-  );
 }

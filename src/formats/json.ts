@@ -50,6 +50,12 @@ export async function readObject(
   return parseObject(await readWhole(folder, file), `${folder.name}/${file}`);
 }
 
+/** Whether a value is a list of whole numbers, none below 0. */
+export function isWholes(value: unknown): value is number[] {
+  return Array.isArray(value) &&
+    value.every((item) => Number.isSafeInteger(item) && item >= 0);
+}
+
 /** Whether a value is an object with keys; arrays are not. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);

@@ -1,5 +1,5 @@
 import { Order } from "./order.ts";
-import type { Logits, TopLogits } from "./logits.ts";
+import type { Logits } from "./logits.ts";
 
 /** How many of the likeliest ids are ordered at first where a sum of probabilities is looked for. */
 const firstGuess = 256;
@@ -29,16 +29,16 @@ export class Candidates {
 
   /** Starts a step with the whole vocabulary, or the largest logits alone. */
   reset(logits: Logits): void {
-    if (!(logits instanceof Float32Array)) return this.#resetToTop(logits);
-    this.logits.set(logits);
-    this.count = logits.length;
-    for (let i = 0; i < this.count; i++) this.ids[i] = i;
-  }
-
-  #resetToTop({ ids, logits }: TopLogits): void {
-    this.count = ids.length;
-    this.ids.set(ids);
-    for (let i = 0; i < this.count; i++) this.logits[ids[i]] = logits[i];
+    if (logits instanceof Float32Array) {
+      this.logits.set(logits);
+      this.count = logits.length;
+      for (let i = 0; i < this.count; i++) this.ids[i] = i;
+    } else {
+      const { ids } = logits;
+      this.count = ids.length;
+      this.ids.set(ids);
+      ids.forEach((id, i) => this.logits[id] = logits.logits[i]);
+    }
   }
 
   /** Keeps the ids for which `keep` says so; `index` is into `ids` and `probabilities`. */

@@ -29,12 +29,7 @@ export type QuantiseBlock = (
 export const quantise32: Readonly<Record<Type32, QuantiseBlock>> = {
   /** Scale: the weight of largest magnitude becomes −8. */
   Q4_0(values, first, bytes, offset) {
-    const d = f32(largestMagnitude(values, first, first + 32) / -8);
-    const inverse = reciprocal(d);
-    writeHalf(bytes, offset, d);
-    for (let j = 0; j < 32; j++) {
-      quants[j] = Math.min(15, f32(f32(values[first + j] * inverse) + 8.5));
-    }
+    quantiseSymmetric(values, first, 8, bytes, offset);
     writeNibbles(bytes, offset + 2);
   },
   /** Scale and offset: the range of the weights is cut into 15 steps. */
@@ -44,12 +39,7 @@ export const quantise32: Readonly<Record<Type32, QuantiseBlock>> = {
   },
   /** Scale: the weight of largest magnitude becomes −16. */
   Q5_0(values, first, bytes, offset) {
-    const d = f32(largestMagnitude(values, first, first + 32) / -16);
-    const inverse = reciprocal(d);
-    writeHalf(bytes, offset, d);
-    for (let j = 0; j < 32; j++) {
-      quants[j] = Math.min(31, f32(f32(values[first + j] * inverse) + 16.5));
-    }
+    quantiseSymmetric(values, first, 16, bytes, offset);
     writeFifthBits(bytes, offset + 2);
     writeNibbles(bytes, offset + 6);
   },
@@ -112,6 +102,23 @@ export function writeHalf(
   bytes[offset] = half;
   bytes[offset + 1] = half >> 8;
   return stored;
+}
+
+/** Writes the scale, and finds the integers 0..2 · `middle` − 1, of which `middle` stands for 0. */
+function quantiseSymmetric(
+  values: Float32Array,
+  first: number,
+  middle: number,
+  bytes: Uint8Array,
+  offset: number,
+): void {
+  const d = f32(largestMagnitude(values, first, first + 32) / -middle);
+  const inverse = reciprocal(d);
+  const half = middle + 0.5, highest = 2 * middle - 1;
+  writeHalf(bytes, offset, d);
+  for (let j = 0; j < 32; j++) {
+    quants[j] = Math.min(highest, f32(f32(values[first + j] * inverse) + half));
+  }
 }
 
 /** Writes scale and minimum, and finds the integers 0..`steps`. */

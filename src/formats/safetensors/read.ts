@@ -7,7 +7,7 @@
 import { type ByteSource, viewOf } from "../../bytes/byte_source.ts";
 import { FormatError, LimitError } from "../../errors.ts";
 import { printable } from "../gguf/header_cursor.ts";
-import { isObject, parseObject } from "../json.ts";
+import { isObject, isWholes, parseObject } from "../json.ts";
 
 /** How elements are stored, by the names of the format. */
 export type SafetensorsDtype =
@@ -194,9 +194,4 @@ export function damagedTensor(
   return new FormatError(
     `Cannot read tensor ${printable(name)} of ${source.name}: ${what}`,
   );
-}
-
-function isWholes(value: unknown): value is number[] {
-  return Array.isArray(value) &&
-    value.every((item) => Number.isSafeInteger(item) && item >= 0);
 }

@@ -1,6 +1,7 @@
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { FormatError, UnsupportedError } from "../../errors.ts";
 import { bfloat16ToFloat, halfToFloat } from "../ggml/half.ts";
+import { isWholes } from "../json.ts";
 import { Named, type PickleValue } from "./unpickle.ts";
 
 /** How the elements of a tensor are stored, by PyTorch's names. */
@@ -241,10 +242,6 @@ export function storageOf(
 
 function isWhole(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-}
-
-function isWholes(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every(isWhole);
 }
 
 function product(sides: readonly number[]): number {

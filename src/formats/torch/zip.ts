@@ -54,11 +54,10 @@ export async function readZipDirectory(
 ): Promise<Map<string, ZipMember>> {
   const { offset, size, count } = await findDirectory(source);
   const damaged = damageOf(source);
-  if (offset + size > source.size) {
+  const end = offset + size;
+  if (end > source.size) {
     throw damaged(
-      `its directory takes bytes ${offset}..${
-        offset + size
-      }, the file has ${source.size}`,
+      `its directory takes bytes ${offset}..${end}, the file has ${source.size}`,
     );
   }
   if (count * entryBytes > size) {
@@ -102,11 +101,10 @@ export async function memberOffset(
   }
   const offset = member.headerOffset + localBytes + view.getUint16(26, true) +
     view.getUint16(28, true);
-  if (offset + member.compressedSize > source.size) {
+  const end = offset + member.compressedSize;
+  if (end > source.size) {
     throw damageOf(source)(
-      `${name} takes bytes ${offset}..${
-        offset + member.compressedSize
-      }, the file has ${source.size}`,
+      `${name} takes bytes ${offset}..${end}, the file has ${source.size}`,
     );
   }
   return offset;
@@ -222,6 +220,7 @@ function readEntry(
   const name = new TextDecoder().decode(
     bytes.subarray(at + entryBytes, nameEnd),
   );
+  const label = `member "${printable(name)}"`;
   const sizes = {
     size: view.getUint32(at + 24, true),
     compressedSize: view.getUint32(at + 20, true),
@@ -231,7 +230,7 @@ function readEntry(
   const { size, compressedSize, headerOffset } = sizes;
   if (flags & 1 || (method !== 0 && method !== 8)) {
     throw new UnsupportedError(
-      `Cannot read ${source.name}: member "${printable(name)}" is ${
+      `Cannot read ${source.name}: ${label} is ${
         flags & 1 ? "encrypted" : `compressed by method ${method}`
       }; stored and deflated ones can be read`,
     );
@@ -239,16 +238,12 @@ function readEntry(
   const deflated = method === 8;
   if (headerOffset + localBytes + compressedSize > source.size) {
     throw damaged(
-      `member "${
-        printable(name)
-      }" needs ${compressedSize} bytes from ${headerOffset}, the file has ${source.size}`,
+      `${label} needs ${compressedSize} bytes from ${headerOffset}, the file has ${source.size}`,
     );
   }
   if (!deflated && size !== compressedSize) {
     throw damaged(
-      `member "${
-        printable(name)
-      }" is stored in ${compressedSize} bytes, and declares ${size}`,
+      `${label} is stored in ${compressedSize} bytes, and declares ${size}`,
     );
   }
   return {

@@ -4,8 +4,11 @@ import { PlaceError } from "../../errors.ts";
 import type { LayerTensors } from "../../model/model.ts";
 import { loadKernels } from "../../kernels/kernels.ts";
 import { TimeSlice } from "../../platform/time_slice.ts";
-import type { HeldTensor, LayerService } from "./layer_service.ts";
-import { LayerWork } from "./layer_work.ts";
+import {
+  type HeldTensor,
+  type LayerService,
+  LayerWork,
+} from "./layer_service.ts";
 import type {
   MadeLayer,
   OnTrainingStep,
