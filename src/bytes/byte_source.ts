@@ -1,12 +1,6 @@
-/**
- * Random access to bytes, whatever holds them: a buffer, a Blob, a file, a
- * web server.
- *
- * @module
- */
 import { FormatError, UsageError } from "../errors.ts";
 
-/** Something that bytes can be read from at any offset. */
+/** Something that bytes can be read from at any offset: a buffer, a Blob, a file, a web server. */
 export interface ByteSource {
   /** What to call it in messages: a path, a URL, a given name. */
   readonly name: string;

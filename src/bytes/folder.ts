@@ -1,13 +1,8 @@
-/**
- * Folders of files that belong together, as a model's checkpoint does.
- *
- * @module
- */
 import { LimitError, UsageError } from "../errors.ts";
 import type { ByteSource } from "./byte_source.ts";
 import { openFile } from "./file.ts";
 
-/** Files by name, wherever they are. */
+/** Files that belong together, as a model's checkpoint does, by name and wherever they are. */
 export interface Folder {
   /** What to call it in messages. */
   readonly name: string;

@@ -1,9 +1,3 @@
-/**
- * Model files made of other model files: Hugging Face folders, GGUF and
- * PowerInfer files, in another form or type. Everything streams.
- *
- * @module
- */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
@@ -68,7 +62,8 @@ export interface Conversion extends GgufParts {
 const quantisationVersion = 2;
 
 /**
- * Converts a Hugging Face folder, or a GGUF or PowerInfer file.
+ * Converts a Hugging Face folder, or a GGUF or PowerInfer file, to another form
+ * or type. Everything streams.
  *
  * @throws {UsageError} where a file is missing, or the model cannot have the form
  * @throws {UnsupportedError} for models, types and tokenizers that culm does not know

@@ -1,9 +1,3 @@
-/**
- * Activation predictors to put into a file: PowerInfer's `model_{i}.pt`, fc1
- * and fc2 of each layer as PyTorch wrote them, or tensors that are there.
- *
- * @module
- */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UnsupportedError } from "../errors.ts";
@@ -27,8 +21,9 @@ const types: Readonly<Partial<Record<TorchDtype, GgmlType>>> = {
 };
 
 /**
- * Adds a predictor to each layer, in place of those that there are. Closing the
- * result closes the contents that were given.
+ * Adds a predictor to each layer, in place of those that there are: fc1 and fc2
+ * as PyTorch wrote them into PowerInfer's `model_{i}.pt`. Closing the result
+ * closes the contents that were given.
  *
  * @throws {UsageError} where a layer's file is missing
  * @throws {FormatError} where one is damaged, or has no fc1 and fc2

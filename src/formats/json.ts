@@ -1,13 +1,7 @@
-/**
- * JSON of files that others wrote: read as a value of no known shape, and asked
- * for its parts with checks.
- *
- * @module
- */
 import { type Folder, readWhole } from "../bytes/folder.ts";
 import { FormatError } from "../errors.ts";
 
-/** A JSON object whose values may be anything. */
+/** A JSON object that others wrote: its values may be anything. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });

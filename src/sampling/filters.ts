@@ -1,13 +1,7 @@
-/**
- * The filters that leave fewer candidates, each as llama.cpp defines it.
- *
- * @module
- */
-
 import type { Candidates } from "./candidates.ts";
 import type { Random } from "../random.ts";
 
-/** One step of the chain: changes the candidates' logits, or drops some of them. */
+/** One step of the chain, as llama.cpp defines it: changes the candidates' logits, or drops some of them. */
 export type Filter = (
   candidates: Candidates,
   history: readonly number[],

@@ -1,10 +1,3 @@
-/**
- * Log-probabilities: the natural logarithm of the softmax of the logits as the
- * model gave them, computed in f64.
- *
- * @module
- */
-
 import { PlaceError, UsageError } from "../errors.ts";
 import { Order } from "./order.ts";
 import type { Logits } from "./logits.ts";
@@ -66,7 +59,8 @@ export function logSumExp(logits: Float32Array): number {
 }
 
 /**
- * The log-probability of one token.
+ * The log-probability of one token: of the logits as the model gave them,
+ * computed in f64.
  * @param logits [vocabSize], or the largest of them
  * @throws {UsageError} when `id` is not in the vocabulary, or not among the largest;
  *   {@linkcode PlaceError} as {@linkcode argmax} does.

@@ -1,10 +1,3 @@
-/**
- * What a caller may ask of sampling, with llama.cpp's names, defaults and
- * meanings, checked once before the first token.
- *
- * @module
- */
-
 import { UsageError } from "../errors.ts";
 
 /** One step of the chain from logits to token. */
@@ -30,7 +23,7 @@ export const defaultSamplers: readonly SamplerName[] = [
   "temperature",
 ];
 
-/** How the next token is chosen. Everything may be left out. */
+/** How the next token is chosen, with llama.cpp's names, defaults and meanings. Everything may be left out. */
 export interface SamplingOptions {
   /** Divides the logits; 0 or less always takes the likeliest token. Default 0.8. */
   temperature?: number;

@@ -1,9 +1,3 @@
-/**
- * Penalties on tokens that were there before, as llama.cpp defines them.
- *
- * @module
- */
-
 import type { Filter } from "./filters.ts";
 import type { CheckedSamplingOptions } from "./options.ts";
 
@@ -15,7 +9,7 @@ function windowStart(length: number, n: number): number {
 /** The lowest finite f32: penalties make a token unlikely, and forbid none. */
 const lowest = -(2 - 2 ** -23) * 2 ** 127;
 
-/** Lowers the logits of the tokens among the last ones of the history. */
+/** Lowers the logits of the tokens among the last ones of the history, as llama.cpp does. */
 export function penalties(
   { repeatLastN, repeatPenalty, presencePenalty, frequencyPenalty }: Pick<
     CheckedSamplingOptions,

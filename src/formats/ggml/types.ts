@@ -1,10 +1,3 @@
-/**
- * The tensor types of ggml that culm reads. A type stores weights in blocks;
- * a row of a tensor is a whole number of blocks.
- *
- * @module
- */
-
 import { UsageError } from "../../errors.ts";
 
 /** Name of a ggml tensor type. */
@@ -29,7 +22,7 @@ export type TypeK = Extract<GgmlType, `${string}_K`>;
 /** Types whose blocks hold 32 weights. */
 export type Type32 = Exclude<GgmlType, "F32" | "F16" | "BF16" | TypeK>;
 
-/** How a tensor type is numbered in files and laid out in bytes. */
+/** How a tensor type is numbered in files and laid out in bytes: a row is a whole number of blocks. */
 export interface GgmlTypeInfo {
   /** Its name. */
   readonly name: GgmlType;

@@ -1,10 +1,3 @@
-/**
- * Reads the header of GGUF files (version 2 and 3) and of PowerInfer's `PWRI`
- * files: everything but the weights.
- *
- * @module
- */
-
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { LimitError, UnsupportedError } from "../../errors.ts";
 import {
@@ -47,8 +40,9 @@ const FIRST_READ = 2 ** 18;
 const LARGEST_HEADER = 2 ** 26;
 
 /**
- * Reads and checks a file's header. The header is read in chunks that double,
- * so the weights stay unread but for what shares the last chunk. Every count,
+ * Reads and checks the header of a GGUF file (version 2 or 3), or of PowerInfer's
+ * `PWRI`. It is read in chunks that double, so the weights stay unread but for
+ * what shares the last chunk. Every count,
  * length and offset is checked against the file's size before memory is taken.
  *
  * @throws {FormatError} where the file is cut, damaged or hostile.

@@ -1,10 +1,3 @@
-/**
- * Writes GGUF and PWRI files, as a stream: no tensor is held in memory unless
- * the caller holds it.
- *
- * @module
- */
-
 import { UsageError } from "../../errors.ts";
 import { ggmlTypes, tensorBytes } from "../ggml/types.ts";
 import {
@@ -82,7 +75,8 @@ export function ggufParts(file: GgufToWrite): GgufParts {
 }
 
 /**
- * Writes a file, part after part.
+ * Writes a GGUF or PWRI file, part after part: no tensor is held in memory
+ * unless the caller holds it.
  *
  * @throws {UsageError} where the format cannot hold what is given, or a tensor's bytes do not fit its shape.
  */

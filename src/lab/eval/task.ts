@@ -1,9 +1,3 @@
-/**
- * What a task of an evaluation is: how a line of its file becomes a prompt, and
- * what counts as right. Prompts and scores are lm-evaluation-harness's.
- *
- * @module
- */
 import { FormatError } from "../../errors.ts";
 
 /** A text, and how it might go on. */
@@ -47,7 +41,7 @@ export interface GenerationItem {
 /** One question of a task. */
 export type Item = ChoiceItem | ClozeItem | GenerationItem;
 
-/** A task, and how its file is read. */
+/** A task, and how its file is read; prompts and scores are lm-evaluation-harness's. */
 export interface EvalTask {
   /** lm-evaluation-harness's name */
   readonly name: string;

@@ -1,9 +1,3 @@
-/**
- * Rows of matrices: of random weights alone, or led by the constant and the
- * signal.
- *
- * @module
- */
 import { quantise } from "../../formats/ggml/quantise.ts";
 import {
   type GgmlType,
@@ -63,7 +57,7 @@ export function vector(
 }
 
 /**
- * Puts a head before rows of noise. Blocks that reach beyond it get noise of
+ * Puts a head, the constant and the signal, before rows of noise. Blocks that reach beyond it get noise of
  * their own.
  */
 export function withHead(

@@ -1,9 +1,3 @@
-/**
- * Model files of any size that behave as sparse models do, without a model: a
- * stream of random weights whose neurons fire as often as they should.
- *
- * @module
- */
 import { UsageError } from "../../errors.ts";
 import { bytesOfTensors, ggmlTypes } from "../../formats/ggml/types.ts";
 import { entry, type MetadataEntry } from "../../formats/gguf/gguf_file.ts";
@@ -22,7 +16,8 @@ export interface SynthFile {
 }
 
 /**
- * Makes a model file.
+ * Makes a model file without a model: a stream of random weights whose neurons
+ * fire as often as they should.
  *
  * @throws {UsageError} for sizes or shares that make no model
  * @throws {LimitError} for sizes that no model has

@@ -1,9 +1,3 @@
-/**
- * A vocabulary of any size without a text to learn it from: bytes, printable
- * characters, and all runs of letters by length, as a SentencePiece model.
- *
- * @module
- */
 import { UsageError } from "../../errors.ts";
 import { entry, type MetadataEntry } from "../../formats/gguf/gguf_file.ts";
 import { TokenType } from "../../tokenizer/vocabulary.ts";
@@ -26,8 +20,9 @@ const characters = [
 const leastTokens = special.length + byteTokens.length + characters.length;
 
 /**
- * A vocabulary of `size` tokens in the order of their ids, with scores by
- * SentencePiece's rule: the highest merges first.
+ * A vocabulary of `size` tokens without a text to learn it from: bytes,
+ * printable characters, and runs of letters by length, in the order of their
+ * ids, with scores by SentencePiece's rule: the highest merges first.
  *
  * @throws {UsageError} where that has no room for bytes and characters
  */
