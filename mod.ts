@@ -229,11 +229,11 @@ export type {
 export type { StoredTensor } from "./src/lab/predictor/stored.ts";
 export { collectStates, type States } from "./src/lab/predictor/ffn_inputs.ts";
 export {
+  type PredictorOptions,
   type SynthOptions,
   type SynthShape,
   synthShapes,
 } from "./src/lab/synth/options.ts";
-export type { PredictorOptions } from "./src/lab/synth/predictor.ts";
 export { bambooCdf } from "./src/plan/firing.ts";
 export { asType, synthModel } from "./src/lab/synth/synth_model.ts";
 export {

@@ -1,4 +1,5 @@
 import { type GgmlType, ggmlTypes } from "../formats/ggml/types.ts";
+import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
 
 /** The types that files are asked for; Q4_K_M is a mixture of Q4_K and Q6_K. */
 export const convertTypes = [
@@ -36,24 +37,16 @@ export interface TypeContext {
   readonly hasOutput: boolean;
 }
 
-/** What is known of a tensor. */
-export interface TypedTensor {
-  readonly name: string;
-  readonly type: GgmlType;
-  readonly shape: readonly number[];
-}
-
 /**
  * The type of a tensor in a file of type `wanted`, as llama.cpp's `quantize`
  * chooses. Norms and vectors are F32; other tensors that are no weights stay as
  * they are.
  */
 export function chooseType(
-  tensor: TypedTensor,
+  { name, type, shape }: Pick<TensorInfo, "name" | "type" | "shape">,
   wanted: ConvertType,
   context: TypeContext,
 ): GgmlType {
-  const { name, type, shape } = tensor;
   const isVector = shape.slice(1).every((side) => side === 1);
   if (isVector || /norm\.weight$/.test(name)) return "F32";
   if (!name.endsWith(".weight")) return type;

@@ -6,7 +6,7 @@
  * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { type GgmlType, ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
+import { type GgmlType, rowBytes } from "../formats/ggml/types.ts";
 import { inlineQuantiser, type Quantiser } from "./quantiser.ts";
 
 /** A tensor whose rows can be read in any order. */
@@ -158,9 +158,4 @@ export async function* allRows(
     readAhead();
     yield chunk;
   }
-}
-
-/** Whether a type's blocks are single weights, which can be moved alone. */
-export function isPlain(type: GgmlType): boolean {
-  return ggmlTypes[type].blockSize === 1;
 }

@@ -1,5 +1,5 @@
-import { rowBytes } from "../formats/ggml/types.ts";
-import { isPlain, retyped, rowCount, type Rows, rowsPerChunk } from "./rows.ts";
+import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
+import { retyped, rowCount, type Rows, rowsPerChunk } from "./rows.ts";
 
 /** Memory for the columns that are turned at a time, in bytes. */
 const defaultLimit = 256 << 20;
@@ -14,7 +14,8 @@ const tile = 32;
  * are turned as f32.
  */
 export function transposed(matrix: Rows, limit: number = defaultLimit): Rows {
-  const rows = isPlain(matrix.type) ? matrix : retyped(matrix, "F32");
+  const isPlain = ggmlTypes[matrix.type].blockSize === 1;
+  const rows = isPlain ? matrix : retyped(matrix, "F32");
   const [columns] = rows.shape;
   const height = rowCount(rows);
   const stride = rowBytes(rows.type, height);

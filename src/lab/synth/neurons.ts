@@ -17,34 +17,23 @@
  * @module
  */
 import { firingProbabilities, gatePower } from "../../plan/firing.ts";
+import { shuffle } from "../../random.ts";
 import {
-  direction,
-  gaussians,
-  normalQuantile,
-  randomFor,
-  shuffled,
-} from "./random.ts";
+  signalChannels,
+  type SynthOptions,
+  type SynthShape,
+} from "./options.ts";
+import { direction, gaussians, normalQuantile, randomFor } from "./random.ts";
 
-/** Channels that hold the constant: a block of the commonest types, which stores equal weights exactly. */
-export const constantChannels = 32;
-/** Channels of the signal, which follow. */
-export const signalChannels = 128;
 /** The share of a gate's variance that the signal makes; what is left is noise to a predictor. */
 const signalShare = 0.95;
 /** The standard deviation of what the other channels add to a gate. */
 export const noiseOfRow: number = Math.sqrt(1 - signalShare);
 
 /** What is asked of the neurons. */
-export interface NeuronOptions {
-  readonly layerCount: number;
-  readonly feedForwardSize: number;
-  /** Share of the neurons that fire, over all tokens */
-  readonly active: number;
-  /** Share of the neurons whose gate is positive; in ReGLU those fire */
-  readonly gatePositive: number;
-  readonly activation: "drelu" | "reglu";
-  readonly seed: number;
-}
+type NeuronOptions =
+  & Pick<SynthShape, "layerCount" | "feedForwardSize">
+  & Pick<SynthOptions, "active" | "gatePositive" | "activation" | "seed">;
 
 /** The neurons of one layer, in the file's order. */
 export interface LayerNeurons {
@@ -88,8 +77,9 @@ export class Neurons {
     this.#gatePower = options.activation === "reglu"
       ? 1
       : gatePower(hottestFirst, options.gatePositive);
-    this.#probabilities = hottestFirst.map((layer, i) =>
-      shuffled(layer, randomFor(seed, `order ${i}`))
+    this.#probabilities = hottestFirst;
+    hottestFirst.forEach((layer, i) =>
+      shuffle(layer, randomFor(seed, `order ${i}`))
     );
   }
 

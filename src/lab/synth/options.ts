@@ -1,7 +1,17 @@
 import { LimitError, UsageError } from "../../errors.ts";
 import type { GgmlType } from "../../formats/ggml/types.ts";
-import { constantChannels, signalChannels } from "./neurons.ts";
-import type { PredictorOptions } from "./predictor.ts";
+
+/** Channels that hold the constant: a block of the commonest types, which stores equal weights exactly. */
+export const constantChannels = 32;
+/** Channels of the signal, which follow. */
+export const signalChannels = 128;
+/** What is asked of a predictor. */
+export interface PredictorOptions {
+  /** Rows of `fc1`; 288 and more know the whole signal. */
+  readonly rank: number;
+  /** Share of the neurons that fire which it asks for */
+  readonly recall: number;
+}
 
 /** The sizes of a model, in elements. */
 export interface SynthShape {

@@ -11,22 +11,13 @@
 import { UsageError } from "../../errors.ts";
 import { quantise } from "../../formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../formats/ggml/types.ts";
+import { type LayerNeurons, type Neurons, signalOf } from "./neurons.ts";
 import {
   constantChannels,
-  type LayerNeurons,
-  type Neurons,
+  type PredictorOptions,
   signalChannels,
-  signalOf,
-} from "./neurons.ts";
+} from "./options.ts";
 import type { FillRow } from "./rows.ts";
-
-/** What is asked of a predictor. */
-export interface PredictorOptions {
-  /** Rows of `fc1`; 288 and more know the whole signal. */
-  readonly rank: number;
-  /** Share of the neurons that fire which it asks for */
-  readonly recall: number;
-}
 
 /** The least rank: the constant, and one block of signal. */
 const leastRank = 64;

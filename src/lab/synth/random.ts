@@ -1,5 +1,5 @@
 import { bisect } from "../../bisect.ts";
-import { Random, shuffle } from "../../random.ts";
+import { Random } from "../../random.ts";
 
 /** Random numbers for one use of a seed, unrelated to those for other uses. */
 export function randomFor(seed: number, use: string): Random {
@@ -36,13 +36,6 @@ export function direction(
   const values = gaussians(dimensions, 1, random);
   const scale = length / Math.hypot(...values);
   return values.map((value) => value * scale);
-}
-
-/** The same values in a random order. */
-export function shuffled(values: Float64Array, random: Random): Float64Array {
-  const result = values.slice();
-  shuffle(result, random);
-  return result;
 }
 
 /**

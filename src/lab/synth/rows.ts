@@ -6,7 +6,7 @@ import {
 } from "../../formats/ggml/types.ts";
 import type { TensorToWrite } from "../../formats/gguf/write.ts";
 import type { Random } from "../../random.ts";
-import { constantChannels, signalChannels } from "./neurons.ts";
+import { constantChannels, signalChannels } from "./options.ts";
 import { gaussians } from "./random.ts";
 
 /** Writes one quantised row of a matrix into bytes that are zero; rows are asked for first to last. */

@@ -8,15 +8,12 @@ import {
   type TensorName,
   tensorSchemas,
 } from "../../model/schema.ts";
+import { type LayerNeurons, Neurons, noiseOfRow, signalOf } from "./neurons.ts";
 import {
   constantChannels,
-  type LayerNeurons,
-  Neurons,
-  noiseOfRow,
   signalChannels,
-  signalOf,
-} from "./neurons.ts";
-import type { SynthOptions } from "./options.ts";
+  type SynthOptions,
+} from "./options.ts";
 import { Predictor } from "./predictor.ts";
 import { direction, randomFor } from "./random.ts";
 import {
