@@ -97,7 +97,7 @@ export {
   knownMachines,
   type Machine,
 } from "./src/plan/machine.ts";
-export type { Part, PlacePlan } from "./src/plan/plan.ts";
+export type { Part, PartInputs, PlacePlan } from "./src/plan/plan.ts";
 export {
   type LayerPrediction,
   predict,

@@ -37,11 +37,11 @@ export interface Part {
   /** Whether all of them are computed without asking a predictor */
   readonly hot?: boolean;
   /** What `outputs` of the place's plan are computed from; its own heads and neurons, where left out */
-  readonly inputs?: Inputs;
+  readonly inputs?: PartInputs;
 }
 
 /** Heads and neurons of several places, which hand one another what they computed. */
-export interface Inputs {
+export interface PartInputs {
   readonly heads: Range;
   readonly neurons: IndexSet;
 }
