@@ -42,7 +42,9 @@ export interface Part {
 
 /** Heads and neurons of several places, which hand one another what they computed. */
 export interface PartInputs {
+  /** Query heads */
   readonly heads: Range;
+  /** Neurons of the FFN */
   readonly neurons: IndexSet;
 }
 
