@@ -234,7 +234,8 @@ Deno.test("work that is taken up again goes on with the same outcomes", async ()
   const controller = new AbortController();
   const { signal } = controller;
   const stopped = evaluateTask(model, task("hellaswag"), items, { signal });
-  setTimeout(() => controller.abort(), 0);
+  await stopped.next();
+  controller.abort();
   await assert.rejects(Array.fromAsync(stopped), { name: "AbortError" });
   assert.equal(model.engine.pagesTaken, 0);
 });
