@@ -171,17 +171,16 @@ export type {
   Piece,
   Summary,
 } from "./src/generate/generate.ts";
+export type { Logits, TopLogits } from "./src/sampling/logits.ts";
+export type { SampledToken } from "./src/sampling/logprobs.ts";
 export {
   type CheckedSamplingOptions,
   checkSamplingOptions,
-  type Logits,
   parseSamplers,
-  type SampledToken,
   type SamplerName,
   type SamplingOptions,
-  tokensContaining,
-  type TopLogits,
-} from "./src/sampling/mod.ts";
+} from "./src/sampling/options.ts";
+export { tokensContaining } from "./src/sampling/penalties.ts";
 export {
   checkPredictorOptions,
   defaultRank,
@@ -254,12 +253,14 @@ export {
   type ChatMessage,
   ChatTemplate,
   type ChatTemplateTokens,
-  type DecodeOptions,
-  type EncodeOptions,
   type RenderOptions,
-  type Tokenizer,
-  tokenizerFromGguf,
-} from "./src/tokenizer/mod.ts";
+} from "./src/tokenizer/chat_template.ts";
+export { tokenizerFromGguf } from "./src/tokenizer/gguf.ts";
+export type {
+  DecodeOptions,
+  EncodeOptions,
+  Tokenizer,
+} from "./src/tokenizer/tokenizer.ts";
 export {
   type ChatOptions,
   LanguageModel,

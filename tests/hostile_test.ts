@@ -11,7 +11,7 @@ import type { MetadataEntry } from "../src/formats/gguf/read.ts";
 import { toBuffer, writeGguf } from "../src/formats/gguf/write.ts";
 import { load } from "../src/load/load.ts";
 import { describeModel } from "../src/model/model.ts";
-import { tokenizerFromGguf } from "../src/tokenizer/mod.ts";
+import { tokenizerFromGguf } from "../src/tokenizer/gguf.ts";
 import { randomModel } from "./helpers/random_model.ts";
 import { seededRandom } from "./helpers/seeded_random.ts";
 

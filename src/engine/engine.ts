@@ -20,7 +20,8 @@ import { type PlaceStats, sumCounts } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
 import type { Lane, OnTrace } from "../places/trace.ts";
 import { unpackTopLogits } from "../places/top_logits_row.ts";
-import { checkTopLogits, type TopLogits, topLogits } from "../sampling/mod.ts";
+import type { TopLogits } from "../sampling/logits.ts";
+import { checkTopLogits, topLogits } from "../sampling/top_logits.ts";
 
 /** How an engine runs. Everything may be left out. */
 export interface EngineOptions {

@@ -6,17 +6,18 @@
 import type { Engine } from "../engine/engine.ts";
 import { LimitError, UsageError } from "../errors.ts";
 import { type PlaceStats, statsSince } from "../places/stats.ts";
+import type { Logits } from "../sampling/logits.ts";
 import {
-  type Logits,
   logSoftmaxAt,
-  makeSampler,
   type SampledToken,
-  type SamplingOptions,
-  StopStrings,
   topLogprobs,
-} from "../sampling/mod.ts";
+} from "../sampling/logprobs.ts";
+import type { SamplingOptions } from "../sampling/options.ts";
+import { makeSampler } from "../sampling/sampler.ts";
+import { StopStrings } from "../sampling/stop_strings.ts";
 import type { Session } from "./session.ts";
-import { Detokenizer, type Tokenizer } from "../tokenizer/mod.ts";
+import { Detokenizer } from "../tokenizer/detokenizer.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 /** How a text is generated. Everything may be left out. */
 export interface GenerateOptions extends SamplingOptions {

@@ -10,12 +10,8 @@ import { generate, type GenerateOptions, type Piece } from "./generate.ts";
 import type { Model } from "../model/model.ts";
 import type { Profile } from "../plan/profile.ts";
 import { Session } from "./session.ts";
-import {
-  type ChatMessage,
-  ChatTemplate,
-  type EncodeOptions,
-  type Tokenizer,
-} from "../tokenizer/mod.ts";
+import { type ChatMessage, ChatTemplate } from "../tokenizer/chat_template.ts";
+import type { EncodeOptions, Tokenizer } from "../tokenizer/tokenizer.ts";
 
 /** Options of {@linkcode LanguageModel.chat}. */
 export interface ChatOptions extends GenerateOptions {

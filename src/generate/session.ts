@@ -5,7 +5,7 @@
  */
 import type { Engine } from "../engine/engine.ts";
 import { UsageError } from "../errors.ts";
-import type { Logits } from "../sampling/mod.ts";
+import type { Logits } from "../sampling/logits.ts";
 import type { Sequence } from "../engine/sequence.ts";
 
 /** A sequence and the ids that it holds. One text at a time goes on in it. */

@@ -8,8 +8,8 @@
  */
 import type { Engine } from "../engine/engine.ts";
 import { UsageError } from "../errors.ts";
-import { logSoftmaxAt } from "../sampling/mod.ts";
-import type { Tokenizer } from "../tokenizer/mod.ts";
+import { logSoftmaxAt } from "../sampling/logprobs.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 /** What the scored tokens of a chunk, or of several, add up to. */
 export interface TextScore {

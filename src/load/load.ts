@@ -27,7 +27,7 @@ import type { PlacePlan } from "../plan/plan.ts";
 import { checkProfile } from "../plan/profile.ts";
 import { profileOf } from "../plan/reorder.ts";
 import { withPredictor } from "../model/predictor_file.ts";
-import { tokenizerFromGguf } from "../tokenizer/mod.ts";
+import { tokenizerFromGguf } from "../tokenizer/gguf.ts";
 
 /**
  * Loads a GGUF or PowerInfer file, or a Hugging Face folder. Where workers or a

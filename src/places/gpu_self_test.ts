@@ -21,7 +21,7 @@ import {
 import { splitEvenly } from "../plan/plan.ts";
 import type { GpuSidePlace } from "./place.ts";
 import { ReferencePlace } from "./reference/reference_place.ts";
-import { topLogits } from "../sampling/mod.ts";
+import { topLogits } from "../sampling/top_logits.ts";
 import { InlineTeam, type Team } from "./team.ts";
 import { unpackTopLogits } from "./top_logits_row.ts";
 import type { TeamOptions } from "./team_options.ts";

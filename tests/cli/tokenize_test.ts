@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readGguf } from "../../mod.ts";
-import { tokenizerFromGguf } from "../../src/tokenizer/mod.ts";
+import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { runCli } from "./run_cli.ts";
 

@@ -6,7 +6,7 @@ import { pagePositions } from "../../src/places/batch.ts";
 import { startTeam } from "../../src/places/start.ts";
 import { PagePool } from "../../src/engine/page_pool.ts";
 import { Sequence } from "../../src/engine/sequence.ts";
-import { topLogits } from "../../src/sampling/mod.ts";
+import { topLogits } from "../../src/sampling/top_logits.ts";
 import { firstLayers } from "../helpers/hybrid_plans.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { hybridTeam } from "../helpers/teams.ts";

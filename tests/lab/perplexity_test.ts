@@ -14,7 +14,7 @@ import {
   textChunks,
   type TextScore,
 } from "../../src/lab/perplexity.ts";
-import { logSoftmaxAt } from "../../src/sampling/mod.ts";
+import { logSoftmaxAt } from "../../src/sampling/logprobs.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import golden from "../goldens/tiny_bamboo_perplexity.json" with {
   type: "json",

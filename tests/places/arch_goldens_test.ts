@@ -7,7 +7,7 @@ import { openFile } from "../../src/bytes/file.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
 import { describeModel } from "../../src/model/model.ts";
-import { logSoftmaxAt } from "../../src/sampling/mod.ts";
+import { logSoftmaxAt } from "../../src/sampling/logprobs.ts";
 import { gpuTeams } from "../helpers/gpu_teams.ts";
 import {
   sharedJson,

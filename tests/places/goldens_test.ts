@@ -14,8 +14,9 @@ import type { CacheType } from "../../src/places/cache_type.ts";
 import { startTeam } from "../../src/places/start.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";
-import { logSoftmaxAt } from "../../src/sampling/mod.ts";
-import { type Tokenizer, tokenizerFromGguf } from "../../src/tokenizer/mod.ts";
+import { logSoftmaxAt } from "../../src/sampling/logprobs.ts";
+import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
+import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import {
   sharedJson,
   sharedUrl,

@@ -13,8 +13,8 @@ import { splitEvenly } from "../../src/plan/plan.ts";
 import { startTeam } from "../../src/places/start.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam } from "../../src/places/team.ts";
-import { logSoftmaxAt } from "../../src/sampling/mod.ts";
-import { tokenizerFromGguf } from "../../src/tokenizer/mod.ts";
+import { logSoftmaxAt } from "../../src/sampling/logprobs.ts";
+import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
 import { requantised } from "../helpers/requantised.ts";
 import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
 

@@ -1,11 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { PlaceError, UsageError } from "../../src/errors.ts";
-import {
-  logSoftmaxAt,
-  topLogits,
-  topLogprobs,
-} from "../../src/sampling/mod.ts";
+import { logSoftmaxAt, topLogprobs } from "../../src/sampling/logprobs.ts";
+import { topLogits } from "../../src/sampling/top_logits.ts";
 
 const logits = fc.array(fc.float({ noNaN: true, min: -100, max: 100 }), {
   minLength: 1,

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { PlaceError, UsageError } from "../../src/errors.ts";
+import { logSoftmaxAt } from "../../src/sampling/logprobs.ts";
 import {
   defaultSamplers,
-  logSoftmaxAt,
-  makeSampler,
   parseSamplers,
   type SamplingOptions,
-  topLogits,
-} from "../../src/sampling/mod.ts";
+} from "../../src/sampling/options.ts";
+import { makeSampler } from "../../src/sampling/sampler.ts";
+import { topLogits } from "../../src/sampling/top_logits.ts";
 
 /** Options under which nothing but the softmax decides. */
 const plain: SamplingOptions = { temperature: 1, topK: 0, topP: 1, minP: 0 };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { UsageError } from "../../src/errors.ts";
-import { StopStrings } from "../../src/sampling/mod.ts";
+import { StopStrings } from "../../src/sampling/stop_strings.ts";
 
 /** Everything that passes when the text comes in these chunks. */
 function passed(

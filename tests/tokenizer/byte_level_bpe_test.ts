@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { openFile } from "../../src/bytes/file.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
-import { type Tokenizer, tokenizerFromGguf } from "../../src/tokenizer/mod.ts";
+import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
+import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
 import goldens from "./goldens/byte_level_bpe.json" with { type: "json" };
 import { byteLevelVocabulary, stringEntry } from "./small_vocabularies.ts";

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { type ChatMessage, ChatTemplate } from "../../src/tokenizer/mod.ts";
+import {
+  type ChatMessage,
+  ChatTemplate,
+} from "../../src/tokenizer/chat_template.ts";
 
 const chat: ChatMessage[] = [
   { role: "system", content: "Be brief." },

@@ -7,7 +7,7 @@ import {
   UnsupportedError,
 } from "../../src/errors.ts";
 import type { MetadataEntry } from "../../src/formats/gguf/gguf_file.ts";
-import { tokenizerFromGguf } from "../../src/tokenizer/mod.ts";
+import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
 import {
   arrayEntry,
   booleanEntry,

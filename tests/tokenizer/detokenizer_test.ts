@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { UsageError } from "../../src/errors.ts";
-import { Detokenizer, tokenizerFromGguf } from "../../src/tokenizer/mod.ts";
+import { Detokenizer } from "../../src/tokenizer/detokenizer.ts";
+import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
 import {
   booleanEntry,
   byteLevelVocabulary,

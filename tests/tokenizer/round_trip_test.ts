@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import {
-  Detokenizer,
-  type Tokenizer,
-  tokenizerFromGguf,
-} from "../../src/tokenizer/mod.ts";
+import { Detokenizer } from "../../src/tokenizer/detokenizer.ts";
+import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
+import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { testWithShared } from "../helpers/shared_data.ts";
 import { llamaCppTokenizer, mistralTokenizer } from "./shared_vocabularies.ts";
 import {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { CulmError, FormatError } from "../../src/errors.ts";
-import { tokenizerFromSentencePiece } from "../../src/tokenizer/mod.ts";
+import { tokenizerFromSentencePiece } from "../../src/tokenizer/sentencepiece_model.ts";
 
 type Field = readonly [
   field: number,

@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import {
-  type Tokenizer,
-  tokenizerFromSentencePiece,
-} from "../../src/tokenizer/mod.ts";
+import { tokenizerFromSentencePiece } from "../../src/tokenizer/sentencepiece_model.ts";
+import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import {
   sharedJson,
   sharedUrl,

@@ -1,11 +1,9 @@
 /** The public vocabularies of the shared test data, and goldens about them. */
 import { openFile } from "../../src/bytes/file.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
-import {
-  type Tokenizer,
-  tokenizerFromGguf,
-  tokenizerFromSentencePiece,
-} from "../../src/tokenizer/mod.ts";
+import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
+import { tokenizerFromSentencePiece } from "../../src/tokenizer/sentencepiece_model.ts";
+import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { sharedUrl } from "../helpers/shared_data.ts";
 
 /** Reads the tokenizer of a GGUF file of the shared data. */

@@ -5,7 +5,8 @@ import type {
   MetadataType,
 } from "../../src/formats/gguf/gguf_file.ts";
 import { toByteAlphabet } from "../../src/tokenizer/byte_alphabet.ts";
-import { type Tokenizer, tokenizerFromGguf } from "../../src/tokenizer/mod.ts";
+import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
+import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 
 /** A file with these metadata and no tensors. */
 export function fileWith(metadata: Record<string, MetadataEntry>): GgufFile {

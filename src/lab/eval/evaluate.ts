@@ -1,8 +1,9 @@
 import type { Engine } from "../../engine/engine.ts";
 import { UsageError } from "../../errors.ts";
 import { argmax } from "../../sampling/logprobs.ts";
-import { StopStrings } from "../../sampling/mod.ts";
-import { Detokenizer, type Tokenizer } from "../../tokenizer/mod.ts";
+import { StopStrings } from "../../sampling/stop_strings.ts";
+import { Detokenizer } from "../../tokenizer/detokenizer.ts";
+import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { likelihoods } from "./likelihood.ts";
 import { candidateIds, preambleOf, promptIds } from "./prompt.ts";
 import type { Candidate, ChoiceItem, EvalTask, Item } from "./task.ts";

@@ -1,7 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { Sequence } from "../../engine/sequence.ts";
-import { argmax } from "../../sampling/logprobs.ts";
-import { logSoftmaxAt } from "../../sampling/mod.ts";
+import { argmax, logSoftmaxAt } from "../../sampling/logprobs.ts";
 import type { ScoredIds } from "./prompt.ts";
 
 /** How likely a continuation is after its context. */

@@ -1,4 +1,4 @@
-import type { Tokenizer } from "../../tokenizer/mod.ts";
+import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import type { Candidate, Item } from "./task.ts";
 
 /** Ids of which the last ones are scored. */

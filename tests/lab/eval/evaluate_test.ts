@@ -20,7 +20,7 @@ import {
   readItems,
 } from "../../../src/lab/eval/task.ts";
 import { evalTasks } from "../../../src/lab/eval/tasks.ts";
-import { logSoftmaxAt } from "../../../src/sampling/mod.ts";
+import { logSoftmaxAt } from "../../../src/sampling/logprobs.ts";
 import { tinyBamboo } from "../../../tiny/tiny.ts";
 
 const task = (name: string): EvalTask =>

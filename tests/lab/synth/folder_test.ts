@@ -7,7 +7,7 @@ import { toBuffer } from "../../../src/formats/gguf/write.ts";
 import { synthShapes } from "../../../src/lab/synth/options.ts";
 import { synthesiseFolder } from "../../../src/lab/synth/folder.ts";
 import { synthesise } from "../../../src/lab/synth/synthesise.ts";
-import { tokenizerFromGguf } from "../../../src/tokenizer/mod.ts";
+import { tokenizerFromGguf } from "../../../src/tokenizer/gguf.ts";
 import { memoryFolder } from "../../helpers/memory_folder.ts";
 
 const options = {

@@ -8,7 +8,7 @@ import { Engine } from "../../../src/engine/engine.ts";
 import { readGguf } from "../../../src/formats/gguf/read.ts";
 import { describeModel, type Model } from "../../../src/model/model.ts";
 import type { PlacePlan } from "../../../src/plan/plan.ts";
-import { logSoftmaxAt } from "../../../src/sampling/mod.ts";
+import { logSoftmaxAt } from "../../../src/sampling/logprobs.ts";
 import { hasAdapter, testWithAdapter } from "../../helpers/adapter.ts";
 import { gpuTeam } from "../../helpers/gpu_teams.ts";
 import { firstLayers, scatteredShare } from "../../helpers/hybrid_plans.ts";

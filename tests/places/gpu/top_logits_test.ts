@@ -6,7 +6,7 @@ import {
   topLogitsRowLength,
   unpackTopLogits,
 } from "../../../src/places/top_logits_row.ts";
-import { checkTopLogits, topLogits } from "../../../src/sampling/mod.ts";
+import { checkTopLogits, topLogits } from "../../../src/sampling/top_logits.ts";
 import { PlaceError } from "../../../src/errors.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
