@@ -13,14 +13,18 @@ import { parseArgs } from "node:util";
 import { median } from "../cli/commands/bench/roofline.ts";
 import { quantise } from "../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../src/formats/ggml/types.ts";
-import { Buffers } from "../src/places/gpu/memory/buffers.ts";
+import {
+  Buffers,
+  uniformBytes,
+  Uniforms,
+} from "../src/places/gpu/memory/buffers.ts";
 import { Commands } from "../src/places/gpu/device/commands.ts";
 import { Device } from "../src/places/gpu/device/device.ts";
 import { Down } from "../src/places/gpu/run/down.ts";
 import {
   stretchesFor,
   stretchSlots,
-} from "../src/places/gpu/kernels/down_rows.ts";
+} from "../src/places/gpu/kernels/neurons.ts";
 import {
   headerBytes,
   putHeader,
@@ -31,7 +35,6 @@ import { RowPacker } from "../src/places/gpu/memory/packing.ts";
 import type { KernelContext } from "../src/places/gpu/run/context.ts";
 import { Product, type ProductOptions } from "../src/places/gpu/run/product.ts";
 import { ReadBack } from "../src/places/gpu/run/read_back.ts";
-import { uniformBytes, Uniforms } from "../src/places/gpu/memory/uniforms.ts";
 
 const { values: options } = parseArgs({
   args: Deno.args,

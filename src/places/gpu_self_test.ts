@@ -22,9 +22,8 @@ import { splitEvenly } from "../plan/plan.ts";
 import type { GpuSidePlace } from "./place.ts";
 import { ReferencePlace } from "./reference/reference_place.ts";
 import { topLogits } from "../sampling/top_logits.ts";
-import { InlineTeam, type Team } from "./team.ts";
+import { InlineTeam, type Team, type TeamOptions } from "./team.ts";
 import { unpackTopLogits } from "./top_logits_row.ts";
-import type { TeamOptions } from "./team_options.ts";
 
 /** Sizes that the blocks of every type divide. */
 const sizes = {

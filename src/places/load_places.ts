@@ -19,7 +19,7 @@ import {
 import { hotRowsOf, withHotRows } from "../plan/hot_rows.ts";
 import { sumOfRates } from "../plan/rates.ts";
 import { LayerCounts } from "./stats.ts";
-import type { TeamOptions } from "./team_options.ts";
+import type { TeamOptions } from "./team.ts";
 import { TimeSlice } from "../platform/time_slice.ts";
 
 /** Loads every CPU place of a plan in the caller's thread, each with a memory of its own. */

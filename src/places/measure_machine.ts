@@ -12,7 +12,7 @@ import { type Plan, splitEvenly } from "../plan/plan.ts";
 import { sumOfRates } from "../plan/rates.ts";
 import { missingForThreads } from "../platform/threads.ts";
 import { probeModel } from "./probe_model.ts";
-import type { TeamOptions } from "./team_options.ts";
+import type { TeamOptions } from "./team.ts";
 import { PlaceService, type ReadyPlace } from "./threads/place_service.ts";
 import { PlaceWorker } from "./threads/thread_team.ts";
 

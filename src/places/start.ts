@@ -18,8 +18,7 @@ import { NeuronCounts } from "./neuron_counts.ts";
 import { FfnInputs } from "./ffn_inputs.ts";
 import { allShards, shardBytes } from "../model/shard.ts";
 import { shardsOf } from "../plan/shards.ts";
-import { InlineTeam, type Team } from "./team.ts";
-import type { TeamOptions } from "./team_options.ts";
+import { InlineTeam, type Team, type TeamOptions } from "./team.ts";
 import { ThreadTeam } from "./threads/thread_team.ts";
 
 /** How loading is watched and stopped. */

@@ -1,24 +1,39 @@
 /**
- * Places that run steps together: what the engine talks to.
+ * Places that run steps together: what they are made from, and what the engine
+ * talks to.
  *
  * @module
  */
 import type { Model } from "../model/model.ts";
 import type { Plan } from "../plan/plan.ts";
+import type { Rates } from "../plan/rates.ts";
 import { scheduleOf, type Stage } from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
-import type { Rates } from "../plan/rates.ts";
+import { TimeSlice } from "../platform/time_slice.ts";
 import { Batch, type BatchLimits } from "./batch.ts";
+import type { CpuPlaceOptions } from "./cpu/cpu_place.ts";
 import { Participant } from "./exchange.ts";
 import { ExchangeBuffers } from "./exchange_buffers.ts";
-import type { CpuSidePlace, ExchangePoint, GpuSidePlace } from "./place.ts";
+import type { FfnInputs } from "./ffn_inputs.ts";
 import type { MeasuredGpu } from "./gpu_stats.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
-import type { FfnInputs } from "./ffn_inputs.ts";
+import type { CpuSidePlace, ExchangePoint, GpuSidePlace } from "./place.ts";
 import type { LayerCounts } from "./stats.ts";
 import { type Lane, type OnTrace, Recorder } from "./trace.ts";
 import { traceGpu, watched } from "./traced_place.ts";
-import { TimeSlice } from "../platform/time_slice.ts";
+
+/** What all places of a team have in common. */
+export interface TeamOptions extends Omit<CpuPlaceOptions, "plan"> {
+  readonly plan: Plan;
+  /** Count how often each neuron fires. */
+  readonly countNeurons?: boolean;
+  /** Keep what the feed-forward layers of a step read. */
+  readonly keepFfnInputs?: boolean;
+  /** Measure how fast the GPU is: takes a while, and only a plan requires it. */
+  readonly measureGpu?: boolean;
+  /** Bytes that the GPU's place may take, at most. */
+  readonly gpuBytes?: number;
+}
 
 /** Runs one step at a time. */
 export interface Team extends AsyncDisposable {
@@ -77,13 +92,9 @@ export interface Sides {
 
 /** Places in the caller's thread, in lockstep and in time slices. */
 export class InlineTeam implements Team {
-  /** See {@linkcode Team.batch}. */
   readonly batch: Batch;
-  /** See {@linkcode Team.weightBytes}. */
   readonly weightBytes: number;
-  /** See {@linkcode Team.counts}. */
   readonly counts: readonly LayerCounts[];
-  /** See {@linkcode Team.rates}. */
   rates: readonly Rates[];
   readonly #schedule: readonly Stage[];
   readonly #exchanged: ExchangeBuffers;
@@ -112,14 +123,12 @@ export class InlineTeam implements Team {
     this.weightBytes = all.reduce((sum, p) => sum + p.weightBytes, 0);
   }
 
-  /** See {@linkcode Team.reserve}. */
   reserve(pages: number): Promise<number> {
     const { cpu, gpu } = this.sides;
     const held = (gpu ? [...cpu, gpu] : cpu).map((p) => p.reserve(pages));
     return Promise.resolve(Math.min(...held));
   }
 
-  /** See {@linkcode Team.run}. */
   async run(onTrace?: OnTrace): Promise<Float32Array[]> {
     if (onTrace) await this.#trace(onTrace);
     else await this.#step(this.sides);
@@ -164,12 +173,10 @@ export class InlineTeam implements Team {
     }
   }
 
-  /** See {@linkcode Team.gpu}. */
   get gpu(): MeasuredGpu | undefined {
     return this.sides.gpu?.stats;
   }
 
-  /** See {@linkcode Team.measureRates}. */
   measureRates(): Promise<readonly Rates[]> {
     this.rates = this.sides.cpu.flatMap((place) =>
       place.measureRates?.() ?? []

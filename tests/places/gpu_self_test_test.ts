@@ -5,7 +5,7 @@ import type { Batch } from "../../src/places/batch.ts";
 import { selfTestGpu } from "../../src/places/gpu_self_test.ts";
 import { unpackTopLogits } from "../../src/places/top_logits_row.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
-import type { TeamOptions } from "../../src/places/team_options.ts";
+import type { TeamOptions } from "../../src/places/team.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { ReferenceGpu } from "../helpers/reference_gpu.ts";
 

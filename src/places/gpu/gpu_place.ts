@@ -12,14 +12,13 @@ import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { LayerCounts } from "../stats.ts";
 import type { Activity, TraceEvent } from "../trace.ts";
 import { Attention } from "./run/attention.ts";
-import { Buffers } from "./memory/buffers.ts";
+import { Buffers, Uniforms } from "./memory/buffers.ts";
 import { Commands } from "./device/commands.ts";
-import { stretchesFor } from "./kernels/down_rows.ts";
-import { CounterReader } from "./run/counters.ts";
+import { stretchesFor } from "./kernels/neurons.ts";
+import { CounterReader, FeedForward } from "./run/feed_forward.ts";
 import { Device } from "./device/device.ts";
 import { DeviceTrace } from "./device/device_trace.ts";
-import { FeedForward } from "./run/feed_forward.ts";
-import { Head } from "./run/head.ts";
+import { Head, type Read, Results } from "./run/head.ts";
 import {
   type DeviceLayout,
   layoutOf,
@@ -29,9 +28,7 @@ import { measure, type Measured } from "./run/measure.ts";
 import type { PlaceContext } from "./run/context.ts";
 import { ReadBack, type ReadBackKind, type Region } from "./run/read_back.ts";
 import { Residual } from "./run/residual.ts";
-import { type Read, Results } from "./run/results.ts";
 import { Step } from "./run/step.ts";
-import { Uniforms } from "./memory/uniforms.ts";
 import { Weights } from "./memory/weights.ts";
 
 /** What a GPU place is made of. */
@@ -52,7 +49,6 @@ export interface GpuPlaceOptions extends LayoutOptions {
 export class GpuPlace implements GpuSidePlace {
   /** What the loader reads for it; `write` takes the rows. */
   readonly shards: PlaceShards;
-  /** See {@linkcode Place.counts}. */
   readonly counts: LayerCounts;
   /** The device that it computes on. */
   readonly device: Device;
@@ -106,7 +102,6 @@ export class GpuPlace implements GpuSidePlace {
     }
   }
 
-  /** See {@linkcode Place.weightBytes}. */
   get weightBytes(): number {
     return this.#weights.byteLength;
   }
@@ -136,7 +131,6 @@ export class GpuPlace implements GpuSidePlace {
       await device.readsAtOnce;
   }
 
-  /** See {@linkcode GpuSidePlace.stats}. */
   get stats(): MeasuredGpu {
     const { device } = this;
     const lanes = device.subgroups ? "subgroups" : "no subgroups";
@@ -164,12 +158,10 @@ export class GpuPlace implements GpuSidePlace {
     this.device.check();
   }
 
-  /** See {@linkcode Place.reserve}. */
   reserve(pages: number): number {
     return this.#parts.attention?.reserve(pages) ?? pages;
   }
 
-  /** See {@linkcode Place.begin}. */
   begin(batch: Batch): void {
     this.device.check();
     const { step, attention, head } = this.#parts;
@@ -183,66 +175,54 @@ export class GpuPlace implements GpuSidePlace {
     attention?.begin(batch, splits);
   }
 
-  /** See {@linkcode Place.embed}. */
   embed(batch: Batch): void {
     this.#parts.head?.embed(batch.length);
   }
 
-  /** See {@linkcode Place.attention}. */
   attention(layer: number, batch: Batch): void {
     this.#parts.attention?.run(layer, batch);
   }
 
-  /** See {@linkcode Place.ffnActivations}. */
   ffnActivations(layer: number, batch: Batch): void {
     this.#layer = layer;
     this.#parts.feedForward?.activate(layer, batch.length);
   }
 
-  /** See {@linkcode Place.keepAbove}. */
   keepAbove(_batch: Batch, thresholds: Float32Array): void {
     this.#parts.feedForward?.keepAbove(this.#layer, thresholds);
   }
 
-  /** See {@linkcode Place.down}. */
   down(layer: number, batch: Batch): void {
     this.#parts.feedForward?.down(layer, batch.length);
   }
 
-  /** See {@linkcode Place.head}. */
   head(batch: Batch): void {
     const { head } = this.#parts;
     head?.run(batch, head.portion(batch));
   }
 
-  /** See {@linkcode GpuSidePlace.submit}. */
   submit(): void {
     this.#commands.submit();
   }
 
-  /** See {@linkcode GpuSidePlace.startTrace}. */
   startTrace(): void {
     if (this.#isTraceable) this.#commands.trace = new DeviceTrace(this.device);
   }
 
-  /** See {@linkcode GpuSidePlace.mark}. */
   mark(activity: Activity, layer?: number): void {
     this.#commands.mark(activity, layer);
   }
 
-  /** See {@linkcode GpuSidePlace.endTrace}. */
   async endTrace(): Promise<TraceEvent[] | undefined> {
     const { trace } = this.#commands;
     this.#commands.trace = undefined;
     return await trace?.events();
   }
 
-  /** See {@linkcode GpuSidePlace.setResidual}. */
   setResidual(residual: Float32Array, batch: Batch): void {
     this.#parts.residual.set(residual, batch.length);
   }
 
-  /** See {@linkcode GpuSidePlace.addToResidual}. */
   addToResidual(sum: Float32Array, batch: Batch): void {
     this.#parts.residual.add(sum, batch.length);
   }

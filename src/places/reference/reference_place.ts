@@ -7,25 +7,26 @@
  */
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { dequantise } from "../../formats/ggml/dequantise.ts";
+import { quantise } from "../../formats/ggml/quantise.ts";
+import { ggmlTypes } from "../../formats/ggml/types.ts";
 import type { Activation } from "../../model/activation.ts";
-import type { Model } from "../../model/model.ts";
-import { eachTensor, mapTensors, type PerTensor } from "../../model/schema.ts";
-import { ropeAngles, ropeFrequencies } from "../../model/rope.ts";
 import { indexAt, lengthOf, numbering, spanOf } from "../../model/index_set.ts";
-import { kvHeadsOf, type PlacePlan } from "../../plan/plan.ts";
-import type { Sparsity } from "../../plan/sparsity.ts";
-import { type Batch, pagePositions } from "../batch.ts";
-import type { CacheType } from "../cache_type.ts";
-import type { CpuSidePlace } from "../place.ts";
+import type { Model } from "../../model/model.ts";
+import { ropeAngles, ropeFrequencies } from "../../model/rope.ts";
+import { eachTensor, mapTensors, type PerTensor } from "../../model/schema.ts";
 import {
   allShards,
   readColumns,
   readRows,
   type Shard,
 } from "../../model/shard.ts";
+import { kvHeadsOf, type PlacePlan } from "../../plan/plan.ts";
 import { shardsOf } from "../../plan/shards.ts";
+import type { Sparsity } from "../../plan/sparsity.ts";
+import { type Batch, pagePositions } from "../batch.ts";
+import type { CacheType } from "../cache_type.ts";
+import type { CpuSidePlace } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
-import { asCached } from "./as_cached.ts";
 
 /** A shard's weights, `[rows, columns]` row-major. */
 interface Matrix {
@@ -89,7 +90,6 @@ export class ReferencePlace implements CpuSidePlace {
     return new ReferencePlace(model, plan, sparsity, weights, cacheType);
   }
 
-  /** See {@linkcode Place.reserve}. */
   reserve(count: number): number {
     for (const pages of [...this.#keys, ...this.#values]) {
       while (pages.length < count) pages.push([]);
@@ -107,7 +107,6 @@ export class ReferencePlace implements CpuSidePlace {
     }
   }
 
-  /** See {@linkcode Place.embed}. */
   embed(batch: Batch): void {
     const { vocab } = this.plan;
     const { token_embd } = this.weights;
@@ -120,7 +119,6 @@ export class ReferencePlace implements CpuSidePlace {
     });
   }
 
-  /** See {@linkcode Place.attention}. */
   attention(layer: number, batch: Batch): void {
     const { model } = this;
     const { heads } = this.plan.parts[layer];
@@ -175,7 +173,6 @@ export class ReferencePlace implements CpuSidePlace {
     });
   }
 
-  /** See {@linkcode Place.ffnActivations}. */
   ffnActivations(layer: number, _batch: Batch): void {
     const { model, sparsity, counts } = this;
     const weights = this.weights.layers[layer];
@@ -198,17 +195,14 @@ export class ReferencePlace implements CpuSidePlace {
     });
   }
 
-  /** See {@linkcode CpuSidePlace.neurons}. */
   neurons(): Float32Array[] {
     return this.#h;
   }
 
-  /** See {@linkcode Place.keepAbove}. */
   keepAbove(_batch: Batch, thresholds: Float32Array): void {
     this.#h.forEach((h, t) => dropBelow(h, thresholds[t]));
   }
 
-  /** See {@linkcode Place.down}. */
   down(layer: number, _batch: Batch): void {
     const { ffn_down, ffn_down_t, ffn_down_bias } = this.weights.layers[layer];
     this.#bias = ffn_down_bias?.values;
@@ -229,7 +223,6 @@ export class ReferencePlace implements CpuSidePlace {
     });
   }
 
-  /** See {@linkcode Place.head}. */
   head(batch: Batch): void {
     const { output, output_norm } = this.weights;
     this.#logits = this.#residual
@@ -245,17 +238,14 @@ export class ReferencePlace implements CpuSidePlace {
   /** It needs no inputs of others. */
   takeInputs(): void {}
 
-  /** See {@linkcode CpuSidePlace.terms}. */
   terms(): Float32Array[] {
     return [joined(this.#partial)];
   }
 
-  /** See {@linkcode CpuSidePlace.residual}. */
   residual(_batch: Batch): Float32Array {
     return joined(this.#residual);
   }
 
-  /** See {@linkcode CpuSidePlace.setResidual}. */
   setResidual(residual: Float32Array, batch: Batch): void {
     const stride = residual.length / batch.length;
     const { hiddenSize } = this.model;
@@ -278,7 +268,6 @@ export class ReferencePlace implements CpuSidePlace {
     });
   }
 
-  /** See {@linkcode CpuSidePlace.logits}. */
   logits(): Float32Array[] {
     return this.#logits;
   }
@@ -425,4 +414,22 @@ function countWhere(
   let count = 0;
   for (const value of values) if (holds(value)) count++;
   return count;
+}
+
+/** Stores heads of `headSize` elements, each padded to whole blocks, and reads them back. */
+export function asCached(
+  cacheType: CacheType,
+  heads: Float32Array,
+  headSize: number,
+): Float32Array {
+  const type = ({ f32: "F32", f16: "F16", q8_0: "Q8_0" } as const)[cacheType];
+  const { blockSize } = ggmlTypes[type];
+  const out = new Float32Array(heads.length);
+  const head = new Float32Array(Math.ceil(headSize / blockSize) * blockSize);
+  for (let start = 0; start < heads.length; start += headSize) {
+    head.fill(0).set(heads.subarray(start, start + headSize));
+    dequantise(type, quantise(type, head), head);
+    out.set(head.subarray(0, headSize), start);
+  }
+  return out;
 }

@@ -8,17 +8,19 @@ import type { Emit } from "../../platform/rpc_server.ts";
 import type { Rates } from "../../plan/rates.ts";
 import { allShards, type Rows, type Shard } from "../../model/shard.ts";
 import type { MeasuredGpu } from "../gpu_stats.ts";
-import type { TeamOptions } from "../team_options.ts";
+import type { TeamOptions } from "../team.ts";
 import type { Lane } from "../trace.ts";
 import { CpuPlace } from "../cpu/cpu_place.ts";
 import type { GpuPlace } from "../gpu/gpu_place.ts";
 import { fill, openGpuPlace } from "../load_places.ts";
 import { LoadProgress } from "../load_progress.ts";
 import { zeros } from "../probe_model.ts";
-import { CpuWorkerLoop } from "./cpu_worker_loop.ts";
-import { GpuWorkerLoop } from "./gpu_worker_loop.ts";
+import {
+  CpuWorkerLoop,
+  GpuWorkerLoop,
+  type WorkerLoop,
+} from "./worker_loops.ts";
 import { Shared } from "./shared.ts";
-import type { WorkerLoop } from "./worker_loop.ts";
 
 /** What a place tells when it is ready for steps. */
 export interface ReadyPlace {
@@ -78,7 +80,6 @@ export class PlaceService {
     return { gpu: this.#place.stats };
   }
 
-  /** See {@linkcode CpuPlace.setHotRows}. */
   setHotRows(hotRows: readonly number[]): void {
     (this.#place as CpuPlace).setHotRows(hotRows);
   }

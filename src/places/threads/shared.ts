@@ -14,7 +14,7 @@ import { FfnInputs } from "../ffn_inputs.ts";
 import { LayerCounts } from "../stats.ts";
 import { gpuCountNames, type GpuCounts } from "../gpu_stats.ts";
 import { Control } from "./control.ts";
-import type { TeamOptions } from "../team_options.ts";
+import type { TeamOptions } from "../team.ts";
 
 /** Rates that are measured anew. */
 const rateNames = ["stream", "pick", "scatter"] as const;

@@ -18,12 +18,11 @@ import { allShards, readRows, type Rows } from "../../model/shard.ts";
 import { shardsOf } from "../../plan/shards.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { MeasuredGpu } from "../gpu_stats.ts";
-import type { Team } from "../team.ts";
+import type { Team, TeamOptions } from "../team.ts";
 import type { Lane, OnTrace } from "../trace.ts";
 import type { Task } from "./control.ts";
 import { guardExit } from "../../platform/exit_guard.ts";
 import { RpcWorker } from "../../platform/rpc_worker.ts";
-import type { TeamOptions } from "../team_options.ts";
 import type { PlaceService } from "./place_service.ts";
 import { Shared } from "./shared.ts";
 
@@ -57,11 +56,8 @@ export class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
 
 /** Places in workers, as many as the plan has. */
 export class ThreadTeam implements Team {
-  /** See {@linkcode Team.weightBytes}. */
   weightBytes = 0;
-  /** See {@linkcode Team.gpu}. */
   gpu?: MeasuredGpu;
-  /** See {@linkcode Team.rates}. */
   rates: readonly Rates[] = [];
   readonly #shared: Shared;
   readonly #workers: PlaceWorker[] = [];
@@ -114,49 +110,40 @@ export class ThreadTeam implements Team {
     }
   }
 
-  /** See {@linkcode Team.sparsity}. */
   get sparsity(): Sparsity {
     return this.options.sparsity;
   }
 
-  /** See {@linkcode Team.plan}. */
   get plan(): Plan {
     return this.options.plan;
   }
 
-  /** See {@linkcode Team.limits}. */
   get limits(): BatchLimits {
     return this.options.limits;
   }
 
-  /** See {@linkcode Team.batch}. */
   get batch(): Batch {
     return this.#shared.batch;
   }
 
-  /** See {@linkcode Team.counts}. */
   get counts(): readonly LayerCounts[] {
     return this.#shared.counts;
   }
 
-  /** See {@linkcode Team.neuronCounts}. */
   get neuronCounts(): NeuronCounts | undefined {
     return this.#shared.neuronCounts;
   }
 
-  /** See {@linkcode Team.ffnInputs}. */
   get ffnInputs(): FfnInputs | undefined {
     return this.#shared.ffnInputs;
   }
 
-  /** See {@linkcode Team.reserve}. */
   async reserve(pages: number): Promise<number> {
     this.#shared.pagesWanted = pages;
     await this.#step("reserve");
     return this.#shared.pagesHeld;
   }
 
-  /** See {@linkcode Team.run}. */
   async run(onTrace?: OnTrace): Promise<Float32Array[]> {
     if (onTrace) onTrace(await this.#trace());
     else await this.#step("forward");
@@ -164,7 +151,6 @@ export class ThreadTeam implements Team {
     return this.#shared.exchanged.logitRows();
   }
 
-  /** See {@linkcode Team.measureRates}. */
   async measureRates(): Promise<readonly Rates[]> {
     await this.#step("measure");
     return this.rates = this.rates.map((rates, i) =>

@@ -11,22 +11,16 @@ import {
 } from "../../../src/places/cache_type.ts";
 import {
   attention,
-  attentionGrid,
-} from "../../../src/places/gpu/kernels/attention.ts";
-import {
   attentionMerge,
-  attentionMergeGrid,
-} from "../../../src/places/gpu/kernels/attention_merge.ts";
-import { paddedHead } from "../../../src/places/gpu/kernels/heads.ts";
-import {
+  paddedHead,
   ropeStore,
   ropeStoreGrid,
-} from "../../../src/places/gpu/kernels/rope_store.ts";
+} from "../../../src/places/gpu/kernels/attention.ts";
 import {
   putHeader,
   stepWords,
 } from "../../../src/places/gpu/kernels/step_words.ts";
-import { asCached } from "../../../src/places/reference/as_cached.ts";
+import { asCached } from "../../../src/places/reference/reference_place.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
 import { Bench, stepOf } from "./on_device.ts";
@@ -192,11 +186,11 @@ async function check(c: Case, type: CacheType): Promise<void> {
       bench.commands.dispatch(
         pipelines.get(kernels.attention),
         bound,
-        attentionGrid(heads, n, splits),
+        [heads, n, splits],
       );
       if (splits > 1) {
         const merge = pipelines.get(attentionMerge);
-        const grid = attentionMergeGrid(heads, n);
+        const grid = [heads, n] as const;
         bench.commands.dispatch(merge, bound, grid);
       }
     }, out);

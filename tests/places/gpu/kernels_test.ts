@@ -3,22 +3,27 @@ import assert from "node:assert/strict";
 import { GpuError } from "../../../src/errors.ts";
 import { cacheTypes } from "../../../src/places/cache_type.ts";
 import { Device } from "../../../src/places/gpu/device/device.ts";
-import { addPartials } from "../../../src/places/gpu/kernels/add_partials.ts";
-import { attention } from "../../../src/places/gpu/kernels/attention.ts";
-import { attentionMerge } from "../../../src/places/gpu/kernels/attention_merge.ts";
-import { downRows } from "../../../src/places/gpu/kernels/down_rows.ts";
-import { downRowsVec } from "../../../src/places/gpu/kernels/down_rows_vec.ts";
-import { embed } from "../../../src/places/gpu/kernels/embed.ts";
-import { keepAbove } from "../../../src/places/gpu/kernels/keep_above.ts";
+import {
+  addPartials,
+  embed,
+} from "../../../src/places/gpu/kernels/residual.ts";
+import {
+  attention,
+  attentionMerge,
+  ropeStore,
+} from "../../../src/places/gpu/kernels/attention.ts";
+import {
+  downRows,
+  downRowsVec,
+  keepAbove,
+} from "../../../src/places/gpu/kernels/neurons.ts";
 import {
   bindingNames,
   type Kernel,
   packParams,
   wgslOf,
 } from "../../../src/places/gpu/kernels/kernel.ts";
-import { mulMat } from "../../../src/places/gpu/kernels/mul_mat.ts";
-import { mulMatVec } from "../../../src/places/gpu/kernels/mul_mat_vec.ts";
-import { ropeStore } from "../../../src/places/gpu/kernels/rope_store.ts";
+import { mulMat, mulMatVec } from "../../../src/places/gpu/kernels/products.ts";
 import { topLogits } from "../../../src/places/gpu/kernels/top_logits.ts";
 import type { PackedType } from "../../../src/places/gpu/kernels/weights.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";

@@ -7,13 +7,14 @@ import { Down } from "../../../src/places/gpu/run/down.ts";
 import {
   addPartials,
   addPartialsGrid,
-} from "../../../src/places/gpu/kernels/add_partials.ts";
-import { stretchesFor } from "../../../src/places/gpu/kernels/down_rows.ts";
-import { embed, embedGrid } from "../../../src/places/gpu/kernels/embed.ts";
+  embed,
+  embedGrid,
+} from "../../../src/places/gpu/kernels/residual.ts";
 import {
   keepAbove,
   keepAboveGrid,
-} from "../../../src/places/gpu/kernels/keep_above.ts";
+  stretchesFor,
+} from "../../../src/places/gpu/kernels/neurons.ts";
 import { stepWords } from "../../../src/places/gpu/kernels/step_words.ts";
 import { Bench, stepOf, weightsOf } from "./on_device.ts";
 

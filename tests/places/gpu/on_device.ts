@@ -4,7 +4,11 @@ import { quantise } from "../../../src/formats/ggml/quantise.ts";
 import type { GgmlType } from "../../../src/formats/ggml/types.ts";
 import { Commands } from "../../../src/places/gpu/device/commands.ts";
 import { Device } from "../../../src/places/gpu/device/device.ts";
-import { Buffers } from "../../../src/places/gpu/memory/buffers.ts";
+import {
+  Buffers,
+  uniformBytes,
+  Uniforms,
+} from "../../../src/places/gpu/memory/buffers.ts";
 import {
   DeviceMatrix,
   matrixShape,
@@ -13,10 +17,6 @@ import {
   packedRowBytes,
   RowPacker,
 } from "../../../src/places/gpu/memory/packing.ts";
-import {
-  uniformBytes,
-  Uniforms,
-} from "../../../src/places/gpu/memory/uniforms.ts";
 import {
   putHeader,
   stepWords,

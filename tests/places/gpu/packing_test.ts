@@ -9,7 +9,7 @@ import { halfToFloat } from "../../../src/formats/ggml/half.ts";
 import { quantise } from "../../../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
 import type { PackedType } from "../../../src/places/gpu/kernels/weights.ts";
-import { keptColumns } from "../../../src/places/gpu/memory/matrix_layout.ts";
+import { keptColumns } from "../../../src/places/gpu/memory/matrix.ts";
 import {
   groupsOf,
   packedTypeOf,

@@ -1,7 +1,7 @@
 /** The largest logits, picked on the device, against a sort on the host. */
 import assert from "node:assert/strict";
 import { pickingRoom } from "../../../src/places/gpu/kernels/top_logits.ts";
-import { TopLogitsPicker } from "../../../src/places/gpu/run/top_logits.ts";
+import { TopLogitsPicker } from "../../../src/places/gpu/run/head.ts";
 import {
   topLogitsRowLength,
   unpackTopLogits,

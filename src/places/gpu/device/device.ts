@@ -7,7 +7,7 @@ import { GpuError, GpuMemoryError } from "../../../errors.ts";
 import { mapsAtOnce } from "./mapping_trial.ts";
 import { Pipelines } from "./pipelines.ts";
 import { wgslOf } from "../kernels/kernel.ts";
-import { mulMatVec } from "../kernels/mul_mat_vec.ts";
+import { mulMatVec } from "../kernels/products.ts";
 
 /** Features that are requested where the adapter has them: subgroups for sums over lanes, timestamps for traces. */
 const useful: readonly GPUFeatureName[] = ["subgroups", "timestamp-query"];

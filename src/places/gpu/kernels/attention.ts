@@ -1,15 +1,95 @@
 /**
- * Attention of query heads to the cached positions. One workgroup for each head
- * and token leaves a large device idle where there are few of them: then several
- * share a head's positions, and `attention_merge` adds up their results.
+ * Attention: keys and values go to their pages, and query heads attend to those.
+ * One workgroup for each head and token leaves a large device idle where there are
+ * few of them: then several share a head's positions, and `attention_merge` adds up
+ * their results.
  *
  * @module
  */
 import attended from "../../../../shaders/attended.wgsl" with { type: "text" };
-import body from "../../../../shaders/attention.wgsl" with { type: "text" };
+import attention_wgsl from "../../../../shaders/attention.wgsl" with {
+  type: "text",
+};
+import attention_merge from "../../../../shaders/attention_merge.wgsl" with {
+  type: "text",
+};
+import heads_wgsl from "../../../../shaders/heads.wgsl" with { type: "text" };
+import kv_f16 from "../../../../shaders/kv_f16.wgsl" with { type: "text" };
+import kv_f32 from "../../../../shaders/kv_f32.wgsl" with { type: "text" };
+import kv_q8_0 from "../../../../shaders/kv_q8_0.wgsl" with { type: "text" };
+import kv_quads from "../../../../shaders/kv_quads.wgsl" with { type: "text" };
+import rope_store from "../../../../shaders/rope_store.wgsl" with {
+  type: "text",
+};
+import { pagePositions } from "../../batch.ts";
 import type { CacheType } from "../../cache_type.ts";
-import { heads, paddedHead, pages } from "./heads.ts";
 import type { Grid, Kernel } from "./kernel.ts";
+
+/** How pages of keys and values are read and written, and what they are arrays of. */
+export const pages: Readonly<
+  Record<CacheType, { readonly body: string; readonly type: string }>
+> = {
+  f32: { body: kv_f32 + kv_quads, type: "vec4f" },
+  f16: { body: kv_f16 + kv_quads, type: "vec2u" },
+  q8_0: { body: kv_q8_0, type: "u32" },
+};
+
+/** All of them have these. */
+export const heads = {
+  body: [heads_wgsl],
+  params: {
+    heads: "u32",
+    kv_heads: "u32",
+    /** Query heads of a key and value head, and the first query head's number among its own */
+    group: "u32",
+    group_shift: "u32",
+    head_size: "u32",
+    rope_size: "u32",
+    /** Quads of a padded head */
+    quads: "u32",
+    /** Floats from one token's queries, keys and values to the next one's */
+    stride: "u32",
+    q_first: "u32",
+    k_first: "u32",
+    v_first: "u32",
+    /** Floats from one token's result to the next one's */
+    out_stride: "u32",
+    /** Results of the last head are followed by zeros to here */
+    out_padded: "u32",
+    /** Positions that attention reaches back, itself included */
+    window: "u32",
+    scale: "f32",
+  },
+  constants: { page_positions: pagePositions },
+} satisfies Partial<Kernel>;
+
+/** Elements of a head in a cache of some type: whole blocks of q8_0, pairs of quads otherwise. */
+export function paddedHead(headSize: number, type: CacheType): number {
+  const unit = type === "q8_0" ? 32 : 8;
+  return unit * Math.ceil(headSize / unit);
+}
+
+/** Invocations of a workgroup: eight have a block of 32 elements */
+const threads = 64;
+
+/** The kernel for pages of some type. */
+export const ropeStore = (type: CacheType) =>
+  ({
+    ...heads,
+    name: `rope_store ${type}`,
+    bindings: { kv: `read_write ${pages[type].type}`, qkv: "read_write f32" },
+    body: [...heads.body, pages[type].body, rope_store],
+    constants: { ...heads.constants, threads },
+  }) satisfies Kernel;
+
+/** For the query heads and key and value heads of so many tokens. */
+export function ropeStoreGrid(
+  heads: number,
+  headSize: number,
+  tokens: number,
+): Grid {
+  return [Math.ceil(heads * Math.ceil(headSize / 32) * 8 / threads), tokens];
+}
 
 /** Positions of a tile, an invocation for each. */
 const tile = 256;
@@ -17,7 +97,7 @@ const tile = 256;
 /** Workgroups that keep a large device busy, and the fewest positions that are worth one. */
 const enoughWorkgroups = 512, splitPositions = 512;
 
-/** The kernel for pages of some type. */
+/** The kernel for pages of some type; its grid is [heads, tokens, splits], that of {@linkcode attentionMerge} [heads, tokens]. */
 export const attention = (type: CacheType) =>
   ({
     ...heads,
@@ -31,18 +111,9 @@ export const attention = (type: CacheType) =>
       /** Of each token, head and split: Σ weight · value, then (the highest score, Σ weight) */
       splits: "read_write vec4f",
     },
-    body: [...heads.body, attended, pages[type].body, body],
+    body: [...heads.body, attended, pages[type].body, attention_wgsl],
     constants: { ...heads.constants, tile },
   }) satisfies Kernel;
-
-/** For so many heads and tokens, whose positions `splits` workgroups share. */
-export function attentionGrid(
-  heads: number,
-  tokens: number,
-  splits: number,
-): Grid {
-  return [heads, tokens, splits];
-}
 
 /** How many workgroups share the positions of a head, where `heads` heads attend to `positions` each for `tokens` tokens. */
 export function splitsFor(
@@ -64,3 +135,10 @@ export function splitBytes(contextSize: number, headSize: number): number {
   if (contextSize <= splitPositions) return 16;
   return enoughWorkgroups * 4 * (paddedHead(headSize, "q8_0") + 4);
 }
+
+/** The kernel, which is bound as attention is; it reads no pages. */
+export const attentionMerge = {
+  ...attention("f32"),
+  name: "attention_merge",
+  body: [...heads.body, attended, attention_merge],
+} satisfies Kernel;

@@ -1,11 +1,26 @@
 /**
- * What the two kernels of matrix products share: a row of the matrix times the
- * normed x of a token, and what becomes of it.
+ * Products: a row of a matrix times the normed x of a token, and what becomes of it;
+ * one kernel for a single token, one for several in tiles.
  *
  * @module
  */
-import body from "../../../../shaders/product.wgsl" with { type: "text" };
-import type { Kernel } from "./kernel.ts";
+import subgroup from "../../../../shaders/lanes_subgroup.wgsl" with {
+  type: "text",
+};
+import workgroup from "../../../../shaders/lanes_workgroup.wgsl" with {
+  type: "text",
+};
+import mul_mat from "../../../../shaders/mul_mat.wgsl" with {
+  type: "text",
+};
+import mul_mat_vec from "../../../../shaders/mul_mat_vec.wgsl" with {
+  type: "text",
+};
+import product_wgsl from "../../../../shaders/product.wgsl" with {
+  type: "text",
+};
+import type { Grid, Kernel } from "./kernel.ts";
+import { dotRows, type PackedType, quadWeights } from "./weights.ts";
 
 /** Which rows are computed: all, those whose scores are positive, or those that reach the threshold. */
 export const masks = { all: 0, positive: 1, threshold: 2 } as const;
@@ -39,7 +54,7 @@ export const product = {
     out: "read_write f32",
     counters: "read_write atomic<u32>",
   },
-  body: [body],
+  body: [product_wgsl],
   params: {
     rows: "u32",
     /** The matrix has this many times 256 columns, the last ones zero */
@@ -80,3 +95,66 @@ export const product = {
   },
   constants: { mask: masks, epilogue: epilogues, counter: counters },
 } satisfies Omit<Kernel, "name">;
+
+/**
+ * A workgroup's invocations, and the rows that each has: several in long
+ * stretches of rows, for all of which x is read once; one of rows of which a mask
+ * leaves some.
+ */
+export const workgroups = {
+  all: { lanes: 32, rows: 4, rows_each: 4 },
+  masked: { lanes: 32, rows: 8, rows_each: 1 },
+} as const;
+
+/** The kernel for rows of some types; with `subgroups` of 32 lanes at least, they add up without shared memory. */
+export const mulMatVec = (types: readonly PackedType[], subgroups: boolean) =>
+  ({
+    ...product,
+    name: ["mul_mat_vec", ...types].join(" "),
+    body: [
+      ...product.body,
+      dotRows(types),
+      subgroups ? subgroup : workgroup,
+      mul_mat_vec,
+    ],
+    overrides: { ...product.overrides, ...workgroups.all },
+    constants: { ...product.constants, counter_set: 0 },
+  }) satisfies Kernel;
+
+/** For so many rows of results. */
+export function mulMatVecGrid(
+  rows: number,
+  workgroup: keyof typeof workgroups,
+): Grid {
+  const { rows: groups, rows_each } = workgroups[workgroup];
+  return [Math.ceil(rows / (groups * rows_each))];
+}
+
+/** Rows of a tile, and its tokens: of a few, or of many. */
+const tile = { tile_rows: 64, few_tokens: 8, many_tokens: 32 } as const;
+
+/** The kernel for rows of some types. */
+export const mulMat = (types: readonly PackedType[]) =>
+  ({
+    ...product,
+    name: ["mul_mat", ...types].join(" "),
+    body: [...product.body, quadWeights(types), mul_mat],
+    overrides: { ...product.overrides, few: false },
+    constants: { ...product.constants, ...tile, counter_set: counterWords / 2 },
+  }) satisfies Kernel;
+
+/** Whether tiles have a few tokens, where there are so many. */
+export function hasFew(tokens: number): boolean {
+  return tokens <= tile.few_tokens;
+}
+
+/** Tiles that so many tokens are cut into: the matrix is read as often. */
+export function tileCount(tokens: number): number {
+  const { few_tokens, many_tokens } = tile;
+  return Math.ceil(tokens / (hasFew(tokens) ? few_tokens : many_tokens));
+}
+
+/** For so many rows of results, and so many tokens. */
+export function mulMatGrid(rows: number, tokens: number): Grid {
+  return [Math.ceil(rows / tile.tile_rows), tileCount(tokens)];
+}

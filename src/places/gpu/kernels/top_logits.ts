@@ -7,7 +7,6 @@
 import body from "../../../../shaders/top_logits.wgsl" with { type: "text" };
 import type { Grid, Kernel } from "./kernel.ts";
 
-/** The kernel. */
 export const topLogits = {
   name: "top_logits",
   bindings: {

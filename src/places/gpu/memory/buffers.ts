@@ -1,10 +1,12 @@
 /**
- * The buffers of one place, counted and held to its budget.
+ * The buffers of one place, counted and held to its budget, and the one that holds
+ * the uniform parameters of its kernels.
  *
  * @module
  */
 import { GpuError } from "../../../errors.ts";
 import type { Device } from "../device/device.ts";
+import { type Kernel, packParams, type ParamsOf } from "../kernels/kernel.ts";
 
 /** Makes buffers, and counts their bytes. */
 export class Buffers {
@@ -64,4 +66,37 @@ export class Buffers {
 /** Bytes that a buffer takes which must hold `bytes`. */
 export function bufferBytes(bytes: number): number {
   return Math.max(4, Math.ceil(bytes / 4) * 4);
+}
+
+/** Bytes from one struct to the next: what bindings are aligned to at most. */
+export const uniformBytes = 256;
+
+/** Hands out structs; all are written once. */
+export class Uniforms {
+  readonly #buffer: GPUBuffer;
+  #used = 0;
+
+  /** Room for `bytes / uniformBytes` structs. */
+  constructor(readonly buffers: Buffers, bytes: number) {
+    this.#buffer = buffers.make(
+      "uniform parameters",
+      bytes,
+      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    );
+  }
+
+  /**
+   * Writes a kernel's parameters.
+   *
+   * @throws {GpuError} where the kernel cannot take them
+   */
+  add<K extends Pick<Kernel, "name" | "params" | "limits">>(
+    kernel: K,
+    values: ParamsOf<K>,
+  ): GPUBufferBinding {
+    const words = packParams(kernel, values);
+    const offset = uniformBytes * this.#used++;
+    this.buffers.device.gpu.queue.writeBuffer(this.#buffer, offset, words);
+    return { buffer: this.#buffer, offset, size: words.byteLength };
+  }
 }

@@ -7,24 +7,29 @@
  */
 import { lengthOf } from "../../../model/index_set.ts";
 import type { Model } from "../../../model/model.ts";
-import type { Part, PlacePlan } from "../../../plan/plan.ts";
+import type { LayerShards, PlaceShards, Shard } from "../../../model/shard.ts";
+import { kvHeadsOf, type Part, type PlacePlan } from "../../../plan/plan.ts";
+import { shardsOf } from "../../../plan/shards.ts";
 import type { Sparsity } from "../../../plan/sparsity.ts";
 import { type BatchLimits, pagePositions, pagesFor } from "../../batch.ts";
 import { type CacheType, kvPositionBytes } from "../../cache_type.ts";
-import type { LayerShards, PlaceShards, Shard } from "../../../model/shard.ts";
-import { shardsOf } from "../../../plan/shards.ts";
 import { pickedAtMost, topLogitsRowLength } from "../../top_logits_row.ts";
-import { type AttentionLayout, attentionLayout } from "./attention_layout.ts";
 import { splitBytes } from "../kernels/attention.ts";
-import { stretchSlots } from "../kernels/down_rows.ts";
+import { stretchSlots } from "../kernels/neurons.ts";
 import { counterWords } from "../kernels/products.ts";
 import { stepBytes } from "../kernels/step_words.ts";
 import { pickingRoom } from "../kernels/top_logits.ts";
-import { bufferBytes } from "./buffers.ts";
-import { matrixBytes, rowsOfPiece, stackOf } from "./matrix.ts";
-import { type MatrixLayout, matrixOf } from "./matrix_layout.ts";
+import { bufferBytes, uniformBytes } from "./buffers.ts";
+import {
+  matricesByType,
+  matrixBytes,
+  type MatrixLayout,
+  matrixOf,
+  rowsAtOnce,
+  rowsOfPiece,
+  stackOf,
+} from "./matrix.ts";
 import { paddedTo256 } from "./packing.ts";
-import { uniformBytes } from "./uniforms.ts";
 import {
   type LayerVectors,
   qkvBias,
@@ -246,7 +251,7 @@ function vectorsOf(
   return {
     attn_norm: vectorOf(shards.attn_norm),
     ffn_norm: vectorOf(shards.ffn_norm),
-    qkv_bias: attention && qkvBias(shards, attention),
+    qkv_bias: attention && qkvBias(shards, attention.first),
     attn_output_bias: attention && vectorOf(shards.attn_output_bias),
     ffn_gate_bias: ffnVector(shards.ffn_gate_bias),
     ffn_up_bias: ffnVector(shards.ffn_up_bias),
@@ -315,4 +320,45 @@ function uniformCount(
   let count = 1 + 3 * layers.length + (head ? pieces(head.output) : 0);
   for (const [first] of allStacks({ layers, head })) count += pieces(first);
   return count;
+}
+
+/** The heads of a layer. */
+export type AttentionLayout = ReturnType<typeof attentionLayout>;
+
+/** Lays out the heads of a part; a buffer takes `pieceBytes` at most. */
+export function attentionLayout(
+  model: Model,
+  { attn_q, attn_k, attn_v, attn_output }: LayerShards,
+  { heads }: Part,
+  pieceBytes: number,
+) {
+  const matrices = matricesByType([attn_q, attn_k, attn_v]);
+  const order = matrices.flatMap(({ shards }) => shards);
+  const firstOf = (shard: Shard) =>
+    order.slice(0, order.indexOf(shard))
+      .reduce((sum, { rows }) => sum + lengthOf(rows), 0);
+  const own = {
+    start: heads.start * model.headSize,
+    end: heads.end * model.headSize,
+  };
+  return {
+    heads: lengthOf(heads),
+    kvHeads: lengthOf(kvHeadsOf(model, heads)),
+    /** Each is one product: of matrices that lie in one buffer, where they are several */
+    projections: fitOneBuffer(matrices, pieceBytes)
+      ? [matrices]
+      : matrices.map((matrix) => [matrix]),
+    /** The first column of queries, keys and values among a token's */
+    first: { q: firstOf(attn_q), k: firstOf(attn_k), v: firstOf(attn_v) },
+    output: matrixOf(attn_output, own),
+  };
+}
+
+/** Whether one kernel can read matrices of several types. */
+function fitOneBuffer(
+  matrices: readonly MatrixLayout[],
+  pieceBytes: number,
+): boolean {
+  return stackOf(matrices).bytes <= pieceBytes &&
+    matrices.slice(0, -1).every(({ rows }) => rows % rowsAtOnce === 0);
 }

@@ -1,17 +1,25 @@
 /**
- * Matrices on the device.
+ * Matrices on the device, and which rows and columns they are made of.
  *
  * @module
  */
 import type { GgmlType } from "../../../formats/ggml/types.ts";
-import type { Range } from "../../../model/index_set.ts";
-import type { Rows } from "../../../model/shard.ts";
+import {
+  indexAt,
+  type IndexSet,
+  isList,
+  lengthOf,
+  numbering,
+  type Range,
+} from "../../../model/index_set.ts";
+import { readColumns, type Rows, type Shard } from "../../../model/shard.ts";
+import { workgroups } from "../kernels/products.ts";
 import type { PackedType } from "../kernels/weights.ts";
-import { workgroups } from "../kernels/mul_mat_vec.ts";
 import type { Buffers } from "./buffers.ts";
 import {
   columnsOf,
   groupsOf,
+  type KeptColumns,
   packedRowBytes,
   packedTypeOf,
   type RowPacker,
@@ -186,4 +194,57 @@ export class DeviceMatrix implements MatrixShape {
 
 function usage(): GPUBufferUsageFlags {
   return GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+}
+
+/** A matrix, and the shards whose rows it holds one after another. */
+export interface MatrixLayout extends MatrixShape {
+  readonly shards: readonly Shard[];
+  /** What is kept of their rows */
+  readonly kept: KeptColumns;
+}
+
+/** The matrix of one shard; of its columns the place keeps those that are its own. */
+export function matrixOf(shard: Shard, own?: IndexSet): MatrixLayout {
+  const { tensor, rows } = shard;
+  const kept = keptColumns(shard, own);
+  const shape = matrixShape(tensor.type, lengthOf(rows), kept.runs);
+  return { ...shape, shards: [shard], kept };
+}
+
+/** The matrices of several shards with the same columns, one for each type of weights. */
+export function matricesByType(shards: readonly Shard[]): MatrixLayout[] {
+  const matrices: MatrixLayout[] = [];
+  for (const shard of shards) {
+    const matrix = matrixOf(shard);
+    const same = matrices.findIndex(({ type }) => type === matrix.type);
+    if (same < 0) matrices.push(matrix);
+    else matrices[same] = joined(matrices[same], matrix);
+  }
+  return matrices;
+}
+
+function joined(a: MatrixLayout, b: MatrixLayout): MatrixLayout {
+  return { ...a, rows: a.rows + b.rows, shards: [...a.shards, ...b.shards] };
+}
+
+/** Keeps the columns `own` of a shard: it may have more, since it is widened to whole blocks. */
+export function keptColumns(
+  shard: Shard,
+  own: IndexSet = shard.columns,
+): KeptColumns {
+  const { length } = readColumns(shard);
+  if (!isList(shard.columns) && !isList(own)) {
+    return { length, runs: lengthOf(own) > 0 ? [own] : [] };
+  }
+  const numberOf = isList(shard.columns)
+    ? numbering(shard.columns)
+    : (index: number) => index;
+  const runs: { start: number; end: number }[] = [];
+  for (let i = 0; i < lengthOf(own); i++) {
+    const column = numberOf(indexAt(own, i));
+    const last = runs.at(-1);
+    if (last?.end === column) last.end++;
+    else runs.push({ start: column, end: column + 1 });
+  }
+  return { length, runs };
 }

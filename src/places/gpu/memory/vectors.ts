@@ -5,7 +5,6 @@
  */
 import { lengthOf } from "../../../model/index_set.ts";
 import type { LayerShards, Shard } from "../../../model/shard.ts";
-import type { AttentionLayout } from "./attention_layout.ts";
 import { paddedTo256 } from "./packing.ts";
 
 /** A vector, and the shards whose elements it holds. */
@@ -59,7 +58,7 @@ function vectorOfParts(parts: readonly VectorPart[]): VectorLayout {
 /** The biases of queries, keys and values. */
 export function qkvBias(
   { attn_q_bias, attn_k_bias, attn_v_bias }: LayerShards,
-  { first }: AttentionLayout,
+  first: { readonly q: number; readonly k: number; readonly v: number },
 ): VectorLayout | undefined {
   const parts: VectorPart[] = [];
   const add = (first: number, shard?: Shard) => {

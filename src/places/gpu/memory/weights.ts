@@ -8,8 +8,7 @@ import { lengthOf } from "../../../model/index_set.ts";
 import { readColumns, type Rows, type Shard } from "../../../model/shard.ts";
 import type { Buffers } from "./buffers.ts";
 import { allStacks, type DeviceLayout } from "./layout.ts";
-import { DeviceMatrix } from "./matrix.ts";
-import type { MatrixLayout } from "./matrix_layout.ts";
+import { DeviceMatrix, type MatrixLayout } from "./matrix.ts";
 import { RowPacker } from "./packing.ts";
 import { type LayerVectors, mapVectors, type VectorLayout } from "./vectors.ts";
 

@@ -7,16 +7,18 @@
  */
 import type { Batch } from "../../batch.ts";
 import { kvPositionBytes } from "../../cache_type.ts";
-import { attention, attentionGrid, splitsFor } from "../kernels/attention.ts";
 import {
+  attention,
   attentionMerge,
-  attentionMergeGrid,
-} from "../kernels/attention_merge.ts";
-import { type heads, paddedHead } from "../kernels/heads.ts";
+  type heads,
+  paddedHead,
+  ropeStore,
+  ropeStoreGrid,
+  splitsFor,
+} from "../kernels/attention.ts";
 import type { ParamsOf } from "../kernels/kernel.ts";
-import { ropeStore, ropeStoreGrid } from "../kernels/rope_store.ts";
 import { KvCache } from "../memory/kv_cache.ts";
-import type { AttentionLayout } from "../memory/attention_layout.ts";
+import type { AttentionLayout } from "../memory/layout.ts";
 import { paddedTo256 } from "../memory/packing.ts";
 import type { PlaceContext, TokenRows } from "./context.ts";
 import { Product } from "./product.ts";
@@ -97,7 +99,6 @@ export class Attention {
     );
   }
 
-  /** See {@linkcode Place.reserve}. */
   reserve(pages: number): number {
     if (this.#cache.grow(pages)) {
       this.#layers.forEach((layer, i) =>
@@ -127,11 +128,9 @@ export class Attention {
       ropeStoreGrid(heads + kvHeads, model.headSize, n),
     );
     const splits = this.#splits;
-    const grid = attentionGrid(heads, n, splits);
-    commands.dispatch(this.#attention, layer.attention, grid);
+    commands.dispatch(this.#attention, layer.attention, [heads, n, splits]);
     if (splits > 1) {
-      const merge = attentionMergeGrid(heads, n);
-      commands.dispatch(this.#merge, layer.attention, merge);
+      commands.dispatch(this.#merge, layer.attention, [heads, n]);
     }
     layer.output.encode(n);
     this.#count(index, layer, batch);

@@ -6,9 +6,8 @@
 import type { LayerCounts } from "../../stats.ts";
 import type { Commands } from "../device/commands.ts";
 import type { Pipelines } from "../device/pipelines.ts";
-import type { Buffers } from "../memory/buffers.ts";
+import type { Buffers, Uniforms } from "../memory/buffers.ts";
 import type { DeviceLayout, LayoutOptions } from "../memory/layout.ts";
-import type { Uniforms } from "../memory/uniforms.ts";
 import type { Weights } from "../memory/weights.ts";
 
 /** Rows of numbers on the device, one for each token. */

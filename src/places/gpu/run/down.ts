@@ -3,9 +3,14 @@
  *
  * @module
  */
-import { addBias, addBiasGrid } from "../kernels/add_bias.ts";
-import { downRows, downRowsGrid, downRowsTiles } from "../kernels/down_rows.ts";
-import { downRowsVec, downRowsVecGrid } from "../kernels/down_rows_vec.ts";
+import { addBias, addBiasGrid } from "../kernels/residual.ts";
+import {
+  downRows,
+  downRowsGrid,
+  downRowsTiles,
+  downRowsVec,
+  downRowsVecGrid,
+} from "../kernels/neurons.ts";
 import type { FeedForwardLayout } from "../memory/layout.ts";
 import type { DeviceMatrix } from "../memory/matrix.ts";
 import type { KernelContext, TokenRows } from "./context.ts";

@@ -1,17 +1,25 @@
 /**
- * Embedding and output head on the device.
+ * Embedding and output head on the device, and their results on the way back: rows
+ * of logits, or the largest of each, in portions of as many as are computed at once.
  *
  * @module
  */
 import { lengthOf } from "../../../model/index_set.ts";
 import type { Batch } from "../../batch.ts";
 import { pickedOf, topLogitsRowLength } from "../../top_logits_row.ts";
-import { embed, embedGrid } from "../kernels/embed.ts";
-import type { PlaceContext, TokenRows } from "./context.ts";
+import type { Commands } from "../device/commands.ts";
+import { embed, embedGrid } from "../kernels/residual.ts";
+import {
+  pickingRoom,
+  topLogits,
+  topLogitsGrids,
+} from "../kernels/top_logits.ts";
+import type { DeviceLayout } from "../memory/layout.ts";
+import type { KernelContext, PlaceContext, TokenRows } from "./context.ts";
 import { Product } from "./product.ts";
 import type { Region } from "./read_back.ts";
 import type { Residual } from "./residual.ts";
-import { TopLogitsPicker } from "./top_logits.ts";
+import type { Step } from "./step.ts";
 
 /** A place's rows of the vocabulary. */
 export class Head {
@@ -116,4 +124,119 @@ export class Head {
     if (picked > 0) return this.#picker!.region(count, picked);
     return { buffer: this.#logits.buffer, bytes: 4 * count * this.columns };
   }
+}
+
+/** What the picker needs to know of all that lies on the device. */
+interface PickerLayout extends Pick<DeviceLayout, "picked"> {
+  readonly bytes: Pick<DeviceLayout["bytes"], "picked" | "top">;
+}
+
+/** Picks from rows that hold the whole vocabulary. */
+export class TopLogitsPicker {
+  readonly #pipeline: GPUComputePipeline;
+  readonly #levels: readonly GPUBindGroup[];
+  readonly #top: GPUBuffer;
+
+  constructor(
+    readonly context: KernelContext,
+    readonly logits: TokenRows,
+    { bytes, picked }: PickerLayout,
+  ) {
+    const { buffers, pipelines, uniforms, step } = context;
+    const { STORAGE, COPY_SRC } = GPUBufferUsage;
+    const { stride: columns, buffer } = logits;
+    const scratch = buffers.make("picked", bytes.picked, STORAGE);
+    this.#top = buffers.make("top", bytes.top, STORAGE | COPY_SRC);
+    this.#pipeline = pipelines.get(topLogits);
+    const { even, odd, levels } = pickingRoom(columns, picked);
+    this.#levels = Array.from(
+      { length: levels },
+      (_, level) =>
+        pipelines.bind(topLogits, {
+          step,
+          params: uniforms.add(topLogits, {
+            columns,
+            level,
+            even_room: even,
+            odd_room: odd,
+          }),
+          logits: buffer,
+          scratch,
+          top: this.#top,
+        }),
+    );
+  }
+
+  /** Picks `k` of each of the first `rows` rows. */
+  encode(rows: number, k: number): void {
+    const { commands } = this.context;
+    topLogitsGrids(this.logits.stride, k, rows).forEach((grid, level) =>
+      commands.dispatch(this.#pipeline, this.#levels[level], grid)
+    );
+  }
+
+  /** What was picked last. */
+  region(rows: number, k: number): Region {
+    return { buffer: this.#top, bytes: 4 * rows * topLogitsRowLength(k) };
+  }
+}
+
+/** Reads a region, at once or later. */
+export type Read = <T>(
+  region: Region,
+  take: (bytes: ArrayBuffer) => T,
+) => T | Promise<T>;
+
+/** Reads what a head computes. */
+export class Results {
+  /** `[wanted, width]`; longer where a step wanted more */
+  #rows = new Float32Array(0);
+
+  constructor(
+    readonly head: Head,
+    readonly step: Step,
+    readonly commands: Commands,
+    readonly read: Read,
+  ) {}
+
+  /** A row for each token that wants one; valid until the next time. */
+  of(batch: Batch): Float32Array[] | Promise<Float32Array[]> {
+    const count = batch.logitCount;
+    const width = this.head.width(batch);
+    if (this.#rows.length < count * width) {
+      this.#rows = new Float32Array(count * width);
+    }
+    return after(this.#readFrom(0, batch), () =>
+      Array.from(
+        { length: count },
+        (_, row) => this.#rows.subarray(row * width, (row + 1) * width),
+      ));
+  }
+
+  /** Reads the rows from number `first` on, computing those that were not yet. */
+  #readFrom(first: number, batch: Batch): void | Promise<void> {
+    const { head } = this;
+    const count = head.portion(batch, first);
+    const width = head.width(batch);
+    if (first > 0) {
+      this.step.want(this.commands, first, count);
+      head.run(batch, count);
+    }
+    const read = this.read(head.region(batch, count), (bytes) => {
+      const rows = new Float32Array(bytes, 0, count * width);
+      this.#rows.set(rows, first * width);
+    });
+    const next = first + count;
+    return after(read, () => {
+      if (next < batch.logitCount) return this.#readFrom(next, batch);
+    });
+  }
+}
+
+/** Goes on with a value, at once where it is there. */
+function after<T, R>(
+  value: T | Promise<T>,
+  next: (value: T) => R | Promise<R>,
+): R | Promise<R> {
+  return value instanceof Promise ? value.then(next) : next(value);
 }

@@ -5,13 +5,17 @@
  */
 import type { DeviceMatrix } from "../memory/matrix.ts";
 import type { Bound } from "../device/pipelines.ts";
-import { hasFew, mulMat, mulMatGrid, tileCount } from "../kernels/mul_mat.ts";
 import {
+  epilogues,
+  hasFew,
+  masks,
+  mulMat,
+  mulMatGrid,
   mulMatVec,
   mulMatVecGrid,
+  tileCount,
   workgroups,
-} from "../kernels/mul_mat_vec.ts";
-import { epilogues, masks } from "../kernels/products.ts";
+} from "../kernels/products.ts";
 import type { KernelContext, TokenRows } from "./context.ts";
 
 /** What a product does beside multiplying. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { copyRows } from "../../batch.ts";
-import { addPartials, addPartialsGrid } from "../kernels/add_partials.ts";
+import { addPartials, addPartialsGrid } from "../kernels/residual.ts";
 import type { PlaceContext, TokenRows } from "./context.ts";
 import type { Region } from "./read_back.ts";
 

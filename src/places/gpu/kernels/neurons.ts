@@ -1,0 +1,105 @@
+/**
+ * What becomes of the FFN activations h: small ones are dropped, and the others
+ * multiply their rows of a down matrix that has a row for each neuron.
+ *
+ * @module
+ */
+import down_wgsl from "../../../../shaders/down.wgsl" with { type: "text" };
+import down_rows from "../../../../shaders/down_rows.wgsl" with {
+  type: "text",
+};
+import down_rows_vec from "../../../../shaders/down_rows_vec.wgsl" with {
+  type: "text",
+};
+import keep_above from "../../../../shaders/keep_above.wgsl" with {
+  type: "text",
+};
+import type { Grid, Kernel } from "./kernel.ts";
+import { type PackedType, unitWeights } from "./weights.ts";
+
+export const keepAbove = {
+  name: "keep_above",
+  bindings: { thresholds: "read f32", h: "read_write f32" },
+  body: [keep_above],
+  params: {
+    /** Floats of h that a token has, and from one token to the next */
+    length: "u32",
+    stride: "u32",
+  },
+  constants: { threads: 64 },
+} satisfies Kernel;
+
+/** For tokens that have so many neurons. */
+export function keepAboveGrid(neurons: number, tokens: number): Grid {
+  return [Math.ceil(neurons / keepAbove.constants.threads), tokens];
+}
+
+/** Both kernels have these; what they write is bound behind. */
+export const down = {
+  bindings: { matrix: "read vec4u", h: "read f32" },
+  body: [down_wgsl],
+  params: {
+    /** Neurons of the matrix, and the number of the first in h */
+    rows: "u32",
+    first: "u32",
+    groups: "u32",
+    /** Floats of h from one token to the next */
+    h_stride: "u32",
+    /** Vectors of x, and of a partial, from one token to the next */
+    stride: "u32",
+  },
+} satisfies Omit<Kernel, "name">;
+
+/** Tokens of a workgroup */
+const tile = { tile_tokens: 8 };
+
+/** Stretches for two tokens, and for many. */
+const mostStretches = 32, fewestStretches = 4;
+
+/** The kernel for a matrix of some type. */
+export const downRows = (type: PackedType) =>
+  ({
+    ...down,
+    name: `down_rows ${type}`,
+    bindings: { ...down.bindings, partials: "read_write vec4f" },
+    body: [...down.body, unitWeights(type), down_rows],
+    overrides: {
+      /** Whether this piece of the matrix adds to what others wrote */
+      adds: false,
+    },
+    constants: tile,
+  }) satisfies Kernel;
+
+/** For columns in so many groups, and so many tokens. */
+export function downRowsGrid(groups: number, tokens: number): Grid {
+  return [groups, stretchesFor(tokens), downRowsTiles(tokens)];
+}
+
+/** Tiles that so many tokens are cut into: rows are read as often, at most. */
+export function downRowsTiles(tokens: number): number {
+  return Math.ceil(tokens / tile.tile_tokens);
+}
+
+/** How many stretches the neurons are cut into in a step of `tokens` tokens. */
+export function stretchesFor(tokens: number): number {
+  return Math.max(fewestStretches, Math.floor(mostStretches / tokens));
+}
+
+/** Slots for the sums of all stretches in steps of up to `tokens` tokens. */
+export function stretchSlots(tokens: number): number {
+  return Math.max(mostStretches, fewestStretches * tokens);
+}
+
+/** The kernel for a matrix of some type. */
+export const downRowsVec = (type: PackedType) =>
+  ({
+    ...down,
+    name: `down_rows_vec ${type}`,
+    bindings: { ...down.bindings, x: "read_write vec4f" },
+    body: [...down.body, unitWeights(type), down_rows_vec],
+  }) satisfies Kernel;
+
+/** For columns in so many groups: a workgroup has one of a group's eight units. */
+export function downRowsVecGrid(groups: number): Grid {
+  return [8 * groups];
+}
