@@ -9,13 +9,7 @@ import { CpuPlace } from "./cpu/cpu_place.ts";
 import { GpuPlace, type GpuPlaceOptions } from "./gpu/gpu_place.ts";
 import { selfTestGpu } from "./gpu_self_test.ts";
 import { LoadProgress } from "./load_progress.ts";
-import {
-  allShards,
-  type PlaceShards,
-  readRows,
-  type Rows,
-  type Shard,
-} from "../model/shard.ts";
+import { allShards, readRows } from "../model/shard.ts";
 import { hotRowsOf, withHotRows } from "../plan/hot_rows.ts";
 import { sumOfRates } from "../plan/rates.ts";
 import { LayerCounts } from "./stats.ts";
@@ -60,20 +54,19 @@ export async function openGpuPlace(
   options: TeamOptions,
   counts?: LayerCounts,
 ): Promise<GpuPlace> {
-  const place = await GpuPlace.open({ ...gpuOptions(options), counts });
-  try {
-    await selfTestGpu(options, async (source, small) => {
-      const { device } = place;
-      const own = await GpuPlace.open({ ...gpuOptions(small), device });
-      await fill(own, source, new LoadProgress(0));
-      await own.ready();
-      return own;
-    });
-    return place;
-  } catch (error) {
-    await place[Symbol.asyncDispose]();
-    throw error;
-  }
+  await using opened = new AsyncDisposableStack();
+  const place = opened.use(
+    await GpuPlace.open({ ...gpuOptions(options), counts }),
+  );
+  await selfTestGpu(options, async (source, small) => {
+    const { device } = place;
+    const own = await GpuPlace.open({ ...gpuOptions(small), device });
+    await fill(own, source, new LoadProgress(0));
+    await own.ready();
+    return own;
+  });
+  opened.move();
+  return place;
 }
 
 function gpuOptions(options: TeamOptions): GpuPlaceOptions {
@@ -91,27 +84,18 @@ export async function loadGpuPlace(
   options: TeamOptions,
   progress: LoadProgress,
 ): Promise<GpuPlace> {
-  const place = await openGpuPlace(options);
-  try {
-    await fill(place, source, progress);
-    await place.ready();
-    await place.measure();
-    return place;
-  } catch (error) {
-    await place[Symbol.asyncDispose]();
-    throw error;
-  }
-}
-
-/** Something that lists its shards, and takes their rows. */
-interface Taker {
-  readonly shards: PlaceShards;
-  write(shard: Shard, rows: Rows): void;
+  await using opened = new AsyncDisposableStack();
+  const place = opened.use(await openGpuPlace(options));
+  await fill(place, source, progress);
+  await place.ready();
+  await place.measure();
+  opened.move();
+  return place;
 }
 
 /** Reads what a place holds. */
 export async function fill(
-  place: Taker,
+  place: CpuPlace | GpuPlace,
   source: ByteSource,
   progress: LoadProgress,
 ): Promise<void> {

@@ -11,15 +11,11 @@ import type { MeasuredGpu } from "../gpu_stats.ts";
 import type { TeamOptions } from "../team.ts";
 import type { Lane } from "../trace.ts";
 import { CpuPlace } from "../cpu/cpu_place.ts";
-import type { GpuPlace } from "../gpu/gpu_place.ts";
+import { GpuPlace } from "../gpu/gpu_place.ts";
 import { fill, openGpuPlace } from "../load_places.ts";
 import { LoadProgress } from "../load_progress.ts";
 import { zeros } from "../probe_model.ts";
-import {
-  CpuWorkerLoop,
-  GpuWorkerLoop,
-  type WorkerLoop,
-} from "./worker_loops.ts";
+import { runCpuSteps, runGpuSteps } from "./worker_loops.ts";
 import { Shared } from "./shared.ts";
 
 /** What a place tells when it is ready for steps. */
@@ -31,7 +27,7 @@ export interface ReadyPlace {
 /** Requested in this order: `start`, any `write`, `ready`, `setHotRows` of CPU places, `runSteps`. */
 export class PlaceService {
   #shared!: Shared;
-  #loop!: WorkerLoop;
+  #index!: number;
   #place!: CpuPlace | GpuPlace;
   #shards!: readonly Shard[];
 
@@ -46,10 +42,16 @@ export class PlaceService {
     options: TeamOptions,
   ): Promise<number> {
     this.#shared = new Shared(options, shared);
-    this.#loop = index < options.plan.places.length
-      ? new CpuWorkerLoop(module, options, this.#shared, index)
-      : await GpuWorkerLoop.open(options, this.#shared, index);
-    this.#place = this.#loop.place;
+    this.#index = index;
+    const { counts, neuronCounts: neurons, ffnInputs } = this.#shared;
+    const plan = options.plan.places.at(index);
+    this.#place = plan
+      ? new CpuPlace(module, { ...options, plan }, {
+        layers: counts[index],
+        neurons,
+        ffnInputs: index === 0 ? ffnInputs : undefined,
+      })
+      : await openGpuPlace(options, counts[index]);
     this.#shards = [...allShards(this.#place.shards)];
     return this.#place.weightBytes;
   }
@@ -86,9 +88,8 @@ export class PlaceService {
 
   /** Gives a device back, where the place has one. */
   async close(): Promise<void> {
-    const place = this.#place as CpuPlace | GpuPlace | undefined;
-    if (place && !(place instanceof CpuPlace)) {
-      await place[Symbol.asyncDispose]();
+    if (this.#place instanceof GpuPlace) {
+      await this.#place[Symbol.asyncDispose]();
     }
   }
 
@@ -96,7 +97,10 @@ export class PlaceService {
   async runSteps(): Promise<void> {
     const { control } = this.#shared;
     try {
-      await this.#loop.runSteps(this.emit);
+      const place = this.#place, shared = this.#shared;
+      if (place instanceof CpuPlace) {
+        runCpuSteps(place, this.#index, shared, this.emit);
+      } else await runGpuSteps(place, this.#index, shared, this.emit);
     } catch (error) {
       if (control.failed) return self.close();
       control.fail();

@@ -56,6 +56,13 @@ export class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
 
 /** Places in workers, as many as the plan has. */
 export class ThreadTeam implements Team {
+  readonly plan: Plan;
+  readonly sparsity: Sparsity;
+  readonly limits: BatchLimits;
+  readonly batch: Batch;
+  readonly counts: readonly LayerCounts[];
+  readonly neuronCounts?: NeuronCounts;
+  readonly ffnInputs?: FfnInputs;
   weightBytes = 0;
   gpu?: MeasuredGpu;
   rates: readonly Rates[] = [];
@@ -70,7 +77,14 @@ export class ThreadTeam implements Team {
     readonly options: TeamOptions,
   ) {
     const buffer = new SharedArrayBuffer(Shared.byteLength(options));
-    this.#shared = new Shared(options, buffer);
+    const shared = this.#shared = new Shared(options, buffer);
+    this.plan = options.plan;
+    this.sparsity = options.sparsity;
+    this.limits = options.limits;
+    this.batch = shared.batch;
+    this.counts = shared.counts;
+    this.neuronCounts = shared.neuronCounts;
+    this.ffnInputs = shared.ffnInputs;
   }
 
   /**
@@ -87,55 +101,24 @@ export class ThreadTeam implements Team {
     source: ByteSource,
     progress: LoadProgress,
   ): Promise<ThreadTeam> {
-    const team = new ThreadTeam(description, options);
-    try {
-      await team.#startWorkers(module);
-      await progress.untilAborted(Promise.all(
-        team.#workers.map((worker) => team.#load(worker, source, progress)),
-      ));
-      // All at once, so that the rates are measured with all of them reading.
-      const ready = await Promise.all(
-        team.#workers.map((worker) => worker.call("ready", [])),
-      );
-      team.rates = ready.flatMap(({ rates }) => rates ?? []);
-      team.gpu = ready.at(-1)?.gpu;
-      await team.#planHotRows();
-      for (const worker of team.#workers) {
-        worker.call("runSteps", []).catch((error) => team.#fail(error));
-      }
-      return team;
-    } catch (error) {
-      await team[Symbol.asyncDispose]();
-      throw error;
+    await using started = new AsyncDisposableStack();
+    const team = started.use(new ThreadTeam(description, options));
+    await team.#startWorkers(module);
+    await progress.untilAborted(Promise.all(
+      team.#workers.map((worker) => team.#load(worker, source, progress)),
+    ));
+    // All at once, so that the rates are measured with all of them reading.
+    const ready = await Promise.all(
+      team.#workers.map((worker) => worker.call("ready", [])),
+    );
+    team.rates = ready.flatMap(({ rates }) => rates ?? []);
+    team.gpu = ready.at(-1)?.gpu;
+    await team.#planHotRows();
+    for (const worker of team.#workers) {
+      worker.call("runSteps", []).catch((error) => team.#fail(error));
     }
-  }
-
-  get sparsity(): Sparsity {
-    return this.options.sparsity;
-  }
-
-  get plan(): Plan {
-    return this.options.plan;
-  }
-
-  get limits(): BatchLimits {
-    return this.options.limits;
-  }
-
-  get batch(): Batch {
-    return this.#shared.batch;
-  }
-
-  get counts(): readonly LayerCounts[] {
-    return this.#shared.counts;
-  }
-
-  get neuronCounts(): NeuronCounts | undefined {
-    return this.#shared.neuronCounts;
-  }
-
-  get ffnInputs(): FfnInputs | undefined {
-    return this.#shared.ffnInputs;
+    started.move();
+    return team;
   }
 
   async reserve(pages: number): Promise<number> {
