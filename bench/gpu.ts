@@ -193,7 +193,7 @@ function addDown(matrices: DeviceMatrix[], tokens: number): void {
       matrix,
       { downByNeuron: true },
       { buffer: active, stride: neurons },
-      { buffer: out, stride: hidden, partials, stretchesWait() {} },
+      { buffer: out, stride: hidden, partials, stretchesWait: false },
     )
   );
   cases.push({

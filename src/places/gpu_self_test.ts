@@ -18,11 +18,11 @@ import {
   sideLengths,
   type TensorName,
 } from "../model/schema.ts";
-import { splitEvenly } from "../plan/plan.ts";
+import { type Plan, splitEvenly } from "../plan/plan.ts";
 import type { GpuSidePlace } from "./place.ts";
 import { ReferencePlace } from "./reference/reference_place.ts";
 import { topLogits } from "../sampling/top_logits.ts";
-import { InlineTeam, type Team, type TeamOptions } from "./team.ts";
+import { InlineTeam, type Sides, type Team, type TeamOptions } from "./team.ts";
 import { unpackTopLogits } from "./top_logits_row.ts";
 
 /** Sizes that the blocks of every type divide. */
@@ -70,31 +70,15 @@ export async function selfTestGpu(
     const [plan] = whole.places;
     const gpuPlan = { places: [], gpu: plan };
     const { sparsity, cacheType } = options;
+    const team = (plan: Plan, sides: Sides) =>
+      new InlineTeam("self-test", model, plan, sides, sparsity, limits);
     const small = { ...options, model, limits, gpuBytes: undefined };
-    const gpu = await load(source, {
-      ...small,
-      plan: gpuPlan,
-    });
-    await using onGpu = new InlineTeam(
-      "GPU",
-      model,
-      gpuPlan,
-      { cpu: [], gpu },
-      sparsity,
-      limits,
-    );
-    await using reference = new InlineTeam(
-      "reference",
-      model,
-      whole,
-      {
-        cpu: [
-          await ReferencePlace.load(model, plan, sparsity, source, cacheType),
-        ],
-      },
-      sparsity,
-      limits,
-    );
+    const gpu = await load(source, { ...small, plan: gpuPlan });
+    await using onGpu = team(gpuPlan, { cpu: [], gpu });
+    const cpu = [
+      await ReferencePlace.load(model, plan, sparsity, source, cacheType),
+    ];
+    await using reference = team(whole, { cpu });
     const { name } = gpu.stats;
     const logits = await logitsOf(onGpu);
     compare(name, logits, await logitsOf(reference));
@@ -170,13 +154,9 @@ function smallModel(
   model: Model,
   layer: LayerTensors,
 ): { model: Model; source: ByteSource } {
-  const lengths = {
-    ...sideLengths(sizes),
-    vocab: sizes.vocabSize,
-    rank: 256,
-  };
-  const parts: Uint8Array<ArrayBuffer>[] = [];
-  let offset = 0;
+  const lengths = { ...sideLengths(sizes), vocab: sizes.vocabSize, rank: 256 };
+  const parts: { offset: number; bytes: Uint8Array }[] = [];
+  let end = 0;
   const random = noise(1);
   const small = (like: TensorInfo, name: TensorName): TensorInfo => {
     const shape = shapeOf(name, lengths);
@@ -184,28 +164,17 @@ function smallModel(
     // Norms are about 1, rows of matrices about 1 long.
     const scale = shape.length === 1 ? 0.1 : Math.sqrt(3 / shape[0]);
     const mean = name.endsWith("_norm") ? 1 : 0;
-    const values = Float32Array.from(
-      { length },
-      () => mean + scale * random(),
-    );
+    const values = new Float32Array(length).map(() => mean + scale * random());
     const bytes = quantise(like.type, values);
-    parts.push(bytes);
-    offset += bytes.length;
-    return {
-      ...like,
-      shape,
-      offset: offset - bytes.length,
-      byteLength: bytes.length,
-    };
+    const offset = end;
+    parts.push({ offset, bytes });
+    end += bytes.length;
+    return { ...like, shape, offset, byteLength: bytes.length };
   };
   const tensors = { ...model, layers: [layer], rope_freqs: undefined };
   const smallTensors = mapTensors(tensors, small);
-  const bytes = new Uint8Array(offset);
-  let filled = 0;
-  for (const part of parts) {
-    bytes.set(part, filled);
-    filled += part.length;
-  }
+  const file = new Uint8Array(end);
+  for (const { offset, bytes } of parts) file.set(bytes, offset);
   return {
     model: {
       ...model,
@@ -215,7 +184,7 @@ function smallModel(
       slidingWindow: undefined,
       sparseThresholds: [0],
     },
-    source: fromBuffer(bytes, "check"),
+    source: fromBuffer(file, "check"),
   };
 }
 

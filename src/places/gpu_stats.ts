@@ -18,14 +18,14 @@ export interface GpuCounts {
   readonly downloaded: number;
 }
 
-/** The names of {@linkcode GpuCounts}. */
-export const gpuCountNames: readonly (keyof GpuCounts)[] = [
-  "dispatches",
-  "submits",
-  "readBacks",
-  "uploaded",
-  "downloaded",
-];
+/** The counts of a place that has done nothing yet. */
+export const noGpuCounts: GpuCounts = {
+  dispatches: 0,
+  submits: 0,
+  readBacks: 0,
+  uploaded: 0,
+  downloaded: 0,
+};
 
 /** How fast a GPU computes. */
 export interface GpuSpeed {

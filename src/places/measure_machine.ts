@@ -69,15 +69,9 @@ async function measureGpu(model: Model, threads: number): Promise<GpuRates> {
   const probe = probeModel(model, neurons, 1);
   const [gpu] = splitEvenly(probe, 1).places;
   const [measured] = await measurePlaces(probe, [{ places: [], gpu }], threads);
-  const { readBackMs, speed } = measured.gpu!;
-  const { stream, dispatchMs } = speed!;
-  return {
-    stream,
-    readBack: readBackMs,
-    transfer,
-    dispatch: dispatchMs,
-    memory: Infinity,
-  };
+  const { readBackMs: readBack, speed } = measured.gpu!;
+  const { stream, dispatchMs: dispatch } = speed!;
+  return { stream, readBack, transfer, dispatch, memory: Infinity };
 }
 
 /** What can be measured of a place, here or in a worker. */
@@ -98,12 +92,8 @@ async function measurePlaces(
     return await Promise.all(probes.map(async (probe) => await probe.ready()));
   };
   const here = async () => {
-    const service = new PlaceService(() => {});
-    try {
-      return await measure([service]);
-    } finally {
-      await service.close();
-    }
+    await using service = new PlaceService(() => {});
+    return await measure([service]);
   };
   if (threads === 0 || missingForThreads()) return await here();
   const workers: PlaceWorker[] = [];

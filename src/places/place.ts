@@ -75,7 +75,8 @@ export interface CpuSidePlace extends Place {
 /**
  * A place on the GPU: adds what it computes to a residual of its own. Methods
  * line up work for the device; what they give is there at once where the
- * device can be waited for, and otherwise later.
+ * device can be waited for, and otherwise later; it is valid until they are
+ * called again. They throw a `GpuError` where the device has failed.
  */
 export interface GpuSidePlace extends Place, AsyncDisposable {
   /** How the device is used. */

@@ -115,12 +115,14 @@ export function sumCounts(
     headBytes: total(layers, "streamed"),
     layers: Array.from(
       { length: layers },
-      (_, layer) =>
-        Object.fromEntries(
-          countNames.map((name) => [name, total(layer, name)]),
-        ) as unknown as LayerStats,
+      (_, layer) => layerStats((name) => total(layer, name)),
     ),
   };
+}
+
+function layerStats(figure: (name: CountName) => number): LayerStats {
+  const figures = countNames.map((name) => [name, figure(name)]);
+  return Object.fromEntries(figures);
 }
 
 /** What was computed and read between two moments. */
@@ -129,9 +131,7 @@ export function statsSince(now: PlaceStats, before: PlaceStats): PlaceStats {
     tokens: now.tokens - before.tokens,
     headBytes: now.headBytes - before.headBytes,
     layers: now.layers.map((layer, i) =>
-      Object.fromEntries(
-        countNames.map((name) => [name, layer[name] - before.layers[i][name]]),
-      ) as unknown as LayerStats
+      layerStats((name) => layer[name] - before.layers[i][name])
     ),
   };
 }

@@ -18,7 +18,7 @@ import { stretchesFor } from "./kernels/neurons.ts";
 import { CounterReader, FeedForward } from "./run/feed_forward.ts";
 import { Device } from "./device/device.ts";
 import { DeviceTrace } from "./device/device_trace.ts";
-import { Head, type Read, Results } from "./run/head.ts";
+import { Head, Results } from "./run/head.ts";
 import {
   type DeviceLayout,
   layoutOf,
@@ -118,14 +118,8 @@ export class GpuPlace implements GpuSidePlace {
    * @throws {GpuError} where the device refuses something, or has no room
    */
   async ready(): Promise<void> {
-    const { device, counts, options, layout } = this;
-    const buffers = this.#buffers, commands = this.#commands;
-    const given = { buffers, commands, weights: this.#weights, counts };
-    const read: Read = (region, take) => this.#read(region, take);
-    this.#parts = await device.accepts(
-      "run",
-      () => makeParts(given, options, layout, read),
-    );
+    const { device } = this;
+    this.#parts = await device.accepts("run", () => this.#makeParts());
     await this.#parts.readBack.prime();
     this.#isTraceable = device.gpu.features.has("timestamp-query") &&
       await device.readsAtOnce;
@@ -227,11 +221,6 @@ export class GpuPlace implements GpuSidePlace {
     this.#parts.residual.add(sum, batch.length);
   }
 
-  /**
-   * See {@linkcode GpuSidePlace.residual}; valid until the next one.
-   *
-   * @throws {GpuError} where the device has failed
-   */
   residual(batch: Batch): Float32Array | Promise<Float32Array> {
     const { residual } = this.#parts;
     residual.settle(batch.length);
@@ -241,11 +230,6 @@ export class GpuPlace implements GpuSidePlace {
     );
   }
 
-  /**
-   * See {@linkcode GpuSidePlace.neurons}.
-   *
-   * @throws {GpuError} where the device has failed
-   */
   neurons(batch: Batch): Float32Array[] | Promise<Float32Array[]> {
     const { feedForward } = this.#parts;
     if (!feedForward) return [];
@@ -262,11 +246,6 @@ export class GpuPlace implements GpuSidePlace {
     );
   }
 
-  /**
-   * See {@linkcode GpuSidePlace.logits}; valid until the next ones.
-   *
-   * @throws {GpuError} where the device has failed
-   */
   logits(batch: Batch): Float32Array[] | Promise<Float32Array[]> {
     const { results } = this.#parts;
     if (!results || batch.logitCount === 0) {
@@ -295,44 +274,53 @@ export class GpuPlace implements GpuSidePlace {
       return take(bytes);
     });
   }
+
+  #makeParts(): Parts {
+    const { options, layout, counts, device: { pipelines } } = this;
+    const { bytes, layers, staging } = layout;
+    const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
+    const buffers = this.#buffers, commands = this.#commands;
+    const weights = this.#weights;
+    const context: PlaceContext = {
+      commands,
+      buffers,
+      weights,
+      counts,
+      options,
+      layout,
+      pipelines,
+      uniforms: new Uniforms(buffers, bytes.uniforms),
+      step: buffers.make("step", bytes.step, STORAGE | COPY_DST),
+      counters: buffers.make("counters", bytes.counters, STORAGE | COPY_SRC),
+    };
+    const frequencies = ropeFrequencies(options.model, weights.rope_freqs);
+    const step = new Step(context.step, frequencies);
+    const residual = new Residual(context);
+    const head = layout.head && new Head(context, residual);
+    const hasHeads = layers.some(({ attention }) => attention);
+    const hasNeurons = layers.some(({ feedForward }) => feedForward);
+    return {
+      step,
+      counters: context.counters,
+      residual,
+      readBack: new ReadBack(buffers, commands, staging, options.readBack),
+      attention: hasHeads ? new Attention(context, residual) : undefined,
+      feedForward: hasNeurons ? new FeedForward(context, residual) : undefined,
+      head,
+      results: head &&
+        new Results(head, step, commands, this.#read.bind(this)),
+    };
+  }
 }
 
 /** What a place has beside its weights. */
-type Parts = ReturnType<typeof makeParts>;
-
-function makeParts(
-  given: Pick<PlaceContext, "commands" | "buffers" | "weights" | "counts">,
-  options: GpuPlaceOptions,
-  layout: DeviceLayout,
-  read: Read,
-) {
-  const { commands, buffers, weights } = given;
-  const { bytes, layers } = layout;
-  const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
-  const context: PlaceContext = {
-    ...given,
-    options,
-    layout,
-    pipelines: buffers.device.pipelines,
-    uniforms: new Uniforms(buffers, bytes.uniforms),
-    step: buffers.make("step", bytes.step, STORAGE | COPY_DST),
-    counters: buffers.make("counters", bytes.counters, STORAGE | COPY_SRC),
-  };
-  const frequencies = ropeFrequencies(options.model, weights.rope_freqs);
-  const step = new Step(context.step, frequencies);
-  const residual = new Residual(context);
-  const head = layout.head && new Head(context, residual);
-  const hasHeads = layers.some(({ attention }) => attention);
-  const hasNeurons = layers.some(({ feedForward }) => feedForward);
-  const { staging } = layout;
-  return {
-    step,
-    counters: context.counters,
-    residual,
-    readBack: new ReadBack(buffers, commands, staging, options.readBack),
-    attention: hasHeads ? new Attention(context, residual) : undefined,
-    feedForward: hasNeurons ? new FeedForward(context, residual) : undefined,
-    head,
-    results: head && new Results(head, step, commands, read),
-  };
+interface Parts {
+  readonly step: Step;
+  readonly counters: GPUBuffer;
+  readonly residual: Residual;
+  readonly readBack: ReadBack;
+  readonly attention?: Attention;
+  readonly feedForward?: FeedForward;
+  readonly head?: Head;
+  readonly results?: Results;
 }

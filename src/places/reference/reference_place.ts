@@ -111,11 +111,14 @@ export class ReferencePlace implements CpuSidePlace {
     const { vocab } = this.plan;
     const { token_embd } = this.weights;
     this.#bias = undefined;
-    this.#residual = this.#zeros(batch);
-    this.#partial = this.#zeros(batch).map((row, t) => {
+    this.#residual = Array.from(
+      { length: batch.length },
+      () => new Float32Array(this.model.hiddenSize),
+    );
+    this.#partial = this.#residual.map((zeros, t) => {
       const id = batch.tokens[t];
       const held = id >= vocab.start && id < vocab.end;
-      return held ? rowOf(token_embd, id - vocab.start).slice() : row;
+      return (held ? rowOf(token_embd, id - vocab.start) : zeros).slice();
     });
   }
 
@@ -188,8 +191,8 @@ export class ReferencePlace implements CpuSidePlace {
       if (sparsity.mode === "predictor") {
         this.#predict(layer, model.linearPredictor ? n : x, h);
       }
-      counts.add(layer, "gatePositive", countWhere(gate, (g) => g > 0));
-      counts.add(layer, "active", countWhere(h, (value) => value !== 0));
+      counts.add(layer, "gatePositive", gate.filter((g) => g > 0).length);
+      counts.add(layer, "active", h.filter(Boolean).length);
       if (sparsity.mode === "threshold") dropBelow(h, sparsity.value);
       return h;
     });
@@ -314,13 +317,6 @@ export class ReferencePlace implements CpuSidePlace {
       }
     }
   }
-
-  #zeros(batch: Batch): Float32Array[] {
-    return Array.from(
-      { length: batch.length },
-      () => new Float32Array(this.model.hiddenSize),
-    );
-  }
 }
 
 /** Rows, one behind the other. */
@@ -405,15 +401,6 @@ function dropBelow(h: Float32Array, threshold: number): void {
   h.forEach((value, j) => {
     if (Math.abs(value) <= threshold) h[j] = 0;
   });
-}
-
-function countWhere(
-  values: Float32Array,
-  holds: (value: number) => boolean,
-): number {
-  let count = 0;
-  for (const value of values) if (holds(value)) count++;
-  return count;
 }
 
 /** Stores heads of `headSize` elements, each padded to whole blocks, and reads them back. */

@@ -87,7 +87,7 @@ export class PlaceService {
   }
 
   /** Gives a device back, where the place has one. */
-  async close(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     if (this.#place instanceof GpuPlace) {
       await this.#place[Symbol.asyncDispose]();
     }

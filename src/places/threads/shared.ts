@@ -12,12 +12,14 @@ import { ExchangeBuffers } from "../exchange_buffers.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
 import { FfnInputs } from "../ffn_inputs.ts";
 import { LayerCounts } from "../stats.ts";
-import { gpuCountNames, type GpuCounts } from "../gpu_stats.ts";
+import { type GpuCounts, noGpuCounts } from "../gpu_stats.ts";
 import { Control } from "./control.ts";
 import type { TeamOptions } from "../team.ts";
 
 /** Rates that are measured anew. */
 const rateNames = ["stream", "pick", "scatter"] as const;
+
+const gpuCountNames = Object.keys(noGpuCounts) as (keyof GpuCounts)[];
 
 /** The shared buffer's views; made anew in each thread over the same bytes. */
 export class Shared {

@@ -50,7 +50,7 @@ for (const type of types) {
           matrix,
           { downByNeuron: true },
           { buffer: bench.buffer(h), stride },
-          { buffer: x, stride: hidden, partials, stretchesWait() {} },
+          { buffer: x, stride: hidden, partials, stretchesWait: false },
         );
         const bytes = await bench.run(
           () => down.encode(tokens),

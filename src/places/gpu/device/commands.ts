@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { GpuCounts } from "../../gpu_stats.ts";
+import { type GpuCounts, noGpuCounts } from "../../gpu_stats.ts";
 import type { Grid } from "../kernels/kernel.ts";
 import type { Activity } from "../../trace.ts";
 import type { Device } from "./device.ts";
@@ -12,13 +12,7 @@ import type { DeviceTrace } from "./device_trace.ts";
 
 /** Encodes commands in the order of the calls. */
 export class Commands {
-  readonly counts = {
-    dispatches: 0,
-    submits: 0,
-    readBacks: 0,
-    uploaded: 0,
-    downloaded: 0,
-  } satisfies GpuCounts;
+  readonly counts: Record<keyof GpuCounts, number> = { ...noGpuCounts };
   /** Records when passes run, in a step that is traced */
   trace?: DeviceTrace;
   #encoder?: GPUCommandEncoder;

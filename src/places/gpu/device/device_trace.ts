@@ -12,7 +12,6 @@ const timestampBytes = 8;
 
 /** Passes of one step. */
 export class DeviceTrace {
-  readonly #device: Device;
   readonly #queries: GPUQuerySet;
   readonly #passes: Pick<TraceEvent, "activity" | "layer">[] = [];
   /** Passes that had ended at a time of the host */
@@ -21,8 +20,7 @@ export class DeviceTrace {
   #layer?: number;
 
   /** Begins. */
-  constructor(device: Device) {
-    this.#device = device;
+  constructor(readonly device: Device) {
     this.#queries = device.gpu.createQuerySet({
       type: "timestamp",
       count: mostTimestamps,
@@ -99,7 +97,7 @@ export class DeviceTrace {
 
   /** Ticks since the first. */
   async #timestamps(): Promise<number[]> {
-    const { gpu } = this.#device;
+    const { gpu } = this.device;
     const count = 2 * this.#passes.length;
     const size = count * timestampBytes;
     const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
@@ -113,7 +111,7 @@ export class DeviceTrace {
     encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
     gpu.queue.submit([encoder.finish()]);
     await staging.mapAsync(GPUMapMode.READ).catch(({ message }) => {
-      throw this.#device.failed(`its timestamps cannot be read (${message})`);
+      throw this.device.failed(`its timestamps cannot be read (${message})`);
     });
     const ticks = [...new BigUint64Array(staging.getMappedRange())];
     resolved.destroy();

@@ -11,19 +11,15 @@ import { type Kernel, packParams, type ParamsOf } from "../kernels/kernel.ts";
 /** Makes buffers, and counts their bytes. */
 export class Buffers {
   readonly #made = new Set<GPUBuffer>();
-  #bytes = 0;
+  /** Bytes of all buffers. */
+  bytes = 0;
 
   /** All together take `budgetBytes` at most. */
   constructor(readonly device: Device, readonly budgetBytes = Infinity) {}
 
-  /** Bytes of all buffers. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   /** Whether so many bytes more stay within the budget. */
   hasRoom(bytes: number): boolean {
-    return this.#bytes + bytes <= this.budgetBytes;
+    return this.bytes + bytes <= this.budgetBytes;
   }
 
   /**
@@ -41,19 +37,19 @@ export class Buffers {
     }
     if (!this.hasRoom(size)) {
       throw new GpuError(
-        `Cannot hold ${label} on ${name}: needs ${size} bytes beside ${this.#bytes}, the budget is ${this.budgetBytes}`,
+        `Cannot hold ${label} on ${name}: needs ${size} bytes beside ${this.bytes}, the budget is ${this.budgetBytes}`,
       );
     }
     const buffer = gpu.createBuffer({ label, size, usage });
     this.#made.add(buffer);
-    this.#bytes += size;
+    this.bytes += size;
     return buffer;
   }
 
   /** Frees a buffer. */
   release(buffer: GPUBuffer): void {
     this.#made.delete(buffer);
-    this.#bytes -= buffer.size;
+    this.bytes -= buffer.size;
     buffer.destroy();
   }
 

@@ -24,14 +24,15 @@ export class KvCache {
   readonly #layers: readonly (Layer | undefined)[];
   /** A page on its way: a buffer cannot be copied to itself. */
   readonly #page?: GPUBuffer;
-  #pages: number;
+  /** Pages that there are. */
+  pages: number;
 
   constructor(
     readonly buffers: Buffers,
     readonly commands: Commands,
     { pageBytes, pages, bytes }: DeviceLayout,
   ) {
-    this.#pages = pages;
+    this.pages = pages;
     this.#layers = pageBytes.map((bytes) =>
       bytes > 0
         ? { pageBytes: bytes, buffer: this.#make(pages * bytes) }
@@ -48,18 +49,13 @@ export class KvCache {
     return this.#layers[layer]!.buffer;
   }
 
-  /** Pages that there are. */
-  get pages(): number {
-    return this.#pages;
-  }
-
   /**
    * Makes room for `count` pages, where the budget has room for them. Returns
    * whether there are new buffers.
    */
   grow(count: number): boolean {
-    if (count <= this.#pages) return false;
-    const generous = Math.ceil(1.25 * this.#pages);
+    if (count <= this.pages) return false;
+    const generous = Math.ceil(1.25 * this.pages);
     const pages = [Math.max(count, generous), count]
       .find((pages) => this.buffers.hasRoom(this.#bytesToGrowTo(pages)));
     if (pages === undefined) return false;
@@ -71,7 +67,7 @@ export class KvCache {
       this.commands.submit();
       this.buffers.release(old);
     }
-    this.#pages = pages;
+    this.pages = pages;
     return true;
   }
 
@@ -93,9 +89,9 @@ export class KvCache {
   /** Bytes that come on top while the cache grows: an old buffer goes when the new one is there. */
   #bytesToGrowTo(pages: number): number {
     const sizes = this.#layers.map((layer) => layer?.pageBytes ?? 0);
-    const added = pages - this.#pages;
+    const added = pages - this.pages;
     return sizes.reduce((sum, bytes) => sum + added * bytes, 0) +
-      this.#pages * Math.max(...sizes);
+      this.pages * Math.max(...sizes);
   }
 
   #make(bytes: number): GPUBuffer {

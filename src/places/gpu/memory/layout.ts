@@ -102,11 +102,8 @@ export function layoutOf(options: LayoutOptions) {
     step: stepBytes(limits, model.ropeSize),
     uniforms: uniformBytes *
       (uniformCount(pieceBytes, layers, head) + (picked ? picking.levels : 0)),
-    vectors: rows(
-      1,
-      [...allVectors({ layers, output_norm })]
-        .reduce((sum, { length }) => sum + length, 0),
-    ),
+    vectors: 4 * layers.flatMap(({ vectors }) => Object.values(vectors))
+      .reduce((sum, vector) => sum + (vector?.length ?? 0), output_norm.length),
     counters,
     x: rows(tokens, strides.hidden),
     partials: rows(
@@ -186,19 +183,6 @@ export function* allStacks(
       yield* [[gate], [up], [down]];
     }
   }
-}
-
-/** Every vector of a layout. */
-export function* allVectors(
-  { layers, output_norm }: {
-    layers: readonly LayerLayout[];
-    output_norm: VectorLayout;
-  },
-): Generator<VectorLayout> {
-  for (const { vectors } of layers) {
-    yield* Object.values(vectors).filter((vector) => vector !== undefined);
-  }
-  yield output_norm;
 }
 
 /** Bytes on the device, of weights and in all; further sequences' keys and values come on top. */

@@ -188,15 +188,11 @@ const packBlocks: Readonly<
   },
   Q4_K(row, blocks, groups, out, at) {
     blocks.forEach((block, group) => {
-      const offset = 144 * block;
+      const word = (i: number) => row.getUint32(144 * block + 4 * i, true);
       for (let i = 0; i < 4; i++) {
-        out[at + 32 * groups + 4 * group + i] = row.getUint32(
-          offset + 4 * i,
-          true,
-        );
+        out[at + 32 * groups + 4 * group + i] = word(i);
         for (let lane = 0; lane < 8; lane++) {
-          const word = row.getUint32(offset + 16 + 32 * i + 4 * lane, true);
-          out[at + 32 * group + 4 * lane + i] = word;
+          out[at + 32 * group + 4 * lane + i] = word(4 + 8 * i + lane);
         }
       }
     });
@@ -204,23 +200,17 @@ const packBlocks: Readonly<
   Q6_K(row, blocks, groups, out, at) {
     const scales = halvesFrom(out, at + 52 * groups);
     blocks.forEach((block, group) => {
-      const offset = 210 * block;
-      scales[group] = row.getUint16(offset + 208, true);
+      const word = (i: number) => row.getUint32(210 * block + 4 * i, true);
+      scales[group] = row.getUint16(210 * block + 208, true);
       for (let i = 0; i < 4; i++) {
-        out[at + 48 * groups + 4 * group + i] = row.getUint32(
-          offset + 192 + 4 * i,
-          true,
-        );
+        out[at + 48 * groups + 4 * group + i] = word(48 + i);
         for (let lane = 0; lane < 8; lane++) {
-          const word = row.getUint32(offset + 32 * i + 4 * lane, true);
-          out[at + 32 * group + 4 * lane + i] = word;
+          out[at + 32 * group + 4 * lane + i] = word(8 * i + lane);
         }
       }
-      for (let half = 0; half < 2; half++) {
-        for (let lane = 0; lane < 8; lane++) {
-          const word = row.getUint32(offset + 128 + 32 * half + 4 * lane, true);
-          out[at + 32 * groups + 16 * group + 2 * lane + half] = word;
-        }
+      for (let i = 0; i < 16; i++) {
+        const half = i >> 3, lane = i & 7;
+        out[at + 32 * groups + 16 * group + 2 * lane + half] = word(32 + i);
       }
     });
   },

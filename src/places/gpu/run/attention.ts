@@ -10,13 +10,11 @@ import { kvPositionBytes } from "../../cache_type.ts";
 import {
   attention,
   attentionMerge,
-  type heads,
   paddedHead,
   ropeStore,
   ropeStoreGrid,
   splitsFor,
 } from "../kernels/attention.ts";
-import type { ParamsOf } from "../kernels/kernel.ts";
 import { KvCache } from "../memory/kv_cache.ts";
 import type { AttentionLayout } from "../memory/layout.ts";
 import { paddedTo256 } from "../memory/packing.ts";
@@ -153,8 +151,26 @@ export class Attention {
       for (const { rows } of stack) outFirst += rows;
       return product;
     });
-    const values = this.#params(layout, firstHead);
-    const params = uniforms.add(attention(cacheType), values);
+    const { headCount, kvHeadCount, headSize } = model;
+    const { heads, kvHeads, first } = layout;
+    const group = headCount / kvHeadCount;
+    const params = uniforms.add(attention(cacheType), {
+      heads,
+      kv_heads: kvHeads,
+      group,
+      group_shift: firstHead % group,
+      head_size: headSize,
+      rope_size: model.ropeSize,
+      quads: paddedHead(headSize, cacheType) / 4,
+      stride: this.#qkv.stride,
+      q_first: first.q,
+      k_first: first.k,
+      v_first: first.v,
+      out_stride: this.#attended.stride,
+      out_padded: paddedTo256(heads * headSize),
+      window: model.slidingWindow ?? 0xffffffff,
+      scale: 1 / Math.sqrt(headSize),
+    });
     return {
       layout,
       projections,
@@ -166,33 +182,6 @@ export class Attention {
       }),
       params,
       ...this.#bind(index, params),
-    };
-  }
-
-  #params(
-    layout: AttentionLayout,
-    firstHead: number,
-  ): ParamsOf<typeof heads> {
-    const { model, cacheType } = this.context.options;
-    const { headCount, kvHeadCount, headSize } = model;
-    const { first } = layout;
-    const group = headCount / kvHeadCount;
-    return {
-      heads: layout.heads,
-      kv_heads: layout.kvHeads,
-      group,
-      group_shift: firstHead % group,
-      head_size: headSize,
-      rope_size: model.ropeSize,
-      quads: paddedHead(headSize, cacheType) / 4,
-      stride: this.#qkv.stride,
-      q_first: first.q,
-      k_first: first.k,
-      v_first: first.v,
-      out_stride: this.#attended.stride,
-      out_padded: paddedTo256(layout.heads * headSize),
-      window: model.slidingWindow ?? 0xffffffff,
-      scale: 1 / Math.sqrt(headSize),
     };
   }
 

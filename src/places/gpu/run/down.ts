@@ -98,7 +98,7 @@ export class Down {
         commands.dispatch(many.pipeline, many.group, grid);
       }
     }
-    if (this.byNeuron && tokens > 1) this.residual.stretchesWait();
+    if (this.byNeuron && tokens > 1) this.residual.stretchesWait = true;
   }
 
   /** Whether all rows are read in a step of `tokens` tokens, whatever h is. */

@@ -15,12 +15,7 @@ import { Product } from "./product.ts";
 import type { Residual } from "./residual.ts";
 
 /** What was counted for one layer since the last read-back. */
-export interface Counted {
-  readonly gatePositive: number;
-  readonly active: number;
-  /** Rows whose scores reach the threshold */
-  readonly predicted: number;
-}
+export type Counted = Readonly<Record<keyof typeof counters, number>>;
 
 /** The figures as they were read last; they go round at 2^32. */
 export class CounterReader {
@@ -42,7 +37,7 @@ export class CounterReader {
       for (let i = 0; i < counterWords; i++) hasGrown ||= by(i) > 0;
       if (!hasGrown) continue;
       const set = (first: number): Counted => ({
-        gatePositive: by(first + counters.gate_positive),
+        gate_positive: by(first + counters.gate_positive),
         active: by(first + counters.active),
         predicted: by(first + counters.predicted),
       });
@@ -175,7 +170,7 @@ export class FeedForward {
     const { counts } = this.context;
     const { gate, up, down, predictor } = layer;
     const both = (name: keyof Counted) => single[name] + tiled[name];
-    counts.add(index, "gatePositive", both("gatePositive"));
+    counts.add(index, "gatePositive", both("gate_positive"));
     counts.add(index, "active", both("active"));
     counts.add(index, "predicted", both("predicted"));
     let picked = 0;
@@ -184,8 +179,8 @@ export class FeedForward {
       picked += single.predicted * gate.matrix.rowBytes;
     }
     if (this.#masksUp) {
-      counts.add(index, "upRows", single.gatePositive);
-      picked += single.gatePositive * up.matrix.rowBytes;
+      counts.add(index, "upRows", single.gate_positive);
+      picked += single.gate_positive * up.matrix.rowBytes;
     }
     if (down.byNeuron) {
       counts.add(index, "downRows", both("active"));
@@ -202,12 +197,12 @@ export class FeedForward {
 
   #layer(index: number, layout: FeedForwardLayout): Layer {
     const { context, residual } = this;
-    const { weights, options: { model } } = context;
+    const { weights, options: { model, sparsity } } = context;
+    const threshold = sparsity.mode === "predictor"
+      ? sparsity.threshold
+      : undefined;
     const vectors = weights.layers[index];
-    const norm = {
-      weight: vectors.ffn_norm,
-      epsilon: model.rmsEpsilon,
-    };
+    const norm = { weight: vectors.ffn_norm, epsilon: model.rmsEpsilon };
     const { neurons, predictor } = layout;
     const paddedRows = paddedTo256(neurons);
     const counter = counterWords * index;
@@ -237,7 +232,7 @@ export class FeedForward {
         counter,
         mask: predictor && {
           scores: this.#scores!.buffer,
-          threshold: this.#threshold(index),
+          threshold: threshold ?? model.sparseThresholds[index],
         },
       }),
       up: new Product(context, weights.of(layout.up), {
@@ -269,12 +264,6 @@ export class FeedForward {
         h: this.ffnActivations.buffer,
       }),
     };
-  }
-
-  #threshold(index: number): number {
-    const { sparsity, model } = this.context.options;
-    return (sparsity.mode === "predictor" ? sparsity.threshold : undefined) ??
-      model.sparseThresholds[index];
   }
 
   #stream(index: number, product: Product, n: number): void {

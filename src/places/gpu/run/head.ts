@@ -83,7 +83,7 @@ export class Head {
 
   /** x := the rows of the embedding; zeros where the place has none. */
   embed(n: number): void {
-    this.residual.clear();
+    this.residual.stretchesWait = false;
     const grid = embedGrid(this.residual.stride, n);
     for (const { pipeline, group } of this.#embed) {
       this.context.commands.dispatch(pipeline, group, grid);
@@ -126,11 +126,6 @@ export class Head {
   }
 }
 
-/** What the picker needs to know of all that lies on the device. */
-interface PickerLayout extends Pick<DeviceLayout, "picked"> {
-  readonly bytes: Pick<DeviceLayout["bytes"], "picked" | "top">;
-}
-
 /** Picks from rows that hold the whole vocabulary. */
 export class TopLogitsPicker {
   readonly #pipeline: GPUComputePipeline;
@@ -140,7 +135,10 @@ export class TopLogitsPicker {
   constructor(
     readonly context: KernelContext,
     readonly logits: TokenRows,
-    { bytes, picked }: PickerLayout,
+    { bytes, picked }: {
+      readonly picked: number;
+      readonly bytes: Pick<DeviceLayout["bytes"], "picked" | "top">;
+    },
   ) {
     const { buffers, pipelines, uniforms, step } = context;
     const { STORAGE, COPY_SRC } = GPUBufferUsage;

@@ -34,7 +34,8 @@ interface Staging {
 export class ReadBack {
   readonly device: Device;
   readonly #stagings: readonly Staging[];
-  #kind: ReadBackKind = "awaited";
+  /** How results are waited for; known when it is primed. */
+  kind: ReadBackKind = "awaited";
 
   /** Makes the staging buffers, the smallest first. */
   constructor(
@@ -54,11 +55,6 @@ export class ReadBack {
     );
   }
 
-  /** How results are waited for; known when it is primed. */
-  get kind(): ReadBackKind {
-    return this.#kind;
-  }
-
   /**
    * Maps every staging buffer once: one that never was mapped must not be read at
    * once. A thread that has other events to attend to never blocks.
@@ -71,7 +67,7 @@ export class ReadBack {
     for (const { buffer } of this.#stagings) buffer.unmap();
     const isWorker = "WorkerGlobalScope" in globalThis;
     const fits = isWorker && await this.device.readsAtOnce;
-    this.#kind = this.wanted ?? (fits ? "synchronous" : "awaited");
+    this.kind = this.wanted ?? (fits ? "synchronous" : "awaited");
   }
 
   /**
@@ -95,7 +91,7 @@ export class ReadBack {
     }
     this.#copy(regions, free, bytes);
     const mapping = this.#map(free);
-    if (this.#kind === "synchronous") {
+    if (this.kind === "synchronous") {
       const range = rangeOf(free, bytes);
       if (range instanceof ArrayBuffer) return this.#take(free, range, take);
     }

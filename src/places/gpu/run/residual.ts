@@ -23,7 +23,8 @@ export class Residual implements TokenRows {
   readonly #host: Float32Array<ArrayBuffer>;
   /** `[tokens, hiddenSize]`, from the device */
   readonly #taken: Float32Array<ArrayBuffer>;
-  #stretchesWait = false;
+  /** Whether the sums of this place's stretches, which lie in their slots, wait to be added */
+  stretchesWait = false;
 
   constructor(
     readonly context: Omit<PlaceContext, "counts" | "weights">,
@@ -55,31 +56,21 @@ export class Residual implements TokenRows {
     this.#addBoth = adder(true, true);
   }
 
-  /** Drops what waits to be added. */
-  clear(): void {
-    this.#stretchesWait = false;
-  }
-
   /** x := rows, `[tokens]` of any stride. */
   set(rows: Float32Array, tokens: number): void {
-    this.clear();
+    this.stretchesWait = false;
     this.#upload(rows, tokens, this.buffer);
   }
 
   /** x += rows, and the stretches that wait. */
   add(rows: Float32Array, tokens: number): void {
     this.#upload(rows, tokens, this.partials);
-    this.#encode(this.#stretchesWait ? this.#addBoth : this.#addUpload, tokens);
-  }
-
-  /** Marks the sums of this place's stretches, which lie in their slots, as waiting. */
-  stretchesWait(): void {
-    this.#stretchesWait = true;
+    this.#encode(this.stretchesWait ? this.#addBoth : this.#addUpload, tokens);
   }
 
   /** Adds what waits; call before x is read. */
   settle(tokens: number): void {
-    if (this.#stretchesWait) this.#encode(this.#addStretches, tokens);
+    if (this.stretchesWait) this.#encode(this.#addStretches, tokens);
   }
 
   /** The rows of the first tokens. */
@@ -98,7 +89,7 @@ export class Residual implements TokenRows {
   #encode(adder: GPUComputePipeline, tokens: number): void {
     const grid = addPartialsGrid(tokens * this.stride);
     this.context.commands.dispatch(adder, this.#group, grid);
-    this.clear();
+    this.stretchesWait = false;
   }
 
   #upload(rows: Float32Array, tokens: number, to: GPUBuffer): void {
