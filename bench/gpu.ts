@@ -20,7 +20,7 @@ import {
 } from "../src/places/gpu/memory/buffers.ts";
 import { Commands } from "../src/places/gpu/device/commands.ts";
 import { Device } from "../src/places/gpu/device/device.ts";
-import { Down } from "../src/places/gpu/run/down.ts";
+import { Down } from "../src/places/gpu/run/feed_forward.ts";
 import {
   stretchesFor,
   stretchSlots,

@@ -117,7 +117,6 @@ export function barrierAt({ exchange, stage }: ExchangePoint): readonly Side[] {
   return exchange === "top-k" ? stage.sides : exchangeSides[exchange].barrier;
 }
 
-/** A place that takes part in a step. */
 export class Participant {
   /** Place number `index`; the GPU's number comes after the CPU's. */
   constructor(

@@ -13,7 +13,6 @@ import { type Batch, type BatchLimits, copyRows } from "./batch.ts";
 import { topKThresholds } from "./top_k.ts";
 import { resultLength } from "./top_logits_row.ts";
 
-/** What the sizes follow from. */
 export interface ExchangeOptions {
   readonly model: Model;
   readonly plan: Plan;
@@ -74,14 +73,12 @@ export class ExchangeBuffers {
     this.#logits = next(sizes.logits);
   }
 
-  /** Bytes that all rows take. */
   static byteLength(options: ExchangeOptions): number {
     const { term, terms, ...others } = floatsOf(options);
     return 4 * Object.values(others)
       .reduce((sum, floats) => sum + floats, turns * terms * term);
   }
 
-  /** How many CPU places there are. */
   get cpuPlaces(): number {
     return this.options.plan.places.length;
   }
@@ -125,7 +122,6 @@ export class ExchangeBuffers {
     return this.#residual.subarray(0, this.batch.length * this.#stride);
   }
 
-  /** Takes a residual, `[tokens]` of any stride. */
   putResidual(residual: Float32Array): void {
     this.#copy(residual, this.residual);
   }

@@ -36,7 +36,6 @@ const sizes = {
   vocabSize: 32,
 };
 
-/** Of a step. */
 const limits = { tokens: 8, contextSize: 32 };
 
 /** A prompt, which is computed in tiles, and a token, which is not. */

@@ -93,7 +93,6 @@ export async function loadGpuPlace(
   return place;
 }
 
-/** Reads what a place holds. */
 export async function fill(
   place: CpuPlace | GpuPlace,
   source: ByteSource,

@@ -39,17 +39,14 @@ export interface TeamOptions extends Omit<CpuPlaceOptions, "plan"> {
 export interface Team extends AsyncDisposable {
   /** What computes, for people: `WASM relaxed SIMD, 2 threads`. */
   readonly description: string;
-  /** Which neurons are computed. */
   readonly sparsity: Sparsity;
   /** Which place holds what. */
   readonly plan: Plan;
-  /** The limits of a step. */
   readonly limits: BatchLimits;
   /** Fill this in, then {@linkcode run}. */
   readonly batch: Batch;
   /** Bytes of weights that all places hold. */
   readonly weightBytes: number;
-  /** Counters of each place. */
   readonly counts: readonly LayerCounts[];
   /** Counters of every neuron, where the options ask for them. */
   readonly neuronCounts?: NeuronCounts;
@@ -83,7 +80,6 @@ export interface Team extends AsyncDisposable {
   measureRates(): Promise<readonly Rates[]>;
 }
 
-/** The places of a team. */
 export interface Sides {
   /** In the plan's order */
   readonly cpu: readonly CpuSidePlace[];
@@ -184,7 +180,6 @@ export class InlineTeam implements Team {
     return Promise.resolve(this.rates);
   }
 
-  /** Stops the device, if there is one. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.sides.gpu?.[Symbol.asyncDispose]();
   }

@@ -31,7 +31,6 @@ import { Residual } from "./run/residual.ts";
 import { Step } from "./run/step.ts";
 import { Weights } from "./memory/weights.ts";
 
-/** What a GPU place is made of. */
 export interface GpuPlaceOptions extends LayoutOptions {
   /** Bytes that all buffers together may take; as many as the device has, where left out */
   readonly budgetBytes?: number;
@@ -41,7 +40,6 @@ export interface GpuPlaceOptions extends LayoutOptions {
   readonly device?: Device;
   /** Whether {@linkcode GpuPlace.measure} takes the time that the speed of the device needs */
   readonly measureGpu?: boolean;
-  /** Counts here, where given */
   readonly counts?: LayerCounts;
 }
 
@@ -50,7 +48,6 @@ export class GpuPlace implements GpuSidePlace {
   /** What the loader reads for it; `write` takes the rows. */
   readonly shards: PlaceShards;
   readonly counts: LayerCounts;
-  /** The device that it computes on. */
   readonly device: Device;
   readonly #buffers: Buffers;
   readonly #commands: Commands;
@@ -106,7 +103,6 @@ export class GpuPlace implements GpuSidePlace {
     return this.#weights.byteLength;
   }
 
-  /** Takes some rows of one of its shards, as they stand in the file. */
   write(shard: Shard, rows: Rows): void {
     this.#weights.write(shard, rows);
   }
@@ -313,7 +309,6 @@ export class GpuPlace implements GpuSidePlace {
   }
 }
 
-/** What a place has beside its weights. */
 interface Parts {
   readonly step: Step;
   readonly counters: GPUBuffer;

@@ -40,9 +40,7 @@ type Weights = PerTensor<Matrix>;
 
 /** Holds parts of a model as f32 numbers in JavaScript memory: for small models. */
 export class ReferencePlace implements CpuSidePlace {
-  /** Bytes of the dequantised weights. */
   readonly weightBytes: number = 0;
-  /** What was computed so far. */
   readonly counts: LayerCounts;
   readonly #frequencies: Float64Array;
   /** One for each token of the step, `[hiddenSize]` */
@@ -97,7 +95,6 @@ export class ReferencePlace implements CpuSidePlace {
     return count;
   }
 
-  /** Copies the KV pages that part. */
   begin(batch: Batch): void {
     for (const pages of [...this.#keys, ...this.#values]) {
       for (let i = 0; i < batch.copyCount; i++) {
@@ -258,7 +255,6 @@ export class ReferencePlace implements CpuSidePlace {
     );
   }
 
-  /** Adds all terms, in their order. */
   accumulate(terms: readonly Float32Array[]): void {
     const bias = this.#bias;
     this.#bias = undefined;
@@ -319,7 +315,6 @@ export class ReferencePlace implements CpuSidePlace {
   }
 }
 
-/** Rows, one behind the other. */
 function joined(rows: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(rows.length * (rows[0]?.length ?? 0));
   rows.forEach((row, t) => all.set(row, t * row.length));

@@ -31,9 +31,7 @@ export type Task = typeof tasks[number];
 /** Loads before a thread that waits goes to sleep: some 0.2 ms, since waking takes 0.05. */
 const spins = 200_000;
 
-/** Control words in shared memory. */
 export class Control {
-  /** Bytes that the words take. */
   static readonly byteLength = 4 * 128;
   /** Records how long this thread waits, in a step that is traced */
   recorder?: Recorder;
@@ -49,7 +47,6 @@ export class Control {
     this.#words = new Int32Array(buffer, offset, Control.byteLength / 4);
   }
 
-  /** Starts a step; called by the coordinator. */
   startStep(task: Task): number {
     Atomics.store(this.#words, word.task, tasks.indexOf(task));
     const step = Atomics.add(this.#words, word.step, 1) + 1;
@@ -83,7 +80,6 @@ export class Control {
     return Atomics.load(this.#words, word.step);
   }
 
-  /** What the places do in the step at hand. */
   get task(): Task {
     return tasks[Atomics.load(this.#words, word.task)];
   }

@@ -4,18 +4,21 @@
  *
  * @module
  */
-import type { Emit } from "../../platform/rpc_server.ts";
-import type { Rates } from "../../plan/rates.ts";
 import { allShards, type Rows, type Shard } from "../../model/shard.ts";
-import type { MeasuredGpu } from "../gpu_stats.ts";
-import type { TeamOptions } from "../team.ts";
-import type { Lane } from "../trace.ts";
+import type { Rates } from "../../plan/rates.ts";
+import { scheduleOf } from "../../plan/schedule.ts";
+import type { Emit } from "../../platform/rpc_server.ts";
 import { CpuPlace } from "../cpu/cpu_place.ts";
+import { barrierAt, Participant } from "../exchange.ts";
 import { GpuPlace } from "../gpu/gpu_place.ts";
+import type { MeasuredGpu } from "../gpu_stats.ts";
 import { fill, openGpuPlace } from "../load_places.ts";
 import { LoadProgress } from "../load_progress.ts";
+import type { GpuSidePlace } from "../place.ts";
 import { zeros } from "../probe_model.ts";
-import { runCpuSteps, runGpuSteps } from "./worker_loops.ts";
+import type { TeamOptions } from "../team.ts";
+import { type Lane, type OnTrace, Recorder } from "../trace.ts";
+import { traceGpu, watched } from "../traced_place.ts";
 import { Shared } from "./shared.ts";
 
 /** What a place tells when it is ready for steps. */
@@ -74,7 +77,6 @@ export class PlaceService {
     return rows.bytes.buffer;
   }
 
-  /** Call when every shard is written. */
   async ready(): Promise<ReadyPlace> {
     await this.#place.ready();
     if (this.#place instanceof CpuPlace) return { rates: this.#place.rates };
@@ -106,5 +108,79 @@ export class PlaceService {
       control.fail();
       throw error;
     }
+  }
+}
+
+/** Runs the steps of CPU place number `index`; blocks the thread while it waits. */
+export function runCpuSteps(
+  place: CpuPlace,
+  index: number,
+  shared: Shared,
+  onTrace: OnTrace,
+): void {
+  const { control, exchanged, options: { model, plan } } = shared;
+  const schedule = scheduleOf(model, plan);
+  const forward = (place: CpuPlace) => {
+    const own = new Participant("cpu", place, index, exchanged);
+    for (const point of own.forward(schedule)) {
+      own.put(point);
+      control.barrier("cpu", barrierAt(point));
+      own.take(point);
+    }
+  };
+  for (let step = 0;;) {
+    step = control.nextStep(step);
+    switch (control.task) {
+      case "forward":
+        forward(place);
+        break;
+      case "trace": {
+        const recorder = control.recorder = new Recorder();
+        forward(watched(place, recorder));
+        control.recorder = undefined;
+        onTrace([{ kind: "cpu", events: recorder.events }]);
+        break;
+      }
+      case "measure":
+        shared.putRates(index, place.measureRates());
+        break;
+      case "reserve":
+        shared.putPages(index, place.reserve(shared.pagesWanted));
+    }
+    control.finishStep(index, step);
+  }
+}
+
+/** Runs the steps of the GPU's place; attends to the device's events between them. */
+export async function runGpuSteps(
+  place: GpuPlace,
+  index: number,
+  shared: Shared,
+  onTrace: OnTrace,
+): Promise<void> {
+  const { control, exchanged, options: { model, plan } } = shared;
+  const schedule = scheduleOf(model, plan);
+  const forward = async (place: GpuSidePlace) => {
+    const own = new Participant("gpu", place, index, exchanged);
+    for (const point of own.forward(schedule)) {
+      await own.put(point);
+      control.barrier("gpu", barrierAt(point));
+      await own.take(point);
+    }
+  };
+  for (let step = 0;;) {
+    step = await control.nextStepLater(step);
+    const { task } = control;
+    if (task === "forward") await forward(place);
+    else if (task === "trace") {
+      const recorder = control.recorder = new Recorder();
+      const lanes = await traceGpu(place, recorder, forward);
+      control.recorder = undefined;
+      onTrace(lanes);
+    } else if (task === "reserve") {
+      shared.putPages(index, place.reserve(shared.pagesWanted));
+    }
+    shared.putGpuCounts(place.stats.counts);
+    control.finishStep(index, step);
   }
 }

@@ -26,11 +26,8 @@ export class Shared {
   readonly control: Control;
   readonly batch: Batch;
   readonly counts: LayerCounts[];
-  /** Counters of every neuron, where the options ask for them */
   readonly neuronCounts?: NeuronCounts;
-  /** What the feed-forward layers read, where the options ask for it */
   readonly ffnInputs?: FfnInputs;
-  /** What places hand one another */
   readonly exchanged: ExchangeBuffers;
   /** `[places, rates]` */
   readonly #rates: Float64Array;
@@ -97,26 +94,22 @@ export class Shared {
     }
   }
 
-  /** Bytes of the shared buffer. */
   static byteLength(options: TeamOptions): number {
     const { counts, ...sizes } = layout(options);
     return allPlaces(options.plan).length * roundUp(counts, 64) +
       Object.values(sizes).reduce((sum, size) => sum + roundUp(size, 64), 0);
   }
 
-  /** Takes what the GPU's place has done so far. */
   putGpuCounts(counts: GpuCounts): void {
     gpuCountNames.forEach((name, i) => this.#gpuCounts[i] = counts[name]);
   }
 
-  /** What the GPU's place has done so far. */
   gpuCounts(): GpuCounts {
     return Object.fromEntries(
       gpuCountNames.map((name, i) => [name, this.#gpuCounts[i]]),
     ) as Record<keyof GpuCounts, number>;
   }
 
-  /** Takes the rates that a place measured. */
   putRates(index: number, rates: Rates): void {
     rateNames.forEach((name, i) =>
       this.#rates[index * rateNames.length + i] = rates[name]
@@ -131,7 +124,6 @@ export class Shared {
     return { ...before, ...Object.fromEntries(measured) };
   }
 
-  /** KV pages that places are to have. */
   get pagesWanted(): number {
     return this.#pages[0];
   }
@@ -139,7 +131,6 @@ export class Shared {
     this.#pages[0] = count;
   }
 
-  /** Takes how many KV pages a place has. */
   putPages(index: number, count: number): void {
     this.#pages[1 + index] = count;
   }

@@ -29,7 +29,6 @@ import { Shared } from "./shared.ts";
 /** Chunks that a worker has been given and has not repacked, while the next is read. */
 const chunksAhead = 2;
 
-/** A worker with a place in it. */
 export class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
   constructor(
     readonly plan: PlacePlan,
@@ -141,7 +140,6 @@ export class ThreadTeam implements Team {
     );
   }
 
-  /** Stops the workers. */
   [Symbol.asyncDispose](): Promise<void> {
     this.#failure ??= new PlaceError("Cannot run a step: the model is closed");
     this.#shared.control.fail();

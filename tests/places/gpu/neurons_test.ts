@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
-import { Down } from "../../../src/places/gpu/run/down.ts";
+import { Down } from "../../../src/places/gpu/run/feed_forward.ts";
 import {
   addPartials,
   addPartialsGrid,

@@ -10,7 +10,6 @@ import type { Activity } from "../../trace.ts";
 import type { Device } from "./device.ts";
 import type { DeviceTrace } from "./device_trace.ts";
 
-/** Encodes commands in the order of the calls. */
 export class Commands {
   readonly counts: Record<keyof GpuCounts, number> = { ...noGpuCounts };
   /** Records when passes run, in a step that is traced */
@@ -20,7 +19,6 @@ export class Commands {
 
   constructor(readonly device: Device) {}
 
-  /** Runs a kernel on a grid of workgroups. */
   dispatch(
     pipeline: GPUComputePipeline,
     group: GPUBindGroup,
@@ -39,7 +37,6 @@ export class Commands {
     if (this.trace?.mark(activity, layer)) this.#endPass();
   }
 
-  /** Copies bytes from one buffer to another one. */
   copy(
     from: GPUBuffer,
     fromOffset: number,

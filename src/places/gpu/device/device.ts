@@ -16,11 +16,9 @@ const useful: readonly GPUFeatureName[] = ["subgroups", "timestamp-query"];
 export class Device {
   /** The adapter's name, and `software` where it is no GPU. */
   readonly name: string;
-  /** Whether the CPU emulates the GPU. */
   readonly isSoftware: boolean;
   /** Resolves when the device is lost, also by its own `destroy`. */
   readonly lost: Promise<GpuError>;
-  /** Compiled kernels. */
   readonly pipelines: Pipelines;
   /** Whether what is mapped can be read at once, by a thread that may block: tried while weights load. */
   readonly readsAtOnce: Promise<boolean>;
@@ -123,7 +121,6 @@ export class Device {
     return this.#failure;
   }
 
-  /** Destroys the device, and all buffers on it. */
   destroy(): void {
     this.gpu.destroy();
   }

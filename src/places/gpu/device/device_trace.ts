@@ -10,7 +10,6 @@ import type { Device } from "./device.ts";
 const mostTimestamps = 4096;
 const timestampBytes = 8;
 
-/** Passes of one step. */
 export class DeviceTrace {
   readonly #queries: GPUQuerySet;
   readonly #passes: Pick<TraceEvent, "activity" | "layer">[] = [];
@@ -19,7 +18,6 @@ export class DeviceTrace {
   #activity: Activity = "embed";
   #layer?: number;
 
-  /** Begins. */
   constructor(readonly device: Device) {
     this.#queries = device.gpu.createQuerySet({
       type: "timestamp",
@@ -35,7 +33,6 @@ export class DeviceTrace {
     return changes;
   }
 
-  /** The descriptor of the next pass. */
   nextPass(): GPUComputePassDescriptor {
     const first = 2 * this.#passes.length;
     if (first + 2 > mostTimestamps) return {};

@@ -14,12 +14,10 @@ import {
 /** What a kernel is bound to: a whole buffer, or a part of one. */
 export type Bound = GPUBuffer | GPUBufferBinding;
 
-/** What all of a kernel's bindings are bound to, by name. */
 export type BoundTo<K extends Kernel> = Readonly<
   Record<"step" | "params" | keyof K["bindings"], Bound>
 >;
 
-/** Compiles kernels for one device. */
 export class Pipelines {
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
   readonly #modules = new Map<string, GPUShaderModule>();
@@ -31,7 +29,6 @@ export class Pipelines {
     readonly subgroups: boolean,
   ) {}
 
-  /** A kernel with these override constants. */
   get<K extends Kernel>(
     kernel: K,
     overrides?: OverridesOf<K>,

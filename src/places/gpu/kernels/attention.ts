@@ -72,7 +72,6 @@ export function paddedHead(headSize: number, type: CacheType): number {
 /** Invocations of a workgroup: eight have a block of 32 elements */
 const threads = 64;
 
-/** The kernel for pages of some type. */
 export const ropeStore = (type: CacheType) =>
   ({
     ...heads,

@@ -35,12 +35,10 @@ export interface Kernel {
   >;
 }
 
-/** Values of a kernel's uniform parameters. */
 export type ParamsOf<K extends Pick<Kernel, "params">> = Readonly<
   Record<keyof K["params"], number>
 >;
 
-/** Values of some of its override constants. */
 export type OverridesOf<K extends Kernel> = Readonly<
   Partial<Record<keyof K["overrides"], number | boolean>>
 >;
@@ -58,7 +56,6 @@ export function bindingNames({ bindings }: Kernel): string[] {
   return ["step", "params", ...Object.keys(bindings)];
 }
 
-/** The whole text of a kernel. */
 export function wgslOf(kernel: Kernel): string {
   const { bindings, params, overrides = {}, constants, body } = kernel;
   const declared = Object.entries({ step: "read u32", ...bindings }).map(

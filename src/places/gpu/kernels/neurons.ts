@@ -29,7 +29,6 @@ export const keepAbove = {
   constants: { threads: 64 },
 } satisfies Kernel;
 
-/** For tokens that have so many neurons. */
 export function keepAboveGrid(neurons: number, tokens: number): Grid {
   return [Math.ceil(neurons / keepAbove.constants.threads), tokens];
 }
@@ -56,7 +55,6 @@ const tile = { tile_tokens: 8 };
 /** Stretches for two tokens, and for many. */
 const mostStretches = 32, fewestStretches = 4;
 
-/** The kernel for a matrix of some type. */
 export const downRows = (type: PackedType) =>
   ({
     ...down,
@@ -70,7 +68,6 @@ export const downRows = (type: PackedType) =>
     constants: tile,
   }) satisfies Kernel;
 
-/** For columns in so many groups, and so many tokens. */
 export function downRowsGrid(groups: number, tokens: number): Grid {
   return [groups, stretchesFor(tokens), downRowsTiles(tokens)];
 }
@@ -90,7 +87,6 @@ export function stretchSlots(tokens: number): number {
   return Math.max(mostStretches, fewestStretches * tokens);
 }
 
-/** The kernel for a matrix of some type. */
 export const downRowsVec = (type: PackedType) =>
   ({
     ...down,

@@ -41,7 +41,6 @@ export const counters = { gate_positive: 0, active: 1, predicted: 2 } as const;
 /** Counters of one layer. */
 export const counterWords = 6;
 
-/** Both kernels have these. */
 export const product = {
   bindings: {
     matrix: "read vec4u",
@@ -86,7 +85,6 @@ export const product = {
   overrides: {
     /** Whether x is normed: x · norm / rms(x) */
     normed: false,
-    /** Whether the bias is added to results */
     biased: false,
     /** Whether x is read, token by token, where logits are wanted */
     gathered: false,
@@ -121,7 +119,6 @@ export const mulMatVec = (types: readonly PackedType[], subgroups: boolean) =>
     constants: { ...product.constants, counter_set: 0 },
   }) satisfies Kernel;
 
-/** For so many rows of results. */
 export function mulMatVecGrid(
   rows: number,
   workgroup: keyof typeof workgroups,
@@ -133,7 +130,6 @@ export function mulMatVecGrid(
 /** Rows of a tile, and its tokens: of a few, or of many. */
 const tile = { tile_rows: 64, few_tokens: 8, many_tokens: 32 } as const;
 
-/** The kernel for rows of some types. */
 export const mulMat = (types: readonly PackedType[]) =>
   ({
     ...product,
@@ -154,7 +150,6 @@ export function tileCount(tokens: number): number {
   return Math.ceil(tokens / (hasFew(tokens) ? few_tokens : many_tokens));
 }
 
-/** For so many rows of results, and so many tokens. */
 export function mulMatGrid(rows: number, tokens: number): Grid {
   return [Math.ceil(rows / tile.tile_rows), tileCount(tokens)];
 }

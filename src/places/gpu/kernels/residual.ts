@@ -16,7 +16,6 @@ import { type PackedType, unitWeights } from "./weights.ts";
 /** Units of 32 weights that a workgroup writes */
 const constants = { units: 64 };
 
-/** The kernel for an embedding of some type. */
 export const embed = (type: PackedType) =>
   ({
     name: `embed ${type}`,
@@ -53,7 +52,6 @@ export const addBias = {
   constants: { threads: 64 },
 } satisfies Kernel;
 
-/** For so many tokens of so many numbers. */
 export function addBiasGrid(stride: number, tokens: number): Grid {
   return [Math.ceil(stride / 4 / addBias.constants.threads), tokens];
 }
@@ -71,7 +69,6 @@ export const addPartials = {
   constants: { vectors: 16, members: 16 },
 } satisfies Kernel;
 
-/** For so many numbers of x. */
 export function addPartialsGrid(length: number): Grid {
   return [Math.ceil(length / 4 / addPartials.constants.vectors)];
 }

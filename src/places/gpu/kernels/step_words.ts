@@ -31,7 +31,6 @@ export const stepWords = {
   record_angles: 4,
 } as const;
 
-/** A step's header. */
 export type StepHeader = Readonly<
   Record<
     Exclude<keyof typeof stepWords, `record_${string}` | "header_words">,
@@ -39,7 +38,6 @@ export type StepHeader = Readonly<
   >
 >;
 
-/** Puts words of a header into a step. */
 export function putHeader(
   step: Uint32Array,
   header: Partial<StepHeader>,
@@ -49,7 +47,6 @@ export function putHeader(
   }
 }
 
-/** Bytes of the header. */
 export const headerBytes = 4 * stepWords.header_words;
 
 /** The most bytes that a step of these limits takes. */

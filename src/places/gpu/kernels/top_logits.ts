@@ -21,7 +21,6 @@ export const topLogits = {
   },
   body: [body],
   params: {
-    /** Logits of a row */
     columns: "u32",
     /** 0 reads the logits, every further level the results of the one before */
     level: "u32",

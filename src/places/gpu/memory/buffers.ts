@@ -8,10 +8,8 @@ import { GpuError } from "../../../errors.ts";
 import type { Device } from "../device/device.ts";
 import { type Kernel, packParams, type ParamsOf } from "../kernels/kernel.ts";
 
-/** Makes buffers, and counts their bytes. */
 export class Buffers {
   readonly #made = new Set<GPUBuffer>();
-  /** Bytes of all buffers. */
   bytes = 0;
 
   /** All together take `budgetBytes` at most. */
@@ -46,14 +44,12 @@ export class Buffers {
     return buffer;
   }
 
-  /** Frees a buffer. */
   release(buffer: GPUBuffer): void {
     this.#made.delete(buffer);
     this.bytes -= buffer.size;
     buffer.destroy();
   }
 
-  /** Frees all buffers. */
   releaseAll(): void {
     for (const buffer of this.#made) this.release(buffer);
   }

@@ -12,7 +12,6 @@ import type { DeviceLayout } from "./layout.ts";
 const usage = () =>
   GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
 
-/** A layer that has heads. */
 interface Layer {
   /** Of all its heads */
   readonly pageBytes: number;
@@ -24,7 +23,6 @@ export class KvCache {
   readonly #layers: readonly (Layer | undefined)[];
   /** A page on its way: a buffer cannot be copied to itself. */
   readonly #page?: GPUBuffer;
-  /** Pages that there are. */
   pages: number;
 
   constructor(
@@ -71,7 +69,6 @@ export class KvCache {
     return true;
   }
 
-  /** Copies the pages that part. */
   copy({ copies, copyCount }: Batch): void {
     const { commands } = this;
     for (let i = 0; i < copyCount; i++) {

@@ -30,12 +30,6 @@ import {
   stackOf,
 } from "./matrix.ts";
 import { paddedTo256 } from "./packing.ts";
-import {
-  type LayerVectors,
-  qkvBias,
-  type VectorLayout,
-  vectorOf,
-} from "./vectors.ts";
 
 /** What decides what lies on the device. */
 export interface LayoutOptions {
@@ -53,13 +47,11 @@ export interface LayoutOptions {
   readonly pieceBytes?: number;
 }
 
-/** The neurons of a layer. */
 export type FeedForwardLayout = ReturnType<typeof feedForwardLayout>;
 
 /** One layer; what the place has no part of is left out. */
 type LayerLayout = ReturnType<typeof layerLayout>;
 
-/** Embedding and output head. */
 type HeadLayout = ReturnType<typeof headLayout>;
 
 /** Buffers of one size that results are read back through. */
@@ -68,7 +60,6 @@ export interface StagingLayout {
   readonly count: number;
 }
 
-/** All that lies on the device. */
 export type DeviceLayout = ReturnType<typeof layoutOf>;
 
 /** Lays out what a place holds. */
@@ -306,7 +297,6 @@ function uniformCount(
   return count;
 }
 
-/** The heads of a layer. */
 export type AttentionLayout = ReturnType<typeof attentionLayout>;
 
 /** Lays out the heads of a part; a buffer takes `pieceBytes` at most. */
@@ -345,4 +335,65 @@ function fitOneBuffer(
 ): boolean {
   return stackOf(matrices).bytes <= pieceBytes &&
     matrices.slice(0, -1).every(({ rows }) => rows % rowsAtOnce === 0);
+}
+
+/** A vector, and the shards whose elements it holds. */
+export interface VectorLayout {
+  /** Its numbers, filled up with zeros to a multiple of 256 */
+  readonly length: number;
+  readonly parts: readonly VectorPart[];
+}
+
+/** The elements of a shard, and where the first is. */
+export interface VectorPart {
+  readonly shard: Shard;
+  readonly first: number;
+}
+
+export type LayerVectors<T> = {
+  readonly attn_norm: T;
+  readonly ffn_norm: T;
+  /** As a token's queries, keys and values lie */
+  readonly qkv_bias?: T;
+  readonly attn_output_bias?: T;
+  readonly ffn_gate_bias?: T;
+  readonly ffn_up_bias?: T;
+  readonly ffn_down_bias?: T;
+};
+
+/** Turns what there is for each vector of a layer into something else. */
+export function mapVectors<T extends object, U>(
+  vectors: LayerVectors<T>,
+  to: (from: T) => U,
+): LayerVectors<U> {
+  const entries = Object.entries<T | undefined>(vectors)
+    .map(([name, vector]) => [name, vector && to(vector)]);
+  return Object.fromEntries(entries);
+}
+
+export function vectorOf(shard: Shard): VectorLayout;
+/** The vector of one shard, where there is one. */
+export function vectorOf(shard?: Shard): VectorLayout | undefined;
+export function vectorOf(shard?: Shard): VectorLayout | undefined {
+  return shard && vectorOfParts([{ shard, first: 0 }]);
+}
+
+function vectorOfParts(parts: readonly VectorPart[]): VectorLayout {
+  const ends = parts.map(({ shard, first }) => first + lengthOf(shard.columns));
+  return { length: paddedTo256(Math.max(...ends)), parts };
+}
+
+/** The biases of queries, keys and values. */
+export function qkvBias(
+  { attn_q_bias, attn_k_bias, attn_v_bias }: LayerShards,
+  first: { readonly q: number; readonly k: number; readonly v: number },
+): VectorLayout | undefined {
+  const parts: VectorPart[] = [];
+  const add = (first: number, shard?: Shard) => {
+    if (shard) parts.push({ shard, first });
+  };
+  add(first.q, attn_q_bias);
+  add(first.k, attn_k_bias);
+  add(first.v, attn_v_bias);
+  return parts.length > 0 ? vectorOfParts(parts) : undefined;
 }

@@ -41,7 +41,6 @@ export function matrixShape(
   return { type: packedTypeOf(type, runs), rows, columns: columnsOf(runs) };
 }
 
-/** Bytes of a packed matrix. */
 export function matrixBytes({ type, rows, columns }: MatrixShape): number {
   return rows * packedRowBytes(type, columns);
 }
@@ -97,7 +96,6 @@ export class DeviceMatrix implements MatrixShape {
   readonly rows: number;
   readonly columns: number;
   readonly groups: number;
-  /** Bytes of a row. */
   readonly rowBytes: number;
 
   private constructor(
@@ -146,7 +144,6 @@ export class DeviceMatrix implements MatrixShape {
     );
   }
 
-  /** Bytes of all rows. */
   get byteLength(): number {
     return this.rows * this.rowBytes;
   }
@@ -199,7 +196,6 @@ function usage(): GPUBufferUsageFlags {
 /** A matrix, and the shards whose rows it holds one after another. */
 export interface MatrixLayout extends MatrixShape {
   readonly shards: readonly Shard[];
-  /** What is kept of their rows */
   readonly kept: KeptColumns;
 }
 

@@ -13,7 +13,6 @@ import { type GgmlType, ggmlTypes } from "../../../formats/ggml/types.ts";
 import { lengthOf, type Range } from "../../../model/index_set.ts";
 import type { PackedType } from "../kernels/weights.ts";
 
-/** Weights of a group. */
 export const groupColumns = 256;
 
 /** 32-bit words of a packed row of `groups` groups; always whole vectors of four. */
@@ -36,7 +35,6 @@ export function paddedTo256(columns: number): number {
   return groupColumns * groupsOf(columns);
 }
 
-/** Bytes of a packed row. */
 export function packedRowBytes(type: PackedType, columns: number): number {
   return 4 * rowWordsOf[type](groupsOf(columns));
 }
@@ -69,7 +67,6 @@ export interface KeptColumns {
   readonly runs: readonly Range[];
 }
 
-/** Packs rows of one tensor. */
 export class RowPacker {
   /** What the rows become. */
   readonly type: PackedType;
@@ -83,7 +80,6 @@ export class RowPacker {
   /** The blocks kept, where they are not */
   readonly #blocks: readonly number[];
 
-  /** Packs rows of a type, of which some columns are kept. */
   constructor(readonly from: GgmlType, readonly kept: KeptColumns) {
     const { length, runs } = kept;
     this.type = packedTypeOf(from, runs);

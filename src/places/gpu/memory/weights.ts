@@ -7,10 +7,15 @@ import { dequantise } from "../../../formats/ggml/dequantise.ts";
 import { lengthOf } from "../../../model/index_set.ts";
 import { readColumns, type Rows, type Shard } from "../../../model/shard.ts";
 import type { Buffers } from "./buffers.ts";
-import { allStacks, type DeviceLayout } from "./layout.ts";
+import {
+  allStacks,
+  type DeviceLayout,
+  type LayerVectors,
+  mapVectors,
+  type VectorLayout,
+} from "./layout.ts";
 import { DeviceMatrix, type MatrixLayout } from "./matrix.ts";
 import { RowPacker } from "./packing.ts";
-import { type LayerVectors, mapVectors, type VectorLayout } from "./vectors.ts";
 
 /** The matrices and vectors of a place, in room made for them; the loader fills them. */
 export class Weights {
@@ -18,14 +23,12 @@ export class Weights {
   readonly output_norm: GPUBufferBinding;
   /** Divisors of the rotation's frequencies, where the file has them. */
   readonly rope_freqs?: Float32Array<ArrayBuffer>;
-  /** Bytes of all matrices. */
   readonly byteLength: number;
   readonly #pieceBytes: number;
   readonly #matrices = new Map<MatrixLayout, DeviceMatrix>();
   /** What takes rows of a shard, as they stand in the file */
   readonly #takers = new Map<Shard, (rows: Rows) => void>();
 
-  /** Makes room for what a layout names. */
   constructor(readonly buffers: Buffers, layout: DeviceLayout) {
     this.#pieceBytes = layout.pieceBytes;
     const { shards, layers, output_norm, bytes } = layout;
@@ -61,7 +64,6 @@ export class Weights {
     }
   }
 
-  /** The matrix that a layout describes. */
   of(layout: MatrixLayout): DeviceMatrix {
     return this.#matrices.get(layout)!;
   }

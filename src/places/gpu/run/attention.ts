@@ -22,7 +22,6 @@ import type { PlaceContext, TokenRows } from "./context.ts";
 import { Product } from "./product.ts";
 import type { Residual } from "./residual.ts";
 
-/** The kernels of one layer. */
 interface Layer {
   readonly layout: AttentionLayout;
   readonly projections: readonly Product[];
@@ -78,7 +77,6 @@ export class Attention {
     );
   }
 
-  /** Products that read all their weights. */
   get streamed(): Product[] {
     return this.#layers.flatMap((layer) =>
       layer ? [...layer.projections, layer.output] : []

@@ -17,7 +17,6 @@ export interface TokenRows {
   readonly stride: number;
 }
 
-/** What all kernels of a place need. */
 export interface KernelContext {
   readonly commands: Commands;
   readonly buffers: Buffers;

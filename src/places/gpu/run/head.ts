@@ -23,7 +23,6 @@ import type { Step } from "./step.ts";
 
 /** A place's rows of the vocabulary. */
 export class Head {
-  /** Columns of a row. */
   readonly columns: number;
   readonly #embed: readonly {
     pipeline: GPUComputePipeline;
@@ -76,7 +75,6 @@ export class Head {
     }
   }
 
-  /** Products that read all their weights. */
   get streamed(): Product[] {
     return [this.#output];
   }
@@ -173,7 +171,6 @@ export class TopLogitsPicker {
     );
   }
 
-  /** What was picked last. */
   region(rows: number, k: number): Region {
     return { buffer: this.#top, bytes: 4 * rows * topLogitsRowLength(k) };
   }
@@ -185,7 +182,6 @@ export type Read = <T>(
   take: (bytes: ArrayBuffer) => T,
 ) => T | Promise<T>;
 
-/** Reads what a head computes. */
 export class Results {
   /** `[wanted, width]`; longer where a step wanted more */
   #rows = new Float32Array(0);

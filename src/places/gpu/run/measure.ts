@@ -8,7 +8,6 @@ import type { Commands } from "../device/commands.ts";
 import type { Product } from "./product.ts";
 import type { ReadBack, Region } from "./read_back.ts";
 
-/** What was measured. */
 export type Measured = Pick<MeasuredGpu, "readBackMs" | "speed">;
 
 /** Runs of a product, at most; a fast device needs many for a time that can be measured. */

@@ -124,7 +124,6 @@ export class Product {
     this.#many = pipelines.get(tiles, { ...overrides, few: false });
   }
 
-  /** Multiplies with `tokens` vectors. */
   encode(tokens: number): void {
     const { commands } = this.context;
     for (const { rows, group } of this.#pieces) {

@@ -13,10 +13,8 @@ import type { Device } from "../device/device.ts";
 import type { Buffers } from "../memory/buffers.ts";
 import type { StagingLayout } from "../memory/layout.ts";
 
-/** How results are waited for. */
 export type ReadBackKind = "synchronous" | "awaited";
 
-/** A part of a buffer. */
 export interface Region {
   readonly buffer: GPUBuffer;
   readonly bytes: number;
@@ -30,7 +28,6 @@ interface Staging {
   mapping?: Promise<void>;
 }
 
-/** Reads regions back through staging buffers. */
 export class ReadBack {
   readonly device: Device;
   readonly #stagings: readonly Staging[];

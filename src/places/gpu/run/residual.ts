@@ -73,7 +73,6 @@ export class Residual implements TokenRows {
     if (this.stretchesWait) this.#encode(this.#addStretches, tokens);
   }
 
-  /** The rows of the first tokens. */
   region(tokens: number): Region {
     return { buffer: this.buffer, bytes: 4 * tokens * this.stride };
   }

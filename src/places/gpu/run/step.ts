@@ -37,7 +37,6 @@ export class Step {
     this.#floats = new Float32Array(this.#words.buffer);
   }
 
-  /** Uploads a batch, and how it is computed. */
   upload(
     commands: Commands,
     batch: Batch,
