@@ -30,17 +30,11 @@ export function checkCacheType(type: string): CacheType {
   );
 }
 
-/**
- * Bytes that one position of one KV head takes, key and value together: a head
- * is padded to a multiple of 8 elements, or of 32 in q8_0.
- */
+/** The elements that a head is padded to a multiple of, and the bytes of so many. */
+const units = { f32: [8, 32], f16: [8, 16], q8_0: [32, 34] } as const;
+
+/** Bytes that one position of one KV head takes, key and value together. */
 export function kvPositionBytes(type: CacheType, headSize: number): number {
-  switch (type) {
-    case "f32":
-      return 2 * 4 * 8 * Math.ceil(headSize / 8);
-    case "f16":
-      return 2 * 2 * 8 * Math.ceil(headSize / 8);
-    case "q8_0":
-      return 2 * 34 * Math.ceil(headSize / 32);
-  }
+  const [length, bytes] = units[type];
+  return 2 * bytes * Math.ceil(headSize / length);
 }

@@ -154,11 +154,7 @@ export class Participant {
     { exchange, stage }: ExchangePoint,
   ): void | Promise<void> {
     const place = this.place as GpuSidePlace & CpuSidePlace;
-    return handovers[exchange][action]?.(
-      place,
-      this.buffers,
-      stage,
-      this.index,
-    );
+    const act = handovers[exchange][action];
+    return act?.(place, this.buffers, stage, this.index);
   }
 }

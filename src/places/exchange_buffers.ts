@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { lengthOf, type Range } from "../model/index_set.ts";
+import { lengthOf } from "../model/index_set.ts";
 import type { Model } from "../model/model.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
 import { scheduleOf, type Stage, type StageKind } from "../plan/schedule.ts";
@@ -106,7 +106,12 @@ export class ExchangeBuffers {
     const first = stage.firstTerms[index];
     const { outputs } = this.#plans[index];
     if (stage.between && outputs) {
-      this.#copyColumns(terms[0], all[first], outputs);
+      const { start, end } = outputs, { length } = this.batch;
+      for (let t = 0; t < length; t++) {
+        const row = t * terms[0].length / length;
+        const columns = terms[0].subarray(row + start, row + end);
+        all[first].set(columns, t * this.#stride + start);
+      }
     } else terms.forEach((term, i) => this.#copy(term, all[first + i]));
   }
 
@@ -174,19 +179,6 @@ export class ExchangeBuffers {
     const { batch, options: { model } } = this;
     copyRows(from, to, batch.length, model.hiddenSize);
   }
-
-  #copyColumns(
-    from: Float32Array,
-    to: Float32Array,
-    { start, end }: Range,
-  ): void {
-    const { length } = this.batch;
-    for (let t = 0; t < length; t++) {
-      const first = t * from.length / length;
-      const columns = from.subarray(first + start, first + end);
-      to.set(columns, t * this.#stride + start);
-    }
-  }
 }
 
 /** Floats between two rows of a residual or term. */
@@ -214,6 +206,7 @@ function floatsOf(options: ExchangeOptions) {
   };
 }
 
-function roundUp(value: number, unit: number): number {
+/** The next multiple of `unit`. */
+export function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit;
 }

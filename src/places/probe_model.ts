@@ -6,7 +6,6 @@
  */
 import { bufferFor, type ByteSource } from "../bytes/byte_source.ts";
 import { tensorBytes } from "../formats/ggml/types.ts";
-import type { TensorInfo } from "../formats/gguf/read.ts";
 import type { Model } from "../model/model.ts";
 import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
 
@@ -32,13 +31,12 @@ export function probeModel(
     ...model,
     feedForwardSize: neurons,
     vocabSize: probeVocabulary,
-    ...mapTensors(tensors, (tensor, name) =>
-      withShape(
-        tensor,
-        tensor.shape.map((length, i) =>
-          changed.get(tensorSchemas[name].shape[i]) ?? length
-        ),
-      )),
+    ...mapTensors(tensors, (tensor, name) => {
+      const shape = tensor.shape.map((length, i) =>
+        changed.get(tensorSchemas[name].shape[i]) ?? length
+      );
+      return { ...tensor, shape, byteLength: tensorBytes(tensor.type, shape) };
+    }),
   };
 }
 
@@ -50,7 +48,3 @@ export const zeros: ByteSource = {
     Promise.resolve(bufferFor(length, spare).fill(0)),
   close: () => Promise.resolve(),
 };
-
-function withShape(tensor: TensorInfo, shape: readonly number[]): TensorInfo {
-  return { ...tensor, shape, byteLength: tensorBytes(tensor.type, shape) };
-}

@@ -325,16 +325,13 @@ async function loadMatrix(source: ByteSource, shard: Shard): Promise<Matrix> {
   const rows = lengthOf(shard.rows), columns = lengthOf(shard.columns);
   const values = new Float32Array(rows * columns);
   const read = readColumns(shard);
-  const whole = new Float32Array(read.length);
   for await (const { first, count, bytes } of readRows(source, shard)) {
-    const stride = bytes.length / count;
+    const whole = new Float32Array(count * read.length);
+    dequantise(shard.tensor.type, bytes, whole);
     for (let row = 0; row < count; row++) {
-      const rowBytes = bytes.subarray(row * stride, (row + 1) * stride);
-      dequantise(shard.tensor.type, rowBytes, whole);
-      values.set(
-        whole.subarray(read.first, read.first + columns),
-        (first + row) * columns,
-      );
+      const start = row * read.length + read.first;
+      const own = whole.subarray(start, start + columns);
+      values.set(own, (first + row) * columns);
     }
   }
   return { shard, rows, columns, values };

@@ -8,7 +8,7 @@
 import type { Rates } from "../../plan/rates.ts";
 import { allPlaces } from "../../plan/plan.ts";
 import { Batch } from "../batch.ts";
-import { ExchangeBuffers } from "../exchange_buffers.ts";
+import { ExchangeBuffers, roundUp } from "../exchange_buffers.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
 import { FfnInputs } from "../ffn_inputs.ts";
 import { LayerCounts } from "../stats.ts";
@@ -42,62 +42,31 @@ export class Shared {
     readonly buffer: SharedArrayBuffer,
   ) {
     const { model, plan, limits } = options;
-    const sizes = layout(options);
-    let offset = 0;
-    const next = (bytes: number): number => {
-      const at = offset;
-      offset += roundUp(bytes, 64);
-      return at;
-    };
-    const places = allPlaces(plan);
-    this.control = new Control(
-      buffer,
-      next(sizes.control),
-      plan.places.length,
-      places.length,
-    );
-    this.counts = places.map(() =>
-      new LayerCounts(model.layers.length, buffer, next(sizes.counts))
-    );
-    this.#rates = new Float64Array(
-      buffer,
-      next(sizes.rates),
-      sizes.rates / 8,
-    );
-    this.#pages = new Int32Array(buffer, next(sizes.pages), sizes.pages / 4);
-    this.#gpuCounts = new Float64Array(
-      buffer,
-      next(sizes.gpuCounts),
-      gpuCountNames.length,
-    );
-    this.batch = new Batch(limits, buffer, next(sizes.batch));
-    this.exchanged = new ExchangeBuffers(
-      options,
-      this.batch,
-      buffer,
-      next(sizes.exchanged),
-    );
+    const { at, countBytes } = layout(options);
+    const places = allPlaces(plan).length, cpuPlaces = plan.places.length;
+    this.control = new Control(buffer, at.control, cpuPlaces, places);
+    this.counts = Array.from({ length: places }, (_, i) => {
+      const offset = at.counts + i * countBytes;
+      return new LayerCounts(model.layers.length, buffer, offset);
+    });
+    const rates = rateNames.length * cpuPlaces;
+    this.#rates = new Float64Array(buffer, at.rates, rates);
+    this.#pages = new Int32Array(buffer, at.pages, 1 + places);
+    const { length } = gpuCountNames;
+    this.#gpuCounts = new Float64Array(buffer, at.gpuCounts, length);
+    this.batch = new Batch(limits, buffer, at.batch);
+    const { batch } = this;
+    this.exchanged = new ExchangeBuffers(options, batch, buffer, at.exchanged);
     if (options.countNeurons) {
-      this.neuronCounts = new NeuronCounts(
-        model,
-        buffer,
-        next(sizes.neuronCounts),
-      );
+      this.neuronCounts = new NeuronCounts(model, buffer, at.neuronCounts);
     }
     if (options.keepFfnInputs) {
-      this.ffnInputs = new FfnInputs(
-        model,
-        limits,
-        buffer,
-        next(sizes.ffnInputs),
-      );
+      this.ffnInputs = new FfnInputs(model, limits, buffer, at.ffnInputs);
     }
   }
 
   static byteLength(options: TeamOptions): number {
-    const { counts, ...sizes } = layout(options);
-    return allPlaces(options.plan).length * roundUp(counts, 64) +
-      Object.values(sizes).reduce((sum, size) => sum + roundUp(size, 64), 0);
+    return layout(options).bytes;
   }
 
   putGpuCounts(counts: GpuCounts): void {
@@ -141,22 +110,27 @@ export class Shared {
   }
 }
 
-/** Bytes of each region; `counts` are for one place. */
+/** Where each region begins, on cache lines of its own; bytes of one place's counts, and of all. */
 function layout(options: TeamOptions) {
   const { model, plan, limits, countNeurons, keepFfnInputs } = options;
-  return {
-    control: Control.byteLength,
-    counts: LayerCounts.byteLength(model.layers.length),
-    exchanged: ExchangeBuffers.byteLength(options),
-    rates: 8 * rateNames.length * plan.places.length,
-    pages: 4 * (1 + allPlaces(plan).length),
-    gpuCounts: 8 * gpuCountNames.length,
-    batch: Batch.byteLength(limits),
-    neuronCounts: countNeurons ? NeuronCounts.byteLength(model) : 0,
-    ffnInputs: keepFfnInputs ? FfnInputs.byteLength(model, limits) : 0,
+  const places = allPlaces(plan).length;
+  const countBytes = roundUp(LayerCounts.byteLength(model.layers.length), 64);
+  let bytes = 0;
+  const next = (size: number): number => {
+    const start = bytes;
+    bytes += roundUp(size, 64);
+    return start;
   };
-}
-
-function roundUp(value: number, unit: number): number {
-  return Math.ceil(value / unit) * unit;
+  const at = {
+    control: next(Control.byteLength),
+    counts: next(countBytes * places),
+    exchanged: next(ExchangeBuffers.byteLength(options)),
+    rates: next(8 * rateNames.length * plan.places.length),
+    pages: next(4 * (1 + places)),
+    gpuCounts: next(8 * gpuCountNames.length),
+    batch: next(Batch.byteLength(limits)),
+    neuronCounts: next(countNeurons ? NeuronCounts.byteLength(model) : 0),
+    ffnInputs: next(keepFfnInputs ? FfnInputs.byteLength(model, limits) : 0),
+  };
+  return { at, countBytes, bytes };
 }

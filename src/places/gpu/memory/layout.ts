@@ -209,29 +209,16 @@ function layerLayout(
   const feedForward = lengthOf(part.neurons) > 0
     ? feedForwardLayout(shards, part, sparsity)
     : undefined;
-  return {
-    vectors: vectorsOf(shards, attention, feedForward),
-    attention,
-    feedForward,
-  };
-}
-
-function vectorsOf(
-  shards: LayerShards,
-  attention?: AttentionLayout,
-  feedForward?: FeedForwardLayout,
-): LayerVectors<VectorLayout> {
-  const ffnVector = (shard?: Shard) =>
-    feedForward ? vectorOf(shard) : undefined;
-  return {
+  const vectors: LayerVectors<VectorLayout> = {
     attn_norm: vectorOf(shards.attn_norm),
     ffn_norm: vectorOf(shards.ffn_norm),
     qkv_bias: attention && qkvBias(shards, attention.first),
     attn_output_bias: attention && vectorOf(shards.attn_output_bias),
-    ffn_gate_bias: ffnVector(shards.ffn_gate_bias),
-    ffn_up_bias: ffnVector(shards.ffn_up_bias),
-    ffn_down_bias: ffnVector(shards.ffn_down_bias),
+    ffn_gate_bias: feedForward && vectorOf(shards.ffn_gate_bias),
+    ffn_up_bias: feedForward && vectorOf(shards.ffn_up_bias),
+    ffn_down_bias: feedForward && vectorOf(shards.ffn_down_bias),
   };
+  return { vectors, attention, feedForward };
 }
 
 function feedForwardLayout(
@@ -388,12 +375,10 @@ export function qkvBias(
   { attn_q_bias, attn_k_bias, attn_v_bias }: LayerShards,
   first: { readonly q: number; readonly k: number; readonly v: number },
 ): VectorLayout | undefined {
-  const parts: VectorPart[] = [];
-  const add = (first: number, shard?: Shard) => {
-    if (shard) parts.push({ shard, first });
-  };
-  add(first.q, attn_q_bias);
-  add(first.k, attn_k_bias);
-  add(first.v, attn_v_bias);
+  const parts = [
+    { shard: attn_q_bias, first: first.q },
+    { shard: attn_k_bias, first: first.k },
+    { shard: attn_v_bias, first: first.v },
+  ].filter((part): part is VectorPart => part.shard !== undefined);
   return parts.length > 0 ? vectorOfParts(parts) : undefined;
 }
