@@ -13,6 +13,7 @@ import {
 } from "../plan/schedule.ts";
 import type { ExchangeBuffers } from "./exchange_buffers.ts";
 import {
+  after,
   type CpuSidePlace,
   type ExchangePoint,
   forward,
@@ -42,7 +43,7 @@ const residual: Handover = {
   put: (place, buffers, _stage, index) => {
     // Those of all CPU places are equal.
     if (index > 0 && index < buffers.cpuPlaces) return;
-    return whenDone(
+    return after(
       place.residual(buffers.batch),
       (rows) => buffers.putResidual(rows),
     );
@@ -81,7 +82,7 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
   "residual-to-cpu": residual,
   "top-k": {
     put: (place, buffers, stage, index) =>
-      whenDone(
+      after(
         place.neurons(buffers.batch),
         (rows) => buffers.putNeurons(index, stage, rows),
       ),
@@ -90,7 +91,7 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
   },
   "logits": {
     put: (place, buffers, _stage, index) =>
-      whenDone(
+      after(
         place.logits(buffers.batch),
         (rows) => buffers.putLogits(index, rows),
       ),
@@ -103,13 +104,6 @@ function sumOf([sum, ...others]: readonly Float32Array[]): Float32Array {
     for (let i = 0; i < sum.length; i++) sum[i] += term[i];
   }
   return sum;
-}
-
-function whenDone<T>(
-  value: T | Promise<T>,
-  use: (value: T) => void,
-): void | Promise<void> {
-  return value instanceof Promise ? value.then(use) : use(value);
 }
 
 /** The sides whose places wait for one another at a point. */

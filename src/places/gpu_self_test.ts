@@ -138,14 +138,9 @@ async function checkPicking(
 
 /** One layer for each set of types. */
 function distinctLayers({ layers }: Model): LayerTensors[] {
-  const byTypes = new Map<string, LayerTensors>();
-  for (const layer of layers) {
-    const types = layerEntries(layer).map(([name, { type }]) =>
-      `${name} ${type}`
-    );
-    byTypes.set(types.join(), layer);
-  }
-  return [...byTypes.values()];
+  const typesOf = (layer: LayerTensors) =>
+    layerEntries(layer).map(([name, { type }]) => `${name} ${type}`).join();
+  return Array.from(Map.groupBy(layers, typesOf).values(), ([layer]) => layer);
 }
 
 /** A model of one layer, of the types of `layer`, with random weights. */

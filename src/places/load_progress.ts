@@ -28,12 +28,10 @@ export class LoadProgress {
   async untilAborted<T>(work: Promise<T>): Promise<T> {
     const { signal } = this;
     if (!signal) return await work;
-    let abort = () => {};
-    const aborted = new Promise<never>((_, reject) => {
-      abort = () => reject(signal.reason);
-      if (signal.aborted) abort();
-      signal.addEventListener("abort", abort, { once: true });
-    });
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
     try {
       return await Promise.race([aborted, work]);
     } finally {

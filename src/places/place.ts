@@ -101,6 +101,14 @@ export interface GpuSidePlace extends Place, AsyncDisposable {
   logits(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
 }
 
+/** Goes on with a value, at once where it is there. */
+export function after<T, R>(
+  value: T | Promise<T>,
+  next: (value: T) => R | Promise<R>,
+): R | Promise<R> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}
+
 /** Where a pass waits for an exchange: which one, and the stage before or after which. */
 export interface ExchangePoint {
   readonly exchange: Exchange;

@@ -40,9 +40,9 @@ export class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
       role: "place",
       name: `culm ${label}`,
       foreign: (message) =>
-        label === "GPU"
-          ? new GpuError(`GPU failed: ${message}`)
-          : new PlaceError(`${label} failed: ${message}`),
+        new (label === "GPU" ? GpuError : PlaceError)(
+          `${label} failed: ${message}`,
+        ),
       onEvent: onTrace,
     });
   }

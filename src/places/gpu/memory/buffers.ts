@@ -8,6 +8,13 @@ import { GpuError } from "../../../errors.ts";
 import type { Device } from "../device/device.ts";
 import { type Kernel, packParams, type ParamsOf } from "../kernels/kernel.ts";
 
+/** Rows of numbers on the device, one for each token. */
+export interface TokenRows {
+  readonly buffer: GPUBuffer;
+  /** f32 numbers from one token to the next, a multiple of 256 where a product reads them */
+  readonly stride: number;
+}
+
 export class Buffers {
   readonly #made = new Set<GPUBuffer>();
   bytes = 0;
@@ -42,6 +49,11 @@ export class Buffers {
     this.#made.add(buffer);
     this.bytes += size;
     return buffer;
+  }
+
+  rows(label: string, bytes: number, stride: number): TokenRows {
+    const { STORAGE, COPY_SRC } = GPUBufferUsage;
+    return { buffer: this.make(label, bytes, STORAGE | COPY_SRC), stride };
   }
 
   release(buffer: GPUBuffer): void {

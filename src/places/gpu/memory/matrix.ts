@@ -209,18 +209,13 @@ export function matrixOf(shard: Shard, own?: IndexSet): MatrixLayout {
 
 /** The matrices of several shards with the same columns, one for each type of weights. */
 export function matricesByType(shards: readonly Shard[]): MatrixLayout[] {
-  const matrices: MatrixLayout[] = [];
-  for (const shard of shards) {
-    const matrix = matrixOf(shard);
-    const same = matrices.findIndex(({ type }) => type === matrix.type);
-    if (same < 0) matrices.push(matrix);
-    else matrices[same] = joined(matrices[same], matrix);
-  }
-  return matrices;
-}
-
-function joined(a: MatrixLayout, b: MatrixLayout): MatrixLayout {
-  return { ...a, rows: a.rows + b.rows, shards: [...a.shards, ...b.shards] };
+  const matrices = shards.map((shard) => matrixOf(shard));
+  const byType = Map.groupBy(matrices, ({ type }) => type).values();
+  return Array.from(byType, (same) => ({
+    ...same[0],
+    rows: same.reduce((sum, { rows }) => sum + rows, 0),
+    shards: same.flatMap(({ shards }) => shards),
+  }));
 }
 
 /** Keeps the columns `own` of a shard: it may have more, since it is widened to whole blocks. */

@@ -24,17 +24,17 @@ export class Weights {
   /** Divisors of the rotation's frequencies, where the file has them. */
   readonly rope_freqs?: Float32Array<ArrayBuffer>;
   readonly byteLength: number;
-  readonly #pieceBytes: number;
   readonly #matrices = new Map<MatrixLayout, DeviceMatrix>();
   /** What takes rows of a shard, as they stand in the file */
   readonly #takers = new Map<Shard, (rows: Rows) => void>();
 
   constructor(readonly buffers: Buffers, layout: DeviceLayout) {
-    this.#pieceBytes = layout.pieceBytes;
-    const { shards, layers, output_norm, bytes } = layout;
+    const { shards, layers, output_norm, bytes, pieceBytes } = layout;
     let byteLength = 0;
     for (const stack of allStacks(layout)) {
-      for (const matrix of this.#room(stack)) byteLength += matrix.byteLength;
+      for (const matrix of this.#room(stack, pieceBytes)) {
+        byteLength += matrix.byteLength;
+      }
     }
     this.byteLength = byteLength;
     const { STORAGE, COPY_DST } = GPUBufferUsage;
@@ -73,13 +73,13 @@ export class Weights {
     this.#takers.get(shard)?.(rows);
   }
 
-  #room(stack: readonly MatrixLayout[]): DeviceMatrix[] {
+  #room(stack: readonly MatrixLayout[], pieceBytes: number): DeviceMatrix[] {
     const { buffers } = this;
     const name = stack.flatMap(({ shards }) => shards)
       .map(({ tensor }) => tensor.name).join(", ");
     const matrices = stack.length > 1
       ? DeviceMatrix.stack(buffers, name, stack)
-      : [DeviceMatrix.make(buffers, name, stack[0], this.#pieceBytes)];
+      : [DeviceMatrix.make(buffers, name, stack[0], pieceBytes)];
     stack.forEach((layout, i) => this.#fill(layout, matrices[i]));
     return matrices;
   }

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { TokenRows } from "../memory/buffers.ts";
 import type { Batch } from "../../batch.ts";
 import { kvPositionBytes } from "../../cache_type.ts";
 import {
@@ -18,7 +19,7 @@ import {
 import { KvCache } from "../memory/kv_cache.ts";
 import type { AttentionLayout } from "../memory/layout.ts";
 import { paddedTo256 } from "../memory/packing.ts";
-import type { PlaceContext, TokenRows } from "./context.ts";
+import type { PlaceContext } from "./context.ts";
 import { Product } from "./product.ts";
 import type { Residual } from "./residual.ts";
 
@@ -54,12 +55,13 @@ export class Attention {
     const { strides, bytes } = layout;
     const { model, plan, cacheType } = context.options;
     this.#cache = new KvCache(buffers, commands, layout);
-    const rows = (label: string, size: number, stride: number) => ({
-      buffer: buffers.make(label, size, GPUBufferUsage.STORAGE),
-      stride,
-    });
-    this.#qkv = rows("queries, keys and values", bytes.qkv, strides.qkv);
-    this.#attended = rows("attention", bytes.attended, strides.attended);
+    this.#qkv = buffers.rows(
+      "queries, keys and values",
+      bytes.qkv,
+      strides.qkv,
+    );
+    const { attended } = strides;
+    this.#attended = buffers.rows("attention", bytes.attended, attended);
     this.#splitResults = buffers.make(
       "results of splits",
       bytes.splits,

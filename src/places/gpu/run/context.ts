@@ -10,13 +10,6 @@ import type { Buffers, Uniforms } from "../memory/buffers.ts";
 import type { DeviceLayout, LayoutOptions } from "../memory/layout.ts";
 import type { Weights } from "../memory/weights.ts";
 
-/** Rows of numbers on the device, one for each token. */
-export interface TokenRows {
-  readonly buffer: GPUBuffer;
-  /** f32 numbers from one token to the next, a multiple of 256 where a product reads them */
-  readonly stride: number;
-}
-
 export interface KernelContext {
   readonly commands: Commands;
   readonly buffers: Buffers;

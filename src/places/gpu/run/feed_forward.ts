@@ -16,10 +16,11 @@ import {
 } from "../kernels/neurons.ts";
 import { counters, counterWords } from "../kernels/products.ts";
 import { addBias, addBiasGrid } from "../kernels/residual.ts";
+import type { TokenRows } from "../memory/buffers.ts";
 import type { FeedForwardLayout } from "../memory/layout.ts";
 import type { DeviceMatrix } from "../memory/matrix.ts";
 import { paddedTo256 } from "../memory/packing.ts";
-import type { KernelContext, PlaceContext, TokenRows } from "./context.ts";
+import type { KernelContext, PlaceContext } from "./context.ts";
 import { Product } from "./product.ts";
 import type { Residual } from "./residual.ts";
 
@@ -86,23 +87,16 @@ export class FeedForward {
     const { buffers, pipelines, layout } = context;
     const { strides, bytes } = layout;
     const { model, sparsity } = context.options;
-    const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
-    const rows = (label: string, size: number, stride: number) => ({
-      buffer: buffers.make(label, size, STORAGE | COPY_SRC),
-      stride,
-    });
-    this.#gate = rows("gates", bytes.gate, strides.neurons);
-    this.ffnActivations = rows(
-      "FFN activations",
-      bytes.ffnActivations,
-      strides.neurons,
-    );
+    const { neurons } = strides;
+    this.#gate = buffers.rows("gates", bytes.gate, neurons);
+    const size = bytes.ffnActivations;
+    this.ffnActivations = buffers.rows("FFN activations", size, neurons);
     if (bytes.scores > 0) {
-      this.#ranks = rows("ranks", bytes.ranks, strides.rank);
-      this.#scores = rows("scores", bytes.scores, strides.neurons);
+      this.#ranks = buffers.rows("ranks", bytes.ranks, strides.rank);
+      this.#scores = buffers.rows("scores", bytes.scores, neurons);
     }
     if (bytes.thresholds > 0) {
-      const usage = STORAGE | COPY_DST;
+      const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
       this.#thresholds = buffers.make("thresholds", bytes.thresholds, usage);
       if (sparsity.mode === "threshold") {
         const same = new Float32Array(bytes.thresholds / 4);

@@ -5,7 +5,9 @@
  * @module
  */
 import { lengthOf } from "../../../model/index_set.ts";
+import type { TokenRows } from "../memory/buffers.ts";
 import type { Batch } from "../../batch.ts";
+import { after } from "../../place.ts";
 import { pickedOf, topLogitsRowLength } from "../../top_logits_row.ts";
 import type { Commands } from "../device/commands.ts";
 import { embed, embedGrid } from "../kernels/residual.ts";
@@ -15,7 +17,7 @@ import {
   topLogitsGrids,
 } from "../kernels/top_logits.ts";
 import type { DeviceLayout } from "../memory/layout.ts";
-import type { KernelContext, PlaceContext, TokenRows } from "./context.ts";
+import type { KernelContext, PlaceContext } from "./context.ts";
 import { Product } from "./product.ts";
 import type { Region } from "./read_back.ts";
 import type { Residual } from "./residual.ts";
@@ -37,16 +39,12 @@ export class Head {
     readonly context: PlaceContext,
     readonly residual: Residual,
   ) {
-    const { STORAGE, COPY_SRC } = GPUBufferUsage;
     const { buffers, pipelines, uniforms, step, layout, weights } = context;
     const { model, plan } = context.options;
     const { bytes, logitRows, head, picked } = layout;
     this.#rowsAtOnce = logitRows;
     this.columns = lengthOf(plan.vocab);
-    this.#logits = {
-      buffer: buffers.make("logits", bytes.logits, STORAGE | COPY_SRC),
-      stride: this.columns,
-    };
+    this.#logits = buffers.rows("logits", bytes.logits, this.columns);
     const { token_embd, output } = head!;
     const embedding = weights.of(token_embd);
     const kernel = embed(embedding.type);
@@ -225,12 +223,4 @@ export class Results {
       if (next < batch.logitCount) return this.#readFrom(next, batch);
     });
   }
-}
-
-/** Goes on with a value, at once where it is there. */
-function after<T, R>(
-  value: T | Promise<T>,
-  next: (value: T) => R | Promise<R>,
-): R | Promise<R> {
-  return value instanceof Promise ? value.then(next) : next(value);
 }

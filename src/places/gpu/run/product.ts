@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { TokenRows } from "../memory/buffers.ts";
 import type { DeviceMatrix } from "../memory/matrix.ts";
 import type { Bound } from "../device/pipelines.ts";
 import {
@@ -16,7 +17,7 @@ import {
   tileCount,
   workgroups,
 } from "../kernels/products.ts";
-import type { KernelContext, TokenRows } from "./context.ts";
+import type { KernelContext } from "./context.ts";
 
 /** What a product does beside multiplying. */
 export interface ProductOptions {

@@ -5,7 +5,8 @@
  */
 import { copyRows } from "../../batch.ts";
 import { addPartials, addPartialsGrid } from "../kernels/residual.ts";
-import type { PlaceContext, TokenRows } from "./context.ts";
+import type { TokenRows } from "../memory/buffers.ts";
+import type { PlaceContext } from "./context.ts";
 import type { Region } from "./read_back.ts";
 
 /** x, and the slots whose sums wait to be added. */
