@@ -84,7 +84,15 @@ async function measurePlaces(
   threads: number,
 ): Promise<ReadyPlace[]> {
   const { module } = await loadKernels();
-  const options = plans.map((plan) => optionsFor(model, plan));
+  const options = plans.map((plan): TeamOptions => ({
+    model,
+    plan,
+    sparsity: { mode: "exact" },
+    limits: { tokens: 1, contextSize: 32 },
+    cacheType: "f16",
+    measureRecall: false,
+    measureGpu: true,
+  }));
   const measure = async (probes: readonly Probe[]) => {
     await Promise.all(
       probes.map((probe, i) => probe.probe(module, options[i])),
@@ -114,16 +122,4 @@ async function measurePlaces(
     const reason = new PlaceError("Measured");
     for (const worker of workers) worker.terminate(reason);
   }
-}
-
-function optionsFor(model: Model, plan: Plan): TeamOptions {
-  return {
-    model,
-    plan,
-    sparsity: { mode: "exact" },
-    limits: { tokens: 1, contextSize: 32 },
-    cacheType: "f16",
-    measureRecall: false,
-    measureGpu: true,
-  };
 }

@@ -89,11 +89,7 @@ export class Uniforms {
     );
   }
 
-  /**
-   * Writes a kernel's parameters.
-   *
-   * @throws {GpuError} where the kernel cannot take them
-   */
+  /** @throws {GpuError} where the kernel cannot take the values */
   add<K extends Pick<Kernel, "name" | "params" | "limits">>(
     kernel: K,
     values: ParamsOf<K>,

@@ -5,7 +5,7 @@
  */
 import type { LayerCounts } from "../../stats.ts";
 import type { Commands } from "../device/commands.ts";
-import type { Pipelines } from "../device/pipelines.ts";
+import type { Pipelines } from "../device/device.ts";
 import type { Buffers, Uniforms } from "../memory/buffers.ts";
 import type { DeviceLayout, LayoutOptions } from "../memory/layout.ts";
 import type { Weights } from "../memory/weights.ts";

@@ -5,7 +5,7 @@
  */
 import type { TokenRows } from "../memory/buffers.ts";
 import type { DeviceMatrix } from "../memory/matrix.ts";
-import type { Bound } from "../device/pipelines.ts";
+import type { Bound } from "../device/device.ts";
 import {
   epilogues,
   hasFew,
