@@ -18,7 +18,7 @@ import type { FfnInputs } from "../places/ffn_inputs.ts";
 import type { GpuStats } from "../places/gpu_stats.ts";
 import { type PlaceStats, sumCounts } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
-import type { Lane, OnTrace } from "../places/trace.ts";
+import type { Lane } from "../places/trace.ts";
 import { unpackTopLogits } from "../places/top_logits_row.ts";
 import type { TopLogits } from "../sampling/logits.ts";
 import { checkTopLogits, topLogits } from "../sampling/top_logits.ts";
@@ -70,7 +70,6 @@ export interface SequenceOptions {
 export class Engine implements AsyncDisposable {
   readonly #team: LastingTeam;
   readonly #vocabSize: number;
-  readonly #mostPages: number;
   readonly #owner: SequenceOwner;
   readonly #loop: StepLoop;
 
@@ -81,11 +80,10 @@ export class Engine implements AsyncDisposable {
     { restart, mostPages = Infinity, keepsPast }: EngineOptions = {},
   ) {
     this.#vocabSize = vocabSize;
-    this.#mostPages = mostPages;
     const pool = new PagePool(keepsPast);
     this.#owner = { pool, sequences: new Set(), cachedTokens: 0 };
     this.#team = new LastingTeam(team, this.#owner, restart);
-    this.#loop = new StepLoop(this.#team, pool, mostPages);
+    this.#loop = new StepLoop(this.#team, mostPages);
   }
 
   /** What computes, for people. */
@@ -190,7 +188,17 @@ export class Engine implements AsyncDisposable {
    * @throws {UsageError} for `keep` out of range, or in another mode
    */
   createSequence({ keep }: SequenceOptions = {}): Sequence {
-    if (keep !== undefined) this.#checkKeep(keep);
+    const { mode } = this.#team.current.sparsity;
+    if (keep !== undefined && mode !== "top-k") {
+      throw new UsageError(
+        `Cannot keep a share of ${keep} in sparsity ${mode}: load the model with top-k`,
+      );
+    }
+    if (keep !== undefined && !(keep > 0 && keep <= 1)) {
+      throw new UsageError(
+        `Cannot keep a share of ${keep} of the neurons: needs a number above 0, at most 1`,
+      );
+    }
     return new Sequence(this.#owner, keep);
   }
 
@@ -259,12 +267,9 @@ export class Engine implements AsyncDisposable {
     const want = "last";
     const [row] = await this.#evaluate({ sequence, tokens, want, top, signal });
     if (row.length === vocabSize) return topLogits(row, top);
-    const { ids, logits, logSumExp } = unpackTopLogits(row);
-    const picked = {
-      ids: ids.subarray(0, top),
-      logits: logits.subarray(0, top),
-      logSumExp,
-    };
+    const { ids, logits, ...rest } = unpackTopLogits(row);
+    const most = { ids: ids.subarray(0, top), logits: logits.subarray(0, top) };
+    const picked = { ...rest, ...most };
     checkTopLogits(picked, vocabSize);
     return picked;
   }
@@ -278,7 +283,7 @@ export class Engine implements AsyncDisposable {
    */
   async trace(sequence: Sequence, token: number): Promise<readonly Lane[]> {
     let lanes: readonly Lane[] = [];
-    const onTrace: OnTrace = (traced) => lanes = traced;
+    const onTrace = (traced: readonly Lane[]) => lanes = traced;
     const tokens = [token], want = "last", top = 0;
     await this.#evaluate({ sequence, tokens, want, top, onTrace });
     return lanes;
@@ -286,41 +291,32 @@ export class Engine implements AsyncDisposable {
 
   // deno-lint-ignore require-await -- what is refused is a rejection
   async #evaluate(
-    asked:
-      & Omit<Request, "tokens" | "logits" | "resolve" | "reject" | "done">
-      & {
-        readonly tokens: ArrayLike<number>;
-      },
+    asked: Omit<Request, "tokens" | "logits" | "answer" | "done"> & {
+      readonly tokens: ArrayLike<number>;
+    },
   ): Promise<Float32Array[]> {
     const { sequence, signal } = asked;
     signal?.throwIfAborted();
     this.#loop.check();
-    this.#checkSequence(sequence);
+    if (!sequence.isOf(this.#owner)) {
+      throw new UsageError("Cannot evaluate in a sequence of another model");
+    }
+    if (sequence.dropped) throw droppedError();
     const { length } = asked.tokens;
     if (!(length > 0)) {
       throw new UsageError("Cannot evaluate an empty list of tokens");
     }
     this.#checkRoom(sequence, length);
     const tokens = this.#copyIds(asked.tokens, length);
-    const { promise, resolve, reject } = Promise.withResolvers<
-      Float32Array[]
-    >();
-    const logits: Float32Array[] = [];
-    this.#loop.push({ ...asked, tokens, logits, resolve, reject, done: 0 });
-    return promise;
+    const answer = Promise.withResolvers<Float32Array[]>();
+    this.#loop.push({ ...asked, tokens, logits: [], answer, done: 0 });
+    return answer.promise;
   }
 
   /** Stops the places. Waits for the step that runs. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#loop.close();
     await this.#team.current[Symbol.asyncDispose]();
-  }
-
-  #checkSequence(sequence: Sequence): void {
-    if (!sequence.isOf(this.#owner)) {
-      throw new UsageError("Cannot evaluate in a sequence of another model");
-    }
-    if (sequence.dropped) throw droppedError();
   }
 
   /** The caller's ids, checked; what becomes of theirs matters no more. */
@@ -346,25 +342,10 @@ export class Engine implements AsyncDisposable {
         `Cannot evaluate ${length} tokens in one sequence: the context has ${this.contextSize}`,
       );
     }
-    if (pagesFor(length) > this.#mostPages) {
+    const pages = pagesFor(length), { mostPages } = this.#loop;
+    if (pages > mostPages) {
       throw new LimitError(
-        `Cannot evaluate ${length} tokens in one sequence: they need ${
-          pagesFor(length)
-        } pages of keys and values, the limit is ${this.#mostPages}`,
-      );
-    }
-  }
-
-  #checkKeep(keep: number): void {
-    const { mode } = this.#team.current.sparsity;
-    if (mode !== "top-k") {
-      throw new UsageError(
-        `Cannot keep a share of ${keep} in sparsity ${mode}: load the model with top-k`,
-      );
-    }
-    if (!(keep > 0 && keep <= 1)) {
-      throw new UsageError(
-        `Cannot keep a share of ${keep} of the neurons: needs a number above 0, at most 1`,
+        `Cannot evaluate ${length} tokens in one sequence: they need ${pages} pages of keys and values, the limit is ${mostPages}`,
       );
     }
   }

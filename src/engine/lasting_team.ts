@@ -1,10 +1,12 @@
 /**
- * A team that outlasts its places: where one dies, another team takes over.
+ * A team that outlasts its places: where one dies, another team takes over, and
+ * computes the keys and values anew.
  *
  * @module
  */
-import { replay } from "./replay.ts";
-import type { SequenceOwner } from "./sequence.ts";
+import { LimitError } from "../errors.ts";
+import { pagePositions } from "../places/batch.ts";
+import type { Sequence, SequenceOwner } from "./sequence.ts";
 import type { NeuronCounts } from "../places/neuron_counts.ts";
 import type { LayerCounts } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
@@ -17,34 +19,19 @@ const mostRestarts = 3;
 
 /** The team at hand, and how to come by the next. */
 export class LastingTeam {
-  #team: Team;
-  #restart?: Restart;
   /** Counters of teams that are gone */
   readonly #pastCounts: LayerCounts[] = [];
 
-  /** Begins with `team`; where `restart` is left out, it is the last. */
+  /** Begins with `current`; where `restart` is left out, the team at hand is the last. */
   constructor(
-    team: Team,
+    public current: Team,
     readonly owner: SequenceOwner,
-    restart?: Restart,
-  ) {
-    this.#team = team;
-    this.#restart = restart;
-  }
-
-  /** The team at hand. */
-  get current(): Team {
-    return this.#team;
-  }
-
-  /** Makes the team at hand the last: nobody takes over where it fails. */
-  endHere(): void {
-    this.#restart = undefined;
-  }
+    public restart?: Restart,
+  ) {}
 
   /** Counters of each place that was ever there. */
   get counts(): readonly LayerCounts[] {
-    return [...this.#team.counts, ...this.#pastCounts];
+    return [...this.current.counts, ...this.#pastCounts];
   }
 
   /**
@@ -54,28 +41,88 @@ export class LastingTeam {
    * @throws what the last of some teams failed by
    */
   async do<T>(act: (team: Team) => Promise<T>): Promise<T> {
-    const { neuronCounts } = this.#team;
+    const { neuronCounts } = this.current;
     let reason: unknown;
     for (let failures = 0; failures <= mostRestarts; failures++) {
       try {
         if (failures > 0) await this.#replace(reason, neuronCounts);
-        return await act(this.#team);
+        return await act(this.current);
       } catch (error) {
         reason = error;
-        if (!this.#restart) break;
+        if (!this.restart) break;
       }
     }
     throw reason;
   }
 
   async #replace(reason: unknown, neuronCounts?: NeuronCounts): Promise<void> {
-    const old = this.#team, restart = this.#restart!;
+    const old = this.current, restart = this.restart!;
     await old[Symbol.asyncDispose]();
-    const team = this.#team = await restart(reason);
+    const team = this.current = await restart(reason);
     this.#pastCounts.push(...old.counts);
     this.owner.pool.forgetPast();
     await replay(team, this.owner);
     // What was computed again is not counted again.
     if (neuronCounts) team.neuronCounts?.copyFrom(neuronCounts);
   }
+}
+
+/**
+ * Evaluates the tokens of every sequence into the pages that it holds, each
+ * page once, however many sequences share it.
+ *
+ * @throws {LimitError} where the team cannot hold as many pages
+ */
+async function replay(
+  team: Team,
+  { pool, sequences }: SequenceOwner,
+): Promise<void> {
+  const held = await team.reserve(pool.count);
+  if (held < pool.count) {
+    throw new LimitError(
+      `Cannot compute ${pool.count} pages of keys and values anew: there is memory for ${held}`,
+    );
+  }
+  /** Positions of each page that are filled */
+  const filled = new Map<number, number>();
+  for (const sequence of sequences) {
+    const { length } = sequence;
+    let position = 0;
+    /** Whether another sequence has filled the page up to here. */
+    const isFilled = () => {
+      const page = sequence.pages[Math.floor(position / pagePositions)];
+      return position % pagePositions < (filled.get(page) ?? 0);
+    };
+    while (position < length && isFilled()) position++;
+    while (position < length) {
+      const count = Math.min(team.limits.tokens, length - position);
+      fill(team, sequence, position, count);
+      await team.run();
+      position += count;
+    }
+    sequence.pages.forEach((page, i) => {
+      const positions = Math.min(pagePositions, length - i * pagePositions);
+      filled.set(page, Math.max(positions, filled.get(page) ?? 0));
+    });
+  }
+}
+
+/** Makes a step of `count` tokens of one sequence that wants no logits. */
+function fill(
+  { batch }: Team,
+  sequence: Sequence,
+  first: number,
+  count: number,
+): void {
+  for (let t = 0; t < count; t++) {
+    batch.tokens[t] = sequence.tokenAt(first + t);
+    batch.positions[t] = first + t;
+    batch.sequences[t] = 0;
+    batch.wantLogits[t] = 0;
+    batch.keep[t] = sequence.keep ?? 0;
+  }
+  batch.pages.set(sequence.pages, 0);
+  batch.length = count;
+  batch.copyCount = 0;
+  batch.top = 0;
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import { pagePositions } from "../places/batch.ts";
-import { type KnownPrefix, PrefixCache } from "./prefix_cache.ts";
+import { PrefixCache } from "./prefix_cache.ts";
 
 /** Counts by how many sequences each page is held. */
 export class PagePool {
@@ -14,7 +14,8 @@ export class PagePool {
   readonly #free: number[] = [];
   /** The ids whose keys and values each page holds, `[pagePositions]` */
   readonly #tokens: Int32Array[] = [];
-  readonly #cache = new PrefixCache();
+  /** Knows the pages by their tokens; whoever takes those that it finds retains them */
+  readonly cache: PrefixCache = new PrefixCache();
 
   /** `keepsPast`: whether the pages of past sequences are kept, to be found again. */
   constructor(readonly keepsPast: boolean = false) {}
@@ -36,7 +37,7 @@ export class PagePool {
 
   /** Pages that can be taken: free ones, and those of past sequences. */
   get available(): number {
-    return this.#free.length + this.#cache.unused;
+    return this.#free.length + this.cache.unused;
   }
 
   /** Takes note that places hold `count` pages, where that is more than before. */
@@ -51,19 +52,19 @@ export class PagePool {
 
   /** Takes a page for one sequence; undefined where none is available. */
   take(): number | undefined {
-    const page = this.#free.pop() ?? this.#cache.evict();
+    const page = this.#free.pop() ?? this.cache.evict();
     if (page !== undefined) this.#references[page] = 1;
     return page;
   }
 
   /** One more sequence holds the page. */
   retain(page: number): void {
-    if (this.#references[page]++ === 0) this.#cache.use(page);
+    if (this.#references[page]++ === 0) this.cache.use(page);
   }
 
   /** One sequence less holds the page. */
   release(page: number): void {
-    if (--this.#references[page] > 0 || this.#cache.leave(page)) return;
+    if (--this.#references[page] > 0 || this.cache.leave(page)) return;
     this.#free.push(page);
   }
 
@@ -77,12 +78,7 @@ export class PagePool {
    * after: nobody else holds it, and it is known by tokens before `at` alone.
    */
   isWritable(page: number, at: number): boolean {
-    return this.#references[page] === 1 && at >= this.#cache.tokensOf(page);
-  }
-
-  /** The pages that hold the longest known beginning of `ids`; whoever takes them retains them. */
-  find(ids: readonly number[], keep?: number): KnownPrefix {
-    return this.#cache.find(ids, keep);
+    return this.#references[page] === 1 && at >= this.cache.tokensOf(page);
   }
 
   /**
@@ -98,7 +94,7 @@ export class PagePool {
   ): number {
     if (!this.keepsPast) return page;
     const ids = this.#tokens[page].slice(0, count);
-    const known = this.#cache.add(page, ids, before, keep);
+    const known = this.cache.add(page, ids, before, keep);
     if (known !== page) {
       this.retain(known);
       this.release(page);
@@ -108,6 +104,6 @@ export class PagePool {
 
   /** Forgets by which tokens pages are known: what they hold is lost. */
   forgetPast(): void {
-    for (const page of this.#cache.clear()) this.#free.push(page);
+    for (const page of this.cache.clear()) this.#free.push(page);
   }
 }

@@ -9,7 +9,6 @@ import { pagePositions } from "../places/batch.ts";
 /** A page, and what may follow it. */
 interface Node {
   readonly page: number;
-  readonly parent: Node | undefined;
   /** The ids of its tokens: a full page, or the end of a text */
   readonly ids: Int32Array;
   /** By their ids */
@@ -18,7 +17,7 @@ interface Node {
 }
 
 /** What is known of a text. */
-export interface KnownPrefix {
+interface KnownPrefix {
   /** In order; of the last perhaps only a part holds */
   readonly pages: readonly number[];
   /** Positions that hold */
@@ -56,7 +55,7 @@ export class PrefixCache {
     let length = 0;
     for (;;) {
       const rest = ids.slice(length, length + pagePositions);
-      const node = rest.length === pagePositions && level.get(keyOf(rest));
+      const node = rest.length === pagePositions && level.get(rest.join());
       if (!node) {
         const { page, common } = mostAlike(level, rest);
         if (common > 0) pages.push(page);
@@ -86,11 +85,11 @@ export class PrefixCache {
       return page;
     }
     const siblings = parent?.children ?? this.#rootsOf(keep);
-    const key = keyOf(ids);
+    const key = ids.join();
     const known = siblings.get(key);
     if (known) return known.page;
     this.#remove(page);
-    const node = { page, parent, ids, siblings, children: new Map() };
+    const node = { page, ids, siblings, children: new Map() };
     siblings.set(key, node);
     this.#nodes.set(page, node);
     return page;
@@ -127,7 +126,7 @@ export class PrefixCache {
   #remove(page: number): void {
     const node = this.#nodes.get(page);
     if (!node) return;
-    node.siblings.delete(keyOf(node.ids));
+    node.siblings.delete(node.ids.join());
     this.#nodes.delete(page);
     this.#unused.delete(page);
   }
@@ -137,10 +136,6 @@ export class PrefixCache {
     if (!roots) this.#roots.set(keep, roots = new Map());
     return roots;
   }
-}
-
-function keyOf(ids: Int32Array | readonly number[]): string {
-  return ids.join();
 }
 
 /** The page whose tokens begin as `ids` do for longest. */

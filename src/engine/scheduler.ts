@@ -21,8 +21,7 @@ export interface Request {
   /** Told what the places did in each of its steps */
   readonly onTrace?: OnTrace;
   readonly logits: Float32Array[];
-  readonly resolve: (logits: Float32Array[]) => void;
-  readonly reject: (error: unknown) => void;
+  readonly answer: PromiseWithResolvers<Float32Array[]>;
   /** Tokens that have been evaluated */
   done: number;
 }
@@ -97,15 +96,15 @@ export function fillBatch(
   batch: Batch,
   shares: readonly Share[],
 ): OnTrace | undefined {
-  /** Those that want logits */
-  const wanting: Request[] = [];
+  /** How many of the largest logits each wants; 0 = all */
+  const tops: number[] = [];
   let onTrace: OnTrace | undefined;
   let t = 0;
   batch.copyCount = 0;
   shares.forEach(({ sequence, growth, pieces }, row) => {
     let position = sequence.length;
     for (const { request, tokens, wanted } of pieces) {
-      if (wanted > 0) wanting.push(request);
+      if (wanted > 0) tops.push(request.top);
       onTrace ??= request.onTrace;
       tokens.forEach((id, i) => {
         batch.tokens[t] = id;
@@ -122,12 +121,7 @@ export function fillBatch(
     }
   });
   batch.length = t;
-  batch.top = topOf(wanting);
+  // As many as are enough for all of them.
+  batch.top = tops.includes(0) ? 0 : Math.max(0, ...tops);
   return onTrace;
-}
-
-/** How many of the largest logits are enough for all of these; 0 where one wants them all. */
-function topOf(requests: readonly Request[]): number {
-  const counts = requests.map(({ top }) => top);
-  return counts.includes(0) ? 0 : Math.max(0, ...counts);
 }

@@ -95,7 +95,9 @@ export class Sequence implements Disposable {
     if (this.#dropped) return;
     this.#dropped = true;
     this.#owner.sequences.delete(this);
-    this.#rememberEnd();
+    // The last page is known by the tokens in it, where it is nobody else's.
+    const at = this.#length % pagePositions, last = this.#pages.length - 1;
+    if (at > 0 && !this.#hasToCopy()) this.#remember(last, at);
     this.cut(0);
     this.#giveUpAhead();
   }
@@ -139,7 +141,7 @@ export class Sequence implements Disposable {
     this.truncate(common);
     if (!fromPast) return;
     const { pool } = this.#owner;
-    const { pages, length } = pool.find(ids, this.keep);
+    const { pages, length } = pool.cache.find(ids, this.keep);
     if (length <= common) return;
     this.#owner.cachedTokens += length - common;
     const own = this.#pages.toReversed();
@@ -223,21 +225,11 @@ export class Sequence implements Disposable {
         pool.tokensOf(page)[this.#length++ % pagePositions] = id;
       }
     }
-    this.#rememberFull(Math.floor(before / pagePositions));
-  }
-
-  /** Makes the full pages from one on known by their tokens. */
-  #rememberFull(first: number): void {
+    // The pages that are full now can be found again.
     const full = Math.floor(this.#length / pagePositions);
-    for (let i = first; i < full; i++) this.#remember(i, pagePositions);
-  }
-
-  /** Makes the last page known by the tokens in it, where it is nobody else's. */
-  #rememberEnd(): void {
-    const at = this.#length % pagePositions;
-    const last = this.#pages.length - 1;
-    if (at === 0 || !this.#owner.pool.isWritable(this.#pages[last], at)) return;
-    this.#remember(last, at);
+    for (let i = Math.floor(before / pagePositions); i < full; i++) {
+      this.#remember(i, pagePositions);
+    }
   }
 
   #remember(index: number, count: number): void {

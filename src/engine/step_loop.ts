@@ -26,6 +26,7 @@ const callersTurns = 16;
 
 /** Runs steps as long as something waits. */
 export class StepLoop {
+  readonly #pool: PagePool;
   /** The requests of each sequence in their order; who was served last comes last */
   readonly #lines = new Map<Sequence, Request[]>();
   #running?: Promise<void>;
@@ -33,18 +34,12 @@ export class StepLoop {
   #failure?: CulmError;
   /** Whether places have refused to make more pages */
   #isFull = false;
-  #tokens = 0;
+  /** Tokens that have been evaluated */
+  tokens = 0;
 
-  /** Evaluates with `team`, in `pool`'s pages, `mostPages` at most. */
-  constructor(
-    readonly team: LastingTeam,
-    readonly pool: PagePool,
-    readonly mostPages: number,
-  ) {}
-
-  /** Tokens that have been evaluated. */
-  get tokens(): number {
-    return this.#tokens;
+  /** Evaluates with `team`, in `mostPages` pages at most. */
+  constructor(readonly team: LastingTeam, readonly mostPages: number) {
+    this.#pool = team.owner.pool;
   }
 
   /** Tokens that wait to be appended to a sequence. */
@@ -60,7 +55,7 @@ export class StepLoop {
     if (this.#failure) throw this.#failure;
   }
 
-  /** Takes a request; it is answered by its `resolve` or `reject`. */
+  /** Takes a request; it is answered by its `answer`. */
   push(request: Request): void {
     const { sequence } = request;
     sequence.countWaiting(1);
@@ -83,7 +78,7 @@ export class StepLoop {
   /** Refuses what waits, once the step that runs is done. */
   async close(): Promise<void> {
     this.#failure ??= new PlaceError("Cannot evaluate: the model is closed");
-    this.team.endHere();
+    this.team.restart = undefined;
     await this.#running;
   }
 
@@ -108,10 +103,18 @@ export class StepLoop {
         }
       }
     } catch (error) {
-      this.#failure ??= asCulmError(error);
+      this.#failure ??= error instanceof CulmError
+        ? error
+        : new PlaceError(`Cannot go on: ${(error as Error).message}`, {
+          cause: error,
+        });
     } finally {
       this.#running = undefined;
-      if (this.#failure) this.#refuseAll(this.#failure);
+      if (this.#failure) {
+        for (const sequence of this.#lines.keys()) {
+          this.#refuse(sequence, 0, this.#failure);
+        }
+      }
     }
   }
 
@@ -119,7 +122,7 @@ export class StepLoop {
   async #nextStep(): Promise<Share[]> {
     this.#refuseGone();
     for (const [sequence, line] of this.#lines) {
-      if (readyTokens(sequence, line) < this.waiting(sequence)) {
+      if (sequence.missingPages(this.waiting(sequence)) > 0) {
         await this.#takePages(sequence, line);
       }
     }
@@ -132,13 +135,11 @@ export class StepLoop {
     })).filter(({ ready }) => ready > 0);
     const { tokens } = this.team.current.limits;
     const slots = shareSlots(lines.map(({ ready }) => ready), tokens);
-    const shares: Share[] = [];
-    lines.forEach(({ sequence, line }, i) => {
-      if (slots[i] === 0) return;
+    return lines.flatMap(({ sequence, line }, i) => {
+      if (slots[i] === 0) return [];
       const growth = sequence.plan(slots[i]);
-      shares.push({ sequence, growth, pieces: piecesOf(line, slots[i]) });
+      return [{ sequence, growth, pieces: piecesOf(line, slots[i]) }];
     });
-    return shares;
   }
 
   /** Takes the pages that whole requests of a sequence need, one after another, as long as there are some. */
@@ -158,7 +159,7 @@ export class StepLoop {
 
   /** Says whether so many pages can be taken, once more of them have been made where need be. */
   async #makeRoom(pages: number): Promise<boolean> {
-    const { pool } = this;
+    const pool = this.#pool;
     // As many as a full sequence has are made before any of the past's is given up.
     const full = pagesFor(this.team.current.limits.contextSize);
     await this.#makePages(Math.min(full, pool.count + pages - pool.free));
@@ -168,17 +169,16 @@ export class StepLoop {
 
   async #makePages(count: number): Promise<void> {
     const most = Math.min(count, this.mostPages);
-    if (most <= this.pool.count || this.#isFull) return;
+    if (most <= this.#pool.count || this.#isFull) return;
     const held = await this.team.do((team) => team.reserve(most));
-    this.pool.grow(Math.min(held, this.mostPages));
+    this.#pool.grow(Math.min(held, this.mostPages));
     this.#isFull = held < most;
   }
 
   async #step(shares: readonly Share[]): Promise<void> {
-    const rows = await this.team.do((team) => {
-      const onTrace = fillBatch(team.batch, shares);
-      return team.run(onTrace);
-    });
+    const rows = await this.team.do((team) =>
+      team.run(fillBatch(team.batch, shares))
+    );
     const next = rows.values();
     for (const share of shares) this.#commit(share, next);
   }
@@ -197,12 +197,12 @@ export class StepLoop {
     if (sequence.dropped || !line) return; // refused before the next step
     sequence.commit(growth, pieces.map(({ tokens }) => tokens));
     for (const { request, tokens } of pieces) {
-      this.#tokens += tokens.length;
+      this.tokens += tokens.length;
       request.done += tokens.length;
       if (request.done < request.tokens.length) continue;
       line.shift();
       sequence.countWaiting(-1);
-      request.resolve(request.logits);
+      request.answer.resolve(request.logits);
     }
     // Behind the others that wait.
     this.#lines.delete(sequence);
@@ -221,7 +221,7 @@ export class StepLoop {
   /** Refuses the request that came last: there are no pages for any. */
   #refuseLast(): void {
     const [sequence, line] = [...this.#lines].at(-1)!;
-    const { count, available } = this.pool;
+    const { count, available } = this.#pool;
     const tokens = this.waiting(sequence);
     const missing = sequence.missingPages(tokens);
     this.#refuse(
@@ -233,21 +233,15 @@ export class StepLoop {
     );
   }
 
-  #refuseAll(reason: unknown): void {
-    for (const sequence of this.#lines.keys()) {
-      this.#refuse(sequence, 0, reason);
-    }
-  }
-
   /** Refuses a sequence's requests from one on; the sequence is as it was before that. */
   #refuse(sequence: Sequence, from: number, reason: unknown): void {
     const line = this.#lines.get(sequence)!;
     const refused = line.splice(from);
     if (line.length === 0) this.#lines.delete(sequence);
     if (!sequence.dropped) sequence.cut(sequence.length - refused[0].done);
-    for (const { reject } of refused) {
+    for (const { answer } of refused) {
       sequence.countWaiting(-1);
-      reject(reason);
+      answer.reject(reason);
     }
   }
 }
@@ -261,10 +255,4 @@ function readyTokens(sequence: Sequence, line: readonly Request[]): number {
     ready = count;
   }
   return ready;
-}
-
-function asCulmError(error: unknown): CulmError {
-  if (error instanceof CulmError) return error;
-  const { message } = error as Error;
-  return new PlaceError(`Cannot go on: ${message}`, { cause: error });
 }

@@ -7,7 +7,6 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import { Engine } from "../engine/engine.ts";
 import { GpuError, UsageError } from "../errors.ts";
 import { readGguf } from "../formats/gguf/read.ts";
-import { startWithGpu } from "./start_with_gpu.ts";
 import { LanguageModel } from "../generate/language_model.ts";
 import {
   checkOptions,
@@ -16,13 +15,13 @@ import {
 } from "./load_options.ts";
 import { describeModel } from "../model/model.ts";
 import { type ModelSource, toByteSource } from "./model_source.ts";
+import { startWithGpu } from "./plan_gpu.ts";
 import { pagesFor } from "../places/batch.ts";
 import {
   type LoadControl,
   type StartOptions,
   startTeam,
 } from "../places/start.ts";
-import type { Team } from "../places/team.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import { checkProfile } from "../plan/profile.ts";
 import { profileOf } from "../plan/reorder.ts";
@@ -59,14 +58,19 @@ export async function load(
 ): Promise<LanguageModel> {
   const checked = checkOptions(options);
   const start = performance.now();
-  await using opened = new OpenSources();
-  const bytes = await opened.open(source);
+  await using opened = new AsyncDisposableStack();
+  const open = async (source: ModelSource): Promise<ByteSource> => {
+    const bytes = await toByteSource(source);
+    if (bytes !== source) opened.defer(() => bytes.close());
+    return bytes;
+  };
+  const bytes = await open(source);
   const file = await readGguf(bytes);
   options.signal?.throwIfAborted();
   const described = describeModel(file, options);
   const predictor = options.predictor === undefined
     ? undefined
-    : await opened.open(options.predictor);
+    : await open(options.predictor);
   const { model, source: all } = predictor
     ? await withPredictor(described, bytes, predictor)
     : { model: described, source: bytes };
@@ -97,7 +101,7 @@ export async function load(
     limits: { tokens: Math.min(checked.batchSize, contextSize), contextSize },
   };
   const { threads } = checked;
-  const startOn = (gpuPlan?: PlacePlan, control?: LoadControl): Promise<Team> =>
+  const startOn = (gpuPlan?: PlacePlan, control?: LoadControl) =>
     startTeam(all, threads, { ...places, gpuPlan }, control);
   const warn = options.onWarning ?? (() => {});
   const team = await startWithGpu(
@@ -127,30 +131,6 @@ export async function load(
     performance.now() - start,
     tokenizer,
     profile,
-    isReplaceable ? opened.keep() : undefined,
+    isReplaceable ? opened.move() : undefined,
   );
-}
-
-/** Files that were opened here, and are closed here or by whom they are left to. */
-class OpenSources implements AsyncDisposable {
-  #opened: ByteSource[] = [];
-
-  /** The source, opened if it was not. */
-  async open(source: ModelSource): Promise<ByteSource> {
-    const bytes = await toByteSource(source);
-    if (bytes !== source) this.#opened.push(bytes);
-    return bytes;
-  }
-
-  /** Leaves them open, for the caller to dispose of. */
-  keep(): OpenSources {
-    const kept = new OpenSources();
-    kept.#opened = this.#opened.splice(0);
-    return kept;
-  }
-
-  /** Closes them. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const source of this.#opened.splice(0)) await source.close();
-  }
 }

@@ -107,11 +107,7 @@ const words = {
  * @throws {LimitError} where one is beyond a limit
  */
 export function checkOptions(options: LoadOptions) {
-  const whole = (
-    name: keyof typeof limits,
-    fallback: number,
-    least: number,
-  ): number => {
+  const whole = (name: keyof typeof limits, fallback: number, least = 0) => {
     const value = options[name] ?? fallback;
     if (!Number.isInteger(value) || value < least) {
       throw new UsageError(
@@ -146,13 +142,9 @@ export function checkOptions(options: LoadOptions) {
   }
   return {
     gpuBytes: vramBudget < 0 ? undefined : Math.floor(vramBudget * 2 ** 30),
-    threads: whole(
-      "threads",
-      coreCount(),
-      0,
-    ),
-    contextSize: whole("contextSize", 0, 0),
-    cacheSize: whole("cacheSize", 0, 0),
+    threads: whole("threads", coreCount()),
+    contextSize: whole("contextSize", 0),
+    cacheSize: whole("cacheSize", 0),
     batchSize: whole("batchSize", 128, 1),
     sparsity: checkSparsity(options.sparsity ?? { mode: "exact" }),
     cacheType: checkCacheType(options.cacheType ?? "f16"),

@@ -1,10 +1,11 @@
 /**
  * Which share of a model the GPU takes on this machine: asks whether there is
- * one, measures both sides, and lets the planner decide.
+ * one, measures both sides, and lets the planner decide. Where the GPU's memory
+ * does not last, it takes less, and else nothing.
  *
  * @module
  */
-import { GpuError, UsageError } from "../errors.ts";
+import { GpuError, GpuMemoryError, UsageError } from "../errors.ts";
 import type { GpuMode, LoadOptions } from "./load_options.ts";
 import type { Model } from "../model/model.ts";
 import { kvPositionBytes } from "../places/cache_type.ts";
@@ -12,6 +13,7 @@ import { findAdapter, nameOf } from "../places/gpu/device/device.ts";
 import { deviceBytes } from "../places/gpu/memory/layout.ts";
 import { measureMachine } from "../places/measure_machine.ts";
 import type { StartOptions } from "../places/start.ts";
+import type { Team } from "../places/team.ts";
 import { checkGpuIndex } from "../plan/gpu_index.ts";
 import type { Machine } from "../plan/machine.ts";
 import { type GpuOptions, makePlan } from "../plan/make_plan.ts";
@@ -24,21 +26,57 @@ const leastGpuBytes = 2 ** 28;
 const plannedPositions = 1024;
 
 /**
- * The GPU's share of a model within so many bytes, as many as there are where
- * left out; undefined where it takes none.
- *
- * @throws {GpuError} where a GPU is required, and nothing fits
- * @throws {LimitError} where a given index does not fit
+ * What is tried of the bytes that a device had no memory for. WebGPU does not
+ * tell how much there is, so where nobody says, it is found by trying.
  */
-export type GpuPlanner = (gpuBytes?: number) => PlacePlan | undefined;
+const lessMemory = 0.75;
+
+/** Times that less is tried, until a twentieth is left. */
+const tries = 10;
 
 /**
- * Looks for a GPU and measures it; undefined where it takes no share.
+ * Plans the GPU's share, and starts.
  *
- * @throws {GpuError} where a GPU is required, and there is none
+ * @throws {GpuError} where a GPU is required, and there is none, or nothing fits
  * @throws {UsageError} where a GPU is required for what only the CPU does
+ * @throws {LimitError} where a given index does not fit
  */
-export async function gpuPlanner(
+export async function startWithGpu(
+  places: StartOptions,
+  threads: number,
+  options: LoadOptions,
+  start: (gpuPlan?: PlacePlan) => Promise<Team>,
+  warn: (message: string) => void,
+): Promise<Team> {
+  let { gpuBytes } = places;
+  let planner: Promise<GpuPlanner | undefined> | undefined;
+  for (let left = tries;; left--) {
+    let plan: PlacePlan | undefined;
+    try {
+      planner ??= gpuPlanner(places, threads, options);
+      plan = (await planner)?.(gpuBytes);
+      return await start(plan);
+    } catch (error) {
+      if (!(error instanceof GpuError)) throw error;
+      const isOurs = places.gpuBytes === undefined && !options.gpuPlan;
+      if (error instanceof GpuMemoryError && isOurs && plan && left > 0) {
+        const planned = deviceBytes({ ...places, plan }).all;
+        gpuBytes = Math.floor(lessMemory * planned);
+        warn(`${error.message}; trying ${gpuBytes} bytes`);
+      } else if (options.gpu === "require") throw error;
+      else {
+        warn(`${error.message}; going on with the CPU`);
+        return await start();
+      }
+    }
+  }
+}
+
+/** The GPU's share of a model within so many bytes, or as many as there are; undefined where it takes none. */
+type GpuPlanner = (gpuBytes?: number) => PlacePlan | undefined;
+
+/** Looks for a GPU and measures it; undefined where it takes no share. */
+async function gpuPlanner(
   places: StartOptions,
   threads: number,
   options: LoadOptions,
