@@ -68,18 +68,13 @@ export {
   type PerTensor,
   type TensorSchema,
 } from "./src/model/schema.ts";
-export {
-  type ActivationCdf,
-  activationCdf,
-  activationShare,
-  meanActivationShare,
-} from "./src/plan/activation_cdf.ts";
 export type { Rates } from "./src/plan/rates.ts";
 export {
   assumedFiring,
+  bambooCdf,
   type Distribution,
   firingOfLayers,
-} from "./src/plan/assumed_firing.ts";
+} from "./src/plan/firing.ts";
 export {
   type CostOptions,
   type Costs,
@@ -112,9 +107,13 @@ export {
 } from "./src/plan/splits.ts";
 export type { Side } from "./src/plan/schedule.ts";
 export {
+  type ActivationCdf,
+  activationCdf,
+  activationShare,
   checkProfile,
   type Firing,
   type LayerProfile,
+  meanActivationShare,
   mergeProfiles,
   type Profile,
 } from "./src/plan/profile.ts";
@@ -207,7 +206,6 @@ export {
   TaskRecord,
 } from "./src/lab/eval/task.ts";
 export { evalTasks } from "./src/lab/eval/tasks.ts";
-export { fingerprintOf } from "./src/model/fingerprint.ts";
 export {
   estimatePerplexity,
   type PerplexityEstimate,
@@ -217,6 +215,7 @@ export {
   type TextScore,
 } from "./src/lab/perplexity.ts";
 export {
+  fingerprintOf,
   type PredictorForm,
   type PredictorToWrite,
   writePredictor,
@@ -233,7 +232,6 @@ export {
   type SynthShape,
   synthShapes,
 } from "./src/lab/synth/options.ts";
-export { bambooCdf } from "./src/plan/firing.ts";
 export { asType, synthModel } from "./src/lab/synth/synth_model.ts";
 export {
   synthesiseFolder,

@@ -37,10 +37,7 @@ const otherBiases = [
 ] as const;
 
 /** By `general.architecture`. */
-export const architectures: ReadonlyMap<string, Architecture> = new Map<
-  string,
-  Architecture
->([
+export const architectures = new Map<string, Architecture>([
   ["bamboo", { takes: ffn, rope: "interleaved", activation: () => "drelu" }],
   // PowerInfer files of ReluLLaMA and ProSparse say `llama` and mean relu(gate)·up;
   // they are told by the magic, or, where that is plain GGUF, by the transposed down.
@@ -66,14 +63,9 @@ function statedActivation(
   architecture: string,
   stated?: string,
 ): Activation | undefined {
-  switch (stated) {
-    case undefined:
-      return undefined;
-    case "relu":
-      return "reglu";
-    case "silu":
-      return "swiglu";
-  }
+  if (stated === undefined) return undefined;
+  if (stated === "relu") return "reglu";
+  if (stated === "silu") return "swiglu";
   throw new UnsupportedError(
     `Cannot run ${architecture}.hidden_activation ${
       JSON.stringify(stated)

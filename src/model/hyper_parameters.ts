@@ -29,7 +29,7 @@ const table = {
 } as const;
 
 /** A hyper-parameter, called what `Model` calls it. */
-export type HyperParameter = keyof typeof table;
+type HyperParameter = keyof typeof table;
 
 /** Those to write. */
 export type HyperParameters = {
@@ -64,32 +64,16 @@ export class HyperParameterReader {
   /** A size; `undefined` as fallback makes it a fault where it is missing. */
   size(name: HyperParameter, fallback?: number): number {
     const value = this.number(name) ?? fallback;
-    if (value === undefined) {
-      throw new FormatError(
-        `Cannot read the model: ${this.#key(name)} is missing`,
-      );
-    }
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new FormatError(
-        `Cannot read the model: ${
-          this.#key(name)
-        } is ${value}, needs a whole number above 0`,
-      );
-    }
-    return value;
+    if (value === undefined) throw this.#error(name, "missing");
+    if (Number.isSafeInteger(value) && value > 0) return value;
+    throw this.#error(name, `${value}, needs a whole number above 0`);
   }
 
   /** A positive number. */
   real(name: HyperParameter, fallback: number): number {
     const value = this.number(name) ?? fallback;
-    if (!(value > 0 && value < 1e30)) {
-      throw new FormatError(
-        `Cannot read the model: ${
-          this.#key(name)
-        } is ${value}, needs a number above 0`,
-      );
-    }
-    return value;
+    if (value > 0 && value < 1e30) return value;
+    throw this.#error(name, `${value}, needs a number above 0`);
   }
 
   /** A number as the file has it. */
@@ -104,5 +88,11 @@ export class HyperParameterReader {
 
   #key(name: HyperParameter): string {
     return keyOf(this.architecture, name);
+  }
+
+  #error(name: HyperParameter, what: string): FormatError {
+    return new FormatError(
+      `Cannot read the model: ${this.#key(name)} is ${what}`,
+    );
   }
 }

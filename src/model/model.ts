@@ -102,11 +102,7 @@ export function describeModel(
   options: ModelOptions = {},
 ): Model {
   const name = getString(file, "general.architecture");
-  if (name === undefined) {
-    throw new FormatError(
-      "Cannot read the model: general.architecture is missing",
-    );
-  }
+  if (name === undefined) throw fault("general.architecture is missing");
   const architecture = architectures.get(name);
   if (!architecture) {
     throw new UnsupportedError(
@@ -120,10 +116,8 @@ export function describeModel(
   const feedForwardSize = keys.size("feedForwardSize");
   const headCount = keys.size("headCount");
   const kvHeadCount = keys.size("kvHeadCount", headCount);
-  const headSize = keys.size(
-    "headSize",
-    Math.floor(hiddenSize / headCount) || 1,
-  );
+  const each = Math.floor(hiddenSize / headCount) || 1;
+  const headSize = keys.size("headSize", each);
   const ropeSize = keys.size("ropeSize", headSize);
   const layerCount = keys.size("layerCount");
   const contextSize = keys.size("contextSize", 2048);
@@ -161,7 +155,7 @@ export function describeModel(
     ],
   ];
   for (const [wrong, what] of contradictions) {
-    if (wrong) throw new FormatError(`Cannot read the model: ${what}`);
+    if (wrong) throw fault(what);
   }
 
   const unused = new Set(file.tensors.keys());
@@ -183,25 +177,25 @@ export function describeModel(
     if (!tensor) return undefined;
     unused.delete(tensor.name);
     checkShape(tensor, shapeOf(own, lengths));
-    requireFloat(tensor);
+    const { name, type, shape } = tensor;
+    refuseIf(
+      shape.length === 1 && type !== "F32",
+      `${name} of type ${type}: norms, biases and factors are F32`,
+    );
     return tensor;
   };
   const need = (own: TensorName, layer?: number): TensorInfo => {
     const tensor = find(own, layer);
-    if (!tensor) {
-      throw new FormatError(
-        `Cannot read the model: tensor ${ggufName(own, layer)} is missing`,
-      );
-    }
-    return tensor;
+    if (tensor) return tensor;
+    throw fault(`tensor ${ggufName(own, layer)} is missing`);
   };
 
   const token_embd = need("token_embd");
   const vocabSize = token_embd.shape[1] ?? 1;
   const vocabulary = getArray(file, "tokenizer.ggml.tokens");
   if (vocabulary && vocabulary.values.length !== vocabSize) {
-    throw new FormatError(
-      `Cannot read the model: the vocabulary has ${vocabulary.values.length} tokens, token_embd.weight has ${vocabSize} rows`,
+    throw fault(
+      `the vocabulary has ${vocabulary.values.length} tokens, token_embd.weight has ${vocabSize} rows`,
     );
   }
   const needs = new Set<LayerTensorName>(architecture.needs);
@@ -218,15 +212,12 @@ export function describeModel(
     checkLayer(layer, index);
     return Object.freeze(layer);
   });
-  const output_norm = need("output_norm");
-  const output = find("output") ?? token_embd;
-  const rope_freqs = find("rope_freqs");
   const tensors = {
     layers: Object.freeze(layers),
     token_embd,
-    output,
-    output_norm,
-    rope_freqs,
+    output_norm: need("output_norm"),
+    output: find("output") ?? token_embd,
+    rope_freqs: find("rope_freqs"),
   };
   const [stranger] = unused;
   refuseIf(
@@ -267,35 +258,28 @@ function checkLayer(
 ): void {
   const at = (name: LayerTensorName) => ggufName(name, layer);
   if (!ffn_down === !ffn_down_t) {
-    throw new FormatError(
-      `Cannot read the model: layer ${layer} needs one of ${
-        at("ffn_down")
-      } and ${at("ffn_down_t")}, has ${ffn_down ? "both" : "neither"}`,
+    throw fault(
+      `layer ${layer} needs one of ${at("ffn_down")} and ${
+        at("ffn_down_t")
+      }, has ${ffn_down ? "both" : "neither"}`,
     );
   }
-  if (!fc1 !== !fc2 || rank(fc1, 1) !== rank(fc2, 0)) {
+  const down = fc1?.shape[1] ?? 0, up = fc2?.shape[0] ?? 0;
+  if (!fc1 !== !fc2 || down !== up) {
     throw new FormatError(
-      `Cannot read the predictor of layer ${layer}: ${at("fc1")} has rank ${
-        rank(fc1, 1)
-      }, ${at("fc2")} has ${rank(fc2, 0)}`,
+      `Cannot read the predictor of layer ${layer}: ${
+        at("fc1")
+      } has rank ${down}, ${at("fc2")} has ${up}`,
     );
   }
 }
 
-function rank(tensor: TensorInfo | undefined, side: number): number {
-  return tensor?.shape[side] ?? 0;
+function fault(what: string): FormatError {
+  return new FormatError(`Cannot read the model: ${what}`);
 }
 
 function refuseIf(condition: unknown, what: string): void {
   if (condition) throw new UnsupportedError(`Cannot run ${what}`);
-}
-
-/** Vectors are read as they are. */
-function requireFloat({ name, type, shape }: TensorInfo): void {
-  refuseIf(
-    shape.length === 1 && type !== "F32",
-    `${name} of type ${type}: norms, biases and factors are F32`,
-  );
 }
 
 /** `undefined` in the expected shape stands for any length. */
@@ -309,12 +293,11 @@ function checkShape(
   const fits = actual.length === expected.length &&
     expected.every((side, i) => side === undefined || side === actual[i]);
   if (!fits) {
+    const needed = expected.map((side) => side ?? "any").join(", ");
     throw new FormatError(
       `Cannot read tensor ${tensor.name}: its shape is [${
         tensor.shape.join(", ")
-      }], the model needs [${
-        expected.map((side) => side ?? "any").join(", ")
-      }]`,
+      }], the model needs [${needed}]`,
     );
   }
 }

@@ -9,6 +9,8 @@
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { joined } from "../bytes/joined.ts";
 import { FormatError, UsageError } from "../errors.ts";
+import { rowBytes } from "../formats/ggml/types.ts";
+import { entry } from "../formats/gguf/entry.ts";
 import {
   getNumbers,
   getString,
@@ -18,7 +20,6 @@ import {
 } from "../formats/gguf/read.ts";
 import { type TensorToWrite, writeGguf } from "../formats/gguf/write.ts";
 import type { LayerTensors, Model } from "./model.ts";
-import { fingerprintOf } from "./fingerprint.ts";
 import { ggufName } from "./schema.ts";
 
 const kind = "activation-predictor";
@@ -59,29 +60,20 @@ export function writePredictor(
 ): AsyncGenerator<Uint8Array> {
   return writeGguf({
     metadata: [
-      ["general.type", { type: "string", value: kind }],
-      [keys.model, { type: "string", value: fingerprint }],
-      [keys.form, { type: "string", value: form }],
-      [keys.thresholds, {
-        type: "array",
-        value: { elementType: "float32", values: thresholds },
-      }],
-      [keys.recall, { type: "float32", value: recall }],
+      ["general.type", entry.text(kind)],
+      [keys.model, entry.text(fingerprint)],
+      [keys.form, entry.text(form)],
+      [keys.thresholds, entry.reals(thresholds)],
+      [keys.recall, entry.real(recall)],
       [keys.tokens, { type: "uint64", value: tokens }],
     ],
     tensors,
   });
 }
 
-/** A model with a predictor, and where the bytes of both are. */
-export interface Predicted {
-  readonly model: Model;
-  readonly source: ByteSource;
-}
-
 /**
  * Gives a model the predictor of another file, in place of its own if it has
- * one. The two sources stay the caller's.
+ * one, and where the bytes of both are. The two sources stay the caller's.
  *
  * @throws {FormatError} where the file is damaged or is no predictor
  * @throws {UsageError} where it was made for another model
@@ -90,7 +82,7 @@ export async function withPredictor(
   model: Model,
   source: ByteSource,
   predictor: ByteSource,
-): Promise<Predicted> {
+): Promise<{ model: Model; source: ByteSource }> {
   const file = await readGguf(predictor);
   const refuse = (what: string): never => {
     throw new FormatError(`Cannot read predictor ${predictor.name}: ${what}`);
@@ -98,8 +90,8 @@ export async function withPredictor(
   if (getString(file, "general.type") !== kind) {
     refuse(`general.type is not "${kind}"`);
   }
-  const made = getString(file, keys.model),
-    own = await fingerprintOf(model, source);
+  const made = getString(file, keys.model);
+  const own = await fingerprintOf(model, source);
   if (made !== own) {
     throw new UsageError(
       `Cannot use predictor ${predictor.name}: it was made for another model (${
@@ -118,12 +110,10 @@ export async function withPredictor(
   if (form !== "linear" && form !== "relu") {
     refuse(`${keys.form} is "${form}", known are linear and relu`);
   }
-  const layers = model.layers.map((layer, i): LayerTensors =>
-    Object.freeze({
-      ...layer,
-      ...tensorsOf(file, i, model, source.size, refuse),
-    })
-  );
+  const layers = model.layers.map((layer, i): LayerTensors => {
+    const own = tensorsOf(file, i, model, source.size, refuse);
+    return Object.freeze({ ...layer, ...own });
+  });
   return {
     model: Object.freeze({
       ...model,
@@ -162,4 +152,32 @@ function tensorsOf(
   const moved = (tensor: TensorInfo) =>
     Object.freeze({ ...tensor, offset: tensor.offset + shift });
   return { fc1: moved(fc1), fc2: moved(fc2) };
+}
+
+/**
+ * By what a predictor knows its model: SHA-256, in hexadecimal, of the feed-forward tensors' names, types and
+ * shapes, and of a row from the middle of each: another model, another
+ * quantisation, and another order of neurons each have another.
+ */
+export async function fingerprintOf(
+  model: Model,
+  source: ByteSource,
+): Promise<string> {
+  const tensors = model.layers.flatMap((layer) => [
+    layer.ffn_norm,
+    layer.ffn_gate,
+    layer.ffn_up,
+  ]);
+  const shapes = tensors.map(({ name, type, shape }) => [name, type, shape]);
+  const rows = await Promise.all(
+    tensors.map(({ type, shape, offset }) => {
+      const length = rowBytes(type, shape[0]);
+      const middle = Math.floor((shape[1] ?? 1) / 2);
+      return source.read(offset + middle * length, length);
+    }),
+  );
+  const described = JSON.stringify([model.activation, shapes]);
+  const bytes = await new Blob([described, ...rows]).arrayBuffer();
+  const digest = await crypto.subtle.digest("SHA-256", bytes);
+  return new Uint8Array(digest).toHex();
 }

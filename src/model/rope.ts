@@ -4,6 +4,7 @@
  *
  * @module
  */
+
 /**
  * Which elements of a head are pair i: `interleaved` 2i and 2i + 1, `half` i and
  * i + ropeSize / 2 (GPT-NeoX's, arXiv 2204.06745). Places compute the first
@@ -19,23 +20,17 @@ export function interleavedPlace(i: number, ropeSize: number): number {
   return i < half ? 2 * i : 2 * (i - half) + 1;
 }
 
-/** What decides frequencies, as a model's header states it. */
-export interface RopeParameters {
-  /** How many elements of a head rotate */
-  readonly ropeSize: number;
-  /** Base of the frequencies */
-  readonly ropeBase: number;
-  /** Positions are divided by this */
-  readonly ropeScale: number;
-}
-
 /**
  * The angle, in radians, by which each of the `ropeSize / 2` pairs turns per
  * position: base^(-2i / ropeSize), divided by the linear scale and, where the
  * file has `rope_freqs`, by its factor.
  */
 export function ropeFrequencies(
-  { ropeSize, ropeBase, ropeScale }: RopeParameters,
+  { ropeSize, ropeBase, ropeScale }: {
+    readonly ropeSize: number;
+    readonly ropeBase: number;
+    readonly ropeScale: number;
+  },
   factors?: Float32Array,
 ): Float64Array {
   return Float64Array.from(

@@ -144,22 +144,15 @@ export function mapLayer<T, U>(
   tensors: PerLayer<T>,
   to: (from: T, name: LayerTensorName) => U,
 ): PerLayer<U> {
-  const mapped: Partial<Record<LayerTensorName, U>> = {};
-  for (const [name, from] of layerEntries(tensors)) {
-    mapped[name] = to(from, name);
-  }
-  return mapped as PerLayer<U>;
+  return Object.fromEntries(
+    layerEntries(tensors).map(([name, from]) => [name, to(from, name)]),
+  ) as unknown as PerLayer<U>;
 }
 
 /** What there is for each tensor of a layer, with their names. */
-export function layerEntries<T>(
-  tensors: PerLayer<T>,
-): [LayerTensorName, T][] {
-  const entries = Object.entries(tensors) as [LayerTensorName, T | undefined][];
-  return entries.filter(([, each]) => each !== undefined) as [
-    LayerTensorName,
-    T,
-  ][];
+export function layerEntries<T>(tensors: PerLayer<T>): [LayerTensorName, T][] {
+  const entries = Object.entries(tensors) as [LayerTensorName, T][];
+  return entries.filter(([, each]) => each !== undefined);
 }
 
 /** What there is for each tensor of a model, each once. */
@@ -169,9 +162,7 @@ export function* eachTensor<T>(tensors: PerTensor<T>): Generator<T> {
   if (output !== token_embd) yield output;
   yield output_norm;
   if (rope_freqs) yield rope_freqs;
-  for (const layer of layers) {
-    for (const [, each] of layerEntries(layer)) yield each;
-  }
+  for (const [, each] of layers.flatMap(layerEntries)) yield each;
 }
 
 /** The names of a layer's tensors, in llama.cpp's order. */

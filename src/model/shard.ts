@@ -18,13 +18,7 @@ export interface Shard {
   /** Columns of the tensor that the place keeps; a list is made of whole blocks of its type */
   readonly columns: IndexSet;
   /** Rows (or elements) of whole heads, which are read with rotated pairs side by side; otherwise left out */
-  readonly halves?: Halves;
-}
-
-/** Heads of {@linkcode Rope} `half`. */
-export interface Halves {
-  readonly headSize: number;
-  readonly ropeSize: number;
+  readonly halves?: { readonly headSize: number; readonly ropeSize: number };
 }
 
 /** The shards of one layer, by tensor. */
@@ -44,16 +38,14 @@ export function shardBytes(shard: Shard): number {
     rowBytes(shard.tensor.type, readColumns(shard).length);
 }
 
-/** What the rows that {@linkcode readRows} gives consist of. */
-export interface ReadColumns {
-  /** Their weights: all of the tensor's row, or those of a list of columns */
-  readonly length: number;
-  /** Where the shard's columns begin among them */
-  readonly first: number;
-}
-
-/** What the rows of a shard consist of when they are read. */
-export function readColumns({ tensor, columns }: Shard): ReadColumns {
+/**
+ * What the rows that {@linkcode readRows} gives consist of: how many weights,
+ * all of the tensor's row or those of a list of columns, and where the shard's
+ * columns begin among them.
+ */
+export function readColumns(
+  { tensor, columns }: Shard,
+): { length: number; first: number } {
   return isList(columns)
     ? { length: columns.length, first: 0 }
     : { length: tensor.shape[0], first: columns.start };

@@ -12,7 +12,7 @@ import type { LayerTensors, Model } from "../model/model.ts";
 import { layerEntries, tensorSchemas } from "../model/schema.ts";
 import type { Machine } from "./machine.ts";
 import type { Firing } from "./profile.ts";
-import { type Exchange, exchangeSides } from "./schedule.ts";
+import { type Exchange, exchangeSides, type Side } from "./schedule.ts";
 import type { Sparsity } from "./sparsity.ts";
 
 /** What a token is computed with. */
@@ -44,10 +44,7 @@ export interface LayerCosts {
   /** What a side spends on the FFN before its first neuron */
   readonly ffn: SideMs;
   /** Each neuron, by the file's index, `[feedForwardSize]` */
-  readonly neurons: {
-    readonly cpu: Float64Array;
-    readonly gpu: Float64Array;
-  };
+  readonly neurons: Readonly<Record<Side, Float64Array>>;
   /** Share of tokens for which each neuron fires, `[feedForwardSize]` */
   readonly active: Float64Array;
 }
@@ -100,10 +97,8 @@ export function costsOf(model: Model, options: CostOptions): Costs {
     cpu: ms.cpu,
     gpu: ms.gpu + started(kernels) + extra,
   });
-  const positions = Math.min(
-    options.positions,
-    model.slidingWindow ?? Infinity,
-  );
+  const { slidingWindow = Infinity } = model;
+  const positions = Math.min(options.positions, slidingWindow);
   const cacheBytes = positions * model.kvHeadCount * options.positionBytes;
   return {
     layers: model.layers.map((layer, i): LayerCosts => ({
@@ -138,7 +133,7 @@ export function exchangeMs(
 }
 
 /** Bytes of a layer's tensors that are cut by heads. */
-export function attentionBytes(layer: LayerTensors): number {
+function attentionBytes(layer: LayerTensors): number {
   let bytes = 0;
   for (const [name, { byteLength }] of layerEntries(layer)) {
     const { shape } = tensorSchemas[name];
@@ -183,7 +178,7 @@ function neuronCosts(
   const { sparsity, machine: { cpu, gpu } } = options;
   const count = model.feedForwardSize;
   const { gate, up, down } = neuronBytes(layer, count);
-  const asked = neuronBytesOfPredictor(layer, count);
+  const asked = (layer.fc2?.byteLength ?? 0) / count;
   const isDense = sparsity.mode === "dense" || !isSparse(model.activation);
   const isPredicted = predicts(options, layer);
   const streamOrPick = (bytes: number, share: number) =>
@@ -214,8 +209,4 @@ function neuronCosts(
 /** Whether the CPU asks a layer's predictor; the GPU computes what it holds without asking. */
 function predicts({ sparsity }: CostOptions, { fc1 }: LayerTensors): boolean {
   return sparsity.mode === "predictor" && fc1 !== undefined;
-}
-
-function neuronBytesOfPredictor({ fc2 }: LayerTensors, neurons: number) {
-  return (fc2?.byteLength ?? 0) / neurons;
 }

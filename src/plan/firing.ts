@@ -1,11 +1,15 @@
 /**
- * How often each neuron fires: a layer's distribution is that of Bamboo-7B,
- * steeper in some layers than in others.
+ * How often each neuron fires where no profile tells: a layer's distribution is
+ * that of Bamboo-7B, steeper in some layers than in others.
  *
  * @module
  */
 import { bisect } from "../bisect.ts";
 import { UsageError } from "../errors.ts";
+import { isSparse } from "../model/activation.ts";
+import { listOf } from "../model/index_set.ts";
+import type { Model } from "../model/model.ts";
+import { type Firing, firingOf, type Profile } from "./profile.ts";
 
 /**
  * Share of the hottest neurons → share of all activations that they take.
@@ -67,9 +71,7 @@ export function gatePower(
   gatePositive: number,
 ): number {
   const meanOf = (power: number) =>
-    mean(
-      probabilities.map((layer) => mean(layer.map((p) => p ** power))),
-    );
+    mean(probabilities.map((layer) => mean(layer.map((p) => p ** power))));
   const active = meanOf(1);
   if (!(gatePositive > active - 1e-6 && gatePositive < 1)) {
     throw new UsageError(
@@ -106,13 +108,68 @@ function withMean(weights: Float64Array, wanted: number): Float64Array {
   const scaled = (factor: number) =>
     weights.map((weight) => Math.min(mostFiring, factor * weight));
   const enough = 1 / Math.min(...weights);
-  return scaled(
-    bisect(0, enough, (factor) => mean(scaled(factor)) > wanted),
-  );
+  return scaled(bisect(0, enough, (factor) => mean(scaled(factor)) > wanted));
 }
 
 function mean(values: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += values[i];
   return sum / values.length;
+}
+
+/** Shares of Bamboo-7B's neurons that fire, and whose gates are positive. */
+const bamboo = { active: 0.148, gatePositive: 0.39 };
+
+/**
+ * - `bamboo`: distributed as in Bamboo-7B, the hottest neurons first in the file;
+ * - `even`: every neuron as often as Bamboo's do on average, for it is not known which are hot.
+ */
+export type Distribution = "bamboo" | "even";
+
+/** How often each neuron of each layer is assumed to fire, in the file's order. */
+export function assumedFiring(
+  model: Model,
+  distribution: Distribution,
+): Firing[] {
+  const { layers, feedForwardSize, activation } = model;
+  const order = listOf({ start: 0, end: feedForwardSize });
+  const firing = (active: Float32Array, gatePositive: Float32Array) => ({
+    order,
+    rank: order,
+    active,
+    gatePositive: activation === "reglu" ? active : gatePositive,
+  });
+  const constant = (share: number) =>
+    new Float32Array(feedForwardSize).fill(share);
+  if (!isSparse(activation)) {
+    return layers.map(() => firing(constant(1), constant(1)));
+  }
+  if (distribution === "even") {
+    return layers.map(() =>
+      firing(constant(bamboo.active), constant(bamboo.gatePositive))
+    );
+  }
+  const active = firingProbabilities(
+    layers.length,
+    feedForwardSize,
+    bamboo.active,
+  );
+  const power = gatePower(active, bamboo.gatePositive);
+  return active.map((shares) =>
+    firing(
+      Float32Array.from(shares),
+      Float32Array.from(shares, (share) => share ** power),
+    )
+  );
+}
+
+/** How often each neuron of each layer fires, as a profile counted it, or else as assumed. */
+export function firingOfLayers(
+  model: Model,
+  profile: Profile | undefined,
+  otherwise: Distribution,
+): Firing[] {
+  if (!profile) return assumedFiring(model, otherwise);
+  const all = { start: 0, end: model.feedForwardSize };
+  return model.layers.map((_, layer) => firingOf(profile, layer, all));
 }

@@ -13,7 +13,8 @@
  * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { FormatError, LimitError, UsageError } from "../errors.ts";
+import { LimitError, UsageError } from "../errors.ts";
+import { entry } from "../formats/gguf/entry.ts";
 import {
   alignUp,
   DEFAULT_ALIGNMENT,
@@ -28,6 +29,7 @@ import {
 } from "../formats/gguf/read_metadata.ts";
 import { FEWEST_TENSOR_BYTES } from "../formats/gguf/read_tensors.ts";
 import type { Model } from "../model/model.ts";
+import { checkNeurons } from "./profile.ts";
 
 /** Which neurons of each layer are on the GPU. */
 export interface GpuIndex {
@@ -68,7 +70,14 @@ export function writeGpuIndex(index: GpuIndex): Uint8Array<ArrayBuffer> {
   const pad = (length: number) =>
     writer.bytes(new Uint8Array(alignUp(length, DEFAULT_ALIGNMENT) - length));
   const tensors = layers.flatMap((neurons, layer) => {
-    checkAscending(neurons, feedForwardSize, layer);
+    const wrong = neurons.find((id, i) =>
+      id >= feedForwardSize || (i > 0 && id <= neurons[i - 1])
+    );
+    if (wrong !== undefined) {
+      throw new UsageError(
+        `Cannot write a GPU index: neuron ${wrong} of layer ${layer} is not ascending, or not below ${feedForwardSize}`,
+      );
+    }
     const mask = new Int32Array(feedForwardSize);
     for (const id of neurons) mask[id] = 1;
     return [
@@ -80,8 +89,8 @@ export function writeGpuIndex(index: GpuIndex): Uint8Array<ArrayBuffer> {
   writer.uint32(3);
   writer.uint64(tensors.length);
   writer.uint64(3);
-  writer.entry(keys.architecture, { type: "string", value: architecture });
-  writer.entry(keys.blockCount, { type: "uint32", value: layers.length });
+  writer.entry(keys.architecture, entry.text(architecture));
+  writer.entry(keys.blockCount, entry.whole(layers.length));
   writer.entry(keys.capacity, { type: "uint64", value: capacity });
   let offset = 0;
   for (const { name, values } of tensors) {
@@ -94,7 +103,7 @@ export function writeGpuIndex(index: GpuIndex): Uint8Array<ArrayBuffer> {
   }
   pad(writer.finish().length);
   for (const { values } of tensors) {
-    writer.bytes(littleEndian(values));
+    writer.bytes(new Uint8Array(values.buffer));
     pad(values.byteLength);
   }
   return writer.finish();
@@ -133,9 +142,9 @@ export async function readGpuIndex(source: ByteSource): Promise<GpuIndex> {
       }", a GPU index has "${architecture}"`,
     );
   }
-  const tensors = readTensors(cursor, tensorCount, {
-    alignment: getNumber({ metadata }, keys.alignment) ?? DEFAULT_ALIGNMENT,
-  });
+  const alignment = getNumber({ metadata }, keys.alignment) ??
+    DEFAULT_ALIGNMENT;
+  const tensors = readTensors(cursor, tensorCount, alignment);
   const layers = readLayers(cursor, tensors);
   const blockCount = getNumber({ metadata }, keys.blockCount);
   if (blockCount !== layers.length || layers.length === 0) {
@@ -155,21 +164,14 @@ export async function readGpuIndex(source: ByteSource): Promise<GpuIndex> {
  */
 export function checkGpuIndex(index: GpuIndex, model: Model): void {
   const { layers, feedForwardSize } = index;
-  if (
-    layers.length !== model.layers.length ||
-    feedForwardSize !== model.feedForwardSize
-  ) {
-    throw new FormatError(
-      `Cannot use the GPU index: it has ${layers.length} layers of ${feedForwardSize} neurons, the model ${model.layers.length} of ${model.feedForwardSize}`,
-    );
-  }
+  checkNeurons("the GPU index", layers.length, feedForwardSize, model);
 }
 
 /** The I32 vectors of a file, by name. */
 function readTensors(
   cursor: HeaderCursor,
   count: number,
-  { alignment }: { alignment: number },
+  alignment: number,
 ): Map<string, Int32Array> {
   if (!isAlignment(alignment)) {
     throw cursor.error(`${keys.alignment} is ${alignment}, no power of two`);
@@ -209,17 +211,8 @@ function readTensors(
       );
     }
     if (tensors.has(name)) throw cursor.error("the file has it twice");
-    const view = new DataView(
-      cursor.bytes.buffer,
-      cursor.bytes.byteOffset + Number(start + offset),
-    );
-    tensors.set(
-      name,
-      Int32Array.from(
-        { length: Number(length) },
-        (_, i) => view.getInt32(4 * i, true),
-      ),
-    );
+    const bytes = cursor.bytes.slice(Number(start + offset), Number(end));
+    tensors.set(name, new Int32Array(bytes.buffer));
   }
   return tensors;
 }
@@ -248,11 +241,7 @@ function readLayers(
     );
     const bucket = tensors.get(names.bucket(layer));
     cursor.subject = `tensor ${names.bucket(layer)}`;
-    if (
-      bucket &&
-      (bucket.length !== neurons.length ||
-        bucket.some((id, i) => id !== neurons[i]))
-    ) {
+    if (bucket && bucket.join() !== neurons.join()) {
       throw cursor.error(
         `its ${bucket.length} ids are not the ${neurons.length} that ${
           names.mask(layer)
@@ -261,27 +250,4 @@ function readLayers(
     }
     layers.push(neurons);
   }
-}
-
-function checkAscending(
-  neurons: Uint32Array,
-  limit: number,
-  layer: number,
-): void {
-  const wrong = neurons.findIndex((id, i) =>
-    id >= limit || (i > 0 && id <= neurons[i - 1])
-  );
-  if (wrong >= 0) {
-    throw new UsageError(
-      `Cannot write a GPU index: neuron ${
-        neurons[wrong]
-      } of layer ${layer} is not ascending, or not below ${limit}`,
-    );
-  }
-}
-
-function littleEndian(values: Int32Array): Uint8Array {
-  const view = new DataView(new ArrayBuffer(values.byteLength));
-  values.forEach((value, i) => view.setInt32(4 * i, value, true));
-  return new Uint8Array(view.buffer);
 }

@@ -18,15 +18,19 @@ export interface GpuLayer {
   readonly hot: number;
 }
 
-/**
- * The plan of a GPU that holds the first neurons of each layer's `order`, and
- * all or none of the heads and of the vocabulary.
- */
+/** What a planner decides of a model. */
+export interface GpuShare {
+  /** Each layer's neurons, in the order in which they go to the GPU */
+  readonly orders: readonly Uint32Array[];
+  readonly layers: readonly GpuLayer[];
+  /** Who holds embedding and output head */
+  readonly vocab: Side;
+}
+
+/** The plan of a GPU's share. */
 export function gpuPlan(
   model: Model,
-  orders: readonly Uint32Array[],
-  layers: readonly GpuLayer[],
-  vocab: Side,
+  { orders, layers, vocab }: GpuShare,
 ): PlacePlan {
   return {
     vocab: { start: 0, end: vocab === "gpu" ? model.vocabSize : 0 },

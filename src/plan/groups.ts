@@ -8,11 +8,12 @@
  */
 import type { Model } from "../model/model.ts";
 import {
-  indexAt,
   type IndexSet,
   isList,
   lengthOf,
+  noIndices,
   type Range,
+  spanOf,
 } from "../model/index_set.ts";
 
 /**
@@ -57,32 +58,27 @@ export interface GroupSums {
 
 /** How a place sums some neurons of a layer of `count`: to one term where it has no whole groups. */
 export function groupSums(count: number, neurons: IndexSet): GroupSums {
-  const held = lengthOf(neurons);
-  if (held === 0) {
-    return {
-      groups: { start: 0, end: 0 },
-      isWhole: true,
-      merges: [],
-      terms: 0,
-    };
+  if (lengthOf(neurons) === 0) {
+    return { groups: noIndices, isWhole: true, merges: [], terms: 0 };
   }
-  const last = indexAt(neurons, held - 1);
+  const { start, end } = spanOf(neurons);
   const groups = {
-    start: groupOf(count, indexAt(neurons, 0)),
-    end: groupOf(count, last) + 1,
+    start: groupOf(count, start),
+    end: groupOf(count, end - 1) + 1,
   };
   const isWhole = !isList(neurons) &&
-    neurons.start === groupStart(count, groups.start) &&
-    neurons.end === groupStart(count, groups.end);
-  const merges = isWhole
-    ? mergesOf(groupCount(count), [groups])
-    : mergesOf(lengthOf(groups), [{ start: 0, end: lengthOf(groups) }]);
-  return { groups, isWhole, merges, terms: termsOf(merges) };
-}
-
-/** Sums that are left behind the last merge. */
-function termsOf(merges: readonly number[]): number {
-  return merges.reduce((terms, count) => terms + 1 - count, 0);
+    start === groupStart(count, groups.start) &&
+    end === groupStart(count, groups.end);
+  // Those of a place that has parts of groups make a tree of their own.
+  const own = isWhole ? groups : { start: 0, end: lengthOf(groups) };
+  const all = { start: 0, end: isWhole ? groupCount(count) : own.end };
+  const merges = mergesOf(
+    all,
+    (node) => lengthOf(node) === 1,
+    (node) => isWithin(node, own),
+  ).slice(own.start, own.end);
+  const terms = merges.reduce((terms, count) => terms + 1 - count, 0);
+  return { groups, isWhole, merges, terms };
 }
 
 /**
@@ -102,18 +98,11 @@ export function termMerges(
   if (!inOrder || !isAll) {
     return inTurn(held.reduce((n, { terms }) => n + terms, 0));
   }
-  const merges: number[] = [];
-  const own = held.map(({ groups }) => groups);
-  visit({ start: 0, end: groupCount(count) });
-  return merges;
-
-  function visit(node: Range): void {
-    if (own.some((groups) => isWithin(node, groups))) {
-      return void merges.push(0);
-    }
-    for (const half of halves(node)) visit(half);
-    merges[merges.length - 1]++;
-  }
+  return mergesOf(
+    { start: 0, end: groupCount(count) },
+    (node) => held.some(({ groups }) => isWithin(node, groups)),
+    () => true,
+  );
 }
 
 /** Terms added one after the other. */
@@ -121,25 +110,22 @@ export function inTurn(terms: number): number[] {
   return Array.from({ length: terms }, (_, i) => Math.min(i, 1));
 }
 
-/** By group of `own`, how many subtrees of the tree over `count` groups end there that are within one of them. */
-function mergesOf(count: number, own: readonly Range[]): number[] {
-  const merges: number[] = Array.from({ length: count }, () => 0);
-  const visit = (node: Range) => {
-    if (lengthOf(node) === 1) return;
-    for (const half of halves(node)) visit(half);
-    if (own.some((groups) => isWithin(node, groups))) merges[node.end - 1]++;
-  };
-  visit({ start: 0, end: count });
-  return own.flatMap(({ start, end }) => merges.slice(start, end));
+/** By leaf of the tree below a node, how many of its counted subtrees end there. */
+function mergesOf(
+  { start, end }: Range,
+  isLeaf: (node: Range) => boolean,
+  isCounted: (node: Range) => boolean,
+): number[] {
+  if (isLeaf({ start, end })) return [0];
+  const middle = Math.ceil((start + end) / 2);
+  const merges = [{ start, end: middle }, { start: middle, end }]
+    .flatMap((half) => mergesOf(half, isLeaf, isCounted));
+  if (isCounted({ start, end })) merges[merges.length - 1]++;
+  return merges;
 }
 
 function isWithin(node: Range, { start, end }: Range): boolean {
   return node.start >= start && node.end <= end;
-}
-
-function halves({ start, end }: Range): [Range, Range] {
-  const middle = Math.ceil((start + end) / 2);
-  return [{ start, end: middle }, { start: middle, end }];
 }
 
 /** Sums that a place has side by side on its stack, at most: of all groups of a layer, or of two places. */

@@ -41,13 +41,13 @@ export function withHotRows(
   const ratio = pickRatio(cpu);
   return {
     ...plan,
-    places: plan.places.map((place) => ({
-      ...place,
-      parts: place.parts.map((part, layer) => ({
+    places: plan.places.map((place) => {
+      const parts = place.parts.map((part, i) => ({
         ...part,
-        hotRows: hotRows(model, model.layers[layer], part, ratio, options),
-      })),
-    })),
+        hotRows: hotRows(model, model.layers[i], part, ratio, options),
+      }));
+      return { ...place, parts };
+    }),
   };
 }
 

@@ -6,7 +6,7 @@
  * @module
  */
 import type { Model } from "../model/model.ts";
-import { firingOfLayers } from "./assumed_firing.ts";
+import { firingOfLayers } from "./firing.ts";
 import { type CostOptions, costsOf } from "./costs.ts";
 import { type HotRowOptions, withHotRows } from "./hot_rows.ts";
 import type { Machine } from "./machine.ts";

@@ -6,11 +6,7 @@
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { FormatError, UsageError } from "../errors.ts";
-import {
-  readTorch,
-  tensorsOf,
-  type TorchTensor,
-} from "../formats/torch/read.ts";
+import { readTorch, tensorsOf } from "../formats/torch/read.ts";
 import type { Activation } from "../model/activation.ts";
 import type { LayerProfile, Profile } from "./profile.ts";
 import { mostProfileTokens } from "./profile_file.ts";
@@ -71,10 +67,7 @@ export async function readPowerInferProfile(
   return {
     tokens,
     layers: layers.map((counts): LayerProfile => {
-      const active = Uint32Array.from(
-        counts,
-        (count) => Math.round(count * scale),
-      );
+      const active = Uint32Array.from(counts, (n) => Math.round(n * scale));
       const gatePositive = activation === "drelu"
         ? active.map((count) => Math.round(Math.sqrt(count * tokens)))
         : active.slice();
@@ -123,15 +116,12 @@ async function readCounts(source: ByteSource): Promise<Float64Array> {
     );
   if (tensors.length !== 1) throw refuse(`it has ${tensors.length} tensors`);
   const [tensor] = tensors;
-  if (!isVector(tensor)) {
-    throw refuse(`its tensor has the shape [${tensor.shape.join(", ")}]`);
+  const { shape, length } = tensor;
+  if (length === 0 || shape.filter((side) => side !== 1).length > 1) {
+    throw refuse(`its tensor has the shape [${shape.join(", ")}]`);
   }
   const counts = await tensor.values();
   const wrong = counts.find((count) => !(count >= 0 && count < Infinity));
   if (wrong !== undefined) throw refuse(`a count is ${wrong}`);
   return counts;
-}
-
-function isVector({ shape, length }: TorchTensor): boolean {
-  return length > 0 && shape.filter((side) => side !== 1).length <= 1;
 }

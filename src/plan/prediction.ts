@@ -12,9 +12,9 @@ import {
   type SideMs,
 } from "./costs.ts";
 import {
-  indexAt,
   type IndexSet,
   lengthOf,
+  listOf,
   noIndices,
   type Range,
 } from "../model/index_set.ts";
@@ -70,7 +70,7 @@ export function predict(
     const [attention, ffn] = others.slice(2 * i, 2 * i + 2);
     const sum = (name: keyof StageMs) => attention[name] + ffn[name];
     const neurons = gpu?.parts[i].neurons ?? noIndices;
-    const held = sumOver(neurons, (id) => layer.active[id]);
+    const held = sumOver(layer.active, neurons);
     return {
       attention: schedule[1 + 2 * i].sides,
       hotShare: lengthOf(neurons) / model.feedForwardSize,
@@ -92,7 +92,7 @@ export function predict(
 }
 
 /** Some neurons, and what they cost one side. */
-export interface Work {
+interface Work {
   readonly count: number;
   readonly ms: number;
 }
@@ -134,9 +134,8 @@ function sideMs(
   const layerCosts = costs.layers[layer];
   switch (kind) {
     case "embed":
-      return shared(costs.embed, model.vocabSize, ({ vocab }) => vocab);
     case "head":
-      return shared(costs.head, model.vocabSize, ({ vocab }) => vocab);
+      return shared(costs[kind], model.vocabSize, ({ vocab }) => vocab);
     case "attention":
       return shared(
         layerCosts.attention,
@@ -155,11 +154,10 @@ function sideMs(
 }
 
 function workOf(ms: Float64Array, neurons: IndexSet): Work {
-  return { count: lengthOf(neurons), ms: sumOver(neurons, (id) => ms[id]) };
+  return { count: lengthOf(neurons), ms: sumOver(ms, neurons) };
 }
 
-function sumOver(set: IndexSet, valueOf: (index: number) => number): number {
-  let sum = 0;
-  for (let i = 0; i < lengthOf(set); i++) sum += valueOf(indexAt(set, i));
-  return sum;
+/** The sum of the values of some neurons. */
+export function sumOver(values: Float64Array, neurons: IndexSet): number {
+  return listOf(neurons).reduce((sum, id) => sum + values[id], 0);
 }

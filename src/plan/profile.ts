@@ -1,6 +1,7 @@
 /**
- * An activation profile: how often each neuron of each layer fires. Counts of
- * one text, or of several added up.
+ * An activation profile: how often each neuron of each layer fires, and how a
+ * layer's activations are spread over its neurons. Counts of one text, or of
+ * several added up.
  *
  * @module
  */
@@ -77,14 +78,21 @@ export function mergeProfiles(profiles: readonly Profile[]): Profile {
 export function checkProfile(profile: Profile, model: Model): void {
   const { layers } = profile;
   const neurons = layers[0]?.active.length ?? 0;
-  if (
-    layers.length !== model.layers.length ||
-    neurons !== model.feedForwardSize
-  ) {
-    throw new FormatError(
-      `Cannot use the profile: it has ${layers.length} layers of ${neurons} neurons, the model ${model.layers.length} of ${model.feedForwardSize}`,
-    );
-  }
+  checkNeurons("the profile", layers.length, neurons, model);
+}
+
+/** Checks that what is given for a model's neurons has as many layers and neurons. */
+export function checkNeurons(
+  what: string,
+  layers: number,
+  neurons: number,
+  model: Model,
+): void {
+  const { layers: { length }, feedForwardSize } = model;
+  if (layers === length && neurons === feedForwardSize) return;
+  throw new FormatError(
+    `Cannot use ${what}: it has ${layers} layers of ${neurons} neurons, the model ${length} of ${feedForwardSize}`,
+  );
 }
 
 /** All neurons of a layer, hottest first. */
@@ -109,10 +117,51 @@ export function firingOf(
   const order = rank.map((i) => ranking[i]);
   const share = (counts: Uint32Array) =>
     Float32Array.from(order, (id) => counts[id] / Math.max(1, profile.tokens));
-  return {
-    order,
-    rank,
-    gatePositive: share(gatePositive),
-    active: share(active),
-  };
+  const shares = { gatePositive: share(gatePositive), active: share(active) };
+  return { order, rank, ...shares };
+}
+
+/**
+ * Of one layer: at k, the share of all activations that the k neurons take that
+ * fire most, `[feedForwardSize + 1]`, from 0 to 1; all 0 where nothing fired.
+ */
+export type ActivationCdf = Float64Array;
+
+/**
+ * The distribution of each layer of a profile.
+ *
+ * @example
+ * ```ts
+ * import { activationCdf, activationShare } from "@culm/culm";
+ *
+ * const active = Uint32Array.of(2, 6, 0, 0);
+ * const profile = { tokens: 8, layers: [{ active, gatePositive: active }] };
+ * const [cdf] = activationCdf(profile);
+ * console.log(activationShare(cdf, 0.25)); // 0.75: the hottest of four neurons
+ * ```
+ */
+export function activationCdf({ layers }: Profile): ActivationCdf[] {
+  return layers.map(({ active }) => {
+    const hottestFirst = active.toSorted().reverse();
+    const cdf = new Float64Array(active.length + 1);
+    hottestFirst.forEach((count, k) => cdf[k + 1] = cdf[k] + count);
+    const total = cdf[active.length];
+    return total > 0 ? cdf.map((sum) => sum / total) : cdf;
+  });
+}
+
+/** The share of a layer's activations that the hottest `share` of its neurons takes; linear between two neurons. */
+export function activationShare(cdf: ActivationCdf, share: number): number {
+  const neurons = share * (cdf.length - 1);
+  const below = Math.min(Math.floor(neurons), cdf.length - 2);
+  return cdf[below] + (neurons - below) * (cdf[below + 1] - cdf[below]);
+}
+
+/** The mean of {@linkcode activationShare} over layers. */
+export function meanActivationShare(
+  cdfs: readonly ActivationCdf[],
+  share: number,
+): number {
+  const sum = cdfs.reduce((all, cdf) => all + activationShare(cdf, share), 0);
+  return sum / cdfs.length;
 }

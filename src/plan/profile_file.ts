@@ -8,10 +8,12 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import { FormatError, LimitError } from "../errors.ts";
 import { dequantise } from "../formats/ggml/dequantise.ts";
 import { quantise } from "../formats/ggml/quantise.ts";
+import { entry } from "../formats/gguf/entry.ts";
 import {
   getNumber,
   getString,
   type GgufFile,
+  type MetadataEntry,
   readGguf,
 } from "../formats/gguf/read.ts";
 import {
@@ -66,19 +68,16 @@ export async function writeProfile(
       tensor("active", layer.active),
     ];
   });
-  return await toBuffer(writeGguf({
-    metadata: [
-      ["general.type", { type: "string", value: kind }],
-      ["profile.tokens", { type: "uint64", value: profile.tokens }],
-      ...(progress
-        ? [
-          ["profile.text", { type: "string", value: progress.text }],
-          ["profile.position", { type: "uint64", value: progress.position }],
-        ] as const
-        : []),
-    ],
-    tensors,
-  }));
+  const metadata: [string, MetadataEntry][] = [
+    ["general.type", entry.text(kind)],
+    ["profile.tokens", { type: "uint64", value: profile.tokens }],
+  ];
+  if (progress) {
+    const { text, position } = progress;
+    metadata.push(["profile.text", entry.text(text)]);
+    metadata.push(["profile.position", { type: "uint64", value: position }]);
+  }
+  return await toBuffer(writeGguf({ metadata, tensors }));
 }
 
 /**

@@ -54,19 +54,15 @@ export function profileOf(file: GgufFile, model: Model): Profile | undefined {
         }`,
       );
     }
+    const all = Uint32Array.from(counts);
     return layers.map((_, i) =>
-      Uint32Array.from(
-        counts.slice(i * feedForwardSize, (i + 1) * feedForwardSize),
-      )
+      all.slice(i * feedForwardSize, (i + 1) * feedForwardSize)
     );
   };
-  const gatePositive = read(keys.gatePositive), active = read(keys.active);
+  const gates = read(keys.gatePositive), active = read(keys.active);
   return {
     tokens,
-    layers: layers.map((_, i) => ({
-      gatePositive: gatePositive[i],
-      active: active[i],
-    })),
+    layers: active.map((active, i) => ({ gatePositive: gates[i], active })),
   };
 }
 
@@ -117,9 +113,7 @@ export async function* reorderNeurons(
     version: file.version,
     metadata,
     tensors: Array.from(file.tensors.values(), (tensor) => ({
-      name: tensor.name,
-      type: tensor.type,
-      shape: tensor.shape,
+      ...tensor,
       data: () =>
         rows.has(tensor)
           ? withRows(source, tensor, rows.get(tensor)!)

@@ -96,13 +96,17 @@ export function scheduleOf(model: Model, plan: Plan): Stage[] {
     if (plan.gpu && held(plan.gpu) > 0) sides.push("gpu");
     const missing = sides.find((side) => !has[side]);
     if (missing) has[missing] = true;
-    const after = kind === "head" ? undefined : exchangeAfter(sides);
+    const onCpu = sides.includes("cpu"), onGpu = sides.includes("gpu");
+    let after: Exchange | undefined;
     if (kind !== "head") {
-      has.gpu = sides.includes("gpu");
-      has.cpu = !has.gpu;
+      if (onCpu) after = onGpu ? "sum-to-gpu" : "all-reduce";
+      has.gpu = onGpu;
+      has.cpu = !onGpu;
     }
-    const isGathered = gathers && sides.includes("cpu") &&
-      hasInputs(model, kind, layer);
+    // Heads, or neurons, are the inputs of a matrix of outputs.
+    const hasInputs = kind === "attention" ||
+      kind === "ffn" && model.layers[layer].ffn_down !== undefined;
+    const isGathered = gathers && onCpu && hasInputs;
     return {
       kind,
       layer,
@@ -123,17 +127,6 @@ export function scheduleOf(model: Model, plan: Plan): Stage[] {
     ]),
     stage("head", 0, ({ vocab }) => lengthOf(vocab)),
   ];
-}
-
-function exchangeAfter(sides: readonly Side[]): Exchange | undefined {
-  if (!sides.includes("cpu")) return undefined;
-  return sides.includes("gpu") ? "sum-to-gpu" : "all-reduce";
-}
-
-/** Whether heads, or neurons, are the inputs of a matrix of outputs. */
-function hasInputs({ layers }: Model, kind: StageKind, layer: number): boolean {
-  return kind === "attention" ||
-    kind === "ffn" && layers[layer].ffn_down !== undefined;
 }
 
 /** The terms that the CPU places add up: sums of whole groups of neurons, or one of each. */

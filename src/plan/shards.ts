@@ -81,9 +81,7 @@ function columnsOf(
 ): IndexSet {
   if (!isList(held)) return isVector ? held : widened(held, count);
   const { blockSize } = ggmlTypes[type];
-  const blocks = [
-    ...new Set(held.map((id) => Math.floor(id / blockSize))),
-  ];
+  const blocks = [...new Set(held.map((id) => Math.floor(id / blockSize)))];
   return compact(Uint32Array.from(
     { length: blocks.length * blockSize },
     (_, i) => blocks[Math.floor(i / blockSize)] * blockSize + i % blockSize,
@@ -91,7 +89,7 @@ function columnsOf(
 }
 
 function widened(range: Range, limit: number): Range {
-  if (range.start === range.end) return { start: 0, end: 0 };
+  if (range.start === range.end) return noIndices;
   return {
     start: Math.floor(range.start / columnUnit) * columnUnit,
     end: Math.min(limit, Math.ceil(range.end / columnUnit) * columnUnit),

@@ -14,18 +14,23 @@
 import { LimitError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
 import { type Costs, neuronBlock } from "./costs.ts";
-import { assignNeurons } from "./assign_neurons.ts";
-import { deviceSizes, type GpuLayer, gpuPlan, hotOrder } from "./gpu_plan.ts";
+import {
+  deviceSizes,
+  type GpuLayer,
+  gpuPlan,
+  type GpuShare,
+  hotOrder,
+} from "./gpu_plan.ts";
 import {
   type LayerChoice,
   layerChoices,
   multiplesOf,
+  shortestPath,
   undominated,
   usesGpu,
 } from "./layer_choices.ts";
 import type { PlacePlan } from "./plan.ts";
-import { predict, type Prediction } from "./prediction.ts";
-import { shortestPath } from "./shortest_path.ts";
+import { ffnMs, predict, type Prediction, sumOver } from "./prediction.ts";
 import type { Side } from "./schedule.ts";
 
 /** What limits a plan. */
@@ -85,7 +90,7 @@ export function solve(
   for (let attempt = 0; attempt < 16; attempt++) {
     const found = solveAdditive(model, costs, { ...options, budget });
     if (!found) break;
-    const bytes = options.bytesOf(planOf(model, found));
+    const bytes = options.bytesOf(gpuPlan(model, found));
     if (bytes <= options.budget) {
       const { gpu, bytes: used } = fillUp(model, costs, found, bytes, options);
       return { gpu, bytes: used, prediction: predict(model, costs, gpu) };
@@ -93,33 +98,21 @@ export function solve(
     budget -= bytes - options.budget;
   }
   if (options.neurons?.some(({ length }) => length > 0)) {
+    const { gpuLayers } = options;
+    const layers = gpuLayers === undefined ? "" : ` and ${gpuLayers} layers`;
     throw new LimitError(
-      `Cannot put the given neurons on the GPU: they do not fit into ${options.budget} bytes${
-        options.gpuLayers === undefined
-          ? ""
-          : ` and ${options.gpuLayers} layers`
-      }`,
+      `Cannot put the given neurons on the GPU: they do not fit into ${options.budget} bytes${layers}`,
     );
   }
   return { bytes: 0, prediction: predict(model, costs) };
 }
 
 /** A choice for every layer. */
-interface Choices {
-  readonly orders: readonly Uint32Array[];
-  readonly layers: readonly GpuLayer[];
-  readonly vocab: Side;
+interface Choices extends GpuShare {
   /** Bytes on the device of a neuron of each layer */
   readonly neuronBytes: readonly number[];
   /** Whether neurons were moved by several blocks at a time */
   readonly grouped: boolean;
-}
-
-function planOf(
-  model: Model,
-  { orders, layers, vocab }: Choices,
-): PlacePlan {
-  return gpuPlan(model, orders, layers, vocab);
 }
 
 /** Uses what groups and units of memory left of the budget, of which `bytes` are taken. */
@@ -130,18 +123,78 @@ function fillUp(
   bytes: number,
   options: SolveOptions,
 ): { gpu: PlacePlan; bytes: number } {
-  const { orders, layers, neuronBytes } = found;
   const { budget, bytesOf } = options;
   let left = budget - bytes;
   // More neurons in the largest layer need more scratch, too.
   while (found.grouped && left > 0) {
-    const full = assignNeurons(model, costs, orders, layers, neuronBytes, left);
-    const gpu = planOf(model, { ...found, layers: full });
+    const layers = assignNeurons(model, costs, found, left);
+    const gpu = gpuPlan(model, { ...found, layers });
     const used = bytesOf(gpu);
     if (used <= budget) return { gpu, bytes: used };
     left -= used - budget;
   }
-  return { gpu: planOf(model, found), bytes };
+  return { gpu: gpuPlan(model, found), bytes };
+}
+
+/** A layer on both sides, while neurons are moved. */
+interface Assignment {
+  hot: number;
+  /** What each side's neurons take, in ms */
+  coldMs: number;
+  hotMs: number;
+}
+
+/**
+ * Moves the next hottest neurons to the GPU, a block at a time, where that
+ * saves most, while `left` bytes last. Only layers that are on both sides
+ * change, and stay on both.
+ */
+function assignNeurons(
+  model: Model,
+  costs: Costs,
+  { orders, layers, neuronBytes }: Choices,
+  left: number,
+): GpuLayer[] {
+  const assignments = layers.map(({ hot }, i): Assignment => {
+    const { cpu, gpu } = costs.layers[i].neurons;
+    const coldMs = sumOver(cpu, orders[i].subarray(hot));
+    return { hot, coldMs, hotMs: sumOver(gpu, orders[i].subarray(0, hot)) };
+  });
+  const blocks = model.layers.map(neuronBlock);
+  const count = model.feedForwardSize;
+  const ms = (i: number, { hot, coldMs, hotMs }: Assignment) => {
+    const cold = { count: count - hot, ms: coldMs };
+    const side = ffnMs(costs.layers[i], cold, { count: hot, ms: hotMs });
+    return Math.max(side.cpu, side.gpu);
+  };
+  /** The layer with one block more on the GPU. */
+  const next = (i: number, assigned: Assignment): Assignment => {
+    const { cpu, gpu } = costs.layers[i].neurons;
+    const hot = assigned.hot + blocks[i];
+    let { coldMs, hotMs } = assigned;
+    for (const id of orders[i].subarray(assigned.hot, hot)) {
+      coldMs -= cpu[id];
+      hotMs += gpu[id];
+    }
+    return { hot, coldMs, hotMs };
+  };
+  for (;;) {
+    let best = -1, most = 0;
+    assignments.forEach((assigned, i) => {
+      const bytes = blocks[i] * neuronBytes[i];
+      if (assigned.hot === 0 || assigned.hot + blocks[i] >= count) return;
+      if (bytes > left) return;
+      const saved = ms(i, assigned) - ms(i, next(i, assigned));
+      if (saved / bytes > most) {
+        best = i;
+        most = saved / bytes;
+      }
+    });
+    if (best < 0) break;
+    assignments[best] = next(best, assignments[best]);
+    left -= blocks[best] * neuronBytes[best];
+  }
+  return layers.map(({ attention }, i) => ({ ...assignments[i], attention }));
 }
 
 function solveAdditive(
@@ -160,16 +213,11 @@ function solveAdditive(
     const hotCounts = options.neurons
       ? [options.neurons[i].length]
       : multiplesOf(step, model.feedForwardSize);
-    const choices = layerChoices(costs, i, {
-      order,
-      hotCounts,
-      ...sizes.layers[i],
-    });
-    return {
-      order,
-      choices: undominated(choices),
-      groupBytes: step * sizes.layers[i].neuronBytes,
-    };
+    const choices = undominated(
+      layerChoices(costs, i, { order, hotCounts, ...sizes.layers[i] }),
+    );
+    const groupBytes = step * sizes.layers[i].neuronBytes;
+    return { order, choices, groupBytes };
   });
   const unit = Math.max(
     1,

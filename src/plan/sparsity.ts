@@ -34,7 +34,8 @@ export type Sparsity =
  * ```
  */
 export function parseSparsity(text: string): Sparsity {
-  const [mode, argument] = splitOnce(text, "=");
+  const [mode, ...rest] = text.split("=");
+  const argument = rest.length > 0 ? rest.join("=") : undefined;
   const value = argument === undefined || argument.trim() === ""
     ? NaN
     : Number(argument);
@@ -62,9 +63,4 @@ export function parseSparsity(text: string): Sparsity {
 export function checkSparsity({ mode, ...rest }: Sparsity): Sparsity {
   const [value] = Object.values(rest).filter((each) => each !== undefined);
   return parseSparsity(value === undefined ? mode : `${mode}=${value}`);
-}
-
-function splitOnce(text: string, mark: string): [string, string | undefined] {
-  const at = text.indexOf(mark);
-  return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
 }

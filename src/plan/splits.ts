@@ -33,47 +33,38 @@ export function uniformSplit(
   step = 256,
 ): Solution {
   const { feedForwardSize } = model;
-  const layerCount = model.layers.length;
   const hotCounts = multiplesOf(step, feedForwardSize);
   const sizes = deviceSizes(model, bytesOf);
   const orders = model.layers.map((_, i) => hotOrder(model, costs, i));
-  const layers = orders.map((order, i) =>
+  const choices = orders.map((order, i) =>
     layerChoices(costs, i, { order, hotCounts, ...sizes.layers[i] })
   );
   // Choices come in pairs, attention on the CPU and on the GPU.
-  const choose = (i: number, attention: Side, count: number) =>
-    layers[i][2 * count + sides.indexOf(attention)];
-  const alike = sides.flatMap((attention) =>
-    hotCounts.map((_, count) =>
-      layers.map((_, i) => choose(i, attention, count))
-    )
+  const alike = sides.flatMap((_, side) =>
+    hotCounts.map((_, count) => choices.map((layer) => layer[2 * count + side]))
   );
   const whole = Array.from(
-    { length: layerCount + 1 },
-    (_, count) =>
-      layers.map((_, i) =>
-        i < layerCount - count
-          ? choose(i, "cpu", 0)
-          : choose(i, "gpu", hotCounts.length - 1)
-      ),
-  );
+    { length: choices.length + 1 },
+    (_, onCpu) =>
+      choices.map((layer, i) => i < onCpu ? layer[0] : layer.at(-1)!),
+  ).reverse();
   const onCpu = predict(model, costs);
-  let best: { vocab: Side; choices: LayerChoice[] } | undefined;
+  let best: { vocab: Side; layers: LayerChoice[] } | undefined;
   let bestMs = onCpu.ms;
   for (const vocab of sides) {
-    for (const choices of [...alike, ...whole]) {
-      const bytes = choices.reduce(
+    for (const layers of [...alike, ...whole]) {
+      const bytes = layers.reduce(
         (sum, choice) => sum + choice.bytes,
         sizes.fixed + (vocab === "gpu" ? sizes.vocab : 0),
       );
-      const ms = pathMs(costs, choices, vocab);
+      const ms = pathMs(costs, layers, vocab);
       if (bytes > budget || ms >= bestMs) continue;
-      best = { vocab, choices };
+      best = { vocab, layers };
       bestMs = ms;
     }
   }
   if (!best) return { bytes: 0, prediction: onCpu };
-  const gpu = gpuPlan(model, orders, best.choices, best.vocab);
+  const gpu = gpuPlan(model, { orders, ...best });
   return { gpu, bytes: bytesOf(gpu), prediction: predict(model, costs, gpu) };
 }
 
@@ -115,12 +106,11 @@ export function powerInferSplit(
     Math.max(0, left) / widest,
     Math.min(powerInferGroup, feedForwardSize),
   );
-  const gpu = gpuPlan(
-    model,
+  const gpu = gpuPlan(model, {
     orders,
-    attention.map((side, i) => ({ attention: side, hot: counts[i] })),
-    hasRoom ? "gpu" : "cpu",
-  );
+    layers: attention.map((attention, i) => ({ attention, hot: counts[i] })),
+    vocab: hasRoom ? "gpu" : "cpu",
+  });
   const bytes = bytesOf(gpu);
   return bytes <= budget
     ? { gpu, bytes, prediction: predict(model, costs, gpu) }

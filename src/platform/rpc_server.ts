@@ -1,16 +1,48 @@
 /**
- * The worker's side of requests: calls the service of its role, and posts the
- * answers.
+ * What a worker and the one who started it post to one another: requests, an
+ * answer to each, and events between them. The worker's side of it calls the
+ * service of its role, and posts the answers.
  *
  * @module
  */
-import { errorData, type Reply, type Request, type Role } from "./rpc.ts";
+import { type CulmError, errorOfName } from "../errors.ts";
+
+/** What a worker can be: each role is a service of its own. */
+export type Role = "place" | "quantiser" | "predictor";
+
+/** Requests one method of a role's service. */
+export interface Request {
+  readonly id: number;
+  readonly role: Role;
+  readonly method: string;
+  readonly args: readonly unknown[];
+}
+
+/** An error without its class. */
+type ErrorData = Pick<Error, "name" | "message">;
+
+/** What a worker posts: the value or the error of a request, or an event that nobody requested. */
+export type Reply =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly error: ErrorData }
+  | { readonly event: unknown };
+
+/** An error as it is posted; structured clones lose its class. */
+export function errorData(error: unknown): ErrorData {
+  const { name, message } = error as Error;
+  return { name, message };
+}
+
+/** The error that was posted: of its class where that is culm's, else what `foreign` makes of its message. */
+export function errorFrom(
+  { name, message }: ErrorData,
+  foreign: (message: string) => CulmError,
+): CulmError {
+  return errorOfName(name, message) ?? foreign(message);
+}
 
 /** Posts an event to the one who started the worker. */
 export type Emit<Event> = (event: Event) => void;
-
-/** Makes the service of a role; its methods are what can be requested. */
-export type MakeService = (emit: Emit<unknown>) => object;
 
 interface WorkerScope {
   onmessage: ((event: MessageEvent<Request>) => void) | null;
@@ -18,10 +50,13 @@ interface WorkerScope {
 }
 
 /**
- * Serves one role, the one that the first request names. A buffer that a method
- * answers, or an array over a whole one, is handed over without a copy.
+ * Serves one role, the one that the first request names: the methods of what is
+ * made for it. A buffer that a method answers, or an array over a whole one, is
+ * handed over without a copy.
  */
-export function serve(services: Readonly<Record<Role, MakeService>>): void {
+export function serve(
+  services: Readonly<Record<Role, (emit: Emit<unknown>) => object>>,
+): void {
   const scope = self as unknown as WorkerScope;
   const emit = (event: unknown) => scope.postMessage({ event }, []);
   let service: Record<string, (...args: readonly unknown[]) => unknown>;

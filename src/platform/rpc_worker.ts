@@ -5,7 +5,12 @@
  * @module
  */
 import { type CulmError, PlaceError } from "../errors.ts";
-import { errorFrom, type Reply, type Request, type Role } from "./rpc.ts";
+import {
+  errorFrom,
+  type Reply,
+  type Request,
+  type Role,
+} from "./rpc_server.ts";
 import workerText from "../worker/worker.bundle.js" with { type: "text" };
 
 /** What a worker is started as. */

@@ -9,7 +9,7 @@ import {
 } from "../../mod.ts";
 import { quantise } from "../../src/formats/ggml/quantise.ts";
 import { type TensorToWrite, toBuffer } from "../../src/formats/gguf/write.ts";
-import { fingerprintOf } from "../../src/model/fingerprint.ts";
+import { fingerprintOf } from "../../src/model/predictor_file.ts";
 import {
   type PredictorToWrite,
   writePredictor,

@@ -5,7 +5,7 @@ import {
   activationCdf,
   activationShare,
   meanActivationShare,
-} from "../../src/plan/activation_cdf.ts";
+} from "../../src/plan/profile.ts";
 import {
   sharedJson,
   sharedUrl,

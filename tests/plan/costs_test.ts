@@ -2,10 +2,7 @@ import assert from "node:assert/strict";
 import type { Model } from "../../src/model/model.ts";
 import { kvPositionBytes } from "../../src/places/cache_type.ts";
 import { load } from "../../mod.ts";
-import {
-  assumedFiring,
-  firingOfLayers,
-} from "../../src/plan/assumed_firing.ts";
+import { assumedFiring, firingOfLayers } from "../../src/plan/firing.ts";
 import { type Costs, costsOf } from "../../src/plan/costs.ts";
 import { lengthOf } from "../../src/model/index_set.ts";
 import type { Machine } from "../../src/plan/machine.ts";

@@ -4,7 +4,7 @@ import { LimitError } from "../../src/errors.ts";
 import type { Model } from "../../src/model/model.ts";
 import { kvPositionBytes } from "../../src/places/cache_type.ts";
 import { deviceBytes } from "../../src/places/gpu/memory/layout.ts";
-import { assumedFiring } from "../../src/plan/assumed_firing.ts";
+import { assumedFiring } from "../../src/plan/firing.ts";
 import { costsOf } from "../../src/plan/costs.ts";
 import { gpuPlan, hotOrder } from "../../src/plan/gpu_plan.ts";
 import { lengthOf, listOf } from "../../src/model/index_set.ts";
@@ -38,7 +38,7 @@ function* everyPlan(
         rest = Math.floor(rest / perLayer);
         return { attention: sides[choice % 2], hot: choice >> 1 };
       });
-      yield gpuPlan(model, orders, layers, vocab);
+      yield gpuPlan(model, { orders, layers, vocab });
     }
   }
 }

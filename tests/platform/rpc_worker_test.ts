@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import * as errors from "../../src/errors.ts";
 import type { QuantiserService } from "../../src/convert/quantiser_service.ts";
 import { loadKernels } from "../../src/kernels/kernels.ts";
-import { errorData, errorFrom } from "../../src/platform/rpc.ts";
+import { errorData, errorFrom } from "../../src/platform/rpc_server.ts";
 import { RpcWorker, startWorkers } from "../../src/platform/rpc_worker.ts";
 
 const { PlaceError, UsageError } = errors;

@@ -3,7 +3,7 @@ import type { ByteSource } from "../../bytes/byte_source.ts";
 import { LimitError, UnsupportedError, UsageError } from "../../errors.ts";
 import { isSparse } from "../../model/activation.ts";
 import type { Model } from "../../model/model.ts";
-import { fingerprintOf } from "../../model/fingerprint.ts";
+import { fingerprintOf } from "../../model/predictor_file.ts";
 import { type MakeLayer, startMakers } from "./layer_makers.ts";
 import type {
   MadeLayer,
