@@ -307,7 +307,15 @@ export class Engine implements AsyncDisposable {
       throw new UsageError("Cannot evaluate an empty list of tokens");
     }
     this.#checkRoom(sequence, length);
-    const tokens = this.#copyIds(asked.tokens, length);
+    // The caller's ids, checked; what becomes of theirs matters no more.
+    const tokens = Array.from(asked.tokens);
+    for (const id of tokens) {
+      if (!Number.isInteger(id) || id < 0 || id >= this.#vocabSize) {
+        throw new UsageError(
+          `Cannot evaluate token ${id}: the vocabulary has ${this.#vocabSize}`,
+        );
+      }
+    }
     const answer = Promise.withResolvers<Float32Array[]>();
     this.#loop.push({ ...asked, tokens, logits: [], answer, done: 0 });
     return answer.promise;
@@ -317,21 +325,6 @@ export class Engine implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#loop.close();
     await this.#team.current[Symbol.asyncDispose]();
-  }
-
-  /** The caller's ids, checked; what becomes of theirs matters no more. */
-  #copyIds(tokens: ArrayLike<number>, length: number): Int32Array {
-    const ids = new Int32Array(length);
-    for (let i = 0; i < length; i++) {
-      const id = tokens[i];
-      if (!Number.isInteger(id) || id < 0 || id >= this.#vocabSize) {
-        throw new UsageError(
-          `Cannot evaluate token ${id}: the vocabulary has ${this.#vocabSize}`,
-        );
-      }
-      ids[i] = id;
-    }
-    return ids;
   }
 
   /** A sequence has room for so many tokens more. */

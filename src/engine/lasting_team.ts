@@ -6,7 +6,8 @@
  */
 import { LimitError } from "../errors.ts";
 import { pagePositions } from "../places/batch.ts";
-import type { Sequence, SequenceOwner } from "./sequence.ts";
+import { fillBatch } from "./scheduler.ts";
+import type { SequenceOwner } from "./sequence.ts";
 import type { NeuronCounts } from "../places/neuron_counts.ts";
 import type { LayerCounts } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
@@ -95,34 +96,16 @@ async function replay(
     };
     while (position < length && isFilled()) position++;
     while (position < length) {
-      const count = Math.min(team.limits.tokens, length - position);
-      fill(team, sequence, position, count);
+      const first = position, tokens: number[] = [];
+      const end = Math.min(first + team.limits.tokens, length);
+      while (position < end) tokens.push(sequence.tokenAt(position++));
+      const pieces = [{ tokens, wanted: 0 }];
+      fillBatch(team.batch, [{ sequence, first, growth: sequence, pieces }]);
       await team.run();
-      position += count;
     }
     sequence.pages.forEach((page, i) => {
       const positions = Math.min(pagePositions, length - i * pagePositions);
       filled.set(page, Math.max(positions, filled.get(page) ?? 0));
     });
   }
-}
-
-/** Makes a step of `count` tokens of one sequence that wants no logits. */
-function fill(
-  { batch }: Team,
-  sequence: Sequence,
-  first: number,
-  count: number,
-): void {
-  for (let t = 0; t < count; t++) {
-    batch.tokens[t] = sequence.tokenAt(first + t);
-    batch.positions[t] = first + t;
-    batch.sequences[t] = 0;
-    batch.wantLogits[t] = 0;
-    batch.keep[t] = sequence.keep ?? 0;
-  }
-  batch.pages.set(sequence.pages, 0);
-  batch.length = count;
-  batch.copyCount = 0;
-  batch.top = 0;
 }

@@ -13,7 +13,7 @@ export type WantLogits = "none" | "last" | "all";
 /** Tokens that are to be appended to a sequence. */
 export interface Request {
   readonly sequence: Sequence;
-  readonly tokens: Int32Array;
+  readonly tokens: readonly number[];
   readonly want: WantLogits;
   /** How many of the largest logits are wanted in place of all; 0 = all */
   readonly top: number;
@@ -26,20 +26,25 @@ export interface Request {
   done: number;
 }
 
-/** Tokens of one sequence in a step. */
-export interface Share {
-  readonly sequence: Sequence;
-  readonly growth: Growth;
-  /** Of its requests in their order, the next tokens of each */
-  readonly pieces: readonly Piece[];
+/** Some tokens, and after how many of them, the last ones, logits are wanted. */
+export interface Piece {
+  readonly tokens: readonly number[];
+  readonly wanted: number;
+  /** Whose they are; nobody's where they are evaluated anew */
+  readonly request?: Request;
 }
 
 /** The next tokens of a request. */
-export interface Piece {
-  readonly request: Request;
-  readonly tokens: Int32Array;
-  /** After how many of them, the last ones, logits are wanted */
-  readonly wanted: number;
+export type RequestPiece = Piece & { readonly request: Request };
+
+/** Tokens of one sequence in a step. */
+export interface Share<P extends Piece = Piece> {
+  readonly sequence: Sequence;
+  /** The position of the first */
+  readonly first: number;
+  readonly growth: Growth;
+  /** Of its requests in their order, the next tokens of each */
+  readonly pieces: readonly P[];
 }
 
 /**
@@ -52,13 +57,14 @@ export function shareSlots(
   waiting: readonly number[],
   slots: number,
 ): number[] {
+  if (waiting.reduce((a, b) => a + b, 0) <= slots) return [...waiting];
   const shares = waiting.map(() => 0);
   const give = (line: number, count: number) => {
     const given = Math.min(count, waiting[line] - shares[line], slots);
     shares[line] += given;
     slots -= given;
   };
-  if (waiting.length > 0) give(0, 1);
+  give(0, 1);
   waiting.forEach((count, line) => count === 1 && give(line, 1));
   const isOpen = (line: number) => shares[line] < waiting[line];
   let open = [...waiting.keys()].filter(isOpen);
@@ -75,12 +81,15 @@ export function shareSlots(
 }
 
 /** The next `count` tokens of a sequence's requests. */
-export function piecesOf(line: readonly Request[], count: number): Piece[] {
-  const pieces: Piece[] = [];
+export function piecesOf(
+  line: readonly Request[],
+  count: number,
+): RequestPiece[] {
+  const pieces: RequestPiece[] = [];
   for (const request of line) {
     if (count === 0) break;
     const { tokens, done, want } = request;
-    const next = tokens.subarray(done, done + count);
+    const next = tokens.slice(done, done + count);
     const isDone = done + next.length === tokens.length;
     const wanted = want === "all"
       ? next.length
@@ -101,11 +110,11 @@ export function fillBatch(
   let onTrace: OnTrace | undefined;
   let t = 0;
   batch.copyCount = 0;
-  shares.forEach(({ sequence, growth, pieces }, row) => {
-    let position = sequence.length;
+  shares.forEach(({ sequence, first, growth, pieces }, row) => {
+    let position = first;
     for (const { request, tokens, wanted } of pieces) {
-      if (wanted > 0) tops.push(request.top);
-      onTrace ??= request.onTrace;
+      if (wanted > 0) tops.push(request?.top ?? 0);
+      onTrace ??= request?.onTrace;
       tokens.forEach((id, i) => {
         batch.tokens[t] = id;
         batch.positions[t] = position++;

@@ -209,7 +209,7 @@ export class Sequence implements Disposable {
    *
    * @internal
    */
-  commit({ pages, copy }: Growth, pieces: readonly Int32Array[]): void {
+  commit({ pages, copy }: Growth, pieces: readonly Iterable<number>[]): void {
     const { pool } = this.#owner;
     const before = this.#length;
     const used = pages.length - this.#pages.length + (copy ? 1 : 0);

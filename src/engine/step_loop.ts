@@ -11,6 +11,7 @@ import {
   fillBatch,
   piecesOf,
   type Request,
+  type RequestPiece,
   type Share,
   shareSlots,
 } from "./scheduler.ts";
@@ -23,6 +24,8 @@ import type { Team } from "../places/team.ts";
  * request the next ones before a step is made of what others wait for.
  */
 const callersTurns = 16;
+
+type StepShare = Share<RequestPiece>;
 
 /** Runs steps as long as something waits. */
 export class StepLoop {
@@ -110,16 +113,13 @@ export class StepLoop {
         });
     } finally {
       this.#running = undefined;
-      if (this.#failure) {
-        for (const sequence of this.#lines.keys()) {
-          this.#refuse(sequence, 0, this.#failure);
-        }
-      }
+      const lines = this.#failure ? this.#lines.keys() : [];
+      for (const sequence of lines) this.#refuse(sequence, 0, this.#failure);
     }
   }
 
   /** What each sequence has in the next step; nothing where none has its pages. */
-  async #nextStep(): Promise<Share[]> {
+  async #nextStep(): Promise<StepShare[]> {
     this.#refuseGone();
     for (const [sequence, line] of this.#lines) {
       if (sequence.missingPages(this.waiting(sequence)) > 0) {
@@ -137,8 +137,8 @@ export class StepLoop {
     const slots = shareSlots(lines.map(({ ready }) => ready), tokens);
     return lines.flatMap(({ sequence, line }, i) => {
       if (slots[i] === 0) return [];
-      const growth = sequence.plan(slots[i]);
-      return [{ sequence, growth, pieces: piecesOf(line, slots[i]) }];
+      const growth = sequence.plan(slots[i]), first = sequence.length;
+      return [{ sequence, first, growth, pieces: piecesOf(line, slots[i]) }];
     });
   }
 
@@ -175,7 +175,7 @@ export class StepLoop {
     this.#isFull = held < most;
   }
 
-  async #step(shares: readonly Share[]): Promise<void> {
+  async #step(shares: readonly StepShare[]): Promise<void> {
     const rows = await this.team.do((team) =>
       team.run(fillBatch(team.batch, shares))
     );
@@ -185,7 +185,7 @@ export class StepLoop {
 
   /** Appends what a step evaluated to its sequence, and answers the requests that are done. */
   #commit(
-    { sequence, growth, pieces }: Share,
+    { sequence, growth, pieces }: StepShare,
     rows: Iterator<Float32Array>,
   ): void {
     for (const { request, wanted } of pieces) {
