@@ -11,13 +11,7 @@ import { joined } from "../bytes/joined.ts";
 import { FormatError, UsageError } from "../errors.ts";
 import { rowBytes } from "../formats/ggml/types.ts";
 import { entry } from "../formats/gguf/entry.ts";
-import {
-  getNumbers,
-  getString,
-  type GgufFile,
-  readGguf,
-  type TensorInfo,
-} from "../formats/gguf/read.ts";
+import { getNumbers, getString, readGguf } from "../formats/gguf/read.ts";
 import { type TensorToWrite, writeGguf } from "../formats/gguf/write.ts";
 import type { LayerTensors, Model } from "./model.ts";
 import { ggufName } from "./schema.ts";
@@ -110,9 +104,25 @@ export async function withPredictor(
   if (form !== "linear" && form !== "relu") {
     refuse(`${keys.form} is "${form}", known are linear and relu`);
   }
+  const { hiddenSize, feedForwardSize } = model;
+  const find = (own: "fc1" | "fc2", layer: number) => {
+    const tensor = file.tensors.get(ggufName(own, layer));
+    const offset = source.size + (tensor?.offset ?? 0);
+    return tensor && Object.freeze({ ...tensor, offset });
+  };
   const layers = model.layers.map((layer, i): LayerTensors => {
-    const own = tensorsOf(file, i, model, source.size, refuse);
-    return Object.freeze({ ...layer, ...own });
+    const fc1 = find("fc1", i), fc2 = find("fc2", i);
+    const down = `[${fc1?.shape.join(", ") ?? ""}]`;
+    const up = `[${fc2?.shape.join(", ") ?? ""}]`;
+    const rank = fc1?.shape[1];
+    const fits = down === `[${hiddenSize}, ${rank}]` &&
+      up === `[${rank}, ${feedForwardSize}]`;
+    if ((fc1 || fc2) && !fits) {
+      refuse(
+        `layer ${i} has fc1 ${down} and fc2 ${up}, the model needs [${hiddenSize}, rank] and [rank, ${feedForwardSize}]`,
+      );
+    }
+    return Object.freeze({ ...layer, fc1, fc2 });
   });
   return {
     model: Object.freeze({
@@ -123,35 +133,6 @@ export async function withPredictor(
     }),
     source: joined(source, predictor),
   };
-}
-
-/** `fc1` and `fc2` of a layer, moved by `shift` bytes. */
-function tensorsOf(
-  file: GgufFile,
-  layer: number,
-  { hiddenSize, feedForwardSize }: Model,
-  shift: number,
-  refuse: (what: string) => never,
-): { fc1?: TensorInfo; fc2?: TensorInfo } {
-  const fc1 = file.tensors.get(ggufName("fc1", layer));
-  const fc2 = file.tensors.get(ggufName("fc2", layer));
-  if (!fc1 && !fc2) return { fc1: undefined, fc2: undefined };
-  const rank = fc1?.shape[1];
-  const fits = fc1?.shape.length === 2 && fc2?.shape.length === 2 &&
-    fc1.shape[0] === hiddenSize && fc2.shape[0] === rank &&
-    fc2.shape[1] === feedForwardSize;
-  if (!fits) {
-    const shape = (tensor?: TensorInfo) =>
-      `[${tensor?.shape.join(", ") ?? ""}]`;
-    return refuse(
-      `layer ${layer} has fc1 ${shape(fc1)} and fc2 ${
-        shape(fc2)
-      }, the model needs [${hiddenSize}, rank] and [rank, ${feedForwardSize}]`,
-    );
-  }
-  const moved = (tensor: TensorInfo) =>
-    Object.freeze({ ...tensor, offset: tensor.offset + shift });
-  return { fc1: moved(fc1), fc2: moved(fc2) };
 }
 
 /**

@@ -144,21 +144,16 @@ export function assumedFiring(
   if (!isSparse(activation)) {
     return layers.map(() => firing(constant(1), constant(1)));
   }
+  const { active, gatePositive } = bamboo;
   if (distribution === "even") {
-    return layers.map(() =>
-      firing(constant(bamboo.active), constant(bamboo.gatePositive))
-    );
+    return layers.map(() => firing(constant(active), constant(gatePositive)));
   }
-  const active = firingProbabilities(
-    layers.length,
-    feedForwardSize,
-    bamboo.active,
-  );
-  const power = gatePower(active, bamboo.gatePositive);
-  return active.map((shares) =>
+  const shares = firingProbabilities(layers.length, feedForwardSize, active);
+  const power = gatePower(shares, gatePositive);
+  return shares.map((layer) =>
     firing(
-      Float32Array.from(shares),
-      Float32Array.from(shares, (share) => share ** power),
+      Float32Array.from(layer),
+      Float32Array.from(layer, (p) => p ** power),
     )
   );
 }

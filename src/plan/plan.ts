@@ -138,38 +138,32 @@ export function splitEvenly(
   const outputs = places > 1
     ? splitRange(model.hiddenSize, places, outputUnit)
     : undefined;
-  const layers = model.layers.map((tensors, layer) => {
+  const layers = model.layers.map((tensors, layer): Part[] => {
     const part = gpu?.parts[layer];
     const neurons = complementOf(
       part?.neurons ?? noIndices,
       model.feedForwardSize,
     );
     const heads = restOf("heads", model.headCount, part?.heads);
+    const cutHeads = cut(heads);
     const ranking = profile && hottestFirst(profile, layer);
     const split =
       tensors.ffn_down_t && lengthOf(neurons) === model.feedForwardSize
         ? splitGroups(model.feedForwardSize, places)
         : splitNeurons(neurons, places);
-    return {
+    return split.map((own, i) => ({
       inputs: outputs && { heads, neurons },
-      heads: cut(heads),
-      neurons: split,
-      firing: split.map((neurons) =>
-        profile && firingOf(profile, layer, neurons, ranking)
-      ),
-    };
+      heads: cutHeads[i],
+      neurons: own,
+      firing: profile && firingOf(profile, layer, own, ranking),
+    }));
   });
   return {
     gpu,
     places: vocab.map((rows, i) => ({
       vocab: rows,
       outputs: outputs?.[i],
-      parts: layers.map(({ inputs, heads, neurons, firing }) => ({
-        inputs,
-        heads: heads[i],
-        neurons: neurons[i],
-        firing: firing[i],
-      })),
+      parts: layers.map((parts) => parts[i]),
     })),
   };
 }

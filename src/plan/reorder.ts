@@ -11,7 +11,6 @@ import {
   getNumber,
   getNumbers,
   type GgufFile,
-  type MetadataEntry,
   type TensorInfo,
 } from "../formats/gguf/read.ts";
 import { writeGguf } from "../formats/gguf/write.ts";
@@ -19,7 +18,7 @@ import type { Model } from "../model/model.ts";
 import { layerEntries, tensorSchemas } from "../model/schema.ts";
 import {
   checkProfile,
-  firingOf,
+  hottestFirst,
   type LayerProfile,
   type Profile,
 } from "./profile.ts";
@@ -107,7 +106,12 @@ export async function* reorderNeurons(
     };
   });
   const metadata = new Map(file.metadata);
-  addProfile(metadata, { tokens: profile.tokens, layers });
+  metadata.set(keys.tokens, { type: "uint64", value: profile.tokens });
+  for (const name of ["gatePositive", "active"] as const) {
+    const values = layers.flatMap((layer) => Array.from(layer[name]));
+    const value = { elementType: "uint32", values } as const;
+    metadata.set(keys[name], { type: "array", value });
+  }
   yield* writeGguf({
     magic: file.magic,
     version: file.version,
@@ -115,9 +119,7 @@ export async function* reorderNeurons(
     tensors: Array.from(file.tensors.values(), (tensor) => ({
       ...tensor,
       data: () =>
-        rows.has(tensor)
-          ? withRows(source, tensor, rows.get(tensor)!)
-          : withColumns(source, tensor, columns.get(tensor)),
+        readMoved(source, tensor, rows.get(tensor), columns.get(tensor)),
     })),
   });
 }
@@ -131,10 +133,8 @@ const runs = 64;
  * the file each get as many hot ones as the others.
  */
 export function fileOrder(profile: Profile, layer: number): Uint32Array {
-  const neurons = profile.layers[layer].active.length;
-  const { order } = firingOf(profile, layer, { start: 0, end: neurons });
   const dealt: number[][] = Array.from({ length: runs }, () => []);
-  order.forEach((id, rank) => {
+  hottestFirst(profile, layer).forEach((id, rank) => {
     const card = rank % runs, isBack = Math.floor(rank / runs) % 2 === 1;
     dealt[isBack ? runs - 1 - card : card].push(id);
   });
@@ -151,52 +151,38 @@ function movable(tensor: TensorInfo): TensorInfo {
   return tensor;
 }
 
-function addProfile(
-  metadata: Map<string, MetadataEntry>,
-  { tokens, layers }: Profile,
-): void {
-  const add = (key: string, name: keyof LayerProfile) =>
-    metadata.set(key, {
-      type: "array",
-      value: {
-        elementType: "uint32",
-        values: layers.flatMap((layer) => Array.from(layer[name])),
-      },
-    });
-  metadata.set(keys.tokens, { type: "uint64", value: tokens });
-  add(keys.gatePositive, "gatePositive");
-  add(keys.active, "active");
+/**
+ * A tensor with its rows, or the weights of each row, in another order: number i
+ * is number `order[i]` of the file. Rows are moved in memory, all at once.
+ */
+async function* readMoved(
+  source: ByteSource,
+  { type, shape, offset, byteLength }: TensorInfo,
+  rows?: Uint32Array,
+  columns?: Uint32Array,
+): AsyncGenerator<Uint8Array> {
+  const stride = rowBytes(type, shape[0]);
+  const step = rows
+    ? byteLength
+    : stride * Math.max(1, Math.floor(chunkBytes / stride));
+  for (let at = 0; at < byteLength; at += step) {
+    const length = Math.min(step, byteLength - at);
+    const bytes = await source.read(offset + at, length);
+    if (columns) moveWithinRows(bytes, stride, columns);
+    yield rows ? moveRows(bytes, stride, rows) : bytes;
+  }
 }
 
-/** Row i of what comes is row `order[i]` of the tensor. */
-async function* withRows(
-  source: ByteSource,
-  tensor: TensorInfo,
+function moveRows(
+  bytes: Uint8Array,
+  stride: number,
   order: Uint32Array,
-): AsyncGenerator<Uint8Array> {
-  const bytes = await source.read(tensor.offset, tensor.byteLength);
-  const stride = rowBytes(tensor.type, tensor.shape[0]);
+): Uint8Array {
   const moved = new Uint8Array(bytes.length);
   order.forEach((id, i) =>
     moved.set(bytes.subarray(id * stride, (id + 1) * stride), i * stride)
   );
-  yield moved;
-}
-
-/** Weight i of each row that comes is weight `order[i]`; without an order, the tensor as it is. */
-async function* withColumns(
-  source: ByteSource,
-  tensor: TensorInfo,
-  order?: Uint32Array,
-): AsyncGenerator<Uint8Array> {
-  const stride = rowBytes(tensor.type, tensor.shape[0]);
-  const step = stride * Math.max(1, Math.floor(chunkBytes / stride));
-  for (let at = 0; at < tensor.byteLength; at += step) {
-    const length = Math.min(step, tensor.byteLength - at);
-    const bytes = await source.read(tensor.offset + at, length);
-    if (order) moveWithinRows(bytes, stride, order);
-    yield bytes;
-  }
+  return moved;
 }
 
 function moveWithinRows(
