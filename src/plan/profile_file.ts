@@ -8,7 +8,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import { FormatError, LimitError } from "../errors.ts";
 import { dequantise } from "../formats/ggml/dequantise.ts";
 import { quantise } from "../formats/ggml/quantise.ts";
-import { entry } from "../formats/gguf/entry.ts";
+import { entry } from "../formats/gguf/gguf_file.ts";
 import {
   getNumber,
   getString,
