@@ -14,7 +14,7 @@
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { LimitError, UsageError } from "../errors.ts";
-import { entry } from "../formats/gguf/entry.ts";
+import { entry } from "../formats/gguf/gguf_file.ts";
 import {
   alignUp,
   DEFAULT_ALIGNMENT,
