@@ -10,7 +10,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import { joined } from "../bytes/joined.ts";
 import { FormatError, UsageError } from "../errors.ts";
 import { rowBytes } from "../formats/ggml/types.ts";
-import { entry } from "../formats/gguf/entry.ts";
+import { entry } from "../formats/gguf/gguf_file.ts";
 import { getNumbers, getString, readGguf } from "../formats/gguf/read.ts";
 import { type TensorToWrite, writeGguf } from "../formats/gguf/write.ts";
 import type { LayerTensors, Model } from "./model.ts";
