@@ -63,7 +63,6 @@ export class Batch {
     this.pages = next(tokens * this.pagesPerSequence);
   }
 
-  /** How many bytes a batch of these limits takes. */
   static byteLength({ tokens, contextSize }: BatchLimits): number {
     return 4 * (3 + tokens * (7 + pagesFor(contextSize)));
   }
@@ -92,7 +91,6 @@ export class Batch {
     this.#counts[2] = count;
   }
 
-  /** How many tokens of this step want logits. */
   get logitCount(): number {
     let count = 0;
     for (let t = 0; t < this.length; t++) count += this.wantLogits[t];

@@ -164,7 +164,6 @@ export class ExchangeBuffers {
     );
   }
 
-  /** The rows of results of a step that is done. */
   logitRows(): Float32Array[] {
     const { batch } = this;
     const { model: { vocabSize }, plan } = this.options;
@@ -181,7 +180,6 @@ export class ExchangeBuffers {
   }
 }
 
-/** Floats between two rows of a residual or term. */
 function strideOf({ model }: ExchangeOptions): number {
   return roundUp(model.hiddenSize, 8);
 }

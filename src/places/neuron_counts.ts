@@ -27,7 +27,6 @@ export class NeuronCounts {
     }));
   }
 
-  /** Bytes that a model's counters take. */
   static byteLength(model: Model): number {
     return 8 * model.layers.length * model.feedForwardSize;
   }

@@ -9,7 +9,6 @@ import { tensorBytes } from "../formats/ggml/types.ts";
 import type { Model } from "../model/model.ts";
 import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
 
-/** Rows of its vocabulary. */
 const probeVocabulary = 32;
 
 /** A model of that many neurons and layers to measure on. */
@@ -40,7 +39,6 @@ export function probeModel(
   };
 }
 
-/** A file that is all zeros. */
 export const zeros: ByteSource = {
   name: "zeros",
   size: Number.MAX_SAFE_INTEGER,

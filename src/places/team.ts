@@ -40,12 +40,10 @@ export interface Team extends AsyncDisposable {
   /** What computes, for people: `WASM relaxed SIMD, 2 threads`. */
   readonly description: string;
   readonly sparsity: Sparsity;
-  /** Which place holds what. */
   readonly plan: Plan;
   readonly limits: BatchLimits;
   /** Fill this in, then {@linkcode run}. */
   readonly batch: Batch;
-  /** Bytes of weights that all places hold. */
   readonly weightBytes: number;
   readonly counts: readonly LayerCounts[];
   /** Counters of every neuron, where the options ask for them. */

@@ -104,7 +104,6 @@ export class Shared {
     this.#pages[1 + index] = count;
   }
 
-  /** KV pages that all places have. */
   get pagesHeld(): number {
     return Math.min(...this.#pages.subarray(1));
   }

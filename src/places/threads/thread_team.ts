@@ -53,7 +53,6 @@ export class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
   }
 }
 
-/** Places in workers, as many as the plan has. */
 export class ThreadTeam implements Team {
   readonly plan: Plan;
   readonly sparsity: Sparsity;

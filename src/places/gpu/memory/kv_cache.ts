@@ -69,6 +69,7 @@ export class KvCache {
     return true;
   }
 
+  /** Copies the pages that part. */
   copy({ copies, copyCount }: Batch): void {
     const { commands } = this;
     for (let i = 0; i < copyCount; i++) {

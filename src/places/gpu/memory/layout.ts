@@ -62,7 +62,6 @@ export interface StagingLayout {
 
 export type DeviceLayout = ReturnType<typeof layoutOf>;
 
-/** Lays out what a place holds. */
 export function layoutOf(options: LayoutOptions) {
   const { model, plan, limits, sparsity, pieceBytes = 128 << 20 } = options;
   const shards = shardsOf(model, plan);

@@ -39,7 +39,6 @@ export function packedRowBytes(type: PackedType, columns: number): number {
   return 4 * rowWordsOf[type](groupsOf(columns));
 }
 
-/** Columns of some runs. */
 export function columnsOf(runs: readonly Range[]): number {
   return runs.reduce((sum, run) => sum + lengthOf(run), 0);
 }

@@ -139,7 +139,6 @@ export class FeedForward {
     if (sparsity.mode === "threshold") this.#keep(layer, n);
   }
 
-  /** How many neurons of a layer the place has. */
   neuronsOf(index: number): number {
     return this.#layers[index]!.neurons;
   }
@@ -271,6 +270,7 @@ export class FeedForward {
   }
 }
 
+/** Adds Σ h · down to the residual; the matrix has a row for each neuron, or for each output. */
 export class Down {
   /** Whether the matrix has a row for each neuron, and only those are read whose h is not zero. */
   readonly byNeuron: boolean;
