@@ -157,7 +157,7 @@ export class Checkpoint<T> {
     if (!await this.#keep()) await Deno.remove(this.path!);
   }
 
-  /** Writes all results; tells whether there is a file with some. */
+  /** Writes all results; returns whether there is a file with some. */
   async #keep(): Promise<boolean> {
     const { path, results } = this;
     if (path === undefined || results.length === 0) return false;
@@ -193,7 +193,7 @@ export async function sha256(text: string): Promise<string> {
 
 /**
  * Where unfinished work is kept: in the file that the flags name, or beside the
- * model, where the sandbox lets us; else nowhere.
+ * model, where the sandbox permits; else nowhere.
  */
 export async function statePathOf(
   command: string,

@@ -27,7 +27,7 @@ export class CheckpointedFile {
    * work, which is given up. `fingerprint` says of what work the file is.
    *
    * @throws {UsageError} where there is a part of other work
-   * @throws {FormatError} where what tells of it is damaged
+   * @throws {FormatError} where its record is damaged
    */
   static async open(
     command: string,
@@ -36,7 +36,7 @@ export class CheckpointedFile {
     fingerprint: string,
     { force, signal }: OutputOptions,
   ): Promise<CheckpointedFile> {
-    // What tells of the work lies beside the file that is made.
+    // The record of the work lies beside the file that is made.
     const work = await Checkpoint.openForFile(
       command,
       { model: path, force },

@@ -1,5 +1,5 @@
 /**
- * The GPU index that lies beside a model: found, read, told.
+ * The GPU index that lies beside a model: found, read, reported.
  *
  * @module
  */
@@ -95,7 +95,7 @@ export function indexOf(
   });
 }
 
-/** Writes what a model has on the GPU beside it, where that is asked for. */
+/** Writes what a model has on the GPU beside it, where requested. */
 export async function saveGpuIndex(
   { model, engine }: LanguageModel,
   flags: Partial<GpuFlags> & ModelFlags,

@@ -1,5 +1,5 @@
 /**
- * The profile that lies beside a model, `MODEL.profile`: found, read, told.
+ * The profile that lies beside a model, `MODEL.profile`: found, read, reported.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * How an option is made, and how a bad one is told.
+ * How an option is made, and how a bad one is reported.
  *
  * @module
  */

@@ -81,7 +81,7 @@ const profiles = [
   option("--no-profile", "keep the file's order of neurons"),
   option(
     "--hot <share>",
-    "share of each layer's neurons, hottest first, that is read without asking (default: measured)",
+    "share of each layer's neurons, hottest first, that is read without a test (default: measured)",
     numberBetween(0, 1),
   ),
 ];

@@ -6,11 +6,11 @@
 import { type PlaceStats, totalOf } from "../mod.ts";
 import { formatShare } from "./format.ts";
 
-/** What a predictor asked for and missed. */
+/** What a predictor selected and missed. */
 export interface Recall {
-  /** Share of all neurons that it asked for, always-hot ones included */
+  /** Share of all neurons that it selected, always-hot ones included */
   readonly predicted: number;
-  /** Share of the neurons that fire which it asked for */
+  /** Share of the neurons that fire which it selected */
   readonly recall: number;
   /** Share of Σ |h| that it missed */
   readonly missedMass: number;
@@ -30,7 +30,7 @@ export function recallOf(stats: PlaceStats): Recall {
 /** The same in a line, for `bench --measure-recall`. */
 export function recallText(stats: PlaceStats): string {
   const { predicted, recall, missedMass } = recallOf(stats);
-  return `the predictor asks for ${formatShare(predicted, 1)} of the neurons, ${
+  return `the predictor selects ${formatShare(predicted, 1)} of the neurons, ${
     formatShare(recall, 1)
   } of those that fire, and misses ${
     formatShare(missedMass, 1)

@@ -1,5 +1,5 @@
 /**
- * Writes a generated file, or with `--check` tells whether the committed one
+ * Writes a generated file, or with `--check` reports whether the committed one
  * is what its source makes.
  *
  * @module

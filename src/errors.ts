@@ -11,7 +11,7 @@ export class CulmError extends Error {}
 /** A file contradicts its format: it is cut, damaged, or hostile. */
 export class FormatError extends CulmError {}
 
-/** The input is well-formed, but asks for something that culm cannot run. */
+/** The input is well-formed, but needs something that culm cannot run. */
 export class UnsupportedError extends CulmError {}
 
 /** Something is larger than a stated limit. */

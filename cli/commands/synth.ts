@@ -126,7 +126,7 @@ export const synth: CommandSpec = {
       ),
       option(
         "--predictor-recall <share>",
-        "neurons that fire which it asks for",
+        "neurons that fire which it selects",
         numberBetween(0, 1),
         0.96,
       ),

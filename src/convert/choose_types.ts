@@ -1,7 +1,7 @@
 import { type GgmlType, ggmlTypes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
 
-/** The types that files are asked for; Q4_K_M is a mixture of Q4_K and Q6_K. */
+/** The types that files can be converted to; Q4_K_M is a mixture of Q4_K and Q6_K. */
 export const convertTypes = [
   "F32",
   "F16",

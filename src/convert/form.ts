@@ -18,7 +18,7 @@ const threshold = "powerinfer.sparse_threshold";
 /**
  * The same model in another form. The dense form has no predictors.
  *
- * @throws {UsageError} where PowerInfer's form is asked for of a model whose neurons are never zero
+ * @throws {UsageError} where PowerInfer's form is requested of a model whose neurons are never zero
  */
 export function toForm(contents: Contents, form: Form): Contents {
   const { activation } = contents;

@@ -52,7 +52,7 @@ export function stored(
 }
 
 /**
- * A tensor that can only be had as a whole: fetched when a row is asked for, and
+ * A tensor that can only be had as a whole: fetched when a row is read, and
  * kept until the last one is.
  */
 export function whole(

@@ -50,7 +50,7 @@ export interface Piece {
   readonly text: string;
   /** Natural logarithm of the token's probability before any filter. */
   readonly logprob: number;
-  /** The likeliest tokens at this position, where asked for. */
+  /** The likeliest tokens at this position, where requested. */
   readonly topLogprobs?: readonly SampledToken[];
 }
 

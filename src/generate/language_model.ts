@@ -76,7 +76,7 @@ export class LanguageModel implements AsyncDisposable {
   }
 
   /**
-   * The ids of a text, with the special tokens that the file asks for.
+   * The ids of a text, with the special tokens that the file requires.
    *
    * @example
    * ```ts

@@ -175,7 +175,7 @@ export async function gpuFor(
   return found?.isSoftware && !isRequired ? undefined : found;
 }
 
-/** What only the CPU does, of what is asked for. */
+/** What only the CPU does, of what is requested. */
 function reasonForCpu(places: StartOptions): string | undefined {
   if (places.countNeurons) return "counts neurons";
   if (places.keepFfnInputs) return "keeps normed states";

@@ -11,7 +11,7 @@ import type { Activation } from "./activation.ts";
 import type { Rope } from "./rope.ts";
 import type { OptionalTensorName, PerLayer } from "./schema.ts";
 
-/** What tells one architecture from another. */
+/** What distinguishes one architecture from another. */
 export interface Architecture {
   /** Tensors that its layers have, beside those that are in every model; none where left out */
   readonly needs?: readonly OptionalTensorName[];
@@ -40,7 +40,7 @@ const otherBiases = [
 export const architectures = new Map<string, Architecture>([
   ["bamboo", { takes: ffn, rope: "interleaved", activation: () => "drelu" }],
   // PowerInfer files of ReluLLaMA and ProSparse say `llama` and mean relu(gate)·up;
-  // they are told by the magic, or, where that is plain GGUF, by the transposed down.
+  // they are recognised by the magic, or, where that is plain GGUF, by the transposed down.
   // A dense file of such a model has to say so.
   ["llama", {
     takes: [...ffn, ...qkvBiases, ...otherBiases],

@@ -37,9 +37,9 @@ export interface PredictorToWrite {
   readonly fingerprint: string;
   /** Default: `linear`. */
   readonly form?: PredictorForm;
-  /** What a layer asks for at least, by layer */
+  /** The least score that a layer selects, by layer */
   readonly thresholds: readonly number[];
-  /** The share of firing neurons that it was made to ask for */
+  /** The share of firing neurons that it was made to select */
   readonly recall: number;
   /** Tokens of the text that it was made from */
   readonly tokens: number;

@@ -93,9 +93,9 @@ export interface GpuSidePlace extends Place, AsyncDisposable {
   neurons(batch: Batch): Float32Array[] | Promise<Float32Array[]>;
   /** Begins to record what the device does in a step. */
   startTrace(): void;
-  /** Says, in a step that is traced, what it is told to compute from here on. */
+  /** Says, in a step that is traced, what it computes from here on. */
   mark(activity: Activity, layer?: number): void;
-  /** What the device did since `startTrace`; undefined where it does not tell. */
+  /** What the device did since `startTrace`; undefined where it does not report that. */
   endTrace(): Promise<TraceEvent[] | undefined>;
   /** Its columns of the logits, a row for each token that wants them; or what it picked of them (`top_logits_row.ts`). */
   logits(batch: Batch): Float32Array[] | Promise<Float32Array[]>;

@@ -1,5 +1,5 @@
 /**
- * Starts the places of a team: in workers where the sandbox lets us, else in
+ * Starts the places of a team: in workers where the sandbox permits, else in
  * the caller's thread.
  *
  * @module

@@ -18,17 +18,17 @@ export interface LayerStats {
   readonly gatePositive: number;
   /** neurons whose h was not zero, before top-k or threshold drop any */
   readonly active: number;
-  /** neurons above the border, whose rows are read without asking */
+  /** neurons above the border, whose rows are read without a test */
   readonly hot: number;
-  /** neurons that the predictor asked for */
+  /** neurons that the predictor selected */
   readonly predicted: number;
   /** neurons that are truly active; counted only while recall is measured */
   readonly truth: number;
-  /** of those, how many the predictor asked for */
+  /** of those, how many the predictor selected */
   readonly recalled: number;
   /** Σ |h| of the neurons that are truly active; counted only while recall is measured */
   readonly truthMass: number;
-  /** of that, what belongs to neurons that the predictor asked for */
+  /** of that, what belongs to neurons that the predictor selected */
   readonly recalledMass: number;
   /** bytes of packed weights and KV read in sequence */
   readonly streamed: number;

@@ -46,9 +46,9 @@ export interface Team extends AsyncDisposable {
   readonly batch: Batch;
   readonly weightBytes: number;
   readonly counts: readonly LayerCounts[];
-  /** Counters of every neuron, where the options ask for them. */
+  /** Counters of every neuron, where the options require them. */
   readonly neuronCounts?: NeuronCounts;
-  /** What the feed-forward layers of the last step read, where the options ask for it. */
+  /** What the feed-forward layers of the last step read, where the options require it. */
   readonly ffnInputs?: FfnInputs;
   /** How fast each place reads its rows, where it has measured that. */
   readonly rates: readonly Rates[];
@@ -65,7 +65,7 @@ export interface Team extends AsyncDisposable {
    * Runs the batch. Gives a row of logits, `[vocabSize]`, for each token that
    * wants one, in the batch's order; valid until the next run. Where the batch
    * wants the largest alone, and a GPU can pick them, rows are shorter and are
-   * what `unpackTopLogits` reads. `onTrace` is told what the places did when.
+   * what `unpackTopLogits` reads. `onTrace` is given what the places did when.
    *
    * @throws {PlaceError} where a place died
    */

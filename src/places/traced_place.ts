@@ -55,7 +55,7 @@ export function watched<P extends Place>(
   });
 }
 
-/** Records what the GPU's place does while `run` has one in its stead: its thread, and the device, where that tells. */
+/** Records what the GPU's place does while `run` has one in its stead: its thread, and the device, where it reports that. */
 export async function traceGpu(
   place: GpuSidePlace,
   recorder: Recorder,

@@ -76,7 +76,7 @@ const dispatches = {
 };
 
 /**
- * Neurons that a predictor asks for, over those that fire. PowerInfer computes
+ * Neurons that a predictor selects, over those that fire. PowerInfer computes
  * 15 to 20% of Bamboo-7B's neurons, of which 14.8% fire.
  */
 const predictorExcess = 1.2;

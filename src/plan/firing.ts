@@ -1,5 +1,5 @@
 /**
- * How often each neuron fires where no profile tells: a layer's distribution is
+ * How often each neuron fires without a profile: a layer's distribution is
  * that of Bamboo-7B, steeper in some layers than in others.
  *
  * @module

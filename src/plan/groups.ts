@@ -18,8 +18,8 @@ import {
 
 /**
  * Groups of a layer, at most: 2, 3, 4, 6, 8 and 12 places get equally many, and
- * of 2, 4 and 8 each holds a subtree. A group costs a token about 1 µs at 4096
- * columns: 24 are less than 1% of a layer of 7 B parameters.
+ * of 2, 4 and 8 each holds a subtree. A group costs a token about 1 µs a layer
+ * at 4096 columns.
  */
 const mostGroups = 24;
 /** Neurons of a group, at least, where a layer has more than one. */

@@ -30,7 +30,7 @@ export interface Part {
   readonly heads: Range;
   /** Neurons of the FFN. */
   readonly neurons: IndexSet;
-  /** How often they fire, where a profile tells: the place stores them in that order. */
+  /** How often they fire, where a profile says so: the place stores them in that order. */
   readonly firing?: Firing;
   /** How many of them, hottest first, a CPU place reads without asking: `hot_rows.ts` decides */
   readonly hotRows?: number;

@@ -2,7 +2,7 @@
  * Keeps the process from ending while a worker still gives its GPU driver up.
  *
  * Deno does not wait for the threads of terminated workers: the process'
- * exit handlers take down what such a thread is using, and of runs on Mesa's
+ * exit handlers destroy what such a thread is using, and of runs on Mesa's
  * llvmpipe that ended right after it one in twelve crashed.
  *
  * @module

@@ -7,7 +7,7 @@ import { UsageError } from "../errors.ts";
 
 const mostWorkers = 256;
 
-/** How many cores the machine tells of: 1 where it does not. */
+/** How many cores the machine reports; 1 where it reports none. */
 export function coreCount(): number {
   return globalThis.navigator?.hardwareConcurrency ?? 1;
 }

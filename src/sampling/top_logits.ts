@@ -6,7 +6,7 @@ const order = new Order();
 
 /**
  * The `k` largest logits, all where there are fewer. Their sum is computed when
- * it is asked for, and `logits` is kept until then.
+ * it is read, and `logits` is kept until then.
  * @param logits [vocabSize]
  * @throws {PlaceError} when a logit is NaN or +Infinity, or all are -Infinity.
  */

@@ -1,6 +1,6 @@
 /** How a text becomes ids. */
 export interface EncodeOptions {
-  /** Puts BOS before and EOS after the ids where the file asks for them. Default true. */
+  /** Puts BOS before and EOS after the ids where the file requires them. Default true. */
   readonly addSpecial?: boolean;
   /**
    * Reads special tokens that are spelled out in the text, such as

@@ -51,7 +51,7 @@ export function vocabularyTokenizer(
   checkId("EOS", eos, addEos, vocabulary);
   checkId("unknown", unk, false, vocabulary);
   const plainFinder = finderOf(vocabulary, ...alwaysParsed);
-  // These are found in a text only where the caller asks for it.
+  // These are found in a text only where the caller requests it.
   const { unknown, control } = TokenType;
   const specialFinder = finderOf(vocabulary, ...alwaysParsed, unknown, control);
   const tokenizer: Tokenizer = {

@@ -64,7 +64,7 @@ Deno.test("a template is taken over the model's own", async () => {
   assert.equal(out, `${expected[0]}\n`);
 });
 
-Deno.test("a damaged template and a full context are told in one line", async () => {
+Deno.test("a damaged template and a full context are reported in one line", async () => {
   const damaged = await runCli(["chat", "--chat-template", "{% for"], {
     input: "Hi\n",
   });

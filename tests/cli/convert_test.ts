@@ -41,7 +41,7 @@ testWithShared(
 );
 
 testWithShared(
-  "what cannot be converted or written is told in one line, and leaves nothing behind",
+  "what cannot be converted or written is reported in one line, and leaves nothing behind",
   async (t) => {
     await inFolder(async (folder) => {
       const path = `${folder}/model.gguf`, there = `${folder}/there`;

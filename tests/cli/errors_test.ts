@@ -21,7 +21,7 @@ async function fails(
 
 const repository = new URL("../..", import.meta.url).pathname;
 
-Deno.test("arguments that cannot be understood are told in one line, with exit code 2", async (t) => {
+Deno.test("arguments that cannot be understood are reported in one line, with exit code 2", async (t) => {
   const wrong: [string[], RegExp][] = [
     [["write"], /unknown command 'write'/],
     [["generate", "--bad"], /unknown option '--bad'/],
@@ -61,7 +61,7 @@ Deno.test("arguments that cannot be understood are told in one line, with exit c
   }
 });
 
-Deno.test("files that cannot be read are told in one line, with exit code 1", async (t) => {
+Deno.test("files that cannot be read are reported in one line, with exit code 1", async (t) => {
   const read = ["--allow-read"];
   const text = `${repository}LICENSE`;
   const wrong: [string[], RegExp, string[]][] = [
@@ -96,7 +96,7 @@ Deno.test("files that cannot be read are told in one line, with exit code 1", as
   }
 });
 
-Deno.test("a prompt longer than the context is told with both numbers", async () => {
+Deno.test("a prompt longer than the context is reported with both numbers", async () => {
   const { code, err } = await runCli([
     "generate",
     "-p",
@@ -108,12 +108,12 @@ Deno.test("a prompt longer than the context is told with both numbers", async ()
   assert.match(err, /error: .*the prompt has \d+ tokens, the context 4/);
 });
 
-Deno.test("a mode that the file cannot run is told in one line", async () => {
+Deno.test("a mode that the file cannot run is reported in one line", async () => {
   await fails(["generate", "--sparsity", "predictor"], 1, /the file has none/);
 });
 
 Deno.test({
-  name: "a full disk is told in one line",
+  name: "a full disk is reported in one line",
   ignore: Deno.build.os !== "linux",
   fn: async () => {
     for (

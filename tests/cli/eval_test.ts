@@ -133,7 +133,7 @@ Deno.test({
   },
 });
 
-Deno.test("bad input is told in one line", async (t) => {
+Deno.test("bad input is reported in one line", async (t) => {
   await using dir = await folder();
   const at = (name: string) => `${dir.path}/${name}`;
   await Deno.mkdir(at("bad"));

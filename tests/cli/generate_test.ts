@@ -49,7 +49,7 @@ Deno.test("the text alone goes to standard output, the rest to standard error", 
   assert.equal(alone.out, `${text}\n`);
 });
 
-Deno.test("the same seed gives the same text, and a random seed is told", async () => {
+Deno.test("the same seed gives the same text, and a random seed is printed", async () => {
   const first = await runCli(["generate", "-n", "20"]);
   const seed = first.err.match(/^seed: (\d+)$/m)![1];
   assert.match(first.out, /^Once upon a time/);

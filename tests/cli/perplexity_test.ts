@@ -110,7 +110,7 @@ Deno.test({
   },
 });
 
-Deno.test("bad input is told in one line", async (t) => {
+Deno.test("bad input is reported in one line", async (t) => {
   await using dir = await tinyFolder();
   const at = (name: string) => `${dir.path}/${name}`;
   await Deno.writeTextFile(at("state"), '{"unfinished":"eval"}');

@@ -92,7 +92,7 @@ Deno.test("a predictor made of a text asks for few neurons, and for nearly all t
   const share = total("predicted") / total("neurons");
   const recall = total("recalled") / total("truth");
   assert(recall > 0.85, `recall ${recall}`);
-  assert(share < 0.55, `asks for ${share}`);
+  assert(share < 0.55, `selects ${share}`);
 
   const args = ["bench", ...model, "-p", "16", "-n", "0", "-r", "1", "-t", "1"];
   const asked = [...args, "--sparsity", "predictor", "--measure-recall"];
@@ -103,7 +103,7 @@ Deno.test("a predictor made of a text asks for few neurons, and for nearly all t
   );
   assert.match(
     bench.err,
-    /^pp16: the predictor asks for [\d.]+ % of the neurons, [\d.]+ % of those that fire, and misses [\d.]+ % of the sum of \|h\|$/m,
+    /^pp16: the predictor selects [\d.]+ % of the neurons, [\d.]+ % of those that fire, and misses [\d.]+ % of the sum of \|h\|$/m,
   );
   const [row] = JSON.parse(bench.out);
   assert(row.predicted > 0.1 && row.predicted < 0.7, `${row.predicted}`);
@@ -181,7 +181,7 @@ Deno.test("a trained predictor is measured beside others, and gives the same tex
     assert.deepEqual(each.rank, [32, 32, 32]);
     assert.equal(each.bytes, 6 * (32 * 256 * 34 / 32 + 32 * 1024 * 18 / 32));
     assert(each.recall > 0.75 && each.recall < 1, `recall ${each.recall}`);
-    assert(each.predicted < 0.6, `asks for ${each.predicted}`);
+    assert(each.predicted < 0.6, `selects ${each.predicted}`);
     assert(each.missedMass < 1 - each.recall);
     assert(Math.abs(each.perplexity / rows[0].perplexity - 1) < 0.2);
   }
@@ -288,7 +288,7 @@ Deno.test("with a predictor, every place and every order of neurons gives the re
     const ratio = asked(layers) / asked(expected.layers);
     assert(
       Math.abs(ratio - 1) < 0.01,
-      `${name}: asks for ${ratio} times as many`,
+      `${name}: selects ${ratio} times as many`,
     );
   }
   // Rows that are always hot are computed whatever the predictor says.
@@ -297,7 +297,7 @@ Deno.test("with a predictor, every place and every order of neurons gives the re
   await file.close();
 });
 
-Deno.test("nothing is overwritten unasked, and bad input is told in one line", async (t) => {
+Deno.test("nothing is overwritten unasked, and bad input is reported in one line", async (t) => {
   await using dir = await folder();
   const at = (name: string) => `${dir.path}/${name}`;
   const model = ["-m", at("tiny.gguf")], text = ["-f", at("text.txt")];

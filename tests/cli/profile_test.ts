@@ -241,7 +241,7 @@ Deno.test("where nobody counted, generating does, until there are enough tokens"
   );
 });
 
-Deno.test("nothing is overwritten unasked, and bad input is told in one line", async (t) => {
+Deno.test("nothing is overwritten unasked, and bad input is reported in one line", async (t) => {
   await using dir = await tinyFolder();
   const at = (name: string) => `${dir.path}/${name}`;
   const model = ["-m", at("tiny.gguf")];

@@ -211,7 +211,7 @@ Deno.test({
   },
 });
 
-Deno.test("bad input is told in one line, before anything is measured", async (t) => {
+Deno.test("bad input is reported in one line, before anything is measured", async (t) => {
   await using dir = await folder();
   const page = ["-o", `${dir.path}/page.html`], model = ["-m", dir.model];
   const wrong: [string[], number, RegExp][] = [

@@ -77,7 +77,7 @@ Deno.test("a file that is there is kept without --force", async () => {
   });
 });
 
-Deno.test("what cannot be made or written is told in one line, and leaves nothing behind", async (t) => {
+Deno.test("what cannot be made or written is reported in one line, and leaves nothing behind", async (t) => {
   await inFolder(async (folder) => {
     const path = `${folder}/model.gguf`;
     const wrong: [string[], number, RegExp][] = [

@@ -75,7 +75,7 @@ Deno.test("a predictor of another file is used, in place of the model's own too"
 });
 
 Deno.test("a file says whether it has a ReLU: its scores are then those of the model's own", async () => {
-  // The model's own predictor is PowerInfer's: what it asks for is what a file with the same tensors must.
+  // The model's own predictor is PowerInfer's: what it selects is what a file with the same tensors must.
   const own = await randomModel({ predictorRank: 12 });
   const { tensors } = await readGguf(own.source);
   const same = [...tensors.values()].filter(({ name }) =>

@@ -230,7 +230,7 @@ testWithShared(
 );
 
 testWithShared(
-  "the cpu place's predictor asks for what the reference's does",
+  "the cpu place's predictor selects what the reference's does",
   async () => {
     const [source, model] = await openTiny("tiny-bamboo-f16.powerinfer");
     const sparsity = { mode: "predictor" } as const;

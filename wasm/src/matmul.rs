@@ -254,7 +254,7 @@ unsafe fn tiles<K: Rows, const R: usize, const T: usize>(
 }
 
 /// As `matmul`, but only the results for which `asked`, of the shape and stride of `out`, is at
-/// least `least`; others are left alone. Returns how many those are. Rows that no token asks for
+/// least `least`; others are left alone. Returns how many those are. Rows that no token needs
 /// are not read.
 ///
 /// # Safety

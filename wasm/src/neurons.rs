@@ -1,6 +1,6 @@
 //! Neurons of one token whose rows of gate, up and down lie side by side.
 //!
-//! A predictor asks for few neurons, all over the layer. Three rows in a row cost one wait for
+//! A predictor selects few neurons, all over the layer. Three rows in a row cost one wait for
 //! memory where three matrices cost three, and what the CPU fetches ahead of a gate row is the
 //! neuron's up row.
 

@@ -36,7 +36,7 @@ export async function watchToken(
   return timelineOf(nameOf(test), await engine.trace(sequence, ids[before]));
 }
 
-/** Lays what was taken down on one scale that begins at 0. */
+/** Lays what was recorded on one scale that begins at 0. */
 export function timelineOf(name: string, lanes: readonly Lane[]): Timeline {
   const events = lanes.flatMap((lane) => lane.events);
   const first = Math.min(...events.map(({ start }) => start));
@@ -63,7 +63,7 @@ export interface Shares {
   readonly both: number;
 }
 
-/** The shares of a token's time; undefined where no GPU tells when it computes. */
+/** The shares of a token's time; undefined where no GPU reports when it computes. */
 export function sharesOf({ lanes, ms }: Timeline): Shares | undefined {
   const busy = (kind: Lane["kind"]) =>
     union(

@@ -40,7 +40,7 @@ export function cdfReport(name: string, profile: Profile): CdfReport {
   };
 }
 
-/** Shares of neurons of which the table tells the activations. */
+/** Shares of neurons of which the table has the activations. */
 const shares = [0.01, 0.05, 0.1, 0.2, 0.26, 0.3, 0.5];
 /** Where layers are compared. */
 const comparedAt = 0.2;

@@ -1,6 +1,6 @@
 /**
  * Measuring a text's perplexity, in one way or in several at once. Work that is
- * stopped goes on when it is asked for again.
+ * stopped goes on when it is given again.
  *
  * @module
  */

@@ -117,7 +117,7 @@ async function run(flags: PlanFlags): Promise<number> {
   return 0;
 }
 
-/** Where an index goes, where one is asked for. */
+/** Where an index goes, where one is requested. */
 function outputOf(flags: PlanFlags): string | undefined {
   const { output, resetGpuIndex, machine, model } = flags;
   if (output !== undefined && machine !== undefined && model === undefined) {
@@ -155,7 +155,7 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
     const model = describeModel(file, flags);
     const counted = await countedFor(flags, file, model);
     const index = await findGpuIndex(flags, () => model);
-    // What is wrong with the files is told before the machine is measured.
+    // What is wrong with the files is reported before the machine is measured.
     const machine = flags.machine === undefined
       ? await thisMachine(model, flags)
       : knownMachines[flags.machine];
@@ -183,7 +183,7 @@ async function thisMachine(
   };
 }
 
-/** Plans as an index says. One that was not asked for is left out where it does not fit. */
+/** Plans as an index says. One that was not requested is left out where it does not fit. */
 function planWithIndex(
   { gpuIndex }: PlanFlags,
   request: PlanRequest,

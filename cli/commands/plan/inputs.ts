@@ -54,7 +54,7 @@ export async function countedFor(
   if (own) return counted(own, "in the model file");
   return {
     firingSource: isSparse(model.activation)
-      ? "every neuron alike, as often as Bamboo-7B's on average: which are hot, a profile tells (culm profile)"
+      ? "every neuron alike, as often as Bamboo-7B's on average: which are hot, a profile says (culm profile)"
       : `every neuron for every token: activation ${model.activation} is never zero`,
   };
 }

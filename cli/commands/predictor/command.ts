@@ -74,7 +74,7 @@ export const predictor: CommandSpec = {
       ),
       option(
         "--recall <share>",
-        "share of the neurons that fire which it must ask for",
+        "share of the neurons that fire which it must select",
         numberBetween(0, 1),
         0.99,
       ),

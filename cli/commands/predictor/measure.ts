@@ -1,5 +1,5 @@
 /**
- * Measuring predictors on a text: what they ask for and miss, and what that
+ * Measuring predictors on a text: what they select and miss, and what that
  * costs in perplexity.
  *
  * @module
@@ -154,7 +154,7 @@ export function toTable({ rows }: PredictorReport): string {
     "method",
     "rank",
     "bytes",
-    "asks for",
+    "selected",
     "recall",
     "missed mass",
     "PPL",

@@ -41,7 +41,7 @@ import { hotMap, layerFigure, positionFigure } from "./figures.ts";
 import { sharesOf, type TextSparsity } from "./sparsity.ts";
 import { rowsOfSpeed, type SpeedRow, speedTests } from "./speed.ts";
 
-/** Everything that a page tells. */
+/** Everything that a page shows. */
 export interface Report {
   readonly inspection: Inspection;
   /** The text that was run, counted; sparse models only */

@@ -51,7 +51,7 @@ const legacyProtocol = 1001;
 type ReadStorage = (storage: TorchStorage) => Promise<Uint8Array<ArrayBuffer>>;
 
 /**
- * Reads a file. Elements of tensors are read when `tensor.values()` asks for them.
+ * Reads a file. Elements of tensors are read by `tensor.values()`.
  *
  * @throws {FormatError} where it is cut or damaged, or is no such file
  * @throws {UnsupportedError} where it holds something else than tensors, dicts and lists
@@ -179,7 +179,7 @@ async function readLegacy(source: ByteSource): Promise<TorchValue> {
   return value as TorchValue;
 }
 
-/** What the pickle of a file of tensors may refer to; `found` is told of each storage. */
+/** What the pickle of a file of tensors may refer to; `found` is given each storage. */
 function worldOf(
   source: ByteSource,
   read: ReadStorage,

@@ -68,7 +68,7 @@ export class TorchStorage {
   ) {}
 }
 
-/** A tensor: a view of a storage. Nothing is read until it is asked for. */
+/** A tensor: a view of a storage. Nothing is read before it is needed. */
 export class TorchTensor {
   /** How its elements are stored */
   readonly dtype: TorchDtype;

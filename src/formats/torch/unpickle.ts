@@ -52,7 +52,7 @@ const newestProtocol = 5;
 const STOP = 0x2e;
 
 /**
- * Reads one pickle, and tells where it ends, for another may follow. Takes time
+ * Reads one pickle, and reports where it ends, for another may follow. Takes time
  * and memory in proportion to its bytes.
  *
  * @param start offset of its first byte

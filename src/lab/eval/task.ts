@@ -73,7 +73,7 @@ export function choiceItem(context: string, record: TaskRecord): ChoiceItem {
 
 /** One line of a task's file. */
 export class TaskRecord {
-  /** `where` is told when a field is missing: `piqa.jsonl, line 3`. */
+  /** `where` is named when a field is missing: `piqa.jsonl, line 3`. */
   constructor(
     readonly fields: Readonly<Record<string, unknown>>,
     readonly where: string,

@@ -3,9 +3,9 @@
  * what a neuron's rows of gate and up would say.
  *
  * A neuron of dReLU fires where gate · x and up · x are both positive, which a
- * linear map tells best from the sum of the two rows, each of unit length; one
+ * linear map predicts best from the sum of the two rows, each of unit length; one
  * of ReGLU fires where gate · x is positive. From what score on a neuron is
- * asked for is chosen on tokens that the map was not made from.
+ * selected is chosen on tokens that the map was not made from.
  *
  * @module
  */

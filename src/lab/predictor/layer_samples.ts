@@ -56,7 +56,7 @@ export class LayerSamples {
   readonly #products: Dense;
   readonly #staging: Staging;
 
-  /** Room for a text's. Labels as many `examples`, if any are asked for; without, the tokens alone are there, unlabelled. */
+  /** Room for a text's. Labels as many `examples`, if any are wanted; without, the tokens alone are there, unlabelled. */
   constructor(
     readonly memory: WasmMemory,
     readonly model: Model,

@@ -14,7 +14,7 @@ import type { PredictorToWrite } from "../../model/predictor_file.ts";
 import type { States } from "./ffn_inputs.ts";
 import { batchSize } from "./training.ts";
 
-/** What is asked of a predictor, and how its making is watched and stopped. */
+/** What is required of a predictor, and how its making is watched and stopped. */
 export interface MakePredictorOptions {
   /**
    * Numbers that it takes an input down to; more say more, and cost more.
@@ -22,7 +22,7 @@ export interface MakePredictorOptions {
    * bytes, by layer.
    */
   readonly rank?: number;
-  /** The share of the neurons that fire which it must ask for, above 0 and below 1. Default 0.99. */
+  /** The share of the neurons that fire which it must select, above 0 and below 1. Default 0.99. */
   readonly recall?: number;
   /** Whether it is trained, and how. Default: it is not. */
   readonly training?: TrainingOptions;
@@ -171,7 +171,7 @@ function planOf(
 }
 
 /**
- * Checks what {@linkcode makePredictor} is asked for, before any text is run.
+ * Checks what {@linkcode makePredictor} is given, before any text is run.
  *
  * @throws {UnsupportedError} for a model whose neurons are never zero, or have biases
  * @throws {UsageError} for a number out of range

@@ -27,7 +27,7 @@ export interface PredictorPlan {
 export interface MadeLayer {
   /** Its fc1 and fc2 */
   readonly tensors: readonly StoredTensor[];
-  /** From what score on it asks for a neuron */
+  /** From what score on it selects a neuron */
   readonly threshold: number;
 }
 

@@ -10,9 +10,9 @@ const missedMore = 0.05;
 /** fc2 as it is stored, and what a threshold of 0 then reaches. */
 export interface Calibrated {
   readonly data: Uint8Array;
-  /** Share of the neurons that fire which it asks for */
+  /** Share of the neurons that fire which it selects */
   readonly recall: number;
-  /** Share of all neurons that it asks for */
+  /** Share of all neurons that it selects */
   readonly asked: number;
 }
 
@@ -46,7 +46,7 @@ export function ofFiring(
  * Stores fc2 such that 0 is the threshold of the wanted recall: scores are
  * moved by as much of the first z, which stands for 1, in the column that it is
  * multiplied with. Storing rounds what is moved by, so the rest is moved again;
- * of all these, takes the one that asks for the fewest neurons of those that
+ * of all these, takes the one that selects the fewest neurons of those that
  * reach the recall, or nearly, or else the one that comes nearest to it.
  *
  * @param z Of the samples, `[samples, rank]`, as fc2 is given it.

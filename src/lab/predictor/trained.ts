@@ -1,7 +1,7 @@
 /**
  * A layer's predictor by training, in PowerInfer's form: scores = fc2 ·
  * relu(fc1 · x) of the residual x as it is before the norm, and a neuron is
- * asked for where its score is at least 0.
+ * selected where its score is at least 0.
  *
  * The form has no bias, so one of fc1's rows stands for it: it begins as the
  * mean input's direction, in which a normed residual hardly varies, and what
@@ -80,7 +80,7 @@ export class TrainedLayers implements LayerMaker {
   /**
    * See {@linkcode LayerMaker.make}. Of ranks that are each twice the one
    * before it, takes that with which a token reads the fewest bytes: the
-   * predictor's, and those of gate and up of the neurons asked for. Beginning
+   * predictor's, and those of gate and up of the selected neurons. Beginning
    * in the middle, it goes up while that pays, or else down.
    */
   async make(

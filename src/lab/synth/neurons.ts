@@ -30,7 +30,7 @@ const signalShare = 0.95;
 /** The standard deviation of what the other channels add to a gate. */
 export const noiseOfRow: number = Math.sqrt(1 - signalShare);
 
-/** What is asked of the neurons. */
+/** What is required of the neurons. */
 type NeuronOptions =
   & Pick<SynthShape, "layerCount" | "feedForwardSize">
   & Pick<SynthOptions, "active" | "gatePositive" | "activation" | "seed">;
@@ -83,7 +83,7 @@ export class Neurons {
     );
   }
 
-  /** The neurons of a layer; those of the last layer asked for are held. */
+  /** The neurons of a layer; those of the last layer read are held. */
   layer(layer: number): LayerNeurons {
     if (this.#held?.[0] !== layer) this.#held = [layer, this.#make(layer)];
     return this.#held[1];

@@ -5,11 +5,11 @@ import type { GgmlType } from "../../formats/ggml/types.ts";
 export const constantChannels = 32;
 /** Channels of the signal, which follow. */
 export const signalChannels = 128;
-/** What is asked of a predictor. */
+/** What is required of a predictor. */
 export interface PredictorOptions {
   /** Rows of `fc1`; 288 and more know the whole signal. */
   readonly rank: number;
-  /** Share of the neurons that fire which it asks for */
+  /** Share of the neurons that fire which it selects */
   readonly recall: number;
 }
 

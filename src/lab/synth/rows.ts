@@ -9,7 +9,7 @@ import type { Random } from "../../random.ts";
 import { constantChannels, signalChannels } from "./options.ts";
 import { gaussians } from "./random.ts";
 
-/** Writes one quantised row of a matrix into bytes that are zero; rows are asked for first to last. */
+/** Writes one quantised row of a matrix into bytes that are zero; rows are written first to last. */
 export type FillRow = (row: number, target: Uint8Array) => void;
 
 /** A row's weights on the constant channels, and on the signal's. */

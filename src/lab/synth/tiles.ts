@@ -1,7 +1,7 @@
 /**
  * Matrices of random weights, put together from square tiles that were
  * quantised once, so that a file costs little more than copying it. A tile is
- * quantised along its rows and, where that is asked for, along its columns: a
+ * quantised along its rows and, where requested, along its columns: a
  * matrix and its transpose hold the same weights.
  *
  * @module

@@ -3,7 +3,7 @@
  * exactly zero, so its rows of up and down need not be read.
  *
  * Rows are in the order in which the place stores them: the file's, or hottest
- * first where a profile tells. The first `hot` rows are read without asking.
+ * first where a profile says so. The first `hot` rows are read without a test.
  *
  * @module
  */
@@ -300,7 +300,7 @@ export class FeedForward {
 
   /**
    * Gate and up of the hot rows, and of the others those that the predictor
-   * asks for. Where recall is measured all is computed, and what was not asked
+   * selects. Where recall is measured all is computed, and what was not selected
    * for is dropped.
    */
   #predicted(fc1: PackedMatrix, fc2: PackedMatrix, input: Activations): void {

@@ -1,5 +1,5 @@
 /**
- * What running a model would take in memory, told from its header alone.
+ * What running a model would take in memory, from its header alone.
  *
  * @module
  */

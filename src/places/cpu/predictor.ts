@@ -18,7 +18,7 @@ import type { WasmMemory } from "../../kernels/memory.ts";
 export class Predictor {
   /** What it says of each neuron, `[tokens, neurons]`. */
   readonly scores: F32Rows;
-  /** The layer's: it asks for the neurons whose score is at least this. */
+  /** The layer's: it selects the neurons whose score is at least this. */
   threshold = 0;
   readonly #rankValues: Activations;
 
@@ -37,7 +37,7 @@ export class Predictor {
 
   /**
    * scores = fc2 · relu(fc1 · input), or fc2 · fc1 · input, of the cold rows, from
-   * `hot` on; hot ones are asked for always. Returns the bytes of weights read.
+   * `hot` on; hot ones are always selected. Returns the bytes of weights read.
    */
   score(
     layer: number,

@@ -328,7 +328,7 @@ function measureProducts(
   const { memory, layers: [{ ffn_up }] } = subject;
   const count = productRows(subject), few = Math.min(ffn_up.rows, singleRows);
   const rows = { ...out, stride: count };
-  const all = -Infinity; // every result is asked for, whatever stands there
+  const all = -Infinity; // every result is wanted, whatever stands there
   const tiles = (bits: number) => {
     memory.kernels.choose(bits);
     return perMs(() =>

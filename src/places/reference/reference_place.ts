@@ -272,7 +272,7 @@ export class ReferencePlace implements CpuSidePlace {
   }
 
   /**
-   * Drops what the predictor does not ask for: score = fc2 · relu(fc1 · x), x
+   * Drops what the predictor does not select: score = fc2 · relu(fc1 · x), x
    * before the norm; of a linear one fc2 · fc1 · x, x normed.
    */
   #predict(layer: number, x: Float32Array, h: Float32Array): void {

@@ -21,7 +21,7 @@ import { type Lane, type OnTrace, Recorder } from "../trace.ts";
 import { traceGpu, watched } from "../traced_place.ts";
 import { Shared } from "./shared.ts";
 
-/** What a place tells when it is ready for steps. */
+/** What a place reports when it is ready for steps. */
 export interface ReadyPlace {
   readonly rates?: Rates;
   readonly gpu?: MeasuredGpu;

@@ -113,7 +113,7 @@ for (const architecture of ["bamboo", "llama"] as const) {
         `recall ${reached}`,
       );
       const share = asked / held / 96, least = recall * firing / held / 96;
-      assert(share < 0.5 * (1 + least), `asks for ${share}`);
+      assert(share < 0.5 * (1 + least), `selects ${share}`);
     }
   });
 }
