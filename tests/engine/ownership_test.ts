@@ -23,9 +23,14 @@ Deno.test("a sequence dropped while its request waits fails that request alone",
     assert.equal(b.length, length);
     await assert.rejects(engine.evaluate(a, [1]), UsageError);
   }
-  // In the middle of a prompt, while a step runs.
+});
+
+Deno.test("a sequence dropped in the middle of a prompt fails that request alone", async () => {
+  // Timers fire while a worker computes.
+  await using model = await load(tinyBamboo(), { threads: 1, batchSize: 16 });
+  const { engine } = model;
   const a = engine.createSequence();
-  const bad = engine.evaluate(a, Array(100).fill(4));
+  const bad = engine.evaluate(a, Array(200).fill(4));
   setTimeout(() => a.drop(), 0);
   await assert.rejects(bad, UsageError);
   assert.equal(engine.pagesTaken, 0);
