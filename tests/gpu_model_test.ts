@@ -143,8 +143,9 @@ testWithAdapter(
       assert.deepEqual([tokens, wrong], [200, 0]);
     }
     assert.equal(new Set(texts.map(({ device }) => device)).size, 1);
-    const grown = texts.at(-1)!.rss - texts[10].rss;
-    assert(grown < 32 << 20, `the process grew by ${grown} bytes`);
+    // The driver's pools are full by then, also where other tests run beside.
+    const grown = texts.at(-1)!.rss - texts[25].rss;
+    assert(grown < 20 << 20, `the process grew by ${grown} bytes`);
   },
 );
 
