@@ -97,8 +97,11 @@ export class StepLoop {
           for (let i = 0; this.#lines.size > 0 && i < callersTurns; i++) {
             await undefined;
           }
-        } else if (isStuck) this.#refuseLast();
-        else if (this.#lines.size > 0) {
+        } else if (this.#lines.size === 0) break;
+        else if (isStuck) {
+          isStuck = false;
+          this.#refuseLast();
+        } else {
           isStuck = true;
           this.#isFull = false; // memory may be had by now
           // Who was answered last may be about to drop a sequence.

@@ -115,3 +115,49 @@ Deno.test("memory that the system refuses is a full cache, not the end", async (
   using later = engine.createSequence();
   assert.equal((await engine.evaluate(later, Array(200).fill(3))).length, 1);
 });
+
+for (const way of ["aborted", "dropped"] as const) {
+  Deno.test(`a request that is ${way} while it waits for pages leaves the engine as it was`, async () => {
+    for (const turns of [0, 8, 30, Infinity]) {
+      await using model = await tiny();
+      const { engine } = model;
+      using held = engine.createSequence();
+      await engine.evaluate(held, Array(128).fill(5));
+      const waiting = engine.createSequence();
+      const controller = new AbortController();
+      const refused = assert.rejects(
+        engine.evaluate(waiting, [1, 2, 3], "last", controller.signal),
+      );
+      const goAway = () =>
+        way === "aborted" ? controller.abort() : waiting.drop();
+      if (turns === Infinity) setTimeout(goAway, 0);
+      else {
+        for (let i = 0; i < turns; i++) await undefined;
+        goAway();
+      }
+      await refused;
+      held.truncate(0);
+      assert.equal((await engine.evaluate(held, [5, 6])).length, 1);
+    }
+  });
+}
+
+Deno.test("a text that is refused gives its pages to those that wait", async () => {
+  await using model = await tiny();
+  const generated = async (step: number) => {
+    const prompt = Array.from({ length: 60 }, (_, i) => 5 + i * step);
+    const options = { maxTokens: 40, temperature: 0, ignoreEos: true };
+    let count = 0;
+    try {
+      for await (const _ of model.generate(prompt, options)) count++;
+    } catch (error) {
+      assert(error instanceof LimitError);
+    }
+    return count;
+  };
+  for (const texts of [[1, 2], [1, 2, 3]]) {
+    const counts = await Promise.all(texts.map(generated));
+    assert.equal(Math.max(...counts), 40, `${counts}`);
+  }
+  assert.equal(model.engine.pagesTaken, 0);
+});
