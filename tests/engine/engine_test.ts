@@ -10,6 +10,7 @@ import { topLogits } from "../../src/sampling/top_logits.ts";
 import { firstLayers } from "../helpers/hybrid_plans.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { hybridTeam } from "../helpers/teams.ts";
+import { RecordedWorkers } from "../helpers/recorded_workers.ts";
 
 const limits = { tokens: 8, contextSize: 80 };
 
@@ -127,27 +128,17 @@ Deno.test("a closed engine refuses, and closing twice is harmless", async () => 
 });
 
 Deno.test("a worker that dies is an error that names it, not a hang", async () => {
-  const workers: Worker[] = [];
-  const Real = globalThis.Worker;
-  globalThis.Worker = class extends Real {
-    constructor(url: string | URL, options?: WorkerOptions) {
-      super(url, options);
-      workers.push(this);
-    }
-  };
-  try {
-    await using engine = await makeEngine(2);
-    using sequence = engine.createSequence();
-    await engine.evaluate(sequence, [1, 2, 3]);
-    workers[1].onerror!(new ErrorEvent("error", { message: "out of memory" }));
-    await assert.rejects(engine.evaluate(sequence, [4]), (error: Error) => {
-      assert(error instanceof PlaceError);
-      assert.match(error.message, /CPU worker 1 failed: out of memory/);
-      return true;
-    });
-  } finally {
-    globalThis.Worker = Real;
-  }
+  using workers = new RecordedWorkers();
+  await using engine = await makeEngine(2);
+  using sequence = engine.createSequence();
+  await engine.evaluate(sequence, [1, 2, 3]);
+  workers.started[1]
+    .onerror!(new ErrorEvent("error", { message: "out of memory" }));
+  await assert.rejects(engine.evaluate(sequence, [4]), (error: Error) => {
+    assert(error instanceof PlaceError);
+    assert.match(error.message, /CPU worker 1 failed: out of memory/);
+    return true;
+  });
 });
 
 Deno.test("without workers the model runs inline and says so", async () => {

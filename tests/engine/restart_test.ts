@@ -12,31 +12,24 @@ import { fromBuffer } from "../../src/bytes/memory.ts";
 import { argmax } from "../../src/sampling/logprobs.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
+import { RecordedWorkers } from "../helpers/recorded_workers.ts";
 
 /** Loads a model whose workers can be killed. */
 async function mortal(
   options: LoadOptions = {},
   source: ModelSource = tinyBamboo(),
 ): Promise<{ model: LanguageModel; kill: (which: number) => void }> {
-  const workers: Worker[] = [];
-  const Real = globalThis.Worker;
-  globalThis.Worker = class extends Real {
-    constructor(url: string | URL, options?: WorkerOptions) {
-      super(url, options);
-      workers.push(this);
-    }
-  };
-  const restore = { [Symbol.dispose]: () => globalThis.Worker = Real };
+  const workers = new RecordedWorkers();
   const model = await load(source, { threads: 2, ...options });
   const dispose = model[Symbol.asyncDispose].bind(model);
   model[Symbol.asyncDispose] = async () => {
-    restore[Symbol.dispose]();
+    workers[Symbol.dispose]();
     await dispose();
   };
   return {
     model,
     kill: (which) => {
-      const worker = workers.at(-1 - which)!;
+      const worker = workers.started.at(-1 - which)!;
       worker.terminate();
       worker.onerror!(new ErrorEvent("error", { message: "killed" }));
     },
