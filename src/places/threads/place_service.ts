@@ -112,7 +112,7 @@ export class PlaceService {
 }
 
 /** Runs the steps of CPU place number `index`; blocks the thread while it waits. */
-export function runCpuSteps(
+function runCpuSteps(
   place: CpuPlace,
   index: number,
   shared: Shared,
@@ -152,7 +152,7 @@ export function runCpuSteps(
 }
 
 /** Runs the steps of the GPU's place; attends to the device's events between them. */
-export async function runGpuSteps(
+async function runGpuSteps(
   place: GpuPlace,
   index: number,
   shared: Shared,

@@ -286,7 +286,7 @@ function uniformCount(
 export type AttentionLayout = ReturnType<typeof attentionLayout>;
 
 /** Lays out the heads of a part; a buffer takes `pieceBytes` at most. */
-export function attentionLayout(
+function attentionLayout(
   model: Model,
   { attn_q, attn_k, attn_v, attn_output }: LayerShards,
   { heads }: Part,
@@ -357,10 +357,10 @@ export function mapVectors<T extends object, U>(
   return Object.fromEntries(entries);
 }
 
-export function vectorOf(shard: Shard): VectorLayout;
+function vectorOf(shard: Shard): VectorLayout;
 /** The vector of one shard, where there is one. */
-export function vectorOf(shard?: Shard): VectorLayout | undefined;
-export function vectorOf(shard?: Shard): VectorLayout | undefined {
+function vectorOf(shard?: Shard): VectorLayout | undefined;
+function vectorOf(shard?: Shard): VectorLayout | undefined {
   return shard && vectorOfParts([{ shard, first: 0 }]);
 }
 
@@ -370,7 +370,7 @@ function vectorOfParts(parts: readonly VectorPart[]): VectorLayout {
 }
 
 /** The biases of queries, keys and values. */
-export function qkvBias(
+function qkvBias(
   { attn_q_bias, attn_k_bias, attn_v_bias }: LayerShards,
   first: { readonly q: number; readonly k: number; readonly v: number },
 ): VectorLayout | undefined {

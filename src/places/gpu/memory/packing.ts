@@ -13,7 +13,7 @@ import { type GgmlType, ggmlTypes } from "../../../formats/ggml/types.ts";
 import { lengthOf, type Range } from "../../../model/index_set.ts";
 import type { PackedType } from "../kernels/weights.ts";
 
-export const groupColumns = 256;
+const groupColumns = 256;
 
 /** 32-bit words of a packed row of `groups` groups; always whole vectors of four. */
 const rowWordsOf: Readonly<Record<PackedType, (groups: number) => number>> = {
