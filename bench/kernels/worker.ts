@@ -65,7 +65,9 @@ function load(
   const rowBytes = kernels.packed_row_bytes(kind.kind, k);
   const nRows = Math.floor(bytes / rowBytes);
   const isFloat = kind.kind < 2;
-  const activationBytes = isFloat ? 4 * k : kernels.activation_row_bytes(k);
+  const activationBytes = isFloat
+    ? 4 * k
+    : kernels.activation_row_bytes(kind.kind, k);
   let top = kernels.heap_base();
   const allocate = (size: number) => {
     const at = Math.ceil(top / 64) * 64;

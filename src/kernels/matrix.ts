@@ -41,23 +41,25 @@ export function allocateRows(
 export class Activations implements F32Rows {
   readonly pointer: number;
   readonly stride: number;
-  readonly #quantised: number;
-  readonly #quantisedStride: number;
-  /** Whether the form for nibbles, or for bytes, is up to date */
-  readonly #ready = { nibbles: false, bytes: false };
+  /** The form for nibbles, and the one for bytes */
+  readonly #forms: readonly [QuantisedRows, QuantisedRows];
 
   /** Room for `tokens` rows of at most `width` numbers. */
   constructor(readonly memory: WasmMemory, tokens: number, width: number) {
     const rows = allocateRows(memory, tokens, width);
     this.pointer = rows.pointer;
     this.stride = rows.stride;
-    this.#quantisedStride = memory.kernels.activation_row_bytes(width);
-    this.#quantised = memory.allocate(tokens * this.#quantisedStride);
+    const form = (kind: number): QuantisedRows => {
+      const stride = memory.kernels.activation_row_bytes(kind, width);
+      const pointer = memory.allocate(tokens * stride);
+      return { pointer, stride, isReady: false };
+    };
+    this.#forms = [form(packedKind.q4), form(packedKind.i8)];
   }
 
   /** Call after writing the f32 rows. */
   changed(): void {
-    this.#ready.nibbles = this.#ready.bytes = false;
+    for (const form of this.#forms) form.isReady = false;
   }
 
   /** What a kernel of `kind` reads: where, and bytes from row to row. */
@@ -65,21 +67,29 @@ export class Activations implements F32Rows {
     if (kind === packedKind.f32 || kind === packedKind.f16) {
       return [this.pointer, 4 * this.stride];
     }
-    const form = kind < packedKind.i8 ? "nibbles" : "bytes";
-    if (!this.#ready[form]) {
+    const form = this.#forms[kind < packedKind.i8 ? 0 : 1];
+    if (!form.isReady) {
       this.memory.kernels.quantise_activations(
         kind,
         this.pointer,
         this.stride,
         tokens,
         columns,
-        this.#quantised,
-        this.#quantisedStride,
+        form.pointer,
+        form.stride,
       );
-      this.#ready[form] = true;
+      form.isReady = true;
     }
-    return [this.#quantised, this.#quantisedStride];
+    return [form.pointer, form.stride];
   }
+}
+
+/** Room for quantised rows, and whether they are up to date. */
+interface QuantisedRows {
+  readonly pointer: number;
+  /** Bytes from one row to the next */
+  readonly stride: number;
+  isReady: boolean;
 }
 
 /** Where a matrix's rows lie. */

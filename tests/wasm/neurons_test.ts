@@ -60,7 +60,7 @@ function compare(
   const floats = new Float32Array(width);
   for (let i = 0; i < k; i++) floats[i] = random() - 0.5;
   const plain = instance.put(floats);
-  const quantised = instance.allocate(kernels.activation_row_bytes(k));
+  const quantised = instance.allocate(kernels.activation_row_bytes(kind, k));
   kernels.quantise_activations(kind, plain, width, 1, k, quantised, 0);
   const x = kind < 2 ? plain : quantised;
   const groups = randomGroups(neurons, random);

@@ -74,7 +74,7 @@ function putActivations(
     }
     return { pointer: instance.put(padded), rowBytes: 4 * width };
   }
-  const rowBytes = kernels.activation_row_bytes(k);
+  const rowBytes = kernels.activation_row_bytes(kindOf[type], k);
   const pointer = instance.allocate(rowBytes * nTokens);
   kernels.quantise_activations(
     kindOf[type],
@@ -396,7 +396,7 @@ for (const [build, module] of Object.entries(builds)) {
         rows[row + Math.floor(i / 32) * 34 + 2 + i % 32] = 1;
       }
       const packed = instance.pack("Q8_0", rows, width, 0, width);
-      const rowBytes = kernels.activation_row_bytes(k);
+      const rowBytes = kernels.activation_row_bytes(kindOf.Q8_0, k);
       const activations = instance.allocate(rowBytes);
       kernels.quantise_activations(
         kindOf.Q8_0,

@@ -7,15 +7,16 @@
 
 use crate::coefficients::ROUND;
 use crate::f16::ENLARGE;
-use crate::layout::{activation::*, activation_row_bytes, BLOCK, GROUP, HALF, I8};
+use crate::layout::activation::{bytes, nibbles};
+use crate::layout::{activation_group_bytes, activation_row_bytes, BLOCK, GROUP, HALF, I8};
 use crate::simd::*;
 
-/// Quantises `n_tokens` rows of `k` floats, padded with zeros to a multiple of 128: as bytes where
-/// `kind` is one of nibbles, else as i16; what the other form alone has is left as it is.
+/// Quantises `n_tokens` rows of `k` floats, padded with zeros to a multiple of 128, in the form that
+/// a block kind takes.
 ///
 /// # Safety
 /// `x` has `n_tokens` rows of `k` floats `x_stride` floats apart; `out` has as many rows of
-/// `activation_row_bytes(k)`, `out_row_bytes` apart.
+/// `activation_row_bytes(kind, k)`, `out_row_bytes` apart.
 #[no_mangle]
 pub unsafe extern "C" fn quantise_activations(
     kind: u32,
@@ -26,7 +27,7 @@ pub unsafe extern "C" fn quantise_activations(
     out: *mut u8,
     out_row_bytes: usize,
 ) {
-    debug_assert!(out_row_bytes >= activation_row_bytes(k) || n_tokens <= 1);
+    debug_assert!(out_row_bytes >= activation_row_bytes(kind, k) || n_tokens <= 1);
     for t in 0..n_tokens {
         let row = x.wrapping_add(t * x_stride);
         let to = out.wrapping_add(t * out_row_bytes);
@@ -38,7 +39,7 @@ pub unsafe extern "C" fn quantise_activations(
                 padded.as_mut_ptr().copy_from_nonoverlapping(from, left);
                 from = padded.as_ptr();
             }
-            let to = to.add(g * GROUP_BYTES);
+            let to = to.add(g * activation_group_bytes(kind));
             match (kind < I8, left <= HALF) {
                 (true, false) => write_bytes::<false>(from, to),
                 (true, true) => write_bytes::<true>(from, to),
@@ -52,7 +53,7 @@ pub unsafe extern "C" fn quantise_activations(
 /// A group, or half of one, for the kinds of nibbles.
 ///
 /// # Safety
-/// `x` has 128 floats, `out` a group of `activation::GROUP_BYTES`.
+/// `x` has 128 floats, `out` a group of `nibbles::GROUP_BYTES`.
 #[inline(never)]
 unsafe fn write_bytes<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
     let mut scales = [0f32; 4];
@@ -67,18 +68,18 @@ unsafe fn write_bytes<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
     for h in 0..2 {
         let rows = core::array::from_fn(|lane| bytes[lane][h]);
         for (i, quads) in in_order::<IS_HALF>(transpose(rows)).into_iter().enumerate() {
-            store(out.add(BYTES + (4 * h + i) * 16), quads);
+            store(out.add(nibbles::BYTES + (4 * h + i) * 16), quads);
             pairs = i16x8_add(pairs, i16x8_extadd_pairwise_i8x16(quads));
         }
     }
     let scale = by_lane::<IS_HALF>(load(scales.as_ptr()));
     let sum = f32x4_mul(scale, f32x4_convert_i32x4(i32x4_dot_i16x8(pairs, i16x8_splat(1))));
-    store(out.add(SCALES), scale);
-    store(out.add(SUMS), sum);
+    store(out.add(nibbles::SCALES), scale);
+    store(out.add(nibbles::SUMS), sum);
     let enlarge = f32x4_splat(ENLARGE);
-    store(out.add(LARGE_SCALES), f32x4_mul(scale, enlarge));
-    store(out.add(LARGE_SUMS), f32x4_mul(sum, enlarge));
-    store(out.add(OFFSETS), i16x8_sub(zero(), i16x8_shl(pairs, 3)));
+    store(out.add(nibbles::LARGE_SCALES), f32x4_mul(scale, enlarge));
+    store(out.add(nibbles::LARGE_SUMS), f32x4_mul(sum, enlarge));
+    store(out.add(nibbles::OFFSETS), i16x8_sub(zero(), i16x8_shl(pairs, 3)));
 }
 
 /// The vectors of a group; of half of one, two and zeros.
@@ -105,7 +106,7 @@ fn by_lane<const IS_HALF: bool>(blocks: v128) -> v128 {
 /// A group, or half of one, for the kinds of bytes.
 ///
 /// # Safety
-/// As for `write_bytes`.
+/// `x` has 128 floats, `out` a group of `bytes::GROUP_BYTES`.
 #[inline(never)]
 unsafe fn write_words<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
     let mut scales = [0f32; 4];
@@ -121,15 +122,15 @@ unsafe fn write_words<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
         let vectors = if IS_HALF { 2 } else { 4 };
         let pairs = in_order::<IS_HALF>(transpose(rows));
         for (i, pairs) in pairs.into_iter().enumerate().take(vectors) {
-            store(out.add(WORDS + (vectors * v + i) * 16), pairs);
+            store(out.add(bytes::WORDS + (vectors * v + i) * 16), pairs);
             sums[v / 2] = i32x4_add(sums[v / 2], i32x4_dot_i16x8(pairs, ones));
         }
     }
     let scaled = |sum| f32x4_mul(scale, f32x4_convert_i32x4(sum));
-    store(out.add(SCALES), scale);
-    store(out.add(SUMS), scaled(i32x4_add(sums[0], sums[1])));
-    store(out.add(HALF_SUMS), scaled(sums[0]));
-    store(out.add(HALF_SUMS + 16), scaled(sums[1]));
+    store(out.add(bytes::SCALES), scale);
+    store(out.add(bytes::SUMS), scaled(i32x4_add(sums[0], sums[1])));
+    store(out.add(bytes::HALF_SUMS), scaled(sums[0]));
+    store(out.add(bytes::HALF_SUMS + 16), scaled(sums[1]));
 }
 
 /// The scale of 32 floats and their integers as i16.

@@ -7,7 +7,7 @@
 
 use crate::coefficients::{add4, broadcast, quantise};
 use crate::f16::{load2_raw_f16_twice, load4_f16, REBIAS};
-use crate::layout::activation::{self, HALF_SUMS, SCALES, SUMS, WORDS};
+use crate::layout::activation::bytes::{self, HALF_SUMS, SCALES, SUMS, WORDS};
 use crate::layout::{groups, has_half, BLOCK, BYTES as WEIGHTS, GROUP, HALF};
 use crate::matmul::Rows;
 use crate::simd::*;
@@ -172,7 +172,7 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
         for _ in 0..groups(k) {
             Self::dot_group::<R, T, false>(rows, tokens, &mut sums);
             rows = rows.map(|w| w.wrapping_add(Self::GROUP_BYTES));
-            tokens = tokens.map(|a| a.wrapping_add(activation::GROUP_BYTES));
+            tokens = tokens.map(|a| a.wrapping_add(bytes::GROUP_BYTES));
         }
         if has_half(k) {
             Self::dot_group::<R, T, true>(rows, tokens, &mut sums);

@@ -52,30 +52,41 @@ pub const BYTES: usize = 128;
 pub const F16_HEAD: usize = 16;
 
 /// An activation group: 128 activations quantised per block of 32 to i8 (x = scale * q, scale =
-/// amax / 127, so |error| <= amax / 254), in either of two forms, or both: as bytes for the nibble
-/// kinds (vector j has in word L the activations 4j..4j+4 of block L) and as i16 for the byte kinds
-/// (vector j has in word L the activations 2j, 2j+1 of block L). Those of a half group lie as its
-/// weights do, in the first of as many bytes. The sums serve the mins and Q4's offset: `OFFSETS`
-/// are of the bytes' form alone, `HALF_SUMS` of the other.
+/// amax / 127, so |error| <= amax / 254), in one of two forms that lie apart, so that a product
+/// keeps no more of its input in L1 than it reads. Those of a half group lie as its weights do, in
+/// the first of as many bytes. The sums serve the mins and Q4's offset.
 pub mod activation {
-    /// 128 i8.
-    pub const BYTES: usize = 0;
-    /// 4 f32 scales.
-    pub const SCALES: usize = 128;
-    /// 8 i16, two for each block: -8 times the sums of its i8 whose products with nibbles are added
-    /// up in that lane.
-    pub const OFFSETS: usize = 144;
-    /// 4 f32: scale times the sum of the block's i8, in a half group of those in that lane.
-    pub const SUMS: usize = 160;
-    /// 8 f32: the same of the first halves of the four blocks, then of the second halves.
-    pub const HALF_SUMS: usize = 176;
-    /// 4 f32: the scales of the bytes' form, times `ENLARGE`, for weights whose scales are f16.
-    pub const LARGE_SCALES: usize = 208;
-    /// 4 f32: its sums, times `ENLARGE`.
-    pub const LARGE_SUMS: usize = 224;
-    /// 128 i16.
-    pub const WORDS: usize = 240;
-    pub const GROUP_BYTES: usize = 496;
+    /// For the nibble kinds: as bytes, of which vector j has in word L the activations 4j..4j+4 of
+    /// block L.
+    pub mod nibbles {
+        /// 128 i8.
+        pub const BYTES: usize = 0;
+        /// 8 i16, two for each block: -8 times the sums of its i8 whose products with nibbles are
+        /// added up in that lane.
+        pub const OFFSETS: usize = 128;
+        /// 4 f32: the scales times `ENLARGE`, for weights whose scales are f16.
+        pub const LARGE_SCALES: usize = 144;
+        /// 4 f32: the sums times `ENLARGE`.
+        pub const LARGE_SUMS: usize = 160;
+        /// 4 f32 scales.
+        pub const SCALES: usize = 176;
+        /// 4 f32: scale times the sum of the block's i8, in a half group of those in that lane.
+        pub const SUMS: usize = 192;
+        pub const GROUP_BYTES: usize = 208;
+    }
+    /// For the byte kinds: as i16, of which vector j has in word L the activations 2j, 2j+1 of
+    /// block L.
+    pub mod bytes {
+        /// 128 i16.
+        pub const WORDS: usize = 0;
+        /// 4 f32 scales.
+        pub const SCALES: usize = 256;
+        /// 4 f32: scale times the sum of the block's i8, in a half group of those in that lane.
+        pub const SUMS: usize = 272;
+        /// 8 f32: the same of the first halves of the four blocks, then of the second halves.
+        pub const HALF_SUMS: usize = 288;
+        pub const GROUP_BYTES: usize = 320;
+    }
 }
 
 /// Number of whole groups of a row of `k` weights.
@@ -111,8 +122,17 @@ pub extern "C" fn packed_row_bytes(kind: u32, k: usize) -> usize {
     }
 }
 
-/// Bytes of a row of `k` quantised activations, a multiple of 16.
+/// Bytes of an activation group in the form that a block kind takes.
+pub const fn activation_group_bytes(kind: u32) -> usize {
+    if kind < I8 {
+        activation::nibbles::GROUP_BYTES
+    } else {
+        activation::bytes::GROUP_BYTES
+    }
+}
+
+/// Bytes of a row of `k` quantised activations for a block kind, a multiple of 16.
 #[no_mangle]
-pub extern "C" fn activation_row_bytes(k: usize) -> usize {
-    k.div_ceil(GROUP) * activation::GROUP_BYTES
+pub extern "C" fn activation_row_bytes(kind: u32, k: usize) -> usize {
+    k.div_ceil(GROUP) * activation_group_bytes(kind)
 }
