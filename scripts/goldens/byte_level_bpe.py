@@ -5,6 +5,8 @@
 Needs ../shared beside the repository. GPT-2's vocabulary with the pre-tokenizers
 that the tokenizer.json files of GPT-2, SmolLM2, Llama 3 and Qwen 2 describe, and
 with the patterns that llama.cpp applies one after the other by default: `texts` are random strings, `ids` what they become by value of tokenizer.ggml.pre.
+`vocabulary`: the tokens and merges of GPT-2 that occur in these texts. No other can
+be met in encoding them, so these alone give the same ids, which is checked.
 """
 
 import json
@@ -17,6 +19,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence, Split
 
 ROOT = pathlib.Path(__file__).parents[2]
 VOCABULARY = ROOT.parent / "shared/data/tokenizers/llama-cpp/ggml-vocab-gpt-2.gguf"
+END = "<|endoftext|>"
 OUT = ROOT / "tests/tokenizer/goldens/byte_level_bpe.json"
 
 dice = random.Random(21)
@@ -73,12 +76,33 @@ pretokenizers = {
     "default": sequence(r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"),
 }
 texts = [random_text() for _ in range(200)]
-ids = {}
-for name, pretokenizer in pretokenizers.items():
-    vocabulary = {token: i for i, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=name == "llama-bpe"))
-    tokenizer.pre_tokenizer = pretokenizer
-    tokenizer.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=False)])
-    ids[name] = [spell(tokenizer.encode(text).ids) for text in texts]
 
-OUT.write_text(json.dumps({"texts": texts, "ids": ids}, indent=2) + "\n")
+
+def in_texts():
+    """The part of the vocabulary that the texts can meet: a token, or what a merge makes, is a part of a text."""
+    shown = ByteLevel(add_prefix_space=False, use_regex=False)
+    written = "\n".join(piece for text in texts for piece, _ in shown.pre_tokenize_str(text))
+    met = {token: i for i, token in enumerate(tokens) if len(token) == 1 or token in written or token == END}
+    return met, [merge for merge in merges if "".join(merge) in written]
+
+
+def encode(vocabulary, merges):
+    ids = {}
+    for name, pretokenizer in pretokenizers.items():
+        tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=name == "llama-bpe"))
+        tokenizer.pre_tokenizer = pretokenizer
+        tokenizer.add_special_tokens([AddedToken(END, special=True, normalized=False)])
+        ids[name] = [spell(tokenizer.encode(text).ids) for text in texts]
+    return ids
+
+
+ids = encode({token: i for i, token in enumerate(tokens)}, merges)
+met, met_merges = in_texts()
+assert encode(met, met_merges) == ids
+vocabulary = {
+    "size": len(tokens),
+    "tokens": " ".join(met),
+    "ids": spell(met.values()),
+    "merges": [" ".join(merge) for merge in met_merges],
+}
+OUT.write_text(json.dumps({"vocabulary": vocabulary, "texts": texts, "ids": ids}, indent=2) + "\n")

@@ -200,10 +200,11 @@ def base64_of(data):
     return base64.b64encode(data).decode()
 
 
-OUT.write_text(json.dumps({
-    "files": {
-        name: {"bytes": base64_of(data), "tensors": {path: t.golden() for path, t in tensors.items()}}
-        for name, (data, tensors) in FILES.items()
-    },
-    "refused": {message: base64_of(data) for message, data in refused().items()},
-}, indent=2) + "\n")
+if __name__ == "__main__":
+    OUT.write_text(json.dumps({
+        "files": {
+            name: {"bytes": base64_of(data), "tensors": {path: t.golden() for path, t in tensors.items()}}
+            for name, (data, tensors) in FILES.items()
+        },
+        "refused": {message: base64_of(data) for message, data in refused().items()},
+    }, indent=2) + "\n")

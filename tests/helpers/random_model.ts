@@ -53,6 +53,8 @@ export interface RandomModelOptions {
   ropeFactors?: boolean;
   ropeScale?: number;
   seed?: number;
+  /** More of the header, such as a vocabulary */
+  metadata?: Record<string, MetadataEntry>;
 }
 
 /** A file in memory, and what it says. */
@@ -122,6 +124,7 @@ export async function randomModel(
       rmsEpsilon: 1e-5,
       ropeScaling: o.ropeScale ? "linear" : undefined,
     }),
+    ...Object.entries(o.metadata ?? {}),
   ]);
 
   const bytes = await toBuffer(
