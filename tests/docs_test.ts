@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { commands } from "../cli/commands.ts";
 import { namesIn } from "./cli/temp_folder.ts";
-import { sharedUrl, testWithShared } from "./helpers/shared_data.ts";
+import { fixtureUrl, story } from "./helpers/fixtures.ts";
+import { dataUrl, hasShared, sharedUrl } from "./helpers/shared_data.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 
@@ -13,10 +14,42 @@ async function shellBlocks(page: string): Promise<string[]> {
   return [...text.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block]) => block);
 }
 
-/** Those of tiny-bamboo's files that the walk names. */
+/** What the walk names of a model's makers. */
 const given = ["activation", "hf", "predictor"];
 
-testWithShared(
+/** Where it is, and text and questions: all of tiny-bamboo where it is here, else a corner of it. */
+async function putInputs(folder: string): Promise<void> {
+  const isWhole = ["tiny-bamboo/hf", "data/tasks", "data/text"].every(
+    hasShared,
+  );
+  const link = (url: URL, name: string) =>
+    Deno.symlink(url.pathname, `${folder}/${name}`);
+  await Deno.mkdir(`${folder}/tiny-bamboo`);
+  for (const name of given) {
+    const url = isWhole
+      ? sharedUrl(`tiny-bamboo/${name}`)
+      : fixtureUrl(`small-bamboo/${name}`);
+    await link(url, `tiny-bamboo/${name}`);
+  }
+  if (isWhole) {
+    await link(dataUrl("tasks"), "tasks");
+    await link(dataUrl("text/wikitext2-test.raw"), "wiki.test.raw");
+    return;
+  }
+  await Deno.writeTextFile(`${folder}/wiki.test.raw`, story().repeat(5));
+  await Deno.mkdir(`${folder}/tasks`);
+  const item = {
+    query: "Question: What is at the beach?",
+    choices: ["a seal", "a storm"],
+    gold: 0,
+  };
+  const lines = `${JSON.stringify(item)}\n`.repeat(5);
+  for (const task of ["arc_easy", "piqa"]) {
+    await Deno.writeTextFile(`${folder}/tasks/${task}.jsonl`, lines);
+  }
+}
+
+Deno.test(
   "docs/sparsity.md: every command works as it stands",
   async (t) => {
     const [setup, ...blocks] = await shellBlocks("sparsity.md");
@@ -30,14 +63,7 @@ testWithShared(
     }
     const folder = await Deno.makeTempDir();
     try {
-      const link = (shared: string, name: string) =>
-        Deno.symlink(sharedUrl(shared).pathname, `${folder}/${name}`);
-      await Deno.mkdir(`${folder}/tiny-bamboo`);
-      for (const name of given) {
-        await link(`tiny-bamboo/${name}`, `tiny-bamboo/${name}`);
-      }
-      await link("data/tasks", "tasks");
-      await link("data/text/wikitext2-test.raw", "wiki.test.raw");
+      await putInputs(folder);
       const deno = Deno.execPath().replace(/\/[^/]*$/, "");
       for (const block of blocks) {
         await t.step(block.split("\n")[0], async () => {
@@ -69,7 +95,7 @@ testWithShared(
         "trained.predictor",
         "wiki.test.raw",
       ]);
-      // The folders themselves are shared: nothing is written beside them either.
+      // The folders are linked: nothing is written beside them either.
       assert.deepEqual(await namesIn(`${folder}/tiny-bamboo`), given);
     } finally {
       await Deno.remove(folder, { recursive: true });

@@ -10,58 +10,56 @@ import {
   load,
   type LoadOptions,
   type Model,
-  openFile,
   readGguf,
   UsageError,
 } from "../mod.ts";
 import { deviceBytes } from "../src/places/gpu/memory/layout.ts";
 import type { PlacePlan } from "../src/plan/plan.ts";
 import { testWithAdapter } from "./helpers/adapter.ts";
+import { bambooFiles } from "./helpers/bamboo_files.ts";
 import { firstLayers, hybrid, randomSplit } from "./helpers/hybrid_plans.ts";
 import type { LongRun } from "./helpers/long_run.ts";
 import { randomModel, smallF16 } from "./helpers/random_model.ts";
-import { hasShared, sharedJson, sharedUrl } from "./helpers/shared_data.ts";
 
 /** Garbage is collected when it is asked for, and at once, also where all cores are busy. */
 const collecting = "--v8-flags=--expose-gc,--single-threaded-gc";
 const longRun = new URL("helpers/long_run.ts", import.meta.url).pathname;
 
-interface Golden {
-  prompt_ids: number[];
-  greedy_ids: number[];
-}
-
 const plans: Record<string, (model: Model) => PlacePlan> = {
   "attention and 50% of the neurons on the GPU": (model) => hybrid(model, 0.5),
   "a random split": (model) => randomSplit(model, 3),
 };
-const file = "tiny-bamboo/gguf/tiny-bamboo-f16.powerinfer.gguf";
+const files = bambooFiles.filter(({ name }) => name.endsWith("powerinfer"));
 
-for (const [name, plan] of Object.entries(plans)) {
-  testWithAdapter(`goldens, ${name}: every id is the golden's`, async () => {
-    if (!hasShared) return;
-    const source = await openFile(sharedUrl(file));
-    const gpuPlan = plan(describeModel(await readGguf(source)));
-    await using model = await load(source, {
-      threads: 2,
-      contextSize: 128,
-      gpu: "require",
-      gpuPlan,
-    });
-    const goldens = sharedJson<Golden[]>("tiny-bamboo/goldens.json");
-    // Together, so that they share steps.
-    const texts = await Promise.all(goldens.map(async (golden) => {
-      const { prompt_ids, greedy_ids } = golden;
-      const options = { temperature: 0, maxTokens: greedy_ids.length };
-      const ids: number[] = [];
-      for await (const { id } of model.generate(prompt_ids, options)) {
-        ids.push(id);
-      }
-      return ids;
-    }));
-    assert.deepEqual(texts, goldens.map(({ greedy_ids }) => greedy_ids));
-    await source.close();
-  });
+for (const file of files) {
+  for (const [name, plan] of Object.entries(plans)) {
+    testWithAdapter(
+      `${file.name}, ${name}: every id is the golden's`,
+      async () => {
+        const source = await file.open();
+        const gpuPlan = plan(describeModel(await readGguf(source)));
+        await using model = await load(source, {
+          threads: 2,
+          contextSize: 128,
+          gpu: "require",
+          gpuPlan,
+        });
+        const goldens = file.texts();
+        // Together, so that they share steps.
+        const texts = await Promise.all(goldens.map(async (golden) => {
+          const { prompt_ids, greedy_ids } = golden;
+          const options = { temperature: 0, maxTokens: greedy_ids.length };
+          const ids: number[] = [];
+          for await (const { id } of model.generate(prompt_ids, options)) {
+            ids.push(id);
+          }
+          return ids;
+        }));
+        assert.deepEqual(texts, goldens.map(({ greedy_ids }) => greedy_ids));
+        await source.close();
+      },
+    );
+  }
 }
 
 /** Runs `use` while devices that are opened in this thread are put into the list it is given. */

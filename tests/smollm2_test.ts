@@ -7,19 +7,11 @@
 
 import assert from "node:assert/strict";
 import { type LanguageModel, load } from "../mod.ts";
+import { dataUrl } from "./helpers/shared_data.ts";
+import { smollm2Url, testWithSmolLM2 } from "./helpers/smollm2.ts";
 import golden from "./goldens/smollm2.json" with { type: "json" };
 
-const path = new URL(`../.cache/models/${golden.model.file}`, import.meta.url);
-const text = new URL(
-  `../../shared/data/text/${golden.text.file}`,
-  import.meta.url,
-);
-const exists = (file: URL) => Deno.stat(file).then(() => true, () => false);
-/** Absent: `deno task fetch:smollm2`. */
-const noModel = !await exists(path);
-const noText = !await exists(text);
-
-const open = () => load(path, { contextSize: 2048, threads: 2 });
+const open = () => load(smollm2Url, { contextSize: 2048, threads: 2 });
 
 function mean(values: number[]): number {
   return values.reduce((a, b) => a + b) / values.length;
@@ -46,10 +38,10 @@ async function allLogits(
   return await model.engine.evaluate(sequence, ids, "all");
 }
 
-Deno.test({
-  name: "SmolLM2: ids and chat prompts as llama.cpp and Jinja2 have them",
-  ignore: noModel,
-  async fn() {
+testWithSmolLM2(
+  "ids and chat prompts as llama.cpp and Jinja2 have them",
+  [],
+  async () => {
     await using model = await open();
     for (const { prompt, promptIds, messages } of golden.greedy) {
       const ids = model.tokenize(prompt, { parseSpecial: !!messages });
@@ -60,50 +52,51 @@ Deno.test({
       });
       assert.equal(rendered, prompt);
     }
-    if (noText) return;
-    const raw = await Deno.readTextFile(text);
-    const ids = model.tokenize(raw.slice(0, golden.text.characters));
-    assert.deepEqual(ids, golden.text.ids);
   },
+);
+
+const text = `text/${golden.text.file}`;
+
+testWithSmolLM2("ids of a text as llama.cpp has them", [text], async () => {
+  await using model = await open();
+  const raw = await Deno.readTextFile(dataUrl(text));
+  const ids = model.tokenize(raw.slice(0, golden.text.characters));
+  assert.deepEqual(ids, golden.text.ids);
 });
 
-Deno.test({
-  name: "SmolLM2: the log-probability of each token of a text",
-  ignore: noModel,
-  async fn() {
-    await using model = await open();
-    const { logprobs, rootMeanSquareDifference } = golden.text;
-    const { ids } = golden.text;
-    using sequence = model.engine.createSequence();
-    const measured: number[] = [];
-    // In pieces, because the logits of all positions at once are 200 MB.
-    for (let start = 0; start < ids.length - 1; start += 128) {
-      const piece = ids.slice(start, Math.min(start + 128, ids.length - 1));
-      const logits = await model.engine.evaluate(sequence, piece, "all");
-      logits.forEach((row, i) =>
-        measured.push(logSoftmax(row)(ids[start + i + 1]))
-      );
-    }
-    const nll = mean(measured.map((logprob) => -logprob));
-    const expected = -mean(logprobs.q4_1);
-    const rms = Math.sqrt(
-      mean(measured.map((value, i) => (value - logprobs.f32[i]) ** 2)),
+testWithSmolLM2("the log-probability of each token of a text", [], async () => {
+  await using model = await open();
+  const { logprobs, rootMeanSquareDifference } = golden.text;
+  const { ids } = golden.text;
+  using sequence = model.engine.createSequence();
+  const measured: number[] = [];
+  // In pieces, because the logits of all positions at once are 200 MB.
+  for (let start = 0; start < ids.length - 1; start += 128) {
+    const piece = ids.slice(start, Math.min(start + 128, ids.length - 1));
+    const logits = await model.engine.evaluate(sequence, piece, "all");
+    logits.forEach((row, i) =>
+      measured.push(logSoftmax(row)(ids[start + i + 1]))
     );
-    assert.ok(
-      Math.abs(nll / expected - 1) < 0.005,
-      `NLL ${nll}, llama.cpp's ${expected}`,
-    );
-    assert.ok(
-      rms < 1.25 * rootMeanSquareDifference,
-      `root mean square difference ${rms}, llama.cpp's own ${rootMeanSquareDifference}`,
-    );
-  },
+  }
+  const nll = mean(measured.map((logprob) => -logprob));
+  const expected = -mean(logprobs.q4_1);
+  const rms = Math.sqrt(
+    mean(measured.map((value, i) => (value - logprobs.f32[i]) ** 2)),
+  );
+  assert.ok(
+    Math.abs(nll / expected - 1) < 0.005,
+    `NLL ${nll}, llama.cpp's ${expected}`,
+  );
+  assert.ok(
+    rms < 1.25 * rootMeanSquareDifference,
+    `root mean square difference ${rms}, llama.cpp's own ${rootMeanSquareDifference}`,
+  );
 });
 
-Deno.test({
-  name: "SmolLM2: greedy choices wherever llama.cpp's are clear",
-  ignore: noModel,
-  async fn() {
+testWithSmolLM2(
+  "greedy choices wherever llama.cpp's are clear",
+  [],
+  async () => {
     await using model = await open();
     // Three times the root mean square by which 8-bit activations move the
     // difference of two log-probabilities.
@@ -120,20 +113,16 @@ Deno.test({
     }
     assert.ok(compared > 100, `only ${compared} choices were clear`);
   },
-});
+);
 
-Deno.test({
-  name: "SmolLM2: answers a chat as llama.cpp does, and ends",
-  ignore: noModel,
-  async fn() {
-    await using model = await open();
-    const { messages, f32 } = golden.greedy.find(({ f32 }) =>
-      Math.min(...f32.margins) > 0.5
-    )!;
-    const ids: number[] = [];
-    for await (
-      const piece of model.chat(messages!, { temperature: 0, maxTokens: 48 })
-    ) ids.push(piece.id);
-    assert.deepEqual(ids, f32.ids);
-  },
+testWithSmolLM2("answers a chat as llama.cpp does, and ends", [], async () => {
+  await using model = await open();
+  const { messages, f32 } = golden.greedy.find(({ f32 }) =>
+    Math.min(...f32.margins) > 0.5
+  )!;
+  const ids: number[] = [];
+  for await (
+    const piece of model.chat(messages!, { temperature: 0, maxTokens: 48 })
+  ) ids.push(piece.id);
+  assert.deepEqual(ids, f32.ids);
 });

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
-import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
+import { fixturePath } from "../helpers/fixtures.ts";
 import { runCli, startCli } from "./run_cli.ts";
 import { inFolder, namesIn, tempFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
-const tiny = sharedUrl("tiny-bamboo/hf").pathname;
-const predictors = sharedUrl("tiny-bamboo/predictor").pathname;
+const tiny = fixturePath("small-bamboo/hf");
+const predictors = fixturePath("small-bamboo/predictor");
 
 const culm = (...args: string[]) => runCli(args, { permissions });
 
-testWithShared(
+Deno.test(
   "a folder becomes a file of either form, which runs, and becomes another",
   async () => {
     await inFolder(async (folder) => {
@@ -19,7 +19,7 @@ testWithShared(
         ...["--type", "q4_0", "--predictors", predictors],
       );
       assert.deepEqual([code, out], [0, ""]);
-      assert.match(err, /^wrote .*sparse\.gguf: [\d.]+ MiB in [\d.]+ s\n$/);
+      assert.match(err, /^wrote .*sparse\.gguf: [\d.]+ KiB in [\d.]+ s\n$/);
       const inspect = (await culm("inspect", "-m", sparse)).out;
       assert.match(inspect, /PWRI version 3/);
       assert.match(inspect, /architecture +bamboo, drelu, with predictors\n/);
@@ -32,7 +32,7 @@ testWithShared(
       );
       for (const model of [sparse, dense, tiny]) {
         const run = ["-m", model, "-p", "One day", "-n", "4", "--temp", "0"];
-        // No profile is to grow beside the shared folder.
+        // No profile is to grow beside the fixture.
         const result = await culm("generate", ...run, "--no-profile");
         assert.equal(result.code, 0, result.err);
       }
@@ -40,7 +40,7 @@ testWithShared(
   },
 );
 
-testWithShared(
+Deno.test(
   "what cannot be converted or written is reported in one line, and leaves nothing behind",
   async (t) => {
     await inFolder(async (folder) => {

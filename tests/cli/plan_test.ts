@@ -4,8 +4,9 @@ import { fromBuffer } from "../../src/bytes/memory.ts";
 import { readGpuIndex, writeGpuIndex } from "../../src/plan/gpu_index.ts";
 import { writeProfile } from "../../src/plan/profile_file.ts";
 import { randomModel } from "../helpers/random_model.ts";
-import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
+import { fixturePath } from "../helpers/fixtures.ts";
 import { type CliResult, runCli } from "./run_cli.ts";
+import { tinyFolder } from "./temp_folder.ts";
 
 /** Works in a folder that has a random model of two layers of 96 neurons. */
 async function withModel(
@@ -150,13 +151,14 @@ Deno.test("a profile beside the model decides which neurons are hot", async () =
   });
 });
 
-testWithShared("PowerInfer's counts are a profile", async () => {
+Deno.test("PowerInfer's counts are a profile", async () => {
+  await using dir = await tinyFolder();
   const { code, out, err } = await runCli([
     "plan",
     "-m",
-    sharedUrl("tiny-bamboo/gguf/tiny-bamboo-f16.powerinfer.gguf").pathname,
+    `${dir.path}/tiny.gguf`,
     "--profile",
-    sharedUrl("tiny-bamboo/activation").pathname,
+    fixturePath("tiny-bamboo/activation"),
   ], { permissions: ["--allow-read"] });
   assert.equal(code, 0, err);
   assert.match(

@@ -1,20 +1,25 @@
 import assert from "node:assert/strict";
-import { openFile } from "../../src/bytes/file.ts";
 import { tokenizerMetadata } from "../../src/convert/tokenizer_metadata.ts";
 import { CulmError } from "../../src/errors.ts";
-import {
-  getStrings,
-  type MetadataArray,
-  readGguf,
-} from "../../src/formats/gguf/read.ts";
+import type { MetadataArray } from "../../src/formats/gguf/read.ts";
 import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
-import { readSentencePieceModel } from "../../src/tokenizer/sentencepiece_model.ts";
-import { type FileContent, memoryFolder } from "../helpers/memory_folder.ts";
-import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
 import {
-  llamaCppTokenizer,
-  mistralTokenizer,
-} from "../tokenizer/shared_vocabularies.ts";
+  readSentencePieceModel,
+  tokenizerFromSentencePiece,
+} from "../../src/tokenizer/sentencepiece_model.ts";
+import { type FileContent, memoryFolder } from "../helpers/memory_folder.ts";
+import { story } from "../helpers/fixtures.ts";
+import byteLevel from "../tokenizer/goldens/byte_level_bpe.json" with {
+  type: "json",
+};
+import sentencePiece from "../tokenizer/goldens/sentencepiece.json" with {
+  type: "json",
+};
+import {
+  gpt2Part,
+  parseIds,
+  tinyBambooPieces,
+} from "../tokenizer/vocabularies.ts";
 import { fileWith } from "../tokenizer/small_vocabularies.ts";
 import {
   byteLevelJson,
@@ -52,82 +57,68 @@ function values(metadata: Awaited<ReturnType<typeof metadataOf>>) {
   );
 }
 
-const mistral = sharedUrl("data/tokenizers/mistral-v1/tokenizer.model");
-const wikitext = sharedUrl("data/text/wikitext2-test.raw");
-const text = () => Deno.readTextFileSync(wikitext).slice(0, 60_000);
-
-testWithShared(
-  "tokenizer.model gives the ids that it gives without GGUF",
-  async () => {
-    const files = { "tokenizer.model": Deno.readFileSync(mistral) };
-    const metadata = await metadataOf(files, 32000, { pad_token_id: 0 });
-    assert.deepEqual(values(metadata), {
-      model: "llama",
-      pre: "default",
-      tokens: 32000,
-      scores: 32000,
-      token_type: 32000,
-      bos_token_id: 1,
-      eos_token_id: 2,
-      unknown_token_id: 0,
-      padding_token_id: 0,
-    });
-    const tokenizer = tokenizerFromGguf(fileWith(metadata));
-    const own = await mistralTokenizer();
-    assert.deepEqual(tokenizer.encode(text()), own.encode(text()));
-  },
-);
-
-testWithShared(
-  "tokenizer.json with byte tokens gives the ids of the tokenizer.model that it was made of",
-  async () => {
-    const model = readSentencePieceModel(Deno.readFileSync(mistral));
-    const pieces = model.pieces.slice(259);
-    const json = sentencePieceJson(
-      pieces,
-      mergesOf(pieces, model.scores.slice(259)),
+Deno.test("tokenizer.model gives SentencePiece's ids, as it does without GGUF", async () => {
+  const files = { "tokenizer.model": tinyBambooPieces() };
+  const metadata = await metadataOf(files, 4096, { pad_token_id: 0 });
+  assert.deepEqual(values(metadata), {
+    model: "llama",
+    pre: "default",
+    tokens: 4096,
+    scores: 4096,
+    token_type: 4096,
+    bos_token_id: 1,
+    eos_token_id: 2,
+    unknown_token_id: 0,
+    padding_token_id: 0,
+  });
+  const tokenizer = tokenizerFromGguf(fileWith(metadata));
+  sentencePiece.texts.forEach((text, i) => {
+    assert.deepEqual(
+      tokenizer.encode(text, { addSpecial: false }),
+      parseIds(sentencePiece.ids["tiny-bamboo"][i]),
     );
-    const tokenizer = await tokenizerOf({ "tokenizer.json": json }, 32000);
-    const own = await mistralTokenizer();
-    for (
-      const each of [text(), " two  spaces", "Füße 竹 🎋\n\ttab", "", "<s>"]
-    ) {
-      assert.deepEqual(tokenizer.encode(each), own.encode(each));
-    }
-  },
-);
+  });
+  const own = tokenizerFromSentencePiece(tinyBambooPieces());
+  assert.deepEqual(tokenizer.encode(story()), own.encode(story()));
+});
 
-testWithShared(
-  "tokenizer.json with bytes as characters gives the ids of llama.cpp's GPT-2",
-  async () => {
-    const path = "data/tokenizers/llama-cpp/ggml-vocab-gpt-2.gguf";
-    const source = await openFile(sharedUrl(path));
-    const file = await readGguf(source);
-    await source.close();
-    const tokens = getStrings(file, "tokenizer.ggml.tokens")!;
-    const merges = getStrings(file, "tokenizer.ggml.merges")!;
-    const json = {
-      ...byteLevelJson(
-        tokens,
-        merges.map((merge) => merge.split(" ") as [string, string]),
-      ),
-      added_tokens: [{ id: 50256, content: "<|endoftext|>", special: true }],
-    };
-    const settings = { bos_token: "<|endoftext|>", eos_token: "<|endoftext|>" };
-    const tokenizer = await tokenizerOf({
-      "tokenizer.json": json,
-      "tokenizer_config.json": settings,
-    }, tokens.length);
-    const theirs = await llamaCppTokenizer("gpt-2");
-    const options = { parseSpecial: true };
-    for (const each of [text(), "<|endoftext|>Hello", "Füße 竹 🎋 \r\n 123"]) {
-      assert.deepEqual(
-        tokenizer.encode(each, options),
-        theirs.encode(each, options),
-      );
-    }
-  },
-);
+Deno.test("tokenizer.json with byte tokens gives the ids of the tokenizer.model that it was made of", async () => {
+  const model = readSentencePieceModel(tinyBambooPieces());
+  const pieces = model.pieces.slice(259);
+  const json = sentencePieceJson(
+    pieces,
+    mergesOf(pieces, model.scores.slice(259)),
+  );
+  const tokenizer = await tokenizerOf({ "tokenizer.json": json }, 4096);
+  const own = tokenizerFromSentencePiece(tinyBambooPieces());
+  for (
+    const each of [story(), " two  spaces", "Füße 竹 🎋\n\ttab", "", "<s>"]
+  ) {
+    assert.deepEqual(tokenizer.encode(each), own.encode(each));
+  }
+});
+
+Deno.test("tokenizer.json with bytes as characters gives Hugging Face's ids", async () => {
+  const { tokens, merges } = gpt2Part();
+  const json = {
+    ...byteLevelJson(
+      tokens,
+      merges.map((merge) => merge.split(" ") as [string, string]),
+    ),
+    added_tokens: [{ id: 50256, content: "<|endoftext|>", special: true }],
+  };
+  const settings = { bos_token: "<|endoftext|>", eos_token: "<|endoftext|>" };
+  const tokenizer = await tokenizerOf({
+    "tokenizer.json": json,
+    "tokenizer_config.json": settings,
+  }, tokens.length);
+  byteLevel.texts.forEach((text, i) => {
+    assert.deepEqual(
+      tokenizer.encode(text, { addSpecial: false, parseSpecial: true }),
+      parseIds(byteLevel.ids["gpt-2"][i]),
+    );
+  });
+});
 
 const json = sentencePieceJson(["a", "b", "ab"], [["a", "b"]]);
 const size = 3 + 256 + 3;
@@ -184,48 +175,48 @@ Deno.test("special tokens, flags and templates come from the configs", async () 
   assert.equal(values(several).chat_template, "d");
 });
 
-testWithShared(
+Deno.test(
   "tokens that are added to a tokenizer.model come behind its own; rows without one are filled",
   async () => {
     const metadata = await metadataOf({
-      "tokenizer.model": Deno.readFileSync(mistral),
-      "added_tokens.json": { "<|im_end|>": 32000, "<tool>": 32001 },
+      "tokenizer.model": tinyBambooPieces(),
+      "added_tokens.json": { "<|im_end|>": 4096, "<tool>": 4097 },
       "tokenizer_config.json": {
         added_tokens_decoder: {
           0: { content: "<unk>", special: true },
-          32000: { content: "<|im_end|>", special: true },
-          32001: { content: "<tool>", special: false },
+          4096: { content: "<|im_end|>", special: true },
+          4097: { content: "<tool>", special: false },
         },
       },
-    }, 32004);
+    }, 4100);
     const arrayOf = (key: string) =>
       (metadata[`tokenizer.ggml.${key}`].value as MetadataArray).values;
-    assert.deepEqual(arrayOf("tokens").slice(32000), [
+    assert.deepEqual(arrayOf("tokens").slice(4096), [
       "<|im_end|>",
       "<tool>",
-      "[PAD32002]",
-      "[PAD32003]",
+      "[PAD4098]",
+      "[PAD4099]",
     ]);
-    assert.deepEqual(arrayOf("token_type").slice(32000), [3, 4, 5, 5]);
+    assert.deepEqual(arrayOf("token_type").slice(4096), [3, 4, 5, 5]);
     assert.deepEqual(arrayOf("token_type").slice(0, 4), [2, 3, 3, 6]);
     assert.deepEqual(
-      arrayOf("scores").slice(32000),
+      arrayOf("scores").slice(4096),
       [-1000, -1000, -10000, -10000],
     );
   },
 );
 
-testWithShared("what does not fit together is refused by name", async () => {
-  const model = { "tokenizer.model": Deno.readFileSync(mistral) };
+Deno.test("what does not fit together is refused by name", async () => {
+  const model = { "tokenizer.model": tinyBambooPieces() };
   const wrong: [Record<string, FileContent>, number, RegExp][] = [
     [{}, 10, /neither tokenizer\.model nor tokenizer\.json/],
     [{ "tokenizer.json": "{" }, 10, /tokenizer\.json: it is no JSON/],
     [{ "tokenizer.json": json }, size - 1, /262 tokens, the embedding 261/],
     [{ "tokenizer.model": "{}" }, 10, /SentencePiece model/],
     [
-      { ...model, "added_tokens.json": { x: 32001 } },
+      { ...model, "added_tokens.json": { x: 4097 } },
       40000,
-      /added token x has id 32001, where the next one is 32000/,
+      /added token x has id 4097, where the next one is 4096/,
     ],
     [
       { ...model, "added_tokens.json": { x: 5 } },

@@ -12,11 +12,7 @@ import {
 } from "../../mod.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
-import {
-  sharedJson,
-  sharedUrl,
-  testWithShared,
-} from "../helpers/shared_data.ts";
+import { bambooFiles } from "../helpers/bamboo_files.ts";
 
 const prompt = "One day, Lily went to the park";
 
@@ -47,17 +43,11 @@ Deno.test("generate gives the same text with any number of threads", async () =>
   assert.deepEqual(texts, Array(4).fill(texts[0]));
 });
 
-testWithShared(
-  "generate writes the goldens' texts from the f16 file",
-  async () => {
-    interface Golden {
-      prompt: string;
-      text: string;
-      greedy_ids: number[];
-    }
-    const url = sharedUrl("tiny-bamboo/gguf/tiny-bamboo-f16.gguf");
-    await using model = await load(url, { cacheType: "f32" });
-    for (const golden of sharedJson<Golden[]>("tiny-bamboo/goldens.json")) {
+for (const file of bambooFiles) {
+  Deno.test(`generate writes the goldens' texts from ${file.name}`, async () => {
+    const source = await file.open();
+    await using model = await load(source, { cacheType: "f32" });
+    for (const golden of file.texts()) {
       const maxTokens = golden.greedy_ids.length;
       const { text, pieces } = await collect(model, golden.prompt, {
         maxTokens,
@@ -65,8 +55,9 @@ testWithShared(
       assert.deepEqual(pieces.map(({ id }) => id), golden.greedy_ids);
       assert.equal(text.trimStart(), golden.text.trimStart());
     }
-  },
-);
+    await source.close();
+  });
+}
 
 Deno.test("the same seed gives the same text, another one another", async () => {
   await using model = await load(tinyBamboo());

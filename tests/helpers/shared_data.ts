@@ -1,4 +1,9 @@
-/** Where the shared test data lies, and whether it is there. */
+/**
+ * Data that is not in the repository: public files that can be downloaded, and
+ * the full-size files beside which tiny-bamboo was made.
+ */
+import { existsSync } from "node:fs";
+import { needs, testNeeding } from "./needs.ts";
 
 const root = new URL("../../../shared/", import.meta.url);
 
@@ -7,22 +12,24 @@ export function sharedUrl(path: string): URL {
   return new URL(path, root);
 }
 
-/** Whether the shared data is beside the repository. Says so once where it is not. */
-export const hasShared: boolean = (() => {
-  try {
-    return Deno.statSync(sharedUrl("tiny-bamboo/goldens.json")).isFile;
-  } catch {
-    console.error("skipped: ../shared is absent, which holds the test data");
-    return false;
-  }
-})();
+/** Whether a file or folder of the shared data is here. */
+export function hasShared(path: string): boolean {
+  return existsSync(sharedUrl(path));
+}
 
-/** Registers a test that is skipped where the shared data is absent. */
-export function testWithShared(
+/** Registers a test that is skipped where a public file that it reads is not here. */
+export function testWithData(
   name: string,
+  paths: readonly string[],
   run: (t: Deno.TestContext) => Promise<void>,
 ): void {
-  Deno.test({ name, ignore: !hasShared, fn: run });
+  const isHere = paths.every((path) => hasShared(`data/${path}`));
+  testNeeding(needs.data, isHere, { name, fn: run });
+}
+
+/** The URL of a public file. */
+export function dataUrl(path: string): URL {
+  return sharedUrl(`data/${path}`);
 }
 
 /** Reads a JSON file of the shared data. */

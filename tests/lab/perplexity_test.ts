@@ -16,14 +16,13 @@ import {
 } from "../../src/lab/perplexity.ts";
 import { logSoftmaxAt } from "../../src/sampling/logprobs.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
-import golden from "../goldens/tiny_bamboo_perplexity.json" with {
+import golden from "../goldens/bamboo.json" with { type: "json" };
+import fullSize from "../goldens/tiny_bamboo_perplexity.json" with {
   type: "json",
 };
-import {
-  sharedJson,
-  sharedUrl,
-  testWithShared,
-} from "../helpers/shared_data.ts";
+import { embeddedAsF32 } from "../helpers/bamboo_files.ts";
+import { fixtureUrl, story as wholeStory } from "../helpers/fixtures.ts";
+import { dataUrl, hasShared, sharedUrl } from "../helpers/shared_data.ts";
 
 const story =
   "Tom had a red ball. He ran to the park with it, and there was Lily. "
@@ -44,7 +43,7 @@ async function score(
 
 /** The last stories of the shared file, which the small model was not trained on. */
 async function lastStories(count: number): Promise<string[]> {
-  const path = sharedUrl("data/text/tinystories.jsonl.xz").pathname;
+  const path = dataUrl("text/tinystories.jsonl.xz").pathname;
   const { stdout } = await new Deno.Command("xz", { args: ["-dc", path] })
     .output();
   return new TextDecoder().decode(stdout).trim().split("\n").slice(-count)
@@ -173,61 +172,79 @@ Deno.test("a fork keeps its origin's share", async () => {
   assert.notDeepEqual(a, c);
 });
 
-for (const text of ["wikitext2", "stories"] as const) {
-  testWithShared(
-    `${text}: each chunk's score at each share is NumPy's`,
-    async () => {
+/** What NumPy says of the chunks of a text. */
+interface Scores {
+  readonly size: number;
+  readonly shares: readonly number[];
+  /** By share and chunk, in nats */
+  readonly nll: readonly (readonly number[])[];
+}
+
+/** Scores the first chunks of a text as NumPy did. */
+async function assertScores(
+  source: Parameters<typeof load>[0],
+  text: string,
+  { size, shares, nll }: Scores,
+): Promise<TextScore[][]> {
+  await using model = await load(source, {
+    threads: 2,
+    sparsity: { mode: "top-k", share: 1 },
+    cacheType: "f32" satisfies CacheType,
+  });
+  const chunks = textChunks(model.tokenizer, text, size).slice(
+    0,
+    nll[0].length,
+  );
+  const rows = await Array.fromAsync(
+    scoreChunks(model.engine, chunks, { keep: shares }),
+  );
+  shares.forEach((share, i) =>
+    nll[i].forEach((expected, chunk) => {
+      const actual = rows[chunk][i].nll;
+      assert.ok(
+        Math.abs(actual - expected) < 0.05,
+        `share ${share}, chunk ${chunk}: ${actual}, not ${expected}`,
+      );
+    })
+  );
+  return rows;
+}
+
+Deno.test("each chunk's score at each share is NumPy's", async () => {
+  const { perplexity } = golden["tiny-bamboo-q8_0"];
+  await assertScores(await embeddedAsF32(), wholeStory(), perplexity);
+});
+
+const f16 = "tiny-bamboo/gguf/tiny-bamboo-f16.gguf";
+if (hasShared(f16) && hasShared("data/text")) {
+  for (const text of ["wikitext2", "stories"] as const) {
+    Deno.test(`the full-size file on ${text}: each chunk's score at each share is NumPy's`, async () => {
       const whole = text === "stories"
         ? (await lastStories(64)).join("\n")
-        : await Deno.readTextFile(sharedUrl("data/text/wikitext2-test.raw"));
-      const { size, shares, tokens } = golden;
-      await using model = await load(
-        sharedUrl("tiny-bamboo/gguf/tiny-bamboo-f16.gguf"),
-        {
-          threads: 2,
-          sparsity: { mode: "top-k", share: 1 },
-          cacheType: "f32" satisfies CacheType,
-        },
-      );
-      const chunks = textChunks(
-        model.tokenizer,
-        [...whole].slice(0, golden[text].characters).join(""),
-        size,
-      ).slice(0, golden[text].nll[0].length);
-      const rows = await Array.fromAsync(
-        scoreChunks(model.engine, chunks, { keep: shares }),
+        : await Deno.readTextFile(dataUrl("text/wikitext2-test.raw"));
+      const { size, shares, tokens } = fullSize;
+      const { characters, nll } = fullSize[text];
+      const rows = await assertScores(
+        sharedUrl(f16),
+        [...whole].slice(0, characters).join(""),
+        { size, shares, nll },
       );
       assert.equal(rows.reduce((sum, [{ tokens }]) => sum + tokens, 0), tokens);
+      const totals = shares.map((_, i) =>
+        rows.reduce((sum, scores) => sum + scores[i].nll, 0)
+      );
       if (text === "wikitext2") {
-        const totals = shares.map((_, i) =>
-          rows.reduce((sum, scores) => sum + scores[i].nll, 0)
-        );
         const inOrder = totals.toSorted((a, b) => a - b);
         assert.deepEqual(totals, inOrder, "fewer neurons predict worse");
       }
-      shares.forEach((share, i) =>
-        golden[text].nll[i].forEach((expected, chunk) => {
-          const { nll } = rows[chunk][i];
-          assert.ok(
-            Math.abs(nll - expected) < 0.05,
-            `share ${share}, chunk ${chunk}: ${nll}, not ${expected}`,
-          );
-        })
-      );
-    },
-  );
-}
+    });
+  }
 
-testWithShared(
-  "the loss of a token of unseen stories is stats.json's, as near as few stories tell",
-  async () => {
-    const stats = sharedJson<{ validation_loss: number }>(
-      "tiny-bamboo/stats.json",
+  Deno.test("the loss of a token of unseen stories is stats.json's, as near as few stories tell", async () => {
+    const stats: { validation_loss: number } = JSON.parse(
+      await Deno.readTextFile(fixtureUrl("tiny-bamboo/stats.json")),
     );
-    await using model = await load(
-      sharedUrl("tiny-bamboo/gguf/tiny-bamboo-f16.gguf"),
-      { threads: 2 },
-    );
+    await using model = await load(sharedUrl(f16), { threads: 2 });
     let nll = 0, tokens = 0;
     for (const text of await lastStories(60)) {
       const ids = model.tokenize(text).slice(0, 384);
@@ -245,5 +262,5 @@ testWithShared(
       Math.abs(loss / stats.validation_loss - 1) < 0.05,
       `${loss}, not ${stats.validation_loss}`,
     );
-  },
-);
+  });
+}

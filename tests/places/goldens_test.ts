@@ -1,6 +1,6 @@
 /**
- * The small dReLU model against goldens that PyTorch made in f32 on the same
- * weights: greedy ids, log-probabilities, active neurons, predictor.
+ * The small dReLU model against goldens that NumPy and PyTorch made in f32 on the
+ * same weights: greedy ids, log-probabilities, active neurons, predictor.
  */
 import assert from "node:assert/strict";
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
@@ -17,19 +17,10 @@ import { InlineTeam, type Team } from "../../src/places/team.ts";
 import { logSoftmaxAt } from "../../src/sampling/logprobs.ts";
 import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
 import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
-import {
-  sharedJson,
-  sharedUrl,
-  testWithShared,
-} from "../helpers/shared_data.ts";
-
-interface Golden {
-  prompt_ids: number[];
-  greedy_ids: number[];
-  steps: { logprob: number }[];
-  nll_of_each_next_token: number[];
-  active_neurons_by_layer_and_position: number[][];
-}
+import { bambooFiles, type Golden } from "../helpers/bamboo_files.ts";
+import { fixtureUrl } from "../helpers/fixtures.ts";
+import { dataUrl, hasShared, sharedUrl } from "../helpers/shared_data.ts";
+import goldens from "../goldens/bamboo.json" with { type: "json" };
 
 interface LayerStat {
   predicted: number;
@@ -82,6 +73,12 @@ const teams: Record<string, MakeTeam> = {
   "cpu with 2 threads and q8_0 KV": cpu(2, "q8_0"),
 };
 
+/** Those that say of a predictor what it misses. */
+const predictorTeams: Record<string, MakeTeam> = {
+  reference,
+  "cpu with 2 threads": cpu(2, "f32", true),
+};
+
 /**
  * Of a log-probability. Keys and values rounded to f16 add up to 2.5e-3, to q8_0
  * up to 0.053 (0.047 in the reference place, root mean square 0.010 in both).
@@ -89,107 +86,128 @@ const teams: Record<string, MakeTeam> = {
 const tolerance = (team: string) =>
   team.includes("q8_0") ? 0.08 : team.includes("f16") ? 5e-3 : 2e-3;
 
-async function openTiny(name: string): Promise<[ByteSource, Model]> {
-  const source = await openFile(sharedUrl(`tiny-bamboo/gguf/${name}.gguf`));
-  return [source, describeModel(await readGguf(source))];
-}
-
 function argmax(row: Float32Array): number {
   return row.reduce((best, value, i) => value > row[best] ? i : best, 0);
 }
 
-const goldens = () => sharedJson<Golden[]>("tiny-bamboo/goldens.json");
+/** A prompt, then the likeliest ids one by one. */
+async function checkGreedy(
+  engine: Engine,
+  { prompt_ids, greedy_ids, steps }: Pick<
+    Golden,
+    "prompt_ids" | "greedy_ids" | "steps"
+  >,
+  tolerance: number,
+): Promise<void> {
+  using sequence = engine.createSequence();
+  let [logits] = await engine.evaluate(sequence, prompt_ids);
+  const ids: number[] = [];
+  for (const { logprob } of steps) {
+    const id = argmax(logits);
+    ids.push(id);
+    const error = Math.abs(logSoftmaxAt(logits, id) - logprob);
+    assert(error < tolerance, `logprob ${ids.length} is off by ${error}`);
+    [logits] = await engine.evaluate(sequence, [id]);
+  }
+  assert.deepEqual(ids, greedy_ids);
+}
 
-for (const file of ["tiny-bamboo-f16", "tiny-bamboo-f16.powerinfer"]) {
-  for (const mode of ["dense", "exact"] as const) {
-    for (const [name, makeTeam] of Object.entries(teams)) {
+/** Every position of a text at once. */
+async function checkLosses(
+  engine: Engine,
+  { prompt_ids, greedy_ids, nll_of_each_next_token }: Pick<
+    Golden,
+    "prompt_ids" | "greedy_ids" | "nll_of_each_next_token"
+  >,
+  tolerance: number,
+): Promise<void> {
+  using sequence = engine.createSequence();
+  const ids = [...prompt_ids, ...greedy_ids];
+  const rows = await engine.evaluate(sequence, ids, "all");
+  nll_of_each_next_token.forEach((expected, i) => {
+    const actual = -logSoftmaxAt(rows[i], ids[i + 1]);
+    assert(
+      Math.abs(actual - expected) < tolerance,
+      `position ${i}: ${actual}, not ${expected}`,
+    );
+  });
+}
+
+const sum = (counts: readonly number[]) => counts.reduce((a, b) => a + b, 0);
+
+/** How many neurons of each layer are active over a text, within 1%. */
+async function checkActive(
+  engine: Engine,
+  text: Pick<
+    Golden,
+    "prompt_ids" | "greedy_ids" | "active_neurons_by_layer_and_position"
+  >,
+): Promise<void> {
+  const counts = text.active_neurons_by_layer_and_position;
+  const ids = [...text.prompt_ids, ...text.greedy_ids];
+  using sequence = engine.createSequence();
+  const before = engine.stats().layers.map(({ active }) => active);
+  await engine.evaluate(sequence, ids.slice(0, counts[0].length), "none");
+  engine.stats().layers.forEach(({ active }, layer) => {
+    const actual = active - before[layer];
+    const expected = sum(counts[layer]);
+    assert(
+      Math.abs(actual - expected) <= 0.01 * expected,
+      `layer ${layer}: ${actual} active, not ${expected}`,
+    );
+  });
+}
+
+for (const file of bambooFiles) {
+  for (const [name, makeTeam] of Object.entries(teams)) {
+    const within = tolerance(name);
+    const withEngine = async (
+      sparsity: Sparsity,
+      work: (engine: Engine) => Promise<void>,
+    ) => {
+      const source = await file.open();
+      const model = describeModel(await readGguf(source));
+      const team = await makeTeam(model, source, sparsity);
+      await using engine = new Engine(team, model.vocabSize);
+      await work(engine);
+      await source.close();
+    };
+
+    for (const mode of ["dense", "exact"] as const) {
       // Rounding may turn a near tie.
       if (name.includes("q8_0")) continue;
-      testWithShared(
-        `${file}, ${mode}, ${name}: greedy ids and logprobs are the golden's`,
+      Deno.test(
+        `${file.name}, ${mode}, ${name}: greedy ids and logprobs are the golden's`,
         async () => {
-          const [source, model] = await openTiny(file);
-          const team = await makeTeam(model, source, { mode });
-          await using engine = new Engine(team, model.vocabSize);
-          for (const golden of goldens()) {
-            using sequence = engine.createSequence();
-            let [logits] = await engine.evaluate(sequence, golden.prompt_ids);
-            const ids: number[] = [];
-            for (const { logprob } of golden.steps) {
-              const id = argmax(logits);
-              ids.push(id);
-              const error = Math.abs(logSoftmaxAt(logits, id) - logprob);
-              assert(
-                error < tolerance(name),
-                `logprob ${ids.length} is off by ${error}`,
-              );
-              [logits] = await engine.evaluate(sequence, [id]);
+          await withEngine({ mode }, async (engine) => {
+            for (const text of file.texts()) {
+              await checkGreedy(engine, text, within);
             }
-            assert.deepEqual(ids, golden.greedy_ids);
-          }
-          await source.close();
+          });
         },
       );
     }
+
+    Deno.test(
+      `${file.name}, ${name}: NLL and active neurons are the golden's`,
+      async () => {
+        await withEngine({ mode: "exact" }, async (engine) => {
+          for (const text of file.texts()) {
+            await checkLosses(engine, text, within);
+            await checkActive(engine, text);
+          }
+        });
+      },
+    );
   }
 }
-
-for (const [name, makeTeam] of Object.entries(teams)) {
-  testWithShared(
-    `${name}: the NLL of every token of a prompt is the golden's`,
-    async () => {
-      const [source, model] = await openTiny("tiny-bamboo-f16");
-      const team = await makeTeam(model, source, { mode: "exact" });
-      await using engine = new Engine(team, model.vocabSize);
-      for (const golden of goldens()) {
-        using sequence = engine.createSequence();
-        const ids = [...golden.prompt_ids, ...golden.greedy_ids];
-        const rows = await engine.evaluate(sequence, ids, "all");
-        golden.nll_of_each_next_token.forEach((expected, i) => {
-          const actual = -logSoftmaxAt(rows[i], ids[i + 1]);
-          assert(
-            Math.abs(actual - expected) < tolerance(name),
-            `position ${i}: ${actual}, not ${expected}`,
-          );
-        });
-      }
-      await source.close();
-    },
-  );
-
-  testWithShared(
-    `${name}: active neurons by layer are the golden's within 1%`,
-    async () => {
-      const [source, model] = await openTiny("tiny-bamboo-f16.powerinfer");
-      const team = await makeTeam(model, source, { mode: "exact" });
-      await using engine = new Engine(team, model.vocabSize);
-      for (const golden of goldens()) {
-        const counts = golden.active_neurons_by_layer_and_position;
-        const ids = [...golden.prompt_ids, ...golden.greedy_ids];
-        using sequence = engine.createSequence();
-        const before = engine.stats();
-        await engine.evaluate(sequence, ids.slice(0, counts[0].length), "none");
-        engine.stats().layers.forEach(({ active }, layer) => {
-          const actual = active - before.layers[layer].active;
-          const expected = counts[layer].reduce((sum, count) => sum + count, 0);
-          assert(
-            Math.abs(actual - expected) <= 0.01 * expected,
-            `layer ${layer}: ${actual} active, not ${expected}`,
-          );
-        });
-      }
-      await source.close();
-    },
-  );
-}
-
 /** Texts like those that stats.json was made on: two parts of books, one of stories. */
 async function profiledTexts(tokenizer: Tokenizer): Promise<number[][]> {
   const unpacked = async (command: string, ...args: string[]) => {
     const { stdout } = await new Deno.Command(command, { args }).output();
     return new TextDecoder().decode(stdout);
   };
-  const path = (file: string) => sharedUrl(`data/text/${file}`).pathname;
+  const path = (file: string) => dataUrl(`text/${file}`).pathname;
   const books = await unpacked("tar", "xJOf", path("chilit.tar.xz"));
   const stories = await unpacked("xz", "-dc", path("tinystories.jsonl.xz"));
   const encode = (text: string) => tokenizer.encode(text).slice(0, 384);
@@ -202,12 +220,74 @@ async function profiledTexts(tokenizer: Tokenizer): Promise<number[][]> {
   return [...pages, ...tales];
 }
 
-testWithShared(
-  "the predictor's share and recall are those of stats.json within two points",
-  async () => {
-    const stats = sharedJson<{ layers: LayerStat[] }>("tiny-bamboo/stats.json");
-    const [source, model] = await openTiny("tiny-bamboo-f16.powerinfer");
-    const tokenizer = tokenizerFromGguf(await readGguf(source));
+const small = goldens["small-bamboo-f16.powerinfer"];
+
+for (const [name, makeTeam] of Object.entries(teams)) {
+  if (name.includes("q8_0")) continue;
+  for (const mode of ["exact", "predictor"] as const) {
+    Deno.test(
+      `a file of PowerInfer's, ${mode}, ${name}: greedy ids, logprobs, NLL and active neurons are the golden's`,
+      async () => {
+        const source = await openFile(
+          fixtureUrl("small-bamboo/f16.powerinfer.gguf"),
+        );
+        const model = describeModel(await readGguf(source));
+        const team = await makeTeam(model, source, { mode });
+        await using engine = new Engine(team, model.vocabSize);
+        for (const text of small[mode]) {
+          await checkGreedy(engine, text, tolerance(name));
+          await checkLosses(engine, text, tolerance(name));
+          if (mode === "exact") await checkActive(engine, text);
+        }
+        await source.close();
+      },
+    );
+  }
+}
+
+for (const [name, makeTeam] of Object.entries(predictorTeams)) {
+  Deno.test(`${name}: what the predictor selects, and what it misses, is the golden's`, async () => {
+    const source = await openFile(
+      fixtureUrl("small-bamboo/f16.powerinfer.gguf"),
+    );
+    const model = describeModel(await readGguf(source));
+    const team = await makeTeam(model, source, { mode: "predictor" });
+    await using engine = new Engine(team, model.vocabSize);
+    for (const text of small.predictor) {
+      const before = engine.stats().layers.map((layer) => ({ ...layer }));
+      using sequence = engine.createSequence();
+      const ids = [...text.prompt_ids, ...text.greedy_ids];
+      await engine.evaluate(sequence, ids, "none");
+      engine.stats().layers.forEach(({ predicted, truth, recalled }, i) => {
+        assert.deepEqual(
+          [
+            predicted - before[i].predicted,
+            truth - before[i].truth,
+            recalled - before[i].recalled,
+          ],
+          [
+            sum(text.predicted_neurons_by_layer_and_position[i]),
+            sum(text.active_neurons_by_layer_and_position[i]),
+            sum(text.recalled_neurons_by_layer_and_position[i]),
+          ],
+        );
+      });
+    }
+    await source.close();
+  });
+}
+
+/** Trained predictors, and the statistics of their training, are the makers' alone. */
+const trained = "tiny-bamboo/gguf/tiny-bamboo-f16.powerinfer.gguf";
+if (hasShared(trained) && hasShared("data/text")) {
+  Deno.test("the predictor's share and recall are those of stats.json within two points", async () => {
+    const stats: { layers: LayerStat[] } = JSON.parse(
+      await Deno.readTextFile(fixtureUrl("tiny-bamboo/stats.json")),
+    );
+    const source = await openFile(sharedUrl(trained));
+    const file = await readGguf(source);
+    const model = describeModel(file);
+    const tokenizer = tokenizerFromGguf(file);
     const team = await cpu(2, "f16", true)(model, source, {
       mode: "predictor",
     });
@@ -226,30 +306,5 @@ testWithShared(
       assert(Math.abs(recalled - recall) < 0.02, what);
     });
     await source.close();
-  },
-);
-
-testWithShared(
-  "the cpu place's predictor selects what the reference's does",
-  async () => {
-    const [source, model] = await openTiny("tiny-bamboo-f16.powerinfer");
-    const sparsity = { mode: "predictor" } as const;
-    const [expected, actual] = await Promise.all(
-      [reference, cpu(2, "f32", true)].map(async (makeTeam) => {
-        const team = await makeTeam(model, source, sparsity);
-        await using engine = new Engine(team, model.vocabSize);
-        using sequence = engine.createSequence();
-        const [{ prompt_ids, greedy_ids }] = goldens();
-        await engine.evaluate(sequence, [...prompt_ids, ...greedy_ids], "none");
-        return engine.stats().layers;
-      }),
-    );
-    for (const name of ["predicted", "truth", "recalled"] as const) {
-      actual.forEach((layer, i) => {
-        const error = Math.abs(layer[name] - expected[i][name]);
-        assert(error <= 0.01 * expected[i][name], `layer ${i}: ${name}`);
-      });
-    }
-    await source.close();
-  },
-);
+  });
+}

@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
-import { openFile } from "../../src/bytes/file.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import type { GgmlType } from "../../src/formats/ggml/types.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
@@ -15,8 +14,9 @@ import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam } from "../../src/places/team.ts";
 import { logSoftmaxAt } from "../../src/sampling/logprobs.ts";
 import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
+import { embeddedAsF32 } from "../helpers/bamboo_files.ts";
+import { story } from "../helpers/fixtures.ts";
 import { requantised } from "../helpers/requantised.ts";
-import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
 
 const limits = { tokens: 128, contextSize: 512 };
 
@@ -38,10 +38,7 @@ async function meanNll(engine: Engine, ids: number[]): Promise<number> {
 async function nlls(source: ByteSource): Promise<[number, number]> {
   const file = await readGguf(source);
   const model = describeModel(file);
-  const text = (await Deno.readTextFile(
-    sharedUrl("data/text/wikitext2-test.raw"),
-  )).slice(0, 2000);
-  const ids = tokenizerFromGguf(file).encode(text);
+  const ids = tokenizerFromGguf(file).encode(story().slice(0, 1200));
   const sparsity = { mode: "exact" } as const;
   const plan = splitEvenly(model, 1);
   const [part] = plan.places;
@@ -73,18 +70,13 @@ async function nlls(source: ByteSource): Promise<[number, number]> {
 
 const types: GgmlType[] = ["Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K"];
 for (const type of types) {
-  testWithShared(
-    `${type}: the NLL of a text is the reference's within 0.5%`,
-    async () => {
-      const url = sharedUrl("tiny-bamboo/gguf/tiny-bamboo-f16.gguf");
-      const original = await openFile(url);
-      const [actual, expected] = await nlls(await requantised(original, type));
-      await original.close();
-      const error = Math.abs(actual / expected - 1);
-      assert(
-        error < 0.005,
-        `${actual}, not ${expected}: off by ${100 * error}%`,
-      );
-    },
-  );
+  Deno.test(`${type}: the NLL of a text is the reference's within 0.5%`, async () => {
+    const original = await embeddedAsF32();
+    const [actual, expected] = await nlls(await requantised(original, type));
+    const error = Math.abs(actual / expected - 1);
+    assert(
+      error < 0.005,
+      `${actual}, not ${expected}: off by ${100 * error}%`,
+    );
+  });
 }

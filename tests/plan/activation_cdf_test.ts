@@ -6,11 +6,7 @@ import {
   activationShare,
   meanActivationShare,
 } from "../../src/plan/profile.ts";
-import {
-  sharedJson,
-  sharedUrl,
-  testWithShared,
-} from "../helpers/shared_data.ts";
+import { fixturePath, fixtureUrl } from "../helpers/fixtures.ts";
 
 function profileOf(...counts: number[][]) {
   const layers = counts.map((layer) => {
@@ -50,14 +46,13 @@ Deno.test("a share between two neurons lies between theirs, and means are over l
   assert.equal(meanActivationShare(cdfs, 0.25), 0.5);
 });
 
-testWithShared(
+Deno.test(
   "tiny-bamboo's hottest tenth takes what stats.json says",
   async () => {
-    const folder = sharedUrl("tiny-bamboo/activation").pathname;
+    const folder = fixturePath("tiny-bamboo/activation");
     const cdfs = activationCdf(await readActivationFolder(folder, "drelu"));
-    const { layers } = sharedJson<
-      { layers: { hottest_10pct_share: number }[] }
-    >("tiny-bamboo/stats.json");
+    const { layers }: { layers: { hottest_10pct_share: number }[] } = JSON
+      .parse(await Deno.readTextFile(fixtureUrl("tiny-bamboo/stats.json")));
     assert.equal(cdfs.length, layers.length);
     layers.forEach(({ hottest_10pct_share }, i) => {
       // Their tenth are 102 neurons of 1024.

@@ -5,11 +5,7 @@ import { fromBuffer } from "../../src/bytes/memory.ts";
 import { FormatError, UsageError } from "../../src/errors.ts";
 import { readPowerInferProfile } from "../../src/plan/powerinfer_profile.ts";
 import { writeProfile } from "../../src/plan/profile_file.ts";
-import {
-  sharedJson,
-  sharedUrl,
-  testWithShared,
-} from "../helpers/shared_data.ts";
+import { fixtureUrl } from "../helpers/fixtures.ts";
 
 const goldens: { files: Record<string, { bytes: string }> } = JSON.parse(
   await Deno.readTextFile(
@@ -77,16 +73,18 @@ Deno.test("layers that are missing, twice or unnamed are refused, and files with
   }
 });
 
-testWithShared(
+Deno.test(
   "tiny-bamboo's counts, over the tokens they were made of, are its statistics",
   async () => {
-    const stats = sharedJson<{
+    const stats: {
       tokens_profiled: number;
       layers: { fire: number; hottest_10pct_share: number }[];
-    }>("tiny-bamboo/stats.json");
+    } = JSON.parse(
+      await Deno.readTextFile(fixtureUrl("tiny-bamboo/stats.json")),
+    );
     const sources = await Promise.all(
       stats.layers.map((_, i) =>
-        openFile(sharedUrl(`tiny-bamboo/activation/activation_${i}.pt`))
+        openFile(fixtureUrl(`tiny-bamboo/activation/activation_${i}.pt`))
       ),
     );
     const profile = await readPowerInferProfile(sources, {

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
-import { openFile } from "../../src/bytes/file.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { FormatError, UnsupportedError } from "../../src/errors.ts";
 import { ggmlTypes, rowBytes } from "../../src/formats/ggml/types.ts";
@@ -19,7 +18,7 @@ import {
   randomModel,
   type RandomModelOptions,
 } from "../helpers/random_model.ts";
-import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
+import { bambooFiles } from "../helpers/bamboo_files.ts";
 
 /** Runs ids, then the likeliest tokens; gives all ids and the last logits. */
 async function greedy(
@@ -203,24 +202,20 @@ Deno.test("what cannot be reordered exactly, or does not fit, is refused", async
   assert.equal(off.profile, undefined);
 });
 
-testWithShared(
-  "tiny-bamboo reordered says the same tokens, whatever the threads",
-  async () => {
-    for (const name of ["f16.powerinfer", "f16"]) {
-      const url = sharedUrl(`tiny-bamboo/gguf/tiny-bamboo-${name}.gguf`);
-      const source = await openFile(url);
-      try {
-        const before = await greedy(source, { threads: 2 }, 60);
-        const made = await reordered(source, before.profile);
-        for (const threads of [1, 2, 3]) {
-          for (const hotShare of [undefined, 0, 1]) {
-            const { ids } = await greedy(made, { threads, hotShare }, 60);
-            assert.deepEqual(ids, before.ids, name);
-          }
+for (const file of bambooFiles) {
+  Deno.test(`${file.name} reordered says the same tokens, whatever the threads`, async () => {
+    const source = await file.open();
+    try {
+      const before = await greedy(source, { threads: 2 }, 60);
+      const made = await reordered(source, before.profile);
+      for (const threads of [1, 2, 3]) {
+        for (const hotShare of [undefined, 0, 1]) {
+          const { ids } = await greedy(made, { threads, hotShare }, 60);
+          assert.deepEqual(ids, before.ids);
         }
-      } finally {
-        await source.close();
       }
+    } finally {
+      await source.close();
     }
-  },
-);
+  });
+}

@@ -3,16 +3,19 @@ import { openFile } from "../../src/bytes/file.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
 import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
 import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
-import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
+import { dataUrl, testWithData } from "../helpers/shared_data.ts";
 import goldens from "./goldens/byte_level_bpe.json" with { type: "json" };
-import { byteLevelVocabulary, stringEntry } from "./small_vocabularies.ts";
-import { parseIds } from "./shared_vocabularies.ts";
+import {
+  arrayEntry,
+  byteLevelVocabulary,
+  fileWith,
+  stringEntry,
+} from "./small_vocabularies.ts";
+import { gpt2Part, llamaCppPath, parseIds } from "./vocabularies.ts";
 
 /** GPT-2's vocabulary with another pre-tokenizer. */
 async function gpt2With(pre: string): Promise<Tokenizer> {
-  const source = await openFile(
-    sharedUrl("data/tokenizers/llama-cpp/ggml-vocab-gpt-2.gguf"),
-  );
+  const source = await openFile(dataUrl(llamaCppPath("gpt-2")));
   const file = await readGguf(source);
   await source.close();
   const metadata = new Map(file.metadata);
@@ -20,19 +23,45 @@ async function gpt2With(pre: string): Promise<Tokenizer> {
   return tokenizerFromGguf({ ...file, metadata });
 }
 
-for (const [pre, expected] of Object.entries(goldens.ids)) {
-  testWithShared(`pre-tokenizer ${pre} gives Hugging Face's ids`, async () => {
-    const tokenizer = await gpt2With(pre);
-    assert.equal(goldens.texts.length, 200);
-    goldens.texts.forEach((text, i) => {
-      assert.deepEqual(
-        tokenizer.encode(text, { addSpecial: false, parseSpecial: true }),
-        parseIds(expected[i]),
-        JSON.stringify(text),
-      );
-    });
+/** The part of it that the texts of the goldens can meet. */
+function gpt2PartWith(pre: string): Tokenizer {
+  const { tokens, merges } = gpt2Part();
+  const types = tokens.map((token) => token === "<|endoftext|>" ? 3 : 1);
+  return tokenizerFromGguf(fileWith({
+    "tokenizer.ggml.model": stringEntry("gpt2"),
+    "tokenizer.ggml.pre": stringEntry(pre),
+    "tokenizer.ggml.tokens": arrayEntry("string", tokens),
+    "tokenizer.ggml.token_type": arrayEntry("int32", types),
+    "tokenizer.ggml.merges": arrayEntry("string", merges),
+  }));
+}
+
+function assertIds(tokenizer: Tokenizer, expected: readonly string[]): void {
+  assert.equal(goldens.texts.length, 200);
+  goldens.texts.forEach((text, i) => {
+    assert.deepEqual(
+      tokenizer.encode(text, { addSpecial: false, parseSpecial: true }),
+      parseIds(expected[i]),
+      JSON.stringify(text),
+    );
   });
 }
+
+for (const [pre, expected] of Object.entries(goldens.ids)) {
+  Deno.test(`pre-tokenizer ${pre} gives Hugging Face's ids`, () => {
+    assertIds(gpt2PartWith(pre), expected);
+  });
+}
+
+testWithData(
+  "all of GPT-2's vocabulary gives Hugging Face's ids",
+  [llamaCppPath("gpt-2")],
+  async () => {
+    for (const [pre, expected] of Object.entries(goldens.ids)) {
+      assertIds(await gpt2With(pre), expected);
+    }
+  },
+);
 
 Deno.test("merges apply in the order of the list, the leftmost of equals first", () => {
   const tokenizer = byteLevelVocabulary({

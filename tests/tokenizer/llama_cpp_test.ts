@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
-import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
-import { llamaCppTokenizer, parseIds } from "./shared_vocabularies.ts";
+import { dataUrl, testWithData } from "../helpers/shared_data.ts";
+import { llamaCppPath, llamaCppTokenizer, parseIds } from "./vocabularies.ts";
 
 const SEPARATOR = "\n__ggml_vocab_test__\n";
 
 for (const name of ["llama-spm", "gpt-2"] as const) {
-  testWithShared(`${name} gives llama.cpp's ids`, async () => {
+  const path = llamaCppPath(name);
+  testWithData(`${name} gives llama.cpp's ids`, [path], async () => {
     const tokenizer = await llamaCppTokenizer(name);
-    const path = `data/tokenizers/llama-cpp/ggml-vocab-${name}.gguf`;
     // The separator also ends the last text; each line of ids begins with a space.
-    const texts = Deno.readTextFileSync(sharedUrl(`${path}.inp`))
+    const texts = Deno.readTextFileSync(dataUrl(`${path}.inp`))
       .split(SEPARATOR).slice(0, -1);
-    const expected = Deno.readTextFileSync(sharedUrl(`${path}.out`))
+    const expected = Deno.readTextFileSync(dataUrl(`${path}.out`))
       .split("\n").slice(0, -1).map((line) => parseIds(line.trim()));
     assert.equal(texts.length, 46);
     assert.equal(expected.length, texts.length);
@@ -25,7 +25,9 @@ for (const name of ["llama-spm", "gpt-2"] as const) {
   });
 }
 
-testWithShared("BOS comes first where the file asks for it", async () => {
+const both = [llamaCppPath("llama-spm"), llamaCppPath("gpt-2")];
+
+testWithData("BOS comes first where the file asks for it", both, async () => {
   const llama = await llamaCppTokenizer("llama-spm");
   assert.deepEqual(llama.encode("Hello"), [1, 15043]);
   assert.deepEqual(llama.encode(""), [1]);
@@ -34,8 +36,9 @@ testWithShared("BOS comes first where the file asks for it", async () => {
   assert.deepEqual(gpt2.encode("Hello"), [15496]);
 });
 
-testWithShared(
+testWithData(
   "special tokens are read from a text only on request",
+  both,
   async () => {
     const llama = await llamaCppTokenizer("llama-spm");
     const parsed = llama.encode("</s>Hello<s> Hello", {

@@ -3,8 +3,15 @@ import fc from "fast-check";
 import { Detokenizer } from "../../src/tokenizer/detokenizer.ts";
 import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
 import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
-import { testWithShared } from "../helpers/shared_data.ts";
-import { llamaCppTokenizer, mistralTokenizer } from "./shared_vocabularies.ts";
+import { testWithData } from "../helpers/shared_data.ts";
+import { tokenizerFromSentencePiece } from "../../src/tokenizer/sentencepiece_model.ts";
+import {
+  llamaCppPath,
+  llamaCppTokenizer,
+  mistralPath,
+  mistralTokenizer,
+  tinyBambooPieces,
+} from "./vocabularies.ts";
 import {
   byteLevelVocabulary,
   fileWith,
@@ -66,23 +73,26 @@ Deno.test("byte-level BPE gives every text back", () => {
 
 Deno.test("SentencePiece gives every text back, but for U+2581", () => {
   assertRoundTrips(smallSentencePiece(), withSpaces);
-});
-
-testWithShared("public vocabularies give every text back", async () => {
-  assertRoundTrips(await llamaCppTokenizer("gpt-2"), exact);
-  assertRoundTrips(await llamaCppTokenizer("llama-spm"), withSpaces);
-  assertRoundTrips(await mistralTokenizer(), withSpaces);
+  const tiny = tokenizerFromSentencePiece(tinyBambooPieces());
+  assertRoundTrips(tiny, withSpaces);
 });
 
 Deno.test("a stream's pieces together are the decoded text", () => {
   assertStreams(smallByteLevel());
   assertStreams(smallSentencePiece());
+  assertStreams(tokenizerFromSentencePiece(tinyBambooPieces()));
 });
 
-testWithShared(
-  "a stream over public vocabularies is the decoded text",
+testWithData(
+  "public vocabularies give every text back, in streams too",
+  [llamaCppPath("gpt-2"), llamaCppPath("llama-spm"), mistralPath],
   async () => {
-    assertStreams(await llamaCppTokenizer("gpt-2"));
-    assertStreams(await llamaCppTokenizer("llama-spm"));
+    const gpt2 = await llamaCppTokenizer("gpt-2");
+    const llama = await llamaCppTokenizer("llama-spm");
+    assertRoundTrips(gpt2, exact);
+    assertRoundTrips(llama, withSpaces);
+    assertRoundTrips(await mistralTokenizer(), withSpaces);
+    assertStreams(gpt2);
+    assertStreams(llama);
   },
 );

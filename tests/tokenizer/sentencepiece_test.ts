@@ -2,17 +2,18 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { tokenizerFromSentencePiece } from "../../src/tokenizer/sentencepiece_model.ts";
 import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
-import {
-  sharedJson,
-  sharedUrl,
-  testWithShared,
-} from "../helpers/shared_data.ts";
+import { readGguf } from "../../src/formats/gguf/read.ts";
+import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
+import { tinyBamboo } from "../../tiny/tiny.ts";
+import { bambooFiles } from "../helpers/bamboo_files.ts";
+import { dataUrl, testWithData } from "../helpers/shared_data.ts";
 import goldens from "./goldens/sentencepiece.json" with { type: "json" };
 import {
-  ggufTokenizer,
+  mistralPath,
   mistralTokenizer,
   parseIds,
-} from "./shared_vocabularies.ts";
+  tinyBambooPieces,
+} from "./vocabularies.ts";
 
 const withoutBos = { addSpecial: false };
 
@@ -42,36 +43,27 @@ for (const [name, base64] of Object.entries(goldens.models)) {
   });
 }
 
-testWithShared(
+Deno.test("tiny-bamboo's model file and GGUF file give SentencePiece's ids", async () => {
+  const expected = goldens.ids["tiny-bamboo"];
+  assertRandomTexts(tokenizerFromSentencePiece(tinyBambooPieces()), expected);
+  assertRandomTexts(tokenizerFromGguf(await readGguf(tinyBamboo())), expected);
+});
+
+testWithData(
   "Mistral's model gives SentencePiece's ids on random texts",
+  [mistralPath],
   async () => {
     assertRandomTexts(await mistralTokenizer(), goldens.ids["mistral-v1"]);
   },
 );
 
-testWithShared(
-  "tiny-bamboo's model file and GGUF file give SentencePiece's ids",
-  async () => {
-    const model = await Deno.readFile(
-      sharedUrl("tiny-bamboo/hf/tokenizer.model"),
-    );
-    assertRandomTexts(
-      tokenizerFromSentencePiece(model),
-      goldens.ids["tiny-bamboo"],
-    );
-    assertRandomTexts(
-      await ggufTokenizer("tiny-bamboo/gguf/tiny-bamboo-q8_0.gguf"),
-      goldens.ids["tiny-bamboo"],
-    );
-  },
-);
-
-testWithShared(
+testWithData(
   "Mistral's model gives SentencePiece's ids on all of WikiText-2",
+  [mistralPath, "text/wikitext2-test.raw"],
   async () => {
     const tokenizer = await mistralTokenizer();
     const text = await Deno.readTextFile(
-      sharedUrl("data/text/wikitext2-test.raw"),
+      dataUrl("text/wikitext2-test.raw"),
     );
     const lines = text.split("\n").slice(0, -1).map((line) => `${line}\n`);
     const encoded = lines.map((line) => tokenizer.encode(line, withoutBos));
@@ -90,32 +82,21 @@ testWithShared(
   },
 );
 
-interface Golden {
-  prompt: string;
-  prompt_ids: number[];
-  greedy_ids: number[];
-  text: string;
+for (const file of bambooFiles) {
+  Deno.test(`prompts and continuations of ${file.name} are as in its goldens`, async () => {
+    const source = await file.open();
+    const tokenizer = tokenizerFromGguf(await readGguf(source));
+    await source.close();
+    for (const { prompt, prompt_ids, greedy_ids, text } of file.texts()) {
+      assert.deepEqual(tokenizer.encode(prompt), prompt_ids);
+      // SentencePiece drops the space before a text's first word.
+      assert.equal(tokenizer.decode(greedy_ids).trimStart(), text.trimStart());
+    }
+  });
 }
 
-testWithShared(
-  "tiny-bamboo's prompts and continuations are as in its goldens",
-  async () => {
-    const tokenizer = await ggufTokenizer(
-      "tiny-bamboo/gguf/tiny-bamboo-f16.gguf",
-    );
-    const cases = sharedJson<Golden[]>("tiny-bamboo/goldens.json");
-    assert.ok(cases.length > 0);
-    for (const { prompt, prompt_ids, greedy_ids, text } of cases) {
-      assert.deepEqual(tokenizer.encode(prompt), prompt_ids);
-      assert.equal(tokenizer.decode(greedy_ids), text);
-    }
-  },
-);
-
-testWithShared("a model file adds BOS and EOS as the caller says", async () => {
-  const model = await Deno.readFile(
-    sharedUrl("tiny-bamboo/hf/tokenizer.model"),
-  );
+Deno.test("a model file adds BOS and EOS as the caller says", () => {
+  const model = tinyBambooPieces();
   const ids = tokenizerFromSentencePiece(model).encode("a", withoutBos);
   assert.deepEqual(tokenizerFromSentencePiece(model).encode("a"), [1, ...ids]);
   assert.deepEqual(

@@ -12,7 +12,7 @@ import {
 import { toBuffer, writeGguf } from "../../../src/formats/gguf/write.ts";
 import { concat, preamble, tensor, text, u32, u64 } from "./raw_bytes.ts";
 import { sampleFile, sampleMetadata, sampleTensors } from "./sample.ts";
-import { hasTinyBamboo, tinyBambooUrl } from "./tiny_bamboo.ts";
+import { powerInferFiles } from "../../helpers/powerinfer_files.ts";
 
 Deno.test("a header laid out by hand reads as the format says", async () => {
   const bytes = concat(
@@ -142,40 +142,40 @@ Deno.test("a header of more than 64 MiB is refused before it is read", async () 
   assert.ok(counts.bytes <= 2 ** 18);
 });
 
-for (
-  const [name, magic, tensorCount, quantised] of [
-    ["tiny-bamboo-f16.gguf", "GGUF", 57, "F16"],
-    ["tiny-bamboo-q8_0.gguf", "GGUF", 57, "Q8_0"],
-    ["tiny-bamboo-f16.powerinfer.gguf", "PWRI", 69, "F16"],
-    ["tiny-bamboo-q4_0.powerinfer.gguf", "PWRI", 69, "Q4_0"],
-  ] as const
-) {
-  Deno.test({
-    name: `${name} is read, and written again with the same bytes`,
-    ignore: !hasTinyBamboo,
-    async fn() {
-      const source = await openFile(tinyBambooUrl(name));
+const written = [
+  ["f16", "GGUF", "F16"],
+  ["q8_0", "GGUF", "Q8_0"],
+  ["f16.powerinfer", "PWRI", "F16"],
+  ["q4_0.powerinfer", "PWRI", "Q4_0"],
+] as const;
+
+for (const { name: model, sizes, tensors, urlOf } of powerInferFiles) {
+  for (const [name, magic, quantised] of written) {
+    Deno.test(`${model}'s ${name}.gguf is read, and written again with the same bytes`, async () => {
+      const source = await openFile(urlOf(name));
       const file = await readGguf(source);
       assert.equal(file.magic, magic);
       assert.equal(file.version, 3);
+      const { hidden, ffn, layers, vocab } = sizes;
       assert.equal(getString(file, "general.architecture"), "bamboo");
-      assert.equal(getNumber(file, "bamboo.embedding_length"), 256);
-      assert.equal(getStrings(file, "tokenizer.ggml.tokens")!.length, 4096);
-      assert.equal(file.tensors.size, tensorCount);
-      const up = file.tensors.get("blk.5.ffn_up.weight")!;
-      assert.deepEqual(up.shape, [256, 1024]);
+      assert.equal(getNumber(file, "bamboo.embedding_length"), hidden);
+      assert.equal(getStrings(file, "tokenizer.ggml.tokens")!.length, vocab);
+      const { dense, sparse } = tensors;
+      assert.equal(file.tensors.size, magic === "GGUF" ? dense : sparse);
+      const up = file.tensors.get(`blk.${layers - 1}.ffn_up.weight`)!;
+      assert.deepEqual(up.shape, [hidden, ffn]);
       assert.equal(up.type, quantised);
       const original = await source.read(0, source.size);
-      const tensors = [...file.tensors.values()].map((info) => ({
+      const copied = [...file.tensors.values()].map((info) => ({
         ...info,
         async *data() {
           yield await source.read(info.offset, info.byteLength);
         },
       }));
-      const written = await toBuffer(writeGguf({ ...file, tensors }));
+      const again = await toBuffer(writeGguf({ ...file, tensors: copied }));
       await source.close();
-      assert.equal(written.length, original.length);
-      assert.ok(written.every((byte, i) => byte === original[i]));
-    },
-  });
+      assert.equal(again.length, original.length);
+      assert.ok(again.every((byte, i) => byte === original[i]));
+    });
+  }
 }

@@ -13,7 +13,8 @@ import { readItems } from "../../../src/lab/eval/task.ts";
 import { evalTasks } from "../../../src/lab/eval/tasks.ts";
 import golden from "../../goldens/smollm2_eval.json" with { type: "json" };
 import { tempFolder } from "../../cli/temp_folder.ts";
-import { sharedUrl } from "../../helpers/shared_data.ts";
+import { dataUrl } from "../../helpers/shared_data.ts";
+import { smollm2Url, testWithSmolLM2 } from "../../helpers/smollm2.ts";
 
 interface GoldenItem {
   readonly logprobs: readonly number[];
@@ -23,18 +24,13 @@ interface GoldenItem {
   readonly greedy?: boolean;
 }
 
-const path = new URL(`../../.cache/models/${golden.model}`, import.meta.url);
-const exists = (url: URL) => Deno.stat(url).then(() => true, () => false);
-/** Absent: `deno task fetch:smollm2`. */
-const ignore = !await exists(path) || !await exists(sharedUrl("data/tasks"));
-
 function isRight({ logprobs, gold, greedy }: GoldenItem): boolean {
   return greedy ?? logprobs.indexOf(Math.max(...logprobs)) === gold;
 }
 
 /** Writes the model with all its weights as F32. */
 async function writeF32(to: string): Promise<void> {
-  const source = await openFile(path.pathname);
+  const source = await openFile(smollm2Url);
   try {
     const made = await convert(source, { type: "F32" });
     await Deno.writeFile(to, ReadableStream.from(made.chunks()));
@@ -47,10 +43,14 @@ async function writeF32(to: string): Promise<void> {
 /** How many items of each task are computed, of those that the golden has. */
 const limit = 4;
 
-Deno.test({
-  name: "SmolLM2: tasks' log-likelihoods and accuracy are llama.cpp's",
-  ignore,
-  async fn() {
+const names = Object.keys(golden.tasks);
+const files = evalTasks.filter(({ name }) => names.includes(name))
+  .map(({ files }) => `tasks/${files.at(-1)}`);
+
+testWithSmolLM2(
+  "tasks' log-likelihoods and accuracy are llama.cpp's",
+  files,
+  async () => {
     await using folder = await tempFolder();
     const f32 = `${folder.path}/f32.gguf`;
     await writeF32(f32);
@@ -60,7 +60,7 @@ Deno.test({
       const expected = all.slice(0, limit);
       const task = evalTasks.find((each) => each.name === name)!;
       const file = task.files.at(-1)!;
-      const text = await Deno.readTextFile(sharedUrl(`data/tasks/${file}`));
+      const text = await Deno.readTextFile(dataUrl(`tasks/${file}`));
       const items = readItems(task, text, file);
       const outcomes = await Array.fromAsync(
         evaluateTask(model, task, items, { limit }),
@@ -79,4 +79,4 @@ Deno.test({
       });
     }
   },
-});
+);

@@ -7,7 +7,7 @@ import {
   readItems,
 } from "../../../src/lab/eval/task.ts";
 import { evalTasks } from "../../../src/lab/eval/tasks.ts";
-import { sharedUrl, testWithShared } from "../../helpers/shared_data.ts";
+import { dataUrl, hasShared, testWithData } from "../../helpers/shared_data.ts";
 
 function task(name: string): EvalTask {
   return evalTasks.find((each) => each.name === name)!;
@@ -130,26 +130,27 @@ Deno.test("a line that lacks a field is told by its number", () => {
   }
 });
 
-for (const { name, files, ...rest } of evalTasks) {
-  testWithShared(
-    `${name}: every line of its real file is an item`,
-    async () => {
-      const path = files.map((file) => sharedUrl(`data/tasks/${file}`))
-        .find((url) => {
-          try {
-            return Deno.statSync(url).isFile;
-          } catch {
-            return false;
+/** Where a task's file lies among the public ones. */
+const pathOf = ({ files }: EvalTask): string => {
+  const paths = files.map((file) => `tasks/${file}`);
+  return paths.find((path) => hasShared(`data/${path}`)) ?? paths[0];
+};
+
+testWithData(
+  "every line of the tasks' real files is an item",
+  evalTasks.map(pathOf),
+  async (t) => {
+    for (const each of evalTasks) {
+      await t.step(each.name, async () => {
+        const text = await Deno.readTextFile(dataUrl(pathOf(each)));
+        const items = readItems(each, text, each.name);
+        assert.equal(items.length, text.trim().split("\n").length);
+        for (const item of items) {
+          for (const prompt of prompts(item)) {
+            assert.match(prompt, /\|( |$)/, "the answer brings its space");
           }
-        })!;
-      const text = await Deno.readTextFile(path);
-      const items = readItems({ name, files, ...rest }, text, name);
-      assert.equal(items.length, text.trim().split("\n").length);
-      for (const item of items) {
-        for (const prompt of prompts(item)) {
-          assert.match(prompt, /\|( |$)/, "the answer brings its space");
         }
-      }
-    },
-  );
-}
+      });
+    }
+  },
+);

@@ -1,28 +1,20 @@
 /**
- * The small dReLU model with a GPU, against goldens that PyTorch made in f32 on
- * the same weights: one text alone, the others together in each step.
+ * The small dReLU model with a GPU, against goldens that others made in f32
+ * on the same weights: one text alone, the others together in each step.
  */
 import assert from "node:assert/strict";
-import { openFile } from "../../../src/bytes/file.ts";
 import { Engine } from "../../../src/engine/engine.ts";
 import { readGguf } from "../../../src/formats/gguf/read.ts";
 import { describeModel, type Model } from "../../../src/model/model.ts";
 import type { PlacePlan } from "../../../src/plan/plan.ts";
 import { logSoftmaxAt } from "../../../src/sampling/logprobs.ts";
-import { hasAdapter, testWithAdapter } from "../../helpers/adapter.ts";
+import { testWithAdapter } from "../../helpers/adapter.ts";
+import { bambooFiles, type Golden } from "../../helpers/bamboo_files.ts";
 import { gpuTeam } from "../../helpers/gpu_teams.ts";
 import { firstLayers, scatteredShare } from "../../helpers/hybrid_plans.ts";
-import { hasShared, sharedJson, sharedUrl } from "../../helpers/shared_data.ts";
-
-interface Golden {
-  prompt_ids: number[];
-  greedy_ids: number[];
-  steps: { logprob: number }[];
-}
 
 const limits = { tokens: 64, contextSize: 512 };
 
-const files = ["tiny-bamboo-f16", "tiny-bamboo-f16.powerinfer"];
 const splits: Record<string, (model: Model) => PlacePlan> = {
   "all on the GPU": (model) => firstLayers(model, model.layers.length, true),
   "half of all on the GPU": (model) => scatteredShare(model, 0.5),
@@ -44,31 +36,25 @@ async function check(engine: Engine, golden: Golden): Promise<void> {
   assert.deepEqual(ids, golden.greedy_ids);
 }
 
-if (hasAdapter && hasShared) {
-  for (const file of files) {
-    for (const [name, split] of Object.entries(splits)) {
-      testWithAdapter(
-        `${file}, ${name}: ids and logprobs are the golden's`,
-        async () => {
-          const source = await openFile(
-            sharedUrl(`tiny-bamboo/gguf/${file}.gguf`),
-          );
-          const model = describeModel(await readGguf(source));
-          const team = await gpuTeam(
-            { model, source },
-            { mode: "exact" },
-            split(model),
-            { limits },
-          );
-          await using engine = new Engine(team, model.vocabSize);
-          const [first, ...others] = sharedJson<Golden[]>(
-            "tiny-bamboo/goldens.json",
-          );
-          await check(engine, first);
-          await Promise.all(others.map((golden) => check(engine, golden)));
-          await source.close();
-        },
-      );
-    }
+for (const file of bambooFiles) {
+  for (const [name, split] of Object.entries(splits)) {
+    testWithAdapter(
+      `${file.name}, ${name}: ids and logprobs are the golden's`,
+      async () => {
+        const source = await file.open();
+        const model = describeModel(await readGguf(source));
+        const team = await gpuTeam(
+          { model, source },
+          { mode: "exact" },
+          split(model),
+          { limits },
+        );
+        await using engine = new Engine(team, model.vocabSize);
+        const [first, ...others] = file.texts();
+        await check(engine, first);
+        await Promise.all(others.map((golden) => check(engine, golden)));
+        await source.close();
+      },
+    );
   }
 }

@@ -4,20 +4,20 @@ import { openFile } from "../../../src/bytes/file.ts";
 import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
 import { quantise } from "../../../src/formats/ggml/quantise.ts";
 import { readGguf, type TensorInfo } from "../../../src/formats/gguf/read.ts";
-import { hasTinyBamboo, tinyBambooUrl } from "../gguf/tiny_bamboo.ts";
+import { powerInferFiles } from "../../helpers/powerinfer_files.ts";
 
 /** Calls `compare` with each quantised tensor and the f32 weights it was made of. */
 async function forEachTensor(
-  originalFile: string,
-  quantisedFile: string,
+  originalFile: URL,
+  quantisedFile: URL,
   compare: (
     tensor: TensorInfo,
     bytes: Uint8Array,
     weights: Float32Array,
   ) => void,
 ): Promise<void> {
-  const original = await openFile(tinyBambooUrl(originalFile));
-  const quantised = await openFile(tinyBambooUrl(quantisedFile));
+  const original = await openFile(originalFile);
+  const quantised = await openFile(quantisedFile);
   const originals = (await readGguf(original)).tensors;
   for (const tensor of (await readGguf(quantised)).tensors.values()) {
     const bytes = await quantised.read(tensor.offset, tensor.byteLength);
@@ -39,15 +39,12 @@ async function readWeights(
   return weights;
 }
 
-Deno.test({
-  name:
-    "quantising tiny-bamboo to Q8_0 gives the bytes of PowerInfer's `quantize`",
-  ignore: !hasTinyBamboo,
-  async fn() {
+for (const { name: model, tensors, q4_0, urlOf } of powerInferFiles) {
+  Deno.test(`quantising ${model} to Q8_0 gives the bytes of PowerInfer's \`quantize\``, async () => {
     let compared = 0;
     await forEachTensor(
-      "tiny-bamboo-f16.gguf",
-      "tiny-bamboo-q8_0.gguf",
+      urlOf("f16"),
+      urlOf("q8_0"),
       ({ name, type }, bytes, weights) => {
         const ours = quantise(type, weights);
         assert.ok(
@@ -57,22 +54,17 @@ Deno.test({
         compared++;
       },
     );
-    assert.equal(compared, 57);
-  },
-});
+    assert.equal(compared, tensors.dense);
+  });
 
-// That build of `quantize` fuses a multiplication with an addition and so skips
-// one rounding to f32: a weight half-way between two steps may fall the other way.
-Deno.test({
-  name:
-    "quantising tiny-bamboo to Q4_0 gives the bytes of PowerInfer's `quantize`, but for ties",
-  ignore: !hasTinyBamboo,
-  async fn() {
+  // That build of `quantize` fuses a multiplication with an addition and so skips
+  // one rounding to f32: a weight half-way between two steps may fall the other way.
+  Deno.test(`quantising ${model} to Q4_0 gives the bytes of PowerInfer's \`quantize\`, but for ties`, async () => {
     let compared = 0;
     let ties = 0;
     await forEachTensor(
-      "tiny-bamboo-f16.powerinfer.gguf",
-      "tiny-bamboo-q4_0.powerinfer.gguf",
+      urlOf("f16.powerinfer"),
+      urlOf("q4_0.powerinfer"),
       ({ name, type }, bytes, weights) => {
         if (type !== "Q4_0") return;
         const ours = quantise(type, weights);
@@ -92,10 +84,10 @@ Deno.test({
         compared += weights.length;
       },
     );
-    assert.ok(compared > 7_000_000, `${compared} weights were compared`);
-    assert.ok(ties < compared / 10_000, `${ties} ties of ${compared} weights`);
-  },
-});
+    assert.ok(compared > q4_0.weights, `${compared} weights were compared`);
+    assert.ok(ties <= q4_0.ties, `${ties} ties of ${compared} weights`);
+  });
+}
 
 function assertTie(values: Float32Array, index: number): void {
   const step = Math.max(...values.map(Math.abs)) / 8;

@@ -1,4 +1,4 @@
-/** tiny-bamboo's Hugging Face folder beside the files that PowerInfer's own tools made of it. */
+/** Hugging Face folders beside the files that PowerInfer's own tools made of them. */
 import assert from "node:assert/strict";
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
@@ -8,26 +8,29 @@ import { convert, type ConvertOptions } from "../../src/convert/convert.ts";
 import { dequantise } from "../../src/formats/ggml/dequantise.ts";
 import { type GgufFile, readGguf } from "../../src/formats/gguf/read.ts";
 import { toBuffer } from "../../src/formats/gguf/write.ts";
-import { sharedUrl, testWithShared } from "../helpers/shared_data.ts";
+import {
+  type PowerInferFile,
+  type PowerInferFiles,
+  powerInferFiles,
+} from "../helpers/powerinfer_files.ts";
 
 interface Opened {
   readonly file: GgufFile;
   readonly source: ByteSource;
 }
 
-const tiny = (path: string) => sharedUrl(`tiny-bamboo/${path}`).pathname;
-
 async function converted(
-  path: string,
+  from: URL,
   options: Omit<ConvertOptions, "predictors">,
-  predictors?: string,
+  predictors?: URL,
 ): Promise<Opened> {
+  const path = from.pathname;
   const source = path.endsWith(".gguf")
-    ? await openFile(tiny(path))
-    : await openFolder(tiny(path));
+    ? await openFile(path)
+    : await openFolder(path);
   const made = await convert(source, {
     ...options,
-    predictors: predictors ? await openFolder(tiny(predictors)) : undefined,
+    predictors: predictors ? await openFolder(predictors.pathname) : undefined,
   });
   const bytes = await toBuffer(made.chunks());
   await made.close();
@@ -37,10 +40,11 @@ async function converted(
 }
 
 async function withGolden(
-  name: string,
+  files: PowerInferFiles,
+  name: PowerInferFile,
   work: (golden: Opened) => Promise<void>,
 ): Promise<void> {
-  const source = await openFile(tiny(`gguf/tiny-bamboo-${name}.gguf`));
+  const source = await openFile(files.urlOf(name));
   try {
     await work({ file: await readGguf(source), source });
   } finally {
@@ -90,54 +94,6 @@ function assertSameMetadata(ours: Opened, theirs: Opened): void {
   assert.equal(ours.file.magic, theirs.file.magic);
 }
 
-for (const type of ["F16", "Q8_0"] as const) {
-  testWithShared(
-    `the folder as dense ${type}: every byte of every tensor, and every key`,
-    async () => {
-      await withGolden(type.toLowerCase(), async (theirs) => {
-        const ours = await converted("hf", { type });
-        assertSameMetadata(ours, theirs);
-        await compareTensors(ours, theirs, assertSameBytes);
-      });
-    },
-  );
-}
-
-testWithShared(
-  "the folder in PowerInfer's form with predictors: every byte of every tensor, and every key",
-  async () => {
-    await withGolden("f16.powerinfer", async (theirs) => {
-      const ours = await converted("hf", { type: "F16" }, "predictor");
-      assertSameMetadata(ours, theirs);
-      await compareTensors(ours, theirs, assertSameBytes);
-    });
-  },
-);
-
-testWithShared(
-  "the folder in PowerInfer's form as Q4_0: every byte but for ties, types and keys",
-  async () => {
-    let ties = 0;
-    let weights = 0;
-    await withGolden("q4_0.powerinfer", async (theirs) => {
-      const ours = await converted("hf", { type: "Q4_0" }, "predictor");
-      assertSameMetadata(ours, theirs);
-      await compareTensors(ours, theirs, (name, mine, golden) => {
-        const { type } = ours.file.tensors.get(name)!;
-        if (type === "F32") return assertSameBytes(name, mine, golden);
-        // The K types' scales are culm's own choice.
-        if (type !== "Q4_0") return;
-        const differ = stepsApart(mine, golden, name);
-        ties += differ;
-        weights += mine.length / 18 * 32;
-      });
-    });
-    // That build of `quantize` skips one rounding: a weight half-way between two
-    // steps may fall the other way. tests/formats/ggml shows that they are ties.
-    assert.ok(weights > 7_000_000 && ties < weights / 10_000, `${ties} ties`);
-  },
-);
-
 /** How many weights are one step apart; scales must be the same. */
 function stepsApart(
   ours: Uint8Array,
@@ -163,28 +119,69 @@ function stepsApart(
   return differ;
 }
 
-testWithShared(
-  "a GGUF file in the other form, there and back, and requantised",
-  async () => {
-    await withGolden("f16.powerinfer", async (theirs) => {
-      const dense = "gguf/tiny-bamboo-f16.gguf";
-      const ours = await converted(dense, { type: "F16" }, "predictor");
+for (const files of powerInferFiles) {
+  const { name, folder, urlOf } = files;
+
+  for (const type of ["F16", "Q8_0"] as const) {
+    Deno.test(`${name} as dense ${type}: every byte of every tensor, and every key`, async () => {
+      const golden = type === "F16" ? "f16" : "q8_0";
+      await withGolden(files, golden, async (theirs) => {
+        const ours = await converted(folder("hf"), { type });
+        assertSameMetadata(ours, theirs);
+        await compareTensors(ours, theirs, assertSameBytes);
+      });
+    });
+  }
+
+  Deno.test(`${name} in PowerInfer's form with predictors: every byte of every tensor, and every key`, async () => {
+    await withGolden(files, "f16.powerinfer", async (theirs) => {
+      const predictors = folder("predictor");
+      const ours = await converted(folder("hf"), { type: "F16" }, predictors);
       assertSameMetadata(ours, theirs);
       await compareTensors(ours, theirs, assertSameBytes);
     });
-    await withGolden("f16", async (theirs) => {
-      const sparse = "gguf/tiny-bamboo-f16.powerinfer.gguf";
+  });
+
+  Deno.test(`${name} in PowerInfer's form as Q4_0: every byte but for ties, types and keys`, async () => {
+    let ties = 0;
+    let weights = 0;
+    await withGolden(files, "q4_0.powerinfer", async (theirs) => {
+      const predictors = folder("predictor");
+      const ours = await converted(folder("hf"), { type: "Q4_0" }, predictors);
+      assertSameMetadata(ours, theirs);
+      await compareTensors(ours, theirs, (name, mine, golden) => {
+        const { type } = ours.file.tensors.get(name)!;
+        if (type === "F32") return assertSameBytes(name, mine, golden);
+        // The K types' scales are culm's own choice.
+        if (type !== "Q4_0") return;
+        ties += stepsApart(mine, golden, name);
+        weights += mine.length / 18 * 32;
+      });
+    });
+    // That build of `quantize` skips one rounding: a weight half-way between two
+    // steps may fall the other way. tests/formats/ggml shows that they are ties.
+    const { q4_0 } = files;
+    assert.ok(weights > q4_0.weights && ties <= q4_0.ties, `${ties} ties`);
+  });
+
+  Deno.test(`${name} in the other form, there and back, and requantised`, async () => {
+    await withGolden(files, "f16.powerinfer", async (theirs) => {
+      const predictors = folder("predictor");
+      const ours = await converted(urlOf("f16"), { type: "F16" }, predictors);
+      assertSameMetadata(ours, theirs);
+      await compareTensors(ours, theirs, assertSameBytes);
+    });
+    await withGolden(files, "f16", async (theirs) => {
+      const sparse = urlOf("f16.powerinfer");
       const ours = await converted(sparse, { type: "F16", form: "llama" });
       assertSameMetadata(ours, theirs);
       assert.ok(!ours.file.metadata.has("powerinfer.sparse_threshold"));
       await compareTensors(ours, theirs, assertSameBytes);
     });
-    await withGolden("q8_0", async (theirs) => {
-      const ours = await converted("gguf/tiny-bamboo-f16.gguf", {
-        type: "Q8_0",
-      });
+    await withGolden(files, "q8_0", async (theirs) => {
+      const ours = await converted(urlOf("f16"), { type: "Q8_0" });
       assertSameMetadata(ours, theirs);
       await compareTensors(ours, theirs, assertSameBytes);
     });
-  },
-);
+  });
+}

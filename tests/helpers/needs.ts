@@ -1,0 +1,51 @@
+/** What some tests need that a clone does not have. */
+
+/** Something that is not in the repository. */
+export interface Need {
+  /** Behind "needs", in the names of tests that are skipped */
+  readonly what: string;
+  readonly how: string;
+}
+
+/** All of them. The name of a test that is skipped ends with which it lacks. */
+export const needs = {
+  adapter: {
+    what: "a WebGPU adapter",
+    how: "a GPU with its driver; or one in software, mesa-vulkan-drivers",
+  },
+  smollm2: {
+    what: "SmolLM2",
+    how: "deno task fetch:smollm2",
+  },
+  data: {
+    what: "public test data",
+    how: "downloads; tests/README.md says which, and where they go",
+  },
+} as const satisfies Record<string, Need>;
+
+/** Registers a test that is skipped where what it needs is not here. */
+export function testNeeding(
+  need: Need,
+  isHere: boolean,
+  test: Deno.TestDefinition,
+): void {
+  const name = isHere ? test.name : `${test.name} (needs ${need.what})`;
+  Deno.test({ ...test, name, ignore: !isHere });
+}
+
+/** What was skipped, and how to have it: a line for each need, from the names of the tests. */
+export function skippedLines(names: readonly string[]): string[] {
+  const lines: string[] = [];
+  let rest = names;
+  for (const { what, how } of Object.values<Need>(needs)) {
+    const lacksIt = (name: string) => name.endsWith(`(needs ${what})`);
+    const { length } = rest.filter(lacksIt);
+    rest = rest.filter((name) => !lacksIt(name));
+    if (length === 0) continue;
+    const tests = length === 1
+      ? "1 test that needs"
+      : `${length} tests that need`;
+    lines.push(`skipped: ${tests} ${what}: ${how}`);
+  }
+  return [...lines, ...rest.map((name) => `skipped: ${name}`)];
+}
