@@ -87,6 +87,18 @@ async function product(
   );
 }
 
+/** A test with a step for each number of tokens. */
+function testByTokens(
+  name: string,
+  run: (tokens: number) => Promise<void>,
+): void {
+  testWithAdapter(name, async (t) => {
+    for (const tokens of tokenCounts) {
+      await t.step(`${tokens} tokens`, () => run(tokens));
+    }
+  });
+}
+
 for (const type of types) {
   const block = ggmlTypes[type].blockSize;
   const lengths = block === 1
@@ -94,39 +106,37 @@ for (const type of types) {
     : block === 32
     ? [32, 288]
     : [256, 768];
-  for (const tokens of tokenCounts) {
-    testWithAdapter(`${type} times ${tokens} vectors`, async () => {
-      using bench = await Bench.open(stepOf(tokens));
-      for (const length of lengths) {
-        for (const rows of [1, 70]) {
-          const weights = weightsOf(bench, type, rows, length);
-          const x = tokensOf(bench, tokens, length);
-          const before = gaussianVector(tokens * stride, 3);
-          const results = await product(
-            bench,
-            weights,
-            x.buffer,
-            tokens,
-            tokens,
-            { epilogue: "add", outFirst: 5 },
-            before,
+  testByTokens(`${type} times vectors`, async (tokens) => {
+    using bench = await Bench.open(stepOf(tokens));
+    for (const length of lengths) {
+      for (const rows of [1, 70]) {
+        const weights = weightsOf(bench, type, rows, length);
+        const x = tokensOf(bench, tokens, length);
+        const before = gaussianVector(tokens * stride, 3);
+        const results = await product(
+          bench,
+          weights,
+          x.buffer,
+          tokens,
+          tokens,
+          { epilogue: "add", outFirst: 5 },
+          before,
+        );
+        results.forEach((result, t) => {
+          const old = before.subarray(t * stride, (t + 1) * stride);
+          const expected = [...old];
+          weights.rows.forEach((row, r) =>
+            expected[5 + r] += dot(row, x.rows[t])
           );
-          results.forEach((result, t) => {
-            const old = before.subarray(t * stride, (t + 1) * stride);
-            const expected = [...old];
-            weights.rows.forEach((row, r) =>
-              expected[5 + r] += dot(row, x.rows[t])
-            );
-            assertClose(
-              result,
-              expected,
-              `${rows} rows of ${length}, token ${t}`,
-            );
-          });
-        }
+          assertClose(
+            result,
+            expected,
+            `${rows} rows of ${length}, token ${t}`,
+          );
+        });
       }
-    });
-  }
+    }
+  });
 
   testWithAdapter(`columns of ${type} are kept exactly`, async () => {
     using bench = await Bench.open(stepOf(1));
@@ -156,153 +166,151 @@ for (const type of types) {
   });
 }
 
-for (const tokens of tokenCounts) {
-  testWithAdapter(
-    `the norm is part of a product with ${tokens} vectors`,
-    async () => {
-      using bench = await Bench.open(stepOf(tokens));
-      for (const columns of [10, 300]) {
-        const weights = weightsOf(bench, "F16", 40, columns);
-        const x = tokensOf(bench, tokens, columns);
-        const norm = new Float32Array(stride);
-        norm.set(gaussianVector(columns, 9));
-        const epsilon = 1e-3;
-        const results = await product(
-          bench,
-          weights,
-          x.buffer,
-          tokens,
-          tokens,
-          { norm: { weight: bench.buffer(norm), epsilon } },
-        );
-        results.forEach((result, t) => {
-          const scale = 1 /
-            Math.sqrt(dot(x.rows[t], x.rows[t]) / columns + epsilon);
-          const normed = x.rows[t].map((v, i) => v * norm[i] * scale);
-          assertClose(
-            result,
-            weights.rows.map((row) => dot(row, normed)),
-            `token ${t}`,
-          );
-        });
-      }
-    },
-  );
-
-  testWithAdapter(
-    `logits are for wanted tokens only, of ${tokens}`,
-    async () => {
-      const wanted = Array.from({ length: tokens }, (_, t) => t).filter((t) =>
-        t % 2 === 0
-      );
-      using bench = await Bench.open(stepOf(tokens, { wanted }));
-      const weights = weightsOf(bench, "Q8_0", 33, 64);
-      const x = tokensOf(bench, tokens, 64);
+testByTokens(
+  "the norm is part of a product",
+  async (tokens) => {
+    using bench = await Bench.open(stepOf(tokens));
+    for (const columns of [10, 300]) {
+      const weights = weightsOf(bench, "F16", 40, columns);
+      const x = tokensOf(bench, tokens, columns);
+      const norm = new Float32Array(stride);
+      norm.set(gaussianVector(columns, 9));
+      const epsilon = 1e-3;
       const results = await product(
         bench,
         weights,
         x.buffer,
-        wanted.length,
-        wanted.length,
-        { gathered: true },
+        tokens,
+        tokens,
+        { norm: { weight: bench.buffer(norm), epsilon } },
       );
-      results.forEach((result, w) => {
-        assertClose(
-          result,
-          weights.rows.map((row) => dot(row, x.rows[wanted[w]])),
-          `result ${w}`,
-        );
-      });
-    },
-  );
-
-  for (const activation of ["drelu", "reglu", "swiglu"] as const) {
-    testWithAdapter(
-      `${activation} of ${tokens} vectors, where the gate is positive`,
-      async () => {
-        using bench = await Bench.open(stepOf(tokens));
-        const rows = 41, paddedRows = 64, columns = 96, counter = 6;
-        const weights = weightsOf(bench, "Q4_0", rows, columns);
-        const x = tokensOf(bench, tokens, columns);
-        const gates = new Float32Array(tokens * stride).fill(NaN);
-        for (let t = 0; t < tokens; t++) {
-          gates.set(gaussianVector(rows, 80 + t), t * stride);
-        }
-        const gate = bench.buffer(gates);
-        const masked = activation === "swiglu"
-          ? { gate }
-          : { mask: { scores: gate } };
-        const before = new Float32Array(tokens * stride).fill(7);
-        const results = await product(
-          bench,
-          weights,
-          x.buffer,
-          tokens,
-          tokens,
-          { ...masked, epilogue: activation, paddedRows, counter },
-          before,
-        );
-        let positive = 0, active = 0;
-        results.forEach((result, t) => {
-          const expected = weights.rows.map((row, r) => {
-            const g = gates[t * stride + r], u = dot(row, x.rows[t]);
-            if (g > 0) {
-              positive++;
-            }
-            const h = activation === "swiglu"
-              ? g / (1 + Math.exp(-g)) * u
-              : Math.max(g, 0) * (activation === "drelu" ? Math.max(u, 0) : u);
-            if (h !== 0) active++;
-            return h;
-          });
-          assertClose(result, expected, `token ${t}`);
-          assert(
-            result.subarray(rows, paddedRows).every((value) => value === 0),
-          );
-          assert(result.subarray(paddedRows).every((value) => value === 7));
-        });
-        const counts = new Uint32Array(
-          await bench.run(() => {}, bench.context.counters),
-        );
-        const at = counter + (tokens === 1 ? 0 : 3);
-        assert.deepEqual([...counts.subarray(at, at + 3)], [
-          positive,
-          active,
-          0,
-        ]);
-      },
-    );
-  }
-
-  testWithAdapter(
-    `rows of ${tokens} vectors are masked by a threshold`,
-    async () => {
-      using bench = await Bench.open(stepOf(tokens));
-      const weights = weightsOf(bench, "F32", 50, 64);
-      const x = tokensOf(bench, tokens, 64);
-      const scores = gaussianVector(tokens * stride, 4);
-      scores[7] = 0.25;
-      const mask = { scores: bench.buffer(scores), threshold: 0.25 };
-      const results = await product(bench, weights, x.buffer, tokens, tokens, {
-        mask,
-        epilogue: "relu",
-      });
-      let count = 0;
       results.forEach((result, t) => {
+        const scale = 1 /
+          Math.sqrt(dot(x.rows[t], x.rows[t]) / columns + epsilon);
+        const normed = x.rows[t].map((v, i) => v * norm[i] * scale);
         assertClose(
           result,
-          weights.rows.map((row, r) => {
-            if (scores[t * stride + r] < 0.25) return 0;
-            count++;
-            return Math.max(0, dot(row, x.rows[t]));
-          }),
+          weights.rows.map((row) => dot(row, normed)),
           `token ${t}`,
         );
+      });
+    }
+  },
+);
+
+testByTokens(
+  "logits are for wanted tokens only",
+  async (tokens) => {
+    const wanted = Array.from({ length: tokens }, (_, t) => t).filter((t) =>
+      t % 2 === 0
+    );
+    using bench = await Bench.open(stepOf(tokens, { wanted }));
+    const weights = weightsOf(bench, "Q8_0", 33, 64);
+    const x = tokensOf(bench, tokens, 64);
+    const results = await product(
+      bench,
+      weights,
+      x.buffer,
+      wanted.length,
+      wanted.length,
+      { gathered: true },
+    );
+    results.forEach((result, w) => {
+      assertClose(
+        result,
+        weights.rows.map((row) => dot(row, x.rows[wanted[w]])),
+        `result ${w}`,
+      );
+    });
+  },
+);
+
+for (const activation of ["drelu", "reglu", "swiglu"] as const) {
+  testByTokens(
+    `${activation}, where the gate is positive`,
+    async (tokens) => {
+      using bench = await Bench.open(stepOf(tokens));
+      const rows = 41, paddedRows = 64, columns = 96, counter = 6;
+      const weights = weightsOf(bench, "Q4_0", rows, columns);
+      const x = tokensOf(bench, tokens, columns);
+      const gates = new Float32Array(tokens * stride).fill(NaN);
+      for (let t = 0; t < tokens; t++) {
+        gates.set(gaussianVector(rows, 80 + t), t * stride);
+      }
+      const gate = bench.buffer(gates);
+      const masked = activation === "swiglu"
+        ? { gate }
+        : { mask: { scores: gate } };
+      const before = new Float32Array(tokens * stride).fill(7);
+      const results = await product(
+        bench,
+        weights,
+        x.buffer,
+        tokens,
+        tokens,
+        { ...masked, epilogue: activation, paddedRows, counter },
+        before,
+      );
+      let positive = 0, active = 0;
+      results.forEach((result, t) => {
+        const expected = weights.rows.map((row, r) => {
+          const g = gates[t * stride + r], u = dot(row, x.rows[t]);
+          if (g > 0) {
+            positive++;
+          }
+          const h = activation === "swiglu"
+            ? g / (1 + Math.exp(-g)) * u
+            : Math.max(g, 0) * (activation === "drelu" ? Math.max(u, 0) : u);
+          if (h !== 0) active++;
+          return h;
+        });
+        assertClose(result, expected, `token ${t}`);
+        assert(
+          result.subarray(rows, paddedRows).every((value) => value === 0),
+        );
+        assert(result.subarray(paddedRows).every((value) => value === 7));
       });
       const counts = new Uint32Array(
         await bench.run(() => {}, bench.context.counters),
       );
-      assert.equal(counts[tokens === 1 ? 2 : 5], count);
+      const at = counter + (tokens === 1 ? 0 : 3);
+      assert.deepEqual([...counts.subarray(at, at + 3)], [
+        positive,
+        active,
+        0,
+      ]);
     },
   );
 }
+
+testByTokens(
+  "rows are masked by a threshold",
+  async (tokens) => {
+    using bench = await Bench.open(stepOf(tokens));
+    const weights = weightsOf(bench, "F32", 50, 64);
+    const x = tokensOf(bench, tokens, 64);
+    const scores = gaussianVector(tokens * stride, 4);
+    scores[7] = 0.25;
+    const mask = { scores: bench.buffer(scores), threshold: 0.25 };
+    const results = await product(bench, weights, x.buffer, tokens, tokens, {
+      mask,
+      epilogue: "relu",
+    });
+    let count = 0;
+    results.forEach((result, t) => {
+      assertClose(
+        result,
+        weights.rows.map((row, r) => {
+          if (scores[t * stride + r] < 0.25) return 0;
+          count++;
+          return Math.max(0, dot(row, x.rows[t]));
+        }),
+        `token ${t}`,
+      );
+    });
+    const counts = new Uint32Array(
+      await bench.run(() => {}, bench.context.counters),
+    );
+    assert.equal(counts[tokens === 1 ? 2 : 5], count);
+  },
+);
