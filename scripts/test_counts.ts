@@ -17,6 +17,15 @@ export interface Counts {
  * @throws {Error} when it holds none: a run that tested nothing has not passed.
  */
 export function junitCounts(xml: string): Counts {
+  const counts = countCases(xml);
+  if (counts.passed + counts.failed === 0) {
+    throw new Error("the JUnit report holds no test that ran");
+  }
+  return counts;
+}
+
+/** Counts the cases of a JUnit report, which may be none. */
+export function countCases(xml: string): Counts {
   const counts: Counts = { passed: 0, failed: 0, skipped: [] };
   // A case is either empty (`<testcase …/>`) or holds how it ended.
   const cases = xml.matchAll(/<testcase\b([^>]*?)(?:\/>|>(.*?)<\/testcase>)/gs);
@@ -26,9 +35,6 @@ export function junitCounts(xml: string): Counts {
       const name = /\bname="([^"]*)"/.exec(attributes)?.[1] ?? "";
       counts.skipped.push(unescapeXml(name));
     } else counts.passed++;
-  }
-  if (counts.passed + counts.failed === 0) {
-    throw new Error("the JUnit report holds no test that ran");
   }
   return counts;
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { needs, skippedLines } from "../helpers/needs.ts";
 import { cargoCounts, junitCounts } from "../../scripts/test_counts.ts";
 
 Deno.test("counts the cases of the report that deno test writes", async () => {
@@ -26,6 +27,24 @@ Deno.test("counts the cases of the report that deno test writes", async () => {
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("what was skipped is said by need, and how to have it", () => {
+  const { adapter, smollm2 } = needs;
+  assert.deepEqual(
+    skippedLines([
+      `a (needs ${adapter.what})`,
+      `b (needs ${smollm2.what})`,
+      `c (needs ${adapter.what})`,
+      "d",
+    ]),
+    [
+      `skipped: 2 tests that need ${adapter.what}: ${adapter.how}`,
+      `skipped: 1 test that needs ${smollm2.what}: ${smollm2.how}`,
+      "skipped: d",
+    ],
+  );
+  assert.deepEqual(skippedLines([]), []);
 });
 
 Deno.test("a report without a test is not a pass", () => {

@@ -1,0 +1,46 @@
+/**
+ * Runs the tests with what they may do, and says at the end which were skipped
+ * and how to have them.
+ *
+ * Run: `deno task test`, with arguments of `deno test` behind it
+ *
+ * @module
+ */
+
+import { skippedLines } from "../tests/helpers/needs.ts";
+import { countCases } from "./test_counts.ts";
+
+const junit = new URL("../.cache/junit.xml", import.meta.url).pathname;
+const args = [
+  "test",
+  "--parallel",
+  "--doc",
+  "--allow-read",
+  "--allow-write",
+  "--allow-run",
+  "--allow-env",
+  "--allow-sys",
+  "--allow-net=127.0.0.1,localhost",
+  `--junit-path=${junit}`,
+];
+
+await Deno.mkdir(new URL("../.cache", import.meta.url), { recursive: true });
+await Deno.remove(junit).catch(() => {});
+const { code } = await new Deno.Command(Deno.execPath(), {
+  args: [...args, ...Deno.args],
+  env: {
+    // OpenGL's adapters lack what the kernels need.
+    DENO_WEBGPU_BACKEND: Deno.env.get("DENO_WEBGPU_BACKEND") ??
+      "vulkan,metal,dx12",
+    // Without it, Mesa's drivers complain at every start.
+    XDG_RUNTIME_DIR: Deno.env.get("XDG_RUNTIME_DIR") ?? "/tmp",
+  },
+}).spawn().status;
+// `deno test --help` and the like leave no report.
+const report = await Deno.readTextFile(junit).catch(() => undefined);
+if (report) {
+  for (const line of skippedLines(countCases(report).skipped)) {
+    console.log(line);
+  }
+}
+Deno.exit(code);
