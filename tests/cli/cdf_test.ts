@@ -7,7 +7,8 @@ import {
 } from "../../mod.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { randomModel } from "../helpers/random_model.ts";
-import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { interruptedInTheMidst } from "./interrupted.ts";
+import { type CliResult, runCli } from "./run_cli.ts";
 import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -83,21 +84,11 @@ Deno.test({
     await Deno.writeTextFile(`${dir.path}/text`, story.repeat(200));
     const args = ["-m", `${dir.path}/tiny.gguf`, "-f", `${dir.path}/text`];
     args.push("-t", "1", "-c", "64", "--json");
-    const child = startCli(["cdf", ...args], { permissions });
-    await child.stdin.close();
-    const reader = child.stderr.pipeThrough(new TextDecoderStream())
-      .getReader();
-    let err = "";
-    while (!err.includes("backend:")) err += (await reader.read()).value;
-    await new Promise((resolve) => setTimeout(resolve, 400));
-    child.kill("SIGINT");
-    for (let done = false, value; !done;) {
-      ({ value = "", done } = await reader.read());
-      err += value;
-    }
-    await child.stdout.cancel();
-    assert.equal((await child.status).code, 130);
-    assert.match(err, /kept the counts of \d+ of \d+ tokens/);
+    await interruptedInTheMidst(["cdf", ...args], {
+      permissions,
+      begins: "backend:",
+      kept: /kept the counts of (\d+) of \d+ tokens/,
+    });
     assert.ok((await namesIn(dir.path)).includes("tiny.gguf.cdf"));
     const resumed = await cdf(...args);
     assert.match(resumed.err, /^going on after \d+ of \d+ tokens$/m);

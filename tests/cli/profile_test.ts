@@ -18,7 +18,8 @@ import {
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { embeddedAsF32 } from "../helpers/bamboo_files.ts";
-import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { interruptedInTheMidst } from "./interrupted.ts";
+import { type CliResult, runCli } from "./run_cli.ts";
 import { namesIn, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -101,21 +102,11 @@ Deno.test({
     // One thread sums as none does; the order of sums may make a neuron fire.
     const args = ["profile", "-m", `${dir.path}/tiny.gguf`, "-c", "64"];
     args.push("-f", `${dir.path}/text.txt`, "-t", "1");
-    const child = startCli(args, { permissions });
-    await child.stdin.close();
-    const reader = child.stderr.pipeThrough(new TextDecoderStream())
-      .getReader();
-    let err = "", done = false;
-    while (!err.includes("backend:")) err += (await reader.read()).value;
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    child.kill("SIGINT");
-    for (let value; !done;) {
-      ({ value = "", done } = await reader.read());
-      err += value;
-    }
-    await child.stdout.cancel();
-    assert.equal((await child.status).code, 130);
-    assert.match(err, /kept the counts of \d+ of \d+ tokens/);
+    await interruptedInTheMidst(args, {
+      permissions,
+      begins: "backend:",
+      kept: /kept the counts of (\d+) of \d+ tokens/,
+    });
 
     const { code, err: rest } = await runCli(args, { permissions });
     assert.equal(code, 0, rest);

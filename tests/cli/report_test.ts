@@ -3,7 +3,8 @@ import { parseHTML } from "linkedom";
 import { readGguf } from "../../src/formats/gguf/read.ts";
 import { toBuffer, writeGguf } from "../../src/formats/gguf/write.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
-import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { interruptedInTheMidst } from "./interrupted.ts";
+import { type CliResult, runCli } from "./run_cli.ts";
 import { namesIn, type TempFolder, tempFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -184,21 +185,11 @@ Deno.test({
     const page = `${dir.path}/page.html`;
     const args = ["-m", dir.model, "-f", dir.text, "-c", "64", "-o", page];
     args.push("--tokens", "64", "--chunks", "60", "--no-predictor");
-    const child = startCli(["report", "-t", "1", ...args], { permissions });
-    await child.stdin.close();
-    const reader = child.stderr.pipeThrough(new TextDecoderStream())
-      .getReader();
-    let err = "";
-    while (!err.includes("perplexity:")) err += (await reader.read()).value;
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    child.kill("SIGINT");
-    for (let done = false, value; !done;) {
-      ({ value = "", done } = await reader.read());
-      err += value;
-    }
-    await child.stdout.cancel();
-    assert.equal((await child.status).code, 130, err);
-    assert.match(err, /kept \d+ of 60 chunks in .*\.report; the same command/);
+    await interruptedInTheMidst(["report", "-t", "1", ...args], {
+      permissions,
+      begins: "perplexity:",
+      kept: /kept (\d+) of 60 chunks in .*\.report; the same command/,
+    });
     const names = [hostile.file, `${hostile.file}.report`, hostile.text];
     assert.deepEqual(await namesIn(dir.path), names.sort());
     const resumed = await report(...args);

@@ -116,10 +116,12 @@ for (const threads of [0, 2]) {
     const { promise, resolve } = Promise.withResolvers<
       Uint8Array<ArrayBuffer>
     >();
-    const source = interrupted(20, () => promise);
     const controller = new AbortController();
+    const source = interrupted(20, () => {
+      queueMicrotask(() => controller.abort(new Error("enough")));
+      return promise;
+    });
     const loading = load(source, { threads, signal: controller.signal });
-    setTimeout(() => controller.abort(new Error("enough")), 300);
     await assert.rejects(loading, /^Error: enough$/);
     const { reads } = source;
     resolve(new Uint8Array(4 << 20));
