@@ -92,6 +92,8 @@ export class InlineTeam implements Team {
   rates: readonly Rates[];
   readonly #schedule: readonly Stage[];
   readonly #exchanged: ExchangeBuffers;
+  /** Goes on from step to step: those of a small model are shorter than a slice. */
+  readonly #slice = new TimeSlice();
 
   /** `sides` hold what `plan` says, in its order. */
   constructor(
@@ -150,7 +152,6 @@ export class InlineTeam implements Team {
       ...cpu.map((place, i) => new Participant("cpu", place, i, buffers)),
     ];
     const passes = participants.map((each) => each.forward(this.#schedule));
-    const slice = new TimeSlice();
     for (;;) {
       let point: ExchangePoint | void = undefined;
       for (const [i, participant] of participants.entries()) {
@@ -163,7 +164,7 @@ export class InlineTeam implements Team {
         const done = participant.take(point);
         if (done) await done;
       }
-      if (slice.isOver) await slice.yield();
+      if (this.#slice.isOver) await this.#slice.yield();
     }
   }
 

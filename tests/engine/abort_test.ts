@@ -58,3 +58,19 @@ Deno.test("aborted texts cost nothing but what was evaluated, 200 times", async 
   }
   assert.equal(engine.pagesTaken, 0);
 });
+
+Deno.test("a timer aborts a text whose steps are shorter than a slice of time", async () => {
+  await using model = await load(tinyBamboo(), {
+    threads: 0,
+    contextSize: 20_000,
+  });
+  const reasons: string[] = [];
+  const pieces = model.generate("Once", {
+    signal: AbortSignal.timeout(50),
+    ignoreEos: true,
+    maxTokens: 3000,
+    onFinish: ({ finishReason }) => reasons.push(finishReason),
+  });
+  for await (const _ of pieces);
+  assert.deepEqual(reasons, ["aborted"]);
+});
