@@ -23,8 +23,13 @@ export async function isReadable(path: string): Promise<boolean> {
 
 /** Whether a file may be read, and written as a whole. */
 export async function mayKeep(path: string): Promise<boolean> {
-  return await permits("read", path) && await permits("write", path) &&
-    await permits("write", `${path}.part`);
+  const permitted = await Promise.all(
+    [path, `${path}.part`].flatMap((file) => [
+      permits("read", file),
+      permits("write", file),
+    ]),
+  );
+  return permitted.every(Boolean);
 }
 
 /** Whether the sandbox lets us, without asking the user. */

@@ -4,13 +4,14 @@
  *
  * @module
  */
+import { crc32 } from "node:zlib";
 import type { Option } from "commander";
-import { type CulmError, FormatError, UsageError } from "../mod.ts";
+import { FormatError, UsageError } from "../mod.ts";
 import { besideModel, mayKeep } from "./beside_model.ts";
 import { readBytes } from "./input.ts";
 import { option } from "./option.ts";
 import type { ModelFlags } from "./options.ts";
-import { exists, writeFile } from "./output_file.ts";
+import { exists, OutputFile, statOf } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
 
 /** Time between two states that are kept, in ms. */
@@ -35,7 +36,8 @@ export function stateOptions(name: string): Option[] {
 
 /**
  * The first line of the file. Each result has a line behind it: all together
- * may be longer than a string can be.
+ * may be longer than a string can be. Each line begins with the CRC-32 of all
+ * text up to its end.
  */
 interface Heading {
   /** Says that this is such a file, and of which command */
@@ -44,15 +46,24 @@ interface Heading {
   readonly work: string;
 }
 
+/** How unfinished work is taken up. */
+export interface CheckpointOptions {
+  /**
+   * `force` gives up other work only, and the same goes on: of commands that
+   * make a file, `--force` says that it is to be replaced.
+   */
+  readonly forceKeepsWork?: boolean;
+}
+
 /** The results that there are so far, in order. */
-export class Checkpoint<T> {
+export class Checkpoint<T> implements Disposable {
   #savedAt = performance.now();
   #saved: number;
 
   private constructor(
     readonly command: string,
     /** Where they are kept; nowhere where left out */
-    readonly path: string | undefined,
+    readonly output: OutputFile | undefined,
     readonly work: string,
     readonly results: T[],
   ) {
@@ -71,44 +82,29 @@ export class Checkpoint<T> {
     flags: StateFlags,
     work: unknown,
     read: (value: unknown) => T | undefined,
+    { forceKeepsWork = false }: CheckpointOptions = {},
   ): Promise<Checkpoint<T>> {
     const hash = await sha256(JSON.stringify(work));
     const path = await statePathOf(command, flags);
-    const isThere = path !== undefined && await exists(path);
-    if (isThere && flags.force) await Deno.remove(path);
-    if (!isThere || flags.force) {
-      return new Checkpoint<T>(command, path, hash, []);
+    if (path === undefined) {
+      return new Checkpoint<T>(command, undefined, hash, []);
     }
-    const [heading, ...values] = parse(path, command, await readBytes(path));
-    if (heading.work !== hash) {
-      throw new UsageError(
-        `Cannot go on: ${path} is of another unfinished ${command}, with another model, text or settings; --force begins anew`,
-      );
+    const output = await claimState(command, path);
+    try {
+      const isThere = await exists(path);
+      // By its first line, what is left of the part is known again.
+      await output.fill(linesOf([{ unfinished: command, work: hash }]));
+      const results = isThere && (forceKeepsWork || !flags.force)
+        ? await readResults(path, command, hash, read).catch((error) => {
+          if (!flags.force) throw error;
+        })
+        : undefined;
+      if (isThere && !results) await Deno.remove(path);
+      return new Checkpoint(command, output, hash, results ?? []);
+    } catch (error) {
+      output[Symbol.dispose]();
+      throw error;
     }
-    const results = values.map((value) => {
-      const result = read(value);
-      if (result === undefined) throw damaged(path, command);
-      return result;
-    });
-    return new Checkpoint(command, path, hash, results);
-  }
-
-  /**
-   * As {@linkcode open}, for work that makes a file: `force`, without which none
-   * is replaced, gives up other work only, so that the same command goes on.
-   */
-  static async openForFile<T>(
-    command: string,
-    flags: StateFlags,
-    work: unknown,
-    read: (value: unknown) => T | undefined,
-  ): Promise<Checkpoint<T>> {
-    const open = (force?: boolean) =>
-      Checkpoint.open(command, { ...flags, force }, work, read);
-    return await open().catch((error) => {
-      if (!flags.force) throw error;
-      return open(true);
-    });
   }
 
   /**
@@ -128,18 +124,18 @@ export class Checkpoint<T> {
       if (await this.#keep()) {
         note(
           `kept ${this.results.length} of ${total} ${what} in ${
-            printable(this.path!)
+            printable(this.output!.path)
           }; the same command goes on from there`,
         );
       }
       throw error;
     }
-    if (this.isKept) await Deno.remove(this.path!);
+    if (this.isKept) await this.#remove();
   }
 
   /** Whether there is a file with some results. */
   get isKept(): boolean {
-    return this.path !== undefined && this.#saved > 0;
+    return this.output !== undefined && this.#saved > 0;
   }
 
   /** Adds a result; all are kept now and then. */
@@ -154,29 +150,103 @@ export class Checkpoint<T> {
     if (count >= this.results.length) return;
     this.results.length = count;
     this.#saved = 0;
-    if (!await this.#keep()) await Deno.remove(this.path!);
+    if (!await this.#keep()) await this.#remove();
+  }
+
+  /** Lets other commands write the file. */
+  [Symbol.dispose](): void {
+    this.output?.[Symbol.dispose]();
   }
 
   /** Writes all results; returns whether there is a file with some. */
   async #keep(): Promise<boolean> {
-    const { path, results } = this;
-    if (path === undefined || results.length === 0) return false;
+    const { command, output, work, results } = this;
+    if (output === undefined || results.length === 0) return false;
     if (results.length > this.#saved) {
-      await writeFile(path, this.#lines(), { force: true });
+      await checkOwn(command, output.path);
+      const heading: Heading = { unfinished: command, work };
+      await output.save(linesOf([heading, ...results]));
     }
     this.#saved = results.length;
     this.#savedAt = performance.now();
     return true;
   }
 
-  *#lines(): Generator<Uint8Array> {
-    const { command, work, results } = this;
-    const heading: Heading = { unfinished: command, work };
-    const encoder = new TextEncoder();
-    for (const value of [heading, ...results]) {
-      yield encoder.encode(JSON.stringify(value, withBase64) + "\n");
-    }
+  /** Removes the file, unless another has taken its place. */
+  async #remove(): Promise<void> {
+    const { path } = this.output!;
+    if (await isUnfinished(this.command, path)) await Deno.remove(path);
   }
+}
+
+/**
+ * Checks that unfinished work can be kept, before long work that comes first.
+ *
+ * @throws {FormatError} where something else is in its place
+ * @throws {CulmError} where it cannot be written
+ */
+export async function checkState(
+  command: string,
+  flags: StateFlags,
+): Promise<void> {
+  const path = await statePathOf(command, flags);
+  if (path !== undefined) (await claimState(command, path))[Symbol.dispose]();
+}
+
+/** Claims the file of unfinished work. */
+async function claimState(command: string, path: string): Promise<OutputFile> {
+  await checkOwn(command, path);
+  return await OutputFile.open(path, {
+    force: true,
+    goesOn: await isUnfinished(command, `${path}.part`),
+  });
+}
+
+/** @throws {FormatError} where something else lies at the path: it is not replaced */
+async function checkOwn(command: string, path: string): Promise<void> {
+  if (!await exists(path) || await isUnfinished(command, path)) return;
+  throw new FormatError(
+    `Cannot keep unfinished work in ${path}: it is there already, and is no unfinished ${command}`,
+  );
+}
+
+/** The most bytes that the first line of a file takes. */
+const headingBytes = 1024;
+
+/** Whether a file says that it is a command's unfinished work, be it damaged. */
+export async function isUnfinished(
+  command: string,
+  path: string,
+): Promise<boolean> {
+  if (!(await statOf(path))?.isFile) return false;
+  using file = await Deno.open(path);
+  const buffer = new Uint8Array(headingBytes);
+  const length = await file.read(buffer) ?? 0;
+  const [line] = new TextDecoder().decode(buffer.subarray(0, length))
+    .split("\n");
+  try {
+    return JSON.parse(line.slice(sumLength)).unfinished === command;
+  } catch {
+    return false;
+  }
+}
+
+/** Characters of a checksum, and the space behind it. */
+const sumLength = 9;
+
+/** The lines of a file, each behind the checksum of all text up to its end. */
+function* linesOf(values: readonly unknown[]): Generator<Uint8Array> {
+  const encoder = new TextEncoder();
+  let crc = 0;
+  for (const value of values) {
+    const text = JSON.stringify(value, withBase64);
+    crc = crc32(text, crc);
+    yield encoder.encode(`${sumText(crc)} ${text}\n`);
+  }
+}
+
+function sumText(crc: number): string {
+  return crc.toString(16).padStart(8, "0");
 }
 
 /** Bytes of a result become base64: as JSON has them, they would be several times as long. */
@@ -204,36 +274,45 @@ export async function statePathOf(
   return path !== undefined && await mayKeep(path) ? path : undefined;
 }
 
-/** What the lines of a file say. */
-function parse(
+/** The results in a file of the work `hash`. */
+async function readResults<T>(
   path: string,
   command: string,
-  bytes: Uint8Array,
-): [heading: Heading, ...results: unknown[]] {
-  let values: unknown[];
-  try {
-    values = Array.from(linesOf(bytes), (line) => JSON.parse(line));
-  } catch {
-    throw damaged(path, command);
+  hash: string,
+  read: (value: unknown) => T | undefined,
+): Promise<T[]> {
+  const damaged = () =>
+    new FormatError(
+      `Cannot go on: ${path} is no unfinished ${command}, or is damaged; --force begins anew`,
+    );
+  const results: T[] = [];
+  let work: unknown, crc = 0;
+  for (const line of textLines(await readBytes(path))) {
+    const text = line.slice(sumLength);
+    crc = crc32(text, crc);
+    if (line.slice(0, sumLength) !== `${sumText(crc)} `) throw damaged();
+    const value = JSON.parse(text);
+    if (work === undefined) {
+      ({ work } = value as Heading);
+      continue;
+    }
+    const result = read(value);
+    if (result === undefined) throw damaged();
+    results.push(result);
   }
-  const [heading, ...results] = values as [Heading?, ...unknown[]];
-  if (heading?.unfinished !== command || typeof heading.work !== "string") {
-    throw damaged(path, command);
+  if (work !== hash) {
+    throw new UsageError(
+      `Cannot go on: ${path} is of another unfinished ${command}, with another model, text or settings; --force begins anew`,
+    );
   }
-  return [heading, ...results];
+  return results;
 }
 
-function* linesOf(bytes: Uint8Array): Generator<string> {
+function* textLines(bytes: Uint8Array): Generator<string> {
   const decoder = new TextDecoder();
   for (let start = 0, end; start < bytes.length; start = end + 1) {
     end = bytes.indexOf(0x0a, start);
     if (end < 0) end = bytes.length;
     yield decoder.decode(bytes.subarray(start, end));
   }
-}
-
-function damaged(path: string, command: string): CulmError {
-  return new FormatError(
-    `Cannot go on: ${path} is no unfinished ${command}; --force begins anew`,
-  );
 }

@@ -6,46 +6,78 @@
  */
 import { crc32 } from "node:zlib";
 import type { GgufParts } from "../mod.ts";
-import { explained, type OutputOptions, writeAll } from "./output_file.ts";
+import { Checkpoint, isUnfinished } from "./checkpoint.ts";
+import {
+  OutputFile,
+  type OutputOptions,
+  type WriteOptions,
+} from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
-import { Checkpoint } from "./checkpoint.ts";
 
 /** Bytes that are read at a time. */
 const chunkBytes = 4 << 20;
 
-/** A file on its way to `path`. */
-export class CheckpointedFile {
+/** Where the record of what is whole lies: beside the file that is made. */
+function recordPath(command: string, path: string): string {
+  return `${path}.${command}`;
+}
+
+/** Claims a file of which a part may be there. */
+export async function openCheckpointed(
+  command: string,
+  path: string,
+  options: OutputOptions,
+): Promise<OutputFile> {
+  const record = recordPath(command, path);
+  // Of work that was killed before anything was kept, only the record's part is there.
+  const goesOn = await isUnfinished(command, record) ||
+    await isUnfinished(command, `${record}.part`);
+  const output = await OutputFile.open(path, { ...options, goesOn });
+  output.keepsPart = goesOn;
+  return output;
+}
+
+/** A file on its way to its place. */
+export class CheckpointedFile implements Disposable {
   /** Results are the CRC-32 of each tensor that is in the file, padding included. */
   private constructor(
-    readonly path: string,
+    readonly output: OutputFile,
     readonly parts: GgufParts,
     readonly work: Checkpoint<number>,
   ) {}
 
   /**
-   * Takes up what there is of `path`; with `force` also where that is of other
-   * work, which is given up. `fingerprint` says of what work the file is.
+   * Takes up what there is of a file that {@linkcode openCheckpointed} claimed;
+   * with `force` also where that is of other work, which is given up.
+   * `fingerprint` says of what work the file is.
    *
    * @throws {UsageError} where there is a part of other work
    * @throws {FormatError} where its record is damaged
    */
   static async open(
     command: string,
-    path: string,
+    output: OutputFile,
     parts: GgufParts,
     fingerprint: string,
-    { force, signal }: OutputOptions,
+    { force, signal }: Pick<OutputOptions, "force"> & WriteOptions,
   ): Promise<CheckpointedFile> {
-    // The record of the work lies beside the file that is made.
-    const work = await Checkpoint.openForFile(
+    const state = recordPath(command, output.path);
+    const work = await Checkpoint.open(
       command,
-      { model: path, force },
+      { state, force },
       fingerprint,
       readCrc,
+      { forceKeepsWork: true },
     );
-    const file = new CheckpointedFile(path, parts, work);
-    await file.#check(signal);
-    return file;
+    const file = new CheckpointedFile(output, parts, work);
+    try {
+      await file.#check(signal);
+      output.keepsPart = work.isKept;
+      return file;
+    } catch (error) {
+      work[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Bytes that are written. */
@@ -62,34 +94,32 @@ export class CheckpointedFile {
    * Writes what is missing, and moves the file to its place. Returns its size.
    * Where that is stopped and no tensor is whole, nothing is left behind.
    */
-  async finish({ signal, onProgress }: OutputOptions): Promise<number> {
-    const { path, work, parts: { tensors } } = this;
+  async finish(options: WriteOptions): Promise<number> {
+    const { output, work, parts: { tensors } } = this;
     try {
       await work.goOn(tensors.length, "tensors", async () => {
-        await this.#write({ signal, onProgress });
-        await explained(path, Deno.rename(this.#part, path));
+        await this.#write(options);
+        await output.moveToPlace();
       });
     } catch (error) {
-      if (!work.isKept) await Deno.remove(this.#part).catch(() => {});
+      output.keepsPart = work.isKept;
       throw error;
     }
     return this.written;
   }
 
-  get #part(): string {
-    return `${this.path}.part`;
+  /** Lets other commands write the record. */
+  [Symbol.dispose](): void {
+    this.work[Symbol.dispose]();
   }
 
-  async #write({ signal, onProgress }: OutputOptions): Promise<void> {
-    const { path, work, parts: { header, tensors } } = this;
+  async #write({ signal, onProgress }: WriteOptions): Promise<void> {
+    const { output, work, parts: { header, tensors } } = this;
     let { written } = this;
-    const options = { write: true, create: true };
-    using file = await explained(path, Deno.open(this.#part, options));
-    await explained(path, file.truncate(written));
-    await file.seek(written, Deno.SeekMode.Start);
+    await output.continueAt(written);
     const add = async (chunk: Uint8Array) => {
       signal?.throwIfAborted();
-      await writeAll(path, file, chunk);
+      await output.append(chunk);
       written += chunk.length;
       onProgress?.(written);
     };
@@ -101,6 +131,7 @@ export class CheckpointedFile {
         await add(chunk);
       }
       await work.add(crc);
+      output.keepsPart = work.isKept;
     }
   }
 
@@ -113,20 +144,15 @@ export class CheckpointedFile {
     if (intact === kept) return;
     note(
       `warning: ${
-        printable(this.#part)
+        printable(this.output.part)
       } is damaged: ${intact} of the ${kept} tensors that were kept are whole`,
     );
     await work.keepOnly(intact);
   }
 
   async #countIntact(signal?: AbortSignal): Promise<number> {
-    const { work: { results }, parts: { header, tensors } } = this;
-    const file = await Deno.open(this.#part).catch((error) => {
-      if (error instanceof Deno.errors.NotFound) return undefined;
-      throw error;
-    });
-    if (!file) return 0;
-    using _ = file;
+    const { output: { file }, work: { results }, parts } = this;
+    const { header, tensors } = parts;
     if (await readCrc32(file, header.length, signal) !== crc32(header)) {
       return 0;
     }

@@ -20,7 +20,7 @@ import { gpuText } from "./gpu_stats.ts";
 import { mainType } from "./commands/inspect/inspection.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { type LoadFlags, loadOptionsOf, type ModelFlags } from "./options.ts";
-import { findGpuIndex, saveGpuIndex } from "./model_gpu_index.ts";
+import { findGpuIndex, openGpuIndex, saveGpuIndex } from "./model_gpu_index.ts";
 import { findPredictor, notePredictor } from "./model_predictor.ts";
 import { findProfile, noteProfile } from "./model_profile.ts";
 import { note, printable, ProgressBar } from "./terminal.ts";
@@ -48,6 +48,7 @@ export async function loadModel(
   > = {},
 ): Promise<LanguageModel> {
   const options = loadOptionsOf(flags);
+  using index = await openGpuIndex(flags);
   const source = await openModel(flags);
   try {
     // Described once, and only where something beside the file is to fit it.
@@ -79,7 +80,7 @@ export async function loadModel(
       `backend: ${model.backend}; context ${model.engine.contextSize}; sparsity ${flags.sparsity.mode}`,
     );
     if (model.engine.gpu) note(gpuText(model.engine.gpu));
-    await saveGpuIndex(model, flags);
+    if (index) await saveGpuIndex(model, index);
     if (flags.sparsity.mode === "predictor") notePredictor(model, predictor);
     if (flags.profile !== false) {
       noteProfile(model, flags, found, measured.countNeurons);

@@ -19,7 +19,7 @@ import { besideModel, isReadable } from "./beside_model.ts";
 import type { GpuFlags } from "./gpu_options.ts";
 import { BadFlags } from "./option.ts";
 import type { ModelFlags } from "./options.ts";
-import { writeFile } from "./output_file.ts";
+import { OutputFile } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
 
 /** A GPU index, and where it was read. */
@@ -95,14 +95,22 @@ export function indexOf(
   });
 }
 
-/** Writes what a model has on the GPU beside it, where requested. */
+/** Claims the file beside the model, where the flags request that it is written. */
+export async function openGpuIndex(
+  flags: Partial<GpuFlags> & ModelFlags,
+): Promise<OutputFile | undefined> {
+  const path = gpuIndexPathOf(flags);
+  return flags.resetGpuIndex && path !== undefined
+    ? await OutputFile.open(path, { force: true })
+    : undefined;
+}
+
+/** Writes what a model has on the GPU. */
 export async function saveGpuIndex(
   { model, engine }: LanguageModel,
-  flags: Partial<GpuFlags> & ModelFlags,
+  file: OutputFile,
 ): Promise<void> {
-  const path = gpuIndexPathOf(flags);
-  if (!flags.resetGpuIndex || path === undefined || !engine.gpu) return;
-  const bytes = indexOf(model, engine.gpuPlan, engine.gpu.bytes);
-  await writeFile(path, [bytes], { force: true });
-  note(`wrote ${printable(path)}`);
+  if (!engine.gpu) return;
+  await file.write([indexOf(model, engine.gpuPlan, engine.gpu.bytes)]);
+  note(`wrote ${printable(file.path)}`);
 }

@@ -11,9 +11,8 @@ import { formatBytes, formatLeft } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";
 import { group, option } from "../option.ts";
 import { threads } from "../options.ts";
-import { checkOutput } from "../output_file.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
-import { CheckpointedFile } from "../checkpoint_file.ts";
+import { CheckpointedFile, openCheckpointed } from "../checkpoint_file.ts";
 import { oneOf } from "../values.ts";
 
 interface ConvertFlags {
@@ -67,7 +66,11 @@ export const convert: CommandSpec = {
 
 async function run(flags: ConvertFlags, path: string): Promise<number> {
   using interrupt = new Interrupt();
-  await checkOutput(flags.output, flags);
+  const { force, predictors, threads } = flags;
+  using output = await openCheckpointed("convert", flags.output, {
+    force,
+    inputs: [path, ...predictors === undefined ? [] : [predictors]],
+  });
   const start = performance.now();
   const isDirectory = await isFolder(path);
   const source = isDirectory ? undefined : await toByteSource(path);
@@ -75,24 +78,24 @@ async function run(flags: ConvertFlags, path: string): Promise<number> {
     const file = await convertModel(source ?? await openFolder(path), {
       type: flags.type.toUpperCase() as ConvertOptions["type"],
       form: flags.form,
-      threads: flags.threads,
-      predictors: flags.predictors === undefined
+      threads,
+      predictors: predictors === undefined
         ? undefined
-        : await openFolder(flags.predictors),
+        : await openFolder(predictors),
     });
     try {
       for (const each of file.notes) note(`note: ${printable(each)}`);
       const { signal } = interrupt;
-      const output = await CheckpointedFile.open(
+      using work = await CheckpointedFile.open(
         "convert",
-        flags.output,
+        output,
         file,
         await file.fingerprint(),
-        { force: flags.force, signal },
+        { force, signal },
       );
       using bar = new ProgressBar("writing");
-      const before = output.written;
-      const written = await output.finish({
+      const before = work.written;
+      const written = await work.finish({
         signal,
         onProgress: (bytes) =>
           bar.update(

@@ -7,7 +7,7 @@ import { Interrupt } from "../../interrupt.ts";
 import { describe, loadModel } from "../../model_file.ts";
 import { BadFlags, group, option } from "../../option.ts";
 import { benchLoadOptions, type LoadFlags } from "../../options.ts";
-import { checkOutput, writeText } from "../../output_file.ts";
+import { openIfGiven } from "../../output_flags.ts";
 import { recallText } from "../../recall.ts";
 import { layersText, ratesText } from "./roofline.ts";
 import { note, write } from "../../terminal.ts";
@@ -106,14 +106,10 @@ async function run(flags: BenchFlags): Promise<number> {
   }
 
   const watched = tests.filter(({ kind }) => kind === "tg");
-  if (timeline !== undefined) {
-    if (watched.length === 0) {
-      throw new BadFlags(
-        "Cannot draw a timeline without single tokens: -n is 0",
-      );
-    }
-    await checkOutput(timeline, flags);
+  if (timeline !== undefined && watched.length === 0) {
+    throw new BadFlags("Cannot draw a timeline without single tokens: -n is 0");
   }
+  using picture = await openIfGiven(timeline, flags);
 
   using interrupt = new Interrupt();
   const ctxSize = Math.max(...tests.map(({ depth, tokens }) => depth + tokens));
@@ -149,14 +145,14 @@ async function run(flags: BenchFlags): Promise<number> {
     await write(writer.row(rowOf(result, model, loadFlags), result));
   }
   await write(writer.end());
-  if (timeline !== undefined) {
+  if (picture) {
     const timelines: Timeline[] = [];
     for (const test of watched) {
       timelines.push(await watchToken(model, test, interrupt.signal));
       note(timelineText(timelines.at(-1)!));
     }
     const title = `${describe(model)}, ${model.backend}`;
-    await writeText(timeline, await timelineSvg(title, timelines), flags);
+    await picture.writeText(await timelineSvg(title, timelines));
   }
   return 0;
 }

@@ -22,7 +22,8 @@ import { openModel } from "../../model_file.ts";
 import { findProfile, readProfileFile } from "../../model_profile.ts";
 import { BadFlags, group, option } from "../../option.ts";
 import { countingOptions } from "../../options.ts";
-import { checkOutput, exists, writeText } from "../../output_file.ts";
+import { exists } from "../../output_file.ts";
+import { openIfGiven } from "../../output_flags.ts";
 import { type CountFlags, countProfile } from "../profile/counting.ts";
 import { printable, write } from "../../terminal.ts";
 import { statePathOf } from "../../checkpoint.ts";
@@ -76,7 +77,7 @@ async function run(flags: CdfFlags): Promise<number> {
   if (file && profile.length > 0 && model.length === 0) {
     throw new BadFlags("Cannot count a text without a model: -f needs -m");
   }
-  if (svg !== undefined) await checkOutput(svg, flags);
+  using picture = await openIfGiven(svg, flags);
   const reports: CdfReport[] = [];
   for (const path of profile) reports.push(await readAny(path));
   const none = model.length === 0 && profile.length === 0;
@@ -87,7 +88,7 @@ async function run(flags: CdfFlags): Promise<number> {
     reports.push(cdfReport(nameOf(path ?? "tiny-bamboo"), counted));
   }
   await write(json ? toJson(reports) : toPicture(reports) + toTable(reports));
-  if (svg !== undefined) await writeText(svg, await toSvg(reports), flags);
+  await picture?.writeText(await toSvg(reports));
   return 0;
 }
 
@@ -122,6 +123,14 @@ async function findCounted(flags: CdfFlags, path: string): Promise<Profile> {
   );
 }
 
+/** @throws {CulmError} where something else lies where unfinished counts go: those are removed in the end */
+async function checkOwn(state: string): Promise<void> {
+  if (!await exists(state) || (await readProfileFile(state)).progress) return;
+  throw new UsageError(
+    `Cannot keep unfinished work in ${state}: it is there already, and is finished`,
+  );
+}
+
 /**
  * Counts the texts, and leaves no profile behind; work that is stopped lies
  * beside the model until it is taken up again.
@@ -132,6 +141,7 @@ async function countAnew(
 ): Promise<Profile> {
   const one = { ...flags, model, profile: undefined };
   const state = await statePathOf("cdf", one);
+  if (state !== undefined) await checkOwn(state);
   const profile = await countProfile(one, state, "count activations");
   if (state !== undefined && await exists(state)) await Deno.remove(state);
   return profile;

@@ -29,7 +29,8 @@ import {
   cacheTypeOf,
   type LoadFlags,
 } from "../../options.ts";
-import { checkOutput, exists, writeText } from "../../output_file.ts";
+import { exists } from "../../output_file.ts";
+import { openIfGiven } from "../../output_flags.ts";
 import { note, printable, ProgressBar, write } from "../../terminal.ts";
 import { Checkpoint, sha256, stateOptions } from "../../checkpoint.ts";
 import { paths, type ReadValue, wholeNumber } from "../../values.ts";
@@ -59,6 +60,7 @@ interface Way {
 /** A task with its items. */
 interface Loaded {
   readonly task: EvalTask;
+  readonly path: string;
   readonly items: readonly Item[];
   readonly questions: number;
   readonly hash: string;
@@ -129,14 +131,16 @@ export const evaluate: CommandSpec = {
 };
 
 async function run(flags: EvalFlags): Promise<number> {
-  if (flags.samples !== undefined) await checkOutput(flags.samples, flags);
   const ways = waysOf(flags);
   const tasks = await loadTasks(flags);
+  using samples = await openIfGiven(
+    flags.samples,
+    flags,
+    { inputs: tasks.map(({ path }) => path) },
+  );
   const columns = await runAll(flags, ways, tasks);
   await write(flags.json ? toJson(columns) : toTable(columns));
-  if (flags.samples !== undefined) {
-    await writeText(flags.samples, toSamples(columns), flags);
-  }
+  await samples?.writeText(toSamples(columns));
   return 0;
 }
 
@@ -171,7 +175,7 @@ async function loadTasks(flags: EvalFlags): Promise<Loaded[]> {
     const text = await readText(path);
     const items = readItems(task, text, path);
     const questions = questionsOf(task, items, optionsOf(flags)).length;
-    return { task, items, questions, hash: await sha256(text) };
+    return { task, path, items, questions, hash: await sha256(text) };
   }));
 }
 
@@ -198,7 +202,7 @@ async function runAll(
 ): Promise<EvalColumn[]> {
   const { state, force, activation } = flags;
   const models = new Set(ways.map(({ model }) => model));
-  const work = await Checkpoint.open(
+  using work = await Checkpoint.open(
     "eval",
     { state, force, model: ways[0].model },
     [

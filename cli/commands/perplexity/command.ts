@@ -2,7 +2,7 @@ import type { CommandSpec } from "../../command.ts";
 import { readTexts } from "../../input.ts";
 import { BadFlags, group, option } from "../../option.ts";
 import { benchLoadOptions } from "../../options.ts";
-import { checkOutput, writeText } from "../../output_file.ts";
+import { openIfGiven } from "../../output_flags.ts";
 import { finalEstimate, toCsv, toJson, toSvg, toTable } from "./output.ts";
 import { type MeasureFlags, measurePerplexity } from "./run.ts";
 import { write } from "../../terminal.ts";
@@ -63,12 +63,10 @@ async function run(flags: PerplexityFlags): Promise<number> {
       "Cannot take both --keep and --sparsity: --keep 0.2 is --sparsity top-k=0.2",
     );
   }
-  if (svg !== undefined) {
-    if (!keep) {
-      throw new BadFlags("Cannot draw a single value: --svg needs --keep");
-    }
-    await checkOutput(svg, flags);
+  if (svg !== undefined && !keep) {
+    throw new BadFlags("Cannot draw a single value: --svg needs --keep");
   }
+  using picture = await openIfGiven(svg, flags);
   const [text] = await readTexts(
     flags.file === undefined ? undefined : [flags.file],
     "measure perplexity",
@@ -81,6 +79,6 @@ async function run(flags: PerplexityFlags): Promise<number> {
   else if (csv) await write(toCsv(report));
   else if (keep) await write(toTable(report));
   else await write(`\n${finalEstimate(report.rows[0])}`);
-  if (svg !== undefined) await writeText(svg, await toSvg(report), flags);
+  await picture?.writeText(await toSvg(report));
   return 0;
 }

@@ -19,7 +19,12 @@ import { describe, loadModel, modelFingerprint } from "../../model_file.ts";
 import { cacheTypeOf, type LoadFlags } from "../../options.ts";
 import { type PerplexityReport, rowOf } from "./output.ts";
 import { note, ProgressBar, write } from "../../terminal.ts";
-import { Checkpoint, sha256, type StateFlags } from "../../checkpoint.ts";
+import {
+  Checkpoint,
+  checkState,
+  sha256,
+  type StateFlags,
+} from "../../checkpoint.ts";
 
 /** What is measured, and how. */
 export interface MeasureFlags extends LoadFlags, StateFlags {
@@ -66,6 +71,7 @@ export async function measurePerplexity(
   options: MeasureOptions,
 ): Promise<PerplexityReport> {
   const { keep, chunks: most = Infinity } = flags;
+  await checkState(options.command, flags);
   using interrupt = new Interrupt();
   const sparsity: Sparsity = keep
     ? { mode: "top-k", share: keep[0] }
@@ -82,7 +88,7 @@ export async function measurePerplexity(
   }
   const chunks = textChunks(model.tokenizer, text, flags.ctxSize)
     .slice(0, most);
-  const work = await Checkpoint.open(options.command, flags, [
+  using work = await Checkpoint.open(options.command, flags, [
     await modelFingerprint(flags),
     await sha256(text),
     [flags.ctxSize, chunks.length, sparsity, keep, cacheTypeOf(flags)],

@@ -24,7 +24,7 @@ import {
   modelOptions,
   planningOptions,
 } from "../../options.ts";
-import { checkOutput, writeFile, writeText } from "../../output_file.ts";
+import { openIfGiven } from "../../output_flags.ts";
 import {
   countedFor,
   limitsOf,
@@ -90,10 +90,12 @@ export const plan: CommandSpec = {
 };
 
 async function run(flags: PlanFlags): Promise<number> {
-  const output = outputOf(flags);
   const force = flags.force || flags.resetGpuIndex;
-  if (output !== undefined) await checkOutput(output, { force });
-  if (flags.svg !== undefined) await checkOutput(flags.svg, flags);
+  const made = "generated.gpuidx";
+  using index = await openIfGiven(outputOf(flags), { ...flags, force }, {
+    made,
+  });
+  using picture = await openIfGiven(flags.svg, flags);
   const isKnown = flags.machine !== undefined && flags.model === undefined;
   const report = isKnown ? await planKnown(flags) : await planModel(flags);
   await write(flags.json ? toJson(report) : toText(report));
@@ -105,14 +107,12 @@ async function run(flags: PlanFlags): Promise<number> {
     );
     await write(`\n${knownText(rows)}`);
   }
-  if (flags.svg !== undefined) {
-    await writeText(flags.svg, await toSvg(report), flags);
-  }
-  if (output !== undefined) {
+  await picture?.writeText(await toSvg(report));
+  if (index) {
     const { model, gpu, budget, bytes } = report;
     const capacity = Number.isFinite(budget) ? budget : bytes;
-    await writeFile(output, [indexOf(model, gpu, capacity)], { force });
-    note(`wrote ${printable(output)}`);
+    await index.write([indexOf(model, gpu, capacity)]);
+    note(`wrote ${printable(index.path)}`);
   }
   return 0;
 }

@@ -30,7 +30,7 @@ import {
   type LoadFlags,
   modelOptions,
 } from "../../options.ts";
-import { checkOutput, writeFile } from "../../output_file.ts";
+import { openOutput } from "../../output_flags.ts";
 import { openLayers } from "./layers.ts";
 import {
   type Candidate,
@@ -189,15 +189,15 @@ async function make(
   flags: PredictorFlags,
   interrupt: Interrupt,
 ): Promise<Candidate> {
-  const output = flags.output ?? predictorPathOf(flags);
-  if (output === undefined) {
+  const path = flags.output ?? predictorPathOf(flags);
+  if (path === undefined) {
     throw new BadFlags(
       "Cannot tell where the predictor should go: give -o FILE, or -m with a local file",
     );
   }
-  const isModel = output.endsWith(".gguf");
+  const isModel = path.endsWith(".gguf");
   if (isModel) checkModelFlags(flags);
-  await checkOutput(output, flags);
+  using output = await openOutput(path, flags, { made: "predictor" });
   const texts = await readTexts(flags.file, "make a predictor");
   const { signal } = interrupt;
   const source = await openModel(flags);
@@ -205,16 +205,14 @@ async function make(
     const model = describeModel(await readGguf(source), flags);
     const options = makeOptions(flags, signal);
     checkPredictorOptions(model, options);
-    const work = await openLayers(output, flags, texts, model, source, options);
+    using work = await openLayers(path, flags, texts, model, source, options);
     await work.goOn(model.layers.length, "layers", async () => {
       const states = await readStates(flags, texts, model, interrupt);
       const made = await makeShown(model, source, states, options, work);
       using bar = new ProgressBar("writing");
-      const size = await writeFile(
-        output,
+      const size = await output.write(
         isModel ? withModel(source, made) : writePredictor(made),
         {
-          force: flags.force,
           signal,
           onProgress: (bytes) =>
             bar.update(bytes, source.size, formatBytes(bytes)),
@@ -222,7 +220,7 @@ async function make(
       );
       bar[Symbol.dispose]();
       note(
-        `wrote ${printable(output)}: rank ${rankText(ranksOf(made))}, ${
+        `wrote ${printable(path)}: rank ${rankText(ranksOf(made))}, ${
           formatShare(flags.recall, 1)
         } of firing neurons, from ${made.tokens} tokens; ${formatBytes(size)}`,
       );
@@ -230,7 +228,7 @@ async function make(
   } finally {
     await source.close();
   }
-  return isModel ? { model: output, predictor: false } : { predictor: output };
+  return isModel ? { model: path, predictor: false } : { predictor: path };
 }
 
 /** @throws {BadFlags} where the predictor could not stand in a PowerInfer file */

@@ -38,11 +38,17 @@ export async function openLayers(
 ): Promise<Checkpoint<MadeLayer>> {
   const layers = `${path}.layers`;
   const state = await mayKeep(layers) ? layers : undefined;
-  return await Checkpoint.openForFile("predictor", { state, force }, [
-    await fingerprintOf(model, source),
-    await sha256(JSON.stringify(texts)),
-    [ctxSize, tokens, rank, recall, training],
-  ], readLayer);
+  return await Checkpoint.open(
+    "predictor",
+    { state, force },
+    [
+      await fingerprintOf(model, source),
+      await sha256(JSON.stringify(texts)),
+      [ctxSize, tokens, rank, recall, training],
+    ],
+    readLayer,
+    { forceKeepsWork: true },
+  );
 }
 
 /** A layer as it lies in a file, or undefined where it is none. */

@@ -24,7 +24,7 @@ import {
   type LoadFlags,
   modelOptions,
 } from "../../options.ts";
-import { writeFile } from "../../output_file.ts";
+import { openOutput } from "../../output_flags.ts";
 import { type CountFlags, countProfile } from "./counting.ts";
 import { note, printable, ProgressBar } from "../../terminal.ts";
 import { paths } from "../../values.ts";
@@ -96,16 +96,17 @@ async function run(flags: ProfileFlags): Promise<number> {
 }
 
 async function merge(flags: ProfileFlags, output: string): Promise<void> {
+  using file = await openOutput(output, flags, { made: "profile" });
   const profiles = await Promise.all(flags.merge!.map(readProfileFile));
   const sum = mergeProfiles(profiles.map(({ profile }) => profile));
   if (flags.model !== undefined) checkProfile(sum, await describe(flags));
-  const { force } = flags;
-  await writeFile(output, [await writeProfile({ profile: sum })], { force });
+  await file.write([await writeProfile({ profile: sum })]);
   noteWritten(sum, output);
 }
 
 async function reorder(flags: ProfileFlags, output: string): Promise<void> {
   using interrupt = new Interrupt();
+  using reordered = await openOutput(output, flags);
   const source = await openModel(flags);
   try {
     const file = await readGguf(source);
@@ -118,8 +119,7 @@ async function reorder(flags: ProfileFlags, output: string): Promise<void> {
     }
     using bar = new ProgressBar("writing");
     const chunks = reorderNeurons(source, file, model, found.profile);
-    await writeFile(output, chunks, {
-      force: flags.force,
+    await reordered.write(chunks, {
       signal: interrupt.signal,
       onProgress: (written) =>
         bar.update(written, file.size, formatBytes(written)),

@@ -20,7 +20,8 @@ import { Interrupt } from "../../interrupt.ts";
 import { loadModel } from "../../model_file.ts";
 import { readProfileFile } from "../../model_profile.ts";
 import type { LoadFlags } from "../../options.ts";
-import { exists, thereAlready, writeFile } from "../../output_file.ts";
+import { exists, thereAlready } from "../../output_file.ts";
+import { openIfGiven } from "../../output_flags.ts";
 import {
   type Counted,
   countWindows,
@@ -48,9 +49,13 @@ export async function countProfile(
   output: string | undefined,
   purpose: string,
 ): Promise<Profile> {
-  const there = flags.force || output === undefined
-    ? undefined
-    : await unfinished(output);
+  const isThere = output !== undefined && await exists(output);
+  using file = await openIfGiven(
+    output,
+    { ...flags, force: isThere },
+    { made: "profile" },
+  );
+  const there = isThere && !flags.force ? await unfinished(output) : undefined;
   const texts = await readTexts(flags.file, purpose);
   using interrupt = new Interrupt();
   await using model = await loadModel(
@@ -84,11 +89,11 @@ export async function countProfile(
   const startedAt = counted?.position ?? 0;
   if (counted) note(`going on after ${startedAt} of ${total} tokens`);
   const save = async () => {
-    if (!counted || output === undefined) return;
+    if (!counted || !file) return;
     const { profile, position } = counted;
     const progress = position < total ? { text, position } : undefined;
     const bytes = await writeProfile({ profile, progress });
-    await writeFile(output, [bytes], { force: true });
+    await file.save([bytes]);
   };
   const start = performance.now();
   let savedAt = start;
@@ -130,7 +135,6 @@ export async function countProfile(
  * @throws {CulmError} where a finished one is there
  */
 async function unfinished(path: string): Promise<ProfileFile | undefined> {
-  if (!await exists(path)) return undefined;
   const there = await readProfileFile(path);
   if (!there.progress) throw thereAlready(path);
   return there.progress.text === growing ? undefined : there;

@@ -22,7 +22,7 @@ import { loadModel, openModel } from "../../model_file.ts";
 import { findGpuIndex } from "../../model_gpu_index.ts";
 import { group, option } from "../../option.ts";
 import { benchLoadOptions, cacheTypeOf } from "../../options.ts";
-import { checkOutput, writeFile } from "../../output_file.ts";
+import { openOutput } from "../../output_flags.ts";
 import { type MeasureFlags, measurePerplexity } from "../perplexity/run.ts";
 import {
   type Counted,
@@ -36,7 +36,7 @@ import { type Report, toHtml } from "./page.ts";
 import { countSparsity, type TextSparsity } from "./sparsity.ts";
 import { measureSpeed, modesOf, speedTests } from "./speed.ts";
 import { note, printable, ProgressBar } from "../../terminal.ts";
-import { sha256, stateOptions } from "../../checkpoint.ts";
+import { checkState, sha256, stateOptions } from "../../checkpoint.ts";
 import { shares, wholeNumber } from "../../values.ts";
 
 interface ReportFlags extends MeasureFlags, RunGpuFlags {
@@ -110,7 +110,8 @@ export const report: CommandSpec = {
 
 async function run(given: ReportFlags): Promise<number> {
   const flags: ReportFlags = { ...given, sparsity: { mode: "exact" } };
-  await checkOutput(flags.output, flags);
+  using output = await openOutput(flags.output, flags);
+  await checkState("report", flags);
   using interrupt = new Interrupt();
   const { signal } = interrupt;
   const start = performance.now();
@@ -121,7 +122,7 @@ async function run(given: ReportFlags): Promise<number> {
     const text = await readIfGiven(flags, file);
     const html = await toHtml(await makeReport(flags, opened, text, interrupt));
     const bytes = new TextEncoder().encode(html);
-    await writeFile(flags.output, [bytes], { force: flags.force, signal });
+    await output.write([bytes], { signal });
     const took = formatDuration(performance.now() - start);
     note(`wrote ${printable(flags.output)}, in ${took}`);
   } finally {
