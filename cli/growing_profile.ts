@@ -17,7 +17,7 @@ import { mayKeep } from "./beside_model.ts";
 import { profilePathOf, readProfileFile } from "./model_profile.ts";
 import type { RunGpuFlags } from "./gpu_options.ts";
 import { type LoadFlags, localModel } from "./options.ts";
-import { exists, writeFile } from "./output_file.ts";
+import { exists, OutputFile } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
 
 /** What stands for the text in the progress of a profile that grows. */
@@ -29,7 +29,8 @@ const enough = 4096;
 export class GrowingProfile {
   private constructor(
     readonly path: string,
-    readonly earlier: Profile | undefined,
+    /** Whether earlier runs began it */
+    readonly isBegun: boolean,
   ) {}
 
   /**
@@ -46,10 +47,9 @@ export class GrowingProfile {
     if (!path || flags.profile !== undefined || mode === "predictor") return;
     if (await usesGpu(flags)) return;
     if (!await mayKeep(path)) return;
-    if (!await exists(path)) return new GrowingProfile(path, undefined);
+    if (!await exists(path)) return new GrowingProfile(path, false);
     try {
-      const { profile, progress } = await readProfileFile(path);
-      if (progress?.text === growing) return new GrowingProfile(path, profile);
+      if (await grownSoFar(path)) return new GrowingProfile(path, true);
     } catch (error) {
       // Loading the model says that it cannot be used.
       if (!(error instanceof CulmError)) throw error;
@@ -58,26 +58,37 @@ export class GrowingProfile {
 
   /** Adds what the model counted; says so, or why not. */
   async save({ model, profile: used, engine }: LanguageModel): Promise<void> {
-    const { path, earlier } = this;
+    const { path, isBegun } = this;
     const counted = engine.profile();
-    const hasItsOwn = used !== undefined && earlier === undefined;
+    const hasItsOwn = used !== undefined && !isBegun;
     if (!isSparse(model.activation) || hasItsOwn || counted.tokens === 0) {
       return;
     }
     try {
+      // By now other runs may have added to it, or somebody may have counted one.
+      const isThere = await exists(path);
+      using output = await OutputFile.open(path, { force: isThere });
+      const earlier = isThere ? await grownSoFar(path) : undefined;
+      if (isThere && !earlier) return;
       const profile = mergeProfiles(earlier ? [earlier, counted] : [counted]);
       const { tokens } = profile;
       const progress = tokens < enough
         ? { text: growing, position: tokens }
         : undefined;
       const bytes = await writeProfile({ profile, progress });
-      await writeFile(path, [bytes], { force: true });
+      await output.write([bytes]);
       note(`profile: ${tokens} tokens now, in ${printable(path)}`);
     } catch (error) {
       if (!(error instanceof CulmError)) throw error;
       note(`warning: ${printable(error.message)}`);
     }
   }
+}
+
+/** What generating has counted; nothing where the file is another profile. */
+async function grownSoFar(path: string): Promise<Profile | undefined> {
+  const { profile, progress } = await readProfileFile(path);
+  return progress?.text === growing ? profile : undefined;
 }
 
 /** Whether a GPU will take part. */

@@ -1,5 +1,8 @@
 /** What commands write, and what they leave alone: inputs, others' files, what another command writes. */
 import assert from "node:assert/strict";
+import { load } from "../../mod.ts";
+import { GrowingProfile } from "../../cli/growing_profile.ts";
+import { tinyBamboo } from "../../tiny/tiny.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
 import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
@@ -298,6 +301,26 @@ Deno.test({
       ["model", "source.gguf", "tiny.gguf", "whole"],
     );
   },
+});
+
+Deno.test("a profile that somebody counted meanwhile is not replaced by one that grows", async () => {
+  await using dir = await folder();
+  const path = `${dir.path}/tiny.gguf`;
+  const flags = { model: path, sparsity: { mode: "exact" }, gpu: "off" };
+  const growing = await GrowingProfile.of(
+    flags as Parameters<typeof GrowingProfile.of>[0],
+  );
+  await using model = await load(tinyBamboo(), {
+    threads: 1,
+    countNeurons: true,
+  });
+  await Array.fromAsync(model.generate("Tom", { maxTokens: 4 }));
+  await Deno.copyFile(`${dir.path}/counts`, `${path}.profile`);
+  await growing!.save(model);
+  assert.deepEqual(
+    await Deno.readFile(`${path}.profile`),
+    await Deno.readFile(`${dir.path}/counts`),
+  );
 });
 
 Deno.test("what lies where counts of culm cdf go stays where it is none of them", async (t) => {
