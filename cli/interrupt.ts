@@ -1,9 +1,16 @@
 /**
- * Ctrl-C: the first one asks the work to stop, a second one stops the process.
+ * Ctrl-C: the first one asks the work to stop, a second one stops the process,
+ * as does being told to end, or a terminal that goes away.
  *
  * @module
  */
 import { interruptedCode } from "./command.ts";
+
+/** What ends the process at once, each with the exit code that a shell shows for it; Windows has no such signals. */
+const endings: readonly (readonly [Deno.Signal, () => never])[] =
+  Deno.build.os === "windows"
+    ? []
+    : [["SIGHUP", () => Deno.exit(129)], ["SIGTERM", () => Deno.exit(143)]];
 
 /** Listens for Ctrl-C until it is disposed. */
 export class Interrupt implements Disposable {
@@ -16,6 +23,7 @@ export class Interrupt implements Disposable {
   /** Starts listening. */
   constructor() {
     Deno.addSignalListener("SIGINT", this.#listener);
+    for (const each of endings) Deno.addSignalListener(...each);
   }
 
   /** Aborted by the next Ctrl-C. */
@@ -33,5 +41,6 @@ export class Interrupt implements Disposable {
   /** Stops listening. */
   [Symbol.dispose](): void {
     Deno.removeSignalListener("SIGINT", this.#listener);
+    for (const each of endings) Deno.removeSignalListener(...each);
   }
 }

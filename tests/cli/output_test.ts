@@ -255,6 +255,8 @@ Deno.test({
   fn: async (t) => {
     const ways: [string, Deno.Signal[], number][] = [
       ["two quick Ctrl-C", ["SIGINT", "SIGINT"], 130],
+      ["a request to end", ["SIGTERM"], 143],
+      ["a terminal that goes away", ["SIGHUP"], 129],
     ];
     for (const [name, signals, expected] of ways) {
       await t.step(name, async () => {
