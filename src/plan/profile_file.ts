@@ -76,6 +76,8 @@ export async function writeProfile(
     const { text, position } = progress;
     metadata.push(["profile.text", entry.text(text)]);
     metadata.push(["profile.position", { type: "uint64", value: position }]);
+    const digest = await digestOf(profile, progress);
+    metadata.push(["profile.sha256", entry.text(digest)]);
   }
   return await toBuffer(writeGguf({ metadata, tensors }));
 }
@@ -108,12 +110,26 @@ export async function readProfile(source: ByteSource): Promise<ProfileFile> {
   }
   const text = getString(file, "profile.text");
   const position = getNumber(file, "profile.position");
-  return {
-    profile: { tokens, layers },
-    progress: text !== undefined && position !== undefined
-      ? { text, position }
-      : undefined,
-  };
+  const profile = { tokens, layers };
+  const digest = getString(file, "profile.sha256");
+  if ((text ?? position ?? digest) === undefined) return { profile };
+  const progress = { text: text ?? "", position: position ?? 0 };
+  if (digest !== await digestOf(profile, progress)) {
+    refuse("it was changed since it was left unfinished");
+  }
+  return { profile, progress };
+}
+
+/** SHA-256 of unfinished counts: what goes on from changed ones would be wrong. */
+async function digestOf(
+  { tokens, layers }: Profile,
+  { text, position }: ProfileProgress,
+): Promise<string> {
+  const counts = layers.flatMap((layer) => [layer.gatePositive, layer.active]);
+  const heading = JSON.stringify([text, position, tokens]);
+  const bytes = await new Blob([heading, ...counts as BlobPart[]])
+    .arrayBuffer();
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
 async function readCounts(

@@ -63,6 +63,41 @@ Deno.test("a damaged profile is read or refused with a typed error", async () =>
   }
 });
 
+Deno.test("unfinished counts that were changed are refused", async () => {
+  const layer = {
+    gatePositive: Uint32Array.of(5, 6),
+    active: Uint32Array.of(1, 2),
+  };
+  const progress = { text: "ab".repeat(32), position: 9 };
+  const bytes = await writeProfile({
+    profile: { tokens: 9, layers: [layer] },
+    progress,
+  });
+  const text = new TextDecoder("latin1").decode(bytes);
+  const floats = (value: number) =>
+    text.lastIndexOf(
+      String.fromCharCode(...new Uint8Array(Float32Array.of(value).buffer)),
+    );
+  const changes: [string, number, number][] = [
+    ["a count", floats(6) + 2, 0x80],
+    ["tokens", text.indexOf("profile.tokens") + 18, 10],
+    ["the position", text.indexOf("profile.position") + 20, 3],
+    ["the text", text.indexOf("abab"), 0x62],
+    ["the name of a key", text.indexOf("profile.text"), 0x51],
+  ];
+  await readProfile(fromBuffer(bytes));
+  for (const [name, offset, byte] of changes) {
+    const changed = bytes.slice();
+    assert.notEqual(changed[offset], byte);
+    changed[offset] = byte;
+    await assert.rejects(
+      readProfile(fromBuffer(changed)),
+      /it was changed since it was left unfinished/,
+      name,
+    );
+  }
+});
+
 Deno.test("merging adds counts up, and refuses profiles of other shapes", () => {
   fc.assert(fc.property(profiles, (profile) => {
     const twice = mergeProfiles([profile, profile]);
