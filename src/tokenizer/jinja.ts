@@ -1,4 +1,4 @@
-import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
+import { Environment, parse, tokenize } from "@huggingface/jinja";
 import {
   CulmError,
   FormatError,
@@ -6,8 +6,7 @@ import {
   UnsupportedError,
   UsageError,
 } from "../errors.ts";
-
-type Value = ReturnType<Interpreter["evaluate"]>;
+import { BoundedInterpreter, checkSize, MAX_SIZE } from "./jinja_limits.ts";
 
 /** Longest template, in UTF-16 units. Real ones stay below 40,000. */
 const MAX_LENGTH = 1 << 18;
@@ -16,14 +15,6 @@ const MAX_LENGTH = 1 << 18;
  * square of this.
  */
 const MAX_BLANK = 1 << 10;
-/** Time that one rendering may take, in milliseconds. A long chat takes some ten. */
-const MAX_TIME = 3000;
-/** Characters that count as much as a list element. */
-const CHARACTERS_PER_ELEMENT = 64;
-/** Longest text that a template may make, in UTF-16 units. */
-const MAX_TEXT = 1 << 22;
-/** Largest list or dictionary, with all that it holds, however often it holds it. */
-const MAX_SIZE = 1 << 17;
 
 /**
  * A Jinja template. Templates come with model files, so from strangers: sizes
@@ -107,67 +98,6 @@ const globals: Readonly<Record<string, unknown>> = {
   strftime_now: (format: unknown) => formatTime(new Date(), String(format)),
 };
 
-/** Stops a template that makes too large values or does not end. */
-class BoundedInterpreter extends Interpreter {
-  readonly #deadline = performance.now() + MAX_TIME;
-  readonly #sizes = new WeakMap<Value, number>();
-
-  override evaluate(...parameters: Parameters<Interpreter["evaluate"]>): Value {
-    if (performance.now() > this.#deadline) {
-      throw new LimitError(
-        `Cannot write the chat: its template has not ended after ${MAX_TIME} ms`,
-      );
-    }
-    const result = super.evaluate(...parameters);
-    if (typeof result.value === "string") {
-      checkSize("a text", result.value.length, MAX_TEXT);
-    } else if (elementsOf(result)) this.#checkTree(result, { size: 0 });
-    return result;
-  }
-
-  /**
-   * Adds a value and all that it holds to `total`. A list that holds another
-   * list twice, and so on, would fill the memory once it is written out.
-   *
-   * @returns Whether the size cannot change: only a namespace can be assigned to.
-   */
-  #checkTree(value: Value, total: { size: number }): boolean {
-    const known = this.#sizes.get(value);
-    if (known !== undefined) {
-      total.size += known;
-      checkSize("a list", total.size, MAX_SIZE);
-      return true;
-    }
-    const before = total.size;
-    total.size += typeof value.value === "string"
-      ? 1 + value.value.length / CHARACTERS_PER_ELEMENT
-      : 1;
-    checkSize("a list", total.size, MAX_SIZE);
-    let isFixed = value.type !== "NamespaceValue";
-    for (const element of elementsOf(value) ?? []) {
-      if (!this.#checkTree(element, total)) isFixed = false;
-    }
-    if (isFixed) this.#sizes.set(value, total.size - before);
-    return isFixed;
-  }
-}
-
-/** What a list, dictionary or namespace holds. */
-function elementsOf(value: Value): Iterable<Value> | undefined {
-  if (Array.isArray(value.value)) return value.value;
-  return value.value instanceof Map ? value.value.values() : undefined;
-}
-
-function checkSize(what: string, size: number, limit: number): void {
-  if (size > limit) {
-    throw new LimitError(
-      `Cannot write the chat: its template makes ${what} of size ${
-        Math.ceil(size)
-      }, the limit is ${limit}`,
-    );
-  }
-}
-
 /** Python's `range`. */
 function range(start: number, stop?: number, step = 1): number[] {
   if (stop === undefined) [start, stop] = [0, start];
@@ -199,8 +129,10 @@ const directives: Readonly<Record<string, (time: Date) => string>> = {
 };
 
 function formatTime(time: Date, format: string): string {
+  // Names of months and days take far longer to find than to write.
+  const written: Record<string, string> = {};
   return format.replace(
     /%([YmdbBaAHMS%])/g,
-    (_, name) => directives[name](time),
+    (_, name) => written[name] ??= directives[name](time),
   );
 }

@@ -108,6 +108,135 @@ for (const [name, source] of Object.entries(hostile)) {
   });
 }
 
+/** Sets `a` to a text of 4 million characters, which costs little. */
+const long = (part: string) =>
+  `{% set n = namespace(v='${part}') %}{% for i in range(20) %}` +
+  "{% set n.v = n.v ~ n.v %}{% endfor %}{% set a = n.v %}";
+const many = (statement: (i: number) => string) =>
+  Array.from({ length: 2000 }, (_, i) => statement(i)).join("");
+const unlike = "{% set p = a[:10000] ~ 'b' ~ a[:10000] %}";
+const work = /reads and makes more than 268435456 characters/;
+
+/** Each would make more than a text can hold, gigabytes, or minutes of work, in one call. */
+const bombs: Record<string, [source: string, message: RegExp]> = {
+  "the filter replace": [
+    `${long("aaaa")}{{ a | replace('a', a) }}`,
+    /a text of size 17592186044416/,
+  ],
+  "the method replace": [
+    `${long("aaaa")}{{ a.replace('a', a) }}`,
+    /a text of size 17592186044416/,
+  ],
+  "replace between characters": [
+    `${long("aaaa")}{{ a['replace']('', 'a' ~ a[:999]) }}`,
+    /a text of size 4198499304/,
+  ],
+  "a wide indent": [
+    "{{ 'a' | indent(10 ** 9, true) }}",
+    /a text of size 1000000001/,
+  ],
+  "an indent of many lines": [
+    `${long("\n\n\n\n")}{{ a | indent(width=1000, blank=true) }}`,
+    /a text of size 4198499304/,
+  ],
+  "JSON with a wide indent": [
+    "{{ [] | tojson(indent=10 ** 9) }}",
+    /a text of size 1000000000/,
+  ],
+  "JSON with long separators": [
+    `${long("aaaa")}{% set s = a[:10 ** 6] %}` +
+    "{{ range(1000) | tojson(separators=[s, s]) }}",
+    /a text of size \d{10}/,
+  ],
+  "join": [
+    `${long("aaaa")}{{ range(1000) | join(a) }}`,
+    /a text of size 4194304000/,
+  ],
+  "join, its argument in a list": [
+    `${long("aaaa")}{{ range(1000) | join(*[a]) }}`,
+    /a text of size 4194304000/,
+  ],
+  "long keys": [
+    `${long("aaaa")}{% set d = {a: 1} %}{{ [${"d,".repeat(200)}] | tojson }}`,
+    /a list of size 1310\d\d/,
+  ],
+  "a filter of a block": [
+    `${long("aaaa")}{% filter length %}${"{{ a }}".repeat(100)}` +
+    "{% endfilter %}",
+    /a text of size 419430400/,
+  ],
+  "loops in one another": [
+    "{% for i in range(131000) %}".repeat(100) + "{% endfor %}".repeat(100),
+    /loops over lists of size 655000/,
+  ],
+  "many long texts": [
+    long("aaaa") + many((i) => `{% set x${i} = a | upper %}`),
+    work,
+  ],
+  "many long lists": [many((i) => `{% set x${i} = range(131000) %}`), work],
+  "a long text in another": [`${long("aaaa")}${unlike}{{ p in a }}`, work],
+  "a text split at a long one": [
+    `${long("aaaa")}${unlike}{{ a.split(p) }}`,
+    work,
+  ],
+  "a text split into many": [
+    `${long("aaaa")}{{ a.split('a') | length }}`,
+    /a list of size 4194304/,
+  ],
+  "a text split into many words": [
+    `${long("a b ")}{{ a.split() | length }}`,
+    /a list of size 2097152/,
+  ],
+  "a path of many names": [
+    `${long("a.a.")}{{ [${"{},".repeat(200)}] | map(attribute=a) }}`,
+    work,
+  ],
+  "sorting by a path of many names": [
+    `${long("a.a.")}{{ [${"{},".repeat(200)}] | sort(attribute=a) }}`,
+    work,
+  ],
+};
+for (const [name, [source, message]] of Object.entries(bombs)) {
+  Deno.test(`${name} is measured before it runs`, () => {
+    assert.throws(() => render(source), { name: "LimitError", message });
+  });
+}
+
+Deno.test("300,000 dates are written as fast as their text", () => {
+  const loop = "{% set n = namespace(v='%B%A') %}{% for i in range(17) %}" +
+    "{% set n.v = n.v ~ n.v %}{% endfor %}";
+  const start = performance.now();
+  const text = render(`${loop}{{ strftime_now(n.v) }}`);
+  assert.match(text, /^(?<day>[A-Z][a-z]+[A-Z][a-z]+)\k<day>+$/);
+  assert.ok(text.length > 131072 * 9);
+  assert.ok(performance.now() - start < 3000);
+});
+
+Deno.test("what measures leaves results as they are", () => {
+  const same: Record<string, string> = {
+    "{{ 'a-b' | replace('-', '+') }}{{ 'aaa'.replace('a', 'b', 2) }}": "a+bbba",
+    "{{ ['x', 'y'] | join(', ') }}{{ 'ab' | join('-') }}": "x, ya-b",
+    "{{ 'a\nb' | indent(2) }}{{ 'c' | indent(1, true) }}": "a\n  b c",
+    "{{ {'a': [1]} | tojson(indent=2) }}": '{\n  "a": [\n    1\n  ]\n}',
+    "{{ [1, 2] | tojson(separators=[',', ':']) }}": "[1,2]",
+    "{{ 'a b  c'.split() | join('|') }}{{ 'a,b'.split(',')[-1] }}": "a|b|cb",
+    "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}":
+      "1",
+    "{{ messages | map(attribute='role') | join(' ') }}": "system user",
+    "{{ 'b' in 'abc' }}{{ 'x' not in ['y'] }}{{ 'a' == 'a' }}": "truetruetrue",
+    "{{ missing is defined }}{{ 'A' is upper }}": "falsetrue",
+    "{% filter upper %}a{% set x = 'b' %}{% endfilter %}{{ x }}": "Ab",
+    "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}":
+      "Hi",
+    "{{ 'abc'[::-1] }}{{ [1, 2, 3][1:] | length }}{{ 'abc'[1] }}": "cba2b",
+    "{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f(x='a') | replace('<', '[') }}":
+      "[a>",
+  };
+  for (const [source, text] of Object.entries(same)) {
+    assert.equal(render(source), text, source);
+  }
+});
+
 Deno.test("a template that does not end is stopped", () => {
   const now = performance.now;
   let time = 0;
