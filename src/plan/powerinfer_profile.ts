@@ -11,6 +11,9 @@ import type { Activation } from "../model/activation.ts";
 import type { LayerProfile, Profile } from "./profile.ts";
 import { mostProfileTokens } from "./profile_file.ts";
 
+/** The most neurons of a layer; the largest models have some 50,000. */
+const mostNeurons = 2 ** 20;
+
 /** What the files do not say. */
 export interface PowerInferProfileOptions {
   /** The model's; decides how often gates are positive */
@@ -119,6 +122,9 @@ async function readCounts(source: ByteSource): Promise<Float64Array> {
   const { shape, length } = tensor;
   if (length === 0 || shape.filter((side) => side !== 1).length > 1) {
     throw refuse(`its tensor has the shape [${shape.join(", ")}]`);
+  }
+  if (length > mostNeurons) {
+    throw refuse(`it counts ${length} neurons, the most is ${mostNeurons}`);
   }
   const counts = await tensor.values();
   const wrong = counts.find((count) => !(count >= 0 && count < Infinity));

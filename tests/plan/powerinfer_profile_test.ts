@@ -6,6 +6,7 @@ import { FormatError, UsageError } from "../../src/errors.ts";
 import { readPowerInferProfile } from "../../src/plan/powerinfer_profile.ts";
 import { writeProfile } from "../../src/plan/profile_file.ts";
 import { fixtureUrl } from "../helpers/fixtures.ts";
+import { vectorPickle, zipOfAll } from "../helpers/torch_zip.ts";
 
 const goldens: { files: Record<string, { bytes: string }> } = JSON.parse(
   await Deno.readTextFile(
@@ -105,3 +106,18 @@ Deno.test(
     });
   },
 );
+
+Deno.test("a vector of more neurons than a layer has is not read", async () => {
+  const length = (1 << 20) + 1;
+  const pickle = vectorPickle("Byte", length);
+  const file = zipOfAll([
+    ["data.pkl", pickle, pickle.length],
+    ["data/0", new Uint8Array(length), length],
+  ]);
+  await assert.rejects(
+    readPowerInferProfile([fromBuffer(file, "activation_0.pt")], {
+      activation: "drelu",
+    }),
+    /activation_0\.pt: it counts 1048577 neurons, the most is 1048576/,
+  );
+});

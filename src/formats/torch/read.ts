@@ -43,7 +43,7 @@ export type TorchValue =
   | Map<TorchValue, TorchValue>;
 
 /** The largest pickle that is read, in bytes; tensors are not part of it. */
-const largestPickle = 2 ** 26;
+const largestPickle = 2 ** 22;
 /** What the older form begins with, and its version. */
 const legacyMagic = 0x1950a86a20f9469cfc6cn;
 const legacyProtocol = 1001;
@@ -55,7 +55,7 @@ type ReadStorage = (storage: TorchStorage) => Promise<Uint8Array<ArrayBuffer>>;
  *
  * @throws {FormatError} where it is cut or damaged, or is no such file
  * @throws {UnsupportedError} where it holds something else than tensors, dicts and lists
- * @throws {LimitError} where it says more than 64 MiB without its tensors
+ * @throws {LimitError} where it says more than 4 MiB without its tensors
  *
  * @example
  * ```ts ignore
@@ -83,15 +83,14 @@ async function readArchive(source: ByteSource): Promise<TorchValue> {
   }
   const folder = pickle.name.slice(0, -"data.pkl".length);
   await refuseBigEndian(source, members.get(`${folder}byteorder`));
-  if (pickle.size > largestPickle) {
-    throw new LimitError(
-      `Cannot read ${source.name}: its data.pkl takes ${pickle.size} bytes, the limit is ${largestPickle}`,
-    );
-  }
   const storageMember = ({ key, dtype, length }: TorchStorage) => {
     const member = members.get(`${folder}data/${key}`);
     const expected = length * dtypeBytes(dtype);
-    if (!member || member.size < expected) {
+    // What is stored is read in place, but all that is deflated is inflated.
+    if (
+      !member || member.size < expected ||
+      member.deflated && member.size > expected
+    ) {
       throw new FormatError(
         `Cannot read ${source.name}: storage ${key} takes ${expected} bytes, the file has ${
           member?.size ?? "none"
@@ -105,7 +104,7 @@ async function readArchive(source: ByteSource): Promise<TorchValue> {
     if (member.deflated) return await readMember(source, member);
     return await source.read(await memberOffset(source, member), expected);
   }, storageMember);
-  const bytes = await readMember(source, pickle);
+  const bytes = await readMember(source, pickle, largestPickle);
   return unpickle(bytes, world).value as TorchValue;
 }
 
@@ -203,19 +202,34 @@ function worldOf(
   };
 }
 
-/** The tensors of a value, each by the names and indices that lead to it, `fc1.weight`; the same one comes once. */
+/** The most lists and dicts within each other: what leads to a tensor is its name. */
+const deepest = 64;
+
+/**
+ * The tensors of a value, each by the names and indices that lead to it,
+ * `fc1.weight`; the same one comes once.
+ *
+ * @throws {LimitError} where lists and dicts are nested more than 64 deep
+ */
 export function tensorsOf(value: TorchValue): Map<string, TorchTensor> {
   const tensors = new Map<string, TorchTensor>();
   const seen = new Set<TorchValue>();
-  const waiting: [string, TorchValue][] = [["", value]];
-  for (const [path, item] of waiting) {
+  const waiting: [path: string, item: TorchValue, depth: number][] = [
+    ["", value, 0],
+  ];
+  for (const [path, item, depth] of waiting) {
+    if (depth > deepest) {
+      throw new LimitError(
+        `Cannot read a tensor that lies deeper than ${deepest} lists and dicts`,
+      );
+    }
     if (seen.has(item)) continue;
     seen.add(item);
     if (item instanceof TorchTensor) tensors.set(path, item);
     if (!Array.isArray(item) && !(item instanceof Map)) continue;
     for (const [key, each] of item.entries()) {
       const name = typeof key === "object" ? "?" : String(key);
-      waiting.push([path === "" ? name : `${path}.${name}`, each]);
+      waiting.push([path === "" ? name : `${path}.${name}`, each, depth + 1]);
     }
   }
   return tensors;

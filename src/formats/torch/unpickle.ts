@@ -5,7 +5,7 @@
  * @module
  */
 import { viewOf } from "../../bytes/byte_source.ts";
-import { FormatError, UnsupportedError } from "../../errors.ts";
+import { FormatError, LimitError, UnsupportedError } from "../../errors.ts";
 import { printable } from "../gguf/header_cursor.ts";
 
 /** A value of a pickle: dicts are maps, tuples and lists are arrays, whole numbers beyond 2^53 bigints. */
@@ -48,6 +48,8 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** The longest whole number that is read, in bytes. */
 const longestNumber = 64;
 const newestProtocol = 5;
+/** The most steps of a pickle, each of which may make a value: a tensor takes some 60. */
+const mostSteps = 2 ** 18;
 /** The opcode that ends a pickle. */
 const STOP = 0x2e;
 
@@ -58,6 +60,7 @@ const STOP = 0x2e;
  * @param start offset of its first byte
  * @throws {FormatError} where it is cut or damaged
  * @throws {UnsupportedError} where it names what is not on the list, by that name
+ * @throws {LimitError} where it has more than 2^18 steps
  */
 export function unpickle(
   bytes: Uint8Array,
@@ -128,7 +131,7 @@ class PickleMachine {
   }
 
   run(): PickleValue {
-    for (;;) {
+    for (let steps = 0; steps < mostSteps; steps++) {
       const code = this.#uint8();
       if (code === STOP) return this.#pop();
       const step = PickleMachine.#steps.get(code);
@@ -139,6 +142,9 @@ class PickleMachine {
       }
       step(this);
     }
+    throw new LimitError(
+      `Cannot read ${this.#world.name}: its pickle has more than ${mostSteps} steps`,
+    );
   }
 
   #checkProtocol(protocol: number): void {

@@ -37,8 +37,8 @@ const longestComment = 0xffff;
 
 /** The largest directory that is read, in bytes: some 100,000 members. */
 const largestDirectory = 2 ** 24;
-/** The largest member that is inflated, in bytes; stored ones are read in place. */
-const largestInflated = 2 ** 30;
+/** The largest member that is read at once, in bytes: a matrix of a predictor. */
+const largestMember = 2 ** 28;
 /** Deflate makes a byte of at most this many. */
 const highestRatio = 1032;
 
@@ -114,27 +114,28 @@ export async function memberOffset(
  * A member's bytes, inflated where they are deflated.
  *
  * @throws {FormatError} where they are damaged
- * @throws {LimitError} where they would take more than 1 GiB inflated
+ * @throws {LimitError} where they take more than `most`
  */
 export async function readMember(
   source: ByteSource,
   member: ZipMember,
+  most: number = largestMember,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { size, compressedSize, deflated } = member;
   const damaged = damageOf(source);
   const name = `member "${printable(member.name)}"`;
   const offset = await memberOffset(source, member);
-  if (!deflated) return await source.read(offset, size);
-  if (size > highestRatio * compressedSize) {
+  if (deflated && size > highestRatio * compressedSize) {
     throw damaged(
       `${name} declares ${size} bytes of ${compressedSize} deflated ones`,
     );
   }
-  if (size > largestInflated) {
+  if (size > most) {
     throw new LimitError(
-      `Cannot read ${source.name}: ${name} takes ${size} bytes inflated, the limit is ${largestInflated}`,
+      `Cannot read ${source.name}: ${name} takes ${size} bytes, the limit is ${most}`,
     );
   }
+  if (!deflated) return await source.read(offset, size);
   const bytes = await source.read(offset, compressedSize);
   // One byte more than it should take, so that a longer one shows.
   const room = new Uint8Array(size + 1);

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { deflateSync } from "fflate";
 import { openFile } from "../../../src/bytes/file.ts";
 import { fromBuffer } from "../../../src/bytes/memory.ts";
 import { CulmError, FormatError } from "../../../src/errors.ts";
@@ -11,6 +10,7 @@ import {
 import { seededRandom } from "../../helpers/seeded_random.ts";
 import { fixtureUrl } from "../../helpers/fixtures.ts";
 import { hasShared, sharedUrl } from "../../helpers/shared_data.ts";
+import { vectorPickle, zipOf, zipOfAll } from "../../helpers/torch_zip.ts";
 
 interface Golden {
   bytes: string;
@@ -165,36 +165,6 @@ Deno.test("a file that is cut is refused", async () => {
   }
 });
 
-/** A zip of one member, whose directory may lie about its size. */
-function zipOf(name: string, content: Uint8Array, declared: number) {
-  const packed = deflateSync(content);
-  const path = new TextEncoder().encode(name);
-  const local = new DataView(new ArrayBuffer(30));
-  local.setUint32(0, 0x04034b50, true);
-  local.setUint16(26, path.length, true);
-  const entry = new DataView(new ArrayBuffer(46));
-  entry.setUint32(0, 0x02014b50, true);
-  entry.setUint16(10, 8, true);
-  entry.setUint32(20, packed.length, true);
-  entry.setUint32(24, declared, true);
-  entry.setUint16(28, path.length, true);
-  const end = new DataView(new ArrayBuffer(22));
-  end.setUint32(0, 0x06054b50, true);
-  end.setUint16(10, 1, true);
-  end.setUint32(12, 46 + path.length, true);
-  end.setUint32(16, 30 + path.length + packed.length, true);
-  const parts = [local, path, packed, entry, path, end];
-  return new Uint8Array(
-    parts.flatMap((part) => [
-      ...new Uint8Array(
-        part.buffer as ArrayBuffer,
-        part.byteOffset,
-        part.byteLength,
-      ),
-    ]),
-  );
-}
-
 Deno.test("a deflated member that inflates to more or less than it declares is refused", async () => {
   for (
     const [length, declared, message] of [
@@ -223,6 +193,71 @@ Deno.test("a pickle of values within values, each many times, is not unfolded", 
   bytes.push(0x2e);
   const file = zipOf("data.pkl", Uint8Array.from(bytes), bytes.length);
   assert.equal(tensorsOf(await readTorch(fromBuffer(file))).size, 0);
+});
+
+Deno.test("a small file whose pickle makes millions of values is refused", async (t) => {
+  const start = [0x80, 2], end = [0x2e];
+  const of = (length: number, step: number[], first: number[] = []) => {
+    const bytes = new Uint8Array(length);
+    const begin = [...start, ...first];
+    bytes.set(begin);
+    for (let i = begin.length; i < length; i++) {
+      bytes[i] = step[(i - begin.length) % step.length];
+    }
+    bytes.set(end, length - 1);
+    return bytes;
+  };
+  const ordered = new TextEncoder().encode("ccollections\nOrderedDict\n");
+  const pickles: [string, Uint8Array, RegExp][] = [
+    [
+      "64 million lists",
+      of(1 << 26, [0x5d]),
+      /data\.pkl" takes 67108864 bytes/,
+    ],
+    ["4 million lists", of(1 << 22, [0x5d]), /more than 262144 steps/],
+    ["4 million dicts", of(1 << 22, [0x7d]), /more than 262144 steps/],
+    ["one kept often", of(1 << 22, [0x94], [0x5d]), /more than 262144 steps/],
+    [
+      "one called often",
+      of(1 << 22, [0x68, 0, 0x29, 0x52], [...ordered, 0x71, 0]),
+      /more than 262144 steps/,
+    ],
+  ];
+  for (const [name, pickle, message] of pickles) {
+    await t.step(name, async () => {
+      const file = zipOf("data.pkl", pickle, pickle.length);
+      assert(file.length < 1 << 17, `${file.length} bytes`);
+      await assert.rejects(readTorch(fromBuffer(file)), {
+        name: "LimitError",
+        message,
+      });
+    });
+  }
+  await t.step("lists in one another", async () => {
+    const inner = new Array(1000).fill(0x5d), outer = inner.map(() => 0x61);
+    const pickle = Uint8Array.from([
+      ...start,
+      ...inner,
+      ...outer.slice(1),
+      0x2e,
+    ]);
+    const value = await readTorch(
+      fromBuffer(zipOf("data.pkl", pickle, pickle.length)),
+    );
+    assert.throws(() => tensorsOf(value), { name: "LimitError" });
+  });
+});
+
+Deno.test("no more is inflated than a tensor takes", async () => {
+  const pickle = vectorPickle("Float", 4);
+  const file = zipOfAll([
+    ["data.pkl", pickle, pickle.length],
+    ["data/0", new Uint8Array(1 << 20), 1 << 20],
+  ]);
+  await assert.rejects(
+    readTorch(fromBuffer(file)),
+    /storage 0 takes 16 bytes, the file has 1048576/,
+  );
 });
 
 Deno.test("PyTorch's own counts are read", async () => {
