@@ -165,11 +165,23 @@ export type { Session } from "./src/generate/session.ts";
 export type { Engine, SequenceOptions } from "./src/engine/engine.ts";
 export type { Activity, Lane, TraceEvent } from "./src/places/trace.ts";
 export type { WantLogits } from "./src/engine/scheduler.ts";
-export type {
-  GenerateOptions,
-  Piece,
-  Summary,
+export {
+  type GenerateOptions,
+  type Piece,
+  type Summary,
+  textOptions,
 } from "./src/generate/generate.ts";
+export type {
+  Checked,
+  CheckedValue,
+  OptionsOf,
+  OptionSpec,
+  OptionTable,
+  SchemaOf,
+  TypesOf,
+  ValueOf,
+} from "./src/options.ts";
+export type { ChatTurn, TextPart } from "./src/generate/chat_messages.ts";
 export type { Logits, TopLogits } from "./src/sampling/logits.ts";
 export type { SampledToken } from "./src/sampling/logprobs.ts";
 export {
@@ -178,6 +190,7 @@ export {
   parseSamplers,
   type SamplerName,
   type SamplingOptions,
+  samplingOptions,
 } from "./src/sampling/options.ts";
 export { tokensContaining } from "./src/sampling/penalties.ts";
 export {
@@ -261,9 +274,14 @@ export type {
 } from "./src/tokenizer/tokenizer.ts";
 export {
   type ChatOptions,
+  chatOptions,
   LanguageModel,
 } from "./src/generate/language_model.ts";
 export { load } from "./src/load/load.ts";
 export { findGpu, type FoundGpu, gpuFor } from "./src/load/plan_gpu.ts";
-export type { GpuMode, LoadOptions } from "./src/load/load_options.ts";
+export {
+  type GpuMode,
+  type LoadOptions,
+  loadOptions,
+} from "./src/load/load_options.ts";
 export { type ModelSource, toByteSource } from "./src/load/model_source.ts";

@@ -11,6 +11,7 @@
  * beside the rooms (`src/errors.ts`) rank below all of them.
  */
 export const ranks: readonly (readonly string[])[] = [
+  ["src/std"],
   ["src"],
   ["src/platform"],
   ["src/bytes"],

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import * as v from "valibot";
 import type { Engine } from "../engine/engine.ts";
 import { LimitError, UsageError } from "../errors.ts";
+import { checkOptions, type OptionsOf, type SchemaOf } from "../options.ts";
 import { type PlaceStats, statsSince } from "../places/stats.ts";
 import type { Logits } from "../sampling/logits.ts";
 import {
@@ -12,35 +14,74 @@ import {
   type SampledToken,
   topLogprobs,
 } from "../sampling/logprobs.ts";
-import type { SamplingOptions } from "../sampling/options.ts";
+import { type SamplingOptions, samplingOptions } from "../sampling/options.ts";
 import { makeSampler } from "../sampling/sampler.ts";
 import { StopStrings } from "../sampling/stop_strings.ts";
-import type { Session } from "./session.ts";
+import { Session } from "./session.ts";
 import { Detokenizer } from "../tokenizer/detokenizer.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
-/** How a text is generated. Everything may be left out. */
-export interface GenerateOptions extends SamplingOptions {
-  /** The most tokens to generate; -1 until the model ends or the context is full. Default -1. */
-  maxTokens?: number;
-  /** Strings that end the text; they are not part of it. */
-  stop?: readonly string[];
-  /** Stops at the next step. */
-  signal?: AbortSignal;
-  /** Gives this many of the likeliest tokens with each piece. Default 0. */
-  logprobs?: number;
+/** How a text is generated, apart from how its tokens are chosen. */
+export const textOptions = {
+  /** The most tokens to generate; -1 until the model ends or the context is full. */
+  maxTokens: {
+    type: "integer",
+    minimum: -1,
+    default: -1,
+    flag: "-n, --predict, --n-predict <n>",
+    description: "most tokens to generate; -1 = until the end",
+  },
   /** Never ends before `maxTokens`: end-of-generation tokens are forbidden. */
-  ignoreEos?: boolean;
+  ignoreEos: {
+    type: "boolean",
+    default: false,
+    flag: "--ignore-eos",
+    description: "never end before -n",
+  },
+  /** A text, or several, that end the text; they are not part of it. */
+  stop: {
+    type: "strings",
+    flag: "-r, --reverse-prompt, --stop <text>",
+    description: "end before this text",
+  },
+  /** Gives this many of the likeliest tokens with each piece. */
+  logprobs: {
+    type: "integer",
+    minimum: 0,
+    default: 0,
+    flag: "--logprobs <n>",
+    description:
+      "print each token's log-probability and the n likeliest tokens to standard error",
+  },
+  /** Stops at the next step. */
+  signal: {
+    schema: v.instance(AbortSignal, "an AbortSignal") as SchemaOf<AbortSignal>,
+  },
   /** Keeps its past, so that a prompt that continues it is not evaluated again. */
-  session?: Session;
+  session: {
+    schema: v.instance(
+      Session,
+      "what createSession gives",
+    ) as SchemaOf<Session>,
+  },
   /**
-   * Takes over what other texts that began as the prompt does have left behind.
-   * Default true; the text is the same.
+   * Takes over what other texts that began as the prompt does have left behind;
+   * the text is the same.
    */
-  cachePrompt?: boolean;
+  cachePrompt: { type: "boolean", default: true },
   /** Called once, when the text has ended for whatever reason. */
-  onFinish?: (summary: Summary) => void;
-}
+  onFinish: {
+    schema: v.function("a function") as SchemaOf<(summary: Summary) => void>,
+  },
+} as const;
+
+/** How a text is generated. Everything may be left out; {@linkcode textOptions} and {@linkcode samplingOptions} have ranges and defaults. */
+export type GenerateOptions =
+  & SamplingOptions
+  & OptionsOf<typeof textOptions>;
+
+/** All that {@linkcode GenerateOptions} may have. */
+export const generateOptions = { ...samplingOptions, ...textOptions };
 
 /** What one generated token adds to the text. */
 export interface Piece {
@@ -91,12 +132,8 @@ export async function* generate(
   prompt: readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<Piece, void, void> {
-  const { signal, logprobs = 0, maxTokens = -1, ignoreEos = false } = options;
-  if (!Number.isInteger(maxTokens) || maxTokens < -1) {
-    throw new UsageError(
-      `Cannot generate ${maxTokens} tokens: maxTokens is -1 (no limit) or a whole number from 0 up`,
-    );
-  }
+  const { signal, logprobs, maxTokens, ignoreEos, stop, cachePrompt } =
+    checkOptions("generate", generateOptions, options);
   if (prompt.length === 0) {
     throw new UsageError("Cannot generate: the prompt is empty");
   }
@@ -110,9 +147,9 @@ export async function* generate(
     logprob: false,
   }, tokenizer.vocabSize);
   // Picked where they are computed, the largest alone come here.
-  const top = sampler.top && Math.max(sampler.top, Math.ceil(logprobs) || 0);
+  const top = sampler.top && Math.max(sampler.top, logprobs);
   const ask = { top: Math.min(top, tokenizer.vocabSize), signal };
-  const stops = new StopStrings(options.stop ?? []);
+  const stops = new StopStrings(stop ?? []);
   const detokenizer = new Detokenizer(tokenizer);
   const limit = Math.min(
     maxTokens < 0 ? Infinity : maxTokens,
@@ -128,7 +165,7 @@ export async function* generate(
   let next: Promise<Logits> | undefined;
   let firstStats = startStats;
   using _ = session.take(engine);
-  const cachedTokens = session.reuse(prompt, options.cachePrompt ?? true);
+  const cachedTokens = session.reuse(prompt, cachePrompt);
   try {
     let logits = limit > 0
       ? await session.append(prompt.slice(cachedTokens), ask)

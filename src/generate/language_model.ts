@@ -4,20 +4,37 @@
  * @module
  */
 import type { Engine } from "../engine/engine.ts";
-import { TokenizerError } from "../errors.ts";
+import { type ChatTurn, messagesOf } from "./chat_messages.ts";
+import { TokenizerError, UsageError } from "../errors.ts";
 import { getString, type GgufFile } from "../formats/gguf/read.ts";
-import { generate, type GenerateOptions, type Piece } from "./generate.ts";
+import {
+  generate,
+  type GenerateOptions,
+  generateOptions,
+  type Piece,
+} from "./generate.ts";
 import type { Model } from "../model/model.ts";
+import { checkOptions, type OptionsOf, shown } from "../options.ts";
 import type { Profile } from "../plan/profile.ts";
 import { Session } from "./session.ts";
-import { type ChatMessage, ChatTemplate } from "../tokenizer/chat_template.ts";
+import { ChatTemplate } from "../tokenizer/chat_template.ts";
 import type { EncodeOptions, Tokenizer } from "../tokenizer/tokenizer.ts";
 
-/** Options of {@linkcode LanguageModel.chat}. */
-export interface ChatOptions extends GenerateOptions {
+/** What {@linkcode LanguageModel.chat} takes beside what generating takes. */
+export const chatOptions = {
   /** A Jinja template in place of the file's. */
-  template?: string;
-}
+  template: {
+    type: "string",
+    defaultText: "the model's own, or ChatML where it has none",
+    flag: "--chat-template <template>",
+    description: "a Jinja template, or a file with one",
+  },
+} as const;
+
+/** Options of {@linkcode LanguageModel.chat}. */
+export type ChatOptions = GenerateOptions & OptionsOf<typeof chatOptions>;
+
+const allChatOptions = { ...generateOptions, ...chatOptions };
 
 /** A model in memory. Close it with `await using`, or by `[Symbol.asyncDispose]()`. */
 export class LanguageModel implements AsyncDisposable {
@@ -75,6 +92,11 @@ export class LanguageModel implements AsyncDisposable {
     );
   }
 
+  /** Whether the file has a chat template of its own; such models answer, and others go on. */
+  get hasChatTemplate(): boolean {
+    return getString(this.file, "tokenizer.chat_template") !== undefined;
+  }
+
   /**
    * The ids of a text, with the special tokens that the file requires.
    *
@@ -124,7 +146,10 @@ export class LanguageModel implements AsyncDisposable {
     prompt: string | readonly number[],
     options: GenerateOptions = {},
   ): AsyncGenerator<Piece, void, void> {
-    const ids = typeof prompt === "string" ? this.tokenize(prompt) : prompt;
+    checkOptions("generate", generateOptions, options);
+    const ids = typeof prompt === "string"
+      ? this.tokenize(prompt)
+      : checkIds(prompt);
     const session = options.session ?? this.createSession();
     try {
       yield* generate(this.engine, this.tokenizer, session, ids, options);
@@ -134,9 +159,35 @@ export class LanguageModel implements AsyncDisposable {
   }
 
   /**
+   * Continues a prompt, and gives the whole text.
+   *
+   * @throws what `options.signal` was aborted with, and as {@linkcode generate} does
+   *
+   * @example
+   * ```ts
+   * import { load } from "@culm/culm";
+   * import { tinyBamboo } from "@culm/culm/tiny";
+   *
+   * await using model = await load(tinyBamboo());
+   * console.log(await model.complete("Tom had a", { maxTokens: 8 }));
+   * ```
+   */
+  async complete(
+    prompt: string | readonly number[],
+    options: GenerateOptions = {},
+  ): Promise<string> {
+    let text = "";
+    for await (const piece of this.generate(prompt, options)) {
+      text += piece.text;
+    }
+    options.signal?.throwIfAborted();
+    return text;
+  }
+
+  /**
    * Answers the last message of a chat.
    *
-   * @throws {TokenizerError} where the template refuses the messages
+   * @throws {UsageError} for what is no list of messages, options out of range, or messages that the template refuses
    *
    * @example
    * ```ts
@@ -151,13 +202,16 @@ export class LanguageModel implements AsyncDisposable {
    * ```
    */
   async *chat(
-    messages: readonly ChatMessage[],
+    messages: readonly ChatTurn[],
     options: ChatOptions = {},
   ): AsyncGenerator<Piece, void, void> {
-    const template = options.template === undefined
+    const turns = messagesOf(messages);
+    checkOptions("chat", allChatOptions, options);
+    const { template: given, ...rest } = options;
+    const template = given === undefined
       ? this.chatTemplate
-      : this.#templateOf(options.template);
-    const text = template.render([...messages], { addGenerationPrompt: true });
+      : this.#templateOf(given);
+    const text = template.render(turns, { addGenerationPrompt: true });
     const { tokenizer } = this;
     const begins = tokenizer.bos !== undefined &&
       text.startsWith(tokenizer.pieceText(tokenizer.bos));
@@ -165,7 +219,7 @@ export class LanguageModel implements AsyncDisposable {
       parseSpecial: true,
       addSpecial: !begins,
     });
-    yield* this.generate(ids, options);
+    yield* this.generate(ids, rest);
   }
 
   /** Stops the places and gives their memory back. */
@@ -183,4 +237,12 @@ export class LanguageModel implements AsyncDisposable {
       eos: spelled(tokenizer.eos),
     });
   }
+}
+
+/** Ids, if it is a list of them that a JavaScript caller gave; which ids there are is the engine's to say. */
+function checkIds(prompt: readonly number[]): readonly number[] {
+  if (Array.isArray(prompt) || ArrayBuffer.isView(prompt)) return prompt;
+  throw new UsageError(
+    `Cannot use prompt ${shown(prompt)}: it is a text or a list of token ids`,
+  );
 }

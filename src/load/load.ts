@@ -9,7 +9,7 @@ import { GpuError, UsageError } from "../errors.ts";
 import { readGguf } from "../formats/gguf/read.ts";
 import { LanguageModel } from "../generate/language_model.ts";
 import {
-  checkOptions,
+  checkLoadOptions,
   checkPredictor,
   type LoadOptions,
 } from "./load_options.ts";
@@ -56,7 +56,7 @@ export async function load(
   source: ModelSource,
   options: LoadOptions = {},
 ): Promise<LanguageModel> {
-  const checked = checkOptions(options);
+  const checked = checkLoadOptions(options);
   const start = performance.now();
   await using opened = new AsyncDisposableStack();
   const open = async (source: ModelSource): Promise<ByteSource> => {
@@ -92,11 +92,11 @@ export async function load(
     model,
     sparsity: checked.sparsity,
     cacheType: checked.cacheType,
-    measureRecall: options.measureRecall ?? false,
+    measureRecall: checked.measureRecall,
     profile,
     hotShare: checked.hotShare,
-    countNeurons: options.countNeurons,
-    keepFfnInputs: options.keepFfnInputs,
+    countNeurons: checked.countNeurons,
+    keepFfnInputs: checked.keepFfnInputs,
     gpuBytes: checked.gpuBytes,
     limits: { tokens: Math.min(checked.batchSize, contextSize), contextSize },
   };
@@ -126,7 +126,7 @@ export async function load(
     new Engine(team, model.vocabSize, {
       restart: isReplaceable ? restart : undefined,
       mostPages: pagesFor(checked.cacheSize) || undefined,
-      keepsPast: options.prefixCache ?? true,
+      keepsPast: checked.prefixCache,
     }),
     performance.now() - start,
     tokenizer,

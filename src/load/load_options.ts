@@ -3,153 +3,198 @@
  *
  * @module
  */
-import { LimitError, UsageError } from "../errors.ts";
-import { type Activation, isSparse } from "../model/activation.ts";
+import * as v from "valibot";
+import { UsageError } from "../errors.ts";
+import { activationOption, isSparse } from "../model/activation.ts";
 import type { Model } from "../model/model.ts";
-import type { ModelSource } from "./model_source.ts";
-import { type CacheType, checkCacheType } from "../places/cache_type.ts";
+import { type ModelSource, modelSource } from "./model_source.ts";
+import { checkOptions, type OptionsOf, type SchemaOf } from "../options.ts";
+import { cacheTypes } from "../places/cache_type.ts";
 import type { Progress } from "../places/load_progress.ts";
 import type { GpuIndex } from "../plan/gpu_index.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
-import { checkSparsity, type Sparsity } from "../plan/sparsity.ts";
-import { coreCount } from "../platform/threads.ts";
+import { type Sparsity, sparsitySchema } from "../plan/sparsity.ts";
+import { coreCount, mostWorkers } from "../platform/threads.ts";
 
 /** Whether a GPU takes part. */
 export type GpuMode = "off" | "auto" | "require";
 
-/** How a model is loaded. Everything may be left out. */
-export interface LoadOptions {
+const gpuModes: readonly GpuMode[] = ["auto", "off", "require"];
+
+/** How a model is loaded. */
+export const loadOptions = {
   /** CPU threads; 0 computes in the caller's thread. Default: one for each core. */
-  threads?: number;
-  /** The most positions of a sequence; 0 = what the model was made for. Default 0. */
-  contextSize?: number;
-  /** The most tokens in one step. Default 128. */
-  batchSize?: number;
+  threads: {
+    type: "integer",
+    minimum: 0,
+    limit: mostWorkers,
+    defaultText: "one for each core",
+    flag: "-t, --threads <n>",
+    description: "threads; 0 = compute in the main thread",
+  },
+  /** The most positions of a sequence; 0 = what the model was made for. */
+  contextSize: {
+    type: "integer",
+    minimum: 0,
+    limit: 1 << 20,
+    default: 0,
+    flag: "-c, --ctx-size <n>",
+    description: "positions of context; 0 = the model's",
+  },
+  /** The most tokens in one step. */
+  batchSize: {
+    type: "integer",
+    minimum: 1,
+    limit: 4096,
+    default: 128,
+    flag: "-b, --batch-size <n>",
+    description: "most tokens in one step",
+  },
   /** Which neurons are computed. Default `{ mode: "exact" }`. */
-  sparsity?: Sparsity;
+  sparsity: {
+    schema: sparsitySchema as SchemaOf<Sparsity>,
+    default: { mode: "exact" },
+    flag: "--sparsity <mode>",
+    description:
+      "neurons computed: dense, exact, predictor, predictor=SCORE, top-k=SHARE or threshold=VALUE",
+  },
   /**
    * How keys and values are kept: as `f32`, `f16`, or in blocks of 8 bits,
    * `q8_0`, which take about half the bytes of f16; with tiny-bamboo, they
    * move a token's log-probability by 0.01. Default `f16`.
    */
-  cacheType?: CacheType;
+  cacheType: {
+    enum: cacheTypes,
+    default: "f16",
+    flag: "-ctk, --cache-type-k <type>",
+    description:
+      "how the KV cache is stored: f16, q8_0 (half the bytes) or f32; one of -ctk and -ctv sets both",
+  },
   /**
    * The most positions that are kept of all texts together, past ones included;
-   * 0 = as many as memory holds. Default 0.
+   * 0 = as many as memory holds.
    */
-  cacheSize?: number;
+  cacheSize: { type: "integer", minimum: 0, limit: 1 << 28, default: 0 },
   /**
    * Keeps keys and values of past texts, as far as no other needs their room, so
    * that a text that begins alike is not evaluated again. A GPU's logits may
    * then differ in their last bits, the CPU's never do. Default true.
    */
-  prefixCache?: boolean;
+  prefixCache: { type: "boolean", default: true },
   /** A predictor that `culm predictor` made; sparsity `predictor` uses it in place of the file's own. */
-  predictor?: ModelSource;
+  predictor: { schema: modelSource as SchemaOf<ModelSource> },
   /** Overrides the activation that the file implies. */
-  activation?: Activation;
+  activation: activationOption,
   /** Counts what a predictor misses, at the price of computing everything. Default false. */
-  measureRecall?: boolean;
+  measureRecall: { type: "boolean", default: false },
   /**
    * How often each neuron fires: each layer's are stored and read in that order.
    * Default: what the file says of it; `false`: nothing, and the file's order.
    */
-  profile?: Profile | false;
+  profile: {
+    schema: v.custom(
+      (value) => value === false || hasList(value, "layers"),
+      "a profile, as readProfile gives it, or false",
+    ) as SchemaOf<Profile | false>,
+  },
   /**
    * The share of each layer's neurons, hottest first, that is read without
    * asking; needs a profile. Default: measured while loading.
    */
-  hotShare?: number;
-  /** Counts how often each neuron fires, for {@linkcode Engine.profile}. Default false. */
-  countNeurons?: boolean;
-  /** Keeps what each step's feed-forward layers read, for {@linkcode Engine.ffnInputs}. Default false. */
-  keepFfnInputs?: boolean;
+  hotShare: {
+    type: "number",
+    minimum: 0,
+    maximum: 1,
+    defaultText: "measured",
+    flag: "--hot <share>",
+    description:
+      "share of each layer's neurons, hottest first, that is read without a test",
+  },
+  /** Counts how often each neuron fires, for `engine.profile()`. Default false. */
+  countNeurons: { type: "boolean", default: false },
+  /** Keeps what each step's feed-forward layers read, for `engine.ffnInputs`. Default false. */
+  keepFfnInputs: { type: "boolean", default: false },
   /**
    * Whether a GPU takes part: `off`; `auto`, a real one where it is there and
    * the model is not small (256 MiB), and the CPU alone where it fails;
    * `require`, also one in software, and an error where it cannot. Counting and
    * measuring recall are the CPU's alone. Default `auto`.
    */
-  gpu?: GpuMode;
-  /** GiB that may be taken on the GPU; -1 = as much as there is. Default -1. */
-  vramBudget?: number;
+  gpu: {
+    enum: gpuModes,
+    default: "auto",
+    flag: "--gpu <mode>",
+    description:
+      "off, auto (a real GPU, for models of 256 MiB or more) or require (also one in software, and an error where there is none)",
+  },
+  /** GiB that may be taken on the GPU; -1 = as much as there is. */
+  vramBudget: {
+    type: "number",
+    minimum: -1,
+    default: -1,
+    flag: "--vram-budget <GiB>",
+    description:
+      "memory of the GPU that may be taken, keys and values included; -1 = all",
+  },
   /** Layers of which the GPU may hold anything; one more lets it hold the output head too. Default: all. */
-  gpuLayers?: number;
+  gpuLayers: {
+    type: "integer",
+    minimum: 0,
+    defaultText: "all",
+    flag: "-ngl, --gpu-layers, --n-gpu-layers <n>",
+    description:
+      "most layers that have anything on the GPU; one more than there are takes the output head too",
+  },
   /** What the GPU holds of each layer's neurons, as PowerInfer's `.gpuidx` files say it. Default: planned. */
-  gpuIndex?: GpuIndex;
+  gpuIndex: {
+    schema: v.custom(
+      (value) => hasList(value, "layers"),
+      "an index, as readGpuIndex gives it",
+    ) as SchemaOf<GpuIndex>,
+  },
   /** What the GPU holds, in place of everything that would be planned. */
-  gpuPlan?: PlacePlan;
+  gpuPlan: {
+    schema: v.custom(
+      (value) => hasList(value, "parts"),
+      "the plan of a place",
+    ) as SchemaOf<PlacePlan>,
+  },
   /** Told in one line what goes on otherwise than asked: a GPU that is lost, for one. */
-  onWarning?: (message: string) => void;
+  onWarning: {
+    schema: v.function("a function") as SchemaOf<(message: string) => void>,
+  },
   /** Told how far loading has come. */
-  onProgress?: (progress: Progress) => void;
+  onProgress: {
+    schema: v.function("a function") as SchemaOf<(progress: Progress) => void>,
+  },
   /** Stops loading. */
-  signal?: AbortSignal;
+  signal: {
+    schema: v.instance(AbortSignal, "an AbortSignal") as SchemaOf<AbortSignal>,
+  },
+} as const;
+
+/** How a model is loaded. Everything may be left out; {@linkcode loadOptions} has ranges and defaults. */
+export type LoadOptions = OptionsOf<typeof loadOptions>;
+
+/** Whether a value has a list of that name. */
+function hasList(value: unknown, name: string): boolean {
+  return Array.isArray((value as Record<string, unknown> | null)?.[name]);
 }
-
-const limits = {
-  batchSize: 4096,
-  contextSize: 1 << 20,
-  cacheSize: 1 << 28,
-  threads: 256,
-};
-
-const words = {
-  gpu: ["auto", "off", "require"] satisfies GpuMode[] as string[],
-  activation: ["drelu", "reglu", "swiglu"] satisfies Activation[] as string[],
-};
 
 /**
  * Checks options, and fills in defaults.
  *
- * @throws {UsageError} where one is out of range
+ * @throws {UsageError} where there is no option of a name, or it is not what it may be
  * @throws {LimitError} where one is beyond a limit
  */
-export function checkOptions(options: LoadOptions) {
-  const whole = (name: keyof typeof limits, fallback: number, least = 0) => {
-    const value = options[name] ?? fallback;
-    if (!Number.isInteger(value) || value < least) {
-      throw new UsageError(
-        `Cannot use ${name} ${value}: needs a whole number from ${least} up`,
-      );
-    }
-    if (value > limits[name]) {
-      throw new LimitError(
-        `Cannot use ${name} ${value}: the limit is ${limits[name]}`,
-      );
-    }
-    return value;
-  };
-  for (const [name, known] of Object.entries(words)) {
-    const word = options[name as keyof typeof words] ?? known[0];
-    if (known.includes(word)) continue;
-    throw new UsageError(
-      `Cannot use ${name} ${word}: needs one of ${known.join(", ")}`,
-    );
-  }
-  const { hotShare } = options;
-  if (hotShare !== undefined && !(hotShare >= 0 && hotShare <= 1)) {
-    throw new UsageError(
-      `Cannot use hotShare ${hotShare}: needs a number from 0 to 1`,
-    );
-  }
-  const { vramBudget = -1 } = options;
-  if (!(vramBudget >= -1)) {
-    throw new UsageError(
-      `Cannot use vramBudget ${vramBudget}: needs a number of GiB, or -1`,
-    );
-  }
-  return {
-    gpuBytes: vramBudget < 0 ? undefined : Math.floor(vramBudget * 2 ** 30),
-    threads: whole("threads", coreCount()),
-    contextSize: whole("contextSize", 0),
-    cacheSize: whole("cacheSize", 0),
-    batchSize: whole("batchSize", 128, 1),
-    sparsity: checkSparsity(options.sparsity ?? { mode: "exact" }),
-    cacheType: checkCacheType(options.cacheType ?? "f16"),
-    hotShare,
-  };
+export function checkLoadOptions(options: LoadOptions) {
+  const checked = checkOptions("load", loadOptions, options);
+  const { threads = coreCount(), vramBudget } = checked;
+  const gpuBytes = vramBudget < 0
+    ? undefined
+    : Math.floor(vramBudget * 2 ** 30);
+  return { ...checked, threads, gpuBytes };
 }
 
 /**

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import * as v from "valibot";
+import { checkValue } from "../options.ts";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { openFile } from "../bytes/file.ts";
 import { fromBlob, fromBuffer } from "../bytes/memory.ts";
@@ -17,8 +19,22 @@ import { viewFolder } from "../convert/view.ts";
  */
 export type ModelSource = string | URL | Blob | Uint8Array | ByteSource;
 
-/** Opens what is no {@linkcode ByteSource} yet; the caller closes it. */
+/** Whether something is a {@linkcode ModelSource}. */
+export const modelSource: v.GenericSchema<ModelSource> = v.custom(
+  (value) =>
+    typeof value === "string" || value instanceof URL ||
+    value instanceof Blob || value instanceof Uint8Array ||
+    typeof (value as ByteSource | null)?.read === "function",
+  "a path, a URL, a Blob, a Uint8Array or a ByteSource",
+);
+
+/**
+ * Opens what is no {@linkcode ByteSource} yet; the caller closes it.
+ *
+ * @throws {UsageError} for something else
+ */
 export async function toByteSource(source: ModelSource): Promise<ByteSource> {
+  checkValue("source", { schema: modelSource }, source ?? null);
   if (typeof source === "string") {
     if (/^https?:/.test(source)) return await fromUrl(source);
     return await isFolder(source)

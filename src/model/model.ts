@@ -5,9 +5,10 @@
  * @module
  */
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { checkValue } from "../options.ts";
 import type { GgufFile, TensorInfo } from "../formats/gguf/gguf_file.ts";
 import { getArray, getNumber, getString } from "../formats/gguf/metadata.ts";
-import type { Activation } from "./activation.ts";
+import { type Activation, activationOption } from "./activation.ts";
 import { architectures } from "./architectures.ts";
 import { HyperParameterReader } from "./hyper_parameters.ts";
 import type { Rope } from "./rope.ts";
@@ -86,8 +87,18 @@ const limits = {
 };
 
 /**
+ * The same, where it is one, or left out.
+ *
+ * @throws {UsageError} for anything else
+ */
+function checkActivation(given: Activation | undefined) {
+  return checkValue("activation", activationOption, given) as typeof given;
+}
+
+/**
  * Reads hyper-parameters and checks every tensor's shape against them.
  *
+ * @throws {UsageError} for an activation that there is not
  * @throws {UnsupportedError} for an architecture or a feature that culm cannot run
  * @throws {FormatError} where keys, tensors and shapes contradict one another
  *
@@ -243,7 +254,7 @@ export function describeModel(
     ropeBase: keys.real("ropeBase", 10000),
     ropeScale: scaling === "linear" ? keys.real("ropeScale", 1) : 1,
     slidingWindow: window !== undefined && window > 0 ? window : undefined,
-    activation: options.activation ??
+    activation: checkActivation(options.activation) ??
       architecture.activation(file.magic, layers[0], keys.text("activation")),
     sparseThresholds: Object.freeze(layers.map(() => sparseThreshold)),
     linearPredictor: false,

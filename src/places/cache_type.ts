@@ -3,8 +3,6 @@
  *
  * @module
  */
-import { UsageError } from "../errors.ts";
-
 /**
  * How keys and values are stored: whole, in two bytes each (halves, or on the
  * CPU integers with a scale for each position), or in ggml's blocks of 32 bytes
@@ -14,21 +12,6 @@ export type CacheType = "f32" | "f16" | "q8_0";
 
 /** Cache types, the widest first. */
 export const cacheTypes: readonly CacheType[] = ["f32", "f16", "q8_0"];
-
-/**
- * Returns `type`, if it is one.
- *
- * @throws {UsageError} where it is none
- */
-export function checkCacheType(type: string): CacheType {
-  const found = cacheTypes.find((known) => known === type);
-  if (found) return found;
-  throw new UsageError(
-    `Cannot store keys and values as ${type}: needs one of ${
-      cacheTypes.join(", ")
-    }`,
-  );
-}
 
 /** The elements that a head is padded to a multiple of, and the bytes of so many. */
 const units = { f32: [8, 32], f16: [8, 16], q8_0: [32, 34] } as const;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import * as v from "valibot";
 import { UsageError } from "../errors.ts";
 
 /**
@@ -22,6 +23,48 @@ export type Sparsity =
   | { readonly mode: "top-k"; readonly share: number }
   | { readonly mode: "threshold"; readonly value: number };
 
+const modes = ["dense", "exact", "predictor", "top-k", "threshold"];
+
+const finite = (least: number, message: string) =>
+  v.pipe(
+    v.number(message),
+    v.finite(message),
+    v.minValue(least, message),
+  );
+
+/** Every mode, with what it takes. */
+export const sparsitySchema: v.GenericSchema<Sparsity> = v.variant(
+  "mode",
+  [
+    v.strictObject({ mode: v.literal("dense") }),
+    v.strictObject({ mode: v.literal("exact") }),
+    v.strictObject({
+      mode: v.literal("predictor"),
+      threshold: v.optional(finite(-Infinity, "a number")),
+    }),
+    v.strictObject({
+      mode: v.literal("top-k"),
+      share: v.pipe(
+        finite(Number.MIN_VALUE, "a number above 0, at most 1"),
+        v.maxValue(1, "a number above 0, at most 1"),
+      ),
+    }),
+    v.strictObject({
+      mode: v.literal("threshold"),
+      value: finite(0, "a number from 0 up"),
+    }),
+  ],
+  ({ path }) =>
+    path
+      ? `one of ${modes.join(", ")}`
+      : `an object such as { mode: "exact" }, whose mode is one of ${
+        modes.join(", ")
+      }`,
+);
+
+/** What the number behind a mode's name is called, where that is not `value`. */
+const argumentNames = new Map([["predictor", "threshold"], ["top-k", "share"]]);
+
 /**
  * Reads `dense`, `exact`, `predictor`, `predictor=0.1`, `top-k=0.15` or `threshold=0.1`.
  *
@@ -36,31 +79,12 @@ export type Sparsity =
 export function parseSparsity(text: string): Sparsity {
   const [mode, ...rest] = text.split("=");
   const argument = rest.length > 0 ? rest.join("=") : undefined;
-  const value = argument === undefined || argument.trim() === ""
-    ? NaN
-    : Number(argument);
-  if (argument === undefined) {
-    if (mode === "dense" || mode === "exact" || mode === "predictor") {
-      return { mode };
-    }
-  } else if (mode === "predictor" && Number.isFinite(value)) {
-    return { mode, threshold: value };
-  } else if (mode === "top-k" && value > 0 && value <= 1) {
-    return { mode, share: value };
-  } else if (mode === "threshold" && value >= 0 && Number.isFinite(value)) {
-    return { mode, value };
-  }
+  const value = argument?.trim() === "" ? NaN : Number(argument);
+  const name = argumentNames.get(mode) ?? "value";
+  const asked = argument === undefined ? { mode } : { mode, [name]: value };
+  const { success, output } = v.safeParse(sparsitySchema, asked);
+  if (success) return output;
   throw new UsageError(
     `Cannot use sparsity "${text}": needs dense, exact, predictor, predictor=SCORE, top-k=SHARE (above 0, at most 1) or threshold=VALUE (0 or more)`,
   );
-}
-
-/**
- * The same, where it is one.
- *
- * @throws {UsageError} for a mode that there is not, or a number out of range
- */
-export function checkSparsity({ mode, ...rest }: Sparsity): Sparsity {
-  const [value] = Object.values(rest).filter((each) => each !== undefined);
-  return parseSparsity(value === undefined ? mode : `${mode}=${value}`);
 }

@@ -5,7 +5,8 @@
  */
 import { UsageError } from "../errors.ts";
 
-const mostWorkers = 256;
+/** The most workers that are started. */
+export const mostWorkers = 256;
 
 /** How many cores the machine reports; 1 where it reports none. */
 export function coreCount(): number {

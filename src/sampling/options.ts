@@ -1,4 +1,18 @@
+/**
+ * How the next token is chosen: the options of a sampler.
+ *
+ * @module
+ */
+import * as v from "valibot";
 import { UsageError } from "../errors.ts";
+import {
+  type Checked,
+  checkValue,
+  oneOf,
+  type OptionsOf,
+  type SchemaOf,
+  valuesOf,
+} from "../options.ts";
 
 /** One step of the chain from logits to token. */
 export type SamplerName =
@@ -11,7 +25,7 @@ export type SamplerName =
   | "xtc"
   | "temperature";
 
-/** The order in which llama.cpp applies its samplers. */
+/** All samplers, in the order in which llama.cpp applies them. */
 export const defaultSamplers: readonly SamplerName[] = [
   "penalties",
   "dry",
@@ -23,122 +37,214 @@ export const defaultSamplers: readonly SamplerName[] = [
   "temperature",
 ];
 
-/** How the next token is chosen, with llama.cpp's names, defaults and meanings. Everything may be left out. */
-export interface SamplingOptions {
-  /** Divides the logits; 0 or less always takes the likeliest token. Default 0.8. */
-  temperature?: number;
-  /** Keeps this many of the likeliest tokens; 0 or -1 keeps all. Default 40. */
-  topK?: number;
-  /** Keeps the likeliest tokens whose probabilities reach this sum; 1 keeps all. Default 0.95. */
-  topP?: number;
-  /** Keeps tokens at least this share as likely as the likeliest; 0 keeps all. Default 0.05. */
-  minP?: number;
-  /** Keeps the tokens of most typical surprise whose probabilities reach this sum; 1 keeps all. Default 1. */
-  typicalP?: number;
-  /** Divides positive logits of seen tokens and multiplies negative ones; 1 is off. Default 1. */
-  repeatPenalty?: number;
-  /** How many of the last tokens the penalties look at; 0 none, -1 all. Default 64. */
-  repeatLastN?: number;
-  /** Taken once from the logit of every seen token. Default 0. */
-  presencePenalty?: number;
-  /** Taken from the logit of a seen token, times how often it was seen. Default 0. */
-  frequencyPenalty?: number;
-  /** How likely a step removes the top choices (XTC); 0 is off. Default 0. */
-  xtcProbability?: number;
-  /** Tokens at least this likely count as top choices for XTC; above 0.5 is off. Default 0.1. */
-  xtcThreshold?: number;
-  /** Strength of the penalty against repeated sequences (DRY); 0 is off. Default 0. */
-  dryMultiplier?: number;
-  /** The DRY penalty grows by this factor with each further repeated token. Default 1.75. */
-  dryBase?: number;
-  /** Repeats up to this length are free of the DRY penalty. Default 2. */
-  dryAllowedLength?: number;
-  /** How many of the last tokens DRY looks at; 0 none, -1 all. Default -1. */
-  dryPenaltyLastN?: number;
-  /** Ids of tokens that end a DRY repeat; `tokensContaining` finds them from strings. Default none. */
-  dryBreakers?: Iterable<number>;
-  /** Added to the logits of these ids before everything else; -Infinity forbids a token. */
-  logitBias?: ReadonlyMap<number, number> | Readonly<Record<number, number>>;
-  /** The same seed, options and logits give the same tokens; -1 or left out takes a random one. */
-  seed?: number;
-  /** The order of the chain, and what is in it. Default {@linkcode defaultSamplers}. */
-  samplers?: readonly SamplerName[];
-  /** False leaves `SampledToken.logprob` NaN, which saves one exponential per vocabulary entry. Default true. */
-  logprob?: boolean;
-}
-
-/** Options with every default filled in, and the biases as a list. */
-export type CheckedSamplingOptions =
-  & Required<Omit<SamplingOptions, "logitBias" | "dryBreakers">>
-  & {
-    logitBias: readonly (readonly [id: number, bias: number])[];
-    dryBreakers: ReadonlySet<number>;
-  };
-
 /** Past this a penalty or a temperature means nothing, and sums could leave f32's range. */
 const large = 1e6;
 
 /** A bias may also stand for "never" or "always", which users write as large numbers. */
 const largestBias = 1e30;
 
+const isIterable = (value: unknown) =>
+  typeof value === "object" && value !== null && Symbol.iterator in value;
+const isObject = (value: unknown) => typeof value === "object";
+
+/** How the next token is chosen, with llama.cpp's names, defaults and meanings. */
+export const samplingOptions = {
+  /** Divides the logits; 0 or less always takes the likeliest token. */
+  temperature: {
+    type: "number",
+    minimum: -large,
+    maximum: large,
+    default: 0.8,
+    flag: "--temp, --temperature <t>",
+    description: "what logits are divided by; 0 = always the likeliest token",
+  },
+  /** Keeps this many of the likeliest tokens; 0 or -1 keeps all. */
+  topK: {
+    type: "integer",
+    minimum: -1,
+    default: 40,
+    flag: "--top-k <n>",
+    description: "keep the n likeliest tokens; 0 = off",
+  },
+  /** Keeps the likeliest tokens whose probabilities reach this sum; 1 keeps all. */
+  topP: {
+    type: "number",
+    minimum: 0,
+    maximum: 1,
+    default: 0.95,
+    flag: "--top-p <p>",
+    description: "keep the likeliest tokens that sum to p; 1 = off",
+  },
+  /** Keeps tokens at least this share as likely as the likeliest; 0 keeps all. */
+  minP: {
+    type: "number",
+    minimum: 0,
+    maximum: 1,
+    default: 0.05,
+    flag: "--min-p <p>",
+    description: "keep tokens p times as likely as the best; 0 = off",
+  },
+  /** Keeps the tokens of most typical surprise whose probabilities reach this sum; 1 keeps all. */
+  typicalP: {
+    type: "number",
+    minimum: 0,
+    maximum: 1,
+    default: 1,
+    flag: "--typical, --typical-p <p>",
+    description: "keep the typical tokens that sum to p; 1 = off",
+  },
+  /** Divides positive logits of seen tokens and multiplies negative ones; 1 is off. */
+  repeatPenalty: {
+    type: "number",
+    minimum: 1 / large,
+    maximum: large,
+    default: 1,
+    flag: "--repeat-penalty <x>",
+    description: "divide logits of seen tokens; 1 = off",
+  },
+  /** How many of the last tokens the penalties look at; 0 none, -1 all. */
+  repeatLastN: {
+    type: "integer",
+    minimum: -1,
+    default: 64,
+    flag: "--repeat-last-n <n>",
+    description: "how far penalties look back; -1 = all",
+  },
+  /** Taken once from the logit of every seen token. */
+  presencePenalty: {
+    type: "number",
+    minimum: -large,
+    maximum: large,
+    default: 0,
+    flag: "--presence-penalty <x>",
+    description: "taken from seen tokens' logits; 0 = off",
+  },
+  /** Taken from the logit of a seen token, times how often it was seen. */
+  frequencyPenalty: {
+    type: "number",
+    minimum: -large,
+    maximum: large,
+    default: 0,
+    flag: "--frequency-penalty <x>",
+    description: "taken for each time a token was seen; 0 = off",
+  },
+  /** How likely a step removes the top choices (XTC); 0 is off. */
+  xtcProbability: {
+    type: "number",
+    minimum: 0,
+    maximum: 1,
+    default: 0,
+    flag: "--xtc-probability <p>",
+    description: "how often the top choices are excluded; 0 = off",
+  },
+  /** Tokens at least this likely count as top choices for XTC; above 0.5 is off. */
+  xtcThreshold: {
+    type: "number",
+    minimum: 0,
+    maximum: 1,
+    default: 0.1,
+    flag: "--xtc-threshold <p>",
+    description: "how likely top choices are",
+  },
+  /** Strength of the penalty against repeated sequences (DRY); 0 is off. */
+  dryMultiplier: {
+    type: "number",
+    minimum: 0,
+    maximum: large,
+    default: 0,
+    flag: "--dry-multiplier <x>",
+    description: "penalty on repeated passages; 0 = off",
+  },
+  /** The DRY penalty grows by this factor with each further repeated token. */
+  dryBase: {
+    type: "number",
+    minimum: 1,
+    maximum: large,
+    default: 1.75,
+    flag: "--dry-base <x>",
+    description: "its growth with each token",
+  },
+  /** Repeats up to this length are free of the DRY penalty. */
+  dryAllowedLength: {
+    type: "integer",
+    minimum: 0,
+    default: 2,
+    flag: "--dry-allowed-length <n>",
+    description: "longest passage without it",
+  },
+  /** How many of the last tokens DRY looks at; 0 none, -1 all. */
+  dryPenaltyLastN: {
+    type: "integer",
+    minimum: -1,
+    default: -1,
+    flag: "--dry-penalty-last-n <n>",
+    description: "how far it looks back; -1 = all",
+  },
+  /** Ids of tokens that end a DRY repeat; `tokensContaining` finds them from strings. Default none. */
+  dryBreakers: {
+    schema: v.custom(isIterable, "a list of token ids") as SchemaOf<
+      Iterable<number>
+    >,
+  },
+  /** The order of the chain, and what is in it. Default: llama.cpp's, with everything. */
+  samplers: {
+    schema: v.array(
+      oneOf(defaultSamplers),
+      `a list of ${defaultSamplers.join(", ")}`,
+    ) as SchemaOf<readonly SamplerName[]>,
+    default: defaultSamplers,
+    flag: "--samplers <order>",
+    description: "what is applied, in this order",
+  },
+  /** Added to the logits of these ids before everything else; -Infinity forbids a token. */
+  logitBias: {
+    schema: v.custom(
+      isObject,
+      "an object, or a Map, from ids to numbers",
+    ) as SchemaOf<
+      ReadonlyMap<number, number> | Readonly<Record<number, number>>
+    >,
+    flag: "-l, --logit-bias <bias>",
+    description: "ID+BIAS or ID-BIAS",
+  },
+  /** The same seed, options and logits give the same tokens; -1 takes a random one. */
+  seed: {
+    type: "integer",
+    minimum: -1,
+    default: -1,
+    flag: "-s, --seed <n>",
+    description: "the same seed gives the same text; -1 = random",
+  },
+  /** False leaves `SampledToken.logprob` NaN, which saves one exponential per vocabulary entry. */
+  logprob: { type: "boolean", default: true },
+} as const;
+
+/** How the next token is chosen. Everything may be left out; {@linkcode samplingOptions} has ranges and defaults. */
+export type SamplingOptions = OptionsOf<typeof samplingOptions>;
+
+/** Options with every default filled in, and the biases as a list. */
+export type CheckedSamplingOptions =
+  & Omit<Checked<typeof samplingOptions>, "logitBias" | "dryBreakers">
+  & {
+    readonly logitBias: readonly (readonly [id: number, bias: number])[];
+    readonly dryBreakers: ReadonlySet<number>;
+  };
+
 /**
- * Fills in the defaults and checks every range.
+ * Fills in the defaults and checks every range. Options that are not about
+ * sampling are left out.
+ *
  * @throws {UsageError} naming the option, its range and the value given.
  */
 export function checkSamplingOptions(
   options: SamplingOptions,
   vocabSize: number,
 ): CheckedSamplingOptions {
-  const number = (
-    name: keyof SamplingOptions,
-    fallback: number,
-    low: number,
-    high: number,
-  ): number => {
-    const value = options[name] ?? fallback;
-    if (typeof value === "number" && value >= low && value <= high) {
-      return value;
-    }
-    throw new UsageError(
-      `Cannot use ${name} ${value}: it is a number from ${low} to ${high}`,
-    );
-  };
-  const integer = (
-    name: keyof SamplingOptions,
-    fallback: number,
-    low: number,
-  ): number => {
-    const value = options[name] ?? fallback;
-    if (Number.isSafeInteger(value) && value as number >= low) {
-      return value as number;
-    }
-    throw new UsageError(
-      `Cannot use ${name} ${value}: it is a whole number from ${low} up`,
-    );
-  };
+  const checked = valuesOf(samplingOptions, options);
   return {
-    temperature: number("temperature", 0.8, -large, large),
-    topK: integer("topK", 40, -1),
-    topP: number("topP", 0.95, 0, 1),
-    minP: number("minP", 0.05, 0, 1),
-    typicalP: number("typicalP", 1, 0, 1),
-    repeatPenalty: number("repeatPenalty", 1, 1 / large, large),
-    repeatLastN: integer("repeatLastN", 64, -1),
-    presencePenalty: number("presencePenalty", 0, -large, large),
-    frequencyPenalty: number("frequencyPenalty", 0, -large, large),
-    xtcProbability: number("xtcProbability", 0, 0, 1),
-    xtcThreshold: number("xtcThreshold", 0.1, 0, 1),
-    dryMultiplier: number("dryMultiplier", 0, 0, large),
-    dryBase: number("dryBase", 1.75, 1, large),
-    dryAllowedLength: integer("dryAllowedLength", 2, 0),
-    dryPenaltyLastN: integer("dryPenaltyLastN", -1, -1),
-    dryBreakers: new Set(options.dryBreakers),
-    logitBias: checkLogitBias(options.logitBias, vocabSize),
-    seed: integer("seed", -1, -1),
-    samplers: (options.samplers ?? defaultSamplers).map((name) =>
-      checkSampler(name)
-    ),
-    logprob: options.logprob ?? true,
+    ...checked,
+    dryBreakers: new Set(checked.dryBreakers),
+    logitBias: checkLogitBias(checked.logitBias, vocabSize),
   };
 }
 
@@ -166,21 +272,12 @@ function checkLogitBias(
   return entries;
 }
 
-function checkSampler(name: SamplerName, written: string = name): SamplerName {
-  if (defaultSamplers.includes(name)) return name;
-  throw new UsageError(
-    `Cannot use sampler "${written}": the samplers are ${
-      defaultSamplers.join(", ")
-    }`,
-  );
-}
-
 /** Other spellings that llama.cpp accepts. */
-const aliases: Readonly<Record<string, SamplerName>> = {
-  typical: "typ_p",
-  typical_p: "typ_p",
-  temp: "temperature",
-};
+const aliases = new Map<string, SamplerName>([
+  ["typical", "typ_p"],
+  ["typical_p", "typ_p"],
+  ["temp", "temperature"],
+]);
 
 /**
  * Reads an order such as `"top_k;top_p;temperature"`, as llama.cpp's
@@ -189,7 +286,10 @@ const aliases: Readonly<Record<string, SamplerName>> = {
  */
 export function parseSamplers(text: string): SamplerName[] {
   const names = text.split(";").map((each) => each.trim().replaceAll("-", "_"));
-  return names.filter(Boolean).map((name) =>
-    checkSampler(aliases[name] ?? name as SamplerName, name)
-  );
+  const known = names.filter(Boolean).map((name) => aliases.get(name) ?? name);
+  return checkValue(
+    "samplers",
+    samplingOptions.samplers,
+    known,
+  ) as SamplerName[];
 }

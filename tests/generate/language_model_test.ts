@@ -176,7 +176,7 @@ Deno.test("what cannot be generated is refused with both numbers", async () => {
     [[], {}, /the prompt is empty/],
     [Array(32).fill(5), {}, /the prompt has 32 tokens, the context 32/],
     [[5000], {}, /token 5000: the vocabulary has 4096/],
-    [prompt, { maxTokens: -2 }, /-2 tokens/],
+    [prompt, { maxTokens: -2 }, /maxTokens -2/],
     [prompt, { topP: 2 }, /topP 2/],
   ];
   for (const [from, options, message] of refused) {
@@ -199,13 +199,22 @@ Deno.test("load refuses options out of range, and a predictor that is not there"
     // What JavaScript may request, names that every object has among them.
     [
       { cacheType: "q4_0" as "q8_0" },
-      /keys and values as q4_0: needs one of f32, f16, q8_0/,
+      /cacheType "q4_0": it is one of f32, f16, q8_0/,
     ],
-    [{ cacheType: "constructor" as "f16" }, /as constructor: needs one of/],
-    [{ gpu: "constructor" as "off" }, /gpu constructor: needs one of auto/],
-    [{ activation: "toString" as "drelu" }, /activation toString: needs/],
-    [{ sparsity: { mode: "__proto__" as "exact" } }, /sparsity "__proto__"/],
-    [{ sparsity: { mode: "top-k", share: 2 } }, /sparsity "top-k=2"/],
+    [
+      { cacheType: "constructor" as "f16" },
+      /cacheType "constructor": it is one of/,
+    ],
+    [{ gpu: "constructor" as "off" }, /gpu "constructor": it is one of auto/],
+    [
+      { activation: "toString" as "drelu" },
+      /activation "toString": it is one of/,
+    ],
+    [
+      { sparsity: { mode: "__proto__" as "exact" } },
+      /sparsity.mode "__proto__"/,
+    ],
+    [{ sparsity: { mode: "top-k", share: 2 } }, /sparsity.share 2/],
   ];
   for (const [options, message] of refused) {
     await assert.rejects(load(tinyBamboo(), options), message);

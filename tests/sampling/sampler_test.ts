@@ -203,8 +203,11 @@ Deno.test("options out of range are named", () => {
     [{ seed: 1.5 }, /seed 1.5/],
     [{ logitBias: { 10: 1 } }, /token 10: the vocabulary has ids 0 to 9/],
     [{ logitBias: { 1: NaN } }, /token 1 by NaN/],
-    [{ samplers: ["nucleus" as "top_p"] }, /sampler "nucleus"/],
-    [{ topK: "40" as unknown as number }, /topK 40/],
+    [
+      { samplers: ["nucleus" as "top_p"] },
+      /samplers.0 "nucleus": it is one of penalties/,
+    ],
+    [{ topK: "40" as unknown as number }, /topK "40"/],
   ];
   for (const [options, message] of bad) {
     assert.throws(() => makeSampler(options, 10), {
