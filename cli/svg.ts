@@ -19,7 +19,9 @@ export async function drawing() {
   // Imported when they are needed, for most commands draw nothing.
   const plot = await import("@observablehq/plot");
   const { parseHTML } = await import("linkedom");
-  return { plot, document: parseHTML("<html></html>").document };
+  // Untyped, for not every project that uses culm declares the DOM's types.
+  const document = Reflect.get(parseHTML("<html></html>"), "document");
+  return { plot, document };
 }
 
 /** One SVG of a title and charts of one size side by side, and below them a key to their colours. */

@@ -1,5 +1,6 @@
 /**
- * Keeps the process from ending while a worker still gives its GPU driver up.
+ * Keeps the process from ending while a worker has a GPU, or still gives its
+ * driver up.
  *
  * Deno does not wait for the threads of terminated workers: the process'
  * exit handlers destroy what such a thread is using, and of runs on Mesa's
@@ -11,15 +12,25 @@
 /** From a worker's end until its thread is surely done, in ms: eight processes on two cores took less than 250. */
 const teardown = 500;
 let doneAt = 0;
+/** What terminates the workers that have a GPU */
+const running = new Set<() => void>();
 
-/** To be called as a worker with a GPU is terminated. */
-export function guardExit(): void {
-  addEventListener("unload", waitUntilDone); // Once, however often it is called.
-  doneAt = performance.now() + teardown;
+/**
+ * To be called as a worker with a GPU starts, with what terminates it. What it
+ * gives is to be called as the worker is terminated.
+ */
+export function guardExit(terminate: () => void): () => void {
+  addEventListener("unload", endAll); // Once, however often it is called.
+  running.add(terminate);
+  return () => {
+    running.delete(terminate);
+    doneAt = performance.now() + teardown;
+  };
 }
 
-/** Blocks, for nothing else can hold up `Deno.exit`. */
-function waitUntilDone(): void {
+function endAll(): void {
+  for (const terminate of running) terminate();
+  // Blocks, for nothing else can hold up `Deno.exit`.
   const left = Math.max(0, doneAt - performance.now());
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, left);
 }

@@ -11,6 +11,7 @@ import {
   type Request,
   type Role,
 } from "./rpc_server.ts";
+import { keepAlive } from "./keep_alive.ts";
 import workerText from "../worker/worker.bundle.js" with { type: "text" };
 
 /** What a worker is started as. */
@@ -44,13 +45,18 @@ function workerUrl(): string {
   return url ??= URL.createObjectURL(new Blob([workerText], { type }));
 }
 
-/** A worker, and the answers that are still to come from it. */
+/**
+ * A worker, and the answers that are still to come from it. The process waits
+ * for these, and not for a worker that is idle.
+ */
 export class RpcWorker<Service, Event = never> {
   readonly #worker: Worker;
   readonly #role: Role;
   readonly #answers = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #foreign: RpcOptions<Event>["foreign"];
   #requests = 0;
+  /** How many wait for it */
+  #waiting = 0;
   #failure?: unknown;
 
   /**
@@ -66,10 +72,12 @@ export class RpcWorker<Service, Event = never> {
     } catch (error) {
       throw new PlaceError((error as Error).message);
     }
+    keepAlive(this.#worker, false);
     this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => {
       if ("event" in data) return onEvent?.(data.event as Event);
       const answer = this.#answers.get(data.id);
       this.#answers.delete(data.id);
+      this.release();
       if ("error" in data) answer?.reject(errorFrom(data.error, foreign));
       else answer?.resolve(data.value);
     };
@@ -94,6 +102,7 @@ export class RpcWorker<Service, Event = never> {
     const answer = Promise.withResolvers<unknown>();
     const id = this.#requests++;
     this.#answers.set(id, answer);
+    this.hold();
     const request = { id, role: this.#role, method, args } as Request;
     try {
       this.#worker.postMessage(request, transfer);
@@ -101,6 +110,16 @@ export class RpcWorker<Service, Event = never> {
       this.#fail(this.#foreign((error as Error).message));
     }
     return answer.promise as Promise<Result<Service[Name]>>;
+  }
+
+  /** Has the process wait for the worker, until it is released as often as held. */
+  hold(): void {
+    if (this.#waiting++ === 0) keepAlive(this.#worker, true);
+  }
+
+  /** One waits for it no more. */
+  release(): void {
+    if (--this.#waiting === 0) keepAlive(this.#worker, false);
   }
 
   /** Stops the worker; what was requested and is not answered fails with `reason`. */

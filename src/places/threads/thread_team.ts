@@ -30,6 +30,8 @@ import { Shared } from "./shared.ts";
 const chunksAhead = 2;
 
 export class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
+  readonly #ended?: () => void;
+
   constructor(
     readonly plan: PlacePlan,
     /** For people: `CPU worker 1`, `GPU` */
@@ -45,11 +47,15 @@ export class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
         ),
       onEvent: onTrace,
     });
+    if (label === "GPU") {
+      const reason = new GpuError("The process ends");
+      this.#ended = guardExit(() => this.terminate(reason));
+    }
   }
 
   override terminate(reason: Error): void {
     super.terminate(reason);
-    if (this.label === "GPU") guardExit();
+    this.#ended?.();
   }
 }
 
@@ -114,6 +120,7 @@ export class ThreadTeam implements Team {
     await team.#planHotRows();
     for (const worker of team.#workers) {
       worker.call("runSteps", []).catch((error) => team.#fail(error));
+      worker.release(); // That goes on as long as the worker does.
     }
     started.move();
     return team;
@@ -160,10 +167,13 @@ export class ThreadTeam implements Team {
     if (this.#failure) throw this.#failure;
     const failed = new Promise<void>((resolve) => this.#onFailure = resolve);
     const { control } = this.#shared;
+    const [worker] = this.#workers;
+    worker.hold();
     const step = control.startStep(task);
     await Promise.race([control.stepDone(step), failed]);
     // A worker's own error arrives as an event, after the flag that it raised.
     if (control.failed) await failed;
+    worker.release();
     if (this.#failure) throw this.#failure;
   }
 

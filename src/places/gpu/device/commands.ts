@@ -52,7 +52,9 @@ export class Commands {
   /** Writes `bytes` bytes of `data` at the start of a buffer, behind what is encoded so far. */
   write(buffer: GPUBuffer, data: ArrayBufferLike, bytes: number): void {
     this.submit();
-    this.device.gpu.queue.writeBuffer(buffer, 0, data, 0, bytes);
+    // It may be shared, which WebGPU allows, and not every declaration of it says.
+    const content = data as ArrayBuffer;
+    this.device.gpu.queue.writeBuffer(buffer, 0, content, 0, bytes);
     this.counts.uploaded += bytes;
   }
 

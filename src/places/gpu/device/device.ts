@@ -44,7 +44,7 @@ export class Device {
     );
     gpu.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.failed(event.error.message);
+      this.failed((event as GPUUncapturedErrorEvent).error.message);
     });
     this.readsAtOnce = mapsAtOnce(gpu);
   }

@@ -1,0 +1,71 @@
+/** A project of somebody else's, outside the repository, that uses the package. */
+import assert from "node:assert/strict";
+import config from "../deno.json" with { type: "json" };
+
+const root = new URL("..", import.meta.url).pathname;
+
+/** Runs deno in a folder that links the package and holds `main.ts`. */
+async function deno(args: string[], main: string) {
+  const cwd = await Deno.makeTempDir();
+  try {
+    const settings = {
+      links: [root],
+      imports: { [config.name]: `jsr:${config.name}@^${config.version}` },
+    };
+    await Deno.writeTextFile(`${cwd}/deno.json`, JSON.stringify(settings));
+    await Deno.writeTextFile(`${cwd}/main.ts`, main);
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [...args, "main.ts"],
+      cwd,
+      // Without the first, Mesa's drivers complain on standard error.
+      env: { XDG_RUNTIME_DIR: "/tmp", NO_COLOR: "1" },
+      signal: AbortSignal.timeout(120_000),
+    }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { code, out: text(stdout), err: text(stderr) };
+  } finally {
+    await Deno.remove(cwd, { recursive: true });
+  }
+}
+
+const imports = `
+  import { load } from "${config.name}";
+  import { tinyBamboo } from "${config.name}/tiny";
+`;
+
+Deno.test("a project with settings of its own type-checks every entry", async () => {
+  const entries = Object.keys(config.exports).map((entry, index) =>
+    `export * as all${index} from "${config.name}${entry.slice(1)}";`
+  );
+  const { code, err } = await deno(["check"], entries.join("\n"));
+  assert.equal(code, 0, err);
+});
+
+for (const threads of [0, 2]) {
+  Deno.test(`a process of ${threads} threads ends with its last line, though nobody closed the model`, async () => {
+    const { code, out, err } = await deno(
+      ["run", "--quiet", "--no-prompt"],
+      `${imports}
+      const model = await load(tinyBamboo(), { threads: ${threads} });
+      const options = { maxTokens: 4, seed: 1 };
+      const first = await model.complete("Once upon a time", options);
+      // Idle for a while, and used again.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const second = await model.complete("Once upon a time", options);
+      console.log(model.backend, first === second);`,
+    );
+    assert.deepEqual([code, err], [0, ""]);
+    assert.match(out, threads ? /2 threads true/ : / true/);
+  });
+}
+
+Deno.test("a process waits for a text that nobody awaits", async () => {
+  const { code, out } = await deno(
+    ["run", "--quiet", "--no-prompt"],
+    `${imports}
+    const model = await load(tinyBamboo(), { threads: 2 });
+    model.complete("Once upon a time", { maxTokens: 40, ignoreEos: true })
+      .then((text) => console.log(text.length > 40));`,
+  );
+  assert.deepEqual([code, out], [0, "true\n"]);
+});
