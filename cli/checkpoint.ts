@@ -5,11 +5,10 @@
  * @module
  */
 import { crc32 } from "node:zlib";
-import type { Option } from "commander";
 import { FormatError, UsageError } from "../mod.ts";
 import { besideModel, mayKeep } from "./beside_model.ts";
 import { readBytes } from "./input.ts";
-import { option } from "./option.ts";
+import type { FlagTable } from "./option.ts";
 import type { ModelFlags } from "./options.ts";
 import { exists, OutputFile, statOf } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
@@ -23,15 +22,22 @@ export interface StateFlags extends ModelFlags {
   readonly force?: boolean;
 }
 
-/** Options that give {@linkcode StateFlags}, but for the model; `name` is the command's. */
-export function stateOptions(name: string): Option[] {
-  return [
-    option(
-      "--state <file>",
-      `where unfinished work is kept, from which the same command goes on (default: MODEL.${name}, where writing is permitted)`,
-    ),
-    option("--force", "begin anew, and replace files that are there"),
-  ];
+/** Where unfinished work is kept; `name` is the command's. */
+export function stateOptions(name: string) {
+  return {
+    state: {
+      type: "string",
+      flag: "--state <file>",
+      defaultText: `MODEL.${name}, where writing is permitted`,
+      description:
+        "where unfinished work is kept, from which the same command goes on",
+    },
+    force: {
+      type: "boolean",
+      flag: "--force",
+      description: "begin anew, and replace files that are there",
+    },
+  } as const satisfies FlagTable;
 }
 
 /**

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { Option } from "commander";
+import type { FlagGroups } from "./option.ts";
 
-/** The flags of a command, as its options name them. */
+/** The values of a command's flags, by the names of its tables. */
 export type Flags = Readonly<Record<string, unknown>>;
 
 /** One command: its arguments apart from what it does. */
@@ -16,8 +16,8 @@ export interface CommandSpec {
   readonly argument?: string;
   /** What it does, in one line. */
   readonly summary: string;
-  /** Its flags. */
-  readonly options: readonly Option[];
+  /** Its flags, under the headings of its help. */
+  readonly options: FlagGroups;
   /** A call that works as it stands, for `--help`. */
   readonly examples: readonly string[];
   /** Does the work, and gives the exit code. */

@@ -115,11 +115,11 @@ async function gpuOptionsOf(
   flags: LoadFlags & Partial<RunGpuFlags>,
   modelOf: () => Promise<Model>,
 ): Promise<LoadOptions> {
-  const { gpu = "off", vramBudget, nGpuLayers } = flags;
+  const { gpu = "off", vramBudget, gpuLayers } = flags;
   if (gpu === "off") return { gpu };
   const gpuIndex = await findGpuIndex(flags, modelOf);
   if (gpuIndex) note(`gpu index: from ${printable(gpuIndex.path)}`);
-  return { gpu, vramBudget, gpuLayers: nGpuLayers, gpuIndex };
+  return { gpu, vramBudget, gpuLayers, gpuIndex };
 }
 
 /** Architecture, parameters and main type of a model, as llama-bench writes them: `bamboo 8.05 M Q8_0`. */

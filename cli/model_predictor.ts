@@ -15,7 +15,7 @@ export function predictorPathOf(flags: ModelFlags): string | undefined {
 
 /** The predictor that the flags name, or else, where they want one, the one beside the model. */
 export async function findPredictor(
-  flags: LoadFlags,
+  flags: ModelFlags & Pick<LoadFlags, "predictor" | "sparsity">,
 ): Promise<string | undefined> {
   const { predictor, sparsity } = flags;
   if (predictor !== undefined) return predictor || undefined;

@@ -51,7 +51,7 @@ export async function readProfileFile(path: string): Promise<FoundProfile> {
  * @throws {CulmError} where the one that is named cannot be read
  */
 export async function findProfile(
-  flags: LoadFlags,
+  flags: ModelFlags & Pick<LoadFlags, "profile">,
   modelOf: () => Model | Promise<Model>,
 ): Promise<FoundProfile | undefined> {
   if (flags.profile === false) return undefined;

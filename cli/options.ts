@@ -4,177 +4,146 @@
  *
  * @module
  */
-import type { Option } from "commander";
+// @ts-types="../src/std/pick.d.ts"
+import { pick } from "@std/collections/pick";
 import {
-  type Activation,
   type CacheType,
   type LoadOptions,
+  loadOptions,
   parseSparsity,
-  type Sparsity,
 } from "../mod.ts";
-import { BadFlags, group, option } from "./option.ts";
-import { numberBetween, oneOf, wholeNumber } from "./values.ts";
+import { BadFlags, type FlagsOf, type FlagTable } from "./option.ts";
 
 /** Which model. */
-export interface ModelFlags {
-  readonly model?: string;
-}
+export const modelOptions = {
+  model: {
+    type: "string",
+    flag: "-m, --model <file>",
+    defaultText: "the embedded tiny-bamboo",
+    description: "GGUF or PowerInfer file, its URL, or a Hugging Face folder",
+  },
+} as const satisfies FlagTable;
 
-/** Options that give {@linkcode ModelFlags}. */
-export const modelOptions: readonly Option[] = group(
-  "Model",
-  option(
-    "-m, --model <file>",
-    "GGUF or PowerInfer file, its URL, or a Hugging Face folder; left out: the embedded tiny-bamboo",
-  ),
-);
-
-/** How a model is held. */
-export interface LoadFlags extends ModelFlags {
-  readonly ctxSize: number;
-  readonly threads?: number;
-  readonly batchSize: number;
-  readonly sparsity: Sparsity;
-  readonly cacheTypeK?: CacheType;
-  readonly cacheTypeV?: CacheType;
-  readonly activation?: Activation;
-  /** A file's name; `false`: none, also where there is one. */
-  readonly profile?: string | false;
-  readonly hot?: number;
-  /** A file's name; `false`: none, also where there is one beside the model. */
-  readonly predictor?: string | false;
-}
+/** What {@linkcode modelOptions} give. */
+export type ModelFlags = FlagsOf<typeof modelOptions>;
 
 /** The path of the model, where it is a local file. */
 export function localModel({ model }: ModelFlags): string | undefined {
   return model === undefined || /^https?:\/\//.test(model) ? undefined : model;
 }
 
-const ctxSize = option(
-  "-c, --ctx-size <n>",
-  "positions of context; 0 = the model's",
-  wholeNumber(0),
-  0,
-);
-/** How many workers compute. */
-export const threads = option(
-  "-t, --threads <n>",
-  "threads; 0 = compute in the main thread (default: one for each core)",
-  wholeNumber(0),
-);
-const batchSize = option(
-  "-b, --batch-size <n>",
-  "most tokens in one step",
-  wholeNumber(1),
-  128,
-);
-const sparsity = option(
-  "--sparsity <mode>",
-  "neurons computed: dense, exact, predictor, predictor=SCORE, top-k=SHARE or threshold=VALUE",
-  parseSparsity,
-).default({ mode: "exact" }, "exact");
-const profiles = [
-  option(
-    "--profile <file>",
-    "how often each neuron fires, as culm profile counts it (default: MODEL.profile, where there is one)",
-  ),
-  option("--no-profile", "keep the file's order of neurons"),
-  option(
-    "--hot <share>",
-    "share of each layer's neurons, hottest first, that is read without a test (default: measured)",
-    numberBetween(0, 1),
-  ),
-];
-const predictors = [
-  option(
-    "--predictor <file>",
-    "what culm predictor made, for --sparsity predictor (default: MODEL.predictor, where there is one)",
-  ),
-  option("--no-predictor", "use the predictor in the model file"),
-];
-const cacheTypes = [
-  option(
-    "-ctk, --cache-type-k <type>",
-    "how the KV cache is stored: f16, q8_0 (half the bytes) or f32; one of -ctk and -ctv sets both (default: f16)",
-    oneOf("f16", "q8_0", "f32"),
-  ),
-  option("-ctv, --cache-type-v <type>", "as -ctk", oneOf("f16", "q8_0", "f32")),
-];
-const activation = option(
-  "--activation <name>",
-  "swiglu, reglu or drelu, over what the file implies",
-  oneOf("swiglu", "reglu", "drelu"),
-);
+const { contextSize, threads, batchSize, activation, hotShare } = loadOptions;
+const { default: usualCacheType, ...cacheType } = loadOptions.cacheType;
+
+const cacheTypes = {
+  cacheTypeK: {
+    ...cacheType,
+    defaultText: usualCacheType,
+  },
+  cacheTypeV: {
+    ...cacheType,
+    defaultText: "as -ctk",
+    flag: "-ctv, --cache-type-v <type>",
+    description: "the same as -ctk",
+  },
+} as const satisfies FlagTable;
+
+const sparsity = {
+  ...loadOptions.sparsity,
+  defaultText: loadOptions.sparsity.default.mode,
+  read: parseSparsity,
+} as const;
+
+const profile = {
+  type: "string",
+  flag: "--profile <file>",
+  defaultText: "MODEL.profile, where there is one",
+  description: "how often each neuron fires, as culm profile counts it",
+  negative: {
+    flag: "--no-profile",
+    description: "keep the file's order of neurons",
+  },
+} as const;
+
+/** How many threads compute. */
+export const threadOptions = { threads } as const satisfies FlagTable;
 
 /** What `inspect` needs to say what a model costs. */
-export const memoryOptions: readonly Option[] = group(
-  "Running",
-  ctxSize,
+export const memoryOptions = {
+  contextSize,
   threads,
   batchSize,
   ...cacheTypes,
   activation,
-);
+} as const satisfies FlagTable;
 
-/** Options that give {@linkcode LoadFlags}, but for `-c`. */
-export const benchLoadOptions: readonly Option[] = [
-  ...modelOptions,
-  ...group(
-    "Running",
-    threads,
-    batchSize,
-    sparsity,
-    ...predictors,
-    ...profiles,
-    ...cacheTypes,
-    activation,
-  ),
-];
-
-/** Options that give {@linkcode LoadFlags}. */
-export const loadOptions: readonly Option[] = [
-  ...modelOptions,
-  ...group(
-    "Running",
-    ctxSize,
-    threads,
-    batchSize,
-    sparsity,
-    ...predictors,
-    ...profiles,
-    ...cacheTypes,
-    activation,
-  ),
-];
-
-/** What planning depends on; they give {@linkcode LoadFlags}, but for threads. */
-export const planningOptions: readonly Option[] = group(
-  "Running",
-  ctxSize,
+/** How a model is held, by a command that sets its context itself. */
+export const benchLoadOptions = {
+  threads,
   batchSize,
   sparsity,
-  option(
-    "--profile <file>",
-    "how often each neuron fires: a file of culm profile, or a folder of PowerInfer's activation_{i}.pt (default: MODEL.profile, where there is one)",
-  ),
-  option("--no-profile", "as if nobody had counted"),
+  predictor: {
+    type: "string",
+    flag: "--predictor <file>",
+    defaultText: "MODEL.predictor, where there is one",
+    description: "what culm predictor made, for --sparsity predictor",
+    negative: {
+      flag: "--no-predictor",
+      description: "use the predictor in the model file",
+    },
+  },
+  profile,
+  hotShare,
   ...cacheTypes,
   activation,
-);
+} as const satisfies FlagTable;
 
-/** Options of a run that counts neurons; they give {@linkcode LoadFlags} too. */
-export const countingOptions: readonly Option[] = group(
-  "Running",
-  option(
-    "-c, --ctx-size <n>",
+/** How a model is held. */
+export const runOptions = {
+  contextSize,
+  ...benchLoadOptions,
+} as const satisfies FlagTable;
+
+/** What {@linkcode modelOptions} and {@linkcode runOptions} give. */
+export type LoadFlags = ModelFlags & FlagsOf<typeof runOptions>;
+
+/** What planning depends on. */
+export const planningOptions = {
+  contextSize,
+  batchSize,
+  sparsity,
+  profile: {
+    ...profile,
+    description:
+      "how often each neuron fires: a file of culm profile, or a folder of PowerInfer's activation_{i}.pt",
+    negative: {
+      flag: "--no-profile",
+      description: "as if nobody had counted",
+    },
+  },
+  ...cacheTypes,
+  activation,
+} as const satisfies FlagTable;
+
+/** Tokens of a text that are run before the context is emptied. */
+export const windowOption = {
+  ...contextSize,
+  minimum: 1,
+  default: 512,
+  description:
     "tokens of the text that are run one after another, before the context is emptied",
-    wholeNumber(1),
-    512,
-  ),
+} as const;
+
+/** Tokens of a text whose second half is scored. */
+export const chunkOption = { ...windowOption, minimum: 4 } as const;
+
+/** How a run that counts neurons goes. */
+export const countingOptions = {
+  contextSize: windowOption,
   threads,
   batchSize,
   activation,
-);
+} as const satisfies FlagTable;
 
 /** The one type of the cache that two flags ask for. */
 export function cacheTypeOf(
@@ -185,33 +154,41 @@ export function cacheTypeOf(
       `Cannot store keys as ${cacheTypeK} and values as ${cacheTypeV}: both are stored in one type`,
     );
   }
-  return cacheTypeK ?? cacheTypeV ?? "f16";
+  return cacheTypeK ?? cacheTypeV ?? usualCacheType;
 }
 
 /** What the flags ask of loading. */
 export function loadOptionsOf(flags: LoadFlags): LoadOptions {
-  return {
-    contextSize: flags.ctxSize,
-    threads: flags.threads,
-    batchSize: flags.batchSize,
-    sparsity: flags.sparsity,
-    cacheType: cacheTypeOf(flags),
-    activation: flags.activation,
-    hotShare: flags.hot,
-  };
+  const same = [
+    "contextSize",
+    "threads",
+    "batchSize",
+    "sparsity",
+    "activation",
+    "hotShare",
+  ] as const;
+  return { ...pick(flags, same), cacheType: cacheTypeOf(flags) };
 }
 
 /** Where a text comes from. */
-export interface PromptFlags {
-  readonly prompt?: string;
-  readonly file?: string;
-  readonly escape: boolean;
-}
+export const promptOptions = {
+  prompt: {
+    type: "string",
+    flag: "-p, --prompt <text>",
+    description: "the text; escapes such as \\n are read",
+  },
+  file: {
+    type: "string",
+    flag: "-f, --file <file>",
+    description: "a file with the text; - = standard input",
+  },
+  escape: {
+    type: "boolean",
+    default: true,
+    flag: "--no-escape",
+    description: "take -p as it is",
+  },
+} as const satisfies FlagTable;
 
-/** Options that give {@linkcode PromptFlags}. */
-export const promptOptions: readonly Option[] = group(
-  "Prompt",
-  option("-p, --prompt <text>", "the text; escapes such as \\n are read"),
-  option("-f, --file <file>", "a file with the text; - = standard input"),
-  option("--no-escape", "take -p as it is"),
-);
+/** What {@linkcode promptOptions} give. */
+export type PromptFlags = FlagsOf<typeof promptOptions>;

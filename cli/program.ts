@@ -4,11 +4,14 @@
  *
  * @module
  */
-import { Command, CommanderError } from "commander";
+// @ts-types="../src/std/closest_string.d.ts"
+import { closestString } from "@std/text/closest-string";
 import config from "../deno.json" with { type: "json" };
 import { CulmError } from "../mod.ts";
+import { readArguments } from "./arguments.ts";
 import { type CommandSpec, interruptedCode } from "./command.ts";
 import { commands } from "./commands.ts";
+import { commandHelp, programHelp } from "./help.ts";
 import { BadFlags } from "./option.ts";
 import { note, OutputClosed, printable, write } from "./terminal.ts";
 
@@ -22,75 +25,55 @@ const usageCode = 2;
  * 2 where the arguments are wrong; 130 after Ctrl-C.
  */
 export async function main(args: readonly string[]): Promise<number> {
-  let code = 0;
-  let help = "";
-  const program = makeProgram((text) => help += text);
-  for (const spec of commands) {
-    addCommand(program, spec, (result) => code = result);
-  }
   try {
-    await program.parseAsync(args.length > 0 ? args : ["--help"], {
-      from: "user",
-    });
-    return code;
+    return await run(args);
   } catch (error) {
-    // Commander throws where it would have left the process, after --help too.
-    const shown = error instanceof CommanderError && error.exitCode === 0;
-    if (!shown) return report(error);
-  }
-  return await write(help).then(() => 0, report);
-}
-
-function makeProgram(writeHelp: (text: string) => void): Command {
-  return new Command(config.name.split("/").at(-1))
-    .description("Runs ReLU-sparse language models in one sandbox.")
-    .version(config.version, "-V, --version", "print the version")
-    .helpOption("-h, --help", "print this help")
-    .helpCommand("help [command]", "print the help of a command")
-    // Flags after a command are the command's own, also where the program has the same.
-    .enablePositionalOptions()
-    .exitOverride()
-    .configureOutput({
-      writeOut: writeHelp,
-      writeErr: () => {}, // The error is thrown as well, and reported once.
-      // Commander's own answers read the environment, which takes a permission.
-      getOutHasColors: () => false,
-      getErrHasColors: () => false,
-      getOutHelpWidth: helpWidth,
-      getErrHelpWidth: helpWidth,
-    });
-}
-
-function helpWidth(): number {
-  const fallback = 100;
-  if (!Deno.stdout.isTerminal()) return fallback;
-  try {
-    return Deno.consoleSize().columns;
-  } catch {
-    return fallback;
+    return report(error);
   }
 }
 
-function addCommand(
-  program: Command,
-  spec: CommandSpec,
-  finish: (code: number) => void,
-): void {
-  const command = program.command(spec.name)
-    .description(spec.summary)
-    .addHelpText(
-      "after",
-      `\nExamples:\n${
-        spec.examples.map((example) => `  ${example}\n`).join("")
-      }`,
-    )
-    .action(async (...args) => {
-      // What has no flag comes first, the command itself last.
-      const flags = args.at(-2), argument = args[0];
-      finish(await spec.run(flags, argument));
-    });
-  if (spec.argument) command.argument(spec.argument);
-  for (const option of spec.options) command.addOption(option);
+async function run([name, ...args]: readonly string[]): Promise<number> {
+  switch (name) {
+    case undefined:
+    case "-h":
+    case "--help":
+      return await print(programHelp(commands));
+    case "-V":
+    case "--version":
+      return await print(`${config.version}\n`);
+    case "help":
+      return await print(
+        args.length > 0 ? commandHelp(find(args[0])) : programHelp(commands),
+      );
+  }
+  const command = find(name);
+  const read = readArguments(args, command);
+  if (!read) return await print(commandHelp(command));
+  const { flags, argument, notes } = read;
+  for (const line of notes) note(`note: ${printable(line)}`);
+  return await command.run(flags, argument);
+}
+
+async function print(text: string): Promise<number> {
+  await write(text);
+  return 0;
+}
+
+/** @throws {BadFlags} where there is no such command */
+function find(name: string): CommandSpec {
+  const found = commands.find((command) => command.name === name);
+  if (found) return found;
+  if (name.startsWith("-")) {
+    throw new BadFlags(
+      `Cannot use ${name} before a command: it comes after one, such as culm generate ${name}`,
+    );
+  }
+  const names = commands.map(({ name }) => name);
+  throw new BadFlags(
+    `unknown command '${name}'. Did you mean ${
+      closestString(name, names)
+    }? culm --help lists them`,
+  );
 }
 
 /** Says what went wrong in one line on standard error, and gives the exit code for it. */
@@ -101,16 +84,13 @@ function report(error: unknown): number {
     return interruptedCode;
   }
   note(`error: ${printable(messageOf(error)).replace(/^error: /, "")}`);
-  return error instanceof CommanderError || error instanceof BadFlags
-    ? usageCode
-    : failedCode;
+  return error instanceof BadFlags ? usageCode : failedCode;
 }
 
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const message = error.message.trim().replace(/\s*\n\s*/g, " ");
   const expected = error instanceof CulmError ||
-    error instanceof CommanderError ||
     error instanceof Deno.errors.NotCapable;
   return expected ? message : `unexpected ${error.name}: ${message}`;
 }

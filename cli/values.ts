@@ -1,92 +1,53 @@
 /**
- * Reading the values of flags. Each reader throws {@linkcode UsageError} that
- * says what the flag needs.
+ * Reading the values of flags.
  *
  * @module
  */
-import { UsageError } from "../mod.ts";
+import { type OptionSpec, UsageError } from "../mod.ts";
+import { checkValue } from "../src/options.ts";
 
-/** Reads one value; `previous` is what the same flag gave before. */
-export type ReadValue = (text: string, previous: unknown) => unknown;
-
-/** A whole number from `least` up. */
-export function wholeNumber(least: number): ReadValue {
-  return (text) => {
-    const value = Number(text);
-    if (
-      /^[+-]?\d+$/.test(text) && Number.isSafeInteger(value) && value >= least
-    ) return value;
-    throw new UsageError(`It needs a whole number from ${least} up.`);
-  };
+/** The number that a text spells; the text itself where it spells none, which no check lets pass. */
+export function numberOr(text: string): number | string {
+  return /^\s*$|[^\s\d.eE+-]/.test(text) || Number.isNaN(Number(text))
+    ? text
+    : Number(text);
 }
 
-/** A number from `low` to `high`. */
-export function numberBetween(low: number, high: number): ReadValue {
-  return (text) => {
-    const value = Number(text);
-    if (text.trim() !== "" && value >= low && value <= high) return value;
-    const range = [
-      low > -Infinity ? `from ${low}` : "",
-      high < Infinity
-        ? `${low > -Infinity ? "to" : "up to"} ${high}`
-        : low > -Infinity
-        ? "up"
-        : "",
-    ].join(" ").trim();
-    throw new UsageError(`It needs a number ${range}`.trimEnd() + ".");
-  };
+/** Reads numbers of one kind, with commas between. */
+export function numbers(
+  spec: OptionSpec,
+): (text: string, name: string) => number[] {
+  return (text, name) =>
+    text.split(",").map((part) =>
+      checkValue(name, spec, numberOr(part)) as number
+    );
 }
 
 /** Shares above 0, at most 1, with commas between. */
-export const shares: ReadValue = (text) =>
-  text.split(",").map((part) => {
-    const value = Number(part);
-    if (part.trim() !== "" && value > 0 && value <= 1) return value;
-    throw new UsageError(
-      "It needs shares above 0, at most 1, with commas between.",
-    );
-  });
+export const shares: (text: string, name: string) => number[] = numbers({
+  exclusiveMinimum: 0,
+  maximum: 1,
+});
 
-/** One of some words. */
-export function oneOf(...words: string[]): ReadValue {
-  return (text) => {
-    if (words.includes(text)) return text;
-    throw new UsageError(`It needs one of ${words.join(", ")}.`);
-  };
+/** A text whose escapes, such as `\n`, are read. */
+export function unescapedText(text: string, name: string): string {
+  if (text !== "") return unescape(text);
+  throw new UsageError(`Cannot use ${name} "": it is a text that is not empty`);
 }
 
-/** Whole numbers from `least` up, with commas between. */
-export function wholeNumbers(least: number): ReadValue {
-  const read = wholeNumber(least);
-  return (text) => text.split(",").map((part) => read(part, undefined));
-}
-
-/** Texts of a flag that may be given several times; escapes such as `\n` are read. */
-export const texts: ReadValue = (text, previous = []) => {
-  if (text === "") throw new UsageError("It needs a text that is not empty.");
-  return [...previous as string[], unescape(text)];
-};
-
-/** Names of files of a flag that may be given several times. */
-export const paths: ReadValue = (
-  text,
-  previous = [],
-) => [...previous as string[], text];
-
-/** llama.cpp's biases, `15043+1` or `15043-inf`, of a flag that may be given several times. */
-export const logitBiases: ReadValue = (text, previous = []) => {
+/** llama.cpp's bias, `15043+1` or `15043-inf`. */
+export function logitBias(text: string, name: string): [number, number] {
   const match = text.match(/^(\d+)([+-])(inf|\d+(?:\.\d*)?|\.\d+)$/i);
   const amount = match?.[3].toLowerCase() === "inf"
     ? Infinity
     : Number(match?.[3]);
   if (!match || (match[2] === "+" && amount === Infinity)) {
     throw new UsageError(
-      "It needs a token id and a bias, such as 15043+1, 15043-0.5 or 15043-inf.",
+      `Cannot use ${name} "${text}": it is a token id and a bias, such as 15043+1, 15043-0.5 or 15043-inf`,
     );
   }
-  const bias = match[2] === "+" ? amount : -amount;
-  return [...previous as [number, number][], [Number(match[1]), bias]];
-};
+  return [Number(match[1]), match[2] === "+" ? amount : -amount];
+}
 
 const escapes: Readonly<Record<string, string>> = {
   n: "\n",

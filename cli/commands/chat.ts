@@ -1,46 +1,47 @@
-import { type ChatMessage, LimitError } from "../../mod.ts";
+import { type ChatMessage, chatOptions, LimitError } from "../../mod.ts";
 import { printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
-import { type RunGpuFlags, runGpuOptions } from "../gpu_options.ts";
+import { runGpuOptions } from "../gpu_options.ts";
 import { GrowingProfile } from "../growing_profile.ts";
 import { readLines, readText } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
-import { group, option } from "../option.ts";
-import { type LoadFlags, loadOptions } from "../options.ts";
+import type { FlagGroups, FlagsOfGroups } from "../option.ts";
+import { modelOptions, runOptions } from "../options.ts";
 import {
   generateOptionsOf,
-  type SamplingFlags,
-  samplingOptions,
+  lengthFlags,
+  samplingFlags,
 } from "../sampling_options.ts";
 import { note, write } from "../terminal.ts";
 import { Timings } from "../timings.ts";
 
-interface ChatFlags extends LoadFlags, RunGpuFlags, SamplingFlags {
-  readonly systemPrompt?: string;
-  readonly chatTemplate?: string;
-}
+const options = {
+  Chat: {
+    systemPrompt: {
+      type: "string",
+      flag: "-sys, --system-prompt <text>",
+      description: "what the model is told before the first turn",
+    },
+    template: {
+      ...chatOptions.template,
+      flag: "--chat-template, --chat-template-file <template>",
+    },
+  },
+  Model: modelOptions,
+  Running: runOptions,
+  GPU: runGpuOptions,
+  Length: lengthFlags,
+  Sampling: samplingFlags,
+} as const satisfies FlagGroups;
+
+type ChatFlags = FlagsOfGroups<typeof options>;
 
 /** Talks with a model. */
 export const chat: CommandSpec = {
   name: "chat",
   summary: "talk with a model; each line of standard input is a turn",
-  options: [
-    ...group(
-      "Chat",
-      option(
-        "-sys, --system-prompt <text>",
-        "what the model is told before the first turn",
-      ),
-      option(
-        "--chat-template <template>",
-        "a Jinja template, or a file with one, over the model's own (ChatML where it has none)",
-      ),
-    ),
-    ...loadOptions,
-    ...runGpuOptions,
-    ...samplingOptions,
-  ],
+  options,
   examples: [
     `culm chat -m model.gguf -sys "Answer in one sentence."`,
     "culm chat -m model.gguf < questions.txt > answers.txt",
@@ -49,7 +50,7 @@ export const chat: CommandSpec = {
 };
 
 async function run(flags: ChatFlags): Promise<number> {
-  const template = await templateOf(flags.chatTemplate);
+  const template = await templateOf(flags.template);
   const interactive = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
   using interrupt = new Interrupt();
   const growing = await GrowingProfile.of(flags);
@@ -58,7 +59,7 @@ async function run(flags: ChatFlags): Promise<number> {
   });
   using session = model.createSession();
   const timings = new Timings(model.loadMs);
-  const options = {
+  const settings = {
     ...generateOptionsOf(flags, model.tokenizer),
     template,
     session,
@@ -74,7 +75,7 @@ async function run(flags: ChatFlags): Promise<number> {
       messages.push({ role: "user", content });
       const { text, summary } = await printAnswer(
         (given) => model.chat(messages, given),
-        { ...options, signal: interrupt.signal },
+        { ...settings, signal: interrupt.signal },
         timings,
       );
       await write("\n");

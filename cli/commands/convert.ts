@@ -9,20 +9,52 @@ import {
 import type { CommandSpec } from "../command.ts";
 import { formatBytes, formatLeft } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";
-import { group, option } from "../option.ts";
-import { threads } from "../options.ts";
+import type { FlagGroups, FlagsOfGroups } from "../option.ts";
+import { threadOptions } from "../options.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
 import { CheckpointedFile, openCheckpointed } from "../checkpoint_file.ts";
-import { oneOf } from "../values.ts";
 
-interface ConvertFlags {
-  readonly output: string;
-  readonly type: string;
-  readonly form?: ConvertOptions["form"];
-  readonly predictors?: string;
-  readonly force?: true;
-  readonly threads?: number;
-}
+const types = convertTypes.map((type) => type.toLowerCase());
+
+const options = {
+  File: {
+    output: {
+      type: "string",
+      required: true,
+      flag: "-o, --output <file>",
+      description: "where to write it",
+    },
+    force: {
+      type: "boolean",
+      flag: "--force",
+      description:
+        "replace a file that is there, and give up other unfinished work",
+    },
+    type: {
+      enum: types,
+      default: "f16",
+      flag: "--type <type>",
+      description: `type of the matrices, as llama.cpp chooses it for each: ${
+        types.join(", ")
+      }`,
+    },
+    form: {
+      enum: ["llama", "powerinfer"],
+      defaultText: "the source's",
+      flag: "--form <form>",
+      description: "llama (dense, for llama.cpp) or powerinfer (ffn_down_t)",
+    },
+    predictors: {
+      type: "string",
+      flag: "--predictors <folder>",
+      description:
+        "PowerInfer's predictors, model_0.pt and so on; the form is powerinfer",
+    },
+  },
+  Running: threadOptions,
+} as const satisfies FlagGroups;
+
+type ConvertFlags = FlagsOfGroups<typeof options>;
 
 /** Makes GGUF files of Hugging Face folders and of other GGUF files. */
 export const convert: CommandSpec = {
@@ -30,32 +62,7 @@ export const convert: CommandSpec = {
   argument: "<source>",
   summary:
     "make a GGUF or PowerInfer file of a Hugging Face folder, or of another such file",
-  options: group(
-    "File",
-    option("-o, --output <file>", "where to write it").makeOptionMandatory(),
-    option(
-      "--force",
-      "replace a file that is there, and give up other unfinished work",
-    ),
-    option(
-      "--type <type>",
-      `type of the matrices, as llama.cpp chooses it for each: ${
-        convertTypes.join(", ").toLowerCase()
-      }`,
-      oneOf(...convertTypes.map((type) => type.toLowerCase())),
-      "f16",
-    ),
-    option(
-      "--form <form>",
-      "llama (dense, for llama.cpp) or powerinfer (ffn_down_t); default: the source's",
-      oneOf("llama", "powerinfer"),
-    ),
-    option(
-      "--predictors <folder>",
-      "PowerInfer's predictors, model_0.pt and so on; the form is powerinfer",
-    ),
-    threads,
-  ),
+  options,
   examples: [
     "culm convert Bamboo-base-v0_1 -o bamboo-7b.gguf --type q4_0",
     "culm convert Bamboo-base-v0_1 -o bamboo-7b.powerinfer.gguf --predictors Bamboo-predictors",

@@ -1,31 +1,40 @@
+import { textOptions } from "../../mod.ts";
 import { noteLogprobs, printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
-import { type RunGpuFlags, runGpuOptions } from "../gpu_options.ts";
+import { runGpuOptions } from "../gpu_options.ts";
 import { GrowingProfile } from "../growing_profile.ts";
 import { readPrompt } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
-import { BadFlags, group, option } from "../option.ts";
-import {
-  type LoadFlags,
-  loadOptions,
-  type PromptFlags,
-  promptOptions,
-} from "../options.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../option.ts";
+import { modelOptions, promptOptions, runOptions } from "../options.ts";
 import {
   generateOptionsOf,
-  type SamplingFlags,
-  samplingOptions,
+  lengthFlags,
+  samplingFlags,
 } from "../sampling_options.ts";
 import { note, write } from "../terminal.ts";
 import { Timings } from "../timings.ts";
-import { wholeNumber } from "../values.ts";
 
-interface GenerateFlags
-  extends LoadFlags, RunGpuFlags, PromptFlags, SamplingFlags {
-  readonly displayPrompt: boolean;
-  readonly logprobs: number;
-}
+const options = {
+  Prompt: promptOptions,
+  Model: modelOptions,
+  Running: runOptions,
+  GPU: runGpuOptions,
+  Length: lengthFlags,
+  Sampling: samplingFlags,
+  Output: {
+    displayPrompt: {
+      type: "boolean",
+      default: true,
+      flag: "--no-display-prompt",
+      description: "leave the prompt out of the output",
+    },
+    logprobs: textOptions.logprobs,
+  },
+} as const satisfies FlagGroups;
+
+type GenerateFlags = FlagsOfGroups<typeof options>;
 
 /** What the embedded model, which tells stories, is given to begin with. */
 const defaultPrompt = "Once upon a time";
@@ -34,22 +43,7 @@ const defaultPrompt = "Once upon a time";
 export const generate: CommandSpec = {
   name: "generate",
   summary: "continue a text",
-  options: [
-    ...promptOptions,
-    ...loadOptions,
-    ...runGpuOptions,
-    ...samplingOptions,
-    ...group(
-      "Output",
-      option("--no-display-prompt", "leave the prompt out of the output"),
-      option(
-        "--logprobs <n>",
-        "print each token's log-probability and the n likeliest tokens to standard error",
-        wholeNumber(0),
-        0,
-      ),
-    ),
-  ],
+  options,
   examples: [
     `culm generate -p "Tom had a red ball." -n 64 -s 1`,
     "culm generate -m bamboo-7b.gguf -f prompt.txt --temp 0 -c 2048",

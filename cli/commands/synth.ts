@@ -9,31 +9,9 @@ import {
 import type { CommandSpec } from "../command.ts";
 import { formatBytes } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";
-import { BadFlags, group, option } from "../option.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../option.ts";
 import { writeFile, writeFolder } from "../output_file.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
-import { numberBetween, oneOf, wholeNumber } from "../values.ts";
-
-interface SynthFlags {
-  readonly output: string;
-  readonly force?: true;
-  readonly form: SynthOptions["form"] | "huggingface";
-  readonly type: string;
-  readonly seed: number;
-  readonly shape: string;
-  readonly embeddingLength?: number;
-  readonly feedForwardLength?: number;
-  readonly blockCount?: number;
-  readonly headCount?: number;
-  readonly headCountKv?: number;
-  readonly vocabSize?: number;
-  readonly contextLength?: number;
-  readonly activation: SynthOptions["activation"];
-  readonly gatePositive: number;
-  readonly active: number;
-  readonly predictorRank?: number;
-  readonly predictorRecall: number;
-}
 
 const types: readonly GgmlType[] = [
   "F32",
@@ -51,87 +29,122 @@ const types: readonly GgmlType[] = [
   "Q6_K",
 ];
 
-const size = (flags: string, description: string) =>
-  option(flags, description, wholeNumber(1));
+const typeNames = types.map((type) => type.toLowerCase());
+
+const size = { type: "integer", minimum: 1 } as const;
+const share = { type: "number", minimum: 0, maximum: 1 } as const;
+
+const options = {
+  File: {
+    output: {
+      type: "string",
+      required: true,
+      flag: "-o, --output <path>",
+      description: "where to write it",
+    },
+    force: {
+      type: "boolean",
+      flag: "--force",
+      description: "replace a file that is there",
+    },
+    form: {
+      enum: ["powerinfer", "llama", "huggingface"],
+      default: "powerinfer",
+      flag: "--form <form>",
+      description:
+        "powerinfer (ffn_down_t), llama (the same weights, dense, for llama.cpp) or huggingface (a folder of safetensors)",
+    },
+    type: {
+      enum: typeNames,
+      default: "q4_0",
+      flag: "--type <type>",
+      description: `type of the matrices: ${typeNames.join(", ")}`,
+    },
+    seed: {
+      type: "integer",
+      minimum: 0,
+      default: 1,
+      flag: "-s, --seed <n>",
+      description: "the same seed writes the same weights",
+    },
+  },
+  Sizes: {
+    shape: {
+      enum: Object.keys(synthShapes),
+      default: "bamboo-7b",
+      flag: "--shape <name>",
+      description: Object.keys(synthShapes).join(", "),
+    },
+    embeddingLength: {
+      ...size,
+      flag: "--embedding-length <n>",
+      description: "width of the residual stream",
+    },
+    feedForwardLength: {
+      ...size,
+      flag: "--feed-forward-length <n>",
+      description: "neurons of a layer",
+    },
+    blockCount: { ...size, flag: "--block-count <n>", description: "layers" },
+    headCount: {
+      ...size,
+      flag: "--head-count <n>",
+      description: "query heads",
+    },
+    headCountKv: {
+      ...size,
+      flag: "--head-count-kv <n>",
+      description: "key and value heads",
+    },
+    vocabSize: { ...size, flag: "--vocab-size <n>", description: "tokens" },
+    contextLength: {
+      ...size,
+      flag: "--context-length <n>",
+      description: "positions that the file claims",
+    },
+  },
+  Sparsity: {
+    activation: {
+      enum: ["drelu", "reglu"],
+      default: "drelu",
+      flag: "--activation <name>",
+      description:
+        "drelu (architecture bamboo) or reglu (llama in PowerInfer's form)",
+    },
+    gatePositive: {
+      ...share,
+      default: 0.39,
+      flag: "--gate-positive <share>",
+      description: "neurons whose gate is positive; in reglu those fire",
+    },
+    active: {
+      ...share,
+      default: 0.15,
+      flag: "--active <share>",
+      description: "neurons that fire",
+    },
+    predictorRank: {
+      ...size,
+      flag: "--predictor-rank <n>",
+      description: "add a predictor of this rank",
+    },
+    predictorRecall: {
+      ...share,
+      default: 0.96,
+      flag: "--predictor-recall <share>",
+      description: "neurons that fire which it selects",
+    },
+  },
+} as const satisfies FlagGroups;
+
+type SynthFlags = FlagsOfGroups<typeof options>;
 
 /** Makes model files to measure with. */
 export const synth: CommandSpec = {
   name: "synth",
   summary:
     "write a model file of any size with random weights whose neurons fire as often as asked",
-  options: [
-    ...group(
-      "File",
-      option("-o, --output <path>", "where to write it").makeOptionMandatory(),
-      option("--force", "replace a file that is there"),
-      option(
-        "--form <form>",
-        "powerinfer (ffn_down_t), llama (the same weights, dense, for llama.cpp) or huggingface (a folder of safetensors)",
-        oneOf("powerinfer", "llama", "huggingface"),
-        "powerinfer",
-      ),
-      option(
-        "--type <type>",
-        `type of the matrices: ${types.join(", ").toLowerCase()}`,
-        oneOf(...types.map((type) => type.toLowerCase())),
-        "q4_0",
-      ),
-      option(
-        "-s, --seed <n>",
-        "the same seed writes the same weights",
-        wholeNumber(0),
-        1,
-      ),
-    ),
-    ...group(
-      "Sizes",
-      option(
-        "--shape <name>",
-        Object.keys(synthShapes).join(", "),
-        oneOf(...Object.keys(synthShapes)),
-        "bamboo-7b",
-      ),
-      size("--embedding-length <n>", "width of the residual stream"),
-      size("--feed-forward-length <n>", "neurons of a layer"),
-      size("--block-count <n>", "layers"),
-      size("--head-count <n>", "query heads"),
-      size("--head-count-kv <n>", "key and value heads"),
-      size("--vocab-size <n>", "tokens"),
-      size("--context-length <n>", "positions that the file claims"),
-    ),
-    ...group(
-      "Sparsity",
-      option(
-        "--activation <name>",
-        "drelu (architecture bamboo) or reglu (llama in PowerInfer's form)",
-        oneOf("drelu", "reglu"),
-        "drelu",
-      ),
-      option(
-        "--gate-positive <share>",
-        "neurons whose gate is positive; in reglu those fire",
-        numberBetween(0, 1),
-        0.39,
-      ),
-      option(
-        "--active <share>",
-        "neurons that fire",
-        numberBetween(0, 1),
-        0.15,
-      ),
-      option(
-        "--predictor-rank <n>",
-        "adds a predictor of this rank",
-        wholeNumber(1),
-      ),
-      option(
-        "--predictor-recall <share>",
-        "neurons that fire which it selects",
-        numberBetween(0, 1),
-        0.96,
-      ),
-    ),
-  ],
+  options,
   examples: [
     "culm synth -o bamboo-7b.gguf --predictor-rank 1024",
     "culm synth -o bamboo-7b-dense.gguf --form llama",

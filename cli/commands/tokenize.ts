@@ -2,40 +2,46 @@ import { readGguf, tokenizerFromGguf } from "../../mod.ts";
 import type { CommandSpec } from "../command.ts";
 import { readPrompt, readText } from "../input.ts";
 import { openModel } from "../model_file.ts";
-import { BadFlags, group, option } from "../option.ts";
-import {
-  type ModelFlags,
-  modelOptions,
-  type PromptFlags,
-  promptOptions,
-} from "../options.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../option.ts";
+import { modelOptions, promptOptions } from "../options.ts";
 import { write } from "../terminal.ts";
 
-interface TokenizeFlags extends ModelFlags, PromptFlags {
-  readonly ids?: true;
-  readonly bos: boolean;
-  readonly parseSpecial?: true;
-  readonly showCount?: true;
-}
+const options = {
+  Prompt: promptOptions,
+  Model: modelOptions,
+  Output: {
+    ids: {
+      type: "boolean",
+      flag: "--ids",
+      description: "print the ids alone, as a list",
+    },
+    bos: {
+      type: "boolean",
+      default: true,
+      flag: "--no-bos",
+      description: "do not begin with the token that begins a text",
+    },
+    parseSpecial: {
+      type: "boolean",
+      flag: "--parse-special",
+      description:
+        "read special tokens that the text spells out as one id each",
+    },
+    showCount: {
+      type: "boolean",
+      flag: "--show-count",
+      description: "print how many tokens there are",
+    },
+  },
+} as const satisfies FlagGroups;
+
+type TokenizeFlags = FlagsOfGroups<typeof options>;
 
 /** Shows a text as tokens. */
 export const tokenize: CommandSpec = {
   name: "tokenize",
   summary: "show a text as tokens",
-  options: [
-    ...promptOptions,
-    ...modelOptions,
-    ...group(
-      "Output",
-      option("--ids", "print the ids alone, as a list"),
-      option("--no-bos", "do not begin with the token that begins a text"),
-      option(
-        "--parse-special",
-        "read special tokens that the text spells out as one id each",
-      ),
-      option("--show-count", "print how many tokens there are"),
-    ),
-  ],
+  options,
   examples: [
     `culm tokenize -p "Hello world"`,
     "culm tokenize -m model.gguf -f text.txt --ids --no-bos",

@@ -20,7 +20,7 @@ import { coreCount, mostWorkers } from "../platform/threads.ts";
 /** Whether a GPU takes part. */
 export type GpuMode = "off" | "auto" | "require";
 
-const gpuModes: readonly GpuMode[] = ["auto", "off", "require"];
+const gpuModes: readonly GpuMode[] = ["off", "auto", "require"];
 
 /** How a model is loaded. */
 export const loadOptions = {

@@ -50,7 +50,7 @@ Deno.test(
       await Deno.writeTextFile(there, "mine");
       const output = ["-o", path];
       const wrong: [string[], number, RegExp][] = [
-        [output, 2, /missing required argument 'source'/],
+        [output, 2, /missing required argument '<source>'/],
         [[tiny], 2, /required option '-o, --output <file>'/],
         [[tiny, ...output, "--type", "q9"], 2, /one of f32, f16/],
         [[tiny, ...output, "--form", "onnx"], 2, /one of llama, powerinfer/],

@@ -1,25 +1,35 @@
 import assert from "node:assert/strict";
-import { Command } from "commander";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { load } from "../../mod.ts";
+import { readArguments } from "../../cli/arguments.ts";
+import type { CommandSpec } from "../../cli/command.ts";
 import {
   type LoadFlags,
-  loadOptions,
   loadOptionsOf,
+  runOptions,
 } from "../../cli/options.ts";
 import {
   generateOptionsOf,
+  lengthFlags,
   type SamplingFlags,
-  samplingOptions,
+  samplingFlags,
 } from "../../cli/sampling_options.ts";
 import { unescape } from "../../cli/values.ts";
 
+const command: CommandSpec = {
+  name: "generate",
+  summary: "",
+  options: {
+    Running: runOptions,
+    Length: lengthFlags,
+    Sampling: samplingFlags,
+  },
+  examples: [],
+  run: () => Promise.resolve(0),
+};
+
 function parse(args: string[]): LoadFlags & SamplingFlags {
-  const command = new Command().exitOverride();
-  for (const option of [...loadOptions, ...samplingOptions]) {
-    command.addOption(option);
-  }
-  return command.parse(args, { from: "user" }).opts();
+  return readArguments(args, command)!.flags as LoadFlags & SamplingFlags;
 }
 
 await using model = await load(tinyBamboo(), { threads: 0 });
@@ -58,8 +68,8 @@ Deno.test("without flags, the defaults are llama.cpp's", () => {
     ],
     seed: -1,
     maxTokens: -1,
-    stop: [],
-    ignoreEos: undefined,
+    stop: undefined,
+    ignoreEos: false,
   });
   assert.deepEqual(logitBias, new Map());
   assert.deepEqual(loadOptionsOf(flags), {
@@ -104,7 +114,7 @@ Deno.test("each flag sets its option", () => {
     logitBias: new Map([[5, 1], [6, -Infinity]]),
     seed: 3,
     maxTokens: 7,
-    stop: ["a", "c", "b\n"],
+    stop: ["a", "b\n", "c"],
     ignoreEos: true,
   });
   const loading =

@@ -116,8 +116,8 @@ Deno.test("bad input is reported in one line", async (t) => {
   await Deno.writeTextFile(at("state"), '{"unfinished":"eval"}');
   await Deno.writeTextFile(at("there.svg"), "");
   const wrong: [string[], number, RegExp][] = [
-    [["--keep", "1,0"], 2, /shares above 0, at most 1/],
-    [["--keep", "0.5,"], 2, /shares above 0, at most 1/],
+    [["--keep", "1,0"], 2, /it is a number above 0, at most 1/],
+    [["--keep", "0.5,"], 2, /it is a number above 0, at most 1/],
     [["--keep", "0.5", "--sparsity", "dense"], 2, /both --keep and --sparsity/],
     [["--csv", "--json"], 2, /both --csv and --json/],
     [["--svg", at("a.svg")], 2, /--svg needs --keep/],

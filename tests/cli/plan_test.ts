@@ -116,8 +116,8 @@ Deno.test("what the index's flags cannot mean is one clear line", async () => {
     const cases: [string[], number, RegExp][] = [
       [["--gpu-index", path], 1, /2 layers of 100 neurons, the model 2 of 96/],
       [["--gpu-index", path, "--reset-gpu-index"], 2, /give one of/],
-      [["--machine", "abacus"], 2, /needs one of rtx-2080ti, rtx-4090/],
-      [["--vram-budget", "x"], 2, /needs a number from -1/],
+      [["--machine", "abacus"], 2, /it is one of rtx-2080ti, rtx-4090/],
+      [["--vram-budget", "x"], 2, /it is a number from -1/],
       [["--gpu-index", model], 1, /general\.architecture is "bamboo"/],
       [["--profile", folder], 1, /it has no activation_0\.pt/],
     ];

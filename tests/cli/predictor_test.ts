@@ -328,7 +328,7 @@ Deno.test("nothing is overwritten unasked, and bad input is reported in one line
     [[...make, "-o", at("there")], 1, /it is there already; --force/],
     [[...make, "--rank", "300"], 1, /rank 300: needs a whole number .* to 256/],
     [[...make, "--recall", "1"], 1, /recall 1: needs a number above 0, below/],
-    [[...make, "--recall", "2"], 2, /It needs a number from 0 to 1/],
+    [[...make, "--recall", "2"], 2, /it is a number from 0 to 1/],
     [["predictor", ...model, "-f", at("none")], 1, /there is no such file/],
     [
       ["predictor", "-m", at("swiglu.gguf"), ...text],

@@ -212,7 +212,7 @@ Deno.test("bad input is reported in one line, before anything is measured", asyn
     [["-m", dir.text, ...page], 1, /text/],
     [[...model, ...page, "-f", `${dir.path}/none`], 1, /no such file/],
     [[...model, ...page, "-f", dir.text], 1, /the text needs 1024 tokens/],
-    [[...model, ...page, "--keep", "0"], 2, /shares above 0/],
+    [[...model, ...page, "--keep", "0"], 2, /a number above 0/],
     [[...model, ...page, "--sparsity", "dense"], 2, /--sparsity/],
   ];
   const before = await namesIn(dir.path);

@@ -205,7 +205,10 @@ Deno.test("load refuses options out of range, and a predictor that is not there"
       { cacheType: "constructor" as "f16" },
       /cacheType "constructor": it is one of/,
     ],
-    [{ gpu: "constructor" as "off" }, /gpu "constructor": it is one of auto/],
+    [
+      { gpu: "constructor" as "off" },
+      /gpu "constructor": it is one of off, auto/,
+    ],
     [
       { activation: "toString" as "drelu" },
       /activation "toString": it is one of/,

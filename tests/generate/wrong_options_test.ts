@@ -48,7 +48,7 @@ Deno.test("load names what it does not know", async () => {
       { sparsity: { mode: "dense", share: 1 } },
       /sparsity\.share: sparsity has nothing/,
     ],
-    [{ gpu: "yes" }, /gpu "yes": it is one of auto, off, require/],
+    [{ gpu: "yes" }, /gpu "yes": it is one of off, auto, require/],
     [{ activation: "constructor" }, /activation "constructor": it is one of/],
     [{ threads: "2" }, /threads "2": it is a whole number from 0 up/],
     [{ hotShare: NaN }, /hotShare NaN: it is a number from 0 to 1/],

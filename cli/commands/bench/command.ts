@@ -1,86 +1,91 @@
-import { type BenchForm, benchForms, benchWriter, rowOf } from "./output.ts";
+import { benchForms, benchWriter, rowOf } from "./output.ts";
 import { type BenchTest, nameOf, runTest } from "./runs.ts";
 import type { CommandSpec } from "../../command.ts";
-import { type RunGpuFlags, runGpuOptions } from "../../gpu_options.ts";
+import { runGpuOptions } from "../../gpu_options.ts";
 import { gpuCountsText } from "../../gpu_stats.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { describe, loadModel } from "../../model_file.ts";
-import { BadFlags, group, option } from "../../option.ts";
-import { benchLoadOptions, type LoadFlags } from "../../options.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
+import { benchLoadOptions, modelOptions } from "../../options.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { recallText } from "../../recall.ts";
 import { layersText, ratesText } from "./roofline.ts";
 import { note, write } from "../../terminal.ts";
 import { type Timeline, timelineText, watchToken } from "./timeline.ts";
 import { timelineSvg } from "./timeline_svg.ts";
-import { oneOf, wholeNumber, wholeNumbers } from "../../values.ts";
+import { numbers } from "../../values.ts";
 
-interface BenchFlags extends LoadFlags, RunGpuFlags {
-  readonly nPrompt: number[];
-  readonly nGen: number[];
-  readonly nDepth: number[];
-  readonly repetitions: number;
-  readonly output: BenchForm;
-  readonly measureRecall?: true;
-  readonly timeline?: string;
-  readonly force?: true;
-  readonly verbose?: true;
-}
+const counts = numbers({ type: "integer", minimum: 0 });
+
+const options = {
+  Test: {
+    nPrompt: {
+      read: counts,
+      default: [512],
+      flag: "-p, --n-prompt <n,...>",
+      description: "tokens evaluated at once; 0 = no such test",
+    },
+    nGen: {
+      read: counts,
+      default: [128],
+      flag: "-n, --n-gen <n,...>",
+      description: "tokens evaluated one by one; 0 = no such test",
+    },
+    nDepth: {
+      read: counts,
+      default: [0],
+      flag: "-d, --n-depth <n,...>",
+      description: "tokens that come before, evaluated once and not measured",
+    },
+    repetitions: {
+      type: "integer",
+      minimum: 1,
+      default: 5,
+      flag: "-r, --repetitions <n>",
+      description: "runs of each test, after one that does not count",
+    },
+    output: {
+      enum: benchForms,
+      default: "md",
+      flag: "-o, --output <form>",
+      description: "md, json, jsonl or csv",
+    },
+    measureRecall: {
+      type: "boolean",
+      flag: "--measure-recall",
+      description:
+        "count what the predictor misses, at the price of computing everything",
+    },
+    timeline: {
+      type: "string",
+      flag: "--timeline <file>",
+      description:
+        "draw what each thread and the GPU do in one more token of each -n and -d",
+    },
+    force: {
+      type: "boolean",
+      flag: "--force",
+      description: "replace a picture that is there",
+    },
+    verbose: {
+      type: "boolean",
+      flag: "-v, --verbose",
+      description:
+        "print the rates of each place and what each layer did to standard error",
+    },
+  },
+  Model: modelOptions,
+  Running: benchLoadOptions,
+  GPU: runGpuOptions,
+} as const satisfies FlagGroups;
+
+type BenchFlags = FlagsOfGroups<typeof options>;
 
 /** Measures how fast a model runs. */
 export const bench: CommandSpec = {
   name: "bench",
   summary: "measure tokens per second as llama-bench does",
-  options: [
-    ...group(
-      "Test",
-      option(
-        "-p, --n-prompt <n,...>",
-        "tokens evaluated at once; 0 = no such test",
-        wholeNumbers(0),
-        [512],
-      ),
-      option(
-        "-n, --n-gen <n,...>",
-        "tokens evaluated one by one; 0 = no such test",
-        wholeNumbers(0),
-        [128],
-      ),
-      option(
-        "-d, --n-depth <n,...>",
-        "tokens that come before, evaluated once and not measured",
-        wholeNumbers(0),
-        [0],
-      ),
-      option(
-        "-r, --repetitions <n>",
-        "runs of each test, after one that does not count",
-        wholeNumber(1),
-        5,
-      ),
-      option(
-        "-o, --output <form>",
-        "md, json, jsonl or csv",
-        oneOf(...benchForms),
-        "md",
-      ),
-      option(
-        "--measure-recall",
-        "count what the predictor misses, at the price of computing everything",
-      ),
-      option(
-        "--timeline <file>",
-        "draw what each thread and the GPU do in one more token of each -n and -d",
-      ),
-      option("--force", "replace a picture that is there"),
-      option(
-        "-v, --verbose",
-        "print the rates of each place and what each layer did to standard error",
-      ),
-    ),
-    ...benchLoadOptions,
-    ...runGpuOptions,
-  ],
+  options,
   examples: [
     "culm bench -m model.gguf -p 512 -n 128 -r 5",
     "culm bench -p 0 -n 64 --sparsity dense -o json",
@@ -112,8 +117,10 @@ async function run(flags: BenchFlags): Promise<number> {
   using picture = await openIfGiven(timeline, flags);
 
   using interrupt = new Interrupt();
-  const ctxSize = Math.max(...tests.map(({ depth, tokens }) => depth + tokens));
-  const loadFlags = { ...flags, ctxSize };
+  const contextSize = Math.max(
+    ...tests.map(({ depth, tokens }) => depth + tokens),
+  );
+  const loadFlags = { ...flags, contextSize };
   await using model = await loadModel(loadFlags, interrupt, { measureRecall });
   const writer = benchWriter(
     flags.output,

@@ -20,51 +20,60 @@ import type { CommandSpec } from "../../command.ts";
 import { fileName } from "../../format.ts";
 import { openModel } from "../../model_file.ts";
 import { findProfile, readProfileFile } from "../../model_profile.ts";
-import { BadFlags, group, option } from "../../option.ts";
-import { countingOptions } from "../../options.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
+import { countingOptions, modelOptions } from "../../options.ts";
 import { exists } from "../../output_file.ts";
 import { openIfGiven } from "../../output_flags.ts";
-import { type CountFlags, countProfile } from "../profile/counting.ts";
+import { countProfile } from "../profile/counting.ts";
 import { printable, write } from "../../terminal.ts";
 import { statePathOf } from "../../checkpoint.ts";
-import { paths } from "../../values.ts";
 
-interface CdfFlags extends Omit<CountFlags, "model" | "profile"> {
-  readonly model?: string[];
-  readonly profile?: string[];
-  readonly json?: true;
-  readonly svg?: string;
-}
+const options = {
+  Distribution: {
+    model: {
+      ...modelOptions.model,
+      type: "strings",
+      description:
+        "a model, with the profile beside or in it, or with a text to count",
+    },
+    profile: {
+      type: "strings",
+      flag: "--profile <file>",
+      description:
+        "what culm profile counted, or a folder of PowerInfer's activation_{i}.pt",
+    },
+    file: {
+      type: "strings",
+      flag: "-f, --file <file>",
+      description: "a text to count with each model; - = standard input",
+    },
+    svg: {
+      type: "string",
+      flag: "--svg <file>",
+      description: "draw one line a layer, one chart a model",
+    },
+    json: {
+      type: "boolean",
+      flag: "--json",
+      description: "print everything as JSON",
+    },
+    force: {
+      type: "boolean",
+      flag: "--force",
+      description: "count anew, and replace files that are there",
+    },
+  },
+  Running: countingOptions,
+} as const satisfies FlagGroups;
+
+type CdfFlags = FlagsOfGroups<typeof options>;
 
 /** Shows how activations are spread over neurons. */
 export const cdf: CommandSpec = {
   name: "cdf",
   summary:
     "show what share of all activations the hottest neurons take, by layer, for models side by side",
-  options: [
-    ...group(
-      "Distribution",
-      option(
-        "-m, --model <file>",
-        "a model, with the profile beside or in it, or with a text to count; may be repeated; left out: the embedded tiny-bamboo",
-        paths,
-      ),
-      option(
-        "--profile <file>",
-        "what culm profile counted, or a folder of PowerInfer's activation_{i}.pt; may be repeated",
-        paths,
-      ),
-      option(
-        "-f, --file <file>",
-        "a text to count with each model; may be repeated; - = standard input",
-        paths,
-      ),
-      option("--svg <file>", "draw one line a layer, one chart a model"),
-      option("--json", "print everything as JSON"),
-      option("--force", "count anew, and replace files that are there"),
-    ),
-    ...countingOptions,
-  ],
+  options,
   examples: [
     "culm cdf -m model.gguf -f text.txt --svg cdf.svg",
     "culm cdf --profile model.gguf.profile --profile activation",

@@ -23,30 +23,17 @@ import { fileName, formatLeft } from "../../format.ts";
 import { readText } from "../../input.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { loadModel, modelFingerprint } from "../../model_file.ts";
-import { BadFlags, group, option } from "../../option.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
 import {
   benchLoadOptions,
   cacheTypeOf,
-  type LoadFlags,
+  modelOptions,
+  runOptions,
 } from "../../options.ts";
 import { exists } from "../../output_file.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { note, printable, ProgressBar, write } from "../../terminal.ts";
 import { Checkpoint, sha256, stateOptions } from "../../checkpoint.ts";
-import { paths, type ReadValue, wholeNumber } from "../../values.ts";
-
-interface EvalFlags extends Omit<LoadFlags, "model" | "sparsity"> {
-  readonly model?: string[];
-  readonly sparsity?: string[];
-  readonly data?: string;
-  readonly tasks?: string;
-  readonly limit?: number;
-  readonly numFewshot?: number;
-  readonly json?: true;
-  readonly samples?: string;
-  readonly state?: string;
-  readonly force?: true;
-}
 
 /** What one column runs. */
 interface Way {
@@ -66,63 +53,72 @@ interface Loaded {
   readonly hash: string;
 }
 
-/** Modes of a flag that may be given several times. */
-const modes: ReadValue = (text, previous = []) => {
-  parseSparsity(text);
-  return [...previous as string[], text];
-};
-
 const names = evalTasks.map(({ name }) => name).join(",");
+
+const { sparsity: one, ...running } = benchLoadOptions;
+const { default: _, ...sparsity } = one;
+
+const options = {
+  Evaluation: {
+    model: {
+      ...modelOptions.model,
+      type: "strings",
+      description: "a column",
+    },
+    sparsity: {
+      ...sparsity,
+      repeated: true,
+      description: "a column for each model in this mode (as generate's)",
+      read: (text: string) => ({ text, mode: parseSparsity(text) }),
+    },
+    data: {
+      type: "string",
+      flag: "--data <folder>",
+      description:
+        "where the tasks' files lie, as llm-foundry has them: arc_easy.jsonl",
+    },
+    tasks: {
+      type: "string",
+      default: names,
+      flag: "--tasks <names>",
+      description: "tasks, with commas between",
+    },
+    limit: {
+      type: "integer",
+      minimum: 1,
+      flag: "--limit <n>",
+      description: "most questions of a task",
+    },
+    numFewshot: {
+      type: "integer",
+      minimum: 0,
+      defaultText: "5 in gsm8k, else 0",
+      flag: "--num-fewshot <n>",
+      description: "examples before each question, a file's first",
+    },
+    json: {
+      type: "boolean",
+      flag: "--json",
+      description: "print the results as JSON",
+    },
+    samples: {
+      type: "string",
+      flag: "--samples <file>",
+      description: "write what came of each question, a line of JSON each",
+    },
+    ...stateOptions("eval"),
+  },
+  Running: { contextSize: runOptions.contextSize, ...running },
+} as const satisfies FlagGroups;
+
+type EvalFlags = FlagsOfGroups<typeof options>;
 
 /** Asks a model the questions of benchmarks. */
 export const evaluate: CommandSpec = {
   name: "eval",
   summary:
     "score models on benchmarks, with lm-evaluation-harness's prompts and metrics",
-  options: [
-    ...group(
-      "Evaluation",
-      option(
-        "-m, --model <file>",
-        "a column; may be repeated; left out: the embedded tiny-bamboo",
-        paths,
-      ),
-      option(
-        "--sparsity <mode>",
-        "a column for each model in this mode (as generate's); may be repeated (default: exact)",
-        modes,
-      ),
-      option(
-        "--data <folder>",
-        "where the tasks' files lie, as llm-foundry has them: arc_easy.jsonl",
-      ),
-      option(
-        "--tasks <names>",
-        `tasks, with commas between (default: ${names})`,
-      ),
-      option("--limit <n>", "most questions of a task", wholeNumber(1)),
-      option(
-        "--num-fewshot <n>",
-        "examples before each question, a file's first (default: 5 in gsm8k, else 0)",
-        wholeNumber(0),
-      ),
-      option("--json", "print the results as JSON"),
-      option(
-        "--samples <file>",
-        "write what came of each question, a line of JSON each",
-      ),
-      option(
-        "-c, --ctx-size <n>",
-        "positions of context; 0 = the model's",
-        wholeNumber(0),
-        0,
-      ),
-      ...stateOptions("eval"),
-    ),
-    ...benchLoadOptions.filter(({ long }) =>
-      long !== "--model" && long !== "--sparsity"
-    ),
-  ],
+  options,
   examples: [
     "culm eval -m model.gguf --data tasks --tasks arc_easy,piqa --limit 200",
     "culm eval -m model.gguf --data tasks --sparsity dense --sparsity top-k=0.1",
@@ -144,24 +140,26 @@ async function run(flags: EvalFlags): Promise<number> {
   return 0;
 }
 
+const exact = [{ text: "exact", mode: parseSparsity("exact") }];
+
 /** Each model in each mode. */
-function waysOf({ model, sparsity = ["exact"] }: EvalFlags): Way[] {
+function waysOf({ model, sparsity = exact }: EvalFlags): Way[] {
   const models = model ?? [undefined];
   return models.flatMap((path) =>
-    sparsity.map((mode) => {
+    sparsity.map(({ text, mode }) => {
       const file = fileName(path ?? "tiny-bamboo");
       const parts = [
         ...(models.length > 1 || sparsity.length === 1 ? [file] : []),
-        ...(sparsity.length > 1 ? [mode] : []),
+        ...(sparsity.length > 1 ? [text] : []),
       ];
       const name = printable(parts.join(" "));
-      return { name, model: path, mode, sparsity: parseSparsity(mode) };
+      return { name, model: path, mode: text, sparsity: mode };
     })
   );
 }
 
 async function loadTasks(flags: EvalFlags): Promise<Loaded[]> {
-  const { data, tasks = names } = flags;
+  const { data, tasks } = flags;
   if (data === undefined) {
     throw new BadFlags("Cannot evaluate without questions: give --data FOLDER");
   }
@@ -211,7 +209,7 @@ async function runAll(
       ),
       ways.map(({ mode }) => mode),
       tasks.map(({ task, hash, questions }) => [task.name, hash, questions]),
-      [flags.numFewshot, flags.ctxSize, cacheTypeOf(flags)],
+      [flags.numFewshot, flags.contextSize, cacheTypeOf(flags)],
     ],
     readOutcome,
   );

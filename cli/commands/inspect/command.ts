@@ -2,34 +2,35 @@ import type { CommandSpec } from "../../command.ts";
 import { inspectFile } from "./inspection.ts";
 import { toJson, toText } from "./text.ts";
 import { openModel } from "../../model_file.ts";
-import { group, option } from "../../option.ts";
-import {
-  cacheTypeOf,
-  type LoadFlags,
-  memoryOptions,
-  modelOptions,
-} from "../../options.ts";
+import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
+import { cacheTypeOf, memoryOptions, modelOptions } from "../../options.ts";
 import { write } from "../../terminal.ts";
 
-interface InspectFlags extends LoadFlags {
-  readonly json?: true;
-  readonly tensors?: true;
-}
+const options = {
+  Model: modelOptions,
+  Running: memoryOptions,
+  Output: {
+    tensors: {
+      type: "boolean",
+      flag: "--tensors",
+      description: "list every tensor",
+    },
+    json: {
+      type: "boolean",
+      flag: "--json",
+      description: "print everything as JSON",
+    },
+  },
+} as const satisfies FlagGroups;
+
+type InspectFlags = FlagsOfGroups<typeof options>;
 
 /** Shows what a model file holds. */
 export const inspect: CommandSpec = {
   name: "inspect",
   summary:
     "show what a model file holds and what it takes to run it; reads the header only",
-  options: [
-    ...modelOptions,
-    ...memoryOptions,
-    ...group(
-      "Output",
-      option("--tensors", "list every tensor"),
-      option("--json", "print everything as JSON"),
-    ),
-  ],
+  options,
   examples: [
     "culm inspect -m model.gguf -c 4096",
     "culm inspect -m model.gguf --json",
@@ -38,15 +39,15 @@ export const inspect: CommandSpec = {
 };
 
 async function run(flags: InspectFlags): Promise<number> {
-  const options = {
-    contextSize: flags.ctxSize,
+  const settings = {
+    contextSize: flags.contextSize,
     threads: flags.threads ?? navigator.hardwareConcurrency,
     batchSize: flags.batchSize,
     cacheType: cacheTypeOf(flags),
   };
   const source = await openModel(flags);
   try {
-    const inspection = await inspectFile(source, options, flags.activation);
+    const inspection = await inspectFile(source, settings, flags.activation);
     await write(
       flags.json
         ? toJson(inspection)

@@ -1,53 +1,68 @@
 import type { CommandSpec } from "../../command.ts";
 import { readTexts } from "../../input.ts";
-import { BadFlags, group, option } from "../../option.ts";
-import { benchLoadOptions } from "../../options.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
+import { benchLoadOptions, chunkOption, modelOptions } from "../../options.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { finalEstimate, toCsv, toJson, toSvg, toTable } from "./output.ts";
-import { type MeasureFlags, measurePerplexity } from "./run.ts";
+import { measurePerplexity } from "./run.ts";
 import { write } from "../../terminal.ts";
 import { stateOptions } from "../../checkpoint.ts";
-import { shares, wholeNumber } from "../../values.ts";
+import { shares } from "../../values.ts";
 
-interface PerplexityFlags extends MeasureFlags {
-  readonly file?: string;
-  readonly csv?: true;
-  readonly json?: true;
-  readonly svg?: string;
-}
+const options = {
+  Perplexity: {
+    file: {
+      type: "string",
+      flag: "-f, --file <file>",
+      defaultText: "standard input",
+      description: "the text; - = standard input",
+    },
+    contextSize: {
+      ...chunkOption,
+      description: "tokens of a chunk, of which the second half is scored",
+    },
+    chunks: {
+      type: "integer",
+      minimum: 1,
+      defaultText: "all",
+      flag: "--chunks <n>",
+      description: "chunks to score",
+    },
+    keep: {
+      read: shares,
+      flag: "--keep <shares>",
+      description:
+        "a row for each share of a layer's neurons that is kept, those of the largest activations: 1,0.2,0.1",
+    },
+    csv: {
+      type: "boolean",
+      flag: "--csv",
+      description: "print the rows as CSV",
+    },
+    json: {
+      type: "boolean",
+      flag: "--json",
+      description: "print the rows as JSON",
+    },
+    svg: {
+      type: "string",
+      flag: "--svg <file>",
+      description: "draw perplexity against the share kept",
+    },
+    ...stateOptions("perplexity"),
+  },
+  Model: modelOptions,
+  Running: benchLoadOptions,
+} as const satisfies FlagGroups;
+
+type PerplexityFlags = FlagsOfGroups<typeof options>;
 
 /** Measures how well a model predicts a text. */
 export const perplexity: CommandSpec = {
   name: "perplexity",
   summary:
     "measure a text's perplexity by llama-perplexity's method, and how it grows as fewer neurons are kept",
-  options: [
-    ...group(
-      "Perplexity",
-      option("-f, --file <file>", "the text; left out or -: standard input"),
-      option(
-        "-c, --ctx-size <n>",
-        "tokens of a chunk, of which the second half is scored",
-        wholeNumber(4),
-        512,
-      ),
-      option(
-        "--chunks <n>",
-        "chunks to score (default: all)",
-        wholeNumber(1),
-      ),
-      option(
-        "--keep <shares>",
-        "a row for each share of a layer's neurons that is kept, those of the largest activations: 1,0.2,0.1",
-        shares,
-      ),
-      option("--csv", "print the rows as CSV"),
-      option("--json", "print the rows as JSON"),
-      option("--svg <file>", "draw perplexity against the share kept"),
-      ...stateOptions("perplexity"),
-    ),
-    ...benchLoadOptions,
-  ],
+  options,
   examples: [
     "culm perplexity -m model.gguf -f wiki.test.raw",
     "culm perplexity -m model.gguf -f wiki.test.raw --keep 1,0.2,0.15,0.12,0.10 --svg kept.svg",

@@ -86,15 +86,15 @@ export async function measurePerplexity(
       `warning: activation ${model.model.activation} is never zero: what is not kept is lost`,
     );
   }
-  const chunks = textChunks(model.tokenizer, text, flags.ctxSize)
+  const chunks = textChunks(model.tokenizer, text, flags.contextSize)
     .slice(0, most);
   using work = await Checkpoint.open(options.command, flags, [
     await modelFingerprint(flags),
     await sha256(text),
-    [flags.ctxSize, chunks.length, sparsity, keep, cacheTypeOf(flags)],
+    [flags.contextSize, chunks.length, sparsity, keep, cacheTypeOf(flags)],
   ], readScores);
   note(
-    `perplexity: ${chunks.length} chunks of ${flags.ctxSize} tokens, in steps of ${model.engine.batchSize}`,
+    `perplexity: ${chunks.length} chunks of ${flags.contextSize} tokens, in steps of ${model.engine.batchSize}`,
   );
   const { running } = options;
   await work.goOn(
@@ -104,7 +104,7 @@ export async function measurePerplexity(
   );
   return {
     model: describe(model),
-    contextSize: flags.ctxSize,
+    contextSize: flags.contextSize,
     chunks: chunks.length,
     rows: waysOf(flags).map(({ keep, name }, i) =>
       rowOf(name, keep, work.results.map((scores) => scores[i]))

@@ -10,7 +10,7 @@ import {
   readGguf,
 } from "../../../mod.ts";
 import type { CommandSpec } from "../../command.ts";
-import { type GpuFlags, gpuOptions } from "../../gpu_options.ts";
+import { gpuOptions } from "../../gpu_options.ts";
 import {
   findGpuIndex,
   type FoundGpuIndex,
@@ -18,12 +18,8 @@ import {
   indexOf,
 } from "../../model_gpu_index.ts";
 import { openModel } from "../../model_file.ts";
-import { BadFlags, group, option } from "../../option.ts";
-import {
-  type LoadFlags,
-  modelOptions,
-  planningOptions,
-} from "../../options.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
+import { modelOptions, planningOptions } from "../../options.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import {
   countedFor,
@@ -41,15 +37,46 @@ import {
 } from "./planning.ts";
 import { bamboo7b, knownText, predictKnown } from "./published_machines.ts";
 import { note, printable, write } from "../../terminal.ts";
-import { oneOf } from "../../values.ts";
 
-interface PlanFlags extends LoadFlags, GpuFlags {
-  readonly machine?: string;
-  readonly output?: string;
-  readonly svg?: string;
-  readonly force?: true;
-  readonly json?: true;
-}
+const machines = Object.keys(knownMachines);
+
+const options = {
+  Plan: {
+    machine: {
+      enum: machines,
+      defaultText: "this one, measured",
+      flag: "--machine <name>",
+      description: `plan for a known machine (${
+        machines.join(", ")
+      }); without -m: for Bamboo-7B, beside the published figures`,
+    },
+    output: {
+      type: "string",
+      flag: "-o, --output <file>",
+      description: "write which neurons go to the GPU, as PowerInfer's .gpuidx",
+    },
+    svg: {
+      type: "string",
+      flag: "--svg <file>",
+      description: "draw the plan, by layer",
+    },
+    json: {
+      type: "boolean",
+      flag: "--json",
+      description: "print everything as JSON",
+    },
+    force: {
+      type: "boolean",
+      flag: "--force",
+      description: "replace files that are there",
+    },
+  },
+  Model: modelOptions,
+  GPU: gpuOptions,
+  Running: planningOptions,
+} as const satisfies FlagGroups;
+
+type PlanFlags = FlagsOfGroups<typeof options>;
 
 /** Context of a plan without a model, where `-c` does not say. */
 const usualContext = 4096;
@@ -59,28 +86,7 @@ export const plan: CommandSpec = {
   name: "plan",
   summary:
     "show what of a model would go to a GPU, and how fast it would be; reads the header only",
-  options: [
-    ...group(
-      "Plan",
-      option(
-        "--machine <name>",
-        `plan for a known machine (${
-          Object.keys(knownMachines).join(", ")
-        }); without -m: for Bamboo-7B, beside the published figures`,
-        oneOf(...Object.keys(knownMachines)),
-      ),
-      option(
-        "-o, --output <file>",
-        "write which neurons go to the GPU, as PowerInfer's .gpuidx",
-      ),
-      option("--svg <file>", "draw the plan, by layer"),
-      option("--json", "print everything as JSON"),
-      option("--force", "replace files that are there"),
-    ),
-    ...modelOptions,
-    ...gpuOptions,
-    ...planningOptions,
-  ],
+  options,
   examples: [
     "culm plan -m model.gguf --vram-budget 6",
     "culm plan -m model.gguf --profile activation --svg plan.svg -o model.gguf.generated.gpuidx",
@@ -139,7 +145,7 @@ async function planKnown(flags: PlanFlags): Promise<PlanReport> {
   const model = await bamboo7b();
   const machine = knownMachines[flags.machine!];
   return makePlan({
-    ...limitsOf(flags, model, flags.ctxSize || usualContext),
+    ...limitsOf(flags, model, flags.contextSize || usualContext),
     name: "Bamboo-7B F16",
     machine,
     budget: machineBudget(flags, machine),
@@ -157,9 +163,9 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
     const index = await findGpuIndex(flags, () => model);
     // What is wrong with the files is reported before the machine is measured.
     const machine = flags.machine === undefined
-      ? await thisMachine(model, flags)
+      ? await thisMachine(model)
       : knownMachines[flags.machine];
-    const contextSize = flags.ctxSize || model.contextSize;
+    const contextSize = flags.contextSize || model.contextSize;
     const request = requestFor(flags, model, machine, counted, contextSize);
     return planWithIndex(flags, request, index);
   } finally {
@@ -168,13 +174,11 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
 }
 
 /** This machine, measured; a GPU that is not there is assumed. */
-async function thisMachine(
-  model: Model,
-  { threads = navigator.hardwareConcurrency }: PlanFlags,
-): Promise<KnownMachine> {
+async function thisMachine(model: Model): Promise<KnownMachine> {
   const found = await findGpu();
   const gpu = found?.isSoftware ? undefined : found;
-  const machine = await machineHere(model, threads, gpu);
+  const { hardwareConcurrency } = navigator;
+  const machine = await machineHere(model, hardwareConcurrency, gpu);
   return gpu ? machine : {
     ...machine,
     gpu: assumedGpu,

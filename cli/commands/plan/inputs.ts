@@ -98,7 +98,7 @@ export function limitsOf(
     model,
     sparsity: flags.sparsity,
     cacheType: cacheTypeOf(flags),
-    gpuLayers: flags.nGpuLayers,
+    gpuLayers: flags.gpuLayers,
     contextSize,
     batchSize: Math.min(flags.batchSize, contextSize),
     positions: Math.min(contextSize, typicalPositions),

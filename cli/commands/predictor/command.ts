@@ -24,12 +24,8 @@ import {
   predictorPathOf,
   rankText,
 } from "../../model_predictor.ts";
-import { BadFlags, group, option } from "../../option.ts";
-import {
-  countingOptions,
-  type LoadFlags,
-  modelOptions,
-} from "../../options.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
+import { countingOptions, modelOptions } from "../../options.ts";
 import { openOutput } from "../../output_flags.ts";
 import { openLayers } from "./layers.ts";
 import {
@@ -41,100 +37,110 @@ import {
 import { firstTokens, lengthOf, windowsOf } from "../profile/run.ts";
 import { note, printable, ProgressBar, write } from "../../terminal.ts";
 import type { Checkpoint } from "../../checkpoint.ts";
-import { numberBetween, paths, wholeNumber } from "../../values.ts";
 
-interface PredictorFlags extends Omit<LoadFlags, "predictor"> {
-  readonly file?: string[];
-  readonly rank?: number;
-  readonly recall: number;
-  readonly tokens?: number;
-  readonly train?: true;
-  readonly examples?: number;
-  readonly epochs?: number;
-  readonly output?: string;
-  readonly force?: true;
-  readonly measure?: string;
-  readonly predictor?: string[];
-  readonly chunks?: number;
-  readonly json?: true;
-}
+const most = { type: "integer", minimum: 1 } as const;
+
+const options = {
+  Predictor: {
+    file: {
+      type: "strings",
+      flag: "-f, --file <file>",
+      description:
+        "a text of the kind that the model will write; - = standard input",
+    },
+    recall: {
+      type: "number",
+      minimum: 0,
+      maximum: 1,
+      default: 0.99,
+      flag: "--recall <share>",
+      description: "share of the neurons that fire which it must select",
+    },
+    rank: {
+      ...most,
+      defaultText:
+        "a 16th of the model's width, 64 at least; with --train, what reads the fewest bytes, by layer",
+      flag: "--rank <n>",
+      description: "numbers that it takes an input down to",
+    },
+    tokens: {
+      ...most,
+      defaultText: "2048, with --train 8192",
+      flag: "--tokens <n>",
+      description: "most tokens of the text to run",
+    },
+    output: {
+      type: "string",
+      defaultText: "MODEL.predictor, which --sparsity predictor finds",
+      flag: "-o, --output <file>",
+      description:
+        "where it goes; NAME.gguf: a PowerInfer file of the model with it",
+    },
+    force: {
+      type: "boolean",
+      flag: "--force",
+      description:
+        "replace a file that is there, and give up other unfinished work",
+    },
+  },
+  Training: {
+    train: {
+      type: "boolean",
+      flag: "--train",
+      description:
+        "train it, in PowerInfer's form: better, and takes minutes to hours",
+    },
+    examples: {
+      ...most,
+      defaultText: "32768",
+      flag: "--examples <n>",
+      description:
+        "inputs that it is trained on: the text's tokens, and mixtures of them where those are fewer",
+    },
+    epochs: {
+      ...most,
+      defaultText: "5",
+      flag: "--epochs <n>",
+      description: "times that each example is seen",
+    },
+  },
+  Measuring: {
+    measure: {
+      type: "string",
+      flag: "--measure <file>",
+      description:
+        "another text, on which the predictor is measured beside the exact model",
+    },
+    predictor: {
+      type: "strings",
+      flag: "--predictor <file>",
+      description:
+        "a predictor to measure as well; without -f, nothing is made",
+    },
+    chunks: {
+      ...most,
+      defaultText: "all",
+      flag: "--chunks <n>",
+      description: "chunks of -c tokens to measure",
+    },
+    json: {
+      type: "boolean",
+      flag: "--json",
+      description: "print what was measured as JSON",
+    },
+  },
+  Model: modelOptions,
+  Running: countingOptions,
+} as const satisfies FlagGroups;
+
+type PredictorFlags = FlagsOfGroups<typeof options>;
 
 /** Makes a predictor for a model that has none, and measures predictors. */
 export const predictor: CommandSpec = {
   name: "predictor",
   summary:
     "make a predictor of which neurons fire, without training or trained on a text, and measure predictors",
-  options: [
-    ...group(
-      "Predictor",
-      option(
-        "-f, --file <file>",
-        "a text of the kind that the model will write; may be repeated; - = standard input",
-        paths,
-      ),
-      option(
-        "--recall <share>",
-        "share of the neurons that fire which it must select",
-        numberBetween(0, 1),
-        0.99,
-      ),
-      option(
-        "--rank <n>",
-        "numbers that it takes an input down to (default: a 16th of the model's width, 64 at least; with --train, what reads the fewest bytes, by layer)",
-        wholeNumber(1),
-      ),
-      option(
-        "--tokens <n>",
-        "most tokens of the text to run (default: 2048, with --train 8192)",
-        wholeNumber(1),
-      ),
-      option(
-        "-o, --output <file>",
-        "where it goes (default: MODEL.predictor, which --sparsity predictor finds); NAME.gguf: a PowerInfer file of the model with it",
-      ),
-      option(
-        "--force",
-        "replace a file that is there, and give up other unfinished work",
-      ),
-    ),
-    ...group(
-      "Training",
-      option(
-        "--train",
-        "train it, in PowerInfer's form: better, and takes minutes to hours",
-      ),
-      option(
-        "--examples <n>",
-        "inputs that it is trained on: the text's tokens, and mixtures of them where those are fewer (default: 32768)",
-        wholeNumber(1),
-      ),
-      option(
-        "--epochs <n>",
-        "times that each example is seen (default: 5)",
-        wholeNumber(1),
-      ),
-    ),
-    ...group(
-      "Measuring",
-      option(
-        "--measure <file>",
-        "another text, on which the predictor is measured beside the exact model",
-      ),
-      option(
-        "--predictor <file>",
-        "a predictor to measure as well; may be repeated; without -f, nothing is made",
-        paths,
-      ),
-      option(
-        "--chunks <n>",
-        "chunks of -c tokens to measure (default: all)",
-        wholeNumber(1),
-      ),
-      option("--json", "print what was measured as JSON"),
-    ),
-    ...modelOptions,
-    ...countingOptions,
-  ],
+  options,
   examples: [
     "culm predictor -m model.gguf -f text.txt",
     "culm predictor -m model.gguf -f text.txt --recall 0.95 --rank 512 -o quick.predictor",
@@ -322,7 +328,7 @@ async function readStates(
     interrupt,
     { keepFfnInputs: true },
   );
-  const size = Math.min(flags.ctxSize, contextSize);
+  const size = Math.min(flags.contextSize, contextSize);
   const windows = windowsOf(loaded.tokenizer, texts, size);
   using bar = new ProgressBar("running");
   const read = firstTokens(

@@ -17,7 +17,7 @@ import type { LoadFlags } from "../../options.ts";
 import { Checkpoint, sha256 } from "../../checkpoint.ts";
 
 /** How the text is run, and whether other work is given up. */
-export interface LayersFlags extends Pick<LoadFlags, "ctxSize"> {
+export interface LayersFlags extends Pick<LoadFlags, "contextSize"> {
   readonly tokens?: number;
   readonly force?: boolean;
 }
@@ -30,7 +30,7 @@ export interface LayersFlags extends Pick<LoadFlags, "ctxSize"> {
  */
 export async function openLayers(
   path: string,
-  { ctxSize, tokens, force }: LayersFlags,
+  { contextSize, tokens, force }: LayersFlags,
   texts: readonly string[],
   model: Model,
   source: ByteSource,
@@ -44,7 +44,7 @@ export async function openLayers(
     [
       await fingerprintOf(model, source),
       await sha256(JSON.stringify(texts)),
-      [ctxSize, tokens, rank, recall, training],
+      [contextSize, tokens, rank, recall, training],
     ],
     readLayer,
     { forceKeepsWork: true },

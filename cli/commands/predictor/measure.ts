@@ -63,7 +63,7 @@ export interface PredictorReport {
  * @throws {UsageError} where the text is shorter than two chunks of `-c`
  */
 export async function measurePredictors(
-  flags: LoadFlags,
+  flags: Omit<LoadFlags, "sparsity">,
   candidates: readonly Candidate[],
   text: string,
   most: number,
@@ -83,7 +83,10 @@ export async function measurePredictors(
       interrupt,
       { measureRecall: candidate !== undefined },
     );
-    chunks ??= textChunks(model.tokenizer, text, flags.ctxSize).slice(0, most);
+    chunks ??= textChunks(model.tokenizer, text, flags.contextSize).slice(
+      0,
+      most,
+    );
     const score = await scored(model, chunks, interrupt.signal);
     rows.push(
       candidate
@@ -97,7 +100,7 @@ export async function measurePredictors(
         : { name: "exact", ...score },
     );
   }
-  return { contextSize: flags.ctxSize, chunks: chunks!.length, rows };
+  return { contextSize: flags.contextSize, chunks: chunks!.length, rows };
 }
 
 async function scored(

@@ -18,54 +18,60 @@ import {
   profilePathOf,
   readProfileFile,
 } from "../../model_profile.ts";
-import { BadFlags, group, option } from "../../option.ts";
-import {
-  countingOptions,
-  type LoadFlags,
-  modelOptions,
-} from "../../options.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
+import { countingOptions, modelOptions } from "../../options.ts";
 import { openOutput } from "../../output_flags.ts";
-import { type CountFlags, countProfile } from "./counting.ts";
+import { countProfile } from "./counting.ts";
 import { note, printable, ProgressBar } from "../../terminal.ts";
-import { paths } from "../../values.ts";
 
-interface ProfileFlags extends CountFlags {
-  readonly merge?: string[];
-  readonly reorder?: string;
-  readonly output?: string;
-}
+const options = {
+  Profile: {
+    file: {
+      type: "strings",
+      flag: "-f, --file <file>",
+      description: "a text to run; - = standard input",
+    },
+    merge: {
+      type: "strings",
+      flag: "--merge <file...>",
+      description: "add up profiles, and run no text",
+    },
+    reorder: {
+      type: "string",
+      flag: "--reorder <file>",
+      description:
+        "run no text, but write the model with its neurons in the order of its profile, which goes into the file",
+    },
+    output: {
+      type: "string",
+      defaultText: "MODEL.profile, which the other commands find",
+      flag: "-o, --output <file>",
+      description: "where the counts go",
+    },
+    profile: {
+      type: "string",
+      defaultText: "MODEL.profile",
+      flag: "--profile <file>",
+      description: "the profile for --reorder",
+    },
+    force: {
+      type: "boolean",
+      flag: "--force",
+      description: "replace a file that is there",
+    },
+  },
+  Model: modelOptions,
+  Running: countingOptions,
+} as const satisfies FlagGroups;
+
+type ProfileFlags = FlagsOfGroups<typeof options>;
 
 /** Counts how often neurons fire. */
 export const profile: CommandSpec = {
   name: "profile",
   summary:
     "count how often each neuron fires, so that generating reads the busy ones in one go",
-  options: [
-    ...group(
-      "Profile",
-      option(
-        "-f, --file <file>",
-        "a text to run; may be repeated; - = standard input",
-        paths,
-      ),
-      option("--merge <file...>", "add up profiles, and run no text"),
-      option(
-        "--reorder <file>",
-        "run no text, but write the model with its neurons in the order of its profile, which goes into the file",
-      ),
-      option(
-        "-o, --output <file>",
-        "where the counts go (default: MODEL.profile, which the other commands find)",
-      ),
-      option(
-        "--profile <file>",
-        "the profile for --reorder (default: MODEL.profile)",
-      ),
-      option("--force", "replace a file that is there"),
-    ),
-    ...modelOptions,
-    ...countingOptions,
-  ],
+  options,
   examples: [
     "culm profile -m model.gguf -f text.txt",
     "culm profile -m model.gguf --merge monday.profile tuesday.profile",
@@ -135,7 +141,7 @@ async function count(flags: ProfileFlags, output: string): Promise<void> {
   noteWritten(await countProfile(flags, output, "profile"), output);
 }
 
-async function describe(flags: LoadFlags): Promise<Model> {
+async function describe(flags: ProfileFlags): Promise<Model> {
   const source = await openModel(flags);
   try {
     return describeModel(await readGguf(source), flags);

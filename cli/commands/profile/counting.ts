@@ -19,7 +19,8 @@ import { readTexts } from "../../input.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { loadModel } from "../../model_file.ts";
 import { readProfileFile } from "../../model_profile.ts";
-import type { LoadFlags } from "../../options.ts";
+import type { FlagsOf } from "../../option.ts";
+import type { countingOptions, ModelFlags } from "../../options.ts";
 import { exists, thereAlready } from "../../output_file.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import {
@@ -33,9 +34,10 @@ import { note, ProgressBar } from "../../terminal.ts";
 import { saveEveryMs } from "../../checkpoint.ts";
 
 /** Flags of a command that counts texts. */
-export interface CountFlags extends LoadFlags {
-  readonly file?: string[];
-  readonly force?: true;
+export interface CountFlags
+  extends ModelFlags, FlagsOf<typeof countingOptions> {
+  readonly file?: readonly string[];
+  readonly force?: boolean;
 }
 
 /**
@@ -68,7 +70,7 @@ export async function countProfile(
       `Cannot profile a model of activation ${model.model.activation}: its neurons are never zero`,
     );
   }
-  const size = Math.min(flags.ctxSize, model.model.contextSize);
+  const size = Math.min(flags.contextSize, model.model.contextSize);
   const windows = windowsOf(model.tokenizer, texts, size);
   const total = lengthOf(windows);
   if (total === 0) throw new UsageError("Cannot profile an empty text");

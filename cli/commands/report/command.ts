@@ -13,17 +13,23 @@ import {
 } from "../../../mod.ts";
 import type { CommandSpec } from "../../command.ts";
 import { formatDuration } from "../../format.ts";
-import { type RunGpuFlags, runGpuOptions } from "../../gpu_options.ts";
+import { runGpuOptions } from "../../gpu_options.ts";
 import { shellWord } from "./html.ts";
 import { readText } from "../../input.ts";
 import { inspectFile } from "../inspect/inspection.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { loadModel, openModel } from "../../model_file.ts";
 import { findGpuIndex } from "../../model_gpu_index.ts";
-import { group, option } from "../../option.ts";
-import { benchLoadOptions, cacheTypeOf } from "../../options.ts";
+import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
+import {
+  benchLoadOptions,
+  cacheTypeOf,
+  chunkOption,
+  type LoadFlags,
+  modelOptions,
+} from "../../options.ts";
 import { openOutput } from "../../output_flags.ts";
-import { type MeasureFlags, measurePerplexity } from "../perplexity/run.ts";
+import { measurePerplexity } from "../perplexity/run.ts";
 import {
   type Counted,
   countedFor,
@@ -37,14 +43,55 @@ import { countSparsity, type TextSparsity } from "./sparsity.ts";
 import { measureSpeed, modesOf, speedTests } from "./speed.ts";
 import { note, printable, ProgressBar } from "../../terminal.ts";
 import { checkState, sha256, stateOptions } from "../../checkpoint.ts";
-import { shares, wholeNumber } from "../../values.ts";
+import { shares } from "../../values.ts";
 
-interface ReportFlags extends MeasureFlags, RunGpuFlags {
-  readonly file?: string;
-  readonly tokens: number;
-  readonly keep: readonly number[];
-  readonly output: string;
-}
+const { sparsity: _exact, ...running } = benchLoadOptions;
+
+const options = {
+  Report: {
+    output: {
+      type: "string",
+      required: true,
+      flag: "-o, --output <file>",
+      description: "the page",
+    },
+    file: {
+      type: "string",
+      flag: "-f, --file <file>",
+      description:
+        "a text, for sparsity by position and perplexity; - = standard input",
+    },
+    contextSize: chunkOption,
+    tokens: {
+      type: "integer",
+      minimum: 1,
+      default: 4096,
+      flag: "--tokens <n>",
+      description: "most tokens of the text in which neurons are counted",
+    },
+    chunks: {
+      type: "integer",
+      minimum: 1,
+      defaultText: "all",
+      flag: "--chunks <n>",
+      description: "chunks of which the perplexity is measured",
+    },
+    keep: {
+      read: shares,
+      default: [1, 0.2, 0.15, 0.12, 0.1],
+      flag: "--keep <shares>",
+      description:
+        "perplexity's rows, by the share of a layer's neurons that is kept",
+    },
+    ...stateOptions("report"),
+  },
+  Model: modelOptions,
+  Running: running,
+  GPU: runGpuOptions,
+} as const satisfies FlagGroups;
+
+type GivenFlags = FlagsOfGroups<typeof options>;
+type ReportFlags = GivenFlags & Pick<LoadFlags, "sparsity">;
 
 /** A text, and what it is known by. */
 interface Text {
@@ -65,42 +112,7 @@ export const report: CommandSpec = {
   name: "report",
   summary:
     "write all about a model's sparsity, its plan and its speed here into one HTML page",
-  options: [
-    ...group(
-      "Report",
-      option("-o, --output <file>", "the page").makeOptionMandatory(),
-      option(
-        "-f, --file <file>",
-        "a text, for sparsity by position and perplexity; - = standard input",
-      ),
-      option(
-        "-c, --ctx-size <n>",
-        "tokens of the text that are run one after another, before the context is emptied",
-        wholeNumber(4),
-        512,
-      ),
-      option(
-        "--tokens <n>",
-        "most tokens of the text in which neurons are counted",
-        wholeNumber(1),
-        4096,
-      ),
-      option(
-        "--chunks <n>",
-        "chunks of which the perplexity is measured (default: all)",
-        wholeNumber(1),
-      ),
-      option(
-        "--keep <shares>",
-        "perplexity's rows, by the share of a layer's neurons that is kept",
-        shares,
-        [1, 0.2, 0.15, 0.12, 0.1],
-      ),
-      ...stateOptions("report"),
-    ),
-    ...benchLoadOptions.filter(({ long }) => long !== "--sparsity"),
-    ...runGpuOptions,
-  ],
+  options,
   examples: [
     "culm report -m model.gguf -f wiki.test.raw -o model.html",
     "culm report -m model.gguf --profile activation -o model.html",
@@ -108,7 +120,7 @@ export const report: CommandSpec = {
   run,
 };
 
-async function run(given: ReportFlags): Promise<number> {
+async function run(given: GivenFlags): Promise<number> {
   const flags: ReportFlags = { ...given, sparsity: { mode: "exact" } };
   using output = await openOutput(flags.output, flags);
   await checkState("report", flags);
@@ -133,12 +145,12 @@ async function run(given: ReportFlags): Promise<number> {
 
 /** The text, long enough: what comes before its perplexity takes a while. */
 async function readIfGiven(
-  { file: path, ctxSize, chunks: most = Infinity }: ReportFlags,
+  { file: path, contextSize, chunks: most = Infinity }: ReportFlags,
   file: GgufFile,
 ): Promise<Text | undefined> {
   if (path === undefined) return undefined;
   const content = await readText(path);
-  const { length } = textChunks(tokenizerFromGguf(file), content, ctxSize);
+  const { length } = textChunks(tokenizerFromGguf(file), content, contextSize);
   return { path, content, chunks: Math.min(length, most) };
 }
 
@@ -198,7 +210,7 @@ async function countText(
     { countNeurons: true },
   );
   const windows = firstTokens(
-    windowsOf(model.tokenizer, [content], flags.ctxSize),
+    windowsOf(model.tokenizer, [content], flags.contextSize),
     flags.tokens,
   );
   const total = lengthOf(windows);
@@ -263,7 +275,7 @@ function commandsOf(flags: ReportFlags, text: Text | undefined): string[] {
     words("culm", "inspect", ...model),
   ];
   if (text) {
-    const file = ["-f", text.path, "-c", flags.ctxSize];
+    const file = ["-f", text.path, "-c", flags.contextSize];
     const rest = ["--chunks", text.chunks, "--keep", flags.keep.join(",")];
     commands.push(
       words("culm", "cdf", ...model, ...file),

@@ -66,8 +66,8 @@ async function measureMode(
   interrupt: Interrupt,
 ): Promise<SpeedRow> {
   const { prompt, generation, repetitions } = speedTests;
-  const ctxSize = Math.max(prompt, generation);
-  const loadFlags = { ...flags, ctxSize, sparsity: { mode } };
+  const contextSize = Math.max(prompt, generation);
+  const loadFlags = { ...flags, contextSize, sparsity: { mode } };
   await using model = await loadModel(loadFlags, interrupt);
   const run = async (kind: BenchTest["kind"], tokens: number) => {
     const test: BenchTest = { kind, tokens, depth: 0 };
@@ -85,8 +85,8 @@ async function measureMode(
       // A predictor that lies beside the file is part of what was loaded.
       model: model.model,
       sparsity: { mode },
-      contextSize: ctxSize,
-      batchSize: Math.min(request.batchSize, ctxSize),
+      contextSize,
+      batchSize: Math.min(request.batchSize, contextSize),
       // As many as a measured token reads on average.
       positions: generation / 2,
     })),

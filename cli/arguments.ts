@@ -1,0 +1,213 @@
+/**
+ * From arguments to the values of a command's flags, by its tables.
+ *
+ * @module
+ */
+// @ts-types="../src/std/parse_args.d.ts"
+import { parseArgs } from "@std/cli/parse-args";
+// @ts-types="../src/std/closest_string.d.ts"
+import { closestString } from "@std/text/closest-string";
+import { CulmError } from "../mod.ts";
+import { checkValue } from "../src/options.ts";
+import type { CommandSpec, Flags } from "./command.ts";
+import { foreignOption } from "./foreign_options.ts";
+import { BadFlags, type FlagSpec, namesOf, takesValue } from "./option.ts";
+import { numberOr } from "./values.ts";
+
+/** What the arguments of a command give. */
+export interface Arguments {
+  readonly flags: Flags;
+  /** What has no flag; empty for commands that take nothing of the kind */
+  readonly argument: string;
+  /** What is to be said of options that change nothing here */
+  readonly notes: readonly string[];
+}
+
+/** A flag, as it may be spelled. */
+interface Spelled {
+  readonly key: string;
+  readonly spec: FlagSpec;
+  /** Whether this spelling says that it is unwanted */
+  readonly isNegative: boolean;
+}
+
+/** The flag that every command has. */
+export const helpFlag: FlagSpec = {
+  type: "boolean",
+  flag: "-h, --help",
+  description: "print this help",
+};
+
+/**
+ * Reads the arguments of a command; undefined where they ask for its help.
+ *
+ * @throws {BadFlags} where they cannot be understood
+ */
+export function readArguments(
+  args: readonly string[],
+  command: CommandSpec,
+): Arguments | undefined {
+  const specs: Record<string, FlagSpec> = Object.assign(
+    { help: helpFlag },
+    ...Object.values(command.options),
+  );
+  const notes: string[] = [];
+  const typed = new Map<string, string>();
+  const keysOf = (is: (spec: FlagSpec) => unknown) =>
+    Object.keys(specs).filter((key) => is(specs[key]));
+  const isSwitch = (spec: FlagSpec) => !takesValue(spec);
+  const parsed = parseArgs(
+    expanded(args, spellings(specs), command, typed, notes),
+    {
+      string: [...keysOf(takesValue), "_"],
+      boolean: keysOf(isSwitch),
+      collect: keysOf(isRepeated),
+      negatable: keysOf(({ negative }) => negative),
+    },
+  );
+  if (parsed.help) return undefined;
+  const flags = Object.entries(specs).map(([key, spec]) => {
+    const raw = parsed[key];
+    // A switch that was given is what it is not by default.
+    if (isSwitch(spec)) return [key, raw !== (spec.default ?? false)];
+    const isGiven = Array.isArray(raw) ? raw.length > 0 : raw !== undefined;
+    if (isGiven) return [key, valueOf(raw, spec, typed.get(key)!)];
+    if (!spec.required) return [key, spec.default];
+    throw new BadFlags(`required option '${spec.flag}' not specified`);
+  });
+  return {
+    flags: Object.fromEntries(flags),
+    argument: argumentOf(parsed._, command),
+    notes,
+  };
+}
+
+function isRepeated({ type, repeated }: FlagSpec): boolean {
+  return repeated ?? type === "strings";
+}
+
+/** The flags of a command by each of their spellings. */
+function spellings(
+  specs: Readonly<Record<string, FlagSpec>>,
+): Map<string, Spelled> {
+  return new Map(
+    Object.entries(specs).flatMap(([key, spec]) =>
+      [false, true].flatMap((isNegative): [string, Spelled][] => {
+        const flag = isNegative ? spec.negative?.flag ?? "" : spec.flag;
+        const names = flag === "" ? [] : namesOf(flag);
+        return names.map((name) => [name, { key, spec, isNegative }]);
+      })
+    ),
+  );
+}
+
+/**
+ * Arguments as `parseArgs` understands them, each flag by its key and with its
+ * value. It takes `-ngl` for three letters, and `-1` for a flag. `typed` is told
+ * which name each has, `notes` what is to be said of others.
+ */
+function expanded(
+  args: readonly string[],
+  known: ReadonlyMap<string, Spelled>,
+  command: CommandSpec,
+  typed: Map<string, string>,
+  notes: string[],
+): string[] {
+  const rest = [...args];
+  const given: string[] = [];
+  const isFlag = (arg: string) => /^-./.test(arg);
+  while (rest.length > 0) {
+    const arg = rest.shift()!;
+    if (arg === "--") return [...given, "--", ...rest];
+    if (!isFlag(arg)) {
+      given.push(arg);
+      continue;
+    }
+    const [, name, , inline] = arg.match(/^(--?[^=]*)(=(.*))?$/s)!;
+    const { key, spec, isNegative } = known.get(name) ??
+      unknown(name, inline, rest, known, command, notes);
+    if (!spec) continue;
+    if (isNegative || !takesValue(spec)) {
+      if (inline !== undefined) {
+        throw new BadFlags(`Cannot use ${arg}: ${name} takes no value`);
+      }
+      given.push(`--${isNegative ? "no-" : ""}${key}`);
+      continue;
+    }
+    const value = inline ?? rest.shift();
+    if (value === undefined) {
+      throw new BadFlags(`option '${spec.flag}' argument missing`);
+    }
+    typed.set(key!, name);
+    given.push(`--${key}=${value}`);
+    const isVariadic = spec.flag.endsWith("...>") && isRepeated(spec);
+    while (isVariadic && rest.length > 0 && !isFlag(rest[0])) {
+      given.push(`--${key}=${rest.shift()}`);
+    }
+  }
+  return given;
+}
+
+/** An option that the command lacks: another one by its name elsewhere, one that changes nothing here, or an error. */
+function unknown(
+  name: string,
+  inline: string | undefined,
+  rest: string[],
+  known: ReadonlyMap<string, Spelled>,
+  command: CommandSpec,
+  notes: string[],
+): Partial<Spelled> {
+  const foreign = foreignOption(name, command.name);
+  if (foreign) {
+    if (foreign.lacks) {
+      throw new BadFlags(`Cannot use ${name}: ${foreign.lacks}`);
+    }
+    if (inline === undefined && foreign.value.test(rest[0] ?? "")) rest.shift();
+    notes.push(`${name} changes nothing: ${foreign.note}`);
+    return {};
+  }
+  const nearest = closestString(name, [...known.keys()]);
+  throw new BadFlags(
+    `unknown option '${name}'. Did you mean ${nearest}? culm ${command.name} --help lists them`,
+  );
+}
+
+function valueOf(raw: unknown, spec: FlagSpec, name: string): unknown {
+  if (raw === false) return false;
+  const read = spec.read ?? ((text) => readPlain(text, spec, name));
+  try {
+    return Array.isArray(raw)
+      ? raw.flatMap((text) =>
+        spec.type === "strings" ? read(text, name) : [read(text, name)]
+      )
+      : read(raw as string, name);
+  } catch (error) {
+    throw error instanceof CulmError ? new BadFlags(error.message) : error;
+  }
+}
+
+/** A value of the type that the table says. */
+function readPlain(text: string, spec: FlagSpec, name: string): unknown {
+  const isText = spec.enum || spec.type === "string" || spec.type === "strings";
+  return checkValue(name, spec, isText ? text : numberOr(text));
+}
+
+function argumentOf(given: readonly string[], command: CommandSpec): string {
+  const { name, argument } = command;
+  if (argument === undefined && given.length > 0) {
+    throw new BadFlags(
+      `too many arguments: ${name} takes options alone, and was given ${
+        given[0]
+      }`,
+    );
+  }
+  if (argument !== undefined && given.length === 0) {
+    throw new BadFlags(`missing required argument '${argument}'`);
+  }
+  if (given.length > 1) {
+    throw new BadFlags(
+      `too many arguments: ${name} takes one, ${argument}, and was given ${given.length}`,
+    );
+  }
+  return given[0] ?? "";
+}
