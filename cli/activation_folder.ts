@@ -3,15 +3,13 @@
  *
  * @module
  */
+import { type ByteSource, UsageError } from "../mod.ts";
+import { type Activation, openFolder } from "../gguf.ts";
 import {
-  type Activation,
   activationFileLayer,
-  type ByteSource,
-  openFolder,
   type Profile,
   readPowerInferProfile,
-  UsageError,
-} from "../mod.ts";
+} from "../plan.ts";
 
 /**
  * Reads the profile of a folder.

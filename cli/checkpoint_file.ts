@@ -5,7 +5,7 @@
  * @module
  */
 import { crc32 } from "node:zlib";
-import type { GgufParts } from "../mod.ts";
+import type { GgufParts } from "../convert.ts";
 import { Checkpoint, isUnfinished } from "./checkpoint.ts";
 import {
   OutputFile,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { GpuCounts, GpuStats } from "../mod.ts";
+import type { GpuCounts, GpuStats } from "../plan.ts";
 import { formatBytes } from "./format.ts";
 
 /** What it holds and how it answers: `NVIDIA …: 5.1 GiB, a read-back takes 0.10 ms`. */

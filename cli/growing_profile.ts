@@ -4,15 +4,9 @@
  *
  * @module
  */
-import {
-  CulmError,
-  gpuFor,
-  isSparse,
-  type LanguageModel,
-  mergeProfiles,
-  type Profile,
-  writeProfile,
-} from "../mod.ts";
+import { CulmError, type LanguageModel } from "../mod.ts";
+import { gpuFor, mergeProfiles, type Profile, writeProfile } from "../plan.ts";
+import { isSparse } from "../gguf.ts";
 import { mayKeep } from "./beside_model.ts";
 import { profilePathOf, readProfileFile } from "./model_profile.ts";
 import type { RunGpuFlags } from "./gpu_options.ts";

@@ -5,15 +5,12 @@
  */
 import {
   type ByteSource,
-  describeModel,
-  fingerprintOf,
   type LanguageModel,
   load,
   type LoadOptions,
-  type Model,
-  readGguf,
-  toByteSource,
 } from "../mod.ts";
+import { describeModel, type Model, readGguf, toByteSource } from "../gguf.ts";
+import { fingerprintOf } from "../lab.ts";
 import { formatBytes, formatCount } from "./format.ts";
 import type { RunGpuFlags } from "./gpu_options.ts";
 import { gpuText } from "./gpu_stats.ts";

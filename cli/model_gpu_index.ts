@@ -3,18 +3,16 @@
  *
  * @module
  */
+import { CulmError, type LanguageModel } from "../mod.ts";
 import {
   checkGpuIndex,
-  CulmError,
   type GpuIndex,
-  type LanguageModel,
   listOf,
-  type Model,
-  openFile,
   type PlacePlan,
   readGpuIndex,
   writeGpuIndex,
-} from "../mod.ts";
+} from "../plan.ts";
+import { type Model, openFile } from "../gguf.ts";
 import { besideModel, isReadable } from "./beside_model.ts";
 import type { GpuFlags } from "./gpu_options.ts";
 import { BadFlags } from "./option.ts";

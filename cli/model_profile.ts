@@ -3,17 +3,9 @@
  *
  * @module
  */
-import {
-  checkProfile,
-  CulmError,
-  isFolder,
-  isSparse,
-  type LanguageModel,
-  type Model,
-  openFile,
-  type ProfileFile,
-  readProfile,
-} from "../mod.ts";
+import { CulmError, type LanguageModel } from "../mod.ts";
+import { checkProfile, type ProfileFile, readProfile } from "../plan.ts";
+import { isFolder, isSparse, type Model, openFile } from "../gguf.ts";
 import { readActivationFolder } from "./activation_folder.ts";
 import { besideModel, isReadable } from "./beside_model.ts";
 import type { LoadFlags, ModelFlags } from "./options.ts";

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type OptionSpec, UsageError, type ValueOf } from "../mod.ts";
+import { type OptionSpec, UsageError } from "../mod.ts";
+import type { ValueOf } from "../lab.ts";
 
 /** Flags that cannot be read, contradict one another, or lack one. */
 export class BadFlags extends UsageError {}

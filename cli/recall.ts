@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type PlaceStats, totalOf } from "../mod.ts";
+import { type PlaceStats, totalOf } from "../lab.ts";
 import { formatShare } from "./format.ts";
 
 /** What a predictor selected and missed. */

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { bytesRead, type PlaceStats, type Summary, totalOf } from "../mod.ts";
+import type { Summary } from "../mod.ts";
+import { bytesRead, type PlaceStats, totalOf } from "../lab.ts";
 import { formatBytes, formatShare } from "./format.ts";
 
 /** Adds up one or more generations of one run. */

@@ -5,7 +5,7 @@
  *     deno run --allow-read examples/inspect.ts model.gguf
  *     deno run --allow-net examples/inspect.ts https://example.com/model.gguf
  */
-import { fromUrl, openFile, readGguf } from "@culm/culm";
+import { fromUrl, openFile, readGguf } from "@culm/culm/gguf";
 import { tinyBamboo } from "@culm/culm/tiny";
 
 const [from] = Deno.args;

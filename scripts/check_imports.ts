@@ -24,7 +24,18 @@ async function* sourceFiles(path: string): AsyncGenerator<string> {
 }
 
 const files: string[] = [];
-for (const path of ["src", "mod.ts", "tiny", "cli"]) {
+for (
+  const path of [
+    "src",
+    "convert.ts",
+    "gguf.ts",
+    "lab.ts",
+    "mod.ts",
+    "plan.ts",
+    "tiny",
+    "cli",
+  ]
+) {
   for await (const file of sourceFiles(path)) files.push(file);
 }
 const graph = new Map<string, string[]>();

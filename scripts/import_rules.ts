@@ -25,7 +25,7 @@ export const ranks: readonly (readonly string[])[] = [
   ["src/load"],
   ["src/lab"],
   ["src/worker"],
-  ["mod.ts", "tiny"],
+  ["convert.ts", "gguf.ts", "lab.ts", "mod.ts", "plan.ts", "tiny"],
   ["cli"],
 ];
 

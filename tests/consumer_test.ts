@@ -69,3 +69,14 @@ Deno.test("a process waits for a text that nobody awaits", async () => {
   );
   assert.deepEqual([code, out], [0, "true\n"]);
 });
+
+Deno.test("the main entry has at most 45 names", async () => {
+  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["doc", "--json", `${root}mod.ts`],
+  }).output();
+  assert.equal(code, 0);
+  const { nodes } = JSON.parse(new TextDecoder().decode(stdout));
+  const [{ symbols }] = Object.values(nodes) as { symbols: unknown[] }[];
+  assert.ok(symbols.length <= 45, `${symbols.length} names`);
+  assert.ok(symbols.length > 20, "they are listed");
+});

@@ -4,15 +4,8 @@
  * adapter; one in software will do.
  */
 import assert from "node:assert/strict";
-import {
-  describeModel,
-  GpuError,
-  load,
-  type LoadOptions,
-  type Model,
-  readGguf,
-  UsageError,
-} from "../mod.ts";
+import { GpuError, load, type LoadOptions, UsageError } from "../mod.ts";
+import { describeModel, type Model, readGguf } from "../gguf.ts";
 import { deviceBytes } from "../src/places/gpu/memory/layout.ts";
 import type { PlacePlan } from "../src/plan/plan.ts";
 import { testWithAdapter } from "./helpers/adapter.ts";

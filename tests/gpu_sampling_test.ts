@@ -3,13 +3,8 @@
  * come back. Needs an adapter; one in software will do.
  */
 import assert from "node:assert/strict";
-import {
-  describeModel,
-  type GenerateOptions,
-  load,
-  type Piece,
-  readGguf,
-} from "../mod.ts";
+import { type GenerateOptions, load, type Piece } from "../mod.ts";
+import { describeModel, readGguf } from "../gguf.ts";
 import { tinyBamboo } from "../tiny/tiny.ts";
 import { testWithAdapter } from "./helpers/adapter.ts";
 import { firstLayers, scatteredShare } from "./helpers/hybrid_plans.ts";

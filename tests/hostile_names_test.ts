@@ -1,14 +1,13 @@
 /** Names that every JavaScript object has are no names of ours: where a stranger's text is looked up, they are unknown. */
 import assert from "node:assert/strict";
 import {
-  checkSamplingOptions,
   CulmError,
-  fromBuffer,
   parseSamplers,
   parseSparsity,
-  readSafetensors,
   type SamplerName,
 } from "../mod.ts";
+import { checkSamplingOptions } from "../src/sampling/options.ts";
+import { fromBuffer, readSafetensors } from "../gguf.ts";
 import { readConfig } from "../src/convert/config.ts";
 import { tensorOfHub } from "../src/convert/tensor_names.ts";
 import { pretokenizerNamed } from "../src/tokenizer/pretokenizer.ts";

@@ -10,13 +10,10 @@ import {
   type Roofline,
   rooflineOf,
 } from "../../cli/commands/bench/roofline.ts";
-import {
-  load,
-  openFile,
-  parseSparsity,
-  readProfile,
-  statsSince,
-} from "../../mod.ts";
+import { load, parseSparsity } from "../../mod.ts";
+import { openFile } from "../../gguf.ts";
+import { readProfile } from "../../plan.ts";
+import { statsSince } from "../../lab.ts";
 import type { Timing, Work } from "./side.ts";
 
 /** What one run took, beside what its counted bytes allow. */

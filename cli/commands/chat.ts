@@ -1,4 +1,5 @@
-import { type ChatMessage, chatOptions, LimitError } from "../../mod.ts";
+import { chatOptions, LimitError } from "../../mod.ts";
+import type { ChatMessage } from "../../gguf.ts";
 import { printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
 import { runGpuOptions } from "../gpu_options.ts";

@@ -2,10 +2,8 @@ import {
   convert as convertModel,
   type ConvertOptions,
   convertTypes,
-  isFolder,
-  openFolder,
-  toByteSource,
-} from "../../mod.ts";
+} from "../../convert.ts";
+import { isFolder, openFolder, toByteSource } from "../../gguf.ts";
 import type { CommandSpec } from "../command.ts";
 import { formatBytes, formatLeft } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";

@@ -1,11 +1,11 @@
+import type { GgmlType } from "../../gguf.ts";
 import {
-  type GgmlType,
   synthesise,
   synthesiseFolder,
   type SynthOptions,
   type SynthShape,
   synthShapes,
-} from "../../mod.ts";
+} from "../../lab.ts";
 import type { CommandSpec } from "../command.ts";
 import { formatBytes } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";

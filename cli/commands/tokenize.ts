@@ -1,4 +1,4 @@
-import { readGguf, tokenizerFromGguf } from "../../mod.ts";
+import { readGguf, tokenizerFromGguf } from "../../gguf.ts";
 import type { CommandSpec } from "../command.ts";
 import { readPrompt, readText } from "../input.ts";
 import { openModel } from "../model_file.ts";

@@ -82,7 +82,8 @@ export interface ScoreOptions {
  *
  * @example
  * ```ts
- * import { estimatePerplexity, load, scoreChunks, textChunks } from "@culm/culm";
+ * import { load } from "@culm/culm";
+ * import { estimatePerplexity, scoreChunks, textChunks } from "@culm/culm/lab";
  * import { tinyBamboo } from "@culm/culm/tiny";
  *
  * await using model = await load(tinyBamboo());

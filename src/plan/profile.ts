@@ -132,7 +132,7 @@ export type ActivationCdf = Float64Array;
  *
  * @example
  * ```ts
- * import { activationCdf, activationShare } from "@culm/culm";
+ * import { activationCdf, activationShare } from "@culm/culm/plan";
  *
  * const active = Uint32Array.of(2, 6, 0, 0);
  * const profile = { tokens: 8, layers: [{ active, gatePositive: active }] };

@@ -4,7 +4,7 @@ import {
   meanActivationShare,
   readProfile,
   writeProfile,
-} from "../../mod.ts";
+} from "../../plan.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { interruptedInTheMidst } from "./interrupted.ts";

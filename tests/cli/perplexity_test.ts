@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { load, scoreChunks, textChunks } from "../../mod.ts";
+import { load } from "../../mod.ts";
+import { scoreChunks, textChunks } from "../../lab.ts";
 import { estimatePerplexity } from "../../src/lab/perplexity.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";

@@ -1,7 +1,7 @@
 /** culm predictor that is stopped: what it keeps, and how it goes on. */
 import assert from "node:assert/strict";
 import { crc32 } from "node:zlib";
-import { fromBuffer, readGguf } from "../../mod.ts";
+import { fromBuffer, readGguf } from "../../gguf.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
 import { namesIn, tinyFolder } from "./temp_folder.ts";
 

@@ -1,14 +1,14 @@
 /** culm predictor as a user runs it, and what it makes, on every place. */
 import assert from "node:assert/strict";
+import { load } from "../../mod.ts";
 import {
   describeModel,
   fromBuffer,
-  load,
   type Model,
   openFile,
-  type Profile,
   readGguf,
-} from "../../mod.ts";
+} from "../../gguf.ts";
+import type { Profile } from "../../plan.ts";
 import { benchTokens } from "../../cli/commands/bench/runs.ts";
 import { loadKernels } from "../../src/kernels/kernels.ts";
 import { loadCpuPlaces } from "../../src/places/load_places.ts";

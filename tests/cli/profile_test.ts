@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
+import { type LanguageModel, load } from "../../mod.ts";
 import {
-  type LanguageModel,
-  load,
   mergeProfiles,
   type Profile,
   readProfile,
   writeProfile,
-} from "../../mod.ts";
+} from "../../plan.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { benchTokens } from "../../cli/commands/bench/runs.ts";
 import {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { load, type LoadOptions, statsSince } from "../../mod.ts";
+import { load, type LoadOptions } from "../../mod.ts";
+import { statsSince } from "../../lab.ts";
 import { rooflineOf } from "../../cli/commands/bench/roofline.ts";
 import { randomModel } from "../helpers/random_model.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parseHTML } from "linkedom";
-import type { Lane } from "../../mod.ts";
+import type { Lane } from "../../lab.ts";
 import {
   sharesOf,
   timelineOf,

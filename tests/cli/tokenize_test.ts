@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readGguf } from "../../mod.ts";
+import { readGguf } from "../../gguf.ts";
 import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { runCli } from "./run_cli.ts";

@@ -1,12 +1,7 @@
 /** Predictors as files: what is written is used, and what does not fit is refused. */
 import assert from "node:assert/strict";
-import {
-  FormatError,
-  load,
-  type LoadOptions,
-  readGguf,
-  UsageError,
-} from "../../mod.ts";
+import { FormatError, load, type LoadOptions, UsageError } from "../../mod.ts";
+import { readGguf } from "../../gguf.ts";
 import { quantise } from "../../src/formats/ggml/quantise.ts";
 import { type TensorToWrite, toBuffer } from "../../src/formats/gguf/write.ts";
 import { fingerprintOf } from "../../src/model/predictor_file.ts";

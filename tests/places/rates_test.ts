@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { load, measureMachine } from "../../mod.ts";
+import { load } from "../../mod.ts";
+import { measureMachine } from "../../plan.ts";
 import { testWithAdapter } from "../helpers/adapter.ts";
 import { randomModel } from "../helpers/random_model.ts";
 

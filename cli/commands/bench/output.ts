@@ -3,12 +3,9 @@
  *
  * @module
  */
-import {
-  type GpuCounts,
-  type LanguageModel,
-  type PlaceStats,
-  totalOf,
-} from "../../../mod.ts";
+import type { LanguageModel } from "../../../mod.ts";
+import type { GpuCounts } from "../../../plan.ts";
+import { type PlaceStats, totalOf } from "../../../lab.ts";
 import { type BenchResult, nameOf } from "./runs.ts";
 import { formatBytes, formatCount, formatShare } from "../../format.ts";
 import { describe } from "../../model_file.ts";

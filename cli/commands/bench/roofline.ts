@@ -4,13 +4,9 @@
  *
  * @module
  */
-import {
-  type LanguageModel,
-  type LayerStats,
-  type PlaceStats,
-  type Rates,
-  totalOf,
-} from "../../../mod.ts";
+import type { LanguageModel } from "../../../mod.ts";
+import { type LayerStats, type PlaceStats, totalOf } from "../../../lab.ts";
+import type { Rates } from "../../../plan.ts";
 import type { BenchResult } from "./runs.ts";
 import { formatBytes, formatShare, formatTable } from "../../format.ts";
 

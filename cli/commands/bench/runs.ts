@@ -5,14 +5,9 @@
  *
  * @module
  */
-import {
-  type GpuCounts,
-  type LanguageModel,
-  type PlaceStats,
-  type Rates,
-  type Sequence,
-  statsSince,
-} from "../../../mod.ts";
+import type { LanguageModel, Sequence } from "../../../mod.ts";
+import type { GpuCounts, Rates } from "../../../plan.ts";
+import { type PlaceStats, statsSince } from "../../../lab.ts";
 import { gpuCountsSince } from "../../gpu_stats.ts";
 
 /** One test: which of the two, how many tokens, and after how many others. */

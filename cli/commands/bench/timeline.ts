@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { Lane, LanguageModel, TraceEvent } from "../../../mod.ts";
+import type { LanguageModel } from "../../../mod.ts";
+import type { Lane, TraceEvent } from "../../../lab.ts";
 import { type BenchTest, benchTokens, nameOf, startAt } from "./runs.ts";
 
 /** A token that was watched. */

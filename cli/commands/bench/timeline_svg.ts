@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Lane, TraceEvent } from "../../../mod.ts";
+import type { Lane, TraceEvent } from "../../../lab.ts";
 import { drawing, escaped, framed, legend } from "../../svg.ts";
 import { type Timeline, timelineText } from "./timeline.ts";
 

@@ -1,12 +1,6 @@
-import {
-  activationCdf,
-  describeModel,
-  isFolder,
-  type Profile,
-  profileOf,
-  readGguf,
-  UsageError,
-} from "../../../mod.ts";
+import { UsageError } from "../../../mod.ts";
+import { activationCdf, type Profile, profileOf } from "../../../plan.ts";
+import { describeModel, isFolder, readGguf } from "../../../gguf.ts";
 import { readActivationFolder } from "../../activation_folder.ts";
 import {
   type CdfReport,

@@ -10,7 +10,7 @@ import {
   bambooCdf,
   meanActivationShare,
   type Profile,
-} from "../../../mod.ts";
+} from "../../../plan.ts";
 import { formatMarkdown } from "../../format.ts";
 import { drawing, framed } from "../../svg.ts";
 

@@ -1,16 +1,14 @@
+import { parseSparsity, type Sparsity, UsageError } from "../../../mod.ts";
 import {
   type EvalTask,
   evalTasks,
   evaluateTask,
   type Item,
   type Outcome,
-  parseSparsity,
   questionsOf,
   readItems,
-  type Sparsity,
   summarise,
-  UsageError,
-} from "../../../mod.ts";
+} from "../../../lab.ts";
 import type { CommandSpec } from "../../command.ts";
 import {
   type EvalColumn,

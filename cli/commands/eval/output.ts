@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { MetricSummary, Outcome } from "../../../mod.ts";
+import type { MetricSummary, Outcome } from "../../../lab.ts";
 import { formatMarkdown } from "../../format.ts";
 
 /** One way to run one model, and what came of each task. */

@@ -3,19 +3,20 @@
  *
  * @module
  */
+import { type ByteSource, CulmError } from "../../../mod.ts";
 import {
   type Activation,
-  type ByteSource,
-  CulmError,
   describeModel,
-  estimateMemory,
   type GgufFile,
-  type MemoryEstimate,
-  type MemoryOptions,
   type Model,
   readGguf,
   type TensorInfo,
-} from "../../../mod.ts";
+} from "../../../gguf.ts";
+import {
+  estimateMemory,
+  type MemoryEstimate,
+  type MemoryOptions,
+} from "../../../plan.ts";
 
 /** Tensors that have something in common. */
 export interface TensorGroup {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { MetadataEntry, MetadataValue } from "../../../mod.ts";
+import type { MetadataEntry, MetadataValue } from "../../../gguf.ts";
 import { formatBytes, formatCount, formatTable } from "../../format.ts";
 import type { Inspection, TensorGroup } from "./inspection.ts";
 import { printable } from "../../terminal.ts";

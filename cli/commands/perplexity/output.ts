@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { estimatePerplexity, type TextScore } from "../../../mod.ts";
+import { estimatePerplexity, type TextScore } from "../../../lab.ts";
 import { drawing, framed } from "../../svg.ts";
 
 /** What a run has measured. */

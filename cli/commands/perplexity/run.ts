@@ -4,15 +4,14 @@
  *
  * @module
  */
+import type { LanguageModel, Sparsity } from "../../../mod.ts";
 import {
   estimatePerplexity,
-  isSparse,
-  type LanguageModel,
   scoreChunks,
-  type Sparsity,
   textChunks,
   type TextScore,
-} from "../../../mod.ts";
+} from "../../../lab.ts";
+import { isSparse } from "../../../gguf.ts";
 import { formatLeft } from "../../format.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { describe, loadModel, modelFingerprint } from "../../model_file.ts";

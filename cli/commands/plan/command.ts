@@ -1,14 +1,12 @@
+import { LimitError } from "../../../mod.ts";
 import {
   assumedGpu,
-  describeModel,
   findGpu,
   firingOfLayers,
   type KnownMachine,
   knownMachines,
-  LimitError,
-  type Model,
-  readGguf,
-} from "../../../mod.ts";
+} from "../../../plan.ts";
+import { describeModel, type Model, readGguf } from "../../../gguf.ts";
 import type { CommandSpec } from "../../command.ts";
 import { gpuOptions } from "../../gpu_options.ts";
 import {

@@ -8,14 +8,12 @@ import {
   checkProfile,
   firingOfLayers,
   type FoundGpu,
-  type GgufFile,
-  isSparse,
   type KnownMachine,
   measureMachine,
-  type Model,
   type Profile,
   profileOf,
-} from "../../../mod.ts";
+} from "../../../plan.ts";
+import { type GgufFile, isSparse, type Model } from "../../../gguf.ts";
 import { findProfile } from "../../model_profile.ts";
 import { budgetOf, type GpuFlags } from "../../gpu_options.ts";
 import { cacheTypeOf, type LoadFlags } from "../../options.ts";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Sparsity } from "../../../mod.ts";
 import {
   type Costs,
   costsOf,
@@ -11,7 +12,6 @@ import {
   type KnownMachine,
   kvPositionBytes,
   layerBytes,
-  type Model,
   type PlacePlan,
   powerInferSplit,
   predict,
@@ -19,9 +19,9 @@ import {
   type Profile,
   type Solution,
   solve,
-  type Sparsity,
   uniformSplit,
-} from "../../../mod.ts";
+} from "../../../plan.ts";
+import type { Model } from "../../../gguf.ts";
 import type { CacheType } from "../../../mod.ts";
 
 /** What to plan. */

@@ -4,16 +4,10 @@
  *
  * @module
  */
-import {
-  asType,
-  type GgmlType,
-  type KnownMachine,
-  knownMachines,
-  type Model,
-  type Sparsity,
-  synthModel,
-  synthShapes,
-} from "../../../mod.ts";
+import type { Sparsity } from "../../../mod.ts";
+import { asType, synthModel, synthShapes } from "../../../lab.ts";
+import type { GgmlType, Model } from "../../../gguf.ts";
+import { type KnownMachine, knownMachines } from "../../../plan.ts";
 import { aligned, formatTable } from "../../format.ts";
 import { type PlanRequest, predictBest, tokensPerSecond } from "./planning.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { LayerPrediction } from "../../../mod.ts";
+import type { LayerPrediction } from "../../../plan.ts";
 import {
   aligned,
   formatBytes,

@@ -1,19 +1,16 @@
+import type { ByteSource } from "../../../mod.ts";
 import {
-  type ByteSource,
   checkPredictorOptions,
   collectStates,
-  convert,
-  describeModel,
   type MadeLayer,
   makePredictor,
   type MakePredictorOptions,
-  type Model,
   type PredictorToWrite,
-  readGguf,
   type States,
-  type TensorToWrite,
   writePredictor,
-} from "../../../mod.ts";
+} from "../../../lab.ts";
+import { convert, type TensorToWrite } from "../../../convert.ts";
+import { describeModel, type Model, readGguf } from "../../../gguf.ts";
 import type { CommandSpec } from "../../command.ts";
 import { formatBytes, formatLeft, formatShare } from "../../format.ts";
 import { readText, readTexts } from "../../input.ts";

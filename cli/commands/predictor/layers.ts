@@ -4,14 +4,14 @@
  *
  * @module
  */
+import type { ByteSource } from "../../../mod.ts";
 import {
-  type ByteSource,
   fingerprintOf,
   type MadeLayer,
   type MakePredictorOptions,
-  type Model,
   type StoredTensor,
-} from "../../../mod.ts";
+} from "../../../lab.ts";
+import type { Model } from "../../../gguf.ts";
 import { mayKeep } from "../../beside_model.ts";
 import type { LoadFlags } from "../../options.ts";
 import { Checkpoint, sha256 } from "../../checkpoint.ts";

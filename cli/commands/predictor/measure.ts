@@ -4,14 +4,14 @@
  *
  * @module
  */
+import type { LanguageModel } from "../../../mod.ts";
 import {
   estimatePerplexity,
-  type LanguageModel,
-  type Model,
   scoreChunks,
   textChunks,
   type TextScore,
-} from "../../../mod.ts";
+} from "../../../lab.ts";
+import type { Model } from "../../../gguf.ts";
 import {
   fileName,
   formatBytes,

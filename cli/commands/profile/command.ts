@@ -1,14 +1,12 @@
+import { UsageError } from "../../../mod.ts";
 import {
   checkProfile,
-  describeModel,
   mergeProfiles,
-  type Model,
   type Profile,
-  readGguf,
   reorderNeurons,
-  UsageError,
   writeProfile,
-} from "../../../mod.ts";
+} from "../../../plan.ts";
+import { describeModel, type Model, readGguf } from "../../../gguf.ts";
 import type { CommandSpec } from "../../command.ts";
 import { formatBytes } from "../../format.ts";
 import { Interrupt } from "../../interrupt.ts";

@@ -4,15 +4,14 @@
  *
  * @module
  */
+import { LimitError, UsageError } from "../../../mod.ts";
+import { isSparse } from "../../../gguf.ts";
 import {
-  isSparse,
-  LimitError,
   mostProfileTokens,
   type Profile,
   type ProfileFile,
-  UsageError,
   writeProfile,
-} from "../../../mod.ts";
+} from "../../../plan.ts";
 import { formatLeft } from "../../format.ts";
 import { growing } from "../../growing_profile.ts";
 import { readTexts } from "../../input.ts";

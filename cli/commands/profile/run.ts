@@ -3,12 +3,8 @@
  *
  * @module
  */
-import {
-  type Engine,
-  mergeProfiles,
-  type Profile,
-  type Tokenizer,
-} from "../../../mod.ts";
+import type { Engine, Tokenizer } from "../../../mod.ts";
+import { mergeProfiles, type Profile } from "../../../plan.ts";
 
 /** A text as a model is given it: stretches that each begin with an empty context. */
 export type Windows = readonly (readonly number[])[];

@@ -1,16 +1,15 @@
 import config from "../../../deno.json" with { type: "json" };
+import type { ByteSource } from "../../../mod.ts";
 import {
-  type ByteSource,
   describeModel,
-  fingerprintOf,
   type GgufFile,
-  gpuFor,
   isSparse,
   type Model,
   readGguf,
-  textChunks,
   tokenizerFromGguf,
-} from "../../../mod.ts";
+} from "../../../gguf.ts";
+import { fingerprintOf, textChunks } from "../../../lab.ts";
+import { gpuFor } from "../../../plan.ts";
 import type { CommandSpec } from "../../command.ts";
 import { formatDuration } from "../../format.ts";
 import { runGpuOptions } from "../../gpu_options.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { activationCdf, type Profile } from "../../../mod.ts";
+import { activationCdf, type Profile } from "../../../plan.ts";
 import type { LayerShares, Stretch } from "./sparsity.ts";
 import { drawing, framed } from "../../svg.ts";
 

@@ -3,12 +3,8 @@
  *
  * @module
  */
-import {
-  activationCdf,
-  activationShare,
-  type MetadataValue,
-  type Profile,
-} from "../../../mod.ts";
+import { activationCdf, activationShare, type Profile } from "../../../plan.ts";
+import type { MetadataValue } from "../../../gguf.ts";
 import {
   cdfReport,
   rowsOf as cdfRows,

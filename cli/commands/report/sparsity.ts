@@ -3,12 +3,9 @@
  *
  * @module
  */
-import {
-  type LanguageModel,
-  type PlaceStats,
-  type Profile,
-  statsSince,
-} from "../../../mod.ts";
+import type { LanguageModel } from "../../../mod.ts";
+import { type PlaceStats, statsSince } from "../../../lab.ts";
+import type { Profile } from "../../../plan.ts";
 import type { Windows } from "../profile/run.ts";
 
 /** What a layer's neurons did for an average token. */

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { isSparse, type Model, type Sparsity } from "../../../mod.ts";
+import type { Sparsity } from "../../../mod.ts";
+import { isSparse, type Model } from "../../../gguf.ts";
 import { type BenchRow, rowOf } from "../bench/output.ts";
 import { type BenchTest, nameOf, runTest } from "../bench/runs.ts";
 import type { RunGpuFlags } from "../../gpu_options.ts";

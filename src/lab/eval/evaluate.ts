@@ -71,7 +71,8 @@ export function questionsOf(
  *
  * @example
  * ```ts
- * import { evalTasks, evaluateTask, load, readItems, summarise } from "@culm/culm";
+ * import { load } from "@culm/culm";
+ * import { evalTasks, evaluateTask, readItems, summarise } from "@culm/culm/lab";
  * import { tinyBamboo } from "@culm/culm/tiny";
  *
  * await using model = await load(tinyBamboo());

@@ -24,7 +24,7 @@ export interface SynthFile {
  *
  * @example
  * ```ts
- * import { synthesise, synthShapes } from "@culm/culm";
+ * import { synthesise, synthShapes } from "@culm/culm/lab";
  *
  * const file = synthesise({
  *   shape: synthShapes.tiny,

@@ -6,7 +6,8 @@
  * tenths of a nat.
  */
 import assert from "node:assert/strict";
-import { load, openFile } from "../../../mod.ts";
+import { load } from "../../../mod.ts";
+import { openFile } from "../../../gguf.ts";
 import { convert } from "../../../src/convert/convert.ts";
 import { evaluateTask } from "../../../src/lab/eval/evaluate.ts";
 import { readItems } from "../../../src/lab/eval/task.ts";

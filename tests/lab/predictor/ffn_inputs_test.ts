@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { collectStates, LimitError, load } from "../../../mod.ts";
+import { LimitError, load } from "../../../mod.ts";
+import { collectStates } from "../../../lab.ts";
 import { randomModel } from "../../helpers/random_model.ts";
 
 Deno.test("states are the same however many tokens a step holds, and windows begin anew", async () => {

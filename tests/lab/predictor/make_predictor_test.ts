@@ -5,11 +5,11 @@ import {
   defaultRank,
   type MadeLayer,
   makePredictor,
-  type Model,
   type PredictorToWrite,
   type States,
-  type TensorToWrite,
-} from "../../../mod.ts";
+} from "../../../lab.ts";
+import type { Model } from "../../../gguf.ts";
+import type { TensorToWrite } from "../../../convert.ts";
 import type { ByteSource } from "../../../src/bytes/byte_source.ts";
 import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
 import type { TensorInfo } from "../../../src/formats/gguf/read.ts";

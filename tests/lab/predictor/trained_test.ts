@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import {
   type MadeLayer,
   makePredictor,
-  type Model,
   type PredictorToWrite,
   type States,
-} from "../../../mod.ts";
+} from "../../../lab.ts";
+import type { Model } from "../../../gguf.ts";
 import type { ByteSource } from "../../../src/bytes/byte_source.ts";
 import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
 import type { TensorInfo } from "../../../src/formats/gguf/read.ts";

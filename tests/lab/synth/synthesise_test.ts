@@ -1,15 +1,13 @@
 import assert from "node:assert/strict";
+import { load, type LoadOptions } from "../../../mod.ts";
+import { fromBuffer, readGguf } from "../../../gguf.ts";
 import {
-  fromBuffer,
-  load,
-  type LoadOptions,
   type PlaceStats,
-  readGguf,
   synthesise,
   type SynthOptions,
   synthShapes,
   totalOf,
-} from "../../../mod.ts";
+} from "../../../lab.ts";
 import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
 import { toBuffer } from "../../../src/formats/gguf/write.ts";
 import { seededRandom } from "../../helpers/seeded_random.ts";

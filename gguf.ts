@@ -1,0 +1,71 @@
+/**
+ * Files of models, read without loading them: where their bytes come from, GGUF
+ * and PowerInfer headers, PyTorch's and safetensors' tensors, tokenizers and
+ * chat templates.
+ *
+ * @example
+ * ```ts
+ * import { describeModel, readGguf } from "@culm/culm/gguf";
+ * import { tinyBamboo } from "@culm/culm/tiny";
+ *
+ * const model = describeModel(await readGguf(tinyBamboo()));
+ * console.log(model.architecture, model.layers.length); // bamboo 6
+ * ```
+ *
+ * @module
+ */
+export type { ByteSource } from "./src/bytes/byte_source.ts";
+export { openFile } from "./src/bytes/file.ts";
+export { fromBlob, fromBuffer } from "./src/bytes/memory.ts";
+export { fromUrl } from "./src/bytes/url.ts";
+export { type Folder, isFolder, openFolder } from "./src/bytes/folder.ts";
+export { toByteSource } from "./src/load/model_source.ts";
+export {
+  type GgufFile,
+  type GgufMagic,
+  type MetadataArray,
+  type MetadataEntry,
+  type MetadataType,
+  type MetadataValue,
+  readGguf,
+  type TensorInfo,
+} from "./src/formats/gguf/read.ts";
+export {
+  readTorch,
+  tensorsOf,
+  type TorchDtype,
+  TorchStorage,
+  TorchTensor,
+  type TorchValue,
+} from "./src/formats/torch/read.ts";
+export {
+  readSafetensors,
+  type SafetensorsDtype,
+  type SafetensorsTensor,
+} from "./src/formats/safetensors/read.ts";
+export type { GgmlType } from "./src/formats/ggml/types.ts";
+export { type Activation, isSparse } from "./src/model/activation.ts";
+export {
+  describeModel,
+  type LayerTensors,
+  type Model,
+  type ModelOptions,
+} from "./src/model/model.ts";
+export type { Rope } from "./src/model/rope.ts";
+export {
+  type Dimension,
+  type LayerTensorName,
+  layerWeights,
+  type LinearName,
+  type OptionalTensorName,
+  type PerLayer,
+  type PerTensor,
+  type TensorSchema,
+} from "./src/model/schema.ts";
+export {
+  type ChatMessage,
+  ChatTemplate,
+  type ChatTemplateTokens,
+  type RenderOptions,
+} from "./src/tokenizer/chat_template.ts";
+export { tokenizerFromGguf } from "./src/tokenizer/gguf.ts";

@@ -1,0 +1,92 @@
+/**
+ * What researchers use: perplexity, benchmarks, predictors, synthetic models,
+ * and what a run computed and read.
+ *
+ * @example
+ * ```ts
+ * import { load } from "@culm/culm";
+ * import { estimatePerplexity, scoreChunks, textChunks } from "@culm/culm/lab";
+ * import { tinyBamboo } from "@culm/culm/tiny";
+ *
+ * await using model = await load(tinyBamboo());
+ * const text = "Tom had a red ball. He ran to the park with it. ".repeat(8);
+ * const chunks = textChunks(model.tokenizer, text, 32);
+ * for await (const [score] of scoreChunks(model.engine, chunks)) {
+ *   console.log(estimatePerplexity([score]).perplexity);
+ * }
+ * ```
+ *
+ * @module
+ */
+export type { OptionsOf, SchemaOf, TypesOf, ValueOf } from "./src/options.ts";
+export type { FfnInputs } from "./src/places/ffn_inputs.ts";
+export {
+  bytesRead,
+  type CountName,
+  type LayerStats,
+  type PlaceStats,
+  statsSince,
+  totalOf,
+} from "./src/places/stats.ts";
+export type { Activity, Lane, TraceEvent } from "./src/places/trace.ts";
+export type { WantLogits } from "./src/engine/scheduler.ts";
+export type { Logits, TopLogits } from "./src/sampling/logits.ts";
+export {
+  checkPredictorOptions,
+  defaultRank,
+  makePredictor,
+  type MakePredictorOptions,
+  type TrainingOptions,
+} from "./src/lab/predictor/make_predictor.ts";
+export {
+  type EvaluatedModel,
+  type EvaluateOptions,
+  evaluateTask,
+  type Outcome,
+  questionsOf,
+} from "./src/lab/eval/evaluate.ts";
+export { type MetricSummary, summarise } from "./src/lab/eval/summary.ts";
+export {
+  type Candidate,
+  type ChoiceItem,
+  type ClozeItem,
+  type EvalTask,
+  type GenerationItem,
+  type Item,
+  readItems,
+  TaskRecord,
+} from "./src/lab/eval/task.ts";
+export { evalTasks } from "./src/lab/eval/tasks.ts";
+export {
+  estimatePerplexity,
+  type PerplexityEstimate,
+  scoreChunks,
+  type ScoreOptions,
+  textChunks,
+  type TextScore,
+} from "./src/lab/perplexity.ts";
+export {
+  fingerprintOf,
+  type PredictorForm,
+  type PredictorToWrite,
+  writePredictor,
+} from "./src/model/predictor_file.ts";
+export type {
+  MadeLayer,
+  OnTrainingStep,
+} from "./src/lab/predictor/predictor_plan.ts";
+export type { StoredTensor } from "./src/lab/predictor/stored.ts";
+export { collectStates, type States } from "./src/lab/predictor/ffn_inputs.ts";
+export {
+  type PredictorOptions,
+  type SynthOptions,
+  type SynthShape,
+  synthShapes,
+} from "./src/lab/synth/options.ts";
+export { asType, synthModel } from "./src/lab/synth/synth_model.ts";
+export {
+  synthesiseFolder,
+  type SynthFolder,
+  type SynthFolderFile,
+} from "./src/lab/synth/folder.ts";
+export { synthesise, type SynthFile } from "./src/lab/synth/synthesise.ts";
