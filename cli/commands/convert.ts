@@ -48,6 +48,12 @@ const options = {
       description:
         "PowerInfer's predictors, model_0.pt and so on; the form is powerinfer",
     },
+    allowRequantise: {
+      type: "boolean",
+      flag: "--allow-requantize",
+      description:
+        "quantise what is quantised already, which loses more than the original would",
+    },
   },
   Running: threadOptions,
 } as const satisfies FlagGroups;
@@ -84,6 +90,7 @@ async function run(flags: ConvertFlags, path: string): Promise<number> {
       type: flags.type.toUpperCase() as ConvertOptions["type"],
       form: flags.form,
       threads,
+      allowRequantise: flags.allowRequantise,
       predictors: predictors === undefined
         ? undefined
         : await openFolder(predictors),

@@ -29,6 +29,11 @@ export function isQuantised(type: ConvertType): boolean {
   return !["F32", "F16", "BF16"].includes(type);
 }
 
+/** Whether weights of a type share scales, and so lose of their value. */
+export function hasBlocks(type: GgmlType): boolean {
+  return ggmlTypes[type].blockSize > 1;
+}
+
 /** What the choice depends on beside the tensor. */
 export interface TypeContext {
   /** Layers of the model. */

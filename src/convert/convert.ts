@@ -17,6 +17,7 @@ import {
   type ConvertType,
   fileTypes,
   fitting,
+  hasBlocks,
   isQuantised,
 } from "./choose_types.ts";
 import { type Contents, type Form, layerCountOf } from "./contents.ts";
@@ -36,6 +37,8 @@ export interface ConvertOptions {
   readonly form?: Form;
   /** PowerInfer's `model_{i}.pt`, one for each layer; or `fc1` and `fc2` of each, as a trained predictor has them */
   readonly predictors?: Folder | readonly TensorToWrite[];
+  /** Stores weights that are in blocks already in blocks of another type, which loses more than the original would. Default false */
+  readonly allowRequantise?: boolean;
   /** Workers that store weights as other types; 0: the caller's thread. Default: one for each core */
   readonly threads?: number;
 }
@@ -113,7 +116,7 @@ export async function convert(
 /** Contents in the form that is wanted, and their tensors in the types. */
 export async function prepare(
   source: Folder | ByteSource,
-  { type, form, predictors }: ConvertOptions,
+  { type, form, predictors, allowRequantise }: ConvertOptions,
   quantiser: Quantiser = inlineQuantiser,
 ): Promise<{ contents: Contents; tensors: Map<string, Rows> }> {
   let contents =
@@ -136,7 +139,15 @@ export async function prepare(
     if (predictors || wanted !== contents.form) {
       contents = toForm(contents, wanted);
     }
-    return { contents, tensors: typed(contents, type, types, quantiser) };
+    const tensors = typed(contents, type, types, quantiser);
+    const twice = type ? quantisedTwice(contents, tensors) : undefined;
+    if (twice && !allowRequantise) {
+      throw new UsageError(
+        `Cannot convert ${contents.name}: ${twice}; convert that, or allow it (--allow-requantize)`,
+      );
+    }
+    if (twice) contents = { ...contents, notes: [...contents.notes, twice] };
+    return { contents, tensors };
   } catch (error) {
     await contents.close();
     throw error;
@@ -165,6 +176,23 @@ function typed(
       retyped(rows, typeOf(name, rows), quantiser),
     ]),
   );
+}
+
+/** What is to be said where weights in blocks go into blocks of another type; undefined where none do. */
+function quantisedTwice(
+  { tensors }: Contents,
+  converted: ReadonlyMap<string, Rows>,
+): string | undefined {
+  const changes = [...tensors].flatMap(([name, { type }]) => {
+    const to = converted.get(name)!.type;
+    const isTwice = type !== to && hasBlocks(type) && hasBlocks(to);
+    return isTwice ? [`${type} to ${to}`] : [];
+  });
+  return changes.length === 0
+    ? undefined
+    : `quantising ${changes.length} tensors twice (${
+      [...new Set(changes)].join(", ")
+    }) loses more than quantising the original`;
 }
 
 /** The types of tensors; `ffn_down_t` has the one that `ffn_down` had. */

@@ -25,6 +25,10 @@ Deno.test(
       assert.match(inspect, /architecture +bamboo, drelu, with predictors\n/);
 
       const again = [sparse, "-o", dense, "--form", "llama", "--type", "q8_0"];
+      const refused = await culm("convert", ...again);
+      assert.equal(refused.code, 1);
+      assert.match(refused.err, /twice .*--allow-requantize\)\n$/);
+      again.push("--allow-requantize");
       assert.equal((await culm("convert", ...again)).code, 0);
       assert.match(
         (await culm("inspect", "-m", dense)).out,

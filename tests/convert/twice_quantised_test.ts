@@ -1,0 +1,41 @@
+/** Weights in blocks that are to be stored in blocks of another type. */
+import assert from "node:assert/strict";
+import { UsageError } from "../../mod.ts";
+import { convert } from "../../src/convert/convert.ts";
+import { randomModel } from "../helpers/random_model.ts";
+
+const { source } = await randomModel({ type: "Q8_0" });
+
+Deno.test("what is quantised is quantised again only where that is allowed, and then it is said", async () => {
+  const twice =
+    /quantising \d+ tensors twice \(Q8_0 to (Q4_0|Q6_K|.*, .*)\) loses more/;
+  await assert.rejects(
+    convert(source, { type: "Q4_0", threads: 0 }),
+    (error) => {
+      assert(error instanceof UsageError);
+      assert.match(error.message, twice);
+      assert.match(error.message, /--allow-requantize/);
+      return true;
+    },
+  );
+  const allowed = { type: "Q4_0", allowRequantise: true, threads: 0 } as const;
+  const file = await convert(source, allowed);
+  assert.equal(file.notes.filter((note) => twice.test(note)).length, 1);
+  await file.close();
+});
+
+Deno.test("the same type, one without blocks, and weights without blocks need no leave", async () => {
+  const { source: whole } = await randomModel({ type: "F16" });
+  for (
+    const [from, type] of [
+      [source, "Q8_0"],
+      [source, "F16"],
+      [source, undefined],
+      [whole, "Q4_0"],
+    ] as const
+  ) {
+    const file = await convert(from, { type, threads: 0 });
+    assert.deepEqual(file.notes, []);
+    await file.close();
+  }
+});
