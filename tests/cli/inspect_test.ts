@@ -6,7 +6,9 @@ import { toJson, toText } from "../../cli/commands/inspect/text.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { toBuffer, writeGguf } from "../../src/formats/gguf/write.ts";
 import { randomModel } from "../helpers/random_model.ts";
+import { writeGpuIndex } from "../../src/plan/gpu_index.ts";
 import { runCli } from "./run_cli.ts";
+import { inFolder } from "./temp_folder.ts";
 
 const options = {
   contextSize: 0,
@@ -117,4 +119,31 @@ Deno.test("the command prints JSON of the embedded model, with no permission", a
     [true, 256, 64, 1],
   );
   assert.equal(json.metadata["tokenizer.ggml.tokens"].value.length, 4096);
+});
+
+Deno.test("an index of a GPU's neurons is known, not taken for a model", async () => {
+  await inFolder(async (folder) => {
+    const path = `${folder}/model.generated.gpuidx`;
+    const layers = [Uint32Array.of(0, 3, 95), new Uint32Array()];
+    const index = { capacity: 1 << 20, feedForwardSize: 96, layers };
+    await Deno.writeFile(path, writeGpuIndex(index));
+    const inspect = ["inspect", "-m", path];
+    const permissions = ["--allow-read"];
+    const { code, out, err } = await runCli(inspect, { permissions });
+    assert.deepEqual([code, err], [0, ""]);
+    assert.match(out, /index of the neurons on a GPU/);
+    assert.match(out, /layers +2, of 96 neurons each/);
+    assert.match(out, /layer 0 +3 +3\.1 %/);
+    assert.match(out, /all +3 +1\.6 %/);
+    const json = await runCli([...inspect, "--json"], { permissions });
+    assert.deepEqual(JSON.parse(json.out), {
+      capacity: 1 << 20,
+      feedForwardSize: 96,
+      layers: [[0, 3, 95], []],
+    });
+    await Deno.writeFile(path, new TextEncoder().encode("no index at all"));
+    const damaged = await runCli(inspect, { permissions });
+    assert.equal(damaged.code, 1);
+    assert.match(damaged.err, /^error: .*no GPU index.*\n$/);
+  });
 });

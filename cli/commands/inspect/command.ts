@@ -1,4 +1,6 @@
 import type { CommandSpec } from "../../command.ts";
+import { readGpuIndex } from "../../../plan.ts";
+import { indexJson, indexText } from "./gpu_index.ts";
 import { inspectFile } from "./inspection.ts";
 import { toJson, toText } from "./text.ts";
 import { openModel } from "../../model_file.ts";
@@ -29,7 +31,7 @@ type InspectFlags = FlagsOfGroups<typeof options>;
 export const inspect: CommandSpec = {
   name: "inspect",
   summary:
-    "show what a model file holds and what it takes to run it; reads the header only",
+    "show what a model file holds and what it takes to run it, by its header alone; or what an index of a GPU's neurons holds",
   options,
   examples: [
     "culm inspect -m model.gguf -c 4096",
@@ -47,6 +49,11 @@ async function run(flags: InspectFlags): Promise<number> {
   };
   const source = await openModel(flags);
   try {
+    if (source.name.endsWith(".gpuidx")) {
+      const index = await readGpuIndex(source);
+      await write(flags.json ? indexJson(index) : indexText(source, index));
+      return 0;
+    }
     const inspection = await inspectFile(source, settings, flags.activation);
     await write(
       flags.json
