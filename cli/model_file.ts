@@ -8,8 +8,15 @@ import {
   type LanguageModel,
   load,
   type LoadOptions,
+  type Sparsity,
 } from "../mod.ts";
-import { describeModel, type Model, readGguf, toByteSource } from "../gguf.ts";
+import {
+  describeModel,
+  isSparse,
+  type Model,
+  readGguf,
+  toByteSource,
+} from "../gguf.ts";
 import { fingerprintOf } from "../lab.ts";
 import { formatBytes, formatCount } from "./format.ts";
 import type { RunGpuFlags } from "./gpu_options.ts";
@@ -74,7 +81,9 @@ export async function loadModel(
     bar[Symbol.dispose]();
     note(`model: ${describe(model)}, from ${printable(source.name)}`);
     note(
-      `backend: ${model.backend}; context ${model.engine.contextSize}; sparsity ${flags.sparsity.mode}`,
+      `backend: ${model.backend}; context ${model.engine.contextSize}; sparsity ${
+        sparsityText(flags.sparsity, model.model)
+      }`,
     );
     if (model.engine.gpu) note(gpuText(model.engine.gpu));
     if (index) await saveGpuIndex(model, index);
@@ -117,6 +126,18 @@ async function gpuOptionsOf(
   const gpuIndex = await findGpuIndex(flags, modelOf);
   if (gpuIndex) note(`gpu index: from ${printable(gpuIndex.path)}`);
   return { gpu, vramBudget, gpuLayers, gpuIndex };
+}
+
+/** The mode that a model runs in: one whose neurons are never zero has none to leave out. */
+export function modeOf({ mode }: Sparsity, { activation }: Model): string {
+  return mode === "exact" && !isSparse(activation) ? "dense" : mode;
+}
+
+function sparsityText(asked: Sparsity, model: Model): string {
+  const mode = modeOf(asked, model);
+  return mode === asked.mode
+    ? mode
+    : `${mode}: neurons of ${model.activation} are never zero`;
 }
 
 /** Architecture, parameters and main type of a model, as llama-bench writes them: `bamboo 8.05 M Q8_0`. */

@@ -55,16 +55,14 @@ export class Timings {
     if (this.#evalTokens > 0) {
       const skipped = this.#totalRows - this.#computedRows;
       const bytes = Math.round(this.#evalBytes / this.#evalTokens);
-      lines.push(
-        [
-          "FFN rows skipped",
-          `${formatShare(skipped, this.#totalRows).padStart(12)} in each run`,
-        ],
-        [
-          "weights and KV read",
-          `${formatBytes(bytes).padStart(12)} in each run`,
-        ],
-      );
+      if (skipped > 0) {
+        const share = formatShare(skipped, this.#totalRows);
+        lines.push(["FFN rows skipped", `${share.padStart(12)} in each run`]);
+      }
+      lines.push([
+        "weights and KV read",
+        `${formatBytes(bytes).padStart(12)} in each run`,
+      ]);
     }
     return lines.map(([name, text]) => `${name.padStart(19)} = ${text}`).join(
       "\n",

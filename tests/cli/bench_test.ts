@@ -6,13 +6,31 @@ import { runCli } from "./run_cli.ts";
 
 const small = ["bench", "-p", "8,16", "-n", "4", "-r", "2", "-t", "1"];
 
-Deno.test("the table has llama-bench's columns, and the sparsity that was reached", async () => {
-  // With a border that is not measured, so that it skips the same in each run.
-  const { code, out, err } = await runCli([...small, "--hot", "0"]);
-  assert.equal(code, 0);
-  const [header, rule, ...rows] = out.trimEnd().split("\n").map((line) =>
+function cellsOf(table: string): string[][] {
+  return table.trimEnd().split("\n").map((line) =>
     line.split("|").slice(1, -1).map((cell) => cell.trim())
   );
+}
+
+Deno.test("the table has llama-bench's columns, and fits a terminal", async () => {
+  const { code, out } = await runCli(small);
+  assert.equal(code, 0);
+  const [header, rule, ...rows] = cellsOf(out);
+  assert.deepEqual(
+    header,
+    ["model", "size", "params", "backend", "threads", "test", "t/s"],
+  );
+  assert.ok(rule.every((cell) => /^-+:?$/.test(cell)));
+  assert.deepEqual(rows.map((row) => row[5]), ["pp8", "pp16", "tg4"]);
+  for (const row of rows) assert.match(row[6], /^[\d.]+ ± [\d.]+$/);
+  for (const line of out.split("\n")) assert.ok(line.length <= 125);
+});
+
+Deno.test("with -v the table has the sparsity that was reached", async () => {
+  // With a border that is not measured, so that it skips the same in each run.
+  const { code, out, err } = await runCli([...small, "--hot", "0", "-v"]);
+  assert.equal(code, 0);
+  const [header, rule, ...rows] = cellsOf(out);
   assert.deepEqual(header, [
     "model",
     "size",
@@ -39,8 +57,10 @@ Deno.test("the table has llama-bench's columns, and the sparsity that was reache
   );
   assert.match(err, /tg4: run 2 of 2: [\d.]+ t\/s/);
 
-  const dense = await runCli([...small, "--sparsity", "dense"]);
-  assert.doesNotMatch(dense.out, /sparsity/);
+  const dense = await runCli([...small, "--sparsity", "dense", "-v"]);
+  for (const row of cellsOf(dense.out).slice(2)) {
+    assert.deepEqual(row.slice(6, 8), ["dense", "0.0 %"]);
+  }
 });
 
 Deno.test("the roofline is the counted bytes over the measured rates", async () => {

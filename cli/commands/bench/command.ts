@@ -71,7 +71,7 @@ const options = {
       type: "boolean",
       flag: "-v, --verbose",
       description:
-        "print the rates of each place and what each layer did to standard error",
+        "more columns, and to standard error the rates of each place and what each layer did",
     },
   },
   Model: modelOptions,
@@ -122,11 +122,7 @@ async function run(flags: BenchFlags): Promise<number> {
   );
   const loadFlags = { ...flags, contextSize };
   await using model = await loadModel(loadFlags, interrupt, { measureRecall });
-  const writer = benchWriter(
-    flags.output,
-    model,
-    flags.sparsity.mode !== "dense",
-  );
+  const writer = benchWriter(flags.output, flags.verbose ?? false);
   if (flags.verbose) note(ratesText(model).trimEnd());
   await write(writer.begin());
   for (const test of tests) {

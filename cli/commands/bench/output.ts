@@ -8,7 +8,7 @@ import type { GpuCounts } from "../../../plan.ts";
 import { type PlaceStats, totalOf } from "../../../lab.ts";
 import { type BenchResult, nameOf } from "./runs.ts";
 import { formatBytes, formatCount, formatShare } from "../../format.ts";
-import { describe } from "../../model_file.ts";
+import { describe, modeOf } from "../../model_file.ts";
 import { recallOf } from "../../recall.ts";
 import { rooflineOf } from "./roofline.ts";
 import { cacheTypeOf, type LoadFlags } from "../../options.ts";
@@ -49,7 +49,7 @@ export function rowOf(
     n_batch: flags.batchSize,
     type_k: type,
     type_v: type,
-    sparsity: flags.sparsity.mode,
+    sparsity: modeOf(flags.sparsity, model.model),
     profile_tokens: model.profile?.tokens ?? 0,
     n_prompt: test.kind === "pp" ? test.tokens : 0,
     n_gen: test.kind === "tg" ? test.tokens : 0,
@@ -105,15 +105,14 @@ export interface BenchWriter {
   end(): string;
 }
 
-/** The writer of a form. */
+/** The writer of a form; with `verbose`, a table has more columns than llama-bench's. */
 export function benchWriter(
   form: BenchForm,
-  model: LanguageModel,
-  sparse: boolean,
+  verbose: boolean,
 ): BenchWriter {
   switch (form) {
     case "md":
-      return markdown(model, sparse);
+      return markdown(verbose);
     case "json":
       return json();
     case "jsonl":
@@ -162,59 +161,101 @@ function csv(): BenchWriter {
   };
 }
 
-function markdown(model: LanguageModel, sparse: boolean): BenchWriter {
-  const columns: [name: string, width: number, right: boolean][] = [
-    ["model", 24, false],
-    ["size", 10, true],
-    ["params", 10, true],
-    ["backend", 18, false],
-    ["threads", 7, true],
-    ["KV", 4, false],
-    ...(sparse
-      ? [["sparsity", 9, false], ["rows skipped", 12, true]] as [
-        string,
-        number,
-        boolean,
-      ][]
-      : []),
-    ["streamed", 10, true],
-    ["picked", 10, true],
-    ["of limit", 8, true],
-    ["test", 14, true],
-    ["t/s", 18, true],
-  ];
-  const line = (cells: readonly string[]) =>
+/** A column of the table. */
+interface Column {
+  readonly name: string;
+  readonly width: number;
+  /** Whether cells stand to the left */
+  readonly left?: true;
+  /** Whether it is there with `-v` alone */
+  readonly verbose?: true;
+  readonly cell: (row: BenchRow, result: BenchResult) => string;
+}
+
+/** llama-bench's columns, and between them culm's own. */
+const columns: readonly Column[] = [
+  { name: "model", width: 24, left: true, cell: (row) => `${row.model_type}` },
+  { name: "size", width: 10, cell: (row) => bytesOf(row.model_size) },
+  {
+    name: "params",
+    width: 10,
+    cell: (row) => formatCount(Number(row.model_n_params)),
+  },
+  {
+    name: "backend",
+    width: 18,
+    left: true,
+    cell: ({ backend }) =>
+      `${backend}`.replace(/, (\d+ threads?|inline( \(.*\))?)/, ""),
+  },
+  { name: "threads", width: 7, cell: (row) => `${row.n_threads}` },
+  {
+    name: "KV",
+    width: 4,
+    left: true,
+    verbose: true,
+    cell: (row) => `${row.type_k}`,
+  },
+  {
+    name: "sparsity",
+    width: 9,
+    left: true,
+    verbose: true,
+    cell: (row) => `${row.sparsity}`,
+  },
+  {
+    name: "rows skipped",
+    width: 12,
+    verbose: true,
+    cell: (row) => formatShare(Number(row.rows_skipped), 1),
+  },
+  {
+    name: "streamed",
+    width: 10,
+    verbose: true,
+    cell: (row) => bytesOf(row.bytes_streamed),
+  },
+  {
+    name: "picked",
+    width: 10,
+    verbose: true,
+    cell: (row) => bytesOf(row.bytes_picked),
+  },
+  {
+    name: "of limit",
+    width: 8,
+    verbose: true,
+    cell: ({ of_limit }) =>
+      of_limit === undefined ? "-" : formatShare(Number(of_limit), 1),
+  },
+  { name: "test", width: 14, cell: (_row, { test }) => nameOf(test) },
+  {
+    name: "t/s",
+    width: 18,
+    cell: (row) =>
+      `${Number(row.avg_ts).toFixed(2)} ± ${Number(row.stddev_ts).toFixed(2)}`,
+  },
+];
+
+function bytesOf(field: BenchRow[string]): string {
+  return formatBytes(Number(field));
+}
+
+function markdown(verbose: boolean): BenchWriter {
+  const shown = columns.filter((column) => verbose || !column.verbose);
+  const line = (cellOf: (column: Column) => string) =>
     `| ${
-      cells.map((cell, i) => {
-        const [, width, right] = columns[i];
-        return right ? cell.padStart(width) : cell.padEnd(width);
-      }).join(" | ")
+      shown.map((column) =>
+        column.left
+          ? cellOf(column).padEnd(column.width)
+          : cellOf(column).padStart(column.width)
+      ).join(" | ")
     } |\n`;
   return {
     begin: () =>
-      line(columns.map(([name]) => name)) +
-      line(columns.map(([, width, right]) =>
-        "-".repeat(width - 1) + (right ? ":" : "-")
-      )),
-    row: (row, { test }) =>
-      line([
-        String(row.model_type),
-        formatBytes(sizeOf(model)),
-        formatCount(model.model.parameterCount),
-        model.backend.replace(/, (\d+ threads?|inline( \(.*\))?)/, ""),
-        String(row.n_threads),
-        String(row.type_k),
-        ...(sparse
-          ? [String(row.sparsity), formatShare(Number(row.rows_skipped), 1)]
-          : []),
-        formatBytes(Number(row.bytes_streamed)),
-        formatBytes(Number(row.bytes_picked)),
-        row.of_limit === undefined ? "-" : formatShare(Number(row.of_limit), 1),
-        nameOf(test),
-        `${Number(row.avg_ts).toFixed(2)} ± ${
-          Number(row.stddev_ts).toFixed(2)
-        }`,
-      ]),
+      line(({ name }) => name) +
+      line(({ width, left }) => "-".repeat(width - 1) + (left ? "-" : ":")),
+    row: (row, result) => line(({ cell }) => cell(row, result)),
     end: () => "",
   };
 }
