@@ -58,6 +58,11 @@ async function run(flags: ChatFlags): Promise<number> {
   await using model = await loadModel(flags, interrupt, {
     countNeurons: growing !== undefined,
   });
+  if (template === undefined && !model.hasChatTemplate) {
+    note(
+      "warning: the model has no chat template; turns are written as ChatML, which it may not know (--chat-template sets another)",
+    );
+  }
   using session = model.createSession();
   const timings = new Timings(model.loadMs);
   const settings = {

@@ -58,6 +58,11 @@ async function run(flags: GenerateFlags): Promise<number> {
   await using model = await loadModel(flags, interrupt, {
     countNeurons: growing !== undefined,
   });
+  if (model.hasChatTemplate) {
+    note(
+      "note: the model has a chat template: culm chat has it answer, this has it go on with the text",
+    );
+  }
   const timings = new Timings(model.loadMs);
   if (flags.displayPrompt) await write(prompt);
   const { text, summary } = await printAnswer(

@@ -87,7 +87,13 @@ export async function load(
   const tokenizer = file.metadata.has("tokenizer.ggml.model")
     ? tokenizerFromGguf(file)
     : undefined;
+  const warn = options.onWarning ?? (() => {});
   const contextSize = checked.contextSize || model.contextSize;
+  if (contextSize > model.contextSize) {
+    warn(
+      `The context has ${contextSize} positions, and the model was made for ${model.contextSize}: beyond these its texts may make no sense`,
+    );
+  }
   const places: StartOptions = {
     model,
     sparsity: checked.sparsity,
@@ -103,7 +109,6 @@ export async function load(
   const { threads } = checked;
   const startOn = (gpuPlan?: PlacePlan, control?: LoadControl) =>
     startTeam(all, threads, { ...places, gpuPlan }, control);
-  const warn = options.onWarning ?? (() => {});
   const team = await startWithGpu(
     places,
     threads,
