@@ -3,21 +3,15 @@
  *
  * @module
  */
-
-/** The last part of a path. */
-export function fileName(path: string): string {
-  return path.split(/[/\\]/).filter((part) => part).at(-1) ?? path;
-}
+// @ts-types="../src/std/bytes.d.ts"
+import { format as inUnits } from "@std/fmt/bytes";
+// @ts-types="../src/std/duration.d.ts"
+import { format as inTimeUnits } from "@std/fmt/duration";
 
 /** Bytes as KiB, MiB or GiB. */
 export function formatBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  while (bytes >= 1024 && unit < units.length - 1) {
-    bytes /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? bytes : bytes.toFixed(2)} ${units[unit]}`;
+  // The prefix of 1024 is Ki, where that of 1000 is k.
+  return inUnits(bytes, { binary: true }).replace("kiB", "KiB");
 }
 
 /** A count as thousands, millions or billions. */
@@ -27,21 +21,10 @@ export function formatCount(count: number): string {
   return count >= 1e3 ? `${(count / 1e3).toFixed(2)} K` : String(count);
 }
 
-/** A duration as minutes and seconds, with hours where there are any. */
+/** A duration in seconds and what is longer: `1m 5s`. */
 export function formatDuration(ms: number): string {
   const seconds = Math.round(ms / 1000);
-  const two = (value: number) => String(value).padStart(2, "0");
-  const hours = Math.floor(seconds / 3600);
-  const minutes = Math.floor(seconds / 60) % 60;
-  return hours > 0
-    ? `${hours}:${two(minutes)}:${two(seconds % 60)}`
-    : `${minutes}:${two(seconds % 60)}`;
-}
-
-/** How long `left` more will take, where `done` of them took the time since `start`: `1:05 left`. */
-export function formatLeft(start: number, done: number, left: number): string {
-  const each = (performance.now() - start) / done;
-  return `${formatDuration(each * left)} left`;
+  return inTimeUnits(1000 * seconds, { ignoreZero: true }) || "0s";
 }
 
 /** A share as a percentage. */

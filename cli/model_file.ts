@@ -18,7 +18,7 @@ import {
   toByteSource,
 } from "../gguf.ts";
 import { fingerprintOf } from "../lab.ts";
-import { formatBytes, formatCount } from "./format.ts";
+import { formatCount } from "./format.ts";
 import type { RunGpuFlags } from "./gpu_options.ts";
 import { gpuText } from "./gpu_stats.ts";
 import { mainType } from "./commands/inspect/inspection.ts";
@@ -61,7 +61,7 @@ export async function loadModel(
     const found = await findProfile(flags, modelOf);
     const predictor = await findPredictor(flags);
     const gpu = await gpuOptionsOf(flags, modelOf);
-    using bar = new ProgressBar("loading");
+    using bar = new ProgressBar("loading", "bytes");
     // By its name, so that it stays open as long as the model needs it.
     const model = await load(flags.model ?? source, {
       ...options,
@@ -71,12 +71,7 @@ export async function loadModel(
       ...measured,
       signal: interrupt.signal,
       onWarning: (message) => note(`warning: ${printable(message)}`),
-      onProgress: ({ loaded, total }) =>
-        bar.update(
-          loaded,
-          total,
-          `${formatBytes(loaded)} of ${formatBytes(total)}`,
-        ),
+      onProgress: ({ loaded, total }) => bar.update(loaded, total),
     });
     bar[Symbol.dispose]();
     note(`model: ${describe(model)}, from ${printable(source.name)}`);

@@ -5,6 +5,7 @@
  * @module
  */
 import { CulmError } from "../mod.ts";
+import { formatBytes, formatDuration } from "./format.ts";
 
 /** The reader of standard output has gone, as `head` does: no error. */
 export class OutputClosed extends Error {}
@@ -18,6 +19,7 @@ const encoder = new TextEncoder();
  * @throws {CulmError} where it cannot be written, because the disk is full for instance
  */
 export async function write(content: string | Uint8Array): Promise<void> {
+  if (Deno.stdout.isTerminal()) drawn?.[Symbol.dispose]();
   let rest = typeof content === "string" ? encoder.encode(content) : content;
   try {
     while (rest.length > 0) rest = rest.subarray(await Deno.stdout.write(rest));
@@ -30,6 +32,7 @@ export async function write(content: string | Uint8Array): Promise<void> {
 
 /** Writes a line to standard error. A message that nobody can read is lost, and no error. */
 export function note(line: string): void {
+  drawn?.[Symbol.dispose]();
   writeError(`${line}\n`);
 }
 
@@ -54,33 +57,62 @@ export function printable(text: string): string {
 /** Least time between two states of a bar, in ms. */
 const redrawEvery = 80;
 
-/** A bar on standard error that shows how far something has come; nothing where that is no terminal. */
+/** The bar on the screen, which gives way to lines. */
+let drawn: ProgressBar | undefined;
+
+/** A bar on standard error that shows how far something has come, how fast and how long it will take; nothing where that is no terminal. */
 export class ProgressBar implements Disposable {
   readonly #shown = Deno.stderr.isTerminal();
-  readonly #label: string;
+  readonly #start = performance.now();
   #drawnAt = -Infinity;
 
-  /** `label` stands before the bar. */
-  constructor(label: string) {
-    this.#label = label;
-  }
+  /** `label` stands before the bar, `before` units were done earlier. */
+  constructor(
+    readonly label: string,
+    readonly unit: "bytes" | "chunks" | "layers" | "questions" | "tokens",
+    readonly before = 0,
+  ) {}
 
-  /** Shows `done` of `total`, with a text after the bar. */
-  update(done: number, total: number, text: string): void {
+  /** Shows `done` of `total` units, with a text of what is being done. */
+  update(done: number, total: number, text = ""): void {
     const now = performance.now();
     if (!this.#shown || (now - this.#drawnAt < redrawEvery && done < total)) {
       return;
     }
     this.#drawnAt = now;
-    const width = 30;
+    const width = 20;
     const filled = total > 0 ? Math.floor(width * done / total) : width;
     const bar = "=".repeat(filled).padEnd(width);
-    writeError(`\r\x1b[K${this.#label} [${bar}] ${text}`);
+    const seconds = (now - this.#start) / 1000;
+    const progress = progressText(this, done, total, seconds);
+    writeError(`\r\x1b[K${this.label} [${bar}] ${text}${progress}`);
+    drawn = this;
   }
 
-  /** Takes the bar away. */
+  /** Takes the bar away, until it is drawn again. */
   [Symbol.dispose](): void {
-    if (this.#drawnAt > -Infinity) writeError("\r\x1b[K");
-    this.#drawnAt = -Infinity;
+    if (drawn !== this) return;
+    drawn = undefined;
+    writeError("\r\x1b[K");
   }
+}
+
+/** `3.1 MiB of 8 MiB, 410 MiB/s, 12s left`, or `5 of 90 tokens, 12.3/s, 7s left`. */
+export function progressText(
+  { unit, before }: Pick<ProgressBar, "unit" | "before">,
+  done: number,
+  total: number,
+  seconds: number,
+): string {
+  const isBytes = unit === "bytes";
+  const rate = (done - before) / seconds;
+  const parts = isBytes
+    ? [`${formatBytes(done)} of ${formatBytes(total)}`]
+    : [`${done} of ${total} ${unit}`];
+  if (rate > 0 && Number.isFinite(rate)) {
+    const each = isBytes ? formatBytes(rate) : rate.toPrecision(3);
+    const left = formatDuration(1000 * Math.max(0, total - done) / rate);
+    parts.push(`${each}/s`, `${left} left`);
+  }
+  return parts.join(", ");
 }

@@ -5,7 +5,7 @@ import {
 } from "../../convert.ts";
 import { isFolder, openFolder, toByteSource } from "../../gguf.ts";
 import type { CommandSpec } from "../command.ts";
-import { formatBytes, formatLeft } from "../format.ts";
+import { formatBytes } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";
 import type { FlagGroups, FlagsOfGroups } from "../option.ts";
 import { threadOptions } from "../options.ts";
@@ -105,18 +105,10 @@ async function run(flags: ConvertFlags, path: string): Promise<number> {
         await file.fingerprint(),
         { force, signal },
       );
-      using bar = new ProgressBar("writing");
-      const before = work.written;
+      using bar = new ProgressBar("writing", "bytes", work.written);
       const written = await work.finish({
         signal,
-        onProgress: (bytes) =>
-          bar.update(
-            bytes,
-            file.tensorBytes,
-            `${formatBytes(bytes)} of ${formatBytes(file.tensorBytes)}, ${
-              formatLeft(start, bytes - before, file.tensorBytes - bytes)
-            }`,
-          ),
+        onProgress: (bytes) => bar.update(bytes, file.tensorBytes),
       });
       bar[Symbol.dispose]();
       const seconds = ((performance.now() - start) / 1000).toFixed(1);

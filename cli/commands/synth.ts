@@ -164,16 +164,11 @@ async function run(flags: SynthFlags): Promise<number> {
   const made = form === "huggingface"
     ? synthesiseFolder(optionsOf(flags))
     : synthesise({ ...optionsOf(flags), form });
-  using bar = new ProgressBar("writing");
+  using bar = new ProgressBar("writing", "bytes");
   const output = {
     force: flags.force,
     signal: interrupt.signal,
-    onProgress: (bytes: number) =>
-      bar.update(
-        bytes,
-        made.tensorBytes,
-        `${formatBytes(bytes)} of ${formatBytes(made.tensorBytes)}`,
-      ),
+    onProgress: (bytes: number) => bar.update(bytes, made.tensorBytes),
   };
   const written =
     await ("files" in made

@@ -1,3 +1,5 @@
+// @ts-types="../../../src/std/basename.d.ts"
+import { basename } from "@std/path/basename";
 import { UsageError } from "../../../mod.ts";
 import { activationCdf, type Profile, profileOf } from "../../../plan.ts";
 import { describeModel, isFolder, readGguf } from "../../../gguf.ts";
@@ -11,7 +13,7 @@ import {
   toTable,
 } from "./output.ts";
 import type { CommandSpec } from "../../command.ts";
-import { fileName } from "../../format.ts";
+
 import { openModel } from "../../model_file.ts";
 import { findProfile, readProfileFile } from "../../model_profile.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
@@ -96,7 +98,7 @@ async function run(flags: CdfFlags): Promise<number> {
 }
 
 function nameOf(path: string): string {
-  return printable(fileName(path));
+  return printable(basename(path));
 }
 
 async function readAny(path: string): Promise<CdfReport> {

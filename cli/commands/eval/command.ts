@@ -1,3 +1,5 @@
+// @ts-types="../../../src/std/basename.d.ts"
+import { basename } from "@std/path/basename";
 import { parseSparsity, type Sparsity, UsageError } from "../../../mod.ts";
 import {
   type EvalTask,
@@ -17,7 +19,6 @@ import {
   toTable,
   valueOf,
 } from "./output.ts";
-import { fileName, formatLeft } from "../../format.ts";
 import { readText } from "../../input.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { loadModel, modelFingerprint } from "../../model_file.ts";
@@ -145,7 +146,7 @@ function waysOf({ model, sparsity = exact }: EvalFlags): Way[] {
   const models = model ?? [undefined];
   return models.flatMap((path) =>
     sparsity.map(({ text, mode }) => {
-      const file = fileName(path ?? "tiny-bamboo");
+      const file = basename(path ?? "tiny-bamboo");
       const parts = [
         ...(models.length > 1 || sparsity.length === 1 ? [file] : []),
         ...(sparsity.length > 1 ? [text] : []),
@@ -247,18 +248,15 @@ async function runColumn(
     interrupt,
   );
   const { signal } = interrupt;
-  using bar = new ProgressBar(name);
-  const start = performance.now(), startedAt = work.results.length;
   let first = column * each;
+  using bar = new ProgressBar(name, "questions", work.results.length - first);
   for (const { task, items, questions } of tasks) {
     const skip = Math.min(questions, work.results.length - first);
     const options = { ...optionsOf(flags), skip, signal };
     for await (const outcome of evaluateTask(model, task, items, options)) {
       await work.add(outcome);
       const done = work.results.length - column * each;
-      const here = work.results.length - startedAt;
-      const left = formatLeft(start, here, each - done);
-      bar.update(done, each, `${done} of ${each}, ${task.name}, ${left}`);
+      bar.update(done, each, `${task.name}: `);
     }
     first += questions;
     const outcomes = work.results.slice(first - questions, first);

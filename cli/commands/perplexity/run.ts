@@ -12,7 +12,6 @@ import {
   type TextScore,
 } from "../../../lab.ts";
 import { isSparse } from "../../../gguf.ts";
-import { formatLeft } from "../../format.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { describe, loadModel, modelFingerprint } from "../../model_file.ts";
 import { cacheTypeOf, type LoadFlags } from "../../options.ts";
@@ -135,8 +134,7 @@ async function score(
     await write(`[${count}]${perplexity.toFixed(4)},`);
   };
   for (let i = 1; i <= skip; i++) await show(i);
-  const start = performance.now();
-  using bar = new ProgressBar("scoring");
+  using bar = new ProgressBar("scoring", "chunks", skip);
   for await (
     const scores of scoreChunks(engine, chunks, { keep, skip, signal })
   ) {
@@ -145,7 +143,6 @@ async function score(
     await show(done);
     // On one terminal the bar would erase what was shown.
     if (runs && Deno.stdout.isTerminal()) continue;
-    const left = formatLeft(start, done - skip, total - done);
-    bar.update(done, total, `${done} of ${total}, ${left}`);
+    bar.update(done, total);
   }
 }

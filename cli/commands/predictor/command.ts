@@ -12,7 +12,7 @@ import {
 import { convert, type TensorToWrite } from "../../../convert.ts";
 import { describeModel, type Model, readGguf } from "../../../gguf.ts";
 import type { CommandSpec } from "../../command.ts";
-import { formatBytes, formatLeft, formatShare } from "../../format.ts";
+import { formatBytes, formatShare } from "../../format.ts";
 import { readText, readTexts } from "../../input.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { loadModel, openModel } from "../../model_file.ts";
@@ -212,13 +212,12 @@ async function make(
     await work.goOn(model.layers.length, "layers", async () => {
       const states = await readStates(flags, texts, model, interrupt);
       const made = await makeShown(model, source, states, options, work);
-      using bar = new ProgressBar("writing");
+      using bar = new ProgressBar("writing", "bytes");
       const size = await output.write(
         isModel ? withModel(source, made) : writePredictor(made),
         {
           signal,
-          onProgress: (bytes) =>
-            bar.update(bytes, source.size, formatBytes(bytes)),
+          onProgress: (bytes) => bar.update(bytes, source.size),
         },
       );
       bar[Symbol.dispose]();
@@ -265,9 +264,9 @@ async function makeShown(
   work: Checkpoint<MadeLayer>,
 ): Promise<PredictorToWrite> {
   const { training } = options;
-  using bar = new ProgressBar(training ? "training" : "factorising");
-  const start = performance.now();
   const total = model.layers.length, before = work.results.length;
+  const label = training ? "training" : "factorising";
+  using bar = new ProgressBar(label, "layers", before);
   return await makePredictor(model, source, states, {
     ...options,
     made: work.results,
@@ -277,15 +276,12 @@ async function makeShown(
         bar.update(
           work.results.length,
           total,
-          `layer ${layer + 1} of ${total}, rank ${rank}: ${
-            formatShare(done, 1)
-          }`,
+          `layer ${layer + 1}, rank ${rank}: ${formatShare(done, 1)}; `,
         ),
     },
     onLayer: async (layer, done) => {
       await work.add(layer);
-      const left = formatLeft(start, done - before, total - done);
-      bar.update(done, total, `${done} of ${total} layers, ${left}`);
+      bar.update(done, total);
     },
   });
 }
@@ -327,7 +323,7 @@ async function readStates(
   );
   const size = Math.min(flags.contextSize, contextSize);
   const windows = windowsOf(loaded.tokenizer, texts, size);
-  using bar = new ProgressBar("running");
+  using bar = new ProgressBar("running", "tokens");
   const read = firstTokens(
     windows,
     flags.tokens ?? (flags.train ? 8192 : 2048),
@@ -338,6 +334,6 @@ async function readStates(
     loaded.model,
     read,
     interrupt.signal,
-    (done) => bar.update(done, total, `${done} of ${total} tokens`),
+    (done) => bar.update(done, total),
   );
 }

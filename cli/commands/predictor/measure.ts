@@ -4,6 +4,8 @@
  *
  * @module
  */
+// @ts-types="../../../src/std/basename.d.ts"
+import { basename } from "@std/path/basename";
 import type { LanguageModel } from "../../../mod.ts";
 import {
   estimatePerplexity,
@@ -12,13 +14,7 @@ import {
   type TextScore,
 } from "../../../lab.ts";
 import type { Model } from "../../../gguf.ts";
-import {
-  fileName,
-  formatBytes,
-  formatLeft,
-  formatMarkdown,
-  formatShare,
-} from "../../format.ts";
+import { formatBytes, formatMarkdown, formatShare } from "../../format.ts";
 import type { Interrupt } from "../../interrupt.ts";
 import { loadModel } from "../../model_file.ts";
 import type { LoadFlags } from "../../options.ts";
@@ -109,13 +105,10 @@ async function scored(
   signal: AbortSignal,
 ): Promise<Pick<PredictorRow, "perplexity" | "error">> {
   const scores: TextScore[] = [];
-  const start = performance.now();
-  using bar = new ProgressBar("scoring");
+  using bar = new ProgressBar("scoring", "chunks");
   for await (const [score] of scoreChunks(engine, chunks, { signal })) {
     scores.push(score);
-    const done = scores.length, total = chunks.length;
-    const left = formatLeft(start, done, total - done);
-    bar.update(done, total, `${done} of ${total}, ${left}`);
+    bar.update(scores.length, chunks.length);
   }
   return estimatePerplexity(scores);
 }
@@ -142,7 +135,7 @@ export function toTable({ rows }: PredictorReport): string {
   const share = (value?: number) =>
     value === undefined ? "-" : formatShare(value, 1);
   const cells = rows.map((row) => [
-    fileName(row.name),
+    basename(row.name),
     row.method ?? "-",
     row.rank ? rankText(row.rank) : "-",
     row.bytes === undefined ? "-" : formatBytes(row.bytes),

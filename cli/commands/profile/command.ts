@@ -8,7 +8,6 @@ import {
 } from "../../../plan.ts";
 import { describeModel, type Model, readGguf } from "../../../gguf.ts";
 import type { CommandSpec } from "../../command.ts";
-import { formatBytes } from "../../format.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { openModel } from "../../model_file.ts";
 import {
@@ -121,12 +120,11 @@ async function reorder(flags: ProfileFlags, output: string): Promise<void> {
         "Cannot reorder without a profile: count one first (culm profile -f TEXT), or give --profile FILE",
       );
     }
-    using bar = new ProgressBar("writing");
+    using bar = new ProgressBar("writing", "bytes");
     const chunks = reorderNeurons(source, file, model, found.profile);
     await reordered.write(chunks, {
       signal: interrupt.signal,
-      onProgress: (written) =>
-        bar.update(written, file.size, formatBytes(written)),
+      onProgress: (written) => bar.update(written, file.size),
     });
     bar[Symbol.dispose]();
     noteWritten(found.profile, output);

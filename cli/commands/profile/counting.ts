@@ -12,7 +12,6 @@ import {
   type ProfileFile,
   writeProfile,
 } from "../../../plan.ts";
-import { formatLeft } from "../../format.ts";
 import { growing } from "../../growing_profile.ts";
 import { readTexts } from "../../input.ts";
 import { Interrupt } from "../../interrupt.ts";
@@ -96,17 +95,15 @@ export async function countProfile(
     const bytes = await writeProfile({ profile, progress });
     await file.save([bytes]);
   };
-  const start = performance.now();
-  let savedAt = start;
-  using bar = new ProgressBar("counting");
+  let savedAt = performance.now();
+  using bar = new ProgressBar("counting", "tokens", startedAt);
   try {
     const { signal } = interrupt;
     for await (
       counted of countWindows(model.engine, windows, counted, signal)
     ) {
       const { position } = counted;
-      const left = formatLeft(start, position - startedAt, total - position);
-      bar.update(position, total, `${position} of ${total}, ${left}`);
+      bar.update(position, total);
       const now = performance.now();
       if (now - savedAt < saveEveryMs) continue;
       await save();

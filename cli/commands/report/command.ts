@@ -214,12 +214,12 @@ async function countText(
   );
   const total = lengthOf(windows);
   note(`counting neurons: ${total} tokens`);
-  using bar = new ProgressBar("counting");
+  using bar = new ProgressBar("counting", "tokens");
   return await countSparsity(
     model,
     windows,
     interrupt.signal,
-    (done) => bar.update(done, total, `${done} of ${total} tokens`),
+    (done) => bar.update(done, total),
   );
 }
 

@@ -3,6 +3,8 @@
  *
  * @module
  */
+// @ts-types="../../../src/std/basename.d.ts"
+import { basename } from "@std/path/basename";
 import { activationCdf, activationShare, type Profile } from "../../../plan.ts";
 import type { MetadataValue } from "../../../gguf.ts";
 import {
@@ -10,7 +12,7 @@ import {
   rowsOf as cdfRows,
   toSvg as cdfFigure,
 } from "../cdf/output.ts";
-import { fileName, formatBytes, formatCount } from "../../format.ts";
+import { formatBytes, formatCount } from "../../format.ts";
 import {
   facts,
   figure,
@@ -82,7 +84,7 @@ export async function toHtml(report: Report): Promise<Html> {
 /** What the file says that its model is called, or what the file is called. */
 function nameOf({ name, file }: Inspection): string {
   const given = file.metadata.get("general.name")?.value;
-  return typeof given === "string" && given.trim() ? given : fileName(name);
+  return typeof given === "string" && given.trim() ? given : basename(name);
 }
 
 function modelSection(inspection: Inspection): Html {
