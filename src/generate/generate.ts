@@ -6,7 +6,7 @@
 import * as v from "valibot";
 import type { Engine } from "../engine/engine.ts";
 import { LimitError, UsageError } from "../errors.ts";
-import { checkOptions, type OptionsOf, type SchemaOf } from "../options.ts";
+import type { Checked, OptionsOf, SchemaOf } from "../options.ts";
 import { type PlaceStats, statsSince } from "../places/stats.ts";
 import type { Logits } from "../sampling/logits.ts";
 import {
@@ -83,6 +83,9 @@ export type GenerateOptions =
 /** All that {@linkcode GenerateOptions} may have. */
 export const generateOptions = { ...samplingOptions, ...textOptions };
 
+/** Options with every default filled in. */
+export type CheckedGenerateOptions = Checked<typeof generateOptions>;
+
 /** What one generated token adds to the text. */
 export interface Piece {
   /** The token's id; the end-of-generation token, where the model ends, comes as the last piece. */
@@ -122,7 +125,7 @@ export interface Summary {
 /**
  * Continues `prompt` in `session`.
  *
- * @throws {UsageError} for an empty prompt, options out of range, or a session that another text has
+ * @throws {UsageError} for an empty prompt, ids that cannot be biased, or a session that another text has
  * @throws {LimitError} where the prompt does not fit the context
  */
 export async function* generate(
@@ -130,10 +133,9 @@ export async function* generate(
   tokenizer: Tokenizer,
   session: Session,
   prompt: readonly number[],
-  options: GenerateOptions,
+  options: CheckedGenerateOptions,
 ): AsyncGenerator<Piece, void, void> {
-  const { signal, logprobs, maxTokens, ignoreEos, stop, cachePrompt } =
-    checkOptions("generate", generateOptions, options);
+  const { signal, logprobs, maxTokens, ignoreEos, stop, cachePrompt } = options;
   if (prompt.length === 0) {
     throw new UsageError("Cannot generate: the prompt is empty");
   }

@@ -146,15 +146,15 @@ export class LanguageModel implements AsyncDisposable {
     prompt: string | readonly number[],
     options: GenerateOptions = {},
   ): AsyncGenerator<Piece, void, void> {
-    checkOptions("generate", generateOptions, options);
+    const checked = checkOptions("generate", generateOptions, options);
     const ids = typeof prompt === "string"
       ? this.tokenize(prompt)
       : checkIds(prompt);
-    const session = options.session ?? this.createSession();
+    const session = checked.session ?? this.createSession();
     try {
-      yield* generate(this.engine, this.tokenizer, session, ids, options);
+      yield* generate(this.engine, this.tokenizer, session, ids, checked);
     } finally {
-      if (!options.session) session[Symbol.dispose]();
+      if (!checked.session) session[Symbol.dispose]();
     }
   }
 
