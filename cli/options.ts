@@ -50,7 +50,6 @@ const cacheTypes = {
 
 const sparsity = {
   ...loadOptions.sparsity,
-  defaultText: loadOptions.sparsity.default.mode,
   read: parseSparsity,
 } as const;
 

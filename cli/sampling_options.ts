@@ -24,8 +24,7 @@ export const lengthFlags = {
   stop: { ...textOptions.stop, read: unescapedText },
 } as const satisfies FlagTable;
 
-const { dryBreakers: _ids, logprob: _always, samplers, ...others } =
-  samplingOptions;
+const { dryBreakers: _ids, samplers, ...others } = samplingOptions;
 
 /** How the next token is chosen. */
 export const samplingFlags = {

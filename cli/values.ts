@@ -15,7 +15,7 @@ export function numberOr(text: string): number | string {
 
 /** Reads numbers of one kind, with commas between. */
 export function numbers(
-  spec: OptionSpec,
+  spec: Partial<OptionSpec>,
 ): (text: string, name: string) => number[] {
   return (text, name) =>
     text.split(",").map((part) =>

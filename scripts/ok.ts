@@ -34,6 +34,7 @@ const steps: Step[] = [
   { name: "types", command: task("check") },
   { name: "imports", command: task("check:imports") },
   { name: "docs", command: task("doc:lint") },
+  { name: "page of options", command: task("docs:options", "--check") },
   { name: "embedded model", command: task("embed", "--check") },
   { name: "worker bundle", command: task("bundle", "--check") },
   {

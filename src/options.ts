@@ -27,7 +27,7 @@ export interface TypesOf<Value> {
 /** One option. What `type`, `enum` and the range do not say is said by `schema`. */
 export interface OptionSpec {
   /** What it does, in one line; defaults are left to `default`. */
-  readonly description?: string;
+  readonly description: string;
   /** `strings`: one text, or a list of them */
   readonly type?: "boolean" | "integer" | "number" | "string" | "strings";
   /** The words that it may be */
@@ -125,7 +125,7 @@ export function valuesOf<Table extends OptionTable>(
  */
 export function checkValue(
   name: string,
-  spec: OptionSpec,
+  spec: Partial<OptionSpec>,
   value: unknown,
 ): unknown {
   if (value === undefined) return undefined;
@@ -141,8 +141,14 @@ export function checkValue(
   return output;
 }
 
+/** What an option may be, in words: `a number from 0 to 1`. */
+export function expectationOf(spec: OptionSpec): string {
+  const nothing = Symbol();
+  return v.safeParse(schemaOf(spec), nothing).issues![0].message;
+}
+
 /** A schema whose issues say what the option may be. */
-function schemaOf(spec: OptionSpec): v.GenericSchema {
+function schemaOf(spec: Partial<OptionSpec>): v.GenericSchema {
   if (spec.schema) return spec.schema as unknown as v.GenericSchema;
   if (spec.enum) return oneOf(spec.enum);
   const { type = "number" } = spec;
@@ -185,7 +191,7 @@ export function oneOf<Word extends string>(
 
 /** `a whole number from 1 up`, `a number above 0, at most 1`. */
 function rangeText(
-  { type, minimum, exclusiveMinimum, maximum }: OptionSpec,
+  { type, minimum, exclusiveMinimum, maximum }: Partial<OptionSpec>,
 ): string {
   const noun = type === "integer" ? "a whole number" : "a number";
   if (exclusiveMinimum !== undefined) {

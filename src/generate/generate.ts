@@ -56,6 +56,7 @@ export const textOptions = {
   /** Stops at the next step. */
   signal: {
     schema: v.instance(AbortSignal, "an AbortSignal") as SchemaOf<AbortSignal>,
+    description: "stops at the next step",
   },
   /** Keeps its past, so that a prompt that continues it is not evaluated again. */
   session: {
@@ -63,15 +64,23 @@ export const textOptions = {
       Session,
       "what createSession gives",
     ) as SchemaOf<Session>,
+    description:
+      "keeps its past, so that a prompt that continues it is not evaluated again",
   },
   /**
    * Takes over what other texts that began as the prompt does have left behind;
    * the text is the same.
    */
-  cachePrompt: { type: "boolean", default: true },
+  cachePrompt: {
+    type: "boolean",
+    default: true,
+    description:
+      "takes over what other texts that began alike have left behind",
+  },
   /** Called once, when the text has ended for whatever reason. */
   onFinish: {
     schema: v.function("a function") as SchemaOf<(summary: Summary) => void>,
+    description: "called once, with a summary, when the text has ended",
   },
 } as const;
 
@@ -144,10 +153,11 @@ export async function* generate(
       `Cannot generate: the prompt has ${prompt.length} tokens, the context ${engine.contextSize}, and one more must fit`,
     );
   }
-  const sampler = makeSampler({
-    ...(ignoreEos ? withoutEnd(options, tokenizer) : options),
-    logprob: false,
-  }, tokenizer.vocabSize);
+  const sampler = makeSampler(
+    ignoreEos ? withoutEnd(options, tokenizer) : options,
+    tokenizer.vocabSize,
+    { logprob: false },
+  );
   // Picked where they are computed, the largest alone come here.
   const top = sampler.top && Math.max(sampler.top, logprobs);
   const ask = { top: Math.min(top, tokenizer.vocabSize), signal };

@@ -55,6 +55,7 @@ export const loadOptions = {
   sparsity: {
     schema: sparsitySchema as SchemaOf<Sparsity>,
     default: { mode: "exact" },
+    defaultText: "exact",
     flag: "--sparsity <mode>",
     description:
       "neurons computed: dense, exact, predictor, predictor=SCORE, top-k=SHARE or threshold=VALUE",
@@ -75,19 +76,40 @@ export const loadOptions = {
    * The most positions that are kept of all texts together, past ones included;
    * 0 = as many as memory holds.
    */
-  cacheSize: { type: "integer", minimum: 0, limit: 1 << 28, default: 0 },
+  cacheSize: {
+    type: "integer",
+    minimum: 0,
+    limit: 1 << 28,
+    default: 0,
+    description:
+      "most positions kept of all texts together; 0 = as many as memory holds",
+  },
   /**
    * Keeps keys and values of past texts, as far as no other needs their room, so
    * that a text that begins alike is not evaluated again. A GPU's logits may
    * then differ in their last bits, the CPU's never do. Default true.
    */
-  prefixCache: { type: "boolean", default: true },
+  prefixCache: {
+    type: "boolean",
+    default: true,
+    description:
+      "keep past texts, so that one that begins alike is not evaluated again",
+  },
   /** A predictor that `culm predictor` made; sparsity `predictor` uses it in place of the file's own. */
-  predictor: { schema: modelSource as SchemaOf<ModelSource> },
+  predictor: {
+    schema: modelSource as SchemaOf<ModelSource>,
+    defaultText: "the model file's own",
+    description: "what culm predictor made, for sparsity predictor",
+  },
   /** Overrides the activation that the file implies. */
   activation: activationOption,
   /** Counts what a predictor misses, at the price of computing everything. Default false. */
-  measureRecall: { type: "boolean", default: false },
+  measureRecall: {
+    type: "boolean",
+    default: false,
+    description:
+      "count what a predictor misses, at the price of computing everything",
+  },
   /**
    * How often each neuron fires: each layer's are stored and read in that order.
    * Default: what the file says of it; `false`: nothing, and the file's order.
@@ -97,6 +119,8 @@ export const loadOptions = {
       (value) => value === false || hasList(value, "layers"),
       "a profile, as readProfile gives it, or false",
     ) as SchemaOf<Profile | false>,
+    defaultText: "the model file's own",
+    description: "how often each neuron fires; false = keep the file's order",
   },
   /**
    * The share of each layer's neurons, hottest first, that is read without
@@ -112,9 +136,18 @@ export const loadOptions = {
       "share of each layer's neurons, hottest first, that is read without a test",
   },
   /** Counts how often each neuron fires, for `engine.profile()`. Default false. */
-  countNeurons: { type: "boolean", default: false },
+  countNeurons: {
+    type: "boolean",
+    default: false,
+    description: "count how often each neuron fires, for engine.profile()",
+  },
   /** Keeps what each step's feed-forward layers read, for `engine.ffnInputs`. Default false. */
-  keepFfnInputs: { type: "boolean", default: false },
+  keepFfnInputs: {
+    type: "boolean",
+    default: false,
+    description:
+      "keep what each step's feed-forward layers read, for engine.ffnInputs",
+  },
   /**
    * Whether a GPU takes part: `off`; `auto`, a real one where it is there and
    * the model is not small (256 MiB), and the CPU alone where it fails;
@@ -152,6 +185,8 @@ export const loadOptions = {
       (value) => hasList(value, "layers"),
       "an index, as readGpuIndex gives it",
     ) as SchemaOf<GpuIndex>,
+    defaultText: "planned",
+    description: "which neurons go to the GPU",
   },
   /** What the GPU holds, in place of everything that would be planned. */
   gpuPlan: {
@@ -159,18 +194,23 @@ export const loadOptions = {
       (value) => hasList(value, "parts"),
       "the plan of a place",
     ) as SchemaOf<PlacePlan>,
+    defaultText: "planned",
+    description: "what the GPU holds",
   },
   /** Told in one line what goes on otherwise than asked: a GPU that is lost, for one. */
   onWarning: {
     schema: v.function("a function") as SchemaOf<(message: string) => void>,
+    description: "told in one line what goes on otherwise than asked",
   },
   /** Told how far loading has come. */
   onProgress: {
     schema: v.function("a function") as SchemaOf<(progress: Progress) => void>,
+    description: "told how far loading has come",
   },
   /** Stops loading. */
   signal: {
     schema: v.instance(AbortSignal, "an AbortSignal") as SchemaOf<AbortSignal>,
+    description: "stops loading",
   },
 } as const;
 

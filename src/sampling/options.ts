@@ -185,6 +185,8 @@ export const samplingOptions = {
     schema: v.custom(isIterable, "a list of token ids") as SchemaOf<
       Iterable<number>
     >,
+    defaultText: "none",
+    description: "ids of tokens that end a DRY repeat",
   },
   /** The order of the chain, and what is in it. Default: llama.cpp's, with everything. */
   samplers: {
@@ -215,8 +217,6 @@ export const samplingOptions = {
     flag: "-s, --seed <n>",
     description: "the same seed gives the same text; -1 = random",
   },
-  /** False leaves `SampledToken.logprob` NaN, which saves one exponential per vocabulary entry. */
-  logprob: { type: "boolean", default: true },
 } as const;
 
 /** How the next token is chosen. Everything may be left out; {@linkcode samplingOptions} has ranges and defaults. */

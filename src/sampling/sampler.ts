@@ -41,12 +41,15 @@ export interface Sampler {
 }
 
 /**
- * Composes the filters that the options enable.
+ * Composes the filters that the options enable. Without `logprob` that of a
+ * token is NaN, which saves one exponential per vocabulary entry.
+ *
  * @throws {UsageError} when an option is out of its range.
  */
 export function makeSampler(
   options: SamplingOptions,
   vocabSize: number,
+  { logprob = true }: { readonly logprob?: boolean } = {},
 ): Sampler {
   const checked = checkSamplingOptions(options, vocabSize);
   const seed = checked.seed === -1 ? randomSeed() : checked.seed;
@@ -67,7 +70,7 @@ export function makeSampler(
         ? argmax(logits)
         : logits.ids[0];
       const id = pick(logits, history, likeliest);
-      return { id, logprob: checked.logprob ? logSoftmaxAt(logits, id) : NaN };
+      return { id, logprob: logprob ? logSoftmaxAt(logits, id) : NaN };
     },
   };
 }

@@ -103,7 +103,7 @@ Deno.test("logprobs are of the unmodified logits, and the logits stay as they we
   assert.equal(logprob, logSoftmaxAt(Float32Array.of(1, 2, 3, 4), id));
   assert.deepEqual([...logits], [1, 2, 3, 4]);
   assert.equal(
-    makeSampler({ ...options, logprob: false }, 4).sample(logits, [3]).logprob,
+    makeSampler(options, 4, { logprob: false }).sample(logits, [3]).logprob,
     NaN,
   );
 });
