@@ -72,7 +72,7 @@ const harmless:
       "the system places threads",
     ],
     ["-fit --fit", onOff, "what does not fit the GPU stays on the CPU"],
-    ["--no-mmproj --offline", none, "nothing is loaded beside the model"],
+    ["--no-mmproj --offline", none, "nothing is fetched but what -m names"],
   ];
 
 /** Options that ask for what is not there. */
