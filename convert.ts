@@ -20,6 +20,7 @@ export {
   type Conversion,
   convert,
   type ConvertOptions,
+  convertOptions,
 } from "./src/convert/convert.ts";
 export { type ConvertType, convertTypes } from "./src/convert/choose_types.ts";
 export type { Form } from "./src/convert/contents.ts";

@@ -57,10 +57,15 @@ export {
 } from "./src/sampling/options.ts";
 export { tokensContaining } from "./src/sampling/penalties.ts";
 export type { SampledToken } from "./src/sampling/logprobs.ts";
-export type { Engine, SequenceOptions } from "./src/engine/engine.ts";
+export {
+  type Engine,
+  type SequenceOptions,
+  sequenceOptions,
+} from "./src/engine/engine.ts";
 export type { Sequence } from "./src/engine/sequence.ts";
-export type {
-  DecodeOptions,
-  EncodeOptions,
-  Tokenizer,
+export {
+  type DecodeOptions,
+  type EncodeOptions,
+  encodeOptions,
+  type Tokenizer,
 } from "./src/tokenizer/tokenizer.ts";

@@ -64,9 +64,6 @@ const profile = {
   },
 } as const;
 
-/** How many threads compute. */
-export const threadOptions = { threads } as const satisfies FlagTable;
-
 /** What `inspect` needs to say what a model costs. */
 export const memoryOptions = {
   contextSize,

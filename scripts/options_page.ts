@@ -6,11 +6,14 @@
  *
  * @module
  */
+import { convertOptions } from "../convert.ts";
 import {
   chatOptions,
+  encodeOptions,
   loadOptions,
   type OptionSpec,
   samplingOptions,
+  sequenceOptions,
   textOptions,
 } from "../mod.ts";
 import { expectationOf } from "../src/options.ts";
@@ -24,6 +27,9 @@ const sections: readonly (readonly [
   ["`generate`, `complete` and `chat`: the text", textOptions],
   ["`generate`, `complete` and `chat`: the next token", samplingOptions],
   ["`chat` alone", chatOptions],
+  ["`tokenize`", encodeOptions],
+  ["`engine.createSequence`", sequenceOptions],
+  ["`convert`", convertOptions],
 ];
 
 function rowOf([name, spec]: [string, OptionSpec]): string {

@@ -1,6 +1,7 @@
 import {
   convert as convertModel,
   type ConvertOptions,
+  convertOptions,
   convertTypes,
 } from "../../convert.ts";
 import { isFolder, openFolder, toByteSource } from "../../gguf.ts";
@@ -8,7 +9,6 @@ import type { CommandSpec } from "../command.ts";
 import { formatBytes } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";
 import type { FlagGroups, FlagsOfGroups } from "../option.ts";
-import { threadOptions } from "../options.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
 import { CheckpointedFile, openCheckpointed } from "../checkpoint_file.ts";
 
@@ -32,30 +32,18 @@ const options = {
       enum: types,
       default: "f16",
       flag: "--type <type>",
-      description: `type of the matrices, as llama.cpp chooses it for each: ${
-        types.join(", ")
-      }`,
+      description: `${convertOptions.type.description}: ${types.join(", ")}`,
     },
-    form: {
-      enum: ["llama", "powerinfer"],
-      defaultText: "the source's",
-      flag: "--form <form>",
-      description: "llama (dense, for llama.cpp) or powerinfer (ffn_down_t)",
-    },
+    form: convertOptions.form,
     predictors: {
+      ...convertOptions.predictors,
+      schema: undefined,
       type: "string",
       flag: "--predictors <folder>",
-      description:
-        "PowerInfer's predictors, model_0.pt and so on; the form is powerinfer",
     },
-    allowRequantise: {
-      type: "boolean",
-      flag: "--allow-requantize",
-      description:
-        "quantise what is quantised already, which loses more than the original would",
-    },
+    allowRequantise: convertOptions.allowRequantise,
   },
-  Running: threadOptions,
+  Running: { threads: convertOptions.threads },
 } as const satisfies FlagGroups;
 
 type ConvertFlags = FlagsOfGroups<typeof options>;

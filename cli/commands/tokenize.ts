@@ -1,3 +1,4 @@
+import { encodeOptions } from "../../mod.ts";
 import { readGguf, tokenizerFromGguf } from "../../gguf.ts";
 import type { CommandSpec } from "../command.ts";
 import { readPrompt, readText } from "../input.ts";
@@ -21,12 +22,7 @@ const options = {
       flag: "--no-bos",
       description: "do not begin with the token that begins a text",
     },
-    parseSpecial: {
-      type: "boolean",
-      flag: "--parse-special",
-      description:
-        "read special tokens that the text spells out as one id each",
-    },
+    parseSpecial: encodeOptions.parseSpecial,
     showCount: {
       type: "boolean",
       flag: "--show-count",

@@ -1,3 +1,4 @@
+import * as v from "valibot";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
@@ -13,14 +14,22 @@ import {
 } from "../formats/gguf/write.ts";
 import { describeModel } from "../model/model.ts";
 import {
+  checkOptions,
+  checkValue,
+  type OptionsOf,
+  type SchemaOf,
+} from "../options.ts";
+import { mostWorkers } from "../platform/threads.ts";
+import {
   chooseType,
   type ConvertType,
+  convertTypes,
   fileTypes,
   fitting,
   hasBlocks,
   isQuantised,
 } from "./choose_types.ts";
-import { type Contents, type Form, layerCountOf } from "./contents.ts";
+import { type Contents, layerCountOf } from "./contents.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { toForm } from "./form.ts";
 import { readGgufContents } from "./gguf.ts";
@@ -29,18 +38,61 @@ import { withPredictors, withTensors } from "./predictors.ts";
 import { inlineQuantiser, type Quantiser, quantiserOf } from "./quantiser.ts";
 import { allRows, retyped, type Rows } from "./rows.ts";
 
-/** What is wanted. */
-export interface ConvertOptions {
-  /** Type of the matrices, or a mixture of types as llama.cpp chooses them; norms are F32. Default: each tensor's own */
-  readonly type?: ConvertType;
-  /** Default: the source's; PowerInfer's where there are predictors */
-  readonly form?: Form;
-  /** PowerInfer's `model_{i}.pt`, one for each layer; or `fc1` and `fc2` of each, as a trained predictor has them */
-  readonly predictors?: Folder | readonly TensorToWrite[];
-  /** Stores weights that are in blocks already in blocks of another type, which loses more than the original would. Default false */
-  readonly allowRequantise?: boolean;
-  /** Workers that store weights as other types; 0: the caller's thread. Default: one for each core */
-  readonly threads?: number;
+/** What is wanted of a conversion. */
+export const convertOptions = {
+  /** Type of the matrices, or a mixture of types as llama.cpp chooses them; norms are F32. Default: each tensor's own. */
+  type: {
+    enum: convertTypes,
+    defaultText: "each tensor's own",
+    description: "type of the matrices, as llama.cpp chooses it for each",
+  },
+  /** Default: the source's; PowerInfer's where there are predictors. */
+  form: {
+    enum: ["llama", "powerinfer"],
+    defaultText: "the source's",
+    flag: "--form <form>",
+    description: "llama (dense, for llama.cpp) or powerinfer (ffn_down_t)",
+  },
+  /** PowerInfer's `model_{i}.pt`, one for each layer; or `fc1` and `fc2` of each, as a trained predictor has them. */
+  predictors: {
+    schema: v.custom(
+      (value) => isFolder(value) || Array.isArray(value),
+      "a folder, as openFolder gives it, or a list of tensors",
+    ) as SchemaOf<Folder | readonly TensorToWrite[]>,
+    description:
+      "PowerInfer's predictors, model_0.pt and so on; the form is powerinfer",
+  },
+  /** Stores weights that are in blocks already in blocks of another type. */
+  allowRequantise: {
+    type: "boolean",
+    default: false,
+    flag: "--allow-requantize",
+    description:
+      "quantise what is quantised already, which loses more than the original would",
+  },
+  /** Workers that store weights as other types; 0: the caller's thread. Default: one for each core. */
+  threads: {
+    type: "integer",
+    minimum: 0,
+    maximum: mostWorkers,
+    defaultText: "one for each core",
+    flag: "-t, --threads <n>",
+    description: "threads; 0 = compute in the main thread",
+  },
+} as const;
+
+/** What is wanted of a conversion. Everything may be left out. */
+export type ConvertOptions = OptionsOf<typeof convertOptions>;
+
+const convertible: v.GenericSchema<Folder | ByteSource> = v.custom(
+  (value) =>
+    isFolder(value) ||
+    typeof (value as ByteSource | null)?.read === "function",
+  "a folder, as openFolder gives it, or a ByteSource",
+);
+
+function isFolder(value: unknown): boolean {
+  return (value as Folder | null)?.files instanceof Set;
 }
 
 /** A file that is made while it is read. */
@@ -68,7 +120,7 @@ const quantisationVersion = 2;
  * Converts a Hugging Face folder, or a GGUF or PowerInfer file, to another form
  * or type. Everything streams.
  *
- * @throws {UsageError} where a file is missing, or the model cannot have the form
+ * @throws {UsageError} for wrong options, where a file is missing, or the model cannot have the form
  * @throws {UnsupportedError} for models, types and tokenizers that culm does not know
  * @throws {FormatError} where a file is damaged, or files contradict one another;
  * also while the chunks are read, where a weight is not finite
@@ -84,8 +136,10 @@ const quantisationVersion = 2;
  */
 export async function convert(
   source: Folder | ByteSource,
-  options: ConvertOptions,
+  options: ConvertOptions = {},
 ): Promise<Conversion> {
+  checkValue("source", { schema: convertible }, source ?? null);
+  checkOptions("convert", convertOptions, options);
   const quantiser = quantiserOf(options.threads);
   const { contents, tensors } = await prepare(source, options, quantiser);
   const file = fileOf(contents, tensors, options.type, quantiser.chunksAhead);

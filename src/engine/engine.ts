@@ -10,6 +10,7 @@ import { PagePool } from "./page_pool.ts";
 import type { Request, WantLogits } from "./scheduler.ts";
 import { droppedError, Sequence, type SequenceOwner } from "./sequence.ts";
 import { StepLoop } from "./step_loop.ts";
+import { checkOptions, type OptionsOf } from "../options.ts";
 import { pagesFor } from "../places/batch.ts";
 import type { Rates } from "../plan/rates.ts";
 import type { PlacePlan } from "../plan/plan.ts";
@@ -37,14 +38,23 @@ export interface EngineOptions {
 }
 
 /** What a new sequence is like. */
-export interface SequenceOptions {
+export const sequenceOptions = {
   /**
    * The share of each layer's neurons, those with the largest |h|, that sparsity
    * `top-k` keeps for its tokens, in place of the share that the model was
    * loaded with.
    */
-  readonly keep?: number;
-}
+  keep: {
+    type: "number",
+    exclusiveMinimum: 0,
+    maximum: 1,
+    defaultText: "the share that the model was loaded with",
+    description: "share of each layer's neurons that sparsity top-k keeps",
+  },
+} as const;
+
+/** What a new sequence is like. Everything may be left out. */
+export type SequenceOptions = OptionsOf<typeof sequenceOptions>;
 
 /**
  * Runs a model's steps. Requests that wait at the same time share steps, so
@@ -187,16 +197,12 @@ export class Engine implements AsyncDisposable {
    *
    * @throws {UsageError} for `keep` out of range, or in another mode
    */
-  createSequence({ keep }: SequenceOptions = {}): Sequence {
+  createSequence(options: SequenceOptions = {}): Sequence {
+    const { keep } = checkOptions("createSequence", sequenceOptions, options);
     const { mode } = this.#team.current.sparsity;
     if (keep !== undefined && mode !== "top-k") {
       throw new UsageError(
         `Cannot keep a share of ${keep} in sparsity ${mode}: load the model with top-k`,
-      );
-    }
-    if (keep !== undefined && !(keep > 0 && keep <= 1)) {
-      throw new UsageError(
-        `Cannot keep a share of ${keep} of the neurons: needs a number above 0, at most 1`,
       );
     }
     return new Sequence(this.#owner, keep);

@@ -14,11 +14,15 @@ import {
   type Piece,
 } from "./generate.ts";
 import type { Model } from "../model/model.ts";
-import { checkOptions, type OptionsOf, shown } from "../options.ts";
+import { checkOptions, checkValue, type OptionsOf, shown } from "../options.ts";
 import type { Profile } from "../plan/profile.ts";
 import { Session } from "./session.ts";
 import { ChatTemplate } from "../tokenizer/chat_template.ts";
-import type { EncodeOptions, Tokenizer } from "../tokenizer/tokenizer.ts";
+import {
+  type EncodeOptions,
+  encodeOptions,
+  type Tokenizer,
+} from "../tokenizer/tokenizer.ts";
 
 /** What {@linkcode LanguageModel.chat} takes beside what generating takes. */
 export const chatOptions = {
@@ -100,6 +104,8 @@ export class LanguageModel implements AsyncDisposable {
   /**
    * The ids of a text, with the special tokens that the file requires.
    *
+   * @throws {UsageError} for what is no text, and wrong options
+   *
    * @example
    * ```ts
    * import { load } from "@culm/culm";
@@ -110,7 +116,9 @@ export class LanguageModel implements AsyncDisposable {
    * console.log(model.detokenize(ids)); // Lily went home.
    * ```
    */
-  tokenize(text: string, options?: EncodeOptions): number[] {
+  tokenize(text: string, options: EncodeOptions = {}): number[] {
+    checkValue("text", { type: "string" }, text ?? null);
+    checkOptions("tokenize", encodeOptions, options);
     return this.tokenizer.encode(text, options);
   }
 

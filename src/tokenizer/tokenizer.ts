@@ -1,13 +1,27 @@
+import type { OptionsOf } from "../options.ts";
+
 /** How a text becomes ids. */
-export interface EncodeOptions {
-  /** Puts BOS before and EOS after the ids where the file requires them. Default true. */
-  readonly addSpecial?: boolean;
+export const encodeOptions = {
+  /** Puts BOS before and EOS after the ids where the file requires them. */
+  addSpecial: {
+    type: "boolean",
+    default: true,
+    description: "put BOS before and EOS after the ids where the file says so",
+  },
   /**
    * Reads special tokens that are spelled out in the text, such as
-   * `<|im_start|>`, as one id each. Default false: they are plain text.
+   * `<|im_start|>`, as one id each. Otherwise they are plain text.
    */
-  readonly parseSpecial?: boolean;
-}
+  parseSpecial: {
+    type: "boolean",
+    default: false,
+    flag: "--parse-special",
+    description: "read special tokens that the text spells out as one id each",
+  },
+} as const;
+
+/** How a text becomes ids. Everything may be left out. */
+export type EncodeOptions = OptionsOf<typeof encodeOptions>;
 
 /** How ids become a text. */
 export interface DecodeOptions {

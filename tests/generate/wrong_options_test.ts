@@ -8,6 +8,7 @@ import {
   type ModelSource,
   UsageError,
 } from "../../mod.ts";
+import { convert } from "../../convert.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 
 const model = await load(tinyBamboo(), { threads: 0 });
@@ -175,4 +176,42 @@ Deno.test("parts of a turn are its text, a line each", async () => {
     model.tokenize("Lily went\nhome.").length,
   );
   assert.equal(await prompt([text("Hello")]), await prompt("Hello"));
+});
+
+Deno.test("sequences, tokenize and convert name what they do not know", async () => {
+  const { engine } = model;
+  const wrong: [() => unknown, RegExp][] = [
+    [() => engine.createSequence(any({ kep: 0.5 })), /kep: .* mean keep\?/],
+    [
+      () => engine.createSequence({ keep: 2 }),
+      /keep 2: it is a number above 0/,
+    ],
+    [() => model.tokenize(any(3)), /text 3: it is a text/],
+    [() => model.tokenize(any(undefined)), /text null: it is a text/],
+    [
+      () => model.tokenize("a", any({ parseSpecials: true })),
+      /parseSpecials: .* mean parseSpecial\?/,
+    ],
+    [() => convert(any("model.gguf")), /source "model.gguf": it is a folder/],
+    [() => convert(any(null)), /source null: it is a folder/],
+    [
+      () => convert(tinyBamboo(), any({ type: "q4_0" })),
+      /type "q4_0": it is one of F32, F16/,
+    ],
+    [
+      () => convert(tinyBamboo(), any({ tpye: "F16" })),
+      /tpye: convert has nothing .* mean type\?/,
+    ],
+    [
+      () => convert(tinyBamboo(), any({ form: "constructor" })),
+      /form "constructor": it is one of llama, powerinfer/,
+    ],
+    [
+      () => convert(tinyBamboo(), any({ predictors: "folder" })),
+      /predictors "folder": it is a folder, as openFolder gives it/,
+    ],
+  ];
+  for (const [run, message] of wrong) {
+    await isRefused(async () => await run(), message);
+  }
 });

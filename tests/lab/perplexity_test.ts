@@ -146,7 +146,7 @@ Deno.test("a share to keep is refused out of range, and in other modes", async (
   for (const keep of [0, -1, 1.5, NaN]) {
     assert.throws(() => topK.engine.createSequence({ keep }), {
       name: "UsageError",
-      message: new RegExp(`share of ${keep} .*above 0, at most 1`),
+      message: new RegExp(`keep ${keep}: it is a number above 0, at most 1`),
     });
   }
   await using exact = await tiny({ mode: "exact" });
