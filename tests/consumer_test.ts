@@ -70,6 +70,19 @@ Deno.test("a process waits for a text that nobody awaits", async () => {
   assert.deepEqual([code, out], [0, "true\n"]);
 });
 
+Deno.test("a process waits for a trace and for rates", async () => {
+  const { code, out, err } = await deno(
+    ["run", "--quiet", "--no-prompt"],
+    `${imports}
+    const { engine } = await load(tinyBamboo(), { threads: 2 });
+    const sequence = engine.createSequence();
+    const lanes = await engine.trace(sequence, 1);
+    const rates = await engine.measureRates();
+    console.log(lanes.length, rates.length);`,
+  );
+  assert.deepEqual([code, out], [0, "2 2\n"], err);
+});
+
 Deno.test("the main entry has at most 45 names", async () => {
   const { code, stdout } = await new Deno.Command(Deno.execPath(), {
     args: ["doc", "--json", `${root}mod.ts`],

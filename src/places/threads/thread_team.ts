@@ -158,9 +158,15 @@ export class ThreadTeam implements Team {
       Promise.withResolvers<readonly Lane[]>()
     );
     this.#onTrace = (index, lanes) => traces[index].resolve(lanes);
-    await this.#step("trace");
-    const lanes = await Promise.all(traces.map(({ promise }) => promise));
-    return lanes.flat();
+    const [worker] = this.#workers;
+    worker.hold(); // The traces come behind the step.
+    try {
+      await this.#step("trace");
+      const lanes = await Promise.all(traces.map(({ promise }) => promise));
+      return lanes.flat();
+    } finally {
+      worker.release();
+    }
   }
 
   async #step(task: Task): Promise<void> {
