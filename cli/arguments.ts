@@ -51,20 +51,20 @@ export function readArguments(
     { help: helpFlag },
     ...Object.values(command.options),
   );
-  const notes: string[] = [];
-  const typed = new Map<string, string>();
+  const { args: given, typed, notes } = expanded(
+    args,
+    spellings(specs),
+    command,
+  );
   const keysOf = (is: (spec: FlagSpec) => unknown) =>
     Object.keys(specs).filter((key) => is(specs[key]));
   const isSwitch = (spec: FlagSpec) => !takesValue(spec);
-  const parsed = parseArgs(
-    expanded(args, spellings(specs), command, typed, notes),
-    {
-      string: [...keysOf(takesValue), "_"],
-      boolean: keysOf(isSwitch),
-      collect: keysOf(isRepeated),
-      negatable: keysOf(({ negative }) => negative),
-    },
-  );
+  const parsed = parseArgs(given, {
+    string: [...keysOf(takesValue), "_"],
+    boolean: keysOf(isSwitch),
+    collect: keysOf(isRepeated),
+    negatable: keysOf(({ negative }) => negative),
+  });
   if (parsed.help) return undefined;
   const flags = Object.entries(specs).map(([key, spec]) => {
     const raw = parsed[key];
@@ -101,77 +101,93 @@ function spellings(
   );
 }
 
-/**
- * Arguments as `parseArgs` understands them, each flag by its key and with its
- * value. It takes `-ngl` for three letters, and `-1` for a flag. `typed` is told
- * which name each has, `notes` what is to be said of others.
- */
+/** Arguments as `parseArgs` understands them. */
+interface Expanded {
+  /** Each flag by its key, with its value */
+  readonly args: string[];
+  /** The name that was typed for a key */
+  readonly typed: Map<string, string>;
+  /** What is to be said of options that change nothing */
+  readonly notes: string[];
+}
+
+const isFlag = (arg: string) => /^-./.test(arg);
+
+/** Spells flags out, for `parseArgs` takes `-ngl` for three letters, and the value `-1` for a flag. */
 function expanded(
   args: readonly string[],
   known: ReadonlyMap<string, Spelled>,
   command: CommandSpec,
-  typed: Map<string, string>,
-  notes: string[],
-): string[] {
+): Expanded {
   const rest = [...args];
-  const given: string[] = [];
-  const isFlag = (arg: string) => /^-./.test(arg);
+  const found: Expanded = { args: [], typed: new Map(), notes: [] };
   while (rest.length > 0) {
     const arg = rest.shift()!;
-    if (arg === "--") return [...given, "--", ...rest];
-    if (!isFlag(arg)) {
-      given.push(arg);
-      continue;
-    }
-    const [, name, , inline] = arg.match(/^(--?[^=]*)(=(.*))?$/s)!;
-    const { key, spec, isNegative } = known.get(name) ??
-      unknown(name, inline, rest, known, command, notes);
-    if (!spec) continue;
-    if (isNegative || !takesValue(spec)) {
-      if (inline !== undefined) {
+    if (arg === "--") {
+      found.args.push(arg, ...rest.splice(0));
+    } else if (!isFlag(arg)) {
+      found.args.push(arg);
+    } else {
+      const [, name, , inline] = arg.match(/^(--?[^=]*)(=(.*))?$/s)!;
+      const spelled = known.get(name);
+      if (inline !== undefined) rest.unshift(inline);
+      const before = rest.length;
+      if (spelled) takeFlag(name, spelled, rest, found);
+      else takeForeign(name, command, known, rest, found);
+      if (inline !== undefined && rest.length === before) {
         throw new BadFlags(`Cannot use ${arg}: ${name} takes no value`);
       }
-      given.push(`--${isNegative ? "no-" : ""}${key}`);
-      continue;
-    }
-    const value = inline ?? rest.shift();
-    if (value === undefined) {
-      throw new BadFlags(`option '${spec.flag}' argument missing`);
-    }
-    typed.set(key!, name);
-    given.push(`--${key}=${value}`);
-    const isVariadic = spec.flag.endsWith("...>") && isRepeated(spec);
-    while (isVariadic && rest.length > 0 && !isFlag(rest[0])) {
-      given.push(`--${key}=${rest.shift()}`);
     }
   }
-  return given;
+  return found;
 }
 
-/** An option that the command lacks: another one by its name elsewhere, one that changes nothing here, or an error. */
-function unknown(
+/** Takes a flag's value off the arguments that are left, or its values. */
+function takeFlag(
   name: string,
-  inline: string | undefined,
+  { key, spec, isNegative }: Spelled,
   rest: string[],
-  known: ReadonlyMap<string, Spelled>,
-  command: CommandSpec,
-  notes: string[],
-): Partial<Spelled> {
-  const foreign = foreignOption(name, command.name);
-  if (foreign) {
-    if (foreign.lacks) {
-      throw new BadFlags(`Cannot use ${name}: ${foreign.lacks}`);
-    }
-    if (inline === undefined && foreign.value.test(rest[0] ?? "")) rest.shift();
-    notes.push(`${name} changes nothing: ${foreign.note}`);
-    return {};
+  { args, typed }: Expanded,
+): void {
+  typed.set(key, name);
+  if (isNegative) args.push(`--no-${key}`);
+  else if (!takesValue(spec)) args.push(`--${key}`);
+  else if (rest.length === 0) {
+    throw new BadFlags(`option '${spec.flag}' argument missing`);
+  } else {
+    const isVariadic = spec.flag.endsWith("...>") && isRepeated(spec);
+    do {
+      args.push(`--${key}=${rest.shift()}`);
+    } while (isVariadic && rest.length > 0 && !isFlag(rest[0]));
   }
-  const nearest = closestString(name, [...known.keys()]);
-  throw new BadFlags(
-    `unknown option '${name}'. Did you mean ${nearest}? culm ${command.name} --help lists them`,
-  );
 }
 
+/**
+ * Takes an option of llama.cpp's that changes nothing here, with its value.
+ *
+ * @throws {BadFlags} where it asks for what is not there, or nobody knows it
+ */
+function takeForeign(
+  name: string,
+  command: CommandSpec,
+  known: ReadonlyMap<string, Spelled>,
+  rest: string[],
+  { notes }: Expanded,
+): void {
+  const foreign = foreignOption(name, command.name);
+  if (!foreign) {
+    const nearest = closestString(name, [...known.keys()]);
+    throw new BadFlags(
+      `unknown option '${name}'. Did you mean ${nearest}? culm ${command.name} --help lists them`,
+    );
+  }
+  const { lacks, note, value } = foreign;
+  if (lacks) throw new BadFlags(`Cannot use ${name}: ${lacks}`);
+  if (rest.length > 0 && value.test(rest[0])) rest.shift();
+  notes.push(`${name} changes nothing: ${note}`);
+}
+
+/** What a flag gives: one value, a list, or false where it is unwanted. */
 function valueOf(raw: unknown, spec: FlagSpec, name: string): unknown {
   if (raw === false) return false;
   const read = spec.read ?? ((text) => readPlain(text, spec, name));
