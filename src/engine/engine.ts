@@ -9,6 +9,7 @@ import { LastingTeam, type Restart } from "./lasting_team.ts";
 import { PagePool } from "./page_pool.ts";
 import type { Request, WantLogits } from "./scheduler.ts";
 import { droppedError, Sequence, type SequenceOwner } from "./sequence.ts";
+import type { ThreadChoice } from "./thread_choice.ts";
 import { StepLoop } from "./step_loop.ts";
 import { checkOptions, type OptionsOf } from "../options.ts";
 import { pagesFor } from "../places/batch.ts";
@@ -31,6 +32,8 @@ export interface EngineOptions {
    * sequences go on; where it is left out, or fails too, the engine closes.
    */
   readonly restart?: Restart;
+  /** Chooses the number of threads that `restart` starts; they stay as they are where it is left out. */
+  readonly threads?: ThreadChoice;
   /** The most pages of keys and values, all sequences together. Default: as many as memory holds. */
   readonly mostPages?: number;
   /** Whether pages of past sequences are kept for texts that begin alike. Default false. */
@@ -87,12 +90,12 @@ export class Engine implements AsyncDisposable {
   constructor(
     team: Team,
     vocabSize: number,
-    { restart, mostPages = Infinity, keepsPast }: EngineOptions = {},
+    { restart, threads, mostPages = Infinity, keepsPast }: EngineOptions = {},
   ) {
     this.#vocabSize = vocabSize;
     const pool = new PagePool(keepsPast);
     this.#owner = { pool, sequences: new Set(), cachedTokens: 0 };
-    this.#team = new LastingTeam(team, this.#owner, restart);
+    this.#team = new LastingTeam(team, this.#owner, restart, threads);
     this.#loop = new StepLoop(this.#team, mostPages);
   }
 

@@ -11,8 +11,12 @@ import type { SequenceOwner } from "./sequence.ts";
 import type { NeuronCounts } from "../places/neuron_counts.ts";
 import type { LayerCounts } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
+import type { ThreadChoice } from "./thread_choice.ts";
 
-/** Starts a team of the same limits in place of one that failed for a reason. */
+/**
+ * Starts a team of the same limits in place of one that failed for a reason, or
+ * that is to have another number of threads: the reason is then the choice.
+ */
 export type Restart = (reason: unknown) => Promise<Team>;
 
 /** Teams that may fail one after another before that counts as the end. */
@@ -28,6 +32,8 @@ export class LastingTeam {
     public current: Team,
     readonly owner: SequenceOwner,
     public restart?: Restart,
+    /** Chooses the number of threads, where nobody has fixed it */
+    readonly threads?: ThreadChoice,
   ) {}
 
   /** Counters of each place that was ever there. */
@@ -41,12 +47,30 @@ export class LastingTeam {
    *
    * @throws what the last of some teams failed by
    */
-  async do<T>(act: (team: Team) => Promise<T>): Promise<T> {
+  do<T>(act: (team: Team) => Promise<T>): Promise<T> {
+    return this.#try(act);
+  }
+
+  /** Takes the time of a step of so many tokens, and another number of threads where that is faster. */
+  async learn(ms: number, tokens: number): Promise<void> {
+    const { threads } = this;
+    if (!threads || !this.restart) return;
+    const lostMs = this.current.takeLostMs?.() ?? 0;
+    if (!threads.changesAfter({ ms, tokens, lostMs })) return;
+    const start = performance.now();
+    await this.#try(() => Promise.resolve(), threads);
+    threads.changeMs = performance.now() - start;
+  }
+
+  /** Where there is a `reason`, with another team from the beginning. */
+  async #try<T>(
+    act: (team: Team) => Promise<T>,
+    reason?: unknown,
+  ): Promise<T> {
     const { neuronCounts } = this.current;
-    let reason: unknown;
     for (let failures = 0; failures <= mostRestarts; failures++) {
       try {
-        if (failures > 0) await this.#replace(reason, neuronCounts);
+        if (reason !== undefined) await this.#replace(reason, neuronCounts);
         return await act(this.current);
       } catch (error) {
         reason = error;

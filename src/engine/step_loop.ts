@@ -179,11 +179,14 @@ export class StepLoop {
   }
 
   async #step(shares: readonly StepShare[]): Promise<void> {
+    const start = performance.now();
     const rows = await this.team.do((team) =>
       team.run(fillBatch(team.batch, shares))
     );
+    const ms = performance.now() - start;
     const next = rows.values();
     for (const share of shares) this.#commit(share, next);
+    await this.team.learn(ms, this.team.current.batch.length);
   }
 
   /** Appends what a step evaluated to its sequence, and answers the requests that are done. */

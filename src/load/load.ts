@@ -5,6 +5,7 @@
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { Engine } from "../engine/engine.ts";
+import { ThreadChoice } from "../engine/thread_choice.ts";
 import { GpuError, UsageError } from "../errors.ts";
 import { readGguf } from "../formats/gguf/read.ts";
 import { LanguageModel } from "../generate/language_model.ts";
@@ -14,7 +15,7 @@ import {
   type LoadOptions,
 } from "./load_options.ts";
 import { describeModel } from "../model/model.ts";
-import { type ModelSource, toByteSource } from "./model_source.ts";
+import { isLocal, type ModelSource, toByteSource } from "./model_source.ts";
 import { startWithGpu } from "./plan_gpu.ts";
 import { pagesFor } from "../places/batch.ts";
 import {
@@ -107,8 +108,12 @@ export async function load(
     limits: { tokens: Math.min(checked.batchSize, contextSize), contextSize },
   };
   const { threads } = checked;
-  const startOn = (gpuPlan?: PlacePlan, control?: LoadControl) =>
-    startTeam(all, threads, { ...places, gpuPlan }, control);
+  const startOn = (
+    gpuPlan?: PlacePlan,
+    control?: LoadControl,
+    count = threads,
+  ) => startTeam(all, count, { ...places, gpuPlan }, control);
+  const teamStart = performance.now();
   const team = await startWithGpu(
     places,
     threads,
@@ -118,18 +123,28 @@ export async function load(
   );
   const isReplaceable = threads > 0 || team.gpu !== undefined;
   let { gpu: gpuPlan } = team.plan;
+  // With a GPU or a border that is given, the number of threads shows in texts.
+  const isFixed = options.threads !== undefined || !isLocal(source) ||
+    gpuPlan !== undefined || checked.hotShare !== undefined ||
+    checked.keepFfnInputs;
+  const count = team.plan.places.length;
+  const choice = isFixed || count < 2
+    ? undefined
+    : new ThreadChoice(count, performance.now() - teamStart);
   const restart = (reason: unknown) => {
+    if (reason === choice) return startOn(undefined, {}, choice?.count);
     const isGpu = reason instanceof GpuError;
     if (isGpu) gpuPlan = undefined;
     const next = isGpu ? "going on with the CPU" : "starting again";
     warn(`${reason instanceof Error ? reason.message : reason}; ${next}`);
-    return startOn(gpuPlan);
+    return startOn(gpuPlan, {}, choice?.count);
   };
   return new LanguageModel(
     file,
     model,
     new Engine(team, model.vocabSize, {
       restart: isReplaceable ? restart : undefined,
+      threads: choice,
       mostPages: pagesFor(checked.cacheSize) || undefined,
       keepsPast: checked.prefixCache,
     }),

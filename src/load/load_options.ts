@@ -24,12 +24,12 @@ const gpuModes: readonly GpuMode[] = ["off", "auto", "require"];
 
 /** How a model is loaded. */
 export const loadOptions = {
-  /** CPU threads; 0 computes in the caller's thread. Default: one for each core. */
+  /** CPU threads; 0 computes in the caller's thread. Default: one for each core, and fewer while other work takes cores away. */
   threads: {
     type: "integer",
     minimum: 0,
     limit: mostWorkers,
-    defaultText: "one for each core",
+    defaultText: "one for each core that is free",
     flag: "-t, --threads <n>",
     description: "threads; 0 = compute in the main thread",
   },

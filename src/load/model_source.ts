@@ -28,6 +28,14 @@ export const modelSource: v.GenericSchema<ModelSource> = v.custom(
   "a path, a URL, a Blob, a Uint8Array or a ByteSource",
 );
 
+/** Whether bytes can be read again at no cost: from a file or from memory. */
+export function isLocal(source: ModelSource): boolean {
+  if (source instanceof URL) return source.protocol === "file:";
+  return typeof source === "string"
+    ? !/^https?:/.test(source)
+    : source instanceof Blob || source instanceof Uint8Array;
+}
+
 /**
  * Opens what is no {@linkcode ByteSource} yet; the caller closes it.
  *
@@ -36,15 +44,13 @@ export const modelSource: v.GenericSchema<ModelSource> = v.custom(
 export async function toByteSource(source: ModelSource): Promise<ByteSource> {
   checkValue("source", { schema: modelSource }, source ?? null);
   if (typeof source === "string") {
-    if (/^https?:/.test(source)) return await fromUrl(source);
+    if (!isLocal(source)) return await fromUrl(source);
     return await isFolder(source)
       ? await viewFolder(await openFolder(source))
       : await openFile(source);
   }
   if (source instanceof URL) {
-    return source.protocol === "file:"
-      ? await openFile(source)
-      : await fromUrl(source);
+    return isLocal(source) ? await openFile(source) : await fromUrl(source);
   }
   if (source instanceof Blob) return fromBlob(source);
   if (source instanceof Uint8Array) return fromBuffer(source);

@@ -70,6 +70,8 @@ export interface Team extends AsyncDisposable {
    * @throws {PlaceError} where a place died
    */
   run(onTrace?: OnTrace): Promise<Float32Array[]>;
+  /** How many ms its threads have slept while they waited for one another, since this was called last. */
+  takeLostMs?(): number;
   /**
    * Measures the rates anew, by all places at once, between two runs.
    *

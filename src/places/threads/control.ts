@@ -19,6 +19,8 @@ const word = {
   allArrived: 64,
   allPassed: 80,
   failed: 96,
+  /** µs that threads of CPU places have slept at their barriers */
+  slept: 104,
   task: 112,
 };
 
@@ -30,6 +32,8 @@ export type Task = typeof tasks[number];
 
 /** Loads before a thread that waits goes to sleep: some 0.2 ms, since waking takes 0.05. */
 const spins = 200_000;
+/** Loads before it looks at the clock, which takes as long as some of them. */
+const untimedSpins = 2_000;
 
 export class Control {
   static readonly byteLength = 4 * 128;
@@ -102,6 +106,12 @@ export class Control {
     }
   }
 
+  /** How many ms a thread of a CPU place has slept at barriers since this was called last: the mean of all but one, which the others wait for. */
+  takeSleptMs(): number {
+    const micros = Atomics.exchange(this.#words, word.slept, 0);
+    return micros / 1000 / Math.max(1, this.cpuPlaces - 1);
+  }
+
   /** Whether a place has failed or the team was stopped. */
   get failed(): boolean {
     return Atomics.load(this.#words, word.failed) !== 0;
@@ -126,16 +136,23 @@ export class Control {
       Atomics.notify(this.#words, passed);
     } else {
       const start = this.recorder && now();
-      this.#waitWhile(passed, before);
+      const slept = this.#waitWhile(passed, before);
+      if (slept > 0) Atomics.add(this.#words, word.slept, 1000 * slept);
       if (start) this.recorder!.add("wait", start);
     }
   }
 
-  #waitWhile(index: number, value: number): void {
+  /** Returns how many ms it took, where the thread went to sleep; else 0. */
+  #waitWhile(index: number, value: number): number {
+    let start = 0, slept = false;
     for (let i = 0; Atomics.load(this.#words, index) === value; i++) {
-      if (i > spins) Atomics.wait(this.#words, index, value);
+      if (i === untimedSpins) start = performance.now();
+      if (i <= spins) continue;
+      slept = true;
+      Atomics.wait(this.#words, index, value);
     }
     this.#stopIfFailed();
+    return slept ? performance.now() - start : 0;
   }
 
   #stopIfFailed(): void {

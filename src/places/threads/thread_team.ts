@@ -139,6 +139,10 @@ export class ThreadTeam implements Team {
     return this.#shared.exchanged.logitRows();
   }
 
+  takeLostMs(): number {
+    return this.#shared.control.takeSleptMs();
+  }
+
   async measureRates(): Promise<readonly Rates[]> {
     await this.#step("measure");
     return this.rates = this.rates.map((rates, i) =>
