@@ -29,14 +29,17 @@ import { findPredictor, notePredictor } from "./model_predictor.ts";
 import { findProfile, noteProfile } from "./model_profile.ts";
 import { note, printable, ProgressBar } from "./terminal.ts";
 
-/** Opens what `-m` names. The caller closes it. */
-export async function openModel({ model }: ModelFlags): Promise<ByteSource> {
+/** Opens what `-m` names; the signal stops reading a URL. The caller closes it. */
+export async function openModel(
+  { model }: ModelFlags,
+  signal?: AbortSignal,
+): Promise<ByteSource> {
   if (model === undefined) {
     // Imported when it is needed, for it is as large as the model.
     const { tinyBamboo } = await import("../tiny/tiny.ts");
     return tinyBamboo();
   }
-  return await toByteSource(model);
+  return await toByteSource(model, { signal });
 }
 
 /**
@@ -53,7 +56,7 @@ export async function loadModel(
 ): Promise<LanguageModel> {
   const options = loadOptionsOf(flags);
   using index = await openGpuIndex(flags);
-  const source = await openModel(flags);
+  const source = await openModel(flags, interrupt.signal);
   try {
     // Described once, and only where something beside the file is to fit it.
     let described: Promise<Model> | undefined;
@@ -95,8 +98,9 @@ export async function loadModel(
 /** By what unfinished work knows its model. */
 export async function modelFingerprint(
   flags: ModelFlags & Pick<LoadFlags, "activation">,
+  signal?: AbortSignal,
 ): Promise<string> {
-  const source = await openModel(flags);
+  const source = await openModel(flags, signal);
   try {
     return await fingerprintOf(await describeSource(source, flags), source);
   } finally {

@@ -72,7 +72,8 @@ async function run(flags: ConvertFlags, path: string): Promise<number> {
   });
   const start = performance.now();
   const isDirectory = await isFolder(path);
-  const source = isDirectory ? undefined : await toByteSource(path);
+  const { signal } = interrupt;
+  const source = isDirectory ? undefined : await toByteSource(path, { signal });
   try {
     const file = await convertModel(source ?? await openFolder(path), {
       type: flags.type.toUpperCase() as ConvertOptions["type"],
@@ -85,7 +86,6 @@ async function run(flags: ConvertFlags, path: string): Promise<number> {
     });
     try {
       for (const each of file.notes) note(`note: ${printable(each)}`);
-      const { signal } = interrupt;
       using work = await CheckpointedFile.open(
         "convert",
         output,

@@ -1,6 +1,15 @@
 import { CulmError, FormatError, LimitError, UsageError } from "../errors.ts";
+import { untilAborted } from "../platform/abort.ts";
 import { bufferFor, type ByteSource, checkRange } from "./byte_source.ts";
 import { fromBuffer } from "./memory.ts";
+
+/** How a web server is asked. */
+export interface UrlOptions {
+  /** Stops every request, those of the source's reads included. */
+  readonly signal?: AbortSignal;
+  /** For how long nothing may come before a request is given up, in ms. Default 60,000. */
+  readonly timeout?: number;
+}
 
 /**
  * A file on a web server, read by HTTP ranges. Where the server ignores
@@ -8,19 +17,25 @@ import { fromBuffer } from "./memory.ts";
  *
  * @throws {UsageError} where the server refuses (401, 403, 404, …).
  * @throws {FormatError} where its answer contradicts itself, or is empty.
- * @throws {CulmError} where it cannot be reached.
+ * @throws {CulmError} where it cannot be reached, or sends nothing for a while.
  */
-export async function fromUrl(url: string | URL): Promise<ByteSource> {
+export async function fromUrl(
+  url: string | URL,
+  options: UrlOptions = {},
+): Promise<ByteSource> {
   const name = String(url);
-  const response = await request(name, 0, 1);
+  const closed = new AbortController();
+  const ask = (offset: number, length: number) =>
+    Exchange.start(name, offset, length, options, closed.signal);
+  const first = await ask(0, 1);
+  const { response } = first;
   if (response.status === 416 && totalOf(response) === 0) {
     await response.body?.cancel();
     throw new FormatError(`Cannot read ${name}: the file is empty`);
   }
-  if (response.status === 200) return await download(name, response);
-  await expectRange(name, response, 0, 1);
+  if (response.status === 200) return await download(first);
+  await expectRange(first, 0, 1);
   const size = totalOf(response);
-  const etag = response.headers.get("etag");
   await response.body?.cancel();
   if (size === undefined) {
     throw new FormatError(
@@ -35,47 +50,87 @@ export async function fromUrl(url: string | URL): Promise<ByteSource> {
     async read(offset, length, spare) {
       checkRange(source, offset, length);
       if (length === 0) return new Uint8Array(0);
-      const part = await request(name, offset, length);
-      await expectRange(name, part, offset, length);
-      await expectUnchanged(name, part, size, etag);
-      return await readBody(name, part, length, spare);
+      const part = await ask(offset, length);
+      await expectRange(part, offset, length);
+      await expectUnchanged(part, size, response.headers);
+      return await readBody(part, length, spare);
     },
-    close: () => Promise.resolve(),
+    close() {
+      closed.abort(new UsageError(`Cannot read ${name}: it is closed`));
+      return Promise.resolve();
+    },
   };
 }
 
-/** Asks for `length` bytes from `offset`; anything but 200, 206 or 416 throws. */
-async function request(
-  url: string,
-  offset: number,
-  length: number,
-): Promise<Response> {
-  let response: Response;
-  try {
-    response = await fetch(url, {
-      headers: { range: `bytes=${offset}-${offset + length - 1}` },
-    });
-  } catch (error) {
-    throw new CulmError(
-      `Cannot reach ${url}: ${(error as Error).message}`,
-      { cause: error },
+/** A request and its answer, which are given up where nothing comes for a while. */
+class Exchange {
+  response!: Response;
+
+  private constructor(
+    readonly url: string,
+    readonly timeout: number,
+    readonly stalled: AbortController,
+    readonly signal: AbortSignal,
+  ) {}
+
+  /** Asks for `length` bytes from `offset`; anything but 200, 206 or 416 throws. */
+  static async start(
+    url: string,
+    offset: number,
+    length: number,
+    { signal, timeout = 60_000 }: UrlOptions,
+    closed: AbortSignal,
+  ): Promise<Exchange> {
+    const stalled = new AbortController();
+    const stops = [stalled.signal, closed, ...signal ? [signal] : []];
+    const stop = AbortSignal.any(stops);
+    const exchange = new Exchange(url, timeout, stalled, stop);
+    const response = await exchange.wait(
+      fetch(url, {
+        headers: { range: `bytes=${offset}-${offset + length - 1}` },
+        signal: stop,
+      }),
+      (reason) => `Cannot reach ${url}: ${reason}`,
     );
+    exchange.response = response;
+    const { status, statusText } = response;
+    if (status === 200 || status === 206 || status === 416) return exchange;
+    await response.body?.cancel();
+    const message =
+      `Cannot read ${url}: the server answered ${status} ${statusText}`
+        .trimEnd();
+    throw status >= 400 && status < 500
+      ? new UsageError(message)
+      : new CulmError(message);
   }
-  const { status, statusText } = response;
-  if (status === 200 || status === 206 || status === 416) return response;
-  await response.body?.cancel();
-  const message =
-    `Cannot read ${url}: the server answered ${status} ${statusText}`
-      .trimEnd();
-  throw status >= 400 && status < 500
-    ? new UsageError(message)
-    : new CulmError(message);
+
+  /** Waits for what the server sends next. */
+  async wait<T>(
+    work: Promise<T>,
+    failure: (reason: string) => string,
+  ): Promise<T> {
+    const { url, timeout, stalled, signal } = this;
+    const timer = setTimeout(() => {
+      stalled.abort(
+        new CulmError(
+          `Cannot read ${url}: nothing has come for ${timeout / 1000} s`,
+        ),
+      );
+    }, timeout);
+    try {
+      return await untilAborted(work, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw new CulmError(failure((error as Error).message), { cause: error });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
 }
 
 /** Checks that the answer is for exactly the bytes that were asked for. */
 async function expectRange(
-  url: string,
-  response: Response,
+  { url, response }: Exchange,
   offset: number,
   length: number,
 ): Promise<void> {
@@ -96,12 +151,14 @@ async function expectRange(
   }
 }
 
+/** Headers of which a change tells that a file was replaced, with the name for people. */
+const versions = [["etag", "ETag"], ["last-modified", "Last-Modified"]];
+
 /** A file that is replaced while it loads would give a mixture of two models. */
 async function expectUnchanged(
-  url: string,
-  response: Response,
+  { url, response }: Exchange,
   size: number,
-  etag: string | null,
+  before: Headers,
 ): Promise<void> {
   const sizeNow = totalOf(response);
   if (sizeNow !== undefined && sizeNow !== size) {
@@ -110,11 +167,14 @@ async function expectUnchanged(
       `Cannot read ${url}: the file had ${size} bytes at first and now has ${sizeNow}`,
     );
   }
-  const etagNow = response.headers.get("etag");
-  if (etag !== null && etagNow !== null && etagNow !== etag) {
+  for (const [header, name] of versions) {
+    const then = before.get(header), now = response.headers.get(header);
+    if (then === now) continue;
     await response.body?.cancel();
     throw new FormatError(
-      `Cannot read ${url}: the file was replaced while it was read (ETag ${etag}, now ${etagNow})`,
+      `Cannot read ${url}: the file was replaced while it was read (${name} ${
+        then ?? "none"
+      }, now ${now ?? "none"})`,
     );
   }
 }
@@ -127,7 +187,8 @@ function totalOf(response: Response): number | undefined {
 }
 
 /** Reads the whole answer to a request whose range was ignored. */
-async function download(url: string, response: Response): Promise<ByteSource> {
+async function download(exchange: Exchange): Promise<ByteSource> {
+  const { url, response } = exchange;
   const encoding = response.headers.get("content-encoding");
   if (encoding !== null && encoding !== "identity") {
     // Whether the body arrives decoded differs between runtimes.
@@ -138,8 +199,8 @@ async function download(url: string, response: Response): Promise<ByteSource> {
   }
   const declared = response.headers.get("content-length");
   const bytes = declared === null
-    ? await readToEnd(url, response)
-    : await readBody(url, response, Number(declared));
+    ? await readToEnd(exchange)
+    : await readBody(exchange, Number(declared));
   if (bytes.length === 0) {
     throw new FormatError(`Cannot read ${url}: the file is empty`);
   }
@@ -148,14 +209,14 @@ async function download(url: string, response: Response): Promise<ByteSource> {
 
 /** Reads a body that must be exactly `length` bytes long. */
 async function readBody(
-  url: string,
-  response: Response,
+  exchange: Exchange,
   length: number,
   spare?: ArrayBuffer,
 ): Promise<Uint8Array<ArrayBuffer>> {
+  const { url } = exchange;
   const bytes = allocate(url, length, spare);
   let filled = 0;
-  for await (const chunk of chunksOf(url, response)) {
+  for await (const chunk of chunksOf(exchange)) {
     if (filled + chunk.length > length) {
       throw new FormatError(
         `Cannot read ${url}: asked for ${length} bytes, the server sent at least ${
@@ -175,16 +236,15 @@ async function readBody(
 }
 
 async function readToEnd(
-  url: string,
-  response: Response,
+  exchange: Exchange,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of chunksOf(url, response)) {
+  for await (const chunk of chunksOf(exchange)) {
     chunks.push(chunk);
     size += chunk.length;
   }
-  const bytes = allocate(url, size);
+  const bytes = allocate(exchange.url, size);
   let filled = 0;
   for (const chunk of chunks) {
     bytes.set(chunk, filled);
@@ -194,20 +254,17 @@ async function readToEnd(
 }
 
 /** The body's chunks; leaving the loop early cancels the download. */
-async function* chunksOf(
-  url: string,
-  response: Response,
-): AsyncGenerator<Uint8Array> {
-  if (response.body === null) return;
-  const reader = response.body.getReader();
+async function* chunksOf(exchange: Exchange): AsyncGenerator<Uint8Array> {
+  const { body } = exchange.response;
+  if (body === null) return;
+  const reader = body.getReader();
   try {
     while (true) {
-      const { done, value } = await reader.read().catch((error) => {
-        throw new CulmError(
-          `Cannot read ${url}: the connection broke (${error.message})`,
-          { cause: error },
-        );
-      });
+      const { done, value } = await exchange.wait(
+        reader.read(),
+        (reason) =>
+          `Cannot read ${exchange.url}: the connection broke (${reason})`,
+      );
       if (done) return;
       yield value;
     }

@@ -18,6 +18,7 @@ import { describeModel } from "../model/model.ts";
 import { isLocal, type ModelSource, toByteSource } from "./model_source.ts";
 import { startWithGpu } from "./plan_gpu.ts";
 import { pagesFor } from "../places/batch.ts";
+import { untilAborted } from "../platform/abort.ts";
 import {
   type LoadControl,
   type StartOptions,
@@ -60,20 +61,27 @@ export async function load(
   const checked = checkLoadOptions(options);
   const start = performance.now();
   await using opened = new AsyncDisposableStack();
+  const { signal } = options;
+  // Ends with the loading: a model that is loaded may read its file again.
+  const requests = new AbortController();
+  const abort = () => requests.abort(signal?.reason);
+  const detach = () => signal?.removeEventListener("abort", abort);
+  signal?.addEventListener("abort", abort);
+  opened.defer(detach);
+  if (signal?.aborted) abort();
   const open = async (source: ModelSource): Promise<ByteSource> => {
-    const bytes = await toByteSource(source);
+    const bytes = await toByteSource(source, { signal: requests.signal });
     if (bytes !== source) opened.defer(() => bytes.close());
     return bytes;
   };
   const bytes = await open(source);
-  const file = await readGguf(bytes);
-  options.signal?.throwIfAborted();
+  const file = await untilAborted(readGguf(bytes), signal);
   const described = describeModel(file, options);
   const predictor = options.predictor === undefined
     ? undefined
     : await open(options.predictor);
   const { model, source: all } = predictor
-    ? await withPredictor(described, bytes, predictor)
+    ? await untilAborted(withPredictor(described, bytes, predictor), signal)
     : { model: described, source: bytes };
   checkPredictor(model, checked.sparsity, predictor !== undefined);
   const profile = options.profile === false
@@ -121,6 +129,7 @@ export async function load(
     (gpuPlan) => startOn(gpuPlan, options),
     warn,
   );
+  detach();
   const isReplaceable = threads > 0 || team.gpu !== undefined;
   let { gpu: gpuPlan } = team.plan;
   // With a GPU or a border that is given, the number of threads shows in texts.

@@ -8,7 +8,7 @@ import { checkValue } from "../options.ts";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { openFile } from "../bytes/file.ts";
 import { fromBlob, fromBuffer } from "../bytes/memory.ts";
-import { fromUrl } from "../bytes/url.ts";
+import { fromUrl, type UrlOptions } from "../bytes/url.ts";
 import { isFolder, openFolder } from "../bytes/folder.ts";
 import { viewFolder } from "../convert/view.ts";
 
@@ -41,16 +41,21 @@ export function isLocal(source: ModelSource): boolean {
  *
  * @throws {UsageError} for something else
  */
-export async function toByteSource(source: ModelSource): Promise<ByteSource> {
+export async function toByteSource(
+  source: ModelSource,
+  options?: UrlOptions,
+): Promise<ByteSource> {
   checkValue("source", { schema: modelSource }, source ?? null);
   if (typeof source === "string") {
-    if (!isLocal(source)) return await fromUrl(source);
+    if (!isLocal(source)) return await fromUrl(source, options);
     return await isFolder(source)
       ? await viewFolder(await openFolder(source))
       : await openFile(source);
   }
   if (source instanceof URL) {
-    return isLocal(source) ? await openFile(source) : await fromUrl(source);
+    return isLocal(source)
+      ? await openFile(source)
+      : await fromUrl(source, options);
   }
   if (source instanceof Blob) return fromBlob(source);
   if (source instanceof Uint8Array) return fromBuffer(source);

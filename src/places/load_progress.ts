@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { untilAborted } from "../platform/abort.ts";
 
 /** How far loading has come, in bytes. */
 export interface Progress {
@@ -26,17 +27,7 @@ export class LoadProgress {
 
   /** Waits for `work`, at most until the caller aborts: then throws the signal's reason. */
   async untilAborted<T>(work: Promise<T>): Promise<T> {
-    const { signal } = this;
-    if (!signal) return await work;
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    try {
-      return await Promise.race([aborted, work]);
-    } finally {
-      signal.removeEventListener("abort", abort);
-    }
+    return await untilAborted(work, this.signal);
   }
 
   /** Counts `bytes` more; throws the signal's reason if it was aborted. */

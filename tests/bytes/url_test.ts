@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import type { ByteSource } from "../../src/bytes/byte_source.ts";
 import { fromUrl } from "../../src/bytes/url.ts";
 import { CulmError, FormatError, UsageError } from "../../src/errors.ts";
+import { load } from "../../src/load/load.ts";
+import type { ModelSource } from "../../src/load/model_source.ts";
 
 const bytes = Uint8Array.from({ length: 3000 }, (_, i) => i * 11);
 
@@ -148,6 +151,8 @@ for (const [name, handler, kind, message] of badStarts) {
     }));
 }
 
+const modified = "Mon, 01 Jan 2024 00:00:00 GMT";
+
 /** Servers whose answers to `read(100, 50)` are refused. */
 const badReads: [name: string, handler: Handler, message: RegExp][] = [
   [
@@ -156,7 +161,11 @@ const badReads: [name: string, handler: Handler, message: RegExp][] = [
       const stream = new Blob([bytes.slice(start, end - 10)]).stream();
       return new Response(stream, {
         status: 206,
-        headers: { "content-range": `bytes ${start}-${end - 1}/3000` },
+        headers: {
+          "content-range": `bytes ${start}-${end - 1}/3000`,
+          etag: '"1"',
+          "last-modified": modified,
+        },
       });
     },
     /expected 50 bytes, the server sent 40/,
@@ -167,7 +176,11 @@ const badReads: [name: string, handler: Handler, message: RegExp][] = [
       const stream = new Blob([bytes.slice(start, end + 10)]).stream();
       return new Response(stream, {
         status: 206,
-        headers: { "content-range": `bytes ${start}-${end - 1}/3000` },
+        headers: {
+          "content-range": `bytes ${start}-${end - 1}/3000`,
+          etag: '"1"',
+          "last-modified": modified,
+        },
       });
     },
     /asked for 50 bytes, the server sent at least 60/,
@@ -199,6 +212,25 @@ const badReads: [name: string, handler: Handler, message: RegExp][] = [
     (asked) => partial(asked, { etag: '"2"' }),
     /was replaced while it was read \(ETag "1", now "2"\)/,
   ],
+  [
+    "an ETag that has gone away",
+    (asked) => partial(asked, { "last-modified": modified }),
+    /was replaced while it was read \(ETag "1", now none\)/,
+  ],
+  [
+    "a file that was modified",
+    (asked) =>
+      partial(asked, {
+        etag: '"1"',
+        "last-modified": "Tue, 02 Jan 2024 00:00:00 GMT",
+      }),
+    /was replaced while it was read \(Last-Modified Mon, .*, now Tue, /,
+  ],
+  [
+    "a date that has gone away",
+    (asked) => partial(asked, { etag: '"1"' }),
+    /was replaced while it was read \(Last-Modified Mon, .*, now none\)/,
+  ],
 ];
 
 for (const [name, handler, message] of badReads) {
@@ -206,7 +238,9 @@ for (const [name, handler, message] of badReads) {
     let requests = 0;
     return withServer(
       (asked) =>
-        requests++ === 0 ? partial(asked, { etag: '"1"' }) : handler(asked),
+        requests++ === 0
+          ? partial(asked, { etag: '"1"', "last-modified": modified })
+          : handler(asked),
       async (url) => {
         const source = await fromUrl(url);
         await assert.rejects(
@@ -218,6 +252,134 @@ for (const [name, handler, message] of badReads) {
     );
   });
 }
+
+/** An answer of which the body stalls after some bytes. */
+function stalling([start, end]: [number, number], sent: number): Response {
+  const body = new ReadableStream({
+    start: (controller) => controller.enqueue(bytes.slice(start, start + sent)),
+  });
+  return new Response(body, {
+    status: 206,
+    headers: { "content-range": `bytes ${start}-${end - 1}/3000` },
+  });
+}
+
+/** Serves until `use` ends, and cuts the connections that are left. */
+async function withStallingServer(
+  handler: (asked: [number, number]) => Response | Promise<Response>,
+  use: (url: string) => Promise<void>,
+): Promise<void> {
+  const stop = new AbortController();
+  const server = Deno.serve(
+    {
+      hostname: "127.0.0.1",
+      port: 0,
+      onListen: () => {},
+      signal: stop.signal,
+    },
+    (request) => {
+      const range = request.headers.get("range")!.match(/(\d+)-(\d+)$/)!;
+      return handler([Number(range[1]), Number(range[2]) + 1]);
+    },
+  );
+  try {
+    await use(`http://127.0.0.1:${server.addr.port}/model.gguf`);
+  } finally {
+    stop.abort();
+    await server.finished;
+  }
+}
+
+const never = new Promise<Response>(() => {});
+const isFirst = ([, end]: [number, number]) => end === 1;
+const stalls: [
+  name: string,
+  handler: (asked: [number, number]) => Response | Promise<Response>,
+][] = [
+  ["the first answer", () => never],
+  ["an answer", (asked) => isFirst(asked) ? partial(asked) : never],
+  [
+    "a body",
+    (asked) => isFirst(asked) ? partial(asked) : stalling(asked, 0),
+  ],
+  [
+    "the rest of a body",
+    (asked) => isFirst(asked) ? partial(asked) : stalling(asked, 20),
+  ],
+];
+
+for (const [name, handler] of stalls) {
+  Deno.test(`${name} that does not come is given up after a while`, () =>
+    withStallingServer(handler, async (url) => {
+      await assert.rejects(
+        async () => await (await fromUrl(url, { timeout: 50 })).read(100, 50),
+        (error) =>
+          error instanceof CulmError &&
+          error.message === `Cannot read ${url}: nothing has come for 0.05 s`,
+      );
+    }));
+
+  Deno.test(`${name} that does not come is stopped by the signal`, () =>
+    withStallingServer(handler, async (url) => {
+      const stop = new AbortController(), reason = new Error("enough");
+      setTimeout(() => stop.abort(reason), 50);
+      const { signal } = stop;
+      await assert.rejects(
+        async () => await (await fromUrl(url, { signal })).read(100, 50),
+        (error) => error === reason,
+      );
+    }));
+}
+
+Deno.test("a slow answer is waited for as long as something comes", async () => {
+  const slow = ([start, end]: [number, number]) =>
+    new Response(
+      ReadableStream.from(async function* () {
+        for (let at = start; at < end; at += 10) {
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          yield bytes.slice(at, Math.min(at + 10, end));
+        }
+      }()),
+      {
+        status: 206,
+        headers: { "content-range": `bytes ${start}-${end - 1}/3000` },
+      },
+    );
+  await withServer(slow, async (url) => {
+    const source = await fromUrl(url, { timeout: 400 });
+    assert.deepEqual(await source.read(100, 100), bytes.slice(100, 200));
+  });
+});
+
+Deno.test("closing stops what is being read", () =>
+  withStallingServer(stalls[3][1], async (url) => {
+    const source = await fromUrl(url);
+    const reading = assert.rejects(source.read(100, 50), /it is closed/);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await source.close();
+    await reading;
+  }));
+
+Deno.test("loading is stopped while a header does not come", async (t) => {
+  const hanging: ByteSource = {
+    name: "hanging",
+    size: 1000,
+    read: () => new Promise(() => {}),
+    close: () => Promise.resolve(),
+  };
+  const stopped = async (source: ModelSource) => {
+    const reason = new Error("enough"), stop = new AbortController();
+    setTimeout(() => stop.abort(reason), 50);
+    await assert.rejects(
+      load(source, { signal: stop.signal }),
+      (error) => error === reason,
+    );
+  };
+  await t.step("from a source", () => stopped(hanging));
+  for (const [name, handler] of stalls) {
+    await t.step(name, () => withStallingServer(handler, stopped));
+  }
+});
 
 Deno.test("a server that cannot be reached is named", async () => {
   let url = "";

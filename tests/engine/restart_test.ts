@@ -92,6 +92,38 @@ Deno.test("a text goes on when its worker dies, in the prompt too, and a warning
   assert.equal(model.engine.pagesTaken, 0);
 });
 
+Deno.test("a model of a web server is read again, also where the signal of its loading was aborted since", async () => {
+  const tiny = tinyBamboo();
+  const file = await tiny.read(0, tiny.size);
+  const server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    ({ headers }) => {
+      const range = headers.get("range")!.match(/(\d+)-(\d+)$/)!;
+      const [start, end] = [Number(range[1]), Number(range[2]) + 1];
+      return new Response(file.slice(start, end), {
+        status: 206,
+        headers: {
+          "content-range": `bytes ${start}-${end - 1}/${file.length}`,
+        },
+      });
+    },
+  );
+  const loading = new AbortController();
+  {
+    const { model, kill } = await mortal(
+      { signal: loading.signal },
+      `http://127.0.0.1:${server.addr.port}/tiny.gguf`,
+    );
+    await using _ = model;
+    loading.abort();
+    kill(0);
+    using sequence = model.engine.createSequence();
+    const [logits] = await model.engine.evaluate(sequence, [1, 2, 3]);
+    assert.equal(logits.length, model.model.vocabSize);
+  }
+  await server.shutdown();
+});
+
 Deno.test("where the weights cannot be read again, every request fails by one typed error", async () => {
   const whole = tinyBamboo();
   const bytes = await whole.read(0, whole.size);

@@ -87,7 +87,7 @@ export async function measurePerplexity(
   const chunks = textChunks(model.tokenizer, text, flags.contextSize)
     .slice(0, most);
   using work = await Checkpoint.open(options.command, flags, [
-    await modelFingerprint(flags),
+    await modelFingerprint(flags, interrupt.signal),
     await sha256(text),
     [flags.contextSize, chunks.length, sparsity, keep, cacheTypeOf(flags)],
   ], readScores);

@@ -203,7 +203,7 @@ async function make(
   using output = await openOutput(path, flags, { made: "predictor" });
   const texts = await readTexts(flags.file, "make a predictor");
   const { signal } = interrupt;
-  const source = await openModel(flags);
+  const source = await openModel(flags, signal);
   try {
     const model = describeModel(await readGguf(source), flags);
     const options = makeOptions(flags, signal);

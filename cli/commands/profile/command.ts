@@ -110,7 +110,7 @@ async function merge(flags: ProfileFlags, output: string): Promise<void> {
 async function reorder(flags: ProfileFlags, output: string): Promise<void> {
   using interrupt = new Interrupt();
   using reordered = await openOutput(output, flags);
-  const source = await openModel(flags);
+  const source = await openModel(flags, interrupt.signal);
   try {
     const file = await readGguf(source);
     const model = describeModel(file, flags);

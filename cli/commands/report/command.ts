@@ -126,7 +126,7 @@ async function run(given: GivenFlags): Promise<number> {
   using interrupt = new Interrupt();
   const { signal } = interrupt;
   const start = performance.now();
-  const source = await openModel(flags);
+  const source = await openModel(flags, signal);
   try {
     const file = await readGguf(source);
     const opened = { source, file, model: describeModel(file, flags) };
