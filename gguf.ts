@@ -27,6 +27,7 @@ export {
   type MetadataEntry,
   type MetadataType,
   type MetadataValue,
+  type MetadataValues,
   readGguf,
   type TensorInfo,
 } from "./src/formats/gguf/read.ts";

@@ -93,7 +93,7 @@ export async function withPredictor(
       }, this one is ${own.slice(0, 12)}); culm predictor makes one`,
     );
   }
-  const thresholds = getNumbers(file, keys.thresholds) ?? [];
+  const thresholds = Array.from(getNumbers(file, keys.thresholds) ?? []);
   if (thresholds.length !== model.layers.length) {
     refuse(
       `${keys.thresholds} has ${thresholds.length} numbers, the model ${model.layers.length} layers`,

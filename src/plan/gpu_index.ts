@@ -14,11 +14,12 @@
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { LimitError, UsageError } from "../errors.ts";
-import { entry } from "../formats/gguf/gguf_file.ts";
 import {
   alignUp,
   DEFAULT_ALIGNMENT,
+  entry,
   isAlignment,
+  type MetadataEntry,
 } from "../formats/gguf/gguf_file.ts";
 import { HeaderCursor, printable } from "../formats/gguf/header_cursor.ts";
 import { HeaderWriter } from "../formats/gguf/header_writer.ts";
@@ -132,10 +133,11 @@ export async function readGpuIndex(source: ByteSource): Promise<GpuIndex> {
   }
   const tensorCount = cursor.count("tensors", FEWEST_TENSOR_BYTES);
   const entryCount = cursor.count("metadata entries", FEWEST_ENTRY_BYTES);
-  const metadata = readMetadata(cursor, entryCount);
+  const metadata = new Map<string, MetadataEntry>();
+  readMetadata(cursor, entryCount, metadata);
   const kind = getString({ metadata }, keys.architecture);
   if (kind !== architecture) {
-    cursor.subject = "GPU index";
+    cursor.about("GPU index");
     throw cursor.error(
       `${keys.architecture} is "${
         printable(String(kind))
@@ -177,9 +179,9 @@ function readTensors(
     throw cursor.error(`${keys.alignment} is ${alignment}, no power of two`);
   }
   const declared = Array.from({ length: count }, (_, i) => {
-    cursor.subject = `tensor ${i}`;
+    cursor.about(`tensor ${i}`);
     const name = cursor.string();
-    cursor.subject = `tensor ${printable(name)}`;
+    cursor.about("tensor", name);
     const dimensions = cursor.uint32();
     if (dimensions !== 1) {
       throw cursor.error(`it has ${dimensions} dimensions, needs 1`);
@@ -196,14 +198,14 @@ function readTensors(
   const start = BigInt(alignUp(cursor.position, alignment));
   const total = declared.reduce((sum, { length }) => sum + 4n * length, 0n);
   if (start + total > cursor.fileSize) {
-    cursor.subject = "the tensors";
+    cursor.about("the tensors");
     throw cursor.error(
       `they take ${total} bytes from ${start}, the file has ${cursor.fileSize}`,
     );
   }
   const tensors = new Map<string, Int32Array>();
   for (const { name, length, offset } of declared) {
-    cursor.subject = `tensor ${printable(name)}`;
+    cursor.about("tensor", name);
     const end = start + offset + 4n * length;
     if (end > cursor.fileSize) {
       throw cursor.error(
@@ -226,7 +228,7 @@ function readLayers(
   for (let layer = 0;; layer++) {
     const mask = tensors.get(names.mask(layer));
     if (!mask) return layers;
-    cursor.subject = `tensor ${names.mask(layer)}`;
+    cursor.about("tensor", names.mask(layer));
     if (mask.length !== length) {
       throw cursor.error(
         `it has ${mask.length} neurons, layer 0 has ${length}`,
@@ -240,7 +242,7 @@ function readLayers(
       mask.keys().filter((id) => mask[id] === 1),
     );
     const bucket = tensors.get(names.bucket(layer));
-    cursor.subject = `tensor ${names.bucket(layer)}`;
+    cursor.about("tensor", names.bucket(layer));
     if (bucket && bucket.join() !== neurons.join()) {
       throw cursor.error(
         `its ${bucket.length} ids are not the ${neurons.length} that ${

@@ -45,15 +45,17 @@ export function profileOf(file: GgufFile, model: Model): Profile | undefined {
   const read = (key: string) => {
     const counts = getNumbers(file, key) ?? [];
     const expected = layers.length * feedForwardSize;
-    const wrong = counts.find((count) => !(count >= 0 && count <= tokens));
-    if (counts.length !== expected || wrong !== undefined) {
+    const all = Uint32Array.from(counts);
+    const wrong = all.findIndex((count, i) =>
+      count !== counts[i] || count > tokens
+    );
+    if (counts.length !== expected || wrong >= 0) {
       throw new FormatError(
         `Cannot read metadata ${key}: needs ${expected} counts of at most ${tokens} tokens, ${
-          wrong === undefined ? `has ${counts.length}` : `one is ${wrong}`
+          wrong < 0 ? `has ${counts.length}` : `one is ${counts[wrong]}`
         }`,
       );
     }
-    const all = Uint32Array.from(counts);
     return layers.map((_, i) =>
       all.slice(i * feedForwardSize, (i + 1) * feedForwardSize)
     );

@@ -152,7 +152,7 @@ function readTypes(
   tokens: readonly string[],
   { bos, eos, unk }: SpecialIds,
   hasByteTokens: boolean,
-): readonly number[] {
+): ArrayLike<number> {
   const types = getNumbers(file, "tokenizer.ggml.token_type");
   if (types) return types;
   return tokens.map((text, id) => {

@@ -27,7 +27,7 @@ export class Vocabulary {
    *
    * @throws {TokenizerError} There are no tokens or too many, the types are not as many as the tokens, a type is not known, or a text stands for two ids.
    */
-  constructor(readonly tokens: readonly string[], types: readonly number[]) {
+  constructor(readonly tokens: readonly string[], types: ArrayLike<number>) {
     if (tokens.length === 0) {
       throw new TokenizerError("Cannot read the vocabulary: it has no tokens");
     }
@@ -37,14 +37,12 @@ export class Vocabulary {
       );
     }
     checkLength("types", types.length, tokens.length);
-    types.forEach((type, id) => {
-      if (!knownTypes.has(type)) {
-        throw new TokenizerError(
-          `Cannot read token ${id}: its type is ${type}, known are 1 to 6`,
-        );
-      }
+    this.types = Array.from(types, (type, id) => {
+      if (knownTypes.has(type)) return type as TokenType;
+      throw new TokenizerError(
+        `Cannot read token ${id}: its type is ${type}, known are 1 to 6`,
+      );
     });
-    this.types = types as readonly TokenType[];
     tokens.forEach((text, id) => {
       // Padding ids without a text exist; no text can become such an id.
       if (text === "") return;

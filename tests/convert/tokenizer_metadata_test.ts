@@ -190,7 +190,9 @@ Deno.test(
       },
     }, 4100);
     const arrayOf = (key: string) =>
-      (metadata[`tokenizer.ggml.${key}`].value as MetadataArray).values;
+      Array.from(
+        (metadata[`tokenizer.ggml.${key}`].value as MetadataArray).values,
+      );
     assert.deepEqual(arrayOf("tokens").slice(4096), [
       "<|im_end|>",
       "<tool>",

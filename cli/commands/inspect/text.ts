@@ -121,7 +121,9 @@ function show(value: MetadataValue): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value !== "object") return String(value);
   // A vocabulary is long, and its beginning says enough.
-  const shown = value.values.slice(0, longest).map(show).join(", ");
+  const length = Math.min(longest, value.values.length);
+  const shown = Array.from({ length }, (_, i) => show(value.values[i]))
+    .join(", ");
   return `[${shown}]`;
 }
 
@@ -178,5 +180,5 @@ function plain(value: MetadataValue): unknown {
   if (typeof value === "number" && !Number.isFinite(value)) {
     return String(value);
   }
-  return typeof value === "object" ? value.values.map(plain) : value;
+  return typeof value === "object" ? Array.from(value.values, plain) : value;
 }

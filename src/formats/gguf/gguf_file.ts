@@ -50,12 +50,17 @@ export const metadataTypes = Object.keys(
  */
 export type MetadataValue = number | bigint | boolean | string | MetadataArray;
 
+/** Values of an array, one after another. */
+export type MetadataValues<T extends MetadataValue = MetadataValue> =
+  & ArrayLike<T>
+  & Iterable<T>;
+
 /** A metadata array: its values are all of one type. */
 export interface MetadataArray {
   /** Type of every value. */
   readonly elementType: MetadataType;
-  /** The values, in the file's order. */
-  readonly values: readonly MetadataValue[];
+  /** The values, in the file's order. Of a file, numbers come in a typed array. */
+  readonly values: MetadataValues;
 }
 
 /** A metadata value with the type that the file stores it in. */
@@ -76,11 +81,11 @@ export const entry = {
     type: "array",
     value: { elementType: "string", values },
   }),
-  reals: (values: readonly number[]): MetadataEntry => ({
+  reals: (values: MetadataValues<number>): MetadataEntry => ({
     type: "array",
     value: { elementType: "float32", values },
   }),
-  wholes: (values: readonly number[]): MetadataEntry => ({
+  wholes: (values: MetadataValues<number>): MetadataEntry => ({
     type: "array",
     value: { elementType: "int32", values },
   }),

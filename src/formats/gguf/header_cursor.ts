@@ -1,6 +1,6 @@
 import { viewOf } from "../../bytes/byte_source.ts";
-import { FormatError } from "../../errors.ts";
-import { metadataBytes } from "./gguf_file.ts";
+import { FormatError, LimitError } from "../../errors.ts";
+import { metadataBytes, type MetadataValues } from "./gguf_file.ts";
 
 /** Says that parsing has to start again with at least `end` bytes of the file. */
 export class NeedsMoreBytes extends Error {
@@ -27,7 +27,36 @@ const numberGetters = {
   float64: "getFloat64",
 } as const;
 
-type NumberType = keyof typeof numberGetters;
+/** A type of number. */
+export type NumberType = keyof typeof numberGetters;
+
+/** Whether values of a type are numbers. */
+export function isNumberType(type: string): type is NumberType {
+  return type in numberGetters;
+}
+
+/** Arrays of each type of number, as little-endian machines hold them, which those of WebAssembly are. */
+const numberArrays = {
+  uint8: Uint8Array,
+  int8: Int8Array,
+  uint16: Uint16Array,
+  int16: Int16Array,
+  uint32: Uint32Array,
+  int32: Int32Array,
+  float32: Float32Array,
+  uint64: BigUint64Array,
+  int64: BigInt64Array,
+  float64: Float64Array,
+} as const;
+
+/**
+ * The most values of a header, of those that are objects here: strings, booleans,
+ * and keys and tensors, which count as {@linkcode ENTRY_VALUES}. A vocabulary of
+ * 256k tokens has about a million.
+ */
+const MOST_VALUES = 2 ** 22;
+/** How many values a key, a tensor or an array within an array counts as. */
+export const ENTRY_VALUES = 16;
 
 /**
  * Reads little-endian values off the front of a file. Every length is checked
@@ -36,23 +65,73 @@ type NumberType = keyof typeof numberGetters;
 export class HeaderCursor {
   /** Offset of the next byte. */
   position = 0;
-  /** What is being read, for messages: `metadata general.name`. */
+  /** What is being read, for messages: `metadata`. */
   subject = "the header";
-  readonly #view: DataView;
+  /** Its name in the file: `general.name`. */
+  name: string | undefined;
+  #bytes: Uint8Array;
+  #view: DataView;
+  #values = 0;
+  #passed = { position: 0, values: 0 };
 
   /** Starts at byte 0 of `bytes`, the first bytes of a file of `fileSize`. */
   constructor(
-    readonly bytes: Uint8Array,
+    bytes: Uint8Array,
     readonly fileSize: number,
     readonly fileName: string,
   ) {
+    this.#bytes = bytes;
     this.#view = viewOf(bytes);
+  }
+
+  /** The first bytes of the file. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** What is being read, in words. */
+  get described(): string {
+    const { subject, name } = this;
+    return name === undefined ? subject : `${subject} ${printable(name)}`;
+  }
+
+  /** Sets what is being read. */
+  about(subject: string, name?: string): void {
+    this.subject = subject;
+    this.name = name;
+  }
+
+  /** What was read so far is not read again. */
+  pass(): void {
+    this.#passed = { position: this.position, values: this.#values };
+  }
+
+  /** Goes on with more bytes of the file, behind what was passed. */
+  extend(bytes: Uint8Array): void {
+    this.#bytes = bytes;
+    this.#view = viewOf(bytes);
+    this.position = this.#passed.position;
+    this.#values = this.#passed.values;
+  }
+
+  /**
+   * Counts values that take memory of their own.
+   *
+   * @throws {LimitError} where there are too many
+   */
+  hold(values: number): void {
+    this.#values += values;
+    if (this.#values > MOST_VALUES) {
+      throw new LimitError(
+        `Cannot read ${this.described} of ${this.fileName}: the header holds more than ${MOST_VALUES} values, a key or tensor counting as ${ENTRY_VALUES}`,
+      );
+    }
   }
 
   /** An error about what is being read. */
   error(detail: string): FormatError {
     return new FormatError(
-      `Cannot read ${this.subject} of ${this.fileName}: ${detail}`,
+      `Cannot read ${this.described} of ${this.fileName}: ${detail}`,
     );
   }
 
@@ -81,6 +160,25 @@ export class HeaderCursor {
   number(type: NumberType): number | bigint {
     const start = this.skip(metadataBytes[type]);
     return this.#view[numberGetters[type]](start, true);
+  }
+
+  /** Reads that many numbers. Whole ones of 64 bits are as {@linkcode MetadataValue} says. */
+  numbers(type: NumberType, count: number): MetadataValues {
+    const length = count * metadataBytes[type];
+    const start = this.skip(length);
+    const { buffer } = this.bytes.slice(start, start + length);
+    const values = new numberArrays[type](buffer as ArrayBuffer);
+    if (
+      !(values instanceof BigInt64Array || values instanceof BigUint64Array)
+    ) return values;
+    const numbers = new Float64Array(count);
+    for (let i = 0; i < count; i++) numbers[i] = Number(values[i]);
+    if (numbers.every(Number.isSafeInteger)) return numbers;
+    this.hold(count);
+    return Array.from(
+      values as ArrayLike<bigint>,
+      (value, i) => Number.isSafeInteger(numbers[i]) ? numbers[i] : value,
+    );
   }
 
   /** Reads four bytes as an unsigned integer. */

@@ -1,5 +1,10 @@
 import { FormatError } from "../../errors.ts";
-import type { GgufFile, MetadataArray, MetadataValue } from "./gguf_file.ts";
+import type {
+  GgufFile,
+  MetadataArray,
+  MetadataValue,
+  MetadataValues,
+} from "./gguf_file.ts";
 
 /** Gives the value under `key`, or undefined where there is none; throws {@linkcode FormatError} where it is of another type. */
 export type Getter<T> = (
@@ -19,13 +24,13 @@ function getterOf<T extends MetadataValue>(
   };
 }
 
-function elementsGetterOf<T extends MetadataValue>(
+function elementsGetterOf<Values extends MetadataValues>(
   expected: string,
   fit: (array: MetadataArray) => boolean,
-): Getter<readonly T[]> {
+): Getter<Values> {
   return (file, key) => {
     const array = getArray(file, key);
-    if (!array || fit(array)) return array?.values as readonly T[] | undefined;
+    if (!array || fit(array)) return array?.values as Values | undefined;
     const found = `an array of ${array.elementType}`;
     throw wrongType(key, `an array of ${expected}`, found);
   };
@@ -76,7 +81,9 @@ export const getStrings: Getter<readonly string[]> = elementsGetterOf(
 );
 
 /** The numbers of an array; refuses integers as {@linkcode getNumber} does. */
-export const getNumbers: Getter<readonly number[]> = elementsGetterOf(
+export const getNumbers: Getter<MetadataValues<number>> = elementsGetterOf(
   "numbers",
-  ({ values }) => values.every((value) => typeof value === "number"),
+  ({ values }) =>
+    ArrayBuffer.isView(values) ||
+    Array.from(values).every((value) => typeof value === "number"),
 );

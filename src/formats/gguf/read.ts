@@ -10,6 +10,7 @@ import {
 import { HeaderCursor, NeedsMoreBytes } from "./header_cursor.ts";
 import { FEWEST_ENTRY_BYTES, readMetadata } from "./read_metadata.ts";
 import {
+  type DeclaredTensor,
   FEWEST_TENSOR_BYTES,
   placeTensors,
   readTensors,
@@ -22,6 +23,7 @@ export type {
   MetadataEntry,
   MetadataType,
   MetadataValue,
+  MetadataValues,
   TensorInfo,
 } from "./gguf_file.ts";
 export {
@@ -47,13 +49,15 @@ const LARGEST_HEADER = 2 ** 26;
  *
  * @throws {FormatError} where the file is cut, damaged or hostile.
  * @throws {UnsupportedError} for other versions, big-endian files, and tensor types that culm has no reader for.
- * @throws {LimitError} where the header passes 64 MiB, or arrays are nested more than 4 deep.
+ * @throws {LimitError} where the header passes 64 MiB or 4 million values, or arrays are nested more than 4 deep.
  */
 export async function readGguf(source: ByteSource): Promise<GgufFile> {
   let bytes = await source.read(0, Math.min(FIRST_READ, source.size));
+  const cursor = new HeaderCursor(bytes, source.size, source.name);
+  const parsed: ParsedHeader = { metadata: new Map(), declared: new Map() };
   while (true) {
     try {
-      return parseHeader(new HeaderCursor(bytes, source.size, source.name));
+      return parseHeader(cursor, parsed);
     } catch (error) {
       if (!(error instanceof NeedsMoreBytes)) throw error;
       if (error.end > LARGEST_HEADER) {
@@ -63,6 +67,7 @@ export async function readGguf(source: ByteSource): Promise<GgufFile> {
       }
       const length = Math.max(2 * bytes.length, error.end);
       bytes = await extend(bytes, Math.min(length, source.size), source);
+      cursor.extend(bytes);
     }
   }
 }
@@ -82,17 +87,40 @@ async function extend(
   return extended;
 }
 
-function parseHeader(cursor: HeaderCursor): GgufFile {
-  const magic = readMagic(cursor);
-  const version = readVersion(cursor);
-  const tensorCount = cursor.count("tensors", FEWEST_TENSOR_BYTES);
-  const entryCount = cursor.count("metadata entries", FEWEST_ENTRY_BYTES);
-  const metadata = readMetadata(cursor, entryCount);
+/** What was read of a header, as far as its bytes went. */
+interface ParsedHeader {
+  start?: HeaderStart;
+  readonly metadata: Map<string, MetadataEntry>;
+  readonly declared: Map<string, DeclaredTensor>;
+}
+
+interface HeaderStart extends Pick<GgufFile, "magic" | "version"> {
+  readonly tensorCount: number;
+  readonly entryCount: number;
+}
+
+/** Reads what is not read yet, entry by entry. */
+function parseHeader(cursor: HeaderCursor, parsed: ParsedHeader): GgufFile {
+  const { metadata, declared } = parsed;
+  const start = parsed.start ??= readStart(cursor);
+  const { magic, version } = start;
+  readMetadata(cursor, start.entryCount, metadata);
   const alignment = readAlignment(cursor, metadata);
-  const declared = readTensors(cursor, tensorCount);
+  readTensors(cursor, start.tensorCount, declared);
   const tensors = placeTensors(cursor, declared, alignment);
   const size = cursor.fileSize;
   return { magic, version, alignment, metadata, tensors, size };
+}
+
+function readStart(cursor: HeaderCursor): HeaderStart {
+  const start = {
+    magic: readMagic(cursor),
+    version: readVersion(cursor),
+    tensorCount: cursor.count("tensors", FEWEST_TENSOR_BYTES),
+    entryCount: cursor.count("metadata entries", FEWEST_ENTRY_BYTES),
+  };
+  cursor.pass();
+  return start;
 }
 
 function readMagic(cursor: HeaderCursor): GgufMagic {
@@ -127,7 +155,7 @@ function readAlignment(
   const entry = metadata.get("general.alignment");
   if (entry === undefined) return DEFAULT_ALIGNMENT;
   if (typeof entry.value !== "number" || !isAlignment(entry.value)) {
-    cursor.subject = "metadata general.alignment";
+    cursor.about("metadata", "general.alignment");
     throw cursor.error(
       `must be a power of two up to 2147483648, the file has ${
         entry.type === "array" ? "an array" : String(entry.value)

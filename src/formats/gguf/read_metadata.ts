@@ -7,7 +7,11 @@ import {
   metadataTypes,
   type MetadataValue,
 } from "./gguf_file.ts";
-import { type HeaderCursor, printable } from "./header_cursor.ts";
+import {
+  ENTRY_VALUES,
+  type HeaderCursor,
+  isNumberType,
+} from "./header_cursor.ts";
 
 /** Arrays of arrays deeper than this are refused; llama.cpp refuses any. */
 const DEEPEST_ARRAY = 4;
@@ -15,23 +19,24 @@ const DEEPEST_ARRAY = 4;
 /** The fewest bytes of a key (empty), a type and a value. */
 export const FEWEST_ENTRY_BYTES: number = 8 + 4 + 1;
 
-/** Reads `count` keys with their values. */
+/** Reads keys with their values, until `metadata` has `count`. */
 export function readMetadata(
   cursor: HeaderCursor,
   count: number,
-): Map<string, MetadataEntry> {
-  const metadata = new Map<string, MetadataEntry>();
-  for (let index = 0; index < count; index++) {
-    cursor.subject = `metadata entry ${index}`;
+  metadata: Map<string, MetadataEntry>,
+): void {
+  for (let index = metadata.size; index < count; index++) {
+    cursor.about(`metadata entry ${index}`);
+    cursor.hold(ENTRY_VALUES);
     const key = cursor.string();
-    cursor.subject = `metadata ${printable(key)}`;
+    cursor.about("metadata", key);
     if (metadata.has(key)) {
       throw cursor.error(`entry ${index} has the same key as an earlier one`);
     }
     const type = readType(cursor);
     metadata.set(key, { type, value: readValue(cursor, type, 0) });
+    cursor.pass();
   }
-  return metadata;
 }
 
 function readType(cursor: HeaderCursor): MetadataType {
@@ -61,7 +66,7 @@ function readValue(
 function readArray(cursor: HeaderCursor, depth: number): MetadataArray {
   if (depth > DEEPEST_ARRAY) {
     throw new LimitError(
-      `Cannot read ${cursor.subject} of ${cursor.fileName}: arrays are nested ${depth} deep, the limit is ${DEEPEST_ARRAY}`,
+      `Cannot read ${cursor.described} of ${cursor.fileName}: arrays are nested ${depth} deep, the limit is ${DEEPEST_ARRAY}`,
     );
   }
   const elementType = readType(cursor);
@@ -69,6 +74,10 @@ function readArray(cursor: HeaderCursor, depth: number): MetadataArray {
     `${elementType} values`,
     metadataBytes[elementType],
   );
+  if (isNumberType(elementType)) {
+    return { elementType, values: cursor.numbers(elementType, count) };
+  }
+  cursor.hold(count * (elementType === "array" ? ENTRY_VALUES : 1));
   const values: MetadataValue[] = [];
   for (let index = 0; index < count; index++) {
     values.push(readValue(cursor, elementType, depth));

@@ -6,7 +6,7 @@ import {
   tensorBytes,
 } from "../ggml/types.ts";
 import { alignUp, type TensorInfo } from "./gguf_file.ts";
-import { type HeaderCursor, printable } from "./header_cursor.ts";
+import { ENTRY_VALUES, type HeaderCursor, printable } from "./header_cursor.ts";
 
 const MOST_DIMENSIONS = 4;
 
@@ -14,21 +14,23 @@ const MOST_DIMENSIONS = 4;
 export const FEWEST_TENSOR_BYTES: number = 8 + 4 + 8 + 4 + 8;
 
 /** A tensor as the header describes it, before its place is checked. */
-interface DeclaredTensor extends Pick<TensorInfo, "name" | "type" | "shape"> {
+export interface DeclaredTensor
+  extends Pick<TensorInfo, "name" | "type" | "shape"> {
   /** Offset from the first byte of tensor data. */
   readonly relativeOffset: bigint;
 }
 
-/** Reads the descriptions of `count` tensors, the last part of the header. */
+/** Reads the descriptions of tensors, the last part of the header, until `tensors` has `count`. */
 export function readTensors(
   cursor: HeaderCursor,
   count: number,
-): Map<string, DeclaredTensor> {
-  const tensors = new Map<string, DeclaredTensor>();
-  for (let index = 0; index < count; index++) {
-    cursor.subject = `tensor ${index}`;
+  tensors: Map<string, DeclaredTensor>,
+): void {
+  for (let index = tensors.size; index < count; index++) {
+    cursor.about(`tensor ${index}`);
+    cursor.hold(ENTRY_VALUES);
     const name = cursor.string();
-    cursor.subject = `tensor ${printable(name)}`;
+    cursor.about("tensor", name);
     if (tensors.has(name)) {
       throw cursor.error(`tensor ${index} has the same name as an earlier one`);
     }
@@ -43,8 +45,8 @@ export function readTensors(
       );
     }
     tensors.set(name, { name, type, shape, relativeOffset: cursor.uint64() });
+    cursor.pass();
   }
-  return tensors;
 }
 
 function readDimensions(cursor: HeaderCursor): bigint[] {
@@ -103,7 +105,7 @@ function readTensorType(cursor: HeaderCursor): GgmlTypeInfo {
   if (info !== undefined) return info;
   const known = otherTypes[id] === undefined ? "" : ` (${otherTypes[id]})`;
   throw new UnsupportedError(
-    `Cannot read ${cursor.subject} of ${cursor.fileName}: it has type ${id}${known}, culm reads ${
+    `Cannot read ${cursor.described} of ${cursor.fileName}: it has type ${id}${known}, culm reads ${
       Object.keys(ggmlTypes).join(", ")
     }`,
   );
@@ -121,7 +123,7 @@ export function placeTensors(
   const dataStart = alignUp(cursor.position, alignment);
   const tensors = new Map<string, TensorInfo>();
   for (const { name, type, shape, relativeOffset } of declared.values()) {
-    cursor.subject = `tensor ${printable(name)}`;
+    cursor.about("tensor", name);
     if (relativeOffset % BigInt(alignment) !== 0n) {
       throw cursor.error(
         `its offset ${relativeOffset} is no multiple of the alignment ${alignment}`,
@@ -151,7 +153,7 @@ function refuseOverlaps(
     const before = inOrder[index - 1];
     const { name, offset } = inOrder[index];
     if (before.offset + before.byteLength > offset) {
-      cursor.subject = `tensor ${printable(name)}`;
+      cursor.about("tensor", name);
       throw cursor.error(
         `begins at byte ${offset}, where tensor ${
           printable(before.name)
