@@ -1,17 +1,27 @@
 import { type Folder, readWhole } from "../bytes/folder.ts";
-import { FormatError } from "../errors.ts";
+import { FormatError, LimitError } from "../errors.ts";
 
 /** A JSON object that others wrote: its values may be anything. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
+/** The most values of an object; a tokenizer of 256k tokens has two million. */
+const mostValues = 2 ** 22;
+
 /**
  * The object in a file. `name` is the file's, for messages.
  *
  * @throws {FormatError} where it is no UTF-8, no JSON, or no object
+ * @throws {LimitError} where it has more than 4 million values
  */
 export function parseObject(bytes: Uint8Array, name: string): JsonObject {
+  const most = countValues(bytes);
+  if (most > mostValues) {
+    throw new LimitError(
+      `Cannot read ${name}: it has up to ${most} values, the limit is ${mostValues}`,
+    );
+  }
   let value: unknown;
   try {
     value = JSON.parse(utf8.decode(bytes));
@@ -30,11 +40,20 @@ export function parseObject(bytes: Uint8Array, name: string): JsonObject {
   return value;
 }
 
+/** How many values there are at most: one behind each comma, and first in each bracket. */
+function countValues(bytes: Uint8Array): number {
+  let count = 0;
+  for (const byte of bytes) {
+    if (byte === 0x2c || byte === 0x5b || byte === 0x7b) count++; // , [ {
+  }
+  return count;
+}
+
 /**
  * The object in a file of a folder; `undefined` where there is no such file.
  *
  * @throws {FormatError} as {@linkcode parseObject} does
- * @throws {LimitError} where the file has more than 64 MiB
+ * @throws {LimitError} where the file has more than 64 MiB, or too many values
  */
 export async function readObject(
   folder: Folder,

@@ -195,3 +195,14 @@ Deno.test("any JSON is read or refused with one typed error", () => {
   );
   assert.throws(() => parseObject(new Uint8Array([255]), "f"), FormatError);
 });
+
+Deno.test("JSON of millions of values is refused before it is parsed", () => {
+  for (const value of ["[]", "{}", "1", '"a"', '{"a":1}']) {
+    const values = new Array(1 << 22).fill(value).join(",");
+    const bytes = new TextEncoder().encode(`{"a":[${values}]}`);
+    assert.throws(() => parseObject(bytes, "file"), {
+      name: "LimitError",
+      message: /file: it has up to \d+ values, the limit is 4194304/,
+    });
+  }
+});
