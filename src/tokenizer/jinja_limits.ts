@@ -62,6 +62,8 @@ export class BoundedInterpreter extends Interpreter {
   readonly #sizes = new WeakMap<Value, number>();
   /** Methods of texts that are measured. */
   readonly #methods = new WeakSet<Value>();
+  /** Nodes whose values are written out. */
+  readonly #printed = new WeakSet<Node>();
   /** Nodes that give the lists that loops run over. */
   readonly #iterables = new WeakSet<Node>();
   /** Elements of the lists that loops are running over. */
@@ -84,6 +86,11 @@ export class BoundedInterpreter extends Interpreter {
         measured as unknown as Statement,
         environment,
       );
+      const size = this.#checkSize(result);
+      // A list that is written out becomes a text; texts are put together as they are.
+      if (node && this.#printed.has(node) && typeof result.value !== "string") {
+        this.#spend(size * CHARACTERS_PER_ELEMENT);
+      }
       if (measured) this.#check(measured, result);
       if (node && this.#iterables.has(node)) {
         this.#looping += elementsOf(result)?.length ?? 0;
@@ -99,6 +106,10 @@ export class BoundedInterpreter extends Interpreter {
   #measure(node: Node, environment: Environment): Node {
     const known = (part: unknown) =>
       new Known(this.evaluate(part as Statement, environment));
+    for (const block of [node.body, node.alternate, node.defaultBlock]) {
+      if (!Array.isArray(block)) continue;
+      for (const statement of block) this.#printed.add(statement);
+    }
     switch (node.type) {
       case "For": {
         const iterable = node.iterable as Node;
@@ -149,22 +160,33 @@ export class BoundedInterpreter extends Interpreter {
     }
   }
 
-  /** Measures what a node gave, after {@linkcode #measure}. */
-  #check(node: Node, result: Value): void {
-    if (typeof result.value === "string") {
-      checkSize("a text", result.value.length, MAX_TEXT);
-    } else if (elementsOf(result)) {
-      this.#checkTree(result, { size: 0 });
+  /** The size of a value with all that it holds, which must not be too large. */
+  #checkSize(value: Value): number {
+    const total = { size: 0 };
+    if (typeof value.value === "string") {
+      checkSize("a text", value.value.length, MAX_TEXT);
+    } else if (elementsOf(value)) {
+      this.#checkTree(value, total);
     }
+    return total.size;
+  }
+
+  /** Measures what was made of a node, after {@linkcode #measure}. */
+  #check(node: Node, result: Value): void {
     switch (node.type) {
       case "FilterExpression":
       case "CallExpression":
       case "ObjectLiteral":
         this.#spend(costOf(result));
         break;
-      case "BinaryExpression":
-        if (elementsOf(result)) this.#spend(lengthOf(result));
+      case "BinaryExpression": {
+        const isText = ({ value }: Known) => typeof value?.value === "string";
+        // Two texts are put together without a copy.
+        if (!isText(node.left as Known) || !isText(node.right as Known)) {
+          this.#spend(lengthOf(result));
+        }
         break;
+      }
       case "MemberExpression": {
         const { value: object } = node.object as Known;
         const property = node.property as Node;

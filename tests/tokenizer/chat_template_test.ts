@@ -174,6 +174,16 @@ const bombs: Record<string, [source: string, message: RegExp]> = {
     work,
   ],
   "many long lists": [many((i) => `{% set x${i} = range(131000) %}`), work],
+  "many lists as texts": [
+    long("aaaa") + "{% set l = [a[:2000000], a[:2000000]] %}" +
+    many((i) => `{% set x${i} = l ~ '' %}`),
+    work,
+  ],
+  "many lists that are written": [
+    long("aaaa") + "{% set l = [a[:2000000], a[:2000000]] %}" +
+    many(() => "{{ l }}"),
+    work,
+  ],
   "a long text in another": [`${long("aaaa")}${unlike}{{ p in a }}`, work],
   "a text split at a long one": [
     `${long("aaaa")}${unlike}{{ a.split(p) }}`,
