@@ -127,9 +127,9 @@ export class BoundedInterpreter extends Interpreter {
         const operand = known(node.operand);
         const filter = node.filter as Node;
         const { args, ...evaluated } = argumentsOf(filter, known);
-        const name = (filter.callee as Node | undefined)?.value ?? filter.value;
-        this.#spend(lengthOf(operand.value));
-        this.#measureHelper(String(name), operand.value, evaluated);
+        const name = nameOf(filter);
+        if (!free.has(name)) this.#spend(lengthOf(operand.value));
+        this.#measureHelper(name, operand.value, evaluated);
         return { ...node, operand, filter: { ...filter, args } };
       }
       case "TestExpression": {
@@ -175,6 +175,8 @@ export class BoundedInterpreter extends Interpreter {
   #check(node: Node, result: Value): void {
     switch (node.type) {
       case "FilterExpression":
+        if (!free.has(nameOf(node.filter as Node))) this.#spend(costOf(result));
+        break;
       case "CallExpression":
       case "ObjectLiteral":
         this.#spend(costOf(result));
@@ -312,6 +314,13 @@ export class BoundedInterpreter extends Interpreter {
     if (isFixed) this.#sizes.set(value, total.size - before);
     return isFixed;
   }
+}
+
+/** Filters that look at no element, and make nothing. */
+const free = new Set(["default", "first", "last", "length", "list", "safe"]);
+
+function nameOf(filter: Node): string {
+  return String((filter.callee as Node | undefined)?.value ?? filter.value);
 }
 
 /** Evaluates the arguments of a filter; `args` are its nodes again. */

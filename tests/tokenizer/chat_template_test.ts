@@ -272,7 +272,7 @@ Deno.test("deep nesting is a typed error", () => {
   assert.throws(() => render(endless), { name: "UnsupportedError" });
 });
 
-Deno.test("a thousand long messages stay within the limits", () => {
+Deno.test("many and long messages stay within the limits", () => {
   const source = "{% for m in messages %}{% if loop.index0 > 0 and " +
     "messages[loop.index0 - 1].role == m.role %}{{ raise_exception('!') }}" +
     "{% endif %}{{ '[' + m.role + ']' + m.content | trim }}{% endfor %}";
@@ -281,4 +281,9 @@ Deno.test("a thousand long messages stay within the limits", () => {
     content: "word ".repeat(200),
   }));
   assert.ok(render(source, long).length > 990_000);
+  const many = Array.from({ length: 20_000 }, () => chat[1]);
+  const last =
+    "{% for m in messages %}{% if loop.index == messages | length %}" +
+    "{{ messages | last | tojson }}{% endif %}{% endfor %}";
+  assert.equal(render(last, many), '{"role": "user", "content": "Hi"}');
 });
