@@ -1,6 +1,7 @@
 /** Runs what the docs tell a reader to run. */
 
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { commands } from "../cli/commands.ts";
 import { namesIn } from "./cli/temp_folder.ts";
 import { fixtureUrl, story } from "./helpers/fixtures.ts";
@@ -13,6 +14,38 @@ async function shellBlocks(page: string): Promise<string[]> {
   const text = await Deno.readTextFile(`${root}docs/${page}`);
   return [...text.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block]) => block);
 }
+
+/** Where the files are that docs name. */
+const folders = "bench cli docs examples scripts shaders src tests wasm/src";
+
+Deno.test("every file that the docs name is there", async (t) => {
+  const filesOf = (folder: string, recursive: boolean) =>
+    readdirSync(root + folder, { recursive, encoding: "utf8" })
+      .map((path) => `/${folder}/${path}`);
+  const files = [
+    ...folders.split(" ").flatMap((folder) => filesOf(folder, true)),
+    ...filesOf("wasm", false), // not what is built in it
+  ];
+  const named =
+    /(?<![\w/.{},*-])(?:[a-z][\w.-]*\/)+[\w.-]+\.(?:ts|rs|mjs|py|wgsl|json)\b/g;
+  const pages = await namesIn(`${root}docs`);
+  for (
+    const page of [
+      "CONTRIBUTING.md",
+      "README.md",
+      "tests/README.md",
+      ...pages.map((name) => `docs/${name}`),
+    ]
+  ) {
+    await t.step(page, async () => {
+      const text = await Deno.readTextFile(root + page);
+      for (const [path] of text.matchAll(named)) {
+        if (/NAME|_T\./.test(path)) continue; // of files that are to be made
+        assert.ok(files.some((file) => file.endsWith(`/${path}`)), path);
+      }
+    });
+  }
+});
 
 /** What the walk names of a model's makers. */
 const given = ["activation", "hf", "predictor"];
