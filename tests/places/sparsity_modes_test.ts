@@ -1,0 +1,156 @@
+/**
+ * Every mode of sparsity, with predictors of every kind, on every kind of place:
+ * beside the reference, and by what is computed and what is skipped.
+ */
+import assert from "node:assert/strict";
+import { Engine } from "../../src/engine/engine.ts";
+import { splitEvenly } from "../../src/plan/plan.ts";
+import type { Sparsity } from "../../src/plan/sparsity.ts";
+import type { LayerStats } from "../../src/places/stats.ts";
+import type { Team } from "../../src/places/team.ts";
+import {
+  comparePlaces,
+  distance,
+  runTexts,
+} from "../helpers/compare_places.ts";
+import { gpuTeams } from "../helpers/gpu_teams.ts";
+import {
+  randomModel,
+  type RandomModelOptions,
+} from "../helpers/random_model.ts";
+import {
+  cpuTeam,
+  type MakeTeam,
+  referenceTeam,
+  teams as cpuTeams,
+} from "../helpers/teams.ts";
+
+const teams = { ...cpuTeams, ...gpuTeams };
+
+const sparsityModes: Sparsity[] = [
+  { mode: "dense" },
+  { mode: "predictor" },
+  { mode: "predictor", threshold: 0.4 },
+  { mode: "top-k", share: 0.2 },
+  { mode: "top-k", share: 1 },
+  { mode: "threshold", value: 0.05 },
+];
+for (const sparsity of sparsityModes) {
+  for (const downByNeuron of [false, true]) {
+    const options: RandomModelOptions = {
+      type: "F16",
+      hiddenSize: 48,
+      feedForwardSize: 90,
+      headCount: 6,
+      kvHeadCount: 3,
+      predictorRank: 12,
+      downByNeuron,
+    };
+    const mode = JSON.stringify(sparsity);
+    Deno.test(`places agree in ${mode}, down by neuron ${downByNeuron}`, async () => {
+      await comparePlaces(teams, options, sparsity);
+    });
+  }
+}
+
+for (const type of ["F16", "Q4_0"] as const) {
+  Deno.test(`places agree with a linear predictor of ${type}`, async () => {
+    const options: RandomModelOptions = {
+      type,
+      hiddenSize: 64,
+      feedForwardSize: 128,
+      predictorRank: 32,
+      linearPredictor: true,
+      downByNeuron: true,
+    };
+    await comparePlaces(teams, options, { mode: "predictor" });
+  });
+}
+
+for (const downByNeuron of [false, true]) {
+  Deno.test(`places agree with a predictor and biases, down by neuron ${downByNeuron}`, async () => {
+    const options: RandomModelOptions = {
+      architecture: "llama",
+      magic: "PWRI",
+      type: "F16",
+      feedForwardSize: 90,
+      predictorRank: 12,
+      biases: true,
+      downByNeuron,
+    };
+    const withRecall: MakeTeam = (made, sparsity) =>
+      cpuTeam(made, splitEvenly(made.model, 2), sparsity, {
+        measureRecall: true,
+      });
+    const all = { ...teams, "cpu, recall measured": withRecall };
+    for (const mode of ["predictor", "dense"] as const) {
+      await comparePlaces(all, options, { mode });
+    }
+  });
+}
+
+Deno.test("each layer's predictor has a threshold of its own", async () => {
+  const made = await randomModel({ predictorRank: 12, linearPredictor: true });
+  const thresholds = {
+    model: { ...made.model, sparseThresholds: [-1e9, 0.2] },
+  };
+  const asked = async (team: Team) => {
+    await using engine = new Engine(team, made.model.vocabSize);
+    using sequence = engine.createSequence();
+    await engine.evaluate(sequence, [1, 2, 3]);
+    return engine.stats().layers.map(({ predicted }) => predicted);
+  };
+  const args = [
+    { ...made, ...thresholds },
+    splitEvenly(made.model, 2),
+    { mode: "predictor" },
+  ] as const;
+  const expected = await asked(await referenceTeam(...args));
+  assert.equal(expected[0], 3 * made.model.feedForwardSize);
+  assert(expected[1] < 2 * made.model.feedForwardSize);
+  assert.deepEqual(await asked(await cpuTeam(...args)), expected);
+});
+
+Deno.test("a predictor that asks for everything changes nothing", async () => {
+  const made = await randomModel({ predictorRank: 9, type: "F16" });
+  const run = async (sparsity: Sparsity) =>
+    await runTexts(
+      await cpuTeam(made, splitEvenly(made.model, 2), sparsity),
+      made.model.vocabSize,
+    );
+  const all = await run({ mode: "predictor", threshold: -1e9 });
+  const none = await run({ mode: "predictor", threshold: 1e9 });
+  const exact = await run({ mode: "exact" });
+  assert(distance(all, exact) < 1e-5);
+  assert(distance(none, exact) > 1e-2);
+});
+
+Deno.test("counters tell what was computed and what was skipped", async () => {
+  const made = await randomModel({
+    type: "F16",
+    feedForwardSize: 400,
+    downByNeuron: true,
+    layerCount: 1,
+  });
+  const { model } = made;
+  const count = async (sparsity: Sparsity) => {
+    const team = await cpuTeam(made, splitEvenly(model, 2), sparsity);
+    await using engine = new Engine(team, model.vocabSize);
+    using sequence = engine.createSequence();
+    for (let id = 0; id < 10; id++) await engine.evaluate(sequence, [id]);
+    return engine.stats();
+  };
+  const { layers: [exact], tokens } = await count({ mode: "exact" });
+  const { layers: [dense] } = await count({ mode: "dense" });
+  assert.equal(tokens, 10);
+  assert.equal(exact.neurons, 4000);
+  assert.equal(exact.gateRows, 4000);
+  assert.equal(exact.downRows, exact.active);
+  assert(exact.active < exact.gatePositive && exact.gatePositive < 2400);
+  assert.deepEqual(
+    [dense.upRows, dense.gatePositive, dense.active],
+    [4000, exact.gatePositive, exact.active],
+  );
+  const bytes = ({ streamed, picked }: LayerStats) => streamed + picked;
+  assert(bytes(exact) < bytes(dense) || exact.upRows === dense.upRows);
+});
