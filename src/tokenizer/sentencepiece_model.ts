@@ -1,18 +1,6 @@
-import { FormatError, TokenizerError, UnsupportedError } from "../errors.ts";
-import { findEndOfGeneration } from "./end_of_generation.ts";
+import { FormatError, UnsupportedError } from "../errors.ts";
 import { type ProtobufValue, readProtobuf } from "./protobuf.ts";
-import { SentencePieceBpe } from "./sentencepiece.ts";
-import type { Tokenizer } from "./tokenizer.ts";
-import { TokenType, Vocabulary } from "./vocabulary.ts";
-import { vocabularyTokenizer } from "./vocabulary_tokenizer.ts";
-
-/** What a SentencePiece model file cannot say: its runtime adds neither by itself. */
-export interface SentencePieceOptions {
-  /** Whether BOS comes first. Default: where the model has one, as Llama's tokenizers do. */
-  readonly addBos?: boolean;
-  /** Whether EOS comes last. Default false. */
-  readonly addEos?: boolean;
-}
+import { TokenType } from "./vocabulary.ts";
 
 /** `model_type` of `TrainerSpec`. */
 const modelTypes: ReadonlyMap<number, string> = new Map([
@@ -22,52 +10,6 @@ const modelTypes: ReadonlyMap<number, string> = new Map([
   [4, "char"],
 ]);
 const BPE = 2;
-
-/**
- * The tokenizer in a SentencePiece `tokenizer.model`. Field numbers are those
- * of sentencepiece_model.proto.
- *
- * @throws {FormatError} The bytes are not a SentencePiece model.
- * @throws {UnsupportedError} The model is not BPE, or has a normaliser other than the identity.
- * @throws {TokenizerError} The vocabulary contradicts itself.
- */
-export function tokenizerFromSentencePiece(
-  bytes: Uint8Array,
-  options: SentencePieceOptions = {},
-): Tokenizer {
-  const model = readSentencePieceModel(bytes);
-  const vocabulary = new Vocabulary(model.pieces, model.types);
-  const unknown = vocabulary.idsOf(TokenType.unknown);
-  if (unknown.length !== 1) {
-    throw new TokenizerError(
-      `Cannot read the SentencePiece model: it has ${unknown.length} unknown pieces instead of 1`,
-    );
-  }
-  const [unk] = unknown;
-  const bos = controlId(vocabulary, model.bosPiece);
-  const eos = controlId(vocabulary, model.eosPiece);
-  return vocabularyTokenizer({
-    vocabulary,
-    model: new SentencePieceBpe(vocabulary, model.scores, unk, model),
-    bos,
-    eos,
-    unk,
-    addBos: options.addBos ?? bos !== undefined,
-    addEos: options.addEos ?? false,
-    addSpacePrefix: model.addSpacePrefix,
-    // SentencePiece finds user-defined pieces after it has put the space
-    // first, which is the model's business.
-    alwaysParsed: [],
-    endOfGeneration: findEndOfGeneration(vocabulary, [eos]),
-  });
-}
-
-function controlId(vocabulary: Vocabulary, piece: string): number | undefined {
-  const id = vocabulary.idOf(piece);
-  return id !== undefined && vocabulary.types[id] === TokenType.control
-    ? id
-    : undefined;
-}
 
 /** What is read of a `ModelProto`, with the defaults of the schema. */
 class SentencePieceModel {
@@ -96,7 +38,8 @@ class SentencePieceModel {
 }
 
 /**
- * What a SentencePiece `tokenizer.model` holds.
+ * What a SentencePiece `tokenizer.model` holds. Field numbers are those of
+ * sentencepiece_model.proto.
  *
  * @throws {FormatError} The bytes are not a SentencePiece model.
  * @throws {UnsupportedError} The model is not BPE, or has a normaliser other than the identity.

@@ -3,11 +3,9 @@ import { tokenizerMetadata } from "../../src/convert/tokenizer_metadata.ts";
 import { CulmError } from "../../src/errors.ts";
 import type { MetadataArray } from "../../src/formats/gguf/read.ts";
 import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
-import {
-  readSentencePieceModel,
-  tokenizerFromSentencePiece,
-} from "../../src/tokenizer/sentencepiece_model.ts";
+import { readSentencePieceModel } from "../../src/tokenizer/sentencepiece_model.ts";
 import { type FileContent, memoryFolder } from "../helpers/memory_folder.ts";
+import { tokenizerFromSentencePiece } from "../helpers/sentencepiece.ts";
 import { story } from "../helpers/fixtures.ts";
 import byteLevel from "../tokenizer/goldens/byte_level_bpe.json" with {
   type: "json",

@@ -4,7 +4,7 @@ import { Detokenizer } from "../../src/tokenizer/detokenizer.ts";
 import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
 import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { testWithData } from "../helpers/shared_data.ts";
-import { tokenizerFromSentencePiece } from "../../src/tokenizer/sentencepiece_model.ts";
+import { tokenizerFromSentencePiece } from "../helpers/sentencepiece.ts";
 import {
   llamaCppPath,
   llamaCppTokenizer,

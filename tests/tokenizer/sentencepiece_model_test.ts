@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { CulmError, FormatError } from "../../src/errors.ts";
-import { tokenizerFromSentencePiece } from "../../src/tokenizer/sentencepiece_model.ts";
+import { tokenizerFromSentencePiece } from "../helpers/sentencepiece.ts";
 
 type Field = readonly [
   field: number,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { tokenizerFromSentencePiece } from "../../src/tokenizer/sentencepiece_model.ts";
+import { tokenizerFromSentencePiece } from "../helpers/sentencepiece.ts";
 import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
 import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";

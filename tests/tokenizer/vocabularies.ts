@@ -3,7 +3,7 @@ import { openFile } from "../../src/bytes/file.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
 import goldens from "./goldens/byte_level_bpe.json" with { type: "json" };
 import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
-import { tokenizerFromSentencePiece } from "../../src/tokenizer/sentencepiece_model.ts";
+import { tokenizerFromSentencePiece } from "../helpers/sentencepiece.ts";
 import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { fixtureUrl } from "../helpers/fixtures.ts";
 import { dataUrl } from "../helpers/shared_data.ts";
