@@ -89,25 +89,15 @@ export function layerBytes(
   });
 }
 
-/** What attention, neurons and vocabulary add to the bytes on a device, and what is there anyway. */
-export interface DeviceSizes {
-  readonly layers: readonly {
-    readonly attentionBytes: number;
-    readonly neuronBytes: number;
-  }[];
-  readonly vocab: number;
-  readonly fixed: number;
-  readonly all: number;
-}
-
 /**
- * Takes each of them out of a plan that has everything on the GPU. What is as
+ * What attention, neurons and vocabulary add to the bytes on a device, and what
+ * is there anyway. Takes each of them out of a plan that has everything on the GPU. What is as
  * large as the largest of them needs it, such as scratch, so counts as fixed.
  */
 export function deviceSizes(
   model: Model,
   bytesOf: (gpu: PlacePlan) => number,
-): DeviceSizes {
+) {
   const { headCount, feedForwardSize, vocabSize } = model;
   const all: PlacePlan = {
     vocab: { start: 0, end: vocabSize },

@@ -37,7 +37,7 @@ import {
   useKernels,
   warmUp,
 } from "./rates.ts";
-import { PackedWeights } from "./weights.ts";
+import { type BankShare, PackedWeights } from "./weights.ts";
 
 /** What a CPU place is made of, all of it fit to be posted to a worker. */
 export interface CpuPlaceOptions {
@@ -405,7 +405,7 @@ function makeBank(
   module: WebAssembly.Module,
   { model, plan, limits: { tokens }, sparsity }: CpuPlaceOptions,
   shards: PlaceShards,
-  share: { readonly layers: Range; readonly head: boolean },
+  share: BankShare,
 ): Bank {
   const memory = new WasmMemory(instantiate(module));
   const picks = sparsity.mode === "predictor";

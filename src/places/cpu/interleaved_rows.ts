@@ -35,20 +35,11 @@ export function interleavedRows(
 }
 
 /** A layer's gate rows, beside which the others may lie. */
-interface GateRows {
-  readonly ffn_gate: PackedMatrix;
-}
+type GateRows = Readonly<Record<"ffn_gate", PackedMatrix>>;
 
 /** Whether a layer's rows lie so. */
 export function liesSideBySide({ ffn_gate }: GateRows): boolean {
   return ffn_gate.stride > ffn_gate.rowBytes;
-}
-
-/** Rows read of each matrix. */
-export interface RowsRead {
-  readonly gate: number;
-  readonly up: number;
-  readonly down: number;
 }
 
 /** The kernel of such neurons, with scratch for it. */
@@ -62,7 +53,7 @@ export class NeuronKernel {
   /**
    * For the `count` neurons of `ids`, group by group, and one token: gates, ups
    * where the gate is positive, and the sum of h · down, written to `sums`.
-   * Other gates become zero.
+   * Other gates become zero. Gives how many rows of each matrix were read.
    */
   run(
     { ffn_gate }: GateRows,
@@ -73,7 +64,7 @@ export class NeuronKernel {
     up: F32Rows,
     groups: RowGroups,
     sums: RowSums,
-  ): RowsRead {
+  ): { gate: number; up: number; down: number } {
     const { kind, pointer, stride, columns, rows } = ffn_gate;
     const [input] = x.input(kind, columns, 1);
     this.memory.clear(gate.pointer, rows);

@@ -20,13 +20,6 @@ import { interleavedRows } from "./interleaved_rows.ts";
 /** Rows wait to be repacked where they stay in a core's second cache. */
 export const stagingBytes = 128 << 10;
 
-/** Embedding and output head. */
-export interface HeadWeights {
-  readonly token_embd: PackedMatrix;
-  readonly output: PackedMatrix;
-  readonly output_norm: PackedMatrix;
-}
-
 /** The matrices of one layer, by tensor. */
 export type LayerWeights = PerLayer<PackedMatrix>;
 
@@ -41,8 +34,8 @@ export interface BankShare {
 export class PackedWeights {
   /** By layer; layers of other banks are left out. */
   readonly layers: readonly (LayerWeights | undefined)[];
-  /** Present where the bank has the head. */
-  readonly head?: HeadWeights;
+  /** Embedding and output head; present where the bank has them. */
+  readonly head?: Record<"token_embd" | "output" | "output_norm", PackedMatrix>;
   readonly rope_freqs?: PackedMatrix;
   /** Bytes of all matrices. */
   readonly byteLength: number;
