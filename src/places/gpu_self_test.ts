@@ -21,6 +21,7 @@ import {
 import { type Plan, splitEvenly } from "../plan/plan.ts";
 import type { GpuSidePlace } from "./place.ts";
 import { ReferencePlace } from "./reference/reference_place.ts";
+import { Random } from "../random.ts";
 import { topLogits } from "../sampling/top_logits.ts";
 import { InlineTeam, type Sides, type Team, type TeamOptions } from "./team.ts";
 import { unpackTopLogits } from "./top_logits_row.ts";
@@ -151,14 +152,15 @@ function smallModel(
   const lengths = { ...sideLengths(sizes), vocab: sizes.vocabSize, rank: 256 };
   const parts: { offset: number; bytes: Uint8Array }[] = [];
   let end = 0;
-  const random = noise(1);
+  const random = new Random(1);
   const small = (like: TensorInfo, name: TensorName): TensorInfo => {
     const shape = shapeOf(name, lengths);
     const length = shape.reduce((product, side) => product * side, 1);
     // Norms are about 1, rows of matrices about 1 long.
     const scale = shape.length === 1 ? 0.1 : Math.sqrt(3 / shape[0]);
     const mean = name.endsWith("_norm") ? 1 : 0;
-    const values = new Float32Array(length).map(() => mean + scale * random());
+    const values = new Float32Array(length)
+      .map(() => mean + scale * (2 * random.next() - 1));
     const bytes = quantise(like.type, values);
     const offset = end;
     parts.push({ offset, bytes });
@@ -179,16 +181,5 @@ function smallModel(
       sparseThresholds: [0],
     },
     source: fromBuffer(file, "check"),
-  };
-}
-
-/** Even numbers from -1 to 1, by xorshift32. */
-function noise(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return state / 2 ** 31;
   };
 }
