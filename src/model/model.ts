@@ -87,15 +87,6 @@ const limits = {
 };
 
 /**
- * The same, where it is one, or left out.
- *
- * @throws {UsageError} for anything else
- */
-function checkActivation(given: Activation | undefined) {
-  return checkValue("activation", activationOption, given) as typeof given;
-}
-
-/**
  * Reads hyper-parameters and checks every tensor's shape against them.
  *
  * @throws {UsageError} for an activation that there is not
@@ -112,6 +103,7 @@ export function describeModel(
   file: GgufFile,
   options: ModelOptions = {},
 ): Model {
+  checkValue("activation", activationOption, options.activation);
   const name = getString(file, "general.architecture");
   if (name === undefined) throw fault("general.architecture is missing");
   const architecture = architectures.get(name);
@@ -146,28 +138,23 @@ export function describeModel(
     scaling !== "none" && scaling !== "linear",
     `rope scaling of type "${scaling}" (none and linear are)`,
   );
-  const contradictions: [boolean, string][] = [
-    [
-      headCount % kvHeadCount !== 0,
-      `head_count ${headCount} is no multiple of head_count_kv ${kvHeadCount}`,
-    ],
-    [
-      ropeSize > headSize || ropeSize % 2 !== 0,
-      `rope.dimension_count ${ropeSize} does not fit heads of ${headSize}`,
-    ],
-    [headSize % 2 !== 0, `heads of ${headSize} elements cannot be rotated`],
-    [
-      headSize > limits.headSize,
-      `heads of ${headSize} elements, the limit is ${limits.headSize}`,
-    ],
-    [
-      layerCount > limits.layers,
-      `block_count ${layerCount}, the limit is ${limits.layers}`,
-    ],
-  ];
-  for (const [wrong, what] of contradictions) {
-    if (wrong) throw fault(what);
-  }
+  faultIf(
+    headCount % kvHeadCount !== 0,
+    `head_count ${headCount} is no multiple of head_count_kv ${kvHeadCount}`,
+  );
+  faultIf(
+    ropeSize > headSize || ropeSize % 2 !== 0,
+    `rope.dimension_count ${ropeSize} does not fit heads of ${headSize}`,
+  );
+  faultIf(headSize % 2, `heads of ${headSize} elements cannot be rotated`);
+  faultIf(
+    headSize > limits.headSize,
+    `heads of ${headSize} elements, the limit is ${limits.headSize}`,
+  );
+  faultIf(
+    layerCount > limits.layers,
+    `block_count ${layerCount}, the limit is ${limits.layers}`,
+  );
 
   const unused = new Set(file.tensors.keys());
   const sizes = {
@@ -204,11 +191,10 @@ export function describeModel(
   const token_embd = need("token_embd");
   const vocabSize = token_embd.shape[1] ?? 1;
   const vocabulary = getArray(file, "tokenizer.ggml.tokens");
-  if (vocabulary && vocabulary.values.length !== vocabSize) {
-    throw fault(
-      `the vocabulary has ${vocabulary.values.length} tokens, token_embd.weight has ${vocabSize} rows`,
-    );
-  }
+  faultIf(
+    vocabulary && vocabulary.values.length !== vocabSize,
+    `the vocabulary has ${vocabulary?.values.length} tokens, token_embd.weight has ${vocabSize} rows`,
+  );
   const needs = new Set<LayerTensorName>(architecture.needs);
   const takes = new Set<LayerTensorName>(architecture.takes);
   const layers = Array.from({ length: layerCount }, (_, index) => {
@@ -254,7 +240,7 @@ export function describeModel(
     ropeBase: keys.real("ropeBase", 10000),
     ropeScale: scaling === "linear" ? keys.real("ropeScale", 1) : 1,
     slidingWindow: window !== undefined && window > 0 ? window : undefined,
-    activation: checkActivation(options.activation) ??
+    activation: options.activation ??
       architecture.activation(file.magic, layers[0], keys.text("activation")),
     sparseThresholds: Object.freeze(layers.map(() => sparseThreshold)),
     linearPredictor: false,
@@ -268,13 +254,12 @@ function checkLayer(
   layer: number,
 ): void {
   const at = (name: LayerTensorName) => ggufName(name, layer);
-  if (!ffn_down === !ffn_down_t) {
-    throw fault(
-      `layer ${layer} needs one of ${at("ffn_down")} and ${
-        at("ffn_down_t")
-      }, has ${ffn_down ? "both" : "neither"}`,
-    );
-  }
+  faultIf(
+    !ffn_down === !ffn_down_t,
+    `layer ${layer} needs one of ${at("ffn_down")} and ${
+      at("ffn_down_t")
+    }, has ${ffn_down ? "both" : "neither"}`,
+  );
   const down = fc1?.shape[1] ?? 0, up = fc2?.shape[0] ?? 0;
   if (!fc1 !== !fc2 || down !== up) {
     throw new FormatError(
@@ -287,6 +272,10 @@ function checkLayer(
 
 function fault(what: string): FormatError {
   return new FormatError(`Cannot read the model: ${what}`);
+}
+
+function faultIf(condition: unknown, what: string): void {
+  if (condition) throw fault(what);
 }
 
 function refuseIf(condition: unknown, what: string): void {
