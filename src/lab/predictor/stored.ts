@@ -1,6 +1,10 @@
 import { dequantise } from "../../formats/ggml/dequantise.ts";
 import { quantise } from "../../formats/ggml/quantise.ts";
-import { type GgmlType, ggmlTypes } from "../../formats/ggml/types.ts";
+import {
+  type GgmlType,
+  ggmlTypes,
+  rowBytes,
+} from "../../formats/ggml/types.ts";
 import type { TensorToWrite } from "../../formats/gguf/write.ts";
 import { ggufName } from "../../model/schema.ts";
 import type { Dense } from "./dense.ts";
@@ -48,14 +52,13 @@ export function store(
   kept: Dense,
 ): Uint8Array {
   const type = typeOf(name, matrix.columns);
-  const parts: Uint8Array[] = [];
+  const stride = rowBytes(type, matrix.columns);
+  const data = new Uint8Array(matrix.rows * stride);
   for (let i = 0; i < matrix.rows; i++) {
     const bytes = quantise(type, matrix.row(i));
     dequantise(type, bytes, kept.row(i));
-    parts.push(bytes);
+    data.set(bytes, i * stride);
   }
-  const data = new Uint8Array(parts.length * parts[0].length);
-  parts.forEach((part, i) => data.set(part, i * part.length));
   return data;
 }
 
