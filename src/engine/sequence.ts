@@ -141,7 +141,7 @@ export class Sequence implements Disposable {
     this.truncate(common);
     if (!fromPast) return;
     const { pool } = this.#owner;
-    const { pages, length } = pool.cache.find(ids, this.keep);
+    const { pages, length } = pool.find(ids, this.keep);
     if (length <= common) return;
     this.#owner.cachedTokens += length - common;
     const own = this.#pages.toReversed();

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { load } from "../../mod.ts";
 import { Engine } from "../../src/engine/engine.ts";
-import { PrefixCache } from "../../src/engine/prefix_cache.ts";
+import { PagePool } from "../../src/engine/page_pool.ts";
 import type { Sequence } from "../../src/engine/sequence.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
@@ -21,27 +21,42 @@ async function makeEngine(keepsPast: boolean, mostPages?: number) {
 }
 
 Deno.test("a prefix is found by its tokens, to the token, and by nothing else", () => {
-  const cache = new PrefixCache();
+  const pool = new PagePool(true);
+  pool.grow(10);
+  for (let page = 0; page < 10; page++) assert.equal(pool.take(), page);
   const ids = Array.from({ length: 70 }, (_, i) => i);
-  const piece = (start: number, end: number) =>
-    Int32Array.from(ids.slice(start, end));
-  assert.equal(cache.add(4, piece(0, 32), undefined), 4);
-  assert.equal(cache.add(5, piece(32, 64), 4), 5);
-  assert.equal(cache.add(6, piece(64, 67), 5), 6);
-  assert.equal(cache.add(7, piece(32, 64), 4), 5, "known by another page");
-  assert.equal(cache.add(8, piece(0, 5), 6), 8, "nothing follows a part");
-  assert.deepEqual(cache.find(ids), { pages: [4, 5, 6], length: 67 });
-  assert.deepEqual(cache.find(ids.slice(0, 40)), { pages: [4, 5], length: 40 });
+  const remember = (
+    page: number,
+    start: number,
+    end: number,
+    before?: number,
+  ) => {
+    pool.tokensOf(page).set(ids.slice(start, end));
+    return pool.remember(page, end - start, before);
+  };
+  assert.equal(remember(4, 0, 32), 4);
+  assert.equal(remember(5, 32, 64, 4), 5);
+  assert.equal(remember(6, 64, 67, 5), 6);
+  assert.equal(remember(7, 32, 64, 4), 5, "known by another page");
+  assert.equal(remember(8, 0, 5, 6), 8, "nothing follows a part");
+  assert.deepEqual(pool.find(ids), { pages: [4, 5, 6], length: 67 });
+  assert.deepEqual(pool.find(ids.slice(0, 40)), { pages: [4, 5], length: 40 });
   const other = ids.with(35, 99);
-  assert.deepEqual(cache.find(other), { pages: [4, 5], length: 35 });
-  assert.deepEqual(cache.find(ids, 0.5), { pages: [], length: 0 });
-  assert.deepEqual(cache.find(ids.with(0, 0.5)), { pages: [], length: 0 });
-  assert.deepEqual(cache.find([]), { pages: [], length: 0 });
-  for (const page of [6, 5, 4]) assert(cache.leave(page));
-  assert(!cache.leave(9));
-  cache.use(5);
-  cache.leave(5);
-  assert.deepEqual([cache.evict(), cache.evict()], [6, 4]);
+  assert.deepEqual(pool.find(other), { pages: [4, 5], length: 35 });
+  assert.deepEqual(pool.find(ids, 0.5), { pages: [], length: 0 });
+  assert.deepEqual(pool.find(ids.with(0, 0.5)), { pages: [], length: 0 });
+  assert.deepEqual(pool.find([]), { pages: [], length: 0 });
+  assert.equal(pool.free, 1, "the page whose tokens another is known by");
+  pool.release(5);
+  for (const page of [6, 5, 4]) pool.release(page);
+  assert.deepEqual([pool.free, pool.available], [1, 4]);
+  pool.release(9);
+  assert.equal(pool.free, 2, "known by nothing, and so free");
+  pool.retain(5);
+  pool.release(5);
+  const free = [pool.take(), pool.take()];
+  assert.deepEqual(free, [9, 7]);
+  assert.deepEqual([pool.take(), pool.take()], [6, 4], "unused for longest");
 });
 
 Deno.test("sequences that take the past over give the same bits, whatever is kept", async () => {
