@@ -98,20 +98,29 @@ export function warmUp(subject: RateSubject): void {
   memory.kernels.choose(0);
 }
 
-/** Chooses the place's kernels, which run from now on, and measures how fast they read. */
-export function chooseKernels(subject: RateSubject): Rates {
+/**
+ * Chooses the place's kernels, which run from now on, and measures how fast they
+ * read. Reading comes first, so that all places read at the same time, as they do
+ * in a step.
+ */
+export function chooseKernels(
+  subject: RateSubject,
+  kernels: readonly RowKernel[] = rowKernels,
+  chosenSums?: KernelChoice["tileSums"],
+): Rates {
   if (subject.layers.length === 0) return noRates;
   return withScratch(subject, (scratch) => {
-    const { streams, pick } = measureReading(subject, scratch, rowKernels);
+    const { streams, pick } = measureReading(subject, scratch, kernels);
     const { i16, i32, scatter } = measureProducts(subject, scratch);
-    const tileSums = i32 > margin * i16 ? "i32" : "i16";
+    const tileSums = chosenSums ?? (i32 > margin * i16 ? "i32" : "i16");
     const fastest = streams.indexOf(Math.max(...streams));
     // Where memory is what rows wait for, what computes with less is as good.
-    const usual = rowKernels.findIndex(({ rowsAtOnce, rowSums }) =>
+    const usual = kernels.findIndex(({ rowsAtOnce, rowSums }) =>
       rowsAtOnce === 4 && rowSums === tileSums
     );
-    const best = streams[fastest] > margin * streams[usual] ? fastest : usual;
-    const choice: KernelChoice = { ...rowKernels[best], tileSums };
+    const isBest = usual < 0 || streams[fastest] > margin * streams[usual];
+    const best = isBest ? fastest : usual;
+    const choice: KernelChoice = { ...kernels[best], tileSums };
     useKernels(subject.memory, choice);
     return { stream: streams[best], pick, scatter, ...choice };
   });
@@ -128,24 +137,12 @@ function bitsOf({ rowsAtOnce, rowSums, tileSums }: KernelChoice): number {
     (tileSums === "i32" ? variant.tilesI32 : 0);
 }
 
-/**
- * Measures the kernels that were chosen. Reading comes first, so that all
- * places read at the same time, as they do in a step.
- */
+/** Measures the kernels that were chosen. */
 export function measureRates(
   subject: RateSubject,
   { rowsAtOnce, rowSums, tileSums }: KernelChoice,
 ): Rates {
-  const choice: KernelChoice = { rowsAtOnce, rowSums, tileSums };
-  if (subject.layers.length === 0) return noRates;
-  return withScratch(subject, (scratch) => {
-    const { streams: [stream], pick } = measureReading(subject, scratch, [
-      choice,
-    ]);
-    const { scatter } = measureProducts(subject, scratch);
-    useKernels(subject.memory, choice);
-    return { stream, pick, scatter, ...choice };
-  });
+  return chooseKernels(subject, [{ rowsAtOnce, rowSums }], tileSums);
 }
 
 /** Scratch to multiply with. */
