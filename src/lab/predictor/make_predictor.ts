@@ -3,14 +3,16 @@ import type { ByteSource } from "../../bytes/byte_source.ts";
 import { LimitError, UnsupportedError, UsageError } from "../../errors.ts";
 import { isSparse } from "../../model/activation.ts";
 import type { Model } from "../../model/model.ts";
-import { fingerprintOf } from "../../model/predictor_file.ts";
+import {
+  fingerprintOf,
+  type PredictorToWrite,
+} from "../../model/predictor_file.ts";
 import { type MakeLayer, startMakers } from "./layer_makers.ts";
 import type {
   MadeLayer,
   OnTrainingStep,
   PredictorPlan,
 } from "./predictor_plan.ts";
-import type { PredictorToWrite } from "../../model/predictor_file.ts";
 import type { States } from "./ffn_inputs.ts";
 import { batchSize } from "./training.ts";
 

@@ -336,16 +336,12 @@ export interface VectorPart {
   readonly first: number;
 }
 
-export type LayerVectors<T> = {
-  readonly attn_norm: T;
-  readonly ffn_norm: T;
-  /** As a token's queries, keys and values lie */
-  readonly qkv_bias?: T;
-  readonly attn_output_bias?: T;
-  readonly ffn_gate_bias?: T;
-  readonly ffn_up_bias?: T;
-  readonly ffn_down_bias?: T;
-};
+type BiasedMatrix = "qkv" | "attn_output" | "ffn_gate" | "ffn_up" | "ffn_down";
+
+/** Something for each vector of a layer; `qkv_bias` lies as a token's queries, keys and values do. */
+export type LayerVectors<T> =
+  & { readonly [N in "attn_norm" | "ffn_norm"]: T }
+  & { readonly [N in `${BiasedMatrix}_bias`]?: T };
 
 /** Turns what there is for each vector of a layer into something else. */
 export function mapVectors<T extends object, U>(
