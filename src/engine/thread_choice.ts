@@ -54,7 +54,7 @@ export class ThreadChoice {
   constructor(
     readonly most: number,
     public changeMs: number,
-    now = performance.now(),
+    now: number = performance.now(),
   ) {
     this.count = most;
     this.#changedAt = now;
@@ -63,7 +63,7 @@ export class ThreadChoice {
   /** Takes the time of a step; says whether there is to be another number of threads from now on. */
   changesAfter(
     { ms, tokens, lostMs }: StepTime,
-    now = performance.now(),
+    now: number = performance.now(),
   ): boolean {
     this.#steps++;
     this.#ms += ms;
