@@ -106,12 +106,12 @@ export class Engine implements AsyncDisposable {
 
   /** The most positions that a sequence may have. */
   get contextSize(): number {
-    return this.#team.current.limits.contextSize;
+    return this.#team.current.options.limits.contextSize;
   }
 
   /** The most tokens in one step. */
   get batchSize(): number {
-    return this.#team.current.limits.tokens;
+    return this.#team.current.options.limits.tokens;
   }
 
   /** Bytes of weights held, all places together. */
@@ -146,7 +146,7 @@ export class Engine implements AsyncDisposable {
 
   /** What the GPU holds, where one takes part. */
   get gpuPlan(): PlacePlan | undefined {
-    return this.#team.current.plan.gpu;
+    return this.#team.current.options.plan.gpu;
   }
 
   /** How fast each place reads its rows, where it has measured that. */
@@ -202,7 +202,7 @@ export class Engine implements AsyncDisposable {
    */
   createSequence(options: SequenceOptions = {}): Sequence {
     const { keep } = checkOptions("createSequence", sequenceOptions, options);
-    const { mode } = this.#team.current.sparsity;
+    const { mode } = this.#team.current.options.sparsity;
     if (keep !== undefined && mode !== "top-k") {
       throw new UsageError(
         `Cannot keep a share of ${keep} in sparsity ${mode}: load the model with top-k`,

@@ -121,7 +121,7 @@ async function replay(
     while (position < length && isFilled()) position++;
     while (position < length) {
       const first = position, tokens: number[] = [];
-      const end = Math.min(first + team.limits.tokens, length);
+      const end = Math.min(first + team.options.limits.tokens, length);
       while (position < end) tokens.push(sequence.tokenAt(position++));
       const pieces = [{ tokens, wanted: 0 }];
       fillBatch(team.batch, [{ sequence, first, growth: sequence, pieces }]);

@@ -136,7 +136,7 @@ export class StepLoop {
       line,
       ready: readyTokens(sequence, line),
     })).filter(({ ready }) => ready > 0);
-    const { tokens } = this.team.current.limits;
+    const { tokens } = this.team.current.options.limits;
     const slots = shareSlots(lines.map(({ ready }) => ready), tokens);
     return lines.flatMap(({ sequence, line }, i) => {
       if (slots[i] === 0) return [];
@@ -164,7 +164,8 @@ export class StepLoop {
   async #makeRoom(pages: number): Promise<boolean> {
     const pool = this.#pool;
     // As many as a full sequence has are made before any of the past's is given up.
-    const full = pagesFor(this.team.current.limits.contextSize);
+    const { contextSize } = this.team.current.options.limits;
+    const full = pagesFor(contextSize);
     await this.#makePages(Math.min(full, pool.count + pages - pool.free));
     await this.#makePages(pool.count + pages - pool.available);
     return pages <= pool.available;

@@ -131,12 +131,12 @@ export async function load(
   );
   detach();
   const isReplaceable = threads > 0 || team.gpu !== undefined;
-  let { gpu: gpuPlan } = team.plan;
+  let { gpu: gpuPlan } = team.options.plan;
   // With a GPU or a border that is given, the number of threads shows in texts.
   const isFixed = options.threads !== undefined || !isLocal(source) ||
     gpuPlan !== undefined || checked.hotShare !== undefined ||
     checked.keepFfnInputs;
-  const count = team.plan.places.length;
+  const count = team.options.plan.places.length;
   const choice = isFixed || count < 2
     ? undefined
     : new ThreadChoice(count, performance.now() - teamStart);

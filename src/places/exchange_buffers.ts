@@ -13,6 +13,7 @@ import { type Batch, type BatchLimits, copyRows } from "./batch.ts";
 import { topKThresholds } from "./top_k.ts";
 import { resultLength } from "./top_logits_row.ts";
 
+/** What a team computes, and where. */
 export interface ExchangeOptions {
   readonly model: Model;
   readonly plan: Plan;

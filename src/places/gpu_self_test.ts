@@ -70,9 +70,9 @@ export async function selfTestGpu(
     const [plan] = whole.places;
     const gpuPlan = { places: [], gpu: plan };
     const { sparsity, cacheType } = options;
-    const team = (plan: Plan, sides: Sides) =>
-      new InlineTeam("self-test", model, plan, sides, sparsity, limits);
     const small = { ...options, model, limits, gpuBytes: undefined };
+    const team = (plan: Plan, sides: Sides) =>
+      new InlineTeam("self-test", { ...small, plan }, sides);
     const gpu = await load(source, { ...small, plan: gpuPlan });
     await using onGpu = team(gpuPlan, { cpu: [], gpu });
     const cpu = [

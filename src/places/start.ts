@@ -98,8 +98,7 @@ async function startInline(
   options: TeamOptions,
   control: LoadControl,
 ): Promise<Team> {
-  const { model, plan, sparsity, limits, countNeurons, keepFfnInputs } =
-    options;
+  const { model, plan, limits, countNeurons, keepFfnInputs } = options;
   const neurons = countNeurons ? new NeuronCounts(model) : undefined;
   const ffnInputs = keepFfnInputs ? new FfnInputs(model, limits) : undefined;
   const progress = loadProgress(model, plan, control);
@@ -108,16 +107,8 @@ async function startInline(
   const cpu = await progress.untilAborted(
     loadCpuPlaces(module, source, options, progress, { neurons, ffnInputs }),
   );
-  return new InlineTeam(
-    description,
-    model,
-    plan,
-    { cpu, gpu },
-    sparsity,
-    limits,
-    neurons,
-    ffnInputs,
-  );
+  const sides = { cpu, gpu };
+  return new InlineTeam(description, options, sides, neurons, ffnInputs);
 }
 
 function loadProgress(

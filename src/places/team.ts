@@ -4,16 +4,14 @@
  *
  * @module
  */
-import type { Model } from "../model/model.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Rates } from "../plan/rates.ts";
 import { scheduleOf, type Stage } from "../plan/schedule.ts";
-import type { Sparsity } from "../plan/sparsity.ts";
 import { TimeSlice } from "../platform/time_slice.ts";
-import { Batch, type BatchLimits } from "./batch.ts";
+import { Batch } from "./batch.ts";
 import type { CpuPlaceOptions } from "./cpu/cpu_place.ts";
 import { Participant } from "./exchange.ts";
-import { ExchangeBuffers } from "./exchange_buffers.ts";
+import { ExchangeBuffers, type ExchangeOptions } from "./exchange_buffers.ts";
 import type { FfnInputs } from "./ffn_inputs.ts";
 import type { MeasuredGpu } from "./gpu_stats.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
@@ -39,9 +37,7 @@ export interface TeamOptions extends Omit<CpuPlaceOptions, "plan"> {
 export interface Team extends AsyncDisposable {
   /** What computes, for people: `WASM relaxed SIMD, 2 threads`. */
   readonly description: string;
-  readonly sparsity: Sparsity;
-  readonly plan: Plan;
-  readonly limits: BatchLimits;
+  readonly options: ExchangeOptions;
   /** Fill this in, then {@linkcode run}. */
   readonly batch: Batch;
   readonly weightBytes: number;
@@ -100,23 +96,17 @@ export class InlineTeam implements Team {
   /** `sides` hold what `plan` says, in its order. */
   constructor(
     readonly description: string,
-    readonly model: Model,
-    readonly plan: Plan,
+    readonly options: ExchangeOptions,
     readonly sides: Sides,
-    readonly sparsity: Sparsity,
-    readonly limits: BatchLimits,
     readonly neuronCounts?: NeuronCounts,
     readonly ffnInputs?: FfnInputs,
   ) {
-    const { cpu, gpu } = sides;
+    const { cpu, gpu } = sides, { model, plan, limits } = options;
     this.#schedule = scheduleOf(model, plan);
     const all = gpu ? [...cpu, gpu] : cpu;
     this.rates = cpu.flatMap(({ rates }) => rates ?? []);
     this.batch = new Batch(limits, new ArrayBuffer(Batch.byteLength(limits)));
-    this.#exchanged = new ExchangeBuffers(
-      { model, plan, sparsity, limits },
-      this.batch,
-    );
+    this.#exchanged = new ExchangeBuffers(options, this.batch);
     this.counts = all.map((place) => place.counts);
     this.weightBytes = all.reduce((sum, p) => sum + p.weightBytes, 0);
   }

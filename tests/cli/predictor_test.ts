@@ -233,20 +233,20 @@ Deno.test("with a predictor, every place and every order of neurons gives the re
       options,
       new LoadProgress(0),
     );
-    return new InlineTeam("cpu", model, plan, { cpu: made }, sparsity, limits);
+    return new InlineTeam("cpu", { model, plan, sparsity, limits }, {
+      cpu: made,
+    });
   };
   const profile = randomProfile(model);
   const plan = splitEvenly(model, 1);
-  const reference = new InlineTeam(
-    "reference",
+  const reference = new InlineTeam("reference", {
     model,
     plan,
-    {
-      cpu: [await ReferencePlace.load(model, plan.places[0], sparsity, source)],
-    },
     sparsity,
     limits,
-  );
+  }, {
+    cpu: [await ReferencePlace.load(model, plan.places[0], sparsity, source)],
+  });
   const threads = (count: number, profile?: Profile) =>
     startTeam(source, count, {
       ...common,

@@ -75,8 +75,7 @@ class Faults {
         },
       }) as CpuSidePlace
     );
-    const { description, model, plan, sparsity, limits } = team;
-    return new InlineTeam(description, model, plan, { cpu }, sparsity, limits);
+    return new InlineTeam(team.description, team.options, { cpu });
   }
 
   /** Memory that cannot grow at times, while `run` runs. */

@@ -66,14 +66,12 @@ export async function gpuTeam(
       .cpu
     : [];
   const place = await gpuPlace(made, gpu, sparsity, options);
-  const team = new InlineTeam(
-    place.stats.name,
+  const team = new InlineTeam(place.stats.name, {
     model,
     plan,
-    { cpu, gpu: place },
     sparsity,
-    own,
-  );
+    limits: own,
+  }, { cpu, gpu: place });
   return team as typeof team & { readonly sides: { readonly gpu: GpuPlace } };
 }
 

@@ -80,14 +80,9 @@ export async function referenceTeam(
       await ReferencePlace.load(model, part, sparsity, source, cacheType),
     );
   }
-  return new InlineTeam(
-    "reference",
-    model,
-    plan,
-    { cpu: places },
-    sparsity,
-    limits,
-  );
+  return new InlineTeam("reference", { model, plan, sparsity, limits }, {
+    cpu: places,
+  });
 }
 
 /** CPU places in lockstep. */
@@ -117,14 +112,12 @@ export async function cpuTeam(
     },
     new LoadProgress(0),
   );
-  return new InlineTeam(
-    "cpu",
+  return new InlineTeam("cpu", {
     model,
     plan,
-    { cpu: places },
     sparsity,
-    options.limits ?? limits,
-  );
+    limits: options.limits ?? limits,
+  }, { cpu: places });
 }
 
 /** CPU places, and a reference place in the GPU's role, in lockstep. */
@@ -138,14 +131,10 @@ export async function hybridTeam(
   const plan = splitEvenly(model, 2, undefined, gpu);
   const { sides } = await cpuTeam(made, plan, sparsity);
   const place = await ReferencePlace.load(model, gpu, sparsity, source);
-  return new InlineTeam(
-    "hybrid",
-    model,
-    plan,
-    { ...sides, gpu: new ReferenceGpu(place, failAt) },
-    sparsity,
-    limits,
-  );
+  return new InlineTeam("hybrid", { model, plan, sparsity, limits }, {
+    ...sides,
+    gpu: new ReferenceGpu(place, failAt),
+  });
 }
 
 /** With keys and values in f32 or f16. */

@@ -43,14 +43,9 @@ const reference: MakeTeam = async (model, source, sparsity) => {
     sparsity,
     source,
   );
-  return new InlineTeam(
-    "reference",
-    model,
-    plan,
-    { cpu: [place] },
-    sparsity,
-    limits,
-  );
+  return new InlineTeam("reference", { model, plan, sparsity, limits }, {
+    cpu: [place],
+  });
 };
 
 const cpu =

@@ -30,14 +30,9 @@ async function reference(
     source,
     cacheType,
   );
-  return new InlineTeam(
-    "reference",
-    model,
-    plan,
-    { cpu: [place] },
-    sparsity,
-    limits,
-  );
+  return new InlineTeam("reference", { model, plan, sparsity, limits }, {
+    cpu: [place],
+  });
 }
 
 /** Two forks of a long text go on from far apart, one cut within a page, one where a page ends. */

@@ -44,14 +44,9 @@ async function nlls(source: ByteSource): Promise<[number, number]> {
   const [part] = plan.places;
   const place = await ReferencePlace.load(model, part, sparsity, source);
   await using reference = new Engine(
-    new InlineTeam(
-      "reference",
-      model,
-      plan,
-      { cpu: [place] },
-      sparsity,
-      limits,
-    ),
+    new InlineTeam("reference", { model, plan, sparsity, limits }, {
+      cpu: [place],
+    }),
     model.vocabSize,
   );
   const options = {

@@ -8,9 +8,8 @@ import type { ByteSource } from "../../bytes/byte_source.ts";
 import { type CulmError, GpuError, PlaceError } from "../../errors.ts";
 import { hotRowsOf, withHotRows } from "../../plan/hot_rows.ts";
 import { type Rates, sumOfRates } from "../../plan/rates.ts";
-import { allPlaces, type PlacePlan, type Plan } from "../../plan/plan.ts";
-import type { Sparsity } from "../../plan/sparsity.ts";
-import type { Batch, BatchLimits } from "../batch.ts";
+import { allPlaces, type PlacePlan } from "../../plan/plan.ts";
+import type { Batch } from "../batch.ts";
 import type { LoadProgress } from "../load_progress.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
 import type { FfnInputs } from "../ffn_inputs.ts";
@@ -60,9 +59,6 @@ export class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
 }
 
 export class ThreadTeam implements Team {
-  readonly plan: Plan;
-  readonly sparsity: Sparsity;
-  readonly limits: BatchLimits;
   readonly batch: Batch;
   readonly counts: readonly LayerCounts[];
   readonly neuronCounts?: NeuronCounts;
@@ -82,9 +78,6 @@ export class ThreadTeam implements Team {
   ) {
     const buffer = new SharedArrayBuffer(Shared.byteLength(options));
     const shared = this.#shared = new Shared(options, buffer);
-    this.plan = options.plan;
-    this.sparsity = options.sparsity;
-    this.limits = options.limits;
     this.batch = shared.batch;
     this.counts = shared.counts;
     this.neuronCounts = shared.neuronCounts;

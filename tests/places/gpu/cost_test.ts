@@ -179,7 +179,7 @@ for (const [name, split] of Object.entries(splits)) {
         const begin = gpu.begin.bind(gpu);
         gpu.begin = (batch: Batch) => {
           expected.push(
-            trafficOf(model, team.plan, sparsity, gpu.layout, batch),
+            trafficOf(model, team.options.plan, sparsity, gpu.layout, batch),
           );
           begin(batch);
         };
