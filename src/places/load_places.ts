@@ -4,8 +4,8 @@
  * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import type { Counters } from "./cpu/cpu_place.ts";
 import { CpuPlace } from "./cpu/cpu_place.ts";
+import type { Counters } from "./cpu/options.ts";
 import { GpuPlace, type GpuPlaceOptions } from "./gpu/gpu_place.ts";
 import { selfTestGpu } from "./gpu_self_test.ts";
 import { LoadProgress } from "./load_progress.ts";

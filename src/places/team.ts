@@ -9,7 +9,7 @@ import type { Rates } from "../plan/rates.ts";
 import { scheduleOf, type Stage } from "../plan/schedule.ts";
 import { TimeSlice } from "../platform/time_slice.ts";
 import { Batch } from "./batch.ts";
-import type { CpuPlaceOptions } from "./cpu/cpu_place.ts";
+import type { CpuPlaceOptions } from "./cpu/options.ts";
 import { Participant } from "./exchange.ts";
 import { ExchangeBuffers, type ExchangeOptions } from "./exchange_buffers.ts";
 import type { FfnInputs } from "./ffn_inputs.ts";

@@ -5,13 +5,12 @@
  *
  * @module
  */
-import type { Model } from "../../model/model.ts";
-import { ropeAngles } from "../../model/rope.ts";
+import { ropeAngles, ropeFrequencies } from "../../model/rope.ts";
 import { lengthOf, type Range, spanOf } from "../../model/index_set.ts";
-import { kvHeadsOf, type PlacePlan } from "../../plan/plan.ts";
+import { kvHeadsOf } from "../../plan/plan.ts";
 import { type Batch, pagePositions, pagesFor } from "../batch.ts";
 import type { LayerCounts } from "../stats.ts";
-import type { CacheType } from "../cache_type.ts";
+import type { CpuPlaceOptions } from "./options.ts";
 import { KvCache } from "./kv_cache.ts";
 import {
   Activations,
@@ -20,18 +19,12 @@ import {
   type PackedMatrix,
 } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
-import type { LayerWeights } from "./weights.ts";
-
-/** What attention needs to know beside the model. */
-export interface AttentionOptions {
-  readonly maxTokens: number;
-  readonly contextSize: number;
-  readonly cacheType: CacheType;
-}
+import type { LayerWeights, PackedWeights } from "./weights.ts";
 
 /** Scratch and KV cache of one place; the weights are handed in by layer. */
 export class Attention {
   readonly #cache: KvCache;
+  readonly #frequencies: Float64Array;
   readonly #q: F32Rows;
   readonly #k: F32Rows;
   readonly #v: F32Rows;
@@ -45,15 +38,16 @@ export class Attention {
   #tokenAngles: Float32Array[] = [];
 
   constructor(
-    readonly model: Model,
-    readonly plan: PlacePlan,
+    readonly options: CpuPlaceOptions,
     readonly memory: WasmMemory,
     readonly counts: LayerCounts,
-    readonly frequencies: Float64Array,
-    readonly options: AttentionOptions,
-    layers: readonly (LayerWeights | undefined)[],
+    { layers, rope_freqs }: PackedWeights,
   ) {
-    const { maxTokens, contextSize } = options;
+    const { model, plan, limits, cacheType } = options;
+    const { tokens: maxTokens, contextSize } = limits;
+    const factors = rope_freqs &&
+      memory.f32(rope_freqs.pointer, rope_freqs.columns).slice();
+    this.#frequencies = ropeFrequencies(model, factors);
     const kvHeads = plan.parts.map(({ heads }, layer) =>
       layers[layer] ? lengthOf(kvHeadsOf(model, heads)) : 0
     );
@@ -71,15 +65,9 @@ export class Attention {
     this.#angles = memory.allocate(4 * maxTokens * model.ropeSize);
     this.#pages = memory.allocate(4 * pagesFor(contextSize));
     this.#pageAddresses = new Uint32Array(0);
-    this.#cache = new KvCache(
-      memory,
-      options.cacheType,
-      kvHeads,
-      model.headSize,
-    );
+    this.#cache = new KvCache(memory, cacheType, kvHeads, model.headSize);
   }
 
-  /** See {@linkcode Place.reserve}. */
   reserve(pages: number): number {
     return this.#cache.reserve(pages);
   }
@@ -91,7 +79,7 @@ export class Attention {
     }
     this.#refreshViews();
     for (let t = 0; t < batch.length; t++) {
-      ropeAngles(this.frequencies, batch.positions[t], this.#tokenAngles[t]);
+      ropeAngles(this.#frequencies, batch.positions[t], this.#tokenAngles[t]);
     }
   }
 
@@ -127,7 +115,7 @@ export class Attention {
     { length: n }: Batch,
     rows: Float32Array,
   ): void {
-    const { heads } = this.plan.parts[layer];
+    const { heads } = this.options.plan.parts[layer];
     this.#eachRow(heads, attn_output, n, rows, (own, all) => all.set(own));
   }
 
@@ -138,7 +126,7 @@ export class Attention {
     { length: n }: Batch,
     rows: Float32Array,
   ): void {
-    const { heads } = this.plan.parts[layer].inputs!;
+    const { heads } = this.options.plan.parts[layer].inputs!;
     this.#eachRow(heads, attn_output, n, rows, (own, all) => own.set(all));
   }
 
@@ -150,7 +138,7 @@ export class Attention {
     rows: Float32Array,
     move: (own: Float32Array, all: Float32Array) => void,
   ): void {
-    const { headSize } = this.model;
+    const { headSize } = this.options.model;
     const { pointer, stride } = this.#out;
     const first = heads.start * headSize - spanOf(shard.columns).start;
     const length = lengthOf(heads) * headSize;
@@ -176,9 +164,10 @@ export class Attention {
   }
 
   #rotateAndStore(layer: number, batch: Batch): void {
-    const { headSize, ropeSize } = this.model;
-    const { heads } = this.plan.parts[layer];
-    const kvHeads = lengthOf(kvHeadsOf(this.model, heads));
+    const { model, plan } = this.options;
+    const { headSize, ropeSize } = model;
+    const { heads } = plan.parts[layer];
+    const kvHeads = lengthOf(kvHeadsOf(model, heads));
     const { kernels } = this.memory;
     for (let t = 0; t < batch.length; t++) {
       const angles = this.#angles + 4 * t * ropeSize;
@@ -222,9 +211,9 @@ export class Attention {
     count: number,
     firstColumn: number,
   ): number {
-    const { model, memory } = this;
+    const { memory, options: { model, plan } } = this;
     const { headSize } = model;
-    const { heads } = this.plan.parts[layer];
+    const { heads } = plan.parts[layer];
     const kvHeads = kvHeadsOf(model, heads);
     const group = model.headCount / model.kvHeadCount;
     const end = batch.positions[t] + 1;
@@ -264,11 +253,10 @@ export class Attention {
   #refreshViews(): void {
     const { memory } = this;
     if (this.#pageAddresses.buffer === memory.kernels.memory.buffer) return;
-    const { maxTokens, contextSize } = this.options;
-    const { ropeSize } = this.model;
-    this.#pageAddresses = memory.u32(this.#pages, pagesFor(contextSize));
+    const { limits, model: { ropeSize } } = this.options;
+    this.#pageAddresses = memory.u32(this.#pages, pagesFor(limits.contextSize));
     this.#tokenAngles = Array.from(
-      { length: maxTokens },
+      { length: limits.tokens },
       (_, t) => memory.f32(this.#angles + 4 * t * ropeSize, ropeSize),
     );
   }

@@ -13,23 +13,17 @@ import {
 import { packedSliceBytes } from "../../kernels/packing.ts";
 import { RowSums } from "../../kernels/row_sums.ts";
 import type { Range } from "../../model/index_set.ts";
-import type { Model } from "../../model/model.ts";
-import { ropeFrequencies } from "../../model/rope.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { stackDepth } from "../../plan/groups.ts";
-import type { PlacePlan } from "../../plan/plan.ts";
 import type { Rates } from "../../plan/rates.ts";
 import type { Stage } from "../../plan/schedule.ts";
 import { shardsOf } from "../../plan/shards.ts";
-import type { Sparsity } from "../../plan/sparsity.ts";
-import { type Batch, type BatchLimits, copyRows } from "../batch.ts";
-import type { CacheType } from "../cache_type.ts";
-import type { FfnInputs } from "../ffn_inputs.ts";
-import type { NeuronCounts } from "../neuron_counts.ts";
+import { type Batch, copyRows } from "../batch.ts";
 import type { CpuSidePlace } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
 import { Attention } from "./attention.ts";
 import { FeedForward } from "./feed_forward.ts";
+import type { Counters, CpuPlaceOptions } from "./options.ts";
 import {
   chooseKernels,
   measureRates,
@@ -38,30 +32,6 @@ import {
   warmUp,
 } from "./rates.ts";
 import { type BankShare, PackedWeights } from "./weights.ts";
-
-/** What a CPU place is made of, all of it fit to be posted to a worker. */
-export interface CpuPlaceOptions {
-  readonly model: Model;
-  readonly plan: PlacePlan;
-  readonly sparsity: Sparsity;
-  readonly limits: BatchLimits;
-  readonly cacheType: CacheType;
-  /** Count what the predictor misses, at the price of computing everything. */
-  readonly measureRecall: boolean;
-  /** The share of each layer's neurons that is hot; measured where left out. */
-  readonly hotShare?: number;
-  /** Bytes of weights in one memory, at most; more go to further banks. */
-  readonly bankBytes?: number;
-}
-
-/** What a place counts and keeps while it computes. */
-export interface Counters {
-  readonly layers: LayerCounts;
-  /** Every neuron, where the caller wants a profile */
-  readonly neurons?: NeuronCounts;
-  /** What the feed-forward layers read, the same in every place: one keeps it */
-  readonly ffnInputs?: FfnInputs;
-}
 
 /**
  * Bytes of weights in one memory of 4 GiB, so that scratch and KV cache find
@@ -132,7 +102,6 @@ export class CpuPlace implements CpuSidePlace {
     return this.counters.layers;
   }
 
-  /** See {@linkcode CpuSidePlace.measureRates}. */
   measureRates(): Rates {
     return measureRates(this.#banks[0].rateSubject, this.rates);
   }
@@ -147,37 +116,22 @@ export class CpuPlace implements CpuSidePlace {
    * and measures the kernels on the first bank.
    */
   ready(): void {
-    const { model, plan, limits, cacheType } = this.options;
-    const { counts, counters } = this;
-    const maxTokens = limits.tokens;
+    const { options, counts, counters } = this;
     for (const [i, bank] of this.#banks.entries()) {
-      const { memory, weights: { layers, rope_freqs } } = bank;
-      const factors = rope_freqs &&
-        memory.f32(rope_freqs.pointer, rope_freqs.columns).slice();
-      bank.attention = new Attention(
-        model,
-        plan,
-        memory,
-        counts,
-        ropeFrequencies(model, factors),
-        { maxTokens, contextSize: limits.contextSize, cacheType },
-        layers,
-      );
+      const { memory, weights } = bank;
+      bank.attention = new Attention(options, memory, counts, weights);
       if (i === 0) this.rates = chooseKernels(bank.rateSubject);
       else useKernels(memory, this.rates);
       bank.feedForward = new FeedForward(
-        model,
-        plan,
+        options,
         memory,
-        counts,
-        { ...this.options, maxTokens, rates: this.rates },
-        layers,
-        counters.neurons,
+        counters,
+        this.rates,
+        weights,
       );
     }
   }
 
-  /** See {@linkcode Place.reserve}. */
   reserve(pages: number): number {
     return Math.min(
       ...this.#banks.map(({ attention }) => attention.reserve(pages)),
@@ -189,12 +143,10 @@ export class CpuPlace implements CpuSidePlace {
     for (const { feedForward } of this.#banks) feedForward.hotRows = hotRows;
   }
 
-  /** See {@linkcode Place.begin}. */
   begin(batch: Batch): void {
     for (const { attention } of this.#banks) attention.begin(batch);
   }
 
-  /** See {@linkcode Place.embed}. */
   embed(batch: Batch): void {
     const { vocab } = this.options.plan;
     const { memory, weights, residual, sums } = this.#current = this.#headBank;
@@ -218,7 +170,6 @@ export class CpuPlace implements CpuSidePlace {
     }
   }
 
-  /** See {@linkcode Place.attention}. */
   attention(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
     const { attention, weights, normed } = this.#current;
@@ -227,7 +178,6 @@ export class CpuPlace implements CpuSidePlace {
     attention.run(layer, layerWeights, batch, normed);
   }
 
-  /** See {@linkcode Place.attentionOutput}. */
   attentionOutput(layer: number, batch: Batch): void {
     const { attention, weights, sums } = this.#current;
     const layerWeights = weights.layers[layer]!;
@@ -236,21 +186,18 @@ export class CpuPlace implements CpuSidePlace {
     this.#terms = 1;
   }
 
-  /** See {@linkcode CpuSidePlace.putInputs}. */
   putInputs({ kind, layer }: Stage, batch: Batch, rows: Float32Array): void {
     const { attention, feedForward, weights } = this.#current;
     if (kind === "ffn") return feedForward.putInputs(rows);
     attention.put(layer, weights.layers[layer]!, batch, rows);
   }
 
-  /** See {@linkcode CpuSidePlace.takeInputs}. */
   takeInputs({ kind, layer }: Stage, batch: Batch, rows: Float32Array): void {
     const { attention, feedForward, weights } = this.#current;
     if (kind === "ffn") return feedForward.takeInputs(rows);
     attention.take(layer, weights.layers[layer]!, batch, rows);
   }
 
-  /** See {@linkcode Place.ffnActivations}. */
   ffnActivations(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
     const { feedForward, weights, normed, residual, sums } = this.#current;
@@ -268,22 +215,18 @@ export class CpuPlace implements CpuSidePlace {
     );
   }
 
-  /** See {@linkcode CpuSidePlace.neurons}. */
   neurons(batch: Batch): Float32Array[] {
     return this.#current.feedForward.neurons(batch.length);
   }
 
-  /** See {@linkcode Place.keepAbove}. */
   keepAbove(batch: Batch, thresholds: Float32Array): void {
     this.#current.feedForward.keepAbove(batch.length, thresholds);
   }
 
-  /** See {@linkcode Place.down}. */
   down(): void {
     this.#terms = this.#current.feedForward.down();
   }
 
-  /** See {@linkcode Place.head}. */
   head(batch: Batch): void {
     this.#enter(this.#headBank, batch);
     const { weights, normed, logits } = this.#current;
@@ -297,7 +240,6 @@ export class CpuPlace implements CpuSidePlace {
     this.#countHead(output.multiply(normed, row, logits));
   }
 
-  /** See {@linkcode CpuSidePlace.terms}. */
   terms(batch: Batch): Float32Array[] {
     const { memory, sums } = this.#current;
     return sums.levels.slice(0, this.#terms).map(({ pointer, stride }) =>
@@ -305,18 +247,15 @@ export class CpuPlace implements CpuSidePlace {
     );
   }
 
-  /** See {@linkcode CpuSidePlace.residual}. */
   residual(batch: Batch): Float32Array {
     return residualOf(this.#current, batch);
   }
 
-  /** See {@linkcode CpuSidePlace.setResidual}. */
   setResidual(residual: Float32Array, batch: Batch): void {
     const { hiddenSize } = this.options.model;
     copyRows(residual, this.residual(batch), batch.length, hiddenSize);
   }
 
-  /** See {@linkcode CpuSidePlace.accumulate}. */
   accumulate(
     terms: readonly Float32Array[],
     merges: readonly number[],
@@ -332,7 +271,6 @@ export class CpuPlace implements CpuSidePlace {
     kernels.add(residual.pointer, sum, length);
   }
 
-  /** See {@linkcode CpuSidePlace.logits}. */
   logits(batch: Batch): Float32Array[] {
     const { memory, weights, logits: { pointer, stride } } = this.#current;
     const { rows } = weights.head!.output;

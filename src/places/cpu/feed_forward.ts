@@ -8,15 +8,12 @@
  * @module
  */
 import { isSparse } from "../../model/activation.ts";
-import type { Model } from "../../model/model.ts";
 import { hotRowsOf, pickRatio } from "../../plan/hot_rows.ts";
 import type { Rates } from "../../plan/rates.ts";
 import { lengthOf } from "../../model/index_set.ts";
-import { neuronsInOrder, type PlacePlan } from "../../plan/plan.ts";
-import type { Sparsity } from "../../plan/sparsity.ts";
+import { neuronsInOrder } from "../../plan/plan.ts";
 import type { Batch } from "../batch.ts";
-import type { NeuronCounts } from "../neuron_counts.ts";
-import type { CountName, LayerCounts } from "../stats.ts";
+import type { CountName } from "../stats.ts";
 import {
   Activations,
   allocateRows,
@@ -26,28 +23,18 @@ import {
 import type { WasmMemory } from "../../kernels/memory.ts";
 import { roundUp } from "../../kernels/packing.ts";
 import type { RowSums } from "../../kernels/row_sums.ts";
+import type { Counters, CpuPlaceOptions } from "./options.ts";
 import { DownColumns } from "./down_columns.ts";
 import { GroupRows } from "./group_rows.ts";
 import { Predictor } from "./predictor.ts";
 import { liesSideBySide, NeuronKernel } from "./interleaved_rows.ts";
-import type { LayerWeights } from "./weights.ts";
+import type { LayerWeights, PackedWeights } from "./weights.ts";
 
 /** The numbers by which kernels know activations. */
 const activationIds = { drelu: 0, reglu: 1, swiglu: 2 };
 
 /** The smallest positive f32. */
 const smallest = 2 ** -149;
-
-/** What a place's neurons need to know beside the model. */
-export interface FeedForwardOptions {
-  readonly sparsity: Sparsity;
-  readonly measureRecall: boolean;
-  /** The share of each layer's neurons that is hot; measured where left out. */
-  readonly hotShare?: number;
-  readonly maxTokens: number;
-  /** How fast the place reads its rows */
-  readonly rates: Rates;
-}
 
 /** A layer's neurons, while they are computed. */
 interface Layer {
@@ -82,16 +69,14 @@ export class FeedForward {
   #layer!: Layer;
 
   constructor(
-    readonly model: Model,
-    readonly plan: PlacePlan,
+    readonly options: CpuPlaceOptions,
     readonly memory: WasmMemory,
-    readonly counts: LayerCounts,
-    readonly options: FeedForwardOptions,
-    layers: readonly (LayerWeights | undefined)[],
-    /** Counts every neuron, where the caller wants a profile. */
-    readonly neuronCounts?: NeuronCounts,
+    readonly counters: Counters,
+    /** How fast the place reads its rows */
+    readonly rates: Rates,
+    { layers }: PackedWeights,
   ) {
-    const { maxTokens, sparsity } = options;
+    const { model, plan, sparsity, limits: { tokens: maxTokens } } = options;
     const neurons = Math.max(
       ...plan.parts.map((part) => lengthOf(part.neurons)),
     );
@@ -119,7 +104,7 @@ export class FeedForward {
       new GroupRows(memory, model.feedForwardSize, plan.parts[i])
     );
     this.hotRows = hotRowsOf(plan);
-    this.#fileIds = neuronCounts ? plan.parts.map(neuronsInOrder) : [];
+    this.#fileIds = counters.neurons ? plan.parts.map(neuronsInOrder) : [];
   }
 
   /**
@@ -135,18 +120,19 @@ export class FeedForward {
     out: RowSums,
   ): void {
     const n = batch.length;
-    const { mode } = this.options.sparsity;
+    const { model, sparsity, measureRecall } = this.options,
+      { mode } = sparsity;
     this.#layer = { index, weights, n, x, out, done: false };
     this.#count("neurons", n * weights.ffn_gate.rows);
     this.#count("hot", n * this.hotRows[index]);
     const { fc1, fc2 } = weights;
     const predicts = fc1 && fc2 && mode === "predictor";
     if (predicts) {
-      this.#predicted(fc1, fc2, this.model.linearPredictor ? x : residual);
+      this.#predicted(fc1, fc2, model.linearPredictor ? x : residual);
     } else {
       this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
       weights.ffn_gate_bias?.addTo(this.#gate, n);
-      if (mode === "dense" || !isSparse(this.model.activation)) {
+      if (mode === "dense" || !isSparse(model.activation)) {
         this.#stream("upRows", weights.ffn_up, 0, this.#up);
         weights.ffn_up_bias?.addTo(this.#up, n);
       } else this.#cascade(this.hotRows[index]);
@@ -155,16 +141,15 @@ export class FeedForward {
       if (!this.#layer.done) this.#count("gatePositive", this.#positives(t));
       const active = this.#combine(t);
       this.#count("active", active);
-      if (this.options.measureRecall && predicts) {
+      if (measureRecall && predicts) {
         this.#count("recalled", active);
         this.#count("recalledMass", this.#mass(t));
       }
-      if (this.neuronCounts) this.#countNeurons(this.neuronCounts, t);
+      this.#countNeurons(t);
     }
     this.#h.changed();
     if (mode === "threshold") {
-      const { value } = this.options.sparsity as { value: number };
-      this.keepAbove(n, Array.from({ length: n }, () => value));
+      this.keepAbove(n, Array.from({ length: n }, () => sparsity.value));
     }
   }
 
@@ -203,7 +188,7 @@ export class FeedForward {
     const { index, weights, n, out, done } = this.#layer;
     const { ffn_down, ffn_down_t } = weights;
     if (ffn_down) {
-      const h = this.plan.outputs
+      const h = this.options.plan.outputs
         ? this.#columns.taken()
         : this.#columns.fill(index, this.#h, n);
       const bytes = ffn_down.multiplyOutputs(h, n, out.levels[0]);
@@ -275,7 +260,7 @@ export class FeedForward {
     const { n, weights: { ffn_up } } = this.#layer;
     let positive = 0;
     for (let t = 0; t < n; t++) positive += this.#positives(t);
-    if (positive < this.options.rates.scatter * n * ffn_up.rows) {
+    if (positive < this.rates.scatter * n * ffn_up.rows) {
       this.#scatter("upRows", ffn_up, this.#gate, smallest, this.#up);
     } else this.#stream("upRows", ffn_up, 0, this.#up);
   }
@@ -289,8 +274,8 @@ export class FeedForward {
     const { ffn_up } = this.#layer.weights;
     this.#stream("upRows", ffn_up, 0, this.#up, hot);
     const count = this.#selectPositive(hot);
-    const { hotShare, rates } = this.options;
-    const most = hotShare === undefined ? pickRatio(rates) : 1;
+    const isFixed = this.options.hotShare !== undefined;
+    const most = isFixed ? 1 : pickRatio(this.rates);
     if (count <= most * (ffn_up.rows - hot)) {
       this.#pick("upRows", ffn_up, hot, count, this.#up);
     } else {
@@ -338,7 +323,7 @@ export class FeedForward {
       this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
       this.memory.clear(at(this.#gate, 0) + 4 * hot, rows - hot);
       this.#pick("gateRows", ffn_gate, hot, cold, this.#gate);
-    } else if (asked < this.options.rates.scatter * n * rows) {
+    } else if (asked < this.rates.scatter * n * rows) {
       const { scores, threshold } = predictor;
       this.memory.clear(this.#gate.pointer, n * this.#gate.stride);
       this.#scatter("gateRows", ffn_gate, scores, threshold, this.#gate);
@@ -385,7 +370,7 @@ export class FeedForward {
   /** h = activation(gate, up) of one token; returns how many are not zero. */
   #combine(t: number): number {
     return this.memory.kernels.gated(
-      activationIds[this.model.activation],
+      activationIds[this.options.model.activation],
       at(this.#gate, t),
       at(this.#up, t),
       at(this.#h, t),
@@ -400,15 +385,17 @@ export class FeedForward {
     return h.reduce((sum, value) => sum + Math.abs(value), 0);
   }
 
-  #countNeurons(counts: NeuronCounts, t: number): void {
-    const { index } = this.#layer;
+  /** Counts each neuron of one token, where the caller wants a profile. */
+  #countNeurons(t: number): void {
+    const { neurons } = this.counters, { index } = this.#layer;
+    if (!neurons) return;
     const ids = this.#fileIds[index];
     const row = (rows: F32Rows) => this.memory.f32(at(rows, t), ids.length);
-    counts.add(index, row(this.#gate), row(this.#h), ids);
+    neurons.add(index, row(this.#gate), row(this.#h), ids);
   }
 
   #count(name: CountName, amount: number): void {
-    this.counts.add(this.#layer.index, name, amount);
+    this.counters.layers.add(this.#layer.index, name, amount);
   }
 }
 

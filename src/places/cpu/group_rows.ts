@@ -12,15 +12,11 @@ import { neuronsInOrder, type Part } from "../../plan/plan.ts";
 
 /** Tables of one layer in WASM memory. Rows are numbered as the place stores them. */
 export class GroupRows implements RowGroups {
-  /** See {@linkcode RowGroups.count}. */
   readonly count: number;
-  /** See {@linkcode RowGroups.order}; within a group in the order of the file. */
+  /** Within a group in the order of the file */
   readonly order: number;
-  /** See {@linkcode RowGroups.ends}. */
   readonly ends: number;
-  /** See {@linkcode RowGroups.groupOf}. */
   readonly groupOf: number;
-  /** See {@linkcode RowGroups.merges}. */
   readonly merges: number;
   /** Sums that are left of the groups */
   readonly terms: number;

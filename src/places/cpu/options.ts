@@ -1,0 +1,37 @@
+/**
+ * What a CPU place is made of, and what it counts.
+ *
+ * @module
+ */
+import type { Model } from "../../model/model.ts";
+import type { PlacePlan } from "../../plan/plan.ts";
+import type { Sparsity } from "../../plan/sparsity.ts";
+import type { BatchLimits } from "../batch.ts";
+import type { CacheType } from "../cache_type.ts";
+import type { FfnInputs } from "../ffn_inputs.ts";
+import type { NeuronCounts } from "../neuron_counts.ts";
+import type { LayerCounts } from "../stats.ts";
+
+/** What a CPU place is made of, all of it fit to be posted to a worker. */
+export interface CpuPlaceOptions {
+  readonly model: Model;
+  readonly plan: PlacePlan;
+  readonly sparsity: Sparsity;
+  readonly limits: BatchLimits;
+  readonly cacheType: CacheType;
+  /** Count what the predictor misses, at the price of computing everything. */
+  readonly measureRecall: boolean;
+  /** The share of each layer's neurons that is hot; measured where left out. */
+  readonly hotShare?: number;
+  /** Bytes of weights in one memory, at most; more go to further banks. */
+  readonly bankBytes?: number;
+}
+
+/** What a place counts and keeps while it computes. */
+export interface Counters {
+  readonly layers: LayerCounts;
+  /** Every neuron, where the caller wants a profile */
+  readonly neurons?: NeuronCounts;
+  /** What the feed-forward layers read, the same in every place: one keeps it */
+  readonly ffnInputs?: FfnInputs;
+}
