@@ -15,7 +15,7 @@
  *
  * @module
  */
-export type { Rates } from "./src/plan/rates.ts";
+export type { Rates } from "./src/plan/machine.ts";
 export {
   assumedFiring,
   bambooCdf,

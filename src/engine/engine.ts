@@ -13,7 +13,7 @@ import type { ThreadChoice } from "./thread_choice.ts";
 import { StepLoop } from "./step_loop.ts";
 import { checkOptions, type OptionsOf } from "../options.ts";
 import { pagesFor } from "../places/batch.ts";
-import type { Rates } from "../plan/rates.ts";
+import type { Rates } from "../plan/machine.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
 import type { FfnInputs } from "../places/ffn_inputs.ts";

@@ -11,7 +11,7 @@ import { selfTestGpu } from "./gpu_self_test.ts";
 import { LoadProgress } from "./load_progress.ts";
 import { allShards, readRows } from "../model/shard.ts";
 import { hotRowsOf, withHotRows } from "../plan/hot_rows.ts";
-import { sumOfRates } from "../plan/rates.ts";
+import { sumOfRates } from "../plan/machine.ts";
 import { LayerCounts } from "./stats.ts";
 import type { TeamOptions } from "./team.ts";
 import { TimeSlice } from "../platform/time_slice.ts";

@@ -5,11 +5,15 @@
  * @module
  */
 import type { Model } from "../model/model.ts";
-import type { CpuRates, GpuRates, Machine } from "../plan/machine.ts";
+import {
+  type CpuRates,
+  type GpuRates,
+  type Machine,
+  sumOfRates,
+} from "../plan/machine.ts";
 import { GpuError, PlaceError } from "../errors.ts";
 import { loadKernels } from "../kernels/kernels.ts";
 import { type Plan, splitEvenly } from "../plan/plan.ts";
-import { sumOfRates } from "../plan/rates.ts";
 import { missingForThreads } from "../platform/threads.ts";
 import { probeModel } from "./probe_model.ts";
 import type { TeamOptions } from "./team.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Rates } from "../plan/rates.ts";
+import type { Rates } from "../plan/machine.ts";
 import type { Exchange, Side, Stage } from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { Batch } from "./batch.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Plan } from "../plan/plan.ts";
-import type { Rates } from "../plan/rates.ts";
+import type { Rates } from "../plan/machine.ts";
 import { scheduleOf, type Stage } from "../plan/schedule.ts";
 import { TimeSlice } from "../platform/time_slice.ts";
 import { Batch } from "./batch.ts";

@@ -15,7 +15,7 @@ import { RowSums } from "../../kernels/row_sums.ts";
 import type { Range } from "../../model/index_set.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { stackDepth } from "../../plan/groups.ts";
-import type { Rates } from "../../plan/rates.ts";
+import type { Rates } from "../../plan/machine.ts";
 import type { Stage } from "../../plan/schedule.ts";
 import { shardsOf } from "../../plan/shards.ts";
 import { type Batch, copyRows } from "../batch.ts";

@@ -9,7 +9,7 @@
  */
 import { isSparse } from "../../model/activation.ts";
 import { hotRowsOf, pickRatio } from "../../plan/hot_rows.ts";
-import type { Rates } from "../../plan/rates.ts";
+import type { Rates } from "../../plan/machine.ts";
 import { lengthOf } from "../../model/index_set.ts";
 import { neuronsInOrder } from "../../plan/plan.ts";
 import type { Batch } from "../batch.ts";

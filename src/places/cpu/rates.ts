@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Rates } from "../../plan/rates.ts";
+import type { Rates } from "../../plan/machine.ts";
 import {
   Activations,
   allocateRows,

@@ -5,7 +5,7 @@
  * @module
  */
 import { allShards, type Rows, type Shard } from "../../model/shard.ts";
-import type { Rates } from "../../plan/rates.ts";
+import type { Rates } from "../../plan/machine.ts";
 import { scheduleOf } from "../../plan/schedule.ts";
 import type { Emit } from "../../platform/rpc_server.ts";
 import { CpuPlace } from "../cpu/cpu_place.ts";

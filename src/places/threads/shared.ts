@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Rates } from "../../plan/rates.ts";
+import type { Rates } from "../../plan/machine.ts";
 import { allPlaces } from "../../plan/plan.ts";
 import { Batch } from "../batch.ts";
 import { ExchangeBuffers, roundUp } from "../exchange_buffers.ts";

@@ -7,7 +7,7 @@
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { type CulmError, GpuError, PlaceError } from "../../errors.ts";
 import { hotRowsOf, withHotRows } from "../../plan/hot_rows.ts";
-import { type Rates, sumOfRates } from "../../plan/rates.ts";
+import { type Rates, sumOfRates } from "../../plan/machine.ts";
 import { allPlaces, type PlacePlan } from "../../plan/plan.ts";
 import type { Batch } from "../batch.ts";
 import type { LoadProgress } from "../load_progress.ts";
