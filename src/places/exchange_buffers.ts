@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { roundUp } from "../kernels/packing.ts";
 import { lengthOf } from "../model/index_set.ts";
 import type { Model } from "../model/model.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
@@ -203,9 +204,4 @@ function floatsOf(options: ExchangeOptions) {
     neurons: rows(sparsity.mode === "top-k" ? model.feedForwardSize : 0),
     logits: rows(model.vocabSize),
   };
-}
-
-/** The next multiple of `unit`. */
-export function roundUp(value: number, unit: number): number {
-  return Math.ceil(value / unit) * unit;
 }

@@ -39,28 +39,24 @@ export interface LayerStats {
 /** One of the counted figures. */
 export type CountName = keyof LayerStats;
 
-/** The figures in the order in which they are stored. */
-const countNames: readonly CountName[] = [
-  "neurons",
-  "gateRows",
-  "upRows",
-  "downRows",
-  "gatePositive",
-  "active",
-  "hot",
-  "predicted",
-  "truth",
-  "recalled",
-  "truthMass",
-  "recalledMass",
-  "streamed",
-  "picked",
-];
-
 /** Where each stands among the counters of a layer. */
-const countIndex = Object.fromEntries(
-  countNames.map((name, i) => [name, i]),
-) as Record<CountName, number>;
+const countIndex: Readonly<Record<CountName, number>> = {
+  neurons: 0,
+  gateRows: 1,
+  upRows: 2,
+  downRows: 3,
+  gatePositive: 4,
+  active: 5,
+  hot: 6,
+  predicted: 7,
+  truth: 8,
+  recalled: 9,
+  truthMass: 10,
+  recalledMass: 11,
+  streamed: 12,
+  picked: 13,
+};
+const countNames = Object.keys(countIndex) as CountName[];
 
 /** Counters of each layer since the start, in one buffer that threads may share. */
 export class LayerCounts {

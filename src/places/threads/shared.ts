@@ -5,10 +5,11 @@
  *
  * @module
  */
+import { roundUp } from "../../kernels/packing.ts";
 import type { Rates } from "../../plan/machine.ts";
 import { allPlaces } from "../../plan/plan.ts";
 import { Batch } from "../batch.ts";
-import { ExchangeBuffers, roundUp } from "../exchange_buffers.ts";
+import { ExchangeBuffers } from "../exchange_buffers.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
 import { FfnInputs } from "../ffn_inputs.ts";
 import { LayerCounts } from "../stats.ts";
