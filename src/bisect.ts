@@ -1,9 +1,3 @@
-/**
- * A root by bisection.
- *
- * @module
- */
-
 /** Where `isAbove` turns from false to true between `low` and `high`. */
 export function bisect(
   low: number,

@@ -1,8 +1,6 @@
 /**
  * The errors that culm throws. Every message says what could not be done,
  * where, and both numbers where two numbers disagree.
- *
- * @module
  */
 
 /** The base of every error that culm throws on purpose. */

@@ -5,8 +5,6 @@
  * xoshiro128++ by D. Blackman and S. Vigna, "Scrambled Linear Pseudorandom
  * Number Generators", ACM TOMS 47 (2021); its state is filled by SplitMix64, as
  * the paper advises.
- *
- * @module
  */
 
 const mask64 = (1n << 64n) - 1n;

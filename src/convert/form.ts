@@ -1,8 +1,6 @@
 /**
  * The two forms of a model file: dense with `ffn_down`, and PowerInfer's with
  * `ffn_down_t`, in which each neuron's weights of down are a row.
- *
- * @module
  */
 import { UsageError } from "../errors.ts";
 import { entry } from "../formats/gguf/gguf_file.ts";

@@ -2,8 +2,6 @@
  * Weights from one type to another: the K types, whose scales are found by least
  * squares, by a WASM kernel that gives the same bytes as the functions in
  * TypeScript.
- *
- * @module
  */
 import { dequantise } from "../formats/ggml/dequantise.ts";
 import { quantise } from "../formats/ggml/quantise.ts";

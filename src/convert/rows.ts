@@ -2,8 +2,6 @@
  * Matrices that are made row by row when they are read, so that no tensor need
  * be in memory as a whole: stored ones, and views that permute, turn or
  * requantise others.
- *
- * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { type GgmlType, rowBytes } from "../formats/ggml/types.ts";

@@ -1,8 +1,6 @@
 /**
  * Hugging Face's `tokenizer.json` with a BPE model: byte-level, as GPT-2's, or
  * with byte tokens, as SentencePiece's.
- *
- * @module
  */
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";

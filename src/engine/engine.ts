@@ -1,8 +1,6 @@
 /**
  * The coordinator: takes tokens of any number of sequences, puts them into
  * steps, and gives logits back.
- *
- * @module
  */
 import { LimitError, UsageError } from "../errors.ts";
 import { LastingTeam, type Restart } from "./lasting_team.ts";

@@ -1,8 +1,6 @@
 /**
  * A team that outlasts its places: where one dies, another team takes over, and
  * computes the keys and values anew.
- *
- * @module
  */
 import { LimitError } from "../errors.ts";
 import { pagePositions } from "../places/batch.ts";

@@ -3,8 +3,6 @@
  * Places hold as many as the pool has, so that a step never lacks one. Pages are
  * known by the tokens that led to them too, in a trie with a page a node, so that
  * a text that begins as another did takes them over.
- *
- * @module
  */
 import { pagePositions } from "../places/batch.ts";
 

@@ -1,8 +1,4 @@
-/**
- * Which of the tokens that wait run in the next step.
- *
- * @module
- */
+/** Which of the tokens that wait run in the next step. */
 import type { Batch } from "../places/batch.ts";
 import type { Growth, Sequence } from "./sequence.ts";
 import type { OnTrace } from "../places/trace.ts";

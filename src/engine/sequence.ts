@@ -2,8 +2,6 @@
  * Sequences of tokens, as lists of KV pages. Pages are counted by reference,
  * so that a fork shares its past and a page is copied only when one of two
  * sequences writes into it.
- *
- * @module
  */
 import { UsageError } from "../errors.ts";
 import { pagePositions, pagesFor } from "../places/batch.ts";

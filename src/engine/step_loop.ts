@@ -1,8 +1,6 @@
 /**
  * The loop of steps: takes what waits, as far as there are pages for it, lets
  * the team evaluate it, and answers.
- *
- * @module
  */
 import { CulmError, LimitError, PlaceError } from "../errors.ts";
 import type { LastingTeam } from "./lasting_team.ts";

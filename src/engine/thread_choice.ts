@@ -9,8 +9,6 @@
  * possible time is lost (ski rental: Karlin et al., "Competitive snoopy caching",
  * Algorithmica 3, 1988). All threads are tried again after a pause, which
  * doubles as long as they wait for one another again.
- *
- * @module
  */
 
 /** A step that was run. */

@@ -1,8 +1,4 @@
-/**
- * The turns of a chat, as callers give them.
- *
- * @module
- */
+/** The turns of a chat, as callers give them. */
 import * as v from "valibot";
 import { checkValue } from "../options.ts";
 import type { ChatMessage } from "../tokenizer/chat_template.ts";

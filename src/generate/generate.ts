@@ -1,8 +1,4 @@
-/**
- * The loop from a prompt to a text: evaluate, sample, decode, stop.
- *
- * @module
- */
+/** The loop from a prompt to a text: evaluate, sample, decode, stop. */
 import * as v from "valibot";
 import type { Engine } from "../engine/engine.ts";
 import { LimitError, UsageError } from "../errors.ts";

@@ -1,8 +1,4 @@
-/**
- * A loaded model: text in, text out.
- *
- * @module
- */
+/** A loaded model: text in, text out. */
 import type { Engine } from "../engine/engine.ts";
 import { type ChatTurn, messagesOf } from "./chat_messages.ts";
 import { TokenizerError, UsageError } from "../errors.ts";

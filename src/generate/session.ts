@@ -1,8 +1,4 @@
-/**
- * A text that is continued again and again: a chat, for one.
- *
- * @module
- */
+/** A text that is continued again and again: a chat, for one. */
 import type { Engine } from "../engine/engine.ts";
 import { UsageError } from "../errors.ts";
 import type { Logits } from "../sampling/logits.ts";

@@ -1,8 +1,5 @@
-/**
- * The WASM module of kernels: which build this engine can run.
- *
- * @module
- */
+/** The WASM module of kernels: which build this engine can run. */
+
 /** A compiled build of the kernels. */
 export interface KernelModule {
   /** Which build, for people */

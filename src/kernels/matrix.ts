@@ -1,8 +1,4 @@
-/**
- * Packed matrices in WASM memory, and the activations they are multiplied with.
- *
- * @module
- */
+/** Packed matrices in WASM memory, and the activations they are multiplied with. */
 import { ggmlTypes } from "../formats/ggml/types.ts";
 import { lengthOf, spanOf } from "../model/index_set.ts";
 import { readColumns, type Rows, type Shard } from "../model/shard.ts";

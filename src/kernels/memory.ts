@@ -1,8 +1,4 @@
-/**
- * One WASM memory and what lies in it.
- *
- * @module
- */
+/** One WASM memory and what lies in it. */
 import { LimitError } from "../errors.ts";
 import type { Kernels } from "../../wasm/kernels.d.ts";
 import { roundUp } from "./packing.ts";

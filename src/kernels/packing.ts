@@ -3,8 +3,6 @@
  * streaming (`wasm/src/pack.rs` describes the bytes) and never change a
  * weight's value: a type without a kernel of its own goes to the next layout
  * that holds it exactly.
- *
- * @module
  */
 import type { GgmlType } from "../formats/ggml/types.ts";
 import { lengthOf } from "../model/index_set.ts";

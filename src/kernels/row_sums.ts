@@ -1,8 +1,6 @@
 /**
  * Sums of rows with coefficients, in groups whose sums are added along a tree
  * (`wasm/src/groups.rs`).
- *
- * @module
  */
 import { allocateRows, type F32Rows, type PackedMatrix } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";

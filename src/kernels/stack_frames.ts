@@ -8,8 +8,6 @@
  * (one thread, Xeon). Which it is depends on the frames below, and changes
  * when V8 optimises one of their functions. So it is measured, in the
  * product's own work.
- *
- * @module
  */
 
 /** Multiply-adds from which a trial's time can be told: some 0.1 ms. */

@@ -3,8 +3,6 @@
  * chunks of one context each, every chunk begins as a text begins, and the
  * tokens of its second half are scored, which have half a context before them
  * at least.
- *
- * @module
  */
 import type { Engine } from "../engine/engine.ts";
 import { UsageError } from "../errors.ts";

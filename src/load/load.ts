@@ -1,8 +1,4 @@
-/**
- * From a model's file to a model that runs.
- *
- * @module
- */
+/** From a model's file to a model that runs. */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { Engine } from "../engine/engine.ts";
 import { ThreadChoice } from "../engine/thread_choice.ts";

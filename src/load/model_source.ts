@@ -1,8 +1,4 @@
-/**
- * Where a model's bytes may come from.
- *
- * @module
- */
+/** Where a model's bytes may come from. */
 import * as v from "valibot";
 import { checkValue } from "../options.ts";
 import type { ByteSource } from "../bytes/byte_source.ts";

@@ -2,8 +2,6 @@
  * Which share of a model the GPU takes on this machine: asks whether there is
  * one, measures both sides, and lets the planner decide. Where the GPU's memory
  * does not last, it takes less, and else nothing.
- *
- * @module
  */
 import { GpuError, GpuMemoryError, UsageError } from "../errors.ts";
 import type { GpuMode, LoadOptions } from "./load_options.ts";

@@ -1,10 +1,4 @@
 /**
- * What makes a neuron's value.
- *
- * @module
- */
-
-/**
  * How gate and up make a neuron's value h:
  * `drelu` relu(g)·relu(u), `reglu` relu(g)·u, `swiglu` silu(g)·u.
  * The first two leave most neurons exactly zero.

@@ -2,8 +2,6 @@
  * The architectures that culm runs. All are the Llama block: RMS norm,
  * grouped-query attention with rotation, and a gated FFN; they differ by what
  * stands here. Mistral's files say `llama`.
- *
- * @module
  */
 import { UnsupportedError } from "../errors.ts";
 import type { TensorInfo } from "../formats/gguf/gguf_file.ts";

@@ -1,8 +1,6 @@
 /**
  * Hyper-parameters by GGUF's names: each key has the architecture's name before
  * it. Readers and writers of files share this table.
- *
- * @module
  */
 import { FormatError } from "../errors.ts";
 import { entry, type MetadataEntry } from "../formats/gguf/gguf_file.ts";

@@ -1,8 +1,4 @@
-/**
- * Sets of indices: heads, neurons, rows, columns.
- *
- * @module
- */
+/** Sets of indices: heads, neurons, rows, columns. */
 
 /** Indices `start` to `end - 1`. */
 export interface Range {

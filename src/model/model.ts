@@ -1,8 +1,6 @@
 /**
  * What a model file says of the model: hyper-parameters, and where each tensor
  * lies. Frozen, and ignorant of where anything runs.
- *
- * @module
  */
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { checkValue } from "../options.ts";

@@ -3,8 +3,6 @@
  * shaped as PowerInfer's, `blk.N.fc1.weight` `[hiddenSize, rank]` and
  * `blk.N.fc2.weight` `[rank, feedForwardSize]`. A layer without them has no
  * predictor, and is computed exactly.
- *
- * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { joined } from "../bytes/joined.ts";

@@ -1,8 +1,6 @@
 /**
  * Rotary position embedding (Su et al. 2021, arXiv 2104.09864), interleaved:
  * elements 2i and 2i + 1 of a head turn by position · frequency(i).
- *
- * @module
  */
 
 /**

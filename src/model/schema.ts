@@ -2,8 +2,6 @@
  * The tensors that models are made of: what GGUF and Hugging Face call each, and
  * what its sides are. Whatever goes over a model's tensors goes by this table:
  * checks of a header, shards, small models of self-checks, synthesis, conversion.
- *
- * @module
  */
 
 /**

@@ -1,8 +1,4 @@
-/**
- * Rows and columns of tensors, and their bytes, streamed from the file.
- *
- * @module
- */
+/** Rows and columns of tensors, and their bytes, streamed from the file. */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";

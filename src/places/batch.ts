@@ -1,8 +1,4 @@
-/**
- * The tokens of one step: any mix of sequences, each with its own position.
- *
- * @module
- */
+/** The tokens of one step: any mix of sequences, each with its own position. */
 
 /** How many positions a page of the KV cache holds. */
 export const pagePositions = 32;

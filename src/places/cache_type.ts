@@ -1,8 +1,5 @@
-/**
- * The types in which keys and values are kept.
- *
- * @module
- */
+/** The types in which keys and values are kept. */
+
 /**
  * How keys and values are stored: whole, in two bytes each (halves, or on the
  * CPU integers with a scale for each position), or in ggml's blocks of 32 bytes

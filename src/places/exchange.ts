@@ -2,8 +2,6 @@
  * What places hand one another: each puts its own, waits until the others have,
  * and takes what it needs. Threads wait at a barrier; places that share a thread
  * put one after the other.
- *
- * @module
  */
 import {
   type Exchange,

@@ -1,8 +1,6 @@
 /**
  * Where places put what they hand one another, in one buffer that threads may
  * share.
- *
- * @module
  */
 import { roundUp } from "../kernels/packing.ts";
 import { lengthOf } from "../model/index_set.ts";

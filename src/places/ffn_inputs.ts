@@ -1,8 +1,6 @@
 /**
  * What the feed-forward layers of a step read: the residual after `ffn_norm`.
  * Kept only where somebody wants to make a predictor of it.
- *
- * @module
  */
 import type { Model } from "../model/model.ts";
 import type { BatchLimits } from "./batch.ts";

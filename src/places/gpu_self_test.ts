@@ -2,8 +2,6 @@
  * Whether a GPU computes what it should. Drivers have faults that show as wrong
  * numbers, zeros for halves for one, so every kernel that a model will use is
  * run once and compared with the reference.
- *
- * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { fromBuffer } from "../bytes/memory.ts";

@@ -1,8 +1,4 @@
-/**
- * How a GPU takes part, and what it has done.
- *
- * @module
- */
+/** How a GPU takes part, and what it has done. */
 
 /** What the GPU's place has done since the start. */
 export interface GpuCounts {

@@ -1,8 +1,4 @@
-/**
- * Places that load in the caller's thread.
- *
- * @module
- */
+/** Places that load in the caller's thread. */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { CpuPlace } from "./cpu/cpu_place.ts";
 import type { Counters } from "./cpu/options.ts";

@@ -1,8 +1,4 @@
-/**
- * Progress of loading.
- *
- * @module
- */
+/** Progress of loading. */
 import { untilAborted } from "../platform/abort.ts";
 
 /** How far loading has come, in bytes. */

@@ -1,8 +1,6 @@
 /**
  * How fast this machine's CPU and GPU are with a model's types and widths,
  * measured before any of it is loaded.
- *
- * @module
  */
 import type { Model } from "../model/model.ts";
 import {

@@ -1,8 +1,4 @@
-/**
- * How often each neuron fired, counted while the model runs.
- *
- * @module
- */
+/** How often each neuron fired, counted while the model runs. */
 import type { Model } from "../model/model.ts";
 import type { LayerProfile, Profile } from "../plan/profile.ts";
 

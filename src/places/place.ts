@@ -1,8 +1,6 @@
 /**
  * What a place is: something that holds parts of a model and adds them up.
  * Every place runs the same loop, {@linkcode forward}, over its own parts.
- *
- * @module
  */
 import type { Rates } from "../plan/machine.ts";
 import type { Exchange, Side, Stage } from "../plan/schedule.ts";

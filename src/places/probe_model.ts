@@ -1,8 +1,6 @@
 /**
  * What a machine is measured on before anything is loaded: a model of a few
  * layers, as wide as the one to come and of its types, whose weights are zero.
- *
- * @module
  */
 import { bufferFor, type ByteSource } from "../bytes/byte_source.ts";
 import { tensorBytes } from "../formats/ggml/types.ts";

@@ -1,8 +1,6 @@
 /**
  * Starts the places of a team: in workers where the sandbox permits, else in
  * the caller's thread.
- *
- * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { GpuError, PlaceError } from "../errors.ts";

@@ -1,8 +1,4 @@
-/**
- * What the places computed, skipped and read, by layer.
- *
- * @module
- */
+/** What the places computed, skipped and read, by layer. */
 
 /** What was counted for one layer. */
 export interface LayerStats {

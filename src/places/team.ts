@@ -1,8 +1,6 @@
 /**
  * Places that run steps together: what they are made from, and what the engine
  * talks to.
- *
- * @module
  */
 import type { Plan } from "../plan/plan.ts";
 import type { Rates } from "../plan/machine.ts";

@@ -1,8 +1,4 @@
-/**
- * Which neurons mode `top-k` keeps.
- *
- * @module
- */
+/** Which neurons mode `top-k` keeps. */
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { Batch } from "./batch.ts";
 

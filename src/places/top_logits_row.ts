@@ -1,8 +1,6 @@
 /**
  * The row in which a GPU returns the largest logits of a token: log Σ exp,
  * then k logits, then the bits of their k ids.
- *
- * @module
  */
 import { lengthOf, type Range } from "../model/index_set.ts";
 import type { TopLogits } from "../sampling/logits.ts";

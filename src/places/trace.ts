@@ -1,9 +1,8 @@
 /**
  * When each place did what in a step, for those who want to see it. Nothing is
  * recorded in other steps.
- *
- * @module
  */
+
 /** What a place is busy with: parts of the model, or waiting for results of the GPU, or for other places. */
 export type Activity =
   | "embed"

@@ -1,8 +1,4 @@
-/**
- * Places that record when they compute what.
- *
- * @module
- */
+/** Places that record when they compute what. */
 import type { GpuSidePlace, Place } from "./place.ts";
 import { type Activity, type Lane, now, type Recorder } from "./trace.ts";
 

@@ -2,8 +2,6 @@
  * What a token costs on either side, by tensor. Decoding is limited by how
  * fast bytes are read, so what a tensor costs is the bytes that a token is expected
  * to read of it, over the rate at which that side reads them.
- *
- * @module
  */
 import { ggmlTypes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";

@@ -1,8 +1,6 @@
 /**
  * How often each neuron fires without a profile: a layer's distribution is
  * that of Bamboo-7B, steeper in some layers than in others.
- *
- * @module
  */
 import { bisect } from "../bisect.ts";
 import { UsageError } from "../errors.ts";

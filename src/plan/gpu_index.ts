@@ -9,8 +9,6 @@
  * Types are numbered as in PowerInfer's ggml, where 18 is I32; llama.cpp gave
  * that number to another type later. So is a length of 0 its own, and files are
  * read and written here rather than by the reader of models.
- *
- * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { LimitError, UsageError } from "../errors.ts";

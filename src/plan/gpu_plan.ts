@@ -1,8 +1,6 @@
 /**
  * A GPU's share of a model, as planners put it together: which neurons come
  * first, what they take, and the plan that they make.
- *
- * @module
  */
 import type { Model } from "../model/model.ts";
 import { type Costs, neuronBlock } from "./costs.ts";

@@ -3,8 +3,6 @@
  * whoever holds them: the groups follow from the model alone, and their sums
  * are added along a fixed binary tree. So a sum is rounded the same way for
  * any number of places. One that holds a whole subtree adds it up by itself.
- *
- * @module
  */
 import type { Model } from "../model/model.ts";
 import {

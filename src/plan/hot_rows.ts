@@ -3,8 +3,6 @@
  * without asking. Rows that follow one another are read three times as fast as
  * rows picked here and there, so a neuron that fires often is cheaper to read
  * always than to ask.
- *
- * @module
  */
 import { lengthOf } from "../model/index_set.ts";
 import type { LayerTensors, Model } from "../model/model.ts";

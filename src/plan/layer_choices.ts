@@ -1,8 +1,6 @@
 /**
  * The ways to share one layer between CPU and GPU, what each costs, and the
  * shortest path through the choices of all layers.
- *
- * @module
  */
 import { type Costs, exchangeMs } from "./costs.ts";
 import type { GpuLayer } from "./gpu_plan.ts";

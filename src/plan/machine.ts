@@ -1,8 +1,6 @@
 /**
  * How fast and how large a machine's CPU and GPU are, as the planner sees them:
  * measured where it runs, or stated for one that is elsewhere.
- *
- * @module
  */
 
 /** A CPU, or a thread of one. Rates count all threads together, in bytes a millisecond. */

@@ -2,8 +2,6 @@
  * The plan of a model: how the CPU's threads split it, what the GPU takes, and
  * where hot rows end. A pure function of a header, a machine and options; the
  * places carry it out.
- *
- * @module
  */
 import type { Model } from "../model/model.ts";
 import { firingOfLayers } from "./firing.ts";

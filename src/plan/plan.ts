@@ -2,8 +2,6 @@
  * A plan says which place holds which parts of a model. A layer is a sum over
  * heads and a sum over neurons, and the output head a list of vocabulary rows,
  * so any cut of these gives the same model.
- *
- * @module
  */
 import { UsageError } from "../errors.ts";
 import type { Model } from "../model/model.ts";

@@ -1,8 +1,6 @@
 /**
  * PowerInfer's activation profiles: a file `activation_{i}.pt` for each layer,
  * a vector of how often each neuron fired.
- *
- * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { FormatError, UsageError } from "../errors.ts";

@@ -1,8 +1,6 @@
 /**
  * How long a token is expected to take under a plan: a walk through the schedule
  * that the engine will go through, with what each costs.
- *
- * @module
  */
 import type { Model } from "../model/model.ts";
 import {

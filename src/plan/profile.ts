@@ -2,8 +2,6 @@
  * An activation profile: how often each neuron of each layer fires, and how a
  * layer's activations are spread over its neurons. Counts of one text, or of
  * several added up.
- *
- * @module
  */
 import { FormatError } from "../errors.ts";
 import type { Model } from "../model/model.ts";

@@ -1,8 +1,6 @@
 /**
  * Activation profiles as files: GGUF, with two tensors a layer,
  * `blk.N.gate_positive` and `blk.N.active`, each F32 `[feedForwardSize]`.
- *
- * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { FormatError, LimitError } from "../errors.ts";

@@ -1,8 +1,6 @@
 /**
  * Model files whose neurons are in order of how often they fire, and which say
  * so themselves. Weights are moved, never changed: any engine runs such a file.
- *
- * @module
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { FormatError, UnsupportedError } from "../errors.ts";

@@ -1,8 +1,6 @@
 /**
  * The order in which a model's parts are added up, and what the CPU places and
  * the GPU hand one another on the way. Follows from the plan alone.
- *
- * @module
  */
 import type { Model } from "../model/model.ts";
 import { lengthOf } from "../model/index_set.ts";

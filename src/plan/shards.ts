@@ -1,8 +1,4 @@
-/**
- * Which rows and columns of which tensors a place needs for its parts.
- *
- * @module
- */
+/** Which rows and columns of which tensors a place needs for its parts. */
 import { ggmlTypes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import {

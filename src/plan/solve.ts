@@ -8,8 +8,6 @@
  * makes a shortest path through the layers with a limit on bytes, which is
  * solved by dynamic programming over the bytes that are used so far, in units
  * of a fraction of a group of neurons.
- *
- * @module
  */
 import { LimitError } from "../errors.ts";
 import type { Model } from "../model/model.ts";

@@ -1,8 +1,6 @@
 /**
  * Which neurons of a layer are computed. For each token g = gate·n(x),
  * u = up·n(x), and h is the activation of both.
- *
- * @module
  */
 import * as v from "valibot";
 import { UsageError } from "../errors.ts";

@@ -2,8 +2,6 @@
  * The splits that others make, to compare with: the same share of every layer,
  * whole layers as in llama.cpp, and PowerInfer's, which has the most activations
  * on the GPU.
- *
- * @module
  */
 import type { Model } from "../model/model.ts";
 import type { Costs } from "./costs.ts";

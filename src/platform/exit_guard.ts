@@ -5,8 +5,6 @@
  * Deno does not wait for the threads of terminated workers: the process'
  * exit handlers destroy what such a thread is using, and of runs on Mesa's
  * llvmpipe that ended right after it one in twelve crashed.
- *
- * @module
  */
 
 /** From a worker's end until its thread is surely done, in ms: eight processes on two cores took less than 250. */

@@ -1,8 +1,4 @@
-/**
- * Whether a process waits for a worker before it ends.
- *
- * @module
- */
+/** Whether a process waits for a worker before it ends. */
 
 /**
  * Deno's own switch for that, which its Node workers have as `ref` and `unref`:

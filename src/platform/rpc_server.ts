@@ -2,8 +2,6 @@
  * What a worker and the one who started it post to one another: requests, an
  * answer to each, and events between them. The worker's side of it calls the
  * service of its role, and posts the answers.
- *
- * @module
  */
 import { type CulmError, errorOfName } from "../errors.ts";
 

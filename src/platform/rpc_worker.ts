@@ -1,8 +1,6 @@
 /**
  * Workers that answer requests. They are started as text, so that no permission
  * is needed.
- *
- * @module
  */
 import { type CulmError, PlaceError } from "../errors.ts";
 import {

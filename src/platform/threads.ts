@@ -1,8 +1,4 @@
-/**
- * How many threads there can be here.
- *
- * @module
- */
+/** How many threads there can be here. */
 import { UsageError } from "../errors.ts";
 
 /** The most workers that are started. */

@@ -5,10 +5,7 @@
  * 32 bits for the float, made monotonic, above 21 bits for the index, reversed,
  * so that of equal values the lower index comes first. 53 bits hold both
  * exactly, and the platform's own numeric sort then needs no comparator.
- *
- * @module
  */
-
 import { LimitError } from "../errors.ts";
 
 const indexBits = 21;

@@ -1,8 +1,4 @@
-/**
- * What a template may cost. Templates come with model files, so from strangers.
- *
- * @module
- */
+/** What a template may cost. Templates come with model files, so from strangers. */
 import { type Environment, Interpreter } from "@huggingface/jinja";
 import { LimitError } from "../errors.ts";
 

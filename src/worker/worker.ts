@@ -1,8 +1,6 @@
 /**
  * The entry of every worker. Bundled into `worker.bundle.js`, which is started
  * as text so that no permission is needed.
- *
- * @module
  */
 import { QuantiserService } from "../convert/quantiser_service.ts";
 import { LayerService } from "../lab/predictor/layer_service.ts";

@@ -2,10 +2,7 @@
  * Readers of the types whose blocks hold 32 weights under one scale. In the
  * types of 4 and 5 bits, byte j holds weight j in its low nibble and weight
  * j + 16 in its high one.
- *
- * @module
  */
-
 import { halfToFloat } from "./half.ts";
 import type { Type32 } from "./types.ts";
 

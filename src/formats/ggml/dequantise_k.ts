@@ -1,10 +1,7 @@
 /**
  * Readers of the K types, whose blocks of 256 weights are cut into groups
  * that have small integer scales of their own under one f16 scale.
- *
- * @module
  */
-
 import { type DequantiseBlock, halfAt } from "./dequantise_32.ts";
 import type { TypeK } from "./types.ts";
 

@@ -3,10 +3,7 @@
  * first scale gives integers; the scale that fits those integers best has a
  * closed form; of several first scales the one with the smallest squared
  * error is kept.
- *
- * @module
  */
-
 import { largestMagnitude } from "./quantise_32.ts";
 
 /** A weight is about scale · q − min, neither being negative. */

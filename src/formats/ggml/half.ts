@@ -1,8 +1,6 @@
 /**
  * The two 16-bit float formats, to and from f32: one number, or many weights at a
  * time.
- *
- * @module
  */
 
 const bits = new Uint32Array(1);

@@ -1,10 +1,7 @@
 /**
  * Writers of the types whose blocks hold 32 weights under one scale. Every
  * step rounds to f32 as ggml's reference code does, so the bytes are the same.
- *
- * @module
  */
-
 import { UsageError } from "../../errors.ts";
 import { floatToHalf, halfToFloat } from "./half.ts";
 import type { Type32 } from "./types.ts";

@@ -2,10 +2,7 @@
  * Writers of the K types. Each group of weights first gets a real scale (and
  * minimum) by least squares; these are rounded to small integers under the
  * block's f16 scale; then the weights are rounded under what was stored.
- *
- * @module
  */
-
 import {
   nibblesOfGroup,
   sixBitsOfGroup,

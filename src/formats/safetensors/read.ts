@@ -1,8 +1,6 @@
 /**
  * Reads the header of safetensors files: eight bytes with its length, JSON that
  * names each tensor's type, shape and place, and then the tensors.
- *
- * @module
  */
 import { type ByteSource, viewOf } from "../../bytes/byte_source.ts";
 import { FormatError, LimitError } from "../../errors.ts";

@@ -2,8 +2,6 @@
  * Reads the tensors of PyTorch's `.pt` files, as `torch.save` writes them: zip
  * archives, and the older form of pickles in a row. Nothing of a file is
  * executed; what is no plain tensor, dict or list is refused by its name.
- *
- * @module
  */
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { FormatError, LimitError, UnsupportedError } from "../../errors.ts";

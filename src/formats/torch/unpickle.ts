@@ -1,8 +1,6 @@
 /**
  * Reads Python pickles as data. Nothing is executed: what a pickle may call is a
  * fixed list of functions written here, and every other name is refused.
- *
- * @module
  */
 import { viewOf } from "../../bytes/byte_source.ts";
 import { FormatError, LimitError, UnsupportedError } from "../../errors.ts";

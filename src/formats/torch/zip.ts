@@ -2,8 +2,6 @@
  * Reads zip archives, of which PyTorch's files are one: the directory, and the
  * bytes of a member. Every offset and size is checked against the file before
  * memory is taken.
- *
- * @module
  */
 import { inflateSync } from "fflate";
 import { type ByteSource, viewOf } from "../../bytes/byte_source.ts";

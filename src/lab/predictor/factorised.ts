@@ -6,8 +6,6 @@
  * linear map predicts best from the sum of the two rows, each of unit length; one
  * of ReGLU fires where gate · x is positive. From what score on a neuron is
  * selected is chosen on tokens that the map was not made from.
- *
- * @module
  */
 import type { Random } from "../../random.ts";
 import { Dense } from "./dense.ts";

@@ -7,8 +7,6 @@
  * are the first eigenvectors of S·M·Sᵀ. They are found by randomised subspace
  * iteration (Halko, Martinsson & Tropp 2011, arXiv 0909.4061), which multiplies
  * with S and with the inputs alone: neither M nor S·M·Sᵀ is ever formed.
- *
- * @module
  */
 import type { WasmMemory } from "../../kernels/memory.ts";
 import type { Random } from "../../random.ts";

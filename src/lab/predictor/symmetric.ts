@@ -1,8 +1,4 @@
-/**
- * Small symmetric matrices, `[n, n]` row-major, in f64.
- *
- * @module
- */
+/** Small symmetric matrices, `[n, n]` row-major, in f64. */
 
 /**
  * The inverse of the Cholesky factor: with S = L·Lᵀ, gives L⁻¹, lower

@@ -9,8 +9,6 @@
  * goes into that column too. At 0, which the file's one threshold is, a score's
  * size does not matter: the residual, which is the normed one but for the
  * norm's weights, which fc1 takes in, and for a positive factor, is as good.
- *
- * @module
  */
 import { dequantise } from "../../formats/ggml/dequantise.ts";
 import type { ByteSource } from "../../bytes/byte_source.ts";

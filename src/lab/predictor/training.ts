@@ -8,8 +8,6 @@
  * D, the gradient of fc2 is Dᵀ · Z, that of Z is D · fc2, and that of fc1 is
  * the latter's transpose, zero where Z is, times X. Whatever lies the wrong way
  * is turned first: rows times rows are several times as fast as sums of rows.
- *
- * @module
  */
 import type { WasmMemory } from "../../kernels/memory.ts";
 import { type Random, shuffle } from "../../random.ts";

@@ -13,8 +13,6 @@
  * the rarer one, so that how often it is positive is how often the neuron
  * fires; in ReGLU the gate alone says so.
  * The norm before the rows scales both, which changes no sign.
- *
- * @module
  */
 import { firingProbabilities, gatePower } from "../../plan/firing.ts";
 import { shuffle } from "../../random.ts";

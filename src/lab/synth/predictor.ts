@@ -5,8 +5,6 @@
  * A ReLU cuts negative values off, so a channel of the signal takes two rows
  * of `fc1`, one for each sign. The rows that a rank has beyond the signal are
  * zero: they cost what others cost, and say nothing.
- *
- * @module
  */
 import { UsageError } from "../../errors.ts";
 import { quantise } from "../../formats/ggml/quantise.ts";

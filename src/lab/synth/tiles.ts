@@ -3,8 +3,6 @@
  * quantised once, so that a file costs little more than copying it. A tile is
  * quantised along its rows and, where requested, along its columns: a
  * matrix and its transpose hold the same weights.
- *
- * @module
  */
 import { quantise } from "../../formats/ggml/quantise.ts";
 import { type GgmlType, rowBytes } from "../../formats/ggml/types.ts";

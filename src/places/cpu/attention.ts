@@ -2,8 +2,6 @@
  * A place's heads of attention on the CPU: queries, keys and values of its
  * heads, the weighted sum over the cached positions, and its share of the
  * output projection: some outputs of all heads, or all outputs of its own.
- *
- * @module
  */
 import { ropeAngles, ropeFrequencies } from "../../model/rope.ts";
 import { lengthOf, type Range, spanOf } from "../../model/index_set.ts";

@@ -1,8 +1,4 @@
-/**
- * A place that computes with the WASM kernels, in the thread that calls it.
- *
- * @module
- */
+/** A place that computes with the WASM kernels, in the thread that calls it. */
 import { instantiate, WasmMemory } from "../../kernels/memory.ts";
 import {
   Activations,

@@ -3,8 +3,6 @@
  * neurons, put back from the order in which they are stored into the file's,
  * at the columns of the matrix that the place holds. Where it computes some
  * outputs of all neurons, places hand one another those columns.
- *
- * @module
  */
 import {
   compact,

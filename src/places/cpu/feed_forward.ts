@@ -4,8 +4,6 @@
  *
  * Rows are in the order in which the place stores them: the file's, or hottest
  * first where a profile says so. The first `hot` rows are read without a test.
- *
- * @module
  */
 import { isSparse } from "../../model/activation.ts";
 import { hotRowsOf, pickRatio } from "../../plan/hot_rows.ts";

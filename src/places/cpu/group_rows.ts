@@ -1,8 +1,6 @@
 /**
  * The neurons of a place as the groups in which they are summed
  * (`plan/groups.ts`), as the kernels read them.
- *
- * @module
  */
 import { groupOf, groupSums } from "../../plan/groups.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";

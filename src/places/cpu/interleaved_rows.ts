@@ -2,8 +2,6 @@
  * Neurons whose rows of gate, up and down lie side by side. Where a predictor
  * picks neurons, that is one wait for memory a neuron instead of three; where
  * all gates are read it would only be in the way.
- *
- * @module
  */
 import { lengthOf } from "../../model/index_set.ts";
 import type { LayerShards } from "../../model/shard.ts";

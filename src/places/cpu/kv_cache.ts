@@ -3,8 +3,6 @@
  * in chunks of pages, `[layer][KV head][page]`, so that what attention reads of
  * one head after another lies in sequence. `wasm/src/kv.rs` says what is in
  * the page of a head.
- *
- * @module
  */
 import { LimitError } from "../../errors.ts";
 import { pagePositions } from "../batch.ts";

@@ -1,8 +1,4 @@
-/**
- * What running a model would take in memory, from its header alone.
- *
- * @module
- */
+/** What running a model would take in memory, from its header alone. */
 import type { Model } from "../../model/model.ts";
 import { pagePositions, pagesFor } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";

@@ -1,8 +1,4 @@
-/**
- * What a CPU place is made of, and what it counts.
- *
- * @module
- */
+/** What a CPU place is made of, and what it counts. */
 import type { Model } from "../../model/model.ts";
 import type { PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";

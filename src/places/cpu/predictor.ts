@@ -2,8 +2,6 @@
  * A predictor: two small matrices that say which neurons may fire, from the
  * residual (PowerInfer's, with a ReLU between the two) or from the normed one
  * (culm's own, which are linear).
- *
- * @module
  */
 import type { GroupRows } from "./group_rows.ts";
 import {

@@ -3,8 +3,6 @@
  * rows read as a step reads them, all of them once and in the order of a step.
  * Rows that are read again and again come from a cache, and say nothing about
  * a model that is larger than one.
- *
- * @module
  */
 import type { Rates } from "../../plan/machine.ts";
 import {

@@ -1,8 +1,3 @@
-/**
- * A place's weights, packed in WASM memory.
- *
- * @module
- */
 import { mapLayer, type PerLayer, tensorSchemas } from "../../model/schema.ts";
 import { numbering, type Range } from "../../model/index_set.ts";
 import type { Part } from "../../plan/plan.ts";

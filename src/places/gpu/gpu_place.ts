@@ -1,8 +1,6 @@
 /**
  * A place on a WebGPU device: holds parts of a model, whose results it adds to
  * a residual of its own.
- *
- * @module
  */
 import { ropeFrequencies } from "../../model/rope.ts";
 import type { Batch } from "../batch.ts";

@@ -2,8 +2,6 @@
  * The model in plain TypeScript, naive and readable: the definition of right.
  * Weights are dequantised to f32, sums run in f64, and every row is computed,
  * whatever the sparsity mode; the modes only decide which h count.
- *
- * @module
  */
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { dequantise } from "../../formats/ggml/dequantise.ts";

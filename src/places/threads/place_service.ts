@@ -1,8 +1,6 @@
 /**
  * A place in a worker: loads its share by requests, then runs steps over shared
  * memory until the team stops.
- *
- * @module
  */
 import { allShards, type Rows, type Shard } from "../../model/shard.ts";
 import type { Rates } from "../../plan/machine.ts";

@@ -2,8 +2,6 @@
  * What threads share: the batch, what they exchange, what they count, and the
  * words by which they wait for one another. One SharedArrayBuffer; everything is
  * laid out here.
- *
- * @module
  */
 import { roundUp } from "../../kernels/packing.ts";
 import type { Rates } from "../../plan/machine.ts";

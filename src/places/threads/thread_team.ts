@@ -1,8 +1,6 @@
 /**
  * Places in workers of their own: starts them, streams their weights to
  * them, and hands them steps over shared memory.
- *
- * @module
  */
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { type CulmError, GpuError, PlaceError } from "../../errors.ts";

@@ -1,8 +1,6 @@
 /**
  * The commands of a step: one encoder and one pass for everything
  * between two submits.
- *
- * @module
  */
 import { type GpuCounts, noGpuCounts } from "../../gpu_stats.ts";
 import type { Grid } from "../kernels/kernel.ts";

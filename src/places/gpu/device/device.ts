@@ -1,8 +1,4 @@
-/**
- * A WebGPU device, what it can do, and the kernels compiled for it.
- *
- * @module
- */
+/** A WebGPU device, what it can do, and the kernels compiled for it. */
 import { GpuError, GpuMemoryError } from "../../../errors.ts";
 import {
   bindingNames,

@@ -1,8 +1,4 @@
-/**
- * When the device ran which pass, by timestamps that it writes itself.
- *
- * @module
- */
+/** When the device ran which pass, by timestamps that it writes itself. */
 import { type Activity, now, type TraceEvent } from "../../trace.ts";
 import type { Device } from "./device.ts";
 

@@ -4,8 +4,6 @@
  * Deno blocks in `mapAsync` until the device is done, and settles the promise
  * some 10 ms later (2.9.6). WebGPU promises nothing of that kind, so it is tried
  * on each device.
- *
- * @module
  */
 
 /** Buffers read in a trial, and their words. */

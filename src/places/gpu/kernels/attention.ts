@@ -3,8 +3,6 @@
  * One workgroup for each head and token leaves a large device idle where there are
  * few of them: then several share a head's positions, and `attention_merge` adds up
  * their results.
- *
- * @module
  */
 import attended from "../../../../shaders/attended.wgsl" with { type: "text" };
 import attention_wgsl from "../../../../shaders/attention.wgsl" with {

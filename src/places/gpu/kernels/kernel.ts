@@ -2,8 +2,6 @@
  * What a kernel is: bindings, text, uniform parameters and constants, each
  * stated once and by name. WGSL's declarations, bind groups and the bytes of the
  * parameters are made from the same tables.
- *
- * @module
  */
 import stepText from "../../../../shaders/step.wgsl" with { type: "text" };
 import { GpuError } from "../../../errors.ts";

@@ -1,8 +1,6 @@
 /**
  * What becomes of the FFN activations h: small ones are dropped, and the others
  * multiply their rows of a down matrix that has a row for each neuron.
- *
- * @module
  */
 import down_wgsl from "../../../../shaders/down.wgsl" with { type: "text" };
 import down_rows from "../../../../shaders/down_rows.wgsl" with {

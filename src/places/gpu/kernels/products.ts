@@ -1,8 +1,6 @@
 /**
  * Products: a row of a matrix times the normed x of a token, and what becomes of it;
  * one kernel for a single token, one for several in tiles.
- *
- * @module
  */
 import subgroup from "../../../../shaders/lanes_subgroup.wgsl" with {
   type: "text",

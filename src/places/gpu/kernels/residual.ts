@@ -1,8 +1,4 @@
-/**
- * What begins the residual of each token, and is added to it outside of products.
- *
- * @module
- */
+/** What begins the residual of each token, and is added to it outside of products. */
 import add_bias from "../../../../shaders/add_bias.wgsl" with {
   type: "text",
 };

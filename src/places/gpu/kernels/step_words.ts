@@ -1,8 +1,6 @@
 /**
  * What is uploaded for a step: a header, a record for each token, then the
  * pages of each sequence.
- *
- * @module
  */
 import { type BatchLimits, pagesFor } from "../../batch.ts";
 

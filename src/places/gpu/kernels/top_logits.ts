@@ -1,8 +1,6 @@
 /**
  * The largest logits of a row, and log Σ exp of all: each level sorts chunks of
  * the results of the one before.
- *
- * @module
  */
 import body from "../../../../shaders/top_logits.wgsl" with { type: "text" };
 import type { Grid, Kernel } from "./kernel.ts";

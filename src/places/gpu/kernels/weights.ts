@@ -1,8 +1,6 @@
 /**
  * How kernels read the rows of a matrix, by the type of its weights. Names in
  * each type's text end with the type, so that one kernel can read several.
- *
- * @module
  */
 import f16 from "../../../../shaders/weights_f16.wgsl" with { type: "text" };
 import f32 from "../../../../shaders/weights_f32.wgsl" with { type: "text" };

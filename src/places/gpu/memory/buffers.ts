@@ -1,8 +1,6 @@
 /**
  * The buffers of one place, counted and held to its budget, and the one that holds
  * the uniform parameters of its kernels.
- *
- * @module
  */
 import { GpuError } from "../../../errors.ts";
 import type { Device } from "../device/device.ts";

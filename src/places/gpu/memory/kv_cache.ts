@@ -1,8 +1,6 @@
 /**
  * Keys and values on the device, in pages of 32 positions: a buffer for each
  * layer, `[page][KV head]`. `shaders/kv_*.wgsl` say what is in the page of a head.
- *
- * @module
  */
 import type { Batch } from "../../batch.ts";
 import type { Commands } from "../device/commands.ts";

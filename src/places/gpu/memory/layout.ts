@@ -2,8 +2,6 @@
  * What lies on the device, computed from a model's header and a plan alone: every
  * buffer and its bytes. The place makes just these, so that a plan can hold a
  * budget before anything is loaded.
- *
- * @module
  */
 import { lengthOf } from "../../../model/index_set.ts";
 import type { Model } from "../../../model/model.ts";

@@ -1,8 +1,4 @@
-/**
- * Matrices on the device, and which rows and columns they are made of.
- *
- * @module
- */
+/** Matrices on the device, and which rows and columns they are made of. */
 import type { GgmlType } from "../../../formats/ggml/types.ts";
 import {
   indexAt,

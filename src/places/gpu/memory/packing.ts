@@ -5,8 +5,6 @@
  * invocations read 128 neighbouring bytes of a plane, and the quads of x that
  * they multiply are neighbours too. Scales lie in a plane behind the row's
  * quants. The bits are the file's: nothing is rounded anew.
- *
- * @module
  */
 import { dequantise } from "../../../formats/ggml/dequantise.ts";
 import { type GgmlType, ggmlTypes } from "../../../formats/ggml/types.ts";

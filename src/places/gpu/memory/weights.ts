@@ -1,8 +1,3 @@
-/**
- * A place's weights on the device.
- *
- * @module
- */
 import { dequantise } from "../../../formats/ggml/dequantise.ts";
 import { lengthOf } from "../../../model/index_set.ts";
 import { readColumns, type Rows, type Shard } from "../../../model/shard.ts";

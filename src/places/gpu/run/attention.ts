@@ -2,8 +2,6 @@
  * Attention on the device: queries, keys and values of the place's heads, the
  * weighted sum over the cached positions, and their share of the output
  * projection, added to the residual.
- *
- * @module
  */
 import type { TokenRows } from "../memory/buffers.ts";
 import type { Batch } from "../../batch.ts";

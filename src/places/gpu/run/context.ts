@@ -1,8 +1,4 @@
-/**
- * What the parts of a place on the device have in common.
- *
- * @module
- */
+/** What the parts of a place on the device have in common. */
 import type { LayerCounts } from "../../stats.ts";
 import type { Commands } from "../device/commands.ts";
 import type { Pipelines } from "../device/device.ts";

@@ -1,8 +1,6 @@
 /**
  * Neurons on the device. Gates are computed for all of them (or those that a
  * predictor selects), up where the gate is positive, down where h is not zero.
- *
- * @module
  */
 import { isSparse } from "../../../model/activation.ts";
 import {

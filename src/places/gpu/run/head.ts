@@ -1,8 +1,6 @@
 /**
  * Embedding and output head on the device, and their results on the way back: rows
  * of logits, or the largest of each, in portions of as many as are computed at once.
- *
- * @module
  */
 import { lengthOf } from "../../../model/index_set.ts";
 import type { TokenRows } from "../memory/buffers.ts";

@@ -1,8 +1,4 @@
-/**
- * How fast a device is, measured on a place's own weights.
- *
- * @module
- */
+/** How fast a device is, measured on a place's own weights. */
 import type { GpuSpeed, MeasuredGpu } from "../../gpu_stats.ts";
 import type { Commands } from "../device/commands.ts";
 import type { Product } from "./product.ts";

@@ -1,8 +1,4 @@
-/**
- * Products of a matrix with the tokens' vectors.
- *
- * @module
- */
+/** Products of a matrix with the tokens' vectors. */
 import type { TokenRows } from "../memory/buffers.ts";
 import type { DeviceMatrix } from "../memory/matrix.ts";
 import type { Bound } from "../device/device.ts";

@@ -5,8 +5,6 @@
  * that takes 0.1 ms, and the promise settles some 10 ms later. A staging buffer
  * serves again when its promise has settled, so there are many. Elsewhere, and
  * where all of them wait, the promise is awaited.
- *
- * @module
  */
 import type { Commands } from "../device/commands.ts";
 import type { Device } from "../device/device.ts";

@@ -1,8 +1,4 @@
-/**
- * The residual stream on the device, `[tokens, stride]`, and what is added to it.
- *
- * @module
- */
+/** The residual stream on the device, `[tokens, stride]`, and what is added to it. */
 import { copyRows } from "../../batch.ts";
 import { addPartials, addPartialsGrid } from "../kernels/residual.ts";
 import type { TokenRows } from "../memory/buffers.ts";

@@ -1,8 +1,3 @@
-/**
- * What is uploaded for a step.
- *
- * @module
- */
 import { ropeAngles } from "../../../model/rope.ts";
 import { type Batch, pagesFor } from "../../batch.ts";
 import type { Commands } from "../device/commands.ts";
