@@ -8,18 +8,16 @@ import { lengthOf, type Range, spanOf } from "../../model/index_set.ts";
 import { kvHeadsOf } from "../../plan/plan.ts";
 import { type Batch, pagePositions, pagesFor } from "../batch.ts";
 import type { LayerCounts } from "../stats.ts";
-import type { CpuPlaceOptions } from "./options.ts";
+import type { Bank, CpuPlaceOptions } from "./options.ts";
 import { KvCache } from "./kv_cache.ts";
 import {
   Activations,
   allocateRows,
   type F32Rows,
-  type PackedMatrix,
 } from "../../kernels/matrix.ts";
-import type { WasmMemory } from "../../kernels/memory.ts";
-import type { LayerWeights, PackedWeights } from "./weights.ts";
+import type { LayerWeights } from "./weights.ts";
 
-/** Scratch and KV cache of one place; the weights are handed in by layer. */
+/** Scratch and KV cache of one bank. */
 export class Attention {
   readonly #cache: KvCache;
   readonly #frequencies: Float64Array;
@@ -37,10 +35,10 @@ export class Attention {
 
   constructor(
     readonly options: CpuPlaceOptions,
-    readonly memory: WasmMemory,
+    readonly bank: Bank,
     readonly counts: LayerCounts,
-    { layers, rope_freqs }: PackedWeights,
   ) {
+    const { memory, weights: { layers, rope_freqs } } = bank;
     const { model, plan, limits, cacheType } = options;
     const { tokens: maxTokens, contextSize } = limits;
     const factors = rope_freqs &&
@@ -81,14 +79,10 @@ export class Attention {
     }
   }
 
-  /** Attention of the heads on the normed `x`. */
-  run(
-    layer: number,
-    weights: LayerWeights,
-    batch: Batch,
-    x: Activations,
-  ): void {
+  /** Attention of the heads on the normed residual. */
+  run(layer: number, batch: Batch): void {
     const n = batch.length;
+    const { memory, normed: x } = this.bank, weights = this.#weights(layer);
     const { attn_q, attn_k, attn_v, attn_output } = weights;
     let bytes = attn_q.multiply(x, n, this.#q);
     bytes += attn_k.multiply(x, n, this.#k);
@@ -97,65 +91,49 @@ export class Attention {
     weights.attn_k_bias?.addTo(this.#k, n);
     weights.attn_v_bias?.addTo(this.#v, n);
     this.#rotateAndStore(layer, batch);
-    this.memory.clear(this.#out.pointer, n * this.#out.stride);
-    bytes += this.#attend(
-      layer,
-      batch,
-      spanOf(attn_output.shard.columns).start,
-    );
+    memory.clear(this.#out.pointer, n * this.#out.stride);
+    const { start } = spanOf(attn_output.shard.columns);
+    bytes += this.#attend(layer, batch, start);
     this.counts.add(layer, "streamed", bytes);
   }
 
   /** Writes what the heads computed to their columns of `rows`, `[tokens, stride]`. */
-  put(
-    layer: number,
-    { attn_output }: LayerWeights,
-    { length: n }: Batch,
-    rows: Float32Array,
-  ): void {
+  put(layer: number, batch: Batch, rows: Float32Array): void {
     const { heads } = this.options.plan.parts[layer];
-    this.#eachRow(heads, attn_output, n, rows, (own, all) => all.set(own));
+    this.#eachRow(layer, heads, batch, rows, (own, all) => all.set(own));
   }
 
   /** Takes what the heads of all places computed. */
-  take(
-    layer: number,
-    { attn_output }: LayerWeights,
-    { length: n }: Batch,
-    rows: Float32Array,
-  ): void {
+  take(layer: number, batch: Batch, rows: Float32Array): void {
     const { heads } = this.options.plan.parts[layer].inputs!;
-    this.#eachRow(heads, attn_output, n, rows, (own, all) => own.set(all));
+    this.#eachRow(layer, heads, batch, rows, (own, all) => own.set(all));
   }
 
   /** Calls `move` with the columns of some heads, of each token: here, and in `rows`. */
   #eachRow(
+    layer: number,
     heads: Range,
-    { shard }: PackedMatrix,
-    n: number,
+    { length: n }: Batch,
     rows: Float32Array,
     move: (own: Float32Array, all: Float32Array) => void,
   ): void {
     const { headSize } = this.options.model;
     const { pointer, stride } = this.#out;
+    const { shard } = this.#weights(layer).attn_output;
     const first = heads.start * headSize - spanOf(shard.columns).start;
     const length = lengthOf(heads) * headSize;
     for (let t = 0; t < n; t++) {
       const at = t * rows.length / n + first;
       move(
-        this.memory.f32(pointer + 4 * (t * stride + first), length),
+        this.bank.memory.f32(pointer + 4 * (t * stride + first), length),
         rows.subarray(at, at + length),
       );
     }
   }
 
   /** Writes the place's share of the output projection into `out`. */
-  output(
-    layer: number,
-    { attn_output }: LayerWeights,
-    { length: n }: Batch,
-    out: F32Rows,
-  ): void {
+  output(layer: number, { length: n }: Batch, out: F32Rows): void {
+    const { attn_output } = this.#weights(layer);
     this.#out.changed();
     const bytes = attn_output.multiplyOutputs(this.#out, n, out);
     this.counts.add(layer, "streamed", bytes);
@@ -166,7 +144,7 @@ export class Attention {
     const { headSize, ropeSize } = model;
     const { heads } = plan.parts[layer];
     const kvHeads = lengthOf(kvHeadsOf(model, heads));
-    const { kernels } = this.memory;
+    const { kernels } = this.bank.memory;
     for (let t = 0; t < batch.length; t++) {
       const angles = this.#angles + 4 * t * ropeSize;
       const q = this.#q.pointer + 4 * t * this.#q.stride;
@@ -209,7 +187,7 @@ export class Attention {
     count: number,
     firstColumn: number,
   ): number {
-    const { memory, options: { model, plan } } = this;
+    const { bank: { memory }, options: { model, plan } } = this;
     const { headSize } = model;
     const { heads } = plan.parts[layer];
     const kvHeads = kvHeadsOf(model, heads);
@@ -247,9 +225,13 @@ export class Attention {
     return positions;
   }
 
+  #weights(layer: number): LayerWeights {
+    return this.bank.weights.layers[layer]!;
+  }
+
   /** Growing memory detaches views of it. */
   #refreshViews(): void {
-    const { memory } = this;
+    const { memory } = this.bank;
     if (this.#pageAddresses.buffer === memory.kernels.memory.buffer) return;
     const { limits, model: { ropeSize } } = this.options;
     this.#pageAddresses = memory.u32(this.#pages, pagesFor(limits.contextSize));

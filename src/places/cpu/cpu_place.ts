@@ -19,7 +19,7 @@ import type { CpuSidePlace } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
 import { Attention } from "./attention.ts";
 import { FeedForward } from "./feed_forward.ts";
-import type { Counters, CpuPlaceOptions } from "./options.ts";
+import type { Bank, Counters, CpuPlaceOptions } from "./options.ts";
 import {
   chooseKernels,
   measureRates,
@@ -35,16 +35,8 @@ import { type BankShare, PackedWeights } from "./weights.ts";
  */
 const defaultBankBytes = 3.25 * 2 ** 30;
 
-/** One WASM memory: the weights of some layers, scratch, and what computes on them. */
-interface Bank {
-  readonly layers: Range;
-  readonly memory: WasmMemory;
-  readonly weights: PackedWeights;
-  readonly residual: Activations;
-  /** The residual after a norm */
-  readonly normed: Activations;
-  /** What was computed last, a term a level */
-  readonly sums: RowSums;
+/** What computes in a bank. */
+interface PlaceBank extends Bank {
   readonly logits: F32Rows;
   readonly rateSubject: RateSubject;
   attention: Attention;
@@ -59,11 +51,11 @@ export class CpuPlace implements CpuSidePlace {
   readonly shards: PlaceShards;
   /** How fast the place read its rows when it was made ready. */
   rates!: Rates;
-  readonly #banks: Bank[];
+  readonly #banks: PlaceBank[];
   /** Holds embedding and output head */
-  readonly #headBank: Bank;
+  readonly #headBank: PlaceBank;
   /** The bank that computes: its residual is the current one. */
-  #current: Bank;
+  #current: PlaceBank;
   /** Of the stage, to be added to the residual once */
   #bias?: PackedMatrix;
   /** How many of the current bank's sums are the stage's terms */
@@ -114,17 +106,10 @@ export class CpuPlace implements CpuSidePlace {
   ready(): void {
     const { options, counts, counters } = this;
     for (const [i, bank] of this.#banks.entries()) {
-      const { memory, weights } = bank;
-      bank.attention = new Attention(options, memory, counts, weights);
+      bank.attention = new Attention(options, bank, counts);
       if (i === 0) this.rates = chooseKernels(bank.rateSubject);
-      else useKernels(memory, this.rates);
-      bank.feedForward = new FeedForward(
-        options,
-        memory,
-        counters,
-        this.rates,
-        weights,
-      );
+      else useKernels(bank.memory, this.rates);
+      bank.feedForward = new FeedForward(options, bank, counters, this.rates);
     }
   }
 
@@ -168,47 +153,38 @@ export class CpuPlace implements CpuSidePlace {
 
   attention(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
-    const { attention, weights, normed } = this.#current;
-    const layerWeights = weights.layers[layer]!;
-    this.#norm(layerWeights.attn_norm, batch.length);
-    attention.run(layer, layerWeights, batch, normed);
+    const { attention, weights } = this.#current;
+    this.#norm(weights.layers[layer]!.attn_norm, batch.length);
+    attention.run(layer, batch);
   }
 
   attentionOutput(layer: number, batch: Batch): void {
     const { attention, weights, sums } = this.#current;
-    const layerWeights = weights.layers[layer]!;
-    attention.output(layer, layerWeights, batch, sums.levels[0]);
-    this.#bias = layerWeights.attn_output_bias;
+    attention.output(layer, batch, sums.levels[0]);
+    this.#bias = weights.layers[layer]!.attn_output_bias;
     this.#terms = 1;
   }
 
   putInputs({ kind, layer }: Stage, batch: Batch, rows: Float32Array): void {
-    const { attention, feedForward, weights } = this.#current;
+    const { attention, feedForward } = this.#current;
     if (kind === "ffn") return feedForward.putInputs(rows);
-    attention.put(layer, weights.layers[layer]!, batch, rows);
+    attention.put(layer, batch, rows);
   }
 
   takeInputs({ kind, layer }: Stage, batch: Batch, rows: Float32Array): void {
-    const { attention, feedForward, weights } = this.#current;
+    const { attention, feedForward } = this.#current;
     if (kind === "ffn") return feedForward.takeInputs(rows);
-    attention.take(layer, weights.layers[layer]!, batch, rows);
+    attention.take(layer, batch, rows);
   }
 
   ffnActivations(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
-    const { feedForward, weights, normed, residual, sums } = this.#current;
-    const layerWeights = weights.layers[layer]!;
-    this.#bias = layerWeights.ffn_down_bias;
-    this.#norm(layerWeights.ffn_norm, batch.length);
+    const { feedForward, weights } = this.#current;
+    const { ffn_norm, ffn_down_bias } = weights.layers[layer]!;
+    this.#bias = ffn_down_bias;
+    this.#norm(ffn_norm, batch.length);
     this.#keepFfnInputs(layer, batch);
-    feedForward.activations(
-      layer,
-      layerWeights,
-      batch,
-      normed,
-      residual,
-      sums,
-    );
+    feedForward.activations(layer, batch);
   }
 
   neurons(batch: Batch): Float32Array[] {
@@ -324,7 +300,7 @@ export class CpuPlace implements CpuSidePlace {
   }
 
   /** Goes on in a bank, which takes over the residual. */
-  #enter(bank: Bank, batch: Batch): void {
+  #enter(bank: PlaceBank, batch: Batch): void {
     if (bank === this.#current) return;
     residualOf(bank, batch).set(residualOf(this.#current, batch));
     this.#current = bank;
@@ -340,7 +316,7 @@ function makeBank(
   { model, plan, limits: { tokens }, sparsity }: CpuPlaceOptions,
   shards: PlaceShards,
   share: BankShare,
-): Bank {
+): PlaceBank {
   const memory = new WasmMemory(instantiate(module));
   const picks = sparsity.mode === "predictor";
   const weights = new PackedWeights(memory, shards, plan.parts, share, picks);
@@ -361,7 +337,7 @@ function makeBank(
   };
   if (layers.length > 0) warmUp(rateSubject);
   // Attention and FFN come when the weights are there.
-  return bank as typeof bank & Pick<Bank, "attention" | "feedForward">;
+  return bank as typeof bank & Pick<PlaceBank, "attention" | "feedForward">;
 }
 
 /** Ranges of layers whose weights fit `bankBytes` each, the head with the last of them. */

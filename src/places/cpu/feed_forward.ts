@@ -18,15 +18,13 @@ import {
   type F32Rows,
   type PackedMatrix,
 } from "../../kernels/matrix.ts";
-import type { WasmMemory } from "../../kernels/memory.ts";
 import { roundUp } from "../../kernels/packing.ts";
-import type { RowSums } from "../../kernels/row_sums.ts";
-import type { Counters, CpuPlaceOptions } from "./options.ts";
+import type { Bank, Counters, CpuPlaceOptions } from "./options.ts";
 import { DownColumns } from "./down_columns.ts";
 import { GroupRows } from "./group_rows.ts";
 import { Predictor } from "./predictor.ts";
 import { liesSideBySide, NeuronKernel } from "./interleaved_rows.ts";
-import type { LayerWeights, PackedWeights } from "./weights.ts";
+import type { LayerWeights } from "./weights.ts";
 
 /** The numbers by which kernels know activations. */
 const activationIds = { drelu: 0, reglu: 1, swiglu: 2 };
@@ -40,15 +38,11 @@ interface Layer {
   readonly weights: LayerWeights;
   /** Tokens of the step */
   readonly n: number;
-  /** The normed residual */
-  readonly x: Activations;
-  /** Where down's share goes */
-  readonly out: RowSums;
-  /** Whether it is there already */
+  /** Whether down's share is there already */
   done: boolean;
 }
 
-/** Scratch of one place's neurons; the weights are handed in by layer. */
+/** Scratch of one bank's neurons. */
 export class FeedForward {
   readonly #gate: F32Rows;
   readonly #up: F32Rows;
@@ -68,12 +62,12 @@ export class FeedForward {
 
   constructor(
     readonly options: CpuPlaceOptions,
-    readonly memory: WasmMemory,
+    readonly bank: Bank,
     readonly counters: Counters,
     /** How fast the place reads its rows */
     readonly rates: Rates,
-    { layers }: PackedWeights,
   ) {
+    const { memory, weights: { layers } } = bank;
     const { model, plan, sparsity, limits: { tokens: maxTokens } } = options;
     const neurons = Math.max(
       ...plan.parts.map((part) => lengthOf(part.neurons)),
@@ -106,27 +100,23 @@ export class FeedForward {
   }
 
   /**
-   * Computes h of the normed `x`; `residual` is what a predictor reads that is
-   * not linear. Down's share goes to `out`, by {@linkcode down} at the latest.
+   * Computes h of the normed residual; a predictor that is not linear reads the
+   * residual itself. Down's share goes to the bank's sums, by {@linkcode down} at
+   * the latest.
    */
-  activations(
-    index: number,
-    weights: LayerWeights,
-    batch: Batch,
-    x: Activations,
-    residual: Activations,
-    out: RowSums,
-  ): void {
+  activations(index: number, batch: Batch): void {
+    const { residual, normed } = this.bank;
+    const weights = this.bank.weights.layers[index]!;
     const n = batch.length;
     const { model, sparsity, measureRecall } = this.options,
       { mode } = sparsity;
-    this.#layer = { index, weights, n, x, out, done: false };
+    this.#layer = { index, weights, n, done: false };
     this.#count("neurons", n * weights.ffn_gate.rows);
     this.#count("hot", n * this.hotRows[index]);
     const { fc1, fc2 } = weights;
     const predicts = fc1 && fc2 && mode === "predictor";
     if (predicts) {
-      this.#predicted(fc1, fc2, model.linearPredictor ? x : residual);
+      this.#predicted(fc1, fc2, model.linearPredictor ? normed : residual);
     } else {
       this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
       weights.ffn_gate_bias?.addTo(this.#gate, n);
@@ -156,7 +146,7 @@ export class FeedForward {
     const { rows } = this.#layer.weights.ffn_gate;
     return Array.from(
       { length: n },
-      (_, t) => this.memory.f32(at(this.#h, t), rows),
+      (_, t) => this.bank.memory.f32(at(this.#h, t), rows),
     );
   }
 
@@ -164,7 +154,7 @@ export class FeedForward {
   keepAbove(n: number, thresholds: ArrayLike<number>): void {
     const { rows } = this.#layer.weights.ffn_gate;
     for (let t = 0; t < n; t++) {
-      this.memory.kernels.keep_above(at(this.#h, t), rows, thresholds[t]);
+      this.bank.memory.kernels.keep_above(at(this.#h, t), rows, thresholds[t]);
     }
     this.#h.changed();
   }
@@ -181,22 +171,22 @@ export class FeedForward {
     this.#columns.take(index, n, rows);
   }
 
-  /** Writes the place's share of down into the layer's `out`; returns in how many terms. */
+  /** Writes the place's share of down into the bank's sums; returns in how many terms. */
   down(): number {
-    const { index, weights, n, out, done } = this.#layer;
+    const { index, weights, n, done } = this.#layer, { sums } = this.bank;
     const { ffn_down, ffn_down_t } = weights;
     if (ffn_down) {
       const h = this.options.plan.outputs
         ? this.#columns.taken()
         : this.#columns.fill(index, this.#h, n);
-      const bytes = ffn_down.multiplyOutputs(h, n, out.levels[0]);
+      const bytes = ffn_down.multiplyOutputs(h, n, sums.levels[0]);
       this.#count("streamed", bytes);
       this.#count("downRows", n * weights.ffn_gate.rows);
       return 1;
     }
     const groups = this.#groups[index]!;
     if (!done) {
-      const rows = out.addRows(ffn_down_t!, groups, this.#h, n);
+      const rows = sums.addRows(ffn_down_t!, groups, this.#h, n);
       this.#count("picked", rows * ffn_down_t!.rowBytes);
       this.#count("downRows", n * rows);
     }
@@ -211,7 +201,7 @@ export class FeedForward {
     out: F32Rows,
     count = matrix.rows - first,
   ): void {
-    const { n, x } = this.#layer;
+    const { n } = this.#layer, x = this.bank.normed;
     const rows = { pointer: out.pointer + 4 * first, stride: out.stride };
     const bytes = matrix.multiplyRange(x, n, first, count, rows);
     this.#count("streamed", bytes);
@@ -226,7 +216,7 @@ export class FeedForward {
     count: number,
     out: F32Rows,
   ): void {
-    const { x } = this.#layer;
+    const x = this.bank.normed;
     const pointer = out.pointer + 4 * first;
     const bytes = matrix.multiplyRows(x, first, this.#ids, count, pointer);
     this.#count("picked", bytes);
@@ -241,7 +231,7 @@ export class FeedForward {
     least: number,
     out: F32Rows,
   ): void {
-    const { n, x } = this.#layer;
+    const { n } = this.#layer, x = this.bank.normed;
     this.#count(name, matrix.multiplyWhere(x, n, asked, least, out));
     this.#count("streamed", matrix.rows * matrix.rowBytes);
   }
@@ -319,11 +309,11 @@ export class FeedForward {
     }
     if (n === 1) {
       this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
-      this.memory.clear(at(this.#gate, 0) + 4 * hot, rows - hot);
+      this.bank.memory.clear(at(this.#gate, 0) + 4 * hot, rows - hot);
       this.#pick("gateRows", ffn_gate, hot, cold, this.#gate);
     } else if (asked < this.rates.scatter * n * rows) {
       const { scores, threshold } = predictor;
-      this.memory.clear(this.#gate.pointer, n * this.#gate.stride);
+      this.bank.memory.clear(this.#gate.pointer, n * this.#gate.stride);
       this.#scatter("gateRows", ffn_gate, scores, threshold, this.#gate);
     } else {
       this.#stream("gateRows", ffn_gate, 0, this.#gate);
@@ -338,9 +328,18 @@ export class FeedForward {
 
   /** Gate, up and down of the `count` neurons of `#ids`, which lie side by side. */
   #pickNeurons(groups: GroupRows, count: number): void {
-    const { weights, x, out } = this.#layer;
+    const { weights } = this.#layer, { normed, sums } = this.bank;
     const { gate, up, down } = this.#kernel
-      .run(weights, x, this.#ids, count, this.#gate, this.#up, groups, out);
+      .run(
+        weights,
+        normed,
+        this.#ids,
+        count,
+        this.#gate,
+        this.#up,
+        groups,
+        sums,
+      );
     this.#count("predicted", count);
     this.#count("gateRows", gate);
     this.#count("gatePositive", up);
@@ -353,12 +352,12 @@ export class FeedForward {
   /** How many rows have a positive gate. */
   #positives(t: number): number {
     const { rows } = this.#layer.weights.ffn_gate;
-    return this.memory.kernels.count_positive(at(this.#gate, t), rows);
+    return this.bank.memory.kernels.count_positive(at(this.#gate, t), rows);
   }
 
   /** Writes which rows from `first` on have a positive gate for the one token, counted from there; returns how many. */
   #selectPositive(first: number): number {
-    return this.memory.kernels.select_positive(
+    return this.bank.memory.kernels.select_positive(
       this.#gate.pointer + 4 * first,
       this.#layer.weights.ffn_gate.rows - first,
       this.#ids,
@@ -367,7 +366,7 @@ export class FeedForward {
 
   /** h = activation(gate, up) of one token; returns how many are not zero. */
   #combine(t: number): number {
-    return this.memory.kernels.gated(
+    return this.bank.memory.kernels.gated(
       activationIds[this.options.model.activation],
       at(this.#gate, t),
       at(this.#up, t),
@@ -379,7 +378,7 @@ export class FeedForward {
   /** Σ |h| of one token. */
   #mass(t: number): number {
     const { rows } = this.#layer.weights.ffn_gate;
-    const h = this.memory.f32(at(this.#h, t), rows);
+    const h = this.bank.memory.f32(at(this.#h, t), rows);
     return h.reduce((sum, value) => sum + Math.abs(value), 0);
   }
 
@@ -388,7 +387,8 @@ export class FeedForward {
     const { neurons } = this.counters, { index } = this.#layer;
     if (!neurons) return;
     const ids = this.#fileIds[index];
-    const row = (rows: F32Rows) => this.memory.f32(at(rows, t), ids.length);
+    const row = (rows: F32Rows) =>
+      this.bank.memory.f32(at(rows, t), ids.length);
     neurons.add(index, row(this.#gate), row(this.#h), ids);
   }
 

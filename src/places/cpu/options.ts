@@ -1,4 +1,8 @@
-/** What a CPU place is made of, and what it counts. */
+/** What a CPU place is made of, and what its parts have in common. */
+import type { Activations } from "../../kernels/matrix.ts";
+import type { WasmMemory } from "../../kernels/memory.ts";
+import type { RowSums } from "../../kernels/row_sums.ts";
+import type { Range } from "../../model/index_set.ts";
 import type { Model } from "../../model/model.ts";
 import type { PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
@@ -7,6 +11,7 @@ import type { CacheType } from "../cache_type.ts";
 import type { FfnInputs } from "../ffn_inputs.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
 import type { LayerCounts } from "../stats.ts";
+import type { PackedWeights } from "./weights.ts";
 
 /** What a CPU place is made of, all of it fit to be posted to a worker. */
 export interface CpuPlaceOptions {
@@ -30,4 +35,16 @@ export interface Counters {
   readonly neurons?: NeuronCounts;
   /** What the feed-forward layers read, the same in every place: one keeps it */
   readonly ffnInputs?: FfnInputs;
+}
+
+/** One WASM memory: the weights of some layers, and what is computed with them. */
+export interface Bank {
+  readonly layers: Range;
+  readonly memory: WasmMemory;
+  readonly weights: PackedWeights;
+  readonly residual: Activations;
+  /** The residual after a norm */
+  readonly normed: Activations;
+  /** What was computed last, a term a level */
+  readonly sums: RowSums;
 }
