@@ -68,27 +68,15 @@ export class FeedForward {
     readonly rates: Rates,
   ) {
     const { memory, weights: { layers } } = bank;
-    const { model, plan, sparsity, limits: { tokens: maxTokens } } = options;
+    const { model, plan, limits: { tokens: maxTokens } } = options;
     const neurons = Math.max(
       ...plan.parts.map((part) => lengthOf(part.neurons)),
     );
-    const most = (of: (layer: LayerWeights) => number | undefined) =>
-      Math.max(0, ...layers.map((layer) => layer && of(layer) || 0));
     this.#gate = allocateRows(memory, maxTokens, neurons);
     this.#up = allocateRows(memory, maxTokens, neurons);
     this.#h = new Activations(memory, maxTokens, neurons);
     this.#columns = new DownColumns(memory, maxTokens, plan.parts, layers);
-    const predicts = sparsity.mode === "predictor";
-    this.#predictor = new Predictor(
-      memory,
-      maxTokens,
-      predicts ? neurons : 0,
-      predicts ? most(({ fc1 }) => fc1?.rows) : 0,
-      model.linearPredictor,
-      model.sparseThresholds.map((threshold) =>
-        (predicts ? sparsity.threshold : undefined) ?? threshold
-      ),
-    );
+    this.#predictor = new Predictor(options, bank, neurons);
     this.#ids = memory.allocate(4 * roundUp(neurons, 8));
     this.#kernel = new NeuronKernel(memory, activationIds[model.activation]);
     this.#groups = layers.map((weights, i) =>
@@ -105,7 +93,6 @@ export class FeedForward {
    * the latest.
    */
   activations(index: number, batch: Batch): void {
-    const { residual, normed } = this.bank;
     const weights = this.bank.weights.layers[index]!;
     const n = batch.length;
     const { model, sparsity, measureRecall } = this.options,
@@ -116,7 +103,7 @@ export class FeedForward {
     const { fc1, fc2 } = weights;
     const predicts = fc1 && fc2 && mode === "predictor";
     if (predicts) {
-      this.#predicted(fc1, fc2, model.linearPredictor ? normed : residual);
+      this.#predicted();
     } else {
       this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
       weights.ffn_gate_bias?.addTo(this.#gate, n);
@@ -276,12 +263,12 @@ export class FeedForward {
    * selects. Where recall is measured all is computed, and what was not selected
    * for is dropped.
    */
-  #predicted(fc1: PackedMatrix, fc2: PackedMatrix, input: Activations): void {
+  #predicted(): void {
     const { index, weights, n } = this.#layer;
     const { ffn_gate, ffn_up, ffn_gate_bias } = weights, { rows } = ffn_gate;
     const predictor = this.#predictor;
     const hot = this.hotRows[index];
-    const bytes = predictor.score(index, fc1, fc2, input, n, hot);
+    const bytes = predictor.score(index, n, hot);
     this.#count("streamed", bytes);
     const picks = n === 1 && !this.options.measureRecall;
     if (picks && liesSideBySide(weights)) {
