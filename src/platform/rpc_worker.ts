@@ -49,9 +49,7 @@ function workerUrl(): string {
  */
 export class RpcWorker<Service, Event = never> {
   readonly #worker: Worker;
-  readonly #role: Role;
   readonly #answers = new Map<number, PromiseWithResolvers<unknown>>();
-  readonly #foreign: RpcOptions<Event>["foreign"];
   #requests = 0;
   /** How many wait for it */
   #waiting = 0;
@@ -62,9 +60,8 @@ export class RpcWorker<Service, Event = never> {
    *
    * @throws {PlaceError} where that is not permitted
    */
-  constructor({ role, name, foreign, onEvent }: RpcOptions<Event>) {
-    this.#role = role;
-    this.#foreign = foreign;
+  constructor(readonly options: RpcOptions<Event>) {
+    const { name, foreign, onEvent } = options;
     try {
       this.#worker = new Worker(workerUrl(), { type: "module", name });
     } catch (error) {
@@ -101,11 +98,12 @@ export class RpcWorker<Service, Event = never> {
     const id = this.#requests++;
     this.#answers.set(id, answer);
     this.hold();
-    const request = { id, role: this.#role, method, args } as Request;
+    const { role, foreign } = this.options;
+    const request = { id, role, method, args } as Request;
     try {
       this.#worker.postMessage(request, transfer);
     } catch (error) {
-      this.#fail(this.#foreign((error as Error).message));
+      this.#fail(foreign((error as Error).message));
     }
     return answer.promise as Promise<Result<Service[Name]>>;
   }

@@ -81,7 +81,7 @@ class PickleMachine {
     [0x4b, (m) => m.#push(m.#uint8())], // BININT1
     [0x4d, (m) => m.#push(m.#view.getUint16(m.#skip(2), true))], // BININT2
     [0x4e, (m) => m.#push(null)], // NONE
-    [0x51, (m) => m.#push(m.#world.persistent(m.#pop()))], // BINPERSID
+    [0x51, (m) => m.#push(m.world.persistent(m.#pop()))], // BINPERSID
     [0x52, (m) => m.#call()], // REDUCE
     [0x54, (m) => m.#push(m.#text(m.#length(4)))], // BINSTRING
     [0x55, (m) => m.#push(m.#text(m.#uint8()))], // SHORT_BINSTRING
@@ -114,18 +114,16 @@ class PickleMachine {
     [0x95, (m) => m.#length(8)], // FRAME
   ]);
 
-  readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  readonly #world: PickleWorld;
   readonly #stack: Slot[] = [];
   readonly #memo = new Map<number, PickleValue>();
-  position: number;
 
-  constructor(bytes: Uint8Array, world: PickleWorld, start: number) {
-    this.#bytes = bytes;
+  constructor(
+    readonly bytes: Uint8Array,
+    readonly world: PickleWorld,
+    public position: number,
+  ) {
     this.#view = viewOf(bytes);
-    this.#world = world;
-    this.position = start;
   }
 
   run(): PickleValue {
@@ -141,14 +139,14 @@ class PickleMachine {
       step(this);
     }
     throw new LimitError(
-      `Cannot read ${this.#world.name}: its pickle has more than ${mostSteps} steps`,
+      `Cannot read ${this.world.name}: its pickle has more than ${mostSteps} steps`,
     );
   }
 
   #checkProtocol(protocol: number): void {
     if (protocol > newestProtocol) {
       throw new UnsupportedError(
-        `Cannot read ${this.#world.name}: it has pickle protocol ${protocol}, the newest known is ${newestProtocol}`,
+        `Cannot read ${this.world.name}: it has pickle protocol ${protocol}, the newest known is ${newestProtocol}`,
       );
     }
   }
@@ -203,7 +201,7 @@ class PickleMachine {
   #call(): void {
     const [named, args] = this.#popSome(2);
     const run = named instanceof Named &&
-      this.#world.functions.get(named.name);
+      this.world.functions.get(named.name);
     if (!run || !Array.isArray(args)) {
       throw this.#damaged(
         named instanceof Named
@@ -219,10 +217,10 @@ class PickleMachine {
       throw this.#damaged("a name is no text");
     }
     const name = `${module}.${own}`;
-    const { functions, names } = this.#world;
+    const { functions, names } = this.world;
     if (!functions.has(name) && !names.has(name)) {
       throw new UnsupportedError(
-        `Cannot read ${this.#world.name}: it names ${
+        `Cannot read ${this.world.name}: it names ${
           printable(name)
         }, and only plain tensors in dicts and lists can be read`,
       );
@@ -247,7 +245,7 @@ class PickleMachine {
   }
 
   #uint8(): number {
-    return this.#bytes[this.#skip(1)];
+    return this.bytes[this.#skip(1)];
   }
 
   /** A length in 4 or 8 bytes. */
@@ -268,7 +266,7 @@ class PickleMachine {
     const start = this.#skip(length);
     let value = 0n;
     for (let i = length - 1; i >= 0; i--) {
-      value = (value << 8n) | BigInt(this.#bytes[start + i]);
+      value = (value << 8n) | BigInt(this.bytes[start + i]);
     }
     const signed = BigInt.asIntN(8 * length, value);
     const number = Number(signed);
@@ -278,14 +276,14 @@ class PickleMachine {
   #text(length: number): string {
     const start = this.#skip(length);
     try {
-      return utf8.decode(this.#bytes.subarray(start, start + length));
+      return utf8.decode(this.bytes.subarray(start, start + length));
     } catch {
       throw this.#damaged(`bytes ${start}..${start + length} are not UTF-8`);
     }
   }
 
   #line(): string {
-    const end = this.#bytes.indexOf(0x0a, this.position);
+    const end = this.bytes.indexOf(0x0a, this.position);
     if (end < 0) throw this.#damaged("a name does not end");
     const text = this.#text(end - this.position);
     this.position++;
@@ -294,11 +292,11 @@ class PickleMachine {
 
   #skip(length: number): number {
     const start = this.position;
-    if (length > this.#bytes.length - start) {
+    if (length > this.bytes.length - start) {
       throw this.#damaged(
         `it needs bytes ${start}..${
           start + length
-        }, it has ${this.#bytes.length}`,
+        }, it has ${this.bytes.length}`,
       );
     }
     this.position += length;
@@ -307,7 +305,7 @@ class PickleMachine {
 
   #damaged(what: string): FormatError {
     return new FormatError(
-      `Cannot read ${this.#world.name}: its pickle is damaged: ${what}`,
+      `Cannot read ${this.world.name}: its pickle is damaged: ${what}`,
     );
   }
 }

@@ -35,21 +35,17 @@ export class PackedWeights {
   /** Bytes of all matrices. */
   readonly byteLength: number;
   readonly #matrices = new Map<Shard, PackedMatrix>();
-  readonly #memory: WasmMemory;
-  readonly #picksNeurons: boolean;
   #staging: Staging = { pointer: 0, bytes: 0 };
 
   /** Makes room for a share of `shards`; rows of neurons go where `parts` say that they fire. */
   constructor(
-    memory: WasmMemory,
+    readonly memory: WasmMemory,
     shards: PlaceShards,
     parts: readonly Part[],
     share: BankShare,
     /** Whether a predictor picks neurons: the three rows of each then lie side by side. */
-    picksNeurons: boolean,
+    readonly picksNeurons: boolean,
   ) {
-    this.#memory = memory;
-    this.#picksNeurons = picksNeurons;
     this.layers = shards.layers.map((layer, i) =>
       i >= share.layers.start && i < share.layers.end
         ? this.#layer(layer, rowOrderOf(parts[i]))
@@ -75,15 +71,15 @@ export class PackedWeights {
     if (!matrix) return;
     const bytes = Math.max(stagingBytes, rows.bytes.length / rows.count);
     if (bytes > this.#staging.bytes) {
-      this.#staging = { pointer: this.#memory.allocate(bytes), bytes };
+      this.#staging = { pointer: this.memory.allocate(bytes), bytes };
     }
     matrix.write(rows, this.#staging);
   }
 
   #layer(layer: LayerShards, rowOrder?: Uint32Array): LayerWeights {
-    const isInterleaved = this.#picksNeurons &&
+    const isInterleaved = this.picksNeurons &&
       neuronsLieSideBySide(mapLayer(layer, ({ tensor }) => tensor));
-    const rooms = isInterleaved ? interleavedRows(this.#memory, layer) : {};
+    const rooms = isInterleaved ? interleavedRows(this.memory, layer) : {};
     return mapLayer(layer, (shard, name) => {
       const hasNeurons = tensorSchemas[name].shape.at(-1) === "ffn";
       return this.#matrix(
@@ -98,7 +94,7 @@ export class PackedWeights {
   #matrix(shard: Shard, rowOrder?: Uint32Array, room?: Room): PackedMatrix {
     const known = this.#matrices.get(shard);
     const matrix = known ??
-      new PackedMatrix(this.#memory, shard, rowOrder, room);
+      new PackedMatrix(this.memory, shard, rowOrder, room);
     this.#matrices.set(shard, matrix);
     return matrix;
   }

@@ -47,7 +47,6 @@ export class GpuPlace implements GpuSidePlace {
   readonly shards: PlaceShards;
   readonly counts: LayerCounts;
   readonly device: Device;
-  readonly #buffers: Buffers;
   readonly #commands: Commands;
   readonly #weights: Weights;
   readonly #counters: CounterReader;
@@ -59,12 +58,11 @@ export class GpuPlace implements GpuSidePlace {
   #layer = 0;
 
   private constructor(
-    buffers: Buffers,
+    readonly buffers: Buffers,
     readonly options: GpuPlaceOptions,
     readonly layout: DeviceLayout,
   ) {
     const { model } = options;
-    this.#buffers = buffers;
     this.device = buffers.device;
     this.shards = layout.shards;
     this.counts = options.counts ?? new LayerCounts(model.layers.length);
@@ -124,7 +122,7 @@ export class GpuPlace implements GpuSidePlace {
     const lanes = device.subgroups ? "subgroups" : "no subgroups";
     return {
       name: `${device.name}, ${lanes}, ${this.#parts.readBack.kind} read-back`,
-      bytes: this.#buffers.bytes,
+      bytes: this.buffers.bytes,
       ...this.#measured,
       counts: this.#commands.counts,
     };
@@ -251,7 +249,7 @@ export class GpuPlace implements GpuSidePlace {
 
   /** Frees its buffers, and the device where it is its own. */
   [Symbol.asyncDispose](): Promise<void> {
-    if (this.options.device) this.#buffers.releaseAll();
+    if (this.options.device) this.buffers.releaseAll();
     else this.device.destroy();
     return Promise.resolve();
   }
@@ -270,11 +268,10 @@ export class GpuPlace implements GpuSidePlace {
   }
 
   #makeParts(): Parts {
-    const { options, layout, counts, device: { pipelines } } = this;
+    const { buffers, options, layout, counts, device: { pipelines } } = this;
     const { bytes, layers, staging } = layout;
     const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
-    const buffers = this.#buffers, commands = this.#commands;
-    const weights = this.#weights;
+    const commands = this.#commands, weights = this.#weights;
     const context: PlaceContext = {
       commands,
       buffers,
