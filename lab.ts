@@ -58,7 +58,10 @@ export {
 } from "./src/lab/eval/task.ts";
 export { evalTasks } from "./src/lab/eval/tasks.ts";
 export {
+  comparePerplexity,
   estimatePerplexity,
+  mostKept,
+  type PerplexityChange,
   type PerplexityEstimate,
   scoreChunks,
   type ScoreOptions,

@@ -3,6 +3,8 @@
  *
  * @module
  */
+// @ts-types="../src/std/basename.d.ts"
+import { basename } from "@std/path/basename";
 import { CulmError, UsageError } from "../mod.ts";
 import { BadFlags } from "./option.ts";
 import type { PromptFlags } from "./options.ts";
@@ -72,6 +74,11 @@ export async function readTexts(
   const texts: string[] = [];
   for (const path of files ?? ["-"]) texts.push(await readText(path));
   return texts;
+}
+
+/** What a text is called, for people. */
+export function textName(path = "-"): string {
+  return basename(nameOf(path));
 }
 
 function nameOf(path: string): string {

@@ -100,9 +100,11 @@ export class OutputFile implements Disposable {
     return written;
   }
 
-  /** Writes a file of text, and says so. */
-  async writeText(text: string): Promise<void> {
-    await this.write([new TextEncoder().encode(text)]);
+  /** Writes all of the file, and says so. */
+  async writeWhole(content: string | Uint8Array): Promise<void> {
+    await this.write([
+      typeof content === "string" ? new TextEncoder().encode(content) : content,
+    ]);
     note(`wrote ${printable(this.path)}`);
   }
 

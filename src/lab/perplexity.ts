@@ -17,6 +17,8 @@ export interface TextScore {
   readonly nll: number;
   /** Sum of the squares of these */
   readonly squares: number;
+  /** Sum of the squares of what each differs by from the same token's in the score that keeps the most neurons; 0 in that one */
+  readonly differences: number;
 }
 
 /** How well a model predicts a text. */
@@ -25,6 +27,14 @@ export interface PerplexityEstimate {
   readonly perplexity: number;
   /** Standard error of the perplexity; NaN of a single token */
   readonly error: number;
+}
+
+/** What keeping fewer neurons changes. */
+export interface PerplexityChange {
+  /** Perplexity divided by that with the most neurons, less 1 */
+  readonly change: number;
+  /** Standard error of the change; NaN of a single token */
+  readonly changeError: number;
 }
 
 /**
@@ -103,26 +113,48 @@ export async function* scoreChunks(
       Math.floor(engine.batchSize / (keep.length * chunks[next].length)),
     );
     const group = chunks.slice(next, next + together);
-    yield* await Promise.all(
-      group.map((chunk) =>
-        Promise.all(
-          keep.map((share) => scoreChunk(engine, chunk, share, signal)),
-        )
-      ),
-    );
+    yield* await Promise.all(group.map(async (chunk) => {
+      const losses = await Promise.all(
+        keep.map((share) => lossesOf(engine, chunk, share, signal)),
+      );
+      const base = losses[mostKept(keep)];
+      return losses.map((own) => scoreOf(own, base));
+    }));
     next += group.length;
   }
 }
 
-async function scoreChunk(
+/** Which of some shares is the largest; where none is stated, all neurons count. */
+export function mostKept(keep: readonly (number | undefined)[]): number {
+  const shares = keep.map((share) => share ?? 1);
+  return shares.indexOf(Math.max(...shares));
+}
+
+/** The score of a chunk's losses, beside those with the most neurons. */
+export function scoreOf(
+  losses: readonly number[],
+  base: readonly number[],
+): TextScore {
+  const sum = (term: (loss: number, i: number) => number) =>
+    losses.reduce((total, loss, i) => total + term(loss, i), 0);
+  return {
+    tokens: losses.length,
+    nll: sum((loss) => loss),
+    squares: sum((loss) => loss ** 2),
+    differences: sum((loss, i) => (loss - base[i]) ** 2),
+  };
+}
+
+/** Negative log-likelihoods of the tokens of a chunk's second half, in nats. */
+async function lossesOf(
   engine: Engine,
   chunk: Int32Array,
   keep: number | undefined,
   signal: AbortSignal | undefined,
-): Promise<TextScore> {
+): Promise<number[]> {
   using sequence = engine.createSequence({ keep });
   const half = chunk.length >> 1, last = chunk.length - 1;
-  let tokens = 0, nll = 0, squares = 0;
+  const losses: number[] = [];
   let past: Promise<unknown> = engine.evaluate(
     sequence,
     chunk.subarray(0, half),
@@ -135,28 +167,56 @@ async function scoreChunk(
     const piece = chunk.subarray(start, end);
     const scored = engine.evaluate(sequence, piece, "all", signal);
     const [rows] = await Promise.all([scored, past]);
-    rows.forEach((logits, i) => {
-      const loss = -logSoftmaxAt(logits, chunk[start + i + 1]);
-      tokens++;
-      nll += loss;
-      squares += loss * loss;
-    });
+    rows.forEach((logits, i) =>
+      losses.push(-logSoftmaxAt(logits, chunk[start + i + 1]))
+    );
     past = scored;
   }
-  return { tokens, nll, squares };
+  return losses;
 }
 
 /** What scores of chunks say together. */
 export function estimatePerplexity(
   scores: readonly TextScore[],
 ): PerplexityEstimate {
-  const sum = (name: keyof TextScore) =>
-    scores.reduce((total, score) => total + score[name], 0);
-  const tokens = sum("tokens");
-  const mean = sum("nll") / tokens;
-  const variance = sum("squares") / tokens - mean ** 2;
+  const { tokens, nll, squares } = totalOf(scores);
+  const mean = nll / tokens;
   const perplexity = Math.exp(mean);
   // Of the mean, times the slope of exp there.
-  const error = Math.sqrt(variance / (tokens - 1)) * perplexity;
+  const error = errorOfMean(mean, squares, tokens) * perplexity;
   return { perplexity, error };
+}
+
+/**
+ * How much larger the perplexity of some scores is than that of `base`, which
+ * are of the same chunks with the most neurons. Its error is that of the
+ * differences of each token, as in llama-perplexity's comparison with a base:
+ * what makes a text hard makes it hard for both.
+ */
+export function comparePerplexity(
+  scores: readonly TextScore[],
+  base: readonly TextScore[],
+): PerplexityChange {
+  const { tokens, nll, differences } = totalOf(scores);
+  const mean = (nll - totalOf(base).nll) / tokens;
+  const error = errorOfMean(mean, differences, tokens);
+  return { change: Math.expm1(mean), changeError: error * Math.exp(mean) };
+}
+
+function totalOf(scores: readonly TextScore[]): TextScore {
+  const sum = (name: keyof TextScore) =>
+    scores.reduce((total, score) => total + score[name], 0);
+  return {
+    tokens: sum("tokens"),
+    nll: sum("nll"),
+    squares: sum("squares"),
+    differences: sum("differences"),
+  };
+}
+
+/** Standard error of a mean, given the sum of squares of so many values. */
+function errorOfMean(mean: number, squares: number, count: number): number {
+  // Rounding may leave less than nothing, where all values are alike.
+  const variance = Math.max(0, squares / count - mean ** 2);
+  return Math.sqrt(variance / (count - 1));
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { parseHTML } from "linkedom";
 import {
   activationCdf,
   meanActivationShare,
@@ -52,6 +53,24 @@ Deno.test("models and profiles stand side by side, as text, data and picture", a
   const svg = await Deno.readTextFile(at("cdf.svg"));
   const lines = svg.match(/<path[^>]* stroke="#/g)?.length;
   assert.equal(lines, 12, "one line a layer");
+  const { document } = parseHTML(svg);
+  const texts = [...document.querySelectorAll("text")].map((text) =>
+    text.textContent
+  );
+  for (const name of ["counted", "tiny.gguf"]) {
+    assert.ok(texts.includes(`${name}, ${profile.tokens} tokens`), name);
+  }
+  const bars = [...document.querySelectorAll('g[aria-label="rect"]')];
+  const colours = bars.map((bar) =>
+    [...bar.querySelectorAll("rect")].map((cell) => cell.getAttribute("fill"))
+  );
+  const strokes = [...document.querySelectorAll('g[aria-label="line"]')]
+    .map((group) =>
+      [...group.querySelectorAll("path")].map((path) =>
+        path.getAttribute("stroke")
+      )
+    ).filter((strokes) => strokes.length === 6);
+  assert.deepEqual(colours, strokes, "a bar of the lines' colours a panel");
   const names = ["cdf.svg", "counted", "text", "tiny.gguf"];
   assert.deepEqual(await namesIn(dir.path), names);
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { parseHTML } from "linkedom";
 import { load } from "../../mod.ts";
 import { scoreChunks, textChunks } from "../../lab.ts";
 import { estimatePerplexity } from "../../src/lab/perplexity.ts";
@@ -39,6 +40,30 @@ Deno.test("the output is llama-perplexity's, and the numbers are the library's",
   assert.match(err, /^perplexity: \d+ chunks of 128 tokens, in steps of 128$/m);
 });
 
+/** Heights of error bars, in units of the axis beside them. */
+function heightsOfBars(document: Document): string[] {
+  const axis = (
+    kind: string,
+  ) => [
+    ...document.querySelectorAll(`[aria-label="y-axis tick label"] ${kind}`),
+  ];
+  const ticks = axis("text").map((tick) => ({
+    value: Number(tick.textContent),
+    y: Number(tick.getAttribute("transform")!.match(/,(.*)\)/)![1]),
+  }));
+  const [low, high] = [ticks[0], ticks.at(-1)!];
+  const unit = (high.value - low.value) / (low.y - high.y);
+  return [...document.querySelectorAll('[aria-label="rule"]')].flatMap((
+    group,
+  ) =>
+    [...group.querySelectorAll("line")].map((line) =>
+      unit * Math.abs(
+        Number(line.getAttribute("y1")) - Number(line.getAttribute("y2")),
+      )
+    )
+  ).filter((height) => height > 0).map((height) => height.toPrecision(3));
+}
+
 Deno.test("--keep gives a row for each share, in each form, and a picture", async () => {
   await using dir = await tinyFolder();
   await Deno.writeTextFile(`${dir.path}/text`, story);
@@ -63,14 +88,44 @@ Deno.test("--keep gives a row for each share, in each form, and a picture", asyn
   assert.equal(rows[0].perplexity.toFixed(4), all);
   assert.equal(rows[2].tokens, 4 * 31);
   const csv = (await perplexity([...keep, "--csv"])).out.split("\n");
-  assert.equal(csv[0], "sparsity,keep,tokens,nll,perplexity,error");
-  const { sparsity, keep: share, tokens, nll, perplexity: ppl, error } =
-    rows[1];
-  assert.equal(csv[2], [sparsity, share, tokens, nll, ppl, error].join(","));
+  const names = "sparsity,keep,tokens,nll,perplexity,error,change,changeError";
+  assert.equal(csv[0], names);
+  assert.equal(csv[2], names.split(",").map((name) => rows[1][name]).join(","));
+  const [first, , last] = rows;
+  assert.deepEqual([first.change, first.changeError], [0, 0]);
+  const expected = Math.expm1(last.nll - first.nll);
+  assert.ok(Math.abs(last.change - expected) < 1e-12);
+  assert.ok(last.changeError > 0 && last.changeError * last.perplexity < 1e3);
+  const change = (100 * last.change).toFixed(2);
+  const changeError = (100 * last.changeError).toFixed(2);
+  assert.ok(lines[4].includes(`+${change}% ± ${changeError}% `), lines[4]);
 
   const svg = await Deno.readTextFile(`${dir.path}/kept.svg`);
-  assert.match(svg, /^<svg .*perplexity of 4 chunks of 64 tokens.*<\/svg>\n$/s);
+  assert.match(svg, /^<svg .*4 chunks of 64 tokens.*<\/svg>\n$/s);
   assert.equal(svg.match(/<circle/g)?.length, 3);
+  const { document } = parseHTML(svg);
+  const textsOf = (label = "") =>
+    [...document.querySelectorAll(`${label} text`)].map((text) =>
+      text.textContent
+    );
+  assert.equal(textsOf()[0], "tiny-bamboo: perplexity of text");
+  assert.match(textsOf()[1]!, /^bamboo 8.00 M Q8_0, /);
+  assert.deepEqual(textsOf('[aria-label="x-axis tick label"]'), [
+    "1",
+    "10",
+    "100",
+  ]);
+  const labels = rows.map(({ perplexity }: { perplexity: number }) =>
+    perplexity.toFixed(3)
+  );
+  for (const label of labels) assert.ok(textsOf("svg svg").includes(label));
+  assert.deepEqual(
+    heightsOfBars(document),
+    [1, 2].map((row) => {
+      const { changeError } = rows[row];
+      return (2 * changeError * first.perplexity).toPrecision(3);
+    }).reverse(),
+  );
   assert.deepEqual(await namesIn(dir.path), ["kept.svg", "text", "tiny.gguf"]);
 });
 

@@ -186,6 +186,12 @@ Deno.test("Bamboo-7B on a known machine: the plan holds the card, the published 
     const { document } = parseHTML(await Deno.readTextFile(svg));
     const bars = [...document.querySelectorAll('[aria-label="bar"] rect')];
     assert.equal(bars.length, 32 + 3 * 32);
+    const sides = bars.slice(32).map((bar) =>
+      ["x", "width"].map((name) => Number(bar.getAttribute(name)))
+    ).sort(([a], [b]) => a - b);
+    sides.slice(1).forEach(([x], i) =>
+      assert.ok(x > sides[i][0] + sides[i][1] - 1e-6, "side by side")
+    );
     assert.equal(
       document.querySelectorAll('[aria-label="dot"] circle').length,
       32,

@@ -8,8 +8,10 @@ import {
 } from "../../mod.ts";
 import { UsageError } from "../../src/errors.ts";
 import {
+  comparePerplexity,
   estimatePerplexity,
   scoreChunks,
+  scoreOf,
   type ScoreOptions,
   textChunks,
   type TextScore,
@@ -86,12 +88,45 @@ Deno.test("an estimate is exp of the mean, with the error that the spread of tok
     tokens: some.length,
     nll: some.reduce((a, b) => a + b, 0),
     squares: some.reduce((a, b) => a + b * b, 0),
+    differences: 0,
   });
   const parts = [scoreOf(losses.slice(0, 1)), scoreOf(losses.slice(1))];
   const { perplexity, error } = estimatePerplexity(parts);
   assert.ok(Math.abs(perplexity - Math.exp(2)) < 1e-12);
   const variance = (1.5 ** 2 + 0.5 ** 2 + 0 + 2 ** 2) / 4;
   assert.ok(Math.abs(error - Math.exp(2) * Math.sqrt(variance / 3)) < 1e-12);
+});
+
+Deno.test("the error of a change is that of the differences of each token", () => {
+  const base = [0.5, 1.5, 2, 4], few = [0.6, 1.5, 2.3, 4];
+  const scores = (losses: readonly number[]) =>
+    [[0, 1], [1, 4]].map(([first, end]) =>
+      scoreOf(losses.slice(first, end), base.slice(first, end))
+    );
+  const { change, changeError } = comparePerplexity(scores(few), scores(base));
+  // The differences are 0.1, 0, 0.3 and 0: their mean is 0.1, the squares of what is around it 0, 0.01, 0.04 and 0.01.
+  const error = Math.sqrt(0.06 / 4 / 3);
+  assert.ok(Math.abs(change - (Math.exp(0.1) - 1)) < 1e-12);
+  assert.ok(Math.abs(changeError - Math.exp(0.1) * error) < 1e-12);
+  assert.ok(changeError < estimatePerplexity(scores(few)).error / 10);
+  assert.deepEqual(comparePerplexity(scores(base), scores(base)), {
+    change: 0,
+    changeError: 0,
+  });
+});
+
+Deno.test("differences are those from the score with the most neurons, wherever it stands", async () => {
+  await using model = await tiny({ mode: "top-k", share: 1 });
+  const rows = await score(model, 40, { keep: [0.01, 1, 0.1] });
+  const [other] = await score(model, 40, { keep: [0.1, 1], skip: 0 });
+  for (const [few, all, some] of rows) {
+    assert.equal(all.differences, 0);
+    assert.ok(few.differences > some.differences && some.differences > 0);
+    // No less than what the mean of the differences alone gives.
+    assert.ok(few.differences >= (few.nll - all.nll) ** 2 / few.tokens);
+  }
+  const [first] = rows;
+  assert.ok(Math.abs(other[0].differences / first[2].differences - 1) < 1e-3);
 });
 
 Deno.test("the second half of each chunk is scored, each token after those before it", async () => {

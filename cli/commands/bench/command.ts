@@ -10,6 +10,7 @@ import { benchLoadOptions, modelOptions } from "../../options.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { recallText } from "../../recall.ts";
 import { layersText, ratesText } from "./roofline.ts";
+import { writeDrawing } from "../../svg.ts";
 import { note, write } from "../../terminal.ts";
 import { type Timeline, timelineText, watchToken } from "./timeline.ts";
 import { timelineSvg } from "./timeline_svg.ts";
@@ -60,7 +61,7 @@ const options = {
       type: "string",
       flag: "--timeline <file>",
       description:
-        "draw what each thread and the GPU do in one more token of each -n and -d",
+        "draw what each thread and the GPU do in one more token of each -n and -d; as PDF where the name ends in .pdf",
     },
     force: {
       type: "boolean",
@@ -155,7 +156,7 @@ async function run(flags: BenchFlags): Promise<number> {
       note(timelineText(timelines.at(-1)!));
     }
     const title = `${describe(model)}, ${model.backend}`;
-    await picture.writeText(await timelineSvg(title, timelines));
+    await writeDrawing(picture, await timelineSvg(title, timelines));
   }
   return 0;
 }

@@ -4,12 +4,12 @@
  * @module
  */
 import type { Lane, TraceEvent } from "../../../lab.ts";
-import { drawing, escaped, framed, legend } from "../../svg.ts";
+import { drawing, escaped, framed, legend, lineHeight } from "../../svg.ts";
 import { type Timeline, timelineText } from "./timeline.ts";
 
-const width = 1100, rowHeight = 34, lineHeight = 18;
+const width = 1100, rowHeight = 34;
 /** A layer's number is written into what is so many pixels wide. */
-const leastLabelled = 14;
+const leastLabelled = 16;
 
 /** What each is called in the legend, and its colour. */
 const activities: Readonly<
@@ -28,7 +28,7 @@ export async function timelineSvg(
   title: string,
   timelines: readonly Timeline[],
 ): Promise<string> {
-  const { plot: { plot, barX, text }, document } = await drawing();
+  const { plot: { barX, text }, chart } = await drawing();
   const longest = Math.max(...timelines.map(({ ms }) => ms));
   const events = timelines.flatMap(({ name, lanes }) =>
     namesOf(lanes).flatMap((lane, i) =>
@@ -39,15 +39,15 @@ export async function timelineSvg(
     width * (end - start) / longest;
   const rows = timelines.reduce((sum, { lanes }) => sum + lanes.length, 0);
   const top = lineHeight * (timelines.length + 2);
-  const height = top + rows * rowHeight + 40;
+  const height = top + rows * rowHeight + 54;
   const place = { y: "lane", fy: "name" };
-  const chart = plot({
-    document,
+  const svg = chart({
     width,
     height,
-    marginLeft: 80,
+    marginLeft: 100,
     marginRight: 60,
     marginTop: top,
+    marginBottom: 44,
     x: { label: "ms", domain: [0, longest], grid: true },
     y: {
       label: null,
@@ -70,7 +70,7 @@ export async function timelineSvg(
           x: ({ start, end }: TraceEvent) => (start + end) / 2,
           text: "layer",
           fill: "black",
-          fontSize: 9,
+          fontSize: 12,
         },
       ),
     ],
@@ -83,11 +83,11 @@ export async function timelineSvg(
   const notes = `<g text-anchor="start">${
     lines.join("")
   }<g transform="translate(0,${lineHeight * (timelines.length + 1) - 6})">${
-    legend(Object.values(activities), 170)
+    legend(Object.values(activities))
   }</g></g>`;
   return framed(
-    title,
-    [chart.outerHTML.replace(/<\/svg>$/, `${notes}</svg>`)],
+    [title],
+    [{ svg: svg.replace(/<\/svg>$/, `${notes}</svg>`) }],
     { width, height },
   );
 }

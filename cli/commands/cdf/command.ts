@@ -21,6 +21,7 @@ import { countingOptions, modelOptions } from "../../options.ts";
 import { exists } from "../../output_file.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { countProfile } from "../profile/counting.ts";
+import { writeDrawing } from "../../svg.ts";
 import { printable, write } from "../../terminal.ts";
 import { statePathOf } from "../../checkpoint.ts";
 
@@ -46,7 +47,8 @@ const options = {
     svg: {
       type: "string",
       flag: "--svg <file>",
-      description: "draw one line a layer, one chart a model",
+      description:
+        "draw one line a layer, one chart a model; as PDF where the name ends in .pdf",
     },
     json: {
       type: "boolean",
@@ -93,7 +95,7 @@ async function run(flags: CdfFlags): Promise<number> {
     reports.push(cdfReport(nameOf(path ?? "tiny-bamboo"), counted));
   }
   await write(json ? toJson(reports) : toPicture(reports) + toTable(reports));
-  await picture?.writeText(await toSvg(reports));
+  if (picture) await writeDrawing(picture, await toSvg(reports));
   return 0;
 }
 

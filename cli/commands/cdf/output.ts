@@ -12,7 +12,14 @@ import {
   type Profile,
 } from "../../../plan.ts";
 import { formatMarkdown } from "../../format.ts";
-import { drawing, framed } from "../../svg.ts";
+import {
+  drawing,
+  framed,
+  layerColours,
+  type Panel,
+  type Size,
+  withLayerBar,
+} from "../../svg.ts";
 
 /** One model's layers. */
 export interface CdfReport {
@@ -160,55 +167,61 @@ const points = 200;
 
 /** The figure: one line a layer, one chart a model, and Bamboo-7B's published mean. */
 export async function toSvg(reports: readonly CdfReport[]): Promise<string> {
-  const { plot: { plot, line, text }, document } = await drawing();
-  const charts = reports.map(({ name, tokens, cdfs }) => {
-    const { flattest, steepest } = extremesOf(cdfs);
-    const curves = cdfs.flatMap((cdf, layer) =>
-      Array.from({ length: points + 1 }, (_, i) => ({
-        layer,
-        neurons: 100 * i / points,
-        activations: 100 * activationShare(cdf, i / points),
-      }))
-    );
-    const published = bambooCdf.map(([neurons, activations]) => ({
-      neurons: 100 * neurons,
-      activations: 100 * activations,
-    }));
-    const notes = [
-      tokens === undefined ? name : `${name}: ${tokens} tokens`,
-      `one line a layer, 0 (violet) to ${cdfs.length - 1} (yellow)`,
-      `flattest ${flattest}, steepest ${steepest}`,
-      "dashed: Bamboo-7B's mean, as published",
-    ];
-    const chart = plot({
-      document,
-      ...size,
-      x: { label: "% of a layer's neurons, hottest first", grid: true },
-      y: { label: "% of its activations", grid: true },
-      color: { scheme: "viridis", domain: [0, Math.max(1, cdfs.length - 1)] },
-      marks: [
-        line(curves, {
-          x: "neurons",
-          y: "activations",
-          z: "layer",
-          stroke: "layer",
-          strokeWidth: 1,
-        }),
-        line(published, {
-          x: "neurons",
-          y: "activations",
-          stroke: "black",
-          strokeDasharray: "4,3",
-        }),
-        text([notes.join("\n")], {
+  const panels = await Promise.all(reports.map(panelOf));
+  return framed(
+    ["Share of activations by share of neurons"],
+    panels,
+    panels[0].size,
+  );
+}
+
+async function panelOf(
+  { name, tokens, cdfs }: CdfReport,
+): Promise<Panel & { size: Size }> {
+  const { plot: { line, text }, chart } = await drawing();
+  const curves = cdfs.flatMap((cdf, layer) =>
+    Array.from({ length: points + 1 }, (_, i) => ({
+      layer,
+      neurons: 100 * i / points,
+      activations: 100 * activationShare(cdf, i / points),
+    }))
+  );
+  const published = bambooCdf.map(([neurons, activations]) => ({
+    neurons: 100 * neurons,
+    activations: 100 * activations,
+  }));
+  const { flattest, steepest } = extremesOf(cdfs);
+  const notes = [
+    `steepest: layer ${steepest}, flattest: layer ${flattest}`,
+    "dashed: mean of Bamboo-7B, as published",
+  ];
+  const curve = { x: "neurons", y: "activations" };
+  const svg = chart({
+    ...size,
+    marginLeft: 56,
+    marginBottom: 44,
+    x: { label: "% of a layer's neurons, hottest first", grid: true, ticks: 5 },
+    y: { label: "% of its activations", grid: true, ticks: 5 },
+    color: layerColours(cdfs.length),
+    marks: [
+      line(curves, { ...curve, z: "layer", stroke: "layer", strokeWidth: 1.5 }),
+      line(published, {
+        ...curve,
+        stroke: "black",
+        strokeWidth: 1.5,
+        strokeDasharray: "4,3",
+      }),
+      ...notes.map((note, i) =>
+        text([note], {
           frameAnchor: "bottom-right",
           dx: -6,
-          dy: -6,
-          lineHeight: 1.3,
-        }),
-      ],
-    });
-    return chart.outerHTML;
+          dy: -8 - 18 * (notes.length - 1 - i),
+        })
+      ),
+    ],
   });
-  return framed("Share of activations by share of neurons", charts, size);
+  return {
+    title: tokens === undefined ? name : `${name}, ${tokens} tokens`,
+    ...await withLayerBar(svg, size, cdfs.length),
+  };
 }

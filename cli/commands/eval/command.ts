@@ -135,7 +135,7 @@ async function run(flags: EvalFlags): Promise<number> {
   );
   const columns = await runAll(flags, ways, tasks);
   await write(flags.json ? toJson(columns) : toTable(columns));
-  await samples?.writeText(toSamples(columns));
+  await samples?.writeWhole(toSamples(columns));
   return 0;
 }
 

@@ -1,10 +1,11 @@
 import type { CommandSpec } from "../../command.ts";
-import { readTexts } from "../../input.ts";
+import { readTexts, textName } from "../../input.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
 import { benchLoadOptions, chunkOption, modelOptions } from "../../options.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { finalEstimate, toCsv, toJson, toSvg, toTable } from "./output.ts";
 import { measurePerplexity } from "./run.ts";
+import { writeDrawing } from "../../svg.ts";
 import { write } from "../../terminal.ts";
 import { stateOptions } from "../../checkpoint.ts";
 import { shares } from "../../values.ts";
@@ -47,7 +48,8 @@ const options = {
     svg: {
       type: "string",
       flag: "--svg <file>",
-      description: "draw perplexity against the share kept",
+      description:
+        "draw perplexity against the share kept; as PDF where the name ends in .pdf",
     },
     ...stateOptions("perplexity"),
   },
@@ -88,12 +90,13 @@ async function run(flags: PerplexityFlags): Promise<number> {
   );
   const report = await measurePerplexity(flags, text, {
     command: "perplexity",
+    textName: textName(flags.file),
     running: !(keep || csv || json),
   });
   if (json) await write(toJson(report));
   else if (csv) await write(toCsv(report));
   else if (keep) await write(toTable(report));
   else await write(`\n${finalEstimate(report.rows[0])}`);
-  await picture?.writeText(await toSvg(report));
+  if (picture) await writeDrawing(picture, await toSvg(report));
   return 0;
 }

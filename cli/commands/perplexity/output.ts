@@ -3,11 +3,22 @@
  *
  * @module
  */
-import { estimatePerplexity, type TextScore } from "../../../lab.ts";
+import {
+  comparePerplexity,
+  estimatePerplexity,
+  mostKept,
+  type PerplexityChange,
+  type TextScore,
+} from "../../../lab.ts";
+import { formatMarkdown } from "../../format.ts";
 import { drawing, framed } from "../../svg.ts";
 
 /** What a run has measured. */
 export interface PerplexityReport {
+  /** What the model's file is called */
+  readonly name: string;
+  /** What the text is called */
+  readonly text: string;
   /** What the model is, for people */
   readonly model: string;
   readonly contextSize: number;
@@ -16,7 +27,7 @@ export interface PerplexityReport {
 }
 
 /** One way to run the model, and how it predicts the text. */
-export interface PerplexityRow {
+export interface PerplexityRow extends PerplexityChange {
   /** As `--sparsity` names it */
   readonly sparsity: string;
   /** Share of each layer's neurons that was kept; undefined where the mode keeps no fixed one */
@@ -30,11 +41,12 @@ export interface PerplexityRow {
   readonly error: number;
 }
 
-/** A row of the scores of all chunks. */
+/** A row of the scores of all chunks, beside those with the most neurons. */
 export function rowOf(
   sparsity: string,
   keep: number | undefined,
   scores: readonly TextScore[],
+  base: readonly TextScore[],
 ): PerplexityRow {
   const estimate = estimatePerplexity(scores);
   const tokens = scores.reduce((sum, score) => sum + score.tokens, 0);
@@ -44,6 +56,7 @@ export function rowOf(
     tokens,
     nll: Math.log(estimate.perplexity),
     ...estimate,
+    ...comparePerplexity(scores, base),
   };
 }
 
@@ -56,23 +69,22 @@ export function finalEstimate({ perplexity, error }: PerplexityRow): string {
 
 /** Perplexity against the share of neurons; headings first. */
 export function rowsOf({ rows }: PerplexityReport): string[][] {
-  const most = rows.reduce((a, b) => (b.keep ?? 1) > (a.keep ?? 1) ? b : a);
-  const cells = rows.map(({ keep, sparsity, perplexity, error }) => [
+  const base = mostKept(rows.map(({ keep }) => keep));
+  const cells = rows.map((
+    { keep, sparsity, perplexity, error, change, changeError },
+    i,
+  ) => [
     keep === undefined ? sparsity : percent(keep),
     perplexity.toFixed(4),
     error.toFixed(5),
-    signed(100 * (perplexity / most.perplexity - 1)),
+    changeText(change, i === base ? undefined : changeError),
   ]);
   return [["neurons kept", "PPL", "+/-", "change"], ...cells];
 }
 
 /** {@linkcode rowsOf} as a table in Markdown. */
 export function toTable(report: PerplexityReport): string {
-  const [header, ...cells] = rowsOf(report);
-  const line = (row: readonly string[]) =>
-    `| ${row.map((cell) => cell.padStart(12)).join(" | ")} |\n`;
-  return line(header) +
-    line(Array(4).fill("-".repeat(11) + ":")) + cells.map(line).join("");
+  return formatMarkdown(rowsOf(report), 0);
 }
 
 /** The rows as CSV, with a header. */
@@ -84,6 +96,8 @@ export function toCsv({ rows }: PerplexityReport): string {
     "nll",
     "perplexity",
     "error",
+    "change",
+    "changeError",
   ] as const;
   const lines = rows.map((row) => names.map((name) => row[name] ?? ""));
   return [names, ...lines].map((cells) => cells.join(",") + "\n").join("");
@@ -94,56 +108,116 @@ export function toJson(report: PerplexityReport): string {
   return JSON.stringify(report, undefined, 2) + "\n";
 }
 
-const size = { width: 640, height: 320 };
+const size = { width: 520, height: 340 };
+/** Pixels that two labels below the axis need. */
+const leastApart = 20;
 
 /**
- * Perplexity against the share of neurons kept. Standard errors are left out:
- * they are the text's, and much the same for all rows.
+ * Perplexity against the share of neurons kept, with the standard error of what
+ * each differs by from that with the most neurons: errors of the values
+ * themselves are the text's, and much the same for all rows.
  */
-export async function toSvg(
-  { rows, model, chunks, contextSize }: PerplexityReport,
-): Promise<string> {
-  const { plot: { plot, line, dot, text }, document } = await drawing();
-  const points = rows.map(({ keep = 1, perplexity }) => ({
-    kept: 100 * keep,
-    perplexity,
-    label: perplexity.toFixed(3),
-  }));
-  const chart = plot({
-    document,
+export async function toSvg(report: PerplexityReport): Promise<string> {
+  const { plot: { line, dot, text, ruleX, ruleY }, chart } = await drawing();
+  const points = pointsOf(report);
+  const base = points[points.length - 1];
+  const colour = "#4e79a7";
+  const place = { x: "kept", y: "perplexity" };
+  // Neighbours are labelled above and below, by turns, so that none covers another.
+  const labels = [0, 1].map((below) =>
+    text(points.filter((_, i) => (points.length - 1 - i) % 2 === below), {
+      x: "kept",
+      y: below ? "low" : "high",
+      text: "label",
+      dy: below ? 14 : -14,
+    })
+  );
+  const svg = chart({
     ...size,
-    marginLeft: 56,
-    insetLeft: 24,
-    marginRight: 60,
-    x: { type: "log", label: "% of neurons kept, by |activation|", ticks: 5 },
-    y: { label: "perplexity", grid: true, nice: true },
+    marginLeft: 76,
+    marginTop: 8,
+    insetLeft: 30,
+    insetRight: 30,
+    insetTop: 26,
+    insetBottom: 26,
+    marginBottom: 46,
+    x: {
+      type: "log",
+      label: "% of neurons kept, by |activation|",
+      ticks: points.map(({ kept }) => kept),
+      tickFormat: tickText(points),
+    },
+    y: { label: "perplexity", grid: true, ticks: 5 },
     marks: [
-      line(points, {
+      ruleY([base.perplexity], { strokeDasharray: "4,3" }),
+      line(points, { ...place, stroke: colour, strokeWidth: 1.5 }),
+      ruleX(points.filter((point) => point !== base), {
         x: "kept",
-        y: "perplexity",
-        stroke: "#4e79a7",
-        sort: "kept",
+        y1: "low",
+        y2: "high",
+        strokeWidth: 1.5,
       }),
-      dot(points, { x: "kept", y: "perplexity", fill: "#4e79a7" }),
-      text(points, {
-        x: "kept",
-        y: "perplexity",
-        text: "label",
-        textAnchor: "start",
-        dx: 6,
-        dy: -6,
-      }),
+      dot(points, { ...place, fill: colour, stroke: "none", r: 4 }),
+      ...labels,
     ],
   });
-  const title =
-    `${model}: perplexity of ${chunks} chunks of ${contextSize} tokens`;
-  return framed(title, [chart.outerHTML], size);
+  const { name, text: textName, model, chunks, contextSize } = report;
+  return framed(
+    [
+      `${name}: perplexity of ${textName}`,
+      `${model}, ${chunks} chunks of ${contextSize} tokens`,
+      `bars: the standard error of the difference from ${base.kept}%`,
+    ],
+    [{ svg }],
+    size,
+  );
+}
+
+/** A row as it is drawn. */
+interface Point {
+  readonly kept: number;
+  readonly perplexity: number;
+  /** The ends of its error bar */
+  readonly low: number;
+  readonly high: number;
+  readonly label: string;
+}
+
+/** The rows from the fewest neurons to the most. */
+function pointsOf({ rows }: PerplexityReport): Point[] {
+  return rows.map(({ keep = 1, perplexity, change, changeError }) => {
+    const error = (changeError || 0) * perplexity / (1 + change);
+    return {
+      kept: Number((100 * keep).toPrecision(6)),
+      perplexity,
+      low: perplexity - error,
+      high: perplexity + error,
+      label: perplexity.toFixed(3),
+    };
+  }).sort((a, b) => a.kept - b.kept);
+}
+
+/** Labels the shares that are drawn, but for those too near to one that has a label. */
+function tickText(points: readonly Point[]): (kept: number) => string {
+  const at = points.map(({ kept }) => Math.log(kept));
+  const pixels = (size.width - 140) / Math.max(1e-9, at.at(-1)! - at[0]);
+  const shown = new Set<number>();
+  let last = Infinity;
+  for (let i = points.length - 1; i >= 0; i--) {
+    if (pixels * (last - at[i]) < leastApart) continue;
+    last = at[i];
+    shown.add(points[i].kept);
+  }
+  return (kept) => shown.has(kept) ? String(kept) : "";
 }
 
 function percent(share: number): string {
   return `${Number((100 * share).toPrecision(6))}%`;
 }
 
-function signed(value: number): string {
-  return `${value < 0 ? "-" : "+"}${Math.abs(value).toFixed(2)}%`;
+/** A change in percent, with its standard error where it has one. */
+function changeText(change: number, error?: number): string {
+  const sign = change < 0 ? "-" : "+";
+  const text = `${sign}${(100 * Math.abs(change)).toFixed(2)}%`;
+  return error === undefined ? text : `${text} ± ${(100 * error).toFixed(2)}%`;
 }

@@ -4,9 +4,12 @@
  *
  * @module
  */
+// @ts-types="../../../src/std/basename.d.ts"
+import { basename } from "@std/path/basename";
 import type { LanguageModel, Sparsity } from "../../../mod.ts";
 import {
   estimatePerplexity,
+  mostKept,
   scoreChunks,
   textChunks,
   type TextScore,
@@ -16,7 +19,7 @@ import { Interrupt } from "../../interrupt.ts";
 import { describe, loadModel, modelFingerprint } from "../../model_file.ts";
 import { cacheTypeOf, type LoadFlags } from "../../options.ts";
 import { type PerplexityReport, rowOf } from "./output.ts";
-import { note, ProgressBar, write } from "../../terminal.ts";
+import { note, printable, ProgressBar, write } from "../../terminal.ts";
 import {
   Checkpoint,
   checkState,
@@ -36,6 +39,8 @@ export interface MeasureFlags extends LoadFlags, StateFlags {
 export interface MeasureOptions {
   /** The command whose unfinished work it is */
   readonly command: string;
+  /** What the text is called */
+  readonly textName: string;
   /** Whether the estimate so far is written to standard output after each chunk, as llama-perplexity does */
   readonly running: boolean;
 }
@@ -100,12 +105,16 @@ export async function measurePerplexity(
     "chunks",
     () => score(model, chunks, work, keep, running, interrupt.signal),
   );
+  const base = mostKept(keep ?? [undefined]);
+  const column = (i: number) => work.results.map((scores) => scores[i]);
   return {
+    name: printable(basename(flags.model ?? "tiny-bamboo")),
     model: describe(model),
+    text: printable(options.textName),
     contextSize: flags.contextSize,
     chunks: chunks.length,
     rows: waysOf(flags).map(({ keep, name }, i) =>
-      rowOf(name, keep, work.results.map((scores) => scores[i]))
+      rowOf(name, keep, column(i), column(base))
     ),
   };
 }
@@ -113,7 +122,9 @@ export async function measurePerplexity(
 /** A chunk's scores as they lie in a file, or undefined where they are none. */
 function readScores(value: unknown): TextScore[] | undefined {
   const isScore = (score: TextScore) =>
-    [score?.tokens, score?.nll, score?.squares].every(Number.isFinite);
+    [score?.tokens, score?.nll, score?.squares, score?.differences].every(
+      Number.isFinite,
+    );
   return Array.isArray(value) && value.every(isScore) ? value : undefined;
 }
 

@@ -34,6 +34,7 @@ import {
   type PlanRequest,
 } from "./planning.ts";
 import { bamboo7b, knownText, predictKnown } from "./published_machines.ts";
+import { writeDrawing } from "../../svg.ts";
 import { note, printable, write } from "../../terminal.ts";
 
 const machines = Object.keys(knownMachines);
@@ -56,7 +57,8 @@ const options = {
     svg: {
       type: "string",
       flag: "--svg <file>",
-      description: "draw the plan, by layer",
+      description:
+        "draw the plan, by layer; as PDF where the name ends in .pdf",
     },
     json: {
       type: "boolean",
@@ -111,7 +113,7 @@ async function run(flags: PlanFlags): Promise<number> {
     );
     await write(`\n${knownText(rows)}`);
   }
-  await picture?.writeText(await toSvg(report));
+  if (picture) await writeDrawing(picture, await toSvg(report));
   if (index) {
     const { model, gpu, budget, bytes } = report;
     const capacity = Number.isFinite(budget) ? budget : bytes;

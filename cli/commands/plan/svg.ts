@@ -5,9 +5,17 @@
  * @module
  */
 import { type PlanReport, tokensPerSecond } from "./planning.ts";
-import { drawing, escaped, legend, margin, placed, sheet } from "../../svg.ts";
+import {
+  drawing,
+  headerHeight,
+  legend,
+  lineHeight,
+  margin,
+  placed,
+  sheet,
+} from "../../svg.ts";
 
-const width = 760, height = 230;
+const width = 760, height = 260, marginLeft = 56, marginRight = 16;
 
 /** The colours of what a bar is made of. */
 const colours = {
@@ -16,106 +24,113 @@ const colours = {
   "GPU": "#4e79a7",
   "CPU": "#59a14f",
   "exchange": "#e15759",
+  "what a layer takes": "black",
 };
 
 /** An SVG of two charts, one above the other; of the lower one alone where there is no GPU. */
 export async function toSvg(report: PlanReport): Promise<string> {
-  const { plot: { plot, barY, lineY, dot, ruleY }, document } = await drawing();
-  const { layers } = report.prediction;
-  const shares = layers.flatMap(({ hotShare, coverage }, layer) => [
-    { layer, share: 100 * hotShare, what: "neurons on the GPU" },
-    { layer, share: 100 * coverage, what: "activations on the GPU" },
-  ]);
-  // Both sides compute at once: the bar beside them is what a layer takes.
-  const times = layers.flatMap(({ cpuMs, gpuMs, exchangeMs }, layer) => [
-    { layer, ms: gpuMs, what: "GPU" },
-    { layer, ms: cpuMs, what: "CPU" },
-    { layer, ms: exchangeMs, what: "exchange" },
-  ]);
-  const common = { document, width, height, marginLeft: 46, marginBottom: 34 };
-  const colour = (...names: (keyof typeof colours)[]) => ({
-    domain: names,
-    range: names.map((name) => colours[name]),
-  });
-  const x = { label: "layer", interval: 1, tickSize: 0 };
-  const shareChart = () =>
-    plot({
-      ...common,
-      x,
-      y: { label: "% of a layer", domain: [0, 100], grid: true },
-      color: colour("neurons on the GPU", "activations on the GPU"),
-      marks: [
-        barY(shares.filter(({ what }) => what.startsWith("neurons")), {
-          x: "layer",
-          y: "share",
-          fill: "what",
-        }),
-        dot(shares.filter(({ what }) => what.startsWith("activations")), {
-          x: "layer",
-          y: "share",
-          fill: "what",
-          r: 3,
-        }),
-        ruleY([0]),
-      ],
-    });
-  const timeChart = () =>
-    plot({
-      ...common,
-      x,
-      y: { label: "ms (sides at once)", grid: true },
-      color: colour("GPU", "CPU", "exchange"),
-      marks: [
-        barY(times, { x: "layer", y: "ms", fill: "what" }),
-        lineY(layers.map(({ ms }, layer) => ({ layer, ms })), {
-          x: "layer",
-          y: "ms",
-          stroke: "black",
-          marker: "circle-fill",
-        }),
-        ruleY([0]),
-      ],
-    });
-  const title = `${report.name}: ${
-    tokensPerSecond(report.prediction).toFixed(1)
-  } tokens/s predicted`;
+  const { machine, prediction, name } = report;
   const charts = [{
-    svg: timeChart().outerHTML,
-    legend: legendOf("GPU", "CPU", "exchange") +
-      `<text x="450" y="0">line: what a layer takes</text>`,
+    svg: await timeChart(prediction.layers),
+    legend: legendOf("GPU", "CPU", "exchange", "what a layer takes"),
   }];
-  if (report.machine.gpu) {
+  if (machine.gpu) {
     charts.unshift({
-      svg: shareChart().outerHTML,
+      svg: await shareChart(prediction.layers),
       legend: legendOf("neurons on the GPU", "activations on the GPU"),
     });
   }
-  return framed(title, `on ${report.machine.description}`, charts);
+  return stacked([
+    `${name}: ${tokensPerSecond(prediction).toFixed(1)} tokens/s predicted`,
+    `on ${machine.description}`,
+  ], charts);
 }
 
-const lineHeight = 22, titleHeight = lineHeight + 18;
+type Layers = PlanReport["prediction"]["layers"];
 
-/** One SVG of two lines of title, charts with their legends, and nothing that another file would have to bring. */
-function framed(
-  title: string,
-  subtitle: string,
+const common = { width, height, marginLeft, marginRight, marginBottom: 42 };
+const layerAxis = { label: "layer", interval: 1, tickSize: 0 };
+
+/** By layer, how much of it is on the GPU. */
+async function shareChart(layers: Layers): Promise<string> {
+  const { plot: { barY, dot, ruleY }, chart } = await drawing();
+  const shares = layers.map(({ hotShare, coverage }, layer) => ({
+    layer,
+    neurons: 100 * hotShare,
+    activations: 100 * coverage,
+  }));
+  return chart({
+    ...common,
+    x: layerAxis,
+    y: { label: "% of a layer", domain: [0, 100], grid: true, ticks: 5 },
+    marks: [
+      barY(shares, {
+        x: "layer",
+        y: "neurons",
+        fill: colours["neurons on the GPU"],
+      }),
+      dot(shares, {
+        x: "layer",
+        y: "activations",
+        fill: colours["activations on the GPU"],
+        r: 4,
+      }),
+      ruleY([0]),
+    ],
+  });
+}
+
+/** By layer, what each side computes: side by side, for they compute at once. */
+async function timeChart(layers: Layers): Promise<string> {
+  const { plot: { barY, tickY, ruleY }, chart } = await drawing();
+  const padding = 0.2;
+  const step = (width - marginLeft - marginRight) / (layers.length + padding);
+  const bar = step * (1 - padding) / 3;
+  const times = layers.map((prediction, layer) => ({ ...prediction, layer }));
+  const sides = [
+    ["gpuMs", "GPU"],
+    ["cpuMs", "CPU"],
+    ["exchangeMs", "exchange"],
+  ] as const;
+  return chart({
+    ...common,
+    x: { ...layerAxis, padding },
+    y: { label: "ms", grid: true, ticks: 5 },
+    marks: [
+      ...sides.map(([y, name], i) =>
+        barY(times, {
+          x: "layer",
+          y,
+          fill: colours[name],
+          insetLeft: i * bar,
+          insetRight: (2 - i) * bar,
+        })
+      ),
+      tickY(times, { x: "layer", y: "ms", strokeWidth: 2 }),
+      ruleY([0]),
+    ],
+  });
+}
+
+/** Charts with their legends, one above the other. */
+function stacked(
+  lines: readonly string[],
   charts: readonly { readonly svg: string; readonly legend: string }[],
 ): string {
-  const block = height + lineHeight + margin;
+  const top = headerHeight(lines), block = height + lineHeight + margin;
   const body = charts.map(({ svg, legend }, i) => {
-    const top = 2 * margin + titleHeight + i * block;
-    return `<g transform="translate(${margin},${top})">${legend}</g>` +
-      placed(svg, margin, top + lineHeight / 2);
+    const y = top + i * block;
+    return `<g transform="translate(${margin},${
+      y + lineHeight / 2
+    })">${legend}</g>` +
+      placed(svg, margin, y + lineHeight);
   });
-  const total = margin + titleHeight + charts.length * block;
-  return sheet(
-    title,
-    `<text x="${margin}" y="${margin + 26}">${escaped(subtitle)}</text>` +
-      body.join(""),
-    { width: width + 2 * margin, height: total },
-  );
+  return sheet(lines, body.join(""), {
+    width: width + 2 * margin,
+    height: top + charts.length * block,
+  });
 }
 
 function legendOf(...names: (keyof typeof colours)[]): string {
-  return legend(names.map((name) => [name, colours[name]]), 150);
+  return legend(names.map((name) => [name, colours[name]]));
 }

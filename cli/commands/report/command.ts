@@ -14,7 +14,7 @@ import type { CommandSpec } from "../../command.ts";
 import { formatDuration } from "../../format.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
 import { shellWord } from "./html.ts";
-import { readText } from "../../input.ts";
+import { readText, textName } from "../../input.ts";
 import { inspectFile } from "../inspect/inspection.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { loadModel, openModel } from "../../model_file.ts";
@@ -191,6 +191,7 @@ async function makeReport(
     speed,
     perplexity: text && await measurePerplexity(flags, text.content, {
       command: "report",
+      textName: textName(text.path),
       running: false,
     }),
     provenance: await provenanceOf(opened, text),

@@ -5,7 +5,7 @@
  */
 import { activationCdf, type Profile } from "../../../plan.ts";
 import type { LayerShares, Stretch } from "./sparsity.ts";
-import { drawing, framed } from "../../svg.ts";
+import { drawing, framed, layerColours, withLayerBar } from "../../svg.ts";
 
 const width = 760;
 const pale = "#a0cbe8", dark = "#4e79a7";
@@ -14,16 +14,17 @@ const pale = "#a0cbe8", dark = "#4e79a7";
 export async function layerFigure(
   layers: readonly LayerShares[],
 ): Promise<string> {
-  const { plot: { plot, barY, ruleY }, document } = await drawing();
+  const { plot: { barY, ruleY }, chart } = await drawing();
   const size = { width, height: 240 };
   const bars = layers.map(({ gatePositive, active }, layer) => ({
     layer,
     gatePositive: 100 * gatePositive,
     active: 100 * active,
   }));
-  const chart = plot({
-    document,
+  const svg = chart({
     ...size,
+    marginLeft: 56,
+    marginBottom: 40,
     x: { label: "layer", interval: 1, tickSize: 0 },
     y: { label: "% of neurons", grid: true, nice: true },
     marks: [
@@ -39,18 +40,18 @@ export async function layerFigure(
     ],
   });
   const title = "Neurons that fire, by layer: gate > 0 (pale), product ≠ 0";
-  return framed(title, [chart.outerHTML], size);
+  return framed([title], [{ svg }], size);
 }
 
 /** Two charts, of gates and of products: a line a layer over the positions of the text, and their mean. */
 export async function positionFigure(
   stretches: readonly Stretch[],
 ): Promise<string> {
-  const { plot: { plot, line, dot }, document } = await drawing();
+  const { plot: { line, dot }, chart } = await drawing();
   const size = { width: 372, height: 280 };
   const nameOf = ({ first, end }: Stretch) =>
     end - first === 1 ? `${first}` : `${first}–${end - 1}`;
-  const last = Math.max(1, stretches[0].layers.length - 1);
+  const count = stretches[0].layers.length;
   const charts = (["gatePositive", "active"] as const).map((name) => {
     const lines = stretches.flatMap((stretch) =>
       stretch.layers.map((shares, layer) => ({
@@ -66,10 +67,10 @@ export async function positionFigure(
         stretch.layers.length,
     }));
     const what = name === "active" ? "product ≠ 0" : "gate > 0";
-    return plot({
-      document,
+    return chart({
       ...size,
-      marginBottom: 60,
+      marginLeft: 56,
+      marginBottom: 76,
       x: {
         type: "point",
         domain: stretches.map(nameOf),
@@ -77,7 +78,7 @@ export async function positionFigure(
         tickRotate: -40,
       },
       y: { label: `% of neurons with ${what}`, grid: true, zero: true },
-      color: { scheme: "viridis", domain: [0, last] },
+      color: layerColours(count),
       marks: [
         line(lines, {
           x: "positions",
@@ -89,12 +90,13 @@ export async function positionFigure(
         line(means, { x: "positions", y: "share", strokeWidth: 2.5 }),
         dot(means, { x: "positions", y: "share", fill: "black", r: 3 }),
       ],
-    }).outerHTML;
+    });
   });
-  const title = `Neurons that fire, by position: layers 0 (violet) to ${
-    stretches[0].layers.length - 1
-  } (yellow), black: mean`;
-  return framed(title, charts, size);
+  const panels = await Promise.all(
+    charts.map((svg) => withLayerBar(svg, size, count)),
+  );
+  const title = "Neurons that fire, by position; black: mean of the layers";
+  return framed([title], panels, panels[0].size);
 }
 
 /** Most cells of a layer's row in the map. */
@@ -104,7 +106,7 @@ const markedShare = 0.8;
 
 /** A row for each layer: its neurons, hottest first, coloured by how often they fire. */
 export async function hotMap(profile: Profile): Promise<string> {
-  const { plot: { plot, rect, tickX }, document } = await drawing();
+  const { plot: { rect, tickX }, chart } = await drawing();
   const { layers, tokens } = profile;
   const cells = layers.flatMap(({ active }, layer) =>
     cellsOf(active.toSorted().reverse(), tokens).map((cell) => ({
@@ -118,13 +120,14 @@ export async function hotMap(profile: Profile): Promise<string> {
   })).filter(({ x }) => x >= 0);
   const size = {
     width,
-    height: 60 + Math.max(12, 260 / layers.length) * layers.length,
+    height: 70 + Math.max(15, 260 / layers.length) * layers.length,
   };
   const colour = { type: "sqrt", scheme: "YlOrRd", domain: [0, 100] } as const;
   const names = layers.map((_, layer) => layer);
-  const map = plot({
-    document,
+  const svg = chart({
     ...size,
+    marginLeft: 50,
+    marginBottom: 44,
     padding: 0.05,
     x: { label: "% of a layer's neurons, hottest first", domain: [0, 100] },
     y: { type: "band", domain: names, label: "layer", tickSize: 0 },
@@ -141,11 +144,11 @@ export async function hotMap(profile: Profile): Promise<string> {
     ],
   });
   const steps = Array.from({ length: 101 }, (_, share) => share);
-  const key = plot({
-    document,
-    width: 240,
-    height: 46,
-    marginTop: 0,
+  const keySize = { width: 300, height: 68 };
+  const key = chart({
+    ...keySize,
+    marginTop: 8,
+    marginBottom: 42,
     x: { label: "% of tokens for which a neuron fires" },
     color: colour,
     marks: [
@@ -160,10 +163,7 @@ export async function hotMap(profile: Profile): Promise<string> {
   const title = `Hot neurons by layer; mark: where ${
     100 * markedShare
   }% of the layer's activations are reached`;
-  return framed(title, [map.outerHTML], size, {
-    svg: key.outerHTML,
-    height: 46,
-  });
+  return framed([title], [{ svg }], size, { ...keySize, svg: key });
 }
 
 /** Neurons in as many equal cells as there is room for: where each lies, in percent, and its mean share. */
