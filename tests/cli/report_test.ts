@@ -90,6 +90,32 @@ Deno.test("a page says what the other commands say, loads nothing, and takes nam
     assert.ok(html.includes(`Policy" content="default-src 'none'`));
   });
 
+  await t.step("the first part sums up the others", () => {
+    assert.equal(document.querySelector("h2")?.textContent, "Summary");
+    const summary = Object.fromEntries(rows("Summary"));
+    assert.equal(summary.model, "bamboo 8.00 M Q8_0");
+    const layers = rows("Sparsity by layer");
+    assert.equal(
+      summary["neurons that fire for a token"],
+      `${layers[7][2]} (gate > 0: ${layers[7][1]})`,
+    );
+    assert.ok(summary["hot neurons"].includes(` 10% take ${layers[7][4]} of`));
+    const [, all, some] = rows("Perplexity by neurons kept");
+    assert.equal(
+      summary["perplexity, by neurons kept"],
+      `${all[1]} of 100%; ${some[1]} of 10% (${some[3]})`,
+    );
+    for (const [mode, , decoding] of rows("Speed on this machine").slice(1)) {
+      const speed = summary[`decoding here, ${mode}`];
+      assert.equal(speed.split(" ")[0], decoding.split(" ")[0]);
+      assert.equal(/times dense/.test(speed), mode !== "dense");
+    }
+    assert.match(
+      summary["plan for this machine"],
+      /^[\d.]+ tokens\/s predicted, all on the CPU$/,
+    );
+  });
+
   await t.step("every figure has a drawing", () => {
     const figures = [...document.querySelectorAll("figure")];
     assert.equal(figures.length, 6);

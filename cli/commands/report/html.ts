@@ -112,7 +112,7 @@ const style = `
     overflow-wrap: anywhere; }
   tr { break-inside: avoid; }
   h2 { break-after: avoid; }
-  @media print { body { margin: 0; max-width: none; font-size: 10.5pt; } }
+  @media print { section:first-of-type { break-after: page; } body { margin: 0; max-width: none; font-size: 10.5pt; } }
 `;
 
 /** A page that loads nothing, and is not allowed to. */

@@ -5,7 +5,13 @@
  */
 // @ts-types="../../../src/std/basename.d.ts"
 import { basename } from "@std/path/basename";
-import { activationCdf, activationShare, type Profile } from "../../../plan.ts";
+import { mostKept } from "../../../lab.ts";
+import {
+  activationCdf,
+  activationShare,
+  meanActivationShare,
+  type Profile,
+} from "../../../plan.ts";
 import type { MetadataValue } from "../../../gguf.ts";
 import {
   cdfReport,
@@ -33,11 +39,11 @@ import {
 } from "../perplexity/output.ts";
 import { toSvg as planFigure } from "../plan/svg.ts";
 import { layerRows, summaryOf, totalsOf } from "../plan/text.ts";
-import type { PlanReport } from "../plan/planning.ts";
+import { type PlanReport, tokensPerSecond } from "../plan/planning.ts";
 import { describe } from "../../model_file.ts";
 import { hotMap, layerFigure, positionFigure } from "./figures.ts";
 import { sharesOf, type TextSparsity } from "./sparsity.ts";
-import { rowsOfSpeed, type SpeedRow, speedTests } from "./speed.ts";
+import { medianOf, rowsOfSpeed, type SpeedRow, speedTests } from "./speed.ts";
 
 /** Everything that a page shows. */
 export interface Report {
@@ -67,6 +73,7 @@ export async function toHtml(report: Report): Promise<Html> {
         describe({ model: report.plan.model, file: report.inspection.file })
       }`,
     ),
+    summarySection(report),
     modelSection(report.inspection),
     await sparsitySection(report),
     ...await profileSections(report),
@@ -85,6 +92,87 @@ export async function toHtml(report: Report): Promise<Html> {
 function nameOf({ name, file }: Inspection): string {
   const given = file.metadata.get("general.name")?.value;
   return typeof given === "string" && given.trim() ? given : basename(name);
+}
+
+/** What the page found out, on its first page. */
+function summarySection(report: Report): Html {
+  const { inspection, sparsity, profile, perplexity, plan, speed } = report;
+  const counted = sparsity?.profile ?? profile;
+  const rows = [
+    ["model", describe({ model: plan.model, file: inspection.file })],
+    ...counted ? firingRows(counted) : [],
+    ...perplexity ? perplexityRow(perplexity) : [],
+    ...decodingRows(speed),
+    [
+      "plan for this machine",
+      `${tokensPerSecond(plan.prediction).toFixed(1)} tokens/s predicted, ${
+        plan.bytes > 0
+          ? `${formatBytes(plan.bytes)} on the GPU`
+          : "all on the CPU"
+      }`,
+    ],
+  ];
+  return section("Summary", facts(rows));
+}
+
+function decodingRows(speed: readonly SpeedRow[]): string[][] {
+  const dense = speed.find(({ mode }) => mode === "dense");
+  return speed.map((row) => {
+    const median = medianOf(row.generation);
+    const text = `${median.toFixed(1)} tokens/s`;
+    const times = dense && row !== dense
+      ? `, ${(median / medianOf(dense.generation)).toFixed(2)} times dense`
+      : "";
+    return [`decoding here, ${row.mode}`, text + times];
+  });
+}
+
+function firingRows(counted: Profile): string[][] {
+  const shares = sharesOf(counted);
+  const cdfs = activationCdf(counted);
+  const hottest = (share: number) => percent(meanActivationShare(cdfs, share));
+  return [
+    [
+      "neurons that fire for a token",
+      `${percent(mean(shares.map(({ active }) => active)))} (gate > 0: ${
+        percent(mean(shares.map(({ gatePositive }) => gatePositive)))
+      })`,
+    ],
+    [
+      "hot neurons",
+      `the hottest 10% take ${
+        hottest(0.1)
+      } of all activations, the hottest 26% ${hottest(0.26)}`,
+    ],
+  ];
+}
+
+/** A change of perplexity that goes for none, where its error leaves no doubt. */
+const slight = 0.01;
+
+/** The perplexity, and with how few neurons it is about the same. */
+function perplexityRow(report: PerplexityReport): string[][] {
+  const { rows } = report;
+  const [, ...cells] = perplexityRows(report);
+  const base = mostKept(rows.map(({ keep }) => keep));
+  const fewest = rows.reduce(
+    (best, { keep = 1, change, changeError }, i) =>
+      Math.abs(change) + changeError <= slight && keep < (rows[best].keep ?? 1)
+        ? i
+        : best,
+    base,
+  );
+  const textOf = ([kept, perplexity, , change]: readonly string[]) =>
+    `${perplexity} of ${kept}${change === "+0.00%" ? "" : ` (${change})`}`;
+  const shown = fewest === base ? [base] : [base, fewest];
+  return [[
+    "perplexity, by neurons kept",
+    shown.map((row) => textOf(cells[row])).join("; "),
+  ]];
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 function modelSection(inspection: Inspection): Html {
@@ -165,8 +253,6 @@ function sparsityRows(profile: Profile): (string | number)[][] {
   const never = profile.layers.map(({ active }) =>
     active.filter((count) => count === 0).length / active.length
   );
-  const mean = (values: readonly number[]) =>
-    values.reduce((sum, value) => sum + value, 0) / values.length;
   const columns: [heading: string, values: number[]][] = [
     ["gate > 0", shares.map(({ gatePositive }) => gatePositive)],
     ["product ≠ 0", shares.map(({ active }) => active)],

@@ -94,12 +94,22 @@ async function measureMode(
   };
 }
 
+/** Speeds of the runs of a test, in tokens a second, from the slowest. */
+function speedsOf({ samples_ts }: BenchRow): number[] {
+  return (samples_ts as readonly number[]).toSorted((a, b) => a - b);
+}
+
+/** The speed of half of the runs of a test. */
+export function medianOf(row: BenchRow): number {
+  const speeds = speedsOf(row);
+  return speeds[speeds.length >> 1];
+}
+
 /** The rows as a table; headings first. */
 export function rowsOfSpeed(rows: readonly SpeedRow[]): string[][] {
-  const speed = ({ samples_ts }: BenchRow) => {
-    const speeds = (samples_ts as readonly number[]).toSorted((a, b) => a - b)
-      .map((speed) => speed.toFixed(1));
-    return `${speeds[speeds.length >> 1]} (${speeds[0]} to ${speeds.at(-1)})`;
+  const speed = (row: BenchRow) => {
+    const speeds = speedsOf(row).map((speed) => speed.toFixed(1));
+    return `${medianOf(row).toFixed(1)} (${speeds[0]} to ${speeds.at(-1)})`;
   };
   const limit = (
     { limit_ts, of_limit }: BenchRow,
