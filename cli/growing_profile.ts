@@ -10,9 +10,20 @@ import { isSparse } from "../gguf.ts";
 import { mayKeep } from "./beside_model.ts";
 import { profilePathOf, readProfileFile } from "./model_profile.ts";
 import type { RunGpuFlags } from "./gpu_options.ts";
+import type { FlagGroups } from "./option.ts";
 import { type LoadFlags, localModel } from "./options.ts";
 import { exists, OutputFile } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
+
+/** Asks for such a profile: nothing is written beside a model unasked. */
+export const growingOptions = {
+  growProfile: {
+    type: "boolean",
+    flag: "--grow-profile",
+    description:
+      "count which neurons fire, and add that to the profile beside the model, which makes later runs faster",
+  },
+} as const satisfies FlagGroups[string];
 
 /** What stands for the text in the progress of a profile that grows. */
 export const growing = "generation";
@@ -28,14 +39,15 @@ export class GrowingProfile {
   ) {}
 
   /**
-   * The profile that a run with these flags adds to. None where one is named,
+   * The profile that a run with these flags adds to. None where nobody asks for it, where one is named,
    * unwanted or finished, where the sandbox does not let us write beside the
    * model, where the flags leave out neurons that fire, and where a GPU takes
    * part, which does not count.
    */
   static async of(
-    flags: LoadFlags & RunGpuFlags,
+    flags: LoadFlags & RunGpuFlags & { readonly growProfile?: boolean },
   ): Promise<GrowingProfile | undefined> {
+    if (!flags.growProfile) return;
     const path = profilePathOf(flags);
     const { mode } = flags.sparsity;
     if (!path || flags.profile !== undefined || mode === "predictor") return;

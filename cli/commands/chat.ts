@@ -3,7 +3,7 @@ import type { ChatMessage } from "../../gguf.ts";
 import { printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
 import { runGpuOptions } from "../gpu_options.ts";
-import { GrowingProfile } from "../growing_profile.ts";
+import { growingOptions, GrowingProfile } from "../growing_profile.ts";
 import { readLines, readText } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
@@ -30,7 +30,7 @@ const options = {
     },
   },
   Model: modelOptions,
-  Running: runOptions,
+  Running: { ...runOptions, ...growingOptions },
   GPU: runGpuOptions,
   Length: lengthFlags,
   Sampling: samplingFlags,

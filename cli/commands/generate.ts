@@ -2,7 +2,7 @@ import { textOptions } from "../../mod.ts";
 import { noteLogprobs, printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
 import { runGpuOptions } from "../gpu_options.ts";
-import { GrowingProfile } from "../growing_profile.ts";
+import { growingOptions, GrowingProfile } from "../growing_profile.ts";
 import { readPrompt } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
@@ -19,7 +19,7 @@ import { Timings } from "../timings.ts";
 const options = {
   Prompt: promptOptions,
   Model: modelOptions,
-  Running: runOptions,
+  Running: { ...runOptions, ...growingOptions },
   GPU: runGpuOptions,
   Length: lengthFlags,
   Sampling: samplingFlags,

@@ -308,7 +308,12 @@ Deno.test({
 Deno.test("a profile that somebody counted meanwhile is not replaced by one that grows", async () => {
   await using dir = await folder();
   const path = `${dir.path}/tiny.gguf`;
-  const flags = { model: path, sparsity: { mode: "exact" }, gpu: "off" };
+  const flags = {
+    model: path,
+    sparsity: { mode: "exact" },
+    gpu: "off",
+    growProfile: true,
+  };
   const growing = await GrowingProfile.of(
     flags as Parameters<typeof GrowingProfile.of>[0],
   );

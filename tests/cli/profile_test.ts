@@ -183,7 +183,7 @@ Deno.test("the profile beside the model is found; one that does not fit is left 
   assert.equal(named.code, 1);
 });
 
-Deno.test("where nobody counted, generating does, until there are enough tokens", async () => {
+Deno.test("where nobody counted, generating does where it is asked to, until there are enough tokens", async () => {
   await using dir = await tinyFolder();
   const model = ["-m", `${dir.path}/tiny.gguf`];
   const beside = `${dir.path}/tiny.gguf.profile`;
@@ -191,8 +191,12 @@ Deno.test("where nobody counted, generating does, until there are enough tokens"
   args.push("--temp", "0", "-t", "2");
   const read = async () =>
     await readProfile(fromBuffer(await Deno.readFile(beside)));
-  await culm(...args, "--no-profile");
+  await culm(...args, "--no-profile", "--grow-profile");
   await assert.rejects(Deno.stat(beside), Deno.errors.NotFound);
+  const plain = await culm(...args);
+  assert.match(plain.err, /^profile: none; with one, /m);
+  assert.deepEqual(await namesIn(dir.path), ["tiny.gguf"]);
+  args.push("--grow-profile");
 
   const first = await culm(...args);
   assert.match(first.err, /^profile: none yet; what fires is counted/m);
@@ -207,7 +211,7 @@ Deno.test("where nobody counted, generating does, until there are enough tokens"
   assert.equal(second.out, first.out);
   assert.deepEqual((await read()).profile, mergeProfiles([profile, profile]));
 
-  const talk = await runCli(["chat", ...model, "-n", "4"], {
+  const talk = await runCli(["chat", ...model, "-n", "4", "--grow-profile"], {
     permissions,
     input: "Hello\n",
   });
