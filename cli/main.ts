@@ -7,8 +7,12 @@
  *
  * @module
  */
+import { quietMesa } from "./mesa.ts";
 import { main } from "./program.ts";
 
 export { main };
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+if (import.meta.main) {
+  await quietMesa();
+  Deno.exit(await main(Deno.args));
+}
