@@ -114,6 +114,10 @@ function draw(canvas: Canvas, element: Element, outer: Style): void {
       break;
     case "style":
       break;
+    case "line":
+      // A PDF's reader draws also an area that has no width.
+      drawPath(page, pathOf(element), { ...style, fill: "none" });
+      break;
     default:
       drawPath(page, pathOf(element), style);
   }

@@ -34,7 +34,7 @@ Deno.test("a drawing becomes one page of vectors", async () => {
     await toPdf(
       `<svg xmlns="http://www.w3.org/2000/svg" width="400" height="200" font-size="10">
       <style>ignored</style>
-      <svg x="5" y="7" fill="currentColor"><g transform="translate(1,2) rotate(-90)" stroke="#ff0000" stroke-width="3" fill="none">
+      <svg x="5" y="7" fill="currentColor"><g transform="translate(1,2) rotate(-90)" stroke="#ff0000" stroke-width="3">
         <line x1="10" y1="20" x2="30" y2="20"/></g>
       <rect x="1" y="2" width="3" height="4" fill="rgb(0, 255, 0)"/>
       <circle cx="50" cy="50" r="5"/>
