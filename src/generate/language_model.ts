@@ -209,9 +209,23 @@ export class LanguageModel implements AsyncDisposable {
     messages: readonly ChatTurn[],
     options: ChatOptions = {},
   ): AsyncGenerator<Piece, void, void> {
-    const turns = messagesOf(messages);
     checkOptions("chat", allChatOptions, options);
-    const { template: given, ...rest } = options;
+    const { template, ...rest } = options;
+    yield* this.generate(this.tokenizeChat(messages, { template }), rest);
+  }
+
+  /**
+   * The ids of a chat as its template writes it, up to where the answer begins:
+   * what {@linkcode LanguageModel.chat} evaluates.
+   *
+   * @throws {UsageError} for what is no list of messages, or messages that the template refuses
+   */
+  tokenizeChat(
+    messages: readonly ChatTurn[],
+    options: OptionsOf<typeof chatOptions> = {},
+  ): number[] {
+    const turns = messagesOf(messages);
+    const { template: given } = checkOptions("chat", chatOptions, options);
     const template = given === undefined
       ? this.chatTemplate
       : this.#templateOf(given);
@@ -219,11 +233,7 @@ export class LanguageModel implements AsyncDisposable {
     const { tokenizer } = this;
     const begins = tokenizer.bos !== undefined &&
       text.startsWith(tokenizer.pieceText(tokenizer.bos));
-    const ids = tokenizer.encode(text, {
-      parseSpecial: true,
-      addSpecial: !begins,
-    });
-    yield* this.generate(ids, rest);
+    return tokenizer.encode(text, { parseSpecial: true, addSpecial: !begins });
   }
 
   /** Stops the places and gives their memory back. */

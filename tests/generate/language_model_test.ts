@@ -170,6 +170,18 @@ Deno.test("chat renders ChatML where the file has no template, or the one given"
   await assert.rejects(run("{% if %}"));
 });
 
+Deno.test("tokenizeChat gives the ids that chat evaluates", async () => {
+  await using model = await load(tinyBamboo(), { threads: 0 });
+  const messages = [{ role: "user", content: "Hello" }];
+  for (const template of [undefined, "{{ messages[0].content }}!"]) {
+    using session = model.createSession();
+    const ids = model.tokenizeChat(messages, { template });
+    const options = { template, session, maxTokens: 1, temperature: 0 };
+    await Array.fromAsync(model.chat(messages, options));
+    assert.deepEqual(session.ids, ids);
+  }
+});
+
 Deno.test("what cannot be generated is refused with both numbers", async () => {
   await using model = await load(tinyBamboo(), { contextSize: 32 });
   const refused: [string | number[], GenerateOptions, RegExp][] = [
