@@ -4,7 +4,7 @@
  * @module
  */
 import type { GenerateOptions, Piece, Summary, Tokenizer } from "../mod.ts";
-import { note, printable, write } from "./terminal.ts";
+import { note, printable, printableLines, write } from "./terminal.ts";
 import type { Timings } from "./timings.ts";
 
 /** A text that was printed. */
@@ -23,6 +23,7 @@ export async function printAnswer(
   timings: Timings,
   onPiece?: (piece: Piece) => void,
 ): Promise<Answer> {
+  const isShown = Deno.stdout.isTerminal();
   const startedAt = performance.now();
   let firstTokenMs: number | undefined;
   let text = "";
@@ -31,7 +32,7 @@ export async function printAnswer(
   for await (const piece of pieces) {
     firstTokenMs ??= performance.now() - startedAt;
     text += piece.text;
-    await write(piece.text);
+    await write(isShown ? printableLines(piece.text) : piece.text);
     onPiece?.(piece);
   }
   timings.add(summary, firstTokenMs);

@@ -33,6 +33,9 @@ export async function mayKeep(path: string): Promise<boolean> {
 }
 
 /** Whether the sandbox lets us, without asking the user. */
-async function permits(name: "read" | "write", path: string): Promise<boolean> {
+export async function permits(
+  name: "read" | "write",
+  path: string,
+): Promise<boolean> {
   return (await Deno.permissions.query({ name, path })).state === "granted";
 }

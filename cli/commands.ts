@@ -6,7 +6,7 @@
 import type { CommandSpec } from "./command.ts";
 import { bench } from "./commands/bench/command.ts";
 import { cdf } from "./commands/cdf/command.ts";
-import { chat } from "./commands/chat.ts";
+import { chat } from "./commands/chat/command.ts";
 import { convert } from "./commands/convert.ts";
 import { evaluate } from "./commands/eval/command.ts";
 import { generate } from "./commands/generate.ts";

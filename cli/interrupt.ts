@@ -15,14 +15,15 @@ const endings: readonly (readonly [Deno.Signal, () => never])[] =
 /** Listens for Ctrl-C until it is disposed. */
 export class Interrupt implements Disposable {
   #controller = new AbortController();
-  readonly #listener = () => {
+  /** What Ctrl-C does, also for a terminal that sends it as a character. */
+  readonly press = () => {
     if (this.#controller.signal.aborted) Deno.exit(interruptedCode);
     this.#controller.abort();
   };
 
   /** Starts listening. */
   constructor() {
-    Deno.addSignalListener("SIGINT", this.#listener);
+    Deno.addSignalListener("SIGINT", this.press);
     for (const each of endings) Deno.addSignalListener(...each);
   }
 
@@ -40,7 +41,7 @@ export class Interrupt implements Disposable {
 
   /** Stops listening. */
   [Symbol.dispose](): void {
-    Deno.removeSignalListener("SIGINT", this.#listener);
+    Deno.removeSignalListener("SIGINT", this.press);
     for (const each of endings) Deno.removeSignalListener(...each);
   }
 }

@@ -45,13 +45,18 @@ function writeError(text: string): void {
   }
 }
 
-/** Text of a file or a person as it may be shown: control characters would steer the terminal. */
+/** Text of a file or a person as it may be shown in a line: control characters would steer the terminal. */
 export function printable(text: string): string {
-  return text.replace(
-    /\p{Cc}/gu,
-    (character) =>
-      `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`,
-  );
+  return text.replace(/\p{Cc}/gu, spelled);
+}
+
+/** The same for text of several lines: line feeds and tabs stay. */
+export function printableLines(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, spelled);
+}
+
+function spelled(character: string): string {
+  return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 
 /** Least time between two states of a bar, in ms. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { load } from "../../mod.ts";
-import { tinyBamboo } from "../../tiny/tiny.ts";
-import { runCli } from "./run_cli.ts";
+import { load } from "../../../mod.ts";
+import { tinyBamboo } from "../../../tiny/tiny.ts";
+import { runCli } from "../run_cli.ts";
 
 /** The answers that the library gives without keeping anything between turns. */
 async function answers(

@@ -1,0 +1,141 @@
+import { chatOptions, LimitError } from "../../../mod.ts";
+import { cacheFolderFlags } from "../../cache_folder.ts";
+import { type CommandSpec, interruptedCode } from "../../command.ts";
+import { runGpuOptions } from "../../gpu_options.ts";
+import { growingOptions, GrowingProfile } from "../../growing_profile.ts";
+import { readLines, readText } from "../../input.ts";
+import { Interrupt } from "../../interrupt.ts";
+import { loadModel } from "../../model_file.ts";
+import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
+import { modelOptions, runOptions } from "../../options.ts";
+import {
+  generateOptionsOf,
+  lengthFlags,
+  samplingFlags,
+} from "../../sampling_options.ts";
+import { note, write } from "../../terminal.ts";
+import { Timings } from "../../timings.ts";
+import { Conversation } from "./conversation.ts";
+import { History } from "./history.ts";
+import { Keyboard } from "./keyboard.ts";
+import { say, TerminalChat } from "./terminal_chat.ts";
+
+const options = {
+  Chat: {
+    systemPrompt: {
+      type: "string",
+      flag: "-sys, --system-prompt <text>",
+      description: "what the model is told before the first turn",
+    },
+    template: {
+      ...chatOptions.template,
+      flag: "--chat-template, --chat-template-file <template>",
+    },
+  },
+  Model: modelOptions,
+  Running: { ...runOptions, ...growingOptions },
+  GPU: runGpuOptions,
+  Length: lengthFlags,
+  Sampling: samplingFlags,
+} as const satisfies FlagGroups;
+
+type ChatFlags = FlagsOfGroups<typeof options>;
+
+/** Talks with a model. */
+export const chat: CommandSpec = {
+  name: "chat",
+  summary: "talk with a model; each line of standard input is a turn",
+  options,
+  examples: [
+    `culm chat -m model.gguf -sys "Answer in one sentence."`,
+    "culm chat -m model.gguf < questions.txt > answers.txt",
+  ],
+  run,
+};
+
+async function run(flags: ChatFlags): Promise<number> {
+  const template = await templateOf(flags.template);
+  const interactive = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
+  using interrupt = new Interrupt();
+  const growing = await GrowingProfile.of(flags);
+  await using model = await loadModel(flags, interrupt, {
+    countNeurons: growing !== undefined,
+  });
+  if (template === undefined && !model.hasChatTemplate) {
+    note(
+      "warning: the model has no chat template; turns are written as ChatML, which it may not know (--chat-template sets another)",
+    );
+  }
+  const timings = new Timings(model.loadMs);
+  using conversation = new Conversation(model, {
+    generate: generateOptionsOf(flags, model.tokenizer),
+    template,
+    system: flags.systemPrompt,
+    onDrop: interactive ? noteDropped : undefined,
+  }, timings);
+  let code = 0;
+  if (interactive) {
+    const { contextSize } = model.engine;
+    await talk(conversation, interrupt, contextSize);
+  } else code = await answerLines(conversation, interrupt);
+  note(timings.toString());
+  await growing?.save(model);
+  return code;
+}
+
+/** A template's own text always holds a brace, which the name of a file hardly does. */
+async function templateOf(
+  given: string | undefined,
+): Promise<string | undefined> {
+  return given === undefined || given.includes("{")
+    ? given
+    : await readText(given);
+}
+
+function noteDropped(turns: number): void {
+  const what = turns === 1
+    ? "the oldest message"
+    : `the oldest ${turns} messages`;
+  say(`(the context is full: the model is no longer told ${what})`);
+}
+
+/** Talks with the user at the terminal. */
+async function talk(
+  conversation: Conversation,
+  interrupt: Interrupt,
+  contextSize: number,
+): Promise<void> {
+  const history = await History.open();
+  say("/help lists commands and keys, Ctrl-D ends the chat.");
+  if (!history.lasts) {
+    say(`Messages are kept for this run only; ${cacheFolderFlags} keeps them.`);
+  }
+  using keyboard = new Keyboard(interrupt);
+  const parts = { conversation, keyboard, history, interrupt, contextSize };
+  await new TerminalChat(parts).run();
+}
+
+/** Answers each line of standard input, until it ends or Ctrl-C comes; gives the exit code. */
+async function answerLines(
+  conversation: Conversation,
+  interrupt: Interrupt,
+): Promise<number> {
+  try {
+    for await (const line of readLines(() => interrupt.signal)) {
+      if (line.trim() === "") continue;
+      const { finishReason } = await conversation.ask(line, interrupt.signal);
+      await write("\n");
+      if (finishReason === "aborted") note("(stopped)");
+      if (finishReason === "length") {
+        note("(cut at the end of -n, or of the context)");
+      }
+    }
+    return interrupt.signal.aborted ? interruptedCode : 0;
+  } catch (error) {
+    if (!(error instanceof LimitError)) throw error;
+    note(
+      `error: The chat has outgrown its context. ${error.message}. Begin a new one, or use a larger -c.`,
+    );
+    return 1;
+  }
+}
