@@ -17,6 +17,10 @@ export const needs = {
     what: "SmolLM2",
     how: "deno task fetch:smollm2",
   },
+  terminal: {
+    what: "a pseudo terminal",
+    how: "the program script, of util-linux",
+  },
   data: {
     what: "public test data",
     how: "downloads; tests/README.md says which, and where they go",

@@ -124,24 +124,28 @@ export class Conversation implements Disposable {
     const { contextSize } = this.#model.engine;
     const quarter = Math.floor(contextSize / 4);
     const wanted = maxTokens < 0 ? quarter : Math.min(maxTokens, quarter);
-    let prompt = this.#tokenize(turns);
+    let prompt = this.#tokenize(turns, this.#dropped);
     if (!onDrop || prompt.length + wanted <= contextSize) return prompt;
-    const before = this.#dropped;
+    let dropped = this.#dropped;
     while (prompt.length > contextSize / 2) {
       const next = turns.findIndex(({ role }, index) =>
-        index > this.#dropped && role === "user"
+        index > dropped && role === "user"
       );
       if (next < 0) break;
-      this.#dropped = next;
-      prompt = this.#tokenize(turns);
+      dropped = next;
+      prompt = this.#tokenize(turns, dropped);
     }
-    if (this.#dropped > before) onDrop(this.#dropped - before);
+    // A message that is too long by itself costs no other.
+    if (dropped > this.#dropped && prompt.length < contextSize) {
+      onDrop(dropped - this.#dropped);
+      this.#dropped = dropped;
+    }
     return prompt;
   }
 
-  #tokenize(turns: readonly ChatMessage[]): number[] {
+  #tokenize(turns: readonly ChatMessage[], from: number): number[] {
     const { template } = this.#options;
-    const told = this.#told(turns.slice(this.#dropped));
+    const told = this.#told(turns.slice(from));
     return this.#model.tokenizeChat(told, { template });
   }
 

@@ -31,7 +31,7 @@ export interface TerminalChatParts {
   readonly contextSize: number;
 }
 
-/** Asks, answers and obeys until the user leaves. No error ends it but one of the machine. */
+/** Asks, answers and obeys until the user leaves. */
 export class TerminalChat implements ChatControls {
   readonly #parts: TerminalChatParts;
   /** The file that this chat was saved to or loaded from. */
@@ -54,7 +54,10 @@ export class TerminalChat implements ChatControls {
       try {
         await this.#take(text);
       } catch (error) {
-        if (!isReportable(error)) throw error;
+        // Only one of the machine ends the chat.
+        const isExpected = error instanceof CulmError ||
+          error instanceof Deno.errors.NotCapable;
+        if (!isExpected) throw error;
         complain(error);
       }
     }
@@ -63,15 +66,10 @@ export class TerminalChat implements ChatControls {
   async #take(text: string): Promise<void> {
     const command = slashCommandIn(text);
     if (command) await runSlashCommand(command, this);
-    else await this.#answer((signal) => this.#ask(messageOf(text), signal));
-  }
-
-  async #ask(content: string, signal: AbortSignal): Promise<Summary> {
-    try {
-      return await this.#parts.conversation.ask(content, signal);
-    } catch (error) {
-      if (isReportable(error)) say("(not sent: Up brings the message back)");
-      throw error;
+    else {
+      const { conversation } = this.#parts;
+      const content = messageOf(text);
+      await this.#answer((signal) => conversation.ask(content, signal));
     }
   }
 
@@ -94,6 +92,7 @@ export class TerminalChat implements ChatControls {
 
   clear(): void {
     this.#parts.conversation.clear();
+    this.#file = undefined;
     say("(a new chat)");
   }
 
@@ -153,6 +152,7 @@ function outcomeOf(summary: Summary, contextSize: number): string {
   const took = `${completionTokens} tokens${rate}; context ${
     Math.min(used, contextSize)
   } of ${contextSize}`;
+  if (completionTokens === 0) return `(stopped; ${comesBack})`;
   if (finishReason === "aborted") return `(stopped; ${took})`;
   if (finishReason === "stop") return `(${took})`;
   return used >= contextSize
@@ -160,18 +160,16 @@ function outcomeOf(summary: Summary, contextSize: number): string {
     : `(cut at -n: ${took})`;
 }
 
-/** Whether the chat can go on behind an error. */
-function isReportable(error: unknown): error is Error {
-  return error instanceof CulmError || error instanceof Deno.errors.NotCapable;
-}
-
+/** Says what went wrong in one line; whatever was typed is in the history. */
 function complain(error: Error): void {
   const advice = error instanceof LimitError
     ? ". Shorten the message, or begin again with a larger -c"
     : "";
-  const line = `error: ${printable(error.message)}${advice}`;
+  const line = `error: ${printable(error.message)}${advice} (${comesBack})`;
   note(Deno.stderr.isTerminal() ? red(line) : line);
 }
+
+const comesBack = "Up brings back what you typed";
 
 /** A line of the chat's own. */
 export function say(line: string): void {
