@@ -12,6 +12,14 @@ function test(name: string, fn: () => Promise<void>): void {
 const template = "{% for m in messages %}{{ m.content }} {% endfor %}";
 const usual = ["chat", "-t", "1", "--temp", "0", "--chat-template", template];
 
+/** Where Deno keeps modules. */
+async function denoFolder(): Promise<string> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json"],
+  }).output();
+  return JSON.parse(new TextDecoder().decode(stdout)).denoDir;
+}
+
 const ctrl = {
   c: "\x03",
   d: "\x04",
@@ -118,7 +126,8 @@ test("a template that fails is one line, and loses nothing", async () => {
 
 test("messages come back in another run where their file may be written", async () => {
   await inFolder(async (folder) => {
-    const env = { XDG_CACHE_HOME: folder };
+    // Deno's own cache stays where it is.
+    const env = { XDG_CACHE_HOME: folder, DENO_DIR: await denoFolder() };
     const allowed = [
       "--allow-env=XDG_CACHE_HOME",
       `--allow-read=${folder}`,
