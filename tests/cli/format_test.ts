@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { formatBytes, formatDuration } from "../../cli/format.ts";
-import { progressText } from "../../cli/terminal.ts";
+import { printable, printableLines, progressText } from "../../cli/terminal.ts";
 
 Deno.test("bytes have three digits and a unit of 1024", () => {
   const shown: [number, string][] = [
@@ -38,4 +38,9 @@ Deno.test("progress has a rate and the time left, of what this run has done", ()
   // Nothing is known yet.
   assert.equal(progressText(tokens, 100, 500, 10), "100 of 500 tokens");
   assert.equal(progressText(tokens, 200, 500, 0), "200 of 500 tokens");
+});
+
+Deno.test("what would steer a terminal is spelled out", () => {
+  assert.equal(printable("a\x1b[2Jb\nc\x9b"), "a\\x1b[2Jb\\x0ac\\x9b");
+  assert.equal(printableLines("a\x1b[2J\n\tb\r"), "a\\x1b[2J\n\tb\\x0d");
 });

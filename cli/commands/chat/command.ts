@@ -31,6 +31,12 @@ const options = {
       ...chatOptions.template,
       flag: "--chat-template, --chat-template-file <template>",
     },
+    history: {
+      type: "boolean",
+      default: true,
+      flag: "--no-history",
+      description: "keep what is typed for this run only",
+    },
   },
   Model: modelOptions,
   Running: { ...runOptions, ...growingOptions },
@@ -76,7 +82,7 @@ async function run(flags: ChatFlags): Promise<number> {
   let code = 0;
   if (interactive) {
     const { contextSize } = model.engine;
-    await talk(conversation, interrupt, contextSize);
+    await talk(conversation, interrupt, contextSize, flags.history);
   } else code = await answerLines(conversation, interrupt);
   note(timings.toString());
   await growing?.save(model);
@@ -104,10 +110,11 @@ async function talk(
   conversation: Conversation,
   interrupt: Interrupt,
   contextSize: number,
+  lasts: boolean,
 ): Promise<void> {
-  const history = await History.open();
+  const history = await History.open(lasts);
   say("/help lists commands and keys, Ctrl-D ends the chat.");
-  if (!history.lasts) {
+  if (lasts && !history.lasts) {
     say(`Messages are kept for this run only; ${cacheFolderFlags} keeps them.`);
   }
   using keyboard = new Keyboard(interrupt);

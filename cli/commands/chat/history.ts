@@ -22,9 +22,9 @@ export class History {
     this.#messages = [...messages];
   }
 
-  /** The history of this user. */
-  static async open(): Promise<History> {
-    const folder = await cacheFolder();
+  /** The history of this user; `lasts` says whether it is wanted in a file. */
+  static async open(lasts: boolean): Promise<History> {
+    const folder = lasts ? await cacheFolder() : undefined;
     if (folder === undefined) return new History([], undefined);
     const lines = await Deno.readTextFile(fileIn(folder)).then(
       (text) => text.split("\n"),

@@ -20,11 +20,11 @@ export async function promptForMessage(
   const screen = new LineScreen();
   let state = newMessage(history.messages);
   for (;;) {
-    const { rows } = Deno.consoleSize();
-    await write(screen.draw(visiblePart(layoutOf(state), rows)));
+    const layout = layoutOf(state);
+    await write(screen.draw(visiblePart(layout, screenSize().rows)));
     const key = await keyboard.next();
     if (key === "resized") {
-      screen.resize(Deno.consoleSize().columns);
+      screen.resize(screenSize().columns);
       continue;
     }
     if (key === "continued") {
@@ -51,5 +51,11 @@ export async function promptForMessage(
 }
 
 function layoutOf({ text, cursor }: EditorState): Layout {
-  return layOut(text, cursor, Deno.consoleSize().columns);
+  return layOut(text, cursor, screenSize().columns);
+}
+
+/** The screen's size; a VT100's where the terminal does not say it. */
+function screenSize(): { columns: number; rows: number } {
+  const { columns, rows } = Deno.consoleSize();
+  return { columns: columns || 80, rows: rows || 24 };
 }

@@ -81,11 +81,17 @@ export class PseudoTerminal implements AsyncDisposable {
   async shows(what: RegExp | string): Promise<string> {
     const holds = (text: string) =>
       typeof what === "string" ? text.includes(what) : what.test(text);
-    while (!holds(this.text)) {
-      assert.ok(!this.#hasEnded, `no ${what} in\n${this.text}`);
-      await this.#changed.promise;
+    // What has not come by then never will.
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), 60_000);
+    try {
+      while (!holds(this.text)) {
+        assert.ok(!this.#hasEnded, `no ${what} in\n${this.text}`);
+        await this.#changed.promise;
+      }
+      return this.text;
+    } finally {
+      clearTimeout(timer);
     }
-    return this.text;
   }
 
   /** Everything on the screen and above it. */
@@ -100,8 +106,13 @@ export class PseudoTerminal implements AsyncDisposable {
 
   /** Gives it another width, as a window manager does. */
   async resize(columns: number): Promise<void> {
-    const [, path] = (await this.shows(begins)).match(/^terminal (.*)$/m)!;
     this.#terminal.resize(columns, 24);
+    await this.tellColumns(columns);
+  }
+
+  /** Tells the programs in it so many columns; 0 where it does not know. */
+  async tellColumns(columns: number): Promise<void> {
+    const [, path] = (await this.shows(begins)).match(/^terminal (.*)$/m)!;
     const { success } = await new Deno.Command("stty", {
       args: ["-F", path, "cols", String(columns)],
     }).output();

@@ -148,6 +148,11 @@ test("messages come back in another run where their file may be written", async 
     await second.shows(/^>$/m);
     await second.type(up);
     await second.shows("> one\n  two");
+    const unwanted = [...usual, "--no-history"];
+    await using third = new PseudoTerminal(unwanted, allowed, env);
+    assert.doesNotMatch(await third.shows(/^>$/m), /for this run only/);
+    await third.type(`${up}new`);
+    await third.shows(/^> new$/m);
   });
   await using closed = new PseudoTerminal([...usual]);
   await closed.shows(/kept for this run only; --allow-env/);
@@ -164,4 +169,12 @@ test("a message is drawn anew where the window's width changes", async () => {
   await terminal.resize(100);
   const text = await terminal.shows(`> ${message}\n`);
   assert.equal(text.match(/^>/gm)!.length, 1);
+});
+
+test("a terminal that does not say its width has 80 columns", async () => {
+  await using terminal = new PseudoTerminal([...usual]);
+  await terminal.shows(/^>$/m);
+  await terminal.tellColumns(0);
+  await terminal.type("Tom had a ball.");
+  await terminal.shows(/^> Tom had a ball\.$/m);
 });
