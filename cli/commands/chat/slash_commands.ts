@@ -75,7 +75,8 @@ const keys: readonly (readonly [string, string])[] = [
 export function slashCommandIn(
   message: string,
 ): { name: string; argument: string } | undefined {
-  const [, name, argument] = message.match(/^(\/\p{L}+)(?: +(.*))?\s*$/u) ?? [];
+  const [, name, argument] = message.match(/^(\/\p{L}+)(?: +(.*))?\s*$/su) ??
+    [];
   return name === undefined
     ? undefined
     : { name, argument: argument?.trim() ?? "" };
