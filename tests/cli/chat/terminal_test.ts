@@ -95,6 +95,17 @@ test("commands: an unknown one, a saved chat, another answer", async () => {
   });
 });
 
+test("another answer is another one, also where the seed is given", async () => {
+  const seeded = [...usual, "--temp", "1", "-s", "1", "-n", "12"];
+  await using terminal = new PseudoTerminal(seeded);
+  await terminal.shows(/^>$/m);
+  await terminal.type("Tom had\r/regen\r");
+  const text = await terminal.shows(/(\(cut at -n[^]*){2}^>$/m);
+  const [, first] = text.match(/^> Tom had\n([^]*?)^\(cut/m)!;
+  const [, second] = text.match(/^> \/regen\n([^]*?)^\(cut/m)!;
+  assert.notEqual(first, second);
+});
+
 test("a full context loses the oldest turns, and says so", async () => {
   const small = ["-c", "96", "-n", "24", "--ignore-eos", "-sys", "Be kind."];
   await using terminal = new PseudoTerminal([...usual, ...small]);
