@@ -73,6 +73,11 @@ export const textOptions = {
     description:
       "takes over what other texts that began alike have left behind",
   },
+  /** Called with each piece as it comes, before it is given. */
+  onToken: {
+    schema: v.function("a function") as SchemaOf<(piece: Piece) => void>,
+    description: "called with each piece as it comes",
+  },
   /** Called once, when the text has ended for whatever reason. */
   onFinish: {
     schema: v.function("a function") as SchemaOf<(summary: Summary) => void>,
@@ -196,12 +201,14 @@ export async function* generate(
       // are busy with this token.
       next = finished ? undefined : session.append([id], ask);
       next?.catch(() => {}); // the await below, or the one at the end, reports it
-      yield {
+      const piece: Piece = {
         id,
         text: stopped.text + (finished ? stops.flush() : ""),
         logprob: logSoftmaxAt(logits, id),
         topLogprobs: logprobs > 0 ? topLogprobs(logits, logprobs) : undefined,
       };
+      options.onToken?.(piece);
+      yield piece;
       logits = await next;
     }
   } catch (error) {

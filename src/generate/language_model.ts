@@ -1,4 +1,5 @@
 /** A loaded model: text in, text out. */
+import * as v from "valibot";
 import type { Engine } from "../engine/engine.ts";
 import { type ChatTurn, messagesOf } from "./chat_messages.ts";
 import { TokenizerError, UsageError } from "../errors.ts";
@@ -10,7 +11,13 @@ import {
   type Piece,
 } from "./generate.ts";
 import type { Model } from "../model/model.ts";
-import { checkOptions, checkValue, type OptionsOf, shown } from "../options.ts";
+import {
+  checkOptions,
+  checkValue,
+  type OptionsOf,
+  type SchemaOf,
+  shown,
+} from "../options.ts";
 import type { Profile } from "../plan/profile.ts";
 import { Session } from "./session.ts";
 import { ChatTemplate } from "../tokenizer/chat_template.ts";
@@ -20,6 +27,14 @@ import {
   type Tokenizer,
 } from "../tokenizer/tokenizer.ts";
 
+type JsonObject = Readonly<Record<string, unknown>>;
+
+const jsonObject = v.custom<JsonObject>(
+  (value) =>
+    typeof value === "object" && value !== null && !Array.isArray(value),
+  "an object",
+);
+
 /** What {@linkcode LanguageModel.chat} takes beside what generating takes. */
 export const chatOptions = {
   /** A Jinja template in place of the file's. */
@@ -28,6 +43,19 @@ export const chatOptions = {
     defaultText: "the model's own, or ChatML where it has none",
     flag: "--chat-template <template>",
     description: "a Jinja template, or a file with one",
+  },
+  /** Functions that the model may call, as JSON objects of the kind that its template reads. */
+  tools: {
+    schema: v.array(jsonObject, "a list of objects") as SchemaOf<
+      readonly JsonObject[]
+    >,
+    description:
+      "functions that the model may call, as its template reads them",
+  },
+  /** More variables for the template, such as `enable_thinking`. */
+  variables: {
+    schema: jsonObject as SchemaOf<JsonObject>,
+    description: "more variables for the template, such as `enable_thinking`",
   },
 } as const;
 
@@ -210,8 +238,9 @@ export class LanguageModel implements AsyncDisposable {
     options: ChatOptions = {},
   ): AsyncGenerator<Piece, void, void> {
     checkOptions("chat", allChatOptions, options);
-    const { template, ...rest } = options;
-    yield* this.generate(this.tokenizeChat(messages, { template }), rest);
+    const { template, tools, variables, ...rest } = options;
+    const written = { template, tools, variables };
+    yield* this.generate(this.tokenizeChat(messages, written), rest);
   }
 
   /**
@@ -225,11 +254,17 @@ export class LanguageModel implements AsyncDisposable {
     options: OptionsOf<typeof chatOptions> = {},
   ): number[] {
     const turns = messagesOf(messages);
-    const { template: given } = checkOptions("chat", chatOptions, options);
+    const { template: given, tools, variables } = checkOptions(
+      "chat",
+      chatOptions,
+      options,
+    );
     const template = given === undefined
       ? this.chatTemplate
       : this.#templateOf(given);
-    const text = template.render(turns, { addGenerationPrompt: true });
+    const text = template.render(turns, {
+      variables: { ...variables, ...tools && { tools } },
+    });
     const { tokenizer } = this;
     const begins = tokenizer.bos !== undefined &&
       text.startsWith(tokenizer.pieceText(tokenizer.bos));

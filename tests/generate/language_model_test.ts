@@ -285,3 +285,46 @@ Deno.test("text, Blob and Uint8Array sources load alike", async () => {
     await Deno.remove(path);
   }
 });
+
+Deno.test("onToken sees every piece of a text that complete gives whole", async () => {
+  await using model = await load(tinyBamboo(), { threads: 0 });
+  const pieces: string[] = [];
+  const text = await model.complete("Tom had a", {
+    temperature: 0,
+    maxTokens: 12,
+    onToken: (piece) => pieces.push(piece.text),
+  });
+  assert.equal(pieces.length, 12);
+  assert.equal(pieces.join(""), text);
+  await assert.rejects(
+    model.complete("Tom", {
+      maxTokens: 3,
+      onToken: () => {
+        throw new RangeError("enough");
+      },
+    }),
+    { name: "RangeError", message: "enough" },
+  );
+  const options = { temperature: 0, maxTokens: 12 };
+  assert.equal(await model.complete("Tom had a", options), text);
+});
+
+Deno.test("tools and variables reach the template of a chat", async () => {
+  await using model = await load(tinyBamboo(), { threads: 0 });
+  const template = "{{ messages[0].content }} {% for tool in tools %}" +
+    "{{ tool.function.name }} {% endfor %}{{ mood }}";
+  const messages = [{ role: "user", content: "Once" }];
+  const ids = model.tokenizeChat(messages, {
+    template,
+    tools: [{ type: "function", function: { name: "rain" } }],
+    variables: { mood: "glad", messages: "not these" },
+  });
+  assert.deepEqual(ids, model.tokenize("Once rain glad"));
+  for (const wrong of [{ tools: {} }, { tools: ["rain"] }, { variables: [] }]) {
+    assert.throws(
+      // deno-lint-ignore no-explicit-any
+      () => model.tokenizeChat(messages, wrong as any),
+      { name: "UsageError" },
+    );
+  }
+});
