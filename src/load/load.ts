@@ -113,16 +113,16 @@ export async function load(
   };
   const { threads } = checked;
   const startOn = (
-    gpuPlan?: PlacePlan,
-    control?: LoadControl,
+    gpuPlan: PlacePlan | undefined,
     count = threads,
+    control?: LoadControl,
   ) => startTeam(all, count, { ...places, gpuPlan }, control);
   const teamStart = performance.now();
   const team = await startWithGpu(
     places,
     threads,
     options,
-    (gpuPlan) => startOn(gpuPlan, options),
+    (gpuPlan) => startOn(gpuPlan, threads, options),
     warn,
   );
   detach();
@@ -137,12 +137,13 @@ export async function load(
     ? undefined
     : new ThreadChoice(count, performance.now() - teamStart);
   const restart = (reason: unknown) => {
-    if (reason === choice) return startOn(undefined, {}, choice?.count);
-    const isGpu = reason instanceof GpuError;
-    if (isGpu) gpuPlan = undefined;
-    const next = isGpu ? "going on with the CPU" : "starting again";
-    warn(`${reason instanceof Error ? reason.message : reason}; ${next}`);
-    return startOn(gpuPlan, {}, choice?.count);
+    if (reason !== choice) {
+      const isGpu = reason instanceof GpuError;
+      if (isGpu) gpuPlan = undefined;
+      const next = isGpu ? "going on with the CPU" : "starting again";
+      warn(`${reason instanceof Error ? reason.message : reason}; ${next}`);
+    }
+    return startOn(gpuPlan, choice?.count);
   };
   return new LanguageModel(
     file,
