@@ -4,6 +4,7 @@ import type { Engine } from "../engine/engine.ts";
 import { type ChatTurn, messagesOf } from "./chat_messages.ts";
 import { TokenizerError, UsageError } from "../errors.ts";
 import { getString, type GgufFile } from "../formats/gguf/read.ts";
+import { isObject, type JsonObject } from "../formats/json.ts";
 import {
   generate,
   type GenerateOptions,
@@ -27,13 +28,7 @@ import {
   type Tokenizer,
 } from "../tokenizer/tokenizer.ts";
 
-type JsonObject = Readonly<Record<string, unknown>>;
-
-const jsonObject = v.custom<JsonObject>(
-  (value) =>
-    typeof value === "object" && value !== null && !Array.isArray(value),
-  "an object",
-);
+const jsonObject = v.custom<JsonObject>(isObject, "an object");
 
 /** What {@linkcode LanguageModel.chat} takes beside what generating takes. */
 export const chatOptions = {
