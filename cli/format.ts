@@ -32,6 +32,18 @@ export function formatShare(part: number, whole: number): string {
   return whole > 0 ? `${(100 * part / whole).toFixed(1)} %` : "-";
 }
 
+/** What the system said, without its number and what file that was. */
+export function formatSystemError(error: Error): string {
+  return error.message.replace(/ \(os error \d+\).*$/, "");
+}
+
+/** A change in percent, with its standard error where it has one. */
+export function formatChange(change: number, error?: number): string {
+  const sign = change < 0 ? "-" : "+";
+  const text = `${sign}${(100 * Math.abs(change)).toFixed(2)}%`;
+  return error === undefined ? text : `${text} ± ${(100 * error).toFixed(2)}%`;
+}
+
 /** Rows in columns, two blanks apart; numbers to the right. */
 export function formatTable(
   rows: readonly (readonly (string | number)[])[],

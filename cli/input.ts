@@ -6,6 +6,7 @@
 // @ts-types="../src/std/basename.d.ts"
 import { basename } from "@std/path/basename";
 import { CulmError, UsageError } from "../mod.ts";
+import { formatSystemError } from "./format.ts";
 import { BadFlags } from "./option.ts";
 import type { PromptFlags } from "./options.ts";
 import { unescape } from "./values.ts";
@@ -96,7 +97,7 @@ function reasonOf(error: unknown): string {
   if (error instanceof Deno.errors.PermissionDenied) {
     return "the system does not permit reading it";
   }
-  return (error as Error).message.replace(/ \(os error \d+\).*$/, "");
+  return formatSystemError(error as Error);
 }
 
 /**

@@ -6,6 +6,7 @@
  * @module
  */
 import { CulmError } from "../mod.ts";
+import { formatSystemError } from "./format.ts";
 import { note, printable } from "./terminal.ts";
 
 /** How a file is claimed. */
@@ -363,5 +364,5 @@ function failure(path: string, error: unknown): unknown {
 /** The system's word for what went wrong, without the call and the number. */
 function reasonOf(error: unknown): string {
   if (error instanceof Deno.errors.NotFound) return "there is no such folder";
-  return (error as Error).message.replace(/ \(os error \d+\).*$/, "");
+  return formatSystemError(error as Error);
 }

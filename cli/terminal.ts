@@ -5,7 +5,7 @@
  * @module
  */
 import { CulmError } from "../mod.ts";
-import { formatBytes, formatDuration } from "./format.ts";
+import { formatBytes, formatDuration, formatSystemError } from "./format.ts";
 
 /** The reader of standard output has gone, as `head` does: no error. */
 export class OutputClosed extends Error {}
@@ -25,7 +25,7 @@ export async function write(content: string | Uint8Array): Promise<void> {
     while (rest.length > 0) rest = rest.subarray(await Deno.stdout.write(rest));
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) throw new OutputClosed();
-    const reason = (error as Error).message.replace(/ \(os error \d+\)$/, "");
+    const reason = formatSystemError(error as Error);
     throw new CulmError(`Cannot write to standard output: ${reason}`);
   }
 }

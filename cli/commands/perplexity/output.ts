@@ -10,7 +10,7 @@ import {
   type PerplexityChange,
   type TextScore,
 } from "../../../lab.ts";
-import { formatMarkdown } from "../../format.ts";
+import { formatChange, formatMarkdown } from "../../format.ts";
 import { drawing, framed } from "../../svg.ts";
 
 /** What a run has measured. */
@@ -77,7 +77,7 @@ export function rowsOf({ rows }: PerplexityReport): string[][] {
     keep === undefined ? sparsity : percent(keep),
     perplexity.toFixed(4),
     error.toFixed(5),
-    changeText(change, i === base ? undefined : changeError),
+    formatChange(change, i === base ? undefined : changeError),
   ]);
   return [["neurons kept", "PPL", "+/-", "change"], ...cells];
 }
@@ -213,11 +213,4 @@ function tickText(points: readonly Point[]): (kept: number) => string {
 
 function percent(share: number): string {
   return `${Number((100 * share).toPrecision(6))}%`;
-}
-
-/** A change in percent, with its standard error where it has one. */
-function changeText(change: number, error?: number): string {
-  const sign = change < 0 ? "-" : "+";
-  const text = `${sign}${(100 * Math.abs(change)).toFixed(2)}%`;
-  return error === undefined ? text : `${text} ± ${(100 * error).toFixed(2)}%`;
 }

@@ -14,7 +14,12 @@ import {
   type TextScore,
 } from "../../../lab.ts";
 import type { Model } from "../../../gguf.ts";
-import { formatBytes, formatMarkdown, formatShare } from "../../format.ts";
+import {
+  formatBytes,
+  formatChange,
+  formatMarkdown,
+  formatShare,
+} from "../../format.ts";
 import type { Interrupt } from "../../interrupt.ts";
 import { loadModel } from "../../model_file.ts";
 import type { LoadFlags } from "../../options.ts";
@@ -143,7 +148,7 @@ export function toTable({ rows }: PredictorReport): string {
     share(row.recall),
     share(row.missedMass),
     row.perplexity.toFixed(4),
-    row === exact ? "-" : changeText(row.perplexity / exact.perplexity - 1),
+    row === exact ? "-" : formatChange(row.perplexity / exact.perplexity - 1),
   ]);
   const headings = [
     "predictor",
@@ -168,8 +173,4 @@ function rankText([least, mean, most]: readonly number[]): string {
   return least === most
     ? String(most)
     : `${Number(mean.toFixed(1))} (${least}-${most})`;
-}
-
-function changeText(change: number): string {
-  return `${change < 0 ? "-" : "+"}${Math.abs(100 * change).toFixed(2)}%`;
 }
