@@ -12,7 +12,19 @@ import {
   loadOptions,
   parseSparsity,
 } from "../mod.ts";
-import { BadFlags, type FlagsOf, type FlagTable } from "./option.ts";
+import {
+  BadFlags,
+  type FlagsOf,
+  type FlagSpec,
+  type FlagTable,
+} from "./option.ts";
+
+/** Results for programs in place of tables for people. */
+export const jsonFlag = {
+  type: "boolean",
+  flag: "--json",
+  description: "print everything as JSON",
+} as const satisfies FlagSpec;
 
 /** Which model. */
 export const modelOptions = {

@@ -17,7 +17,7 @@ import type { CommandSpec } from "../../command.ts";
 import { openModel } from "../../model_file.ts";
 import { findProfile, readProfileFile } from "../../model_profile.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
-import { countingOptions, modelOptions } from "../../options.ts";
+import { countingOptions, jsonFlag, modelOptions } from "../../options.ts";
 import { exists } from "../../output_file.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { countProfile } from "../profile/counting.ts";
@@ -50,11 +50,7 @@ const options = {
       description:
         "draw one line a layer, one chart a model; as PDF where the name ends in .pdf",
     },
-    json: {
-      type: "boolean",
-      flag: "--json",
-      description: "print everything as JSON",
-    },
+    json: jsonFlag,
     force: {
       type: "boolean",
       flag: "--force",

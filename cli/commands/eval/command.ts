@@ -26,6 +26,7 @@ import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
 import {
   benchLoadOptions,
   cacheTypeOf,
+  jsonFlag,
   modelOptions,
   runOptions,
 } from "../../options.ts";
@@ -95,11 +96,7 @@ const options = {
       flag: "--num-fewshot <n>",
       description: "examples before each question, a file's first",
     },
-    json: {
-      type: "boolean",
-      flag: "--json",
-      description: "print the results as JSON",
-    },
+    json: { ...jsonFlag, description: "print the results as JSON" },
     samples: {
       type: "string",
       flag: "--samples <file>",

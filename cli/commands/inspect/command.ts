@@ -5,7 +5,12 @@ import { inspectFile } from "./inspection.ts";
 import { toJson, toText } from "./text.ts";
 import { openModel } from "../../model_file.ts";
 import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
-import { cacheTypeOf, memoryOptions, modelOptions } from "../../options.ts";
+import {
+  cacheTypeOf,
+  jsonFlag,
+  memoryOptions,
+  modelOptions,
+} from "../../options.ts";
 import { write } from "../../terminal.ts";
 
 const options = {
@@ -17,11 +22,7 @@ const options = {
       flag: "--tensors",
       description: "list every tensor",
     },
-    json: {
-      type: "boolean",
-      flag: "--json",
-      description: "print everything as JSON",
-    },
+    json: jsonFlag,
   },
 } as const satisfies FlagGroups;
 

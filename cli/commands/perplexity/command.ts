@@ -1,7 +1,12 @@
 import type { CommandSpec } from "../../command.ts";
 import { readTexts, textName } from "../../input.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
-import { benchLoadOptions, chunkOption, modelOptions } from "../../options.ts";
+import {
+  benchLoadOptions,
+  chunkOption,
+  jsonFlag,
+  modelOptions,
+} from "../../options.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { finalEstimate, toCsv, toJson, toSvg, toTable } from "./output.ts";
 import { measurePerplexity } from "./run.ts";
@@ -40,11 +45,7 @@ const options = {
       flag: "--csv",
       description: "print the rows as CSV",
     },
-    json: {
-      type: "boolean",
-      flag: "--json",
-      description: "print the rows as JSON",
-    },
+    json: { ...jsonFlag, description: "print the rows as JSON" },
     svg: {
       type: "string",
       flag: "--svg <file>",

@@ -17,7 +17,7 @@ import {
 } from "../../model_gpu_index.ts";
 import { openModel } from "../../model_file.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
-import { modelOptions, planningOptions } from "../../options.ts";
+import { jsonFlag, modelOptions, planningOptions } from "../../options.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import {
   countedFor,
@@ -60,11 +60,7 @@ const options = {
       description:
         "draw the plan, by layer; as PDF where the name ends in .pdf",
     },
-    json: {
-      type: "boolean",
-      flag: "--json",
-      description: "print everything as JSON",
-    },
+    json: jsonFlag,
     force: {
       type: "boolean",
       flag: "--force",

@@ -22,7 +22,7 @@ import {
   rankText,
 } from "../../model_predictor.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
-import { countingOptions, modelOptions } from "../../options.ts";
+import { countingOptions, jsonFlag, modelOptions } from "../../options.ts";
 import { openOutput } from "../../output_flags.ts";
 import { openLayers } from "./layers.ts";
 import {
@@ -120,11 +120,7 @@ const options = {
       flag: "--chunks <n>",
       description: "chunks of -c tokens to measure",
     },
-    json: {
-      type: "boolean",
-      flag: "--json",
-      description: "print what was measured as JSON",
-    },
+    json: { ...jsonFlag, description: "print what was measured as JSON" },
   },
   Model: modelOptions,
   Running: countingOptions,
