@@ -35,7 +35,7 @@ export class ThreadChoice {
   #steps = 0;
   #ms = 0;
   #lostMs = 0;
-  /** Of steps of one token */
+  /** Of a window's steps of one token */
   #single = { steps: 0, ms: 0 };
   /** ms that were lost, since threads wait for one another */
   #lostSoFar = 0;
@@ -73,11 +73,11 @@ export class ThreadChoice {
     if (this.#ms < windowMs || this.#steps < windowSteps) return false;
     const count = this.#next(now);
     this.#steps = this.#ms = this.#lostMs = 0;
+    this.#single = { steps: 0, ms: 0 };
     if (count === this.count) return false;
     this.count = count;
     this.#changedAt = now;
     this.#lostSoFar = 0;
-    this.#single = { steps: 0, ms: 0 };
     return true;
   }
 

@@ -67,6 +67,14 @@ Deno.test("threads that wait for a busy core are given up within half a second",
   }
 });
 
+Deno.test("a core that is taken after a long quiet time is noticed as soon", () => {
+  const taken = 60_000;
+  const busy = (ms: number) => ms < taken ? 0 : 1;
+  const { changes } = run({ cores: 2, tokenMs: 0.4, busy }, taken + 3000);
+  assert.deepEqual(changes.map(({ count }) => count), [2, 1]);
+  assert.ok(changes[1].ms < taken + 500, `${changes[1].ms} ms`);
+});
+
 Deno.test("several busy cores cost few changes", () => {
   const { changes } = run({ cores: 16, tokenMs: 4, busy: () => 9 }, 1900);
   assert.deepEqual(changes.map(({ count }) => count), [16, 15, 13, 9, 1]);
