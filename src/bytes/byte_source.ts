@@ -6,6 +6,8 @@ export interface ByteSource {
   readonly name: string;
   /** Its length in bytes. */
   readonly size: number;
+  /** Whether reading goes over a network, and is not done again without need. */
+  readonly isRemote?: boolean;
   /**
    * Reads exactly `length` bytes from `offset`. The caller owns their buffer and
    * may transfer it.

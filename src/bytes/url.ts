@@ -47,6 +47,7 @@ export async function fromUrl(
   const source = { name, size };
   return {
     ...source,
+    isRemote: true,
     async read(offset, length, spare) {
       checkRange(source, offset, length);
       if (length === 0) return new Uint8Array(0);

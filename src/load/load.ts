@@ -11,7 +11,7 @@ import {
   type LoadOptions,
 } from "./load_options.ts";
 import { describeModel } from "../model/model.ts";
-import { isLocal, type ModelSource, toByteSource } from "./model_source.ts";
+import { type ModelSource, toByteSource } from "./model_source.ts";
 import { startWithGpu } from "./plan_gpu.ts";
 import { pagesFor } from "../places/batch.ts";
 import { untilAborted } from "../platform/abort.ts";
@@ -129,7 +129,7 @@ export async function load(
   const isReplaceable = threads > 0 || team.gpu !== undefined;
   let { gpu: gpuPlan } = team.options.plan;
   // With a GPU or a border that is given, the number of threads shows in texts.
-  const isFixed = options.threads !== undefined || !isLocal(source) ||
+  const isFixed = options.threads !== undefined || bytes.isRemote ||
     gpuPlan !== undefined || checked.hotShare !== undefined ||
     checked.keepFfnInputs;
   const count = team.options.plan.places.length;

@@ -24,14 +24,6 @@ export const modelSource: v.GenericSchema<ModelSource> = v.custom(
   "a path, a URL, a Blob, a Uint8Array or a ByteSource",
 );
 
-/** Whether bytes can be read again at no cost: from a file or from memory. */
-export function isLocal(source: ModelSource): boolean {
-  if (source instanceof URL) return source.protocol === "file:";
-  return typeof source === "string"
-    ? !/^https?:/.test(source)
-    : source instanceof Blob || source instanceof Uint8Array;
-}
-
 /**
  * Opens what is no {@linkcode ByteSource} yet; the caller closes it.
  *
@@ -43,13 +35,13 @@ export async function toByteSource(
 ): Promise<ByteSource> {
   checkValue("source", { schema: modelSource }, source ?? null);
   if (typeof source === "string") {
-    if (!isLocal(source)) return await fromUrl(source, options);
+    if (/^https?:/.test(source)) return await fromUrl(source, options);
     return await isFolder(source)
       ? await viewFolder(await openFolder(source))
       : await openFile(source);
   }
   if (source instanceof URL) {
-    return isLocal(source)
+    return source.protocol === "file:"
       ? await openFile(source)
       : await fromUrl(source, options);
   }

@@ -53,6 +53,7 @@ Deno.test("only the ranges that are read are asked for", async () => {
     const source = await fromUrl(new URL(url));
     assert.equal(source.size, 3000);
     assert.equal(source.name, url);
+    assert.equal(source.isRemote, true);
     assert.deepEqual(await source.read(500, 1500), bytes.slice(500, 2000));
     assert.deepEqual(await source.read(2999, 1), bytes.slice(2999));
     assert.equal((await source.read(7, 0)).length, 0);

@@ -6,6 +6,8 @@ import { ThreadChoice } from "../../src/engine/thread_choice.ts";
 import { startTeam } from "../../src/places/start.ts";
 import { limits } from "../helpers/teams.ts";
 import { randomModel } from "../helpers/random_model.ts";
+import { load, type LoadOptions, type ModelSource } from "../../mod.ts";
+import { tinyBamboo } from "../../tiny/tiny.ts";
 
 const changeMs = 100;
 
@@ -149,4 +151,32 @@ Deno.test("a text is the same to the last bit when threads come and go", async (
   const restless = new Restless(2, changeMs);
   assert.deepEqual(await run(restless), await run());
   assert.ok(restless.changes >= 4);
+});
+
+Deno.test({
+  name:
+    "threads are chosen where their number is not given, and reading again is free",
+  ignore: navigator.hardwareConcurrency < 2,
+  async fn() {
+    const { changesAfter } = ThreadChoice.prototype;
+    let steps = 0;
+    ThreadChoice.prototype.changesAfter = () => {
+      steps++;
+      return false;
+    };
+    const chosen = async (source: ModelSource, options?: LoadOptions) => {
+      steps = 0;
+      await using model = await load(source, options);
+      await model.complete("Tom", { maxTokens: 3 });
+      return steps > 0;
+    };
+    try {
+      const remote = { ...tinyBamboo(), isRemote: true };
+      assert.equal(await chosen(tinyBamboo()), true);
+      assert.equal(await chosen(tinyBamboo(), { threads: 2 }), false);
+      assert.equal(await chosen(remote), false);
+    } finally {
+      ThreadChoice.prototype.changesAfter = changesAfter;
+    }
+  },
 });
