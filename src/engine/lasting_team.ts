@@ -49,12 +49,12 @@ export class LastingTeam {
     return this.#try(act);
   }
 
-  /** Takes the time of a step of so many tokens, and another number of threads where that is faster. */
-  async learn(ms: number, tokens: number): Promise<void> {
+  /** Takes the time of a step, and another number of threads where that is faster. */
+  async learn(ms: number): Promise<void> {
     const { threads } = this;
     if (!threads || !this.restart) return;
     const lostMs = this.current.takeLostMs?.() ?? 0;
-    if (!threads.changesAfter({ ms, tokens, lostMs })) return;
+    if (!await threads.changesAfter({ ms, lostMs })) return;
     const start = performance.now();
     await this.#try(() => Promise.resolve(), threads);
     threads.changeMs = performance.now() - start;

@@ -185,7 +185,7 @@ export class StepLoop {
     const ms = performance.now() - start;
     const next = rows.values();
     for (const share of shares) this.#commit(share, next);
-    await this.team.learn(ms, this.team.current.batch.length);
+    await this.team.learn(ms);
   }
 
   /** Appends what a step evaluated to its sequence, and answers the requests that are done. */
