@@ -5,9 +5,8 @@
  */
 // @ts-types="../src/std/parse_args.d.ts"
 import { parseArgs } from "@std/cli/parse-args";
-// @ts-types="../src/std/closest_string.d.ts"
-import { closestString } from "@std/text/closest-string";
 import { CulmError } from "../mod.ts";
+import { nearestHint } from "../src/nearest_name.ts";
 import { checkValue } from "../src/options.ts";
 import type { CommandSpec, Flags } from "./command.ts";
 import { foreignOption } from "./foreign_options.ts";
@@ -176,9 +175,9 @@ function takeForeign(
 ): void {
   const foreign = foreignOption(name, command.name);
   if (!foreign) {
-    const nearest = closestString(name, [...known.keys()]);
+    const hint = nearestHint(" Did you mean", name, [...known.keys()]);
     throw new BadFlags(
-      `unknown option '${name}'. Did you mean ${nearest}? culm ${command.name} --help lists them`,
+      `unknown option '${name}'.${hint} culm ${command.name} --help lists them`,
     );
   }
   const { lacks, note, value } = foreign;

@@ -4,10 +4,9 @@
  *
  * @module
  */
-// @ts-types="../src/std/closest_string.d.ts"
-import { closestString } from "@std/text/closest-string";
 import config from "../deno.json" with { type: "json" };
 import { CulmError } from "../mod.ts";
+import { nearestHint } from "../src/nearest_name.ts";
 import { readArguments } from "./arguments.ts";
 import { type CommandSpec, interruptedCode } from "./command.ts";
 import { commands } from "./commands.ts";
@@ -70,9 +69,9 @@ function find(name: string): CommandSpec {
   }
   const names = commands.map(({ name }) => name);
   throw new BadFlags(
-    `unknown command '${name}'. Did you mean ${
-      closestString(name, names)
-    }? culm --help lists them`,
+    `unknown command '${name}'.${
+      nearestHint(" Did you mean", name, names)
+    } culm --help lists them`,
   );
 }
 

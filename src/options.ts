@@ -5,10 +5,9 @@
  *
  * @module
  */
-// @ts-types="./std/closest_string.d.ts"
-import { closestString } from "@std/text/closest-string";
 import * as v from "valibot";
 import { LimitError, UsageError } from "./errors.ts";
+import { nearestHint } from "./nearest_name.ts";
 
 /** A schema of valibot's for values of one type, as far as types go. */
 export interface SchemaOf<Value> {
@@ -231,7 +230,7 @@ function wrong(
   );
 }
 
-/** What is said of a name that is none of `names`: the nearest of those that are not given too. */
+/** What is said of a name that is none of `names`: with a near one of those that are not given too. */
 function unknownName(
   what: string,
   where: string,
@@ -240,9 +239,7 @@ function unknownName(
 ): UsageError {
   const name = what.split(".").at(-1)!;
   const free = names.filter((each) => !Object.hasOwn(given, each));
-  const hint = free.length > 0
-    ? `; did you mean ${closestString(name, free)}?`
-    : "";
+  const hint = nearestHint("; did you mean", name, free);
   return new UsageError(
     `Cannot use ${what}: ${where} has nothing of that name${hint}`,
   );

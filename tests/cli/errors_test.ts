@@ -24,6 +24,10 @@ const repository = new URL("../..", import.meta.url).pathname;
 Deno.test("arguments that cannot be understood are reported in one line, with exit code 2", async (t) => {
   const wrong: [string[], RegExp][] = [
     [["write"], /unknown command 'write'/],
+    [
+      ["generate", "--nonsense"],
+      /unknown option '--nonsense'\. culm generate --help/,
+    ],
     [["generate", "--bad"], /unknown option '--bad'/],
     [["generate", "--tmp", "1"], /Did you mean --temp/],
     [

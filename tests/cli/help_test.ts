@@ -40,6 +40,10 @@ Deno.test("the help of one command is asked for in three ways, and of none is a 
     err:
       "error: unknown command 'convrt'. Did you mean convert? culm --help lists them\n",
   });
+  assert.equal(
+    (await runCli(["help", "NOTHERE"])).err,
+    "error: unknown command 'NOTHERE'. culm --help lists them\n",
+  );
 });
 
 Deno.test("flags of one kind stand under one heading, and say their defaults in one way", () => {

@@ -31,7 +31,7 @@ Deno.test("load names what it does not know", async () => {
   const wrong: [unknown, RegExp][] = [
     [{ thread: 1 }, /thread: load has nothing .* did you mean threads\?/],
     [{ contextLength: 64 }, /contextLength: .* did you mean contextSize\?/],
-    [{ constructor: 1 }, /constructor: load has nothing/],
+    [{ constructor: 1 }, /constructor: load has nothing of that name$/],
     [
       { sparsity: "predictor" },
       new RegExp(`"predictor": it is an object.*${modes}`),

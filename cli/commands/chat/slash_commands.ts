@@ -3,9 +3,8 @@
  *
  * @module
  */
-// @ts-types="../../../src/std/closest_string.d.ts"
-import { closestString } from "@std/text/closest-string";
 import { UsageError } from "../../../mod.ts";
+import { nearestHint } from "../../../src/nearest_name.ts";
 
 /** What commands may do. */
 export interface ChatControls {
@@ -93,9 +92,9 @@ export async function runSlashCommand(
 ): Promise<void> {
   if (!Object.hasOwn(commands, name)) {
     throw new UsageError(
-      `There is no ${name}. Did you mean ${
-        closestString(name, Object.keys(commands))
-      }? /help lists the commands; a message that begins with / needs a blank before it`,
+      `There is no ${name}.${
+        nearestHint(" Did you mean", name, Object.keys(commands))
+      } /help lists the commands; a message that begins with / needs a blank before it`,
     );
   }
   const command = commands[name];

@@ -71,7 +71,7 @@ Deno.test("a command that is none, lacks something or has too much says so", asy
   const cases: [string, RegExp][] = [
     ["/quit", /There is no \/quit\. Did you mean \/\w+\?/],
     ["/lod x", /Did you mean \/load\?/],
-    ["/constructor", /There is no \/constructor/],
+    ["/constructor", /There is no \/constructor\. \/help/],
     ["/load", /\/load <file>/],
     ["/clear all", /'all' behind \/clear/],
   ];
