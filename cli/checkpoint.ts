@@ -10,7 +10,7 @@ import { besideModel, mayKeep } from "./beside_model.ts";
 import { readBytes } from "./input.ts";
 import type { FlagTable } from "./option.ts";
 import type { ModelFlags } from "./options.ts";
-import { exists, OutputFile, statOf } from "./output_file.ts";
+import { exists, isBeingWritten, OutputFile, statOf } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
 
 /** Time between two states that are kept, in ms. */
@@ -91,7 +91,7 @@ export class Checkpoint<T> implements Disposable {
     { forceKeepsWork = false }: CheckpointOptions = {},
   ): Promise<Checkpoint<T>> {
     const hash = await sha256(JSON.stringify(work));
-    const path = await statePathOf(command, flags);
+    const path = await statePathOf(command, flags, hash);
     if (path === undefined) {
       return new Checkpoint<T>(command, undefined, hash, []);
     }
@@ -196,7 +196,9 @@ export async function checkState(
   flags: StateFlags,
 ): Promise<void> {
   const path = await statePathOf(command, flags);
-  if (path !== undefined) (await claimState(command, path))[Symbol.dispose]();
+  if (path === undefined) return;
+  if (flags.state === undefined && await isBeingWritten(path)) return;
+  (await claimState(command, path))[Symbol.dispose]();
 }
 
 /** Claims the file of unfinished work. */
@@ -269,15 +271,21 @@ export async function sha256(text: string): Promise<string> {
 
 /**
  * Where unfinished work is kept: in the file that the flags name, or beside the
- * model, where the sandbox permits; else nowhere.
+ * model, where the sandbox permits; else nowhere. Beside the model, `work`, a
+ * SHA-256, has a file of its own where another command is writing the usual one.
  */
 export async function statePathOf(
   command: string,
   flags: Pick<StateFlags, "model" | "state">,
+  work?: string,
 ): Promise<string | undefined> {
   if (flags.state !== undefined) return flags.state;
-  const path = besideModel(flags, command);
-  return path !== undefined && await mayKeep(path) ? path : undefined;
+  const usual = besideModel(flags, command);
+  if (usual === undefined || !await mayKeep(usual)) return undefined;
+  const own = `${usual}.${work?.slice(0, 8)}`;
+  const isOwn = work !== undefined && await mayKeep(own) &&
+    (await exists(own) || await isBeingWritten(usual));
+  return isOwn ? own : usual;
 }
 
 /** The results in a file of the work `hash`. */

@@ -220,6 +220,14 @@ export class OutputFile implements Disposable {
   }
 }
 
+/** Whether another command is writing the file at a path. */
+export async function isBeingWritten(path: string): Promise<boolean> {
+  const options = { read: true, write: true };
+  const file = await Deno.open(`${path}.part`, options).catch(() => undefined);
+  using _ = file;
+  return file !== undefined && !tryLock(file);
+}
+
 /** Locks a file; says whether it is ours. Where files cannot be locked, having it open is all there is. */
 function tryLock(file: Deno.FsFile): boolean {
   try {

@@ -113,6 +113,18 @@ Deno.test({
     assert.match(resumed.err, /^going on after \d+ of \d+ tokens$/m);
     assert.deepEqual(await namesIn(dir.path), ["text", "tiny.gguf"]);
     assert.equal(resumed.out, (await cdf(...args)).out);
+
+    const state = `${dir.path}/kept`;
+    await interruptedInTheMidst(["cdf", ...args, "--state", state], {
+      permissions,
+      begins: "backend:",
+      kept: /kept the counts of (\d+) of \d+ tokens/,
+    });
+    assert.deepEqual(await namesIn(dir.path), ["kept", "text", "tiny.gguf"]);
+    const kept = await cdf(...args, "--state", state);
+    assert.match(kept.err, /^going on after \d+ of \d+ tokens$/m);
+    assert.equal(kept.out, resumed.out);
+    assert.deepEqual(await namesIn(dir.path), ["text", "tiny.gguf"]);
   },
 });
 
@@ -129,6 +141,12 @@ Deno.test("bad input is reported in one line", async (t) => {
     [["-f", at("text"), "--profile", at("empty")], 2, /-f needs -m/],
     [["-m", at("tiny.gguf")], 1, /nobody has counted; give -f TEXT/],
     [["-m", at("none")], 1, /none: there is no such file/],
+    [
+      ["-m", at("a"), "-m", at("b"), "-f", at("text"), "--state", at("kept")],
+      2,
+      /--state is for one model and a text/,
+    ],
+    [["-m", at("tiny.gguf"), "--state", at("kept")], 2, /--state is for/],
     [["--profile", at("text")], 1, /text/],
     [["--profile", dir.path], 1, /it has no activation_0\.pt/],
     [["--profile", at("empty"), "--svg", at("text")], 1, /there already/],

@@ -1,18 +1,20 @@
 /** Unfinished work: what of it is taken up, and what is refused. */
 import assert from "node:assert/strict";
-import { Checkpoint } from "../../cli/checkpoint.ts";
+import { Checkpoint, checkState } from "../../cli/checkpoint.ts";
 import { inFolder, namesIn } from "./temp_folder.ts";
 
 const work = { text: "a" };
+
+function readNumber(value: unknown): number | undefined {
+  return typeof value === "number" ? value : undefined;
+}
 
 function open(
   state: string,
   force = false,
   options = {},
 ): Promise<Checkpoint<number>> {
-  const read = (value: unknown) =>
-    typeof value === "number" ? value : undefined;
-  return Checkpoint.open("test", { state, force }, work, read, options);
+  return Checkpoint.open("test", { state, force }, work, readNumber, options);
 }
 
 /** Keeps results, as a command that is stopped does. Returns the lines of the file. */
@@ -112,6 +114,34 @@ Deno.test("work that is being done is not taken up by another command", async ()
     }
     using again = await open(state);
     assert.deepEqual(again.results, [1]);
+  });
+});
+
+Deno.test("beside a model, other work that runs meanwhile has a file of its own, and finds it again", async () => {
+  await inFolder(async (folder) => {
+    const flags = { model: `${folder}/model`, force: false };
+    const take = (work: string) =>
+      Checkpoint.open<number>("test", flags, work, readNumber);
+    using first = await take("first");
+    await checkState("test", flags);
+    {
+      using second = await take("second");
+      assert.equal(first.output!.path, `${folder}/model.test`);
+      assert.match(second.output!.path, /\/model\.test\.[0-9a-f]{8}$/);
+      await assert.rejects(
+        second.goOn(2, "results", async () => {
+          await second.add(7);
+          throw new Error("stopped");
+        }),
+        /stopped/,
+      );
+    }
+    first[Symbol.dispose]();
+    using again = await take("second");
+    assert.deepEqual(again.results, [7]);
+    await again.goOn(2, "results", () => Promise.resolve());
+    again[Symbol.dispose]();
+    assert.deepEqual(await namesIn(folder), []);
   });
 });
 

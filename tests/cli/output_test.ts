@@ -34,6 +34,7 @@ function writers(dir: string): Record<string, string[]> {
   const tiny = ["--shape", "tiny", "--block-count", "1", "--vocab-size", "512"];
   return {
     "bench --timeline": ["bench", ...test, "--timeline"],
+    "cdf --state": ["cdf", ...run, ...text, "--state"],
     "cdf --svg": ["cdf", "--profile", counts, "--svg"],
     "convert": ["convert", `${dir}/tiny.gguf`, "-o"],
     "eval --samples": ["eval", ...tasks, "--samples"],

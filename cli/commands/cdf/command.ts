@@ -1,6 +1,6 @@
 // @ts-types="../../../src/std/basename.d.ts"
 import { basename } from "@std/path/basename";
-import { UsageError } from "../../../mod.ts";
+import { CulmError, UsageError } from "../../../mod.ts";
 import { activationCdf, type Profile, profileOf } from "../../../plan.ts";
 import { describeModel, isFolder, readGguf } from "../../../gguf.ts";
 import { readActivationFolder } from "../../activation_folder.ts";
@@ -23,7 +23,7 @@ import { openIfGiven } from "../../output_flags.ts";
 import { countProfile } from "../profile/counting.ts";
 import { writeDrawing } from "../../svg.ts";
 import { printable, write } from "../../terminal.ts";
-import { statePathOf } from "../../checkpoint.ts";
+import { sha256, stateOptions, statePathOf } from "../../checkpoint.ts";
 
 const options = {
   Distribution: {
@@ -51,11 +51,7 @@ const options = {
         "draw one line a layer, one chart a model; as PDF where the name ends in .pdf",
     },
     json: jsonFlag,
-    force: {
-      type: "boolean",
-      flag: "--force",
-      description: "count anew, and replace files that are there",
-    },
+    ...stateOptions("cdf"),
   },
   Running: countingOptions,
 } as const satisfies FlagGroups;
@@ -76,9 +72,14 @@ export const cdf: CommandSpec = {
 };
 
 async function run(flags: CdfFlags): Promise<number> {
-  const { model = [], profile = [], file, json, svg } = flags;
+  const { model = [], profile = [], file, json, svg, state } = flags;
   if (file && profile.length > 0 && model.length === 0) {
     throw new BadFlags("Cannot count a text without a model: -f needs -m");
+  }
+  if (state !== undefined && (model.length > 1 || !file && model.length > 0)) {
+    throw new BadFlags(
+      "Cannot keep unfinished counts: --state is for one model and a text (-f)",
+    );
   }
   using picture = await openIfGiven(svg, flags);
   const reports: CdfReport[] = [];
@@ -128,9 +129,13 @@ async function findCounted(flags: CdfFlags, path: string): Promise<Profile> {
 
 /** @throws {CulmError} where something else lies where unfinished counts go: those are removed in the end */
 async function checkOwn(state: string): Promise<void> {
-  if (!await exists(state) || (await readProfileFile(state)).progress) return;
+  if (!await exists(state)) return;
+  const there = await readProfileFile(state).catch((error) => {
+    if (!(error instanceof CulmError)) throw error;
+  });
+  if (there?.progress) return;
   throw new UsageError(
-    `Cannot keep unfinished work in ${state}: it is there already, and is finished`,
+    `Cannot keep unfinished work in ${state}: it is there already, and is no unfinished count`,
   );
 }
 
@@ -143,7 +148,9 @@ async function countAnew(
   model: string | undefined,
 ): Promise<Profile> {
   const one = { ...flags, model, profile: undefined };
-  const state = await statePathOf("cdf", one);
+  const { file, contextSize, activation } = flags;
+  const work = await sha256(JSON.stringify([file, contextSize, activation]));
+  const state = await statePathOf("cdf", one, work);
   if (state !== undefined) await checkOwn(state);
   const profile = await countProfile(one, state, "count activations");
   if (state !== undefined && await exists(state)) await Deno.remove(state);
