@@ -229,10 +229,11 @@ export async function isUnfinished(
   if (!(await statOf(path))?.isFile) return false;
   using file = await Deno.open(path);
   const buffer = new Uint8Array(headingBytes);
-  const length = await file.read(buffer) ?? 0;
-  const [line] = new TextDecoder().decode(buffer.subarray(0, length))
-    .split("\n");
   try {
+    // On Windows, what another command has locked cannot be read.
+    const length = await file.read(buffer) ?? 0;
+    const [line] = new TextDecoder().decode(buffer.subarray(0, length))
+      .split("\n");
     return JSON.parse(line.slice(sumLength)).unfinished === command;
   } catch {
     return false;

@@ -59,7 +59,14 @@ export class OutputFile implements Disposable {
   /** Whether the part stays where the file does not become whole. */
   keepsPart = false;
 
-  private constructor(readonly path: string, replaces: boolean) {
+  private constructor(
+    readonly path: string,
+    /** Where the path leads through links, which stay. */
+    readonly target: string,
+    /** Who may read and write it. */
+    readonly mode: number | undefined,
+    replaces: boolean,
+  ) {
     this.#replaces = replaces;
   }
 
@@ -74,11 +81,12 @@ export class OutputFile implements Disposable {
     { force = false, inputs = [], goesOn = false }: OutputOptions = {},
   ): Promise<OutputFile> {
     if (path === "") throw new CulmError("Cannot write a file without a name");
+    let target = path, mode: number | undefined;
     if (await exists(path)) {
       if (!force) throw thereAlready(path);
-      await checkReplaceable(path);
+      ({ target, mode } = await replaceable(path));
     }
-    const output = new OutputFile(path, force);
+    const output = new OutputFile(path, target, mode, force);
     await checkNoInput(path, [path, output.part], inputs);
     output.#claim(goesOn);
     return output;
@@ -91,7 +99,7 @@ export class OutputFile implements Disposable {
 
   /** Where it lies until it is whole. */
   get part(): string {
-    return `${this.path}.part`;
+    return `${this.target}.part`;
   }
 
   /** Writes the file. Returns its size. */
@@ -150,9 +158,9 @@ export class OutputFile implements Disposable {
    * @throws {CulmError} where something has turned up there meanwhile
    */
   async moveToPlace(): Promise<void> {
-    const { path } = this;
+    const { path, target } = this;
     if (!this.#replaces && await exists(path)) throw thereAlready(path);
-    await explained(path, Deno.rename(this.part, path));
+    await explained(path, Deno.rename(this.part, target));
     this.#replaces = true; // From now on it is its own.
     this.#release();
   }
@@ -175,8 +183,8 @@ export class OutputFile implements Disposable {
    * process that ends meanwhile would leave it behind.
    */
   #claim(goesOn: boolean): void {
-    const { path, part } = this;
-    const options = { read: true, write: true };
+    const { path, part, mode } = this;
+    const options = { read: true, write: true, mode };
     let isThere = false;
     try {
       this.#file = Deno.openSync(part, { ...options, createNew: true });
@@ -208,7 +216,9 @@ export class OutputFile implements Disposable {
     const open = this.#file.statSync();
     try {
       const there = Deno.lstatSync(this.part);
-      return there.dev === open.dev && there.ino === open.ino;
+      // Windows, which numbers no files, lets nobody move one that is open.
+      return open.ino === null ||
+        there.dev === open.dev && there.ino === open.ino;
     } catch {
       return false;
     }
@@ -243,15 +253,25 @@ function leftBehind(path: string, part: string): CulmError {
   );
 }
 
-/** @throws {CulmError} where something is there that is no file: a folder, a device */
-async function checkReplaceable(path: string): Promise<void> {
+/**
+ * Where the file at a path lies, and who may read and write it.
+ *
+ * @throws {CulmError} where something is there that is no file: a folder, a
+ *   device, a link that leads nowhere
+ */
+async function replaceable(
+  path: string,
+): Promise<{ target: string; mode?: number }> {
   const there = await statOf(path);
-  if (!there || there.isFile) return;
-  throw new CulmError(
-    `Cannot write ${path}: it is ${
-      there.isDirectory ? "a directory" : "no regular file"
-    }`,
-  );
+  if (!there?.isFile) {
+    const what = there
+      ? there.isDirectory ? "a directory" : "no regular file"
+      : "a link that leads nowhere";
+    throw new CulmError(`Cannot write ${path}: it is ${what}`);
+  }
+  const { isSymlink } = await Deno.lstat(path);
+  const target = isSymlink ? await Deno.realPath(path) : path;
+  return { target, mode: there.mode === null ? undefined : there.mode & 0o777 };
 }
 
 /** @throws {CulmError} where one of `names`, which are to be written, is an input */
