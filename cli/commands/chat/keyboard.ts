@@ -4,7 +4,13 @@
  * @module
  */
 import type { Interrupt } from "../../interrupt.ts";
-import { type Key, KeyReader, pasteMode } from "./keys.ts";
+import {
+  cursorQuery,
+  type CursorReport,
+  type Key,
+  KeyReader,
+  pasteMode,
+} from "./keys.ts";
 
 /** What changes the screen beside keys: another size, or coming back from a shell. */
 export type ScreenEvent = "resized" | "continued";
@@ -13,6 +19,9 @@ const signals: readonly (readonly [Deno.Signal, ScreenEvent])[] =
   Deno.build.os === "windows"
     ? []
     : [["SIGWINCH", "resized"], ["SIGCONT", "continued"]];
+
+/** For how long a terminal's answer is waited for, in ms. */
+const answerTime = 200;
 
 const encoder = new TextEncoder();
 
@@ -29,6 +38,8 @@ export class Keyboard implements Disposable {
   #ended = false;
   /** Called when something has come. */
   #wake = () => {};
+  /** Called with the cursor's column. */
+  #tell: (column: number) => void = () => {};
 
   /** Takes the terminal. */
   constructor(interrupt: Interrupt) {
@@ -62,6 +73,17 @@ export class Keyboard implements Disposable {
     }
   }
 
+  /** The column of the terminal's cursor, from 1; none where the terminal does not say. */
+  async cursorColumn(): Promise<number | undefined> {
+    const { promise, resolve } = Promise.withResolvers<number | undefined>();
+    const timer = setTimeout(() => resolve(undefined), answerTime);
+    this.#tell = resolve;
+    Deno.stdout.writeSync(encoder.encode(cursorQuery));
+    const column = await promise;
+    clearTimeout(timer);
+    return column;
+  }
+
   async #read(): Promise<void> {
     const decoder = new TextDecoder();
     const buffer = new Uint8Array(1 << 14);
@@ -75,11 +97,13 @@ export class Keyboard implements Disposable {
     this.#wake();
   }
 
-  #push(keys: readonly (Key | ScreenEvent)[]): void {
+  #push(keys: readonly (Key | CursorReport | ScreenEvent)[]): void {
     for (const key of keys) {
       // Where the system makes no signal of it.
       if (key === "interrupt") this.#interrupt.press();
-      else this.#waiting.push(key);
+      else if (typeof key === "object" && "cursorColumn" in key) {
+        this.#tell(key.cursorColumn);
+      } else this.#waiting.push(key);
     }
     this.#wake();
   }

@@ -32,6 +32,14 @@ export type KeyName =
   | "older"
   | "newer";
 
+/** Sent to a terminal, so that it says where its cursor is. */
+export const cursorQuery = "\x1b[6n";
+
+/** What it says then: the cursor's column, from 1. */
+export interface CursorReport {
+  readonly cursorColumn: number;
+}
+
 /** A key with a name, or text that was typed or pasted: printable characters, line feeds and tabs. */
 export type Key = KeyName | { readonly text: string };
 
@@ -101,9 +109,9 @@ export class KeyReader {
   #held = "";
 
   /** The keys that are complete with `chunk`. */
-  push(chunk: string): Key[] {
+  push(chunk: string): (Key | CursorReport)[] {
     this.#held += chunk;
-    const keys: Key[] = [];
+    const keys: (Key | CursorReport)[] = [];
     while (this.#held !== "") {
       const taken = this.#take();
       if (taken === undefined) break;
@@ -114,7 +122,7 @@ export class KeyReader {
   }
 
   /** The next key and how much of what is held makes it; none, where more must come. */
-  #take(): { length: number; key?: Key } | undefined {
+  #take(): { length: number; key?: Key | CursorReport } | undefined {
     const held = this.#held;
     if (held.startsWith(pasteStart)) {
       const end = held.indexOf(pasteEnd);
@@ -130,7 +138,11 @@ export class KeyReader {
       const [name] = behind[0] === "\x1b"
         ? [""]
         : behind.match(sequence) ?? [""];
-      return { length: 1 + name.length, key: sequences[name] };
+      const [, column] = name.match(/^\[\d+;(\d+)R$/) ?? [];
+      const key = column === undefined
+        ? sequences[name]
+        : { cursorColumn: Number(column) };
+      return { length: 1 + name.length, key };
     }
     const [text] = held.match(/^[\P{Cc}\t]*/u)!;
     if (text === "") return { length: 1, key: controls[held[0]] };

@@ -37,11 +37,23 @@ export class LineScreen {
     this.#above = 0;
   }
 
-  /** Takes note that the screen has so many columns now: rows that are too long have been broken up. */
-  resize(columns: number): void {
+  /** Whether the cursor is where a screen of so many columns has none. */
+  isBeyond(columns: number): boolean {
+    return this.#drawn.column > columns;
+  }
+
+  /**
+   * Takes note that the screen has so many columns now: rows that are too long
+   * have been broken up. Some terminals (xterm.js) cut the cursor's row off
+   * instead. Which, its column says, from 1; at the edge it may be either, and
+   * what is above stays.
+   */
+  resize(columns: number, cursorColumn?: number): void {
     const { rows, row, column } = this.#drawn;
     // Behind a row that is full just now the cursor stays in it.
-    this.#above = Math.floor(Math.max(0, column - 1) / columns);
+    const above = Math.floor(Math.max(0, column - 1) / columns);
+    const isCut = cursorColumn !== undefined && cursorColumn === columns;
+    this.#above = isCut ? 0 : above;
     for (const text of rows.slice(0, row)) {
       this.#above += Math.max(1, Math.ceil(widthOf(text) / columns));
     }

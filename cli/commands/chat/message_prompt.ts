@@ -24,7 +24,11 @@ export async function promptForMessage(
     await write(screen.draw(visiblePart(layout, screenSize().rows)));
     const key = await keyboard.next();
     if (key === "resized") {
-      screen.resize(screenSize().columns);
+      const { columns } = screenSize();
+      const column = screen.isBeyond(columns)
+        ? await keyboard.cursorColumn()
+        : undefined;
+      screen.resize(columns, column);
       continue;
     }
     if (key === "continued") {

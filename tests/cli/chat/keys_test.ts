@@ -1,19 +1,36 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Key, KeyReader } from "../../../cli/commands/chat/keys.ts";
+import {
+  type CursorReport,
+  type Key,
+  KeyReader,
+} from "../../../cli/commands/chat/keys.ts";
 
 /** The keys of chunks that come one after another, with typed text in one piece however it came. */
-function keysOf(...chunks: string[]): Key[] {
+function keysOf(...chunks: string[]): (Key | CursorReport)[] {
   const reader = new KeyReader();
-  const keys: Key[] = [];
+  const keys: (Key | CursorReport)[] = [];
   for (const key of chunks.flatMap((chunk) => reader.push(chunk))) {
     const last = keys.at(-1);
-    if (typeof key === "object" && typeof last === "object") {
+    if (isText(key) && isText(last)) {
       keys[keys.length - 1] = { text: last.text + key.text };
     } else keys.push(key);
   }
   return keys;
 }
+
+function isText(
+  key: Key | CursorReport | undefined,
+): key is { readonly text: string } {
+  return typeof key === "object" && "text" in key;
+}
+
+Deno.test("where the cursor is, is read between keys", () => {
+  assert.deepEqual(
+    keysOf("a\x1b[12;", "40Rb"),
+    [{ text: "a" }, { cursorColumn: 40 }, { text: "b" }],
+  );
+});
 
 Deno.test("what xterm sends is read as keys", () => {
   assert.deepEqual(

@@ -94,24 +94,47 @@ Deno.test("a terminal that changes its width shows a message once", async () => 
     maxLength: 4,
   });
   await fc.assert(
-    fc.asyncProperty(text, widths, async (lines, widths) => {
-      // xterm.js leaves the cursor's row as it is, where others break it up.
-      const text = `${lines}\n`;
-      const given = terminal(40, 60);
-      await write(given, "before\r\n");
-      const screen = new LineScreen();
-      await write(given, screen.draw(layOut(text, text.length, 40)));
-      for (const columns of widths) {
-        given.resize(columns, 60);
-        screen.resize(columns);
-        const layout = layOut(text, text.length, columns);
-        await write(given, screen.draw(layout));
-        assert.deepEqual(shown(given), expected(layout, ["before"]));
-      }
-      given.dispose();
-    }),
+    fc.asyncProperty(
+      text,
+      widths,
+      fc.boolean(),
+      async (lines, widths, isIn) => {
+        // xterm.js leaves the cursor's row as it is, where others break it up.
+        const text = isIn ? lines : `${lines}\n`;
+        const given = terminal(40, 60);
+        await write(given, "before\r\n");
+        const screen = new LineScreen();
+        await write(given, screen.draw(layOut(text, text.length, 40)));
+        for (const columns of widths) {
+          given.resize(columns, 60);
+          screen.resize(columns, given.buffer.active.cursorX + 1);
+          const layout = layOut(text, text.length, columns);
+          await write(given, screen.draw(layout));
+          assert.deepEqual(shown(given), expected(layout, ["before"]));
+        }
+        given.dispose();
+      },
+    ),
     { numRuns: 50 },
   );
+});
+
+Deno.test("where the cursor is says whether the terminal broke its row up", async () => {
+  const above = async (cursorColumn?: number) => {
+    const screen = new LineScreen();
+    screen.draw(layOut("a".repeat(33), 33, 40));
+    screen.resize(20, cursorColumn);
+    const given = terminal(20, 4);
+    await write(given, `1\r\n2\r\n3\r\n${screen.draw(layOut("", 0, 20))}`);
+    return shown(given).rows.length;
+  };
+  assert.equal(
+    await above(16),
+    3,
+    "broken up: the row above was the message's",
+  );
+  assert.equal(await above(20), 4, "cut off: it was not");
+  assert.equal(await above(), 3, "not said: most terminals break rows up");
 });
 
 Deno.test("a message that was sent is shown whole, with the cursor below", async () => {

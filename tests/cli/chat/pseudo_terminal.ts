@@ -48,6 +48,8 @@ export class PseudoTerminal implements AsyncDisposable {
       stdout: "piped",
     }).spawn();
     this.#input = this.#child.stdin.getWriter();
+    // What xterm.js answers when it is asked.
+    this.#terminal.onData((answer) => this.type(answer));
     this.#reading = this.#read();
   }
 

@@ -182,6 +182,23 @@ test("a message is drawn anew where the window's width changes", async () => {
   assert.equal(text.match(/^>/gm)!.length, 1);
 });
 
+test("a row with the cursor beyond the new width, which the terminal cuts off, costs nothing above it", async () => {
+  await using terminal = new PseudoTerminal([...usual]);
+  const before = await terminal.shows(/^>$/m);
+  const message = "abcdefghij".repeat(5);
+  await terminal.type(message);
+  await terminal.shows(`> ${message}`);
+  await terminal.resize(40);
+  const text = await terminal.shows(
+    `> ${message.slice(0, 38)}\n${message.slice(38)}`,
+  );
+  const [lastAbove] = before.trimEnd().split("\n").slice(-2);
+  assert.ok(
+    text.includes(`${lastAbove.slice(-20)}\n> ${message.slice(0, 38)}`),
+  );
+  assert.equal(text.match(/^>/gm)!.length, 1);
+});
+
 test("a terminal that does not say its width has 80 columns", async () => {
   await using terminal = new PseudoTerminal([...usual]);
   await terminal.shows(/^>$/m);
