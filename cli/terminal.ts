@@ -4,6 +4,7 @@
  *
  * @module
  */
+import widthOf from "string-width";
 import { CulmError } from "../mod.ts";
 import { formatBytes, formatDuration, formatSystemError } from "./format.ts";
 
@@ -62,6 +63,9 @@ function spelled(character: string): string {
 /** Least time between two states of a bar, in ms. */
 const redrawEvery = 80;
 
+/** Erases the row with the cursor, and what is below. */
+const eraseBelow = "\r\x1b[J";
+
 /** The bar on the screen, which gives way to lines. */
 let drawn: ProgressBar | undefined;
 
@@ -90,7 +94,10 @@ export class ProgressBar implements Disposable {
     const bar = "=".repeat(filled).padEnd(width);
     const seconds = (now - this.#start) / 1000;
     const progress = progressText(this, done, total, seconds);
-    writeError(`\r\x1b[K${this.label} [${bar}] ${text}${progress}`);
+    const line = `${this.label} [${bar}] ${text}${progress}`;
+    // From its beginning, where the cursor waits, a row is erased whole, also
+    // one that a window which is narrower now has broken up.
+    writeError(`${eraseBelow}${cutTo(line, columnsOf() - 1)}\r`);
     drawn = this;
   }
 
@@ -98,8 +105,28 @@ export class ProgressBar implements Disposable {
   [Symbol.dispose](): void {
     if (drawn !== this) return;
     drawn = undefined;
-    writeError("\r\x1b[K");
+    writeError(eraseBelow);
   }
+}
+
+/** Columns of the terminal; a VT100's where it does not say. */
+function columnsOf(): number {
+  try {
+    return Deno.consoleSize().columns || 80;
+  } catch {
+    return 80;
+  }
+}
+
+/** As much of a text as fits into so many columns. */
+function cutTo(text: string, columns: number): string {
+  if (widthOf(text) <= columns) return text;
+  let shown = "";
+  for (const character of text) {
+    if (widthOf(shown + character) > columns) break;
+    shown += character;
+  }
+  return shown;
 }
 
 /** `3.1 MiB of 8 MiB, 410 MiB/s, 12s left`, or `5 of 90 tokens, 12.3/s, 7s left`. */

@@ -1,13 +1,21 @@
+import xterm from "@xterm/headless";
 import assert from "node:assert/strict";
 import { note, ProgressBar, write } from "../../cli/terminal.ts";
 
-/** What a terminal shows of what `work` writes to both streams: its lines, with what was erased left out. */
-async function shown(work: () => Promise<void>): Promise<string[]> {
-  const { stdout, stderr } = Deno;
-  const decoder = new TextDecoder();
-  let all = "";
+/** Writes to both streams, for a terminal of so many columns, which may change. */
+async function shown(
+  work: (resize: (columns: number) => Promise<void>) => Promise<void>,
+  columns = 80,
+): Promise<string[]> {
+  const { stdout, stderr, consoleSize } = Deno;
+  const terminal = new xterm.Terminal({
+    cols: columns,
+    rows: 24,
+    convertEol: true,
+    allowProposedApi: true,
+  });
   const writeSync = (bytes: Uint8Array) => {
-    all += decoder.decode(bytes);
+    terminal.write(bytes);
     return bytes.length;
   };
   const stream = {
@@ -15,14 +23,28 @@ async function shown(work: () => Promise<void>): Promise<string[]> {
     writeSync,
     write: (bytes: Uint8Array) => Promise.resolve(writeSync(bytes)),
   };
-  Object.assign(Deno, { stdout: stream, stderr: stream });
+  const flush = () => new Promise<void>((done) => terminal.write("", done));
+  Object.assign(Deno, {
+    stdout: stream,
+    stderr: stream,
+    consoleSize: () => ({ columns: terminal.cols, rows: terminal.rows }),
+  });
   try {
-    await work();
+    await work(async (columns) => {
+      await flush();
+      terminal.resize(columns, 24);
+    });
   } finally {
-    Object.assign(Deno, { stdout, stderr });
+    Object.assign(Deno, { stdout, stderr, consoleSize });
   }
-  // deno-lint-ignore no-control-regex
-  return all.split("\n").map((line) => line.replace(/^[^]*\r\x1b\[K/, ""));
+  await flush();
+  const { active } = terminal.buffer;
+  const rows = Array.from(
+    { length: active.length },
+    (_, i) => active.getLine(i)!.translateToString(true).trimEnd(),
+  );
+  const last = rows.findLastIndex((row) => row !== "");
+  return rows.slice(0, Math.max(last, active.baseY + active.cursorY) + 1);
 }
 
 Deno.test("a bar on a terminal gives way to lines and results, and is drawn again", async () => {
@@ -48,4 +70,25 @@ Deno.test("the bar of work that fails is gone before its error is said", async (
     note("error: broken");
   });
   assert.deepEqual(lines, ["error: broken", ""]);
+});
+
+Deno.test("a bar has one row, however narrow the window is and becomes", async () => {
+  const name = "日本".repeat(10);
+  const draw = async (resize: (columns: number) => Promise<void>) => {
+    note("before");
+    using bar = new ProgressBar(name, "chunks");
+    bar.update(4, 4, "a text: ");
+    await resize(23);
+    bar.update(4, 4);
+    await resize(60);
+    bar.update(4, 4);
+  };
+  assert.deepEqual(await shown(draw, 40), ["before", ""]);
+  const rows = await shown(async () => {
+    const bar = new ProgressBar(name, "chunks");
+    bar.update(4, 4);
+    bar.update(4, 4);
+    await Promise.resolve();
+  }, 24);
+  assert.deepEqual(rows, ["日本".repeat(5) + "日"]);
 });
