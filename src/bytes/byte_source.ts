@@ -8,6 +8,8 @@ export interface ByteSource {
   readonly size: number;
   /** Whether reading goes over a network, and is not done again without need. */
   readonly isRemote?: boolean;
+  /** The files that it is, one after another, where it is several of which each has a header of its own. */
+  readonly parts?: readonly ByteSource[];
   /**
    * Reads exactly `length` bytes from `offset`. The caller owns their buffer and
    * may transfer it.

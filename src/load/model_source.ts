@@ -4,6 +4,7 @@ import { checkValue } from "../options.ts";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { openFile } from "../bytes/file.ts";
 import { fromBlob, fromBuffer } from "../bytes/memory.ts";
+import { openWhole } from "../bytes/parts.ts";
 import { fromUrl, type UrlOptions } from "../bytes/url.ts";
 import { isFolder, openFolder } from "../bytes/folder.ts";
 import { viewFolder } from "../convert/view.ts";
@@ -11,7 +12,8 @@ import { viewFolder } from "../convert/view.ts";
 /**
  * What {@linkcode load} reads from: a path, a URL, bytes, or anything that reads
  * ranges. A path may lead to a Hugging Face folder, which is read as the F16
- * file that it converts to.
+ * file that it converts to. Of a file in parts (`-00001-of-00003.gguf`) the path
+ * or URL of any one stands for all.
  */
 export type ModelSource = string | URL | Blob | Uint8Array | ByteSource;
 
@@ -35,17 +37,21 @@ export async function toByteSource(
 ): Promise<ByteSource> {
   checkValue("source", { schema: modelSource }, source ?? null);
   if (typeof source === "string") {
-    if (/^https?:/.test(source)) return await fromUrl(source, options);
+    if (/^https?:/.test(source)) return await fromUrls(source, options);
     return await isFolder(source)
       ? await viewFolder(await openFolder(source))
-      : await openFile(source);
+      : await openWhole(source, openFile);
   }
   if (source instanceof URL) {
     return source.protocol === "file:"
-      ? await openFile(source)
-      : await fromUrl(source, options);
+      ? await openWhole(source.href, (each) => openFile(new URL(each)))
+      : await fromUrls(source.href, options);
   }
   if (source instanceof Blob) return fromBlob(source);
   if (source instanceof Uint8Array) return fromBuffer(source);
   return source;
+}
+
+function fromUrls(url: string, options?: UrlOptions): Promise<ByteSource> {
+  return openWhole(url, (each) => fromUrl(each, options));
 }

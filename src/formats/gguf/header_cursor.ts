@@ -71,17 +71,28 @@ export class HeaderCursor {
   name: string | undefined;
   #bytes: Uint8Array;
   #view: DataView;
-  #values = 0;
-  #passed = { position: 0, values: 0 };
+  #values: number;
+  #passed: { position: number; values: number };
 
-  /** Starts at byte 0 of `bytes`, the first bytes of a file of `fileSize`. */
+  /**
+   * Starts at byte 0 of `bytes`, the first bytes of a file of `fileSize`, of
+   * which other parts hold so many values already.
+   */
   constructor(
     bytes: Uint8Array,
     readonly fileSize: number,
     readonly fileName: string,
+    values = 0,
   ) {
     this.#bytes = bytes;
     this.#view = viewOf(bytes);
+    this.#values = values;
+    this.#passed = { position: 0, values };
+  }
+
+  /** Values that take memory of their own, so far. */
+  get held(): number {
+    return this.#values;
   }
 
   /** The first bytes of the file. */

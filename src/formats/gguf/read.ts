@@ -7,6 +7,7 @@ import {
   isAlignment,
   type MetadataEntry,
 } from "./gguf_file.ts";
+import { asOne, type GgufPart } from "./parts.ts";
 import { HeaderCursor, NeedsMoreBytes } from "./header_cursor.ts";
 import { FEWEST_ENTRY_BYTES, readMetadata } from "./read_metadata.ts";
 import {
@@ -46,18 +47,35 @@ const LARGEST_HEADER = 2 ** 26;
  * `PWRI`. It is read in chunks that double, so the weights stay unread but for
  * what shares the last chunk. Every count,
  * length and offset is checked against the file's size before memory is taken.
+ * Of a file in parts, the headers of all are read, and are one.
  *
  * @throws {FormatError} where the file is cut, damaged or hostile.
  * @throws {UnsupportedError} for other versions, big-endian files, and tensor types that culm has no reader for.
  * @throws {LimitError} where the header passes 64 MiB or 4 million values, or arrays are nested more than 4 deep.
  */
 export async function readGguf(source: ByteSource): Promise<GgufFile> {
+  const { name, parts = [source] } = source;
+  const read: GgufPart[] = [];
+  let values = 0;
+  for (const part of parts) {
+    const { file, held } = await readHeader(part, values);
+    read.push({ name: part.name, file });
+    values = held;
+  }
+  return asOne(name, read);
+}
+
+/** Reads a header of which earlier files hold so many values. */
+async function readHeader(
+  source: ByteSource,
+  values: number,
+): Promise<{ file: GgufFile; held: number }> {
   let bytes = await source.read(0, Math.min(FIRST_READ, source.size));
-  const cursor = new HeaderCursor(bytes, source.size, source.name);
+  const cursor = new HeaderCursor(bytes, source.size, source.name, values);
   const parsed: ParsedHeader = { metadata: new Map(), declared: new Map() };
   while (true) {
     try {
-      return parseHeader(cursor, parsed);
+      return { file: parseHeader(cursor, parsed), held: cursor.held };
     } catch (error) {
       if (!(error instanceof NeedsMoreBytes)) throw error;
       if (error.end > LARGEST_HEADER) {
