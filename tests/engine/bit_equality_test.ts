@@ -11,6 +11,7 @@ import { startTeam } from "../../src/places/start.ts";
 import type { Profile } from "../../src/plan/profile.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
 import { randomModel } from "../helpers/random_model.ts";
+import { nextRates } from "../helpers/rates.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
 
 const limits = { tokens: 20, contextSize: 96 };
@@ -82,6 +83,7 @@ async function start(way: Way): Promise<{ engine: Engine; vocabSize: number }> {
     limits,
     cacheType: way.cacheType ?? "f16",
     measureRecall: false,
+    rates: nextRates(),
     bankBytes,
     ...(hotShare === undefined ? {} : { hotShare, profile }),
   });

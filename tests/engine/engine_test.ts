@@ -9,6 +9,7 @@ import { Sequence } from "../../src/engine/sequence.ts";
 import { topLogits } from "../../src/sampling/top_logits.ts";
 import { firstLayers } from "../helpers/hybrid_plans.ts";
 import { randomModel } from "../helpers/random_model.ts";
+import { nextRates } from "../helpers/rates.ts";
 import { hybridTeam } from "../helpers/teams.ts";
 import { RecordedWorkers } from "../helpers/recorded_workers.ts";
 
@@ -22,6 +23,7 @@ async function makeEngine(threads = 0): Promise<Engine> {
     limits,
     cacheType: "f32",
     measureRecall: false,
+    rates: nextRates(),
   });
   return new Engine(team, model.vocabSize);
 }

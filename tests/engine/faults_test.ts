@@ -13,6 +13,7 @@ import { startTeam } from "../../src/places/start.ts";
 import { InlineTeam, type Team } from "../../src/places/team.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
 import { randomModel } from "../helpers/random_model.ts";
+import { nextRates } from "../helpers/rates.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
 import { cpuTeam, limits, referenceTeam } from "../helpers/teams.ts";
 
@@ -194,6 +195,7 @@ const kinds: Record<string, Kind> = {
           limits,
           cacheType: "f32",
           measureRecall: false,
+          rates: nextRates(),
         })),
   },
 };

@@ -6,6 +6,7 @@ import { ThreadChoice } from "../../src/engine/thread_choice.ts";
 import { startTeam } from "../../src/places/start.ts";
 import { limits } from "../helpers/teams.ts";
 import { randomModel } from "../helpers/random_model.ts";
+import { nextRates } from "../helpers/rates.ts";
 import { load, type LoadOptions, type ModelSource } from "../../mod.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 
@@ -137,6 +138,7 @@ Deno.test("a text is the same to the last bit when threads come and go", async (
       sparsity: { mode: "exact" },
       cacheType: "f32",
       measureRecall: false,
+      rates: nextRates(),
       limits,
     });
   const run = async (threads?: ThreadChoice) => {

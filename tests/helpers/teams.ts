@@ -16,6 +16,7 @@ import type { Profile } from "../../src/plan/profile.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
 import { randomSplit, scatteredShare } from "./hybrid_plans.ts";
 import type { RandomModel } from "./random_model.ts";
+import { nextRates } from "./rates.ts";
 import { ReferenceGpu } from "./reference_gpu.ts";
 import { seededRandom } from "./seeded_random.ts";
 
@@ -108,6 +109,7 @@ export async function cpuTeam(
       limits,
       cacheType: "f32",
       measureRecall: false,
+      rates: nextRates(),
       ...options,
     },
     new LoadProgress(0),
@@ -171,6 +173,7 @@ export const teams: Record<string, MakeTeam> = {
       limits,
       cacheType: "f16",
       measureRecall: false,
+      rates: nextRates(),
     }),
 };
 
@@ -187,5 +190,6 @@ export const teamsOfQ8: Record<string, MakeTeam> = {
       limits,
       cacheType: "q8_0",
       measureRecall: false,
+      rates: nextRates(),
     }),
 };

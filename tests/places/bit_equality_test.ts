@@ -16,6 +16,7 @@ import {
   randomModel,
   type RandomModelOptions,
 } from "../helpers/random_model.ts";
+import { nextRates } from "../helpers/rates.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
 import { cpuTeam, limits, randomProfile } from "../helpers/teams.ts";
 
@@ -194,6 +195,7 @@ for (const i of [0, 3, 4, 7, 8]) {
           cacheType,
           profile,
           measureRecall: false,
+          rates: nextRates(),
         }),
         model.vocabSize,
         seededRandom(threads),

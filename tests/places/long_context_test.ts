@@ -12,6 +12,7 @@ import { splitEvenly } from "../../src/plan/plan.ts";
 import { hasAdapter } from "../helpers/adapter.ts";
 import { gpuTeam } from "../helpers/gpu_teams.ts";
 import { type RandomModel, randomModel } from "../helpers/random_model.ts";
+import { nextRates } from "../helpers/rates.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
 
 const limits = { tokens: 24, contextSize: 640 };
@@ -79,7 +80,11 @@ for (const cacheType of cacheTypes) {
       );
       const options = { model, sparsity, limits, cacheType };
       const cpu = (threads: number) => () =>
-        startTeam(source, threads, { ...options, measureRecall: false });
+        startTeam(source, threads, {
+          ...options,
+          measureRecall: false,
+          rates: nextRates(),
+        });
       const gpu = () =>
         gpuTeam(made, sparsity, undefined, { limits, cacheType });
       const teams = { inline: cpu(0), "3 threads": cpu(3) };

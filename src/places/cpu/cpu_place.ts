@@ -49,7 +49,7 @@ export class CpuPlace implements CpuSidePlace {
   readonly weightBytes: number;
   /** What the loader has to {@linkcode write}. */
   readonly shards: PlaceShards;
-  /** How fast the place read its rows when it was made ready. */
+  /** How fast the place reads its rows: as the options say, or as it did when it was made ready. */
   rates!: Rates;
   readonly #banks: PlaceBank[];
   /** Holds embedding and output head */
@@ -83,6 +83,7 @@ export class CpuPlace implements CpuSidePlace {
       (sum, { weights }) => sum + weights.byteLength,
       0,
     );
+    if (!options.rates) warmUp(this.#banks[0].rateSubject);
   }
 
   /** What was computed and read so far. */
@@ -101,14 +102,14 @@ export class CpuPlace implements CpuSidePlace {
 
   /**
    * Call when every shard is written: makes scratch and KV cache, and chooses
-   * and measures the kernels on the first bank.
+   * and measures the kernels on the first bank, where the options do not.
    */
   ready(): void {
     const { options, counts, counters } = this;
-    for (const [i, bank] of this.#banks.entries()) {
+    this.rates = options.rates ?? chooseKernels(this.#banks[0].rateSubject);
+    for (const bank of this.#banks) {
+      useKernels(bank.memory, this.rates);
       bank.attention = new Attention(options, bank, counts);
-      if (i === 0) this.rates = chooseKernels(bank.rateSubject);
-      else useKernels(bank.memory, this.rates);
       bank.feedForward = new FeedForward(options, bank, counters, this.rates);
     }
   }
@@ -335,7 +336,6 @@ function makeBank(
     logits: allocateRows(memory, tokens, output?.rows ?? 0),
     rateSubject,
   };
-  if (layers.length > 0) warmUp(rateSubject);
   // Attention and FFN come when the weights are there.
   return bank as typeof bank & Pick<PlaceBank, "attention" | "feedForward">;
 }

@@ -4,6 +4,7 @@ import type { WasmMemory } from "../../kernels/memory.ts";
 import type { RowSums } from "../../kernels/row_sums.ts";
 import type { Range } from "../../model/index_set.ts";
 import type { Model } from "../../model/model.ts";
+import type { Rates } from "../../plan/machine.ts";
 import type { PlacePlan } from "../../plan/plan.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import type { BatchLimits } from "../batch.ts";
@@ -26,6 +27,8 @@ export interface CpuPlaceOptions {
   readonly hotShare?: number;
   /** Bytes of weights in one memory, at most; more go to further banks. */
   readonly bankBytes?: number;
+  /** How fast its rows are read, and by which kernels; measured where left out. */
+  readonly rates?: Rates;
 }
 
 /** What a place counts and keeps while it computes. */

@@ -73,7 +73,8 @@ const noRates: Rates = {
  * these hold: the engine then compiles them anew, better, while weights load.
  */
 export function warmUp(subject: RateSubject): void {
-  const { memory } = subject;
+  const { memory, layers } = subject;
+  if (layers.length === 0) return;
   const ofEachKind = new Map(
     readsOf(subject).flatMap(({ streamed }) => streamed)
       .map((matrix) => [matrix.kind, matrix]),
