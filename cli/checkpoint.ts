@@ -13,7 +13,7 @@ import type { ModelFlags } from "./options.ts";
 import { exists, isBeingWritten, OutputFile, statOf } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
 
-/** Time between two states that are kept, in ms. */
+/** Time between two states that are kept, in ms; the first is at once. */
 export const saveEveryMs = 10_000;
 
 /** Flags of a command whose work is kept. */
@@ -63,7 +63,8 @@ export interface CheckpointOptions {
 
 /** The results that there are so far, in order. */
 export class Checkpoint<T> implements Disposable {
-  #savedAt = performance.now();
+  /** The first result is kept at once. */
+  #savedAt = -Infinity;
   #saved: number;
 
   private constructor(

@@ -8,7 +8,7 @@ import {
 } from "../../plan.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { randomModel } from "../helpers/random_model.ts";
-import { interruptedInTheMidst } from "./interrupted.ts";
+import { stopped } from "./interrupted.ts";
 import { type CliResult, runCli } from "./run_cli.ts";
 import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
@@ -100,14 +100,15 @@ Deno.test({
   ignore: Deno.build.os === "windows",
   fn: async () => {
     await using dir = await folder();
-    await Deno.writeTextFile(`${dir.path}/text`, story.repeat(200));
+    await Deno.writeTextFile(`${dir.path}/text`, story.repeat(120));
     const args = ["-m", `${dir.path}/tiny.gguf`, "-f", `${dir.path}/text`];
     args.push("-t", "1", "-c", "64", "--json");
-    await interruptedInTheMidst(["cdf", ...args], {
+    const { code, err } = await stopped(["cdf", ...args], {
       permissions,
-      begins: "backend:",
-      kept: /kept the counts of (\d+) of \d+ tokens/,
+      when: `${dir.path}/tiny.gguf.cdf`,
     });
+    assert.equal(code, 130, err);
+    assert.match(err, /kept the counts of [1-9]\d* of \d+ tokens/);
     assert.ok((await namesIn(dir.path)).includes("tiny.gguf.cdf"));
     const resumed = await cdf(...args);
     assert.match(resumed.err, /^going on after \d+ of \d+ tokens$/m);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { fixturePath } from "../helpers/fixtures.ts";
-import { runCli, startCli } from "./run_cli.ts";
+import { stopped } from "./interrupted.ts";
+import { runCli } from "./run_cli.ts";
 import { inFolder, namesIn, tempFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -98,20 +99,10 @@ async function interrupted(
   path: string,
   bytes: number,
 ): Promise<string> {
-  const child = startCli(args, { permissions });
-  await child.stdin.close();
-  const output = child.output();
-  const isFar = () =>
-    Deno.stat(`${path}.part`).then(({ size }) => size >= bytes, () => false);
-  let ended = false;
-  child.status.then(() => ended = true);
-  while (!ended && !await isFar()) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  if (!ended) child.kill("SIGINT");
-  const { code, stderr } = await output;
+  const when = `${path}.part`;
+  const { code, err } = await stopped(args, { permissions, when, bytes });
   assert.equal(code, 130);
-  return new TextDecoder().decode(stderr);
+  return err;
 }
 
 Deno.test({

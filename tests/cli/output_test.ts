@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { load } from "../../mod.ts";
 import { GrowingProfile } from "../../cli/growing_profile.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
-import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { stopped } from "./interrupted.ts";
+import { type CliResult, runCli } from "./run_cli.ts";
 import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -217,24 +218,6 @@ function synth(...args: string[]): Promise<CliResult> {
   return culm("synth", "--shape", "small", "--type", "f16", ...args);
 }
 
-/** Starts the command line, and stops it with a signal as soon as `isTime`; gives its exit code. */
-async function stopped(
-  args: readonly string[],
-  signals: readonly Deno.Signal[],
-  isTime: () => Promise<boolean>,
-): Promise<number> {
-  const child = startCli(args, { permissions });
-  await child.stdin.close();
-  const output = child.output();
-  while (!await isTime()) await new Promise((done) => setTimeout(done, 5));
-  for (const signal of signals) child.kill(signal);
-  return (await output).code;
-}
-
-async function isLarger(path: string, bytes: number): Promise<boolean> {
-  return await Deno.stat(path).then(({ size }) => size > bytes, () => false);
-}
-
 Deno.test({
   name: "a file that is replaced stays where a link leads, for whom it was",
   ignore: Deno.build.os === "windows",
@@ -303,10 +286,9 @@ Deno.test({
         const model = `${dir.path}/tiny.gguf`, text = `${dir.path}/text`;
         await Deno.writeTextFile(text, "Tom had a red ball. ".repeat(300));
         const made = `${dir.path}/made`;
-        const code = await stopped(
+        const { code } = await stopped(
           ["predictor", "-m", model, "-f", text, "-o", made, "--train"],
-          signals,
-          () => isLarger(`${made}.layers.part`, 0),
+          { permissions, signals, when: `${made}.layers.part`, bytes: 1 },
         );
         assert.equal(code, expected);
         assert.deepEqual(await namesIn(dir.path), ["text", "tiny.gguf"]);
@@ -325,11 +307,12 @@ Deno.test({
     const args = (output: string) => [
       ...["convert", at("source.gguf"), "-o", at(output), "--type", "q4_k_m"],
     ];
-    await stopped(
-      args("model"),
-      ["SIGKILL"],
-      () => isLarger(at("model.part"), 1000),
-    );
+    await stopped(args("model"), {
+      permissions,
+      signals: ["SIGKILL"],
+      when: at("model.part"),
+      bytes: 1000,
+    });
     assert.ok((await namesIn(dir.path)).includes("model.part"));
     assert.equal((await culm(...args("model"))).code, 0);
     assert.equal((await culm(...args("whole"))).code, 0);

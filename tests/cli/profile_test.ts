@@ -17,7 +17,7 @@ import {
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { embeddedAsF32 } from "../helpers/bamboo_files.ts";
-import { interruptedInTheMidst } from "./interrupted.ts";
+import { stopped } from "./interrupted.ts";
 import { type CliResult, runCli } from "./run_cli.ts";
 import { namesIn, tinyFolder } from "./temp_folder.ts";
 
@@ -96,16 +96,20 @@ Deno.test({
   ignore: Deno.build.os === "windows",
   fn: async () => {
     await using dir = await tinyFolder();
-    const text = await longText(3000);
+    const text = await longText(2000);
     await Deno.writeTextFile(`${dir.path}/text.txt`, text);
     // One thread sums as none does; the order of sums may make a neuron fire.
     const args = ["profile", "-m", `${dir.path}/tiny.gguf`, "-c", "64"];
     args.push("-f", `${dir.path}/text.txt`, "-t", "1");
-    await interruptedInTheMidst(args, {
+    const interrupted = await stopped(args, {
       permissions,
-      begins: "backend:",
-      kept: /kept the counts of (\d+) of \d+ tokens/,
+      when: `${dir.path}/tiny.gguf.profile`,
     });
+    assert.equal(interrupted.code, 130, interrupted.err);
+    assert.match(
+      interrupted.err,
+      /kept the counts of [1-9]\d* of \d+ tokens/,
+    );
 
     const { code, err: rest } = await runCli(args, { permissions });
     assert.equal(code, 0, rest);

@@ -3,7 +3,7 @@ import { parseHTML } from "linkedom";
 import { readGguf } from "../../src/formats/gguf/read.ts";
 import { toBuffer, writeGguf } from "../../src/formats/gguf/write.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
-import { interruptedInTheMidst } from "./interrupted.ts";
+import { stopped } from "./interrupted.ts";
 import { type CliResult, runCli } from "./run_cli.ts";
 import { namesIn, type TempFolder, tempFolder } from "./temp_folder.ts";
 
@@ -207,15 +207,19 @@ Deno.test({
   ignore: Deno.build.os === "windows",
   fn: async () => {
     await using dir = await folder();
-    await Deno.writeTextFile(dir.text, story.repeat(400));
+    await Deno.writeTextFile(dir.text, story.repeat(240));
     const page = `${dir.path}/page.html`;
     const args = ["-m", dir.model, "-f", dir.text, "-c", "64", "-o", page];
     args.push("--tokens", "64", "--chunks", "60", "--no-predictor");
-    await interruptedInTheMidst(["report", "-t", "1", ...args], {
+    const { code, err } = await stopped(["report", "-t", "1", ...args], {
       permissions,
-      begins: "perplexity:",
-      kept: /kept (\d+) of 60 chunks in .*\.report; the same command/,
+      when: `${dir.model}.report`,
     });
+    assert.equal(code, 130, err);
+    assert.match(
+      err,
+      /kept [1-9]\d* of 60 chunks in .*\.report; the same command/,
+    );
     const names = [hostile.file, `${hostile.file}.report`, hostile.text];
     assert.deepEqual(await namesIn(dir.path), names.sort());
     const resumed = await report(...args);

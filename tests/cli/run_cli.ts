@@ -62,7 +62,8 @@ export async function runShell(line: string): Promise<CliResult> {
   return decoded({ code, stdout, stderr });
 }
 
-function decoded(
+/** What a process left, its output as text. */
+export function decoded(
   output: { code: number; stdout: Uint8Array; stderr: Uint8Array },
 ): CliResult {
   const decoder = new TextDecoder();

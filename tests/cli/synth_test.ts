@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { runCli, startCli } from "./run_cli.ts";
+import { stopped } from "./interrupted.ts";
+import { runCli } from "./run_cli.ts";
 import { inFolder, namesIn } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -114,15 +115,11 @@ Deno.test({
   fn: async () => {
     await inFolder(async (folder) => {
       const path = `${folder}/model.gguf`;
-      const child = startCli(["synth", "-o", path], { permissions });
-      await child.stdin.close();
-      const output = child.output();
-      while (!(await namesIn(folder)).includes("model.gguf.part")) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-      child.kill("SIGINT");
-      const { code, stderr } = await output;
-      assert.equal(new TextDecoder().decode(stderr), "interrupted\n");
+      const { code, err } = await stopped(["synth", "-o", path], {
+        permissions,
+        when: `${path}.part`,
+      });
+      assert.equal(err, "interrupted\n");
       assert.equal(code, 130);
       assert.deepEqual(await namesIn(folder), []);
     });

@@ -95,7 +95,7 @@ export async function countProfile(
     const bytes = await writeProfile({ profile, progress });
     await file.save([bytes]);
   };
-  let savedAt = performance.now();
+  let savedAt = -Infinity;
   using bar = new ProgressBar("counting", "tokens", startedAt);
   try {
     const { signal } = interrupt;
