@@ -194,8 +194,9 @@ export async function prepare(
       contents = toForm(contents, wanted);
     }
     const tensors = typed(contents, type, types, quantiser);
-    const twice = type ? quantisedTwice(contents, tensors) : undefined;
-    if (twice && !allowRequantise) {
+    const twice = quantisedTwice(contents, types, tensors);
+    // Without a type, only what another form turns is quantised twice.
+    if (twice && type && !allowRequantise) {
       throw new UsageError(
         `Cannot convert ${contents.name}: ${twice}; convert that, or allow it (--allow-requantize)`,
       );
@@ -232,15 +233,22 @@ function typed(
   );
 }
 
-/** What is to be said where weights in blocks go into blocks of another type; undefined where none do. */
+/**
+ * What is to be said where weights in blocks go into other blocks: of another
+ * type than their `own`, by {@linkcode typesOf}, or along the other side of
+ * their matrix. Undefined where none do.
+ */
 function quantisedTwice(
   { tensors }: Contents,
+  own: ReadonlyMap<string, GgmlType>,
   converted: ReadonlyMap<string, Rows>,
 ): string | undefined {
   const changes = [...tensors].flatMap(([name, { type }]) => {
+    const from = own.get(withDown(name)) ?? type;
     const to = converted.get(name)!.type;
-    const isTwice = type !== to && hasBlocks(type) && hasBlocks(to);
-    return isTwice ? [`${type} to ${to}`] : [];
+    // What was turned is F32 by now.
+    const isTwice = type !== to && hasBlocks(from) && hasBlocks(to);
+    return isTwice ? [from === to ? `${to}, turned` : `${from} to ${to}`] : [];
   });
   return changes.length === 0
     ? undefined

@@ -24,6 +24,22 @@ Deno.test("what is quantised is quantised again only where that is allowed, and 
   await file.close();
 });
 
+Deno.test("blocks that a change of form turns are quantised twice, and that is said", async () => {
+  const turned = /quantising \d+ tensors twice \(Q8_0, turned\)/;
+  const form = "powerinfer";
+  const kept = await convert(source, { form, threads: 0 });
+  assert.equal(kept.notes.filter((note) => turned.test(note)).length, 1);
+  await kept.close();
+  await assert.rejects(
+    convert(source, { form, type: "Q8_0", threads: 0 }),
+    (error) => error instanceof UsageError && turned.test(error.message),
+  );
+  const { source: whole } = await randomModel({ type: "F16" });
+  const plain = await convert(whole, { form, threads: 0 });
+  assert.deepEqual(plain.notes, []);
+  await plain.close();
+});
+
 Deno.test("the same type, one without blocks, and weights without blocks need no leave", async () => {
   const { source: whole } = await randomModel({ type: "F16" });
   for (

@@ -289,6 +289,7 @@ async function* withModel(
 ): AsyncGenerator<Uint8Array> {
   const file = await convert(source, { predictors: tensors });
   try {
+    for (const each of file.notes) note(`note: ${printable(each)}`);
     yield* file.chunks();
   } finally {
     await file.close();
