@@ -17,7 +17,7 @@
 export type { ByteSource } from "./src/bytes/byte_source.ts";
 export { openFile } from "./src/bytes/file.ts";
 export { fromBlob, fromBuffer } from "./src/bytes/memory.ts";
-export { fromUrl, type UrlOptions } from "./src/bytes/url.ts";
+export { fromUrl, type UrlOptions, urlOptions } from "./src/bytes/url.ts";
 export { type Folder, isFolder, openFolder } from "./src/bytes/folder.ts";
 export { toByteSource } from "./src/load/model_source.ts";
 export {

@@ -181,6 +181,12 @@ function schemaOf(spec: Partial<OptionSpec>): v.GenericSchema {
   }
 }
 
+/** What stops something. */
+export const abortSignal = v.instance(
+  AbortSignal,
+  "an AbortSignal",
+) as SchemaOf<AbortSignal>;
+
 /** A schema for one of some words. */
 export function oneOf<Word extends string>(
   words: readonly Word[],

@@ -1,21 +1,36 @@
 import { CulmError, FormatError, LimitError, UsageError } from "../errors.ts";
+import {
+  abortSignal,
+  type Checked,
+  checkOptions,
+  type OptionsOf,
+  type OptionTable,
+} from "../options.ts";
 import { untilAborted } from "../platform/abort.ts";
 import { bufferFor, type ByteSource, checkRange } from "./byte_source.ts";
 import { fromBuffer } from "./memory.ts";
 
 /** How a web server is asked. */
-export interface UrlOptions {
+export const urlOptions = {
   /** Stops every request, those of the source's reads included. */
-  readonly signal?: AbortSignal;
-  /** For how long nothing may come before a request is given up, in ms. Default 60,000. */
-  readonly timeout?: number;
-}
+  signal: { schema: abortSignal, description: "stops every request" },
+  /** For how long nothing may come before a request is given up, in ms. */
+  timeout: {
+    exclusiveMinimum: 0,
+    maximum: 2 ** 31 - 1, // of a timer
+    default: 60_000,
+    description: "for how long nothing may come, in ms",
+  },
+} as const satisfies OptionTable;
+
+/** How a web server is asked. Everything may be left out. */
+export type UrlOptions = OptionsOf<typeof urlOptions>;
 
 /**
  * A file on a web server, read by HTTP ranges. Where the server ignores
  * ranges, the whole file is downloaded at once and kept in memory.
  *
- * @throws {UsageError} where the server refuses (401, 403, 404, …).
+ * @throws {UsageError} for wrong options, and where the server refuses (401, 403, 404, …).
  * @throws {FormatError} where its answer contradicts itself, or is empty.
  * @throws {CulmError} where it cannot be reached, or sends nothing for a while.
  */
@@ -23,10 +38,11 @@ export async function fromUrl(
   url: string | URL,
   options: UrlOptions = {},
 ): Promise<ByteSource> {
+  const checked = checkOptions("fromUrl", urlOptions, options);
   const name = String(url);
   const closed = new AbortController();
   const ask = (offset: number, length: number) =>
-    Exchange.start(name, offset, length, options, closed.signal);
+    Exchange.start(name, offset, length, checked, closed.signal);
   const first = await ask(0, 1);
   const { response } = first;
   if (response.status === 416 && totalOf(response) === 0) {
@@ -79,7 +95,7 @@ class Exchange {
     url: string,
     offset: number,
     length: number,
-    { signal, timeout = 60_000 }: UrlOptions,
+    { signal, timeout }: Checked<typeof urlOptions>,
     closed: AbortSignal,
   ): Promise<Exchange> {
     const stalled = new AbortController();

@@ -2,7 +2,12 @@
 import * as v from "valibot";
 import type { Engine } from "../engine/engine.ts";
 import { LimitError, UsageError } from "../errors.ts";
-import type { Checked, OptionsOf, SchemaOf } from "../options.ts";
+import {
+  abortSignal,
+  type Checked,
+  type OptionsOf,
+  type SchemaOf,
+} from "../options.ts";
 import { type PlaceStats, statsSince } from "../places/stats.ts";
 import type { Logits } from "../sampling/logits.ts";
 import {
@@ -51,7 +56,7 @@ export const textOptions = {
   },
   /** Stops at the next step. */
   signal: {
-    schema: v.instance(AbortSignal, "an AbortSignal") as SchemaOf<AbortSignal>,
+    schema: abortSignal,
     description: "stops at the next step",
   },
   /** Keeps its past, so that a prompt that continues it is not evaluated again. */

@@ -8,7 +8,12 @@ import { UsageError } from "../errors.ts";
 import { activationOption, isSparse } from "../model/activation.ts";
 import type { Model } from "../model/model.ts";
 import { type ModelSource, modelSource } from "./model_source.ts";
-import { checkOptions, type OptionsOf, type SchemaOf } from "../options.ts";
+import {
+  abortSignal,
+  checkOptions,
+  type OptionsOf,
+  type SchemaOf,
+} from "../options.ts";
 import { cacheTypes } from "../places/cache_type.ts";
 import type { Progress } from "../places/load_progress.ts";
 import type { GpuIndex } from "../plan/gpu_index.ts";
@@ -209,7 +214,7 @@ export const loadOptions = {
   },
   /** Stops loading. */
   signal: {
-    schema: v.instance(AbortSignal, "an AbortSignal") as SchemaOf<AbortSignal>,
+    schema: abortSignal,
     description: "stops loading",
   },
 } as const;

@@ -9,6 +9,7 @@ import {
   UsageError,
 } from "../../mod.ts";
 import { convert } from "../../convert.ts";
+import { fromUrl } from "../../gguf.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 
 const model = await load(tinyBamboo(), { threads: 0 });
@@ -191,6 +192,18 @@ Deno.test("sequences, tokenize and convert name what they do not know", async ()
     [
       () => model.tokenize("a", any({ parseSpecials: true })),
       /parseSpecials: .* mean parseSpecial\?/,
+    ],
+    [
+      () => fromUrl("http://127.0.0.1:9/", any({ timeuot: 1 })),
+      /timeuot: fromUrl has nothing .* mean timeout\?/,
+    ],
+    [
+      () => fromUrl("http://127.0.0.1:9/", { timeout: 0 }),
+      /timeout 0: it is a number above 0/,
+    ],
+    [
+      () => fromUrl("http://127.0.0.1:9/", any({ signal: "now" })),
+      /signal "now": it is an AbortSignal/,
     ],
     [() => convert(any("model.gguf")), /source "model.gguf": it is a folder/],
     [() => convert(any(null)), /source null: it is a folder/],
