@@ -6,37 +6,13 @@
  */
 
 import assert from "node:assert/strict";
-import { type LanguageModel, load } from "../mod.ts";
+import { load } from "../mod.ts";
+import { allLogits, argmax, mean, nextLogprobs } from "./helpers/logprobs.ts";
 import { dataUrl } from "./helpers/shared_data.ts";
 import { smollm2Url, testWithSmolLM2 } from "./helpers/smollm2.ts";
 import golden from "./goldens/smollm2.json" with { type: "json" };
 
 const open = () => load(smollm2Url, { contextSize: 2048, threads: 2 });
-
-function mean(values: number[]): number {
-  return values.reduce((a, b) => a + b) / values.length;
-}
-
-function argmax(logits: Float32Array): number {
-  return logits.indexOf(logits.reduce((a, b) => Math.max(a, b)));
-}
-
-/** Natural-log softmax. */
-function logSoftmax(logits: Float32Array): (id: number) => number {
-  const max = logits[argmax(logits)];
-  let sum = 0;
-  for (const logit of logits) sum += Math.exp(logit - max);
-  return (id) => logits[id] - max - Math.log(sum);
-}
-
-/** Logits after each of `ids`. */
-async function allLogits(
-  model: LanguageModel,
-  ids: number[],
-): Promise<Float32Array[]> {
-  using sequence = model.engine.createSequence();
-  return await model.engine.evaluate(sequence, ids, "all");
-}
 
 testWithSmolLM2(
   "ids and chat prompts as llama.cpp and Jinja2 have them",
@@ -67,17 +43,7 @@ testWithSmolLM2("ids of a text as llama.cpp has them", [text], async () => {
 testWithSmolLM2("the log-probability of each token of a text", [], async () => {
   await using model = await open();
   const { logprobs, rootMeanSquareDifference } = golden.text;
-  const { ids } = golden.text;
-  using sequence = model.engine.createSequence();
-  const measured: number[] = [];
-  // In pieces, because the logits of all positions at once are 200 MB.
-  for (let start = 0; start < ids.length - 1; start += 128) {
-    const piece = ids.slice(start, Math.min(start + 128, ids.length - 1));
-    const logits = await model.engine.evaluate(sequence, piece, "all");
-    logits.forEach((row, i) =>
-      measured.push(logSoftmax(row)(ids[start + i + 1]))
-    );
-  }
+  const measured = await nextLogprobs(model, golden.text.ids);
   const nll = mean(measured.map((logprob) => -logprob));
   const expected = -mean(logprobs.q4_1);
   const rms = Math.sqrt(
