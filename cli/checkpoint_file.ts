@@ -22,46 +22,51 @@ function recordPath(command: string, path: string): string {
   return `${path}.${command}`;
 }
 
-/** Claims a file of which a part may be there. */
+/**
+ * Claims a file of which a part may be there: one of those whose record lies
+ * beside `path`.
+ */
 export async function openCheckpointed(
   command: string,
   path: string,
   options: OutputOptions,
+  file = path,
 ): Promise<OutputFile> {
   const record = recordPath(command, path);
   // Of work that was killed before anything was kept, only the record's part is there.
   const goesOn = await isUnfinished(command, record) ||
     await isUnfinished(command, `${record}.part`);
-  const output = await OutputFile.open(path, { ...options, goesOn });
-  output.keepsPart = goesOn;
+  const output = await OutputFile.open(file, { ...options, goesOn });
+  output.keepsPart = goesOn && (await output.file.stat()).size > 0;
   return output;
 }
 
-/** A file on its way to its place. */
+/** A file, or several that are made together, on the way to their places. */
 export class CheckpointedFile implements Disposable {
-  /** Results are the CRC-32 of each tensor that is in the file, padding included. */
+  /** Results are the CRC-32 of each tensor that is in its file, padding included. */
   private constructor(
-    readonly output: OutputFile,
-    readonly parts: GgufParts,
+    readonly outputs: readonly OutputFile[],
+    readonly files: readonly GgufParts[],
     readonly work: Checkpoint<number>,
   ) {}
 
   /**
-   * Takes up what there is of a file that {@linkcode openCheckpointed} claimed;
-   * with `force` also where that is of other work, which is given up.
-   * `fingerprint` says of what work the file is.
+   * Takes up what there is of files that {@linkcode openCheckpointed} claimed
+   * with `path`; with `force` also where that is of other work, which is given
+   * up. `fingerprint` says of what work the files are.
    *
    * @throws {UsageError} where there is a part of other work
    * @throws {FormatError} where its record is damaged
    */
   static async open(
     command: string,
-    output: OutputFile,
-    parts: GgufParts,
+    path: string,
+    outputs: readonly OutputFile[],
+    files: readonly GgufParts[],
     fingerprint: string,
     { force, signal }: Pick<OutputOptions, "force"> & WriteOptions,
   ): Promise<CheckpointedFile> {
-    const state = recordPath(command, output.path);
+    const state = recordPath(command, path);
     const work = await Checkpoint.open(
       command,
       { state, force },
@@ -69,11 +74,11 @@ export class CheckpointedFile implements Disposable {
       readCrc,
       { forceKeepsWork: true },
     );
-    const file = new CheckpointedFile(output, parts, work);
+    const made = new CheckpointedFile(outputs, files, work);
     try {
-      await file.#check(signal);
-      output.keepsPart = work.isKept;
-      return file;
+      await made.#check(signal);
+      made.#keepParts();
+      return made;
     } catch (error) {
       work[Symbol.dispose]();
       throw error;
@@ -82,27 +87,23 @@ export class CheckpointedFile implements Disposable {
 
   /** Bytes that are written. */
   get written(): number {
-    const { header, tensors } = this.parts;
-    const whole = tensors.slice(0, this.work.results.length);
-    return whole.reduce(
-      (sum, { byteLength }) => sum + byteLength,
-      whole.length > 0 ? header.length : 0,
-    );
+    return this.#each(lengthOf).reduce((sum, bytes) => sum + bytes, 0);
   }
 
   /**
-   * Writes what is missing, and moves the file to its place. Returns its size.
-   * Where that is stopped and no tensor is whole, nothing is left behind.
+   * Writes what is missing, and moves the files to their places. Returns their
+   * size. Where that is stopped and no tensor is whole, nothing is left behind.
    */
   async finish(options: WriteOptions): Promise<number> {
-    const { output, work, parts: { tensors } } = this;
+    const { outputs, work, files } = this;
+    const count = files.reduce((sum, { tensors }) => sum + tensors.length, 0);
     try {
-      await work.goOn(tensors.length, "tensors", async () => {
+      await work.goOn(count, "tensors", async () => {
         await this.#write(options);
-        await output.moveToPlace();
+        for (const output of outputs) await output.moveToPlace();
       });
     } catch (error) {
-      output.keepsPart = work.isKept;
+      this.#keepParts();
       throw error;
     }
     return this.written;
@@ -113,55 +114,98 @@ export class CheckpointedFile implements Disposable {
     this.work[Symbol.dispose]();
   }
 
-  async #write({ signal, onProgress }: WriteOptions): Promise<void> {
-    const { output, work, parts: { header, tensors } } = this;
-    let { written } = this;
-    await output.continueAt(written);
-    const add = async (chunk: Uint8Array) => {
-      signal?.throwIfAborted();
-      await output.append(chunk);
-      written += chunk.length;
-      onProgress?.(written);
-    };
-    if (written === 0) await add(header);
-    for (const tensor of tensors.slice(work.results.length)) {
-      let crc = 0;
-      for await (const chunk of tensor.chunks()) {
-        crc = crc32(chunk, crc);
-        await add(chunk);
-      }
-      await work.add(crc);
-      output.keepsPart = work.isKept;
-    }
+  /** What `use` makes of each file and of how many of its tensors are whole. */
+  #each<T>(
+    use: (file: GgufParts, whole: number, output: OutputFile) => T,
+  ): T[] {
+    let left = this.work.results.length;
+    return this.files.map((file, i) => {
+      const whole = Math.min(left, file.tensors.length);
+      left -= whole;
+      return use(file, whole, this.outputs[i]);
+    });
   }
 
-  /** Forgets the tensors behind the first one that is not in the file as it was written. */
+  /** Parts stay where a tensor of any is known to be whole. */
+  #keepParts(): void {
+    for (const output of this.outputs) output.keepsPart = this.work.isKept;
+  }
+
+  async #write({ signal, onProgress }: WriteOptions): Promise<void> {
+    let { written } = this;
+    const writeOne = async (
+      file: GgufParts,
+      whole: number,
+      output: OutputFile,
+    ) => {
+      const add = async (chunk: Uint8Array) => {
+        signal?.throwIfAborted();
+        await output.append(chunk);
+        written += chunk.length;
+        onProgress?.(written);
+      };
+      await output.continueAt(lengthOf(file, whole));
+      if (whole === 0) await add(file.header);
+      for (const tensor of file.tensors.slice(whole)) {
+        let crc = 0;
+        for await (const chunk of tensor.chunks()) {
+          crc = crc32(chunk, crc);
+          await add(chunk);
+        }
+        await this.work.add(crc);
+        this.#keepParts();
+      }
+    };
+    const left = this.#each((file, whole, output) => () =>
+      writeOne(file, whole, output)
+    );
+    for (const write of left) await write();
+  }
+
+  /** Forgets the tensors behind the first one that is not in its file as it was written. */
   async #check(signal?: AbortSignal): Promise<void> {
     const { work } = this;
     const kept = work.results.length;
-    if (kept === 0) return;
-    const intact = await this.#countIntact(signal);
-    if (intact === kept) return;
-    note(
-      `warning: ${
-        printable(this.output.part)
-      } is damaged: ${intact} of the ${kept} tensors that were kept are whole`,
-    );
-    await work.keepOnly(intact);
+    let intact = 0;
+    const checks = this.#each((file, whole, output) => async () => {
+      const results = work.results.slice(intact, intact + whole);
+      const found = await countIntact(output, file, results, signal);
+      intact += found;
+      if (found === whole) return true;
+      note(
+        `warning: ${
+          printable(output.part)
+        } is damaged: ${found} of the ${whole} tensors that were kept are whole`,
+      );
+      return false;
+    });
+    for (const check of checks) if (!await check()) break;
+    if (intact < kept) await work.keepOnly(intact);
   }
+}
 
-  async #countIntact(signal?: AbortSignal): Promise<number> {
-    const { output: { file }, work: { results }, parts } = this;
-    const { header, tensors } = parts;
-    if (await readCrc32(file, header.length, signal) !== crc32(header)) {
-      return 0;
-    }
-    const kept = tensors.slice(0, results.length);
-    for (const [i, { byteLength }] of kept.entries()) {
-      if (await readCrc32(file, byteLength, signal) !== results[i]) return i;
-    }
-    return kept.length;
+/** Bytes of a file of which the first `whole` tensors are there. */
+function lengthOf({ header, tensors }: GgufParts, whole: number): number {
+  return tensors.slice(0, whole).reduce(
+    (sum, { byteLength }) => sum + byteLength,
+    whole > 0 ? header.length : 0,
+  );
+}
+
+/** How many tensors, from the first on, have the CRC-32 that they were written with. */
+async function countIntact(
+  { file }: OutputFile,
+  { header, tensors }: GgufParts,
+  results: readonly number[],
+  signal?: AbortSignal,
+): Promise<number> {
+  if (results.length === 0) return 0;
+  if (await readCrc32(file, header.length, signal) !== crc32(header)) return 0;
+  for (const [i, crc] of results.entries()) {
+    const { byteLength } = tensors[i];
+    if (await readCrc32(file, byteLength, signal) !== crc) return i;
   }
+  return results.length;
 }
 
 /** The CRC-32 of a file's next bytes; `undefined` where it ends before. */

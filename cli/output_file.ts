@@ -6,6 +6,7 @@
  * @module
  */
 import { CulmError } from "../mod.ts";
+import { partNames } from "../src/bytes/parts.ts";
 import { formatSystemError } from "./format.ts";
 import { note, printable } from "./terminal.ts";
 
@@ -294,9 +295,9 @@ async function checkNoInput(
   }
 }
 
-/** A file, or those of a folder that commands read. */
+/** A file, the parts of one, or those of a folder that commands read. */
 async function filesOf(path: string): Promise<string[]> {
-  if (!(await statOf(path))?.isDirectory) return [path];
+  if (!(await statOf(path))?.isDirectory) return partNames(path) ?? [path];
   const entries = await Array.fromAsync(Deno.readDir(path));
   return entries.filter(({ name }) =>
     /\.(json|jsonl|model|safetensors|pt)$/.test(name)

@@ -5,10 +5,11 @@ import {
   convertTypes,
 } from "../../convert.ts";
 import { isFolder, openFolder, toByteSource } from "../../gguf.ts";
+import { namesOfParts } from "../../src/bytes/parts.ts";
 import type { CommandSpec } from "../command.ts";
 import { formatBytes } from "../format.ts";
 import { Interrupt } from "../interrupt.ts";
-import type { FlagGroups, FlagsOfGroups } from "../option.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../option.ts";
 import { note, printable, ProgressBar } from "../terminal.ts";
 import { CheckpointedFile, openCheckpointed } from "../checkpoint_file.ts";
 
@@ -42,6 +43,13 @@ const options = {
       flag: "--predictors <folder>",
     },
     allowRequantise: convertOptions.allowRequantise,
+    splitMaxSize: {
+      type: "string",
+      flag: "--split-max-size <size>",
+      description:
+        "most bytes of tensors in a file, as 500M or 2G; the files are named as gguf-split names them: model-00001-of-00003.gguf",
+      read: readSize,
+    },
   },
   Running: { threads: convertOptions.threads },
 } as const satisfies FlagGroups;
@@ -63,13 +71,30 @@ export const convert: CommandSpec = {
   run,
 };
 
+/** Bytes, as gguf-split reads them: of units of 1000. */
+function readSize(text: string, name: string): number {
+  const [, digits, unit = ""] = text.match(/^([1-9]\d*)([KMG]?)$/i) ?? [];
+  const bytes = Number(digits) *
+    1000 ** " KMG".indexOf(unit.toUpperCase() || " ");
+  if (Number.isSafeInteger(bytes)) return bytes;
+  throw new BadFlags(
+    `Cannot use ${name} ${text}: must be a number of bytes, or one with K, M or G behind it`,
+  );
+}
+
 async function run(flags: ConvertFlags, path: string): Promise<number> {
   using interrupt = new Interrupt();
-  const { force, predictors, threads } = flags;
-  using output = await openCheckpointed("convert", flags.output, {
-    force,
-    inputs: [path, ...predictors === undefined ? [] : [predictors]],
-  });
+  using outputs = new DisposableStack();
+  const { force, predictors, threads, splitMaxSize } = flags;
+  const inputs = [path, ...predictors === undefined ? [] : [predictors]];
+  const claim = async (file: string) =>
+    outputs.use(
+      await openCheckpointed("convert", flags.output, { force, inputs }, file),
+    );
+  // Before anything is read: how many there are is known behind the header.
+  const whole = splitMaxSize === undefined
+    ? await claim(flags.output)
+    : undefined;
   const start = performance.now();
   const isDirectory = await isFolder(path);
   const { signal } = interrupt;
@@ -86,11 +111,22 @@ async function run(flags: ConvertFlags, path: string): Promise<number> {
     });
     try {
       for (const each of file.notes) note(`note: ${printable(each)}`);
+      const files = splitMaxSize === undefined
+        ? [file]
+        : file.split(splitMaxSize);
+      const prefix = flags.output.replace(/\.gguf$/, "");
+      const names = files.length === 1
+        ? [flags.output]
+        : namesOfParts(prefix, files.length);
+      const claimed = whole ? [whole] : [];
+      if (!whole) { for (const name of names) claimed.push(await claim(name)); }
+      const fingerprint = await file.fingerprint();
       using work = await CheckpointedFile.open(
         "convert",
-        output,
-        file,
-        await file.fingerprint(),
+        flags.output,
+        claimed,
+        files,
+        whole ? fingerprint : `${fingerprint} ${splitMaxSize}`,
         { force, signal },
       );
       using bar = new ProgressBar("writing", "bytes", work.written);
@@ -101,7 +137,7 @@ async function run(flags: ConvertFlags, path: string): Promise<number> {
       bar[Symbol.dispose]();
       const seconds = ((performance.now() - start) / 1000).toFixed(1);
       note(
-        `wrote ${printable(flags.output)}: ${
+        `wrote ${printable(names.join(", "))}: ${
           formatBytes(written)
         } in ${seconds} s`,
       );

@@ -23,9 +23,19 @@ export function partNames(name: string): string[] | undefined {
       `Cannot read ${name}: it is one of ${parts} files, the limit is ${MOST_PARTS}`,
     );
   }
+  return namesOfParts(prefix, parts, rest);
+}
+
+/** The names that gguf-split gives the parts of a file. */
+export function namesOfParts(
+  prefix: string,
+  count: number,
+  ending = ".gguf",
+): string[] {
+  const digits = (number: number) => `${number}`.padStart(5, "0");
   return Array.from(
-    { length: parts },
-    (_, i) => `${prefix}-${`${i + 1}`.padStart(5, "0")}-of-${count}${rest}`,
+    { length: count },
+    (_, i) => `${prefix}-${digits(i + 1)}-of-${digits(count)}${ending}`,
   );
 }
 

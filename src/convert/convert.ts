@@ -4,6 +4,7 @@ import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
 import { bytesOfTensors, type GgmlType } from "../formats/ggml/types.ts";
 import { entry, type MetadataEntry } from "../formats/gguf/gguf_file.ts";
+import { inParts } from "../formats/gguf/split.ts";
 import {
   type GgufParts,
   ggufParts,
@@ -101,6 +102,13 @@ export interface Conversion extends GgufParts {
   readonly tensorBytes: number;
   /** What the file cannot say, one sentence each */
   readonly notes: readonly string[];
+  /**
+   * The file in parts, as gguf-split makes them: tensors of up to `mostBytes` in
+   * each, headers not counted. What fits one file stays one.
+   *
+   * @throws {UsageError} where one tensor takes more
+   */
+  split(mostBytes: number): readonly GgufParts[];
   /** The file, first byte to last: the header, then the tensors. */
   chunks(): AsyncGenerator<Uint8Array>;
   /**
@@ -157,6 +165,7 @@ export async function convert(
       ...parts,
       tensorBytes: bytesOfTensors(tensors.values()),
       notes: contents.notes,
+      split: (mostBytes) => inParts(file, mostBytes).map(ggufParts),
       chunks: () => writeGguf(file),
       fingerprint: () => fingerprintOf(parts.header, contents.sources),
       close,

@@ -228,3 +228,104 @@ Deno.test({
     assert.deepEqual(await namesIn(dir.path), ["source.gguf"]);
   },
 });
+
+Deno.test("a file is written in parts, which run as it does, and are joined again", async (t) => {
+  await using dir = await tempFolder();
+  const at = (name: string) => `${dir.path}/${name}`;
+  const type = ["--type", "q8_0"];
+  const source = at("source.gguf"), whole = at("whole.gguf");
+  await synth(source);
+  assert.equal((await culm("convert", source, "-o", whole, ...type)).code, 0);
+  const size = (await Deno.stat(whole)).size;
+  const most = ["--split-max-size", `${Math.ceil(size / 2500)}K`];
+  const split = (path: string, ...more: string[]) =>
+    culm("convert", source, "-o", path, ...type, ...most, ...more);
+
+  const { code, err } = await split(at("model.gguf"));
+  assert.equal(code, 0, err);
+  const parts = [1, 2, 3].map((i) => at(`model-0000${i}-of-00003.gguf`));
+  assert.ok(
+    err.startsWith(`wrote ${parts.join(", ")}: `) && err.endsWith(" s\n"),
+    err,
+  );
+  assert.deepEqual(
+    (await namesIn(dir.path)).map((name) => at(name)),
+    [...parts, source, whole],
+  );
+  await t.step("joined, it is the file that was never cut", async () => {
+    const joined = at("joined.gguf");
+    await culm("convert", parts[1], "-o", joined, ...type);
+    assert.deepEqual(await Deno.readFile(joined), await Deno.readFile(whole));
+    await Deno.remove(joined);
+  });
+  await t.step("any part stands for all", async () => {
+    const text = async (model: string) => {
+      const asked = ["-p", "a", "-n", "4", "--temp", "0", "-t", "1"];
+      const { code, out, err } = await culm("generate", "-m", model, ...asked);
+      assert.equal(code, 0, err);
+      return out;
+    };
+    assert.equal(await text(parts[2]), await text(whole));
+    const { out } = await culm("inspect", "-m", parts[0]);
+    assert.match(out, /^files +3\n/m);
+  });
+  await t.step("a part is not replaced while others are read", async () => {
+    const output = ["-o", parts[2], "--force", ...type];
+    const { code, err } = await culm("convert", parts[0], ...output);
+    assert.equal(code, 1);
+    assert.match(err, /this command reads .*-00003-of-00003\.gguf, which is/);
+  });
+  await t.step("what fits one file stays one", async () => {
+    const one = ["-o", at("one.gguf"), ...type, "--split-max-size", "1G"];
+    assert.equal((await culm("convert", source, ...one)).code, 0);
+    assert.deepEqual(
+      await Deno.readFile(at("one.gguf")),
+      await Deno.readFile(whole),
+    );
+    await Deno.remove(at("one.gguf"));
+  });
+  const wrong: [string[], number, RegExp][] = [
+    [["--split-max-size", "1K"], 1, /up to 1000 bytes: tensor .* takes \d+$/m],
+    [["--split-max-size", "1T"], 2, /--split-max-size 1T: must be a number/],
+    [["--split-max-size", "0"], 2, /--split-max-size 0: must be a number/],
+    [most, 1, /model-00001-of-00003\.gguf: it is there already; --force/],
+  ];
+  for (const [args, expected, message] of wrong) {
+    await t.step(`refused: ${args.join(" ")}`, async () => {
+      const output = ["-o", at("model.gguf"), ...type];
+      const { code, err } = await culm("convert", source, ...output, ...args);
+      assert.match(err, message);
+      assert.match(err, /^error: [^\n]+\n$/);
+      assert.equal(code, expected);
+    });
+  }
+  await t.step("a part that is missing is named", async () => {
+    await Deno.rename(parts[1], at("away"));
+    const { code, err } = await culm("inspect", "-m", parts[0]);
+    assert.equal(code, 1);
+    assert.match(err, /^error: [^\n]*model-00002-of-00003\.gguf: there is no/);
+    await Deno.rename(at("away"), parts[1]);
+  });
+  if (Deno.build.os === "windows") return;
+  await t.step("Ctrl-C in the second part, and on from there", async () => {
+    const path = at("again.gguf"), first = "again-00001-of-00003.gguf.part";
+    const second = at("again-00002-of-00003.gguf");
+    const args = ["convert", source, "-o", path, ...type, ...most];
+    const said = await interrupted(args, second, size / 8);
+    assert.match(said, /^kept \d+ of 75 tensors in .*again\.gguf\.convert;/);
+    const names = await namesIn(dir.path);
+    assert.ok(names.includes(first) && names.includes("again.gguf.convert"));
+    const other = await split(path, "--split-max-size", "1G");
+    assert.match(other.err, /is of another unfinished convert/);
+    const { code, err } = await split(path);
+    assert.equal(code, 0, err);
+    assert.match(err, /^going on after \d+ of 75 tensors$/m);
+    for (const [i, part] of parts.entries()) {
+      assert.deepEqual(
+        await Deno.readFile(at(`again-0000${i + 1}-of-00003.gguf`)),
+        await Deno.readFile(part),
+      );
+    }
+    assert.ok((await namesIn(dir.path)).every((name) => /gguf$/.test(name)));
+  });
+});

@@ -34,6 +34,8 @@ export interface TensorGroup {
 export interface Inspection {
   /** The file's name. */
   readonly name: string;
+  /** How many files it is in. */
+  readonly files: number;
   /** Its header. */
   readonly file: GgufFile;
   /** Its hyper-parameters, where culm can run it. */
@@ -69,6 +71,7 @@ export async function inspectFile(
   };
   return {
     name: source.name,
+    files: source.parts?.length ?? 1,
     file,
     model,
     obstacle,

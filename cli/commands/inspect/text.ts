@@ -40,10 +40,11 @@ export function toText(inspection: Inspection, everyTensor: boolean): string {
 
 /** What a file is and takes: names and texts. */
 export function summaryOf(
-  { name, file, model, obstacle, total, memory }: Inspection,
+  { name, files, file, model, obstacle, total, memory }: Inspection,
 ): string[][] {
   const lines = [
     ["file", printable(name)],
+    ...files > 1 ? [["files", `${files}`]] : [],
     ["size", `${file.size} bytes (${formatBytes(file.size)})`],
     [
       "format",
@@ -136,10 +137,11 @@ function shorten(text: string): string {
 
 /** The inspection as JSON, with every metadata value and every tensor. */
 export function toJson(inspection: Inspection): string {
-  const { name, file, model, obstacle, total, byType, byLayer, memory } =
+  const { name, files, file, model, obstacle, total, byType, byLayer, memory } =
     inspection;
   const content = {
     file: name,
+    files,
     size: file.size,
     magic: file.magic,
     version: file.version,

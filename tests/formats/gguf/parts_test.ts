@@ -40,6 +40,52 @@ Deno.test("what gguf-py wrote in three parts reads as what it wrote whole, which
   await whole.close();
 });
 
+Deno.test("by the URL of any part all are read, and the one that is missing is named", async () => {
+  const whole = await readGguf(
+    await toByteSource(fixturePath("split/whole.gguf")),
+  );
+  const server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    async (request) => {
+      const { pathname, search } = new URL(request.url);
+      if (search !== "?download=true") return new Response("", { status: 400 });
+      // The same first part, under the name of a file whose second lacks.
+      const file = pathname.replace(
+        "cut-00001-of-00002",
+        "sample-00001-of-00003",
+      );
+      const path = fixturePath(`split${file}`);
+      return await Deno.readFile(path).then(
+        (bytes) => new Response(bytes),
+        () => new Response("", { status: 404, statusText: "Not Found" }),
+      );
+    },
+  );
+  const url = (name: string) =>
+    `http://127.0.0.1:${server.addr.port}/${name}.gguf?download=true`;
+  try {
+    for (
+      const given of [
+        url("sample-00002-of-00003"),
+        new URL(url("sample-00003-of-00003")),
+      ]
+    ) {
+      const file = await readGguf(await toByteSource(given));
+      assert.deepEqual([...file.tensors.keys()], [...whole.tensors.keys()]);
+    }
+    await assert.rejects(
+      toByteSource(url("sample-00001-of-00004")),
+      /^UsageError: Cannot read [^ ]*sample-00001-of-00004.gguf\?download=true: the server answered 404 Not Found$/,
+    );
+    await assert.rejects(
+      toByteSource(url("cut-00001-of-00002")),
+      /cut-00001-of-00002.*not all are there: Cannot read .*cut-00002-of-00002.*404 Not Found$/,
+    );
+  } finally {
+    await server.shutdown();
+  }
+});
+
 Deno.test("ranges reach over the borders of parts, and not past the end", async () => {
   const source = await toByteSource(partOf(1));
   const parts = await Promise.all(
@@ -175,9 +221,13 @@ Deno.test("one part whose others are not known is refused; a file in one part is
 });
 
 Deno.test("the limit of values holds for all parts together", async () => {
-  const texts = (count: number): MetadataEntry => ({
+  // An array within an array counts as 16 values.
+  const arrays = (count: number): MetadataEntry => ({
     type: "array",
-    value: { elementType: "string", values: Array(count).fill("") },
+    value: {
+      elementType: "array",
+      values: Array(count).fill({ elementType: "string", values: [] }),
+    },
   });
   const many = (index: number, count: number) =>
     toBuffer(
@@ -185,12 +235,12 @@ Deno.test("the limit of values holds for all parts together", async () => {
         metadata: [
           ["split.no", entry.whole(index)],
           ["split.count", entry.whole(2)],
-          ["texts", texts(count)],
+          ["arrays", arrays(count)],
         ],
         tensors: [],
       }),
     );
-  const most = 2 ** 22;
+  const most = 2 ** 18;
   await assert.rejects(
     readTwo(await many(0, most / 2), await many(1, most / 2)),
     (error) =>
