@@ -11,15 +11,15 @@
 
 import { cacheTypes } from "../src/places/cache_type.ts";
 import { cpuPositionBytes } from "../src/places/cpu/kv_cache.ts";
+import { compileKernels } from "../src/kernels/kernels.ts";
 import { instantiate, WasmMemory } from "../src/kernels/memory.ts";
-import relaxed from "../wasm/relaxed.js";
 
 const headSize = 128, kvHeads = 16, prompt = 32;
 const positions = Number(Deno.args[0] ?? 1024);
 const queryHeads = Number(Deno.args[1] ?? 4);
 const size = Number(Deno.args[2] ?? 1);
 const pages = Math.ceil((positions + prompt) / 32);
-const kernels = instantiate(relaxed);
+const kernels = instantiate(await compileKernels("relaxed"));
 const memory = new WasmMemory(kernels);
 const rows = queryHeads * headSize;
 const q = memory.allocate(4 * rows * prompt);

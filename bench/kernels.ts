@@ -12,8 +12,7 @@
 
 import { parseArgs } from "node:util";
 import { median } from "../cli/commands/bench/roofline.ts";
-import relaxed from "../wasm/relaxed.js";
-import simd128 from "../wasm/simd128.js";
+import { compileKernels } from "../src/kernels/kernels.ts";
 import type { Job, Kind } from "./kernels/worker.ts";
 
 const { values: options } = parseArgs({
@@ -28,7 +27,7 @@ const { values: options } = parseArgs({
   },
 });
 
-const module = options.simd128 ? simd128 : relaxed;
+const module = await compileKernels(options.simd128 ? "simd128" : "relaxed");
 const k = 4096;
 const bytes = Number(options.gigabytes) * 1e9;
 const runs = Number(options.runs);

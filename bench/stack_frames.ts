@@ -13,14 +13,14 @@
  */
 
 import { median } from "../cli/commands/bench/roofline.ts";
+import { compileKernels } from "../src/kernels/kernels.ts";
 import { instantiate, WasmMemory } from "../src/kernels/memory.ts";
 import { packedKind } from "../src/kernels/packing.ts";
-import relaxed from "../wasm/relaxed.js";
 
 const columns = 4096, rows = 60, pagePlaces = 512, runs = 7;
 /** Of the median's speed, what a slow place has less than. */
 const slowShare = 0.7;
-const kernels = instantiate(relaxed);
+const kernels = instantiate(await compileKernels("relaxed"));
 kernels.choose(Number(Deno.args[0] ?? 3));
 const memory = new WasmMemory(kernels);
 const rowBytes = kernels.packed_row_bytes(packedKind.q4, columns);

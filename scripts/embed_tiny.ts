@@ -1,20 +1,19 @@
 /**
- * Puts tiny-bamboo's Q8_0 GGUF file into `tiny/tiny_bamboo.wasm`, which
- * `tiny/tiny_bamboo.js` imports. `--check` compares instead of writing.
+ * Puts tiny-bamboo's Q8_0 GGUF file into `tiny/tiny_bamboo.js`, in
+ * base64. `--check` compares instead of writing.
  *
  * Run: `deno task embed [--check]`
  *
  * @module
  */
 
-import { readIfThere, writeOrCheck } from "./generated.ts";
-import { wasmWithSection } from "./wasm_section.ts";
+import { readIfThere, textModule, writeOrCheck } from "./generated.ts";
 
 const source = new URL(
   "../../shared/tiny-bamboo/gguf/tiny-bamboo-q8_0.gguf",
   import.meta.url,
 );
-const target = new URL("../tiny/tiny_bamboo.wasm", import.meta.url);
+const target = new URL("../tiny/tiny_bamboo.js", import.meta.url);
 
 const gguf = await readIfThere(source);
 if (gguf === undefined) {
@@ -22,5 +21,11 @@ if (gguf === undefined) {
     "Skipped embedding tiny-bamboo: ../shared/tiny-bamboo is not here",
   );
 } else {
-  await writeOrCheck(target, wasmWithSection("gguf", gguf), "embed");
+  const module = textModule({
+    text: gguf.toBase64(),
+    task: "embed",
+    source: "tiny-bamboo-q8_0.gguf",
+    types: "../src/text_module.d.ts",
+  });
+  await writeOrCheck(target, new TextEncoder().encode(module), "embed");
 }

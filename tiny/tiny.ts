@@ -17,8 +17,9 @@
  */
 
 import type { ByteSource } from "../src/bytes/byte_source.ts";
+import { fromBase64 } from "../src/bytes/base64.ts";
 import { fromBuffer } from "../src/bytes/memory.ts";
-import module from "./tiny_bamboo.js";
+import gguf from "./tiny_bamboo.js";
 
 /**
  * The GGUF file of tiny-bamboo (8,604,032 bytes; hidden 256, FFN 1024,
@@ -27,6 +28,5 @@ import module from "./tiny_bamboo.js";
  * It tells small stories in sensible English up to about 384 tokens.
  */
 export function tinyBamboo(): ByteSource {
-  const [gguf] = WebAssembly.Module.customSections(module, "gguf");
-  return fromBuffer(new Uint8Array(gguf), "tiny-bamboo-q8_0.gguf");
+  return fromBuffer(fromBase64(gguf), "tiny-bamboo-q8_0.gguf");
 }

@@ -10,6 +10,7 @@ llama-perplexity's method; nll[share][chunk] in nats, where each layer keeps the
 `share` of its neurons with the largest activations.
 """
 
+import base64
 import json
 import pathlib
 import re
@@ -27,13 +28,9 @@ PROMPTS = ["One day, Lily went to the park with her mom.", "Tom had a big red ba
 CONTINUATION = 32
 
 
-def section(wasm, name):
-    """The content of a custom section that is the only one of its file."""
-    at = 8 + 1
-    while wasm[at] & 128:
-        at += 1
-    assert wasm[at + 1] == len(name) and wasm[at + 2:at + 2 + len(name)] == name
-    return wasm[at + 2 + len(name):]
+def embedded(module):
+    """The bytes that a generated module has as one text in base64."""
+    return base64.b64decode(module.split("`")[-2])
 
 
 def rounded(values):
@@ -76,7 +73,7 @@ def text_golden(model, ids, **options):
 
 
 def tiny():
-    model = bamboo.from_gguf(section((ROOT / "tiny/tiny_bamboo.wasm").read_bytes(), b"gguf"))
+    model = bamboo.from_gguf(embedded((ROOT / "tiny/tiny_bamboo.js").read_text()))
     if OTHERS.exists():
         check(model)
     tokenizer = sentencepiece.SentencePieceProcessor(str(TESTS / "fixtures/tiny-bamboo/tokenizer.model"))

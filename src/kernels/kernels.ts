@@ -1,4 +1,9 @@
-/** The WASM module of kernels: which build this engine can run. */
+/**
+ * The WASM module of kernels: which build this engine can run. The builds are
+ * modules of text, because there is no other way to bytes that every module
+ * loader, every bundler and a sandbox without permissions knows.
+ */
+import { fromBase64 } from "../bytes/base64.ts";
 
 /** A compiled build of the kernels. */
 export interface KernelModule {
@@ -22,12 +27,37 @@ const relaxedProbe = new Uint8Array([
   253, 146, 2, 11, // i16x8.relaxed_dot_i8x16_i7x16_s, end
 ]);
 
+const builds = {
+  relaxed: () => import("../../wasm/relaxed.js"),
+  simd128: () => import("../../wasm/simd128.js"),
+};
+
+/** With relaxed SIMD, or without. */
+export type KernelBuild = keyof typeof builds;
+
+/** The WebAssembly of a build. */
+export async function kernelBytes(build: KernelBuild): Promise<ArrayBuffer> {
+  const { default: text } = await builds[build]();
+  const bytes = new Blob([fromBase64(text)]).stream()
+    .pipeThrough(new DecompressionStream("gzip"));
+  return await new Response(bytes).arrayBuffer();
+}
+
+const compiled = new Map<KernelBuild, Promise<WebAssembly.Module>>();
+
+/** A build, compiled once. */
+export function compileKernels(
+  build: KernelBuild,
+): Promise<WebAssembly.Module> {
+  const module = compiled.get(build) ??
+    kernelBytes(build).then((bytes) => WebAssembly.compile(bytes));
+  compiled.set(build, module);
+  return module;
+}
+
 /** The fastest build that this engine runs. */
 export async function loadKernels(): Promise<KernelModule> {
-  if (WebAssembly.validate(relaxedProbe)) {
-    const { default: module } = await import("../../wasm/relaxed.js");
-    return { name: "relaxed SIMD", module };
-  }
-  const { default: module } = await import("../../wasm/simd128.js");
-  return { name: "SIMD128", module };
+  return WebAssembly.validate(relaxedProbe)
+    ? { name: "relaxed SIMD", module: await compileKernels("relaxed") }
+    : { name: "SIMD128", module: await compileKernels("simd128") };
 }

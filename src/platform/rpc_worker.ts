@@ -10,7 +10,7 @@ import {
   type Role,
 } from "./rpc_server.ts";
 import { keepAlive } from "./keep_alive.ts";
-import workerText from "../worker/worker.bundle.js" with { type: "text" };
+import workerText from "../worker/worker.bundle.js";
 
 /** What a worker is started as. */
 export interface RpcOptions<Event = never> {

@@ -93,7 +93,7 @@ Deno.test("files that cannot be read are reported in one line, with exit code 1"
     [["inspect", "-m", text], /begins with GGUF or PWRI/, read],
     [["tokenize", "-p", "a", "-m", text], /begins with GGUF or PWRI/, read],
     [
-      ["generate", "-f", `${repository}tiny/tiny_bamboo.wasm`],
+      ["generate", "-f", `${repository}wasm/pkg/relaxed.wasm`],
       /not UTF-8/,
       read,
     ],

@@ -1,13 +1,15 @@
 /** Instances of both builds of the kernels, with a memory to put numbers in. */
 
-import relaxed from "../../wasm/relaxed.js";
-import simd128 from "../../wasm/simd128.js";
 import type { Kernels } from "../../wasm/kernels.d.ts";
 import { floatToBfloat16 } from "../../src/formats/ggml/half.ts";
+import { compileKernels } from "../../src/kernels/kernels.ts";
 import { ggmlTypes } from "../../src/formats/ggml/types.ts";
 import type { GgmlType } from "../../src/formats/ggml/types.ts";
 
-export const builds = { relaxed, simd128 };
+export const builds = {
+  relaxed: await compileKernels("relaxed"),
+  simd128: await compileKernels("simd128"),
+};
 
 /** The packed kind that holds each type exactly. */
 export const kindOf: Readonly<Record<GgmlType, number>> = {

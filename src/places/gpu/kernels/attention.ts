@@ -4,21 +4,17 @@
  * few of them: then several share a head's positions, and `attention_merge` adds up
  * their results.
  */
-import attended from "../../../../shaders/attended.wgsl" with { type: "text" };
-import attention_wgsl from "../../../../shaders/attention.wgsl" with {
-  type: "text",
-};
-import attention_merge from "../../../../shaders/attention_merge.wgsl" with {
-  type: "text",
-};
-import heads_wgsl from "../../../../shaders/heads.wgsl" with { type: "text" };
-import kv_f16 from "../../../../shaders/kv_f16.wgsl" with { type: "text" };
-import kv_f32 from "../../../../shaders/kv_f32.wgsl" with { type: "text" };
-import kv_q8_0 from "../../../../shaders/kv_q8_0.wgsl" with { type: "text" };
-import kv_quads from "../../../../shaders/kv_quads.wgsl" with { type: "text" };
-import rope_store from "../../../../shaders/rope_store.wgsl" with {
-  type: "text",
-};
+import {
+  attended,
+  attention as attention_wgsl,
+  attention_merge,
+  heads as heads_wgsl,
+  kv_f16,
+  kv_f32,
+  kv_q8_0,
+  kv_quads,
+  rope_store,
+} from "../../../../shaders/shaders.ts";
 import { pagePositions } from "../../batch.ts";
 import type { CacheType } from "../../cache_type.ts";
 import type { Grid, Kernel } from "./kernel.ts";

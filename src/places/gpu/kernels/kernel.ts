@@ -3,7 +3,7 @@
  * stated once and by name. WGSL's declarations, bind groups and the bytes of the
  * parameters are made from the same tables.
  */
-import stepText from "../../../../shaders/step.wgsl" with { type: "text" };
+import { step as stepText } from "../../../../shaders/shaders.ts";
 import { GpuError } from "../../../errors.ts";
 import { stepWords } from "./step_words.ts";
 

@@ -2,16 +2,12 @@
  * What becomes of the FFN activations h: small ones are dropped, and the others
  * multiply their rows of a down matrix that has a row for each neuron.
  */
-import down_wgsl from "../../../../shaders/down.wgsl" with { type: "text" };
-import down_rows from "../../../../shaders/down_rows.wgsl" with {
-  type: "text",
-};
-import down_rows_vec from "../../../../shaders/down_rows_vec.wgsl" with {
-  type: "text",
-};
-import keep_above from "../../../../shaders/keep_above.wgsl" with {
-  type: "text",
-};
+import {
+  down as down_wgsl,
+  down_rows,
+  down_rows_vec,
+  keep_above,
+} from "../../../../shaders/shaders.ts";
 import type { Grid, Kernel } from "./kernel.ts";
 import { type PackedType, unitWeights } from "./weights.ts";
 

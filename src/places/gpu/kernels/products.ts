@@ -2,21 +2,13 @@
  * Products: a row of a matrix times the normed x of a token, and what becomes of it;
  * one kernel for a single token, one for several in tiles.
  */
-import subgroup from "../../../../shaders/lanes_subgroup.wgsl" with {
-  type: "text",
-};
-import workgroup from "../../../../shaders/lanes_workgroup.wgsl" with {
-  type: "text",
-};
-import mul_mat from "../../../../shaders/mul_mat.wgsl" with {
-  type: "text",
-};
-import mul_mat_vec from "../../../../shaders/mul_mat_vec.wgsl" with {
-  type: "text",
-};
-import product_wgsl from "../../../../shaders/product.wgsl" with {
-  type: "text",
-};
+import {
+  lanes_subgroup as subgroup,
+  lanes_workgroup as workgroup,
+  mul_mat,
+  mul_mat_vec,
+  product as product_wgsl,
+} from "../../../../shaders/shaders.ts";
 import type { Grid, Kernel } from "./kernel.ts";
 import { dotRows, type PackedType, quadWeights } from "./weights.ts";
 

@@ -1,11 +1,9 @@
 /** What begins the residual of each token, and is added to it outside of products. */
-import add_bias from "../../../../shaders/add_bias.wgsl" with {
-  type: "text",
-};
-import add_partials from "../../../../shaders/add_partials.wgsl" with {
-  type: "text",
-};
-import embed_wgsl from "../../../../shaders/embed.wgsl" with { type: "text" };
+import {
+  add_bias,
+  add_partials,
+  embed as embed_wgsl,
+} from "../../../../shaders/shaders.ts";
 import type { Grid, Kernel } from "./kernel.ts";
 import { type PackedType, unitWeights } from "./weights.ts";
 

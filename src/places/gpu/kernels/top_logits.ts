@@ -2,7 +2,7 @@
  * The largest logits of a row, and log Σ exp of all: each level sorts chunks of
  * the results of the one before.
  */
-import body from "../../../../shaders/top_logits.wgsl" with { type: "text" };
+import { top_logits as body } from "../../../../shaders/shaders.ts";
 import type { Grid, Kernel } from "./kernel.ts";
 
 export const topLogits = {

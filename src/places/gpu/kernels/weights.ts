@@ -2,12 +2,14 @@
  * How kernels read the rows of a matrix, by the type of its weights. Names in
  * each type's text end with the type, so that one kernel can read several.
  */
-import f16 from "../../../../shaders/weights_f16.wgsl" with { type: "text" };
-import f32 from "../../../../shaders/weights_f32.wgsl" with { type: "text" };
-import q4_0 from "../../../../shaders/weights_q4_0.wgsl" with { type: "text" };
-import q4_k from "../../../../shaders/weights_q4_k.wgsl" with { type: "text" };
-import q6_k from "../../../../shaders/weights_q6_k.wgsl" with { type: "text" };
-import q8_0 from "../../../../shaders/weights_q8_0.wgsl" with { type: "text" };
+import {
+  weights_f16 as f16,
+  weights_f32 as f32,
+  weights_q4_0 as q4_0,
+  weights_q4_k as q4_k,
+  weights_q6_k as q6_k,
+  weights_q8_0 as q8_0,
+} from "../../../../shaders/shaders.ts";
 
 const texts = {
   F32: f32,
