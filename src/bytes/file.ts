@@ -1,5 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { FormatError, UsageError } from "../errors.ts";
+import { fileSystem } from "../platform/file_system.ts";
 import { bufferFor, type ByteSource, checkRange } from "./byte_source.ts";
 
 /** One system call reads less than 2 GiB on most systems. */
@@ -13,8 +14,7 @@ const LARGEST_READ = 2 ** 30;
  */
 export async function openFile(path: string | URL): Promise<ByteSource> {
   const name = nameOf(path);
-  // Imported here so that a browser, which has no files, can load this module.
-  const { open, stat } = await import("node:fs/promises");
+  const { open, stat } = fileSystem(name);
   const status = await stat(path).catch((error) => {
     throw unusable("open", name, error);
   });

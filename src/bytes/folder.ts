@@ -1,4 +1,5 @@
 import { LimitError, UsageError } from "../errors.ts";
+import { fileSystem } from "../platform/file_system.ts";
 import type { ByteSource } from "./byte_source.ts";
 import { openFile } from "./file.ts";
 
@@ -22,8 +23,7 @@ export interface Folder {
  * @throws {UsageError} where there is none, or it cannot be read
  */
 export async function openFolder(path: string): Promise<Folder> {
-  // Imported here so that a browser, which has no files, can load this module.
-  const { readdir } = await import("node:fs/promises");
+  const { readdir } = fileSystem(path);
   const entries = await readdir(path, { withFileTypes: true }).catch(
     (error) => {
       const isMissing = error.code === "ENOENT";
@@ -43,7 +43,7 @@ export async function openFolder(path: string): Promise<Folder> {
 
 /** Whether a path leads to a folder; where there is nothing, it does not. */
 export async function isFolder(path: string): Promise<boolean> {
-  const { stat } = await import("node:fs/promises");
+  const { stat } = fileSystem(path);
   return await stat(path).then((status) => status.isDirectory(), () => false);
 }
 
