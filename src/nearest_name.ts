@@ -4,9 +4,9 @@
  * @module
  */
 // @ts-types="./std/closest_string.d.ts"
-import { closestString } from "@std/text/closest-string";
+import { closestString } from "deno-std/text/closest_string.js";
 // @ts-types="./std/levenshtein_distance.d.ts"
-import { levenshteinDistance } from "@std/text/levenshtein-distance";
+import { levenshteinDistance } from "deno-std/text/levenshtein_distance.js";
 
 /**
  * `words`, the one of `names` that is nearest to what was given, and a question
