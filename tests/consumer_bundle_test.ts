@@ -78,6 +78,7 @@ Deno.test.beforeAll(async () => {
     outdir: "bundled",
     bundle: true,
     format: "esm",
+    splitting: true,
     metafile: true,
     logLevel: "silent",
   });
@@ -106,12 +107,22 @@ Deno.test("a bundle starts threads", async () => {
   await tellsTheSame(/2 threads/, deno, [...unpermitted, "bundled/threads.js"]);
 });
 
-Deno.test("a bundle of load has nothing of the laboratory", () => {
-  const inputs = Object.keys(built.metafile.inputs);
-  const within = (rooms: string) =>
-    inputs.filter((path) => path.match(`/${config.name}/(?:${rooms})/`));
-  assert.ok(within("src/load").length > 0);
-  assert.deepEqual(within("cli|src/lab"), []);
+Deno.test("what only some programs need is in chunks of its own", () => {
+  const { outputs } = built.metafile;
+  const atStart = new Set(["bundled/inline.js"]);
+  for (const chunk of atStart) {
+    for (const { path, kind } of outputs[chunk].imports) {
+      if (kind === "import-statement") atStart.add(path);
+    }
+  }
+  const inputs = [...atStart].flatMap((path) =>
+    Object.keys(outputs[path].inputs)
+  );
+  const within = (paths: string) =>
+    inputs.filter((path) => path.match(`/${config.name}/(?:${paths})`));
+  assert.ok(within("src/load/").length > 0);
+  const others = "cli/|src/(?:lab|convert|formats/torch)/|wasm/";
+  assert.deepEqual(within(others), []);
 });
 
 Deno.test("deno bundle makes one file that needs no permission", async () => {

@@ -7,7 +7,6 @@ import { fromBlob, fromBuffer } from "../bytes/memory.ts";
 import { openWhole } from "../bytes/parts.ts";
 import { fromUrl, type UrlOptions } from "../bytes/url.ts";
 import { isFolder, openFolder } from "../bytes/folder.ts";
-import { viewFolder } from "../convert/view.ts";
 
 /**
  * What {@linkcode load} reads from: a path, a URL, bytes, or anything that reads
@@ -38,9 +37,10 @@ export async function toByteSource(
   checkValue("source", { schema: modelSource }, source ?? null);
   if (typeof source === "string") {
     if (/^https?:/.test(source)) return await fromUrls(source, options);
-    return await isFolder(source)
-      ? await viewFolder(await openFolder(source))
-      : await openWhole(source, openFile);
+    if (!await isFolder(source)) return await openWhole(source, openFile);
+    // The converter is loaded only where it is wanted.
+    const { viewFolder } = await import("../convert/view.ts");
+    return await viewFolder(await openFolder(source));
   }
   if (source instanceof URL) {
     return source.protocol === "file:"
