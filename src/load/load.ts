@@ -15,6 +15,7 @@ import { type ModelSource, toByteSource } from "./model_source.ts";
 import { startWithGpu } from "./plan_gpu.ts";
 import { pagesFor } from "../places/batch.ts";
 import { untilAborted } from "../platform/abort.ts";
+import { Opened } from "../platform/opened.ts";
 import {
   type LoadControl,
   type StartOptions,
@@ -56,7 +57,7 @@ export async function load(
 ): Promise<LanguageModel> {
   const checked = checkLoadOptions(options);
   const start = performance.now();
-  await using opened = new AsyncDisposableStack();
+  await using opened = new Opened();
   const { signal } = options;
   // Ends with the loading: a model that is loaded may read its file again.
   const requests = new AbortController();

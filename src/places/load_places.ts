@@ -10,6 +10,7 @@ import { hotRowsOf, withHotRows } from "../plan/hot_rows.ts";
 import { sumOfRates } from "../plan/machine.ts";
 import { LayerCounts } from "./stats.ts";
 import type { TeamOptions } from "./team.ts";
+import { Opened } from "../platform/opened.ts";
 import { TimeSlice } from "../platform/time_slice.ts";
 
 /** Loads every CPU place of a plan in the caller's thread, each with a memory of its own. */
@@ -50,7 +51,7 @@ export async function openGpuPlace(
   options: TeamOptions,
   counts?: LayerCounts,
 ): Promise<GpuPlace> {
-  await using opened = new AsyncDisposableStack();
+  await using opened = new Opened();
   const place = opened.use(
     await GpuPlace.open({ ...gpuOptions(options), counts }),
   );
@@ -80,7 +81,7 @@ export async function loadGpuPlace(
   options: TeamOptions,
   progress: LoadProgress,
 ): Promise<GpuPlace> {
-  await using opened = new AsyncDisposableStack();
+  await using opened = new Opened();
   const place = opened.use(await openGpuPlace(options));
   await fill(place, source, progress);
   await place.ready();

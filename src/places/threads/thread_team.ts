@@ -19,6 +19,7 @@ import type { Team, TeamOptions } from "../team.ts";
 import type { Lane, OnTrace } from "../trace.ts";
 import type { Task } from "./control.ts";
 import { guardExit } from "../../platform/exit_guard.ts";
+import { Opened } from "../../platform/opened.ts";
 import { RpcWorker } from "../../platform/rpc_worker.ts";
 import type { PlaceService } from "./place_service.ts";
 import { Shared } from "./shared.ts";
@@ -96,7 +97,7 @@ export class ThreadTeam implements Team {
     source: ByteSource,
     progress: LoadProgress,
   ): Promise<ThreadTeam> {
-    await using started = new AsyncDisposableStack();
+    await using started = new Opened();
     const team = started.use(new ThreadTeam(description, options));
     await team.#startWorkers(module);
     await progress.untilAborted(Promise.all(
