@@ -74,36 +74,47 @@ testWithAdapter("a GPU lost at any of 50 tokens changes no token", async () => {
   const options: LoadOptions = {
     threads: 0,
     contextSize: 64,
+    cacheSize: 320,
     cacheType: "f32",
   };
-  const length = 25;
-  const prompt = [5, 77, 31];
-  /** Greedy ids; before token number `lostAt` the device is destroyed. */
-  const generate = async (more: LoadOptions, lostAt = Infinity) =>
+  const length = 25, gap = 5;
+  /**
+   * Greedy ids of as many texts, each `gap` tokens behind the one before, so that
+   * a device that is destroyed before step `lostAt` is lost at another token of each.
+   */
+  const generate = async (more: LoadOptions, count: number, lostAt?: number) =>
     await watchingDevices(async (devices) => {
       await using model = await load(small.bytes, { ...options, ...more });
-      using sequence = model.engine.createSequence();
-      let ids = prompt;
-      const text: number[] = [];
-      for (let i = 0; i < length; i++) {
-        if (i === lostAt) devices.at(-1)!.destroy();
-        const [logits] = await model.engine.evaluate(sequence, ids);
-        ids = [logits.indexOf(Math.max(...logits))];
-        text.push(...ids);
+      const { engine } = model;
+      const texts = Array.from({ length: count }, () => ({
+        sequence: engine.createSequence(),
+        next: [5, 77, 31],
+        ids: [] as number[],
+      }));
+      for (let step = 0; step < length + gap * (count - 1); step++) {
+        if (step === lostAt) devices.at(-1)!.destroy();
+        await Promise.all(texts.map(async (text, i) => {
+          if (step < gap * i || text.ids.length === length) return;
+          const [logits] = await engine.evaluate(text.sequence, text.next);
+          text.next = [logits.indexOf(Math.max(...logits))];
+          text.ids.push(...text.next);
+        }));
       }
-      assert.equal(model.engine.gpu === undefined, lostAt < length);
-      return text;
+      assert.equal(engine.gpu === undefined, lostAt !== undefined);
+      for (const { sequence } of texts) sequence.drop();
+      return texts.map(({ ids }) => ids);
     });
   const plans = [hybrid(small.model, 0.5), firstLayers(small.model, 2, true)];
   for (const gpuPlan of plans) {
     const gpu = { gpu: "require", gpuPlan } as const;
-    const undisturbed = await generate(gpu);
+    const [undisturbed] = await generate(gpu, 1);
     assert.equal(new Set(undisturbed).size > 5, true);
-    for (let lostAt = 0; lostAt < length; lostAt++) {
+    const losses = Array.from({ length: gap }, (_, i) => [5, 20 + i]);
+    for (const [count, lostAt] of [[1, 0], [1, 7], [1, 24], ...losses]) {
       const warnings: string[] = [];
       const onWarning = (message: string) => warnings.push(message);
-      const text = await generate({ ...gpu, onWarning }, lostAt);
-      assert.deepEqual(text, undisturbed);
+      const texts = await generate({ ...gpu, onWarning }, count, lostAt);
+      for (const ids of texts) assert.deepEqual(ids, undisturbed);
       assert.equal(warnings.length, 1);
       assert.match(warnings[0], /^The GPU failed .*; going on with the CPU$/);
     }

@@ -207,10 +207,10 @@ Deno.test({
   ignore: Deno.build.os === "windows",
   fn: async () => {
     await using dir = await folder();
-    await Deno.writeTextFile(dir.text, story.repeat(240));
+    await Deno.writeTextFile(dir.text, story.repeat(90));
     const page = `${dir.path}/page.html`;
     const args = ["-m", dir.model, "-f", dir.text, "-c", "64", "-o", page];
-    args.push("--tokens", "64", "--chunks", "60", "--no-predictor");
+    args.push("--tokens", "64", "--chunks", "20", "--no-predictor");
     const { code, err } = await stopped(["report", "-t", "1", ...args], {
       permissions,
       when: `${dir.model}.report`,
@@ -218,13 +218,13 @@ Deno.test({
     assert.equal(code, 130, err);
     assert.match(
       err,
-      /kept [1-9]\d* of 60 chunks in .*\.report; the same command/,
+      /kept [1-9]\d* of 20 chunks in .*\.report; the same command/,
     );
     const names = [hostile.file, `${hostile.file}.report`, hostile.text];
     assert.deepEqual(await namesIn(dir.path), names.sort());
     const resumed = await report(...args);
     assert.equal(resumed.code, 0, resumed.err);
-    assert.match(resumed.err, /^going on after \d+ of 60 chunks$/m);
+    assert.match(resumed.err, /^going on after \d+ of 20 chunks$/m);
     assert.deepEqual(
       await namesIn(dir.path),
       [hostile.file, hostile.text, "page.html"].sort(),

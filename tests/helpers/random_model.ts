@@ -159,7 +159,7 @@ function spreadOf(
   return [unit, 0];
 }
 
-/** Two layers in F16: both sides of a hybrid multiply it by whole activations, so that they differ by rounding alone. */
-export function smallF16(): Promise<RandomModel> {
-  return randomModel({ type: "F16", downByNeuron: true, layerCount: 2 });
+/** Layers in F16: both sides of a hybrid multiply them by whole activations, so that they differ by rounding alone. */
+export function smallF16(layerCount = 2): Promise<RandomModel> {
+  return randomModel({ type: "F16", downByNeuron: true, layerCount });
 }
