@@ -5,6 +5,8 @@
  */
 // @ts-types="../src/std/basename.d.ts"
 import { basename } from "@std/path/basename";
+// @ts-types="../src/std/text_line_stream.d.ts"
+import { TextLineStream } from "@std/streams/text-line-stream";
 import { CulmError, UsageError } from "../mod.ts";
 import { formatSystemError } from "./format.ts";
 import { BadFlags } from "./option.ts";
@@ -87,7 +89,7 @@ function nameOf(path: string): string {
 }
 
 async function readStandardInput(): Promise<Uint8Array<ArrayBuffer>> {
-  return new Uint8Array(await new Response(Deno.stdin.readable).arrayBuffer());
+  return await new Response(Deno.stdin.readable).bytes();
 }
 
 /** The system's word for what went wrong, without the call and the number. */
@@ -107,18 +109,13 @@ function reasonOf(error: unknown): string {
 export async function* readLines(
   signal: () => AbortSignal,
 ): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  const reader = Deno.stdin.readable.getReader();
-  let held = "";
+  const reader = Deno.stdin.readable.pipeThrough(new TextDecoderStream())
+    .pipeThrough(new TextLineStream()).getReader();
   try {
     for (;;) {
-      const chunk = await untilAborted(reader.read(), signal());
-      if (!chunk) return;
-      held += decoder.decode(chunk.value, { stream: !chunk.done });
-      const lines = held.split(/\r?\n/);
-      held = chunk.done ? "" : lines.pop()!;
-      for (const line of lines) if (line !== "") yield line;
-      if (chunk.done) return;
+      const line = await untilAborted(reader.read(), signal());
+      if (!line || line.done) return;
+      if (line.value !== "") yield line.value;
     }
   } finally {
     await reader.cancel().catch(() => {});

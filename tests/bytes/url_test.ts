@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+// @ts-types="../../src/std/delay.d.ts"
+import { delay } from "@std/async/delay";
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
 import { fromUrl } from "../../src/bytes/url.ts";
 import { CulmError, FormatError, UsageError } from "../../src/errors.ts";
@@ -337,7 +339,7 @@ Deno.test("a slow answer is waited for as long as something comes", async () => 
     new Response(
       ReadableStream.from(async function* () {
         for (let at = start; at < end; at += 10) {
-          await new Promise((resolve) => setTimeout(resolve, 50));
+          await delay(50);
           yield bytes.slice(at, Math.min(at + 10, end));
         }
       }()),
@@ -356,7 +358,7 @@ Deno.test("closing stops what is being read", () =>
   withStallingServer(stalls[3][1], async (url) => {
     const source = await fromUrl(url);
     const reading = assert.rejects(source.read(100, 50), /it is closed/);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await delay(50);
     await source.close();
     await reading;
   }));

@@ -1,4 +1,6 @@
 /** Commands that are stopped in the midst of their work. */
+// @ts-types="../../src/std/delay.d.ts"
+import { delay } from "@std/async/delay";
 import {
   type CliOptions,
   type CliResult,
@@ -26,7 +28,7 @@ export async function stopped(
   const isTime = () =>
     Deno.stat(when).then(({ size }) => size >= bytes, () => false);
   while (isRunning && !await isTime()) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await delay(5);
   }
   for (const signal of isRunning ? signals : []) child.kill(signal);
   return decoded(await output);

@@ -1,5 +1,7 @@
 /** A request that is aborted leaves its sequence as it was, and its slots to others. */
 import assert from "node:assert/strict";
+// @ts-types="../../src/std/delay.d.ts"
+import { delay } from "@std/async/delay";
 import { load } from "../../mod.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 
@@ -51,7 +53,7 @@ Deno.test("aborted texts cost nothing but what was evaluated, 200 times", async 
     const controller = new AbortController();
     const text = run(controller.signal);
     for (let turns = i % 40; turns > 0; turns--) await undefined;
-    if (i % 3 === 0) await new Promise((resolve) => setTimeout(resolve, i % 5));
+    if (i % 3 === 0) await delay(i % 5);
     controller.abort();
     assert(expected.startsWith(await text));
     if (i % 20 === 0) assert.equal(await run(), expected);

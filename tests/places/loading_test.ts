@@ -1,5 +1,7 @@
 /** Loading: buffers that go round, and loads that end early. */
 import assert from "node:assert/strict";
+// @ts-types="../../src/std/delay.d.ts"
+import { delay } from "@std/async/delay";
 import fc from "fast-check";
 import { load } from "../../mod.ts";
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
@@ -92,7 +94,7 @@ function interrupted(
 }
 
 /** Lets everything that is under way go as far as it goes. */
-const settle = () => new Promise((resolve) => setTimeout(resolve, 50));
+const settle = () => delay(50);
 
 for (const threads of [0, 2]) {
   const where = threads === 0 ? "inline" : `${threads} threads`;

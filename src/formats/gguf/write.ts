@@ -1,3 +1,5 @@
+// @ts-types="../../std/concat.d.ts"
+import { concat } from "@std/bytes/concat";
 import { UsageError } from "../../errors.ts";
 import { ggmlTypes, tensorBytes } from "../ggml/types.ts";
 import {
@@ -96,16 +98,7 @@ export async function* writeGguf(
 export async function toBuffer(
   stream: AsyncIterable<Uint8Array>,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-  const buffer = new Uint8Array(length);
-  let offset = 0;
-  for (const chunk of chunks) {
-    buffer.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return buffer;
+  return concat(await Array.fromAsync(stream));
 }
 
 /** The header of a file that is to be written, and what a reader makes of it. */

@@ -1,5 +1,7 @@
 /** The trial that decides how results are read, on devices that answer it in every way. */
 import assert from "node:assert/strict";
+// @ts-types="../../../src/std/delay.d.ts"
+import { delay } from "@std/async/delay";
 import { Device } from "../../../src/places/gpu/device/device.ts";
 import { mapsAtOnce } from "../../../src/places/gpu/device/mapping_trial.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
@@ -26,7 +28,7 @@ async function passes(
   const made = changeBuffers(device.gpu, change);
   const passed = await mapsAtOnce(device.gpu, patience);
   // The device is as good as before, and so is the event loop.
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await delay(50);
   device.check();
   assert(made.length > 1);
   device.destroy();

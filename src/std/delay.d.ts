@@ -1,0 +1,2 @@
+/** Waits so many milliseconds. */
+export function delay(ms: number): Promise<void>;
