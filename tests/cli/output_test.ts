@@ -4,7 +4,7 @@ import { load } from "../../mod.ts";
 import { GrowingProfile } from "../../cli/growing_profile.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { stopped } from "./interrupted.ts";
-import { type CliResult, runCli } from "./run_cli.ts";
+import { type CliResult, runCli, runHere } from "./run_cli.ts";
 import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -84,7 +84,7 @@ async function refused(
   const before = await contents(dir);
   for (const [name, args] of Object.entries(writers(dir))) {
     await t.step(name, async () => {
-      const { code, out, err } = await culm(...args, file, ...more);
+      const { code, out, err } = await runHere([...args, file, ...more]);
       assert.match(err, message);
       assert.match(err, /^error: [^\n]+\n$/, "one line, before all work");
       assert.deepEqual([code, out], [1, ""]);
@@ -162,7 +162,11 @@ Deno.test("no command replaces what it reads, nor what is no file", async (t) =>
   for (const [name, args] of Object.entries(writers(dir.path))) {
     for (const input of new Set([inputs[name] ?? "tiny.gguf", ""])) {
       await t.step(`${name} ${input}`, async () => {
-        const { code, out, err } = await culm(...args, at(input), "--force");
+        const { code, out, err } = await runHere([
+          ...args,
+          at(input),
+          "--force",
+        ]);
         assert.match(
           err,
           input === ""
