@@ -116,11 +116,12 @@ Deno.test({
     assert.equal(resumed.out, (await cdf(...args)).out);
 
     const state = `${dir.path}/kept`;
-    await interruptedInTheMidst(["cdf", ...args, "--state", state], {
+    const named = await stopped(["cdf", ...args, "--state", state], {
       permissions,
-      begins: "backend:",
-      kept: /kept the counts of (\d+) of \d+ tokens/,
+      when: state,
     });
+    assert.equal(named.code, 130, named.err);
+    assert.match(named.err, /kept the counts of [1-9]\d* of \d+ tokens/);
     assert.deepEqual(await namesIn(dir.path), ["kept", "text", "tiny.gguf"]);
     const kept = await cdf(...args, "--state", state);
     assert.match(kept.err, /^going on after \d+ of \d+ tokens$/m);
