@@ -9,7 +9,7 @@ import {
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { stopped } from "./interrupted.ts";
-import { type CliResult, runCli } from "./run_cli.ts";
+import { type CliResult, runCli, runHere } from "./run_cli.ts";
 import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -156,7 +156,7 @@ Deno.test("bad input is reported in one line", async (t) => {
   ];
   for (const [args, code, message] of wrong) {
     await t.step(args.join(" "), async () => {
-      const result = await cdf(...args);
+      const result = await runHere(["cdf", ...args]);
       assert.deepEqual([result.code, result.out], [code, ""], result.err);
       const last = result.err.trimEnd().split("\n").at(-1)!;
       assert.match(last, /^error: /);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { fixturePath } from "../helpers/fixtures.ts";
 import { stopped } from "./interrupted.ts";
-import { runCli } from "./run_cli.ts";
+import { runCli, runHere } from "./run_cli.ts";
 import { inFolder, namesIn, tempFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -78,7 +78,7 @@ Deno.test(
       ];
       for (const [args, expected, message] of wrong) {
         await t.step(args.join(" ").replaceAll(folder, ""), async () => {
-          const { code, out, err } = await culm("convert", ...args);
+          const { code, out, err } = await runHere(["convert", ...args]);
           assert.match(err, message);
           assert.match(err, /^error: [^\n]+\n$/, "one line");
           assert.deepEqual([code, out], [expected, ""]);

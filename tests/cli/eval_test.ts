@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { type CliResult, runCli, runHere, startCli } from "./run_cli.ts";
 import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -168,7 +168,7 @@ Deno.test("bad input is reported in one line", async (t) => {
   ];
   for (const [args, code, message] of wrong) {
     await t.step(args.join(" "), async () => {
-      const result = await evaluate(...args);
+      const result = await runHere(["eval", "-t", "1", ...args]);
       assert.deepEqual([result.code, result.out], [code, ""], result.err);
       assert.match(result.err, /^error: [^\n]+\n$/);
       assert.match(result.err, message);

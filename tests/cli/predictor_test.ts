@@ -22,7 +22,7 @@ import { withPredictor } from "../../src/model/predictor_file.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
-import { type CliResult, runCli } from "./run_cli.ts";
+import { type CliResult, runCli, runHere } from "./run_cli.ts";
 import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -397,7 +397,7 @@ Deno.test("nothing is overwritten unasked, and bad input is reported in one line
   ];
   for (const [args, code, message] of wrong) {
     await t.step(`culm ${args.join(" ")}`, async () => {
-      const result = await culm(...args);
+      const result = await runHere(args);
       assert.match(lastLine(result), /^error: [^\n]+$/);
       assert.match(lastLine(result), message);
       assert.deepEqual([result.code, result.out], [code, ""]);

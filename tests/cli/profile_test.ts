@@ -18,7 +18,7 @@ import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { embeddedAsF32 } from "../helpers/bamboo_files.ts";
 import { stopped } from "./interrupted.ts";
-import { type CliResult, runCli } from "./run_cli.ts";
+import { type CliResult, runCli, runHere } from "./run_cli.ts";
 import { namesIn, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -298,7 +298,7 @@ Deno.test("nothing is overwritten unasked, and bad input is reported in one line
   ];
   for (const [args, code, message] of wrong) {
     await t.step(`culm profile ${args.join(" ")}`, async () => {
-      const result = await culm("profile", ...args);
+      const result = await runHere(["profile", ...args]);
       assert.match(result.err, message);
       assert.match(result.err, /^error: [^\n]+\n$/);
       assert.deepEqual([result.code, result.out], [code, ""]);
@@ -312,7 +312,7 @@ Deno.test("nothing is overwritten unasked, and bad input is reported in one line
   ];
   for (const [args, message] of loaded) {
     await t.step(`culm profile ${args.join(" ")}`, async () => {
-      const { code, err } = await culm("profile", ...args, "-t", "1");
+      const { code, err } = await runHere(["profile", ...args, "-t", "1"]);
       assert.match(err.trimEnd().split("\n").at(-1)!, /^error: /);
       assert.match(err, message);
       assert.equal(code, 1);

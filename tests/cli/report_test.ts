@@ -4,7 +4,7 @@ import { readGguf } from "../../src/formats/gguf/read.ts";
 import { toBuffer, writeGguf } from "../../src/formats/gguf/write.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { stopped } from "./interrupted.ts";
-import { type CliResult, runCli } from "./run_cli.ts";
+import { type CliResult, runCli, runHere } from "./run_cli.ts";
 import { namesIn, type TempFolder, tempFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -248,7 +248,7 @@ Deno.test("bad input is reported in one line, before anything is measured", asyn
   const before = await namesIn(dir.path);
   for (const [args, code, message] of wrong) {
     await t.step(args.join(" "), async () => {
-      const result = await report(...args);
+      const result = await runHere(["report", "-t", "1", ...args]);
       assert.deepEqual([result.code, result.out], [code, ""], result.err);
       const lines = result.err.trimEnd().split("\n");
       assert.equal(lines.length, 1, result.err);

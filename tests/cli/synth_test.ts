@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { stopped } from "./interrupted.ts";
-import { runCli } from "./run_cli.ts";
+import { runCli, runHere } from "./run_cli.ts";
 import { inFolder, namesIn } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -97,9 +97,7 @@ Deno.test("what cannot be made or written is reported in one line, and leaves no
     ];
     for (const [args, expected, message] of wrong) {
       await t.step(args.join(" ").replaceAll(folder, ""), async () => {
-        const { code, out, err } = await runCli(["synth", ...tiny, ...args], {
-          permissions,
-        });
+        const { code, out, err } = await runHere(["synth", ...tiny, ...args]);
         assert.match(err, message);
         assert.match(err, /^error: [^\n]+\n$/, "one line");
         assert.deepEqual([code, out], [expected, ""]);
