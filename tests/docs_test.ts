@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
+import { readArguments } from "../cli/arguments.ts";
 import { commands } from "../cli/commands.ts";
+import config from "../deno.json" with { type: "json" };
 import { namesIn } from "./cli/temp_folder.ts";
 import { fixtureUrl, story } from "./helpers/fixtures.ts";
 import { dataUrl, hasShared, sharedUrl } from "./helpers/shared_data.ts";
@@ -11,7 +13,7 @@ const root = new URL("..", import.meta.url).pathname;
 
 /** The blocks of shell of a page. */
 async function shellBlocks(page: string): Promise<string[]> {
-  const text = await Deno.readTextFile(`${root}docs/${page}`);
+  const text = await Deno.readTextFile(root + page);
   return [...text.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block]) => block);
 }
 
@@ -28,20 +30,48 @@ Deno.test("every file that the docs name is there", async (t) => {
   ];
   const named =
     /(?<![\w/.{},*-])(?:[a-z][\w.-]*\/)+[\w.-]+\.(?:ts|rs|mjs|py|wgsl|json)\b/g;
-  const pages = await namesIn(`${root}docs`);
-  for (
-    const page of [
-      "CONTRIBUTING.md",
-      "README.md",
-      "tests/README.md",
-      ...pages.map((name) => `docs/${name}`),
-    ]
-  ) {
+  for (const page of await pages()) {
     await t.step(page, async () => {
       const text = await Deno.readTextFile(root + page);
       for (const [path] of text.matchAll(named)) {
         if (/NAME|_T\./.test(path)) continue; // of files that are to be made
         assert.ok(files.some((file) => file.endsWith(`/${path}`)), path);
+      }
+    });
+  }
+});
+
+/** Pages that tell a reader what to run. */
+async function pages(): Promise<string[]> {
+  const docs = await namesIn(`${root}docs`);
+  return [
+    "CONTRIBUTING.md",
+    "README.md",
+    "tests/README.md",
+    ...docs.map((name) => `docs/${name}`),
+  ];
+}
+
+Deno.test("every command and task that the docs show is one, and so is each of its options", async (t) => {
+  const tasks = Object.keys(config.tasks);
+  const command =
+    /^(?:\/usr\/bin\/time -v )?(?:\$?culm|deno run \S.* cli\/main\.ts) (\w+)(.*)$/gm;
+  for (const page of await pages()) {
+    await t.step(page, async () => {
+      const blocks = (await shellBlocks(page)).join("");
+      const text = await Deno.readTextFile(root + page);
+      for (
+        const [, task] of text.matchAll(/deno(?:@[\d.]+)? task ([a-z][\w:-]*)/g)
+      ) {
+        assert.ok(tasks.includes(task), task);
+      }
+      for (const [line, name, rest] of blocks.matchAll(command)) {
+        const spec = commands.find((each) => each.name === name);
+        assert.ok(spec, line);
+        const words = rest.replace(/\s#.*| [<>] .*/, "").replace("$model", "")
+          .match(/"[^"]*"|[^\s"]+/g) ?? [];
+        const args = words.map((word) => word.replaceAll('"', ""));
+        assert.ok(readArguments(args, spec), line);
       }
     });
   }
@@ -85,7 +115,7 @@ async function putInputs(folder: string): Promise<void> {
 Deno.test(
   "docs/sparsity.md: every command works as it stands",
   async (t) => {
-    const [setup, ...blocks] = await shellBlocks("sparsity.md");
+    const [setup, ...blocks] = await shellBlocks("docs/sparsity.md");
     const used = new Set(
       blocks.join("").matchAll(/^\$culm (\w+)/gm).map(([, name]) => name),
     );
