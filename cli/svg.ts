@@ -86,7 +86,7 @@ async function layerBar(layers: number): Promise<string> {
     marginTop: 10,
     marginBottom: 42,
     marginLeft: 10,
-    marginRight: 10,
+    marginRight: 20, // as charts have it
     x: { label: "layer", ticks, tickFormat: String },
     color: layerColours(layers),
     marks: [

@@ -7,6 +7,7 @@ import {
   writeProfile,
 } from "../../plan.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
+import { assertLegible } from "./legible.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { stopped } from "./interrupted.ts";
 import { type CliResult, runCli, runHere } from "./run_cli.ts";
@@ -51,6 +52,7 @@ Deno.test("models and profiles stand side by side, as text, data and picture", a
   );
   assert.equal(out.match(/^100% │.*100% │/m)?.length, 1, "two pictures");
   const svg = await Deno.readTextFile(at("cdf.svg"));
+  assertLegible(svg);
   const lines = svg.match(/<path[^>]* stroke="#/g)?.length;
   assert.equal(lines, 12, "one line a layer");
   const { document } = parseHTML(svg);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { parseHTML } from "linkedom";
 import { load } from "../../mod.ts";
 import { scoreChunks, textChunks } from "../../lab.ts";
+import { assertLegible } from "./legible.ts";
 import { estimatePerplexity } from "../../src/lab/perplexity.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { type CliResult, runCli, startCli } from "./run_cli.ts";
@@ -101,6 +102,7 @@ Deno.test("--keep gives a row for each share, in each form, and a picture", asyn
   assert.ok(lines[4].includes(`+${change}% ± ${changeError}% `), lines[4]);
 
   const svg = await Deno.readTextFile(`${dir.path}/kept.svg`);
+  assertLegible(svg);
   assert.match(svg, /^<svg .*4 chunks of 64 tokens.*<\/svg>\n$/s);
   assert.equal(svg.match(/<circle/g)?.length, 3);
   const { document } = parseHTML(svg);

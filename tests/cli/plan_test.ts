@@ -3,6 +3,7 @@ import { parseHTML } from "linkedom";
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { readGpuIndex, writeGpuIndex } from "../../src/plan/gpu_index.ts";
 import { writeProfile } from "../../src/plan/profile_file.ts";
+import { assertLegible } from "./legible.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { fixturePath } from "../helpers/fixtures.ts";
 import { type CliResult, runCli } from "./run_cli.ts";
@@ -183,7 +184,9 @@ Deno.test("Bamboo-7B on a known machine: the plan holds the card, the published 
     )!;
     assert(Number(dense) < Number(exact) && Number(exact) < Number(predictor));
     assert.match(out, /2080 Ti 11 GB +Q4_0( +[\d.]+){3} +- +-\n/);
-    const { document } = parseHTML(await Deno.readTextFile(svg));
+    const drawn = await Deno.readTextFile(svg);
+    assertLegible(drawn);
+    const { document } = parseHTML(drawn);
     const bars = [...document.querySelectorAll('[aria-label="bar"] rect')];
     assert.equal(bars.length, 32 + 3 * 32);
     const sides = bars.slice(32).map((bar) =>

@@ -111,6 +111,8 @@ export function toJson(report: PerplexityReport): string {
 const size = { width: 520, height: 340 };
 /** Pixels that two labels below the axis need. */
 const leastApart = 20;
+/** Pixels beside the first and the last point for their labels. */
+const labelWidth = 72;
 
 /**
  * Perplexity against the share of neurons kept, with the standard error of what
@@ -123,21 +125,23 @@ export async function toSvg(report: PerplexityReport): Promise<string> {
   const base = points[points.length - 1];
   const colour = "#4e79a7";
   const place = { x: "kept", y: "perplexity" };
-  // Neighbours are labelled above and below, by turns, so that none covers another.
+  // Neighbours are labelled by turns above to the right and below to the left,
+  // where a line that falls is not.
   const labels = [0, 1].map((below) =>
     text(points.filter((_, i) => (points.length - 1 - i) % 2 === below), {
-      x: "kept",
-      y: below ? "low" : "high",
+      ...place,
       text: "label",
-      dy: below ? 14 : -14,
+      textAnchor: below ? "end" : "start",
+      dx: below ? -8 : 8,
+      dy: below ? 12 : -12,
     })
   );
   const svg = chart({
     ...size,
     marginLeft: 76,
     marginTop: 8,
-    insetLeft: 30,
-    insetRight: 30,
+    insetLeft: labelWidth,
+    insetRight: labelWidth,
     insetTop: 26,
     insetBottom: 26,
     marginBottom: 46,
@@ -200,7 +204,8 @@ function pointsOf({ rows }: PerplexityReport): Point[] {
 /** Labels the shares that are drawn, but for those too near to one that has a label. */
 function tickText(points: readonly Point[]): (kept: number) => string {
   const at = points.map(({ kept }) => Math.log(kept));
-  const pixels = (size.width - 140) / Math.max(1e-9, at.at(-1)! - at[0]);
+  const pixels = (size.width - 96 - 2 * labelWidth) /
+    Math.max(1e-9, at.at(-1)! - at[0]);
   const shown = new Set<number>();
   let last = Infinity;
   for (let i = points.length - 1; i >= 0; i--) {

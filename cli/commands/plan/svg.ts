@@ -15,7 +15,7 @@ import {
   sheet,
 } from "../../svg.ts";
 
-const width = 760, height = 260, marginLeft = 56, marginRight = 16;
+const width = 760, height = 260, marginLeft = 68, marginRight = 16;
 
 /** The colours of what a bar is made of. */
 const colours = {
