@@ -6,10 +6,10 @@
  */
 import { interruptedCode } from "./command.ts";
 
-/** What ends the process at once, each with the exit code that a shell shows for it; Windows has no such signals. */
+/** What ends the process at once, each with the exit code that a shell shows for it; Windows has Ctrl-Break. */
 const endings: readonly (readonly [Deno.Signal, () => never])[] =
   Deno.build.os === "windows"
-    ? []
+    ? [["SIGBREAK", () => Deno.exit(149)]]
     : [["SIGHUP", () => Deno.exit(129)], ["SIGTERM", () => Deno.exit(143)]];
 
 /** Listens for Ctrl-C until it is disposed. */

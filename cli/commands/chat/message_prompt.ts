@@ -20,17 +20,19 @@ export async function promptForMessage(
   const screen = new LineScreen();
   let state = newMessage(history.messages);
   for (;;) {
-    const layout = layoutOf(state);
-    await write(screen.draw(visiblePart(layout, screenSize().rows)));
+    const size = screenSize();
+    const layout = layOut(state.text, state.cursor, size.columns);
+    await write(screen.draw(visiblePart(layout, size.rows)));
     const key = await keyboard.next();
-    if (key === "resized") {
-      const { columns } = screenSize();
+    // Not every system says when it changes (Windows).
+    const { columns } = screenSize();
+    if (columns !== size.columns) {
       const column = screen.isBeyond(columns)
         ? await keyboard.cursorColumn()
         : undefined;
       screen.resize(columns, column);
-      continue;
     }
+    if (key === "resized") continue;
     if (key === "continued") {
       screen.leave();
       continue;
