@@ -105,7 +105,7 @@ function median(values: number[]): number {
 }
 
 function startCulm(scenario: Scenario): Promise<Side> {
-  const script = new URL("./peer/culm.ts", import.meta.url).pathname;
+  const script = `${import.meta.dirname}/peer/culm.ts`;
   const { model, sparsity, profile = "", hotShare = "" } = scenario;
   return Side.start(
     [Deno.execPath(), "run", "--allow-read", script, model, threads]

@@ -10,7 +10,7 @@
 import { skippedLines } from "../tests/helpers/needs.ts";
 import { countCases } from "./test_counts.ts";
 
-const junit = new URL("../.cache/junit.xml", import.meta.url).pathname;
+const junit = `${import.meta.dirname}/../.cache/junit.xml`;
 const args = [
   "test",
   "--parallel",

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import config from "../deno.json" with { type: "json" };
 
-const root = new URL("..", import.meta.url).pathname;
+const root = `${import.meta.dirname}/../`;
 
 /** Runs deno in a folder that links the package and holds `main.ts`. */
 async function deno(args: string[], main: string) {

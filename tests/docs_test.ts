@@ -1,5 +1,6 @@
 /** Runs what the docs tell a reader to run. */
 
+import { fileURLToPath } from "node:url";
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { readArguments } from "../cli/arguments.ts";
@@ -9,7 +10,7 @@ import { namesIn } from "./cli/temp_folder.ts";
 import { fixtureUrl, story } from "./helpers/fixtures.ts";
 import { dataUrl, hasShared, sharedUrl } from "./helpers/shared_data.ts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = `${import.meta.dirname}/../`;
 
 /** The blocks of shell of a page. */
 async function shellBlocks(page: string): Promise<string[]> {
@@ -86,7 +87,7 @@ async function putInputs(folder: string): Promise<void> {
     hasShared,
   );
   const link = (url: URL, name: string) =>
-    Deno.symlink(url.pathname, `${folder}/${name}`);
+    Deno.symlink(fileURLToPath(url), `${folder}/${name}`);
   await Deno.mkdir(`${folder}/tiny-bamboo`);
   for (const name of given) {
     const url = isWhole

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { namesIn, tinyFolder } from "./cli/temp_folder.ts";
 
-const folder = new URL("../examples/", import.meta.url).pathname;
+const folder = `${import.meta.dirname}/../examples/`;
 
 /** What each prints. */
 const prints: Record<string, RegExp> = {

@@ -5,7 +5,7 @@ import type { LongRun } from "./helpers/long_run.ts";
 
 /** Garbage is collected when it is asked for, and at once, also where all cores are busy. */
 const collecting = "--v8-flags=--expose-gc,--single-threaded-gc";
-const longRun = new URL("helpers/long_run.ts", import.meta.url).pathname;
+const longRun = `${import.meta.dirname}/helpers/long_run.ts`;
 
 testWithAdapter(
   "10,000 tokens on both sides: no wrong one, and no byte more at the end",

@@ -8,7 +8,7 @@
 const prebuilt = "node-llama-cpp@3.22.1";
 const folder = ".cache/peer";
 
-const script = (name: string) => new URL(name, import.meta.url).pathname;
+const script = (name: string) => `${import.meta.dirname}/${name}`;
 
 /** A peer, by the command that starts it with a model file. */
 export interface Peer {

@@ -19,7 +19,7 @@ async function fails(
   assert.deepEqual([result.code, result.out], [code, ""]);
 }
 
-const repository = new URL("../..", import.meta.url).pathname;
+const repository = `${import.meta.dirname}/../../`;
 
 Deno.test("arguments that cannot be understood are reported in one line, with exit code 2", async (t) => {
   const wrong: [string[], RegExp][] = [

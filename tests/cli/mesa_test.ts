@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-const path = (name: string) => new URL(name, import.meta.url).pathname;
+const path = (name: string) => `${import.meta.dirname}/${name}`;
 const variable = "XDG_RUNTIME_DIR";
 
 /** Runs a script, or the command line, with or without the variable. */

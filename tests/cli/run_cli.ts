@@ -1,7 +1,7 @@
 /** Runs the command line as a user does: in a process of its own, with no permission unless asked. */
 import { main } from "../../cli/program.ts";
 
-const program = new URL("../../cli/main.ts", import.meta.url).pathname;
+const program = `${import.meta.dirname}/../../cli/main.ts`;
 
 /** What a run of the command line left. */
 export interface CliResult {

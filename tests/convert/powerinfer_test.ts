@@ -1,4 +1,5 @@
 /** Hugging Face folders beside the files that PowerInfer's own tools made of them. */
+import { fileURLToPath } from "node:url";
 import assert from "node:assert/strict";
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
@@ -24,13 +25,15 @@ async function converted(
   options: Omit<ConvertOptions, "predictors">,
   predictors?: URL,
 ): Promise<Opened> {
-  const path = from.pathname;
+  const path = fileURLToPath(from);
   const source = path.endsWith(".gguf")
     ? await openFile(path)
     : await openFolder(path);
   const made = await convert(source, {
     ...options,
-    predictors: predictors ? await openFolder(predictors.pathname) : undefined,
+    predictors: predictors
+      ? await openFolder(fileURLToPath(predictors))
+      : undefined,
   });
   const bytes = await toBuffer(made.chunks());
   await made.close();

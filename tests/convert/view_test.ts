@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { openFolder } from "../../src/bytes/folder.ts";
@@ -67,7 +68,7 @@ Deno.test("a folder runs: NumPy's tokens behind every prompt", async () => {
 
 if (hasShared("tiny-bamboo/hf")) {
   Deno.test("the full-size folder runs: PyTorch's tokens behind every prompt", async () => {
-    const path = sharedUrl("tiny-bamboo/hf").pathname;
+    const path = fileURLToPath(sharedUrl("tiny-bamboo/hf"));
     await using model = await load(path, { threads: 1 });
     for (const golden of sharedJson<Golden[]>("tiny-bamboo/goldens.json")) {
       assert.deepEqual(

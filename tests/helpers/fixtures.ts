@@ -1,5 +1,7 @@
 /** Files of tests/fixtures; its README says where each is from. */
 
+import { fileURLToPath } from "node:url";
+
 const root = new URL("../fixtures/", import.meta.url);
 
 /** The URL of a fixture. */
@@ -9,7 +11,7 @@ export function fixtureUrl(path: string): URL {
 
 /** The path of a fixture. */
 export function fixturePath(path: string): string {
-  return fixtureUrl(path).pathname;
+  return fileURLToPath(fixtureUrl(path));
 }
 
 /** A story for children, about 600 tokens. */

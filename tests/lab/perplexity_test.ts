@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
@@ -45,7 +46,7 @@ async function score(
 
 /** The last stories of the shared file, which the small model was not trained on. */
 async function lastStories(count: number): Promise<string[]> {
-  const path = dataUrl("text/tinystories.jsonl.xz").pathname;
+  const path = fileURLToPath(dataUrl("text/tinystories.jsonl.xz"));
   const { stdout } = await new Deno.Command("xz", { args: ["-dc", path] })
     .output();
   return new TextDecoder().decode(stdout).trim().split("\n").slice(-count)

@@ -2,6 +2,7 @@
  * The small dReLU model against goldens that NumPy and PyTorch made in f32 on the
  * same weights: greedy ids, log-probabilities, active neurons, predictor.
  */
+import { fileURLToPath } from "node:url";
 import assert from "node:assert/strict";
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
 import { openFile } from "../../src/bytes/file.ts";
@@ -202,7 +203,7 @@ async function profiledTexts(tokenizer: Tokenizer): Promise<number[][]> {
     const { stdout } = await new Deno.Command(command, { args }).output();
     return new TextDecoder().decode(stdout);
   };
-  const path = (file: string) => dataUrl(`text/${file}`).pathname;
+  const path = (file: string) => fileURLToPath(dataUrl(`text/${file}`));
   const books = await unpacked("tar", "xJOf", path("chilit.tar.xz"));
   const stories = await unpacked("xz", "-dc", path("tinystories.jsonl.xz"));
   const encode = (text: string) => tokenizer.encode(text).slice(0, 384);

@@ -2,7 +2,7 @@
 import xterm from "@xterm/headless";
 import assert from "node:assert/strict";
 
-const main = new URL("../../../cli/main.ts", import.meta.url).pathname;
+const main = `${import.meta.dirname}/../../../cli/main.ts`;
 
 /** Whether the system has the program that makes terminals. */
 export const hasTerminals: boolean = Deno.build.os === "linux" &&
