@@ -7,7 +7,7 @@ import { needs, testNeeding } from "./helpers/needs.ts";
 import config from "../deno.json" with { type: "json" };
 
 const deno = Deno.execPath();
-const root = new URL("..", import.meta.url).pathname;
+const root = `${import.meta.dirname}/../`;
 
 async function run(command: string, args: string[], cwd: string) {
   const { code, stdout, stderr } = await new Deno.Command(command, {
