@@ -9,6 +9,7 @@ import config from "../deno.json" with { type: "json" };
 import { helpFlag } from "./arguments.ts";
 import type { CommandSpec } from "./command.ts";
 import type { FlagSpec } from "./option.ts";
+import { screenSize } from "./terminal.ts";
 
 const program = config.name.split("/").at(-1)!;
 
@@ -95,11 +96,5 @@ function wrapped(text: string, column: number): string {
 }
 
 function columns(): number {
-  const fallback = 100;
-  if (!Deno.stdout.isTerminal()) return fallback;
-  try {
-    return Deno.consoleSize().columns;
-  } catch {
-    return fallback;
-  }
+  return Deno.stdout.isTerminal() ? screenSize().columns : 100;
 }

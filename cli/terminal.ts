@@ -97,7 +97,7 @@ export class ProgressBar implements Disposable {
     const line = `${this.label} [${bar}] ${text}${progress}`;
     // From its beginning, where the cursor waits, a row is erased whole, also
     // one that a window which is narrower now has broken up.
-    writeError(`${eraseBelow}${cutTo(line, columnsOf() - 1)}\r`);
+    writeError(`${eraseBelow}${cutTo(line, screenSize().columns - 1)}\r`);
     drawn = this;
   }
 
@@ -109,13 +109,15 @@ export class ProgressBar implements Disposable {
   }
 }
 
-/** Columns of the terminal; a VT100's where it does not say. */
-function columnsOf(): number {
+/** The terminal's size; a VT100's where it does not say. */
+export function screenSize(): { columns: number; rows: number } {
+  let columns = 0, rows = 0;
   try {
-    return Deno.consoleSize().columns || 80;
+    ({ columns, rows } = Deno.consoleSize());
   } catch {
-    return 80;
+    // It has gone away.
   }
+  return { columns: columns || 80, rows: rows || 24 };
 }
 
 /** As much of a text as fits into so many columns. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { note, write } from "../../terminal.ts";
+import { note, screenSize, write } from "../../terminal.ts";
 import type { History } from "./history.ts";
 import type { Keyboard } from "./keyboard.ts";
 import { edit, type EditorState, newMessage } from "./line_editor.ts";
@@ -58,10 +58,4 @@ export async function promptForMessage(
 
 function layoutOf({ text, cursor }: EditorState): Layout {
   return layOut(text, cursor, screenSize().columns);
-}
-
-/** The screen's size; a VT100's where the terminal does not say it. */
-function screenSize(): { columns: number; rows: number } {
-  const { columns, rows } = Deno.consoleSize();
-  return { columns: columns || 80, rows: rows || 24 };
 }
