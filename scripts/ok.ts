@@ -36,7 +36,7 @@ const steps: Step[] = [
   { name: "docs", command: task("doc:lint") },
   { name: "page of options", command: task("docs:options", "--check") },
   { name: "embedded model", command: task("embed", "--check") },
-  { name: "worker bundle", command: task("bundle", "--check") },
+  { name: "bundle", command: task("bundle", "--check") },
   {
     name: "kernels match their source",
     command: task("wasm", "--check"),
