@@ -61,6 +61,12 @@ async function makeProject(): Promise<string> {
   await Deno.rename(`${cwd}/package`, `${cwd}/node_modules/${config.name}`);
   await Deno.writeTextFile(`${cwd}/inline.mjs`, main(0));
   await Deno.writeTextFile(`${cwd}/threads.mjs`, main(2));
+  const entries = Object.keys(config.exports)
+    .filter((entry) => entry !== "./cli") // which is Deno's
+    .map((entry, i) =>
+      `export * as all${i} from "${config.name}${entry.slice(1)}";`
+    );
+  await Deno.writeTextFile(`${cwd}/entries.mjs`, entries.join("\n"));
   return cwd;
 }
 
@@ -74,7 +80,7 @@ Deno.test.beforeAll(async () => {
   cwd = await makeProject();
   built = await esbuild.build({
     absWorkingDir: cwd,
-    entryPoints: ["inline.mjs", "threads.mjs"],
+    entryPoints: ["entries.mjs", "inline.mjs", "threads.mjs"],
     outdir: "bundled",
     bundle: true,
     format: "esm",
@@ -102,6 +108,10 @@ const unpermitted = ["run", "--quiet", "--no-prompt", "--no-config"];
 Deno.test("esbuild bundles the package without a plugin, for Deno without a permission", async () => {
   assert.deepEqual(built.warnings, []);
   await tellsTheSame(/inline/, deno, [...unpermitted, "bundled/inline.js"]);
+});
+
+Deno.test("esbuild bundles every entry of the library", async () => {
+  await run(deno, [...unpermitted, "bundled/entries.js"], cwd);
 });
 
 Deno.test("a bundle starts threads", async () => {

@@ -1,5 +1,5 @@
 // @ts-types="../../std/concat.d.ts"
-import { concat } from "@std/bytes/concat";
+import { concat } from "deno-std/bytes/concat.js";
 import { UsageError } from "../../errors.ts";
 import { ggmlTypes, tensorBytes } from "../ggml/types.ts";
 import {
