@@ -45,19 +45,25 @@ export {
   type SafetensorsTensor,
 } from "./src/formats/safetensors/read.ts";
 export type { GgmlType } from "./src/formats/ggml/types.ts";
-export { type Activation, isSparse } from "./src/model/activation.ts";
+export {
+  type Activation,
+  type ActivationChoice,
+  type ChosenActivation,
+  isSparse,
+} from "./src/model/activation.ts";
 export {
   describeModel,
   type LayerTensors,
   type Model,
   type ModelOptions,
 } from "./src/model/model.ts";
-export type { Rope } from "./src/model/rope.ts";
+export type { Rope, Rotation, Yarn } from "./src/model/rope.ts";
+export type { LayerAttention, Traits } from "./src/model/traits.ts";
 export {
+  type BiasedName,
   type Dimension,
   type LayerTensorName,
   layerWeights,
-  type LinearName,
   type OptionalTensorName,
   type PerLayer,
   type PerTensor,

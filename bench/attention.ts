@@ -64,7 +64,16 @@ for (const [typeId, type] of cacheTypes.entries()) {
   const tables = fill(typeId, 32 * bytes);
   const attend = (tokens: number, n: number, heads = tables) => {
     for (const table of heads) {
-      const args = [tokens, queryHeads, headSize, table, n, 0, 0.09] as const;
+      const args = [
+        tokens,
+        queryHeads,
+        headSize,
+        table,
+        n,
+        0,
+        0.09,
+        0,
+      ] as const;
       kernels.attention(typeId, q, rows, ...args, out, rows);
     }
   };

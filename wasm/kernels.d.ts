@@ -170,6 +170,18 @@ export interface Kernels {
     out: number,
     outStride: number,
   ): void;
+  /** out = (x - mean) / sqrt(variance + eps) * weight + bias, zeros for k <= i < outStride. */
+  layer_norm(
+    x: number,
+    xStride: number,
+    weight: number,
+    bias: number,
+    nTokens: number,
+    k: number,
+    eps: number,
+    out: number,
+    outStride: number,
+  ): void;
   /** Rotates pairs (2i, 2i + 1), i < nRot / 2, of each head in place; `cosSin` has nRot / 2 pairs (cos, sin). */
   rope(
     x: number,
@@ -193,7 +205,7 @@ export interface Kernels {
   ): void;
   /**
    * Attention of a sequence's next `nTokens` tokens for the query heads that share a KV head. Token t sees the positions before `nPositions + t`, the
-   * last `window` of them where that is not 0. `pages` holds the u32 byte offsets of pages; headDim is at most 1024, nPositions at least 1.
+   * last `window` of them where that is not 0. Where `cap` is not 0, scores s become cap * tanh(s / cap). `pages` holds the u32 byte offsets of pages; headDim is at most 1024, nPositions at least 1.
    * Returns how many positions were read: several rows share a page that is read.
    */
   attention(
@@ -207,11 +219,12 @@ export interface Kernels {
     nPositions: number,
     window: number,
     scale: number,
+    cap: number,
     out: number,
     outStride: number,
   ): number;
 
-  /** out = act(gate) * act'(up), act 0 dReLU, 1 ReGLU, 2 SwiGLU; returns how many are not zero. */
+  /** out = act(gate) * act'(up), act 0 dReLU, 1 ReGLU, 2 SwiGLU, 3 ReLU squared, 4 GeGLU; returns how many are not zero. */
   gated(
     act: number,
     gate: number,
@@ -219,6 +232,8 @@ export interface Kernels {
     out: number,
     n: number,
   ): number;
+  /** out = act(up), of an FFN without a gate; returns how many are not zero. */
+  ungated(act: number, up: number, out: number, n: number): number;
   /**
    * Neurons of one token whose packed rows of gate, up and down, of `k` weights each, follow one another from `w + id * neuronBytes` on:
    * gate[id] for each id, up[id] where that is positive, and sums of h * down where h is not zero, in groups as by `axpy_groups`: ids come group by
@@ -267,6 +282,10 @@ export interface Kernels {
   relu(x: number, n: number): void;
   /** x += y. */
   add(x: number, y: number, n: number): void;
+  /** x *= factor. */
+  scale(x: number, n: number, factor: number): void;
+  /** x = cap * tanh(x / cap). */
+  soft_cap(x: number, n: number, cap: number): void;
 
   /**
    * Logits in, gradients of their binary cross-entropy out: sigmoid(x), and where `hits`, a byte each, is not 0, weight * (sigmoid(x) - 1).

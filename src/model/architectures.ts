@@ -1,72 +1,334 @@
 /**
- * The architectures that culm runs. All are the Llama block: RMS norm,
- * grouped-query attention with rotation, and a gated FFN; they differ by what
- * stands here. Mistral's files say `llama`.
+ * The architectures that culm runs: all are blocks of attention and an FFN, and
+ * differ by what stands here. Mistral's first files say `llama`.
  */
 import { UnsupportedError } from "../errors.ts";
 import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
 import type { Activation } from "./activation.ts";
-import type { Rope } from "./rope.ts";
-import type { OptionalTensorName, PerLayer } from "./schema.ts";
+import type { HyperParameterReader } from "./hyper_parameters.ts";
+import type { Rope, Rotation } from "./rope.ts";
+import type {
+  OptionalTensorName,
+  OuterTensorName,
+  PerLayer,
+} from "./schema.ts";
+import type { Traits } from "./traits.ts";
 
 /** What distinguishes one architecture from another. */
 export interface Architecture {
-  /** Tensors that its layers have, beside those that are in every model; none where left out */
-  readonly needs?: readonly OptionalTensorName[];
-  /** Tensors that its layers may have */
-  readonly takes: readonly OptionalTensorName[];
+  /** Tensors that it has, beside those that are in every model; none where left out */
+  readonly needs: readonly (OptionalTensorName | OuterTensorName)[];
+  /** Tensors that it may have */
+  readonly takes: readonly (OptionalTensorName | OuterTensorName)[];
   /** Which elements of a head turn together */
   readonly rope: Rope;
+  /** Whether queries and keys are normed head by head, or as a whole */
+  readonly qkNorm?: Traits["qkNorm"];
+  /** Gate and up are one tensor, `ffn_up` */
+  readonly fusesGate?: true;
   /** The activation that a file of this magic, these tensors and this `hidden_activation` means. */
   activation(
     magic: "GGUF" | "PWRI",
     layer: PerLayer<TensorInfo>,
     stated?: string,
   ): Activation;
+  /** The traits that are not what {@linkcode plainTraits} says. */
+  traits?(header: Header): Partial<Traits>;
 }
 
-const ffn = ["ffn_down", "ffn_down_t", "fc1", "fc2"] as const;
+/** What traits follow from. */
+export interface Header {
+  readonly keys: HyperParameterReader;
+  readonly layerCount: number;
+  readonly hiddenSize: number;
+  readonly headCount: number;
+  readonly headSize: number;
+  /** How far positions turn heads, by the file's keys */
+  readonly rotation: Rotation;
+  readonly originalContextSize: number;
+}
+
+const norms = ["attn_norm", "ffn_norm"] as const;
+const postNorms = ["post_attention_norm", "post_ffw_norm"] as const;
+const qkNorms = ["attn_q_norm", "attn_k_norm"] as const;
+const subNorms = ["attn_sub_norm", "ffn_sub_norm"] as const;
+const normBiases = [
+  "attn_norm_bias",
+  "ffn_norm_bias",
+  "output_norm_bias",
+] as const;
+const block = [...norms, "ffn_gate"] as const;
+const down = ["ffn_down", "ffn_down_t"] as const;
+const ffn = [...down, "fc1", "fc2"] as const;
 const qkvBiases = ["attn_q_bias", "attn_k_bias", "attn_v_bias"] as const;
-const otherBiases = [
+const ungatedBiases = [
+  ...qkvBiases,
   "attn_output_bias",
-  "ffn_gate_bias",
   "ffn_up_bias",
   "ffn_down_bias",
 ] as const;
+const biases = [...ungatedBiases, "ffn_gate_bias"] as const;
+const factors = [
+  "rope_freqs",
+  "rope_factors_long",
+  "rope_factors_short",
+] as const;
+
+/** A block as Llama's is, with whatever biases the file has. */
+const llama = {
+  needs: block,
+  takes: [...ffn, ...biases, ...factors],
+  rope: "interleaved",
+  activation: (_magic, _layer, stated) => statedActivation(stated, "swiglu"),
+} as const satisfies Architecture;
 
 /** By `general.architecture`. */
-export const architectures = new Map<string, Architecture>([
-  ["bamboo", { takes: ffn, rope: "interleaved", activation: () => "drelu" }],
+export const architectures: ReadonlyMap<string, Architecture> = new Map<
+  string,
+  Architecture
+>([
+  ["bamboo", {
+    ...llama,
+    takes: [...ffn, ...factors],
+    activation: () => "drelu",
+    traits: windowed,
+  }],
   // PowerInfer files of ReluLLaMA and ProSparse say `llama` and mean relu(gate)·up;
   // they are recognised by the magic, or, where that is plain GGUF, by the transposed down.
   // A dense file of such a model has to say so.
   ["llama", {
-    takes: [...ffn, ...qkvBiases, ...otherBiases],
-    rope: "interleaved",
-    activation: (magic, layer, stated) =>
-      statedActivation("llama", stated) ??
-        (magic === "PWRI" || layer.ffn_down_t ? "reglu" : "swiglu"),
+    ...llama,
+    activation: (magic, layer, stated) => {
+      const isPowerInfer = magic === "PWRI" || layer.ffn_down_t;
+      return statedActivation(stated, isPowerInfer ? "reglu" : "swiglu");
+    },
+    traits: windowed,
   }],
   ["qwen2", {
-    needs: qkvBiases,
+    ...llama,
+    needs: [...block, ...qkvBiases],
+    takes: [...ffn, ...factors],
+    rope: "half",
+    traits: windowed,
+  }],
+  ["mistral3", { ...llama, traits: temperature }],
+  ["qwen3", {
+    ...llama,
+    needs: [...block, ...qkNorms],
+    rope: "half",
+    qkNorm: "head",
+  }],
+  ["gemma2", {
+    ...llama,
+    needs: [...block, ...postNorms],
     takes: ffn,
     rope: "half",
-    activation: (_magic, _layer, stated) =>
-      statedActivation("qwen2", stated) ?? "swiglu",
+    activation: (_magic, _layer, stated) => statedActivation(stated, "geglu"),
+    traits: (header) => ({
+      ...gemma(header, 46),
+      ...alternating(header, 2, 4096, header.rotation),
+      scoreCap: header.keys.real("scoreCap", 50),
+      logitCap: header.keys.real("logitCap", 30),
+    }),
+  }],
+  ["gemma3", {
+    ...llama,
+    needs: [...block, ...postNorms, ...qkNorms],
+    takes: ffn,
+    rope: "half",
+    qkNorm: "head",
+    activation: (_magic, _layer, stated) => statedActivation(stated, "geglu"),
+    traits: (header) => ({
+      ...gemma(header, 62),
+      ...alternating(header, 6, 0, unscaled(10000)),
+      logitCap: header.keys.number("logitCap") || undefined,
+    }),
+  }],
+  // Its windows are left out, as llama.cpp does: converters wrote wrong ones.
+  ["phi3", { ...llama, rope: "half", fusesGate: true }],
+  ["smollm3", {
+    ...llama,
+    traits: ({ layerCount }) => ({
+      attention: Array.from(
+        { length: layerCount },
+        (_, layer) => ({ rotation: (layer + 1) % 4 ? 0 : undefined }),
+      ),
+    }),
+  }],
+  ["granite", {
+    ...llama,
+    traits: ({ keys, layerCount }) => ({
+      embeddingScale: keys.real("embeddingScale", 1),
+      residualScale: keys.real("residualScale", 1),
+      logitScale: 1 / keys.real("logitScale", 1),
+      ...(keys.flag("isRotated") === false
+        ? { attention: Array.from({ length: layerCount }, () => ({})) }
+        : {}),
+      ...(keys.number("attentionScale")
+        ? { attentionScale: keys.number("attentionScale") }
+        : {}),
+    }),
+  }],
+  ["minicpm", {
+    ...llama,
+    // Where a file says nothing, what llama.cpp takes.
+    traits: ({ keys, layerCount, hiddenSize }) => ({
+      embeddingScale: keys.real("embeddingScale", 12),
+      residualScale: keys.real("residualScale", 1.4 / Math.sqrt(layerCount)),
+      logitScale: 1 / keys.real("logitScale", 256 / hiddenSize),
+    }),
+  }],
+  ["olmo2", {
+    ...llama,
+    needs: ["ffn_gate", ...postNorms, ...qkNorms],
+    takes: ffn,
+    rope: "half",
+    qkNorm: "whole",
+    traits: (header) => {
+      const { base } = header.rotation;
+      return alternating(header, 4, 0, unscaled(base), base);
+    },
+  }],
+  ["exaone4", {
+    ...llama,
+    needs: ["ffn_gate", ...postNorms, ...qkNorms],
+    takes: [...ffn, ...factors],
+    rope: "half",
+    qkNorm: "head",
+    traits: exaone4,
+  }],
+  ["arcee", {
+    ...llama,
+    needs: norms,
+    takes: [...down, ...ungatedBiases, ...factors],
+    activation: () => "relu2",
+  }],
+  ["nemotron", {
+    ...llama,
+    needs: [...norms, ...normBiases],
+    takes: [...down, ...ungatedBiases],
+    rope: "half",
+    activation: () => "relu2",
+    traits: ({ keys }) => ({
+      norm: "layer",
+      normEpsilon: keys.real("layerEpsilon", 1e-5),
+    }),
+  }],
+  ["bitnet", {
+    ...llama,
+    needs: [...block, ...subNorms],
+    takes: down,
+    rope: "half",
   }],
 ]);
 
-/** What a `hidden_activation` means in a gated FFN. */
+/** What a `hidden_activation` means, or the one that goes without saying. */
 function statedActivation(
-  architecture: string,
-  stated?: string,
-): Activation | undefined {
-  if (stated === undefined) return undefined;
-  if (stated === "relu") return "reglu";
-  if (stated === "silu") return "swiglu";
+  stated: string | undefined,
+  otherwise: Activation,
+): Activation {
+  if (stated === undefined) return otherwise;
+  const known = statedActivations[stated];
+  if (known) return known;
   throw new UnsupportedError(
-    `Cannot run ${architecture}.hidden_activation ${
-      JSON.stringify(stated)
-    }: known are silu and relu`,
+    `Cannot run hidden_activation ${JSON.stringify(stated)}: known are ${
+      Object.keys(statedActivations).join(", ")
+    }`,
   );
+}
+
+/** By what Hugging Face calls them; of a gated FFN, or of one without a gate. */
+const statedActivations: Readonly<Record<string, Activation>> = {
+  silu: "swiglu",
+  relu: "reglu",
+  relu2: "relu2",
+  relu_squared: "relu2",
+  gelu_pytorch_tanh: "geglu",
+};
+
+/** What all traits are, but for those that an architecture has of its own. */
+export function plainTraits(
+  { rope, qkNorm }: Architecture,
+  { keys, layerCount, headSize, rotation, originalContextSize }: Header,
+): Omit<Traits, "activation" | "gateThreshold"> {
+  return {
+    norm: "rms",
+    normEpsilon: keys.real("rmsEpsilon", 1e-5),
+    qkNorm,
+    rope,
+    rotations: [rotation],
+    originalContextSize,
+    attention: Array.from({ length: layerCount }, () => ({ rotation: 0 })),
+    attentionScale: 1 / Math.sqrt(headSize),
+    embeddingScale: 1,
+    residualScale: 1,
+    logitScale: 1,
+  };
+}
+
+/** A window in every layer, where the file has one. */
+function windowed({ keys, layerCount }: Header): Partial<Traits> {
+  const window = keys.number("slidingWindow") || undefined;
+  return {
+    attention: Array.from({ length: layerCount }, () => ({
+      window,
+      rotation: 0,
+    })),
+  };
+}
+
+/**
+ * A window in all layers but every `pattern`th, if the file has one or
+ * `fallback` is not 0; those layers turn by a rotation of their own, of the
+ * file's base for them.
+ */
+function alternating(
+  { keys, layerCount, rotation }: Header,
+  pattern: number,
+  fallback: number,
+  own: Rotation,
+  base = keys.real("windowedRopeBase", own.base),
+): Partial<Traits> {
+  const window = keys.number("slidingWindow") ?? fallback;
+  if (window <= 0) return {};
+  return {
+    rotations: [rotation, { ...own, base }],
+    attention: keys.pattern("windowPattern", layerCount, pattern)
+      .map((has) => has ? { window, rotation: 1 } : { rotation: 0 }),
+  };
+}
+
+function unscaled(base: number): Rotation {
+  return { base, scale: 1, magnitude: 1 };
+}
+
+/** What Gemma's have in common; queries of the one with `wideLayers` layers are scaled by hidden / heads. */
+function gemma(
+  { layerCount, hiddenSize, headCount, headSize }: Header,
+  wideLayers: number,
+): Partial<Traits> {
+  const width = layerCount === wideLayers
+    ? Math.floor(hiddenSize / headCount)
+    : headSize;
+  return {
+    embeddingScale: Math.sqrt(hiddenSize),
+    attentionScale: 1 / Math.sqrt(width),
+  };
+}
+
+/** Of the large one, three layers of four have a window, and those alone turn. */
+function exaone4(header: Header): Partial<Traits> {
+  if (header.layerCount !== 64) return {};
+  const { attention } = alternating(header, 4, 4096, header.rotation);
+  return {
+    attention: attention?.map(({ window }) =>
+      window === undefined ? {} : { window, rotation: 0 }
+    ),
+  };
+}
+
+/** Longer queries at later positions, where the file says so. */
+function temperature({ keys, originalContextSize }: Header): Partial<Traits> {
+  const scale = keys.number("temperatureScale");
+  return scale ? { temperature: { scale, length: originalContextSize } } : {};
 }

@@ -2,9 +2,14 @@
  * Hyper-parameters by GGUF's names: each key has the architecture's name before
  * it. Readers and writers of files share this table.
  */
-import { FormatError } from "../errors.ts";
+import { FormatError, UnsupportedError } from "../errors.ts";
 import { entry, type MetadataEntry } from "../formats/gguf/gguf_file.ts";
-import { getNumber, getString } from "../formats/gguf/metadata.ts";
+import {
+  getBoolean,
+  getNumber,
+  getNumbers,
+  getString,
+} from "../formats/gguf/metadata.ts";
 
 /** GGUF's key of each, and how its value is stored; in the order to write them. */
 const table = {
@@ -16,12 +21,30 @@ const table = {
   headCount: ["attention.head_count", entry.whole],
   kvHeadCount: ["attention.head_count_kv", entry.whole],
   rmsEpsilon: ["attention.layer_norm_rms_epsilon", entry.real],
+  layerEpsilon: ["attention.layer_norm_epsilon", entry.real],
   ropeBase: ["rope.freq_base", entry.real],
+  windowedRopeBase: ["rope.freq_base_swa", entry.real],
   ropeScaling: ["rope.scaling.type", entry.text],
   ropeScale: ["rope.scaling.factor", entry.real],
+  // What `rope.scaling.factor` was called once.
+  oldRopeScale: ["rope.scale_linear", entry.real],
+  ropeMagnitude: ["rope.scaling.attn_factor", entry.real],
+  originalContextSize: ["rope.scaling.original_context_length", entry.whole],
+  yarnBetaFast: ["rope.scaling.yarn_beta_fast", entry.real],
+  yarnBetaSlow: ["rope.scaling.yarn_beta_slow", entry.real],
+  yarnLogMultiplier: ["rope.scaling.yarn_log_multiplier", entry.real],
+  isRotated: ["rope.scaling.finetuned", entry.flag],
   headSize: ["attention.key_length", entry.whole],
   valueSize: ["attention.value_length", entry.whole],
   slidingWindow: ["attention.sliding_window", entry.whole],
+  windowPattern: ["attention.sliding_window_pattern", entry.flags],
+  attentionScale: ["attention.scale", entry.real],
+  temperatureScale: ["attention.temperature_scale", entry.real],
+  scoreCap: ["attn_logit_softcapping", entry.real],
+  logitCap: ["final_logit_softcapping", entry.real],
+  embeddingScale: ["embedding_scale", entry.real],
+  residualScale: ["residual_scale", entry.real],
+  logitScale: ["logit_scale", entry.real],
   expertCount: ["expert_count", entry.whole],
   activation: ["hidden_activation", entry.text],
 } as const;
@@ -74,9 +97,46 @@ export class HyperParameterReader {
     throw this.#error(name, `${value}, needs a number above 0`);
   }
 
-  /** A number as the file has it. */
+  /** A number as the file has it; several are one if they are equal. */
   number(name: HyperParameter): number | undefined {
-    return getNumber(this.file, this.#key(name));
+    const key = this.#key(name);
+    if (typeof this.file.metadata.get(key)?.value !== "object") {
+      return getNumber(this.file, key);
+    }
+    const [first, ...others] = getNumbers(this.file, key) ?? [];
+    const other = others.find((value) => value !== first);
+    if (other === undefined) return first;
+    throw new UnsupportedError(
+      `Cannot run ${key} that differs from layer to layer, ${first} and ${other}`,
+    );
+  }
+
+  /** Whether something is said to be; `undefined` where nothing is. */
+  flag(name: HyperParameter): boolean | undefined {
+    return getBoolean(this.file, this.#key(name));
+  }
+
+  /** Which of the layers are meant: all but every `fallback`th, another number's, or those of a list of flags. */
+  pattern(
+    name: HyperParameter,
+    layerCount: number,
+    fallback: number,
+  ): boolean[] {
+    const key = this.#key(name);
+    const { value } = this.file.metadata.get(key) ?? {};
+    if (typeof value !== "object") {
+      const every = getNumber(this.file, key) ?? fallback;
+      return Array.from(
+        { length: layerCount },
+        (_, layer) => every === 0 || layer % every < every - 1,
+      );
+    }
+    const flags = Array.from(value.values, Boolean);
+    if (flags.length >= layerCount) return flags.slice(0, layerCount);
+    throw this.#error(
+      name,
+      `a list of ${flags.length}, needs one for each of ${layerCount} layers`,
+    );
   }
 
   /** A string as the file has it. */

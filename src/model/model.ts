@@ -6,28 +6,34 @@ import { FormatError, UnsupportedError } from "../errors.ts";
 import { checkValue } from "../options.ts";
 import type { GgufFile, TensorInfo } from "../formats/gguf/gguf_file.ts";
 import { getArray, getNumber, getString } from "../formats/gguf/metadata.ts";
-import { type Activation, activationOption } from "./activation.ts";
-import { architectures } from "./architectures.ts";
+import {
+  type ActivationChoice,
+  activationOption,
+  chosenActivation,
+} from "./activation.ts";
+import { architectures, plainTraits } from "./architectures.ts";
+import { unfused } from "./fused.ts";
 import { HyperParameterReader } from "./hyper_parameters.ts";
-import type { Rope } from "./rope.ts";
+import { readRotation } from "./rotation.ts";
 import {
   ggufName,
   type LayerTensorName,
   layerTensorNames,
-  layerTensors,
   type PerLayer,
   type PerTensor,
   shapeOf,
   type SideLengths,
   sideLengths,
   type TensorName,
+  tensorSchemas,
 } from "./schema.ts";
+import type { Traits } from "./traits.ts";
 
 /** The tensors of one layer, called what GGUF calls them, without `blk.N.` and `.weight`. */
 export type LayerTensors = PerLayer<TensorInfo>;
 
-/** A model's hyper-parameters and tensors. Sizes count elements. */
-export interface Model extends PerTensor<TensorInfo> {
+/** A model's hyper-parameters, traits and tensors. Sizes count elements. */
+export interface Model extends PerTensor<TensorInfo>, Traits {
   /** `general.architecture` */
   readonly architecture: string;
   /** `general.name`, where the file has one */
@@ -42,24 +48,12 @@ export interface Model extends PerTensor<TensorInfo> {
   readonly kvHeadCount: number;
   /** Elements of one head */
   readonly headSize: number;
+  /** How many elements of a head rotate (n_rot) */
+  readonly ropeSize: number;
   /** Rows of the embedding and of the output head */
   readonly vocabSize: number;
   /** The longest context that the model was made for, in tokens */
   readonly contextSize: number;
-  /** Epsilon of every RMS norm */
-  readonly rmsEpsilon: number;
-  /** Which elements of a head turn together */
-  readonly rope: Rope;
-  /** How many elements of a head rotate (n_rot) */
-  readonly ropeSize: number;
-  /** Base of the rotation's frequencies */
-  readonly ropeBase: number;
-  /** Positions are divided by this (linear rope scaling) */
-  readonly ropeScale: number;
-  /** Attention reaches this many positions back, itself included; `undefined` = all */
-  readonly slidingWindow?: number;
-  /** What makes a neuron's value of gate and up */
-  readonly activation: Activation;
   /** A neuron is computed where its layer's predictor gives it at least this; by layer */
   readonly sparseThresholds: readonly number[];
   /**
@@ -74,7 +68,7 @@ export interface Model extends PerTensor<TensorInfo> {
 /** What a caller may set over the file's word. */
 export interface ModelOptions {
   /** Overrides the activation that architecture and file form imply. */
-  activation?: Activation;
+  activation?: ActivationChoice;
 }
 
 /** Sizes above these are refused: no model has them, and buffers are sized by them. */
@@ -131,11 +125,6 @@ export function describeModel(
     keys.number("expertCount"),
     "mixtures of experts (expert_count is set)",
   );
-  const scaling = keys.text("ropeScaling") ?? "none";
-  refuseIf(
-    scaling !== "none" && scaling !== "linear",
-    `rope scaling of type "${scaling}" (none and linear are)`,
-  );
   faultIf(
     headCount % kvHeadCount !== 0,
     `head_count ${headCount} is no multiple of head_count_kv ${kvHeadCount}`,
@@ -154,7 +143,6 @@ export function describeModel(
     `block_count ${layerCount}, the limit is ${limits.layers}`,
   );
 
-  const unused = new Set(file.tensors.keys());
   const sizes = {
     hiddenSize,
     headCount,
@@ -162,14 +150,17 @@ export function describeModel(
     headSize,
     feedForwardSize,
     ropeSize,
+    qkNorm: architecture.qkNorm,
   };
+  const found = unfused(file.tensors, sizes, architecture.fusesGate);
+  const unused = new Set(found.keys());
   const lengths: SideLengths<number | undefined> = {
     ...sideLengths(sizes),
-    vocab: file.tensors.get(ggufName("token_embd"))?.shape[1] ?? 1,
+    vocab: found.get(ggufName("token_embd"))?.shape[1] ?? 1,
     rank: undefined,
   };
   const find = (own: TensorName, layer?: number): TensorInfo | undefined => {
-    const tensor = file.tensors.get(ggufName(own, layer));
+    const tensor = found.get(ggufName(own, layer));
     if (!tensor) return undefined;
     unused.delete(tensor.name);
     checkShape(tensor, shapeOf(own, lengths));
@@ -193,14 +184,16 @@ export function describeModel(
     vocabulary && vocabulary.values.length !== vocabSize,
     `the vocabulary has ${vocabulary?.values.length} tokens, token_embd.weight has ${vocabSize} rows`,
   );
-  const needs = new Set<LayerTensorName>(architecture.needs);
-  const takes = new Set<LayerTensorName>(architecture.takes);
+  const needs = new Set<TensorName>(architecture.needs);
+  const takes = new Set<TensorName>(architecture.takes);
+  const get = (own: TensorName, layer?: number) => {
+    if (!tensorSchemas[own].optional || needs.has(own)) return need(own, layer);
+    return takes.has(own) ? find(own, layer) : undefined;
+  };
   const layers = Array.from({ length: layerCount }, (_, index) => {
     const tensors: Partial<Record<LayerTensorName, TensorInfo>> = {};
     for (const own of layerTensorNames) {
-      const isNeeded = !layerTensors[own].optional || needs.has(own);
-      if (!isNeeded && !takes.has(own)) continue;
-      const tensor = isNeeded ? need(own, index) : find(own, index);
+      const tensor = get(own, index);
       if (tensor) tensors[own] = tensor;
     }
     const layer = tensors as LayerTensors;
@@ -212,7 +205,10 @@ export function describeModel(
     token_embd,
     output_norm: need("output_norm"),
     output: find("output") ?? token_embd,
-    rope_freqs: find("rope_freqs"),
+    output_norm_bias: get("output_norm_bias"),
+    rope_freqs: get("rope_freqs"),
+    rope_factors_long: get("rope_factors_long"),
+    rope_factors_short: get("rope_factors_short"),
   };
   const [stranger] = unused;
   refuseIf(
@@ -225,21 +221,26 @@ export function describeModel(
     parameterCount += shape.reduce((product, side) => product * side, 1);
   }
   const sparseThreshold = getNumber(file, "powerinfer.sparse_threshold") ?? 0;
-  const window = keys.number("slidingWindow");
+  const header = {
+    ...sizes,
+    keys,
+    layerCount,
+    originalContextSize: keys.size("originalContextSize", contextSize),
+    rotation: readRotation(keys, contextSize),
+  };
   return Object.freeze({
     architecture: name,
     name: getString(file, "general.name"),
     ...sizes,
     ...tensors,
     vocabSize,
-    rope: architecture.rope,
     contextSize: Math.min(contextSize, limits.contextSize),
-    rmsEpsilon: keys.real("rmsEpsilon", 1e-5),
-    ropeBase: keys.real("ropeBase", 10000),
-    ropeScale: scaling === "linear" ? keys.real("ropeScale", 1) : 1,
-    slidingWindow: window !== undefined && window > 0 ? window : undefined,
-    activation: options.activation ??
-      architecture.activation(file.magic, layers[0], keys.text("activation")),
+    ...plainTraits(architecture, header),
+    ...architecture.traits?.(header),
+    ...chosenActivation(
+      options.activation ??
+        architecture.activation(file.magic, layers[0], keys.text("activation")),
+    ),
     sparseThresholds: Object.freeze(layers.map(() => sparseThreshold)),
     linearPredictor: false,
     parameterCount,

@@ -142,11 +142,10 @@ export async function fingerprintOf(
   model: Model,
   source: ByteSource,
 ): Promise<string> {
-  const tensors = model.layers.flatMap((layer) => [
-    layer.ffn_norm,
-    layer.ffn_gate,
-    layer.ffn_up,
-  ]);
+  const tensors = model.layers.flatMap((layer) =>
+    [layer.ffn_norm, layer.ffn_gate, layer.ffn_up]
+      .filter((tensor) => tensor !== undefined)
+  );
   const shapes = tensors.map(({ name, type, shape }) => [name, type, shape]);
   const rows = await Promise.all(
     tensors.map(({ type, shape, offset }) => {
@@ -155,7 +154,9 @@ export async function fingerprintOf(
       return source.read(offset + middle * length, length);
     }),
   );
-  const described = JSON.stringify([model.activation, shapes]);
+  const { activation, gateThreshold } = model;
+  const meant = gateThreshold > 0 ? [activation, gateThreshold] : activation;
+  const described = JSON.stringify([meant, shapes]);
   const bytes = await new Blob([described, ...rows]).arrayBuffer();
   const digest = await crypto.subtle.digest("SHA-256", bytes);
   return new Uint8Array(digest).toHex();

@@ -10,11 +10,14 @@
  *
  * `q` has headCount · headSize elements, `kv` kvHeadCount · headSize, `rank` as
  * many as a layer's predictor likes, `frequencies` one for each rotated pair.
+ * `qNorm` and `kNorm` are of what is normed together: headSize, or `q` and `kv`.
  */
 export type Dimension =
   | "hidden"
   | "q"
   | "kv"
+  | "qNorm"
+  | "kNorm"
   | "ffn"
   | "vocab"
   | "rank"
@@ -28,6 +31,10 @@ export interface TensorSchema {
   readonly optional?: true;
   /** Whether its rows (or elements) are of heads that are rotated */
   readonly rotated?: true;
+  /** Held whole by every place, though its side is cut elsewhere */
+  readonly whole?: true;
+  /** A vector that may come with a bias, as matrices of a {@linkcode hub} name may */
+  readonly biased?: true;
   /** Hugging Face's name, without `model.layers.N.` and `.weight` or `.bias` */
   readonly hub?: string;
 }
@@ -37,40 +44,89 @@ export interface TensorSchema {
  * without `blk.N.` and `.weight`.
  */
 export const layerWeights = {
-  attn_norm: { shape: ["hidden"], hub: "input_layernorm" },
+  attn_norm: {
+    shape: ["hidden"],
+    optional: true,
+    biased: true,
+    hub: "input_layernorm",
+  },
   attn_q: { shape: ["hidden", "q"], rotated: true, hub: "self_attn.q_proj" },
   attn_k: { shape: ["hidden", "kv"], rotated: true, hub: "self_attn.k_proj" },
   attn_v: { shape: ["hidden", "kv"], hub: "self_attn.v_proj" },
+  // Of queries and keys before they turn.
+  attn_q_norm: {
+    shape: ["qNorm"],
+    rotated: true,
+    optional: true,
+    hub: "self_attn.q_norm",
+  },
+  attn_k_norm: {
+    shape: ["kNorm"],
+    rotated: true,
+    optional: true,
+    hub: "self_attn.k_norm",
+  },
+  // Of what all heads computed, before `attn_output`.
+  attn_sub_norm: {
+    shape: ["q"],
+    whole: true,
+    optional: true,
+    hub: "self_attn.inner_attn_ln",
+  },
   attn_output: { shape: ["q", "hidden"], hub: "self_attn.o_proj" },
-  ffn_norm: { shape: ["hidden"], hub: "post_attention_layernorm" },
-  ffn_gate: { shape: ["hidden", "ffn"], hub: "mlp.gate_proj" },
+  // Of what a layer's halves add to the residual.
+  post_attention_norm: { shape: ["hidden"], optional: true },
+  ffn_norm: {
+    shape: ["hidden"],
+    optional: true,
+    biased: true,
+    hub: "post_attention_layernorm",
+  },
+  ffn_gate: { shape: ["hidden", "ffn"], optional: true, hub: "mlp.gate_proj" },
   ffn_up: { shape: ["hidden", "ffn"], hub: "mlp.up_proj" },
+  // Of all neurons' values, before down.
+  ffn_sub_norm: {
+    shape: ["ffn"],
+    whole: true,
+    optional: true,
+    hub: "mlp.ffn_layernorm",
+  },
   // A row for each output, or in PowerInfer's files for each neuron.
   ffn_down: { shape: ["ffn", "hidden"], optional: true, hub: "mlp.down_proj" },
   ffn_down_t: { shape: ["hidden", "ffn"], optional: true },
+  post_ffw_norm: {
+    shape: ["hidden"],
+    optional: true,
+    hub: "post_feedforward_layernorm",
+  },
   // The predictor; its rank may differ from layer to layer.
   fc1: { shape: ["hidden", "rank"], optional: true },
   fc2: { shape: ["rank", "ffn"], optional: true },
 } as const satisfies Readonly<Record<string, TensorSchema>>;
 
-/** A matrix that may have a bias, a number for each row: GGUF's `x.bias` is `x_bias` here. */
-export type LinearName = {
+/** What may have a bias, a number for each row of a matrix or element of a norm: GGUF's `x.bias` is `x_bias` here. */
+export type BiasedName = {
   [N in keyof typeof layerWeights]: (typeof layerWeights)[N] extends
-    { shape: readonly [Dimension, Dimension]; hub: string } ? N : never;
+    | { shape: readonly [Dimension, Dimension]; hub: string }
+    | { biased: true } ? N
+    : never;
 }[keyof typeof layerWeights];
 
 /** The tensors around the layers: the embedding before them, all others behind. */
 export const outerTensors = {
   token_embd: { shape: ["hidden", "vocab"], hub: "model.embed_tokens" },
-  // Divisors of the rotation's frequencies.
+  // Divisors of the rotation's frequencies; the other two of longrope.
   rope_freqs: { shape: ["frequencies"], optional: true },
+  rope_factors_long: { shape: ["frequencies"], optional: true },
+  rope_factors_short: { shape: ["frequencies"], optional: true },
   output_norm: { shape: ["hidden"], hub: "model.norm" },
+  output_norm_bias: { shape: ["hidden"], optional: true, hub: "model.norm" },
   // The embedding where the two are tied.
   output: { shape: ["hidden", "vocab"], optional: true, hub: "lm_head" },
 } as const satisfies Readonly<Record<string, TensorSchema>>;
 
 /** A tensor of a layer. */
-export type LayerTensorName = keyof typeof layerWeights | `${LinearName}_bias`;
+export type LayerTensorName = keyof typeof layerWeights | `${BiasedName}_bias`;
 /** A tensor around the layers. */
 export type OuterTensorName = keyof typeof outerTensors;
 /** Any tensor. */
@@ -79,9 +135,10 @@ export type TensorName = LayerTensorName | OuterTensorName;
 /** What is known of each tensor of a layer, by name. */
 export const layerTensors = Object.fromEntries(
   Object.entries<TensorSchema>(layerWeights).flatMap(([name, schema]) => {
-    const { shape: [, rows], rotated, hub } = schema;
-    if (!rows || !hub) return [[name, schema]];
-    const bias = { shape: [rows], rotated, optional: true, hub };
+    const { shape: [columns, rows], rotated, biased, hub } = schema;
+    if (!biased && !(rows && hub)) return [[name, schema]];
+    const shape = [rows ?? columns];
+    const bias = { shape, rotated, optional: true, hub };
     return [[name, schema], [`${name}_bias`, bias]];
   }),
 ) as Readonly<Record<LayerTensorName, TensorSchema>>;
@@ -98,7 +155,7 @@ export type OptionalTensorName =
     [N in keyof typeof layerWeights]: (typeof layerWeights)[N] extends
       { optional: true } ? N : never;
   }[keyof typeof layerWeights]
-  | `${LinearName}_bias`;
+  | `${BiasedName}_bias`;
 
 /** Something for each tensor of a layer. */
 export type PerLayer<T> =
@@ -115,22 +172,41 @@ export interface PerTensor<T> {
   readonly output: T;
   /** Of the norm before the head, `[hiddenSize]` */
   readonly output_norm: T;
+  /** Of its bias */
+  readonly output_norm_bias?: T;
   /** Of divisors of the rotation's frequencies, `[ropeSize / 2]` */
   readonly rope_freqs?: T;
+  /** Of those that longrope has for contexts longer than the first one */
+  readonly rope_factors_long?: T;
+  /** Of those that it has for all others */
+  readonly rope_factors_short?: T;
 }
+
+/** The tensors around the layers, but for the embedding and the head, which may be one. */
+const otherOuterNames = [
+  "output_norm",
+  "output_norm_bias",
+  "rope_freqs",
+  "rope_factors_long",
+  "rope_factors_short",
+] as const;
 
 /** Turns what there is for each tensor into something else. */
 export function mapTensors<T, U>(
   tensors: PerTensor<T>,
   to: (from: T, name: TensorName, layer?: number) => U,
 ): PerTensor<U> {
-  const { layers, token_embd, output, output_norm, rope_freqs } = tensors;
+  const { layers, token_embd, output } = tensors;
   const embedding = to(token_embd, "token_embd");
+  const others: Partial<Record<OuterTensorName, U>> = {};
+  for (const name of otherOuterNames) {
+    const from = tensors[name];
+    if (from) others[name] = to(from, name);
+  }
   return {
+    ...others as typeof others & { output_norm: U },
     token_embd: embedding,
     output: output === token_embd ? embedding : to(output, "output"),
-    output_norm: to(output_norm, "output_norm"),
-    rope_freqs: rope_freqs && to(rope_freqs, "rope_freqs"),
     layers: layers.map((tensors, layer) =>
       mapLayer(tensors, (from, name) => to(from, name, layer))
     ),
@@ -155,11 +231,13 @@ export function layerEntries<T>(tensors: PerLayer<T>): [LayerTensorName, T][] {
 
 /** What there is for each tensor of a model, each once. */
 export function* eachTensor<T>(tensors: PerTensor<T>): Generator<T> {
-  const { layers, token_embd, output, output_norm, rope_freqs } = tensors;
+  const { layers, token_embd, output } = tensors;
   yield token_embd;
   if (output !== token_embd) yield output;
-  yield output_norm;
-  if (rope_freqs) yield rope_freqs;
+  for (const name of otherOuterNames) {
+    const each = tensors[name];
+    if (each) yield each;
+  }
   for (const [, each] of layers.flatMap(layerEntries)) yield each;
 }
 
@@ -207,16 +285,23 @@ export interface Sizes {
   readonly headSize: number;
   readonly feedForwardSize: number;
   readonly ropeSize: number;
+  /** Whether queries and keys are normed head by head, or as a whole */
+  readonly qkNorm?: "head" | "whole";
 }
 
 /** The lengths of a model's sides; its vocabulary and the ranks of predictors stand in tensors alone. */
 export function sideLengths(
   sizes: Sizes,
 ): Omit<SideLengths, "vocab" | "rank"> {
+  const q = sizes.headCount * sizes.headSize;
+  const kv = sizes.kvHeadCount * sizes.headSize;
+  const isWhole = sizes.qkNorm === "whole";
   return {
     hidden: sizes.hiddenSize,
-    q: sizes.headCount * sizes.headSize,
-    kv: sizes.kvHeadCount * sizes.headSize,
+    q,
+    kv,
+    qNorm: isWhole ? q : sizes.headSize,
+    kNorm: isWhole ? kv : sizes.headSize,
     ffn: sizes.feedForwardSize,
     frequencies: sizes.ropeSize / 2,
   };

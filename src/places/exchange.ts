@@ -7,6 +7,7 @@ import {
   type Exchange,
   exchangeSides,
   type Side,
+  type Squares,
   type Stage,
 } from "../plan/schedule.ts";
 import type { ExchangeBuffers } from "./exchange_buffers.ts";
@@ -49,6 +50,13 @@ const residual: Handover = {
   take: (place, buffers) => place.setResidual(buffers.residual, buffers.batch),
 };
 
+const squares = (of: Squares): Handover => ({
+  put: (place, buffers, { layer }) =>
+    place.putSquares(of, layer, buffers.batch, buffers.squares(of)),
+  take: (place, buffers, { layer }) =>
+    place.takeSquares(of, layer, buffers.batch, buffers.squares(of)),
+});
+
 const handovers: Readonly<Record<Exchange, Handover>> = {
   "inputs": {
     put: (place, buffers, stage) =>
@@ -78,6 +86,9 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
   },
   "residual-to-gpu": residual,
   "residual-to-cpu": residual,
+  "qk-squares": squares("qk-squares"),
+  "head-squares": squares("head-squares"),
+  "neuron-squares": squares("neuron-squares"),
   "top-k": {
     put: (place, buffers, stage, index) =>
       after(
@@ -106,7 +117,13 @@ function sumOf([sum, ...others]: readonly Float32Array[]): Float32Array {
 
 /** The sides whose places wait for one another at a point. */
 export function barrierAt({ exchange, stage }: ExchangePoint): readonly Side[] {
-  return exchange === "top-k" ? stage.sides : exchangeSides[exchange].barrier;
+  const { barrier } = exchangeSides[exchange];
+  return isOfParts(exchange) ? stage.sides : barrier;
+}
+
+/** Whether those alone take part that hold parts of the stage. */
+function isOfParts(exchange: Exchange): boolean {
+  return exchange === "top-k" || exchange.endsWith("-squares");
 }
 
 export class Participant {
@@ -138,7 +155,7 @@ export class Participant {
   #is(role: "from" | "to", { exchange, stage }: ExchangePoint): boolean {
     const { side } = this;
     return exchangeSides[exchange][role].includes(side) &&
-      (exchange !== "top-k" || stage.sides.includes(side));
+      (!isOfParts(exchange) || stage.sides.includes(side));
   }
 
   #act(

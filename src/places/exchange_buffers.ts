@@ -6,7 +6,12 @@ import { roundUp } from "../kernels/packing.ts";
 import { lengthOf } from "../model/index_set.ts";
 import type { Model } from "../model/model.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
-import { scheduleOf, type Stage, type StageKind } from "../plan/schedule.ts";
+import {
+  scheduleOf,
+  type Squares,
+  type Stage,
+  type StageKind,
+} from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import { type Batch, type BatchLimits, copyRows } from "./batch.ts";
 import { topKThresholds } from "./top_k.ts";
@@ -29,6 +34,8 @@ export class ExchangeBuffers {
   readonly #terms: readonly (readonly Float32Array[])[];
   /** By kind of stage, `[tokens, width]`: what heads, or neurons, computed */
   readonly #inputs: Partial<Record<StageKind, Float32Array>>;
+  /** `[tokens, width]` each */
+  readonly #squares: Readonly<Record<Squares, Float32Array>>;
   /** The rows of `#terms` that the batch has */
   #rows: readonly (readonly Float32Array[])[] = [];
   /** Tokens of `#rows` */
@@ -67,6 +74,11 @@ export class ExchangeBuffers {
     this.#inputs = {
       attention: next(sizes.attention),
       ffn: next(sizes.ffn),
+    };
+    this.#squares = {
+      "qk-squares": next(sizes.qkSquares),
+      "head-squares": next(sizes.headSquares),
+      "neuron-squares": next(sizes.neuronSquares),
     };
     this.#residual = next(sizes.residual);
     this.#neurons = next(sizes.neurons);
@@ -118,6 +130,13 @@ export class ExchangeBuffers {
   /** What the heads, or neurons, of all places computed in a stage, `[tokens, width]`. */
   inputs({ kind }: Stage): Float32Array {
     const rows = this.#inputs[kind]!;
+    const width = rows.length / this.options.limits.tokens;
+    return rows.subarray(0, width * this.batch.length);
+  }
+
+  /** Squares of what all places computed, `[tokens, stride]`. */
+  squares(of: Squares): Float32Array {
+    const rows = this.#squares[of];
     const width = rows.length / this.options.limits.tokens;
     return rows.subarray(0, width * this.batch.length);
   }
@@ -193,11 +212,16 @@ function floatsOf(options: ExchangeOptions) {
     schedule.some((stage) => stage.kind === kind && stage.between)
       ? rows(width)
       : 0;
+  const squares = (of: Squares, width: number) =>
+    schedule.some((stage) => stage.squares.includes(of)) ? rows(width) : 0;
   return {
     terms: Math.max(...schedule.map(({ merges }) => merges.length)),
     term: rows(strideOf(options)),
     attention: inputs("attention", model.headCount * model.headSize),
     ffn: inputs("ffn", model.feedForwardSize),
+    qkSquares: squares("qk-squares", model.headCount + model.kvHeadCount),
+    headSquares: squares("head-squares", model.headCount),
+    neuronSquares: squares("neuron-squares", model.feedForwardSize),
     residual: rows(plan.gpu ? strideOf(options) : 0),
     neurons: rows(sparsity.mode === "top-k" ? model.feedForwardSize : 0),
     logits: rows(model.vocabSize),

@@ -74,7 +74,14 @@ export async function selfTestGpu(
     const gpu = await load(source, { ...small, plan: gpuPlan });
     await using onGpu = team(gpuPlan, { cpu: [], gpu });
     const cpu = [
-      await ReferencePlace.load(model, plan, sparsity, source, cacheType),
+      await ReferencePlace.load(
+        model,
+        plan,
+        sparsity,
+        source,
+        cacheType,
+        limits.contextSize,
+      ),
     ];
     await using reference = team(whole, { cpu });
     const { name } = gpu.stats;
@@ -147,7 +154,12 @@ function smallModel(
   model: Model,
   layer: LayerTensors,
 ): { model: Model; source: ByteSource } {
-  const lengths = { ...sideLengths(sizes), vocab: sizes.vocabSize, rank: 256 };
+  const { qkNorm, attention } = model;
+  const lengths = {
+    ...sideLengths({ ...sizes, qkNorm }),
+    vocab: sizes.vocabSize,
+    rank: 256,
+  };
   const parts: { offset: number; bytes: Uint8Array }[] = [];
   let end = 0;
   const random = new Random(1);
@@ -156,7 +168,7 @@ function smallModel(
     const length = shape.reduce((product, side) => product * side, 1);
     // Norms are about 1, rows of matrices about 1 long.
     const scale = shape.length === 1 ? 0.1 : Math.sqrt(3 / shape[0]);
-    const mean = name.endsWith("_norm") ? 1 : 0;
+    const mean = /_norm$|^rope_/.test(name) ? 1 : 0;
     const values = new Float32Array(length)
       .map(() => mean + scale * (2 * random.next() - 1));
     const bytes = quantise(like.type, values);
@@ -165,7 +177,7 @@ function smallModel(
     end += bytes.length;
     return { ...like, shape, offset, byteLength: bytes.length };
   };
-  const tensors = { ...model, layers: [layer], rope_freqs: undefined };
+  const tensors = { ...model, layers: [layer] };
   const smallTensors = mapTensors(tensors, small);
   const file = new Uint8Array(end);
   for (const { offset, bytes } of parts) file.set(bytes, offset);
@@ -175,7 +187,10 @@ function smallModel(
       ...sizes,
       ...limits,
       ...smallTensors,
-      slidingWindow: undefined,
+      attention: [{
+        ...attention[model.layers.indexOf(layer)],
+        window: undefined,
+      }],
       sparseThresholds: [0],
     },
     source: fromBuffer(file, "check"),

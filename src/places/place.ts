@@ -3,7 +3,7 @@
  * Every place runs the same loop, {@linkcode forward}, over its own parts.
  */
 import type { Rates } from "../plan/machine.ts";
-import type { Exchange, Side, Stage } from "../plan/schedule.ts";
+import type { Exchange, Side, Squares, Stage } from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { Batch } from "./batch.ts";
 import type { MeasuredGpu } from "./gpu_stats.ts";
@@ -25,6 +25,8 @@ export interface Place {
   begin(batch: Batch): void;
   /** Begins the residual anew, with its rows of the embedding. */
   embed(batch: Batch): void;
+  /** Computes queries, keys and values of its heads, if {@linkcode attention} does not. */
+  project?(layer: number, batch: Batch): void;
   /** Computes attention of its heads: their share of the layer's output, if it has no {@linkcode attentionOutput}. */
   attention(layer: number, batch: Batch): void;
   /** Computes its share of the layer's output from what heads computed. */
@@ -40,7 +42,7 @@ export interface Place {
 }
 
 /** A place on the CPU: what it computes are terms, which the places add to their residuals. */
-export interface CpuSidePlace extends Place {
+export interface CpuSidePlace extends Place, Normed {
   /** Writes what its heads, or neurons, computed to its columns of `rows`, `[tokens, stride]`. */
   putInputs(stage: Stage, batch: Batch, rows: Float32Array): void;
   /** Takes what those of all places computed. */
@@ -70,13 +72,31 @@ export interface CpuSidePlace extends Place {
   measureRates?(): Rates;
 }
 
+/** Has heads, or neurons, that are normed as one with those of other places. */
+export interface Normed {
+  /** Writes the squares of its heads, or neurons, to their columns of `rows`, `[tokens, stride]`: a sum for each head (queries, then keys), or each neuron's. */
+  putSquares(
+    of: Squares,
+    layer: number,
+    batch: Batch,
+    rows: Float32Array,
+  ): void;
+  /** Norms them, by the squares of all. */
+  takeSquares(
+    of: Squares,
+    layer: number,
+    batch: Batch,
+    rows: Float32Array,
+  ): void;
+}
+
 /**
  * A place on the GPU: adds what it computes to a residual of its own. Methods
  * line up work for the device; what they give is there at once where the
  * device can be waited for, and otherwise later; it is valid until they are
  * called again. They throw a `GpuError` where the device has failed.
  */
-export interface GpuSidePlace extends Place, AsyncDisposable {
+export interface GpuSidePlace extends Place, Partial<Normed>, AsyncDisposable {
   /** How the device is used. */
   readonly stats: MeasuredGpu;
   /** Starts what is lined up, so that it runs while the CPU places compute. */
@@ -126,16 +146,21 @@ export function* forward(
 ): Generator<ExchangePoint, void, void> {
   place.begin(batch);
   for (const stage of schedule) {
-    const { kind, layer, before, between, after } = stage;
+    const { kind, layer, before, squares, between, after } = stage;
+    const needs = (exchange: Squares) => squares.includes(exchange);
     if (before) yield { exchange: before, stage };
     const isOurs = stage.sides.includes(side);
     if (kind === "ffn") {
       if (isOurs) place.ffnActivations(layer, batch);
       if (sparsity.mode === "top-k") yield { exchange: "top-k", stage };
+      if (needs("neuron-squares")) yield { exchange: "neuron-squares", stage };
       if (between) yield { exchange: between, stage };
       if (isOurs) place.down(layer, batch);
     } else if (kind === "attention") {
+      if (isOurs) place.project?.(layer, batch);
+      if (needs("qk-squares")) yield { exchange: "qk-squares", stage };
       if (isOurs) place.attention(layer, batch);
+      if (needs("head-squares")) yield { exchange: "head-squares", stage };
       if (between) yield { exchange: between, stage };
       if (isOurs) place.attentionOutput?.(layer, batch);
     } else if (isOurs) place[kind](batch);

@@ -28,6 +28,7 @@ export function probeModel(
     ...model,
     feedForwardSize: neurons,
     vocabSize: probeVocabulary,
+    attention: tensors.layers.map(() => model.attention[0]),
     ...mapTensors(tensors, (tensor, name) => {
       const shape = tensor.shape.map((length, i) =>
         changed.get(tensorSchemas[name].shape[i]) ?? length

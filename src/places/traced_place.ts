@@ -5,6 +5,7 @@ import { type Activity, type Lane, now, type Recorder } from "./trace.ts";
 /** What the methods of a place compute. */
 const computed: Readonly<Record<string, Activity>> = {
   embed: "embed",
+  project: "attention",
   attention: "attention",
   attentionOutput: "attention",
   ffnActivations: "neurons",

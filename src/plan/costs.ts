@@ -95,13 +95,14 @@ export function costsOf(model: Model, options: CostOptions): Costs {
     cpu: ms.cpu,
     gpu: ms.gpu + started(kernels) + extra,
   });
-  const { slidingWindow = Infinity } = model;
-  const positions = Math.min(options.positions, slidingWindow);
-  const cacheBytes = positions * model.kvHeadCount * options.positionBytes;
+  const cacheBytes = model.attention.map(({ window = Infinity }) =>
+    Math.min(options.positions, window) * model.kvHeadCount *
+    options.positionBytes
+  );
   return {
     layers: model.layers.map((layer, i): LayerCosts => ({
       attention: onGpu(
-        readMs(attentionBytes(layer) + cacheBytes),
+        readMs(attentionBytes(layer) + cacheBytes[i]),
         dispatches.attention,
       ),
       ffn: {
@@ -147,7 +148,7 @@ export function neuronBytes(
 ): { gate: number; up: number; down: number } {
   const each = (tensor: TensorInfo) => tensor.byteLength / neurons;
   return {
-    gate: each(ffn_gate),
+    gate: ffn_gate ? each(ffn_gate) : 0,
     up: each(ffn_up),
     down: each((ffn_down ?? ffn_down_t)!),
   };
@@ -188,7 +189,7 @@ function neuronCosts(
   const active = new Float64Array(count);
   firing.order.forEach((id, rank) => {
     active[id] = firing.active[rank];
-    const upShare = isDense ? 1 : firing.gatePositive[rank];
+    const upShare = isDense || !layer.ffn_gate ? 1 : firing.gatePositive[rank];
     const downShare = isDense || layer.ffn_down ? 1 : active[id];
     neurons.gpu[id] = (gate + upShare * up + downShare * down) /
       (gpu?.stream ?? 0);

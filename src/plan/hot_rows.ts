@@ -90,7 +90,7 @@ export function neuronsLieSideBySide(
   { ffn_gate, ffn_up, ffn_down_t, fc1, fc2, ...layer }: LayerTensors,
 ): boolean {
   return ffn_down_t !== undefined && fc1 !== undefined && fc2 !== undefined &&
-    ffn_up.type === ffn_gate.type && ffn_down_t.type === ffn_gate.type &&
+    ffn_up.type === ffn_gate?.type && ffn_down_t.type === ffn_gate.type &&
     !layer.ffn_gate_bias && !layer.ffn_up_bias;
 }
 

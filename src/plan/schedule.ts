@@ -18,6 +18,9 @@ export const sides: readonly Side[] = ["cpu", "gpu"];
  * - `all-reduce`: every CPU place adds what all of them computed to its residual;
  * - `sum-to-gpu`: the GPU adds what the CPU places computed to its residual;
  * - `residual-to-gpu`, `residual-to-cpu`: one side takes the other's residual;
+ * - `qk-squares`, `head-squares`, `neuron-squares`: the sides of a stage get the
+ *   sums of squares of what all heads, or neurons, computed, by which these are
+ *   normed as one: of queries and keys, of attention, of the values h;
  * - `top-k`: the sides of a stage find the largest |h| and drop the others;
  * - `logits`: the columns of all make whole rows.
  */
@@ -27,8 +30,12 @@ export type Exchange =
   | "sum-to-gpu"
   | "residual-to-gpu"
   | "residual-to-cpu"
+  | Squares
   | "top-k"
   | "logits";
+
+/** Exchanges of squares. */
+export type Squares = "qk-squares" | "head-squares" | "neuron-squares";
 
 /** Who takes part in an exchange. */
 export interface ExchangeSides {
@@ -42,15 +49,19 @@ export interface ExchangeSides {
 
 const cpu: readonly Side[] = ["cpu"];
 const gpu: readonly Side[] = ["gpu"];
+const both: ExchangeSides = { from: sides, to: sides, barrier: sides };
 
-/** The sides of each exchange; of `top-k`, as far as they hold neurons of the stage. */
+/** The sides of each exchange; of `top-k` and squares, as far as they hold parts of the stage. */
 export const exchangeSides: Readonly<Record<Exchange, ExchangeSides>> = {
   "inputs": { from: cpu, to: cpu, barrier: cpu },
   "all-reduce": { from: cpu, to: cpu, barrier: cpu },
   "sum-to-gpu": { from: cpu, to: gpu, barrier: sides },
   "residual-to-gpu": { from: cpu, to: gpu, barrier: sides },
   "residual-to-cpu": { from: gpu, to: cpu, barrier: sides },
-  "top-k": { from: sides, to: sides, barrier: sides },
+  "qk-squares": both,
+  "head-squares": both,
+  "neuron-squares": both,
+  "top-k": both,
   "logits": { from: sides, to: [], barrier: [] },
 };
 
@@ -66,6 +77,8 @@ export interface Stage {
   readonly sides: readonly Side[];
   /** What a side needs before */
   readonly before?: Exchange;
+  /** What norms need of all heads, or neurons; in the order in which they are needed */
+  readonly squares: readonly Squares[];
   /** What a side needs before its outputs, where each CPU place computes some of all */
   readonly between?: Exchange;
   /** What makes its result part of the residual; the GPU adds to its own as it computes */
@@ -110,6 +123,7 @@ export function scheduleOf(model: Model, plan: Plan): Stage[] {
       layer,
       sides,
       before: missing && `residual-to-${missing}`,
+      squares: squaresOf(model, kind, layer),
       between: isGathered ? "inputs" : undefined,
       after,
       ...isGathered
@@ -124,6 +138,21 @@ export function scheduleOf(model: Model, plan: Plan): Stage[] {
       stage("ffn", layer, ({ parts }) => lengthOf(parts[layer].neurons)),
     ]),
     stage("head", 0, ({ vocab }) => lengthOf(vocab)),
+  ];
+}
+
+/** What is normed as one in a stage, whichever places hold it. */
+function squaresOf(
+  { qkNorm, layers }: Model,
+  kind: StageKind,
+  layer: number,
+): Squares[] {
+  const { attn_sub_norm, ffn_sub_norm } = layers[layer];
+  if (kind === "ffn") return ffn_sub_norm ? ["neuron-squares"] : [];
+  if (kind !== "attention") return [];
+  return [
+    ...(qkNorm === "whole" ? ["qk-squares"] as const : []),
+    ...(attn_sub_norm ? ["head-squares"] as const : []),
   ];
 }
 

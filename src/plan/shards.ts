@@ -30,9 +30,10 @@ export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
     inputs && heldSides(model, inputs)
   );
   return mapTensors(model, (tensor, name, layer) => {
-    const { shape: [columnSide, rowSide], rotated } = tensorSchemas[name];
+    const { shape: [columnSide, rowSide], rotated, whole } =
+      tensorSchemas[name];
     const isHalf = rotated && model.rope === "half";
-    const own = layer === undefined ? outer : held[layer];
+    const own = whole ? {} : layer === undefined ? outer : held[layer];
     const all = layer !== undefined && rowSide === "hidden" && inputs[layer];
     const columns = columnsOf(
       tensor,
@@ -62,11 +63,9 @@ function heldSides(
     start: start * model.headSize,
     end: end * model.headSize,
   });
-  return {
-    q: elements(heads),
-    kv: elements(kvHeadsOf(model, heads)),
-    ffn: neurons,
-  };
+  const q = elements(heads), kv = elements(kvHeadsOf(model, heads));
+  const normed = model.qkNorm === "whole" ? { qNorm: q, kNorm: kv } : {};
+  return { q, kv, ...normed, ffn: neurons };
 }
 
 /** The columns of a tensor that hold some elements of its side. */

@@ -107,7 +107,7 @@ Deno.test("Llama: names, order, shapes and hyper-parameters", async () => {
   assert.equal(model.architecture, "llama");
   assert.equal(model.activation, "swiglu");
   assert.equal(model.kvHeadCount, 2);
-  assert.equal(model.ropeBase, 1e6);
+  assert.equal(model.rotations[0].base, 1e6);
   assert.equal(model.contextSize, 128);
   assert.deepEqual(model.layers[0].ffn_down?.shape, [64, 32]);
   assert.deepEqual(llama.notes, []);
@@ -128,11 +128,11 @@ Deno.test("Mistral's window, heads of another size, tied embeddings", async () =
     tie_word_embeddings: true,
   }, wide));
   const model = describeModel(mistral.file);
-  assert.equal(model.slidingWindow, 64);
+  assert.equal(model.attention[0].window, 64);
   assert.equal(model.headSize, 16);
   assert.equal(model.output, model.token_embd);
   const none = await made(filesOf({ sliding_window: null }));
-  assert.equal(describeModel(none.file).slidingWindow, undefined);
+  assert.equal(describeModel(none.file).attention[0].window, undefined);
 });
 
 Deno.test("ReluLLaMA and ProSparse say so in both forms; Bamboo need not", async () => {
@@ -168,7 +168,10 @@ Deno.test("ReluLLaMA and ProSparse say so in both forms; Bamboo need not", async
 
 Deno.test("rope scaling: linear, and Llama 3's as factors of the frequencies", async () => {
   const linear = { rope_scaling: { type: "linear", factor: 4 } };
-  assert.equal(describeModel((await made(filesOf(linear))).file).ropeScale, 4);
+  assert.equal(
+    describeModel((await made(filesOf(linear))).file).rotations[0].scale,
+    4,
+  );
   // In the newer way, all in one object.
   const llama3 = await made(filesOf({
     rope_parameters: {
@@ -225,7 +228,7 @@ Deno.test("Qwen2: biases, rows in the order of the folder, a window only where i
   assert.equal(model.architecture, "qwen2");
   assert.equal(model.activation, "swiglu");
   assert.equal(model.rope, "half");
-  assert.equal(model.slidingWindow, undefined);
+  assert.equal(model.attention[0].window, undefined);
   assert.equal(model.output, model.token_embd);
   for (const [name, hub] of [["attn_q", "q_proj"], ["attn_k", "k_proj"]]) {
     for (const kind of ["weight", "bias"]) {
@@ -240,7 +243,7 @@ Deno.test("Qwen2: biases, rows in the order of the folder, a window only where i
   }
   const windowed = async (config: object) => {
     const { file } = await made(filesOf({ ...qwen2, ...config }, tensors));
-    return describeModel(file).slidingWindow;
+    return describeModel(file).attention[0].window;
   };
   const used = { use_sliding_window: true };
   assert.equal(await windowed(used), undefined);

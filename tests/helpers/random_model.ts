@@ -15,7 +15,10 @@ import {
   writeGguf,
 } from "../../src/formats/gguf/write.ts";
 import { architectures } from "../../src/model/architectures.ts";
-import { hyperParameterMetadata } from "../../src/model/hyper_parameters.ts";
+import {
+  hyperParameterMetadata,
+  type HyperParameters,
+} from "../../src/model/hyper_parameters.ts";
 import { describeModel, type Model } from "../../src/model/model.ts";
 import {
   allTensorNames,
@@ -29,7 +32,7 @@ import { seededGaussian } from "./seeded_random.ts";
 
 /** What to make. Sizes count elements. */
 export interface RandomModelOptions {
-  architecture?: "bamboo" | "llama" | "qwen2";
+  architecture?: string;
   magic?: "GGUF" | "PWRI";
   /** Type of the matrices; rows that its blocks do not divide become F32. */
   type?: GgmlType;
@@ -52,6 +55,12 @@ export interface RandomModelOptions {
   slidingWindow?: number;
   ropeFactors?: boolean;
   ropeScale?: number;
+  /** Longrope's factors, for contexts above so many positions and below */
+  longRope?: number;
+  /** Queries, keys and values in one tensor, gate and up in another */
+  fused?: boolean;
+  /** Further keys of the header */
+  keys?: HyperParameters;
   seed?: number;
   /** More of the header, such as a vocabulary */
   metadata?: Record<string, MetadataEntry>;
@@ -85,7 +94,7 @@ export async function randomModel(
   const random = seededGaussian(o.seed);
   const tensors: TensorToWrite[] = [];
   const { vocabSize } = o;
-  const { needs = [], takes } = architectures.get(o.architecture)!;
+  const { needs, takes, qkNorm } = architectures.get(o.architecture)!;
   const chosen = new Set<TensorName>([
     ...needs,
     ...(o.biases ? takes.filter((name) => name.endsWith("_bias")) : []),
@@ -93,8 +102,10 @@ export async function randomModel(
     ...(o.predictorRank ? ["fc1", "fc2"] as const : []),
     ...(o.tied ? [] : ["output"] as const),
     ...(o.ropeFactors ? ["rope_freqs"] as const : []),
+    ...(o.longRope ? ["rope_factors_long", "rope_factors_short"] as const : []),
   ]);
-  const sizes = { ...o, headSize, ropeSize: headSize };
+  const ropeSize = o.keys?.ropeSize ?? headSize;
+  const sizes = { ...o, headSize, ropeSize, qkNorm };
   for (const { name, layer } of allTensorNames(o.layerCount)) {
     if (tensorSchemas[name].optional && !chosen.has(name)) continue;
     const shape = shapeOf(name, {
@@ -122,13 +133,19 @@ export async function randomModel(
       valueSize: headSize,
       contextSize: 256,
       rmsEpsilon: 1e-5,
-      ropeScaling: o.ropeScale ? "linear" : undefined,
+      ropeScaling: o.longRope ? "longrope" : o.ropeScale ? "linear" : undefined,
+      originalContextSize: o.longRope,
+      ...o.keys,
     }),
     ...Object.entries(o.metadata ?? {}),
   ]);
 
   const bytes = await toBuffer(
-    writeGguf({ magic: o.magic, metadata, tensors }),
+    writeGguf({
+      magic: o.magic,
+      metadata,
+      tensors: o.fused ? fusedTensors(tensors) : tensors,
+    }),
   );
   const source = fromBuffer(bytes, "random model");
   const described = describeModel(await readGguf(source));
@@ -136,12 +153,34 @@ export async function randomModel(
   return { source, model: { ...described, linearPredictor }, bytes };
 }
 
+/** Some tensors behind one another in one, as converters of Phi write them. */
+function fusedTensors(tensors: readonly TensorToWrite[]): TensorToWrite[] {
+  const joined: Record<string, string> = {
+    attn_q: "attn_qkv",
+    attn_k: "attn_qkv",
+    attn_v: "attn_qkv",
+    ffn_gate: "ffn_up",
+    ffn_up: "ffn_up",
+  };
+  const nameOf = ({ name }: TensorToWrite) =>
+    name.replace(
+      /(\.)(\w+)(\.\w+)$/,
+      (_, before, own, after) => before + (joined[own] ?? own) + after,
+    );
+  return Array.from(Map.groupBy(tensors, nameOf), ([name, parts]) => {
+    const rows = parts.reduce((sum, { shape }) => sum + shape.at(-1)!, 0);
+    const bytes = parts.flatMap(({ data }) => Array.from(data as Uint8Array));
+    const shape = [...parts[0].shape.slice(0, -1), rows];
+    return { ...parts[0], name, shape, data: Uint8Array.from(bytes) };
+  });
+}
+
 /** Standard deviation and mean of a tensor's weights. */
 function spreadOf(
   name: TensorName,
   [columns, rows]: number[],
 ): [scale: number, mean: number] {
-  if (name === "rope_freqs") return [0.1, 2];
+  if (name.startsWith("rope_")) return [0.1, name.endsWith("_long") ? 3 : 2];
   if (name.endsWith("_bias")) return [0.3, 0];
   if (rows === undefined) return [0.1, 1];
   const unit = 1 / Math.sqrt(columns);

@@ -34,7 +34,9 @@ export class ReferenceGpu implements GpuSidePlace {
     },
   };
 
-  /** `failAt`: the call of `attention` that loses the device */
+  #terms: Float32Array[] = [];
+
+  /** `failAt`: the call of `project` that loses the device */
   constructor(readonly place: ReferencePlace, public failAt = Infinity) {}
 
   get counts() {
@@ -50,19 +52,34 @@ export class ReferenceGpu implements GpuSidePlace {
     this.place.embed(batch);
     this.#add();
   }
-  attention(layer: number, batch: Batch): void {
+  project(layer: number, batch: Batch): void {
     if (--this.failAt <= 0) throw new GpuError("GPU lost: by the test");
+    this.#settle();
+    this.place.project(layer, batch);
+  }
+  attention(layer: number, batch: Batch): void {
     this.place.attention(layer, batch);
+  }
+  attentionOutput(layer: number, batch: Batch): void {
+    this.place.attentionOutput(layer, batch);
     this.#add();
   }
   ffnActivations(layer: number, batch: Batch): void {
+    this.#settle();
     this.place.ffnActivations(layer, batch);
+  }
+  putSquares(...args: Parameters<ReferencePlace["putSquares"]>): void {
+    this.place.putSquares(...args);
+  }
+  takeSquares(...args: Parameters<ReferencePlace["takeSquares"]>): void {
+    this.place.takeSquares(...args);
   }
   down(layer: number, batch: Batch): void {
     this.place.down(layer, batch);
     this.#add();
   }
   head(batch: Batch): void {
+    this.#settle();
     this.place.head(batch);
   }
   keepAbove(batch: Batch, thresholds: Float32Array): void {
@@ -76,15 +93,18 @@ export class ReferenceGpu implements GpuSidePlace {
   }
   residual(batch: Batch): Promise<Float32Array> {
     this.handed.down++;
+    this.#settle();
     return Promise.resolve(this.place.residual(batch));
   }
   setResidual(residual: Float32Array, batch: Batch): void {
     this.handed.up++;
+    this.#terms = [];
     this.place.setResidual(residual, batch);
   }
   addToResidual(sum: Float32Array): void {
     this.handed.sums++;
-    this.place.accumulate([sum]);
+    this.#terms.push(sum);
+    this.#settle();
   }
   neurons(_batch: Batch): Float32Array[] {
     return this.place.neurons();
@@ -98,8 +118,13 @@ export class ReferenceGpu implements GpuSidePlace {
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }
+  /** What it computed waits for what the CPU's places may have computed of the same stage: both are normed as one. */
   #add(): void {
-    this.place.accumulate(this.place.terms());
+    this.#terms = this.place.terms();
+  }
+  #settle(): void {
+    if (this.#terms.length > 0) this.place.accumulate(this.#terms);
+    this.#terms = [];
   }
 }
 

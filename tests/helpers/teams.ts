@@ -78,7 +78,14 @@ export async function referenceTeam(
   const places = [];
   for (const part of plan.places) {
     places.push(
-      await ReferencePlace.load(model, part, sparsity, source, cacheType),
+      await ReferencePlace.load(
+        model,
+        part,
+        sparsity,
+        source,
+        cacheType,
+        limits.contextSize,
+      ),
     );
   }
   return new InlineTeam("reference", { model, plan, sparsity, limits }, {
@@ -132,7 +139,14 @@ export async function hybridTeam(
   const { model, source } = made;
   const plan = splitEvenly(model, 2, undefined, gpu);
   const { sides } = await cpuTeam(made, plan, sparsity);
-  const place = await ReferencePlace.load(model, gpu, sparsity, source);
+  const place = await ReferencePlace.load(
+    model,
+    gpu,
+    sparsity,
+    source,
+    "f32",
+    limits.contextSize,
+  );
   return new InlineTeam("hybrid", { model, plan, sparsity, limits }, {
     ...sides,
     gpu: new ReferenceGpu(place, failAt),

@@ -175,9 +175,9 @@ const unsupported: [string, Spoil, RegExp][] = [
     /mixtures of experts/,
   ],
   [
-    "yarn",
-    (file) => set(file, "bamboo.rope.scaling.type", "yarn"),
-    /rope scaling of type "yarn"/,
+    "a scaling of positions that there is not",
+    (file) => set(file, "bamboo.rope.scaling.type", "dynamic"),
+    /rope scaling of type "dynamic"/,
   ],
   [
     "a tensor that would be left out",

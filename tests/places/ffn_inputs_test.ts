@@ -20,7 +20,7 @@ for (const threads of [0, 1, 3]) {
     const { hiddenSize, feedForwardSize } = model;
     for (const [i, { ffn_gate }] of model.layers.entries()) {
       const gate = new Float32Array(hiddenSize * feedForwardSize);
-      const { offset, byteLength, type } = ffn_gate;
+      const { offset, byteLength, type } = ffn_gate!;
       dequantise(type, await source.read(offset, byteLength), gate);
       const positive = new Uint32Array(feedForwardSize);
       for (const t of ids.keys()) {

@@ -124,20 +124,105 @@ const shapeCases: RandomModelOptions[] = [
   { architecture: "qwen2", type: "Q4_0", hiddenSize: 96, feedForwardSize: 160 },
 ];
 
+/** Sizes that are no multiple of anything. */
+const odd: RandomModelOptions = {
+  hiddenSize: 20,
+  headSize: 6,
+  headCount: 5,
+  kvHeadCount: 5,
+  feedForwardSize: 37,
+  vocabSize: 51,
+};
+
+/** Other architectures: each as a file has it, and of odd sizes or another form. */
+const architectureCases: RandomModelOptions[] = [
+  { architecture: "llama", keys: { ropeScaling: "yarn", ropeScale: 4 } },
+  { architecture: "llama", longRope: 24 },
+  { architecture: "llama", longRope: 128, ...odd },
+  {
+    architecture: "mistral3",
+    keys: {
+      ropeScaling: "yarn",
+      ropeScale: 8,
+      originalContextSize: 7,
+      temperatureScale: 0.3,
+      yarnLogMultiplier: 0.5,
+    },
+  },
+  { architecture: "qwen3", headSize: 24, type: "F16" },
+  { architecture: "qwen3", ...odd, headCount: 6, kvHeadCount: 2 },
+  { architecture: "gemma2", tied: true, keys: { slidingWindow: 7 } },
+  { architecture: "gemma2", ...odd, type: "F16", layerCount: 3 },
+  {
+    architecture: "gemma3",
+    tied: true,
+    layerCount: 7,
+    keys: { slidingWindow: 7, ropeScale: 8, logitCap: 30 },
+  },
+  { architecture: "gemma3", ...odd, type: "Q8_0" },
+  { architecture: "phi3", fused: true },
+  { architecture: "phi3", fused: true, type: "Q8_0", longRope: 16 },
+  { architecture: "phi3", ...odd, fused: true, keys: { ropeSize: 4 } },
+  { architecture: "smollm3", layerCount: 5, kvHeadCount: 1 },
+  {
+    architecture: "granite",
+    biases: true,
+    keys: {
+      embeddingScale: 6,
+      residualScale: 0.4,
+      logitScale: 4,
+      attentionScale: 0.1,
+    },
+  },
+  { architecture: "granite", ...odd, keys: { isRotated: false } },
+  { architecture: "minicpm", keys: { embeddingScale: 6, logitScale: 0.5 } },
+  { architecture: "olmo2", layerCount: 3 },
+  {
+    architecture: "olmo2",
+    ...odd,
+    headCount: 6,
+    kvHeadCount: 3,
+    layerCount: 4,
+    keys: { slidingWindow: 7, ropeScale: 4 },
+  },
+  { architecture: "exaone4", type: "F16" },
+  { architecture: "exaone4", ...odd, layerCount: 64 },
+  { architecture: "arcee", downByNeuron: true },
+  { architecture: "arcee", ...odd, biases: true },
+  { architecture: "nemotron", keys: { ropeSize: 8 } },
+  {
+    architecture: "nemotron",
+    ...odd,
+    biases: true,
+    downByNeuron: true,
+    keys: { ropeSize: 2 },
+  },
+  { architecture: "bitnet", tied: true, keys: { activation: "relu2" } },
+  {
+    architecture: "bitnet",
+    ...odd,
+    downByNeuron: true,
+    keys: { activation: "relu2" },
+  },
+  { architecture: "bitnet", type: "Q8_0", hiddenSize: 96, headSize: 32 },
+];
+
 function label(options: RandomModelOptions): string {
   return Object.entries(options)
     .filter(([name]) => name !== "seed")
-    .map(([name, value]) => `${name} ${value}`)
+    .map(([name, value]) =>
+      `${name} ${JSON.stringify(value)}`.replaceAll('"', "")
+    )
     .join(", ");
 }
 
-for (const options of [...typeCases, ...shapeCases]) {
+for (const options of [...typeCases, ...shapeCases, ...architectureCases]) {
   Deno.test(`places agree: ${label(options)}`, async () => {
     await comparePlaces(teams, options, { mode: "exact" });
   });
 }
 
-for (const options of shapeCases) {
+for (const options of [...shapeCases, ...architectureCases.slice(-12)]) {
   Deno.test(`places agree with a q8_0 cache: ${label(options)}`, async () => {
     await comparePlaces(teamsOfQ8, options, { mode: "exact" }, "q8_0");
   });

@@ -96,7 +96,7 @@ Deno.test("a down of outputs is read as a whole, a predictor asks before all", a
   near(layer.ffn.cpu, fc1!.byteLength / 1e6, "fc1");
   near(
     layer.neurons.cpu[0],
-    (fc2!.byteLength + 3 * ffn_gate.byteLength * 1.2 * 0.148) / 100 / 1e6,
+    (fc2!.byteLength + 3 * ffn_gate!.byteLength * 1.2 * 0.148) / 100 / 1e6,
     "a neuron with its predictor",
   );
 });

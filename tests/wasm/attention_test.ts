@@ -106,10 +106,11 @@ function attend(
   from: number,
   to: number,
   scale: number,
+  cap: number,
 ): number[] {
-  const scores = keys.slice(from, to).map((key) =>
-    scale * key.reduce((sum, x, i) => sum + x * q[i], 0)
-  );
+  const scores = keys.slice(from, to)
+    .map((key) => scale * key.reduce((sum, x, i) => sum + x * q[i], 0))
+    .map((score) => cap ? cap * Math.tanh(score / cap) : score);
   const most = Math.max(...scores);
   const weights = scores.map((score) => Math.exp(score - most));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
@@ -223,6 +224,7 @@ for (const [build, module] of Object.entries(builds)) {
         const first = upTo(110);
         const window = round % 3 ? 0 : 1 + upTo(60);
         const scale = random() / Math.sqrt(headDim);
+        const cap = round % 4 ? 0 : 0.5 + 2 * random();
         const seed = 1000 * round;
         const total = first + tokens;
         const vector = (stored: number) =>
@@ -270,6 +272,7 @@ for (const [build, module] of Object.entries(builds)) {
           first + 1,
           window,
           scale,
+          cap,
           out,
           stride,
         );
@@ -288,6 +291,7 @@ for (const [build, module] of Object.entries(builds)) {
               window ? Math.max(0, end - window) : 0,
               end,
               scale,
+              cap,
             );
             const actual = instance.floats(out + 4 * begin, headDim);
             expected.forEach((e, j) =>
@@ -319,7 +323,7 @@ for (const [build, module] of Object.entries(builds)) {
       const table = instance.put(Uint32Array.of(page));
       const out = instance.allocate(4 * 8 * 64);
       const stride = 8 * heads;
-      const rest = [table, 10, 0, 1, out, stride] as const;
+      const rest = [table, 10, 0, 1, 0, out, stride] as const;
       return kernels.attention(1, q, stride, tokens, heads, 8, ...rest);
     };
     assert.equal(read(1, 1), 10);
@@ -342,7 +346,21 @@ for (const [build, module] of Object.entries(builds)) {
       }
       const out = instance.allocate(32);
       const table = instance.put(Uint32Array.of(page));
-      kernels.attention(typeIds[type], q, 8, 1, 1, 8, table, 3, 0, 1, out, 8);
+      kernels.attention(
+        typeIds[type],
+        q,
+        8,
+        1,
+        1,
+        8,
+        table,
+        3,
+        0,
+        1,
+        0,
+        out,
+        8,
+      );
       assert(instance.floats(out, 8).every(Number.isNaN), type);
     }
   });

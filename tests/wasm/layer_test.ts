@@ -58,6 +58,28 @@ for (const [build, module] of Object.entries(builds)) {
     }
   });
 
+  Deno.test(`${build}: layer_norm`, () => {
+    for (const [k, n, gap] of [[1, 1, 7], [7, 2, 1], [64, 3, 0], [130, 1, 6]]) {
+      instance.reset();
+      const x = gaussianVector(n * k, k, 3).map((v) => v + 5);
+      const weight = gaussianVector(k, k + 1);
+      const bias = gaussianVector(k, k + 2);
+      const out = instance.allocate(4 * n * (k + gap));
+      const [at, w, b] = [x, weight, bias].map((each) => instance.put(each));
+      kernels.layer_norm(at, k, w, b, n, k, 1e-5, out, k + gap);
+      for (let t = 0; t < n; t++) {
+        const row = [...x.subarray(t * k, (t + 1) * k)];
+        const mean = row.reduce((sum, v) => sum + v, 0) / k;
+        const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / k;
+        const expected = row.map((v, i) =>
+          (v - mean) / Math.sqrt(variance + 1e-5) * weight[i] + bias[i]
+        );
+        const actual = instance.floats(out + 4 * t * (k + gap), k + gap);
+        near(actual, [...expected, ...new Array(gap).fill(0)], 1e-6);
+      }
+    }
+  });
+
   Deno.test(`${build}: rope rotates interleaved pairs`, () => {
     for (
       const [heads, dim, rotated] of [[1, 2, 2], [3, 10, 6], [2, 64, 64], [
@@ -94,6 +116,10 @@ for (const [build, module] of Object.entries(builds)) {
       (g: number, u: number) => relu(g) * relu(u),
       (g: number, u: number) => relu(g) * u,
       (g: number, u: number) => g / (1 + Math.exp(-g)) * u,
+      (g: number, u: number) => relu(g) ** 2 * u,
+      (g: number, u: number) =>
+        0.5 * g * u *
+        (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (g + 0.044715 * g ** 3))),
     ];
     for (const n of [0, 1, 3, 4, 130]) {
       for (const [act, f] of acts.entries()) {
@@ -108,6 +134,10 @@ for (const [build, module] of Object.entries(builds)) {
         const actual = instance.floats(out, n);
         near(actual, expected, 1e-6);
         assert.equal(count, actual.filter((v) => v !== 0).length);
+        const alone = kernels.ungated(act, at, out, n);
+        const without = instance.floats(out, n);
+        near(without, [...g].map((v) => f(v, 1)), 1e-6);
+        assert.equal(alone, without.filter((v) => v !== 0).length);
       }
     }
   });
@@ -139,6 +169,18 @@ for (const [build, module] of Object.entries(builds)) {
       const sum = instance.put(x);
       kernels.add(sum, instance.put(y), n);
       assert.deepEqual(instance.floats(sum, n), x.map((v, i) => v + y[i]));
+
+      const scaled = instance.put(y);
+      kernels.scale(scaled, n, 0.3);
+      const factor = Math.fround(0.3);
+      assert.deepEqual(instance.floats(scaled, n), y.map((v) => v * factor));
+      const capped = instance.put(y.map((v) => 9 * v));
+      kernels.soft_cap(capped, n, 4);
+      near(
+        instance.floats(capped, n),
+        [...y].map((v) => 4 * Math.tanh(Math.fround(9 * v) / 4)),
+        2e-6,
+      );
 
       for (const threshold of [-1, 0, 0.5]) {
         const cut = instance.put(x);

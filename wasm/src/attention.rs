@@ -10,6 +10,7 @@
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
+use crate::elementwise::softened;
 use crate::exp::exp_negative;
 use crate::kv::*;
 use crate::panel::{Cache, Floats, Words, Q8_0, TILE};
@@ -30,13 +31,14 @@ struct Call {
     n_positions: usize,
     window: usize,
     scale: f32,
+    cap: f32,
     out: *mut f32,
     out_stride: usize,
 }
 
 /// out[t][h] = softmax(scale * q[t][h] . K) V over the positions that token t sees: those before
-/// `n_positions + t`, the last `window` of them where that is not 0. Returns how many positions
-/// were read, all passes together.
+/// `n_positions + t`, the last `window` of them where that is not 0. Where `cap` is not 0, scores s
+/// become cap * tanh(s / cap). Returns how many positions were read, all passes together.
 ///
 /// Page i is at `pages[i]`, as `kv_store` writes it in `cache_type` (0 f32, 1 f16, 2
 /// q8_0). Strides are in floats.
@@ -56,6 +58,7 @@ pub unsafe extern "C" fn attention(
     n_positions: usize,
     window: usize,
     scale: f32,
+    cap: f32,
     out: *mut f32,
     out_stride: usize,
 ) -> usize {
@@ -68,6 +71,7 @@ pub unsafe extern "C" fn attention(
         n_positions,
         window,
         scale,
+        cap,
         out,
         out_stride,
     };
@@ -109,6 +113,8 @@ struct Tile {
     ends: v128,
     /// What its scores are multiplied by.
     factor: v128,
+    /// 0, or what they stay below; in all lanes.
+    cap: f32,
     largest: v128,
     sum: v128,
     /// `[head_dim, up to a multiple of 32]`, a lane a row.
@@ -187,6 +193,7 @@ impl Tile {
             starts: load(starts.as_ptr()),
             ends: load(ends.as_ptr()),
             factor,
+            cap: call.cap,
             largest: f32x4_splat(f32::MIN),
             sum: zero(),
             queries,
@@ -212,22 +219,36 @@ impl Tile {
         C::scores::<R>(self.queries, keys, d, panels.clone(), &mut scores);
         let in_panels = PANEL * panels.start..PANEL * panels.end;
         let position = first + in_panels.start;
-        let shrink = self.soften(position, &mut scores[in_panels]);
+        let seen = &mut scores[in_panels];
+        let shrink = if self.cap == 0.0 {
+            self.soften(position, self.factor, seen)
+        } else {
+            self.cap_scores(seen);
+            self.soften(position, f32x4_splat(1.0), seen)
+        };
         let values = keys.wrapping_add(side_bytes(C::TYPE, d));
         C::add_values::<R>(&scores, values, d, slots, shrink, self.out);
     }
 
-    /// Makes weights of scores: exp(score - the largest so far), 0 of positions that a row does not
-    /// see. Returns what former weights shrink by.
+    /// Makes capped scores of products.
+    #[inline(never)]
+    fn cap_scores(&self, scores: &mut [v128]) {
+        for score in scores.iter_mut() {
+            *score = softened(f32x4_mul(*score, self.factor), f32x4_splat(self.cap));
+        }
+    }
+
+    /// Makes weights of scores: exp(score * factor - the largest so far), 0 of positions that a row
+    /// does not see. Returns what former weights shrink by.
     #[inline(always)]
-    fn soften(&mut self, first: usize, scores: &mut [v128]) -> v128 {
+    fn soften(&mut self, first: usize, factor: v128, scores: &mut [v128]) -> v128 {
         let mut position = i32x4_splat(first as i32);
         let mut largest = self.largest;
         for score in scores.iter_mut() {
             let started = v128_not(i32x4_gt(self.starts, position));
             let seen = v128_and(i32x4_gt(self.ends, position), started);
             let unseen = f32x4_splat(f32::NEG_INFINITY);
-            *score = v128_bitselect(f32x4_mul(*score, self.factor), unseen, seen);
+            *score = v128_bitselect(f32x4_mul(*score, factor), unseen, seen);
             largest = f32x4_pmax(largest, *score);
             position = i32x4_add(position, i32x4_splat(1));
         }

@@ -1,5 +1,6 @@
-//! Additions and cuts of whole arrays.
+//! Additions, scales and cuts of whole arrays.
 
+use crate::exp::tanh;
 use crate::simd::*;
 
 /// x[i] += y[i].
@@ -15,6 +16,43 @@ pub unsafe extern "C" fn add(x: *mut f32, y: *const f32, n: usize) {
     for i in body..n {
         x.add(i).write(x.add(i).read() + y.add(i).read());
     }
+}
+
+/// x[i] *= factor.
+///
+/// # Safety
+/// It has `n` floats.
+#[no_mangle]
+pub unsafe extern "C" fn scale(x: *mut f32, n: usize, factor: f32) {
+    let body = n / 4 * 4;
+    for i in (0..body).step_by(4) {
+        store(x.add(i), f32x4_mul(load(x.add(i)), f32x4_splat(factor)));
+    }
+    for i in body..n {
+        x.add(i).write(x.add(i).read() * factor);
+    }
+}
+
+/// x[i] = cap * tanh(x[i] / cap).
+///
+/// # Safety
+/// It has `n` floats.
+#[no_mangle]
+pub unsafe extern "C" fn soft_cap(x: *mut f32, n: usize, cap: f32) {
+    let body = n / 4 * 4;
+    for i in (0..body).step_by(4) {
+        store(x.add(i), softened(load(x.add(i)), f32x4_splat(cap)));
+    }
+    for i in body..n {
+        let four = softened(f32x4_splat(x.add(i).read()), f32x4_splat(cap));
+        x.add(i).write(f32x4_extract_lane::<0>(four));
+    }
+}
+
+/// cap * tanh(x / cap).
+#[inline(always)]
+pub fn softened(x: v128, cap: v128) -> v128 {
+    f32x4_mul(cap, tanh(f32x4_div(x, cap)))
 }
 
 /// x[i] = 0.

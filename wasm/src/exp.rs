@@ -34,6 +34,28 @@ pub fn silu(x: v128) -> v128 {
     f32x4_mul(x, f32x4_div(numerator, f32x4_add(one, e)))
 }
 
+/// tanh(x), by exp(-2 |x|): absolute error below 3e-7.
+#[inline(always)]
+pub fn tanh(x: v128) -> v128 {
+    let e = exp_negative(f32x4_mul(f32x4_abs(x), f32x4_splat(-2.0)));
+    let one = f32x4_splat(1.0);
+    let size = f32x4_div(f32x4_sub(one, e), f32x4_add(one, e));
+    v128_bitselect(f32x4_neg(size), size, f32x4_lt(x, zero()))
+}
+
+/// x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2, which is x * sigmoid of twice that sum
+/// (Hendrycks and Gimpel 2016, "Gaussian error linear units").
+#[inline(always)]
+pub fn gelu(x: v128) -> v128 {
+    let cube = f32x4_mul(f32x4_mul(x, x), x);
+    let sum = f32x4_add(x, f32x4_mul(cube, f32x4_splat(0.044_715)));
+    let twice = f32x4_mul(sum, f32x4_splat(2.0 * 0.797_884_6));
+    let e = exp_negative(f32x4_neg(f32x4_abs(twice)));
+    let one = f32x4_splat(1.0);
+    let numerator = v128_bitselect(e, one, f32x4_lt(twice, zero()));
+    f32x4_mul(x, f32x4_div(numerator, f32x4_add(one, e)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +75,28 @@ mod tests {
         assert_eq!(lane(exp_negative, -88.0), 0.0);
         assert_eq!(lane(exp_negative, f32::NEG_INFINITY), 0.0);
         assert!(lane(exp_negative, f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn tanh_is_accurate() {
+        for i in -100_000..100_000 {
+            let x = i as f32 / 2000.0;
+            let error = (f64::from(lane(tanh, x)) - f64::from(x).tanh()).abs();
+            assert!(error < 3e-7, "tanh({x}): {error:e}");
+        }
+        assert!(lane(tanh, f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn gelu_is_accurate() {
+        for i in -100_000..100_000 {
+            let x = i as f32 / 1000.0;
+            let wide = f64::from(x);
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044715 * wide.powi(3));
+            let expected = 0.5 * wide * (1.0 + inner.tanh());
+            let error = (f64::from(lane(gelu, x)) - expected).abs();
+            assert!(error <= 5e-7 * wide.abs() + 1e-30, "gelu({x}): {error:e}");
+        }
     }
 
     #[test]

@@ -1,19 +1,24 @@
-//! The gated activation of the FFN, and finding the neurons that fire.
+//! The activation of the FFN, and finding the neurons that fire.
 
-use crate::exp::silu;
+use crate::exp::{gelu, silu};
 use crate::simd::*;
 
 pub const DRELU: u32 = 0;
 pub const REGLU: u32 = 1;
+pub const SWIGLU: u32 = 2;
+pub const RELU2: u32 = 3;
 
-/// h = act(gate) * act'(up): relu * relu for DRELU, relu * identity for REGLU, silu * identity
-/// otherwise.
+/// h = act(gate) * act'(up): relu * relu for DRELU, relu * identity for REGLU, silu * identity for
+/// SWIGLU, relu squared * identity for RELU2, gelu * identity otherwise.
 #[inline(always)]
 fn activate(act: u32, gate: v128, up: v128) -> v128 {
+    let positive = || f32x4_max(gate, zero());
     match act {
-        DRELU => f32x4_mul(f32x4_max(gate, zero()), f32x4_max(up, zero())),
-        REGLU => f32x4_mul(f32x4_max(gate, zero()), up),
-        _ => f32x4_mul(silu(gate), up),
+        DRELU => f32x4_mul(positive(), f32x4_max(up, zero())),
+        REGLU => f32x4_mul(positive(), up),
+        SWIGLU => f32x4_mul(silu(gate), up),
+        RELU2 => f32x4_mul(f32x4_mul(positive(), positive()), up),
+        _ => f32x4_mul(gelu(gate), up),
     }
 }
 
@@ -23,7 +28,7 @@ fn count_nonzero(x: v128) -> u32 {
 }
 
 /// out[i] = act(gate[i]) * act'(up[i]); returns how many are not zero. `act`: 0 dReLU, 1 ReGLU, 2
-/// SwiGLU. `out` may be `gate` or `up`.
+/// SwiGLU, 3 ReLU squared, 4 GeGLU. `out` may be `gate` or `up`.
 ///
 /// # Safety
 /// All three have `n` floats.
@@ -44,6 +49,28 @@ pub unsafe extern "C" fn gated(
     }
     for i in body..n {
         let h = activate_one(act, gate.add(i).read(), up.add(i).read());
+        nonzero += u32::from(h != 0.0);
+        out.add(i).write(h);
+    }
+    nonzero
+}
+
+/// out[i] = act(up[i]), of an FFN without a gate; returns how many are not zero. `act` as in
+/// `gated`. `out` may be `up`.
+///
+/// # Safety
+/// Both have `n` floats.
+#[no_mangle]
+pub unsafe extern "C" fn ungated(act: u32, up: *const f32, out: *mut f32, n: usize) -> u32 {
+    let mut nonzero = 0;
+    let body = n / 4 * 4;
+    for i in (0..body).step_by(4) {
+        let h = activate(act, load(up.add(i)), f32x4_splat(1.0));
+        nonzero += count_nonzero(h);
+        store(out.add(i), h);
+    }
+    for i in body..n {
+        let h = activate_one(act, up.add(i).read(), 1.0);
         nonzero += u32::from(h != 0.0);
         out.add(i).write(h);
     }

@@ -1,4 +1,4 @@
-//! RMS normalisation.
+//! Normalisation of rows.
 
 use crate::simd::*;
 
@@ -31,6 +31,41 @@ pub unsafe extern "C" fn rms_norm(
         }
         for i in body..k {
             to.add(i).write(row.add(i).read() * scale * weight.add(i).read());
+        }
+        for i in k..out_stride {
+            to.add(i).write(0.0);
+        }
+    }
+}
+
+/// out[t] = (x[t] - mean) / sqrt(variance of x[t] + eps) * weight + bias (Ba et al. 2016, "Layer
+/// normalization"), zeros for k <= i < out_stride. Sums are in f64. `out` may be `x`.
+///
+/// # Safety
+/// As for `rms_norm`; `bias` has `k` floats.
+#[no_mangle]
+pub unsafe extern "C" fn layer_norm(
+    x: *const f32,
+    x_stride: usize,
+    weight: *const f32,
+    bias: *const f32,
+    n_tokens: usize,
+    k: usize,
+    eps: f32,
+    out: *mut f32,
+    out_stride: usize,
+) {
+    let n = k.max(1) as f64;
+    for t in 0..n_tokens {
+        let row = x.wrapping_add(t * x_stride);
+        let to = out.wrapping_add(t * out_stride);
+        let mean = (0..k).map(|i| f64::from(row.add(i).read())).sum::<f64>() / n;
+        let centred = |i: usize| f64::from(row.add(i).read()) - mean;
+        let variance = (0..k).map(|i| centred(i) * centred(i)).sum::<f64>() / n;
+        let scale = 1.0 / (variance + f64::from(eps)).sqrt();
+        for i in 0..k {
+            let y = (centred(i) * scale) as f32;
+            to.add(i).write(y * weight.add(i).read() + bias.add(i).read());
         }
         for i in k..out_stride {
             to.add(i).write(0.0);

@@ -253,6 +253,7 @@ fn attention_is_that_of_scalars() {
             let q = random.floats(tokens * width);
             let mut out = vec![0f32; tokens * width];
             let scale = 1.0 / (d as f32).sqrt();
+            let cap = [0.0, 2.0][random.below(2)];
             unsafe {
                 attention(
                     cache_type,
@@ -265,6 +266,7 @@ fn attention_is_that_of_scalars() {
                     before + 1,
                     window,
                     scale,
+                    cap,
                     out.as_mut_ptr(),
                     width,
                 );
@@ -277,7 +279,9 @@ fn attention_is_that_of_scalars() {
                 let start = if window == 0 { 0 } else { end.saturating_sub(window) };
                 let q = &q[row * d..(row + 1) * d];
                 let weights: Vec<f64> = (start..end)
-                    .map(|p| (f64::from(scale) * dot(q, &keys[p * d..(p + 1) * d])).exp())
+                    .map(|p| f64::from(scale) * dot(q, &keys[p * d..(p + 1) * d]))
+                    .map(|s| if cap == 0.0 { s } else { 2.0 * (s / 2.0).tanh() })
+                    .map(f64::exp)
                     .collect();
                 let sum: f64 = weights.iter().sum();
                 for j in 0..d {

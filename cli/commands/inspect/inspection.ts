@@ -5,7 +5,7 @@
  */
 import { type ByteSource, CulmError } from "../../../mod.ts";
 import {
-  type Activation,
+  type ActivationChoice,
   describeModel,
   type GgufFile,
   type Model,
@@ -60,7 +60,7 @@ export interface Inspection {
 export async function inspectFile(
   source: ByteSource,
   options: MemoryOptions,
-  activation?: Activation,
+  activation?: ActivationChoice,
 ): Promise<Inspection> {
   const file = await readGguf(source);
   const tensors = [...file.tensors.values()];
@@ -90,7 +90,7 @@ export async function inspectFile(
 
 function describeIfRunnable(
   file: GgufFile,
-  activation?: Activation,
+  activation?: ActivationChoice,
 ): { model?: Model; obstacle?: string } {
   try {
     return { model: describeModel(file, { activation }) };

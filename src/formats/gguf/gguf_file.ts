@@ -85,6 +85,10 @@ export const entry = {
     type: "array",
     value: { elementType: "float32", values },
   }),
+  flags: (values: MetadataValues<boolean>): MetadataEntry => ({
+    type: "array",
+    value: { elementType: "bool", values },
+  }),
   wholes: (values: MetadataValues<number>): MetadataEntry => ({
     type: "array",
     value: { elementType: "int32", values },

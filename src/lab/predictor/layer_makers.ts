@@ -81,7 +81,7 @@ function tensorsOf(
   source: ByteSource,
 ): Promise<HeldTensor[]> {
   return Promise.all(
-    [ffn_norm, ffn_gate, ffn_up].map(async ({ offset, byteLength }) => ({
+    [ffn_norm!, ffn_gate!, ffn_up].map(async ({ offset, byteLength }) => ({
       offset,
       bytes: await source.read(offset, byteLength),
     })),

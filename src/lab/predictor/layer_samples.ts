@@ -98,7 +98,8 @@ export class LayerSamples {
       memory.bytes.fill(1, fires, fires + x.rows * neurons);
     }
     sums.clear();
-    const { ffn_gate, ffn_up } = model.layers[layer];
+    const { ffn_up } = model.layers[layer];
+    const ffn_gate = model.layers[layer].ffn_gate!;
     const tensors = model.activation === "drelu"
       ? [ffn_gate, ffn_up]
       : [ffn_gate];

@@ -194,6 +194,13 @@ export function checkPredictorOptions(
       "Cannot make a predictor for this model: its neurons have biases",
     );
   }
+  const isPlain = model.norm === "rms" && model.gateThreshold === 0 &&
+    model.layers.every((layer) => layer.ffn_norm && layer.ffn_gate);
+  if (!isPlain) {
+    throw new UnsupportedError(
+      "Cannot make a predictor for this model: only gates of an RMS-normed residual that have to be positive can be foretold",
+    );
+  }
   const most = Math.min(model.hiddenSize, model.feedForwardSize);
   if (!(Number.isInteger(rank) && rank >= 1 && rank <= most)) {
     throw new UsageError(

@@ -184,7 +184,7 @@ export class TrainedLayers implements LayerMaker {
   async #store(layer: number, { fc1, fc2 }: Network): Promise<Tried> {
     const { memory, model, heldOut } = this.samples;
     const tensors = model.layers[layer];
-    const norm = await this.#read(tensors.ffn_norm);
+    const norm = await this.#read(tensors.ffn_norm!);
     const scaled = new Dense(memory, fc1.rows, fc1.columns);
     scaled.copy(fc1);
     scaled.map((weight, _, i) => weight * norm[i]);

@@ -129,3 +129,10 @@ export function checkShape(shape: SynthShape, blockSize: number): void {
     }
   }
 }
+
+/** `general.architecture` of a file that has such an activation in such a form. */
+export function architectureOf(
+  { form, activation }: Pick<SynthOptions, "form" | "activation">,
+): "bamboo" | "llama" {
+  return form === "powerinfer" && activation === "drelu" ? "bamboo" : "llama";
+}

@@ -3,7 +3,7 @@ import { bytesOfTensors, ggmlTypes } from "../../formats/ggml/types.ts";
 import { entry, type MetadataEntry } from "../../formats/gguf/gguf_file.ts";
 import { type GgufToWrite, writeGguf } from "../../formats/gguf/write.ts";
 import { hyperParameterMetadata } from "../../model/hyper_parameters.ts";
-import { checkShape, type SynthOptions } from "./options.ts";
+import { architectureOf, checkShape, type SynthOptions } from "./options.ts";
 import { SynthTensors } from "./tensors.ts";
 import { tokenizerMetadata } from "./vocabulary.ts";
 
@@ -71,9 +71,7 @@ export function synthGguf(options: SynthOptions): GgufToWrite {
 function metadataOf(options: SynthOptions): [string, MetadataEntry][] {
   const { shape, form, activation, gatePositive, active, seed } = options;
   const isPowerInfer = form === "powerinfer";
-  const architecture = isPowerInfer && activation === "drelu"
-    ? "bamboo"
-    : "llama";
+  const architecture = architectureOf(options);
   const { text, real } = entry;
   const headSize = shape.hiddenSize / shape.headCount;
   return [

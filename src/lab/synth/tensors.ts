@@ -1,4 +1,5 @@
 import type { TensorToWrite } from "../../formats/gguf/write.ts";
+import { architectures } from "../../model/architectures.ts";
 import {
   allTensorNames,
   ggufName,
@@ -10,6 +11,7 @@ import {
 } from "../../model/schema.ts";
 import { type LayerNeurons, Neurons, noiseOfRow, signalOf } from "./neurons.ts";
 import {
+  architectureOf,
   constantChannels,
   signalChannels,
   type SynthOptions,
@@ -77,7 +79,9 @@ export class SynthTensors {
   /** All tensors, in llama.cpp's order. */
   list(): TensorToWrite[] {
     const { form, shape: { layerCount } } = this.options;
+    const { needs } = architectures.get(architectureOf(this.options))!;
     const chosen = new Set<TensorName>([
+      ...needs,
       "output",
       form === "llama" ? "ffn_down" : "ffn_down_t",
       ...(this.#predictor ? ["fc1", "fc2"] as const : []),

@@ -4,8 +4,10 @@
  * output projection: some outputs of all heads, or all outputs of its own.
  */
 import { ropeAngles, ropeFrequencies } from "../../model/rope.ts";
+import { queryScale } from "../../model/traits.ts";
 import { lengthOf, type Range, spanOf } from "../../model/index_set.ts";
 import { kvHeadsOf } from "../../plan/plan.ts";
+import type { Squares } from "../../plan/schedule.ts";
 import { type Batch, pagePositions, pagesFor } from "../batch.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { Bank, CpuPlaceOptions } from "./options.ts";
@@ -14,36 +16,45 @@ import {
   Activations,
   allocateRows,
   type F32Rows,
+  type PackedMatrix,
 } from "../../kernels/matrix.ts";
+import type { NormedRows } from "./norms.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** Scratch and KV cache of one bank. */
 export class Attention {
   readonly #cache: KvCache;
-  readonly #frequencies: Float64Array;
+  /** Of each rotation */
+  readonly #frequencies: readonly Float64Array[];
   readonly #q: F32Rows;
   readonly #k: F32Rows;
   readonly #v: F32Rows;
   /** Weighted values, at the columns of `attn_output` */
   readonly #out: Activations;
-  /** (cos, sin) of each token's position, `[maxTokens, ropeSize]` */
+  /** (cos, sin) of each token's position, `[rotations][maxTokens, ropeSize]` */
   readonly #angles: number;
   /** Addresses of one sequence's pages of one head */
   readonly #pages: number;
   #pageAddresses: Uint32Array;
-  #tokenAngles: Float32Array[] = [];
+  /** Of each rotation and token */
+  #tokenAngles: Float32Array[][] = [];
+  /** What each token's queries are multiplied by */
+  readonly #queryScales: Float64Array;
 
   constructor(
     readonly options: CpuPlaceOptions,
     readonly bank: Bank,
     readonly counts: LayerCounts,
   ) {
-    const { memory, weights: { layers, rope_freqs } } = bank;
+    const { memory, weights: { layers, ropeFactors } } = bank;
     const { model, plan, limits, cacheType } = options;
     const { tokens: maxTokens, contextSize } = limits;
-    const factors = rope_freqs &&
-      memory.f32(rope_freqs.pointer, rope_freqs.columns).slice();
-    this.#frequencies = ropeFrequencies(model, factors);
+    const factors = ropeFactors &&
+      memory.f32(ropeFactors.pointer, ropeFactors.columns).slice();
+    this.#frequencies = model.rotations.map((rotation) =>
+      ropeFrequencies(rotation, model.ropeSize, factors)
+    );
+    this.#queryScales = new Float64Array(maxTokens);
     const kvHeads = plan.parts.map(({ heads }, layer) =>
       layers[layer] ? lengthOf(kvHeadsOf(model, heads)) : 0
     );
@@ -58,7 +69,9 @@ export class Attention {
       maxTokens,
       Math.max(0, ...layers.map((layer) => layer?.attn_output.columns ?? 0)),
     );
-    this.#angles = memory.allocate(4 * maxTokens * model.ropeSize);
+    this.#angles = memory.allocate(
+      4 * model.rotations.length * maxTokens * model.ropeSize,
+    );
     this.#pages = memory.allocate(4 * pagesFor(contextSize));
     this.#pageAddresses = new Uint32Array(0);
     this.#cache = new KvCache(memory, cacheType, kvHeads, model.headSize);
@@ -74,27 +87,73 @@ export class Attention {
       this.#cache.copy(batch.copies[2 * i], batch.copies[2 * i + 1]);
     }
     this.#refreshViews();
+    const { model } = this.options;
     for (let t = 0; t < batch.length; t++) {
-      ropeAngles(this.#frequencies, batch.positions[t], this.#tokenAngles[t]);
+      const position = batch.positions[t];
+      model.rotations.forEach(({ magnitude }, i) =>
+        ropeAngles(
+          this.#frequencies[i],
+          position,
+          this.#tokenAngles[i][t],
+          magnitude,
+        )
+      );
+      this.#queryScales[t] = queryScale(model, position);
     }
   }
 
-  /** Attention of the heads on the normed residual. */
-  run(layer: number, batch: Batch): void {
-    const n = batch.length;
-    const { memory, normed: x } = this.bank, weights = this.#weights(layer);
-    const { attn_q, attn_k, attn_v, attn_output } = weights;
+  /** Queries, keys and values of the normed residual. */
+  project(layer: number, { length: n }: Batch): void {
+    const { normed: x } = this.bank, weights = this.#weights(layer);
+    const { attn_q, attn_k, attn_v } = weights;
     let bytes = attn_q.multiply(x, n, this.#q);
     bytes += attn_k.multiply(x, n, this.#k);
     bytes += attn_v.multiply(x, n, this.#v);
     weights.attn_q_bias?.addTo(this.#q, n);
     weights.attn_k_bias?.addTo(this.#k, n);
     weights.attn_v_bias?.addTo(this.#v, n);
+    this.counts.add(layer, "streamed", bytes);
+  }
+
+  /** Attention of the heads. */
+  run(layer: number, batch: Batch): void {
+    const { memory } = this.bank;
+    const { attn_output } = this.#weights(layer);
+    const n = batch.length;
     this.#rotateAndStore(layer, batch);
     memory.clear(this.#out.pointer, n * this.#out.stride);
     const { start } = spanOf(attn_output.shard.columns);
-    bytes += this.#attend(layer, batch, start);
+    const bytes = this.#attend(layer, batch, start);
     this.counts.add(layer, "streamed", bytes);
+  }
+
+  /** What is normed as one with other places' heads: queries and keys, or what heads computed. */
+  *normedAsOne(of: Squares, layer: number): Generator<NormedRows> {
+    const { model, plan } = this.options;
+    const { heads } = plan.parts[layer];
+    const { attn_q_norm, attn_k_norm, attn_sub_norm, attn_output } = this
+      .#weights(layer);
+    const { headCount, kvHeadCount, headSize: unit } = model;
+    const queries = { start: 0, end: headCount };
+    if (of === "head-squares") {
+      const { pointer, stride } = this.#out;
+      const first = heads.start * unit -
+        spanOf(attn_output.shard.columns).start;
+      const rows = { pointer: pointer + 4 * first, stride };
+      yield {
+        rows,
+        unit,
+        ids: heads,
+        columns: queries,
+        weight: attn_sub_norm!,
+      };
+      return this.#out.changed();
+    }
+    const keys = { start: headCount, end: headCount + kvHeadCount };
+    const ids = kvHeadsOf(model, heads);
+    const [q, k] = [attn_q_norm!, attn_k_norm!];
+    yield { rows: this.#q, unit, ids: heads, columns: queries, weight: q };
+    yield { rows: this.#k, unit, ids, columns: keys, weight: k };
   }
 
   /** Writes what the heads computed to their columns of `rows`, `[tokens, stride]`. */
@@ -140,18 +199,28 @@ export class Attention {
   }
 
   #rotateAndStore(layer: number, batch: Batch): void {
-    const { model, plan } = this.options;
+    const { model, plan, limits } = this.options;
     const { headSize, ropeSize } = model;
     const { heads } = plan.parts[layer];
     const kvHeads = lengthOf(kvHeadsOf(model, heads));
     const { kernels } = this.bank.memory;
+    const { rotation } = model.attention[layer];
+    const firstAngles = (rotation ?? 0) * limits.tokens;
     for (let t = 0; t < batch.length; t++) {
-      const angles = this.#angles + 4 * t * ropeSize;
+      const angles = this.#angles + 4 * (firstAngles + t) * ropeSize;
       const q = this.#q.pointer + 4 * t * this.#q.stride;
       const k = this.#k.pointer + 4 * t * this.#k.stride;
       const v = this.#v.pointer + 4 * t * this.#v.stride;
-      kernels.rope(q, lengthOf(heads), headSize, ropeSize, angles);
-      kernels.rope(k, kvHeads, headSize, ropeSize, angles);
+      if (model.qkNorm === "head") {
+        this.#normHeads(q, lengthOf(heads), this.#weights(layer).attn_q_norm!);
+        this.#normHeads(k, kvHeads, this.#weights(layer).attn_k_norm!);
+      }
+      if (rotation !== undefined) {
+        kernels.rope(q, lengthOf(heads), headSize, ropeSize, angles);
+        kernels.rope(k, kvHeads, headSize, ropeSize, angles);
+      }
+      const scale = this.#queryScales[t];
+      if (scale !== 1) kernels.scale(q, lengthOf(heads) * headSize, scale);
       const position = batch.positions[t];
       const page = batch.pageOf(t, position);
       for (let head = 0; head < kvHeads; head++) {
@@ -166,6 +235,13 @@ export class Attention {
         );
       }
     }
+  }
+
+  /** Norms each of one token's heads by itself. */
+  #normHeads(rows: number, heads: number, { pointer }: PackedMatrix): void {
+    const { memory: { kernels } } = this.bank;
+    const { headSize: size, normEpsilon } = this.options.model;
+    kernels.rms_norm(rows, size, pointer, heads, size, normEpsilon, rows, size);
   }
 
   /** Returns the bytes of keys and values read. */
@@ -215,8 +291,9 @@ export class Attention {
         headSize,
         this.#pages,
         end,
-        model.slidingWindow ?? 0,
-        1 / Math.sqrt(headSize),
+        model.attention[layer].window ?? 0,
+        model.attentionScale,
+        model.scoreCap ?? 0,
         this.#out.pointer +
           4 * (t * this.#out.stride + first * headSize - firstColumn),
         this.#out.stride,
@@ -233,11 +310,13 @@ export class Attention {
   #refreshViews(): void {
     const { memory } = this.bank;
     if (this.#pageAddresses.buffer === memory.kernels.memory.buffer) return;
-    const { limits, model: { ropeSize } } = this.options;
+    const { limits, model: { ropeSize, rotations } } = this.options;
     this.#pageAddresses = memory.u32(this.#pages, pagesFor(limits.contextSize));
-    this.#tokenAngles = Array.from(
-      { length: limits.tokens },
-      (_, t) => memory.f32(this.#angles + 4 * t * ropeSize, ropeSize),
+    const angles = (row: number) =>
+      memory.f32(this.#angles + 4 * row * ropeSize, ropeSize);
+    const { tokens } = limits;
+    this.#tokenAngles = rotations.map((_, i) =>
+      Array.from({ length: tokens }, (_, t) => angles(i * tokens + t))
     );
   }
 }

@@ -9,16 +9,18 @@ import {
 import { packedSliceBytes } from "../../kernels/packing.ts";
 import { RowSums } from "../../kernels/row_sums.ts";
 import type { Range } from "../../model/index_set.ts";
+import { ropeFactors } from "../../model/rope.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { stackDepth } from "../../plan/groups.ts";
 import type { Rates } from "../../plan/machine.ts";
-import type { Stage } from "../../plan/schedule.ts";
+import type { Squares, Stage } from "../../plan/schedule.ts";
 import { shardsOf } from "../../plan/shards.ts";
 import { type Batch, copyRows } from "../batch.ts";
 import type { CpuSidePlace } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
 import { Attention } from "./attention.ts";
 import { FeedForward } from "./feed_forward.ts";
+import { normBySquares, type NormedRows, putSquares } from "./norms.ts";
 import type { Bank, Counters, CpuPlaceOptions } from "./options.ts";
 import {
   chooseKernels,
@@ -43,6 +45,13 @@ interface PlaceBank extends Bank {
   feedForward: FeedForward;
 }
 
+/** What a layer's half does with its sum. */
+interface Finish {
+  readonly bias?: PackedMatrix;
+  readonly norm?: PackedMatrix;
+  readonly scale?: number;
+}
+
 /** Holds its parts packed in WASM memories: one, or several "banks" of whole layers. */
 export class CpuPlace implements CpuSidePlace {
   /** Bytes of packed weights. */
@@ -56,8 +65,8 @@ export class CpuPlace implements CpuSidePlace {
   readonly #headBank: PlaceBank;
   /** The bank that computes: its residual is the current one. */
   #current: PlaceBank;
-  /** Of the stage, to be added to the residual once */
-  #bias?: PackedMatrix;
+  /** What becomes of the stage's sum, before it is added to the residual */
+  #finish: Finish = {};
   /** How many of the current bank's sums are the stage's terms */
   #terms = 1;
 
@@ -135,34 +144,71 @@ export class CpuPlace implements CpuSidePlace {
     const { token_embd } = weights.head!;
     const { pointer, stride } = sums.levels[0];
     const n = batch.length;
-    this.#bias = undefined;
+    const { hiddenSize, embeddingScale } = this.options.model;
+    this.#finish = {};
     this.#terms = 1;
     memory.clear(residual.pointer, n * stride);
     memory.clear(pointer, n * stride);
     for (let t = 0; t < n; t++) {
       const id = batch.tokens[t];
       if (id < vocab.start || id >= vocab.end) continue;
+      const row = pointer + 4 * t * stride;
       memory.kernels.unpack_row(
         token_embd.kind,
         token_embd.row(id - vocab.start),
         token_embd.columns,
-        pointer + 4 * t * stride,
+        row,
       );
+      if (embeddingScale !== 1) {
+        memory.kernels.scale(row, hiddenSize, embeddingScale);
+      }
       this.#countHead(token_embd.rowBytes);
     }
   }
 
-  attention(layer: number, batch: Batch): void {
+  project(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
     const { attention, weights } = this.#current;
-    this.#norm(weights.layers[layer]!.attn_norm, batch.length);
-    attention.run(layer, batch);
+    const { attn_norm, attn_norm_bias } = weights.layers[layer]!;
+    this.#norm(batch.length, attn_norm, attn_norm_bias);
+    attention.project(layer, batch);
+  }
+
+  putSquares(
+    of: Squares,
+    layer: number,
+    batch: Batch,
+    squares: Float32Array,
+  ): void {
+    const { memory } = this.#current;
+    for (const rows of this.#normedAsOne(of, layer)) {
+      putSquares(memory, rows, batch.length, squares);
+    }
+  }
+
+  takeSquares(
+    of: Squares,
+    layer: number,
+    batch: Batch,
+    squares: Float32Array,
+  ): void {
+    const { memory } = this.#current;
+    const { normEpsilon } = this.options.model;
+    for (const rows of this.#normedAsOne(of, layer)) {
+      normBySquares(memory, rows, batch.length, squares, normEpsilon);
+    }
+  }
+
+  attention(layer: number, batch: Batch): void {
+    this.#current.attention.run(layer, batch);
   }
 
   attentionOutput(layer: number, batch: Batch): void {
     const { attention, weights, sums } = this.#current;
+    const { attn_output_bias: bias, post_attention_norm: norm } = weights
+      .layers[layer]!;
     attention.output(layer, batch, sums.levels[0]);
-    this.#bias = weights.layers[layer]!.attn_output_bias;
+    this.#finish = { bias, norm, scale: this.options.model.residualScale };
     this.#terms = 1;
   }
 
@@ -181,9 +227,14 @@ export class CpuPlace implements CpuSidePlace {
   ffnActivations(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
     const { feedForward, weights } = this.#current;
-    const { ffn_norm, ffn_down_bias } = weights.layers[layer]!;
-    this.#bias = ffn_down_bias;
-    this.#norm(ffn_norm, batch.length);
+    const {
+      ffn_norm,
+      ffn_norm_bias,
+      ffn_down_bias: bias,
+      post_ffw_norm: norm,
+    } = weights.layers[layer]!;
+    this.#finish = { bias, norm, scale: this.options.model.residualScale };
+    this.#norm(batch.length, ffn_norm, ffn_norm_bias);
     this.#keepFfnInputs(layer, batch);
     feedForward.activations(layer, batch);
   }
@@ -202,15 +253,20 @@ export class CpuPlace implements CpuSidePlace {
 
   head(batch: Batch): void {
     this.#enter(this.#headBank, batch);
-    const { weights, normed, logits } = this.#current;
-    const { output, output_norm } = weights.head!;
+    const { weights, normed, logits, memory: { kernels } } = this.#current;
+    const { output, output_norm, output_norm_bias } = weights.head!;
+    const { logitScale, logitCap } = this.options.model;
     let row = 0;
     for (let t = 0; t < batch.length; t++) {
-      if (batch.wantLogits[t]) this.#normRows(output_norm, t, row++, 1);
+      if (!batch.wantLogits[t]) continue;
+      this.#normRows(t, row++, 1, output_norm, output_norm_bias);
     }
     if (row === 0) return;
     normed.changed();
     this.#countHead(output.multiply(normed, row, logits));
+    const length = row * logits.stride;
+    if (logitScale !== 1) kernels.scale(logits.pointer, length, logitScale);
+    if (logitCap) kernels.soft_cap(logits.pointer, length, logitCap);
   }
 
   terms(batch: Batch): Float32Array[] {
@@ -236,11 +292,14 @@ export class CpuPlace implements CpuSidePlace {
   ): void {
     const { memory: { kernels }, residual, sums } = this.#current;
     const length = batch.length * residual.stride;
-    this.#bias?.addTo(residual, batch.length);
-    this.#bias = undefined;
+    const { bias, norm, scale = 1 } = this.#finish;
     const isOwn = terms.length === 1 &&
       terms[0].buffer === kernels.memory.buffer;
     const sum = isOwn ? terms[0].byteOffset : sums.add(terms, merges, length);
+    const rows = { pointer: sum, stride: residual.stride };
+    bias?.addTo(norm || scale !== 1 ? rows : residual, batch.length);
+    if (norm) this.#normInto(rows, rows, batch.length, norm);
+    if (scale !== 1) kernels.scale(sum, length, scale);
     kernels.add(residual.pointer, sum, length);
   }
 
@@ -264,30 +323,54 @@ export class CpuPlace implements CpuSidePlace {
     }
   }
 
-  #norm(weight: PackedMatrix, rows: number): void {
-    this.#normRows(weight, 0, 0, rows);
+  #normedAsOne(of: Squares, layer: number): Iterable<NormedRows> {
+    const { attention, feedForward } = this.#current;
+    return of === "neuron-squares"
+      ? feedForward.normedAsOne(layer)
+      : attention.normedAsOne(of, layer);
+  }
+
+  #norm(rows: number, weight?: PackedMatrix, bias?: PackedMatrix): void {
+    this.#normRows(0, 0, rows, weight, bias);
     this.#current.normed.changed();
   }
 
-  /** Norms `rows` of the residual, from row `from` on, into the normed rows from `to` on. */
+  /** Norms `rows` of the residual, from row `from` on, into the normed rows from `to` on; copies them where there is no norm. */
   #normRows(
-    weight: PackedMatrix,
     from: number,
     to: number,
     rows: number,
+    weight?: PackedMatrix,
+    bias?: PackedMatrix,
   ): void {
-    const { hiddenSize, rmsEpsilon } = this.options.model;
-    const { memory, residual: { pointer, stride }, normed } = this.#current;
-    memory.kernels.rms_norm(
-      pointer + 4 * from * stride,
-      stride,
-      weight.pointer,
+    const { memory, residual, normed } = this.#current;
+    const { stride } = residual;
+    const x = { pointer: residual.pointer + 4 * from * stride, stride };
+    const out = { pointer: normed.pointer + 4 * to * stride, stride };
+    if (weight) return this.#normInto(x, out, rows, weight, bias);
+    memory.f32(out.pointer, rows * stride)
+      .set(memory.f32(x.pointer, rows * stride));
+  }
+
+  #normInto(
+    x: F32Rows,
+    out: F32Rows,
+    rows: number,
+    weight: PackedMatrix,
+    bias?: PackedMatrix,
+  ): void {
+    const { memory: { kernels } } = this.#current;
+    const { norm, hiddenSize, normEpsilon } = this.options.model;
+    const input = [x.pointer, x.stride, weight.pointer] as const;
+    const rest = [
       rows,
       hiddenSize,
-      rmsEpsilon,
-      normed.pointer + 4 * to * stride,
-      stride,
-    );
+      normEpsilon,
+      out.pointer,
+      out.stride,
+    ] as const;
+    if (norm === "layer") kernels.layer_norm(...input, bias!.pointer, ...rest);
+    else kernels.rms_norm(...input, ...rest);
   }
 
   #countHead(bytes: number): void {
@@ -314,13 +397,20 @@ function residualOf({ memory, residual }: Bank, batch: Batch): Float32Array {
 
 function makeBank(
   module: WebAssembly.Module,
-  { model, plan, limits: { tokens }, sparsity }: CpuPlaceOptions,
+  { model, plan, limits: { tokens, contextSize }, sparsity }: CpuPlaceOptions,
   shards: PlaceShards,
   share: BankShare,
 ): PlaceBank {
   const memory = new WasmMemory(instantiate(module));
   const picks = sparsity.mode === "predictor";
-  const weights = new PackedWeights(memory, shards, plan.parts, share, picks);
+  const weights = new PackedWeights(
+    memory,
+    shards,
+    plan.parts,
+    share,
+    picks,
+    ropeFactors(shards, model, contextSize),
+  );
   const output = weights.head?.output;
   const layers = weights.layers.filter((layer) => layer !== undefined)
     .filter((layer) => layer.ffn_up.rows > 1);

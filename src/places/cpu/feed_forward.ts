@@ -24,10 +24,11 @@ import { DownColumns } from "./down_columns.ts";
 import { GroupRows } from "./group_rows.ts";
 import { Predictor } from "./predictor.ts";
 import { liesSideBySide, NeuronKernel } from "./interleaved_rows.ts";
+import type { NormedRows } from "./norms.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** The numbers by which kernels know activations. */
-const activationIds = { drelu: 0, reglu: 1, swiglu: 2 };
+const activationIds = { drelu: 0, reglu: 1, swiglu: 2, relu2: 3, geglu: 4 };
 
 /** The smallest positive f32. */
 const smallest = 2 ** -149;
@@ -98,15 +99,19 @@ export class FeedForward {
     const { model, sparsity, measureRecall } = this.options,
       { mode } = sparsity;
     this.#layer = { index, weights, n, done: false };
-    this.#count("neurons", n * weights.ffn_gate.rows);
+    this.#count("neurons", n * weights.ffn_up.rows);
     this.#count("hot", n * this.hotRows[index]);
-    const { fc1, fc2 } = weights;
+    const { fc1, fc2, ffn_gate } = weights;
     const predicts = fc1 && fc2 && mode === "predictor";
     if (predicts) {
       this.#predicted();
+    } else if (!ffn_gate) {
+      this.#stream("upRows", weights.ffn_up, 0, this.#up);
+      weights.ffn_up_bias?.addTo(this.#up, n);
     } else {
-      this.#stream("gateRows", weights.ffn_gate, 0, this.#gate);
+      this.#stream("gateRows", ffn_gate, 0, this.#gate);
       weights.ffn_gate_bias?.addTo(this.#gate, n);
+      this.#dropSmallGates();
       if (mode === "dense" || !isSparse(model.activation)) {
         this.#stream("upRows", weights.ffn_up, 0, this.#up);
         weights.ffn_up_bias?.addTo(this.#up, n);
@@ -130,7 +135,7 @@ export class FeedForward {
 
   /** The values h of the layer, `[tokens][neurons]`. */
   neurons(n: number): Float32Array[] {
-    const { rows } = this.#layer.weights.ffn_gate;
+    const { rows } = this.#layer.weights.ffn_up;
     return Array.from(
       { length: n },
       (_, t) => this.bank.memory.f32(at(this.#h, t), rows),
@@ -139,10 +144,20 @@ export class FeedForward {
 
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
   keepAbove(n: number, thresholds: ArrayLike<number>): void {
-    const { rows } = this.#layer.weights.ffn_gate;
-    for (let t = 0; t < n; t++) {
-      this.bank.memory.kernels.keep_above(at(this.#h, t), rows, thresholds[t]);
-    }
+    this.#keepAbove(this.#h, n, thresholds);
+    this.#h.changed();
+  }
+
+  /** What is normed as one with other places' neurons: the values h. */
+  *normedAsOne(layer: number): Generator<NormedRows> {
+    const { model: { feedForwardSize }, plan: { parts } } = this.options;
+    yield {
+      rows: this.#h,
+      unit: 1,
+      ids: parts[layer].firing?.order ?? parts[layer].neurons,
+      columns: { start: 0, end: feedForwardSize },
+      weight: this.#layer.weights.ffn_sub_norm!,
+    };
     this.#h.changed();
   }
 
@@ -168,7 +183,7 @@ export class FeedForward {
         : this.#columns.fill(index, this.#h, n);
       const bytes = ffn_down.multiplyOutputs(h, n, sums.levels[0]);
       this.#count("streamed", bytes);
-      this.#count("downRows", n * weights.ffn_gate.rows);
+      this.#count("downRows", n * weights.ffn_up.rows);
       return 1;
     }
     const groups = this.#groups[index]!;
@@ -265,12 +280,14 @@ export class FeedForward {
    */
   #predicted(): void {
     const { index, weights, n } = this.#layer;
-    const { ffn_gate, ffn_up, ffn_gate_bias } = weights, { rows } = ffn_gate;
+    const { ffn_up, ffn_gate_bias } = weights, { rows } = ffn_up;
+    const ffn_gate = weights.ffn_gate!;
     const predictor = this.#predictor;
     const hot = this.hotRows[index];
     const bytes = predictor.score(index, n, hot);
     this.#count("streamed", bytes);
-    const picks = n === 1 && !this.options.measureRecall;
+    const picks = n === 1 && !this.options.measureRecall &&
+      this.options.model.gateThreshold === 0;
     if (picks && liesSideBySide(weights)) {
       const groups = this.#groups[index]!;
       const count = predictor.selectInOrder(groups, this.#ids);
@@ -285,6 +302,7 @@ export class FeedForward {
     if (this.options.measureRecall) {
       this.#stream("gateRows", ffn_gate, 0, this.#gate);
       ffn_gate_bias?.addTo(this.#gate, n);
+      this.#dropSmallGates();
       this.#stream("upRows", ffn_up, 0, this.#up);
       weights.ffn_up_bias?.addTo(this.#up, n);
       for (let t = 0; t < n; t++) {
@@ -310,15 +328,32 @@ export class FeedForward {
       ffn_gate_bias.addTo(this.#gate, n);
       for (let t = 0; t < n; t++) predictor.drop(t, rows, this.#gate);
     }
+    this.#dropSmallGates();
     this.#cascade(hot);
+  }
+
+  /** Takes gates up to the model's threshold for 0. */
+  #dropSmallGates(): void {
+    const { gateThreshold } = this.options.model, { n } = this.#layer;
+    if (gateThreshold === 0) return;
+    this.#keepAbove(this.#gate, n, new Array<number>(n).fill(gateThreshold));
+  }
+
+  /** Zeroes what is not above its token's threshold, in size. */
+  #keepAbove(rows: F32Rows, n: number, thresholds: ArrayLike<number>): void {
+    const { rows: count } = this.#layer.weights.ffn_up;
+    for (let t = 0; t < n; t++) {
+      this.bank.memory.kernels.keep_above(at(rows, t), count, thresholds[t]);
+    }
   }
 
   /** Gate, up and down of the `count` neurons of `#ids`, which lie side by side. */
   #pickNeurons(groups: GroupRows, count: number): void {
-    const { weights } = this.#layer, { normed, sums } = this.bank;
+    const { normed, sums } = this.bank;
+    const ffn_gate = this.#layer.weights.ffn_gate!;
     const { gate, up, down } = this.#kernel
       .run(
-        weights,
+        { ffn_gate },
         normed,
         this.#ids,
         count,
@@ -332,39 +367,44 @@ export class FeedForward {
     this.#count("gatePositive", up);
     this.#count("upRows", up);
     this.#count("downRows", down);
-    this.#count("picked", (gate + up + down) * weights.ffn_gate.rowBytes);
+    this.#count("picked", (gate + up + down) * ffn_gate.rowBytes);
     this.#layer.done = true;
   }
 
-  /** How many rows have a positive gate. */
+  /** How many rows have a positive gate, or up where there is none. */
   #positives(t: number): number {
-    const { rows } = this.#layer.weights.ffn_gate;
-    return this.bank.memory.kernels.count_positive(at(this.#gate, t), rows);
+    const { ffn_up } = this.#layer.weights, { kernels } = this.bank.memory;
+    return kernels.count_positive(at(this.#gates, t), ffn_up.rows);
+  }
+
+  /** What decides which neurons fire. */
+  get #gates(): F32Rows {
+    return this.#layer.weights.ffn_gate ? this.#gate : this.#up;
   }
 
   /** Writes which rows from `first` on have a positive gate for the one token, counted from there; returns how many. */
   #selectPositive(first: number): number {
     return this.bank.memory.kernels.select_positive(
       this.#gate.pointer + 4 * first,
-      this.#layer.weights.ffn_gate.rows - first,
+      this.#layer.weights.ffn_up.rows - first,
       this.#ids,
     );
   }
 
-  /** h = activation(gate, up) of one token; returns how many are not zero. */
+  /** h = activation(gate, up) of one token, or activation(up); returns how many are not zero. */
   #combine(t: number): number {
-    return this.bank.memory.kernels.gated(
-      activationIds[this.options.model.activation],
-      at(this.#gate, t),
-      at(this.#up, t),
-      at(this.#h, t),
-      this.#layer.weights.ffn_gate.rows,
-    );
+    const { kernels } = this.bank.memory;
+    const { ffn_gate, ffn_up: { rows } } = this.#layer.weights;
+    const id = activationIds[this.options.model.activation];
+    const up = at(this.#up, t), h = at(this.#h, t);
+    return ffn_gate
+      ? kernels.gated(id, at(this.#gate, t), up, h, rows)
+      : kernels.ungated(id, up, h, rows);
   }
 
   /** Σ |h| of one token. */
   #mass(t: number): number {
-    const { rows } = this.#layer.weights.ffn_gate;
+    const { rows } = this.#layer.weights.ffn_up;
     const h = this.bank.memory.f32(at(this.#h, t), rows);
     return h.reduce((sum, value) => sum + Math.abs(value), 0);
   }
@@ -376,7 +416,7 @@ export class FeedForward {
     const ids = this.#fileIds[index];
     const row = (rows: F32Rows) =>
       this.bank.memory.f32(at(rows, t), ids.length);
-    neurons.add(index, row(this.#gate), row(this.#h), ids);
+    neurons.add(index, row(this.#gates), row(this.#h), ids);
   }
 
   #count(name: CountName, amount: number): void {

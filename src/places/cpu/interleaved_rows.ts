@@ -20,7 +20,7 @@ export function interleavedRows(
   memory: WasmMemory,
   layer: LayerShards,
 ): Record<string, Room> {
-  const { ffn_gate } = layer;
+  const ffn_gate = layer.ffn_gate!;
   const kind = kindOfType[ffn_gate.tensor.type];
   const row = packedRowBytes(kind, lengthOf(ffn_gate.columns));
   const stride = 3 * row;
@@ -33,11 +33,13 @@ export function interleavedRows(
 }
 
 /** A layer's gate rows, beside which the others may lie. */
-type GateRows = Readonly<Record<"ffn_gate", PackedMatrix>>;
+interface GateRows {
+  readonly ffn_gate?: PackedMatrix;
+}
 
 /** Whether a layer's rows lie so. */
 export function liesSideBySide({ ffn_gate }: GateRows): boolean {
-  return ffn_gate.stride > ffn_gate.rowBytes;
+  return ffn_gate !== undefined && ffn_gate.stride > ffn_gate.rowBytes;
 }
 
 /** The kernel of such neurons, with scratch for it. */
@@ -54,7 +56,7 @@ export class NeuronKernel {
    * Other gates become zero. Gives how many rows of each matrix were read.
    */
   run(
-    { ffn_gate }: GateRows,
+    { ffn_gate }: Required<GateRows>,
     x: Activations,
     ids: number,
     count: number,

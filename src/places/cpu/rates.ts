@@ -31,6 +31,8 @@ const dozen = 12;
 const productTokens = 16, productWork = 1 << 22;
 /** Products that are measured, at least. */
 const leastProducts = 8;
+/** Rows that kernels are warmed up on, at most. */
+const warmRows = 24;
 /** Rows that are computed one by one. */
 const singleRows = 32;
 /** A kernel has to be this much faster than the usual one to be chosen: less is noise. */
@@ -81,7 +83,7 @@ export function warmUp(subject: RateSubject): void {
   );
   withScratch(subject, ({ x, out, ids, tokens }) => {
     for (const matrix of ofEachKind.values()) {
-      const count = Math.min(matrix.rows, 24);
+      const count = Math.min(matrix.rows, warmRows);
       const rows = { ...out, stride: count };
       memory.u32(ids, count).set(Array.from({ length: count }, (_, i) => i));
       for (let i = 0; i < 400; i++) {
@@ -173,7 +175,14 @@ function withScratch<Result>(
   const result = use({
     x: new Activations(memory, tokens, most(({ columns }) => columns)),
     tokens,
-    out: allocateRows(memory, 1, Math.max(rows, tokens * productRows(subject))),
+    out: allocateRows(
+      memory,
+      1,
+      Math.max(
+        rows,
+        tokens * Math.max(productRows(subject), Math.min(rows, warmRows)),
+      ),
+    ),
     ids: memory.allocate(4 * rows),
   });
   memory.rewind(top);
@@ -208,7 +217,7 @@ function readsOf({ layers, output }: RateSubject): Reads[] {
       streamed: [attn_q, attn_k, attn_v, attn_output, ...ffn]
         .filter((matrix) => matrix !== undefined && matrix.rows > 1)
         .map((matrix) => matrix!),
-      picked: isPicked ? [ffn_gate, ffn_up, ffn_down_t] : [ffn_up],
+      picked: isPicked ? [ffn_gate!, ffn_up, ffn_down_t] : [ffn_up],
     };
   });
   const head = output && output.rows > 1 ? [output] : [];

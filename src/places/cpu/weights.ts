@@ -30,8 +30,13 @@ export class PackedWeights {
   /** By layer; layers of other banks are left out. */
   readonly layers: readonly (LayerWeights | undefined)[];
   /** Embedding and output head; present where the bank has them. */
-  readonly head?: Record<"token_embd" | "output" | "output_norm", PackedMatrix>;
-  readonly rope_freqs?: PackedMatrix;
+  readonly head?:
+    & Readonly<
+      Record<"token_embd" | "output" | "output_norm", PackedMatrix>
+    >
+    & { readonly output_norm_bias?: PackedMatrix };
+  /** Divisors of the rotation's frequencies */
+  readonly ropeFactors?: PackedMatrix;
   /** Bytes of all matrices. */
   readonly byteLength: number;
   readonly #matrices = new Map<Shard, PackedMatrix>();
@@ -45,6 +50,7 @@ export class PackedWeights {
     share: BankShare,
     /** Whether a predictor picks neurons: the three rows of each then lie side by side. */
     readonly picksNeurons: boolean,
+    ropeFactors?: Shard,
   ) {
     this.layers = shards.layers.map((layer, i) =>
       i >= share.layers.start && i < share.layers.end
@@ -56,9 +62,11 @@ export class PackedWeights {
         token_embd: this.#matrix(shards.token_embd),
         output: this.#matrix(shards.output),
         output_norm: this.#matrix(shards.output_norm),
+        output_norm_bias: shards.output_norm_bias &&
+          this.#matrix(shards.output_norm_bias),
       };
     }
-    this.rope_freqs = shards.rope_freqs && this.#matrix(shards.rope_freqs);
+    this.ropeFactors = ropeFactors && this.#matrix(ropeFactors);
     this.byteLength = [...this.#matrices.values()].reduce(
       (sum, { rows, rowBytes }) => sum + rows * rowBytes,
       0,
@@ -81,7 +89,8 @@ export class PackedWeights {
       neuronsLieSideBySide(mapLayer(layer, ({ tensor }) => tensor));
     const rooms = isInterleaved ? interleavedRows(this.memory, layer) : {};
     return mapLayer(layer, (shard, name) => {
-      const hasNeurons = tensorSchemas[name].shape.at(-1) === "ffn";
+      const { shape, whole } = tensorSchemas[name];
+      const hasNeurons = shape.at(-1) === "ffn" && !whole;
       return this.#matrix(
         shard,
         hasNeurons ? rowOrder : undefined,

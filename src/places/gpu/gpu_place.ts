@@ -74,6 +74,7 @@ export class GpuPlace implements GpuSidePlace {
   /**
    * Opens the device and makes room for the weights.
    *
+   * @throws {UnsupportedError} where the model asks for what its kernels do not compute
    * @throws {GpuError} where there is no device, or no room on it
    */
   static async open(options: GpuPlaceOptions): Promise<GpuPlace> {
@@ -284,7 +285,12 @@ export class GpuPlace implements GpuSidePlace {
       step: buffers.make("step", bytes.step, STORAGE | COPY_DST),
       counters: buffers.make("counters", bytes.counters, STORAGE | COPY_SRC),
     };
-    const frequencies = ropeFrequencies(options.model, weights.rope_freqs);
+    const { model: { rotations: [rotation], ropeSize } } = options;
+    const frequencies = ropeFrequencies(
+      rotation,
+      ropeSize,
+      weights.ropeFactors,
+    );
     const step = new Step(context.step, frequencies);
     const residual = new Residual(context);
     const head = layout.head && new Head(context, residual);

@@ -7,10 +7,16 @@ import type { ByteSource } from "../../bytes/byte_source.ts";
 import { dequantise } from "../../formats/ggml/dequantise.ts";
 import { quantise } from "../../formats/ggml/quantise.ts";
 import { ggmlTypes } from "../../formats/ggml/types.ts";
-import type { Activation } from "../../model/activation.ts";
-import { indexAt, lengthOf, numbering, spanOf } from "../../model/index_set.ts";
+import type { ChosenActivation } from "../../model/activation.ts";
+import {
+  indexAt,
+  lengthOf,
+  numbering,
+  type Range,
+  spanOf,
+} from "../../model/index_set.ts";
 import type { Model } from "../../model/model.ts";
-import { ropeAngles, ropeFrequencies } from "../../model/rope.ts";
+import { ropeAngles, ropeFactors, ropeFrequencies } from "../../model/rope.ts";
 import { eachTensor, mapTensors, type PerTensor } from "../../model/schema.ts";
 import {
   allShards,
@@ -18,7 +24,9 @@ import {
   readRows,
   type Shard,
 } from "../../model/shard.ts";
+import { queryScale } from "../../model/traits.ts";
 import { kvHeadsOf, type PlacePlan } from "../../plan/plan.ts";
+import type { Squares } from "../../plan/schedule.ts";
 import { shardsOf } from "../../plan/shards.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import { type Batch, pagePositions } from "../batch.ts";
@@ -36,16 +44,42 @@ interface Matrix {
 
 type Weights = PerTensor<Matrix>;
 
+/** Values of heads, or neurons, that are normed as one with those of other places. */
+interface Normed {
+  /** Of each token */
+  readonly values: readonly Float32Array[];
+  /** Elements whose squares are summed */
+  readonly unit: number;
+  /** Where the sums of all places lie */
+  readonly columns: Range;
+  /** The head, or neuron, of the place's sum number `i` */
+  readonly idOf: (i: number) => number;
+  /** Of all, or of the place's own */
+  readonly weight: Matrix;
+}
+
+/** Queries, keys and values of one token, `[heads of the part, headSize]` each. */
+interface Heads {
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+}
+
 /** Holds parts of a model as f32 numbers in JavaScript memory: for small models. */
 export class ReferencePlace implements CpuSidePlace {
   readonly weightBytes: number = 0;
   readonly counts: LayerCounts;
-  readonly #frequencies: Float64Array;
+  /** Of each rotation */
+  readonly #frequencies: readonly Float64Array[];
   /** One for each token of the step, `[hiddenSize]` */
   #residual: Float32Array[] = [];
   #partial: Float32Array[] = [];
-  /** Of the stage, to be added to the residual once, with the first partial */
-  #bias?: Float32Array;
+  /** What becomes of the stage's sum before it is added to the residual */
+  #finish: (sum: Float32Array) => Float32Array = (sum) => sum;
+  /** Of each token: the head's queries, keys and values */
+  #heads: Heads[] = [];
+  /** What heads computed, at the columns of `attn_output` */
+  #inputs: Float32Array[] = [];
   /** h of each token, `[neurons of the part]` */
   #h: Float32Array[] = [];
   #logits: Float32Array[] = [];
@@ -59,12 +93,16 @@ export class ReferencePlace implements CpuSidePlace {
     readonly sparsity: Sparsity,
     readonly weights: Weights,
     readonly cacheType: CacheType,
+    contextSize: number,
   ) {
     for (const { values } of eachTensor(weights)) {
       this.weightBytes += values.byteLength;
     }
     this.counts = new LayerCounts(model.layers.length);
-    this.#frequencies = ropeFrequencies(model, weights.rope_freqs?.values);
+    const factors = ropeFactors(weights, model, contextSize)?.values;
+    this.#frequencies = model.rotations.map((rotation) =>
+      ropeFrequencies(rotation, model.ropeSize, factors)
+    );
     this.#keys = model.layers.map(() => []);
     this.#values = model.layers.map(() => []);
   }
@@ -76,6 +114,7 @@ export class ReferencePlace implements CpuSidePlace {
     sparsity: Sparsity,
     source: ByteSource,
     cacheType: CacheType = "f32",
+    contextSize = model.contextSize,
   ): Promise<ReferencePlace> {
     const shards = shardsOf(model, plan);
     const matrices = new Map<Shard, Matrix>();
@@ -83,7 +122,14 @@ export class ReferencePlace implements CpuSidePlace {
       matrices.set(shard, await loadMatrix(source, shard));
     }
     const weights = mapTensors(shards, (shard) => matrices.get(shard)!);
-    return new ReferencePlace(model, plan, sparsity, weights, cacheType);
+    return new ReferencePlace(
+      model,
+      plan,
+      sparsity,
+      weights,
+      cacheType,
+      contextSize,
+    );
   }
 
   reserve(count: number): number {
@@ -105,88 +151,202 @@ export class ReferencePlace implements CpuSidePlace {
   embed(batch: Batch): void {
     const { vocab } = this.plan;
     const { token_embd } = this.weights;
-    this.#bias = undefined;
+    this.#finish = (sum) => sum;
+    const { hiddenSize, embeddingScale } = this.model;
     this.#residual = Array.from(
       { length: batch.length },
-      () => new Float32Array(this.model.hiddenSize),
+      () => new Float32Array(hiddenSize),
     );
     this.#partial = this.#residual.map((zeros, t) => {
       const id = batch.tokens[t];
       const held = id >= vocab.start && id < vocab.end;
-      return (held ? rowOf(token_embd, id - vocab.start) : zeros).slice();
+      const row = held ? rowOf(token_embd, id - vocab.start) : zeros;
+      return row.map((value) => value * embeddingScale);
     });
   }
 
+  project(layer: number, _batch: Batch): void {
+    const { weights: { layers } } = this, weights = layers[layer];
+    this.#heads = this.#residual.map((x) => {
+      const n = this.#norm(x, weights.attn_norm, weights.attn_norm_bias);
+      return {
+        q: multiply(weights.attn_q, n, weights.attn_q_bias),
+        k: multiply(weights.attn_k, n, weights.attn_k_bias),
+        v: multiply(weights.attn_v, n, weights.attn_v_bias),
+      };
+    });
+  }
+
+  putSquares(
+    of: Squares,
+    layer: number,
+    _batch: Batch,
+    rows: Float32Array,
+  ): void {
+    for (const { values, unit, columns, idOf } of this.#normed(of, layer)) {
+      values.forEach((own, t) => {
+        const first = t * rows.length / values.length + columns.start;
+        for (let i = 0; i < own.length; i += unit) {
+          rows[first + idOf(i / unit)] = squaresOf(own.subarray(i, i + unit));
+        }
+      });
+    }
+  }
+
+  takeSquares(
+    of: Squares,
+    layer: number,
+    _batch: Batch,
+    rows: Float32Array,
+  ): void {
+    const { normEpsilon } = this.model;
+    for (
+      const { values, unit, columns, idOf, weight } of this.#normed(of, layer)
+    ) {
+      values.forEach((own, t) => {
+        const first = t * rows.length / values.length;
+        const { start, end } = columns;
+        const squares = rows.subarray(first + start, first + end)
+          .reduce((sum, each) => sum + each, 0);
+        const mean = squares / ((end - start) * unit);
+        const scale = 1 / Math.sqrt(mean + normEpsilon);
+        own.forEach((value, i) => {
+          const at = idOf(Math.floor(i / unit)) * unit + i % unit;
+          own[i] = value * scale * weight.values[at - firstOf(weight)];
+        });
+      });
+    }
+  }
+
+  /** What is normed as one with that of other places: its heads, or neurons. */
+  #normed(of: Squares, layer: number): Normed[] {
+    const { model } = this, { headSize, headCount, kvHeadCount } = model;
+    const { heads, neurons } = this.plan.parts[layer];
+    const weights = this.weights.layers[layer];
+    if (of === "neuron-squares") {
+      return [{
+        values: this.#h,
+        unit: 1,
+        columns: { start: 0, end: model.feedForwardSize },
+        idOf: (i) => indexAt(neurons, i),
+        weight: weights.ffn_sub_norm!,
+      }];
+    }
+    const ofHeads = (
+      values: Float32Array[],
+      { start }: Range,
+      columns: Range,
+      weight: Matrix,
+    ) => ({
+      values,
+      unit: headSize,
+      columns,
+      idOf: (i: number) => start + i,
+      weight,
+    });
+    const queries = { start: 0, end: headCount };
+    if (of === "head-squares") {
+      const first = heads.start * headSize -
+        spanOf(weights.attn_output.shard.columns).start;
+      const own = this.#inputs.map((row) =>
+        row.subarray(first, first + lengthOf(heads) * headSize)
+      );
+      return [ofHeads(own, heads, queries, weights.attn_sub_norm!)];
+    }
+    const keys = { start: headCount, end: headCount + kvHeadCount };
+    const kvHeads = kvHeadsOf(model, heads);
+    const [q, k] = [
+      this.#heads.map(({ q }) => q),
+      this.#heads.map(({ k }) => k),
+    ];
+    return [
+      ofHeads(q, heads, queries, weights.attn_q_norm!),
+      ofHeads(k, kvHeads, keys, weights.attn_k_norm!),
+    ];
+  }
+
   attention(layer: number, batch: Batch): void {
-    const { model } = this;
+    const { model, cacheType } = this;
+    const { headSize } = model;
     const { heads } = this.plan.parts[layer];
     const weights = this.weights.layers[layer];
     const kvHeads = kvHeadsOf(model, heads);
     const group = model.headCount / model.kvHeadCount;
     const keys = this.#keys[layer], values = this.#values[layer];
+    const { window = Infinity } = model.attention[layer];
 
-    const queries = this.#residual.map((x, t) => {
+    this.#heads.forEach(({ q, k, v }, t) => {
       const position = batch.positions[t];
       const page = batch.pageOf(t, position);
-      const n = rmsNorm(x, weights.attn_norm, model.rmsEpsilon);
-      const k = multiply(weights.attn_k, n, weights.attn_k_bias);
-      const q = multiply(weights.attn_q, n, weights.attn_q_bias);
-      this.#rotate(k, position);
-      this.#rotate(q, position);
-      const v = multiply(weights.attn_v, n, weights.attn_v_bias);
-      const { cacheType, model: { headSize } } = this;
+      if (model.qkNorm === "head") {
+        this.#normHeads(q, weights.attn_q_norm!);
+        this.#normHeads(k, weights.attn_k_norm!);
+      }
+      this.#rotate(layer, k, position);
+      this.#rotate(layer, q, position);
+      const scale = queryScale(model, position);
+      q.forEach((value, i) => q[i] = value * scale);
       keys[page][position % pagePositions] = asCached(cacheType, k, headSize);
       values[page][position % pagePositions] = asCached(cacheType, v, headSize);
-      return q;
     });
 
-    this.#bias = weights.attn_output_bias?.values;
     const columns = weights.attn_output.shard.columns;
-    this.#partial = queries.map((q, t) => {
+    this.#inputs = this.#heads.map(({ q }, t) => {
       const position = batch.positions[t];
-      const first = Math.max(0, position + 1 - (model.slidingWindow ?? 1e9));
+      const first = Math.max(0, position + 1 - window);
       const out = new Float32Array(weights.attn_output.columns);
       for (let head = heads.start; head < heads.end; head++) {
-        const own = (head - heads.start) * model.headSize;
-        const kv = (Math.floor(head / group) - kvHeads.start) * model.headSize;
-        const at = head * model.headSize - spanOf(columns).start;
+        const own = (head - heads.start) * headSize;
+        const kv = (Math.floor(head / group) - kvHeads.start) * headSize;
+        const at = head * headSize - spanOf(columns).start;
         const scores: number[] = [];
         for (let p = first; p <= position; p++) {
           const key = keys[batch.pageOf(t, p)][p % pagePositions];
           let dot = 0;
-          for (let i = 0; i < model.headSize; i++) {
+          for (let i = 0; i < headSize; i++) {
             dot += q[own + i] * key[kv + i];
           }
-          scores.push(dot / Math.sqrt(model.headSize));
+          scores.push(capped(dot * model.attentionScale, model.scoreCap));
         }
         softmax(scores).forEach((weight, i) => {
           const p = first + i;
           const value = values[batch.pageOf(t, p)][p % pagePositions];
-          for (let j = 0; j < model.headSize; j++) {
+          for (let j = 0; j < headSize; j++) {
             out[at + j] += weight * value[kv + j];
           }
         });
       }
-      return multiply(weights.attn_output, out);
+      return out;
     });
+  }
+
+  attentionOutput(layer: number, _batch: Batch): void {
+    const { attn_output, attn_output_bias, post_attention_norm } =
+      this.weights.layers[layer];
+    this.#partial = this.#inputs.map((x) => multiply(attn_output, x));
+    this.#finishWith(attn_output_bias, post_attention_norm);
   }
 
   ffnActivations(layer: number, _batch: Batch): void {
     const { model, sparsity, counts } = this;
     const weights = this.weights.layers[layer];
     this.#h = this.#residual.map((x) => {
-      const n = rmsNorm(x, weights.ffn_norm, model.rmsEpsilon);
-      const gate = multiply(weights.ffn_gate, n, weights.ffn_gate_bias);
+      const n = this.#norm(x, weights.ffn_norm, weights.ffn_norm_bias);
       const up = multiply(weights.ffn_up, n, weights.ffn_up_bias);
-      const h = gate.map((g, j) => activate(model.activation, g, up[j]));
+      const gate = weights.ffn_gate &&
+        multiply(weights.ffn_gate, n, weights.ffn_gate_bias);
+      const h = gate
+        ? gate.map((g, j) => activate(model, g, up[j]))
+        : up.map((u) => activate(model, u));
       counts.add(layer, "neurons", h.length);
-      counts.add(layer, "gateRows", h.length);
+      counts.add(layer, "gateRows", gate?.length ?? 0);
       counts.add(layer, "upRows", h.length);
       counts.add(layer, "downRows", h.length);
       if (sparsity.mode === "predictor") {
         this.#predict(layer, model.linearPredictor ? n : x, h);
       }
-      counts.add(layer, "gatePositive", gate.filter((g) => g > 0).length);
+      const gates = (gate ?? up).filter((g) => g > model.gateThreshold);
+      counts.add(layer, "gatePositive", gates.length);
       counts.add(layer, "active", h.filter(Boolean).length);
       if (sparsity.mode === "threshold") dropBelow(h, sparsity.value);
       return h;
@@ -202,9 +362,10 @@ export class ReferencePlace implements CpuSidePlace {
   }
 
   down(layer: number, _batch: Batch): void {
-    const { ffn_down, ffn_down_t, ffn_down_bias } = this.weights.layers[layer];
-    this.#bias = ffn_down_bias?.values;
+    const { ffn_down, ffn_down_t, ffn_down_bias, post_ffw_norm } =
+      this.weights.layers[layer];
     const { neurons } = this.plan.parts[layer];
+    this.#finishWith(ffn_down_bias, post_ffw_norm);
     this.#partial = this.#h.map((h) => {
       if (ffn_down) {
         const wide = new Float32Array(ffn_down.columns);
@@ -222,11 +383,12 @@ export class ReferencePlace implements CpuSidePlace {
   }
 
   head(batch: Batch): void {
-    const { output, output_norm } = this.weights;
+    const { model, weights: { output, output_norm, output_norm_bias } } = this;
     this.#logits = this.#residual
       .filter((_, t) => batch.wantLogits[t])
       .map((x) =>
-        multiply(output, rmsNorm(x, output_norm, this.model.rmsEpsilon))
+        multiply(output, this.#norm(x, output_norm, output_norm_bias))
+          .map((z) => capped(z * model.logitScale, model.logitCap))
       );
   }
 
@@ -254,14 +416,14 @@ export class ReferencePlace implements CpuSidePlace {
   }
 
   accumulate(terms: readonly Float32Array[]): void {
-    const bias = this.#bias;
-    this.#bias = undefined;
+    const { length } = this.#residual;
     this.#residual.forEach((x, t) => {
+      const sum = new Float32Array(x.length);
       for (const term of terms) {
-        const first = t * term.length / this.#residual.length;
-        for (let i = 0; i < x.length; i++) x[i] += term[first + i];
+        const first = t * term.length / length;
+        for (let i = 0; i < x.length; i++) sum[i] += term[first + i];
       }
-      bias?.forEach((value, i) => x[i] += value);
+      this.#finish(sum).forEach((value, i) => x[i] += value);
     });
   }
 
@@ -298,10 +460,41 @@ export class ReferencePlace implements CpuSidePlace {
     });
   }
 
-  #rotate(heads: Float32Array, position: number): void {
-    const { headSize, ropeSize } = this.model;
+  /** A layer's half adds its sum with this bias, normed and scaled. */
+  #finishWith(bias?: Matrix, norm?: Matrix): void {
+    const { residualScale } = this.model;
+    this.#finish = (sum) => {
+      const whole = sum.map((value, i) => value + (bias?.values[i] ?? 0));
+      return this.#norm(whole, norm).map((value) => value * residualScale);
+    };
+  }
+
+  /** x normed as the model norms, or itself where there is no such norm. */
+  #norm(x: Float32Array, weight?: Matrix, bias?: Matrix): Float32Array {
+    if (!weight) return x;
+    const { norm, normEpsilon } = this.model;
+    const mean = norm === "layer" ? meanOf(x) : 0;
+    const centred = x.map((value) => value - mean);
+    const normed = rmsNorm(centred, weight.values, normEpsilon);
+    return normed.map((value, i) => value + (bias?.values[i] ?? 0));
+  }
+
+  /** Norms each head by itself. */
+  #normHeads(heads: Float32Array, { values }: Matrix): void {
+    const { headSize, normEpsilon } = this.model;
+    for (let i = 0; i < heads.length; i += headSize) {
+      const head = heads.subarray(i, i + headSize);
+      head.set(rmsNorm(head, values, normEpsilon));
+    }
+  }
+
+  #rotate(layer: number, heads: Float32Array, position: number): void {
+    const { headSize, ropeSize, rotations, attention } = this.model;
+    const { rotation } = attention[layer];
+    if (rotation === undefined) return;
     const angles = new Float32Array(ropeSize);
-    ropeAngles(this.#frequencies, position, angles);
+    const { magnitude } = rotations[rotation];
+    ropeAngles(this.#frequencies[rotation], position, angles, magnitude);
     for (let head = 0; head < heads.length; head += headSize) {
       for (let i = 0; i < ropeSize; i += 2) {
         const cos = angles[i], sin = angles[i + 1];
@@ -340,6 +533,11 @@ function rowOf(matrix: Matrix, row: number): Float32Array {
   return values.subarray(row * columns, (row + 1) * columns);
 }
 
+/** The first element of a vector that the place has. */
+function firstOf({ shard: { columns } }: Matrix): number {
+  return spanOf(columns).start;
+}
+
 /** matrix · x + bias */
 function multiply(
   matrix: Matrix,
@@ -360,13 +558,25 @@ function multiply(
 /** x / rms(x) · weight (Zhang & Sennrich 2019, arXiv 1910.07467). */
 function rmsNorm(
   x: Float32Array,
-  weight: Matrix,
+  weight: Float32Array,
   epsilon: number,
 ): Float32Array {
-  let squares = 0;
-  for (const value of x) squares += value * value;
-  const scale = 1 / Math.sqrt(squares / x.length + epsilon);
-  return x.map((value, i) => value * scale * weight.values[i]);
+  const scale = 1 / Math.sqrt(squaresOf(x) / x.length + epsilon);
+  return x.map((value, i) => value * scale * weight[i]);
+}
+
+/** Σ x² */
+function squaresOf(x: Float32Array): number {
+  return x.reduce((sum, value) => sum + value * value, 0);
+}
+
+function meanOf(x: Float32Array): number {
+  return x.reduce((sum, value) => sum + value, 0) / x.length;
+}
+
+/** cap · tanh(x / cap), or x where there is no cap. */
+function capped(x: number, cap?: number): number {
+  return cap === undefined ? x : cap * Math.tanh(x / cap);
 }
 
 function softmax(scores: number[]): number[] {
@@ -376,14 +586,25 @@ function softmax(scores: number[]): number[] {
   return weights.map((weight) => weight / sum);
 }
 
-function activate(activation: Activation, g: number, u: number): number {
+/** h of gate and up, or of up alone. */
+function activate(
+  { activation, gateThreshold }: ChosenActivation,
+  g: number,
+  u = 1,
+): number {
+  const positive = g > gateThreshold ? g : 0;
   switch (activation) {
     case "drelu":
-      return Math.max(g, 0) * Math.max(u, 0);
+      return positive * Math.max(u, 0);
     case "reglu":
-      return Math.max(g, 0) * u;
+      return positive * u;
+    case "relu2":
+      return positive ** 2 * u;
     case "swiglu":
       return g / (1 + Math.exp(-g)) * u;
+    case "geglu":
+      return 0.5 * g *
+        (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (g + 0.044715 * g ** 3))) * u;
   }
 }
 

@@ -87,7 +87,7 @@ for (const architecture of ["bamboo", "llama"] as const) {
       const made = await makePredictor(model, source, states, { rank, recall });
       assert.equal(made.tensors.length, 2 * model.layers.length);
       for (const [i, layer] of model.layers.entries()) {
-        const gate = await weightsOf(source, layer.ffn_gate);
+        const gate = await weightsOf(source, layer.ffn_gate!);
         const up = await weightsOf(source, layer.ffn_up);
         const fc1 = storedRows(made, `blk.${i}.fc1.weight`);
         const fc2 = storedRows(made, `blk.${i}.fc2.weight`);

@@ -84,7 +84,7 @@ for (const architecture of ["bamboo", "llama"] as const) {
     assert.deepEqual(made.thresholds, model.layers.map(() => 0));
     for (const [i, layer] of model.layers.entries()) {
       const [gate, up, norm] = await Promise.all(
-        [layer.ffn_gate, layer.ffn_up, layer.ffn_norm].map((tensor) =>
+        [layer.ffn_gate!, layer.ffn_up, layer.ffn_norm!].map((tensor) =>
           weightsOf(source, tensor)
         ),
       );

@@ -3,8 +3,10 @@
  * buffer and its bytes. The place makes just these, so that a plan can hold a
  * budget before anything is loaded.
  */
+import { UnsupportedError } from "../../../errors.ts";
 import { lengthOf } from "../../../model/index_set.ts";
 import type { Model } from "../../../model/model.ts";
+import { ropeFactors } from "../../../model/rope.ts";
 import type { LayerShards, PlaceShards, Shard } from "../../../model/shard.ts";
 import { kvHeadsOf, type Part, type PlacePlan } from "../../../plan/plan.ts";
 import { shardsOf } from "../../../plan/shards.ts";
@@ -13,6 +15,7 @@ import { type BatchLimits, pagePositions, pagesFor } from "../../batch.ts";
 import { type CacheType, kvPositionBytes } from "../../cache_type.ts";
 import { pickedAtMost, topLogitsRowLength } from "../../top_logits_row.ts";
 import { splitBytes } from "../kernels/attention.ts";
+import { beyondGpu } from "../beyond_gpu.ts";
 import { stretchSlots } from "../kernels/neurons.ts";
 import { counterWords } from "../kernels/products.ts";
 import { stepBytes } from "../kernels/step_words.ts";
@@ -60,8 +63,19 @@ export interface StagingLayout {
 
 export type DeviceLayout = ReturnType<typeof layoutOf>;
 
+/**
+ * What lies where on the device.
+ *
+ * @throws {UnsupportedError} where the model asks for what the GPU's kernels do not compute
+ */
 export function layoutOf(options: LayoutOptions) {
   const { model, plan, limits, sparsity, pieceBytes = 128 << 20 } = options;
+  const beyond = beyondGpu(model);
+  if (beyond) {
+    throw new UnsupportedError(
+      `Cannot run ${beyond} on the GPU: only the CPU computes that`,
+    );
+  }
   const shards = shardsOf(model, plan);
   const layers = shards.layers.map((layer, i) =>
     layerLayout(model, layer, plan.parts[i], sparsity, pieceBytes)
@@ -130,6 +144,8 @@ export function layoutOf(options: LayoutOptions) {
   ];
   return {
     shards,
+    /** Divisors of the rotation's frequencies, where the file has them */
+    ropeFactors: ropeFactors(shards, model, limits.contextSize),
     /** Bytes of a matrix that lie in one buffer, at most */
     pieceBytes,
     layers,
@@ -207,8 +223,8 @@ function layerLayout(
     ? feedForwardLayout(shards, part, sparsity)
     : undefined;
   const vectors: LayerVectors<VectorLayout> = {
-    attn_norm: vectorOf(shards.attn_norm),
-    ffn_norm: vectorOf(shards.ffn_norm),
+    attn_norm: vectorOf(shards.attn_norm!),
+    ffn_norm: vectorOf(shards.ffn_norm!),
     qkv_bias: attention && qkvBias(shards, attention.first),
     attn_output_bias: attention && vectorOf(shards.attn_output_bias),
     ffn_gate_bias: feedForward && vectorOf(shards.ffn_gate_bias),
@@ -227,7 +243,7 @@ function feedForwardLayout(
   const predicts = mode === "predictor" && fc1 && fc2 && !hot;
   return {
     neurons: lengthOf(neurons),
-    gate: matrixOf(ffn_gate),
+    gate: matrixOf(ffn_gate!),
     up: matrixOf(ffn_up),
     down: ffn_down ? matrixOf(ffn_down, neurons) : matrixOf(ffn_down_t!),
     /** Whether down has a row for each neuron, else for each output */

@@ -17,14 +17,14 @@ export class Weights {
   readonly layers: readonly LayerVectors<GPUBufferBinding>[];
   readonly output_norm: GPUBufferBinding;
   /** Divisors of the rotation's frequencies, where the file has them. */
-  readonly rope_freqs?: Float32Array<ArrayBuffer>;
+  readonly ropeFactors?: Float32Array<ArrayBuffer>;
   readonly byteLength: number;
   readonly #matrices = new Map<MatrixLayout, DeviceMatrix>();
   /** What takes rows of a shard, as they stand in the file */
   readonly #takers = new Map<Shard, (rows: Rows) => void>();
 
   constructor(readonly buffers: Buffers, layout: DeviceLayout) {
-    const { shards, layers, output_norm, bytes, pieceBytes } = layout;
+    const { ropeFactors, layers, output_norm, bytes, pieceBytes } = layout;
     let byteLength = 0;
     for (const stack of allStacks(layout)) {
       for (const matrix of this.#room(stack, pieceBytes)) {
@@ -49,12 +49,11 @@ export class Weights {
     };
     this.layers = layers.map(({ vectors }) => mapVectors(vectors, vector));
     this.output_norm = vector(output_norm);
-    const { rope_freqs } = shards;
-    if (rope_freqs) {
-      const factors = new Float32Array(rope_freqs.tensor.shape[0]);
-      this.rope_freqs = factors;
-      this.#takers.set(rope_freqs, (rows) => {
-        factors.set(floatsOf(rope_freqs, rows));
+    if (ropeFactors) {
+      const factors = new Float32Array(ropeFactors.tensor.shape[0]);
+      this.ropeFactors = factors;
+      this.#takers.set(ropeFactors, (rows) => {
+        factors.set(floatsOf(ropeFactors, rows));
       });
     }
   }

@@ -87,7 +87,10 @@ export class Attention {
   splits(batch: Batch): number {
     const longest = 1 + batch.positions.subarray(0, batch.length)
       .reduce((a, b) => Math.max(a, b));
-    const window = this.context.options.model.slidingWindow ?? Infinity;
+    const { attention } = this.context.options.model;
+    const window = Math.max(
+      ...attention.map(({ window = Infinity }) => window),
+    );
     return splitsFor(
       this.#mostHeads,
       batch.length,
@@ -143,7 +146,7 @@ export class Attention {
         x: residual,
         out: this.#qkv,
         outFirst,
-        norm: { weight: attn_norm, epsilon: model.rmsEpsilon },
+        norm: { weight: attn_norm, epsilon: model.normEpsilon },
         bias: qkv_bias,
       }, others);
       for (const { rows } of stack) outFirst += rows;
@@ -166,8 +169,8 @@ export class Attention {
       v_first: first.v,
       out_stride: this.#attended.stride,
       out_padded: paddedTo256(heads * headSize),
-      window: model.slidingWindow ?? 0xffffffff,
-      scale: 1 / Math.sqrt(headSize),
+      window: model.attention[index].window ?? 0xffffffff,
+      scale: model.attentionScale,
     });
     return {
       layout,
@@ -203,7 +206,7 @@ export class Attention {
   #count(index: number, { layout, projections, output }: Layer, batch: Batch) {
     const { counts, options: { model } } = this.context;
     const n = batch.length;
-    const window = model.slidingWindow ?? Infinity;
+    const { window = Infinity } = model.attention[index];
     let bytes = output.bytes(n);
     for (const projection of projections) bytes += projection.bytes(n);
     for (let t = 0; t < n; t++) {

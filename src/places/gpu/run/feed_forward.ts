@@ -12,7 +12,7 @@ import {
   keepAbove,
   keepAboveGrid,
 } from "../kernels/neurons.ts";
-import { counters, counterWords } from "../kernels/products.ts";
+import { counters, counterWords, type epilogues } from "../kernels/products.ts";
 import { addBias, addBiasGrid } from "../kernels/residual.ts";
 import type { TokenRows } from "../memory/buffers.ts";
 import type { FeedForwardLayout } from "../memory/layout.ts";
@@ -199,7 +199,7 @@ export class FeedForward {
       ? sparsity.threshold
       : undefined;
     const vectors = weights.layers[index];
-    const norm = { weight: vectors.ffn_norm, epsilon: model.rmsEpsilon };
+    const norm = { weight: vectors.ffn_norm, epsilon: model.normEpsilon };
     const { neurons, predictor } = layout;
     const paddedRows = paddedTo256(neurons);
     const counter = counterWords * index;
@@ -240,7 +240,8 @@ export class FeedForward {
         counter,
         mask: this.#masksUp ? { scores: gate } : undefined,
         gate,
-        epilogue: model.activation,
+        // `beyondGpu` refuses all others.
+        epilogue: model.activation as keyof typeof epilogues,
         paddedRows,
       }),
       down: new Down(

@@ -63,7 +63,7 @@ export class Head {
     this.#output = new Product(context, weights.of(output), {
       x: residual,
       out: this.#logits,
-      norm: { weight: weights.output_norm, epsilon: model.rmsEpsilon },
+      norm: { weight: weights.output_norm, epsilon: model.normEpsilon },
       gathered: true,
     });
     if (picked > 0) {
