@@ -1,7 +1,12 @@
 /** Requests for ranges of a file on a web server, given up where nothing comes for a while. */
 import * as v from "valibot";
 import { CulmError, FormatError, UsageError } from "../errors.ts";
-import { abortSignal, type OptionsOf, type OptionTable } from "../options.ts";
+import {
+  abortSignal,
+  type OptionsOf,
+  type OptionTable,
+  type SchemaOf,
+} from "../options.ts";
 import { untilAborted } from "../platform/abort.ts";
 
 /** How a web server is asked. */
