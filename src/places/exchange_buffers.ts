@@ -14,6 +14,7 @@ import {
 } from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import { type Batch, type BatchLimits, copyRows } from "./batch.ts";
+import type { CacheType } from "./cache_type.ts";
 import { topKThresholds } from "./top_k.ts";
 import { resultLength } from "./top_logits_row.ts";
 
@@ -23,6 +24,8 @@ export interface ExchangeOptions {
   readonly plan: Plan;
   readonly limits: BatchLimits;
   readonly sparsity: Sparsity;
+  /** How keys and values are kept */
+  readonly cacheType: CacheType;
 }
 
 /** Stages whose terms lie apart, so that one barrier between writing and reading them is enough. */

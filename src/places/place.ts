@@ -21,6 +21,13 @@ export interface Place {
    * many there are.
    */
   reserve(pages: number): number;
+  /**
+   * Writes keys and values of a page to `rows`, as `kv_rows.ts` has them: of those
+   * KV heads whose first query head is here.
+   */
+  readPage(layer: number, page: number, rows: Uint8Array): void | Promise<void>;
+  /** Takes those of the KV heads that it holds. */
+  writePage(layer: number, page: number, rows: Uint8Array): void;
   /** Gets ready for a step: copies the KV pages that part. */
   begin(batch: Batch): void;
   /** Begins the residual anew, with its rows of the embedding. */

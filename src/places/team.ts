@@ -6,14 +6,20 @@ import type { Plan } from "../plan/plan.ts";
 import type { Rates } from "../plan/machine.ts";
 import { scheduleOf, type Stage } from "../plan/schedule.ts";
 import { TimeSlice } from "../platform/time_slice.ts";
-import { Batch } from "./batch.ts";
+import { Batch, pagePositions } from "./batch.ts";
 import type { CpuPlaceOptions } from "./cpu/options.ts";
 import { Participant } from "./exchange.ts";
 import { ExchangeBuffers, type ExchangeOptions } from "./exchange_buffers.ts";
 import type { FfnInputs } from "./ffn_inputs.ts";
 import type { MeasuredGpu } from "./gpu_stats.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
-import type { CpuSidePlace, ExchangePoint, GpuSidePlace } from "./place.ts";
+import { kvLayerBytes } from "./kv_rows.ts";
+import type {
+  CpuSidePlace,
+  ExchangePoint,
+  GpuSidePlace,
+  Place,
+} from "./place.ts";
 import type { LayerCounts } from "./stats.ts";
 import { type Lane, type OnTrace, Recorder } from "./trace.ts";
 import { traceGpu, watched } from "./traced_place.ts";
@@ -56,6 +62,19 @@ export interface Team extends AsyncDisposable {
    */
   reserve(pages: number): Promise<number>;
   /**
+   * Keys and values of the first `positions` of a page, as `kv_rows.ts` has
+   * them, a layer behind another.
+   *
+   * @throws {PlaceError} where a place died
+   */
+  readPage(page: number, positions: number): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Has every place take such keys and values into a page that it has reserved.
+   *
+   * @throws {PlaceError} where a place died
+   */
+  writePage(page: number, rows: Uint8Array): Promise<void>;
+  /**
    * Runs the batch. Gives a row of logits, `[vocabSize]`, for each token that
    * wants one, in the batch's order; valid until the next run. Where the batch
    * wants the largest alone, and a GPU can pick them, rows are shorter and are
@@ -74,6 +93,42 @@ export interface Team extends AsyncDisposable {
   measureRates(): Promise<readonly Rates[]>;
 }
 
+/** Has `read` fill the rows of each layer's page, and gives those of the first `positions`. */
+export async function readLayers(
+  { model, cacheType }: ExchangeOptions,
+  positions: number,
+  read: (layer: number, rows: Uint8Array) => Promise<void>,
+  rows: Uint8Array = layerPage({ model, cacheType }),
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = positions * rows.length / pagePositions;
+  const all = new Uint8Array(bytes * model.layers.length);
+  for (let layer = 0; layer < model.layers.length; layer++) {
+    await read(layer, rows);
+    all.set(rows.subarray(0, bytes), layer * bytes);
+  }
+  return all;
+}
+
+/** Has `write` take the rows of each layer's page. */
+export async function writeLayers(
+  { model, cacheType }: ExchangeOptions,
+  all: Uint8Array,
+  write: (layer: number, rows: Uint8Array) => Promise<void>,
+  rows: Uint8Array = layerPage({ model, cacheType }),
+): Promise<void> {
+  const bytes = all.length / model.layers.length;
+  for (let layer = 0; layer < model.layers.length; layer++) {
+    rows.set(all.subarray(layer * bytes, (layer + 1) * bytes));
+    await write(layer, rows);
+  }
+}
+
+function layerPage(
+  { model, cacheType }: Pick<ExchangeOptions, "model" | "cacheType">,
+): Uint8Array {
+  return new Uint8Array(pagePositions * kvLayerBytes({ ...model, cacheType }));
+}
+
 export interface Sides {
   /** In the plan's order */
   readonly cpu: readonly CpuSidePlace[];
@@ -87,6 +142,7 @@ export class InlineTeam implements Team {
   readonly counts: readonly LayerCounts[];
   rates: readonly Rates[];
   readonly #schedule: readonly Stage[];
+  readonly #places: readonly Place[];
   readonly #exchanged: ExchangeBuffers;
   /** Goes on from step to step: those of a small model are shorter than a slice. */
   readonly #slice = new TimeSlice();
@@ -101,7 +157,7 @@ export class InlineTeam implements Team {
   ) {
     const { cpu, gpu } = sides, { model, plan, limits } = options;
     this.#schedule = scheduleOf(model, plan);
-    const all = gpu ? [...cpu, gpu] : cpu;
+    const all = this.#places = gpu ? [...cpu, gpu] : cpu;
     this.rates = cpu.flatMap(({ rates }) => rates ?? []);
     this.batch = new Batch(limits, new ArrayBuffer(Batch.byteLength(limits)));
     this.#exchanged = new ExchangeBuffers(options, this.batch);
@@ -110,9 +166,22 @@ export class InlineTeam implements Team {
   }
 
   reserve(pages: number): Promise<number> {
-    const { cpu, gpu } = this.sides;
-    const held = (gpu ? [...cpu, gpu] : cpu).map((p) => p.reserve(pages));
+    const held = this.#places.map((place) => place.reserve(pages));
     return Promise.resolve(Math.min(...held));
+  }
+
+  readPage(page: number, positions: number): Promise<Uint8Array<ArrayBuffer>> {
+    return readLayers(this.options, positions, async (layer, rows) => {
+      for (const place of this.#places) await place.readPage(layer, page, rows);
+      if (this.#slice.isOver) await this.#slice.yield();
+    });
+  }
+
+  writePage(page: number, rows: Uint8Array): Promise<void> {
+    return writeLayers(this.options, rows, async (layer, rows) => {
+      for (const place of this.#places) place.writePage(layer, page, rows);
+      if (this.#slice.isOver) await this.#slice.yield();
+    });
   }
 
   async run(onTrace?: OnTrace): Promise<Float32Array[]> {

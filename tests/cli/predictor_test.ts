@@ -233,9 +233,7 @@ Deno.test("with a predictor, every place and every order of neurons gives the re
       options,
       new LoadProgress(0),
     );
-    return new InlineTeam("cpu", { model, plan, sparsity, limits }, {
-      cpu: made,
-    });
+    return new InlineTeam("cpu", options, { cpu: made });
   };
   const profile = randomProfile(model);
   const plan = splitEvenly(model, 1);
@@ -244,6 +242,7 @@ Deno.test("with a predictor, every place and every order of neurons gives the re
     plan,
     sparsity,
     limits,
+    cacheType: "f32",
   }, {
     cpu: [await ReferencePlace.load(model, plan.places[0], sparsity, source)],
   });

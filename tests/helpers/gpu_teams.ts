@@ -71,6 +71,7 @@ export async function gpuTeam(
     plan,
     sparsity,
     limits: own,
+    cacheType,
   }, { cpu, gpu: place });
   return team as typeof team & { readonly sides: { readonly gpu: GpuPlace } };
 }

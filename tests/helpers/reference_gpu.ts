@@ -45,6 +45,12 @@ export class ReferenceGpu implements GpuSidePlace {
   reserve(pages: number): number {
     return this.place.reserve(pages);
   }
+  readPage(layer: number, page: number, rows: Uint8Array): void {
+    this.place.readPage(layer, page, rows);
+  }
+  writePage(layer: number, page: number, rows: Uint8Array): void {
+    this.place.writePage(layer, page, rows);
+  }
   begin(batch: Batch): void {
     this.place.begin(batch);
   }

@@ -88,9 +88,8 @@ export async function referenceTeam(
       ),
     );
   }
-  return new InlineTeam("reference", { model, plan, sparsity, limits }, {
-    cpu: places,
-  });
+  const options = { model, plan, sparsity, limits, cacheType };
+  return new InlineTeam("reference", options, { cpu: places });
 }
 
 /** CPU places in lockstep. */
@@ -126,6 +125,7 @@ export async function cpuTeam(
     plan,
     sparsity,
     limits: options.limits ?? limits,
+    cacheType: options.cacheType ?? "f32",
   }, { cpu: places });
 }
 
@@ -147,7 +147,8 @@ export async function hybridTeam(
     "f32",
     limits.contextSize,
   );
-  return new InlineTeam("hybrid", { model, plan, sparsity, limits }, {
+  const options = { model, plan, sparsity, limits, cacheType: "f32" as const };
+  return new InlineTeam("hybrid", options, {
     ...sides,
     gpu: new ReferenceGpu(place, failAt),
   });

@@ -44,7 +44,13 @@ const reference: MakeTeam = async (model, source, sparsity) => {
     sparsity,
     source,
   );
-  return new InlineTeam("reference", { model, plan, sparsity, limits }, {
+  return new InlineTeam("reference", {
+    model,
+    plan,
+    sparsity,
+    limits,
+    cacheType: "f32",
+  }, {
     cpu: [place],
   });
 };

@@ -31,7 +31,13 @@ async function reference(
     source,
     cacheType,
   );
-  return new InlineTeam("reference", { model, plan, sparsity, limits }, {
+  return new InlineTeam("reference", {
+    model,
+    plan,
+    sparsity,
+    limits,
+    cacheType,
+  }, {
     cpu: [place],
   });
 }

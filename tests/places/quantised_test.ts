@@ -44,7 +44,13 @@ async function nlls(source: ByteSource): Promise<[number, number]> {
   const [part] = plan.places;
   const place = await ReferencePlace.load(model, part, sparsity, source);
   await using reference = new Engine(
-    new InlineTeam("reference", { model, plan, sparsity, limits }, {
+    new InlineTeam("reference", {
+      model,
+      plan,
+      sparsity,
+      limits,
+      cacheType: "f32",
+    }, {
       cpu: [place],
     }),
     model.vocabSize,

@@ -9,6 +9,7 @@ import { lengthOf, type Range, spanOf } from "../../model/index_set.ts";
 import { kvHeadsOf } from "../../plan/plan.ts";
 import type { Squares } from "../../plan/schedule.ts";
 import { type Batch, pagePositions, pagesFor } from "../batch.ts";
+import { kvHeadsReadOf } from "../kv_rows.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { Bank, CpuPlaceOptions } from "./options.ts";
 import { KvCache } from "./kv_cache.ts";
@@ -74,11 +75,36 @@ export class Attention {
     );
     this.#pages = memory.allocate(4 * pagesFor(contextSize));
     this.#pageAddresses = new Uint32Array(0);
-    this.#cache = new KvCache(memory, cacheType, kvHeads, model.headSize);
+    this.#cache = new KvCache(memory, { ...model, cacheType }, kvHeads);
   }
 
   reserve(pages: number): number {
     return this.#cache.reserve(pages);
+  }
+
+  /** Writes the rows of a page of those KV heads whose first query head is here. */
+  readPage(layer: number, page: number, rows: Uint8Array): void {
+    const { model, plan } = this.options;
+    const { start, end } = kvHeadsReadOf(model, plan.parts[layer].heads);
+    for (let head = start; head < end; head++) {
+      this.#cache.rows.read(this.#page(layer, page, head), head, rows);
+    }
+  }
+
+  /** Takes the rows of a page. */
+  writePage(layer: number, page: number, rows: Uint8Array): void {
+    const { model, plan } = this.options;
+    const { start, end } = kvHeadsOf(model, plan.parts[layer].heads);
+    for (let head = start; head < end; head++) {
+      this.#cache.rows.write(this.#page(layer, page, head), head, rows);
+    }
+  }
+
+  /** The page of one of the model's KV heads. */
+  #page(layer: number, page: number, kvHead: number): Uint8Array {
+    const { model, plan } = this.options;
+    const { start } = kvHeadsOf(model, plan.parts[layer].heads);
+    return this.#cache.page(page, layer, kvHead - start);
   }
 
   /** Copies pages, and makes the angles of the batch's positions. */

@@ -129,6 +129,14 @@ export class CpuPlace implements CpuSidePlace {
     );
   }
 
+  readPage(layer: number, page: number, rows: Uint8Array): void {
+    this.#bankOf(layer).attention.readPage(layer, page, rows);
+  }
+
+  writePage(layer: number, page: number, rows: Uint8Array): void {
+    this.#bankOf(layer).attention.writePage(layer, page, rows);
+  }
+
   /** How many rows of each layer it reads without a test from now on, as a plan says for its rates. */
   setHotRows(hotRows: readonly number[]): void {
     for (const { feedForward } of this.#banks) feedForward.hotRows = hotRows;
@@ -378,9 +386,13 @@ export class CpuPlace implements CpuSidePlace {
   }
 
   #enterLayer(layer: number, batch: Batch): void {
+    this.#enter(this.#bankOf(layer), batch);
+  }
+
+  #bankOf(layer: number): PlaceBank {
     const holds = ({ layers }: Bank) =>
       layer >= layers.start && layer < layers.end;
-    if (!holds(this.#current)) this.#enter(this.#banks.find(holds)!, batch);
+    return holds(this.#current) ? this.#current : this.#banks.find(holds)!;
   }
 
   /** Goes on in a bank, which takes over the residual. */

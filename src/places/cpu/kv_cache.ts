@@ -8,6 +8,7 @@ import { LimitError } from "../../errors.ts";
 import { pagePositions } from "../batch.ts";
 import { type CacheType, cacheTypes, kvPositionBytes } from "../cache_type.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
+import { KvRows, type KvShape, type PageForm, type Side } from "../kv_rows.ts";
 
 /**
  * Bytes that the CPU's kernels keep of one position of one KV head, key and
@@ -41,16 +42,18 @@ export class KvCache {
   readonly #heads: number;
   /** The chunk of each page. */
   readonly #chunkOf: Chunk[] = [];
+  /** Made when it is first needed */
+  #rows?: KvRows;
 
   /** A cache for `kvHeads[layer]` heads in each layer. */
   constructor(
     readonly memory: WasmMemory,
-    type: CacheType,
+    readonly shape: KvShape,
     kvHeads: readonly number[],
-    headSize: number,
   ) {
-    this.typeId = cacheTypes.indexOf(type);
-    this.positionBytes = cpuPositionBytes(type, headSize);
+    const { cacheType, headSize } = shape;
+    this.typeId = cacheTypes.indexOf(cacheType);
+    this.positionBytes = cpuPositionBytes(cacheType, headSize);
     this.#headBytes = pagePositions * this.positionBytes;
     let heads = 0;
     for (const count of kvHeads) {
@@ -98,6 +101,17 @@ export class KvCache {
     }
   }
 
+  /** The rows of its pages. */
+  get rows(): KvRows {
+    return this.#rows ??= new KvRows(this.shape, pageForm(this.shape));
+  }
+
+  /** The page of one layer and KV head. */
+  page(page: number, layer: number, kvHead: number): Uint8Array {
+    const start = this.address(page, layer, kvHead);
+    return this.memory.bytes.subarray(start, start + this.#headBytes);
+  }
+
   /** Where the page of one layer and KV head begins. */
   address(page: number, layer: number, kvHead: number): number {
     return this.#at(page, this.#headsBefore[layer] + kvHead);
@@ -107,4 +121,54 @@ export class KvCache {
     const { pointer, first, pages } = this.#chunkOf[page];
     return pointer + (head * pages + page - first) * this.#headBytes;
   }
+}
+
+/** Where things lie in the page of a head, as `wasm/src/kv.rs` says it. */
+function pageForm({ cacheType, headSize }: KvShape): PageForm {
+  const sideBytes = pagePositions * cpuPositionBytes(cacheType, headSize) / 2;
+  const padded = 8 * Math.ceil(headSize / 8);
+  const blocks = Math.ceil(headSize / 32);
+  /** Two steps of a column lie side by side. */
+  const inPairs = (step: number, column: number) =>
+    16 * (step >> 1) + 2 * column + step % 2;
+  if (cacheType === "q8_0") {
+    const start = (side: Side, position: number, block: number) =>
+      side === 0
+        ? (16 + 256) * ((position >> 3) * blocks + block)
+        : sideBytes + (64 + 1024) * block;
+    return {
+      element(side, position, i) {
+        const at = start(side, position, i >> 5), element = i % 32;
+        return side === 0
+          ? at + 16 + inPairs(element, position % 8)
+          : at + 64 + inPairs(32 * (element >> 3) + position, element % 8);
+      },
+      scale(side, position, block) {
+        // The scale of column L stands beside that of column L + 4.
+        const column = position % 8;
+        const place = side === 0 ? column % 4 * 2 + (column >> 2) : position;
+        return start(side, position, block) + 2 * place;
+      },
+    };
+  }
+  const stepAndColumn = (side: Side, position: number, i: number) =>
+    side === 0
+      ? [padded * (position >> 3) + i, position % 8] as const
+      : [pagePositions * (i >> 3) + position, i % 8] as const;
+  if (cacheType === "f32") {
+    return {
+      element(side, position, i) {
+        const [step, column] = stepAndColumn(side, position, i);
+        return side * sideBytes + 4 * (8 * step + column);
+      },
+    };
+  }
+  return {
+    element(side, position, i) {
+      const [step, column] = stepAndColumn(side, position, i);
+      const scales = 2 * pagePositions;
+      return side * sideBytes + scales + 2 * inPairs(step, column);
+    },
+    scale: (side, position) => side * sideBytes + 2 * position,
+  };
 }

@@ -149,6 +149,24 @@ export class GpuPlace implements GpuSidePlace {
     return this.#parts.attention?.reserve(pages) ?? pages;
   }
 
+  readPage(
+    layer: number,
+    page: number,
+    rows: Uint8Array,
+  ): void | Promise<void> {
+    const { attention } = this.#parts;
+    const region = attention?.pageRegion(layer, page);
+    return region && this.#read(region, (bytes) => {
+      const read = new Uint8Array(bytes, 0, region.bytes);
+      attention!.readPage(layer, read, rows);
+    });
+  }
+
+  writePage(layer: number, page: number, rows: Uint8Array): void {
+    this.device.check();
+    this.#parts.attention?.writePage(layer, page, rows);
+  }
+
   begin(batch: Batch): void {
     this.device.check();
     const { step, attention, head } = this.#parts;

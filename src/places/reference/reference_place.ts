@@ -6,7 +6,8 @@
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { dequantise } from "../../formats/ggml/dequantise.ts";
 import { quantise } from "../../formats/ggml/quantise.ts";
-import { ggmlTypes } from "../../formats/ggml/types.ts";
+import { bfloat16ToFloat } from "../../formats/ggml/half.ts";
+import { ggmlTypes, rowBytes } from "../../formats/ggml/types.ts";
 import type { ChosenActivation } from "../../model/activation.ts";
 import {
   indexAt,
@@ -31,6 +32,7 @@ import { shardsOf } from "../../plan/shards.ts";
 import type { Sparsity } from "../../plan/sparsity.ts";
 import { type Batch, pagePositions } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
+import { kvHeadsReadOf, kvLayerBytes } from "../kv_rows.ts";
 import type { CpuSidePlace } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
 
@@ -137,6 +139,54 @@ export class ReferencePlace implements CpuSidePlace {
       while (pages.length < count) pages.push([]);
     }
     return count;
+  }
+
+  readPage(layer: number, page: number, rows: Uint8Array): void {
+    const { model, plan } = this, { heads } = plan.parts[layer];
+    const { start, end } = kvHeadsReadOf(model, heads);
+    for (let kvHead = start; kvHead < end; kvHead++) {
+      this.#eachKvRow(layer, page, kvHead, rows, (values, row) => {
+        row.set(asKvRow(this.cacheType, values));
+      });
+    }
+  }
+
+  writePage(layer: number, page: number, rows: Uint8Array): void {
+    const { start, end } = kvHeadsOf(this.model, this.plan.parts[layer].heads);
+    for (let kvHead = start; kvHead < end; kvHead++) {
+      this.#eachKvRow(layer, page, kvHead, rows, (values, row) => {
+        values.set(ofKvRow(this.cacheType, row, values.length));
+      });
+    }
+  }
+
+  /** Calls `act` with each key and value of a head in a page, and its row in the layer's. */
+  #eachKvRow(
+    layer: number,
+    page: number,
+    kvHead: number,
+    rows: Uint8Array,
+    act: (values: Float32Array, row: Uint8Array) => void,
+  ): void {
+    const { model: { headSize, kvHeadCount }, plan, cacheType } = this;
+    const kvHeads = kvHeadsOf(this.model, plan.parts[layer].heads);
+    const width = lengthOf(kvHeads) * headSize;
+    const first = (kvHead - kvHeads.start) * headSize;
+    const bytes = kvLayerBytes({ headSize, kvHeadCount, cacheType }) /
+      (2 * kvHeadCount);
+    for (let position = 0; position < pagePositions; position++) {
+      [this.#keys, this.#values].forEach((sides, side) => {
+        // Pages that parted still share rows.
+        const heads = sides[layer][page][position]?.slice() ??
+          new Float32Array(width);
+        sides[layer][page][position] = heads;
+        const at = bytes * (2 * (position * kvHeadCount + kvHead) + side);
+        act(
+          heads.subarray(first, first + headSize),
+          rows.subarray(at, at + bytes),
+        );
+      });
+    }
   }
 
   begin(batch: Batch): void {
@@ -614,13 +664,51 @@ function dropBelow(h: Float32Array, threshold: number): void {
   });
 }
 
+const ggmlTypeOf = { f32: "F32", f16: "F16", q8_0: "Q8_0" } as const;
+
+/** A key or a value of one head as `kv_rows.ts` has it, halves for f16. */
+function asKvRow(cacheType: CacheType, values: Float32Array): Uint8Array {
+  const type = ggmlTypeOf[cacheType];
+  const bytes = quantise(type, padded(values, ggmlTypes[type].blockSize));
+  if (cacheType === "f16") return Uint8Array.of(255, 255, ...bytes);
+  // What pads the last block is left out.
+  const missing = cacheType === "q8_0" ? -values.length & 31 : 0;
+  return bytes.subarray(0, bytes.length - missing);
+}
+
+function ofKvRow(
+  cacheType: CacheType,
+  row: Uint8Array,
+  length: number,
+): Float32Array {
+  const type = ggmlTypeOf[cacheType];
+  const out = padded(new Float32Array(length), ggmlTypes[type].blockSize);
+  if (cacheType !== "f16") {
+    const bytes = new Uint8Array(rowBytes(type, out.length));
+    bytes.set(row);
+    dequantise(type, bytes, out);
+  } else if (row[0] === 255 && row[1] === 255) {
+    dequantise(type, row.subarray(2), out);
+  } else {
+    const [scale, ...words] = new Int16Array(row.slice().buffer);
+    out.set(words.map((word) => bfloat16ToFloat(scale) * word));
+  }
+  return out.subarray(0, length);
+}
+
+function padded(values: Float32Array, unit: number): Float32Array {
+  const out = new Float32Array(Math.ceil(values.length / unit) * unit);
+  out.set(values);
+  return out;
+}
+
 /** Stores heads of `headSize` elements, each padded to whole blocks, and reads them back. */
 export function asCached(
   cacheType: CacheType,
   heads: Float32Array,
   headSize: number,
 ): Float32Array {
-  const type = ({ f32: "F32", f16: "F16", q8_0: "Q8_0" } as const)[cacheType];
+  const type = ggmlTypeOf[cacheType];
   const { blockSize } = ggmlTypes[type];
   const out = new Float32Array(heads.length);
   const head = new Float32Array(Math.ceil(headSize / blockSize) * blockSize);

@@ -25,9 +25,16 @@ const word = {
 };
 
 /** What the places do in a step, by the number that stands in the word `task`. */
-const tasks = ["forward", "trace", "measure", "reserve"] as const;
+const tasks = [
+  "forward",
+  "trace",
+  "measure",
+  "reserve",
+  "readPage",
+  "writePage",
+] as const;
 
-/** A pass of the batch through the model, one whose times are recorded, measuring how fast rows are read, or making KV pages. */
+/** A pass of the batch through the model, one whose times are recorded, measuring how fast rows are read, making KV pages, or moving a layer's part of one. */
 export type Task = typeof tasks[number];
 
 /** Loads before a thread that waits goes to sleep: some 0.2 ms, since waking takes 0.05. */

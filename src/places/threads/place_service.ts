@@ -144,6 +144,12 @@ function runCpuSteps(
         break;
       case "reserve":
         shared.putPages(index, place.reserve(shared.pagesWanted));
+        break;
+      case "readPage":
+        place.readPage(...shared.moved, shared.rows);
+        break;
+      case "writePage":
+        place.writePage(...shared.moved, shared.rows);
     }
     control.finishStep(index, step);
   }
@@ -177,6 +183,10 @@ async function runGpuSteps(
       onTrace(lanes);
     } else if (task === "reserve") {
       shared.putPages(index, place.reserve(shared.pagesWanted));
+    } else if (task === "readPage") {
+      await place.readPage(...shared.moved, shared.rows);
+    } else if (task === "writePage") {
+      place.writePage(...shared.moved, shared.rows);
     }
     shared.putGpuCounts(place.stats.counts);
     control.finishStep(index, step);

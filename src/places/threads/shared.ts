@@ -6,10 +6,11 @@
 import { roundUp } from "../../kernels/packing.ts";
 import type { Rates } from "../../plan/machine.ts";
 import { allPlaces } from "../../plan/plan.ts";
-import { Batch } from "../batch.ts";
+import { Batch, pagePositions } from "../batch.ts";
 import { ExchangeBuffers } from "../exchange_buffers.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
 import { FfnInputs } from "../ffn_inputs.ts";
+import { kvLayerBytes } from "../kv_rows.ts";
 import { LayerCounts } from "../stats.ts";
 import { type GpuCounts, noGpuCounts } from "../gpu_stats.ts";
 import { Control } from "./control.ts";
@@ -32,6 +33,10 @@ export class Shared {
   readonly #rates: Float64Array;
   /** KV pages that places are to have, and that each has, `[1 + places]` */
   readonly #pages: Int32Array;
+  /** The layer and the page whose keys and values are moved */
+  readonly #moved: Int32Array;
+  /** These, as `kv_rows.ts` has them */
+  readonly rows: Uint8Array;
   /** What the GPU's place has done, `[gpuCountNames]` */
   readonly #gpuCounts: Float64Array;
 
@@ -51,6 +56,8 @@ export class Shared {
     const rates = rateNames.length * cpuPlaces;
     this.#rates = new Float64Array(buffer, at.rates, rates);
     this.#pages = new Int32Array(buffer, at.pages, 1 + places);
+    this.#moved = new Int32Array(buffer, at.moved, 2);
+    this.rows = new Uint8Array(buffer, at.rows, pageBytes(options));
     const { length } = gpuCountNames;
     this.#gpuCounts = new Float64Array(buffer, at.gpuCounts, length);
     this.batch = new Batch(limits, buffer, at.batch);
@@ -103,9 +110,22 @@ export class Shared {
     this.#pages[1 + index] = count;
   }
 
+  /** The layer and the page whose keys and values are moved. */
+  get moved(): readonly [layer: number, page: number] {
+    return [this.#moved[0], this.#moved[1]];
+  }
+  set moved(moved: readonly [layer: number, page: number]) {
+    this.#moved.set(moved);
+  }
+
   get pagesHeld(): number {
     return Math.min(...this.#pages.subarray(1));
   }
+}
+
+/** Bytes of a layer's rows of a page. */
+function pageBytes({ model, cacheType }: TeamOptions): number {
+  return pagePositions * kvLayerBytes({ ...model, cacheType });
 }
 
 /** Where each region begins, on cache lines of its own; bytes of one place's counts, and of all. */
@@ -125,6 +145,8 @@ function layout(options: TeamOptions) {
     exchanged: next(ExchangeBuffers.byteLength(options)),
     rates: next(8 * rateNames.length * plan.places.length),
     pages: next(4 * (1 + places)),
+    moved: next(8),
+    rows: next(pageBytes(options)),
     gpuCounts: next(8 * gpuCountNames.length),
     batch: next(Batch.byteLength(limits)),
     neuronCounts: next(countNeurons ? NeuronCounts.byteLength(model) : 0),

@@ -15,7 +15,12 @@ import { allShards, readRows, type Rows } from "../../model/shard.ts";
 import { shardsOf } from "../../plan/shards.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { MeasuredGpu } from "../gpu_stats.ts";
-import type { Team, TeamOptions } from "../team.ts";
+import {
+  readLayers,
+  type Team,
+  type TeamOptions,
+  writeLayers,
+} from "../team.ts";
 import type { Lane, OnTrace } from "../trace.ts";
 import type { Task } from "./control.ts";
 import { guardExit } from "../../platform/exit_guard.ts";
@@ -122,6 +127,20 @@ export class ThreadTeam implements Team {
     this.#shared.pagesWanted = pages;
     await this.#step("reserve");
     return this.#shared.pagesHeld;
+  }
+
+  readPage(page: number, positions: number): Promise<Uint8Array<ArrayBuffer>> {
+    return readLayers(this.options, positions, async (layer) => {
+      this.#shared.moved = [layer, page];
+      await this.#step("readPage");
+    }, this.#shared.rows);
+  }
+
+  writePage(page: number, rows: Uint8Array): Promise<void> {
+    return writeLayers(this.options, rows, async (layer) => {
+      this.#shared.moved = [layer, page];
+      await this.#step("writePage");
+    }, this.#shared.rows);
   }
 
   async run(onTrace?: OnTrace): Promise<Float32Array[]> {

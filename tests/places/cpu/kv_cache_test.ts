@@ -10,7 +10,8 @@ const heads = kvHeads.flatMap((count, layer) =>
 
 async function cacheOf(...counts: number[]) {
   const memory = new WasmMemory(instantiate((await loadKernels()).module));
-  const cache = new KvCache(memory, "f16", kvHeads, 8);
+  const shape = { cacheType: "f16", headSize: 8, kvHeadCount: 3 } as const;
+  const cache = new KvCache(memory, shape, kvHeads);
   for (const count of counts) cache.grow(count);
   return { memory, cache };
 }

@@ -47,12 +47,17 @@ export class Commands {
     this.#encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes);
   }
 
-  /** Writes `bytes` bytes of `data` at the start of a buffer, behind what is encoded so far. */
-  write(buffer: GPUBuffer, data: ArrayBufferLike, bytes: number): void {
+  /** Writes `bytes` bytes of `data` into a buffer, behind what is encoded so far. */
+  write(
+    buffer: GPUBuffer,
+    data: ArrayBufferLike,
+    bytes: number,
+    offset = 0,
+  ): void {
     this.submit();
     // It may be shared, which WebGPU allows, and not every declaration of it says.
     const content = data as ArrayBuffer;
-    this.device.gpu.queue.writeBuffer(buffer, 0, content, 0, bytes);
+    this.device.gpu.queue.writeBuffer(buffer, offset, content, 0, bytes);
     this.counts.uploaded += bytes;
   }
 

@@ -2,8 +2,10 @@
  * Keys and values on the device, in pages of 32 positions: a buffer for each
  * layer, `[page][KV head]`. `shaders/kv_*.wgsl` say what is in the page of a head.
  */
-import type { Batch } from "../../batch.ts";
+import { type Batch, pagePositions } from "../../batch.ts";
+import type { KvShape, PageForm } from "../../kv_rows.ts";
 import type { Commands } from "../device/commands.ts";
+import type { Region } from "../run/read_back.ts";
 import type { Buffers } from "./buffers.ts";
 import type { DeviceLayout } from "./layout.ts";
 
@@ -43,6 +45,12 @@ export class KvCache {
   /** The pages of a layer that has heads; another buffer after the cache has grown. */
   pagesOf(layer: number): GPUBuffer {
     return this.#layers[layer]!.buffer;
+  }
+
+  /** Where a page of a layer lies. */
+  region(layer: number, page: number): Region {
+    const { buffer, pageBytes } = this.#layers[layer]!;
+    return { buffer, offset: page * pageBytes, bytes: pageBytes };
   }
 
   /**
@@ -93,4 +101,25 @@ export class KvCache {
   #make(bytes: number): GPUBuffer {
     return this.buffers.make("keys and values", bytes, usage());
   }
+}
+
+/** Where things lie in the page of a head, as `shaders/kv_*.wgsl` say it. */
+export function pageForm({ cacheType, headSize }: KvShape): PageForm {
+  const width = { f32: 4, f16: 2, q8_0: 1 }[cacheType];
+  const unit = cacheType === "q8_0" ? 32 : 8;
+  const quads = unit * Math.ceil(headSize / unit) / 4;
+  return {
+    element(side, position, i) {
+      const quad = i >> 2;
+      const at = side === 0
+        ? pagePositions * quad + position
+        : (pagePositions + position) * quads + quad;
+      return width * (4 * at + i % 4);
+    },
+    scale: cacheType !== "q8_0"
+      ? undefined
+      : (side, position, block) =>
+        4 * (2 * pagePositions * quads + position * quads / 8 + block) +
+        2 * side,
+  };
 }

@@ -137,6 +137,7 @@ export function layoutOf(options: LayoutOptions) {
       bytes: Math.max(
         bytes.x,
         bytes.logits,
+        bytes.page,
         sparsity.mode === "top-k" ? bytes.ffnActivations : 0,
       ),
       count: 2,

@@ -4,8 +4,10 @@
  * projection, added to the residual.
  */
 import type { TokenRows } from "../memory/buffers.ts";
-import type { Batch } from "../../batch.ts";
+import { type Batch, pagePositions } from "../../batch.ts";
 import { kvPositionBytes } from "../../cache_type.ts";
+import { kvHeadsReadOf, KvRows } from "../../kv_rows.ts";
+import { kvHeadsOf } from "../../../plan/plan.ts";
 import {
   attention,
   attentionMerge,
@@ -14,11 +16,12 @@ import {
   ropeStoreGrid,
   splitsFor,
 } from "../kernels/attention.ts";
-import { KvCache } from "../memory/kv_cache.ts";
+import { KvCache, pageForm } from "../memory/kv_cache.ts";
 import type { AttentionLayout } from "../memory/layout.ts";
 import { paddedTo256 } from "../memory/packing.ts";
 import type { PlaceContext } from "./context.ts";
 import { Product } from "./product.ts";
+import type { Region } from "./read_back.ts";
 import type { Residual } from "./residual.ts";
 
 interface Layer {
@@ -42,6 +45,8 @@ export class Attention {
   readonly #merge: GPUComputePipeline;
   readonly #positionBytes: number;
   readonly #mostHeads: number;
+  /** Made when they are first needed */
+  #rows?: KvRows;
   /** Workgroups that share a head's positions in this step */
   #splits = 1;
 
@@ -105,6 +110,48 @@ export class Attention {
       );
     }
     return this.#cache.pages;
+  }
+
+  /** Where a page of a layer lies; nowhere, where no heads of it are here. */
+  pageRegion(layer: number, page: number): Region | undefined {
+    return this.#layers[layer] && this.#cache.region(layer, page);
+  }
+
+  /** Writes the rows of a page that was read, of those KV heads whose first query head is here. */
+  readPage(layer: number, page: Uint8Array, rows: Uint8Array): void {
+    const { model, plan } = this.context.options;
+    const { start, end } = kvHeadsReadOf(model, plan.parts[layer].heads);
+    for (let head = start; head < end; head++) {
+      this.#pageRows.read(this.#headOf(layer, page, head), head, rows);
+    }
+  }
+
+  /** Takes the rows of a page. */
+  writePage(layer: number, page: number, rows: Uint8Array): void {
+    const region = this.pageRegion(layer, page);
+    if (!region) return;
+    const { commands, options: { model, plan } } = this.context;
+    const { start, end } = kvHeadsOf(model, plan.parts[layer].heads);
+    const bytes = new Uint8Array(region.bytes);
+    for (let head = start; head < end; head++) {
+      this.#pageRows.write(this.#headOf(layer, bytes, head), head, rows);
+    }
+    commands.write(region.buffer, bytes.buffer, region.bytes, region.offset);
+  }
+
+  get #pageRows(): KvRows {
+    const { model, cacheType } = this.context.options;
+    const shape = { ...model, cacheType };
+    return this.#rows ??= new KvRows(shape, pageForm(shape));
+  }
+
+  /** What one of the model's KV heads has of a layer's page. */
+  #headOf(layer: number, page: Uint8Array, kvHead: number): Uint8Array {
+    const { model, plan } = this.context.options;
+    const { start } = kvHeadsOf(model, plan.parts[layer].heads);
+    const bytes = pagePositions * this.#positionBytes;
+    const first = bytes * (kvHead - start);
+    return page.subarray(first, first + bytes);
   }
 
   /** Copies pages; `splits` workgroups will share a head's positions. */

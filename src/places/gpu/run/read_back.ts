@@ -15,6 +15,8 @@ export type ReadBackKind = "synchronous" | "awaited";
 
 export interface Region {
   readonly buffer: GPUBuffer;
+  /** Where it begins; at the start, where left out */
+  readonly offset?: number;
   readonly bytes: number;
 }
 
@@ -110,9 +112,9 @@ export class ReadBack {
   #copy(regions: readonly Region[], { buffer }: Staging, bytes: number): void {
     const { commands } = this;
     let filled = 0;
-    for (const region of regions) {
-      commands.copy(region.buffer, 0, buffer, filled, region.bytes);
-      filled += region.bytes;
+    for (const { buffer: from, offset = 0, bytes } of regions) {
+      commands.copy(from, offset, buffer, filled, bytes);
+      filled += bytes;
     }
     commands.submit();
     commands.counts.readBacks++;
