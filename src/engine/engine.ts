@@ -10,10 +10,12 @@ import { droppedError, Sequence, type SequenceOwner } from "./sequence.ts";
 import type { ThreadChoice } from "./thread_choice.ts";
 import { StepLoop } from "./step_loop.ts";
 import { checkOptions, type OptionsOf } from "../options.ts";
-import { pagesFor } from "../places/batch.ts";
+import { pagePositions, pagesFor } from "../places/batch.ts";
+import type { CacheType } from "../places/cache_type.ts";
 import type { Rates } from "../plan/machine.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
+import type { Sparsity } from "../plan/sparsity.ts";
 import type { FfnInputs } from "../places/ffn_inputs.ts";
 import type { GpuStats } from "../places/gpu_stats.ts";
 import { type PlaceStats, sumCounts } from "../places/stats.ts";
@@ -279,6 +281,61 @@ export class Engine implements AsyncDisposable {
     const picked = { ...rest, ...most };
     checkTopLogits(picked, vocabSize);
     return picked;
+  }
+
+  /**
+   * Keys and values of a sequence, a page after another, each
+   * `[layer][position][KV head][key, value]` as `kv_rows.ts` has them.
+   *
+   * @internal
+   */
+  async *readPages(
+    sequence: Sequence,
+  ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
+    for (const [i, page] of sequence.pages.entries()) {
+      const rest = sequence.length - i * pagePositions;
+      const positions = Math.min(pagePositions, rest);
+      yield await this.#loop.between((team) => team.readPage(page, positions));
+    }
+  }
+
+  /**
+   * The sequence of `tokens`, whose keys and values `readPage` gives, by the
+   * number of the page, as {@linkcode readPages} does.
+   *
+   * @throws what `readPage` throws
+   * @throws {LimitError} where there is no room for them
+   * @throws {PlaceError} where a place died, and another could not go on
+   * @internal
+   */
+  async restorePages(
+    tokens: readonly number[],
+    readPage: (index: number) => Promise<Uint8Array>,
+  ): Promise<Sequence> {
+    this.#loop.check();
+    const sequence = this.createSequence();
+    try {
+      this.#checkRoom(sequence, tokens.length);
+      for (let first = 0; first < tokens.length; first += pagePositions) {
+        const rows = await readPage(first / pagePositions);
+        const ids = tokens.slice(first, first + pagePositions);
+        await this.#loop.append(sequence, ids, rows);
+      }
+      return sequence;
+    } catch (error) {
+      sequence.drop();
+      throw error;
+    }
+  }
+
+  /** How keys and values are kept. */
+  get cacheType(): CacheType {
+    return this.#team.current.options.cacheType;
+  }
+
+  /** Which neurons are computed. */
+  get sparsity(): Sparsity {
+    return this.#team.current.options.sparsity;
   }
 
   /**

@@ -30,6 +30,8 @@ export class StepLoop {
   readonly #pool: PagePool;
   /** The requests of each sequence in their order; who was served last comes last */
   readonly #lines = new Map<Sequence, Request[]>();
+  /** What is to be done between two steps */
+  readonly #acts: (() => Promise<void>)[] = [];
   #running?: Promise<void>;
   /** Why nothing can be evaluated any more */
   #failure?: CulmError;
@@ -63,17 +65,54 @@ export class StepLoop {
     const line = this.#lines.get(sequence);
     if (line) line.push(request);
     else this.#lines.set(sequence, [request]);
-    // Started in a later task, so that requests made together run together.
-    this.#running ??= Promise.resolve().then(() => this.#run());
+    this.#start();
   }
 
   /** Lets the team do something else, between two steps. */
-  async between<T>(act: (team: Team) => Promise<T>): Promise<T> {
-    while (this.#running) await this.#running;
-    this.check();
-    const done = this.team.do(act);
-    this.#running = done.then(() => {}, () => {}).then(() => this.#run());
-    return await done;
+  between<T>(act: (team: Team) => Promise<T>): Promise<T> {
+    return this.#between(() => this.team.do(act));
+  }
+
+  /**
+   * Appends tokens to a sequence whose keys and values are known: those of
+   * `tokens`, up to a page's end. The last page has `rows`, as a team reads them.
+   */
+  append(
+    sequence: Sequence,
+    tokens: readonly number[],
+    rows: Uint8Array,
+  ): Promise<void> {
+    return this.#between(async () => {
+      const count = tokens.length;
+      this.#isFull = false; // memory may be had by now
+      if (!await this.#makeRoom(sequence.missingPages(count))) {
+        throw this.#noPages(sequence, count);
+      }
+      sequence.takeAhead(count);
+      const growth = sequence.plan(count);
+      const page = growth.pages.at(-1)!;
+      await this.team.do((team) => team.writePage(page, rows));
+      sequence.commit(growth, [tokens]);
+    });
+  }
+
+  #between<T>(act: () => Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#acts.push(async () => {
+      try {
+        this.check();
+        resolve(await act());
+      } catch (error) {
+        reject(error);
+      }
+    });
+    this.#start();
+    return promise;
+  }
+
+  #start(): void {
+    // In a later task, so that requests made together run together.
+    this.#running ??= Promise.resolve().then(() => this.#run());
   }
 
   /** Refuses what waits, once the step that runs is done. */
@@ -86,7 +125,8 @@ export class StepLoop {
   async #run(): Promise<void> {
     let isStuck = false;
     try {
-      while (this.#lines.size > 0 && !this.#failure) {
+      while (this.#lines.size + this.#acts.length > 0 && !this.#failure) {
+        await this.#acts.shift()?.();
         const shares = await this.#nextStep();
         if (shares.length > 0) {
           isStuck = false;
@@ -95,7 +135,7 @@ export class StepLoop {
           for (let i = 0; this.#lines.size > 0 && i < callersTurns; i++) {
             await undefined;
           }
-        } else if (this.#lines.size === 0) break;
+        } else if (this.#lines.size === 0) continue;
         else if (isStuck) {
           isStuck = false;
           this.#refuseLast();
@@ -116,6 +156,8 @@ export class StepLoop {
       this.#running = undefined;
       const lines = this.#failure ? this.#lines.keys() : [];
       for (const sequence of lines) this.#refuse(sequence, 0, this.#failure);
+      // Refused too, where something has failed.
+      for (const act of this.#acts.splice(0)) act();
     }
   }
 
@@ -226,15 +268,15 @@ export class StepLoop {
   /** Refuses the request that came last: there are no pages for any. */
   #refuseLast(): void {
     const [sequence, line] = [...this.#lines].at(-1)!;
+    const error = this.#noPages(sequence, this.waiting(sequence));
+    this.#refuse(sequence, line.length - 1, error);
+  }
+
+  #noPages(sequence: Sequence, tokens: number): LimitError {
     const { count, available } = this.#pool;
-    const tokens = this.waiting(sequence);
     const missing = sequence.missingPages(tokens);
-    this.#refuse(
-      sequence,
-      line.length - 1,
-      new LimitError(
-        `Cannot evaluate ${tokens} tokens: needs ${missing} more pages of keys and values, ${available} of ${count} can be had`,
-      ),
+    return new LimitError(
+      `Cannot evaluate ${tokens} tokens: needs ${missing} more pages of keys and values, ${available} of ${count} can be had`,
     );
   }
 

@@ -10,6 +10,7 @@ import {
   type GenerateOptions,
   generateOptions,
   type Piece,
+  textOptions,
 } from "./generate.ts";
 import type { Model } from "../model/model.ts";
 import {
@@ -20,7 +21,13 @@ import {
   shown,
 } from "../options.ts";
 import type { Profile } from "../plan/profile.ts";
+import { isPast, type PastOwner, readPast, writePast } from "./past.ts";
 import { Session } from "./session.ts";
+import type { ByteSource } from "../bytes/byte_source.ts";
+import { openSource } from "../bytes/open.ts";
+import { abortable, writeStream } from "../bytes/stream.ts";
+import { toBuffer } from "../formats/gguf/write.ts";
+import { writeFile } from "../bytes/write_file.ts";
 import { ChatTemplate } from "../tokenizer/chat_template.ts";
 import {
   type EncodeOptions,
@@ -57,6 +64,25 @@ export const chatOptions = {
 /** Options of {@linkcode LanguageModel.chat}. */
 export type ChatOptions = GenerateOptions & OptionsOf<typeof chatOptions>;
 
+/** What {@linkcode LanguageModel.save} takes. */
+const saveOptions = {
+  tokens: {
+    type: "integer",
+    minimum: 0,
+    defaultText: "all",
+    description: "how many of the session's tokens are saved, the first ones",
+  },
+  signal: { ...textOptions.signal, description: "gives up" },
+} as const;
+
+const { signal } = saveOptions;
+const restoreOptions = { signal } as const;
+
+const pastDestination = v.union(
+  [v.string(), v.instance(URL), v.instance(WritableStream)],
+  "a path, a URL or a WritableStream",
+) as SchemaOf<string | URL | WritableStream<Uint8Array>>;
+
 const allChatOptions = { ...generateOptions, ...chatOptions };
 
 /** A model in memory. Close it with `await using`, or by `[Symbol.asyncDispose]()`. */
@@ -64,6 +90,7 @@ export class LanguageModel implements AsyncDisposable {
   readonly #tokenizer?: Tokenizer;
   /** Open as long as the model is, to be read again */
   readonly #files?: AsyncDisposable;
+  readonly #fingerprint?: () => Promise<string>;
   #chatTemplate?: ChatTemplate;
 
   /** Made by {@linkcode load}. */
@@ -80,9 +107,11 @@ export class LanguageModel implements AsyncDisposable {
     /** How often each neuron fires, where that was told when it was loaded */
     readonly profile?: Profile,
     files?: AsyncDisposable,
+    fingerprint?: () => Promise<string>,
   ) {
     this.#tokenizer = tokenizer;
     this.#files = files;
+    this.#fingerprint = fingerprint;
   }
 
   /** What computes, for people: `WASM relaxed SIMD, 2 threads`. */
@@ -149,6 +178,94 @@ export class LanguageModel implements AsyncDisposable {
   /** An empty session, to pass to several calls that continue one another. */
   createSession(): Session {
     return new Session(this.engine);
+  }
+
+  /**
+   * Saves what a session has evaluated, so that no run need do it again: to a
+   * file, which is replaced only where it is a past too, to a stream, or as
+   * bytes where no destination is given: all of it, or the first `tokens`. The
+   * session may go on meanwhile.
+   *
+   * @throws {UsageError} where a text is generated in the session, or it is another model's
+   * @throws {CulmError} where the file cannot be written
+   * @throws what `signal` was aborted with, or the stream failed by
+   *
+   * @example
+   * ```ts
+   * import { load } from "@culm/culm";
+   * import { tinyBamboo } from "@culm/culm/tiny";
+   *
+   * await using model = await load(tinyBamboo());
+   * using session = model.createSession();
+   * await model.complete("Once upon a time", { session, maxTokens: 8 });
+   * const bytes = await model.save(session);
+   *
+   * using restored = await model.restore(bytes);
+   * console.log(restored.ids.length === session.ids.length); // true
+   * ```
+   */
+  save(
+    session: Session,
+    destination?: undefined,
+    options?: { readonly tokens?: number; readonly signal?: AbortSignal },
+  ): Promise<Uint8Array<ArrayBuffer>>;
+  /** The same, to a file or a stream. */
+  save(
+    session: Session,
+    destination: string | URL | WritableStream<Uint8Array>,
+    options?: { readonly tokens?: number; readonly signal?: AbortSignal },
+  ): Promise<void>;
+  async save(
+    session: Session,
+    destination?: string | URL | WritableStream<Uint8Array>,
+    options: OptionsOf<typeof saveOptions> = {},
+  ): Promise<Uint8Array<ArrayBuffer> | void> {
+    const { tokens, signal } = checkOptions("save", saveOptions, options);
+    checkValue("session", textOptions.session, session ?? null);
+    checkValue("destination", { schema: pastDestination }, destination);
+    using sequence = session.fork(this.engine, tokens);
+    const owner = await this.#pastOwner();
+    const sections = abortable(writePast(owner, sequence), signal);
+    if (destination === undefined) return await toBuffer(sections);
+    if (destination instanceof WritableStream) {
+      await writeStream(destination, sections);
+    } else await writeFile(destination, sections, isPast);
+  }
+
+  /**
+   * The session that {@linkcode save} has saved, of this model and loaded with
+   * the same `cacheType` and `sparsity`, on whatever threads or GPU: a path, a
+   * URL, bytes, or anything that reads ranges. Texts go on in it as if it had
+   * never been away.
+   *
+   * @throws {FormatError} where it is no past, or damaged
+   * @throws {UsageError} where it is of another model, or of other settings
+   * @throws {LimitError} where it does not fit the context, or memory
+   * @throws what `signal` was aborted with
+   */
+  async restore(
+    source: string | URL | Blob | Uint8Array | ByteSource,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<Session> {
+    const { signal } = checkOptions("restore", restoreOptions, options);
+    const opened = await openSource(source, { signal });
+    try {
+      const owner = await this.#pastOwner();
+      const sequence = await readPast(owner, opened, signal);
+      return new Session(this.engine, sequence);
+    } finally {
+      if (opened !== source) await opened.close();
+    }
+  }
+
+  async #pastOwner(): Promise<PastOwner> {
+    const { engine, model } = this;
+    if (!this.#fingerprint) {
+      throw new UsageError(
+        "Cannot save or restore a session of a model that load has not made",
+      );
+    }
+    return { engine, model, fingerprint: await this.#fingerprint() };
   }
 
   /**

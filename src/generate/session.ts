@@ -11,10 +11,12 @@ export class Session implements Disposable {
   #ids: number[] = [];
   #isBusy = false;
 
-  /** An empty session. */
-  constructor(engine: Engine) {
+  /** An empty session, or one of what `sequence` holds. */
+  constructor(engine: Engine, sequence: Sequence = engine.createSequence()) {
     this.#engine = engine;
-    this.#sequence = engine.createSequence();
+    this.#sequence = sequence;
+    const { length } = sequence;
+    this.#ids = Array.from({ length }, (_, i) => sequence.tokenAt(i));
   }
 
   /**
@@ -24,18 +26,35 @@ export class Session implements Disposable {
    */
   take(engine: Engine): Disposable {
     if (engine !== this.#engine) {
-      throw new UsageError("Cannot generate in a session of another model");
+      throw new UsageError("Cannot use a session of another model");
     }
     if (this.#sequence.dropped) {
-      throw new UsageError("Cannot generate in a session that was disposed of");
+      throw new UsageError("Cannot use a session that was disposed of");
     }
     if (this.#isBusy) {
       throw new UsageError(
-        "Cannot generate in a session while another text is generated in it",
+        "Cannot use a session while another text is generated in it",
       );
     }
     this.#isBusy = true;
     return { [Symbol.dispose]: () => this.#isBusy = false };
+  }
+
+  /**
+   * Its past as it is now, or the first `tokens` of it; the caller drops it.
+   *
+   * @throws {UsageError} as {@linkcode take} does, or where it has fewer
+   */
+  fork(engine: Engine, tokens: number = this.#ids.length): Sequence {
+    using _ = this.take(engine);
+    const copy = this.#sequence.fork();
+    try {
+      copy.truncate(tokens);
+      return copy;
+    } catch (error) {
+      copy.drop();
+      throw error;
+    }
   }
 
   /** The ids evaluated so far. */

@@ -1,5 +1,6 @@
 /** From a model's file to a model that runs. */
 import type { ByteSource } from "../bytes/byte_source.ts";
+import { fingerprintOf } from "../convert/fingerprint.ts";
 import { Engine } from "../engine/engine.ts";
 import { ThreadChoice } from "../engine/thread_choice.ts";
 import { GpuError, UsageError } from "../errors.ts";
@@ -30,7 +31,8 @@ import { tokenizerFromGguf } from "../tokenizer/gguf.ts";
 /**
  * Loads a GGUF or PowerInfer file, or a Hugging Face folder. Where workers or a
  * GPU take part, a `ByteSource` must stay open while the model runs: should one
- * of them fail, the weights are read again.
+ * of them fail, the weights are read again. So it must for `save` and `restore`,
+ * which look at samples of it.
  *
  * @throws {FormatError} where the file is damaged
  * @throws {UnsupportedError} where it holds what culm cannot run
@@ -112,6 +114,12 @@ export async function load(
     gpuBytes: checked.gpuBytes,
     limits: { tokens: Math.min(checked.batchSize, contextSize), contextSize },
   };
+  const sample = () =>
+    fingerprintOf(new TextEncoder().encode(model.activation), [all]);
+  // What came as bytes is not held on to for that.
+  const fingerprint = source instanceof Uint8Array
+    ? await settled(sample())
+    : once(sample);
   const { threads } = checked;
   const startOn = (
     gpuPlan: PlacePlan | undefined,
@@ -158,6 +166,21 @@ export async function load(
     performance.now() - start,
     tokenizer,
     profile,
-    isReplaceable ? opened.move() : undefined,
+    isReplaceable || !(source instanceof Uint8Array)
+      ? opened.move()
+      : undefined,
+    fingerprint,
   );
+}
+
+/** Gives what `make` makes when that is first needed. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => made ??= make();
+}
+
+/** Gives what was made; whether that has failed matters to those who ask. */
+async function settled<T>(made: Promise<T>): Promise<() => Promise<T>> {
+  await made.catch(() => {});
+  return () => made;
 }

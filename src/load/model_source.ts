@@ -1,12 +1,11 @@
 /** Where a model's bytes may come from. */
-import * as v from "valibot";
-import { checkValue } from "../options.ts";
+import type * as v from "valibot";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { openFile } from "../bytes/file.ts";
-import { fromBlob, fromBuffer } from "../bytes/memory.ts";
+import { isFolder, openFolder } from "../bytes/folder.ts";
+import { type AnySource, anySource, openSource } from "../bytes/open.ts";
 import { openWhole } from "../bytes/parts.ts";
 import { fromUrl, type UrlOptions } from "../bytes/url.ts";
-import { isFolder, openFolder } from "../bytes/folder.ts";
 
 /**
  * What {@linkcode load} reads from: a path, a URL, bytes, or anything that reads
@@ -14,16 +13,10 @@ import { isFolder, openFolder } from "../bytes/folder.ts";
  * file that it converts to. Of a file in parts (`-00001-of-00003.gguf`) the path
  * or URL of any one stands for all.
  */
-export type ModelSource = string | URL | Blob | Uint8Array | ByteSource;
+export type ModelSource = AnySource;
 
 /** Whether something is a {@linkcode ModelSource}. */
-export const modelSource: v.GenericSchema<ModelSource> = v.custom(
-  (value) =>
-    typeof value === "string" || value instanceof URL ||
-    value instanceof Blob || value instanceof Uint8Array ||
-    typeof (value as ByteSource | null)?.read === "function",
-  "a path, a URL, a Blob, a Uint8Array or a ByteSource",
-);
+export const modelSource: v.GenericSchema<ModelSource> = anySource;
 
 /**
  * Opens what is no {@linkcode ByteSource} yet; the caller closes it.
@@ -34,7 +27,6 @@ export async function toByteSource(
   source: ModelSource,
   options?: UrlOptions,
 ): Promise<ByteSource> {
-  checkValue("source", { schema: modelSource }, source ?? null);
   if (typeof source === "string") {
     if (/^https?:/.test(source)) return await fromUrls(source, options);
     if (!await isFolder(source)) return await openWhole(source, openFile);
@@ -47,9 +39,7 @@ export async function toByteSource(
       ? await openWhole(source.href, (each) => openFile(new URL(each)))
       : await fromUrls(source.href, options);
   }
-  if (source instanceof Blob) return fromBlob(source);
-  if (source instanceof Uint8Array) return fromBuffer(source);
-  return source;
+  return await openSource(source);
 }
 
 function fromUrls(url: string, options?: UrlOptions): Promise<ByteSource> {

@@ -1,0 +1,44 @@
+/** Where bytes may come from. */
+import * as v from "valibot";
+import { checkValue } from "../options.ts";
+import type { ByteSource } from "./byte_source.ts";
+import { openFile } from "./file.ts";
+import { fromBlob, fromBuffer } from "./memory.ts";
+import { fromUrl, type UrlOptions } from "./url.ts";
+
+/** A path, a URL, bytes, or anything that reads ranges. */
+export type AnySource = string | URL | Blob | Uint8Array | ByteSource;
+
+/** Whether something is a {@linkcode AnySource}. */
+export const anySource: v.GenericSchema<AnySource> = v.custom(
+  (value) =>
+    typeof value === "string" || value instanceof URL ||
+    value instanceof Blob || value instanceof Uint8Array ||
+    typeof (value as ByteSource | null)?.read === "function",
+  "a path, a URL, a Blob, a Uint8Array or a ByteSource",
+);
+
+/**
+ * Opens what is no {@linkcode ByteSource} yet; the caller closes it.
+ *
+ * @throws {UsageError} for something else
+ */
+export async function openSource(
+  source: AnySource,
+  options?: UrlOptions,
+): Promise<ByteSource> {
+  checkValue("source", { schema: anySource }, source ?? null);
+  if (typeof source === "string") {
+    return /^https?:/.test(source)
+      ? await fromUrl(source, options)
+      : await openFile(source);
+  }
+  if (source instanceof URL) {
+    return source.protocol === "file:"
+      ? await openFile(source)
+      : await fromUrl(source, options);
+  }
+  if (source instanceof Blob) return fromBlob(source);
+  if (source instanceof Uint8Array) return fromBuffer(source);
+  return source;
+}

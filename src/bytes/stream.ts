@@ -1,0 +1,31 @@
+/** Bytes that come a chunk after another. */
+
+/** The chunks, until the signal is aborted: then its reason is thrown. */
+export async function* abortable<Chunk>(
+  chunks: AsyncIterable<Chunk>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Chunk, void, void> {
+  signal?.throwIfAborted();
+  for await (const chunk of chunks) {
+    signal?.throwIfAborted();
+    yield chunk;
+  }
+}
+
+/** Writes all chunks and closes the stream; where they fail, it is aborted. */
+export async function writeStream(
+  stream: WritableStream<Uint8Array>,
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const writer = stream.getWriter();
+  try {
+    for await (const chunk of chunks) await writer.write(chunk);
+    await writer.close();
+  } catch (error) {
+    // The stream may have failed itself.
+    await writer.abort(error).catch(() => {});
+    throw error;
+  } finally {
+    writer.releaseLock();
+  }
+}
