@@ -116,8 +116,16 @@ const lacking: readonly (readonly [names: string, lacks: string])[] = [
     "keys and values lie beside the heads that use them; --gpu off keeps all on the CPU",
   ],
   [
-    "--prompt-cache --prompt-cache-all --prompt-cache-ro --slot-save-path",
-    "a past is not kept across runs",
+    "--prompt-cache-all",
+    "culm chat keeps all of a chat; culm generate has it",
+  ],
+  [
+    "--prompt-cache --prompt-cache-ro",
+    "culm generate and culm chat keep pasts",
+  ],
+  [
+    "--slot-save-path",
+    "there is no server; --prompt-cache keeps a past",
   ],
   [
     "--keep --context-shift",

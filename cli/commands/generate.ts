@@ -1,4 +1,9 @@
-import { textOptions } from "../../mod.ts";
+import {
+  type LanguageModel,
+  type Session,
+  type Summary,
+  textOptions,
+} from "../../mod.ts";
 import { noteLogprobs, printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
 import { runGpuOptions } from "../gpu_options.ts";
@@ -8,6 +13,7 @@ import { Interrupt } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../option.ts";
 import { modelOptions, promptOptions, runOptions } from "../options.ts";
+import { PromptCache, promptCacheOptions } from "../prompt_cache.ts";
 import {
   generateOptionsOf,
   lengthFlags,
@@ -17,7 +23,16 @@ import { note, write } from "../terminal.ts";
 import { Timings } from "../timings.ts";
 
 const options = {
-  Prompt: promptOptions,
+  Prompt: {
+    ...promptOptions,
+    ...promptCacheOptions,
+    promptCacheAll: {
+      type: "boolean",
+      default: false,
+      flag: "--prompt-cache-all",
+      description: "keep the text that is generated too",
+    },
+  },
   Model: modelOptions,
   Running: { ...runOptions, ...growingOptions },
   GPU: runGpuOptions,
@@ -52,7 +67,13 @@ export const generate: CommandSpec = {
 };
 
 async function run(flags: GenerateFlags): Promise<number> {
-  const prompt = await promptOf(flags);
+  using cache = await PromptCache.of(flags);
+  if (flags.promptCacheAll && !cache?.output) {
+    throw new BadFlags(
+      "Cannot use --prompt-cache-all without --prompt-cache, or with --prompt-cache-ro",
+    );
+  }
+  const given = await promptOf(flags, cache);
   using interrupt = new Interrupt();
   const growing = await GrowingProfile.of(flags);
   await using model = await loadModel(flags, interrupt, {
@@ -64,13 +85,19 @@ async function run(flags: GenerateFlags): Promise<number> {
     );
   }
   const timings = new Timings(model.loadMs);
-  if (flags.displayPrompt) await write(prompt);
+  using session = await cache?.session(model, interrupt.signal);
+  // Where nothing is given, the text that is kept goes on.
+  const prompt = given ?? [...session!.ids];
+  if (flags.displayPrompt) {
+    await write(typeof prompt === "string" ? prompt : model.detokenize(prompt));
+  }
   const { text, summary } = await printAnswer(
     (options) => model.generate(prompt, options),
     {
       ...generateOptionsOf(flags, model.tokenizer),
       logprobs: flags.logprobs,
       signal: interrupt.signal,
+      session,
     },
     timings,
     flags.logprobs > 0
@@ -79,13 +106,38 @@ async function run(flags: GenerateFlags): Promise<number> {
   );
   if (!text.endsWith("\n")) await write("\n");
   note(`seed: ${summary.seed}`);
+  if (cache) await keep(cache, model, session!, summary, flags);
   note(timings.toString());
   await growing?.save(model);
   return summary.finishReason === "aborted" ? interruptedCode : 0;
 }
 
-async function promptOf(flags: GenerateFlags): Promise<string> {
-  const prompt = await readPrompt(flags) ??
+/** Says what the prompt cache has spared, and keeps what it lacks. */
+async function keep(
+  cache: PromptCache,
+  model: LanguageModel,
+  session: Session,
+  { cachedTokens, promptTokens }: Summary,
+  { promptCacheAll }: GenerateFlags,
+): Promise<void> {
+  note(
+    `prompt cache: ${cachedTokens} of the prompt's ${promptTokens} tokens were there`,
+  );
+  const isWhole = session.ids.length >= promptTokens;
+  // The last token of a prompt is evaluated again, for what follows it.
+  const isNew = cachedTokens < promptTokens - 1;
+  if (isWhole && promptCacheAll) await cache.save(model, session);
+  else if (isWhole && isNew) await cache.save(model, session, promptTokens);
+}
+
+/** The text to continue; none where that is what the cache has kept. */
+async function promptOf(
+  flags: GenerateFlags,
+  cache: PromptCache | undefined,
+): Promise<string | undefined> {
+  const read = await readPrompt(flags);
+  if (read === undefined && cache?.isThere) return undefined;
+  const prompt = read ??
     (flags.model === undefined ? defaultPrompt : undefined);
   if (prompt === undefined) {
     throw new BadFlags(

@@ -8,6 +8,7 @@ import { Interrupt } from "../../interrupt.ts";
 import { loadModel } from "../../model_file.ts";
 import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
 import { modelOptions, runOptions } from "../../options.ts";
+import { PromptCache, promptCacheOptions } from "../../prompt_cache.ts";
 import {
   generateOptionsOf,
   lengthFlags,
@@ -22,6 +23,7 @@ import { say, TerminalChat } from "./terminal_chat.ts";
 
 const options = {
   Chat: {
+    ...promptCacheOptions,
     systemPrompt: {
       type: "string",
       flag: "-sys, --system-prompt <text>",
@@ -62,6 +64,7 @@ export const chat: CommandSpec = {
 async function run(flags: ChatFlags): Promise<number> {
   const template = await templateOf(flags.template);
   const interactive = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
+  using cache = await PromptCache.of(flags);
   using interrupt = new Interrupt();
   const growing = await GrowingProfile.of(flags);
   await using model = await loadModel(flags, interrupt, {
@@ -74,6 +77,7 @@ async function run(flags: ChatFlags): Promise<number> {
   }
   const timings = new Timings(model.loadMs);
   using conversation = new Conversation(model, {
+    session: await cache?.session(model, interrupt.signal),
     generate: generateOptionsOf(flags, model.tokenizer),
     template,
     system: flags.systemPrompt,
@@ -85,6 +89,7 @@ async function run(flags: ChatFlags): Promise<number> {
     await talk(conversation, interrupt, contextSize, flags.history);
   } else code = await answerLines(conversation, interrupt);
   note(timings.toString());
+  await cache?.save(model, conversation.session);
   await growing?.save(model);
   return code;
 }

@@ -4,7 +4,12 @@
  * @module
  */
 import type { ChatMessage } from "../../../gguf.ts";
-import type { GenerateOptions, LanguageModel, Summary } from "../../../mod.ts";
+import type {
+  GenerateOptions,
+  LanguageModel,
+  Session,
+  Summary,
+} from "../../../mod.ts";
 import { printAnswer } from "../../answer.ts";
 import type { Timings } from "../../timings.ts";
 
@@ -14,6 +19,8 @@ export interface ConversationOptions {
   /** A Jinja template in place of the model's. */
   readonly template?: string;
   readonly system?: string;
+  /** Whose past the turns begin with, as far as they are alike; an empty one, where left out. */
+  readonly session?: Session;
   /** Told how many turns the context has lost its room for; without it, a chat that outgrows it is an error. */
   readonly onDrop?: (turns: number) => void;
 }
@@ -23,7 +30,8 @@ export class Conversation implements Disposable {
   readonly #model: LanguageModel;
   readonly #options: ConversationOptions;
   readonly #timings: Timings;
-  readonly #session;
+  /** What was evaluated. */
+  readonly session: Session;
   #system?: string;
   /** Of the user and the assistant, one after the other. */
   #turns: readonly ChatMessage[] = [];
@@ -41,7 +49,7 @@ export class Conversation implements Disposable {
     this.#model = model;
     this.#options = options;
     this.#timings = timings;
-    this.#session = model.createSession();
+    this.session = options.session ?? model.createSession();
     this.#system = options.system;
   }
 
@@ -103,7 +111,7 @@ export class Conversation implements Disposable {
         ...generate,
         // The same one would give the same answer again.
         seed: seed < 0 ? seed : seed + this.#attempt,
-        session: this.#session,
+        session: this.session,
         signal,
       },
       this.#timings,
@@ -158,6 +166,6 @@ export class Conversation implements Disposable {
 
   /** Gives its memory back. */
   [Symbol.dispose](): void {
-    this.#session[Symbol.dispose]();
+    this.session[Symbol.dispose]();
   }
 }
