@@ -29,14 +29,25 @@ export interface BambooFile {
   texts(): readonly Golden[];
 }
 
+type Form = "llama" | "powerinfer";
+
+/** What was converted, for all tests of a file. */
+const asF32 = new Map<Form, Promise<Uint8Array<ArrayBuffer>>>();
+
 /** The embedded model with its weights as F32, which holds them exactly. */
 export async function embeddedAsF32(
-  form: "llama" | "powerinfer" = "llama",
+  form: Form = "llama",
 ): Promise<ByteSource> {
+  const made = asF32.get(form) ?? converted(form);
+  asF32.set(form, made);
+  return fromBuffer(await made, `tiny-bamboo as F32, ${form}`);
+}
+
+async function converted(form: Form): Promise<Uint8Array<ArrayBuffer>> {
   const made = await convert(tinyBamboo(), { type: "F32", form, threads: 0 });
   const bytes = await toBuffer(made.chunks());
   await made.close();
-  return fromBuffer(bytes, `tiny-bamboo as F32, ${form}`);
+  return bytes;
 }
 
 /** By NumPy, in f32, on the embedded file's weights. */

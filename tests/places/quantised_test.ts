@@ -63,7 +63,7 @@ async function nlls(source: ByteSource): Promise<[number, number]> {
     measureRecall: false,
   } as const;
   await using cpu = new Engine(
-    await startTeam(source, 2, options),
+    await startTeam(source, 0, options),
     model.vocabSize,
   );
   return [await meanNll(cpu, ids), await meanNll(reference, ids)];
