@@ -34,11 +34,11 @@ testWithAdapter(
         const pieces: Piece[] = [];
         let before = 0;
         for await (
-          const piece of model.generate("Once", { maxTokens: 10, ...options })
+          const piece of model.generate("Once", { maxTokens: 6, ...options })
         ) {
           if (pieces.push(piece) === 1) before = downloaded();
         }
-        return { pieces, bytes: (downloaded() - before) / 9 };
+        return { pieces, bytes: (downloaded() - before) / 5 };
       };
       const downloaded = () => model.engine.gpu!.counts.downloaded;
       const cases: [GenerateOptions, picked: number][] = [

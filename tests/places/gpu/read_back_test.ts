@@ -32,7 +32,9 @@ testWithAdapter("many results are read right, of both sizes", async (t) => {
         const reader = await readBack(bench, kind);
         const buffer = bench.buffer(new Float32Array(256));
         const { queue } = bench.device.gpu;
-        for (let i = 0; i < 400; i++) {
+        // What is awaited comes when the runtime next asks the device, after 10 ms.
+        const count = kind === "awaited" ? 100 : 400;
+        for (let i = 0; i < count; i++) {
           queue.writeBuffer(buffer, 0, Float32Array.of(i));
           const bytes = i % 3 === 0 ? 1024 : 16;
           // More of them in a row than there are buffers: the last ones are awaited.
@@ -40,7 +42,7 @@ testWithAdapter("many results are read right, of both sizes", async (t) => {
           if (kind === "awaited") assert(result instanceof Promise);
           assert.equal(await result, i);
         }
-        assert.equal(bench.commands.counts.readBacks, 400);
+        assert.equal(bench.commands.counts.readBacks, count);
       },
       sanitizeResources: false,
       sanitizeOps: false,
