@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { runCli, runShell } from "./run_cli.ts";
+import { runCli, runHere, runShell } from "./run_cli.ts";
 
 /** Checks for one line on standard error, nothing on standard output, and no stack trace. */
 async function fails(
@@ -7,8 +7,9 @@ async function fails(
   code: number,
   message: RegExp,
   permissions: string[] = [],
+  run = runCli,
 ) {
-  const result = await runCli(args, { permissions });
+  const result = await run(args, { permissions });
   assert.match(result.err, message);
   assert.match(result.err, /^error: [^\n]+\n$/, "one line");
   assert.doesNotMatch(
@@ -66,8 +67,12 @@ Deno.test("arguments that cannot be understood are reported in one line, with ex
     [["bench", "-p", "0", "-n", "0"], /both 0/],
     [["bench", "-o", "xml"], /one of md, json, jsonl, csv/],
   ];
-  for (const [args, message] of wrong) {
-    await t.step(`culm ${args.join(" ")}`, () => fails(args, 2, message));
+  for (const [i, [args, message]] of wrong.entries()) {
+    const run = i === 0 ? runCli : runHere;
+    await t.step(
+      `culm ${args.join(" ")}`,
+      () => fails(args, 2, message, [], run),
+    );
   }
 });
 
