@@ -82,7 +82,7 @@ Deno.test("a picture whose name ends in .pdf is one, and needs no more permissio
   await using dir = await tempFolder();
   const path = `${dir.path}/plan.pdf`;
   const { code, err } = await runCli(
-    ["plan", "--machine", "rtx-2080ti", "--svg", path],
+    ["plan", "--machine", "rtx-2080ti", "--json", "--svg", path],
     {
       permissions: [`--allow-read=${dir.path}`, `--allow-write=${dir.path}`],
     },

@@ -137,7 +137,7 @@ Deno.test({
   fn: async () => {
     await using dir = await tinyFolder();
     const text = `${dir.path}/text`, state = `${dir.path}/tiny.gguf.perplexity`;
-    await Deno.writeTextFile(text, story.repeat(8));
+    await Deno.writeTextFile(text, story.repeat(5));
     const flags = ["-t", "1", "-m", `${dir.path}/tiny.gguf`, "-f", text];
     const args = ["perplexity", ...flags, "-c", "64"];
     const child = startCli(args, { permissions });
