@@ -8,15 +8,21 @@
 // Rerun, in an empty folder, with SMOL the folder of the file fetched by `deno task fetch:smollm2`:
 //   npm install node-llama-cpp@3.22.1
 //   python smollm2_prepare.py $SMOL/SmolLM2-135M-Instruct.Q4_1.gguf smollm2-f32.gguf smollm2-chats.json
-//   cp <culm>/scripts/goldens/smollm2_llama_cpp.mjs .
+//   cp <culm>/scripts/goldens/{smollm2_llama_cpp,llama_cpp_sequence}.mjs .
 //   node smollm2_llama_cpp.mjs $SMOL/SmolLM2-135M-Instruct.Q4_1.gguf smollm2-f32.gguf smollm2-chats.json \
 //     <shared>/data/text/wikitext2-test.raw smollm2.json
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { getLlama, getModuleVersion } from "node-llama-cpp";
+import {
+  CONTINUATION,
+  greedy,
+  nextLogprobs,
+  round,
+  toJson,
+} from "./llama_cpp_sequence.mjs";
 
 const CHARACTERS = 4000;
-const CONTINUATION = 48;
 const PROMPTS = [
   "Gravity is",
   "The capital of France is",
@@ -33,61 +39,6 @@ const llama = await getLlama({
   build: "never",
   logLevel: "warn",
 });
-
-const round = (value, digits) => Number(value.toFixed(digits));
-
-/** Natural-log softmax of one position; node-llama-cpp's own sum is off by about 1e-4, so it is divided out. */
-function logprobsOf(probabilities) {
-  let sum = 0;
-  for (const p of probabilities.values()) sum += p;
-  return (id) => Math.log(probabilities.get(id) / sum);
-}
-
-function twoBest(probabilities) {
-  let [best, second] = [[-1, -1], [-1, -1]];
-  for (const entry of probabilities) {
-    if (entry[1] > best[1]) [best, second] = [entry, best];
-    else if (entry[1] > second[1]) second = entry;
-  }
-  return { id: best[0], margin: Math.log(best[1] / second[1]) };
-}
-
-const want = { generateNext: { probabilities: true } };
-
-/** Log-probability of ids[i + 1] after ids[0..i], for each i but the last. */
-async function nextLogprobs(sequence, ids) {
-  await sequence.clearHistory();
-  const logprobs = [];
-  for (let start = 0; start < ids.length - 1; start += 64) {
-    const end = Math.min(start + 64, ids.length - 1);
-    const steps = await sequence.controlledEvaluate(
-      ids.slice(start, end).map((id) => [id, want]),
-    );
-    steps.forEach((step, i) =>
-      logprobs.push(logprobsOf(step.next.probabilities)(ids[start + i + 1]))
-    );
-  }
-  return logprobs;
-}
-
-/** Greedy ids, the end-of-generation id included, and how far the second best was behind (in nats). */
-async function greedy(model, sequence, prompt) {
-  await sequence.clearHistory();
-  const ids = [];
-  const margins = [];
-  let input = prompt;
-  while (ids.length < CONTINUATION) {
-    const steps = await sequence.controlledEvaluate(
-      input.map((id, i) => i === input.length - 1 ? [id, want] : id),
-    );
-    const { id, margin } = twoBest(steps[input.length - 1].next.probabilities);
-    ids.push(id);
-    margins.push(round(margin, 4));
-    if (model.isEogToken(id)) break;
-    input = [id];
-  }
-  return { ids, margins, text: model.detokenize(ids, true) };
-}
 
 async function run(modelPath, cacheType) {
   const model = await llama.loadModel({ modelPath });
@@ -167,12 +118,7 @@ const golden = {
   })),
 };
 
-// One line for each array of numbers: small, and still a text that diffs.
-const json = JSON.stringify(golden, null, 1).replace(
-  /\[\s*(-?\d[^[\]]*?)\s*\]/g,
-  (_, numbers) => `[${numbers.replaceAll(/\s+/g, "")}]`,
-);
-writeFileSync(outFile, json + "\n");
+writeFileSync(outFile, toJson(golden));
 console.log(
   golden.text.nll,
   golden.text.ids.length,

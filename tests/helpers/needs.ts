@@ -17,6 +17,10 @@ export const needs = {
     what: "SmolLM2",
     how: "deno task fetch:smollm2",
   },
+  gemma3: {
+    what: "Gemma 3",
+    how: "deno task fetch:gemma3",
+  },
   terminal: {
     what: "a pseudo terminal",
     how: "the program script, of util-linux",

@@ -1,0 +1,67 @@
+// What scripts of this folder that run native llama.cpp (npm node-llama-cpp) share: text to numbers of one sequence.
+
+/** Ids of a continuation, at most. */
+export const CONTINUATION = 48;
+
+export const round = (value, digits) => Number(value.toFixed(digits));
+
+/** Natural-log softmax of one position; node-llama-cpp's own sum is off by about 1e-4, so it is divided out. */
+function logprobsOf(probabilities) {
+  let sum = 0;
+  for (const p of probabilities.values()) sum += p;
+  return (id) => Math.log(probabilities.get(id) / sum);
+}
+
+function twoBest(probabilities) {
+  let [best, second] = [[-1, -1], [-1, -1]];
+  for (const entry of probabilities) {
+    if (entry[1] > best[1]) [best, second] = [entry, best];
+    else if (entry[1] > second[1]) second = entry;
+  }
+  return { id: best[0], margin: Math.log(best[1] / second[1]) };
+}
+
+const want = { generateNext: { probabilities: true } };
+
+/** Log-probability of ids[i + 1] after ids[0..i], for each i but the last. */
+export async function nextLogprobs(sequence, ids) {
+  await sequence.clearHistory();
+  const logprobs = [];
+  for (let start = 0; start < ids.length - 1; start += 64) {
+    const end = Math.min(start + 64, ids.length - 1);
+    const steps = await sequence.controlledEvaluate(
+      ids.slice(start, end).map((id) => [id, want]),
+    );
+    steps.forEach((step, i) =>
+      logprobs.push(logprobsOf(step.next.probabilities)(ids[start + i + 1]))
+    );
+  }
+  return logprobs;
+}
+
+/** Greedy ids, the end-of-generation id included, and how far the second best was behind (in nats). */
+export async function greedy(model, sequence, prompt) {
+  await sequence.clearHistory();
+  const ids = [];
+  const margins = [];
+  let input = prompt;
+  while (ids.length < CONTINUATION) {
+    const steps = await sequence.controlledEvaluate(
+      input.map((id, i) => i === input.length - 1 ? [id, want] : id),
+    );
+    const { id, margin } = twoBest(steps[input.length - 1].next.probabilities);
+    ids.push(id);
+    margins.push(round(margin, 4));
+    if (model.isEogToken(id)) break;
+    input = [id];
+  }
+  return { ids, margins, text: model.detokenize(ids, true) };
+}
+
+/** One line for each array of numbers: small, and still a text that diffs. */
+export function toJson(golden) {
+  return JSON.stringify(golden, null, 1).replace(
+    /\[\s*(-?\d[^[\]]*?)\s*\]/g,
+    (_, numbers) => `[${numbers.replaceAll(/\s+/g, "")}]`,
+  ) + "\n";
+}
