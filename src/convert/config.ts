@@ -1,19 +1,21 @@
-import { FormatError, UnsupportedError } from "../errors.ts";
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
-import { printable } from "../formats/gguf/header_cursor.ts";
-import { isObject, type JsonObject } from "../formats/json.ts";
-import type { Activation } from "../model/activation.ts";
-import {
-  hyperParameterMetadata,
-  type HyperParameters,
-} from "../model/hyper_parameters.ts";
+import { FormatError, UnsupportedError } from "../errors.ts";
+import type { JsonObject } from "../formats/json.ts";
+import type { ActivationChoice } from "../model/activation.ts";
+import { architectures, statedActivations } from "../model/architectures.ts";
+import { hyperParameterMetadata } from "../model/hyper_parameters.ts";
+import type { PerLayer } from "../model/schema.ts";
+import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
+import { ConfigReader } from "./config_reader.ts";
+import { readRope, type RopeFactors } from "./config_rope.ts";
+import { families, type Family } from "./families.ts";
 
 /** What a config says of the model. Sizes count elements. */
 export interface Config {
   /** GGUF's `general.architecture` */
-  readonly architecture: "bamboo" | "llama" | "qwen2";
+  readonly architecture: string;
   /** What makes a neuron's value */
-  readonly activation: Activation;
+  readonly activation: ActivationChoice;
   /** Query heads */
   readonly headCount: number;
   /** Key and value heads */
@@ -24,223 +26,154 @@ export interface Config {
   readonly vocabSize: number;
   /** Whether the embedding is the output head as well */
   readonly isTied: boolean;
-  /** Divisors of the rotation's frequencies, `[headSize / 2]`, as Llama 3 has them */
-  readonly ropeFactors?: Float32Array;
+  /** Divisors of the rotation's frequencies, by tensor */
+  readonly ropeFactors: RopeFactors;
   /** The model's keys of GGUF, with the architecture's name before them */
   readonly metadata: readonly (readonly [string, MetadataEntry])[];
   /** What GGUF cannot say */
   readonly notes: readonly string[];
 }
 
-/** `general.architecture` by `model_type`. */
-const architectures: ReadonlyMap<string, Config["architecture"]> = new Map([
-  ["bamboo", "bamboo"],
-  ["llama", "llama"],
-  ["mistral", "llama"],
-  ["qwen2", "qwen2"],
-  // ProSparse.
-  ["sparsellama", "llama"],
-]);
-
 /**
  * Reads a config. `name` is its file's, for messages.
  *
- * @throws {UnsupportedError} for models other than Bamboo, Llama, Mistral, ProSparse and Qwen2, and features that culm cannot run
+ * @throws {UnsupportedError} for models of no family that is known, and features that culm cannot run
  * @throws {FormatError} where a size is missing or makes no sense
  */
 export function readConfig(json: JsonObject, name: string): Config {
-  const architecture = architectureOf(json, name);
-  const size = (key: string, fallback?: number): number => {
-    const value = json[key] ?? fallback;
-    if (Number.isSafeInteger(value) && value as number >= 1) {
-      return value as number;
-    }
-    throw new FormatError(
-      `Cannot read ${name}: ${key} is ${
-        shown(value)
-      }, needs a whole number above 0`,
-    );
-  };
-  const hiddenSize = size("hidden_size");
-  const headCount = size("num_attention_heads");
-  const kvHeadCount = size("num_key_value_heads", headCount);
-  const headSize = size("head_dim", Math.floor(hiddenSize / headCount) || 1);
-  const contextSize = size("max_position_embeddings", 2048);
+  const config = new ConfigReader(json, name);
+  const family = familyOf(config);
+  const { architecture } = family;
+  const hiddenSize = config.size("hidden_size");
+  const headCount = config.size("num_attention_heads");
+  const kvHeadCount = config.size("num_key_value_heads", headCount);
+  const headSize = config.size(
+    "head_dim",
+    Math.floor(hiddenSize / headCount) || 1,
+  );
+  const contextSize = config.size("max_position_embeddings", 2048);
   if (headCount % kvHeadCount !== 0 || headSize % 2 !== 0) {
     throw new FormatError(
       `Cannot read ${name}: ${headCount} heads of ${headSize} elements with ${kvHeadCount} key heads make no model`,
     );
   }
-  const rope = readRope(json, name, headSize);
-  const { activation, note } = readActivation(json, name, architecture);
+  const share = config.optional("partial_rotary_factor") ??
+    config.object("rope_parameters").optional("partial_rotary_factor") ??
+    family.rotatedShare ?? 1;
+  const ropeSize = Math.floor(share * headSize);
+  const rope = readRope(config, ropeSize);
+  const activation = readActivation(config, family);
   const isUsual = headSize * headCount === hiddenSize;
-  const layerCount = size("num_hidden_layers");
+  const layerCount = config.size("num_hidden_layers");
+  const sizes = { hiddenSize, headCount, headSize, layerCount };
   const metadata = hyperParameterMetadata(architecture, {
     contextSize,
     hiddenSize,
     layerCount,
-    feedForwardSize: size("intermediate_size"),
-    ropeSize: headSize,
+    feedForwardSize: config.size("intermediate_size"),
+    ropeSize,
     headCount,
     kvHeadCount,
-    rmsEpsilon: positive(json.rms_norm_eps ?? 1e-6, name, "rms_norm_eps"),
+    rmsEpsilon: config.positive("rms_norm_eps", 1e-6),
     ...rope.keys,
     headSize: isUsual ? undefined : headSize,
     valueSize: isUsual ? undefined : headSize,
-    slidingWindow: readWindow(json, name, contextSize, layerCount),
-    activation: activation === "reglu" ? "relu" : undefined,
+    slidingWindow: readWindow(config, family, contextSize, layerCount),
+    activation: activation.stated,
+    ...family.keys?.(config, sizes),
   });
   return {
     architecture,
-    activation,
+    activation: activation.meant,
     headCount,
     kvHeadCount,
     headSize,
-    vocabSize: json.vocab_size === undefined ? 0 : size("vocab_size"),
-    isTied: json.tie_word_embeddings === true,
+    vocabSize: json.vocab_size === undefined ? 0 : config.size("vocab_size"),
+    isTied: json.tie_word_embeddings === true ||
+      architecture.startsWith("gemma") && json.tie_word_embeddings !== false,
     ropeFactors: rope.factors,
     metadata,
-    notes: note ? [note] : [],
+    notes: activation.note ? [activation.note] : [],
   };
 }
 
-function architectureOf(
-  json: JsonObject,
-  name: string,
-): Config["architecture"] {
-  const { model_type: type, architectures: classes } = json;
+function familyOf(config: ConfigReader): Family {
+  const { model_type: type, architectures: classes } = config.json;
   const first = Array.isArray(classes) ? classes[0] : undefined;
   const names = [type, first].filter((each) => typeof each === "string");
   for (const each of names) {
     const key = each.replace(/ForCausalLM$/, "").toLowerCase();
-    const architecture = architectures.get(key);
-    if (architecture) return architecture;
+    const family = families.get(key);
+    if (family) return family;
   }
-  throw new UnsupportedError(
-    `Cannot convert ${name}: its model_type is ${shown(type)}, known are ${
-      [...architectures.keys()].join(", ")
-    }`,
+  throw config.refusal(
+    "model_type",
+    type,
+    `are ${[...families.keys()].join(", ")}`,
   );
+}
+
+/** What the config means, what the file has to say of it, and what is to be noted. */
+interface ConfigActivation {
+  readonly meant: ActivationChoice;
+  readonly stated?: string;
+  readonly note?: string;
 }
 
 function readActivation(
-  json: JsonObject,
-  name: string,
-  architecture: Config["architecture"],
-): { activation: Activation; note?: string } {
-  const act = json.hidden_act ?? (architecture === "bamboo" ? "relu" : "silu");
-  if (architecture === "bamboo") {
-    if (act === "relu") return { activation: "drelu" };
-  } else if (act === "silu") {
-    return { activation: "swiglu" };
-  } else if (act === "relu") {
-    return { activation: "reglu" };
-  } else if (act === "fatrelu") {
-    const threshold = Number(json.hidden_act_param ?? 0);
+  config: ConfigReader,
+  { architecture, activation }: Family,
+): ConfigActivation {
+  const { hidden_activation, hidden_act, hidden_act_param } = config.json;
+  const act = hidden_activation ?? hidden_act ?? activation;
+  const row = architectures.get(architecture)!;
+  const implied = (stated?: string) =>
+    row.activation("GGUF", {} as PerLayer<TensorInfo>, stated);
+  if (act === "fatrelu") {
+    const threshold = Number(hidden_act_param ?? 0);
+    const stated = threshold > 0 ? `fatrelu=${threshold}` : "relu";
     const note =
-      `fatrelu's threshold ${threshold} is not kept: gates between 0 and ${threshold} count, too`;
-    return { activation: "reglu", note: threshold > 0 ? note : undefined };
+      `fatrelu's threshold ${threshold} is kept as hidden_activation, which other programs do not read`;
+    return {
+      meant: implied(stated),
+      stated,
+      note: threshold > 0 ? note : undefined,
+    };
   }
-  throw new UnsupportedError(
-    `Cannot convert ${name}: its hidden_act is ${shown(act)}, known are ${
-      architecture === "bamboo" ? "relu" : "silu, relu and fatrelu"
-    }`,
-  );
+  // Some files can say it, others have one that goes without saying.
+  const usual = implied();
+  const named = [...statedActivations].filter(([, each]) => each === usual)
+    .map(([name]) => name);
+  if (typeof act === "string") {
+    if (named.includes(act) || act === activation) return { meant: usual };
+    if (statedActivations.has(act) && implied(act) !== usual) {
+      return { meant: implied(act), stated: act };
+    }
+  }
+  const known = implied("relu") === usual
+    ? [activation]
+    : [...statedActivations.keys(), "fatrelu"];
+  throw config.refusal("hidden_act", act, `are ${known.join(", ")}`);
 }
 
-/** Attention's window. Qwen2 states whether it uses it, and from which layer on. */
+/** Attention's window. Some state whether they use it, and from which layer on; others have it in some layers. */
 function readWindow(
-  json: JsonObject,
-  name: string,
+  { json, name }: ConfigReader,
+  { mixesWindows }: Family,
   contextSize: number,
   layerCount: number,
 ): number | undefined {
   const { sliding_window: window, use_sliding_window: isUsed } = json;
+  if (typeof window !== "number" || isUsed === false) return undefined;
+  if (mixesWindows) return window;
   const { max_window_layers: first = 0 } = json;
-  const isAbsent = typeof window !== "number" || window >= contextSize ||
-    isUsed === false || first as number >= layerCount;
-  if (isAbsent) return undefined;
+  if (window >= contextSize || first as number >= layerCount) return undefined;
   if (first !== 0) {
     throw new UnsupportedError(
       `Cannot convert ${name}: its max_window_layers is ${
-        shown(first)
+        JSON.stringify(first)
       } of ${layerCount} layers, known is a window in all layers`,
     );
   }
   return window;
-}
-
-function readRope(
-  json: JsonObject,
-  name: string,
-  headSize: number,
-): { keys: HyperParameters; factors?: Float32Array } {
-  const scaling = json.rope_parameters ?? json.rope_scaling ?? {};
-  if (!isObject(scaling)) {
-    throw new FormatError(`Cannot read ${name}: rope_scaling is no object`);
-  }
-  const number = (key: string, fallback?: number) =>
-    positive(scaling[key] ?? fallback, name, `rope_scaling.${key}`);
-  const ropeBase = positive(
-    json.rope_theta ?? scaling.rope_theta ?? 10000,
-    name,
-    "rope_theta",
-  );
-  const type = scaling.rope_type ?? scaling.type ?? "default";
-  switch (type) {
-    case "default":
-      return { keys: { ropeBase } };
-    case "linear":
-      return {
-        keys: { ropeBase, ropeScaling: "linear", ropeScale: number("factor") },
-      };
-    case "llama3": {
-      const factors = llama3Factors(ropeBase, headSize, {
-        factor: number("factor", 8),
-        low: number("low_freq_factor", 1),
-        high: number("high_freq_factor", 4),
-        context: number("original_max_position_embeddings", 8192),
-      });
-      return { keys: { ropeBase }, factors };
-    }
-  }
-  throw new UnsupportedError(
-    `Cannot convert ${name}: its rope scaling is ${
-      shown(type)
-    }, known are default, linear and llama3`,
-  );
-}
-
-/**
- * Llama 3 slows down frequencies that turn fewer than `low` times within the
- * context it was first trained on, leaves those above `high` alone, and blends
- * between.
- */
-function llama3Factors(
-  base: number,
-  headSize: number,
-  { factor, low, high, context }: Record<
-    "factor" | "low" | "high" | "context",
-    number
-  >,
-): Float32Array {
-  return Float32Array.from({ length: headSize / 2 }, (_, i) => {
-    const turns = context * base ** (-2 * i / headSize) / (2 * Math.PI);
-    if (turns > high) return 1;
-    if (turns < low) return factor;
-    const share = (turns - low) / (high - low);
-    return 1 / ((1 - share) / factor + share);
-  });
-}
-
-function positive(value: unknown, name: string, key: string): number {
-  if (typeof value === "number" && value > 0 && value < 1e30) return value;
-  throw new FormatError(
-    `Cannot read ${name}: ${key} is ${shown(value)}, needs a number above 0`,
-  );
-}
-
-/** A value of a file as a message may show it. */
-function shown(value: unknown): string {
-  return value === undefined ? "missing" : printable(JSON.stringify(value));
 }

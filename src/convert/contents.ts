@@ -28,8 +28,8 @@ export interface Contents {
   close(): Promise<void>;
 }
 
-/** How many layers a model has: each has one gate. */
+/** How many layers a model has: each has one up. */
 export function layerCountOf({ tensors }: Pick<Contents, "tensors">): number {
   const names = [...tensors.keys()];
-  return names.filter((name) => name.endsWith(".ffn_gate.weight")).length;
+  return names.filter((name) => name.endsWith(".ffn_up.weight")).length;
 }

@@ -30,8 +30,9 @@ export function toForm(contents: Contents, form: Form): Contents {
   const metadata = new Map(contents.metadata);
   if (form === "llama") metadata.delete(threshold);
   else if (!metadata.has(threshold)) metadata.set(threshold, entry.real(0));
-  if (activation === "reglu") {
-    const architecture = getString({ metadata }, "general.architecture")!;
+  const architecture = getString({ metadata }, "general.architecture")!;
+  const isStated = metadata.has(`${architecture}.hidden_activation`);
+  if (activation === "reglu" && !isStated) {
     const stated = hyperParameterMetadata(architecture, { activation: "relu" });
     for (const [key, value] of stated) metadata.set(key, value);
   }

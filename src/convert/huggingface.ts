@@ -3,25 +3,33 @@ import { FormatError, UnsupportedError, UsageError } from "../errors.ts";
 import type { GgmlType } from "../formats/ggml/types.ts";
 import { entry } from "../formats/gguf/gguf_file.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
-import { readObject } from "../formats/json.ts";
+import { isObject, type JsonObject, readObject } from "../formats/json.ts";
 import {
   type Checkpoint,
   type CheckpointTensor,
   openCheckpoint,
 } from "../formats/safetensors/checkpoint.ts";
 import type { SafetensorsDtype } from "../formats/safetensors/read.ts";
+import { chosenActivation } from "../model/activation.ts";
 import { architectures } from "../model/architectures.ts";
 import {
   compareTensors,
   ggufName,
   type NamedTensor,
-  type TensorName,
   tensorSchemas,
 } from "../model/schema.ts";
 import { type Config, readConfig } from "./config.ts";
 import type { Contents } from "./contents.ts";
-import { interleaved, rowCount, type Rows, stored, whole } from "./rows.ts";
-import { tensorOfHub } from "./tensor_names.ts";
+import {
+  interleaved,
+  rowCount,
+  type Rows,
+  shifted,
+  stored,
+  ternary,
+  whole,
+} from "./rows.ts";
+import { type HubTensor, tensorOfHub } from "./tensor_names.ts";
 import { tokenizerMetadata } from "./tokenizer_metadata.ts";
 
 const types: Readonly<Partial<Record<SafetensorsDtype, GgmlType>>> = {
@@ -45,7 +53,7 @@ export async function readHuggingFace(folder: Folder): Promise<Contents> {
       `Cannot read ${folder.name}: it is a directory without config.json, which a Hugging Face folder has`,
     );
   }
-  const config = readConfig(json, `${folder.name}/config.json`);
+  const config = readConfig(textConfig(json), `${folder.name}/config.json`);
   const checkpoint = await openCheckpoint(folder);
   try {
     const tensors = tensorsOf(checkpoint, config, folder);
@@ -60,11 +68,13 @@ export async function readHuggingFace(folder: Folder): Promise<Contents> {
     return {
       name: folder.name,
       form: "llama",
-      activation: config.activation,
+      activation: chosenActivation(config.activation).activation,
       metadata,
       tensors,
       sources: checkpoint.sources,
-      notes: config.notes,
+      notes: checkpoint.tensors.keys().some((name) => vision.test(name))
+        ? [...config.notes, "what sees pictures is left out"]
+        : config.notes,
       close: () => checkpoint.close(),
     };
   } catch (error) {
@@ -78,9 +88,11 @@ function tensorsOf(
   config: Config,
   folder: Folder,
 ): Map<string, Rows> {
-  const found: [NamedTensor, Rows][] = [];
+  const found: [HubTensor, Rows][] = [];
+  const { hub } = architectures.get(config.architecture)!;
   for (const tensor of tensors.values()) {
-    const named = tensorOfHub(tensor.name);
+    if (vision.test(tensor.name)) continue;
+    const named = tensorOfHub(tensor.name.replace(textPart, "$1"), hub?.names);
     if (named === undefined) {
       throw new UnsupportedError(
         `Cannot convert tensor ${
@@ -91,22 +103,39 @@ function tensorsOf(
     if (named === null || named.name === "output" && config.isTied) continue;
     found.push([named, rowsOf(tensor, named.name, config)]);
   }
-  const { ropeFactors } = config;
-  if (ropeFactors) {
-    const bytes = new Uint8Array(ropeFactors.buffer);
+  for (const [name, factors] of config.ropeFactors) {
+    const bytes = new Uint8Array(factors.buffer);
     const fetch = () => Promise.resolve(bytes);
-    const rows = whole("F32", [ropeFactors.length], fetch);
-    found.push([{ name: "rope_freqs" }, rows]);
+    found.push([{ name }, whole("F32", [factors.length], fetch)]);
   }
   return new Map(
-    found.sort(([a], [b]) => compareTensors(a, b))
-      .map(([{ name, layer }, rows]) => [ggufName(name, layer), rows]),
+    found.sort(([a], [b]) => compareTensors(placeOf(a), placeOf(b)))
+      .map(([{ name, layer }, rows]) => [
+        name === "attn_qkv"
+          ? `blk.${layer}.attn_qkv.weight`
+          : ggufName(name, layer),
+        rows,
+      ]),
   );
+}
+
+/** Where a tensor stands in a file. */
+function placeOf({ name, layer }: HubTensor): NamedTensor {
+  return { name: name === "attn_qkv" ? "attn_q" : name, layer };
+}
+
+/** What models of several kinds of input call the part that reads text, and begin the names of the others with. */
+const textPart = /^(?:language_model\.|(model\.)language_model\.)/;
+const vision = /^(?:model\.)?(?:vision_tower|multi_modal_projector)\./;
+
+/** A config with what it says of the part that reads text. */
+function textConfig(json: JsonObject): JsonObject {
+  return isObject(json.text_config) ? { ...json, ...json.text_config } : json;
 }
 
 function rowsOf(
   { name, dtype, shape, offset, source }: CheckpointTensor,
-  own: TensorName,
+  own: HubTensor["name"],
   config: Config,
 ): Rows {
   const type = types[dtype];
@@ -124,12 +153,18 @@ function rowsOf(
       }], needs 1 or 2 sizes above 0`,
     );
   }
-  const { rotated, shape: sides } = tensorSchemas[own];
-  const { rope } = architectures.get(config.architecture)!;
+  const { rope, hub } = architectures.get(config.architecture)!;
   // GGUF's half rotation is Hugging Face's.
-  if (!rotated || rope === "half") {
-    return stored(source, offset, type, shape.toReversed());
+  if (
+    own === "attn_qkv" || rope === "half" || !tensorSchemas[own].rotated
+  ) {
+    const rows = stored(source, offset, type, shape.toReversed());
+    if (hub?.normOffset && /norm\.weight$/.test(name)) {
+      return shifted(rows, hub.normOffset);
+    }
+    return hub?.isTernary && /_proj\.weight$/.test(name) ? ternary(rows) : rows;
   }
+  const { shape: sides } = tensorSchemas[own];
   // A vector's elements are moved as the rows of its matrix are.
   const [count, columns = 1] = shape;
   const rows = stored(source, offset, type, [columns, count]);

@@ -106,6 +106,58 @@ export function interleaved(rows: Rows, heads: number): Rows {
   };
 }
 
+/** A vector with a number added to each element. */
+export function shifted(rows: Rows, offset: number): Rows {
+  return asFloats(rows, (values) => {
+    values.forEach((value, i) => values[i] = value + offset);
+  });
+}
+
+/**
+ * Weights as BitNet b1.58 (arXiv 2402.17764) means them: -1, 0 or 1, whichever
+ * is nearest, times the mean size of all, for which all are read once before.
+ */
+export function ternary(rows: Rows): Rows {
+  let meanSize: Promise<number> | undefined;
+  return asFloats(rows, async (values) => {
+    const size = Math.max(1e-5, await (meanSize ??= meanSizeOf(rows)));
+    values.forEach((value, i) => {
+      const nearest = Math.max(-1, Math.min(1, Math.round(value / size)));
+      values[i] = nearest * size;
+    });
+  });
+}
+
+/** The mean of all weights' sizes. */
+async function meanSizeOf(rows: Rows): Promise<number> {
+  let sum = 0, count = 0;
+  for await (const { buffer } of allRows(retyped(rows, "F32"))) {
+    const weights = new Float32Array(buffer);
+    for (const weight of weights) sum += Math.abs(weight);
+    count += weights.length;
+  }
+  return sum / count;
+}
+
+/** The same weights as f32, changed by `change`. */
+function asFloats(
+  rows: Rows,
+  change: (values: Float32Array) => void | Promise<void>,
+): Rows {
+  const { shape } = rows;
+  return {
+    type: "F32",
+    shape,
+    read: async (first, count) => {
+      const bytes = await retyped(rows, "F32").read(first, count);
+      await change(
+        new Float32Array(bytes.buffer, bytes.byteOffset, count * shape[0]),
+      );
+      return bytes;
+    },
+  };
+}
+
 /** The same weights as another type, by way of f32. */
 export function retyped(
   rows: Rows,

@@ -1,3 +1,4 @@
+import type { HubForm } from "../model/architectures.ts";
 import {
   hubName,
   layerTensors,
@@ -17,16 +18,26 @@ const byHubName: ReadonlyMap<string | undefined, TensorName> = new Map(
   ) => [hubName({ name }), name]),
 );
 
+/** A tensor of a checkpoint: the schema's, or queries, keys and values in one. */
+export interface HubTensor extends Omit<NamedTensor, "name"> {
+  readonly name: TensorName | "attn_qkv";
+}
+
 /**
  * What a tensor of Hugging Face's name is: `undefined` for one that no such
- * model has, `null` for one that is left out.
+ * model has, `null` for one that is left out. `names` go before the schema's.
  */
-export function tensorOfHub(hub: string): NamedTensor | null | undefined {
+export function tensorOfHub(
+  hub: string,
+  names: HubForm["names"] = {},
+): HubTensor | null | undefined {
   if (derived.test(hub)) return null;
   const [, layer, own] =
     hub.match(/^(?:model\.layers\.(0|[1-9]\d*)\.)?(.+)$/) ?? [];
-  const name = own === undefined ? undefined : byHubName.get(own);
-  const table = layer === undefined ? outerTensors : layerTensors;
-  if (name === undefined || !(name in table)) return undefined;
-  return layer === undefined ? { name } : { name, layer: Number(layer) };
+  const stem = own?.replace(/\.weight$/, "") ?? "";
+  const name = Object.hasOwn(names, stem) ? names[stem] : byHubName.get(own);
+  if (own === undefined || name === undefined) return undefined;
+  if (layer === undefined) return name in outerTensors ? { name } : undefined;
+  const isOfLayer = name === "attn_qkv" || name in layerTensors;
+  return isOfLayer ? { name, layer: Number(layer) } : undefined;
 }

@@ -44,7 +44,7 @@ export const activationOption: {
   schema: v.custom<ActivationChoice>(
     (value) =>
       typeof value === "string" &&
-      (activations.includes(value as Activation) || fatrelu.test(value)),
+      (activations.includes(value as Activation) || isFatRelu(value)),
     expected,
   ) as SchemaOf<ActivationChoice>,
   type: "string",
@@ -53,6 +53,11 @@ export const activationOption: {
     activations.join(", ")
   } or fatrelu=VALUE, over what the file implies`,
 };
+
+/** Whether a text is FATReLU's name with its threshold, as files that culm writes have it. */
+export function isFatRelu(text: string): text is `fatrelu=${number}` {
+  return fatrelu.test(text);
+}
 
 /** What a caller's choice means. */
 export function chosenActivation(choice: ActivationChoice): ChosenActivation {

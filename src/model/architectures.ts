@@ -4,13 +4,14 @@
  */
 import { UnsupportedError } from "../errors.ts";
 import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
-import type { Activation } from "./activation.ts";
+import { type ActivationChoice, isFatRelu } from "./activation.ts";
 import type { HyperParameterReader } from "./hyper_parameters.ts";
 import type { Rope, Rotation } from "./rope.ts";
 import type {
   OptionalTensorName,
   OuterTensorName,
   PerLayer,
+  TensorName,
 } from "./schema.ts";
 import type { Traits } from "./traits.ts";
 
@@ -26,14 +27,26 @@ export interface Architecture {
   readonly qkNorm?: Traits["qkNorm"];
   /** Gate and up are one tensor, `ffn_up` */
   readonly fusesGate?: true;
+  /** How Hugging Face's checkpoints differ from what the schema says */
+  readonly hub?: HubForm;
   /** The activation that a file of this magic, these tensors and this `hidden_activation` means. */
   activation(
     magic: "GGUF" | "PWRI",
     layer: PerLayer<TensorInfo>,
     stated?: string,
-  ): Activation;
+  ): ActivationChoice;
   /** The traits that are not what {@linkcode plainTraits} says. */
   traits?(header: Header): Partial<Traits>;
+}
+
+/** What a checkpoint of Hugging Face's has otherwise than its GGUF file. */
+export interface HubForm {
+  /** Which tensor is meant by a name, without `model.layers.N.` and `.weight`, where that is another one or has another name */
+  readonly names?: Readonly<Record<string, TensorName | "attn_qkv">>;
+  /** What is added to every norm's weights */
+  readonly normOffset?: number;
+  /** Weights are meant as -1, 0 or 1 times their mean size */
+  readonly isTernary?: true;
 }
 
 /** What traits follow from. */
@@ -73,6 +86,16 @@ const factors = [
   "rope_factors_long",
   "rope_factors_short",
 ] as const;
+
+/** Where `post_attention_layernorm` is what its name says. */
+const postNormNames = {
+  post_attention_layernorm: "post_attention_norm",
+} as const;
+
+const gemmaHub: HubForm = {
+  names: { ...postNormNames, pre_feedforward_layernorm: "ffn_norm" },
+  normOffset: 1,
+};
 
 /** A block as Llama's is, with whatever biases the file has. */
 const llama = {
@@ -117,12 +140,14 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     needs: [...block, ...qkNorms],
     rope: "half",
     qkNorm: "head",
+    traits: windowed,
   }],
   ["gemma2", {
     ...llama,
     needs: [...block, ...postNorms],
     takes: ffn,
     rope: "half",
+    hub: gemmaHub,
     activation: (_magic, _layer, stated) => statedActivation(stated, "geglu"),
     traits: (header) => ({
       ...gemma(header, 46),
@@ -137,6 +162,7 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     takes: ffn,
     rope: "half",
     qkNorm: "head",
+    hub: gemmaHub,
     activation: (_magic, _layer, stated) => statedActivation(stated, "geglu"),
     traits: (header) => ({
       ...gemma(header, 62),
@@ -145,7 +171,17 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     }),
   }],
   // Its windows are left out, as llama.cpp does: converters wrote wrong ones.
-  ["phi3", { ...llama, rope: "half", fusesGate: true }],
+  ["phi3", {
+    ...llama,
+    rope: "half",
+    fusesGate: true,
+    hub: {
+      names: {
+        "self_attn.qkv_proj": "attn_qkv",
+        "mlp.gate_up_proj": "ffn_up",
+      },
+    },
+  }],
   ["smollm3", {
     ...llama,
     traits: ({ layerCount }) => ({
@@ -184,6 +220,7 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     takes: ffn,
     rope: "half",
     qkNorm: "whole",
+    hub: { names: postNormNames },
     traits: (header) => {
       const { base } = header.rotation;
       return alternating(header, 4, 0, unscaled(base), base);
@@ -195,6 +232,7 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     takes: [...ffn, ...factors],
     rope: "half",
     qkNorm: "head",
+    hub: { names: postNormNames },
     traits: exaone4,
   }],
   ["arcee", {
@@ -208,6 +246,7 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     needs: [...norms, ...normBiases],
     takes: [...down, ...ungatedBiases],
     rope: "half",
+    hub: { normOffset: 1 },
     activation: () => "relu2",
     traits: ({ keys }) => ({
       norm: "layer",
@@ -219,32 +258,42 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     needs: [...block, ...subNorms],
     takes: down,
     rope: "half",
+    hub: {
+      names: {
+        "self_attn.attn_sub_norm": "attn_sub_norm",
+        "mlp.ffn_sub_norm": "ffn_sub_norm",
+      },
+      isTernary: true,
+    },
   }],
 ]);
 
 /** What a `hidden_activation` means, or the one that goes without saying. */
 function statedActivation(
   stated: string | undefined,
-  otherwise: Activation,
-): Activation {
+  otherwise: ActivationChoice,
+): ActivationChoice {
   if (stated === undefined) return otherwise;
-  const known = statedActivations[stated];
+  const known = statedActivations.get(stated);
   if (known) return known;
+  if (isFatRelu(stated)) return stated;
   throw new UnsupportedError(
     `Cannot run hidden_activation ${JSON.stringify(stated)}: known are ${
-      Object.keys(statedActivations).join(", ")
+      [...statedActivations.keys()].join(", ")
     }`,
   );
 }
 
 /** By what Hugging Face calls them; of a gated FFN, or of one without a gate. */
-const statedActivations: Readonly<Record<string, Activation>> = {
-  silu: "swiglu",
-  relu: "reglu",
-  relu2: "relu2",
-  relu_squared: "relu2",
-  gelu_pytorch_tanh: "geglu",
-};
+export const statedActivations: ReadonlyMap<string, ActivationChoice> = new Map(
+  [
+    ["silu", "swiglu"],
+    ["relu", "reglu"],
+    ["relu2", "relu2"],
+    ["relu_squared", "relu2"],
+    ["gelu_pytorch_tanh", "geglu"],
+  ],
+);
 
 /** What all traits are, but for those that an architecture has of its own. */
 export function plainTraits(
@@ -304,7 +353,7 @@ function unscaled(base: number): Rotation {
 
 /** What Gemma's have in common; queries of the one with `wideLayers` layers are scaled by hidden / heads. */
 function gemma(
-  { layerCount, hiddenSize, headCount, headSize }: Header,
+  { keys, layerCount, hiddenSize, headCount, headSize }: Header,
   wideLayers: number,
 ): Partial<Traits> {
   const width = layerCount === wideLayers
@@ -312,7 +361,7 @@ function gemma(
     : headSize;
   return {
     embeddingScale: Math.sqrt(hiddenSize),
-    attentionScale: 1 / Math.sqrt(width),
+    attentionScale: keys.number("attentionScale") || 1 / Math.sqrt(width),
   };
 }
 

@@ -336,7 +336,10 @@ Deno.test("what culm does not know, or does not fit together, is refused by name
     [filesOf({ hidden_size: "32" }), /hidden_size is "32", needs a whole/],
     [filesOf({ num_attention_heads: 3 }), /3 heads of 10 elements/],
     [filesOf({ rope_theta: -1 }), /rope_theta is -1/],
-    [filesOf({ rope_scaling: { type: "yarn" } }), /rope scaling is "yarn"/],
+    [
+      filesOf({ rope_scaling: { type: "dynamic" } }),
+      /rope scaling is "dynamic"/,
+    ],
     [filesOf({ rope_scaling: 3 }), /rope_scaling is no object/],
     [
       filesOf({

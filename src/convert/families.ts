@@ -1,0 +1,174 @@
+/** The models of Hugging Face's that can be converted, by what their configs call them. */
+import type { HyperParameters } from "../model/hyper_parameters.ts";
+import type { ConfigReader } from "./config_reader.ts";
+
+/** What is particular to the models of a `model_type`. */
+export interface Family {
+  /** `general.architecture` */
+  readonly architecture: string;
+  /** `hidden_act` where the config does not say it */
+  readonly activation: string;
+  /** The share of a head that rotates, where the config does not say it */
+  readonly rotatedShare?: number;
+  /** Whether some layers have a window and others have none */
+  readonly mixesWindows?: true;
+  /** Keys that only this family has */
+  keys?(config: ConfigReader, sizes: FamilySizes): HyperParameters;
+}
+
+/** What a family's keys follow from. */
+export interface FamilySizes {
+  readonly hiddenSize: number;
+  readonly headCount: number;
+  readonly headSize: number;
+  readonly layerCount: number;
+}
+
+const llama: Family = { architecture: "llama", activation: "silu" };
+
+const gemma = {
+  activation: "gelu_pytorch_tanh",
+  mixesWindows: true,
+} as const;
+
+/** A window in three layers of four, or as the config says; and no window at all where it has none. */
+const someWindows = {
+  activation: "silu",
+  mixesWindows: true,
+  keys: (config, { layerCount }) =>
+    config.optional("sliding_window") === undefined
+      ? {}
+      : { windowPattern: windowsOf(config, layerCount, 4) },
+} as const satisfies Omit<Family, "architecture">;
+
+const mistral3: Family = {
+  architecture: "mistral3",
+  activation: "silu",
+  keys: (config) => ({
+    temperatureScale: config.object("rope_parameters")
+      .optional("llama_4_scaling_beta"),
+  }),
+};
+
+/** By `model_type`, or the name of its class without `ForCausalLM`. */
+export const families: ReadonlyMap<string, Family> = new Map<string, Family>([
+  ["bamboo", { architecture: "bamboo", activation: "relu" }],
+  ["llama", llama],
+  ["mistral", llama],
+  ["qwen2", { ...llama, architecture: "qwen2" }],
+  // ProSparse.
+  ["sparsellama", llama],
+  ["qwen3", { ...llama, architecture: "qwen3" }],
+  ["gemma2", {
+    ...gemma,
+    architecture: "gemma2",
+    keys: (config, sizes) => ({
+      ...gemmaScale(config, sizes, 46),
+      scoreCap: config.optional("attn_logit_softcapping"),
+      logitCap: config.optional("final_logit_softcapping"),
+    }),
+  }],
+  ["gemma3", gemma3()],
+  ["gemma3_text", gemma3()],
+  ["phi3", { ...llama, architecture: "phi3" }],
+  ["smollm3", {
+    ...llama,
+    architecture: "smollm3",
+    keys: (config, { layerCount }) => {
+      const { no_rope_layers: rotates } = config.json;
+      const isUsual = !Array.isArray(rotates) ||
+        rotates.length === layerCount &&
+          rotates.every((each, i) => Boolean(each) === (i % 4 !== 3));
+      if (isUsual) return {};
+      throw config.refusal(
+        "no_rope_layers",
+        rotates,
+        "is no rotation in every 4th layer",
+      );
+    },
+  }],
+  ["granite", {
+    ...llama,
+    architecture: "granite",
+    keys: (config) => ({
+      attentionScale: config.optional("attention_multiplier"),
+      embeddingScale: config.optional("embedding_multiplier"),
+      residualScale: config.optional("residual_multiplier"),
+      logitScale: config.positive("logits_scaling", 1),
+    }),
+  }],
+  ["minicpm", {
+    ...llama,
+    architecture: "minicpm",
+    keys: (config, { hiddenSize, layerCount }) => ({
+      embeddingScale: config.positive("scale_emb", 1),
+      residualScale: config.positive("scale_depth", 1) / Math.sqrt(layerCount),
+      logitScale: hiddenSize / config.positive("dim_model_base", hiddenSize),
+    }),
+  }],
+  ["olmo2", { ...someWindows, architecture: "olmo2" }],
+  ["olmo3", { ...someWindows, architecture: "olmo2" }],
+  ["exaone4", { ...someWindows, architecture: "exaone4" }],
+  ["arcee", { architecture: "arcee", activation: "relu2" }],
+  ["nemotron", {
+    architecture: "nemotron",
+    activation: "relu2",
+    rotatedShare: 0.5,
+    keys: (config) => ({
+      rmsEpsilon: undefined,
+      layerEpsilon: config.positive("norm_eps", 1e-5),
+    }),
+  }],
+  ["bitnet", { ...llama, architecture: "bitnet" }],
+  ["ministral3", mistral3],
+  ["mistral3", mistral3],
+]);
+
+function gemma3(): Family {
+  return {
+    ...gemma,
+    architecture: "gemma3",
+    keys: (config, sizes) => {
+      const { sliding_window_pattern: newer, _sliding_window_pattern: older } =
+        config.json;
+      const every = Number(newer ?? older ?? 6);
+      const flags = windowsOf(config, sizes.layerCount, every);
+      const isUsual = flags.every((has, i) => has === (i % 6 !== 5));
+      return {
+        ...gemmaScale(config, sizes, 62),
+        logitCap: config.optional("final_logit_softcapping"),
+        windowPattern: isUsual ? undefined : flags,
+      };
+    },
+  };
+}
+
+/** Which layers have a window: as `layer_types` says, or all but every so many'th. */
+function windowsOf(
+  { json: { layer_types: types } }: ConfigReader,
+  layerCount: number,
+  every: number,
+): boolean[] {
+  return Array.from(
+    { length: layerCount },
+    (_, layer) =>
+      Array.isArray(types)
+        ? types[layer] === "sliding_attention"
+        : layer % every !== every - 1,
+  );
+}
+
+/** The scale of attention, where it is none that the architecture has by itself. */
+function gemmaScale(
+  config: ConfigReader,
+  { headSize, hiddenSize, headCount, layerCount }: FamilySizes,
+  wideLayers: number,
+): HyperParameters {
+  const scalar = config.positive("query_pre_attn_scalar", headSize);
+  const usual = layerCount === wideLayers
+    ? Math.floor(hiddenSize / headCount)
+    : headSize;
+  return {
+    attentionScale: scalar === usual ? undefined : 1 / Math.sqrt(scalar),
+  };
+}
