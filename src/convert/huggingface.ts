@@ -8,7 +8,7 @@ import {
   type Checkpoint,
   type CheckpointTensor,
   openCheckpoint,
-} from "../formats/safetensors/checkpoint.ts";
+} from "../formats/checkpoint.ts";
 import type { SafetensorsDtype } from "../formats/safetensors/read.ts";
 import { chosenActivation } from "../model/activation.ts";
 import { architectures } from "../model/architectures.ts";

@@ -15,6 +15,7 @@ import {
   safetensorsFile,
   type TensorOfFile,
 } from "../helpers/memory_folder.ts";
+import { stateDict } from "../helpers/torch_zip.ts";
 import { gaussianVector } from "../helpers/seeded_random.ts";
 import { sentencePieceJson } from "./tokenizer_files.ts";
 
@@ -291,6 +292,39 @@ Deno.test("biases of queries and keys are moved as the rows of their matrices", 
     bias.forEach((value, i) => assert.equal(value, weights[32 * i]));
   }
   assert.equal(describeModel(file).layers[0].attn_q_bias?.type, "F32");
+});
+
+Deno.test("weights that PyTorch wrote are those of safetensors", async () => {
+  const f32 = Object.fromEntries(
+    Object.entries(llamaTensors()).map(([name, { shape }]) => [
+      name,
+      tensor(shape, "F32"),
+    ]),
+  );
+  const { bytes } = await made(filesOf({}, f32), { type: "F32" });
+  const { "model.safetensors": _, ...others } = filesOf({}, f32);
+  const one = { ...others, "pytorch_model.bin": stateDict(f32) };
+  assert.deepEqual((await made(one, { type: "F32" })).bytes, bytes);
+  const [first, ...rest] = Object.entries(f32);
+  const parts = {
+    "pytorch_model-00001-of-00002.bin": stateDict(Object.fromEntries([first])),
+    "pytorch_model-00002-of-00002.bin": stateDict(Object.fromEntries(rest)),
+  };
+  const two = { ...others, ...parts };
+  assert.deepEqual((await made(two, { type: "F32" })).bytes, bytes);
+  const weight_map = Object.fromEntries(
+    Object.keys(f32).map((name) => [
+      name,
+      `pytorch_model-0000${name === first[0] ? 1 : 2}-of-00002.bin`,
+    ]),
+  );
+  const indexed = { ...two, "pytorch_model.bin.index.json": { weight_map } };
+  assert.deepEqual((await made(indexed, { type: "F32" })).bytes, bytes);
+  const view = await viewFolder(memoryFolder(one, "models/a-model/"));
+  assert.deepEqual(
+    await view.read(0, view.size),
+    (await made(one, { type: "F16" })).bytes,
+  );
 });
 
 Deno.test("a folder of which no header can be made lets go of its files", async () => {

@@ -59,3 +59,61 @@ export function vectorPickle(type: "Float" | "Byte", length: number) {
     ...[...whole, 0x85, 0x4b, 1, 0x85, 0x74, 0x52, 0x2e],
   ]);
 }
+
+/** A checkpoint of f32 tensors, as `torch.save` writes a `state_dict`; the sizes of each are slowest first. */
+export function stateDict(
+  tensors: Readonly<
+    Record<string, { shape: readonly number[]; data: Uint8Array }>
+  >,
+): Uint8Array {
+  const text = (value: string) => {
+    const bytes = utf8.encode(value);
+    return [
+      0x58,
+      ...new Uint8Array(Uint32Array.of(bytes.length).buffer),
+      ...bytes,
+    ];
+  };
+  const whole = (value: number) => [
+    0x4a,
+    ...new Uint8Array(Int32Array.of(value).buffer),
+  ];
+  const tuple = (values: readonly number[]) => [
+    0x28,
+    ...values.flatMap(whole),
+    0x74,
+  ];
+  const entries = Object.entries(tensors).flatMap(
+    ([name, { shape, data }], key) => {
+      const strides = shape.map((_, i) =>
+        shape.slice(i + 1).reduce((product, side) => product * side, 1)
+      );
+      return [
+        ...text(name),
+        ...utf8.encode("ctorch._utils\n_rebuild_tensor_v2\n"),
+        ...[0x28, 0x28, ...text("storage")],
+        ...utf8.encode("ctorch\nFloatStorage\n"),
+        ...[...text(String(key)), ...text("cpu"), ...whole(data.length / 4)],
+        ...[
+          0x74,
+          0x51,
+          0x4b,
+          0,
+          ...tuple(shape),
+          ...tuple(strides),
+          0x74,
+          0x52,
+        ],
+      ];
+    },
+  );
+  const pickle = Uint8Array.from([0x80, 2, 0x7d, 0x28, ...entries, 0x75, 0x2e]);
+  return zipOfAll([
+    ["model/data.pkl", pickle, pickle.length],
+    ...Object.values(tensors).map(({ data }, key): Member => [
+      `model/data/${key}`,
+      data,
+      data.length,
+    ]),
+  ]);
+}

@@ -100,6 +100,11 @@ export class TorchTensor {
     return product(this.shape);
   }
 
+  /** Bytes of one element. */
+  get elementBytes(): number {
+    return dtypeBytes(this.dtype);
+  }
+
   /**
    * Its elements as numbers, in row-major order, `[length]`. Integers beyond
    * 2^53 are rounded; booleans are 0 and 1.

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { CulmError } from "../../../src/errors.ts";
-import { openCheckpoint } from "../../../src/formats/safetensors/checkpoint.ts";
+import { CulmError } from "../../src/errors.ts";
+import { openCheckpoint } from "../../src/formats/checkpoint.ts";
 import {
   type FileContent,
   memoryFolder,
   safetensorsFile,
-} from "../../helpers/memory_folder.ts";
+} from "../helpers/memory_folder.ts";
 
 /** A file with one tensor of each name. */
 const shard = (...names: string[]) =>
