@@ -18,6 +18,11 @@ const parts: Readonly<
   ffn_up: [["ffn_gate", "ffn"], ["ffn_up", "ffn"]],
 };
 
+/** Whether a tensor of this name holds several, whatever the architecture. */
+export function isFused(name: string): boolean {
+  return /^blk\.\d+\.attn_qkv\.(weight|bias)$/.test(name);
+}
+
 /** A file's tensors, those that hold several replaced by these. */
 export function unfused(
   tensors: ReadonlyMap<string, TensorInfo>,
@@ -28,10 +33,10 @@ export function unfused(
   const all = [...tensors].flatMap(([name, tensor]) => {
     const [, block, own, kind] =
       name.match(/^(blk\.\d+)\.(\w+)\.(weight|bias)$/) ?? [];
-    const isFused = own === "attn_qkv" ||
+    const isSeveral = isFused(name) ||
       own === "ffn_up" && fusesGate &&
         !tensors.has(`${block}.ffn_gate.${kind}`);
-    return isFused
+    return isSeveral
       ? split(tensor, lengths, parts[own]).map((part, i) => ({
         ...part,
         name: `${block}.${parts[own][i][0]}.${kind}`,

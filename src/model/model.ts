@@ -12,7 +12,7 @@ import {
   chosenActivation,
 } from "./activation.ts";
 import { architectures, plainTraits } from "./architectures.ts";
-import { unfused } from "./fused.ts";
+import { isFused, unfused } from "./fused.ts";
 import { HyperParameterReader } from "./hyper_parameters.ts";
 import { readRotation } from "./rotation.ts";
 import {
@@ -25,6 +25,7 @@ import {
   type SideLengths,
   sideLengths,
   type TensorName,
+  tensorOfGguf,
   tensorSchemas,
 } from "./schema.ts";
 import type { Traits } from "./traits.ts";
@@ -103,7 +104,7 @@ export function describeModel(
     throw new UnsupportedError(
       `Cannot run architecture "${name}": culm runs ${
         [...architectures.keys()].join(", ")
-      }`,
+      }${whatIsNew(file)}`,
     );
   }
   const keys = new HyperParameterReader(file, name);
@@ -267,6 +268,21 @@ function checkLayer(
       } has rank ${down}, ${at("fc2")} has ${up}`,
     );
   }
+}
+
+/** Names that are shown, at most. */
+const mostShown = 5;
+
+/** What an unknown architecture has that no known one has, as far as tensors tell. */
+function whatIsNew({ tensors }: GgufFile): string {
+  const strangers = new Set(
+    tensors.keys().filter((name) => !isFused(name) && !tensorOfGguf(name))
+      .map((name) => name.replace(/^blk\.\d+\./, "").replace(/\.weight$/, "")),
+  );
+  if (strangers.size === 0) return "";
+  const shown = [...strangers].slice(0, mostShown).join(", ");
+  const rest = strangers.size - mostShown;
+  return `; new in this one: ${shown}${rest > 0 ? ` and ${rest} more` : ""}`;
 }
 
 function fault(what: string): FormatError {

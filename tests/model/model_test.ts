@@ -75,6 +75,99 @@ Deno.test("an unknown architecture gets an error that lists the known ones", asy
   });
 });
 
+Deno.test("an unknown architecture's error says what is new in it", async () => {
+  const file = await header();
+  set(file, "general.architecture", "mamba");
+  const tensor = file.tensors.get("blk.0.attn_q.weight")!;
+  for (const name of ["ssm_in.weight", "ssm_a", "attn_qkv.weight"]) {
+    file.tensors.set(`blk.0.${name}`, tensor);
+    file.tensors.set(`blk.1.${name}`, tensor);
+  }
+  assert.throws(() => describeModel(file), /; new in this one: ssm_in, ssm_a$/);
+  for (let i = 0; i < 5; i++) file.tensors.set(`extra${i}`, tensor);
+  assert.throws(
+    () => describeModel(file),
+    /ssm_in, ssm_a, extra0, extra1, extra2 and 2 more$/,
+  );
+});
+
+Deno.test("old keys of scaling, a factor without a type, and a factor of 0", async () => {
+  const scaleOf = async (
+    keys: Record<string, unknown>,
+  ): Promise<number | undefined> => {
+    const file = await header({ architecture: "llama" });
+    for (const [key, value] of Object.entries(keys)) {
+      set(file, `llama.rope.${key}`, value);
+    }
+    return describeModel(file).rotations[0].scale;
+  };
+  assert.equal(await scaleOf({}), 1);
+  assert.equal(await scaleOf({ scale_linear: 4 }), 4);
+  assert.equal(await scaleOf({ "scaling.factor": 4 }), 4);
+  assert.equal(await scaleOf({ "scaling.factor": 4, scale_linear: 2 }), 4);
+  assert.equal(await scaleOf({ "scaling.factor": 0 }), 1);
+  assert.equal(await scaleOf({ "scaling.factor": 0, scale_linear: 2 }), 1);
+  assert.equal(await scaleOf({ "scaling.type": "none", scale_linear: 4 }), 1);
+  await assert.rejects(scaleOf({ "scaling.factor": -1 }), FormatError);
+});
+
+Deno.test("sizes may be lists of equal numbers", async () => {
+  const file = await header({ architecture: "llama", layerCount: 3 });
+  const list = (key: string, ...values: number[]) =>
+    file.metadata.set(key, {
+      type: "array",
+      value: { elementType: "uint32", values: Uint32Array.from(values) },
+    });
+  list("llama.attention.head_count", 4, 4, 4);
+  list("llama.attention.head_count_kv", 2, 2, 2);
+  list("llama.feed_forward_length", 96, 96, 96);
+  const model = describeModel(file);
+  assert.deepEqual(
+    [model.headCount, model.kvHeadCount, model.feedForwardSize],
+    [4, 2, 96],
+  );
+  list("llama.attention.head_count_kv", 2, 2, 4);
+  assert.throws(
+    () => describeModel(file),
+    (error) =>
+      error instanceof UnsupportedError &&
+      /head_count_kv that differs from layer to layer, 2 and 4/
+        .test(error.message),
+  );
+});
+
+Deno.test("tensors of several parts are read as these, or refused", async () => {
+  const phi = { architecture: "phi3", fused: true, layerCount: 1 };
+  const fused = describeModel(await header(phi)).layers[0];
+  const { fused: _, ...separate } = phi;
+  const plain = describeModel(await header(separate)).layers[0];
+  for (
+    const name of ["attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up"] as const
+  ) {
+    const [own, other] = [fused[name]!, plain[name]!];
+    assert.deepEqual([own.name, own.shape, own.byteLength], [
+      other.name,
+      other.shape,
+      other.byteLength,
+    ]);
+  }
+  assert.equal(
+    fused.attn_k.offset - fused.attn_q.offset,
+    fused.attn_q.byteLength,
+  );
+  assert.equal(
+    fused.ffn_up.offset - fused.ffn_gate!.offset,
+    fused.ffn_gate!.byteLength,
+  );
+  const file = await header(phi);
+  const name = "blk.0.attn_qkv.weight";
+  file.tensors.set(name, reshape(file.tensors.get(name)!, 64, 127));
+  assert.throws(
+    () => describeModel(file),
+    /attn_qkv\.weight: its shape is \[64, 127\], the model needs 64 \+ 32 \+ 32 rows/,
+  );
+});
+
 Deno.test("what every object has is no architecture", async () => {
   for (const name of ["constructor", "__proto__", "toString"]) {
     const file = await header();
