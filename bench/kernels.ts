@@ -13,6 +13,7 @@
 import { parseArgs } from "node:util";
 import { median } from "../cli/commands/bench/roofline.ts";
 import { compileKernels } from "../src/kernels/kernels.ts";
+import { packedRowBytes } from "../src/kernels/packing.ts";
 import type { Job, Kind } from "./kernels/worker.ts";
 
 const { values: options } = parseArgs({
@@ -48,10 +49,14 @@ const kinds: Kind[] = [
   { name: "Q4", kind: 2, ggmlType: 2, block: of(32, 18, largest / 8, 0) },
   { name: "Q4M", kind: 3, ggmlType: 3, block: of(32, 20, largest / 8, 0, 2) },
   { name: "Q4K", kind: 4, ggmlType: 12, block: of(256, 144, 1e-3, 0, 2) },
-  { name: "I8", kind: 5, ggmlType: 8, block: of(32, 34, largest / 127, 0) },
-  { name: "I8M", kind: 6, ggmlType: 7, block: of(32, 24, largest / 16, 0, 2) },
-  { name: "I8H", kind: 7, ggmlType: 14, block: of(256, 210, 1e-5, 208) },
-  { name: "I8HM", kind: 8, ggmlType: 10, block: of(256, 84, 2e-3, 80, 82) },
+  { name: "IQ4", kind: 5, ggmlType: 20, block: of(32, 18, largest / 113, 0) },
+  { name: "IQ4XS", kind: 5, ggmlType: 23, block: of(256, 136, 1e-5, 0) },
+  { name: "FP4", kind: 6, ggmlType: 39, block: of(32, 17, 0) },
+  { name: "IQ3", kind: 7, ggmlType: 18, block: of(256, 98, 1e-4, 0) },
+  { name: "I8", kind: 11, ggmlType: 8, block: of(32, 34, largest / 127, 0) },
+  { name: "I8M", kind: 12, ggmlType: 7, block: of(32, 24, largest / 16, 0, 2) },
+  { name: "I8H", kind: 13, ggmlType: 14, block: of(256, 210, 1e-5, 208) },
+  { name: "I8HM", kind: 14, ggmlType: 10, block: of(256, 84, 2e-3, 80, 82) },
   { name: "F16", kind: 1, ggmlType: 1, block: of(1, 2, deviation, 0) },
   { name: "F32", kind: 0, ggmlType: 0, block: of(1, 4, deviation) },
 ].filter(({ name }) => options.kinds?.split(",").includes(name) ?? true);
@@ -136,7 +141,7 @@ for (const kind of kinds) {
     line += text(read) + text(decode) + text(decode / read, 2, 7) + text(axpy) +
       " |";
   }
-  const rowBytes = [16384, 8208, 2304, 3072, 4352, 5120, 5120, 6144][kind.kind];
+  const rowBytes = packedRowBytes(kind.kind, k);
   for (const megabytes of [0.5, 4]) {
     line += text(await tileRate(workers[0], rowBytes, megabytes));
   }

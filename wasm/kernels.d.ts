@@ -2,7 +2,8 @@
  * What an instance of the kernels exports. Pointers are byte offsets into `memory`; all of it from `heap_base()` on belongs to the caller. Strides named
  * `…Bytes` are in bytes, `…Stride` in floats. Counts may be zero. `wasm/src` documents each kernel, `wasm/src/layout.rs` the packed rows.
  *
- * A packed `kind` is 0 F32, 1 F16, 2 Q4, 3 Q4 with mins, 4 I8, 5 I8 with mins, 6 I8 with a scale per 16, 7 the same with mins.
+ * A packed `kind` is 0 F32, 1 F16, 2 Q4, 3 Q4 with mins, 4 the same in f32, 5 to 10 nibbles that number a table (of IQ4, FP4, IQ3_XXS, IQ3_S, IQ2_XXS,
+ * IQ1_S), 11 I8, 12 I8 with mins, 13 I8 with a scale per 16, 14 the same with mins.
  */
 export interface Kernels {
   readonly memory: WebAssembly.Memory;

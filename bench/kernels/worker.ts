@@ -3,6 +3,7 @@
  * when told to.
  */
 
+import { ggmlTypes } from "../../src/formats/ggml/types.ts";
 import { floatToHalf } from "../../src/formats/ggml/half.ts";
 import type { Kernels } from "../../wasm/kernels.d.ts";
 
@@ -97,6 +98,7 @@ function load(
       view.setUint16(at + field, floatToHalf(value), true);
     }
     if (kind.ggmlType === 0) view.setFloat32(at, value, true);
+    if (kind.ggmlType === ggmlTypes.MXFP4.id) rows[at] = 120;
   }
   const args = [source, sample, sourceBytes, 0, k, matrix, rowBytes] as const;
   kernels.repack(kind.ggmlType, kind.kind, ...args);

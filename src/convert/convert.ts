@@ -2,6 +2,7 @@ import * as v from "valibot";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
+import { isReadType } from "../formats/ggml/dequantise.ts";
 import { bytesOfTensors, type GgmlType } from "../formats/ggml/types.ts";
 import { entry, type MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { inParts } from "../formats/gguf/split.ts";
@@ -232,7 +233,11 @@ function typed(
   const typeOf = (name: string, { type, shape }: Rows) => {
     if (wanted) return chooseType({ name, type, shape }, wanted, context);
     const before = own.get(withDown(name));
-    return before ? fitting(before, shape[0]) : type;
+    const to = before ? fitting(before, shape[0]) : type;
+    if (to === type || !isReadType(to)) return to;
+    throw new UsageError(
+      `Cannot convert ${contents.name}: ${name} is turned, and ${to} is a type that culm reads and does not write; give one that it writes (--type)`,
+    );
   };
   return new Map(
     contents.tensors.entries().map(([name, rows]) => [

@@ -18,14 +18,21 @@ export const packedKind = {
   q4Min: 3,
   /** the same, both f32 */
   q4K: 4,
+  /** nibbles that number a table, an f32 scale per 32; so the next five, each with a table of its own */
+  iq4: 5,
+  fp4: 6,
+  iq3: 7,
+  iq3S: 8,
+  iq2: 9,
+  iq1: 10,
   /** bytes, a scale per 32 */
-  i8: 5,
+  i8: 11,
   /** bytes, a scale and a minimum per 32 */
-  i8Min: 6,
+  i8Min: 12,
   /** bytes, a scale per 16 */
-  i8Half: 7,
+  i8Half: 13,
   /** bytes, a scale and a minimum per 16 */
-  i8HalfMin: 8,
+  i8HalfMin: 14,
 } as const;
 
 /** The layout that holds a type's weights exactly. */
@@ -43,10 +50,28 @@ export const kindOfType: Readonly<Record<GgmlType, number>> = {
   Q4_K: packedKind.q4K,
   Q5_K: packedKind.i8Min,
   Q6_K: packedKind.i8Half,
+  IQ4_NL: packedKind.iq4,
+  IQ4_XS: packedKind.iq4,
+  MXFP4: packedKind.fp4,
+  NVFP4: packedKind.i8Half,
+  TQ1_0: packedKind.q4,
+  TQ2_0: packedKind.q4,
+  Q1_0: packedKind.q4,
+  Q2_0: packedKind.q4,
+  IQ1_S: packedKind.iq1,
+  IQ1_M: packedKind.i8Half,
+  IQ2_XXS: packedKind.iq2,
+  IQ2_XS: packedKind.i8Half,
+  IQ2_S: packedKind.i8Half,
+  IQ3_XXS: packedKind.iq3,
+  IQ3_S: packedKind.iq3S,
 };
 
 /** Bytes of a group of 128 weights: four blocks side by side, a lane of a vector each. */
-const groupBytes = [0, 0, 72, 80, 96, 136, 160, 160, 192];
+// deno-fmt-ignore
+const groupBytes = [
+  0, 0, 72, 80, 96, 80, 80, 80, 80, 80, 80, 136, 160, 160, 192,
+];
 
 /** Bytes before the halves of an f16 row: its scale. */
 const f16HeadBytes = 16;

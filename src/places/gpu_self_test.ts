@@ -6,7 +6,9 @@
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { fromBuffer } from "../bytes/memory.ts";
 import { GpuError } from "../errors.ts";
+import { isReadType } from "../formats/ggml/dequantise.ts";
 import { quantise } from "../formats/ggml/quantise.ts";
+import { randomBlocks } from "../formats/ggml/random_blocks.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import type { LayerTensors, Model } from "../model/model.ts";
 import {
@@ -169,9 +171,14 @@ function smallModel(
     // Norms are about 1, rows of matrices about 1 long.
     const scale = shape.length === 1 ? 0.1 : Math.sqrt(3 / shape[0]);
     const mean = /_norm$|^rope_/.test(name) ? 1 : 0;
-    const values = new Float32Array(length)
-      .map(() => mean + scale * (2 * random.next() - 1));
-    const bytes = quantise(like.type, values);
+    const { type } = like;
+    const bytes = isReadType(type)
+      ? randomBlocks(type, length, scale / 2, () => random.next())
+      : quantise(
+        type,
+        new Float32Array(length)
+          .map(() => mean + scale * (2 * random.next() - 1)),
+      );
     const offset = end;
     parts.push({ offset, bytes });
     end += bytes.length;

@@ -55,3 +55,31 @@ Deno.test("the same type, one without blocks, and weights without blocks need no
     await file.close();
   }
 });
+
+Deno.test("a type that is read and not written stays as it is, and is not turned", async () => {
+  const { source } = await randomModel({
+    type: "IQ4_NL",
+    hiddenSize: 96,
+    feedForwardSize: 160,
+  });
+  const same = await convert(source, { threads: 0 });
+  await same.close();
+  await assert.rejects(
+    convert(source, { form: "powerinfer", threads: 0 }),
+    (error) => {
+      assert(error instanceof UsageError);
+      assert.match(
+        error.message,
+        /blk\.0\.ffn_down_t\.weight is turned, and IQ4_NL is a type that culm reads and does not write; .*\(--type\)$/,
+      );
+      return true;
+    },
+  );
+  const asQ8 = await convert(source, {
+    form: "powerinfer",
+    type: "Q8_0",
+    allowRequantise: true,
+    threads: 0,
+  });
+  await asQ8.close();
+});

@@ -6,7 +6,9 @@
  */
 import type { ByteSource } from "../../src/bytes/byte_source.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
+import { isReadType } from "../../src/formats/ggml/dequantise.ts";
 import { quantise } from "../../src/formats/ggml/quantise.ts";
+import { randomBlocks } from "../../src/formats/ggml/random_blocks.ts";
 import { type GgmlType, ggmlTypes } from "../../src/formats/ggml/types.ts";
 import { type MetadataEntry, readGguf } from "../../src/formats/gguf/read.ts";
 import {
@@ -28,7 +30,7 @@ import {
   type TensorName,
   tensorSchemas,
 } from "../../src/model/schema.ts";
-import { seededGaussian } from "./seeded_random.ts";
+import { seededGaussian, seededRandom } from "./seeded_random.ts";
 
 /** What to make. Sizes count elements. */
 export interface RandomModelOptions {
@@ -122,7 +124,9 @@ export async function randomModel(
     const fits = shape.length > 1 &&
       shape[0] % ggmlTypes[o.type].blockSize === 0;
     const type = fits ? o.type : "F32";
-    const data = quantise(type, values);
+    const data = isReadType(type)
+      ? randomBlocks(type, length, scale, seededRandom(1 + tensors.length))
+      : quantise(type, values);
     tensors.push({ name: ggufName(name, layer), type, shape, data });
   }
   const metadata = new Map<string, MetadataEntry>([

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { Engine } from "../../src/engine/engine.ts";
-import type { GgmlType } from "../../src/formats/ggml/types.ts";
+import { type GgmlType, ggmlTypes } from "../../src/formats/ggml/types.ts";
 import { type CacheType, cacheTypes } from "../../src/places/cache_type.ts";
 import { startTeam } from "../../src/places/start.ts";
 import type { Team } from "../../src/places/team.ts";
@@ -30,6 +30,9 @@ const types: readonly GgmlType[] = [
   "Q2_K",
   "Q4_K",
   "Q6_K",
+  "IQ4_NL",
+  "IQ4_XS",
+  "IQ3_S",
 ];
 
 const modes: readonly Sparsity[] = [
@@ -54,7 +57,7 @@ async function randomCase(i: number): Promise<Case> {
   const among = <T>(list: readonly T[]) =>
     list[Math.floor(random() * list.length)];
   const type = types[i % types.length];
-  const unit = type.endsWith("K") ? 256 : among([32, 64, 96]);
+  const unit = ggmlTypes[type].blockSize > 32 ? 256 : among([32, 64, 96]);
   const kvHeadCount = among([1, 2, 3]);
   const headCount = kvHeadCount * among([1, 2, 3]);
   const sparsity = modes[Math.floor(i / 2) % modes.length];

@@ -3,7 +3,7 @@
  * architecture, type and shape against the reference, for single tokens,
  * prompts, and several sequences in one step.
  */
-import type { GgmlType } from "../../src/formats/ggml/types.ts";
+import { type GgmlType, ggmlTypes } from "../../src/formats/ggml/types.ts";
 import { comparePlaces } from "../helpers/compare_places.ts";
 import { gpuTeams, gpuTeamsOfQ8 } from "../helpers/gpu_teams.ts";
 import type { RandomModelOptions } from "../helpers/random_model.ts";
@@ -29,15 +29,30 @@ const types: GgmlType[] = [
   "Q4_K",
   "Q5_K",
   "Q6_K",
+  "IQ4_NL",
+  "IQ4_XS",
+  "MXFP4",
+  "NVFP4",
+  "TQ1_0",
+  "TQ2_0",
+  "Q1_0",
+  "Q2_0",
+  "IQ1_S",
+  "IQ1_M",
+  "IQ2_XXS",
+  "IQ2_XS",
+  "IQ2_S",
+  "IQ3_XXS",
+  "IQ3_S",
 ];
 
 /** Every type, with shapes that its blocks allow. */
 const typeCases: RandomModelOptions[] = types.map((type, i) => ({
   type,
-  hiddenSize: type.endsWith("K") ? 256 : 96,
+  hiddenSize: ggmlTypes[type].blockSize > 32 ? 256 : 96,
   headCount: 4,
   kvHeadCount: [1, 2, 4][i % 3],
-  feedForwardSize: type.endsWith("K") ? 256 : 160,
+  feedForwardSize: ggmlTypes[type].blockSize > 32 ? 256 : 160,
   layerCount: 2,
   downByNeuron: i % 2 === 1,
   magic: i % 2 === 1 ? "PWRI" : "GGUF",

@@ -1,10 +1,12 @@
 /** Instances of both builds of the kernels, with a memory to put numbers in. */
 
 import type { Kernels } from "../../wasm/kernels.d.ts";
-import { floatToBfloat16 } from "../../src/formats/ggml/half.ts";
+import { isReadType } from "../../src/formats/ggml/dequantise.ts";
+import { floatToBfloat16, halfToFloat } from "../../src/formats/ggml/half.ts";
+import { putScale } from "../../src/formats/ggml/random_blocks.ts";
 import { compileKernels } from "../../src/kernels/kernels.ts";
 import { ggmlTypes } from "../../src/formats/ggml/types.ts";
-import type { GgmlType } from "../../src/formats/ggml/types.ts";
+import type { GgmlType, WrittenType } from "../../src/formats/ggml/types.ts";
 
 export const builds = {
   relaxed: await compileKernels("relaxed"),
@@ -19,13 +21,28 @@ export const kindOf: Readonly<Record<GgmlType, number>> = {
   Q4_0: 2,
   Q4_1: 3,
   Q4_K: 4,
-  Q8_0: 5,
-  Q5_0: 5,
-  Q5_1: 6,
-  Q5_K: 6,
-  Q6_K: 7,
-  Q3_K: 7,
-  Q2_K: 8,
+  Q8_0: 11,
+  Q5_0: 11,
+  Q5_1: 12,
+  Q5_K: 12,
+  Q6_K: 13,
+  Q3_K: 13,
+  Q2_K: 14,
+  IQ4_NL: 5,
+  IQ4_XS: 5,
+  MXFP4: 6,
+  NVFP4: 13,
+  TQ1_0: 2,
+  TQ2_0: 2,
+  Q1_0: 2,
+  Q2_0: 2,
+  IQ1_S: 10,
+  IQ1_M: 13,
+  IQ2_XXS: 9,
+  IQ2_XS: 13,
+  IQ2_S: 13,
+  IQ3_XXS: 7,
+  IQ3_S: 8,
 };
 
 /** An instance and a stack of allocations in its memory. */
@@ -105,7 +122,7 @@ export class Instance {
 }
 
 /** Where the f16 numbers of a block lie. */
-const halvesOf: Readonly<Record<GgmlType, readonly number[]>> = {
+const halvesOf: Readonly<Record<WrittenType, readonly number[]>> = {
   F32: [],
   F16: [0],
   BF16: [],
@@ -136,6 +153,10 @@ export function randomRows(
   const view = new DataView(bytes.buffer);
   for (let i = 0; i < bytes.length; i++) bytes[i] = 256 * random();
   for (let at = 0; at < bytes.length; at += blockBytes) {
+    if (isReadType(type)) {
+      putScale[type](bytes, at, halfToFloat(half()));
+      continue;
+    }
     for (const field of halvesOf[type]) {
       view.setUint16(at + field, half(), true);
     }

@@ -135,7 +135,7 @@ function compare(
 
 for (const [build, module] of Object.entries(builds)) {
   const instance = new Instance(module);
-  for (const type of ["F16", "Q4_0", "Q4_1", "Q8_0"] as const) {
+  for (const type of ["F16", "Q4_0", "Q4_1", "IQ4_NL", "Q8_0"] as const) {
     Deno.test(`${build}: ${type} neurons side by side give what three matrices give`, () => {
       const random = seededRandom(3);
       for (const act of Object.values(acts)) {

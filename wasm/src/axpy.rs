@@ -18,6 +18,7 @@ use crate::layout::{self, GROUP};
 use crate::matmul::{with_rows, Rows};
 use crate::q4::Nibbles;
 use crate::simd::*;
+use crate::table::{self, Numbers};
 
 /// Bytes of the rows that many tokens pass over while these stay in L2.
 const PANEL: usize = 1024 * 1024;

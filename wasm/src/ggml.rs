@@ -3,7 +3,10 @@
 //! Each weight is `scale * q + min` in f32 with an exact product, which is also how ggml
 //! dequantises: the value is the same to the bit.
 
+use crate::codes::{bits, nvfp4, table_block, tq1_0, tq2_0};
 use crate::f16::f16_to_f32;
+use crate::grids::{iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
+use crate::layout::BLOCK;
 use crate::simd::*;
 
 pub const F32: u32 = 0;
@@ -18,7 +21,22 @@ pub const Q3_K: u32 = 11;
 pub const Q4_K: u32 = 12;
 pub const Q5_K: u32 = 13;
 pub const Q6_K: u32 = 14;
+pub const IQ2_XXS: u32 = 16;
+pub const IQ2_XS: u32 = 17;
+pub const IQ3_XXS: u32 = 18;
+pub const IQ1_S: u32 = 19;
+pub const IQ4_NL: u32 = 20;
+pub const IQ3_S: u32 = 21;
+pub const IQ2_S: u32 = 22;
+pub const IQ4_XS: u32 = 23;
+pub const IQ1_M: u32 = 29;
 pub const BF16: u32 = 30;
+pub const TQ1_0: u32 = 34;
+pub const TQ2_0: u32 = 35;
+pub const MXFP4: u32 = 39;
+pub const NVFP4: u32 = 40;
+pub const Q1_0: u32 = 41;
+pub const Q2_0: u32 = 42;
 
 /// 32 weights: w[i] = scale[i / 16] * q[i] + min[i / 16].
 #[derive(Clone, Copy)]
@@ -57,6 +75,21 @@ pub const fn block_size(ggml_type: u32) -> Option<(usize, usize)> {
         Q4_K => (144, 256),
         Q5_K => (176, 256),
         Q6_K => (210, 256),
+        IQ4_NL => (18, 32),
+        IQ4_XS => (136, 256),
+        MXFP4 => (17, 32),
+        NVFP4 => (36, 64),
+        TQ1_0 => (54, 256),
+        TQ2_0 => (66, 256),
+        Q1_0 => (18, 128),
+        Q2_0 => (18, 64),
+        IQ1_S => (50, 256),
+        IQ1_M => (56, 256),
+        IQ2_XXS => (66, 256),
+        IQ2_XS => (74, 256),
+        IQ2_S => (82, 256),
+        IQ3_XXS => (98, 256),
+        IQ3_S => (110, 256),
         _ => return None,
     })
 }
@@ -67,12 +100,7 @@ pub const fn block_size(ggml_type: u32) -> Option<(usize, usize)> {
 /// The file's block that holds those weights is readable.
 #[inline(always)]
 pub unsafe fn read_block<const TYPE: u32>(row: *const u8, index: usize) -> Block {
-    let Some((bytes, weights)) = block_size(TYPE) else {
-        return Block::ZERO;
-    };
-    let per_block = weights / 32;
-    let block = row.add(index / per_block * bytes);
-    let part = index % per_block;
+    let (block, part) = block_at(TYPE, row, index);
     match TYPE {
         Q4_0 => legacy(block, -8, None, 2),
         Q4_1 => legacy(block, 0, None, 4),
@@ -83,19 +111,55 @@ pub unsafe fn read_block<const TYPE: u32>(row: *const u8, index: usize) -> Block
         Q3_K => q3_k(block, part),
         Q4_K => q4_k(block, part),
         Q5_K => q5_k(block, part),
-        _ => q6_k(block, part),
+        Q6_K => q6_k(block, part),
+        IQ4_NL => table_block::<IQ4_NL>(block, part),
+        IQ4_XS => table_block::<IQ4_XS>(block, part),
+        MXFP4 => table_block::<MXFP4>(block, part),
+        _ => Block::ZERO,
     }
+}
+
+/// The same of a type that is known when it runs: those whose blocks take longer to read than to
+/// tell apart.
+///
+/// # Safety
+/// As for `read_block`.
+#[inline(never)]
+pub unsafe fn read_other(ggml_type: u32, row: *const u8, index: usize) -> Block {
+    let (block, part) = block_at(ggml_type, row, index);
+    match ggml_type {
+        NVFP4 => nvfp4(block, part),
+        TQ1_0 => tq1_0(block, part),
+        TQ2_0 => tq2_0(block, part),
+        Q1_0 => bits::<1>(block, part),
+        Q2_0 => bits::<2>(block, part),
+        IQ1_S => iq1_s(block, part),
+        IQ1_M => iq1_m(block, part),
+        IQ2_XXS => iq2_xxs(block, part),
+        IQ2_XS => iq2_xs(block, part),
+        IQ2_S => iq2_s(block, part),
+        IQ3_XXS => iq3_xxs(block, part),
+        _ => iq3_s(block, part),
+    }
+}
+
+/// The block that holds weights `32 * index ..` of a row, and which 32 of it they are.
+#[inline(always)]
+pub fn block_at(ggml_type: u32, row: *const u8, index: usize) -> (*const u8, usize) {
+    let (bytes, weights) = block_size(ggml_type).unwrap_or((0, BLOCK));
+    let per_block = weights / BLOCK;
+    (row.wrapping_add(index / per_block * bytes), index % per_block)
 }
 
 /// # Safety
 /// The two bytes at `p` are readable.
 #[inline(always)]
-unsafe fn half(p: *const u8) -> f32 {
+pub unsafe fn half(p: *const u8) -> f32 {
     f16_to_f32(p.cast::<u16>().read_unaligned())
 }
 
 #[inline(always)]
-fn integers(f: impl Fn(usize) -> i32) -> [i8; 32] {
+pub fn integers(f: impl Fn(usize) -> i32) -> [i8; 32] {
     core::array::from_fn(|i| f(i) as i8)
 }
 

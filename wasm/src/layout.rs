@@ -11,7 +11,7 @@
 //!   a sign-extending load gives the pairs that `i32x4_dot_i16x8` sums.
 //! - Then 4 scales (8 for the kinds with a scale per 16 weights: first halves of the four blocks,
 //!   then second halves), then as many mins where the kind has them. w = scale * q + min; scale *
-//!   (q - 8) for Q4. They are f32, but f16 for Q4, Q4M and I8: the files that these hold have no
+//!   (q - 8) for Q4; scale * table[q] for IQ4 to IQ1. They are f32, but f16 for Q4, Q4M and I8: the files that these hold have no
 //!   finer ones. Word L of Q4M's has block L's scale in its lower half and its min in its upper
 //!   half.
 //!
@@ -39,10 +39,17 @@ pub const Q4: u32 = 2;
 pub const Q4M: u32 = 3;
 /// With mins, both in f32.
 pub const Q4K: u32 = 4;
-pub const I8: u32 = 5;
-pub const I8M: u32 = 6;
-pub const I8H: u32 = 7;
-pub const I8HM: u32 = 8;
+/// Nibbles that number a table of 16 integers (table.rs), which each kind has its own of.
+pub const IQ4: u32 = 5;
+pub const FP4: u32 = 6;
+pub const IQ3: u32 = 7;
+pub const IQ3S: u32 = 8;
+pub const IQ2: u32 = 9;
+pub const IQ1: u32 = 10;
+pub const I8: u32 = 11;
+pub const I8M: u32 = 12;
+pub const I8H: u32 = 13;
+pub const I8HM: u32 = 14;
 
 /// Bytes of a group's quantised weights.
 pub const NIBBLES: usize = 64;
@@ -105,6 +112,7 @@ pub const fn group_bytes(kind: u32) -> usize {
         Q4 => NIBBLES + 8,
         Q4M => NIBBLES + 16,
         Q4K => NIBBLES + 32,
+        IQ4..=IQ1 => NIBBLES + 16,
         I8 => BYTES + 8,
         I8M | I8H => BYTES + 32,
         I8HM => BYTES + 64,

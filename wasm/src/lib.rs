@@ -11,6 +11,7 @@ pub mod activations;
 pub mod attention;
 pub mod axpy;
 pub mod bytes;
+pub mod codes;
 pub mod coefficients;
 pub mod elementwise;
 pub mod exp;
@@ -18,6 +19,7 @@ pub mod f16;
 pub mod float;
 pub mod gate;
 pub mod ggml;
+pub mod grids;
 pub mod groups;
 pub mod i8;
 pub mod kv;
@@ -33,6 +35,7 @@ pub mod rope;
 pub mod simd;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod simd_emulated;
+pub mod table;
 pub mod training;
 #[cfg(test)]
 mod twins;

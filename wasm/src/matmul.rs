@@ -11,6 +11,7 @@ use crate::i8::Bytes;
 use crate::layout;
 use crate::q4::Nibbles;
 use crate::simd::opaque;
+use crate::table::{self, Numbers};
 
 /// What a packed kind's rows can do.
 pub trait Rows {
@@ -83,6 +84,10 @@ macro_rules! with_rows {
             layout::Q4 => $f::<Nibbles<{ layout::Q4 }, false>>($($argument),*),
             layout::Q4M => $f::<Nibbles<{ layout::Q4M }, false>>($($argument),*),
             layout::Q4K => $f::<Nibbles<{ layout::Q4K }, false>>($($argument),*),
+            layout::IQ4..=layout::IQ1 => {
+                table::choose($kind);
+                $f::<Numbers>($($argument),*)
+            }
             layout::I8 => $f::<Bytes<1, false>>($($argument),*),
             layout::I8M => $f::<Bytes<1, true>>($($argument),*),
             layout::I8H => $f::<Bytes<2, false>>($($argument),*),

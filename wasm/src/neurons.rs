@@ -14,6 +14,7 @@ use crate::i8::Bytes;
 use crate::layout;
 use crate::matmul::{chosen, with_rows, Rows, SUM_I32};
 use crate::q4::Nibbles;
+use crate::table::{self, Numbers};
 
 /// For each of `n_ids` neurons: gate[id] = its gate row . x; where that is positive up[id] = its
 /// up row . x; where h = act(gate) * act'(up) is not zero, h * its down row is added to the sum of

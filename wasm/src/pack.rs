@@ -3,22 +3,31 @@
 //! Packing never changes a weight's value: each ggml type goes to the one kind that holds it
 //! exactly, or to F32 as dequantised.
 
+use crate::codes::numbers;
 use crate::f16::{f16_to_f32, f32_to_f16, half_of, scale8_f16, HALF_BITS};
-use crate::ggml::{self, read_block, Block};
+use crate::ggml::{self, block_at, read_block, read_other, Block};
 use crate::layout::*;
 use crate::simd::*;
+use crate::table::Table;
 
 /// The packed kind that holds a ggml type exactly; `None` for a type that is not supported.
 pub const fn exact_kind(ggml_type: u32) -> Option<u32> {
     Some(match ggml_type {
         ggml::F32 | ggml::BF16 => F32,
         ggml::F16 => F16,
-        ggml::Q4_0 => Q4,
+        ggml::Q4_0 | ggml::TQ1_0 | ggml::TQ2_0 | ggml::Q1_0 | ggml::Q2_0 => Q4,
         ggml::Q4_1 => Q4M,
         ggml::Q4_K => Q4K,
         ggml::Q8_0 | ggml::Q5_0 => I8,
         ggml::Q5_1 | ggml::Q5_K => I8M,
+        ggml::IQ4_NL | ggml::IQ4_XS => IQ4,
+        ggml::MXFP4 => FP4,
+        ggml::IQ3_XXS => IQ3,
+        ggml::IQ3_S => IQ3S,
+        ggml::IQ2_XXS => IQ2,
+        ggml::IQ1_S => IQ1,
         ggml::Q6_K | ggml::Q3_K => I8H,
+        ggml::IQ2_XS | ggml::IQ2_S | ggml::IQ1_M | ggml::NVFP4 => I8H,
         ggml::Q2_K => I8HM,
         _ => return None,
     })
@@ -73,7 +82,14 @@ pub unsafe extern "C" fn repack(
             ggml::Q3_K => block_row::<{ ggml::Q3_K }>(kind, from, first_col, k, to),
             ggml::Q4_K => block_row::<{ ggml::Q4_K }>(kind, from, first_col, k, to),
             ggml::Q5_K => block_row::<{ ggml::Q5_K }>(kind, from, first_col, k, to),
-            _ => block_row::<{ ggml::Q6_K }>(kind, from, first_col, k, to),
+            ggml::Q6_K => block_row::<{ ggml::Q6_K }>(kind, from, first_col, k, to),
+            ggml::IQ4_NL => block_row::<{ ggml::IQ4_NL }>(kind, from, first_col, k, to),
+            ggml::IQ4_XS => block_row::<{ ggml::IQ4_XS }>(kind, from, first_col, k, to),
+            ggml::MXFP4 => block_row::<{ ggml::MXFP4 }>(kind, from, first_col, k, to),
+            _ => {
+                let read = |index| read_other(ggml_type, from, index);
+                put_blocks(kind, 0, first_col / BLOCK, k, to, read);
+            }
         }
     }
     n_rows
@@ -131,25 +147,42 @@ unsafe fn block_row<const TYPE: u32>(
     dst: *mut u8,
 ) {
     let first = first_col / BLOCK;
+    let whole = if kind != F32 && copies(TYPE) { k / GROUP } else { 0 };
+    for g in 0..whole {
+        copy_group::<TYPE>(src, first + 4 * g, dst.add(g * group_bytes(kind)));
+    }
+    put_blocks(kind, whole, first, k, dst, |index| read_block::<TYPE>(src, index));
+}
+
+/// Writes the groups from `whole` on of a row of `k` weights, the first of which are in block
+/// `first`.
+///
+/// # Safety
+/// `dst` is a packed row of the kind.
+#[inline(always)]
+unsafe fn put_blocks(
+    kind: u32,
+    whole: usize,
+    first: usize,
+    k: usize,
+    dst: *mut u8,
+    read: impl Fn(usize) -> Block,
+) {
     let n_blocks = k.div_ceil(BLOCK);
     if kind == F32 {
         for b in 0..n_blocks {
-            let block = read_block::<TYPE>(src, first + b);
+            let block = read(first + b);
             for i in 0..BLOCK {
                 dst.cast::<f32>().add(b * BLOCK + i).write(block.value(i));
             }
         }
         return;
     }
-    let whole = if matches!(TYPE, ggml::Q4_0 | ggml::Q8_0) { k / GROUP } else { 0 };
-    for g in 0..whole {
-        copy_group::<TYPE>(src, first + 4 * g, dst.add(g * group_bytes(kind)));
-    }
     for g in whole..k.div_ceil(GROUP) {
         let group = core::array::from_fn(|lane| {
             let b = 4 * g + lane;
             if b < n_blocks {
-                read_block::<TYPE>(src, first + b)
+                read(first + b)
             } else {
                 Block::ZERO
             }
@@ -163,14 +196,35 @@ unsafe fn block_row<const TYPE: u32>(
     }
 }
 
-/// What `write_group` does of four blocks of Q4_0 or Q8_0, from block `first` on: the file has
-/// their weights as the packed kind has them but for the order, and their scales to the bit, so
-/// that whole vectors are moved.
+/// Whether whole groups of a type are copied.
+const fn copies(ggml_type: u32) -> bool {
+    has_numbers(ggml_type) || matches!(ggml_type, ggml::Q4_0 | ggml::Q8_0)
+}
+
+/// Whether the nibbles of a type are numbers of its kind's table.
+const fn has_numbers(ggml_type: u32) -> bool {
+    matches!(ggml_type, ggml::IQ4_NL | ggml::IQ4_XS | ggml::MXFP4)
+}
+
+/// What `write_group` does of four blocks of a type that is copied, from block `first` on: the file
+/// has their weights as the packed kind has them but for the order, so that whole vectors are moved.
+/// Scales of Q4_0 and Q8_0 are moved too.
 ///
 /// # Safety
 /// `row` has four blocks from `first` on; `dst` is a packed group.
 #[inline(always)]
 unsafe fn copy_group<const TYPE: u32>(row: *const u8, first: usize, dst: *mut u8) {
+    if has_numbers(TYPE) {
+        let blocks = [0, 1, 2, 3].map(|lane| {
+            let (block, part) = block_at(TYPE, row, first + lane);
+            numbers::<TYPE>(block, part)
+        });
+        put_nibbles(blocks.map(|(_, bytes)| load(bytes)), dst);
+        for (lane, (scale, _)) in blocks.into_iter().enumerate() {
+            dst.add(NIBBLES).cast::<f32>().add(lane).write_unaligned(scale);
+        }
+        return;
+    }
     let bytes = if TYPE == ggml::Q4_0 { 18 } else { 34 };
     let block = |lane: usize| row.add((first + lane) * bytes);
     let weights = |at: usize| [0, 1, 2, 3].map(|lane| load(block(lane).add(2 + at)));
@@ -218,7 +272,15 @@ unsafe fn put_pairs(halves: [v128; 4], dst: *mut u8) {
 #[inline(always)]
 unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
     let weights = |lane: usize, half: usize| load(group[lane].q.as_ptr().add(16 * half));
-    if is_nibbles(kind) {
+    if has_table(kind) {
+        let table = Table::of(kind);
+        let rows = core::array::from_fn(|lane| {
+            let code = |i: usize| table.code(group[lane].q[i]);
+            let bytes: [u8; 16] = core::array::from_fn(|i| code(i) | code(16 + i) << 4);
+            load(bytes.as_ptr())
+        });
+        put_nibbles(rows, dst);
+    } else if is_nibbles(kind) {
         let offset = i8x16_splat(nibble_offset(kind));
         let rows = core::array::from_fn(|lane| {
             let low = i8x16_add(weights(lane, 0), offset);
@@ -241,14 +303,13 @@ unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
 /// `dst` is a packed half group of the kind.
 unsafe fn write_half_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
     let blocks = &group[..2];
-    let offset = nibble_offset(kind);
     for (lane, block) in blocks.iter().enumerate() {
         for i in 0..BLOCK {
             if !is_nibbles(kind) {
                 dst.add(byte_of(2, lane, i)).write(block.q[i] as u8);
             } else if i < BLOCK / 2 {
-                let [low, high] = [block.q[i] + offset, block.q[BLOCK / 2 + i] + offset];
-                dst.add(nibble_of(2, lane, i)).write((low | high << 4) as u8);
+                let [low, high] = [i, BLOCK / 2 + i].map(|i| nibble(kind, block.q[i]));
+                dst.add(nibble_of(2, lane, i)).write(low | high << 4);
             }
         }
     }
@@ -257,6 +318,19 @@ unsafe fn write_half_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
 
 fn is_nibbles(kind: u32) -> bool {
     kind < I8
+}
+
+fn has_table(kind: u32) -> bool {
+    matches!(kind, IQ4..=IQ1)
+}
+
+/// The nibble of an integer, in a nibble kind.
+fn nibble(kind: u32, q: i8) -> u8 {
+    if has_table(kind) {
+        Table::of(kind).code(q)
+    } else {
+        (q + nibble_offset(kind)) as u8
+    }
 }
 
 /// What is added to a weight. (A padding block, q = 0 and scale = 0, may hold any nibble.)
@@ -326,7 +400,12 @@ pub unsafe fn read_group(kind: u32, lanes: usize, src: *const u8) -> [Block; 4] 
         for i in 0..BLOCK {
             block.q[i] = if is_nibbles(kind) {
                 let byte = src.add(nibble_of(lanes, lane, i)).read();
-                (byte >> (i / 16 * 4) & 15) as i8 - nibble_offset(kind)
+                let nibble = byte >> (i / 16 * 4) & 15;
+                if has_table(kind) {
+                    Table::of(kind).values[usize::from(nibble)]
+                } else {
+                    nibble as i8 - nibble_offset(kind)
+                }
             } else {
                 src.add(byte_of(lanes, lane, i)).cast::<i8>().read()
             };
@@ -410,5 +489,7 @@ mod tests {
     fn copied_groups_are_the_written_ones() {
         check::<{ ggml::Q4_0 }>(Q4, 18);
         check::<{ ggml::Q8_0 }>(I8, 34);
+        check::<{ ggml::IQ4_NL }>(IQ4, 18);
+        check::<{ ggml::IQ4_XS }>(IQ4, 136);
     }
 }

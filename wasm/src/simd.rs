@@ -42,6 +42,39 @@ pub fn dot_i7_i32(a: v128, b: v128, sum: v128) -> v128 {
     return i32x4_add(sum, i32x4_dot_i16x8(dot_i7(a, b), i16x8_splat(1)));
 }
 
+/// How `dot_i7_i32` takes bytes above 127 as `b`, where it is exact with them.
+pub enum ByteDot {
+    Signed,
+    Unsigned,
+}
+
+/// Relaxed SIMD leaves it to the CPU: with AVX-VNNI and on Arm `dot_i7_i32` is one instruction,
+/// which is exact for all bytes; elsewhere it is put together of others, and saturates.
+#[inline(always)]
+pub fn byte_dot() -> Option<ByteDot> {
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    {
+        let a = opaque(i8x16_splat(127));
+        let sum = i32x4_extract_lane::<0>(dot_i7_i32(a, opaque(i8x16_splat(-1)), zero()));
+        if sum == 4 * 127 * 255 {
+            return Some(ByteDot::Unsigned);
+        }
+        if sum == -4 * 127 {
+            return Some(ByteDot::Signed);
+        }
+    }
+    None
+}
+
+/// Byte `numbers[i]` of a table, for numbers below 16.
+#[inline(always)]
+pub fn lookup(table: v128, numbers: v128) -> v128 {
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    return i8x16_relaxed_swizzle(table, numbers);
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "relaxed-simd")))]
+    return i8x16_swizzle(table, numbers);
+}
+
 /// Loads 16 bytes from `p`, of any alignment.
 ///
 /// # Safety

@@ -97,6 +97,7 @@ unary! {
 binary! {
     v128_and to_u64 from_u64 |a, b| a & b;
     v128_or to_u64 from_u64 |a, b| a | b;
+    v128_xor to_u64 from_u64 |a: u64, b| a ^ b;
     i8x16_add to_i8 from_i8 |a: i8, b| a.wrapping_add(b);
     i8x16_sub to_i8 from_i8 |a: i8, b| a.wrapping_sub(b);
     i16x8_add to_i16 from_i16 |a: i16, b| a.wrapping_add(b);
@@ -267,6 +268,11 @@ shuffles! {
     i8x16_shuffle 16 to_i8 from_i8 A B C D E F G H I J K L M N O P;
     i16x8_shuffle 8 to_i16 from_i16 A B C D E F G H;
     i32x4_shuffle 4 to_i32 from_i32 A B C D;
+}
+
+pub fn i8x16_swizzle(a: v128, numbers: v128) -> v128 {
+    let a = to_u8(a);
+    v128(to_u8(numbers).map(|n| a.get(usize::from(n)).copied().unwrap_or(0)))
 }
 
 /// # Safety

@@ -6,19 +6,25 @@ use crate::axpy::axpy_groups;
 use crate::elementwise::add;
 use crate::kv::{kv_store, side_bytes, PAGE};
 use crate::layout::{activation_row_bytes, packed_row_bytes};
-use crate::layout::{F16, F32, I8, I8H, I8HM, I8M, Q4, Q4K, Q4M};
+use crate::layout::{F16, F32, FP4, I8, I8H, I8HM, I8M, IQ1, IQ2, IQ3, IQ3S, IQ4, Q4, Q4K, Q4M};
 use crate::matmul::{choose, matmul, matmul_where, matvec_rows};
 use crate::pack::{repack, unpack_row};
 
 /// ggml's types, what holds each, and of a block the weights, the bytes, and where its halves are.
 type Type = (u32, u32, usize, usize, &'static [usize]);
 
-const TYPES: [Type; 9] = [
+const TYPES: [Type; 15] = [
     (0, F32, 1, 4, &[]),
     (1, F16, 1, 2, &[0]),
     (2, Q4, 32, 18, &[0]),
     (3, Q4M, 32, 20, &[0, 2]),
     (12, Q4K, 256, 144, &[0, 2]),
+    (23, IQ4, 256, 136, &[0]),
+    (39, FP4, 32, 17, &[]),
+    (18, IQ3, 256, 98, &[0]),
+    (21, IQ3S, 256, 110, &[0]),
+    (16, IQ2, 256, 66, &[0]),
+    (19, IQ1, 256, 50, &[0]),
     (8, I8, 32, 34, &[0]),
     (7, I8M, 32, 24, &[0, 2]),
     (14, I8H, 256, 210, &[208]),
@@ -74,6 +80,9 @@ fn random_matrix(
         for half in halves {
             let bits = 0x2400 + (random.bits() & 0x8fff) as u16;
             source[at + half..at + half + 2].copy_from_slice(&bits.to_le_bytes());
+        }
+        if id == 39 {
+            source[at] = 122 + (random.bits() & 3) as u8;
         }
         if id == 0 {
             source[at..at + 4].copy_from_slice(&random.float().to_le_bytes());

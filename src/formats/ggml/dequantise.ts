@@ -2,9 +2,24 @@ import { UsageError } from "../../errors.ts";
 import { dequantise32 } from "./dequantise_32.ts";
 import { dequantiseK } from "./dequantise_k.ts";
 import { bfloat16sToFloats, halvesToFloats } from "./half.ts";
-import { type GgmlType, ggmlTypes, rowBytes } from "./types.ts";
+import { makeIntegers, type ReadIntegers } from "./integers.ts";
+import { readGrids } from "./read_grids.ts";
+import { readTables, readTernary } from "./read_tables.ts";
+import { type GgmlType, ggmlTypes, type ReadType, rowBytes } from "./types.ts";
 
 const dequantiseBlock = { ...dequantise32, ...dequantiseK };
+
+/** Readers of the types that are read as integers. */
+export const readIntegers: Readonly<Record<ReadType, ReadIntegers>> = {
+  ...readTables,
+  ...readTernary,
+  ...readGrids,
+};
+
+/** Whether a type is read as integers. */
+export function isReadType(type: GgmlType): type is ReadType {
+  return type in readIntegers;
+}
 
 /**
  * Reads weights of any type as f32, with ggml's rounding: an f16 scale times
@@ -38,11 +53,29 @@ export function dequantise(
       bfloat16sToFloats(bytes, out);
       break;
     default: {
+      if (isReadType(type)) return dequantiseIntegers(type, bytes, out);
       const { blockSize, blockBytes } = ggmlTypes[type];
       const readBlock = dequantiseBlock[type];
       for (let block = 0; block * blockSize < out.length; block++) {
         readBlock(bytes, block * blockBytes, out, block * blockSize);
       }
     }
+  }
+}
+
+function dequantiseIntegers(
+  type: ReadType,
+  bytes: Uint8Array,
+  out: Float32Array,
+): void {
+  const { blockSize, blockBytes } = ggmlTypes[type];
+  const read = readIntegers[type];
+  const integers = makeIntegers();
+  const { q, scale } = integers;
+  for (let first = 0; first < out.length; first += 32) {
+    const block = Math.floor(first / blockSize);
+    const part = first % blockSize / 32;
+    read(bytes, block * blockBytes, part, integers);
+    for (let j = 0; j < 32; j++) out[first + j] = scale[j >> 4] * q[j];
   }
 }

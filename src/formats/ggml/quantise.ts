@@ -1,10 +1,12 @@
 import { UsageError } from "../../errors.ts";
+import { isReadType } from "./dequantise.ts";
 import { floatsToBfloat16s, floatsToHalves } from "./half.ts";
 import { quantise32, type QuantiseBlock } from "./quantise_32.ts";
 import { quantiseK } from "./quantise_k.ts";
 import {
   type GgmlType,
   ggmlTypes,
+  type ReadType,
   rowBytes,
   type Type32,
   type TypeK,
@@ -18,7 +20,7 @@ import {
  * @param type How to store the weights.
  * @param values A whole number of blocks of weights.
  * @returns The blocks, in order.
- * @throws {UsageError} where the weights are no whole number of blocks, or a block has a weight that is not finite or a scale that f16 cannot hold.
+ * @throws {UsageError} where culm does not write the type, the weights are no whole number of blocks, or a block has a weight that is not finite or a scale that f16 cannot hold.
  */
 export function quantise(
   type: GgmlType,
@@ -38,9 +40,26 @@ export function quantise(
       floatsToBfloat16s(values, bytes);
       break;
     default:
+      checkWritten(type);
       quantiseBlocks(type, values, bytes);
   }
   return bytes;
+}
+
+/**
+ * Stops where a type is one that culm does not write.
+ *
+ * @throws {UsageError} that names those it writes
+ */
+function checkWritten(type: Type32 | TypeK | ReadType): asserts type is
+  | Type32
+  | TypeK {
+  if (!isReadType(type)) return;
+  const written = Object.keys(ggmlTypes)
+    .filter((name) => !isReadType(name as GgmlType)).join(", ");
+  throw new UsageError(
+    `Cannot store weights as ${type}: culm reads it, and writes ${written}`,
+  );
 }
 
 function quantiseBlocks(

@@ -1,26 +1,38 @@
 import { UsageError } from "../../errors.ts";
 
-/** Name of a ggml tensor type. */
-export type GgmlType =
-  | "F32"
-  | "F16"
-  | "BF16"
-  | "Q4_0"
-  | "Q4_1"
-  | "Q5_0"
-  | "Q5_1"
-  | "Q8_0"
-  | "Q2_K"
-  | "Q3_K"
-  | "Q4_K"
-  | "Q5_K"
-  | "Q6_K";
-
-/** Types whose blocks hold 256 weights. */
-export type TypeK = Extract<GgmlType, `${string}_K`>;
+/** Types of single numbers. */
+export type TypeFloat = "F32" | "F16" | "BF16";
 
 /** Types whose blocks hold 32 weights. */
-export type Type32 = Exclude<GgmlType, "F32" | "F16" | "BF16" | TypeK>;
+export type Type32 = "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q8_0";
+
+/** Types whose blocks hold 256 weights. */
+export type TypeK = "Q2_K" | "Q3_K" | "Q4_K" | "Q5_K" | "Q6_K";
+
+/** Types that culm writes as well as reads. */
+export type WrittenType = TypeFloat | Type32 | TypeK;
+
+/** Types of nibbles that number a table of 16 integers. */
+export type TypeTable = "IQ4_NL" | "IQ4_XS" | "MXFP4" | "NVFP4";
+
+/** Types of one or two bits a weight, or of digits of base 3. */
+export type TypeTernary = "TQ1_0" | "TQ2_0" | "Q1_0" | "Q2_0";
+
+/** Types of numbers of a grid of small vectors. */
+export type TypeGrid =
+  | "IQ1_S"
+  | "IQ1_M"
+  | "IQ2_XXS"
+  | "IQ2_XS"
+  | "IQ2_S"
+  | "IQ3_XXS"
+  | "IQ3_S";
+
+/** Types that culm reads, and does not write. */
+export type ReadType = TypeTable | TypeTernary | TypeGrid;
+
+/** Name of a ggml tensor type. */
+export type GgmlType = WrittenType | ReadType;
 
 /** How a tensor type is numbered in files and laid out in bytes: a row is a whole number of blocks. */
 export interface GgmlTypeInfo {
@@ -49,6 +61,21 @@ export const ggmlTypes: Readonly<Record<GgmlType, GgmlTypeInfo>> = {
   Q4_K: { name: "Q4_K", id: 12, blockSize: 256, blockBytes: 144 },
   Q5_K: { name: "Q5_K", id: 13, blockSize: 256, blockBytes: 176 },
   Q6_K: { name: "Q6_K", id: 14, blockSize: 256, blockBytes: 210 },
+  IQ4_NL: { name: "IQ4_NL", id: 20, blockSize: 32, blockBytes: 18 },
+  IQ4_XS: { name: "IQ4_XS", id: 23, blockSize: 256, blockBytes: 136 },
+  MXFP4: { name: "MXFP4", id: 39, blockSize: 32, blockBytes: 17 },
+  NVFP4: { name: "NVFP4", id: 40, blockSize: 64, blockBytes: 36 },
+  TQ1_0: { name: "TQ1_0", id: 34, blockSize: 256, blockBytes: 54 },
+  TQ2_0: { name: "TQ2_0", id: 35, blockSize: 256, blockBytes: 66 },
+  Q1_0: { name: "Q1_0", id: 41, blockSize: 128, blockBytes: 18 },
+  Q2_0: { name: "Q2_0", id: 42, blockSize: 64, blockBytes: 18 },
+  IQ1_S: { name: "IQ1_S", id: 19, blockSize: 256, blockBytes: 50 },
+  IQ1_M: { name: "IQ1_M", id: 29, blockSize: 256, blockBytes: 56 },
+  IQ2_XXS: { name: "IQ2_XXS", id: 16, blockSize: 256, blockBytes: 66 },
+  IQ2_XS: { name: "IQ2_XS", id: 17, blockSize: 256, blockBytes: 74 },
+  IQ2_S: { name: "IQ2_S", id: 22, blockSize: 256, blockBytes: 82 },
+  IQ3_XXS: { name: "IQ3_XXS", id: 18, blockSize: 256, blockBytes: 98 },
+  IQ3_S: { name: "IQ3_S", id: 21, blockSize: 256, blockBytes: 110 },
 };
 
 const typesById = new Map(

@@ -1,5 +1,5 @@
 import { ggmlTypes } from "../../../src/formats/ggml/types.ts";
-import type { GgmlType } from "../../../src/formats/ggml/types.ts";
+import type { GgmlType, ReadType } from "../../../src/formats/ggml/types.ts";
 
 /** Weights and their blocks, made by scripts/goldens/ggml_types.py. */
 export interface TypeGolden {
@@ -13,6 +13,7 @@ const file: {
   types: Record<string, { id: number; blockSize: number; blockBytes: number }>;
   dequantise: Encoded;
   quantise: Encoded;
+  digests: Record<string, string>;
 } = JSON.parse(
   await Deno.readTextFile(
     new URL("../goldens/ggml_types.json", import.meta.url),
@@ -23,6 +24,18 @@ export const typeNames = Object.keys(ggmlTypes) as GgmlType[];
 
 /** Number and block sizes of each type. */
 export const typeGoldens = file.types;
+
+/** SHA-256 of the weights of 512 blocks of {@linkcode generatedBytes}, as hex, by type. */
+export const digests = Object.entries(file.digests) as [ReadType, string][];
+
+/** The bytes of the generator that ggml_types.py has too. */
+export function generatedBytes(length: number): Uint8Array<ArrayBuffer> {
+  let state = 1;
+  return new Uint8Array(length).map(() => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state >>> 24;
+  });
+}
 
 /** The goldens of one direction, by type. */
 export function goldensFor(

@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { UsageError } from "../../../src/errors.ts";
-import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
+import {
+  dequantise,
+  isReadType,
+} from "../../../src/formats/ggml/dequantise.ts";
 import { quantise } from "../../../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { goldensFor, typeNames } from "./goldens.ts";
 
-const blockTypes = typeNames.filter((type) => ggmlTypes[type].blockSize > 1);
+const readTypes = typeNames.filter(isReadType);
+const blockTypes = typeNames.filter((type) =>
+  ggmlTypes[type].blockSize > 1 && !isReadType(type)
+);
 
 for (const [type, { bytes, values }] of goldensFor("quantise")) {
   Deno.test(`quantise ${type}: the same bytes as gguf-py`, () => {
@@ -94,4 +100,18 @@ Deno.test("a row that is no whole number of blocks is refused with both numbers"
     () => quantise("Q4_K", new Float32Array(257)),
     (error) => error instanceof UsageError && /257.*256/.test(error.message),
   );
+});
+
+Deno.test("what culm reads and does not write is refused with what it writes", () => {
+  assert.equal(readTypes.length, 15);
+  for (const type of readTypes) {
+    assert.throws(
+      () => quantise(type, new Float32Array(256)),
+      (error) =>
+        error instanceof UsageError &&
+        error.message.startsWith(
+          `Cannot store weights as ${type}: culm reads it, and writes F32, F16, `,
+        ) && !error.message.includes("IQ3_S,"),
+    );
+  }
 });

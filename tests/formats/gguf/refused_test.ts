@@ -225,9 +225,9 @@ const cases: Case[] = [
   ],
   [
     "a type that culm has no reader for",
-    withTensors(64, tensor({ name: "blk.0.ffn_up.weight", type: 20 })),
+    withTensors(64, tensor({ name: "blk.0.ffn_up.weight", type: 15 })),
     UnsupportedError,
-    /tensor blk\.0\.ffn_up\.weight .* type 20 \(IQ4_NL\), culm reads F32, /,
+    /tensor blk\.0\.ffn_up\.weight .* type 15 \(Q8_K\), culm reads F32, /,
   ],
   [
     "a type that nobody knows",
