@@ -11,7 +11,9 @@
 
 import { parseArgs } from "node:util";
 import { median } from "../cli/commands/bench/roofline.ts";
+import { isReadType } from "../src/formats/ggml/dequantise.ts";
 import { quantise } from "../src/formats/ggml/quantise.ts";
+import { randomBlocks } from "../src/formats/ggml/random_blocks.ts";
 import { type GgmlType, ggmlTypes } from "../src/formats/ggml/types.ts";
 import {
   Buffers,
@@ -119,10 +121,15 @@ function scattered(length: number, share: number, otherwise: number) {
 /** Matrices of one type: a few rows of weights, again and again. */
 function matricesOf(type: GgmlType, rows: number, columns: number) {
   const block = 64;
-  const bytes = quantise(
-    type,
-    Float32Array.from({ length: block * columns }, (_, i) => Math.sin(i) / 50),
-  );
+  const bytes = isReadType(type)
+    ? randomBlocks(type, block * columns, 0.014, Math.random)
+    : quantise(
+      type,
+      Float32Array.from(
+        { length: block * columns },
+        (_, i) => Math.sin(i) / 50,
+      ),
+    );
   const runs = [{ start: 0, end: columns }];
   const packer = new RowPacker(type, { length: columns, runs });
   const matrices: DeviceMatrix[] = [];

@@ -3,22 +3,31 @@ import { dequantise32 } from "./dequantise_32.ts";
 import { dequantiseK } from "./dequantise_k.ts";
 import { bfloat16sToFloats, halvesToFloats } from "./half.ts";
 import { makeIntegers, type ReadIntegers } from "./integers.ts";
+import { readBlocks } from "./read_blocks.ts";
 import { readGrids } from "./read_grids.ts";
 import { readTables, readTernary } from "./read_tables.ts";
 import { type GgmlType, ggmlTypes, type ReadType, rowBytes } from "./types.ts";
 
 const dequantiseBlock = { ...dequantise32, ...dequantiseK };
 
+const readOnly = { ...readTables, ...readTernary, ...readGrids };
+
 /** Readers of the types that are read as integers. */
-export const readIntegers: Readonly<Record<ReadType, ReadIntegers>> = {
-  ...readTables,
-  ...readTernary,
-  ...readGrids,
-};
+export const readIntegers = { ...readBlocks, ...readOnly } satisfies Readonly<
+  Record<ReadType, ReadIntegers>
+>;
+
+/** Types that are read as integers. */
+export type IntegerType = keyof typeof readIntegers;
 
 /** Whether a type is read as integers. */
-export function isReadType(type: GgmlType): type is ReadType {
+export function isIntegerType(type: GgmlType): type is IntegerType {
   return type in readIntegers;
+}
+
+/** Whether culm reads a type, and does not write it. */
+export function isReadType(type: GgmlType): type is ReadType {
+  return type in readOnly;
 }
 
 /**
@@ -53,7 +62,7 @@ export function dequantise(
       bfloat16sToFloats(bytes, out);
       break;
     default: {
-      if (isReadType(type)) return dequantiseIntegers(type, bytes, out);
+      if (isIntegerType(type)) return dequantiseIntegers(type, bytes, out);
       const { blockSize, blockBytes } = ggmlTypes[type];
       const readBlock = dequantiseBlock[type];
       for (let block = 0; block * blockSize < out.length; block++) {
@@ -64,18 +73,20 @@ export function dequantise(
 }
 
 function dequantiseIntegers(
-  type: ReadType,
+  type: IntegerType,
   bytes: Uint8Array,
   out: Float32Array,
 ): void {
   const { blockSize, blockBytes } = ggmlTypes[type];
-  const read = readIntegers[type];
+  const read: ReadIntegers = readIntegers[type];
   const integers = makeIntegers();
-  const { q, scale } = integers;
+  const { q, scale, min } = integers;
   for (let first = 0; first < out.length; first += 32) {
     const block = Math.floor(first / blockSize);
     const part = first % blockSize / 32;
     read(bytes, block * blockBytes, part, integers);
-    for (let j = 0; j < 32; j++) out[first + j] = scale[j >> 4] * q[j];
+    for (let j = 0; j < 32; j++) {
+      out[first + j] = scale[j >> 4] * q[j] + min[j >> 4];
+    }
   }
 }

@@ -1,47 +1,12 @@
 /**
- * Readers of the K types, whose blocks of 256 weights are cut into groups
- * that have small integer scales of their own under one f16 scale.
+ * Readers of K types, whose blocks of 256 weights are cut into groups that have
+ * small integer scales of their own under one f16 scale: those that are converted
+ * most, to f32 at once.
  */
 import { type DequantiseBlock, halfAt } from "./dequantise_32.ts";
-import type { TypeK } from "./types.ts";
 
 /** By type. */
-export const dequantiseK: Readonly<Record<TypeK, DequantiseBlock>> = {
-  /**
-   * Block: 16 bytes with a scale and a minimum in 4 bits each, 64 bytes of 2-bit
-   * values, d f16, dmin f16. Weight: d · scale · q − dmin · minimum.
-   */
-  Q2_K(bytes, offset, out, first) {
-    const d = halfAt(bytes, offset + 80);
-    const dmin = halfAt(bytes, offset + 82);
-    for (let group = 0; group < 16; group++) {
-      const scaleAndMin = bytes[offset + group];
-      const scale = d * (scaleAndMin & 15);
-      const min = dmin * (scaleAndMin >> 4);
-      const { byte, shift } = twoBitsOfGroup(group);
-      for (let j = 0; j < 16; j++) {
-        const q = (bytes[offset + 16 + byte + j] >> shift) & 3;
-        out[first + 16 * group + j] = scale * q - min;
-      }
-    }
-  },
-  /**
-   * Block: 32 bytes of third bits, 64 bytes of 2-bit values, 12 bytes of 6-bit
-   * scales, d f16. Weight: d · (scale − 32) · (q − 4).
-   */
-  Q3_K(bytes, offset, out, first) {
-    const d = halfAt(bytes, offset + 108);
-    for (let group = 0; group < 16; group++) {
-      const scale = d * (sixBitScale(bytes, offset + 96, group) - 32);
-      const { byte, shift } = twoBitsOfGroup(group);
-      const thirdBit = group >> 1;
-      for (let j = 0; j < 16; j++) {
-        const low = (bytes[offset + 32 + byte + j] >> shift) & 3;
-        const high = (bytes[offset + (byte & 16) + j] >> thirdBit) & 1;
-        out[first + 16 * group + j] = scale * ((low | (high << 2)) - 4);
-      }
-    }
-  },
+export const dequantiseK: Readonly<Record<"Q4_K" | "Q6_K", DequantiseBlock>> = {
   /**
    * Block: d f16, dmin f16, 12 bytes of 6-bit scales and minimums, 128 bytes of
    * nibbles. Weight: d · scale · q − dmin · minimum.
@@ -55,24 +20,6 @@ export const dequantiseK: Readonly<Record<TypeK, DequantiseBlock>> = {
       for (let j = 0; j < 32; j++) {
         const q = (bytes[offset + 16 + byte + j] >> shift) & 15;
         out[first + 32 * group + j] = d * scale * q - dmin * min;
-      }
-    }
-  },
-  /**
-   * Block: d f16, dmin f16, 12 bytes of 6-bit scales and minimums, 32 bytes of
-   * fifth bits, 128 bytes of nibbles. Weight: d · scale · q − dmin · minimum.
-   */
-  Q5_K(bytes, offset, out, first) {
-    const d = halfAt(bytes, offset);
-    const dmin = halfAt(bytes, offset + 2);
-    for (let group = 0; group < 8; group++) {
-      const [scale, min] = sixBitScaleAndMin(bytes, offset + 4, group);
-      const { byte, shift } = nibblesOfGroup(group);
-      for (let j = 0; j < 32; j++) {
-        const low = (bytes[offset + 48 + byte + j] >> shift) & 15;
-        const high = (bytes[offset + 16 + j] >> group) & 1;
-        out[first + 32 * group + j] = d * scale * (low | (high << 4)) -
-          dmin * min;
       }
     }
   },
@@ -132,19 +79,12 @@ export function sixBitsOfGroup(
   };
 }
 
-/** Q3_K's scale of a group: low four bits in bytes 0 to 7, upper pairs in bytes 8 to 11. */
-function sixBitScale(bytes: Uint8Array, offset: number, group: number): number {
-  const low = (bytes[offset + (group & 7)] >> (group < 8 ? 0 : 4)) & 15;
-  const high = (bytes[offset + 8 + (group & 3)] >> (2 * (group >> 2))) & 3;
-  return low | (high << 4);
-}
-
 /**
  * Q4_K's and Q5_K's scale and minimum of a group: those of groups 0 to 3 fill
  * the low six bits of bytes 0 to 7; groups 4 to 7 have their low four bits in
  * bytes 8 to 11 and their upper pairs above the first eight.
  */
-function sixBitScaleAndMin(
+export function sixBitScaleAndMin(
   bytes: Uint8Array,
   offset: number,
   group: number,

@@ -25,18 +25,17 @@ import {
 } from "../../../src/places/gpu/kernels/kernel.ts";
 import { mulMat, mulMatVec } from "../../../src/places/gpu/kernels/products.ts";
 import { topLogits } from "../../../src/places/gpu/kernels/top_logits.ts";
-import type { PackedType } from "../../../src/places/gpu/kernels/weights.ts";
+import { packedTypes } from "../../../src/places/gpu/kernels/weights.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
 
-const types: PackedType[] = ["F32", "F16", "Q8_0", "Q4_0", "Q4_K", "Q6_K"];
 const kernels: Kernel[] = [
   addPartials,
   attentionMerge,
   keepAbove,
   topLogits,
   ...cacheTypes.flatMap((type) => [attention(type), ropeStore(type)]),
-  ...types.flatMap((type, i) => {
-    const others = [types[(i + 1) % 6], types[(i + 3) % 6]];
+  ...packedTypes.flatMap((type, i) => {
+    const others = [1, 3].map((n) => packedTypes[(i + n) % packedTypes.length]);
     return [
       downRows(type),
       downRowsVec(type),

@@ -18,7 +18,20 @@ import {
 import { stepWords } from "../../../src/places/gpu/kernels/step_words.ts";
 import { Bench, stepOf, weightsOf } from "./on_device.ts";
 
-const types: GgmlType[] = ["F32", "F16", "Q4_0", "Q8_0", "Q4_K", "Q6_K"];
+/** One of each layout. */
+const types: GgmlType[] = [
+  "F32",
+  "F16",
+  "Q4_0",
+  "Q8_0",
+  "Q4_K",
+  "Q6_K",
+  "IQ4_NL",
+  "IQ4_XS",
+  "MXFP4",
+  "IQ3_XXS",
+  "Q5_K",
+];
 
 for (const type of types) {
   const columns = ggmlTypes[type].blockSize === 1 ? 300 : 512;

@@ -1,6 +1,5 @@
 /** Kernels by themselves, on whatever adapter is here. */
 import { dequantise } from "../../../src/formats/ggml/dequantise.ts";
-import { quantise } from "../../../src/formats/ggml/quantise.ts";
 import type { GgmlType } from "../../../src/formats/ggml/types.ts";
 import { Commands } from "../../../src/places/gpu/device/commands.ts";
 import { Device } from "../../../src/places/gpu/device/device.ts";
@@ -23,7 +22,7 @@ import {
 } from "../../../src/places/gpu/kernels/step_words.ts";
 import type { KernelContext } from "../../../src/places/gpu/run/context.ts";
 import type { Range } from "../../../src/model/index_set.ts";
-import { gaussianVector } from "../../helpers/seeded_random.ts";
+import { randomWeights } from "../../helpers/random_weights.ts";
 
 /** A device and what kernels need, given back at the end. */
 export class Bench implements Disposable {
@@ -130,10 +129,7 @@ export function weightsOf(
     pieceRows?: number;
   } = {},
 ): Weights {
-  const bytes = quantise(
-    type,
-    gaussianVector(rows * length, rows + length, 0.5),
-  );
+  const bytes = randomWeights(type, rows * length, rows + length, 0.5);
   const all = new Float32Array(rows * length);
   dequantise(type, bytes, all);
   const shape = matrixShape(type, rows, runs);

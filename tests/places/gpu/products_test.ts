@@ -17,9 +17,16 @@ const types: GgmlType[] = [
   "BF16",
   "Q4_0",
   "Q4_1",
+  "Q5_0",
   "Q8_0",
+  "Q3_K",
   "Q4_K",
   "Q6_K",
+  "IQ4_NL",
+  "IQ4_XS",
+  "MXFP4",
+  "TQ2_0",
+  "IQ2_XS",
 ];
 const tokenCounts = [1, 3, 37];
 const stride = 1024;

@@ -5,6 +5,11 @@
 import {
   weights_f16 as f16,
   weights_f32 as f32,
+  weights_i8h as i8h,
+  weights_i8hm as i8hm,
+  weights_iq4_nl as iq4_nl,
+  weights_iq4_xs as iq4_xs,
+  weights_mxfp4 as mxfp4,
   weights_q4_0 as q4_0,
   weights_q4_k as q4_k,
   weights_q6_k as q6_k,
@@ -18,9 +23,17 @@ const texts = {
   Q4_0: q4_0,
   Q4_K: q4_k,
   Q6_K: q6_k,
+  IQ4_NL: iq4_nl,
+  IQ4_XS: iq4_xs,
+  MXFP4: mxfp4,
+  I8H: i8h,
+  I8HM: i8hm,
 } as const;
 
-/** Types that kernels read as they are; all others become F32. */
+/** Every layout that kernels read. */
+export const packedTypes = Object.keys(texts) as readonly PackedType[];
+
+/** Layouts that kernels read: those of the file's types, and two of integers that hold others. */
 export type PackedType = keyof typeof texts;
 
 /** Reads units (a lane's 32 weights of a group) of a matrix of one type: `unit_weights`. */
