@@ -96,6 +96,7 @@ export async function load(
     ? tokenizerFromGguf(file)
     : undefined;
   const warn = options.onWarning ?? (() => {});
+  tokenizer?.notes?.forEach(warn);
   const contextSize = checked.contextSize || model.contextSize;
   if (contextSize > model.contextSize) {
     warn(

@@ -1,26 +1,29 @@
 import { TokenType, type Vocabulary } from "./vocabulary.ts";
 
-/**
- * Texts that end an answer, whatever the file's metadata says: chat models are
- * often converted with an EOS that their chats never use. The list is
- * llama.cpp's, with the tokens that begin another file of a code model.
- */
+/** Texts of tokens that end an answer, whatever a file's metadata says: chat models are often converted with an EOS that their chats never use. The list is llama.cpp's. */
 const endings: readonly string[] = [
   "<|eot_id|>",
   "<|im_end|>",
   "<|end|>",
-  "<|eom_id|>",
-  "<|endoftext|>",
-  "<|end_of_text|>",
+  "<|return|>",
+  "<|call|>",
+  "<|flush|>",
+  "<|calls|>",
   "<end_of_turn>",
-  "<end_of_utterance>",
-  "<\uff5cend\u2581of\u2581sentence\uff5c>",
+  "<|endoftext|>",
+  "<|eom_id|>",
   "<EOT>",
   "_<EOT>",
   "[EOT]",
   "[EOS]",
+  "<|end_of_text|>",
+  "<end_of_utterance>",
   "<eos>",
-  "</s>",
+  "<turn|>",
+  "<|tool_response>",
+  "<\uff5cend\u2581of\u2581sentence\uff5c>",
+  "[e~[",
+  // What pads or begins another file of a code model.
   "<|fim_pad|>",
   "<fim-pad>",
   "<fim_pad>",
@@ -34,22 +37,86 @@ const endings: readonly string[] = [
   "<|file_sep|>",
 ];
 
+/** Texts of other tokens that are no text: the parts of a file to fill in. */
+const controls: readonly string[] = [
+  "<|fim_prefix|>",
+  "<fim-prefix>",
+  "<fim_prefix>",
+  "<\uff5cfim\u2581begin\uff5c>",
+  "<PRE>",
+  "\u2581<PRE>",
+  "<|code_prefix|>",
+  "<|prefix|>",
+  "<|fim_suffix|>",
+  "<fim-suffix>",
+  "<fim_suffix>",
+  "<\uff5cfim\u2581hole\uff5c>",
+  "<SUF>",
+  "\u2581<SUF>",
+  "<|code_suffix|>",
+  "<|suffix|>",
+  "<|fim_middle|>",
+  "<fim-middle>",
+  "<fim_middle>",
+  "<\uff5cfim\u2581end\uff5c>",
+  "<MID>",
+  "\u2581<MID>",
+  "<|code_middle|>",
+  "<|middle|>",
+];
+
+/** Tokens of gpt-oss that its answers show. */
+const shown: readonly string[] = [
+  "<|channel|>",
+  "<|message|>",
+  "<|start|>",
+  "<|constrain|>",
+];
+
+/** Ids of tokens by what their texts say, where a vocabulary has them. */
+function idsOf(
+  vocabulary: Vocabulary,
+  texts: readonly string[],
+): number[] {
+  return texts.map((text) => vocabulary.idOf(text))
+    .filter((id) => id !== undefined);
+}
+
 /**
- * Ids that end an answer: those that the file names, and special or
- * user-defined tokens with a well-known text. A plain token such as `</s>` in
- * a vocabulary for HTML does not count.
+ * Ids that end an answer: those that the file names, and tokens with a
+ * well-known text. `</s>` is one where it is no plain token: in a vocabulary
+ * for HTML it is.
  */
 export function findEndOfGeneration(
   vocabulary: Vocabulary,
   named: readonly (number | undefined)[],
 ): Set<number> {
-  const ids = new Set<number>();
-  for (const id of named) if (id !== undefined) ids.add(id);
-  for (const text of endings) {
-    const id = vocabulary.idOf(text);
-    if (id !== undefined && vocabulary.types[id] !== TokenType.normal) {
-      ids.add(id);
-    }
+  const ids = new Set(idsOf(vocabulary, endings));
+  for (const id of idsOf(vocabulary, ["</s>"])) {
+    if (vocabulary.types[id] !== TokenType.normal) ids.add(id);
   }
+  // The answers of these have parts, which <|end|> ends.
+  const has = (text: string) => vocabulary.idOf(text) !== undefined;
+  if (
+    has("<|return|>") && has("<|call|>") || has("<|calls|>") && has("<|flush|>")
+  ) ids.delete(vocabulary.idOf("<|end|>")!);
+  for (const id of named) if (id !== undefined) ids.add(id);
   return ids;
+}
+
+/**
+ * The types that tokens with well-known texts have, where a vocabulary says
+ * otherwise: files are often converted with wrong ones, and a text that ends a
+ * turn must not be spelled out, and end it, in what a user writes.
+ */
+export function correctedTypes(vocabulary: Vocabulary): Map<number, TokenType> {
+  const types = new Map<number, TokenType>();
+  const put = (texts: readonly string[], type: TokenType) => {
+    for (const id of idsOf(vocabulary, texts)) {
+      if (vocabulary.types[id] !== type) types.set(id, type);
+    }
+  };
+  put([...endings, ...controls], TokenType.control);
+  put(shown, TokenType.userDefined);
+  return types;
 }

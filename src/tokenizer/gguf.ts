@@ -9,42 +9,79 @@ import {
   getStrings,
 } from "../formats/gguf/metadata.ts";
 import { ByteLevelBpe } from "./byte_level_bpe.ts";
-import { findEndOfGeneration } from "./end_of_generation.ts";
+import { correctedTypes, findEndOfGeneration } from "./end_of_generation.ts";
+import { rankMerges } from "./merge.ts";
 import { pretokenizerNamed } from "./pretokenizer.ts";
-import { parseByteToken, SentencePieceBpe } from "./sentencepiece.ts";
+import { parseByteToken, SPACE } from "./raw_text.ts";
+import { SentencePieceBpe, sentencePieceNormaliser } from "./sentencepiece.ts";
+import {
+  type AddedTokenRules,
+  normaliserOf,
+  readTextRules,
+  type TextRules,
+} from "./text_rules.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-import { checkLength, TokenType, Vocabulary } from "./vocabulary.ts";
+import {
+  checkLength,
+  isTokenType,
+  TokenType,
+  Vocabulary,
+} from "./vocabulary.ts";
 import {
   type TokenizerParts,
   vocabularyTokenizer,
 } from "./vocabulary_tokenizer.ts";
 
+/** What is read of a file. */
+type Header = Pick<GgufFile, "metadata">;
+
+/** Vocabularies of other kinds, by `tokenizer.ggml.model`. */
+const otherKinds: Readonly<Record<string, string>> = {
+  t5: "Unigram",
+  bert: "WordPiece",
+  rwkv: "RWKV's",
+  plamo2: "PLaMo-2's",
+  hybriddna: "of DNA",
+  whitespace: "of whole words",
+  no_vocab: "none",
+  none: "none",
+};
+
 /**
  * The tokenizer in a GGUF file's metadata: SentencePiece BPE
- * (`tokenizer.ggml.model` = `llama`) or byte-level BPE (`gpt2`).
+ * (`tokenizer.ggml.model` = `llama`) or byte-level BPE (`gpt2`; `gemma4`, whose
+ * tokens are no bytes). What is odd about it, and does no harm, is in its notes.
  *
  * @throws {UnsupportedError} The vocabulary is of another kind, or needs a normaliser or pre-tokenizer that is not known.
  * @throws {TokenizerError} The vocabulary contradicts itself.
  * @throws {FormatError} A metadata value has the wrong type.
  */
-export function tokenizerFromGguf(file: GgufFile): Tokenizer {
+export function tokenizerFromGguf(
+  file: Pick<GgufFile, "metadata">,
+): Tokenizer {
   const kind = getString(file, "tokenizer.ggml.model");
-  if (kind !== "llama" && kind !== "gpt2") {
+  if (kind !== "llama" && kind !== "gpt2" && kind !== "gemma4") {
+    const other = kind !== undefined && Object.hasOwn(otherKinds, kind)
+      ? ` (${otherKinds[kind]})`
+      : "";
     throw new UnsupportedError(
       kind === undefined
         ? "Cannot find a tokenizer: the file has no tokenizer.ggml.model"
         : `Cannot run tokenizer.ggml.model ${
           JSON.stringify(kind)
-        }: known are llama (SentencePiece BPE) and gpt2 (byte-level BPE)`,
+        }${other}: known are llama (SentencePiece BPE), gpt2 (byte-level BPE) and gemma4`,
     );
   }
   const isSentencePiece = kind === "llama";
   if (isSentencePiece) refuseNormaliser(file);
+  const notes: string[] = [];
   const tokens = readStrings(file, "tokens");
-  const ids = readIds(file, tokens.length, isSentencePiece);
-  const { bos, eos, unk, eot, eom } = ids;
-  const types = readTypes(file, tokens, ids, isSentencePiece);
+  const ids = readIds(file, tokens.length, isSentencePiece, notes);
+  const { bos, eos, unk } = ids;
+  const types = readTypes(file, tokens, ids, isSentencePiece, notes);
   const vocabulary = new Vocabulary(tokens, types);
+  correctTypes(vocabulary, notes);
+  const rules = readTextRules(file);
   return vocabularyTokenizer({
     vocabulary,
     bos,
@@ -52,37 +89,79 @@ export function tokenizerFromGguf(file: GgufFile): Tokenizer {
     unk,
     addEos: getBoolean(file, "tokenizer.ggml.add_eos_token") ?? false,
     alwaysParsed: [TokenType.userDefined],
-    endOfGeneration: findEndOfGeneration(vocabulary, [eos, eot, eom]),
+    endOfGeneration: findEndOfGeneration(vocabulary, endingIds(ids)),
+    added: addedRules(rules),
+    normalise: rules.normalizers && normaliserOf(rules.normalizers),
+    notes,
     ...(isSentencePiece
-      ? sentencePiece(file, vocabulary, unk)
-      : byteLevel(file, vocabulary, ids)),
+      ? sentencePiece(file, vocabulary, unk, rules, notes)
+      : byteLevel(file, vocabulary, ids, kind, rules)),
   });
 }
 
-type OwnParts = Pick<TokenizerParts, "model" | "addBos" | "addSpacePrefix">;
+/** Gives tokens with well-known texts the types that these say. */
+function correctTypes(vocabulary: Vocabulary, notes: string[]): void {
+  const types = correctedTypes(vocabulary);
+  for (const [id, type] of types) {
+    // Of what is text either way, nothing is to be told.
+    if (type !== TokenType.control) continue;
+    notes.push(
+      `token ${id}, ${
+        JSON.stringify(vocabulary.tokens[id])
+      }, is a control token by its text, and of type ${
+        vocabulary.types[id]
+      } in the file: taken for a control token`,
+    );
+  }
+  vocabulary.retype(types);
+}
+
+function addedRules({ added = {} }: TextRules): Partial<AddedTokenRules> {
+  return Object.fromEntries(
+    Object.entries(added).map(([name, ids]) => [name, new Set(ids)]),
+  );
+}
+
+type OwnParts =
+  & Pick<TokenizerParts, "model" | "addBos" | "addSpacePrefix">
+  & Partial<Pick<TokenizerParts, "normalise" | "normaliseToken">>;
 
 function sentencePiece(
-  file: GgufFile,
+  file: Header,
   vocabulary: Vocabulary,
   unk: number | undefined,
+  { normalizers, metaspace }: TextRules,
+  notes: string[],
 ): OwnParts {
-  const scores = getNumbers(file, "tokenizer.ggml.scores") ?? [];
-  checkLength("scores", scores.length, vocabulary.size);
+  const scores = getNumbers(file, "tokenizer.ggml.scores");
+  if (scores) checkLength("scores", scores.length, vocabulary.size);
+  else notes.push("the file has no tokenizer.ggml.scores: all are 0");
+  const merges = getStrings(file, "tokenizer.ggml.merges");
   const addSpacePrefix = getBoolean(file, "tokenizer.ggml.add_space_prefix") ??
     true;
+  const removeExtraWhitespaces =
+    getBoolean(file, "tokenizer.ggml.remove_extra_whitespaces") ?? false;
   return {
-    model: new SentencePieceBpe(vocabulary, scores, unk, {
-      addSpacePrefix,
-      removeExtraWhitespaces:
-        getBoolean(file, "tokenizer.ggml.remove_extra_whitespaces") ?? false,
-      escapeWhitespaces: true,
-    }),
+    model: new SentencePieceBpe(
+      vocabulary,
+      scores ?? new Float32Array(vocabulary.size),
+      unk,
+      { metaspace, ranks: merges && rankMerges(vocabulary, merges) },
+    ),
     addBos: getBoolean(file, "tokenizer.ggml.add_bos_token") ?? true,
     addSpacePrefix,
+    ...(!normalizers && !metaspace && {
+      normalise: sentencePieceNormaliser({
+        addSpacePrefix,
+        removeExtraWhitespaces,
+        escapeWhitespaces: true,
+      }),
+      normaliseToken: (text) => text.replaceAll(" ", SPACE),
+    }),
   };
 }
 
-function refuseNormaliser(file: GgufFile): void {
+function refuseNormaliser(file: Header): void {
   const charsmap = getArray(file, "tokenizer.ggml.precompiled_charsmap");
   if (charsmap && charsmap.values.length > 0) {
     throw new UnsupportedError(
@@ -92,14 +171,20 @@ function refuseNormaliser(file: GgufFile): void {
 }
 
 function byteLevel(
-  file: GgufFile,
+  file: Header,
   vocabulary: Vocabulary,
   { bos, unk }: SpecialIds,
+  kind: string,
+  { ignoreMerges }: TextRules,
 ): OwnParts {
-  const merges = readStrings(file, "merges");
-  const pretokenizer = pretokenizerNamed(
-    getString(file, "tokenizer.ggml.pre") ?? "default",
-  );
+  const merges = rankMerges(vocabulary, readStrings(file, "merges"));
+  const pre = kind === "gemma4"
+    ? kind
+    : getString(file, "tokenizer.ggml.pre") ?? "default";
+  const named = pretokenizerNamed(pre);
+  const pretokenizer = ignoreMerges === undefined
+    ? named
+    : { ...named, ignoreMerges };
   return {
     model: new ByteLevelBpe(vocabulary, merges, unk, pretokenizer),
     addBos: getBoolean(file, "tokenizer.ggml.add_bos_token") ??
@@ -108,7 +193,7 @@ function byteLevel(
   };
 }
 
-function readStrings(file: GgufFile, name: string): readonly string[] {
+function readStrings(file: Header, name: string): readonly string[] {
   const strings = getStrings(file, `tokenizer.ggml.${name}`);
   if (strings) return strings;
   throw new TokenizerError(
@@ -116,45 +201,78 @@ function readStrings(file: GgufFile, name: string): readonly string[] {
   );
 }
 
-type SpecialIds = Partial<
-  Record<"bos" | "eos" | "unk" | "eot" | "eom", number>
->;
+/** Ids by key; SentencePiece files that do not name the first three have llama.cpp's. */
+const idKeys = {
+  bos: { key: "bos", fallback: 1 },
+  eos: { key: "eos", fallback: 2 },
+  unk: { key: "unknown", fallback: 0 },
+  eot: { key: "eot" },
+  eom: { key: "eom" },
+  pad: { key: "fim_pad" },
+  repository: { key: "fim_rep" },
+  separator: { key: "fim_sep" },
+} as const;
 
-/** A SentencePiece file that does not name the first three has llama.cpp's. */
+type SpecialIds = Partial<Record<keyof typeof idKeys, number>>;
+
+/** Those after which a model says no more. */
+function endingIds(
+  { bos: _bos, unk: _unk, ...endings }: SpecialIds,
+): (number | undefined)[] {
+  return Object.values(endings);
+}
+
+/** Reads ids; one that is no token of the file counts as not stated. */
 function readIds(
-  file: GgufFile,
+  file: Header,
   vocabSize: number,
   isSentencePiece: boolean,
+  notes: string[],
 ): SpecialIds {
-  const read = (name: string, fallback = vocabSize) => {
-    const key = `tokenizer.ggml.${name}_token_id`;
-    const id = getNumber(file, key);
-    if (id === undefined) {
-      return isSentencePiece && fallback < vocabSize ? fallback : undefined;
+  const ids: SpecialIds = {};
+  const isId = (id: number) =>
+    Number.isInteger(id) && id >= 0 && id < vocabSize;
+  for (const [name, each] of Object.entries(idKeys)) {
+    const key = `tokenizer.ggml.${each.key}_token_id`;
+    const stated = getNumber(file, key);
+    const fallback = isSentencePiece && "fallback" in each &&
+        each.fallback < vocabSize
+      ? each.fallback
+      : undefined;
+    const isStated = stated !== undefined && isId(stated);
+    const id = isStated ? stated : fallback;
+    if (stated !== undefined && !isStated) {
+      notes.push(
+        `${key} is ${stated}, the ids run from 0 to ${vocabSize - 1}: ${
+          id === undefined ? "left out" : `taken for ${id}`
+        }`,
+      );
     }
-    if (Number.isInteger(id) && id >= 0 && id < vocabSize) return id;
-    throw new TokenizerError(
-      `Cannot use ${key} ${id}: the ids run from 0 to ${vocabSize - 1}`,
-    );
-  };
-  return {
-    bos: read("bos", 1),
-    eos: read("eos", 2),
-    unk: read("unknown", 0),
-    eot: read("eot"),
-    eom: read("eom"),
-  };
+    if (id !== undefined) ids[name as keyof SpecialIds] = id;
+  }
+  return ids;
 }
 
 /** The type of each token; where the file does not say, it shows in the text. */
 function readTypes(
-  file: GgufFile,
+  file: Header,
   tokens: readonly string[],
   { bos, eos, unk }: SpecialIds,
   hasByteTokens: boolean,
+  notes: string[],
 ): ArrayLike<number> {
   const types = getNumbers(file, "tokenizer.ggml.token_type");
-  if (types) return types;
+  if (types) {
+    const odd = Array.from(types).findIndex((type) => !isTokenType(type));
+    if (odd >= 0) {
+      notes.push(
+        `token ${odd} has type ${
+          types[odd]
+        }, known are 1 to 6: taken for text, as others of such types`,
+      );
+    }
+    return types;
+  }
   return tokens.map((text, id) => {
     if (id === unk) return TokenType.unknown;
     if (id === bos || id === eos) return TokenType.control;

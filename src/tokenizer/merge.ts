@@ -1,3 +1,6 @@
+import { TokenizerError } from "../errors.ts";
+import type { Vocabulary } from "./vocabulary.ts";
+
 /**
  * Ranks the merge of text `start..middle` with text `middle..end`: the lowest
  * rank merges first. Undefined where the two do not merge.
@@ -108,4 +111,49 @@ function isBefore(a: Merge, b: Merge): boolean {
 /** The length of the longest piece: nothing longer need be looked up. */
 export function longestOf(pieces: readonly string[]): number {
   return pieces.reduce((longest, { length }) => Math.max(longest, length), 0);
+}
+
+/**
+ * Ranks of merges, the most important first, each as `left right`.
+ *
+ * @throws {TokenizerError} A merge is not two tokens with a space between, or names a token that is missing.
+ */
+export function rankMerges(
+  vocabulary: Vocabulary,
+  merges: readonly string[],
+): Map<string, number> {
+  const ranks = new Map<string, number>();
+  merges.forEach((merge, rank) => {
+    const middle = merge.indexOf(" ");
+    const left = merge.slice(0, middle);
+    const right = merge.slice(middle + 1);
+    if (middle < 1 || right === "" || right.includes(" ")) {
+      throw new TokenizerError(
+        `Cannot read merge ${rank}: ${
+          JSON.stringify(merge)
+        } is not two tokens with a space between`,
+      );
+    }
+    for (const token of [left, right, left + right]) {
+      if (vocabulary.idOf(token) === undefined) {
+        throw new TokenizerError(
+          `Cannot read merge ${rank}, ${
+            JSON.stringify(merge)
+          }: the vocabulary's ${vocabulary.size} tokens do not include ${
+            JSON.stringify(token)
+          }`,
+        );
+      }
+    }
+    if (!ranks.has(merge)) ranks.set(merge, rank);
+  });
+  return ranks;
+}
+
+/** Where each character (code point) of a text begins, then where it ends. */
+export function characterBounds(text: string): number[] {
+  const bounds = [0];
+  let end = 0;
+  for (const character of text) bounds.push(end += character.length);
+  return bounds;
 }

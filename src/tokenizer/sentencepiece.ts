@@ -1,12 +1,10 @@
 import { TokenizerError } from "../errors.ts";
-import { longestOf, mergeSymbols } from "./merge.ts";
-import { finderOf, type TokenFinder } from "./special_tokens.ts";
+import { characterBounds, longestOf, mergeSymbols } from "./merge.ts";
+import { noByte, parseByteToken, SPACE } from "./raw_text.ts";
+import type { Metaspace, Normaliser } from "./text_rules.ts";
 import { TokenType, type Vocabulary } from "./vocabulary.ts";
 import type { PieceModel } from "./vocabulary_tokenizer.ts";
 import { WordCache } from "./word_cache.ts";
-
-/** How SentencePiece writes a space (U+2581). */
-const SPACE = "\u2581";
 
 /** What a SentencePiece model does to a text before it looks for pieces. */
 export interface SentencePieceSettings {
@@ -18,10 +16,30 @@ export interface SentencePieceSettings {
   readonly escapeWhitespaces: boolean;
 }
 
+/** What a SentencePiece model does to a text, as one step. */
+export function sentencePieceNormaliser(
+  { addSpacePrefix, removeExtraWhitespaces, escapeWhitespaces }:
+    SentencePieceSettings,
+): Normaliser {
+  return (text) => {
+    if (removeExtraWhitespaces) text = removeExtraBlanks(text);
+    if (text === "") return "";
+    if (addSpacePrefix) text = " " + text;
+    return escapeWhitespaces ? text.replaceAll(" ", SPACE) : text;
+  };
+}
+
+/** How pieces are merged, beside their scores. */
+export interface MergeSettings {
+  /** Ranks of merges, as `left right`: only these merge, and scores do not count. */
+  readonly ranks?: ReadonlyMap<string, number>;
+  /** Spaces are written by this, when tokens were found. */
+  readonly metaspace?: Metaspace;
+}
+
 /** SentencePiece's BPE: the pair whose piece has the best score merges first. */
 export class SentencePieceBpe implements PieceModel {
-  readonly #byteIds: readonly number[] | undefined;
-  readonly #userDefined: TokenFinder;
+  readonly #byteIds: ReadonlyMap<number, number>;
   readonly #longestPiece: number;
   readonly #splitsAtSpaces: boolean;
   readonly #cache = new WordCache();
@@ -29,13 +47,13 @@ export class SentencePieceBpe implements PieceModel {
   /**
    * Takes the score of each id, and the id of what has no piece.
    *
-   * @throws {TokenizerError} A score is not a number, byte tokens are damaged or missing, or unknown text has no id to become.
+   * @throws {TokenizerError} A score is not a number, byte tokens are damaged, or unknown text has no id to become.
    */
   constructor(
     readonly vocabulary: Vocabulary,
     readonly scores: ArrayLike<number>,
     readonly unk: number | undefined,
-    readonly settings: SentencePieceSettings,
+    readonly settings: MergeSettings = {},
   ) {
     const nan = Array.prototype.findIndex.call(scores, Number.isNaN);
     if (nan >= 0) {
@@ -44,38 +62,30 @@ export class SentencePieceBpe implements PieceModel {
       );
     }
     this.#byteIds = readByteIds(vocabulary);
-    if (!this.#byteIds && unk === undefined) {
+    if (this.#byteIds.size === 0 && unk === undefined) {
       throw new TokenizerError(
         "Cannot read the vocabulary: it has neither byte tokens nor an unknown token",
       );
     }
-    this.#userDefined = finderOf(vocabulary, TokenType.userDefined);
     const pieces = vocabulary.tokens.filter((_, id) => vocabulary.isPlain(id));
     this.#longestPiece = longestOf(pieces);
     // Where no piece reaches over the beginning of a word, words can be merged
     // one by one: the result is the same, and common words are remembered.
-    this.#splitsAtSpaces = settings.escapeWhitespaces &&
-      !pieces.some((piece) => /[^\u2581]\u2581/.test(piece));
+    this.#splitsAtSpaces = !pieces.some((piece) =>
+      /[^\u2581]\u2581/.test(piece)
+    );
   }
 
   /** Appends the ids of a text. */
-  encode(text: string, atStart: boolean, ids: number[]): void {
+  encode(text: string, isFirst: boolean, ids: number[]): void {
     const begin = ids.length;
-    for (
-      const fragment of this.#userDefined.split(this.#normalise(text, atStart))
-    ) {
-      if (typeof fragment === "number") {
-        ids.push(fragment);
-        continue;
-      }
-      for (const word of this.#words(fragment)) {
-        const wordIds = this.#cache.get(word, (word) => this.#encodeWord(word));
-        for (const id of wordIds) {
-          // SentencePiece gives neighbouring unknown characters one id.
-          const repeatsUnknown = id === this.unk && ids.length > begin &&
-            ids[ids.length - 1] === id;
-          if (!repeatsUnknown) ids.push(id);
-        }
+    for (const word of this.#words(this.#writeSpaces(text, isFirst))) {
+      const wordIds = this.#cache.get(word, (word) => this.#encodeWord(word));
+      for (const id of wordIds) {
+        // SentencePiece gives neighbouring unknown characters one id.
+        const repeatsUnknown = id === this.unk && ids.length > begin &&
+          ids[ids.length - 1] === id;
+        if (!repeatsUnknown) ids.push(id);
       }
     }
   }
@@ -91,16 +101,19 @@ export class SentencePieceBpe implements PieceModel {
     );
   }
 
-  #normalise(text: string, atStart: boolean): string {
-    const { addSpacePrefix, removeExtraWhitespaces, escapeWhitespaces } =
-      this.settings;
-    if (removeExtraWhitespaces) text = removeExtraBlanks(text);
-    if (text === "") return "";
-    if (addSpacePrefix && atStart) text = " " + text;
-    return escapeWhitespaces ? text.replaceAll(" ", SPACE) : text;
+  #writeSpaces(text: string, isFirst: boolean): string {
+    const { metaspace } = this.settings;
+    if (!metaspace) return text;
+    text = text.replaceAll(" ", SPACE);
+    const isPrefixed = metaspace.prepend === "always" ||
+      metaspace.prepend === "first" && isFirst;
+    return isPrefixed && !text.startsWith(SPACE) ? SPACE + text : text;
   }
 
   #words(text: string): Iterable<string> {
+    if (this.settings.metaspace?.split) {
+      return text.match(/\u2581[^\u2581]*|[^\u2581]+/g)!;
+    }
     if (!this.#splitsAtSpaces) return [text];
     return text.match(/\u2581*[^\u2581]+|\u2581+/g)!;
   }
@@ -110,11 +123,16 @@ export class SentencePieceBpe implements PieceModel {
   }
 
   #encodeWord(word: string): number[] {
+    const { ranks } = this.settings;
     // Unused pieces take part in merges, but come apart again in the end, at
     // the offset where they were joined.
     const joints = new Map<string, number>();
     const bounds = mergeSymbols(characterBounds(word), (start, middle, end) => {
       if (end - start > this.#longestPiece) return undefined;
+      if (ranks) {
+        const left = word.slice(start, middle);
+        return ranks.get(`${left} ${word.slice(middle, end)}`);
+      }
       const piece = word.slice(start, end);
       const id = this.vocabulary.plainIdOf(piece);
       if (id === undefined) return undefined;
@@ -126,6 +144,12 @@ export class SentencePieceBpe implements PieceModel {
       this.#appendPiece(word.slice(bounds[i - 1], bounds[i]), joints, ids);
     }
     return ids;
+  }
+
+  #byteId(byte: number): number {
+    const id = this.#byteIds.get(byte) ?? this.unk;
+    if (id === undefined) throw noByte(byte);
+    return id;
   }
 
   #appendPiece(
@@ -141,8 +165,8 @@ export class SentencePieceBpe implements PieceModel {
         todo.push(text.slice(joint), text.slice(0, joint));
       } else if (id !== undefined) {
         ids.push(id);
-      } else if (this.#byteIds) {
-        for (const byte of utf8.encode(text)) ids.push(this.#byteIds[byte]);
+      } else if (this.#byteIds.size > 0) {
+        for (const byte of utf8.encode(text)) ids.push(this.#byteId(byte));
       } else {
         ids.push(this.unk!);
       }
@@ -163,41 +187,22 @@ function removeExtraBlanks(text: string): string {
   return text.slice(0, end);
 }
 
-/** Where each character (code point) of a text begins, then where it ends. */
-function characterBounds(text: string): number[] {
-  const bounds = [0];
-  let end = 0;
-  for (const character of text) bounds.push(end += character.length);
-  return bounds;
-}
-
-/** The byte that a token such as `<0x0A>` stands for. */
-export function parseByteToken(text: string): number | undefined {
-  const match = /^<0x([0-9A-Fa-f]{2})>$/.exec(text);
-  return match ? parseInt(match[1], 16) : undefined;
-}
-
-/** The id of each byte, or undefined where the vocabulary has no byte tokens. */
-function readByteIds(vocabulary: Vocabulary): number[] | undefined {
+/** The id of each byte that has a token. */
+function readByteIds(vocabulary: Vocabulary): Map<number, number> {
   const byteIds = new Map<number, number>();
-  const ids = vocabulary.idsOf(TokenType.byte);
-  if (ids.length === 0) return undefined;
-  for (const id of ids) {
+  for (const id of vocabulary.idsOf(TokenType.byte)) {
     const text = vocabulary.tokens[id];
     const byte = parseByteToken(text);
-    if (byte === undefined) {
+    if (byte === undefined || byteIds.has(byte)) {
       throw new TokenizerError(
-        `Cannot read token ${id}: ${
-          JSON.stringify(text)
-        } is not a byte token such as <0x0A>`,
+        `Cannot read token ${id}: ${JSON.stringify(text)} is ${
+          byte === undefined
+            ? "not a byte token such as <0x0A>"
+            : `byte ${byte}, which token ${byteIds.get(byte)} is`
+        }`,
       );
     }
     byteIds.set(byte, id);
   }
-  if (byteIds.size !== 256 || ids.length !== 256) {
-    throw new TokenizerError(
-      `Cannot read the vocabulary: ${ids.length} tokens stand for ${byteIds.size} of the 256 bytes`,
-    );
-  }
-  return Array.from({ length: 256 }, (_, byte) => byteIds.get(byte)!);
+  return byteIds;
 }

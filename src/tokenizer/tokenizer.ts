@@ -74,4 +74,6 @@ export interface Tokenizer {
   isSpecial(id: number): boolean;
   /** Whether a model says with this id that its answer is complete. */
   isEndOfGeneration(id: number): boolean;
+  /** What is odd about the vocabulary, and what was done about it: one sentence each. */
+  readonly notes?: readonly string[];
 }

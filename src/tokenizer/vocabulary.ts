@@ -18,14 +18,13 @@ const MAX_TOKENS = 1 << 24;
 
 /** The tokens of a model: text and type of each id. */
 export class Vocabulary {
-  /** Type of each id. */
-  readonly types: readonly TokenType[];
+  readonly #types: TokenType[];
   readonly #ids = new Map<string, number>();
 
   /**
-   * Checks the tokens.
+   * Checks the tokens; one of a type that is not known is plain text.
    *
-   * @throws {TokenizerError} There are no tokens or too many, the types are not as many as the tokens, a type is not known, or a text stands for two ids.
+   * @throws {TokenizerError} There are no tokens or too many, the types are not as many as the tokens, or a text stands for two ids.
    */
   constructor(readonly tokens: readonly string[], types: ArrayLike<number>) {
     if (tokens.length === 0) {
@@ -37,12 +36,10 @@ export class Vocabulary {
       );
     }
     checkLength("types", types.length, tokens.length);
-    this.types = Array.from(types, (type, id) => {
-      if (knownTypes.has(type)) return type as TokenType;
-      throw new TokenizerError(
-        `Cannot read token ${id}: its type is ${type}, known are 1 to 6`,
-      );
-    });
+    this.#types = Array.from(
+      types,
+      (type) => isTokenType(type) ? type : TokenType.normal,
+    );
     tokens.forEach((text, id) => {
       // Padding ids without a text exist; no text can become such an id.
       if (text === "") return;
@@ -56,6 +53,16 @@ export class Vocabulary {
       }
       this.#ids.set(text, id);
     });
+  }
+
+  /** Gives some tokens other types. */
+  retype(changes: ReadonlyMap<number, TokenType>): void {
+    for (const [id, type] of changes) this.#types[id] = type;
+  }
+
+  /** Type of each id. */
+  get types(): readonly TokenType[] {
+    return this.#types;
   }
 
   /** Number of ids. */
@@ -111,7 +118,10 @@ export class Vocabulary {
   }
 }
 
-const knownTypes = new Set<number>(Object.values(TokenType));
+/** Whether a number says what a token is for. */
+export function isTokenType(type: number): type is TokenType {
+  return type >= TokenType.normal && type <= TokenType.byte;
+}
 
 /**
  * Refuses an array that does not have one value for each token.

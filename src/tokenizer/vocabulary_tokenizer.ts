@@ -1,6 +1,7 @@
 import { TokenizerError } from "../errors.ts";
 import { Detokenizer } from "./detokenizer.ts";
-import { finderOf } from "./special_tokens.ts";
+import { TokenFinder } from "./special_tokens.ts";
+import type { AddedTokenRules, Normaliser } from "./text_rules.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { TokenType, type Vocabulary } from "./vocabulary.ts";
 
@@ -9,9 +10,9 @@ export interface PieceModel {
   /**
    * Appends the ids of a text without special tokens to `ids`.
    *
-   * @param atStart Whether the text begins here or follows a special token.
+   * @param isFirst Whether the whole text begins here; otherwise this follows a special token.
    */
-  encode(text: string, atStart: boolean, ids: number[]): void;
+  encode(text: string, isFirst: boolean, ids: number[]): void;
   /** The bytes that an id of the vocabulary adds to a text. */
   pieceBytes(id: number): Uint8Array;
 }
@@ -28,6 +29,14 @@ export interface TokenizerParts extends Pick<Tokenizer, Flags> {
   readonly alwaysParsed: readonly TokenType[];
   /** Ids that end an answer. */
   readonly endOfGeneration: ReadonlySet<number>;
+  /** Changes the text between special tokens. */
+  readonly normalise?: Normaliser;
+  /** Changes the text of a token that is looked for in normalised text; default as that. */
+  readonly normaliseToken?: Normaliser;
+  /** How tokens are found. */
+  readonly added?: Partial<AddedTokenRules>;
+  /** What is odd about the vocabulary, one sentence each. */
+  readonly notes?: readonly string[];
 }
 
 /**
@@ -37,29 +46,55 @@ export interface TokenizerParts extends Pick<Tokenizer, Flags> {
  * @throws {TokenizerError} An id is not in the vocabulary, or BOS or EOS is to be added and there is none.
  */
 export function vocabularyTokenizer(
-  { vocabulary, model, alwaysParsed, endOfGeneration, ...flags }:
-    TokenizerParts,
+  {
+    vocabulary,
+    model,
+    alwaysParsed,
+    endOfGeneration,
+    normalise = (text) => text,
+    normaliseToken = normalise,
+    added = {},
+    notes = [],
+    ...flags
+  }: TokenizerParts,
 ): Tokenizer {
   const { bos, eos, unk, addBos, addEos } = flags;
   checkId("BOS", bos, addBos, vocabulary);
   checkId("EOS", eos, addEos, vocabulary);
   checkId("unknown", unk, false, vocabulary);
-  const plainFinder = finderOf(vocabulary, ...alwaysParsed);
-  // These are found in a text only where the caller requests it.
+  const findersOf = (...types: TokenType[]): Finders => {
+    const [raw, normalized] = [new Map<string, number>(), new Map()];
+    for (const id of vocabulary.idsOf(...types)) {
+      const text = vocabulary.tokens[id];
+      if (added.normalized?.has(id)) normalized.set(normaliseToken(text), id);
+      else raw.set(text, id);
+    }
+    normalized.delete("");
+    return {
+      raw: new TokenFinder(raw, added),
+      normalized: new TokenFinder(normalized, added),
+    };
+  };
   const { unknown, control } = TokenType;
-  const specialFinder = finderOf(vocabulary, ...alwaysParsed, unknown, control);
+  const plainFinders = findersOf(...alwaysParsed);
+  // These are found in a text only where the caller requests it.
+  const specialFinders = findersOf(...alwaysParsed, unknown, control);
   const tokenizer: Tokenizer = {
     vocabSize: vocabulary.size,
     ...flags,
     encode(text, { addSpecial = true, parseSpecial = false } = {}) {
-      const finder = parseSpecial ? specialFinder : plainFinder;
+      const finders = parseSpecial ? specialFinders : plainFinders;
       const ids: number[] = [];
       if (addSpecial && addBos) ids.push(bos!);
-      let atStart = true;
-      for (const fragment of finder.split(text.toWellFormed())) {
-        if (typeof fragment === "number") ids.push(fragment);
-        else model.encode(fragment, atStart, ids);
-        atStart = typeof fragment === "number";
+      for (const outer of finders.raw.split(text.toWellFormed())) {
+        if (typeof outer === "number") {
+          ids.push(outer);
+          continue;
+        }
+        for (const inner of finders.normalized.split(normalise(outer.text))) {
+          if (typeof inner === "number") ids.push(inner);
+          else model.encode(inner.text, outer.at + inner.at === 0, ids);
+        }
       }
       if (addSpecial && addEos) ids.push(eos!);
       return ids;
@@ -83,9 +118,13 @@ export function vocabularyTokenizer(
     },
     isSpecial: (id) => vocabulary.isSpecial(id),
     isEndOfGeneration: (id) => endOfGeneration.has(id),
+    notes,
   };
   return tokenizer;
 }
+
+/** What finds tokens in a text as it is, and then in what normalisation made of the rest. */
+type Finders = Record<"raw" | "normalized", TokenFinder>;
 
 function checkId(
   name: string,

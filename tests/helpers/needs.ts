@@ -21,6 +21,10 @@ export const needs = {
     what: "Gemma 3",
     how: "deno task fetch:gemma3",
   },
+  tokenizers: {
+    what: "tokenizers of common models",
+    how: "deno task fetch:tokenizers",
+  },
   terminal: {
     what: "a pseudo terminal",
     how: "the program script, of util-linux",

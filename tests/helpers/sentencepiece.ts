@@ -5,7 +5,11 @@
  */
 import { TokenizerError } from "../../src/errors.ts";
 import { findEndOfGeneration } from "../../src/tokenizer/end_of_generation.ts";
-import { SentencePieceBpe } from "../../src/tokenizer/sentencepiece.ts";
+import { SPACE } from "../../src/tokenizer/raw_text.ts";
+import {
+  SentencePieceBpe,
+  sentencePieceNormaliser,
+} from "../../src/tokenizer/sentencepiece.ts";
 import { readSentencePieceModel } from "../../src/tokenizer/sentencepiece_model.ts";
 import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { TokenType, Vocabulary } from "../../src/tokenizer/vocabulary.ts";
@@ -44,16 +48,19 @@ export function tokenizerFromSentencePiece(
   const eos = controlId(vocabulary, model.eosPiece);
   return vocabularyTokenizer({
     vocabulary,
-    model: new SentencePieceBpe(vocabulary, model.scores, unk, model),
+    model: new SentencePieceBpe(vocabulary, model.scores, unk),
+    normalise: sentencePieceNormaliser(model),
+    normaliseToken: (text) =>
+      model.escapeWhitespaces ? text.replaceAll(" ", SPACE) : text,
     bos,
     eos,
     unk,
     addBos: options.addBos ?? bos !== undefined,
     addEos: options.addEos ?? false,
     addSpacePrefix: model.addSpacePrefix,
-    // SentencePiece finds user-defined pieces after it has put the space
-    // first, which is the model's business.
-    alwaysParsed: [],
+    // SentencePiece finds user-defined pieces after it has put the space first.
+    alwaysParsed: [TokenType.userDefined],
+    added: { normalized: new Set(vocabulary.idsOf(TokenType.userDefined)) },
     endOfGeneration: findEndOfGeneration(vocabulary, [eos]),
   });
 }

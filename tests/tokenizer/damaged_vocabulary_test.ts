@@ -55,23 +55,38 @@ Deno.test("arrays that are not as long as the tokens are refused with both lengt
     { name: "TokenizerError", message: /261 tokens, but 2 scores/ },
   );
   assert.throws(
-    () => readSentencePiece({ scores: undefined }),
-    { name: "TokenizerError", message: /261 tokens, but 0 scores/ },
-  );
-  assert.throws(
     () => readSentencePiece({ token_type: arrayEntry("int32", [1]) }),
     { name: "TokenizerError", message: /261 tokens, but 1 types/ },
   );
 });
 
-Deno.test("special ids outside of the vocabulary are refused", () => {
-  const ids = ["bos", "eos", "unknown", "eot", "eom"];
-  for (const id of ids) {
-    assert.throws(
-      () => readSentencePiece({ [`${id}_token_id`]: numberEntry(261) }),
-      { name: "TokenizerError", message: /_token_id 261: .* 0 to 260/ },
-    );
+Deno.test("special ids outside of the vocabulary are as if they were not there, and noted", () => {
+  const plain = readSentencePiece({});
+  for (const id of ["bos", "eos", "unknown", "eot", "eom"]) {
+    for (const wrong of [261, 0xffffffff]) {
+      const tokenizer = readSentencePiece({
+        [`${id}_token_id`]: numberEntry(wrong),
+      });
+      assert.equal(tokenizer.notes?.length, 1);
+      assert.match(
+        tokenizer.notes[0],
+        new RegExp(`${id}_token_id is ${wrong}, the ids run from 0 to 260`),
+      );
+      assert.deepEqual(
+        [tokenizer.bos, tokenizer.eos, tokenizer.unk],
+        [plain.bos, plain.eos, plain.unk],
+      );
+    }
   }
+  const { eos, notes } = readByteLevel({ eos_token_id: numberEntry(1e6) });
+  assert.equal(eos, undefined);
+  assert.match(notes![0], /eos_token_id is 1000000, .*: left out/);
+});
+
+Deno.test("without scores all pieces merge alike, which is noted", () => {
+  const tokenizer = readSentencePiece({ scores: undefined });
+  assert.deepEqual(tokenizer.encode("a a"), [1, 259, 260, 259, 260]);
+  assert.match(tokenizer.notes![0], /no tokenizer\.ggml\.scores/);
 });
 
 Deno.test("BOS that is to be added must have an id", () => {
@@ -105,20 +120,39 @@ Deno.test("tokens without a text are kept, and never come out of a text", () => 
   assert.equal(tokenizer.decode([261]), "");
 });
 
-Deno.test("missing, doubled and misspelled byte tokens are refused", () => {
-  const change = (from: string, to: string) => {
-    const tokens = values<string>(
-      sentencePieceMetadata(["\u2581", "a"]),
-      "tokens",
-    );
-    tokens[tokens.indexOf(from)] = to;
-    return () => readSentencePiece({ tokens: strings(...tokens) });
-  };
+/** The tokens of a small vocabulary, one of which has another text. */
+function withToken(from: string, to: string) {
+  const tokens = values<string>(
+    sentencePieceMetadata(["\u2581", "a"]),
+    "tokens",
+  );
+  tokens[tokens.indexOf(from)] = to;
+  return strings(...tokens);
+}
+
+Deno.test("doubled and misspelled byte tokens are refused", () => {
+  const change = (from: string, to: string) => () =>
+    readSentencePiece({ tokens: withToken(from, to) });
   assert.throws(change("<0x0A>", "<0xZZ>"), TokenizerError);
   assert.throws(change("<0x0A>", "<0x0b>"), {
     name: "TokenizerError",
-    message: /256 tokens stand for 255 of the 256 bytes/,
+    message: /token 14: "<0x0B>" is byte 11, which token 13 is/,
   });
+});
+
+Deno.test("a byte token that is missing is missed only in a text that needs it", () => {
+  const types = values<number>(
+    sentencePieceMetadata(["\u2581", "a"]),
+    "token_type",
+  );
+  types[13] = 1;
+  const metadata = {
+    tokens: withToken("<0x0A>", "newline"),
+    token_type: arrayEntry("int32", types),
+  };
+  const tokenizer = readSentencePiece(metadata);
+  assert.deepEqual(tokenizer.encode("a\t"), [1, 259, 260, 12]);
+  assert.deepEqual(tokenizer.encode("a\n"), [1, 259, 260, 0]);
 });
 
 Deno.test("without byte tokens, unknown characters become the unknown token", () => {
@@ -138,7 +172,7 @@ Deno.test("types that are missing show in the texts", () => {
   assert.equal(tokenizer.decode([13]), "\n");
 });
 
-Deno.test("scores that are not numbers and unknown types are refused", () => {
+Deno.test("scores that are not numbers are refused; tokens of unknown types are text, which is noted", () => {
   const metadata = sentencePieceMetadata(["\u2581", "a"]);
   const scores = values<number>(metadata, "scores");
   scores[7] = NaN;
@@ -148,10 +182,14 @@ Deno.test("scores that are not numbers and unknown types are refused", () => {
   );
   const types = values<number>(metadata, "token_type");
   types[7] = 9;
-  assert.throws(
-    () => readSentencePiece({ token_type: arrayEntry("int32", types) }),
-    { name: "TokenizerError", message: /token 7: its type is 9/ },
-  );
+  types[260] = 0;
+  const tokenizer = readSentencePiece({
+    token_type: arrayEntry("int32", types),
+  });
+  assert.deepEqual(tokenizer.encode("a"), [1, 259, 260]);
+  assert.deepEqual(tokenizer.notes, [
+    "token 7 has type 9, known are 1 to 6: taken for text, as others of such types",
+  ]);
 });
 
 Deno.test("merges must be two tokens that make a third", () => {
@@ -192,12 +230,24 @@ Deno.test("a special token too long to look for is refused", () => {
 Deno.test("vocabularies of other kinds are refused with those that are known", () => {
   assert.throws(() => readByteLevel({ model: stringEntry("t5") }), {
     name: "UnsupportedError",
-    message: /"t5": known are llama .* gpt2/,
+    message: /"t5" \(Unigram\): known are llama .* gpt2/,
   });
+  for (
+    const [model, name] of [
+      ["bert", "WordPiece"],
+      ["rwkv", "RWKV's"],
+      ["plamo2", "PLaMo-2's"],
+    ]
+  ) {
+    assert.throws(() => readByteLevel({ model: stringEntry(model) }), {
+      name: "UnsupportedError",
+      message: new RegExp(`"${model}" \\(${name}\\): known are`),
+    });
+  }
   assert.throws(() => readByteLevel({ model: undefined }), UnsupportedError);
   assert.throws(() => readByteLevel({ pre: stringEntry("mystery") }), {
     name: "UnsupportedError",
-    message: /"mystery": known are command-r, .*gpt-2, .*smollm/,
+    message: /"mystery": known are .*command-r, .*gpt-2, .*smollm/,
   });
   assert.throws(
     () =>
@@ -278,4 +328,45 @@ Deno.test("any metadata give a tokenizer that works or a typed error", () => {
     }),
     { numRuns: 500 },
   );
+});
+
+Deno.test("a token that ends a turn by its text does so whatever its type, which is noted", () => {
+  const metadata = byteLevelMetadata({
+    extraTokens: ["<|im_end|>", "<|fim_prefix|>"],
+    control: ["<|end|>", "<|channel|>"],
+  });
+  const tokens = values<string>(metadata, "tokens");
+  const tokenizer = tokenizerFromGguf(fileWith(metadata));
+  const [end, prefix, channel] = ["<|im_end|>", "<|fim_prefix|>", "<|channel|>"]
+    .map((text) => tokens.indexOf(text));
+  assert.ok(tokenizer.isEndOfGeneration(end));
+  assert.ok(!tokenizer.isEndOfGeneration(prefix));
+  // They come out of a text on request alone, and not into one.
+  for (const id of [end, prefix]) {
+    assert.ok(tokenizer.isSpecial(id));
+    assert.ok(!tokenizer.encode(tokens[id]).includes(id));
+    assert.deepEqual(tokenizer.encode(tokens[id], { parseSpecial: true }), [
+      id,
+    ]);
+  }
+  // gpt-oss shows the parts of its answers.
+  assert.equal(tokenizer.decode([channel]), "<|channel|>");
+  assert.deepEqual(tokenizer.notes?.map((note) => note.slice(0, 30)), [
+    `token ${end}, "<|im_end|>", is a control token`.slice(0, 30),
+    `token ${prefix}, "<|fim_prefix|>", is a`.slice(0, 30),
+  ]);
+});
+
+Deno.test("<|end|> ends a part of an answer where other tokens end it whole", () => {
+  const ends = (control: string[]) => {
+    const metadata = byteLevelMetadata({ control });
+    const tokenizer = tokenizerFromGguf(fileWith(metadata));
+    return values<string>(metadata, "tokens")
+      .filter((_, id) => tokenizer.isEndOfGeneration(id));
+  };
+  assert.deepEqual(ends(["<|end|>"]), ["<|end|>"]);
+  assert.deepEqual(ends(["<|end|>", "<|return|>", "<|call|>"]), [
+    "<|return|>",
+    "<|call|>",
+  ]);
 });
