@@ -59,11 +59,12 @@ export async function readHuggingFace(folder: Folder): Promise<Contents> {
     const tensors = tensorsOf(checkpoint, config, folder);
     const embedding = tensors.get("token_embd.weight");
     const vocabSize = embedding ? rowCount(embedding) : config.vocabSize;
+    const tokenizer = await tokenizerMetadata(folder, json, vocabSize);
     const metadata = new Map([
       ["general.architecture", entry.text(config.architecture)],
       ["general.name", entry.text(lastPart(folder.name))],
       ...config.metadata,
-      ...await tokenizerMetadata(folder, json, vocabSize),
+      ...tokenizer.metadata,
     ]);
     return {
       name: folder.name,
@@ -72,9 +73,13 @@ export async function readHuggingFace(folder: Folder): Promise<Contents> {
       metadata,
       tensors,
       sources: checkpoint.sources,
-      notes: checkpoint.tensors.keys().some((name) => vision.test(name))
-        ? [...config.notes, "what sees pictures is left out"]
-        : config.notes,
+      notes: [
+        ...config.notes,
+        ...tokenizer.notes,
+        checkpoint.tensors.keys().some((name) => vision.test(name))
+          ? "what sees pictures is left out"
+          : [],
+      ].flat(),
       close: () => checkpoint.close(),
     };
   } catch (error) {

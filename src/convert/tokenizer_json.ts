@@ -5,8 +5,15 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
 import { isObject, type JsonObject } from "../formats/json.ts";
+import type { TextRules } from "../tokenizer/text_rules.ts";
 import { TokenType } from "../tokenizer/vocabulary.ts";
-import { pretokenizerOf, steps } from "./pretokenizer_of.ts";
+import {
+  type Frame,
+  frameOf,
+  metaspaceOf,
+  normalizersOf,
+  pretokenizerOf,
+} from "./text_rules_of.ts";
 
 /** A token that is found in a text before anything else. */
 export interface AddedToken {
@@ -16,8 +23,8 @@ export interface AddedToken {
   readonly special: boolean;
 }
 
-/** What a file says of its tokenizer. */
-export interface TokenizerJson {
+/** What a file says of its tokenizer; `first` and `last` are put around every text by the post-processor. */
+export interface TokenizerJson extends Frame {
   /** Text of each id; `undefined` where no token has it */
   readonly tokens: readonly (string | undefined)[];
   /** Merges, the most important first, each two texts */
@@ -30,8 +37,8 @@ export interface TokenizerJson {
   readonly unk?: string;
   /** Whether a space comes before the first word */
   readonly addSpacePrefix: boolean;
-  /** The token that every text gets before it, by the post-processor */
-  readonly first?: string;
+  /** What GGUF has no keys for */
+  readonly rules: TextRules;
 }
 
 /** A vocabulary that no model needs: ids beyond would only take memory. */
@@ -58,6 +65,16 @@ export function readTokenizerJson(
       `Cannot convert ${name}: its model is ${
         printable(String(type))
       }, known is BPE`,
+    );
+  }
+  for (
+    const key of ["dropout", "continuing_subword_prefix", "end_of_word_suffix"]
+  ) {
+    if (!model[key]) continue;
+    throw new UnsupportedError(
+      `Cannot convert ${name}: its model has ${key} ${
+        printable(JSON.stringify(model[key]))
+      }, of which GGUF has no key`,
     );
   }
   if (!isObject(model.vocab)) throw damaged("its model has no vocab");
@@ -87,17 +104,65 @@ export function readTokenizerJson(
     put(content, id);
     return { id: id as number, text: content, special: special === true };
   });
-  const isByteLevel = model.byte_fallback !== true;
-  return {
+  const merges = readMerges(model.merges, damaged);
+  const common = {
     tokens: Array.from(tokens),
-    merges: readMerges(model.merges, damaged),
+    merges,
     added,
-    pre: isByteLevel
-      ? pretokenizerOf(json.pre_tokenizer, model.ignore_merges === true, name)
-      : undefined,
     unk: typeof model.unk_token === "string" ? model.unk_token : undefined,
-    addSpacePrefix: !isByteLevel && addsSpace(json),
-    first: firstToken(json.post_processor),
+    ...frameOf(json, name),
+  };
+  const flagged = flaggedIds(addedTokens.filter(isObject));
+  if (model.byte_fallback !== true) {
+    const ignoreMerges = model.ignore_merges === true;
+    const pre = pretokenizerOf(json, ignoreMerges, name);
+    const normalizers = normalizersOf(json, "bytes", name);
+    return {
+      ...common,
+      pre: pre.name,
+      addSpacePrefix: false,
+      rules: {
+        normalizers: normalizers.length > 0 ? normalizers : undefined,
+        ignoreMerges: pre.ignoreMerges === ignoreMerges
+          ? undefined
+          : ignoreMerges,
+        added: flagged,
+      },
+    };
+  }
+  const normalizers = normalizersOf(json, "pieces", name);
+  const metaspace = metaspaceOf(json, normalizers, name);
+  const prepends = normalizers.includes("Prepend");
+  // What GGUF's own keys say is said by these alone.
+  const isUsual = !metaspace && !flagged.normalized &&
+    normalizers.includes("Replace") &&
+    normalizers.length === (prepends ? 2 : 1);
+  return {
+    ...common,
+    addSpacePrefix: prepends ||
+      metaspace !== undefined && metaspace.prepend !== "never",
+    rules: {
+      normalizers: isUsual ? undefined : normalizers,
+      metaspace,
+      added: flagged,
+    },
+  };
+}
+
+/** Ids of added tokens that are found in a special way, where there are any. */
+function flaggedIds(
+  tokens: readonly JsonObject[],
+): TextRules["added"] & object {
+  const idsWith = (flag: string) => {
+    const ids = tokens.filter((token) => token[flag] === true)
+      .map(({ id }) => id as number);
+    return ids.length > 0 ? ids : undefined;
+  };
+  return {
+    lstrip: idsWith("lstrip"),
+    rstrip: idsWith("rstrip"),
+    singleWord: idsWith("single_word"),
+    normalized: idsWith("normalized"),
   };
 }
 
@@ -119,25 +184,6 @@ function readMerges(
   });
 }
 
-/** SentencePiece's space before the first word: a normaliser's, or a pre-tokenizer's. */
-function addsSpace(json: JsonObject): boolean {
-  const all = [...steps(json.normalizer), ...steps(json.pre_tokenizer)];
-  return all.some((step) =>
-    step.type === "Prepend" ||
-    (step.type === "Metaspace" && step.prepend_scheme !== "never" &&
-      step.add_prefix_space !== false)
-  );
-}
-
-/** The special token that a template puts before a single text. */
-function firstToken(postProcessor: unknown): string | undefined {
-  for (const step of steps(postProcessor)) {
-    const first = Array.isArray(step.single) ? step.single[0] : undefined;
-    const special = isObject(first) ? first.SpecialToken : undefined;
-    if (isObject(special) && typeof special.id === "string") return special.id;
-  }
-}
-
 /**
  * A score for each token by its rank: SentencePiece merges the pair whose piece
  * has the highest score, where merges here have an order. Tokens that no merge
@@ -152,6 +198,38 @@ export function scoresOf(
     if (!ranks.has(text)) ranks.set(text, rank);
   });
   return tokens.map((text) => -(ranks.get(text ?? "") ?? merges.length));
+}
+
+/**
+ * Whether scores by rank say all that merges do: each way to make a token of
+ * two is listed, and those of one token follow one another.
+ */
+export function isScoreOrder(
+  { tokens, merges, added }: Pick<TokenizerJson, "tokens" | "merges" | "added">,
+): boolean {
+  const known = new Set(tokens);
+  const ways = new Map<string, number>();
+  let before: string | undefined;
+  for (const [left, right] of merges) {
+    const text = left + right;
+    const count = ways.get(text) ?? 0;
+    if (count > 0 && text !== before) return false;
+    ways.set(text, count + 1);
+    before = text;
+  }
+  const apart = new Set(added.map(({ text }) => text));
+  return tokens.every((text) => {
+    if (text === undefined || apart.has(text) && !ways.has(text)) return true;
+    if (/^<0x[0-9A-F]{2}>$/.test(text)) return true;
+    let splits = 0;
+    let end = 0;
+    for (const character of text) {
+      end += character.length;
+      if (end === text.length) break;
+      if (known.has(text.slice(0, end)) && known.has(text.slice(end))) splits++;
+    }
+    return splits === (ways.get(text) ?? 0);
+  });
 }
 
 /** What each token is for. */

@@ -1,14 +1,23 @@
 import { type Folder, readWhole } from "../bytes/folder.ts";
-import { FormatError, UsageError } from "../errors.ts";
+import {
+  FormatError,
+  TokenizerError,
+  UnsupportedError,
+  UsageError,
+} from "../errors.ts";
 import { entry, type MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
 import { isObject, type JsonObject, readObject } from "../formats/json.ts";
+import { tokenizerFromGguf } from "../tokenizer/gguf.ts";
 import { readSentencePieceModel } from "../tokenizer/sentencepiece_model.ts";
+import { type TextRules, textRulesMetadata } from "../tokenizer/text_rules.ts";
 import { TokenType } from "../tokenizer/vocabulary.ts";
 import {
   type AddedToken,
+  isScoreOrder,
   readTokenizerJson,
   scoresOf,
+  type TokenizerJson,
   typesOf,
 } from "./tokenizer_json.ts";
 
@@ -22,14 +31,24 @@ interface Vocabulary {
   /** SentencePiece's */
   readonly scores?: number[];
   readonly types: number[];
-  /** Byte-level BPE's */
+  /** Byte-level BPE's; SentencePiece's only where scores do not say as much */
   readonly merges?: string[];
   /** Texts of special tokens, where no config names others */
   readonly special: Readonly<Partial<Record<SpecialName, string>>>;
   /** Whether texts begin with the first special token, where no config says */
   readonly addBos?: boolean;
+  /** Whether texts end with the second, likewise */
+  readonly addEos?: boolean;
   readonly addSpacePrefix: boolean;
   readonly removeExtraWhitespaces: boolean;
+  /** What GGUF has no keys for */
+  readonly rules: TextRules;
+}
+
+/** A tokenizer as metadata, and what these cannot say, one sentence each. */
+export interface TokenizerMetadata {
+  readonly metadata: [string, MetadataEntry][];
+  readonly notes: readonly string[];
 }
 
 /** Keys behind `tokenizer.`, and their values where there are any. */
@@ -62,9 +81,10 @@ export async function tokenizerMetadata(
   folder: Folder,
   config: JsonObject,
   vocabSize: number,
-): Promise<[string, MetadataEntry][]> {
+): Promise<TokenizerMetadata> {
+  const notes: string[] = [];
   const settings = await readObject(folder, "tokenizer_config.json") ?? {};
-  const vocabulary = await readVocabulary(folder, settings);
+  const vocabulary = await readVocabulary(folder, settings, vocabSize, notes);
   const { tokens } = vocabulary;
   if (tokens.length > vocabSize) {
     throw new FormatError(
@@ -75,7 +95,7 @@ export async function tokenizerMetadata(
   const { scores, merges } = vocabulary;
   const template = await chatTemplate(folder, settings);
   const addBos = settings.add_bos_token ?? vocabulary.addBos;
-  const addEos = settings.add_eos_token;
+  const addEos = settings.add_eos_token ?? vocabulary.addEos;
   const { text, flag } = entry;
   const isLlama = vocabulary.model === "llama";
   const entries: Entries = [
@@ -99,23 +119,68 @@ export async function tokenizerMetadata(
     ],
     ["chat_template", template !== undefined && text(template)],
   ];
-  return entries.flatMap(([key, value]): [string, MetadataEntry][] =>
+  const metadata = entries.flatMap(([key, value]): [string, MetadataEntry][] =>
     value ? [[`tokenizer.${key}`, value]] : []
   );
+  metadata.push(...textRulesMetadata(vocabulary.rules));
+  checkWritten(metadata, vocabulary, folder);
+  return { metadata, notes };
+}
+
+/** What is written is checked as what is read. */
+function checkWritten(
+  metadata: readonly [string, MetadataEntry][],
+  { tokens, special, addBos, addEos }: Vocabulary,
+  folder: Folder,
+): void {
+  let tokenizer;
+  try {
+    tokenizer = tokenizerFromGguf({ metadata: new Map(metadata) });
+  } catch (error) {
+    if (!(error instanceof TokenizerError)) throw error;
+    throw new FormatError(
+      `Cannot convert ${folder.name}: nobody could read its vocabulary: ${
+        error.message.replace(/^Cannot read the vocabulary: /, "")
+      }`,
+    );
+  }
+  const ends = [
+    ["begin", tokenizer.addBos && addBos, tokenizer.bos, special.bos],
+    ["end", tokenizer.addEos && addEos, tokenizer.eos, special.eos],
+  ] as const;
+  for (const [verb, isAdded, id, text] of ends) {
+    if (!isAdded || id === undefined || tokens[id] === text) continue;
+    throw new UnsupportedError(
+      `Cannot convert ${folder.name}: its texts ${verb} with ${
+        printable(text!)
+      }, where the config names ${printable(tokens[id]!)}; GGUF has one key`,
+    );
+  }
 }
 
 async function readVocabulary(
   folder: Folder,
   settings: JsonObject,
+  vocabSize: number,
+  notes: string[],
 ): Promise<Vocabulary> {
+  const hasJson = folder.files.has("tokenizer.json");
   if (folder.files.has("tokenizer.model")) {
-    const vocabulary = readSentencePiece(
-      await readWhole(folder, "tokenizer.model"),
-    );
-    for (const token of await addedTokens(folder, settings)) {
-      add(vocabulary, token, folder);
+    const bytes = await readWhole(folder, "tokenizer.model");
+    if (!isTiktoken(bytes)) {
+      const vocabulary = readSentencePiece(bytes);
+      for (const token of await addedTokens(folder, settings)) {
+        if (isRow(token, vocabSize, notes)) add(vocabulary, token, folder);
+      }
+      return vocabulary;
     }
-    return vocabulary;
+    const what = `${folder.name}/tokenizer.model is tiktoken's`;
+    if (!hasJson) {
+      throw new UnsupportedError(
+        `Cannot convert ${folder.name}: ${what}, and there is no tokenizer.json`,
+      );
+    }
+    notes.push(`${what}: tokenizer.json is read instead`);
   }
   const json = await readObject(folder, "tokenizer.json");
   if (!json) {
@@ -123,12 +188,38 @@ async function readVocabulary(
       `Cannot find a tokenizer in ${folder.name}: it has neither tokenizer.model nor tokenizer.json`,
     );
   }
-  return fromJson(json, `${folder.name}/tokenizer.json`);
+  return fromJson(json, `${folder.name}/tokenizer.json`, vocabSize, notes);
+}
+
+/** Whether a file has tiktoken's lines: bytes in base64, a space, a rank. */
+function isTiktoken(bytes: Uint8Array): boolean {
+  const start = new TextDecoder("latin1").decode(bytes.subarray(0, 256));
+  return /^[A-Za-z0-9+/]+={0,2} \d+\r?\n/.test(start);
+}
+
+/** Whether the embedding has a row for an added token. */
+function isRow(
+  { id, text }: AddedToken,
+  vocabSize: number,
+  notes: string[],
+): boolean {
+  if (!(id >= vocabSize)) return true;
+  notes.push(
+    `added token ${
+      printable(text)
+    } has id ${id}, the embedding ${vocabSize} rows: left out`,
+  );
+  return false;
 }
 
 function readSentencePiece(bytes: Uint8Array): Vocabulary {
   const model = readSentencePieceModel(bytes);
   const { pieces, types } = model;
+  // SentencePiece looks for them when it has put the space first.
+  const ids = [...types.keys()].filter((id) =>
+    types[id] === TokenType.userDefined
+  );
+  const userDefined = ids.length > 0 ? ids : undefined;
   return {
     model: "llama",
     pre: "default",
@@ -142,32 +233,69 @@ function readSentencePiece(bytes: Uint8Array): Vocabulary {
     },
     addSpacePrefix: model.addSpacePrefix,
     removeExtraWhitespaces: model.removeExtraWhitespaces,
+    rules: { added: { normalized: userDefined } },
   };
 }
 
-function fromJson(json: JsonObject, name: string): Vocabulary {
-  const read = readTokenizerJson(json, name);
+function fromJson(
+  json: JsonObject,
+  name: string,
+  vocabSize: number,
+  notes: string[],
+): Vocabulary {
+  const all = readTokenizerJson(json, name);
+  const read = withoutRowless(all, vocabSize, notes);
   const common = {
     tokens: [...read.tokens],
     types: typesOf(read),
-    special: { bos: read.first, unk: read.unk },
+    special: { bos: read.first, eos: read.last, unk: read.unk },
     addBos: read.first !== undefined,
+    addEos: read.last === undefined ? undefined : true,
     addSpacePrefix: read.addSpacePrefix,
     removeExtraWhitespaces: false,
+    rules: read.rules,
   };
-  if (read.pre === undefined) {
-    const scores = scoresOf(read);
-    return { ...common, model: "llama", pre: "default", scores };
-  }
-  const merges = read.merges.map((pair, rank) => {
+  const hasOrder = read.pre === undefined && isScoreOrder(read);
+  const merges = hasOrder ? undefined : read.merges.map((pair, rank) => {
     if (pair.some((text) => text.includes(" "))) {
       throw new FormatError(
-        `Cannot read ${name}: merge ${rank} has a space, which byte-level tokens do not`,
+        `Cannot read ${name}: merge ${rank} has a space, which GGUF writes between its two tokens`,
       );
     }
     return pair.join(" ");
   });
-  return { ...common, model: "gpt2", pre: read.pre, merges };
+  return read.pre === undefined
+    ? {
+      ...common,
+      model: "llama",
+      pre: "default",
+      scores: scoresOf(read),
+      merges,
+    }
+    : { ...common, model: "gpt2", pre: read.pre, merges };
+}
+
+/** Without added tokens for which the embedding has no rows. */
+function withoutRowless(
+  read: TokenizerJson,
+  vocabSize: number,
+  notes: string[],
+): TokenizerJson {
+  const added = read.added.filter((token) => isRow(token, vocabSize, notes));
+  if (added.length === read.added.length) return read;
+  const kept = new Set(added);
+  const without = new Set(
+    read.added.filter((token) => !kept.has(token)).map(({ id }) => id),
+  );
+  const tokens = read.tokens.map((text, id) =>
+    without.has(id) ? undefined : text
+  );
+  while (tokens.length > 0 && tokens.at(-1) === undefined) tokens.pop();
+  const flags = Object.entries(read.rules.added ?? {}).map(([name, ids]) =>
+    [name, ids?.filter((id) => !without.has(id))] as const
+  );
+  const rules = { ...read.rules, added: Object.fromEntries(flags) };
+  return { ...read, tokens, added, rules };
 }
 
 /** Tokens that other files add to a SentencePiece model. */
@@ -189,25 +317,21 @@ async function addedTokens(
   return added.sort((a, b) => a.id - b.id);
 }
 
-/** Puts a token behind those of a SentencePiece model; what the model has stays as it is. */
+/** Gives an id the text of a token that was added to a SentencePiece model, whatever the model says of it. */
 function add(
   { tokens, scores, types }: Vocabulary,
   { id, text, special }: AddedToken,
   folder: Folder,
 ): void {
-  if (tokens[id] === text && types[id] !== TokenType.userDefined) return;
-  const isNext = id === tokens.length || tokens[id] === text;
-  if (!Number.isInteger(id) || !isNext) {
+  if (!Number.isInteger(id) || id < 0) {
     throw new FormatError(
       `Cannot convert ${folder.name}: added token ${
         printable(text)
-      } has id ${id}, where ${
-        tokens[id] === undefined
-          ? `the next one is ${tokens.length}`
-          : `the model has ${printable(tokens[id])}`
-      }`,
+      } has id ${id}, which is no id`,
     );
   }
+  // One that the model has as well stays what it is there.
+  if (tokens[id] === text && types[id] !== TokenType.userDefined) return;
   tokens[id] = text;
   scores![id] = addedScore;
   types[id] = special ? TokenType.control : TokenType.userDefined;

@@ -30,12 +30,12 @@ async function metadataOf(
   vocabSize: number,
   config: Record<string, unknown> = {},
 ) {
-  const entries = await tokenizerMetadata(
+  const { metadata } = await tokenizerMetadata(
     memoryFolder(files),
     config,
     vocabSize,
   );
-  return Object.fromEntries(entries);
+  return Object.fromEntries(metadata);
 }
 
 async function tokenizerOf(
@@ -206,6 +206,102 @@ Deno.test(
   },
 );
 
+Deno.test("added tokens win over a model's, may leave gaps, and are left out where there is no row", async () => {
+  const { metadata, notes } = await tokenizerMetadata(
+    memoryFolder({
+      "tokenizer.model": tinyBambooPieces(),
+      "added_tokens.json": { "<a>": 4096, "<b>": 4099, "<pad>": 4101 },
+      "tokenizer_config.json": {
+        added_tokens_decoder: { 4095: { content: "<c>", special: true } },
+      },
+    }),
+    {},
+    4101,
+  );
+  const { values } = new Map(metadata).get("tokenizer.ggml.tokens")!
+    .value as MetadataArray;
+  assert.deepEqual(Array.from(values).slice(4095), [
+    "<c>",
+    "<a>",
+    "[PAD4097]",
+    "[PAD4098]",
+    "<b>",
+    "[PAD4100]",
+  ]);
+  assert.deepEqual(notes, [
+    "added token <pad> has id 4101, the embedding 4101 rows: left out",
+  ]);
+  const own = tokenizerFromGguf(fileWith(Object.fromEntries(metadata)));
+  assert.deepEqual(
+    own.encode("<a><c>", { addSpecial: false, parseSpecial: true }),
+    [4096, 4095],
+  );
+});
+
+Deno.test("of a tokenizer.json, too, added tokens without a row are left out", async () => {
+  const file = {
+    ...json,
+    added_tokens: [...json.added_tokens, { id: size, content: "<pad>" }],
+  };
+  const { metadata, notes } = await tokenizerMetadata(
+    memoryFolder({ "tokenizer.json": file }),
+    {},
+    size,
+  );
+  assert.deepEqual(notes, [
+    `added token <pad> has id ${size}, the embedding ${size} rows: left out`,
+  ]);
+  const tokens = new Map(metadata).get("tokenizer.ggml.tokens")!.value;
+  assert.equal((tokens as MetadataArray).values.length, size);
+});
+
+Deno.test("tiktoken's file called tokenizer.model is passed over for a tokenizer.json", async () => {
+  const tiktoken = "IQ== 0\nIg== 1\n";
+  const { metadata, notes } = await tokenizerMetadata(
+    memoryFolder({ "tokenizer.model": tiktoken, "tokenizer.json": json }),
+    {},
+    size,
+  );
+  assert.deepEqual(notes, [
+    "folder/tokenizer.model is tiktoken's: tokenizer.json is read instead",
+  ]);
+  const own = await metadataOf({ "tokenizer.json": json }, size);
+  assert.deepEqual(Object.fromEntries(metadata), own);
+  await assert.rejects(metadataOf({ "tokenizer.model": tiktoken }, size), {
+    name: "UnsupportedError",
+    message: /tokenizer\.model is tiktoken's, and there is no tokenizer\.json/,
+  });
+});
+
+Deno.test("what the post-processor puts behind a text is written", async () => {
+  const single = [
+    { SpecialToken: { id: "<s>" } },
+    { Sequence: { id: "A" } },
+    { SpecialToken: { id: "</s>" } },
+  ];
+  const post_processor = { type: "TemplateProcessing", single };
+  const written = values(
+    await metadataOf({ "tokenizer.json": { ...json, post_processor } }, size),
+  );
+  assert.deepEqual(
+    [written.bos_token_id, written.eos_token_id, written.add_eos_token],
+    [1, 2, true],
+  );
+  const roberta = {
+    type: "RobertaProcessing",
+    cls: ["<s>", 1],
+    sep: ["</s>", 2],
+  };
+  assert.deepEqual(
+    values(
+      await metadataOf({
+        "tokenizer.json": { ...json, post_processor: roberta },
+      }, size),
+    ),
+    written,
+  );
+});
+
 Deno.test("what does not fit together is refused by name", async () => {
   const model = { "tokenizer.model": tinyBambooPieces() };
   const wrong: [Record<string, FileContent>, number, RegExp][] = [
@@ -214,14 +310,51 @@ Deno.test("what does not fit together is refused by name", async () => {
     [{ "tokenizer.json": json }, size - 1, /262 tokens, the embedding 261/],
     [{ "tokenizer.model": "{}" }, 10, /SentencePiece model/],
     [
-      { ...model, "added_tokens.json": { x: 4097 } },
+      { ...model, "added_tokens.json": { x: -1 } },
       40000,
-      /added token x has id 4097, where the next one is 4096/,
+      /added token x has id -1, which is no id/,
     ],
     [
-      { ...model, "added_tokens.json": { x: 5 } },
-      40000,
-      /id 5, where the model has <0x02>/,
+      { ...model, "added_tokens.json": { "\u2581the": 4096 } },
+      4097,
+      /nobody could read its vocabulary: ids \d+ and 4096 are both "\u2581the"/,
+    ],
+    [
+      {
+        "tokenizer.json": {
+          ...json,
+          post_processor: {
+            type: "TemplateProcessing",
+            single: [
+              { SpecialToken: { id: "<s>" } },
+              { SpecialToken: { id: "</s>" } },
+              { Sequence: { id: "A" } },
+            ],
+          },
+        },
+      },
+      size,
+      /more than one token at an end of a text/,
+    ],
+    [
+      {
+        "tokenizer.json": json,
+        "tokenizer_config.json": { bos_token: "</s>" },
+      },
+      size,
+      /its texts begin with <s>, where the config names <\/s>/,
+    ],
+    [
+      {
+        "tokenizer.json": { ...json, model: { ...json.model, dropout: 0.1 } },
+      },
+      size,
+      /its model has dropout 0\.1, of which GGUF has no key/,
+    ],
+    [
+      { "tokenizer.json": { ...json, normalizer: { type: "Precompiled" } } },
+      size,
+      /its normalizer .*Precompiled.* is none of NFC/,
     ],
     [
       { "tokenizer.json": byteLevelJson(["a", " "], [["a", " "]]) },
