@@ -15,7 +15,7 @@ export const ranks: readonly (readonly string[])[] = [
   ["src"],
   ["src/platform"],
   ["src/bytes"],
-  ["src/formats"],
+  ["src/formats", "src/hub"],
   ["src/model"],
   ["src/kernels", "src/plan", "src/sampling", "src/tokenizer"],
   ["src/convert"],

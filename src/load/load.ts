@@ -12,7 +12,12 @@ import {
   type LoadOptions,
 } from "./load_options.ts";
 import { describeModel } from "../model/model.ts";
-import { type ModelSource, toByteSource } from "./model_source.ts";
+import { isHubName } from "../hub/name.ts";
+import {
+  keepHubModel,
+  type ModelSource,
+  toByteSource,
+} from "./model_source.ts";
 import { startWithGpu } from "./plan_gpu.ts";
 import { pagesFor } from "../places/batch.ts";
 import { untilAborted } from "../platform/abort.ts";
@@ -29,7 +34,9 @@ import { withPredictor } from "../model/predictor_file.ts";
 import { tokenizerFromGguf } from "../tokenizer/gguf.ts";
 
 /**
- * Loads a GGUF or PowerInfer file, or a Hugging Face folder. Where workers or a
+ * Loads a GGUF or PowerInfer file, or a Hugging Face folder; `hf:OWNER/REPO:QUANT`
+ * is one of the hub, which is fetched into Hugging Face's cache where that may be
+ * read and written, and else read from where it is. Where workers or a
  * GPU take part, a `ByteSource` must stay open while the model runs: should one
  * of them fail, the weights are read again. So it must for `save` and `restore`,
  * which look at samples of it.
@@ -69,7 +76,15 @@ export async function load(
   opened.defer(detach);
   if (signal?.aborted) abort();
   const open = async (source: ModelSource): Promise<ByteSource> => {
-    const bytes = await toByteSource(source, { signal: requests.signal });
+    const kept = isHubName(source)
+      ? await keepHubModel(source, {
+        signal: requests.signal,
+        onWarning: options.onWarning,
+        onProgress: ({ loaded, total }) =>
+          options.onProgress?.({ stage: "download", loaded, total }),
+      })
+      : source;
+    const bytes = await toByteSource(kept, { signal: requests.signal });
     if (bytes !== source) opened.defer(() => bytes.close());
     return bytes;
   };

@@ -2,16 +2,20 @@
 import type * as v from "valibot";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { openFile } from "../bytes/file.ts";
-import { isFolder, openFolder } from "../bytes/folder.ts";
+import { type Folder, isFolder, openFolder } from "../bytes/folder.ts";
 import { type AnySource, anySource, openSource } from "../bytes/open.ts";
 import { openWhole } from "../bytes/parts.ts";
 import { fromUrl, type UrlOptions } from "../bytes/url.ts";
+import { isHubName, readHubName } from "../hub/name.ts";
+import type { PullOptions } from "../hub/pull.ts";
+import { hubSettings } from "../hub/settings.ts";
 
 /**
  * What {@linkcode load} reads from: a path, a URL, bytes, or anything that reads
  * ranges. A path may lead to a Hugging Face folder, which is read as the F16
  * file that it converts to. Of a file in parts (`-00001-of-00003.gguf`) the path
- * or URL of any one stands for all.
+ * or URL of any one stands for all. `hf:OWNER/REPO:QUANT` is a model of the
+ * Hugging Face hub (`hf:OWNER/REPO@REVISION/FILE` in full).
  */
 export type ModelSource = AnySource;
 
@@ -28,11 +32,9 @@ export async function toByteSource(
   options?: UrlOptions,
 ): Promise<ByteSource> {
   if (typeof source === "string") {
+    if (isHubName(source)) return await openHubModel(source, options);
     if (/^https?:/.test(source)) return await fromUrls(source, options);
-    if (!await isFolder(source)) return await openWhole(source, openFile);
-    // The converter is loaded only where it is wanted.
-    const { viewFolder } = await import("../convert/view.ts");
-    return await viewFolder(await openFolder(source));
+    return await openPath(source);
   }
   if (source instanceof URL) {
     return source.protocol === "file:"
@@ -40,6 +42,46 @@ export async function toByteSource(
       : await fromUrls(source.href, options);
   }
   return await openSource(source);
+}
+
+async function openPath(path: string): Promise<ByteSource> {
+  return await isFolder(path)
+    ? await viewed(await openFolder(path))
+    : await openWhole(path, openFile);
+}
+
+/** A folder as the file that it converts to. The converter is loaded only where it is wanted. */
+async function viewed(folder: Folder): Promise<ByteSource> {
+  const { viewFolder } = await import("../convert/view.ts");
+  return await viewFolder(folder);
+}
+
+/** Opens a model of the hub: of the cache where it is there, else where it is. */
+async function openHubModel(
+  text: string,
+  options: UrlOptions = {},
+): Promise<ByteSource> {
+  const { openOnHub, resolve } = await import("../hub/pull.ts");
+  const settings = await hubSettings();
+  const found = await resolve(readHubName(text), settings, options);
+  if (typeof found === "string") return await openPath(found);
+  const opened = await openOnHub(found, settings, options);
+  return "files" in opened ? await viewed(opened) : opened;
+}
+
+/**
+ * Fetches a model of the hub into the cache, where there is one that may be
+ * written, and gives its path there; else gives its name back.
+ */
+export async function keepHubModel(
+  text: string,
+  options: PullOptions,
+): Promise<string> {
+  const { canKeep, pull, resolve } = await import("../hub/pull.ts");
+  const settings = await hubSettings();
+  const found = await resolve(readHubName(text), settings, options);
+  if (typeof found === "string") return found;
+  return canKeep(settings) ? await pull(found, settings, options) : text;
 }
 
 function fromUrls(url: string, options?: UrlOptions): Promise<ByteSource> {

@@ -3,11 +3,11 @@ import { untilAborted } from "../platform/abort.ts";
 
 /** How far loading has come, in bytes. */
 export interface Progress {
-  /** What is being loaded. */
-  readonly stage: "weights";
-  /** Bytes of the file that are in place. */
+  /** What is going on: a model of the hub is being fetched, or weights are being loaded. */
+  readonly stage: "download" | "weights";
+  /** Bytes that are in place. */
   readonly loaded: number;
-  /** Bytes of the file that will be loaded, by all places together. */
+  /** Bytes that will be; of weights, by all places together. */
   readonly total: number;
 }
 

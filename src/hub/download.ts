@@ -1,0 +1,249 @@
+/** One file, from a web server into a file, from where that ends: in order, so that it always is a beginning. */
+import { createHash, type Hash } from "node:crypto";
+import type { FileHandle } from "node:fs/promises";
+import {
+  type Exchange,
+  PassingError,
+  type RemoteFile,
+} from "../bytes/exchange.ts";
+import { CulmError, FormatError } from "../errors.ts";
+import { Patience, type PatienceOptions } from "./patience.ts";
+import type { HubFile } from "./repository.ts";
+
+/** Bytes that are asked for at a time. */
+const RANGE_BYTES = 4 << 20;
+/** Ranges under way at once. */
+const MOST_RANGES = 8;
+/** Bytes that are read at a time of what is there already. */
+const READ_BYTES = 4 << 20;
+
+/** How a file is fetched. */
+export interface DownloadOptions extends PatienceOptions {
+  /** Told how many bytes are there. */
+  readonly onProgress?: (bytes: number) => void;
+}
+
+/**
+ * Fetches what lacks of a file, and checks that it is what its hash says. What
+ * was fetched stays where that is stopped, and goes away where it is wrong.
+ *
+ * @throws {FormatError} where the file is another than the listing says
+ * @throws {CulmError} where the server cannot be reached, or the disk is full
+ */
+export async function download(
+  remote: RemoteFile,
+  { hash, size }: Pick<HubFile, "hash" | "size">,
+  path: string,
+  { onProgress, ...patience }: DownloadOptions,
+): Promise<void> {
+  const { constants, open, rm } = await import("node:fs/promises");
+  const handle = await open(path, constants.O_RDWR | constants.O_CREAT);
+  let isWrong = false;
+  try {
+    if ((await handle.stat()).size > size) await handle.truncate(0);
+    const sum = sumFor(hash, size);
+    let at = await readInto(sum, handle, patience.signal);
+    onProgress?.(at);
+    for await (const chunk of bytesFrom(remote, at, size, patience)) {
+      await writeAll(handle, chunk, at, path);
+      sum.update(chunk);
+      at += chunk.length;
+      onProgress?.(at);
+    }
+    const found = sum.digest("hex");
+    isWrong = found !== hash;
+    if (isWrong) {
+      throw new FormatError(
+        `Cannot use ${remote.url}: its bytes have the hash ${found}, the hub says ${hash}; they were removed`,
+      );
+    }
+    // Else a power cut could leave a file of the right name with other bytes.
+    await handle.datasync();
+  } finally {
+    await handle.close();
+    if (isWrong) await rm(path);
+  }
+}
+
+/** What a file's bytes are summed up by: SHA-256, or as git knows files. */
+function sumFor(hash: string, size: number): Hash {
+  return hash.length === 64
+    ? createHash("sha256")
+    : createHash("sha1").update(`blob ${size}\0`);
+}
+
+/** Reads what is there. Returns its length. */
+async function readInto(
+  sum: Hash,
+  handle: FileHandle,
+  signal?: AbortSignal,
+): Promise<number> {
+  const buffer = new Uint8Array(READ_BYTES);
+  for (let at = 0;;) {
+    signal?.throwIfAborted();
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
+    if (bytesRead === 0) return at;
+    sum.update(buffer.subarray(0, bytesRead));
+    at += bytesRead;
+  }
+}
+
+async function writeAll(
+  handle: FileHandle,
+  chunk: Uint8Array,
+  at: number,
+  path: string,
+): Promise<void> {
+  for (let written = 0; written < chunk.length;) {
+    const left = chunk.length - written;
+    const { bytesWritten } = await handle
+      .write(chunk, written, left, at + written)
+      .catch((error) => {
+        const { code, message } = error as { code?: string; message: string };
+        throw new CulmError(
+          `Cannot write ${path}: ${
+            code === "ENOSPC" ? "the disk is full" : message
+          }`,
+          { cause: error },
+        );
+      });
+    written += bytesWritten;
+  }
+}
+
+/** The bytes from `start` on, in order; several ranges are under way at once. */
+async function* bytesFrom(
+  remote: RemoteFile,
+  start: number,
+  size: number,
+  options: PatienceOptions,
+): AsyncGenerator<Uint8Array> {
+  if (start === size) return;
+  const stop = new AbortController();
+  const signals = [stop.signal, ...options.signal ? [options.signal] : []];
+  const warn = once(options.onWarning);
+  const each = {
+    ...options,
+    onWarning: warn,
+    signal: AbortSignal.any(signals),
+  };
+  const ranges: ReadableStream<Uint8Array>[] = [];
+  let next = start;
+  const begin = (end: number, first?: Exchange) => {
+    ranges.push(ahead(bytesOf(remote, next, end, each, first), end - next));
+    next = end;
+  };
+  try {
+    const end = Math.min(size, start + RANGE_BYTES);
+    const first = await firstOf(remote, start, end, each);
+    await expectSize(first, size);
+    // A server that knows no ranges sends all, once.
+    begin(first.response.status === 200 ? size : end, first);
+    while (ranges.length > 0) {
+      while (ranges.length < MOST_RANGES && next < size) {
+        begin(Math.min(size, next + RANGE_BYTES));
+      }
+      yield* ranges[0];
+      ranges.shift();
+    }
+  } finally {
+    stop.abort();
+    for (const range of ranges) await range.cancel().catch(() => {});
+  }
+}
+
+/** Asks for a range, and tries again where that may help. */
+async function firstOf(
+  remote: RemoteFile,
+  start: number,
+  end: number,
+  options: PatienceOptions,
+): Promise<Exchange> {
+  const patience = new Patience(options);
+  while (true) {
+    try {
+      return await remote.ask(start, end - start);
+    } catch (error) {
+      await patience.bear(error);
+    }
+  }
+}
+
+/** @throws {FormatError} where the server says that the file has another size */
+async function expectSize(exchange: Exchange, size: number): Promise<void> {
+  const { response: { status, headers }, total, url } = exchange;
+  const length = headers.get("content-length");
+  const said = status === 200 && length !== null ? Number(length) : total;
+  if (said === undefined || said === size) return;
+  await exchange.cancel();
+  throw new FormatError(
+    `Cannot read ${url}: the server has ${said} bytes, the hub says ${size}`,
+  );
+}
+
+/** Reads ahead of who takes the chunks, by so many bytes. */
+function ahead(
+  chunks: AsyncGenerator<Uint8Array>,
+  bytes: number,
+): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    async cancel() {
+      await chunks.return(undefined);
+    },
+  }, new ByteLengthQueuingStrategy({ highWaterMark: bytes }));
+}
+
+/** The bytes `start..end`, from where a connection broke on; of an answer that has all, those alone. */
+async function* bytesOf(
+  remote: RemoteFile,
+  start: number,
+  end: number,
+  options: PatienceOptions,
+  first?: Exchange,
+): AsyncGenerator<Uint8Array> {
+  const patience = new Patience(options);
+  let answer = first;
+  for (let at = start; at < end;) {
+    try {
+      const exchange = answer ?? await remote.ask(at, end - at);
+      answer = undefined;
+      const isWhole = exchange.response.status === 200;
+      if (!isWhole) await exchange.expectRange(at, end - at);
+      let position = isWhole ? 0 : at;
+      for await (const chunk of exchange.chunks()) {
+        const wanted = chunk.subarray(
+          Math.max(0, at - position),
+          Math.max(0, end - position),
+        );
+        position += chunk.length;
+        if (wanted.length === 0) continue;
+        at += wanted.length;
+        patience.restore();
+        yield wanted;
+        if (at === end) return;
+      }
+      throw new PassingError(
+        `Cannot read ${remote.url}: the connection broke at byte ${at} of ${end}`,
+      );
+    } catch (error) {
+      await patience.bear(error);
+    }
+  }
+}
+
+/** Tells once what several say at the same time. */
+function once(
+  tell: ((message: string) => void) | undefined,
+): ((message: string) => void) | undefined {
+  let until = 0;
+  return tell && ((message) => {
+    if (performance.now() < until) return;
+    until = performance.now() + 1000;
+    tell(message);
+  });
+}
