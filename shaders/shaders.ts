@@ -1221,6 +1221,185 @@ fn quad_weights_f32(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
 }
 `;
 
+export const weights_i8h: string = `// I8H: weight = scale · q, a scale for 16 weights: what the types without a layout
+// of their own become. A row has a plane of q (as in Q8_0) and one of scales, 16
+// f32 for each group: of its quads for lanes 0 to 3, then for lanes 4 to 7.
+fn unit_weights_i8h(row: u32, unit: u32) -> array<vec4f, 8> {
+  let start = row * 20u * params.groups;
+  let first = start + 16u * (unit / 8u) + unit % 8u;
+  let a = matrix[first];
+  let b = matrix[first + 8u];
+  let scales = start + 16u * params.groups + unit / 8u * 4u + unit % 8u / 4u * 2u;
+  let s = bitcast<vec4f>(matrix[scales]);
+  let t = bitcast<vec4f>(matrix[scales + 1u]);
+  return array<vec4f, 8>(
+    s.x * quad_of_i8h(a.x), s.y * quad_of_i8h(a.y),
+    s.z * quad_of_i8h(a.z), s.w * quad_of_i8h(a.w),
+    t.x * quad_of_i8h(b.x), t.y * quad_of_i8h(b.y),
+    t.z * quad_of_i8h(b.z), t.w * quad_of_i8h(b.w),
+  );
+}
+
+fn quad_of_i8h(bytes: u32) -> vec4f {
+  return vec4f(unpack4xI8(bytes));
+}
+
+// Quad j of a lane's unit.
+fn quad_weights_i8h(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
+  let start = row * 20u * params.groups;
+  let scales = start + 16u * params.groups + 4u * group + lane / 4u * 2u;
+  let bytes = matrix[start + 16u * group + 8u * (j / 4u) + lane][j % 4u];
+  return bitcast<f32>(matrix[scales + j / 4u][j % 4u]) * quad_of_i8h(bytes);
+}
+`;
+
+export const weights_i8hm: string = `// I8HM: weight = scale · q + minimum, as I8H with a plane of minimums behind the
+// scales, laid out as these.
+fn unit_weights_i8hm(row: u32, unit: u32) -> array<vec4f, 8> {
+  let start = row * 24u * params.groups;
+  let first = start + 16u * (unit / 8u) + unit % 8u;
+  let a = matrix[first];
+  let b = matrix[first + 8u];
+  let scales = start + 16u * params.groups + unit / 8u * 4u + unit % 8u / 4u * 2u;
+  let s = bitcast<vec4f>(matrix[scales]);
+  let t = bitcast<vec4f>(matrix[scales + 1u]);
+  let m = bitcast<vec4f>(matrix[scales + 4u * params.groups]);
+  let n = bitcast<vec4f>(matrix[scales + 4u * params.groups + 1u]);
+  return array<vec4f, 8>(
+    s.x * quad_of_i8hm(a.x) + m.x, s.y * quad_of_i8hm(a.y) + m.y,
+    s.z * quad_of_i8hm(a.z) + m.z, s.w * quad_of_i8hm(a.w) + m.w,
+    t.x * quad_of_i8hm(b.x) + n.x, t.y * quad_of_i8hm(b.y) + n.y,
+    t.z * quad_of_i8hm(b.z) + n.z, t.w * quad_of_i8hm(b.w) + n.w,
+  );
+}
+
+fn quad_of_i8hm(bytes: u32) -> vec4f {
+  return vec4f(unpack4xI8(bytes));
+}
+
+// Quad j of a lane's unit.
+fn quad_weights_i8hm(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
+  let start = row * 24u * params.groups;
+  let scales = start + 16u * params.groups + 4u * group + lane / 4u * 2u + j / 4u;
+  let bytes = matrix[start + 16u * group + 8u * (j / 4u) + lane][j % 4u];
+  let scale = bitcast<f32>(matrix[scales][j % 4u]);
+  let minimum = bitcast<f32>(matrix[scales + 4u * params.groups][j % 4u]);
+  return scale * quad_of_i8hm(bytes) + minimum;
+}
+`;
+
+export const weights_iq4_nl: string = `// IQ4_NL: weight = d · table[q]. A row is laid out as one of Q4_0.
+fn unit_weights_iq4_nl(row: u32, unit: u32) -> array<vec4f, 8> {
+  let start = row * 9u * params.groups;
+  let nibbles = matrix[start + unit];
+  let scales = matrix[start + 8u * params.groups + unit / 8u];
+  let low = nibbles & vec4u(0x0f0f0f0fu);
+  let high = (nibbles >> vec4u(4u)) & vec4u(0x0f0f0f0fu);
+  let d01 = unpack2x16float(scales.x);
+  let d23 = unpack2x16float(scales.y);
+  let d45 = unpack2x16float(scales.z);
+  let d67 = unpack2x16float(scales.w);
+  return array<vec4f, 8>(
+    d01.x * quad_of_iq4_nl(low.x), d01.y * quad_of_iq4_nl(high.x),
+    d23.x * quad_of_iq4_nl(low.y), d23.y * quad_of_iq4_nl(high.y),
+    d45.x * quad_of_iq4_nl(low.z), d45.y * quad_of_iq4_nl(high.z),
+    d67.x * quad_of_iq4_nl(low.w), d67.y * quad_of_iq4_nl(high.w),
+  );
+}
+
+// The table's numbers, from -127 to 113: a polynomial that comes within 0.39 of
+// each is rounded. A table that invocations index lies in memory.
+fn quad_of_iq4_nl(bytes: u32) -> vec4f {
+  let x = vec4f(unpack4xU8(bytes)) - 7.5;
+  return round(((((0.000145 * x + 0.00108) * x + 0.0698) * x - 0.113) * x + 11.616) * x - 4.42);
+}
+
+// Quad j of a lane's unit.
+fn quad_weights_iq4_nl(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
+  let start = row * 9u * params.groups;
+  let scales = matrix[start + 8u * params.groups + group][j / 2u];
+  let nibbles = matrix[start + 8u * group + lane][j / 2u];
+  let q = (nibbles >> (4u * (j % 2u))) & 0x0f0f0f0fu;
+  return unpack2x16float(scales)[j % 2u] * quad_of_iq4_nl(q);
+}
+`;
+
+export const weights_iq4_xs: string = `// IQ4_XS: weight = d · scale · table[q]; a group is a block of the file. A row has
+// a plane of nibbles (as in Q4_0) and one of the blocks' heads: d, a half, in the
+// first word, and a scale for each quad of a lane, a signed byte, in the next two.
+fn unit_weights_iq4_xs(row: u32, unit: u32) -> array<vec4f, 8> {
+  let start = row * 9u * params.groups;
+  let nibbles = matrix[start + unit];
+  let head = matrix[start + 8u * params.groups + unit / 8u];
+  let low = nibbles & vec4u(0x0f0f0f0fu);
+  let high = (nibbles >> vec4u(4u)) & vec4u(0x0f0f0f0fu);
+  let d = unpack2x16float(head.x).x;
+  let a = d * vec4f(unpack4xI8(head.y));
+  let b = d * vec4f(unpack4xI8(head.z));
+  return array<vec4f, 8>(
+    a.x * quad_of_iq4_xs(low.x), a.y * quad_of_iq4_xs(high.x),
+    a.z * quad_of_iq4_xs(low.y), a.w * quad_of_iq4_xs(high.y),
+    b.x * quad_of_iq4_xs(low.z), b.y * quad_of_iq4_xs(high.z),
+    b.z * quad_of_iq4_xs(low.w), b.w * quad_of_iq4_xs(high.w),
+  );
+}
+
+// The table's numbers, as in IQ4_NL.
+fn quad_of_iq4_xs(bytes: u32) -> vec4f {
+  let x = vec4f(unpack4xU8(bytes)) - 7.5;
+  return round(((((0.000145 * x + 0.00108) * x + 0.0698) * x - 0.113) * x + 11.616) * x - 4.42);
+}
+
+// Quad j of a lane's unit.
+fn quad_weights_iq4_xs(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
+  let start = row * 9u * params.groups;
+  let head = matrix[start + 8u * params.groups + group];
+  let nibbles = matrix[start + 8u * group + lane][j / 2u];
+  let q = (nibbles >> (4u * (j % 2u))) & 0x0f0f0f0fu;
+  let scale = f32(unpack4xI8(select(head.y, head.z, j >= 4u))[j % 4u]);
+  return unpack2x16float(head.x).x * scale * quad_of_iq4_xs(q);
+}
+`;
+
+export const weights_mxfp4: string = `// MXFP4: weight = d · table[q]. A row is laid out as one of Q4_0, but that a d, a
+// power of two, is the upper half of an f32.
+fn unit_weights_mxfp4(row: u32, unit: u32) -> array<vec4f, 8> {
+  let start = row * 9u * params.groups;
+  let nibbles = matrix[start + unit];
+  let scales = matrix[start + 8u * params.groups + unit / 8u];
+  let low = nibbles & vec4u(0x0f0f0f0fu);
+  let high = (nibbles >> vec4u(4u)) & vec4u(0x0f0f0f0fu);
+  let even = bitcast<vec4f>(scales << vec4u(16u));
+  let odd = bitcast<vec4f>(scales & vec4u(0xffff0000u));
+  return array<vec4f, 8>(
+    even.x * quad_of_mxfp4(low.x), odd.x * quad_of_mxfp4(high.x),
+    even.y * quad_of_mxfp4(low.y), odd.y * quad_of_mxfp4(high.y),
+    even.z * quad_of_mxfp4(low.z), odd.z * quad_of_mxfp4(high.z),
+    even.w * quad_of_mxfp4(low.w), odd.w * quad_of_mxfp4(high.w),
+  );
+}
+
+// Twice the numbers of E2M1: a sign, two bits of exponent, one of mantissa.
+fn quad_of_mxfp4(bytes: u32) -> vec4f {
+  let q = unpack4xU8(bytes);
+  let magnitude = q & vec4u(7u);
+  let exponent = max(magnitude >> vec4u(1u), vec4u(1u)) - 1u;
+  let leading = select(vec4u(2u), vec4u(0u), magnitude < vec4u(2u));
+  let value = vec4f((leading | (magnitude & vec4u(1u))) << exponent);
+  return select(value, -value, q >= vec4u(8u));
+}
+
+// Quad j of a lane's unit.
+fn quad_weights_mxfp4(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
+  let start = row * 9u * params.groups;
+  let scales = matrix[start + 8u * params.groups + group][j / 2u];
+  let nibbles = matrix[start + 8u * group + lane][j / 2u];
+  let q = (nibbles >> (4u * (j % 2u))) & 0x0f0f0f0fu;
+  let d = bitcast<f32>(select(scales << 16u, scales & 0xffff0000u, j % 2u == 1u));
+  return d * quad_of_mxfp4(q);
+}
+`;
+
 export const weights_q4_0: string = `// Q4_0: weight = d · (q - 8). A row has a plane of nibbles (a lane's eight quads
 // are one vector, word i holds quad 2i low and quad 2i + 1 high) and a plane of
 // d (the eight halves of a group are one vector).
