@@ -3,17 +3,19 @@
  * lives in a process of its own that waits while the others work. Tokenising
  * and sampling are left out.
  *
- * Without `--models`, SmolLM2-135M-Instruct in Q4_1. With it, Bamboo-7B's size:
- * the folder is to hold `bamboo-7b-39-15.gguf` and `bamboo-7b-20-10.gguf`, their
- * profiles, and `bamboo-7b-dense.gguf` (docs/benchmarks.md has the commands).
+ * Of a dense model, `--model`, which is SmolLM2-135M-Instruct in Q4_1 where it is
+ * left out. With `--models`, Bamboo-7B's size: the folder is to hold
+ * `bamboo-7b-39-15.gguf` and `bamboo-7b-20-10.gguf`, their profiles, and
+ * `bamboo-7b-dense.gguf` (docs/benchmarks.md has the commands).
  *
  * Run: `deno task bench:peer [--threads 2] [--peer-threads 2] [--rounds 7]
- *       [--models FOLDER] [--only TEXT] [--python python3]`
+ *       [--model FILE] [--models FOLDER] [--only TEXT] [--python python3]`
  *
  * @module
  */
 
 import { cpus } from "node:os";
+import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import type { Roofline } from "../cli/commands/bench/roofline.ts";
 import golden from "../tests/goldens/smollm2.json" with { type: "json" };
@@ -29,6 +31,7 @@ const { values: flags } = parseArgs({
     threads: { type: "string", default: "2" },
     "peer-threads": { type: "string" },
     rounds: { type: "string", default: "7" },
+    model: { type: "string" },
     models: { type: "string" },
     only: { type: "string", default: "" },
     python: { type: "string", default: "python3" },
@@ -71,12 +74,12 @@ function bambooScenarios(folder: string): Scenario[] {
   ];
 }
 
-const smollm2 = `.cache/models/${golden.model.file}`;
-const peerModel = folder ? `${folder}/bamboo-7b-dense.gguf` : smollm2;
+const model = flags.model ?? `.cache/models/${golden.model.file}`;
+const peerModel = folder ? `${folder}/bamboo-7b-dense.gguf` : model;
 const scenarios =
   (folder
     ? bambooScenarios(folder)
-    : [{ name: "SmolLM2", model: smollm2, sparsity: "exact" }])
+    : [{ name: basename(model, ".gguf"), model, sparsity: "exact" }])
     .filter(({ name }) => name.includes(flags.only));
 
 /** The same ids for all: natural text, or of a vocabulary without any. */
