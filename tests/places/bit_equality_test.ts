@@ -51,8 +51,26 @@ interface Case {
   readonly name: string;
 }
 
+/** Architectures whose norms, scales and rotations are others, and what gives them windows or positions that matter. */
+const others: readonly RandomModelOptions[] = [
+  { architecture: "gemma2", keys: { slidingWindow: 7 } },
+  { architecture: "gemma3", layerCount: 6, keys: { slidingWindow: 7 } },
+  { architecture: "olmo2", layerCount: 4, keys: { slidingWindow: 7 } },
+  { architecture: "bitnet", keys: { activation: "relu2" } },
+  { architecture: "nemotron", biases: true },
+  { architecture: "granite", biases: true, keys: { residualScale: 0.4 } },
+  {
+    architecture: "mistral3",
+    keys: { temperatureScale: 0.3, originalContextSize: 7 },
+  },
+  { architecture: "exaone4" },
+];
+
 /** A model of random shape; case after case goes through types, modes, caches and forms of down. */
-async function randomCase(i: number): Promise<Case> {
+async function randomCase(
+  i: number,
+  other?: RandomModelOptions,
+): Promise<Case> {
   const random = seededRandom(1000 + i);
   const among = <T>(list: readonly T[]) =>
     list[Math.floor(random() * list.length)];
@@ -79,6 +97,9 @@ async function randomCase(i: number): Promise<Case> {
     tied: random() < 0.5,
     slidingWindow: random() < 0.3 ? 9 : undefined,
     seed: i,
+    ...other,
+    // Not all of them take one.
+    ...(other ? { predictorRank: undefined } : {}),
   };
   const made = await randomModel(options);
   const cacheType = cacheTypes[i % cacheTypes.length];
@@ -133,9 +154,22 @@ function assertSameBits(
 
 const hotShares = [undefined, 0, 0.4, 1];
 
-for (let i = 0; i < 30; i++) {
-  Deno.test(`any cut of a random model gives the same bits: ${i}`, async () => {
-    const { made, sparsity, cacheType, profile, name } = await randomCase(i);
+// Steps of other architectures are of the modes that need no predictor.
+const cuts = [
+  ...Array.from({ length: 30 }, (_, i) => ({ i, other: undefined })),
+  ...[...others, ...others].map((other, n) => ({
+    i: [0, 1, 2, 3, 6, 7, 8, 9][n % 8] + 10 * (n >> 3),
+    other,
+  })),
+];
+
+for (const { i, other } of cuts) {
+  const label = other ? `${other.architecture}, ${i}` : `${i}`;
+  Deno.test(`any cut of a random model gives the same bits: ${label}`, async () => {
+    const { made, sparsity, cacheType, profile, name } = await randomCase(
+      i,
+      other,
+    );
     const { model } = made;
     const run = async (places: number, hotShare?: number) =>
       await logitsOf(
@@ -184,10 +218,20 @@ Deno.test("exact is dense, to the last bit", async () => {
   }
 });
 
-// One case of each mode.
-for (const i of [0, 3, 4, 7, 8]) {
-  Deno.test(`any number of threads gives the same bits: ${i}`, async () => {
-    const { made, sparsity, cacheType, profile, name } = await randomCase(i);
+// One case of each mode, and norms for which threads hand one another squares.
+const threaded = [
+  ...[0, 3, 4, 7, 8].map((i) => ({ i, other: undefined })),
+  { i: 0, other: others.find(({ architecture }) => architecture === "olmo2") },
+  { i: 6, other: others.find(({ architecture }) => architecture === "bitnet") },
+];
+
+for (const { i, other } of threaded) {
+  const label = other ? `${other.architecture}, ${i}` : `${i}`;
+  Deno.test(`any number of threads gives the same bits: ${label}`, async () => {
+    const { made, sparsity, cacheType, profile, name } = await randomCase(
+      i,
+      other,
+    );
     const { model, source } = made;
     const run = async (threads: number) =>
       await logitsOf(
