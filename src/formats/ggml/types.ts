@@ -1,25 +1,28 @@
 import { UsageError } from "../../errors.ts";
 
-/** Types of single numbers. */
-export type TypeFloat = "F32" | "F16" | "BF16";
-
-/** Types whose blocks hold 32 weights. */
-export type Type32 = "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q8_0";
-
-/** Types whose blocks hold 256 weights. */
-export type TypeK = "Q2_K" | "Q3_K" | "Q4_K" | "Q5_K" | "Q6_K";
-
-/** Types that culm writes as well as reads. */
-export type WrittenType = TypeFloat | Type32 | TypeK;
-
-/** Types of nibbles that number a table of 16 integers. */
-export type TypeTable = "IQ4_NL" | "IQ4_XS" | "MXFP4" | "NVFP4";
-
-/** Types of one or two bits a weight, or of digits of base 3. */
-export type TypeTernary = "TQ1_0" | "TQ2_0" | "Q1_0" | "Q2_0";
-
-/** Types of numbers of a grid of small vectors. */
-export type TypeGrid =
+/** Name of a ggml tensor type. */
+export type GgmlType =
+  | "F32"
+  | "F16"
+  | "BF16"
+  | "Q4_0"
+  | "Q4_1"
+  | "Q5_0"
+  | "Q5_1"
+  | "Q8_0"
+  | "Q2_K"
+  | "Q3_K"
+  | "Q4_K"
+  | "Q5_K"
+  | "Q6_K"
+  | "IQ4_NL"
+  | "IQ4_XS"
+  | "MXFP4"
+  | "NVFP4"
+  | "TQ1_0"
+  | "TQ2_0"
+  | "Q1_0"
+  | "Q2_0"
   | "IQ1_S"
   | "IQ1_M"
   | "IQ2_XXS"
@@ -28,11 +31,26 @@ export type TypeGrid =
   | "IQ3_XXS"
   | "IQ3_S";
 
+/** Types of nibbles that number a table of 16 integers. */
+export type TypeTable = Extract<GgmlType, `IQ4_${string}` | `${string}FP4`>;
+
+/** Types of one or two bits a weight, or of digits of base 3. */
+export type TypeTernary = Extract<GgmlType, `TQ${string}` | "Q1_0" | "Q2_0">;
+
+/** Types of numbers of a grid of small vectors. */
+export type TypeGrid = Extract<GgmlType, `IQ${1 | 2 | 3}_${string}`>;
+
 /** Types that culm reads, and does not write. */
 export type ReadType = TypeTable | TypeTernary | TypeGrid;
 
-/** Name of a ggml tensor type. */
-export type GgmlType = WrittenType | ReadType;
+/** Types that culm writes as well as reads. */
+export type WrittenType = Exclude<GgmlType, ReadType>;
+
+/** Types whose blocks hold 256 weights, of those that are written. */
+export type TypeK = Extract<GgmlType, `Q${string}_K`>;
+
+/** Types whose blocks hold 32 weights, of those that are written. */
+export type Type32 = Exclude<WrittenType, "F32" | "F16" | "BF16" | TypeK>;
 
 /** How a tensor type is numbered in files and laid out in bytes: a row is a whole number of blocks. */
 export interface GgmlTypeInfo {
