@@ -18,7 +18,7 @@ use crate::layout::{self, GROUP};
 use crate::matmul::{with_rows, Rows};
 use crate::q4::Nibbles;
 use crate::simd::*;
-use crate::table::{self, Numbers};
+use crate::table::Numbers;
 
 /// Bytes of the rows that many tokens pass over while these stay in L2.
 const PANEL: usize = 1024 * 1024;
@@ -49,6 +49,7 @@ pub unsafe extern "C" fn axpy_rows(
 /// # Safety
 /// As for `axpy_rows`.
 unsafe fn sum<K: Rows>(
+    kernel: K,
     call: &Call,
     n_rows: usize,
     n_tokens: usize,
@@ -65,7 +66,7 @@ unsafe fn sum<K: Rows>(
         let rows = first..n_rows.min(first + panel);
         read += call.active(rows.clone(), n_tokens);
         for t in 0..n_tokens {
-            add_active::<K>(call, rows.clone(), t, out.wrapping_add(t * out_stride));
+            add_active(kernel, call, rows.clone(), t, out.wrapping_add(t * out_stride));
         }
     }
     read
@@ -188,6 +189,7 @@ impl Call {
 /// # Safety
 /// As for `axpy_groups`; `rows` are those of the group at hand.
 unsafe fn add_group<K: Rows>(
+    kernel: K,
     call: &Call,
     rows: Range<usize>,
     n_tokens: usize,
@@ -197,7 +199,7 @@ unsafe fn add_group<K: Rows>(
     for t in 0..n_tokens {
         let sum = groups.room(t);
         clear(sum, call.k);
-        read = add_active::<K>(call, rows.clone(), t, sum);
+        read = add_active(kernel, call, rows.clone(), t, sum);
         groups.merge(t);
     }
     if n_tokens == 1 {
@@ -212,7 +214,13 @@ unsafe fn add_group<K: Rows>(
 /// # Safety
 /// They are rows of the call, `t` a token; `out` has `k` floats.
 #[inline(never)]
-unsafe fn add_active<K: Rows>(call: &Call, rows: Range<usize>, t: usize, out: *mut f32) -> u32 {
+unsafe fn add_active<K: Rows>(
+    kernel: K,
+    call: &Call,
+    rows: Range<usize>,
+    t: usize,
+    out: *mut f32,
+) -> u32 {
     let mut dozen = Dozen::EMPTY;
     let mut count = 0;
     for first in rows.clone().step_by(32) {
@@ -224,11 +232,11 @@ unsafe fn add_active<K: Rows>(call: &Call, rows: Range<usize>, t: usize, out: *m
             active &= active - 1;
             dozen.push(call.row(j), call.h(t, j));
             if dozen.length == ROWS {
-                dozen.add::<K>(call.k, out);
+                dozen.add(kernel, call.k, out);
             }
         }
     }
-    dozen.add::<K>(call.k, out);
+    dozen.add(kernel, call.k, out);
     count
 }
 
@@ -258,7 +266,7 @@ impl Dozen {
     /// # Safety
     /// They are packed rows of the kind; `out` has `k` floats.
     #[inline(always)]
-    pub unsafe fn add<K: Rows>(&mut self, k: usize, out: *mut f32) {
+    pub unsafe fn add<K: Rows>(&mut self, kernel: K, k: usize, out: *mut f32) {
         let length = core::mem::take(&mut self.length);
         if length == 0 {
             return;
@@ -268,9 +276,9 @@ impl Dozen {
             (self.rows[r], self.h[r]) = (self.rows[0], 0.0);
         }
         if length <= FEW {
-            add_rows::<K, FEW>(&self.rows, &self.h, k, out);
+            add_rows::<K, FEW>(kernel, &self.rows, &self.h, k, out);
         } else {
-            add_rows::<K, ROWS>(&self.rows, &self.h, k, out);
+            add_rows::<K, ROWS>(kernel, &self.rows, &self.h, k, out);
         }
     }
 }
@@ -281,6 +289,7 @@ impl Dozen {
 /// The first `N` are packed rows of the kind; `out` has `k` floats.
 #[inline(never)]
 unsafe fn add_rows<K: Rows, const N: usize>(
+    kernel: K,
     rows: &[*const u8; ROWS],
     h: &[f32; ROWS],
     k: usize,
@@ -290,7 +299,7 @@ unsafe fn add_rows<K: Rows, const N: usize>(
     let h: &[f32; N] = &core::array::from_fn(|r| h[r]);
     let body = k / GROUP * GROUP;
     for column in (0..body).step_by(GROUP) {
-        K::add(rows, K::column_bytes(column), h, GROUP, out.add(column));
+        kernel.add(rows, K::column_bytes(column), h, GROUP, out.add(column));
     }
     let width = k - body;
     if width > 0 {
@@ -298,7 +307,7 @@ unsafe fn add_rows<K: Rows, const N: usize>(
         let mut padded = [0f32; GROUP];
         padded.as_mut_ptr().copy_from_nonoverlapping(out, width);
         let offset = K::column_bytes(body);
-        K::add(rows, offset, h, width.next_multiple_of(8), padded.as_mut_ptr());
+        kernel.add(rows, offset, h, width.next_multiple_of(8), padded.as_mut_ptr());
         out.copy_from_nonoverlapping(padded.as_ptr(), width);
     }
 }

@@ -13,6 +13,7 @@ use crate::matmul::Rows;
 use crate::simd::*;
 
 /// `HALF`: f16 weights, else f32.
+#[derive(Clone, Copy)]
 pub struct Floats<const HALF: bool>;
 
 impl<const HALF: bool> Floats<HALF> {
@@ -48,6 +49,7 @@ impl<const HALF: bool> Rows for Floats<HALF> {
 
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
+        self,
         rows: [*const u8; R],
         k: usize,
         tokens: [*const u8; T],
@@ -80,6 +82,7 @@ impl<const HALF: bool> Rows for Floats<HALF> {
 
     #[inline(always)]
     unsafe fn add<const N: usize>(
+        self,
         rows: &[*const u8; N],
         offset: usize,
         h: &[f32; N],

@@ -13,6 +13,7 @@ use crate::matmul::Rows;
 use crate::simd::*;
 
 /// `HALVES`: scales per block of 32 (1 or 2). `MIN`: whether the kind has mins.
+#[derive(Clone, Copy)]
 pub struct Bytes<const HALVES: usize, const MIN: bool>;
 
 impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
@@ -164,6 +165,7 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
 
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
+        self,
         mut rows: [*const u8; R],
         k: usize,
         mut tokens: [*const u8; T],
@@ -188,6 +190,7 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
     /// * 16256 (127 * 128, so that what i8 holds, it does).
     #[inline(always)]
     unsafe fn add<const N: usize>(
+        self,
         rows: &[*const u8; N],
         offset: usize,
         h: &[f32; N],

@@ -11,10 +11,10 @@ use crate::i8::Bytes;
 use crate::layout;
 use crate::q4::Nibbles;
 use crate::simd::opaque;
-use crate::table::{self, Numbers};
+use crate::table::Numbers;
 
 /// What a packed kind's rows can do.
-pub trait Rows {
+pub trait Rows: Copy {
     /// Rows of a tile of four tokens: as many as the kind's partial sums leave registers for.
     const TILE_ROWS: usize;
 
@@ -24,6 +24,7 @@ pub trait Rows {
     /// `rows` are packed rows of `k` weights of the kind; `tokens` are rows of the activations that
     /// the kind takes.
     unsafe fn dot<const R: usize, const T: usize>(
+        self,
         rows: [*const u8; R],
         k: usize,
         tokens: [*const u8; T],
@@ -38,6 +39,7 @@ pub trait Rows {
     /// # Safety
     /// `rows[r] + offset` is row r from such a column on; `out` has 128 floats.
     unsafe fn add<const N: usize>(
+        self,
         rows: &[*const u8; N],
         offset: usize,
         h: &[f32; N],
@@ -72,26 +74,23 @@ pub fn chosen(bit: u32) -> bool {
 }
 
 /// Calls a generic function with the `Rows` of a kind, those that sum nibbles' products in i32
-/// where that is so.
+/// where that is so, before the arguments.
 macro_rules! with_rows {
     ($kind:expr, $sum_i32:expr, $f:ident($($argument:expr),*)) => {
         match $kind {
-            layout::F32 => $f::<Floats<false>>($($argument),*),
-            layout::F16 => $f::<Floats<true>>($($argument),*),
-            layout::Q4 if $sum_i32 => $f::<Nibbles<{ layout::Q4 }, true>>($($argument),*),
-            layout::Q4M if $sum_i32 => $f::<Nibbles<{ layout::Q4M }, true>>($($argument),*),
-            layout::Q4K if $sum_i32 => $f::<Nibbles<{ layout::Q4K }, true>>($($argument),*),
-            layout::Q4 => $f::<Nibbles<{ layout::Q4 }, false>>($($argument),*),
-            layout::Q4M => $f::<Nibbles<{ layout::Q4M }, false>>($($argument),*),
-            layout::Q4K => $f::<Nibbles<{ layout::Q4K }, false>>($($argument),*),
-            layout::IQ4..=layout::IQ1 => {
-                table::choose($kind);
-                $f::<Numbers>($($argument),*)
-            }
-            layout::I8 => $f::<Bytes<1, false>>($($argument),*),
-            layout::I8M => $f::<Bytes<1, true>>($($argument),*),
-            layout::I8H => $f::<Bytes<2, false>>($($argument),*),
-            layout::I8HM => $f::<Bytes<2, true>>($($argument),*),
+            layout::F32 => $f(Floats::<false>, $($argument),*),
+            layout::F16 => $f(Floats::<true>, $($argument),*),
+            layout::Q4 if $sum_i32 => $f(Nibbles::<{ layout::Q4 }, true>, $($argument),*),
+            layout::Q4M if $sum_i32 => $f(Nibbles::<{ layout::Q4M }, true>, $($argument),*),
+            layout::Q4K if $sum_i32 => $f(Nibbles::<{ layout::Q4K }, true>, $($argument),*),
+            layout::Q4 => $f(Nibbles::<{ layout::Q4 }, false>, $($argument),*),
+            layout::Q4M => $f(Nibbles::<{ layout::Q4M }, false>, $($argument),*),
+            layout::Q4K => $f(Nibbles::<{ layout::Q4K }, false>, $($argument),*),
+            layout::IQ4..=layout::IQ1 => $f(Numbers::of($kind), $($argument),*),
+            layout::I8 => $f(Bytes::<1, false>, $($argument),*),
+            layout::I8M => $f(Bytes::<1, true>, $($argument),*),
+            layout::I8H => $f(Bytes::<2, false>, $($argument),*),
+            layout::I8HM => $f(Bytes::<2, true>, $($argument),*),
             _ => Default::default(),
         }
     };
@@ -172,6 +171,7 @@ impl Matrix {
 /// # Safety
 /// As for `matmul`.
 unsafe fn multiply<K: Rows>(
+    kernel: K,
     matrix: &Matrix,
     x: *const u8,
     x_row_bytes: usize,
@@ -181,9 +181,9 @@ unsafe fn multiply<K: Rows>(
 ) {
     if n_tokens == 1 {
         return if chosen(WIDE) {
-            stream::<K, WIDE_ROWS>(matrix, x, out)
+            stream::<K, WIDE_ROWS>(kernel, matrix, x, out)
         } else {
-            stream::<K, NARROW_ROWS>(matrix, x, out)
+            stream::<K, NARROW_ROWS>(kernel, matrix, x, out)
         };
     }
     let panel = (PANEL / K::column_bytes(matrix.k).max(1)).max(1);
@@ -194,11 +194,11 @@ unsafe fn multiply<K: Rows>(
             let out = out.wrapping_add(t * out_stride);
             let rows = rows.clone();
             match (n_tokens - t, K::TILE_ROWS) {
-                (1, _) => tiles::<K, 4, 1>(matrix, rows, x, x_row_bytes, out, out_stride),
-                (2, _) => tiles::<K, 4, 2>(matrix, rows, x, x_row_bytes, out, out_stride),
-                (3, _) => tiles::<K, 2, 3>(matrix, rows, x, x_row_bytes, out, out_stride),
-                (_, 4) => tiles::<K, 4, 4>(matrix, rows, x, x_row_bytes, out, out_stride),
-                _ => tiles::<K, 2, 4>(matrix, rows, x, x_row_bytes, out, out_stride),
+                (1, _) => tiles::<K, 4, 1>(kernel, matrix, rows, x, x_row_bytes, out, out_stride),
+                (2, _) => tiles::<K, 4, 2>(kernel, matrix, rows, x, x_row_bytes, out, out_stride),
+                (3, _) => tiles::<K, 2, 3>(kernel, matrix, rows, x, x_row_bytes, out, out_stride),
+                (_, 4) => tiles::<K, 4, 4>(kernel, matrix, rows, x, x_row_bytes, out, out_stride),
+                _ => tiles::<K, 2, 4>(kernel, matrix, rows, x, x_row_bytes, out, out_stride),
             }
         }
     }
@@ -214,17 +214,17 @@ const WIDE_ROWS: usize = 12;
 /// # Safety
 /// As for `matmul` with one token.
 #[inline(never)]
-unsafe fn stream<K: Rows, const R: usize>(matrix: &Matrix, x: *const u8, out: *mut f32) {
+unsafe fn stream<K: Rows, const R: usize>(kernel: K, matrix: &Matrix, x: *const u8, out: *mut f32) {
     let part = matrix.n_rows / R;
     for r in 0..part {
         let rows = core::array::from_fn(|i| matrix.row(i * part + r));
-        let dots: [[f32; 1]; R] = K::dot(rows, matrix.k, [x]);
+        let dots: [[f32; 1]; R] = kernel.dot(rows, matrix.k, [x]);
         for (i, [dot]) in dots.into_iter().enumerate() {
             out.wrapping_add(i * part + r).write(dot);
         }
     }
     for r in R * part..matrix.n_rows {
-        let [[dot]] = K::dot([matrix.row(r)], matrix.k, [x]);
+        let [[dot]] = kernel.dot([matrix.row(r)], matrix.k, [x]);
         out.wrapping_add(r).write(dot);
     }
 }
@@ -233,6 +233,7 @@ unsafe fn stream<K: Rows, const R: usize>(matrix: &Matrix, x: *const u8, out: *m
 /// As for `matmul` with `T` tokens; `rows` are of the matrix.
 #[inline(never)]
 unsafe fn tiles<K: Rows, const R: usize, const T: usize>(
+    kernel: K,
     matrix: &Matrix,
     rows: core::ops::Range<usize>,
     x: *const u8,
@@ -244,14 +245,14 @@ unsafe fn tiles<K: Rows, const R: usize, const T: usize>(
     let body = rows.start + rows.len() / R * R;
     for r in (rows.start..body).step_by(R) {
         let tile: [*const u8; R] = core::array::from_fn(|i| matrix.row(r + i));
-        for (i, dots) in K::dot(tile, matrix.k, tokens).into_iter().enumerate() {
+        for (i, dots) in kernel.dot(tile, matrix.k, tokens).into_iter().enumerate() {
             for (t, dot) in dots.into_iter().enumerate() {
                 out.wrapping_add(t * out_stride + r + i).write(dot);
             }
         }
     }
     for r in body..rows.end {
-        let [dots] = K::dot([matrix.row(r)], matrix.k, tokens);
+        let [dots] = kernel.dot([matrix.row(r)], matrix.k, tokens);
         for (t, dot) in dots.into_iter().enumerate() {
             out.wrapping_add(t * out_stride + r).write(dot);
         }
@@ -290,6 +291,7 @@ pub unsafe extern "C" fn matmul_where(
 /// # Safety
 /// As for `matmul_where`.
 unsafe fn scatter<K: Rows>(
+    kernel: K,
     matrix: &Matrix,
     x: *const u8,
     x_row_bytes: usize,
@@ -316,7 +318,7 @@ unsafe fn scatter<K: Rows>(
                     found += usize::from(asked.add(t * out_stride + r).read() >= least);
                 }
                 count += found;
-                row_times::<K>(matrix, r, &ids[..found], x, x_row_bytes, out, out_stride);
+                row_times(kernel, matrix, r, &ids[..found], x, x_row_bytes, out, out_stride);
             }
         }
     }
@@ -332,6 +334,7 @@ const TOKENS: usize = 32;
 /// As for `matmul`; `r` is a row of the matrix, `ids` tokens.
 #[inline(never)]
 unsafe fn row_times<K: Rows>(
+    kernel: K,
     matrix: &Matrix,
     r: usize,
     ids: &[u8],
@@ -345,13 +348,13 @@ unsafe fn row_times<K: Rows>(
     let put = |id: u8, dot| out.wrapping_add(usize::from(id) * out_stride + r).write(dot);
     let (fours, rest) = ids.as_chunks::<4>();
     for &four in fours {
-        let [dots] = K::dot([row], matrix.k, four.map(token));
+        let [dots] = kernel.dot([row], matrix.k, four.map(token));
         for (id, dot) in four.into_iter().zip(dots) {
             put(id, dot);
         }
     }
     for &id in rest {
-        let [[dot]] = K::dot([row], matrix.k, [token(id)]);
+        let [[dot]] = kernel.dot([row], matrix.k, [token(id)]);
         put(id, dot);
     }
 }
@@ -402,6 +405,7 @@ const PICKED: usize = 12;
 /// As for `matvec_rows`.
 #[inline(never)]
 unsafe fn pick<K: Rows>(
+    kernel: K,
     w: *const u8,
     w_row_bytes: usize,
     ids: *const u32,
@@ -415,13 +419,13 @@ unsafe fn pick<K: Rows>(
     let body = n_ids / PICKED * PICKED;
     for first in (0..body).step_by(PICKED) {
         let rows = core::array::from_fn(|j| row(first + j));
-        let dots: [[f32; 1]; PICKED] = K::dot(rows, k, [x]);
+        let dots: [[f32; 1]; PICKED] = kernel.dot(rows, k, [x]);
         for (j, [dot]) in dots.into_iter().enumerate() {
             put(first + j, dot);
         }
     }
     for i in body..n_ids {
-        let [[dot]] = K::dot([row(i)], k, [x]);
+        let [[dot]] = kernel.dot([row(i)], k, [x]);
         put(i, dot);
     }
 }

@@ -14,7 +14,7 @@ use crate::i8::Bytes;
 use crate::layout;
 use crate::matmul::{chosen, with_rows, Rows, SUM_I32};
 use crate::q4::Nibbles;
-use crate::table::{self, Numbers};
+use crate::table::Numbers;
 
 /// For each of `n_ids` neurons: gate[id] = its gate row . x; where that is positive up[id] = its
 /// up row . x; where h = act(gate) * act'(up) is not zero, h * its down row is added to the sum of
@@ -92,11 +92,11 @@ impl Sums {
     /// # Safety
     /// `row` is a packed row of the kind, of `k` weights.
     #[inline(always)]
-    unsafe fn push<K: Rows>(&mut self, group: usize, row: *const u8, h: f32) {
-        self.close::<K>(group);
+    unsafe fn push<K: Rows>(&mut self, kernel: K, group: usize, row: *const u8, h: f32) {
+        self.close(kernel, group);
         self.dozen.push(row, h);
         if self.dozen.length == ROWS {
-            self.dozen.add::<K>(self.k, self.groups.room(0));
+            self.dozen.add(kernel, self.k, self.groups.room(0));
         }
     }
 
@@ -105,9 +105,9 @@ impl Sums {
     /// # Safety
     /// There are so many groups.
     #[inline(always)]
-    unsafe fn close<K: Rows>(&mut self, group: usize) {
+    unsafe fn close<K: Rows>(&mut self, kernel: K, group: usize) {
         while self.groups.index() < group {
-            self.dozen.add::<K>(self.k, self.groups.room(0));
+            self.dozen.add(kernel, self.k, self.groups.room(0));
             self.groups.merge(0);
             self.groups.next();
             self.begin();
@@ -127,16 +127,17 @@ impl Call {
     /// # Safety
     /// `ids` are neurons, `part` below 3; `out` reaches as far as the ids.
     #[inline(always)]
-    unsafe fn dots<K: Rows>(&self, ids: &[u32], part: usize, out: *mut f32) {
+    unsafe fn dots<K: Rows>(&self, kernel: K, ids: &[u32], part: usize, out: *mut f32) {
         if let Ok(ids) = <&[u32; ROWS]>::try_from(ids) {
-            let dots: [[f32; 1]; ROWS] = K::dot(ids.map(|id| self.row(id, part)), self.k, [self.x]);
+            let dots: [[f32; 1]; ROWS] =
+                kernel.dot(ids.map(|id| self.row(id, part)), self.k, [self.x]);
             for (&id, [dot]) in ids.iter().zip(dots) {
                 out.add(id as usize).write(dot);
             }
             return;
         }
         for &id in ids {
-            let [[dot]] = K::dot([self.row(id, part)], self.k, [self.x]);
+            let [[dot]] = kernel.dot([self.row(id, part)], self.k, [self.x]);
             out.add(id as usize).write(dot);
         }
     }
@@ -146,8 +147,8 @@ impl Call {
     /// # Safety
     /// `ids` are neurons whose gates are known, in the order of their groups.
     #[inline(never)]
-    unsafe fn rise<K: Rows>(&self, ids: &[u32], sums: &mut Sums) -> u32 {
-        self.dots::<K>(ids, 1, self.up);
+    unsafe fn rise<K: Rows>(&self, kernel: K, ids: &[u32], sums: &mut Sums) -> u32 {
+        self.dots(kernel, ids, 1, self.up);
         let mut fired = 0;
         for &id in ids {
             let h = activate_one(
@@ -158,7 +159,7 @@ impl Call {
             if h != 0.0 {
                 fired += 1;
                 let group = self.group_of.add(id as usize).read() as usize;
-                sums.push::<K>(group, self.row(id, 2), h);
+                sums.push(kernel, group, self.row(id, 2), h);
             }
         }
         fired
@@ -168,7 +169,13 @@ impl Call {
 /// # Safety
 /// As for `neurons`.
 #[inline(never)]
-unsafe fn compute<K: Rows>(call: &Call, ids: *const u32, n_ids: usize, groups: Groups) -> [u32; 2] {
+unsafe fn compute<K: Rows>(
+    kernel: K,
+    call: &Call,
+    ids: *const u32,
+    n_ids: usize,
+    groups: Groups,
+) -> [u32; 2] {
     let ids = if n_ids == 0 { &[] } else { core::slice::from_raw_parts(ids, n_ids) };
     let mut open = [0; ROWS];
     let mut length = 0;
@@ -176,21 +183,21 @@ unsafe fn compute<K: Rows>(call: &Call, ids: *const u32, n_ids: usize, groups: G
     let mut sums = Sums::new(groups, call.k);
     let mut read = [0; 2];
     for dozen in ids.chunks(ROWS) {
-        call.dots::<K>(dozen, 0, call.gate);
+        call.dots(kernel, dozen, 0, call.gate);
         for &id in dozen {
             if call.gate.add(id as usize).read() > 0.0 {
                 open[length] = id;
                 length += 1;
                 if length == ROWS {
                     read[0] += length as u32;
-                    read[1] += call.rise::<K>(&open, &mut sums);
+                    read[1] += call.rise(kernel, &open, &mut sums);
                     length = 0;
                 }
             }
         }
     }
     read[0] += length as u32;
-    read[1] += call.rise::<K>(&open[..length], &mut sums);
-    sums.close::<K>(end);
+    read[1] += call.rise(kernel, &open[..length], &mut sums);
+    sums.close(kernel, end);
     read
 }

@@ -23,6 +23,7 @@ use crate::simd::*;
 
 /// `KIND`: Q4, Q4M or Q4K. `SUM_I32`: whether products are summed in i32 at once; the results are
 /// the same.
+#[derive(Clone, Copy)]
 pub struct Nibbles<const KIND: u32, const SUM_I32: bool>;
 
 impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
@@ -211,6 +212,7 @@ impl<const KIND: u32, const SUM_I32: bool> Rows for Nibbles<KIND, SUM_I32> {
 
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
+        self,
         mut rows: [*const u8; R],
         k: usize,
         mut tokens: [*const u8; T],
@@ -238,6 +240,7 @@ impl<const KIND: u32, const SUM_I32: bool> Rows for Nibbles<KIND, SUM_I32> {
     /// * 127.
     #[inline(always)]
     unsafe fn add<const N: usize>(
+        self,
         rows: &[*const u8; N],
         offset: usize,
         h: &[f32; N],

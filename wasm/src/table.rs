@@ -7,8 +7,6 @@
 //! are small, so that both products of a block, at most 16 x 127 x 16 = 32512, are summed in i16 as
 //! Q4's are. The integer part is exact either way, and so the results are the same.
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
-
 use crate::coefficients::{add4, broadcast, quantise};
 use crate::layout::activation::nibbles::{self, BYTES, OFFSETS, SCALES};
 use crate::layout::{
@@ -72,20 +70,9 @@ static TABLES: [Table; (IQ1 - IQ4 + 1) as usize] = {
     tables
 };
 
-/// The kind whose table is looked up by the call at hand.
-static KIND: AtomicU32 = AtomicU32::new(IQ4);
-
 /// Rows of the kinds that have a table.
-pub struct Numbers;
-
-/// Chooses the table of the calls that follow.
-pub fn choose(kind: u32) {
-    KIND.store(kind, Relaxed);
-}
-
-fn chosen() -> &'static Table {
-    Table::of(KIND.load(Relaxed))
-}
+#[derive(Clone, Copy)]
+pub struct Numbers(&'static Table);
 
 const GROUP_BYTES: usize = group_bytes(IQ4);
 
@@ -102,6 +89,10 @@ struct Constants {
 }
 
 impl Numbers {
+    pub fn of(kind: u32) -> Numbers {
+        Numbers(Table::of(kind))
+    }
+
     /// Adds the products of a group, or of half of one. `end` is the bytes of its nibbles. `WHOLE`:
     /// whether weights are multiplied whole.
     ///
@@ -196,6 +187,7 @@ impl Numbers {
     /// As for `Rows::add`, where the group is whole, or half.
     #[inline(always)]
     unsafe fn add_group<const IS_HALF: bool, const N: usize>(
+        self,
         rows: &[*const u8; N],
         offset: usize,
         h: &[f32; N],
@@ -212,7 +204,7 @@ impl Numbers {
             offsets[1] = offsets[0];
         }
         let scales = broadcast(coefficients.scale);
-        let table = chosen();
+        let table = self.0;
         let mask = opaque(i8x16_splat(15));
         let rest_table = opaque(load(table.rests.as_ptr()));
         // Pairs of a sum of nibbles and one of rests.
@@ -270,11 +262,12 @@ impl Rows for Numbers {
 
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
+        self,
         rows: [*const u8; R],
         k: usize,
         tokens: [*const u8; T],
     ) -> [[f32; T]; R] {
-        let table = chosen();
+        let table = self.0;
         let mask = opaque(i8x16_splat(15));
         let ones = opaque(i16x8_splat(1));
         if let Some(bytes) = byte_dot() {
@@ -311,6 +304,7 @@ impl Rows for Numbers {
     /// * 127.
     #[inline(always)]
     unsafe fn add<const N: usize>(
+        self,
         rows: &[*const u8; N],
         offset: usize,
         h: &[f32; N],
@@ -318,9 +312,9 @@ impl Rows for Numbers {
         out: *mut f32,
     ) {
         if width > HALF {
-            Self::add_group::<false, N>(rows, offset, h, out);
+            self.add_group::<false, N>(rows, offset, h, out);
         } else {
-            Self::add_group::<true, N>(rows, offset, h, out);
+            self.add_group::<true, N>(rows, offset, h, out);
         }
     }
 }
