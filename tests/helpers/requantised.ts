@@ -4,12 +4,14 @@ import { fromBuffer } from "../../src/bytes/memory.ts";
 import { dequantise } from "../../src/formats/ggml/dequantise.ts";
 import { quantise } from "../../src/formats/ggml/quantise.ts";
 import { type GgmlType, ggmlTypes } from "../../src/formats/ggml/types.ts";
+
 import { readGguf } from "../../src/formats/gguf/read.ts";
 import {
   type TensorToWrite,
   toBuffer,
   writeGguf,
 } from "../../src/formats/gguf/write.ts";
+import { isNearestType, nearestBlocks } from "./nearest_blocks.ts";
 
 /** The same file with every matrix that is named and whose rows allow it stored as `type`. */
 export async function requantised(
@@ -30,7 +32,10 @@ export async function requantised(
     }
     const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
     dequantise(tensor.type, bytes, values);
-    tensors.push({ name, shape, type, data: quantise(type, values) });
+    const data = isNearestType(type)
+      ? nearestBlocks(type, values)
+      : quantise(type, values);
+    tensors.push({ name, shape, type, data });
   }
   const { magic, metadata } = file;
   return fromBuffer(await toBuffer(writeGguf({ magic, metadata, tensors })));

@@ -69,7 +69,15 @@ async function nlls(source: ByteSource): Promise<[number, number]> {
   return [await meanNll(cpu, ids), await meanNll(reference, ids)];
 }
 
-const types: GgmlType[] = ["Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K"];
+const types: GgmlType[] = [
+  "Q4_0",
+  "Q4_1",
+  "Q8_0",
+  "Q4_K",
+  "Q6_K",
+  "IQ4_NL",
+  "MXFP4",
+];
 for (const type of types) {
   Deno.test(`${type}: the NLL of a text is the reference's within 0.5%`, async () => {
     const original = await embeddedAsF32();
