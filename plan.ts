@@ -52,6 +52,11 @@ export {
   type SplitOptions,
   uniformSplit,
 } from "./src/plan/splits.ts";
+export {
+  type Packing,
+  type Packings,
+  packingsOf,
+} from "./src/places/packed_tensors.ts";
 export type { Side } from "./src/plan/schedule.ts";
 export {
   type ActivationCdf,

@@ -35,6 +35,13 @@ export const packedKind = {
   i8HalfMin: 14,
 } as const;
 
+/** Names of the layouts, for people, by number. */
+// deno-fmt-ignore
+export const kindNames = [
+  "F32", "F16", "Q4", "Q4M", "Q4K", "IQ4", "FP4", "IQ3", "IQ3S", "IQ2", "IQ1",
+  "I8", "I8M", "I8H", "I8HM",
+] as const;
+
 /** The layout that holds a type's weights exactly. */
 export const kindOfType: Readonly<Record<GgmlType, number>> = {
   F32: packedKind.f32,

@@ -61,6 +61,10 @@ Deno.test("with -v the table has the sparsity that was reached", async () => {
   for (const row of cellsOf(dense.out).slice(2)) {
     assert.deepEqual(row.slice(6, 8), ["dense", "0.0 %"]);
   }
+  assert.match(
+    err,
+    /type +tensors +in the file +kept as +taking\s+Q8_0 +44 +8\.1 MiB +I8 +8\.1 MiB/,
+  );
 });
 
 Deno.test("the roofline is the counted bytes over the measured rates", async () => {

@@ -58,13 +58,42 @@ Deno.test("the text sums tensors up, or lists them", async () => {
   const summary = toText(inspection, false);
   assert.match(summary, /runs here +yes/);
   assert.match(summary, /bamboo\.embedding_length +uint32 +256/);
-  assert.match(summary, /Q8_0 +44 +tensors/);
+  assert.match(
+    summary,
+    /Q8_0 +44 +tensors +\S+ MiB +kept as I8, +\S+ MiB +on a GPU as Q8_0, +\S+ MiB\n/,
+  );
   assert.match(summary, /blk\.0 to blk\.5, each +9 +tensors/);
   assert.doesNotMatch(summary, /blk\.0\.attn_q/);
   assert.match(
     toText(inspection, true),
-    /blk\.0\.attn_q\.weight +Q8_0 +\[256, 256\] +69632/,
+    /blk\.0\.attn_q\.weight +Q8_0 +\[256, 256\] +69632 +kept as I8, +69632 +on a GPU as Q8_0, +69632\n/,
   );
+});
+
+Deno.test("as what weights are kept, and what that takes, is said for each type and tensor", async () => {
+  const { bytes } = await randomModel({
+    type: "IQ3_S",
+    hiddenSize: 256,
+    feedForwardSize: 512,
+  });
+  const inspection = await inspectFile(fromBuffer(bytes), options);
+  const { byType, memory } = inspection;
+  const [matrices, vectors] = byType;
+  assert.deepEqual(
+    [matrices.cpu.layout, matrices.gpu.layout, vectors.cpu.layout],
+    ["IQ3S", "I8H", "F32"],
+  );
+  const weights = matrices.parameters;
+  assert.equal(matrices.cpu.bytes, weights / 128 * 80);
+  assert.equal(matrices.gpu.bytes, weights / 256 * 320);
+  // Norms are there for each thread.
+  const all = matrices.cpu.bytes + options.threads * vectors.cpu.bytes;
+  assert.equal(memory!.weights, all);
+  const json = JSON.parse(toJson(inspection));
+  const up = json.tensors.find(({ name }: { name: string }) =>
+    name === "blk.0.ffn_up.weight"
+  );
+  assert.deepEqual(up.cpu, { layout: "IQ3S", bytes: 256 * 512 / 128 * 80 });
 });
 
 Deno.test("a file of another architecture is shown, and why it cannot run", async () => {

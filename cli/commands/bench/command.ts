@@ -9,7 +9,7 @@ import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
 import { benchLoadOptions, modelOptions } from "../../options.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { recallText } from "../../recall.ts";
-import { layersText, ratesText } from "./roofline.ts";
+import { layersText, ratesText, weightsText } from "./roofline.ts";
 import { writeDrawing } from "../../svg.ts";
 import { note, write } from "../../terminal.ts";
 import { type Timeline, timelineText, watchToken } from "./timeline.ts";
@@ -72,7 +72,7 @@ const options = {
       type: "boolean",
       flag: "-v, --verbose",
       description:
-        "more columns, and to standard error the rates of each place and what each layer did",
+        "more columns, and to standard error as what weights are kept, the rates of each place and what each layer did",
     },
   },
   Model: modelOptions,
@@ -124,7 +124,10 @@ async function run(flags: BenchFlags): Promise<number> {
   const loadFlags = { ...flags, contextSize };
   await using model = await loadModel(loadFlags, interrupt, { measureRecall });
   const writer = benchWriter(flags.output, flags.verbose ?? false);
-  if (flags.verbose) note(ratesText(model).trimEnd());
+  if (flags.verbose) {
+    note(weightsText(model).trimEnd());
+    note(ratesText(model).trimEnd());
+  }
   await write(writer.begin());
   for (const test of tests) {
     const name = nameOf(test);

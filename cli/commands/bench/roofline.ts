@@ -9,6 +9,7 @@ import { type LayerStats, type PlaceStats, totalOf } from "../../../lab.ts";
 import type { Rates } from "../../../plan.ts";
 import type { BenchResult } from "./runs.ts";
 import { formatBytes, formatShare, formatTable } from "../../format.ts";
+import { groupByType } from "../inspect/inspection.ts";
 
 /** A run beside its limit. */
 export interface Roofline {
@@ -61,6 +62,24 @@ export function ratesText({ model, engine, backend }: LanguageModel): string {
       String(rates.rowsAtOnce),
       rates.rowSums,
       rates.tileSums,
+    ]),
+  ]);
+}
+
+/** As what the weights of each type are kept, for `bench -v`. */
+export function weightsText({ file, engine }: LanguageModel): string {
+  const groups = groupByType([...file.tensors.values()]);
+  return "weights, whole tensors:\n" + formatTable([
+    ["type", "tensors", "in the file", "kept as", "taking"]
+      .concat(engine.gpu ? ["on the GPU as", "taking"] : []),
+    ...groups.map(({ name, tensors, bytes, cpu, gpu }) => [
+      name,
+      tensors,
+      formatBytes(bytes),
+      ...(engine.gpu ? [cpu, gpu] : [cpu]).flatMap(({ layout, bytes }) => [
+        layout,
+        formatBytes(bytes),
+      ]),
     ]),
   ]);
 }

@@ -16,6 +16,9 @@ import {
   estimateMemory,
   type MemoryEstimate,
   type MemoryOptions,
+  type Packing,
+  type Packings,
+  packingsOf,
 } from "../../../plan.ts";
 
 /** Tensors that have something in common. */
@@ -29,6 +32,9 @@ export interface TensorGroup {
   /** Their bytes in the file. */
   readonly bytes: number;
 }
+
+/** Tensors of one type, and as what they are kept where they are computed with. */
+export interface TypeGroup extends TensorGroup, Packings {}
 
 /** What can be said of a model file without reading its weights. */
 export interface Inspection {
@@ -45,7 +51,7 @@ export interface Inspection {
   /** All tensors together. */
   readonly total: TensorGroup;
   /** Tensors by type. */
-  readonly byType: readonly TensorGroup[];
+  readonly byType: readonly TypeGroup[];
   /** Tensors by layer. */
   readonly byLayer: readonly TensorGroup[];
   /** What running it takes, where culm can run it. */
@@ -76,9 +82,7 @@ export async function inspectFile(
     model,
     obstacle,
     total: sumUp("all", tensors),
-    byType: groupBy(tensors, (tensor) => tensor.type).sort((a, b) =>
-      b.bytes - a.bytes
-    ),
+    byType: groupByType(tensors),
     byLayer: groupBy(
       tensors,
       (tensor) => tensor.name.match(/^blk\.\d+/)?.[0] ?? "other",
@@ -107,6 +111,20 @@ export function mainType(file: GgufFile): string {
     (a, b) => b.bytes > a.bytes ? b : a,
     sumUp("no tensors", []),
   ).name;
+}
+
+/** Tensors by type, those of the most bytes first. */
+export function groupByType(tensors: readonly TensorInfo[]): TypeGroup[] {
+  return [...Map.groupBy(tensors, ({ type }) => type)]
+    .map(([type, members]) => {
+      const packings = members.map(packingsOf);
+      const sum = (of: "cpu" | "gpu"): Packing => ({
+        layout: packings[0][of].layout,
+        bytes: packings.reduce((sum, packing) => sum + packing[of].bytes, 0),
+      });
+      return { ...sumUp(type, members), cpu: sum("cpu"), gpu: sum("gpu") };
+    })
+    .sort((a, b) => b.bytes - a.bytes);
 }
 
 function groupBy(

@@ -4,6 +4,7 @@
  * @module
  */
 import type { MetadataEntry, MetadataValue } from "../../../gguf.ts";
+import { type Packings, packingsOf } from "../../../plan.ts";
 import { formatBytes, formatCount, formatTable } from "../../format.ts";
 import type { Inspection, TensorGroup } from "./inspection.ts";
 import { printable } from "../../terminal.ts";
@@ -25,9 +26,13 @@ export function toText(inspection: Inspection, everyTensor: boolean): string {
       tensor.type,
       `[${tensor.shape.join(", ")}]`,
       tensor.byteLength,
+      ...packingCells(packingsOf(tensor), (bytes) => bytes),
     ])
     : [
-      ...inspection.byType.map(groupRow),
+      ...inspection.byType.map((group) => [
+        ...groupRow(group),
+        ...packingCells(group, formatBytes),
+      ]),
       ...alikeLayers(inspection.byLayer).map(groupRow),
     ];
   return formatTable(summaryOf(inspection)) +
@@ -92,6 +97,19 @@ function groupRow({ name, tensors, bytes }: TensorGroup): (string | number)[] {
     tensors,
     "tensors",
     formatBytes(bytes).padStart(11),
+  ];
+}
+
+/** As what weights are kept, by the CPU and by a GPU, and what that takes. */
+function packingCells<T>(
+  { cpu, gpu }: Packings,
+  show: (bytes: number) => T,
+): (string | T)[] {
+  return [
+    `kept as ${cpu.layout},`,
+    show(cpu.bytes),
+    `on a GPU as ${gpu.layout},`,
+    show(gpu.bytes),
   ];
 }
 
@@ -171,7 +189,10 @@ export function toJson(inspection: Inspection): string {
         [key, { type, value }],
       ) => [key, { type, value: plain(value) }]),
     ),
-    tensors: [...file.tensors.values()],
+    tensors: Array.from(
+      file.tensors.values(),
+      (tensor) => ({ ...tensor, ...packingsOf(tensor) }),
+    ),
   };
   return JSON.stringify(content, undefined, 2) + "\n";
 }
