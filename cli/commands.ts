@@ -11,11 +11,14 @@ import { convert } from "./commands/convert.ts";
 import { evaluate } from "./commands/eval/command.ts";
 import { generate } from "./commands/generate.ts";
 import { inspect } from "./commands/inspect/command.ts";
+import { list } from "./commands/list.ts";
 import { profile } from "./commands/profile/command.ts";
 import { perplexity } from "./commands/perplexity/command.ts";
 import { plan } from "./commands/plan/command.ts";
 import { predictor } from "./commands/predictor/command.ts";
+import { pull } from "./commands/pull.ts";
 import { report } from "./commands/report/command.ts";
+import { rm } from "./commands/rm.ts";
 import { synth } from "./commands/synth.ts";
 import { tokenize } from "./commands/tokenize.ts";
 
@@ -23,6 +26,9 @@ import { tokenize } from "./commands/tokenize.ts";
 export const commands: readonly CommandSpec[] = [
   generate,
   chat,
+  pull,
+  list,
+  rm,
   inspect,
   tokenize,
   profile,

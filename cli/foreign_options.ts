@@ -72,15 +72,16 @@ const harmless:
       "the system places threads",
     ],
     ["-fit --fit", onOff, "what does not fit the GPU stays on the CPU"],
-    ["--no-mmproj --offline", none, "nothing is fetched but what -m names"],
+    ["--no-mmproj", none, "texts alone are read"],
   ];
 
 /** Options that ask for what is not there. */
 const lacking: readonly (readonly [names: string, lacks: string])[] = [
   [
-    "-hf -hfr --hf-repo -hff --hf-file -hft --hf-token -dr --docker-repo",
-    "models are not downloaded; -m takes a file, a folder, or the URL of a file",
+    "-hft --hf-token",
+    "others would see it in the list of processes; set HF_TOKEN",
   ],
+  ["-dr --docker-repo", "models come from Hugging Face's hub, with -hf"],
   ["-mu --model-url", "-m takes URLs too"],
   [
     "--lora --lora-scaled --control-vector --control-vector-scaled",

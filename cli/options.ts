@@ -26,22 +26,55 @@ export const jsonFlag = {
   description: "print everything as JSON",
 } as const satisfies FlagSpec;
 
+/** Which model of the Hugging Face hub. */
+export const hubOptions = {
+  hfRepo: {
+    type: "string",
+    flag: "-hf, -hfr, --hf-repo <repo>",
+    description:
+      "a model of the Hugging Face hub, OWNER/REPO[:QUANT], which is fetched where it is not in the cache",
+  },
+  hfFile: {
+    type: "string",
+    flag: "-hff, --hf-file <file>",
+    description: "which file of -hf, in place of QUANT",
+  },
+  revision: {
+    type: "string",
+    flag: "--revision <name>",
+    defaultText: "main",
+    description: "branch, tag or commit of -hf",
+  },
+  offline: {
+    type: "boolean",
+    flag: "--offline",
+    description: "take models of the hub from the cache alone",
+  },
+} as const satisfies FlagTable;
+
+/** What {@linkcode hubOptions} give. */
+export type HubFlags = FlagsOf<typeof hubOptions>;
+
 /** Which model. */
 export const modelOptions = {
   model: {
     type: "string",
     flag: "-m, --model <file>",
     defaultText: "the embedded tiny-bamboo",
-    description: "GGUF or PowerInfer file, its URL, or a Hugging Face folder",
+    description:
+      "GGUF or PowerInfer file, its URL, a Hugging Face folder, or hf:OWNER/REPO:QUANT of the hub",
   },
+  ...hubOptions,
 } as const satisfies FlagTable;
 
-/** What {@linkcode modelOptions} give. */
-export type ModelFlags = FlagsOf<typeof modelOptions>;
+/** What {@linkcode modelOptions} give, once models of the hub are paths. */
+export type ModelFlags = Pick<FlagsOf<typeof modelOptions>, "model">;
 
 /** The path of the model, where it is a local file. */
 export function localModel({ model }: ModelFlags): string | undefined {
-  return model === undefined || /^https?:\/\//.test(model) ? undefined : model;
+  return model === undefined || /^(https?:\/\/|hf:)/.test(model)
+    ? undefined
+    : model;
 }
 
 const { contextSize, threads, batchSize, activation, hotShare } = loadOptions;

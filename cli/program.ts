@@ -11,6 +11,7 @@ import { readArguments } from "./arguments.ts";
 import { type CommandSpec, interruptedCode } from "./command.ts";
 import { commands } from "./commands.ts";
 import { commandHelp, programHelp } from "./help.ts";
+import { withHubModels } from "./hub_model.ts";
 import { BadFlags } from "./option.ts";
 import { note, OutputClosed, printable, write } from "./terminal.ts";
 
@@ -50,7 +51,7 @@ async function run([name, ...args]: readonly string[]): Promise<number> {
   if (!read) return await print(commandHelp(command));
   const { flags, argument, notes } = read;
   for (const line of notes) note(`note: ${printable(line)}`);
-  return await command.run(flags, argument);
+  return await command.run(await withHubModels(flags, command), argument);
 }
 
 async function print(text: string): Promise<number> {

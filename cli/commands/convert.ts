@@ -5,6 +5,8 @@ import {
   convertTypes,
 } from "../../convert.ts";
 import { isFolder, openFolder, toByteSource } from "../../gguf.ts";
+import { isHubName, readHubName } from "../../src/hub/name.ts";
+import { pathOf } from "../hub_model.ts";
 import { namesOfParts } from "../../src/bytes/parts.ts";
 import type { CommandSpec } from "../command.ts";
 import { formatBytes } from "../format.ts";
@@ -82,7 +84,8 @@ function readSize(text: string, name: string): number {
   );
 }
 
-async function run(flags: ConvertFlags, path: string): Promise<number> {
+async function run(flags: ConvertFlags, given: string): Promise<number> {
+  const path = isHubName(given) ? await pathOf(readHubName(given), {}) : given;
   using interrupt = new Interrupt();
   using outputs = new DisposableStack();
   const { force, predictors, threads, splitMaxSize } = flags;

@@ -186,8 +186,11 @@ export class Exchange {
       return await untilAborted(work, signal);
     } catch (error) {
       signal.throwIfAborted();
-      const { message } = error as Error;
-      throw new PassingError(failure(message), undefined, { cause: error });
+      const { message, name } = error as Error;
+      const options = { cause: error };
+      throw name === "NotCapable" // The sandbox's word, which stays.
+        ? new UsageError(failure(message), options)
+        : new PassingError(failure(message), undefined, options);
     } finally {
       clearTimeout(timer);
     }

@@ -3,7 +3,7 @@ import { bufferFor, type ByteSource, checkRange } from "./byte_source.ts";
 import { checkOptions } from "../options.ts";
 import {
   type Exchange,
-  type refusal,
+  refusal,
   RemoteFile,
   type UrlOptions,
   urlOptions,
@@ -24,7 +24,15 @@ export { type UrlOptions, urlOptions } from "./exchange.ts";
 export async function fromUrl(
   url: string | URL,
   options: UrlOptions = {},
-  refused?: typeof refusal,
+): Promise<ByteSource> {
+  return await fromServer(url, options, refusal);
+}
+
+/** As {@linkcode fromUrl}; `refused` says what a server's refusals mean. */
+export async function fromServer(
+  url: string | URL,
+  options: UrlOptions,
+  refused: typeof refusal,
 ): Promise<ByteSource> {
   const checked = checkOptions("fromUrl", urlOptions, options);
   const name = String(url);

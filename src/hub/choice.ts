@@ -47,7 +47,7 @@ function chooseModel(
 ): HubChoice | undefined {
   const chosen = file !== undefined
     ? paths.find((path) => path.toLowerCase() === file.toLowerCase())
-    : findQuant(paths.filter(isModel), quant);
+    : findQuant(modelsOf(paths), quant);
   if (chosen === undefined) return undefined;
   const files = partNames(chosen) ?? [chosen];
   const missing = files.find((path) => !paths.includes(path));
@@ -59,10 +59,13 @@ function chooseModel(
   return { files, opens: files[0] };
 }
 
-function isModel(path: string): boolean {
-  const name = path.slice(path.lastIndexOf("/") + 1);
-  return name.endsWith(".gguf") && !noModel.test(name) &&
-    [undefined, path].includes(partNames(path)?.[0]);
+/** The GGUF files that are models, of each the first part. */
+export function modelsOf(paths: readonly string[]): string[] {
+  return paths.filter((path) => {
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    return name.endsWith(".gguf") && !noModel.test(name) &&
+      [undefined, path].includes(partNames(path)?.[0]);
+  });
 }
 
 /** The first path with a type in it, behind which a point or a minus stands. */
@@ -101,7 +104,7 @@ function noneFor(
   { repo, file, quant }: HubName,
 ): UsageError {
   const wanted = file ?? (quant === undefined ? "GGUF file" : quant);
-  const models = paths.filter(isModel);
+  const models = modelsOf(paths);
   return new UsageError(
     `Cannot find a model in ${repo}: it has no ${wanted}; ${
       models.length === 0

@@ -3,7 +3,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import { RemoteFile } from "../bytes/exchange.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { openWhole } from "../bytes/parts.ts";
-import { fromUrl } from "../bytes/url.ts";
+import { fromServer } from "../bytes/url.ts";
 import { CulmError, LimitError, UsageError } from "../errors.ts";
 import { permits } from "../platform/permission.ts";
 import { HubCache, isCommit, sizeOf } from "./cache.ts";
@@ -109,11 +109,16 @@ export async function resolve(
   if (cached === undefined) return await findOnHub(name, settings, options);
   // Where there is a copy, a hub that does not answer is not waited for.
   const impatient = { timeout: 10_000, ...options, mostFailures: 1 };
-  return await findOnHub(name, settings, impatient).catch((error) => {
+  try {
+    const model = await findOnHub(name, settings, impatient);
+    const { commit } = model;
+    const isSame = await findInCache({ ...name, revision: commit }, settings);
+    return isSame === cached ? cached : model;
+  } catch (error) {
     if (!(error instanceof CulmError)) throw error;
     options.onWarning?.(`${error.message}; taking the copy in the cache`);
     return cached;
-  });
+  }
 }
 
 /** Whether models can be kept here. */
@@ -253,7 +258,7 @@ export function openOnHub(
   const { endpoint } = settings;
   const { signal, timeout } = options;
   const open = (url: string) =>
-    fromUrl(
+    fromServer(
       url,
       { signal, timeout, headers: headersOf(settings) },
       refusedFor(name, settings),

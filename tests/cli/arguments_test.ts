@@ -70,7 +70,8 @@ Deno.test("options for what is not there say so", () => {
     ["generate", "-cnv", /culm chat is for conversations/],
     ["chat", "-no-cnv", /culm generate/],
     ["chat", "-st", /culm chat < FILE/],
-    ["generate", "-hf a/b", /models are not downloaded/],
+    ["generate", "-hft secret", /set HF_TOKEN/],
+    ["generate", "--docker-repo a/b", /Hugging Face's hub, with -hf/],
     ["generate", "--grammar x", /not constrained/],
     ["generate", "--mirostat 2", /no such sampler/],
     ["generate", "--lora x", /adapters/],
@@ -82,6 +83,17 @@ Deno.test("options for what is not there say so", () => {
       assert.match(error.message, message);
       return true;
     });
+  }
+});
+
+Deno.test("a model of the hub is named as llama.cpp's options name it", () => {
+  for (const flag of ["-hf", "-hfr", "--hf-repo"]) {
+    const { flags } = read("generate", `${flag} o/r:Q8_0 -hff f --offline`);
+    assert.deepEqual([flags.hfRepo, flags.hfFile, flags.offline], [
+      "o/r:Q8_0",
+      "f",
+      true,
+    ]);
   }
 });
 

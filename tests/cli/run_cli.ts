@@ -16,6 +16,8 @@ export interface CliOptions {
   readonly input?: string;
   /** Deno's own flags, such as `--allow-read`. */
   readonly permissions?: readonly string[];
+  /** Variables of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Starts the command line. */
@@ -33,7 +35,7 @@ export function startCli(
       ...args,
     ],
     // Without it, Mesa's drivers complain on standard error.
-    env: { XDG_RUNTIME_DIR: "/tmp" },
+    env: { XDG_RUNTIME_DIR: "/tmp", ...options.env },
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",

@@ -17,7 +17,12 @@ import type { CommandSpec } from "../../command.ts";
 import { openModel } from "../../model_file.ts";
 import { findProfile, readProfileFile } from "../../model_profile.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
-import { countingOptions, jsonFlag, modelOptions } from "../../options.ts";
+import {
+  countingOptions,
+  hubOptions,
+  jsonFlag,
+  modelOptions,
+} from "../../options.ts";
 import { exists } from "../../output_file.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { countProfile } from "../profile/counting.ts";
@@ -33,6 +38,7 @@ const options = {
       description:
         "a model, with the profile beside or in it, or with a text to count",
     },
+    ...hubOptions,
     profile: {
       type: "strings",
       flag: "--profile <file>",

@@ -26,6 +26,7 @@ import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
 import {
   benchLoadOptions,
   cacheTypeOf,
+  hubOptions,
   jsonFlag,
   modelOptions,
   runOptions,
@@ -65,6 +66,7 @@ const options = {
       type: "strings",
       description: "a column",
     },
+    ...hubOptions,
     sparsity: {
       ...sparsity,
       repeated: true,

@@ -3,6 +3,7 @@ import { readGpuIndex } from "../../../plan.ts";
 import { indexJson, indexText } from "./gpu_index.ts";
 import { inspectFile } from "./inspection.ts";
 import { toJson, toText } from "./text.ts";
+import { speedText } from "../plan/speed.ts";
 import { openModel } from "../../model_file.ts";
 import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
 import {
@@ -34,9 +35,11 @@ export const inspect: CommandSpec = {
   summary:
     "show what a model file holds and what it takes to run it, by its header alone; or what an index of a GPU's neurons holds",
   options,
+  readsHeader: true,
   examples: [
     "culm inspect -m model.gguf -c 4096",
     "culm inspect -m model.gguf --json",
+    "culm inspect -hf ggml-org/gemma-3-1b-it-GGUF",
   ],
   run,
 };
@@ -56,10 +59,13 @@ async function run(flags: InspectFlags): Promise<number> {
       return 0;
     }
     const inspection = await inspectFile(source, settings, flags.activation);
+    const speed = flags.hfRepo === undefined
+      ? undefined
+      : await speedText(inspection);
     await write(
       flags.json
-        ? toJson(inspection)
-        : toText(inspection, flags.tensors ?? false),
+        ? toJson({ ...inspection, speed })
+        : toText({ ...inspection, speed }, flags.tensors ?? false),
     );
   } finally {
     await source.close();

@@ -56,6 +56,8 @@ export interface Inspection {
   readonly byLayer: readonly TensorGroup[];
   /** What running it takes, where culm can run it. */
   readonly memory?: MemoryEstimate & MemoryOptions;
+  /** How fast it is expected to be, where that was asked. */
+  readonly speed?: string;
 }
 
 /**

@@ -45,7 +45,7 @@ export function toText(inspection: Inspection, everyTensor: boolean): string {
 
 /** What a file is and takes: names and texts. */
 export function summaryOf(
-  { name, files, file, model, obstacle, total, memory }: Inspection,
+  { name, files, file, model, obstacle, total, memory, speed }: Inspection,
 ): string[][] {
   const lines = [
     ["file", printable(name)],
@@ -88,6 +88,7 @@ export function summaryOf(
       ],
     );
   }
+  if (speed !== undefined) lines.push(["speed", speed]);
   return lines;
 }
 
@@ -182,6 +183,7 @@ export function toJson(inspection: Inspection): string {
       hasPredictor: model.layers.some((layer) => layer.fc1),
     },
     memory,
+    speed: inspection.speed,
     byType,
     byLayer,
     metadata: Object.fromEntries(
