@@ -20,11 +20,12 @@ fn main(
   let first = position + 1u - min(position + 1u, params.window);
   let q_at = token * params.stride + params.q_first + head * params.head_size;
 
+  let scale = params.scale * bitcast<f32>(token_at(token, record_query_scale));
   if (index < params.quads) {
     var q: vec4f;
     for (var i = 0u; i < 4u; i++) {
       let e = 4u * index + i;
-      if (e < params.head_size) { q[i] = params.scale * qkv[q_at + e]; }
+      if (e < params.head_size) { q[i] = scale * qkv[q_at + e]; }
     }
     query[index] = q;
   }
@@ -63,6 +64,7 @@ fn main(
             (score_of(page, at, i + 12u) + score_of(page, at, i + 14u)));
       }
       for (; i < params.quads; i += 2u) { score += score_of(page, at, i); }
+      if (capped) { score = soft_cap(score, params.cap); }
     }
     let before = highest;
     highest = max(highest, highest_of(score, index));

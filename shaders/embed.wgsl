@@ -9,13 +9,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (!is_held && !clears) { return; }
   let weights = unit_weights(min(row, params.rows - 1u), unit);
   let first = id.y * params.x_stride + 64u * (unit / 8u) + unit % 8u;
-  let none = vec4f();
-  x[first] = select(none, weights[0], is_held);
-  x[first + 8u] = select(none, weights[1], is_held);
-  x[first + 16u] = select(none, weights[2], is_held);
-  x[first + 24u] = select(none, weights[3], is_held);
-  x[first + 32u] = select(none, weights[4], is_held);
-  x[first + 40u] = select(none, weights[5], is_held);
-  x[first + 48u] = select(none, weights[6], is_held);
-  x[first + 56u] = select(none, weights[7], is_held);
+  let scale = select(0.0, params.scale, is_held);
+  x[first] = scale * weights[0];
+  x[first + 8u] = scale * weights[1];
+  x[first + 16u] = scale * weights[2];
+  x[first + 24u] = scale * weights[3];
+  x[first + 32u] = scale * weights[4];
+  x[first + 40u] = scale * weights[5];
+  x[first + 48u] = scale * weights[6];
+  x[first + 56u] = scale * weights[7];
 }

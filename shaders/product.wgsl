@@ -21,7 +21,7 @@ fn out_at(token: u32, row: u32) -> u32 {
 fn is_computed(token: u32, row: u32) -> bool {
   if (row >= params.rows) { return false; }
   switch (mask) {
-    case mask_positive: { return scores[out_at(token, row)] > 0.0; }
+    case mask_positive: { return scores[out_at(token, row)] > params.gate_threshold; }
     case mask_threshold: { return scores[out_at(token, row)] >= params.threshold; }
     default: { return true; }
   }
@@ -38,12 +38,16 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
     value *= inverseSqrt(squares / f32(params.columns) + params.epsilon);
   }
   if (biased) { value += bias[params.out_first + row]; }
+  if (scaled) { value *= params.factor; }
+  if (capped) { value = soft_cap(value, params.cap); }
   value = select(0.0, value, is_wanted);
   switch (epilogue) {
     case epilogue_add: { out[at] += value; }
     case epilogue_relu: { out[at] = max(value, 0.0); }
-    case epilogue_drelu, epilogue_reglu, epilogue_swiglu: {
-      if (row < params.rows) { value = activated(scores[at], value); } else { value = 0.0; }
+    case epilogue_drelu, epilogue_reglu, epilogue_relu2, epilogue_swiglu, epilogue_geglu: {
+      if (row >= params.rows) { value = 0.0; }
+      else if (gated) { value = activated(scores[at], value); }
+      else { value = activated(value, 1.0); }
       out[at] = value;
     }
     default: { out[at] = value; }
@@ -52,13 +56,17 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
 
 // h of a neuron from its g and u; counts it.
 fn activated(g: f32, u: f32) -> f32 {
-  var h = max(g, 0.0);
+  let is_positive = g > params.gate_threshold;
+  var h = select(0.0, g, is_positive);
   switch (epilogue) {
     case epilogue_drelu: { h *= max(u, 0.0); }
     case epilogue_reglu: { h *= u; }
-    default: { h = g / (1.0 + exp(-g)) * u; }
+    case epilogue_relu2: { h *= h * u; }
+    case epilogue_swiglu: { h = g / (1.0 + exp(-g)) * u; }
+    // 0.5 · (1 + tanh z) is a sigmoid of 2z; √(8 / π)
+    default: { h = g / (1.0 + exp(-1.5957691216 * (g + 0.044715 * g * g * g))) * u; }
   }
-  if (g > 0.0) { atomicAdd(&counted[counter_gate_positive], 1u); }
+  if (is_positive) { atomicAdd(&counted[counter_gate_positive], 1u); }
   if (h != 0.0) { atomicAdd(&counted[counter_active], 1u); }
   return h;
 }

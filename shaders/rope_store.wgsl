@@ -54,7 +54,7 @@ fn turned(token: u32, at: u32, quad: u32) -> vec4f {
 
 fn turned_pair(token: u32, pair: vec2f, e: u32) -> vec2f {
   if (e >= params.rope_size) { return pair; }
-  let c = bitcast<f32>(token_at(token, record_angles + e));
-  let s = bitcast<f32>(token_at(token, record_angles + e + 1u));
+  let c = bitcast<f32>(token_at(token, params.angles + e));
+  let s = bitcast<f32>(token_at(token, params.angles + e + 1u));
   return vec2f(pair.x * c - pair.y * s, pair.x * s + pair.y * c);
 }

@@ -83,11 +83,12 @@ fn main(
   let first = position + 1u - min(position + 1u, params.window);
   let q_at = token * params.stride + params.q_first + head * params.head_size;
 
+  let scale = params.scale * bitcast<f32>(token_at(token, record_query_scale));
   if (index < params.quads) {
     var q: vec4f;
     for (var i = 0u; i < 4u; i++) {
       let e = 4u * index + i;
-      if (e < params.head_size) { q[i] = params.scale * qkv[q_at + e]; }
+      if (e < params.head_size) { q[i] = scale * qkv[q_at + e]; }
     }
     query[index] = q;
   }
@@ -126,6 +127,7 @@ fn main(
             (score_of(page, at, i + 12u) + score_of(page, at, i + 14u)));
       }
       for (; i < params.quads; i += 2u) { score += score_of(page, at, i); }
+      if (capped) { score = soft_cap(score, params.cap); }
     }
     let before = highest;
     highest = max(highest, highest_of(score, index));
@@ -513,15 +515,15 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (!is_held && !clears) { return; }
   let weights = unit_weights(min(row, params.rows - 1u), unit);
   let first = id.y * params.x_stride + 64u * (unit / 8u) + unit % 8u;
-  let none = vec4f();
-  x[first] = select(none, weights[0], is_held);
-  x[first + 8u] = select(none, weights[1], is_held);
-  x[first + 16u] = select(none, weights[2], is_held);
-  x[first + 24u] = select(none, weights[3], is_held);
-  x[first + 32u] = select(none, weights[4], is_held);
-  x[first + 40u] = select(none, weights[5], is_held);
-  x[first + 48u] = select(none, weights[6], is_held);
-  x[first + 56u] = select(none, weights[7], is_held);
+  let scale = select(0.0, params.scale, is_held);
+  x[first] = scale * weights[0];
+  x[first + 8u] = scale * weights[1];
+  x[first + 16u] = scale * weights[2];
+  x[first + 24u] = scale * weights[3];
+  x[first + 32u] = scale * weights[4];
+  x[first + 40u] = scale * weights[5];
+  x[first + 48u] = scale * weights[6];
+  x[first + 56u] = scale * weights[7];
 }
 `;
 
@@ -921,7 +923,7 @@ fn out_at(token: u32, row: u32) -> u32 {
 fn is_computed(token: u32, row: u32) -> bool {
   if (row >= params.rows) { return false; }
   switch (mask) {
-    case mask_positive: { return scores[out_at(token, row)] > 0.0; }
+    case mask_positive: { return scores[out_at(token, row)] > params.gate_threshold; }
     case mask_threshold: { return scores[out_at(token, row)] >= params.threshold; }
     default: { return true; }
   }
@@ -938,12 +940,16 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
     value *= inverseSqrt(squares / f32(params.columns) + params.epsilon);
   }
   if (biased) { value += bias[params.out_first + row]; }
+  if (scaled) { value *= params.factor; }
+  if (capped) { value = soft_cap(value, params.cap); }
   value = select(0.0, value, is_wanted);
   switch (epilogue) {
     case epilogue_add: { out[at] += value; }
     case epilogue_relu: { out[at] = max(value, 0.0); }
-    case epilogue_drelu, epilogue_reglu, epilogue_swiglu: {
-      if (row < params.rows) { value = activated(scores[at], value); } else { value = 0.0; }
+    case epilogue_drelu, epilogue_reglu, epilogue_relu2, epilogue_swiglu, epilogue_geglu: {
+      if (row >= params.rows) { value = 0.0; }
+      else if (gated) { value = activated(scores[at], value); }
+      else { value = activated(value, 1.0); }
       out[at] = value;
     }
     default: { out[at] = value; }
@@ -952,13 +958,17 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
 
 // h of a neuron from its g and u; counts it.
 fn activated(g: f32, u: f32) -> f32 {
-  var h = max(g, 0.0);
+  let is_positive = g > params.gate_threshold;
+  var h = select(0.0, g, is_positive);
   switch (epilogue) {
     case epilogue_drelu: { h *= max(u, 0.0); }
     case epilogue_reglu: { h *= u; }
-    default: { h = g / (1.0 + exp(-g)) * u; }
+    case epilogue_relu2: { h *= h * u; }
+    case epilogue_swiglu: { h = g / (1.0 + exp(-g)) * u; }
+    // 0.5 · (1 + tanh z) is a sigmoid of 2z; √(8 / π)
+    default: { h = g / (1.0 + exp(-1.5957691216 * (g + 0.044715 * g * g * g))) * u; }
   }
-  if (g > 0.0) { atomicAdd(&counted[counter_gate_positive], 1u); }
+  if (is_positive) { atomicAdd(&counted[counter_gate_positive], 1u); }
   if (h != 0.0) { atomicAdd(&counted[counter_active], 1u); }
   return h;
 }
@@ -1030,9 +1040,15 @@ fn turned(token: u32, at: u32, quad: u32) -> vec4f {
 
 fn turned_pair(token: u32, pair: vec2f, e: u32) -> vec2f {
   if (e >= params.rope_size) { return pair; }
-  let c = bitcast<f32>(token_at(token, record_angles + e));
-  let s = bitcast<f32>(token_at(token, record_angles + e + 1u));
+  let c = bitcast<f32>(token_at(token, params.angles + e));
+  let s = bitcast<f32>(token_at(token, params.angles + e + 1u));
   return vec2f(pair.x * c - pair.y * s, pair.x * s + pair.y * c);
+}
+`;
+
+export const soft_cap: string = `// cap · tanh(x / cap); tanh is 1 long before exponentials of drivers overflow.
+fn soft_cap(x: f32, cap: f32) -> f32 {
+  return cap * tanh(clamp(x / cap, -15.0, 15.0));
 }
 `;
 

@@ -2,7 +2,6 @@
  * A place on a WebGPU device: holds parts of a model, whose results it adds to
  * a residual of its own.
  */
-import { ropeFrequencies } from "../../model/rope.ts";
 import type { Batch } from "../batch.ts";
 import type { MeasuredGpu } from "../gpu_stats.ts";
 import type { GpuSidePlace } from "../place.ts";
@@ -303,13 +302,7 @@ export class GpuPlace implements GpuSidePlace {
       step: buffers.make("step", bytes.step, STORAGE | COPY_DST),
       counters: buffers.make("counters", bytes.counters, STORAGE | COPY_SRC),
     };
-    const { model: { rotations: [rotation], ropeSize } } = options;
-    const frequencies = ropeFrequencies(
-      rotation,
-      ropeSize,
-      weights.ropeFactors,
-    );
-    const step = new Step(context.step, frequencies);
+    const step = new Step(context.step, options.model, weights.ropeFactors);
     const residual = new Residual(context);
     const head = layout.head && new Head(context, residual);
     const hasHeads = layers.some(({ attention }) => attention);

@@ -34,11 +34,24 @@ interface Case {
   readonly group: number;
   readonly shift: number;
   readonly window?: number;
+  /** Scores are capped at this */
+  readonly cap?: number;
+  /** Rotations before the layer's own among a token's angles */
+  readonly rotation?: number;
 }
 
 const cases: Case[] = [
   { headSize: 64, ropeSize: 64, heads: 4, kvHeads: 2, group: 2, shift: 0 },
   { headSize: 10, ropeSize: 10, heads: 3, kvHeads: 3, group: 1, shift: 0 },
+  {
+    headSize: 12,
+    ropeSize: 0,
+    heads: 3,
+    kvHeads: 3,
+    group: 1,
+    shift: 0,
+    cap: 0.7,
+  },
   { headSize: 100, ropeSize: 36, heads: 4, kvHeads: 2, group: 3, shift: 2 },
   {
     headSize: 33,
@@ -48,6 +61,7 @@ const cases: Case[] = [
     group: 2,
     shift: 0,
     window: 41,
+    rotation: 2,
   },
 ];
 
@@ -79,10 +93,13 @@ function attended(
   query: Float32Array,
   keys: Float32Array[],
   values: Float32Array[],
+  cap?: number,
 ): number[] {
-  const scores = keys.map((key) =>
-    key.reduce((sum, k, i) => sum + k * query[i], 0) / Math.sqrt(query.length)
-  );
+  const scores = keys.map((key) => {
+    const score = key.reduce((sum, k, i) => sum + k * query[i], 0) /
+      Math.sqrt(query.length);
+    return cap === undefined ? score : cap * Math.tanh(score / cap);
+  });
   const highest = Math.max(...scores);
   const weights = scores.map((score) => Math.exp(score - highest));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
@@ -92,16 +109,25 @@ function attended(
   );
 }
 
+/** What queries of a position are multiplied by. */
+const queryScale = (position: number) => 1 + position / 64;
+
 /** A step's words: header, records with angles, the pages of one sequence. */
 function words(
   positions: number[],
-  { ropeSize }: Case,
+  { ropeSize, rotation = 0 }: Case,
   frequencies: Float64Array,
   splits: number,
 ): Uint32Array<ArrayBuffer> {
-  const { header_words, record_position, record_pages, record_angles } =
-    stepWords;
-  const n = positions.length, record = record_angles + ropeSize;
+  const {
+    header_words,
+    record_position,
+    record_pages,
+    record_query_scale,
+    record_angles,
+  } = stepWords;
+  const n = positions.length;
+  const record = record_angles + (rotation + 1) * ropeSize;
   const pages = header_words + n * record;
   const all = new Uint32Array(pages + 11);
   putHeader(all, { token_count: n, token_words: record, split_count: splits });
@@ -111,17 +137,20 @@ function words(
     all[at + record_pages] = pages;
     const angles = new Float32Array(
       all.buffer,
-      4 * (at + record_angles),
+      4 * (at + record_angles + rotation * ropeSize),
       ropeSize,
     );
     ropeAngles(frequencies, position, angles);
+    new Float32Array(all.buffer)[at + record_query_scale] = queryScale(
+      position,
+    );
   });
   for (let i = 0; i < 11; i++) all[pages + i] = pageOf(i);
   return all;
 }
 
 async function check(c: Case, type: CacheType): Promise<void> {
-  const { headSize, ropeSize, heads, kvHeads, group, shift, window } = c;
+  const { headSize, ropeSize, heads, kvHeads, group, shift, window, cap } = c;
   const stride = (heads + 2 * kvHeads) * headSize + 3;
   const outStride = 512;
   // Values before queries: where each begins is told.
@@ -148,6 +177,7 @@ async function check(c: Case, type: CacheType): Promise<void> {
     group_shift: shift,
     head_size: headSize,
     rope_size: ropeSize,
+    angles: stepWords.record_angles + (c.rotation ?? 0) * ropeSize,
     quads: paddedHead(headSize, type) / 4,
     stride,
     q_first: first.q,
@@ -157,6 +187,7 @@ async function check(c: Case, type: CacheType): Promise<void> {
     out_padded: 256 * Math.ceil(heads * headSize / 256),
     window: window ?? 0xffffffff,
     scale: 1 / Math.sqrt(headSize),
+    cap: cap ?? 0,
   });
   const keys: Float32Array[] = [], values: Float32Array[] = [];
   for (const n of steps) {
@@ -184,7 +215,7 @@ async function check(c: Case, type: CacheType): Promise<void> {
         ropeStoreGrid(heads + kvHeads, headSize, n),
       );
       bench.commands.dispatch(
-        pipelines.get(kernels.attention),
+        pipelines.get(kernels.attention, { capped: cap !== undefined }),
         bound,
         [heads, n, splits],
       );
@@ -210,8 +241,9 @@ async function check(c: Case, type: CacheType): Promise<void> {
         const own = (rows: Float32Array[]) =>
           rows.slice(from).map((row) => row.subarray(at, at + headSize));
         const begin = head * headSize;
-        const query = q.subarray(begin, begin + headSize);
-        attended(query, own(keys), own(values)).forEach((value, i) => {
+        const query = q.subarray(begin, begin + headSize)
+          .map((value) => value * queryScale(positions[t]));
+        attended(query, own(keys), own(values), cap).forEach((value, i) => {
           const error = Math.abs(actual[begin + i] - value);
           // A stored number may be rounded to either neighbour.
           const limit = { f32: 1e-5, f16: 1e-3, q8_0: 1e-2 }[type];

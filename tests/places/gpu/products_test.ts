@@ -2,6 +2,7 @@
  * The products against scalar twins: weights dequantised, sums in f64.
  */
 import assert from "node:assert/strict";
+import { type Activation, isSparse } from "../../../src/model/activation.ts";
 import { type GgmlType, ggmlTypes } from "../../../src/formats/ggml/types.ts";
 import {
   Product,
@@ -232,9 +233,35 @@ testByTokens(
   },
 );
 
-for (const activation of ["drelu", "reglu", "swiglu"] as const) {
+/** g is cubed, halved and so on as the papers say. */
+function h(activation: Activation, g: number, u: number): number {
+  switch (activation) {
+    case "drelu":
+      return Math.max(g, 0) * Math.max(u, 0);
+    case "reglu":
+      return Math.max(g, 0) * u;
+    case "relu2":
+      return Math.max(g, 0) ** 2 * u;
+    case "swiglu":
+      return g / (1 + Math.exp(-g)) * u;
+    case "geglu":
+      return 0.5 * g *
+        (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (g + 0.044715 * g ** 3))) * u;
+  }
+}
+
+for (
+  const { activation, gateThreshold = 0 } of [
+    { activation: "drelu" },
+    { activation: "reglu" },
+    { activation: "reglu", gateThreshold: 0.4 },
+    { activation: "relu2" },
+    { activation: "swiglu" },
+    { activation: "geglu" },
+  ] as { activation: Activation; gateThreshold?: number }[]
+) {
   testByTokens(
-    `${activation}, where the gate is positive`,
+    `${activation}, where the gate is above ${gateThreshold}`,
     async (tokens) => {
       using bench = await Bench.open(stepOf(tokens));
       const rows = 41, paddedRows = 64, columns = 96, counter = 6;
@@ -245,9 +272,7 @@ for (const activation of ["drelu", "reglu", "swiglu"] as const) {
         gates.set(gaussianVector(rows, 80 + t), t * stride);
       }
       const gate = bench.buffer(gates);
-      const masked = activation === "swiglu"
-        ? { gate }
-        : { mask: { scores: gate } };
+      const isMasked = isSparse(activation);
       const before = new Float32Array(tokens * stride).fill(7);
       const results = await product(
         bench,
@@ -255,21 +280,25 @@ for (const activation of ["drelu", "reglu", "swiglu"] as const) {
         x.buffer,
         tokens,
         tokens,
-        { ...masked, epilogue: activation, paddedRows, counter },
+        {
+          gate,
+          gateThreshold,
+          mask: isMasked ? { scores: gate } : undefined,
+          epilogue: activation,
+          paddedRows,
+          counter,
+        },
         before,
       );
       let positive = 0, active = 0;
       results.forEach((result, t) => {
         const expected = weights.rows.map((row, r) => {
           const g = gates[t * stride + r], u = dot(row, x.rows[t]);
-          if (g > 0) {
-            positive++;
-          }
-          const h = activation === "swiglu"
-            ? g / (1 + Math.exp(-g)) * u
-            : Math.max(g, 0) * (activation === "drelu" ? Math.max(u, 0) : u);
-          if (h !== 0) active++;
-          return h;
+          const isPositive = g > gateThreshold;
+          if (isPositive) positive++;
+          const value = isPositive || !isMasked ? h(activation, g, u) : 0;
+          if (value !== 0) active++;
+          return value;
         });
         assertClose(result, expected, `token ${t}`);
         assert(
@@ -289,6 +318,51 @@ for (const activation of ["drelu", "reglu", "swiglu"] as const) {
     },
   );
 }
+
+testByTokens("without a gate, up is its own", async (tokens) => {
+  using bench = await Bench.open(stepOf(tokens));
+  const weights = weightsOf(bench, "F16", 41, 96);
+  const x = tokensOf(bench, tokens, 96);
+  const bias = gaussianVector(stride, 3);
+  const results = await product(bench, weights, x.buffer, tokens, tokens, {
+    bias: bench.buffer(bias),
+    epilogue: "relu2",
+  });
+  results.forEach((result, t) =>
+    assertClose(
+      result,
+      weights.rows.map((row, r) =>
+        h("relu2", dot(row, x.rows[t]) + bias[r], 1)
+      ),
+      `token ${t}`,
+    )
+  );
+});
+
+testByTokens("results are scaled, then capped", async (tokens) => {
+  using bench = await Bench.open(stepOf(tokens));
+  const weights = weightsOf(bench, "F16", 41, 96);
+  const x = tokensOf(bench, tokens, 96);
+  const cap = 2;
+  for (const factor of [0.3, 1e3]) {
+    const options = { factor, cap };
+    const results = await product(
+      bench,
+      weights,
+      x.buffer,
+      tokens,
+      tokens,
+      options,
+    );
+    results.forEach((result, t) =>
+      weights.rows.forEach((row, r) => {
+        const expected = cap * Math.tanh(factor * dot(row, x.rows[t]) / cap);
+        const error = Math.abs(result[r] - expected);
+        assert(error < 3e-6 * Math.max(1, factor), `${result[r]}, ${expected}`);
+      })
+    );
+  }
+});
 
 testByTokens(
   "rows are masked by a threshold",

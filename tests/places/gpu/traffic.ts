@@ -15,8 +15,9 @@ import {
   topLogitsRowLength,
 } from "../../../src/places/top_logits_row.ts";
 import {
+  type Angles,
   headerBytes,
-  stepWords,
+  recordWords,
 } from "../../../src/places/gpu/kernels/step_words.ts";
 
 /** Read-backs and bytes of one step. */
@@ -32,7 +33,7 @@ export function trafficOf(
 ): Traffic {
   const n = batch.length;
   let readBacks = 0;
-  let uploaded = uploadedBytes(batch, model.ropeSize);
+  let uploaded = uploadedBytes(batch, model);
   let downloaded = 0;
   const fetch = (size: number) => {
     readBacks++;
@@ -60,7 +61,7 @@ export function trafficOf(
 }
 
 /** Bytes that a step uploads: a header, records, and the pages that each sequence has reached. */
-function uploadedBytes(batch: Batch, ropeSize: number): number {
+function uploadedBytes(batch: Batch, model: Angles): number {
   const pages = new Map<number, number>();
   for (let t = 0; t < batch.length; t++) {
     const sequence = batch.sequences[t];
@@ -68,6 +69,5 @@ function uploadedBytes(batch: Batch, ropeSize: number): number {
     pages.set(sequence, Math.max(pages.get(sequence) ?? 0, reached));
   }
   const all = [...pages.values()].reduce((sum, count) => sum + count, 0);
-  const record = stepWords.record_angles + ropeSize;
-  return headerBytes + 4 * (batch.length * record + all);
+  return headerBytes + 4 * (batch.length * recordWords(model) + all);
 }

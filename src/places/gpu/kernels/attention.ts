@@ -14,6 +14,7 @@ import {
   kv_q8_0,
   kv_quads,
   rope_store,
+  soft_cap,
 } from "../../../../shaders/shaders.ts";
 import { pagePositions } from "../../batch.ts";
 import type { CacheType } from "../../cache_type.ts";
@@ -38,7 +39,10 @@ export const heads = {
     group: "u32",
     group_shift: "u32",
     head_size: "u32",
+    /** Elements of a head that turn; 0 = none */
     rope_size: "u32",
+    /** Where the layer's angles begin in a token's record */
+    angles: "u32",
     /** Quads of a padded head */
     quads: "u32",
     /** Floats from one token's queries, keys and values to the next one's */
@@ -53,6 +57,7 @@ export const heads = {
     /** Positions that attention reaches back, itself included */
     window: "u32",
     scale: "f32",
+    cap: "f32",
   },
   constants: { page_positions: pagePositions },
 } satisfies Partial<Kernel>;
@@ -104,7 +109,11 @@ export const attention = (type: CacheType) =>
       /** Of each token, head and split: Σ weight · value, then (the highest score, Σ weight) */
       splits: "read_write vec4f",
     },
-    body: [...heads.body, attended, pages[type].body, attention_wgsl],
+    body: [...heads.body, soft_cap, attended, pages[type].body, attention_wgsl],
+    overrides: {
+      /** Whether scores are capped */
+      capped: false,
+    },
     constants: { ...heads.constants, tile },
   }) satisfies Kernel;
 

@@ -8,6 +8,7 @@ import {
   mul_mat,
   mul_mat_vec,
   product as product_wgsl,
+  soft_cap,
 } from "../../../../shaders/shaders.ts";
 import type { Grid, Kernel } from "./kernel.ts";
 import { dotRows, type PackedType, quadWeights } from "./weights.ts";
@@ -15,14 +16,16 @@ import { dotRows, type PackedType, quadWeights } from "./weights.ts";
 /** Which rows are computed: all, those whose scores are positive, or those that reach the threshold. */
 export const masks = { all: 0, positive: 1, threshold: 2 } as const;
 
-/** What becomes of a result; the last three take g from the scores. */
+/** What becomes of a result; those from `drelu` on take g from the scores, where there is a gate. */
 export const epilogues = {
   store: 0,
   add: 1,
   relu: 2,
   drelu: 3,
   reglu: 4,
-  swiglu: 5,
+  relu2: 5,
+  swiglu: 6,
+  geglu: 7,
 } as const;
 
 /** What is counted in a layer: first for single tokens, then the same for tokens in tiles. */
@@ -43,7 +46,7 @@ export const product = {
     out: "read_write f32",
     counters: "read_write atomic<u32>",
   },
-  body: [product_wgsl],
+  body: [soft_cap, product_wgsl],
   params: {
     rows: "u32",
     /** The matrix has this many times 256 columns, the last ones zero */
@@ -60,6 +63,11 @@ export const product = {
     columns: "u32",
     epsilon: "f32",
     threshold: "f32",
+    /** Gates up to this count as 0 */
+    gate_threshold: "f32",
+    /** What results are multiplied by, and capped at */
+    factor: "f32",
+    cap: "f32",
     /** The number of the layer's first counter */
     counter: "u32",
     /**
@@ -76,6 +84,10 @@ export const product = {
     /** Whether x is normed: x · norm / rms(x) */
     normed: false,
     biased: false,
+    scaled: false,
+    capped: false,
+    /** Whether g is another product's; else it is the result, and u is 1 */
+    gated: true,
     /** Whether x is read, token by token, where logits are wanted */
     gathered: false,
     mask: masks.all,

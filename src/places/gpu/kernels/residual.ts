@@ -22,6 +22,8 @@ export const embed = (type: PackedType) =>
       groups: "u32",
       /** Vectors of x from one token to the next */
       x_stride: "u32",
+      /** What weights are multiplied by */
+      scale: "f32",
     },
     overrides: {
       /** Whether rows of other ids become zero; further pieces of a matrix leave them */

@@ -2,6 +2,7 @@
  * What is uploaded for a step: a header, a record for each token, then the
  * pages of each sequence.
  */
+import type { Model } from "../../../model/model.ts";
 import { type BatchLimits, pagesFor } from "../../batch.ts";
 
 /** Words of the header and of a token's record, by number, as kernels name them. */
@@ -25,8 +26,10 @@ export const stepWords = {
   record_wanted: 2,
   /** Where the pages of its sequence begin, in words of the step */
   record_pages: 3,
-  /** (cos, sin) of its position's angles, to the end of the record */
-  record_angles: 4,
+  /** What its queries are multiplied by */
+  record_query_scale: 4,
+  /** (cos, sin) of its position's angles, of each rotation, to the end of the record */
+  record_angles: 5,
 } as const;
 
 export type StepHeader = Readonly<
@@ -47,9 +50,22 @@ export function putHeader(
 
 export const headerBytes = 4 * stepWords.header_words;
 
+/** What decides how many angles a token has. */
+export type Angles = Pick<Model, "rotations" | "ropeSize">;
+
+/** Where the angles of rotation number `rotation` begin in a token's record. */
+export function anglesAt({ ropeSize }: Angles, rotation: number): number {
+  return stepWords.record_angles + rotation * ropeSize;
+}
+
+/** Words of a token's record. */
+export function recordWords(model: Angles): number {
+  return anglesAt(model, model.rotations.length);
+}
+
 /** The most bytes that a step of these limits takes. */
-export function stepBytes(limits: BatchLimits, ropeSize: number): number {
-  const record = stepWords.record_angles + ropeSize;
+export function stepBytes(limits: BatchLimits, model: Angles): number {
+  const record = recordWords(model);
   return headerBytes +
     4 * limits.tokens * (record + pagesFor(limits.contextSize));
 }

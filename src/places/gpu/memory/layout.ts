@@ -101,7 +101,7 @@ export function layoutOf(options: LayoutOptions) {
   const keeps = sparsity.mode === "threshold" || sparsity.mode === "top-k";
   // Bytes of the buffers beside the matrices; none where 0.
   const bytes = {
-    step: stepBytes(limits, model.ropeSize),
+    step: stepBytes(limits, model),
     uniforms: uniformBytes *
       (uniformCount(pieceBytes, layers, head) + (picked ? picking.levels : 0)),
     vectors: 4 * layers.flatMap(({ vectors }) => Object.values(vectors))
@@ -185,7 +185,8 @@ export function* allStacks(
     if (feedForward) {
       const { gate, up, down, predictor } = feedForward;
       if (predictor) yield* [[predictor.fc1], [predictor.fc2]];
-      yield* [[gate], [up], [down]];
+      if (gate) yield [gate];
+      yield* [[up], [down]];
     }
   }
 }
@@ -224,8 +225,8 @@ function layerLayout(
     ? feedForwardLayout(shards, part, sparsity)
     : undefined;
   const vectors: LayerVectors<VectorLayout> = {
-    attn_norm: vectorOf(shards.attn_norm!),
-    ffn_norm: vectorOf(shards.ffn_norm!),
+    attn_norm: vectorOf(shards.attn_norm),
+    ffn_norm: vectorOf(shards.ffn_norm),
     qkv_bias: attention && qkvBias(shards, attention.first),
     attn_output_bias: attention && vectorOf(shards.attn_output_bias),
     ffn_gate_bias: feedForward && vectorOf(shards.ffn_gate_bias),
@@ -244,7 +245,7 @@ function feedForwardLayout(
   const predicts = mode === "predictor" && fc1 && fc2 && !hot;
   return {
     neurons: lengthOf(neurons),
-    gate: matrixOf(ffn_gate!),
+    gate: ffn_gate && matrixOf(ffn_gate),
     up: matrixOf(ffn_up),
     down: ffn_down ? matrixOf(ffn_down, neurons) : matrixOf(ffn_down_t!),
     /** Whether down has a row for each neuron, else for each output */
@@ -355,7 +356,7 @@ type BiasedMatrix = "qkv" | "attn_output" | "ffn_gate" | "ffn_up" | "ffn_down";
 
 /** Something for each vector of a layer; `qkv_bias` lies as a token's queries, keys and values do. */
 export type LayerVectors<T> =
-  & { readonly [N in "attn_norm" | "ffn_norm"]: T }
+  & { readonly [N in "attn_norm" | "ffn_norm"]?: T }
   & { readonly [N in `${BiasedMatrix}_bias`]?: T };
 
 /** Turns what there is for each vector of a layer into something else. */

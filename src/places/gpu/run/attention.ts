@@ -8,6 +8,7 @@ import { type Batch, pagePositions } from "../../batch.ts";
 import { kvPositionBytes } from "../../cache_type.ts";
 import { kvHeadsReadOf, KvRows } from "../../kv_rows.ts";
 import { kvHeadsOf } from "../../../plan/plan.ts";
+import { anglesAt } from "../kernels/step_words.ts";
 import {
   attention,
   attentionMerge,
@@ -72,7 +73,9 @@ export class Attention {
     );
     this.#positionBytes = kvPositionBytes(cacheType, model.headSize);
     this.#ropeStore = pipelines.get(ropeStore(cacheType));
-    this.#attention = pipelines.get(attention(cacheType));
+    this.#attention = pipelines.get(attention(cacheType), {
+      capped: model.scoreCap !== undefined,
+    });
     this.#merge = pipelines.get(attentionMerge);
     this.#mostHeads = Math.max(
       ...layout.layers.map(({ attention }) => attention?.heads ?? 0),
@@ -193,7 +196,7 @@ export class Attention {
         x: residual,
         out: this.#qkv,
         outFirst,
-        norm: { weight: attn_norm, epsilon: model.normEpsilon },
+        norm: residual.norm(attn_norm),
         bias: qkv_bias,
       }, others);
       for (const { rows } of stack) outFirst += rows;
@@ -202,13 +205,15 @@ export class Attention {
     const { headCount, kvHeadCount, headSize } = model;
     const { heads, kvHeads, first } = layout;
     const group = headCount / kvHeadCount;
+    const { window = 0xffffffff, rotation } = model.attention[index];
     const params = uniforms.add(attention(cacheType), {
       heads,
       kv_heads: kvHeads,
       group,
       group_shift: firstHead % group,
       head_size: headSize,
-      rope_size: model.ropeSize,
+      rope_size: rotation === undefined ? 0 : model.ropeSize,
+      angles: anglesAt(model, rotation ?? 0),
       quads: paddedHead(headSize, cacheType) / 4,
       stride: this.#qkv.stride,
       q_first: first.q,
@@ -216,8 +221,9 @@ export class Attention {
       v_first: first.v,
       out_stride: this.#attended.stride,
       out_padded: paddedTo256(heads * headSize),
-      window: model.attention[index].window ?? 0xffffffff,
+      window,
       scale: model.attentionScale,
+      cap: model.scoreCap ?? 0,
     });
     return {
       layout,

@@ -12,7 +12,7 @@ import {
   keepAbove,
   keepAboveGrid,
 } from "../kernels/neurons.ts";
-import { counters, counterWords, type epilogues } from "../kernels/products.ts";
+import { counters, counterWords } from "../kernels/products.ts";
 import { addBias, addBiasGrid } from "../kernels/residual.ts";
 import type { TokenRows } from "../memory/buffers.ts";
 import type { FeedForwardLayout } from "../memory/layout.ts";
@@ -59,7 +59,7 @@ interface Layer {
   readonly neurons: number;
   /** fc1 and fc2 */
   readonly predictor: readonly Product[];
-  readonly gate: Product;
+  readonly gate?: Product;
   readonly up: Product;
   readonly down: Down;
   readonly keepAbove?: GPUBindGroup;
@@ -75,8 +75,8 @@ export class FeedForward {
   readonly #thresholds?: GPUBuffer;
   readonly #keepAbove: GPUComputePipeline;
   readonly #layers: readonly (Layer | undefined)[];
-  /** Whether rows of up are computed only where the gate is positive */
-  readonly #masksUp: boolean;
+  /** Whether the activation leaves neurons zero, and the mode makes use of it */
+  readonly #isSparse: boolean;
 
   constructor(
     readonly context: PlaceContext,
@@ -105,7 +105,7 @@ export class FeedForward {
         );
       }
     }
-    this.#masksUp = sparsity.mode !== "dense" && isSparse(model.activation);
+    this.#isSparse = sparsity.mode !== "dense" && isSparse(model.activation);
     this.#keepAbove = pipelines.get(keepAbove);
     this.#layers = layout.layers.map(({ feedForward }, i) =>
       feedForward && this.#layer(i, feedForward)
@@ -114,7 +114,11 @@ export class FeedForward {
 
   get streamed(): Product[] {
     return this.#layers.flatMap((layer) =>
-      !layer ? [] : layer.predictor.length > 0 ? layer.predictor : [layer.gate]
+      !layer
+        ? []
+        : layer.predictor.length > 0
+        ? layer.predictor
+        : [layer.gate ?? layer.up]
     );
   }
 
@@ -123,14 +127,16 @@ export class FeedForward {
     const layer = this.#layers[index]!;
     const { predictor, gate, up, neurons } = layer;
     this.residual.settle(n);
-    for (const product of [...predictor, gate, up]) product.encode(n);
+    for (const product of predictor) product.encode(n);
+    gate?.encode(n);
+    up.encode(n);
     counts.add(index, "neurons", n * neurons);
     for (const product of predictor) this.#stream(index, product, n);
-    if (predictor.length === 0 || n > 1) {
+    if (gate && (predictor.length === 0 || n > 1)) {
       counts.add(index, "gateRows", n * neurons);
       this.#stream(index, gate, n);
     }
-    if (!this.#masksUp || n > 1) {
+    if (!this.#masksUp(layer) || n > 1) {
       counts.add(index, "upRows", n * neurons);
       this.#stream(index, up, n);
     }
@@ -171,11 +177,11 @@ export class FeedForward {
     counts.add(index, "active", both("active"));
     counts.add(index, "predicted", both("predicted"));
     let picked = 0;
-    if (predictor.length > 0) {
+    if (gate && predictor.length > 0) {
       counts.add(index, "gateRows", single.predicted);
       picked += single.predicted * gate.matrix.rowBytes;
     }
-    if (this.#masksUp) {
+    if (this.#masksUp(layer)) {
       counts.add(index, "upRows", single.gate_positive);
       picked += single.gate_positive * up.matrix.rowBytes;
     }
@@ -184,6 +190,11 @@ export class FeedForward {
       picked += single.active * down.matrix.rowBytes;
     }
     counts.add(index, "picked", picked);
+  }
+
+  /** Whether rows of up are computed only where the gate is positive. */
+  #masksUp({ gate }: Pick<Layer, "gate">): boolean {
+    return this.#isSparse && gate !== undefined;
   }
 
   #keep(layer: Layer, n: number): void {
@@ -199,11 +210,30 @@ export class FeedForward {
       ? sparsity.threshold
       : undefined;
     const vectors = weights.layers[index];
-    const norm = { weight: vectors.ffn_norm, epsilon: model.normEpsilon };
+    const norm = residual.norm(vectors.ffn_norm);
     const { neurons, predictor } = layout;
     const paddedRows = paddedTo256(neurons);
     const counter = counterWords * index;
-    const gate = this.#gate.buffer;
+    const { gateThreshold } = model;
+    // Scores of a predictor that reads x as it is are divided as x is.
+    const scoreScale = model.linearPredictor ? 1 : model.residualScale;
+    const predicted = predictor && {
+      scores: this.#scores!.buffer,
+      threshold: (threshold ?? model.sparseThresholds[index]) / scoreScale,
+    };
+    const gate = layout.gate && new Product(
+      context,
+      weights.of(layout.gate),
+      {
+        x: residual,
+        out: this.#gate,
+        norm,
+        bias: vectors.ffn_gate_bias,
+        counter,
+        mask: predicted,
+      },
+    );
+    const scores = gate && this.#gate.buffer;
     return {
       neurons,
       predictor: predictor
@@ -221,27 +251,21 @@ export class FeedForward {
           }),
         ]
         : [],
-      gate: new Product(context, weights.of(layout.gate), {
-        x: residual,
-        out: this.#gate,
-        norm,
-        bias: vectors.ffn_gate_bias,
-        counter,
-        mask: predictor && {
-          scores: this.#scores!.buffer,
-          threshold: threshold ?? model.sparseThresholds[index],
-        },
-      }),
+      gate,
       up: new Product(context, weights.of(layout.up), {
         x: residual,
         out: this.ffnActivations,
         norm,
         bias: vectors.ffn_up_bias,
         counter,
-        mask: this.#masksUp ? { scores: gate } : undefined,
-        gate,
-        // `beyondGpu` refuses all others.
-        epilogue: model.activation as keyof typeof epilogues,
+        mask: !scores
+          ? predicted
+          : this.#masksUp({ gate })
+          ? { scores }
+          : undefined,
+        gate: scores,
+        gateThreshold,
+        epilogue: model.activation,
         paddedRows,
       }),
       down: new Down(

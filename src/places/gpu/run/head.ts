@@ -55,6 +55,7 @@ export class Head {
           rows,
           groups: embedding.groups,
           x_stride: residual.stride / 4,
+          scale: model.embeddingScale / model.residualScale,
         }),
         matrix: buffer,
         x: residual.buffer,
@@ -63,7 +64,9 @@ export class Head {
     this.#output = new Product(context, weights.of(output), {
       x: residual,
       out: this.#logits,
-      norm: { weight: weights.output_norm, epsilon: model.normEpsilon },
+      norm: residual.norm(weights.output_norm),
+      factor: model.logitScale,
+      cap: model.logitCap,
       gathered: true,
     });
     if (picked > 0) {
@@ -77,7 +80,7 @@ export class Head {
 
   /** x := the rows of the embedding; zeros where the place has none. */
   embed(n: number): void {
-    this.residual.stretchesWait = false;
+    this.residual.beginEmbedding();
     const grid = embedGrid(this.residual.stride, n);
     for (const { pipeline, group } of this.#embed) {
       this.context.commands.dispatch(pipeline, group, grid);

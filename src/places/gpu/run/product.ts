@@ -32,10 +32,16 @@ export interface ProductOptions {
   readonly bias?: Bound;
   /** Rows are computed where their scores are positive, or at least `threshold`; laid out as `out` */
   readonly mask?: { readonly scores: GPUBuffer; readonly threshold?: number };
+  /** What results, with their bias, are multiplied by; 1 where left out */
+  readonly factor?: number;
+  /** Results z become cap · tanh(z / cap), after that */
+  readonly cap?: number;
   /** What becomes of a result; it is stored where left out */
   readonly epilogue?: keyof typeof epilogues;
-  /** g of the epilogue, laid out as `out`, where there is no mask */
+  /** g of the epilogue, laid out as `out`; where left out g is the result, and u is 1 */
   readonly gate?: GPUBuffer;
+  /** Gates up to this count as 0, which it is where left out */
+  readonly gateThreshold?: number;
   /** Whether x is read for the tokens that want logits */
   readonly gathered?: boolean;
   /** Where the layer's counters are; 0 where left out */
@@ -83,6 +89,9 @@ export class Product {
         columns: matrix.columns,
         epsilon: norm?.epsilon ?? 1,
         threshold: mask?.threshold ?? 0,
+        gate_threshold: options.gateThreshold ?? 0,
+        factor: options.factor ?? 1,
+        cap: options.cap ?? 0,
         counter: options.counter ?? 0,
         second_row: second?.row ?? 0,
         second_shift: second?.shift ?? 0,
@@ -106,6 +115,9 @@ export class Product {
     const overrides = {
       normed: norm !== undefined,
       biased: bias !== undefined,
+      scaled: (options.factor ?? 1) !== 1,
+      capped: options.cap !== undefined,
+      gated: options.gate !== undefined,
       gathered: options.gathered ?? false,
       mask: masks[
         !mask ? "all" : mask.threshold === undefined ? "positive" : "threshold"

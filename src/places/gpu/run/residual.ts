@@ -1,8 +1,13 @@
-/** The residual stream on the device, `[tokens, stride]`, and what is added to it. */
+/**
+ * The residual stream on the device, `[tokens, stride]`, and what is added to it.
+ * It lies there divided by the model's `residualScale`, so that no sum has to be
+ * multiplied by that; norms take no notice, with an epsilon that is divided too.
+ */
 import { copyRows } from "../../batch.ts";
 import { addPartials, addPartialsGrid } from "../kernels/residual.ts";
 import type { TokenRows } from "../memory/buffers.ts";
 import type { PlaceContext } from "./context.ts";
+import type { ProductOptions } from "./product.ts";
 import type { Region } from "./read_back.ts";
 
 /** x, and the slots whose sums wait to be added. */
@@ -16,18 +21,23 @@ export class Residual implements TokenRows {
   readonly #addStretches: GPUComputePipeline;
   readonly #addBoth: GPUComputePipeline;
   readonly #hiddenSize: number;
+  /** What x on the device is multiplied by */
+  readonly #scale: number;
+  readonly #epsilon: number;
   /** Rows of this stride on their way to the device */
   readonly #host: Float32Array<ArrayBuffer>;
   /** `[tokens, hiddenSize]`, from the device */
   readonly #taken: Float32Array<ArrayBuffer>;
   /** Whether the sums of this place's stretches, which lie in their slots, wait to be added */
   stretchesWait = false;
+  /** Whether x has nothing yet but rows of the embedding */
+  #isEmbedding = false;
 
   constructor(
     readonly context: Omit<PlaceContext, "counts" | "weights">,
   ) {
     const { buffers, pipelines, uniforms, step, options, layout } = context;
-    const { model: { hiddenSize } } = options;
+    const { model: { hiddenSize, residualScale, normEpsilon } } = options;
     const { strides, bytes } = layout;
     this.stride = strides.hidden;
     const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
@@ -39,6 +49,8 @@ export class Residual implements TokenRows {
     );
     this.#host = new Float32Array(bytes.x / 4);
     this.#hiddenSize = hiddenSize;
+    this.#scale = residualScale;
+    this.#epsilon = normEpsilon / residualScale ** 2;
     this.#taken = new Float32Array(bytes.x / 4 / this.stride * hiddenSize);
     this.#group = pipelines.bind(addPartials, {
       step,
@@ -53,20 +65,34 @@ export class Residual implements TokenRows {
     this.#addBoth = adder(true, true);
   }
 
+  /** How a product norms x by `weight`; not at all where there is none. */
+  norm(weight?: GPUBufferBinding): ProductOptions["norm"] {
+    return weight && { weight, epsilon: this.#epsilon };
+  }
+
+  /** Call before rows of the embedding are written to x. */
+  beginEmbedding(): void {
+    this.stretchesWait = false;
+    this.#isEmbedding = true;
+  }
+
   /** x := rows, `[tokens]` of any stride. */
   set(rows: Float32Array, tokens: number): void {
     this.stretchesWait = false;
-    this.#upload(rows, tokens, this.buffer);
+    this.#isEmbedding = false;
+    this.#upload(rows, tokens, this.buffer, 1 / this.#scale);
   }
 
-  /** x += rows, and the stretches that wait. */
+  /** x += rows of the embedding, or what a layer's half adds before it is scaled, and the stretches that wait. */
   add(rows: Float32Array, tokens: number): void {
-    this.#upload(rows, tokens, this.partials);
+    const factor = this.#isEmbedding ? 1 / this.#scale : 1;
+    this.#upload(rows, tokens, this.partials, factor);
     this.#encode(this.stretchesWait ? this.#addBoth : this.#addUpload, tokens);
   }
 
   /** Adds what waits; call before x is read. */
   settle(tokens: number): void {
+    this.#isEmbedding = false;
     if (this.stretchesWait) this.#encode(this.#addStretches, tokens);
   }
 
@@ -79,6 +105,7 @@ export class Residual implements TokenRows {
     const from = rows.subarray(0, tokens * this.stride);
     const taken = this.#taken.subarray(0, tokens * this.#hiddenSize);
     copyRows(from, taken, tokens, this.#hiddenSize);
+    scale(taken, this.#scale);
     return taken;
   }
 
@@ -88,9 +115,20 @@ export class Residual implements TokenRows {
     this.stretchesWait = false;
   }
 
-  #upload(rows: Float32Array, tokens: number, to: GPUBuffer): void {
+  #upload(
+    rows: Float32Array,
+    tokens: number,
+    to: GPUBuffer,
+    factor: number,
+  ): void {
     const host = this.#host.subarray(0, tokens * this.stride);
     copyRows(rows, host, tokens, this.#hiddenSize);
+    scale(host, factor);
     this.context.commands.write(to, this.#host.buffer, host.byteLength);
   }
+}
+
+function scale(values: Float32Array, factor: number): void {
+  if (factor === 1) return;
+  for (let i = 0; i < values.length; i++) values[i] *= factor;
 }

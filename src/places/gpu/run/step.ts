@@ -1,9 +1,13 @@
-import { ropeAngles } from "../../../model/rope.ts";
+import type { Model } from "../../../model/model.ts";
+import { ropeAngles, ropeFrequencies } from "../../../model/rope.ts";
+import { queryScale } from "../../../model/traits.ts";
 import { type Batch, pagesFor } from "../../batch.ts";
 import type { Commands } from "../device/commands.ts";
 import {
+  anglesAt,
   headerBytes,
   putHeader,
+  recordWords,
   type StepHeader,
   stepWords as word,
 } from "../kernels/step_words.ts";
@@ -24,10 +28,18 @@ export class Step {
   readonly #words: Uint32Array<ArrayBuffer>;
   readonly #floats: Float32Array;
 
+  /** Of each rotation */
+  readonly #frequencies: readonly Float64Array[];
+
+  /** `factors` divide the rotations' frequencies, where the file has them. */
   constructor(
     readonly buffer: GPUBuffer,
-    readonly frequencies: Float64Array,
+    readonly model: Model,
+    factors?: Float32Array,
   ) {
+    this.#frequencies = model.rotations.map((rotation) =>
+      ropeFrequencies(rotation, model.ropeSize, factors)
+    );
     this.#words = new Uint32Array(buffer.size / 4);
     this.#floats = new Float32Array(this.#words.buffer);
   }
@@ -39,7 +51,7 @@ export class Step {
   ): void {
     const words = this.#words;
     const n = batch.length;
-    const record = word.record_angles + 2 * this.frequencies.length;
+    const record = recordWords(this.model);
     putHeader(words, {
       token_count: n,
       wanted_first: 0,
@@ -59,11 +71,7 @@ export class Step {
       if (batch.wantLogits[t]) {
         words[word.header_words + wanted++ * record + word.record_wanted] = t;
       }
-      ropeAngles(
-        this.frequencies,
-        batch.positions[t],
-        this.#floats.subarray(at + word.record_angles, at + record),
-      );
+      this.#putAngles(at, batch.positions[t]);
     }
     commands.write(this.buffer, words.buffer, 4 * end);
   }
@@ -72,6 +80,21 @@ export class Step {
   want(commands: Commands, first: number, count: number): void {
     putHeader(this.#words, { wanted_first: first, wanted_count: count });
     commands.write(this.buffer, this.#words.buffer, headerBytes);
+  }
+
+  /** Puts what turns and scales a token at `position` into its record, at word `at`. */
+  #putAngles(at: number, position: number): void {
+    const { model } = this;
+    const floats = this.#floats;
+    floats[at + word.record_query_scale] = queryScale(model, position);
+    model.rotations.forEach(({ magnitude }, i) =>
+      ropeAngles(
+        this.#frequencies[i],
+        position,
+        floats.subarray(at + anglesAt(model, i), at + anglesAt(model, i + 1)),
+        magnitude,
+      )
+    );
   }
 
   /** Lists each sequence's pages from word `first` on; returns where each list begins, and the last one ends. */
