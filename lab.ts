@@ -18,6 +18,7 @@
  *
  * @module
  */
+export { type Doubt, doubtOfStats } from "./src/load/activation_doubt.ts";
 export type { OptionsOf, SchemaOf, TypesOf, ValueOf } from "./src/options.ts";
 export type { FfnInputs } from "./src/places/ffn_inputs.ts";
 export {

@@ -4,9 +4,10 @@
  *
  * @module
  */
-import type { Summary } from "../mod.ts";
-import { bytesRead, type PlaceStats, totalOf } from "../lab.ts";
+import type { LanguageModel, Summary } from "../mod.ts";
+import { bytesRead, doubtOfStats, type PlaceStats, totalOf } from "../lab.ts";
 import { formatBytes, formatShare } from "./format.ts";
+import { note } from "./terminal.ts";
 
 /** Adds up one or more generations of one run. */
 export class Timings {
@@ -70,14 +71,21 @@ export class Timings {
   }
 }
 
+/** Warns where what was computed looks like another activation's. */
+export function warnOfActivation({ model, engine }: LanguageModel): void {
+  const doubt = doubtOfStats(model, engine.stats());
+  if (doubt) note(`warning: ${doubt}`);
+}
+
 /** Rows of gate, up and down that were computed, of those that a dense run computes. */
 export function ffnRows(
   stats: PlaceStats,
 ): { computed: number; total: number } {
+  const gates = totalOf(stats, "gateRows");
   return {
-    computed: totalOf(stats, "gateRows") + totalOf(stats, "upRows") +
-      totalOf(stats, "downRows"),
-    total: 3 * totalOf(stats, "neurons"),
+    computed: gates + totalOf(stats, "upRows") + totalOf(stats, "downRows"),
+    // An FFN without a gate has two.
+    total: (gates > 0 ? 3 : 2) * totalOf(stats, "neurons"),
   };
 }
 

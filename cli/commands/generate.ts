@@ -20,7 +20,7 @@ import {
   samplingFlags,
 } from "../sampling_options.ts";
 import { note, write } from "../terminal.ts";
-import { Timings } from "../timings.ts";
+import { Timings, warnOfActivation } from "../timings.ts";
 
 const options = {
   Prompt: {
@@ -108,6 +108,7 @@ async function run(flags: GenerateFlags): Promise<number> {
   note(`seed: ${summary.seed}`);
   if (cache) await keep(cache, model, session!, summary, flags);
   note(timings.toString());
+  warnOfActivation(model);
   await growing?.save(model);
   return summary.finishReason === "aborted" ? interruptedCode : 0;
 }

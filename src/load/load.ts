@@ -11,6 +11,7 @@ import {
   checkPredictor,
   type LoadOptions,
 } from "./load_options.ts";
+import { doubtOfName } from "./activation_doubt.ts";
 import { describeModel } from "../model/model.ts";
 import { isHubName } from "../hub/name.ts";
 import {
@@ -112,6 +113,8 @@ export async function load(
     : undefined;
   const warn = options.onWarning ?? (() => {});
   tokenizer?.notes?.forEach(warn);
+  const doubt = options.activation ? undefined : doubtOfName(model, bytes.name);
+  if (doubt) warn(doubt);
   const contextSize = checked.contextSize || model.contextSize;
   if (contextSize > model.contextSize) {
     warn(

@@ -135,7 +135,7 @@ export function assumedFiring(
     order,
     rank: order,
     active,
-    gatePositive: activation === "reglu" ? active : gatePositive,
+    gatePositive: activation === "drelu" ? gatePositive : active,
   });
   const constant = (share: number) =>
     new Float32Array(feedForwardSize).fill(share);

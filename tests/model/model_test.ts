@@ -56,6 +56,17 @@ Deno.test("a file's activation follows its architecture and form", async () => {
   }
   set(llama, "llama.hidden_activation", "gelu");
   assert.throws(() => describeModel(llama), UnsupportedError);
+  const chosen = describeModel(llama, { activation: "fatrelu=0.03" });
+  assert.deepEqual([chosen.activation, chosen.gateThreshold], ["reglu", 0.03]);
+  set(llama, "llama.hidden_activation", "fatrelu=0.01");
+  const kept = describeModel(llama);
+  assert.deepEqual([kept.activation, kept.gateThreshold], ["reglu", 0.01]);
+  for (const wrong of ["fatrelu", "fatrelu=-1", "fatrelu=1e5", "gelu"]) {
+    assert.throws(
+      () => describeModel(llama, { activation: wrong as "reglu" }),
+      /activation .*: it is one of drelu, reglu, relu2, swiglu, geglu and fatrelu=VALUE/,
+    );
+  }
 });
 
 Deno.test("output is the embedding where the file has none of its own", async () => {

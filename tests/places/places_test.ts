@@ -151,6 +151,12 @@ const odd: RandomModelOptions = {
 
 /** Other architectures: each as a file has it, and of odd sizes or another form. */
 const architectureCases: RandomModelOptions[] = [
+  {
+    architecture: "llama",
+    keys: { activation: "fatrelu=0.05" },
+    downByNeuron: true,
+  },
+  { architecture: "qwen2", ...odd, keys: { activation: "fatrelu=0.05" } },
   { architecture: "llama", keys: { ropeScaling: "yarn", ropeScale: 4 } },
   { architecture: "llama", longRope: 24 },
   { architecture: "llama", longRope: 128, ...odd },

@@ -67,6 +67,23 @@ for (const type of ["F16", "Q4_0"] as const) {
   });
 }
 
+Deno.test("places agree with a predictor and gates that have to pass a threshold", async () => {
+  for (const biases of [false, true]) {
+    const options: RandomModelOptions = {
+      architecture: "llama",
+      type: "F16",
+      feedForwardSize: 90,
+      predictorRank: 12,
+      biases,
+      downByNeuron: true,
+      keys: { activation: "fatrelu=0.05" },
+      // Of which no score lies so near the threshold that keys in f16 decide.
+      seed: 2,
+    };
+    await comparePlaces(teams, options, { mode: "predictor" });
+  }
+});
+
 for (const downByNeuron of [false, true]) {
   Deno.test(`places agree with a predictor and biases, down by neuron ${downByNeuron}`, async () => {
     const options: RandomModelOptions = {

@@ -15,7 +15,7 @@ import {
   samplingFlags,
 } from "../../sampling_options.ts";
 import { note, write } from "../../terminal.ts";
-import { Timings } from "../../timings.ts";
+import { Timings, warnOfActivation } from "../../timings.ts";
 import { Conversation } from "./conversation.ts";
 import { History } from "./history.ts";
 import { Keyboard } from "./keyboard.ts";
@@ -90,6 +90,7 @@ async function run(flags: ChatFlags): Promise<number> {
   } else code = await answerLines(conversation, interrupt);
   note(timings.toString());
   await cache?.save(model, conversation.session);
+  warnOfActivation(model);
   await growing?.save(model);
   return code;
 }
