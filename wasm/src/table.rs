@@ -5,7 +5,8 @@
 //! bits. Where the CPU's is of i8 and whole bytes nevertheless (`byte_dot`), weights are looked up
 //! and multiplied. Elsewhere a table is taken apart: table[n] = step (n - 8) + rest[n], where rests
 //! are small, so that both products of a block, at most 16 x 127 x 16 = 32512, are summed in i16 as
-//! Q4's are. The integer part is exact either way, and so the results are the same.
+//! Q4's are. Of tables of small numbers, whose step is 0, the rests are all. The integer part is
+//! exact either way, and so the results are the same.
 
 use crate::coefficients::{add4, broadcast, quantise};
 use crate::layout::activation::nibbles::{self, BYTES, OFFSETS, SCALES};
@@ -70,6 +71,11 @@ static TABLES: [Table; (IQ1 - IQ4 + 1) as usize] = {
     tables
 };
 
+/// How products are summed: of whole weights in i32; of rests in i16; of rests and of numbers.
+const WHOLE: u8 = 0;
+const RESTS: u8 = 1;
+const PARTS: u8 = 2;
+
 /// Rows of the kinds that have a table.
 #[derive(Clone, Copy)]
 pub struct Numbers(&'static Table);
@@ -93,13 +99,12 @@ impl Numbers {
         Numbers(Table::of(kind))
     }
 
-    /// Adds the products of a group, or of half of one. `end` is the bytes of its nibbles. `WHOLE`:
-    /// whether weights are multiplied whole.
+    /// Adds the products of a group, or of half of one. `end` is the bytes of its nibbles.
     ///
     /// # Safety
     /// As for `Rows::dot`, of one group.
     #[inline(always)]
-    unsafe fn dot_group<const R: usize, const T: usize, const IS_HALF: bool, const WHOLE: bool>(
+    unsafe fn dot_group<const R: usize, const T: usize, const IS_HALF: bool, const SUMS: u8>(
         rows: [*const u8; R],
         tokens: [*const u8; T],
         end: usize,
@@ -111,7 +116,7 @@ impl Numbers {
         let mut rests = [[zero(); T]; R];
         for t in 0..T {
             let offsets = load(tokens[t].add(OFFSETS));
-            let first = if WHOLE { i32x4_dot_i16x8(offsets, step) } else { offsets };
+            let first = if SUMS == WHOLE { i32x4_dot_i16x8(offsets, step) } else { offsets };
             let twice = i16x8_add(offsets, offsets);
             for r in 0..R {
                 (dots[r][t], rests[r][t]) = (first, twice);
@@ -130,11 +135,13 @@ impl Numbers {
                 let x = [load(x), load(x.add(64))];
                 for r in 0..R {
                     for half in 0..2 {
-                        if WHOLE {
+                        if SUMS == WHOLE {
                             dots[r][t] = dot_i7_i32(x[half], found[r][half], dots[r][t]);
                         } else {
-                            dots[r][t] = i16x8_add(dots[r][t], dot_i7(x[half], both[r][half]));
                             rests[r][t] = i16x8_add(rests[r][t], dot_i7(x[half], found[r][half]));
+                        }
+                        if SUMS == PARTS {
+                            dots[r][t] = i16x8_add(dots[r][t], dot_i7(x[half], both[r][half]));
                         }
                     }
                 }
@@ -148,11 +155,12 @@ impl Numbers {
         for t in 0..T {
             let x_scale = load(tokens[t].add(SCALES));
             for r in 0..R {
-                let mut dot = dots[r][t];
-                if !WHOLE {
-                    let rest = i32x4_dot_i16x8(rests[r][t], ones);
-                    dot = i32x4_add(i32x4_dot_i16x8(dot, step), rest);
-                }
+                let rest = i32x4_dot_i16x8(rests[r][t], ones);
+                let dot = match SUMS {
+                    WHOLE => dots[r][t],
+                    RESTS => rest,
+                    _ => i32x4_add(i32x4_dot_i16x8(dots[r][t], step), rest),
+                };
                 let scale = f32x4_mul(scales[r], x_scale);
                 sums[r][t] = madd(f32x4_convert_i32x4(dot), scale, sums[r][t]);
             }
@@ -162,7 +170,7 @@ impl Numbers {
     /// # Safety
     /// As for `Rows::dot`.
     #[inline(always)]
-    unsafe fn dot_rows<const R: usize, const T: usize, const WHOLE: bool>(
+    unsafe fn dot_rows<const R: usize, const T: usize, const SUMS: u8>(
         mut rows: [*const u8; R],
         k: usize,
         mut tokens: [*const u8; T],
@@ -171,12 +179,12 @@ impl Numbers {
         let end = opaque(NIBBLES);
         let mut sums = [[zero(); T]; R];
         for _ in 0..groups(k) {
-            Self::dot_group::<R, T, false, WHOLE>(rows, tokens, end, constants, &mut sums);
+            Self::dot_group::<R, T, false, SUMS>(rows, tokens, end, constants, &mut sums);
             rows = rows.map(|w| w.wrapping_add(GROUP_BYTES));
             tokens = tokens.map(|a| a.wrapping_add(nibbles::GROUP_BYTES));
         }
         if has_half(k) {
-            Self::dot_group::<R, T, true, WHOLE>(rows, tokens, end / 2, constants, &mut sums);
+            Self::dot_group::<R, T, true, SUMS>(rows, tokens, end / 2, constants, &mut sums);
         }
         sums.map(|row| row.map(sum_f32))
     }
@@ -279,21 +287,24 @@ impl Rows for Numbers {
             };
             let table = opaque(v128_xor(values, i8x16_splat(flip)));
             let constants = Constants { mask, table, step: opaque(i16x8_splat(step)), ones };
-            return Self::dot_rows::<R, T, true>(rows, k, tokens, constants);
+            return Self::dot_rows::<R, T, WHOLE>(rows, k, tokens, constants);
         }
         let step = opaque(i16x8_splat(table.step));
         let constants = Constants { mask, table: opaque(load(table.rests.as_ptr())), step, ones };
+        if table.step == 0 {
+            return Self::dot_rows::<R, T, RESTS>(rows, k, tokens, constants);
+        }
         if R == 4 && T > 2 {
             // Two sums for each row and token: two rows leave registers for them.
             let mut out = [[0.0; T]; R];
             for (rows, out) in rows.chunks_exact(2).zip(out.chunks_exact_mut(2)) {
                 let rows = [rows[0], rows[1]];
-                let dots = Self::dot_rows::<2, T, false>(rows, k, tokens, constants);
+                let dots = Self::dot_rows::<2, T, PARTS>(rows, k, tokens, constants);
                 out.copy_from_slice(&dots);
             }
             return out;
         }
-        Self::dot_rows::<R, T, false>(rows, k, tokens, constants)
+        Self::dot_rows::<R, T, PARTS>(rows, k, tokens, constants)
     }
 
     fn column_bytes(column: usize) -> usize {
