@@ -99,6 +99,19 @@ for (const [build, module] of Object.entries(builds)) {
     }
   });
 
+  Deno.test(`${build}: MXFP4 blocks of zeros have no subnormal scale`, () => {
+    instance.reset();
+    const rows = new Uint8Array(4 * 17);
+    // Zero has a sign there.
+    rows.fill(0x88, 17, 34);
+    rows[17] = 1;
+    const { pointer } = instance.pack("MXFP4", rows, 1, 0, 128);
+    assert.deepEqual([...instance.floats(pointer + 64, 4)], [0, 0, 0, 0]);
+    rows[5] = 1;
+    const other = instance.pack("MXFP4", rows, 1, 0, 128);
+    assert.equal(instance.floats(other.pointer + 64, 4)[0], 2 ** -128);
+  });
+
   Deno.test(`${build}: repack refuses what it cannot hold exactly`, () => {
     const rows = new Uint8Array(18);
     const written = (type: number, kind: number) =>
