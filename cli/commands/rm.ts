@@ -1,10 +1,10 @@
 import { CulmError } from "../../mod.ts";
 import { chooseFiles } from "../../src/hub/choice.ts";
-import { hubNameText } from "../../src/hub/name.ts";
+import { hubNameText, mainRevision } from "../../src/hub/name.ts";
 import type { CommandSpec } from "../command.ts";
 import { formatBytes } from "../format.ts";
 import { hubName } from "../hub_model.ts";
-import type { FlagGroups, FlagsOfGroups } from "../option.ts";
+import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../option.ts";
 import { hubOptions } from "../options.ts";
 import { note, printable } from "../terminal.ts";
 import { cacheHere } from "./list.ts";
@@ -37,6 +37,11 @@ async function run(
   argument: string,
 ): Promise<number> {
   const name = hubName(argument, flags);
+  if (name.revision !== mainRevision) {
+    throw new BadFlags(
+      `Cannot remove one revision, ${name.revision}: files go away in all`,
+    );
+  }
   const cache = await cacheHere();
   const there = (await cache.list()).find(({ repo }) => repo === name.repo);
   if (!there) {

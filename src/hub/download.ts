@@ -1,5 +1,5 @@
 /** One file, from a web server into a file, from where that ends: in order, so that it always is a beginning. */
-import { createHash, type Hash } from "node:crypto";
+import type { Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import {
   type Exchange,
@@ -41,7 +41,7 @@ export async function download(
   let isWrong = false;
   try {
     if ((await handle.stat()).size > size) await handle.truncate(0);
-    const sum = sumFor(hash, size);
+    const sum = await sumFor(hash, size);
     let at = await readInto(sum, handle, patience.signal);
     onProgress?.(at);
     for await (const chunk of bytesFrom(remote, at, size, patience)) {
@@ -66,7 +66,8 @@ export async function download(
 }
 
 /** What a file's bytes are summed up by: SHA-256, or as git knows files. */
-function sumFor(hash: string, size: number): Hash {
+async function sumFor(hash: string, size: number): Promise<Hash> {
+  const { createHash } = await import("node:crypto");
   return hash.length === 64
     ? createHash("sha256")
     : createHash("sha1").update(`blob ${size}\0`);

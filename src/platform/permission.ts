@@ -2,7 +2,7 @@
 
 /** What of Deno is used, where that is what runs. */
 interface Sandbox {
-  readonly permissions: {
+  readonly permissions?: {
     querySync(descriptor: object): { readonly state: string };
   };
 }
@@ -27,6 +27,6 @@ export function variable(name: string): string | undefined {
 }
 
 function isGranted(descriptor: object): boolean {
-  return sandbox === undefined ||
+  return sandbox?.permissions === undefined ||
     sandbox.permissions.querySync(descriptor).state === "granted";
 }

@@ -191,6 +191,7 @@ Deno.test("what is asked wrongly, or is not there, is one line", async (t) => {
     [["generate", "-hft", "x"], 2, /Cannot use -hft: others would see it/],
     [["pull"], 2, /missing required argument/],
     [["pull", repo, "-hff", "../../x"], 2, /is no file of a repository/],
+    [["rm", `${repo}@v9:Q4_0`], 2, /Cannot remove one revision, v9/],
     [
       ["pull", "owner/none"],
       1,
