@@ -4,6 +4,7 @@
  * to commits.
  */
 import type { Dirent } from "node:fs";
+import { fileSystem } from "../platform/file_system.ts";
 import { lockFile } from "../platform/lock.ts";
 import { isSafePath } from "./name.ts";
 import type { HubFile } from "./repository.ts";
@@ -28,9 +29,6 @@ export interface CachedRepository {
 
 const kind = "models--";
 
-/** Imported where it is needed, so that a browser, which has no files, can load this module. */
-const fs = () => import("node:fs/promises");
-
 /** The cache, in a folder. */
 export class HubCache {
   constructor(readonly folder: string) {}
@@ -54,7 +52,7 @@ export class HubCache {
   /** The commit that a branch, a tag or a commit is here. */
   async commitOf(repo: string, revision: string): Promise<string | undefined> {
     if (isCommit(revision)) return revision;
-    const { readFile } = await fs();
+    const { readFile } = fileSystem(this.folder);
     const path = `${this.repository(repo)}/refs/${revision}`;
     const text = (await readFile(path, "utf8").catch(() => "")).trim();
     return isCommit(text) ? text : undefined;
@@ -62,7 +60,7 @@ export class HubCache {
 
   /** The files of a snapshot, those alone that can be read. */
   async filesOf(repo: string, commit: string): Promise<Map<string, number>> {
-    const { stat } = await fs();
+    const { stat } = fileSystem(this.folder);
     const root = this.file(repo, commit, "");
     const files = new Map<string, number>();
     for (const path of (await pathsIn(root)).sort()) {
@@ -84,7 +82,7 @@ export class HubCache {
     signal?: AbortSignal,
     onWait?: () => void,
   ): Promise<Disposable> {
-    const { mkdir } = await fs();
+    const { mkdir } = fileSystem(this.folder);
     // Where Hugging Face's own tools have theirs, which so wait for this one.
     const folder = `${this.folder}/.locks/${kind}${repo.replace("/", "--")}`;
     await mkdir(folder, { recursive: true });
@@ -98,7 +96,7 @@ export class HubCache {
    * by moving it there.
    */
   async link(repo: string, commit: string, file: HubFile): Promise<void> {
-    const { link, mkdir, rename, rm, symlink } = await fs();
+    const { link, mkdir, rename, rm, symlink } = fileSystem(this.folder);
     const blob = this.blob(repo, file.hash);
     const path = this.file(repo, commit, file.path);
     await mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
@@ -111,7 +109,7 @@ export class HubCache {
 
   /** Remembers which commit a branch or a tag is; its snapshot must be there. */
   async setRef(repo: string, revision: string, commit: string): Promise<void> {
-    const { mkdir, rename, writeFile } = await fs();
+    const { mkdir, rename, writeFile } = fileSystem(this.folder);
     const root = this.repository(repo);
     await mkdir(`${root}/refs`, { recursive: true });
     if (isCommit(revision)) return;
@@ -160,7 +158,7 @@ export class HubCache {
 
   /** Removes a repository, with what is not whole yet. Returns the bytes that this frees. */
   async removeRepository(repo: string): Promise<number> {
-    const { rm } = await fs();
+    const { rm } = fileSystem(this.folder);
     const root = this.repository(repo);
     const freed = await bytesIn(root);
     await rm(root, { recursive: true, force: true });
@@ -175,7 +173,7 @@ export class HubCache {
    * this frees.
    */
   async removeFiles(repo: string, paths: readonly string[]): Promise<number> {
-    const { rm } = await fs();
+    const { rm } = fileSystem(this.folder);
     const root = this.repository(repo);
     const before = await bytesIn(root);
     const kept = new Set<string>(), removed = new Set<string>();
@@ -208,7 +206,7 @@ export function isCommit(text: string): boolean {
 
 /** The size of a file, through links; none where there is no file. */
 export async function sizeOf(path: string): Promise<number | undefined> {
-  const { stat } = await fs();
+  const { stat } = fileSystem(path);
   return await stat(path).then(
     (status) => status.isFile() ? status.size : undefined,
     () => undefined,
@@ -216,7 +214,7 @@ export async function sizeOf(path: string): Promise<number | undefined> {
 }
 
 async function entriesOf(folder: string): Promise<Dirent[]> {
-  const { readdir } = await fs();
+  const { readdir } = fileSystem(folder);
   return await readdir(folder, { withFileTypes: true }).catch(() => []);
 }
 
@@ -235,14 +233,14 @@ async function pathsIn(folder: string): Promise<string[]> {
 
 /** What two paths of the same file have in common, through links. */
 async function identityOf(path: string): Promise<string> {
-  const { stat } = await fs();
+  const { stat } = fileSystem(path);
   const { dev, ino } = await stat(path);
   return `${dev}:${ino}`;
 }
 
 /** Bytes of all files in a folder, those of several names counted once. */
 async function bytesIn(folder: string): Promise<number> {
-  const { lstat } = await fs();
+  const { lstat } = fileSystem(folder);
   const sizes = new Map<string, number>();
   for (const path of await pathsIn(folder)) {
     const { dev, ino, size } = await lstat(`${folder}/${path}`);

@@ -7,6 +7,7 @@ import {
   type RemoteFile,
 } from "../bytes/exchange.ts";
 import { CulmError, FormatError } from "../errors.ts";
+import { fileSystem, startHash } from "../platform/file_system.ts";
 import { Patience, type PatienceOptions } from "./patience.ts";
 import type { HubFile } from "./repository.ts";
 
@@ -36,12 +37,12 @@ export async function download(
   path: string,
   { onProgress, ...patience }: DownloadOptions,
 ): Promise<void> {
-  const { constants, open, rm } = await import("node:fs/promises");
+  const { constants, open, rm } = fileSystem(path);
   const handle = await open(path, constants.O_RDWR | constants.O_CREAT);
   let isWrong = false;
   try {
     if ((await handle.stat()).size > size) await handle.truncate(0);
-    const sum = await sumFor(hash, size);
+    const sum = sumFor(hash, size);
     let at = await readInto(sum, handle, patience.signal);
     onProgress?.(at);
     for await (const chunk of bytesFrom(remote, at, size, patience)) {
@@ -66,11 +67,10 @@ export async function download(
 }
 
 /** What a file's bytes are summed up by: SHA-256, or as git knows files. */
-async function sumFor(hash: string, size: number): Promise<Hash> {
-  const { createHash } = await import("node:crypto");
+function sumFor(hash: string, size: number): Hash {
   return hash.length === 64
-    ? createHash("sha256")
-    : createHash("sha1").update(`blob ${size}\0`);
+    ? startHash("sha256")
+    : startHash("sha1").update(`blob ${size}\0`);
 }
 
 /** Reads what is there. Returns its length. */

@@ -5,6 +5,7 @@ import type { Folder } from "../bytes/folder.ts";
 import { openWhole } from "../bytes/parts.ts";
 import { fromServer } from "../bytes/url.ts";
 import { CulmError, LimitError, UsageError } from "../errors.ts";
+import { fileSystem } from "../platform/file_system.ts";
 import { permits } from "../platform/permission.ts";
 import { HubCache, isCommit, sizeOf } from "./cache.ts";
 import { chooseFiles } from "./choice.ts";
@@ -190,7 +191,7 @@ async function fetchFile(
   const remote = remoteFile(name, commit, file.path, settings, options);
   const part = `${blob}.incomplete`;
   await download(remote, file, part, options);
-  const { rename } = await import("node:fs/promises");
+  const { rename } = fileSystem(part);
   await rename(part, blob);
 }
 
@@ -231,7 +232,7 @@ async function checkRoom(
   needed: number,
   onWarning?: (message: string) => void,
 ): Promise<void> {
-  const { mkdir, statfs } = await import("node:fs/promises");
+  const { mkdir, statfs } = fileSystem(folder);
   await mkdir(folder, { recursive: true });
   if (needed === 0) return;
   const free = await statfs(folder).then(

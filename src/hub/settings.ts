@@ -1,4 +1,5 @@
 /** Where the hub is, who asks, and where its files are kept: by the variables of Hugging Face's own tools. */
+import { fileSystem } from "../platform/file_system.ts";
 import { permits, variable } from "../platform/permission.ts";
 
 /** How the hub is used. */
@@ -60,7 +61,7 @@ async function tokenOf(): Promise<string | undefined> {
     ["USERPROFILE", "/.cache/huggingface/token"],
   ]);
   if (path === undefined) return undefined;
-  const { readFile } = await import("node:fs/promises");
+  const { readFile } = fileSystem(path);
   const text = await readFile(path, "utf8").catch(() => "");
   return text.trim() || undefined;
 }
