@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import type { ByteSource } from "../bytes/byte_source.ts";
+import { fingerprintOf } from "../bytes/fingerprint.ts";
 import type { Folder } from "../bytes/folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
 import { isReadType } from "../formats/ggml/dequantise.ts";
@@ -32,7 +33,6 @@ import {
   isQuantised,
 } from "./choose_types.ts";
 import { type Contents, layerCountOf } from "./contents.ts";
-import { fingerprintOf } from "./fingerprint.ts";
 import { toForm } from "./form.ts";
 import { readGgufContents } from "./gguf.ts";
 import { readHuggingFace } from "./huggingface.ts";

@@ -1,6 +1,6 @@
 /** From a model's file to a model that runs. */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { fingerprintOf } from "../convert/fingerprint.ts";
+import { fingerprintOf } from "../bytes/fingerprint.ts";
 import { Engine } from "../engine/engine.ts";
 import { ThreadChoice } from "../engine/thread_choice.ts";
 import { GpuError, UsageError } from "../errors.ts";

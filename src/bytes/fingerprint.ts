@@ -1,4 +1,4 @@
-import type { ByteSource } from "../bytes/byte_source.ts";
+import type { ByteSource } from "./byte_source.ts";
 
 /** How much of a file is looked at: files of some GB have a sample in every large tensor. */
 const samples = 256;

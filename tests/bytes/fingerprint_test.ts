@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { convert, type ConvertOptions } from "../../src/convert/convert.ts";
-import { fingerprintOf } from "../../src/convert/fingerprint.ts";
+import { fingerprintOf } from "../../src/bytes/fingerprint.ts";
 import { toBuffer } from "../../src/formats/gguf/write.ts";
 import { randomModel } from "../helpers/random_model.ts";
 
