@@ -103,7 +103,8 @@ export interface Normed {
  * device can be waited for, and otherwise later; it is valid until they are
  * called again. They throw a `GpuError` where the device has failed.
  */
-export interface GpuSidePlace extends Place, Partial<Normed>, AsyncDisposable {
+export interface GpuSidePlace extends Place, Normed, AsyncDisposable {
+  putSquares(...args: Parameters<Normed["putSquares"]>): void | Promise<void>;
   /** How the device is used. */
   readonly stats: MeasuredGpu;
   /** Starts what is lined up, so that it runs while the CPU places compute. */

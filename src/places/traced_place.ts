@@ -14,7 +14,7 @@ const computed: Readonly<Record<string, Activity>> = {
 };
 
 /** The methods of a GPU's place that wait for it. */
-const readBacks = ["residual", "neurons", "logits"];
+const readBacks = ["residual", "neurons", "putSquares", "logits"];
 
 /**
  * A place that computes as `place` does and records when; `onCompute` is

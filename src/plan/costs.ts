@@ -61,7 +61,7 @@ export interface Costs {
   readonly toCpu: number;
 }
 
-/** Kernels that the GPU starts: norms and sums are fused into others. */
+/** Kernels that the GPU starts: most norms and sums are fused into others. */
 const dispatches = {
   /** q, k and v; rotation and storing; attention; output */
   attention: 4,
@@ -72,6 +72,26 @@ const dispatches = {
   /** Adding what the CPU computed */
   exchange: 1,
 };
+
+/** Kernels of both halves of a layer, with those of norms that are not fused. */
+function layerDispatches(
+  { norm, qkNorm }: Model,
+  layer: LayerTensors,
+): { attention: number; ffn: number } {
+  const { attn_sub_norm, post_attention_norm } = layer;
+  const { ffn_sub_norm, post_ffw_norm } = layer;
+  const isCentred = norm === "layer";
+  const count = (...norms: unknown[]) => norms.filter(Boolean).length;
+  return {
+    attention: dispatches.attention + count(
+      isCentred,
+      qkNorm === "whole",
+      attn_sub_norm,
+      post_attention_norm,
+    ),
+    ffn: dispatches.ffn + count(isCentred, ffn_sub_norm, post_ffw_norm),
+  };
+}
 
 /**
  * Neurons that a predictor selects, over those that fire. PowerInfer computes
@@ -103,11 +123,11 @@ export function costsOf(model: Model, options: CostOptions): Costs {
     layers: model.layers.map((layer, i): LayerCosts => ({
       attention: onGpu(
         readMs(attentionBytes(layer) + cacheBytes[i]),
-        dispatches.attention,
+        layerDispatches(model, layer).attention,
       ),
       ffn: {
         cpu: predicts(options, layer) ? layer.fc1!.byteLength / cpu.stream : 0,
-        gpu: started(dispatches.ffn),
+        gpu: started(layerDispatches(model, layer).ffn),
       },
       ...neuronCosts(model, layer, options, options.firing[i]),
     })),

@@ -174,6 +174,7 @@ const architectureCases: RandomModelOptions[] = [
   { architecture: "qwen3", ...odd, headCount: 6, kvHeadCount: 2 },
   { architecture: "gemma2", tied: true, keys: { slidingWindow: 7 } },
   { architecture: "gemma2", ...odd, type: "F16", layerCount: 3 },
+  { architecture: "gemma2", type: "Q4_0", downByNeuron: true },
   {
     architecture: "gemma3",
     tied: true,

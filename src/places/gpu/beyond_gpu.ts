@@ -8,13 +8,6 @@ export function beyondGpu(model: Model): string | undefined {
     layers.some(test);
   const isUnnormed = has(({ attn_norm, ffn_norm }) => !attn_norm || !ffn_norm);
   const traits: [isThere: unknown, words: string][] = [
-    [model.norm === "layer", "layer norms"],
-    [
-      has((layer) => layer.post_attention_norm),
-      "norms behind a layer's halves",
-    ],
-    [model.qkNorm, "norms of queries and keys"],
-    [has((layer) => layer.attn_sub_norm), "norms within a layer's halves"],
     [
       isUnnormed && model.residualScale !== 1,
       "scaled residuals that no norm reads",

@@ -4,6 +4,7 @@
  */
 import type { Batch } from "../batch.ts";
 import type { MeasuredGpu } from "../gpu_stats.ts";
+import type { Squares } from "../../plan/schedule.ts";
 import type { GpuSidePlace } from "../place.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { LayerCounts } from "../stats.ts";
@@ -25,6 +26,7 @@ import { measure, type Measured } from "./run/measure.ts";
 import type { PlaceContext } from "./run/context.ts";
 import { ReadBack, type ReadBackKind, type Region } from "./run/read_back.ts";
 import { Residual } from "./run/residual.ts";
+import type { SharedNorm } from "./run/shared_norm.ts";
 import { Step } from "./run/step.ts";
 import { Weights } from "./memory/weights.ts";
 
@@ -183,8 +185,35 @@ export class GpuPlace implements GpuSidePlace {
     this.#parts.head?.embed(batch.length);
   }
 
+  project(layer: number, batch: Batch): void {
+    this.#parts.attention?.project(layer, batch.length);
+  }
+
   attention(layer: number, batch: Batch): void {
-    this.#parts.attention?.run(layer, batch);
+    this.#parts.attention?.attend(layer, batch.length);
+  }
+
+  attentionOutput(layer: number, batch: Batch): void {
+    this.#parts.attention?.output(layer, batch);
+  }
+
+  putSquares(
+    of: Squares,
+    layer: number,
+    batch: Batch,
+    rows: Float32Array,
+  ): void | Promise<void> {
+    return this.#sharedNorm(of, layer)
+      .put(batch, rows, this.#read.bind(this));
+  }
+
+  takeSquares(
+    of: Squares,
+    layer: number,
+    batch: Batch,
+    rows: Float32Array,
+  ): void {
+    this.#sharedNorm(of, layer).take(batch, rows);
   }
 
   ffnActivations(layer: number, batch: Batch): void {
@@ -272,6 +301,13 @@ export class GpuPlace implements GpuSidePlace {
     return Promise.resolve();
   }
 
+  #sharedNorm(of: Squares, layer: number): SharedNorm {
+    const { attention, feedForward } = this.#parts;
+    return of === "neuron-squares"
+      ? feedForward!.sharedNorm(layer)
+      : attention!.sharedNorm(layer, of === "qk-squares" ? "qk" : "heads");
+  }
+
   /** Reads a region, and the counters with it. */
   #read<T>(region: Region, take: (bytes: ArrayBuffer) => T): T | Promise<T> {
     const { readBack, counters, feedForward } = this.#parts;
@@ -298,6 +334,9 @@ export class GpuPlace implements GpuSidePlace {
       options,
       layout,
       pipelines,
+      scales: bytes.scales > 0
+        ? buffers.make("scales", bytes.scales, STORAGE | COPY_DST)
+        : undefined,
       uniforms: new Uniforms(buffers, bytes.uniforms),
       step: buffers.make("step", bytes.step, STORAGE | COPY_DST),
       counters: buffers.make("counters", bytes.counters, STORAGE | COPY_SRC),

@@ -36,6 +36,8 @@ interface Case {
   readonly window?: number;
   /** Scores are capped at this */
   readonly cap?: number;
+  /** Query and key heads are normed */
+  readonly isNormed?: true;
   /** Rotations before the layer's own among a token's angles */
   readonly rotation?: number;
 }
@@ -53,6 +55,24 @@ const cases: Case[] = [
     cap: 0.7,
   },
   { headSize: 100, ropeSize: 36, heads: 4, kvHeads: 2, group: 3, shift: 2 },
+  {
+    headSize: 300,
+    ropeSize: 300,
+    heads: 2,
+    kvHeads: 1,
+    group: 2,
+    shift: 0,
+    isNormed: true,
+  },
+  {
+    headSize: 24,
+    ropeSize: 24,
+    heads: 4,
+    kvHeads: 2,
+    group: 2,
+    shift: 0,
+    isNormed: true,
+  },
   {
     headSize: 33,
     ropeSize: 8,
@@ -87,6 +107,21 @@ function rotated(
   }
   return out;
 }
+
+/** Heads normed by `weights` of each. */
+function normed(heads: Float32Array, weights: Float32Array): Float32Array {
+  const { length } = weights;
+  const out = heads.slice();
+  for (let at = 0; at < heads.length; at += length) {
+    const head = heads.subarray(at, at + length);
+    const squares = head.reduce((sum, value) => sum + value * value, 0);
+    const scale = 1 / Math.sqrt(squares / length + epsilon);
+    out.set(head.map((value, i) => value * scale * weights[i]), at);
+  }
+  return out;
+}
+
+const epsilon = 1e-3;
 
 /** One query head's attention over keys and values, `[position][headSize]`. */
 function attended(
@@ -151,8 +186,9 @@ function words(
 
 async function check(c: Case, type: CacheType): Promise<void> {
   const { headSize, ropeSize, heads, kvHeads, group, shift, window, cap } = c;
+  const { isNormed = false } = c;
   const stride = (heads + 2 * kvHeads) * headSize + 3;
-  const outStride = 512;
+  const outStride = 768;
   // Values before queries: where each begins is told.
   const first = { v: 1, q: 1 + kvHeads * headSize, k: 0 };
   first.k = first.q + heads * headSize;
@@ -188,7 +224,14 @@ async function check(c: Case, type: CacheType): Promise<void> {
     window: window ?? 0xffffffff,
     scale: 1 / Math.sqrt(headSize),
     cap: cap ?? 0,
+    epsilon,
   });
+  const weights = gaussianVector(2 * headSize, 77).map((value) =>
+    1 + value / 4
+  );
+  const norm = bench.buffer(weights);
+  const asNormed = (heads: Float32Array, first: number) =>
+    isNormed ? normed(heads, weights.subarray(first, first + headSize)) : heads;
   const keys: Float32Array[] = [], values: Float32Array[] = [];
   for (const n of steps) {
     const start = keys.length;
@@ -200,7 +243,9 @@ async function check(c: Case, type: CacheType): Promise<void> {
     const input = bench.buffer(qkv);
     const out = bench.buffer(new Float32Array(n * outStride).fill(9));
     const splitResults = bench.buffer(
-      new Float32Array(n * heads * splits * 132),
+      new Float32Array(
+        n * heads * splits * 4 * (paddedHead(headSize, "q8_0") / 4 + 1),
+      ),
     );
     const own = { step, params, kv, qkv: input };
     const bound = pipelines.bind(kernels.attention, {
@@ -210,9 +255,9 @@ async function check(c: Case, type: CacheType): Promise<void> {
     });
     const result = await bench.run(() => {
       bench.commands.dispatch(
-        pipelines.get(kernels.ropeStore),
-        pipelines.bind(kernels.ropeStore, own),
-        ropeStoreGrid(heads + kvHeads, headSize, n),
+        pipelines.get(kernels.ropeStore, { normed: isNormed }),
+        pipelines.bind(kernels.ropeStore, { ...own, norm }),
+        ropeStoreGrid(heads + kvHeads, headSize, n, isNormed),
       );
       bench.commands.dispatch(
         pipelines.get(kernels.attention, { capped: cap !== undefined }),
@@ -230,10 +275,14 @@ async function check(c: Case, type: CacheType): Promise<void> {
       qkv.subarray(t * stride + at, t * stride + at + count * headSize);
     for (let t = 0; t < n; t++) {
       ropeAngles(frequencies, positions[t], angles);
-      const k = rotated(part(t, first.k, kvHeads), c, angles);
+      const k = rotated(
+        asNormed(part(t, first.k, kvHeads), headSize),
+        c,
+        angles,
+      );
       keys.push(asCached(type, k, headSize));
       values.push(asCached(type, part(t, first.v, kvHeads), headSize));
-      const q = rotated(part(t, first.q, heads), c, angles);
+      const q = rotated(asNormed(part(t, first.q, heads), 0), c, angles);
       const actual = new Float32Array(result, 4 * t * outStride, outStride);
       for (let head = 0; head < heads; head++) {
         const at = headSize * Math.floor((head + shift) / group);

@@ -49,24 +49,49 @@ async function mixedModel(
   };
 }
 
-/** Of one layer each. */
-const forms: Record<string, () => Promise<RandomModel>> = {
-  "a dense file": () => randomModel({ type: "Q8_0", layerCount: 1 }),
-  "a dense file with values of another type": () =>
-    mixedModel("Q4_0", "Q8_0", { type: "Q4_0", layerCount: 1 }),
-  "a file with a row of down for each neuron": () =>
-    randomModel({ type: "F16", layerCount: 1, downByNeuron: true }),
-  "a file with queries, keys and values of three types": () =>
-    mixedModel("Q8_0", "F16", {
-      type: "Q4_0",
-      layerCount: 1,
-      downByNeuron: true,
-    }),
-};
+/** Of one layer each, and how many kernels that takes. */
+const forms: [string, number, () => Promise<RandomModel>][] = [
+  ["a dense file", 7, () => randomModel({ type: "Q8_0", layerCount: 1 })],
+  [
+    "a dense file with values of another type",
+    7,
+    () => mixedModel("Q4_0", "Q8_0", { type: "Q4_0", layerCount: 1 }),
+  ],
+  [
+    "a file with a row of down for each neuron",
+    7,
+    () => randomModel({ type: "F16", layerCount: 1, downByNeuron: true }),
+  ],
+  [
+    "a file with queries, keys and values of three types",
+    7,
+    () =>
+      mixedModel("Q8_0", "F16", {
+        type: "Q4_0",
+        layerCount: 1,
+        downByNeuron: true,
+      }),
+  ],
+  ...([
+    ["qwen3", 7],
+    ["granite", 7],
+    ["arcee", 6],
+    ["gemma3", 9],
+    ["olmo2", 10],
+    [
+      "bitnet",
+      9,
+    ],
+  ] as const).map(([architecture, kernels]): typeof forms[number] => [
+    architecture,
+    kernels,
+    () => randomModel({ architecture, layerCount: 1 }),
+  ]),
+];
 
-for (const [name, make] of Object.entries(forms)) {
+for (const [name, kernels, make] of forms) {
   testWithAdapter(
-    `a token of ${name} takes one submit, one read-back, 7 dispatches a layer, 8 behind many positions`,
+    `a token of ${name} takes one submit, one read-back, ${kernels} dispatches a layer, one more behind many positions`,
     async () => {
       const made = await make();
       const limits = { tokens: 128, contextSize: 1024 };
@@ -76,7 +101,7 @@ for (const [name, make] of Object.entries(forms)) {
       using sequence = engine.createSequence();
       await engine.evaluate(sequence, new Array(511).fill(1));
       // The last kernel merges what the workgroups found that share a head.
-      for (const dispatches of [7, 8]) {
+      for (const dispatches of [kernels, kernels + 1]) {
         const before = { ...team.gpu!.counts };
         await engine.evaluate(sequence, [2]);
         const { counts } = team.gpu!;
@@ -163,11 +188,17 @@ const splits: Record<string, (made: RandomModel) => PlacePlan> = {
   "a random split": ({ model }) => randomSplit(model, 7),
 };
 
-for (const [name, split] of Object.entries(splits)) {
+const trafficCases = Object.entries(splits).flatMap(([name, split]) =>
+  ["bamboo", "olmo2", "bitnet"].map((architecture) =>
+    [`${name} of ${architecture}`, architecture, split] as const
+  )
+);
+
+for (const [name, architecture, split] of trafficCases) {
   testWithAdapter(
     `the traffic of ${name} is what the formula says`,
     async () => {
-      const made = await randomModel({ vocabSize: 200 });
+      const made = await randomModel({ architecture, vocabSize: 200 });
       const { model } = made;
       for (const sparsity of [exact, { mode: "top-k", share: 0.3 } as const]) {
         const own = { tokens: 48, contextSize: 96 };
@@ -215,6 +246,13 @@ for (const [name, split] of Object.entries(splits)) {
 }
 
 const bytesCases: [string, () => Promise<RandomModel>, Sparsity][] = [
+  ...["gemma3", "olmo2", "nemotron", "bitnet"].map((
+    architecture,
+  ): typeof bytesCases[number] => [
+    architecture,
+    () => randomModel({ architecture }),
+    exact,
+  ]),
   ["dense Q4_0", () => randomModel({ type: "Q4_0" }), exact],
   [
     "Q4_0, Q8_0 and F16",

@@ -17,6 +17,7 @@ import {
   downRowsVec,
   keepAbove,
 } from "../../../src/places/gpu/kernels/neurons.ts";
+import { norm } from "../../../src/places/gpu/kernels/norms.ts";
 import {
   bindingNames,
   type Kernel,
@@ -32,6 +33,7 @@ const kernels: Kernel[] = [
   addPartials,
   attentionMerge,
   keepAbove,
+  norm,
   topLogits,
   ...cacheTypes.flatMap((type) => [attention(type), ropeStore(type)]),
   ...packedTypes.flatMap((type, i) => {

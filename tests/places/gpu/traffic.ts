@@ -4,8 +4,13 @@
  * @module
  */
 import type { Model } from "../../../src/model/model.ts";
-import type { Plan } from "../../../src/plan/plan.ts";
-import { scheduleOf } from "../../../src/plan/schedule.ts";
+import { lengthOf } from "../../../src/model/index_set.ts";
+import type { Part, Plan } from "../../../src/plan/plan.ts";
+import {
+  scheduleOf,
+  type Squares,
+  type StageKind,
+} from "../../../src/plan/schedule.ts";
 import type { Sparsity } from "../../../src/plan/sparsity.ts";
 import { type Batch, pagesFor } from "../../../src/places/batch.ts";
 import type { GpuCounts } from "../../../src/places/gpu_stats.ts";
@@ -40,11 +45,19 @@ export function trafficOf(
     downloaded += size + bytes.counters;
   };
   const residual = 4 * n * strides.hidden;
-  for (const { kind, sides, before, after } of scheduleOf(model, plan)) {
+  for (const stage of scheduleOf(model, plan)) {
+    const { kind, layer, sides, before, after } = stage;
     if (before === "residual-to-gpu") uploaded += residual;
     if (before === "residual-to-cpu") fetch(residual);
     if (after === "sum-to-gpu") uploaded += residual;
     const isOurs = sides.includes("gpu");
+    // 1 / rms goes where squares of both sides were summed.
+    if (isOurs && !isWhole(model, plan.gpu!.parts[layer], kind)) {
+      for (const of of stage.squares) {
+        fetch(4 * n * widthOf[of](strides));
+        uploaded += 2 * 4 * n;
+      }
+    }
     if (isOurs && kind === "ffn" && sparsity.mode === "top-k") {
       fetch(4 * n * strides.neurons);
       uploaded += 4 * n;
@@ -58,6 +71,22 @@ export function trafficOf(
     fetch(4 * columns * Math.min(logitRows, batch.logitCount - first));
   }
   return { readBacks, uploaded, downloaded };
+}
+
+/** What comes back for the sums of its squares. */
+const widthOf: Readonly<
+  Record<Squares, (strides: DeviceLayout["strides"]) => number>
+> = {
+  "qk-squares": ({ qkv }) => qkv,
+  "head-squares": ({ attended }) => attended,
+  "neuron-squares": ({ neurons }) => neurons,
+};
+
+/** Whether the GPU has all heads, or neurons. */
+function isWhole(model: Model, { heads, neurons }: Part, kind: StageKind) {
+  return kind === "attention"
+    ? lengthOf(heads) === model.headCount
+    : lengthOf(neurons) === model.feedForwardSize;
 }
 
 /** Bytes that a step uploads: a header, records, and the pages that each sequence has reached. */

@@ -58,6 +58,8 @@ export const heads = {
     window: "u32",
     scale: "f32",
     cap: "f32",
+    /** Of norms of queries and keys */
+    epsilon: "f32",
   },
   constants: { page_positions: pagePositions },
 } satisfies Partial<Kernel>;
@@ -75,8 +77,17 @@ export const ropeStore = (type: CacheType) =>
   ({
     ...heads,
     name: `rope_store ${type}`,
-    bindings: { kv: `read_write ${pages[type].type}`, qkv: "read_write f32" },
+    bindings: {
+      kv: `read_write ${pages[type].type}`,
+      qkv: "read_write f32",
+      /** Weights of a query head, then of a key head */
+      norm: "read f32",
+    },
     body: [...heads.body, pages[type].body, rope_store],
+    overrides: {
+      /** Whether each query and key head is normed */
+      normed: false,
+    },
     constants: { ...heads.constants, threads },
   }) satisfies Kernel;
 
@@ -85,7 +96,9 @@ export function ropeStoreGrid(
   heads: number,
   headSize: number,
   tokens: number,
+  isNormed: boolean,
 ): Grid {
+  if (isNormed) return [heads, tokens];
   return [Math.ceil(heads * Math.ceil(headSize / 32) * 8 / threads), tokens];
 }
 

@@ -4,7 +4,7 @@
  * budget before anything is loaded.
  */
 import { UnsupportedError } from "../../../errors.ts";
-import { lengthOf } from "../../../model/index_set.ts";
+import { type IndexSet, lengthOf } from "../../../model/index_set.ts";
 import type { Model } from "../../../model/model.ts";
 import { ropeFactors } from "../../../model/rope.ts";
 import type { LayerShards, PlaceShards, Shard } from "../../../model/shard.ts";
@@ -82,6 +82,7 @@ export function layoutOf(options: LayoutOptions) {
   );
   const head = lengthOf(plan.vocab) > 0 ? headLayout(shards) : undefined;
   const output_norm = vectorOf(shards.output_norm);
+  const output_norm_bias = vectorOf(shards.output_norm_bias);
   const strides = stridesOf(model, layers);
   const vocab = lengthOf(plan.vocab);
   const logitRows = Math.min(limits.tokens, 32);
@@ -103,15 +104,26 @@ export function layoutOf(options: LayoutOptions) {
   const bytes = {
     step: stepBytes(limits, model),
     uniforms: uniformBytes *
-      (uniformCount(pieceBytes, layers, head) + (picked ? picking.levels : 0)),
-    vectors: 4 * layers.flatMap(({ vectors }) => Object.values(vectors))
-      .reduce((sum, vector) => sum + (vector?.length ?? 0), output_norm.length),
+      (uniformCount(model, pieceBytes, layers, head) +
+        (picked ? picking.levels : 0)),
+    vectors: 4 *
+      [
+        output_norm,
+        output_norm_bias,
+        ...layers.flatMap(({ vectors }) => Object.values(vectors)),
+      ].reduce((sum, vector) => sum + (vector?.length ?? 0), 0),
     counters,
     x: rows(tokens, strides.hidden),
     partials: rows(
       tokens + (byNeuron ? stretchSlots(tokens) : 0),
       strides.hidden,
     ),
+    // What a norm reads before the residual gets it
+    term: isTermNormed(model) ? rows(tokens, strides.hidden) : 0,
+    // The residual around its mean
+    centred: model.norm === "layer" ? rows(tokens, strides.hidden) : 0,
+    // 1 / rms, where norms are shared with other places
+    scales: sharesNorms(model) ? rows(tokens, 2) : 0,
     qkv: rows(tokens, strides.qkv),
     attended: rows(tokens, strides.attended),
     // Results of workgroups that share a head's positions
@@ -139,6 +151,9 @@ export function layoutOf(options: LayoutOptions) {
         bytes.logits,
         bytes.page,
         sparsity.mode === "top-k" ? bytes.ffnActivations : 0,
+        ...sharesNorms(model)
+          ? [bytes.qkv, bytes.attended, bytes.ffnActivations]
+          : [],
       ),
       count: 2,
     },
@@ -152,6 +167,7 @@ export function layoutOf(options: LayoutOptions) {
     layers,
     head,
     output_norm,
+    output_norm_bias,
     strides,
     bytes,
     /** Bytes of one page, by layer */
@@ -167,6 +183,21 @@ export function layoutOf(options: LayoutOptions) {
       .map(({ bytes, count }) => ({ bytes: bytes + counters, count }))
       .sort((a, b) => a.bytes - b.bytes),
   };
+}
+
+/** Whether anything that is added to the residual is normed before. */
+function isTermNormed({ layers }: Model): boolean {
+  return layers.some(({ post_attention_norm, post_ffw_norm }) =>
+    post_attention_norm ?? post_ffw_norm
+  );
+}
+
+/** Whether what all heads, or neurons, compute is normed as one. */
+function sharesNorms({ qkNorm, layers }: Model): boolean {
+  return qkNorm === "whole" ||
+    layers.some(({ attn_sub_norm, ffn_sub_norm }) =>
+      attn_sub_norm ?? ffn_sub_norm
+    );
 }
 
 /** Every matrix of a layout once, with those that lie in the same buffer. */
@@ -226,7 +257,16 @@ function layerLayout(
     : undefined;
   const vectors: LayerVectors<VectorLayout> = {
     attn_norm: vectorOf(shards.attn_norm),
+    attn_norm_bias: vectorOf(shards.attn_norm_bias),
+    qk_norm: attention && qkNorm(model, shards, attention),
+    attn_sub_norm: attention &&
+      vectorOf(shards.attn_sub_norm, attention.elements),
+    post_attention_norm: attention && vectorOf(shards.post_attention_norm),
     ffn_norm: vectorOf(shards.ffn_norm),
+    ffn_norm_bias: vectorOf(shards.ffn_norm_bias),
+    ffn_sub_norm: feedForward &&
+      vectorOf(shards.ffn_sub_norm, part.neurons),
+    post_ffw_norm: feedForward && vectorOf(shards.post_ffw_norm),
     qkv_bias: attention && qkvBias(shards, attention.first),
     attn_output_bias: attention && vectorOf(shards.attn_output_bias),
     ffn_gate_bias: feedForward && vectorOf(shards.ffn_gate_bias),
@@ -285,8 +325,9 @@ function stridesOf(model: Model, layers: readonly LayerLayout[]) {
   };
 }
 
-/** Sets of uniform parameters, at most: for each buffer of weights, for what is added to the residual, for heads, neurons and their bias. */
+/** Sets of uniform parameters, at most: for each buffer of weights, for what is added to the residual, for heads, neurons and their bias, for norms that are no part of another kernel. */
 function uniformCount(
+  { norm }: Model,
   pieceBytes: number,
   layers: readonly LayerLayout[],
   head?: HeadLayout,
@@ -295,9 +336,22 @@ function uniformCount(
     Math.ceil(matrix.rows / rowsOfPiece(matrix, pieceBytes));
   // A tied embedding is the output too.
   let count = 1 + 3 * layers.length + (head ? pieces(head.output) : 0);
+  for (const { vectors } of layers) {
+    count += ownNorms.filter((name) => vectors[name]).length;
+  }
+  if (norm === "layer") count += 2 * layers.length + (head ? 1 : 0);
   for (const [first] of allStacks({ layers, head })) count += pieces(first);
   return count;
 }
+
+/** Norms that may be kernels of their own though they are not around the mean. */
+const ownNorms = [
+  "qk_norm",
+  "attn_sub_norm",
+  "post_attention_norm",
+  "ffn_sub_norm",
+  "post_ffw_norm",
+] as const;
 
 export type AttentionLayout = ReturnType<typeof attentionLayout>;
 
@@ -327,6 +381,8 @@ function attentionLayout(
     /** The first column of queries, keys and values among a token's */
     first: { q: firstOf(attn_q), k: firstOf(attn_k), v: firstOf(attn_v) },
     output: matrixOf(attn_output, own),
+    /** Of what all of the model's heads compute, those that these do */
+    elements: own,
   };
 }
 
@@ -346,18 +402,40 @@ export interface VectorLayout {
   readonly parts: readonly VectorPart[];
 }
 
-/** The elements of a shard, and where the first is. */
+/** The elements of a shard, or some of a whole one's, and where the first is. */
 export interface VectorPart {
   readonly shard: Shard;
   readonly first: number;
+  readonly elements?: IndexSet;
 }
 
-type BiasedMatrix = "qkv" | "attn_output" | "ffn_gate" | "ffn_up" | "ffn_down";
+type BiasedName =
+  | "attn_norm"
+  | "qkv"
+  | "attn_output"
+  | "ffn_norm"
+  | "ffn_gate"
+  | "ffn_up"
+  | "ffn_down";
 
-/** Something for each vector of a layer; `qkv_bias` lies as a token's queries, keys and values do. */
-export type LayerVectors<T> =
-  & { readonly [N in "attn_norm" | "ffn_norm"]?: T }
-  & { readonly [N in `${BiasedMatrix}_bias`]?: T };
+/**
+ * Something for each vector of a layer. `qkv_bias` lies as a token's queries, keys
+ * and values do; in `qk_norm` the keys' weights lie behind the queries'; those of
+ * sub-norms are of the place's own heads and neurons.
+ */
+export type LayerVectors<T> = {
+  readonly [
+    N in
+      | "attn_norm"
+      | "qk_norm"
+      | "attn_sub_norm"
+      | "post_attention_norm"
+      | "ffn_norm"
+      | "ffn_sub_norm"
+      | "post_ffw_norm"
+      | `${BiasedName}_bias`
+  ]?: T;
+};
 
 /** Turns what there is for each vector of a layer into something else. */
 export function mapVectors<T extends object, U>(
@@ -370,15 +448,34 @@ export function mapVectors<T extends object, U>(
 }
 
 function vectorOf(shard: Shard): VectorLayout;
-/** The vector of one shard, where there is one. */
-function vectorOf(shard?: Shard): VectorLayout | undefined;
-function vectorOf(shard?: Shard): VectorLayout | undefined {
-  return shard && vectorOfParts([{ shard, first: 0 }]);
+/** The vector of one shard, where there is one, or of some of its elements. */
+function vectorOf(shard?: Shard, elements?: IndexSet): VectorLayout | undefined;
+function vectorOf(
+  shard?: Shard,
+  elements?: IndexSet,
+): VectorLayout | undefined {
+  return shard && vectorOfParts([{ shard, first: 0, elements }]);
 }
 
 function vectorOfParts(parts: readonly VectorPart[]): VectorLayout {
-  const ends = parts.map(({ shard, first }) => first + lengthOf(shard.columns));
+  const ends = parts.map(({ shard, first, elements = shard.columns }) =>
+    first + lengthOf(elements)
+  );
   return { length: paddedTo256(Math.max(...ends)), parts };
+}
+
+/** Weights by which queries and keys are normed: of a head, or of all that are here. */
+function qkNorm(
+  { qkNorm, headSize }: Model,
+  { attn_q_norm, attn_k_norm }: LayerShards,
+  { heads }: AttentionLayout,
+): VectorLayout | undefined {
+  if (!attn_q_norm || !attn_k_norm) return undefined;
+  const first = headSize * (qkNorm === "head" ? 1 : heads);
+  return vectorOfParts([
+    { shard: attn_q_norm, first: 0 },
+    { shard: attn_k_norm, first },
+  ]);
 }
 
 /** The biases of queries, keys and values. */

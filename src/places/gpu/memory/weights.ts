@@ -1,5 +1,5 @@
 import { dequantise } from "../../../formats/ggml/dequantise.ts";
-import { lengthOf } from "../../../model/index_set.ts";
+import { indexAt, type IndexSet, lengthOf } from "../../../model/index_set.ts";
 import { readColumns, type Rows, type Shard } from "../../../model/shard.ts";
 import type { Buffers } from "./buffers.ts";
 import {
@@ -16,6 +16,7 @@ import { RowPacker } from "./packing.ts";
 export class Weights {
   readonly layers: readonly LayerVectors<GPUBufferBinding>[];
   readonly output_norm: GPUBufferBinding;
+  readonly output_norm_bias?: GPUBufferBinding;
   /** Divisors of the rotation's frequencies, where the file has them. */
   readonly ropeFactors?: Float32Array<ArrayBuffer>;
   readonly byteLength: number;
@@ -24,7 +25,8 @@ export class Weights {
   readonly #takers = new Map<Shard, (rows: Rows) => void>();
 
   constructor(readonly buffers: Buffers, layout: DeviceLayout) {
-    const { ropeFactors, layers, output_norm, bytes, pieceBytes } = layout;
+    const { ropeFactors, layers, bytes, pieceBytes } = layout;
+    const { output_norm, output_norm_bias } = layout;
     let byteLength = 0;
     for (const stack of allStacks(layout)) {
       for (const matrix of this.#room(stack, pieceBytes)) {
@@ -38,10 +40,11 @@ export class Weights {
     const vector = ({ length, parts }: VectorLayout): GPUBufferBinding => {
       const binding = { buffer: vectors, offset, size: 4 * length };
       const { queue } = buffers.device.gpu;
-      for (const { shard, first } of parts) {
+      for (const { shard, first, elements } of parts) {
         const at = offset + 4 * first;
         this.#takers.set(shard, (rows) => {
-          queue.writeBuffer(vectors, at, floatsOf(shard, rows));
+          const all = floatsOf(shard, rows);
+          queue.writeBuffer(vectors, at, elements ? pick(all, elements) : all);
         });
       }
       offset += binding.size;
@@ -49,6 +52,7 @@ export class Weights {
     };
     this.layers = layers.map(({ vectors }) => mapVectors(vectors, vector));
     this.output_norm = vector(output_norm);
+    this.output_norm_bias = output_norm_bias && vector(output_norm_bias);
     if (ropeFactors) {
       const factors = new Float32Array(ropeFactors.tensor.shape[0]);
       this.ropeFactors = factors;
@@ -99,4 +103,14 @@ function floatsOf(shard: Shard, { bytes }: Rows): Float32Array<ArrayBuffer> {
   const floats = new Float32Array(length);
   dequantise(shard.tensor.type, bytes, floats);
   return floats.subarray(first, first + lengthOf(shard.columns));
+}
+
+function pick(
+  all: Float32Array<ArrayBuffer>,
+  elements: IndexSet,
+): Float32Array<ArrayBuffer> {
+  return Float32Array.from(
+    { length: lengthOf(elements) },
+    (_, i) => all[indexAt(elements, i)],
+  );
 }

@@ -3,6 +3,7 @@
  * weighted sum over the cached positions, and their share of the output
  * projection, added to the residual.
  */
+import type { Range } from "../../../model/index_set.ts";
 import type { TokenRows } from "../memory/buffers.ts";
 import { type Batch, pagePositions } from "../../batch.ts";
 import { kvPositionBytes } from "../../cache_type.ts";
@@ -23,12 +24,18 @@ import { paddedTo256 } from "../memory/packing.ts";
 import type { PlaceContext } from "./context.ts";
 import { Product } from "./product.ts";
 import type { Region } from "./read_back.ts";
-import type { Residual } from "./residual.ts";
+import type { Half, NormedInput, Residual } from "./residual.ts";
+import { SharedNorm } from "./shared_norm.ts";
 
 interface Layer {
   readonly layout: AttentionLayout;
+  readonly input: NormedInput;
   readonly projections: readonly Product[];
+  /** Of all queries, and of all keys */
+  readonly qkNorm?: SharedNorm;
+  readonly subNorm?: SharedNorm;
   readonly output: Product;
+  readonly half: Half;
   readonly params: GPUBufferBinding;
   ropeStore: GPUBindGroup;
   attention: GPUBindGroup;
@@ -72,7 +79,9 @@ export class Attention {
       GPUBufferUsage.STORAGE,
     );
     this.#positionBytes = kvPositionBytes(cacheType, model.headSize);
-    this.#ropeStore = pipelines.get(ropeStore(cacheType));
+    this.#ropeStore = pipelines.get(ropeStore(cacheType), {
+      normed: model.qkNorm === "head",
+    });
     this.#attention = pipelines.get(attention(cacheType), {
       capped: model.scoreCap !== undefined,
     });
@@ -87,7 +96,12 @@ export class Attention {
 
   get streamed(): Product[] {
     return this.#layers.flatMap((layer) =>
-      layer ? [...layer.projections, layer.output] : []
+      !layer
+        ? []
+        // What measuring adds to a term would stay there.
+        : layer.half.norm
+        ? layer.projections
+        : [...layer.projections, layer.output]
     );
   }
 
@@ -163,41 +177,64 @@ export class Attention {
     this.#cache.copy(batch);
   }
 
-  /** Adds the heads' share of attention to the residual. */
-  run(index: number, batch: Batch): void {
+  /** Computes queries, keys and values. */
+  project(index: number, n: number): void {
+    const { input, projections } = this.#layers[index]!;
+    input.encode(n);
+    for (const projection of projections) projection.encode(n);
+  }
+
+  /** What norms queries and keys, or what heads computed, as one. */
+  sharedNorm(index: number, of: "qk" | "heads"): SharedNorm {
+    const { qkNorm, subNorm } = this.#layers[index]!;
+    return (of === "qk" ? qkNorm : subNorm)!;
+  }
+
+  /** Computes attention of the heads. */
+  attend(index: number, n: number): void {
     const { commands, options: { model } } = this.context;
     const layer = this.#layers[index]!;
     const { heads, kvHeads } = layer.layout;
-    const n = batch.length;
-    this.residual.settle(n);
-    for (const projection of layer.projections) projection.encode(n);
     commands.dispatch(
       this.#ropeStore,
       layer.ropeStore,
-      ropeStoreGrid(heads + kvHeads, model.headSize, n),
+      ropeStoreGrid(
+        heads + kvHeads,
+        model.headSize,
+        n,
+        model.qkNorm === "head",
+      ),
     );
     const splits = this.#splits;
     commands.dispatch(this.#attention, layer.attention, [heads, n, splits]);
     if (splits > 1) {
       commands.dispatch(this.#merge, layer.attention, [heads, n]);
     }
-    layer.output.encode(n);
+  }
+
+  /** Adds the heads' share of attention to the residual. */
+  output(index: number, batch: Batch): void {
+    const layer = this.#layers[index]!;
+    layer.output.encode(batch.length);
+    this.residual.added(layer.half);
     this.#count(index, layer, batch);
   }
 
   #layer(index: number, layout: AttentionLayout, firstHead: number): Layer {
     const { context, residual } = this;
     const { uniforms, weights, options: { model, cacheType } } = context;
-    const { attn_norm, attn_output_bias, qkv_bias } = weights.layers[index];
+    const vectors = weights.layers[index];
+    const { attn_norm, attn_norm_bias } = vectors;
+    const input = residual.normed(attn_norm, attn_norm_bias);
+    const half = residual.half(vectors.post_attention_norm);
     let outFirst = 0;
     const projections = layout.projections.map((stack) => {
       const [matrix, ...others] = stack.map((each) => weights.of(each));
       const product = new Product(context, matrix, {
-        x: residual,
+        ...input.read,
         out: this.#qkv,
         outFirst,
-        norm: residual.norm(attn_norm),
-        bias: qkv_bias,
+        bias: vectors.qkv_bias,
       }, others);
       for (const { rows } of stack) outFirst += rows;
       return product;
@@ -224,18 +261,60 @@ export class Attention {
       window,
       scale: model.attentionScale,
       cap: model.scoreCap ?? 0,
+      epsilon: model.normEpsilon,
     });
     return {
       layout,
+      input,
       projections,
+      ...this.#norms(index, layout),
       output: new Product(context, weights.of(layout.output), {
         x: this.#attended,
-        out: residual,
-        bias: attn_output_bias,
+        out: half.out,
+        bias: vectors.attn_output_bias,
         epilogue: "add",
       }),
+      half,
       params,
       ...this.#bind(index, params),
+    };
+  }
+
+  #norms(
+    index: number,
+    { first }: AttentionLayout,
+  ): Pick<Layer, "qkNorm" | "subNorm"> {
+    const { context } = this;
+    const { weights, options: { model, plan } } = context;
+    const { headSize, headCount, kvHeadCount } = model;
+    const { qk_norm, attn_sub_norm } = weights.layers[index];
+    const own = plan.parts[index].heads;
+    const share = (first: number, { start, end }: Range, columns: Range) => ({
+      first,
+      size: (end - start) * headSize,
+      count: 1,
+      unit: headSize,
+      columns,
+      columnOf: (i: number) => columns.start + start + i,
+    });
+    const queries = { start: 0, end: headCount };
+    const keys = { start: headCount, end: headCount + kvHeadCount };
+    return {
+      qkNorm: qk_norm && model.qkNorm === "whole"
+        ? new SharedNorm(context, {
+          x: this.#qkv,
+          shares: [
+            share(first.q, own, queries),
+            share(first.k, kvHeadsOf(model, own), keys),
+          ],
+          weight: qk_norm,
+        })
+        : undefined,
+      subNorm: attn_sub_norm && new SharedNorm(context, {
+        x: this.#attended,
+        shares: [share(0, own, queries)],
+        weight: attn_sub_norm,
+      }),
     };
   }
 
@@ -243,11 +322,15 @@ export class Attention {
     index: number,
     params: GPUBufferBinding,
   ): Pick<Layer, "ropeStore" | "attention"> {
-    const { pipelines, step, options: { cacheType } } = this.context;
+    const { pipelines, step, weights, options: { cacheType } } = this.context;
+    const { qk_norm = step } = weights.layers[index];
     const kv = this.#cache.pagesOf(index);
     const bound = { step, params, kv, qkv: this.#qkv.buffer };
     return {
-      ropeStore: pipelines.bind(ropeStore(cacheType), bound),
+      ropeStore: pipelines.bind(ropeStore(cacheType), {
+        ...bound,
+        norm: qk_norm,
+      }),
       attention: pipelines.bind(attention(cacheType), {
         ...bound,
         out: this.#attended.buffer,

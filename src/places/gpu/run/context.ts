@@ -21,4 +21,6 @@ export interface PlaceContext extends KernelContext {
   readonly layout: DeviceLayout;
   readonly weights: Weights;
   readonly counts: LayerCounts;
+  /** `[tokens, 2]`: 1 / rms, where norms are shared with other places */
+  readonly scales?: GPUBuffer;
 }

@@ -3,6 +3,7 @@
  * predictor selects), up where the gate is positive, down where h is not zero.
  */
 import { isSparse } from "../../../model/activation.ts";
+import { indexAt } from "../../../model/index_set.ts";
 import {
   downRows,
   downRowsGrid,
@@ -20,7 +21,8 @@ import type { DeviceMatrix } from "../memory/matrix.ts";
 import { paddedTo256 } from "../memory/packing.ts";
 import type { KernelContext, PlaceContext } from "./context.ts";
 import { Product } from "./product.ts";
-import type { Residual } from "./residual.ts";
+import type { Half, NormedInput, Residual } from "./residual.ts";
+import { SharedNorm } from "./shared_norm.ts";
 
 /** What was counted for one layer since the last read-back. */
 export type Counted = Readonly<Record<keyof typeof counters, number>>;
@@ -57,11 +59,14 @@ export class CounterReader {
 
 interface Layer {
   readonly neurons: number;
+  readonly input: NormedInput;
   /** fc1 and fc2 */
   readonly predictor: readonly Product[];
   readonly gate?: Product;
   readonly up: Product;
+  readonly subNorm?: SharedNorm;
   readonly down: Down;
+  readonly half: Half;
   readonly keepAbove?: GPUBindGroup;
 }
 
@@ -125,8 +130,8 @@ export class FeedForward {
   activate(index: number, n: number): void {
     const { counts, options: { sparsity } } = this.context;
     const layer = this.#layers[index]!;
-    const { predictor, gate, up, neurons } = layer;
-    this.residual.settle(n);
+    const { input, predictor, gate, up, neurons } = layer;
+    input.encode(n);
     for (const product of predictor) product.encode(n);
     gate?.encode(n);
     up.encode(n);
@@ -147,6 +152,11 @@ export class FeedForward {
     return this.#layers[index]!.neurons;
   }
 
+  /** What norms the values h of all neurons as one. */
+  sharedNorm(index: number): SharedNorm {
+    return this.#layers[index]!.subNorm!;
+  }
+
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
   keepAbove(index: number, thresholds: Float32Array): void {
     this.context.commands.write(
@@ -160,8 +170,9 @@ export class FeedForward {
   /** Adds the neurons' share to the residual, or lines it up to be added. */
   down(index: number, n: number): void {
     const { counts } = this.context;
-    const { down, neurons } = this.#layers[index]!;
+    const { down, half, neurons } = this.#layers[index]!;
     down.encode(n);
+    this.residual.added(half);
     if (down.streams(n)) counts.add(index, "streamed", down.bytes(n));
     if (!down.byNeuron) counts.add(index, "downRows", n * neurons);
   }
@@ -205,13 +216,15 @@ export class FeedForward {
 
   #layer(index: number, layout: FeedForwardLayout): Layer {
     const { context, residual } = this;
-    const { weights, options: { model, sparsity } } = context;
+    const { weights, options: { model, plan, sparsity } } = context;
     const threshold = sparsity.mode === "predictor"
       ? sparsity.threshold
       : undefined;
     const vectors = weights.layers[index];
-    const norm = residual.norm(vectors.ffn_norm);
+    const input = residual.normed(vectors.ffn_norm, vectors.ffn_norm_bias);
+    const half = residual.half(vectors.post_ffw_norm);
     const { neurons, predictor } = layout;
+    const own = plan.parts[index].neurons;
     const paddedRows = paddedTo256(neurons);
     const counter = counterWords * index;
     const { gateThreshold } = model;
@@ -225,9 +238,8 @@ export class FeedForward {
       context,
       weights.of(layout.gate),
       {
-        x: residual,
+        ...input.read,
         out: this.#gate,
-        norm,
         bias: vectors.ffn_gate_bias,
         counter,
         mask: predicted,
@@ -236,12 +248,12 @@ export class FeedForward {
     const scores = gate && this.#gate.buffer;
     return {
       neurons,
+      input,
       predictor: predictor
         ? [
           new Product(context, weights.of(predictor.fc1), {
-            x: residual,
+            ...(model.linearPredictor ? input.read : { x: residual }),
             out: this.#ranks!,
-            norm: model.linearPredictor ? norm : undefined,
             epilogue: model.linearPredictor ? "store" : "relu",
             paddedRows: paddedTo256(predictor.fc1.rows),
           }),
@@ -253,9 +265,8 @@ export class FeedForward {
         : [],
       gate,
       up: new Product(context, weights.of(layout.up), {
-        x: residual,
+        ...input.read,
         out: this.ffnActivations,
-        norm,
         bias: vectors.ffn_up_bias,
         counter,
         mask: !scores
@@ -268,6 +279,18 @@ export class FeedForward {
         epilogue: model.activation,
         paddedRows,
       }),
+      subNorm: vectors.ffn_sub_norm && new SharedNorm(context, {
+        x: this.ffnActivations,
+        shares: [{
+          first: 0,
+          size: neurons,
+          count: 1,
+          unit: 1,
+          columns: { start: 0, end: model.feedForwardSize },
+          columnOf: (i) => indexAt(own, i),
+        }],
+        weight: vectors.ffn_sub_norm,
+      }),
       down: new Down(
         context,
         weights.of(layout.down),
@@ -275,7 +298,9 @@ export class FeedForward {
         this.ffnActivations,
         residual,
         vectors.ffn_down_bias,
+        half.out,
       ),
+      half,
       keepAbove: this.#thresholds && context.pipelines.bind(keepAbove, {
         step: context.step,
         params: context.uniforms.add(keepAbove, {
@@ -315,12 +340,14 @@ export class Down {
       "buffer" | "stride" | "partials" | "stretchesWait"
     >,
     bias?: GPUBufferBinding,
+    /** What it is added to */
+    out: TokenRows = residual,
   ) {
     this.byNeuron = downByNeuron;
     if (!downByNeuron) {
       this.#product = new Product(context, matrix, {
         x: h,
-        out: residual,
+        out,
         bias,
         epilogue: "add",
       });
@@ -331,7 +358,7 @@ export class Down {
       step,
       params: uniforms.add(addBias, { stride: residual.stride / 4 }),
       bias,
-      x: residual.buffer,
+      x: out.buffer,
     });
     const one = downRowsVec(matrix.type), many = downRows(matrix.type);
     this.#pieces = matrix.pieces.map(({ buffer, first, rows }) => {
@@ -343,11 +370,11 @@ export class Down {
         stride: residual.stride / 4,
       });
       const bound = { step, params, matrix: buffer, h: h.buffer };
-      const { buffer: x, partials } = residual;
+      const { partials } = residual;
       return {
         one: {
           pipeline: pipelines.get(one),
-          group: pipelines.bind(one, { ...bound, x }),
+          group: pipelines.bind(one, { ...bound, x: out.buffer }),
         },
         many: {
           pipeline: pipelines.get(many, { adds: first > 0 }),

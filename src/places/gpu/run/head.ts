@@ -18,7 +18,7 @@ import type { DeviceLayout } from "../memory/layout.ts";
 import type { KernelContext, PlaceContext } from "./context.ts";
 import { Product } from "./product.ts";
 import type { Region } from "./read_back.ts";
-import type { Residual } from "./residual.ts";
+import type { NormedInput, Residual } from "./residual.ts";
 import type { Step } from "./step.ts";
 
 /** A place's rows of the vocabulary. */
@@ -28,6 +28,7 @@ export class Head {
     pipeline: GPUComputePipeline;
     group: GPUBindGroup;
   }[];
+  readonly #input: NormedInput;
   readonly #output: Product;
   readonly #logits: TokenRows;
   readonly #picker?: TopLogitsPicker;
@@ -61,10 +62,11 @@ export class Head {
         x: residual.buffer,
       }),
     }));
+    const { output_norm, output_norm_bias } = weights;
+    this.#input = residual.normed(output_norm, output_norm_bias);
     this.#output = new Product(context, weights.of(output), {
-      x: residual,
+      ...this.#input.read,
       out: this.#logits,
-      norm: residual.norm(weights.output_norm),
       factor: model.logitScale,
       cap: model.logitCap,
       gathered: true,
@@ -94,8 +96,9 @@ export class Head {
 
   /** Computes the logits from number `wanted_first` of the step on, `count` rows, and picks the largest of each where the batch takes no more. */
   run(batch: Batch, count: number): void {
-    if (count === 0) return;
-    this.residual.settle(batch.length);
+    // What waits is added though no logits are wanted: a term must not be left over.
+    if (count === 0) return this.residual.settle(batch.length);
+    this.#input.encode(batch.length);
     this.#output.encode(count);
     const { counts } = this.context;
     counts.add(counts.layers, "streamed", this.#output.bytes(count));

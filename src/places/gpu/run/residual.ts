@@ -7,8 +7,23 @@ import { copyRows } from "../../batch.ts";
 import { addPartials, addPartialsGrid } from "../kernels/residual.ts";
 import type { TokenRows } from "../memory/buffers.ts";
 import type { PlaceContext } from "./context.ts";
+import { Norm, type Segments } from "./norm.ts";
 import type { ProductOptions } from "./product.ts";
 import type { Region } from "./read_back.ts";
+
+/** Where a layer's half adds what it computes: x, or a term that is normed before x gets it. */
+export interface Half {
+  readonly out: TokenRows;
+  readonly norm?: Norm;
+}
+
+/** How products read x. */
+export interface NormedInput {
+  /** What they read, and how they norm it */
+  readonly read: Pick<ProductOptions, "x" | "norm">;
+  /** Makes it ready to be read by so many tokens' products */
+  encode(tokens: number): void;
+}
 
 /** x, and the slots whose sums wait to be added. */
 export class Residual implements TokenRows {
@@ -17,6 +32,12 @@ export class Residual implements TokenRows {
   /** Slot 0: what other places computed; further ones: stretches of this place's neurons */
   readonly partials: GPUBuffer;
   readonly #group: GPUBindGroup;
+  /** What is normed before x gets it: zeros when a half begins */
+  readonly #term?: { readonly rows: TokenRows; readonly group: GPUBindGroup };
+  /** x around its mean */
+  readonly #centred?: TokenRows;
+  /** The norm that waits to read the term */
+  #waiting?: Norm;
   readonly #addUpload: GPUComputePipeline;
   readonly #addStretches: GPUComputePipeline;
   readonly #addBoth: GPUComputePipeline;
@@ -52,12 +73,17 @@ export class Residual implements TokenRows {
     this.#scale = residualScale;
     this.#epsilon = normEpsilon / residualScale ** 2;
     this.#taken = new Float32Array(bytes.x / 4 / this.stride * hiddenSize);
-    this.#group = pipelines.bind(addPartials, {
-      step,
-      params: uniforms.add(addPartials, { stride: this.stride / 4 }),
-      partials: this.partials,
-      x: this.buffer,
-    });
+    const params = uniforms.add(addPartials, { stride: this.stride / 4 });
+    const groupOf = (x: GPUBuffer) =>
+      pipelines.bind(addPartials, { step, params, partials: this.partials, x });
+    this.#group = groupOf(this.buffer);
+    if (bytes.term > 0) {
+      const rows = buffers.rows("term", bytes.term, this.stride);
+      this.#term = { rows, group: groupOf(rows.buffer) };
+    }
+    if (bytes.centred > 0) {
+      this.#centred = buffers.rows("centred", bytes.centred, this.stride);
+    }
     const adder = (with_upload: boolean, with_stretches: boolean) =>
       pipelines.get(addPartials, { with_upload, with_stretches });
     this.#addUpload = adder(true, false);
@@ -65,9 +91,56 @@ export class Residual implements TokenRows {
     this.#addBoth = adder(true, true);
   }
 
-  /** How a product norms x by `weight`; not at all where there is none. */
-  norm(weight?: GPUBufferBinding): ProductOptions["norm"] {
-    return weight && { weight, epsilon: this.#epsilon };
+  /** x normed by `weight`, or as it is where there is none. Products norm it by its root mean square as they read it; a kernel before them does around its mean. */
+  normed(weight?: GPUBufferBinding, bias?: GPUBufferBinding): NormedInput {
+    const epsilon = this.#epsilon;
+    const out = this.#centred;
+    if (!weight || !out) {
+      return {
+        read: { x: this, norm: weight && { weight, epsilon } },
+        encode: (tokens) => this.settle(tokens),
+      };
+    }
+    const norm = new Norm(this.context, {
+      x: this,
+      segments: this.#segments,
+      weight,
+      bias,
+      epsilon,
+      isCentred: true,
+      out,
+    });
+    return {
+      read: { x: out },
+      encode: (tokens) => {
+        this.settle(tokens);
+        norm.encode(tokens);
+      },
+    };
+  }
+
+  /** A layer's half, whose sum is normed by `weight` where there is one. */
+  half(weight?: GPUBufferBinding): Half {
+    if (!weight) return { out: this };
+    const { norm, normEpsilon } = this.context.options.model;
+    const { rows } = this.#term!;
+    return {
+      out: rows,
+      norm: new Norm(this.context, {
+        x: rows,
+        segments: this.#segments,
+        weight,
+        epsilon: normEpsilon,
+        isCentred: norm === "layer",
+        out: this,
+        adds: true,
+      }),
+    };
+  }
+
+  /** Call when a half has added what it computed; others may have something to add to it. */
+  added({ norm }: Half): void {
+    this.#waiting = norm;
   }
 
   /** Call before rows of the embedding are written to x. */
@@ -88,12 +161,14 @@ export class Residual implements TokenRows {
     const factor = this.#isEmbedding ? 1 / this.#scale : 1;
     this.#upload(rows, tokens, this.partials, factor);
     this.#encode(this.stretchesWait ? this.#addBoth : this.#addUpload, tokens);
+    this.#normTerm(tokens);
   }
 
   /** Adds what waits; call before x is read. */
   settle(tokens: number): void {
     this.#isEmbedding = false;
     if (this.stretchesWait) this.#encode(this.#addStretches, tokens);
+    this.#normTerm(tokens);
   }
 
   region(tokens: number): Region {
@@ -111,8 +186,18 @@ export class Residual implements TokenRows {
 
   #encode(adder: GPUComputePipeline, tokens: number): void {
     const grid = addPartialsGrid(tokens * this.stride);
-    this.context.commands.dispatch(adder, this.#group, grid);
+    const group = this.#waiting ? this.#term!.group : this.#group;
+    this.context.commands.dispatch(adder, group, grid);
     this.stretchesWait = false;
+  }
+
+  #normTerm(tokens: number): void {
+    this.#waiting?.encode(tokens);
+    this.#waiting = undefined;
+  }
+
+  get #segments(): [Segments] {
+    return [{ first: 0, size: this.#hiddenSize, count: 1 }];
   }
 
   #upload(
