@@ -16,6 +16,10 @@ import {
   toBuffer,
   writeGguf,
 } from "../../src/formats/gguf/write.ts";
+import {
+  type ActivationChoice,
+  chosenActivation,
+} from "../../src/model/activation.ts";
 import { architectures } from "../../src/model/architectures.ts";
 import {
   hyperParameterMetadata,
@@ -53,6 +57,8 @@ export interface RandomModelOptions {
   linearPredictor?: boolean;
   /** A bias of every matrix that may have one */
   biases?: boolean;
+  /** Over what the architecture means */
+  activation?: ActivationChoice;
   tied?: boolean;
   slidingWindow?: number;
   ropeFactors?: boolean;
@@ -154,7 +160,9 @@ export async function randomModel(
   const source = fromBuffer(bytes, "random model");
   const described = describeModel(await readGguf(source));
   const { linearPredictor = false } = o;
-  return { source, model: { ...described, linearPredictor }, bytes };
+  const activation = o.activation && chosenActivation(o.activation);
+  const model = { ...described, ...activation, linearPredictor };
+  return { source, model, bytes };
 }
 
 /** Some tensors behind one another in one, as converters of Phi write them. */

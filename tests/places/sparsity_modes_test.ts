@@ -106,6 +106,43 @@ for (const downByNeuron of [false, true]) {
   });
 }
 
+/** What other architectures make of modes: x is scaled before a predictor reads it, h is normed after small ones are dropped. */
+const traitCases: [RandomModelOptions, Sparsity][] = [
+  [
+    {
+      architecture: "granite",
+      type: "F16",
+      predictorRank: 12,
+      keys: { activation: "relu", residualScale: 0.4 },
+    },
+    { mode: "predictor", threshold: 0.4 },
+  ],
+  ...([
+    { mode: "top-k", share: 0.2 },
+    { mode: "threshold", value: 0.05 },
+  ] as const).map((sparsity): [RandomModelOptions, Sparsity] => [
+    { architecture: "bitnet", type: "F16", keys: { activation: "relu2" } },
+    sparsity,
+  ]),
+];
+
+for (const [options, sparsity] of traitCases) {
+  const { architecture } = options;
+  Deno.test(`places agree in ${JSON.stringify(sparsity)}: ${architecture}`, async () => {
+    await comparePlaces(teams, options, sparsity);
+  });
+}
+
+Deno.test("places agree where gates have to pass a threshold", async () => {
+  for (const downByNeuron of [false, true]) {
+    await comparePlaces(
+      teams,
+      { type: "F16", downByNeuron, activation: "fatrelu=0.2" },
+      { mode: "exact" },
+    );
+  }
+});
+
 Deno.test("each layer's predictor has a threshold of its own", async () => {
   const made = await randomModel({ predictorRank: 12, linearPredictor: true });
   const thresholds = {
