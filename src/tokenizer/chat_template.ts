@@ -1,4 +1,4 @@
-import { JinjaTemplate } from "./jinja.ts";
+import { JinjaTemplate } from "./jinja/template.ts";
 
 /** One turn of a chat. Templates may read more than role and content. */
 export interface ChatMessage {
@@ -65,6 +65,8 @@ export class ChatTemplate {
   ): string {
     this.#template ??= new JinjaTemplate(this.source);
     return this.#template.render({
+      tools: null,
+      documents: null,
       ...options.variables,
       messages,
       bos_token: this.#tokens.bos ?? "",
