@@ -75,4 +75,4 @@ export {
   type ChatTemplateTokens,
   type RenderOptions,
 } from "./src/tokenizer/chat_template.ts";
-export { tokenizerFromGguf } from "./src/tokenizer/gguf.ts";
+export { tokenizerFromGguf, tokenizerIfAny } from "./src/tokenizer/gguf.ts";

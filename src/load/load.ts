@@ -32,7 +32,7 @@ import type { PlacePlan } from "../plan/plan.ts";
 import { checkProfile } from "../plan/profile.ts";
 import { profileOf } from "../plan/reorder.ts";
 import { withPredictor } from "../model/predictor_file.ts";
-import { tokenizerFromGguf } from "../tokenizer/gguf.ts";
+import { tokenizerIfAny } from "../tokenizer/gguf.ts";
 
 /**
  * Loads a GGUF or PowerInfer file, or a Hugging Face folder; `hf:OWNER/REPO:QUANT`
@@ -108,11 +108,9 @@ export async function load(
       `Cannot use hotShare ${checked.hotShare}: no profile says which neurons are hot`,
     );
   }
-  const tokenizer = file.metadata.has("tokenizer.ggml.model")
-    ? tokenizerFromGguf(file)
-    : undefined;
+  const tokenizer = tokenizerIfAny(file);
   const warn = options.onWarning ?? (() => {});
-  tokenizer?.notes?.forEach(warn);
+  for (const each of [file, tokenizer]) each?.notes?.forEach(warn);
   const doubt = options.activation ? undefined : doubtOfName(model, bytes.name);
   if (doubt) warn(doubt);
   const contextSize = checked.contextSize || model.contextSize;

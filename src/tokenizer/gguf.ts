@@ -99,6 +99,19 @@ export function tokenizerFromGguf(
   });
 }
 
+/**
+ * The same; undefined for a file without a tokenizer, which computes all the same.
+ *
+ * @throws as {@linkcode tokenizerFromGguf} does
+ */
+export function tokenizerIfAny(
+  file: Pick<GgufFile, "metadata">,
+): Tokenizer | undefined {
+  return file.metadata.has("tokenizer.ggml.model")
+    ? tokenizerFromGguf(file)
+    : undefined;
+}
+
 /** Gives tokens with well-known texts the types that these say. */
 function correctTypes(vocabulary: Vocabulary, notes: string[]): void {
   const types = correctedTypes(vocabulary);

@@ -5,6 +5,8 @@ import { inspectFile } from "../../cli/commands/inspect/inspection.ts";
 import { toJson, toText } from "../../cli/commands/inspect/text.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { toBuffer, writeGguf } from "../../src/formats/gguf/write.ts";
+import { entry, type MetadataEntry } from "../../src/formats/gguf/gguf_file.ts";
+import { withMetadata } from "../helpers/with_metadata.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { writeGpuIndex } from "../../src/plan/gpu_index.ts";
 import { runCli } from "./run_cli.ts";
@@ -175,4 +177,20 @@ Deno.test("an index of a GPU's neurons is known, not taken for a model", async (
     assert.equal(damaged.code, 1);
     assert.match(damaged.err, /^error: .*no GPU index.*\n$/);
   });
+});
+
+Deno.test("a file that cannot be run for its tokenizer does not run here", async () => {
+  const inspect = async (changes: Record<string, MetadataEntry>) =>
+    await inspectFile(await withMetadata(tinyBamboo(), changes), options);
+  const other = await inspect({ "tokenizer.ggml.model": entry.text("t5") });
+  assert.equal(other.model, undefined);
+  assert.match(other.obstacle!, /tokenizer\.ggml\.model "t5" \(Unigram\)/);
+  const odd = await inspect({
+    "tokenizer.ggml.eos_token_id": entry.whole(1e6),
+  });
+  assert.ok(odd.model);
+  assert.match(
+    toText(odd, false),
+    /note +tokenizer\.ggml\.eos_token_id is 1000000/,
+  );
 });

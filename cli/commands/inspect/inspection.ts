@@ -11,6 +11,7 @@ import {
   type Model,
   readGguf,
   type TensorInfo,
+  tokenizerIfAny,
 } from "../../../gguf.ts";
 import {
   estimateMemory,
@@ -48,6 +49,8 @@ export interface Inspection {
   readonly model?: Model;
   /** Why culm cannot run it, where it cannot. */
   readonly obstacle?: string;
+  /** What is odd about its vocabulary, and what is done about it. */
+  readonly notes: readonly string[];
   /** All tensors together. */
   readonly total: TensorGroup;
   /** Tensors by type. */
@@ -72,7 +75,7 @@ export async function inspectFile(
 ): Promise<Inspection> {
   const file = await readGguf(source);
   const tensors = [...file.tensors.values()];
-  const { model, obstacle } = describeIfRunnable(file, activation);
+  const { model, obstacle, notes } = describeIfRunnable(file, activation);
   const memoryOptions = {
     ...options,
     contextSize: options.contextSize || (model?.contextSize ?? 0),
@@ -83,6 +86,7 @@ export async function inspectFile(
     file,
     model,
     obstacle,
+    notes,
     total: sumUp("all", tensors),
     byType: groupByType(tensors),
     byLayer: groupBy(
@@ -97,12 +101,16 @@ export async function inspectFile(
 function describeIfRunnable(
   file: GgufFile,
   activation?: ActivationChoice,
-): { model?: Model; obstacle?: string } {
+): Pick<Inspection, "model" | "obstacle" | "notes"> {
   try {
-    return { model: describeModel(file, { activation }) };
+    const model = describeModel(file, { activation });
+    return {
+      model,
+      notes: [...file.notes ?? [], ...tokenizerIfAny(file)?.notes ?? []],
+    };
   } catch (error) {
     if (!(error instanceof CulmError)) throw error;
-    return { obstacle: error.message };
+    return { obstacle: error.message, notes: [] };
   }
 }
 

@@ -45,7 +45,8 @@ export function toText(inspection: Inspection, everyTensor: boolean): string {
 
 /** What a file is and takes: names and texts. */
 export function summaryOf(
-  { name, files, file, model, obstacle, total, memory, speed }: Inspection,
+  { name, files, file, model, obstacle, notes, total, memory, speed }:
+    Inspection,
 ): string[][] {
   const lines = [
     ["file", printable(name)],
@@ -60,6 +61,7 @@ export function summaryOf(
       `${formatCount(total.parameters)} in ${formatBytes(total.bytes)}`,
     ],
     ["runs here", model ? "yes" : `no: ${printable(obstacle!)}`],
+    ...notes.map((note) => ["note", printable(note)]),
   ];
   if (model && memory) {
     const predictor = model.layers.some((layer) => layer.fc1);

@@ -123,6 +123,8 @@ export interface GgufFile {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** Length of the file in bytes. */
   readonly size: number;
+  /** What is odd about the header, and does no harm: one sentence each. */
+  readonly notes?: readonly string[];
 }
 
 /** Alignment of a file that has no `general.alignment`. */

@@ -13,6 +13,26 @@ export class NeedsMoreBytes extends Error {
 // A byte order mark is text like any other: vocabularies have a token for it.
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** Characters of UTF-8, each in a group of its own, or one byte that begins none. */
+function decodeOdd(bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < bytes.length;) {
+    const length = [4, 3, 2, 1].find((length) => {
+      try {
+        return Array.from(utf8.decode(bytes.subarray(at, at + length)))
+          .length === 1;
+      } catch {
+        return false;
+      }
+    });
+    text += length
+      ? utf8.decode(bytes.subarray(at, at + length))
+      : String.fromCharCode(0xdc00 + bytes[at]);
+    at += length ?? 1;
+  }
+  return text;
+}
+
 /** How each type of number is read. */
 const numberGetters = {
   uint8: "getUint8",
@@ -68,7 +88,9 @@ export class HeaderCursor {
   /** What is being read, for messages: `metadata`. */
   subject = "the header";
   /** Its name in the file: `general.name`. */
-  name: string | undefined;
+  part: string | undefined;
+  /** What is odd, and does no harm: one sentence each. */
+  readonly notes = new Set<string>();
   #bytes: Uint8Array;
   #view: DataView;
   #values: number;
@@ -102,14 +124,14 @@ export class HeaderCursor {
 
   /** What is being read, in words. */
   get described(): string {
-    const { subject, name } = this;
-    return name === undefined ? subject : `${subject} ${printable(name)}`;
+    const { subject, part } = this;
+    return part === undefined ? subject : `${subject} ${printable(part)}`;
   }
 
   /** Sets what is being read. */
   about(subject: string, name?: string): void {
     this.subject = subject;
-    this.name = name;
+    this.part = name;
   }
 
   /** What was read so far is not read again. */
@@ -202,22 +224,46 @@ export class HeaderCursor {
     return this.#view.getBigUint64(this.skip(8), true);
   }
 
-  /** Reads a byte that must be 0 or 1. */
+  /** Reads a byte that is 0 for false; some write other numbers than 1 for true. */
   bool(): boolean {
-    const byte = this.number("uint8");
-    if (byte > 1) throw this.error(`a boolean is 0 or 1, the file has ${byte}`);
-    return byte === 1;
+    const byte = this.number("uint8") as number;
+    if (byte > 1) {
+      this.notes.add(
+        `${this.described} is a boolean of ${byte}: taken for true`,
+      );
+    }
+    return byte !== 0;
   }
 
-  /** Reads a 64-bit length and as many bytes of UTF-8. */
-  string(): string {
-    const length = this.uint64();
-    const start = this.skip(length);
+  /** Reads a 64-bit length and as many bytes of UTF-8: a name. */
+  name(): string {
+    const bytes = this.#textBytes();
     try {
-      return utf8.decode(this.bytes.subarray(start, this.position));
+      return utf8.decode(bytes);
     } catch {
+      const start = this.position - bytes.length;
       throw this.error(`bytes ${start}..${this.position} are not UTF-8`);
     }
+  }
+
+  /**
+   * The same for a text that is a value. A byte that is no UTF-8 comes as a lone
+   * surrogate, U+DC80 and up, so that different texts stay different.
+   */
+  string(): string {
+    const bytes = this.#textBytes();
+    try {
+      return utf8.decode(bytes);
+    } catch {
+      this.notes.add(`${this.described} has bytes that are not UTF-8`);
+      return decodeOdd(bytes);
+    }
+  }
+
+  #textBytes(): Uint8Array {
+    const length = this.uint64();
+    const start = this.skip(length);
+    return this.bytes.subarray(start, this.position);
   }
 
   /** Reads a 64-bit count of things that take at least `itemBytes` bytes each. */

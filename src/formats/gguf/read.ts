@@ -127,7 +127,9 @@ function parseHeader(cursor: HeaderCursor, parsed: ParsedHeader): GgufFile {
   readTensors(cursor, start.tensorCount, declared);
   const tensors = placeTensors(cursor, declared, alignment);
   const size = cursor.fileSize;
-  return { magic, version, alignment, metadata, tensors, size };
+  const file = { magic, version, alignment, metadata, tensors, size };
+  const notes = [...cursor.notes];
+  return notes.length > 0 ? { ...file, notes } : file;
 }
 
 function readStart(cursor: HeaderCursor): HeaderStart {

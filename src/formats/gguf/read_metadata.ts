@@ -28,7 +28,7 @@ export function readMetadata(
   for (let index = metadata.size; index < count; index++) {
     cursor.about(`metadata entry ${index}`);
     cursor.hold(ENTRY_VALUES);
-    const key = cursor.string();
+    const key = cursor.name();
     cursor.about("metadata", key);
     if (metadata.has(key)) {
       throw cursor.error(`entry ${index} has the same key as an earlier one`);

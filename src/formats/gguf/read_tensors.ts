@@ -29,7 +29,7 @@ export function readTensors(
   for (let index = tensors.size; index < count; index++) {
     cursor.about(`tensor ${index}`);
     cursor.hold(ENTRY_VALUES);
-    const name = cursor.string();
+    const name = cursor.name();
     cursor.about("tensor", name);
     if (tensors.has(name)) {
       throw cursor.error(`tensor ${index} has the same name as an earlier one`);

@@ -11,9 +11,39 @@ import {
 } from "../../../src/formats/gguf/read.ts";
 import { toBuffer, writeGguf } from "../../../src/formats/gguf/write.ts";
 import { plainMetadata } from "../../helpers/plain_metadata.ts";
+import type { MetadataArray } from "../../../src/formats/gguf/gguf_file.ts";
 import { concat, preamble, tensor, text, u32, u64 } from "./raw_bytes.ts";
 import { sampleFile, sampleMetadata, sampleTensors } from "./sample.ts";
 import { powerInferFiles } from "../../helpers/powerinfer_files.ts";
+
+Deno.test("a boolean that is not 0 or 1, and text that is not UTF-8, are read and noted", async () => {
+  const bytes = concat(
+    preamble({ entries: 3 }),
+    text("flag"),
+    u32(7),
+    Uint8Array.of(255),
+    text("general.description"),
+    u32(8),
+    text(Uint8Array.of(0x63, 0x61, 0x66, 0xe9, 0x20, 0xc3, 0xa9)),
+    text("tokens"),
+    u32(9),
+    u32(8),
+    u64(2),
+    text(Uint8Array.of(0xe9)),
+    text(Uint8Array.of(0xea)),
+  );
+  const { metadata, notes } = await readGguf(fromBuffer(bytes, "odd.gguf"));
+  assert.equal(metadata.get("flag")?.value, true);
+  assert.equal(metadata.get("general.description")?.value, "caf\udce9 é");
+  // Different bytes are different tokens.
+  const { values } = metadata.get("tokens")!.value as MetadataArray;
+  assert.deepEqual([...values], ["\udce9", "\udcea"]);
+  assert.deepEqual(notes, [
+    "metadata flag is a boolean of 255: taken for true",
+    "metadata general.description has bytes that are not UTF-8",
+    "metadata tokens has bytes that are not UTF-8",
+  ]);
+});
 
 Deno.test("a header laid out by hand reads as the format says", async () => {
   const bytes = concat(
