@@ -24,7 +24,7 @@ export function parseObject(bytes: Uint8Array, name: string): JsonObject {
   }
   let value: unknown;
   try {
-    value = JSON.parse(utf8.decode(bytes));
+    value = parse(utf8.decode(bytes));
   } catch (error) {
     throw new FormatError(
       `Cannot read ${name}: ${
@@ -38,6 +38,20 @@ export function parseObject(bytes: Uint8Array, name: string): JsonObject {
     throw new FormatError(`Cannot read ${name}: it is no JSON object`);
   }
   return value;
+}
+
+/** JSON as Python writes it: with numbers that are none, which are null here. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const strict = text.replace(
+      /"(?:[^"\\]|\\[^])*"|-?Infinity|NaN/g,
+      (found) => found[0] === '"' ? found : "null",
+    );
+    if (strict === text) throw error;
+    return JSON.parse(strict);
+  }
 }
 
 /** How many values there are at most: one behind each comma, and first in each bracket. */
