@@ -164,7 +164,7 @@ export class PagePool {
 
   /** Forgets by which tokens pages are known: what they hold is lost. */
   forgetPast(): void {
-    this.#free.push(...this.#unused);
+    for (const page of this.#unused) this.#free.push(page);
     this.#unused.clear();
     this.#nodes.clear();
     this.#roots.clear();
