@@ -18,6 +18,7 @@
  * @module
  */
 export {
+  ContextError,
   CulmError,
   FormatError,
   GpuError,

@@ -227,7 +227,7 @@ export const promptOptions = {
     type: "boolean",
     default: true,
     flag: "--no-escape",
-    description: "take -p as it is",
+    description: "take -p, -r and --dry-sequence-breaker as they are",
   },
 } as const satisfies FlagTable;
 

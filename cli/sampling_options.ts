@@ -15,13 +15,13 @@ import {
   tokensContaining,
 } from "../mod.ts";
 import type { FlagsOf, FlagTable } from "./option.ts";
-import { logitBias, unescapedText } from "./values.ts";
+import { logitBias, someText, unescape } from "./values.ts";
 
 /** When a text ends. */
 export const lengthFlags = {
   maxTokens: textOptions.maxTokens,
   ignoreEos: textOptions.ignoreEos,
-  stop: { ...textOptions.stop, read: unescapedText },
+  stop: { ...textOptions.stop, read: someText },
 } as const satisfies FlagTable;
 
 const { dryBreakers: _ids, samplers, ...others } = samplingOptions;
@@ -34,7 +34,7 @@ export const samplingFlags = {
     flag: "--dry-sequence-breaker <text>",
     defaultText: '\\n : " *',
     description: "where passages end",
-    read: unescapedText,
+    read: someText,
   },
   samplers: {
     ...samplers,
@@ -56,24 +56,25 @@ const chainNames = Object.keys(samplingOptions) as (keyof SamplingFlags)[];
 
 /** What the flags ask of generating; ids that a tokenizer must know are found with it. */
 export function generateOptionsOf(
-  flags: SamplingFlags,
+  flags: SamplingFlags & { readonly escape?: boolean },
   tokenizer: Tokenizer,
 ): GenerateOptions {
-  const { maxTokens, ignoreEos, stop, drySequenceBreaker = dryBreakers } =
-    flags;
+  const { maxTokens, ignoreEos, escape = true } = flags;
+  const read = (texts: readonly string[]) =>
+    escape ? texts.map(unescape) : texts;
   return {
     ...pick(flags, chainNames.filter((name) => name in flags)),
     logitBias: new Map(flags.logitBias),
     dryBreakers: flags.dryMultiplier > 0
       ? tokensContaining(
-        drySequenceBreaker,
+        flags.drySequenceBreaker ? read(flags.drySequenceBreaker) : dryBreakers,
         tokenizer.vocabSize,
         (id) => decoder.decode(tokenizer.pieceBytes(id)),
       )
       : [],
     maxTokens,
     ignoreEos,
-    stop,
+    stop: flags.stop && read([flags.stop].flat()),
   };
 }
 

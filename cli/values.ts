@@ -29,15 +29,17 @@ export const shares: (text: string, name: string) => number[] = numbers({
   maximum: 1,
 });
 
-/** A text whose escapes, such as `\n`, are read. */
-export function unescapedText(text: string, name: string): string {
-  if (text !== "") return unescape(text);
+/** A text that is not empty. */
+export function someText(text: string, name: string): string {
+  if (text !== "") return text;
   throw new UsageError(`Cannot use ${name} "": it is a text that is not empty`);
 }
 
 /** llama.cpp's bias, `15043+1` or `15043-inf`. */
 export function logitBias(text: string, name: string): [number, number] {
-  const match = text.match(/^(\d+)([+-])(inf|\d+(?:\.\d*)?|\.\d+)$/i);
+  const match = text.match(
+    /^(\d+)([+-])(inf|(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)$/i,
+  );
   const amount = match?.[3].toLowerCase() === "inf"
     ? Infinity
     : Number(match?.[3]);
@@ -58,11 +60,15 @@ const escapes: Readonly<Record<string, string>> = {
   "\\": "\\",
 };
 
-/** Reads the escapes that llama.cpp reads in prompts: `\n \r \t \' \" \\ \xHH`. */
+/** Reads the escapes that llama.cpp reads in prompts: `\n \r \t \' \" \\ \xHH`, the last of which are bytes of UTF-8. */
 export function unescape(text: string): string {
   return text.replace(
-    /\\(?:x([0-9a-fA-F]{2})|([nrt'"\\]))/g,
-    (_, hex, letter) =>
-      hex ? String.fromCharCode(parseInt(hex, 16)) : escapes[letter],
+    /((?:\\x[0-9a-fA-F]{2})+)|\\([nrt'"\\])/g,
+    (_, bytes?: string, letter = "") =>
+      bytes
+        ? utf8.decode(Uint8Array.fromHex(bytes.replaceAll("\\x", "")))
+        : escapes[letter],
   );
 }
+
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });

@@ -15,6 +15,9 @@ export class UnsupportedError extends CulmError {}
 /** Something is larger than a stated limit. */
 export class LimitError extends CulmError {}
 
+/** A text does not fit the context that the model was loaded with. */
+export class ContextError extends LimitError {}
+
 /** A place (a worker, a device) failed or died. */
 export class PlaceError extends CulmError {}
 
@@ -35,6 +38,7 @@ const classes = {
   FormatError,
   UnsupportedError,
   LimitError,
+  ContextError,
   PlaceError,
   GpuError,
   GpuMemoryError,

@@ -84,6 +84,12 @@ async function run(flags: GenerateFlags): Promise<number> {
       "note: the model has a chat template: culm chat has it answer, this has it go on with the text",
     );
   }
+  const ids = model.tokenize(prompt, { parseSpecial: true, addEos: false });
+  if (ids.length === 0) {
+    throw new BadFlags(
+      "Cannot generate from an empty prompt: the model has no token that begins a text",
+    );
+  }
   const timings = new Timings(model.loadMs);
   using session = await cache?.session(model, interrupt.signal);
   // Where nothing is given, the text that is kept goes on.
@@ -92,7 +98,8 @@ async function run(flags: GenerateFlags): Promise<number> {
     await write(typeof prompt === "string" ? prompt : model.detokenize(prompt));
   }
   const { text, summary } = await printAnswer(
-    (options) => model.generate(prompt, options),
+    // As llama.cpp's and PowerInfer's: special tokens that -p spells out are some.
+    (options) => model.generate(ids, options),
     {
       ...generateOptionsOf(flags, model.tokenizer),
       logprobs: flags.logprobs,
@@ -143,11 +150,6 @@ async function promptOf(
   if (prompt === undefined) {
     throw new BadFlags(
       "Cannot generate without a prompt: give -p TEXT or -f FILE",
-    );
-  }
-  if (prompt === "") {
-    throw new BadFlags(
-      "Cannot generate from an empty prompt: give -p TEXT or -f FILE",
     );
   }
   return prompt;

@@ -2,7 +2,7 @@
  * The coordinator: takes tokens of any number of sequences, puts them into
  * steps, and gives logits back.
  */
-import { LimitError, UsageError } from "../errors.ts";
+import { ContextError, LimitError, UsageError } from "../errors.ts";
 import { LastingTeam, type Restart } from "./lasting_team.ts";
 import { PagePool } from "./page_pool.ts";
 import type { Request, WantLogits } from "./scheduler.ts";
@@ -395,7 +395,7 @@ export class Engine implements AsyncDisposable {
   #checkRoom(sequence: Sequence, count: number): void {
     const length = sequence.length + this.#loop.waiting(sequence) + count;
     if (length > this.contextSize) {
-      throw new LimitError(
+      throw new ContextError(
         `Cannot evaluate ${length} tokens in one sequence: the context has ${this.contextSize}`,
       );
     }

@@ -1,7 +1,7 @@
 /** The loop from a prompt to a text: evaluate, sample, decode, stop. */
 import * as v from "valibot";
 import type { Engine } from "../engine/engine.ts";
-import { LimitError, UsageError } from "../errors.ts";
+import { ContextError, UsageError } from "../errors.ts";
 import {
   abortSignal,
   type Checked,
@@ -53,6 +53,13 @@ export const textOptions = {
     flag: "--logprobs <n>",
     description:
       "print each token's log-probability and the n likeliest tokens to standard error",
+  },
+  /** Reads special tokens that the prompt spells out, such as `<|im_start|>`, as one id each. */
+  parseSpecial: {
+    type: "boolean",
+    default: false,
+    description:
+      "reads special tokens that the prompt spells out as one id each",
   },
   /** Stops at the next step. */
   signal: {
@@ -141,7 +148,7 @@ export interface Summary {
  * Continues `prompt` in `session`.
  *
  * @throws {UsageError} for an empty prompt, ids that cannot be biased, or a session that another text has
- * @throws {LimitError} where the prompt does not fit the context
+ * @throws {ContextError} where the prompt does not fit the context
  */
 export async function* generate(
   engine: Engine,
@@ -155,7 +162,7 @@ export async function* generate(
     throw new UsageError("Cannot generate: the prompt is empty");
   }
   if (prompt.length >= engine.contextSize) {
-    throw new LimitError(
+    throw new ContextError(
       `Cannot generate: the prompt has ${prompt.length} tokens, the context ${engine.contextSize}, and one more must fit`,
     );
   }

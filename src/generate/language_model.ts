@@ -28,7 +28,11 @@ import { openSource } from "../bytes/open.ts";
 import { abortable, writeStream } from "../bytes/stream.ts";
 import { toBuffer } from "../formats/gguf/write.ts";
 import { writeFile } from "../bytes/write_file.ts";
-import { ChatTemplate } from "../tokenizer/chat_template.ts";
+import {
+  type ChatMessage,
+  ChatTemplate,
+  type RenderOptions,
+} from "../tokenizer/chat_template.ts";
 import {
   type EncodeOptions,
   encodeOptions,
@@ -272,7 +276,7 @@ export class LanguageModel implements AsyncDisposable {
    * Continues a prompt: a text, or token ids, which are taken as they are.
    *
    * @throws {UsageError} for an empty prompt or options out of range
-   * @throws {LimitError} where the prompt does not fit the context
+   * @throws {ContextError} where the prompt does not fit the context
    *
    * @example
    * ```ts
@@ -292,7 +296,11 @@ export class LanguageModel implements AsyncDisposable {
   ): AsyncGenerator<Piece, void, void> {
     const checked = checkOptions("generate", generateOptions, options);
     const ids = typeof prompt === "string"
-      ? this.tokenize(prompt)
+      ? this.tokenize(prompt, {
+        parseSpecial: checked.parseSpecial,
+        // The text goes on.
+        addEos: false,
+      })
       : checkIds(prompt);
     const session = checked.session ?? this.createSession();
     try {
@@ -374,13 +382,16 @@ export class LanguageModel implements AsyncDisposable {
     const template = given === undefined
       ? this.chatTemplate
       : this.#templateOf(given);
-    const text = template.render(turns, {
-      variables: { ...variables, ...tools && { tools } },
-    });
+    const all = { variables: { ...variables, ...tools && { tools } } };
+    const text = renderWithSystem(template, turns, all);
     const { tokenizer } = this;
     const begins = tokenizer.bos !== undefined &&
       text.startsWith(tokenizer.pieceText(tokenizer.bos));
-    return tokenizer.encode(text, { parseSpecial: true, addSpecial: !begins });
+    return tokenizer.encode(text, {
+      parseSpecial: true,
+      addSpecial: !begins,
+      addEos: false,
+    });
   }
 
   /** Stops the places and gives their memory back. */
@@ -397,6 +408,30 @@ export class LanguageModel implements AsyncDisposable {
       bos: spelled(tokenizer.bos),
       eos: spelled(tokenizer.eos),
     });
+  }
+}
+
+/**
+ * A chat as the template writes it. Where it knows no system, its message
+ * comes before the first of the user's, as in llama.cpp.
+ */
+function renderWithSystem(
+  template: ChatTemplate,
+  turns: readonly ChatMessage[],
+  options: RenderOptions,
+): string {
+  try {
+    return template.render(turns, options);
+  } catch (error) {
+    const [system, user, ...rest] = turns;
+    const canJoin = system?.role === "system" && user?.role === "user";
+    if (!(error instanceof UsageError) || !canJoin) throw error;
+    const content = `${system.content}\n${user.content}`;
+    try {
+      return template.render([{ ...user, content }, ...rest], options);
+    } catch {
+      throw error;
+    }
   }
 }
 

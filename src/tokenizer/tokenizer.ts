@@ -8,6 +8,12 @@ export const encodeOptions = {
     default: true,
     description: "put BOS before and EOS after the ids where the file says so",
   },
+  /** Puts EOS behind, where `addSpecial` and the file say so; not behind a text that is to go on. */
+  addEos: {
+    type: "boolean",
+    default: true,
+    description: "put EOS behind the ids where the file says so",
+  },
   /**
    * Reads special tokens that are spelled out in the text, such as
    * `<|im_start|>`, as one id each. Otherwise they are plain text.

@@ -82,7 +82,8 @@ export function vocabularyTokenizer(
   const tokenizer: Tokenizer = {
     vocabSize: vocabulary.size,
     ...flags,
-    encode(text, { addSpecial = true, parseSpecial = false } = {}) {
+    encode(text, options = {}) {
+      const { addSpecial = true, parseSpecial = false } = options;
       const finders = parseSpecial ? specialFinders : plainFinders;
       const ids: number[] = [];
       if (addSpecial && addBos) ids.push(bos!);
@@ -96,7 +97,7 @@ export function vocabularyTokenizer(
           else model.encode(inner.text, outer.at + inner.at === 0, ids);
         }
       }
-      if (addSpecial && addEos) ids.push(eos!);
+      if (addSpecial && addEos && (options.addEos ?? true)) ids.push(eos!);
       return ids;
     },
     decode(ids, options) {

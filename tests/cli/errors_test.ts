@@ -60,7 +60,6 @@ Deno.test("arguments that cannot be understood are reported in one line, with ex
     [["generate", "--sparsity", "top-k=2"], /top-k=SHARE/],
     [["generate", "--samplers", "nucleus"], /samplers\.0 "nucleus"/],
     [["generate", "-l", "5"], /such as 15043\+1/],
-    [["generate", "-p", ""], /empty prompt/],
     [["generate", "-p", "a", "-f", "b"], /both -p and -f/],
     [["generate", "-m", "model.gguf"], /without a prompt/],
     [["generate", "model.gguf"], /too many arguments/],

@@ -121,3 +121,17 @@ Deno.test({
     assert.doesNotMatch(err, /error/i);
   },
 });
+
+Deno.test("an empty prompt begins with BOS alone, and special tokens of a prompt are some", async () => {
+  const tokens = async (prompt: string) => {
+    const args = ["generate", "-p", prompt, "-n", "1", "--temp", "0"];
+    const { code, err } = await runCli(args);
+    assert.equal(code, 0, err);
+    return Number(/prompt eval time = .* (\d+) tokens/.exec(err)![1]);
+  };
+  assert.equal(await tokens(""), 1);
+  assert.equal(
+    await tokens("a</s>a"),
+    await tokens("a") + 1 + await tokens("a") - 1,
+  );
+});

@@ -14,7 +14,7 @@ import {
   type SamplingFlags,
   samplingFlags,
 } from "../../cli/sampling_options.ts";
-import { unescape } from "../../cli/values.ts";
+import { logitBias, unescape } from "../../cli/values.ts";
 
 const command: CommandSpec = {
   name: "generate",
@@ -161,4 +161,22 @@ Deno.test("prompts' escapes are llama.cpp's", () => {
     unescape(String.raw`a\nb\tc\\n\"\'\x41\q\x4`),
     "a\nb\tc\\n\"'A\\q\\x4",
   );
+  // Of \xHH, bytes of UTF-8 are meant.
+  assert.equal(unescape(String.raw`a\xE2\x82\xACb\xff\x20`), "a€b\ufffd ");
+});
+
+Deno.test("texts that end an answer have escapes, unless --no-escape is given", () => {
+  const stopOf = (escape: boolean) =>
+    generateOptionsOf(
+      { ...parse([]), stop: [String.raw`little\x20girl`], escape },
+      model.tokenizer,
+    ).stop;
+  assert.deepEqual(stopOf(true), ["little girl"]);
+  assert.deepEqual(stopOf(false), [String.raw`little\x20girl`]);
+});
+
+Deno.test("a bias may have an exponent", () => {
+  assert.deepEqual(logitBias("299-1e5", "-l"), [299, -1e5]);
+  assert.deepEqual(logitBias("3+2.5E-1", "-l"), [3, 0.25]);
+  assert.throws(() => logitBias("3+1e", "-l"), { name: "UsageError" });
 });

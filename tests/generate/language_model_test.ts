@@ -10,7 +10,9 @@ import {
   TokenizerError,
   UsageError,
 } from "../../mod.ts";
+import { entry } from "../../src/formats/gguf/gguf_file.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
+import { withMetadata } from "../helpers/with_metadata.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { bambooFiles } from "../helpers/bamboo_files.ts";
 
@@ -327,4 +329,64 @@ Deno.test("tools and variables reach the template of a chat", async () => {
       { name: "UsageError" },
     );
   }
+});
+
+const ending = { "tokenizer.ggml.add_eos_token": entry.flag(true) };
+
+Deno.test("no EOS stands behind a text that is to go on, whatever the file says", async () => {
+  await using plain = await load(tinyBamboo(), { threads: 0 });
+  const source = await withMetadata(tinyBamboo(), ending);
+  await using model = await load(source, { threads: 0 });
+  const { eos } = model.tokenizer;
+  assert.equal(model.tokenize(prompt).at(-1), eos);
+  assert.notEqual(model.tokenize(prompt, { addEos: false }).at(-1), eos);
+  const [own, other] = [
+    await collect(model, prompt),
+    await collect(plain, prompt),
+  ];
+  assert.equal(own.text, other.text);
+  const messages = [{ role: "user", content: "Hi" }];
+  assert.deepEqual(model.tokenizeChat(messages), plain.tokenizeChat(messages));
+});
+
+Deno.test("special tokens of a prompt are read on request", async () => {
+  await using model = await load(tinyBamboo(), { threads: 0 });
+  const count = async (parseSpecial: boolean) =>
+    (await collect(model, "Hi</s>", { parseSpecial, maxTokens: 1 })).summary
+      .promptTokens;
+  assert.equal(await count(true), model.tokenize("Hi").length + 1);
+  assert.ok(await count(false) > await count(true));
+});
+
+Deno.test("a system's message that the template refuses comes before the user's", async () => {
+  await using model = await load(tinyBamboo(), { threads: 0 });
+  const template = "{% if messages[0].role == 'system' %}" +
+    "{{ raise_exception('System role not supported') }}{% endif %}" +
+    "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}";
+  const user = { role: "user", content: "Hi" };
+  const written = (messages: { role: string; content: string }[]) =>
+    model.detokenize(model.tokenizeChat(messages, { template }));
+  const system = { role: "system", content: "Be brief." };
+  assert.equal(written([system, user]), "[user]Be brief.\nHi");
+  assert.equal(written([user]), "[user]Hi");
+  // What is refused for another reason, or has nobody to say it, is refused.
+  for (const messages of [[system], [system, { ...user, role: "tool" }]]) {
+    assert.throws(() => written(messages), {
+      name: "UsageError",
+      message: /System role not supported/,
+    });
+  }
+});
+
+Deno.test("what is odd about a file and does no harm is a warning", async () => {
+  const odd = { "tokenizer.ggml.eos_token_id": entry.whole(0xffffffff) };
+  const warnings: string[] = [];
+  await using model = await load(await withMetadata(tinyBamboo(), odd), {
+    threads: 0,
+    onWarning: (message) => warnings.push(message),
+  });
+  assert.equal(model.tokenizer.eos, 2);
+  assert.deepEqual(warnings, [
+    "tokenizer.ggml.eos_token_id is 4294967295, the ids run from 0 to 4095: taken for 2",
+  ]);
 });

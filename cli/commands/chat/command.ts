@@ -1,4 +1,4 @@
-import { chatOptions, LimitError } from "../../../mod.ts";
+import { chatOptions, ContextError, UsageError } from "../../../mod.ts";
 import { cacheFolderFlags } from "../../cache_folder.ts";
 import { type CommandSpec, interruptedCode } from "../../command.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
@@ -19,6 +19,7 @@ import { Timings, warnOfActivation } from "../../timings.ts";
 import { Conversation } from "./conversation.ts";
 import { History } from "./history.ts";
 import { Keyboard } from "./keyboard.ts";
+import { namedTemplates } from "./named_templates.ts";
 import { say, TerminalChat } from "./terminal_chat.ts";
 
 const options = {
@@ -95,13 +96,23 @@ async function run(flags: ChatFlags): Promise<number> {
   return code;
 }
 
-/** A template's own text always holds a brace, which the name of a file hardly does. */
+/** A template's own text always holds a brace, which the name of a template, or of a file, hardly does. */
 async function templateOf(
   given: string | undefined,
 ): Promise<string | undefined> {
-  return given === undefined || given.includes("{")
-    ? given
-    : await readText(given);
+  if (given === undefined || given.includes("{")) return given;
+  if (Object.hasOwn(namedTemplates, given)) return namedTemplates[given];
+  try {
+    return await readText(given);
+  } catch (error) {
+    const isName = error instanceof UsageError && /^[\w.-]+$/.test(given);
+    if (!isName || given.endsWith(".jinja")) throw error;
+    throw new UsageError(
+      `Cannot use --chat-template "${given}": it is no template, no file that can be read, and none of ${
+        Object.keys(namedTemplates).join(", ")
+      }`,
+    );
+  }
 }
 
 function noteDropped(turns: number): void {
@@ -145,7 +156,7 @@ async function answerLines(
     }
     return interrupt.signal.aborted ? interruptedCode : 0;
   } catch (error) {
-    if (!(error instanceof LimitError)) throw error;
+    if (!(error instanceof ContextError)) throw error;
     note(
       `error: The chat has outgrown its context. ${error.message}. Begin a new one, or use a larger -c.`,
     );

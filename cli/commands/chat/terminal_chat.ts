@@ -5,7 +5,7 @@
  */
 // @ts-types="../../../src/std/colors.d.ts"
 import { dim, red } from "@std/fmt/colors";
-import { CulmError, LimitError, type Summary } from "../../../mod.ts";
+import { ContextError, CulmError, type Summary } from "../../../mod.ts";
 import type { Interrupt } from "../../interrupt.ts";
 import { note, printable, printableLines, write } from "../../terminal.ts";
 import type { Conversation } from "./conversation.ts";
@@ -162,7 +162,7 @@ function outcomeOf(summary: Summary, contextSize: number): string {
 
 /** Says what went wrong in one line; whatever was typed is in the history. */
 function complain(error: Error): void {
-  const advice = error instanceof LimitError
+  const advice = error instanceof ContextError
     ? ". Shorten the message, or begin again with a larger -c"
     : "";
   const line = `error: ${printable(error.message)}${advice} (${comesBack})`;

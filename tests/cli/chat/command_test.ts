@@ -84,3 +84,31 @@ Deno.test("a chat without a turn ends well", async () => {
   const { code, out } = await runCli(["chat"], { input: "" });
   assert.deepEqual([code, out], [0, ""]);
 });
+
+Deno.test("templates have names; what is none is told which", async () => {
+  const named = await runCli(["chat", "--chat-template", "phi3", "-n", "1"], {
+    input: "Hi\n",
+  });
+  assert.equal(named.code, 0, named.err);
+  const other = await runCli(["chat", "--chat-template", "nosuch"], {
+    input: "Hi\n",
+    permissions: ["--allow-read"],
+  });
+  assert.match(
+    other.err,
+    /error: Cannot use --chat-template "nosuch": .*none of chatml, .*zephyr\n/,
+  );
+});
+
+Deno.test("a template that costs too much is no full context", async () => {
+  const template = "{% for i in range(10 ** 9) %}{% endfor %}";
+  const { code, err } = await runCli(["chat", "--chat-template", template], {
+    input: "Hi\n",
+  });
+  assert.equal(code, 1);
+  assert.match(
+    err,
+    /^error: Cannot write the chat: its template makes a list/m,
+  );
+  assert.doesNotMatch(err, /outgrown/);
+});
