@@ -149,6 +149,14 @@ function sentencePiece(
   const scores = getNumbers(file, "tokenizer.ggml.scores");
   if (scores) checkLength("scores", scores.length, vocabulary.size);
   else notes.push("the file has no tokenizer.ggml.scores: all are 0");
+  const bytes = vocabulary.idsOf(TokenType.byte).length;
+  if (bytes > 0 && bytes < 256) {
+    notes.push(
+      `the vocabulary has tokens for ${bytes} of the 256 bytes: texts that need another ${
+        unk === undefined ? "cannot be encoded" : "have the unknown token"
+      }`,
+    );
+  }
   const merges = getStrings(file, "tokenizer.ggml.merges");
   const addSpacePrefix = getBoolean(file, "tokenizer.ggml.add_space_prefix") ??
     true;

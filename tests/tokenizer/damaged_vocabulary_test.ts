@@ -153,6 +153,9 @@ Deno.test("a byte token that is missing is missed only in a text that needs it",
   const tokenizer = readSentencePiece(metadata);
   assert.deepEqual(tokenizer.encode("a\t"), [1, 259, 260, 12]);
   assert.deepEqual(tokenizer.encode("a\n"), [1, 259, 260, 0]);
+  assert.deepEqual(tokenizer.notes, [
+    "the vocabulary has tokens for 255 of the 256 bytes: texts that need another have the unknown token",
+  ]);
 });
 
 Deno.test("without byte tokens, unknown characters become the unknown token", () => {
