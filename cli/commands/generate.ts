@@ -84,21 +84,20 @@ async function run(flags: GenerateFlags): Promise<number> {
       "note: the model has a chat template: culm chat has it answer, this has it go on with the text",
     );
   }
-  const ids = model.tokenize(prompt, { parseSpecial: true, addEos: false });
+  const timings = new Timings(model.loadMs);
+  using session = await cache?.session(model, interrupt.signal);
+  // Where nothing is given, the text that is kept goes on.
+  const ids = given === undefined
+    ? [...session!.ids]
+    // As llama.cpp's and PowerInfer's: special tokens that -p spells out are some.
+    : model.tokenize(given, { parseSpecial: true, addEos: false });
   if (ids.length === 0) {
     throw new BadFlags(
       "Cannot generate from an empty prompt: the model has no token that begins a text",
     );
   }
-  const timings = new Timings(model.loadMs);
-  using session = await cache?.session(model, interrupt.signal);
-  // Where nothing is given, the text that is kept goes on.
-  const prompt = given ?? [...session!.ids];
-  if (flags.displayPrompt) {
-    await write(typeof prompt === "string" ? prompt : model.detokenize(prompt));
-  }
+  if (flags.displayPrompt) await write(given ?? model.detokenize(ids));
   const { text, summary } = await printAnswer(
-    // As llama.cpp's and PowerInfer's: special tokens that -p spells out are some.
     (options) => model.generate(ids, options),
     {
       ...generateOptionsOf(flags, model.tokenizer),
