@@ -61,9 +61,11 @@ export function warn(message: string): void {
  */
 export async function withHubModels(
   flags: Flags,
-  { readsHeader }: Pick<CommandSpec, "readsHeader">,
+  { options, readsHeader }: Pick<CommandSpec, "options" | "readsHeader">,
 ): Promise<Flags> {
-  if (!("hfRepo" in flags)) return flags;
+  const specs = Object.values(options).map((table) => table.model);
+  const spec = specs.find((each) => each !== undefined);
+  if (!spec || !("hfRepo" in flags)) return flags;
   const { model } = flags as { model?: string | readonly string[] };
   const asked = askedOf(flags);
   const given = [model ?? []].flat();
@@ -80,7 +82,7 @@ export async function withHubModels(
         : name,
     );
   }
-  return { ...flags, model: Array.isArray(model) ? paths : paths[0] };
+  return { ...flags, model: spec.type === "strings" ? paths : paths[0] };
 }
 
 /** What the flags name on the hub, but for `-m`. */

@@ -134,6 +134,15 @@ Deno.test("-hf fetches a model once, runs it, and finds it again; list and rm kn
     );
   });
 
+  await t.step("commands that take several models", async () => {
+    const models = ["-hf", repo, "-m", `hf:${repo}:Q8_0`];
+    const { err } = await culm("cdf", ...models);
+    assert.match(
+      err,
+      /^error: Cannot tell how often neurons of \S+\/snapshots\/\S+\/tiny-Q8_0\.gguf fire/,
+    );
+  });
+
   await t.step("a model in parts", async () => {
     const pulled = await culm("pull", `${repo}:F16`);
     assert.equal(pulled.out, `${snapshot}/tiny-F16-00001-of-00002.gguf\n`);
