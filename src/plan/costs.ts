@@ -10,7 +10,14 @@ import type { LayerTensors, Model } from "../model/model.ts";
 import { layerEntries, tensorSchemas } from "../model/schema.ts";
 import type { Machine } from "./machine.ts";
 import type { Firing } from "./profile.ts";
-import { type Exchange, exchangeSides, type Side } from "./schedule.ts";
+import {
+  type Exchange,
+  exchangeSides,
+  type Side,
+  type Squares,
+  squaresOf,
+  type StageKind,
+} from "./schedule.ts";
 import type { Sparsity } from "./sparsity.ts";
 
 /** What a token is computed with. */
@@ -41,6 +48,8 @@ export interface LayerCosts {
   readonly attention: SideMs;
   /** What a side spends on the FFN before its first neuron */
   readonly ffn: SideMs;
+  /** What it takes to norm as one what both sides computed of a stage; 0 where that is not asked for */
+  readonly squares: Readonly<Record<"attention" | "ffn", number>>;
   /** Each neuron, by the file's index, `[feedForwardSize]` */
   readonly neurons: Readonly<Record<Side, Float64Array>>;
   /** Share of tokens for which each neuron fires, `[feedForwardSize]` */
@@ -119,6 +128,16 @@ export function costsOf(model: Model, options: CostOptions): Costs {
     Math.min(options.positions, window) * model.kvHeadCount *
     options.positionBytes
   );
+  const { headCount, kvHeadCount, headSize, feedForwardSize } = model;
+  // What comes back for each
+  const widths: Readonly<Record<Squares, number>> = {
+    "qk-squares": (headCount + 2 * kvHeadCount) * headSize,
+    "head-squares": headCount * headSize,
+    "neuron-squares": feedForwardSize,
+  };
+  const squaresMs = (kind: StageKind, layer: number) =>
+    squaresOf(model, kind, layer)
+      .reduce((sum, of) => sum + readBack(widths[of]), 0);
   return {
     layers: model.layers.map((layer, i): LayerCosts => ({
       attention: onGpu(
@@ -128,6 +147,10 @@ export function costsOf(model: Model, options: CostOptions): Costs {
       ffn: {
         cpu: predicts(options, layer) ? layer.fc1!.byteLength / cpu.stream : 0,
         gpu: started(layerDispatches(model, layer).ffn),
+      },
+      squares: {
+        attention: squaresMs("attention", i),
+        ffn: squaresMs("ffn", i),
       },
       ...neuronCosts(model, layer, options, options.firing[i]),
     })),

@@ -69,7 +69,7 @@ export function layerChoices(
       // Both sides need the residual; the GPU then adds the CPU's sum to its own.
       const handed = both
         ? transferMs(costs, side, side === "cpu" ? "gpu" : "cpu") +
-          exchangeMs(costs, "sum-to-gpu")
+          layerCosts.squares.ffn + exchangeMs(costs, "sum-to-gpu")
         : transferMs(costs, side, other);
       const time = attention[side] + handed + Math.max(ffn.cpu, ffn.gpu);
       choices.push({

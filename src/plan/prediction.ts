@@ -83,8 +83,12 @@ export function predict(
   return {
     layers,
     vocabMs,
-    readBacks:
-      schedule.filter(({ before }) => before === "residual-to-cpu").length,
+    readBacks: schedule.reduce(
+      (sum, { before, sides, squares }) =>
+        sum + (before === "residual-to-cpu" ? 1 : 0) +
+        (sides.length > 1 ? squares.length : 0),
+      0,
+    ),
     ms: layers.reduce((total, { ms }) => total + ms, vocabMs),
   };
 }
@@ -108,8 +112,11 @@ interface StageMs extends SideMs {
   readonly total: number;
 }
 
-function stageMs(costs: Costs, { before, after }: Stage, ms: SideMs): StageMs {
+function stageMs(costs: Costs, stage: Stage, ms: SideMs): StageMs {
+  const { kind, layer, sides, before, after } = stage;
+  const isShared = sides.length > 1 && (kind === "attention" || kind === "ffn");
   const exchange = (before ? exchangeMs(costs, before) : 0) +
+    (isShared ? costs.layers[layer].squares[kind] : 0) +
     (after ? exchangeMs(costs, after) : 0);
   return { ...ms, exchange, total: exchange + Math.max(ms.cpu, ms.gpu) };
 }

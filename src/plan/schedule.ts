@@ -142,7 +142,7 @@ export function scheduleOf(model: Model, plan: Plan): Stage[] {
 }
 
 /** What is normed as one in a stage, whichever places hold it. */
-function squaresOf(
+export function squaresOf(
   { qkNorm, layers }: Model,
   kind: StageKind,
   layer: number,

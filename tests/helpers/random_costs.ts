@@ -30,6 +30,7 @@ export function randomCosts(model: Model, seed: number): RandomCosts {
     layers: model.layers.map(() => ({
       attention: side(1),
       ffn: side(0.1),
+      squares: { attention: 0.4 * random(), ffn: 0.4 * random() },
       neurons: {
         cpu: values(2 / feedForwardSize),
         gpu: values(1 / feedForwardSize),

@@ -101,6 +101,34 @@ Deno.test("a down of outputs is read as a whole, a predictor asks before all", a
   );
 });
 
+Deno.test("norms that both sides share cost a read-back each", async () => {
+  const gpu = {
+    stream: 1e6,
+    readBack: 0.5,
+    transfer: 1e3,
+    dispatch: 0.01,
+    memory: Infinity,
+  };
+  const readBack = (floats: number) => 0.5 + 4 * floats / 1e3;
+  for (
+    const [architecture, attention, ffn] of [
+      ["olmo2", readBack((4 + 2 * 2) * 16), 0],
+      ["bitnet", readBack(64), readBack(96)],
+      ["gemma3", 0, 0],
+    ] as const
+  ) {
+    const { model } = await randomModel({ architecture });
+    const { layers: [{ squares }] } = costsOf(model, {
+      machine: { ...even, gpu },
+      sparsity: { mode: "exact" },
+      firing: assumedFiring(model, "even"),
+      positions: 0,
+      positionBytes: 0,
+    });
+    assert.deepEqual(squares, { attention, ffn });
+  }
+});
+
 Deno.test("a prediction adds up: every part on its side, every exchange that the engine will make", async () => {
   const { model } = await randomModel({ layerCount: 4, feedForwardSize: 20 });
   for (let seed = 0; seed < 50; seed++) {
@@ -109,10 +137,14 @@ Deno.test("a prediction adds up: every part on its side, every exchange that the
     const prediction = predict(model, costs, gpu);
     const plan = splitEvenly(model, 1, undefined, gpu);
     let exchange = 0, readBacks = 0;
-    for (const { before, after } of scheduleOf(model, plan)) {
+    for (const stage of scheduleOf(model, plan)) {
+      const { kind, layer, sides, before, after } = stage;
       if (before === "residual-to-cpu") readBacks++;
       exchange += before === "residual-to-gpu" ? costs.toGpu : 0;
       exchange += after === "sum-to-gpu" ? costs.toGpu : 0;
+      if (sides.length > 1 && (kind === "attention" || kind === "ffn")) {
+        exchange += costs.layers[layer].squares[kind];
+      }
     }
     assert.equal(prediction.readBacks, readBacks);
     const parts = prediction.layers.reduce((sum, { ms }) => sum + ms, 0);
