@@ -1,5 +1,6 @@
 import type { MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 import type { JsonObject } from "../formats/json.ts";
 import type { ActivationChoice } from "../model/activation.ts";
 import { architectures, statedActivations } from "../model/architectures.ts";
@@ -171,7 +172,7 @@ function readWindow(
   if (first !== 0) {
     throw new UnsupportedError(
       `Cannot convert ${name}: its max_window_layers is ${
-        JSON.stringify(first)
+        printable(JSON.stringify(first))
       } of ${layerCount} layers, known is a window in all layers`,
     );
   }

@@ -17,6 +17,7 @@ import { type ByteSource, viewOf } from "../bytes/byte_source.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Sequence } from "../engine/sequence.ts";
 import { FormatError, LimitError, UsageError } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 import type { Model } from "../model/model.ts";
 import { pagePositions } from "../places/batch.ts";
 import { cacheTypes } from "../places/cache_type.ts";
@@ -198,12 +199,14 @@ function check(
   const { contextSize } = owner.engine;
   const differ = (what: string, theirs: unknown, ours: unknown) => {
     throw new UsageError(
-      `Cannot restore ${name}: it is of ${what} ${theirs}, the model that is loaded of ${ours}`,
+      `Cannot restore ${name}: it is of ${what} ${
+        printable(String(theirs))
+      }, the model that is loaded of ${ours}`,
     );
   };
   if (past.model !== own.model) {
     const short = ({ name, model }: Omit<Description, "tokens">) =>
-      `${name} (${model.slice(0, 12)})`;
+      `${printable(name)} (${printable(model.slice(0, 12))})`;
     throw new UsageError(
       `Cannot restore ${name}: it is a past of ${short(past)}, the model is ${
         short(own)

@@ -4,6 +4,7 @@
  */
 import { UnsupportedError } from "../errors.ts";
 import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 import { type ActivationChoice, isFatRelu } from "./activation.ts";
 import type { HyperParameterReader } from "./hyper_parameters.ts";
 import type { Rope, Rotation } from "./rope.ts";
@@ -167,7 +168,7 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     traits: (header) => ({
       ...gemma(header, 62),
       ...alternating(header, 6, 0, unscaled(10000)),
-      logitCap: header.keys.number("logitCap") || undefined,
+      logitCap: header.keys.optional("logitCap"),
     }),
   }],
   // Its windows are left out, as llama.cpp does: converters wrote wrong ones.
@@ -193,15 +194,14 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
   }],
   ["granite", {
     ...llama,
-    traits: ({ keys, layerCount }) => ({
+    traits: ({ keys, layerCount, headSize }) => ({
+      attentionScale: keys.optional("attentionScale") ??
+        1 / Math.sqrt(headSize),
       embeddingScale: keys.real("embeddingScale", 1),
       residualScale: keys.real("residualScale", 1),
       logitScale: 1 / keys.real("logitScale", 1),
       ...(keys.flag("isRotated") === false
         ? { attention: Array.from({ length: layerCount }, () => ({})) }
-        : {}),
-      ...(keys.number("attentionScale")
-        ? { attentionScale: keys.number("attentionScale") }
         : {}),
     }),
   }],
@@ -278,7 +278,7 @@ function statedActivation(
   if (known) return known;
   if (isFatRelu(stated)) return stated;
   throw new UnsupportedError(
-    `Cannot run hidden_activation ${JSON.stringify(stated)}: known are ${
+    `Cannot run hidden_activation "${printable(stated)}": known are ${
       [...statedActivations.keys()].join(", ")
     }`,
   );
@@ -317,7 +317,7 @@ export function plainTraits(
 
 /** A window in every layer, where the file has one. */
 function windowed({ keys, layerCount }: Header): Partial<Traits> {
-  const window = keys.number("slidingWindow") || undefined;
+  const window = keys.count("slidingWindow", 0) || undefined;
   return {
     attention: Array.from({ length: layerCount }, () => ({
       window,
@@ -338,8 +338,8 @@ function alternating(
   own: Rotation,
   base = keys.real("windowedRopeBase", own.base),
 ): Partial<Traits> {
-  const window = keys.number("slidingWindow") ?? fallback;
-  if (window <= 0) return {};
+  const window = keys.count("slidingWindow", fallback);
+  if (window === 0) return {};
   return {
     rotations: [rotation, { ...own, base }],
     attention: keys.pattern("windowPattern", layerCount, pattern)
@@ -361,7 +361,7 @@ function gemma(
     : headSize;
   return {
     embeddingScale: Math.sqrt(hiddenSize),
-    attentionScale: keys.number("attentionScale") || 1 / Math.sqrt(width),
+    attentionScale: keys.optional("attentionScale") ?? 1 / Math.sqrt(width),
   };
 }
 
@@ -378,6 +378,6 @@ function exaone4(header: Header): Partial<Traits> {
 
 /** Longer queries at later positions, where the file says so. */
 function temperature({ keys, originalContextSize }: Header): Partial<Traits> {
-  const scale = keys.number("temperatureScale");
+  const scale = keys.optional("temperatureScale");
   return scale ? { temperature: { scale, length: originalContextSize } } : {};
 }

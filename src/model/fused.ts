@@ -43,7 +43,16 @@ export function unfused(
       })).map((part) => [part.name, part] as const)
       : [[name, tensor] as const];
   });
-  return new Map(all);
+  const found = new Map<string, TensorInfo>();
+  for (const [name, tensor] of all) {
+    if (!found.has(name)) found.set(name, tensor);
+    else {
+      throw new FormatError(
+        `Cannot read the model: it has ${name} both by itself and in another tensor`,
+      );
+    }
+  }
+  return found;
 }
 
 /** The rows, or elements, of a tensor in parts. */
@@ -54,10 +63,12 @@ function split(
 ): TensorInfo[] {
   const { name, type, shape } = tensor;
   const isVector = shape.length < 2;
-  const unit = rowBytes(type, isVector ? 1 : shape[0]);
+  // Vectors are F32, or refused by whoever looks for them.
+  const unit = isVector ? 4 : rowBytes(type, shape[0]);
+  const [rows, ...others] = shape.slice(isVector ? 0 : 1);
   const counts = parts.map(([, side]) => lengths[side]);
   const total = counts.reduce((sum, count) => sum + count, 0);
-  if (shape[isVector ? 0 : 1] !== total) {
+  if (rows !== total || others.some((side) => side !== 1)) {
     throw new FormatError(
       `Cannot read tensor ${name}: its shape is [${
         shape.join(", ")

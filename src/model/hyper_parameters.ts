@@ -97,6 +97,19 @@ export class HyperParameterReader {
     throw this.#error(name, `${value}, needs a number above 0`);
   }
 
+  /** A positive number; `undefined` where there is none, or 0, which says nothing. */
+  optional(name: HyperParameter): number | undefined {
+    const value = this.number(name) ?? 0;
+    return value === 0 ? undefined : this.real(name, value);
+  }
+
+  /** A whole number from 0 up. */
+  count(name: HyperParameter, fallback: number): number {
+    const value = this.number(name) ?? fallback;
+    if (Number.isSafeInteger(value) && value >= 0) return value;
+    throw this.#error(name, `${value}, needs a whole number from 0 up`);
+  }
+
   /** A number as the file has it; several are one if they are equal. */
   number(name: HyperParameter): number | undefined {
     const key = this.#key(name);
@@ -104,7 +117,8 @@ export class HyperParameterReader {
       return getNumber(this.file, key);
     }
     const [first, ...others] = getNumbers(this.file, key) ?? [];
-    const other = others.find((value) => value !== first);
+    if (first === undefined) throw this.#error(name, "an empty list");
+    const other = others.find((value) => !Object.is(value, first));
     if (other === undefined) return first;
     throw new UnsupportedError(
       `Cannot run ${key} that differs from layer to layer, ${first} and ${other}`,
@@ -125,13 +139,17 @@ export class HyperParameterReader {
     const key = this.#key(name);
     const { value } = this.file.metadata.get(key) ?? {};
     if (typeof value !== "object") {
-      const every = getNumber(this.file, key) ?? fallback;
+      const every = this.count(name, fallback);
       return Array.from(
         { length: layerCount },
         (_, layer) => every === 0 || layer % every < every - 1,
       );
     }
-    const flags = Array.from(value.values, Boolean);
+    const { values, elementType } = value;
+    const flags = Array.from(values, Boolean);
+    const areFlags = elementType === "bool" ||
+      Array.from(values).every((each) => each === 0 || each === 1);
+    if (!areFlags) throw this.#error(name, "a list of other than flags");
     if (flags.length >= layerCount) return flags.slice(0, layerCount);
     throw this.#error(
       name,

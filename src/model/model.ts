@@ -5,6 +5,7 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { checkValue } from "../options.ts";
 import type { GgufFile, TensorInfo } from "../formats/gguf/gguf_file.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 import { getArray, getNumber, getString } from "../formats/gguf/metadata.ts";
 import {
   type ActivationChoice,
@@ -102,7 +103,7 @@ export function describeModel(
   const architecture = architectures.get(name);
   if (!architecture) {
     throw new UnsupportedError(
-      `Cannot run architecture "${name}": culm runs ${
+      `Cannot run architecture "${printable(name)}": culm runs ${
         [...architectures.keys()].join(", ")
       }${whatIsNew(file)}`,
     );
@@ -123,7 +124,7 @@ export function describeModel(
     `attention.value_length ${valueLength} differs from key length ${headSize}`,
   );
   refuseIf(
-    keys.number("expertCount"),
+    keys.count("expertCount", 0),
     "mixtures of experts (expert_count is set)",
   );
   faultIf(
@@ -211,10 +212,12 @@ export function describeModel(
     rope_factors_long: get("rope_factors_long"),
     rope_factors_short: get("rope_factors_short"),
   };
-  const [stranger] = unused;
+  const [stranger = ""] = unused;
   refuseIf(
-    stranger,
-    `tensor ${stranger}, which architecture "${name}" does not have here`,
+    unused.size,
+    `tensor ${
+      printable(stranger)
+    }, which architecture "${name}" does not have here`,
   );
 
   let parameterCount = 0;
@@ -222,6 +225,10 @@ export function describeModel(
     parameterCount += shape.reduce((product, side) => product * side, 1);
   }
   const sparseThreshold = getNumber(file, "powerinfer.sparse_threshold") ?? 0;
+  faultIf(
+    !Number.isFinite(sparseThreshold),
+    `powerinfer.sparse_threshold is ${sparseThreshold}, needs a number`,
+  );
   const header = {
     ...sizes,
     keys,
@@ -280,7 +287,7 @@ function whatIsNew({ tensors }: GgufFile): string {
       .map((name) => name.replace(/^blk\.\d+\./, "").replace(/\.weight$/, "")),
   );
   if (strangers.size === 0) return "";
-  const shown = [...strangers].slice(0, mostShown).join(", ");
+  const shown = [...strangers].slice(0, mostShown).map(printable).join(", ");
   const rest = strangers.size - mostShown;
   return `; new in this one: ${shown}${rest > 0 ? ` and ${rest} more` : ""}`;
 }

@@ -7,6 +7,7 @@
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { joined } from "../bytes/joined.ts";
 import { FormatError, UsageError } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 import { rowBytes } from "../formats/ggml/types.ts";
 import { entry } from "../formats/gguf/gguf_file.ts";
 import { getNumbers, getString, readGguf } from "../formats/gguf/read.ts";
@@ -87,7 +88,7 @@ export async function withPredictor(
   if (made !== own) {
     throw new UsageError(
       `Cannot use predictor ${predictor.name}: it was made for another model (${
-        made?.slice(0, 12)
+        made && printable(made.slice(0, 12))
       }, this one is ${own.slice(0, 12)}); culm predictor makes one`,
     );
   }
@@ -100,7 +101,7 @@ export async function withPredictor(
   // Files from before there were two forms have none.
   const form = getString(file, keys.form) ?? "linear";
   if (form !== "linear" && form !== "relu") {
-    refuse(`${keys.form} is "${form}", known are linear and relu`);
+    refuse(`${keys.form} is "${printable(form)}", known are linear and relu`);
   }
   const { hiddenSize, feedForwardSize } = model;
   const find = (own: "fc1" | "fc2", layer: number) => {

@@ -1,5 +1,6 @@
 /** How far positions turn heads, as a file's keys say it. */
 import { UnsupportedError } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 import type { HyperParameterReader } from "./hyper_parameters.ts";
 import type { Rotation } from "./rope.ts";
 
@@ -14,7 +15,7 @@ export function readRotation(
   const scaling = keys.text("ropeScaling") ?? "linear";
   if (!scalings.includes(scaling)) {
     throw new UnsupportedError(
-      `Cannot run rope scaling of type "${scaling}" (${
+      `Cannot run rope scaling of type "${printable(scaling)}" (${
         scalings.join(", ")
       } are)`,
     );
@@ -30,7 +31,7 @@ export function readRotation(
   // Stretched attention is sharper: sqrt(1 / t) of the paper, on queries and keys alike.
   const sharper = (multiplier: number) =>
     1 + 0.1 * multiplier * Math.log(Math.max(1, scale));
-  const multiplier = keys.number("yarnLogMultiplier") ?? 0;
+  const multiplier = keys.optional("yarnLogMultiplier") ?? 0;
   return {
     base,
     scale,

@@ -1,4 +1,5 @@
 import { TokenizerError, UnsupportedError } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 import type { GgufFile } from "../formats/gguf/gguf_file.ts";
 import {
   getArray,
@@ -68,7 +69,7 @@ export function tokenizerFromGguf(
       kind === undefined
         ? "Cannot find a tokenizer: the file has no tokenizer.ggml.model"
         : `Cannot run tokenizer.ggml.model ${
-          JSON.stringify(kind)
+          printable(JSON.stringify(kind))
         }${other}: known are llama (SentencePiece BPE), gpt2 (byte-level BPE) and gemma4`,
     );
   }
@@ -120,7 +121,7 @@ function correctTypes(vocabulary: Vocabulary, notes: string[]): void {
     if (type !== TokenType.control) continue;
     notes.push(
       `token ${id}, ${
-        JSON.stringify(vocabulary.tokens[id])
+        printable(JSON.stringify(vocabulary.tokens[id]))
       }, is a control token by its text, and of type ${
         vocabulary.types[id]
       } in the file: taken for a control token`,

@@ -1,4 +1,5 @@
 import { TokenizerError } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 /**
@@ -130,7 +131,7 @@ export function rankMerges(
     if (middle < 1 || right === "" || right.includes(" ")) {
       throw new TokenizerError(
         `Cannot read merge ${rank}: ${
-          JSON.stringify(merge)
+          printable(JSON.stringify(merge))
         } is not two tokens with a space between`,
       );
     }
@@ -138,9 +139,9 @@ export function rankMerges(
       if (vocabulary.idOf(token) === undefined) {
         throw new TokenizerError(
           `Cannot read merge ${rank}, ${
-            JSON.stringify(merge)
+            printable(JSON.stringify(merge))
           }: the vocabulary's ${vocabulary.size} tokens do not include ${
-            JSON.stringify(token)
+            printable(JSON.stringify(token))
           }`,
         );
       }

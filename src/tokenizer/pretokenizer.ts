@@ -1,5 +1,6 @@
 /** How a vocabulary's texts are cut into words before merging. */
 import { UnsupportedError } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 
 /** How a text becomes words, and these symbols that merge. */
 export interface Pretokenizer {
@@ -342,9 +343,9 @@ export function pretokenizerNamed(name: string): Pretokenizer {
   const row = rowsByName.get(name);
   if (!row) {
     throw new UnsupportedError(
-      `Cannot run tokenizer.ggml.pre ${JSON.stringify(name)}: known are ${
-        pretokenizerNames.join(", ")
-      }`,
+      `Cannot run tokenizer.ggml.pre ${
+        printable(JSON.stringify(name))
+      }: known are ${pretokenizerNames.join(", ")}`,
     );
   }
   const { names: _, cuts, ...flags } = row;

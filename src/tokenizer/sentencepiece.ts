@@ -1,4 +1,5 @@
 import { TokenizerError } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 import { characterBounds, longestOf, mergeSymbols } from "./merge.ts";
 import { noByte, parseByteToken, SPACE } from "./raw_text.ts";
 import type { Metaspace, Normaliser } from "./text_rules.ts";
@@ -195,7 +196,7 @@ function readByteIds(vocabulary: Vocabulary): Map<number, number> {
     const byte = parseByteToken(text);
     if (byte === undefined || byteIds.has(byte)) {
       throw new TokenizerError(
-        `Cannot read token ${id}: ${JSON.stringify(text)} is ${
+        `Cannot read token ${id}: ${printable(JSON.stringify(text))} is ${
           byte === undefined
             ? "not a byte token such as <0x0A>"
             : `byte ${byte}, which token ${byteIds.get(byte)} is`

@@ -3,6 +3,7 @@
  * for: culm writes keys of its own, which other programs pass over.
  */
 import { TokenizerError } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 import type { GgufFile, MetadataEntry } from "../formats/gguf/gguf_file.ts";
 import { entry } from "../formats/gguf/gguf_file.ts";
 import {
@@ -126,7 +127,7 @@ export function readTextRules(
   if (unknown !== undefined || !isScheme) {
     throw new TokenizerError(
       `Cannot read the vocabulary: ${
-        JSON.stringify(unknown ?? prepend)
+        printable(JSON.stringify(unknown ?? prepend))
       } is no way to change texts; known are ${
         Object.keys(steps).join(", ")
       }, and always, first or never of a Metaspace`,

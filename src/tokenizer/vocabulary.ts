@@ -1,4 +1,5 @@
 import { TokenizerError, UsageError } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 
 /** What a token is for; the numbers are those of GGUF and SentencePiece. */
 export const TokenType = {
@@ -47,7 +48,7 @@ export class Vocabulary {
       if (other !== undefined) {
         throw new TokenizerError(
           `Cannot read the vocabulary: ids ${other} and ${id} are both ${
-            JSON.stringify(text)
+            printable(JSON.stringify(text))
           }`,
         );
       }
