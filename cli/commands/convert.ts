@@ -37,6 +37,7 @@ const options = {
       flag: "--type <type>",
       description: `${convertOptions.type.description}: ${types.join(", ")}`,
     },
+    activation: convertOptions.activation,
     form: convertOptions.form,
     predictors: {
       ...convertOptions.predictors,
@@ -105,6 +106,7 @@ async function run(flags: ConvertFlags, given: string): Promise<number> {
   try {
     const file = await convertModel(source ?? await openFolder(path), {
       type: flags.type.toUpperCase() as ConvertOptions["type"],
+      activation: flags.activation,
       form: flags.form,
       threads,
       allowRequantise: flags.allowRequantise,

@@ -3,10 +3,12 @@ import { FormatError, UnsupportedError } from "../errors.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
 import type { JsonObject } from "../formats/json.ts";
 import type { ActivationChoice } from "../model/activation.ts";
-import { architectures, statedActivations } from "../model/architectures.ts";
+import {
+  activationMeant,
+  architectures,
+  statedActivations,
+} from "../model/architectures.ts";
 import { hyperParameterMetadata } from "../model/hyper_parameters.ts";
-import type { PerLayer } from "../model/schema.ts";
-import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
 import { ConfigReader } from "./config_reader.ts";
 import { readRope, type RopeFactors } from "./config_rope.ts";
 import { families, type Family } from "./families.ts";
@@ -128,8 +130,7 @@ function readActivation(
   const { hidden_activation, hidden_act, hidden_act_param } = config.json;
   const act = hidden_activation ?? hidden_act ?? activation;
   const row = architectures.get(architecture)!;
-  const implied = (stated?: string) =>
-    row.activation("GGUF", {} as PerLayer<TensorInfo>, stated);
+  const implied = (stated?: string) => activationMeant(row, stated);
   if (act === "fatrelu") {
     const threshold = Number(hidden_act_param ?? 0);
     const stated = threshold > 0 ? `fatrelu=${threshold}` : "relu";

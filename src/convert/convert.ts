@@ -15,6 +15,8 @@ import {
   type TensorToWrite,
   writeGguf,
 } from "../formats/gguf/write.ts";
+import { activationOption } from "../model/activation.ts";
+import { withActivation } from "./activation.ts";
 import { describeModel } from "../model/model.ts";
 import {
   checkOptions,
@@ -47,6 +49,12 @@ export const convertOptions = {
     enum: convertTypes,
     defaultText: "each tensor's own",
     description: "type of the matrices, as llama.cpp chooses it for each",
+  },
+  /** The activation that the model was made with; the file says it. Default: what the source implies. */
+  activation: {
+    ...activationOption,
+    description:
+      "the activation that the model was made with, where its file says another or none",
   },
   /** Default: the source's; PowerInfer's where there are predictors. */
   form: {
@@ -180,7 +188,7 @@ export async function convert(
 /** Contents in the form that is wanted, and their tensors in the types. */
 export async function prepare(
   source: Folder | ByteSource,
-  { type, form, predictors, allowRequantise }: ConvertOptions,
+  { type, activation, form, predictors, allowRequantise }: ConvertOptions,
   quantiser: Quantiser = inlineQuantiser,
 ): Promise<{ contents: Contents; tensors: Map<string, Rows> }> {
   let contents =
@@ -188,6 +196,7 @@ export async function prepare(
       ? readHuggingFace(source)
       : readGgufContents(source));
   try {
+    if (activation) contents = withActivation(contents, activation);
     const wanted = form ?? (predictors ? "powerinfer" : contents.form);
     if (predictors && wanted === "llama") {
       throw new UsageError(

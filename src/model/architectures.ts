@@ -33,7 +33,7 @@ export interface Architecture {
   /** The activation that a file of this magic, these tensors and this `hidden_activation` means. */
   activation(
     magic: "GGUF" | "PWRI",
-    layer: PerLayer<TensorInfo>,
+    layer: Partial<PerLayer<TensorInfo>>,
     stated?: string,
   ): ActivationChoice;
   /** The traits that are not what {@linkcode plainTraits} says. */
@@ -284,7 +284,15 @@ function statedActivation(
   );
 }
 
-/** By what Hugging Face calls them; of a gated FFN, or of one without a gate. */
+/** The activation that a dense file of an architecture means by its `hidden_activation`, or by none. */
+export function activationMeant(
+  architecture: Architecture,
+  stated?: string,
+): ActivationChoice {
+  return architecture.activation("GGUF", {}, stated);
+}
+
+/** By what Hugging Face calls them, but for dReLU, which it has no name for; of a gated FFN, or of one without a gate. */
 export const statedActivations: ReadonlyMap<string, ActivationChoice> = new Map(
   [
     ["silu", "swiglu"],
@@ -292,6 +300,7 @@ export const statedActivations: ReadonlyMap<string, ActivationChoice> = new Map(
     ["relu2", "relu2"],
     ["relu_squared", "relu2"],
     ["gelu_pytorch_tanh", "geglu"],
+    ["drelu", "drelu"],
   ],
 );
 

@@ -167,6 +167,42 @@ Deno.test("ReluLLaMA and ProSparse say so in both forms; Bamboo need not", async
   );
 });
 
+Deno.test("a file says the activation that it is given, where its architecture can", async () => {
+  const activationOf = async (
+    config: object,
+    activation: ConvertOptions["activation"],
+    form?: "powerinfer",
+  ) => {
+    const { file } = await made(filesOf(config), {
+      type: "F16",
+      activation,
+      form,
+    });
+    const { activation: kind, gateThreshold } = describeModel(file);
+    return [kind, gateThreshold, file.magic];
+  };
+  assert.deepEqual(
+    await activationOf({}, "drelu", "powerinfer"),
+    ["drelu", 0, "PWRI"],
+  );
+  assert.deepEqual(
+    await activationOf({}, "fatrelu=0.01"),
+    ["reglu", 0.01, "GGUF"],
+  );
+  assert.deepEqual(
+    await activationOf({ hidden_act: "relu" }, "swiglu"),
+    ["swiglu", 0, "GGUF"],
+  );
+  assert.deepEqual(
+    await activationOf({ hidden_act: "relu" }, "relu2"),
+    ["relu2", 0, "GGUF"],
+  );
+  await assert.rejects(
+    activationOf({ model_type: "bamboo", hidden_act: "relu" }, "reglu"),
+    /with activation reglu: files of architecture bamboo cannot say that/,
+  );
+});
+
 Deno.test("rope scaling: linear, and Llama 3's as factors of the frequencies", async () => {
   const linear = { rope_scaling: { type: "linear", factor: 4 } };
   assert.equal(
