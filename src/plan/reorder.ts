@@ -72,7 +72,8 @@ export function profileOf(file: GgufFile, model: Model): Profile | undefined {
  *
  * @throws {FormatError} where the profile has another shape than the model
  * @throws {UnsupportedError} where `ffn_down` is quantised: its blocks hold
- * several neurons, so that moving one would change weights
+ * several neurons, so that moving one would change weights; and where gate and up
+ * are one tensor
  *
  * @example
  * ```ts ignore
@@ -105,6 +106,15 @@ export async function* reorderNeurons(
       active: order.map((id) => active[id]),
     };
   });
+  const own = new Set(file.tensors.values());
+  const part = [...rows.keys(), ...columns.keys()].find((each) =>
+    !own.has(each)
+  );
+  if (part) {
+    throw new UnsupportedError(
+      `Cannot reorder tensor ${part.name}: the file has it in one with others`,
+    );
+  }
   const metadata = new Map(file.metadata);
   metadata.set(keys.tokens, { type: "uint64", value: profile.tokens });
   for (const name of ["gatePositive", "active"] as const) {

@@ -55,6 +55,8 @@ const floats: RandomModelOptions[] = [
   { type: "BF16", feedForwardSize: 200, layerCount: 3 },
   { architecture: "llama", magic: "PWRI", downByNeuron: true, tied: true },
   { architecture: "llama", magic: "PWRI", biases: true, feedForwardSize: 70 },
+  { architecture: "arcee", downByNeuron: true },
+  { architecture: "bitnet", keys: { activation: "relu2" } },
 ];
 
 const cases: RandomModelOptions[] = [
@@ -131,7 +133,8 @@ Deno.test("weights are moved, never changed", async () => {
     const before = await readGguf(source), after = await readGguf(made);
     assert.deepEqual([...after.tensors.keys()], [...before.tensors.keys()]);
     for (const [name, tensor] of before.tensors) {
-      const columns = /ffn_down\.weight$|ffn_(gate|up)\.bias$/.test(name);
+      const columns = /ffn_(down|sub_norm)\.weight$|ffn_(gate|up)\.bias$/
+        .test(name);
       assert.deepEqual(
         await linesOf(made, after.tensors.get(name)!, columns),
         await linesOf(source, tensor, columns),
@@ -200,6 +203,22 @@ Deno.test("what cannot be reordered exactly, or does not fit, is refused", async
   }
   await using off = await load(made, { threads: 0, profile: false });
   assert.equal(off.profile, undefined);
+});
+
+Deno.test("a file that has gate and up in one tensor is not reordered", async () => {
+  const { source } = await randomModel({
+    architecture: "phi3",
+    fused: true,
+    keys: { activation: "relu" },
+  });
+  const { profile } = await greedy(source, { threads: 0 }, 2);
+  await assert.rejects(
+    reordered(source, profile),
+    (error) =>
+      error instanceof UnsupportedError &&
+      /blk\.0\.ffn_gate\.weight: the file has it in one with others/
+        .test(error.message),
+  );
 });
 
 for (const file of bambooFiles) {
