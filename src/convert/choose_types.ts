@@ -71,6 +71,7 @@ function richer(
   if (isHead) return base === "Q8_0" ? base : "Q6_K";
   if (wanted !== "Q4_K_M") return base;
   const [, layer, part] = name.match(/^blk\.(\d+)\.(\w+)/) ?? [];
+  if (part === "attn_qkv") return "Q5_K";
   if (part !== "attn_v" && !part?.startsWith("ffn_down")) return base;
   if (hasMoreBits(Number(layer), layerCount)) return "Q6_K";
   // The largest Llama: its values are shared by eight heads, and so are small.

@@ -25,6 +25,8 @@ Deno.test("Q4_K_M gives values and down of some layers, and the head, more bits"
       assert.equal(choose(`blk.${layer}.${name}`, "Q4_K_M"), "Q4_K");
     }
   }
+  assert.equal(choose("blk.11.attn_qkv", "Q4_K_M"), "Q5_K");
+  assert.equal(choose("blk.11.attn_qkv", "Q4_0"), "Q4_0");
   assert.equal(choose("output", "Q4_K_M"), "Q6_K");
   assert.equal(choose("token_embd", "Q4_K_M"), "Q4_K");
   const large = { layerCount: 80, hasOutput: true };
