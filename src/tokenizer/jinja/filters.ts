@@ -107,9 +107,8 @@ function selecting(isWanted: boolean, byAttribute: boolean): Filter {
     const test = name === undefined
       ? isTrue
       : testNamed(textOf(name, budget), new Args(rest, args.named), budget);
-    const found = elements(value).filter((each) =>
-      test(get(each)) === isWanted
-    );
+    const all = isTrue(value) ? elements(value) : [];
+    const found = all.filter((each) => test(get(each)) === isWanted);
     return new Iter(found);
   };
 }
@@ -126,7 +125,7 @@ function grouped(items: readonly Value[], size: number, fill?: Value) {
 }
 
 const mapped: Filter = (value, args, budget) => {
-  const values = elements(value);
+  const values = isTrue(value) ? elements(value) : [];
   const byName = args.named.get("attribute");
   const run = args.positional.length === 0
     ? getter(byName, budget, args.named.get("default"))
@@ -208,6 +207,7 @@ const filters: Readonly<Record<string, Filter>> = {
   first: (value) =>
     elements(value)[0] ?? new Undefined("the first item of an empty sequence"),
   float: (value, args) => {
+    if (value instanceof Undefined) throw value.fault;
     const number = typeof value === "string"
       ? parsed(
         value,
@@ -243,7 +243,8 @@ const filters: Readonly<Record<string, Filter>> = {
     );
   },
   indent: (value, args, budget) => {
-    const text = textOf(value, budget);
+    if (typeof value !== "string") return unfit(value);
+    const text = value;
     const width = args.get(0, "width") ?? 4;
     const blanks = typeof width === "string"
       ? width.length

@@ -166,7 +166,9 @@ export function formatPercent(
       return padded(numeral(value, spec), spec, ">");
     },
   );
-  if (next < items.length && !(values instanceof Map)) {
+  // Lists and dictionaries may be given to a text that takes none of them.
+  const isOptional = values instanceof Map || Array.isArray(values);
+  if (next < items.length && !isOptional) {
     throw new TemplateFault(
       "not all arguments converted during string formatting",
     );

@@ -166,7 +166,7 @@ export function slice(
 ): Value {
   if (value instanceof Undefined) throw value.fault;
   const all = typeof value === "string" ? charactersOf(value) : itemsOf(value);
-  if (!all) {
+  if (all === undefined) {
     throw new TemplateFault(`'${typeName(value)}' object is not subscriptable`);
   }
   const [start, stop, step = 1] = bounds.map((bound) => {
