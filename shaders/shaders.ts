@@ -1003,8 +1003,8 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
   if (normed) {
     value *= inverseSqrt(squares / f32(params.columns) + params.epsilon);
   }
-  if (biased) { value += bias[params.out_first + row]; }
   if (scaled) { value *= params.factor; }
+  if (biased) { value += bias[params.out_first + row]; }
   if (capped) { value = soft_cap(value, params.cap); }
   value = select(0.0, value, is_wanted);
   switch (epilogue) {

@@ -7,7 +7,6 @@ import { GpuError, GpuMemoryError, UsageError } from "../errors.ts";
 import type { GpuMode, LoadOptions } from "./load_options.ts";
 import type { Model } from "../model/model.ts";
 import { kvPositionBytes } from "../places/cache_type.ts";
-import { beyondGpu } from "../places/gpu/beyond_gpu.ts";
 import { findAdapter, nameOf } from "../places/gpu/device/device.ts";
 import { deviceBytes } from "../places/gpu/memory/layout.ts";
 import { measureMachine } from "../places/measure_machine.ts";
@@ -179,8 +178,6 @@ function reasonForCpu(places: StartOptions): string | undefined {
   if (places.countNeurons) return "counts neurons";
   if (places.keepFfnInputs) return "keeps normed states";
   if (places.measureRecall) return "measures recall";
-  const beyond = beyondGpu(places.model);
-  if (beyond) return `computes ${beyond}`;
 }
 
 function modelBytes(model: Model): number {

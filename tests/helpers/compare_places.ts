@@ -1,13 +1,10 @@
 /** Texts on every kind of place, whose logits are compared with the reference's. */
 import assert from "node:assert/strict";
 import { Engine } from "../../src/engine/engine.ts";
-import { UnsupportedError } from "../../src/errors.ts";
-import { beyondGpu } from "../../src/places/gpu/beyond_gpu.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
 import type { CacheType } from "../../src/places/cache_type.ts";
 import type { Team } from "../../src/places/team.ts";
-import { gpuTeams, gpuTeamsOfQ8 } from "./gpu_teams.ts";
 import { randomModel, type RandomModelOptions } from "./random_model.ts";
 import { seededRandom } from "./seeded_random.ts";
 import { type MakeTeam, referenceTeam } from "./teams.ts";
@@ -79,12 +76,7 @@ export async function comparePlaces(
   const plan = splitEvenly(made.model, 1);
   const reference = await referenceTeam(made, plan, sparsity, cacheType);
   const expected = await runTexts(reference, vocabSize);
-  const beyond = beyondGpu(made.model);
   for (const [name, makeTeam] of Object.entries(teams)) {
-    if (beyond && (name in gpuTeams || name in gpuTeamsOfQ8)) {
-      await assert.rejects(makeTeam(made, sparsity), UnsupportedError);
-      continue;
-    }
     const actual = await runTexts(await makeTeam(made, sparsity), vocabSize);
     const error = distance(actual, expected);
     const limit = tolerance(options, name);

@@ -16,10 +16,6 @@ import {
   toBuffer,
   writeGguf,
 } from "../../src/formats/gguf/write.ts";
-import {
-  type ActivationChoice,
-  chosenActivation,
-} from "../../src/model/activation.ts";
 import { architectures } from "../../src/model/architectures.ts";
 import {
   hyperParameterMetadata,
@@ -34,6 +30,7 @@ import {
   type TensorName,
   tensorSchemas,
 } from "../../src/model/schema.ts";
+import type { Traits } from "../../src/model/traits.ts";
 import { seededGaussian, seededRandom } from "./seeded_random.ts";
 
 /** What to make. Sizes count elements. */
@@ -57,8 +54,8 @@ export interface RandomModelOptions {
   linearPredictor?: boolean;
   /** A bias of every matrix that may have one */
   biases?: boolean;
-  /** Over what the architecture means */
-  activation?: ActivationChoice;
+  /** Over those that the file has */
+  traits?: Partial<Traits>;
   tied?: boolean;
   slidingWindow?: number;
   ropeFactors?: boolean;
@@ -160,8 +157,7 @@ export async function randomModel(
   const source = fromBuffer(bytes, "random model");
   const described = describeModel(await readGguf(source));
   const { linearPredictor = false } = o;
-  const activation = o.activation && chosenActivation(o.activation);
-  const model = { ...described, ...activation, linearPredictor };
+  const model = { ...described, ...o.traits, linearPredictor };
   return { source, model, bytes };
 }
 

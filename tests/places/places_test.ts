@@ -199,6 +199,7 @@ const architectureCases: RandomModelOptions[] = [
   { architecture: "granite", ...odd, keys: { isRotated: false } },
   { architecture: "minicpm", keys: { embeddingScale: 6, logitScale: 0.5 } },
   { architecture: "olmo2", layerCount: 3 },
+  { architecture: "olmo2", traits: { residualScale: 0.4 } },
   {
     architecture: "olmo2",
     ...odd,

@@ -135,11 +135,13 @@ for (const [options, sparsity] of traitCases) {
 
 Deno.test("places agree where gates have to pass a threshold", async () => {
   for (const downByNeuron of [false, true]) {
-    await comparePlaces(
-      teams,
-      { type: "F16", downByNeuron, activation: "fatrelu=0.2" },
-      { mode: "exact" },
-    );
+    const options: RandomModelOptions = {
+      architecture: "llama",
+      type: "F16",
+      downByNeuron,
+      keys: { activation: "fatrelu=0.2" },
+    };
+    await comparePlaces(teams, options, { mode: "exact" });
   }
 });
 

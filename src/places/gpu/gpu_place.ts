@@ -75,7 +75,6 @@ export class GpuPlace implements GpuSidePlace {
   /**
    * Opens the device and makes room for the weights.
    *
-   * @throws {UnsupportedError} where the model asks for what its kernels do not compute
    * @throws {GpuError} where there is no device, or no room on it
    */
   static async open(options: GpuPlaceOptions): Promise<GpuPlace> {

@@ -339,13 +339,13 @@ testByTokens("without a gate, up is its own", async (tokens) => {
   );
 });
 
-testByTokens("results are scaled, then capped", async (tokens) => {
+testByTokens("products are scaled, then biased and capped", async (tokens) => {
   using bench = await Bench.open(stepOf(tokens));
   const weights = weightsOf(bench, "F16", 41, 96);
   const x = tokensOf(bench, tokens, 96);
-  const cap = 2;
+  const cap = 2, bias = gaussianVector(stride, 3);
   for (const factor of [0.3, 1e3]) {
-    const options = { factor, cap };
+    const options = { factor, bias: bench.buffer(bias), cap };
     const results = await product(
       bench,
       weights,
@@ -356,7 +356,8 @@ testByTokens("results are scaled, then capped", async (tokens) => {
     );
     results.forEach((result, t) =>
       weights.rows.forEach((row, r) => {
-        const expected = cap * Math.tanh(factor * dot(row, x.rows[t]) / cap);
+        const expected = cap *
+          Math.tanh((factor * dot(row, x.rows[t]) + bias[r]) / cap);
         const error = Math.abs(result[r] - expected);
         assert(error < 3e-6 * Math.max(1, factor), `${result[r]}, ${expected}`);
       })

@@ -65,7 +65,7 @@ export const product = {
     threshold: "f32",
     /** Gates up to this count as 0 */
     gate_threshold: "f32",
-    /** What results are multiplied by, and capped at */
+    /** What products are multiplied by, and results are capped at */
     factor: "f32",
     cap: "f32",
     /** The number of the layer's first counter */

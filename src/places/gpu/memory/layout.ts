@@ -3,7 +3,6 @@
  * buffer and its bytes. The place makes just these, so that a plan can hold a
  * budget before anything is loaded.
  */
-import { UnsupportedError } from "../../../errors.ts";
 import { type IndexSet, lengthOf } from "../../../model/index_set.ts";
 import type { Model } from "../../../model/model.ts";
 import { ropeFactors } from "../../../model/rope.ts";
@@ -15,7 +14,6 @@ import { type BatchLimits, pagePositions, pagesFor } from "../../batch.ts";
 import { type CacheType, kvPositionBytes } from "../../cache_type.ts";
 import { pickedAtMost, topLogitsRowLength } from "../../top_logits_row.ts";
 import { splitBytes } from "../kernels/attention.ts";
-import { beyondGpu } from "../beyond_gpu.ts";
 import { stretchSlots } from "../kernels/neurons.ts";
 import { counterWords } from "../kernels/products.ts";
 import { stepBytes } from "../kernels/step_words.ts";
@@ -63,19 +61,9 @@ export interface StagingLayout {
 
 export type DeviceLayout = ReturnType<typeof layoutOf>;
 
-/**
- * What lies where on the device.
- *
- * @throws {UnsupportedError} where the model asks for what the GPU's kernels do not compute
- */
+/** What lies where on the device. */
 export function layoutOf(options: LayoutOptions) {
   const { model, plan, limits, sparsity, pieceBytes = 128 << 20 } = options;
-  const beyond = beyondGpu(model);
-  if (beyond) {
-    throw new UnsupportedError(
-      `Cannot run ${beyond} on the GPU: only the CPU computes that`,
-    );
-  }
   const shards = shardsOf(model, plan);
   const layers = shards.layers.map((layer, i) =>
     layerLayout(model, layer, plan.parts[i], sparsity, pieceBytes)

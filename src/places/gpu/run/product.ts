@@ -32,7 +32,7 @@ export interface ProductOptions {
   readonly bias?: Bound;
   /** Rows are computed where their scores are positive, or at least `threshold`; laid out as `out` */
   readonly mask?: { readonly scores: GPUBuffer; readonly threshold?: number };
-  /** What results, with their bias, are multiplied by; 1 where left out */
+  /** What products are multiplied by before their bias is added; 1 where left out */
   readonly factor?: number;
   /** Results z become cap · tanh(z / cap), after that */
   readonly cap?: number;

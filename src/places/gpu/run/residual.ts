@@ -19,8 +19,8 @@ export interface Half {
 
 /** How products read x. */
 export interface NormedInput {
-  /** What they read, and how they norm it */
-  readonly read: Pick<ProductOptions, "x" | "norm">;
+  /** What they read, and how they norm or scale it */
+  readonly read: Pick<ProductOptions, "x" | "norm" | "factor">;
   /** Makes it ready to be read by so many tokens' products */
   encode(tokens: number): void;
 }
@@ -97,7 +97,9 @@ export class Residual implements TokenRows {
     const out = this.#centred;
     if (!weight || !out) {
       return {
-        read: { x: this, norm: weight && { weight, epsilon } },
+        read: weight
+          ? { x: this, norm: { weight, epsilon } }
+          : { x: this, factor: this.#scale },
         encode: (tokens) => this.settle(tokens),
       };
     }
