@@ -230,6 +230,7 @@ for (const type of types) {
         {
           norm,
           mask: { scores: gates },
+          gate: gates,
           epilogue: "drelu",
         },
       );
