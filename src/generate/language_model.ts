@@ -82,10 +82,14 @@ const saveOptions = {
 const { signal } = saveOptions;
 const restoreOptions = { signal } as const;
 
-const pastDestination = v.union(
-  [v.string(), v.instance(URL), v.instance(WritableStream)],
-  "a path, a URL or a WritableStream",
-) as SchemaOf<string | URL | WritableStream<Uint8Array>>;
+const pastDestination = v.custom<string | URL | WritableStream<Uint8Array>>(
+  (value) => {
+    if (value instanceof WritableStream) return !value.locked;
+    if (value instanceof URL) return value.protocol === "file:";
+    return typeof value === "string" && /^(?!https?:)./s.test(value);
+  },
+  "a path, a URL or a WritableStream (of a local file; not locked)",
+);
 
 const allChatOptions = { ...generateOptions, ...chatOptions };
 

@@ -115,6 +115,11 @@ export async function readPast(
   };
   let { digest } = await section(0, head, new Uint8Array());
   check(owner, described, source);
+  const { vocabSize } = owner.model;
+  const stranger = ids.find((id) => id < 0 || id >= vocabSize);
+  if (stranger !== undefined) {
+    throw fault(source, `it has token ${stranger} of ${vocabSize}`);
+  }
   const tokens = Array.from(ids);
   const positionBytes = described.layers * kvLayerBytes(described);
   const pageBytes = pagePositions * positionBytes + digestBytes;

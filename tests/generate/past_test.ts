@@ -229,6 +229,31 @@ Deno.test("a past is refused by another model, cache type, sparsity and context,
   assert.equal(restored.ids.length, 40);
 });
 
+Deno.test("a past that was made up, with digests that are right, is held to the vocabulary", async () => {
+  const made = await randomModel(shapes[0]);
+  await using model = await small(made);
+  using session = model.createSession();
+  await session.append([1, 2, 3]);
+  const bytes = await model.save(session);
+  const view = new DataView(bytes.buffer);
+  const end = 16 + view.getUint32(12, true) + 4 * 3;
+  const digest = async (...parts: Uint8Array<ArrayBuffer>[]) => {
+    const whole = await new Blob(parts).arrayBuffer();
+    return new Uint8Array(await crypto.subtle.digest("SHA-256", whole));
+  };
+  for (const id of [-1, made.model.vocabSize, 2 ** 31 - 1]) {
+    view.setInt32(end - 8, id, true);
+    bytes.set(await digest(bytes.subarray(0, end)), end);
+    bytes.set(await digest(bytes.subarray(end, -32)), bytes.length - 32);
+    await assert.rejects(model.restore(bytes), (error: Error) => {
+      assert(error instanceof FormatError, error.stack);
+      assert.match(error.message, RegExp(`it has token ${id} of 96$`));
+      return true;
+    });
+    assert.equal(model.engine.pagesTaken, 1);
+  }
+});
+
 Deno.test("what cannot be saved leaves session and model as they were", async () => {
   const made = await randomModel(shapes[0]);
   await using model = await small(made, { threads: 2 });
@@ -251,6 +276,8 @@ Deno.test("what cannot be saved leaves session and model as they were", async ()
   const aborting = new WritableStream<Uint8Array>({
     write: () => late.abort(new Error("in the middle")),
   });
+  const locked = new WritableStream<Uint8Array>();
+  locked.getWriter();
   // deno-lint-ignore no-explicit-any -- callers in JavaScript
   const untyped = model as any;
   for (
@@ -271,6 +298,10 @@ Deno.test("what cannot be saved leaves session and model as they were", async ()
       [() => model.save(gone), /a session that was disposed of/],
       [() => untyped.save({}), /session/],
       [() => untyped.save(session, 5), /a path, a URL or a WritableStream/],
+      [() => model.save(session, ""), /destination "".*of a local file/],
+      [() => model.save(session, "https://a/b"), /of a local file/],
+      [() => model.save(session, new URL("https://a/b")), /of a local file/],
+      [() => model.save(session, locked), /not locked/],
       [() => untyped.save(session, "x", { token: 5 }), /token/],
       [() => untyped.restore(5), /source/],
     ] as const
