@@ -9,6 +9,7 @@ import {
   statedActivations,
 } from "../model/architectures.ts";
 import { hyperParameterMetadata } from "../model/hyper_parameters.ts";
+import { limits } from "../model/model.ts";
 import { ConfigReader } from "./config_reader.ts";
 import { readRope, type RopeFactors } from "./config_rope.ts";
 import { families, type Family } from "./families.ts";
@@ -53,6 +54,7 @@ export function readConfig(json: JsonObject, name: string): Config {
   const headSize = config.size(
     "head_dim",
     Math.floor(hiddenSize / headCount) || 1,
+    limits.headSize,
   );
   const contextSize = config.size("max_position_embeddings", 2048);
   if (headCount % kvHeadCount !== 0 || headSize % 2 !== 0) {
@@ -67,7 +69,7 @@ export function readConfig(json: JsonObject, name: string): Config {
   const rope = readRope(config, ropeSize);
   const activation = readActivation(config, family);
   const isUsual = headSize * headCount === hiddenSize;
-  const layerCount = config.size("num_hidden_layers");
+  const layerCount = config.size("num_hidden_layers", undefined, limits.layers);
   const sizes = { hiddenSize, headCount, headSize, layerCount };
   const metadata = hyperParameterMetadata(architecture, {
     contextSize,
@@ -127,12 +129,14 @@ function readActivation(
   config: ConfigReader,
   { architecture, activation }: Family,
 ): ConfigActivation {
-  const { hidden_activation, hidden_act, hidden_act_param } = config.json;
+  const { hidden_activation, hidden_act } = config.json;
   const act = hidden_activation ?? hidden_act ?? activation;
   const row = architectures.get(architecture)!;
   const implied = (stated?: string) => activationMeant(row, stated);
   if (act === "fatrelu") {
-    const threshold = Number(hidden_act_param ?? 0);
+    const threshold = config.json.hidden_act_param === 0
+      ? 0
+      : config.optional("hidden_act_param") ?? 0;
     const stated = threshold > 0 ? `fatrelu=${threshold}` : "relu";
     const note =
       `fatrelu's threshold ${threshold} is kept as hidden_activation, which other programs do not read`;
@@ -160,13 +164,15 @@ function readActivation(
 
 /** Attention's window. Some state whether they use it, and from which layer on; others have it in some layers. */
 function readWindow(
-  { json, name }: ConfigReader,
+  config: ConfigReader,
   { mixesWindows }: Family,
   contextSize: number,
   layerCount: number,
 ): number | undefined {
-  const { sliding_window: window, use_sliding_window: isUsed } = json;
-  if (typeof window !== "number" || isUsed === false) return undefined;
+  const { json, name } = config;
+  if (json.use_sliding_window === false) return undefined;
+  const window = config.optionalSize("sliding_window");
+  if (window === undefined) return undefined;
   if (mixesWindows) return window;
   const { max_window_layers: first = 0 } = json;
   if (window >= contextSize || first as number >= layerCount) return undefined;

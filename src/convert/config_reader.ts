@@ -11,13 +11,16 @@ export class ConfigReader {
     readonly path = "",
   ) {}
 
-  /** A size; without a fallback it has to be there. */
-  size(key: string, fallback?: number): number {
+  /** A size, up to `most`; without a fallback it has to be there. */
+  size(key: string, fallback?: number, most = Infinity): number {
     const value = this.#value(key) ?? fallback;
-    if (Number.isSafeInteger(value) && value as number >= 1) {
-      return value as number;
+    if (!Number.isSafeInteger(value) || value as number < 1) {
+      throw this.#needs(key, value, "a whole number above 0");
     }
-    throw this.#needs(key, value, "a whole number above 0");
+    if (value as number > most) {
+      throw this.#needs(key, value, `at most ${most}`);
+    }
+    return value as number;
   }
 
   /** A number above 0; without a fallback it has to be there. */
@@ -30,6 +33,21 @@ export class ConfigReader {
   /** A number above 0, where there is one. */
   optional(key: string): number | undefined {
     return this.#value(key) === undefined ? undefined : this.positive(key);
+  }
+
+  /** A size, where there is one. */
+  optionalSize(key: string): number | undefined {
+    return this.#value(key) === undefined ? undefined : this.size(key);
+  }
+
+  /** Texts, one for each of so many, where there are some. */
+  texts(key: string, length: number): readonly string[] | undefined {
+    const value = this.#value(key);
+    if (value === undefined) return undefined;
+    const isRight = Array.isArray(value) && value.length === length &&
+      value.every((each) => typeof each === "string");
+    if (isRight) return value;
+    throw this.#needs(key, value, `${length} texts`);
   }
 
   /** Several numbers above 0, where there are some. */

@@ -129,9 +129,8 @@ function gemma3(): Family {
     ...gemma,
     architecture: "gemma3",
     keys: (config, sizes) => {
-      const { sliding_window_pattern: newer, _sliding_window_pattern: older } =
-        config.json;
-      const every = Number(newer ?? older ?? 6);
+      const every = config.optionalSize("sliding_window_pattern") ??
+        config.size("_sliding_window_pattern", 6);
       const flags = windowsOf(config, sizes.layerCount, every);
       const isUsual = flags.every((has, i) => has === (i % 6 !== 5));
       return {
@@ -145,14 +144,15 @@ function gemma3(): Family {
 
 /** Which layers have a window: as `layer_types` says, or all but every so many'th. */
 function windowsOf(
-  { json: { layer_types: types } }: ConfigReader,
+  config: ConfigReader,
   layerCount: number,
   every: number,
 ): boolean[] {
+  const types = config.texts("layer_types", layerCount);
   return Array.from(
     { length: layerCount },
     (_, layer) =>
-      Array.isArray(types)
+      types
         ? types[layer] === "sliding_attention"
         : layer % every !== every - 1,
   );

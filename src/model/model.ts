@@ -74,7 +74,7 @@ export interface ModelOptions {
 }
 
 /** Sizes above these are refused: no model has them, and buffers are sized by them. */
-const limits = {
+export const limits = {
   contextSize: 1 << 20,
   layers: 4096,
   headSize: 1 << 10,
