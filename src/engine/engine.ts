@@ -7,6 +7,7 @@ import { LastingTeam, type Restart } from "./lasting_team.ts";
 import { PagePool } from "./page_pool.ts";
 import type { Request, WantLogits } from "./scheduler.ts";
 import { droppedError, Sequence, type SequenceOwner } from "./sequence.ts";
+import type { StepCosts } from "./step_costs.ts";
 import type { ThreadChoice } from "./thread_choice.ts";
 import { StepLoop } from "./step_loop.ts";
 import { checkOptions, type OptionsOf } from "../options.ts";
@@ -139,6 +140,15 @@ export class Engine implements AsyncDisposable {
     return sumCounts(this.#team.counts, this.#loop.tokens);
   }
 
+  /**
+   * What steps of so many tokens take.
+   *
+   * @internal
+   */
+  get stepCosts(): StepCosts {
+    return this.#loop.costs;
+  }
+
   /** How a GPU takes part, where one does. */
   get gpu(): GpuStats | undefined {
     return this.#team.current.gpu;
@@ -266,20 +276,38 @@ export class Engine implements AsyncDisposable {
     k: number,
     signal?: AbortSignal,
   ): Promise<TopLogits> {
+    return (await this.evaluateTops(sequence, tokens, k, "last", signal))[0];
+  }
+
+  /**
+   * As {@linkcode evaluateTop}, after the last token, after each, or none.
+   *
+   * @throws as {@linkcode evaluateTop} does
+   */
+  async evaluateTops(
+    sequence: Sequence,
+    tokens: ArrayLike<number>,
+    k: number,
+    want: WantLogits,
+    signal?: AbortSignal,
+  ): Promise<TopLogits[]> {
     if (!Number.isSafeInteger(k) || k < 1) {
       throw new UsageError(
         `Cannot give the ${k} largest logits: needs a whole number from 1 up`,
       );
     }
-    const vocabSize = this.#vocabSize;
-    const top = Math.min(k, vocabSize);
-    const want = "last";
-    const [row] = await this.#evaluate({ sequence, tokens, want, top, signal });
-    if (row.length === vocabSize) return topLogits(row, top);
+    const top = Math.min(k, this.#vocabSize);
+    const rows = await this.#evaluate({ sequence, tokens, want, top, signal });
+    return rows.map((row) => this.#topOf(row, top));
+  }
+
+  /** The `top` largest logits of a row: all of them, or those that a place has picked. */
+  #topOf(row: Float32Array, top: number): TopLogits {
+    if (row.length === this.#vocabSize) return topLogits(row, top);
     const { ids, logits, ...rest } = unpackTopLogits(row);
     const most = { ids: ids.subarray(0, top), logits: logits.subarray(0, top) };
     const picked = { ...rest, ...most };
-    checkTopLogits(picked, vocabSize);
+    checkTopLogits(picked, this.#vocabSize);
     return picked;
   }
 

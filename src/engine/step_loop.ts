@@ -15,6 +15,7 @@ import {
 } from "./scheduler.ts";
 import { droppedError, type Sequence } from "./sequence.ts";
 import { pagesFor } from "../places/batch.ts";
+import { StepCosts } from "./step_costs.ts";
 import type { Team } from "../places/team.ts";
 
 /**
@@ -39,6 +40,7 @@ export class StepLoop {
   #isFull = false;
   /** Tokens that have been evaluated */
   tokens = 0;
+  readonly costs = new StepCosts();
 
   /** Evaluates with `team`, in `mostPages` pages at most. */
   constructor(readonly team: LastingTeam, readonly mostPages: number) {
@@ -225,6 +227,7 @@ export class StepLoop {
       team.run(fillBatch(team.batch, shares))
     );
     const ms = performance.now() - start;
+    this.costs.add(this.team.current.batch.length, ms, shares.length);
     const next = rows.values();
     for (const share of shares) this.#commit(share, next);
     await this.team.learn(ms);

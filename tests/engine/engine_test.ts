@@ -265,6 +265,14 @@ Deno.test("the largest logits are those of the whole row, wherever the head is",
         assert(Math.abs(logSumExp - expected.logSumExp) < 1e-5, what);
       });
     }
+    const tokens = [1, 5, 9];
+    const rows = await engine.evaluate(past.fork(), tokens, "all");
+    const tops = await engine.evaluateTops(past.fork(), tokens, 4, "all");
+    assert.deepEqual(
+      tops.map(({ ids }) => ids),
+      rows.map((row) => topLogits(row, 4).ids),
+      name,
+    );
     for (const k of [0, -1, 1.5, NaN]) {
       await assert.rejects(
         engine.evaluateTop(past, [1], k),
