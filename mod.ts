@@ -50,6 +50,7 @@ export {
   textOptions,
 } from "./src/generate/generate.ts";
 export type { Session } from "./src/generate/session.ts";
+export { speculationOptions } from "./src/generate/speculation.ts";
 export {
   parseSamplers,
   type SamplerName,

@@ -88,8 +88,8 @@ const lacking: readonly (readonly [names: string, lacks: string])[] = [
     "adapters are not read",
   ],
   [
-    "-md --model-draft -cd --ctx-size-draft --draft --draft-max --draft-min",
-    "there is no second model that drafts",
+    "-md --model-draft -cd --ctx-size-draft --spec-draft-model",
+    "there is no second model that drafts; --spec-type has the text itself do it",
   ],
   [
     "--grammar --grammar-file -j --json-schema -jf --json-schema-file",

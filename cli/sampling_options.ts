@@ -10,6 +10,7 @@ import {
   type GenerateOptions,
   parseSamplers,
   samplingOptions,
+  speculationOptions,
   textOptions,
   type Tokenizer,
   tokensContaining,
@@ -44,15 +45,18 @@ export const samplingFlags = {
   logitBias: { ...samplingOptions.logitBias, repeated: true, read: logitBias },
 } as const satisfies FlagTable;
 
-/** What {@linkcode lengthFlags} and {@linkcode samplingFlags} give. */
+/** What {@linkcode lengthFlags}, {@linkcode samplingFlags} and `speculationOptions` give. */
 export type SamplingFlags =
   & FlagsOf<typeof lengthFlags>
+  & FlagsOf<typeof speculationOptions>
   & FlagsOf<typeof samplingFlags>;
 
 /** llama.cpp's: what a repeated passage ends at. */
 const dryBreakers = ["\n", ":", '"', "*"];
 
-const chainNames = Object.keys(samplingOptions) as (keyof SamplingFlags)[];
+const chainNames = [samplingOptions, speculationOptions].flatMap(
+  Object.keys,
+) as (keyof SamplingFlags)[];
 
 /** What the flags ask of generating; ids that a tokenizer must know are found with it. */
 export function generateOptionsOf(

@@ -17,6 +17,8 @@ export class Timings {
   #promptMs = 0;
   #evalTokens = 0;
   #evalMs = 0;
+  #draftedTokens = 0;
+  #acceptedTokens = 0;
   #firstTokenMs?: number;
   #computedRows = 0;
   #totalRows = 0;
@@ -32,7 +34,12 @@ export class Timings {
     this.#promptTokens += summary.promptTokens - summary.cachedTokens;
     this.#promptMs += summary.promptMs;
     // The first token comes out of the prompt's evaluation.
-    this.#evalTokens += summary.completionStats.tokens;
+    const { draftedTokens, acceptedTokens } = summary;
+    // Those that were drafted in vain are no tokens of the text.
+    this.#evalTokens += summary.completionStats.tokens - draftedTokens +
+      acceptedTokens;
+    this.#draftedTokens += draftedTokens;
+    this.#acceptedTokens += acceptedTokens;
     this.#evalMs += summary.completionMs;
     this.#firstTokenMs ??= firstTokenMs;
     this.#evalBytes += bytesRead(summary.completionStats);
@@ -52,6 +59,15 @@ export class Timings {
     ];
     if (this.#firstTokenMs !== undefined) {
       lines.push(["first token after", milliseconds(this.#firstTokenMs)]);
+    }
+    if (this.#draftedTokens > 0) {
+      const share = formatShare(this.#acceptedTokens, this.#draftedTokens);
+      lines.push([
+        "drafts",
+        `${
+          share.padStart(12)
+        } accepted (${this.#acceptedTokens} of ${this.#draftedTokens} tokens)`,
+      ]);
     }
     if (this.#evalTokens > 0) {
       const skipped = this.#totalRows - this.#computedRows;

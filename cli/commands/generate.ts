@@ -1,6 +1,7 @@
 import {
   type LanguageModel,
   type Session,
+  speculationOptions,
   type Summary,
   textOptions,
 } from "../../mod.ts";
@@ -38,6 +39,7 @@ const options = {
   GPU: runGpuOptions,
   Length: lengthFlags,
   Sampling: samplingFlags,
+  Speculation: speculationOptions,
   Output: {
     displayPrompt: {
       type: "boolean",

@@ -19,6 +19,7 @@ import { type SamplingOptions, samplingOptions } from "../sampling/options.ts";
 import { makeSampler } from "../sampling/sampler.ts";
 import { StopStrings } from "../sampling/stop_strings.ts";
 import { Session } from "./session.ts";
+import { speculates, Speculation, speculationOptions } from "./speculation.ts";
 import { Detokenizer } from "../tokenizer/detokenizer.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
@@ -95,6 +96,7 @@ export const textOptions = {
     schema: v.function("a function") as SchemaOf<(summary: Summary) => void>,
     description: "called once, with a summary, when the text has ended",
   },
+  ...speculationOptions,
 } as const;
 
 /** How a text is generated. Everything may be left out; {@linkcode textOptions} and {@linkcode samplingOptions} have ranges and defaults. */
@@ -132,6 +134,10 @@ export interface Summary {
   readonly cachedTokens: number;
   /** Tokens generated. */
   readonly completionTokens: number;
+  /** Tokens that were evaluated before they were drawn. */
+  readonly draftedTokens: number;
+  /** Those of them that were drawn then, each a step that was spared. */
+  readonly acceptedTokens: number;
   /** Wall time of the prompt, in ms. */
   readonly promptMs: number;
   /** Wall time after the first token, in ms. */
@@ -188,6 +194,7 @@ export async function* generate(
   const startStats = engine.stats();
   let firstAt: number | undefined;
   let next: Promise<Logits> | undefined;
+  let speculation: Speculation | undefined;
   let firstStats = startStats;
   using _ = session.take(engine);
   const cachedTokens = session.reuse(prompt, cachePrompt);
@@ -197,6 +204,12 @@ export async function* generate(
       : undefined;
     firstAt = performance.now();
     firstStats = engine.stats();
+    if (speculates(engine, options)) {
+      const end = prompt.length + limit;
+      speculation = new Speculation(engine, session, options, end);
+    }
+    const append = (id: number) =>
+      speculation ? speculation.next(id, ask) : session.append([id], ask);
     while (logits) {
       const { id } = sampler.sample(logits, session.ids);
       completionTokens++;
@@ -211,7 +224,7 @@ export async function* generate(
       if (ended || stopString !== undefined) finishReason = "stop";
       // The places compute the next step while this thread, and the caller,
       // are busy with this token.
-      next = finished ? undefined : session.append([id], ask);
+      next = finished ? undefined : append(id);
       next?.catch(() => {}); // the await below, or the one at the end, reports it
       const piece: Piece = {
         id,
@@ -228,6 +241,7 @@ export async function* generate(
     finishReason = "aborted";
   } finally {
     await next?.catch(() => {}); // a caller may stop listening while a step runs
+    session.forgetDraft();
     const end = performance.now();
     options.onFinish?.({
       finishReason,
@@ -235,6 +249,8 @@ export async function* generate(
       promptTokens: prompt.length,
       cachedTokens,
       completionTokens,
+      draftedTokens: speculation?.drafted ?? 0,
+      acceptedTokens: speculation?.accepted ?? 0,
       promptMs: (firstAt ?? end) - start,
       completionMs: end - (firstAt ?? end),
       seed: sampler.seed,

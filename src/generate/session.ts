@@ -4,6 +4,13 @@ import { UsageError } from "../errors.ts";
 import type { Logits } from "../sampling/logits.ts";
 import type { Sequence } from "../engine/sequence.ts";
 
+/** How tokens are evaluated. */
+export interface Ask {
+  /** How many of the largest logits are wanted; 0 = all */
+  readonly top?: number;
+  readonly signal?: AbortSignal;
+}
+
 /** A sequence and the ids that it holds. One text at a time goes on in it. */
 export class Session implements Disposable {
   readonly #engine: Engine;
@@ -76,14 +83,51 @@ export class Session implements Disposable {
   /** Evaluates `ids` and gives the logits after the last of them: all, or the `top` largest. */
   async append(
     ids: readonly number[],
-    { top = 0, signal }: { top?: number; signal?: AbortSignal } = {},
+    ask: { readonly top?: number; readonly signal?: AbortSignal } = {},
   ): Promise<Logits> {
+    return (await this.appendWithDraft(ids, [], ask))[0];
+  }
+
+  /**
+   * Evaluates `ids` and behind them a draft, whose tokens are the session's once
+   * they are accepted. Gives the logits after the last of `ids`, and after each
+   * of the draft.
+   *
+   * @internal
+   */
+  async appendWithDraft(
+    ids: readonly number[],
+    draft: readonly number[],
+    { top = 0, signal }: Ask = {},
+  ): Promise<Logits[]> {
+    this.forgetDraft();
     const engine = this.#engine, sequence = this.#sequence;
+    const tokens = [...ids, ...draft];
+    const want = draft.length > 0 ? "all" : "last";
     const logits = top > 0
-      ? await engine.evaluateTop(sequence, ids, top, signal)
-      : (await engine.evaluate(sequence, ids, "last", signal))[0];
+      ? await engine.evaluateTops(sequence, tokens, top, want, signal)
+      : await engine.evaluate(sequence, tokens, want, signal);
     for (const id of ids) this.#ids.push(id);
-    return logits;
+    return logits.slice(-1 - draft.length);
+  }
+
+  /**
+   * Makes the draft's next token, which is `id`, one of the session's.
+   *
+   * @internal
+   */
+  accept(id: number): void {
+    this.#ids.push(id);
+  }
+
+  /**
+   * Forgets what is left of a draft.
+   *
+   * @internal
+   */
+  forgetDraft(): void {
+    const { length } = this.#ids;
+    if (this.#sequence.length > length) this.#sequence.truncate(length);
   }
 
   /** Gives its memory back. */

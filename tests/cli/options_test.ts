@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { tinyBamboo } from "../../tiny/tiny.ts";
-import { load } from "../../mod.ts";
+import { load, speculationOptions } from "../../mod.ts";
 import { readArguments } from "../../cli/arguments.ts";
 import type { CommandSpec } from "../../cli/command.ts";
 import {
@@ -23,6 +23,7 @@ const command: CommandSpec = {
     Running: runOptions,
     Length: lengthFlags,
     Sampling: samplingFlags,
+    Speculation: speculationOptions,
   },
   examples: [],
   run: () => Promise.resolve(0),
@@ -70,6 +71,10 @@ Deno.test("without flags, the defaults are llama.cpp's", () => {
     maxTokens: -1,
     stop: undefined,
     ignoreEos: false,
+    speculation: undefined,
+    draftMax: 7,
+    draftMin: 1,
+    ngramSize: 3,
   });
   assert.deepEqual(logitBias, new Map());
   assert.deepEqual(loadOptionsOf(flags), {
@@ -89,7 +94,8 @@ Deno.test("each flag sets its option", () => {
     "--repeat-penalty 1.1 --repeat-last-n -1 --presence-penalty -0.5 --frequency-penalty 0.6 " +
     "--xtc-probability 0.7 --xtc-threshold 0.8 --dry-base 2 --dry-allowed-length 3 " +
     "--dry-penalty-last-n 9 --samplers top_k;temperature -l 5+1 --logit-bias 6-inf --ignore-eos " +
-    "-r a --stop b\\n --reverse-prompt c";
+    "-r a --stop b\\n --reverse-prompt c " +
+    "--spec-type none --draft-max 5 --spec-draft-n-min 2 --spec-ngram-size-n 4";
   const { dryBreakers: _, ...options } = generateOptionsOf(
     parse(sampling.split(" ")),
     model.tokenizer,
@@ -116,6 +122,10 @@ Deno.test("each flag sets its option", () => {
     maxTokens: 7,
     stop: ["a", "b\n", "c"],
     ignoreEos: true,
+    speculation: "none",
+    draftMax: 5,
+    draftMin: 2,
+    ngramSize: 4,
   });
   const loading =
     "-c 9 -t 3 -b 4 --sparsity threshold=0.1 -ctv f32 --activation reglu --hot 0.5";

@@ -1,4 +1,9 @@
-import { chatOptions, ContextError, UsageError } from "../../../mod.ts";
+import {
+  chatOptions,
+  ContextError,
+  speculationOptions,
+  UsageError,
+} from "../../../mod.ts";
 import { cacheFolderFlags } from "../../cache_folder.ts";
 import { type CommandSpec, interruptedCode } from "../../command.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
@@ -46,6 +51,7 @@ const options = {
   GPU: runGpuOptions,
   Length: lengthFlags,
   Sampling: samplingFlags,
+  Speculation: speculationOptions,
 } as const satisfies FlagGroups;
 
 type ChatFlags = FlagsOfGroups<typeof options>;
