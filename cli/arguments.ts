@@ -210,10 +210,12 @@ function readPlain(text: string, spec: FlagSpec, name: string): unknown {
 function argumentOf(given: readonly string[], command: CommandSpec): string {
   const { name, argument } = command;
   if (argument === undefined && given.length > 0) {
+    const takesModel = Object.values(command.options)
+      .some((group) => "model" in group);
     throw new BadFlags(
       `too many arguments: ${name} takes options alone, and was given ${
         given[0]
-      }`,
+      }${takesModel ? "; a model is named by -m" : ""}`,
     );
   }
   if (argument !== undefined && given.length === 0) {

@@ -138,3 +138,13 @@ Deno.test("what changes nothing is said on standard error, and the text is the s
     /^note: -fa changes nothing: .*\nnote: --mlock changes nothing: .*\n/,
   );
 });
+
+Deno.test("a model without -m is told how models are named, where a command takes one", () => {
+  for (const name of ["generate", "chat", "inspect", "plan", "bench"]) {
+    assert.throws(
+      () => read(name, "model.gguf"),
+      /was given model\.gguf; a model is named by -m$/,
+    );
+  }
+  assert.throws(() => read("list", "model.gguf"), /was given model\.gguf$/);
+});
