@@ -49,8 +49,14 @@ const types: Readonly<Partial<Record<SafetensorsDtype, GgmlType>>> = {
 export async function readHuggingFace(folder: Folder): Promise<Contents> {
   const json = await readObject(folder, "config.json");
   if (!json) {
+    const [gguf] = [...folder.files].filter((file) => file.endsWith(".gguf"))
+      .sort();
     throw new UsageError(
-      `Cannot read ${folder.name}: it is a directory without config.json, which a Hugging Face folder has`,
+      `Cannot read ${folder.name}: it is a directory without config.json, which a Hugging Face folder has${
+        gguf === undefined
+          ? ""
+          : `; name a file of it, such as ${printable(gguf)}`
+      }`,
     );
   }
   const config = readConfig(textConfig(json), `${folder.name}/config.json`);

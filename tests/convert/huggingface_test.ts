@@ -465,3 +465,10 @@ Deno.test("what culm does not know, or does not fit together, is refused by name
     );
   }
 });
+
+Deno.test("a folder of GGUF files says to name one", async () => {
+  const files = { "b.gguf": "GGUF", "a.gguf": "GGUF" };
+  const message = /without config\.json.*; name a file of it, such as a\.gguf$/;
+  await assert.rejects(convert(memoryFolder(files)), message);
+  await assert.rejects(viewFolder(memoryFolder(files)), message);
+});
