@@ -23,6 +23,7 @@ export type ActivationChoice = Activation | `fatrelu=${number}`;
 
 /** What a choice means. */
 export interface ChosenActivation {
+  /** What becomes of gate and up */
   readonly activation: Activation;
   /** Gates up to this count as 0 */
   readonly gateThreshold: number;

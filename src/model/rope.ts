@@ -30,8 +30,11 @@ export interface Rotation {
  * turn less than `betaSlow` times have it divided, and a ramp lies between.
  */
 export interface Yarn {
+  /** Positions that the model was first trained on */
   readonly contextSize: number;
+  /** Turns in these of the slowest pairs that keep their frequency */
   readonly betaFast: number;
+  /** Turns in these of the fastest pairs whose frequency is divided */
   readonly betaSlow: number;
 }
 

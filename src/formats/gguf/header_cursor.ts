@@ -13,24 +13,40 @@ export class NeedsMoreBytes extends Error {
 // A byte order mark is text like any other: vocabularies have a token for it.
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Characters of UTF-8, each in a group of its own, or one byte that begins none. */
+/** Text of which some bytes are no UTF-8: each of these is a lone surrogate. */
 function decodeOdd(bytes: Uint8Array): string {
   let text = "";
+  let valid = 0; // where the bytes begin that are UTF-8 up to `at`
+  const flush = (end: number) => {
+    if (end > valid) text += utf8.decode(bytes.subarray(valid, end));
+  };
   for (let at = 0; at < bytes.length;) {
-    const length = [4, 3, 2, 1].find((length) => {
-      try {
-        return Array.from(utf8.decode(bytes.subarray(at, at + length)))
-          .length === 1;
-      } catch {
-        return false;
-      }
-    });
-    text += length
-      ? utf8.decode(bytes.subarray(at, at + length))
-      : String.fromCharCode(0xdc00 + bytes[at]);
-    at += length ?? 1;
+    const length = characterLength(bytes, at);
+    if (length === 0) {
+      flush(at);
+      text += String.fromCharCode(0xdc00 + bytes[at]);
+      valid = at + 1;
+    }
+    at += length || 1;
   }
+  flush(bytes.length);
   return text;
+}
+
+/** How many bytes the character at a place has (Unicode 16, table 3-7); 0 where there is none. */
+function characterLength(bytes: Uint8Array, at: number): number {
+  const first = bytes[at];
+  if (first < 0x80) return 1;
+  if (first < 0xc2 || first > 0xf4) return 0;
+  const length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  if (at + length > bytes.length) return 0;
+  const least = first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80;
+  const most = first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf;
+  if (bytes[at + 1] < least || bytes[at + 1] > most) return 0;
+  for (let i = 2; i < length; i++) {
+    if ((bytes[at + i] & 0xc0) !== 0x80) return 0;
+  }
+  return length;
 }
 
 /** How each type of number is read. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import type { ByteSource } from "../../../src/bytes/byte_source.ts";
 import { openFile } from "../../../src/bytes/file.ts";
 import { fromBuffer } from "../../../src/bytes/memory.ts";
@@ -43,6 +44,32 @@ Deno.test("a boolean that is not 0 or 1, and text that is not UTF-8, are read an
     "metadata general.description has bytes that are not UTF-8",
     "metadata tokens has bytes that are not UTF-8",
   ]);
+});
+
+Deno.test("any bytes are a text that tells them apart, a megabyte as soon as others", async () => {
+  const read = async (value: Uint8Array) => {
+    const header = [preamble({ entries: 1 }), text("k"), u32(8), text(value)];
+    const { metadata } = await readGguf(fromBuffer(concat(...header)));
+    return metadata.get("k")!.value as string;
+  };
+  const bytesOf = (value: string) =>
+    value.match(/[\udc80-\udcff]|[^\udc80-\udcff]+/g)?.flatMap((part) =>
+      part.length === 1 && part >= "\udc80" && part <= "\udcff"
+        ? [part.charCodeAt(0) - 0xdc00]
+        : [...new TextEncoder().encode(part)]
+    ) ?? [];
+  await fc.assert(fc.asyncProperty(
+    fc.array(fc.constantFrom(0x41, 0x80, 0xbf, 0xc3, 0xe0, 0xed, 0xf0, 0xff)),
+    async (bytes) => {
+      const value = await read(Uint8Array.from(bytes));
+      // Characters beyond U+FFFF have a half of their own in that range.
+      if (!/[\ud800-\udbff]/.test(value)) {
+        assert.deepEqual(bytesOf(value), bytes);
+      }
+    },
+  ));
+  const odd = Uint8Array.from({ length: 1e6 }, (_, i) => i % 2 ? 0xff : 0xe0);
+  assert.equal((await read(odd)).length, 1e6);
 });
 
 Deno.test("a header laid out by hand reads as the format says", async () => {
