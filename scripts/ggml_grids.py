@@ -1,4 +1,4 @@
-"""Writes src/formats/ggml/grids/*.txt: the grids of ggml's IQ1, IQ2 and IQ3 types, from PyPI `gguf`.
+"""Writes wasm/grids/*.txt: the grids of ggml's IQ1, IQ2 and IQ3 types, from PyPI `gguf`.
 
     pip install gguf==0.19.0 && python scripts/ggml_grids.py
 
@@ -15,7 +15,7 @@ import textwrap
 import numpy as np
 from gguf import quants
 
-OUT = pathlib.Path(__file__).parents[1] / "src/formats/ggml/grids"
+OUT = pathlib.Path(__file__).parents[1] / "wasm/grids"
 
 OUT.mkdir(parents=True, exist_ok=True)
 for name in ["IQ1_S", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"]:

@@ -34,12 +34,12 @@ const fn entries<const N: usize>(text: &[u8]) -> [u16; N] {
     entries
 }
 
-static IQ1_S: [u16; 2048] = entries(include_bytes!("../../src/formats/ggml/grids/iq1_s.txt"));
-static IQ2_XXS: [u16; 256] = entries(include_bytes!("../../src/formats/ggml/grids/iq2_xxs.txt"));
-static IQ2_XS: [u16; 512] = entries(include_bytes!("../../src/formats/ggml/grids/iq2_xs.txt"));
-static IQ2_S: [u16; 1024] = entries(include_bytes!("../../src/formats/ggml/grids/iq2_s.txt"));
-static IQ3_XXS: [u16; 256] = entries(include_bytes!("../../src/formats/ggml/grids/iq3_xxs.txt"));
-static IQ3_S: [u16; 512] = entries(include_bytes!("../../src/formats/ggml/grids/iq3_s.txt"));
+static IQ1_S: [u16; 2048] = entries(include_bytes!("../grids/iq1_s.txt"));
+static IQ2_XXS: [u16; 256] = entries(include_bytes!("../grids/iq2_xxs.txt"));
+static IQ2_XS: [u16; 512] = entries(include_bytes!("../grids/iq2_xs.txt"));
+static IQ2_S: [u16; 1024] = entries(include_bytes!("../grids/iq2_s.txt"));
+static IQ3_XXS: [u16; 256] = entries(include_bytes!("../grids/iq3_xxs.txt"));
+static IQ3_S: [u16; 512] = entries(include_bytes!("../grids/iq3_s.txt"));
 
 const TWOS: [i8; 4] = [8, 25, 43, 0];
 const THREES: [i8; 8] = [4, 12, 20, 28, 36, 44, 52, 62];

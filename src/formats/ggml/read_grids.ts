@@ -1,15 +1,10 @@
 /**
  * Readers of the types whose weights come in small vectors, numbers of a grid:
  * the IQ1, IQ2 and IQ3 types of ggml. Blocks hold 256 weights under one f16
- * scale. The grids lie in `grids/` (`scripts/ggml_grids.py`), and are unpacked
+ * scale. The grids lie in `wasm/grids/` (`scripts/ggml_grids.py`), and are unpacked
  * when a tensor asks for them.
  */
-import iq1_s from "./grids/iq1_s.txt" with { type: "text" };
-import iq2_s from "./grids/iq2_s.txt" with { type: "text" };
-import iq2_xs from "./grids/iq2_xs.txt" with { type: "text" };
-import iq2_xxs from "./grids/iq2_xxs.txt" with { type: "text" };
-import iq3_s from "./grids/iq3_s.txt" with { type: "text" };
-import iq3_xxs from "./grids/iq3_xxs.txt" with { type: "text" };
+import { iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs } from "./grids.ts";
 import { halfAt } from "./dequantise_32.ts";
 import {
   doubleWordAt,
