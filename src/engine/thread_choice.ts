@@ -21,6 +21,8 @@ export interface StepTime {
 const windowMs = 100, windowSteps = 4;
 /** The share of the time that is lost by threads that share their cores; less is lost by uneven shares. */
 const mostLost = 0.2;
+/** ms that threads lose, one window after another, until that is looked into: twice what looking takes. */
+const leastLostMs = 90;
 /** ms from one measurement to the next, twice as many each time that it was in vain. */
 const firstPauseMs = 4_000, mostPauseMs = 60_000;
 /** Cores that are free are taken after so many times as long as a change takes. */
@@ -33,6 +35,8 @@ export class ThreadChoice {
   #steps = 0;
   #ms = 0;
   #lostMs = 0;
+  /** ms that were lost, since threads wait for one another */
+  #lostSoFar = 0;
   #pauseMs = firstPauseMs;
   #measuredAt = -Infinity;
   /** When threads were taken back last */
@@ -59,9 +63,11 @@ export class ThreadChoice {
     this.#ms += ms;
     this.#lostMs += lostMs;
     if (this.#ms < windowMs || this.#steps < windowSteps) return false;
-    const waits = this.count > 1 && this.#lostMs > mostLost * this.#ms;
+    const isLate = this.count > 1 && this.#lostMs > mostLost * this.#ms;
+    this.#lostSoFar = isLate ? this.#lostSoFar + this.#lostMs : 0;
+    const waits = this.#lostSoFar >= leastLostMs;
     this.#steps = this.#ms = this.#lostMs = 0;
-    this.#isUneven &&= waits;
+    this.#isUneven &&= isLate;
     if (!this.#isDue(waits, now)) return false;
     this.#measuredAt = now;
     const free = Math.min(await this.measure(this.most), this.most);
@@ -71,6 +77,7 @@ export class ThreadChoice {
     if (free > this.count) this.#raisedAt = now;
     else if (now - this.#raisedAt < 4 * this.#pauseMs) this.#lengthenPause();
     else this.#pauseMs = firstPauseMs;
+    this.#lostSoFar = 0;
     this.count = free;
     return true;
   }

@@ -70,6 +70,16 @@ Deno.test("threads that keep their cores stay, and nothing is measured", async (
   ));
 });
 
+Deno.test("a start in which threads wait for code that is not fast yet is not looked into", async () => {
+  const choice = new ThreadChoice(2, changeMs, () => {
+    throw new Error("measures");
+  });
+  for (let now = 0; now < 10_000; now++) {
+    const step = { ms: 1, lostMs: now < 150 ? 0.5 : 0.1 };
+    assert.equal(await choice.changesAfter(step, now), false);
+  }
+});
+
 Deno.test("threads that wait for busy cores are given up at once", async () => {
   for (const [cores, left] of [[2, 1], [4, 3], [8, 7], [16, 7]]) {
     const machine = { cores, tokenMs: 0.4, busy: () => cores - left };
