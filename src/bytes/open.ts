@@ -29,7 +29,7 @@ export async function openSource(
 ): Promise<ByteSource> {
   checkValue("source", { schema: anySource }, source ?? null);
   if (typeof source === "string") {
-    return /^https?:/.test(source)
+    return isWebAddress(source)
       ? await fromUrl(source, options)
       : await openFile(source);
   }
@@ -41,4 +41,9 @@ export async function openSource(
   if (source instanceof Blob) return fromBlob(source);
   if (source instanceof Uint8Array) return fromBuffer(source);
   return source;
+}
+
+/** Whether a text is a URL that is asked for over the network, and no path. */
+export function isWebAddress(text: string): boolean {
+  return /^https?:/.test(text);
 }

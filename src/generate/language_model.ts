@@ -24,7 +24,7 @@ import type { Profile } from "../plan/profile.ts";
 import { isPast, type PastOwner, readPast, writePast } from "./past.ts";
 import { Session } from "./session.ts";
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { openSource } from "../bytes/open.ts";
+import { isWebAddress, openSource } from "../bytes/open.ts";
 import { abortable, writeStream } from "../bytes/stream.ts";
 import { toBuffer } from "../formats/gguf/write.ts";
 import { writeFile } from "../bytes/write_file.ts";
@@ -86,7 +86,7 @@ const pastDestination = v.custom<string | URL | WritableStream<Uint8Array>>(
   (value) => {
     if (value instanceof WritableStream) return !value.locked;
     if (value instanceof URL) return value.protocol === "file:";
-    return typeof value === "string" && /^(?!https?:)./s.test(value);
+    return typeof value === "string" && value !== "" && !isWebAddress(value);
   },
   "a path, a URL or a WritableStream (of a local file; not locked)",
 );

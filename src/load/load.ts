@@ -13,12 +13,7 @@ import {
 } from "./load_options.ts";
 import { doubtOfName } from "./activation_doubt.ts";
 import { describeModel } from "../model/model.ts";
-import { isHubName } from "../hub/name.ts";
-import {
-  keepHubModel,
-  type ModelSource,
-  toByteSource,
-} from "./model_source.ts";
+import { type ModelSource, openModel } from "./model_source.ts";
 import { startWithGpu } from "./plan_gpu.ts";
 import { pagesFor } from "../places/batch.ts";
 import { untilAborted } from "../platform/abort.ts";
@@ -77,15 +72,13 @@ export async function load(
   opened.defer(detach);
   if (signal?.aborted) abort();
   const open = async (source: ModelSource): Promise<ByteSource> => {
-    const kept = isHubName(source)
-      ? await keepHubModel(source, {
-        signal: requests.signal,
-        onWarning: options.onWarning,
-        onProgress: ({ loaded, total }) =>
-          options.onProgress?.({ stage: "download", loaded, total }),
-      })
-      : source;
-    const bytes = await toByteSource(kept, { signal: requests.signal });
+    const { signal } = requests;
+    const bytes = await openModel(source, { signal }, {
+      signal,
+      onWarning: options.onWarning,
+      onProgress: ({ loaded, total }) =>
+        options.onProgress?.({ stage: "download", loaded, total }),
+    });
     if (bytes !== source) opened.defer(() => bytes.close());
     return bytes;
   };
@@ -135,7 +128,7 @@ export async function load(
     fingerprintOf(new TextEncoder().encode(model.activation), [all]);
   // What came as bytes is not held on to for that.
   const fingerprint = source instanceof Uint8Array
-    ? await settled(sample())
+    ? underWay(sample())
     : once(sample);
   const { threads } = checked;
   const startOn = (
@@ -196,8 +189,8 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
   return () => made ??= make();
 }
 
-/** Gives what was made; whether that has failed matters to those who ask. */
-async function settled<T>(made: Promise<T>): Promise<() => Promise<T>> {
-  await made.catch(() => {});
+/** Gives what is being made; whether that fails matters to those who ask. */
+function underWay<T>(made: Promise<T>): () => Promise<T> {
+  made.catch(() => {});
   return () => made;
 }

@@ -3,9 +3,14 @@ import type * as v from "valibot";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { openFile } from "../bytes/file.ts";
 import { type Folder, isFolder, openFolder } from "../bytes/folder.ts";
-import { type AnySource, anySource, openSource } from "../bytes/open.ts";
+import {
+  type AnySource,
+  anySource,
+  isWebAddress,
+  openSource,
+} from "../bytes/open.ts";
 import { openWhole } from "../bytes/parts.ts";
-import { fromUrl, type UrlOptions } from "../bytes/url.ts";
+import type { UrlOptions } from "../bytes/url.ts";
 import { isHubName, readHubName } from "../hub/name.ts";
 import type { PullOptions } from "../hub/pull.ts";
 import { hubSettings } from "../hub/settings.ts";
@@ -27,21 +32,30 @@ export const modelSource: v.GenericSchema<ModelSource> = anySource;
  *
  * @throws {UsageError} for something else
  */
-export async function toByteSource(
+export function toByteSource(
   source: ModelSource,
   options?: UrlOptions,
 ): Promise<ByteSource> {
-  if (typeof source === "string") {
-    if (isHubName(source)) return await openHubModel(source, options);
-    if (/^https?:/.test(source)) return await fromUrls(source, options);
-    return await openPath(source);
-  }
+  return openModel(source, options);
+}
+
+/** The same; with `keep`, a model of the hub is fetched into the cache first, where there is one that may be written. */
+export async function openModel(
+  source: ModelSource,
+  options?: UrlOptions,
+  keep?: PullOptions,
+): Promise<ByteSource> {
   if (source instanceof URL) {
-    return source.protocol === "file:"
-      ? await openWhole(source.href, (each) => openFile(new URL(each)))
-      : await fromUrls(source.href, options);
+    return await openWhole(
+      source.href,
+      (each) => openSource(new URL(each), options),
+    );
   }
-  return await openSource(source);
+  if (typeof source !== "string") return await openSource(source);
+  if (isHubName(source)) return await openHubModel(source, options, keep);
+  return isWebAddress(source)
+    ? await openWhole(source, (each) => openSource(each, options))
+    : await openPath(source);
 }
 
 async function openPath(path: string): Promise<ByteSource> {
@@ -56,34 +70,19 @@ async function viewed(folder: Folder): Promise<ByteSource> {
   return await viewFolder(folder);
 }
 
-/** Opens a model of the hub: of the cache where it is there, else where it is. */
+/** Opens a model of the hub: of the cache where it is there or can be kept, else where it is. */
 async function openHubModel(
   text: string,
   options: UrlOptions = {},
+  keep?: PullOptions,
 ): Promise<ByteSource> {
-  const { openOnHub, resolve } = await import("../hub/pull.ts");
+  const { canKeep, openOnHub, pull, resolve } = await import("../hub/pull.ts");
   const settings = await hubSettings();
-  const found = await resolve(readHubName(text), settings, options);
+  const found = await resolve(readHubName(text), settings, keep ?? options);
   if (typeof found === "string") return await openPath(found);
+  if (keep && canKeep(settings)) {
+    return await openPath(await pull(found, settings, keep));
+  }
   const opened = await openOnHub(found, settings, options);
   return "files" in opened ? await viewed(opened) : opened;
-}
-
-/**
- * Fetches a model of the hub into the cache, where there is one that may be
- * written, and gives its path there; else gives its name back.
- */
-export async function keepHubModel(
-  text: string,
-  options: PullOptions,
-): Promise<string> {
-  const { canKeep, pull, resolve } = await import("../hub/pull.ts");
-  const settings = await hubSettings();
-  const found = await resolve(readHubName(text), settings, options);
-  if (typeof found === "string") return found;
-  return canKeep(settings) ? await pull(found, settings, options) : text;
-}
-
-function fromUrls(url: string, options?: UrlOptions): Promise<ByteSource> {
-  return openWhole(url, (each) => fromUrl(each, options));
 }
