@@ -33,7 +33,9 @@ export async function writeFile(
   });
   try {
     try {
-      for await (const chunk of chunks) await explained(fill(handle, chunk));
+      for await (const chunk of chunks) {
+        await explained(writeAll(handle, chunk));
+      }
     } finally {
       await handle.close();
     }
@@ -45,9 +47,16 @@ export async function writeFile(
   }
 }
 
-async function fill(handle: FileHandle, chunk: Uint8Array): Promise<void> {
+/** Writes all of a chunk: at `start`, or where the last one has ended. */
+export async function writeAll(
+  handle: FileHandle,
+  chunk: Uint8Array,
+  start?: number,
+): Promise<void> {
   for (let done = 0; done < chunk.length;) {
-    const { bytesWritten } = await handle.write(chunk, done);
+    const at = start === undefined ? null : start + done;
+    const { bytesWritten } = await handle
+      .write(chunk, done, chunk.length - done, at);
     done += bytesWritten;
   }
 }

@@ -29,13 +29,22 @@ export interface CachedRepository {
 
 const kind = "models--";
 
+function folderName(repo: string): string {
+  return kind + repo.replace("/", "--");
+}
+
 /** The cache, in a folder. */
 export class HubCache {
   constructor(readonly folder: string) {}
 
   /** Where all of a repository lies. */
   repository(repo: string): string {
-    return `${this.folder}/${kind}${repo.replace("/", "--")}`;
+    return `${this.folder}/${folderName(repo)}`;
+  }
+
+  /** Where the locks of a repository's files lie. */
+  #locks(repo: string): string {
+    return `${this.folder}/.locks/${folderName(repo)}`;
   }
 
   /** Where a file lies by its hash. */
@@ -84,7 +93,7 @@ export class HubCache {
   ): Promise<Disposable> {
     const { mkdir } = fileSystem(this.folder);
     // Where Hugging Face's own tools have theirs, which so wait for this one.
-    const folder = `${this.folder}/.locks/${kind}${repo.replace("/", "--")}`;
+    const folder = this.#locks(repo);
     await mkdir(folder, { recursive: true });
     await mkdir(`${this.repository(repo)}/blobs`, { recursive: true });
     return await lockFile(`${folder}/${hash}.lock`, signal, onWait);
@@ -96,10 +105,10 @@ export class HubCache {
    * by moving it there.
    */
   async link(repo: string, commit: string, file: HubFile): Promise<void> {
-    const { link, mkdir, rename, rm, symlink } = fileSystem(this.folder);
+    const { link, rename, rm, symlink } = fileSystem(this.folder);
     const blob = this.blob(repo, file.hash);
     const path = this.file(repo, commit, file.path);
-    await mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    await makeFolderOf(path);
     await rm(path, { force: true });
     const up = "../".repeat(file.path.split("/").length + 1);
     await symlink(`${up}blobs/${file.hash}`, path)
@@ -114,7 +123,7 @@ export class HubCache {
     await mkdir(`${root}/refs`, { recursive: true });
     if (isCommit(revision)) return;
     const path = `${root}/refs/${revision}`;
-    await mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    await makeFolderOf(path);
     // A reader finds the old commit or the new one, and never half of one.
     await writeFile(`${root}/refs.part`, commit);
     await rename(`${root}/refs.part`, path);
@@ -162,8 +171,7 @@ export class HubCache {
     const root = this.repository(repo);
     const freed = await bytesIn(root);
     await rm(root, { recursive: true, force: true });
-    const locks = `${this.folder}/.locks/${kind}${repo.replace("/", "--")}`;
-    await rm(locks, { recursive: true, force: true });
+    await rm(this.#locks(repo), { recursive: true, force: true });
     return freed;
   }
 
@@ -211,6 +219,12 @@ export async function sizeOf(path: string): Promise<number | undefined> {
     (status) => status.isFile() ? status.size : undefined,
     () => undefined,
   );
+}
+
+/** Makes the folder in which a file is to lie. */
+async function makeFolderOf(path: string): Promise<void> {
+  const { mkdir } = fileSystem(path);
+  await mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
 }
 
 async function entriesOf(folder: string): Promise<Dirent[]> {

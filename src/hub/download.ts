@@ -6,6 +6,7 @@ import {
   PassingError,
   type RemoteFile,
 } from "../bytes/exchange.ts";
+import { writeAll } from "../bytes/write_file.ts";
 import { CulmError, FormatError } from "../errors.ts";
 import { fileSystem, startHash } from "../platform/file_system.ts";
 import { Patience, type PatienceOptions } from "./patience.ts";
@@ -46,7 +47,9 @@ export async function download(
     let at = await readInto(sum, handle, patience.signal);
     onProgress?.(at);
     for await (const chunk of bytesFrom(remote, at, size, patience)) {
-      await writeAll(handle, chunk, at, path);
+      await writeAll(handle, chunk, at).catch((error) => {
+        throw failure(path, error);
+      });
       sum.update(chunk);
       at += chunk.length;
       onProgress?.(at);
@@ -89,27 +92,12 @@ async function readInto(
   }
 }
 
-async function writeAll(
-  handle: FileHandle,
-  chunk: Uint8Array,
-  at: number,
+function failure(
   path: string,
-): Promise<void> {
-  for (let written = 0; written < chunk.length;) {
-    const left = chunk.length - written;
-    const { bytesWritten } = await handle
-      .write(chunk, written, left, at + written)
-      .catch((error) => {
-        const { code, message } = error as { code?: string; message: string };
-        throw new CulmError(
-          `Cannot write ${path}: ${
-            code === "ENOSPC" ? "the disk is full" : message
-          }`,
-          { cause: error },
-        );
-      });
-    written += bytesWritten;
-  }
+  error: { readonly code?: string; readonly message: string },
+): CulmError {
+  const why = error.code === "ENOSPC" ? "the disk is full" : error.message;
+  return new CulmError(`Cannot write ${path}: ${why}`, { cause: error });
 }
 
 /** The bytes from `start` on, in order; several ranges are under way at once. */
