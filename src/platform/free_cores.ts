@@ -10,7 +10,7 @@ const spin = `onmessage = () => {
   const start = last + 8, end = start + 16;
   while (last < end) {
     const now = performance.now();
-    if (last > start && now - last > 0.3) lost += now - last;
+    if (now > start && now - last > 0.3) lost += now - Math.max(last, start);
     last = now;
   }
   postMessage(1 - lost / (last - start));
