@@ -347,8 +347,16 @@ async function killed(
 Deno.test("two processes that fetch one model take turns", async () => {
   const file = generated(32 << 20);
   await using test = await setUp({ "m-Q8_0.gguf": file });
+  // The first has all of it only when the second has asked what there is, and
+  // has had the time to find the lock.
+  let asked = 0;
+  const bothAsked = Promise.withResolvers<void>();
   test.hub.fault = async ({ what }) => {
-    if (what === "storage") await new Promise((r) => setTimeout(r, 50));
+    if (what === "api" && ++asked === 2) bothAsked.resolve();
+    if (what === "storage") {
+      await bothAsked.promise;
+      await new Promise((r) => setTimeout(r, 1000));
+    }
     return undefined;
   };
   const both = await Promise.all(
