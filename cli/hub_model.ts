@@ -181,7 +181,7 @@ export async function fetchModel(
 }
 
 /** What is fetched, in words. */
-export function filesText({ files, opens }: HubModel): string {
+function filesText({ files, opens }: HubModel): string {
   const [{ path }] = files;
   if (opens === "") return `${files.length} files`;
   const more = files.length > 1 ? ` and ${files.length - 1} more` : "";

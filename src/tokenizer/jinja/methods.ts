@@ -138,7 +138,7 @@ function lines(text: string, keepsEnds: boolean, budget: Budget): string[] {
 }
 
 /** Python's `title`: letters behind others are small. */
-export function titleOf(text: string): string {
+function titleOf(text: string): string {
   return text.replace(
     /\p{L}+/gu,
     (word) => {
