@@ -4,24 +4,21 @@
 //   npm install node-llama-cpp@3.22.1
 //   cp <culm>/scripts/goldens/{gemma3_llama_cpp,llama_cpp_sequence}.mjs .
 //   node gemma3_llama_cpp.mjs $MODELS/gemma-3-270m-q4_k_m.gguf <shared>/data/text/wikitext2-test.raw gemma3.json
-import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
-import { getLlama, getModuleVersion } from "node-llama-cpp";
+import { getModuleVersion } from "node-llama-cpp";
 import {
   CONTINUATION,
+  fileOf,
   greedy,
   nextLogprobs,
+  openModel,
+  PROMPTS,
   round,
+  startLlama,
   toJson,
 } from "./llama_cpp_sequence.mjs";
 
 const TOKENS = 1500, CHARACTERS = 8000;
-const PROMPTS = [
-  "Gravity is",
-  "The capital of France is",
-  "def fibonacci(n):\n",
-  "La tour Eiffel a été construite en",
-];
 const MESSAGES = [
   { role: "user", content: "Why is the sky blue? Answer in one sentence." },
 ];
@@ -30,20 +27,8 @@ const CHAT = "<start_of_turn>user\n" + MESSAGES[0].content +
 
 const [modelPath, textFile, outFile] = process.argv.slice(2);
 const text = readFileSync(textFile, "utf8").slice(0, CHARACTERS);
-const llama = await getLlama({
-  gpu: false,
-  maxThreads: 2,
-  build: "never",
-  logLevel: "warn",
-});
-const model = await llama.loadModel({ modelPath });
-const context = await model.createContext({
-  contextSize: 2048,
-  batchSize: 512,
-  threads: 2,
-  flashAttention: false,
-});
-const sequence = context.getSequence();
+const llama = await startLlama();
+const { model, sequence } = await openModel(llama, modelPath);
 const { bos } = model.tokens;
 const ids = [bos, ...model.tokenize(text, false)].slice(0, TOKENS + 1);
 const logprobs = await nextLogprobs(sequence, ids);
@@ -60,16 +45,11 @@ for (const [prompt, promptIds] of prompts) {
     ...await greedy(model, sequence, all),
   });
 }
-const bytes = readFileSync(modelPath);
 const golden = {
   madeBy:
     `scripts/goldens/gemma3_llama_cpp.mjs: node-llama-cpp ${await getModuleVersion()}, ` +
     `llama.cpp ${llama.llamaCppRelease.release}, CPU, 2 threads, no flash attention, KV cache F16`,
-  model: {
-    file: "gemma-3-270m-q4_k_m.gguf",
-    bytes: bytes.length,
-    sha256: createHash("sha256").update(bytes).digest("hex"),
-  },
+  model: fileOf(modelPath),
   text: {
     file: "wikitext2-test.raw",
     characters: CHARACTERS,

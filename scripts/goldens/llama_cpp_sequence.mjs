@@ -1,7 +1,54 @@
 // What scripts of this folder that run native llama.cpp (npm node-llama-cpp) share: text to numbers of one sequence.
 
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { getLlama } from "node-llama-cpp";
+
 /** Ids of a continuation, at most. */
 export const CONTINUATION = 48;
+
+/** Texts to be continued. */
+export const PROMPTS = [
+  "Gravity is",
+  "The capital of France is",
+  "def fibonacci(n):\n",
+  "La tour Eiffel a été construite en",
+];
+
+/** llama.cpp on the CPU, with 2 threads. */
+export function startLlama() {
+  return getLlama({
+    gpu: false,
+    maxThreads: 2,
+    build: "never",
+    logLevel: "warn",
+  });
+}
+
+/** A model, and a sequence of up to 2048 positions in it. */
+export async function openModel(llama, modelPath, cacheType = "F16") {
+  const model = await llama.loadModel({ modelPath });
+  const context = await model.createContext({
+    contextSize: 2048,
+    batchSize: 512,
+    threads: 2,
+    flashAttention: false,
+    experimentalKvCacheKeyType: cacheType,
+    experimentalKvCacheValueType: cacheType,
+  });
+  return { model, sequence: context.getSequence() };
+}
+
+/** What tells a model's file from others. */
+export function fileOf(path) {
+  const bytes = readFileSync(path);
+  return {
+    file: basename(path),
+    bytes: bytes.length,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+  };
+}
 
 export const round = (value, digits) => Number(value.toFixed(digits));
 

@@ -7,10 +7,11 @@
 // Rerun, in an empty folder, with SMOL the folder of the file fetched by `deno task fetch:smollm2`:
 //   deno run -A <culm>/cli/main.ts convert $SMOL/SmolLM2-135M-Instruct.Q4_1.gguf -o f32.gguf --type f32
 //   npm install node-llama-cpp@3.22.1
-//   cp <culm>/scripts/goldens/smollm2_eval_llama_cpp.mjs .
+//   cp <culm>/scripts/goldens/{smollm2_eval_llama_cpp,llama_cpp_sequence}.mjs .
 //   node smollm2_eval_llama_cpp.mjs f32.gguf <shared>/data/tasks 200 smollm2_eval.json
 import { readFileSync, writeFileSync } from "node:fs";
-import { getLlama, getModuleVersion } from "node-llama-cpp";
+import { getModuleVersion } from "node-llama-cpp";
+import { openModel, startLlama } from "./llama_cpp_sequence.mjs";
 
 const [modelPath, folder, count, outFile] = process.argv.slice(2);
 const items = Number(count);
@@ -33,20 +34,8 @@ const tasks = {
 };
 const files = { hellaswag: "hellaswag_1000" };
 
-const llama = await getLlama({
-  gpu: false,
-  maxThreads: 2,
-  build: "never",
-  logLevel: "warn",
-});
-const model = await llama.loadModel({ modelPath });
-const context = await model.createContext({
-  contextSize: 2048,
-  batchSize: 512,
-  threads: 2,
-  flashAttention: false,
-});
-const sequence = context.getSequence();
+const llama = await startLlama();
+const { model, sequence } = await openModel(llama, modelPath);
 let held = [];
 
 /** A token's logit, the largest one, and the sum of exp(logit - the largest) over the vocabulary. */

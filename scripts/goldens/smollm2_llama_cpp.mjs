@@ -11,46 +11,29 @@
 //   cp <culm>/scripts/goldens/{smollm2_llama_cpp,llama_cpp_sequence}.mjs .
 //   node smollm2_llama_cpp.mjs $SMOL/SmolLM2-135M-Instruct.Q4_1.gguf smollm2-f32.gguf smollm2-chats.json \
 //     <shared>/data/text/wikitext2-test.raw smollm2.json
-import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
-import { getLlama, getModuleVersion } from "node-llama-cpp";
+import { getModuleVersion } from "node-llama-cpp";
 import {
   CONTINUATION,
+  fileOf,
   greedy,
   nextLogprobs,
+  openModel,
+  PROMPTS,
   round,
+  startLlama,
   toJson,
 } from "./llama_cpp_sequence.mjs";
 
 const CHARACTERS = 4000;
-const PROMPTS = [
-  "Gravity is",
-  "The capital of France is",
-  "def fibonacci(n):\n",
-  "La tour Eiffel a été construite en",
-];
 
 const [q4File, f32File, chatsFile, textFile, outFile] = process.argv.slice(2);
 const chats = JSON.parse(readFileSync(chatsFile, "utf8"));
 const text = readFileSync(textFile, "utf8").slice(0, CHARACTERS);
-const llama = await getLlama({
-  gpu: false,
-  maxThreads: 2,
-  build: "never",
-  logLevel: "warn",
-});
+const llama = await startLlama();
 
 async function run(modelPath, cacheType) {
-  const model = await llama.loadModel({ modelPath });
-  const context = await model.createContext({
-    contextSize: 2048,
-    batchSize: 512,
-    threads: 2,
-    flashAttention: false,
-    experimentalKvCacheKeyType: cacheType,
-    experimentalKvCacheValueType: cacheType,
-  });
-  const sequence = context.getSequence();
+  const { model, sequence } = await openModel(llama, modelPath, cacheType);
   const ids = model.tokenize(text, false);
   const logprobs = await nextLogprobs(sequence, ids);
   const prompts = [
@@ -75,7 +58,6 @@ async function run(modelPath, cacheType) {
 
 const f32 = await run(f32File, "F32");
 const q4 = await run(q4File, "F16");
-const bytes = readFileSync(q4File);
 const difference = f32.logprobs.map((value, i) => value - q4.logprobs[i]);
 
 const golden = {
@@ -87,11 +69,7 @@ const golden = {
     f32: "weights dequantised to F32, KV cache F32",
     q4_1: "the file itself, KV cache F16",
   },
-  model: {
-    file: "SmolLM2-135M-Instruct.Q4_1.gguf",
-    bytes: bytes.length,
-    sha256: createHash("sha256").update(bytes).digest("hex"),
-  },
+  model: fileOf(q4File),
   text: {
     file: "wikitext2-test.raw",
     characters: CHARACTERS,
