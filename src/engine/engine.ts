@@ -175,6 +175,11 @@ export class Engine implements AsyncDisposable {
     return await this.#loop.between((team) => team.measureRates());
   }
 
+  /** Whether the model was loaded with `countNeurons`. */
+  get countsNeurons(): boolean {
+    return this.#team.current.neuronCounts !== undefined;
+  }
+
   /**
    * How often each neuron fired since the start.
    *

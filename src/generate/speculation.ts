@@ -21,7 +21,8 @@ export const speculationOptions = {
   speculation: {
     type: "string",
     enum: ["none", "ngram-simple"],
-    defaultText: "ngram-simple; none where a GPU takes part",
+    defaultText:
+      "ngram-simple; none where a GPU takes part, or neurons are counted",
     flag: "--spec-type <type>",
     description:
       "what drafts tokens, where that is faster: ngram-simple = what followed the last tokens before; on CPUs the text stays the same",
@@ -55,13 +56,16 @@ export const speculationOptions = {
   },
 } as const;
 
-/** Whether a text is drafted, where that is not said: not where drafts, which depend on time, would change it. */
+/**
+ * Whether a text is drafted. Where that is not said it is, but not where drafts,
+ * which depend on time, would change the text, or what is counted of its neurons.
+ */
 export function speculates(
   engine: Engine,
   { speculation }: Checked<typeof speculationOptions>,
 ): boolean {
   return speculation === undefined
-    ? engine.gpuPlan === undefined
+    ? engine.gpuPlan === undefined && !engine.countsNeurons
     : speculation !== "none";
 }
 

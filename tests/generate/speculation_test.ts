@@ -297,3 +297,17 @@ Deno.test("texts that are written at once, in no more pages than they need, are 
   });
   assert.equal(engine.pagesHeld, 8, "2 texts of 128 positions, 32 a page");
 });
+
+Deno.test("a profile that is counted has the text's neurons alone, unless drafts are asked for", async () => {
+  await using plain = await open({ countNeurons: true });
+  await using asked = await open({ countNeurons: true });
+  const options = { maxTokens: 40, temperature: 0, ngramSize: 1 };
+  const { ids, drafted } = await write(plain, options);
+  assert.equal(drafted, 0);
+  assert.equal(plain.engine.profile().tokens, ids.length);
+  const { drafted: more } = await write(asked, {
+    ...options,
+    speculation: "ngram-simple",
+  });
+  assert(more > 0);
+});

@@ -91,8 +91,9 @@ testWithAdapter("both sides compute at once in a hybrid step", async () => {
     await using both = await load(bytes, { ...options, gpuPlan });
     using sequence = both.engine.createSequence();
     await both.engine.evaluate(sequence, [1, 2, 3]);
+    // On a busy machine the sides may take turns for a while.
     let most = 0;
-    for (let i = 0; i < 20 && most === 0; i++) {
+    for (let i = 0; i < 500 && most === 0; i++) {
       const before = { ...both.engine.gpu!.counts };
       const lanes = await both.engine.trace(sequence, 5);
       assert.deepEqual(
