@@ -21,7 +21,8 @@ import type { Roofline } from "../cli/commands/bench/roofline.ts";
 import golden from "../tests/goldens/smollm2.json" with { type: "json" };
 import type { CulmTiming } from "./peer/culm.ts";
 import { nativePeer, prebuiltPeer } from "./peer/peers.ts";
-import { Side, type Timing, type Work } from "./peer/side.ts";
+import type { Timing, Work } from "./peer/timing.ts";
+import { Side } from "./side.ts";
 
 const contextSize = 512;
 
@@ -124,7 +125,7 @@ async function compare(sides: Side[]): Promise<Timing[][]> {
     // Who goes first changes, so that none always follows the same other.
     for (let i = 0; i < sides.length; i++) {
       const side = (i + round) % sides.length;
-      row[side] = await sides[side].measure(work);
+      row[side] = await sides[side].ask(work);
     }
     if (round > 0) timings.push(row);
     if (Deno.stderr.isTerminal()) console.error(`round ${round} of ${rounds}`);

@@ -14,7 +14,7 @@ import { load, parseSparsity } from "../../mod.ts";
 import { openFile } from "../../gguf.ts";
 import { readProfile } from "../../plan.ts";
 import { statsSince } from "../../lab.ts";
-import type { Timing, Work } from "./side.ts";
+import type { Timing, Work } from "./timing.ts";
 
 /** What one run took, beside what its counted bytes allow. */
 export interface CulmTiming extends Timing {

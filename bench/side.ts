@@ -7,18 +7,6 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
-/** What one run took. */
-export interface Timing {
-  promptMs: number;
-  decodeMs: number;
-}
-
-/** What is run: ids at once, then ids one by one. */
-export interface Work {
-  prompt: number[];
-  decode: number[];
-}
-
 /** A long-lived process that answers one line of JSON for each it is given. */
 export class Side {
   readonly #process: ChildProcess;
@@ -41,10 +29,10 @@ export class Side {
     return side;
   }
 
-  /** One timed run. */
-  async measure(work: Work): Promise<Timing> {
-    this.#process.stdin!.write(JSON.stringify(work) + "\n");
-    return await this.#receive<Timing>();
+  /** What it answers to a request. */
+  async ask<T>(request: unknown): Promise<T> {
+    this.#process.stdin!.write(JSON.stringify(request) + "\n");
+    return await this.#receive<T>();
   }
 
   /** Lets the process end. */
