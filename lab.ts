@@ -29,7 +29,13 @@ export {
   statsSince,
   totalOf,
 } from "./src/places/stats.ts";
-export type { Activity, Lane, TraceEvent } from "./src/places/trace.ts";
+export type {
+  Activity,
+  Lane,
+  StepProfile,
+  TraceEvent,
+  WorkTime,
+} from "./src/places/trace.ts";
 export type { WantLogits } from "./src/engine/scheduler.ts";
 export type { Logits, TopLogits } from "./src/sampling/logits.ts";
 export {

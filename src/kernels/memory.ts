@@ -14,13 +14,21 @@ export function instantiate(module: WebAssembly.Module): Kernels {
 
 /** Hands out a WASM memory's bytes from low to high. */
 export class WasmMemory {
+  /** The kernels, or what watches them. */
+  kernels: Kernels;
   #top: number;
   #bytes: Uint8Array;
 
   /** Takes what lies above the module's own data. */
-  constructor(readonly kernels: Kernels) {
-    this.#top = kernels.heap_base();
-    this.#bytes = new Uint8Array(kernels.memory.buffer);
+  constructor(readonly unwatched: Kernels) {
+    this.kernels = unwatched;
+    this.#top = unwatched.heap_base();
+    this.#bytes = new Uint8Array(unwatched.memory.buffer);
+  }
+
+  /** Has kernels called by way of what `watch` makes of them; without it, directly again. */
+  watch(watch?: (kernels: Kernels) => Kernels): void {
+    this.kernels = watch ? watch(this.unwatched) : this.unwatched;
   }
 
   /**

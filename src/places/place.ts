@@ -2,6 +2,7 @@
  * What a place is: something that holds parts of a model and adds them up.
  * Every place runs the same loop, {@linkcode forward}, over its own parts.
  */
+import type { Kernels } from "../../wasm/kernels.d.ts";
 import type { Rates } from "../plan/machine.ts";
 import type { Exchange, Side, Squares, Stage } from "../plan/schedule.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
@@ -77,6 +78,8 @@ export interface CpuSidePlace extends Place, Normed {
   readonly rates?: Rates;
   /** How fast it reads its rows now, where it can measure that. */
   measureRates?(): Rates;
+  /** Calls its kernels by way of what `watch` makes of them; without it, directly again. */
+  watchKernels?(watch?: (kernels: Kernels) => Kernels): void;
 }
 
 /** Has heads, or neurons, that are normed as one with those of other places. */

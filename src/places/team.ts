@@ -21,8 +21,8 @@ import type {
   Place,
 } from "./place.ts";
 import type { LayerCounts } from "./stats.ts";
-import { type Lane, type OnTrace, Recorder } from "./trace.ts";
-import { traceGpu, watched } from "./traced_place.ts";
+import { type OnTrace, Recorder } from "./trace.ts";
+import { traceCpu, traceGpu } from "./traced_place.ts";
 
 /** What all places of a team have in common. */
 export interface TeamOptions extends Omit<CpuPlaceOptions, "plan"> {
@@ -192,15 +192,14 @@ export class InlineTeam implements Team {
 
   async #trace(onTrace: OnTrace): Promise<void> {
     const { gpu } = this.sides;
-    const lanes = this.sides.cpu.map(() => new Recorder());
-    const cpu = this.sides.cpu.map((place, i) => watched(place, lanes[i]));
+    const traced = this.sides.cpu.map((place) =>
+      traceCpu(place, new Recorder())
+    );
+    const cpu = traced.map(({ place }) => place);
     const step = (gpu?: GpuSidePlace) => this.#step({ cpu, gpu });
     const gpuLanes = gpu && await traceGpu(gpu, new Recorder(), step);
     if (!gpu) await step();
-    onTrace([
-      ...lanes.map(({ events }): Lane => ({ kind: "cpu", events })),
-      ...gpuLanes ?? [],
-    ]);
+    onTrace([...traced.map((each) => each.end()), ...gpuLanes ?? []]);
   }
 
   async #step({ cpu, gpu }: Sides): Promise<void> {

@@ -9,6 +9,7 @@ import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
 import { benchLoadOptions, modelOptions } from "../../options.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { recallText } from "../../recall.ts";
+import { breakDown, breakdownText } from "./breakdown.ts";
 import { layersText, ratesText, weightsText } from "./roofline.ts";
 import { writeDrawing } from "../../svg.ts";
 import { note, write } from "../../terminal.ts";
@@ -63,6 +64,12 @@ const options = {
       description:
         "draw what each thread and the GPU do in one more token of each -n and -d; as PDF where the name ends in .pdf",
     },
+    breakdown: {
+      type: "boolean",
+      flag: "--breakdown",
+      description:
+        "to standard error, what the time of a token of each -n went into, by stage and kernel, and by cause",
+    },
     force: {
       type: "boolean",
       flag: "--force",
@@ -92,9 +99,15 @@ export const bench: CommandSpec = {
     "culm bench -p 0 -n 64 --sparsity dense -o json",
     "culm bench -m model.gguf -p 0 -n 32 -d 0,4096",
     "culm bench -m model.gguf -p 0 -n 32 --timeline token.svg",
+    "culm bench -m model.gguf -p 0 -n 64 --breakdown",
   ],
   run,
 };
+
+/** Every other token is looked into. */
+function isBrokenDown({ kind, tokens }: BenchTest): boolean {
+  return kind === "tg" && tokens > 1;
+}
 
 async function run(flags: BenchFlags): Promise<number> {
   const tests = flags.nDepth.flatMap((depth): BenchTest[] => [
@@ -111,6 +124,9 @@ async function run(flags: BenchFlags): Promise<number> {
     );
   }
 
+  if (flags.breakdown && !tests.some(isBrokenDown)) {
+    throw new BadFlags("Cannot break down less than two single tokens: see -n");
+  }
   const watched = tests.filter(({ kind }) => kind === "tg");
   if (timeline !== undefined && watched.length === 0) {
     throw new BadFlags("Cannot draw a timeline without single tokens: -n is 0");
@@ -150,6 +166,10 @@ async function run(flags: BenchFlags): Promise<number> {
       note(`${name}, a token:\n${layersText(result.stats).trimEnd()}`);
     }
     await write(writer.row(rowOf(result, model, loadFlags), result));
+    if (flags.breakdown && isBrokenDown(test)) {
+      const breakdown = await breakDown(model, test, interrupt.signal);
+      note(breakdownText(breakdown).trimEnd());
+    }
   }
   await write(writer.end());
   if (picture) {

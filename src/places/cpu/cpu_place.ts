@@ -1,4 +1,5 @@
 /** A place that computes with the WASM kernels, in the thread that calls it. */
+import type { Kernels } from "../../../wasm/kernels.d.ts";
 import { instantiate, WasmMemory } from "../../kernels/memory.ts";
 import {
   Activations,
@@ -102,6 +103,10 @@ export class CpuPlace implements CpuSidePlace {
 
   measureRates(): Rates {
     return measureRates(this.#banks[0].rateSubject, this.rates);
+  }
+
+  watchKernels(watch?: (kernels: Kernels) => Kernels): void {
+    for (const { memory } of this.#banks) memory.watch(watch);
   }
 
   /** Takes some rows of one of its shards, as they stand in the file. */

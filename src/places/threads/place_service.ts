@@ -12,11 +12,11 @@ import { GpuPlace } from "../gpu/gpu_place.ts";
 import type { MeasuredGpu } from "../gpu_stats.ts";
 import { fill, openGpuPlace } from "../load_places.ts";
 import { LoadProgress } from "../load_progress.ts";
-import type { GpuSidePlace } from "../place.ts";
+import type { CpuSidePlace, GpuSidePlace } from "../place.ts";
 import { zeros } from "../probe_model.ts";
 import type { TeamOptions } from "../team.ts";
 import { type Lane, type OnTrace, Recorder } from "../trace.ts";
-import { traceGpu, watched } from "../traced_place.ts";
+import { traceCpu, traceGpu } from "../traced_place.ts";
 import { Shared } from "./shared.ts";
 
 /** What a place reports when it is ready for steps. */
@@ -118,7 +118,7 @@ function runCpuSteps(
 ): void {
   const { control, exchanged, options: { model, plan } } = shared;
   const schedule = scheduleOf(model, plan);
-  const forward = (place: CpuPlace) => {
+  const forward = (place: CpuSidePlace) => {
     const own = new Participant("cpu", place, index, exchanged);
     for (const point of own.forward(schedule)) {
       own.put(point);
@@ -127,6 +127,7 @@ function runCpuSteps(
     }
   };
   for (let step = 0;;) {
+    const idleFrom = performance.now();
     step = control.nextStep(step);
     switch (control.task) {
       case "forward":
@@ -134,9 +135,11 @@ function runCpuSteps(
         break;
       case "trace": {
         const recorder = control.recorder = new Recorder();
-        forward(watched(place, recorder));
+        const idleMs = performance.now() - idleFrom;
+        const traced = traceCpu(place, recorder, idleMs);
+        forward(traced.place);
         control.recorder = undefined;
-        onTrace([{ kind: "cpu", events: recorder.events }]);
+        onTrace([traced.end()]);
         break;
       }
       case "measure":
