@@ -1,18 +1,10 @@
 /** How two trees compare: what is measured in turns, turn by turn and round by round. */
+import { median } from "../../cli/commands/bench/roofline.ts";
 
 /** What each tree took in the turns of a round, in ms. */
 export interface Round {
   readonly base: readonly number[];
   readonly here: readonly number[];
-}
-
-/** The middle value, or the mean of the two in the middle. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1
-    ? sorted[middle]
-    : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 /**

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { median, ratioOf, verdictOf } from "../../bench/guard/ratios.ts";
+import { ratioOf, verdictOf } from "../../bench/guard/ratios.ts";
 import { settings } from "../../bench/guard/rows.ts";
+import { median } from "../../cli/commands/bench/roofline.ts";
 
 Deno.test("takes the middle value, or the mean of two", () => {
   assert.equal(median([3, 1, 2]), 2);

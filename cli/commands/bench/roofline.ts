@@ -84,9 +84,13 @@ export function weightsText({ file, engine }: LanguageModel): string {
   ]);
 }
 
-/** The middle value; the higher of two. */
+/** The middle value, or the mean of the two in the middle. */
 export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1];
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1
+    ? sorted[middle]
+    : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 /** What each layer did for a token: its border, what fired, what was read. */
