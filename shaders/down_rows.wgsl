@@ -24,7 +24,7 @@ fn main(
   let first_token = tile_tokens * group.z;
   let token_end = min(first_token + tile_tokens, step[token_count]);
   let lane = index % 8u;
-  let to = 64u * (index / 8u) + lane;
+  let to = 64u * (index / 8u);
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -39,14 +39,14 @@ fn main(
     for (var i = 0u; i < total; i += 8u) {
       let row = listed[min(i + index / 8u, total - 1u)];
       let weights = unit_weights(row, 8u * group.x + lane);
-      rows_tile[to] = weights[0];
-      rows_tile[to + 8u] = weights[1];
-      rows_tile[to + 16u] = weights[2];
-      rows_tile[to + 24u] = weights[3];
-      rows_tile[to + 32u] = weights[4];
-      rows_tile[to + 40u] = weights[5];
-      rows_tile[to + 48u] = weights[6];
-      rows_tile[to + 56u] = weights[7];
+      rows_tile[to + quad_at(lane, 0u)] = weights[0];
+      rows_tile[to + quad_at(lane, 1u)] = weights[1];
+      rows_tile[to + quad_at(lane, 2u)] = weights[2];
+      rows_tile[to + quad_at(lane, 3u)] = weights[3];
+      rows_tile[to + quad_at(lane, 4u)] = weights[4];
+      rows_tile[to + quad_at(lane, 5u)] = weights[5];
+      rows_tile[to + quad_at(lane, 6u)] = weights[6];
+      rows_tile[to + quad_at(lane, 7u)] = weights[7];
       if (index < 16u) {
         values[index] = tokens_of(i + index / 2u, total, first_token + 4u * (index % 2u), token_end);
       }

@@ -66,7 +66,7 @@ fn main(
   if (index < 8u) {
     var total = vec4f();
     for (var i = 0u; i < 32u; i++) { total += sums[32u * index + i]; }
-    x[64u * (group.x / 8u) + group.x % 8u + 8u * index] += total;
+    x[quad_at(group.x, index)] += total;
   }
 }
 

@@ -8,14 +8,14 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let is_held = row < params.rows;
   if (!is_held && !clears) { return; }
   let weights = unit_weights(min(row, params.rows - 1u), unit);
-  let first = id.y * params.x_stride + 64u * (unit / 8u) + unit % 8u;
+  let x_at = id.y * params.x_stride;
   let scale = select(0.0, params.scale, is_held);
-  x[first] = scale * weights[0];
-  x[first + 8u] = scale * weights[1];
-  x[first + 16u] = scale * weights[2];
-  x[first + 24u] = scale * weights[3];
-  x[first + 32u] = scale * weights[4];
-  x[first + 40u] = scale * weights[5];
-  x[first + 48u] = scale * weights[6];
-  x[first + 56u] = scale * weights[7];
+  x[x_at + quad_at(unit, 0u)] = scale * weights[0];
+  x[x_at + quad_at(unit, 1u)] = scale * weights[1];
+  x[x_at + quad_at(unit, 2u)] = scale * weights[2];
+  x[x_at + quad_at(unit, 3u)] = scale * weights[3];
+  x[x_at + quad_at(unit, 4u)] = scale * weights[4];
+  x[x_at + quad_at(unit, 5u)] = scale * weights[5];
+  x[x_at + quad_at(unit, 6u)] = scale * weights[6];
+  x[x_at + quad_at(unit, 7u)] = scale * weights[7];
 }

@@ -1,18 +1,12 @@
-// What a lane has of its rows' products and of Σ x²
-struct LaneSums { rows: vec4f, squares: f32 }
-var<workgroup> lane_sums: array<LaneSums, 256>;
-
-// Adds up over the lanes of some rows, in an order that never changes; each gets the sums.
-fn sum_over_lanes(own: LaneSums, lane: u32, row: u32) -> LaneSums {
+// Adds up over the lanes of some rows, in an order that never changes; each gets the
+// sum. A kernel that has room for so many vectors calls it `lane_sums`.
+fn sum_over_lanes(own: vec4f, lane: u32, row: u32) -> vec4f {
   let first = row * lanes;
+  workgroupBarrier();
   lane_sums[first + lane] = own;
   for (var distance = lanes / 2u; distance > 0u; distance /= 2u) {
     workgroupBarrier();
-    if (lane < distance) {
-      let other = lane_sums[first + lane + distance];
-      lane_sums[first + lane].rows += other.rows;
-      lane_sums[first + lane].squares += other.squares;
-    }
+    if (lane < distance) { lane_sums[first + lane] += lane_sums[first + lane + distance]; }
   }
   workgroupBarrier();
   return lane_sums[first];

@@ -1,6 +1,8 @@
 // out[row] = matrix[row] · x of one token. The workgroup has `lanes` invocations
 // for `rows` times `rows_each` rows: lanes read neighbouring vectors of a row, and
 // each uses what it has read of x for `rows_each` rows: 4, or 1 where rows are masked.
+var<workgroup> lane_sums: array<vec4f, 256>;
+
 @compute @workgroup_size(lanes, rows)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -22,8 +24,9 @@ fn main(
       sums += dot_rows(row, unit, v);
     }
   }
-  let total = sum_over_lanes(LaneSums(sums, squares), id.x, id.y);
-  if (id.x < rows_each) { finish(0u, row + id.x, total.rows[id.x], total.squares); }
+  let total = sum_over_lanes(sums, id.x, id.y);
+  if (normed) { squares = sum_over_lanes(vec4f(squares), id.x, id.y).x; }
+  if (id.x < rows_each) { finish(0u, row + id.x, total[id.x], squares); }
   add_counts(index);
 }
 

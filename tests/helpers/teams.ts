@@ -83,7 +83,7 @@ export async function referenceTeam(
         part,
         sparsity,
         source,
-        cacheType,
+        { cacheType },
         limits.contextSize,
       ),
     );
@@ -144,7 +144,7 @@ export async function hybridTeam(
     gpu,
     sparsity,
     source,
-    "f32",
+    undefined,
     limits.contextSize,
   );
   const options = { model, plan, sparsity, limits, cacheType: "f32" as const };

@@ -30,7 +30,10 @@ async function check(
   }, async (source: ByteSource, options: TeamOptions) => {
     const { model, plan, cacheType } = options;
     return new Gpu(
-      await ReferencePlace.load(model, plan.gpu!, sparsity, source, cacheType),
+      await ReferencePlace.load(model, plan.gpu!, sparsity, source, {
+        cacheType,
+        roundsInputs: true,
+      }),
     );
   });
 }
@@ -53,6 +56,23 @@ Deno.test("a GPU whose down adds nothing fails its check, with both numbers", as
     );
     return true;
   });
+});
+
+Deno.test("a GPU that rounds one number otherwise, in one of the models, passes its check", async () => {
+  let models = 0;
+  class Unlucky extends ReferenceGpu {
+    readonly isFirst = models++ === 0;
+
+    override logits(batch: Batch): Float32Array[] {
+      const rows = super.logits(batch);
+      if (this.isFirst && batch.length > 1) {
+        return rows.map((row) => row.map((value) => 1.02 * value));
+      }
+      return rows;
+    }
+  }
+  await check({ mode: "exact" }, Unlucky);
+  assert.equal(models, 2);
 });
 
 Deno.test("a GPU that picks other tokens than the likeliest fails its check", async () => {

@@ -29,7 +29,7 @@ async function reference(
     part,
     sparsity,
     source,
-    cacheType,
+    { cacheType },
   );
   return new InlineTeam("reference", {
     model,

@@ -42,6 +42,16 @@ interface Matrix {
   readonly rows: number;
   readonly columns: number;
   readonly values: Float32Array;
+  /** Whether what it is multiplied by is rounded */
+  readonly roundsInput: boolean;
+}
+
+/** How a reference differs from f32 numbers all through. */
+export interface ReferenceRounding {
+  /** Keys and values are rounded to what it holds: `f32` where left out */
+  readonly cacheType?: CacheType;
+  /** Whether what matrices of integers are multiplied by is rounded as a GPU does it: to 8 bits, in blocks of 32 */
+  readonly roundsInputs?: boolean;
 }
 
 type Weights = PerTensor<Matrix>;
@@ -109,19 +119,19 @@ export class ReferencePlace implements CpuSidePlace {
     this.#values = model.layers.map(() => []);
   }
 
-  /** Reads and dequantises what `plan` names, which has no `outputs`: it computes all of its own heads and neurons. Keys and values are rounded to what `cacheType` holds. */
+  /** Reads and dequantises what `plan` names, which has no `outputs`: it computes all of its own heads and neurons. */
   static async load(
     model: Model,
     plan: PlacePlan,
     sparsity: Sparsity,
     source: ByteSource,
-    cacheType: CacheType = "f32",
+    { cacheType = "f32", roundsInputs = false }: ReferenceRounding = {},
     contextSize = model.contextSize,
   ): Promise<ReferencePlace> {
     const shards = shardsOf(model, plan);
     const matrices = new Map<Shard, Matrix>();
     for (const shard of allShards(shards)) {
-      matrices.set(shard, await loadMatrix(source, shard));
+      matrices.set(shard, await loadMatrix(source, shard, roundsInputs));
     }
     const weights = mapTensors(shards, (shard) => matrices.get(shard)!);
     return new ReferencePlace(
@@ -562,7 +572,11 @@ function joined(rows: readonly Float32Array[]): Float32Array {
   return all;
 }
 
-async function loadMatrix(source: ByteSource, shard: Shard): Promise<Matrix> {
+async function loadMatrix(
+  source: ByteSource,
+  shard: Shard,
+  roundsInputs: boolean,
+): Promise<Matrix> {
   const rows = lengthOf(shard.rows), columns = lengthOf(shard.columns);
   const values = new Float32Array(rows * columns);
   const read = readColumns(shard);
@@ -575,7 +589,14 @@ async function loadMatrix(source: ByteSource, shard: Shard): Promise<Matrix> {
       values.set(own, (first + row) * columns);
     }
   }
-  return { shard, rows, columns, values };
+  const isFloat = ggmlTypes[shard.tensor.type].blockSize === 1;
+  return {
+    shard,
+    rows,
+    columns,
+    values,
+    roundsInput: roundsInputs && !isFloat,
+  };
 }
 
 function rowOf(matrix: Matrix, row: number): Float32Array {
@@ -594,13 +615,28 @@ function multiply(
   x: Float32Array,
   bias?: Matrix,
 ): Float32Array {
-  const { rows, columns, values } = matrix;
+  const { rows, columns, values, roundsInput } = matrix;
+  if (roundsInput) x = rounded(x);
   const out = new Float32Array(rows);
   for (let row = 0; row < rows; row++) {
     let sum = bias?.values[row] ?? 0;
     const start = row * columns;
     for (let i = 0; i < columns; i++) sum += values[start + i] * x[i];
     out[row] = sum;
+  }
+  return out;
+}
+
+/** In blocks of 32: integers of up to 127 times a scale. */
+function rounded(x: Float32Array): Float32Array {
+  const out = new Float32Array(x.length);
+  for (let first = 0; first < x.length; first += 32) {
+    const block = x.subarray(first, first + 32);
+    const largest = Math.max(...block.map(Math.abs));
+    if (largest < 1e-36) continue;
+    block.forEach((value, i) =>
+      out[first + i] = Math.round(value * 127 / largest) * largest / 127
+    );
   }
   return out;
 }

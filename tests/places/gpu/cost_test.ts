@@ -66,6 +66,16 @@ const forms: [string, number, () => Promise<RandomModel>][] = [
     "a file with queries, keys and values of three types",
     7,
     () =>
+      mixedModel("Q8_0", "Q5_1", {
+        type: "Q4_0",
+        layerCount: 1,
+        downByNeuron: true,
+      }),
+  ],
+  [
+    "a file with queries, keys and values of three types, floats among them",
+    9,
+    () =>
       mixedModel("Q8_0", "F16", {
         type: "Q4_0",
         layerCount: 1,
@@ -116,14 +126,14 @@ for (const [name, kernels, make] of forms) {
 
 const threeTypes: [string, pieceBytes: number, () => Promise<RandomModel>][] = [
   [
-    "Q4_0, Q8_0 and F16",
+    "Q4_0, Q8_0 and Q5_1",
     25_000,
-    () => mixedModel("Q8_0", "F16", { type: "Q4_0" }),
+    () => mixedModel("Q8_0", "Q5_1", { type: "Q4_0" }),
   ],
   [
-    "F32, Q4_K and Q6_K",
-    280_000,
-    () => mixedModel("Q4_K", "Q6_K", { hiddenSize: 256 }),
+    "Q8_0, Q4_K and Q6_K",
+    80_000,
+    () => mixedModel("Q4_K", "Q6_K", { type: "Q8_0", hiddenSize: 256 }),
   ],
 ];
 

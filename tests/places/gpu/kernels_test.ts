@@ -24,10 +24,29 @@ import {
   packParams,
   wgslOf,
 } from "../../../src/places/gpu/kernels/kernel.ts";
-import { mulMat, mulMatVec } from "../../../src/places/gpu/kernels/products.ts";
+import {
+  mulMat,
+  mulMatQ,
+  mulMatVec,
+  mulMatVecQ,
+} from "../../../src/places/gpu/kernels/products.ts";
 import { topLogits } from "../../../src/places/gpu/kernels/top_logits.ts";
-import { packedTypes } from "../../../src/places/gpu/kernels/weights.ts";
+import {
+  floatTypes,
+  integerTypes,
+  packedTypes,
+} from "../../../src/places/gpu/kernels/weights.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
+
+/** Each type alone, and before one and two others. */
+function mixed<T>(types: readonly T[]): T[][] {
+  const at = (i: number) => types[i % types.length];
+  return types.flatMap((type, i) => [
+    [type],
+    [type, at(i + 1)],
+    ...types.length > 2 ? [[type, at(i + 1), at(i + 2)]] : [],
+  ]);
+}
 
 const kernels: Kernel[] = [
   addPartials,
@@ -36,18 +55,17 @@ const kernels: Kernel[] = [
   norm,
   topLogits,
   ...cacheTypes.flatMap((type) => [attention(type), ropeStore(type)]),
-  ...packedTypes.flatMap((type, i) => {
-    const others = [1, 3].map((n) => packedTypes[(i + n) % packedTypes.length]);
-    return [
-      downRows(type),
-      downRowsVec(type),
-      embed(type),
-      ...[[type], [type, others[0]], [type, ...others]].flatMap((types) => [
-        mulMat(types),
-        mulMatVec(types, false),
-      ]),
-    ];
-  }),
+  ...packedTypes.flatMap((
+    type,
+  ) => [downRows(type), downRowsVec(type), embed(type)]),
+  ...mixed(floatTypes).flatMap((types) => [
+    mulMat(types),
+    mulMatVec(types, false),
+  ]),
+  ...mixed(integerTypes).flatMap((types) => [
+    mulMatQ(types),
+    mulMatVecQ(types, false),
+  ]),
 ];
 
 testWithAdapter("every kernel compiles, for all its types", async () => {

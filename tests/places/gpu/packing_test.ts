@@ -1,5 +1,5 @@
 /**
- * Packed rows, read back by a twin of the kernels' `unit_weights`: weights keep
+ * Packed rows, read back by a twin of the kernels' `unit_weights` and `integers`: weights keep
  * their values whatever columns are kept. Needs no device.
  */
 import assert from "node:assert/strict";
@@ -33,46 +33,46 @@ class PackedRow {
   weight(type: PackedType, column: number): number {
     const { groups } = this;
     const group = Math.floor(column / 256), inGroup = column % 256;
-    // Quad j of lane i, and the weight in the quad.
-    const j = inGroup >> 5, lane = (inGroup >> 2) & 7, c = inGroup & 3;
-    const vector = 8 * group + lane;
+    // Block j of 32 weights: quad number `quad` of it, and the weight in the quad.
+    const j = inGroup >> 5, quad = (inGroup >> 2) & 7, c = inGroup & 3;
+    const unit = 8 * group + j;
     switch (type) {
       case "F32":
         return this.#bytes.getFloat32(4 * column, true);
       case "F16":
         return this.#half(
-          256 * group + 8 * (8 * (j >> 1) + lane) + 4 * (j & 1) + c,
+          256 * group + 8 * (8 * (j >> 1) + quad) + 4 * (j & 1) + c,
         );
       case "Q8_0": {
         const q = this.#bytes.getInt8(
-          16 * (16 * group + 8 * (j >> 2) + lane) + 4 * (j & 3) + c,
+          16 * (16 * group + 8 * (quad >> 2) + j) + 4 * (quad & 3) + c,
         );
         return this.#half(128 * groups + 8 * group + j) * q;
       }
       case "Q4_0":
         return this.#half(64 * groups + 8 * group + j) *
-          (this.#nibble(vector, j, c) - 8);
+          (this.#nibble(unit, quad, c) - 8);
       case "IQ4_NL":
         return this.#half(64 * groups + 8 * group + j) *
-          iq4Table[this.#nibble(vector, j, c)];
+          iq4Table[this.#nibble(unit, quad, c)];
       case "IQ4_XS": {
         const head = 128 * groups + 16 * group;
         return this.#half(head / 2) * this.#bytes.getInt8(head + 4 + j) *
-          iq4Table[this.#nibble(vector, j, c)];
+          iq4Table[this.#nibble(unit, quad, c)];
       }
       case "MXFP4": {
         const upper = this.#bytes.getUint16(
           2 * (64 * groups + 8 * group + j),
           true,
         );
-        return bfloat16ToFloat(upper) * fp4Table[this.#nibble(vector, j, c)];
+        return bfloat16ToFloat(upper) * fp4Table[this.#nibble(unit, quad, c)];
       }
       case "I8H":
       case "I8HM": {
         const q = this.#bytes.getInt8(
-          16 * (16 * group + 8 * (j >> 2) + lane) + 4 * (j & 3) + c,
+          16 * (16 * group + 8 * (quad >> 2) + j) + 4 * (quad & 3) + c,
         );
-        const at = 16 * group + 8 * (lane >> 2) + j;
+        const at = 2 * unit + (quad >> 2);
         const float = (index: number) =>
           this.#bytes.getFloat32(256 * groups + 4 * index, true);
         const min = type === "I8HM" ? float(16 * groups + at) : 0;
@@ -87,19 +87,16 @@ class PackedRow {
             (scales(j + 4) & 15) | (scales(j - 4) >> 6 << 4),
             (scales(j + 4) >> 4) | (scales(j) >> 6 << 4),
           ];
-        return this.#half(head / 2) * scale * this.#nibble(vector, j, c) -
+        return this.#half(head / 2) * scale * this.#nibble(unit, quad, c) -
           this.#half(head / 2 + 1) * minimum;
       }
       case "Q6_K": {
-        const half = j >> 2, i = j & 3;
-        const low = this.#bytes.getUint8(
-              16 * vector + 4 * (2 * half + (i & 1)) + c,
-            ) >> (4 * (i >> 1)) & 15;
+        const low = this.#nibble(unit, quad, c);
         const high = this.#bytes.getUint8(
-              128 * groups + 8 * vector + 4 * half + c,
-            ) >> (2 * i) & 3;
+              128 * groups + 8 * unit + 4 * (quad >> 2) + c,
+            ) >> (2 * (quad & 3)) & 3;
         const scale = this.#bytes.getInt8(
-          192 * groups + 16 * group + 2 * j + (lane >> 2),
+          192 * groups + 2 * unit + (quad >> 2),
         );
         return this.#half(104 * groups + group) * scale *
           ((low | high << 4) - 32);
@@ -107,10 +104,10 @@ class PackedRow {
     }
   }
 
-  /** Word j / 2 of a vector has quad j in its low nibbles, or in its high ones. */
-  #nibble(vector: number, j: number, c: number): number {
-    const byte = this.#bytes.getUint8(16 * vector + 4 * (j >> 1) + c);
-    return byte >> (4 * (j & 1)) & 15;
+  /** Word i of a unit's vector has quad i in its low nibbles, quad i + 4 in its high ones. */
+  #nibble(unit: number, quad: number, c: number): number {
+    const byte = this.#bytes.getUint8(16 * unit + 4 * (quad & 3) + c);
+    return byte >> (4 * (quad >> 2)) & 15;
   }
 
   #half(index: number): number {

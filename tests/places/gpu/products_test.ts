@@ -1,5 +1,6 @@
 /**
- * The products against scalar twins: weights dequantised, sums in f64.
+ * The products against scalar twins: weights dequantised, sums in f64. Where
+ * weights are integers, so are tokens' vectors, in blocks of 32.
  */
 import assert from "node:assert/strict";
 import { type Activation, isSparse } from "../../../src/model/activation.ts";
@@ -8,6 +9,7 @@ import {
   Product,
   type ProductOptions,
 } from "../../../src/places/gpu/run/product.ts";
+import { areIntegers } from "../../../src/places/gpu/kernels/weights.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
 import { Bench, stepOf, type Weights, weightsOf } from "./on_device.ts";
@@ -29,8 +31,17 @@ const types: GgmlType[] = [
   "TQ2_0",
   "IQ2_XS",
 ];
-const tokenCounts = [1, 3, 37];
+const tokenCounts = [1, 2, 3, 7, 37];
 const stride = 1024;
+
+/** Their weights are scale · q + minimum. */
+const hasMinimum: GgmlType[] = [
+  "Q4_1",
+  "Q4_0",
+  "Q4_K",
+  "Q6_K",
+  "TQ2_0",
+];
 
 /** Vectors of `columns` numbers, with zeros to the stride, as the place keeps them. */
 function tokensOf(
@@ -47,10 +58,31 @@ function tokensOf(
   return { rows, buffer: bench.buffer(all) };
 }
 
-function dot(a: Float32Array, b: ArrayLike<number>): number {
+function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
   return sum;
+}
+
+/** What products with a matrix read of `x`: integers times a block's scale, where its weights are integers. */
+function readBy({ matrix }: Weights, x: Float32Array): ArrayLike<number> {
+  if (!areIntegers([matrix.type])) return x;
+  const read = new Float64Array(x.length);
+  for (let first = 0; first < x.length; first += 32) {
+    const block = x.subarray(first, first + 32);
+    const largest = Math.max(...block.map(Math.abs));
+    const inverse = Math.fround(127 / largest);
+    block.forEach((value, i) =>
+      read[first + i] = largest / 127 *
+        roundedToEven(Math.fround(inverse * value))
+    );
+  }
+  return read;
+}
+
+function roundedToEven(value: number): number {
+  const up = Math.round(value);
+  return up - value === 0.5 && up % 2 !== 0 ? up - 1 : up;
 }
 
 function assertClose(
@@ -133,9 +165,8 @@ for (const type of types) {
         results.forEach((result, t) => {
           const old = before.subarray(t * stride, (t + 1) * stride);
           const expected = [...old];
-          weights.rows.forEach((row, r) =>
-            expected[5 + r] += dot(row, x.rows[t])
-          );
+          const read = readBy(weights, x.rows[t]);
+          weights.rows.forEach((row, r) => expected[5 + r] += dot(row, read));
           assertClose(
             result,
             expected,
@@ -160,26 +191,32 @@ for (const type of types) {
     ) {
       const weights = weightsOf(bench, type, 9, length, { runs });
       const columns = weights.rows[0].length;
-      // Single ones in x read single weights.
+      // Single numbers in x read single weights; this one is an integer whose scale is 1.
       for (const column of [0, 1, columns - 1]) {
         const x = new Float32Array(stride);
-        x[column] = 1;
+        x[column] = 127;
         const [result] = await product(bench, weights, bench.buffer(x), 1, 1);
-        assert.deepEqual(
-          [...result.subarray(0, 9)],
-          weights.rows.map((row) => row[column] + 0),
-        );
+        weights.rows.forEach((row, r) => {
+          const expected = Math.fround(127 * row[column]);
+          // Where weights have a minimum, two products are added up.
+          const size = 127 * Math.max(...row.map(Math.abs));
+          const within = hasMinimum.includes(type) ? size * 2 ** -23 : 0;
+          const error = Math.abs(result[r] - expected);
+          assert(error <= within, `${result[r]}, not ${expected}`);
+        });
       }
     }
   });
 }
 
+const normed: [GgmlType, number][] = [["F16", 10], ["F16", 300], ["Q8_0", 288]];
+
 testByTokens(
   "the norm is part of a product",
   async (tokens) => {
     using bench = await Bench.open(stepOf(tokens));
-    for (const columns of [10, 300]) {
-      const weights = weightsOf(bench, "F16", 40, columns);
+    for (const [type, columns] of normed) {
+      const weights = weightsOf(bench, type, 40, columns);
       const x = tokensOf(bench, tokens, columns);
       const norm = new Float32Array(stride);
       norm.set(gaussianVector(columns, 9));
@@ -195,10 +232,10 @@ testByTokens(
       results.forEach((result, t) => {
         const scale = 1 /
           Math.sqrt(dot(x.rows[t], x.rows[t]) / columns + epsilon);
-        const normed = x.rows[t].map((v, i) => v * norm[i] * scale);
+        const read = readBy(weights, x.rows[t].map((v, i) => v * norm[i]));
         assertClose(
           result,
-          weights.rows.map((row) => dot(row, normed)),
+          weights.rows.map((row) => scale * dot(row, read)),
           `token ${t}`,
         );
       });
@@ -226,7 +263,7 @@ testByTokens(
     results.forEach((result, w) => {
       assertClose(
         result,
-        weights.rows.map((row) => dot(row, x.rows[wanted[w]])),
+        weights.rows.map((row) => dot(row, readBy(weights, x.rows[wanted[w]]))),
         `result ${w}`,
       );
     });
@@ -292,8 +329,9 @@ for (
       );
       let positive = 0, active = 0;
       results.forEach((result, t) => {
+        const read = readBy(weights, x.rows[t]);
         const expected = weights.rows.map((row, r) => {
-          const g = gates[t * stride + r], u = dot(row, x.rows[t]);
+          const g = gates[t * stride + r], u = dot(row, read);
           const isPositive = g > gateThreshold;
           if (isPositive) positive++;
           const value = isPositive || !isMasked ? h(activation, g, u) : 0;

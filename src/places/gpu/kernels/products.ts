@@ -1,17 +1,27 @@
 /**
- * Products: a row of a matrix times the normed x of a token, and what becomes of it;
- * one kernel for a single token, one for several in tiles.
+ * Products: a row of a matrix times the normed x of a token, and what becomes of
+ * it. Of floats one kernel for a single token, one for several in tiles; of integers
+ * one for up to eight tokens, one for more in tiles, which both make integers of x.
  */
 import {
   lanes_subgroup as subgroup,
   lanes_workgroup as workgroup,
   mul_mat,
+  mul_mat_q,
   mul_mat_vec,
+  mul_mat_vec_q,
   product as product_wgsl,
+  quantised,
   soft_cap,
 } from "../../../../shaders/shaders.ts";
 import type { Grid, Kernel } from "./kernel.ts";
-import { dotRows, type PackedType, quadWeights } from "./weights.ts";
+import {
+  dotFloatRows,
+  dotIntegerRows,
+  integerUnits,
+  type PackedType,
+  quadWeights,
+} from "./weights.ts";
 
 /** Which rows are computed: all, those whose scores are positive, or those that reach the threshold. */
 export const masks = { all: 0, positive: 1, threshold: 2 } as const;
@@ -35,6 +45,7 @@ export const counters = { gate_positive: 0, active: 1, predicted: 2 } as const;
 export const counterWords = 6;
 
 export const product = {
+  name: "product",
   bindings: {
     matrix: "read vec4u",
     x: "read vec4f",
@@ -94,31 +105,56 @@ export const product = {
     epilogue: epilogues.store,
   },
   constants: { mask: masks, epilogue: epilogues, counter: counters },
-} satisfies Omit<Kernel, "name">;
+} satisfies Kernel;
 
 /**
  * A workgroup's invocations, and the rows that each has: several in long
- * stretches of rows, for all of which x is read once; one of rows of which a mask
- * leaves some.
+ * stretches of rows, for all of which x is read once; fewer of rows of which a
+ * mask leaves some, or of integers with several tokens.
  */
 export const workgroups = {
   all: { lanes: 32, rows: 4, rows_each: 4 },
   masked: { lanes: 32, rows: 8, rows_each: 1 },
+  pairs: { lanes: 32, rows: 8, rows_each: 2 },
 } as const;
 
-/** The kernel for rows of some types; with `subgroups` of 32 lanes at least, they add up without shared memory. */
+/** The kernel for rows of some types of floats; with `subgroups` of 32 lanes at least, they add up without shared memory. */
 export const mulMatVec = (types: readonly PackedType[], subgroups: boolean) =>
   ({
     ...product,
     name: ["mul_mat_vec", ...types].join(" "),
     body: [
       ...product.body,
-      dotRows(types),
+      dotFloatRows(types),
       subgroups ? subgroup : workgroup,
       mul_mat_vec,
     ],
     overrides: { ...product.overrides, ...workgroups.all },
     constants: { ...product.constants, counter_set: 0 },
+  }) satisfies Kernel;
+
+/** The most tokens of the kernel below, and for how many it is made: it leaves out results of others. */
+export const fewTokens = 8, columnCounts = [1, 2, 4, fewTokens] as const;
+
+/** The kernel for rows of some types of integers, and up to {@linkcode fewTokens} tokens. */
+export const mulMatVecQ = (types: readonly PackedType[], subgroups: boolean) =>
+  ({
+    ...product,
+    name: ["mul_mat_vec_q", ...types].join(" "),
+    body: [
+      ...product.body,
+      dotIntegerRows(types),
+      quantised,
+      subgroups ? subgroup : workgroup,
+      mul_mat_vec_q,
+    ],
+    overrides: {
+      ...product.overrides,
+      ...workgroups.all,
+      columns: 1,
+      /** 0 with one column, that of tiles otherwise */
+      counter_set: 0,
+    },
   }) satisfies Kernel;
 
 export function mulMatVecGrid(
@@ -130,26 +166,38 @@ export function mulMatVecGrid(
 }
 
 /** Rows of a tile, and its tokens: of a few, or of many. */
-const tile = { tile_rows: 64, few_tokens: 8, many_tokens: 32 } as const;
+const tile = {
+  tile_rows: 64,
+  few_tokens: fewTokens,
+  many_tokens: 32,
+} as const;
 
+/** Where kernels count what they compute for tokens in tiles. */
+export const tileCounters = { counter_set: counterWords / 2 } as const;
+
+/** For floats. */
 export const mulMat = (types: readonly PackedType[]) =>
   ({
     ...product,
     name: ["mul_mat", ...types].join(" "),
     body: [...product.body, quadWeights(types), mul_mat],
     overrides: { ...product.overrides, few: false },
-    constants: { ...product.constants, ...tile, counter_set: counterWords / 2 },
+    constants: { ...product.constants, ...tile, ...tileCounters },
   }) satisfies Kernel;
 
-/** Whether tiles have a few tokens, where there are so many. */
-export function hasFew(tokens: number): boolean {
-  return tokens <= tile.few_tokens;
-}
+/** For integers, and more than {@linkcode fewTokens} tokens. */
+export const mulMatQ = (types: readonly PackedType[]) =>
+  ({
+    ...product,
+    name: ["mul_mat_q", ...types].join(" "),
+    body: [...product.body, integerUnits(types), quantised, mul_mat_q],
+    constants: { ...product.constants, ...tile, ...tileCounters },
+  }) satisfies Kernel;
 
 /** Tiles that so many tokens are cut into: the matrix is read as often. */
 export function tileCount(tokens: number): number {
-  const { few_tokens, many_tokens } = tile;
-  return Math.ceil(tokens / (hasFew(tokens) ? few_tokens : many_tokens));
+  const size = tokens <= fewTokens ? fewTokens : tile.many_tokens;
+  return Math.ceil(tokens / size);
 }
 
 export function mulMatGrid(rows: number, tokens: number): Grid {

@@ -16,6 +16,7 @@ import { pickedAtMost, topLogitsRowLength } from "../../top_logits_row.ts";
 import { splitBytes } from "../kernels/attention.ts";
 import { stretchSlots } from "../kernels/neurons.ts";
 import { counterWords } from "../kernels/products.ts";
+import { areIntegers } from "../kernels/weights.ts";
 import { stepBytes } from "../kernels/step_words.ts";
 import { pickingRoom } from "../kernels/top_logits.ts";
 import { bufferBytes, uniformBytes } from "./buffers.ts";
@@ -374,12 +375,14 @@ function attentionLayout(
   };
 }
 
-/** Whether one kernel can read matrices of several types. */
+/** Whether one kernel can read matrices of several types: all of integers, or of floats. */
 function fitOneBuffer(
   matrices: readonly MatrixLayout[],
   pieceBytes: number,
 ): boolean {
+  const [first, ...others] = matrices.map(({ type }) => areIntegers([type]));
   return stackOf(matrices).bytes <= pieceBytes &&
+    others.every((isOfIntegers) => isOfIntegers === first) &&
     matrices.slice(0, -1).every(({ rows }) => rows % rowsAtOnce === 0);
 }
 

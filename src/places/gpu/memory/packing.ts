@@ -1,11 +1,14 @@
 /**
  * How weights lie on the device. A row is cut into groups of 256 columns, the
- * last one filled up with zeros, and a group into eight lanes: of its weights
- * 32j to 32j + 31, lane i has the quad from 4i on, for each j of 8. So eight
- * invocations read 128 neighbouring bytes of a plane, and the quads of x that
- * they multiply are neighbours too. Scales lie in a plane behind the row's
- * quants. The bits are the file's; types without a layout of their own go, as
- * integers and scales, into one that holds them exactly. Nothing is rounded anew.
+ * last one filled up with zeros. Floats: a group has eight lanes, and of its
+ * weights 32j to 32j + 31, lane i has the quad from 4i on, for each j of 8; so
+ * eight invocations read 128 neighbouring bytes, and the quads of x that they
+ * multiply are neighbours too. Integers: a group has eight units of 32 weights
+ * that follow one another, as blocks of the file do, and an invocation reads the
+ * 16 bytes of one, or twice as many in two planes. Scales lie in a plane behind
+ * the row's quants. The bits are the file's; types without a layout of their own
+ * go, as integers and scales, into one that holds them exactly. Nothing is
+ * rounded anew.
  */
 import {
   dequantise,
@@ -238,30 +241,22 @@ const packBlocks: Readonly<Record<OwnLayout, PackBlocks>> = {
   Q8_0(row, blocks, groups, out, at) {
     const scales = halvesFrom(out, at + 64 * groups);
     blocks.forEach((block, k) => {
-      const offset = 34 * block, j = k & 7;
-      const first = at + 64 * (k >> 3) + 32 * (j >> 2) + (j & 3);
-      scales[k] = row.getUint16(offset, true);
-      for (let lane = 0; lane < 8; lane++) {
-        out[first + 4 * lane] = row.getUint32(offset + 2 + 4 * lane, true);
-      }
+      scales[k] = row.getUint16(34 * block, true);
+      putBytes((i) => row.getUint32(34 * block + 2 + 4 * i, true), k, out, at);
     });
   },
   Q4_0: packNibbles,
   IQ4_NL: packNibbles,
   MXFP4(row, blocks, groups, out, at) {
     const scales = halvesFrom(out, at + 32 * groups);
-    putNibbles(row, blocks.map((block) => 17 * block + 1), out, at);
     blocks.forEach((block, k) => {
+      putNibbles(row, 17 * block + 1, k, out, at);
       const exponent = row.getUint8(17 * block);
       // The upper half of 2^(exponent - 128) as f32; two of these are subnormal.
       scales[k] = exponent < 2 ? 0x20 << exponent : (exponent - 1) << 7;
     });
   },
   IQ4_XS(row, blocks, groups, out, at) {
-    const offsets = blocks.flatMap((block) =>
-      Array.from({ length: 8 }, (_, part) => 136 * block + 8 + 16 * part)
-    );
-    putNibbles(row, offsets, out, at);
     const heads = new Int8Array(out.buffer, out.byteOffset + 4 * at);
     blocks.forEach((block, group) => {
       const first = 136 * block;
@@ -269,6 +264,7 @@ const packBlocks: Readonly<Record<OwnLayout, PackBlocks>> = {
       out[at + head] = row.getUint16(first, true);
       const upper = row.getUint16(first + 2, true);
       for (let part = 0; part < 8; part++) {
+        putNibbles(row, first + 8 + 16 * part, 8 * group + part, out, at);
         const lower = row.getUint8(first + 4 + (part >> 1)) >> 4 * (part & 1);
         const scale = lower & 15 | (upper >> 2 * part & 3) << 4;
         heads[4 * head + 4 + part] = scale - 32;
@@ -280,8 +276,14 @@ const packBlocks: Readonly<Record<OwnLayout, PackBlocks>> = {
       const word = (i: number) => row.getUint32(144 * block + 4 * i, true);
       for (let i = 0; i < 4; i++) {
         out[at + 32 * groups + 4 * group + i] = word(i);
-        for (let lane = 0; lane < 8; lane++) {
-          out[at + 32 * group + 4 * lane + i] = word(4 + 8 * i + lane);
+        for (let part = 0; part < 4; part++) {
+          putTwoUnits(
+            word(4 + 8 * part + i),
+            word(8 + 8 * part + i),
+            at + 32 * group + 8 * part + i,
+            4,
+            out,
+          );
         }
       }
     });
@@ -293,13 +295,25 @@ const packBlocks: Readonly<Record<OwnLayout, PackBlocks>> = {
       scales[group] = row.getUint16(210 * block + 208, true);
       for (let i = 0; i < 4; i++) {
         out[at + 48 * groups + 4 * group + i] = word(48 + i);
-        for (let lane = 0; lane < 8; lane++) {
-          out[at + 32 * group + 4 * lane + i] = word(8 * i + lane);
+        // Of 32 bytes, the low nibbles are of one unit, the high ones of the next but one.
+        for (let part = 0; part < 4; part++) {
+          putTwoUnits(
+            word(8 * part + i),
+            word(8 * part + 4 + i),
+            at + 32 * group + 16 * (part >> 1) + 4 * (part & 1) + i,
+            8,
+            out,
+          );
         }
       }
       for (let i = 0; i < 16; i++) {
-        const half = i >> 3, lane = i & 7;
-        out[at + 32 * groups + 16 * group + 2 * lane + half] = word(32 + i);
+        // Quad i & 7 of the four units of a half, two bits of each.
+        const bits = word(32 + i), quad = i & 7;
+        for (let part = 0; part < 4; part++) {
+          const unit = 4 * (i >> 3) + part;
+          out[at + 32 * groups + 16 * group + 2 * unit + (quad >> 2)] |=
+            (bits >>> 2 * part & 0x03030303) << 2 * (quad & 3);
+        }
       }
     });
   },
@@ -314,31 +328,35 @@ function packNibbles(
   at: number,
 ): void {
   const scales = halvesFrom(out, at + 32 * groups);
-  putNibbles(row, blocks.map((block) => 18 * block + 2), out, at);
-  blocks.forEach((block, k) => scales[k] = row.getUint16(18 * block, true));
+  blocks.forEach((block, k) => {
+    scales[k] = row.getUint16(18 * block, true);
+    putNibbles(row, 18 * block + 2, k, out, at);
+  });
 }
 
-/**
- * Puts the 16 bytes of nibbles of each 32 weights into a plane. A word has a quad
- * of even ones in its low nibbles, one of the next in its high ones.
- */
+/** Puts the 16 bytes of nibbles of unit k into a plane: the low ones are its first half, the high ones its second. */
 function putNibbles(
   row: DataView,
-  offsets: readonly number[],
+  offset: number,
+  k: number,
   out: Uint32Array,
   at: number,
 ): void {
-  for (let k = 0; k < offsets.length; k += 2) {
-    const first = at + 32 * (k >> 3) + ((k & 7) >> 1);
-    const hasOdd = k + 1 < offsets.length;
-    for (let lane = 0; lane < 4; lane++) {
-      const a = row.getUint32(offsets[k] + 4 * lane, true);
-      const b = hasOdd ? row.getUint32(offsets[k + 1] + 4 * lane, true) : 0;
-      const to = first + 4 * lane;
-      out[to] = a & 0x0f0f0f0f | (b & 0x0f0f0f0f) << 4;
-      out[to + 16] = a >>> 4 & 0x0f0f0f0f | b & 0xf0f0f0f0;
-    }
+  for (let i = 0; i < 4; i++) {
+    out[at + 4 * k + i] = row.getUint32(offset + 4 * i, true);
   }
+}
+
+/** Puts a word of two units' nibbles, whose low ones are in the low nibbles of `first` and `second`, the other's in the high ones: `apart` words lie between the two. */
+function putTwoUnits(
+  first: number,
+  second: number,
+  to: number,
+  apart: number,
+  out: Uint32Array,
+): void {
+  out[to] = first & 0x0f0f0f0f | (second & 0x0f0f0f0f) << 4;
+  out[to + apart] = first >>> 4 & 0x0f0f0f0f | second & 0xf0f0f0f0;
 }
 
 /** Puts 32 weights, number k of a row that begins at word `at`. */
@@ -353,9 +371,9 @@ const putIntegers: Readonly<Record<IntegerLayout, PutIntegers>> = {
     const scales = halvesFrom(out, at + 32 * groups);
     return ({ q, scale }, k) => {
       scales[k] = floatToHalf(scale[0]);
-      const first = at + 32 * (k >> 3) + ((k & 7) >> 1), shift = 4 * (k & 1);
       for (let i = 0; i < 32; i++) {
-        out[first + 4 * (i >> 2)] |= (q[i] + 8) << (8 * (i & 3) + shift);
+        out[at + 4 * k + (i >> 2 & 3)] |= (q[i] + 8) <<
+          (8 * (i & 3) + 4 * (i >> 4));
       }
     };
   },
@@ -363,48 +381,44 @@ const putIntegers: Readonly<Record<IntegerLayout, PutIntegers>> = {
     const scales = halvesFrom(out, at + 64 * groups);
     return ({ q, scale }, k) => {
       scales[k] = floatToHalf(scale[0]);
-      putBytes(q, k, out, at);
+      putBytes(wordsOf(q), k, out, at);
     };
   },
   I8H(groups, out, at) {
     const scales = floatsFrom(out, at + 64 * groups);
     return ({ q, scale }, k) => {
-      putBytes(q, k, out, at);
-      putHalves(scale, k, scales);
+      putBytes(wordsOf(q), k, out, at);
+      scales.set(scale, 2 * k);
     };
   },
   I8HM(groups, out, at) {
     const scales = floatsFrom(out, at + 64 * groups);
     const mins = floatsFrom(out, at + 80 * groups);
     return ({ q, scale, min }, k) => {
-      putBytes(q, k, out, at);
-      putHalves(scale, k, scales);
-      putHalves(min, k, mins);
+      putBytes(wordsOf(q), k, out, at);
+      scales.set(scale, 2 * k);
+      mins.set(min, 2 * k);
     };
   },
 };
 
-/** Puts 32 bytes into a plane of them, as of Q8_0. */
+/** Puts the eight words of unit k, bytes, into a plane: of each group the units' first halves, then their second ones. */
 function putBytes(
-  q: Int8Array,
+  word: (i: number) => number,
   k: number,
   out: Uint32Array,
   at: number,
 ): void {
-  const words = new Uint32Array(q.buffer, q.byteOffset, 8), j = k & 7;
-  const first = at + 64 * (k >> 3) + 32 * (j >> 2) + (j & 3);
-  for (let lane = 0; lane < 8; lane++) out[first + 4 * lane] = words[lane];
+  const first = at + 64 * (k >> 3) + 4 * (k & 7);
+  for (let i = 0; i < 4; i++) {
+    out[first + i] = word(i);
+    out[first + 32 + i] = word(4 + i);
+  }
 }
 
-/** Puts what belongs to the first 16 weights, and to the others, into a plane of 16 a group. */
-function putHalves(
-  [first, second]: Float64Array,
-  k: number,
-  plane: Float32Array,
-): void {
-  const to = 16 * (k >> 3) + (k & 7);
-  plane[to] = first;
-  plane[to + 8] = second;
+function wordsOf(q: Int8Array): (i: number) => number {
+  const words = new Uint32Array(q.buffer, q.byteOffset, 8);
+  return (i) => words[i];
 }
 
 /** The f32 numbers of a plane that begins at word `at`. */

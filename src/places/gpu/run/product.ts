@@ -1,18 +1,25 @@
 /** Products of a matrix with the tokens' vectors. */
 import type { TokenRows } from "../memory/buffers.ts";
 import type { DeviceMatrix } from "../memory/matrix.ts";
-import type { Bound } from "../device/device.ts";
+import type { Bound, Pipelines } from "../device/device.ts";
 import {
+  columnCounts,
   epilogues,
-  hasFew,
+  fewTokens,
   masks,
   mulMat,
   mulMatGrid,
+  mulMatQ,
   mulMatVec,
   mulMatVecGrid,
+  mulMatVecQ,
+  product,
   tileCount,
+  tileCounters,
   workgroups,
 } from "../kernels/products.ts";
+import type { Grid, OverridesOf } from "../kernels/kernel.ts";
+import { areIntegers, type PackedType } from "../kernels/weights.ts";
 import type { KernelContext } from "./context.ts";
 
 /** What a product does beside multiplying. */
@@ -52,10 +59,8 @@ export interface ProductOptions {
 export class Product {
   /** Of each piece; `rows` are those of its results */
   readonly #pieces: readonly { rows: number; group: GPUBindGroup }[];
-  readonly #one: GPUComputePipeline;
-  readonly #few: GPUComputePipeline;
-  readonly #many: GPUComputePipeline;
-  readonly #workgroup: keyof typeof workgroups;
+  /** The first that serves so many tokens is used */
+  readonly #variants: readonly Variant[];
 
   constructor(
     readonly context: KernelContext,
@@ -74,12 +79,11 @@ export class Product {
       return { row, shift: other.pieces[0].base - row };
     });
     const types = [matrix, ...others].map(({ type }) => type);
-    const one = mulMatVec(types, pipelines.subgroups), tiles = mulMat(types);
     const paddedRows = options.paddedRows ?? rows;
     this.#pieces = matrix.pieces.map((piece) => {
       const isLast = piece.first + piece.rows === matrix.rows;
       const results = isLast ? paddedRows - piece.first : piece.rows;
-      const params = uniforms.add(one, {
+      const params = uniforms.add(product, {
         rows: isLast ? rows - piece.first : piece.rows,
         groups: matrix.groups,
         x_stride: x.stride / 4,
@@ -99,7 +103,7 @@ export class Product {
         third_shift: third?.shift ?? 0,
       });
       // Bindings that a kernel does not use are bound to x, which it reads anyway.
-      const group = pipelines.bind(one, {
+      const group = pipelines.bind(product, {
         step,
         params,
         matrix: piece.buffer,
@@ -124,25 +128,22 @@ export class Product {
       ],
       epilogue: epilogues[options.epilogue ?? "store"],
     };
-    this.#workgroup = mask ? "masked" : "all";
-    this.#one = pipelines.get(one, {
-      ...overrides,
-      ...workgroups[this.#workgroup],
-    });
-    this.#few = pipelines.get(tiles, { ...overrides, few: true });
-    this.#many = pipelines.get(tiles, { ...overrides, few: false });
+    this.#variants = areIntegers(types)
+      ? integerVariants(pipelines, types, overrides)
+      : floatVariants(pipelines, types, overrides);
+    // Those for a token and for a prompt; others are compiled when they are first used.
+    for (const i of [0, -1]) {
+      const variant = this.#variants.at(i)!;
+      variant.pipeline = variant.compile();
+    }
   }
 
   encode(tokens: number): void {
-    const { commands } = this.context;
+    const variant = this.#variants.find(({ most }) => tokens <= most)!;
+    const pipeline = variant.pipeline ??= variant.compile();
     for (const { rows, group } of this.#pieces) {
-      if (tokens === 1) {
-        const grid = mulMatVecGrid(rows, this.#workgroup);
-        commands.dispatch(this.#one, group, grid);
-      } else {
-        const pipeline = hasFew(tokens) ? this.#few : this.#many;
-        commands.dispatch(pipeline, group, mulMatGrid(rows, tokens));
-      }
+      const grid = variant.gridOf(rows, tokens);
+      this.context.commands.dispatch(pipeline, group, grid);
     }
   }
 
@@ -152,4 +153,73 @@ export class Product {
       .reduce((sum, { byteLength }) => sum + byteLength, 0);
     return once * tileCount(tokens);
   }
+}
+
+/** A product's kernel for up to `most` tokens. */
+interface Variant {
+  readonly most: number;
+  readonly compile: () => GPUComputePipeline;
+  pipeline?: GPUComputePipeline;
+  readonly gridOf: (rows: number, tokens: number) => Grid;
+}
+
+type Overrides = OverridesOf<typeof product>;
+
+function floatVariants(
+  pipelines: Pipelines,
+  types: readonly PackedType[],
+  overrides: Overrides,
+): Variant[] {
+  const tiles = mulMat(types);
+  const workgroup = overrides.mask === masks.all ? "all" : "masked";
+  const gridOf = mulMatGrid;
+  return [
+    {
+      most: 1,
+      compile: () =>
+        pipelines.get(mulMatVec(types, pipelines.subgroups), {
+          ...overrides,
+          ...workgroups[workgroup],
+        }),
+      gridOf: (rows) => mulMatVecGrid(rows, workgroup),
+    },
+    {
+      most: fewTokens,
+      compile: () => pipelines.get(tiles, { ...overrides, few: true }),
+      gridOf,
+    },
+    {
+      most: Infinity,
+      compile: () => pipelines.get(tiles, { ...overrides, few: false }),
+      gridOf,
+    },
+  ];
+}
+
+function integerVariants(
+  pipelines: Pipelines,
+  types: readonly PackedType[],
+  overrides: Overrides,
+): Variant[] {
+  const kernel = mulMatVecQ(types, pipelines.subgroups);
+  const few = columnCounts.map((columns): Variant => {
+    const isAll = columns === 1 && overrides.mask === masks.all;
+    const workgroup = isAll ? "all" : "pairs";
+    return {
+      most: columns,
+      compile: () =>
+        pipelines.get(kernel, {
+          ...overrides,
+          ...workgroups[workgroup],
+          ...columns > 1 ? tileCounters : {},
+          columns,
+        }),
+      gridOf: (rows) => mulMatVecGrid(rows, workgroup),
+    };
+  });
+  return [...few, {
+    most: Infinity,
+    compile: () => pipelines.get(mulMatQ(types), overrides),
+    gridOf: mulMatGrid,
+  }];
 }

@@ -1,0 +1,115 @@
+// out[token][row] = matrix[row] · x[token] in integers, of a token, or of up to
+// `columns` (2, 4 or 8) for which weights are read and unpacked once. The workgroup
+// has `lanes` invocations for `rows` times `rows_each` rows: lanes read neighbouring
+// units of a row. Before, all of them make blocks of a stretch of x. A row's sum has
+// the same order whatever `columns` is.
+
+// Blocks of a stretch, of all columns together
+const stretch_blocks = 256u;
+var<workgroup> x_low: array<vec4u, stretch_blocks>;
+var<workgroup> x_high: array<vec4u, stretch_blocks>;
+// What `quantised` calls a block's `by`; in the end what lanes add up
+var<workgroup> lane_sums: array<vec4f, stretch_blocks>;
+
+// Sums of one token and four rows: a; of one row's four tokens and four more: a and
+// b, of the next row's: c and d
+struct Dots { a: vec4f, b: vec4f, c: vec4f, d: vec4f }
+
+@compute @workgroup_size(lanes, rows)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_id) id: vec3u,
+  @builtin(local_invocation_index) index: u32,
+) {
+  let row = (group.x * rows + id.y) * rows_each;
+  let wanted = wanted_rows(row);
+  let blocks = 8u * params.groups;
+  let stretch = stretch_blocks / columns;
+  var sums = Dots();
+  var squares = array<vec4f, 2>();
+  for (var first = 0u; first < blocks; first += stretch) {
+    let count = min(stretch, blocks - first);
+    workgroupBarrier();
+    for (var i = index; i < count * columns; i += lanes * rows) {
+      let token = i / count;
+      let block = first + i % count;
+      let made = block_of(x_first(min(token, product_count() - 1u)) + 8u * block, 8u * block);
+      let to = token * stretch + i % count;
+      x_low[to] = made.low;
+      x_high[to] = made.high;
+      lane_sums[to] = made.by;
+    }
+    workgroupBarrier();
+    for (var at = id.x; at < count; at += lanes) {
+      if (normed) {
+        squares[0].x += lane_sums[at].w;
+        if (columns > 1u) { squares[0].y += lane_sums[at + stretch].w; }
+        if (columns > 2u) { squares[0] += vec4f(0.0, 0.0, lane_sums[at + 2u * stretch].w, lane_sums[at + 3u * stretch].w); }
+        if (columns > 4u) {
+          squares[1] += vec4f(
+            lane_sums[at + 4u * stretch].w, lane_sums[at + 5u * stretch].w,
+            lane_sums[at + 6u * stretch].w, lane_sums[at + 7u * stretch].w,
+          );
+        }
+      }
+      let dots = dot_rows(row, first + at, at, wanted);
+      sums.a += dots.a;
+      if (columns > 1u) { sums.c += dots.c; }
+      if (columns > 4u) {
+        sums.b += dots.b;
+        sums.d += dots.d;
+      }
+    }
+  }
+  if (normed) {
+    squares[0] = sum_over_lanes(squares[0], id.x, id.y);
+    if (columns > 4u) { squares[1] = sum_over_lanes(squares[1], id.x, id.y); }
+  }
+  let total = sum_over_lanes(sums.a, id.x, id.y);
+  if (columns == 1u) {
+    if (id.x < rows_each) { finish(0u, row + id.x, total[id.x], squares[0].x); }
+  } else {
+    finish_tokens(0u, row, id.x, total, squares[0]);
+    finish_tokens(0u, row + 1u, id.x, sum_over_lanes(sums.c, id.x, id.y), squares[0]);
+    if (columns > 4u) {
+      finish_tokens(4u, row, id.x, sum_over_lanes(sums.b, id.x, id.y), squares[1]);
+      finish_tokens(4u, row + 1u, id.x, sum_over_lanes(sums.d, id.x, id.y), squares[1]);
+    }
+  }
+  add_counts(index);
+}
+
+// Which of the invocation's rows are read: of several tokens all, of one those that
+// its mask leaves.
+fn wanted_rows(row: u32) -> vec4<bool> {
+  if (columns > 1u || mask == mask_all) { return vec4<bool>(row < params.rows); }
+  return vec4<bool>(
+    is_computed(0u, row), rows_each > 1u && is_computed(0u, row + 1u),
+    rows_each > 2u && is_computed(0u, row + 2u), rows_each > 2u && is_computed(0u, row + 3u),
+  );
+}
+
+// Four tokens' results of a row, a lane for each.
+fn finish_tokens(first: u32, row: u32, lane: u32, sums: vec4f, squares: vec4f) {
+  if (lane < 4u && first + lane < product_count()) {
+    finish(first + lane, row, sums[lane], squares[lane]);
+  }
+}
+
+fn block_at(at: u32) -> Block {
+  return Block(x_low[at], x_high[at], lane_sums[at]);
+}
+
+// A unit times the blocks of four tokens from number `first` on.
+fn dot_tokens(unit: Integers, first: u32, at: u32, halves: bool) -> vec4f {
+  let stretch = stretch_blocks / columns;
+  let here = at + first * stretch;
+  var dots = vec4f();
+  dots.x = dot_block(unit, block_at(here), halves);
+  dots.y = dot_block(unit, block_at(here + stretch), halves);
+  if (columns > 2u) {
+    dots.z = dot_block(unit, block_at(here + 2u * stretch), halves);
+    dots.w = dot_block(unit, block_at(here + 3u * stretch), halves);
+  }
+  return dots;
+}
