@@ -277,6 +277,17 @@ export interface Kernels {
     threshold: number,
     ids: number,
   ): number;
+  /**
+   * Writes the ids of the `k` largest values, at most 256: the largest first, the lower id first among equals, NaN before all others. The values are
+   * the first `n`, or those of `n` ascending `ids`, where that is not 0. Returns how many.
+   */
+  largest(
+    values: number,
+    ids: number,
+    n: number,
+    k: number,
+    out: number,
+  ): number;
   /** Zeroes the elements with |h| <= threshold; returns how many remain. */
   keep_above(h: number, n: number, threshold: number): number;
   /** x = max(x, 0). */

@@ -268,8 +268,9 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Appends `tokens` to `sequence`. Gives the `k` largest logits after the last
-   * token, and log Σ exp over all. Where a GPU holds the whole output head, it
-   * picks them, and they alone come back from it; log Σ exp is then an f32.
+   * token, and log Σ exp over all, or NaN in its place where `needsSum` is false:
+   * then places pick them, and leave out what is not needed to know them. Where a
+   * GPU holds the whole output head, it always picks them; log Σ exp is then an f32.
    *
    * @throws as {@linkcode evaluate} does
    * @throws {UsageError} for a `k` below 1
@@ -280,8 +281,17 @@ export class Engine implements AsyncDisposable {
     tokens: ArrayLike<number>,
     k: number,
     signal?: AbortSignal,
+    needsSum = true,
   ): Promise<TopLogits> {
-    return (await this.evaluateTops(sequence, tokens, k, "last", signal))[0];
+    const [top] = await this.evaluateTops(
+      sequence,
+      tokens,
+      k,
+      "last",
+      signal,
+      needsSum,
+    );
+    return top;
   }
 
   /**
@@ -295,6 +305,7 @@ export class Engine implements AsyncDisposable {
     k: number,
     want: WantLogits,
     signal?: AbortSignal,
+    needsSum = true,
   ): Promise<TopLogits[]> {
     if (!Number.isSafeInteger(k) || k < 1) {
       throw new UsageError(
@@ -302,7 +313,8 @@ export class Engine implements AsyncDisposable {
       );
     }
     const top = Math.min(k, this.#vocabSize);
-    const rows = await this.#evaluate({ sequence, tokens, want, top, signal });
+    const asked = { sequence, tokens, want, top, needsSum, signal };
+    const rows = await this.#evaluate(asked);
     return rows.map((row) => this.#topOf(row, top));
   }
 

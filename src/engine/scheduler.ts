@@ -13,6 +13,8 @@ export interface Request {
   readonly want: WantLogits;
   /** How many of the largest logits are wanted in place of all; 0 = all */
   readonly top: number;
+  /** Whether log Σ exp over all is wanted beside the largest */
+  readonly needsSum?: boolean;
   readonly signal?: AbortSignal;
   /** Told what the places did in each of its steps */
   readonly onTrace?: OnTrace;
@@ -103,13 +105,17 @@ export function fillBatch(
 ): OnTrace | undefined {
   /** How many of the largest logits each wants; 0 = all */
   const tops: number[] = [];
+  let needsSum = false;
   let onTrace: OnTrace | undefined;
   let t = 0;
   batch.copyCount = 0;
   shares.forEach(({ sequence, first, growth, pieces }, row) => {
     let position = first;
     for (const { request, tokens, wanted } of pieces) {
-      if (wanted > 0) tops.push(request?.top ?? 0);
+      if (wanted > 0) {
+        tops.push(request?.top ?? 0);
+        needsSum ||= request?.needsSum ?? false;
+      }
       onTrace ??= request?.onTrace;
       tokens.forEach((id, i) => {
         batch.tokens[t] = id;
@@ -128,5 +134,6 @@ export function fillBatch(
   batch.length = t;
   // As many as are enough for all of them.
   batch.top = tops.includes(0) ? 0 : Math.max(0, ...tops);
+  batch.needsSum = needsSum;
   return onTrace;
 }

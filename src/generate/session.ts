@@ -8,6 +8,8 @@ import type { Sequence } from "../engine/sequence.ts";
 export interface Ask {
   /** How many of the largest logits are wanted; 0 = all */
   readonly top?: number;
+  /** Whether log Σ exp over all logits is wanted beside the largest; true where left out */
+  readonly needsSum?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -83,7 +85,7 @@ export class Session implements Disposable {
   /** Evaluates `ids` and gives the logits after the last of them: all, or the `top` largest. */
   async append(
     ids: readonly number[],
-    ask: { readonly top?: number; readonly signal?: AbortSignal } = {},
+    ask: Ask = {},
   ): Promise<Logits> {
     return (await this.appendWithDraft(ids, [], ask))[0];
   }
@@ -98,14 +100,21 @@ export class Session implements Disposable {
   async appendWithDraft(
     ids: readonly number[],
     draft: readonly number[],
-    { top = 0, signal }: Ask = {},
+    { top = 0, needsSum, signal }: Ask = {},
   ): Promise<Logits[]> {
     this.forgetDraft();
     const engine = this.#engine, sequence = this.#sequence;
     const tokens = [...ids, ...draft];
     const want = draft.length > 0 ? "all" : "last";
     const logits = top > 0
-      ? await engine.evaluateTops(sequence, tokens, top, want, signal)
+      ? await engine.evaluateTops(
+        sequence,
+        tokens,
+        top,
+        want,
+        signal,
+        needsSum,
+      )
       : await engine.evaluate(sequence, tokens, want, signal);
     for (const id of ids) this.#ids.push(id);
     return logits.slice(-1 - draft.length);

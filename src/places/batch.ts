@@ -49,7 +49,7 @@ export class Batch {
       offset += view.byteLength;
       return view;
     };
-    this.#counts = next(3);
+    this.#counts = next(5);
     this.tokens = next(tokens);
     this.positions = next(tokens);
     this.sequences = next(tokens);
@@ -60,7 +60,7 @@ export class Batch {
   }
 
   static byteLength({ tokens, contextSize }: BatchLimits): number {
-    return 4 * (3 + tokens * (7 + pagesFor(contextSize)));
+    return 4 * (5 + tokens * (7 + pagesFor(contextSize)));
   }
 
   /** How many tokens this step has. */
@@ -85,6 +85,22 @@ export class Batch {
   }
   set top(count: number) {
     this.#counts[2] = count;
+  }
+
+  /** Whether log Σ exp over all logits is wanted beside the largest. */
+  get needsSum(): boolean {
+    return this.#counts[3] > 0;
+  }
+  set needsSum(needed: boolean) {
+    this.#counts[3] = Number(needed);
+  }
+
+  /** How many of the largest of its logits each CPU place gives in place of all; 0 = all. The team's own. */
+  get picked(): number {
+    return this.#counts[4];
+  }
+  set picked(count: number) {
+    this.#counts[4] = count;
   }
 
   get logitCount(): number {

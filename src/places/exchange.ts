@@ -18,6 +18,7 @@ import {
   forward,
   type GpuSidePlace,
 } from "./place.ts";
+import { pick, type Picked } from "./top_logits_row.ts";
 
 /** What place number `index` does, the GPU's after the CPU's. A CPU place has done it at once, the GPU's perhaps later. */
 type Action = (
@@ -98,14 +99,32 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
     take: (place, buffers) =>
       place.keepAbove(buffers.batch, buffers.topKThresholds()),
   },
-  "logits": {
+  "candidates": {
     put: (place, buffers, _stage, index) =>
-      after(
+      buffers.putCandidates(index, pickedBy(place, buffers)),
+    take: (place, buffers) =>
+      place.reach?.(buffers.batch, buffers.leastPicked()),
+  },
+  "logits": {
+    put: (place, buffers, _stage, index) => {
+      if (index < buffers.cpuPlaces && buffers.batch.picked > 0) {
+        return buffers.putPicked(index, pickedBy(place, buffers));
+      }
+      return after(
         place.logits(buffers.batch),
         (rows) => buffers.putLogits(index, rows),
-      ),
+      );
+    },
   },
 };
+
+function pickedBy(
+  place: CpuSidePlace,
+  { batch }: ExchangeBuffers,
+): readonly Picked[] {
+  return place.pick?.(batch) ??
+    place.logits(batch).map((row) => pick(row, batch.picked));
+}
 
 /** Adds terms up, in their order, in the place of the first. */
 function sumOf([sum, ...others]: readonly Float32Array[]): Float32Array {

@@ -16,7 +16,12 @@ import type { Sparsity } from "../plan/sparsity.ts";
 import { type Batch, type BatchLimits, copyRows } from "./batch.ts";
 import type { CacheType } from "./cache_type.ts";
 import { topKThresholds } from "./top_k.ts";
-import { resultLength } from "./top_logits_row.ts";
+import {
+  packTopLogits,
+  type Picked,
+  pickedByCpu,
+  resultLength,
+} from "./top_logits_row.ts";
 
 /** What a team computes, and where. */
 export interface ExchangeOptions {
@@ -186,14 +191,73 @@ export class ExchangeBuffers {
     );
   }
 
+  /** Says in the batch what CPU places pick; before a step. */
+  begin(): void {
+    const { batch, options: { model, plan } } = this;
+    batch.picked = pickedByCpu(batch, model.vocabSize, plan);
+  }
+
+  /** Takes a CPU place's first logits of each row, for {@linkcode leastPicked}. */
+  putCandidates(index: number, rows: readonly Picked[]): void {
+    rows.forEach(({ logits }, row) =>
+      this.#candidates(row, index, index + 1).set(logits)
+    );
+  }
+
+  /** Of each row, a logit that `batch.picked` reach. */
+  leastPicked(): number[] {
+    const { batch, cpuPlaces } = this;
+    return Array.from({ length: batch.logitCount }, (_, row) => {
+      const all = this.#candidates(row, 0, cpuPlaces).slice().sort();
+      // NaN comes last.
+      return all.at(-1)! >= -Infinity ? all.at(-batch.picked)! : -Infinity;
+    });
+  }
+
+  /** Takes the largest of a CPU place's logits of each row. */
+  putPicked(index: number, rows: readonly Picked[]): void {
+    const { start } = this.#plans[index].vocab;
+    rows.forEach(({ ids, logits }, row) => {
+      const own = this.#picked(row, index);
+      own.logits.set(logits);
+      ids.forEach((id, i) => own.ids[i] = start + id);
+    });
+  }
+
   logitRows(): Float32Array[] {
     const { batch } = this;
+    const { picked, logitCount: length } = batch;
+    if (picked > 0) {
+      return Array.from({ length }, (_, row) =>
+        packTopLogits(
+          this.#plans.slice(0, this.cpuPlaces).map((_, i) =>
+            this.#picked(row, i)
+          ),
+          picked,
+        ));
+    }
     const { model: { vocabSize }, plan } = this.options;
-    const length = resultLength(batch, vocabSize, plan.gpu?.vocab);
-    return Array.from({ length: batch.logitCount }, (_, i) => {
+    const width = resultLength(batch, vocabSize, plan.gpu?.vocab);
+    return Array.from({ length }, (_, i) => {
       const start = i * vocabSize;
-      return this.#logits.subarray(start, start + length);
+      return this.#logits.subarray(start, start + width);
     });
+  }
+
+  /** Where a CPU place puts what it picked of a row. */
+  #picked(row: number, index: number): Picked {
+    const { batch: { picked }, options: { model: { vocabSize } } } = this;
+    const start = row * vocabSize + 2 * picked * index;
+    const logits = this.#logits.subarray(start, start + picked);
+    const idsAt = logits.byteOffset + logits.byteLength;
+    return { logits, ids: new Uint32Array(logits.buffer, idsAt, picked) };
+  }
+
+  /** Where CPU places `first` to `end` - 1 put candidates of a row: behind what all pick. */
+  #candidates(row: number, first: number, end: number): Float32Array {
+    const { batch: { picked }, options: { model: { vocabSize } } } = this;
+    const start = row * vocabSize + 2 * picked * this.cpuPlaces;
+    return this.#logits.subarray(start + first * picked, start + end * picked);
   }
 
   #copy(from: Float32Array, to: Float32Array): void {

@@ -9,6 +9,7 @@ import type { Sparsity } from "../plan/sparsity.ts";
 import type { Batch } from "./batch.ts";
 import type { MeasuredGpu } from "./gpu_stats.ts";
 import type { LayerCounts } from "./stats.ts";
+import type { Picked } from "./top_logits_row.ts";
 import type { Activity, TraceEvent } from "./trace.ts";
 
 /** Holds parts of a model and computes them. All matrices are row-major, one row a token. */
@@ -74,6 +75,14 @@ export interface CpuSidePlace extends Place, Normed {
   neurons(batch: Batch): Float32Array[];
   /** Its columns of the logits, a row for each token that wants them. */
   logits(batch: Batch): Float32Array[];
+  /**
+   * Of each row its `batch.picked` largest logits, with ids that count from its
+   * first; before {@linkcode reach}, any of its logits, as large ones as it knows.
+   * Where it is left out, they are picked from `logits`.
+   */
+  pick?(batch: Batch): Picked[];
+  /** Computes what is missing of the logits that may be as large as `least` of each row. */
+  reach?(batch: Batch, least: readonly number[]): void;
   /** How fast it reads its rows, where it has measured that. */
   readonly rates?: Rates;
   /** How fast it reads its rows now, where it can measure that. */
@@ -175,6 +184,9 @@ export function* forward(
       if (between) yield { exchange: between, stage };
       if (isOurs) place.attentionOutput?.(layer, batch);
     } else if (isOurs) place[kind](batch);
+    if (kind === "head" && batch.picked > 0) {
+      yield { exchange: "candidates", stage };
+    }
     if (after) yield { exchange: after, stage };
   }
   yield { exchange: "logits", stage: schedule[schedule.length - 1] };

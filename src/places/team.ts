@@ -185,6 +185,7 @@ export class InlineTeam implements Team {
   }
 
   async run(onTrace?: OnTrace): Promise<Float32Array[]> {
+    this.#exchanged.begin();
     if (onTrace) await this.#trace(onTrace);
     else await this.#step(this.sides);
     return this.#exchanged.logitRows();

@@ -4,7 +4,7 @@ export interface TopLogits {
   readonly ids: Int32Array;
   /** [k], beside `ids`. */
   readonly logits: Float32Array;
-  /** log Σ exp over the logits of the whole vocabulary. */
+  /** log Σ exp over the logits of the whole vocabulary; NaN where it was not asked for. */
   readonly logSumExp: number;
 }
 

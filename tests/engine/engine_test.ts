@@ -265,14 +265,31 @@ Deno.test("the largest logits are those of the whole row, wherever the head is",
         assert(Math.abs(logSumExp - expected.logSumExp) < 1e-5, what);
       });
     }
+    // Without their sum, and among them such as are more than some place holds.
+    for (const counts of [[1], [5, 9], [13], [20, 1], [47]]) {
+      const given = await Promise.all(
+        counts.map((k) =>
+          engine.evaluateTop(past.fork(), [1], k, undefined, false)
+        ),
+      );
+      given.forEach(({ ids, logits }, i) => {
+        const expected = topLogits(row, counts[i]);
+        assert.deepEqual(ids, expected.ids, `${counts[i]} ${name}`);
+        if (engine.gpu) assertClose(logits, expected.logits);
+        else assert.deepEqual(logits, expected.logits);
+      });
+    }
     const tokens = [1, 5, 9];
     const rows = await engine.evaluate(past.fork(), tokens, "all");
     const tops = await engine.evaluateTops(past.fork(), tokens, 4, "all");
-    assert.deepEqual(
-      tops.map(({ ids }) => ids),
-      rows.map((row) => topLogits(row, 4).ids),
-      name,
-    );
+    const few = [past.fork(), tokens, 4, "all", undefined, false] as const;
+    for (const given of [tops, await engine.evaluateTops(...few)]) {
+      assert.deepEqual(
+        given.map(({ ids }) => ids),
+        rows.map((row) => topLogits(row, 4).ids),
+        name,
+      );
+    }
     for (const k of [0, -1, 1.5, NaN]) {
       await assert.rejects(
         engine.evaluateTop(past, [1], k),

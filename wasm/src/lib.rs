@@ -36,6 +36,7 @@ pub mod simd;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod simd_emulated;
 pub mod table;
+pub mod top;
 pub mod training;
 #[cfg(test)]
 mod twins;

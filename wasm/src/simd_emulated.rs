@@ -135,6 +135,7 @@ comparisons! {
     f32x4_gt to_f32 >;
     f32x4_ge to_f32 >=;
     f32x4_lt to_f32 <;
+    f32x4_le to_f32 <=;
     f32x4_ne to_f32 !=;
     i32x4_gt to_i32 >;
     i32x4_lt to_i32 <;
@@ -168,6 +169,10 @@ pub fn v128_bitselect(a: v128, b: v128, choose_a: v128) -> v128 {
 
 pub fn v128_any_true(a: v128) -> bool {
     to_u64(a) != [0, 0]
+}
+
+pub fn i32x4_all_true(a: v128) -> bool {
+    to_i32(a).into_iter().all(|lane| lane != 0)
 }
 
 pub fn i32x4_bitmask(a: v128) -> u8 {

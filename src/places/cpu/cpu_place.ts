@@ -3,7 +3,6 @@ import type { Kernels } from "../../../wasm/kernels.d.ts";
 import { instantiate, WasmMemory } from "../../kernels/memory.ts";
 import {
   Activations,
-  allocateRows,
   type F32Rows,
   type PackedMatrix,
 } from "../../kernels/matrix.ts";
@@ -19,8 +18,10 @@ import { shardsOf } from "../../plan/shards.ts";
 import { type Batch, copyRows } from "../batch.ts";
 import type { CpuSidePlace } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
+import type { Picked } from "../top_logits_row.ts";
 import { Attention } from "./attention.ts";
 import { FeedForward } from "./feed_forward.ts";
+import { Head } from "./head.ts";
 import { normBySquares, type NormedRows, putSquares } from "./norms.ts";
 import type { Bank, Counters, CpuPlaceOptions } from "./options.ts";
 import {
@@ -40,7 +41,8 @@ const defaultBankBytes = 3.25 * 2 ** 30;
 
 /** What computes in a bank. */
 interface PlaceBank extends Bank {
-  readonly logits: F32Rows;
+  /** Present where the bank has the output head */
+  readonly head?: Head;
   readonly rateSubject: RateSubject;
   attention: Attention;
   feedForward: FeedForward;
@@ -266,9 +268,8 @@ export class CpuPlace implements CpuSidePlace {
 
   head(batch: Batch): void {
     this.#enter(this.#headBank, batch);
-    const { weights, normed, logits, memory: { kernels } } = this.#current;
-    const { output, output_norm, output_norm_bias } = weights.head!;
-    const { logitScale, logitCap } = this.options.model;
+    const { weights, normed, head } = this.#current;
+    const { output_norm, output_norm_bias } = weights.head!;
     let row = 0;
     for (let t = 0; t < batch.length; t++) {
       if (!batch.wantLogits[t]) continue;
@@ -276,10 +277,11 @@ export class CpuPlace implements CpuSidePlace {
     }
     if (row === 0) return;
     normed.changed();
-    this.#countHead(output.multiply(normed, row, logits));
-    const length = row * logits.stride;
-    if (logitScale !== 1) kernels.scale(logits.pointer, length, logitScale);
-    if (logitCap) kernels.soft_cap(logits.pointer, length, logitCap);
+    this.#countHead(head!.run(row, batch.picked));
+  }
+
+  pick(): Picked[] {
+    return this.#headBank.head!.picked;
   }
 
   terms(batch: Batch): Float32Array[] {
@@ -317,12 +319,8 @@ export class CpuPlace implements CpuSidePlace {
   }
 
   logits(batch: Batch): Float32Array[] {
-    const { memory, weights, logits: { pointer, stride } } = this.#current;
-    const { rows } = weights.head!.output;
-    return Array.from(
-      { length: batch.logitCount },
-      (_, i) => memory.f32(pointer + 4 * i * stride, rows),
-    );
+    const { head } = this.#headBank;
+    return Array.from({ length: batch.logitCount }, (_, i) => head!.row(i));
   }
 
   #keepFfnInputs(layer: number, batch: Batch): void {
@@ -433,14 +431,15 @@ function makeBank(
     .filter((layer) => layer.ffn_up.rows > 1);
   const rateSubject = { memory, layers, output, tokens };
   const { hiddenSize } = model;
+  const normed = new Activations(memory, tokens, hiddenSize);
   const bank = {
     layers: share.layers,
     memory,
     weights,
     residual: new Activations(memory, tokens, hiddenSize),
-    normed: new Activations(memory, tokens, hiddenSize),
+    normed,
     sums: new RowSums(memory, stackDepth(model), tokens, hiddenSize),
-    logits: allocateRows(memory, tokens, output?.rows ?? 0),
+    head: output && new Head(memory, model, output, normed, tokens),
     rateSubject,
   };
   // Attention and FFN come when the weights are there.

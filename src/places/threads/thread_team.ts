@@ -144,6 +144,7 @@ export class ThreadTeam implements Team {
   }
 
   async run(onTrace?: OnTrace): Promise<Float32Array[]> {
+    this.#shared.exchanged.begin();
     if (onTrace) onTrace(await this.#trace());
     else await this.#step("forward");
     if (this.gpu) this.gpu.counts = this.#shared.gpuCounts();
