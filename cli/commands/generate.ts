@@ -108,7 +108,7 @@ async function run(flags: GenerateFlags): Promise<number> {
       session,
     },
     timings,
-    flags.logprobs > 0
+    flags.logprobs !== undefined
       ? (piece) => noteLogprobs(piece, model.tokenizer)
       : undefined,
   );

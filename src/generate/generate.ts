@@ -46,11 +46,14 @@ export const textOptions = {
     flag: "-r, --reverse-prompt, --stop <text>",
     description: "end before this text",
   },
-  /** Gives this many of the likeliest tokens with each piece. */
+  /**
+   * Gives each piece's log-probability, and this many of the likeliest tokens with
+   * it; both take the logits of the whole vocabulary. Default: neither.
+   */
   logprobs: {
     type: "integer",
     minimum: 0,
-    default: 0,
+    defaultText: "none",
     flag: "--logprobs <n>",
     description:
       "print each token's log-probability and the n likeliest tokens to standard error",
@@ -116,7 +119,7 @@ export interface Piece {
   readonly id: number;
   /** Text that is complete and can't be part of a stop string; often that of earlier tokens too. */
   readonly text: string;
-  /** Natural logarithm of the token's probability before any filter. */
+  /** Natural logarithm of the token's probability before any filter; NaN where `logprobs` is left out. */
   readonly logprob: number;
   /** The likeliest tokens at this position, where requested. */
   readonly topLogprobs?: readonly SampledToken[];
@@ -178,8 +181,9 @@ export async function* generate(
     { logprob: false },
   );
   // Picked where they are computed, the largest alone come here.
-  const top = sampler.top && Math.max(sampler.top, logprobs);
-  const ask = { top: Math.min(top, tokenizer.vocabSize), signal };
+  const needsSum = logprobs !== undefined;
+  const top = sampler.top && Math.max(sampler.top, logprobs ?? 0);
+  const ask = { top: Math.min(top, tokenizer.vocabSize), needsSum, signal };
   const stops = new StopStrings(stop ?? []);
   const detokenizer = new Detokenizer(tokenizer);
   const limit = Math.min(
@@ -229,8 +233,8 @@ export async function* generate(
       const piece: Piece = {
         id,
         text: stopped.text + (finished ? stops.flush() : ""),
-        logprob: logSoftmaxAt(logits, id),
-        topLogprobs: logprobs > 0 ? topLogprobs(logits, logprobs) : undefined,
+        logprob: needsSum ? logSoftmaxAt(logits, id) : NaN,
+        topLogprobs: logprobs ? topLogprobs(logits, logprobs) : undefined,
       };
       options.onToken?.(piece);
       yield piece;

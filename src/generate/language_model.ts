@@ -288,7 +288,7 @@ export class LanguageModel implements AsyncDisposable {
    * import { tinyBamboo } from "@culm/culm/tiny";
    *
    * await using model = await load(tinyBamboo());
-   * const options = { temperature: 0, maxTokens: 5 };
+   * const options = { temperature: 0, maxTokens: 5, logprobs: 0 };
    * for await (const { text, logprob } of model.generate("Tom had a", options)) {
    *   console.log(text, logprob);
    * }
