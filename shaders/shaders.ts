@@ -268,7 +268,7 @@ fn main(
   let first_token = tile_tokens * group.z;
   let token_end = min(first_token + tile_tokens, step[token_count]);
   let lane = index % 8u;
-  let to = 64u * (index / 8u) + lane;
+  let to = 64u * (index / 8u);
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -283,14 +283,14 @@ fn main(
     for (var i = 0u; i < total; i += 8u) {
       let row = listed[min(i + index / 8u, total - 1u)];
       let weights = unit_weights(row, 8u * group.x + lane);
-      rows_tile[to] = weights[0];
-      rows_tile[to + 8u] = weights[1];
-      rows_tile[to + 16u] = weights[2];
-      rows_tile[to + 24u] = weights[3];
-      rows_tile[to + 32u] = weights[4];
-      rows_tile[to + 40u] = weights[5];
-      rows_tile[to + 48u] = weights[6];
-      rows_tile[to + 56u] = weights[7];
+      rows_tile[to + quad_at(lane, 0u)] = weights[0];
+      rows_tile[to + quad_at(lane, 1u)] = weights[1];
+      rows_tile[to + quad_at(lane, 2u)] = weights[2];
+      rows_tile[to + quad_at(lane, 3u)] = weights[3];
+      rows_tile[to + quad_at(lane, 4u)] = weights[4];
+      rows_tile[to + quad_at(lane, 5u)] = weights[5];
+      rows_tile[to + quad_at(lane, 6u)] = weights[6];
+      rows_tile[to + quad_at(lane, 7u)] = weights[7];
       if (index < 16u) {
         values[index] = tokens_of(i + index / 2u, total, first_token + 4u * (index % 2u), token_end);
       }
@@ -449,7 +449,7 @@ fn main(
   if (index < 8u) {
     var total = vec4f();
     for (var i = 0u; i < 32u; i++) { total += sums[32u * index + i]; }
-    x[64u * (group.x / 8u) + group.x % 8u + 8u * index] += total;
+    x[quad_at(group.x, index)] += total;
   }
 }
 
@@ -514,16 +514,25 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let is_held = row < params.rows;
   if (!is_held && !clears) { return; }
   let weights = unit_weights(min(row, params.rows - 1u), unit);
-  let first = id.y * params.x_stride + 64u * (unit / 8u) + unit % 8u;
+  let x_at = id.y * params.x_stride;
   let scale = select(0.0, params.scale, is_held);
-  x[first] = scale * weights[0];
-  x[first + 8u] = scale * weights[1];
-  x[first + 16u] = scale * weights[2];
-  x[first + 24u] = scale * weights[3];
-  x[first + 32u] = scale * weights[4];
-  x[first + 40u] = scale * weights[5];
-  x[first + 48u] = scale * weights[6];
-  x[first + 56u] = scale * weights[7];
+  x[x_at + quad_at(unit, 0u)] = scale * weights[0];
+  x[x_at + quad_at(unit, 1u)] = scale * weights[1];
+  x[x_at + quad_at(unit, 2u)] = scale * weights[2];
+  x[x_at + quad_at(unit, 3u)] = scale * weights[3];
+  x[x_at + quad_at(unit, 4u)] = scale * weights[4];
+  x[x_at + quad_at(unit, 5u)] = scale * weights[5];
+  x[x_at + quad_at(unit, 6u)] = scale * weights[6];
+  x[x_at + quad_at(unit, 7u)] = scale * weights[7];
+}
+`;
+
+export const floats: string = `// Types whose weights are floats. A "unit" of a row is 32 weights: of a group of 256
+// columns, each lane has every eighth quad.
+
+// Where quad j of a unit lies among the quads of x.
+fn quad_at(unit: u32, j: u32) -> u32 {
+  return 64u * (unit / 8u) + unit % 8u + 8u * j;
 }
 `;
 
@@ -534,6 +543,77 @@ export const heads: string = `// What the two kernels of attention share: where 
 // The page that holds a position of the token's sequence.
 fn page_of(token: u32, position: u32) -> u32 {
   return step[token_at(token, record_pages) + position / page_positions];
+}
+`;
+
+export const integers: string = `// Types whose weights are integers of at most eight bits. A "unit" of a row is 32
+// of them that follow one another: weight = scale · q + minimum, with a scale and
+// a minimum for each half.
+struct Integers {
+  // Four bytes of q in a word, signed: of the first half, and of the second
+  low: vec4u,
+  high: vec4u,
+  scales: vec2f,
+  minimums: vec2f,
+}
+
+// Where quad j of a unit lies among the quads of x.
+fn quad_at(unit: u32, j: u32) -> u32 {
+  return 8u * unit + j;
+}
+
+fn weights_of(u: Integers) -> array<vec4f, 8> {
+  return array<vec4f, 8>(
+    quad_of(u.low.x, u.scales.x, u.minimums.x), quad_of(u.low.y, u.scales.x, u.minimums.x),
+    quad_of(u.low.z, u.scales.x, u.minimums.x), quad_of(u.low.w, u.scales.x, u.minimums.x),
+    quad_of(u.high.x, u.scales.y, u.minimums.y), quad_of(u.high.y, u.scales.y, u.minimums.y),
+    quad_of(u.high.z, u.scales.y, u.minimums.y), quad_of(u.high.w, u.scales.y, u.minimums.y),
+  );
+}
+
+fn quad_of(bytes: u32, scale: f32, minimum: f32) -> vec4f {
+  return scale * vec4f(unpack4xI8(bytes)) + minimum;
+}
+
+fn low_nibbles(words: vec4u) -> vec4u {
+  return words & vec4u(0x0f0f0f0fu);
+}
+
+fn high_nibbles(words: vec4u) -> vec4u {
+  return (words >> vec4u(4u)) & vec4u(0x0f0f0f0fu);
+}
+
+// Half number \`i\` of a plane of them.
+fn half_at(plane: u32, i: u32) -> f32 {
+  return unpack2x16float(matrix[plane + i / 8u][i / 2u % 4u] >> (16u * (i % 2u))).x;
+}
+`;
+
+export const iq4_table: string = `// The table of IQ4_NL and IQ4_XS for the nibble in each byte, bit by bit: a table
+// that invocations index lies in memory.
+fn iq4_bytes(q: vec4u) -> vec4u {
+  let m = bits_as_bytes(q);
+  let n = bits_as_bytes(q >> vec4u(1u));
+  let below = mix_bytes(
+    mix_bytes(mix_bytes(vec4u(0x81818181u), vec4u(0x98989898u), m), mix_bytes(vec4u(0xadadadadu), vec4u(0xbfbfbfbfu), m), n),
+    mix_bytes(mix_bytes(vec4u(0xcfcfcfcfu), vec4u(0xddddddddu), m), mix_bytes(vec4u(0xeaeaeaeau), vec4u(0xf6f6f6f6u), m), n),
+    bits_as_bytes(q >> vec4u(2u)),
+  );
+  let above = mix_bytes(
+    mix_bytes(mix_bytes(vec4u(0x01010101u), vec4u(0x0d0d0d0du), m), mix_bytes(vec4u(0x19191919u), vec4u(0x26262626u), m), n),
+    mix_bytes(mix_bytes(vec4u(0x35353535u), vec4u(0x45454545u), m), mix_bytes(vec4u(0x59595959u), vec4u(0x71717171u), m), n),
+    bits_as_bytes(q >> vec4u(2u)),
+  );
+  return mix_bytes(below, above, bits_as_bytes(q >> vec4u(3u)));
+}
+
+// All bits of a byte, where its lowest one is set.
+fn bits_as_bytes(q: vec4u) -> vec4u {
+  return (q & vec4u(0x01010101u)) * vec4u(255u);
+}
+
+fn mix_bytes(a: vec4u, b: vec4u, mask: vec4u) -> vec4u {
+  return (a & ~mask) | (b & mask);
 }
 `;
 
@@ -648,35 +728,25 @@ fn store(
 }
 `;
 
-export const lanes_subgroup: string = `// What a lane has of its rows' products and of Σ x²
-struct LaneSums { rows: vec4f, squares: f32 }
-
-// Adds up over the lanes of some rows, which are neighbours in one subgroup.
-fn sum_over_lanes(own: LaneSums, lane: u32, row: u32) -> LaneSums {
-  var sums = own;
+export const lanes_subgroup: string = `// Adds up over the lanes of some rows, which are neighbours in one subgroup.
+fn sum_over_lanes(own: vec4f, lane: u32, row: u32) -> vec4f {
+  var sum = own;
   for (var distance = lanes / 2u; distance > 0u; distance /= 2u) {
-    sums.rows += subgroupShuffleXor(sums.rows, distance);
-    sums.squares += subgroupShuffleXor(sums.squares, distance);
+    sum += subgroupShuffleXor(sum, distance);
   }
-  return sums;
+  return sum;
 }
 `;
 
-export const lanes_workgroup: string = `// What a lane has of its rows' products and of Σ x²
-struct LaneSums { rows: vec4f, squares: f32 }
-var<workgroup> lane_sums: array<LaneSums, 256>;
-
-// Adds up over the lanes of some rows, in an order that never changes; each gets the sums.
-fn sum_over_lanes(own: LaneSums, lane: u32, row: u32) -> LaneSums {
+export const lanes_workgroup: string = `// Adds up over the lanes of some rows, in an order that never changes; each gets the
+// sum. A kernel that has room for so many vectors calls it \`lane_sums\`.
+fn sum_over_lanes(own: vec4f, lane: u32, row: u32) -> vec4f {
   let first = row * lanes;
+  workgroupBarrier();
   lane_sums[first + lane] = own;
   for (var distance = lanes / 2u; distance > 0u; distance /= 2u) {
     workgroupBarrier();
-    if (lane < distance) {
-      let other = lane_sums[first + lane + distance];
-      lane_sums[first + lane].rows += other.rows;
-      lane_sums[first + lane].squares += other.squares;
-    }
+    if (lane < distance) { lane_sums[first + lane] += lane_sums[first + lane + distance]; }
   }
   workgroupBarrier();
   return lane_sums[first];
@@ -849,9 +919,114 @@ fn products(weights: vec4f, one: vec4f, two: vec4f) -> vec2f {
 }
 `;
 
+export const mul_mat_q: string = `// out[token][row] = matrix[row] · x[token] in integers, in tiles of 64 rows and 32
+// tokens, two blocks of columns at a time: an invocation computes 8 rows of 2 tokens.
+// What it puts into the tiles it reads while the blocks before are multiplied.
+var<workgroup> rows_low: array<vec4u, 128>;
+var<workgroup> rows_high: array<vec4u, 128>;
+// Scales and minimums
+var<workgroup> rows_by: array<vec4f, 128>;
+var<workgroup> x_low: array<vec4u, 64>;
+var<workgroup> x_high: array<vec4u, 64>;
+var<workgroup> x_by: array<vec4f, 64>;
+
+@compute @workgroup_size(128)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_index) index: u32,
+) {
+  let first_row = group.x * tile_rows;
+  let first_token = group.y * many_tokens;
+  let last_token = product_count() - 1u;
+
+  // What this invocation reads: a unit of a row, and one in two a block of a token
+  let side = index % 2u;
+  let slot = index / 2u;
+  let row = min(first_row + slot, params.rows - 1u);
+  let x_at = x_first(min(first_token + slot, last_token));
+  let to = 64u * side + slot;
+  let x_to = 32u * side + slot;
+
+  // What it computes: every 8th row from \`along\` on, tokens \`across\` and \`across\` + 16
+  let across = index % 16u;
+  let along = index / 16u;
+  var s0 = vec2f();
+  var s1 = vec2f();
+  var s2 = vec2f();
+  var s3 = vec2f();
+  var s4 = vec2f();
+  var s5 = vec2f();
+  var s6 = vec2f();
+  var s7 = vec2f();
+  var squares = vec2f();
+
+  let end = 8u * params.groups;
+  var unit = integers(row, side);
+  var block = Block();
+  if (index < 64u) { block = block_of(x_at + 8u * side, 8u * side); }
+  for (var first = 0u; first < end; first += 2u) {
+    rows_low[to] = unit.low;
+    rows_high[to] = unit.high;
+    rows_by[to] = vec4f(unit.scales, unit.minimums);
+    if (index < 64u) {
+      x_low[x_to] = block.low;
+      x_high[x_to] = block.high;
+      x_by[x_to] = block.by;
+    }
+    workgroupBarrier();
+    let next = min(first + 2u, end - 2u) + side;
+    unit = integers(row, next);
+    if (index < 64u) { block = block_of(x_at + 8u * next, 8u * next); }
+    for (var i = 0u; i < 2u; i++) {
+      let one = block_at(32u * i + across);
+      let two = block_at(32u * i + across + 16u);
+      squares += vec2f(one.by.w, two.by.w);
+      let at = 64u * i + along;
+      s0 += dot_two(at, one, two);
+      s1 += dot_two(at + 8u, one, two);
+      s2 += dot_two(at + 16u, one, two);
+      s3 += dot_two(at + 24u, one, two);
+      s4 += dot_two(at + 32u, one, two);
+      s5 += dot_two(at + 40u, one, two);
+      s6 += dot_two(at + 48u, one, two);
+      s7 += dot_two(at + 56u, one, two);
+    }
+    workgroupBarrier();
+  }
+
+  let row_first = first_row + along;
+  for (var c = 0u; c < 2u; c++) {
+    let token = first_token + across + 16u * c;
+    if (token > last_token) { continue; }
+    finish(token, row_first, s0[c], squares[c]);
+    finish(token, row_first + 8u, s1[c], squares[c]);
+    finish(token, row_first + 16u, s2[c], squares[c]);
+    finish(token, row_first + 24u, s3[c], squares[c]);
+    finish(token, row_first + 32u, s4[c], squares[c]);
+    finish(token, row_first + 40u, s5[c], squares[c]);
+    finish(token, row_first + 48u, s6[c], squares[c]);
+    finish(token, row_first + 56u, s7[c], squares[c]);
+  }
+  add_counts(index);
+}
+
+fn block_at(at: u32) -> Block {
+  return Block(x_low[at], x_high[at], x_by[at]);
+}
+
+// A row's unit times the blocks of two tokens.
+fn dot_two(at: u32, one: Block, two: Block) -> vec2f {
+  let by = rows_by[at];
+  let unit = Integers(rows_low[at], rows_high[at], by.xy, by.zw);
+  return vec2f(dot_block(unit, one, true), dot_block(unit, two, true));
+}
+`;
+
 export const mul_mat_vec: string = `// out[row] = matrix[row] · x of one token. The workgroup has \`lanes\` invocations
 // for \`rows\` times \`rows_each\` rows: lanes read neighbouring vectors of a row, and
 // each uses what it has read of x for \`rows_each\` rows: 4, or 1 where rows are masked.
+var<workgroup> lane_sums: array<vec4f, 256>;
+
 @compute @workgroup_size(lanes, rows)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -873,8 +1048,9 @@ fn main(
       sums += dot_rows(row, unit, v);
     }
   }
-  let total = sum_over_lanes(LaneSums(sums, squares), id.x, id.y);
-  if (id.x < rows_each) { finish(0u, row + id.x, total.rows[id.x], total.squares); }
+  let total = sum_over_lanes(sums, id.x, id.y);
+  if (normed) { squares = sum_over_lanes(vec4f(squares), id.x, id.y).x; }
+  if (id.x < rows_each) { finish(0u, row + id.x, total[id.x], squares); }
   add_counts(index);
 }
 
@@ -897,6 +1073,123 @@ fn normed_unit(v: array<vec4f, 8>, at: u32) -> array<vec4f, 8> {
 fn dot_units(a: array<vec4f, 8>, b: array<vec4f, 8>) -> f32 {
   return dot(a[0], b[0]) + dot(a[1], b[1]) + dot(a[2], b[2]) + dot(a[3], b[3]) +
     dot(a[4], b[4]) + dot(a[5], b[5]) + dot(a[6], b[6]) + dot(a[7], b[7]);
+}
+`;
+
+export const mul_mat_vec_q: string = `// out[token][row] = matrix[row] · x[token] in integers, of a token, or of up to
+// \`columns\` (2, 4 or 8) for which weights are read and unpacked once. The workgroup
+// has \`lanes\` invocations for \`rows\` times \`rows_each\` rows: lanes read neighbouring
+// units of a row. Before, all of them make blocks of a stretch of x. A row's sum has
+// the same order whatever \`columns\` is.
+
+// Blocks of a stretch, of all columns together
+const stretch_blocks = 256u;
+var<workgroup> x_low: array<vec4u, stretch_blocks>;
+var<workgroup> x_high: array<vec4u, stretch_blocks>;
+// What \`quantised\` calls a block's \`by\`; in the end what lanes add up
+var<workgroup> lane_sums: array<vec4f, stretch_blocks>;
+
+// Sums of one token and four rows: a; of one row's four tokens and four more: a and
+// b, of the next row's: c and d
+struct Dots { a: vec4f, b: vec4f, c: vec4f, d: vec4f }
+
+@compute @workgroup_size(lanes, rows)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_id) id: vec3u,
+  @builtin(local_invocation_index) index: u32,
+) {
+  let row = (group.x * rows + id.y) * rows_each;
+  let wanted = wanted_rows(row);
+  let blocks = 8u * params.groups;
+  let stretch = stretch_blocks / columns;
+  var sums = Dots();
+  var squares = array<vec4f, 2>();
+  for (var first = 0u; first < blocks; first += stretch) {
+    let count = min(stretch, blocks - first);
+    workgroupBarrier();
+    for (var i = index; i < count * columns; i += lanes * rows) {
+      let token = i / count;
+      let block = first + i % count;
+      let made = block_of(x_first(min(token, product_count() - 1u)) + 8u * block, 8u * block);
+      let to = token * stretch + i % count;
+      x_low[to] = made.low;
+      x_high[to] = made.high;
+      lane_sums[to] = made.by;
+    }
+    workgroupBarrier();
+    for (var at = id.x; at < count; at += lanes) {
+      if (normed) {
+        squares[0].x += lane_sums[at].w;
+        if (columns > 1u) { squares[0].y += lane_sums[at + stretch].w; }
+        if (columns > 2u) { squares[0] += vec4f(0.0, 0.0, lane_sums[at + 2u * stretch].w, lane_sums[at + 3u * stretch].w); }
+        if (columns > 4u) {
+          squares[1] += vec4f(
+            lane_sums[at + 4u * stretch].w, lane_sums[at + 5u * stretch].w,
+            lane_sums[at + 6u * stretch].w, lane_sums[at + 7u * stretch].w,
+          );
+        }
+      }
+      let dots = dot_rows(row, first + at, at, wanted);
+      sums.a += dots.a;
+      if (columns > 1u) { sums.c += dots.c; }
+      if (columns > 4u) {
+        sums.b += dots.b;
+        sums.d += dots.d;
+      }
+    }
+  }
+  if (normed) {
+    squares[0] = sum_over_lanes(squares[0], id.x, id.y);
+    if (columns > 4u) { squares[1] = sum_over_lanes(squares[1], id.x, id.y); }
+  }
+  let total = sum_over_lanes(sums.a, id.x, id.y);
+  if (columns == 1u) {
+    if (id.x < rows_each) { finish(0u, row + id.x, total[id.x], squares[0].x); }
+  } else {
+    finish_tokens(0u, row, id.x, total, squares[0]);
+    finish_tokens(0u, row + 1u, id.x, sum_over_lanes(sums.c, id.x, id.y), squares[0]);
+    if (columns > 4u) {
+      finish_tokens(4u, row, id.x, sum_over_lanes(sums.b, id.x, id.y), squares[1]);
+      finish_tokens(4u, row + 1u, id.x, sum_over_lanes(sums.d, id.x, id.y), squares[1]);
+    }
+  }
+  add_counts(index);
+}
+
+// Which of the invocation's rows are read: of several tokens all, of one those that
+// its mask leaves.
+fn wanted_rows(row: u32) -> vec4<bool> {
+  if (columns > 1u || mask == mask_all) { return vec4<bool>(row < params.rows); }
+  return vec4<bool>(
+    is_computed(0u, row), rows_each > 1u && is_computed(0u, row + 1u),
+    rows_each > 2u && is_computed(0u, row + 2u), rows_each > 2u && is_computed(0u, row + 3u),
+  );
+}
+
+// Four tokens' results of a row, a lane for each.
+fn finish_tokens(first: u32, row: u32, lane: u32, sums: vec4f, squares: vec4f) {
+  if (lane < 4u && first + lane < product_count()) {
+    finish(first + lane, row, sums[lane], squares[lane]);
+  }
+}
+
+fn block_at(at: u32) -> Block {
+  return Block(x_low[at], x_high[at], lane_sums[at]);
+}
+
+// A unit times the blocks of four tokens from number \`first\` on.
+fn dot_tokens(unit: Integers, first: u32, at: u32, halves: bool) -> vec4f {
+  let stretch = stretch_blocks / columns;
+  let here = at + first * stretch;
+  var dots = vec4f();
+  dots.x = dot_block(unit, block_at(here), halves);
+  dots.y = dot_block(unit, block_at(here + stretch), halves);
+  if (columns > 2u) {
+    dots.z = dot_block(unit, block_at(here + 2u * stretch), halves);
+    dots.w = dot_block(unit, block_at(here + 3u * stretch), halves);
+  }
+  return dots;
 }
 `;
 
@@ -1045,6 +1338,75 @@ fn add_counts(index: u32) {
       atomicAdd(&counters[params.counter + counter_set + index], atomicLoad(&counted[index]));
     }
   }
+}
+`;
+
+export const quantised: string = `// x as integers: 32 of its numbers, normed, are a block, which has a scale and bytes,
+// so that a unit's product with it is a dot product of bytes.
+
+// A block: its bytes, and (scale, scale · Σ q of each half, Σ x²)
+struct Block { low: vec4u, high: vec4u, by: vec4f }
+
+// The block of x from vector \`at\` on, whose first column is that of vector \`column\`.
+fn block_of(at: u32, column: u32) -> Block {
+  var a = x[at];
+  var b = x[at + 1u];
+  var c = x[at + 2u];
+  var d = x[at + 3u];
+  var e = x[at + 4u];
+  var f = x[at + 5u];
+  var g = x[at + 6u];
+  var h = x[at + 7u];
+  var squares = 0.0;
+  if (normed) {
+    squares = dot(a, a) + dot(b, b) + dot(c, c) + dot(d, d) + dot(e, e) + dot(f, f) + dot(g, g) + dot(h, h);
+    a *= norm[column];
+    b *= norm[column + 1u];
+    c *= norm[column + 2u];
+    d *= norm[column + 3u];
+    e *= norm[column + 4u];
+    f *= norm[column + 5u];
+    g *= norm[column + 6u];
+    h *= norm[column + 7u];
+  }
+  // Bits of floats without a sign order as these do, and those of NaN come last.
+  let most = max(
+    max(max(bits_of_size(a), bits_of_size(b)), max(bits_of_size(c), bits_of_size(d))),
+    max(max(bits_of_size(e), bits_of_size(f)), max(bits_of_size(g), bits_of_size(h))),
+  );
+  let largest = bitcast<f32>(max(max(most.x, most.y), max(most.z, most.w)));
+  // Below this its inverse overflows.
+  let is_zero = largest < 1e-36;
+  let scale = select(largest / 127.0, 0.0, is_zero);
+  let inverse = select(127.0 / largest, 0.0, is_zero);
+  let low = vec4u(bytes_of(inverse * a), bytes_of(inverse * b), bytes_of(inverse * c), bytes_of(inverse * d));
+  let high = vec4u(bytes_of(inverse * e), bytes_of(inverse * f), bytes_of(inverse * g), bytes_of(inverse * h));
+  let ones = vec4u(0x01010101u);
+  let sums = scale * vec2f(f32(dot_bytes(low, ones)), f32(dot_bytes(high, ones)));
+  return Block(low, high, vec4f(scale, sums, squares));
+}
+
+fn bits_of_size(v: vec4f) -> vec4u {
+  return bitcast<vec4u>(v) & vec4u(0x7fffffffu);
+}
+
+fn bytes_of(v: vec4f) -> u32 {
+  return pack4xI8(vec4i(round(v)));
+}
+
+fn dot_bytes(a: vec4u, b: vec4u) -> i32 {
+  return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) +
+    dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
+}
+
+// A unit times a block; \`halves\` says whether the unit's halves have scales of their own.
+fn dot_block(unit: Integers, block: Block, halves: bool) -> f32 {
+  let low = dot_bytes(unit.low, block.low);
+  let high = dot_bytes(unit.high, block.high);
+  if (halves) {
+    return block.by.x * dot(unit.scales, vec2f(f32(low), f32(high))) + dot(unit.minimums, block.by.yz);
+  }
+  return block.by.x * unit.scales.x * f32(low + high) + unit.minimums.x * (block.by.y + block.by.z);
 }
 `;
 
@@ -1358,389 +1720,164 @@ fn quad_weights_f32(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
 `;
 
 export const weights_i8h: string = `// I8H: weight = scale · q, a scale for 16 weights: what the types without a layout
-// of their own become. A row has a plane of q (as in Q8_0) and one of scales, 16
-// f32 for each group: of its quads for lanes 0 to 3, then for lanes 4 to 7.
-fn unit_weights_i8h(row: u32, unit: u32) -> array<vec4f, 8> {
+// of their own become. A row has a plane of q (as in Q8_0) and one of scales, f32.
+const halves_i8h = true;
+
+fn integers_i8h(row: u32, unit: u32) -> Integers {
   let start = row * 20u * params.groups;
   let first = start + 16u * (unit / 8u) + unit % 8u;
-  let a = matrix[first];
-  let b = matrix[first + 8u];
-  let scales = start + 16u * params.groups + unit / 8u * 4u + unit % 8u / 4u * 2u;
-  let s = bitcast<vec4f>(matrix[scales]);
-  let t = bitcast<vec4f>(matrix[scales + 1u]);
-  return array<vec4f, 8>(
-    s.x * quad_of_i8h(a.x), s.y * quad_of_i8h(a.y),
-    s.z * quad_of_i8h(a.z), s.w * quad_of_i8h(a.w),
-    t.x * quad_of_i8h(b.x), t.y * quad_of_i8h(b.y),
-    t.z * quad_of_i8h(b.z), t.w * quad_of_i8h(b.w),
-  );
-}
-
-fn quad_of_i8h(bytes: u32) -> vec4f {
-  return vec4f(unpack4xI8(bytes));
-}
-
-// Quad j of a lane's unit.
-fn quad_weights_i8h(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
-  let start = row * 20u * params.groups;
-  let scales = start + 16u * params.groups + 4u * group + lane / 4u * 2u;
-  let bytes = matrix[start + 16u * group + 8u * (j / 4u) + lane][j % 4u];
-  return bitcast<f32>(matrix[scales + j / 4u][j % 4u]) * quad_of_i8h(bytes);
+  let low = matrix[first];
+  let high = matrix[first + 8u];
+  let scales = bitcast<vec4f>(matrix[start + 16u * params.groups + unit / 2u]);
+  return Integers(low, high, select(scales.xy, scales.zw, unit % 2u == 1u), vec2f());
 }
 `;
 
 export const weights_i8hm: string = `// I8HM: weight = scale · q + minimum, as I8H with a plane of minimums behind the
 // scales, laid out as these.
-fn unit_weights_i8hm(row: u32, unit: u32) -> array<vec4f, 8> {
+const halves_i8hm = true;
+
+fn integers_i8hm(row: u32, unit: u32) -> Integers {
   let start = row * 24u * params.groups;
   let first = start + 16u * (unit / 8u) + unit % 8u;
-  let a = matrix[first];
-  let b = matrix[first + 8u];
-  let scales = start + 16u * params.groups + unit / 8u * 4u + unit % 8u / 4u * 2u;
-  let s = bitcast<vec4f>(matrix[scales]);
-  let t = bitcast<vec4f>(matrix[scales + 1u]);
-  let m = bitcast<vec4f>(matrix[scales + 4u * params.groups]);
-  let n = bitcast<vec4f>(matrix[scales + 4u * params.groups + 1u]);
-  return array<vec4f, 8>(
-    s.x * quad_of_i8hm(a.x) + m.x, s.y * quad_of_i8hm(a.y) + m.y,
-    s.z * quad_of_i8hm(a.z) + m.z, s.w * quad_of_i8hm(a.w) + m.w,
-    t.x * quad_of_i8hm(b.x) + n.x, t.y * quad_of_i8hm(b.y) + n.y,
-    t.z * quad_of_i8hm(b.z) + n.z, t.w * quad_of_i8hm(b.w) + n.w,
+  let low = matrix[first];
+  let high = matrix[first + 8u];
+  let at = start + 16u * params.groups + unit / 2u;
+  let scales = bitcast<vec4f>(matrix[at]);
+  let minimums = bitcast<vec4f>(matrix[at + 4u * params.groups]);
+  let is_odd = unit % 2u == 1u;
+  return Integers(
+    low,
+    high,
+    select(scales.xy, scales.zw, is_odd),
+    select(minimums.xy, minimums.zw, is_odd),
   );
-}
-
-fn quad_of_i8hm(bytes: u32) -> vec4f {
-  return vec4f(unpack4xI8(bytes));
-}
-
-// Quad j of a lane's unit.
-fn quad_weights_i8hm(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
-  let start = row * 24u * params.groups;
-  let scales = start + 16u * params.groups + 4u * group + lane / 4u * 2u + j / 4u;
-  let bytes = matrix[start + 16u * group + 8u * (j / 4u) + lane][j % 4u];
-  let scale = bitcast<f32>(matrix[scales][j % 4u]);
-  let minimum = bitcast<f32>(matrix[scales + 4u * params.groups][j % 4u]);
-  return scale * quad_of_i8hm(bytes) + minimum;
 }
 `;
 
 export const weights_iq4_nl: string = `// IQ4_NL: weight = d · table[q]. A row is laid out as one of Q4_0.
-fn unit_weights_iq4_nl(row: u32, unit: u32) -> array<vec4f, 8> {
+const halves_iq4_nl = false;
+
+fn integers_iq4_nl(row: u32, unit: u32) -> Integers {
   let start = row * 9u * params.groups;
   let nibbles = matrix[start + unit];
-  let scales = matrix[start + 8u * params.groups + unit / 8u];
-  let low = nibbles & vec4u(0x0f0f0f0fu);
-  let high = (nibbles >> vec4u(4u)) & vec4u(0x0f0f0f0fu);
-  let d01 = unpack2x16float(scales.x);
-  let d23 = unpack2x16float(scales.y);
-  let d45 = unpack2x16float(scales.z);
-  let d67 = unpack2x16float(scales.w);
-  return array<vec4f, 8>(
-    d01.x * quad_of_iq4_nl(low.x), d01.y * quad_of_iq4_nl(high.x),
-    d23.x * quad_of_iq4_nl(low.y), d23.y * quad_of_iq4_nl(high.y),
-    d45.x * quad_of_iq4_nl(low.z), d45.y * quad_of_iq4_nl(high.z),
-    d67.x * quad_of_iq4_nl(low.w), d67.y * quad_of_iq4_nl(high.w),
-  );
-}
-
-// The table's numbers, from -127 to 113: a polynomial that comes within 0.39 of
-// each is rounded. A table that invocations index lies in memory.
-fn quad_of_iq4_nl(bytes: u32) -> vec4f {
-  let x = vec4f(unpack4xU8(bytes)) - 7.5;
-  return round(((((0.000145 * x + 0.00108) * x + 0.0698) * x - 0.113) * x + 11.616) * x - 4.42);
-}
-
-// Quad j of a lane's unit.
-fn quad_weights_iq4_nl(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
-  let start = row * 9u * params.groups;
-  let scales = matrix[start + 8u * params.groups + group][j / 2u];
-  let nibbles = matrix[start + 8u * group + lane][j / 2u];
-  let q = (nibbles >> (4u * (j % 2u))) & 0x0f0f0f0fu;
-  return unpack2x16float(scales)[j % 2u] * quad_of_iq4_nl(q);
+  let d = half_at(start + 8u * params.groups, unit);
+  return Integers(iq4_bytes(nibbles), iq4_bytes(nibbles >> vec4u(4u)), vec2f(d), vec2f());
 }
 `;
 
 export const weights_iq4_xs: string = `// IQ4_XS: weight = d · scale · table[q]; a group is a block of the file. A row has
 // a plane of nibbles (as in Q4_0) and one of the blocks' heads: d, a half, in the
-// first word, and a scale for each quad of a lane, a signed byte, in the next two.
-fn unit_weights_iq4_xs(row: u32, unit: u32) -> array<vec4f, 8> {
+// first word, and a scale for each unit, a signed byte, in the next two.
+const halves_iq4_xs = false;
+
+fn integers_iq4_xs(row: u32, unit: u32) -> Integers {
   let start = row * 9u * params.groups;
   let nibbles = matrix[start + unit];
   let head = matrix[start + 8u * params.groups + unit / 8u];
-  let low = nibbles & vec4u(0x0f0f0f0fu);
-  let high = (nibbles >> vec4u(4u)) & vec4u(0x0f0f0f0fu);
-  let d = unpack2x16float(head.x).x;
-  let a = d * vec4f(unpack4xI8(head.y));
-  let b = d * vec4f(unpack4xI8(head.z));
-  return array<vec4f, 8>(
-    a.x * quad_of_iq4_xs(low.x), a.y * quad_of_iq4_xs(high.x),
-    a.z * quad_of_iq4_xs(low.y), a.w * quad_of_iq4_xs(high.y),
-    b.x * quad_of_iq4_xs(low.z), b.y * quad_of_iq4_xs(high.z),
-    b.z * quad_of_iq4_xs(low.w), b.w * quad_of_iq4_xs(high.w),
-  );
-}
-
-// The table's numbers, as in IQ4_NL.
-fn quad_of_iq4_xs(bytes: u32) -> vec4f {
-  let x = vec4f(unpack4xU8(bytes)) - 7.5;
-  return round(((((0.000145 * x + 0.00108) * x + 0.0698) * x - 0.113) * x + 11.616) * x - 4.42);
-}
-
-// Quad j of a lane's unit.
-fn quad_weights_iq4_xs(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
-  let start = row * 9u * params.groups;
-  let head = matrix[start + 8u * params.groups + group];
-  let nibbles = matrix[start + 8u * group + lane][j / 2u];
-  let q = (nibbles >> (4u * (j % 2u))) & 0x0f0f0f0fu;
-  let scale = f32(unpack4xI8(select(head.y, head.z, j >= 4u))[j % 4u]);
-  return unpack2x16float(head.x).x * scale * quad_of_iq4_xs(q);
+  let scales = unpack4xI8(select(head.y, head.z, unit % 8u >= 4u) >> (8u * (unit % 4u)));
+  let d = unpack2x16float(head.x).x * f32(scales.x);
+  return Integers(iq4_bytes(nibbles), iq4_bytes(nibbles >> vec4u(4u)), vec2f(d), vec2f());
 }
 `;
 
 export const weights_mxfp4: string = `// MXFP4: weight = d · table[q]. A row is laid out as one of Q4_0, but that a d, a
 // power of two, is the upper half of an f32.
-fn unit_weights_mxfp4(row: u32, unit: u32) -> array<vec4f, 8> {
+const halves_mxfp4 = false;
+
+fn integers_mxfp4(row: u32, unit: u32) -> Integers {
   let start = row * 9u * params.groups;
   let nibbles = matrix[start + unit];
-  let scales = matrix[start + 8u * params.groups + unit / 8u];
-  let low = nibbles & vec4u(0x0f0f0f0fu);
-  let high = (nibbles >> vec4u(4u)) & vec4u(0x0f0f0f0fu);
-  let even = bitcast<vec4f>(scales << vec4u(16u));
-  let odd = bitcast<vec4f>(scales & vec4u(0xffff0000u));
-  return array<vec4f, 8>(
-    even.x * quad_of_mxfp4(low.x), odd.x * quad_of_mxfp4(high.x),
-    even.y * quad_of_mxfp4(low.y), odd.y * quad_of_mxfp4(high.y),
-    even.z * quad_of_mxfp4(low.z), odd.z * quad_of_mxfp4(high.z),
-    even.w * quad_of_mxfp4(low.w), odd.w * quad_of_mxfp4(high.w),
-  );
+  let scales = matrix[start + 8u * params.groups + unit / 8u][unit / 2u % 4u];
+  let d = bitcast<f32>(select(scales << 16u, scales & 0xffff0000u, unit % 2u == 1u));
+  return Integers(bytes_of_mxfp4(nibbles), bytes_of_mxfp4(nibbles >> vec4u(4u)), vec2f(d), vec2f());
 }
 
-// Twice the numbers of E2M1: a sign, two bits of exponent, one of mantissa.
-fn quad_of_mxfp4(bytes: u32) -> vec4f {
-  let q = unpack4xU8(bytes);
-  let magnitude = q & vec4u(7u);
-  let exponent = max(magnitude >> vec4u(1u), vec4u(1u)) - 1u;
-  let leading = select(vec4u(2u), vec4u(0u), magnitude < vec4u(2u));
-  let value = vec4f((leading | (magnitude & vec4u(1u))) << exponent);
-  return select(value, -value, q >= vec4u(8u));
-}
-
-// Quad j of a lane's unit.
-fn quad_weights_mxfp4(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
-  let start = row * 9u * params.groups;
-  let scales = matrix[start + 8u * params.groups + group][j / 2u];
-  let nibbles = matrix[start + 8u * group + lane][j / 2u];
-  let q = (nibbles >> (4u * (j % 2u))) & 0x0f0f0f0fu;
-  let d = bitcast<f32>(select(scales << 16u, scales & 0xffff0000u, j % 2u == 1u));
-  return d * quad_of_mxfp4(q);
+// Twice the numbers of E2M1 (a sign, two bits of exponent, one of mantissa): 0 to
+// 4, 6, 8 and 12, in each byte.
+fn bytes_of_mxfp4(q: vec4u) -> vec4u {
+  let ones = vec4u(0x01010101u);
+  let large = (q >> vec4u(2u)) & ones;
+  let two = (q >> vec4u(1u)) & large;
+  let one = q & large;
+  // 5, 6 and 7 become 1, 2 and 5 more.
+  let magnitude = (q & vec4u(0x07070707u)) + one + (two << vec4u(1u)) + ((one & two) << vec4u(1u));
+  // No byte borrows from the next: 128 less a magnitude is above 0.
+  let bias = vec4u(0x80808080u);
+  let negative = ((q >> vec4u(3u)) & ones) * vec4u(255u);
+  return ((bias + (magnitude & ~negative)) - (magnitude & negative)) ^ bias;
 }
 `;
 
-export const weights_q4_0: string = `// Q4_0: weight = d · (q - 8). A row has a plane of nibbles (a lane's eight quads
-// are one vector, word i holds quad 2i low and quad 2i + 1 high) and a plane of
-// d (the eight halves of a group are one vector).
-fn unit_weights_q4_0(row: u32, unit: u32) -> array<vec4f, 8> {
+export const weights_q4_0: string = `// Q4_0: weight = d · (q - 8). A row has a plane of nibbles (a vector for each unit,
+// word i holds quad i low and quad i + 4 high) and a plane of d, halves.
+const halves_q4_0 = false;
+
+fn integers_q4_0(row: u32, unit: u32) -> Integers {
   let start = row * 9u * params.groups;
   let nibbles = matrix[start + unit];
-  let scales = matrix[start + 8u * params.groups + unit / 8u];
-  let low = nibbles & vec4u(0x0f0f0f0fu);
-  let high = (nibbles >> vec4u(4u)) & vec4u(0x0f0f0f0fu);
-  let d01 = unpack2x16float(scales.x);
-  let d23 = unpack2x16float(scales.y);
-  let d45 = unpack2x16float(scales.z);
-  let d67 = unpack2x16float(scales.w);
-  return array<vec4f, 8>(
-    d01.x * quad_of_q4_0(low.x), d01.y * quad_of_q4_0(high.x),
-    d23.x * quad_of_q4_0(low.y), d23.y * quad_of_q4_0(high.y),
-    d45.x * quad_of_q4_0(low.z), d45.y * quad_of_q4_0(high.z),
-    d67.x * quad_of_q4_0(low.w), d67.y * quad_of_q4_0(high.w),
-  );
-}
-
-fn quad_of_q4_0(bytes: u32) -> vec4f {
-  return vec4f(unpack4xU8(bytes)) - 8.0;
-}
-
-// Quad j of a lane's unit.
-fn quad_weights_q4_0(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
-  let start = row * 9u * params.groups;
-  let scales = matrix[start + 8u * params.groups + group][j / 2u];
-  let nibbles = matrix[start + 8u * group + lane][j / 2u];
-  let q = (nibbles >> (4u * (j % 2u))) & 0x0f0f0f0fu;
-  return unpack2x16float(scales)[j % 2u] * quad_of_q4_0(q);
+  let d = half_at(start + 8u * params.groups, unit);
+  return Integers(low_nibbles(nibbles), high_nibbles(nibbles), vec2f(d), vec2f(-8.0 * d));
 }
 `;
 
 export const weights_q4_k: string = `// Q4_K: weight = d · scale · q - dmin · minimum; a group is a block of the file.
 // A row has a plane of nibbles (as in Q4_0) and a plane of the blocks' heads, as
 // the file has them: d and dmin as halves, then 12 bytes of 6-bit scales and
-// minimums, one of each for every quad of a lane.
-fn unit_weights_q4_k(row: u32, unit: u32) -> array<vec4f, 8> {
+// minimums, one of each for every unit.
+const halves_q4_k = false;
+
+fn integers_q4_k(row: u32, unit: u32) -> Integers {
   let start = row * 9u * params.groups;
   let nibbles = matrix[start + unit];
-  let low = nibbles & vec4u(0x0f0f0f0fu);
-  let high = (nibbles >> vec4u(4u)) & vec4u(0x0f0f0f0fu);
-  let by = scales_of_q4_k(matrix[start + 8u * params.groups + unit / 8u]);
-  let s = by.scales;
-  let m = by.minimums;
-  return array<vec4f, 8>(
-    s[0].x * quad_of_q4_k(low.x) - m[0].x, s[0].y * quad_of_q4_k(high.x) - m[0].y,
-    s[0].z * quad_of_q4_k(low.y) - m[0].z, s[0].w * quad_of_q4_k(high.y) - m[0].w,
-    s[1].x * quad_of_q4_k(low.z) - m[1].x, s[1].y * quad_of_q4_k(high.z) - m[1].y,
-    s[1].z * quad_of_q4_k(low.w) - m[1].z, s[1].w * quad_of_q4_k(high.w) - m[1].w,
-  );
-}
-
-// Scales_q4_k and minimums of a lane's eight quads
-struct Scales_q4_k { scales: array<vec4f, 2>, minimums: array<vec4f, 2> }
-
-fn scales_of_q4_k(head: vec4u) -> Scales_q4_k {
-  let d = unpack2x16float(head.x);
-  // Scales_q4_k and minimums 0 to 3 are whole; 4 to 7 have their upper two bits above those.
-  let upper = (head.yz >> vec2u(2u)) & vec2u(0x30303030u);
-  return Scales_q4_k(
-    array<vec4f, 2>(
-      d.x * quad_of_q4_k(head.y & 0x3f3f3f3fu),
-      d.x * quad_of_q4_k((head.w & 0x0f0f0f0fu) | upper.x),
-    ),
-    array<vec4f, 2>(
-      d.y * quad_of_q4_k(head.z & 0x3f3f3f3fu),
-      d.y * quad_of_q4_k(((head.w >> 4u) & 0x0f0f0f0fu) | upper.y),
-    ),
-  );
-}
-
-fn quad_of_q4_k(bytes: u32) -> vec4f {
-  return vec4f(unpack4xU8(bytes));
-}
-
-// Quad j of a lane's unit.
-fn quad_weights_q4_k(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
-  let start = row * 9u * params.groups;
-  let nibbles = matrix[start + 8u * group + lane][j / 2u];
-  let head = matrix[start + 8u * params.groups + group];
-  let shift = 8u * (j % 4u);
-  var scale = (head.y >> shift) & 0x3fu;
-  var minimum = (head.z >> shift) & 0x3fu;
-  if (j >= 4u) {
-    let upper = (head.yz >> vec2u(shift + 2u)) & vec2u(0x30u);
-    scale = ((head.w >> shift) & 0x0fu) | upper.x;
-    minimum = ((head.w >> (shift + 4u)) & 0x0fu) | upper.y;
-  }
-  let d = unpack2x16float(head.x) * vec2f(f32(scale), f32(minimum));
-  let q = (nibbles >> (4u * (j % 2u))) & 0x0f0f0f0fu;
-  return d.x * quad_of_q4_k(q) - d.y;
+  let head = matrix[start + 8u * params.groups + unit / 8u];
+  let shift = 8u * (unit % 4u);
+  // Scales and minimums 0 to 3 are whole; 4 to 7 have their upper two bits above those.
+  let upper = (head.yz >> vec2u(shift + 2u)) & vec2u(0x30u);
+  let whole = (head.yz >> vec2u(shift)) & vec2u(0x3fu);
+  let split = ((vec2u(head.w) >> vec2u(shift, shift + 4u)) & vec2u(0x0fu)) | upper;
+  let by = unpack2x16float(head.x) * vec2f(select(whole, split, unit % 8u >= 4u));
+  return Integers(low_nibbles(nibbles), high_nibbles(nibbles), vec2f(by.x), vec2f(-by.y));
 }
 `;
 
 export const weights_q6_k: string = `// Q6_K: weight = d · scale · (q - 32); a group is a block of the file. A row has
-// planes of nibbles (a vector for each lane: two words of quads for each half of
-// the block), of upper bit pairs (two words for each lane), of scales (16 bytes
-// for each group) and of d (halves, eight groups to a vector).
-fn unit_weights_q6_k(row: u32, unit: u32) -> array<vec4f, 8> {
-  let q = unit_bytes_q6_k(row, unit);
-  let s = scales_of_q6_k(row, unit);
-  return array<vec4f, 8>(
-    s[0].x * quad_of_q6_k(q[0]), s[0].y * quad_of_q6_k(q[1]),
-    s[0].z * quad_of_q6_k(q[2]), s[0].w * quad_of_q6_k(q[3]),
-    s[1].x * quad_of_q6_k(q[4]), s[1].y * quad_of_q6_k(q[5]),
-    s[1].z * quad_of_q6_k(q[6]), s[1].w * quad_of_q6_k(q[7]),
-  );
-}
+// planes of nibbles (as in Q4_0), of upper bit pairs (two words for each unit: a
+// word has those of quad i of a half in bits 2i and 2i + 1 of its bytes), of scales
+// (two bytes for each unit) and of d, halves.
+const halves_q6_k = true;
 
-// Vectors of a row.
-fn row_vectors_q6_k() -> u32 {
-  return 13u * params.groups + (params.groups + 7u) / 8u;
-}
-
-// q of a lane's eight quads, a byte each.
-fn unit_bytes_q6_k(row: u32, unit: u32) -> array<u32, 8> {
-  let start = row * row_vectors_q6_k();
+fn integers_q6_k(row: u32, unit: u32) -> Integers {
+  let groups = params.groups;
+  let start = row * (13u * groups + (groups + 7u) / 8u);
   let nibbles = matrix[start + unit];
-  let two_lanes = matrix[start + 8u * params.groups + unit / 2u];
-  let pairs = select(two_lanes.xy, two_lanes.zw, unit % 2u == 1u);
-  return array<u32, 8>(
-    bytes_from_q6_k(nibbles.x, pairs.x << 4u), bytes_from_q6_k(nibbles.y, pairs.x << 2u),
-    bytes_from_q6_k(nibbles.x >> 4u, pairs.x), bytes_from_q6_k(nibbles.y >> 4u, pairs.x >> 2u),
-    bytes_from_q6_k(nibbles.z, pairs.y << 4u), bytes_from_q6_k(nibbles.w, pairs.y << 2u),
-    bytes_from_q6_k(nibbles.z >> 4u, pairs.y), bytes_from_q6_k(nibbles.w >> 4u, pairs.y >> 2u),
+  let two_units = matrix[start + 8u * groups + unit / 2u];
+  let pairs = select(two_units.xy, two_units.zw, unit % 2u == 1u);
+  let scales = matrix[start + 12u * groups + unit / 8u][unit / 2u % 4u] >> (16u * (unit % 2u));
+  let d = half_at(start + 13u * groups, unit / 8u) * vec2f(unpack4xI8(scales).xy);
+  return Integers(
+    low_nibbles(nibbles) | upper_of_q6_k(pairs.x),
+    high_nibbles(nibbles) | upper_of_q6_k(pairs.y),
+    d,
+    -32.0 * d,
   );
 }
 
-// Low nibbles, and upper pairs of bits above those.
-fn bytes_from_q6_k(nibbles: u32, pairs: u32) -> u32 {
-  return (nibbles & 0x0f0f0f0fu) | (pairs & 0x30303030u);
-}
-
-// Scales of a lane's eight quads, d in them.
-fn scales_of_q6_k(row: u32, unit: u32) -> array<vec4f, 2> {
-  let groups = params.groups;
-  let group = unit / 8u;
-  let start = row * row_vectors_q6_k();
-  let scales = matrix[start + 12u * groups + group];
-  let halves = matrix[start + 13u * groups + group / 8u];
-  let d = unpack2x16float(halves[group / 2u % 4u])[group % 2u];
-  // A quad's scale is one of its 32 weights' two, by which half of them the lane is in.
-  let side = unit % 8u / 4u;
-  return array<vec4f, 2>(d * four_scales_q6_k(scales.xy, side), d * four_scales_q6_k(scales.zw, side));
-}
-
-// The scales of four quads: the first or the second of each pair of bytes.
-fn four_scales_q6_k(bytes: vec2u, side: u32) -> vec4f {
-  let low = vec4f(unpack4xI8(bytes.x));
-  let high = vec4f(unpack4xI8(bytes.y));
-  return select(vec4f(low.xz, high.xz), vec4f(low.yw, high.yw), side == 1u);
-}
-
-fn quad_of_q6_k(bytes: u32) -> vec4f {
-  return vec4f(unpack4xU8(bytes)) - 32.0;
-}
-
-// Quad j of a lane's unit.
-fn quad_weights_q6_k(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
-  let groups = params.groups;
-  let start = row * row_vectors_q6_k();
-  let half = j / 4u;
-  let i = j % 4u;
-  let nibbles = matrix[start + 8u * group + lane][2u * half + i % 2u];
-  let pairs = matrix[start + 8u * groups + 4u * group + lane / 2u][2u * (lane % 2u) + half];
-  let scales = matrix[start + 12u * groups + group][j / 2u];
-  let halves = matrix[start + 13u * groups + group / 8u][group / 2u % 4u];
-  let scale = f32(unpack4xI8(scales)[2u * (j % 2u) + lane / 4u]);
-  let d = unpack2x16float(halves)[group % 2u] * scale;
-  return d * quad_of_q6_k(bytes_from_q6_k(nibbles >> (4u * (i / 2u)), (pairs >> (2u * i)) << 4u));
+// The upper bits of a half's four quads.
+fn upper_of_q6_k(pairs: u32) -> vec4u {
+  return ((vec4u(pairs) >> vec4u(0u, 2u, 4u, 6u)) & vec4u(0x03030303u)) << vec4u(4u);
 }
 `;
 
-export const weights_q8_0: string = `// Q8_0: weight = d · q. A row has a plane of q (a lane's eight quads are two
-// vectors) and a plane of d (the eight halves of a group are one vector).
-fn unit_weights_q8_0(row: u32, unit: u32) -> array<vec4f, 8> {
+export const weights_q8_0: string = `// Q8_0: weight = d · q. A row has a plane of q (of each group the units' first
+// vectors, then their second ones) and a plane of d, halves.
+const halves_q8_0 = false;
+
+fn integers_q8_0(row: u32, unit: u32) -> Integers {
   let start = row * 17u * params.groups;
   let first = start + 16u * (unit / 8u) + unit % 8u;
-  let a = matrix[first];
-  let b = matrix[first + 8u];
-  let scales = matrix[start + 16u * params.groups + unit / 8u];
-  let d01 = unpack2x16float(scales.x);
-  let d23 = unpack2x16float(scales.y);
-  let d45 = unpack2x16float(scales.z);
-  let d67 = unpack2x16float(scales.w);
-  return array<vec4f, 8>(
-    d01.x * quad_of_q8_0(a.x), d01.y * quad_of_q8_0(a.y),
-    d23.x * quad_of_q8_0(a.z), d23.y * quad_of_q8_0(a.w),
-    d45.x * quad_of_q8_0(b.x), d45.y * quad_of_q8_0(b.y),
-    d67.x * quad_of_q8_0(b.z), d67.y * quad_of_q8_0(b.w),
-  );
-}
-
-fn quad_of_q8_0(bytes: u32) -> vec4f {
-  return vec4f(unpack4xI8(bytes));
-}
-
-// Quad j of a lane's unit.
-fn quad_weights_q8_0(row: u32, group: u32, lane: u32, j: u32) -> vec4f {
-  let start = row * 17u * params.groups;
-  let scales = matrix[start + 16u * params.groups + group][j / 2u];
-  let bytes = matrix[start + 16u * group + 8u * (j / 4u) + lane][j % 4u];
-  return unpack2x16float(scales)[j % 2u] * quad_of_q8_0(bytes);
+  let low = matrix[first];
+  let high = matrix[first + 8u];
+  return Integers(low, high, vec2f(half_at(start + 16u * params.groups, unit)), vec2f());
 }
 `;
