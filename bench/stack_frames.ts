@@ -24,7 +24,7 @@ const kernels = instantiate(await compileKernels("relaxed"));
 kernels.choose(Number(Deno.args[0] ?? 3));
 const memory = new WasmMemory(kernels);
 const rowBytes = kernels.packed_row_bytes(packedKind.q4, columns);
-const inputBytes = kernels.activation_row_bytes(packedKind.q4, columns);
+const inputBytes = kernels.activation_row_bytes(columns);
 const matrix = memory.allocate(rows * rowBytes);
 const input = memory.allocate(4 * inputBytes);
 const out = memory.allocate(4 * 4 * rows);

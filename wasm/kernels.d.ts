@@ -22,7 +22,7 @@ export interface Kernels {
   /** Bytes of a packed row of `k` weights, a multiple of 8; 0 for an unknown kind. */
   packed_row_bytes(kind: number, k: number): number;
   /** Bytes of a row of `k` quantised activations, a multiple of 16. */
-  activation_row_bytes(kind: number, k: number): number;
+  activation_row_bytes(k: number): number;
 
   /**
    * Packs columns `firstCol..firstCol + k` (multiples of 32 for block types) of ggml rows. Returns the rows written: 0 where `kind` is
@@ -51,9 +51,8 @@ export interface Kernels {
     blocks: number,
     out: number,
   ): number;
-  /** Quantises f32 rows to i8 per block of 32, in the form that block kind reads, of nibbles or of bytes; pads with zeros. */
+  /** Quantises f32 rows to i8 per block of 32; pads with zeros. */
   quantise_activations(
-    kind: number,
     x: number,
     xStride: number,
     nTokens: number,

@@ -66,9 +66,7 @@ function load(
   const rowBytes = kernels.packed_row_bytes(kind.kind, k);
   const nRows = Math.floor(bytes / rowBytes);
   const isFloat = kind.kind < 2;
-  const activationBytes = isFloat
-    ? 4 * k
-    : kernels.activation_row_bytes(kind.kind, k);
+  const activationBytes = isFloat ? 4 * k : kernels.activation_row_bytes(k);
   let top = kernels.heap_base();
   const allocate = (size: number) => {
     const at = Math.ceil(top / 64) * 64;
@@ -114,7 +112,7 @@ function load(
     if (isFloat) new Uint8Array(buffer).copyWithin(to, x, x + 4 * k);
     else {
       const rest = [1, k, to, activationBytes] as const;
-      kernels.quantise_activations(kind.kind, x, k, ...rest);
+      kernels.quantise_activations(x, k, ...rest);
     }
   }
   new Float32Array(buffer, h, nRows).fill(1e-6);

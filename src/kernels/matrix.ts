@@ -31,31 +31,27 @@ export function allocateRows(
 
 /**
  * The input of a product: f32 rows, and the same quantised to 8 bits for the
- * kernels of quantised weights. Quantised once in each form that is read,
- * however many matrices read it.
+ * kernels of quantised weights. Quantised once, however many matrices read it.
  */
 export class Activations implements F32Rows {
   readonly pointer: number;
   readonly stride: number;
-  /** The form for nibbles, and the one for bytes */
-  readonly #forms: readonly [QuantisedRows, QuantisedRows];
+  readonly #quantised: Room;
+  /** Whether the quantised rows are up to date */
+  #isReady = false;
 
   /** Room for `tokens` rows of at most `width` numbers. */
   constructor(readonly memory: WasmMemory, tokens: number, width: number) {
     const rows = allocateRows(memory, tokens, width);
     this.pointer = rows.pointer;
     this.stride = rows.stride;
-    const form = (kind: number): QuantisedRows => {
-      const stride = memory.kernels.activation_row_bytes(kind, width);
-      const pointer = memory.allocate(tokens * stride);
-      return { pointer, stride, isReady: false };
-    };
-    this.#forms = [form(packedKind.q4), form(packedKind.i8)];
+    const stride = memory.kernels.activation_row_bytes(width);
+    this.#quantised = { pointer: memory.allocate(tokens * stride), stride };
   }
 
   /** Call after writing the f32 rows. */
   changed(): void {
-    for (const form of this.#forms) form.isReady = false;
+    this.#isReady = false;
   }
 
   /** What a kernel of `kind` reads: where, and bytes from row to row. */
@@ -63,32 +59,23 @@ export class Activations implements F32Rows {
     if (kind === packedKind.f32 || kind === packedKind.f16) {
       return [this.pointer, 4 * this.stride];
     }
-    const form = this.#forms[kind < packedKind.i8 ? 0 : 1];
-    if (!form.isReady) {
+    const { pointer, stride } = this.#quantised;
+    if (!this.#isReady) {
       this.memory.kernels.quantise_activations(
-        kind,
         this.pointer,
         this.stride,
         tokens,
         columns,
-        form.pointer,
-        form.stride,
+        pointer,
+        stride,
       );
-      form.isReady = true;
+      this.#isReady = true;
     }
-    return [form.pointer, form.stride];
+    return [pointer, stride];
   }
 }
 
-/** Room for quantised rows, and whether they are up to date. */
-interface QuantisedRows {
-  readonly pointer: number;
-  /** Bytes from one row to the next */
-  readonly stride: number;
-  isReady: boolean;
-}
-
-/** Where a matrix's rows lie. */
+/** Where rows lie. */
 export interface Room {
   readonly pointer: number;
   /** Bytes from one row to the next */

@@ -60,8 +60,8 @@ function compare(
   const floats = new Float32Array(width);
   for (let i = 0; i < k; i++) floats[i] = random() - 0.5;
   const plain = instance.put(floats);
-  const quantised = instance.allocate(kernels.activation_row_bytes(kind, k));
-  kernels.quantise_activations(kind, plain, width, 1, k, quantised, 0);
+  const quantised = instance.allocate(kernels.activation_row_bytes(k));
+  kernels.quantise_activations(plain, width, 1, k, quantised, 0);
   const x = kind < 2 ? plain : quantised;
   const groups = randomGroups(neurons, random);
   const asked = groups.order.filter(() => random() < 0.6);

@@ -80,10 +80,9 @@ function putActivations(
     }
     return { pointer: instance.put(padded), rowBytes: 4 * width };
   }
-  const rowBytes = kernels.activation_row_bytes(kindOf[type], k);
+  const rowBytes = kernels.activation_row_bytes(k);
   const pointer = instance.allocate(rowBytes * nTokens);
   kernels.quantise_activations(
-    kindOf[type],
     instance.put(x),
     k,
     nTokens,
@@ -406,10 +405,9 @@ for (const [build, module] of Object.entries(builds)) {
         rows[row + Math.floor(i / 32) * 34 + 2 + i % 32] = 1;
       }
       const packed = instance.pack("Q8_0", rows, width, 0, width);
-      const rowBytes = kernels.activation_row_bytes(kindOf.Q8_0, k);
+      const rowBytes = kernels.activation_row_bytes(k);
       const activations = instance.allocate(rowBytes);
       kernels.quantise_activations(
-        kindOf.Q8_0,
         instance.put(x),
         k,
         1,

@@ -5,21 +5,21 @@
 //! kernels rely on. A NaN or infinity makes the block's scale NaN or infinite, so that it reaches
 //! the result.
 
-use crate::coefficients::ROUND;
+use crate::coefficients::{side_by_side, ROUND};
 use crate::f16::ENLARGE;
-use crate::layout::activation::{bytes, nibbles};
-use crate::layout::{activation_group_bytes, activation_row_bytes, BLOCK, GROUP, HALF, I8};
+use crate::layout::activation::{
+    BYTES, GROUP_BYTES, HALF_SUMS, LARGE_SCALES, LARGE_SUMS, OFFSETS, SCALES, SUMS,
+};
+use crate::layout::{activation_row_bytes, BLOCK, GROUP, HALF};
 use crate::simd::*;
 
-/// Quantises `n_tokens` rows of `k` floats, padded with zeros to a multiple of 128, in the form that
-/// a block kind takes.
+/// Quantises `n_tokens` rows of `k` floats, padded with zeros to a multiple of 128.
 ///
 /// # Safety
 /// `x` has `n_tokens` rows of `k` floats `x_stride` floats apart; `out` has as many rows of
-/// `activation_row_bytes(kind, k)`, `out_row_bytes` apart.
+/// `activation_row_bytes(k)`, `out_row_bytes` apart.
 #[no_mangle]
 pub unsafe extern "C" fn quantise_activations(
-    kind: u32,
     x: *const f32,
     x_stride: usize,
     n_tokens: usize,
@@ -27,7 +27,7 @@ pub unsafe extern "C" fn quantise_activations(
     out: *mut u8,
     out_row_bytes: usize,
 ) {
-    debug_assert!(out_row_bytes >= activation_row_bytes(kind, k) || n_tokens <= 1);
+    debug_assert!(out_row_bytes >= activation_row_bytes(k) || n_tokens <= 1);
     for t in 0..n_tokens {
         let row = x.wrapping_add(t * x_stride);
         let to = out.wrapping_add(t * out_row_bytes);
@@ -39,23 +39,22 @@ pub unsafe extern "C" fn quantise_activations(
                 padded.as_mut_ptr().copy_from_nonoverlapping(from, left);
                 from = padded.as_ptr();
             }
-            let to = to.add(g * activation_group_bytes(kind));
-            match (kind < I8, left <= HALF) {
-                (true, false) => write_bytes::<false>(from, to),
-                (true, true) => write_bytes::<true>(from, to),
-                (false, false) => write_words::<false>(from, to),
-                (false, true) => write_words::<true>(from, to),
+            let to = to.add(g * GROUP_BYTES);
+            if left <= HALF {
+                write_group::<true>(from, to);
+            } else {
+                write_group::<false>(from, to);
             }
         }
     }
 }
 
-/// A group, or half of one, for the kinds of nibbles.
+/// A group, or half of one.
 ///
 /// # Safety
-/// `x` has 128 floats, `out` a group of `nibbles::GROUP_BYTES`.
+/// `x` has 128 floats, `out` a group.
 #[inline(never)]
-unsafe fn write_bytes<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
+unsafe fn write_group<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
     let mut scales = [0f32; 4];
     let mut bytes = [[zero(); 2]; 4]; // of block L: its halves
     for lane in 0..4 {
@@ -64,22 +63,28 @@ unsafe fn write_bytes<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
         bytes[lane] =
             [i8x16_narrow_i16x8(words[0], words[1]), i8x16_narrow_i16x8(words[2], words[3])];
     }
+    let ones = i16x8_splat(1);
     let mut pairs = zero(); // sums of the lower and the upper pairs of the quads
+    let mut halves = [zero(); 2]; // sums by half
     for h in 0..2 {
         let rows = core::array::from_fn(|lane| bytes[lane][h]);
+        let mut sums = zero();
         for (i, quads) in in_order::<IS_HALF>(transpose(rows)).into_iter().enumerate() {
-            store(out.add(nibbles::BYTES + (4 * h + i) * 16), quads);
-            pairs = i16x8_add(pairs, i16x8_extadd_pairwise_i8x16(quads));
+            store(out.add(BYTES + (4 * h + i) * 16), quads);
+            sums = i16x8_add(sums, i16x8_extadd_pairwise_i8x16(quads));
         }
+        pairs = i16x8_add(pairs, sums);
+        halves[h] = i32x4_dot_i16x8(sums, ones);
     }
     let scale = by_lane::<IS_HALF>(load(scales.as_ptr()));
-    let sum = f32x4_mul(scale, f32x4_convert_i32x4(i32x4_dot_i16x8(pairs, i16x8_splat(1))));
-    store(out.add(nibbles::SCALES), scale);
-    store(out.add(nibbles::SUMS), sum);
+    let sum = f32x4_mul(scale, f32x4_convert_i32x4(i32x4_dot_i16x8(pairs, ones)));
+    store(out.add(SCALES), scale);
+    store(out.add(SUMS), sum);
     let enlarge = f32x4_splat(ENLARGE);
-    store(out.add(nibbles::LARGE_SCALES), f32x4_mul(scale, enlarge));
-    store(out.add(nibbles::LARGE_SUMS), f32x4_mul(sum, enlarge));
-    store(out.add(nibbles::OFFSETS), i16x8_sub(zero(), i16x8_shl(pairs, 3)));
+    store(out.add(LARGE_SCALES), f32x4_mul(scale, enlarge));
+    store(out.add(LARGE_SUMS), f32x4_mul(sum, enlarge));
+    store(out.add(OFFSETS), i16x8_sub(zero(), i16x8_shl(pairs, 3)));
+    store(out.add(HALF_SUMS), side_by_side(halves[0], halves[1]));
 }
 
 /// The vectors of a group; of half of one, two and zeros.
@@ -101,36 +106,6 @@ fn by_lane<const IS_HALF: bool>(blocks: v128) -> v128 {
     } else {
         blocks
     }
-}
-
-/// A group, or half of one, for the kinds of bytes.
-///
-/// # Safety
-/// `x` has 128 floats, `out` a group of `bytes::GROUP_BYTES`.
-#[inline(never)]
-unsafe fn write_words<const IS_HALF: bool>(x: *const f32, out: *mut u8) {
-    let mut scales = [0f32; 4];
-    let mut words = [[zero(); 4]; 4]; // of block L: the i16 activations 8v..8v+8 of vector v
-    for lane in 0..4 {
-        (scales[lane], words[lane]) = quantise_block(x.add(lane * BLOCK));
-    }
-    let scale = by_lane::<IS_HALF>(load(scales.as_ptr()));
-    let ones = i16x8_splat(1);
-    let mut sums = [zero(); 2]; // of each half
-    for v in 0..4 {
-        let rows = core::array::from_fn(|lane| words[lane][v]);
-        let vectors = if IS_HALF { 2 } else { 4 };
-        let pairs = in_order::<IS_HALF>(transpose(rows));
-        for (i, pairs) in pairs.into_iter().enumerate().take(vectors) {
-            store(out.add(bytes::WORDS + (vectors * v + i) * 16), pairs);
-            sums[v / 2] = i32x4_add(sums[v / 2], i32x4_dot_i16x8(pairs, ones));
-        }
-    }
-    let scaled = |sum| f32x4_mul(scale, f32x4_convert_i32x4(sum));
-    store(out.add(bytes::SCALES), scale);
-    store(out.add(bytes::SUMS), scaled(i32x4_add(sums[0], sums[1])));
-    store(out.add(bytes::HALF_SUMS), scaled(sums[0]));
-    store(out.add(bytes::HALF_SUMS + 16), scaled(sums[1]));
 }
 
 /// The scale of 32 floats and their integers as i16.

@@ -49,20 +49,19 @@ pub fn quantise<const MOST: i32, const N: usize>(c: &[v128; N]) -> Coefficients<
 }
 
 impl<const N: usize> Coefficients<N> {
-    /// Pairs of rows as i16, repeated for every column of a block: for blocks 0 and 1, and for
-    /// blocks 2 and 3. The first `N` / 2 count.
+    /// Pairs of rows as i16, repeated for every column of a block. The first `N` / 2 count.
     #[inline(always)]
-    pub fn words(&self) -> [[v128; 2]; ROWS / 2] {
-        self.pairs(|first, second| spread(side_by_side(first, second)))
+    pub fn words(&self) -> [[v128; 4]; ROWS / 2] {
+        self.pairs(|first, second| broadcast(side_by_side(first, second)))
     }
 
     #[inline(always)]
-    fn pairs(&self, f: impl Fn(v128, v128) -> [v128; 2]) -> [[v128; 2]; ROWS / 2] {
+    fn pairs<const M: usize>(&self, f: impl Fn(v128, v128) -> [v128; M]) -> [[v128; M]; ROWS / 2] {
         core::array::from_fn(|p| {
             if 2 * p < N {
                 f(self.integers[2 * p], self.integers[2 * p + 1])
             } else {
-                [zero(); 2]
+                [zero(); M]
             }
         })
     }
@@ -75,7 +74,8 @@ impl<const N: usize> Coefficients<N> {
         spread(side_by_side(offset, offset))
     }
 
-    /// The same as i8.
+    /// Pairs of rows as i8, repeated for every column of a block: for blocks 0 and 1, and for blocks
+    /// 2 and 3. The first `N` / 2 count.
     #[inline(always)]
     pub fn bytes(&self) -> [[v128; 2]; ROWS / 2] {
         self.pairs(|first, second| {
@@ -87,7 +87,7 @@ impl<const N: usize> Coefficients<N> {
 
 /// The lower halves of both words in one.
 #[inline(always)]
-fn side_by_side(first: v128, second: v128) -> v128 {
+pub fn side_by_side(first: v128, second: v128) -> v128 {
     v128_bitselect(first, i32x4_shl(second, 16), i32x4_splat(0xffff))
 }
 

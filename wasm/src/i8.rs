@@ -1,16 +1,28 @@
 //! Dot products of byte rows (I8, I8M: a scale per 32 weights; I8H, I8HM: one per 16) with
 //! quantised activations.
 //!
-//! Weights are sign-extended as they are loaded and multiplied as i16 pairs (`i32x4_dot_i16x8`):
-//! exact for every byte, -128 too, and the same on every CPU, where relaxed SIMD leaves an 8-bit
-//! second operand to the machine. Activations come as i16 for it. Lane L belongs to block L.
+//! Bytes are the weights plus 128, without a sign; sums of products begin with what that adds to
+//! them, -128 times the sum of the activations. Where the CPU has an instruction that multiplies
+//! and sums bytes (`byte_dot`), it is taken; elsewhere they become i16 pairs. The integer part is
+//! exact either way, and so the results are the same. Lane L belongs to block L.
 
 use crate::coefficients::{add4, broadcast, quantise};
 use crate::f16::{load2_raw_f16_twice, load4_f16, REBIAS};
-use crate::layout::activation::bytes::{self, HALF_SUMS, SCALES, SUMS, WORDS};
+use crate::layout::activation::{BYTES as ACTIVATIONS, GROUP_BYTES, HALF_SUMS, SCALES, SUMS};
 use crate::layout::{groups, has_half, BLOCK, BYTES as WEIGHTS, GROUP, HALF};
 use crate::matmul::Rows;
 use crate::simd::*;
+
+/// How bytes are multiplied: by one instruction, which takes them without a sign or with one, or as
+/// i16 pairs.
+const UNSIGNED: u8 = 0;
+const SIGNED: u8 = 1;
+const PAIRS: u8 = 2;
+
+/// Factors of `HALF_SUMS` that give what sums begin with: of whole blocks, of their first halves and
+/// of their second halves.
+static OFFSETS: [[i16; 8]; 3] =
+    [[-128; 8], [-128, 0, -128, 0, -128, 0, -128, 0], [0, -128, 0, -128, 0, -128, 0, -128]];
 
 /// `HALVES`: scales per block of 32 (1 or 2). `MIN`: whether the kind has mins.
 #[derive(Clone, Copy)]
@@ -54,49 +66,109 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         }
     }
 
-    /// Adds the products of a group, or of half of one.
+    /// -128 times the sums of a token's activations: of its blocks, or of their halves `half`.
+    ///
+    /// # Safety
+    /// `token` is a group of activations, `half` below `HALVES`.
+    #[inline(always)]
+    unsafe fn offsets(token: *const u8, half: usize) -> v128 {
+        i32x4_dot_i16x8(load(token.add(HALF_SUMS)), load(&OFFSETS[HALVES - 1 + half]))
+    }
+
+    /// Adds the products of a group, or of half of one. `bytes` are those of its blocks, or of their
+    /// halves.
     ///
     /// # Safety
     /// As for `Rows::dot`, of one group.
     #[inline(always)]
-    unsafe fn dot_group<const R: usize, const T: usize, const IS_HALF: bool>(
+    unsafe fn dot_group<const R: usize, const T: usize, const IS_HALF: bool, const HOW: u8>(
         rows: [*const u8; R],
         tokens: [*const u8; T],
+        bytes: usize,
+        flip: v128,
         sums: &mut [[v128; T]; R],
     ) {
-        let units = 16 / HALVES / if IS_HALF { 2 } else { 1 };
-        for h in 0..HALVES {
+        for half in 0..HALVES {
             let mut dots = [[zero(); T]; R];
-            for j in h * units..(h + 1) * units {
-                let mut pairs = [zero(); R];
-                for r in 0..R {
-                    pairs[r] = i16x8_load_extend_i8x8(rows[r].add(8 * j).cast());
-                }
+            if HOW != SIGNED {
                 for t in 0..T {
-                    let words = load(tokens[t].add(WORDS + 16 * j));
+                    let offsets = Self::offsets(tokens[t], half);
                     for r in 0..R {
-                        let dot = i32x4_dot_i16x8(pairs[r], words);
-                        dots[r][t] = i32x4_add(dots[r][t], dot);
+                        dots[r][t] = offsets;
                     }
                 }
             }
-            let mut scales = [zero(); R];
-            for r in 0..R {
-                scales[r] = Self::scales::<IS_HALF>(rows[r], h);
-            }
-            for t in 0..T {
-                let x_scale = load(tokens[t].add(SCALES));
+            let mut j = half * bytes;
+            let end = j + bytes;
+            while j < end {
+                // The second halves of half a group's activations lie where a group's do.
+                let at = ACTIVATIONS + if IS_HALF { j + (j & 32) } else { j };
+                let mut x = [zero(); T];
+                for t in 0..T {
+                    x[t] = load(tokens[t].add(at));
+                }
                 for r in 0..R {
-                    let scale = f32x4_mul(scales[r], x_scale);
+                    let mut w = load(rows[r].add(j));
+                    if HOW == SIGNED {
+                        w = v128_xor(w, flip);
+                    }
+                    for t in 0..T {
+                        dots[r][t] = match HOW {
+                            UNSIGNED => dot_i8_i32::<false>(x[t], w, dots[r][t]),
+                            SIGNED => dot_i8_i32::<true>(x[t], w, dots[r][t]),
+                            _ => dot_pairs::<false>(x[t], w, dots[r][t]),
+                        };
+                    }
+                }
+                j += 16;
+            }
+            let mut x_scales = [zero(); T];
+            let mut x_sums = [zero(); T];
+            for t in 0..T {
+                x_scales[t] = load(tokens[t].add(SCALES));
+                if MIN && HALVES == 1 {
+                    x_sums[t] = load(tokens[t].add(SUMS));
+                } else if MIN {
+                    let sums = f32x4_convert_i32x4(Self::offsets(tokens[t], half));
+                    x_sums[t] = f32x4_mul(f32x4_mul(sums, f32x4_splat(-1.0 / 128.0)), x_scales[t]);
+                }
+            }
+            for r in 0..R {
+                let scales = Self::scales::<IS_HALF>(rows[r], half);
+                for t in 0..T {
+                    let scale = f32x4_mul(scales, x_scales[t]);
                     sums[r][t] = madd(f32x4_convert_i32x4(dots[r][t]), scale, sums[r][t]);
                     if MIN {
-                        let min = Self::f32s::<IS_HALF>(rows[r], HALVES + h);
-                        let at = if HALVES == 1 { SUMS } else { HALF_SUMS + 16 * h };
-                        sums[r][t] = madd(min, load(tokens[t].add(at)), sums[r][t]);
+                        let mins = Self::f32s::<IS_HALF>(rows[r], HALVES + half);
+                        sums[r][t] = madd(mins, x_sums[t], sums[r][t]);
                     }
                 }
             }
         }
+    }
+
+    /// # Safety
+    /// As for `Rows::dot`.
+    #[inline(always)]
+    unsafe fn dot_rows<const R: usize, const T: usize, const HOW: u8>(
+        mut rows: [*const u8; R],
+        k: usize,
+        mut tokens: [*const u8; T],
+    ) -> [[f32; T]; R] {
+        // Not known to the compiler, so that it does not unroll the loop, which would spill more
+        // than it saves.
+        let bytes = opaque(WEIGHTS / HALVES);
+        let flip = opaque(i8x16_splat(-128));
+        let mut sums = [[zero(); T]; R];
+        for _ in 0..groups(k) {
+            Self::dot_group::<R, T, false, HOW>(rows, tokens, bytes, flip, &mut sums);
+            rows = rows.map(|w| w.wrapping_add(Self::GROUP_BYTES));
+            tokens = tokens.map(|a| a.wrapping_add(GROUP_BYTES));
+        }
+        if has_half(k) {
+            Self::dot_group::<R, T, true, HOW>(rows, tokens, bytes / 2, flip, &mut sums);
+        }
+        sums.map(|row| row.map(sum_f32))
     }
 
     /// As `add`, of a group or of half of one.
@@ -110,6 +182,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         h: &[f32; N],
         out: *mut f32,
     ) {
+        let vectors = if IS_HALF { 4 } else { 8 } / HALVES;
         for half in 0..HALVES {
             let mut min = zero();
             let c: [v128; N] = core::array::from_fn(|r| {
@@ -122,38 +195,38 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
             });
             let coefficients = quantise::<16256, N>(&c);
             let pairs = coefficients.words();
+            let offsets = broadcast(i32x4_sub(zero(), i32x4_shl(coefficients.sum, 7)));
             let scales = broadcast(coefficients.scale);
             let mins = broadcast(min);
-            let units = 16 / HALVES / if IS_HALF { 2 } else { 1 };
-            for j in (half * units..(half + 1) * units).step_by(2) {
-                // Columns 2j, 2j + 1 and the two after them: of blocks 0 and 1, then of 2 and 3. A
-                // half group has in the place of these, from unit to unit, the columns that follow.
-                let mut sums = [[zero(); 2]; 2];
-                for p in 0..N / 2 {
-                    for i in 0..2 {
-                        let at = offset + 8 * (j + i);
-                        let first = i16x8_load_extend_i8x8(rows[2 * p].add(at).cast());
-                        let second = i16x8_load_extend_i8x8(rows[2 * p + 1].add(at).cast());
-                        let words = [
-                            i16x8_interleave_low(first, second),
-                            i16x8_interleave_high(first, second),
-                        ];
-                        for side in 0..2 {
-                            let c = pairs[p][if IS_HALF { 0 } else { side }];
-                            let dot = i32x4_dot_i16x8(c, words[side]);
-                            let sum = if IS_HALF { &mut sums[i][side] } else { &mut sums[side][i] };
-                            *sum = i32x4_add(*sum, dot);
+            // Of a vector's lower and upper half: of blocks 0 and 1, then of 2 and 3. Half a group
+            // has the columns that follow in the place of the latter.
+            for side in 0..2 {
+                let block = if IS_HALF { 0 } else { 2 * side };
+                for j in (half * vectors..(half + 1) * vectors).step_by(2) {
+                    let mut sums = [[offsets[block], offsets[block + 1]]; 2];
+                    for p in 0..N / 2 {
+                        for i in 0..2 {
+                            let at = offset + 16 * (j + i) + 8 * side;
+                            let first = i16x8_load_extend_u8x8(rows[2 * p].add(at));
+                            let second = i16x8_load_extend_u8x8(rows[2 * p + 1].add(at));
+                            let words = [
+                                i16x8_interleave_low(first, second),
+                                i16x8_interleave_high(first, second),
+                            ];
+                            for b in 0..2 {
+                                let dot = i32x4_dot_i16x8(pairs[p][block + b], words[b]);
+                                sums[i][b] = i32x4_add(sums[i][b], dot);
+                            }
                         }
                     }
-                }
-                for (side, [first, second]) in sums.into_iter().enumerate() {
-                    let (block, column) =
-                        if IS_HALF { (0, 4 * (j + side)) } else { (2 * side, 2 * j) };
-                    let out = out.add(BLOCK * block + column);
-                    let sum = f32x4_convert_i32x4(lower_words(first, second));
-                    add4::<MIN>(out, scales[block], sum, mins[block]);
-                    let sum = f32x4_convert_i32x4(i32x4_shuffle::<2, 3, 6, 7>(first, second));
-                    add4::<MIN>(out.add(BLOCK), scales[block + 1], sum, mins[block + 1]);
+                    for i in 0..2 {
+                        let quad = if IS_HALF { 2 * (j + i) + side } else { j + i };
+                        for b in 0..2 {
+                            let out = out.add(BLOCK * (block + b) + 4 * quad);
+                            let (sum, b) = (f32x4_convert_i32x4(sums[i][b]), block + b);
+                            add4::<MIN>(out, scales[b], sum, mins[b]);
+                        }
+                    }
                 }
             }
         }
@@ -166,20 +239,15 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
         self,
-        mut rows: [*const u8; R],
+        rows: [*const u8; R],
         k: usize,
-        mut tokens: [*const u8; T],
+        tokens: [*const u8; T],
     ) -> [[f32; T]; R] {
-        let mut sums = [[zero(); T]; R];
-        for _ in 0..groups(k) {
-            Self::dot_group::<R, T, false>(rows, tokens, &mut sums);
-            rows = rows.map(|w| w.wrapping_add(Self::GROUP_BYTES));
-            tokens = tokens.map(|a| a.wrapping_add(bytes::GROUP_BYTES));
+        match byte_dot() {
+            Some(ByteDot::Unsigned) => Self::dot_rows::<R, T, UNSIGNED>(rows, k, tokens),
+            Some(ByteDot::Signed) => Self::dot_rows::<R, T, SIGNED>(rows, k, tokens),
+            None => Self::dot_rows::<R, T, PAIRS>(rows, k, tokens),
         }
-        if has_half(k) {
-            Self::dot_group::<R, T, true>(rows, tokens, &mut sums);
-        }
-        sums.map(|row| row.map(sum_f32))
     }
 
     fn column_bytes(column: usize) -> usize {
@@ -202,5 +270,50 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
         } else {
             Self::add_group::<true, N>(rows, offset, h, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activations::quantise_activations;
+    use crate::layout::{activation_row_bytes, packed_row_bytes, I8, I8H, I8HM, I8M};
+
+    /// Sums of products of random bytes, multiplied in each way.
+    fn check<const HALVES: usize, const MIN: bool>(kind: u32) {
+        let k = 320;
+        let mut state = 1u32;
+        let mut random = || {
+            state = state.wrapping_mul(0x915f_77f5).wrapping_add(12345);
+            (state >> 24) as u8
+        };
+        let x: Vec<f32> = (0..2 * k).map(|_| f32::from(random()) - 128.0).collect();
+        let row_bytes = activation_row_bytes(k);
+        let mut tokens = vec![0u8; 2 * row_bytes];
+        // Scales are any f32 but the largest ones, infinities and NaN: the halves of these too.
+        let mut row: Vec<u8> = (0..packed_row_bytes(kind, k)).map(|_| random()).collect();
+        let bytes = Bytes::<HALVES, MIN>::GROUP_BYTES;
+        for group in row.chunks_mut(bytes) {
+            let weights = if group.len() < bytes { WEIGHTS / 2 } else { WEIGHTS };
+            group[weights..].iter_mut().skip(1).step_by(2).for_each(|byte| *byte &= 0xbb);
+        }
+        unsafe {
+            quantise_activations(x.as_ptr(), k, 2, k, tokens.as_mut_ptr(), row_bytes);
+            let (row, tokens) = (row.as_ptr(), [0, row_bytes].map(|at| tokens.as_ptr().add(at)));
+            let bits = |dots: [[f32; 2]; 1]| dots.map(|row| row.map(f32::to_bits));
+            let expected = bits(Bytes::<HALVES, MIN>::dot_rows::<1, 2, PAIRS>([row], k, tokens));
+            let unsigned = Bytes::<HALVES, MIN>::dot_rows::<1, 2, UNSIGNED>([row], k, tokens);
+            assert_eq!(bits(unsigned), expected, "kind {kind}");
+            let signed = Bytes::<HALVES, MIN>::dot_rows::<1, 2, SIGNED>([row], k, tokens);
+            assert_eq!(bits(signed), expected, "kind {kind}");
+        }
+    }
+
+    #[test]
+    fn all_ways_to_multiply_give_the_same_bits() {
+        check::<1, false>(I8);
+        check::<1, true>(I8M);
+        check::<2, false>(I8H);
+        check::<2, true>(I8HM);
     }
 }

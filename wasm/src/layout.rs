@@ -7,8 +7,8 @@
 //!
 //! - Nibble kinds, 64 bytes: vector j (0..4) has in word L the weights 4j..4j+4 of block L in its
 //!   low nibbles and the weights 16+4j..16+4j+4 in its high nibbles.
-//! - Byte kinds, 128 bytes: 8-byte unit j (0..16) has the weights 2j, 2j+1 of blocks 0..4, so that
-//!   a sign-extending load gives the pairs that `i32x4_dot_i16x8` sums.
+//! - Byte kinds, 128 bytes: vector j (0..8) has in word L the weights 4j..4j+4 of block L, 128
+//!   added to each: bytes without a sign.
 //! - Then 4 scales (8 for the kinds with a scale per 16 weights: first halves of the four blocks,
 //!   then second halves), then as many mins where the kind has them. w = scale * q + min; scale *
 //!   (q - 8) for Q4; scale * table[q] for IQ4 to IQ1. They are f32, but f16 for Q4, Q4M and I8: the files that these hold have no
@@ -16,8 +16,8 @@
 //!   half.
 //!
 //! Where K leaves one or two blocks, the last group is a half one, of 2 blocks and half the bytes:
-//! lanes 0 and 1 have what lane 0 and 1 of a group have of an even vector or unit, lanes 2 and 3
-//! what these have of the odd one after it. Scales and mins of absent blocks are left out. K that
+//! lanes 0 and 1 have what lane 0 and 1 of a group have of an even vector, lanes 2 and 3 what these
+//! have of the odd one after it. Scales and mins of absent blocks are left out. K that
 //! is not a multiple of 64 is padded with blocks of zero scale. F32 and F16 rows are padded with
 //! zeros to a multiple of 8. Those of F32 are plain.
 //!
@@ -59,41 +59,25 @@ pub const BYTES: usize = 128;
 pub const F16_HEAD: usize = 16;
 
 /// An activation group: 128 activations quantised per block of 32 to i8 (x = scale * q, scale =
-/// amax / 127, so |error| <= amax / 254), in one of two forms that lie apart, so that a product
-/// keeps no more of its input in L1 than it reads. Those of a half group lie as its weights do, in
-/// the first of as many bytes. The sums serve the mins and Q4's offset.
+/// amax / 127, so |error| <= amax / 254). Those of a half group lie as its weights do, in the first
+/// of as many bytes. The sums serve mins and what is added to weights so that they have no sign.
 pub mod activation {
-    /// For the nibble kinds: as bytes, of which vector j has in word L the activations 4j..4j+4 of
-    /// block L.
-    pub mod nibbles {
-        /// 128 i8.
-        pub const BYTES: usize = 0;
-        /// 8 i16, two for each block: -8 times the sums of its i8 whose products with nibbles are
-        /// added up in that lane.
-        pub const OFFSETS: usize = 128;
-        /// 4 f32: the scales times `ENLARGE`, for weights whose scales are f16.
-        pub const LARGE_SCALES: usize = 144;
-        /// 4 f32: the sums times `ENLARGE`.
-        pub const LARGE_SUMS: usize = 160;
-        /// 4 f32 scales.
-        pub const SCALES: usize = 176;
-        /// 4 f32: scale times the sum of the block's i8, in a half group of those in that lane.
-        pub const SUMS: usize = 192;
-        pub const GROUP_BYTES: usize = 208;
-    }
-    /// For the byte kinds: as i16, of which vector j has in word L the activations 2j, 2j+1 of
-    /// block L.
-    pub mod bytes {
-        /// 128 i16.
-        pub const WORDS: usize = 0;
-        /// 4 f32 scales.
-        pub const SCALES: usize = 256;
-        /// 4 f32: scale times the sum of the block's i8, in a half group of those in that lane.
-        pub const SUMS: usize = 272;
-        /// 8 f32: the same of the first halves of the four blocks, then of the second halves.
-        pub const HALF_SUMS: usize = 288;
-        pub const GROUP_BYTES: usize = 320;
-    }
+    /// 128 i8, of which vector j has in word L the activations 4j..4j+4 of block L.
+    pub const BYTES: usize = 0;
+    /// 8 i16, two for each block: -8 times the sums of its i8 whose products with nibbles are added
+    /// up in that lane.
+    pub const OFFSETS: usize = 128;
+    /// 4 f32: the scales times `ENLARGE`, for weights whose scales are f16.
+    pub const LARGE_SCALES: usize = 144;
+    /// 4 f32: the sums times `ENLARGE`.
+    pub const LARGE_SUMS: usize = 160;
+    /// 4 f32 scales.
+    pub const SCALES: usize = 176;
+    /// 4 f32: scale times the sum of the block's i8, in a half group of those in that lane.
+    pub const SUMS: usize = 192;
+    /// 8 i16, two for each block: the sums of the i8 of its first and its second half.
+    pub const HALF_SUMS: usize = 208;
+    pub const GROUP_BYTES: usize = 224;
 }
 
 /// Number of whole groups of a row of `k` weights.
@@ -130,17 +114,8 @@ pub extern "C" fn packed_row_bytes(kind: u32, k: usize) -> usize {
     }
 }
 
-/// Bytes of an activation group in the form that a block kind takes.
-pub const fn activation_group_bytes(kind: u32) -> usize {
-    if kind < I8 {
-        activation::nibbles::GROUP_BYTES
-    } else {
-        activation::bytes::GROUP_BYTES
-    }
-}
-
-/// Bytes of a row of `k` quantised activations for a block kind, a multiple of 16.
+/// Bytes of a row of `k` quantised activations, a multiple of 16.
 #[no_mangle]
-pub extern "C" fn activation_row_bytes(kind: u32, k: usize) -> usize {
-    k.div_ceil(GROUP) * activation_group_bytes(kind)
+pub extern "C" fn activation_row_bytes(k: usize) -> usize {
+    k.div_ceil(GROUP) * activation::GROUP_BYTES
 }

@@ -219,7 +219,7 @@ unsafe fn copy_group<const TYPE: u32>(row: *const u8, first: usize, dst: *mut u8
             let (block, part) = block_at(TYPE, row, first + lane);
             numbers::<TYPE>(block, part)
         });
-        put_nibbles(blocks.map(|(_, bytes)| load(bytes)), dst);
+        put_words(blocks.map(|(_, bytes)| load(bytes)), dst);
         for (lane, (scale, _)) in blocks.into_iter().enumerate() {
             dst.add(NIBBLES).cast::<f32>().add(lane).write_unaligned(scale);
         }
@@ -229,12 +229,10 @@ unsafe fn copy_group<const TYPE: u32>(row: *const u8, first: usize, dst: *mut u8
     let block = |lane: usize| row.add((first + lane) * bytes);
     let weights = |at: usize| [0, 1, 2, 3].map(|lane| load(block(lane).add(2 + at)));
     let scales = if TYPE == ggml::Q4_0 {
-        put_nibbles(weights(0), dst);
+        put_words(weights(0), dst);
         dst.add(NIBBLES)
     } else {
-        for half in 0..2 {
-            put_pairs(weights(16 * half), dst.add(64 * half));
-        }
+        put_bytes(|half| weights(16 * half), dst);
         dst.add(BYTES)
     };
     for lane in 0..4 {
@@ -243,25 +241,26 @@ unsafe fn copy_group<const TYPE: u32>(row: *const u8, first: usize, dst: *mut u8
     }
 }
 
-/// Writes the nibbles of four blocks, a vector each, as a nibble kind has them.
+/// Writes 16 bytes of each of four blocks side by side: the nibbles of a nibble kind, or half of the
+/// bytes of a byte kind.
 ///
 /// # Safety
 /// `dst` has 64 bytes.
 #[inline(always)]
-unsafe fn put_nibbles(blocks: [v128; 4], dst: *mut u8) {
+unsafe fn put_words(blocks: [v128; 4], dst: *mut u8) {
     for (j, words) in transpose(blocks).into_iter().enumerate() {
         store(dst.add(16 * j), words);
     }
 }
 
-/// Writes a half of four blocks, 16 bytes each, as a byte kind has it.
+/// Writes the weights of four blocks, given by halves, as a byte kind has them.
 ///
 /// # Safety
-/// `dst` has 64 bytes.
+/// `dst` has 128 bytes.
 #[inline(always)]
-unsafe fn put_pairs(halves: [v128; 4], dst: *mut u8) {
-    for (i, pairs) in transpose_pairs(halves).into_iter().enumerate() {
-        store(dst.add(16 * i), pairs);
+unsafe fn put_bytes(half: impl Fn(usize) -> [v128; 4], dst: *mut u8) {
+    for h in 0..2 {
+        put_words(half(h).map(|q| v128_xor(q, i8x16_splat(-128))), dst.add(64 * h));
     }
 }
 
@@ -279,7 +278,7 @@ unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
             let bytes: [u8; 16] = core::array::from_fn(|i| code(i) | code(16 + i) << 4);
             load(bytes.as_ptr())
         });
-        put_nibbles(rows, dst);
+        put_words(rows, dst);
     } else if is_nibbles(kind) {
         let offset = i8x16_splat(nibble_offset(kind));
         let rows = core::array::from_fn(|lane| {
@@ -287,12 +286,9 @@ unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
             let high = i8x16_add(weights(lane, 1), offset);
             v128_or(low, i16x8_shl(high, 4))
         });
-        put_nibbles(rows, dst);
+        put_words(rows, dst);
     } else {
-        for half in 0..2 {
-            let rows = [0, 1, 2, 3].map(|lane| weights(lane, half));
-            put_pairs(rows, dst.add(64 * half));
-        }
+        put_bytes(|half| [0, 1, 2, 3].map(|lane| weights(lane, half)), dst);
     }
     write_scales(kind, group, dst);
 }
@@ -306,7 +302,7 @@ unsafe fn write_half_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
     for (lane, block) in blocks.iter().enumerate() {
         for i in 0..BLOCK {
             if !is_nibbles(kind) {
-                dst.add(byte_of(2, lane, i)).write(block.q[i] as u8);
+                dst.add(byte_of(2, lane, i)).write(block.q[i] as u8 ^ 128);
             } else if i < BLOCK / 2 {
                 let [low, high] = [i, BLOCK / 2 + i].map(|i| nibble(kind, block.q[i]));
                 dst.add(nibble_of(2, lane, i)).write(low | high << 4);
@@ -342,14 +338,14 @@ fn nibble_offset(kind: u32) -> i8 {
     }
 }
 
-/// The byte with weight `i` of a block, of so many side by side.
-fn nibble_of(lanes: usize, lane: usize, i: usize) -> usize {
-    i % 16 / 4 * 4 * lanes + lane * 4 + i % 4
+/// Which byte of a byte kind is weight `i` of a block, of so many side by side.
+fn byte_of(lanes: usize, lane: usize, i: usize) -> usize {
+    i / 4 * 4 * lanes + lane * 4 + i % 4
 }
 
-/// The same of a byte kind.
-fn byte_of(lanes: usize, lane: usize, i: usize) -> usize {
-    i / 2 * 2 * lanes + lane * 2 + i % 2
+/// Which byte of a nibble kind has weight `i`.
+fn nibble_of(lanes: usize, lane: usize, i: usize) -> usize {
+    byte_of(lanes, lane, i % 16)
 }
 
 /// Where the scales of a group of so many blocks begin.
@@ -407,7 +403,7 @@ pub unsafe fn read_group(kind: u32, lanes: usize, src: *const u8) -> [Block; 4] 
                     nibble as i8 - nibble_offset(kind)
                 }
             } else {
-                src.add(byte_of(lanes, lane, i)).cast::<i8>().read()
+                (src.add(byte_of(lanes, lane, i)).read() ^ 128) as i8
             };
         }
         let half = |i: usize| f16_to_f32(scales.cast::<u16>().add(i).read_unaligned());

@@ -14,9 +14,7 @@
 
 use crate::coefficients::{add4, broadcast, quantise};
 use crate::f16::{load2_raw_f16_twice, load4_raw_f16, widen_raw, HALF_BITS, REBIAS, RESTORE};
-use crate::layout::activation::nibbles::{
-    self, BYTES, LARGE_SCALES, LARGE_SUMS, OFFSETS, SCALES, SUMS,
-};
+use crate::layout::activation::{self, BYTES, LARGE_SCALES, LARGE_SUMS, OFFSETS, SCALES, SUMS};
 use crate::layout::{group_bytes, groups, has_half, BLOCK, GROUP, HALF, NIBBLES, Q4, Q4K, Q4M};
 use crate::matmul::Rows;
 use crate::simd::*;
@@ -223,7 +221,7 @@ impl<const KIND: u32, const SUM_I32: bool> Rows for Nibbles<KIND, SUM_I32> {
         for _ in 0..groups(k) {
             Self::dot_group::<R, T, false>(rows, tokens, end, constants, &mut sums);
             rows = rows.map(|w| w.wrapping_add(Self::GROUP_BYTES));
-            tokens = tokens.map(|a| a.wrapping_add(nibbles::GROUP_BYTES));
+            tokens = tokens.map(|a| a.wrapping_add(activation::GROUP_BYTES));
         }
         if has_half(k) {
             Self::dot_group::<R, T, true>(rows, tokens, end / 2, constants, &mut sums);

@@ -42,7 +42,7 @@ pub fn dot_i7_i32(a: v128, b: v128, sum: v128) -> v128 {
     return i32x4_add(sum, i32x4_dot_i16x8(dot_i7(a, b), i16x8_splat(1)));
 }
 
-/// How `dot_i7_i32` takes bytes above 127 as `b`, where it is exact with them.
+/// How `dot_i7_i32` takes bytes above 127 as `b`, where it is exact with them: `dot_i8_i32` then.
 pub enum ByteDot {
     Signed,
     Unsigned,
@@ -64,6 +64,25 @@ pub fn byte_dot() -> Option<ByteDot> {
         }
     }
     None
+}
+
+/// `sum` plus the i32 sums of four neighbouring products of i8 `a` with bytes `b`, which are `SIGNED`
+/// or not as `byte_dot` says.
+#[inline(always)]
+pub fn dot_i8_i32<const SIGNED: bool>(a: v128, b: v128, sum: v128) -> v128 {
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    return dot_i7_i32(a, b, sum);
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "relaxed-simd")))]
+    return dot_pairs::<SIGNED>(a, b, sum);
+}
+
+/// The same on every CPU, as i16 pairs.
+#[inline(always)]
+pub fn dot_pairs<const SIGNED: bool>(a: v128, b: v128, sum: v128) -> v128 {
+    let signed = |x| [i16x8_shr(i16x8_shl(x, 8), 8), i16x8_shr(x, 8)];
+    let unsigned = |x| [v128_and(x, i16x8_splat(0xff)), u16x8_shr(x, 8)];
+    let (a, b) = (signed(a), if SIGNED { signed(b) } else { unsigned(b) });
+    i32x4_add(i32x4_add(sum, i32x4_dot_i16x8(a[0], b[0])), i32x4_dot_i16x8(a[1], b[1]))
 }
 
 /// Byte `numbers[i]` of a table, for numbers below 16.
@@ -172,19 +191,6 @@ pub fn transpose([a, b, c, d]: [v128; 4]) -> [v128; 4] {
         i32x4_shuffle::<2, 3, 6, 7>(ab_low, cd_low),
         i32x4_shuffle::<0, 1, 4, 5>(ab_high, cd_high),
         i32x4_shuffle::<2, 3, 6, 7>(ab_high, cd_high),
-    ]
-}
-
-/// Transposes a 4 x 8 matrix of 16-bit words given by rows: two columns a vector.
-#[inline(always)]
-pub fn transpose_pairs([a, b, c, d]: [v128; 4]) -> [v128; 4] {
-    let ab = [i16x8_interleave_low(a, b), i16x8_interleave_high(a, b)];
-    let cd = [i16x8_interleave_low(c, d), i16x8_interleave_high(c, d)];
-    [
-        i32x4_shuffle::<0, 4, 1, 5>(ab[0], cd[0]),
-        i32x4_shuffle::<2, 6, 3, 7>(ab[0], cd[0]),
-        i32x4_shuffle::<0, 4, 1, 5>(ab[1], cd[1]),
-        i32x4_shuffle::<2, 6, 3, 7>(ab[1], cd[1]),
     ]
 }
 

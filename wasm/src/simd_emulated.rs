@@ -311,8 +311,8 @@ pub unsafe fn v128_load64_splat(p: *const u64) -> v128 {
 }
 
 /// # Safety
-/// Reads 8 bytes at `p`, of any alignment.
-pub unsafe fn i16x8_load_extend_i8x8(p: *const i8) -> v128 {
+/// Reads 8 bytes at `p`.
+pub unsafe fn i16x8_load_extend_u8x8(p: *const u8) -> v128 {
     from_i16(core::array::from_fn(|i| i16::from(p.add(i).read())))
 }
 

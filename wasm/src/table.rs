@@ -9,7 +9,7 @@
 //! exact either way, and so the results are the same.
 
 use crate::coefficients::{add4, broadcast, quantise};
-use crate::layout::activation::nibbles::{self, BYTES, OFFSETS, SCALES};
+use crate::layout::activation::{self, BYTES, OFFSETS, SCALES};
 use crate::layout::{
     group_bytes, groups, has_half, BLOCK, FP4, GROUP, HALF, IQ1, IQ2, IQ3, IQ3S, IQ4, NIBBLES,
 };
@@ -181,7 +181,7 @@ impl Numbers {
         for _ in 0..groups(k) {
             Self::dot_group::<R, T, false, SUMS>(rows, tokens, end, constants, &mut sums);
             rows = rows.map(|w| w.wrapping_add(GROUP_BYTES));
-            tokens = tokens.map(|a| a.wrapping_add(nibbles::GROUP_BYTES));
+            tokens = tokens.map(|a| a.wrapping_add(activation::GROUP_BYTES));
         }
         if has_half(k) {
             Self::dot_group::<R, T, true, SUMS>(rows, tokens, end / 2, constants, &mut sums);

@@ -114,10 +114,10 @@ impl Matrix {
                 .flat_map(|row| row.iter().copied().chain(core::iter::repeat(0.0)).take(width));
             return (padded.flat_map(f32::to_le_bytes).collect(), 4 * width);
         }
-        let bytes = activation_row_bytes(self.kind, self.k);
+        let bytes = activation_row_bytes(self.k);
         let mut rows = vec![0; tokens * bytes];
         let to = rows.as_mut_ptr();
-        unsafe { quantise_activations(self.kind, x.as_ptr(), self.k, tokens, self.k, to, bytes) };
+        unsafe { quantise_activations(x.as_ptr(), self.k, tokens, self.k, to, bytes) };
         (rows, bytes)
     }
 
