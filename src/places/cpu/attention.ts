@@ -19,17 +19,25 @@ import {
   type F32Rows,
   type PackedMatrix,
 } from "../../kernels/matrix.ts";
+import { joined, multiplyAll } from "../../kernels/joined.ts";
 import type { NormedRows } from "./norms.ts";
 import type { LayerWeights } from "./weights.ts";
+
+/** Queries, keys and values of one layer, side by side, and the matrices that make them. */
+interface Projections {
+  readonly matrices: readonly PackedMatrix[];
+  readonly q: F32Rows;
+  readonly k: F32Rows;
+  readonly v: F32Rows;
+}
 
 /** Scratch and KV cache of one bank. */
 export class Attention {
   readonly #cache: KvCache;
   /** Of each rotation */
   readonly #frequencies: readonly Float64Array[];
-  readonly #q: F32Rows;
-  readonly #k: F32Rows;
-  readonly #v: F32Rows;
+  /** By layer; those of other banks are left out */
+  readonly #layers: readonly (Projections | undefined)[];
   /** Weighted values, at the columns of `attn_output` */
   readonly #out: Activations;
   /** (cos, sin) of each token's position, `[rotations][maxTokens, ropeSize]` */
@@ -59,12 +67,25 @@ export class Attention {
     const kvHeads = plan.parts.map(({ heads }, layer) =>
       layers[layer] ? lengthOf(kvHeadsOf(model, heads)) : 0
     );
-    const widest = (lengths: number[]) =>
-      Math.max(...lengths, 0) * model.headSize;
-    const rows = (width: number) => allocateRows(memory, maxTokens, width);
-    this.#q = rows(widest(plan.parts.map(({ heads }) => lengthOf(heads))));
-    this.#k = rows(widest(kvHeads));
-    this.#v = rows(widest(kvHeads));
+    const widths = layers.map((layer) =>
+      layer ? layer.attn_q.rows + 2 * layer.attn_k.rows : 0
+    );
+    const { pointer, stride } = allocateRows(
+      memory,
+      maxTokens,
+      Math.max(...widths, 0),
+    );
+    this.#layers = layers.map((layer) => {
+      if (!layer) return undefined;
+      const { attn_q, attn_k, attn_v } = layer;
+      const k = pointer + 4 * attn_q.rows, v = k + 4 * attn_k.rows;
+      return {
+        matrices: joined([attn_q, attn_k, attn_v]),
+        q: { pointer, stride },
+        k: { pointer: k, stride },
+        v: { pointer: v, stride },
+      };
+    });
     this.#out = new Activations(
       memory,
       maxTokens,
@@ -130,14 +151,12 @@ export class Attention {
 
   /** Queries, keys and values of the normed residual. */
   project(layer: number, { length: n }: Batch): void {
-    const { normed: x } = this.bank, weights = this.#weights(layer);
-    const { attn_q, attn_k, attn_v } = weights;
-    let bytes = attn_q.multiply(x, n, this.#q);
-    bytes += attn_k.multiply(x, n, this.#k);
-    bytes += attn_v.multiply(x, n, this.#v);
-    weights.attn_q_bias?.addTo(this.#q, n);
-    weights.attn_k_bias?.addTo(this.#k, n);
-    weights.attn_v_bias?.addTo(this.#v, n);
+    const { matrices, q, k, v } = this.#layers[layer]!;
+    const { attn_q_bias, attn_k_bias, attn_v_bias } = this.#weights(layer);
+    const bytes = multiplyAll(matrices, this.bank.normed, n, q);
+    attn_q_bias?.addTo(q, n);
+    attn_k_bias?.addTo(k, n);
+    attn_v_bias?.addTo(v, n);
     this.counts.add(layer, "streamed", bytes);
   }
 
@@ -177,9 +196,15 @@ export class Attention {
     }
     const keys = { start: headCount, end: headCount + kvHeadCount };
     const ids = kvHeadsOf(model, heads);
-    const [q, k] = [attn_q_norm!, attn_k_norm!];
-    yield { rows: this.#q, unit, ids: heads, columns: queries, weight: q };
-    yield { rows: this.#k, unit, ids, columns: keys, weight: k };
+    const { q, k } = this.#layers[layer]!;
+    yield {
+      rows: q,
+      unit,
+      ids: heads,
+      columns: queries,
+      weight: attn_q_norm!,
+    };
+    yield { rows: k, unit, ids, columns: keys, weight: attn_k_norm! };
   }
 
   /** Writes what the heads computed to their columns of `rows`, `[tokens, stride]`. */
@@ -232,11 +257,12 @@ export class Attention {
     const { kernels } = this.bank.memory;
     const { rotation } = model.attention[layer];
     const firstAngles = (rotation ?? 0) * limits.tokens;
+    const rows = this.#layers[layer]!;
     for (let t = 0; t < batch.length; t++) {
       const angles = this.#angles + 4 * (firstAngles + t) * ropeSize;
-      const q = this.#q.pointer + 4 * t * this.#q.stride;
-      const k = this.#k.pointer + 4 * t * this.#k.stride;
-      const v = this.#v.pointer + 4 * t * this.#v.stride;
+      const q = rows.q.pointer + 4 * t * rows.q.stride;
+      const k = rows.k.pointer + 4 * t * rows.k.stride;
+      const v = rows.v.pointer + 4 * t * rows.v.stride;
       if (model.qkNorm === "head") {
         this.#normHeads(q, lengthOf(heads), this.#weights(layer).attn_q_norm!);
         this.#normHeads(k, kvHeads, this.#weights(layer).attn_k_norm!);
@@ -296,6 +322,7 @@ export class Attention {
     const group = model.headCount / model.kvHeadCount;
     const end = batch.positions[t] + 1;
     const pages = pagesFor(end + count - 1);
+    const { q } = this.#layers[layer]!;
     let positions = 0;
     for (let kvHead = kvHeads.start; kvHead < kvHeads.end; kvHead++) {
       const first = Math.max(heads.start, kvHead * group);
@@ -309,9 +336,8 @@ export class Attention {
       }
       positions += memory.kernels.attention(
         this.#cache.typeId,
-        this.#q.pointer +
-          4 * (t * this.#q.stride + (first - heads.start) * headSize),
-        this.#q.stride,
+        q.pointer + 4 * (t * q.stride + (first - heads.start) * headSize),
+        q.stride,
         count,
         last - first,
         headSize,

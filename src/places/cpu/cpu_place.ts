@@ -23,7 +23,12 @@ import { Attention } from "./attention.ts";
 import { FeedForward } from "./feed_forward.ts";
 import { Head } from "./head.ts";
 import { normBySquares, type NormedRows, putSquares } from "./norms.ts";
-import type { Bank, Counters, CpuPlaceOptions } from "./options.ts";
+import {
+  type Bank,
+  type Counters,
+  type CpuPlaceOptions,
+  isDense,
+} from "./options.ts";
 import {
   chooseKernels,
   measureRates,
@@ -429,7 +434,13 @@ function makeBank(
   const output = weights.head?.output;
   const layers = weights.layers.filter((layer) => layer !== undefined)
     .filter((layer) => layer.ffn_up.rows > 1);
-  const rateSubject = { memory, layers, output, tokens };
+  const rateSubject = {
+    memory,
+    layers,
+    output,
+    tokens,
+    isDense: isDense({ model, sparsity }),
+  };
   const { hiddenSize } = model;
   const normed = new Activations(memory, tokens, hiddenSize);
   const bank = {

@@ -5,7 +5,6 @@
  * Rows are in the order in which the place stores them: the file's, or hottest
  * first where a profile says so. The first `hot` rows are read without a test.
  */
-import { isSparse } from "../../model/activation.ts";
 import { hotRowsOf, pickRatio } from "../../plan/hot_rows.ts";
 import type { Rates } from "../../plan/machine.ts";
 import { lengthOf } from "../../model/index_set.ts";
@@ -18,8 +17,14 @@ import {
   type F32Rows,
   type PackedMatrix,
 } from "../../kernels/matrix.ts";
+import { joined, multiplyAll } from "../../kernels/joined.ts";
 import { roundUp } from "../../kernels/packing.ts";
-import type { Bank, Counters, CpuPlaceOptions } from "./options.ts";
+import {
+  type Bank,
+  type Counters,
+  type CpuPlaceOptions,
+  isDense,
+} from "./options.ts";
 import { DownColumns } from "./down_columns.ts";
 import { GroupRows } from "./group_rows.ts";
 import { Predictor } from "./predictor.ts";
@@ -46,7 +51,10 @@ interface Layer {
 /** Scratch of one bank's neurons. */
 export class FeedForward {
   readonly #gate: F32Rows;
-  readonly #up: F32Rows;
+  /** By layer, what up makes of the input; behind the gates, where all of both is read */
+  readonly #ups: readonly F32Rows[];
+  /** By layer, gate and up, where all of both is read */
+  readonly #gateAndUp: readonly (readonly PackedMatrix[] | undefined)[];
   readonly #h: Activations;
   readonly #columns: DownColumns;
   readonly #predictor: Predictor;
@@ -73,8 +81,19 @@ export class FeedForward {
     const neurons = Math.max(
       ...plan.parts.map((part) => lengthOf(part.neurons)),
     );
-    this.#gate = allocateRows(memory, maxTokens, neurons);
-    this.#up = allocateRows(memory, maxTokens, neurons);
+    const rows = (width: number) => allocateRows(memory, maxTokens, width);
+    const isJoined = isDense(options);
+    this.#gate = rows(isJoined ? 2 * neurons : neurons);
+    const { pointer, stride } = this.#gate;
+    const up = isJoined ? undefined : rows(neurons);
+    this.#ups = layers.map((layer) =>
+      up ?? { pointer: pointer + 4 * (layer?.ffn_up.rows ?? 0), stride }
+    );
+    this.#gateAndUp = layers.map((layer) =>
+      layer?.ffn_gate && isJoined
+        ? joined([layer.ffn_gate, layer.ffn_up])
+        : undefined
+    );
     this.#h = new Activations(memory, maxTokens, neurons);
     this.#columns = new DownColumns(memory, maxTokens, plan.parts, layers);
     this.#predictor = new Predictor(options, bank, neurons);
@@ -96,8 +115,7 @@ export class FeedForward {
   activations(index: number, batch: Batch): void {
     const weights = this.bank.weights.layers[index]!;
     const n = batch.length;
-    const { model, sparsity, measureRecall } = this.options,
-      { mode } = sparsity;
+    const { sparsity, measureRecall } = this.options, { mode } = sparsity;
     this.#layer = { index, weights, n, done: false };
     this.#count("neurons", n * weights.ffn_up.rows);
     this.#count("hot", n * this.hotRows[index]);
@@ -109,13 +127,13 @@ export class FeedForward {
       this.#stream("upRows", weights.ffn_up, 0, this.#up);
       weights.ffn_up_bias?.addTo(this.#up, n);
     } else {
-      this.#stream("gateRows", ffn_gate, 0, this.#gate);
+      const both = this.#gateAndUp[index];
+      if (both) this.#streamBoth(both);
+      else this.#stream("gateRows", ffn_gate, 0, this.#gate);
       weights.ffn_gate_bias?.addTo(this.#gate, n);
       this.#dropSmallGates();
-      if (mode === "dense" || !isSparse(model.activation)) {
-        this.#stream("upRows", weights.ffn_up, 0, this.#up);
-        weights.ffn_up_bias?.addTo(this.#up, n);
-      } else this.#cascade(this.hotRows[index]);
+      if (both) weights.ffn_up_bias?.addTo(this.#up, n);
+      else this.#cascade(this.hotRows[index]);
     }
     for (let t = 0; t < n; t++) {
       if (!this.#layer.done) this.#count("gatePositive", this.#positives(t));
@@ -193,6 +211,19 @@ export class FeedForward {
       this.#count("downRows", n * rows);
     }
     return groups.terms;
+  }
+
+  get #up(): F32Rows {
+    return this.#ups[this.#layer.index];
+  }
+
+  /** Multiplies all rows of gate and up. */
+  #streamBoth(both: readonly PackedMatrix[]): void {
+    const { n, weights: { ffn_up } } = this.#layer;
+    const bytes = multiplyAll(both, this.bank.normed, n, this.#gate);
+    this.#count("streamed", bytes);
+    this.#count("gateRows", n * ffn_up.rows);
+    this.#count("upRows", n * ffn_up.rows);
   }
 
   /** Multiplies all rows from `first` on. */

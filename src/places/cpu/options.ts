@@ -2,6 +2,7 @@
 import type { Activations } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import type { RowSums } from "../../kernels/row_sums.ts";
+import { isSparse } from "../../model/activation.ts";
 import type { Range } from "../../model/index_set.ts";
 import type { Model } from "../../model/model.ts";
 import type { Rates } from "../../plan/machine.ts";
@@ -29,6 +30,13 @@ export interface CpuPlaceOptions {
   readonly bankBytes?: number;
   /** How fast its rows are read, and by which kernels; measured where left out. */
   readonly rates?: Rates;
+}
+
+/** Whether all rows of gate and up are read. */
+export function isDense(
+  { model, sparsity }: Pick<CpuPlaceOptions, "model" | "sparsity">,
+): boolean {
+  return sparsity.mode === "dense" || !isSparse(model.activation);
 }
 
 /** What a place counts and keeps while it computes. */

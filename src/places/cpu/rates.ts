@@ -12,6 +12,7 @@ import {
   type PackedMatrix,
 } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
+import { joined } from "../../kernels/joined.ts";
 import { liesSideBySide } from "./interleaved_rows.ts";
 import type { LayerWeights } from "./weights.ts";
 
@@ -58,6 +59,8 @@ export interface RateSubject {
   readonly output?: PackedMatrix;
   /** Most tokens of a step */
   readonly tokens: number;
+  /** Whether gate and up are read as one */
+  readonly isDense: boolean;
 }
 
 /** Rates of a place that has no rows to measure. */
@@ -204,24 +207,41 @@ interface Reads {
   readonly streamed: readonly PackedMatrix[];
   /** Matrices of which some rows may be read instead, the same of each */
   readonly picked: readonly PackedMatrix[];
+  /** What is read as a whole beside rows that are picked */
+  readonly beside: readonly PackedMatrix[];
 }
 
 /** What a token reads, in its order; where a neuron's rows lie side by side, they are picked alone. */
-function readsOf({ layers, output }: RateSubject): Reads[] {
+function readsOf({ layers, output, isDense }: RateSubject): Reads[] {
+  const present = (matrices: readonly (PackedMatrix | undefined)[]) =>
+    matrices.filter((matrix) => matrix !== undefined && matrix.rows > 1)
+      .map((matrix) => matrix!);
+
   const reads = layers.map((layer): Reads => {
     const { attn_q, attn_k, attn_v, attn_output } = layer;
     const { ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 } = layer;
     const isPicked = ffn_down_t && liesSideBySide(layer);
-    const ffn = isPicked ? [fc1, fc2] : [ffn_gate, ffn_up, ffn_down];
+    const heads = joined(present([attn_q, attn_k, attn_v]));
+    const others = present([...heads, attn_output]);
+    if (isPicked) {
+      const streamed = [...others, ...present([fc1, fc2])];
+      const picked = [ffn_gate!, ffn_up, ffn_down_t];
+      return { streamed, picked, beside: streamed };
+    }
+    const gateAndUp = present([ffn_gate, ffn_up]);
+    const down = present([ffn_down]);
     return {
-      streamed: [attn_q, attn_k, attn_v, attn_output, ...ffn]
-        .filter((matrix) => matrix !== undefined && matrix.rows > 1)
-        .map((matrix) => matrix!),
-      picked: isPicked ? [ffn_gate!, ffn_up, ffn_down_t] : [ffn_up],
+      streamed: [
+        ...others,
+        ...isDense ? joined(gateAndUp) : gateAndUp,
+        ...down,
+      ],
+      picked: [ffn_up],
+      beside: [...others, ...present([ffn_gate]), ...down],
     };
   });
-  const head = output && output.rows > 1 ? [output] : [];
-  return [...reads, { streamed: head, picked: [] }];
+  const head = present([output]);
+  return [...reads, { streamed: head, picked: [], beside: head }];
 }
 
 /** Bytes a ms that were seen, of layers and of the head. */
@@ -258,12 +278,9 @@ function measureReading(
     const order = layer + Math.floor(turn / reads.length);
     const choice = order % choices.length;
     useKernels(subject.memory, { ...choices[choice], tileSums: "i16" });
-    const { streamed, picked } = reads[layer];
-    const isPicked = order % pickedLayers === 0 ||
-      !picked.some((matrix) => streamed.includes(matrix));
-    const whole = isPicked
-      ? streamed.filter((matrix) => !picked.includes(matrix))
-      : streamed;
+    const { streamed, picked, beside } = reads[layer];
+    const isPicked = order % pickedLayers === 0 || beside === streamed;
+    const whole = isPicked ? beside : streamed;
     if (whole.length > 0) {
       const { layers, head } = seen[choice];
       const rates = layer < reads.length - 1 ? layers : head;

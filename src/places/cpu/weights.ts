@@ -1,4 +1,9 @@
-import { mapLayer, type PerLayer, tensorSchemas } from "../../model/schema.ts";
+import {
+  type LayerTensorName,
+  mapLayer,
+  type PerLayer,
+  tensorSchemas,
+} from "../../model/schema.ts";
 import { numbering, type Range } from "../../model/index_set.ts";
 import type { Part } from "../../plan/plan.ts";
 import type {
@@ -7,6 +12,7 @@ import type {
   Rows,
   Shard,
 } from "../../model/shard.ts";
+import { joinedRooms } from "../../kernels/joined.ts";
 import { PackedMatrix, type Room, type Staging } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import { neuronsLieSideBySide } from "../../plan/hot_rows.ts";
@@ -87,7 +93,12 @@ export class PackedWeights {
   #layer(layer: LayerShards, rowOrder?: Uint32Array): LayerWeights {
     const isInterleaved = this.picksNeurons &&
       neuronsLieSideBySide(mapLayer(layer, ({ tensor }) => tensor));
-    const rooms = isInterleaved ? interleavedRows(this.memory, layer) : {};
+    const rooms: Partial<Record<LayerTensorName, Room>> = {
+      ...this.#joined(layer, ["attn_q", "attn_k", "attn_v"]),
+      ...isInterleaved
+        ? interleavedRows(this.memory, layer)
+        : this.#joined(layer, ["ffn_gate", "ffn_up"]),
+    };
     return mapLayer(layer, (shard, name) => {
       const { shape, whole } = tensorSchemas[name];
       const hasNeurons = shape.at(-1) === "ffn" && !whole;
@@ -97,6 +108,17 @@ export class PackedWeights {
         rooms[name],
       );
     });
+  }
+
+  /** Room for tensors of one input, those that there are. */
+  #joined(
+    layer: LayerShards,
+    names: readonly LayerTensorName[],
+  ): Partial<Record<LayerTensorName, Room>> {
+    const present = names.filter((name) => layer[name]);
+    const shards = present.map((name) => layer[name]!);
+    const rooms = joinedRooms(this.memory, shards);
+    return Object.fromEntries(present.map((name, i) => [name, rooms[i]]));
   }
 
   /** The matrix of a shard; embedding and head may be one. */

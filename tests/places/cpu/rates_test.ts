@@ -76,6 +76,7 @@ async function chosen(layers: number, cacheBytes: number) {
       } as unknown as LayerWeights)),
       output: cpu.matrix(4096, 256),
       tokens: 8,
+      isDense: false,
     };
     return { rates: chooseKernels(subject), subject, read: new Set(cpu.read) };
   } finally {
