@@ -23,6 +23,7 @@ const types: GgmlType[] = [
   "F32",
   "F16",
   "Q4_0",
+  "Q4_1",
   "Q8_0",
   "Q4_K",
   "Q6_K",

@@ -52,6 +52,9 @@ class PackedRow {
       case "Q4_0":
         return this.#half(64 * groups + 8 * group + j) *
           (this.#nibble(unit, quad, c) - 8);
+      case "Q4_1":
+        return this.#half(64 * groups + unit) * this.#nibble(unit, quad, c) +
+          this.#half(72 * groups + unit);
       case "IQ4_NL":
         return this.#half(64 * groups + 8 * group + j) *
           iq4Table[this.#nibble(unit, quad, c)];

@@ -15,6 +15,7 @@ import {
   weights_iq4_xs as iq4_xs,
   weights_mxfp4 as mxfp4,
   weights_q4_0 as q4_0,
+  weights_q4_1 as q4_1,
   weights_q4_k as q4_k,
   weights_q6_k as q6_k,
   weights_q8_0 as q8_0,
@@ -27,6 +28,7 @@ const floats = { F32: f32, F16: f16 } as const;
 const integers = {
   Q8_0: q8_0,
   Q4_0: q4_0,
+  Q4_1: q4_1,
   Q4_K: q4_k,
   Q6_K: q6_k,
   IQ4_NL: iq4_nl,

@@ -34,6 +34,7 @@ const rowWordsOf: Readonly<Record<PackedType, (groups: number) => number>> = {
   F16: (groups) => 128 * groups,
   Q8_0: (groups) => 68 * groups,
   Q4_0: (groups) => 36 * groups,
+  Q4_1: (groups) => 40 * groups,
   Q4_K: (groups) => 36 * groups,
   Q6_K: (groups) => 52 * groups + 4 * Math.ceil(groups / 8),
   IQ4_NL: (groups) => 36 * groups,
@@ -67,7 +68,7 @@ type IntegerLayout = "Q4_0" | "Q8_0" | "I8H" | "I8HM";
 /** Where the types go that kernels do not read as they are. */
 const integerLayouts: Readonly<Record<IntegerType, IntegerLayout | undefined>> =
   {
-    Q4_1: "I8HM",
+    Q4_1: undefined,
     Q5_0: "Q8_0",
     Q5_1: "I8HM",
     Q2_K: "I8HM",
@@ -247,6 +248,15 @@ const packBlocks: Readonly<Record<OwnLayout, PackBlocks>> = {
   },
   Q4_0: packNibbles,
   IQ4_NL: packNibbles,
+  Q4_1(row, blocks, groups, out, at) {
+    const scales = halvesFrom(out, at + 32 * groups);
+    const minimums = halvesFrom(out, at + 36 * groups);
+    blocks.forEach((block, k) => {
+      scales[k] = row.getUint16(20 * block, true);
+      minimums[k] = row.getUint16(20 * block + 2, true);
+      putNibbles(row, 20 * block + 4, k, out, at);
+    });
+  },
   MXFP4(row, blocks, groups, out, at) {
     const scales = halvesFrom(out, at + 32 * groups);
     blocks.forEach((block, k) => {
