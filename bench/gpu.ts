@@ -4,7 +4,9 @@
  * Rounds go through all cases in turn, and the device is kept busy before each,
  * since clocks of an idle one are slow.
  *
- * Run: `deno task bench:gpu [--types=Q4_0,F16] [--tokens=1,128] [--rounds=5]`
+ * Run: `deno task bench:gpu [--types=Q4_0,F16] [--tokens=1,128] [--rounds=5] [--small]`
+ *
+ * `--small` takes narrow matrices, to try it on any adapter.
  *
  * @module
  */
@@ -44,6 +46,7 @@ const { values: options } = parseArgs({
     types: { type: "string", default: "Q4_0,Q8_0,F16,Q4_K,Q6_K" },
     tokens: { type: "string", default: "1,128" },
     rounds: { type: "string", default: "5" },
+    small: { type: "boolean", default: false },
   },
 });
 /** Ends with one line that says why. */
@@ -67,9 +70,9 @@ if (!Number.isInteger(rounds) || rounds < 1) {
     `Cannot measure --rounds=${options.rounds}: give a whole number from 1 on`,
   );
 }
-const hidden = 4096, neurons = 14336;
+const [hidden, neurons] = options.small ? [512, 1024] : [4096, 14336];
 /** Bytes of the matrices of a case, at least. */
-const enoughBytes = 200e6;
+const enoughBytes = options.small ? 1e6 : 200e6;
 /** What a neuron's gate, or its product, is above zero for. */
 const gateShare = 0.2, activeShare = 0.1;
 
