@@ -33,6 +33,7 @@ export { layerBytes } from "./src/plan/gpu_plan.ts";
 export { type IndexSet, listOf, type Range } from "./src/model/index_set.ts";
 export {
   assumedGpu,
+  type Cpu,
   type CpuRates,
   type GpuRates,
   type KnownMachine,

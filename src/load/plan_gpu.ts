@@ -100,7 +100,7 @@ async function gpuPlanner(
   if (gpuIndex) checkGpuIndex(gpuIndex, model);
   const machine = found.isSoftware
     ? undefined
-    : await measureMachine(model, threads, true);
+    : await measureMachine(model, threads, true, places.sparsity);
   return (gpuBytes) => {
     const share = (machine: Machine) =>
       solveFor(machine, { ...places, gpuBytes }, options);

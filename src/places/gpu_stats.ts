@@ -45,6 +45,6 @@ export interface GpuStats {
 
 /** The same, with what a planner requires. */
 export interface MeasuredGpu extends GpuStats {
-  /** Where `measureGpu` was set */
+  /** Where `forPlan` was set */
   readonly speed?: GpuSpeed;
 }

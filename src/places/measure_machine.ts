@@ -2,20 +2,25 @@
  * How fast this machine's CPU and GPU are with a model's types and widths,
  * measured before any of it is loaded.
  */
+import { bytesOfTensors } from "../formats/ggml/types.ts";
 import type { Model } from "../model/model.ts";
 import {
-  type CpuRates,
+  type Cpu,
   type GpuRates,
   type Machine,
   sumOfRates,
 } from "../plan/machine.ts";
 import { GpuError, PlaceError } from "../errors.ts";
-import { loadKernels } from "../kernels/kernels.ts";
-import { type Plan, splitEvenly } from "../plan/plan.ts";
+import { type PlacePlan, splitEvenly } from "../plan/plan.ts";
+import type { Sparsity } from "../plan/sparsity.ts";
 import { missingForThreads } from "../platform/threads.ts";
-import { probeModel } from "./probe_model.ts";
-import type { TeamOptions } from "./team.ts";
-import { PlaceService, type ReadyPlace } from "./threads/place_service.ts";
+import { pagePositions } from "./batch.ts";
+import type { MeasuredGpu } from "./gpu_stats.ts";
+import { probeModel, zeros } from "./probe_model.ts";
+import { bytesRead, sumCounts } from "./stats.ts";
+import { type StartOptions, startTeam } from "./start.ts";
+import type { Team, TeamOptions } from "./team.ts";
+import { PlaceService } from "./threads/place_service.ts";
 import { PlaceWorker } from "./threads/thread_team.ts";
 
 /**
@@ -28,8 +33,8 @@ const transfer = 12e6;
 const gpuNeurons = 2048;
 
 /**
- * Measures `threads` CPU threads and, where `withGpu` says so, the GPU, one
- * after the other, in about a second.
+ * Measures `threads` CPU threads, with rows as `sparsity` has them lie, and, where
+ * `withGpu` says so, the GPU, one after the other, in about a second.
  *
  * @throws {GpuError} where the GPU fails
  */
@@ -37,8 +42,9 @@ export async function measureMachine(
   model: Model,
   threads: number,
   withGpu: boolean,
+  sparsity: Sparsity = { mode: "exact" },
 ): Promise<Machine> {
-  const cpu = await measureCpu(model, threads);
+  const cpu = await measureCpu(model, threads, sparsity);
   return withGpu ? { cpu, gpu: await measureGpu(model, threads) } : { cpu };
 }
 
@@ -49,20 +55,66 @@ export async function measureMachine(
  */
 const cpuBytes = 2 ** 29, cpuThreadBytes = 2 ** 26;
 
+/** ms that are spent on steps, and steps that are run, at least. */
+const stepsMs = 60, leastSteps = 6;
+/** Steps that are run where one takes less than so many ms: they are compiled later. */
+const shortSteps = 36, shortMs = 6;
+
+/** Positions that a measured token reads. */
+const positions = 512;
+
 /** On layers as large as the model's own, by all threads at once. */
-async function measureCpu(model: Model, threads: number): Promise<CpuRates> {
-  const [{ ffn_up }] = model.layers;
+async function measureCpu(
+  model: Model,
+  threads: number,
+  { mode }: Sparsity,
+): Promise<Cpu> {
+  const predicts = mode === "predictor";
+  const bytes = bytesOfTensors(Object.values(model.layers[0]));
   const layers = Math.min(
     model.layers.length,
-    Math.ceil(
-      Math.max(cpuBytes, cpuThreadBytes * threads) / (3 * ffn_up.byteLength),
-    ),
+    Math.ceil(Math.max(cpuBytes, cpuThreadBytes * threads) / bytes),
   );
-  const probe = probeModel(model, model.feedForwardSize, layers);
-  const { places } = splitEvenly(probe, Math.max(1, threads));
-  const plans = places.map((place) => ({ places: [place] }));
-  const measured = await measurePlaces(probe, plans, threads);
-  return sumOfRates(measured.flatMap(({ rates }) => rates ?? []));
+  const probe = probeModel(model, model.feedForwardSize, layers, predicts);
+  const contextSize = Math.min(positions, model.contextSize);
+  await using team = await startTeam(
+    zeros,
+    threads,
+    optionsFor(probe, contextSize, predicts),
+  );
+  const rates = sumOfRates(team.rates);
+  return { ...rates, layerMs: await measureLayer(team, rates.stream) };
+}
+
+/**
+ * What a layer takes beside reading its rows, in ms: what a step takes longer
+ * than the bytes that it reads. In a model of zeros no neuron fires.
+ */
+async function measureLayer(team: Team, stream: number): Promise<number> {
+  const { batch, counts, options: { model } } = team;
+  const layers = model.layers.length;
+  await team.reserve(1);
+  batch.length = 1;
+  batch.wantLogits[0] = 1;
+  const read = () => bytesRead(sumCounts(counts, 0));
+  const rest: number[] = [];
+  let shortest = Infinity;
+  const run = async () => {
+    const before = read();
+    const start = performance.now();
+    await team.run();
+    const ms = performance.now() - start;
+    shortest = Math.min(shortest, ms);
+    rest.push(ms - (read() - before) / stream);
+  };
+  const start = performance.now();
+  do await run(); while (
+    performance.now() - start < stepsMs ||
+    rest.length < (shortest < shortMs ? shortSteps : leastSteps)
+  );
+  // Code is compiled in the first half; whatever disturbs a step makes it longer.
+  const warm = rest.slice(rest.length >> 1).sort((a, b) => a - b);
+  return Math.max(0, warm[Math.round(0.25 * (warm.length - 1))]) / layers;
 }
 
 /** On one layer, in a worker, where its results may be read sooner. */
@@ -70,58 +122,53 @@ async function measureGpu(model: Model, threads: number): Promise<GpuRates> {
   const neurons = Math.min(gpuNeurons, model.feedForwardSize);
   const probe = probeModel(model, neurons, 1);
   const [gpu] = splitEvenly(probe, 1).places;
-  const [measured] = await measurePlaces(probe, [{ places: [], gpu }], threads);
-  const { readBackMs: readBack, speed } = measured.gpu!;
+  const { readBackMs: readBack, speed } = await measureGpuPlace(
+    { ...optionsFor(probe, pagePositions), plan: { places: [], gpu } },
+    threads,
+  );
   const { stream, dispatchMs: dispatch } = speed!;
   return { stream, readBack, transfer, dispatch, memory: Infinity };
 }
 
-/** What can be measured of a place, here or in a worker. */
-type Probe = Pick<PlaceService, "probe" | "ready">;
-
-/** Measures places alone, each by itself but at the same time: in workers where there are threads, else the first, here. */
-async function measurePlaces(
+/** Where a predictor is asked, it selects none, as no gate is positive else. */
+function optionsFor(
   model: Model,
-  plans: readonly Plan[],
-  threads: number,
-): Promise<ReadyPlace[]> {
-  const { module } = await loadKernels();
-  const options = plans.map((plan): TeamOptions => ({
+  contextSize: number,
+  predicts = false,
+): StartOptions {
+  return {
     model,
-    plan,
-    sparsity: { mode: "exact" },
-    limits: { tokens: 1, contextSize: 32 },
+    sparsity: predicts
+      ? { mode: "predictor", threshold: 1 }
+      : { mode: "exact" },
+    limits: { tokens: 1, contextSize },
     cacheType: "f16",
     measureRecall: false,
-    measureGpu: true,
-  }));
-  const measure = async (probes: readonly Probe[]) => {
-    await Promise.all(
-      probes.map((probe, i) => probe.probe(module, options[i])),
-    );
-    return await Promise.all(probes.map(async (probe) => await probe.ready()));
+    forPlan: true,
   };
+}
+
+/** Measures a GPU's place of zeros: in a worker where there are threads, else here. */
+async function measureGpuPlace(
+  options: TeamOptions & { readonly plan: { readonly gpu: PlacePlan } },
+  threads: number,
+): Promise<MeasuredGpu> {
   const here = async () => {
     await using service = new PlaceService(() => {});
-    return await measure([service]);
+    await service.probe(options);
+    return (await service.ready()).gpu!;
   };
   if (threads === 0 || missingForThreads()) return await here();
-  const workers: PlaceWorker[] = [];
+  const worker = new PlaceWorker(options.plan.gpu, "GPU");
   try {
-    for (const { gpu, places: [place] } of plans) {
-      workers.push(new PlaceWorker(gpu ?? place, gpu ? "GPU" : "CPU worker"));
-    }
-    return await measure(workers.map((worker): Probe => ({
-      probe: (...args) => worker.call("probe", args),
-      ready: () => worker.call("ready", []),
-    })));
+    await worker.call("probe", [options]);
+    return (await worker.call("ready", [])).gpu!;
   } catch (error) {
     if (error instanceof GpuError || !(error instanceof PlaceError)) {
       throw error;
     }
     return await here();
   } finally {
-    const reason = new PlaceError("Measured");
-    for (const worker of workers) worker.terminate(reason);
+    worker.terminate(new PlaceError("Measured"));
   }
 }

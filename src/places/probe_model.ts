@@ -9,13 +9,15 @@ import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
 
 const probeVocabulary = 32;
 
-/** A model of that many neurons and layers to measure on. */
+/** A model of that many neurons and layers to measure on, and with its predictors where these are asked. */
 export function probeModel(
   model: Model,
   neurons: number,
   layers: number,
+  predicts = false,
 ): Model {
-  const [{ fc1: _fc1, fc2: _fc2, ...layer }] = model.layers;
+  const [{ fc1, fc2, ...rest }] = model.layers;
+  const layer = predicts ? { fc1, fc2, ...rest } : rest;
   const tensors = {
     ...model,
     layers: Array.from({ length: layers }, () => layer),
@@ -38,10 +40,10 @@ export function probeModel(
   };
 }
 
+/** Zeros without end. A buffer that is read into again still has those of the last time. */
 export const zeros: ByteSource = {
   name: "zeros",
   size: Number.MAX_SAFE_INTEGER,
-  read: (_offset, length, spare) =>
-    Promise.resolve(bufferFor(length, spare).fill(0)),
+  read: (_offset, length, spare) => Promise.resolve(bufferFor(length, spare)),
   close: () => Promise.resolve(),
 };

@@ -31,8 +31,6 @@ export interface TeamOptions extends Omit<CpuPlaceOptions, "plan"> {
   readonly countNeurons?: boolean;
   /** Keep what the feed-forward layers of a step read. */
   readonly keepFfnInputs?: boolean;
-  /** Measure how fast the GPU is: takes a while, and only a plan requires it. */
-  readonly measureGpu?: boolean;
   /** Bytes that the GPU's place may take, at most. */
   readonly gpuBytes?: number;
 }

@@ -1,7 +1,8 @@
 /**
  * What a token costs on either side, by tensor. Decoding is limited by how
  * fast bytes are read, so what a tensor costs is the bytes that a token is expected
- * to read of it, over the rate at which that side reads them.
+ * to read of it, over the rate at which that side reads them. What a layer takes
+ * beside is one number on the CPU, and the kernels that are started on a GPU.
  */
 import { ggmlTypes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
@@ -113,10 +114,11 @@ export function costsOf(model: Model, options: CostOptions): Costs {
   const { cpu, gpu } = options.machine;
   const gpuStream = gpu?.stream ?? 0;
   const started = (count: number) => count * (gpu?.dispatch ?? 0);
-  const readMs = (bytes: number): SideMs => ({
-    cpu: bytes / cpu.stream,
+  const readMs = (bytes: number, rate = cpu.stream): SideMs => ({
+    cpu: bytes / rate,
     gpu: bytes / gpuStream,
   });
+  const { layerMs = 0 } = cpu;
   const transferMs = (floats: number) => 4 * floats / (gpu?.transfer ?? 0);
   const readBack = (floats: number) =>
     (gpu?.readBack ?? 0) + transferMs(floats);
@@ -141,11 +143,16 @@ export function costsOf(model: Model, options: CostOptions): Costs {
   return {
     layers: model.layers.map((layer, i): LayerCosts => ({
       attention: onGpu(
-        readMs(attentionBytes(layer) + cacheBytes[i]),
+        sumOf(
+          readMs(attentionBytes(layer)),
+          readMs(cacheBytes[i], cpu.cache),
+          { cpu: layerMs / 2, gpu: 0 },
+        ),
         layerDispatches(model, layer).attention,
       ),
       ffn: {
-        cpu: predicts(options, layer) ? layer.fc1!.byteLength / cpu.stream : 0,
+        cpu: layerMs / 2 +
+          (predicts(options, layer) ? layer.fc1!.byteLength / cpu.stream : 0),
         gpu: started(layerDispatches(model, layer).ffn),
       },
       squares: {
@@ -163,6 +170,11 @@ export function costsOf(model: Model, options: CostOptions): Costs {
     toGpu: transferMs(model.hiddenSize) + started(dispatches.exchange),
     toCpu: readBack(model.hiddenSize),
   };
+}
+
+function sumOf(...costs: readonly SideMs[]): SideMs {
+  const total = (side: Side) => costs.reduce((sum, ms) => sum + ms[side], 0);
+  return { cpu: total("cpu"), gpu: total("gpu") };
 }
 
 /** What a residual's exchange takes, in ms; between CPU places it is taken for free. */
@@ -206,10 +218,10 @@ export function neuronBlock({ ffn_down }: LayerTensors): number {
 }
 
 /**
- * A neuron on the CPU reads its gate, and of up and down either what it needs,
- * picked, or all, streamed, whichever is less: the hot ones are streamed. On the
- * GPU it reads what it needs. A `ffn_down` of outputs has no row of a neuron to
- * pick, and is read as a whole.
+ * A neuron on the CPU reads its gate, and of up either what it needs, picked, or
+ * all, streamed, whichever is less: the hot ones are streamed. Its row of down is
+ * added up where it fires, in mode `dense` too. On the GPU it reads what it needs.
+ * A `ffn_down` of outputs has no row of a neuron to pick, and is read as a whole.
  */
 function neuronCosts(
   model: Model,
@@ -218,6 +230,7 @@ function neuronCosts(
   firing: Firing,
 ): Pick<LayerCosts, "neurons" | "active"> {
   const { sparsity, machine: { cpu, gpu } } = options;
+  const { sum = cpu.pick } = cpu;
   const count = model.feedForwardSize;
   const { gate, up, down } = neuronBytes(layer, count);
   const asked = (layer.fc2?.byteLength ?? 0) / count;
@@ -236,14 +249,11 @@ function neuronCosts(
     const downShare = isDense || layer.ffn_down ? 1 : active[id];
     neurons.gpu[id] = (gate + upShare * up + downShare * down) /
       (gpu?.stream ?? 0);
-    neurons.cpu[id] = isPredicted && !isDense
-      ? asked / cpu.stream +
-        streamOrPick(
-          gate + up + down,
-          Math.min(1, predictorExcess * active[id]),
-        )
-      : gate / cpu.stream + streamOrPick(up, upShare) +
-        streamOrPick(down, downShare);
+    const selected = Math.min(1, predictorExcess * active[id]);
+    neurons.cpu[id] = (isPredicted && !isDense
+      ? asked / cpu.stream + streamOrPick(gate + up, selected)
+      : gate / cpu.stream + streamOrPick(up, upShare)) +
+      (layer.ffn_down ? down / cpu.stream : active[id] * down / sum);
   });
   return { neurons, active };
 }

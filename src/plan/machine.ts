@@ -11,8 +11,21 @@ export interface CpuRates {
   readonly pick: number;
 }
 
+/** What a token takes a CPU. What is not stated is taken to be as the rates are, and to take no time beside. */
+export interface Cpu extends CpuRates {
+  /** Rows of down that are added up, each with its neuron's h; as `pick` where left out */
+  readonly sum?: number;
+  /** Keys and values; as `stream` where left out */
+  readonly cache?: number;
+  /**
+   * What a layer takes beside what is read of it, in ms: norms, activations, the
+   * start of kernels, handing over and waiting; 0 where left out
+   */
+  readonly layerMs?: number;
+}
+
 /** How fast a CPU place is, and with which kernels, measured on its own weights. */
-export interface Rates extends CpuRates {
+export interface Rates extends Omit<Cpu, "layerMs"> {
   /**
    * The share of a prompt's products (rows times tokens) below which computing
    * those that are needed is faster than computing all in tiles
@@ -27,10 +40,15 @@ export interface Rates extends CpuRates {
 }
 
 /** The rates of all places together. */
-export function sumOfRates(rates: readonly Rates[]): CpuRates {
-  const sum = (name: keyof CpuRates) =>
-    rates.reduce((total, place) => total + place[name], 0);
-  return { stream: sum("stream"), pick: sum("pick") };
+export function sumOfRates(rates: readonly Rates[]): Omit<Cpu, "layerMs"> {
+  const total = (of: (place: Rates) => number) =>
+    rates.reduce((sum, place) => sum + of(place), 0);
+  return {
+    stream: total(({ stream }) => stream),
+    pick: total(({ pick }) => pick),
+    sum: total(({ pick, sum = pick }) => sum),
+    cache: total(({ stream, cache = stream }) => cache),
+  };
 }
 
 /** A GPU. Rates count bytes a millisecond. */
@@ -50,7 +68,7 @@ export interface GpuRates {
 /** A machine to plan for. */
 export interface Machine {
   /** Its CPU, which every machine has */
-  readonly cpu: CpuRates;
+  readonly cpu: Cpu;
   /** Its GPU, where there is one to use */
   readonly gpu?: GpuRates;
 }

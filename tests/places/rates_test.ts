@@ -49,7 +49,29 @@ for (const threads of [0, 2]) {
     const { model } = await randomModel({ feedForwardSize: 256, type: "Q4_0" });
     const { cpu, gpu } = await measureMachine(model, threads, false);
     assert.equal(gpu, undefined);
-    for (const rate of [cpu.stream, cpu.pick]) {
+    for (const rate of [cpu.stream, cpu.pick, cpu.sum!, cpu.cache!]) {
+      assert(rate > 0 && Number.isFinite(rate));
+    }
+    assert(cpu.layerMs! >= 0 && cpu.layerMs! < 100);
+    // What a plan asks for is not measured where a model is loaded for use.
+    const { bytes } = await randomModel({ feedForwardSize: 256, type: "Q4_0" });
+    await using loaded = await load(bytes, { threads });
+    const [rates] = loaded.engine.rates;
+    assert.equal(rates.sum, undefined);
+    assert.equal(rates.cache, undefined);
+  });
+
+  Deno.test(`rows are measured as they lie where a predictor picks them, ${threads} threads`, async () => {
+    const { model } = await randomModel({
+      feedForwardSize: 256,
+      downByNeuron: true,
+      predictorRank: 32,
+      type: "Q4_0",
+    });
+    const { cpu } = await measureMachine(model, threads, false, {
+      mode: "predictor",
+    });
+    for (const rate of [cpu.stream, cpu.pick, cpu.sum!, cpu.cache!]) {
       assert(rate > 0 && Number.isFinite(rate));
     }
   });

@@ -1,4 +1,4 @@
-import { LimitError } from "../../../mod.ts";
+import { LimitError, type Sparsity } from "../../../mod.ts";
 import {
   assumedGpu,
   findGpu,
@@ -160,7 +160,7 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
     const index = await findGpuIndex(flags, () => model);
     // What is wrong with the files is reported before the machine is measured.
     const machine = flags.machine === undefined
-      ? await thisMachine(model)
+      ? await thisMachine(model, flags.sparsity)
       : knownMachines[flags.machine];
     const contextSize = flags.contextSize || model.contextSize;
     const request = requestFor(flags, model, machine, counted, contextSize);
@@ -171,11 +171,19 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
 }
 
 /** This machine, measured; a GPU that is not there is assumed. */
-async function thisMachine(model: Model): Promise<KnownMachine> {
+async function thisMachine(
+  model: Model,
+  sparsity: Sparsity,
+): Promise<KnownMachine> {
   const found = await findGpu();
   const gpu = found?.isSoftware ? undefined : found;
   const { hardwareConcurrency } = navigator;
-  const machine = await machineHere(model, hardwareConcurrency, gpu);
+  const machine = await machineHere(
+    model,
+    hardwareConcurrency,
+    gpu,
+    sparsity,
+  );
   return gpu ? machine : {
     ...machine,
     gpu: assumedGpu,

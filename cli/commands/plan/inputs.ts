@@ -13,6 +13,7 @@ import {
   type Profile,
   profileOf,
 } from "../../../plan.ts";
+import type { Sparsity } from "../../../mod.ts";
 import { type GgufFile, isSparse, type Model } from "../../../gguf.ts";
 import { findProfile } from "../../model_profile.ts";
 import { budgetOf, type GpuFlags } from "../../gpu_options.ts";
@@ -24,8 +25,14 @@ export async function machineHere(
   model: Model,
   threads: number,
   gpu: FoundGpu | undefined,
+  sparsity?: Sparsity,
 ): Promise<KnownMachine> {
-  const measured = await measureMachine(model, threads, gpu !== undefined);
+  const measured = await measureMachine(
+    model,
+    threads,
+    gpu !== undefined,
+    sparsity,
+  );
   const cpu = `this machine, measured: ${threads} thread${
     threads === 1 ? "" : "s"
   }`;

@@ -233,7 +233,7 @@ async function planHere(
 ): Promise<PlanReport> {
   note("measuring the machine");
   const gpu = await gpuFor(flags.gpu, source.size);
-  const machine = await machineHere(model, threads, gpu);
+  const machine = await machineHere(model, threads, gpu, flags.sparsity);
   const { contextSize } = model;
   const request = requestFor(flags, model, machine, used, contextSize);
   const index = machine.gpu && await findGpuIndex(flags, () => model);

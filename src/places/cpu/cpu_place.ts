@@ -8,7 +8,7 @@ import {
 } from "../../kernels/matrix.ts";
 import { packedSliceBytes } from "../../kernels/packing.ts";
 import { RowSums } from "../../kernels/row_sums.ts";
-import type { Range } from "../../model/index_set.ts";
+import { lengthOf, type Range } from "../../model/index_set.ts";
 import { ropeFactors } from "../../model/rope.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { stackDepth } from "../../plan/groups.ts";
@@ -29,6 +29,7 @@ import {
   type CpuPlaceOptions,
   isDense,
 } from "./options.ts";
+import { measureForPlan } from "./plan_rates.ts";
 import {
   chooseKernels,
   measureRates,
@@ -133,6 +134,22 @@ export class CpuPlace implements CpuSidePlace {
       bank.attention = new Attention(options, bank, counts);
       bank.feedForward = new FeedForward(options, bank, counters, this.rates);
     }
+    if (options.forPlan) {
+      const { contextSize } = options.limits;
+      this.rates = { ...this.rates, ...measureForPlan(this, contextSize) };
+    }
+  }
+
+  /** Layers that it has neurons and heads of. */
+  get layers(): number[] {
+    return this.options.plan.parts.flatMap(({ heads, neurons }, layer) =>
+      lengthOf(heads) > 0 && lengthOf(neurons) > 0 ? layer : []
+    );
+  }
+
+  fire(layer: number, share: number): void {
+    this.#current = this.#bankOf(layer);
+    this.#current.feedForward.fire(layer, share);
   }
 
   reserve(pages: number): number {

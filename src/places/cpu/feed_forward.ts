@@ -151,6 +151,15 @@ export class FeedForward {
     }
   }
 
+  /** In place of {@linkcode activations} of one token: sets h of a share of the neurons to 1, of the others to 0. */
+  fire(index: number, share: number): void {
+    const weights = this.bank.weights.layers[index]!;
+    this.#layer = { index, weights, n: 1, done: false };
+    const h = this.bank.memory.f32(at(this.#h, 0), weights.ffn_up.rows);
+    for (let j = 0; j < h.length; j++) h[j] = Math.random() < share ? 1 : 0;
+    this.#h.changed();
+  }
+
   /** The values h of the layer, `[tokens][neurons]`. */
   neurons(n: number): Float32Array[] {
     const { rows } = this.#layer.weights.ffn_up;

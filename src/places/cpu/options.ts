@@ -30,6 +30,8 @@ export interface CpuPlaceOptions {
   readonly bankBytes?: number;
   /** How fast its rows are read, and by which kernels; measured where left out. */
   readonly rates?: Rates;
+  /** Measure what only a plan requires: how fast rows of down are added up, and keys and values read; a GPU's speed. Takes a while. */
+  readonly forPlan?: boolean;
 }
 
 /** Whether all rows of gate and up are read. */

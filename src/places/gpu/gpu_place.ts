@@ -38,7 +38,7 @@ export interface GpuPlaceOptions extends LayoutOptions {
   /** An open device, which stays open when the place is disposed; its own, where left out */
   readonly device?: Device;
   /** Whether {@linkcode GpuPlace.measure} takes the time that the speed of the device needs */
-  readonly measureGpu?: boolean;
+  readonly forPlan?: boolean;
   readonly counts?: LayerCounts;
 }
 
@@ -137,7 +137,7 @@ export class GpuPlace implements GpuSidePlace {
    */
   async measure(): Promise<void> {
     const { attention, feedForward, head, readBack, counters } = this.#parts;
-    const products = this.options.measureGpu
+    const products = this.options.forPlan
       ? [attention, feedForward, head].flatMap((part) => part?.streamed ?? [])
       : [];
     const region = { buffer: counters, bytes: counters.size };

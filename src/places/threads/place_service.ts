@@ -57,15 +57,14 @@ export class PlaceService {
     return this.#place.weightBytes;
   }
 
-  /** In place of `start` and `write`: a place of zeros, the GPU's where the plan has one, to be measured by `ready`. */
-  async probe(
-    module: WebAssembly.Module,
-    options: TeamOptions,
-  ): Promise<void> {
-    const { plan } = options;
-    this.#place = plan.gpu
-      ? await openGpuPlace(options)
-      : new CpuPlace(module, { ...options, plan: plan.places[0] });
+  /** In place of `start` and `write`: a GPU's place of zeros, to be measured by `ready`. */
+  async probe(options: TeamOptions): Promise<void> {
+    this.#place = await openGpuPlace(options);
+    await this.writeZeros();
+  }
+
+  /** In place of every `write`: all weights are zero. */
+  async writeZeros(): Promise<void> {
     await fill(this.#place, zeros, new LoadProgress(0));
   }
 

@@ -10,6 +10,7 @@ import { allPlaces, type PlacePlan } from "../../plan/plan.ts";
 import type { Batch } from "../batch.ts";
 import type { LoadProgress } from "../load_progress.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
+import { zeros } from "../probe_model.ts";
 import type { FfnInputs } from "../ffn_inputs.ts";
 import { allShards, readRows, type Rows } from "../../model/shard.ts";
 import { shardsOf } from "../../plan/shards.ts";
@@ -232,6 +233,7 @@ export class ThreadTeam implements Team {
     source: ByteSource,
     progress: LoadProgress,
   ): Promise<void> {
+    if (source === zeros) return await worker.call("writeZeros", []);
     const shards = shardsOf(this.options.model, worker.plan);
     const spares: ArrayBuffer[] = [];
     const write = async (shard: number, rows: Rows) => {
