@@ -124,7 +124,7 @@ testWithAdapter(
   "a device is measured, and measuring is not counted",
   async () => {
     const made = await randomModel({ type: "Q8_0" });
-    const asked = { measureGpu: true };
+    const asked = { forPlan: true };
     const team = await gpuTeam(made, exact, undefined, asked);
     await using engine = new Engine(team, made.model.vocabSize);
     const { gpu } = team.sides;
