@@ -17,12 +17,16 @@ const features = {
   simd128: "+simd128",
 };
 
-/** Flags to rustc: the stack is small because no kernel keeps much on it. */
+/**
+ * Flags to rustc: the stack is small because no kernel keeps much on it; LLVM is
+ * not to compute addresses of rows from those of others, for which V8 spills.
+ */
 function rustFlags(targetFeatures: string): string {
   const home = Deno.env.get("CARGO_HOME") ?? `${Deno.env.get("HOME")}/.cargo`;
   return [
     `-Ctarget-feature=${targetFeatures}`,
     "-Clink-arg=-zstack-size=65536",
+    "-Cllvm-args=-disable-lsr",
     `--remap-path-prefix=${crate.pathname}=`,
     `--remap-path-prefix=${home}=cargo`,
   ].join("\x1f");

@@ -45,8 +45,6 @@ impl<const HALF: bool> Floats<HALF> {
 }
 
 impl<const HALF: bool> Rows for Floats<HALF> {
-    const TILE_ROWS: usize = 2;
-
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
         self,
@@ -57,15 +55,15 @@ impl<const HALF: bool> Rows for Floats<HALF> {
         let mask = opaque(i32x4_splat(HALF_BITS));
         let mut sums = [[zero(); T]; R];
         for i in (0..k).step_by(8) {
-            let mut w = [[zero(); 2]; R];
-            for r in 0..R {
-                w[r] = Self::load8(rows[r], i, mask);
-            }
+            let mut x = [[zero(); 2]; T];
             for t in 0..T {
-                for h in [0, 1] {
-                    let x = load(tokens[t].cast::<f32>().add(i + 4 * h));
-                    for r in 0..R {
-                        sums[r][t] = madd(w[r][h], x, sums[r][t]);
+                x[t] = [0, 4].map(|at| load(tokens[t].cast::<f32>().add(i + at)));
+            }
+            for r in 0..R {
+                let w = Self::load8(rows[r], i, mask);
+                for half in [0, 1] {
+                    for t in 0..T {
+                        sums[r][t] = madd(w[half], x[t][half], sums[r][t]);
                     }
                 }
             }

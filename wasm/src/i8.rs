@@ -234,8 +234,6 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
 }
 
 impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
-    const TILE_ROWS: usize = 2;
-
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
         self,

@@ -90,6 +90,11 @@ pub const fn has_half(k: usize) -> bool {
     k > groups(k) * GROUP
 }
 
+/// Bytes of the nibbles of a row of `k` weights.
+pub const fn nibble_bytes(k: usize) -> usize {
+    (2 * groups(k) + has_half(k) as usize) * (NIBBLES / 2)
+}
+
 /// Bytes of one group of a block kind; 0 for other kinds.
 pub const fn group_bytes(kind: u32) -> usize {
     match kind {

@@ -1,9 +1,11 @@
 //! Matrix products: which kernel runs on which rows and tokens.
 //!
-//! Tokens are taken in tiles of four, so that a weight is unpacked once for four products; rows in
-//! panels that stay in L2 while all tokens pass over them, so that a matrix is read from DRAM once.
-//! One token streams the matrix some rows at a time.
+//! Tiles are of four rows, which lie far apart in the matrix, and of two tokens: their sums, and what
+//! they are made of, fit V8's 15 vector registers, and a weight is unpacked once for two products.
+//! Rows come in panels that stay in L2 while all tokens pass over them, two at a time, so that a
+//! matrix is read from DRAM once.
 
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::float::Floats;
@@ -15,9 +17,6 @@ use crate::table::Numbers;
 
 /// What a packed kind's rows can do.
 pub trait Rows: Copy {
-    /// Rows of a tile of four tokens: as many as the kind's partial sums leave registers for.
-    const TILE_ROWS: usize;
-
     /// `R` rows of `k` weights times `T` rows of activations.
     ///
     /// # Safety
@@ -51,7 +50,7 @@ pub trait Rows: Copy {
 /// Bytes of a panel of rows.
 const PANEL: usize = 128 * 1024;
 
-/// Bits of `choose`: one token takes `WIDE_ROWS` rows side by side instead of `NARROW_ROWS`. CPUs
+/// Bits of `choose`: one token takes `WIDE_ROWS` rows side by side instead of `ROWS`. CPUs
 /// whose memory answers late read a third faster with more; those that compute just as fast as
 /// memory delivers lose by the registers that are spilled.
 pub const WIDE: u32 = 1;
@@ -168,6 +167,11 @@ impl Matrix {
     }
 }
 
+/// Rows of a tile. Each is a stream that the CPU fetches ahead: with two of them products of two
+/// tokens wait for memory twice as long. More need more registers than there are.
+const ROWS: usize = 4;
+const WIDE_ROWS: usize = 12;
+
 /// # Safety
 /// As for `matmul`.
 unsafe fn multiply<K: Rows>(
@@ -179,82 +183,80 @@ unsafe fn multiply<K: Rows>(
     out: *mut f32,
     out_stride: usize,
 ) {
-    if n_tokens == 1 {
-        return if chosen(WIDE) {
-            stream::<K, WIDE_ROWS>(kernel, matrix, x, out)
-        } else {
-            stream::<K, NARROW_ROWS>(kernel, matrix, x, out)
-        };
-    }
-    let panel = (PANEL / K::column_bytes(matrix.k).max(1)).max(1);
-    for first in (0..matrix.n_rows).step_by(panel) {
-        let rows = first..(first + panel).min(matrix.n_rows);
-        for t in (0..n_tokens).step_by(4) {
-            let x = x.wrapping_add(t * x_row_bytes);
-            let out = out.wrapping_add(t * out_stride);
-            let rows = rows.clone();
-            match (n_tokens - t, K::TILE_ROWS) {
-                (1, _) => tiles::<K, 4, 1>(kernel, matrix, rows, x, x_row_bytes, out, out_stride),
-                (2, _) => tiles::<K, 4, 2>(kernel, matrix, rows, x, x_row_bytes, out, out_stride),
-                (3, _) => tiles::<K, 2, 3>(kernel, matrix, rows, x, x_row_bytes, out, out_stride),
-                (_, 4) => tiles::<K, 4, 4>(kernel, matrix, rows, x, x_row_bytes, out, out_stride),
-                _ => tiles::<K, 2, 4>(kernel, matrix, rows, x, x_row_bytes, out, out_stride),
-            }
+    let tokens = Tokens { x, x_row_bytes, out, out_stride };
+    let is_wide = n_tokens == 1 && chosen(WIDE);
+    let rows = if is_wide { WIDE_ROWS } else { ROWS };
+    let apart = matrix.n_rows / rows;
+    if is_wide {
+        tiles::<K, WIDE_ROWS, 1>(kernel, matrix, 0..apart, apart, &tokens);
+    } else {
+        let panel = (PANEL / ROWS / K::column_bytes(matrix.k).max(1)).max(1);
+        for first in (0..apart).step_by(panel) {
+            let rows = first..(first + panel).min(apart);
+            pass::<K, ROWS>(kernel, matrix, rows, apart, &tokens, n_tokens);
         }
     }
+    pass::<K, 1>(kernel, matrix, rows * apart..matrix.n_rows, 0, &tokens, n_tokens);
 }
 
-/// With fewer the sums wait for each other, with more registers are spilled.
-const NARROW_ROWS: usize = 4;
-const WIDE_ROWS: usize = 12;
-
-/// One token, `R` rows at a time, far apart in the matrix: each is a stream that the CPU fetches
-/// ahead.
-///
-/// # Safety
-/// As for `matmul` with one token.
-#[inline(never)]
-unsafe fn stream<K: Rows, const R: usize>(kernel: K, matrix: &Matrix, x: *const u8, out: *mut f32) {
-    let part = matrix.n_rows / R;
-    for r in 0..part {
-        let rows = core::array::from_fn(|i| matrix.row(i * part + r));
-        let dots: [[f32; 1]; R] = kernel.dot(rows, matrix.k, [x]);
-        for (i, [dot]) in dots.into_iter().enumerate() {
-            out.wrapping_add(i * part + r).write(dot);
-        }
-    }
-    for r in R * part..matrix.n_rows {
-        let [[dot]] = kernel.dot([matrix.row(r)], matrix.k, [x]);
-        out.wrapping_add(r).write(dot);
-    }
-}
-
-/// # Safety
-/// As for `matmul` with `T` tokens; `rows` are of the matrix.
-#[inline(never)]
-unsafe fn tiles<K: Rows, const R: usize, const T: usize>(
-    kernel: K,
-    matrix: &Matrix,
-    rows: core::ops::Range<usize>,
+/// Rows of activations, and where their results go.
+struct Tokens {
     x: *const u8,
     x_row_bytes: usize,
     out: *mut f32,
     out_stride: usize,
+}
+
+impl Tokens {
+    fn from(&self, t: usize) -> Tokens {
+        let x = self.x.wrapping_add(t * self.x_row_bytes);
+        Tokens { x, out: self.out.wrapping_add(t * self.out_stride), ..*self }
+    }
+}
+
+/// What `tiles` does, of `n_tokens`.
+///
+/// # Safety
+/// As for `tiles`.
+#[inline(always)]
+unsafe fn pass<K: Rows, const R: usize>(
+    kernel: K,
+    matrix: &Matrix,
+    rows: Range<usize>,
+    apart: usize,
+    tokens: &Tokens,
+    n_tokens: usize,
 ) {
-    let tokens: [*const u8; T] = core::array::from_fn(|t| x.wrapping_add(t * x_row_bytes));
-    let body = rows.start + rows.len() / R * R;
-    for r in (rows.start..body).step_by(R) {
-        let tile: [*const u8; R] = core::array::from_fn(|i| matrix.row(r + i));
-        for (i, dots) in kernel.dot(tile, matrix.k, tokens).into_iter().enumerate() {
-            for (t, dot) in dots.into_iter().enumerate() {
-                out.wrapping_add(t * out_stride + r + i).write(dot);
-            }
+    for t in (0..n_tokens).step_by(2) {
+        let rows = rows.clone();
+        if n_tokens - t == 1 {
+            tiles::<K, R, 1>(kernel, matrix, rows, apart, &tokens.from(t));
+        } else {
+            tiles::<K, R, 2>(kernel, matrix, rows, apart, &tokens.from(t));
         }
     }
-    for r in body..rows.end {
-        let [dots] = kernel.dot([matrix.row(r)], matrix.k, tokens);
-        for (t, dot) in dots.into_iter().enumerate() {
-            out.wrapping_add(t * out_stride + r).write(dot);
+}
+
+/// Each of `rows` and those `apart`, 2 `apart`, … rows after it, `R` together, times `T` tokens.
+///
+/// # Safety
+/// As for `matmul` with `T` tokens; the rows are of the matrix.
+#[inline(never)]
+unsafe fn tiles<K: Rows, const R: usize, const T: usize>(
+    kernel: K,
+    matrix: &Matrix,
+    rows: Range<usize>,
+    apart: usize,
+    tokens: &Tokens,
+) {
+    let x = core::array::from_fn(|t| tokens.from(t).x);
+    for r in rows {
+        let tile = core::array::from_fn(|i| matrix.row(r + i * apart));
+        let dots: [[f32; T]; R] = kernel.dot(tile, matrix.k, x);
+        for (i, dots) in dots.into_iter().enumerate() {
+            for (t, dot) in dots.into_iter().enumerate() {
+                tokens.from(t).out.wrapping_add(r + i * apart).write(dot);
+            }
         }
     }
 }

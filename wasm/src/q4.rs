@@ -8,14 +8,15 @@
 //! has no byte shift. The integer part is exact; a result's error is that of the activations plus
 //! f32 rounding of one multiply-add per block.
 //!
-//! The loops are written for V8, which checks the bounds of each load and makes a vector constant
-//! anew at each use: constants are opaque so that they stay in registers, and an inner loop of an
-//! opaque length is not unrolled, which would spill more than it saves.
+//! The loops are written for V8, which checks the bounds of each load, spills vectors beyond 15 and
+//! makes a constant anew at each use. Constants are opaque so that they stay in registers. Each step
+//! of a group may be the last, as far as the compiler knows, and so is a block of its own: in one
+//! block it would sort the products by sums, for which everything else is spilled.
 
 use crate::coefficients::{add4, broadcast, quantise};
 use crate::f16::{load2_raw_f16_twice, load4_raw_f16, widen_raw, HALF_BITS, REBIAS, RESTORE};
 use crate::layout::activation::{self, BYTES, LARGE_SCALES, LARGE_SUMS, OFFSETS, SCALES, SUMS};
-use crate::layout::{group_bytes, groups, has_half, BLOCK, GROUP, HALF, NIBBLES, Q4, Q4K, Q4M};
+use crate::layout::{group_bytes, nibble_bytes, BLOCK, GROUP, HALF, NIBBLES, Q4, Q4K, Q4M};
 use crate::matmul::Rows;
 use crate::simd::*;
 
@@ -60,19 +61,18 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
         }
     }
 
-    /// Adds the products of a group, or of half of one. `end` is the bytes of its nibbles.
+    /// The sums of the products of a group's nibbles, or of half of one: of the first `end` bytes.
     ///
     /// # Safety
     /// As for `Rows::dot`, of one group.
     #[inline(always)]
-    unsafe fn dot_group<const R: usize, const T: usize, const IS_HALF: bool>(
-        rows: [*const u8; R],
-        tokens: [*const u8; T],
+    unsafe fn sum_products<const R: usize, const T: usize>(
+        rows: &[*const u8; R],
+        tokens: &[*const u8; T],
         end: usize,
-        [mask, ones, half_bits]: [v128; 3],
-        sums: &mut [[v128; T]; R],
-    ) {
-        let mut dots = [[zero(); T]; R];
+        [mask, ones]: [v128; 2],
+    ) -> [[v128; T]; R] {
+        let mut sums = [[zero(); T]; R];
         if !Self::MIN {
             for t in 0..T {
                 let mut offsets = load(tokens[t].add(OFFSETS));
@@ -80,46 +80,66 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
                     offsets = i32x4_dot_i16x8(offsets, ones);
                 }
                 for r in 0..R {
-                    dots[r][t] = offsets;
+                    sums[r][t] = offsets;
                 }
             }
         }
-        let mut j = 0;
-        while j < end {
-            let mut both = [[zero(); 2]; R];
-            for r in 0..R {
-                both[r] = masked_nibbles(load(rows[r].add(j)), mask);
+        let add = |sum: v128, x: v128, w: v128| {
+            if SUM_I32 {
+                dot_i7_i32(x, w, sum)
+            } else {
+                i16x8_add(sum, dot_i7(x, w))
             }
+        };
+        for j in (0..NIBBLES).step_by(16) {
+            if j > 0 && j >= end {
+                break;
+            }
+            let mut x = [[zero(); 2]; T];
             for t in 0..T {
-                let x = tokens[t].add(BYTES + j);
-                let x = [load(x), load(x.add(64))];
-                for r in 0..R {
-                    dots[r][t] = if SUM_I32 {
-                        let dot = dot_i7_i32(x[0], both[r][0], dots[r][t]);
-                        dot_i7_i32(x[1], both[r][1], dot)
-                    } else {
-                        let dot = i16x8_add(dots[r][t], dot_i7(x[0], both[r][0]));
-                        i16x8_add(dot, dot_i7(x[1], both[r][1]))
-                    };
+                x[t] = [load(tokens[t].add(BYTES + j)), load(tokens[t].add(BYTES + 64 + j))];
+            }
+            for r in 0..R {
+                let w = masked_nibbles(load(rows[r].add(j)), mask);
+                for half in [0, 1] {
+                    for t in 0..T {
+                        sums[r][t] = add(sums[r][t], x[t][half], w[half]);
+                    }
                 }
             }
-            j += 16;
         }
-        let mut scales = [[zero(); 2]; R];
+        if SUM_I32 {
+            return sums;
+        }
+        sums.map(|row| row.map(|sum| i32x4_dot_i16x8(sum, ones)))
+    }
+
+    /// Adds a group's sums times their scales, and the mins' part, to `out`.
+    ///
+    /// # Safety
+    /// As for `Rows::dot`, of one group.
+    #[inline(always)]
+    unsafe fn add_scaled<const R: usize, const T: usize, const IS_HALF: bool>(
+        rows: &[*const u8; R],
+        tokens: &[*const u8; T],
+        sums: [[v128; T]; R],
+        half_bits: v128,
+        out: &mut [[v128; T]; R],
+    ) {
+        let mut x = [[zero(); 2]; T];
+        for t in 0..T {
+            let at = if Self::F16 { [LARGE_SCALES, LARGE_SUMS] } else { [SCALES, SUMS] };
+            x[t] = at.map(|at| load(tokens[t].add(at)));
+        }
         for r in 0..R {
             let at = rows[r].add(if IS_HALF { NIBBLES / 2 } else { NIBBLES });
-            scales[r] = Self::raw_scales::<IS_HALF>(at, half_bits);
-        }
-        for t in 0..T {
-            let x_scale = load(tokens[t].add(if Self::F16 { LARGE_SCALES } else { SCALES }));
-            let x_sum = load(tokens[t].add(if Self::F16 { LARGE_SUMS } else { SUMS }));
-            for r in 0..R {
-                let dot = if SUM_I32 { dots[r][t] } else { i32x4_dot_i16x8(dots[r][t], ones) };
-                let dot = f32x4_convert_i32x4(dot);
-                let [scale, min] = scales[r];
-                sums[r][t] = madd(dot, f32x4_mul(scale, x_scale), sums[r][t]);
+            let [scale, min] = Self::raw_scales::<IS_HALF>(at, half_bits);
+            for t in 0..T {
+                let [x_scale, x_sum] = x[t];
+                let sum = f32x4_convert_i32x4(sums[r][t]);
+                out[r][t] = madd(sum, f32x4_mul(scale, x_scale), out[r][t]);
                 if Self::MIN {
-                    sums[r][t] = madd(min, x_sum, sums[r][t]);
+                    out[r][t] = madd(min, x_sum, out[r][t]);
                 }
             }
         }
@@ -206,8 +226,6 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
 }
 
 impl<const KIND: u32, const SUM_I32: bool> Rows for Nibbles<KIND, SUM_I32> {
-    const TILE_ROWS: usize = 4;
-
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
         self,
@@ -215,19 +233,28 @@ impl<const KIND: u32, const SUM_I32: bool> Rows for Nibbles<KIND, SUM_I32> {
         k: usize,
         mut tokens: [*const u8; T],
     ) -> [[f32; T]; R] {
-        let constants = [i8x16_splat(15), i16x8_splat(1), i32x4_splat(HALF_BITS)].map(opaque);
-        let end = opaque(NIBBLES);
-        let mut sums = [[zero(); T]; R];
-        for _ in 0..groups(k) {
-            Self::dot_group::<R, T, false>(rows, tokens, end, constants, &mut sums);
-            rows = rows.map(|w| w.wrapping_add(Self::GROUP_BYTES));
-            tokens = tokens.map(|a| a.wrapping_add(activation::GROUP_BYTES));
-        }
-        if has_half(k) {
-            Self::dot_group::<R, T, true>(rows, tokens, end / 2, constants, &mut sums);
+        let constants = [i8x16_splat(15), i16x8_splat(1)].map(opaque);
+        let half_bits = opaque(i32x4_splat(HALF_BITS));
+        let mut out = [[zero(); T]; R];
+        let mut left = opaque(nibble_bytes(k));
+        while left > 0 {
+            let sums = Self::sum_products(&rows, &tokens, left, constants);
+            if left < NIBBLES {
+                Self::add_scaled::<R, T, true>(&rows, &tokens, sums, half_bits, &mut out);
+            } else {
+                Self::add_scaled::<R, T, false>(&rows, &tokens, sums, half_bits, &mut out);
+            }
+            // One by one: arrays of two pointers would be passed on as one number.
+            for row in &mut rows {
+                *row = row.wrapping_add(Self::GROUP_BYTES);
+            }
+            for token in &mut tokens {
+                *token = token.wrapping_add(activation::GROUP_BYTES);
+            }
+            left -= left.min(NIBBLES);
         }
         let restore = if Self::F16 { RESTORE } else { 1.0 };
-        sums.map(|row| row.map(|sum| sum_f32(sum) * restore))
+        out.map(|row| row.map(|sum| sum_f32(sum) * restore))
     }
 
     fn column_bytes(column: usize) -> usize {

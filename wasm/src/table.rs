@@ -11,7 +11,7 @@
 use crate::coefficients::{add4, broadcast, quantise};
 use crate::layout::activation::{self, BYTES, OFFSETS, SCALES};
 use crate::layout::{
-    group_bytes, groups, has_half, BLOCK, FP4, GROUP, HALF, IQ1, IQ2, IQ3, IQ3S, IQ4, NIBBLES,
+    group_bytes, nibble_bytes, BLOCK, FP4, GROUP, HALF, IQ1, IQ2, IQ3, IQ3S, IQ4, NIBBLES,
 };
 use crate::matmul::Rows;
 use crate::simd::*;
@@ -99,19 +99,17 @@ impl Numbers {
         Numbers(Table::of(kind))
     }
 
-    /// Adds the products of a group, or of half of one. `end` is the bytes of its nibbles.
+    /// The sums of the products of a group, or of half of one: of the first `end` bytes of nibbles.
     ///
     /// # Safety
     /// As for `Rows::dot`, of one group.
     #[inline(always)]
-    unsafe fn dot_group<const R: usize, const T: usize, const IS_HALF: bool, const SUMS: u8>(
-        rows: [*const u8; R],
-        tokens: [*const u8; T],
+    unsafe fn sum_products<const R: usize, const T: usize, const SUMS: u8>(
+        rows: &[*const u8; R],
+        tokens: &[*const u8; T],
         end: usize,
-        constants: Constants,
-        sums: &mut [[v128; T]; R],
-    ) {
-        let Constants { mask, table, step, ones } = constants;
+        Constants { mask, table, step, ones }: Constants,
+    ) -> [[v128; T]; R] {
         let mut dots = [[zero(); T]; R];
         let mut rests = [[zero(); T]; R];
         for t in 0..T {
@@ -122,49 +120,44 @@ impl Numbers {
                 (dots[r][t], rests[r][t]) = (first, twice);
             }
         }
-        let mut j = 0;
-        while j < end {
-            let mut both = [[zero(); 2]; R];
-            let mut found = [[zero(); 2]; R];
-            for r in 0..R {
-                both[r] = masked_nibbles(load(rows[r].add(j)), mask);
-                found[r] = both[r].map(|numbers| lookup(table, numbers));
+        for j in (0..NIBBLES).step_by(16) {
+            if j > 0 && j >= end {
+                break;
             }
+            let mut x = [[zero(); 2]; T];
             for t in 0..T {
-                let x = tokens[t].add(BYTES + j);
-                let x = [load(x), load(x.add(64))];
-                for r in 0..R {
-                    for half in 0..2 {
+                x[t] = [load(tokens[t].add(BYTES + j)), load(tokens[t].add(BYTES + 64 + j))];
+            }
+            for r in 0..R {
+                let both = masked_nibbles(load(rows[r].add(j)), mask);
+                for half in [0, 1] {
+                    let found = lookup(table, both[half]);
+                    for t in 0..T {
+                        let x = x[t][half];
                         if SUMS == WHOLE {
-                            dots[r][t] = dot_i7_i32(x[half], found[r][half], dots[r][t]);
+                            dots[r][t] = dot_i7_i32(x, found, dots[r][t]);
                         } else {
-                            rests[r][t] = i16x8_add(rests[r][t], dot_i7(x[half], found[r][half]));
+                            rests[r][t] = i16x8_add(rests[r][t], dot_i7(x, found));
                         }
                         if SUMS == PARTS {
-                            dots[r][t] = i16x8_add(dots[r][t], dot_i7(x[half], both[r][half]));
+                            dots[r][t] = i16x8_add(dots[r][t], dot_i7(x, both[half]));
                         }
                     }
                 }
             }
-            j += 16;
         }
-        let mut scales = [zero(); R];
+        let mut sums = dots;
         for r in 0..R {
-            scales[r] = scales_of::<IS_HALF>(rows[r]);
-        }
-        for t in 0..T {
-            let x_scale = load(tokens[t].add(SCALES));
-            for r in 0..R {
+            for t in 0..T {
                 let rest = i32x4_dot_i16x8(rests[r][t], ones);
-                let dot = match SUMS {
+                sums[r][t] = match SUMS {
                     WHOLE => dots[r][t],
                     RESTS => rest,
                     _ => i32x4_add(i32x4_dot_i16x8(dots[r][t], step), rest),
                 };
-                let scale = f32x4_mul(scales[r], x_scale);
-                sums[r][t] = madd(f32x4_convert_i32x4(dot), scale, sums[r][t]);
             }
         }
+        sums
     }
 
     /// # Safety
@@ -176,17 +169,28 @@ impl Numbers {
         mut tokens: [*const u8; T],
         constants: Constants,
     ) -> [[f32; T]; R] {
-        let end = opaque(NIBBLES);
-        let mut sums = [[zero(); T]; R];
-        for _ in 0..groups(k) {
-            Self::dot_group::<R, T, false, SUMS>(rows, tokens, end, constants, &mut sums);
-            rows = rows.map(|w| w.wrapping_add(GROUP_BYTES));
-            tokens = tokens.map(|a| a.wrapping_add(activation::GROUP_BYTES));
+        let mut out = [[zero(); T]; R];
+        let mut left = opaque(nibble_bytes(k));
+        while left > 0 {
+            let sums = Self::sum_products::<R, T, SUMS>(&rows, &tokens, left, constants);
+            for r in 0..R {
+                let is_half = left < NIBBLES;
+                let scales =
+                    if is_half { scales_of::<true>(rows[r]) } else { scales_of::<false>(rows[r]) };
+                for t in 0..T {
+                    let scale = f32x4_mul(scales, load(tokens[t].add(SCALES)));
+                    out[r][t] = madd(f32x4_convert_i32x4(sums[r][t]), scale, out[r][t]);
+                }
+            }
+            for row in &mut rows {
+                *row = row.wrapping_add(GROUP_BYTES);
+            }
+            for token in &mut tokens {
+                *token = token.wrapping_add(activation::GROUP_BYTES);
+            }
+            left -= left.min(NIBBLES);
         }
-        if has_half(k) {
-            Self::dot_group::<R, T, true, SUMS>(rows, tokens, end / 2, constants, &mut sums);
-        }
-        sums.map(|row| row.map(sum_f32))
+        out.map(|row| row.map(sum_f32))
     }
 
     /// As `add`, of a group or of half of one.
@@ -266,8 +270,6 @@ unsafe fn scales_of<const IS_HALF: bool>(group: *const u8) -> v128 {
 }
 
 impl Rows for Numbers {
-    const TILE_ROWS: usize = 4;
-
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
         self,
@@ -294,7 +296,7 @@ impl Rows for Numbers {
         if table.step == 0 {
             return Self::dot_rows::<R, T, RESTS>(rows, k, tokens, constants);
         }
-        if R == 4 && T > 2 {
+        if R == 4 && T > 1 {
             // Two sums for each row and token: two rows leave registers for them.
             let mut out = [[0.0; T]; R];
             for (rows, out) in rows.chunks_exact(2).zip(out.chunks_exact_mut(2)) {
