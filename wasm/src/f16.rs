@@ -41,18 +41,15 @@ pub fn f32_to_f16(x: f32) -> u16 {
     sign | half.min(0x7bff) as u16
 }
 
-/// Widens four finite halves: exact. (An infinity or NaN becomes a number of magnitude 65536 or
-/// more: three more instructions a vector would keep it, and no weight or cached key is one;
-/// `kv_store` saturates.)
-///
-/// # Safety
-/// The 8 bytes at `p` are readable.
+/// Widens four finite halves, sign-extended to words: exact. `bias` is `HALF_BIAS`. (An infinity or
+/// NaN becomes a number of magnitude 65536 or more.)
 #[inline(always)]
-pub unsafe fn load4_f16(p: *const u16) -> v128 {
-    f32x4_mul(load4_raw_f16(p), f32x4_splat(REBIAS))
+pub fn widen(halves: v128, bias: v128) -> v128 {
+    let sign = i32x4_shl(i32x4_shr(halves, 31), 31);
+    v128_or(sign, widen_shifted(u32x4_shr(i32x4_shl(halves, 17), 4), bias))
 }
 
-/// The same, 2^-112 times as large.
+/// Four halves, 2^-112 times as large.
 ///
 /// # Safety
 /// The 8 bytes at `p` are readable.
@@ -61,7 +58,7 @@ pub unsafe fn load4_raw_f16(p: *const u16) -> v128 {
     raw(i32x4_load_extend_i16x4(p.cast()))
 }
 
-/// Two halves, and the same again, 2^-112 times as large.
+/// Two of them, and the same again.
 ///
 /// # Safety
 /// The 4 bytes at `p` are readable.
@@ -99,11 +96,20 @@ pub const HALF_BITS: i32 = 0x8fff_e000_u32 as i32;
 /// which costs some CPUs a hundred cycles.
 #[inline(always)]
 pub fn widen_positive(halves: v128) -> v128 {
-    let normal = i32x4_add(i32x4_shl(halves, 13), i32x4_splat(112 << 23));
-    // 2^-14 and what a subnormal half is.
-    let above = i32x4_add(normal, i32x4_splat(1 << 23));
-    let subnormal = f32x4_sub(above, i32x4_splat(113 << 23));
-    v128_bitselect(subnormal, normal, i32x4_lt(halves, i32x4_splat(0x400)))
+    widen_shifted(i32x4_shl(halves, 13), i32x4_splat(HALF_BIAS))
+}
+
+/// What is added to the exponent of a half; as an f32 it is 2^-15.
+pub const HALF_BIAS: i32 = 112 << 23;
+
+/// The same of halves 13 bits further up.
+#[inline(always)]
+fn widen_shifted(halves: v128, bias: v128) -> v128 {
+    let normal = i32x4_add(halves, bias);
+    // A subnormal m 2^-24 is there (1 + m / 1024) 2^-15: this is below, and what it is. It is not
+    // below others.
+    let above = f32x4_sub(normal, bias);
+    f32x4_pmin(f32x4_add(above, above), normal)
 }
 
 /// Where number `i` stands among the eight of `widen_raw`.
@@ -143,7 +149,8 @@ mod tests {
     fn vector_forms_agree_with_scalars() {
         for bits in (0..=u16::MAX).filter(|b| b & 0x7c00 != 0x7c00) {
             let mut wide = [0f32; 4];
-            unsafe { store(wide.as_mut_ptr(), load4_f16([bits; 4].as_ptr())) };
+            let bias = i32x4_splat(HALF_BIAS);
+            unsafe { store(wide.as_mut_ptr(), widen(i32x4_splat((bits as i16).into()), bias)) };
             assert_eq!(wide.map(f32::to_bits), [f16_to_f32(bits).to_bits(); 4]);
             let word = i32x4_splat((bits & 0x7fff).into());
             unsafe { store(wide.as_mut_ptr(), widen_positive(word)) };

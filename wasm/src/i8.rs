@@ -7,7 +7,7 @@
 //! exact either way, and so the results are the same. Lane L belongs to block L.
 
 use crate::coefficients::{add4, broadcast, quantise};
-use crate::f16::{load2_raw_f16_twice, load4_f16, REBIAS};
+use crate::f16::{widen, HALF_BIAS};
 use crate::layout::activation::{BYTES as ACTIVATIONS, GROUP_BYTES, HALF_SUMS, SCALES, SUMS};
 use crate::layout::{groups, has_half, BLOCK, BYTES as WEIGHTS, GROUP, HALF};
 use crate::matmul::Rows;
@@ -51,18 +51,18 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         }
     }
 
-    /// The scales of the blocks, or of their first or second halves.
+    /// The scales of the blocks, or of their first or second halves. `bias` is `HALF_BIAS`.
     ///
     /// # Safety
     /// `group` is a packed one of the kind, `half` below `HALVES`.
     #[inline(always)]
-    unsafe fn scales<const IS_HALF: bool>(group: *const u8, half: usize) -> v128 {
+    unsafe fn scales<const IS_HALF: bool>(group: *const u8, half: usize, bias: v128) -> v128 {
         if !Self::PLAIN {
             Self::f32s::<IS_HALF>(group, half)
         } else if IS_HALF {
-            f32x4_mul(load2_raw_f16_twice(group.add(WEIGHTS / 2).cast()), f32x4_splat(REBIAS))
+            widen(i32x4_extend_low_i16x8(v128_load32_splat(group.add(WEIGHTS / 2).cast())), bias)
         } else {
-            load4_f16(group.add(WEIGHTS).cast())
+            widen(i32x4_load_extend_i16x4(group.add(WEIGHTS).cast()), bias)
         }
     }
 
@@ -85,7 +85,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         rows: [*const u8; R],
         tokens: [*const u8; T],
         bytes: usize,
-        flip: v128,
+        [flip, bias]: [v128; 2],
         sums: &mut [[v128; T]; R],
     ) {
         for half in 0..HALVES {
@@ -134,7 +134,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
                 }
             }
             for r in 0..R {
-                let scales = Self::scales::<IS_HALF>(rows[r], half);
+                let scales = Self::scales::<IS_HALF>(rows[r], half, bias);
                 for t in 0..T {
                     let scale = f32x4_mul(scales, x_scales[t]);
                     sums[r][t] = madd(f32x4_convert_i32x4(dots[r][t]), scale, sums[r][t]);
@@ -158,15 +158,15 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         // Not known to the compiler, so that it does not unroll the loop, which would spill more
         // than it saves.
         let bytes = opaque(WEIGHTS / HALVES);
-        let flip = opaque(i8x16_splat(-128));
+        let constants = [i8x16_splat(-128), i32x4_splat(HALF_BIAS)].map(opaque);
         let mut sums = [[zero(); T]; R];
         for _ in 0..groups(k) {
-            Self::dot_group::<R, T, false, HOW>(rows, tokens, bytes, flip, &mut sums);
+            Self::dot_group::<R, T, false, HOW>(rows, tokens, bytes, constants, &mut sums);
             rows = rows.map(|w| w.wrapping_add(Self::GROUP_BYTES));
             tokens = tokens.map(|a| a.wrapping_add(GROUP_BYTES));
         }
         if has_half(k) {
-            Self::dot_group::<R, T, true, HOW>(rows, tokens, bytes / 2, flip, &mut sums);
+            Self::dot_group::<R, T, true, HOW>(rows, tokens, bytes / 2, constants, &mut sums);
         }
         sums.map(|row| row.map(sum_f32))
     }
@@ -183,6 +183,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         out: *mut f32,
     ) {
         let vectors = if IS_HALF { 4 } else { 8 } / HALVES;
+        let bias = opaque(i32x4_splat(HALF_BIAS));
         for half in 0..HALVES {
             let mut min = zero();
             let c: [v128; N] = core::array::from_fn(|r| {
@@ -191,7 +192,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
                     let mins = Self::f32s::<IS_HALF>(group, HALVES + half);
                     min = madd(f32x4_splat(h[r]), mins, min);
                 }
-                f32x4_mul(f32x4_splat(h[r]), Self::scales::<IS_HALF>(group, half))
+                f32x4_mul(f32x4_splat(h[r]), Self::scales::<IS_HALF>(group, half, bias))
             });
             let coefficients = quantise::<16256, N>(&c);
             let pairs = coefficients.words();

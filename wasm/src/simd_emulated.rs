@@ -30,9 +30,22 @@ views! {
     u16 8 to_u16 from_u16;
     i32 4 to_i32 from_i32;
     u32 4 to_u32 from_u32;
-    f32 4 to_f32 from_f32;
+    f32 4 f32_lanes from_f32;
     f64 2 to_f64 from_f64;
     u64 2 to_u64 from_u64;
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many subnormal numbers operations of f32 have met.
+    pub static SUBNORMALS: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
+}
+
+fn to_f32(v: v128) -> [f32; 4] {
+    let lanes = f32_lanes(v);
+    #[cfg(test)]
+    SUBNORMALS.set(SUBNORMALS.get() + lanes.iter().filter(|x| x.is_subnormal()).count());
+    lanes
 }
 
 fn to_u8(v: v128) -> [u8; 16] {

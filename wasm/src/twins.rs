@@ -2,13 +2,14 @@
 
 use crate::activations::quantise_activations;
 use crate::attention::attention;
-use crate::axpy::axpy_groups;
+use crate::axpy::{axpy_groups, axpy_rows};
 use crate::elementwise::add;
 use crate::kv::{kv_store, side_bytes, PAGE};
 use crate::layout::{activation_row_bytes, packed_row_bytes};
 use crate::layout::{F16, F32, FP4, I8, I8H, I8HM, I8M, IQ1, IQ2, IQ3, IQ3S, IQ4, Q4, Q4K, Q4M};
 use crate::matmul::{choose, matmul, matmul_where, matvec_rows};
 use crate::pack::{repack, unpack_row};
+use crate::simd_emulated::SUBNORMALS;
 
 /// ggml's types, what holds each, and of a block the weights, the bytes, and where its halves are.
 type Type = (u32, u32, usize, usize, &'static [usize]);
@@ -66,20 +67,29 @@ struct Matrix {
     weights: Vec<f32>,
 }
 
+/// A half of 2^-6 to 2^-3, of either sign.
+fn usual_half(random: &mut Random) -> u16 {
+    0x2400 + (random.bits() & 0x8fff) as u16
+}
+
+/// A half below 2^-14, of either sign.
+fn subnormal_half(random: &mut Random) -> u16 {
+    (random.bits() & 0x83ff) as u16
+}
+
 fn random_matrix(
     random: &mut Random,
     (id, kind, block, bytes, halves): Type,
     rows: usize,
+    half: fn(&mut Random) -> u16,
 ) -> Matrix {
     let k =
         if block == 1 { 1 + random.below(300) } else { block * (1 + random.below(700 / block)) };
     let stride = k / block * bytes;
     let mut source: Vec<u8> = (0..rows * stride).map(|_| random.bits() as u8).collect();
     for at in (0..source.len()).step_by(bytes) {
-        // Halves of 2^-6 to 2^-3, of either sign.
-        for half in halves {
-            let bits = 0x2400 + (random.bits() & 0x8fff) as u16;
-            source[at + half..at + half + 2].copy_from_slice(&bits.to_le_bytes());
+        for field in halves {
+            source[at + field..at + field + 2].copy_from_slice(&half(random).to_le_bytes());
         }
         if id == 39 {
             source[at] = 122 + (random.bits() & 3) as u8;
@@ -146,7 +156,7 @@ fn products_are_those_of_scalars() {
     for kind in TYPES {
         for round in 0..6 {
             let rows = random.below(20);
-            let matrix = random_matrix(&mut random, kind, rows);
+            let matrix = random_matrix(&mut random, kind, rows, usual_half);
             let tokens = 1 + random.below(6);
             let x = random.floats(tokens * matrix.k);
             let (input, stride) = matrix.activations(&x, tokens);
@@ -187,6 +197,26 @@ fn products_are_those_of_scalars() {
     choose(0);
 }
 
+#[test]
+fn bytes_with_subnormal_scales_are_multiplied_without_subnormal_numbers() {
+    let mut random = Random(4);
+    for kind in TYPES.into_iter().filter(|kind| kind.1 >= I8) {
+        let matrix = random_matrix(&mut random, kind, 13, subnormal_half);
+        let Matrix { kind, k, rows, row_bytes, .. } = matrix;
+        let x = random.floats(3 * k);
+        let (input, stride) = matrix.activations(&x, 3);
+        let mut out = vec![0f32; 3 * rows.max(k)];
+        let (w, input, to) = (matrix.packed.as_ptr(), input.as_ptr(), out.as_mut_ptr());
+        let h = random.floats(rows);
+        SUBNORMALS.set(0);
+        unsafe {
+            matmul(kind, w, row_bytes, rows, k, input, stride, 3, to, rows);
+            axpy_rows(kind, w, row_bytes, rows, k, h.as_ptr(), rows, 1, to, k);
+        }
+        assert_eq!(SUBNORMALS.get(), 0, "kind {kind}");
+    }
+}
+
 /// The stack of sums of groups of rows, which come from the last on.
 fn sum_groups(matrix: &Matrix, h: &[f32], ends: &[u32], merges: &[u32]) -> [Vec<f32>; 3] {
     let mut levels = [(); 3].map(|_| vec![9f32; matrix.k]);
@@ -217,7 +247,7 @@ fn rows_add_up_in_groups_along_a_tree() {
     let mut random = Random(2);
     for kind in TYPES {
         let rows = 40 + random.below(60);
-        let matrix = random_matrix(&mut random, kind, rows);
+        let matrix = random_matrix(&mut random, kind, rows, usual_half);
         let h: Vec<f32> =
             (0..rows).map(|_| if random.below(3) == 0 { random.float() } else { 0.0 }).collect();
         let ends = [7, 31, 31, rows as u32];
