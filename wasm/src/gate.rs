@@ -123,6 +123,39 @@ pub unsafe extern "C" fn select_at_least(
     select(score, n, ids, |v| f32x4_ge(v, f32x4_splat(threshold)))
 }
 
+/// Writes the ids of columns that have a score >= threshold in some of `n_rows` rows, ascending;
+/// returns how many.
+///
+/// # Safety
+/// `score` has `n_rows` rows of `n` floats, `stride` floats apart; `ids` has room for `n`.
+pub unsafe fn select_in_any(
+    score: *const f32,
+    stride: usize,
+    n_rows: usize,
+    n: usize,
+    threshold: f32,
+    ids: *mut u32,
+) -> u32 {
+    let mut count = 0;
+    let body = n / 4 * 4;
+    for i in (0..body).step_by(4) {
+        let mut any = zero();
+        for row in 0..n_rows {
+            let four = load(score.wrapping_add(row * stride + i));
+            any = v128_or(any, f32x4_ge(four, f32x4_splat(threshold)));
+        }
+        count = put_ids(ids, count, i, any);
+    }
+    for i in body..n {
+        let asks = |row| score.wrapping_add(row * stride + i).read() >= threshold;
+        if (0..n_rows).any(asks) {
+            ids.add(count).write(i as u32);
+            count += 1;
+        }
+    }
+    count as u32
+}
+
 /// Writes those of the `n` ids of `order` whose score >= threshold, in their order; returns how
 /// many.
 ///
@@ -152,12 +185,7 @@ unsafe fn select(x: *const f32, n: usize, ids: *mut u32, test: impl Fn(v128) -> 
     let mut count = 0;
     let body = n / 4 * 4;
     for i in (0..body).step_by(4) {
-        let mut hits = i32x4_bitmask(test(load(x.add(i))));
-        while hits != 0 {
-            ids.add(count).write(i as u32 + hits.trailing_zeros());
-            count += 1;
-            hits &= hits - 1;
-        }
+        count = put_ids(ids, count, i, test(load(x.add(i))));
     }
     for i in body..n {
         if v128_any_true(test(f32x4_splat(x.add(i).read()))) {
@@ -166,4 +194,20 @@ unsafe fn select(x: *const f32, n: usize, ids: *mut u32, test: impl Fn(v128) -> 
         }
     }
     count as u32
+}
+
+/// Writes which of four elements from `first` on are set in `mask` behind `count` ids; returns how
+/// many ids there are then.
+///
+/// # Safety
+/// `ids` has room for them.
+#[inline(always)]
+unsafe fn put_ids(ids: *mut u32, mut count: usize, first: usize, mask: v128) -> usize {
+    let mut hits = i32x4_bitmask(mask);
+    while hits != 0 {
+        ids.add(count).write(first as u32 + hits.trailing_zeros());
+        count += 1;
+        hits &= hits - 1;
+    }
+    count
 }

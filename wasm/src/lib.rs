@@ -29,6 +29,7 @@ pub mod neurons;
 pub mod norm;
 pub mod pack;
 pub mod panel;
+pub mod picked;
 pub mod q4;
 pub mod quantise;
 pub mod rope;

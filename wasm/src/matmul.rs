@@ -169,7 +169,7 @@ impl Matrix {
 
 /// Rows of a tile. Each is a stream that the CPU fetches ahead: with two of them products of two
 /// tokens wait for memory twice as long. More need more registers than there are.
-const ROWS: usize = 4;
+pub const ROWS: usize = 4;
 const WIDE_ROWS: usize = 12;
 
 /// # Safety
@@ -261,106 +261,6 @@ unsafe fn tiles<K: Rows, const R: usize, const T: usize>(
     }
 }
 
-/// As `matmul`, but only the results for which `asked`, of the shape and stride of `out`, is at
-/// least `least`; others are left alone. Returns how many those are. Rows that no token needs
-/// are not read.
-///
-/// # Safety
-/// As for `matmul`; `asked` reaches as far as `out`.
-#[no_mangle]
-pub unsafe extern "C" fn matmul_where(
-    kind: u32,
-    w: *const u8,
-    w_row_bytes: usize,
-    n_rows: usize,
-    k: usize,
-    x: *const u8,
-    x_row_bytes: usize,
-    n_tokens: usize,
-    asked: *const f32,
-    least: f32,
-    out: *mut f32,
-    out_stride: usize,
-) -> usize {
-    let matrix = Matrix { w, w_row_bytes, n_rows, k };
-    with_rows!(
-        kind,
-        chosen(TILE_I32),
-        scatter(&matrix, x, x_row_bytes, n_tokens, asked, least, out, out_stride)
-    )
-}
-
-/// # Safety
-/// As for `matmul_where`.
-unsafe fn scatter<K: Rows>(
-    kernel: K,
-    matrix: &Matrix,
-    x: *const u8,
-    x_row_bytes: usize,
-    n_tokens: usize,
-    asked: *const f32,
-    least: f32,
-    out: *mut f32,
-    out_stride: usize,
-) -> usize {
-    let mut count = 0;
-    let panel = (PANEL / K::column_bytes(matrix.k).max(1)).max(1);
-    for first in (0..matrix.n_rows).step_by(panel) {
-        let rows = first..(first + panel).min(matrix.n_rows);
-        for t in (0..n_tokens).step_by(TOKENS) {
-            let n = TOKENS.min(n_tokens - t);
-            let x = x.wrapping_add(t * x_row_bytes);
-            let asked = asked.wrapping_add(t * out_stride);
-            let out = out.wrapping_add(t * out_stride);
-            for r in rows.clone() {
-                let mut ids = [0u8; TOKENS];
-                let mut found = 0;
-                for t in 0..n {
-                    ids[found] = t as u8;
-                    found += usize::from(asked.add(t * out_stride + r).read() >= least);
-                }
-                count += found;
-                row_times(kernel, matrix, r, &ids[..found], x, x_row_bytes, out, out_stride);
-            }
-        }
-    }
-    count
-}
-
-/// Tokens that stay in L2 beside a panel.
-const TOKENS: usize = 32;
-
-/// Row `r` times the tokens of `ids`, four at a time.
-///
-/// # Safety
-/// As for `matmul`; `r` is a row of the matrix, `ids` tokens.
-#[inline(never)]
-unsafe fn row_times<K: Rows>(
-    kernel: K,
-    matrix: &Matrix,
-    r: usize,
-    ids: &[u8],
-    x: *const u8,
-    x_row_bytes: usize,
-    out: *mut f32,
-    out_stride: usize,
-) {
-    let row = matrix.row(r);
-    let token = |id: u8| x.wrapping_add(usize::from(id) * x_row_bytes);
-    let put = |id: u8, dot| out.wrapping_add(usize::from(id) * out_stride + r).write(dot);
-    let (fours, rest) = ids.as_chunks::<4>();
-    for &four in fours {
-        let [dots] = kernel.dot([row], matrix.k, four.map(token));
-        for (id, dot) in four.into_iter().zip(dots) {
-            put(id, dot);
-        }
-    }
-    for &id in rest {
-        let [[dot]] = kernel.dot([row], matrix.k, [token(id)]);
-        put(id, dot);
-    }
-}
-
 /// out[id] = row id . x for each of `n_ids` row ids; one token. Other elements are left alone.
 ///
 /// # Safety
@@ -377,7 +277,8 @@ pub unsafe extern "C" fn matvec_rows(
     x: *const u8,
     out: *mut f32,
 ) {
-    with_rows!(kind, chosen(SUM_I32), pick(w, w_row_bytes, ids, n_ids, k, x, out));
+    let ids = if n_ids == 0 { &[] } else { core::slice::from_raw_parts(ids, n_ids) };
+    with_rows!(kind, chosen(SUM_I32), pick([(); PICKED], w, w_row_bytes, ids, k, x, out));
 }
 
 /// `matvec_rows` in shifted stack frames.
@@ -403,31 +304,32 @@ pub unsafe extern "C" fn matvec_rows_shifted(
 /// gains nothing on a Xeon, and V8 drops a load whose result is not used.)
 const PICKED: usize = 12;
 
+/// Rows `ids` times one token, `R` of them at a time.
+///
 /// # Safety
 /// As for `matvec_rows`.
 #[inline(never)]
-unsafe fn pick<K: Rows>(
+pub unsafe fn pick<K: Rows, const R: usize>(
     kernel: K,
+    _at_once: [(); R],
     w: *const u8,
     w_row_bytes: usize,
-    ids: *const u32,
-    n_ids: usize,
+    ids: &[u32],
     k: usize,
     x: *const u8,
     out: *mut f32,
 ) {
-    let row = |i: usize| w.wrapping_add(ids.add(i).read() as usize * w_row_bytes);
-    let put = |i: usize, dot: f32| out.wrapping_add(ids.add(i).read() as usize).write(dot);
-    let body = n_ids / PICKED * PICKED;
-    for first in (0..body).step_by(PICKED) {
-        let rows = core::array::from_fn(|j| row(first + j));
-        let dots: [[f32; 1]; PICKED] = kernel.dot(rows, k, [x]);
-        for (j, [dot]) in dots.into_iter().enumerate() {
-            put(first + j, dot);
+    let row = |id: u32| w.wrapping_add(id as usize * w_row_bytes);
+    let put = |id: u32, dot: f32| out.wrapping_add(id as usize).write(dot);
+    let (tiles, rest) = ids.as_chunks::<R>();
+    for &ids in tiles {
+        let dots: [[f32; 1]; R] = kernel.dot(ids.map(row), k, [x]);
+        for (id, [dot]) in ids.into_iter().zip(dots) {
+            put(id, dot);
         }
     }
-    for i in body..n_ids {
-        let [[dot]] = kernel.dot([row(i)], k, [x]);
-        put(i, dot);
+    for &id in rest {
+        let [[dot]] = kernel.dot([row(id)], k, [x]);
+        put(id, dot);
     }
 }

@@ -7,8 +7,9 @@ use crate::elementwise::add;
 use crate::kv::{kv_store, side_bytes, PAGE};
 use crate::layout::{activation_row_bytes, packed_row_bytes};
 use crate::layout::{F16, F32, FP4, I8, I8H, I8HM, I8M, IQ1, IQ2, IQ3, IQ3S, IQ4, Q4, Q4K, Q4M};
-use crate::matmul::{choose, matmul, matmul_where, matvec_rows};
+use crate::matmul::{choose, matmul, matvec_rows};
 use crate::pack::{repack, unpack_row};
+use crate::picked::matmul_where;
 use crate::simd_emulated::SUBNORMALS;
 
 /// ggml's types, what holds each, and of a block the weights, the bytes, and where its halves are.
