@@ -26,9 +26,12 @@ export interface Cpu extends CpuRates {
 
 /** How fast a CPU place is, and with which kernels, measured on its own weights. */
 export interface Rates extends Omit<Cpu, "layerMs"> {
+  /** Of a prompt's products in tiles, from a cache: bytes of rows times tokens */
+  readonly tiles: number;
   /**
-   * The share of a prompt's products (rows times tokens) below which computing
-   * those that are needed is faster than computing all in tiles
+   * How fast products of picked rows are from a cache, in parts of `tiles`: the
+   * share of a prompt's products (rows times tokens) below which computing those
+   * that are needed is faster than computing all
    */
   readonly scatter: number;
   /** Rows that one token streams side by side: as many as turned out faster */

@@ -12,6 +12,7 @@ export function nextRates(): Rates {
   return {
     stream: 1e6,
     pick: [3e5, 6e5, 9e5][i % 3],
+    tiles: [5e5, 4e6, 1e6, 2e6][i % 4],
     scatter: [0.2, 0.4, 0.6, 0.8, 1][i % 5],
     rowsAtOnce: i & 1 ? 12 : 4,
     rowSums: i & 2 ? "i32" : "i16",

@@ -26,7 +26,7 @@ for (const threads of [0, 2]) {
     ]);
     for (const i of [0, 2, 4]) assert.deepEqual(results[i], expected);
     for (const [i, rates] of engine.rates.entries()) {
-      for (const name of ["stream", "pick", "scatter"] as const) {
+      for (const name of ["stream", "pick", "tiles", "scatter"] as const) {
         assert(rates[name] > 0 && Number.isFinite(rates[name]));
       }
       assert.equal(rates.rowsAtOnce, before[i].rowsAtOnce);

@@ -7,6 +7,7 @@
  */
 import { hotRowsOf, pickRatio } from "../../plan/hot_rows.ts";
 import type { Rates } from "../../plan/machine.ts";
+import { scatterPays } from "../../plan/scatter.ts";
 import { lengthOf } from "../../model/index_set.ts";
 import { neuronsInOrder } from "../../plan/plan.ts";
 import type { Batch } from "../batch.ts";
@@ -290,7 +291,7 @@ export class FeedForward {
     const { n, weights: { ffn_up } } = this.#layer;
     let positive = 0;
     for (let t = 0; t < n; t++) positive += this.#positives(t);
-    if (positive < this.rates.scatter * n * ffn_up.rows) {
+    if (scatterPays(this.rates, n, positive / (n * ffn_up.rows))) {
       this.#scatter("upRows", ffn_up, this.#gate, smallest, this.#up);
     } else this.#stream("upRows", ffn_up, 0, this.#up);
   }
@@ -356,7 +357,7 @@ export class FeedForward {
       this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
       this.bank.memory.clear(at(this.#gate, 0) + 4 * hot, rows - hot);
       this.#pick("gateRows", ffn_gate, hot, cold, this.#gate);
-    } else if (asked < this.rates.scatter * n * rows) {
+    } else if (scatterPays(this.rates, n, asked / (n * rows))) {
       const { scores, threshold } = predictor;
       this.bank.memory.clear(this.#gate.pointer, n * this.#gate.stride);
       this.#scatter("gateRows", ffn_gate, scores, threshold, this.#gate);

@@ -67,6 +67,7 @@ export interface RateSubject {
 const noRates: Rates = {
   stream: 1,
   pick: 1,
+  tiles: 1,
   scatter: 1,
   rowsAtOnce: 4,
   rowSums: "i16",
@@ -115,8 +116,9 @@ export function chooseKernels(
   if (subject.layers.length === 0) return noRates;
   return withScratch(subject, (scratch) => {
     const { streams, pick } = measureReading(subject, scratch, kernels);
-    const { i16, i32, scatter } = measureProducts(subject, scratch);
-    const tileSums = chosenSums ?? (i32 > margin * i16 ? "i32" : "i16");
+    const { tiles, picked } = measureProducts(subject, scratch);
+    const isBetter = tiles.i32 > margin * tiles.i16;
+    const tileSums = chosenSums ?? (isBetter ? "i32" : "i16");
     const fastest = streams.indexOf(Math.max(...streams));
     // Where memory is what rows wait for, what computes with less is as good.
     const usual = kernels.findIndex(({ rowsAtOnce, rowSums }) =>
@@ -126,7 +128,13 @@ export function chooseKernels(
     const best = isBest ? fastest : usual;
     const choice: KernelChoice = { ...kernels[best], tileSums };
     useKernels(subject.memory, choice);
-    return { stream: streams[best], pick, scatter, ...choice };
+    return {
+      stream: streams[best],
+      pick,
+      tiles: tiles[tileSums],
+      scatter: picked[choice.rowSums] / tiles[tileSums],
+      ...choice,
+    };
   });
 }
 
@@ -341,33 +349,39 @@ function pickRate(
 }
 
 /**
- * Products of some rows and tokens in tiles, with the sums of either kind: row
- * bytes times tokens, by time. `scatter` is how fast the same are computed one
- * by one. A prompt's rows come from a second cache but for the first tokens, and
- * so do these.
+ * Products of some rows and tokens, in tiles and one by one where they are
+ * needed, with the sums of either kind: row bytes times tokens, by time. A
+ * prompt's rows come from a second cache but for the first tokens, and so do
+ * these.
  */
 function measureProducts(
   subject: RateSubject,
   { x, out, tokens }: Scratch,
-): { i16: number; i32: number; scatter: number } {
+): Record<"tiles" | "picked", Record<KernelChoice["rowSums"], number>> {
   const { memory, layers: [{ ffn_up }] } = subject;
   const count = productRows(subject), few = Math.min(ffn_up.rows, singleRows);
   const rows = { ...out, stride: count };
   const all = -Infinity; // every result is wanted, whatever stands there
-  const tiles = (bits: number) => {
-    memory.kernels.choose(bits);
-    return perMs(() =>
-      tokens * ffn_up.multiplyRange(x, tokens, 0, count, rows)
-    );
-  };
-  const { i16, i32, single } = repeated(() => ({
-    i16: tiles(0),
-    i32: tiles(variant.tilesI32),
-    single: perMs(() =>
+  const tiles = () =>
+    perMs(() => tokens * ffn_up.multiplyRange(x, tokens, 0, count, rows));
+  const picked = () =>
+    perMs(() =>
       ffn_up.rowBytes * ffn_up.multiplyWhere(x, tokens, rows, all, rows, few)
-    ),
+    );
+  const measured = (bits: number, measure: () => number) => {
+    memory.kernels.choose(bits);
+    return measure();
+  };
+  const rates = repeated(() => ({
+    tiles: measured(0, tiles),
+    tilesI32: measured(variant.tilesI32, tiles),
+    picked: measured(0, picked),
+    pickedI32: measured(variant.rowsI32, picked),
   }), productsMs);
-  return { i16, i32, scatter: single / i32 };
+  return {
+    tiles: { i16: rates.tiles, i32: rates.tilesI32 },
+    picked: { i16: rates.picked, i32: rates.pickedI32 },
+  };
 }
 
 /** What is typical of each rate that `measure` gives, again and again for `ms`. */

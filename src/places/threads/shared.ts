@@ -17,7 +17,7 @@ import { Control } from "./control.ts";
 import type { TeamOptions } from "../team.ts";
 
 /** Rates that are measured anew. */
-const rateNames = ["stream", "pick", "scatter"] as const;
+const rateNames = ["stream", "pick", "tiles", "scatter"] as const;
 
 const gpuCountNames = Object.keys(noGpuCounts) as (keyof GpuCounts)[];
 
