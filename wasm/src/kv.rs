@@ -19,6 +19,7 @@
 //! What pads a head to whole panels or blocks is never written, and what it gives is never used.
 
 use crate::f16::{f32_to_f16, half_of};
+use crate::norm::sum_of_squares;
 use crate::simd::*;
 
 /// Positions of a page.
@@ -142,10 +143,24 @@ unsafe fn store_words(
     // Below this 1 / scale overflows; rounding to zero is an error below 1e-33.
     let inverse = if scale < 1e-37 { 0.0 } else { 1.0 / scale };
     let words = to.add(WORD_SCALES).cast::<i16>();
-    for i in 0..n {
+    let put = |i: usize, word: i16| {
         let (step, column) = at(i);
-        let word = (from.add(i).read() * inverse).round_ties_even() as i16;
         words.add(in_pairs(step, column)).write(word);
+    };
+    let body = n / 8 * 8;
+    for i in (0..body).step_by(8) {
+        let four = |v: usize| {
+            let scaled = f32x4_mul(load(from.add(i + 4 * v)), f32x4_splat(inverse));
+            i32x4_trunc_sat_f32x4(f32x4_nearest(scaled))
+        };
+        let mut eight = [0i16; 8];
+        store(eight.as_mut_ptr(), i16x8_narrow_i32x4(four(0), four(1)));
+        for (j, word) in eight.into_iter().enumerate() {
+            put(i + j, word);
+        }
+    }
+    for i in body..n {
+        put(i, (from.add(i).read() * inverse).round_ties_even() as i16);
     }
 }
 
@@ -160,8 +175,7 @@ fn in_pairs(step: usize, column: usize) -> usize {
 /// # Safety
 /// `from` has `n` floats.
 unsafe fn norm(from: *const f32, n: usize) -> f64 {
-    // Squares of f32 may be too large for an f32, or too small.
-    (0..n).fold(0f64, |sum, i| sum + f64::from(from.add(i).read()).powi(2)).sqrt()
+    sum_of_squares(from, n).sqrt()
 }
 
 /// The scales of four positions in f16: finite also for positions that were never stored.
@@ -177,7 +191,15 @@ pub unsafe fn word_scales(from: *const u8) -> v128 {
 /// # Safety
 /// `from` has `n` floats.
 unsafe fn largest_magnitude(from: *const f32, n: usize) -> f32 {
-    (0..n).fold(0f32, |most, i| most.max(from.add(i).read().abs()))
+    let body = n / 4 * 4;
+    let mut lanes = [0f32; 4];
+    let largest = (0..body).step_by(4).fold(zero(), |most, i| {
+        // Passes over NaN, as f32::max does.
+        f32x4_pmax(most, f32x4_abs(load(from.add(i))))
+    });
+    store(lanes.as_mut_ptr(), largest);
+    let rest = (body..n).map(|i| from.add(i).read().abs());
+    lanes.into_iter().chain(rest).fold(0f32, f32::max)
 }
 
 /// One block, of `n` elements.

@@ -73,9 +73,11 @@ pub unsafe extern "C" fn layer_norm(
     }
 }
 
+/// In f64: squares of f32 may be too large for an f32, or too small.
+///
 /// # Safety
 /// `x` has `k` floats.
-unsafe fn sum_of_squares(x: *const f32, k: usize) -> f64 {
+pub unsafe fn sum_of_squares(x: *const f32, k: usize) -> f64 {
     let mut sums = [f64x2_splat(0.0); 2];
     let body = k / 4 * 4;
     for i in (0..body).step_by(4) {
