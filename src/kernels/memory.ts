@@ -17,13 +17,15 @@ export class WasmMemory {
   /** The kernels, or what watches them. */
   kernels: Kernels;
   #top: number;
-  #bytes: Uint8Array;
+  #bytes!: Uint8Array;
+  /** Views that were asked for, by where they begin */
+  readonly #views = new Map<number, Float32Array>();
 
   /** Takes what lies above the module's own data. */
   constructor(readonly unwatched: Kernels) {
     this.kernels = unwatched;
     this.#top = unwatched.heap_base();
-    this.#bytes = new Uint8Array(unwatched.memory.buffer);
+    this.#renewViews();
   }
 
   /** Has kernels called by way of what `watch` makes of them; without it, directly again. */
@@ -49,6 +51,7 @@ export class WasmMemory {
     if (missing > 0) {
       try {
         memory.grow(Math.ceil(missing / pageBytes));
+        this.#renewViews();
       } catch {
         throw new LimitError(
           `Cannot grow memory by ${missing} bytes to ${top}: the system refused`,
@@ -72,20 +75,31 @@ export class WasmMemory {
 
   /** All bytes; valid until the next `allocate`. */
   get bytes(): Uint8Array {
-    if (this.#bytes.buffer !== this.kernels.memory.buffer) {
-      this.#bytes = new Uint8Array(this.kernels.memory.buffer);
-    }
     return this.#bytes;
   }
 
-  /** `length` numbers at `pointer`; valid until the next `allocate`. */
+  /**
+   * `length` numbers at `pointer`; valid until the next `allocate`. A step asks
+   * for the same ones as the last: to make a view takes as long as to copy 500
+   * numbers.
+   */
   f32(pointer: number, length: number): Float32Array {
-    return new Float32Array(this.kernels.memory.buffer, pointer, length);
+    const known = this.#views.get(pointer);
+    if (known?.length === length) return known;
+    const view = new Float32Array(this.#bytes.buffer, pointer, length);
+    this.#views.set(pointer, view);
+    return view;
   }
 
   /** `length` numbers at `pointer`; valid until the next `allocate`. */
   u32(pointer: number, length: number): Uint32Array {
-    return new Uint32Array(this.kernels.memory.buffer, pointer, length);
+    return new Uint32Array(this.#bytes.buffer, pointer, length);
+  }
+
+  /** Growing detaches all views. */
+  #renewViews(): void {
+    this.#bytes = new Uint8Array(this.unwatched.memory.buffer);
+    this.#views.clear();
   }
 
   /** Sets `length` f32 numbers to zero. */

@@ -134,16 +134,39 @@ function sumOf([sum, ...others]: readonly Float32Array[]): Float32Array {
   return sum;
 }
 
+/** Exchanges in which those alone take part that hold parts of the stage. */
+const ofParts: ReadonlySet<Exchange> = new Set(
+  [
+    "top-k",
+    "qk-squares",
+    "head-squares",
+    "neuron-squares",
+  ] satisfies Exchange[],
+);
+
 /** The sides whose places wait for one another at a point. */
 export function barrierAt({ exchange, stage }: ExchangePoint): readonly Side[] {
-  const { barrier } = exchangeSides[exchange];
-  return isOfParts(exchange) ? stage.sides : barrier;
+  return ofParts.has(exchange) ? stage.sides : exchangeSides[exchange].barrier;
 }
 
-/** Whether those alone take part that hold parts of the stage. */
-function isOfParts(exchange: Exchange): boolean {
-  return exchange === "top-k" || exchange.endsWith("-squares");
+/** What a side does in an exchange, before its barrier and after it. */
+interface Role {
+  readonly put?: Action;
+  readonly take?: Action;
 }
+
+function rolesOf(side: Side): ReadonlyMap<Exchange, Role> {
+  const exchanges = Object.entries(handovers) as [Exchange, Handover][];
+  return new Map(exchanges.map(([exchange, { put, prepare, take }]) => {
+    const { from, to } = exchangeSides[exchange];
+    return [exchange, {
+      put: from.includes(side) ? put : prepare,
+      take: to.includes(side) ? take : undefined,
+    }];
+  }));
+}
+
+const roles = { cpu: rolesOf("cpu"), gpu: rolesOf("gpu") };
 
 export class Participant {
   /** Place number `index`; the GPU's number comes after the CPU's. */
@@ -162,27 +185,26 @@ export class Participant {
 
   /** Puts what others take. A CPU place has done so at once. */
   put(point: ExchangePoint): void | Promise<void> {
-    const puts = this.#is("from", point);
-    return this.#act(puts ? "put" : "prepare", point);
+    return this.#act(this.#roleAt(point)?.put, point);
   }
 
   /** Takes what others have put. A CPU place has done so at once. */
   take(point: ExchangePoint): void | Promise<void> {
-    return this.#is("to", point) ? this.#act("take", point) : undefined;
+    return this.#act(this.#roleAt(point)?.take, point);
   }
 
-  #is(role: "from" | "to", { exchange, stage }: ExchangePoint): boolean {
+  #roleAt({ exchange, stage }: ExchangePoint): Role | undefined {
     const { side } = this;
-    return exchangeSides[exchange][role].includes(side) &&
-      (!isOfParts(exchange) || stage.sides.includes(side));
+    return ofParts.has(exchange) && !stage.sides.includes(side)
+      ? undefined
+      : roles[side].get(exchange);
   }
 
   #act(
-    action: keyof Handover,
-    { exchange, stage }: ExchangePoint,
+    act: Action | undefined,
+    { stage }: ExchangePoint,
   ): void | Promise<void> {
     const place = this.place as GpuSidePlace & CpuSidePlace;
-    const act = handovers[exchange][action];
     return act?.(place, this.buffers, stage, this.index);
   }
 }

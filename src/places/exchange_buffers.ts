@@ -44,9 +44,10 @@ export class ExchangeBuffers {
   readonly #inputs: Partial<Record<StageKind, Float32Array>>;
   /** `[tokens, width]` each */
   readonly #squares: Readonly<Record<Squares, Float32Array>>;
-  /** The rows of `#terms` that the batch has */
-  #rows: readonly (readonly Float32Array[])[] = [];
-  /** Tokens of `#rows` */
+  /** Rows that a batch of so many tokens has: by stage, those of its terms */
+  readonly #termRows = new Map<Stage, readonly Float32Array[]>();
+  /** By kind of stage, those of its inputs */
+  readonly #inputRows = new Map<StageKind, Float32Array>();
   #tokens = -1;
   /** `[tokens, stride]`: the residual that one side hands to the other */
   readonly #residual: Float32Array;
@@ -104,16 +105,26 @@ export class ExchangeBuffers {
   }
 
   /** The terms that CPU places computed in a stage, `[tokens, stride]` each. */
-  terms({ kind, merges }: Stage): readonly Float32Array[] {
-    const { length } = this.batch;
-    if (this.#tokens !== length) {
-      this.#rows = this.#terms.map((terms) =>
-        terms.map((rows) => rows.subarray(0, length * this.#stride))
-      );
-      this.#tokens = length;
-    }
+  terms(stage: Stage): readonly Float32Array[] {
+    this.#renewRows();
+    const known = this.#termRows.get(stage);
+    if (known) return known;
+    const { kind, merges } = stage;
     // Attention stands between any two other stages that have terms.
-    return this.#rows[kind === "attention" ? 1 : 0].slice(0, merges.length);
+    const rows = this.#terms[kind === "attention" ? 1 : 0]
+      .slice(0, merges.length)
+      .map((rows) => rows.subarray(0, this.#tokens * this.#stride));
+    this.#termRows.set(stage, rows);
+    return rows;
+  }
+
+  /** Forgets rows of batches of other lengths: one length mostly follows itself. */
+  #renewRows(): void {
+    const { length } = this.batch;
+    if (this.#tokens === length) return;
+    this.#tokens = length;
+    this.#termRows.clear();
+    this.#inputRows.clear();
   }
 
   /** Takes the terms that a CPU place computed in a stage, `[tokens]` of any stride. */
@@ -137,9 +148,14 @@ export class ExchangeBuffers {
 
   /** What the heads, or neurons, of all places computed in a stage, `[tokens, width]`. */
   inputs({ kind }: Stage): Float32Array {
-    const rows = this.#inputs[kind]!;
-    const width = rows.length / this.options.limits.tokens;
-    return rows.subarray(0, width * this.batch.length);
+    this.#renewRows();
+    const known = this.#inputRows.get(kind);
+    if (known) return known;
+    const all = this.#inputs[kind]!;
+    const width = all.length / this.options.limits.tokens;
+    const rows = all.subarray(0, width * this.#tokens);
+    this.#inputRows.set(kind, rows);
+    return rows;
   }
 
   /** Squares of what all places computed, `[tokens, stride]`. */

@@ -167,20 +167,25 @@ export function* forward(
   place.begin(batch);
   for (const stage of schedule) {
     const { kind, layer, before, squares, between, after } = stage;
-    const needs = (exchange: Squares) => squares.includes(exchange);
     if (before) yield { exchange: before, stage };
     const isOurs = stage.sides.includes(side);
     if (kind === "ffn") {
       if (isOurs) place.ffnActivations(layer, batch);
       if (sparsity.mode === "top-k") yield { exchange: "top-k", stage };
-      if (needs("neuron-squares")) yield { exchange: "neuron-squares", stage };
+      if (squares.includes("neuron-squares")) {
+        yield { exchange: "neuron-squares", stage };
+      }
       if (between) yield { exchange: between, stage };
       if (isOurs) place.down(layer, batch);
     } else if (kind === "attention") {
       if (isOurs) place.project?.(layer, batch);
-      if (needs("qk-squares")) yield { exchange: "qk-squares", stage };
+      if (squares.includes("qk-squares")) {
+        yield { exchange: "qk-squares", stage };
+      }
       if (isOurs) place.attention(layer, batch);
-      if (needs("head-squares")) yield { exchange: "head-squares", stage };
+      if (squares.includes("head-squares")) {
+        yield { exchange: "head-squares", stage };
+      }
       if (between) yield { exchange: between, stage };
       if (isOurs) place.attentionOutput?.(layer, batch);
     } else if (isOurs) place[kind](batch);

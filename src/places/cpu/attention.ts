@@ -23,12 +23,18 @@ import { joined, multiplyAll } from "../../kernels/joined.ts";
 import type { NormedRows } from "./norms.ts";
 import type { LayerWeights } from "./weights.ts";
 
-/** Queries, keys and values of one layer, side by side, and the matrices that make them. */
-interface Projections {
+/** One layer's heads here: queries, keys and values side by side, and the matrices that make them. */
+interface Heads {
   readonly matrices: readonly PackedMatrix[];
   readonly q: F32Rows;
   readonly k: F32Rows;
   readonly v: F32Rows;
+  readonly heads: Range;
+  readonly headCount: number;
+  readonly kvHeads: Range;
+  readonly kvHeadCount: number;
+  /** The column of `attn_output`'s input that is kept as the first */
+  readonly firstColumn: number;
 }
 
 /** Scratch and KV cache of one bank. */
@@ -37,7 +43,7 @@ export class Attention {
   /** Of each rotation */
   readonly #frequencies: readonly Float64Array[];
   /** By layer; those of other banks are left out */
-  readonly #layers: readonly (Projections | undefined)[];
+  readonly #layers: readonly (Heads | undefined)[];
   /** Weighted values, at the columns of `attn_output` */
   readonly #out: Activations;
   /** (cos, sin) of each token's position, `[rotations][maxTokens, ropeSize]` */
@@ -75,11 +81,18 @@ export class Attention {
       maxTokens,
       Math.max(...widths, 0),
     );
-    this.#layers = layers.map((layer) => {
+    this.#layers = layers.map((layer, i) => {
       if (!layer) return undefined;
-      const { attn_q, attn_k, attn_v } = layer;
+      const { attn_q, attn_k, attn_v, attn_output } = layer;
       const k = pointer + 4 * attn_q.rows, v = k + 4 * attn_k.rows;
+      const { heads } = plan.parts[i];
+      const kvHeads = kvHeadsOf(model, heads);
       return {
+        heads,
+        headCount: lengthOf(heads),
+        kvHeads,
+        kvHeadCount: lengthOf(kvHeads),
+        firstColumn: spanOf(attn_output.shard.columns).start,
         matrices: joined([attn_q, attn_k, attn_v]),
         q: { pointer, stride },
         k: { pointer: k, stride },
@@ -162,13 +175,10 @@ export class Attention {
 
   /** Attention of the heads. */
   run(layer: number, batch: Batch): void {
-    const { memory } = this.bank;
-    const { attn_output } = this.#weights(layer);
-    const n = batch.length;
     this.#rotateAndStore(layer, batch);
-    memory.clear(this.#out.pointer, n * this.#out.stride);
-    const { start } = spanOf(attn_output.shard.columns);
-    const bytes = this.#attend(layer, batch, start);
+    const { pointer, stride } = this.#out;
+    this.bank.memory.clear(pointer, batch.length * stride);
+    const bytes = this.#attend(layer, batch);
     this.counts.add(layer, "streamed", bytes);
   }
 
@@ -229,8 +239,8 @@ export class Attention {
   ): void {
     const { headSize } = this.options.model;
     const { pointer, stride } = this.#out;
-    const { shard } = this.#weights(layer).attn_output;
-    const first = heads.start * headSize - spanOf(shard.columns).start;
+    const { firstColumn } = this.#layers[layer]!;
+    const first = heads.start * headSize - firstColumn;
     const length = lengthOf(heads) * headSize;
     for (let t = 0; t < n; t++) {
       const at = t * rows.length / n + first;
@@ -250,32 +260,32 @@ export class Attention {
   }
 
   #rotateAndStore(layer: number, batch: Batch): void {
-    const { model, plan, limits } = this.options;
+    const { model, limits } = this.options;
     const { headSize, ropeSize } = model;
-    const { heads } = plan.parts[layer];
-    const kvHeads = lengthOf(kvHeadsOf(model, heads));
     const { kernels } = this.bank.memory;
     const { rotation } = model.attention[layer];
     const firstAngles = (rotation ?? 0) * limits.tokens;
     const rows = this.#layers[layer]!;
+    const { headCount, kvHeadCount } = rows;
     for (let t = 0; t < batch.length; t++) {
       const angles = this.#angles + 4 * (firstAngles + t) * ropeSize;
       const q = rows.q.pointer + 4 * t * rows.q.stride;
       const k = rows.k.pointer + 4 * t * rows.k.stride;
       const v = rows.v.pointer + 4 * t * rows.v.stride;
       if (model.qkNorm === "head") {
-        this.#normHeads(q, lengthOf(heads), this.#weights(layer).attn_q_norm!);
-        this.#normHeads(k, kvHeads, this.#weights(layer).attn_k_norm!);
+        const { attn_q_norm, attn_k_norm } = this.#weights(layer);
+        this.#normHeads(q, headCount, attn_q_norm!);
+        this.#normHeads(k, kvHeadCount, attn_k_norm!);
       }
       if (rotation !== undefined) {
-        kernels.rope(q, lengthOf(heads), headSize, ropeSize, angles);
-        kernels.rope(k, kvHeads, headSize, ropeSize, angles);
+        kernels.rope(q, headCount, headSize, ropeSize, angles);
+        kernels.rope(k, kvHeadCount, headSize, ropeSize, angles);
       }
       const scale = this.#queryScales[t];
-      if (scale !== 1) kernels.scale(q, lengthOf(heads) * headSize, scale);
+      if (scale !== 1) kernels.scale(q, headCount * headSize, scale);
       const position = batch.positions[t];
       const page = batch.pageOf(t, position);
-      for (let head = 0; head < kvHeads; head++) {
+      for (let head = 0; head < kvHeadCount; head++) {
         const at = 4 * head * headSize;
         kernels.kv_store(
           this.#cache.typeId,
@@ -297,11 +307,11 @@ export class Attention {
   }
 
   /** Returns the bytes of keys and values read. */
-  #attend(layer: number, batch: Batch, firstColumn: number): number {
+  #attend(layer: number, batch: Batch): number {
     let positions = 0;
     for (let t = 0; t < batch.length;) {
       const count = tokensInARow(batch, t);
-      positions += this.#attendTokens(layer, batch, t, count, firstColumn);
+      positions += this.#attendTokens(layer, batch, t, count);
       t += count;
     }
     return positions * this.#cache.positionBytes;
@@ -313,16 +323,13 @@ export class Attention {
     batch: Batch,
     t: number,
     count: number,
-    firstColumn: number,
   ): number {
-    const { bank: { memory }, options: { model, plan } } = this;
+    const { bank: { memory }, options: { model } } = this;
     const { headSize } = model;
-    const { heads } = plan.parts[layer];
-    const kvHeads = kvHeadsOf(model, heads);
+    const { q, heads, kvHeads, firstColumn } = this.#layers[layer]!;
     const group = model.headCount / model.kvHeadCount;
     const end = batch.positions[t] + 1;
     const pages = pagesFor(end + count - 1);
-    const { q } = this.#layers[layer]!;
     let positions = 0;
     for (let kvHead = kvHeads.start; kvHead < kvHeads.end; kvHead++) {
       const first = Math.max(heads.start, kvHead * group);
@@ -361,7 +368,7 @@ export class Attention {
   /** Growing memory detaches views of it. */
   #refreshViews(): void {
     const { memory } = this.bank;
-    if (this.#pageAddresses.buffer === memory.kernels.memory.buffer) return;
+    if (this.#pageAddresses.buffer === memory.bytes.buffer) return;
     const { limits, model: { ropeSize, rotations } } = this.options;
     this.#pageAddresses = memory.u32(this.#pages, pagesFor(limits.contextSize));
     const angles = (row: number) =>

@@ -327,11 +327,10 @@ export class CpuPlace implements CpuSidePlace {
     merges: readonly number[],
     batch: Batch,
   ): void {
-    const { memory: { kernels }, residual, sums } = this.#current;
+    const { memory: { kernels, bytes }, residual, sums } = this.#current;
     const length = batch.length * residual.stride;
     const { bias, norm, scale = 1 } = this.#finish;
-    const isOwn = terms.length === 1 &&
-      terms[0].buffer === kernels.memory.buffer;
+    const isOwn = terms.length === 1 && terms[0].buffer === bytes.buffer;
     const sum = isOwn ? terms[0].byteOffset : sums.add(terms, merges, length);
     const rows = { pointer: sum, stride: residual.stride };
     bias?.addTo(norm || scale !== 1 ? rows : residual, batch.length);
@@ -393,17 +392,15 @@ export class CpuPlace implements CpuSidePlace {
     bias?: PackedMatrix,
   ): void {
     const { memory: { kernels } } = this.#current;
-    const { norm, hiddenSize, normEpsilon } = this.options.model;
-    const input = [x.pointer, x.stride, weight.pointer] as const;
-    const rest = [
-      rows,
-      hiddenSize,
-      normEpsilon,
-      out.pointer,
-      out.stride,
-    ] as const;
-    if (norm === "layer") kernels.layer_norm(...input, bias!.pointer, ...rest);
-    else kernels.rms_norm(...input, ...rest);
+    const { norm, hiddenSize: k, normEpsilon: epsilon } = this.options.model;
+    const { pointer, stride } = x, { pointer: to, stride: toStride } = out;
+    const w = weight.pointer;
+    if (norm === "rms") {
+      kernels.rms_norm(pointer, stride, w, rows, k, epsilon, to, toStride);
+    } else {
+      const b = bias!.pointer;
+      kernels.layer_norm(pointer, stride, w, b, rows, k, epsilon, to, toStride);
+    }
   }
 
   #countHead(bytes: number): void {

@@ -21,6 +21,8 @@ const word = {
   failed: 96,
   /** µs that threads of CPU places have slept at their barriers */
   slept: 104,
+  /** Threads that sleep at a barrier, or are about to: to wake none takes as long as to pass one */
+  sleeping: 108,
   task: 112,
 };
 
@@ -140,7 +142,9 @@ export class Control {
     if (Atomics.add(this.#words, arrived, 1) === places - 1) {
       Atomics.store(this.#words, arrived, 0);
       Atomics.add(this.#words, passed, 1);
-      Atomics.notify(this.#words, passed);
+      if (Atomics.load(this.#words, word.sleeping) > 0) {
+        Atomics.notify(this.#words, passed);
+      }
     } else {
       const start = this.recorder && now();
       const slept = this.#waitWhile(passed, before);
@@ -156,7 +160,9 @@ export class Control {
       if (i === untimedSpins) start = performance.now();
       if (i <= spins) continue;
       slept = true;
+      Atomics.add(this.#words, word.sleeping, 1);
       Atomics.wait(this.#words, index, value);
+      Atomics.sub(this.#words, word.sleeping, 1);
     }
     this.#stopIfFailed();
     return slept ? performance.now() - start : 0;
