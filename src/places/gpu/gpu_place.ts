@@ -169,6 +169,7 @@ export class GpuPlace implements GpuSidePlace {
 
   begin(batch: Batch): void {
     this.device.check();
+    this.#commands.beginStep();
     const { step, attention, head } = this.#parts;
     const splits = attention?.splits(batch) ?? 1;
     step.upload(this.#commands, batch, {

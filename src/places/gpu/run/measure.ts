@@ -43,6 +43,7 @@ export async function measure(
   products: readonly Product[],
 ): Promise<Measured> {
   const before = { ...commands.counts };
+  commands.leaveSteps();
   const time = async (encode: () => void): Promise<number> => {
     const start = performance.now();
     encode();

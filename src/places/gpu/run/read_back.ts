@@ -87,6 +87,7 @@ export class ReadBack {
       return Promise.race(mappings).then(() => this.read(regions, take));
     }
     this.#copy(regions, free, bytes);
+    this.commands.encodeAhead();
     const mapping = this.#map(free);
     if (this.kind === "synchronous") {
       const range = rangeOf(free, bytes);
