@@ -13,7 +13,14 @@ var<workgroup> lane_sums: array<vec4f, stretch_blocks>;
 
 // Sums of one token and four rows: a; of one row's four tokens and four more: a and
 // b, of the next row's: c and d
-struct Dots { a: vec4f, b: vec4f, c: vec4f, d: vec4f }
+struct Sums { a: vec4f, b: vec4f, c: vec4f, d: vec4f }
+
+// Units of a row that an invocation reads at once, so that their reads wait
+// together: with several rows, or several tokens, there are fewer.
+fn lane_units() -> u32 {
+  if (columns > 1u) { return 1u; }
+  return select(4u, 2u, mask == mask_all);
+}
 
 @compute @workgroup_size(lanes, rows)
 fn main(
@@ -25,7 +32,7 @@ fn main(
   let wanted = wanted_rows(row);
   let blocks = 8u * params.groups;
   let stretch = stretch_blocks / columns;
-  var sums = Dots();
+  var sums = Sums();
   var squares = array<vec4f, 2>();
   for (var first = 0u; first < blocks; first += stretch) {
     let count = min(stretch, blocks - first);
@@ -40,24 +47,13 @@ fn main(
       lane_sums[to] = made.by;
     }
     workgroupBarrier();
-    for (var at = id.x; at < count; at += lanes) {
-      if (normed) {
-        squares[0].x += lane_sums[at].w;
-        if (columns > 1u) { squares[0].y += lane_sums[at + stretch].w; }
-        if (columns > 2u) { squares[0] += vec4f(0.0, 0.0, lane_sums[at + 2u * stretch].w, lane_sums[at + 3u * stretch].w); }
-        if (columns > 4u) {
-          squares[1] += vec4f(
-            lane_sums[at + 4u * stretch].w, lane_sums[at + 5u * stretch].w,
-            lane_sums[at + 6u * stretch].w, lane_sums[at + 7u * stretch].w,
-          );
-        }
-      }
-      let dots = dot_rows(row, first + at, at, wanted);
-      sums.a += dots.a;
-      if (columns > 1u) { sums.c += dots.c; }
-      if (columns > 4u) {
-        sums.b += dots.b;
-        sums.d += dots.d;
+    for (var at = id.x; at < count; at += lanes * lane_units()) {
+      sums = add_rows(row, sums, first + at, at, count, wanted);
+    }
+    if (normed) {
+      for (var at = id.x; at < count; at += lanes) {
+        squares[0] += squares_of(at);
+        if (columns > 4u) { squares[1] += squares_of(at + 4u * stretch); }
       }
     }
   }
@@ -79,14 +75,11 @@ fn main(
   add_counts(index);
 }
 
-// Which of the invocation's rows are read: of several tokens all, of one those that
+// Which of the invocation's rows are read: all, or, of one token, those of two that
 // its mask leaves.
-fn wanted_rows(row: u32) -> vec4<bool> {
-  if (columns > 1u || mask == mask_all) { return vec4<bool>(row < params.rows); }
-  return vec4<bool>(
-    is_computed(0u, row), rows_each > 1u && is_computed(0u, row + 1u),
-    rows_each > 2u && is_computed(0u, row + 2u), rows_each > 2u && is_computed(0u, row + 3u),
-  );
+fn wanted_rows(row: u32) -> vec2<bool> {
+  if (columns > 1u || mask == mask_all) { return vec2<bool>(row < params.rows); }
+  return vec2<bool>(is_computed(0u, row), is_computed(0u, row + 1u));
 }
 
 // Four tokens' results of a row, a lane for each.
@@ -100,16 +93,28 @@ fn block_at(at: u32) -> Block {
   return Block(x_low[at], x_high[at], lane_sums[at]);
 }
 
-// A unit times the blocks of four tokens from number `first` on.
-fn dot_tokens(unit: Integers, first: u32, at: u32, halves: bool) -> vec4f {
+// Σ x² of a block of each of four tokens.
+fn squares_of(at: u32) -> vec4f {
   let stretch = stretch_blocks / columns;
-  let here = at + first * stretch;
-  var dots = vec4f();
-  dots.x = dot_block(unit, block_at(here), halves);
-  dots.y = dot_block(unit, block_at(here + stretch), halves);
+  var squares = vec4f();
+  squares.x = lane_sums[at].w;
+  if (columns > 1u) { squares.y = lane_sums[at + stretch].w; }
   if (columns > 2u) {
-    dots.z = dot_block(unit, block_at(here + 2u * stretch), halves);
-    dots.w = dot_block(unit, block_at(here + 3u * stretch), halves);
+    squares.z = lane_sums[at + 2u * stretch].w;
+    squares.w = lane_sums[at + 3u * stretch].w;
+  }
+  return squares;
+}
+
+// A unit times the blocks of four tokens.
+fn dot_tokens(unit: Integers, at: u32, halves: bool) -> vec4f {
+  let stretch = stretch_blocks / columns;
+  var dots = vec4f();
+  dots.x = dot_block(unit, block_at(at), halves);
+  dots.y = dot_block(unit, block_at(at + stretch), halves);
+  if (columns > 2u) {
+    dots.z = dot_block(unit, block_at(at + 2u * stretch), halves);
+    dots.w = dot_block(unit, block_at(at + 3u * stretch), halves);
   }
   return dots;
 }

@@ -211,6 +211,38 @@ for (const type of types) {
   });
 }
 
+testByTokens(
+  "rows may be longer than what is made integers of at once",
+  async (tokens) => {
+    using bench = await Bench.open(stepOf(tokens));
+    const columns = 8960;
+    for (const type of ["Q4_0", "Q6_K"] as const) {
+      const weights = weightsOf(bench, type, 21, columns);
+      const rows = Array.from(
+        { length: tokens },
+        (_, t) => gaussianVector(columns, 50 + t),
+      );
+      const x = new Float32Array(tokens * columns);
+      rows.forEach((row, t) => x.set(row, t * columns));
+      const norm = gaussianVector(columns, 9), epsilon = 1e-3;
+      const buffer = bench.buffer(x);
+      const results = await product(bench, weights, buffer, tokens, tokens, {
+        x: { buffer, stride: columns },
+        norm: { weight: bench.buffer(norm), epsilon },
+      });
+      results.forEach((result, t) => {
+        const scale = 1 / Math.sqrt(dot(rows[t], rows[t]) / columns + epsilon);
+        const read = readBy(weights, rows[t].map((v, i) => v * norm[i]));
+        assertClose(
+          result,
+          weights.rows.map((row) => scale * dot(row, read)),
+          `${type}, token ${t}`,
+        );
+      });
+    }
+  },
+);
+
 const normed: [GgmlType, number][] = [["F16", 10], ["F16", 300], ["Q8_0", 288]];
 
 testByTokens(

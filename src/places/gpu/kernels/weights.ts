@@ -118,56 +118,92 @@ fn ${name}(row: u32, unit: u32, v: array<vec4f, 8>) -> vec4f {
 }
 
 /**
- * Multiplies the blocks of x at `at` by the units of a row and of those behind it
- * that an invocation has, all of one type: four, or two where rows are masked,
- * with one token; two with several.
+ * Multiplies blocks of x by units of a row and of those behind it that an
+ * invocation has, all of one type, and adds the products up: with one token, two
+ * blocks and four rows, or four and one after another where rows are masked; with
+ * several, their blocks and two rows. What is read behind the last block, at
+ * `count`, is left out.
  */
 export function dotIntegerRows(types: readonly PackedType[]): string {
-  return integerTexts(types) + types.map(dotIntegerRowsOf).join("\n") +
-    byRow(types, "dot_rows", "Dots", {
+  return integerTexts(types) + types.map(addRowsOf).join("\n") +
+    byRow(types, "add_rows", "Sums", {
+      sums: "Sums",
       unit: "u32",
       at: "u32",
-      wanted: "vec4<bool>",
+      count: "u32",
+      wanted: "vec2<bool>",
     });
 }
 
-function dotIntegerRowsOf(type: PackedType): string {
-  const name = named("dot_rows", type);
-  const halves = named("halves", type);
-  const integers = (n: number) =>
-    `${named("integers", type)}(row + ${n}u, unit)`;
-  const units = ["one", "two", "three", "four"];
-  const masked = [..."xyzw"].map((lane, n) =>
-    `if (rows_each > ${n}u && wanted.${lane}) { dots.a.${lane} = dot_block(${
-      integers(n)
-    }, block, ${halves}); }`
-  );
+function addRowsOf(type: PackedType): string {
+  const integers = named("integers", type), halves = named("halves", type);
+  const four = [0, 1, 2, 3];
+  /** A constant for each of the units that `read` gives the row and the number of. */
+  const units = (
+    prefix: string,
+    read: (i: number) => string,
+    indent: string,
+  ) =>
+    four.map((i) => `let ${prefix}${i} = ${integers}(${read(i)});`)
+      .join(`\n${indent}`);
+  const dots = (prefix: string, block: string) =>
+    `vec4f(${
+      four.map((i) => `dot_block(${prefix}${i}, ${block}, ${halves})`)
+        .join(", ")
+    })`;
   return `
-fn ${name}(row: u32, unit: u32, at: u32, wanted: vec4<bool>) -> Dots {
-  var dots = Dots();
-  if (columns == 1u) {
-    let block = block_at(at);
-    if (mask != mask_all) {
-      ${masked.join("\n      ")}
-    } else if (wanted.x) {
-      ${
-    units.map((name, n) => `let ${name} = ${integers(n)};`).join("\n      ")
-  }
-      dots.a = vec4f(${
-    units.map((name) => `dot_block(${name}, block, ${halves})`).join(", ")
-  });
+fn ${
+    named("add_rows", type)
+  }(row: u32, sums: Sums, unit: u32, at: u32, count: u32, wanted: vec2<bool>) -> Sums {
+  var total = sums;
+  if (columns > 1u) {
+    if (wanted.x) {
+      let one = ${integers}(row, unit);
+      let two = ${integers}(row + 1u, unit);
+      total.a += dot_tokens(one, at, ${halves});
+      total.c += dot_tokens(two, at, ${halves});
+      if (columns > 4u) {
+        let others = at + 4u * (stretch_blocks / columns);
+        total.b += dot_tokens(one, others, ${halves});
+        total.d += dot_tokens(two, others, ${halves});
+      }
     }
-  } else if (wanted.x) {
-    let one = ${integers(0)};
-    let two = ${integers(1)};
-    dots.a = dot_tokens(one, 0u, at, ${halves});
-    dots.c = dot_tokens(two, 0u, at, ${halves});
-    if (columns > 4u) {
-      dots.b = dot_tokens(one, 4u, at, ${halves});
-      dots.d = dot_tokens(two, 4u, at, ${halves});
+  } else if (mask == mask_all) {
+    if (wanted.x) {
+      let next = select(0u, lanes, at + lanes < count);
+      ${units("a", (i) => `row + ${i}u, unit`, "      ")}
+      ${units("b", (i) => `row + ${i}u, unit + next`, "      ")}
+      let block = block_at(at);
+      let other = block_at(at + next);
+      total.a += ${dots("a", "block")};
+      total.a += select(vec4f(), ${dots("b", "other")}, next > 0u);
     }
+  } else {
+    if (wanted.x) { total.a.x = ${
+    named("add_row", type)
+  }(total.a.x, row, unit, at, count); }
+    if (wanted.y) { total.a.y = ${
+    named("add_row", type)
+  }(total.a.y, row + 1u, unit, at, count); }
   }
-  return dots;
+  return total;
+}
+
+fn ${
+    named("add_row", type)
+  }(sum: f32, row: u32, unit: u32, at: u32, count: u32) -> f32 {
+  let steps = lanes * vec4u(0u, 1u, 2u, 3u);
+  // What lies behind the last block is the first once more, and counts nothing.
+  let is_there = vec4u(at) + steps < vec4u(count);
+  let by = select(vec4u(), steps, is_there);
+  ${units("a", (i) => `row, unit + by[${i}]`, "  ")}
+  var total = sum;
+  ${
+    four.map((i) =>
+      `total += select(0.0, dot_block(a${i}, block_at(at + by[${i}]), ${halves}), is_there[${i}]);`
+    ).join("\n  ")
+  }
+  return total;
 }`;
 }
 
