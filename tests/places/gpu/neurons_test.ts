@@ -146,6 +146,39 @@ for (const type of types) {
   });
 }
 
+testWithAdapter(
+  "more neurons than are read at once, and fire than are listed",
+  async () => {
+    using bench = await Bench.open(stepOf(1, { stretches: stretchesFor(1) }));
+    const neurons = 17_000, columns = 64;
+    const { matrix, rows } = weightsOf(bench, "Q4_0", neurons, columns);
+    const h = gaussianVector(neurons, 5);
+    // All of the first ones fire, then few, then some behind the first stretch.
+    h.forEach((_, i) => {
+      if (i > 5000 && i % 97 !== 0 && i < 16_900) h[i] = 0;
+    });
+    const x = bench.buffer(new Float32Array(256));
+    const down = new Down(
+      bench.context,
+      matrix,
+      { downByNeuron: true },
+      { buffer: bench.buffer(h), stride: neurons },
+      { buffer: x, stride: 256, partials: x, stretchesWait: false },
+    );
+    const bytes = await bench.run(() => down.encode(1), x);
+    const actual = new Float32Array(bytes, 0, columns);
+    for (let i = 0; i < columns; i++) {
+      const terms = rows.map((row, j) => h[j] * row[i]);
+      const expected = terms.reduce((sum, term) => sum + term, 0);
+      const error = Math.abs(actual[i] - expected);
+      assert(
+        error < 1e-6 * Math.hypot(...terms) * 100,
+        `column ${i}: ${error}`,
+      );
+    }
+  },
+);
+
 testWithAdapter("slots are added to x, each once", async () => {
   const tokens = 3, stretches = 4, stride = 256;
   using bench = await Bench.open(stepOf(tokens, { stretches }));
