@@ -77,7 +77,8 @@ export function localModel({ model }: ModelFlags): string | undefined {
     : model;
 }
 
-const { contextSize, threads, batchSize, activation, hotShare } = loadOptions;
+const { contextSize, threads, batchSize, activation, hotShare, screenHead } =
+  loadOptions;
 const { default: usualCacheType, ...cacheType } = loadOptions.cacheType;
 
 const cacheTypes = {
@@ -135,6 +136,7 @@ export const benchLoadOptions = {
   },
   profile,
   hotShare,
+  screenHead,
   ...cacheTypes,
   activation,
 } as const satisfies FlagTable;
@@ -207,6 +209,7 @@ export function loadOptionsOf(flags: LoadFlags): LoadOptions {
     "sparsity",
     "activation",
     "hotShare",
+    "screenHead",
   ] as const;
   return { ...pick(flags, same), cacheType: cacheTypeOf(flags) };
 }

@@ -276,16 +276,50 @@ export interface Kernels {
     threshold: number,
     ids: number,
   ): number;
+  /** Writes the ids of the `k` largest values, at most 256: the largest first, the lower id first among equals, NaN before all others; returns how many. */
+  largest(values: number, n: number, k: number, ids: number): number;
+
   /**
-   * Writes the ids of the `k` largest values, at most 256: the largest first, the lower id first among equals, NaN before all others. The values are
-   * the first `n`, or those of `n` ascending `ids`, where that is not 0. Returns how many.
+   * Copies packed rows of I8 or I8H, of `k` weights, to rows of Q4 behind whose columns come `extra` more: those that `columns` lists, with what the
+   * first ones leave of them. Writes the norm of what is left of each row at last, times `inverse` by column, to `norms`, and the largest norms of rows,
+   * copies and extra columns so far to `most`. `weights` is scratch of `k + extra` floats.
    */
-  largest(
-    values: number,
-    ids: number,
-    n: number,
+  screen_rows(
+    kind: number,
+    rows: number,
+    rowBytes: number,
+    nRows: number,
     k: number,
+    columns: number,
+    extra: number,
+    inverse: number,
+    weights: number,
     out: number,
+    outRowBytes: number,
+    norms: number,
+    most: number,
+  ): void;
+  /**
+   * Puts the activations of extra columns behind `k` others. Writes the norms of these as they are quantised, times `factor` by column; of how far the
+   * extra ones are off, being quantised in other blocks; and of the first ones as they are. `rounded` is scratch of `k` floats.
+   */
+  screen_input(
+    x: number,
+    k: number,
+    columns: number,
+    extra: number,
+    factor: number,
+    rounded: number,
+    norms: number,
+  ): void;
+  /** Writes the ids of values that are not below `least` when `factor` times their norm is added, ascending; returns how many. */
+  select_reaching(
+    values: number,
+    norms: number,
+    n: number,
+    factor: number,
+    least: number,
+    ids: number,
   ): number;
   /** Zeroes the elements with |h| <= threshold; returns how many remain. */
   keep_above(h: number, n: number, threshold: number): number;

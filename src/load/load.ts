@@ -117,6 +117,7 @@ export async function load(
     sparsity: checked.sparsity,
     cacheType: checked.cacheType,
     measureRecall: checked.measureRecall,
+    screenHead: checked.screenHead,
     profile,
     hotShare: checked.hotShare,
     countNeurons: checked.countNeurons,

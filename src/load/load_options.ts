@@ -15,6 +15,7 @@ import {
   type SchemaOf,
 } from "../options.ts";
 import { cacheTypes } from "../places/cache_type.ts";
+import { screenModes } from "../places/cpu/screen_choice.ts";
 import type { Progress } from "../places/load_progress.ts";
 import type { GpuIndex } from "../plan/gpu_index.ts";
 import type { PlacePlan } from "../plan/plan.ts";
@@ -139,6 +140,19 @@ export const loadOptions = {
     flag: "--hot <share>",
     description:
       "share of each layer's neurons, hottest first, that is read without a test",
+  },
+  /**
+   * Whether the output head's rows are screened, where a text needs the largest
+   * logits alone: read in 4 bits first, and again, exactly, where they may be among
+   * the largest. The text is the same. `auto`: where that is faster; it takes
+   * memory, six tenths of the head's.
+   */
+  screenHead: {
+    enum: screenModes,
+    defaultText: "auto",
+    flag: "--screen-head <mode>",
+    description:
+      "read the output head in 4 bits first, and exactly what may be among the largest logits: auto (where that is faster), on or off; the text stays the same",
   },
   /** Counts how often each neuron fires, for `engine.profile()`. Default false. */
   countNeurons: {

@@ -235,8 +235,9 @@ export class ExchangeBuffers {
     const { start } = this.#plans[index].vocab;
     rows.forEach(({ ids, logits }, row) => {
       const own = this.#picked(row, index);
-      own.logits.set(logits);
-      ids.forEach((id, i) => own.ids[i] = start + id);
+      // Where fewer may be among the largest, what fills up is not among them.
+      own.logits.fill(-Infinity).set(logits);
+      own.ids.fill(start).set(ids.map((id) => start + id));
     });
   }
 

@@ -12,6 +12,7 @@ const computed: Readonly<Record<string, Activity>> = {
   ffnActivations: "neurons",
   down: "neurons",
   head: "head",
+  reach: "head",
 };
 
 /** The methods of a GPU's place that wait for it. */

@@ -113,7 +113,7 @@ fn by_lane<const IS_HALF: bool>(blocks: v128) -> v128 {
 /// # Safety
 /// `x` has 32 floats.
 #[inline(always)]
-unsafe fn quantise_block(x: *const f32) -> (f32, [v128; 4]) {
+pub unsafe fn quantise_block(x: *const f32) -> (f32, [v128; 4]) {
     let mut values = [zero(); 8];
     // As integers, which order floats without a sign as the floats do, and NaN above all.
     let mut largest = zero();

@@ -33,6 +33,7 @@ pub mod picked;
 pub mod q4;
 pub mod quantise;
 pub mod rope;
+pub mod screen;
 pub mod simd;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod simd_emulated;

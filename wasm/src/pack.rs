@@ -160,7 +160,7 @@ unsafe fn block_row<const TYPE: u32>(
 /// # Safety
 /// `dst` is a packed row of the kind.
 #[inline(always)]
-unsafe fn put_blocks(
+pub unsafe fn put_blocks(
     kind: u32,
     whole: usize,
     first: usize,
@@ -441,7 +441,11 @@ pub unsafe extern "C" fn unpack_row(kind: u32, row: *const u8, k: usize, out: *m
             }
         }
         _ => {
-            for g in 0..k.div_ceil(GROUP) {
+            let whole = if matches!(kind, I8 | I8H) { k / GROUP } else { 0 };
+            for g in 0..whole {
+                unpack_bytes(kind, row.add(g * group_bytes(kind)), out.add(g * GROUP));
+            }
+            for g in whole..k.div_ceil(GROUP) {
                 let lanes = if g < groups(k) { 4 } else { 2 };
                 let group = read_group(kind, lanes, row.add(g * group_bytes(kind)));
                 for i in g * GROUP..k.min((g + 1) * GROUP) {
@@ -452,9 +456,66 @@ pub unsafe extern "C" fn unpack_row(kind: u32, row: *const u8, k: usize, out: *m
     }
 }
 
+/// The exact f32 values of a whole group of bytes without mins.
+///
+/// # Safety
+/// `src` is one of I8 or I8H, `out` has room for 128 floats.
+unsafe fn unpack_bytes(kind: u32, src: *const u8, out: *mut f32) {
+    let scales = src.add(scales_at(kind, 4));
+    for half in 0..2 {
+        let words = [0, 1, 2, 3].map(|i| load(src.add(64 * half + 16 * i)));
+        for (lane, bytes) in transpose(words).into_iter().enumerate() {
+            let scale = f32x4_splat(if kind == I8 {
+                f16_to_f32(scales.cast::<u16>().add(lane).read_unaligned())
+            } else {
+                scales.cast::<f32>().add(4 * half + lane).read_unaligned()
+            });
+            let bytes = v128_xor(bytes, i8x16_splat(-128));
+            let words = [i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes)];
+            for (i, words) in words.into_iter().enumerate() {
+                let quads = [i32x4_extend_low_i16x8(words), i32x4_extend_high_i16x8(words)];
+                for (j, quad) in quads.into_iter().enumerate() {
+                    let at = out.add(BLOCK * lane + 16 * half + 8 * i + 4 * j);
+                    store(at, f32x4_mul(f32x4_convert_i32x4(quad), scale));
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of groups and a half group.
+    #[test]
+    fn bytes_unpack_as_blocks_do() {
+        const K: usize = 2 * GROUP + HALF;
+        for kind in [I8, I8H] {
+            let bytes = group_bytes(kind);
+            let mut row: Vec<u8> = (0..3 * bytes).map(|i| (i * i * 37 + i) as u8).collect();
+            for g in 0..3 {
+                let lanes = if g < 2 { 4 } else { 2 };
+                let scales = g * bytes + scales_at(kind, lanes);
+                for i in 0..lanes * if kind == I8 { 1 } else { 2 } {
+                    let scale = 0.3 - i as f32;
+                    match kind {
+                        I8 => row[scales + 2 * i..][..2]
+                            .copy_from_slice(&f32_to_f16(scale).to_le_bytes()),
+                        _ => row[scales + 4 * i..][..4].copy_from_slice(&scale.to_le_bytes()),
+                    }
+                }
+            }
+            let mut out = [0f32; K];
+            unsafe { unpack_row(kind, row.as_ptr(), K, out.as_mut_ptr()) };
+            for (i, value) in out.into_iter().enumerate() {
+                let g = i / GROUP;
+                let lanes = if g < 2 { 4 } else { 2 };
+                let group = unsafe { read_group(kind, lanes, row.as_ptr().add(g * bytes)) };
+                assert_eq!(value, group[i % GROUP / BLOCK].value(i % BLOCK));
+            }
+        }
+    }
 
     /// `copy_group` against `write_group` of the blocks that `read_block` makes, at every first
     /// block and over several groups.

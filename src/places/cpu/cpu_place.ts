@@ -22,6 +22,7 @@ import type { Picked } from "../top_logits_row.ts";
 import { Attention } from "./attention.ts";
 import { FeedForward } from "./feed_forward.ts";
 import { Head } from "./head.ts";
+import { isScreened } from "./head_screen.ts";
 import { normBySquares, type NormedRows, putSquares } from "./norms.ts";
 import {
   type Bank,
@@ -37,6 +38,7 @@ import {
   useKernels,
   warmUp,
 } from "./rates.ts";
+import { ScreenChoice } from "./screen_choice.ts";
 import { type BankShare, PackedWeights } from "./weights.ts";
 
 /**
@@ -306,6 +308,12 @@ export class CpuPlace implements CpuSidePlace {
     return this.#headBank.head!.picked;
   }
 
+  reach(batch: Batch, [least]: readonly number[]): void {
+    if (batch.logitCount === 1) {
+      this.#countHead(this.#headBank.head!.reach(least));
+    }
+  }
+
   terms(batch: Batch): Float32Array[] {
     const { memory, sums } = this.#current;
     return sums.levels.slice(0, this.#terms).map(({ pointer, stride }) =>
@@ -431,7 +439,13 @@ function residualOf({ memory, residual }: Bank, batch: Batch): Float32Array {
 
 function makeBank(
   module: WebAssembly.Module,
-  { model, plan, limits: { tokens, contextSize }, sparsity }: CpuPlaceOptions,
+  {
+    model,
+    plan,
+    limits: { tokens, contextSize },
+    sparsity,
+    screenHead = "auto",
+  }: CpuPlaceOptions,
   shards: PlaceShards,
   share: BankShare,
 ): PlaceBank {
@@ -457,6 +471,9 @@ function makeBank(
   };
   const { hiddenSize } = model;
   const normed = new Activations(memory, tokens, hiddenSize);
+  const choice = output && isScreened(output, model, screenHead)
+    ? new ScreenChoice(screenHead)
+    : undefined;
   const bank = {
     layers: share.layers,
     memory,
@@ -464,7 +481,8 @@ function makeBank(
     residual: new Activations(memory, tokens, hiddenSize),
     normed,
     sums: new RowSums(memory, stackDepth(model), tokens, hiddenSize),
-    head: output && new Head(memory, model, output, normed, tokens),
+    head: output &&
+      new Head(memory, model, output, normed, tokens, choice),
     rateSubject,
   };
   // Attention and FFN come when the weights are there.

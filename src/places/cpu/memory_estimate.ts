@@ -3,7 +3,8 @@ import type { Model } from "../../model/model.ts";
 import { pagePositions, pagesFor } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
 import { cpuPositionBytes } from "./kv_cache.ts";
-import { packedBytes } from "../../kernels/packing.ts";
+import { kindOfType, packedBytes } from "../../kernels/packing.ts";
+import { isScreened, screenBytes } from "./head_screen.ts";
 import { stagingBytes } from "./weights.ts";
 import { shardsOf } from "../../plan/shards.ts";
 import { lengthOf } from "../../model/index_set.ts";
@@ -28,7 +29,7 @@ export interface MemoryEstimate {
   readonly weights: number;
   /** Keys and values of one full sequence. */
   readonly kvCache: number;
-  /** Activations and staging, to within some per cent. */
+  /** Activations, staging, and what screens the output head, to within some per cent. */
   readonly scratch: number;
 }
 
@@ -86,5 +87,17 @@ function scratchBytes(
   const inputs = 2 * model.hiddenSize + allHeads + neurons + allNeurons;
   const results = stackDepth(model) * model.hiddenSize + lengthOf(plan.vocab) +
     heads + 2 * kvHeads + 2 * neurons;
-  return tokens * Math.ceil(inputs * (4 + 9 / 8) + results * 4) + stagingBytes;
+  return tokens * Math.ceil(inputs * (4 + 9 / 8) + results * 4) +
+    stagingBytes + copiedBytes(model, plan);
+}
+
+/** Bytes of the copies by which a place screens its rows of the output head. */
+function copiedBytes(model: Model, plan: PlacePlan): number {
+  const { tensor, rows, columns } = shardsOf(model, plan).output;
+  const head = {
+    kind: kindOfType[tensor.type],
+    rows: lengthOf(rows),
+    columns: lengthOf(columns),
+  };
+  return isScreened(head, model, "auto") ? screenBytes(head) : 0;
 }

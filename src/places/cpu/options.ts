@@ -13,6 +13,7 @@ import type { CacheType } from "../cache_type.ts";
 import type { FfnInputs } from "../ffn_inputs.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
 import type { LayerCounts } from "../stats.ts";
+import type { ScreenMode } from "./screen_choice.ts";
 import type { PackedWeights } from "./weights.ts";
 
 /** What a CPU place is made of, all of it fit to be posted to a worker. */
@@ -28,6 +29,8 @@ export interface CpuPlaceOptions {
   readonly hotShare?: number;
   /** Bytes of weights in one memory, at most; more go to further banks. */
   readonly bankBytes?: number;
+  /** Whether the head's rows are screened where the largest logits are wanted; where that is faster, if left out. */
+  readonly screenHead?: ScreenMode;
   /** How fast its rows are read, and by which kernels; measured where left out. */
   readonly rates?: Rates;
   /** Measure what only a plan requires: how fast rows of down are added up, and keys and values read; a GPU's speed. Takes a while. */

@@ -1,0 +1,259 @@
+/**
+ * A first look at the rows of the output head that leaves most of them out: those
+ * whose logits cannot be among the largest. A copy of each row in nibbles gives
+ * its logit to within a bound (`wasm/src/screen.rs`), so that the others, whose
+ * exact rows are read then, have all that is looked for, bit by bit.
+ *
+ * What states of the text are like decides how tight the bound is: a few columns
+ * of them are many times as large as the others. So the copy is made when some
+ * have been seen, a part at a step, and those columns are in it twice.
+ */
+import { LimitError } from "../../errors.ts";
+import { Activations, PackedMatrix } from "../../kernels/matrix.ts";
+import type { WasmMemory } from "../../kernels/memory.ts";
+import { packedKind, packedRowBytes } from "../../kernels/packing.ts";
+import type { Model } from "../../model/model.ts";
+import type { ScreenMode } from "./screen_choice.ts";
+
+/** Weights of a block: their activations are quantised together. */
+const block = 32;
+/** The share of columns that a copy has twice. */
+const extraShare = 0.2;
+/** How much better these are known then: the nibbles' integers have 16 values. */
+const gain = 16;
+/** A column counts as at least this share of what columns are in the mean. */
+const leastShare = 0.1;
+/** Rows that are copied in one step, at least, and in how many steps all are at most. */
+const rowsAtOnce = 1024, mostSteps = 16;
+/** Rows of fewer bytes stay in a cache, and are not screened by themselves. */
+const leastScreened = 4 << 20;
+/** Beyond such products the kernels' f32 could overflow on the way. */
+const largestLogit = 1e6;
+/** How far the scaled and cut logits of equal products may be apart, of the cap (`wasm/src/exp.rs`). */
+const capError = 2e-6;
+/** What kernels may lose where a scale is so small that it is subnormal. */
+const lost = 1e-20;
+
+/** Copies of rows that are being made, or are there. */
+interface Copies {
+  readonly matrix: PackedMatrix;
+  /** Rows that are there */
+  done: number;
+  readonly norms: number;
+  readonly columns: number;
+  readonly factor: number;
+  readonly inverse: number;
+  /** A state, with the columns that stand twice */
+  readonly x: Activations;
+  readonly weights: number;
+  /** Norms of three kinds: of all rows, and of a state */
+  readonly most: number;
+  readonly input: number;
+}
+
+/** What is to be screened. */
+type Rows = Pick<PackedMatrix, "kind" | "rows" | "columns">;
+
+/**
+ * Whether rows are screened in a mode, where that is faster: they have to be of
+ * bytes without minimums, with logits that grow as products do, and by themselves
+ * so many that no cache holds them.
+ */
+export function isScreened(
+  { kind, rows, columns }: Rows,
+  { logitScale }: Model,
+  mode: ScreenMode,
+): boolean {
+  const isByte = kind === packedKind.i8 || kind === packedKind.i8Half;
+  const isLarge = rows * packedRowBytes(kind, columns) >= leastScreened;
+  return mode !== "off" && (mode === "on" || isLarge) &&
+    isByte && rows > 1 && columns % block === 0 && logitScale > 0;
+}
+
+/** Columns that a copy has twice. */
+function extraOf(columns: number): number {
+  const unit = 2 * block;
+  const extra = unit * Math.round(extraShare * columns / unit);
+  return Math.min(columns, Math.max(block, extra));
+}
+
+/** Bytes of the copies of rows, and of what belongs to them. */
+export function screenBytes({ rows, columns }: Rows): number {
+  return rows *
+    (4 + packedRowBytes(packedKind.q4, columns + extraOf(columns)));
+}
+
+/** Screens the rows of one matrix. */
+export class HeadScreen {
+  readonly #extra: number;
+  /** By column, of the states seen */
+  readonly #squares: Float64Array;
+  #copies?: Copies;
+  /** Of the state that was screened last: what its products are off at most, by row norm and for all rows alike */
+  #bound = { factor: 0, slack: 0 };
+  /** States that have been seen. */
+  seen = 0;
+  /** Whether there is no way to make the copies, or to use them. */
+  isLost = false;
+
+  /** Screens `output` for states in `normed`. */
+  constructor(
+    readonly memory: WasmMemory,
+    readonly model: Model,
+    readonly output: PackedMatrix,
+    readonly normed: Activations,
+  ) {
+    this.#extra = extraOf(output.columns);
+    this.#squares = new Float64Array(output.columns);
+  }
+
+  /** Whether rows can be screened by now. */
+  get isReady(): boolean {
+    return this.#copies?.done === this.output.rows && !this.isLost;
+  }
+
+  /** Learns what states are like. */
+  see(): void {
+    this.#state().forEach((x, i) => this.#squares[i] += x * x);
+    this.seen++;
+  }
+
+  /** Copies some rows more. */
+  copySome(): void {
+    try {
+      const copies = this.#copies ??= this.#makeRoom();
+      const { output, memory } = this;
+      const { matrix, done } = copies;
+      const step = Math.max(rowsAtOnce, Math.ceil(output.rows / mostSteps));
+      const count = Math.min(step, output.rows - done);
+      memory.kernels.screen_rows(
+        output.kind,
+        output.row(done),
+        output.stride,
+        count,
+        output.columns,
+        copies.columns,
+        this.#extra,
+        copies.inverse,
+        copies.weights,
+        matrix.row(done),
+        matrix.stride,
+        copies.norms + 4 * done,
+        copies.most,
+      );
+      copies.done += count;
+      this.isLost = !memory.f32(copies.most, 3).every(Number.isFinite);
+    } catch (error) {
+      if (!(error instanceof LimitError)) throw error;
+      this.isLost = true;
+    }
+  }
+
+  /**
+   * Writes about what products of the first state are to `out`, and gives the
+   * bytes read; undefined where the state's numbers are too large.
+   */
+  approximate(out: number): number | undefined {
+    const { memory, output: { columns } } = this;
+    const { matrix, x, weights, most, input, ...copies } = this.#copies!;
+    memory.f32(x.pointer, columns).set(this.#state());
+    memory.kernels.screen_input(
+      x.pointer,
+      columns,
+      copies.columns,
+      this.#extra,
+      copies.factor,
+      weights,
+      input,
+    );
+    const [scaled, moved, norm] = memory.f32(input, 3);
+    const [rowNorm, copyNorm, extraNorm] = memory.f32(most, 3);
+    // Of sums of products in f32, of exact rows and of copies.
+    const exact = rowNorm * norm, copied = copyNorm * (2 * norm + moved);
+    if (!(exact + copied < largestLogit)) return undefined;
+    const rounding = 2 ** -24 * (matrix.columns / 8 + 32);
+    const slack = rounding * (exact + copied) + extraNorm * moved * 1.001 +
+      lost;
+    this.#bound = { factor: scaled * (1 + 2 ** -20), slack };
+    x.changed();
+    return matrix.multiply(x, 1, { pointer: out, stride: matrix.rows });
+  }
+
+  /**
+   * Writes the ids of the rows whose logits may be as large as `least` to `ids`,
+   * ascending, and gives their number. `values` are what {@linkcode approximate}
+   * wrote, or exact products.
+   */
+  select(values: number, least: number, ids: number): number {
+    const { factor, slack } = this.#bound;
+    const product = this.#productOf(least);
+    const reached = product - slack - 2 ** -22 * (Math.abs(product) + slack);
+    return this.memory.kernels.select_reaching(
+      values,
+      this.#copies!.norms,
+      this.output.rows,
+      factor,
+      Math.fround(reached),
+      ids,
+    );
+  }
+
+  /** A product whose logit is `logit`, or a lower one. */
+  #productOf(logit: number): number {
+    const { logitScale, logitCap } = this.model;
+    const share = logit / logitCap! - capError;
+    const scaled = !logitCap
+      ? logit
+      : share <= -1
+      ? -Infinity
+      : logitCap * Math.atanh(share);
+    return scaled / logitScale;
+  }
+
+  #state(): Float32Array {
+    return this.memory.f32(this.normed.pointer, this.output.columns);
+  }
+
+  /** Room for the copies; what the states seen say of columns. */
+  #makeRoom(): Copies {
+    const { memory, output } = this;
+    const extra = this.#extra;
+    const { rows, columns } = output;
+    const all = columns + extra;
+    const stride = packedRowBytes(packedKind.q4, all);
+    const pointer = memory.allocate(rows * stride);
+    const shard = { ...output.shard, columns: { start: 0, end: all } };
+    const room = { pointer, stride, kind: packedKind.q4 };
+    const copies = {
+      matrix: new PackedMatrix(memory, shard, undefined, room),
+      done: 0,
+      norms: memory.allocate(4 * rows),
+      columns: memory.allocate(4 * extra),
+      factor: memory.allocate(4 * columns),
+      inverse: memory.allocate(4 * columns),
+      x: new Activations(memory, 1, all),
+      weights: memory.allocate(4 * all),
+      most: memory.allocate(4 * 3),
+      input: memory.allocate(4 * 3),
+    };
+    const sum = this.#squares.reduce((a, b) => a + b, 0);
+    const least = leastShare * Math.sqrt(sum / columns) || 1;
+    const sizes = Array.from(
+      this.#squares,
+      (square) => Math.max(least, Math.sqrt(square)),
+    );
+    const largest = [...sizes.keys()].sort((a, b) => sizes[b] - sizes[a])
+      .slice(0, extra);
+    // By Cauchy and Schwarz: what rows leave, by column, over the states' size.
+    const left = new Float64Array(columns).fill(1);
+    for (const column of largest) left[column] = 1 / gain;
+    const factor = Float32Array.from(
+      sizes,
+      (size, i) => Math.sqrt(left[i] * least / size),
+    );
+    memory.u32(copies.columns, extra).set(largest);
+    memory.f32(copies.factor, columns).set(factor);
+    memory.f32(copies.inverse, columns).set(factor.map((d) => 1 / d));
+    return copies;
+  }
+}

@@ -1,0 +1,242 @@
+/** Screened or not, a head picks the same logits, bit by bit. */
+import assert from "node:assert/strict";
+import { load } from "../../../mod.ts";
+import { quantise } from "../../../src/formats/ggml/quantise.ts";
+import { loadKernels } from "../../../src/kernels/kernels.ts";
+import { Activations, PackedMatrix } from "../../../src/kernels/matrix.ts";
+import { instantiate, WasmMemory } from "../../../src/kernels/memory.ts";
+import type { Model } from "../../../src/model/model.ts";
+import { Head } from "../../../src/places/cpu/head.ts";
+import { ScreenChoice } from "../../../src/places/cpu/screen_choice.ts";
+import type { Picked } from "../../../src/places/top_logits_row.ts";
+import { topLogits } from "../../../src/sampling/top_logits.ts";
+import { tinyBamboo } from "../../../tiny/tiny.ts";
+import { randomModel } from "../../helpers/random_model.ts";
+import { seededGaussian, seededRandom } from "../../helpers/seeded_random.ts";
+
+const { module } = await loadKernels();
+
+type Fill = (row: number, column: number, gaussian: () => number) => number;
+
+/** Weights by row and column. */
+const heads: Readonly<Record<string, Fill>> = {
+  "normal": (_row, _column, gaussian) => gaussian(),
+  "equal rows": (row, column) => Math.sin((row % 5) * 7 + column),
+  "all zero": () => 0,
+  "rows of very different sizes": (row, _column, gaussian) =>
+    gaussian() * 10 ** (row % 7 - 4),
+  "columns of very different sizes": (_row, column, gaussian) =>
+    gaussian() * 10 ** (column % 5 - 3),
+  "what nibbles round worst": (row, column) =>
+    (column % 32 === 0 ? 8 : 0.5) * ((row >> column % 8) % 2 ? 1 : -1),
+  "nearly equal rows": (row, column) =>
+    Math.cos(column) + (row === column ? 0.02 : 0),
+  "huge": (_row, _column, gaussian) => gaussian() * 1e4,
+};
+
+/** Numbers of states. */
+const states: Readonly<
+  Record<string, (column: number, gaussian: () => number) => number>
+> = {
+  "normal": (_column, gaussian) => gaussian(),
+  "a few columns large": (column, gaussian) =>
+    gaussian() * (column % 29 === 3 ? 40 : 1),
+  "zero": () => 0,
+  "tiny": (_column, gaussian) => gaussian() * 1e-30,
+  "huge": (_column, gaussian) => gaussian() * 1e9,
+  "with NaN": (column) => column === 17 ? NaN : 1,
+  "with an infinity": (column) => column === 5 ? -Infinity : 1,
+  "of one column": (column) => column === 9 ? 3 : 0,
+};
+
+interface Problem {
+  readonly type: "Q8_0" | "Q6_K";
+  readonly rows: number;
+  readonly columns: number;
+  readonly fill: Fill;
+  readonly scale?: number;
+  readonly cap?: number;
+  readonly seed: number;
+}
+
+/** A head that screens its rows, one that does not, and what writes a state for both. */
+function makeHeads({ type, rows, columns, fill, scale, cap, seed }: Problem) {
+  const gaussian = seededGaussian(seed);
+  const weights = Float32Array.from(
+    { length: rows * columns },
+    (_, i) => fill(Math.floor(i / columns), i % columns, gaussian),
+  );
+  const bytes = quantise(type, weights);
+  const memory = new WasmMemory(instantiate(module));
+  const output = new PackedMatrix(memory, {
+    tensor: {
+      name: "output.weight",
+      type,
+      shape: [columns, rows],
+      offset: 0,
+      byteLength: bytes.length,
+    },
+    rows: { start: 0, end: rows },
+    columns: { start: 0, end: columns },
+  });
+  const staging = { pointer: memory.allocate(1 << 20), bytes: 1 << 20 };
+  output.write({ first: 0, count: rows, bytes }, staging);
+  const x = new Activations(memory, 2, columns);
+  const model = { logitScale: scale ?? 1, logitCap: cap } as Model;
+  const write = (of: (column: number, gaussian: () => number) => number) => {
+    const state = Float32Array.from(
+      { length: columns },
+      (_, column) => of(column, gaussian),
+    );
+    memory.f32(x.pointer, columns).set(state);
+    x.changed();
+  };
+  const screened = new Head(
+    memory,
+    model,
+    output,
+    x,
+    2,
+    new ScreenChoice("on"),
+  );
+  const plain = new Head(memory, model, output, x, 2);
+  return { screened, plain, write, memory };
+}
+
+/** Those of the picked that are at least as large as another place's. */
+function reaching({ ids, logits }: Picked, least: number): [number, number][] {
+  return [...ids].map((id, i): [number, number] => [id, logits[i]])
+    .filter(([, logit]) => !(logit < least));
+}
+
+for (const [name, fill] of Object.entries(heads)) {
+  Deno.test(`the largest logits of a head are the same when it is screened: ${name}`, () => {
+    const problems: Problem[] = [
+      { type: "Q8_0", rows: 1211, columns: 320, fill, seed: 1 },
+      { type: "Q6_K", rows: 611, columns: 256, fill, scale: 0.7, seed: 2 },
+      { type: "Q8_0", rows: 700, columns: 96, fill, cap: 5, seed: 3 },
+      { type: "Q8_0", rows: 70, columns: 32, fill, cap: 30, scale: 3, seed: 4 },
+    ];
+    for (const problem of problems) {
+      const { screened, plain, write, memory } = makeHeads(problem);
+      const gaussian = seededGaussian(9), random = seededRandom(5);
+      for (let i = 0; i < 60; i++) {
+        write(states["a few columns large"]);
+        screened.run(1, 1);
+        screened.reach(-Infinity);
+      }
+      for (const [kind, of] of Object.entries(states)) {
+        for (const k of [1, 2, 5, 40, 256]) {
+          if (k > problem.rows) continue;
+          const what = `${k} of ${JSON.stringify(problem)}, ${kind}`;
+          write(of);
+          plain.run(1, k);
+          const [all] = plain.picked;
+          screened.run(1, k);
+          // As alone, or beside a place that has some larger ones.
+          const own = screened.picked[0].logits.slice().sort()[0];
+          const least = random() < 0.5
+            ? own
+            : all.logits[Math.floor(random() * k)];
+          screened.reach(Number.isNaN(least) ? -Infinity : least);
+          assert.deepEqual(
+            reaching(screened.picked[0], least),
+            reaching(all, least),
+            what,
+          );
+          assert(screened.picked[0].ids.length <= k);
+        }
+      }
+      // Several rows at once are not screened.
+      memory.f32(screened.normed.pointer, 2 * screened.normed.stride)
+        .forEach((_, i, x) => x[i] = gaussian());
+      screened.normed.changed();
+      plain.run(2, 3);
+      screened.run(2, 3);
+      assert.deepEqual(screened.picked, plain.picked);
+    }
+  });
+}
+
+Deno.test("few rows are read where a logit stands out", () => {
+  const { screened, plain, write } = makeHeads({
+    type: "Q8_0",
+    rows: 1211,
+    columns: 320,
+    fill: (row, column, gaussian) => row === column ? 30 : gaussian(),
+    seed: 7,
+  });
+  const alike = (i: number) => (column: number, gaussian: () => number) =>
+    column === i ? 20 : gaussian();
+  for (let i = 0; i < 60; i++) {
+    write(alike(3 * i));
+    const whole = plain.run(1, 1);
+    const bytes = screened.run(1, 1) +
+      screened.reach(plain.picked[0].logits[0]);
+    assert.deepEqual(screened.picked, plain.picked);
+    if (i > 50) assert(bytes < 0.7 * whole, `${bytes} of ${whole}`);
+  }
+});
+
+Deno.test("screened heads give the logits of whole ones, for any number of threads", async () => {
+  for (const type of ["Q8_0", "Q6_K"] as const) {
+    const { bytes } = await randomModel({
+      type,
+      hiddenSize: 256,
+      headCount: 4,
+      vocabSize: 997,
+      seed: 6,
+    });
+    for (const threads of [0, 1, 2, 3]) {
+      await using model = await load(bytes, {
+        threads,
+        gpu: "off",
+        screenHead: "on",
+      });
+      const { engine } = model;
+      using sequence = engine.createSequence();
+      let id = 1;
+      for (let i = 0; i < 64; i++) {
+        using whole = sequence.fork();
+        const [row] = await engine.evaluate(whole, [id]);
+        const k = [1, 7, 40][i % 3];
+        const { ids, logits } = await engine.evaluateTop(
+          sequence,
+          [id],
+          k,
+          undefined,
+          false,
+        );
+        const expected = topLogits(row, k);
+        assert.deepEqual(ids, expected.ids, `${k}, ${threads} threads`);
+        assert.deepEqual(logits, expected.logits);
+        id = ids[i % k];
+      }
+    }
+  }
+});
+
+Deno.test("texts are the same with a screened head", async () => {
+  const written = async (screenHead: "on" | "off", threads: number) => {
+    await using model = await load(tinyBamboo(), {
+      threads,
+      screenHead,
+      contextSize: 128,
+    });
+    const ids: number[][] = [];
+    for (const seed of [1, 2, 3]) {
+      const options = { maxTokens: 40, seed, temperature: seed === 1 ? 0 : 1 };
+      const text: number[] = [];
+      for await (const piece of model.generate("Once upon a time", options)) {
+        text.push(piece.id);
+      }
+      ids.push(text);
+    }
+    return ids;
+  };
+  const plain = await written("off", 0);
+  for (const threads of [0, 1, 2]) {
+    const screened = await written("on", threads);
+    assert.deepEqual(screened, plain);
+  }
+});
