@@ -50,6 +50,7 @@ export {
   textOptions,
 } from "./src/generate/generate.ts";
 export type { Session } from "./src/generate/session.ts";
+export type { DraftModel } from "./src/generate/model_drafter.ts";
 export { speculationOptions } from "./src/generate/speculation.ts";
 export {
   parseSamplers,

@@ -88,8 +88,8 @@ const lacking: readonly (readonly [names: string, lacks: string])[] = [
     "adapters are not read",
   ],
   [
-    "-md --model-draft -cd --ctx-size-draft --spec-draft-model",
-    "there is no second model that drafts; --spec-type has the text itself do it",
+    "-cd --ctx-size-draft",
+    "the draft model has the context that it was made for",
   ],
   [
     "--grammar --grammar-file -j --json-schema -jf --json-schema-file",

@@ -95,6 +95,27 @@ export async function loadModel(
   }
 }
 
+/** Loads the model that drafts, where the flags name one: by the same threads, without a GPU. */
+export async function loadDraftModel(
+  { draftModel, threads }: Pick<LoadFlags, "threads"> & {
+    readonly draftModel?: string;
+  },
+  { signal }: Interrupt,
+): Promise<LanguageModel | undefined> {
+  if (draftModel === undefined) return undefined;
+  using bar = new ProgressBar("loading", "bytes");
+  const model = await load(draftModel, {
+    threads,
+    gpu: "off",
+    signal,
+    onWarning: (message) => note(`warning: ${printable(message)}`),
+    onProgress: ({ loaded, total }) => bar.update(loaded, total),
+  });
+  bar[Symbol.dispose]();
+  note(`draft model: ${describe(model)}, from ${printable(draftModel)}`);
+  return model;
+}
+
 /** By what unfinished work knows its model. */
 export async function modelFingerprint(
   flags: ModelFlags & Pick<LoadFlags, "activation">,

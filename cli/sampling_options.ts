@@ -8,6 +8,7 @@
 import { pick } from "@std/collections/pick";
 import {
   type GenerateOptions,
+  type LanguageModel,
   parseSamplers,
   samplingOptions,
   speculationOptions,
@@ -45,29 +46,46 @@ export const samplingFlags = {
   logitBias: { ...samplingOptions.logitBias, repeated: true, read: logitBias },
 } as const satisfies FlagTable;
 
-/** What {@linkcode lengthFlags}, {@linkcode samplingFlags} and `speculationOptions` give. */
+/** Whether and how tokens are drafted. */
+export const speculationFlags = {
+  ...speculationOptions,
+  draftModel: {
+    ...speculationOptions.draftModel,
+    schema: undefined,
+    type: "string",
+    flag: "-md, --model-draft, --spec-draft-model <file>",
+  },
+} as const satisfies FlagTable;
+
+/** What {@linkcode lengthFlags}, {@linkcode samplingFlags} and {@linkcode speculationFlags} give. */
 export type SamplingFlags =
   & FlagsOf<typeof lengthFlags>
-  & FlagsOf<typeof speculationOptions>
+  & FlagsOf<typeof speculationFlags>
   & FlagsOf<typeof samplingFlags>;
 
 /** llama.cpp's: what a repeated passage ends at. */
 const dryBreakers = ["\n", ":", '"', "*"];
 
-const chainNames = [samplingOptions, speculationOptions].flatMap(
+const { draftModel: _model, ...draftOptions } = speculationOptions;
+const chainNames = [samplingOptions, draftOptions].flatMap(
   Object.keys,
-) as (keyof SamplingFlags)[];
+) as Exclude<keyof SamplingFlags, "draftModel">[];
 
-/** What the flags ask of generating; ids that a tokenizer must know are found with it. */
+/**
+ * What the flags ask of generating; ids that a tokenizer must know are found with
+ * it, and the draft model is one that was loaded.
+ */
 export function generateOptionsOf(
   flags: SamplingFlags & { readonly escape?: boolean },
   tokenizer: Tokenizer,
+  draftModel?: LanguageModel,
 ): GenerateOptions {
   const { maxTokens, ignoreEos, escape = true } = flags;
   const read = (texts: readonly string[]) =>
     escape ? texts.map(unescape) : texts;
   return {
     ...pick(flags, chainNames.filter((name) => name in flags)),
+    ...(draftModel && { draftModel }),
     logitBias: new Map(flags.logitBias),
     dryBreakers: flags.dryMultiplier > 0
       ? tokensContaining(

@@ -1,7 +1,6 @@
 import {
   type LanguageModel,
   type Session,
-  speculationOptions,
   type Summary,
   textOptions,
 } from "../../mod.ts";
@@ -11,7 +10,7 @@ import { runGpuOptions } from "../gpu_options.ts";
 import { growingOptions, GrowingProfile } from "../growing_profile.ts";
 import { readPrompt } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
-import { loadModel } from "../model_file.ts";
+import { loadDraftModel, loadModel } from "../model_file.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../option.ts";
 import { modelOptions, promptOptions, runOptions } from "../options.ts";
 import { PromptCache, promptCacheOptions } from "../prompt_cache.ts";
@@ -19,6 +18,7 @@ import {
   generateOptionsOf,
   lengthFlags,
   samplingFlags,
+  speculationFlags,
 } from "../sampling_options.ts";
 import { note, write } from "../terminal.ts";
 import { Timings, warnOfActivation } from "../timings.ts";
@@ -39,7 +39,7 @@ const options = {
   GPU: runGpuOptions,
   Length: lengthFlags,
   Sampling: samplingFlags,
-  Speculation: speculationOptions,
+  Speculation: speculationFlags,
   Output: {
     displayPrompt: {
       type: "boolean",
@@ -86,6 +86,7 @@ async function run(flags: GenerateFlags): Promise<number> {
       "note: the model has a chat template: culm chat has it answer, this has it go on with the text",
     );
   }
+  await using draftModel = await loadDraftModel(flags, interrupt);
   const timings = new Timings(model.loadMs);
   using session = await cache?.session(model, interrupt.signal);
   // Where nothing is given, the text that is kept goes on.
@@ -102,7 +103,7 @@ async function run(flags: GenerateFlags): Promise<number> {
   const { text, summary } = await printAnswer(
     (options) => model.generate(ids, options),
     {
-      ...generateOptionsOf(flags, model.tokenizer),
+      ...generateOptionsOf(flags, model.tokenizer, draftModel),
       logprobs: flags.logprobs,
       signal: interrupt.signal,
       session,

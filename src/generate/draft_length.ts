@@ -5,9 +5,32 @@
 import type { StepCosts } from "../engine/step_costs.ts";
 
 /** A draft has to be so much faster than none, as times and chances are estimates. */
-const leastGain = 1.05;
+export const leastGain = 1.05;
 /** What is remembered of a guess after one more: some 30 guesses count. */
 const decay = 0.97;
+/** How often guesses of each class are right, from what is taken before there was any. */
+export class Guesses {
+  readonly #classes: { right: number; all: number }[];
+
+  /** Of classes whose chances are taken to be `priors`. */
+  constructor(priors: readonly number[]) {
+    this.#classes = priors.map((chance) => ({ right: 2 * chance, all: 2 }));
+  }
+
+  /** Takes note of a guess of a class. */
+  add(index: number, isRight: boolean): void {
+    const guesses = this.#classes[index];
+    guesses.right = decay * guesses.right + Number(isRight);
+    guesses.all = decay * guesses.all + 1;
+  }
+
+  /** The chance that a guess of a class is right. */
+  of(index: number): number {
+    const { right, all } = this.#classes[index];
+    return right / all;
+  }
+}
+
 /** The chances before anything was guessed, of matches of 1, 2 to 3, 4 to 7, ... tokens. */
 const priors = [0.3, 0.4, 0.6, 0.8, 0.9, 0.9];
 
@@ -19,19 +42,16 @@ const classOf = (length: number) =>
  * of a text tells, whether it was drafted or not, so that nothing has to be tried.
  */
 export class Chances {
-  readonly #guesses = priors.map((chance) => ({ right: 2 * chance, all: 2 }));
+  readonly #guesses = new Guesses(priors);
 
   /** Takes note of a guess by a match of `length` tokens. */
   add(length: number, isRight: boolean): void {
-    const guesses = this.#guesses[classOf(length)];
-    guesses.right = decay * guesses.right + Number(isRight);
-    guesses.all = decay * guesses.all + 1;
+    this.#guesses.add(classOf(length), isRight);
   }
 
   /** The chance that a guess by a match of `length` tokens is right. */
   of(length: number): number {
-    const { right, all } = this.#guesses[classOf(length)];
-    return right / all;
+    return this.#guesses.of(classOf(length));
   }
 }
 

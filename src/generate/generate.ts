@@ -18,6 +18,7 @@ import {
 import { type SamplingOptions, samplingOptions } from "../sampling/options.ts";
 import { makeSampler } from "../sampling/sampler.ts";
 import { StopStrings } from "../sampling/stop_strings.ts";
+import { checkDraftModel } from "./model_drafter.ts";
 import { Session } from "./session.ts";
 import { speculates, Speculation, speculationOptions } from "./speculation.ts";
 import { Detokenizer } from "../tokenizer/detokenizer.ts";
@@ -175,6 +176,10 @@ export async function* generate(
       `Cannot generate: the prompt has ${prompt.length} tokens, the context ${engine.contextSize}, and one more must fit`,
     );
   }
+  const isDrafted = speculates(engine, options);
+  if (options.draftModel) {
+    checkDraftModel({ engine, tokenizer }, options.draftModel);
+  }
   const sampler = makeSampler(
     ignoreEos ? withoutEnd(options, tokenizer) : options,
     tokenizer.vocabSize,
@@ -208,7 +213,7 @@ export async function* generate(
       : undefined;
     firstAt = performance.now();
     firstStats = engine.stats();
-    if (speculates(engine, options)) {
+    if (isDrafted) {
       const end = prompt.length + limit;
       speculation = new Speculation(engine, session, options, end);
     }
@@ -245,6 +250,7 @@ export async function* generate(
     finishReason = "aborted";
   } finally {
     await next?.catch(() => {}); // a caller may stop listening while a step runs
+    speculation?.[Symbol.dispose]();
     session.forgetDraft();
     const end = performance.now();
     options.onFinish?.({

@@ -1,31 +1,49 @@
 /**
- * Speculative decoding without a second model: the tokens that followed the last
- * ones before are guessed to follow again, and checked in one step with the next.
+ * Speculative decoding: tokens that a text itself, or a second model, lets expect
+ * are checked in one step with the next.
  *
  * The sampler draws each token as it does without drafts, from the same logits
  * and with the same random numbers; a draft only decides whether the logits after
  * that token are there already. So the text is the same for any sampler and seed
  * where logits do not depend on what shares a step: on CPUs.
  */
+import * as v from "valibot";
 import type { Engine } from "../engine/engine.ts";
-import type { Checked } from "../options.ts";
+import { UsageError } from "../errors.ts";
+import type { Checked, SchemaOf } from "../options.ts";
 import { pagePositions, pagesFor } from "../places/batch.ts";
 import type { Logits } from "../sampling/logits.ts";
-import { Chances, draftLength } from "./draft_length.ts";
-import { type Match, NgramIndex } from "./ngram_index.ts";
+import type { Drafter } from "./drafter.ts";
+import {
+  type DraftModel,
+  isDraftModel,
+  ModelDrafter,
+} from "./model_drafter.ts";
+import { NgramDrafter } from "./ngram_drafter.ts";
 import type { Ask, Session } from "./session.ts";
 
 /** Whether and how tokens are drafted; they change how fast a text comes, and not the text. */
 export const speculationOptions = {
-  /** What drafts the next tokens: nothing, or the text itself where its last tokens stood before. */
+  /** What drafts the next tokens: nothing, the text itself where its last tokens stood before, or `draftModel`. */
   speculation: {
     type: "string",
-    enum: ["none", "ngram-simple"],
+    enum: ["none", "ngram-simple", "draft-simple"],
     defaultText:
-      "ngram-simple; none where a GPU takes part, or neurons are counted",
+      "draft-simple with a draft model, else ngram-simple; none where a GPU takes part, or neurons are counted",
     flag: "--spec-type <type>",
     description:
-      "what drafts tokens, where that is faster: ngram-simple = what followed the last tokens before; on CPUs the text stays the same",
+      "what drafts tokens, where that is faster: ngram-simple = what followed the last tokens before, draft-simple = the draft model; on CPUs the text stays the same",
+  },
+  /**
+   * A second, smaller model of the same vocabulary, which guesses the next
+   * tokens; whoever loaded it closes it, after the text.
+   */
+  draftModel: {
+    schema: v.custom<DraftModel>(
+      isDraftModel,
+      "a model, as load gives it",
+    ) as SchemaOf<DraftModel>,
+    description: "a smaller model of the same vocabulary that drafts",
   },
   /** The most tokens that are drafted for one step. */
   draftMax: {
@@ -56,24 +74,42 @@ export const speculationOptions = {
   },
 } as const;
 
+type SpeculationOptions = Checked<typeof speculationOptions>;
+
 /**
- * Whether a text is drafted. Where that is not said it is, but not where drafts,
- * which depend on time, would change the text, or what is counted of its neurons.
+ * Whether a text is drafted. Where that is not said it is with a draft model, and
+ * by itself, but not where drafts, which depend on time, would change the text, or
+ * what is counted of its neurons.
+ *
+ * @throws {UsageError} where a draft model is asked for, and there is none
  */
 export function speculates(
   engine: Engine,
-  { speculation }: Checked<typeof speculationOptions>,
+  { speculation, draftModel }: SpeculationOptions,
 ): boolean {
+  if (speculation === "draft-simple" && !draftModel) {
+    throw new UsageError(
+      "Cannot use speculation draft-simple without a draft model",
+    );
+  }
   return speculation === undefined
-    ? engine.gpuPlan === undefined && !engine.countsNeurons
+    ? draftModel !== undefined ||
+      engine.gpuPlan === undefined && !engine.countsNeurons
     : speculation !== "none";
 }
 
+function drafterOf(
+  { speculation, draftModel, ngramSize }: SpeculationOptions,
+  ids: readonly number[],
+): Drafter {
+  return draftModel && speculation !== "ngram-simple"
+    ? new ModelDrafter(draftModel, ids)
+    : new NgramDrafter(ngramSize, ids);
+}
+
 /** Evaluates the tokens of one text, some of them before they are drawn. */
-export class Speculation {
-  readonly #index: NgramIndex;
-  readonly #chances = new Chances();
-  #match?: Match;
+export class Speculation implements Disposable {
+  readonly #drafter: Drafter;
   /** Tokens after the last that was drawn, and the logits before each and after the last */
   #draft: readonly number[] = [];
   #rows: readonly Logits[] = [];
@@ -86,25 +122,28 @@ export class Speculation {
   constructor(
     readonly engine: Engine,
     readonly session: Session,
-    readonly options: Checked<typeof speculationOptions>,
+    readonly options: SpeculationOptions,
     readonly end: number,
   ) {
-    this.#index = new NgramIndex(options.ngramSize, session.ids);
-    this.#match = this.#index.match();
+    this.#drafter = drafterOf(options, session.ids);
   }
 
   /** Appends the token that was drawn, and gives the logits after it. */
   async next(id: number, ask: Ask): Promise<Logits> {
-    ask.signal?.throwIfAborted();
+    const { signal } = ask;
+    signal?.throwIfAborted();
     const isDrafted = this.#draft[0] === id;
-    this.#learn(id);
+    this.#drafter.push(id);
     if (isDrafted) {
       this.accepted++;
       this.session.accept(id);
       this.#draft = this.#draft.slice(1);
       this.#rows = this.#rows.slice(1);
     } else {
-      const draft = this.#nextDraft();
+      const { draftMin: least, draftMax } = this.options;
+      const most = Math.min(draftMax, this.#room());
+      const { stepCosts: costs } = this.engine;
+      const draft = await this.#drafter.draft({ costs, least, most, signal });
       this.#rows = await this.session.appendWithDraft([id], draft, ask);
       this.#draft = draft;
       this.drafted += draft.length;
@@ -112,25 +151,8 @@ export class Speculation {
     return this.#rows[0];
   }
 
-  #learn(id: number): void {
-    if (this.#match) {
-      const [guess] = this.#index.following(this.#match, 1);
-      this.#chances.add(this.#match.length, guess === id);
-    }
-    this.#index.push(id);
-    this.#match = this.#index.match();
-  }
-
-  #nextDraft(): number[] {
-    const match = this.#match;
-    if (!match) return [];
-    const { draftMin, draftMax } = this.options;
-    const most = Math.min(draftMax, this.#room());
-    const { stepCosts } = this.engine;
-    return this.#index.following(
-      match,
-      draftLength(match.length, this.#chances, stepCosts, draftMin, most),
-    );
+  [Symbol.dispose](): void {
+    this.#drafter[Symbol.dispose]();
   }
 
   /** The most tokens that may be drafted: the text's last one is not evaluated, and others may need the pages. */

@@ -135,3 +135,44 @@ Deno.test("an empty prompt begins with BOS alone, and special tokens of a prompt
     await tokens("a") + 1 + await tokens("a") - 1,
   );
 });
+
+Deno.test("a draft model changes nothing of the text, and one of another vocabulary is refused", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const [equal, other] = ["equal", "other"].map((n) => `${folder}/${n}.gguf`);
+    const tiny = tinyBamboo();
+    await Deno.writeFile(equal, await tiny.read(0, tiny.size));
+    const synth = ["synth", "-o", other, "--shape", "tiny"];
+    const permissions = ["--allow-read", "--allow-write"];
+    assert.equal((await runCli(synth, { permissions })).code, 0);
+    const args = ["generate", "-p", "Tom had", "-n", "30", "-s", "7"];
+    const plain = await runCli([...args, "--spec-type", "none"]);
+    const drafted = await runCli([...args, "-md", equal], { permissions });
+    assert.deepEqual([drafted.code, drafted.out], [0, plain.out]);
+    assert.match(drafted.err, /^draft model: bamboo .*, from .*equal\.gguf$/m);
+    const chat = (...flags: string[]) =>
+      runCli(["chat", "-n", "8", "--temp", "0", ...flags], {
+        permissions,
+        input: "Hello\n",
+      });
+    const answer = await chat("--model-draft", equal);
+    assert.deepEqual(
+      [answer.code, answer.out],
+      [0, (await chat("--spec-type", "none")).out],
+    );
+    const refused = await runCli([...args, "-md", other], { permissions });
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.err,
+      /^error: Cannot draft with a model of 1024 tokens for one of 4096: .*$/m,
+    );
+    const missing = await runCli([...args, "--spec-type", "draft-simple"]);
+    assert.match(
+      missing.err,
+      /^error: .* draft-simple without a draft model$/m,
+    );
+    assert.equal(missing.code, 1);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { tinyBamboo } from "../../tiny/tiny.ts";
-import { load, speculationOptions } from "../../mod.ts";
+import { load } from "../../mod.ts";
 import { readArguments } from "../../cli/arguments.ts";
 import type { CommandSpec } from "../../cli/command.ts";
 import {
@@ -13,6 +13,7 @@ import {
   lengthFlags,
   type SamplingFlags,
   samplingFlags,
+  speculationFlags,
 } from "../../cli/sampling_options.ts";
 import { logitBias, unescape } from "../../cli/values.ts";
 
@@ -23,7 +24,7 @@ const command: CommandSpec = {
     Running: runOptions,
     Length: lengthFlags,
     Sampling: samplingFlags,
-    Speculation: speculationOptions,
+    Speculation: speculationFlags,
   },
   examples: [],
   run: () => Promise.resolve(0),

@@ -1,16 +1,11 @@
-import {
-  chatOptions,
-  ContextError,
-  speculationOptions,
-  UsageError,
-} from "../../../mod.ts";
+import { chatOptions, ContextError, UsageError } from "../../../mod.ts";
 import { cacheFolderFlags } from "../../cache_folder.ts";
 import { type CommandSpec, interruptedCode } from "../../command.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
 import { growingOptions, GrowingProfile } from "../../growing_profile.ts";
 import { readLines, readText } from "../../input.ts";
 import { Interrupt } from "../../interrupt.ts";
-import { loadModel } from "../../model_file.ts";
+import { loadDraftModel, loadModel } from "../../model_file.ts";
 import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
 import { modelOptions, runOptions } from "../../options.ts";
 import { PromptCache, promptCacheOptions } from "../../prompt_cache.ts";
@@ -18,6 +13,7 @@ import {
   generateOptionsOf,
   lengthFlags,
   samplingFlags,
+  speculationFlags,
 } from "../../sampling_options.ts";
 import { note, write } from "../../terminal.ts";
 import { Timings, warnOfActivation } from "../../timings.ts";
@@ -51,7 +47,7 @@ const options = {
   GPU: runGpuOptions,
   Length: lengthFlags,
   Sampling: samplingFlags,
-  Speculation: speculationOptions,
+  Speculation: speculationFlags,
 } as const satisfies FlagGroups;
 
 type ChatFlags = FlagsOfGroups<typeof options>;
@@ -82,10 +78,11 @@ async function run(flags: ChatFlags): Promise<number> {
       "warning: the model has no chat template; turns are written as ChatML, which it may not know (--chat-template sets another)",
     );
   }
+  await using draftModel = await loadDraftModel(flags, interrupt);
   const timings = new Timings(model.loadMs);
   using conversation = new Conversation(model, {
     session: await cache?.session(model, interrupt.signal),
-    generate: generateOptionsOf(flags, model.tokenizer),
+    generate: generateOptionsOf(flags, model.tokenizer, draftModel),
     template,
     system: flags.systemPrompt,
     onDrop: interactive ? noteDropped : undefined,
