@@ -382,18 +382,18 @@ fn store_partial(stretch: u32, token: u32, vector: u32, sum: vec4f) {
 `;
 
 export const down_rows_vec: string = `// x += Σ h · row of down of one token, over the neurons whose h is not zero. A
-// workgroup has one unit of the columns (x). It lists a chunk of neurons, and
-// each invocation adds up the units of every 256th of the list.
+// workgroup has one unit of the columns (x). It reads all h of a stretch at once,
+// numbers the neurons that it has a use for, lists a window of them, and each
+// invocation adds up the units of every 256th of the list, two at a time.
 
 const threads = 256u;
-// Neurons that are listed at once: eight by each invocation
-const chunk = 2048u;
-var<workgroup> listed: array<u32, chunk>;
-// A bit for each neuron of a chunk: a byte for each invocation
-var<workgroup> used: array<atomic<u32>, 64>;
-// How many are in each word
-var<workgroup> counts: array<u32, 64>;
-var<workgroup> listed_count: u32;
+// Neurons of a stretch: 64 for each invocation, every 256th from its own on
+const stretch = 16384u;
+// Neurons that are listed at once
+const window = 2048u;
+var<workgroup> listed: array<u32, window>;
+// How many the invocations up to each have
+var<workgroup> counts: array<u32, threads>;
 var<workgroup> sums: array<vec4f, threads>;
 
 @compute @workgroup_size(threads)
@@ -409,20 +409,38 @@ fn main(
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
-  for (var base = 0u; base < params.rows; base += chunk) {
-    let total = list_neurons(base + index, params.rows, index);
-    for (var i = index; i < total; i += threads) {
-      let row = listed[i];
-      let value = h_of(0u, row);
-      let weights = unit_weights(row, group.x);
-      s0 += value * weights[0];
-      s1 += value * weights[1];
-      s2 += value * weights[2];
-      s3 += value * weights[3];
-      s4 += value * weights[4];
-      s5 += value * weights[5];
-      s6 += value * weights[6];
-      s7 += value * weights[7];
+  for (var base = 0u; base < params.rows; base += stretch) {
+    let first = base + index;
+    let lower = used_32(first);
+    var upper = 0u;
+    if (base + stretch / 2u < params.rows) { upper = used_32(first + stretch / 2u); }
+    let own = countOneBits(lower) + countOneBits(upper);
+    add_up(own, index);
+    let total = workgroupUniformLoad(&counts[threads - 1u]);
+    for (var start = 0u; start < total; start += window) {
+      // Those of the invocations before come first.
+      let place = list(lower, first, counts[index] - own, start);
+      _ = list(upper, first + stretch / 2u, place, start);
+      workgroupBarrier();
+      let end = min(window, total - start);
+      for (var i = index; i < end; i += 2u * threads) {
+        let has_other = i + threads < end;
+        let row = listed[i];
+        let other = listed[select(i, i + threads, has_other)];
+        let weights = unit_weights(row, group.x);
+        let others = unit_weights(other, group.x);
+        let value = h_of(0u, row);
+        let second = select(0.0, h_of(0u, other), has_other);
+        s0 += value * weights[0] + second * others[0];
+        s1 += value * weights[1] + second * others[1];
+        s2 += value * weights[2] + second * others[2];
+        s3 += value * weights[3] + second * others[3];
+        s4 += value * weights[4] + second * others[4];
+        s5 += value * weights[5] + second * others[5];
+        s6 += value * weights[6] + second * others[6];
+        s7 += value * weights[7] + second * others[7];
+      }
+      workgroupBarrier();
     }
   }
   // Sums of every 32nd invocation's, then of those, always in the same order.
@@ -463,44 +481,42 @@ fn sum_of_32nd(own: vec4f, index: u32) -> vec4f {
     ((sums[index + 128u] + sums[index + 160u]) + (sums[index + 192u] + sums[index + 224u]));
 }
 
-// Lists the neurons from \`row\` on, every 256th, whose h is not zero, after those of
-// the invocations before; returns how many all of them list.
-fn list_neurons(row: u32, end: u32, index: u32) -> u32 {
-  var bits = 0u;
-  bits |= used_bit(0u, 0u, row, end);
-  bits |= used_bit(1u, 0u, row + 256u, end);
-  bits |= used_bit(2u, 0u, row + 512u, end);
-  bits |= used_bit(3u, 0u, row + 768u, end);
-  bits |= used_bit(4u, 0u, row + 1024u, end);
-  bits |= used_bit(5u, 0u, row + 1280u, end);
-  bits |= used_bit(6u, 0u, row + 1536u, end);
-  bits |= used_bit(7u, 0u, row + 1792u, end);
-  let word = index / 4u;
-  let shift = 8u * (index % 4u);
-  if (index < 64u) { atomicStore(&used[index], 0u); }
-  workgroupBarrier();
-  atomicOr(&used[word], bits << shift);
-  workgroupBarrier();
-  if (index < 64u) { counts[index] = countOneBits(atomicLoad(&used[index])); }
-  workgroupBarrier();
-  var place = countOneBits(atomicLoad(&used[word]) & ((1u << shift) - 1u));
-  for (var w = 0u; w < 64u; w += 8u) {
-    place += count_before(w, word) + count_before(w + 1u, word) +
-      count_before(w + 2u, word) + count_before(w + 3u, word) +
-      count_before(w + 4u, word) + count_before(w + 5u, word) +
-      count_before(w + 6u, word) + count_before(w + 7u, word);
-  }
-  if (index == threads - 1u) { listed_count = place + countOneBits(bits); }
-  for (var left = bits; left != 0u; left &= left - 1u) {
-    listed[place] = row + 256u * firstTrailingBit(left);
-    place++;
-  }
-  return workgroupUniformLoad(&listed_count);
+// A bit for each of 32 neurons, every 256th from \`row\` on, whose h is not zero.
+fn used_32(row: u32) -> u32 {
+  return used_8(row) | used_8(row + 8u * threads) << 8u |
+    used_8(row + 16u * threads) << 16u | used_8(row + 24u * threads) << 24u;
 }
 
-// How many are in a word, where it comes before \`end\`.
-fn count_before(word: u32, end: u32) -> u32 {
-  return select(0u, counts[word], word < end);
+fn used_8(row: u32) -> u32 {
+  let end = params.rows;
+  return used_bit(0u, 0u, row, end) | used_bit(1u, 0u, row + threads, end) |
+    used_bit(2u, 0u, row + 2u * threads, end) | used_bit(3u, 0u, row + 3u * threads, end) |
+    used_bit(4u, 0u, row + 4u * threads, end) | used_bit(5u, 0u, row + 5u * threads, end) |
+    used_bit(6u, 0u, row + 6u * threads, end) | used_bit(7u, 0u, row + 7u * threads, end);
+}
+
+// Leaves in \`counts\` how many the invocations up to each have (Hillis and Steele, 1986).
+fn add_up(own: u32, index: u32) {
+  counts[index] = own;
+  for (var distance = 1u; distance < threads; distance *= 2u) {
+    workgroupBarrier();
+    let before = select(0u, counts[max(index, distance) - distance], index >= distance);
+    workgroupBarrier();
+    counts[index] += before;
+  }
+}
+
+// Lists the neurons of \`bits\`, the first of which has number \`place\`, as far as the
+// window from \`start\` on has them; returns the number behind the last.
+fn list(bits: u32, row: u32, place: u32, start: u32) -> u32 {
+  var at = place;
+  for (var left = bits; left != 0u; left &= left - 1u) {
+    if (at >= start && at < start + window) {
+      listed[at - start] = row + threads * firstTrailingBit(left);
+    }
+    at++;
+  }
+  return at;
 }
 `;
 
@@ -1091,7 +1107,14 @@ var<workgroup> lane_sums: array<vec4f, stretch_blocks>;
 
 // Sums of one token and four rows: a; of one row's four tokens and four more: a and
 // b, of the next row's: c and d
-struct Dots { a: vec4f, b: vec4f, c: vec4f, d: vec4f }
+struct Sums { a: vec4f, b: vec4f, c: vec4f, d: vec4f }
+
+// Units of a row that an invocation reads at once, so that their reads wait
+// together: with several rows, or several tokens, there are fewer.
+fn lane_units() -> u32 {
+  if (columns > 1u) { return 1u; }
+  return select(4u, 2u, mask == mask_all);
+}
 
 @compute @workgroup_size(lanes, rows)
 fn main(
@@ -1103,7 +1126,7 @@ fn main(
   let wanted = wanted_rows(row);
   let blocks = 8u * params.groups;
   let stretch = stretch_blocks / columns;
-  var sums = Dots();
+  var sums = Sums();
   var squares = array<vec4f, 2>();
   for (var first = 0u; first < blocks; first += stretch) {
     let count = min(stretch, blocks - first);
@@ -1118,24 +1141,13 @@ fn main(
       lane_sums[to] = made.by;
     }
     workgroupBarrier();
-    for (var at = id.x; at < count; at += lanes) {
-      if (normed) {
-        squares[0].x += lane_sums[at].w;
-        if (columns > 1u) { squares[0].y += lane_sums[at + stretch].w; }
-        if (columns > 2u) { squares[0] += vec4f(0.0, 0.0, lane_sums[at + 2u * stretch].w, lane_sums[at + 3u * stretch].w); }
-        if (columns > 4u) {
-          squares[1] += vec4f(
-            lane_sums[at + 4u * stretch].w, lane_sums[at + 5u * stretch].w,
-            lane_sums[at + 6u * stretch].w, lane_sums[at + 7u * stretch].w,
-          );
-        }
-      }
-      let dots = dot_rows(row, first + at, at, wanted);
-      sums.a += dots.a;
-      if (columns > 1u) { sums.c += dots.c; }
-      if (columns > 4u) {
-        sums.b += dots.b;
-        sums.d += dots.d;
+    for (var at = id.x; at < count; at += lanes * lane_units()) {
+      sums = add_rows(row, sums, first + at, at, count, wanted);
+    }
+    if (normed) {
+      for (var at = id.x; at < count; at += lanes) {
+        squares[0] += squares_of(at);
+        if (columns > 4u) { squares[1] += squares_of(at + 4u * stretch); }
       }
     }
   }
@@ -1157,14 +1169,11 @@ fn main(
   add_counts(index);
 }
 
-// Which of the invocation's rows are read: of several tokens all, of one those that
+// Which of the invocation's rows are read: all, or, of one token, those of two that
 // its mask leaves.
-fn wanted_rows(row: u32) -> vec4<bool> {
-  if (columns > 1u || mask == mask_all) { return vec4<bool>(row < params.rows); }
-  return vec4<bool>(
-    is_computed(0u, row), rows_each > 1u && is_computed(0u, row + 1u),
-    rows_each > 2u && is_computed(0u, row + 2u), rows_each > 2u && is_computed(0u, row + 3u),
-  );
+fn wanted_rows(row: u32) -> vec2<bool> {
+  if (columns > 1u || mask == mask_all) { return vec2<bool>(row < params.rows); }
+  return vec2<bool>(is_computed(0u, row), is_computed(0u, row + 1u));
 }
 
 // Four tokens' results of a row, a lane for each.
@@ -1178,16 +1187,28 @@ fn block_at(at: u32) -> Block {
   return Block(x_low[at], x_high[at], lane_sums[at]);
 }
 
-// A unit times the blocks of four tokens from number \`first\` on.
-fn dot_tokens(unit: Integers, first: u32, at: u32, halves: bool) -> vec4f {
+// Σ x² of a block of each of four tokens.
+fn squares_of(at: u32) -> vec4f {
   let stretch = stretch_blocks / columns;
-  let here = at + first * stretch;
-  var dots = vec4f();
-  dots.x = dot_block(unit, block_at(here), halves);
-  dots.y = dot_block(unit, block_at(here + stretch), halves);
+  var squares = vec4f();
+  squares.x = lane_sums[at].w;
+  if (columns > 1u) { squares.y = lane_sums[at + stretch].w; }
   if (columns > 2u) {
-    dots.z = dot_block(unit, block_at(here + 2u * stretch), halves);
-    dots.w = dot_block(unit, block_at(here + 3u * stretch), halves);
+    squares.z = lane_sums[at + 2u * stretch].w;
+    squares.w = lane_sums[at + 3u * stretch].w;
+  }
+  return squares;
+}
+
+// A unit times the blocks of four tokens.
+fn dot_tokens(unit: Integers, at: u32, halves: bool) -> vec4f {
+  let stretch = stretch_blocks / columns;
+  var dots = vec4f();
+  dots.x = dot_block(unit, block_at(at), halves);
+  dots.y = dot_block(unit, block_at(at + stretch), halves);
+  if (columns > 2u) {
+    dots.z = dot_block(unit, block_at(at + 2u * stretch), halves);
+    dots.w = dot_block(unit, block_at(at + 3u * stretch), halves);
   }
   return dots;
 }
