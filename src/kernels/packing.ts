@@ -80,15 +80,17 @@ const groupBytes = [
   0, 0, 72, 80, 96, 80, 80, 80, 80, 80, 80, 136, 160, 160, 192,
 ];
 
-/** Bytes before the halves of an f16 row: its scale. */
-const f16HeadBytes = 16;
+/** Bytes before the halves of an f16 row, and before the groups of kinds whose scales are halves: the row's scale. */
+const f16HeadBytes = 16, scaleHeadBytes = 8;
 
 /** Bytes of a packed row of `columns` weights. */
 export function packedRowBytes(kind: number, columns: number): number {
   if (kind === packedKind.f32) return 4 * roundUp(columns, 8);
   if (kind === packedKind.f16) return f16HeadBytes + 2 * roundUp(columns, 8);
   // Where at most two blocks are left, the last group is half of one.
-  return Math.ceil(columns / 64) / 2 * groupBytes[kind];
+  const groups = Math.ceil(columns / 64) / 2 * groupBytes[kind];
+  const hasHead = kind === packedKind.q4 || kind === packedKind.q4Min;
+  return hasHead ? scaleHeadBytes + groups : groups;
 }
 
 /** Bytes that a shard takes, packed. */

@@ -25,7 +25,8 @@
 //! of two, with which a weight is scale * half. The largest half is in [2^15, 2^16). So a subnormal
 //! half, which WASM widens to a subnormal f32, for which some CPUs take a hundred cycles a product,
 //! occurs only in rows with a weight of 2^6 or more. Word L of eight halves has number L in its
-//! lower half and number L + 4 in its upper half, so that one load widens to two vectors.
+//! lower half and number L + 4 in its upper half, so that one load widens to two vectors. Rows of Q4
+//! and Q4M begin with such a scale of the scales and mins of their blocks.
 
 pub const BLOCK: usize = 32;
 pub const GROUP: usize = 128;
@@ -57,6 +58,14 @@ pub const BYTES: usize = 128;
 
 /// Bytes before the halves of an F16 row: vectors stay aligned.
 pub const F16_HEAD: usize = 16;
+
+/// Bytes before the groups of a row.
+pub const fn head_bytes(kind: u32) -> usize {
+    match kind {
+        Q4 | Q4M => 8,
+        _ => 0,
+    }
+}
 
 /// An activation group: 128 activations quantised per block of 32 to i8 (x = scale * q, scale =
 /// amax / 127, so |error| <= amax / 254). Those of a half group lie as its weights do, in the first
@@ -115,7 +124,7 @@ pub extern "C" fn packed_row_bytes(kind: u32, k: usize) -> usize {
     match kind {
         F32 => k.next_multiple_of(8) * 4,
         F16 => F16_HEAD + k.next_multiple_of(8) * 2,
-        _ => (2 * groups(k) + has_half(k) as usize) * group_bytes(kind) / 2,
+        _ => head_bytes(kind) + (2 * groups(k) + has_half(k) as usize) * group_bytes(kind) / 2,
     }
 }
 

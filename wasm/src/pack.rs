@@ -95,6 +95,48 @@ pub unsafe extern "C" fn repack(
     n_rows
 }
 
+/// Multiplies the scales and mins of a row of Q4 or Q4M by the power of two that brings the largest
+/// to [2^15, 2^16), exactly, and writes the row's head.
+///
+/// # Safety
+/// `row` is a packed row of `k` weights, but for its head.
+unsafe fn write_head(kind: u32, k: usize, row: *mut u8) {
+    let each = |f: &mut dyn FnMut(*mut u16)| {
+        for g in 0..groups(k) + usize::from(has_half(k)) {
+            let lanes = if g < groups(k) { 4 } else { 2 };
+            let group = row.add(head_bytes(kind) + g * group_bytes(kind));
+            let halves = group.add(scales_at(kind, lanes)).cast::<u16>();
+            for i in 0..if kind == Q4 { lanes } else { 2 * lanes } {
+                f(halves.add(i));
+            }
+        }
+    };
+    let mut largest = 0;
+    each(&mut |half| largest = largest.max(half.read_unaligned() & 0x7fff));
+    let up = exponent_up(largest);
+    row.cast::<f32>().write_unaligned(power_of_two(-up));
+    each(&mut |half| {
+        let bits = half.read_unaligned();
+        half.write_unaligned(if bits & 0x7c00 == 0 {
+            f32_to_f16(f16_to_f32(bits) * power_of_two(up))
+        } else {
+            bits + ((up as u16) << 10)
+        });
+    });
+}
+
+/// By which power of two a row's halves are multiplied so that the `largest` becomes one of
+/// [2^15, 2^16): none loses bits. The least half is 2^-24. A row with an infinity or NaN stays as
+/// it is.
+fn exponent_up(largest: u16) -> i32 {
+    let exponent = (f16_to_f32(largest).to_bits() >> 23) as i32 - 127;
+    15 - exponent.clamp(-24, 15)
+}
+
+fn power_of_two(exponent: i32) -> f32 {
+    f32::from_bits(((127 + exponent) << 23) as u32)
+}
+
 /// # Safety
 /// `src` has `k` values, `dst` a packed row of F32.
 unsafe fn widen_row<T>(src: *const T, k: usize, dst: *mut u8, value: impl Fn(T) -> f32) {
@@ -114,10 +156,9 @@ unsafe fn widen_row<T>(src: *const T, k: usize, dst: *mut u8, value: impl Fn(T) 
 /// `src` has `k` halves, `dst` a packed row of F16.
 unsafe fn pack_f16_row(src: *const u16, k: usize, dst: *mut u8) {
     let largest = (0..k).fold(0, |most, i| most.max(src.add(i).read_unaligned() & 0x7fff));
-    // As an f32 has it; the least half is 2^-24. A row with an infinity or NaN stays as it is.
-    let exponent = (f16_to_f32(largest).to_bits() >> 23).clamp(127 - 24, 127 + 15);
-    dst.cast::<f32>().write(f32::from_bits((exponent - 15) << 23));
-    let factor = f32x4_splat(f32::from_bits((127 + 127 + 15 - exponent) << 23));
+    let up = exponent_up(largest);
+    dst.cast::<f32>().write(power_of_two(-up));
+    let factor = f32x4_splat(power_of_two(up));
     let mask = opaque(i32x4_splat(HALF_BITS));
     let put = |eight: *const u16, i: usize| {
         let eight = load(eight);
@@ -149,13 +190,13 @@ unsafe fn block_row<const TYPE: u32>(
     let first = first_col / BLOCK;
     let whole = if kind != F32 && copies(TYPE) { k / GROUP } else { 0 };
     for g in 0..whole {
-        copy_group::<TYPE>(src, first + 4 * g, dst.add(g * group_bytes(kind)));
+        copy_group::<TYPE>(src, first + 4 * g, dst.add(head_bytes(kind) + g * group_bytes(kind)));
     }
     put_blocks(kind, whole, first, k, dst, |index| read_block::<TYPE>(src, index));
 }
 
 /// Writes the groups from `whole` on of a row of `k` weights, the first of which are in block
-/// `first`.
+/// `first`, and the row's head.
 ///
 /// # Safety
 /// `dst` is a packed row of the kind.
@@ -187,12 +228,15 @@ pub unsafe fn put_blocks(
                 Block::ZERO
             }
         });
-        let dst = dst.add(g * group_bytes(kind));
+        let dst = dst.add(head_bytes(kind) + g * group_bytes(kind));
         if g < groups(k) {
             write_group(kind, &group, dst);
         } else {
             write_half_group(kind, &group, dst);
         }
+    }
+    if head_bytes(kind) > 0 {
+        write_head(kind, k, dst);
     }
 }
 
@@ -445,11 +489,13 @@ pub unsafe extern "C" fn unpack_row(kind: u32, row: *const u8, k: usize, out: *m
             for g in 0..whole {
                 unpack_bytes(kind, row.add(g * group_bytes(kind)), out.add(g * GROUP));
             }
+            let head = head_bytes(kind);
+            let scale = if head > 0 { row.cast::<f32>().read_unaligned() } else { 1.0 };
             for g in whole..k.div_ceil(GROUP) {
                 let lanes = if g < groups(k) { 4 } else { 2 };
-                let group = read_group(kind, lanes, row.add(g * group_bytes(kind)));
+                let group = read_group(kind, lanes, row.add(head + g * group_bytes(kind)));
                 for i in g * GROUP..k.min((g + 1) * GROUP) {
-                    out.add(i).write(group[i % GROUP / BLOCK].value(i % BLOCK));
+                    out.add(i).write(group[i % GROUP / BLOCK].value(i % BLOCK) * scale);
                 }
             }
         }
@@ -539,6 +585,41 @@ mod tests {
                 write_group(kind, &group, written.as_mut_ptr());
             }
             assert_eq!(copied, written, "type {TYPE}, first block {first}");
+        }
+    }
+
+    #[test]
+    fn no_scale_is_a_subnormal_half() {
+        // Scales and mins of 2^-24 to 2^5.
+        for (id, kind, bytes, numbers) in [(ggml::Q4_0, Q4, 18, 1), (ggml::Q4_1, Q4M, 20, 2)] {
+            for blocks in 1..12 {
+                let mut row = vec![0x5au8; blocks * bytes];
+                for (i, block) in row.chunks_mut(bytes).enumerate() {
+                    for n in 0..numbers {
+                        let half = [1u16, 0x83ff, 0x0155, 0xd000, 0, 0x1234][(i + n + blocks) % 6];
+                        block[2 * n..2 * n + 2].copy_from_slice(&half.to_le_bytes());
+                    }
+                }
+                let k = blocks * BLOCK;
+                let mut packed = vec![0u8; packed_row_bytes(kind, k)];
+                let (mut plain, mut out) = (vec![0f32; k], vec![0f32; k]);
+                unsafe {
+                    let to = packed.as_mut_ptr();
+                    repack(id, kind, row.as_ptr(), 1, row.len(), 0, k, to, packed.len());
+                    unpack_row(kind, to, k, out.as_mut_ptr());
+                    let to = plain.as_mut_ptr().cast();
+                    repack(id, F32, row.as_ptr(), 1, row.len(), 0, k, to, 4 * k);
+                }
+                assert_eq!(out, plain);
+                for g in 0..groups(k) + usize::from(has_half(k)) {
+                    let lanes = if g < groups(k) { 4 } else { 2 };
+                    let at = head_bytes(kind) + g * group_bytes(kind) + scales_at(kind, lanes);
+                    for half in packed[at..at + 2 * numbers * lanes].chunks(2) {
+                        let bits = u16::from_le_bytes([half[0], half[1]]) & 0x7fff;
+                        assert!(bits == 0 || bits >= 0x400, "{bits:#06x}");
+                    }
+                }
+            }
         }
     }
 

@@ -16,8 +16,10 @@
 use crate::coefficients::{add4, broadcast, quantise};
 use crate::f16::{load2_raw_f16_twice, load4_raw_f16, widen_raw, HALF_BITS, REBIAS, RESTORE};
 use crate::layout::activation::{self, BYTES, LARGE_SCALES, LARGE_SUMS, OFFSETS, SCALES, SUMS};
-use crate::layout::{group_bytes, nibble_bytes, BLOCK, GROUP, HALF, NIBBLES, Q4, Q4K, Q4M};
-use crate::matmul::Rows;
+use crate::layout::{
+    group_bytes, head_bytes, nibble_bytes, BLOCK, GROUP, HALF, NIBBLES, Q4, Q4K, Q4M,
+};
+use crate::matmul::{Rows, ROWS};
 use crate::simd::*;
 
 /// `KIND`: Q4, Q4M or Q4K. `SUM_I32`: whether products are summed in i32 at once; the results are
@@ -25,11 +27,45 @@ use crate::simd::*;
 #[derive(Clone, Copy)]
 pub struct Nibbles<const KIND: u32, const SUM_I32: bool>;
 
+/// Calls `step` for each vector of a group's nibbles, or of half of one, where `left` bytes are left;
+/// of so many that they are in memory anyway, in a loop.
+#[inline(always)]
+pub fn for_steps<const R: usize>(left: usize, step: &mut impl FnMut(usize)) {
+    if R > ROWS {
+        let mut j = 0;
+        while j < left.min(NIBBLES) {
+            step(j);
+            j += 16;
+        }
+        return;
+    }
+    for j in (0..NIBBLES).step_by(16) {
+        if j > 0 && j >= left {
+            break;
+        }
+        step(j);
+    }
+}
+
 impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
     const MIN: bool = KIND != Q4;
     /// Whether scales and mins are f16.
     const F16: bool = KIND != Q4K;
+    const HEAD: usize = head_bytes(KIND);
     const GROUP_BYTES: usize = group_bytes(KIND);
+
+    /// What a row's scales and mins are to be multiplied by, a power of two.
+    ///
+    /// # Safety
+    /// `row` is a packed row of the kind.
+    #[inline(always)]
+    unsafe fn row_scale(row: *const u8) -> f32 {
+        if Self::F16 {
+            row.cast::<f32>().read_unaligned()
+        } else {
+            1.0
+        }
+    }
 
     /// The scales and mins of a group's blocks by lane, from `at` on; halves 2^-112 times as large.
     /// `mask` is `HALF_BITS`.
@@ -61,7 +97,8 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
         }
     }
 
-    /// The sums of the products of a group's nibbles, or of half of one: of the first `end` bytes.
+    /// The sums of the products of a group's nibbles, or of half of one, where `left` bytes of nibbles
+    /// are left.
     ///
     /// # Safety
     /// As for `Rows::dot`, of one group.
@@ -69,7 +106,7 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
     unsafe fn sum_products<const R: usize, const T: usize>(
         rows: &[*const u8; R],
         tokens: &[*const u8; T],
-        end: usize,
+        left: usize,
         [mask, ones]: [v128; 2],
     ) -> [[v128; T]; R] {
         let mut sums = [[zero(); T]; R];
@@ -91,10 +128,7 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
                 i16x8_add(sum, dot_i7(x, w))
             }
         };
-        for j in (0..NIBBLES).step_by(16) {
-            if j > 0 && j >= end {
-                break;
-            }
+        let mut take = |j: usize| {
             let mut x = [[zero(); 2]; T];
             for t in 0..T {
                 x[t] = [load(tokens[t].add(BYTES + j)), load(tokens[t].add(BYTES + 64 + j))];
@@ -107,11 +141,32 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
                     }
                 }
             }
-        }
+        };
+        for_steps::<R>(left, &mut take);
         if SUM_I32 {
             return sums;
         }
         sums.map(|row| row.map(|sum| i32x4_dot_i16x8(sum, ones)))
+    }
+
+    /// Adds the products of a group, or of half of one, of which `left` bytes of nibbles are left.
+    ///
+    /// # Safety
+    /// As for `Rows::dot`, of one group.
+    #[inline(always)]
+    unsafe fn add_products<const R: usize, const T: usize>(
+        rows: &[*const u8; R],
+        tokens: &[*const u8; T],
+        left: usize,
+        [mask, ones, half_bits]: [v128; 3],
+        out: &mut [[v128; T]; R],
+    ) {
+        let sums = Self::sum_products(rows, tokens, left, [mask, ones]);
+        if left < NIBBLES {
+            Self::add_scaled::<R, T, true>(rows, tokens, sums, half_bits, out);
+        } else {
+            Self::add_scaled::<R, T, false>(rows, tokens, sums, half_bits, out);
+        }
     }
 
     /// Adds a group's sums times their scales, and the mins' part, to `out`.
@@ -157,13 +212,15 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
         out: *mut f32,
     ) {
         let nibbles = if IS_HALF { NIBBLES / 2 } else { NIBBLES };
+        let offset = Self::HEAD + offset;
         let mut min = zero();
         let c: [v128; N] = core::array::from_fn(|r| {
             let [scale, row_min] = Self::scales::<IS_HALF>(rows[r].add(offset + nibbles));
+            let h = f32x4_splat(h[r] * Self::row_scale(rows[r]));
             if Self::MIN {
-                min = madd(f32x4_splat(h[r]), row_min, min);
+                min = madd(h, row_min, min);
             }
-            f32x4_mul(f32x4_splat(h[r]), scale)
+            f32x4_mul(h, scale)
         });
         let coefficients = quantise::<127, N>(&c);
         let pairs = coefficients.bytes();
@@ -233,17 +290,16 @@ impl<const KIND: u32, const SUM_I32: bool> Rows for Nibbles<KIND, SUM_I32> {
         k: usize,
         mut tokens: [*const u8; T],
     ) -> [[f32; T]; R] {
-        let constants = [i8x16_splat(15), i16x8_splat(1)].map(opaque);
-        let half_bits = opaque(i32x4_splat(HALF_BITS));
+        let constants = [i8x16_splat(15), i16x8_splat(1), i32x4_splat(HALF_BITS)].map(opaque);
+        // Unknown, so that the rows' beginnings are not kept in registers beside what runs.
+        let length = opaque(Self::HEAD + k.div_ceil(GROUP) * Self::GROUP_BYTES);
+        for row in &mut rows {
+            *row = row.wrapping_add(Self::HEAD);
+        }
         let mut out = [[zero(); T]; R];
         let mut left = opaque(nibble_bytes(k));
         while left > 0 {
-            let sums = Self::sum_products(&rows, &tokens, left, constants);
-            if left < NIBBLES {
-                Self::add_scaled::<R, T, true>(&rows, &tokens, sums, half_bits, &mut out);
-            } else {
-                Self::add_scaled::<R, T, false>(&rows, &tokens, sums, half_bits, &mut out);
-            }
+            Self::add_products(&rows, &tokens, left, constants, &mut out);
             // One by one: arrays of two pointers would be passed on as one number.
             for row in &mut rows {
                 *row = row.wrapping_add(Self::GROUP_BYTES);
@@ -253,8 +309,11 @@ impl<const KIND: u32, const SUM_I32: bool> Rows for Nibbles<KIND, SUM_I32> {
             }
             left -= left.min(NIBBLES);
         }
-        let restore = if Self::F16 { RESTORE } else { 1.0 };
-        out.map(|row| row.map(|sum| sum_f32(sum) * restore))
+        core::array::from_fn(|r| {
+            let row = rows[r].wrapping_sub(length);
+            let restore = if Self::F16 { RESTORE * Self::row_scale(row) } else { 1.0 };
+            out[r].map(|sum| sum_f32(sum) * restore)
+        })
     }
 
     fn column_bytes(column: usize) -> usize {

@@ -14,6 +14,7 @@ use crate::layout::{
     group_bytes, nibble_bytes, BLOCK, FP4, GROUP, HALF, IQ1, IQ2, IQ3, IQ3S, IQ4, NIBBLES,
 };
 use crate::matmul::Rows;
+use crate::q4::for_steps;
 use crate::simd::*;
 
 /// 16 integers.
@@ -99,7 +100,7 @@ impl Numbers {
         Numbers(Table::of(kind))
     }
 
-    /// The sums of the products of a group, or of half of one: of the first `end` bytes of nibbles.
+    /// The sums of the products of a group, or of half of one, where `left` bytes of nibbles are left.
     ///
     /// # Safety
     /// As for `Rows::dot`, of one group.
@@ -107,7 +108,7 @@ impl Numbers {
     unsafe fn sum_products<const R: usize, const T: usize, const SUMS: u8>(
         rows: &[*const u8; R],
         tokens: &[*const u8; T],
-        end: usize,
+        left: usize,
         Constants { mask, table, step, ones }: Constants,
     ) -> [[v128; T]; R] {
         let mut dots = [[zero(); T]; R];
@@ -120,10 +121,7 @@ impl Numbers {
                 (dots[r][t], rests[r][t]) = (first, twice);
             }
         }
-        for j in (0..NIBBLES).step_by(16) {
-            if j > 0 && j >= end {
-                break;
-            }
+        let mut take = |j: usize| {
             let mut x = [[zero(); 2]; T];
             for t in 0..T {
                 x[t] = [load(tokens[t].add(BYTES + j)), load(tokens[t].add(BYTES + 64 + j))];
@@ -145,7 +143,8 @@ impl Numbers {
                     }
                 }
             }
-        }
+        };
+        for_steps::<R>(left, &mut take);
         let mut sums = dots;
         for r in 0..R {
             for t in 0..T {
@@ -160,6 +159,30 @@ impl Numbers {
         sums
     }
 
+    /// Adds the products of a group, or of half of one, of which `left` bytes of nibbles are left.
+    ///
+    /// # Safety
+    /// As for `Rows::dot`, of one group.
+    #[inline(always)]
+    unsafe fn add_products<const R: usize, const T: usize, const SUMS: u8>(
+        rows: &[*const u8; R],
+        tokens: &[*const u8; T],
+        left: usize,
+        constants: Constants,
+        out: &mut [[v128; T]; R],
+    ) {
+        let sums = Self::sum_products::<R, T, SUMS>(rows, tokens, left, constants);
+        for r in 0..R {
+            let is_half = left < NIBBLES;
+            let scales =
+                if is_half { scales_of::<true>(rows[r]) } else { scales_of::<false>(rows[r]) };
+            for t in 0..T {
+                let scale = f32x4_mul(scales, load(tokens[t].add(SCALES)));
+                out[r][t] = madd(f32x4_convert_i32x4(sums[r][t]), scale, out[r][t]);
+            }
+        }
+    }
+
     /// # Safety
     /// As for `Rows::dot`.
     #[inline(always)]
@@ -172,16 +195,7 @@ impl Numbers {
         let mut out = [[zero(); T]; R];
         let mut left = opaque(nibble_bytes(k));
         while left > 0 {
-            let sums = Self::sum_products::<R, T, SUMS>(&rows, &tokens, left, constants);
-            for r in 0..R {
-                let is_half = left < NIBBLES;
-                let scales =
-                    if is_half { scales_of::<true>(rows[r]) } else { scales_of::<false>(rows[r]) };
-                for t in 0..T {
-                    let scale = f32x4_mul(scales, load(tokens[t].add(SCALES)));
-                    out[r][t] = madd(f32x4_convert_i32x4(sums[r][t]), scale, out[r][t]);
-                }
-            }
+            Self::add_products::<R, T, SUMS>(&rows, &tokens, left, constants, &mut out);
             for row in &mut rows {
                 *row = row.wrapping_add(GROUP_BYTES);
             }
