@@ -25,8 +25,8 @@ export interface Kernels {
   activation_row_bytes(k: number): number;
 
   /**
-   * Packs columns `firstCol..firstCol + k` (multiples of 32 for block types) of ggml rows. Returns the rows written: 0 where `kind` is
-   * neither the one that holds the type exactly nor F32.
+   * Packs columns `firstCol..firstCol + k` (multiples of 32 for block types) of ggml rows. Returns the rows written: those before the first
+   * with a weight or a scale that is not finite, and 0 where `kind` is neither the one that holds the type exactly nor F32.
    */
   repack(
     ggmlType: number,

@@ -1,7 +1,12 @@
 /** Packed matrices in WASM memory, and the activations they are multiplied with. */
 import { ggmlTypes } from "../formats/ggml/types.ts";
 import { lengthOf, spanOf } from "../model/index_set.ts";
-import { readColumns, type Rows, type Shard } from "../model/shard.ts";
+import {
+  notFinite,
+  readColumns,
+  type Rows,
+  type Shard,
+} from "../model/shard.ts";
 import type { WasmMemory } from "./memory.ts";
 import { kindOfType, packedKind, packedRowBytes, roundUp } from "./packing.ts";
 import { FrameChoice } from "./stack_frames.ts";
@@ -121,7 +126,11 @@ export class PackedMatrix implements Room {
     return this.pointer + index * this.stride;
   }
 
-  /** Repacks rows of the file, as many at a time as `staging` holds: at least one. */
+  /**
+   * Repacks rows of the file, as many at a time as `staging` holds: at least one.
+   *
+   * @throws {FormatError} where a weight is infinite or NaN
+   */
   write({ first, count, bytes }: Rows, staging: Staging): void {
     const stride = bytes.length / count;
     const step = Math.floor(staging.bytes / stride);
@@ -250,11 +259,13 @@ export class PackedMatrix implements Room {
     count: number,
     first: number,
   ): void {
-    if (!this.rowOrder || this.#isVector) {
-      return this.#repack(source, stride, count, first);
+    const { rowOrder } = this;
+    if (!rowOrder || this.#isVector) {
+      return this.#repack(source, stride, count, first, first);
     }
     for (let i = 0; i < count; i++) {
-      this.#repack(source + i * stride, stride, 1, this.rowOrder[first + i]);
+      const row = first + i;
+      this.#repack(source + i * stride, stride, 1, row, rowOrder[row]);
     }
   }
 
@@ -268,8 +279,15 @@ export class PackedMatrix implements Room {
     elements.slice().forEach((value, i) => elements[rowOrder[i]] = value);
   }
 
-  #repack(source: number, stride: number, count: number, row: number): void {
-    this.memory.kernels.repack(
+  /** Repacks rows of the shard, from `first` on, to where row `to` and those behind it lie. */
+  #repack(
+    source: number,
+    stride: number,
+    count: number,
+    first: number,
+    to: number,
+  ): void {
+    const written = this.memory.kernels.repack(
       ggmlTypes[this.shard.tensor.type].id,
       this.kind,
       source,
@@ -277,8 +295,9 @@ export class PackedMatrix implements Room {
       stride,
       readColumns(this.shard).first,
       this.columns,
-      this.row(row),
+      this.row(to),
       this.stride,
     );
+    if (written < count) throw notFinite(this.shard, first + written);
   }
 }

@@ -1,5 +1,7 @@
 /** Rows and columns of tensors, and their bytes, streamed from the file. */
 import type { ByteSource } from "../bytes/byte_source.ts";
+import { FormatError } from "../errors.ts";
+import { blockNotFinite } from "../formats/ggml/finite.ts";
 import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
 import type { TensorInfo } from "../formats/gguf/read.ts";
 import { indexAt, type IndexSet, isList, lengthOf } from "./index_set.ts";
@@ -95,6 +97,31 @@ export async function* readRows(
     yield { first, count: end - first, bytes: kept };
     first = end;
   }
+}
+
+/** @throws {FormatError} where a weight of the rows is infinite or NaN, or what it is multiplied with or added to. */
+export function checkFinite(shard: Shard, { first, count, bytes }: Rows): void {
+  const block = blockNotFinite(shard.tensor.type, bytes);
+  if (block === undefined) return;
+  const blocks = bytes.length / ggmlTypes[shard.tensor.type].blockBytes;
+  throw notFinite(shard, first + Math.floor(block / (blocks / count)));
+}
+
+/** What is said of a row of a shard that has such a weight. */
+export function notFinite(shard: Shard, row: number): FormatError {
+  const { tensor, rows, halves } = shard;
+  const { headSize, ropeSize } = halves ?? { headSize: 1, ropeSize: 0 };
+  // Where the row stood before `interleave`.
+  const at = row - row % headSize;
+  const inHead = Array.from(
+    { length: headSize },
+    (_, i) => interleavedPlace(i, ropeSize),
+  ).indexOf(row % headSize);
+  return new FormatError(
+    `Cannot read tensor ${tensor.name}: row ${
+      indexAt(rows, at + inHead)
+    } has a weight, or a scale of weights, that is infinite or NaN`,
+  );
 }
 
 /** Puts the pairs of each head in `count` rows side by side: rows, or the elements of a vector. */

@@ -23,13 +23,14 @@ pub unsafe fn numbers<const TYPE: u32>(block: *const u8, part: usize) -> (f32, *
         }
         // MXFP4: the exponent of a power of two, of which half is taken: the table has each number
         // twice as large. 2^-128 and 2^-127 are subnormal, which costs some CPUs a hundred cycles a
-        // product: blocks of zeros, which have them, take 0.
+        // product: blocks of zeros, which have them, take 0. 255 is NaN.
         _ => {
             let (exponent, bytes) = (u32::from(block.read()), block.add(1));
             let has_weights = || v128_any_true(v128_and(load(bytes), i8x16_splat(0x77)));
             let bits = match exponent {
                 0..2 if has_weights() => 0x20_0000 << exponent,
                 0..2 => 0,
+                255 => f32::NAN.to_bits(),
                 _ => (exponent - 1) << 23,
             };
             (f32::from_bits(bits), bytes)

@@ -33,8 +33,9 @@ pub const fn exact_kind(ggml_type: u32) -> Option<u32> {
     })
 }
 
-/// Packs columns `first_col..first_col + k` of `n_rows` ggml rows. Returns the rows written: 0
-/// where `kind` is neither the type's exact kind nor F32.
+/// Packs columns `first_col..first_col + k` of `n_rows` ggml rows. Returns the rows written, of which
+/// all weights are finite: those before the first that has others, which kernels may take for
+/// numbers, and 0 where `kind` is neither the type's exact kind nor F32.
 ///
 /// # Safety
 /// `src` has `n_rows` rows of the type, `src_row_bytes` apart, with those columns; both bounds are
@@ -58,7 +59,7 @@ pub unsafe extern "C" fn repack(
     for r in 0..n_rows {
         let from = src.wrapping_add(r * src_row_bytes);
         let to = dst.wrapping_add(r * dst_row_bytes);
-        match ggml_type {
+        let is_finite = match ggml_type {
             ggml::F32 => {
                 widen_row(from.cast::<u32>().wrapping_add(first_col), k, to, f32::from_bits)
             }
@@ -68,9 +69,9 @@ pub unsafe extern "C" fn repack(
             ggml::F16 => {
                 let from = from.cast::<u16>().wrapping_add(first_col);
                 if kind == F32 {
-                    widen_row(from, k, to, f16_to_f32);
+                    widen_row(from, k, to, f16_to_f32)
                 } else {
-                    pack_f16_row(from, k, to);
+                    pack_f16_row(from, k, to)
                 }
             }
             ggml::Q4_0 => block_row::<{ ggml::Q4_0 }>(kind, from, first_col, k, to),
@@ -88,8 +89,11 @@ pub unsafe extern "C" fn repack(
             ggml::MXFP4 => block_row::<{ ggml::MXFP4 }>(kind, from, first_col, k, to),
             _ => {
                 let read = |index| read_other(ggml_type, from, index);
-                put_blocks(kind, 0, first_col / BLOCK, k, to, read);
+                put_blocks(kind, 0, first_col / BLOCK, k, to, read)
             }
+        };
+        if !is_finite {
+            return r;
         }
     }
     n_rows
@@ -126,8 +130,8 @@ unsafe fn write_head(kind: u32, k: usize, row: *mut u8) {
 }
 
 /// By which power of two a row's halves are multiplied so that the `largest` becomes one of
-/// [2^15, 2^16): none loses bits. The least half is 2^-24. A row with an infinity or NaN stays as
-/// it is.
+/// [2^15, 2^16): none loses bits. The least half is 2^-24. A row with an infinity or NaN, which is
+/// refused, stays as it is.
 fn exponent_up(largest: u16) -> i32 {
     let exponent = (f16_to_f32(largest).to_bits() >> 23) as i32 - 127;
     15 - exponent.clamp(-24, 15)
@@ -139,23 +143,43 @@ fn power_of_two(exponent: i32) -> f32 {
 
 /// # Safety
 /// `src` has `k` values, `dst` a packed row of F32.
-unsafe fn widen_row<T>(src: *const T, k: usize, dst: *mut u8, value: impl Fn(T) -> f32) {
-    let dst = dst.cast::<f32>();
+unsafe fn widen_row<T>(src: *const T, k: usize, dst: *mut u8, value: impl Fn(T) -> f32) -> bool {
+    let row = dst.cast::<f32>();
     for i in 0..k {
-        dst.add(i).write(value(src.add(i).read_unaligned()));
+        row.add(i).write(value(src.add(i).read_unaligned()));
     }
     for i in k..k.next_multiple_of(8) {
-        dst.add(i).write(0.0);
+        row.add(i).write(0.0);
     }
+    is_finite(row, k.next_multiple_of(8))
+}
+
+/// Whether `n` floats, a multiple of 4, are finite.
+///
+/// # Safety
+/// There are so many at `x`.
+unsafe fn is_finite(x: *const f32, n: usize) -> bool {
+    let largest = (0..n).step_by(4).fold(zero(), |most, i| larger(most, load(x.add(i))));
+    largest_magnitude(largest).is_finite()
+}
+
+/// By lane, the larger of a magnitude and that of x: as integers, which order them as they are, with
+/// infinity above all numbers and NaN above it.
+#[inline(always)]
+fn larger(magnitude: v128, x: v128) -> v128 {
+    i32x4_max(magnitude, f32x4_abs(x))
 }
 
 /// A row of halves behind its scale. Multiplied by a power of two, the largest becomes a half of
-/// [2^15, 2^16), and none loses bits.
+/// [2^15, 2^16), and none loses bits. Returns whether all are finite.
 ///
 /// # Safety
 /// `src` has `k` halves, `dst` a packed row of F16.
-unsafe fn pack_f16_row(src: *const u16, k: usize, dst: *mut u8) {
+unsafe fn pack_f16_row(src: *const u16, k: usize, dst: *mut u8) -> bool {
     let largest = (0..k).fold(0, |most, i| most.max(src.add(i).read_unaligned() & 0x7fff));
+    if largest >= 0x7c00 {
+        return false;
+    }
     let up = exponent_up(largest);
     dst.cast::<f32>().write(power_of_two(-up));
     let factor = f32x4_splat(power_of_two(up));
@@ -176,8 +200,11 @@ unsafe fn pack_f16_row(src: *const u16, k: usize, dst: *mut u8) {
         }
         put(rest.as_ptr(), body);
     }
+    true
 }
 
+/// Returns whether all scales and mins are finite.
+///
 /// # Safety
 /// As for `repack`, of one row.
 unsafe fn block_row<const TYPE: u32>(
@@ -186,17 +213,19 @@ unsafe fn block_row<const TYPE: u32>(
     first_col: usize,
     k: usize,
     dst: *mut u8,
-) {
+) -> bool {
     let first = first_col / BLOCK;
     let whole = if kind != F32 && copies(TYPE) { k / GROUP } else { 0 };
+    let mut is_finite = true;
     for g in 0..whole {
-        copy_group::<TYPE>(src, first + 4 * g, dst.add(head_bytes(kind) + g * group_bytes(kind)));
+        let group = dst.add(head_bytes(kind) + g * group_bytes(kind));
+        is_finite &= copy_group::<TYPE>(src, first + 4 * g, group);
     }
-    put_blocks(kind, whole, first, k, dst, |index| read_block::<TYPE>(src, index));
+    is_finite & put_blocks(kind, whole, first, k, dst, |index| read_block::<TYPE>(src, index))
 }
 
 /// Writes the groups from `whole` on of a row of `k` weights, the first of which are in block
-/// `first`, and the row's head.
+/// `first`, and the row's head. Returns whether their scales and mins are finite.
 ///
 /// # Safety
 /// `dst` is a packed row of the kind.
@@ -208,7 +237,7 @@ pub unsafe fn put_blocks(
     k: usize,
     dst: *mut u8,
     read: impl Fn(usize) -> Block,
-) {
+) -> bool {
     let n_blocks = k.div_ceil(BLOCK);
     if kind == F32 {
         for b in 0..n_blocks {
@@ -217,8 +246,9 @@ pub unsafe fn put_blocks(
                 dst.cast::<f32>().add(b * BLOCK + i).write(block.value(i));
             }
         }
-        return;
+        return is_finite(dst.cast(), n_blocks * BLOCK);
     }
+    let mut largest = zero();
     for g in whole..k.div_ceil(GROUP) {
         let group = core::array::from_fn(|lane| {
             let b = 4 * g + lane;
@@ -228,6 +258,9 @@ pub unsafe fn put_blocks(
                 Block::ZERO
             }
         });
+        for Block { scale, min, .. } in &group {
+            largest = larger(largest, f32x4(scale[0], scale[1], min[0], min[1]));
+        }
         let dst = dst.add(head_bytes(kind) + g * group_bytes(kind));
         if g < groups(k) {
             write_group(kind, &group, dst);
@@ -238,6 +271,7 @@ pub unsafe fn put_blocks(
     if head_bytes(kind) > 0 {
         write_head(kind, k, dst);
     }
+    largest_magnitude(largest).is_finite()
 }
 
 /// Whether whole groups of a type are copied.
@@ -252,22 +286,21 @@ const fn has_numbers(ggml_type: u32) -> bool {
 
 /// What `write_group` does of four blocks of a type that is copied, from block `first` on: the file
 /// has their weights as the packed kind has them but for the order, so that whole vectors are moved.
-/// Scales of Q4_0 and Q8_0 are moved too.
+/// Scales of Q4_0 and Q8_0 are moved too. Returns whether the scales are finite.
 ///
 /// # Safety
 /// `row` has four blocks from `first` on; `dst` is a packed group.
 #[inline(always)]
-unsafe fn copy_group<const TYPE: u32>(row: *const u8, first: usize, dst: *mut u8) {
+unsafe fn copy_group<const TYPE: u32>(row: *const u8, first: usize, dst: *mut u8) -> bool {
     if has_numbers(TYPE) {
         let blocks = [0, 1, 2, 3].map(|lane| {
             let (block, part) = block_at(TYPE, row, first + lane);
             numbers::<TYPE>(block, part)
         });
         put_words(blocks.map(|(_, bytes)| load(bytes)), dst);
-        for (lane, (scale, _)) in blocks.into_iter().enumerate() {
-            dst.add(NIBBLES).cast::<f32>().add(lane).write_unaligned(scale);
-        }
-        return;
+        let scales = blocks.map(|(scale, _)| scale);
+        store(dst.add(NIBBLES), load(scales.as_ptr()));
+        return is_finite(scales.as_ptr(), 4);
     }
     let bytes = if TYPE == ggml::Q4_0 { 18 } else { 34 };
     let block = |lane: usize| row.add((first + lane) * bytes);
@@ -279,10 +312,13 @@ unsafe fn copy_group<const TYPE: u32>(row: *const u8, first: usize, dst: *mut u8
         put_bytes(|half| weights(16 * half), dst);
         dst.add(BYTES)
     };
+    let mut largest = 0;
     for lane in 0..4 {
         let scale = block(lane).cast::<u16>().read_unaligned();
+        largest = largest.max(scale & 0x7fff);
         scales.cast::<u16>().add(lane).write_unaligned(scale);
     }
+    largest < 0x7c00
 }
 
 /// Writes 16 bytes of each of four blocks side by side: the nibbles of a nibble kind, or half of the

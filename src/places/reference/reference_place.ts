@@ -21,6 +21,7 @@ import { ropeAngles, ropeFactors, ropeFrequencies } from "../../model/rope.ts";
 import { eachTensor, mapTensors, type PerTensor } from "../../model/schema.ts";
 import {
   allShards,
+  checkFinite,
   readColumns,
   readRows,
   type Shard,
@@ -580,7 +581,9 @@ async function loadMatrix(
   const rows = lengthOf(shard.rows), columns = lengthOf(shard.columns);
   const values = new Float32Array(rows * columns);
   const read = readColumns(shard);
-  for await (const { first, count, bytes } of readRows(source, shard)) {
+  for await (const chunk of readRows(source, shard)) {
+    checkFinite(shard, chunk);
+    const { first, count, bytes } = chunk;
     const whole = new Float32Array(count * read.length);
     dequantise(shard.tensor.type, bytes, whole);
     for (let row = 0; row < count; row++) {

@@ -1,6 +1,11 @@
 import { dequantise } from "../../../formats/ggml/dequantise.ts";
 import { indexAt, type IndexSet, lengthOf } from "../../../model/index_set.ts";
-import { readColumns, type Rows, type Shard } from "../../../model/shard.ts";
+import {
+  checkFinite,
+  readColumns,
+  type Rows,
+  type Shard,
+} from "../../../model/shard.ts";
 import type { Buffers } from "./buffers.ts";
 import {
   allStacks,
@@ -66,9 +71,16 @@ export class Weights {
     return this.#matrices.get(layout)!;
   }
 
-  /** Takes some rows of a shard; those of shards that the place does not hold are ignored. */
+  /**
+   * Takes some rows of a shard; those of shards that the place does not hold are ignored.
+   *
+   * @throws {FormatError} where a weight is infinite or NaN
+   */
   write(shard: Shard, rows: Rows): void {
-    this.#takers.get(shard)?.(rows);
+    const take = this.#takers.get(shard);
+    if (!take) return;
+    checkFinite(shard, rows);
+    take(rows);
   }
 
   #room(stack: readonly MatrixLayout[], pieceBytes: number): DeviceMatrix[] {
