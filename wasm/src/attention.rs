@@ -103,6 +103,29 @@ impl Call {
     }
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Bytes of pages that are asked for at once.
+const TOUCHED: usize = 128 * 1024;
+
+/// Asks for all lines of pages that are needed next, as many at a time as the CPU can wait for: what
+/// is computed with a line takes so many instructions that it asks for few of them ahead.
+///
+/// # Safety
+/// As for `attention`; `pages` are some of the call, of so many bytes.
+#[inline(never)]
+unsafe fn touch(call: &Call, pages: Range<usize>, bytes: usize) {
+    let mut sum = 0u32;
+    for page in pages {
+        let from = call.pages.add(page).read();
+        for line in (0..bytes).step_by(LINE) {
+            sum = sum.wrapping_add(from.add(line).cast::<u32>().read());
+        }
+    }
+    opaque(sum); // V8 leaves out loads whose result is not used.
+}
+
 /// Up to four rows: a lane each.
 #[derive(Clone, Copy)]
 struct Tile {
@@ -139,7 +162,14 @@ unsafe fn pass<C: Cache>(call: &Call, rows: Range<usize>) -> usize {
         tile.write(Tile::new::<C>(call, first, rows, queries, out));
     }
     let positions = call.sees(rows.start).start..call.sees(rows.end - 1).end;
-    for page in positions.start / PAGE..positions.end.div_ceil(PAGE) {
+    let pages = positions.start / PAGE..positions.end.div_ceil(PAGE);
+    let page_bytes = 2 * side_bytes(C::TYPE, call.head_dim);
+    let mut touched = pages.start;
+    for page in pages.clone() {
+        if page == touched {
+            touched = pages.end.min(page + (TOUCHED / page_bytes).max(1));
+            touch(call, page..touched, page_bytes);
+        }
         let first = page * PAGE;
         let slots = positions.start.saturating_sub(first)..PAGE.min(positions.end - first);
         let keys = call.pages.add(page).read();
