@@ -281,8 +281,9 @@ export interface Kernels {
 
   /**
    * Copies packed rows of I8 or I8H, of `k` weights, to rows of Q4 behind whose columns come `extra` more: those that `columns` lists, with what the
-   * first ones leave of them. Writes the norm of what is left of each row at last, times `inverse` by column, to `norms`, and the largest norms of rows,
-   * copies and extra columns so far to `most`. `weights` is scratch of `k + extra` floats.
+   * first ones leave of them. Writes the norm of what is left of each row at last, times `inverse` by column, to `norms`, and bounds of the norms of
+   * rows, copies and extra columns so far to `most`. `squares`, i16 in the order of bytes in packed groups, are those of `inverse` over `unit`, rounded
+   * up, and 0 for `columns`. `weights` is scratch of `k + extra` floats.
    */
   screen_rows(
     kind: number,
@@ -293,6 +294,8 @@ export interface Kernels {
     columns: number,
     extra: number,
     inverse: number,
+    squares: number,
+    unit: number,
     weights: number,
     out: number,
     outRowBytes: number,

@@ -419,7 +419,7 @@ fn nibble_offset(kind: u32) -> i8 {
 }
 
 /// Which byte of a byte kind is weight `i` of a block, of so many side by side.
-fn byte_of(lanes: usize, lane: usize, i: usize) -> usize {
+pub fn byte_of(lanes: usize, lane: usize, i: usize) -> usize {
     i / 4 * 4 * lanes + lane * 4 + i % 4
 }
 

@@ -11,11 +11,13 @@
 //! bound is tight where d makes both factors alike in every column: where x is large, r is small
 //! (extra columns) or counts for little.
 
+use core::cell::Cell;
+
 use crate::activations::quantise_block;
 use crate::f16::{f16_to_f32, f32_to_f16};
 use crate::ggml::Block;
-use crate::layout::{BLOCK, Q4};
-use crate::pack::{put_blocks, unpack_row};
+use crate::layout::{group_bytes, BLOCK, BYTES, GROUP, I8, NIBBLES, Q4};
+use crate::pack::{byte_of, put_blocks, unpack_row};
 use crate::simd::*;
 
 /// More than the rounding of sums of squares in f32 can take away, for rows of 2^16 columns.
@@ -23,13 +25,15 @@ const ROUNDED: f32 = 1.001;
 
 /// Copies rows of `k` weights, a multiple of 32, behind which come `extra` columns, as many whole
 /// blocks: what is left of those that `columns` lists. `norms[i]` is the norm of what is left of row
-/// i at last, a column's times its `inverse`. `most` has the largest norms of rows, of their copies,
-/// and of extra columns so far.
+/// i at last, a column's times its `inverse`. `most` has bounds of the norms of rows, of their
+/// copies, and of extra columns so far. `squares` has, for columns of whole groups in the order of
+/// bytes, the squares of `inverse` over `unit`, rounded up, and 0 for those in `columns`.
 ///
 /// # Safety
 /// `rows` has `n_rows` packed rows, `row_bytes` apart; `columns` has `extra` numbers below `k`,
-/// `inverse` `k` floats, `weights` room for `k + extra`, `out` for as many rows of Q4 with
-/// `k + extra` columns, `norms` for `n_rows` floats, and `most` has 3.
+/// `inverse` `k` floats, `squares` as many numbers as whole groups have columns, `weights` room for
+/// `k + extra`, `out` for as many rows of Q4 with `k + extra` columns, `norms` for `n_rows` floats,
+/// and `most` has 3.
 #[no_mangle]
 pub unsafe extern "C" fn screen_rows(
     kind: u32,
@@ -40,6 +44,8 @@ pub unsafe extern "C" fn screen_rows(
     columns: *const u32,
     extra: usize,
     inverse: *const f32,
+    squares: *const i16,
+    unit: f32,
     weights: *mut f32,
     out: *mut u8,
     out_row_bytes: usize,
@@ -47,38 +53,59 @@ pub unsafe extern "C" fn screen_rows(
     most: *mut f32,
 ) {
     let rest = weights.wrapping_add(k);
-    for row in 0..n_rows {
-        unpack_row(kind, rows.wrapping_add(row * row_bytes), k, weights);
-        let whole = norm(weights, k);
-        let block_of = |b: usize| {
+    for index in 0..n_rows {
+        let row = rows.wrapping_add(index * row_bytes);
+        let to = out.wrapping_add(index * out_row_bytes);
+        let whole = if kind == I8 && is_wide(row, k) { k / GROUP } else { 0 };
+        let (mut left, scales) = copy_groups(row, whole, squares, unit, to);
+        let first = whole * GROUP;
+        unpack_row(kind, row.add(whole * group_bytes(kind)), k - first, weights.add(first));
+        // The bytes of groups are at most 128, and so are those of their copies.
+        let bound = scales * (128 * 128 * BLOCK) as f32;
+        let squared = bound + sum_of_squares(weights.add(first), k - first);
+        for i in 0..extra {
+            let column = columns.add(i).read() as usize;
+            let value = if column < first {
+                left_of(row, column)
+            } else {
+                f32::NAN // what its block leaves is not known yet
+            };
+            rest.add(i).write(value);
+        }
+        let copied = Cell::new(zero());
+        let added = Cell::new(zero());
+        put_blocks(Q4, whole, 0, k + extra, to, |b| {
             let block = weights.add(b * BLOCK);
-            if b * BLOCK >= k {
-                for i in 0..BLOCK {
-                    let column = columns.add(b * BLOCK - k + i).read() as usize;
-                    block.add(i).write(weights.add(column).read());
+            let is_extra = b * BLOCK >= k;
+            for i in b * BLOCK..(b + 1) * BLOCK {
+                if is_extra && columns.add(i - k).read() as usize >= first {
+                    let column = columns.add(i - k).read() as usize;
+                    weights.add(i).write(weights.add(column).read());
                 }
             }
-            take_nibbles(block)
-        };
-        let copied = core::cell::Cell::new(zero());
-        let added = core::cell::Cell::new(zero());
-        put_blocks(Q4, 0, 0, k + extra, out.wrapping_add(row * out_row_bytes), |b| {
-            let (block, squares) = block_of(b);
-            let sum = if b * BLOCK < k { &copied } else { &added };
+            let (block, squares) = take_nibbles(block);
+            let sum = if is_extra { &added } else { &copied };
             sum.set(f32x4_add(sum.get(), squares));
             block
         });
         for i in 0..extra {
-            weights.add(columns.add(i).read() as usize).write(rest.add(i).read());
+            let column = columns.add(i).read() as usize;
+            if column < first {
+                let part = rest.add(i).read() * inverse.add(column).read();
+                left += part * part;
+            } else {
+                weights.add(column).write(rest.add(i).read());
+            }
         }
-        let mut left = zero();
-        for i in (0..k).step_by(4) {
+        let mut parts = zero();
+        for i in (first..k).step_by(4) {
             let part = f32x4_mul(load(weights.add(i)), load(inverse.add(i)));
-            left = f32x4_add(left, f32x4_mul(part, part));
+            parts = f32x4_add(parts, f32x4_mul(part, part));
         }
-        norms.add(row).write(root(left));
-        let copy = f32x4_add(copied.get(), added.get());
-        for (i, norm) in [whole, root(copy), root(added.get())].into_iter().enumerate() {
+        norms.add(index).write(root(left + sum_f32(parts)));
+        let added = sum_f32(added.get());
+        let copy = bound + sum_f32(copied.get()) + added;
+        for (i, norm) in [squared, copy, added].map(root).into_iter().enumerate() {
             // Not `max`, which would leave NaN out.
             if norm > most.add(i).read() || norm.is_nan() {
                 most.add(i).write(norm);
@@ -87,20 +114,110 @@ pub unsafe extern "C" fn screen_rows(
     }
 }
 
-/// The root of the sum of four squares, or rather more.
-fn root(squares: v128) -> f32 {
+/// A byte's nibble stands for so much.
+const STEP: i32 = 16;
+
+/// Whether the bytes of a row of I8 fill their range, as those of Q8_0 do, and scales can grow by
+/// `STEP` within f16.
+///
+/// # Safety
+/// `row` is a packed row of `k` weights.
+unsafe fn is_wide(row: *const u8, k: usize) -> bool {
+    let mut bits = zero();
+    for j in 0..if k < GROUP { 0 } else { BYTES / 16 } {
+        let bytes = v128_xor(load(row.add(16 * j)), i8x16_splat(-128));
+        bits = v128_or(bits, i8x16_abs(bytes));
+    }
+    let scale = |i: usize| {
+        let at = row.add(i / 4 * group_bytes(I8) + BYTES).cast::<u16>();
+        at.add(i % 4).read_unaligned() & 0x7fff
+    };
+    // Of 4096.
+    let fits = (0..k / GROUP * 4).all(|i| scale(i) < 0x6c00);
+    v128_any_true(v128_and(bits, i8x16_splat(64))) && fits
+}
+
+/// Copies groups of bytes: nibbles are their upper halves, rounded. Gives the sums of squares of what
+/// is left, as `screen_rows` weighs them, and of the scales.
+///
+/// # Safety
+/// `row` is one of I8 that `is_wide`, `out` has room for so many groups of Q4.
+unsafe fn copy_groups(
+    row: *const u8,
+    groups: usize,
+    squares: *const i16,
+    unit: f32,
+    out: *mut u8,
+) -> (f32, f32) {
+    let (mut left, mut sum) = (zero(), zero());
+    for g in 0..groups {
+        let from = row.add(g * group_bytes(I8));
+        let to = out.add(g * group_bytes(Q4));
+        let squares = squares.add(g * GROUP);
+        let mut sums = [zero(); 2];
+        let mut upper = |j: usize| {
+            let bytes = load(from.add(16 * j));
+            let rounded = u8x16_add_sat(bytes, i8x16_splat(STEP as i8 / 2));
+            let nibbles = v128_and(u16x8_shr(rounded, 4), i8x16_splat(15));
+            let rest = i8x16_sub(bytes, i16x8_shl(nibbles, 4));
+            let words = [i16x8_extend_low_i8x16(rest), i16x8_extend_high_i8x16(rest)];
+            for h in 0..2 {
+                let weights = load(squares.add(16 * j + 8 * h));
+                let dot = i32x4_dot_i16x8(i16x8_mul(words[h], words[h]), weights);
+                sums[h] = i32x4_add(sums[h], dot);
+            }
+            nibbles
+        };
+        for j in 0..4 {
+            let (low, high) = (upper(j), upper(4 + j));
+            store(to.add(16 * j), v128_or(low, i16x8_shl(high, 4)));
+        }
+        let mut scales = [0f32; 4];
+        for (lane, scale) in scales.iter_mut().enumerate() {
+            *scale = f16_to_f32(from.add(BYTES).cast::<u16>().add(lane).read_unaligned());
+            let half = f32_to_f16(*scale * STEP as f32);
+            to.add(NIBBLES).cast::<u16>().add(lane).write_unaligned(half);
+        }
+        let scales = load(scales.as_ptr());
+        let scales = f32x4_mul(scales, scales);
+        let blocks = i32x4_add(
+            i32x4_shuffle::<0, 2, 4, 6>(sums[0], sums[1]),
+            i32x4_shuffle::<1, 3, 5, 7>(sums[0], sums[1]),
+        );
+        left = f32x4_add(left, f32x4_mul(f32x4_convert_i32x4(blocks), scales));
+        sum = f32x4_add(sum, scales);
+    }
+    (sum_f32(left) * unit, sum_f32(sum))
+}
+
+/// What `copy_groups` leaves of a column.
+///
+/// # Safety
+/// `row` has it in a whole group.
+#[inline(always)]
+unsafe fn left_of(row: *const u8, column: usize) -> f32 {
+    let group = row.add(column / GROUP * group_bytes(I8));
+    let (lane, i) = (column % GROUP / BLOCK, column % BLOCK);
+    let byte = i32::from(group.add(byte_of(4, lane, i)).read());
+    let nibble = (byte + STEP / 2).min(255) / STEP;
+    let scale = group.add(BYTES).cast::<u16>().add(lane).read_unaligned();
+    (byte - STEP * nibble) as f32 * f16_to_f32(scale)
+}
+
+/// The root of a sum of squares, or rather more.
+fn root(squares: f32) -> f32 {
     // The squares of numbers below 1e-19 may have been lost.
-    sum_f32(squares).sqrt() * ROUNDED + 1e-17
+    squares.sqrt() * ROUNDED + 1e-17
 }
 
 /// # Safety
 /// `x` has `n` floats, a multiple of 4.
-unsafe fn norm(x: *const f32, n: usize) -> f32 {
+unsafe fn sum_of_squares(x: *const f32, n: usize) -> f32 {
     let mut squares = zero();
     for i in (0..n).step_by(4) {
         squares = f32x4_add(squares, f32x4_mul(load(x.add(i)), load(x.add(i))));
     }
-    root(squares)
+    sum_f32(squares)
 }
 
 /// Takes from 32 weights what a block of Q4 holds of them; gives it and the sum of its squares.
@@ -177,9 +294,10 @@ pub unsafe extern "C" fn screen_input(
             apart += difference * difference;
         }
     }
-    norms.write(root(scaled));
-    norms.add(1).write(apart.sqrt() * ROUNDED + 1e-17);
-    norms.add(2).write(norm(rounded, k));
+    for (i, squares) in [sum_f32(scaled), apart, sum_of_squares(rounded, k)].into_iter().enumerate()
+    {
+        norms.add(i).write(root(squares));
+    }
 }
 
 /// The numbers that a block of activations is quantised to.
@@ -247,11 +365,10 @@ pub unsafe extern "C" fn select_reaching(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ggml::{Q6_K, Q8_0};
+    use crate::ggml::{Q5_0, Q6_K, Q8_0};
     use crate::layout::{packed_row_bytes, I8, I8H};
     use crate::pack::repack;
 
-    const K: usize = 768;
     const EXTRA: usize = 64;
     const ROWS: usize = 9;
 
@@ -266,23 +383,40 @@ mod tests {
         };
         let mut tightest = 0f64;
         for round in 0..40 {
-            let (id, kind, block, bytes, half) =
-                [(Q8_0, I8, 32, 34, 0), (Q6_K, I8H, 256, 210, 208)][round % 2];
-            let stride = K / block * bytes;
+            let (id, kind, block, bytes, half, k) = [
+                (Q8_0, I8, 32, 34, 0, 736),
+                (Q6_K, I8H, 256, 210, 208, 768),
+                (Q8_0, I8, 32, 34, 0, 640),
+                (Q5_0, I8, 32, 22, 0, 608),
+                (Q8_0, I8, 32, 34, 0, 96),
+            ][round % 5];
+            let stride = k / block * bytes;
             let mut source: Vec<u8> = (0..ROWS * stride).map(|_| next() as u8).collect();
             for at in (0..source.len()).step_by(bytes) {
                 let bits = (0x0400 + next() % 0x4000 + 0x8000 * (next() % 2)) as u16;
                 source[at + half..at + half + 2].copy_from_slice(&bits.to_le_bytes());
             }
-            let row_bytes = packed_row_bytes(kind, K);
+            let row_bytes = packed_row_bytes(kind, k);
             let mut packed = vec![0u8; ROWS * row_bytes];
-            let columns: Vec<u32> = (0..EXTRA as u32).map(|i| (i * 37 + 5) % K as u32).collect();
+            let columns: Vec<u32> = (0..EXTRA as u32).map(|i| (i * 37 + 5) % k as u32).collect();
             let powers: Vec<f32> =
-                (0..K / BLOCK).map(|_| 2f32.powi((next() % 3) as i32 - 1)).collect();
-            let factor: Vec<f32> = (0..K).map(|i| powers[i / BLOCK]).collect();
+                (0..k / BLOCK).map(|_| 2f32.powi((next() % 3) as i32 - 1)).collect();
+            let factor: Vec<f32> = (0..k).map(|i| powers[i / BLOCK]).collect();
             let inverse: Vec<f32> = factor.iter().map(|d| 1.0 / d).collect();
-            let mut weights = vec![0f32; K + EXTRA];
-            let copy_bytes = packed_row_bytes(Q4, K + EXTRA);
+            let unit = 4.0 / 32000.0;
+            let squares: Vec<i16> = (0..k / GROUP * GROUP)
+                .map(|at| {
+                    let i = at / GROUP * GROUP + at % 16 / 4 * BLOCK + at % GROUP / 16 * 4 + at % 4;
+                    let is_extra = columns.contains(&(i as u32));
+                    if is_extra {
+                        0
+                    } else {
+                        (inverse[i] * inverse[i] / unit).ceil() as i16
+                    }
+                })
+                .collect();
+            let mut weights = vec![0f32; k + EXTRA];
+            let copy_bytes = packed_row_bytes(Q4, k + EXTRA);
             let mut copies = vec![0u8; ROWS * copy_bytes];
             let (mut norms, mut most) = ([0f32; ROWS], [0f32; 3]);
             let mut input = [0f32; 3];
@@ -294,7 +428,7 @@ mod tests {
                     ROWS,
                     stride,
                     0,
-                    K,
+                    k,
                     packed.as_mut_ptr(),
                     row_bytes,
                 );
@@ -303,10 +437,12 @@ mod tests {
                     packed.as_ptr(),
                     row_bytes,
                     ROWS,
-                    K,
+                    k,
                     columns.as_ptr(),
                     EXTRA,
                     inverse.as_ptr(),
+                    squares.as_ptr(),
+                    unit,
                     weights.as_mut_ptr(),
                     copies.as_mut_ptr(),
                     copy_bytes,
@@ -320,14 +456,14 @@ mod tests {
                 row
             };
             for against in 0..ROWS {
-                let w = unpacked(kind, &packed, row_bytes, against, K);
-                let copy = unpacked(Q4, &copies, copy_bytes, against, K + EXTRA);
-                let mut left: Vec<f32> = (0..K).map(|i| w[i] - copy[i]).collect();
+                let w = unpacked(kind, &packed, row_bytes, against, k);
+                let copy = unpacked(Q4, &copies, copy_bytes, against, k + EXTRA);
+                let mut left: Vec<f32> = (0..k).map(|i| w[i] - copy[i]).collect();
                 for (j, &column) in columns.iter().enumerate() {
-                    left[column as usize] -= copy[K + j];
+                    left[column as usize] -= copy[k + j];
                 }
                 // What makes the bound an equation, but for rounding; or signs alone.
-                let mut x: Vec<f32> = (0..K)
+                let mut x: Vec<f32> = (0..k)
                     .map(|i| match round % 4 {
                         0 | 1 => left[i] * inverse[i] * inverse[i],
                         2 => left[i].signum(),
@@ -335,11 +471,11 @@ mod tests {
                     })
                     .chain([0.0; EXTRA])
                     .collect();
-                let mut rounded = vec![0f32; K];
+                let mut rounded = vec![0f32; k];
                 unsafe {
                     screen_input(
                         x.as_mut_ptr(),
-                        K,
+                        k,
                         columns.as_ptr(),
                         EXTRA,
                         factor.as_ptr(),
@@ -351,17 +487,17 @@ mod tests {
                 for b in 0..EXTRA / BLOCK {
                     unsafe {
                         let at = b * BLOCK;
-                        write_rounded(x[K + at..].as_ptr(), repeated[at..].as_mut_ptr());
+                        write_rounded(x[k + at..].as_ptr(), repeated[at..].as_mut_ptr());
                     }
                 }
                 let dot = |a: &[f32], b: &[f32]| -> f64 {
                     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
                 };
                 for r in 0..ROWS {
-                    let w = unpacked(kind, &packed, row_bytes, r, K);
-                    let copy = unpacked(Q4, &copies, copy_bytes, r, K + EXTRA);
+                    let w = unpacked(kind, &packed, row_bytes, r, k);
+                    let copy = unpacked(Q4, &copies, copy_bytes, r, k + EXTRA);
                     let apart =
-                        dot(&w, &rounded) - dot(&copy[..K], &rounded) - dot(&copy[K..], &repeated);
+                        dot(&w, &rounded) - dot(&copy[..k], &rounded) - dot(&copy[k..], &repeated);
                     let [scaled, moved, _] = input.map(f64::from);
                     let bound = f64::from(norms[r]) * scaled + f64::from(most[2]) * moved;
                     assert!(apart.abs() <= bound, "off by {apart} > {bound}");

@@ -99,6 +99,7 @@ fn max_f32(a: f32, b: f32) -> f32 {
 
 unary! {
     v128_not to_u64 from_u64 |a| !a;
+    i8x16_abs to_i8 from_i8 i8::wrapping_abs;
     f32x4_abs to_f32 from_f32 f32::abs;
     f32x4_nearest to_f32 from_f32 f32::round_ties_even;
     f32x4_neg to_f32 from_f32 |a: f32| -a;
@@ -178,6 +179,10 @@ pub const fn f32x4(a: f32, b: f32, c: f32, d: f32) -> v128 {
 
 pub fn v128_bitselect(a: v128, b: v128, choose_a: v128) -> v128 {
     v128_or(v128_and(a, choose_a), v128_and(b, v128_not(choose_a)))
+}
+
+pub fn u8x16_add_sat(a: v128, b: v128) -> v128 {
+    v128(core::array::from_fn(|i| a.0[i].saturating_add(b.0[i])))
 }
 
 pub fn v128_any_true(a: v128) -> bool {

@@ -15,8 +15,10 @@ import { packedKind, packedRowBytes } from "../../kernels/packing.ts";
 import type { Model } from "../../model/model.ts";
 import type { ScreenMode } from "./screen_choice.ts";
 
-/** Weights of a block: their activations are quantised together. */
-const block = 32;
+/** Weights of a block, whose activations are quantised together, and of a group of four. */
+const block = 32, group = 128;
+/** The largest of the squares that weigh what is left of columns: they are of 16 bits. */
+const mostSquare = 32000;
 /** The share of columns that a copy has twice. */
 const extraShare = 0.2;
 /** How much better these are known then: the nibbles' integers have 16 values. */
@@ -43,6 +45,9 @@ interface Copies {
   readonly columns: number;
   readonly factor: number;
   readonly inverse: number;
+  /** Its squares as whole numbers, times `unit` */
+  readonly squares: number;
+  readonly unit: number;
   /** A state, with the columns that stand twice */
   readonly x: Activations;
   readonly weights: number;
@@ -135,6 +140,8 @@ export class HeadScreen {
         copies.columns,
         this.#extra,
         copies.inverse,
+        copies.squares,
+        copies.unit,
         copies.weights,
         matrix.row(done),
         matrix.stride,
@@ -224,6 +231,9 @@ export class HeadScreen {
     const pointer = memory.allocate(rows * stride);
     const shard = { ...output.shard, columns: { start: 0, end: all } };
     const room = { pointer, stride, kind: packedKind.q4 };
+    const { factor, largest } = this.#columns();
+    const inverse = factor.map((d) => 1 / d);
+    const { unit, squares } = squaresOf(inverse, largest);
     const copies = {
       matrix: new PackedMatrix(memory, shard, undefined, room),
       done: 0,
@@ -231,19 +241,31 @@ export class HeadScreen {
       columns: memory.allocate(4 * extra),
       factor: memory.allocate(4 * columns),
       inverse: memory.allocate(4 * columns),
+      squares: memory.allocate(squares.byteLength),
+      unit,
       x: new Activations(memory, 1, all),
       weights: memory.allocate(4 * all),
       most: memory.allocate(4 * 3),
       input: memory.allocate(4 * 3),
     };
-    const sum = this.#squares.reduce((a, b) => a + b, 0);
+    memory.u32(copies.columns, extra).set(largest);
+    memory.f32(copies.factor, columns).set(factor);
+    memory.f32(copies.inverse, columns).set(inverse);
+    memory.bytes.set(new Uint8Array(squares.buffer), copies.squares);
+    return copies;
+  }
+
+  /** What the states seen say: the columns in which they are largest, and a factor for each. */
+  #columns(): { largest: number[]; factor: Float32Array } {
+    const squares = this.#squares, { columns } = this.output;
+    const sum = squares.reduce((a, b) => a + b, 0);
     const least = leastShare * Math.sqrt(sum / columns) || 1;
     const sizes = Array.from(
-      this.#squares,
+      squares,
       (square) => Math.max(least, Math.sqrt(square)),
     );
     const largest = [...sizes.keys()].sort((a, b) => sizes[b] - sizes[a])
-      .slice(0, extra);
+      .slice(0, this.#extra);
     // By Cauchy and Schwarz: what rows leave, by column, over the states' size.
     const left = new Float64Array(columns).fill(1);
     for (const column of largest) left[column] = 1 / gain;
@@ -251,9 +273,27 @@ export class HeadScreen {
       sizes,
       (size, i) => Math.sqrt(left[i] * least / size),
     );
-    memory.u32(copies.columns, extra).set(largest);
-    memory.f32(copies.factor, columns).set(factor);
-    memory.f32(copies.inverse, columns).set(factor.map((d) => 1 / d));
-    return copies;
+    return { largest, factor };
   }
+}
+
+/**
+ * The squares of numbers as whole ones, rounded up, times a unit; 0 for the
+ * columns `without`. Those of whole groups, in the order in which a packed row
+ * has their bytes (`wasm/src/layout.rs`).
+ */
+function squaresOf(
+  numbers: Float32Array,
+  without: readonly number[],
+): { unit: number; squares: Int16Array } {
+  const all = Float64Array.from(numbers, (number) => number * number);
+  for (const column of without) all[column] = 0;
+  const unit = Math.max(...all) / mostSquare || 1;
+  const length = Math.floor(all.length / group) * group;
+  const squares = Int16Array.from({ length }, (_, at) => {
+    const [lane, quad] = [at % 16 >> 2, at % group >> 4];
+    const column = at - at % group + block * lane + 4 * quad + at % 4;
+    return Math.ceil(all[column] / unit);
+  });
+  return { unit, squares };
 }
