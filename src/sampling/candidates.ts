@@ -27,8 +27,8 @@ export class Candidates {
     this.#keys = new Float32Array(vocabSize);
   }
 
-  /** Starts a step with the whole vocabulary, or the largest logits alone. */
-  reset(logits: Logits): void {
+  /** Starts a step with the whole vocabulary, or the largest logits alone: in the order of ids, unless `byId` is false. */
+  reset(logits: Logits, byId = true): void {
     if (logits instanceof Float32Array) {
       this.logits.set(logits);
       this.count = logits.length;
@@ -37,6 +37,7 @@ export class Candidates {
       const { ids } = logits;
       this.count = ids.length;
       this.ids.set(ids);
+      if (byId) this.ids.subarray(0, this.count).sort();
       ids.forEach((id, i) => this.logits[id] = logits.logits[i]);
     }
   }

@@ -60,7 +60,8 @@ export function makeSampler(
     return filter ? [{ name, filter }] : [];
   });
   const pick = makePick(checked, chain, vocabSize, random);
-  const top = topNeeded(checked, chain);
+  const needed = topNeeded(checked, chain);
+  const top = needed < vocabSize ? needed : 0;
   return {
     seed,
     top,
@@ -91,15 +92,30 @@ function checkCount(logits: Logits, top: number, vocabSize: number): void {
   }
 }
 
-/** How many of the largest logits the first filter leaves; 0 where it may leave others. */
+/**
+ * How many of the largest logits have all that the first filter leaves which
+ * drops any: as many as that leaves, and as many more as are lowered before; 0
+ * where logits are raised, or it may leave others.
+ */
 function topNeeded(
-  { logitBias, temperature, topK }: CheckedSamplingOptions,
-  [first]: readonly NamedFilter[],
+  o: CheckedSamplingOptions,
+  chain: readonly NamedFilter[],
 ): number {
-  if (logitBias.length > 0) return 0;
-  if (first?.name === "top_k") return topK;
-  const isGreedy = !first || first.name === "temperature";
-  return temperature <= 0 && isGreedy ? 1 : 0;
+  const { logitBias, temperature, topK, repeatLastN, dryPenaltyLastN } = o;
+  const raises = logitBias.some(([, bias]) => bias > 0) ||
+    o.repeatPenalty < 1 || o.presencePenalty < 0 || o.frequencyPenalty < 0;
+  if (raises) return 0;
+  let lowered = logitBias.length;
+  for (const { name } of chain) {
+    if (name === "penalties" || name === "dry") {
+      const lastN = name === "dry" ? dryPenaltyLastN : repeatLastN;
+      if (lastN < 0) return 0;
+      lowered += lastN;
+    } else if (name === "top_k") return topK + lowered;
+    else if (name !== "temperature" || temperature > 0) return 0;
+    else break;
+  }
+  return temperature <= 0 ? 1 + lowered : 0;
 }
 
 type Pick = (
@@ -126,7 +142,7 @@ function makePick(
 
   const candidates = new Candidates(vocabSize);
   return (logits, history) => {
-    candidates.reset(logits);
+    candidates.reset(logits, chain[0]?.name !== "top_k");
     for (const filter of filters) filter(candidates, history);
     if (o.temperature <= 0) return checkAllowed(candidates, candidates.best());
     return draw(candidates, random);

@@ -232,6 +232,15 @@ Deno.test("a sampler says how many of the largest logits it needs", () => {
     [{ temperature: 0, typicalP: 0.5, topK: 0 }, 0],
     [{ logitBias: { 3: 1 } }, 0],
     [{ repeatPenalty: 1.1 }, 0],
+    [{ repeatPenalty: 1.1, repeatLastN: 32 }, 72],
+    [{ repeatPenalty: 0.9, repeatLastN: 32 }, 0],
+    [{ repeatPenalty: 1.1, repeatLastN: -1 }, 0],
+    [{ frequencyPenalty: 0.1, repeatLastN: 8, temperature: 0 }, 9],
+    [{ frequencyPenalty: -0.1, repeatLastN: 8 }, 0],
+    [{ dryMultiplier: 1, dryPenaltyLastN: 5, topK: 3 }, 8],
+    [{ logitBias: { 3: -Infinity, 5: -1 } }, 42],
+    [{ logitBias: { 3: -1, 5: 1 } }, 0],
+    [{ logitBias: { 3: -1 }, temperature: 0 }, 2],
     [{ temperature: 0, dryMultiplier: 1 }, 0],
     [{ samplers: ["temperature", "top_k"] }, 0],
   ];
@@ -261,17 +270,31 @@ Deno.test("the largest logits give the tokens that all of them give", () => {
         minP: fc.constantFrom(0, 0.1),
         typicalP: fc.constantFrom(0.5, 1),
         xtcProbability: fc.constantFrom(0, 0.5),
+        repeatPenalty: fc.constantFrom(1, 1.5, 1e6),
+        presencePenalty: fc.constantFrom(0, 0.5, 2),
+        repeatLastN: fc.nat({ max: 6 }),
+        dryMultiplier: fc.constantFrom(0, 1),
+        dryPenaltyLastN: fc.nat({ max: 6 }),
+        logitBias: fc.dictionary(
+          fc.nat({ max: 49 }).map(String),
+          fc.constantFrom(-0.5, -2, 0, -Infinity),
+          { maxKeys: 4 },
+        ),
         seed: fc.nat(),
       }),
       fc.nat({ max: 10 }),
-      (values, options, more) => {
+      fc.array(fc.nat({ max: 9 }), { maxLength: 12 }),
+      (values, options, more, history) => {
         const logits = Float32Array.from(values);
         const { top } = makeSampler(options, logits.length);
-        assert(top === 1 || top === options.topK);
+        if (top === 0) return fc.pre(false);
         const largest = topLogits(logits, top + more);
         const [all, some] = [logits, largest].map((given) => {
           const sampler = makeSampler(options, logits.length);
-          return Array.from({ length: 10 }, () => sampler.sample(given, []));
+          return Array.from(
+            { length: 10 },
+            () => sampler.sample(given, history),
+          );
         });
         assert.deepEqual(some, all);
       },
