@@ -66,7 +66,7 @@ pub unsafe extern "C" fn screen_rows(
         for i in 0..extra {
             let column = columns.add(i).read() as usize;
             let value = if column < first {
-                left_of(row, column)
+                left_of(row, to, column)
             } else {
                 f32::NAN // what its block leaves is not known yet
             };
@@ -155,8 +155,10 @@ unsafe fn copy_groups(
         let to = out.add(g * group_bytes(Q4));
         let squares = squares.add(g * GROUP);
         let mut sums = [zero(); 2];
+        let flips = flips(from);
         let mut upper = |j: usize| {
-            let bytes = load(from.add(16 * j));
+            // Of those without a sign, 128 more than they are: 128 less, the other way round.
+            let bytes = i8x16_sub(v128_xor(load(from.add(16 * j)), flips), flips);
             let rounded = u8x16_add_sat(bytes, i8x16_splat(STEP as i8 / 2));
             let nibbles = v128_and(u16x8_shr(rounded, 4), i8x16_splat(15));
             let rest = i8x16_sub(bytes, i16x8_shl(nibbles, 4));
@@ -172,9 +174,14 @@ unsafe fn copy_groups(
             let (low, high) = (upper(j), upper(4 + j));
             store(to.add(16 * j), v128_or(low, i16x8_shl(high, 4)));
         }
+        let mut flips_of = [0i32; 4];
+        store(flips_of.as_mut_ptr(), flips);
         let mut scales = [0f32; 4];
         for (lane, scale) in scales.iter_mut().enumerate() {
             *scale = f16_to_f32(from.add(BYTES).cast::<u16>().add(lane).read_unaligned());
+            if flips_of[lane] != 0 {
+                *scale = -*scale;
+            }
             let half = f32_to_f16(*scale * STEP as f32);
             to.add(NIBBLES).cast::<u16>().add(lane).write_unaligned(half);
         }
@@ -190,18 +197,46 @@ unsafe fn copy_groups(
     (sum_f32(left) * unit, sum_f32(sum))
 }
 
+/// All ones for the blocks of a group of I8 whose largest byte is above 0: with their signs changed,
+/// the largest takes the nibble of -8, as there is none for 8.
+///
+/// # Safety
+/// `group` is a whole one.
+#[inline(always)]
+unsafe fn flips(group: *const u8) -> v128 {
+    let (mut highest, mut lowest) = (zero(), i8x16_splat(-1));
+    for j in 0..BYTES / 16 {
+        let bytes = load(group.add(16 * j));
+        highest = u8x16_max(highest, bytes);
+        lowest = u8x16_min(lowest, bytes);
+    }
+    // 128 is 0: the distances from it, of which 128 itself never changes its sign.
+    let middle = i8x16_splat(-128);
+    let [up, down] = [u8x16_sub_sat(highest, middle), u8x16_sub_sat(middle, lowest)];
+    let by_block = |mut bytes: v128| {
+        bytes = u8x16_max(bytes, u16x8_shr(bytes, 8));
+        bytes = u8x16_max(bytes, u32x4_shr(bytes, 16));
+        v128_and(bytes, i32x4_splat(255))
+    };
+    i32x4_gt(by_block(up), by_block(down))
+}
+
 /// What `copy_groups` leaves of a column.
 ///
 /// # Safety
-/// `row` has it in a whole group.
+/// `row` has it in a whole group, of which `copy` is the copy.
 #[inline(always)]
-unsafe fn left_of(row: *const u8, column: usize) -> f32 {
-    let group = row.add(column / GROUP * group_bytes(I8));
-    let (lane, i) = (column % GROUP / BLOCK, column % BLOCK);
-    let byte = i32::from(group.add(byte_of(4, lane, i)).read());
-    let nibble = (byte + STEP / 2).min(255) / STEP;
-    let scale = group.add(BYTES).cast::<u16>().add(lane).read_unaligned();
-    (byte - STEP * nibble) as f32 * f16_to_f32(scale)
+unsafe fn left_of(row: *const u8, copy: *const u8, column: usize) -> f32 {
+    let (g, lane, i) = (column / GROUP, column % GROUP / BLOCK, column % BLOCK);
+    let from = row.add(g * group_bytes(I8));
+    let scale_at = |group: *const u8| group.cast::<u16>().add(lane).read_unaligned();
+    let scale = scale_at(from.add(BYTES));
+    let copied = scale_at(copy.add(g * group_bytes(Q4) + NIBBLES));
+    let byte = i32::from(from.add(byte_of(4, lane, i)).read());
+    let is_flipped = (scale ^ copied) >> 15 > 0;
+    let byte = if is_flipped { 256 - byte } else { byte };
+    let rest = byte - STEP * ((byte + STEP / 2).min(255) / STEP);
+    (if is_flipped { -rest } else { rest }) as f32 * f16_to_f32(scale)
 }
 
 /// The root of a sum of squares, or rather more.

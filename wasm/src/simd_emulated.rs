@@ -181,6 +181,18 @@ pub fn v128_bitselect(a: v128, b: v128, choose_a: v128) -> v128 {
     v128_or(v128_and(a, choose_a), v128_and(b, v128_not(choose_a)))
 }
 
+pub fn u8x16_sub_sat(a: v128, b: v128) -> v128 {
+    v128(core::array::from_fn(|i| a.0[i].saturating_sub(b.0[i])))
+}
+
+pub fn u8x16_max(a: v128, b: v128) -> v128 {
+    v128(core::array::from_fn(|i| a.0[i].max(b.0[i])))
+}
+
+pub fn u8x16_min(a: v128, b: v128) -> v128 {
+    v128(core::array::from_fn(|i| a.0[i].min(b.0[i])))
+}
+
 pub fn u8x16_add_sat(a: v128, b: v128) -> v128 {
     v128(core::array::from_fn(|i| a.0[i].saturating_add(b.0[i])))
 }

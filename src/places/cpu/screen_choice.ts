@@ -6,8 +6,12 @@ export type ScreenMode = "auto" | "on" | "off";
 /** All modes. */
 export const screenModes: readonly ScreenMode[] = ["auto", "on", "off"];
 
-/** States that are looked at before rows are copied: shorter texts are not worth it. */
-const leastSeen = 32;
+/** States that are looked at before rows are copied, which costs what hundreds of tokens spare: short texts are not worth it. */
+const leastSeen: Readonly<Record<ScreenMode, number>> = {
+  auto: 96,
+  on: 32,
+  off: Infinity,
+};
 /** Times that are kept of each; their median counts. */
 const timesKept = 7;
 /** What is screened has to be so much faster. */
@@ -37,7 +41,7 @@ export class ScreenChoice {
 
   /** Whether more states are to be looked at. */
   learns(seen: number): boolean {
-    return seen < leastSeen;
+    return seen < leastSeen[this.mode];
   }
 
   /** Whether rows are screened in the step that comes, which picks `k` logits. */
