@@ -5,7 +5,7 @@
 import type { Batch } from "../batch.ts";
 import type { MeasuredGpu } from "../gpu_stats.ts";
 import type { Squares } from "../../plan/schedule.ts";
-import type { GpuSidePlace } from "../place.ts";
+import { after, type GpuSidePlace } from "../place.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
 import { LayerCounts } from "../stats.ts";
 import type { Activity, TraceEvent } from "../trace.ts";
@@ -24,6 +24,7 @@ import {
 } from "./memory/layout.ts";
 import { measure, type Measured } from "./run/measure.ts";
 import type { PlaceContext } from "./run/context.ts";
+import { type Result, TokensAhead } from "./run/tokens_ahead.ts";
 import { ReadBack, type ReadBackKind, type Region } from "./run/read_back.ts";
 import { Residual } from "./run/residual.ts";
 import type { SharedNorm } from "./run/shared_norm.ts";
@@ -57,6 +58,8 @@ export class GpuPlace implements GpuSidePlace {
   #isTraceable = false;
   /** The layer whose h were computed last */
   #layer = 0;
+  /** What the step gives that runs, where it was computed before */
+  #given?: Result;
 
   private constructor(
     readonly buffers: Buffers,
@@ -136,6 +139,7 @@ export class GpuPlace implements GpuSidePlace {
    * @throws {GpuError} where the device has failed
    */
   async measure(): Promise<void> {
+    this.#dropAhead();
     const { attention, feedForward, head, readBack, counters } = this.#parts;
     const products = this.options.forPlan
       ? [attention, feedForward, head].flatMap((part) => part?.streamed ?? [])
@@ -164,21 +168,35 @@ export class GpuPlace implements GpuSidePlace {
 
   writePage(layer: number, page: number, rows: Uint8Array): void {
     this.device.check();
+    this.#dropAhead();
     this.#parts.attention?.writePage(layer, page, rows);
   }
 
   begin(batch: Batch): void {
     this.device.check();
+    const { attention, ahead } = this.#parts;
+    if (this.#commands.trace) this.#dropAhead();
+    this.#given = ahead?.take(batch, (figures) => this.#counters.skip(figures));
+    this.#commands.isIdle = this.#given !== undefined;
+    if (this.#given) return;
     this.#commands.beginStep();
+    this.#upload(batch);
+    attention?.begin(batch, attention.splits(batch));
+  }
+
+  #upload(batch: Batch): void {
     const { step, attention, head } = this.#parts;
-    const splits = attention?.splits(batch) ?? 1;
     step.upload(this.#commands, batch, {
       wanted_count: head?.portion(batch) ?? 0,
       top_count: head?.picked(batch) ?? 0,
       stretch_count: stretchesFor(batch.length),
-      split_count: splits,
+      split_count: attention?.splits(batch) ?? 1,
     });
-    attention?.begin(batch, splits);
+  }
+
+  /** Drops the results that are there before they were asked for. */
+  #dropAhead(): void {
+    this.#parts.ahead?.drop((figures) => this.#counters.skip(figures));
   }
 
   embed(batch: Batch): void {
@@ -286,12 +304,57 @@ export class GpuPlace implements GpuSidePlace {
   }
 
   logits(batch: Batch): Float32Array[] | Promise<Float32Array[]> {
-    const { results } = this.#parts;
+    const { results, ahead } = this.#parts;
+    if (this.#given) return [this.#rowOf(this.#given)];
     if (!results || batch.logitCount === 0) {
       this.submit();
       return [];
     }
-    return results.of(batch);
+    const behind = this.#countBehind(batch);
+    if (behind > 0) return this.#runWith(behind, batch);
+    return after(results.of(batch), (rows) => {
+      if (!this.#commands.trace) ahead?.note(batch, rows[0]);
+      return rows;
+    });
+  }
+
+  /** How many greedy tokens can be computed behind a step: none where something of it went elsewhere. */
+  #countBehind(batch: Batch): number {
+    const { ahead, attention } = this.#parts;
+    const { hasSubmitted, trace } = this.#commands;
+    if (!ahead || hasSubmitted || trace) return 0;
+    const splits = attention?.splits(batch);
+    return ahead.countBehind(
+      batch,
+      (behind) => attention?.splits(behind) === splits,
+    );
+  }
+
+  /** Runs a step and some behind it. */
+  #runWith(
+    behind: number,
+    batch: Batch,
+  ): Float32Array[] | Promise<Float32Array[]> {
+    const { head, readBack } = this.#parts, ahead = this.#parts.ahead!;
+    const { buffer } = head!.region(batch, 1);
+    const region = ahead.run(
+      batch,
+      behind,
+      buffer,
+      (batch) => this.#upload(batch),
+    );
+    return readBack.read(
+      [region],
+      (bytes) => [this.#rowOf(ahead.results(batch, bytes, region))],
+    );
+  }
+
+  /** The row of a result; counts what its step has counted. */
+  #rowOf({ row, figures }: Result): Float32Array {
+    this.#given = undefined;
+    this.#commands.isIdle = false;
+    this.#takeFigures(figures);
+    return row;
   }
 
   /** Frees its buffers, and the device where it is its own. */
@@ -310,15 +373,20 @@ export class GpuPlace implements GpuSidePlace {
 
   /** Reads a region, and the counters with it. */
   #read<T>(region: Region, take: (bytes: ArrayBuffer) => T): T | Promise<T> {
-    const { readBack, counters, feedForward } = this.#parts;
+    const { readBack, counters } = this.#parts;
     const figures = { buffer: counters, bytes: counters.size };
     return readBack.read([region, figures], (bytes) => {
-      this.#counters.take(
-        new Uint32Array(bytes, region.bytes),
-        (layer, single, tiled) => feedForward?.counted(layer, single, tiled),
-      );
+      this.#takeFigures(new Uint32Array(bytes, region.bytes));
       return take(bytes);
     });
+  }
+
+  #takeFigures(figures: Uint32Array): void {
+    const { feedForward } = this.#parts;
+    this.#counters.take(
+      figures,
+      (layer, single, tiled) => feedForward?.counted(layer, single, tiled),
+    );
   }
 
   #makeParts(): Parts {
@@ -354,6 +422,7 @@ export class GpuPlace implements GpuSidePlace {
       attention: hasHeads ? new Attention(context, residual) : undefined,
       feedForward: hasNeurons ? new FeedForward(context, residual) : undefined,
       head,
+      ahead: bytes.ahead > 0 ? new TokensAhead(context) : undefined,
       results: head &&
         new Results(head, step, commands, this.#read.bind(this)),
     };
@@ -368,5 +437,6 @@ interface Parts {
   readonly attention?: Attention;
   readonly feedForward?: FeedForward;
   readonly head?: Head;
+  readonly ahead?: TokensAhead;
   readonly results?: Results;
 }

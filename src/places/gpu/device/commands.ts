@@ -14,7 +14,7 @@ import type { Device } from "./device.ts";
 import type { DeviceTrace } from "./device_trace.ts";
 
 /** A kernel to be run. */
-interface Dispatch {
+export interface Dispatch {
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
   readonly grid: Grid;
@@ -31,6 +31,8 @@ export class Commands {
   readonly counts: Record<keyof GpuCounts, number> = { ...noGpuCounts };
   /** Records when passes run, in a step that is traced */
   trace?: DeviceTrace;
+  /** Whether kernels are left out: of a step whose results are there */
+  isIdle = false;
   #encoder?: GPUCommandEncoder;
   #pass?: GPUComputePassEncoder;
   /** What goes before the encoder's */
@@ -61,11 +63,22 @@ export class Commands {
     this.#repeats = false;
   }
 
+  /** The kernels of a step that has submitted nothing. */
+  get dispatches(): readonly Dispatch[] {
+    return this.#come;
+  }
+
+  /** Whether something of this step is submitted. */
+  get hasSubmitted(): boolean {
+    return this.#submitted > 0;
+  }
+
   dispatch(
     pipeline: GPUComputePipeline,
     group: GPUBindGroup,
     grid: Grid,
   ): void {
+    if (this.isIdle) return;
     const dispatch = { pipeline, group, grid };
     this.counts.dispatches++;
     if (this.#steps) this.#come.push(dispatch);

@@ -47,6 +47,9 @@ export interface LayoutOptions {
   readonly pieceBytes?: number;
 }
 
+/** Greedy tokens whose steps are submitted together, at most. */
+export const aheadTokens = 4;
+
 export type FeedForwardLayout = ReturnType<typeof feedForwardLayout>;
 
 /** One layer; what the place has no part of is left out. */
@@ -128,12 +131,17 @@ export function layoutOf(options: LayoutOptions) {
     // Entries between the levels that pick the largest logits, and those logits
     picked: picked && 2 * rows(logitRows, picking.row),
     top: picked && rows(logitRows, topLogitsRowLength(picked)),
+    // Results of greedy tokens that are computed ahead
+    ahead: picked && isWhole(model, plan)
+      ? aheadTokens * (4 * topLogitsRowLength(1) + counters)
+      : 0,
     // On its way from page to page
     page: Math.max(...pageBytes),
   };
   const staging: StagingLayout[] = [
     { bytes: rows(1, strides.hidden), count: 128 },
     { bytes: rows(1, vocab), count: vocab > 0 ? 8 : 0 },
+    { bytes: bytes.ahead, count: bytes.ahead > 0 ? 8 : 0 },
     {
       bytes: Math.max(
         bytes.x,
@@ -172,6 +180,17 @@ export function layoutOf(options: LayoutOptions) {
       .map(({ bytes, count }) => ({ bytes: bytes + counters, count }))
       .sort((a, b) => a.bytes - b.bytes),
   };
+}
+
+/** Whether a place has all of a model. */
+function isWhole(
+  { headCount, feedForwardSize, vocabSize }: Model,
+  { parts, vocab }: PlacePlan,
+): boolean {
+  return lengthOf(vocab) === vocabSize &&
+    parts.every(({ heads, neurons }) =>
+      lengthOf(heads) === headCount && lengthOf(neurons) === feedForwardSize
+    );
 }
 
 /** Whether anything that is added to the residual is normed before. */
