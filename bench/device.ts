@@ -82,20 +82,25 @@ const report: Report = {
   missing: [],
 };
 
-/** Runs a command of Deno's for so many seconds at most, and gives what it prints. */
-async function deno(seconds: number, ...args: string[]): Promise<string> {
+/** Runs a command of Deno's for so many seconds at most, and gives what it prints, and what it says beside. */
+async function deno(
+  seconds: number,
+  ...args: string[]
+): Promise<{ printed: string; said: string }> {
   const left = (end - performance.now()) / 1e3;
   if (left < Math.min(seconds, 10)) throw new Error("no time was left");
   const signal = AbortSignal.timeout(1e3 * Math.min(seconds, left));
   console.error(`\n> deno ${args.join(" ")}`);
-  const { success, code, stdout } = await new Deno.Command(Deno.execPath(), {
-    args,
-    signal,
-    stderr: "inherit",
-  }).output();
+  const { success, code, stdout, stderr } = await new Deno.Command(
+    Deno.execPath(),
+    { args, signal },
+  ).output();
+  const [printed, said] = [stdout, stderr]
+    .map((bytes) => new TextDecoder().decode(bytes));
+  console.error(said);
   if (signal.aborted) throw new Error(`it took more than ${seconds} s`);
   if (!success) throw new Error(`it ended with ${code}`);
-  return new TextDecoder().decode(stdout);
+  return { printed, said };
 }
 
 const culm = (seconds: number, ...args: string[]) =>
@@ -127,22 +132,21 @@ async function model(
   prompts: string,
   ...args: string[]
 ): Promise<ModelFigures> {
-  const rows: Row[] = JSON.parse(
-    await culm(
-      90,
-      ...["bench", "-m", file, "-t", threads, "-o", "json"],
-      ...["-p", prompts, "-n", size.generated, "-r", size.runs, ...args],
-    ),
+  const { printed } = await culm(
+    90,
+    ...["bench", "-m", file, "-t", threads, "-o", "json"],
+    ...["-p", prompts, "-n", size.generated, "-r", size.runs, ...args],
   );
+  const rows: Row[] = JSON.parse(printed);
   const [single] = rows.filter((row) => row.n_prompt === 0);
   const figures = {
     what,
     rates: Object.fromEntries(
       rows.map((row) => [row.n_prompt || 1, row.avg_ts]),
     ),
-    gpuBytes: single.gpu_bytes ?? 0,
-    submits: single.gpu_submits ?? 0,
-    readBacks: single.gpu_read_backs ?? 0,
+    gpuBytes: single.gpu_bytes,
+    submits: single.gpu_submits,
+    readBacks: single.gpu_read_backs,
   };
   report.models.push(figures);
   return figures;
@@ -166,7 +170,19 @@ const whole = ["--gpu", "require", "--disable-gpu-index"];
 let wholeBytes = 0;
 await part("all on the GPU", async () => {
   const { gpuBytes } = await model("all on the GPU", size.prompts, ...whole);
-  wholeBytes = gpuBytes;
+  wholeBytes = gpuBytes ?? 0;
+});
+await part("a greedy text", async () => {
+  const { said } = await culm(
+    60,
+    ...["generate", "-m", file, "-p", "Once", "--temp", "0", "--ignore-eos"],
+    ...["-n", `${4 * Number(size.generated)}`, "-t", threads, ...whole],
+  );
+  const [, rate] = /^ +eval time =.* ([\d.]+) tokens per second/m.exec(said)!;
+  report.models.push({
+    what: "all on the GPU, a greedy text",
+    rates: { 1: Number(rate) },
+  });
 });
 await part("the CPU alone", async () => {
   await model("the CPU alone", size.cpuPrompts, "--gpu", "off");
@@ -190,7 +206,7 @@ await part("all on the GPU, dense", async () => {
   await model("all on the GPU, dense", "0", ...whole, ...dense);
 });
 await part("kernels by themselves", async () => {
-  const printed = await deno(
+  const { printed } = await deno(
     100,
     ...["run", "--allow-env=XDG_RUNTIME_DIR", "bench/gpu.ts", ...size.kernels],
   );

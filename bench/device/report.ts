@@ -5,10 +5,10 @@ export interface ModelFigures {
   readonly what: string;
   /** Tokens a second, by the number of tokens in a prompt; of single tokens under 1 */
   readonly rates: Readonly<Record<number, number>>;
-  readonly gpuBytes: number;
+  readonly gpuBytes?: number;
   /** Of a single token */
-  readonly submits: number;
-  readonly readBacks: number;
+  readonly submits?: number;
+  readonly readBacks?: number;
 }
 
 export interface Report {
@@ -34,8 +34,8 @@ export function render(
     figures.what,
     rate(figures, 1),
     ...prompts.map((count) => rate(figures, count)),
-    (figures.gpuBytes / 2 ** 30).toFixed(2),
-    `${figures.submits}, ${figures.readBacks}`,
+    figures.gpuBytes ? (figures.gpuBytes / 2 ** 30).toFixed(2) : "",
+    figures.submits ? `${figures.submits}, ${figures.readBacks}` : "",
   ]);
   const table = tableOf([
     "tokens a second",
