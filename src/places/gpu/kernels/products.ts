@@ -152,10 +152,18 @@ export const mulMatVecQ = (types: readonly PackedType[], subgroups: boolean) =>
       ...product.overrides,
       ...workgroups.all,
       columns: 1,
+      lane_units: 1,
       /** 0 with one column, that of tiles otherwise */
       counter_set: 0,
     },
   }) satisfies Kernel;
+
+/** Units of a row of so many groups that an invocation reads at once, with one token. */
+export function laneUnits(groups: number, isMasked: boolean): number {
+  const each = Math.ceil(8 * groups / workgroups.all.lanes);
+  if (isMasked) return each > 2 ? 4 : 1;
+  return each > 1 ? 2 : 1;
+}
 
 export function mulMatVecGrid(
   rows: number,

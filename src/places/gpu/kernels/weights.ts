@@ -170,13 +170,18 @@ fn ${
     }
   } else if (mask == mask_all) {
     if (wanted.x) {
-      let next = select(0u, lanes, at + lanes < count);
       ${units("a", (i) => `row + ${i}u, unit`, "      ")}
-      ${units("b", (i) => `row + ${i}u, unit + next`, "      ")}
-      let block = block_at(at);
-      let other = block_at(at + next);
-      total.a += ${dots("a", "block")};
-      total.a += select(vec4f(), ${dots("b", "other")}, next > 0u);
+      if (lane_units > 1u) {
+        let next = select(0u, lanes, at + lanes < count);
+        ${units("b", (i) => `row + ${i}u, unit + next`, "        ")}
+        let block = block_at(at);
+        let other = block_at(at + next);
+        total.a += ${dots("a", "block")};
+        total.a += select(vec4f(), ${dots("b", "other")}, next > 0u);
+      } else {
+        let block = block_at(at);
+        total.a += ${dots("a", "block")};
+      }
     }
   } else {
     if (wanted.x) { total.a.x = ${
@@ -196,12 +201,16 @@ fn ${
   // What lies behind the last block is the first once more, and counts nothing.
   let is_there = vec4u(at) + steps < vec4u(count);
   let by = select(vec4u(), steps, is_there);
-  ${units("a", (i) => `row, unit + by[${i}]`, "  ")}
   var total = sum;
-  ${
+  if (lane_units > 1u) {
+    ${units("a", (i) => `row, unit + by[${i}]`, "    ")}
+    ${
     four.map((i) =>
       `total += select(0.0, dot_block(a${i}, block_at(at + by[${i}]), ${halves}), is_there[${i}]);`
-    ).join("\n  ")
+    ).join("\n    ")
+  }
+  } else {
+    total += dot_block(${integers}(row, unit), block_at(at), ${halves});
   }
   return total;
 }`;

@@ -6,6 +6,7 @@ import {
   columnCounts,
   epilogues,
   fewTokens,
+  laneUnits,
   masks,
   mulMat,
   mulMatGrid,
@@ -129,7 +130,7 @@ export class Product {
       epilogue: epilogues[options.epilogue ?? "store"],
     };
     this.#variants = areIntegers(types)
-      ? integerVariants(pipelines, types, overrides)
+      ? integerVariants(pipelines, types, overrides, matrix.groups)
       : floatVariants(pipelines, types, overrides);
     // Those for a token and for a prompt; others are compiled when they are first used.
     for (const i of [0, -1]) {
@@ -200,18 +201,21 @@ function integerVariants(
   pipelines: Pipelines,
   types: readonly PackedType[],
   overrides: Overrides,
+  groups: number,
 ): Variant[] {
+  const isMasked = overrides.mask !== masks.all;
   const kernel = mulMatVecQ(types, pipelines.subgroups);
   const few = columnCounts.map((columns): Variant => {
-    const isAll = columns === 1 && overrides.mask === masks.all;
-    const workgroup = isAll ? "all" : "pairs";
+    const workgroup = columns > 1 || isMasked ? "pairs" : "all";
     return {
       most: columns,
       compile: () =>
         pipelines.get(kernel, {
           ...overrides,
           ...workgroups[workgroup],
-          ...columns > 1 ? tileCounters : {},
+          ...columns > 1
+            ? tileCounters
+            : { lane_units: laneUnits(groups, isMasked) },
           columns,
         }),
       gridOf: (rows) => mulMatVecGrid(rows, workgroup),
