@@ -89,7 +89,10 @@ export {
   readPowerInferProfile,
 } from "./src/plan/powerinfer_profile.ts";
 export { profileOf, reorderNeurons } from "./src/plan/reorder.ts";
-export { measureMachine } from "./src/places/measure_machine.ts";
+export {
+  measureMachine,
+  type MeasureOptions,
+} from "./src/places/measure_machine.ts";
 export {
   deviceBytes,
   type LayoutOptions,

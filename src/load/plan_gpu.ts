@@ -100,7 +100,10 @@ async function gpuPlanner(
   if (gpuIndex) checkGpuIndex(gpuIndex, model);
   const machine = found.isSoftware
     ? undefined
-    : await measureMachine(model, threads, true, places.sparsity);
+    : await measureMachine(model, threads, true, {
+      sparsity: places.sparsity,
+      ratesOnly: true,
+    });
   return (gpuBytes) => {
     const share = (machine: Machine) =>
       solveFor(machine, { ...places, gpuBytes }, options);

@@ -14,12 +14,14 @@ import { GpuError, PlaceError } from "../errors.ts";
 import { type PlacePlan, splitEvenly } from "../plan/plan.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import { missingForThreads } from "../platform/threads.ts";
-import { pagePositions } from "./batch.ts";
+import { pagePositions, pagesFor } from "./batch.ts";
+import { kvPositionBytes } from "./cache_type.ts";
 import type { MeasuredGpu } from "./gpu_stats.ts";
 import { probeModel, zeros } from "./probe_model.ts";
 import { bytesRead, sumCounts } from "./stats.ts";
 import { type StartOptions, startTeam } from "./start.ts";
 import type { Team, TeamOptions } from "./team.ts";
+import type { Lane } from "./trace.ts";
 import { PlaceService } from "./threads/place_service.ts";
 import { PlaceWorker } from "./threads/thread_team.ts";
 
@@ -32,9 +34,17 @@ const transfer = 12e6;
 /** Neurons of the layer that a GPU is measured on, at most: it takes little of its memory. */
 const gpuNeurons = 2048;
 
+/** How a machine is measured. */
+export interface MeasureOptions {
+  /** How rows lie. Default: as in mode `exact`. */
+  readonly sparsity?: Sparsity;
+  /** Measures how fast rows are read alone: what a split between CPU and GPU hangs on, in half the time. */
+  readonly ratesOnly?: boolean;
+}
+
 /**
- * Measures `threads` CPU threads, with rows as `sparsity` has them lie, and, where
- * `withGpu` says so, the GPU, one after the other, in about a second.
+ * Measures `threads` CPU threads and, where `withGpu` says so, the GPU, one
+ * after the other, in about a second.
  *
  * @throws {GpuError} where the GPU fails
  */
@@ -42,9 +52,9 @@ export async function measureMachine(
   model: Model,
   threads: number,
   withGpu: boolean,
-  sparsity: Sparsity = { mode: "exact" },
+  options: MeasureOptions = {},
 ): Promise<Machine> {
-  const cpu = await measureCpu(model, threads, sparsity);
+  const cpu = await measureCpu(model, threads, options);
   return withGpu ? { cpu, gpu: await measureGpu(model, threads) } : { cpu };
 }
 
@@ -55,21 +65,19 @@ export async function measureMachine(
  */
 const cpuBytes = 2 ** 29, cpuThreadBytes = 2 ** 26;
 
-/** ms that are spent on steps, and steps that are run, at least. */
-const stepsMs = 60, leastSteps = 6;
-/** Steps that are run where one takes less than so many ms: they are compiled later. */
-const shortSteps = 36, shortMs = 6;
+/** ms that are spent on steps, and steps that are run, at least: code is compiled in the first half. */
+const stepsMs = 150, leastSteps = 8;
 
 /** Positions that a measured token reads. */
-const positions = 512;
+const positions = 256;
 
 /** On layers as large as the model's own, by all threads at once. */
 async function measureCpu(
   model: Model,
   threads: number,
-  { mode }: Sparsity,
+  { sparsity, ratesOnly = false }: MeasureOptions,
 ): Promise<Cpu> {
-  const predicts = mode === "predictor";
+  const predicts = sparsity?.mode === "predictor";
   const bytes = bytesOfTensors(Object.values(model.layers[0]));
   const layers = Math.min(
     model.layers.length,
@@ -80,41 +88,73 @@ async function measureCpu(
   await using team = await startTeam(
     zeros,
     threads,
-    optionsFor(probe, contextSize, predicts),
+    {
+      ...optionsFor(probe, contextSize, predicts),
+      forPlan: !ratesOnly,
+    },
   );
   const rates = sumOfRates(team.rates);
-  return { ...rates, layerMs: await measureLayer(team, rates.stream) };
+  return ratesOnly
+    ? rates
+    : { ...rates, ...await measureSteps(team, rates.stream) };
 }
 
 /**
- * What a layer takes beside reading its rows, in ms: what a step takes longer
- * than the bytes that it reads. In a model of zeros no neuron fires.
+ * Whole steps of one token behind as many as the context has: how fast they read
+ * keys and values, and what they take beside reading. In a model of zeros no
+ * neuron fires.
  */
-async function measureLayer(team: Team, stream: number): Promise<number> {
-  const { batch, counts, options: { model } } = team;
-  const layers = model.layers.length;
-  await team.reserve(1);
+async function measureSteps(
+  team: Team,
+  stream: number,
+): Promise<Pick<Cpu, "cache" | "layerMs">> {
+  const { batch, counts, options: { model, limits, cacheType } } = team;
+  const pages = batch.pagesPerSequence, layers = model.layers.length;
+  await team.reserve(pages);
   batch.length = 1;
   batch.wantLogits[0] = 1;
-  const read = () => bytesRead(sumCounts(counts, 0));
-  const rest: number[] = [];
-  let shortest = Infinity;
-  const run = async () => {
-    const before = read();
+  for (let page = 0; page < pages; page++) batch.pages[page] = page;
+  // What was never written is read from one page of the system's.
+  batch.copyCount = pages - 1;
+  batch.copies.forEach((_, i) => batch.copies[i] = i % 2 && (i + 1) / 2);
+  const before = bytesRead(sumCounts(counts, 0));
+  await team.run();
+  const weightMs = (bytesRead(sumCounts(counts, 0)) - before) / stream;
+  batch.copyCount = 0;
+  batch.positions[0] = limits.contextSize - 1;
+  const stepMs = await typicalStepMs(team);
+  const attentionMs = await measureAttention(team);
+  const read = model.attention.reduce(
+    (sum, { window = Infinity }) => sum + Math.min(window, limits.contextSize),
+    0,
+  );
+  const kvBytes = read * model.kvHeadCount *
+    kvPositionBytes(cacheType, model.headSize);
+  return {
+    cache: attentionMs > 0 ? kvBytes / attentionMs : stream,
+    layerMs: Math.max(0, stepMs - weightMs - attentionMs) / layers,
+  };
+}
+
+async function typicalStepMs(team: Team): Promise<number> {
+  const steps: number[] = [];
+  const start = performance.now();
+  while (steps.length < leastSteps || performance.now() - start < stepsMs) {
     const start = performance.now();
     await team.run();
-    const ms = performance.now() - start;
-    shortest = Math.min(shortest, ms);
-    rest.push(ms - (read() - before) / stream);
-  };
-  const start = performance.now();
-  do await run(); while (
-    performance.now() - start < stepsMs ||
-    rest.length < (shortest < shortMs ? shortSteps : leastSteps)
-  );
-  // Code is compiled in the first half; whatever disturbs a step makes it longer.
-  const warm = rest.slice(rest.length >> 1).sort((a, b) => a - b);
-  return Math.max(0, warm[Math.round(0.25 * (warm.length - 1))]) / layers;
+    steps.push(performance.now() - start);
+  }
+  const warm = steps.slice(steps.length >> 1).sort((a, b) => a - b);
+  return warm[warm.length >> 1];
+}
+
+/** ms of a step that go into scores and weighted sums: weights that were read since have driven keys and values out of caches. */
+async function measureAttention(team: Team): Promise<number> {
+  let lanes: readonly Lane[] = [];
+  await team.run((traced) => lanes = traced);
+  const kernels = lanes.flatMap(({ profile }) => profile?.work ?? [])
+    .filter(({ work }) => work === "attention");
+  return kernels.reduce((sum, { ms }) => sum + ms, 0) / lanes.length;
 }
 
 /** On one layer, in a worker, where its results may be read sooner. */
@@ -141,7 +181,8 @@ function optionsFor(
     sparsity: predicts
       ? { mode: "predictor", threshold: 1 }
       : { mode: "exact" },
-    limits: { tokens: 1, contextSize },
+    // A step writes all pages.
+    limits: { tokens: pagesFor(contextSize), contextSize },
     cacheType: "f16",
     measureRecall: false,
     forPlan: true,

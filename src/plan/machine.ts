@@ -25,7 +25,7 @@ export interface Cpu extends CpuRates {
 }
 
 /** How fast a CPU place is, and with which kernels, measured on its own weights. */
-export interface Rates extends Omit<Cpu, "layerMs"> {
+export interface Rates extends Pick<Cpu, "stream" | "pick" | "sum"> {
   /** Of a prompt's products in tiles, from a cache: bytes of rows times tokens */
   readonly tiles: number;
   /**
@@ -43,14 +43,15 @@ export interface Rates extends Omit<Cpu, "layerMs"> {
 }
 
 /** The rates of all places together. */
-export function sumOfRates(rates: readonly Rates[]): Omit<Cpu, "layerMs"> {
+export function sumOfRates(
+  rates: readonly Rates[],
+): Pick<Cpu, "stream" | "pick" | "sum"> {
   const total = (of: (place: Rates) => number) =>
     rates.reduce((sum, place) => sum + of(place), 0);
   return {
     stream: total(({ stream }) => stream),
     pick: total(({ pick }) => pick),
     sum: total(({ pick, sum = pick }) => sum),
-    cache: total(({ stream, cache = stream }) => cache),
   };
 }
 

@@ -31,7 +31,7 @@ export async function machineHere(
     model,
     threads,
     gpu !== undefined,
-    sparsity,
+    { sparsity },
   );
   const cpu = `this machine, measured: ${threads} thread${
     threads === 1 ? "" : "s"

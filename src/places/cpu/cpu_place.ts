@@ -30,7 +30,7 @@ import {
   type CpuPlaceOptions,
   isDense,
 } from "./options.ts";
-import { measureForPlan } from "./plan_rates.ts";
+import { measureSums } from "./plan_rates.ts";
 import {
   chooseKernels,
   measureRates,
@@ -137,15 +137,14 @@ export class CpuPlace implements CpuSidePlace {
       bank.feedForward = new FeedForward(options, bank, counters, this.rates);
     }
     if (options.forPlan) {
-      const { contextSize } = options.limits;
-      this.rates = { ...this.rates, ...measureForPlan(this, contextSize) };
+      this.rates = { ...this.rates, sum: measureSums(this) };
     }
   }
 
-  /** Layers that it has neurons and heads of. */
+  /** Layers that it has neurons of. */
   get layers(): number[] {
-    return this.options.plan.parts.flatMap(({ heads, neurons }, layer) =>
-      lengthOf(heads) > 0 && lengthOf(neurons) > 0 ? layer : []
+    return this.options.plan.parts.flatMap(({ neurons }, layer) =>
+      lengthOf(neurons) > 0 ? layer : []
     );
   }
 

@@ -33,7 +33,7 @@ export interface CpuPlaceOptions {
   readonly screenHead?: ScreenMode;
   /** How fast its rows are read, and by which kernels; measured where left out. */
   readonly rates?: Rates;
-  /** Measure what only a plan requires: how fast rows of down are added up, and keys and values read; a GPU's speed. Takes a while. */
+  /** Measure what only a plan requires: how fast rows of down are added up, a GPU's speed. Takes a while. */
   readonly forPlan?: boolean;
 }
 
