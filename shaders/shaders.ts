@@ -1095,7 +1095,8 @@ fn dot_units(a: array<vec4f, 8>, b: array<vec4f, 8>) -> f32 {
 export const mul_mat_vec_q: string = `// out[token][row] = matrix[row] · x[token] in integers, of a token, or of up to
 // \`columns\` (2, 4 or 8) for which weights are read and unpacked once. The workgroup
 // has \`lanes\` invocations for \`rows\` times \`rows_each\` rows: lanes read neighbouring
-// units of a row. Before, all of them make blocks of a stretch of x. A row's sum has
+// units of a row, \`lane_units\` at once, so that their reads wait together. Before, all
+// of them make blocks of a stretch of x. A row's sum has
 // the same order whatever \`columns\` is.
 
 // Blocks of a stretch, of all columns together
@@ -1108,13 +1109,6 @@ var<workgroup> lane_sums: array<vec4f, stretch_blocks>;
 // Sums of one token and four rows: a; of one row's four tokens and four more: a and
 // b, of the next row's: c and d
 struct Sums { a: vec4f, b: vec4f, c: vec4f, d: vec4f }
-
-// Units of a row that an invocation reads at once, so that their reads wait
-// together: with several rows, or several tokens, there are fewer.
-fn lane_units() -> u32 {
-  if (columns > 1u) { return 1u; }
-  return select(4u, 2u, mask == mask_all);
-}
 
 @compute @workgroup_size(lanes, rows)
 fn main(
@@ -1141,7 +1135,7 @@ fn main(
       lane_sums[to] = made.by;
     }
     workgroupBarrier();
-    for (var at = id.x; at < count; at += lanes * lane_units()) {
+    for (var at = id.x; at < count; at += lanes * lane_units) {
       sums = add_rows(row, sums, first + at, at, count, wanted);
     }
     if (normed) {
