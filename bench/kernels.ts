@@ -3,9 +3,11 @@
  * in DRAM, plainly and while multiplying it with one token, beside the speed of
  * a prompt's products from cache.
  *
- * Run: `deno task bench:kernels [--workers=2] [--gigabytes=1] [--runs=7] [--kinds=Q4,I8] [--variant=0..3]`
+ * Run: `deno task bench:kernels [--workers=2] [--gigabytes=1] [--runs=7] [--kinds=Q4,I8] [--variant=0..7] [--largest=0.05,0.0003]`
  *
- * The variant is what `choose` takes: 1 for more rows side by side, 2 for nibbles summed in i32.
+ * The variant is what `choose` takes: 1 for more rows side by side, 2 for nibbles summed in i32,
+ * 4 for those of several tokens. Each kind is measured with weights whose largest of 32 is about
+ * as large as each of `largest`: of the smaller one, scales are subnormal halves.
  *
  * @module
  */
@@ -25,6 +27,7 @@ const { values: options } = parseArgs({
     kinds: { type: "string" },
     simd128: { type: "boolean", default: false },
     variant: { type: "string", default: "0" },
+    largest: { type: "string", default: "0.05,0.0003" },
   },
 });
 
@@ -35,8 +38,8 @@ const runs = Number(options.runs);
 const nTokens = 128;
 const variant = Number(options.variant);
 
-// What the weights of a model are like: their deviation, and the largest of 32.
-const deviation = 0.02, largest = 0.05;
+/** What halves of blocks are of the largest of their 32 weights, and weights' deviation. */
+const deviation = 0.4;
 
 const of = (
   weights: number,
@@ -46,17 +49,17 @@ const of = (
 ) => ({ weights, bytes, size, halves });
 
 const kinds: Kind[] = [
-  { name: "Q4", kind: 2, ggmlType: 2, block: of(32, 18, largest / 8, 0) },
-  { name: "Q4M", kind: 3, ggmlType: 3, block: of(32, 20, largest / 8, 0, 2) },
-  { name: "Q4K", kind: 4, ggmlType: 12, block: of(256, 144, 1e-3, 0, 2) },
-  { name: "IQ4", kind: 5, ggmlType: 20, block: of(32, 18, largest / 113, 0) },
-  { name: "IQ4XS", kind: 5, ggmlType: 23, block: of(256, 136, 1e-5, 0) },
+  { name: "Q4", kind: 2, ggmlType: 2, block: of(32, 18, 1 / 8, 0) },
+  { name: "Q4M", kind: 3, ggmlType: 3, block: of(32, 20, 1 / 8, 0, 2) },
+  { name: "Q4K", kind: 4, ggmlType: 12, block: of(256, 144, 0.02, 0, 2) },
+  { name: "IQ4", kind: 5, ggmlType: 20, block: of(32, 18, 1 / 113, 0) },
+  { name: "IQ4XS", kind: 5, ggmlType: 23, block: of(256, 136, 2e-4, 0) },
   { name: "FP4", kind: 6, ggmlType: 39, block: of(32, 17, 0) },
-  { name: "IQ3", kind: 7, ggmlType: 18, block: of(256, 98, 1e-4, 0) },
-  { name: "I8", kind: 11, ggmlType: 8, block: of(32, 34, largest / 127, 0) },
-  { name: "I8M", kind: 12, ggmlType: 7, block: of(32, 24, largest / 16, 0, 2) },
-  { name: "I8H", kind: 13, ggmlType: 14, block: of(256, 210, 1e-5, 208) },
-  { name: "I8HM", kind: 14, ggmlType: 10, block: of(256, 84, 2e-3, 80, 82) },
+  { name: "IQ3", kind: 7, ggmlType: 18, block: of(256, 98, 2e-3, 0) },
+  { name: "I8", kind: 11, ggmlType: 8, block: of(32, 34, 1 / 127, 0) },
+  { name: "I8M", kind: 12, ggmlType: 7, block: of(32, 24, 1 / 16, 0, 2) },
+  { name: "I8H", kind: 13, ggmlType: 14, block: of(256, 210, 2e-4, 208) },
+  { name: "I8HM", kind: 14, ggmlType: 10, block: of(256, 84, 0.04, 80, 82) },
   { name: "F16", kind: 1, ggmlType: 1, block: of(1, 2, deviation, 0) },
   { name: "F32", kind: 0, ggmlType: 0, block: of(1, 4, deviation) },
 ].filter(({ name }) => options.kinds?.split(",").includes(name) ?? true);
@@ -123,16 +126,22 @@ console.log(
     `GB/s of one worker and of ${count}, ratio to the plain read, and GMAC/s at ${nTokens} tokens`,
 );
 console.log(
-  "kind    read   dot  ratio  axpy |  read   dot  ratio  axpy | GMAC/s L2    L3",
+  "kind   largest   read   dot  ratio  axpy |  read   dot  ratio  axpy | GMAC/s L2    L3",
 );
 const text = (x: number, digits = 1, width = 6) =>
   x.toFixed(digits).padStart(width);
-for (const kind of kinds) {
+const measured = kinds.flatMap((kind) =>
+  options.largest.split(",").map(Number).map((largest) => {
+    const { block } = kind, size = block.size * largest;
+    return { largest, kind: { ...kind, block: { ...block, size } } };
+  })
+);
+for (const { largest, kind } of measured) {
   const workers = Array.from({ length: count }, () => new Bench());
   await Promise.all(
     workers.map((w) => w.run({ do: "load", module, variant, kind, k, bytes })),
   );
-  let line = kind.name.padEnd(6);
+  let line = kind.name.padEnd(6) + String(largest).padStart(8) + " ";
   for (const group of new Set([1, count])) {
     const [read, decode, axpy] = await rates(
       workers.slice(0, group),
