@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { load } from "../../../mod.ts";
 import { quantise } from "../../../src/formats/ggml/quantise.ts";
-import { loadKernels } from "../../../src/kernels/kernels.ts";
+import { compileKernels } from "../../../src/kernels/kernels.ts";
 import { Activations, PackedMatrix } from "../../../src/kernels/matrix.ts";
 import { instantiate, WasmMemory } from "../../../src/kernels/memory.ts";
 import type { Model } from "../../../src/model/model.ts";
@@ -14,7 +14,10 @@ import { tinyBamboo } from "../../../tiny/tiny.ts";
 import { randomModel } from "../../helpers/random_model.ts";
 import { seededGaussian, seededRandom } from "../../helpers/seeded_random.ts";
 
-const { module } = await loadKernels();
+const modules = [
+  await compileKernels("relaxed"),
+  await compileKernels("simd128"),
+];
 
 type Fill = (row: number, column: number, gaussian: () => number) => number;
 
@@ -67,7 +70,7 @@ function makeHeads({ type, rows, columns, fill, scale, cap, seed }: Problem) {
     (_, i) => fill(Math.floor(i / columns), i % columns, gaussian),
   );
   const bytes = quantise(type, weights);
-  const memory = new WasmMemory(instantiate(module));
+  const memory = new WasmMemory(instantiate(modules[seed % 2]));
   const output = new PackedMatrix(memory, {
     tensor: {
       name: "output.weight",
@@ -115,6 +118,8 @@ for (const [name, fill] of Object.entries(heads)) {
       { type: "Q8_0", rows: 1211, columns: 320, fill, seed: 1 },
       { type: "Q6_K", rows: 611, columns: 256, fill, scale: 0.7, seed: 2 },
       { type: "Q8_0", rows: 700, columns: 96, fill, cap: 5, seed: 3 },
+      { type: "Q8_0", rows: 800, columns: 352, fill, cap: 5, seed: 6 },
+      { type: "Q6_K", rows: 300, columns: 256, fill, seed: 5 },
       { type: "Q8_0", rows: 70, columns: 32, fill, cap: 30, scale: 3, seed: 4 },
     ];
     for (const problem of problems) {
