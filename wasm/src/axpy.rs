@@ -15,7 +15,7 @@ use crate::float::Floats;
 use crate::groups::Groups;
 use crate::i8::Bytes;
 use crate::layout::{self, GROUP};
-use crate::matmul::{with_rows, Rows};
+use crate::matmul::{chosen, with_rows, Rows, SUM_I32};
 use crate::q4::Nibbles;
 use crate::simd::*;
 use crate::table::Numbers;
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn axpy_rows(
     out_stride: usize,
 ) -> u32 {
     let call = Call { w, w_row_bytes, order: core::ptr::null(), k, h, h_stride };
-    with_rows!(kind, false, sum(&call, n_rows, n_tokens, out, out_stride))
+    with_rows!(kind, chosen(SUM_I32), sum(&call, n_rows, n_tokens, out, out_stride))
 }
 
 /// # Safety
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn axpy_groups(
     let mut first = 0;
     while !groups.done() {
         let end = ends.add(groups.index()).read() as usize;
-        read += with_rows!(kind, false, add_group(&call, first..end, n_tokens, &groups));
+        read += with_rows!(kind, chosen(SUM_I32), add_group(&call, first..end, n_tokens, &groups));
         groups.next();
         first = end;
     }

@@ -66,6 +66,19 @@ impl<const N: usize> Coefficients<N> {
         })
     }
 
+    /// Rows `first` to `first` + 3 as i8, a word by block; zero where there are no such rows.
+    #[inline(always)]
+    pub fn four(&self, first: usize) -> v128 {
+        if first >= N {
+            return zero();
+        }
+        let [a, b, c, d] = [0, 1, 2, 3].map(|r| self.integers[first + r]);
+        let byte = i32x4_splat(0xff);
+        let low = v128_or(v128_and(a, byte), i32x4_shl(v128_and(b, byte), 8));
+        let high = v128_or(v128_and(c, byte), i32x4_shl(d, 8));
+        v128_or(low, i32x4_shl(high, 16))
+    }
+
     /// -8 times the sum as i16, repeated for every column of a block: for blocks 0 and 1, and for
     /// blocks 2 and 3.
     #[inline(always)]

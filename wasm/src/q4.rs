@@ -13,7 +13,7 @@
 //! of a group may be the last, as far as the compiler knows, and so is a block of its own: in one
 //! block it would sort the products by sums, for which everything else is spilled.
 
-use crate::coefficients::{add4, broadcast, quantise};
+use crate::coefficients::{add4, broadcast, quantise, Coefficients};
 use crate::f16::{load2_raw_f16_twice, load4_raw_f16, widen_raw, HALF_BITS, REBIAS, RESTORE};
 use crate::layout::activation::{self, BYTES, LARGE_SCALES, LARGE_SUMS, OFFSETS, SCALES, SUMS};
 use crate::layout::{
@@ -200,19 +200,17 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
         }
     }
 
-    /// As `add`, of a group or of half of one.
+    /// The coefficients of a group's rows, or of half of one's, and the sum of their mins' parts.
     ///
     /// # Safety
     /// As for `Rows::add`, where the group is whole, or half.
     #[inline(always)]
-    unsafe fn add_group<const IS_HALF: bool, const N: usize>(
+    unsafe fn coefficients<const IS_HALF: bool, const N: usize>(
         rows: &[*const u8; N],
         offset: usize,
         h: &[f32; N],
-        out: *mut f32,
-    ) {
+    ) -> (Coefficients<N>, v128) {
         let nibbles = if IS_HALF { NIBBLES / 2 } else { NIBBLES };
-        let offset = Self::HEAD + offset;
         let mut min = zero();
         let c: [v128; N] = core::array::from_fn(|r| {
             let [scale, row_min] = Self::scales::<IS_HALF>(rows[r].add(offset + nibbles));
@@ -222,7 +220,104 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
             }
             f32x4_mul(h, scale)
         });
-        let coefficients = quantise::<127, N>(&c);
+        (quantise::<127, N>(&c), min)
+    }
+
+    /// As `add`, of a group or of half of one: products of four rows side by side, summed in i32.
+    ///
+    /// # Safety
+    /// As for `Rows::add`, where the group is whole, or half.
+    #[inline(always)]
+    unsafe fn add_fours<const IS_HALF: bool, const N: usize>(
+        rows: &[*const u8; N],
+        offset: usize,
+        h: &[f32; N],
+        out: *mut f32,
+    ) {
+        let (coefficients, min) = Self::coefficients::<IS_HALF, N>(rows, offset, h);
+        let fours = [0, 4, 8].map(|first| coefficients.four(first));
+        // 8 times the sum of the coefficients, by block.
+        let mut eight = zero();
+        if !Self::MIN {
+            for four in fours {
+                eight = dot_i7_i32(four, i8x16_splat(8), eight);
+            }
+        }
+        let first = broadcast(i32x4_sub(zero(), eight));
+        let fours = fours.map(broadcast);
+        let scales = broadcast(coefficients.scale);
+        let mins = broadcast(min);
+        let mask = opaque(i8x16_splat(15));
+        // Four rows may be the last, as far as the compiler knows, and so are a block of their own: in
+        // one block it would sort the products by sums, for which V8 spills everything else.
+        let end = opaque(N);
+        for j in 0..if IS_HALF { 2 } else { 4 } {
+            // Of a vector's quarters, each of four columns: of blocks 0 to 3, or in a half group
+            // of blocks 0 and 1, and of the columns that follow; of low and of high nibbles.
+            let block = |quarter: usize| if IS_HALF { quarter % 2 } else { quarter };
+            let mut sums = [0, 1, 2, 3].map(|quarter| [first[block(quarter)]; 2]);
+            let at = offset + 16 * j;
+            let of = |q: usize| [0, 1, 2, 3].map(|quarter| fours[q][block(quarter)]);
+            Self::add_four_rows::<0, N>(rows, at, of(0), mask, &mut sums);
+            if N > 4 && end > 4 {
+                Self::add_four_rows::<4, N>(rows, at, of(1), mask, &mut sums);
+                if end > 8 {
+                    Self::add_four_rows::<8, N>(rows, at, of(2), mask, &mut sums);
+                }
+            }
+            for (quarter, sums) in sums.into_iter().enumerate() {
+                let column = if IS_HALF { 4 * (2 * j + quarter / 2) } else { 4 * j };
+                let block = block(quarter);
+                for (half, sum) in sums.into_iter().enumerate() {
+                    let out = out.add(BLOCK * block + 16 * half + column);
+                    Self::add_four(out, scales[block], f32x4_convert_i32x4(sum), mins[block]);
+                }
+            }
+        }
+    }
+
+    /// Adds the products of four rows from row `FIRST` on, a vector of each, with the coefficients
+    /// of its quarters to their sums.
+    ///
+    /// # Safety
+    /// There are 16 bytes at `at`.
+    #[inline(always)]
+    unsafe fn add_four_rows<const FIRST: usize, const N: usize>(
+        rows: &[*const u8; N],
+        at: usize,
+        coefficients: [v128; 4],
+        mask: v128,
+        sums: &mut [[v128; 2]; 4],
+    ) {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|r| load(rows[FIRST + r].add(at)));
+        let low = [i8x16_interleave_low(a, b), i8x16_interleave_low(c, d)];
+        let high = [i8x16_interleave_high(a, b), i8x16_interleave_high(c, d)];
+        let quarters = [
+            i16x8_interleave_low(low[0], low[1]),
+            i16x8_interleave_high(low[0], low[1]),
+            i16x8_interleave_low(high[0], high[1]),
+            i16x8_interleave_high(high[0], high[1]),
+        ];
+        for i in 0..4 {
+            let [low, high] = masked_nibbles(quarters[i], mask);
+            sums[i][0] = dot_i7_i32(coefficients[i], low, sums[i][0]);
+            sums[i][1] = dot_i7_i32(coefficients[i], high, sums[i][1]);
+        }
+    }
+
+    /// The same with products of pairs of rows, summed in i16.
+    ///
+    /// # Safety
+    /// As for `Rows::add`, where the group is whole, or half.
+    #[inline(always)]
+    unsafe fn add_pairs<const IS_HALF: bool, const N: usize>(
+        rows: &[*const u8; N],
+        offset: usize,
+        h: &[f32; N],
+        out: *mut f32,
+    ) {
+        let nibbles = if IS_HALF { NIBBLES / 2 } else { NIBBLES };
+        let (coefficients, min) = Self::coefficients::<IS_HALF, N>(rows, offset, h);
         let pairs = coefficients.bytes();
         // Of blocks 0 and 1, then of 2 and 3.
         let mut offsets = if Self::MIN { [zero(); 2] } else { coefficients.offsets() };
@@ -331,10 +426,12 @@ impl<const KIND: u32, const SUM_I32: bool> Rows for Nibbles<KIND, SUM_I32> {
         width: usize,
         out: *mut f32,
     ) {
-        if width > HALF {
-            Self::add_group::<false, N>(rows, offset, h, out);
-        } else {
-            Self::add_group::<true, N>(rows, offset, h, out);
+        let offset = Self::HEAD + offset;
+        match (width > HALF, SUM_I32) {
+            (true, true) => Self::add_fours::<false, N>(rows, offset, h, out),
+            (true, false) => Self::add_pairs::<false, N>(rows, offset, h, out),
+            (false, true) => Self::add_fours::<true, N>(rows, offset, h, out),
+            (false, false) => Self::add_pairs::<true, N>(rows, offset, h, out),
         }
     }
 }

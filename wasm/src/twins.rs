@@ -7,7 +7,7 @@ use crate::elementwise::add;
 use crate::kv::{kv_store, side_bytes, PAGE};
 use crate::layout::{activation_row_bytes, packed_row_bytes};
 use crate::layout::{F16, F32, FP4, I8, I8H, I8HM, I8M, IQ1, IQ2, IQ3, IQ3S, IQ4, Q4, Q4K, Q4M};
-use crate::matmul::{choose, matmul, matvec_rows};
+use crate::matmul::{choose, matmul, matvec_rows, SUM_I32};
 use crate::pack::{repack, unpack_row};
 use crate::picked::matmul_where;
 use crate::simd_emulated::SUBNORMALS;
@@ -252,7 +252,10 @@ fn rows_add_up_in_groups_along_a_tree() {
         let h: Vec<f32> =
             (0..rows).map(|_| if random.below(3) == 0 { random.float() } else { 0.0 }).collect();
         let ends = [7, 31, 31, rows as u32];
+        choose(0);
         let whole = sum_groups(&matrix, &h, &ends, &[0, 1, 0, 2]);
+        choose(SUM_I32);
+        assert_eq!(sum_groups(&matrix, &h, &ends, &[0, 1, 0, 2]), whole);
         // Two sums that another adds up are the same sum.
         let mut halves = sum_groups(&matrix, &h, &ends, &[0, 1, 0, 1]);
         let [first, second, _] = &mut halves;
