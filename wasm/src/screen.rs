@@ -16,7 +16,7 @@ use core::cell::Cell;
 use crate::activations::quantise_block;
 use crate::f16::{f16_to_f32, f32_to_f16};
 use crate::ggml::Block;
-use crate::layout::{group_bytes, BLOCK, BYTES, GROUP, I8, NIBBLES, Q4};
+use crate::layout::{group_bytes, head_bytes, BLOCK, BYTES, GROUP, I8, NIBBLES, Q4};
 use crate::pack::{byte_of, put_blocks, unpack_row};
 use crate::simd::*;
 
@@ -141,7 +141,7 @@ unsafe fn is_wide(row: *const u8, k: usize) -> bool {
 /// is left, as `screen_rows` weighs them, and of the scales.
 ///
 /// # Safety
-/// `row` is one of I8 that `is_wide`, `out` has room for so many groups of Q4.
+/// `row` is one of I8 that `is_wide`, `out` has room for a head and so many groups of Q4.
 unsafe fn copy_groups(
     row: *const u8,
     groups: usize,
@@ -152,7 +152,7 @@ unsafe fn copy_groups(
     let (mut left, mut sum) = (zero(), zero());
     for g in 0..groups {
         let from = row.add(g * group_bytes(I8));
-        let to = out.add(g * group_bytes(Q4));
+        let to = out.add(head_bytes(Q4) + g * group_bytes(Q4));
         let squares = squares.add(g * GROUP);
         let mut sums = [zero(); 2];
         let flips = flips(from);
@@ -231,7 +231,7 @@ unsafe fn left_of(row: *const u8, copy: *const u8, column: usize) -> f32 {
     let from = row.add(g * group_bytes(I8));
     let scale_at = |group: *const u8| group.cast::<u16>().add(lane).read_unaligned();
     let scale = scale_at(from.add(BYTES));
-    let copied = scale_at(copy.add(g * group_bytes(Q4) + NIBBLES));
+    let copied = scale_at(copy.add(head_bytes(Q4) + g * group_bytes(Q4) + NIBBLES));
     let byte = i32::from(from.add(byte_of(4, lane, i)).read());
     let is_flipped = (scale ^ copied) >> 15 > 0;
     let byte = if is_flipped { 256 - byte } else { byte };
