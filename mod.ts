@@ -49,7 +49,7 @@ export {
   type Summary,
   textOptions,
 } from "./src/generate/generate.ts";
-export type { Session } from "./src/generate/session.ts";
+export type { LogitsOptions, Session } from "./src/generate/session.ts";
 export type { DraftModel } from "./src/generate/model_drafter.ts";
 export { speculationOptions } from "./src/generate/speculation.ts";
 export {

@@ -4,12 +4,13 @@ import { UsageError } from "../errors.ts";
 import type { Logits } from "../sampling/logits.ts";
 import type { Sequence } from "../engine/sequence.ts";
 
-/** How tokens are evaluated. */
-export interface Ask {
+/** Which logits are wanted of tokens that are evaluated. */
+export interface LogitsOptions {
   /** How many of the largest logits are wanted; 0 = all */
   readonly top?: number;
   /** Whether log Σ exp over all logits is wanted beside the largest; true where left out */
   readonly needsSum?: boolean;
+  /** Ends the evaluation */
   readonly signal?: AbortSignal;
 }
 
@@ -85,7 +86,7 @@ export class Session implements Disposable {
   /** Evaluates `ids` and gives the logits after the last of them: all, or the `top` largest. */
   async append(
     ids: readonly number[],
-    ask: Ask = {},
+    ask: LogitsOptions = {},
   ): Promise<Logits> {
     return (await this.appendWithDraft(ids, [], ask))[0];
   }
@@ -100,7 +101,7 @@ export class Session implements Disposable {
   async appendWithDraft(
     ids: readonly number[],
     draft: readonly number[],
-    { top = 0, needsSum, signal }: Ask = {},
+    { top = 0, needsSum, signal }: LogitsOptions = {},
   ): Promise<Logits[]> {
     this.forgetDraft();
     const engine = this.#engine, sequence = this.#sequence;

@@ -20,7 +20,7 @@ import {
   ModelDrafter,
 } from "./model_drafter.ts";
 import { NgramDrafter } from "./ngram_drafter.ts";
-import type { Ask, Session } from "./session.ts";
+import type { LogitsOptions, Session } from "./session.ts";
 
 /** Whether and how tokens are drafted; they change how fast a text comes, and not the text. */
 export const speculationOptions = {
@@ -129,7 +129,7 @@ export class Speculation implements Disposable {
   }
 
   /** Appends the token that was drawn, and gives the logits after it. */
-  async next(id: number, ask: Ask): Promise<Logits> {
+  async next(id: number, ask: LogitsOptions): Promise<Logits> {
     const { signal } = ask;
     signal?.throwIfAborted();
     const isDrafted = this.#draft[0] === id;
