@@ -41,16 +41,21 @@ const model = await load(modelPath, {
 });
 console.log(JSON.stringify({ name: `culm (${model.backend})` }));
 
-/** Milliseconds to evaluate `prompt` at once, then `decode` one id at a time. */
+/** Logits that the default samplers look at. */
+const top = 40;
+
+/** Milliseconds to evaluate `prompt` at once, then `decode` one id at a time, as a text with the default samplers does. */
 async function measure({ prompt, decode }: Work): Promise<CulmTiming> {
   const { engine } = model;
   using sequence = engine.createSequence();
   const rates = [await engine.measureRates()];
   const start = performance.now();
-  await engine.evaluate(sequence, prompt, "last");
+  await engine.evaluateTop(sequence, prompt, top, undefined, false);
   const prompted = performance.now();
   const before = engine.stats();
-  for (const id of decode) await engine.evaluate(sequence, [id], "last");
+  for (const id of decode) {
+    await engine.evaluateTop(sequence, [id], top, undefined, false);
+  }
   const decodeMs = performance.now() - prompted;
   const stats = statsSince(engine.stats(), before);
   rates.push(await engine.measureRates());
