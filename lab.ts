@@ -37,6 +37,8 @@ export type {
   WorkTime,
 } from "./src/places/trace.ts";
 export type { WantLogits } from "./src/engine/scheduler.ts";
+export type { DraftModel } from "./src/generate/model_drafter.ts";
+export type { LogitsOptions } from "./src/generate/session.ts";
 export type { Logits, TopLogits } from "./src/sampling/logits.ts";
 export {
   checkPredictorOptions,

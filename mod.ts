@@ -49,8 +49,7 @@ export {
   type Summary,
   textOptions,
 } from "./src/generate/generate.ts";
-export type { LogitsOptions, Session } from "./src/generate/session.ts";
-export type { DraftModel } from "./src/generate/model_drafter.ts";
+export type { Session } from "./src/generate/session.ts";
 export { speculationOptions } from "./src/generate/speculation.ts";
 export {
   parseSamplers,
