@@ -4,12 +4,12 @@
  * and sampling are left out.
  *
  * Of a dense model, `--model`, which is SmolLM2-135M-Instruct in Q4_1 where it is
- * left out. With `--models`, Bamboo-7B's size: the folder is to hold
+ * left out; `--random-ids` where its vocabulary is another one's. With `--models`, Bamboo-7B's size: the folder is to hold
  * `bamboo-7b-39-15.gguf` and `bamboo-7b-20-10.gguf`, their profiles, and
  * `bamboo-7b-dense.gguf` (docs/benchmarks.md has the commands).
  *
  * Run: `deno task bench:peer [--threads 2] [--peer-threads 2] [--rounds 7]
- *       [--model FILE] [--models FOLDER] [--only TEXT] [--python python3]`
+ *       [--model FILE] [--random-ids] [--models FOLDER] [--only TEXT] [--python python3]`
  *
  * @module
  */
@@ -17,7 +17,7 @@
 import { cpus } from "node:os";
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
-import type { Roofline } from "../cli/commands/bench/roofline.ts";
+import { median, type Roofline } from "../cli/commands/bench/roofline.ts";
 import golden from "../tests/goldens/smollm2.json" with { type: "json" };
 import type { CulmTiming } from "./peer/culm.ts";
 import { nativePeer, prebuiltPeer } from "./peer/peers.ts";
@@ -34,6 +34,7 @@ const { values: flags } = parseArgs({
     rounds: { type: "string", default: "7" },
     model: { type: "string" },
     models: { type: "string" },
+    "random-ids": { type: "boolean", default: false },
     only: { type: "string", default: "" },
     python: { type: "string", default: "python3" },
   },
@@ -84,7 +85,7 @@ const scenarios =
     .filter(({ name }) => name.includes(flags.only));
 
 /** The same ids for all: natural text, or of a vocabulary without any. */
-const ids = folder
+const ids = folder || flags["random-ids"]
   ? Array.from({ length: 160 }, (_, i) => 300 + i * 7919 % 31000)
   : golden.text.ids.slice(0, 192);
 const work: Work = { prompt: ids.slice(0, 128), decode: ids.slice(128) };
@@ -98,14 +99,6 @@ for (const { model } of scenarios) {
     );
     Deno.exit(1);
   }
-}
-
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1
-    ? sorted[middle]
-    : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 function startCulm(scenario: Scenario): Promise<Side> {
