@@ -14,12 +14,12 @@ export interface Kernels {
   read_bytes(pointer: number, length: number): number;
 
   /**
-   * Chooses among kernels that give the same results, the sum of: 1, more rows of one token side by side; 2, products of nibbles summed in i32 at once.
-   * 0 at first.
+   * Chooses among kernels that give the same results, the sum of: 1, more rows of one token side by side; 2, products of nibbles with one token summed
+   * in i32 at once; 4, those with several tokens. 0 at first.
    */
   choose(variant: number): void;
 
-  /** Bytes of a packed row of `k` weights, a multiple of 8; 0 for an unknown kind. */
+  /** Bytes of a packed row of `k` weights, a multiple of 4; 0 for an unknown kind. */
   packed_row_bytes(kind: number, k: number): number;
   /** Bytes of a row of `k` quantised activations, a multiple of 16. */
   activation_row_bytes(k: number): number;

@@ -8,6 +8,7 @@ import type { StepCosts } from "../engine/step_costs.ts";
 export const leastGain = 1.05;
 /** What is remembered of a guess after one more: some 30 guesses count. */
 const decay = 0.97;
+
 /** How often guesses of each class are right, from what is taken before there was any. */
 export class Guesses {
   readonly #classes: { right: number; all: number }[];

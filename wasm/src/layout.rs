@@ -11,9 +11,9 @@
 //!   added to each: bytes without a sign.
 //! - Then 4 scales (8 for the kinds with a scale per 16 weights: first halves of the four blocks,
 //!   then second halves), then as many mins where the kind has them. w = scale * q + min; scale *
-//!   (q - 8) for Q4; scale * table[q] for IQ4 to IQ1. They are f32, but f16 for Q4, Q4M and I8: the files that these hold have no
-//!   finer ones. Word L of Q4M's has block L's scale in its lower half and its min in its upper
-//!   half.
+//!   (q - 8) for Q4; scale * table[q] for IQ4 to IQ1. They are f32, but f16 for Q4, Q4M and I8: the
+//!   files that these hold have no finer ones. Word L of Q4M's has block L's scale in its lower
+//!   half and its min in its upper half.
 //!
 //! Where K leaves one or two blocks, the last group is a half one, of 2 blocks and half the bytes:
 //! lanes 0 and 1 have what lane 0 and 1 of a group have of an even vector, lanes 2 and 3 what these
