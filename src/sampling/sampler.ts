@@ -141,8 +141,10 @@ function makePick(
   }
 
   const candidates = new Candidates(vocabSize);
+  // What keeps the largest first leaves them in their order, unless they were changed before.
+  const byId = o.logitBias.length > 0 || chain[0]?.name !== "top_k";
   return (logits, history) => {
-    candidates.reset(logits, chain[0]?.name !== "top_k");
+    candidates.reset(logits, byId);
     for (const filter of filters) filter(candidates, history);
     if (o.temperature <= 0) return checkAllowed(candidates, candidates.best());
     return draw(candidates, random);

@@ -258,6 +258,17 @@ Deno.test("a sampler says how many of the largest logits it needs", () => {
   );
 });
 
+Deno.test("of tokens that a bias makes equal the lower comes first, of the largest too", () => {
+  const logits = new Float32Array(50).fill(-9);
+  logits[3] = 4;
+  logits[9] = 5;
+  const options = { topK: 1, logitBias: { 9: -1 } };
+  for (const given of [logits, topLogits(logits, 2)]) {
+    const { id } = makeSampler(options, logits.length).sample(given, []);
+    assert.equal(id, 3);
+  }
+});
+
 Deno.test("the largest logits give the tokens that all of them give", () => {
   const coarse = fc.integer({ min: -8, max: 8 }).map((value) => value / 2);
   fc.assert(
