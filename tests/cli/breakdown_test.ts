@@ -10,9 +10,10 @@ import {
 } from "../../cli/commands/bench/breakdown.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { kindOfType, packedRowBytes } from "../../src/kernels/packing.ts";
+import { splitEvenly } from "../../src/plan/plan.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
-import { teams } from "../helpers/teams.ts";
+import { cpuTeam, type MakeTeam, teams } from "../helpers/teams.ts";
 import { runCli } from "./run_cli.ts";
 
 const work = (
@@ -96,16 +97,21 @@ for (const threads of [0, 1, 2]) {
 
 const down = { downByNeuron: true, type: "Q8_0" } as const;
 const sizes = { hiddenSize: 64, feedForwardSize: 160 };
+const predicted = { ...down, ...sizes, predictorRank: 16 };
+const inThreads = teams["cpu, 2 threads"];
+const aMemoryALayer: MakeTeam = (made, sparsity) =>
+  cpuTeam(made, splitEvenly(made.model, 2), sparsity, { bankBytes: 1 });
 for (
-  const [mode, shape] of [
-    ["dense", { downByNeuron: false }],
-    ["exact", down],
-    ["predictor", { ...down, ...sizes, predictorRank: 16 }],
+  const [name, mode, shape, makeTeam] of [
+    ["dense", "dense", { downByNeuron: false }, inThreads],
+    ["exact", "exact", down, inThreads],
+    ["predictor", "predictor", predicted, inThreads],
+    ["predictor, a memory a layer", "predictor", predicted, aMemoryALayer],
   ] as const
 ) {
-  Deno.test(`kernels read the bytes that are counted, ${mode}`, async () => {
+  Deno.test(`kernels read the bytes that are counted, ${name}`, async () => {
     const made = await randomModel(shape);
-    const team = await teams["cpu, 2 threads"](made, { mode });
+    const team = await makeTeam(made, { mode });
     await using engine = new Engine(team, made.model.vocabSize);
     using sequence = engine.createSequence();
     await engine.evaluate(sequence, [1, 2, 3]);

@@ -18,6 +18,8 @@ interface Reader {
   readonly count: number;
   /** Bytes that a call read */
   bytes(args: Numbers, result: number, kernels: Kernels): number;
+  /** Which of its arguments points to the ids of rows, where one does */
+  readonly ids?: number;
   /** Whether the rows follow one another from the second argument on */
   readonly inSequence?: true;
 }
@@ -29,6 +31,7 @@ const matmul: Reader = {
 };
 const matvecRows: Reader = {
   count: 4,
+  ids: 3,
   bytes: ([kind, , , , ids, k]) => ids * packedRowBytes(kind, k),
 };
 const readers: Readonly<Record<string, Reader>> = {
@@ -42,6 +45,7 @@ const readers: Readonly<Record<string, Reader>> = {
   },
   neurons: {
     count: 5,
+    ids: 4,
     bytes(args, _, { memory }) {
       const [ups, downs] = new Uint32Array(memory.buffer, args[14], 2);
       return (args[5] + ups + downs) * packedRowBytes(args[0], args[6]);
@@ -63,25 +67,32 @@ const emptyCalls = 500;
 
 /** A call as it was the first time in the step: its rows are the longest out of the caches. */
 interface Sample {
+  /** Those of the memory in which the rows are */
+  readonly kernels: Kernels;
   readonly kernel: (...args: Numbers) => number;
   readonly args: Numbers;
+  /** A copy: other layers' ids come to the same place */
+  readonly ids?: Uint32Array;
   readonly bytes: number;
   readonly reader: Reader;
 }
 
 export class KernelWatch {
   readonly #samples = new Map<WorkSum, Sample>();
+  /** Those of one of the memories */
   #kernels!: Kernels;
   #calls = 0;
 
   constructor(readonly recorder: Recorder) {}
 
-  /** The kernels, timed. */
+  /** The kernels of a memory, timed. */
   of(kernels: Kernels): Kernels {
     this.#kernels = kernels;
     const timed = Object.entries(kernels).map(([name, kernel]) => [
       name,
-      typeof kernel === "function" ? this.#timed(name, kernel) : kernel,
+      typeof kernel === "function"
+        ? this.#timed(name, kernel, kernels)
+        : kernel,
     ]);
     return Object.fromEntries(timed);
   }
@@ -95,26 +106,31 @@ export class KernelWatch {
     const watchMs = (this.#calls + methods) * this.#callMs();
     const sums = [...this.#samples];
     // Before anything is read again.
-    for (const [sum, { args, bytes, reader }] of sums) {
+    for (const [sum, { kernels, args, bytes, reader }] of sums) {
       if (!reader.inSequence) continue;
       const [, rows] = args;
-      const ms = timeOf(() => this.#kernels.read_bytes(rows, bytes));
+      const ms = timeOf(() => kernels.read_bytes(rows, bytes));
       sum.readingMs = ms * sum.bytes / bytes;
     }
-    for (const [sum, { kernel, args, bytes, reader }] of sums) {
+    for (const [sum, { kernels, kernel, args, ids, bytes, reader }] of sums) {
+      if (ids) idsOf(reader, args, kernels)!.set(ids);
       const share = Math.min(1, cachedBytes / bytes);
       const fewer = args.with(
         reader.count,
         Math.max(1, Math.floor(share * args[reader.count])),
       );
-      const read = reader.bytes(fewer, kernel(...fewer), this.#kernels);
+      const read = reader.bytes(fewer, kernel(...fewer), kernels);
       const ms = leastTimeOf(() => kernel(...fewer));
       sum.computingMs = read > 0 ? Math.min(sum.ms, ms * sum.bytes / read) : 0;
     }
     return watchMs;
   }
 
-  #timed(name: string, kernel: Sample["kernel"]): Sample["kernel"] {
+  #timed(
+    name: string,
+    kernel: Sample["kernel"],
+    kernels: Kernels,
+  ): Sample["kernel"] {
     const reader = readers[name];
     return (...args) => {
       const start = performance.now();
@@ -124,10 +140,12 @@ export class KernelWatch {
       this.recorder.kernelMs += ms;
       const sum = this.recorder.addWork(name, ms);
       if (reader) {
-        const bytes = reader.bytes(args, result, this.#kernels);
+        const bytes = reader.bytes(args, result, kernels);
         sum.bytes += bytes;
         if (bytes > 0 && !this.#samples.has(sum)) {
-          this.#samples.set(sum, { kernel, args, bytes, reader });
+          const ids = idsOf(reader, args, kernels)?.slice();
+          const sample = { kernels, kernel, args, ids, bytes, reader };
+          this.#samples.set(sum, sample);
         }
       }
       return result;
@@ -136,8 +154,8 @@ export class KernelWatch {
 
   /** ms that watching a kernel's call takes, and about as many that of a method. */
   #callMs(): number {
-    const { recorder } = this, { kernelMs } = recorder;
-    const empty = this.#timed("heap_base", this.#kernels.heap_base);
+    const { recorder } = this, kernels = this.#kernels, { kernelMs } = recorder;
+    const empty = this.#timed("heap_base", kernels.heap_base, kernels);
     recorder.stage = "";
     const ms = timeOf(() => {
       for (let i = 0; i < emptyCalls; i++) empty();
@@ -146,6 +164,17 @@ export class KernelWatch {
     recorder.kernelMs = kernelMs;
     return ms / emptyCalls;
   }
+}
+
+/** The ids that a call is given. */
+function idsOf(
+  { ids, count }: Reader,
+  args: Numbers,
+  { memory }: Kernels,
+): Uint32Array | undefined {
+  return ids === undefined
+    ? undefined
+    : new Uint32Array(memory.buffer, args[ids], args[count]);
 }
 
 function timeOf(act: () => void): number {
