@@ -22,7 +22,7 @@ import type { Picked } from "../top_logits_row.ts";
 import { Attention } from "./attention.ts";
 import { FeedForward } from "./feed_forward.ts";
 import { Head } from "./head.ts";
-import { isScreened } from "./head_screen.ts";
+import { isScreened, screenBytes } from "./head_screen.ts";
 import { normBySquares, type NormedRows, putSquares } from "./norms.ts";
 import {
   type Bank,
@@ -89,9 +89,13 @@ export class CpuPlace implements CpuSidePlace {
       layers: new LayerCounts(options.model.layers.length),
     },
   ) {
-    const { model, plan, bankBytes = defaultBankBytes } = options;
+    const { model, plan, screenHead = "auto" } = options;
     this.shards = shardsOf(model, plan);
-    const ranges = splitLayers(this.shards, bankBytes);
+    const ranges = splitLayers(
+      this.shards,
+      screenBytes(this.shards.output, model, screenHead),
+      options.bankBytes ?? defaultBankBytes,
+    );
     this.#banks = ranges.map((layers, i) =>
       makeBank(module, options, this.shards, {
         layers,
@@ -488,11 +492,15 @@ function makeBank(
   return bank as typeof bank & Pick<PlaceBank, "attention" | "feedForward">;
 }
 
-/** Ranges of layers whose weights fit `bankBytes` each, the head with the last of them. */
-function splitLayers(shards: PlaceShards, bankBytes: number): Range[] {
-  const head = shards.output === shards.token_embd
-    ? packedSliceBytes(shards.output)
-    : packedSliceBytes(shards.output) + packedSliceBytes(shards.token_embd);
+/** Ranges of layers whose weights fit `bankBytes` each, the head and its copies with the last of them. */
+function splitLayers(
+  shards: PlaceShards,
+  copiedBytes: number,
+  bankBytes: number,
+): Range[] {
+  const { output, token_embd } = shards;
+  const head = copiedBytes + packedSliceBytes(output) +
+    (output === token_embd ? 0 : packedSliceBytes(token_embd));
   const ranges: Range[] = [];
   let start = 0, bytes = 0;
   shards.layers.forEach((layer, i) => {

@@ -11,8 +11,14 @@
 import { LimitError } from "../../errors.ts";
 import { Activations, PackedMatrix } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
-import { packedKind, packedRowBytes } from "../../kernels/packing.ts";
+import {
+  kindOfType,
+  packedKind,
+  packedRowBytes,
+} from "../../kernels/packing.ts";
+import { lengthOf } from "../../model/index_set.ts";
 import type { Model } from "../../model/model.ts";
+import type { Shard } from "../../model/shard.ts";
 import type { ScreenMode } from "./screen_choice.ts";
 
 /** Weights of a block, whose activations are quantised together, and of a group of four. */
@@ -82,10 +88,20 @@ function extraOf(columns: number): number {
   return Math.min(columns, Math.max(block, extra));
 }
 
-/** Bytes of the copies of rows, and of what belongs to them. */
-export function screenBytes({ rows, columns }: Rows): number {
-  return rows *
-    (4 + packedRowBytes(packedKind.q4, columns + extraOf(columns)));
+/** Bytes of the copies of a head's rows, and of what belongs to them; 0 where they are not screened. */
+export function screenBytes(
+  { tensor, rows, columns }: Shard,
+  model: Model,
+  mode: ScreenMode,
+): number {
+  const head = {
+    kind: kindOfType[tensor.type],
+    rows: lengthOf(rows),
+    columns: lengthOf(columns),
+  };
+  if (!isScreened(head, model, mode)) return 0;
+  const all = head.columns + extraOf(head.columns);
+  return head.rows * (4 + packedRowBytes(packedKind.q4, all));
 }
 
 /** Screens the rows of one matrix. */

@@ -3,8 +3,8 @@ import type { Model } from "../../model/model.ts";
 import { pagePositions, pagesFor } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
 import { cpuPositionBytes } from "./kv_cache.ts";
-import { kindOfType, packedBytes } from "../../kernels/packing.ts";
-import { isScreened, screenBytes } from "./head_screen.ts";
+import { packedBytes } from "../../kernels/packing.ts";
+import { screenBytes } from "./head_screen.ts";
 import { stagingBytes } from "./weights.ts";
 import { shardsOf } from "../../plan/shards.ts";
 import { lengthOf } from "../../model/index_set.ts";
@@ -88,16 +88,5 @@ function scratchBytes(
   const results = stackDepth(model) * model.hiddenSize + lengthOf(plan.vocab) +
     heads + 2 * kvHeads + 2 * neurons;
   return tokens * Math.ceil(inputs * (4 + 9 / 8) + results * 4) +
-    stagingBytes + copiedBytes(model, plan);
-}
-
-/** Bytes of the copies by which a place screens its rows of the output head. */
-function copiedBytes(model: Model, plan: PlacePlan): number {
-  const { tensor, rows, columns } = shardsOf(model, plan).output;
-  const head = {
-    kind: kindOfType[tensor.type],
-    rows: lengthOf(rows),
-    columns: lengthOf(columns),
-  };
-  return isScreened(head, model, "auto") ? screenBytes(head) : 0;
+    stagingBytes + screenBytes(shardsOf(model, plan).output, model, "auto");
 }

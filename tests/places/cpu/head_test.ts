@@ -6,12 +6,15 @@ import { compileKernels } from "../../../src/kernels/kernels.ts";
 import { Activations, PackedMatrix } from "../../../src/kernels/matrix.ts";
 import { instantiate, WasmMemory } from "../../../src/kernels/memory.ts";
 import type { Model } from "../../../src/model/model.ts";
+import { CpuPlace } from "../../../src/places/cpu/cpu_place.ts";
 import { Head } from "../../../src/places/cpu/head.ts";
 import { ScreenChoice } from "../../../src/places/cpu/screen_choice.ts";
 import type { Picked } from "../../../src/places/top_logits_row.ts";
+import { splitEvenly } from "../../../src/plan/plan.ts";
 import { topLogits } from "../../../src/sampling/top_logits.ts";
 import { tinyBamboo } from "../../../tiny/tiny.ts";
 import { randomModel } from "../../helpers/random_model.ts";
+import { nextRates } from "../../helpers/rates.ts";
 import { seededGaussian, seededRandom } from "../../helpers/seeded_random.ts";
 
 const modules = [
@@ -244,4 +247,31 @@ Deno.test("texts are the same with a screened head", async () => {
     const screened = await written("on", threads);
     assert.deepEqual(screened, plain);
   }
+});
+
+Deno.test("room for the head's copies is left where it lies: with fewer layers beside it", async () => {
+  const { model } = await randomModel({ type: "Q8_0", vocabSize: 997 });
+  const [plan] = splitEvenly(model, 1).places;
+  const make = (screenHead: "on" | "off", bankBytes?: number) =>
+    new CpuPlace(modules[0], {
+      model,
+      plan,
+      sparsity: { mode: "exact" },
+      limits: { tokens: 1, contextSize: 32 },
+      cacheType: "f32",
+      measureRecall: false,
+      rates: nextRates(),
+      screenHead,
+      bankBytes,
+    });
+  const { weightBytes } = make("off");
+  const memories = (["off", "on"] as const).map((screenHead) => {
+    let count = 0;
+    make(screenHead, weightBytes).watchKernels((kernels) => {
+      count++;
+      return kernels;
+    });
+    return count;
+  });
+  assert.deepEqual(memories, [1, 2]);
 });
