@@ -1,6 +1,6 @@
 /**
  * The layouts into which weights are repacked while loading. They are made for
- * streaming (`wasm/src/pack.rs` describes the bytes) and never change a
+ * streaming (`wasm/src/layout.rs` describes the bytes) and never change a
  * weight's value: a type without a kernel of its own goes to the next layout
  * that holds it exactly.
  */
