@@ -43,7 +43,7 @@ export async function printAnswer(
 export function noteLogprobs(piece: Piece, tokenizer: Tokenizer): void {
   const show = (id: number, logprob: number) =>
     `${id} '${printable(tokenizer.pieceText(id))}' ${logprob.toFixed(4)}`;
-  const others =
-    piece.topLogprobs?.map(({ id, logprob }) => show(id, logprob)) ?? [];
-  note(`${show(piece.id, piece.logprob)} | ${others.join(", ")}`);
+  const others = piece.topLogprobs
+    ?.map(({ id, logprob }) => show(id, logprob)).join(", ");
+  note(show(piece.id, piece.logprob) + (others ? ` | ${others}` : ""));
 }

@@ -104,6 +104,13 @@ Deno.test("a stop string ends the text, and log-probabilities go to standard err
   );
 });
 
+Deno.test("--logprobs 0 prints a token's own alone", async () => {
+  const args = ["generate", "-p", "Tom", "-n", "3", "--logprobs", "0"];
+  const { err } = await runCli(args);
+  const lines = err.match(/^\d+ '[^']*' -?\d+\.\d{4}$/gm);
+  assert.equal(lines?.length, 3, err);
+});
+
 Deno.test({
   name: "Ctrl-C stops cleanly, with timings and exit code 130",
   ignore: Deno.build.os === "windows",
