@@ -22,19 +22,29 @@ import {
   render,
   type Report,
 } from "./device/report.ts";
+import { numberOf, optionsOf } from "./options.ts";
 
-const { values: options } = parseArgs({
-  args: Deno.args,
-  options: {
-    small: { type: "boolean", default: false },
-    minutes: { type: "string", default: "8" },
-    layers: { type: "string", default: "32" },
-    threads: { type: "string", default: `${Math.min(8, cpus().length)}` },
-    folder: { type: "string", default: ".cache/device" },
-  },
+const { small, folder, threads, layers, minutes } = optionsOf(() => {
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: {
+      small: { type: "boolean", default: false },
+      minutes: { type: "string", default: "8" },
+      layers: { type: "string", default: "32" },
+      threads: { type: "string", default: `${Math.min(8, cpus().length)}` },
+      folder: { type: "string", default: ".cache/device" },
+    },
+  });
+  const time = { type: "number", exclusiveMinimum: 0 } as const;
+  return {
+    small: values.small,
+    folder: values.folder,
+    threads: `${numberOf(values.threads, "--threads")}`,
+    layers: numberOf(values.layers, "--layers"),
+    minutes: numberOf(values.minutes, "--minutes", time),
+  };
 });
-const { small, folder, threads } = options;
-const end = performance.now() + 60e3 * Number(options.minutes);
+const end = performance.now() + 60e3 * minutes;
 
 /** What differs with the size. */
 const size = small
@@ -50,8 +60,8 @@ const size = small
     tests: ["tests/places/gpu/kernels_test.ts"],
   }
   : {
-    layers: Number(options.layers),
-    synth: ["--shape", "bamboo-7b", "--block-count", options.layers],
+    layers,
+    synth: ["--shape", "bamboo-7b", "--block-count", `${layers}`],
     budgets: [2, 4, 6],
     prompts: "2,4,8,128,512",
     cpuPrompts: "128",
@@ -62,9 +72,7 @@ const size = small
   };
 const document = "docs/gpu.md";
 const written = small ? `${folder}/gpu.md` : document;
-const file = `${folder}/${
-  small ? "small" : `bamboo-7b-${options.layers}`
-}.gguf`;
+const file = `${folder}/${small ? "small" : `bamboo-7b-${layers}`}.gguf`;
 
 const adapter = await findAdapter();
 if (!adapter) {
@@ -76,7 +84,7 @@ const report: Report = {
     cpus()[0].model
   }, Deno ${Deno.version.deno}, ${new Date().toISOString().slice(0, 10)}`,
   file: `${
-    small ? "a small file" : `Bamboo-7B's widths, ${options.layers} layers`
+    small ? "a small file" : `Bamboo-7B's widths, ${layers} layers`
   } in Q4_0, 20% of gates positive, 10% of neurons firing`,
   models: [],
   missing: [],

@@ -28,15 +28,28 @@ import {
   type Work,
 } from "./guard/rows.ts";
 import type { Answer, Request } from "./guard/tree.ts";
+import { numberOf, optionsOf } from "./options.ts";
 import { Side } from "./side.ts";
 
-const { values: flags } = parseArgs({
-  options: {
-    commit: { type: "string" },
-    rounds: { type: "string", default: "7" },
-    allowed: { type: "string", default: "0.95" },
-    only: { type: "string", default: "" },
-  },
+const flags = optionsOf(() => {
+  const { values: { commit, only, ...given } } = parseArgs({
+    options: {
+      commit: { type: "string" },
+      rounds: { type: "string", default: "7" },
+      allowed: { type: "string", default: "0.95" },
+      only: { type: "string", default: "" },
+    },
+  });
+  if (!settings.some(({ name }) => name.includes(only))) {
+    throw new Error(`Cannot measure --only ${only}: no row is called so`);
+  }
+  const share = { type: "number", exclusiveMinimum: 0, maximum: 1 } as const;
+  return {
+    commit,
+    only,
+    rounds: numberOf(given.rounds, "--rounds"),
+    allowed: numberOf(given.allowed, "--allowed", share),
+  };
 });
 
 /** Turns of each side in a round, of some 50 ms each. */
@@ -121,13 +134,13 @@ async function measureRound(
 /** Judges each of a setting's works; where one seems slower, by twice as many rounds. */
 async function measure(sides: Sides, setting: Setting): Promise<Verdict[]> {
   const rows: Round[][] = setting.works.map(() => []);
-  const rounds = Number(flags.rounds);
+  const { rounds, allowed } = flags;
   const measureTo = async (end: number) => {
     for (let round = rows[0].length; round < end; round++) {
       const measured = await measureRound(sides, setting, round);
       rows.forEach((row, i) => row.push(measured[i]));
     }
-    return rows.map((row) => verdictOf(row, Number(flags.allowed)));
+    return rows.map((row) => verdictOf(row, allowed));
   };
   const verdicts = await measureTo(rounds);
   return verdicts.some(({ isSlower }) => isSlower)
@@ -185,8 +198,8 @@ function checkOut(): Checkout {
   }
 }
 
-await makeModels();
 using checkout = checkOut();
+await makeModels();
 console.log(`The working tree beside ${checkout.name}\n`);
 const sides = {
   base: await startTree(checkout.folder),

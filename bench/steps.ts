@@ -9,40 +9,51 @@
  */
 import { parseArgs } from "node:util";
 import { median } from "../cli/commands/bench/roofline.ts";
-import { load, type LoadOptions } from "../mod.ts";
+import { load, loadOptions, parseSparsity } from "../mod.ts";
+import { exitWith, numberOf, optionsOf } from "./options.ts";
 
-const { values: options } = parseArgs({
-  args: Deno.args,
-  options: {
-    model: { type: "string" },
-    threads: { type: "string" },
-    sparsity: { type: "string" },
-    sequences: { type: "string", default: "1,2,3,4,6,8" },
-    steps: { type: "string", default: "4" },
-    rounds: { type: "string", default: "9" },
-    past: { type: "string", default: "32" },
-  },
-});
-const counts = options.sequences.split(",").map(Number);
-const rounds = Number(options.rounds), steps = Number(options.steps);
-const past = Number(options.past);
+const { model: file, threads, sparsity, counts, steps, rounds, past } =
+  optionsOf(() => {
+    const { values } = parseArgs({
+      args: Deno.args,
+      options: {
+        model: { type: "string" },
+        threads: { type: "string" },
+        sparsity: { type: "string" },
+        sequences: { type: "string", default: "1,2,3,4,6,8" },
+        steps: { type: "string", default: "4" },
+        rounds: { type: "string", default: "9" },
+        past: { type: "string", default: "32" },
+      },
+    });
+    const { threads, sparsity, sequences } = values;
+    return {
+      model: values.model,
+      threads: threads === undefined
+        ? undefined
+        : numberOf(threads, "--threads", loadOptions.threads),
+      sparsity: sparsity === undefined ? undefined : parseSparsity(sparsity),
+      counts: sequences.split(",").map((n) => numberOf(n, "--sequences")),
+      steps: numberOf(values.steps, "--steps"),
+      rounds: numberOf(values.rounds, "--rounds"),
+      past: numberOf(values.past, "--past"),
+    };
+  });
 /** Candidates that a sampler looks at. */
 const top = 40;
 
 await using model = await load(
-  options.model ?? new URL(
+  file ?? new URL(
     "../.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf",
     import.meta.url,
   ),
   {
-    contextSize: 512,
+    contextSize: past + steps,
     gpu: "off",
-    threads: options.threads ? Number(options.threads) : undefined,
-    sparsity: options.sparsity === undefined
-      ? undefined
-      : { mode: options.sparsity } as LoadOptions["sparsity"],
+    threads,
+    sparsity,
   },
-);
+).catch(exitWith);
 const { engine } = model;
 
 // Pasts and tokens that differ, so that sequences need different neurons.
