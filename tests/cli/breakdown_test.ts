@@ -46,6 +46,8 @@ Deno.test("causes are what rows take in a cache, what reading takes beyond that,
     watching: 2,
     idle: 3,
   });
+  const { javascript, watching } = causesOf({ ...step, watchMs: 30 });
+  assert.deepEqual([javascript, watching], [0, 40 - 11 - 3 - 8 - 7]);
 });
 
 Deno.test("the mean of steps counts what a step has not as nothing", () => {
@@ -94,6 +96,19 @@ for (const threads of [0, 1, 2]) {
     );
   });
 }
+
+Deno.test("tokens on fewer threads than most are left out", async () => {
+  await using model = await load(tinyBamboo(), { threads: 2, hotShare: 0 });
+  const { engine } = model, trace = engine.trace.bind(engine);
+  let traced = 0;
+  engine.trace = async (...args) =>
+    (await trace(...args)).slice(0, ++traced % 4 === 1 ? 1 : 2);
+  const test = { kind: "tg", tokens: 16, depth: 0 } as const;
+  const { signal } = new AbortController();
+  const { tokens, threads } = await breakDown(model, test, signal);
+  assert.equal(tokens, 4); // The middle half of 6 of 8.
+  assert.equal(threads.length, 2);
+});
 
 const down = { downByNeuron: true, type: "Q8_0" } as const;
 const sizes = { hiddenSize: 64, feedForwardSize: 160 };

@@ -41,7 +41,7 @@ export async function breakDown(
   const profiles = steps.map((lanes) =>
     lanes.flatMap(({ profile }) => profile ?? [])
   );
-  const usual = middleHalf(profiles);
+  const usual = middleHalf(ofSameThreads(profiles));
   return {
     name: nameOf(test),
     tokens: usual.length,
@@ -50,6 +50,15 @@ export async function breakDown(
       meanOf(usual.map((threads) => threads[thread]))
     ),
   };
+}
+
+/** Those of as many threads as most of them: where their number is not given, it changes as cores are free. */
+function ofSameThreads(
+  steps: readonly (readonly StepProfile[])[],
+): readonly (readonly StepProfile[])[] {
+  const groups = Map.groupBy(steps, (threads) => threads.length);
+  return [...groups.values()]
+    .reduce((most, group) => group.length > most.length ? group : most);
 }
 
 /** Without the tokens that took least and most time: what disturbs one takes many times what there is to be seen. */
@@ -141,10 +150,12 @@ export function causesOf(
     causes.latency += ms - computing - reading;
   }
   const measured = Object.values(causes).reduce((sum, part) => sum + part);
+  // Measured behind the step, watching may seem to have taken longer than there was time for.
+  const watching = Math.min(watchMs, ms - measured);
   return {
     ...causes,
-    javascript: ms - watchMs - measured,
-    watching: watchMs,
+    javascript: ms - measured - watching,
+    watching,
     idle: idleMs,
   };
 }
