@@ -136,15 +136,15 @@ export const benchLoadOptions = {
   },
   profile,
   hotShare,
-  screenHead,
   ...cacheTypes,
   activation,
 } as const satisfies FlagTable;
 
-/** How a model is held. */
+/** How a model is held that writes texts: what takes all logits reads all of the head. */
 export const runOptions = {
   contextSize,
   ...benchLoadOptions,
+  screenHead,
 } as const satisfies FlagTable;
 
 /** What {@linkcode modelOptions} and {@linkcode runOptions} give. */

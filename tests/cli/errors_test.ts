@@ -37,6 +37,12 @@ Deno.test("arguments that cannot be understood are reported in one line, with ex
     ],
     [["generate", "-p"], /argument missing/],
     [
+      ["generate", "--screen-head", "yes"],
+      /--screen-head "yes".*one of auto, on, off/,
+    ],
+    // Reads all of the head, whatever is asked for.
+    [["bench", "--screen-head", "on"], /unknown option '--screen-head'/],
+    [
       ["generate", "--top-p", "1.5"],
       /--top-p 1\.5: it is a number from 0 to 1/,
     ],
