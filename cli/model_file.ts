@@ -9,6 +9,7 @@ import {
   load,
   type LoadOptions,
   type Sparsity,
+  UsageError,
 } from "../mod.ts";
 import {
   describeModel,
@@ -18,16 +19,30 @@ import {
   toByteSource,
 } from "../gguf.ts";
 import { fingerprintOf } from "../lab.ts";
+import { isHubName, readHubName } from "../src/hub/name.ts";
 import { formatCount } from "./format.ts";
 import type { RunGpuFlags } from "./gpu_options.ts";
 import { gpuText } from "./gpu_stats.ts";
+import { pathOf } from "./hub_model.ts";
 import { mainType } from "./commands/inspect/inspection.ts";
 import type { Interrupt } from "./interrupt.ts";
-import { type LoadFlags, loadOptionsOf, type ModelFlags } from "./options.ts";
+import {
+  type HubFlags,
+  type LoadFlags,
+  loadOptionsOf,
+  type ModelFlags,
+} from "./options.ts";
 import { findGpuIndex, openGpuIndex, saveGpuIndex } from "./model_gpu_index.ts";
 import { findPredictor, notePredictor } from "./model_predictor.ts";
 import { findProfile, noteProfile } from "./model_profile.ts";
+import type { SamplingFlags } from "./sampling_options.ts";
 import { note, printable, ProgressBar } from "./terminal.ts";
+
+/** What says which model drafts. */
+type DraftFlags =
+  & Pick<LoadFlags, "threads">
+  & HubFlags
+  & Pick<SamplingFlags, "draftModel" | "speculation">;
 
 /** Opens what `-m` names; the signal stops reading a URL. The caller closes it. */
 export async function openModel(
@@ -95,16 +110,34 @@ export async function loadModel(
   }
 }
 
-/** Loads the model that drafts, where the flags name one: by the same threads, without a GPU. */
+/**
+ * Loads the model that drafts, where the flags name one: by the same threads,
+ * without a GPU. Before the model that it drafts for, which takes longer.
+ *
+ * @throws {UsageError} where the flags ask for drafts of a model, and name none
+ */
 export async function loadDraftModel(
-  { draftModel, threads }: Pick<LoadFlags, "threads"> & {
-    readonly draftModel?: string;
-  },
+  flags: DraftFlags,
   { signal }: Interrupt,
 ): Promise<LanguageModel | undefined> {
-  if (draftModel === undefined) return undefined;
+  const { draftModel, speculation, threads } = flags;
+  if (draftModel === undefined) {
+    if (speculation !== "draft-simple") return undefined;
+    throw new UsageError(
+      "Cannot use --spec-type draft-simple without a draft model",
+    );
+  }
+  if (speculation && speculation !== "draft-simple") {
+    note(
+      `note: -md changes nothing: --spec-type ${speculation} needs no model`,
+    );
+    return undefined;
+  }
+  const path = isHubName(draftModel)
+    ? await pathOf(readHubName(draftModel), flags)
+    : draftModel;
   using bar = new ProgressBar("loading", "bytes");
-  const model = await load(draftModel, {
+  const model = await load(path, {
     threads,
     gpu: "off",
     signal,

@@ -4,6 +4,7 @@ import {
   type Summary,
   textOptions,
 } from "../../mod.ts";
+import { checkDraftModel } from "../../src/generate/model_drafter.ts";
 import { noteLogprobs, printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
 import { runGpuOptions } from "../gpu_options.ts";
@@ -78,15 +79,16 @@ async function run(flags: GenerateFlags): Promise<number> {
   const given = await promptOf(flags, cache);
   using interrupt = new Interrupt();
   const growing = await GrowingProfile.of(flags);
+  await using draftModel = await loadDraftModel(flags, interrupt);
   await using model = await loadModel(flags, interrupt, {
     countNeurons: growing !== undefined,
   });
+  if (draftModel) checkDraftModel(model, draftModel);
   if (model.hasChatTemplate) {
     note(
       "note: the model has a chat template: culm chat has it answer, this has it go on with the text",
     );
   }
-  await using draftModel = await loadDraftModel(flags, interrupt);
   const timings = new Timings(model.loadMs);
   using session = await cache?.session(model, interrupt.signal);
   // Where nothing is given, the text that is kept goes on.

@@ -169,6 +169,7 @@ Deno.test("a draft model changes nothing of the text, and one of another vocabul
     );
     const refused = await runCli([...args, "-md", other], { permissions });
     assert.equal(refused.code, 1);
+    assert.equal(refused.out, "");
     assert.match(
       refused.err,
       /^error: Cannot draft with a model of 1024 tokens for one of 4096: .*$/m,
@@ -179,6 +180,16 @@ Deno.test("a draft model changes nothing of the text, and one of another vocabul
       /^error: .* draft-simple without a draft model$/m,
     );
     assert.equal(missing.code, 1);
+    assert.equal(missing.out, "");
+    const silent = await runCli(["chat", "-md", other], { permissions });
+    assert.match(silent.err, /^error: Cannot draft with a model of 1024/m);
+    assert.equal(silent.code, 1);
+    for (const type of ["none", "ngram-simple"]) {
+      const spared = ["-md", other, "--spec-type", type];
+      const run = await runCli([...args, ...spared], { permissions });
+      assert.deepEqual([run.code, run.out], [0, plain.out]);
+      assert.match(run.err, /^note: -md changes nothing: --spec-type /m);
+    }
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -126,6 +126,12 @@ Deno.test("-hf fetches a model once, runs it, and finds it again; list and rm kn
     );
     assert.equal(variable.out, expected);
     assert.deepEqual(hub.asked, []);
+    const draft = ["-hf", repo, "--offline", "-md"];
+    const drafted = await culm("generate", ...draft, `hf:${repo}`, ...asked);
+    assert.equal(drafted.out, expected);
+    const unknown = await culm("generate", ...draft, "hf:owner/none", ...asked);
+    assert.match(unknown.err, /^error: Cannot find hf:owner\/none offline/m);
+    assert.deepEqual(hub.asked, []);
     const missing = await culm("pull", `${repo}:F16`, "--offline");
     assert.equal(missing.code, 1);
     assert.match(

@@ -1,4 +1,5 @@
 import { chatOptions, ContextError, UsageError } from "../../../mod.ts";
+import { checkDraftModel } from "../../../src/generate/model_drafter.ts";
 import { cacheFolderFlags } from "../../cache_folder.ts";
 import { type CommandSpec, interruptedCode } from "../../command.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
@@ -70,15 +71,16 @@ async function run(flags: ChatFlags): Promise<number> {
   using cache = await PromptCache.of(flags);
   using interrupt = new Interrupt();
   const growing = await GrowingProfile.of(flags);
+  await using draftModel = await loadDraftModel(flags, interrupt);
   await using model = await loadModel(flags, interrupt, {
     countNeurons: growing !== undefined,
   });
+  if (draftModel) checkDraftModel(model, draftModel);
   if (template === undefined && !model.hasChatTemplate) {
     note(
       "warning: the model has no chat template; turns are written as ChatML, which it may not know (--chat-template sets another)",
     );
   }
-  await using draftModel = await loadDraftModel(flags, interrupt);
   const timings = new Timings(model.loadMs);
   using conversation = new Conversation(model, {
     session: await cache?.session(model, interrupt.signal),
