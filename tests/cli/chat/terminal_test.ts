@@ -90,8 +90,7 @@ test("commands: an unknown one, a saved chat, another answer", async () => {
     await terminal.type(`/save ${file}\r`);
     await terminal.shows("there already");
     await terminal.type(`/load ${file}\r`);
-    const loaded = await terminal.shows("(3 messages");
-    assert.ok(loaded.includes("user: Tom had a ball."));
+    await terminal.shows(/\(3 messages[^]*user: Tom had a ball\./);
   });
 });
 
