@@ -14,6 +14,7 @@
 
 import { parseArgs } from "node:util";
 import { median } from "../cli/commands/bench/roofline.ts";
+import { exitWith } from "./options.ts";
 import { compileKernels } from "../src/kernels/kernels.ts";
 import { packedRowBytes } from "../src/kernels/packing.ts";
 import type { Job, Kind } from "./kernels/worker.ts";
@@ -48,7 +49,7 @@ const of = (
   ...halves: number[]
 ) => ({ weights, bytes, size, halves });
 
-const kinds: Kind[] = [
+const allKinds: Kind[] = [
   { name: "Q4", kind: 2, ggmlType: 2, block: of(32, 18, 1 / 8, 0) },
   { name: "Q4M", kind: 3, ggmlType: 3, block: of(32, 20, 1 / 8, 0, 2) },
   { name: "Q4K", kind: 4, ggmlType: 12, block: of(256, 144, 0.02, 0, 2) },
@@ -62,7 +63,12 @@ const kinds: Kind[] = [
   { name: "I8HM", kind: 14, ggmlType: 10, block: of(256, 84, 0.04, 80, 82) },
   { name: "F16", kind: 1, ggmlType: 1, block: of(1, 2, deviation, 0) },
   { name: "F32", kind: 0, ggmlType: 0, block: of(1, 4, deviation) },
-].filter(({ name }) => options.kinds?.split(",").includes(name) ?? true);
+];
+const wanted = options.kinds?.split(",") ?? allKinds.map(({ name }) => name);
+const kinds = wanted.map((wantedName) =>
+  allKinds.find(({ name }) => name === wantedName) ??
+    exitWith(new Error(`Cannot measure "${wantedName}": it is no kind`))
+);
 
 /** A worker that does one job after the other. */
 class Bench {
