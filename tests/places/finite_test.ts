@@ -6,38 +6,12 @@ import { type GgmlType, ggmlTypes } from "../../src/formats/ggml/types.ts";
 import { startTeam } from "../../src/places/start.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
 import { hasAdapter } from "../helpers/adapter.ts";
+import { halvesOf } from "../helpers/block_halves.ts";
 import { gpuTeam } from "../helpers/gpu_teams.ts";
 import { type RandomModel, randomModel } from "../helpers/random_model.ts";
 import { cpuTeam, limits, referenceTeam } from "../helpers/teams.ts";
 
 const exact = { mode: "exact" } as const;
-
-/** By type: where the f16 numbers of a block begin, in bytes. */
-const halvesOf: Readonly<Partial<Record<GgmlType, readonly number[]>>> = {
-  F16: [0],
-  Q4_0: [0],
-  Q4_1: [0, 2],
-  Q5_0: [0],
-  Q5_1: [0, 2],
-  Q8_0: [0],
-  Q2_K: [80, 82],
-  Q3_K: [108],
-  Q4_K: [0, 2],
-  Q5_K: [0, 2],
-  Q6_K: [208],
-  IQ4_NL: [0],
-  IQ4_XS: [0],
-  TQ1_0: [52],
-  TQ2_0: [64],
-  Q1_0: [0],
-  Q2_0: [0],
-  IQ1_S: [0],
-  IQ2_XXS: [0],
-  IQ2_XS: [0],
-  IQ2_S: [0],
-  IQ3_XXS: [0],
-  IQ3_S: [0],
-};
 
 /** What makes a block of a type infinite or NaN: bytes, and where they are put. NVFP4 has nothing: its NaN is 0, as in ggml. */
 function faultsOf(type: GgmlType): [at: number, bytes: number[]][] {
@@ -52,7 +26,7 @@ function faultsOf(type: GgmlType): [at: number, bytes: number[]][] {
       // A quarter of the half in the upper bits of each of four words.
       return [[48, [0, 0, 0, 0, 0, 0xc0, 0, 0x70]]];
     default:
-      return (halvesOf[type] ?? []).flatMap((at) => [
+      return halvesOf[type].flatMap((at) => [
         [at, [0x00, 0x7c]],
         [at, [0x01, 0xfe]],
       ]);

@@ -6,7 +6,8 @@ import { floatToBfloat16, halfToFloat } from "../../src/formats/ggml/half.ts";
 import { putScale } from "../../src/formats/ggml/random_blocks.ts";
 import { compileKernels } from "../../src/kernels/kernels.ts";
 import { ggmlTypes } from "../../src/formats/ggml/types.ts";
-import type { GgmlType, WrittenType } from "../../src/formats/ggml/types.ts";
+import type { GgmlType } from "../../src/formats/ggml/types.ts";
+import { halvesOf } from "../helpers/block_halves.ts";
 
 export const builds = {
   relaxed: await compileKernels("relaxed"),
@@ -120,23 +121,6 @@ export class Instance {
     return { pointer, rowBytes, written };
   }
 }
-
-/** Where the f16 numbers of a block lie. */
-const halvesOf: Readonly<Record<WrittenType, readonly number[]>> = {
-  F32: [],
-  F16: [0],
-  BF16: [],
-  Q4_0: [0],
-  Q4_1: [0, 2],
-  Q5_0: [0],
-  Q5_1: [0, 2],
-  Q8_0: [0],
-  Q2_K: [80, 82],
-  Q3_K: [108],
-  Q4_K: [0, 2],
-  Q5_K: [0, 2],
-  Q6_K: [208],
-};
 
 /**
  * `n` random weights of a type: random bytes, with the f16 numbers that `half`
