@@ -15,6 +15,7 @@
 
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
+import { exists } from "../cli/output_file.ts";
 import { findAdapter, nameOf } from "../src/places/gpu/device/device.ts";
 import {
   type ModelFigures,
@@ -162,7 +163,7 @@ async function model(
 
 await Deno.mkdir(folder, { recursive: true });
 await part("making the file", async () => {
-  const has = await Deno.stat(file).then(() => true, () => false);
+  const has = await exists(file);
   const shares = ["--gate-positive", "0.2", "--active", "0.1"];
   if (!has) await culm(150, "synth", "-o", file, ...size.synth, ...shares);
 });

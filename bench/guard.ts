@@ -16,6 +16,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
+import { exists } from "../cli/output_file.ts";
 import { Checkout } from "./guard/checkout.ts";
 import { type Round, type Verdict, verdictOf } from "./guard/ratios.ts";
 import {
@@ -55,7 +56,6 @@ const flags = optionsOf(() => {
 /** Turns of each side in a round, of some 50 ms each. */
 const turns = 4;
 
-const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
 const here = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
 
 async function makeModels(): Promise<void> {

@@ -17,6 +17,7 @@
 import { cpus } from "node:os";
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
+import { exists } from "../cli/output_file.ts";
 import { median, type Roofline } from "../cli/commands/bench/roofline.ts";
 import golden from "../tests/goldens/smollm2.json" with { type: "json" };
 import type { CulmTiming } from "./peer/culm.ts";
@@ -91,7 +92,7 @@ const ids = folder || flags["random-ids"]
 const work: Work = { prompt: ids.slice(0, 128), decode: ids.slice(128) };
 
 for (const { model } of scenarios) {
-  if (!await Deno.stat(model).then(() => true, () => false)) {
+  if (!await exists(model)) {
     console.error(
       folder
         ? `${model} is not here: docs/benchmarks.md says how to make it`

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { exists } from "../../cli/output_file.ts";
 
 const prebuilt = "node-llama-cpp@3.22.1";
 const folder = ".cache/peer";
@@ -15,8 +16,6 @@ export interface Peer {
   readonly name: string;
   command(modelPath: string, threads: string, contextSize: number): string[];
 }
-
-const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
 
 /** Installs npm's llama.cpp into `.cache/peer` once; it is no dependency of culm. */
 export async function prebuiltPeer(): Promise<Peer> {
