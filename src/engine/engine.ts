@@ -2,7 +2,12 @@
  * The coordinator: takes tokens of any number of sequences, puts them into
  * steps, and gives logits back.
  */
-import { ContextError, LimitError, UsageError } from "../errors.ts";
+import {
+  ContextError,
+  LimitError,
+  UnsupportedError,
+  UsageError,
+} from "../errors.ts";
 import { LastingTeam, type Restart } from "./lasting_team.ts";
 import { PagePool } from "./page_pool.ts";
 import type { Request, WantLogits } from "./scheduler.ts";
@@ -11,6 +16,7 @@ import type { StepCosts } from "./step_costs.ts";
 import type { ThreadChoice } from "./thread_choice.ts";
 import { StepLoop } from "./step_loop.ts";
 import { checkOptions, type OptionsOf } from "../options.ts";
+import { lengthOf } from "../model/index_set.ts";
 import { pagePositions, pagesFor } from "../places/batch.ts";
 import type { CacheType } from "../places/cache_type.ts";
 import type { Rates } from "../plan/machine.ts";
@@ -316,6 +322,29 @@ export class Engine implements AsyncDisposable {
     const asked = { sequence, tokens, want, top, needsSum, signal };
     const rows = await this.#evaluate(asked);
     return rows.map((row) => this.#topOf(row, top));
+  }
+
+  /**
+   * Appends `tokens` to `sequence`. Gives the model's states (`[hiddenSize]`, f32)
+   * behind the output norm, that logits are computed from: after the last token,
+   * after each, or none.
+   *
+   * @throws as {@linkcode evaluate} does
+   * @throws {UnsupportedError} where a GPU holds the output head
+   */
+  async evaluateStates(
+    sequence: Sequence,
+    tokens: ArrayLike<number>,
+    want: WantLogits = "last",
+    signal?: AbortSignal,
+  ): Promise<Float32Array[]> {
+    if (this.gpuPlan && lengthOf(this.gpuPlan.vocab) > 0) {
+      throw new UnsupportedError(
+        "Cannot give states while a GPU holds the output head: load the model without one",
+      );
+    }
+    const asked = { sequence, tokens, want, top: 0, states: true, signal };
+    return await this.#evaluate(asked);
   }
 
   /** The `top` largest logits of a row: all of them, or those that a place has picked. */

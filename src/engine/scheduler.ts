@@ -3,7 +3,7 @@ import type { Batch } from "../places/batch.ts";
 import type { Growth, Sequence } from "./sequence.ts";
 import type { OnTrace } from "../places/trace.ts";
 
-/** For which of the evaluated tokens logits are given. */
+/** For which of the evaluated tokens logits, or states, are given. */
 export type WantLogits = "none" | "last" | "all";
 
 /** Tokens that are to be appended to a sequence. */
@@ -15,6 +15,8 @@ export interface Request {
   readonly top: number;
   /** Whether log Σ exp over all is wanted beside the largest */
   readonly needsSum?: boolean;
+  /** Whether states behind the output norm are wanted in place of logits */
+  readonly states?: boolean;
   readonly signal?: AbortSignal;
   /** Told what the places did in each of its steps */
   readonly onTrace?: OnTrace;
@@ -112,7 +114,8 @@ export function fillBatch(
   shares.forEach(({ sequence, first, growth, pieces }, row) => {
     let position = first;
     for (const { request, tokens, wanted } of pieces) {
-      if (wanted > 0) {
+      const { states = false } = request ?? {};
+      if (wanted > 0 && !states) {
         tops.push(request?.top ?? 0);
         needsSum ||= request?.needsSum ?? false;
       }
@@ -122,7 +125,9 @@ export function fillBatch(
         batch.positions[t] = position++;
         batch.sequences[t] = row;
         batch.keep[t] = sequence.keep ?? 0;
-        batch.wantLogits[t++] = Number(i >= tokens.length - wanted);
+        const isWanted = i >= tokens.length - wanted;
+        batch.wantLogits[t] = Number(isWanted && !states);
+        batch.wantStates[t++] = Number(isWanted && states);
       });
     }
     batch.pages.set(growth.pages, row * batch.pagesPerSequence);

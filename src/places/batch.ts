@@ -30,6 +30,8 @@ export class Batch {
   readonly sequences: Int32Array;
   /** 1 where the token's logits are wanted, `[tokens]` */
   readonly wantLogits: Int32Array;
+  /** 1 where the token's state behind the output norm is wanted in place of logits, `[tokens]` */
+  readonly wantStates: Int32Array;
   /** Share of each layer's neurons that mode `top-k` keeps for the token, `[tokens]`; 0 = the mode's own */
   readonly keep: Float32Array;
   /** Page numbers of each sequence, `[tokens, pagesPerSequence]` */
@@ -54,13 +56,14 @@ export class Batch {
     this.positions = next(tokens);
     this.sequences = next(tokens);
     this.wantLogits = next(tokens);
+    this.wantStates = next(tokens);
     this.keep = new Float32Array(buffer, next(tokens).byteOffset, tokens);
     this.copies = next(2 * tokens);
     this.pages = next(tokens * this.pagesPerSequence);
   }
 
   static byteLength({ tokens, contextSize }: BatchLimits): number {
-    return 4 * (5 + tokens * (7 + pagesFor(contextSize)));
+    return 4 * (5 + tokens * (8 + pagesFor(contextSize)));
   }
 
   /** How many tokens this step has. */
@@ -104,9 +107,11 @@ export class Batch {
   }
 
   get logitCount(): number {
-    let count = 0;
-    for (let t = 0; t < this.length; t++) count += this.wantLogits[t];
-    return count;
+    return countOf(this.wantLogits, this.length);
+  }
+
+  get stateCount(): number {
+    return countOf(this.wantStates, this.length);
   }
 
   /** The page that holds `position` of the token's sequence. */
@@ -114,6 +119,12 @@ export class Batch {
     const row = this.sequences[token] * this.pagesPerSequence;
     return this.pages[row + Math.floor(position / pagePositions)];
   }
+}
+
+function countOf(flags: Int32Array, length: number): number {
+  let count = 0;
+  for (let t = 0; t < length; t++) count += flags[t];
+  return count;
 }
 
 /** Copies `width` numbers of each of `count` rows, whose strides follow from their lengths. */

@@ -107,6 +107,10 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
   },
   "logits": {
     put: (place, buffers, _stage, index) => {
+      // Those of all CPU places are equal.
+      if (index === 0 && buffers.batch.stateCount > 0) {
+        buffers.putStates(place.states(buffers.batch));
+      }
       if (index < buffers.cpuPlaces && buffers.batch.picked > 0) {
         return buffers.putPicked(index, pickedBy(place, buffers));
       }

@@ -55,6 +55,8 @@ export class ExchangeBuffers {
   readonly #neurons: Float32Array;
   /** `[tokens, vocabSize]` */
   readonly #logits: Float32Array;
+  /** `[tokens, hiddenSize]` */
+  readonly #states: Float32Array;
   readonly #stride: number;
   /** The places, the GPU's last */
   readonly #plans: readonly PlacePlan[];
@@ -92,6 +94,7 @@ export class ExchangeBuffers {
     this.#residual = next(sizes.residual);
     this.#neurons = next(sizes.neurons);
     this.#logits = next(sizes.logits);
+    this.#states = next(sizes.states);
   }
 
   static byteLength(options: ExchangeOptions): number {
@@ -241,7 +244,32 @@ export class ExchangeBuffers {
     });
   }
 
-  logitRows(): Float32Array[] {
+  /** Takes the states of the tokens that want them. */
+  putStates(rows: readonly Float32Array[]): void {
+    rows.forEach((state, row) =>
+      this.#states.set(state, row * this.options.model.hiddenSize)
+    );
+  }
+
+  /** What each token gets that wants logits, or its state, in the batch's order. */
+  resultRows(): Float32Array[] {
+    const { wantLogits, wantStates, stateCount, length } = this.batch;
+    const logits = this.#logitRows();
+    if (stateCount === 0) return logits;
+    const rows: Float32Array[] = [];
+    for (let t = 0, row = 0, state = 0; t < length; t++) {
+      if (wantLogits[t]) rows.push(logits[row++]);
+      if (wantStates[t]) rows.push(this.#state(state++));
+    }
+    return rows;
+  }
+
+  #state(row: number): Float32Array {
+    const { hiddenSize } = this.options.model;
+    return this.#states.subarray(row * hiddenSize, (row + 1) * hiddenSize);
+  }
+
+  #logitRows(): Float32Array[] {
     const { batch } = this;
     const { picked, logitCount: length } = batch;
     if (picked > 0) {
@@ -309,5 +337,6 @@ function floatsOf(options: ExchangeOptions) {
     residual: rows(plan.gpu ? strideOf(options) : 0),
     neurons: rows(sparsity.mode === "top-k" ? model.feedForwardSize : 0),
     logits: rows(model.vocabSize),
+    states: rows(model.hiddenSize),
   };
 }

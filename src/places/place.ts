@@ -46,7 +46,7 @@ export interface Place {
   keepAbove(batch: Batch, thresholds: Float32Array): void;
   /** Computes its neurons' share of the FFN. */
   down(layer: number, batch: Batch): void;
-  /** Computes its rows of the logits of the tokens that want them. */
+  /** Computes its rows of the logits of the tokens that want them, and the states of those that want these. */
   head(batch: Batch): void;
 }
 
@@ -75,6 +75,8 @@ export interface CpuSidePlace extends Place, Normed {
   neurons(batch: Batch): Float32Array[];
   /** Its columns of the logits, a row for each token that wants them. */
   logits(batch: Batch): Float32Array[];
+  /** The states behind the output norm, `[hiddenSize]` for each token that wants them. */
+  states(batch: Batch): Float32Array[];
   /**
    * Of each row its `batch.picked` largest logits, with ids that count from its
    * first; before {@linkcode reach}, any of its logits, as large ones as it knows.

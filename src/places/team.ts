@@ -186,7 +186,7 @@ export class InlineTeam implements Team {
     this.#exchanged.begin();
     if (onTrace) await this.#trace(onTrace);
     else await this.#step(this.sides);
-    return this.#exchanged.logitRows();
+    return this.#exchanged.resultRows();
   }
 
   async #trace(onTrace: OnTrace): Promise<void> {

@@ -298,13 +298,16 @@ export class CpuPlace implements CpuSidePlace {
     const { weights, normed, head } = this.#current;
     const { output_norm, output_norm_bias } = weights.head!;
     let row = 0;
-    for (let t = 0; t < batch.length; t++) {
-      if (!batch.wantLogits[t]) continue;
-      this.#normRows(t, row++, 1, output_norm, output_norm_bias);
-    }
-    if (row === 0) return;
-    normed.changed();
-    this.#countHead(head!.run(row, batch.picked));
+    const normWanted = (wanted: Int32Array) => {
+      for (let t = 0; t < batch.length; t++) {
+        if (!wanted[t]) continue;
+        this.#normRows(t, row++, 1, output_norm, output_norm_bias);
+      }
+      normed.changed();
+    };
+    normWanted(batch.wantLogits);
+    if (row > 0) this.#countHead(head!.run(row, batch.picked));
+    normWanted(batch.wantStates);
   }
 
   pick(): Picked[] {
@@ -353,6 +356,19 @@ export class CpuPlace implements CpuSidePlace {
   logits(batch: Batch): Float32Array[] {
     const { head } = this.#headBank;
     return Array.from({ length: batch.logitCount }, (_, i) => head!.row(i));
+  }
+
+  states(batch: Batch): Float32Array[] {
+    const { memory, normed: { pointer, stride } } = this.#headBank;
+    const first = batch.logitCount;
+    return Array.from(
+      { length: batch.stateCount },
+      (_, i) =>
+        memory.f32(
+          pointer + 4 * (first + i) * stride,
+          this.options.model.hiddenSize,
+        ),
+    );
   }
 
   #keepFfnInputs(layer: number, batch: Batch): void {

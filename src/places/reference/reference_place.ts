@@ -96,6 +96,7 @@ export class ReferencePlace implements CpuSidePlace {
   /** h of each token, `[neurons of the part]` */
   #h: Float32Array[] = [];
   #logits: Float32Array[] = [];
+  #states: Float32Array[] = [];
   /** Keys and values, `[layer][page][position in page]`, rows of this part's KV heads */
   readonly #keys: Float32Array[][][];
   readonly #values: Float32Array[][][];
@@ -445,12 +446,14 @@ export class ReferencePlace implements CpuSidePlace {
 
   head(batch: Batch): void {
     const { model, weights: { output, output_norm, output_norm_bias } } = this;
-    this.#logits = this.#residual
-      .filter((_, t) => batch.wantLogits[t])
-      .map((x) =>
-        multiply(output, this.#norm(x, output_norm, output_norm_bias))
-          .map((z) => capped(z * model.logitScale, model.logitCap))
-      );
+    const normed = (wanted: Int32Array) =>
+      this.#residual.filter((_, t) => wanted[t])
+        .map((x) => this.#norm(x, output_norm, output_norm_bias));
+    this.#logits = normed(batch.wantLogits).map((x) =>
+      multiply(output, x)
+        .map((z) => capped(z * model.logitScale, model.logitCap))
+    );
+    this.#states = normed(batch.wantStates);
   }
 
   /** It needs no inputs of others. */
@@ -490,6 +493,10 @@ export class ReferencePlace implements CpuSidePlace {
 
   logits(): Float32Array[] {
     return this.#logits;
+  }
+
+  states(): Float32Array[] {
+    return this.#states;
   }
 
   /**

@@ -149,7 +149,7 @@ export class ThreadTeam implements Team {
     if (onTrace) onTrace(await this.#trace());
     else await this.#step("forward");
     if (this.gpu) this.gpu.counts = this.#shared.gpuCounts();
-    return this.#shared.exchanged.logitRows();
+    return this.#shared.exchanged.resultRows();
   }
 
   takeLostMs(): number {
