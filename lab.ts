@@ -38,8 +38,10 @@ export type {
 } from "./src/places/trace.ts";
 export type { WantLogits } from "./src/engine/scheduler.ts";
 export type { DraftModel } from "./src/generate/model_drafter.ts";
+export { embedOptions } from "./src/generate/embed.ts";
 export type { LogitsOptions } from "./src/generate/session.ts";
 export type { Logits, TopLogits } from "./src/sampling/logits.ts";
+export { tokensContaining } from "./src/sampling/penalties.ts";
 export {
   checkPredictorOptions,
   defaultRank,

@@ -43,6 +43,7 @@ export {
   LanguageModel,
 } from "./src/generate/language_model.ts";
 export type { ChatTurn, TextPart } from "./src/generate/chat_messages.ts";
+export type { EmbedOptions } from "./src/generate/embed.ts";
 export {
   type GenerateOptions,
   type Piece,
@@ -57,7 +58,6 @@ export {
   type SamplingOptions,
   samplingOptions,
 } from "./src/sampling/options.ts";
-export { tokensContaining } from "./src/sampling/penalties.ts";
 export type { SampledToken } from "./src/sampling/logprobs.ts";
 export {
   type Engine,

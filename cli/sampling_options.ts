@@ -14,8 +14,8 @@ import {
   speculationOptions,
   textOptions,
   type Tokenizer,
-  tokensContaining,
 } from "../mod.ts";
+import { tokensContaining } from "../lab.ts";
 import type { FlagsOf, FlagTable } from "./option.ts";
 import { logitBias, someText, unescape } from "./values.ts";
 

@@ -3,8 +3,15 @@ import * as v from "valibot";
 import type { Engine } from "../engine/engine.ts";
 import { type ChatTurn, messagesOf } from "./chat_messages.ts";
 import { TokenizerError, UsageError } from "../errors.ts";
-import { getString, type GgufFile } from "../formats/gguf/read.ts";
+import { getNumber, getString, type GgufFile } from "../formats/gguf/read.ts";
 import { isObject, type JsonObject } from "../formats/json.ts";
+import {
+  embed,
+  type EmbedOptions,
+  embedOptions,
+  type Pooling,
+  poolings,
+} from "./embed.ts";
 import {
   generate,
   type GenerateOptions,
@@ -396,6 +403,42 @@ export class LanguageModel implements AsyncDisposable {
       addSpecial: !begins,
       addEos: false,
     });
+  }
+
+  /**
+   * A text, or ids, as a vector: the states behind the output norm, pooled.
+   *
+   * @throws {UsageError} for a text without tokens and options out of range
+   * @throws {ContextError} where it does not fit the context
+   * @throws {UnsupportedError} where a GPU holds the output head
+   *
+   * @example
+   * ```ts
+   * import { load } from "@culm/culm";
+   * import { tinyBamboo } from "@culm/culm/tiny";
+   *
+   * await using model = await load(tinyBamboo(), { threads: 0 });
+   * const a = await model.embed("The cat sat.");
+   * const b = await model.embed("A cat was sitting.");
+   * const similarity = a.reduce((sum, value, i) => sum + value * b[i], 0);
+   * console.log(similarity > 0.5); // true
+   * ```
+   */
+  async embed(
+    text: string | readonly number[],
+    options: EmbedOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const checked = checkOptions("embed", embedOptions, options);
+    const ids = typeof text === "string" ? this.tokenize(text) : checkIds(text);
+    const pooling = checked.pooling ?? this.#pooling ?? "mean";
+    const { hiddenSize } = this.model;
+    return await embed(this.engine, ids, hiddenSize, { ...checked, pooling });
+  }
+
+  /** How the file says that states are pooled. */
+  get #pooling(): Pooling | undefined {
+    const key = `${this.model.architecture}.pooling_type`;
+    return poolings[getNumber(this.file, key) ?? 0];
   }
 
   /** Stops the places and gives their memory back. */
