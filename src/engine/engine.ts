@@ -101,7 +101,8 @@ export class Engine implements AsyncDisposable {
   ) {
     this.#vocabSize = vocabSize;
     const pool = new PagePool(keepsPast);
-    this.#owner = { pool, sequences: new Set(), cachedTokens: 0 };
+    const { layers } = team.counts[0];
+    this.#owner = { pool, layers, sequences: new Set(), cachedTokens: 0 };
     this.#team = new LastingTeam(team, this.#owner, restart, threads);
     this.#loop = new StepLoop(this.#team, mostPages);
   }

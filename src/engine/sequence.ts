@@ -6,10 +6,13 @@
 import { UsageError } from "../errors.ts";
 import { pagePositions, pagesFor } from "../places/batch.ts";
 import type { PagePool } from "./page_pool.ts";
+import { LayerCounts, type PlaceStats, sumCounts } from "../places/stats.ts";
 
 /** What sequences belong to: one engine's. */
 export interface SequenceOwner {
   readonly pool: PagePool;
+  /** How many the model has */
+  readonly layers: number;
   /** Those that have not been dropped */
   readonly sequences: Set<Sequence>;
   /** Tokens that sequences took over from others of the past */
@@ -26,6 +29,8 @@ export class Sequence implements Disposable {
   #ahead: number[] = [];
   #waiting = 0;
   #dropped = false;
+  readonly #counts: LayerCounts;
+  #evaluated = 0;
 
   /**
    * An empty sequence; engines make them. `keep` is the share of each layer's
@@ -33,6 +38,7 @@ export class Sequence implements Disposable {
    */
   constructor(owner: SequenceOwner, readonly keep?: number) {
     this.#owner = owner;
+    this.#counts = new LayerCounts(owner.layers);
     owner.sequences.add(this);
   }
 
@@ -58,6 +64,24 @@ export class Sequence implements Disposable {
    */
   isOf(owner: SequenceOwner): boolean {
     return this.#owner === owner;
+  }
+
+  /**
+   * What was computed and read for its tokens since it was made: of each step that
+   * it shared with others, the part that its tokens were of all.
+   */
+  stats(): PlaceStats {
+    return sumCounts([this.#counts], this.#evaluated);
+  }
+
+  /**
+   * Counts its part of a step.
+   *
+   * @internal
+   */
+  countStep({ before, after, tokens }: StepCounts, own: number): void {
+    this.#counts.addShare(before, after, own / tokens);
+    this.#evaluated += own;
   }
 
   /** A sequence with the same past, at no cost. */
@@ -256,6 +280,13 @@ export class Sequence implements Disposable {
   #check(): void {
     if (this.#dropped) throw droppedError();
   }
+}
+
+/** What places had counted before a step and after it, and how many tokens that had. */
+export interface StepCounts {
+  readonly before: LayerCounts;
+  readonly after: LayerCounts;
+  readonly tokens: number;
 }
 
 /** Why a sequence that was dropped cannot be used. */

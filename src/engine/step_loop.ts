@@ -16,6 +16,7 @@ import {
 import { droppedError, type Sequence } from "./sequence.ts";
 import { pagesFor } from "../places/batch.ts";
 import { StepCosts } from "./step_costs.ts";
+import { LayerCounts } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
 
 /**
@@ -41,10 +42,16 @@ export class StepLoop {
   /** Tokens that have been evaluated */
   tokens = 0;
   readonly costs = new StepCosts();
+  /** What places had counted before a step, and after it */
+  readonly #before: LayerCounts;
+  readonly #after: LayerCounts;
 
   /** Evaluates with `team`, in `mostPages` pages at most. */
   constructor(readonly team: LastingTeam, readonly mostPages: number) {
     this.#pool = team.owner.pool;
+    const { layers } = team.owner;
+    this.#before = new LayerCounts(layers);
+    this.#after = new LayerCounts(layers);
   }
 
   /** Tokens that wait to be appended to a sequence. */
@@ -222,14 +229,26 @@ export class StepLoop {
   }
 
   async #step(shares: readonly StepShare[]): Promise<void> {
+    const { team } = this;
     const start = performance.now();
-    const rows = await this.team.do((team) =>
+    this.#before.setSum(team.counts);
+    const rows = await team.do((team) =>
       team.run(fillBatch(team.batch, shares))
     );
     const ms = performance.now() - start;
-    this.costs.add(this.team.current.batch.length, ms, shares.length);
+    const { length: tokens } = team.current.batch;
+    this.costs.add(tokens, ms, shares.length);
+    this.#after.setSum(team.counts);
+    const counts = { before: this.#before, after: this.#after, tokens };
     const next = rows.values();
-    for (const share of shares) this.#commit(share, next);
+    for (const share of shares) {
+      const own = share.pieces.reduce(
+        (sum, { tokens }) => sum + tokens.length,
+        0,
+      );
+      share.sequence.countStep(counts, own);
+      this.#commit(share, next);
+    }
     await this.team.learn(ms);
   }
 

@@ -148,7 +148,7 @@ export interface Summary {
   readonly completionMs: number;
   /** The seed that was used. */
   readonly seed: number;
-  /** Rows computed and bytes read by the prompt. */
+  /** Rows computed and bytes read by the prompt; of steps with others, its tokens' part. */
   readonly promptStats: PlaceStats;
   /** Rows computed and bytes read by the tokens after the first. */
   readonly completionStats: PlaceStats;
@@ -200,7 +200,7 @@ export async function* generate(
   let finishReason: Summary["finishReason"] = "length";
   let stopString: string | undefined;
   const start = performance.now();
-  const startStats = engine.stats();
+  const startStats = session.stats();
   let firstAt: number | undefined;
   let next: Promise<Logits> | undefined;
   let speculation: Speculation | undefined;
@@ -212,7 +212,7 @@ export async function* generate(
       ? await session.append(prompt.slice(cachedTokens), ask)
       : undefined;
     firstAt = performance.now();
-    firstStats = engine.stats();
+    firstStats = session.stats();
     if (isDrafted) {
       const end = prompt.length + limit;
       speculation = new Speculation(engine, session, options, end);
@@ -265,7 +265,7 @@ export async function* generate(
       completionMs: end - (firstAt ?? end),
       seed: sampler.seed,
       promptStats: statsSince(firstStats, startStats),
-      completionStats: statsSince(engine.stats(), firstStats),
+      completionStats: statsSince(session.stats(), firstStats),
     });
   }
 }

@@ -3,6 +3,7 @@ import type { Engine } from "../engine/engine.ts";
 import { UsageError } from "../errors.ts";
 import type { Logits } from "../sampling/logits.ts";
 import type { Sequence } from "../engine/sequence.ts";
+import type { PlaceStats } from "../places/stats.ts";
 
 /** Which logits are wanted of tokens that are evaluated. */
 export interface LogitsOptions {
@@ -70,6 +71,11 @@ export class Session implements Disposable {
   /** The ids evaluated so far. */
   get ids(): readonly number[] {
     return this.#ids;
+  }
+
+  /** What was computed and read for its tokens since it was made. */
+  stats(): PlaceStats {
+    return this.#sequence.stats();
   }
 
   /**

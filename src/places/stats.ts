@@ -78,6 +78,23 @@ export class LayerCounts {
     this.#values[layer * countNames.length + countIndex[name]] += amount;
   }
 
+  /** Becomes the sum of the counters of several places. */
+  setSum(counts: readonly LayerCounts[]): void {
+    this.#values.fill(0);
+    for (const other of counts) {
+      for (let i = 0; i < this.#values.length; i++) {
+        this.#values[i] += other.#values[i];
+      }
+    }
+  }
+
+  /** Adds a share of what was counted between two moments. */
+  addShare(before: LayerCounts, after: LayerCounts, share: number): void {
+    for (let i = 0; i < this.#values.length; i++) {
+      this.#values[i] += share * (after.#values[i] - before.#values[i]);
+    }
+  }
+
   /** One figure of one layer. */
   get(layer: number, name: CountName): number {
     return this.#values[layer * countNames.length + countIndex[name]];

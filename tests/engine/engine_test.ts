@@ -179,7 +179,7 @@ for (const keepsPast of [false, true]) {
     fc.assert(fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
       const pool = new PagePool(keepsPast);
       const sequences = new Set<Sequence>();
-      const owner = { pool, sequences, cachedTokens: 0 };
+      const owner = { pool, sequences, layers: 1, cachedTokens: 0 };
       const texts: { sequence: Sequence; content: number[] }[] = [
         { sequence: new Sequence(owner), content: [] },
       ];
