@@ -39,20 +39,32 @@ export class GrowingProfile {
   ) {}
 
   /**
-   * The profile that a run with these flags adds to. None where nobody asks for it, where one is named,
-   * unwanted or finished, where the sandbox does not let us write beside the
-   * model, where the flags leave out neurons that fire, and where a GPU takes
-   * part, which does not count.
+   * The profile that a run with these flags adds to. None where nobody asks for
+   * it, or it is finished; and with a note where the flags, or the sandbox, do
+   * not let it grow.
    */
   static async of(
     flags: LoadFlags & RunGpuFlags & { readonly growProfile?: boolean },
   ): Promise<GrowingProfile | undefined> {
     if (!flags.growProfile) return;
     const path = profilePathOf(flags);
-    const { mode } = flags.sparsity;
-    if (!path || flags.profile !== undefined || mode === "predictor") return;
-    if (await usesGpu(flags)) return;
-    if (!await mayKeep(path)) return;
+    const obstacle = path === undefined
+      ? "the model is no local file"
+      : flags.profile === false
+      ? "--no-profile keeps the file's order"
+      : flags.profile !== undefined
+      ? "--profile names another"
+      : flags.sparsity.mode === "predictor"
+      ? "--sparsity predictor leaves out neurons that fire"
+      : await usesGpu(flags)
+      ? "a GPU takes part, which does not count"
+      : !await mayKeep(path)
+      ? "nothing may be written beside the model"
+      : undefined;
+    if (path === undefined || obstacle !== undefined) {
+      note(`note: --grow-profile changes nothing: ${obstacle}`);
+      return;
+    }
     if (!await exists(path)) return new GrowingProfile(path, false);
     try {
       if (await grownSoFar(path)) return new GrowingProfile(path, true);

@@ -9,7 +9,6 @@ import {
   load,
   type LoadOptions,
   type Sparsity,
-  UsageError,
 } from "../mod.ts";
 import {
   describeModel,
@@ -19,30 +18,17 @@ import {
   toByteSource,
 } from "../gguf.ts";
 import { fingerprintOf } from "../lab.ts";
-import { isHubName, readHubName } from "../src/hub/name.ts";
 import { formatCount } from "./format.ts";
-import type { RunGpuFlags } from "./gpu_options.ts";
+import { type GpuFlags, gpuOptions, type RunGpuFlags } from "./gpu_options.ts";
 import { gpuText } from "./gpu_stats.ts";
-import { pathOf } from "./hub_model.ts";
 import { mainType } from "./commands/inspect/inspection.ts";
 import type { Interrupt } from "./interrupt.ts";
-import {
-  type HubFlags,
-  type LoadFlags,
-  loadOptionsOf,
-  type ModelFlags,
-} from "./options.ts";
+import { type FlagSpec, namesOf } from "./option.ts";
+import { type LoadFlags, loadOptionsOf, type ModelFlags } from "./options.ts";
 import { findGpuIndex, openGpuIndex, saveGpuIndex } from "./model_gpu_index.ts";
 import { findPredictor, notePredictor } from "./model_predictor.ts";
 import { findProfile, noteProfile } from "./model_profile.ts";
-import type { SamplingFlags } from "./sampling_options.ts";
 import { note, printable, ProgressBar } from "./terminal.ts";
-
-/** What says which model drafts. */
-type DraftFlags =
-  & Pick<LoadFlags, "threads">
-  & HubFlags
-  & Pick<SamplingFlags, "draftModel" | "speculation">;
 
 /** Opens what `-m` names; the signal stops reading a URL. The caller closes it. */
 export async function openModel(
@@ -110,45 +96,6 @@ export async function loadModel(
   }
 }
 
-/**
- * Loads the model that drafts, where the flags name one: by the same threads,
- * without a GPU. Before the model that it drafts for, which takes longer.
- *
- * @throws {UsageError} where the flags ask for drafts of a model, and name none
- */
-export async function loadDraftModel(
-  flags: DraftFlags,
-  { signal }: Interrupt,
-): Promise<LanguageModel | undefined> {
-  const { draftModel, speculation, threads } = flags;
-  if (draftModel === undefined) {
-    if (speculation !== "draft-simple") return undefined;
-    throw new UsageError(
-      "Cannot use --spec-type draft-simple without a draft model",
-    );
-  }
-  if (speculation && speculation !== "draft-simple") {
-    note(
-      `note: -md changes nothing: --spec-type ${speculation} needs no model`,
-    );
-    return undefined;
-  }
-  const path = isHubName(draftModel)
-    ? await pathOf(readHubName(draftModel), flags)
-    : draftModel;
-  using bar = new ProgressBar("loading", "bytes");
-  const model = await load(path, {
-    threads,
-    gpu: "off",
-    signal,
-    onWarning: (message) => note(`warning: ${printable(message)}`),
-    onProgress: ({ loaded, total }) => bar.update(loaded, total),
-  });
-  bar[Symbol.dispose]();
-  note(`draft model: ${describe(model)}, from ${printable(draftModel)}`);
-  return model;
-}
-
 /** By what unfinished work knows its model. */
 export async function modelFingerprint(
   flags: ModelFlags & Pick<LoadFlags, "activation">,
@@ -175,10 +122,23 @@ async function gpuOptionsOf(
   modelOf: () => Promise<Model>,
 ): Promise<LoadOptions> {
   const { gpu = "off", vramBudget, gpuLayers } = flags;
-  if (gpu === "off") return { gpu };
+  if (gpu === "off") {
+    noteIdleGpuFlags(flags);
+    return { gpu };
+  }
   const gpuIndex = await findGpuIndex(flags, modelOf);
   if (gpuIndex) note(`gpu index: from ${printable(gpuIndex.path)}`);
   return { gpu, vramBudget, gpuLayers, gpuIndex };
+}
+
+/** Notes what a run was told of a GPU that takes no part. */
+function noteIdleGpuFlags(flags: Partial<RunGpuFlags>): void {
+  for (const name of Object.keys(gpuOptions) as (keyof GpuFlags)[]) {
+    const { flag, default: usual }: FlagSpec = gpuOptions[name];
+    // No layer on the GPU is what --gpu off says too.
+    if (!flags[name] || flags[name] === usual) continue;
+    note(`note: ${namesOf(flag)[0]} changes nothing: --gpu is off`);
+  }
 }
 
 /** The mode that a model runs in: one whose neurons are never zero has none to leave out. */

@@ -43,6 +43,11 @@ export async function findGpuIndex(
   modelOf: () => Model | Promise<Model>,
 ): Promise<FoundGpuIndex | undefined> {
   const { gpuIndex, resetGpuIndex, disableGpuIndex } = flags;
+  if (resetGpuIndex && disableGpuIndex) {
+    throw new BadFlags(
+      "Cannot write an index and write none: give one of --reset-gpu-index and --disable-gpu-index",
+    );
+  }
   if (gpuIndex !== undefined) {
     if (resetGpuIndex || disableGpuIndex) {
       throw new BadFlags(

@@ -57,10 +57,13 @@ export const speculationFlags = {
   },
 } as const satisfies FlagTable;
 
+/** What {@linkcode speculationFlags} give. */
+export type SpeculationFlags = FlagsOf<typeof speculationFlags>;
+
 /** What {@linkcode lengthFlags}, {@linkcode samplingFlags} and {@linkcode speculationFlags} give. */
 export type SamplingFlags =
   & FlagsOf<typeof lengthFlags>
-  & FlagsOf<typeof speculationFlags>
+  & SpeculationFlags
   & FlagsOf<typeof samplingFlags>;
 
 /** llama.cpp's: what a repeated passage ends at. */

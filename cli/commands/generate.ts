@@ -4,14 +4,14 @@ import {
   type Summary,
   textOptions,
 } from "../../mod.ts";
-import { checkDraftModel } from "../../src/generate/model_drafter.ts";
 import { noteLogprobs, printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
+import { checkDraftFlags, loadDraftModel } from "../draft_model.ts";
 import { runGpuOptions } from "../gpu_options.ts";
 import { growingOptions, GrowingProfile } from "../growing_profile.ts";
 import { readPrompt } from "../input.ts";
 import { Interrupt } from "../interrupt.ts";
-import { loadDraftModel, loadModel } from "../model_file.ts";
+import { loadModel } from "../model_file.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../option.ts";
 import { modelOptions, promptOptions, runOptions } from "../options.ts";
 import { PromptCache, promptCacheOptions } from "../prompt_cache.ts";
@@ -70,10 +70,16 @@ export const generate: CommandSpec = {
 };
 
 async function run(flags: GenerateFlags): Promise<number> {
+  checkDraftFlags(flags);
   using cache = await PromptCache.of(flags);
   if (flags.promptCacheAll && !cache?.output) {
     throw new BadFlags(
       "Cannot use --prompt-cache-all without --prompt-cache, or with --prompt-cache-ro",
+    );
+  }
+  if (flags.screenHead === "on" && flags.logprobs !== undefined) {
+    note(
+      "note: --screen-head changes nothing: --logprobs needs all rows of the head",
     );
   }
   const given = await promptOf(flags, cache);
@@ -83,7 +89,6 @@ async function run(flags: GenerateFlags): Promise<number> {
   await using model = await loadModel(flags, interrupt, {
     countNeurons: growing !== undefined,
   });
-  if (draftModel) checkDraftModel(model, draftModel);
   if (model.hasChatTemplate) {
     note(
       "note: the model has a chat template: culm chat has it answer, this has it go on with the text",

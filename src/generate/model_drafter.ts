@@ -21,9 +21,6 @@ export function isDraftModel(value: unknown): value is DraftModel {
   return (value as Partial<DraftModel> | null)?.engine instanceof Engine;
 }
 
-/** Pairs that were compared: a vocabulary has some 100,000 tokens. */
-const compared = new WeakMap<Tokenizer, WeakSet<Tokenizer>>();
-
 /**
  * Ids mean the same to both models.
  *
@@ -31,14 +28,28 @@ const compared = new WeakMap<Tokenizer, WeakSet<Tokenizer>>();
  */
 export function checkDraftModel(
   model: DraftModel,
-  { engine, tokenizer: other }: DraftModel,
+  { engine, tokenizer }: DraftModel,
 ): void {
   if (engine === model.engine) {
     throw new UsageError(
       "Cannot draft with the model itself: load a smaller one",
     );
   }
-  const { tokenizer } = model;
+  checkDraftVocabulary(model.tokenizer, tokenizer);
+}
+
+/** Pairs that were compared: a vocabulary has some 100,000 tokens. */
+const compared = new WeakMap<Tokenizer, WeakSet<Tokenizer>>();
+
+/**
+ * The ids of a model and of one that drafts for it are of the same tokens.
+ *
+ * @throws {UsageError} where they are not
+ */
+export function checkDraftVocabulary(
+  tokenizer: Tokenizer,
+  other: Tokenizer,
+): void {
   if (compared.get(tokenizer)?.has(other)) return;
   const { vocabSize } = tokenizer;
   if (other.vocabSize !== vocabSize) {

@@ -77,19 +77,43 @@ export const speculationOptions = {
 type SpeculationOptions = Checked<typeof speculationOptions>;
 
 /**
+ * A draft may be as long as it must be.
+ *
+ * @param batchSize the most tokens of a step, which checks the next token with the draft behind it
+ * @throws {UsageError} where it may not
+ */
+export function checkDraftLength(
+  { draftMin, draftMax }: Pick<SpeculationOptions, "draftMin" | "draftMax">,
+  batchSize: number,
+): void {
+  if (draftMin > draftMax) {
+    throw new UsageError(
+      `Cannot draft at least ${draftMin} tokens and at most ${draftMax}`,
+    );
+  }
+  if (draftMin > 1 && draftMin >= batchSize) {
+    throw new UsageError(
+      `Cannot draft at least ${draftMin} tokens: a step takes ${batchSize}, the next token among them`,
+    );
+  }
+}
+
+/**
  * Whether a text is drafted. Where that is not said it is with a draft model, and
  * by itself, but not where drafts, which depend on time, would change the text, or
  * what is counted of its neurons.
  *
- * @throws {UsageError} where a draft model is asked for, and there is none
+ * @throws {UsageError} where a draft model is asked for, and there is none, or no draft is as long as it must be
  */
 export function speculates(
   engine: Engine,
-  { speculation, draftModel }: SpeculationOptions,
+  options: SpeculationOptions,
 ): boolean {
+  const { speculation, draftModel } = options;
+  checkDraftLength(options, engine.batchSize);
   if (speculation === "draft-simple" && !draftModel) {
     throw new UsageError(
-      "Cannot use speculation draft-simple without a draft model",
+      "Cannot use speculation draft-simple without a draft model: give draftModel",
     );
   }
   return speculation === undefined

@@ -249,7 +249,10 @@ function hasList(value: unknown, name: string): boolean {
  */
 export function checkLoadOptions(options: LoadOptions) {
   const checked = checkOptions("load", loadOptions, options);
-  const { threads = coreCount(), vramBudget } = checked;
+  const { threads = coreCount(), vramBudget, gpu, gpuLayers } = checked;
+  if (gpu === "require" && gpuLayers === 0) {
+    throw new UsageError("Cannot require a GPU that takes 0 layers");
+  }
   const gpuBytes = vramBudget < 0
     ? undefined
     : Math.floor(vramBudget * 2 ** 30);

@@ -70,6 +70,26 @@ Deno.test("arguments that cannot be understood are reported in one line, with ex
     [["generate", "-m", "model.gguf"], /without a prompt/],
     [["generate", "model.gguf"], /too many arguments/],
     [["bench", "-p", "0", "-n", "0"], /both 0/],
+    ...["generate", "chat"].flatMap((command): [string[], RegExp][] => [
+      [
+        [command, "--draft-min", "9", "--draft-max", "8"],
+        /draft at least 9 tokens and at most 8/,
+      ],
+      [[command, "--draft-min", "8"], /draft at least 8 tokens and at most 7/],
+      [
+        [command, "--draft-min", "4", "-b", "4"],
+        /draft at least 4 tokens: a step takes 4/,
+      ],
+      [
+        [command, "--spec-type", "draft-simple"],
+        /draft-simple without a draft model: name one with -md/,
+      ],
+    ]),
+    [
+      ["bench", "--reset-gpu-index", "--disable-gpu-index"],
+      /one of --reset-gpu-index and --disable-gpu-index/,
+    ],
+    [["bench", "--force"], /--force without --timeline/],
     [["bench", "-o", "xml"], /one of md, json, jsonl, csv/],
   ];
   for (const [i, [args, message]] of wrong.entries()) {
@@ -78,6 +98,35 @@ Deno.test("arguments that cannot be understood are reported in one line, with ex
       `culm ${args.join(" ")}`,
       () => fails(args, 2, message, [], run),
     );
+  }
+});
+
+Deno.test("options that change nothing beside others are noted, and the text is the same", async (t) => {
+  const args = ["generate", "-p", "Tom had a", "-n", "4", "--temp", "0"];
+  const plain = await runHere([...args, "--gpu", "off"]);
+  const idle: [string[], RegExp[]][] = [
+    [
+      ["--spec-type", "none", "--draft-max", "5", "--draft-min", "2"],
+      [/-n-max changes nothing: --spec-type none/, /-n-min changes nothing/],
+    ],
+    [["--draft-max", "5"], []],
+    [
+      ["--gpu", "off", "--vram-budget", "2", "-ngl", "9", "--reset-gpu-index"],
+      [/--vram-budget .*: --gpu is off/, /-ngl .*/, /--reset-gpu-index .*/],
+    ],
+    [["--gpu", "off", "-ngl", "0"], []],
+    [["--grow-profile"], [/--grow-profile .*: the model is no local file/]],
+    [["--screen-head", "on", "--logprobs", "0"], [/--screen-head .*: --logp/]],
+    [["--screen-head", "on"], []],
+  ];
+  for (const [more, notes] of idle) {
+    await t.step(more.join(" "), async () => {
+      const { code, out, err } = await runHere([...args, ...more]);
+      assert.deepEqual([code, out], [0, plain.out]);
+      const found = err.match(/^note: .* changes nothing: .*$/gm) ?? [];
+      assert.equal(found.length, notes.length, err);
+      notes.forEach((note, i) => assert.match(found[i], note));
+    });
   }
 });
 

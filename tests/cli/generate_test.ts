@@ -177,10 +177,12 @@ Deno.test("a draft model changes nothing of the text, and one of another vocabul
     const missing = await runCli([...args, "--spec-type", "draft-simple"]);
     assert.match(
       missing.err,
-      /^error: .* draft-simple without a draft model$/m,
+      /^error: .* draft-simple without a draft model: name one with -md$/m,
     );
-    assert.equal(missing.code, 1);
+    assert.equal(missing.code, 2);
     assert.equal(missing.out, "");
+    // By the headers alone: nothing was loaded.
+    assert.match(refused.err, /^error: [^\n]+\n$/);
     const silent = await runCli(["chat", "-md", other], { permissions });
     assert.match(silent.err, /^error: Cannot draft with a model of 1024/m);
     assert.equal(silent.code, 1);

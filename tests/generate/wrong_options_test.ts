@@ -57,6 +57,7 @@ Deno.test("load names what it does not know", async () => {
     [{ prefixCache: "no" }, /prefixCache "no": it is true or false/],
     [{ profile: true }, /profile true: it is a profile/],
     [{ gpuIndex: "a.gpuidx" }, /gpuIndex "a.gpuidx": it is an index/],
+    [{ gpu: "require", gpuLayers: 0 }, /require a GPU that takes 0 layers/],
     [{ gpuPlan: {} }, /gpuPlan an object: it is the plan of a place/],
     [{ predictor: 3 }, /predictor 3: it is a path/],
     [{ signal: {} }, /signal an object: it is an AbortSignal/],
@@ -96,6 +97,8 @@ Deno.test("generate and complete name what they do not know", async () => {
     [{ samplers: "top_k" }, /samplers "top_k": it is a list of penalties/],
     [{ logitBias: 3 }, /logitBias 3: it is an object, or a Map/],
     [{ dryBreakers: 3 }, /dryBreakers 3: it is a list of token ids/],
+    [{ draftMin: 3, draftMax: 2 }, /draft at least 3 tokens and at most 2/],
+    [{ draftMin: 8 }, /draft at least 8 tokens and at most 7/],
     [null, /null as options of generate/],
   ];
   for (const [options, message] of wrong) {
@@ -104,6 +107,17 @@ Deno.test("generate and complete name what they do not know", async () => {
       message,
     );
   }
+});
+
+Deno.test("a draft that no step holds is refused", async () => {
+  await using small = await load(tinyBamboo(), { threads: 0, batchSize: 4 });
+  const write = (draftMin: number) =>
+    small.complete("a", { draftMin, maxTokens: 1 });
+  await isRefused(
+    () => write(4),
+    /at least 4 tokens: a step takes 4, the next/,
+  );
+  await write(3);
 });
 
 Deno.test("chat names what it does not know", async () => {

@@ -131,6 +131,9 @@ async function run(flags: BenchFlags): Promise<number> {
   if (timeline !== undefined && watched.length === 0) {
     throw new BadFlags("Cannot draw a timeline without single tokens: -n is 0");
   }
+  if (flags.force && timeline === undefined) {
+    throw new BadFlags("Cannot use --force without --timeline");
+  }
   using picture = await openIfGiven(timeline, flags);
 
   using interrupt = new Interrupt();

@@ -1,12 +1,12 @@
 import { chatOptions, ContextError, UsageError } from "../../../mod.ts";
-import { checkDraftModel } from "../../../src/generate/model_drafter.ts";
 import { cacheFolderFlags } from "../../cache_folder.ts";
 import { type CommandSpec, interruptedCode } from "../../command.ts";
+import { checkDraftFlags, loadDraftModel } from "../../draft_model.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
 import { growingOptions, GrowingProfile } from "../../growing_profile.ts";
 import { readLines, readText } from "../../input.ts";
 import { Interrupt } from "../../interrupt.ts";
-import { loadDraftModel, loadModel } from "../../model_file.ts";
+import { loadModel } from "../../model_file.ts";
 import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
 import { modelOptions, runOptions } from "../../options.ts";
 import { PromptCache, promptCacheOptions } from "../../prompt_cache.ts";
@@ -66,6 +66,7 @@ export const chat: CommandSpec = {
 };
 
 async function run(flags: ChatFlags): Promise<number> {
+  checkDraftFlags(flags);
   const template = await templateOf(flags.template);
   const interactive = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
   using cache = await PromptCache.of(flags);
@@ -75,7 +76,6 @@ async function run(flags: ChatFlags): Promise<number> {
   await using model = await loadModel(flags, interrupt, {
     countNeurons: growing !== undefined,
   });
-  if (draftModel) checkDraftModel(model, draftModel);
   if (template === undefined && !model.hasChatTemplate) {
     note(
       "warning: the model has no chat template; turns are written as ChatML, which it may not know (--chat-template sets another)",
