@@ -16,16 +16,13 @@ fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let first_row = group.x * tile_rows;
+  let first_row = tile_first(group.x);
   let first_token = group.y * select(many_tokens, few_tokens, few);
-  let last_row = params.rows - 1u;
   let last_token = product_count() - 1u;
 
   // What this invocation reads: rows `slot` and `slot` + 32, and token `slot`
   let quad = index % 4u;
   let slot = index / 4u;
-  let row = min(first_row + slot, last_row);
-  let other = min(first_row + slot + 32u, last_row);
   let x_at = x_first(min(first_token + slot, last_token));
   let to = slot * pitch + quad;
   var square = 0.0;
@@ -35,6 +32,8 @@ fn main(
   let across = index % tokens;
   let along = index / tokens;
   let row_step = 128u / tokens;
+  let row = tile_row(first_row, slot, row_step);
+  let other = tile_row(first_row, slot + 32u, row_step);
   let x_from = across * pitch;
   let w_from = along * pitch;
   let w_step = row_step * pitch;
@@ -126,15 +125,12 @@ fn main(
     if (first_token + t > last_token) { continue; }
     let at = t * pitch;
     let square = (x_tile[at].x + x_tile[at + 1u].x) + (x_tile[at + 2u].x + x_tile[at + 3u].x);
-    finish(first_token + t, row_first, s0[c], square);
-    finish(first_token + t, row_first + row_step, s1[c], square);
-    finish(first_token + t, row_first + 2u * row_step, s2[c], square);
-    finish(first_token + t, row_first + 3u * row_step, s3[c], square);
+    let token = first_token + t;
+    finish_two(token, row_first, row_step, 0u, vec2f(s0[c], s1[c]), square);
+    finish_two(token, row_first, row_step, 1u, vec2f(s2[c], s3[c]), square);
     if (few) { continue; }
-    finish(first_token + t, row_first + 4u * row_step, s4[c], square);
-    finish(first_token + t, row_first + 5u * row_step, s5[c], square);
-    finish(first_token + t, row_first + 6u * row_step, s6[c], square);
-    finish(first_token + t, row_first + 7u * row_step, s7[c], square);
+    finish_two(token, row_first, row_step, 2u, vec2f(s4[c], s5[c]), square);
+    finish_two(token, row_first, row_step, 3u, vec2f(s6[c], s7[c]), square);
   }
   add_counts(index);
 }

@@ -14,14 +14,14 @@ fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let first_row = group.x * tile_rows;
+  let first_row = tile_first(group.x);
   let first_token = group.y * many_tokens;
   let last_token = product_count() - 1u;
 
   // What this invocation reads: a unit of a row, and one in two a block of a token
   let side = index % 2u;
   let slot = index / 2u;
-  let row = min(first_row + slot, params.rows - 1u);
+  let row = tile_row(first_row, slot, 8u);
   let x_at = x_first(min(first_token + slot, last_token));
   let to = 64u * side + slot;
   let x_to = 32u * side + slot;
@@ -77,14 +77,10 @@ fn main(
   for (var c = 0u; c < 2u; c++) {
     let token = first_token + across + 16u * c;
     if (token > last_token) { continue; }
-    finish(token, row_first, s0[c], squares[c]);
-    finish(token, row_first + 8u, s1[c], squares[c]);
-    finish(token, row_first + 16u, s2[c], squares[c]);
-    finish(token, row_first + 24u, s3[c], squares[c]);
-    finish(token, row_first + 32u, s4[c], squares[c]);
-    finish(token, row_first + 40u, s5[c], squares[c]);
-    finish(token, row_first + 48u, s6[c], squares[c]);
-    finish(token, row_first + 56u, s7[c], squares[c]);
+    finish_two(token, row_first, 8u, 0u, vec2f(s0[c], s1[c]), squares[c]);
+    finish_two(token, row_first, 8u, 1u, vec2f(s2[c], s3[c]), squares[c]);
+    finish_two(token, row_first, 8u, 2u, vec2f(s4[c], s5[c]), squares[c]);
+    finish_two(token, row_first, 8u, 3u, vec2f(s6[c], s7[c]), squares[c]);
   }
   add_counts(index);
 }

@@ -9,11 +9,11 @@ fn main(
   @builtin(local_invocation_id) id: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let row = (group.x * rows + id.y) * rows_each;
+  let row = lane_row(group.x, id.y);
   let x_at = x_first(0u);
   var sums = vec4f();
   var squares = 0.0;
-  if (is_computed(0u, row)) {
+  if (is_read(row)) {
     for (var unit = id.x; unit < 8u * params.groups; unit += lanes) {
       let first = 64u * (unit / 8u) + unit % 8u;
       var v = unit_of_x(x_at + first);
@@ -26,8 +26,14 @@ fn main(
   }
   let total = sum_over_lanes(sums, id.x, id.y);
   if (normed) { squares = sum_over_lanes(vec4f(squares), id.x, id.y).x; }
-  if (id.x < rows_each) { finish(0u, row + id.x, total[id.x], squares); }
+  finish_lane(row, id.x, total, squares);
   add_counts(index);
+}
+
+// Whether the invocation's rows are read: of several all are, or none.
+fn is_read(row: u32) -> bool {
+  if (paired) { return row < params.rows; }
+  return is_computed(0u, row);
 }
 
 fn unit_of_x(at: u32) -> array<vec4f, 8> {

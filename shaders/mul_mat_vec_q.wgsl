@@ -22,7 +22,7 @@ fn main(
   @builtin(local_invocation_id) id: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let row = (group.x * rows + id.y) * rows_each;
+  let row = lane_row(group.x, id.y);
   let wanted = wanted_rows(row);
   let blocks = 8u * params.groups;
   let stretch = stretch_blocks / columns;
@@ -57,13 +57,12 @@ fn main(
   }
   let total = sum_over_lanes(sums.a, id.x, id.y);
   if (columns == 1u) {
-    if (id.x < rows_each) { finish(0u, row + id.x, total[id.x], squares[0].x); }
+    finish_lane(row, id.x, total, squares[0].x);
   } else {
-    finish_tokens(0u, row, id.x, total, squares[0]);
-    finish_tokens(0u, row + 1u, id.x, sum_over_lanes(sums.c, id.x, id.y), squares[0]);
+    finish_tokens(0u, row, id.x, total, sum_over_lanes(sums.c, id.x, id.y), squares[0]);
     if (columns > 4u) {
-      finish_tokens(4u, row, id.x, sum_over_lanes(sums.b, id.x, id.y), squares[1]);
-      finish_tokens(4u, row + 1u, id.x, sum_over_lanes(sums.d, id.x, id.y), squares[1]);
+      let others = sum_over_lanes(sums.b, id.x, id.y);
+      finish_tokens(4u, row, id.x, others, sum_over_lanes(sums.d, id.x, id.y), squares[1]);
     }
   }
   add_counts(index);
@@ -72,14 +71,19 @@ fn main(
 // Which of the invocation's rows are read: all, or, of one token, those of two that
 // its mask leaves.
 fn wanted_rows(row: u32) -> vec2<bool> {
-  if (columns > 1u || mask == mask_all) { return vec2<bool>(row < params.rows); }
+  if (columns > 1u || mask == mask_all || paired) { return vec2<bool>(row < params.rows); }
   return vec2<bool>(is_computed(0u, row), is_computed(0u, row + 1u));
 }
 
-// Four tokens' results of a row, a lane for each.
-fn finish_tokens(first: u32, row: u32, lane: u32, sums: vec4f, squares: vec4f) {
-  if (lane < 4u && first + lane < product_count()) {
-    finish(first + lane, row, sums[lane], squares[lane]);
+// Four tokens' results of the invocation's two rows, a lane for each token.
+fn finish_tokens(first: u32, row: u32, lane: u32, one: vec4f, two: vec4f, squares: vec4f) {
+  let token = first + lane;
+  if (lane >= 4u || token >= product_count()) { return; }
+  if (paired) {
+    finish_neuron(token, row, one[lane], two[lane], squares[lane]);
+  } else {
+    finish(token, row, one[lane], squares[lane]);
+    finish(token, row + 1u, two[lane], squares[lane]);
   }
 }
 

@@ -1,4 +1,4 @@
-// What the two kernels of matrix products share: a row of the matrix times the
+// What the kernels of matrix products share: a row of the matrix times the
 // normed x of a token, and what becomes of it.
 var<workgroup> counted: array<atomic<u32>, 3>;
 
@@ -31,16 +31,8 @@ fn is_computed(token: u32, row: u32) -> bool {
 fn finish(token: u32, row: u32, sum: f32, squares: f32) {
   if (row >= params.padded_rows) { return; }
   let at = out_at(token, row);
-  let is_wanted = is_computed(token, row);
-  if (mask == mask_threshold && is_wanted) { atomicAdd(&counted[counter_predicted], 1u); }
-  var value = sum;
-  if (normed) {
-    value *= inverseSqrt(squares / f32(params.columns) + params.epsilon);
-  }
-  if (scaled) { value *= params.factor; }
-  if (biased) { value += bias[params.out_first + row]; }
-  if (capped) { value = soft_cap(value, params.cap); }
-  value = select(0.0, value, is_wanted);
+  let is_wanted = is_counted(token, row);
+  var value = select(0.0, result(sum, squares, params.out_first + row), is_wanted);
   switch (epilogue) {
     case epilogue_add: { out[at] += value; }
     case epilogue_relu: { out[at] = max(value, 0.0); }
@@ -52,6 +44,36 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
     }
     default: { out[at] = value; }
   }
+}
+
+// The same of a neuron, whose rows of gate and of up were multiplied together.
+fn finish_neuron(token: u32, row: u32, gate: f32, up: f32, squares: f32) {
+  if (row >= params.padded_rows) { return; }
+  let at = out_at(token, row);
+  let is_wanted = is_counted(token, row);
+  let g = select(0.0, result(gate, squares, row), is_wanted);
+  let u = result(up, squares, params.padded_rows + row);
+  var value = 0.0;
+  if (row < params.rows) { value = activated(g, u); }
+  out[at] = value;
+}
+
+// Whether a row is computed; counts those that a threshold leaves.
+fn is_counted(token: u32, row: u32) -> bool {
+  let is_wanted = is_computed(token, row);
+  if (mask == mask_threshold && is_wanted) { atomicAdd(&counted[counter_predicted], 1u); }
+  return is_wanted;
+}
+
+fn result(sum: f32, squares: f32, bias_at: u32) -> f32 {
+  var value = sum;
+  if (normed) {
+    value *= inverseSqrt(squares / f32(params.columns) + params.epsilon);
+  }
+  if (scaled) { value *= params.factor; }
+  if (biased) { value += bias[bias_at]; }
+  if (capped) { value = soft_cap(value, params.cap); }
+  return value;
 }
 
 // h of a neuron from its g and u; counts it.

@@ -129,12 +129,41 @@ export function weightsOf(
     pieceRows?: number;
   } = {},
 ): Weights {
-  const bytes = randomWeights(type, rows * length, rows + length, 0.5);
-  const all = new Float32Array(rows * length);
-  dequantise(type, bytes, all);
   const shape = matrixShape(type, rows, runs);
   const pieceBytes = pieceRows * packedRowBytes(shape.type, shape.columns);
   const matrix = DeviceMatrix.make(bench.buffers, "matrix", shape, pieceBytes);
+  return filled(matrix, type, length, runs, rows + length, 0.5);
+}
+
+/** Random weights of a type and of mean square `size`², about, for two matrices in one buffer. */
+export function pairOf(
+  bench: Bench,
+  type: GgmlType,
+  rows: number,
+  length: number,
+  size: number,
+): [Weights, Weights] {
+  const runs = [{ start: 0, end: length }];
+  const shape = matrixShape(type, rows, runs);
+  const [one, two] = DeviceMatrix.stack(bench.buffers, "pair", [shape, shape]);
+  return [
+    filled(one, type, length, runs, 1, size),
+    filled(two, type, length, runs, 2, size),
+  ];
+}
+
+function filled(
+  matrix: DeviceMatrix,
+  type: GgmlType,
+  length: number,
+  runs: Range[],
+  seed: number,
+  size: number,
+): Weights {
+  const { rows } = matrix;
+  const bytes = randomWeights(type, rows * length, seed, size);
+  const all = new Float32Array(rows * length);
+  dequantise(type, bytes, all);
   const packer = new RowPacker(type, { length, runs });
   // In two chunks, as a loader hands them over.
   const rowBytes = bytes.length / rows, half = Math.floor(rows / 2);

@@ -12,7 +12,7 @@ import {
 import { areIntegers } from "../../../src/places/gpu/kernels/weights.ts";
 import { gaussianVector } from "../../helpers/seeded_random.ts";
 import { testWithAdapter } from "../../helpers/adapter.ts";
-import { Bench, stepOf, type Weights, weightsOf } from "./on_device.ts";
+import { Bench, pairOf, stepOf, type Weights, weightsOf } from "./on_device.ts";
 
 const types: GgmlType[] = [
   "F32",
@@ -54,6 +54,25 @@ function tokensOf(
   const rows = Array.from(
     { length: tokens },
     (_, t) => gaussianVector(columns, 50 + t),
+  );
+  rows.forEach((row, t) => all.set(row, t * stride));
+  return { rows, buffer: bench.buffer(all) };
+}
+
+/** The same with numbers that kernels of integers read as they are: 64ths, the largest of each block 127. */
+function wholeTokensOf(
+  bench: Bench,
+  tokens: number,
+  columns: number,
+): { rows: Float32Array[]; buffer: GPUBuffer } {
+  const all = new Float32Array(tokens * stride);
+  const rows = Array.from(
+    { length: tokens },
+    (_, t) =>
+      gaussianVector(columns, 50 + t, 30).map((value, i) =>
+        (i % 32 < 2 ? 127 : Math.max(-127, Math.min(Math.round(value), 127))) /
+        64
+      ),
   );
   rows.forEach((row, t) => all.set(row, t * stride));
   return { rows, buffer: bench.buffer(all) };
@@ -398,6 +417,99 @@ for (
         0,
       ]);
     },
+  );
+}
+
+/** One for each layout of rows, and numbers of tokens: there is a kernel for one, two, four, eight and many. */
+const layouts: [GgmlType, tokens: number[]][] = [
+  ["F32", [1, 8, 37]],
+  ["F16", [1, 2, 37]],
+  ["Q4_0", [1, 2, 3, 8, 37]],
+  ["Q4_1", [1, 2, 37]],
+  ["Q8_0", [1, 3, 37]],
+  ["Q4_K", [1, 8, 37]],
+  ["Q6_K", [1, 2, 37]],
+  ["IQ4_NL", [1, 3, 37]],
+  ["IQ4_XS", [1, 8, 37]],
+  ["MXFP4", [1, 2, 3, 8, 37]],
+  ["Q3_K", [1, 2, 37]],
+  ["Q5_1", [1, 3, 37]],
+];
+
+/** Weights of about so much: the second time they, or their scales, are halves that are subnormal. */
+const pairs = [
+  ...layouts.map(([type, tokens]) => ({ type, tokens, size: 0.5 })),
+  ...(["F16", "Q4_0", "Q8_0", "Q4_K"] as const)
+    .map((type) => ({ type, tokens: [1, 3, 37], size: 3e-6 })),
+];
+
+for (const [i, { type, tokens, size }] of pairs.entries()) {
+  const activation = i % 2 === 0 ? "swiglu" : "drelu";
+  const isLimited = i % 3 === 0;
+  testByTokens(
+    `gate and up of neurons in one kernel, in ${type} of about ${size}`,
+    async (tokens) => {
+      using bench = await Bench.open(stepOf(tokens));
+      const rows = 41, paddedRows = 64, counter = 6, epsilon = 1e-3;
+      const columns = ggmlTypes[type].blockSize === 256 ? 256 : 288;
+      const [gate, up] = pairOf(bench, type, rows, columns, size);
+      const x = wholeTokensOf(bench, tokens, columns);
+      const norm = Float32Array.from(
+        { length: stride },
+        (_, i) => i < columns ? i % 3 - 1 : 0,
+      );
+      const bias = gaussianVector(2 * paddedRows, 3, size);
+      const scores = gaussianVector(tokens * stride, 4);
+      const before = new Float32Array(tokens * stride).fill(7);
+      const results = await product(
+        bench,
+        gate,
+        x.buffer,
+        tokens,
+        tokens,
+        {
+          up: up.matrix,
+          norm: { weight: bench.buffer(norm), epsilon },
+          bias: bench.buffer(bias),
+          mask: isLimited
+            ? { scores: bench.buffer(scores), threshold: 0.2 }
+            : undefined,
+          epilogue: activation,
+          paddedRows,
+          counter,
+        },
+        before,
+      );
+      let positive = 0, active = 0, predicted = 0;
+      results.forEach((result, t) => {
+        const scale = 1 /
+          Math.sqrt(dot(x.rows[t], x.rows[t]) / columns + epsilon);
+        const read = x.rows[t].map((v, i) => v * norm[i]);
+        const expected = gate.rows.map((row, r) => {
+          if (isLimited && scores[t * stride + r] < 0.2) return 0;
+          predicted++;
+          const g = scale * dot(row, read) + bias[r];
+          const u = scale * dot(up.rows[r], read) + bias[paddedRows + r];
+          const value = h(activation, g, u);
+          if (g > 0) positive++;
+          if (value !== 0) active++;
+          return value;
+        });
+        assertClose(result, expected, `token ${t}`);
+        assert(result.subarray(rows, paddedRows).every((value) => value === 0));
+        assert(result.subarray(paddedRows).every((value) => value === 7));
+      });
+      const counts = new Uint32Array(
+        await bench.run(() => {}, bench.context.counters),
+      );
+      const at = counter + (tokens === 1 ? 0 : 3);
+      assert.deepEqual([...counts.subarray(at, at + 3)], [
+        positive,
+        active,
+        isLimited ? predicted : 0,
+      ]);
+    },
+    tokens,
   );
 }
 

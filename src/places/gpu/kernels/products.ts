@@ -4,6 +4,7 @@
  * one for up to eight tokens, one for more in tiles, which both make integers of x.
  */
 import {
+  lane_rows,
   lanes_subgroup as subgroup,
   lanes_workgroup as workgroup,
   mul_mat,
@@ -13,6 +14,7 @@ import {
   product as product_wgsl,
   quantised,
   soft_cap,
+  tile_rows,
 } from "../../../../shaders/shaders.ts";
 import type { Grid, Kernel } from "./kernel.ts";
 import {
@@ -90,6 +92,8 @@ export const product = {
     second_shift: "u32",
     third_row: "u32",
     third_shift: "u32",
+    /** The number of up's first row, where rows are paired */
+    up_first: "u32",
   },
   overrides: {
     /** Whether x is normed: x · norm / rms(x) */
@@ -99,6 +103,11 @@ export const product = {
     capped: false,
     /** Whether g is another product's; else it is the result, and u is 1 */
     gated: true,
+    /**
+     * Whether results are of neurons: of both of its rows, gate's and up's, one h.
+     * Biases of up then lie at `padded_rows`.
+     */
+    paired: false,
     /** Whether x is read, token by token, where logits are wanted */
     gathered: false,
     mask: masks.all,
@@ -125,6 +134,7 @@ export const mulMatVec = (types: readonly PackedType[], subgroups: boolean) =>
     name: ["mul_mat_vec", ...types].join(" "),
     body: [
       ...product.body,
+      lane_rows,
       dotFloatRows(types),
       subgroups ? subgroup : workgroup,
       mul_mat_vec,
@@ -143,6 +153,7 @@ export const mulMatVecQ = (types: readonly PackedType[], subgroups: boolean) =>
     name: ["mul_mat_vec_q", ...types].join(" "),
     body: [
       ...product.body,
+      lane_rows,
       dotIntegerRows(types),
       quantised,
       subgroups ? subgroup : workgroup,
@@ -165,6 +176,7 @@ export function laneUnits(groups: number, isMasked: boolean): number {
   return each > 1 ? 2 : 1;
 }
 
+/** For so many rows, of which a neuron has two. */
 export function mulMatVecGrid(
   rows: number,
   workgroup: keyof typeof workgroups,
@@ -188,7 +200,7 @@ export const mulMat = (types: readonly PackedType[]) =>
   ({
     ...product,
     name: ["mul_mat", ...types].join(" "),
-    body: [...product.body, quadWeights(types), mul_mat],
+    body: [...product.body, tile_rows, quadWeights(types), mul_mat],
     overrides: { ...product.overrides, few: false },
     constants: { ...product.constants, ...tile, ...tileCounters },
   }) satisfies Kernel;
@@ -198,7 +210,13 @@ export const mulMatQ = (types: readonly PackedType[]) =>
   ({
     ...product,
     name: ["mul_mat_q", ...types].join(" "),
-    body: [...product.body, integerUnits(types), quantised, mul_mat_q],
+    body: [
+      ...product.body,
+      tile_rows,
+      integerUnits(types),
+      quantised,
+      mul_mat_q,
+    ],
     constants: { ...product.constants, ...tile, ...tileCounters },
   }) satisfies Kernel;
 
@@ -208,6 +226,7 @@ export function tileCount(tokens: number): number {
   return Math.ceil(tokens / size);
 }
 
+/** For so many rows, of which a neuron has two. */
 export function mulMatGrid(rows: number, tokens: number): Grid {
   return [Math.ceil(rows / tile.tile_rows), tileCount(tokens)];
 }

@@ -93,8 +93,8 @@ export function integerUnits(types: readonly PackedType[]): string {
 }
 
 /**
- * Multiplies a unit of x by that of a row, and of the three behind it where an
- * invocation has four: they are of one type. The type is chosen once for all
+ * Multiplies a unit of x by that of a row, and of three more where an invocation
+ * has four: they are of one type. The type is chosen once for all
  * four, so that their reads wait together.
  */
 export function dotFloatRows(types: readonly PackedType[]): string {
@@ -106,20 +106,21 @@ function dotFloatRowsOf(type: PackedType): string {
   const name = named("dot_rows", type), unit = named("unit_weights", type);
   return `
 fn ${name}(row: u32, unit: u32, v: array<vec4f, 8>) -> vec4f {
+  let each = vec4u(row) + row_steps();
   var dots = vec4f();
   dots.x = dot_units(${unit}(row, unit), v);
   if (rows_each > 1u) {
-    dots.y = dot_units(${unit}(row + 1u, unit), v);
-    dots.z = dot_units(${unit}(row + 2u, unit), v);
-    dots.w = dot_units(${unit}(row + 3u, unit), v);
+    dots.y = dot_units(${unit}(each.y, unit), v);
+    dots.z = dot_units(${unit}(each.z, unit), v);
+    dots.w = dot_units(${unit}(each.w, unit), v);
   }
   return dots;
 }`;
 }
 
 /**
- * Multiplies blocks of x by units of a row and of those behind it that an
- * invocation has, all of one type, and adds the products up: with one token, two
+ * Multiplies blocks of x by units of a row and of the others that an invocation
+ * has, all of one type, and adds the products up: with one token, two
  * blocks and four rows, or four and one after another where rows are masked; with
  * several, their blocks and two rows. What is read behind the last block, at
  * `count`, is left out.
@@ -155,11 +156,12 @@ function addRowsOf(type: PackedType): string {
 fn ${
     named("add_rows", type)
   }(row: u32, sums: Sums, unit: u32, at: u32, count: u32, wanted: vec2<bool>) -> Sums {
+  let each = vec4u(row) + row_steps();
   var total = sums;
   if (columns > 1u) {
     if (wanted.x) {
       let one = ${integers}(row, unit);
-      let two = ${integers}(row + 1u, unit);
+      let two = ${integers}(each.y, unit);
       total.a += dot_tokens(one, at, ${halves});
       total.c += dot_tokens(two, at, ${halves});
       if (columns > 4u) {
@@ -168,12 +170,12 @@ fn ${
         total.d += dot_tokens(two, others, ${halves});
       }
     }
-  } else if (mask == mask_all) {
+  } else if (mask == mask_all || paired) {
     if (wanted.x) {
-      ${units("a", (i) => `row + ${i}u, unit`, "      ")}
+      ${units("a", (i) => `each[${i}], unit`, "      ")}
       if (lane_units > 1u) {
         let next = select(0u, lanes, at + lanes < count);
-        ${units("b", (i) => `row + ${i}u, unit + next`, "        ")}
+        ${units("b", (i) => `each[${i}], unit + next`, "        ")}
         let block = block_at(at);
         let other = block_at(at + next);
         total.a += ${dots("a", "block")};

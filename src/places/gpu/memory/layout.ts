@@ -3,6 +3,7 @@
  * buffer and its bytes. The place makes just these, so that a plan can hold a
  * budget before anything is loaded.
  */
+import { isSparse } from "../../../model/activation.ts";
 import { type IndexSet, lengthOf } from "../../../model/index_set.ts";
 import type { Model } from "../../../model/model.ts";
 import { ropeFactors } from "../../../model/rope.ts";
@@ -122,7 +123,10 @@ export function layoutOf(options: LayoutOptions) {
     splits: strides.attended > 0
       ? splitBytes(limits.contextSize, model.headSize)
       : 0,
-    gate: rows(tokens, strides.neurons),
+    gate: rows(
+      Math.max(0, ...layers.map((layer) => gateTokens(layer, tokens))),
+      strides.neurons,
+    ),
     ffnActivations: rows(tokens, strides.neurons),
     ranks: rows(tokens, strides.rank),
     scores: predicts ? rows(tokens, strides.neurons) : 0,
@@ -224,8 +228,10 @@ export function* allStacks(
     if (feedForward) {
       const { gate, up, down, predictor } = feedForward;
       if (predictor) yield* [[predictor.fc1], [predictor.fc2]];
-      if (gate) yield [gate];
-      yield* [[up], [down]];
+      if (!gate) yield [up];
+      else if (feedForward.joint) yield [gate, up];
+      else yield* [[gate], [up]];
+      yield [down];
     }
   }
 }
@@ -261,7 +267,7 @@ function layerLayout(
     ? attentionLayout(model, shards, part, pieceBytes)
     : undefined;
   const feedForward = lengthOf(part.neurons) > 0
-    ? feedForwardLayout(shards, part, sparsity)
+    ? feedForwardLayout(model, shards, part, sparsity, pieceBytes)
     : undefined;
   const vectors: LayerVectors<VectorLayout> = {
     attn_norm: vectorOf(shards.attn_norm),
@@ -275,26 +281,37 @@ function layerLayout(
     ffn_sub_norm: feedForward &&
       vectorOf(shards.ffn_sub_norm, part.neurons),
     post_ffw_norm: feedForward && vectorOf(shards.post_ffw_norm),
-    qkv_bias: attention && qkvBias(shards, attention.first),
+    qkv_bias: attention && qkvBias(model, shards, attention),
     attn_output_bias: attention && vectorOf(shards.attn_output_bias),
-    ffn_gate_bias: feedForward && vectorOf(shards.ffn_gate_bias),
-    ffn_up_bias: feedForward && vectorOf(shards.ffn_up_bias),
+    ffn_bias: feedForward && ffnBias(shards, feedForward),
     ffn_down_bias: feedForward && vectorOf(shards.ffn_down_bias),
   };
   return { vectors, attention, feedForward };
 }
 
 function feedForwardLayout(
+  { activation }: Model,
   { ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }: LayerShards,
   { neurons, hot }: Part,
   { mode }: Sparsity,
+  pieceBytes: number,
 ) {
   // Hot neurons of a profile are computed whether a predictor selects them or not.
   const predicts = mode === "predictor" && fc1 && fc2 && !hot;
+  const picks = predicts || mode !== "dense" && isSparse(activation);
+  const gate = ffn_gate && matrixOf(ffn_gate), up = matrixOf(ffn_up);
+  const isJoint = gate?.type === up.type &&
+    stackOf([gate, up]).bytes <= pieceBytes;
   return {
     neurons: lengthOf(neurons),
-    gate: ffn_gate && matrixOf(ffn_gate),
-    up: matrixOf(ffn_up),
+    gate,
+    up,
+    /**
+     * Steps in which one kernel computes gate and up, which then lie in one
+     * buffer: those of several tokens, where a single one's gates leave rows of up
+     * unread. Rows of two types, or too many, have a kernel each.
+     */
+    joint: !isJoint ? undefined : picks ? "several" as const : "all" as const,
     down: ffn_down ? matrixOf(ffn_down, neurons) : matrixOf(ffn_down_t!),
     /** Whether down has a row for each neuron, else for each output */
     downByNeuron: !ffn_down,
@@ -333,6 +350,13 @@ function stridesOf(model: Model, layers: readonly LayerLayout[]) {
   };
 }
 
+/** Tokens whose gates are kept for up, in a step of so many. */
+function gateTokens({ feedForward }: LayerLayout, tokens: number): number {
+  const { gate, joint } = feedForward ?? {};
+  if (!gate || joint === "all") return 0;
+  return joint ? 1 : tokens;
+}
+
 /** Sets of uniform parameters, at most: for each buffer of weights, for what is added to the residual, for heads, neurons and their bias, for norms that are no part of another kernel. */
 function uniformCount(
   { norm }: Model,
@@ -344,8 +368,10 @@ function uniformCount(
     Math.ceil(matrix.rows / rowsOfPiece(matrix, pieceBytes));
   // A tied embedding is the output too.
   let count = 1 + 3 * layers.length + (head ? pieces(head.output) : 0);
-  for (const { vectors } of layers) {
+  for (const { vectors, feedForward } of layers) {
     count += ownNorms.filter((name) => vectors[name]).length;
+    // Gate and up, by themselves too
+    if (feedForward?.joint === "several") count += 2;
   }
   if (norm === "layer") count += 2 * layers.length + (head ? 1 : 0);
   for (const [first] of allStacks({ layers, head })) count += pieces(first);
@@ -424,14 +450,14 @@ type BiasedName =
   | "qkv"
   | "attn_output"
   | "ffn_norm"
-  | "ffn_gate"
-  | "ffn_up"
+  | "ffn"
   | "ffn_down";
 
 /**
  * Something for each vector of a layer. `qkv_bias` lies as a token's queries, keys
- * and values do; in `qk_norm` the keys' weights lie behind the queries'; those of
- * sub-norms are of the place's own heads and neurons.
+ * and values do; in `ffn_bias` up's lie behind the gates', filled up to a multiple of
+ * 256, where there are gates; in `qk_norm` the keys' weights lie behind the queries';
+ * those of sub-norms are of the place's own heads and neurons.
  */
 export type LayerVectors<T> = {
   readonly [
@@ -490,13 +516,38 @@ function qkNorm(
 
 /** The biases of queries, keys and values. */
 function qkvBias(
+  { headSize }: Model,
   { attn_q_bias, attn_k_bias, attn_v_bias }: LayerShards,
-  first: { readonly q: number; readonly k: number; readonly v: number },
+  { heads, kvHeads, first }: AttentionLayout,
 ): VectorLayout | undefined {
-  const parts = [
+  return vectorOfSome([
     { shard: attn_q_bias, first: first.q },
     { shard: attn_k_bias, first: first.k },
     { shard: attn_v_bias, first: first.v },
-  ].filter((part): part is VectorPart => part.shard !== undefined);
-  return parts.length > 0 ? vectorOfParts(parts) : undefined;
+  ], (heads + 2 * kvHeads) * headSize);
+}
+
+/** The biases of gate and up. */
+function ffnBias(
+  { ffn_gate_bias, ffn_up_bias }: LayerShards,
+  { gate, neurons }: FeedForwardLayout,
+): VectorLayout | undefined {
+  const upFirst = gate ? paddedTo256(neurons) : 0;
+  return vectorOfSome([
+    { shard: ffn_gate_bias, first: 0 },
+    { shard: ffn_up_bias, first: upFirst },
+  ], upFirst + neurons);
+}
+
+/** The vector of those parts that a model has, `length` long, zeros where it has none. */
+function vectorOfSome(
+  parts: readonly { readonly shard?: Shard; readonly first: number }[],
+  length: number,
+): VectorLayout | undefined {
+  const there = parts.filter((part): part is VectorPart =>
+    part.shard !== undefined
+  );
+  return there.length > 0
+    ? { length: paddedTo256(length), parts: there }
+    : undefined;
 }

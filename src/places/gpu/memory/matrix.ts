@@ -55,10 +55,13 @@ export function rowsOfPiece(
 /** Rows that a kernel reads in one go: in a buffer of several types each has a multiple of so many, beside the last. */
 export const rowsAtOnce = workgroups.all.rows_each;
 
+/** Bytes that what is bound within a buffer begins at a multiple of; rows have multiples of 16. */
+const bindingStep = 256, rowsBetween = bindingStep / 16;
+
 /**
  * Where matrices begin that lie one after another in one buffer: each behind a
  * multiple of its own rows' bytes, so that it is found by counting rows of its
- * own size; and the bytes of all.
+ * own size, and where it can be bound alone; and the bytes of all.
  */
 export function stackOf(
   shapes: readonly MatrixShape[],
@@ -66,7 +69,7 @@ export function stackOf(
   let bytes = 0;
   const bases = shapes.map(({ type, rows, columns }) => {
     const rowBytes = packedRowBytes(type, columns);
-    const base = Math.ceil(bytes / rowBytes);
+    const base = rowsBetween * Math.ceil(bytes / rowBytes / rowsBetween);
     bytes = (base + rows) * rowBytes;
     return base;
   });
@@ -142,6 +145,12 @@ export class DeviceMatrix implements MatrixShape {
 
   get byteLength(): number {
     return this.rows * this.rowBytes;
+  }
+
+  /** A piece of it without others in its buffer: rows are then counted from its first. */
+  boundAlone({ buffer, base, rows }: Piece): GPUBufferBinding {
+    const { rowBytes } = this;
+    return { buffer, offset: base * rowBytes, size: rows * rowBytes };
   }
 
   /** Packs rows of the file; the first of them becomes row `first`. */

@@ -1,6 +1,7 @@
 /**
  * Neurons on the device. Gates are computed for all of them (or those that a
- * predictor selects), up where the gate is positive, down where h is not zero.
+ * predictor selects), up where the gate is positive, down where h is not zero. Where
+ * no row of up is left unread, one kernel computes gate and up.
  */
 import { isSparse } from "../../../model/activation.ts";
 import { indexAt } from "../../../model/index_set.ts";
@@ -13,14 +14,14 @@ import {
   keepAbove,
   keepAboveGrid,
 } from "../kernels/neurons.ts";
-import { counters, counterWords } from "../kernels/products.ts";
+import { counters, counterWords, tileCount } from "../kernels/products.ts";
 import { addBias, addBiasGrid } from "../kernels/residual.ts";
 import type { TokenRows } from "../memory/buffers.ts";
 import type { FeedForwardLayout } from "../memory/layout.ts";
 import type { DeviceMatrix } from "../memory/matrix.ts";
 import { paddedTo256 } from "../memory/packing.ts";
 import type { KernelContext, PlaceContext } from "./context.ts";
-import { Product } from "./product.ts";
+import { Product, type ProductOptions } from "./product.ts";
 import type { Half, NormedInput, Residual } from "./residual.ts";
 import { SharedNorm } from "./shared_norm.ts";
 
@@ -67,8 +68,11 @@ interface Layer {
   readonly input: NormedInput;
   /** fc1 and fc2 */
   readonly predictor: readonly Product[];
-  readonly gate?: Product;
-  readonly up: Product;
+  readonly gate?: DeviceMatrix;
+  readonly up: DeviceMatrix;
+  /** What computes h, one after another: in steps of a token, and of several */
+  readonly one: readonly Product[];
+  readonly several: readonly Product[];
   readonly subNorm?: SharedNorm;
   readonly down: Down;
   readonly half: Half;
@@ -79,7 +83,7 @@ interface Layer {
 export class FeedForward {
   /** h of the tokens, `[tokens, stride]`. */
   readonly ffnActivations: TokenRows;
-  readonly #gate: TokenRows;
+  readonly #gate?: TokenRows;
   readonly #ranks?: TokenRows;
   readonly #scores?: TokenRows;
   readonly #thresholds?: GPUBuffer;
@@ -96,7 +100,9 @@ export class FeedForward {
     const { strides, bytes } = layout;
     const { model, sparsity } = context.options;
     const { neurons } = strides;
-    this.#gate = buffers.rows("gates", bytes.gate, neurons);
+    if (bytes.gate > 0) {
+      this.#gate = buffers.rows("gates", bytes.gate, neurons);
+    }
     const size = bytes.ffnActivations;
     this.ffnActivations = buffers.rows("FFN activations", size, neurons);
     if (bytes.scores > 0) {
@@ -128,7 +134,7 @@ export class FeedForward {
         ? []
         : layer.predictor.length > 0
         ? layer.predictor
-        : [layer.gate ?? layer.up]
+        : layer.one.slice(0, 1)
     );
   }
 
@@ -138,17 +144,18 @@ export class FeedForward {
     const { input, predictor, gate, up, neurons } = layer;
     input.encode(n);
     for (const product of predictor) product.encode(n);
-    gate?.encode(n);
-    up.encode(n);
+    for (const product of n > 1 ? layer.several : layer.one) product.encode(n);
     counts.add(index, "neurons", n * neurons);
-    for (const product of predictor) this.#stream(index, product, n);
+    for (const product of predictor) {
+      counts.add(index, "streamed", product.bytes(n));
+    }
     if (gate && (predictor.length === 0 || n > 1)) {
       counts.add(index, "gateRows", n * neurons);
-      this.#stream(index, gate, n);
+      counts.add(index, "streamed", streamedBytes(gate, n));
     }
     if (!this.#masksUp(layer) || n > 1) {
       counts.add(index, "upRows", n * neurons);
-      this.#stream(index, up, n);
+      counts.add(index, "streamed", streamedBytes(up, n));
     }
     if (sparsity.mode === "threshold") this.#keep(layer, n);
   }
@@ -195,11 +202,11 @@ export class FeedForward {
     let picked = 0;
     if (gate && predictor.length > 0) {
       counts.add(index, "gateRows", single.predicted);
-      picked += single.predicted * gate.matrix.rowBytes;
+      picked += single.predicted * gate.rowBytes;
     }
     if (this.#masksUp(layer)) {
       counts.add(index, "upRows", single.gate_positive);
-      picked += single.gate_positive * up.matrix.rowBytes;
+      picked += single.gate_positive * up.rowBytes;
     }
     if (down.byNeuron) {
       counts.add(index, "downRows", both("active"));
@@ -209,7 +216,7 @@ export class FeedForward {
   }
 
   /** Whether rows of up are computed only where the gate is positive. */
-  #masksUp({ gate }: Pick<Layer, "gate">): boolean {
+  #masksUp({ gate }: { readonly gate?: unknown }): boolean {
     return this.#isSparse && gate !== undefined;
   }
 
@@ -228,32 +235,31 @@ export class FeedForward {
     const vectors = weights.layers[index];
     const input = residual.normed(vectors.ffn_norm, vectors.ffn_norm_bias);
     const half = residual.half(vectors.post_ffw_norm);
-    const { neurons, predictor } = layout;
+    const { neurons, predictor, gate, up } = layout;
     const own = plan.parts[index].neurons;
     const paddedRows = paddedTo256(neurons);
     const counter = counterWords * index;
-    const { gateThreshold } = model;
     // Scores of a predictor that reads x as it is are divided as x is.
     const scoreScale = model.linearPredictor ? 1 : model.residualScale;
     const predicted = predictor && {
       scores: this.#scores!.buffer,
       threshold: (threshold ?? model.sparseThresholds[index]) / scoreScale,
     };
-    const gate = layout.gate && new Product(
-      context,
-      weights.of(layout.gate),
-      {
-        ...input.read,
-        out: this.#gate,
-        bias: vectors.ffn_gate_bias,
-        counter,
-        mask: predicted,
-      },
-    );
-    const scores = gate && this.#gate.buffer;
+    const h = {
+      ...input.read,
+      out: this.ffnActivations,
+      counter,
+      gateThreshold: model.gateThreshold,
+      epilogue: model.activation,
+      paddedRows,
+    };
+    const products = this.#products(layout, h, predicted, vectors.ffn_bias);
     return {
       neurons,
       input,
+      gate: gate && weights.of(gate),
+      up: weights.of(up),
+      ...products,
       predictor: predictor
         ? [
           new Product(context, weights.of(predictor.fc1), {
@@ -268,22 +274,6 @@ export class FeedForward {
           }),
         ]
         : [],
-      gate,
-      up: new Product(context, weights.of(layout.up), {
-        ...input.read,
-        out: this.ffnActivations,
-        bias: vectors.ffn_up_bias,
-        counter,
-        mask: !scores
-          ? predicted
-          : this.#masksUp({ gate })
-          ? { scores }
-          : undefined,
-        gate: scores,
-        gateThreshold,
-        epilogue: model.activation,
-        paddedRows,
-      }),
       subNorm: vectors.ffn_sub_norm && new SharedNorm(context, {
         x: this.ffnActivations,
         shares: [{
@@ -318,9 +308,68 @@ export class FeedForward {
     };
   }
 
-  #stream(index: number, product: Product, n: number): void {
-    this.context.counts.add(index, "streamed", product.bytes(n));
+  /** What computes the values h of a layer: gate and up together, or up behind gate. */
+  #products(
+    { gate, up, neurons, joint }: FeedForwardLayout,
+    h: ProductOptions,
+    predicted: ProductOptions["mask"],
+    bias: GPUBufferBinding | undefined,
+  ): Pick<Layer, "one" | "several"> {
+    const { context } = this;
+    const { weights } = context;
+    const upMatrix = weights.of(up);
+    if (!gate) {
+      const options = { ...h, bias, mask: predicted };
+      const own = [new Product(context, upMatrix, options)];
+      return { one: own, several: own };
+    }
+    const gateMatrix = weights.of(gate);
+    const together = joint && [
+      new Product(context, gateMatrix, {
+        ...h,
+        up: upMatrix,
+        bias,
+        mask: predicted,
+        serves: joint === "several" ? joint : undefined,
+      }),
+    ];
+    if (joint === "all") return { one: together!, several: together! };
+    const serves = joint && "one";
+    const gates = this.#gate!, scores = gates.buffer;
+    const apart = [
+      new Product(context, gateMatrix, {
+        x: h.x,
+        norm: h.norm,
+        factor: h.factor,
+        out: gates,
+        bias,
+        counter: h.counter,
+        mask: predicted,
+        serves,
+      }),
+      new Product(context, upMatrix, {
+        ...h,
+        bias: bias && behind(bias, 4 * paddedTo256(neurons)),
+        mask: this.#masksUp({ gate }) ? { scores } : undefined,
+        gate: scores,
+        serves,
+      }),
+    ];
+    return { one: apart, several: together ?? apart };
   }
+}
+
+/** What lies `bytes` bytes behind the beginning of something bound. */
+function behind(
+  { buffer, offset = 0, size = 0 }: GPUBufferBinding,
+  bytes: number,
+): GPUBufferBinding {
+  return { buffer, offset: offset + bytes, size: size - bytes };
+}
+
+/** Bytes of a matrix that a step of `tokens` tokens reads, where it reads all rows. */
+function streamedBytes({ byteLength }: DeviceMatrix, tokens: number): number {
+  return byteLength * tileCount(tokens);
 }
 
 /** Adds Σ h · down to the residual; the matrix has a row for each neuron, or for each output. */

@@ -44,6 +44,13 @@ export interface ProductOptions {
   readonly factor?: number;
   /** Results z become cap · tanh(z / cap), after that */
   readonly cap?: number;
+  /**
+   * Rows of up, behind those of gate in the same buffer: a result is of a neuron,
+   * from a row of each. Their biases lie behind those of gate, from `paddedRows` on.
+   */
+  readonly up?: DeviceMatrix;
+  /** Whether steps of one token, or of several, are all that it is for; it is for both where left out */
+  readonly serves?: "one" | "several";
   /** What becomes of a result; it is stored where left out */
   readonly epilogue?: keyof typeof epilogues;
   /** g of the epilogue, laid out as `out`; where left out g is the result, and u is 1 */
@@ -62,16 +69,23 @@ export class Product {
   readonly #pieces: readonly { rows: number; group: GPUBindGroup }[];
   /** The first that serves so many tokens is used */
   readonly #variants: readonly Variant[];
+  /** Rows that a result is made of */
+  readonly #rowsEach: number;
+  readonly #bytes: number;
 
   constructor(
     readonly context: KernelContext,
     readonly matrix: DeviceMatrix,
     options: ProductOptions,
     /** Up to two whose rows follow in the same buffer, of other types */
-    readonly others: readonly DeviceMatrix[] = [],
+    others: readonly DeviceMatrix[] = [],
   ) {
     const { pipelines, uniforms, step, counters } = context;
-    const { x, out, norm, bias, mask } = options;
+    const { x, out, norm, bias, mask, up } = options;
+    const matrices = up ? [matrix, up] : [matrix, ...others];
+    this.#rowsEach = up ? 2 : 1;
+    this.#bytes = matrices
+      .reduce((sum, { byteLength }) => sum + byteLength, 0);
     let rows = matrix.rows;
     // A number among all rows, and what is added to it for one among rows of its type.
     const [second, third] = others.map((other) => {
@@ -102,12 +116,13 @@ export class Product {
         second_shift: second?.shift ?? 0,
         third_row: third?.row ?? 0,
         third_shift: third?.shift ?? 0,
+        up_first: up?.pieces[0].base ?? 0,
       });
       // Bindings that a kernel does not use are bound to x, which it reads anyway.
       const group = pipelines.bind(product, {
         step,
         params,
-        matrix: piece.buffer,
+        matrix: matrices.length > 1 ? piece.buffer : matrix.boundAlone(piece),
         x: x.buffer,
         norm: norm?.weight ?? x.buffer,
         scores: mask?.scores ?? options.gate ?? x.buffer,
@@ -123,6 +138,7 @@ export class Product {
       scaled: (options.factor ?? 1) !== 1,
       capped: options.cap !== undefined,
       gated: options.gate !== undefined,
+      paired: up !== undefined,
       gathered: options.gathered ?? false,
       mask: masks[
         !mask ? "all" : mask.threshold === undefined ? "positive" : "threshold"
@@ -133,7 +149,8 @@ export class Product {
       ? integerVariants(pipelines, types, overrides, matrix.groups)
       : floatVariants(pipelines, types, overrides);
     // Those for a token and for a prompt; others are compiled when they are first used.
-    for (const i of [0, -1]) {
+    const { serves } = options;
+    for (const i of serves === "one" ? [0] : serves ? [-1] : [0, -1]) {
       const variant = this.#variants.at(i)!;
       variant.pipeline = variant.compile();
     }
@@ -143,16 +160,14 @@ export class Product {
     const variant = this.#variants.find(({ most }) => tokens <= most)!;
     const pipeline = variant.pipeline ??= variant.compile();
     for (const { rows, group } of this.#pieces) {
-      const grid = variant.gridOf(rows, tokens);
+      const grid = variant.gridOf(this.#rowsEach * rows, tokens);
       this.context.commands.dispatch(pipeline, group, grid);
     }
   }
 
   /** Bytes of weights that a product with `tokens` vectors reads, where no mask leaves some out. */
   bytes(tokens: number): number {
-    const once = [this.matrix, ...this.others]
-      .reduce((sum, { byteLength }) => sum + byteLength, 0);
-    return once * tileCount(tokens);
+    return this.#bytes * tileCount(tokens);
   }
 }
 
@@ -166,13 +181,18 @@ interface Variant {
 
 type Overrides = OverridesOf<typeof product>;
 
+/** Whether kernels of one token leave out rows that a mask does; not of neurons, two of which are read together. */
+function skipsRows({ mask, paired }: Overrides): boolean {
+  return mask !== masks.all && !paired;
+}
+
 function floatVariants(
   pipelines: Pipelines,
   types: readonly PackedType[],
   overrides: Overrides,
 ): Variant[] {
   const tiles = mulMat(types);
-  const workgroup = overrides.mask === masks.all ? "all" : "masked";
+  const workgroup = skipsRows(overrides) ? "masked" : "all";
   const gridOf = mulMatGrid;
   return [
     {
@@ -203,7 +223,7 @@ function integerVariants(
   overrides: Overrides,
   groups: number,
 ): Variant[] {
-  const isMasked = overrides.mask !== masks.all;
+  const isMasked = skipsRows(overrides);
   const kernel = mulMatVecQ(types, pipelines.subgroups);
   const few = columnCounts.map((columns): Variant => {
     const workgroup = columns > 1 || isMasked ? "pairs" : "all";
