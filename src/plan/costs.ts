@@ -75,8 +75,10 @@ export interface Costs {
 const dispatches = {
   /** q, k and v; rotation and storing; attention; output */
   attention: 4,
-  /** gate; up; down; the sum of its partials */
-  ffn: 4,
+  /** Gate and up; down */
+  ffn: 2,
+  /** Gate by itself, where up is computed for some neurons */
+  gate: 1,
   embed: 1,
   head: 1,
   /** Adding what the CPU computed */
@@ -87,6 +89,7 @@ const dispatches = {
 function layerDispatches(
   { norm, qkNorm }: Model,
   layer: LayerTensors,
+  isDense: boolean,
 ): { attention: number; ffn: number } {
   const { attn_sub_norm, post_attention_norm } = layer;
   const { ffn_sub_norm, post_ffw_norm } = layer;
@@ -99,7 +102,8 @@ function layerDispatches(
       attn_sub_norm,
       post_attention_norm,
     ),
-    ffn: dispatches.ffn + count(isCentred, ffn_sub_norm, post_ffw_norm),
+    ffn: dispatches.ffn + count(isCentred, ffn_sub_norm, post_ffw_norm) +
+      (layer.ffn_gate && !isDense ? dispatches.gate : 0),
   };
 }
 
@@ -112,6 +116,9 @@ const predictorExcess = 1.2;
 /** What a token costs in each layer, and in embedding and head. */
 export function costsOf(model: Model, options: CostOptions): Costs {
   const { cpu, gpu } = options.machine;
+  const kernels = model.layers.map((layer) =>
+    layerDispatches(model, layer, computesAll(model, options))
+  );
   const gpuStream = gpu?.stream ?? 0;
   const started = (count: number) => count * (gpu?.dispatch ?? 0);
   const readMs = (bytes: number, rate = cpu.stream): SideMs => ({
@@ -122,9 +129,9 @@ export function costsOf(model: Model, options: CostOptions): Costs {
   const transferMs = (floats: number) => 4 * floats / (gpu?.transfer ?? 0);
   const readBack = (floats: number) =>
     (gpu?.readBack ?? 0) + transferMs(floats);
-  const onGpu = (ms: SideMs, kernels: number, extra = 0): SideMs => ({
+  const onGpu = (ms: SideMs, count: number, extra = 0): SideMs => ({
     cpu: ms.cpu,
-    gpu: ms.gpu + started(kernels) + extra,
+    gpu: ms.gpu + started(count) + extra,
   });
   const cacheBytes = model.attention.map(({ window = Infinity }) =>
     Math.min(options.positions, window) * model.kvHeadCount *
@@ -148,12 +155,12 @@ export function costsOf(model: Model, options: CostOptions): Costs {
           readMs(cacheBytes[i], cpu.cache),
           { cpu: layerMs / 2, gpu: 0 },
         ),
-        layerDispatches(model, layer).attention,
+        kernels[i].attention,
       ),
       ffn: {
         cpu: layerMs / 2 +
           (predicts(options, layer) ? layer.fc1!.byteLength / cpu.stream : 0),
-        gpu: started(layerDispatches(model, layer).ffn),
+        gpu: started(kernels[i].ffn),
       },
       squares: {
         attention: squaresMs("attention", i),
@@ -229,12 +236,12 @@ function neuronCosts(
   options: CostOptions,
   firing: Firing,
 ): Pick<LayerCosts, "neurons" | "active"> {
-  const { sparsity, machine: { cpu, gpu } } = options;
+  const { machine: { cpu, gpu } } = options;
   const { sum = cpu.pick } = cpu;
   const count = model.feedForwardSize;
   const { gate, up, down } = neuronBytes(layer, count);
   const asked = (layer.fc2?.byteLength ?? 0) / count;
-  const isDense = sparsity.mode === "dense" || !isSparse(model.activation);
+  const isDense = computesAll(model, options);
   const isPredicted = predicts(options, layer);
   const streamOrPick = (bytes: number, share: number) =>
     Math.min(bytes / cpu.stream, share * bytes / cpu.pick);
@@ -256,6 +263,14 @@ function neuronCosts(
       (layer.ffn_down ? down / cpu.stream : active[id] * down / sum);
   });
   return { neurons, active };
+}
+
+/** Whether every neuron is computed as a whole. */
+function computesAll(
+  { activation }: Model,
+  { sparsity }: Pick<CostOptions, "sparsity">,
+): boolean {
+  return sparsity.mode === "dense" || !isSparse(activation);
 }
 
 /** Whether the CPU asks a layer's predictor; the GPU computes what it holds without asking. */

@@ -142,6 +142,30 @@ Deno.test("norms that both sides share cost a read-back each", async () => {
   }
 });
 
+Deno.test("a GPU starts a kernel less in each layer where gate and up are one", async () => {
+  const { model } = await randomModel({ type: "F16" });
+  const dispatch = 0.01;
+  const gpu = {
+    stream: 1e6,
+    readBack: 0,
+    transfer: 1e3,
+    dispatch,
+    memory: Infinity,
+  };
+  const started = (mode: "dense" | "exact") => {
+    const { layers: [{ ffn }] } = costsOf(model, {
+      machine: { ...even, gpu },
+      sparsity: { mode },
+      firing: assumedFiring(model, "even"),
+      positions: 0,
+      positionBytes: 0,
+    });
+    return ffn.gpu / dispatch;
+  };
+  near(started("dense"), 2, "gate and up, and down");
+  near(started("exact"), 3, "gate, up and down");
+});
+
 Deno.test("a prediction adds up: every part on its side, every exchange that the engine will make", async () => {
   const { model } = await randomModel({ layerCount: 4, feedForwardSize: 20 });
   for (let seed = 0; seed < 50; seed++) {
