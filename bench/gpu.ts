@@ -121,8 +121,13 @@ function scattered(length: number, share: number, otherwise: number) {
   );
 }
 
-/** Matrices of one type: a few rows of weights, again and again. */
-function matricesOf(type: GgmlType, rows: number, columns: number) {
+/** Matrices of one type, so many in each buffer: a few rows of weights, again and again. */
+function matricesOf(
+  type: GgmlType,
+  rows: number,
+  columns: number,
+  together = 1,
+): DeviceMatrix[][] {
   const block = 64;
   const bytes = isReadType(type)
     ? randomBlocks(type, block * columns, 0.014, Math.random)
@@ -135,17 +140,21 @@ function matricesOf(type: GgmlType, rows: number, columns: number) {
     );
   const runs = [{ start: 0, end: columns }];
   const packer = new RowPacker(type, { length: columns, runs });
-  const matrices: DeviceMatrix[] = [];
+  const shape = matrixShape(type, rows, runs);
+  const stacks: DeviceMatrix[][] = [];
   for (let total = 0; total < enoughBytes;) {
-    const shape = matrixShape(type, rows, runs);
-    const matrix = DeviceMatrix.make(buffers, "matrix", shape);
-    for (let first = 0; first < rows; first += block) {
-      matrix.write(packer, first, { first: 0, count: block, bytes });
+    const stack = together === 1
+      ? [DeviceMatrix.make(buffers, "matrix", shape)]
+      : DeviceMatrix.stack(buffers, "matrices", Array(together).fill(shape));
+    for (const matrix of stack) {
+      for (let first = 0; first < rows; first += block) {
+        matrix.write(packer, first, { first: 0, count: block, bytes });
+      }
+      total += matrix.byteLength;
     }
-    matrices.push(matrix);
-    total += matrix.byteLength;
+    stacks.push(stack);
   }
-  return matrices;
+  return stacks;
 }
 
 interface Case {
@@ -171,33 +180,35 @@ const partials = bufferOf(
 
 function addProducts(
   name: string,
-  matrices: DeviceMatrix[],
+  stacks: DeviceMatrix[][],
   tokens: number,
   share: number,
   more: Partial<ProductOptions> = {},
 ): void {
-  const [{ rows, columns, byteLength }] = matrices;
-  const products = matrices.map((matrix) =>
+  const [[{ rows, columns, byteLength }, other]] = stacks;
+  const products = stacks.map(([matrix, up]) =>
     new Product(context, matrix, {
       x: { buffer: x, stride: columns },
       out: { buffer: out, stride: rows },
+      up,
       ...more,
     })
   );
+  const count = other ? 2 : 1;
   cases.push({
     name,
     tokens,
     encode: (i) => products[i % products.length].encode(tokens),
     calls: tokens === 1 ? 4 * products.length : 4,
-    bytes: (tokens === 1 ? share : 1) * byteLength,
-    flops: 2 * tokens * rows * columns,
+    bytes: count * (tokens === 1 ? share : 1) * byteLength,
+    flops: 2 * count * tokens * rows * columns,
     ms: [],
   });
 }
 
-function addDown(matrices: DeviceMatrix[], tokens: number): void {
-  const [{ type, byteLength }] = matrices;
-  const downs = matrices.map((matrix) =>
+function addDown(stacks: DeviceMatrix[][], tokens: number): void {
+  const [[{ type, byteLength }]] = stacks;
+  const downs = stacks.map(([matrix]) =>
     new Down(
       context,
       matrix,
@@ -221,8 +232,13 @@ const norm = { weight: x, epsilon: 1e-5 };
 for (const type of types) {
   const wide = matricesOf(type, neurons, hidden);
   const square = matricesOf(type, hidden, hidden);
+  const pairs = matricesOf(type, neurons, hidden, 2);
   for (const tokens of tokenCounts) {
     addProducts(`${type} gate, normed`, wide, tokens, 1, { norm });
+    addProducts(`${type} gate and up, normed`, pairs, tokens, 1, {
+      norm,
+      epilogue: "swiglu",
+    });
     addProducts(`${type} output of attention`, square, tokens, 1);
     if (tokens === 1) {
       addProducts(
