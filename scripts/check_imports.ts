@@ -32,6 +32,7 @@ for (
     "lab.ts",
     "mod.ts",
     "plan.ts",
+    "server.ts",
     "tiny",
     "cli",
   ]

@@ -23,9 +23,9 @@ export const ranks: readonly (readonly string[])[] = [
   ["src/engine"],
   ["src/generate"],
   ["src/load"],
-  ["src/lab"],
+  ["src/lab", "src/server"],
   ["src/worker"],
-  ["convert.ts", "gguf.ts", "lab.ts", "mod.ts", "plan.ts", "tiny"],
+  ["convert.ts", "gguf.ts", "lab.ts", "mod.ts", "plan.ts", "server.ts", "tiny"],
   ["cli"],
 ];
 

@@ -147,7 +147,7 @@ export function expectationOf(spec: OptionSpec): string {
 }
 
 /** A schema whose issues say what the option may be. */
-function schemaOf(spec: Partial<OptionSpec>): v.GenericSchema {
+export function schemaOf(spec: Partial<OptionSpec>): v.GenericSchema {
   if (spec.schema) return spec.schema as unknown as v.GenericSchema;
   if (spec.enum) return oneOf(spec.enum);
   const { type = "number" } = spec;

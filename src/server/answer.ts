@@ -1,0 +1,331 @@
+/**
+ * The one way from a checked request to what the model says: events, which each
+ * dialect writes in its own form.
+ */
+import { ContextError, LimitError, UsageError } from "../errors.ts";
+import type { GenerateOptions, Summary } from "../generate/generate.ts";
+import type { LanguageModel } from "../generate/language_model.ts";
+import { Session } from "../generate/session.ts";
+import type { SampledToken } from "../sampling/logprobs.ts";
+import { checkSamplingOptions } from "../sampling/options.ts";
+import { RequestError } from "./errors.ts";
+import { merged } from "./merged.ts";
+import type { ModelLease } from "./models.ts";
+import { type ScoredToken, scorePrompt } from "./prompt_logprobs.ts";
+import type { Ticket } from "./request_queue.ts";
+import type { ServerContext } from "./server_context.ts";
+
+/** What is to be answered. */
+export interface AnswerRequest {
+  /** Each is answered by itself. */
+  readonly prompts: readonly (readonly number[])[];
+  /** How many answers each prompt has */
+  readonly choices: number;
+  /** How they are written */
+  readonly options: Omit<
+    GenerateOptions,
+    "session" | "signal" | "onToken" | "onFinish"
+  >;
+  /** Whether it is told how likely the tokens of the prompts are, with `options.logprobs` of the likeliest */
+  readonly scoresPrompts?: boolean;
+}
+
+/** Who asks, and until when. */
+export interface Asker {
+  /** Which model; any, where there is one */
+  readonly model?: string;
+  /** By what requests of the same client are known */
+  readonly client: string;
+  /** Aborted when nobody waits for the answer any more */
+  readonly signal: AbortSignal;
+}
+
+/** A token of an answer; its text may come with a later one. */
+export interface AnswerToken {
+  readonly id: number;
+  /** NaN where `logprobs` was not asked for */
+  readonly logprob: number;
+  readonly topLogprobs?: readonly SampledToken[];
+}
+
+/** What happens to an answer. `choice` is its number: those of the first prompt come first. */
+export type AnswerEvent =
+  | {
+    readonly type: "prompt";
+    readonly choice: number;
+    readonly tokens: readonly ScoredToken[];
+  }
+  | {
+    readonly type: "text";
+    readonly choice: number;
+    /** Often "", where characters are not complete, or may belong to a stop string */
+    readonly text: string;
+    readonly token: AnswerToken;
+  }
+  | {
+    readonly type: "finish";
+    readonly choice: number;
+    readonly summary: Summary;
+  };
+
+/** An answer on its way. */
+export interface Answer {
+  /** What the model is called */
+  readonly modelId: string;
+  readonly model: LanguageModel;
+  readonly request: AnswerRequest;
+  /** To be read to its end, or given up by `return` */
+  readonly events: AsyncGenerator<AnswerEvent, void, void>;
+  /** Nobody wants it any more. */
+  readonly stop: () => void;
+}
+
+/**
+ * Takes the model that is asked for, lets `requestOf` make a request for it, and
+ * begins to answer that.
+ *
+ * @throws what `requestOf` throws
+ * @throws {RequestError} where the model is not there, or the server is too busy
+ * @throws {UsageError} for options out of range, and empty prompts
+ * @throws {ContextError} where a prompt does not fit the context
+ */
+export async function startAnswer(
+  context: ServerContext,
+  asker: Asker,
+  requestOf: (model: LanguageModel) => AnswerRequest,
+): Promise<Answer> {
+  const lease = await context.models.take(asker.model);
+  try {
+    const { id, model } = lease;
+    const request = limited(requestOf(model), context);
+    checkRequest(model, request);
+    const ticket = context.queue.enter(asker.client);
+    const stopping = new AbortController();
+    const stop = () => stopping.abort();
+    const signal = AbortSignal.any([
+      asker.signal,
+      context.signal,
+      stopping.signal,
+    ]);
+    const { timeLimit } = context.options;
+    const answering = { model, request, ticket, signal, stop };
+    const events = eventsOf(answering, lease, stopping, timeLimit);
+    return { modelId: id, model, request, events, stop };
+  } catch (error) {
+    lease[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** The request within the server's own limits. */
+function limited(
+  request: AnswerRequest,
+  { options }: ServerContext,
+): AnswerRequest {
+  const { maxTokens: most } = options;
+  const { maxTokens = -1 } = request.options;
+  if (most < 0 || (maxTokens >= 0 && maxTokens <= most)) return request;
+  return { ...request, options: { ...request.options, maxTokens: most } };
+}
+
+/** Throws what would be thrown later, before anything was sent. */
+function checkRequest(
+  { engine, tokenizer }: LanguageModel,
+  { prompts, options }: AnswerRequest,
+): void {
+  const { contextSize } = engine;
+  checkSamplingOptions(options, tokenizer.vocabSize);
+  for (const { length } of prompts) {
+    if (length === 0) throw new UsageError("Cannot answer an empty prompt");
+    if (length >= contextSize) {
+      throw new RequestError(
+        400,
+        `Cannot answer: the prompt has ${length} tokens, the context ${contextSize}, and one more must fit`,
+        {
+          type: "exceed_context_size_error",
+          code: "context_length_exceeded",
+          more: { n_prompt_tokens: length, n_ctx: contextSize },
+        },
+      );
+    }
+  }
+  for (const id of prompts.flat()) {
+    if (Number.isInteger(id) && id >= 0 && id < tokenizer.vocabSize) continue;
+    throw new UsageError(
+      `Cannot answer token ${id}: the vocabulary has ids 0 to ${
+        tokenizer.vocabSize - 1
+      }`,
+    );
+  }
+}
+
+/** What an answer is written with. */
+interface Answering {
+  readonly model: LanguageModel;
+  readonly request: AnswerRequest;
+  readonly ticket: Ticket;
+  readonly signal: AbortSignal;
+  readonly stop: () => void;
+}
+
+async function* eventsOf(
+  answering: Answering,
+  lease: ModelLease,
+  stopping: AbortController,
+  timeLimit: number,
+): AsyncGenerator<AnswerEvent, void, void> {
+  using _lease = lease;
+  using _ticket = answering.ticket;
+  const late = () =>
+    stopping.abort(
+      new RequestError(504, `The answer took more than ${timeLimit} seconds`),
+    );
+  const timer = timeLimit > 0 ? setTimeout(late, 1000 * timeLimit) : undefined;
+  const { prompts, choices } = answering.request;
+  try {
+    const all = prompts.map((prompt, i) =>
+      answersTo(answering, prompt, i * choices)
+    );
+    yield* all.length === 1 ? all[0] : merged(all, answering.stop);
+  } catch (error) {
+    // The prompt was small enough: others hold the memory that it needs.
+    if (!(error instanceof LimitError) || error instanceof ContextError) {
+      throw error;
+    }
+    throw new RequestError(503, error.message, { cause: error, retryAfter: 1 });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The answers to one prompt, which is evaluated once. The first of them has the number `first`. */
+async function* answersTo(
+  answering: Answering,
+  prompt: readonly number[],
+  first: number,
+): AsyncGenerator<AnswerEvent, void, void> {
+  const { model, request, ticket, signal, stop } = answering;
+  const { choices, options, scoresPrompts } = request;
+  using place = await ticket.place(signal);
+  if (choices === 1 && !scoresPrompts) {
+    yield* write(answering, prompt, first, 0);
+    return;
+  }
+  const start = performance.now();
+  using sequence = model.engine.createSequence();
+  let tokens: readonly ScoredToken[] | undefined;
+  let cachedTokens = 0;
+  if (scoresPrompts) {
+    const { vocabSize } = model.tokenizer;
+    const { logprobs = 0 } = options;
+    tokens = await scorePrompt(
+      model.engine,
+      sequence,
+      prompt,
+      vocabSize,
+      logprobs,
+      signal,
+    );
+  } else {
+    const past = prompt.slice(0, -1);
+    sequence.resume(past);
+    cachedTokens = sequence.length;
+    const rest = past.slice(cachedTokens);
+    if (rest.length > 0) {
+      await model.engine.evaluate(sequence, rest, "none", signal);
+    }
+  }
+  const shared = { cachedTokens, promptMs: performance.now() - start };
+  using stack = new DisposableStack();
+  const numbers = Array.from({ length: choices }, (_, i) => i);
+  const answers = numbers.map((i) => {
+    const session = stack.use(new Session(model.engine, sequence.fork()));
+    return oneOf(i, session);
+  });
+  yield* merged(answers, stop);
+
+  async function* oneOf(
+    i: number,
+    session: Session,
+  ): AsyncGenerator<AnswerEvent, void, void> {
+    using _ = i === 0 ? place : await ticket.place(signal);
+    const choice = first + i;
+    if (tokens) yield { type: "prompt", choice, tokens };
+    for await (const event of write(answering, prompt, choice, i, session)) {
+      if (event.type !== "finish") yield event;
+      else yield { ...event, summary: withPrompt(event.summary, shared) };
+    }
+  }
+}
+
+/** A summary with what the prompt took before its choices parted. */
+function withPrompt(
+  summary: Summary,
+  { cachedTokens, promptMs }: Pick<Summary, "cachedTokens" | "promptMs">,
+): Summary {
+  return { ...summary, cachedTokens, promptMs: promptMs + summary.promptMs };
+}
+
+/** Writes one answer, the `i`th to its prompt. */
+async function* write(
+  { model, request, signal }: Answering,
+  prompt: readonly number[],
+  choice: number,
+  i: number,
+  session?: Session,
+): AsyncGenerator<AnswerEvent, void, void> {
+  const { seed = -1, ...options } = request.options;
+  let summary!: Summary;
+  const pieces = model.generate(prompt, {
+    ...options,
+    // Each a text of its own; the same ones where the request comes again.
+    seed: seed < 0 ? seed : seed + i,
+    signal,
+    session,
+    onFinish: (given) => summary = given,
+  });
+  for await (const { text, ...token } of pieces) {
+    yield { type: "text", choice, text, token };
+  }
+  signal.throwIfAborted();
+  yield { type: "finish", choice, summary };
+}
+
+/** One choice of an answer, whole. */
+export interface WholeAnswer {
+  /** The prompt's tokens, where they were scored */
+  readonly prompt: readonly ScoredToken[];
+  readonly text: string;
+  readonly tokens: readonly AnswerToken[];
+  readonly summary: Summary;
+}
+
+/** Reads an answer to its end: its choices in their order. */
+export async function wholeAnswers(
+  { events, request: { prompts, choices } }: Answer,
+): Promise<WholeAnswer[]> {
+  const texts = Array<string>(prompts.length * choices).fill("");
+  const tokens: AnswerToken[][] = texts.map(() => []);
+  const scored: (readonly ScoredToken[])[] = texts.map(() => []);
+  const summaries: Summary[] = [];
+  for await (const event of events) {
+    const { choice } = event;
+    switch (event.type) {
+      case "prompt":
+        scored[choice] = event.tokens;
+        break;
+      case "text":
+        texts[choice] += event.text;
+        tokens[choice].push(event.token);
+        break;
+      case "finish":
+        summaries[choice] = event.summary;
+    }
+  }
+  return texts.map((text, i) => ({
+    prompt: scored[i],
+    text,
+    tokens: tokens[i],
+    summary: summaries[i],
+  }));
+}

@@ -1,0 +1,138 @@
+/** The bodies of requests: read as a stream, up to a limit, and checked. */
+import * as v from "valibot";
+import { concat } from "deno-std/bytes/concat.js";
+import { isObject } from "../formats/json.ts";
+import { type OptionSpec, schemaOf, shown, type ValueOf } from "../options.ts";
+import { RequestError } from "./errors.ts";
+import type { ServerCall, ServerContext } from "./server_context.ts";
+
+/** The longest that a client may take to send its request, in ms. */
+const slowestMs = 30_000;
+
+/** What a schema gives, without what is null: a field that is null is absent. */
+export type Present<Fields> = {
+  [Name in keyof Fields]?: Exclude<Fields[Name], null | undefined>;
+};
+
+/**
+ * The body of a request, as its schema has it; what the schema does not name is
+ * left out.
+ *
+ * @throws {RequestError} 400, 408 or 413
+ */
+export async function readBody<Fields extends object>(
+  { req }: ServerCall,
+  { options }: ServerContext,
+  schema: v.GenericSchema<unknown, Fields>,
+): Promise<Present<Fields>> {
+  const most = Math.floor(options.bodyLimit * 2 ** 20);
+  const bytes = await readBytes(req.raw, most);
+  let value: unknown;
+  try {
+    value = JSON.parse(utf8.decode(bytes));
+  } catch (cause) {
+    const why = cause instanceof SyntaxError
+      ? `it is no JSON (${cause.message})`
+      : "it is not UTF-8";
+    throw new RequestError(400, `Cannot read the request's body: ${why}`, {
+      cause,
+    });
+  }
+  return checkBody(schema, value);
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/**
+ * A value, if it is what the schema says, without fields that are null.
+ *
+ * @throws {RequestError} 400, which names the field that is to blame
+ */
+export function checkBody<Fields extends object>(
+  schema: v.GenericSchema<unknown, Fields>,
+  value: unknown,
+): Present<Fields> {
+  if (!isObject(value)) {
+    throw new RequestError(
+      400,
+      `Cannot use the body ${shown(value)}: it is an object`,
+    );
+  }
+  const { issues, output } = v.safeParse(schema, value, { abortEarly: true });
+  if (!issues) {
+    const there = Object.entries(output).filter(([, field]) => field != null);
+    return Object.fromEntries(there) as Present<Fields>;
+  }
+  const [issue] = issues;
+  const param = pathOf(issue.path?.map(({ key }) => key) ?? []);
+  const message = issue.input === undefined
+    ? `Cannot answer: ${param} is missing`
+    : `Cannot use ${param} ${shown(issue.input)}: it is ${issue.message}`;
+  throw new RequestError(400, message, { param });
+}
+
+/** A field's name as clients write it: `messages[0].content`. */
+function pathOf(keys: readonly unknown[]): string {
+  return keys.reduce<string>((path, key) => {
+    if (typeof key === "number") return `${path}[${key}]`;
+    return path === "" ? String(key) : `${path}.${key}`;
+  }, "");
+}
+
+/** Fields that are options of a table: each may be absent, or null. */
+export function fieldsOf<Table extends Readonly<Record<string, OptionSpec>>>(
+  table: Table,
+): {
+  [Name in keyof Table]: v.NullishSchema<
+    v.GenericSchema<ValueOf<Table[Name]>>,
+    undefined
+  >;
+} {
+  const fields = Object.entries(table).map(
+    ([name, spec]) => [name, v.nullish(schemaOf(spec))],
+  );
+  return Object.fromEntries(fields);
+}
+
+async function readBytes(request: Request, most: number): Promise<Uint8Array> {
+  const announced = Number(request.headers.get("content-length") ?? 0);
+  if (announced > most) throw tooLong(most);
+  if (!request.body) return new Uint8Array();
+  const reader = request.body.getReader();
+  let isSlow = false;
+  const timer = setTimeout(() => {
+    isSlow = true;
+    reader.cancel().catch(() => {});
+  }, slowestMs);
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      length += value.length;
+      if (length > most) throw tooLong(most);
+      chunks.push(value);
+    }
+  } finally {
+    clearTimeout(timer);
+    // Where it was left, nobody reads the rest.
+    reader.cancel().catch(() => {});
+  }
+  if (isSlow) {
+    throw new RequestError(
+      408,
+      `Cannot read the request's body: it took more than ${
+        slowestMs / 1000
+      } seconds`,
+    );
+  }
+  return concat(chunks);
+}
+
+function tooLong(most: number): RequestError {
+  return new RequestError(
+    413,
+    `Cannot read the request's body: it has more than ${most} bytes`,
+  );
+}

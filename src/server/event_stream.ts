@@ -1,0 +1,68 @@
+/** Server-sent events: an answer, while it is written. */
+
+/** One event of a stream. */
+export interface StreamEvent {
+  /** Its name, for dialects that name them */
+  readonly event?: string;
+  /** What it says: JSON, or a text as it is */
+  readonly data: unknown;
+}
+
+/** How a stream is kept. */
+export interface StreamOptions {
+  /** Seconds of silence after which a comment is sent, so that nobody takes the line for dead */
+  readonly pingInterval: number;
+  /** What is sent in place of a comment */
+  readonly ping?: StreamEvent;
+  /** The client has gone: what makes the events is to stop */
+  readonly onGone: () => void;
+}
+
+/** Events that wait for a slow reader, before what makes them waits too: a text holds its place no longer than it must. */
+const mostWaiting = 4096;
+
+const encoder = new TextEncoder();
+
+/** A response that sends events as they come. */
+export function eventStream(
+  events: AsyncGenerator<StreamEvent, void, void>,
+  { pingInterval, ping, onGone }: StreamOptions,
+): Response {
+  const sign = ping ? textOf(ping) : ": ping\n\n";
+  let next: Promise<IteratorResult<StreamEvent, void>> | undefined;
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      next ??= events.next();
+      const silence = Promise.withResolvers<undefined>();
+      const timer = setTimeout(silence.resolve, 1000 * pingInterval);
+      try {
+        const result = await Promise.race([next, silence.promise]);
+        if (result) next = undefined;
+        if (result?.done) controller.close();
+        else {
+          const text = result ? textOf(result.value) : sign;
+          controller.enqueue(encoder.encode(text));
+        }
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    async cancel() {
+      onGone();
+      await events.return();
+    },
+  }, { highWaterMark: mostWaiting });
+  return new Response(body, {
+    headers: {
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-cache",
+      // Proxies such as nginx are not to wait for more.
+      "x-accel-buffering": "no",
+    },
+  });
+}
+
+function textOf({ event, data }: StreamEvent): string {
+  const text = typeof data === "string" ? data : JSON.stringify(data);
+  return `${event === undefined ? "" : `event: ${event}\n`}data: ${text}\n\n`;
+}

@@ -1,0 +1,195 @@
+/** `/v1/chat/completions`. */
+import * as v from "valibot";
+import {
+  type Answer,
+  type AnswerRequest,
+  type AnswerToken,
+  startAnswer,
+  wholeAnswers,
+} from "../answer.ts";
+import { readBody } from "../body.ts";
+import { RequestError } from "../errors.ts";
+import type { Summary } from "../../generate/generate.ts";
+import type { LanguageModel } from "../../generate/language_model.ts";
+import { isObject, type JsonObject } from "../../formats/json.ts";
+import { textOptions } from "../../generate/generate.ts";
+import { schemaOf } from "../../options.ts";
+import { samplingOf } from "../sampling_fields.ts";
+import type { ServerApp, ServerContext } from "../server_context.ts";
+import { timingsOf } from "../timings.ts";
+import {
+  askerOf,
+  chunkStream,
+  newId,
+  now,
+  refuse,
+  stopsOf,
+  textFields,
+  usageOf,
+} from "./form.ts";
+import { chatLogprobs } from "./logprobs.ts";
+import { messagesField, turnsOf } from "./messages.ts";
+
+const mostTop = 20;
+const topText = `a whole number from 0 to ${mostTop}`;
+
+const chatSchema = v.object({
+  ...textFields,
+  messages: messagesField,
+  max_completion_tokens: v.nullish(
+    schemaOf(textOptions.maxTokens) as v.GenericSchema<number>,
+  ),
+  logprobs: v.nullish(v.boolean("true or false")),
+  top_logprobs: v.nullish(
+    v.pipe(
+      v.number(topText),
+      v.integer(topText),
+      v.minValue(0, topText),
+      v.maxValue(mostTop, topText),
+    ),
+  ),
+  response_format: v.nullish(
+    v.looseObject({ type: v.string("a text such as text") }, "an object"),
+  ),
+  tools: v.nullish(v.array(v.unknown(), "a list of objects")),
+  chat_template_kwargs: v.nullish(
+    v.custom<JsonObject>(isObject, "an object"),
+  ),
+}, "an object");
+
+type ChatBody = Awaited<
+  ReturnType<typeof readBody<v.InferOutput<typeof chatSchema>>>
+>;
+
+/** Registers `/v1/chat/completions`. */
+export function chatRoutes(app: ServerApp, context: ServerContext): void {
+  app.on(
+    "POST",
+    ["/v1/chat/completions", "/chat/completions"],
+    async (call) => {
+      const body = await readBody(call, context, chatSchema);
+      const answer = await startAnswer(
+        context,
+        askerOf(call, body.model),
+        (model) => requestOf(body, model, context),
+      );
+      if (!body.stream) return call.json(await completion(answer));
+      const hasUsage = body.stream_options?.include_usage ?? false;
+      return chunkStream(context, answer, chunks(answer, hasUsage));
+    },
+  );
+}
+
+function requestOf(
+  body: ChatBody,
+  model: LanguageModel,
+  { options }: ServerContext,
+): AnswerRequest {
+  if (body.tools?.length) refuse("tools", "the model calls none");
+  const { type = "text" } = body.response_format ?? {};
+  if (type !== "text") {
+    refuse("response_format", `answers are texts, and not ${type}`);
+  }
+  const { logprobs = false, top_logprobs } = body;
+  if (top_logprobs && !logprobs) {
+    throw new RequestError(
+      400,
+      `Cannot give top_logprobs ${top_logprobs} without logprobs`,
+      { param: "top_logprobs" },
+    );
+  }
+  const prompt = model.tokenizeChat(turnsOf(body.messages!), {
+    template: options.template,
+    variables: body.chat_template_kwargs,
+  });
+  return {
+    prompts: [prompt],
+    choices: body.n ?? 1,
+    options: {
+      ...samplingOf(body, model, options.sampling),
+      maxTokens: body.max_completion_tokens ?? body.max_tokens,
+      stop: stopsOf(body.stop),
+      logprobs: logprobs ? top_logprobs ?? 0 : undefined,
+    },
+  };
+}
+
+/** The answer, whole. */
+async function completion(answer: Answer) {
+  const { model: { tokenizer }, modelId, request } = answer;
+  const created = now();
+  const answers = await wholeAnswers(answer);
+  const hasLogprobs = request.options.logprobs !== undefined;
+  return {
+    id: newId("chatcmpl-"),
+    object: "chat.completion",
+    created,
+    model: modelId,
+    choices: answers.map(({ text, tokens, summary }, index) => ({
+      index,
+      message: { role: "assistant", content: text, refusal: null },
+      logprobs: hasLogprobs ? chatLogprobs(tokenizer, tokens) : null,
+      finish_reason: summary.finishReason,
+    })),
+    usage: usageOf(answers.map(({ summary }) => summary), request.choices),
+    timings: timingsOf(answers[0].summary),
+  };
+}
+
+/** What a chunk says of a choice. */
+interface ChoiceChange {
+  readonly delta: JsonObject;
+  readonly tokens?: readonly AnswerToken[];
+  readonly finish_reason?: string;
+}
+
+/** The answer, piece by piece. */
+async function* chunks(
+  answer: Answer,
+  hasUsage: boolean,
+): AsyncGenerator<JsonObject, void, void> {
+  const { model: { tokenizer }, modelId, request } = answer;
+  const hasLogprobs = request.options.logprobs !== undefined;
+  const base = {
+    id: newId("chatcmpl-"),
+    object: "chat.completion.chunk",
+    created: now(),
+    model: modelId,
+    ...hasUsage && { usage: null },
+  };
+  const chunk = (
+    index: number,
+    { delta, tokens, finish_reason = undefined }: ChoiceChange,
+  ) => ({
+    ...base,
+    choices: [{
+      index,
+      delta,
+      ...tokens && hasLogprobs && { logprobs: chatLogprobs(tokenizer, tokens) },
+      finish_reason: finish_reason ?? null,
+    }],
+  });
+  const begun = new Set<number>();
+  const summaries: Summary[] = [];
+  for await (const event of answer.events) {
+    const { choice } = event;
+    if (!begun.has(choice)) {
+      begun.add(choice);
+      yield chunk(choice, { delta: { role: "assistant", content: null } });
+    }
+    if (event.type === "text") {
+      const { text, token } = event;
+      if (text !== "" || hasLogprobs) {
+        yield chunk(choice, { delta: { content: text }, tokens: [token] });
+      }
+    } else if (event.type === "finish") {
+      const { summary } = event;
+      summaries[choice] = summary;
+      const { finishReason: finish_reason } = summary;
+      const timings = timingsOf(summary);
+      yield { ...chunk(choice, { delta: {}, finish_reason }), timings };
+    }
+  }
+  if (!hasUsage) return;
+  yield { ...base, choices: [], usage: usageOf(summaries, request.choices) };
+}

@@ -1,0 +1,133 @@
+/** What OpenAI's answers have in common. */
+import * as v from "valibot";
+import type { Summary } from "../../generate/generate.ts";
+import { textOptions } from "../../generate/generate.ts";
+import type { Answer, Asker } from "../answer.ts";
+import { errorHeaders, RequestError } from "../errors.ts";
+import { eventStream, type StreamEvent } from "../event_stream.ts";
+import { schemaOf } from "../../options.ts";
+import { samplingFields } from "../sampling_fields.ts";
+import {
+  clientOf,
+  failureOf,
+  type ServerCall,
+  type ServerContext,
+} from "../server_context.ts";
+
+/** An id such as `chatcmpl-3f2a…`. */
+export function newId(prefix: string): string {
+  return prefix + crypto.randomUUID().replaceAll("-", "");
+}
+
+/** Seconds since 1970. */
+export function now(): number {
+  return Math.floor(Date.now() / 1000);
+}
+
+/** An error's body. */
+export function errorBody({ status, message, type, details }: RequestError) {
+  const { param = null, code = status, more } = details;
+  return { error: { code, message, type, param, ...more } };
+}
+
+/** An error's response. */
+export function errorResponse(error: RequestError): Response {
+  return Response.json(errorBody(error), {
+    status: error.status,
+    headers: errorHeaders(error),
+  });
+}
+
+/** Most answers to one prompt. */
+const mostChoices = 128;
+
+/** Fields of all requests for texts. */
+export const textFields = {
+  ...samplingFields,
+  model: v.nullish(v.string("a text")),
+  n: v.nullish(
+    v.pipe(
+      v.number(`a whole number from 1 to ${mostChoices}`),
+      v.integer(`a whole number from 1 to ${mostChoices}`),
+      v.minValue(1, `a whole number from 1 to ${mostChoices}`),
+      v.maxValue(mostChoices, `a whole number from 1 to ${mostChoices}`),
+    ),
+  ),
+  max_tokens: v.nullish(
+    schemaOf(textOptions.maxTokens) as v.GenericSchema<number>,
+  ),
+  stop: v.nullish(
+    v.union([v.string(), v.array(v.string())], "a text or a list of texts"),
+  ),
+  stream: v.nullish(v.boolean("true or false")),
+  stream_options: v.nullish(
+    v.object(
+      { include_usage: v.nullish(v.boolean("true or false")) },
+      "an object",
+    ),
+  ),
+};
+
+/** The texts that end an answer; empty ones end none. */
+export function stopsOf(
+  stop: string | readonly string[] | undefined,
+): string[] {
+  return [stop ?? []].flat().filter((text) => text !== "");
+}
+
+/** Who asks. */
+export function askerOf(call: ServerCall, model?: string): Asker {
+  return { model, client: clientOf(call), signal: call.req.raw.signal };
+}
+
+/** What cannot be done is refused by the name of the field that asks for it. */
+export function refuse(param: string, why: string): never {
+  throw new RequestError(501, `Cannot use ${param}: ${why}`, { param });
+}
+
+/** An answer as a stream of chunks, with `[DONE]` behind it, or an error where it fails. */
+export function chunkStream(
+  context: ServerContext,
+  answer: Answer,
+  chunks: AsyncGenerator<unknown, void, void>,
+): Response {
+  const { pingInterval } = context.options;
+  return eventStream(events(), { pingInterval, onGone: answer.stop });
+
+  async function* events(): AsyncGenerator<StreamEvent, void, void> {
+    try {
+      for await (const data of chunks) yield { data };
+      yield { data: "[DONE]" };
+    } catch (error) {
+      yield { data: errorBody(failureOf(error, context)) };
+    }
+  }
+}
+
+/** How many tokens were read and written, of one prompt or several. */
+export interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+  readonly prompt_tokens_details: { readonly cached_tokens: number };
+}
+
+/** What a request's answers used: a prompt counts once, however many answers it has. */
+export function usageOf(
+  summaries: readonly Summary[],
+  choices: number,
+): Usage {
+  const prompts = summaries.filter((_, i) => i % choices === 0);
+  const sum = (
+    of: readonly Summary[],
+    name: "promptTokens" | "cachedTokens" | "completionTokens",
+  ) => of.reduce((total, summary) => total + summary[name], 0);
+  const prompt = sum(prompts, "promptTokens");
+  const completion = sum(summaries, "completionTokens");
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: completion,
+    total_tokens: prompt + completion,
+    prompt_tokens_details: { cached_tokens: sum(prompts, "cachedTokens") },
+  };
+}

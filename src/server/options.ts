@@ -1,0 +1,104 @@
+/**
+ * How a server serves.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { chatOptions } from "../generate/language_model.ts";
+import {
+  type Checked,
+  type OptionsOf,
+  type SchemaOf,
+  valuesOf,
+} from "../options.ts";
+import { type SamplingOptions, samplingOptions } from "../sampling/options.ts";
+
+const isSampling = (value: unknown): boolean => {
+  if (typeof value !== "object" || value === null) return false;
+  valuesOf(samplingOptions, value);
+  return true;
+};
+
+/** How a server serves. */
+export const serverOptions = {
+  /** The name of the model for clients. Default: the file's own. */
+  alias: {
+    type: "string",
+    defaultText: "the model's own name",
+    flag: "-a, --alias <name>",
+    description: "what clients call the model",
+  },
+  /** The most texts that are written at the same time. */
+  parallel: {
+    type: "integer",
+    minimum: 1,
+    limit: 512,
+    default: 16,
+    flag: "-np, --parallel <n>",
+    description: "most texts that are written at the same time",
+  },
+  /** The most requests that wait for their turn; more are refused with 503. */
+  queueLimit: {
+    type: "integer",
+    minimum: 0,
+    default: 256,
+    flag: "--queue-limit <n>",
+    description: "most requests that wait; others are told to come back",
+  },
+  /** The most tokens of an answer, whatever a request asks for; -1 = as many as the context holds. */
+  maxTokens: {
+    type: "integer",
+    minimum: -1,
+    default: -1,
+    flag: "-n, --predict, --n-predict <n>",
+    description:
+      "most tokens of an answer, whatever a request asks for; -1 = as many as the context holds",
+  },
+  /** The longest body of a request, in MiB. */
+  bodyLimit: {
+    type: "number",
+    exclusiveMinimum: 0,
+    limit: 512,
+    default: 16,
+    flag: "--body-limit <MiB>",
+    description: "longest body of a request, in MiB",
+  },
+  /** The longest that a request may take, in seconds, waiting included; 0 = as long as it takes. */
+  timeLimit: {
+    type: "number",
+    minimum: 0,
+    default: 3600,
+    flag: "-to, --timeout <s>",
+    description:
+      "seconds that a request may take, waiting included; 0 = no limit",
+  },
+  /** Seconds between signs of life in a stream that has nothing to say yet. */
+  pingInterval: {
+    type: "number",
+    exclusiveMinimum: 0,
+    default: 15,
+    flag: "--sse-ping-interval <s>",
+    description:
+      "seconds between signs of life in a stream that has nothing to say yet",
+  },
+  /** How tokens are chosen where a request does not say. */
+  sampling: {
+    schema: v.custom(isSampling, "an object of sampling options") as SchemaOf<
+      SamplingOptions
+    >,
+    description: "how tokens are chosen where a request does not say",
+  },
+  /** A Jinja template in place of the model's. */
+  template: chatOptions.template,
+  /** Told of what a request could not be blamed for. */
+  onError: {
+    schema: v.function("a function") as SchemaOf<(error: unknown) => void>,
+    description: "told of errors that no request is to blame for",
+  },
+} as const;
+
+/** How a server serves. Everything may be left out; {@linkcode serverOptions} has ranges and defaults. */
+export type ServerOptions = OptionsOf<typeof serverOptions>;
+
+/** Options with every default filled in. */
+export type CheckedServerOptions = Checked<typeof serverOptions>;

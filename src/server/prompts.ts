@@ -1,0 +1,40 @@
+/** Prompts as texts, or as ids, which are taken as they are. */
+import * as v from "valibot";
+import type { LanguageModel } from "../generate/language_model.ts";
+import { RequestError } from "./errors.ts";
+
+/** The most prompts of one request. */
+const mostPrompts = 2048;
+
+const what = "a text, a list of ids, or a list of these";
+const ids = v.array(v.number("a token's id"), what);
+
+/** One prompt, or a list of them: texts, or lists of ids. */
+export const promptsField: v.GenericSchema<
+  string | readonly number[] | readonly (string | readonly number[])[]
+> = v.union([v.string(), ids, v.array(v.union([v.string(), ids]))], what);
+
+/**
+ * The ids of each prompt: texts begin as the file says that texts begin.
+ *
+ * @throws {RequestError} for none, or too many
+ */
+export function promptsOf(
+  given: v.InferOutput<typeof promptsField>,
+  model: LanguageModel,
+): (readonly number[])[] {
+  const isOne = typeof given === "string" || typeof given[0] === "number";
+  const prompts = (isOne ? [given] : given) as (string | readonly number[])[];
+  if (prompts.length === 0 || prompts.length > mostPrompts) {
+    throw new RequestError(
+      400,
+      `Cannot answer ${prompts.length} prompts: there are 1 to ${mostPrompts}`,
+      { param: "prompt" },
+    );
+  }
+  return prompts.map((prompt) =>
+    typeof prompt === "string"
+      ? model.tokenize(prompt, { parseSpecial: true, addEos: false })
+      : prompt
+  );
+}

@@ -1,0 +1,107 @@
+/** Fields of requests that say how tokens are chosen: those of `SamplingOptions`, as llama.cpp's and OpenAI's clients spell them. */
+import * as v from "valibot";
+import { type GenerateOptions, textOptions } from "../generate/generate.ts";
+import type { LanguageModel } from "../generate/language_model.ts";
+import type { OptionSpec } from "../options.ts";
+import { parseSamplers, samplingOptions } from "../sampling/options.ts";
+import { tokensContaining } from "../sampling/penalties.ts";
+import { fieldsOf, type Present } from "./body.ts";
+
+const { dryBreakers: _ids, samplers: _list, logitBias: _bias, ...same } = {
+  ...samplingOptions,
+  ignoreEos: textOptions.ignoreEos,
+};
+
+/** `topK` as `top_k`. */
+function fieldName(option: string): string {
+  return option.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+const table: Record<string, OptionSpec> = Object.fromEntries(
+  Object.entries(same).map(([name, spec]) => [fieldName(name), spec]),
+);
+
+/** A token, as its id or as a text of which it is a part. */
+const biased = v.union([v.number(), v.string()]);
+/** `false` forbids a token. */
+const bias = v.union([v.number(), v.literal(false)], "a number, or false");
+
+/** The fields, for a schema of a body. */
+export const samplingFields = {
+  // By names that only the table knows.
+  ...fieldsOf(table) as object,
+  samplers: v.nullish(
+    v.union([v.string(), v.array(v.string())], "a list of names of samplers"),
+  ),
+  logit_bias: v.nullish(
+    v.lazy((given) =>
+      Array.isArray(given)
+        ? v.array(v.tuple([biased, bias], "a pair of a token and a bias"))
+        : v.record(
+          v.string(),
+          bias,
+          "an object from ids to numbers, or a list of pairs",
+        )
+    ),
+  ),
+  dry_sequence_breakers: v.nullish(
+    v.array(v.string(), "a list of texts"),
+  ),
+};
+
+/** A body with such fields. */
+export type SamplingBody =
+  & Present<
+    {
+      [Name in "samplers" | "logit_bias" | "dry_sequence_breakers"]:
+        v.InferOutput<(typeof samplingFields)[Name]>;
+    }
+  >
+  & object;
+
+/**
+ * What a body asks of sampling; `defaults` where it does not say.
+ *
+ * @throws {UsageError} for a sampler that is none
+ */
+export function samplingOf(
+  body: SamplingBody,
+  { tokenizer }: LanguageModel,
+  defaults: GenerateOptions = {},
+): GenerateOptions {
+  const given = body as Readonly<Record<string, unknown>>;
+  const options = Object.keys(same).flatMap((name) => {
+    const value = given[fieldName(name)];
+    return value === undefined ? [] : [[name, value]];
+  });
+  const { samplers, logit_bias, dry_sequence_breakers } = body;
+  const pairs = Array.isArray(logit_bias)
+    ? logit_bias
+    : Object.entries(logit_bias ?? {}).map(([id, by]) =>
+      [Number(id), by] as const
+    );
+  return {
+    ...defaults,
+    ...Object.fromEntries(options),
+    ...samplers !== undefined && {
+      samplers: parseSamplers([samplers].flat().join(";")),
+    },
+    ...pairs.length > 0 && {
+      logitBias: new Map(pairs.flatMap(([token, by]) => {
+        const ids = typeof token === "number"
+          ? [token]
+          : tokenizer.encode(token, { addSpecial: false });
+        return ids.map((id) => [id, by === false ? -Infinity : by]);
+      })),
+    },
+    ...dry_sequence_breakers && {
+      dryBreakers: tokensContaining(
+        dry_sequence_breakers,
+        tokenizer.vocabSize,
+        (id) => decoder.decode(tokenizer.pieceBytes(id)),
+      ),
+    },
+  };
+}
+
+const decoder = new TextDecoder();

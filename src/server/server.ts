@@ -1,0 +1,106 @@
+/** A server as one function from requests to responses, over a model. */
+import { Hono } from "hono";
+import { RequestError } from "./errors.ts";
+import type { LanguageModel } from "../generate/language_model.ts";
+import { healthRoutes } from "./llama/health.ts";
+import { tokenizeRoutes } from "./llama/tokenize.ts";
+import { Models } from "./models.ts";
+import { chatRoutes } from "./openai/chat.ts";
+import { completionRoutes } from "./openai/completions.ts";
+import { errorResponse } from "./openai/form.ts";
+import { modelRoutes } from "./openai/models.ts";
+import { type ServerOptions, serverOptions } from "./options.ts";
+import { checkOptions } from "../options.ts";
+import { RequestQueue } from "./request_queue.ts";
+import {
+  failureOf,
+  type ServerBindings,
+  type ServerContext,
+  type ServerEnv,
+} from "./server_context.ts";
+
+/** A server without a socket. Close it with `await using`, or by `stop`; the model stays open. */
+export interface CulmServer extends AsyncDisposable {
+  /**
+   * Answers a request. It may be detached: `new OpenAI({ fetch: … })` or
+   * `Deno.serve` call it as it is.
+   */
+  readonly fetch: (
+    request: Request,
+    from?: ServerBindings,
+  ) => Promise<Response>;
+  /**
+   * Takes no more requests in, and waits until those that are under way have been
+   * answered, so many ms at most; then it gives up what still runs.
+   */
+  readonly stop: (graceMs?: number) => Promise<void>;
+}
+
+/**
+ * Makes a server that answers OpenAI's clients, and llama.cpp's, with a model.
+ * While it is being loaded, requests are refused with 503.
+ *
+ * @throws {UsageError} for options out of range
+ *
+ * @example
+ * ```ts
+ * import { load } from "@culm/culm";
+ * import { createServer } from "@culm/culm/server";
+ * import { tinyBamboo } from "@culm/culm/tiny";
+ *
+ * await using model = await load(tinyBamboo(), { threads: 0 });
+ * await using server = createServer(model);
+ * const body = JSON.stringify({ prompt: "Tom had a", max_tokens: 8 });
+ * const url = "http://localhost/v1/completions";
+ * const response = await server.fetch(new Request(url, { method: "POST", body }));
+ * console.log((await response.json()).choices[0].text);
+ * ```
+ */
+export function createServer(
+  model: LanguageModel | PromiseLike<LanguageModel>,
+  options: ServerOptions = {},
+): CulmServer {
+  const checked = checkOptions("createServer", serverOptions, options);
+  const giveUp = new AbortController();
+  const context: ServerContext = {
+    models: new Models(model, checked.alias),
+    queue: new RequestQueue(checked.parallel, checked.queueLimit),
+    options: checked,
+    signal: giveUp.signal,
+  };
+  const app = routesOf(context);
+  const stop = async (graceMs = Infinity) => {
+    const reason = new RequestError(503, "The server was stopped");
+    const timer = graceMs < Infinity
+      ? setTimeout(() => giveUp.abort(reason), graceMs)
+      : undefined;
+    await context.queue.close();
+    clearTimeout(timer);
+  };
+  return {
+    fetch: async (request, from = {}) => await app.fetch(request, from),
+    stop,
+    [Symbol.asyncDispose]: () => stop(0),
+  };
+}
+
+/** All routes. Those of one form of errors are together. */
+function routesOf(context: ServerContext): Hono<ServerEnv> {
+  const app = new Hono<ServerEnv>();
+  app.onError((error) => errorResponse(failureOf(error, context)));
+  app.notFound(({ req }) =>
+    errorResponse(
+      new RequestError(404, `There is nothing at ${req.method} ${req.path}`),
+    )
+  );
+  for (
+    const register of [
+      chatRoutes,
+      completionRoutes,
+      healthRoutes,
+      modelRoutes,
+      tokenizeRoutes,
+    ]
+  ) register(app, context);
+  return app;
+}

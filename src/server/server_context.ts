@@ -1,0 +1,48 @@
+/** What routes need to know of the server that they belong to. */
+import type { Context, Hono } from "hono";
+import { type RequestError, requestErrorOf } from "./errors.ts";
+import type { Models } from "./models.ts";
+import type { CheckedServerOptions } from "./options.ts";
+import type { RequestQueue } from "./request_queue.ts";
+
+/** What the routes of a server share. */
+export interface ServerContext {
+  readonly models: Models;
+  readonly queue: RequestQueue;
+  readonly options: CheckedServerOptions;
+  /** Aborted when the server gives up what still runs */
+  readonly signal: AbortSignal;
+}
+
+/** What comes with a request from whoever accepted it. */
+export interface ServerBindings {
+  /** Who asks, as far as that is known: an address, for one. Clients take turns. */
+  readonly client?: string;
+}
+
+/** What Hono is told of the types of this server's routes. */
+export interface ServerEnv {
+  Bindings: ServerBindings;
+}
+
+/** What routes are registered on. */
+export type ServerApp = Hono<ServerEnv>;
+
+/** A request on its way through the routes. */
+export type ServerCall = Context<ServerEnv>;
+
+/** By what requests of one client are known as its own: its key, else where it comes from. */
+export function clientOf({ req, env }: ServerCall): string {
+  return req.header("authorization") ?? req.header("x-api-key") ??
+    env?.client ?? "";
+}
+
+/** What a client is told of an error; what no request is to blame for is reported. */
+export function failureOf(
+  error: unknown,
+  { options }: Pick<ServerContext, "options">,
+): RequestError {
+  const failure = requestErrorOf(error);
+  if (failure.status === 500) options.onError?.(error);
+  return failure;
+}

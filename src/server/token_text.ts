@@ -1,0 +1,24 @@
+/** Tokens as texts for JSON, which has characters only. */
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** The text of a token; where its bytes are a part of a character, U+FFFD stands for them. */
+export function tokenText(tokenizer: Tokenizer, id: number): string {
+  return lenient.decode(tokenizer.pieceBytes(id));
+}
+
+/** The text of a token, or `bytes:\xe2\x80` where its bytes are a part of a character: different for different bytes. */
+export function tokenName(tokenizer: Tokenizer, id: number): string {
+  const bytes = tokenizer.pieceBytes(id);
+  try {
+    return strict.decode(bytes);
+  } catch {
+    const spelled = Array.from(
+      bytes,
+      (byte) => `\\x${byte.toString(16).padStart(2, "0")}`,
+    );
+    return `bytes:${spelled.join("")}`;
+  }
+}
