@@ -744,6 +744,35 @@ fn store(
 }
 `;
 
+export const lane_rows: string = `// The rows of an invocation where a row's lanes share it: those that follow one
+// another, or, where \`paired\`, of each neuron that of gate and that of up.
+
+// The first of them
+fn lane_row(group: u32, id: u32) -> u32 {
+  return (group * rows + id) * select(rows_each, rows_each / 2u, paired);
+}
+
+// What is added to the number of the first for each of four.
+fn row_steps() -> vec4u {
+  return select(
+    vec4u(0u, 1u, 2u, 3u),
+    vec4u(0u, params.up_first, 1u, params.up_first + 1u),
+    paired,
+  );
+}
+
+// Results of one token, a lane for each.
+fn finish_lane(row: u32, lane: u32, sums: vec4f, squares: f32) {
+  if (paired) {
+    if (lane < rows_each / 2u) {
+      finish_neuron(0u, row + lane, sums[2u * lane], sums[2u * lane + 1u], squares);
+    }
+  } else if (lane < rows_each) {
+    finish(0u, row + lane, sums[lane], squares);
+  }
+}
+`;
+
 export const lanes_subgroup: string = `// Adds up over the lanes of some rows, which are neighbours in one subgroup.
 fn sum_over_lanes(own: vec4f, lane: u32, row: u32) -> vec4f {
   var sum = own;
@@ -787,16 +816,13 @@ fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let first_row = group.x * tile_rows;
+  let first_row = tile_first(group.x);
   let first_token = group.y * select(many_tokens, few_tokens, few);
-  let last_row = params.rows - 1u;
   let last_token = product_count() - 1u;
 
   // What this invocation reads: rows \`slot\` and \`slot\` + 32, and token \`slot\`
   let quad = index % 4u;
   let slot = index / 4u;
-  let row = min(first_row + slot, last_row);
-  let other = min(first_row + slot + 32u, last_row);
   let x_at = x_first(min(first_token + slot, last_token));
   let to = slot * pitch + quad;
   var square = 0.0;
@@ -806,6 +832,8 @@ fn main(
   let across = index % tokens;
   let along = index / tokens;
   let row_step = 128u / tokens;
+  let row = tile_row(first_row, slot, row_step);
+  let other = tile_row(first_row, slot + 32u, row_step);
   let x_from = across * pitch;
   let w_from = along * pitch;
   let w_step = row_step * pitch;
@@ -897,15 +925,12 @@ fn main(
     if (first_token + t > last_token) { continue; }
     let at = t * pitch;
     let square = (x_tile[at].x + x_tile[at + 1u].x) + (x_tile[at + 2u].x + x_tile[at + 3u].x);
-    finish(first_token + t, row_first, s0[c], square);
-    finish(first_token + t, row_first + row_step, s1[c], square);
-    finish(first_token + t, row_first + 2u * row_step, s2[c], square);
-    finish(first_token + t, row_first + 3u * row_step, s3[c], square);
+    let token = first_token + t;
+    finish_two(token, row_first, row_step, 0u, vec2f(s0[c], s1[c]), square);
+    finish_two(token, row_first, row_step, 1u, vec2f(s2[c], s3[c]), square);
     if (few) { continue; }
-    finish(first_token + t, row_first + 4u * row_step, s4[c], square);
-    finish(first_token + t, row_first + 5u * row_step, s5[c], square);
-    finish(first_token + t, row_first + 6u * row_step, s6[c], square);
-    finish(first_token + t, row_first + 7u * row_step, s7[c], square);
+    finish_two(token, row_first, row_step, 2u, vec2f(s4[c], s5[c]), square);
+    finish_two(token, row_first, row_step, 3u, vec2f(s6[c], s7[c]), square);
   }
   add_counts(index);
 }
@@ -951,14 +976,14 @@ fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let first_row = group.x * tile_rows;
+  let first_row = tile_first(group.x);
   let first_token = group.y * many_tokens;
   let last_token = product_count() - 1u;
 
   // What this invocation reads: a unit of a row, and one in two a block of a token
   let side = index % 2u;
   let slot = index / 2u;
-  let row = min(first_row + slot, params.rows - 1u);
+  let row = tile_row(first_row, slot, 8u);
   let x_at = x_first(min(first_token + slot, last_token));
   let to = 64u * side + slot;
   let x_to = 32u * side + slot;
@@ -1014,14 +1039,10 @@ fn main(
   for (var c = 0u; c < 2u; c++) {
     let token = first_token + across + 16u * c;
     if (token > last_token) { continue; }
-    finish(token, row_first, s0[c], squares[c]);
-    finish(token, row_first + 8u, s1[c], squares[c]);
-    finish(token, row_first + 16u, s2[c], squares[c]);
-    finish(token, row_first + 24u, s3[c], squares[c]);
-    finish(token, row_first + 32u, s4[c], squares[c]);
-    finish(token, row_first + 40u, s5[c], squares[c]);
-    finish(token, row_first + 48u, s6[c], squares[c]);
-    finish(token, row_first + 56u, s7[c], squares[c]);
+    finish_two(token, row_first, 8u, 0u, vec2f(s0[c], s1[c]), squares[c]);
+    finish_two(token, row_first, 8u, 1u, vec2f(s2[c], s3[c]), squares[c]);
+    finish_two(token, row_first, 8u, 2u, vec2f(s4[c], s5[c]), squares[c]);
+    finish_two(token, row_first, 8u, 3u, vec2f(s6[c], s7[c]), squares[c]);
   }
   add_counts(index);
 }
@@ -1049,11 +1070,11 @@ fn main(
   @builtin(local_invocation_id) id: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let row = (group.x * rows + id.y) * rows_each;
+  let row = lane_row(group.x, id.y);
   let x_at = x_first(0u);
   var sums = vec4f();
   var squares = 0.0;
-  if (is_computed(0u, row)) {
+  if (is_read(row)) {
     for (var unit = id.x; unit < 8u * params.groups; unit += lanes) {
       let first = 64u * (unit / 8u) + unit % 8u;
       var v = unit_of_x(x_at + first);
@@ -1066,8 +1087,14 @@ fn main(
   }
   let total = sum_over_lanes(sums, id.x, id.y);
   if (normed) { squares = sum_over_lanes(vec4f(squares), id.x, id.y).x; }
-  if (id.x < rows_each) { finish(0u, row + id.x, total[id.x], squares); }
+  finish_lane(row, id.x, total, squares);
   add_counts(index);
+}
+
+// Whether the invocation's rows are read: of several all are, or none.
+fn is_read(row: u32) -> bool {
+  if (paired) { return row < params.rows; }
+  return is_computed(0u, row);
 }
 
 fn unit_of_x(at: u32) -> array<vec4f, 8> {
@@ -1116,7 +1143,7 @@ fn main(
   @builtin(local_invocation_id) id: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let row = (group.x * rows + id.y) * rows_each;
+  let row = lane_row(group.x, id.y);
   let wanted = wanted_rows(row);
   let blocks = 8u * params.groups;
   let stretch = stretch_blocks / columns;
@@ -1151,13 +1178,12 @@ fn main(
   }
   let total = sum_over_lanes(sums.a, id.x, id.y);
   if (columns == 1u) {
-    if (id.x < rows_each) { finish(0u, row + id.x, total[id.x], squares[0].x); }
+    finish_lane(row, id.x, total, squares[0].x);
   } else {
-    finish_tokens(0u, row, id.x, total, squares[0]);
-    finish_tokens(0u, row + 1u, id.x, sum_over_lanes(sums.c, id.x, id.y), squares[0]);
+    finish_tokens(0u, row, id.x, total, sum_over_lanes(sums.c, id.x, id.y), squares[0]);
     if (columns > 4u) {
-      finish_tokens(4u, row, id.x, sum_over_lanes(sums.b, id.x, id.y), squares[1]);
-      finish_tokens(4u, row + 1u, id.x, sum_over_lanes(sums.d, id.x, id.y), squares[1]);
+      let others = sum_over_lanes(sums.b, id.x, id.y);
+      finish_tokens(4u, row, id.x, others, sum_over_lanes(sums.d, id.x, id.y), squares[1]);
     }
   }
   add_counts(index);
@@ -1166,14 +1192,19 @@ fn main(
 // Which of the invocation's rows are read: all, or, of one token, those of two that
 // its mask leaves.
 fn wanted_rows(row: u32) -> vec2<bool> {
-  if (columns > 1u || mask == mask_all) { return vec2<bool>(row < params.rows); }
+  if (columns > 1u || mask == mask_all || paired) { return vec2<bool>(row < params.rows); }
   return vec2<bool>(is_computed(0u, row), is_computed(0u, row + 1u));
 }
 
-// Four tokens' results of a row, a lane for each.
-fn finish_tokens(first: u32, row: u32, lane: u32, sums: vec4f, squares: vec4f) {
-  if (lane < 4u && first + lane < product_count()) {
-    finish(first + lane, row, sums[lane], squares[lane]);
+// Four tokens' results of the invocation's two rows, a lane for each token.
+fn finish_tokens(first: u32, row: u32, lane: u32, one: vec4f, two: vec4f, squares: vec4f) {
+  let token = first + lane;
+  if (lane >= 4u || token >= product_count()) { return; }
+  if (paired) {
+    finish_neuron(token, row, one[lane], two[lane], squares[lane]);
+  } else {
+    finish(token, row, one[lane], squares[lane]);
+    finish(token, row + 1u, two[lane], squares[lane]);
   }
 }
 
@@ -1272,7 +1303,7 @@ fn sum_of(own: f32, index: u32) -> f32 {
 }
 `;
 
-export const product: string = `// What the two kernels of matrix products share: a row of the matrix times the
+export const product: string = `// What the kernels of matrix products share: a row of the matrix times the
 // normed x of a token, and what becomes of it.
 var<workgroup> counted: array<atomic<u32>, 3>;
 
@@ -1305,16 +1336,8 @@ fn is_computed(token: u32, row: u32) -> bool {
 fn finish(token: u32, row: u32, sum: f32, squares: f32) {
   if (row >= params.padded_rows) { return; }
   let at = out_at(token, row);
-  let is_wanted = is_computed(token, row);
-  if (mask == mask_threshold && is_wanted) { atomicAdd(&counted[counter_predicted], 1u); }
-  var value = sum;
-  if (normed) {
-    value *= inverseSqrt(squares / f32(params.columns) + params.epsilon);
-  }
-  if (scaled) { value *= params.factor; }
-  if (biased) { value += bias[params.out_first + row]; }
-  if (capped) { value = soft_cap(value, params.cap); }
-  value = select(0.0, value, is_wanted);
+  let is_wanted = is_counted(token, row);
+  var value = select(0.0, result(sum, squares, params.out_first + row), is_wanted);
   switch (epilogue) {
     case epilogue_add: { out[at] += value; }
     case epilogue_relu: { out[at] = max(value, 0.0); }
@@ -1326,6 +1349,36 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
     }
     default: { out[at] = value; }
   }
+}
+
+// The same of a neuron, whose rows of gate and of up were multiplied together.
+fn finish_neuron(token: u32, row: u32, gate: f32, up: f32, squares: f32) {
+  if (row >= params.padded_rows) { return; }
+  let at = out_at(token, row);
+  let is_wanted = is_counted(token, row);
+  let g = select(0.0, result(gate, squares, row), is_wanted);
+  let u = result(up, squares, params.padded_rows + row);
+  var value = 0.0;
+  if (row < params.rows) { value = activated(g, u); }
+  out[at] = value;
+}
+
+// Whether a row is computed; counts those that a threshold leaves.
+fn is_counted(token: u32, row: u32) -> bool {
+  let is_wanted = is_computed(token, row);
+  if (mask == mask_threshold && is_wanted) { atomicAdd(&counted[counter_predicted], 1u); }
+  return is_wanted;
+}
+
+fn result(sum: f32, squares: f32, bias_at: u32) -> f32 {
+  var value = sum;
+  if (normed) {
+    value *= inverseSqrt(squares / f32(params.columns) + params.epsilon);
+  }
+  if (scaled) { value *= params.factor; }
+  if (biased) { value += bias[bias_at]; }
+  if (capped) { value = soft_cap(value, params.cap); }
+  return value;
 }
 
 // h of a neuron from its g and u; counts it.
@@ -1552,6 +1605,34 @@ fn soft_cap(x: f32, cap: f32) -> f32 {
 export const step: string = `// A word of a token's record in what is uploaded for a step.
 fn token_at(token: u32, field: u32) -> u32 {
   return step[header_words + token * step[token_words] + field];
+}
+`;
+
+export const tile_rows: string = `// The rows of a tile: those that follow one another, or, where \`paired\`, of each
+// neuron that of gate and that of up. An invocation computes every \`step\`th of them,
+// and has both of a neuron one after the other.
+
+// The first of tile number \`tile\`
+fn tile_first(tile: u32) -> u32 {
+  return tile * select(tile_rows, tile_rows / 2u, paired);
+}
+
+// The matrix's number of the tile's row number \`slot\`
+fn tile_row(first: u32, slot: u32, step: u32) -> u32 {
+  let last = params.rows - 1u;
+  if (!paired) { return min(first + slot, last); }
+  let row = min(first + slot / (2u * step) * step + slot % step, last);
+  return row + select(0u, params.up_first, slot / step % 2u == 1u);
+}
+
+// An invocation's results number 2 · \`pair\` and the next of a token; its first row is \`row\`.
+fn finish_two(token: u32, row: u32, step: u32, pair: u32, sums: vec2f, squares: f32) {
+  if (paired) {
+    finish_neuron(token, row + pair * step, sums.x, sums.y, squares);
+  } else {
+    finish(token, row + 2u * pair * step, sums.x, squares);
+    finish(token, row + (2u * pair + 1u) * step, sums.y, squares);
+  }
 }
 `;
 
