@@ -29,8 +29,8 @@ export function timingsOf(summary: Summary): Timings {
   // The first token comes out of the prompt's evaluation.
   const decoded = Math.max(0, completionTokens - 1);
   const neurons = [
-    neuronsOf(summary.promptStats, evaluated),
-    neuronsOf(summary.completionStats, decoded),
+    neuronsOf(summary.promptStats),
+    neuronsOf(summary.completionStats),
   ];
   const sum = (name: "read" | "skipped") =>
     Math.round(neurons.reduce((total, each) => total + each[name], 0));
@@ -53,19 +53,10 @@ export function timingsOf(summary: Summary): Timings {
   };
 }
 
-/**
- * A text's share of the neurons that were read while it was written: what is
- * counted belongs to steps, which texts share, and each of their tokens is taken
- * to read as many.
- */
-function neuronsOf(
-  stats: PlaceStats,
-  tokens: number,
-): { read: number; skipped: number } {
-  const share = ratio(tokens, stats.tokens);
-  const rows = Math.min(totalOf(stats, "upRows"), totalOf(stats, "downRows"));
-  const read = share * rows;
-  return { read, skipped: share * totalOf(stats, "neurons") - read };
+/** The neurons whose rows were read, and the others. */
+function neuronsOf(stats: PlaceStats): { read: number; skipped: number } {
+  const read = Math.min(totalOf(stats, "upRows"), totalOf(stats, "downRows"));
+  return { read, skipped: totalOf(stats, "neurons") - read };
 }
 
 /** Nothing, where there was nothing: JSON has no NaN. */
