@@ -14,6 +14,7 @@ import type { ModelLease } from "./models.ts";
 import { type ScoredToken, scorePrompt } from "./prompt_logprobs.ts";
 import type { Ticket } from "./request_queue.ts";
 import type { ServerContext } from "./server_context.ts";
+import { lateError } from "./turn.ts";
 
 /** What is to be answered. */
 export interface AnswerRequest {
@@ -176,10 +177,7 @@ async function* eventsOf(
 ): AsyncGenerator<AnswerEvent, void, void> {
   using _lease = lease;
   using _ticket = answering.ticket;
-  const late = () =>
-    stopping.abort(
-      new RequestError(504, `The answer took more than ${timeLimit} seconds`),
-    );
+  const late = () => stopping.abort(lateError(timeLimit));
   const timer = timeLimit > 0 ? setTimeout(late, 1000 * timeLimit) : undefined;
   const { prompts, choices } = answering.request;
   try {

@@ -4,6 +4,7 @@
  * @module
  */
 import * as v from "valibot";
+import { embedOptions } from "../generate/embed.ts";
 import { chatOptions } from "../generate/language_model.ts";
 import {
   type Checked,
@@ -88,6 +89,8 @@ export const serverOptions = {
     >,
     description: "how tokens are chosen where a request does not say",
   },
+  /** How the states of a text become its embedding. */
+  pooling: { ...embedOptions.pooling, flag: "--pooling <type>" },
   /** A Jinja template in place of the model's. */
   template: chatOptions.template,
   /** Told of what a request could not be blamed for. */

@@ -22,6 +22,7 @@ export const promptsField: v.GenericSchema<
 export function promptsOf(
   given: v.InferOutput<typeof promptsField>,
   model: LanguageModel,
+  param = "prompt",
 ): (readonly number[])[] {
   const isOne = typeof given === "string" || typeof given[0] === "number";
   const prompts = (isOne ? [given] : given) as (string | readonly number[])[];
@@ -29,7 +30,7 @@ export function promptsOf(
     throw new RequestError(
       400,
       `Cannot answer ${prompts.length} prompts: there are 1 to ${mostPrompts}`,
-      { param: "prompt" },
+      { param },
     );
   }
   return prompts.map((prompt) =>

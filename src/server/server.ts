@@ -6,6 +6,7 @@ import { healthRoutes } from "./llama/health.ts";
 import { tokenizeRoutes } from "./llama/tokenize.ts";
 import { Models } from "./models.ts";
 import { chatRoutes } from "./openai/chat.ts";
+import { embeddingRoutes } from "./openai/embeddings.ts";
 import { completionRoutes } from "./openai/completions.ts";
 import { errorResponse } from "./openai/form.ts";
 import { modelRoutes } from "./openai/models.ts";
@@ -97,6 +98,7 @@ function routesOf(context: ServerContext): Hono<ServerEnv> {
     const register of [
       chatRoutes,
       completionRoutes,
+      embeddingRoutes,
       healthRoutes,
       modelRoutes,
       tokenizeRoutes,
