@@ -19,6 +19,7 @@ import { predictor } from "./commands/predictor/command.ts";
 import { pull } from "./commands/pull.ts";
 import { report } from "./commands/report/command.ts";
 import { rm } from "./commands/rm.ts";
+import { serve } from "./commands/serve.ts";
 import { synth } from "./commands/synth.ts";
 import { tokenize } from "./commands/tokenize.ts";
 
@@ -26,6 +27,7 @@ import { tokenize } from "./commands/tokenize.ts";
 export const commands: readonly CommandSpec[] = [
   generate,
   chat,
+  serve,
   pull,
   list,
   rm,

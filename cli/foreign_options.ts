@@ -126,7 +126,7 @@ const lacking: readonly (readonly [names: string, lacks: string])[] = [
   ],
   [
     "--slot-save-path",
-    "there is no server; --prompt-cache keeps a past",
+    "no pasts of a server are kept in files; --prompt-cache of culm generate keeps one",
   ],
   [
     "--keep --context-shift",
@@ -134,7 +134,7 @@ const lacking: readonly (readonly [names: string, lacks: string])[] = [
   ],
   [
     "-np --parallel --host --port --api-key -a --alias --metrics",
-    "there is no server",
+    "there is no server here; culm serve is one",
   ],
   ["-mm --mmproj --image --audio", "texts alone are read"],
   ["-sp --special", "special tokens are not printed; --logprobs 1 shows them"],

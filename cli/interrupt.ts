@@ -12,19 +12,29 @@ const endings: readonly (readonly [Deno.Signal, () => never])[] =
     ? [["SIGBREAK", () => Deno.exit(149)]]
     : [["SIGHUP", () => Deno.exit(129)], ["SIGTERM", () => Deno.exit(143)]];
 
+/** What asks a server to stop, and not only a person: what a service manager sends too. */
+export const stopSignals: readonly Deno.Signal[] = [
+  "SIGINT",
+  Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM",
+];
+
 /** Listens for Ctrl-C until it is disposed. */
 export class Interrupt implements Disposable {
   #controller = new AbortController();
+  readonly #listeners: readonly (readonly [Deno.Signal, () => void])[];
   /** What Ctrl-C does, also for a terminal that sends it as a character. */
   readonly press = () => {
     if (this.#controller.signal.aborted) Deno.exit(interruptedCode);
     this.#controller.abort();
   };
 
-  /** Starts listening. */
-  constructor() {
-    Deno.addSignalListener("SIGINT", this.press);
-    for (const each of endings) Deno.addSignalListener(...each);
+  /** Starts listening. Each of `signals` asks the work to stop, as Ctrl-C does. */
+  constructor(signals: readonly Deno.Signal[] = ["SIGINT"]) {
+    this.#listeners = [
+      ...signals.map((signal) => [signal, this.press] as const),
+      ...endings.filter(([signal]) => !signals.includes(signal)),
+    ];
+    for (const each of this.#listeners) Deno.addSignalListener(...each);
   }
 
   /** Aborted by the next Ctrl-C. */
@@ -41,7 +51,6 @@ export class Interrupt implements Disposable {
 
   /** Stops listening. */
   [Symbol.dispose](): void {
-    Deno.removeSignalListener("SIGINT", this.press);
-    for (const each of endings) Deno.removeSignalListener(...each);
+    for (const each of this.#listeners) Deno.removeSignalListener(...each);
   }
 }

@@ -16,6 +16,7 @@ import {
   sequenceOptions,
   textOptions,
 } from "../mod.ts";
+import { serverOptions } from "../server.ts";
 import { expectationOf } from "../src/options.ts";
 import { writeOrCheck } from "./generated.ts";
 
@@ -29,6 +30,7 @@ const sections: readonly (readonly [
   ["`chat` alone", chatOptions],
   ["`tokenize`", encodeOptions],
   ["`engine.createSequence`", sequenceOptions],
+  ["`createServer`", serverOptions],
   ["`convert`", convertOptions],
 ];
 

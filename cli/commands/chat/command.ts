@@ -1,10 +1,11 @@
-import { chatOptions, ContextError, UsageError } from "../../../mod.ts";
+import { ContextError } from "../../../mod.ts";
 import { cacheFolderFlags } from "../../cache_folder.ts";
+import { readTemplate, templateFlag } from "../../chat_template.ts";
 import { type CommandSpec, interruptedCode } from "../../command.ts";
 import { checkDraftFlags, loadDraftModel } from "../../draft_model.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
 import { growingOptions, GrowingProfile } from "../../growing_profile.ts";
-import { readLines, readText } from "../../input.ts";
+import { readLines } from "../../input.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { loadModel } from "../../model_file.ts";
 import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
@@ -21,7 +22,6 @@ import { Timings, warnOfActivation } from "../../timings.ts";
 import { Conversation } from "./conversation.ts";
 import { History } from "./history.ts";
 import { Keyboard } from "./keyboard.ts";
-import { namedTemplates } from "./named_templates.ts";
 import { say, TerminalChat } from "./terminal_chat.ts";
 
 const options = {
@@ -32,10 +32,7 @@ const options = {
       flag: "-sys, --system-prompt <text>",
       description: "what the model is told before the first turn",
     },
-    template: {
-      ...chatOptions.template,
-      flag: "--chat-template, --chat-template-file <template>",
-    },
+    template: templateFlag,
     history: {
       type: "boolean",
       default: true,
@@ -67,7 +64,7 @@ export const chat: CommandSpec = {
 
 async function run(flags: ChatFlags): Promise<number> {
   checkDraftFlags(flags);
-  const template = await templateOf(flags.template);
+  const template = await readTemplate(flags.template);
   const interactive = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
   using cache = await PromptCache.of(flags);
   using interrupt = new Interrupt();
@@ -99,25 +96,6 @@ async function run(flags: ChatFlags): Promise<number> {
   warnOfActivation(model);
   await growing?.save(model);
   return code;
-}
-
-/** A template's own text always holds a brace, which the name of a template, or of a file, hardly does. */
-async function templateOf(
-  given: string | undefined,
-): Promise<string | undefined> {
-  if (given === undefined || given.includes("{")) return given;
-  if (Object.hasOwn(namedTemplates, given)) return namedTemplates[given];
-  try {
-    return await readText(given);
-  } catch (error) {
-    const isName = error instanceof UsageError && /^[\w.-]+$/.test(given);
-    if (!isName || given.endsWith(".jinja")) throw error;
-    throw new UsageError(
-      `Cannot use --chat-template "${given}": it is no template, no file that can be read, and none of ${
-        Object.keys(namedTemplates).join(", ")
-      }`,
-    );
-  }
 }
 
 function noteDropped(turns: number): void {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { namedTemplates } from "../../../cli/commands/chat/named_templates.ts";
-import { ChatTemplate } from "../../../src/tokenizer/chat_template.ts";
+import { namedTemplates } from "../../cli/named_templates.ts";
+import { ChatTemplate } from "../../src/tokenizer/chat_template.ts";
 
 const chat = [
   { role: "system", content: " Be brief. " },
