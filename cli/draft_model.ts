@@ -35,6 +35,7 @@ const idle: Readonly<
 > = {
   "none": ["draftModel", "draftMax", "draftMin", "ngramSize"],
   "ngram-simple": ["draftModel"],
+  "ngram-mod": ["draftModel"],
   "draft-simple": ["ngramSize"],
 };
 

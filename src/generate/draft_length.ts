@@ -3,6 +3,7 @@
  * that it is expected to bring.
  */
 import type { StepCosts } from "../engine/step_costs.ts";
+import type { Support } from "./ngram_pool.ts";
 
 /** A draft has to be so much faster than none, as times and chances are estimates. */
 export const leastGain = 1.05;
@@ -13,9 +14,12 @@ const decay = 0.97;
 export class Guesses {
   readonly #classes: { right: number; all: number }[];
 
-  /** Of classes whose chances are taken to be `priors`. */
-  constructor(priors: readonly number[]) {
-    this.#classes = priors.map((chance) => ({ right: 2 * chance, all: 2 }));
+  /** Of classes whose chances are taken to be `priors`, as if `weight` guesses had said so. */
+  constructor(priors: readonly number[], weight = 2) {
+    this.#classes = priors.map((chance) => ({
+      right: weight * chance,
+      all: weight,
+    }));
   }
 
   /** Takes note of a guess of a class. */
@@ -32,29 +36,42 @@ export class Guesses {
   }
 }
 
-/** The chances before anything was guessed, of matches of 1, 2 to 3, 4 to 7, ... tokens. */
-const priors = [0.3, 0.4, 0.6, 0.8, 0.9, 0.9];
-
-const classOf = (length: number) =>
-  Math.min(priors.length - 1, Math.floor(Math.log2(length)));
+/**
+ * The chances before anything was guessed, of n-grams of 1, 2 to 3, 4 to 7, ...
+ * tokens, as SmolLM2's copies, edits and chats have them.
+ */
+const priors: Readonly<Record<Support, readonly number[]>> = {
+  changed: [0.15, 0.4, 0.5, 0.55, 0.6, 0.9],
+  once: [0.3, 0.55, 0.75, 0.9, 0.95, 0.95],
+  same: [0.55, 0.75, 0.93, 0.97, 0.97, 0.98],
+};
+/** Guesses that a prior counts as: a text has few of each class. */
+const priorWeight = 4;
 
 /**
  * How often the token that follows a match is the text's next one. Every token
  * of a text tells, whether it was drafted or not, so that nothing has to be tried.
  */
 export class Chances {
-  readonly #guesses = new Guesses(priors);
+  readonly #guesses = {
+    changed: new Guesses(priors.changed, priorWeight),
+    once: new Guesses(priors.once, priorWeight),
+    same: new Guesses(priors.same, priorWeight),
+  };
 
   /** Takes note of a guess by a match of `length` tokens. */
-  add(length: number, isRight: boolean): void {
-    this.#guesses.add(classOf(length), isRight);
+  add(length: number, isRight: boolean, support: Support = "once"): void {
+    this.#guesses[support].add(classOf(length), isRight);
   }
 
   /** The chance that a guess by a match of `length` tokens is right. */
-  of(length: number): number {
-    return this.#guesses.of(classOf(length));
+  of(length: number, support: Support = "once"): number {
+    return this.#guesses[support].of(classOf(length));
   }
 }
+
+const classOf = (length: number) =>
+  Math.min(priors.once.length - 1, Math.floor(Math.log2(length)));
 
 /**
  * The number of tokens to draft behind a match of `length`, from `least` to

@@ -20,19 +20,23 @@ import {
   ModelDrafter,
 } from "./model_drafter.ts";
 import { NgramDrafter } from "./ngram_drafter.ts";
+import { NgramPool, sharedPool } from "./ngram_pool.ts";
 import type { LogitsOptions, Session } from "./session.ts";
 
 /** Whether and how tokens are drafted; they change how fast a text comes, and not the text. */
 export const speculationOptions = {
-  /** What drafts the next tokens: nothing, the text itself where its last tokens stood before, or `draftModel`. */
+  /**
+   * What drafts the next tokens: nothing, the text itself where its last tokens
+   * stood before, all texts of the model where they did, or `draftModel`.
+   */
   speculation: {
     type: "string",
-    enum: ["none", "ngram-simple", "draft-simple"],
+    enum: ["none", "ngram-simple", "ngram-mod", "draft-simple"],
     defaultText:
       "draft-simple with a draft model, else ngram-simple; none where a GPU takes part, or neurons are counted",
     flag: "--spec-type <type>",
     description:
-      "what drafts tokens, where that is faster: ngram-simple = what followed the last tokens before, draft-simple = the draft model; on CPUs the text stays the same",
+      "what drafts tokens, where that is faster: ngram-simple = what followed the last tokens before, ngram-mod = what followed them in any text of the model, draft-simple = the draft model; on CPUs the text stays the same",
   },
   /**
    * A second, smaller model of the same vocabulary, which guesses the next
@@ -51,7 +55,8 @@ export const speculationOptions = {
     minimum: 1,
     maximum: 64,
     default: 7,
-    flag: "--spec-draft-n-max, --draft-max, --draft <n>",
+    flag:
+      "--spec-draft-n-max, --draft-max, --draft, --spec-ngram-mod-n-max <n>",
     description: "most tokens drafted for one step",
   },
   /** The fewest tokens that a draft is worth a step for. */
@@ -60,16 +65,17 @@ export const speculationOptions = {
     minimum: 1,
     maximum: 64,
     default: 1,
-    flag: "--spec-draft-n-min, --draft-min <n>",
+    flag: "--spec-draft-n-min, --draft-min, --spec-ngram-mod-n-min <n>",
     description: "fewest tokens drafted for one step",
   },
-  /** How many of the last tokens must have stood before. */
+  /** How many of the last tokens must have stood before; twice as many and more, up to 16 times, count too. */
   ngramSize: {
     type: "integer",
     minimum: 1,
     maximum: 64,
-    default: 3,
-    flag: "--spec-ngram-simple-size-n, --spec-ngram-size-n <n>",
+    default: 1,
+    flag:
+      "--spec-ngram-simple-size-n, --spec-ngram-size-n, --spec-ngram-mod-n-match <n>",
     description: "how many of the last tokens must have stood before",
   },
 } as const;
@@ -123,12 +129,19 @@ export function speculates(
 }
 
 function drafterOf(
+  engine: Engine,
   { speculation, draftModel, ngramSize }: SpeculationOptions,
   ids: readonly number[],
+  end: number,
 ): Drafter {
-  return draftModel && speculation !== "ngram-simple"
-    ? new ModelDrafter(draftModel, ids)
-    : new NgramDrafter(ngramSize, ids);
+  switch (speculation ?? (draftModel ? "draft-simple" : "ngram-simple")) {
+    case "draft-simple":
+      return new ModelDrafter(draftModel!, ids);
+    case "ngram-mod":
+      return new NgramDrafter(sharedPool(engine), ngramSize, ids);
+    default:
+      return new NgramDrafter(new NgramPool(end), ngramSize, ids);
+  }
 }
 
 /** Evaluates the tokens of one text, some of them before they are drawn. */
@@ -149,7 +162,7 @@ export class Speculation implements Disposable {
     readonly options: SpeculationOptions,
     readonly end: number,
   ) {
-    this.#drafter = drafterOf(options, session.ids);
+    this.#drafter = drafterOf(engine, options, session.ids, end);
   }
 
   /** Appends the token that was drawn, and gives the logits after it. */

@@ -75,7 +75,7 @@ Deno.test("without flags, the defaults are llama.cpp's", () => {
     speculation: undefined,
     draftMax: 7,
     draftMin: 1,
-    ngramSize: 3,
+    ngramSize: 1,
   });
   assert.deepEqual(logitBias, new Map());
   assert.deepEqual(loadOptionsOf(flags), {

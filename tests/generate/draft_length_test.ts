@@ -51,3 +51,18 @@ Deno.test("chances follow what came, by the length of the match", () => {
   for (let i = 0; i < 60; i++) chances.add(3, true);
   assert(chances.of(3) > 0.8);
 });
+
+Deno.test("what followed twice is likelier than what came once, and that than what changed", () => {
+  const chances = new Chances();
+  const of = (length: number) =>
+    (["changed", "once", "same"] as const).map((support) =>
+      chances.of(length, support)
+    );
+  for (const length of [1, 2, 4, 8, 16]) {
+    const [changed, once, same] = of(length);
+    assert(changed < once && once < same, `${length}`);
+  }
+  for (let i = 0; i < 30; i++) chances.add(2, true, "changed");
+  const [changed, once] = of(2);
+  assert(changed > 0.85 && once === new Chances().of(2));
+});

@@ -81,6 +81,13 @@ async function write(
 
 const without: GenerateOptions = { speculation: "none" };
 
+const drafters: readonly GenerateOptions[] = [
+  { ngramSize: 1 },
+  { ngramSize: 3, draftMax: 3 },
+  { speculation: "ngram-mod" },
+  { speculation: "ngram-mod", ngramSize: 2, draftMax: 20 },
+];
+
 const choices: Record<string, GenerateOptions> = {
   "greedy": { temperature: 0 },
   "default": {},
@@ -109,15 +116,11 @@ Deno.test("pieces, end and session are the same with drafts, whatever the sample
   let drafted = 0, accepted = 0;
   for (const [name, choice] of Object.entries(choices)) {
     for (const seed of [1, 2]) {
-      for (const ngramSize of [1, 3]) {
-        const options = { maxTokens: 40, seed, ...choice };
-        const plain = await write(model, { ...options, ...without });
-        const result = await write(model, {
-          ...options,
-          ngramSize,
-          draftMax: ngramSize === 1 ? 7 : 3,
-        });
-        const label = `${name}, seed ${seed}, n ${ngramSize}`;
+      const options = { maxTokens: 40, seed, ...choice };
+      const plain = await write(model, { ...options, ...without });
+      for (const ways of drafters) {
+        const result = await write(model, { ...options, ...ways });
+        const label = `${name}, seed ${seed}, ${JSON.stringify(ways)}`;
         assert.deepEqual(result.pieces, plain.pieces, label);
         assert.deepEqual(result.ended, plain.ended, label);
         assert.deepEqual(result.ids, plain.ids, label);
@@ -130,6 +133,8 @@ Deno.test("pieces, end and session are the same with drafts, whatever the sample
   assert(accepted > 100 && drafted - accepted > 100, `${accepted} ${drafted}`);
   assert.equal(model.engine.pagesTaken, 0);
 });
+
+type DrafterName = NonNullable<GenerateOptions["speculation"]>;
 
 const shapes: readonly (RandomModelOptions & LoadOptions)[] = [
   { type: "Q4_0", vocabSize: 16, seed: 4, threads: 2 },
@@ -180,7 +185,7 @@ for (
     const start = [3, 1, 4, 1, 5, 9, 2, 6, 3, 1, 4];
     const end = 100;
     let accepted = 0, rejected = 0;
-    const draw = async (temperature: number, speculates: boolean) => {
+    const draw = async (temperature: number, speculation?: DrafterName) => {
       using session = new EngineSession(engine);
       const sampler = makeSampler(
         { temperature, seed: 3, topK: 8 },
@@ -188,29 +193,55 @@ for (
       );
       const ask = { top: sampler.top };
       let logits = await session.append(start, ask);
-      const options = valuesOf(speculationOptions, { ngramSize: 1 });
-      const speculation = new Speculation(engine, session, options, end);
+      const options = valuesOf(speculationOptions, { speculation });
+      using drafts = new Speculation(engine, session, options, end);
       for (;;) {
         const { id } = sampler.sample(logits, session.ids);
         if (session.ids.length + 1 === end) break;
-        logits = speculates
-          ? await speculation.next(id, ask)
+        logits = speculation
+          ? await drafts.next(id, ask)
           : await session.append([id], ask);
       }
-      accepted += speculation.accepted;
-      rejected += speculation.drafted - speculation.accepted;
+      accepted += drafts.accepted;
+      rejected += drafts.drafted - drafts.accepted;
       session.forgetDraft();
       return [...session.ids];
     };
     for (const temperature of [0, 0.3, 1]) {
-      const ids = await draw(temperature, false);
+      const ids = await draw(temperature);
       assert.equal(ids.length, end - 1);
-      assert.deepEqual(await draw(temperature, true), ids);
+      for (const drafter of ["ngram-simple", "ngram-mod"] as const) {
+        assert.deepEqual(await draw(temperature, drafter), ids);
+      }
     }
     assert(accepted > 20 && rejected > 20, `${accepted} ${rejected}`);
     assert.equal(engine.pagesTaken, 0);
   });
 }
+
+Deno.test("texts of a model profit from one another's n-grams where that is asked for, and stay the same", async () => {
+  await using model = await open();
+  const from = "Tom had a big dog.";
+  const options: GenerateOptions = { temperature: 0, maxTokens: 60 };
+  const plain = await write(model, { ...options, ...without }, { from });
+  const accepted = async (speculation: DrafterName) => {
+    const all = { ...options, speculation };
+    const result = await write(model, all, { from });
+    assert.deepEqual(result.pieces, plain.pieces);
+    return result.accepted;
+  };
+  const alone = await accepted("ngram-simple");
+  assert.equal(await accepted("ngram-mod"), alone);
+  assert.equal(await accepted("ngram-simple"), alone);
+  assert(await accepted("ngram-mod") > alone + 20, "its own text came before");
+  // Of another model's texts it knows nothing.
+  await using other = await open();
+  const { accepted: first } = await write(other, {
+    ...options,
+    speculation: "ngram-mod",
+  }, { from });
+  assert.equal(first, alone);
+});
 
 Deno.test("whoever stops to listen leaves the session as without drafts, and texts go on in it", async () => {
   await using model = await open();
@@ -288,13 +319,15 @@ Deno.test("texts that are written at once, in no more pages than they need, are 
   for (const from of froms) {
     alone.push(await write(model, { ...options, ...without }, { from }));
   }
-  const together = await Promise.all(
-    froms.map((from) => write(model, options, { from })),
-  );
-  together.forEach(({ pieces, accepted }, i) => {
-    assert.deepEqual(pieces, alone[i].pieces);
-    assert(accepted > 10);
-  });
+  for (const speculation of ["ngram-simple", "ngram-mod"] as const) {
+    const together = await Promise.all(
+      froms.map((from) => write(model, { ...options, speculation }, { from })),
+    );
+    together.forEach(({ pieces, accepted }, i) => {
+      assert.deepEqual(pieces, alone[i].pieces);
+      assert(accepted > 10, `${accepted}`);
+    });
+  }
   assert.equal(engine.pagesHeld, 8, "2 texts of 128 positions, 32 a page");
 });
 
