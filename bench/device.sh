@@ -16,5 +16,5 @@ fi
 # OpenGL's adapters lack what the kernels need; Mesa's drivers ask for the folder.
 export DENO_WEBGPU_BACKEND="${DENO_WEBGPU_BACKEND:-vulkan,metal,dx12}"
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}"
-exec "$deno" run --allow-read --allow-write=.cache,docs/gpu.md --allow-run \
+exec "$deno" run --allow-read --allow-write --allow-run \
   --allow-env --allow-sys=cpus bench/device.ts "$@"
