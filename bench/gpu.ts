@@ -2,7 +2,8 @@
  * Measures the GPU's kernels by themselves at Bamboo-7B's widths: what one call
  * takes behind others, over matrices that are larger than caches together.
  * Rounds go through all cases in turn, and the device is kept busy before each,
- * since clocks of an idle one are slow.
+ * since clocks of an idle one are slow. Last comes what a pause costs, as each layer
+ * of a hybrid has one, and whether small kernels that fill it help.
  *
  * Run: `deno task bench:gpu [--types=Q4_0,F16] [--tokens=1,128] [--rounds=5] [--small]`
  *
@@ -262,20 +263,26 @@ console.log(`${device.name}, ${device.subgroups ? "" : "no "}subgroups`);
 const [busy] = cases;
 const waits: number[] = [];
 const header = new Uint32Array(stepWords.header_words);
+
+/** Gets ready for steps of so many tokens, and keeps the device busy for so many ms. */
+async function warmUp(tokens: number, forMs: number): Promise<void> {
+  putHeader(header, {
+    token_count: tokens,
+    wanted_count: tokens,
+    stretch_count: stretchesFor(tokens),
+    token_words: stepWords.record_angles,
+    split_count: 1,
+  });
+  device.gpu.queue.writeBuffer(context.step, 0, header);
+  const end = performance.now() + forMs;
+  while (!device.isSoftware && performance.now() < end) {
+    await time(() => busy.encode(0));
+  }
+}
+
 for (let round = 0; round <= rounds; round++) {
   for (const { tokens, encode, calls, ms } of cases) {
-    putHeader(header, {
-      token_count: tokens,
-      wanted_count: tokens,
-      stretch_count: stretchesFor(tokens),
-      token_words: stepWords.record_angles,
-      split_count: 1,
-    });
-    device.gpu.queue.writeBuffer(context.step, 0, header);
-    const end = performance.now() + (round === 0 ? 200 : 20);
-    while (!device.isSoftware && performance.now() < end) {
-      await time(() => busy.encode(0));
-    }
+    await warmUp(tokens, round === 0 ? 200 : 20);
     const wait = await time(() => {});
     const all = await time(() => {
       for (let i = 0; i < calls; i++) encode(i);
@@ -285,6 +292,38 @@ for (let round = 0; round <= rounds; round++) {
       waits.push(wait);
       ms.push((all - wait) / calls);
     }
+  }
+}
+const [{ tokens: few }] = cases;
+/** What reads the least, of the same steps */
+const filler = cases.filter(({ tokens }) => tokens === few)
+  .reduce((least, each) => each.bytes < least.bytes ? each : least);
+const pauses: { name: string; forMs: number; every?: number; ms: number[] }[] =
+  [
+    { name: "behind others", forMs: 0, ms: [] },
+    { name: "behind a pause of 3 ms", forMs: 3, ms: [] },
+    {
+      name: `behind 3 ms with "${filler.name}" every 0.2 ms`,
+      forMs: 3,
+      every: 0.2,
+      ms: [],
+    },
+  ];
+for (let round = 0; round < 8 * rounds; round++) {
+  for (const { forMs, every = Infinity, ms } of pauses) {
+    await warmUp(few, 20);
+    const start = performance.now();
+    for (let next = start + every; performance.now() < start + forMs;) {
+      if (performance.now() < next) continue;
+      next += every;
+      filler.encode(0);
+      commands.submit();
+    }
+    ms.push(
+      await time(() => {
+        for (let i = 0; i < 4; i++) busy.encode(i);
+      }),
+    );
   }
 }
 // What the device refused is reported in a later task.
@@ -304,4 +343,10 @@ for (const { name, tokens, bytes, flops, ms } of cases) {
     (flops / time / 1e9).toFixed(2),
   ];
   console.log(`| ${cells.join(" | ")} |`);
+}
+console.log(
+  `\n| four of "${busy.name}", and their results | µs |\n| --- | ---: |`,
+);
+for (const { name, ms } of pauses) {
+  console.log(`| ${name} | ${(1e3 * median(ms)).toFixed(0)} |`);
 }
