@@ -72,7 +72,9 @@ async function stepMs(count: number): Promise<number> {
   for (let i = 0; i < steps; i++) {
     const start = performance.now();
     await Promise.all(
-      active.map((sequence) => engine.evaluateTop(sequence, [random()], top)),
+      active.map((sequence) =>
+        engine.evaluateTop(sequence, [random()], top, undefined, false)
+      ),
     );
     times.push(performance.now() - start);
   }

@@ -107,24 +107,21 @@ export function fillBatch(
 ): OnTrace | undefined {
   /** How many of the largest logits each wants; 0 = all */
   const tops: number[] = [];
-  let needsSum = false;
   let onTrace: OnTrace | undefined;
   let t = 0;
   batch.copyCount = 0;
   shares.forEach(({ sequence, first, growth, pieces }, row) => {
     let position = first;
     for (const { request, tokens, wanted } of pieces) {
-      const { states = false } = request ?? {};
-      if (wanted > 0 && !states) {
-        tops.push(request?.top ?? 0);
-        needsSum ||= request?.needsSum ?? false;
-      }
+      const { top = 0, needsSum, states = false } = request ?? {};
+      if (wanted > 0 && !states) tops.push(top);
       onTrace ??= request?.onTrace;
       tokens.forEach((id, i) => {
         batch.tokens[t] = id;
         batch.positions[t] = position++;
         batch.sequences[t] = row;
         batch.keep[t] = sequence.keep ?? 0;
+        batch.picks[t] = needsSum ? 0 : top;
         const isWanted = i >= tokens.length - wanted;
         batch.wantLogits[t] = Number(isWanted && !states);
         batch.wantStates[t++] = Number(isWanted && states);
@@ -139,6 +136,5 @@ export function fillBatch(
   batch.length = t;
   // As many as are enough for all of them.
   batch.top = tops.includes(0) ? 0 : Math.max(0, ...tops);
-  batch.needsSum = needsSum;
   return onTrace;
 }

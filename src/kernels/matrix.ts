@@ -17,6 +17,9 @@ export interface Staging {
   readonly bytes: number;
 }
 
+/** Bytes of rows of a panel, which stays in L2 while one token after another picks its own. */
+const panelBytes = 512 << 10;
+
 /** f32 rows in WASM memory, `[tokens, stride]`. */
 export interface F32Rows {
   readonly pointer: number;
@@ -251,6 +254,56 @@ export class PackedMatrix implements Room {
       );
     });
     return count * this.rowBytes;
+  }
+
+  /**
+   * out[t][id] = row id · x[t] for the ids of each token t: `counts[t]` of them,
+   * ascending, those of one token behind those of another. Rows are taken in
+   * panels that stay in a cache, so that one that several tokens need comes from
+   * memory once.
+   */
+  multiplyListed(
+    x: Activations,
+    ids: number,
+    counts: readonly number[],
+    out: F32Rows,
+  ): void {
+    const { kind, stride, columns, pointer, rows, rowBytes } = this;
+    const [input, inputStride] = x.input(kind, columns, counts.length);
+    const { matvec_rows, matvec_rows_shifted } = this.memory.kernels;
+    const count = counts.reduce((sum, count) => sum + count, 0);
+    const panels = counts.length === 1
+      ? 1
+      : Math.ceil(count * rowBytes / panelBytes);
+    let first = 0;
+    const lists = counts.map((count) => {
+      const list = this.memory.u32(ids + 4 * first, count);
+      first += count;
+      return list;
+    });
+    const done = counts.map(() => 0);
+    for (let panel = 1; panel <= panels; panel++) {
+      const end = panel / panels * rows;
+      lists.forEach((list, t) => {
+        const from = done[t];
+        let to = panel === panels ? list.length : from;
+        while (to < list.length && list[to] < end) to++;
+        done[t] = to;
+        this.#rowsFrames.run(to - from, columns, 1, (i, n, shifted) => {
+          const product = shifted ? matvec_rows_shifted : matvec_rows;
+          product(
+            kind,
+            pointer,
+            stride,
+            list.byteOffset + 4 * (from + i),
+            n,
+            columns,
+            input + t * inputStride,
+            out.pointer + 4 * t * out.stride,
+          );
+        });
+      });
+    }
   }
 
   #repackStaged(

@@ -32,6 +32,8 @@ export class Batch {
   readonly wantLogits: Int32Array;
   /** 1 where the token's state behind the output norm is wanted in place of logits, `[tokens]` */
   readonly wantStates: Int32Array;
+  /** How many of the largest of the token's logits CPU places give in place of all, `[tokens]`; 0 = all */
+  readonly picks: Int32Array;
   /** Share of each layer's neurons that mode `top-k` keeps for the token, `[tokens]`; 0 = the mode's own */
   readonly keep: Float32Array;
   /** Page numbers of each sequence, `[tokens, pagesPerSequence]` */
@@ -51,19 +53,20 @@ export class Batch {
       offset += view.byteLength;
       return view;
     };
-    this.#counts = next(5);
+    this.#counts = next(3);
     this.tokens = next(tokens);
     this.positions = next(tokens);
     this.sequences = next(tokens);
     this.wantLogits = next(tokens);
     this.wantStates = next(tokens);
+    this.picks = next(tokens);
     this.keep = new Float32Array(buffer, next(tokens).byteOffset, tokens);
     this.copies = next(2 * tokens);
     this.pages = next(tokens * this.pagesPerSequence);
   }
 
   static byteLength({ tokens, contextSize }: BatchLimits): number {
-    return 4 * (5 + tokens * (8 + pagesFor(contextSize)));
+    return 4 * (3 + tokens * (9 + pagesFor(contextSize)));
   }
 
   /** How many tokens this step has. */
@@ -82,28 +85,12 @@ export class Batch {
     this.#counts[1] = count;
   }
 
-  /** How many of the largest logits are wanted in place of all; 0 = all. */
+  /** How many of the largest logits are enough for all tokens in place of all; 0 = all. */
   get top(): number {
     return this.#counts[2];
   }
   set top(count: number) {
     this.#counts[2] = count;
-  }
-
-  /** Whether log Σ exp over all logits is wanted beside the largest. */
-  get needsSum(): boolean {
-    return this.#counts[3] > 0;
-  }
-  set needsSum(needed: boolean) {
-    this.#counts[3] = Number(needed);
-  }
-
-  /** How many of the largest of its logits each CPU place gives in place of all; 0 = all. The team's own. */
-  get picked(): number {
-    return this.#counts[4];
-  }
-  set picked(count: number) {
-    this.#counts[4] = count;
   }
 
   get logitCount(): number {
@@ -112,6 +99,15 @@ export class Batch {
 
   get stateCount(): number {
     return countOf(this.wantStates, this.length);
+  }
+
+  /** `picks` of the tokens whose logits are wanted: of the rows of logits. */
+  get pickedOfRows(): number[] {
+    const rows: number[] = [];
+    for (let t = 0; t < this.length; t++) {
+      if (this.wantLogits[t]) rows.push(this.picks[t]);
+    }
+    return rows;
   }
 
   /** The page that holds `position` of the token's sequence. */

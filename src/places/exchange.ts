@@ -111,9 +111,12 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
       if (index === 0 && buffers.batch.stateCount > 0) {
         buffers.putStates(place.states(buffers.batch));
       }
-      if (index < buffers.cpuPlaces && buffers.batch.picked > 0) {
-        return buffers.putPicked(index, pickedBy(place, buffers));
+      const isCpu = index < buffers.cpuPlaces;
+      const picks = buffers.batch.pickedOfRows;
+      if (isCpu && picks.some((k) => k > 0)) {
+        buffers.putPicked(index, pickedBy(place, buffers));
       }
+      if (isCpu && picks.every((k) => k > 0)) return;
       return after(
         place.logits(buffers.batch),
         (rows) => buffers.putLogits(index, rows),
@@ -127,7 +130,7 @@ function pickedBy(
   { batch }: ExchangeBuffers,
 ): readonly Picked[] {
   return place.pick?.(batch) ??
-    place.logits(batch).map((row) => pick(row, batch.picked));
+    batch.pickedOfRows.map((k, row) => pick(place.logits(batch)[row], k));
 }
 
 /** Adds terms up, in their order, in the place of the first. */

@@ -19,7 +19,7 @@ import { topKThresholds } from "./top_k.ts";
 import {
   packTopLogits,
   type Picked,
-  pickedByCpu,
+  pickedByCpuAtMost,
   resultLength,
 } from "./top_logits_row.ts";
 
@@ -58,6 +58,8 @@ export class ExchangeBuffers {
   /** `[tokens, hiddenSize]` */
   readonly #states: Float32Array;
   readonly #stride: number;
+  /** The most logits that a CPU place picks of a row */
+  readonly #mostPicked: number;
   /** The places, the GPU's last */
   readonly #plans: readonly PlacePlan[];
 
@@ -78,6 +80,8 @@ export class ExchangeBuffers {
     };
     this.#plans = allPlaces(options.plan);
     this.#stride = strideOf(options);
+    const { model: { vocabSize }, plan } = options;
+    this.#mostPicked = pickedByCpuAtMost(vocabSize, plan);
     this.#terms = Array.from(
       { length: turns },
       () => Array.from({ length: sizes.terms }, () => next(sizes.term)),
@@ -200,44 +204,47 @@ export class ExchangeBuffers {
     });
   }
 
-  /** Takes a place's columns of the logits, a row for each token that wants them. */
+  /** Takes a place's columns of the logits, a row for each token that wants them; none of rows of which CPU places pick. */
   putLogits(index: number, rows: readonly Float32Array[]): void {
     const { vocab } = this.#plans[index];
     if (lengthOf(vocab) === 0) return;
     const { vocabSize } = this.options.model;
-    rows.forEach((columns, row) =>
-      this.#logits.set(columns, row * vocabSize + vocab.start)
-    );
+    this.batch.pickedOfRows.forEach((k, row) => {
+      if (k > 0) return;
+      this.#logits.set(rows[row], row * vocabSize + vocab.start);
+    });
   }
 
-  /** Says in the batch what CPU places pick; before a step. */
+  /** Says in the batch what CPU places pick of what could be picked; before a step. */
   begin(): void {
-    const { batch, options: { model, plan } } = this;
-    batch.picked = pickedByCpu(batch, model.vocabSize, plan);
+    const { batch: { picks, length } } = this;
+    for (let t = 0; t < length; t++) {
+      if (picks[t] > this.#mostPicked) picks[t] = 0;
+    }
   }
 
   /** Takes a CPU place's first logits of each row, for {@linkcode leastPicked}. */
   putCandidates(index: number, rows: readonly Picked[]): void {
-    rows.forEach(({ logits }, row) =>
-      this.#candidates(row, index, index + 1).set(logits)
+    this.batch.pickedOfRows.forEach((k, row) =>
+      this.#candidates(row, k, index, index + 1).set(rows[row].logits)
     );
   }
 
-  /** Of each row, a logit that `batch.picked` reach. */
+  /** Of each row, a logit that as many reach as are picked; -Infinity where none are. */
   leastPicked(): number[] {
-    const { batch, cpuPlaces } = this;
-    return Array.from({ length: batch.logitCount }, (_, row) => {
-      const all = this.#candidates(row, 0, cpuPlaces).slice().sort();
+    return this.batch.pickedOfRows.map((k, row) => {
+      const all = this.#candidates(row, k, 0, this.cpuPlaces).slice().sort();
       // NaN comes last.
-      return all.at(-1)! >= -Infinity ? all.at(-batch.picked)! : -Infinity;
+      return all.at(-1)! >= -Infinity ? all.at(-k)! : -Infinity;
     });
   }
 
   /** Takes the largest of a CPU place's logits of each row. */
   putPicked(index: number, rows: readonly Picked[]): void {
     const { start } = this.#plans[index].vocab;
-    rows.forEach(({ ids, logits }, row) => {
-      const own = this.#picked(row, index);
+    this.batch.pickedOfRows.forEach((k, row) => {
+      const { ids, logits } = rows[row];
+      const own = this.#picked(row, k, index);
       // Where fewer may be among the largest, what fills up is not among them.
       own.logits.fill(-Infinity).set(logits);
       own.ids.fill(start).set(ids.map((id) => start + id));
@@ -270,39 +277,35 @@ export class ExchangeBuffers {
   }
 
   #logitRows(): Float32Array[] {
-    const { batch } = this;
-    const { picked, logitCount: length } = batch;
-    if (picked > 0) {
-      return Array.from({ length }, (_, row) =>
-        packTopLogits(
-          this.#plans.slice(0, this.cpuPlaces).map((_, i) =>
-            this.#picked(row, i)
-          ),
-          picked,
-        ));
-    }
-    const { model: { vocabSize }, plan } = this.options;
+    const { batch, options: { model: { vocabSize }, plan } } = this;
     const width = resultLength(batch, vocabSize, plan.gpu?.vocab);
-    return Array.from({ length }, (_, i) => {
-      const start = i * vocabSize;
+    const places = [...this.#plans.keys()].slice(0, this.cpuPlaces);
+    return batch.pickedOfRows.map((k, row) => {
+      if (k > 0) {
+        return packTopLogits(places.map((i) => this.#picked(row, k, i)), k);
+      }
+      const start = row * vocabSize;
       return this.#logits.subarray(start, start + width);
     });
   }
 
-  /** Where a CPU place puts what it picked of a row. */
-  #picked(row: number, index: number): Picked {
-    const { batch: { picked }, options: { model: { vocabSize } } } = this;
-    const start = row * vocabSize + 2 * picked * index;
-    const logits = this.#logits.subarray(start, start + picked);
+  /** Where a CPU place puts the `k` logits that it picked of a row. */
+  #picked(row: number, k: number, index: number): Picked {
+    const start = row * this.options.model.vocabSize + 2 * k * index;
+    const logits = this.#logits.subarray(start, start + k);
     const idsAt = logits.byteOffset + logits.byteLength;
-    return { logits, ids: new Uint32Array(logits.buffer, idsAt, picked) };
+    return { logits, ids: new Uint32Array(logits.buffer, idsAt, k) };
   }
 
-  /** Where CPU places `first` to `end` - 1 put candidates of a row: behind what all pick. */
-  #candidates(row: number, first: number, end: number): Float32Array {
-    const { batch: { picked }, options: { model: { vocabSize } } } = this;
-    const start = row * vocabSize + 2 * picked * this.cpuPlaces;
-    return this.#logits.subarray(start + first * picked, start + end * picked);
+  /** Where CPU places `first` to `end` - 1 put `k` candidates each of a row: behind what all pick. */
+  #candidates(
+    row: number,
+    k: number,
+    first: number,
+    end: number,
+  ): Float32Array {
+    const start = row * this.options.model.vocabSize + 2 * k * this.cpuPlaces;
+    return this.#logits.subarray(start + first * k, start + end * k);
   }
 
   #copy(from: Float32Array, to: Float32Array): void {

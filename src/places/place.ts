@@ -78,8 +78,9 @@ export interface CpuSidePlace extends Place, Normed {
   /** The states behind the output norm, `[hiddenSize]` for each token that wants them. */
   states(batch: Batch): Float32Array[];
   /**
-   * Of each row its `batch.picked` largest logits, with ids that count from its
-   * first; before {@linkcode reach}, any of its logits, as large ones as it knows.
+   * Of each row as many of its largest logits as `batch.pickedOfRows` says, with
+   * ids that count from its first; before {@linkcode reach}, any of its logits, as
+   * large ones as it knows.
    * Where it is left out, they are picked from `logits`.
    */
   pick?(batch: Batch): Picked[];
@@ -191,7 +192,7 @@ export function* forward(
       if (between) yield { exchange: between, stage };
       if (isOurs) place.attentionOutput?.(layer, batch);
     } else if (isOurs) place[kind](batch);
-    if (kind === "head" && batch.picked > 0) {
+    if (kind === "head" && batch.pickedOfRows.some((k) => k > 0)) {
       yield { exchange: "candidates", stage };
     }
     if (after) yield { exchange: after, stage };

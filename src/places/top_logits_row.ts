@@ -34,20 +34,18 @@ export function pickedOf(
 }
 
 /**
- * How many of the largest of its logits each CPU place picks of a row: none where
- * log Σ exp is wanted too, or a place has fewer rows of the vocabulary, or where
- * what places hand one another would not be shorter than all logits.
+ * How many of a row's largest logits each CPU place can pick of its own, at most:
+ * none where a GPU has some, and no more than any place has, or than make what
+ * places hand one another shorter than all logits.
  */
-export function pickedByCpu(
-  { top, needsSum }: Batch,
+export function pickedByCpuAtMost(
   vocabSize: number,
   { places, gpu }: Plan,
 ): number {
-  const isElsewhere = needsSum || (gpu && lengthOf(gpu.vocab) > 0);
-  const fewest = Math.min(...places.map(({ vocab }) => lengthOf(vocab)));
-  const fits = top <= Math.min(fewest, mostPickedByCpu) &&
-    3 * top * places.length < vocabSize;
-  return fits && !isElsewhere ? top : 0;
+  if (gpu && lengthOf(gpu.vocab) > 0) return 0;
+  const shorter = Math.ceil(vocabSize / (3 * places.length)) - 1;
+  const lengths = places.map(({ vocab }) => lengthOf(vocab));
+  return Math.min(mostPickedByCpu, shorter, ...lengths);
 }
 
 /** Numbers in the row of `k` picked logits. */

@@ -306,7 +306,7 @@ export class CpuPlace implements CpuSidePlace {
       normed.changed();
     };
     normWanted(batch.wantLogits);
-    if (row > 0) this.#countHead(head!.run(row, batch.picked));
+    if (row > 0) this.#countHead(head!.run(batch.pickedOfRows));
     normWanted(batch.wantStates);
   }
 
@@ -314,10 +314,8 @@ export class CpuPlace implements CpuSidePlace {
     return this.#headBank.head!.picked;
   }
 
-  reach(batch: Batch, [least]: readonly number[]): void {
-    if (batch.logitCount === 1) {
-      this.#countHead(this.#headBank.head!.reach(least));
-    }
+  reach(_batch: Batch, least: readonly number[]): void {
+    this.#countHead(this.#headBank.head!.reach(least));
   }
 
   terms(batch: Batch): Float32Array[] {

@@ -8,11 +8,21 @@ import {
 import type { WasmMemory } from "../../kernels/memory.ts";
 import type { Model } from "../../model/model.ts";
 import type { Picked } from "../top_logits_row.ts";
-import { HeadScreen } from "./head_screen.ts";
+import { HeadScreen, mostScreened } from "./head_screen.ts";
 import type { ScreenChoice } from "./screen_choice.ts";
 
 /** Where more rows than this share may be among the largest, all are read. */
 const mostReaching = 0.25;
+/** No logits. */
+const none: Picked = { ids: new Uint32Array(), logits: new Float32Array() };
+
+/** What is screened of a step's rows. */
+interface Screened {
+  /** Of each row, how many logits are picked */
+  readonly picks: readonly number[];
+  /** What it has taken so far */
+  readonly ms: number;
+}
 
 /** Computes logits. */
 export class Head {
@@ -22,8 +32,11 @@ export class Head {
   readonly #values: number;
   readonly #screen?: HeadScreen;
   #picked: Picked[] = [];
-  /** How many are picked, where rows are being screened, and since when */
-  #screened?: { readonly k: number; readonly start: number };
+  /** Present where rows are being screened */
+  #screened?: Screened;
+  /** Rows of `output` that were read, in the step that has this number */
+  readonly #readIn: Uint32Array;
+  #steps = 0;
 
   /** Multiplies `output` with up to `tokens` rows of `normed`; screens its rows where there is a `choice` when to. */
   constructor(
@@ -35,46 +48,54 @@ export class Head {
     readonly choice?: ScreenChoice,
   ) {
     this.#logits = allocateRows(memory, tokens, output.rows);
-    this.#ids = memory.allocate(4 * output.rows);
-    this.#values = memory.allocate(4 * output.rows);
-    if (choice) this.#screen = new HeadScreen(memory, model, output, normed);
+    const { rows } = output;
+    const screened = choice ? Math.min(tokens, mostScreened) : 0;
+    // All rows, behind as many as may be there.
+    this.#ids = memory.allocate(4 * (rows + this.#mostIds(screened)));
+    this.#values = memory.allocate(4 * rows);
+    this.#readIn = new Uint32Array(choice ? rows : 0);
+    if (choice) {
+      this.#screen = new HeadScreen(memory, model, output, normed, screened);
+    }
   }
 
   /**
-   * Computes the logits of the first `count` rows; if k > 0, it picks the `k`
-   * largest of each, or what {@linkcode reach} begins with. Gives the bytes of
-   * weights read.
+   * Computes logits: of row i of `normed` the `picks[i]` largest, or what {@linkcode reach}
+   * begins with; all of them where that is 0. Gives the bytes of weights read.
    */
-  run(count: number, k: number): number {
-    const screen = k > 0 && count === 1 ? this.#screen : undefined;
+  run(picks: readonly number[]): number {
+    const { length } = picks;
+    // Where some want all logits, all rows are read, and so they are for the others.
+    const isScreened = length <= mostScreened && picks.every((k) => k > 0);
+    const screen = isScreened ? this.#screen : undefined;
     const start = performance.now();
-    if (screen?.isReady && this.choice!.screens(k)) {
-      const bytes = this.#begin(screen, k);
+    if (screen?.isReady && this.choice!.screens(length, Math.max(...picks))) {
+      const bytes = this.#begin(screen, picks);
       if (bytes !== undefined) {
-        this.#screened = { k, start };
+        this.#screened = { picks, ms: performance.now() - start };
         return bytes;
       }
     }
-    const bytes = this.#multiply(count, k);
+    const bytes = this.#multiply(picks);
     if (screen && !screen.isLost) {
-      this.choice!.addWhole(performance.now() - start);
-      if (this.choice!.learns(screen.seen)) screen.see();
+      this.choice!.addWhole(length, performance.now() - start);
+      if (this.choice!.learns(screen.seen)) screen.see(length);
       else if (!screen.isReady) screen.copySome();
     }
     return bytes;
   }
 
-  /** Computes what is missing of the logits of a first row that are `least` or more, where rows are screened. Gives the bytes of weights read. */
-  reach(least: number): number {
-    const { k, start } = this.#screened ?? {};
-    if (k === undefined) return 0;
+  /** Computes what is missing of the logits that are `least[i]` or more in row i, where rows are screened. Gives the bytes of weights read. */
+  reach(least: readonly number[]): number {
+    const screened = this.#screened;
+    if (!screened) return 0;
     this.#screened = undefined;
-    const { rows } = this.output, { pointer } = this.#logits;
-    const count = this.#screen!.select(pointer, least, this.#ids);
-    const bytes = count > mostReaching * rows
-      ? this.#multiply(1, k)
-      : this.#pickOf(count, k);
-    this.choice!.addScreened(k, performance.now() - start!);
+    const { picks, ms } = screened;
+    const start = performance.now();
+    const counts = this.#select(least);
+    const bytes = counts ? this.#pickOf(counts, picks) : this.#multiply(picks);
+    const all = ms + performance.now() - start;
+    this.choice!.addScreened(picks.length, Math.max(...picks), all);
     return bytes;
   }
 
@@ -89,36 +110,66 @@ export class Head {
   }
 
   /** The logits of those that are the largest by a first look. */
-  #begin(screen: HeadScreen, k: number): number | undefined {
-    const { pointer } = this.#logits;
-    const bytes = screen.approximate(pointer);
+  #begin(screen: HeadScreen, picks: readonly number[]): number | undefined {
+    const count = picks.reduce((sum, k) => sum + k, 0);
+    if (count > this.#mostIds(picks.length)) return undefined;
+    const bytes = screen.approximate(this.#logits, picks.length);
     if (bytes === undefined) return undefined;
     const { memory, output: { rows } } = this;
-    memory.kernels.largest(pointer, rows, k, this.#ids);
-    return bytes + this.#pickOf(k, k);
+    let ids = this.#ids;
+    picks.forEach((k, row) => {
+      memory.kernels.largest(this.#pointer(row), rows, k, ids);
+      memory.u32(ids, k).sort();
+      ids += 4 * k;
+    });
+    this.#steps++;
+    return bytes + this.#pickOf(picks, picks);
   }
 
-  /** Picks from the exact logits of the rows in `#ids` alone. Gives the bytes of weights read. */
-  #pickOf(count: number, k: number): number {
+  /** Puts the ids of what may be `least[i]` or more in row i one behind the other. Gives how many they are of each row; undefined where they are too many. */
+  #select(least: readonly number[]): number[] | undefined {
+    const most = this.#mostIds(least.length);
+    const counts: number[] = [];
+    let count = 0;
+    for (const [row, value] of least.entries()) {
+      const ids = this.#ids + 4 * count;
+      const found = this.#screen!.select(row, this.#pointer(row), value, ids);
+      if ((count += found) > most) return undefined;
+      counts.push(found);
+    }
+    return counts;
+  }
+
+  /** Picks from the exact logits of the rows in `#ids` alone, of which each of `normed` has some. Gives the bytes of weights read. */
+  #pickOf(counts: readonly number[], picks: readonly number[]): number {
     const { memory, output, normed } = this;
-    const { pointer } = this.#logits;
-    const bytes = output.multiplyRows(normed, 0, this.#ids, count, pointer);
-    const ids = memory.u32(this.#ids, count).slice();
-    const all = this.row(0), values = memory.f32(this.#values, count);
-    for (let i = 0; i < count; i++) values[i] = all[ids[i]];
-    this.#finish(this.#values, count);
-    const found = this.#pick(this.#values, count, k);
-    this.#picked = [{ ...found, ids: found.ids.map((i) => ids[i]) }];
+    output.multiplyListed(normed, this.#ids, counts, this.#logits);
+    let bytes = 0, from = this.#ids;
+    this.#picked = counts.map((count, row) => {
+      const ids = memory.u32(from, count).slice();
+      from += 4 * count;
+      const all = this.row(row), values = memory.f32(this.#values, count);
+      for (let i = 0; i < count; i++) {
+        const id = ids[i];
+        values[i] = all[id];
+        if (this.#readIn[id] === this.#steps) continue;
+        this.#readIn[id] = this.#steps;
+        bytes += output.rowBytes;
+      }
+      this.#finish(this.#values, count);
+      const found = this.#pick(this.#values, count, picks[row]);
+      return { ...found, ids: found.ids.map((i) => ids[i]) };
+    });
     return bytes;
   }
 
-  #multiply(count: number, k: number): number {
-    const bytes = this.output.multiply(this.normed, count, this.#logits);
-    this.#finish(this.#logits.pointer, count * this.#logits.stride);
+  #multiply(picks: readonly number[]): number {
+    const { length } = picks;
+    const bytes = this.output.multiply(this.normed, length, this.#logits);
+    this.#finish(this.#logits.pointer, length * this.#logits.stride);
     const { rows } = this.output;
-    this.#picked = Array.from(
-      { length: k > 0 ? count : 0 },
-      (_, row) => this.#pick(this.#pointer(row), rows, k),
+    this.#picked = picks.map((k, row) =>
+      k > 0 ? this.#pick(this.#pointer(row), rows, k) : none
     );
     return bytes;
   }
@@ -129,6 +180,11 @@ export class Head {
     const ids = memory.u32(this.#ids, found).slice();
     const all = memory.f32(values, count);
     return { ids, logits: Float32Array.from(ids, (id) => all[id]) };
+  }
+
+  /** How many rows are read one by one for so many states, at most. */
+  #mostIds(states: number): number {
+    return Math.floor(mostReaching * this.output.rows * states);
   }
 
   #pointer(row: number): number {

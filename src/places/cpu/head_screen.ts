@@ -9,7 +9,11 @@
  * have been seen, a part at a step, and those columns are in it twice.
  */
 import { LimitError } from "../../errors.ts";
-import { Activations, PackedMatrix } from "../../kernels/matrix.ts";
+import {
+  Activations,
+  type F32Rows,
+  PackedMatrix,
+} from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import {
   kindOfType,
@@ -33,6 +37,8 @@ const gain = 16;
 const leastShare = 0.1;
 /** Rows that are copied in one step, at least, and in how many steps all are at most. */
 const rowsAtOnce = 1024, mostSteps = 16;
+/** The most states that are screened at once: more are a prompt's, whose products take longer than reading. */
+export const mostScreened = 8;
 /** Rows of fewer bytes stay in a cache, and are not screened by themselves. */
 const leastScreened = 4 << 20;
 /** Beyond such products the kernels' f32 could overflow on the way. */
@@ -54,12 +60,18 @@ interface Copies {
   /** Its squares as whole numbers, times `unit` */
   readonly squares: number;
   readonly unit: number;
-  /** A state, with the columns that stand twice */
+  /** States, with the columns that stand twice */
   readonly x: Activations;
   readonly weights: number;
   /** Norms of three kinds: of all rows, and of a state */
   readonly most: number;
   readonly input: number;
+}
+
+/** What the products of a state are off at most: by row norm, and for all rows alike. */
+interface Bound {
+  readonly factor: number;
+  readonly slack: number;
 }
 
 /** What is to be screened. */
@@ -110,19 +122,20 @@ export class HeadScreen {
   /** By column, of the states seen */
   readonly #squares: Float64Array;
   #copies?: Copies;
-  /** Of the state that was screened last: what its products are off at most, by row norm and for all rows alike */
-  #bound = { factor: 0, slack: 0 };
+  /** Of the states that were screened last */
+  #bounds: readonly Bound[] = [];
   /** States that have been seen. */
   seen = 0;
   /** Whether there is no way to make the copies, or to use them. */
   isLost = false;
 
-  /** Screens `output` for states in `normed`. */
+  /** Screens `output` for up to `states` in `normed`. */
   constructor(
     readonly memory: WasmMemory,
     readonly model: Model,
     readonly output: PackedMatrix,
     readonly normed: Activations,
+    readonly states: number,
   ) {
     this.#extra = extraOf(output.columns);
     this.#squares = new Float64Array(output.columns);
@@ -133,10 +146,12 @@ export class HeadScreen {
     return this.#copies?.done === this.output.rows && !this.isLost;
   }
 
-  /** Learns what states are like. */
-  see(): void {
-    this.#state().forEach((x, i) => this.#squares[i] += x * x);
-    this.seen++;
+  /** Learns what states are like, from the first `count`. */
+  see(count: number): void {
+    for (let i = 0; i < count; i++) {
+      this.#state(i).forEach((x, i) => this.#squares[i] += x * x);
+    }
+    this.seen += count;
   }
 
   /** Copies some rows more. */
@@ -173,15 +188,30 @@ export class HeadScreen {
   }
 
   /**
-   * Writes about what products of the first state are to `out`, and gives the
-   * bytes read; undefined where the state's numbers are too large.
+   * Writes about what products of the first `count` states are to `out`, and gives
+   * the bytes read; undefined where a state's numbers are too large.
    */
-  approximate(out: number): number | undefined {
+  approximate(out: F32Rows, count: number): number | undefined {
+    const { matrix, x } = this.#copies!;
+    const bounds: Bound[] = [];
+    for (let i = 0; i < count; i++) {
+      const bound = this.#boundOf(i);
+      if (!bound) return undefined;
+      bounds.push(bound);
+    }
+    this.#bounds = bounds;
+    x.changed();
+    return matrix.multiply(x, count, out);
+  }
+
+  /** Puts a state among those that the copies are multiplied with; undefined where its numbers are too large. */
+  #boundOf(index: number): Bound | undefined {
     const { memory, output: { columns } } = this;
     const { matrix, x, weights, most, input, ...copies } = this.#copies!;
-    memory.f32(x.pointer, columns).set(this.#state());
+    const row = x.pointer + 4 * index * x.stride;
+    memory.f32(row, columns).set(this.#state(index));
     memory.kernels.screen_input(
-      x.pointer,
+      row,
       columns,
       copies.columns,
       this.#extra,
@@ -197,18 +227,16 @@ export class HeadScreen {
     const rounding = 2 ** -24 * (matrix.columns / 8 + 32);
     const slack = rounding * (exact + copied) + extraNorm * moved * 1.001 +
       lost;
-    this.#bound = { factor: scaled * (1 + 2 ** -20), slack };
-    x.changed();
-    return matrix.multiply(x, 1, { pointer: out, stride: matrix.rows });
+    return { factor: scaled * (1 + 2 ** -20), slack };
   }
 
   /**
-   * Writes the ids of the rows whose logits may be as large as `least` to `ids`,
-   * ascending, and gives their number. `values` are what {@linkcode approximate}
-   * wrote, or exact products.
+   * Writes the ids of the rows whose logits may be as large as `least`, for a
+   * state, to `ids`, ascending, and gives their number. `values` are what
+   * {@linkcode approximate} wrote for it, or exact products.
    */
-  select(values: number, least: number, ids: number): number {
-    const { factor, slack } = this.#bound;
+  select(index: number, values: number, least: number, ids: number): number {
+    const { factor, slack } = this.#bounds[index];
     const product = this.#productOf(least);
     const reached = product - slack - 2 ** -22 * (Math.abs(product) + slack);
     return this.memory.kernels.select_reaching(
@@ -233,8 +261,10 @@ export class HeadScreen {
     return scaled / logitScale;
   }
 
-  #state(): Float32Array {
-    return this.memory.f32(this.normed.pointer, this.output.columns);
+  #state(index: number): Float32Array {
+    const { pointer, stride } = this.normed;
+    const row = pointer + 4 * index * stride;
+    return this.memory.f32(row, this.output.columns);
   }
 
   /** Room for the copies; what the states seen say of columns. */
@@ -259,7 +289,7 @@ export class HeadScreen {
       inverse: memory.allocate(4 * columns),
       squares: memory.allocate(squares.byteLength),
       unit,
-      x: new Activations(memory, 1, all),
+      x: new Activations(memory, this.states, all),
       weights: memory.allocate(4 * all),
       most: memory.allocate(4 * 3),
       input: memory.allocate(4 * 3),

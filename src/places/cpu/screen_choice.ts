@@ -21,9 +21,11 @@ const firstPause = 64, longestPause = 4096;
 /** One step in so many reads all rows, so that what that takes is known. */
 const wholeAmong = 256;
 
-/** What it took to screen for so many largest logits. */
+/** What it took to screen for so many states and largest logits. */
 interface Screened {
   readonly ms: number[];
+  /** Steps in which it came into question */
+  steps: number;
   /** Steps left without it, and the length of the next pause */
   wait: number;
   pause: number;
@@ -31,10 +33,10 @@ interface Screened {
 
 /** Chooses by measured times. */
 export class ScreenChoice {
-  readonly #whole: number[] = [];
-  /** By the number of logits that are picked */
-  readonly #screened = new Map<number, Screened>();
-  #steps = 0;
+  /** By the number of states: each costs arithmetic, and all together one reading */
+  readonly #whole = new Map<number, number[]>();
+  /** By the number of states, and how many logits are picked: within a factor of two */
+  readonly #screened = new Map<string, Screened>();
 
   /** For rows that are screened as `mode` says. */
   constructor(readonly mode: ScreenMode) {}
@@ -44,35 +46,44 @@ export class ScreenChoice {
     return seen < leastSeen[this.mode];
   }
 
-  /** Whether rows are screened in the step that comes, which picks `k` logits. */
-  screens(k: number): boolean {
-    const screened = this.#of(k);
+  /** Whether rows are screened in the step that comes, which picks `k` logits at most of each of so many states. */
+  screens(states: number, k: number): boolean {
+    const screened = this.#screenedOf(states, k);
     if (this.mode === "on") return true;
-    if (screened.wait === 0) return ++this.#steps % wholeAmong > 0;
+    if (this.#wholeOf(states).length < timesKept) return false;
+    if (screened.wait === 0) return ++screened.steps % wholeAmong > 0;
     screened.wait--;
     return false;
   }
 
   /** Takes what a step took that read all rows. */
-  addWhole(ms: number): void {
-    add(this.#whole, ms);
+  addWhole(states: number, ms: number): void {
+    add(this.#wholeOf(states), ms);
   }
 
   /** Takes what a step took that screened them. */
-  addScreened(k: number, ms: number): void {
-    const screened = this.#of(k);
+  addScreened(states: number, k: number, ms: number): void {
+    const screened = this.#screenedOf(states, k);
     add(screened.ms, ms);
     if (screened.ms.length < timesKept) return;
-    if (median(this.#whole) > leastGain * median(screened.ms)) return;
+    const whole = median(this.#wholeOf(states));
+    if (whole > leastGain * median(screened.ms)) return;
     screened.ms.length = 0;
     screened.wait = screened.pause;
     screened.pause = Math.min(longestPause, 2 * screened.pause);
   }
 
-  #of(k: number): Screened {
-    const known = this.#screened.get(k) ??
-      { ms: [], wait: 0, pause: firstPause };
-    this.#screened.set(k, known);
+  #wholeOf(states: number): number[] {
+    const known = this.#whole.get(states) ?? [];
+    this.#whole.set(states, known);
+    return known;
+  }
+
+  #screenedOf(states: number, k: number): Screened {
+    const key = `${states} ${Math.ceil(Math.log2(k))}`;
+    const known = this.#screened.get(key) ??
+      { ms: [], steps: 0, wait: 0, pause: firstPause };
+    this.#screened.set(key, known);
     return known;
   }
 }

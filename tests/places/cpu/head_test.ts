@@ -65,6 +65,9 @@ interface Problem {
   readonly seed: number;
 }
 
+/** States of a step, at most; more than are screened. */
+const mostStates = 10;
+
 /** A head that screens its rows, one that does not, and what writes a state for both. */
 function makeHeads({ type, rows, columns, fill, scale, cap, seed }: Problem) {
   const gaussian = seededGaussian(seed);
@@ -87,14 +90,17 @@ function makeHeads({ type, rows, columns, fill, scale, cap, seed }: Problem) {
   });
   const staging = { pointer: memory.allocate(1 << 20), bytes: 1 << 20 };
   output.write({ first: 0, count: rows, bytes }, staging);
-  const x = new Activations(memory, 2, columns);
+  const x = new Activations(memory, mostStates, columns);
   const model = { logitScale: scale ?? 1, logitCap: cap } as Model;
-  const write = (of: (column: number, gaussian: () => number) => number) => {
+  const write = (
+    of: (column: number, gaussian: () => number) => number,
+    row = 0,
+  ) => {
     const state = Float32Array.from(
       { length: columns },
       (_, column) => of(column, gaussian),
     );
-    memory.f32(x.pointer, columns).set(state);
+    memory.f32(x.pointer + 4 * row * x.stride, columns).set(state);
     x.changed();
   };
   const screened = new Head(
@@ -102,11 +108,24 @@ function makeHeads({ type, rows, columns, fill, scale, cap, seed }: Problem) {
     model,
     output,
     x,
-    2,
+    mostStates,
     new ScreenChoice("on"),
   );
-  const plain = new Head(memory, model, output, x, 2);
-  return { screened, plain, write, memory };
+  const plain = new Head(memory, model, output, x, mostStates);
+  return { screened, plain, write };
+}
+
+/** What a place knows of a row: its own logits, or, by chance, what another has. */
+function leastOf(
+  own: Picked,
+  all: Picked,
+  k: number,
+  random: () => number,
+): number {
+  const least = random() < 0.5
+    ? own.logits.slice().sort()[0]
+    : all.logits[Math.floor(random() * k)];
+  return Number.isNaN(least) ? -Infinity : least;
 }
 
 /** Those of the picked that are at least as large as another place's. */
@@ -126,27 +145,24 @@ for (const [name, fill] of Object.entries(heads)) {
       { type: "Q8_0", rows: 70, columns: 32, fill, cap: 30, scale: 3, seed: 4 },
     ];
     for (const problem of problems) {
-      const { screened, plain, write, memory } = makeHeads(problem);
-      const gaussian = seededGaussian(9), random = seededRandom(5);
+      const { screened, plain, write } = makeHeads(problem);
+      const random = seededRandom(5);
       for (let i = 0; i < 60; i++) {
         write(states["a few columns large"]);
-        screened.run(1, 1);
-        screened.reach(-Infinity);
+        screened.run([1]);
+        screened.reach([-Infinity]);
       }
       for (const [kind, of] of Object.entries(states)) {
         for (const k of [1, 2, 5, 40, 256]) {
           if (k > problem.rows) continue;
           const what = `${k} of ${JSON.stringify(problem)}, ${kind}`;
           write(of);
-          plain.run(1, k);
+          plain.run([k]);
           const [all] = plain.picked;
-          screened.run(1, k);
+          screened.run([k]);
           // As alone, or beside a place that has some larger ones.
-          const own = screened.picked[0].logits.slice().sort()[0];
-          const least = random() < 0.5
-            ? own
-            : all.logits[Math.floor(random() * k)];
-          screened.reach(Number.isNaN(least) ? -Infinity : least);
+          const least = leastOf(screened.picked[0], all, k, random);
+          screened.reach([least]);
           assert.deepEqual(
             reaching(screened.picked[0], least),
             reaching(all, least),
@@ -155,18 +171,55 @@ for (const [name, fill] of Object.entries(heads)) {
           assert(screened.picked[0].ids.length <= k);
         }
       }
-      // Several rows at once are not screened.
-      memory.f32(screened.normed.pointer, 2 * screened.normed.stride)
-        .forEach((_, i, x) => x[i] = gaussian());
-      screened.normed.changed();
-      plain.run(2, 3);
-      screened.run(2, 3);
-      assert.deepEqual(screened.picked, plain.picked);
+    }
+  });
+
+  Deno.test(`so are those of several states at once: ${name}`, () => {
+    const problems: Problem[] = [
+      { type: "Q8_0", rows: 1211, columns: 320, fill, seed: 1 },
+      { type: "Q6_K", rows: 611, columns: 256, fill, scale: 0.7, seed: 2 },
+      { type: "Q8_0", rows: 800, columns: 352, fill, cap: 5, seed: 3 },
+    ];
+    const kinds = Object.values(states);
+    for (const problem of problems) {
+      const { screened, plain, write } = makeHeads(problem);
+      const random = seededRandom(6);
+      const anyOf = <T>(values: readonly T[]): T =>
+        values[Math.floor(random() * values.length)];
+      let few = 0;
+      for (let step = 0; step < 60; step++) {
+        const count = 1 + step % mostStates;
+        for (let row = 0; row < count; row++) {
+          const usual = step < 30 || random() < 0.6;
+          write(usual ? states["a few columns large"] : anyOf(kinds), row);
+        }
+        // Of some all logits are wanted, now and then.
+        const ks = step % 4 === 3 ? [0, 1, 40] : [1, 2, 5, 40];
+        const picks = Array.from({ length: count }, () => anyOf(ks));
+        const whole = plain.run(picks);
+        const bytes = screened.run(picks);
+        const least = picks.map((k, row) =>
+          k > 0
+            ? leastOf(screened.picked[row], plain.picked[row], k, random)
+            : -Infinity
+        );
+        if (bytes + screened.reach(least) !== whole) few++;
+        for (const [row, k] of picks.entries()) {
+          assert.deepEqual(
+            reaching(screened.picked[row], least[row]),
+            reaching(plain.picked[row], least[row]),
+            `row ${row} of ${count}, ${k} of ${JSON.stringify(problem)}`,
+          );
+          assert(screened.picked[row].ids.length <= k);
+          if (k === 0) assert.deepEqual(screened.row(row), plain.row(row));
+        }
+      }
+      if (name === "normal") assert(few > 10, `${few} steps were screened`);
     }
   });
 }
 
-Deno.test("few rows are read where a logit stands out", () => {
+Deno.test("few rows are read where a logit stands out, those that several states need once", () => {
   const { screened, plain, write } = makeHeads({
     type: "Q8_0",
     rows: 1211,
@@ -176,14 +229,29 @@ Deno.test("few rows are read where a logit stands out", () => {
   });
   const alike = (i: number) => (column: number, gaussian: () => number) =>
     column === i ? 20 : gaussian();
+  const screen = (count: number) => {
+    const picks = Array<number>(count).fill(1);
+    const whole = plain.run(picks);
+    const least = plain.picked.map(({ logits }) => logits[0]);
+    const bytes = screened.run(picks) + screened.reach(least);
+    assert.deepEqual(screened.picked, plain.picked);
+    return { bytes, whole };
+  };
   for (let i = 0; i < 60; i++) {
     write(alike(3 * i));
-    const whole = plain.run(1, 1);
-    const bytes = screened.run(1, 1) +
-      screened.reach(plain.picked[0].logits[0]);
-    assert.deepEqual(screened.picked, plain.picked);
+    const { bytes, whole } = screen(1);
     if (i > 50) assert(bytes < 0.7 * whole, `${bytes} of ${whole}`);
   }
+  for (let count = 2; count <= 8; count++) {
+    for (let row = 0; row < count; row++) write(alike(7 * row), row);
+    const { bytes, whole } = screen(count);
+    assert(bytes < 0.75 * whole, `${count} states: ${bytes} of ${whole}`);
+  }
+  const bytesOf = (count: number) => {
+    for (let row = 0; row < count; row++) write((i) => i === 5 ? 20 : 1, row);
+    return screen(count).bytes;
+  };
+  assert.equal(bytesOf(8), bytesOf(1));
 });
 
 Deno.test("screened heads give the logits of whole ones, for any number of threads", async () => {
@@ -219,6 +287,36 @@ Deno.test("screened heads give the logits of whole ones, for any number of threa
         assert.deepEqual(ids, expected.ids, `${k}, ${threads} threads`);
         assert.deepEqual(logits, expected.logits);
         id = ids[i % k];
+      }
+      // Drafts, and beside them what others want: few logits, their sum too, or all.
+      for (let i = 0; i < 16; i++) {
+        const draft = Array.from({ length: 1 + i % 6 }, (_, j) => i + 7 * j);
+        const tops = async (k: number, needsSum: boolean) => {
+          using copy = sequence.fork();
+          const args = [copy, draft, k, "all", undefined, needsSum] as const;
+          return await engine.evaluateTops(...args);
+        };
+        const whole = async () => {
+          using copy = sequence.fork();
+          return await engine.evaluate(copy, draft, "all");
+        };
+        const rows = await whole();
+        const [few, more, sums, all] = await Promise.all([
+          tops(1, false),
+          i % 2 ? tops(40, false) : [],
+          i % 4 > 1 ? tops(5, true) : [],
+          i % 8 > 5 ? whole() : [],
+        ]);
+        for (const [top, k] of [[few, 1], [more, 40], [sums, 5]] as const) {
+          for (const [j, { ids, logits, logSumExp }] of top.entries()) {
+            const expected = topLogits(rows[j], k);
+            assert.deepEqual(ids, expected.ids);
+            assert.deepEqual(logits, expected.logits);
+            const isWhole = k === 5;
+            assert.equal(logSumExp, isWhole ? expected.logSumExp : NaN);
+          }
+        }
+        if (all.length > 0) assert.deepEqual(all, rows);
       }
     }
   }
