@@ -15,9 +15,9 @@ export interface Kernels {
 
   /**
    * Chooses among kernels that give the same results, the sum of: 1, more rows of one token side by side; 2, products of nibbles with one token summed
-   * in i32 at once; 4, those with several tokens. 0 at first.
+   * in i32 at once; 4, those with several tokens. 0 at first. Gives what was chosen before.
    */
-  choose(variant: number): void;
+  choose(variant: number): number;
 
   /** Bytes of a packed row of `k` weights, a multiple of 4; 0 for an unknown kind. */
   packed_row_bytes(kind: number, k: number): number;

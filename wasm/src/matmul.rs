@@ -62,10 +62,11 @@ pub const TILE_I32: u32 = 4;
 
 static VARIANT: AtomicU32 = AtomicU32::new(0);
 
-/// Chooses among kernels that give the same results, for all calls from now on.
+/// Chooses among kernels that give the same results, for all calls from now on. Gives what was
+/// chosen before.
 #[no_mangle]
-pub extern "C" fn choose(variant: u32) {
-    VARIANT.store(variant, Relaxed);
+pub extern "C" fn choose(variant: u32) -> u32 {
+    VARIANT.swap(variant, Relaxed)
 }
 
 pub fn chosen(bit: u32) -> bool {

@@ -22,6 +22,8 @@ interface Screened {
   readonly picks: readonly number[];
   /** What it has taken so far */
   readonly ms: number;
+  /** Whether kernels were tried, which takes longer */
+  readonly isTrial: boolean;
 }
 
 /** Computes logits. */
@@ -70,9 +72,10 @@ export class Head {
     const screen = isScreened ? this.#screen : undefined;
     const start = performance.now();
     if (screen?.isReady && this.choice!.screens(length, Math.max(...picks))) {
+      const isTrial = screen.isTrying(length);
       const bytes = this.#begin(screen, picks);
       if (bytes !== undefined) {
-        this.#screened = { picks, ms: performance.now() - start };
+        this.#screened = { picks, ms: performance.now() - start, isTrial };
         return bytes;
       }
     }
@@ -90,12 +93,14 @@ export class Head {
     const screened = this.#screened;
     if (!screened) return 0;
     this.#screened = undefined;
-    const { picks, ms } = screened;
+    const { picks, ms, isTrial } = screened;
     const start = performance.now();
     const counts = this.#select(least);
     const bytes = counts ? this.#pickOf(counts, picks) : this.#multiply(picks);
     const all = ms + performance.now() - start;
-    this.choice!.addScreened(picks.length, Math.max(...picks), all);
+    if (!isTrial) {
+      this.choice!.addScreened(picks.length, Math.max(...picks), all);
+    }
     return bytes;
   }
 

@@ -23,6 +23,8 @@ import {
 import { lengthOf } from "../../model/index_set.ts";
 import type { Model } from "../../model/model.ts";
 import type { Shard } from "../../model/shard.ts";
+import { KernelTrial } from "./kernel_trial.ts";
+import { variant } from "./rates.ts";
 import type { ScreenMode } from "./screen_choice.ts";
 
 /** Weights of a block, whose activations are quantised together, and of a group of four. */
@@ -48,9 +50,22 @@ const capError = 2e-6;
 /** What kernels may lose where a scale is so small that it is subnormal. */
 const lost = 1e-20;
 
+/** Kernels for the copies and one state: CPUs differ in what is fastest for nibbles, and other rows may be of other kinds. */
+const kernelsOfOne = [
+  0,
+  variant.rowsI32,
+  variant.wide,
+  variant.wide + variant.rowsI32,
+];
+/** And for several. */
+const kernelsOfSeveral = [0, variant.tilesI32];
+
 /** Copies of rows that are being made, or are there. */
 interface Copies {
   readonly matrix: PackedMatrix;
+  /** Their products with one state, and with several */
+  readonly one: KernelTrial;
+  readonly several: KernelTrial;
   /** Rows that are there */
   done: number;
   readonly norms: number;
@@ -146,6 +161,16 @@ export class HeadScreen {
     return this.#copies?.done === this.output.rows && !this.isLost;
   }
 
+  /** Whether kernels are still being chosen for so many states: what screening takes is not known then. */
+  isTrying(count: number): boolean {
+    return !this.#kernels(count).isOver;
+  }
+
+  #kernels(count: number): KernelTrial {
+    const { one, several } = this.#copies!;
+    return count === 1 ? one : several;
+  }
+
   /** Learns what states are like, from the first `count`. */
   see(count: number): void {
     for (let i = 0; i < count; i++) {
@@ -192,7 +217,7 @@ export class HeadScreen {
    * the bytes read; undefined where a state's numbers are too large.
    */
   approximate(out: F32Rows, count: number): number | undefined {
-    const { matrix, x } = this.#copies!;
+    const { x } = this.#copies!;
     const bounds: Bound[] = [];
     for (let i = 0; i < count; i++) {
       const bound = this.#boundOf(i);
@@ -201,7 +226,7 @@ export class HeadScreen {
     }
     this.#bounds = bounds;
     x.changed();
-    return matrix.multiply(x, count, out);
+    return this.#kernels(count).multiply(x, count, out);
   }
 
   /** Puts a state among those that the copies are multiplied with; undefined where its numbers are too large. */
@@ -280,8 +305,11 @@ export class HeadScreen {
     const { factor, largest } = this.#columns();
     const inverse = factor.map((d) => 1 / d);
     const { unit, squares } = squaresOf(inverse, largest);
+    const matrix = new PackedMatrix(memory, shard, undefined, room);
     const copies = {
-      matrix: new PackedMatrix(memory, shard, undefined, room),
+      matrix,
+      one: new KernelTrial(matrix, kernelsOfOne),
+      several: new KernelTrial(matrix, kernelsOfSeveral),
       done: 0,
       norms: memory.allocate(4 * rows),
       columns: memory.allocate(4 * extra),

@@ -40,7 +40,7 @@ const singleRows = 32;
 const margin = 1.03;
 
 /** Kernels that give the same results, as `choose` knows them. */
-const variant = { wide: 1, rowsI32: 2, tilesI32: 4 };
+export const variant = { wide: 1, rowsI32: 2, tilesI32: 4 };
 
 /** Of those, what reads rows for one token. */
 type RowKernel = Pick<Rates, "rowsAtOnce" | "rowSums">;

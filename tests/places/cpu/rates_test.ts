@@ -14,7 +14,11 @@ class SlowMemory {
 
   constructor(module: WebAssembly.Module, readonly cacheBytes: number) {
     const kernels = instantiate(module);
-    const choose = (bits: number) => void (this.#bits = bits);
+    const choose = (bits: number) => {
+      const before = this.#bits;
+      this.#bits = bits;
+      return before;
+    };
     this.memory = new WasmMemory({ ...kernels, choose });
   }
 
