@@ -14,7 +14,7 @@ import type { ModelLease } from "./models.ts";
 import { type ScoredToken, scorePrompt } from "./prompt_logprobs.ts";
 import type { Ticket } from "./request_queue.ts";
 import type { ServerContext } from "./server_context.ts";
-import { lateError } from "./turn.ts";
+import { type Asker, lateError } from "./turn.ts";
 
 /** What is to be answered. */
 export interface AnswerRequest {
@@ -29,16 +29,6 @@ export interface AnswerRequest {
   >;
   /** Whether it is told how likely the tokens of the prompts are, with `options.logprobs` of the likeliest */
   readonly scoresPrompts?: boolean;
-}
-
-/** Who asks, and until when. */
-export interface Asker {
-  /** Which model; any, where there is one */
-  readonly model?: string;
-  /** By what requests of the same client are known */
-  readonly client: string;
-  /** Aborted when nobody waits for the answer any more */
-  readonly signal: AbortSignal;
 }
 
 /** A token of an answer; its text may come with a later one. */

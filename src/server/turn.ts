@@ -1,9 +1,18 @@
 /** A request's turn: it takes a model, waits for a place, and has so much time. */
 import { RequestError } from "./errors.ts";
-import type { Asker } from "./answer.ts";
 import type { ModelLease } from "./models.ts";
 import type { Ticket } from "./request_queue.ts";
 import type { ServerContext } from "./server_context.ts";
+
+/** Who asks, and until when. */
+export interface Asker {
+  /** Which model; any, where there is one */
+  readonly model?: string;
+  /** By what requests of the same client are known */
+  readonly client: string;
+  /** Aborted when nobody waits for the answer any more */
+  readonly signal: AbortSignal;
+}
 
 /** What a request works with. */
 export interface Turn {

@@ -307,7 +307,7 @@ export class CpuPlace implements CpuSidePlace {
     };
     normWanted(batch.wantLogits);
     if (row > 0) this.#countHead(head!.run(batch.pickedOfRows));
-    normWanted(batch.wantStates);
+    if (batch.stateCount > 0) normWanted(batch.wantStates);
   }
 
   pick(): Picked[] {

@@ -2,7 +2,8 @@
 import * as v from "valibot";
 import type { Summary } from "../../generate/generate.ts";
 import { textOptions } from "../../generate/generate.ts";
-import type { Answer, Asker } from "../answer.ts";
+import type { Answer } from "../answer.ts";
+import type { Asker } from "../turn.ts";
 import { errorHeaders, RequestError } from "../errors.ts";
 import { eventStream, type StreamEvent } from "../event_stream.ts";
 import { schemaOf } from "../../options.ts";
