@@ -1,5 +1,6 @@
 /** The bodies of requests: read as a stream, up to a limit, and checked. */
 import * as v from "valibot";
+// @ts-types="../std/concat.d.ts"
 import { concat } from "deno-std/bytes/concat.js";
 import { isObject } from "../formats/json.ts";
 import { type OptionSpec, schemaOf, shown, type ValueOf } from "../options.ts";
