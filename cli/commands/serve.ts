@@ -5,6 +5,7 @@ import { createServer, type CulmServer, serverOptions } from "../../server.ts";
 import { readTemplate, templateFlag } from "../chat_template.ts";
 import type { CommandSpec } from "../command.ts";
 import { formatSystemError } from "../format.ts";
+import { readText } from "../input.ts";
 import { runGpuOptions } from "../gpu_options.ts";
 import { Interrupt, stopSignals } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
@@ -49,6 +50,11 @@ const options = {
         "seconds that answers may take to end once the server is told to stop",
     },
     ...limits,
+    apiKeyFile: {
+      type: "string",
+      flag: "--api-key-file <file>",
+      description: "a file with such keys, one a line",
+    },
     template: templateFlag,
   },
   Model: modelOptions,
@@ -88,6 +94,8 @@ async function run(flags: ServeFlags): Promise<number> {
     ...named(limits),
     alias: flags.alias ?? (path && basename(path)),
     sampling: named(samplingDefaults),
+    ...lists(flags),
+    apiKeys: await keysOf(flags),
     template: await readTemplate(template),
     onError: (error) =>
       note(`error: ${printable(Deno.inspect(error, { colors: false }))}`),
@@ -108,6 +116,32 @@ async function run(flags: ServeFlags): Promise<number> {
     await http.shutdown();
     clearTimeout(late);
   }
+}
+
+/** Lists that may be written with commas. */
+function lists({ corsOrigins, allowedHosts }: ServeFlags) {
+  const split = (texts?: readonly string[]) =>
+    texts?.flatMap((text) => text.split(",").map((each) => each.trim()));
+  return {
+    corsOrigins: split(corsOrigins),
+    allowedHosts: split(allowedHosts),
+  };
+}
+
+/**
+ * All keys that are given.
+ *
+ * @throws {CulmError} for a file that cannot be read, or has no key
+ */
+async function keysOf({ apiKeys = [], apiKeyFile }: ServeFlags) {
+  const given = apiKeys.flatMap((keys) => keys.split(","));
+  if (apiKeyFile === undefined) return given;
+  const lines = (await readText(apiKeyFile)).split("\n");
+  const keys = lines.map((line) => line.trim()).filter((line) => line !== "");
+  if (keys.length === 0) {
+    throw new CulmError(`Cannot take keys of ${apiKeyFile}: it has none`);
+  }
+  return [...given, ...keys];
 }
 
 /** @throws {CulmError} where nobody can listen there */

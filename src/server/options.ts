@@ -89,6 +89,28 @@ export const serverOptions = {
     >,
     description: "how tokens are chosen where a request does not say",
   },
+  /** Keys, one of which a request has to have. Default: none is needed. */
+  apiKeys: {
+    type: "strings",
+    defaultText: "none is needed",
+    flag: "--api-key <key>",
+    description: "a key that requests have to have; with commas, several",
+  },
+  /** Pages of which origins may ask: `localhost` stands for all of this machine, `*` for all. */
+  corsOrigins: {
+    type: "strings",
+    defaultText: "localhost",
+    flag: "--cors-origins <list>",
+    description:
+      "pages that may ask, by origin, with commas: localhost = all of this machine, * = all",
+  },
+  /** Names by which requests may call this machine, beside addresses and localhost; `*` = all. Where there are keys, any. */
+  allowedHosts: {
+    type: "strings",
+    defaultText: "addresses and localhost; where there is a key, any",
+    flag: "--allowed-hosts <list>",
+    description: "names by which requests may call this machine; * = all",
+  },
   /** How the states of a text become its embedding. */
   pooling: { ...embedOptions.pooling, flag: "--pooling <type>" },
   /** A Jinja template in place of the model's. */

@@ -1,5 +1,6 @@
 /** A server as one function from requests to responses, over a model. */
 import { Hono } from "hono";
+import { access } from "./access.ts";
 import { RequestError } from "./errors.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
 import { healthRoutes } from "./llama/health.ts";
@@ -88,6 +89,7 @@ export function createServer(
 /** All routes. Those of one form of errors are together. */
 function routesOf(context: ServerContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>();
+  app.use(access(context.options));
   app.onError((error) => errorResponse(failureOf(error, context)));
   app.notFound(({ req }) =>
     errorResponse(

@@ -1,0 +1,120 @@
+/**
+ * Who may ask. A page of a stranger that somebody on this machine looks at is
+ * kept out by the names of hosts (DNS rebinding) and by origins; others by keys.
+ */
+import type { MiddlewareHandler } from "hono";
+import { RequestError } from "./errors.ts";
+import type { CheckedServerOptions } from "./options.ts";
+import type { ServerEnv } from "./server_context.ts";
+
+/** What needs no key: whether the server is there says nothing of anybody. */
+const open: ReadonlySet<string> = new Set(["/health", "/v1/health"]);
+
+const methods = "GET, POST, DELETE, OPTIONS";
+
+/** Seconds for which a browser need not ask again what it may send. */
+const preflightAge = 3600;
+
+/** Lets those requests through that may be answered, and tells browsers whose pages may read the answers. */
+export function access(
+  { apiKeys = [], allowedHosts = [], corsOrigins = ["localhost"] }:
+    CheckedServerOptions,
+): MiddlewareHandler<ServerEnv> {
+  const keys = Promise.all(apiKeys.map(digest));
+  const hosts = new Set(allowedHosts.map((host) => host.toLowerCase()));
+  const origins = new Set(corsOrigins);
+  return async (call, next) => {
+    const { req } = call;
+    const url = new URL(req.url);
+    const origin = req.header("origin");
+    const mayRead = origin !== undefined && isAllowed(origin, origins);
+    if (mayRead) {
+      call.header("access-control-allow-origin", origin);
+      call.header("vary", "Origin");
+    }
+    if (req.method === "OPTIONS") {
+      if (mayRead) {
+        const headers = req.header("access-control-request-headers") ?? "*";
+        call.header("access-control-allow-headers", headers);
+        call.header("access-control-allow-methods", methods);
+        call.header("access-control-max-age", String(preflightAge));
+      }
+      return call.body(null, 200);
+    }
+    if (apiKeys.length === 0 && !isHost(url.hostname, hosts)) {
+      throw new RequestError(
+        403,
+        `Cannot answer requests to ${url.hostname}: pages could be made to send them; --allowed-hosts allows the name`,
+      );
+    }
+    if (origin !== undefined && !mayRead && !isSame(origin, url)) {
+      throw new RequestError(
+        403,
+        `Cannot answer pages of ${origin}: --cors-origins allows them`,
+      );
+    }
+    if (apiKeys.length > 0 && !open.has(url.pathname)) {
+      const given = bearer(req.header("authorization")) ??
+        req.header("x-api-key");
+      if (given === undefined || !isKnown(await digest(given), await keys)) {
+        throw new RequestError(
+          401,
+          given === undefined
+            ? "Cannot answer without an API key: send Authorization: Bearer KEY"
+            : "Cannot answer: the API key is not one of this server's",
+          { code: "invalid_api_key" },
+        );
+      }
+    }
+    await next();
+  };
+}
+
+/** The key of `Bearer KEY`. */
+function bearer(header: string | undefined): string | undefined {
+  return /^bearer +(.+)$/i.exec(header ?? "")?.[1];
+}
+
+async function digest(key: string): Promise<Uint8Array> {
+  const bytes = new TextEncoder().encode(key);
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+}
+
+/** Whether a digest is among those of `keys`; takes as long whatever they have in common. */
+function isKnown(given: Uint8Array, keys: readonly Uint8Array[]): boolean {
+  let known = 0;
+  for (const key of keys) {
+    let difference = 0;
+    key.forEach((byte, i) => difference |= byte ^ given[i]);
+    known |= Number(difference === 0);
+  }
+  return known === 1;
+}
+
+/** Whether a host cannot be a name that a stranger has pointed here. */
+function isHost(hostname: string, allowed: ReadonlySet<string>): boolean {
+  return isLocal(hostname) || isAddress(hostname) || allowed.has("*") ||
+    allowed.has(hostname);
+}
+
+/** A number of IPv4 or IPv6, as URLs have it. */
+function isAddress(hostname: string): boolean {
+  return hostname.startsWith("[") || /^\d+\.\d+\.\d+\.\d+$/.test(hostname);
+}
+
+function isLocal(hostname: string): boolean {
+  return hostname === "localhost" || hostname.endsWith(".localhost") ||
+    hostname === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(hostname);
+}
+
+/** Whether pages of an origin may ask: one of the list, where `localhost` stands for all of this machine. */
+function isAllowed(origin: string, origins: ReadonlySet<string>): boolean {
+  if (origins.has("*") || origins.has(origin)) return true;
+  if (!origins.has("localhost") || !URL.canParse(origin)) return false;
+  return isLocal(new URL(origin).hostname);
+}
+
+/** Whether a page is this server's own. */
+function isSame(origin: string, { host }: URL): boolean {
+  return URL.canParse(origin) && new URL(origin).host === host;
+}
