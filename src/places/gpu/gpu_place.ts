@@ -254,6 +254,8 @@ export class GpuPlace implements GpuSidePlace {
 
   submit(): void {
     this.#commands.submit();
+    // While the device works, and others compute what it waits for then.
+    this.#commands.encodeAhead();
   }
 
   startTrace(): void {

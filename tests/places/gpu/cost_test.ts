@@ -7,6 +7,7 @@ import { readGguf } from "../../../src/formats/gguf/read.ts";
 import { describeModel } from "../../../src/model/model.ts";
 import type { Batch } from "../../../src/places/batch.ts";
 import { cacheTypes } from "../../../src/places/cache_type.ts";
+import { Device } from "../../../src/places/gpu/device/device.ts";
 import { GpuPlace } from "../../../src/places/gpu/gpu_place.ts";
 import {
   deviceBytes,
@@ -265,6 +266,58 @@ testWithAdapter(
     assert.equal(counts.submits - before.submits, 2 * 3 + 1);
     assert.equal(counts.readBacks - before.readBacks, 3 + 1);
     assert.equal(counts.dispatches - before.dispatches, 2 + 8 * 3);
+  },
+);
+
+testWithAdapter(
+  "when the CPU's sum has come to a hybrid layer, nothing is left to be encoded",
+  async () => {
+    const made = await randomModel({ layerCount: 4, downByNeuron: true });
+    const { model } = made;
+    const all = firstLayers(model, 4, true);
+    const half = scatteredShare(model, 0.5);
+    const parts = all.parts.map((part, i) => ({
+      ...part,
+      neurons: half.parts[i].neurons,
+    }));
+    const device = await Device.open();
+    const team = await gpuTeam(made, exact, { ...all, parts }, { device });
+    await using engine = new Engine(team, model.vocabSize);
+    using sequence = engine.createSequence();
+    const { gpu } = team.sides;
+    const { queue } = device.gpu;
+    let isWaiting = false, passes = 0, sums = 0;
+    const create = device.gpu.createCommandEncoder.bind(device.gpu);
+    device.gpu.createCommandEncoder = (...args) => {
+      const encoder = create(...args);
+      const begin = encoder.beginComputePass.bind(encoder);
+      encoder.beginComputePass = (...args) => {
+        if (isWaiting) passes++;
+        return begin(...args);
+      };
+      return encoder;
+    };
+    const submit = queue.submit.bind(queue);
+    queue.submit = (buffers) => {
+      isWaiting = false;
+      submit(buffers);
+    };
+    const add = gpu.addToResidual.bind(gpu);
+    gpu.addToResidual = (...args) => {
+      isWaiting = true;
+      sums++;
+      add(...args);
+    };
+    const found: number[][] = [];
+    for (let id = 0; id < 4; id++) {
+      passes = sums = 0;
+      await engine.evaluate(sequence, [id]);
+      found.push([sums, passes]);
+    }
+    // A step is like the one before from the second on.
+    assert.deepEqual(found.slice(2), [[4, 0], [4, 0]]);
+    assert.deepEqual(found[0], [4, 4]);
+    device.destroy();
   },
 );
 

@@ -144,7 +144,7 @@ export class Commands {
     this.#come = [];
   }
 
-  /** Encodes what came next the last time, where this step is like that one; call when all is submitted and its results are waited for. */
+  /** Encodes what came next the last time, where this step is like that one; call when all is submitted, and results, the device's or others', are waited for. */
   encodeAhead(): void {
     if (!this.#steps || !this.#repeats || this.#ahead || this.trace) return;
     const dispatches = this.#steps[this.#submitted] ?? this.#steps[0];
