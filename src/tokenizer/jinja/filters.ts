@@ -18,6 +18,7 @@ import {
   Iter,
   lengthOf,
   numberOf,
+  orElse,
   shown,
   TemplateFault,
   textOf,
@@ -96,7 +97,7 @@ const extreme = (sign: 1 | -1): Filter => (value, args, budget) => {
       found = { value: each, key };
     }
   }
-  return found?.value ?? new Undefined("the end of an empty sequence");
+  return orElse(found?.value, new Undefined("the end of an empty sequence"));
 };
 
 /** `select` and the like: a test of each element, or of its attribute. */
@@ -151,7 +152,7 @@ function rounded(value: number, digits: number, method: string): number {
 }
 
 const defaulted: Filter = (value, args) => {
-  const otherwise = args.get(0, "default_value") ?? "";
+  const otherwise = orElse(args.get(0, "default_value"), "");
   const isLacking = value instanceof Undefined ||
     args.flag(1, "boolean") && !isTrue(value);
   return isLacking ? otherwise : value;
@@ -205,7 +206,10 @@ const filters: Readonly<Record<string, Filter>> = {
   e: escape,
   escape,
   first: (value) =>
-    elements(value)[0] ?? new Undefined("the first item of an empty sequence"),
+    orElse(
+      elements(value)[0],
+      new Undefined("the first item of an empty sequence"),
+    ),
   float: (value, args) => {
     if (value instanceof Undefined) throw value.fault;
     const number = typeof value === "string"
@@ -296,8 +300,10 @@ const filters: Readonly<Record<string, Filter>> = {
   },
   last: (value) => {
     const all = elements(value);
-    return all[all.length - 1] ??
-      new Undefined("the last item of an empty sequence");
+    return orElse(
+      all[all.length - 1],
+      new Undefined("the last item of an empty sequence"),
+    );
   },
   length: counted,
   list: (value, _, budget) => {
@@ -312,8 +318,10 @@ const filters: Readonly<Record<string, Filter>> = {
   pprint: (value, _, budget) => shown(value, budget),
   random: (value) => {
     const all = elements(value);
-    return all[Math.floor(Math.random() * all.length)] ??
-      new Undefined("an item of an empty sequence");
+    return orElse(
+      all[Math.floor(Math.random() * all.length)],
+      new Undefined("an item of an empty sequence"),
+    );
   },
   reject: selecting(false, false),
   rejectattr: selecting(false, true),

@@ -10,6 +10,7 @@ import {
   itemsOf,
   lengthOf,
   numberOf,
+  orElse,
   TemplateFault,
   Tuple,
   typeName,
@@ -115,17 +116,21 @@ export function signed(sign: string, value: Value): Value {
 /** Part of a value by its attribute's name: `value.name`. */
 export function attribute(value: Value, name: string, budget: Budget): Value {
   if (value instanceof Undefined) throw value.fault;
-  return attributeOf(value, name, budget) ?? itemOf(value, name) ??
-    missing(value, name);
+  const found = attributeOf(value, name, budget);
+  return found === undefined
+    ? orElse(itemOf(value, name), missing(value, name))
+    : found;
 }
 
 /** Part of a value by what stands in brackets: `value[key]`. */
 export function item(value: Value, key: Value, budget: Budget): Value {
   if (value instanceof Undefined) throw value.fault;
   if (typeof value === "string") budget.spend(value.length);
-  return itemOf(value, key) ??
-    (typeof key === "string" ? attributeOf(value, key, budget) : undefined) ??
-    missing(value, typeof key === "string" ? key : typeName(key));
+  const found = itemOf(value, key);
+  if (found !== undefined) return found;
+  return typeof key === "string"
+    ? orElse(attributeOf(value, key, budget), missing(value, key))
+    : missing(value, typeName(key));
 }
 
 function missing(value: Value, name: string): Undefined {

@@ -22,6 +22,7 @@ import {
   Float,
   isTrue,
   itemsOf,
+  orElse,
   TemplateFault,
   textOf,
   Tuple,
@@ -863,9 +864,12 @@ function loopAt(
     ["depth0", depth - 1],
     [
       "previtem",
-      all[i - 1] ?? new Undefined("there is no previous item, which"),
+      orElse(all[i - 1], new Undefined("there is no previous item, which")),
     ],
-    ["nextitem", all[i + 1] ?? new Undefined("there is no next item, which")],
+    [
+      "nextitem",
+      orElse(all[i + 1], new Undefined("there is no next item, which")),
+    ],
     ["changed", changed],
     [
       "cycle",
@@ -900,10 +904,13 @@ function macro(
       let value: Value | undefined = positional[i];
       if (value === undefined) value = rest.get(name);
       rest.delete(name);
+      if (value === undefined) value = otherwise?.(inner);
       inner.set(
         name,
-        value ?? otherwise?.(inner) ??
+        orElse(
+          value,
           new Undefined(`parameter '${name}' was not provided, which`),
+        ),
       );
     }
     if (uses.has("caller")) {

@@ -66,6 +66,11 @@ export type Value =
   | Attributes
   | Callable;
 
+/** A value that may not be there, or another in its place. None is a value. */
+export function orElse(value: Value | undefined, other: Value): Value {
+  return value === undefined ? other : value;
+}
+
 /** Arguments of a call, by position and by name. */
 export class Args {
   constructor(
