@@ -23,8 +23,8 @@ export const templateFlag = {
 export async function readTemplate(
   given: string | undefined,
 ): Promise<string | undefined> {
-  if (given === undefined || given.includes("{")) return given;
-  if (Object.hasOwn(namedTemplates, given)) return namedTemplates[given];
+  if (given === undefined) return undefined;
+  if (!isTemplateFile(given)) return namedTemplates[given] ?? given;
   try {
     return await readText(given);
   } catch (error) {
@@ -36,4 +36,9 @@ export async function readTemplate(
       }`,
     );
   }
+}
+
+/** Whether the flag can be no more than a file's name. */
+export function isTemplateFile(given: string): boolean {
+  return !given.includes("{") && !Object.hasOwn(namedTemplates, given);
 }

@@ -19,7 +19,7 @@ import { predictor } from "./commands/predictor/command.ts";
 import { pull } from "./commands/pull.ts";
 import { report } from "./commands/report/command.ts";
 import { rm } from "./commands/rm.ts";
-import { serve } from "./commands/serve.ts";
+import { serve } from "./commands/serve/command.ts";
 import { synth } from "./commands/synth.ts";
 import { tokenize } from "./commands/tokenize.ts";
 

@@ -78,7 +78,7 @@ export async function withHubModels(
   for (const name of names) {
     paths.push(
       isHubName(name)
-        ? await pathOf(readHubName(name), flags, readsHeader)
+        ? await pathOf(readHubName(name), flags, readsHeader?.(flags))
         : name,
     );
   }

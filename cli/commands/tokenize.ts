@@ -38,7 +38,7 @@ export const tokenize: CommandSpec = {
   name: "tokenize",
   summary: "show a text as tokens",
   options,
-  readsHeader: true,
+  readsHeader: () => true,
   examples: [
     `culm tokenize -p "Hello world"`,
     "culm tokenize -m model.gguf -f text.txt --ids --no-bos",

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type CliResult, decoded, runCli, startCli } from "./run_cli.ts";
+import { tempFolder } from "./temp_folder.ts";
 
 const model = new URL(
   "../fixtures/small-bamboo/f16.gguf",
@@ -127,4 +128,77 @@ Deno.test("a port that is taken, or may not be listened on, is one clear line", 
     denied.err,
     /^error: Requires net access to "127\.0\.0\.1:\d+".*--allow-net.*\n$/,
   );
+});
+
+const tlsFile = (name: string) =>
+  new URL(`../fixtures/tls/${name}.pem`, import.meta.url).pathname;
+
+Deno.test("the permissions that are printed are enough, with a certificate and keys", async () => {
+  await using folder = await tempFolder();
+  const keys = `${folder.path}/a key's file, of mine`;
+  await Deno.writeTextFile(keys, "first\n\nsecond\n");
+  const port = freePort();
+  const args = [
+    ...["-m", model, "--port", String(port), "-t", "0"],
+    ...["--tls-cert", tlsFile("cert"), "--tls-key", tlsFile("key")],
+    ...["--api-key-file", keys],
+  ];
+  const printed = await runCli(["serve", ...args, "--print-permissions"]);
+  assert.equal(printed.code, 0, printed.err);
+  // As a shell takes it apart.
+  const shell = await new Deno.Command("sh", {
+    args: ["-c", `printf '%s\\n' ${printed.out}`],
+  }).output();
+  const words = new TextDecoder().decode(shell.stdout).trimEnd().split("\n");
+  assert.deepEqual(words.slice(0, 3), ["deno", "run", "--no-prompt"]);
+  const permissions = words.slice(3).filter((w) => w.startsWith("--allow-"));
+  assert.equal(permissions[0], `--allow-net=127.0.0.1:${port}`);
+  assert.equal(permissions.length, 2);
+  assert.deepEqual(words.slice(-args.length), args);
+
+  await using served = await serve(args, permissions);
+  assert.equal(served.url, `https://127.0.0.1:${port}`);
+  using client = Deno.createHttpClient({
+    caCerts: [await Deno.readTextFile(tlsFile("cert"))],
+  });
+  for (const [key, status] of [["second", 200], ["third", 401]] as const) {
+    const init: RequestInit & { client: Deno.HttpClient } = {
+      client,
+      headers: { authorization: `Bearer ${key}` },
+    };
+    const response = await fetch(`${served.url}/v1/models`, init);
+    assert.equal(response.status, status);
+    await response.body?.cancel();
+  }
+});
+
+Deno.test("what does not go together, or cannot be read, is said before a model is loaded", async () => {
+  const wrong = [
+    [["--tls-cert", tlsFile("cert")], 2, /--tls-cert and --tls-key/],
+    [["--api-key-file", "/dev/null"], 1, /\/dev\/null: it has none/],
+    [["--api-key-file", "/nothing/here"], 1, /\/nothing\/here/],
+    [
+      ["--tls-cert", tlsFile("key"), "--tls-key", tlsFile("cert")],
+      1,
+      /Cannot listen/,
+    ],
+  ] as const;
+  const permissions = ["--allow-net=127.0.0.1", "--allow-read"];
+  for (const [args, code, message] of wrong) {
+    const all = ["serve", "--port", "0", ...args];
+    const result = await runCli(all, { permissions });
+    assert.equal(result.code, code, result.err);
+    assert.match(result.err, message);
+    assert.equal(result.err.trimEnd().split("\n").length, 1, result.err);
+  }
+});
+
+Deno.test("a server that others than this machine reach says so, where there is no key", async () => {
+  await using served = await serve(
+    ["--host", "0.0.0.0", "--port", "0", "-t", "0"],
+    ["--allow-net=0.0.0.0"],
+  );
+  served.child.kill("SIGINT");
+  const { err } = await served.ended();
+  assert.match(err, /^note: whoever reaches 0\.0\.0\.0 may ask/m);
 });

@@ -35,7 +35,7 @@ export const inspect: CommandSpec = {
   summary:
     "show what a model file holds and what it takes to run it, by its header alone; or what an index of a GPU's neurons holds",
   options,
-  readsHeader: true,
+  readsHeader: () => true,
   examples: [
     "culm inspect -m model.gguf -c 4096",
     "culm inspect -m model.gguf --json",

@@ -83,7 +83,7 @@ export const plan: CommandSpec = {
   summary:
     "show what of a model would go to a GPU, and how fast it would be; reads the header only",
   options,
-  readsHeader: true,
+  readsHeader: () => true,
   examples: [
     "culm plan -m model.gguf --vram-budget 6",
     "culm plan -m model.gguf --profile activation --svg plan.svg -o model.gguf.generated.gpuidx",

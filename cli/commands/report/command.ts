@@ -13,7 +13,7 @@ import { gpuFor } from "../../../plan.ts";
 import type { CommandSpec } from "../../command.ts";
 import { formatDuration } from "../../format.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
-import { shellWord } from "./html.ts";
+import { shellWord } from "../../shell.ts";
 import { readText, textName } from "../../input.ts";
 import { inspectFile } from "../inspect/inspection.ts";
 import { Interrupt } from "../../interrupt.ts";

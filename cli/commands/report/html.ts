@@ -82,13 +82,6 @@ export function shellLines(...lines: readonly string[]): Html {
   return `<pre>${textOf(lines.join("\n")).replaceAll("\\x0a", "\n")}</pre>\n`;
 }
 
-/** A word for a shell, in quotes where it needs them. */
-export function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word)
-    ? word
-    : `'${word.replaceAll("'", "'\\''")}'`;
-}
-
 const style = `
   body { max-width: 820px; margin: 2em auto; padding: 0 1em; color: #1a1a1a;
     font: 15px/1.5 "Source Serif 4", Georgia, "Times New Roman", serif; }

@@ -1,76 +1,31 @@
-// @ts-types="../../src/std/basename.d.ts"
+// @ts-types="../../../src/std/basename.d.ts"
 import { basename } from "@std/path/basename";
-import { CulmError, type LanguageModel } from "../../mod.ts";
-import { createServer, type CulmServer, serverOptions } from "../../server.ts";
-import { readTemplate, templateFlag } from "../chat_template.ts";
-import type { CommandSpec } from "../command.ts";
-import { formatSystemError } from "../format.ts";
-import { readText } from "../input.ts";
-import { runGpuOptions } from "../gpu_options.ts";
-import { Interrupt, stopSignals } from "../interrupt.ts";
-import { loadModel } from "../model_file.ts";
-import type { FlagGroups, FlagsOfGroups } from "../option.ts";
-import { localModel, modelOptions, runOptions } from "../options.ts";
-import { samplingFlags } from "../sampling_options.ts";
-import { note, printable } from "../terminal.ts";
-
-const { template: _template, sampling: _sampling, onError: _error, ...limits } =
-  serverOptions;
-
-// Tokens are told by a request alone, and a seed for all would make all texts one.
-const {
-  logitBias: _bias,
-  drySequenceBreaker: _breaker,
-  seed: _seed,
-  ...samplingDefaults
-} = samplingFlags;
-
-const options = {
-  Server: {
-    host: {
-      type: "string",
-      default: "127.0.0.1",
-      flag: "--host <address>",
-      description: "address to listen on",
-    },
-    port: {
-      type: "integer",
-      minimum: 0,
-      maximum: 65535,
-      default: 8080,
-      flag: "--port <n>",
-      description: "port to listen on; 0 = any that is free",
-    },
-    grace: {
-      type: "number",
-      minimum: 0,
-      default: 30,
-      flag: "--stop-timeout <s>",
-      description:
-        "seconds that answers may take to end once the server is told to stop",
-    },
-    ...limits,
-    apiKeyFile: {
-      type: "string",
-      flag: "--api-key-file <file>",
-      description: "a file with such keys, one a line",
-    },
-    template: templateFlag,
-  },
-  Model: modelOptions,
-  Running: runOptions,
-  GPU: runGpuOptions,
-  "Sampling, where a request does not say": samplingDefaults,
-} as const satisfies FlagGroups;
-
-type ServeFlags = FlagsOfGroups<typeof options>;
+import { CulmError, type LanguageModel } from "../../../mod.ts";
+import { createServer, type CulmServer } from "../../../server.ts";
+import { readTemplate } from "../../chat_template.ts";
+import type { CommandSpec } from "../../command.ts";
+import { formatSystemError } from "../../format.ts";
+import { readText } from "../../input.ts";
+import { Interrupt, stopSignals } from "../../interrupt.ts";
+import { loadModel } from "../../model_file.ts";
+import { BadFlags } from "../../option.ts";
+import { localModel } from "../../options.ts";
+import { note, printable } from "../../terminal.ts";
+import {
+  samplingFlagNames,
+  type ServeFlags,
+  serveOptions,
+  serverFlagNames,
+} from "./options.ts";
+import { permittedCommand } from "./permissions.ts";
 
 /** Serves a model over HTTP. */
 export const serve: CommandSpec = {
   name: "serve",
   summary:
     "serve a model over HTTP, as OpenAI's and llama.cpp's clients expect",
-  options,
+  options: serveOptions,
+  readsHeader: ({ printPermissions }: ServeFlags) => printPermissions ?? false,
   examples: [
     "culm serve -m model.gguf",
     "culm serve -m model.gguf -c 8192 -np 8 --port 8081",
@@ -82,31 +37,42 @@ export const serve: CommandSpec = {
 const lastWords = 1000;
 
 async function run(flags: ServeFlags): Promise<number> {
+  if (flags.printPermissions) {
+    console.log(await permittedCommand(Deno.args, flags));
+    return 0;
+  }
   using interrupt = new Interrupt(stopSignals);
   const { promise: loading, resolve } = Promise.withResolvers<LanguageModel>();
   const { host, port, grace, template, ...asked } = flags;
-  const named = (names: object) =>
+  const named = (names: readonly string[]) =>
     Object.fromEntries(
-      Object.entries(asked).filter(([name]) => name in names),
+      Object.entries(asked).filter(([name]) => names.includes(name)),
     );
   const path = localModel(flags);
+  const apiKeys = await keysOf(flags), tls = await tlsOf(flags);
   await using server = createServer(loading, {
-    ...named(limits),
+    ...named(serverFlagNames),
     alias: flags.alias ?? (path && basename(path)),
-    sampling: named(samplingDefaults),
+    sampling: named(samplingFlagNames),
     ...lists(flags),
-    apiKeys: await keysOf(flags),
+    apiKeys,
     template: await readTemplate(template),
     onError: (error) =>
       note(`error: ${printable(Deno.inspect(error, { colors: false }))}`),
   });
   const closing = new AbortController();
   // Before the model is loaded, which may take long: who asks is told so.
-  const http = listen(server, host, port, closing.signal);
+  const { signal } = closing;
+  const http = listen(server, { hostname: host, port, signal, ...tls });
+  if (apiKeys.length === 0 && !isLoopback(http.addr.hostname)) {
+    note(
+      `note: whoever reaches ${host} may ask; --api-key-file keeps others out`,
+    );
+  }
   try {
     await using model = await loadModel(flags, interrupt);
     resolve(model);
-    note(`listening on ${addressOf(http.addr)}`);
+    note(`listening on ${addressOf(http.addr, tls.cert !== undefined)}`);
     await aborted(interrupt.signal);
     note("stopping: answers under way are written to their end");
     await server.stop(1000 * grace);
@@ -144,16 +110,32 @@ async function keysOf({ apiKeys = [], apiKeyFile }: ServeFlags) {
   return [...given, ...keys];
 }
 
+/**
+ * The certificate and its key, where there are some.
+ *
+ * @throws {BadFlags} for one without the other
+ * @throws {CulmError} for files that cannot be read
+ */
+async function tlsOf(
+  { tlsCert, tlsKey }: ServeFlags,
+): Promise<Partial<Deno.TlsCertifiedKeyPem>> {
+  if (tlsCert === undefined && tlsKey === undefined) return {};
+  if (tlsCert === undefined || tlsKey === undefined) {
+    throw new BadFlags(
+      "Cannot serve by HTTPS: --tls-cert and --tls-key go together",
+    );
+  }
+  return { cert: await readText(tlsCert), key: await readText(tlsKey) };
+}
+
 /** @throws {CulmError} where nobody can listen there */
 function listen(
   { fetch }: CulmServer,
-  hostname: string,
-  port: number,
-  signal: AbortSignal,
+  where: Deno.ServeTcpOptions & Partial<Deno.TlsCertifiedKeyPem>,
 ): Deno.HttpServer<Deno.NetAddr> {
   try {
     return Deno.serve(
-      { hostname, port, signal, onListen: () => {} },
+      { ...where, onListen: () => {} },
       (request, { remoteAddr }) =>
         fetch(request, { client: remoteAddr.hostname }),
     );
@@ -162,8 +144,13 @@ function listen(
     const why = error instanceof Deno.errors.AddrInUse
       ? "another program does; --port takes another"
       : formatSystemError(error as Error);
+    const { hostname, port } = where;
     throw new CulmError(`Cannot listen on ${hostname}:${port}: ${why}`);
   }
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === "::1" || hostname.startsWith("127.");
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {
@@ -173,7 +160,7 @@ async function aborted(signal: AbortSignal): Promise<void> {
   );
 }
 
-function addressOf({ hostname, port }: Deno.NetAddr): string {
+function addressOf({ hostname, port }: Deno.NetAddr, isSafe: boolean): string {
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-  return `http://${host}:${port}`;
+  return `http${isSafe ? "s" : ""}://${host}:${port}`;
 }
