@@ -437,10 +437,12 @@ const layouts: [GgmlType, tokens: number[]][] = [
 ];
 
 /** Weights of about so much: the second time they, or their scales, are halves that are subnormal. */
-const pairs = [
+const pairs: { type: GgmlType; tokens: number[]; size: number }[] = [
   ...layouts.map(([type, tokens]) => ({ type, tokens, size: 0.5 })),
-  ...(["F16", "Q4_0", "Q8_0", "Q4_K"] as const)
-    .map((type) => ({ type, tokens: [1, 3, 37], size: 3e-6 })),
+  { type: "F16", tokens: [1, 3, 37], size: 3e-6 },
+  { type: "Q4_0", tokens: [1, 3, 37], size: 3e-6 },
+  { type: "Q8_0", tokens: [1, 3, 37], size: 3e-5 },
+  { type: "Q4_K", tokens: [1, 3, 37], size: 3e-4 },
 ];
 
 for (const [i, { type, tokens, size }] of pairs.entries()) {
@@ -453,6 +455,7 @@ for (const [i, { type, tokens, size }] of pairs.entries()) {
       const rows = 41, paddedRows = 64, counter = 6, epsilon = 1e-3;
       const columns = ggmlTypes[type].blockSize === 256 ? 256 : 288;
       const [gate, up] = pairOf(bench, type, rows, columns, size);
+      assert(gate.rows.every((row) => row.some((weight) => weight !== 0)));
       const x = wholeTokensOf(bench, tokens, columns);
       const norm = Float32Array.from(
         { length: stride },
