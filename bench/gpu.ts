@@ -122,21 +122,34 @@ function scattered(length: number, share: number, otherwise: number) {
   );
 }
 
+/** Mean size of weights */
+const usual = 0.014;
+/** Of such as are subnormal halves, or have scales that are. Those that scale the scales of K types are so in weights of usual size. */
+const subnormal: Partial<Record<GgmlType, number>> = {
+  F16: 3e-6,
+  Q4_0: 3e-5,
+  Q4_1: 3e-5,
+  Q5_0: 6e-5,
+  Q5_1: 6e-5,
+  Q8_0: 4e-4,
+  IQ4_NL: 3e-5,
+};
+
 /** Matrices of one type, so many in each buffer: a few rows of weights, again and again. */
 function matricesOf(
   type: GgmlType,
   rows: number,
   columns: number,
-  together = 1,
+  { together = 1, size = usual } = {},
 ): DeviceMatrix[][] {
   const block = 64;
   const bytes = isReadType(type)
-    ? randomBlocks(type, block * columns, 0.014, Math.random)
+    ? randomBlocks(type, block * columns, size, Math.random)
     : quantise(
       type,
       Float32Array.from(
         { length: block * columns },
-        (_, i) => Math.sin(i) / 50,
+        (_, i) => Math.SQRT2 * size * Math.sin(i),
       ),
     );
   const runs = [{ start: 0, end: columns }];
@@ -233,7 +246,9 @@ const norm = { weight: x, epsilon: 1e-5 };
 for (const type of types) {
   const wide = matricesOf(type, neurons, hidden);
   const square = matricesOf(type, hidden, hidden);
-  const pairs = matricesOf(type, neurons, hidden, 2);
+  const pairs = matricesOf(type, neurons, hidden, { together: 2 });
+  const size = subnormal[type];
+  const faint = size && matricesOf(type, neurons, hidden, { size });
   for (const tokens of tokenCounts) {
     addProducts(`${type} gate, normed`, wide, tokens, 1, { norm });
     addProducts(`${type} gate and up, normed`, pairs, tokens, 1, {
@@ -242,6 +257,8 @@ for (const type of types) {
     });
     addProducts(`${type} output of attention`, square, tokens, 1);
     if (tokens === 1) {
+      const name = `${type} gate, normed, subnormal scales`;
+      if (faint) addProducts(name, faint, 1, 1, { norm });
       addProducts(
         `${type} up, ${100 * gateShare}% masked in`,
         wide,
