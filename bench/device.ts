@@ -131,6 +131,7 @@ interface Row {
   readonly n_prompt: number;
   readonly avg_ts: number;
   readonly gpu_bytes?: number;
+  readonly gpu_dispatches?: number;
   readonly gpu_submits?: number;
   readonly gpu_read_backs?: number;
 }
@@ -154,6 +155,7 @@ async function model(
       rows.map((row) => [row.n_prompt || 1, row.avg_ts]),
     ),
     gpuBytes: single.gpu_bytes,
+    kernels: single.gpu_dispatches,
     submits: single.gpu_submits,
     readBacks: single.gpu_read_backs,
   };

@@ -7,6 +7,7 @@ export interface ModelFigures {
   readonly rates: Readonly<Record<number, number>>;
   readonly gpuBytes?: number;
   /** Of a single token */
+  readonly kernels?: number;
   readonly submits?: number;
   readonly readBacks?: number;
 }
@@ -35,14 +36,16 @@ export function render(
     rate(figures, 1),
     ...prompts.map((count) => rate(figures, count)),
     figures.gpuBytes ? (figures.gpuBytes / 2 ** 30).toFixed(2) : "",
-    figures.submits ? `${figures.submits}, ${figures.readBacks}` : "",
+    figures.submits
+      ? `${figures.kernels}, ${figures.submits}, ${figures.readBacks}`
+      : "",
   ]);
   const table = tableOf([
     "tokens a second",
     "one by one",
     ...prompts.map((count) => `a step of ${count}`),
     "GiB on the GPU",
-    "submits, read-backs a token",
+    "kernels, submits, read-backs a token",
   ], rows);
   return [
     `${machine}; ${file}.`,
