@@ -1,7 +1,8 @@
 //! Matrix products: which kernel runs on which rows and tokens.
 //!
-//! Tiles are of four rows, which lie far apart in the matrix, and of two tokens: their sums, and what
-//! they are made of, fit V8's 15 vector registers, and a weight is unpacked once for two products.
+//! Tiles are of four rows, which lie far apart in the matrix, and of two tokens, or of two rows and
+//! the last three tokens: their sums, and what they are made of, fit V8's 15 vector registers, and a
+//! weight is unpacked once for two products, or three.
 //! Rows come in panels that stay in L2 while all tokens pass over them, two at a time, so that a
 //! matrix is read from DRAM once.
 
@@ -229,11 +230,17 @@ unsafe fn pass<K: Rows, const R: usize>(
     n_tokens: usize,
 ) {
     for t in (0..n_tokens).step_by(2) {
-        let rows = rows.clone();
-        if n_tokens - t == 1 {
-            tiles::<K, R, 1>(kernel, matrix, rows, apart, &tokens.from(t));
-        } else {
-            tiles::<K, R, 2>(kernel, matrix, rows, apart, &tokens.from(t));
+        let (rows, token) = (rows.clone(), tokens.from(t));
+        match n_tokens - t {
+            1 => tiles::<K, R, 1>(kernel, matrix, rows, apart, &token),
+            3 if R == ROWS => {
+                for other in [0, 2 * apart] {
+                    let rows = rows.start + other..rows.end + other;
+                    tiles::<K, { ROWS / 2 }, 3>(kernel, matrix, rows, apart, &token);
+                }
+                break;
+            }
+            _ => tiles::<K, R, 2>(kernel, matrix, rows, apart, &token),
         }
     }
 }
