@@ -69,10 +69,20 @@ export {
   type PerTensor,
   type TensorSchema,
 } from "./src/model/schema.ts";
+export type { ChatMessage } from "./src/tokenizer/chat_message.ts";
 export {
-  type ChatMessage,
   ChatTemplate,
   type ChatTemplateTokens,
   type RenderOptions,
 } from "./src/tokenizer/chat_template.ts";
+export type { AnswerFormat, ChatEvent } from "./src/tokenizer/answer.ts";
+export { AnswerParser } from "./src/tokenizer/answer_parser.ts";
+export type { JsonObject } from "./src/formats/json.ts";
+export type { ReasoningFormat } from "./src/tokenizer/reasoning.ts";
+export type {
+  NamedCall,
+  ObjectCall,
+  TaggedCall,
+  ToolCallFormat,
+} from "./src/tokenizer/tool_format.ts";
 export { tokenizerFromGguf, tokenizerIfAny } from "./src/tokenizer/gguf.ts";

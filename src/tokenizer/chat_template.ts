@@ -1,14 +1,14 @@
+import { isObject, type JsonObject } from "../formats/json.ts";
+import type { AnswerFormat } from "./answer.ts";
+import type { ChatMessage } from "./chat_message.ts";
 import { JinjaTemplate } from "./jinja/template.ts";
-
-/** One turn of a chat. Templates may read more than role and content. */
-export interface ChatMessage {
-  /** Who speaks: `system`, `user` or `assistant`. */
-  readonly role: string;
-  /** What is said. */
-  readonly content: string;
-  /** What else the model's template reads, such as `tool_calls`. */
-  readonly [key: string]: unknown;
-}
+import {
+  beginsReasoning,
+  hasChannels,
+  reasoningFormatOf,
+} from "./reasoning.ts";
+import { type ToolSupport, toolSupportOf } from "./tool_format.ts";
+import { toolChat } from "./tool_messages.ts";
 
 /** The texts of BOS and EOS, which templates put between turns. */
 export interface ChatTemplateTokens {
@@ -38,6 +38,7 @@ export class ChatTemplate {
   readonly source: string;
   readonly #tokens: ChatTemplateTokens;
   #template: JinjaTemplate | undefined;
+  #toolSupport: ToolSupport | undefined;
 
   /**
    * Takes a file's `tokenizer.chat_template`; without one, chats are written
@@ -50,9 +51,33 @@ export class ChatTemplate {
   }
 
   /**
+   * How the answer to a prompt, which {@linkcode render} has written, is to be
+   * read, and which of these tools it may call.
+   */
+  answerFormat(prompt: string, tools: readonly JsonObject[]): AnswerFormat {
+    const reasoning = reasoningFormatOf(this.source);
+    return {
+      reasoning: reasoning &&
+        { ...reasoning, isOpen: beginsReasoning(prompt, reasoning) },
+      calls: tools.length > 0 ? this.#tools.format : undefined,
+      tools: new Map(tools.map(schemaOf).filter(([name]) => name !== "")),
+      hasChannels: hasChannels(this.source),
+    };
+  }
+
+  get #tools(): ToolSupport {
+    return this.#toolSupport ??= toolSupportOf(
+      (messages, tools) => this.#write(messages, { tools }, false),
+      this.source,
+    );
+  }
+
+  /**
    * Writes the messages as one text. Special tokens are spelled out in it, so
    * it is to be encoded with `parseSpecial`, and without `addSpecial` where it
-   * begins with BOS.
+   * begins with BOS. Tools, their calls and results are given as OpenAI's
+   * clients do; what the template does not write of them is put into the
+   * messages.
    *
    * @throws {FormatError} The template is not Jinja.
    * @throws {UsageError} The template refuses the messages.
@@ -60,18 +85,58 @@ export class ChatTemplate {
    * @throws {LimitError} The template is too long, runs for too long, or writes too much.
    */
   render(
-    messages: readonly ChatMessage[],
+    given: readonly ChatMessage[],
     options: RenderOptions = {},
+  ): string {
+    const { variables = {}, addGenerationPrompt = true } = options;
+    const tools = Array.isArray(variables.tools)
+      ? variables.tools.filter(isObject)
+      : [];
+    const messages = given.map((message) => this.#named(message));
+    const hasTools = tools.length > 0 ||
+      messages.some(({ role, tool_calls }) => role === "tool" || tool_calls);
+    const chat = hasTools
+      ? toolChat({ messages, tools }, this.#tools)
+      : { messages };
+    return this.#write(
+      chat.messages,
+      { ...variables, ...tools.length > 0 && chat },
+      addGenerationPrompt,
+    );
+  }
+
+  /** A message under the names that the template knows. */
+  #named(message: ChatMessage): ChatMessage {
+    const { source } = this;
+    const { role, reasoning_content: thinking } = message;
+    return {
+      ...message,
+      ...role === "developer" && !source.includes(role) && { role: "system" },
+      ...typeof thinking === "string" && source.includes(".thinking") &&
+        { thinking },
+    };
+  }
+
+  #write(
+    messages: readonly ChatMessage[],
+    variables: JsonObject,
+    addGenerationPrompt: boolean,
   ): string {
     this.#template ??= new JinjaTemplate(this.source);
     return this.#template.render({
       tools: null,
       documents: null,
-      ...options.variables,
+      ...variables,
       messages,
       bos_token: this.#tokens.bos ?? "",
       eos_token: this.#tokens.eos ?? "",
-      add_generation_prompt: options.addGenerationPrompt ?? true,
+      add_generation_prompt: addGenerationPrompt,
     });
   }
+}
+
+/** A tool's name, and the schema of its arguments, as OpenAI's clients give them, or without what is around. */
+function schemaOf(tool: JsonObject): [name: string, schema: JsonObject] {
+  const { name, parameters } = isObject(tool.function) ? tool.function : tool;
+  return [String(name ?? ""), isObject(parameters) ? parameters : {}];
 }

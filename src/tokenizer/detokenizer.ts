@@ -7,6 +7,8 @@ export interface DetokenizerOptions extends DecodeOptions {
    * Default false: the text continues another, and keeps its leading space.
    */
   readonly stripLeadingSpace?: boolean;
+  /** Special tokens that are not left out. */
+  readonly shown?: Iterable<number>;
 }
 
 /**
@@ -17,6 +19,7 @@ export class Detokenizer {
   readonly #skipSpecial: boolean;
   // A byte order mark inside a text is a character like any other.
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #shown: ReadonlySet<number>;
   #stripsSpace: boolean;
 
   /** Starts a text. */
@@ -25,6 +28,7 @@ export class Detokenizer {
     options: DetokenizerOptions = {},
   ) {
     this.#skipSpecial = options.skipSpecial ?? true;
+    this.#shown = new Set(options.shown);
     this.#stripsSpace = (options.stripLeadingSpace ?? false) &&
       tokenizer.addSpacePrefix;
   }
@@ -37,7 +41,7 @@ export class Detokenizer {
   push(id: number): string {
     let bytes = this.tokenizer.pieceBytes(id);
     if (this.tokenizer.isSpecial(id)) {
-      if (this.#skipSpecial) return "";
+      if (this.#skipSpecial && !this.#shown.has(id)) return "";
     } else if (this.#stripsSpace) {
       this.#stripsSpace = false;
       if (bytes[0] === 0x20) bytes = bytes.subarray(1);

@@ -1,7 +1,7 @@
 import { TokenType, type Vocabulary } from "./vocabulary.ts";
 
 /** Texts of tokens that end an answer, whatever a file's metadata says: chat models are often converted with an EOS that their chats never use. The list is llama.cpp's. */
-const endings: readonly string[] = [
+export const endings: readonly string[] = [
   "<|eot_id|>",
   "<|im_end|>",
   "<|end|>",

@@ -3,10 +3,8 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import fc from "fast-check";
 import { CulmError } from "../../src/errors.ts";
-import {
-  type ChatMessage,
-  ChatTemplate,
-} from "../../src/tokenizer/chat_template.ts";
+import type { ChatMessage } from "../../src/tokenizer/chat_message.ts";
+import { ChatTemplate } from "../../src/tokenizer/chat_template.ts";
 import { JinjaTemplate } from "../../src/tokenizer/jinja/template.ts";
 import { formatTime } from "../../src/tokenizer/jinja/time.ts";
 import { Callable } from "../../src/tokenizer/jinja/values.ts";
