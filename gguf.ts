@@ -77,6 +77,7 @@ export {
 } from "./src/tokenizer/chat_template.ts";
 export type { AnswerFormat, ChatEvent } from "./src/tokenizer/answer.ts";
 export { AnswerParser } from "./src/tokenizer/answer_parser.ts";
+export type { ChatPrompt } from "./src/generate/language_model.ts";
 export type { JsonObject } from "./src/formats/json.ts";
 export type { ReasoningFormat } from "./src/tokenizer/reasoning.ts";
 export type {

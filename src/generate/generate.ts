@@ -66,6 +66,13 @@ export const textOptions = {
     description:
       "reads special tokens that the prompt spells out as one id each",
   },
+  /** Special tokens that are part of the text, as those around a tool's call are; others are left out. */
+  shownTokens: {
+    schema: v.array(v.number("a token's id"), "a list of ids") as SchemaOf<
+      readonly number[]
+    >,
+    description: "special tokens that are part of the text; others are not",
+  },
   /** Stops at the next step. */
   signal: {
     schema: abortSignal,
@@ -190,7 +197,9 @@ export async function* generate(
   const top = sampler.top && Math.max(sampler.top, logprobs ?? 0);
   const ask = { top: Math.min(top, tokenizer.vocabSize), needsSum, signal };
   const stops = new StopStrings(stop ?? []);
-  const detokenizer = new Detokenizer(tokenizer);
+  const detokenizer = new Detokenizer(tokenizer, {
+    shown: options.shownTokens,
+  });
   const limit = Math.min(
     maxTokens < 0 ? Infinity : maxTokens,
     engine.contextSize - prompt.length,

@@ -35,8 +35,11 @@ import { isWebAddress, openSource } from "../bytes/open.ts";
 import { abortable, writeStream } from "../bytes/stream.ts";
 import { toBuffer } from "../formats/gguf/write.ts";
 import { writeFile } from "../bytes/write_file.ts";
+import type { AnswerFormat, ChatEvent } from "../tokenizer/answer.ts";
+import { AnswerParser } from "../tokenizer/answer_parser.ts";
+import { tagTokens } from "../tokenizer/answer_tokens.ts";
+import type { ChatMessage } from "../tokenizer/chat_message.ts";
 import {
-  type ChatMessage,
   ChatTemplate,
   type RenderOptions,
 } from "../tokenizer/chat_template.ts";
@@ -74,6 +77,16 @@ export const chatOptions = {
 
 /** Options of {@linkcode LanguageModel.chat}. */
 export type ChatOptions = GenerateOptions & OptionsOf<typeof chatOptions>;
+
+/** A chat that is to be answered. */
+export interface ChatPrompt {
+  /** What the model is to evaluate */
+  readonly ids: readonly number[];
+  /** How its answer is read */
+  readonly answer: AnswerFormat;
+  /** Special tokens that the answer's tags are made of: to be given as `shownTokens` */
+  readonly shownTokens: readonly number[];
+}
 
 /** What {@linkcode LanguageModel.save} takes. */
 const saveOptions = {
@@ -368,10 +381,42 @@ export class LanguageModel implements AsyncDisposable {
     messages: readonly ChatTurn[],
     options: ChatOptions = {},
   ): AsyncGenerator<Piece, void, void> {
-    checkOptions("chat", allChatOptions, options);
-    const { template, tools, variables, ...rest } = options;
-    const written = { template, tools, variables };
+    const [written, rest] = splitChatOptions("chat", options);
     yield* this.generate(this.tokenizeChat(messages, written), rest);
+  }
+
+  /**
+   * Answers the last message of a chat, in parts: what the model thinks, what
+   * it says, and the tools that it calls, read from the form that it was
+   * trained on.
+   *
+   * @throws as {@linkcode LanguageModel.chat} does
+   *
+   * @example
+   * ```ts
+   * import { load } from "@culm/culm";
+   * import { tinyBamboo } from "@culm/culm/tiny";
+   *
+   * await using model = await load(tinyBamboo());
+   * const messages = [{ role: "user", content: "Is it raining?" }];
+   * const tools = [{ type: "function", function: { name: "weather" } }];
+   * for await (const event of model.answer(messages, { tools, maxTokens: 8 })) {
+   *   if (event.type === "toolCall") console.log(event.name);
+   *   else if (event.type === "text") console.log(event.text);
+   * }
+   * ```
+   */
+  async *answer(
+    messages: readonly ChatTurn[],
+    options: ChatOptions = {},
+  ): AsyncGenerator<ChatEvent, void, void> {
+    const [written, rest] = splitChatOptions("answer", options);
+    const { ids, answer, shownTokens } = this.chatPrompt(messages, written);
+    const parser = new AnswerParser(answer);
+    for await (
+      const { text } of this.generate(ids, { shownTokens, ...rest })
+    ) yield* parser.push(text);
+    yield* parser.finish();
   }
 
   /**
@@ -384,6 +429,30 @@ export class LanguageModel implements AsyncDisposable {
     messages: readonly ChatTurn[],
     options: OptionsOf<typeof chatOptions> = {},
   ): number[] {
+    const { text } = this.#writeChat(messages, options);
+    return this.#encodeChat(text);
+  }
+
+  /**
+   * The same ids, and how the answer is to be read: for those who generate it
+   * themselves.
+   *
+   * @throws as {@linkcode LanguageModel.tokenizeChat} does
+   */
+  chatPrompt(
+    messages: readonly ChatTurn[],
+    options: OptionsOf<typeof chatOptions> = {},
+  ): ChatPrompt {
+    const { text, template } = this.#writeChat(messages, options);
+    const answer = template.answerFormat(text, options.tools ?? []);
+    const shownTokens = tagTokens(answer, this.tokenizer);
+    return { ids: this.#encodeChat(text), answer, shownTokens };
+  }
+
+  #writeChat(
+    messages: readonly ChatTurn[],
+    options: OptionsOf<typeof chatOptions>,
+  ): { text: string; template: ChatTemplate } {
     const turns = messagesOf(messages);
     const { template: given, tools, variables } = checkOptions(
       "chat",
@@ -394,7 +463,10 @@ export class LanguageModel implements AsyncDisposable {
       ? this.chatTemplate
       : this.#templateOf(given);
     const all = { variables: { ...variables, ...tools && { tools } } };
-    const text = renderWithSystem(template, turns, all);
+    return { text: renderWithSystem(template, turns, all), template };
+  }
+
+  #encodeChat(text: string): number[] {
     const { tokenizer } = this;
     const begins = tokenizer.bos !== undefined &&
       text.startsWith(tokenizer.pieceText(tokenizer.bos));
@@ -456,6 +528,16 @@ export class LanguageModel implements AsyncDisposable {
       eos: spelled(tokenizer.eos),
     });
   }
+}
+
+/** What is written, and what generates. */
+function splitChatOptions(
+  call: string,
+  options: ChatOptions,
+): [written: OptionsOf<typeof chatOptions>, rest: GenerateOptions] {
+  checkOptions(call, allChatOptions, options);
+  const { template, tools, variables, ...rest } = options;
+  return [{ template, tools, variables }, rest];
 }
 
 /**
