@@ -18,6 +18,11 @@ export interface ServerContext {
 export interface ServerBindings {
   /** Who asks, as far as that is known: an address, for one. Clients take turns. */
   readonly client?: string;
+  /**
+   * Aborted when nobody waits for the answer, in place of the request's own
+   * signal: a server that notices by what it cannot send has no use for either.
+   */
+  readonly signal?: AbortSignal;
 }
 
 /** What Hono is told of the types of this server's routes. */
@@ -35,6 +40,11 @@ export type ServerCall = Context<ServerEnv>;
 export function clientOf({ req, env }: ServerCall): string {
   return req.header("authorization") ?? req.header("x-api-key") ??
     env?.client ?? "";
+}
+
+/** Aborted when nobody waits for the answer to a request any more. */
+export function signalOf({ req, env }: ServerCall): AbortSignal {
+  return env?.signal ?? req.raw.signal;
 }
 
 /** What a client is told of an error; what no request is to blame for is reported. */

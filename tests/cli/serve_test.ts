@@ -111,6 +111,38 @@ Deno.test("a server that nobody talks to is stopped by Ctrl-C, and its lines of 
   assert.equal(code, 0, err);
 });
 
+Deno.test("who goes away without a word makes room for others", async () => {
+  await using served = await serve(
+    ["--port", "0", "-t", "0", "-np", "1", "--sse-ping-interval", "0.05"],
+    ["--allow-net=127.0.0.1"],
+  );
+  const { hostname, port } = new URL(served.url);
+  const body = JSON.stringify({
+    prompt: "Tom had a ball. ".repeat(50),
+    user: "x".repeat(20_000),
+    n: 100,
+    ignore_eos: true,
+  });
+  const connection = await Deno.connect({ hostname, port: Number(port) });
+  const writer = connection.writable.getWriter();
+  await writer.write(
+    new TextEncoder().encode(
+      `POST /v1/completions HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    ),
+  );
+  const reader = connection.readable.getReader();
+  const head = new TextDecoder().decode((await reader.read()).value);
+  assert.match(head, /^HTTP\/1\.1 200/);
+  connection.close();
+  // All hundred would take a minute.
+  const other = await fetch(`${served.url}/v1/completions`, {
+    method: "POST",
+    body: JSON.stringify({ prompt: "Lily", max_tokens: 2 }),
+    signal: AbortSignal.timeout(20_000),
+  });
+  assert.equal((await other.json()).usage.completion_tokens, 2);
+});
+
 Deno.test("a port that is taken, or may not be listened on, is one clear line", async () => {
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = taken.addr as Deno.NetAddr;

@@ -92,6 +92,16 @@ Deno.test("a client that goes away stops its work, in the prompt too", async (t)
     });
     assert.ok(tokens <= 2 * engine.batchSize, `${tokens} tokens`);
   });
+  await t.step("an answer as a whole that is late", async () => {
+    await using patient = await tinyServer({ pingInterval: 0.001 });
+    const { engine } = patient.model;
+    const body = { ...endless, prompt, n: 2 };
+    const response = await patient.post("/v1/completions", body);
+    await response.body!.cancel();
+    await patient.server.stop();
+    const { tokens } = engine.stats();
+    assert.ok(tokens <= 3 * engine.batchSize, `${tokens} tokens`);
+  });
   await t.step("in the midst of an answer", async () => {
     const tokens = await tokensOf(async () => {
       const body = { ...endless, n: 2, stream: true };
@@ -118,6 +128,24 @@ Deno.test("an answer that takes too long is given up, with an error in its strea
   });
   const events = await eventsOf(stream);
   assert.equal(JSON.parse(events.at(-1)!).error.code, 504);
+});
+
+Deno.test("an answer that is late begins with blanks, and is broken off where it fails", async () => {
+  const patience = { pingInterval: 0.001, timeLimit: 0.5 };
+  await using tiny = await tinyServer(patience);
+  const body = { prompt: long, max_tokens: 2 };
+  const text = await (await tiny.post("/v1/completions", body)).text();
+  assert.match(text, /^ +\{"id":/);
+  assert.equal(JSON.parse(text).usage.completion_tokens, 2);
+  const failing = await tiny.post("/v1/completions", { ...endless, n: 4 });
+  assert.equal(failing.status, 200);
+  let said = "";
+  await assert.rejects(async () => {
+    for await (
+      const part of failing.body!.pipeThrough(new TextDecoderStream())
+    ) said += part;
+  }, /more than 0\.5 seconds/);
+  assert.equal(JSON.parse(said).error.type, "timeout_error");
 });
 
 Deno.test("a server has limits of its own", async (t) => {

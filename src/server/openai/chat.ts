@@ -26,6 +26,7 @@ import {
   stopsOf,
   textFields,
   usageOf,
+  wholeJson,
 } from "./form.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import { messagesField, turnsOf } from "./messages.ts";
@@ -73,7 +74,9 @@ export function chatRoutes(app: ServerApp, context: ServerContext): void {
         askerOf(call, body.model),
         (model) => requestOf(body, model, context),
       );
-      if (!body.stream) return call.json(await completion(answer));
+      if (!body.stream) {
+        return await wholeJson(context, answer, completion(answer));
+      }
       const hasUsage = body.stream_options?.include_usage ?? false;
       return chunkStream(context, answer, chunks(answer, hasUsage));
     },

@@ -25,6 +25,7 @@ import {
   stopsOf,
   textFields,
   usageOf,
+  wholeJson,
 } from "./form.ts";
 import { type CompletionLogprobs, CompletionScorer } from "./logprobs.ts";
 
@@ -61,7 +62,7 @@ export function completionRoutes(app: ServerApp, context: ServerContext): void {
       (model) => requestOf(body, model, context),
     );
     const form = new CompletionForm(answer, body);
-    if (!body.stream) return call.json(await form.whole());
+    if (!body.stream) return await wholeJson(context, answer, form.whole());
     const hasUsage = body.stream_options?.include_usage ?? false;
     return chunkStream(context, answer, form.chunks(hasUsage));
   });

@@ -6,6 +6,7 @@ import type { Answer } from "../answer.ts";
 import type { Asker } from "../turn.ts";
 import { errorHeaders, RequestError } from "../errors.ts";
 import { eventStream, type StreamEvent } from "../event_stream.ts";
+import { lateJson } from "../late_json.ts";
 import { schemaOf } from "../../options.ts";
 import { samplingFields } from "../sampling_fields.ts";
 import {
@@ -13,6 +14,7 @@ import {
   failureOf,
   type ServerCall,
   type ServerContext,
+  signalOf,
 } from "../server_context.ts";
 
 /** An id such as `chatcmpl-3f2a…`. */
@@ -78,12 +80,25 @@ export function stopsOf(
 
 /** Who asks. */
 export function askerOf(call: ServerCall, model?: string): Asker {
-  return { model, client: clientOf(call), signal: call.req.raw.signal };
+  return { model, client: clientOf(call), signal: signalOf(call) };
 }
 
 /** What cannot be done is refused by the name of the field that asks for it. */
 export function refuse(param: string, why: string): never {
   throw new RequestError(501, `Cannot use ${param}: ${why}`, { param });
+}
+
+/** An answer as a whole, which `work` makes of it. */
+export function wholeJson(
+  context: ServerContext,
+  answer: Answer,
+  work: Promise<unknown>,
+): Promise<Response> {
+  return lateJson(work, {
+    pingInterval: context.options.pingInterval,
+    onGone: answer.stop,
+    bodyOf: (error) => errorBody(failureOf(error, context)),
+  });
 }
 
 /** An answer as a stream of chunks, with `[DONE]` behind it, or an error where it fails. */
