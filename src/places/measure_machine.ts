@@ -3,6 +3,7 @@
  * measured before any of it is loaded.
  */
 import { bytesOfTensors } from "../formats/ggml/types.ts";
+import { isSparse } from "../model/activation.ts";
 import type { Model } from "../model/model.ts";
 import {
   type Cpu,
@@ -18,7 +19,7 @@ import { pagePositions, pagesFor } from "./batch.ts";
 import { kvPositionBytes } from "./cache_type.ts";
 import type { MeasuredGpu } from "./gpu_stats.ts";
 import { probeModel, zeros } from "./probe_model.ts";
-import { bytesRead, sumCounts } from "./stats.ts";
+import { bytesRead, statsSince, sumCounts } from "./stats.ts";
 import { type StartOptions, startTeam } from "./start.ts";
 import type { Team, TeamOptions } from "./team.ts";
 import type { Lane } from "./trace.ts";
@@ -65,8 +66,20 @@ export async function measureMachine(
  */
 const cpuBytes = 2 ** 29, cpuThreadBytes = 2 ** 26;
 
-/** ms that are spent on steps, and steps that are run, at least: code is compiled in the first half. */
-const stepsMs = 150, leastSteps = 8;
+/** Bytes of the embedding and the output head that the CPU is measured on, at most. */
+const vocabBytes = 2 ** 28;
+
+/** ms of steps of which the typical one is taken, and steps, at least. */
+const windowMs = 60, leastSteps = 8;
+/**
+ * Code is compiled meanwhile, on the same cores: steps are measured until they
+ * come no faster any more for so many windows, or so many ms were spent.
+ */
+const settledWindows = 2, mostMs = 800;
+/** Steps that are so much faster are no noise. */
+const faster = 0.97;
+/** Steps that are traced. */
+const tracedSteps = 5;
 
 /** Positions that a measured token reads. */
 const positions = 256;
@@ -83,7 +96,18 @@ async function measureCpu(
     model.layers.length,
     Math.ceil(Math.max(cpuBytes, cpuThreadBytes * threads) / bytes),
   );
-  const probe = probeModel(model, model.feedForwardSize, layers, predicts);
+  const { token_embd, output, vocabSize } = model;
+  const rowBytes = bytesOfTensors(
+    [...new Set([token_embd, output])],
+  ) / vocabSize;
+  const probe = probeModel(model, {
+    neurons: model.feedForwardSize,
+    layers,
+    vocabSize: ratesOnly
+      ? undefined
+      : Math.min(vocabSize, Math.ceil(vocabBytes / rowBytes)),
+    predicts,
+  });
   const contextSize = Math.min(positions, model.contextSize);
   await using team = await startTeam(
     zeros,
@@ -101,66 +125,113 @@ async function measureCpu(
 
 /**
  * Whole steps of one token behind as many as the context has: how fast they read
- * keys and values, and what they take beside reading. In a model of zeros no
- * neuron fires.
+ * keys and values, and the head, and what they take beside reading. In a model of
+ * zeros no neuron fires.
  */
 async function measureSteps(
   team: Team,
   stream: number,
-): Promise<Pick<Cpu, "cache" | "layerMs">> {
+): Promise<Pick<Cpu, "cache" | "head" | "layerMs">> {
   const { batch, counts, options: { model, limits, cacheType } } = team;
   const pages = batch.pagesPerSequence, layers = model.layers.length;
   await team.reserve(pages);
   batch.length = 1;
   batch.wantLogits[0] = 1;
+  batch.top = 1;
   for (let page = 0; page < pages; page++) batch.pages[page] = page;
   // What was never written is read from one page of the system's.
   batch.copyCount = pages - 1;
   batch.copies.forEach((_, i) => batch.copies[i] = i % 2 && (i + 1) / 2);
-  const before = bytesRead(sumCounts(counts, 0));
+  const before = sumCounts(counts, 0);
   await team.run();
-  const weightMs = (bytesRead(sumCounts(counts, 0)) - before) / stream;
+  const { headBytes, ...rest } = statsSince(sumCounts(counts, 0), before);
+  // The file's bytes, by which costs are told, where all of them are read.
+  const layerBytes = isSparse(model.activation)
+    ? bytesRead({ headBytes: 0, ...rest })
+    : model.layers.reduce(
+      (sum, layer) => sum + bytesOfTensors(Object.values(layer)),
+      0,
+    );
   batch.copyCount = 0;
   batch.positions[0] = limits.contextSize - 1;
   const stepMs = await typicalStepMs(team);
-  const attentionMs = await measureAttention(team);
+  const { attentionMs, headMs } = await measureParts(team);
   const read = model.attention.reduce(
     (sum, { window = Infinity }) => sum + Math.min(window, limits.contextSize),
     0,
   );
   const kvBytes = read * model.kvHeadCount *
     kvPositionBytes(cacheType, model.headSize);
+  const besideMs = stepMs - layerBytes / stream - attentionMs - headMs;
   return {
     cache: attentionMs > 0 ? kvBytes / attentionMs : stream,
-    layerMs: Math.max(0, stepMs - weightMs - attentionMs) / layers,
+    head: headMs > 0 && headBytes > 0
+      ? model.output.byteLength / headMs
+      : stream,
+    layerMs: Math.max(0, besideMs) / layers,
   };
 }
 
+/** The median of steps once they come no faster any more. */
 async function typicalStepMs(team: Team): Promise<number> {
-  const steps: number[] = [];
   const start = performance.now();
-  while (steps.length < leastSteps || performance.now() - start < stepsMs) {
+  let windows: number[][] = [], best = Infinity;
+  while (
+    windows.length <= settledWindows && performance.now() - start < mostMs
+  ) {
+    const steps = await stepsFor(team, windowMs);
+    const typical = median(steps);
+    if (typical < faster * best) windows = [];
+    best = Math.min(best, typical);
+    windows.push(steps);
+  }
+  return median(windows.flat());
+}
+
+/** What steps take that are run for `ms`, in ms each. */
+async function stepsFor(team: Team, ms: number): Promise<number[]> {
+  const steps: number[] = [], begin = performance.now();
+  while (steps.length < leastSteps || performance.now() - begin < ms) {
     const start = performance.now();
     await team.run();
     steps.push(performance.now() - start);
   }
-  const warm = steps.slice(steps.length >> 1).sort((a, b) => a - b);
-  return warm[warm.length >> 1];
+  return steps;
 }
 
-/** ms of a step that go into scores and weighted sums: weights that were read since have driven keys and values out of caches. */
-async function measureAttention(team: Team): Promise<number> {
-  let lanes: readonly Lane[] = [];
-  await team.run((traced) => lanes = traced);
-  const kernels = lanes.flatMap(({ profile }) => profile?.work ?? [])
-    .filter(({ work }) => work === "attention");
-  return kernels.reduce((sum, { ms }) => sum + ms, 0) / lanes.length;
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
+}
+
+/**
+ * ms of a step that go into scores and weighted sums, and into the head: weights
+ * that were read since have driven keys and values out of caches, and these the
+ * head.
+ */
+async function measureParts(
+  team: Team,
+): Promise<{ attentionMs: number; headMs: number }> {
+  const attention: number[] = [], head: number[] = [];
+  for (let step = 0; step < tracedSteps; step++) {
+    let lanes: readonly Lane[] = [];
+    await team.run((traced) => lanes = traced);
+    const kernels = lanes.flatMap(({ profile }) => profile?.work ?? [])
+      .filter(({ work }) => work === "attention");
+    attention.push(kernels.reduce((sum, { ms }) => sum + ms, 0) / lanes.length);
+    const heads = lanes.flatMap(({ events }) => events)
+      .filter(({ activity }) => activity === "head");
+    head.push(
+      heads.reduce((sum, { start, end }) => sum + end - start, 0) /
+        lanes.length,
+    );
+  }
+  return { attentionMs: median(attention), headMs: median(head) };
 }
 
 /** On one layer, in a worker, where its results may be read sooner. */
 async function measureGpu(model: Model, threads: number): Promise<GpuRates> {
   const neurons = Math.min(gpuNeurons, model.feedForwardSize);
-  const probe = probeModel(model, neurons, 1);
+  const probe = probeModel(model, { neurons, layers: 1 });
   const [gpu] = splitEvenly(probe, 1).places;
   const { readBackMs: readBack, speed } = await measureGpuPlace(
     { ...optionsFor(probe, pagePositions), plan: { places: [], gpu } },
@@ -185,6 +256,7 @@ function optionsFor(
     limits: { tokens: pagesFor(contextSize), contextSize },
     cacheType: "f16",
     measureRecall: false,
+    screenHead: "off",
     forPlan: true,
   };
 }

@@ -7,14 +7,20 @@ import { tensorBytes } from "../formats/ggml/types.ts";
 import type { Model } from "../model/model.ts";
 import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
 
-const probeVocabulary = 32;
+/** What of a model is measured. */
+export interface ProbeShape {
+  readonly neurons: number;
+  readonly layers: number;
+  /** Tokens that it knows: few, where the head is not measured */
+  readonly vocabSize?: number;
+  /** Whether predictors are asked */
+  readonly predicts?: boolean;
+}
 
 /** A model of that many neurons and layers to measure on, and with its predictors where these are asked. */
 export function probeModel(
   model: Model,
-  neurons: number,
-  layers: number,
-  predicts = false,
+  { neurons, layers, vocabSize = 32, predicts = false }: ProbeShape,
 ): Model {
   const [{ fc1, fc2, ...rest }] = model.layers;
   const layer = predicts ? { fc1, fc2, ...rest } : rest;
@@ -24,12 +30,12 @@ export function probeModel(
   };
   const changed = new Map<Dimension | undefined, number>([
     ["ffn", neurons],
-    ["vocab", probeVocabulary],
+    ["vocab", vocabSize],
   ]);
   return {
     ...model,
     feedForwardSize: neurons,
-    vocabSize: probeVocabulary,
+    vocabSize,
     attention: tensors.layers.map(() => model.attention[0]),
     ...mapTensors(tensors, (tensor, name) => {
       const shape = tensor.shape.map((length, i) =>

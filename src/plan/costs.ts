@@ -170,7 +170,7 @@ export function costsOf(model: Model, options: CostOptions): Costs {
     })),
     embed: { cpu: 0, gpu: started(dispatches.embed) },
     head: onGpu(
-      readMs(model.output.byteLength),
+      readMs(model.output.byteLength, cpu.head),
       dispatches.head,
       readBack(model.vocabSize),
     ),

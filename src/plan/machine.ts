@@ -17,6 +17,8 @@ export interface Cpu extends CpuRates {
   readonly sum?: number;
   /** Keys and values; as `stream` where left out */
   readonly cache?: number;
+  /** The output head; as `stream` where left out */
+  readonly head?: number;
   /**
    * What a layer takes beside what is read of it, in ms: norms, activations, the
    * start of kernels, handing over and waiting; 0 where left out

@@ -49,9 +49,18 @@ for (const threads of [0, 2]) {
     const { model } = await randomModel({ feedForwardSize: 256, type: "Q4_0" });
     const { cpu, gpu } = await measureMachine(model, threads, false);
     assert.equal(gpu, undefined);
-    for (const rate of [cpu.stream, cpu.pick, cpu.sum!, cpu.cache!]) {
+    for (
+      const rate of [cpu.stream, cpu.pick, cpu.sum!, cpu.cache!, cpu.head!]
+    ) {
       assert(rate > 0 && Number.isFinite(rate));
     }
+    const { cpu: bare } = await measureMachine(model, threads, false, {
+      ratesOnly: true,
+    });
+    assert.deepEqual(
+      [bare.sum === undefined, bare.head, bare.layerMs],
+      [false, undefined, undefined],
+    );
     assert(cpu.layerMs! >= 0 && cpu.layerMs! < 100);
     // What a plan asks for is not measured where a model is loaded for use.
     const { bytes } = await randomModel({ feedForwardSize: 256, type: "Q4_0" });

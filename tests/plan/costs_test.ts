@@ -79,10 +79,11 @@ Deno.test("Bamboo-7B in Q4_0 costs the bytes that arithmetic says", async () => 
 
 Deno.test("what is not read in a stream costs what it was measured to", async () => {
   const model = await bamboo("powerinfer");
-  const cpu = { ...even.cpu, sum: 5e5, cache: 2.5e5, layerMs: 0.5 };
+  const cpu = { ...even.cpu, sum: 5e5, cache: 2.5e5, head: 5e5, layerMs: 0.5 };
   const { attention, ffn, head, total } = megabytes(model, { mode: "exact" }, {
     cpu,
   });
+  near(head, 2 * 73.7, "head, of a slower type");
   near(attention, 755 + 4 * 134 + 32 * 0.25, "attention, slow with the past");
   near(ffn, 3171 / 3 * (1 + 0.39 + 2 * 0.148), "FFN, down added up slowly");
   near(total, attention + ffn + 32 * 0.25 + head, "all");

@@ -462,6 +462,7 @@ function makeBank(
     limits: { tokens, contextSize },
     sparsity,
     screenHead = "auto",
+    forPlan = false,
   }: CpuPlaceOptions,
   shards: PlaceShards,
   share: BankShare,
@@ -482,7 +483,8 @@ function makeBank(
   const rateSubject = {
     memory,
     layers,
-    output,
+    // A plan knows of the head by whole steps.
+    output: forPlan ? undefined : output,
     tokens,
     isDense: isDense({ model, sparsity }),
   };
