@@ -34,9 +34,10 @@ async function constants(
   return header + (await Promise.all(lines)).join("");
 }
 
-/** A build of the kernels, by gzip and in base64: less than the bytes themselves. */
-async function kernels(build: string): Promise<string> {
-  const wasm = await Deno.readFile(new URL(`wasm/pkg/${build}.wasm`, root));
+/** WebAssembly of a crate, by gzip and in base64: less than the bytes themselves. */
+async function webAssembly(crate: string, build: string): Promise<string> {
+  const file = new URL(`${crate}/pkg/${build}.wasm`, root);
+  const wasm = await Deno.readFile(file);
   const packed = gzipSync(wasm, { level: 9, mtime: 0 });
   return textModule({
     text: packed.toBase64(),
@@ -78,8 +79,12 @@ for (
       "src/formats/ggml/grids.ts",
       () => constants("wasm/grids/", ".txt", "grids in wasm/grids"),
     ],
-    ["wasm/relaxed.js", () => kernels("relaxed")],
-    ["wasm/simd128.js", () => kernels("simd128")],
+    ["wasm/relaxed.js", () => webAssembly("wasm", "relaxed")],
+    ["wasm/simd128.js", () => webAssembly("wasm", "simd128")],
+    [
+      "wasm-constrain/constrain.js",
+      () => webAssembly("wasm-constrain", "constrain"),
+    ],
     ["src/worker/worker.bundle.js", workers],
   ] as const
 ) {

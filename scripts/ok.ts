@@ -27,6 +27,7 @@ interface Step {
 
 const task = (...args: string[]) => ["deno", "task", "--quiet", ...args];
 const rust = { needs: ["cargo", "rustup"], cwd: "wasm" };
+const constrain = { ...rust, cwd: "wasm-constrain" };
 
 const steps: Step[] = [
   { name: "format", command: ["deno", "fmt", "--check"] },
@@ -38,7 +39,7 @@ const steps: Step[] = [
   { name: "embedded model", command: task("embed", "--check") },
   { name: "bundle", command: task("bundle", "--check") },
   {
-    name: "kernels match their source",
+    name: "WebAssembly matches its source",
     command: task("wasm", "--check"),
     needs: ["cargo", "rustup", "wasm-pack", "wasm-bindgen"],
   },
@@ -51,6 +52,16 @@ const steps: Step[] = [
     name: "Rust lint",
     command: ["cargo", "clippy", "--all-targets", "--", "-D", "warnings"],
     ...rust,
+  },
+  {
+    name: "Rust format of constraints",
+    command: ["cargo", "fmt", "--check"],
+    ...constrain,
+  },
+  {
+    name: "Rust lint of constraints",
+    command: ["cargo", "clippy", "--all-targets", "--", "-D", "warnings"],
+    ...constrain,
   },
   {
     name: "Rust tests",
