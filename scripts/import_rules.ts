@@ -18,6 +18,7 @@ export const ranks: readonly (readonly string[])[] = [
   ["src/formats", "src/hub"],
   ["src/model"],
   ["src/kernels", "src/plan", "src/sampling", "src/tokenizer"],
+  ["src/constrain"],
   ["src/convert"],
   ["src/places"],
   ["src/engine"],

@@ -3,7 +3,7 @@
  * modules of text, because there is no other way to bytes that every module
  * loader, every bundler and a sandbox without permissions knows.
  */
-import { fromBase64 } from "../bytes/base64.ts";
+import { unpackText } from "../bytes/packed_text.ts";
 
 /** A compiled build of the kernels. */
 export interface KernelModule {
@@ -38,9 +38,7 @@ export type KernelBuild = keyof typeof builds;
 /** The WebAssembly of a build. */
 export async function kernelBytes(build: KernelBuild): Promise<ArrayBuffer> {
   const { default: text } = await builds[build]();
-  const bytes = new Blob([fromBase64(text)]).stream()
-    .pipeThrough(new DecompressionStream("gzip"));
-  return await new Response(bytes).arrayBuffer();
+  return await unpackText(text);
 }
 
 const compiled = new Map<KernelBuild, Promise<WebAssembly.Module>>();
