@@ -1,3 +1,4 @@
+import { UsageError } from "../errors.ts";
 import { Order } from "./order.ts";
 import type { Logits } from "./logits.ts";
 
@@ -27,9 +28,14 @@ export class Candidates {
     this.#keys = new Float32Array(vocabSize);
   }
 
-  /** Starts a step with the whole vocabulary, or the largest logits alone: in the order of ids, unless `byId` is false. */
-  reset(logits: Logits, byId = true): void {
-    if (logits instanceof Float32Array) {
+  /**
+   * Starts a step with the whole vocabulary, with what `mask` leaves of it, or
+   * with the largest logits alone: in the order of ids, unless `byId` is false.
+   * @throws {UsageError} when a mask leaves nothing, or the largest logits come with one.
+   */
+  reset(logits: Logits, byId = true, mask?: Uint32Array): void {
+    if (mask) this.#resetMasked(logits, mask);
+    else if (logits instanceof Float32Array) {
       this.logits.set(logits);
       this.count = logits.length;
       for (let i = 0; i < this.count; i++) this.ids[i] = i;
@@ -40,6 +46,26 @@ export class Candidates {
       if (byId) this.ids.subarray(0, this.count).sort();
       ids.forEach((id, i) => this.logits[id] = logits.logits[i]);
     }
+  }
+
+  #resetMasked(all: Logits, mask: Uint32Array): void {
+    if (!(all instanceof Float32Array)) {
+      throw new UsageError("Cannot mask the largest logits: all are needed");
+    }
+    const { ids, logits } = this;
+    let count = 0;
+    for (let word = 0; word < mask.length; word++) {
+      for (let bits = mask[word]; bits !== 0; bits &= bits - 1) {
+        // Of the bits set, the lowest.
+        const id = 32 * word + 31 - Math.clz32(bits & -bits);
+        ids[count++] = id;
+        logits[id] = all[id];
+      }
+    }
+    if (count === 0) {
+      throw new UsageError("Cannot sample: the mask forbids every token");
+    }
+    this.count = count;
   }
 
   /** Keeps the ids for which `keep` says so; `index` is into `ids` and `probabilities`. */

@@ -32,24 +32,35 @@ export interface Sampler {
    * Picks the next token: the same from the `top` largest logits as from all.
    * @param logits [vocabSize], or the largest of them, left as they are
    * @param history all tokens of the sequence so far, the prompt's too
+   * @param mask [vocabSize / 32, rounded up], where `masked` was asked for: a bit for each token, the
+   *   lowest first; the others are as if the model had no such tokens
    * @throws {UsageError} when the logits are not the vocabulary's, or too few, or every token is forbidden;
    *   `PlaceError` when a logit is NaN or +Infinity, or all are -Infinity.
    */
-  sample(logits: Logits, history: readonly number[]): SampledToken;
+  sample(
+    logits: Logits,
+    history: readonly number[],
+    mask?: Uint32Array,
+  ): SampledToken;
   /** The seed in use, chosen at random where none was given. */
   readonly seed: number;
 }
 
 /**
  * Composes the filters that the options enable. Without `logprob` that of a
- * token is NaN, which saves one exponential per vocabulary entry.
+ * token is NaN, which saves one exponential per vocabulary entry. With `masked`
+ * each token comes with a mask, and is drawn from all logits: which of them the
+ * mask leaves is not known where the largest are picked.
  *
  * @throws {UsageError} when an option is out of its range.
  */
 export function makeSampler(
   options: SamplingOptions,
   vocabSize: number,
-  { logprob = true }: { readonly logprob?: boolean } = {},
+  { logprob = true, masked = false }: {
+    readonly logprob?: boolean;
+    readonly masked?: boolean;
+  } = {},
 ): Sampler {
   const checked = checkSamplingOptions(options, vocabSize);
   const seed = checked.seed === -1 ? randomSeed() : checked.seed;
@@ -61,16 +72,16 @@ export function makeSampler(
   });
   const pick = makePick(checked, chain, vocabSize, random);
   const needed = topNeeded(checked, chain);
-  const top = needed < vocabSize ? needed : 0;
+  const top = needed < vocabSize && !masked ? needed : 0;
   return {
     seed,
     top,
-    sample(logits, history) {
+    sample(logits, history, mask) {
       checkCount(logits, top, vocabSize);
       const likeliest = logits instanceof Float32Array
         ? argmax(logits)
         : logits.ids[0];
-      const id = pick(logits, history, likeliest);
+      const id = pick(logits, history, likeliest, mask);
       return { id, logprob: logprob ? logSoftmaxAt(logits, id) : NaN };
     },
   };
@@ -122,6 +133,7 @@ type Pick = (
   logits: Logits,
   history: readonly number[],
   likeliest: number,
+  mask?: Uint32Array,
 ) => number;
 
 function makePick(
@@ -136,19 +148,21 @@ function makePick(
       for (const [id, bias] of o.logitBias) logits[id] += bias;
     });
   }
-  if (o.temperature <= 0 && filters.length === 0) {
-    return (_logits, _history, likeliest) => likeliest;
-  }
-
   const candidates = new Candidates(vocabSize);
+  const isLikeliest = o.temperature <= 0 && filters.length === 0;
   // What keeps the largest first leaves them in their order, unless they were changed before.
   const byId = o.logitBias.length > 0 || chain[0]?.name !== "top_k";
-  return (logits, history) => {
-    candidates.reset(logits, byId);
+  return (logits, history, likeliest, mask) => {
+    if (isLikeliest && isAllowed(likeliest, mask)) return likeliest;
+    candidates.reset(logits, byId, mask);
     for (const filter of filters) filter(candidates, history);
     if (o.temperature <= 0) return checkAllowed(candidates, candidates.best());
     return draw(candidates, random);
   };
+}
+
+function isAllowed(id: number, mask: Uint32Array | undefined): boolean {
+  return !mask || (mask[id >>> 5] >>> (id & 31) & 1) !== 0;
 }
 
 interface NamedFilter {
@@ -207,7 +221,9 @@ function draw(candidates: Candidates, random: Random): number {
 
 function checkAllowed({ logits }: Candidates, id: number): number {
   if (logits[id] === -Infinity) {
-    throw new UsageError("Cannot sample: logitBias forbids every token");
+    throw new UsageError(
+      "Cannot sample: logitBias forbids every token that may come",
+    );
   }
   return id;
 }

@@ -312,3 +312,68 @@ Deno.test("the largest logits give the tokens that all of them give", () => {
     ),
   );
 });
+
+Deno.test("a mask leaves what sampling from the other logits alone would give", () => {
+  const vocabSize = 100;
+  const options: SamplingOptions[] = [
+    { temperature: 0 },
+    {},
+    plain,
+    { topK: 3 },
+    { typicalP: 0.7, minP: 0.1, topP: 0.8 },
+    { xtcProbability: 0.5, temperature: 1.3 },
+    { repeatPenalty: 1.5, dryMultiplier: 1, temperature: 0 },
+    { logitBias: { 3: 2, 40: -Infinity } },
+  ];
+  fc.assert(fc.property(
+    fc.array(fc.integer({ min: -40, max: 40 }), {
+      minLength: vocabSize,
+      maxLength: vocabSize,
+    }),
+    fc.uniqueArray(fc.nat(vocabSize - 1), { minLength: 2, maxLength: 99 }),
+    fc.constantFrom(...options),
+    fc.nat(1000),
+    (numbers, allowed, choice, seed) => {
+      // No two are equal, so that their order is the same however they are numbered.
+      const all = Float32Array.from(numbers, (n, id) => n / 4 + id / 1024);
+      const ids = allowed.sort((a, b) => a - b);
+      const mask = new Uint32Array(4);
+      for (const id of ids) mask[id >>> 5] |= 1 << (id & 31);
+      const given = { seed, ...choice };
+      const masked = makeSampler(given, vocabSize, { masked: true });
+      // The same of a vocabulary that has no others.
+      const { logitBias: bias = {} } = choice as {
+        logitBias?: Record<number, number>;
+      };
+      const logitBias = Object.fromEntries(
+        ids.flatMap((id, i) => id in bias ? [[i, bias[id]]] : []),
+      );
+      const alone = makeSampler({ ...given, logitBias }, ids.length);
+      const few = Float32Array.from(ids, (id) => all[id]);
+      const history = ids.slice(0, 5);
+      const places = history.map((_, i) => i);
+      assert.equal(masked.top, 0);
+      for (let i = 0; i < 4; i++) {
+        const { id } = masked.sample(all, history, mask);
+        assert.equal(id, ids[alone.sample(few, places).id]);
+      }
+    },
+  ));
+});
+
+Deno.test("a mask needs all logits, and has to leave some", () => {
+  const logits = Float32Array.of(1, 2, 3);
+  const sampler = makeSampler({}, 3, { masked: true });
+  const none = () => sampler.sample(logits, [], Uint32Array.of(0));
+  assert.throws(none, UsageError);
+  const top = topLogits(logits, 3);
+  const few = () => sampler.sample(top, [], Uint32Array.of(3));
+  assert.throws(few, UsageError);
+  const biased = makeSampler({ logitBias: { 0: -Infinity } }, 3, {
+    masked: true,
+  });
+  assert.throws(
+    () => biased.sample(logits, [], Uint32Array.of(1)),
+    /logitBias forbids every token that may come/,
+  );
+});
