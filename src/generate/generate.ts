@@ -1,5 +1,7 @@
 /** The loop from a prompt to a text: evaluate, sample, decode, stop. */
 import * as v from "valibot";
+import { makeConstraint } from "../constrain/constraint.ts";
+import { constraintOf, constraintOptions } from "../constrain/options.ts";
 import type { Engine } from "../engine/engine.ts";
 import { ContextError, UsageError } from "../errors.ts";
 import {
@@ -18,6 +20,7 @@ import {
 import { type SamplingOptions, samplingOptions } from "../sampling/options.ts";
 import { makeSampler } from "../sampling/sampler.ts";
 import { StopStrings } from "../sampling/stop_strings.ts";
+import { MasksAhead } from "./masks_ahead.ts";
 import { checkDraftModel } from "./model_drafter.ts";
 import { Session } from "./session.ts";
 import { speculates, Speculation, speculationOptions } from "./speculation.ts";
@@ -107,6 +110,7 @@ export const textOptions = {
     schema: v.function("a function") as SchemaOf<(summary: Summary) => void>,
     description: "called once, with a summary, when the text has ended",
   },
+  ...constraintOptions,
   ...speculationOptions,
 } as const;
 
@@ -135,7 +139,7 @@ export interface Piece {
 
 /** What a generation took. */
 export interface Summary {
-  /** `stop`: the model ended or a stop string came; `length`: maxTokens or the context's end. */
+  /** `stop`: the model ended, a stop string came, or what the text is held to was whole; `length`: maxTokens or the context's end. */
   readonly finishReason: "stop" | "length" | "aborted";
   /** The stop string that ended the text, if one did. */
   readonly stopString?: string;
@@ -166,6 +170,7 @@ export interface Summary {
  *
  * @throws {UsageError} for an empty prompt, ids that cannot be biased, or a session that another text has
  * @throws {ContextError} where the prompt does not fit the context
+ * @throws {UnsupportedError} where a schema, a grammar or a regex has what is not supported; `LimitError` where it takes too much
  */
 export async function* generate(
   engine: Engine,
@@ -187,10 +192,11 @@ export async function* generate(
   if (options.draftModel) {
     checkDraftModel({ engine, tokenizer }, options.draftModel);
   }
+  const spec = constraintOf(options);
   const sampler = makeSampler(
     ignoreEos ? withoutEnd(options, tokenizer) : options,
     tokenizer.vocabSize,
-    { logprob: false },
+    { logprob: false, masked: spec !== undefined },
   );
   // Picked where they are computed, the largest alone come here.
   const needsSum = logprobs !== undefined;
@@ -215,35 +221,42 @@ export async function* generate(
   let speculation: Speculation | undefined;
   let firstStats = startStats;
   using _ = session.take(engine);
+  using constraint = spec && await makeConstraint(tokenizer, spec);
+  const masks = constraint && new MasksAhead(constraint);
   const cachedTokens = session.reuse(prompt, cachePrompt);
   try {
-    let logits = limit > 0
-      ? await session.append(prompt.slice(cachedTokens), ask)
+    next = limit > 0
+      ? session.append(prompt.slice(cachedTokens), ask)
       : undefined;
+    masks?.begin();
+    let logits = await next;
     firstAt = performance.now();
     firstStats = session.stats();
     if (isDrafted) {
       const end = prompt.length + limit;
-      speculation = new Speculation(engine, session, options, end);
+      speculation = new Speculation(engine, session, options, end, constraint);
     }
     const append = (id: number) =>
       speculation ? speculation.next(id, ask) : session.append([id], ask);
     while (logits) {
-      const { id } = sampler.sample(logits, session.ids);
+      const { id } = sampler.sample(logits, session.ids, await masks?.take());
       completionTokens++;
       const ended = !ignoreEos && tokenizer.isEndOfGeneration(id);
-      const isLast = ended || completionTokens >= limit;
+      if (!ended) constraint?.take(id);
+      const isWhole = ended || constraint?.mustEnd === true;
+      const isLast = isWhole || completionTokens >= limit;
       const stopped = stops.push(
         (ended ? "" : detokenizer.push(id)) +
           (isLast ? detokenizer.flush() : ""),
       );
       stopString = stopped.stopped;
       const finished = isLast || stopString !== undefined;
-      if (ended || stopString !== undefined) finishReason = "stop";
+      if (isWhole || stopString !== undefined) finishReason = "stop";
       // The places compute the next step while this thread, and the caller,
       // are busy with this token.
       next = finished ? undefined : append(id);
       next?.catch(() => {}); // the await below, or the one at the end, reports it
+      if (next) masks?.begin();
       const piece: Piece = {
         id,
         text: stopped.text + (finished ? stops.flush() : ""),

@@ -8,6 +8,7 @@
  * where logits do not depend on what shares a step: on CPUs.
  */
 import * as v from "valibot";
+import type { Constraint } from "../constrain/constraint.ts";
 import type { Engine } from "../engine/engine.ts";
 import { UsageError } from "../errors.ts";
 import type { Checked, SchemaOf } from "../options.ts";
@@ -155,12 +156,13 @@ export class Speculation implements Disposable {
   /** Those of them that were drawn then. */
   accepted = 0;
 
-  /** Goes on in a session that holds the prompt, up to `end` tokens of text. */
+  /** Goes on in a session that holds the prompt, up to `end` tokens of text, which is held to `constraint`. */
   constructor(
     readonly engine: Engine,
     readonly session: Session,
     readonly options: SpeculationOptions,
     readonly end: number,
+    readonly constraint?: Constraint,
   ) {
     this.#drafter = drafterOf(engine, options, session.ids, end);
   }
@@ -180,7 +182,9 @@ export class Speculation implements Disposable {
       const { draftMin: least, draftMax } = this.options;
       const most = Math.min(draftMax, this.#room());
       const { stepCosts: costs } = this.engine;
-      const draft = await this.#drafter.draft({ costs, least, most, signal });
+      const guess = await this.#drafter.draft({ costs, least, most, signal });
+      // What may not come next need not be evaluated.
+      const draft = guess.slice(0, this.constraint?.countAllowed(guess));
       this.#rows = await this.session.appendWithDraft([id], draft, ask);
       this.#draft = draft;
       this.drafted += draft.length;
