@@ -92,10 +92,6 @@ const lacking: readonly (readonly [names: string, lacks: string])[] = [
     "the draft model has the context that it was made for",
   ],
   [
-    "--grammar --grammar-file -j --json-schema -jf --json-schema-file",
-    "answers are not constrained by a grammar",
-  ],
-  [
     "--mirostat --mirostat-lr --mirostat-ent --dynatemp-range --dynatemp-exp --top-nsigma --top-n-sigma --adaptive-target --adaptive-decay",
     "there is no such sampler; --samplers lists those that there are",
   ],

@@ -7,6 +7,7 @@ import {
 import { noteLogprobs, printAnswer } from "../answer.ts";
 import { type CommandSpec, interruptedCode } from "../command.ts";
 import { checkDraftFlags, loadDraftModel } from "../draft_model.ts";
+import { constraintFlags, constraintOptionsOf } from "../constraint_flags.ts";
 import { runGpuOptions } from "../gpu_options.ts";
 import { growingOptions, GrowingProfile } from "../growing_profile.ts";
 import { readPrompt } from "../input.ts";
@@ -39,6 +40,7 @@ const options = {
   Running: { ...runOptions, ...growingOptions },
   GPU: runGpuOptions,
   Length: lengthFlags,
+  Constraint: constraintFlags,
   Sampling: samplingFlags,
   Speculation: speculationFlags,
   Output: {
@@ -65,6 +67,7 @@ export const generate: CommandSpec = {
   examples: [
     `culm generate -p "Tom had a red ball." -n 64 -s 1`,
     "culm generate -m bamboo-7b.gguf -f prompt.txt --temp 0 -c 2048",
+    `culm generate -p "The ball is" --json-schema '{"enum": ["red", "blue"]}'`,
   ],
   run,
 };
@@ -83,6 +86,7 @@ async function run(flags: GenerateFlags): Promise<number> {
     );
   }
   const given = await promptOf(flags, cache);
+  const constraint = await constraintOptionsOf(flags);
   using interrupt = new Interrupt();
   const growing = await GrowingProfile.of(flags);
   await using draftModel = await loadDraftModel(flags, interrupt);
@@ -111,6 +115,7 @@ async function run(flags: GenerateFlags): Promise<number> {
     (options) => model.generate(ids, options),
     {
       ...generateOptionsOf(flags, model.tokenizer, draftModel),
+      ...constraint,
       logprobs: flags.logprobs,
       signal: interrupt.signal,
       session,

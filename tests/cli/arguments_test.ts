@@ -72,7 +72,6 @@ Deno.test("options for what is not there say so", () => {
     ["chat", "-st", /culm chat < FILE/],
     ["generate", "-hft secret", /set HF_TOKEN/],
     ["generate", "--docker-repo a/b", /Hugging Face's hub, with -hf/],
-    ["generate", "--grammar x", /not constrained/],
     ["generate", "--mirostat 2", /no such sampler/],
     ["generate", "--lora x", /adapters/],
     ["chat", "--port 8080", /no server/],

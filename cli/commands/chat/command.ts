@@ -3,6 +3,10 @@ import { cacheFolderFlags } from "../../cache_folder.ts";
 import { readTemplate, templateFlag } from "../../chat_template.ts";
 import { type CommandSpec, interruptedCode } from "../../command.ts";
 import { checkDraftFlags, loadDraftModel } from "../../draft_model.ts";
+import {
+  constraintFlags,
+  constraintOptionsOf,
+} from "../../constraint_flags.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
 import { growingOptions, GrowingProfile } from "../../growing_profile.ts";
 import { readLines } from "../../input.ts";
@@ -44,6 +48,7 @@ const options = {
   Running: { ...runOptions, ...growingOptions },
   GPU: runGpuOptions,
   Length: lengthFlags,
+  Constraint: constraintFlags,
   Sampling: samplingFlags,
   Speculation: speculationFlags,
 } as const satisfies FlagGroups;
@@ -65,6 +70,7 @@ export const chat: CommandSpec = {
 async function run(flags: ChatFlags): Promise<number> {
   checkDraftFlags(flags);
   const template = await readTemplate(flags.template);
+  const constraint = await constraintOptionsOf(flags);
   const interactive = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
   using cache = await PromptCache.of(flags);
   using interrupt = new Interrupt();
@@ -81,7 +87,10 @@ async function run(flags: ChatFlags): Promise<number> {
   const timings = new Timings(model.loadMs);
   using conversation = new Conversation(model, {
     session: await cache?.session(model, interrupt.signal),
-    generate: generateOptionsOf(flags, model.tokenizer, draftModel),
+    generate: {
+      ...generateOptionsOf(flags, model.tokenizer, draftModel),
+      ...constraint,
+    },
     template,
     system: flags.systemPrompt,
     onDrop: interactive ? noteDropped : undefined,
