@@ -34,7 +34,10 @@ export function eventStream(
     async pull(controller) {
       next ??= events.next();
       const silence = Promise.withResolvers<undefined>();
-      const timer = setTimeout(silence.resolve, 1000 * pingInterval);
+      const timer = setTimeout(
+        () => silence.resolve(undefined),
+        1000 * pingInterval,
+      );
       try {
         const result = await Promise.race([next, silence.promise]);
         if (result) next = undefined;

@@ -56,7 +56,7 @@ async function within<T>(
   ms: number,
 ): Promise<{ readonly value: T } | undefined> {
   const late = Promise.withResolvers<undefined>();
-  const timer = setTimeout(late.resolve, ms);
+  const timer = setTimeout(() => late.resolve(undefined), ms);
   try {
     return await Promise.race([
       work.then((value) => ({ value })),
