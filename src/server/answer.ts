@@ -8,6 +8,8 @@ import type { LanguageModel } from "../generate/language_model.ts";
 import { Session } from "../generate/session.ts";
 import type { SampledToken } from "../sampling/logprobs.ts";
 import { checkSamplingOptions } from "../sampling/options.ts";
+import type { AnswerFormat, ChatEvent } from "../tokenizer/answer.ts";
+import { AnswerParser } from "../tokenizer/answer_parser.ts";
 import { RequestError } from "./errors.ts";
 import { merged } from "./merged.ts";
 import type { ModelLease } from "./models.ts";
@@ -27,6 +29,8 @@ export interface AnswerRequest {
     GenerateOptions,
     "session" | "signal" | "onToken" | "onFinish"
   >;
+  /** How reasoning and calls of tools are read from them, where they answer chats */
+  readonly format?: AnswerFormat;
   /** Whether it is told how likely the tokens of the prompts are, with `options.logprobs` of the likeliest */
   readonly scoresPrompts?: boolean;
 }
@@ -51,11 +55,15 @@ export type AnswerEvent =
     readonly choice: number;
     /** Often "", where characters are not complete, or may belong to a stop string */
     readonly text: string;
+    /** The same read by the request's `format`; what may be a tag comes later */
+    readonly parts: readonly ChatEvent[];
     readonly token: AnswerToken;
   }
   | {
     readonly type: "finish";
     readonly choice: number;
+    /** What was held back, as it might have been a tag */
+    readonly parts: readonly ChatEvent[];
     readonly summary: Summary;
   };
 
@@ -272,11 +280,13 @@ async function* write(
     session,
     onFinish: (given) => summary = given,
   });
+  const parser = request.format && new AnswerParser(request.format);
   for await (const { text, ...token } of pieces) {
-    yield { type: "text", choice, text, token };
+    const parts = parser?.push(text) ?? [];
+    yield { type: "text", choice, text, parts, token };
   }
   signal.throwIfAborted();
-  yield { type: "finish", choice, summary };
+  yield { type: "finish", choice, parts: parser?.finish() ?? [], summary };
 }
 
 /** One choice of an answer, whole. */
@@ -284,6 +294,8 @@ export interface WholeAnswer {
   /** The prompt's tokens, where they were scored */
   readonly prompt: readonly ScoredToken[];
   readonly text: string;
+  /** The same read by the request's `format` */
+  readonly parts: readonly ChatEvent[];
   readonly tokens: readonly AnswerToken[];
   readonly summary: Summary;
 }
@@ -294,6 +306,7 @@ export async function wholeAnswers(
 ): Promise<WholeAnswer[]> {
   const texts = Array<string>(prompts.length * choices).fill("");
   const tokens: AnswerToken[][] = texts.map(() => []);
+  const parts: ChatEvent[][] = texts.map(() => []);
   const scored: (readonly ScoredToken[])[] = texts.map(() => []);
   const summaries: Summary[] = [];
   for await (const event of events) {
@@ -304,15 +317,18 @@ export async function wholeAnswers(
         break;
       case "text":
         texts[choice] += event.text;
+        parts[choice].push(...event.parts);
         tokens[choice].push(event.token);
         break;
       case "finish":
+        parts[choice].push(...event.parts);
         summaries[choice] = event.summary;
     }
   }
   return texts.map((text, i) => ({
     prompt: scored[i],
     text,
+    parts: parts[i],
     tokens: tokens[i],
     summary: summaries[i],
   }));

@@ -50,3 +50,37 @@ export interface AnswerFormat {
 
 /** Reads an answer: yields what was read, and undefined where it needs more text. */
 export type AnswerReading<T> = Generator<ChatEvent | undefined, T, void>;
+
+/** An answer as a whole. */
+export interface WholeChatAnswer {
+  /** What the model thought */
+  readonly reasoning: string;
+  /** What it says */
+  readonly text: string;
+  /** Which tools it calls, with arguments as JSON, unless the answer was cut short */
+  readonly calls: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly arguments: string;
+  }[];
+}
+
+/** What the parts of an answer make together. */
+export function joinAnswer(events: Iterable<ChatEvent>): WholeChatAnswer {
+  const said = { reasoning: "", text: "" };
+  const calls: { id: string; name: string; arguments: string }[] = [];
+  for (const event of events) {
+    switch (event.type) {
+      case "reasoning":
+      case "text":
+        said[event.type] += event.text;
+        break;
+      case "toolCall":
+        calls.push({ id: event.id, name: event.name, arguments: "" });
+        break;
+      case "arguments":
+        calls[event.index].arguments += event.text;
+    }
+  }
+  return { ...said, calls };
+}

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { chunksOf, tinyServer } from "./tiny_server.ts";
 
+const tools = [{ type: "function", function: { name: "rain" } }];
 const messages = [{ role: "user", content: "Tell me a story." }];
 const greedy = { messages, temperature: 0, max_tokens: 12 };
 
@@ -206,7 +207,47 @@ Deno.test("what is wrong with a chat is said by the field's name", async (t) => 
       ["top_logprobs", { messages, top_logprobs: 2 }, 400, "top_logprobs"],
       ["logit_bias", { messages, logit_bias: { a: "b" } }, 400, "logit_bias.a"],
       ["biased token", { messages, logit_bias: { 99999: 1 } }, 400, null],
-      ["tools", { messages, tools: [{}] }, 501, "tools"],
+      ["tools", { messages, tools: [{}] }, 400, "tools[0].type"],
+      [
+        "a tool that is no function",
+        { messages, tools: [{ type: "web_search" }] },
+        501,
+        "tools[0].type",
+      ],
+      [
+        "a tool without a name",
+        { messages, tools: [{ type: "function", function: {} }] },
+        400,
+        "tools[0].function.name",
+      ],
+      ["tool_choice", { messages, tool_choice: "all" }, 400, "tool_choice"],
+      [
+        "a choice of no tools",
+        { messages, tool_choice: "required" },
+        400,
+        "tool_choice",
+      ],
+      [
+        "a choice that is no tool",
+        {
+          messages,
+          tools,
+          tool_choice: { type: "function", function: { name: "snow" } },
+        },
+        400,
+        "tool_choice",
+      ],
+      [
+        "a call without arguments that are JSON",
+        {
+          messages: [{
+            role: "assistant",
+            tool_calls: [{ function: { name: "rain", arguments: 7 } }],
+          }],
+        },
+        400,
+        null,
+      ],
       [
         "response_format",
         { messages, response_format: { type: "json_object" } },

@@ -11,10 +11,11 @@ import { readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
 import type { Summary } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
-import { isObject, type JsonObject } from "../../formats/json.ts";
+import type { JsonObject } from "../../formats/json.ts";
 import { textOptions } from "../../generate/generate.ts";
 import { schemaOf } from "../../options.ts";
 import { samplingOf } from "../sampling_fields.ts";
+import { joinAnswer } from "../../tokenizer/answer.ts";
 import type { ServerApp, ServerContext } from "../server_context.ts";
 import { timingsOf } from "../timings.ts";
 import {
@@ -30,6 +31,13 @@ import {
 } from "./form.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import { messagesField, turnsOf } from "./messages.ts";
+import {
+  deltaOf,
+  messageOf,
+  toolFields,
+  toolsOf,
+  variablesOf,
+} from "./tools.ts";
 
 const mostTop = 20;
 const topText = `a whole number from 0 to ${mostTop}`;
@@ -52,10 +60,7 @@ const chatSchema = v.object({
   response_format: v.nullish(
     v.looseObject({ type: v.string("a text such as text") }, "an object"),
   ),
-  tools: v.nullish(v.array(v.unknown(), "a list of objects")),
-  chat_template_kwargs: v.nullish(
-    v.custom<JsonObject>(isObject, "an object"),
-  ),
+  ...toolFields,
 }, "an object");
 
 type ChatBody = Awaited<
@@ -88,7 +93,8 @@ function requestOf(
   model: LanguageModel,
   { options }: ServerContext,
 ): AnswerRequest {
-  if (body.tools?.length) refuse("tools", "the model calls none");
+  const { tools, choice } = toolsOf(body);
+  if (choice !== "auto") refuse("tool_choice", "calls are the model's choice");
   const { type = "text" } = body.response_format ?? {};
   if (type !== "text") {
     refuse("response_format", `answers are texts, and not ${type}`);
@@ -101,18 +107,21 @@ function requestOf(
       { param: "top_logprobs" },
     );
   }
-  const prompt = model.tokenizeChat(turnsOf(body.messages!), {
-    template: options.template,
-    variables: body.chat_template_kwargs,
-  });
+  const { ids, answer, shownTokens } = model.chatPrompt(
+    turnsOf(body.messages!),
+    { template: options.template, tools, variables: variablesOf(body) },
+  );
+  const isSplit = body.reasoning_format !== "none";
   return {
-    prompts: [prompt],
+    prompts: [ids],
     choices: body.n ?? 1,
+    format: isSplit ? answer : { ...answer, reasoning: undefined },
     options: {
       ...samplingOf(body, model, options.sampling),
       maxTokens: body.max_completion_tokens ?? body.max_tokens,
       stop: stopsOf(body.stop),
       logprobs: logprobs ? top_logprobs ?? 0 : undefined,
+      shownTokens,
     },
   };
 }
@@ -128,12 +137,15 @@ async function completion(answer: Answer) {
     object: "chat.completion",
     created,
     model: modelId,
-    choices: answers.map(({ text, tokens, summary }, index) => ({
-      index,
-      message: { role: "assistant", content: text, refusal: null },
-      logprobs: hasLogprobs ? chatLogprobs(tokenizer, tokens) : null,
-      finish_reason: summary.finishReason,
-    })),
+    choices: answers.map(({ parts, tokens, summary }, index) => {
+      const whole = joinAnswer(parts);
+      return {
+        index,
+        message: messageOf(whole),
+        logprobs: hasLogprobs ? chatLogprobs(tokenizer, tokens) : null,
+        finish_reason: finishReason(summary, whole.calls.length > 0),
+      };
+    }),
     usage: usageOf(answers.map(({ summary }) => summary), request.choices),
     timings: timingsOf(answers[0].summary),
   };
@@ -173,6 +185,7 @@ async function* chunks(
     }],
   });
   const begun = new Set<number>();
+  const calling = new Set<number>();
   const summaries: Summary[] = [];
   for await (const event of answer.events) {
     const { choice } = event;
@@ -180,19 +193,33 @@ async function* chunks(
       begun.add(choice);
       yield chunk(choice, { delta: { role: "assistant", content: null } });
     }
-    if (event.type === "text") {
-      const { text, token } = event;
-      if (text !== "" || hasLogprobs) {
-        yield chunk(choice, { delta: { content: text }, tokens: [token] });
-      }
-    } else if (event.type === "finish") {
+    if (event.type === "prompt") continue;
+    if (event.parts.some(({ type }) => type === "toolCall")) {
+      calling.add(choice);
+    }
+    const deltas = event.parts.map(deltaOf)
+      .filter((delta) => delta !== undefined);
+    const tokens = event.type === "text" ? [event.token] : undefined;
+    // A token stands beside the first change that it makes, and beside none where it makes none.
+    if (deltas.length === 0 && tokens && hasLogprobs) {
+      deltas.push({ content: "" });
+    }
+    for (const [i, delta] of deltas.entries()) {
+      yield chunk(choice, { delta, tokens: i === 0 ? tokens : undefined });
+    }
+    if (event.type === "finish") {
       const { summary } = event;
       summaries[choice] = summary;
-      const { finishReason: finish_reason } = summary;
+      const finish_reason = finishReason(summary, calling.has(choice));
       const timings = timingsOf(summary);
       yield { ...chunk(choice, { delta: {}, finish_reason }), timings };
     }
   }
   if (!hasUsage) return;
   yield { ...base, choices: [], usage: usageOf(summaries, request.choices) };
+}
+
+/** Why an answer ended; one cut short is not whole, whatever it called. */
+function finishReason({ finishReason }: Summary, hasCalls: boolean): string {
+  return finishReason === "stop" && hasCalls ? "tool_calls" : finishReason;
 }
