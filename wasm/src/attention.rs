@@ -11,7 +11,7 @@ use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use crate::elementwise::softened;
-use crate::exp::exp_negative;
+use crate::exp::{exp_negative, exp_negatives};
 use crate::kv::*;
 use crate::panel::{Cache, Floats, Words, Q8_0, TILE};
 use crate::simd::*;
@@ -268,12 +268,13 @@ impl Tile {
         }
     }
 
-    /// Makes weights of scores: exp(score * factor - the largest so far), 0 of positions that a row
-    /// does not see. Returns what former weights shrink by.
+    /// Makes weights of scores, of a multiple of four positions from `first` on: exp(score * factor -
+    /// the largest so far), 0 of positions that a row does not see. Returns what former weights
+    /// shrink by.
     #[inline(always)]
     fn soften(&mut self, first: usize, factor: v128, scores: &mut [v128]) -> v128 {
-        let mut position = i32x4_splat(first as i32);
         let mut largest = self.largest;
+        let mut position = i32x4_splat(first as i32);
         for score in scores.iter_mut() {
             let started = v128_not(i32x4_gt(self.starts, position));
             let seen = v128_and(i32x4_gt(self.ends, position), started);
@@ -284,10 +285,11 @@ impl Tile {
         }
         let shrink = exp_negative(f32x4_sub(self.largest, largest));
         let mut sum = f32x4_mul(self.sum, shrink);
-        for score in scores.iter_mut() {
-            let e = exp_negative(f32x4_sub(*score, largest));
-            sum = f32x4_add(sum, e);
-            *score = e;
+        for scores in scores.as_chunks_mut::<4>().0 {
+            *scores = exp_negatives(scores.map(|score| f32x4_sub(score, largest)));
+            for &mut e in scores {
+                sum = f32x4_add(sum, e);
+            }
         }
         self.largest = largest;
         self.sum = sum;

@@ -11,14 +11,15 @@ pub const RELU2: u32 = 3;
 /// h = act(gate) * act'(up): relu * relu for DRELU, relu * identity for REGLU, silu * identity for
 /// SWIGLU, relu squared * identity for RELU2, gelu * identity otherwise.
 #[inline(always)]
-fn activate(act: u32, gate: v128, up: v128) -> v128 {
-    let positive = || f32x4_max(gate, zero());
+fn activate<const N: usize>(act: u32, gate: [v128; N], up: [v128; N]) -> [v128; N] {
+    let positive = |x: v128| f32x4_max(x, zero());
+    let times = |x: [v128; N], y: [v128; N]| core::array::from_fn(|i| f32x4_mul(x[i], y[i]));
     match act {
-        DRELU => f32x4_mul(positive(), f32x4_max(up, zero())),
-        REGLU => f32x4_mul(positive(), up),
-        SWIGLU => f32x4_mul(silu(gate), up),
-        RELU2 => f32x4_mul(f32x4_mul(positive(), positive()), up),
-        _ => f32x4_mul(gelu(gate), up),
+        DRELU => times(gate.map(positive), up.map(positive)),
+        REGLU => times(gate.map(positive), up),
+        SWIGLU => times(silu(gate), up),
+        RELU2 => times(times(gate.map(positive), gate.map(positive)), up),
+        _ => times(gelu(gate), up),
     }
 }
 
@@ -40,19 +41,7 @@ pub unsafe extern "C" fn gated(
     out: *mut f32,
     n: usize,
 ) -> u32 {
-    let mut nonzero = 0;
-    let body = n / 4 * 4;
-    for i in (0..body).step_by(4) {
-        let h = activate(act, load(gate.add(i)), load(up.add(i)));
-        nonzero += count_nonzero(h);
-        store(out.add(i), h);
-    }
-    for i in body..n {
-        let h = activate_one(act, gate.add(i).read(), up.add(i).read());
-        nonzero += u32::from(h != 0.0);
-        out.add(i).write(h);
-    }
-    nonzero
+    activate_all(act, gate, |i| load(up.add(i)), |i| up.add(i).read(), out, n)
 }
 
 /// out[i] = act(up[i]), of an FFN without a gate; returns how many are not zero. `act` as in
@@ -62,15 +51,37 @@ pub unsafe extern "C" fn gated(
 /// Both have `n` floats.
 #[no_mangle]
 pub unsafe extern "C" fn ungated(act: u32, up: *const f32, out: *mut f32, n: usize) -> u32 {
+    activate_all(act, up, |_| f32x4_splat(1.0), |_| 1.0, out, n)
+}
+
+/// Vectors that share the constants of an activation (see `exp_negatives`).
+const VECTORS: usize = 4;
+
+/// `gated`, where `four` gives up[i..i + 4] and `one` gives up[i].
+///
+/// # Safety
+/// As for `gated`.
+#[inline(always)]
+unsafe fn activate_all(
+    act: u32,
+    gate: *const f32,
+    four: impl Fn(usize) -> v128,
+    one: impl Fn(usize) -> f32,
+    out: *mut f32,
+    n: usize,
+) -> u32 {
     let mut nonzero = 0;
-    let body = n / 4 * 4;
-    for i in (0..body).step_by(4) {
-        let h = activate(act, load(up.add(i)), f32x4_splat(1.0));
-        nonzero += count_nonzero(h);
-        store(out.add(i), h);
+    let body = n / (4 * VECTORS) * 4 * VECTORS;
+    for first in (0..body).step_by(4 * VECTORS) {
+        let at: [usize; VECTORS] = core::array::from_fn(|v| first + 4 * v);
+        let h = activate(act, at.map(|i| load(gate.add(i))), at.map(&four));
+        for v in 0..VECTORS {
+            nonzero += count_nonzero(h[v]);
+            store(out.add(at[v]), h[v]);
+        }
     }
     for i in body..n {
-        let h = activate_one(act, up.add(i).read(), 1.0);
+        let h = activate_one(act, gate.add(i).read(), one(i));
         nonzero += u32::from(h != 0.0);
         out.add(i).write(h);
     }
@@ -80,7 +91,8 @@ pub unsafe extern "C" fn ungated(act: u32, up: *const f32, out: *mut f32, n: usi
 /// h of one neuron.
 #[inline(always)]
 pub fn activate_one(act: u32, gate: f32, up: f32) -> f32 {
-    f32x4_extract_lane::<0>(activate(act, f32x4_splat(gate), f32x4_splat(up)))
+    let [h] = activate(act, [f32x4_splat(gate)], [f32x4_splat(up)]);
+    f32x4_extract_lane::<0>(h)
 }
 
 /// Writes the ids of g > 0, ascending; returns how many.

@@ -1,16 +1,7 @@
 //! What training a predictor takes beside products: the gradient of its loss, and a step of Adam.
 
-use crate::exp::exp_negative;
+use crate::exp::sigmoid;
 use crate::simd::*;
-
-/// 1 / (1 + exp(-x)).
-#[inline(always)]
-fn sigmoid(x: v128) -> v128 {
-    // exp of -|x| never overflows; for negative x, sigmoid(x) = e / (1 + e).
-    let e = exp_negative(f32x4_neg(f32x4_abs(x)));
-    let one = f32x4_splat(1.0);
-    f32x4_div(v128_bitselect(e, one, f32x4_lt(x, zero())), f32x4_add(one, e))
-}
 
 /// Turns each logit into the gradient of its binary cross-entropy, in which a hit counts `weight`
 /// times: weight * (sigmoid(x) - 1) where `hits` is not 0, sigmoid(x) elsewhere.
@@ -27,7 +18,7 @@ pub unsafe extern "C" fn cross_entropy_gradient(
     let one = f32x4_splat(1.0);
     let weights = f32x4_splat(weight);
     let gradient = |x: v128, hit: v128| {
-        let s = sigmoid(x);
+        let [s] = sigmoid([x]);
         v128_bitselect(f32x4_mul(weights, f32x4_sub(s, one)), s, i32x4_gt(hit, zero()))
     };
     let body = n / 4 * 4;
@@ -96,7 +87,7 @@ mod tests {
         for i in -100_000..100_000 {
             let x = i as f32 / 1000.0;
             let expected = 1.0 / (1.0 + (-f64::from(x)).exp());
-            let sigmoid = f64::from(f32x4_extract_lane::<0>(sigmoid(f32x4_splat(x))));
+            let sigmoid = f64::from(f32x4_extract_lane::<0>(sigmoid([f32x4_splat(x)])[0]));
             assert!((sigmoid - expected).abs() <= 4e-7 * expected + 2e-38, "sigmoid({x})");
         }
     }
