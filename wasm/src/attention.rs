@@ -202,7 +202,8 @@ impl Tile {
         let d = call.head_dim;
         let width = d.next_multiple_of(BLOCK);
         let mut starts = [0i32; TILE];
-        let mut ends = [0i32; TILE];
+        // Rows that are not there see all positions, so that none is tested on their account.
+        let mut ends = [i32::MAX; TILE];
         // `out` is as large as the queries, or smaller.
         for i in 0..width {
             store(queries.add(i), zero());
@@ -274,14 +275,21 @@ impl Tile {
     #[inline(always)]
     fn soften(&mut self, first: usize, factor: v128, scores: &mut [v128]) -> v128 {
         let mut largest = self.largest;
-        let mut position = i32x4_splat(first as i32);
-        for score in scores.iter_mut() {
-            let started = v128_not(i32x4_gt(self.starts, position));
-            let seen = v128_and(i32x4_gt(self.ends, position), started);
-            let unseen = f32x4_splat(f32::NEG_INFINITY);
-            *score = v128_bitselect(f32x4_mul(*score, factor), unseen, seen);
-            largest = f32x4_pmax(largest, *score);
-            position = i32x4_add(position, i32x4_splat(1));
+        if self.sees_all(first..first + scores.len()) {
+            for score in scores.iter_mut() {
+                *score = f32x4_mul(*score, factor);
+                largest = f32x4_pmax(largest, *score);
+            }
+        } else {
+            let mut position = i32x4_splat(first as i32);
+            for score in scores.iter_mut() {
+                let started = v128_not(i32x4_gt(self.starts, position));
+                let seen = v128_and(i32x4_gt(self.ends, position), started);
+                let unseen = f32x4_splat(f32::NEG_INFINITY);
+                *score = v128_bitselect(f32x4_mul(*score, factor), unseen, seen);
+                largest = f32x4_pmax(largest, *score);
+                position = i32x4_add(position, i32x4_splat(1));
+            }
         }
         let shrink = exp_negative(f32x4_sub(self.largest, largest));
         let mut sum = f32x4_mul(self.sum, shrink);
@@ -294,6 +302,14 @@ impl Tile {
         self.largest = largest;
         self.sum = sum;
         shrink
+    }
+
+    /// Whether each row sees all of the positions.
+    #[inline(always)]
+    fn sees_all(&self, positions: Range<usize>) -> bool {
+        let [first, end] = [positions.start, positions.end].map(|at| i32x4_splat(at as i32));
+        let unseen = v128_or(i32x4_gt(self.starts, first), i32x4_gt(end, self.ends));
+        !v128_any_true(unseen)
     }
 
     /// # Safety
