@@ -45,6 +45,9 @@ impl<const HALF: bool> Floats<HALF> {
 }
 
 impl<const HALF: bool> Rows for Floats<HALF> {
+    /// To widen a half takes as long as its products with two tokens.
+    const FOUR_TOKENS: bool = HALF;
+
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
         self,
@@ -55,15 +58,26 @@ impl<const HALF: bool> Rows for Floats<HALF> {
         let mask = opaque(i32x4_splat(HALF_BITS));
         let mut sums = [[zero(); T]; R];
         for i in (0..k).step_by(8) {
-            let mut x = [[zero(); 2]; T];
-            for t in 0..T {
-                x[t] = [0, 4].map(|at| load(tokens[t].cast::<f32>().add(i + at)));
-            }
-            for r in 0..R {
-                let w = Self::load8(rows[r], i, mask);
-                for half in [0, 1] {
-                    for t in 0..T {
-                        sums[r][t] = madd(w[half], x[t][half], sums[r][t]);
+            let row = |r: usize| Self::load8(rows[r], i, mask);
+            let token = |t: usize, half| load(tokens[t].cast::<f32>().add(i + 4 * half));
+            if R < T {
+                let w: [_; R] = core::array::from_fn(row);
+                for t in 0..T {
+                    for half in [0, 1] {
+                        let x = token(t, half);
+                        for r in 0..R {
+                            sums[r][t] = madd(w[r][half], x, sums[r][t]);
+                        }
+                    }
+                }
+            } else {
+                let x: [_; T] = core::array::from_fn(|t| [0, 1].map(|half| token(t, half)));
+                for r in 0..R {
+                    let w = row(r);
+                    for half in [0, 1] {
+                        for t in 0..T {
+                            sums[r][t] = madd(w[half], x[t][half], sums[r][t]);
+                        }
                     }
                 }
             }

@@ -18,6 +18,9 @@ use crate::table::Numbers;
 
 /// What a packed kind's rows can do.
 pub trait Rows: Copy {
+    /// Whether tiles are of half as many rows, and of four tokens, where there are so many.
+    const FOUR_TOKENS: bool = false;
+
     /// `R` rows of `k` weights times `T` rows of activations.
     ///
     /// # Safety
@@ -229,20 +232,47 @@ unsafe fn pass<K: Rows, const R: usize>(
     tokens: &Tokens,
     n_tokens: usize,
 ) {
-    for t in (0..n_tokens).step_by(2) {
-        let (rows, token) = (rows.clone(), tokens.from(t));
-        match n_tokens - t {
-            1 => tiles::<K, R, 1>(kernel, matrix, rows, apart, &token),
-            3 if R == ROWS => {
-                for other in [0, 2 * apart] {
-                    let rows = rows.start + other..rows.end + other;
-                    tiles::<K, { ROWS / 2 }, 3>(kernel, matrix, rows, apart, &token);
-                }
-                break;
+    let mut t = 0;
+    while t < n_tokens {
+        let (rows, from) = (rows.clone(), tokens.from(t));
+        let left = n_tokens - t;
+        t += match left {
+            1 => {
+                tiles::<K, R, 1>(kernel, matrix, rows, apart, &from);
+                1
             }
-            _ => tiles::<K, R, 2>(kernel, matrix, rows, apart, &token),
-        }
+            3 if R == ROWS => {
+                halves::<K, 3>(kernel, matrix, rows, apart, &from);
+                3
+            }
+            4.. if K::FOUR_TOKENS && R == ROWS => {
+                halves::<K, 4>(kernel, matrix, rows, apart, &from);
+                4
+            }
+            _ => {
+                tiles::<K, R, 2>(kernel, matrix, rows, apart, &from);
+                2
+            }
+        };
     }
+}
+
+/// What `tiles` does of `ROWS` rows, half of them at a time: more tokens then fit the registers.
+///
+/// # Safety
+/// As for `tiles`.
+#[inline(always)]
+unsafe fn halves<K: Rows, const T: usize>(
+    kernel: K,
+    matrix: &Matrix,
+    rows: Range<usize>,
+    apart: usize,
+    tokens: &Tokens,
+) {
+    let far = ROWS / 2 * apart;
+    let others = rows.start + far..rows.end + far;
+    tiles::<K, { ROWS / 2 }, T>(kernel, matrix, rows, apart, tokens);
+    tiles::<K, { ROWS / 2 }, T>(kernel, matrix, others, apart, tokens);
 }
 
 /// Each of `rows` and those `apart`, 2 `apart`, … rows after it, `R` together, times `T` tokens.
