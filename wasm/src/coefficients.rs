@@ -79,6 +79,15 @@ impl<const N: usize> Coefficients<N> {
         v128_or(low, i32x4_shl(high, 16))
     }
 
+    /// Integers of up to 14 bits as 128 times the first ones plus the second ones, all of which are
+    /// i8.
+    #[inline(always)]
+    pub fn sevens(&self) -> [Coefficients<N>; 2] {
+        let high = self.integers.map(|c| i32x4_shr(i32x4_add(c, i32x4_splat(64)), 7));
+        let low = core::array::from_fn(|r| i32x4_sub(self.integers[r], i32x4_shl(high[r], 7)));
+        [high, low].map(|integers| Coefficients { integers, ..*self })
+    }
+
     /// -8 times the sum as i16, repeated for every column of a block: for blocks 0 and 1, and for
     /// blocks 2 and 3.
     #[inline(always)]

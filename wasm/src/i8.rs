@@ -6,7 +6,7 @@
 //! and sums bytes (`byte_dot`), it is taken; elsewhere they become i16 pairs. The integer part is
 //! exact either way, and so the results are the same. Lane L belongs to block L.
 
-use crate::coefficients::{add4, broadcast, quantise};
+use crate::coefficients::{add4, broadcast, quantise, Coefficients};
 use crate::f16::{widen, HALF_BIAS};
 use crate::layout::activation::{BYTES as ACTIVATIONS, GROUP_BYTES, HALF_SUMS, SCALES, SUMS};
 use crate::layout::{groups, has_half, BLOCK, BYTES as WEIGHTS, GROUP, HALF};
@@ -171,6 +171,31 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         sums.map(|row| row.map(sum_f32))
     }
 
+    /// The coefficients of a group's rows, or of half of one's: of its blocks, or of their halves
+    /// `half`; and the sum of their mins' parts.
+    ///
+    /// # Safety
+    /// As for `Rows::add`, where the group is whole, or half.
+    #[inline(always)]
+    unsafe fn coefficients<const IS_HALF: bool, const N: usize>(
+        rows: &[*const u8; N],
+        offset: usize,
+        h: &[f32; N],
+        half: usize,
+    ) -> (Coefficients<N>, v128) {
+        let bias = opaque(i32x4_splat(HALF_BIAS));
+        let mut min = zero();
+        let c: [v128; N] = core::array::from_fn(|r| {
+            let group = rows[r].add(offset);
+            if MIN {
+                let mins = Self::f32s::<IS_HALF>(group, HALVES + half);
+                min = madd(f32x4_splat(h[r]), mins, min);
+            }
+            f32x4_mul(f32x4_splat(h[r]), Self::scales::<IS_HALF>(group, half, bias))
+        });
+        (quantise::<16256, N>(&c), min)
+    }
+
     /// As `add`, of a group or of half of one.
     ///
     /// # Safety
@@ -182,19 +207,107 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         h: &[f32; N],
         out: *mut f32,
     ) {
+        match byte_dot() {
+            Some(ByteDot::Unsigned) => Self::add_fours::<IS_HALF, false, N>(rows, offset, h, out),
+            Some(ByteDot::Signed) => Self::add_fours::<IS_HALF, true, N>(rows, offset, h, out),
+            None => Self::add_pairs::<IS_HALF, N>(rows, offset, h, out),
+        }
+    }
+
+    /// The same with products of four rows side by side, with the upper and with the lower 7 bits of
+    /// their coefficients.
+    ///
+    /// # Safety
+    /// As for `Rows::add`, where the group is whole, or half.
+    #[inline(always)]
+    unsafe fn add_fours<const IS_HALF: bool, const SIGNED: bool, const N: usize>(
+        rows: &[*const u8; N],
+        offset: usize,
+        h: &[f32; N],
+        out: *mut f32,
+    ) {
         let vectors = if IS_HALF { 4 } else { 8 } / HALVES;
-        let bias = opaque(i32x4_splat(HALF_BIAS));
+        let flip = opaque(i8x16_splat(if SIGNED { -128 } else { 0 }));
+        let end = opaque(N);
         for half in 0..HALVES {
-            let mut min = zero();
-            let c: [v128; N] = core::array::from_fn(|r| {
-                let group = rows[r].add(offset);
-                if MIN {
-                    let mins = Self::f32s::<IS_HALF>(group, HALVES + half);
-                    min = madd(f32x4_splat(h[r]), mins, min);
+            let (coefficients, min) = Self::coefficients::<IS_HALF, N>(rows, offset, h, half);
+            let sevens =
+                coefficients.sevens().map(|part| [0, 4, 8].map(|r| broadcast(part.four(r))));
+            let offsets = if SIGNED { zero() } else { i32x4_shl(coefficients.sum, 7) };
+            let offsets = broadcast(i32x4_sub(zero(), offsets));
+            let scales = broadcast(coefficients.scale);
+            let mins = broadcast(min);
+            // Of a vector's quarters: of blocks 0 to 3, or in half a group of blocks 0 and 1, and of
+            // the columns that follow.
+            let block = |quarter: usize| if IS_HALF { quarter % 2 } else { quarter };
+            for j in half * vectors..(half + 1) * vectors {
+                let mut sums = [[zero(); 4], [0, 1, 2, 3].map(|quarter| offsets[block(quarter)])];
+                let of = |four: usize| {
+                    sevens.map(|part| [0, 1, 2, 3].map(|quarter| part[four][block(quarter)]))
+                };
+                let at = offset + 16 * j;
+                // Four rows may be the last, as far as the compiler knows (see q4.rs).
+                Self::add_four_rows::<0, SIGNED, N>(rows, at, of(0), flip, &mut sums);
+                if N > 4 && end > 4 {
+                    Self::add_four_rows::<4, SIGNED, N>(rows, at, of(1), flip, &mut sums);
+                    if end > 8 {
+                        Self::add_four_rows::<8, SIGNED, N>(rows, at, of(2), flip, &mut sums);
+                    }
                 }
-                f32x4_mul(f32x4_splat(h[r]), Self::scales::<IS_HALF>(group, half, bias))
-            });
-            let coefficients = quantise::<16256, N>(&c);
+                for quarter in 0..4 {
+                    let block = block(quarter);
+                    let quad = if IS_HALF { 2 * j + quarter / 2 } else { j };
+                    let sum = i32x4_add(i32x4_shl(sums[0][quarter], 7), sums[1][quarter]);
+                    let out = out.add(BLOCK * block + 4 * quad);
+                    add4::<MIN>(out, scales[block], f32x4_convert_i32x4(sum), mins[block]);
+                }
+            }
+        }
+    }
+
+    /// Adds the products of four rows from row `FIRST` on, a vector of each, with the upper and the
+    /// lower bits of the coefficients of its quarters to their sums.
+    ///
+    /// # Safety
+    /// There are 16 bytes at `at`.
+    #[inline(always)]
+    unsafe fn add_four_rows<const FIRST: usize, const SIGNED: bool, const N: usize>(
+        rows: &[*const u8; N],
+        at: usize,
+        coefficients: [[v128; 4]; 2],
+        flip: v128,
+        sums: &mut [[v128; 4]; 2],
+    ) {
+        let four = [0, 1, 2, 3].map(|r| {
+            let w = load(rows[FIRST + r].add(at));
+            if SIGNED {
+                v128_xor(w, flip)
+            } else {
+                w
+            }
+        });
+        for (quarter, w) in i8x16_interleave_four(four).into_iter().enumerate() {
+            for part in 0..2 {
+                let sum = &mut sums[part][quarter];
+                *sum = dot_i8_i32::<SIGNED>(coefficients[part][quarter], w, *sum);
+            }
+        }
+    }
+
+    /// The same with products of pairs of rows, as i16.
+    ///
+    /// # Safety
+    /// As for `Rows::add`, where the group is whole, or half.
+    #[inline(always)]
+    unsafe fn add_pairs<const IS_HALF: bool, const N: usize>(
+        rows: &[*const u8; N],
+        offset: usize,
+        h: &[f32; N],
+        out: *mut f32,
+    ) {
+        let vectors = if IS_HALF { 4 } else { 8 } / HALVES;
+        for half in 0..HALVES {
+            let (coefficients, min) = Self::coefficients::<IS_HALF, N>(rows, offset, h, half);
             let pairs = coefficients.words();
             let offsets = broadcast(i32x4_sub(zero(), i32x4_shl(coefficients.sum, 7)));
             let scales = broadcast(coefficients.scale);
@@ -253,8 +366,7 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
         column / GROUP * Self::GROUP_BYTES
     }
 
-    /// Pairs of rows side by side are multiplied as i16: i32 holds the sums of a dozen rows of 128
-    /// * 16256 (127 * 128, so that what i8 holds, it does).
+    /// i32 holds the sums of a dozen rows of 255 * 16256: 127 * 128, so that what i8 holds, it does.
     #[inline(always)]
     unsafe fn add<const N: usize>(
         self,
@@ -276,26 +388,37 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
 mod tests {
     use super::*;
     use crate::activations::quantise_activations;
-    use crate::layout::{activation_row_bytes, packed_row_bytes, I8, I8H, I8HM, I8M};
+    use crate::layout::{activation_row_bytes, group_bytes, packed_row_bytes, I8, I8H, I8HM, I8M};
+
+    /// Random bytes.
+    fn random() -> impl FnMut() -> u8 {
+        let mut state = 1u32;
+        move || {
+            state = state.wrapping_mul(0x915f_77f5).wrapping_add(12345);
+            (state >> 24) as u8
+        }
+    }
+
+    /// Packed rows of `k` random weights. Scales are any f32 but the largest ones, infinities and NaN:
+    /// the halves of these too.
+    fn random_rows(kind: u32, k: usize, count: usize, random: &mut impl FnMut() -> u8) -> Vec<u8> {
+        let row_bytes = packed_row_bytes(kind, k);
+        let mut rows: Vec<u8> = (0..count * row_bytes).map(|_| random()).collect();
+        for group in rows.chunks_mut(row_bytes).flat_map(|row| row.chunks_mut(group_bytes(kind))) {
+            let weights = if group.len() < group_bytes(kind) { WEIGHTS / 2 } else { WEIGHTS };
+            group[weights..].iter_mut().skip(1).step_by(2).for_each(|byte| *byte &= 0xbb);
+        }
+        rows
+    }
 
     /// Sums of products of random bytes, multiplied in each way.
     fn check<const HALVES: usize, const MIN: bool>(kind: u32) {
         let k = 320;
-        let mut state = 1u32;
-        let mut random = || {
-            state = state.wrapping_mul(0x915f_77f5).wrapping_add(12345);
-            (state >> 24) as u8
-        };
+        let mut random = random();
         let x: Vec<f32> = (0..2 * k).map(|_| f32::from(random()) - 128.0).collect();
         let row_bytes = activation_row_bytes(k);
         let mut tokens = vec![0u8; 2 * row_bytes];
-        // Scales are any f32 but the largest ones, infinities and NaN: the halves of these too.
-        let mut row: Vec<u8> = (0..packed_row_bytes(kind, k)).map(|_| random()).collect();
-        let bytes = Bytes::<HALVES, MIN>::GROUP_BYTES;
-        for group in row.chunks_mut(bytes) {
-            let weights = if group.len() < bytes { WEIGHTS / 2 } else { WEIGHTS };
-            group[weights..].iter_mut().skip(1).step_by(2).for_each(|byte| *byte &= 0xbb);
-        }
+        let row = random_rows(kind, k, 1, &mut random);
         unsafe {
             quantise_activations(x.as_ptr(), k, 2, k, tokens.as_mut_ptr(), row_bytes);
             let (row, tokens) = (row.as_ptr(), [0, row_bytes].map(|at| tokens.as_ptr().add(at)));
@@ -308,11 +431,46 @@ mod tests {
         }
     }
 
+    /// Sums of `N` rows of random bytes, added in each way: of a group, and of the half group that
+    /// follows it.
+    fn check_sums<const HALVES: usize, const MIN: bool, const N: usize>(kind: u32) {
+        let k = 192;
+        let mut random = random();
+        let rows = random_rows(kind, k, N, &mut random);
+        let rows = core::array::from_fn(|r| rows[r * packed_row_bytes(kind, k)..].as_ptr());
+        let h = core::array::from_fn(|_| f32::from(random()) - 128.0);
+        type Add<const N: usize> = unsafe fn(&[*const u8; N], usize, &[f32; N], *mut f32);
+        let bits = |add: Add<N>, offset: usize| {
+            let mut out = vec![1f32; GROUP];
+            unsafe { add(&rows, offset, &h, out.as_mut_ptr()) };
+            out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let expected = bits(Bytes::<HALVES, MIN>::add_pairs::<false, N>, 0);
+        let unsigned = bits(Bytes::<HALVES, MIN>::add_fours::<false, false, N>, 0);
+        assert_eq!(unsigned, expected, "kind {kind}, {N} rows");
+        let signed = bits(Bytes::<HALVES, MIN>::add_fours::<false, true, N>, 0);
+        assert_eq!(signed, expected, "kind {kind}, {N} rows");
+        let half = group_bytes(kind);
+        let expected = bits(Bytes::<HALVES, MIN>::add_pairs::<true, N>, half);
+        let unsigned = bits(Bytes::<HALVES, MIN>::add_fours::<true, false, N>, half);
+        assert_eq!(unsigned, expected, "kind {kind}, {N} rows, half a group");
+        let signed = bits(Bytes::<HALVES, MIN>::add_fours::<true, true, N>, half);
+        assert_eq!(signed, expected, "kind {kind}, {N} rows, half a group");
+    }
+
     #[test]
     fn all_ways_to_multiply_give_the_same_bits() {
         check::<1, false>(I8);
         check::<1, true>(I8M);
         check::<2, false>(I8H);
         check::<2, true>(I8HM);
+    }
+
+    #[test]
+    fn all_ways_to_add_give_the_same_bits() {
+        check_sums::<1, false, 12>(I8);
+        check_sums::<1, true, 12>(I8M);
+        check_sums::<2, false, 4>(I8H);
+        check_sums::<2, true, 12>(I8HM);
     }
 }

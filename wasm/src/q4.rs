@@ -289,15 +289,7 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
         mask: v128,
         sums: &mut [[v128; 2]; 4],
     ) {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|r| load(rows[FIRST + r].add(at)));
-        let low = [i8x16_interleave_low(a, b), i8x16_interleave_low(c, d)];
-        let high = [i8x16_interleave_high(a, b), i8x16_interleave_high(c, d)];
-        let quarters = [
-            i16x8_interleave_low(low[0], low[1]),
-            i16x8_interleave_high(low[0], low[1]),
-            i16x8_interleave_low(high[0], high[1]),
-            i16x8_interleave_high(high[0], high[1]),
-        ];
+        let quarters = i8x16_interleave_four([0, 1, 2, 3].map(|r| load(rows[FIRST + r].add(at))));
         for i in 0..4 {
             let [low, high] = masked_nibbles(quarters[i], mask);
             sums[i][0] = dot_i7_i32(coefficients[i], low, sums[i][0]);

@@ -179,6 +179,19 @@ pub fn i16x8_interleave_high(a: v128, b: v128) -> v128 {
     i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(a, b)
 }
 
+/// Bytes of four vectors side by side: a0 b0 c0 d0 a1 b1 …, four vectors of a quarter each.
+#[inline(always)]
+pub fn i8x16_interleave_four([a, b, c, d]: [v128; 4]) -> [v128; 4] {
+    let low = [i8x16_interleave_low(a, b), i8x16_interleave_low(c, d)];
+    let high = [i8x16_interleave_high(a, b), i8x16_interleave_high(c, d)];
+    [
+        i16x8_interleave_low(low[0], low[1]),
+        i16x8_interleave_high(low[0], low[1]),
+        i16x8_interleave_low(high[0], high[1]),
+        i16x8_interleave_high(high[0], high[1]),
+    ]
+}
+
 /// Transposes a 4 x 4 matrix of 32-bit words given by rows.
 #[inline(always)]
 pub fn transpose([a, b, c, d]: [v128; 4]) -> [v128; 4] {
