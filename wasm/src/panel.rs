@@ -74,16 +74,14 @@ impl Floats {
         steps: usize,
     ) -> Sums<R> {
         let mut sums = [[zero(); 2]; R];
-        for i in 0..steps {
-            let at = panel.add(i * Self::STEP_BYTES);
+        each_step(coefficients, panel, Self::STEP_BYTES, steps, R < TILE, |rows, at| {
             let columns = [load(at), load(at.add(16))];
-            let rows = broadcast(load(coefficients.add(i)));
             for r in 0..R {
                 for half in 0..2 {
                     sums[r][half] = madd(rows[r], columns[half], sums[r][half]);
                 }
             }
-        }
+        });
         sums
     }
 }
@@ -311,23 +309,51 @@ unsafe fn dots<const R: usize, const BYTES: usize>(
     pairs: usize,
 ) -> Sums<R> {
     let mut sums = [[zero(); 2]; R];
-    for i in 0..pairs {
-        let at = panel.add(i * 2 * PANEL * BYTES);
+    let spread = R < TILE || BYTES == 1;
+    each_step(coefficients, panel, 2 * PANEL * BYTES, pairs, spread, |rows, at| {
         let columns = if BYTES == 2 {
             [load(at), load(at.add(16))]
         } else {
             let bytes = load(at);
             [i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes)]
         };
-        let rows = broadcast(load(coefficients.add(i)));
         for r in 0..R {
             for half in 0..2 {
                 let dots = i32x4_dot_i16x8(rows[r], columns[half]);
                 sums[r][half] = i32x4_add(sums[r][half], dots);
             }
         }
-    }
+    });
     sums
+}
+
+/// Calls `add` with each step's coefficients, those of a row in all lanes, and with its place in the
+/// panel. Both places are counted up: to make them of a step's number takes three instructions each.
+/// Coefficients are `spread` by loads, of which the CPU can do more where rows are few or columns
+/// have to be widened, or else by shuffles, which take fewer instructions.
+///
+/// # Safety
+/// `coefficients` has a vector for each step, `panel` `bytes` for each.
+#[inline(always)]
+unsafe fn each_step(
+    mut coefficients: *const v128,
+    mut panel: *const u8,
+    bytes: usize,
+    steps: usize,
+    spread: bool,
+    mut add: impl FnMut([v128; TILE], *const u8),
+) {
+    let end = panel.wrapping_add(steps * bytes);
+    while panel != end {
+        let rows = if spread {
+            [0, 1, 2, 3].map(|r| v128_load32_splat(coefficients.cast::<u32>().wrapping_add(r)))
+        } else {
+            broadcast(load(coefficients))
+        };
+        add(rows, panel);
+        coefficients = coefficients.wrapping_add(1);
+        panel = panel.wrapping_add(bytes);
+    }
 }
 
 /// Rounds `pairs` pairs of steps, by row, to pairs of i16, which may replace them; `size` is what
