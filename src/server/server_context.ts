@@ -14,15 +14,12 @@ export interface ServerContext {
   readonly signal: AbortSignal;
 }
 
-/** What comes with a request from whoever accepted it. */
+/** What comes with a request from whoever accepted it: what `Deno.serve` tells its handler, for one. */
 export interface ServerBindings {
-  /** Who asks, as far as that is known: an address, for one. Clients take turns. */
+  /** Who asks, where that is known otherwise. Clients take turns. */
   readonly client?: string;
-  /**
-   * Aborted when nobody waits for the answer, in place of the request's own
-   * signal: a server that notices by what it cannot send has no use for either.
-   */
-  readonly signal?: AbortSignal;
+  /** Where the request came from, if by a socket. */
+  readonly remoteAddr?: { readonly hostname: string };
 }
 
 /** What Hono is told of the types of this server's routes. */
@@ -39,12 +36,19 @@ export type ServerCall = Context<ServerEnv>;
 /** By what requests of one client are known as its own: its key, else where it comes from. */
 export function clientOf({ req, env }: ServerCall): string {
   return req.header("authorization") ?? req.header("x-api-key") ??
-    env?.client ?? "";
+    env?.client ?? env?.remoteAddr?.hostname ?? "";
 }
 
-/** Aborted when nobody waits for the answer to a request any more. */
+const { signal: unaborted } = new AbortController();
+
+/**
+ * Aborted when nobody waits for the answer to a request any more. Requests that
+ * came by a socket have no such signal: Deno's abort when they have been answered,
+ * too, and do not when a client goes away that has sent a long body. What cannot
+ * be sent to it says it in any case.
+ */
 export function signalOf({ req, env }: ServerCall): AbortSignal {
-  return env?.signal ?? req.raw.signal;
+  return env?.remoteAddr ? unaborted : req.raw.signal;
 }
 
 /** What a client is told of an error; what no request is to blame for is reported. */

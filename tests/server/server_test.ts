@@ -115,6 +115,32 @@ Deno.test("a client that goes away stops its work, in the prompt too", async (t)
   assert.equal(engine.pagesTaken, 0);
 });
 
+Deno.test("a server is what Deno.serve takes, and clients that go away stop their work", async () => {
+  await using tiny = await tinyServer({ pingInterval: 0.01 });
+  await using http = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    tiny.server.fetch,
+  );
+  const url = `http://127.0.0.1:${http.addr.port}/v1/completions`;
+  for (const stream of [true, false]) {
+    const gone = new AbortController();
+    const body = JSON.stringify({
+      ...endless,
+      n: 20,
+      stream,
+      user: "x".repeat(20_000),
+    });
+    const { signal } = gone;
+    const response = await fetch(url, { method: "POST", body, signal });
+    await response.body!.getReader().read();
+    gone.abort();
+  }
+  // Else it would wait for forty texts.
+  await tiny.server.stop();
+  const { tokens } = tiny.model.engine.stats();
+  assert.ok(tokens < 4000, `${tokens} tokens`);
+});
+
 Deno.test("an answer that takes too long is given up, with an error in its stream", async () => {
   await using tiny = await tinyServer({ timeLimit: 0.05 });
   const whole = await tiny.post("/v1/completions", endless);

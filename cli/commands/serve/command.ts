@@ -128,24 +128,13 @@ async function tlsOf(
   return { cert: await readText(tlsCert), key: await readText(tlsKey) };
 }
 
-/**
- * In place of the signals of requests: Deno aborts these when they have been
- * answered, too, and does not when a client goes away that has sent a long body.
- * What cannot be sent says it in any case.
- */
-const { signal: unaborted } = new AbortController();
-
 /** @throws {CulmError} where nobody can listen there */
 function listen(
   { fetch }: CulmServer,
   where: Deno.ServeTcpOptions & Partial<Deno.TlsCertifiedKeyPem>,
 ): Deno.HttpServer<Deno.NetAddr> {
   try {
-    return Deno.serve(
-      { ...where, onListen: () => {} },
-      (request, { remoteAddr }) =>
-        fetch(request, { client: remoteAddr.hostname, signal: unaborted }),
-    );
+    return Deno.serve({ ...where, onListen: () => {} }, fetch);
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
     const why = error instanceof Deno.errors.AddrInUse
