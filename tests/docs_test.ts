@@ -19,7 +19,8 @@ async function shellBlocks(page: string): Promise<string[]> {
 }
 
 /** Where the files are that docs name. */
-const folders = "bench cli docs examples scripts shaders src tests wasm/src";
+const folders =
+  "bench cli docs examples scripts shaders src tests wasm/src wasm-constrain/src";
 
 Deno.test("every file that the docs name is there", async (t) => {
   const filesOf = (folder: string, recursive: boolean) =>

@@ -316,6 +316,9 @@ class Reader {
         if (typeof value !== "object" || value === null) return;
         if (level > mostLevels) return;
         const { $anchor, $id } = value as Record<string, unknown>;
+        // Below an address of its own, names are another document's.
+        const isOther = typeof $id === "string" && !$id.startsWith("#");
+        if (isOther && path !== "#") return;
         if (typeof $anchor === "string") anchors.set($anchor, [path, value]);
         if (typeof $id === "string" && $id.startsWith("#")) {
           anchors.set($id.slice(1), [path, value]);
