@@ -19,10 +19,18 @@ export class StepCosts {
   #steps = 0;
   /** Sequences that had tokens in the last step */
   sequences = 1;
+  /** Sequences that had tokens in each step, all steps together */
+  sequenceSteps = 0;
+
+  /** How many there were. */
+  get steps(): number {
+    return this.#steps;
+  }
 
   /** Takes the time of a step. */
   add(tokens: number, ms: number, sequences: number): void {
     this.sequences = sequences;
+    this.sequenceSteps += sequences;
     const times = this.#times.get(tokens) ?? { ms: [], at: 0 };
     times.at = this.#steps++;
     if (times.ms.push(ms) > timesKept) times.ms.shift();

@@ -73,6 +73,12 @@ export const chatOptions = {
     schema: jsonObject as SchemaOf<JsonObject>,
     description: "more variables for the template, such as `enable_thinking`",
   },
+  /** Writes how an answer begins behind the messages. */
+  addGenerationPrompt: {
+    type: "boolean",
+    default: true,
+    description: "writes how an answer begins behind the messages",
+  },
 } as const;
 
 /** Options of {@linkcode LanguageModel.chat}. */
@@ -80,6 +86,8 @@ export type ChatOptions = GenerateOptions & OptionsOf<typeof chatOptions>;
 
 /** A chat that is to be answered. */
 export interface ChatPrompt {
+  /** The chat, as its template writes it */
+  readonly text: string;
   /** What the model is to evaluate */
   readonly ids: readonly number[];
   /** How its answer is read */
@@ -446,7 +454,7 @@ export class LanguageModel implements AsyncDisposable {
     const { text, template } = this.#writeChat(messages, options);
     const answer = template.answerFormat(text, options.tools ?? []);
     const shownTokens = tagTokens(answer, this.tokenizer);
-    return { ids: this.#encodeChat(text), answer, shownTokens };
+    return { text, ids: this.#encodeChat(text), answer, shownTokens };
   }
 
   #writeChat(
@@ -454,15 +462,15 @@ export class LanguageModel implements AsyncDisposable {
     options: OptionsOf<typeof chatOptions>,
   ): { text: string; template: ChatTemplate } {
     const turns = messagesOf(messages);
-    const { template: given, tools, variables } = checkOptions(
-      "chat",
-      chatOptions,
-      options,
-    );
+    const { template: given, tools, variables, addGenerationPrompt } =
+      checkOptions("chat", chatOptions, options);
     const template = given === undefined
       ? this.chatTemplate
       : this.#templateOf(given);
-    const all = { variables: { ...variables, ...tools && { tools } } };
+    const all = {
+      variables: { ...variables, ...tools && { tools } },
+      addGenerationPrompt,
+    };
     return { text: renderWithSystem(template, turns, all), template };
   }
 
@@ -536,8 +544,8 @@ function splitChatOptions(
   options: ChatOptions,
 ): [written: OptionsOf<typeof chatOptions>, rest: GenerateOptions] {
   checkOptions(call, allChatOptions, options);
-  const { template, tools, variables, ...rest } = options;
-  return [{ template, tools, variables }, rest];
+  const { template, tools, variables, addGenerationPrompt, ...rest } = options;
+  return [{ template, tools, variables, addGenerationPrompt }, rest];
 }
 
 /**

@@ -12,6 +12,7 @@ import type { AnswerFormat, ChatEvent } from "../tokenizer/answer.ts";
 import { AnswerParser } from "../tokenizer/answer_parser.ts";
 import { RequestError } from "./errors.ts";
 import { merged } from "./merged.ts";
+import type { ServerMetrics } from "./metrics.ts";
 import type { ModelLease } from "./models.ts";
 import { type ScoredToken, scorePrompt } from "./prompt_logprobs.ts";
 import type { Ticket } from "./request_queue.ts";
@@ -107,7 +108,8 @@ export async function startAnswer(
       stopping.signal,
     ]);
     const { timeLimit } = context.options;
-    const answering = { model, request, ticket, signal, stop };
+    const { metrics } = context;
+    const answering = { model, request, ticket, metrics, signal, stop };
     const events = eventsOf(answering, lease, stopping, timeLimit);
     return { modelId: id, model, request, events, stop };
   } catch (error) {
@@ -163,6 +165,7 @@ interface Answering {
   readonly model: LanguageModel;
   readonly request: AnswerRequest;
   readonly ticket: Ticket;
+  readonly metrics: ServerMetrics;
   readonly signal: AbortSignal;
   readonly stop: () => void;
 }
@@ -200,7 +203,7 @@ async function* answersTo(
   prompt: readonly number[],
   first: number,
 ): AsyncGenerator<AnswerEvent, void, void> {
-  const { model, request, ticket, signal, stop } = answering;
+  const { model, request, ticket, metrics, signal, stop } = answering;
   const { choices, options, scoresPrompts } = request;
   using place = await ticket.place(signal);
   if (choices === 1 && !scoresPrompts) {
@@ -232,6 +235,7 @@ async function* answersTo(
     }
   }
   const shared = { cachedTokens, promptMs: performance.now() - start };
+  metrics.addPrompt(sequence.length - cachedTokens, shared.promptMs);
   using stack = new DisposableStack();
   const numbers = Array.from({ length: choices }, (_, i) => i);
   const answers = numbers.map((i) => {
@@ -264,7 +268,7 @@ function withPrompt(
 
 /** Writes one answer, the `i`th to its prompt. */
 async function* write(
-  { model, request, signal }: Answering,
+  { model, request, metrics, signal }: Answering,
   prompt: readonly number[],
   choice: number,
   i: number,
@@ -278,7 +282,10 @@ async function* write(
     seed: seed < 0 ? seed : seed + i,
     signal,
     session,
-    onFinish: (given) => summary = given,
+    onFinish(given) {
+      summary = given;
+      metrics.add(given);
+    },
   });
   const parser = request.format && new AnswerParser(request.format);
   for await (const { text, ...token } of pieces) {

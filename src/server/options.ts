@@ -111,6 +111,21 @@ export const serverOptions = {
     flag: "--allowed-hosts <list>",
     description: "names by which requests may call this machine; * = all",
   },
+  /** Gives `/metrics`. */
+  metrics: {
+    type: "boolean",
+    default: false,
+    flag: "--metrics",
+    description: "give /metrics, for Prometheus",
+  },
+  /** Gives `/slots`. */
+  slots: {
+    type: "boolean",
+    default: true,
+    flag: "--slots",
+    description: "give /slots, which says what is being written",
+    negative: { flag: "--no-slots", description: "do not" },
+  },
   /** How the states of a text become its embedding. */
   pooling: { ...embedOptions.pooling, flag: "--pooling <type>" },
   /** A Jinja template in place of the model's. */

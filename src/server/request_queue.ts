@@ -47,6 +47,10 @@ export class RequestQueue {
   /** Texts that wait, by client; whose turn it is comes first */
   readonly #lines = new Map<string, Waiting[]>();
   #free: number;
+  /** How long texts have waited for their places, in ms */
+  waitedMs = 0;
+  /** How many have had one */
+  granted = 0;
   #meanMs = usualMs;
   #closed = false;
   #emptied?: PromiseWithResolvers<void>;
@@ -93,6 +97,7 @@ export class RequestQueue {
   /** As {@linkcode Ticket.place}. */
   async place(ticket: Ticket, signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted();
+    const start = performance.now();
     if (this.#free > 0) return this.#take(ticket);
     const { promise, resolve } = Promise.withResolvers<Disposable>();
     const grant = () => resolve(this.#take(ticket));
@@ -101,7 +106,9 @@ export class RequestQueue {
     if (line) line.push(waiting);
     else this.#lines.set(ticket.client, [waiting]);
     try {
-      return await untilAborted(promise, signal);
+      const place = await untilAborted(promise, signal);
+      this.waitedMs += performance.now() - start;
+      return place;
     } catch (error) {
       // Granted in the same moment, where it waits no more.
       if (!this.#forget(waiting)) (await promise)[Symbol.dispose]();
@@ -125,6 +132,7 @@ export class RequestQueue {
 
   #take(ticket: Ticket): Disposable {
     this.#free--;
+    this.granted++;
     ticket.isServed = true;
     const start = performance.now();
     let isHeld = true;

@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import { type GenerateOptions, textOptions } from "../generate/generate.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
+import type { JsonObject } from "../formats/json.ts";
 import type { OptionSpec } from "../options.ts";
 import { parseSamplers, samplingOptions } from "../sampling/options.ts";
 import { tokensContaining } from "../sampling/penalties.ts";
@@ -102,6 +103,16 @@ export function samplingOf(
       ),
     },
   };
+}
+
+/** How tokens are chosen, by the names of the fields; what is not said by its default. */
+export function samplingSettings(options: GenerateOptions): JsonObject {
+  const given = options as Readonly<Record<string, unknown>>;
+  const settings = Object.entries(same).map(([name, spec]) => [
+    fieldName(name),
+    given[name] ?? ("default" in spec ? spec.default : null),
+  ]);
+  return Object.fromEntries(settings);
 }
 
 const decoder = new TextDecoder();

@@ -3,8 +3,13 @@ import { Hono } from "hono";
 import { access } from "./access.ts";
 import { RequestError } from "./errors.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
+import { llamaCompletionRoutes } from "./llama/completion.ts";
 import { healthRoutes } from "./llama/health.ts";
+import { metricsRoutes } from "./llama/metrics.ts";
+import { propsRoutes } from "./llama/props.ts";
+import { templateRoutes } from "./llama/template.ts";
 import { tokenizeRoutes } from "./llama/tokenize.ts";
+import { ServerMetrics } from "./metrics.ts";
 import { Models } from "./models.ts";
 import { chatRoutes } from "./openai/chat.ts";
 import { embeddingRoutes } from "./openai/embeddings.ts";
@@ -67,6 +72,7 @@ export function createServer(
   const context: ServerContext = {
     models: new Models(model, checked.alias),
     queue: new RequestQueue(checked.parallel, checked.queueLimit),
+    metrics: new ServerMetrics(),
     options: checked,
     signal: giveUp.signal,
   };
@@ -102,7 +108,11 @@ function routesOf(context: ServerContext): Hono<ServerEnv> {
       completionRoutes,
       embeddingRoutes,
       healthRoutes,
+      llamaCompletionRoutes,
+      metricsRoutes,
       modelRoutes,
+      propsRoutes,
+      templateRoutes,
       tokenizeRoutes,
     ]
   ) register(app, context);

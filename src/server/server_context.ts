@@ -1,6 +1,7 @@
 /** What routes need to know of the server that they belong to. */
 import type { Context, Hono } from "hono";
 import { type RequestError, requestErrorOf } from "./errors.ts";
+import type { ServerMetrics } from "./metrics.ts";
 import type { Models } from "./models.ts";
 import type { CheckedServerOptions } from "./options.ts";
 import type { RequestQueue } from "./request_queue.ts";
@@ -9,6 +10,7 @@ import type { RequestQueue } from "./request_queue.ts";
 export interface ServerContext {
   readonly models: Models;
   readonly queue: RequestQueue;
+  readonly metrics: ServerMetrics;
   readonly options: CheckedServerOptions;
   /** Aborted when the server gives up what still runs */
   readonly signal: AbortSignal;

@@ -44,6 +44,11 @@ export function errorResponse(error: RequestError): Response {
 /** Most answers to one prompt. */
 const mostChoices = 128;
 
+/** Texts that end an answer. */
+export const stopField = v.nullish(
+  v.union([v.string(), v.array(v.string())], "a text or a list of texts"),
+);
+
 /** Fields of all requests for texts. */
 export const textFields = {
   ...samplingFields,
@@ -59,9 +64,7 @@ export const textFields = {
   max_tokens: v.nullish(
     schemaOf(textOptions.maxTokens) as v.GenericSchema<number>,
   ),
-  stop: v.nullish(
-    v.union([v.string(), v.array(v.string())], "a text or a list of texts"),
-  ),
+  stop: stopField,
   stream: v.nullish(v.boolean("true or false")),
   stream_options: v.nullish(
     v.object(
@@ -107,13 +110,23 @@ export function chunkStream(
   answer: Answer,
   chunks: AsyncGenerator<unknown, void, void>,
 ): Response {
+  return dataStream(context, answer, chunks, "[DONE]");
+}
+
+/** An answer as a stream of data, with `last` behind it, or an error where it fails. */
+export function dataStream(
+  context: ServerContext,
+  answer: Answer,
+  chunks: AsyncGenerator<unknown, void, void>,
+  last?: string,
+): Response {
   const { pingInterval } = context.options;
   return eventStream(events(), { pingInterval, onGone: answer.stop });
 
   async function* events(): AsyncGenerator<StreamEvent, void, void> {
     try {
       for await (const data of chunks) yield { data };
-      yield { data: "[DONE]" };
+      if (last !== undefined) yield { data: last };
     } catch (error) {
       yield { data: errorBody(failureOf(error, context)) };
     }

@@ -1,0 +1,309 @@
+/** `/completion`, llama.cpp's own way of asking for a text. */
+import * as v from "valibot";
+import {
+  type Answer,
+  type AnswerRequest,
+  type AnswerToken,
+  startAnswer,
+  wholeAnswers,
+} from "../answer.ts";
+import { readBody } from "../body.ts";
+import {
+  constraintFieldOptions,
+  constraintFields,
+} from "../constraint_fields.ts";
+import { RequestError } from "../errors.ts";
+import { isObject, type JsonObject } from "../../formats/json.ts";
+import type { Summary } from "../../generate/generate.ts";
+import { textOptions } from "../../generate/generate.ts";
+import type { LanguageModel } from "../../generate/language_model.ts";
+import { schemaOf } from "../../options.ts";
+import {
+  askerOf,
+  dataStream,
+  refuse,
+  stopField,
+  stopsOf,
+  wholeJson,
+} from "../openai/form.ts";
+import { promptsField, promptsOf } from "../prompts.ts";
+import {
+  samplingFields,
+  samplingOf,
+  samplingSettings,
+} from "../sampling_fields.ts";
+import type { ServerApp, ServerContext } from "../server_context.ts";
+import { timingsOf } from "../timings.ts";
+import { tokenText } from "../token_text.ts";
+
+const flag = v.nullish(v.boolean("true or false"));
+const count = schemaOf(textOptions.maxTokens) as v.GenericSchema<number>;
+const most = schemaOf(textOptions.logprobs) as v.GenericSchema<number>;
+
+const completionSchema = v.object({
+  ...samplingFields,
+  ...constraintFields,
+  model: v.nullish(v.string("a text")),
+  prompt: v.lazy((given) => isObject(given) ? textPrompt : mixedPrompt),
+  n_predict: v.nullish(count),
+  max_tokens: v.nullish(count),
+  n_probs: v.nullish(most),
+  post_sampling_probs: flag,
+  stop: stopField,
+  stream: flag,
+  cache_prompt: flag,
+  return_tokens: flag,
+  timings_per_token: flag,
+  response_fields: v.nullish(
+    v.array(v.string("a field's name"), "a list of names"),
+  ),
+}, "an object");
+
+/** A text, in the form that may have pictures beside it. */
+const textPrompt = v.pipe(
+  v.looseObject({ prompt_string: v.string("a text") }, "a text"),
+  v.check(
+    ({ multimodal_data }) =>
+      multimodal_data == null ||
+      Array.isArray(multimodal_data) && multimodal_data.length === 0,
+    "a text without multimodal_data, which the model cannot read",
+  ),
+  v.transform(({ prompt_string }) => prompt_string),
+);
+
+/** Ids and texts in one list are one prompt: `[1, 2, "and so"]`. */
+const mixedPrompt = v.pipe(
+  v.union([
+    promptsField,
+    v.array(v.union([
+      v.string(),
+      v.number(),
+      textPrompt,
+      v.array(v.union([v.string(), v.number()])),
+    ])),
+  ], "a text, a list of ids, or a list of these"),
+);
+
+type CompletionBody = Awaited<
+  ReturnType<typeof readBody<v.InferOutput<typeof completionSchema>>>
+>;
+
+/** Registers `/completion`. */
+export function llamaCompletionRoutes(
+  app: ServerApp,
+  context: ServerContext,
+): void {
+  app.on("POST", ["/completion", "/completions"], async (call) => {
+    const body = await readBody(call, context, completionSchema);
+    const answer = await startAnswer(
+      context,
+      askerOf(call, body.model),
+      (model) => requestOf(body, model, context),
+    );
+    const form = new LlamaForm(answer, body);
+    return body.stream
+      ? dataStream(context, answer, form.chunks())
+      : await wholeJson(context, answer, form.whole());
+  });
+}
+
+function requestOf(
+  body: CompletionBody,
+  model: LanguageModel,
+  { options }: ServerContext,
+): AnswerRequest {
+  if (body.post_sampling_probs) {
+    refuse("post_sampling_probs", "probabilities are the model's own");
+  }
+  const { n_probs = 0 } = body;
+  return {
+    prompts: mixedPromptsOf(body.prompt!, model),
+    choices: 1,
+    options: {
+      ...samplingOf(body, model, options.sampling),
+      ...constraintFieldOptions(body),
+      maxTokens: body.n_predict ?? body.max_tokens,
+      stop: stopsOf(body.stop),
+      cachePrompt: body.cache_prompt,
+      logprobs: n_probs > 0 ? n_probs : undefined,
+    },
+  };
+}
+
+type MixedPrompt = NonNullable<CompletionBody["prompt"]>;
+
+/**
+ * The ids of each prompt. In a list of numbers and texts these are parts of one.
+ *
+ * @throws {RequestError} for none, or too many
+ */
+function mixedPromptsOf(
+  given: MixedPrompt,
+  model: LanguageModel,
+): (readonly number[])[] {
+  if (typeof given === "string") return promptsOf(given, model);
+  const parts =
+    given as readonly (string | number | readonly (string | number)[])[];
+  const isOne = parts.some((part) => typeof part === "number");
+  if (isOne) return [mixed(parts as readonly (string | number)[], model)];
+  const prompts = parts.map((part) =>
+    typeof part === "string"
+      ? part
+      : mixed(part as readonly (string | number)[], model)
+  );
+  return promptsOf(prompts, model);
+}
+
+/** The ids of ids and texts; a text that comes first begins as texts begin. */
+function mixed(
+  parts: readonly (string | number)[],
+  { tokenizer }: LanguageModel,
+): number[] {
+  return parts.flatMap((part, i) =>
+    typeof part === "number" ? [part] : tokenizer.encode(part, {
+      addSpecial: i === 0,
+      addEos: false,
+      parseSpecial: true,
+    })
+  );
+}
+
+/** Writes an answer in this form. */
+class LlamaForm {
+  readonly #answer: Answer;
+  readonly #body: CompletionBody;
+
+  constructor(answer: Answer, body: CompletionBody) {
+    this.#answer = answer;
+    this.#body = body;
+  }
+
+  /** The answer, whole: a list, where there are several prompts. */
+  async whole(): Promise<unknown> {
+    const answers = await wholeAnswers(this.#answer);
+    const results = answers.map(({ text, tokens, summary }, index) =>
+      this.#final(index, text, tokens, summary)
+    );
+    return results.length === 1 ? results[0] : results;
+  }
+
+  /** The answer, piece by piece. */
+  async *chunks(): AsyncGenerator<JsonObject, void, void> {
+    const { prompts } = this.#answer.request;
+    const texts = prompts.map(() => "");
+    const counts = prompts.map(() => 0);
+    for await (const event of this.#answer.events) {
+      const { choice } = event;
+      if (event.type === "text") {
+        const { text, token } = event;
+        texts[choice] += text;
+        counts[choice]++;
+        yield {
+          index: choice,
+          content: text,
+          tokens: [token.id],
+          stop: false,
+          id_slot: choice,
+          tokens_predicted: counts[choice],
+          tokens_evaluated: prompts[choice].length,
+          ...this.#probabilities([token]),
+        };
+      } else if (event.type === "finish") {
+        const { summary } = event;
+        const final = this.#final(choice, texts[choice], [], summary);
+        yield { ...final, content: "" };
+      }
+    }
+  }
+
+  #final(
+    index: number,
+    content: string,
+    tokens: readonly AnswerToken[],
+    summary: Summary,
+  ): JsonObject {
+    const { request, model, modelId } = this.#answer;
+    const { options, prompts } = request;
+    const { promptTokens, completionTokens, stopString = "" } = summary;
+    const { response_fields, return_tokens } = this.#body;
+    const all = {
+      index,
+      content,
+      tokens: return_tokens ? tokens.map(({ id }) => id) : [],
+      id_slot: index,
+      stop: true,
+      model: modelId,
+      tokens_predicted: completionTokens,
+      tokens_evaluated: promptTokens,
+      generation_settings: settingsOf(options, summary.seed),
+      prompt: model.tokenizer.decode(prompts[index], { skipSpecial: false }),
+      has_new_line: content.includes("\n"),
+      truncated: false,
+      stop_type: stopTypeOf(summary),
+      stopping_word: stopString,
+      tokens_cached: promptTokens + completionTokens - 1,
+      ...this.#probabilities(tokens),
+      timings: timingsOf(summary),
+    };
+    return response_fields?.length ? picked(all, response_fields) : all;
+  }
+
+  #probabilities(tokens: readonly AnswerToken[]): JsonObject {
+    const { model: { tokenizer }, request } = this.#answer;
+    if (request.options.logprobs === undefined || tokens.length === 0) {
+      return {};
+    }
+    const spelled = (id: number, logprob: number) => ({
+      id,
+      token: tokenText(tokenizer, id),
+      bytes: [...tokenizer.pieceBytes(id)],
+      logprob,
+    });
+    return {
+      completion_probabilities: tokens.map((
+        { id, logprob, topLogprobs = [] },
+      ) => ({
+        ...spelled(id, logprob),
+        top_logprobs: topLogprobs.map(({ id, logprob }) =>
+          spelled(id, logprob)
+        ),
+      })),
+    };
+  }
+}
+
+/** Why a text ended, in llama.cpp's words. */
+function stopTypeOf({ finishReason, stopString }: Summary): string {
+  if (stopString !== undefined) return "word";
+  return finishReason === "stop" ? "eos" : "limit";
+}
+
+/** How a text was written, by the names of the fields that say so. */
+function settingsOf(
+  options: AnswerRequest["options"],
+  seed: number,
+): JsonObject {
+  const { maxTokens = -1, stop = [], logprobs = 0 } = options;
+  return {
+    ...samplingSettings({ ...options, seed }),
+    n_predict: maxTokens,
+    max_tokens: maxTokens,
+    n_probs: logprobs,
+    stop,
+  };
+}
+
+/** Fields by their paths, `generation_settings/n_predict`; those that are not there are left out. */
+function picked(all: JsonObject, paths: readonly string[]): JsonObject {
+  const found = paths.flatMap((path) => {
+    const value = path.split("/").reduce<unknown>(
+      (inner, name) =>
+        isObject(inner) && Object.hasOwn(inner, name)
+          ? (inner as JsonObject)[name]
+          : undefined,
+      all,
+    );
+    return value === undefined ? [] : [[path, value]];
+  });
+  return Object.fromEntries(found);
+}

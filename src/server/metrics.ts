@@ -1,0 +1,219 @@
+/** What a server has done, and does, for Prometheus. */
+import type { Summary } from "../generate/generate.ts";
+import type { LanguageModel } from "../generate/language_model.ts";
+import { bytesRead, totalOf } from "../places/stats.ts";
+import type { RequestQueue } from "./request_queue.ts";
+
+/** One figure: what it is called, what it says, and its value. */
+type Metric = readonly [name: string, help: string, value: number];
+
+/** Counts what answers took. */
+export class ServerMetrics {
+  readonly startedAt: number = Date.now();
+  #promptTokens = 0;
+  #cachedTokens = 0;
+  #promptMs = 0;
+  #predictedTokens = 0;
+  /** Tokens behind the first of each answer: those that took a step */
+  #decodedTokens = 0;
+  #predictedMs = 0;
+  #longest = 0;
+  #draftedTokens = 0;
+  #acceptedTokens = 0;
+
+  /** Counts an answer that has ended, for whatever reason. */
+  add(summary: Summary): void {
+    const { promptTokens, cachedTokens, completionTokens } = summary;
+    this.#promptTokens += promptTokens - cachedTokens;
+    this.#cachedTokens += cachedTokens;
+    this.#promptMs += summary.promptMs;
+    this.#predictedTokens += completionTokens;
+    this.#decodedTokens += Math.max(0, completionTokens - 1);
+    this.#predictedMs += summary.completionMs;
+    this.#longest = Math.max(this.#longest, promptTokens + completionTokens);
+    this.#draftedTokens += summary.draftedTokens;
+    this.#acceptedTokens += summary.acceptedTokens;
+  }
+
+  /** Counts what answers share: so many tokens of a prompt, evaluated in so many ms. */
+  addPrompt(tokens: number, ms: number): void {
+    this.#promptTokens += tokens;
+    this.#promptMs += ms;
+  }
+
+  /** All figures, in Prometheus' text format, of a server with these models and this queue. */
+  write(models: readonly LanguageModel[], queue: RequestQueue): string {
+    return [
+      ...lines("llamacpp", "counter", this.#counters(models)),
+      ...lines("llamacpp", "gauge", this.#gauges(models, queue)),
+      ...lines("culm", "counter", culmCounters(models, queue)),
+      ...lines("culm", "gauge", culmGauges(models, queue)),
+    ].join("");
+  }
+
+  #counters(models: readonly LanguageModel[]): Metric[] {
+    return [
+      [
+        "prompt_tokens_total",
+        "Number of prompt tokens processed",
+        this.#promptTokens,
+      ],
+      [
+        "prompt_tokens_cached_total",
+        "Number of prompt tokens taken over from earlier texts",
+        this.#cachedTokens,
+      ],
+      ["prompt_seconds_total", "Prompt process time", this.#promptMs / 1000],
+      [
+        "tokens_predicted_total",
+        "Number of generation tokens processed",
+        this.#predictedTokens,
+      ],
+      [
+        "tokens_predicted_seconds_total",
+        "Predict process time",
+        this.#predictedMs / 1000,
+      ],
+      ["n_decode_total", "Number of steps", stepsOf(models)],
+      ["n_tokens_max", "Longest text, with its prompt", this.#longest],
+      [
+        "spec_decode_num_draft_tokens_total",
+        "Tokens that were drafted",
+        this.#draftedTokens,
+      ],
+      [
+        "spec_decode_num_accepted_tokens_total",
+        "Drafted tokens that were right",
+        this.#acceptedTokens,
+      ],
+    ];
+  }
+
+  #gauges(models: readonly LanguageModel[], queue: RequestQueue): Metric[] {
+    const rows = sum(models, ({ engine }) => engine.stepCosts.sequenceSteps);
+    return [
+      [
+        "prompt_tokens_seconds",
+        "Average prompt throughput in tokens/s",
+        ratio(1000 * this.#promptTokens, this.#promptMs),
+      ],
+      [
+        "predicted_tokens_seconds",
+        "Average generation throughput in tokens/s",
+        ratio(1000 * this.#decodedTokens, this.#predictedMs),
+      ],
+      [
+        "requests_processing",
+        "Number of texts that are being written",
+        queue.running,
+      ],
+      ["requests_deferred", "Number of requests that wait", queue.waiting],
+      [
+        "n_busy_slots_per_decode",
+        "Average number of texts in a step",
+        ratio(rows, stepsOf(models)),
+      ],
+    ];
+  }
+}
+
+function culmCounters(
+  models: readonly LanguageModel[],
+  queue: RequestQueue,
+): Metric[] {
+  const total = (name: Parameters<typeof totalOf>[1]) =>
+    sum(models, ({ engine }) => totalOf(engine.stats(), name));
+  return [
+    ["neurons_total", "Neurons, each token's", total("neurons")],
+    ["neurons_active_total", "Neurons that were not zero", total("active")],
+    [
+      "neurons_hot_total",
+      "Neurons whose rows were read without a test",
+      total("hot"),
+    ],
+    ["gate_rows_read_total", "Rows of gates read", total("gateRows")],
+    ["up_rows_read_total", "Rows of up read", total("upRows")],
+    ["down_rows_read_total", "Rows of down read", total("downRows")],
+    [
+      "bytes_read_total",
+      "Bytes of weights, keys and values read",
+      sum(models, ({ engine }) => bytesRead(engine.stats())),
+    ],
+    [
+      "tokens_evaluated_total",
+      "Tokens that went through the model",
+      sum(models, ({ engine }) => engine.stats().tokens),
+    ],
+    [
+      "prefix_cache_tokens_total",
+      "Tokens taken over from earlier texts, by all who ask the engine",
+      sum(models, ({ engine }) => engine.cachedTokens),
+    ],
+    [
+      "queue_wait_seconds_total",
+      "Time texts have waited",
+      queue.waitedMs / 1000,
+    ],
+    ["queue_granted_total", "Texts that have begun", queue.granted],
+  ];
+}
+
+function culmGauges(
+  models: readonly LanguageModel[],
+  queue: RequestQueue,
+): Metric[] {
+  const stats = models.map(({ engine }) => engine.stats());
+  const neurons = sum(stats, (each) => totalOf(each, "neurons"));
+  return [
+    [
+      "neurons_active_ratio",
+      "Share of neurons that were not zero",
+      ratio(sum(stats, (each) => totalOf(each, "active")), neurons),
+    ],
+    [
+      "neurons_hot_ratio",
+      "Share of neurons whose rows were read without a test",
+      ratio(sum(stats, (each) => totalOf(each, "hot")), neurons),
+    ],
+    [
+      "bytes_read_per_token",
+      "Bytes of weights, keys and values read for a token",
+      ratio(sum(stats, bytesRead), sum(stats, ({ tokens }) => tokens)),
+    ],
+    [
+      "kv_pages_taken",
+      "Pages of keys and values that texts hold",
+      sum(models, ({ engine }) => engine.pagesTaken),
+    ],
+    [
+      "kv_pages",
+      "Pages there are",
+      sum(models, ({ engine }) => engine.pagesHeld),
+    ],
+    ["queue_length", "Requests that wait", queue.waiting],
+    ["models_loaded", "Models in memory", models.length],
+  ];
+}
+
+function lines(
+  prefix: string,
+  type: "counter" | "gauge",
+  metrics: readonly Metric[],
+): string[] {
+  return metrics.map(([name, help, value]) => {
+    const full = `${prefix}:${name}`;
+    return `# HELP ${full} ${help}\n# TYPE ${full} ${type}\n${full} ${value}\n`;
+  });
+}
+
+function stepsOf(models: readonly LanguageModel[]): number {
+  return sum(models, ({ engine }) => engine.stepCosts.steps);
+}
+
+function sum<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((total, item) => total + of(item), 0);
+}
+
+function ratio(amount: number, of: number): number {
+  return of > 0 ? amount / of : 0;
+}
