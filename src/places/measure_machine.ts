@@ -16,13 +16,12 @@ import { type PlacePlan, splitEvenly } from "../plan/plan.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import { missingForThreads } from "../platform/threads.ts";
 import { pagePositions, pagesFor } from "./batch.ts";
-import { kvPositionBytes } from "./cache_type.ts";
 import type { MeasuredGpu } from "./gpu_stats.ts";
 import { probeModel, zeros } from "./probe_model.ts";
 import { bytesRead, statsSince, sumCounts } from "./stats.ts";
 import { type StartOptions, startTeam } from "./start.ts";
 import type { Team, TeamOptions } from "./team.ts";
-import type { Lane } from "./trace.ts";
+import type { Lane, WorkTime } from "./trace.ts";
 import { PlaceService } from "./threads/place_service.ts";
 import { PlaceWorker } from "./threads/thread_team.ts";
 
@@ -78,6 +77,8 @@ const windowMs = 60, leastSteps = 8;
 const settledWindows = 2, mostMs = 800;
 /** Steps that are so much faster are no noise. */
 const faster = 0.97;
+/** Steps that take so many times what reading does wait for something else, unless all do. */
+const disturbed = 2;
 /** Steps that are traced. */
 const tracedSteps = 5;
 
@@ -125,14 +126,14 @@ async function measureCpu(
 
 /**
  * Whole steps of one token behind as many as the context has: how fast they read
- * keys and values, and the head, and what they take beside reading. In a model of
- * zeros no neuron fires.
+ * rows, keys and values, and the head, all threads at once, and what they take
+ * beside reading. In a model of zeros no neuron fires.
  */
 async function measureSteps(
   team: Team,
   stream: number,
-): Promise<Pick<Cpu, "cache" | "head" | "layerMs">> {
-  const { batch, counts, options: { model, limits, cacheType } } = team;
+): Promise<Pick<Cpu, "stream" | "cache" | "head" | "layerMs">> {
+  const { batch, counts, options: { model, limits } } = team;
   const pages = batch.pagesPerSequence, layers = model.layers.length;
   await team.reserve(pages);
   batch.length = 1;
@@ -144,48 +145,46 @@ async function measureSteps(
   batch.copies.forEach((_, i) => batch.copies[i] = i % 2 && (i + 1) / 2);
   const before = sumCounts(counts, 0);
   await team.run();
-  const { headBytes, ...rest } = statsSince(sumCounts(counts, 0), before);
+  const read = statsSince(sumCounts(counts, 0), before);
   // The file's bytes, by which costs are told, where all of them are read.
   const layerBytes = isSparse(model.activation)
-    ? bytesRead({ headBytes: 0, ...rest })
+    ? bytesRead({ ...read, headBytes: 0 })
     : model.layers.reduce(
       (sum, layer) => sum + bytesOfTensors(Object.values(layer)),
       0,
     );
   batch.copyCount = 0;
   batch.positions[0] = limits.contextSize - 1;
-  const stepMs = await typicalStepMs(team);
-  const { attentionMs, headMs } = await measureParts(team);
-  const read = model.attention.reduce(
-    (sum, { window = Infinity }) => sum + Math.min(window, limits.contextSize),
-    0,
-  );
-  const kvBytes = read * model.kvHeadCount *
-    kvPositionBytes(cacheType, model.headSize);
-  const besideMs = stepMs - layerBytes / stream - attentionMs - headMs;
+  const stepMs = await typicalStepMs(team, bytesRead(read) / stream);
+  const { rows, cache, head } = await measureReading(team);
+  const besideMs = stepMs - layerBytes / rows.rate - cache.ms - head.ms;
   return {
-    cache: attentionMs > 0 ? kvBytes / attentionMs : stream,
-    head: headMs > 0 && headBytes > 0
-      ? model.output.byteLength / headMs
-      : stream,
+    stream: rows.rate,
+    cache: cache.ms > 0 ? cache.rate : rows.rate,
+    // Of the file's bytes too
+    head: head.ms > 0 ? model.output.byteLength / head.ms : rows.rate,
     layerMs: Math.max(0, besideMs) / layers,
   };
 }
 
-/** The median of steps once they come no faster any more. */
-async function typicalStepMs(team: Team): Promise<number> {
+/**
+ * The median of steps once they come no faster any more, `readMs` of which are
+ * reading; where all were disturbed, of those that were it the least.
+ */
+async function typicalStepMs(team: Team, readMs: number): Promise<number> {
   const start = performance.now();
-  let windows: number[][] = [], best = Infinity;
+  let settled: number[][] = [], best = Infinity;
   while (
-    windows.length <= settledWindows && performance.now() - start < mostMs
+    settled.length <= settledWindows && performance.now() - start < mostMs
   ) {
     const steps = await stepsFor(team, windowMs);
     const typical = median(steps);
-    if (typical < faster * best) windows = [];
+    if (typical > disturbed * readMs) settled = [];
+    else if (typical < faster * best) settled = [steps];
+    else settled.push(steps);
     best = Math.min(best, typical);
-    windows.push(steps);
   }
-  return median(windows.flat());
+  return settled.length > 0 ? median(settled.flat()) : best;
 }
 
 /** What steps take that are run for `ms`, in ms each. */
@@ -203,29 +202,60 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1];
 }
 
+/** What a step reads of some kind. */
+interface Reading {
+  /** In ms, by all threads at once */
+  readonly ms: number;
+  /** Bytes a ms of all threads together */
+  readonly rate: number;
+}
+
+type KindRead = "rows" | "cache" | "head";
+
+function kindOf({ stage, work }: WorkTime): KindRead {
+  return stage === "head" ? "head" : work === "attention" ? "cache" : "rows";
+}
+
 /**
- * ms of a step that go into scores and weighted sums, and into the head: weights
- * that were read since have driven keys and values out of caches, and these the
- * head.
+ * How steps read rows of layers, keys and values, and rows of the head: what
+ * one kind reads drives the others out of caches.
  */
-async function measureParts(
-  team: Team,
-): Promise<{ attentionMs: number; headMs: number }> {
-  const attention: number[] = [], head: number[] = [];
+async function measureReading(team: Team): Promise<Record<KindRead, Reading>> {
+  const steps: Record<KindRead, Reading>[] = [];
   for (let step = 0; step < tracedSteps; step++) {
     let lanes: readonly Lane[] = [];
     await team.run((traced) => lanes = traced);
-    const kernels = lanes.flatMap(({ profile }) => profile?.work ?? [])
-      .filter(({ work }) => work === "attention");
-    attention.push(kernels.reduce((sum, { ms }) => sum + ms, 0) / lanes.length);
-    const heads = lanes.flatMap(({ events }) => events)
-      .filter(({ activity }) => activity === "head");
-    head.push(
-      heads.reduce((sum, { start, end }) => sum + end - start, 0) /
-        lanes.length,
-    );
+    const readingOf = (kind: KindRead): Reading => {
+      const all = lanes.map(({ profile }) => {
+        const read = profile!.work.filter((each) =>
+          each.bytes > 0 && kindOf(each) === kind
+        );
+        const sum = (of: (each: WorkTime) => number) =>
+          read.reduce((total, each) => total + of(each), 0);
+        return { ms: sum(({ ms }) => ms), bytes: sum(({ bytes }) => bytes) };
+      }).filter(({ ms }) => ms > 0);
+      const total = (of: (lane: { ms: number; bytes: number }) => number) =>
+        all.reduce((sum, lane) => sum + of(lane), 0);
+      return {
+        ms: total(({ ms }) => ms) / lanes.length,
+        rate: total(({ ms, bytes }) => bytes / ms),
+      };
+    };
+    steps.push({
+      rows: readingOf("rows"),
+      cache: readingOf("cache"),
+      head: readingOf("head"),
+    });
   }
-  return { attentionMs: median(attention), headMs: median(head) };
+  const typical = (kind: KindRead): Reading => ({
+    ms: median(steps.map((step) => step[kind].ms)),
+    rate: median(steps.map((step) => step[kind].rate)),
+  });
+  return {
+    rows: typical("rows"),
+    cache: typical("cache"),
+    head: typical("head"),
+  };
 }
 
 /** On one layer, in a worker, where its results may be read sooner. */
