@@ -13,11 +13,10 @@ import { AnswerParser } from "../tokenizer/answer_parser.ts";
 import { RequestError } from "./errors.ts";
 import { merged } from "./merged.ts";
 import type { ServerMetrics } from "./metrics.ts";
-import type { ModelLease } from "./models.ts";
 import { type ScoredToken, scorePrompt } from "./prompt_logprobs.ts";
 import type { Ticket } from "./request_queue.ts";
 import type { ServerContext } from "./server_context.ts";
-import { type Asker, lateError } from "./turn.ts";
+import { type Asker, beginTurn, type Turn } from "./turn.ts";
 
 /** What is to be answered. */
 export interface AnswerRequest {
@@ -94,28 +93,17 @@ export async function startAnswer(
   asker: Asker,
   requestOf: (model: LanguageModel) => AnswerRequest,
 ): Promise<Answer> {
-  const lease = await context.models.take(asker.model);
-  try {
-    const { id, model } = lease;
+  const { turn, request } = await beginTurn(context, asker, ({ model }) => {
     const request = limited(requestOf(model), context);
     checkRequest(model, request);
-    const ticket = context.queue.enter(asker.client);
-    const stopping = new AbortController();
-    const stop = () => stopping.abort();
-    const signal = AbortSignal.any([
-      asker.signal,
-      context.signal,
-      stopping.signal,
-    ]);
-    const { timeLimit } = context.options;
-    const { metrics } = context;
-    const answering = { model, request, ticket, metrics, signal, stop };
-    const events = eventsOf(answering, lease, stopping, timeLimit);
-    return { modelId: id, model, request, events, stop };
-  } catch (error) {
-    lease[Symbol.dispose]();
-    throw error;
-  }
+    return request;
+  });
+  const { lease: { id, model }, ticket, signal } = turn;
+  const stop = () => turn.stop();
+  const { metrics } = context;
+  const answering = { model, request, ticket, metrics, signal, stop };
+  const events = eventsOf(answering, turn);
+  return { modelId: id, model, request, events, stop };
 }
 
 /** The request within the server's own limits. */
@@ -172,14 +160,9 @@ interface Answering {
 
 async function* eventsOf(
   answering: Answering,
-  lease: ModelLease,
-  stopping: AbortController,
-  timeLimit: number,
+  turn: Turn,
 ): AsyncGenerator<AnswerEvent, void, void> {
-  using _lease = lease;
-  using _ticket = answering.ticket;
-  const late = () => stopping.abort(lateError(timeLimit));
-  const timer = timeLimit > 0 ? setTimeout(late, 1000 * timeLimit) : undefined;
+  using _ = turn;
   const { prompts, choices } = answering.request;
   try {
     const all = prompts.map((prompt, i) =>
@@ -192,8 +175,6 @@ async function* eventsOf(
       throw error;
     }
     throw new RequestError(503, error.message, { cause: error, retryAfter: 1 });
-  } finally {
-    clearTimeout(timer);
   }
 }
 

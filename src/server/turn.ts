@@ -14,46 +14,91 @@ export interface Asker {
   readonly signal: AbortSignal;
 }
 
-/** What a request works with. */
-export interface Turn {
-  readonly lease: ModelLease;
-  readonly ticket: Ticket;
-  /** Aborted when nobody waits for the answer any more, the time is over, or the server stops */
-  readonly signal: AbortSignal;
+/** What a request works with, until it is disposed of. */
+export class Turn implements Disposable {
+  readonly #stopping = new AbortController();
+  readonly #stack = new DisposableStack();
+
+  /** Made by {@linkcode beginTurn}. */
+  constructor(
+    { signal, options: { timeLimit } }: ServerContext,
+    asker: Asker,
+    readonly lease: ModelLease,
+    readonly ticket: Ticket,
+  ) {
+    this.#stack.use(lease);
+    this.#stack.use(ticket);
+    // Not by AbortSignal.any: the server's signal, which lasts, would keep a note of each.
+    for (const each of [asker.signal, signal]) {
+      const follow = () => this.stop(each.reason);
+      if (each.aborted) follow();
+      each.addEventListener("abort", follow);
+      this.#stack.defer(() => each.removeEventListener("abort", follow));
+    }
+    if (timeLimit === 0) return;
+    const late = () =>
+      this.stop(
+        new RequestError(
+          504,
+          `The answer took more than ${timeLimit} seconds`,
+        ),
+      );
+    const timer = setTimeout(late, 1000 * timeLimit);
+    this.#stack.defer(() => clearTimeout(timer));
+  }
+
+  /** Aborted when nobody waits for the answer any more, the time is over, or the server stops. */
+  get signal(): AbortSignal {
+    return this.#stopping.signal;
+  }
+
+  /** Nobody wants the answer any more. */
+  stop(reason?: unknown): void {
+    this.#stopping.abort(reason);
+  }
+
+  /** Gives back what it took. */
+  [Symbol.dispose](): void {
+    this.#stack[Symbol.dispose]();
+  }
 }
 
 /**
  * Takes the model that is asked for, lets `requestOf` check what is asked, and
- * then lets `act` do it, in turn with others.
+ * gets in line.
+ *
+ * @throws what `requestOf` throws
+ * @throws {RequestError} where the model is not there, or the server is too busy
+ */
+export async function beginTurn<Request>(
+  context: ServerContext,
+  asker: Asker,
+  requestOf: (lease: ModelLease) => Request,
+): Promise<{ readonly turn: Turn; readonly request: Request }> {
+  const lease = await context.models.take(asker.model);
+  try {
+    const request = requestOf(lease);
+    const ticket = context.queue.enter(asker.client);
+    return { turn: new Turn(context, asker, lease, ticket), request };
+  } catch (error) {
+    lease[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/**
+ * As {@linkcode beginTurn}, and lets `act` do what is asked, in turn with others.
  *
  * @throws what these throw
- * @throws {RequestError} where the model is not there, the server is too busy, or it takes too long
+ * @throws {RequestError} where it takes too long
  */
 export async function takeTurn<Request, Result>(
-  { models, queue, options: { timeLimit }, signal }: ServerContext,
+  context: ServerContext,
   asker: Asker,
   requestOf: (lease: ModelLease) => Request,
   act: (turn: Turn, request: Request) => Promise<Result>,
 ): Promise<Result> {
-  using lease = await models.take(asker.model);
-  const request = requestOf(lease);
-  using ticket = queue.enter(asker.client);
-  const late = new AbortController();
-  const timer = timeLimit > 0
-    ? setTimeout(() => late.abort(lateError(timeLimit)), 1000 * timeLimit)
-    : undefined;
-  try {
-    const signals = [asker.signal, signal, late.signal];
-    return await act(
-      { lease, ticket, signal: AbortSignal.any(signals) },
-      request,
-    );
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Why an answer does not come in time. */
-export function lateError(seconds: number): RequestError {
-  return new RequestError(504, `The answer took more than ${seconds} seconds`);
+  const { turn, request } = await beginTurn(context, asker, requestOf);
+  using _ = turn;
+  return await act(turn, request);
 }
