@@ -2,23 +2,19 @@
 import { LimitError, UsageError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { compileGbnf } from "./gbnf.ts";
-import {
-  type JsonSchema,
-  plainSchema,
-  type SchemaPart,
-} from "./json_schema.ts";
+import type { JsonSchema, SchemaPart } from "./json_schema.ts";
+import { larkJson } from "./lark.ts";
 import type { Program } from "./room.ts";
+import { larkOfPattern, type TextPattern } from "./text_pattern.ts";
 
 /** What a text is held to. */
 export type ConstraintSpec =
-  /** JSON of a schema */
-  | { readonly schema: JsonSchema }
+  /** JSON of a schema, what a regular expression matches, and what is made of these */
+  | TextPattern
   /** Any JSON object */
   | { readonly json: true }
   /** A grammar in llama.cpp's GBNF, whose rule `root` is the text */
   | { readonly grammar: string }
-  /** A regular expression that the whole text matches */
-  | { readonly regex: string }
   /** Free text with structures in it */
   | Structures;
 
@@ -57,9 +53,6 @@ export interface ConstraintProgram {
 /** Most characters of a schema or a regex. */
 const mostCharacters = 2 ** 20;
 
-/** What may stand between the parts of a JSON text: as llama.cpp's, so that no text is spaces for ever. */
-const jsonSpace = "\\x20|\\n{1,2}[ \\t]{0,20}";
-
 /**
  * What a spec is in the module.
  *
@@ -79,7 +72,7 @@ export function programOf(
     });
     return { key: `gbnf ${spec.grammar}`, program: { gbnf }, parts: [] };
   }
-  const { lark, parts } = larkOf(spec, tokenizer);
+  const { lark, parts } = larkOfPattern(patternOf(spec), tokenizer);
   if (lark.length > mostCharacters) {
     throw new LimitError(
       `Cannot constrain the text: what it is to be has ${lark.length} characters, the limit is ${mostCharacters}`,
@@ -90,107 +83,35 @@ export function programOf(
 
 /** JSON of a schema, as a grammar. */
 export function schemaProgram(schema: JsonSchema): Program {
-  return { lark: `start: ${jsonOf(schema)}` };
+  return { lark: `start: ${larkJson(schema)}` };
 }
 
-function larkOf(
+function patternOf(
   spec: Exclude<ConstraintSpec, { readonly grammar: string }>,
-  tokenizer: Tokenizer,
-): { readonly lark: string; readonly parts: readonly SchemaPart[] } {
-  if ("structures" in spec) return structuresOf(spec, tokenizer);
-  const { text, parts } = contentOf(
-    "json" in spec ? { schema: { type: "object" } } : spec,
-  );
-  return { lark: `start: ${text}`, parts };
+): TextPattern {
+  if ("structures" in spec) return patternOfStructures(spec);
+  return "json" in spec ? { schema: { type: "object" } } : spec;
 }
 
-function contentOf(
-  content: Structure["content"],
-): { readonly text: string; readonly parts: readonly SchemaPart[] } {
-  if ("regex" in content) return { text: regexOf(content.regex), parts: [] };
-  const { schema, parts } = plainSchema(content.schema);
-  return { text: jsonOf(schema), parts };
-}
-
-function jsonOf(schema: JsonSchema): string {
-  if (schema === false) return "%json false";
-  const settings = { "x-guidance": { whitespace_pattern: jsonSpace } };
-  const object = schema === true ? {} : schema;
-  return `%json ${JSON.stringify({ ...object, ...settings })}`;
-}
-
-/** A regex as Lark writes it; the whole text is matched, so that its ends need not be said. */
-function regexOf(regex: string): string {
-  const whole = regex.replace(/^\^/, "").replace(/(?<!\\)((?:\\\\)*)\$$/, "$1");
-  if (whole === "") return '""';
-  const escaped = whole.replaceAll(
-    /\\[^]|[/\n\r\t]/g,
-    (text) =>
-      ({ "/": "\\/", "\n": "\\n", "\r": "\\r", "\t": "\\t" })[text] ?? text,
-  );
-  return `/${escaped}/`;
-}
-
-function structuresOf(
-  { structures, least = 0, most, freeText = true }: Structures,
-  tokenizer: Tokenizer,
-): { readonly lark: string; readonly parts: readonly SchemaPart[] } {
+function patternOfStructures(
+  { structures, least, most, freeText = true }: Structures,
+): TextPattern {
   if (structures.length === 0) {
     throw new UsageError("Cannot constrain the text: there are no structures");
   }
-  const begins = structures.map(({ begin }) => beginOf(begin, tokenizer));
-  const literals = begins.flatMap(({ special, text }) =>
-    special === undefined ? [JSON.stringify(text)] : []
-  );
-  const contents = structures.map(({ content }) => contentOf(content));
-  const rules = structures.map(({ end }, i) => {
-    const { special, text } = begins[i];
-    const before = freeText && special !== undefined ? "FREE? " : "";
-    const head = special !== undefined
-      ? `${before}<[${special}]> ${text && JSON.stringify(text)}`
-      : freeText
-      ? `head_${i}`
-      : JSON.stringify(text);
-    const lazy = special === undefined && freeText
-      ? `head_${i}[lazy]: /(?s:.*)/ ${JSON.stringify(text)}\n`
-      : "";
-    const tail = end && JSON.stringify(end);
-    return `${lazy}structure_${i}: ${head} ${contents[i].text} ${tail}\n`;
-  });
-  const any = structures.map((_, i) => `structure_${i}`).join(" | ");
-  const times = most === undefined ? `{${least},}` : `{${least},${most}}`;
-  // Text in which no structure begins.
-  const free = literals.length > 0
-    ? `/(?s:.+)/ & ~(/(?s:.*)/ (${literals.join(" | ")}) /(?s:.*)/)`
-    : "/(?s:.+)/";
-  const lark = `start: (${any})${times}${freeText ? " FREE?" : ""}\n` +
-    rules.join("") + (freeText ? `FREE: ${free}\n` : "");
-  return { lark, parts: contents.flatMap(({ parts }) => parts) };
-}
-
-/** What a structure begins with: a special token, text, or that and then text. */
-function beginOf(
-  begin: string,
-  tokenizer: Tokenizer,
-): { readonly special?: number; readonly text: string } {
-  const ids = tokenizer.encode(begin, {
-    addSpecial: false,
-    parseSpecial: true,
-  });
-  const isSpecial = (id: number) => tokenizer.isSpecial(id);
-  if (!ids.some(isSpecial)) {
-    if (begin !== "") return { text: begin };
+  const begins = structures.map(({ begin }) => begin);
+  if (begins.includes("")) {
     throw new UsageError(
       "Cannot constrain the text: a structure begins with nothing",
     );
   }
-  const [special, ...rest] = ids;
-  if (!isSpecial(special) || rest.some(isSpecial)) {
-    throw new UsageError(
-      `Cannot constrain the text: ${
-        JSON.stringify(begin)
-      } has a special token that does not begin it, or several`,
-    );
-  }
-  return { special, text: begin.slice(tokenizer.pieceText(special).length) };
+  const any = structures.map(({ begin, content, end }) => ({
+    all: [
+      freeText ? { upTo: begin, without: begins } : { text: begin },
+      content,
+      { text: end },
+    ],
+  }));
+  const repeat = { repeat: { any }, least, most };
+  return freeText ? { all: [repeat, { free: begins }] } : repeat;
 }

@@ -32,9 +32,7 @@ function writeCall(
   const json = typeof given === "string" ? given : spaced(given);
   switch (call.kind) {
     case "object":
-      return `{${quoted(call.nameKey)}: ${quoted(name)}, ${
-        quoted(call.argumentsKey)
-      }: ${json}}`;
+      return call.head + quoted(name) + call.middle + json + call.tail;
     case "named":
       return name + call.afterName + json;
     case "tagged": {

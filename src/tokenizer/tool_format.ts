@@ -20,6 +20,10 @@ export interface ObjectCall {
   readonly nameKey: string;
   /** The member that holds the arguments */
   readonly argumentsKey: string;
+  /** What the template writes of it before the name, between that and the arguments, and behind them */
+  readonly head: string;
+  readonly middle: string;
+  readonly tail: string;
 }
 
 /** A name, and behind it the arguments as an object. */
@@ -90,7 +94,14 @@ export type RenderMessages = (
 export const hermesFormat: ToolCallFormat = {
   begin: "",
   before: "<tool_call>\n",
-  call: { kind: "object", nameKey: "name", argumentsKey: "arguments" },
+  call: {
+    kind: "object",
+    nameKey: "name",
+    argumentsKey: "arguments",
+    head: '{"name": ',
+    middle: ', "arguments": ',
+    tail: "}",
+  },
   after: "\n</tool_call>",
   between: "\n",
   end: "",
@@ -323,8 +334,18 @@ function findCall(
     const object = objectAt(text, start);
     const nameKey = object && keyOf(object.value, (value) => value === name);
     const argumentsKey = object && keyOf(object.value, isProbeArguments);
-    if (nameKey && argumentsKey) {
-      const call = { kind: "object", nameKey, argumentsKey } as const;
+    const brace = text.lastIndexOf("{", text.indexOf('"key_one"', start));
+    const close = JsonExtent.endOf(text, brace);
+    if (nameKey && argumentsKey && close !== undefined && brace > at) {
+      const [before, behind] = [at - 1, at + name.length + 1];
+      const call = {
+        kind: "object",
+        nameKey,
+        argumentsKey,
+        head: text.slice(start, before),
+        middle: text.slice(behind, brace),
+        tail: text.slice(close, object.end),
+      } as const;
       return { start, end: object.end, call, inner: { afterName: "" } };
     }
     if (start === 0) break;
@@ -362,7 +383,13 @@ function formOf(
   { first, second, behind }: Around,
 ): Pick<ToolCallFormat, "call" | "after"> | undefined {
   const { call, inner } = first;
-  if (typeof call !== "string") return { call, after: behind };
+  if (typeof call !== "string") {
+    const other = typeof second?.call === "object" ? second.call : call;
+    const head = withAnyWord(call.head, other.head);
+    const middle = withAnyWord(call.middle, other.middle);
+    const tail = withAnyWord(call.tail, other.tail);
+    return { call: { ...call, head, middle, tail }, after: behind };
+  }
   const afterName = withAnyWord(
     inner.afterName,
     (second ?? first).inner.afterName,

@@ -1,0 +1,228 @@
+/** What a chat's answer is held to, so that the tools that it calls are there, and their arguments as their schemas say. */
+import { isObject, type JsonObject } from "../formats/json.ts";
+import type { AnswerFormat } from "../tokenizer/answer.ts";
+import { ANY_WORD, chunksOf } from "../tokenizer/marker.ts";
+import type { TaggedCall, ToolCallFormat } from "../tokenizer/tool_format.ts";
+import type { JsonSchema } from "./json_schema.ts";
+import type { TextPattern } from "./text_pattern.ts";
+
+/** Which tools are to be called. */
+export interface ToolDemand {
+  /** `auto`: as the model likes; `required`: one at least; a name: that one */
+  readonly choice: "auto" | "required" | { readonly name: string };
+  /** Whether there may be several calls */
+  readonly isParallel: boolean;
+}
+
+/** Any text that is white space. */
+const space: TextPattern = { regex: "[ \\t\\r\\n]{0,8}" };
+
+/** What stands for a word of a marker that differs from call to call. */
+const word: TextPattern = { regex: "[A-Za-z0-9_-]{1,40}" };
+
+/** What an answer is held to; undefined where it is held to nothing. */
+export function answerPattern(
+  format: AnswerFormat,
+  { choice, isParallel }: ToolDemand,
+): TextPattern | undefined {
+  const { reasoning, calls, hasChannels } = format;
+  const tools = [...format.tools].filter(([name]) =>
+    typeof choice === "string" || name === choice.name
+  );
+  if (!calls || tools.length === 0) return undefined;
+  const isFree = choice === "auto";
+  if (hasChannels) {
+    return isFree ? undefined : channelPattern(tools.map(toolOf));
+  }
+  const form = new CallForm(calls, tools.map(toolOf), isParallel);
+  const answer = isFree ? form.free() : form.required();
+  if (!reasoning) return answer;
+  const thinks: TextPattern = { all: [{ upTo: reasoning.end }, space] };
+  if (reasoning.isOpen) return { all: [thinks, answer] };
+  // Free text has room for reasoning.
+  if (isFree) return answer;
+  const begun = { all: [space, { text: reasoning.begin.trimEnd() }, thinks] };
+  return { all: [{ repeat: begun, most: 1 }, answer] };
+}
+
+/** What JSON of a chat's answer is held to, behind what the model thinks. */
+export function behindReasoning(
+  { reasoning, hasChannels }: AnswerFormat,
+  answer: TextPattern,
+): TextPattern {
+  if (hasChannels) {
+    const final: TextPattern = {
+      all: [{ text: "<|channel|>final<|message|>" }, answer],
+    };
+    return { all: [{ repeat: channelReasoning, most: 1 }, final] };
+  }
+  if (!reasoning) return answer;
+  const thinks: TextPattern = { all: [{ upTo: reasoning.end }, space] };
+  if (reasoning.isOpen) return { all: [thinks, answer] };
+  const begun = { all: [{ text: reasoning.begin.trimEnd() }, thinks] };
+  return { all: [{ repeat: begun, most: 1 }, answer] };
+}
+
+/** A tool and the schema of its arguments. */
+interface Tool {
+  readonly name: string;
+  readonly schema: JsonObject;
+}
+
+/** Arguments are an object, whatever else their schema says. */
+function toolOf([name, schema]: readonly [string, JsonObject]): Tool {
+  return { name, schema: { type: "object", ...schema } };
+}
+
+const channelReasoning: TextPattern = {
+  all: [
+    { text: "<|channel|>analysis<|message|>" },
+    { upTo: "<|end|>" },
+    { text: "<|start|>assistant" },
+  ],
+};
+
+function channelPattern(tools: readonly Tool[]): TextPattern {
+  const calls = tools.map(({ name, schema }): TextPattern => ({
+    all: [
+      {
+        text:
+          `<|channel|>commentary to=functions.${name} <|constrain|>json<|message|>`,
+      },
+      { schema },
+    ],
+  }));
+  return { all: [{ repeat: channelReasoning, most: 1 }, { any: calls }] };
+}
+
+/** Calls in a form, as patterns. */
+class CallForm {
+  readonly #form: ToolCallFormat;
+  readonly #call: TextPattern;
+  readonly #most: number | undefined;
+  /** What stands before the first call, up to where no other text goes on so, and the rest of it */
+  readonly #trigger: string;
+  readonly #lead: string;
+
+  constructor(
+    form: ToolCallFormat,
+    tools: readonly Tool[],
+    isParallel: boolean,
+  ) {
+    this.#form = form;
+    this.#call = { any: tools.map((tool) => this.#callOf(tool)) };
+    // The first call is there already.
+    this.#most = isParallel && form.between !== undefined ? undefined : 0;
+    const lead = (form.begin + form.before).trimStart();
+    [this.#trigger = ""] = chunksOf(lead);
+    this.#lead = lead.slice(this.#trigger.length);
+  }
+
+  /** Calls, and nothing else. */
+  required(): TextPattern {
+    return { all: [space, { text: this.#trigger }, ...this.#behindTrigger()] };
+  }
+
+  /** Text with calls in it, or none. */
+  free(): TextPattern {
+    const trigger = this.#trigger;
+    if (trigger === "") {
+      const calls = { all: this.#behindTrigger() };
+      const { call } = this.#form;
+      const head = call.kind === "object" ? call.head : "";
+      return { any: [calls, { free: [], notFirst: [head] }] };
+    }
+    const calls: TextPattern = {
+      all: [{ upTo: trigger }, ...this.#behindTrigger()],
+    };
+    const most = this.#most === 0 ? 1 : undefined;
+    return { all: [{ repeat: calls, most }, { free: [trigger] }] };
+  }
+
+  #behindTrigger(): TextPattern[] {
+    const { before, after, between = "", end } = this.#form;
+    const next: TextPattern = {
+      all: [marker(between + before), this.#call, marker(after)],
+    };
+    return [
+      marker(this.#lead),
+      this.#call,
+      marker(after),
+      { repeat: next, most: this.#most },
+      { text: end.trimEnd() },
+    ];
+  }
+
+  #callOf({ name, schema }: Tool): TextPattern {
+    const { call } = this.#form;
+    switch (call.kind) {
+      case "object":
+        return {
+          all: [
+            marker(call.head),
+            { text: JSON.stringify(name) },
+            marker(call.middle),
+            { schema },
+            marker(call.tail),
+          ],
+        };
+      case "named":
+        return { all: [{ text: name }, marker(call.afterName), { schema }] };
+      case "tagged":
+        return {
+          all: [
+            { text: name },
+            marker(call.afterName),
+            ...taggedArguments(call, schema),
+          ],
+        };
+    }
+  }
+}
+
+/** A marker, with any word where it has one. */
+function marker(text: string): TextPattern {
+  const [first, ...rest] = text.split(ANY_WORD);
+  return {
+    all: [{ text: first }, ...rest.flatMap((each) => [word, { text: each }])],
+  };
+}
+
+/** Arguments between tags, in the order of their schema; those that need not be there may be left out. */
+function taggedArguments(
+  call: TaggedCall,
+  { properties, required }: JsonObject,
+): TextPattern[] {
+  const needed = new Set(Array.isArray(required) ? required : []);
+  return Object.entries(isObject(properties) ? properties : {})
+    .map(([key, schema]) => {
+      const pair: TextPattern = {
+        all: [
+          { text: call.beforeKey + key },
+          marker(call.afterKey),
+          ...taggedValue(call, schema as JsonSchema),
+        ],
+      };
+      return needed.has(key) ? pair : { repeat: pair, most: 1 };
+    });
+}
+
+/** A value and the tag behind it: a text is written as it is. */
+function taggedValue(
+  { afterValue }: TaggedCall,
+  schema: JsonSchema,
+): TextPattern[] {
+  const end = { text: afterValue };
+  if (!isObject(schema)) return [{ schema }, end];
+  const values = schema.const === undefined ? schema.enum : [schema.const];
+  if (Array.isArray(values)) {
+    const texts = values.map((value) => ({
+      text: typeof value === "string" ? value : JSON.stringify(value),
+    }));
+    return [{ any: texts }, end];
+  }
+  if (schema.type !== "string") return [{ schema }, end];
+  return typeof schema.pattern === "string"
+    ? [{ regex: schema.pattern }, end]
+    : [{ upTo: afterValue }];
+}
