@@ -4,7 +4,6 @@
  *
  * @module
  */
-import widthOf from "string-width";
 import { CulmError } from "../mod.ts";
 import { formatBytes, formatDuration, formatSystemError } from "./format.ts";
 
@@ -120,12 +119,15 @@ export function screenSize(): { columns: number; rows: number } {
   return { columns: columns || 80, rows: rows || 24 };
 }
 
-/** As much of a text as fits into so many columns. */
+/**
+ * As much of a text as surely fits into so many columns: characters beyond ASCII
+ * count as two. (What knows them all takes some 17 ms to load.)
+ */
 function cutTo(text: string, columns: number): string {
-  if (widthOf(text) <= columns) return text;
-  let shown = "";
+  let shown = "", width = 0;
   for (const character of text) {
-    if (widthOf(shown + character) > columns) break;
+    width += character > "~" ? 2 : 1;
+    if (width > columns) break;
     shown += character;
   }
   return shown;

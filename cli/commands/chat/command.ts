@@ -26,7 +26,7 @@ import { Timings, warnOfActivation } from "../../timings.ts";
 import { Conversation } from "./conversation.ts";
 import { History } from "./history.ts";
 import { Keyboard } from "./keyboard.ts";
-import { say, TerminalChat } from "./terminal_chat.ts";
+import { say } from "./say.ts";
 
 const options = {
   Chat: {
@@ -128,6 +128,8 @@ async function talk(
   }
   using keyboard = new Keyboard(interrupt);
   const parts = { conversation, keyboard, history, interrupt, contextSize };
+  // What draws a message that is typed takes some 20 ms to load: other commands do without.
+  const { TerminalChat } = await import("./terminal_chat.ts");
   await new TerminalChat(parts).run();
 }
 

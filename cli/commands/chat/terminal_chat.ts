@@ -14,6 +14,7 @@ import type { Keyboard } from "./keyboard.ts";
 import { messageOf } from "./line_editor.ts";
 import { promptForMessage } from "./message_prompt.ts";
 import { loadChat, saveChat } from "./saved_chat.ts";
+import { say } from "./say.ts";
 import {
   type ChatControls,
   runSlashCommand,
@@ -170,8 +171,3 @@ function complain(error: Error): void {
 }
 
 const comesBack = "Up brings back what you typed";
-
-/** A line of the chat's own. */
-export function say(line: string): void {
-  note(Deno.stderr.isTerminal() ? dim(line) : line);
-}

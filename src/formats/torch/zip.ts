@@ -3,7 +3,6 @@
  * bytes of a member. Every offset and size is checked against the file before
  * memory is taken.
  */
-import { inflateSync } from "fflate";
 import { type ByteSource, viewOf } from "../../bytes/byte_source.ts";
 import { FormatError, LimitError, UnsupportedError } from "../../errors.ts";
 import { printable } from "../gguf/header_cursor.ts";
@@ -134,6 +133,8 @@ export async function readMember(
     );
   }
   if (!deflated) return await source.read(offset, size);
+  // PyTorch stores its members, and this takes some 15 ms to load.
+  const { inflateSync } = await import("fflate");
   const bytes = await source.read(offset, compressedSize);
   // One byte more than it should take, so that a longer one shows.
   const room = new Uint8Array(size + 1);
