@@ -10,6 +10,7 @@ const figures = render({
       what: "all on the GPU",
       rates: { 1: 181.04, 512: 824, 8: 300 },
       gpuBytes: 4.5 * 2 ** 30,
+      kernels: 226,
       submits: 1,
       readBacks: 1,
     },
@@ -23,9 +24,9 @@ Deno.test("figures of a device are a table, and what is missing is named", () =>
     figures,
     `a GPU; a file.
 
-| tokens a second | one by one | a step of 8 | a step of 512 | GiB on the GPU | submits, read-backs a token |
+| tokens a second | one by one | a step of 8 | a step of 512 | GiB on the GPU | kernels, submits, read-backs a token |
 | --- | ---: | ---: | ---: | ---: | ---: |
-| all on the GPU | 181.0 | 300.0 | 824.0 | 4.50 | 1, 1 |
+| all on the GPU | 181.0 | 300.0 | 824.0 | 4.50 | 226, 1, 1 |
 | the CPU alone | 27.9 |  |  |  |  |
 
 Not measured:
