@@ -10,7 +10,8 @@ use crate::coefficients::{add4, broadcast, quantise, Coefficients};
 use crate::f16::{widen, HALF_BIAS};
 use crate::layout::activation::{BYTES as ACTIVATIONS, GROUP_BYTES, HALF_SUMS, SCALES, SUMS};
 use crate::layout::{groups, has_half, BLOCK, BYTES as WEIGHTS, GROUP, HALF};
-use crate::matmul::Rows;
+use crate::matmul::{Rows, ROWS};
+use crate::q4::{for_steps, for_vectors};
 use crate::simd::*;
 
 /// How bytes are multiplied: by one instruction, which takes them without a sign or with one, or as
@@ -98,9 +99,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
                     }
                 }
             }
-            let mut j = half * bytes;
-            let end = j + bytes;
-            while j < end {
+            let mut step = |j: usize| {
                 // The second halves of half a group's activations lie where a group's do.
                 let at = ACTIVATIONS + if IS_HALF { j + (j & 32) } else { j };
                 let mut x = [zero(); T];
@@ -120,7 +119,12 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
                         };
                     }
                 }
-                j += 16;
+            };
+            let first = half * if IS_HALF { WEIGHTS / 2 } else { WEIGHTS } / HALVES;
+            if R > ROWS || HOW == PAIRS {
+                for_vectors(bytes, &mut |j| step(first + j));
+            } else {
+                for_steps(WEIGHTS / HALVES, bytes, &mut |j| step(first + j));
             }
             let mut x_scales = [zero(); T];
             let mut x_sums = [zero(); T];
@@ -155,8 +159,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         k: usize,
         mut tokens: [*const u8; T],
     ) -> [[f32; T]; R] {
-        // Not known to the compiler, so that it does not unroll the loop, which would spill more
-        // than it saves.
+        // Not known to the compiler (see q4.rs): there are fewer in half a group.
         let bytes = opaque(WEIGHTS / HALVES);
         let constants = [i8x16_splat(-128), i32x4_splat(HALF_BIAS)].map(opaque);
         let mut sums = [[zero(); T]; R];

@@ -30,16 +30,28 @@ pub struct Nibbles<const KIND: u32, const SUM_I32: bool>;
 /// Calls `step` for each vector of a group's nibbles, or of half of one, where `left` bytes are left;
 /// of so many that they are in memory anyway, in a loop.
 #[inline(always)]
-pub fn for_steps<const R: usize>(left: usize, step: &mut impl FnMut(usize)) {
+pub fn for_nibbles<const R: usize>(left: usize, step: &mut impl FnMut(usize)) {
     if R > ROWS {
-        let mut j = 0;
-        while j < left.min(NIBBLES) {
-            step(j);
-            j += 16;
-        }
-        return;
+        for_vectors(left.min(NIBBLES), step);
+    } else {
+        for_steps(NIBBLES, left, step);
     }
-    for j in (0..NIBBLES).step_by(16) {
+}
+
+/// Calls `step` for each vector of some bytes.
+#[inline(always)]
+pub fn for_vectors(bytes: usize, step: &mut impl FnMut(usize)) {
+    let mut j = 0;
+    while j < bytes {
+        step(j);
+        j += 16;
+    }
+}
+
+/// The same of the first `left` of so many bytes as the compiler knows, each step a block of its own.
+#[inline(always)]
+pub fn for_steps(bytes: usize, left: usize, step: &mut impl FnMut(usize)) {
+    for j in (0..bytes).step_by(16) {
         if j > 0 && j >= left {
             break;
         }
@@ -142,7 +154,7 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
                 }
             }
         };
-        for_steps::<R>(left, &mut take);
+        for_nibbles::<R>(left, &mut take);
         if SUM_I32 {
             return sums;
         }

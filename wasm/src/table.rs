@@ -14,7 +14,7 @@ use crate::layout::{
     group_bytes, nibble_bytes, BLOCK, FP4, GROUP, HALF, IQ1, IQ2, IQ3, IQ3S, IQ4, NIBBLES,
 };
 use crate::matmul::Rows;
-use crate::q4::for_steps;
+use crate::q4::for_nibbles;
 use crate::simd::*;
 
 /// 16 integers.
@@ -144,7 +144,7 @@ impl Numbers {
                 }
             }
         };
-        for_steps::<R>(left, &mut take);
+        for_nibbles::<R>(left, &mut take);
         let mut sums = dots;
         for r in 0..R {
             for t in 0..T {
