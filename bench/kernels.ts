@@ -61,6 +61,10 @@ const allKinds: Kind[] = [
   { name: "I8M", kind: 12, ggmlType: 7, block: of(32, 24, 1 / 16, 0, 2) },
   { name: "I8H", kind: 13, ggmlType: 14, block: of(256, 210, 2e-4, 208) },
   { name: "I8HM", kind: 14, ggmlType: 10, block: of(256, 84, 0.04, 80, 82) },
+  { name: "K4", kind: 15, ggmlType: 12, block: of(256, 144, 0.02, 0, 2) },
+  { name: "K5", kind: 16, ggmlType: 13, block: of(256, 176, 0.01, 0, 2) },
+  { name: "K6", kind: 17, ggmlType: 14, block: of(256, 210, 2e-4, 208) },
+  { name: "I6", kind: 18, ggmlType: 6, block: of(32, 22, 1 / 16, 0) },
   { name: "F16", kind: 1, ggmlType: 1, block: of(1, 2, deviation, 0) },
   { name: "F32", kind: 0, ggmlType: 0, block: of(1, 4, deviation) },
 ];

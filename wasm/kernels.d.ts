@@ -280,7 +280,7 @@ export interface Kernels {
   largest(values: number, n: number, k: number, ids: number): number;
 
   /**
-   * Copies packed rows of I8 or I8H, of `k` weights, to rows of Q4 behind whose columns come `extra` more: those that `columns` lists, with what the
+   * Copies packed rows of I8, I8H, I6 or K6, of `k` weights, to rows of Q4 behind whose columns come `extra` more: those that `columns` lists, with what the
    * first ones leave of them. Writes the norm of what is left of each row at last, times `inverse` by column, to `norms`, and bounds of the norms of
    * rows, copies and extra columns so far to `most`. `squares`, i16 in the order of bytes in packed groups, are those of `inverse` over `unit`, rounded
    * up, and 0 for `columns`. `weights` is scratch of `k + extra` floats.

@@ -13,15 +13,16 @@ import {
   type Room,
 } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
-import { kindOfType, packedRowBytes } from "./packing.ts";
+import { kindOf, packedRowBytes } from "./packing.ts";
 
 /** Room for shards one behind the other, where their rows are alike. */
 export function joinedRooms(
   memory: WasmMemory,
   shards: readonly Shard[],
 ): Room[] {
-  const layouts = shards.map(({ tensor, rows, columns }) => {
-    const kind = kindOfType[tensor.type];
+  const layouts = shards.map((shard) => {
+    const { rows, columns } = shard;
+    const kind = kindOf(shard);
     return {
       kind,
       stride: packedRowBytes(kind, lengthOf(columns)),

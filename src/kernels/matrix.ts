@@ -8,7 +8,7 @@ import {
   type Shard,
 } from "../model/shard.ts";
 import type { WasmMemory } from "./memory.ts";
-import { kindOfType, packedKind, packedRowBytes, roundUp } from "./packing.ts";
+import { kindOf, packedKind, packedRowBytes, roundUp } from "./packing.ts";
 import { FrameChoice } from "./stack_frames.ts";
 
 /** Room in WASM memory for rows of the file. */
@@ -117,7 +117,7 @@ export class PackedMatrix implements Room {
   ) {
     this.rows = lengthOf(shard.rows);
     this.columns = lengthOf(shard.columns);
-    this.kind = room?.kind ?? kindOfType[shard.tensor.type];
+    this.kind = room?.kind ?? kindOf(shard);
     this.rowBytes = packedRowBytes(this.kind, this.columns);
     this.stride = room?.stride ?? this.rowBytes;
     this.pointer = room?.pointer ??

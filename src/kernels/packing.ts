@@ -6,7 +6,12 @@
  */
 import type { GgmlType } from "../formats/ggml/types.ts";
 import { lengthOf } from "../model/index_set.ts";
-import { allShards, type PlaceShards, type Shard } from "../model/shard.ts";
+import {
+  allShards,
+  type PlaceShards,
+  readColumns,
+  type Shard,
+} from "../model/shard.ts";
 
 /** Packed layouts by the number that the kernels know them by. */
 export const packedKind = {
@@ -33,30 +38,38 @@ export const packedKind = {
   i8Half: 13,
   /** bytes, a scale and a minimum per 16 */
   i8HalfMin: 14,
+  /** nibbles, codes of a scale and a minimum per 32 and two f32 units per 128 */
+  k4: 15,
+  /** the same of integers of 6 bits */
+  k5: 16,
+  /** integers of 6 bits, the code of a scale per 16, an f32 unit per 128 */
+  k6: 17,
+  /** integers of 6 bits, an f16 scale per 32 */
+  i6: 18,
 } as const;
 
 /** Names of the layouts, for people, by number. */
 // deno-fmt-ignore
 export const kindNames = [
   "F32", "F16", "Q4", "Q4M", "Q4K", "IQ4", "FP4", "IQ3", "IQ3S", "IQ2", "IQ1",
-  "I8", "I8M", "I8H", "I8HM",
+  "I8", "I8M", "I8H", "I8HM", "K4", "K5", "K6", "I6",
 ] as const;
 
-/** The layout that holds a type's weights exactly. */
-export const kindOfType: Readonly<Record<GgmlType, number>> = {
+/** The layout that holds a type's weights exactly, where they come in whole groups. */
+const kindOfType: Readonly<Record<GgmlType, number>> = {
   F32: packedKind.f32,
   F16: packedKind.f16,
   BF16: packedKind.f32,
   Q4_0: packedKind.q4,
   Q4_1: packedKind.q4Min,
-  Q5_0: packedKind.i8,
+  Q5_0: packedKind.i6,
   Q5_1: packedKind.i8Min,
   Q8_0: packedKind.i8,
   Q2_K: packedKind.i8HalfMin,
-  Q3_K: packedKind.i8Half,
-  Q4_K: packedKind.q4K,
-  Q5_K: packedKind.i8Min,
-  Q6_K: packedKind.i8Half,
+  Q3_K: packedKind.k6,
+  Q4_K: packedKind.k4,
+  Q5_K: packedKind.k5,
+  Q6_K: packedKind.k6,
   IQ4_NL: packedKind.iq4,
   IQ4_XS: packedKind.iq4,
   MXFP4: packedKind.fp4,
@@ -74,10 +87,39 @@ export const kindOfType: Readonly<Record<GgmlType, number>> = {
   IQ3_S: packedKind.iq3S,
 };
 
-/** Bytes of a group of 128 weights: four blocks side by side, a lane of a vector each. */
+/** What holds the same weights in groups that are not whole. */
+const looseKinds: Readonly<Record<number, number>> = {
+  [packedKind.k4]: packedKind.q4K,
+  [packedKind.k5]: packedKind.i8Min,
+  [packedKind.k6]: packedKind.i8Half,
+  [packedKind.i6]: packedKind.i8,
+};
+
+/** The layout that holds `count` columns from `first` on exactly, of rows of a type. */
+export function kindOfColumns(
+  type: GgmlType,
+  first: number,
+  count: number,
+): number {
+  const kind = kindOfType[type];
+  const isWhole = first % groupWeights === 0 && count % groupWeights === 0;
+  return isWhole ? kind : looseKinds[kind] ?? kind;
+}
+
+/** The layout of a shard's rows. */
+export function kindOf(shard: Shard): number {
+  const { tensor, columns } = shard;
+  const { first } = readColumns(shard);
+  return kindOfColumns(tensor.type, first, lengthOf(columns));
+}
+
+/** Weights of a group: four blocks side by side, a lane of a vector each. */
+const groupWeights = 128;
+
+/** Bytes of a group. */
 // deno-fmt-ignore
 const groupBytes = [
-  0, 0, 72, 80, 96, 80, 80, 80, 80, 80, 80, 136, 160, 160, 192,
+  0, 0, 72, 80, 96, 80, 80, 80, 80, 80, 80, 136, 160, 160, 192, 80, 112, 108, 104,
 ];
 
 /** Bytes before the halves of an f16 row, and before the groups of kinds whose scales are halves: the row's scale. */
@@ -94,9 +136,9 @@ export function packedRowBytes(kind: number, columns: number): number {
 }
 
 /** Bytes that a shard takes, packed. */
-export function packedSliceBytes({ tensor, rows, columns }: Shard): number {
-  const kind = kindOfType[tensor.type];
-  return lengthOf(rows) * packedRowBytes(kind, lengthOf(columns));
+export function packedSliceBytes(shard: Shard): number {
+  const { rows, columns } = shard;
+  return lengthOf(rows) * packedRowBytes(kindOf(shard), lengthOf(columns));
 }
 
 /** Bytes that a place's packed weights take. */

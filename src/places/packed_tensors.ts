@@ -1,6 +1,10 @@
 /** As what tensors of a file are kept where they are computed with. */
 import type { TensorInfo } from "../formats/gguf/read.ts";
-import { kindNames, kindOfType, packedRowBytes } from "../kernels/packing.ts";
+import {
+  kindNames,
+  kindOfColumns,
+  packedRowBytes,
+} from "../kernels/packing.ts";
 import { matrixBytes, matrixShape } from "./gpu/memory/matrix.ts";
 
 /** How a tensor is kept. */
@@ -24,7 +28,7 @@ export function packingsOf(
   { type, shape: [columns, ...others] }: Pick<TensorInfo, "type" | "shape">,
 ): Packings {
   const rows = others.reduce((product, side) => product * side, 1);
-  const kind = kindOfType[type];
+  const kind = kindOfColumns(type, 0, columns);
   const onGpu = matrixShape(type, rows, [{ start: 0, end: columns }]);
   return {
     cpu: {

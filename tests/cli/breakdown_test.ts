@@ -9,7 +9,7 @@ import {
   meanOf,
 } from "../../cli/commands/bench/breakdown.ts";
 import { Engine } from "../../src/engine/engine.ts";
-import { kindOfType, packedRowBytes } from "../../src/kernels/packing.ts";
+import { kindOfColumns, packedRowBytes } from "../../src/kernels/packing.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { randomModel } from "../helpers/random_model.ts";
@@ -141,7 +141,7 @@ for (
       .reduce((sum, { bytes }) => sum + bytes, 0);
     // The embedding's row alone is counted and not multiplied.
     const row = packedRowBytes(
-      kindOfType[made.model.token_embd.type],
+      kindOfColumns(made.model.token_embd.type, 0, made.model.hiddenSize),
       made.model.hiddenSize,
     );
     assert.equal(counted - seen, row);

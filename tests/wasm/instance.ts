@@ -14,20 +14,20 @@ export const builds = {
   simd128: await compileKernels("simd128"),
 };
 
-/** The packed kind that holds each type exactly. */
+/** The packed kind that holds whole groups of each type exactly. */
 export const kindOf: Readonly<Record<GgmlType, number>> = {
   F32: 0,
   BF16: 0,
   F16: 1,
   Q4_0: 2,
   Q4_1: 3,
-  Q4_K: 4,
+  Q4_K: 15,
   Q8_0: 11,
-  Q5_0: 11,
+  Q5_0: 18,
   Q5_1: 12,
-  Q5_K: 12,
-  Q6_K: 13,
-  Q3_K: 13,
+  Q5_K: 16,
+  Q6_K: 17,
+  Q3_K: 17,
   Q2_K: 14,
   IQ4_NL: 5,
   IQ4_XS: 5,
@@ -45,6 +45,23 @@ export const kindOf: Readonly<Record<GgmlType, number>> = {
   IQ3_XXS: 7,
   IQ3_S: 8,
 };
+
+/** The kind that holds other groups of a type, where that is another one. */
+export const looseKindOf: Readonly<Partial<Record<GgmlType, number>>> = {
+  Q4_K: 4,
+  Q5_0: 11,
+  Q5_K: 12,
+  Q6_K: 13,
+  Q3_K: 13,
+};
+
+/** Weights of which rows of a kind have a multiple. */
+export function unitOf(type: GgmlType, kind: number = kindOf[type]): number {
+  const { blockSize } = ggmlTypes[type];
+  return kind === looseKindOf[type] || !(type in looseKindOf)
+    ? blockSize
+    : Math.max(128, blockSize);
+}
 
 /** An instance and a stack of allocations in its memory. */
 export class Instance {

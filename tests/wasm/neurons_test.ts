@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { GgmlType } from "../../src/formats/ggml/types.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
-import { builds, Instance, kindOf, randomRows } from "./instance.ts";
+import { builds, Instance, kindOf, randomRows, unitOf } from "./instance.ts";
 
 const acts = { drelu: 0, reglu: 1 };
 
@@ -135,11 +135,24 @@ function compare(
 
 for (const [build, module] of Object.entries(builds)) {
   const instance = new Instance(module);
-  for (const type of ["F16", "Q4_0", "Q4_1", "IQ4_NL", "Q8_0"] as const) {
+  const types: readonly GgmlType[] = [
+    "F16",
+    "Q4_0",
+    "Q4_1",
+    "IQ4_NL",
+    "Q8_0",
+    "Q5_0",
+    "Q4_K",
+    "Q6_K",
+  ];
+  for (const type of types) {
     Deno.test(`${build}: ${type} neurons side by side give what three matrices give`, () => {
       const random = seededRandom(3);
       for (const act of Object.values(acts)) {
-        for (const [neurons, k] of [[0, 32], [1, 64], [13, 96], [100, 160]]) {
+        const shapes = [[0, 32], [1, 64], [13, 96], [100, 160]];
+        for (const [neurons, columns] of shapes) {
+          const unit = unitOf(type);
+          const k = Math.ceil(columns / unit) * unit;
           const { expected, actual } = compare(
             instance,
             type,

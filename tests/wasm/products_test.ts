@@ -5,7 +5,7 @@ import { dequantise } from "../../src/formats/ggml/dequantise.ts";
 import { halfToFloat } from "../../src/formats/ggml/half.ts";
 import { type GgmlType, ggmlTypes } from "../../src/formats/ggml/types.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
-import { builds, Instance, kindOf, randomRows } from "./instance.ts";
+import { builds, Instance, kindOf, randomRows, unitOf } from "./instance.ts";
 
 /** A type of each packed kind. */
 const types: readonly GgmlType[] = [
@@ -21,8 +21,11 @@ const types: readonly GgmlType[] = [
   "IQ2_XXS",
   "IQ1_S",
   "Q8_0",
+  "Q5_0",
   "Q5_1",
+  "Q5_K",
   "Q6_K",
+  "IQ2_XS",
   "Q2_K",
 ];
 
@@ -39,9 +42,6 @@ interface Case {
   x: Float32Array;
 }
 
-const blockOf = (type: GgmlType) =>
-  isFloat(type) ? 1 : ggmlTypes[type].blockSize;
-
 function randomCase(
   type: GgmlType,
   random: () => number,
@@ -49,12 +49,13 @@ function randomCase(
   activation: (i: number) => number,
   mostRows = 28,
 ): Case {
-  const unit = blockOf(type);
+  const unit = isFloat(type) ? 1 : unitOf(type);
   const k = unit === 1
     ? Math.floor(random() * 300)
     : unit * (1 + Math.floor((random() * 700) / unit));
   const nRows = Math.floor(random() * mostRows);
-  const nTokens = 1 + Math.floor(random() * 9);
+  // Now and then so many that rows are unpacked before they are multiplied.
+  const nTokens = 1 + Math.floor(random() * 9) + (random() < 0.1 ? 20 : 0);
   const rows = randomRows(type, nRows * k, random, half);
   const weights = new Float32Array(nRows * k);
   dequantise(type, rows, weights);

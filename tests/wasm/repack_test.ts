@@ -8,7 +8,13 @@ import {
   rowBytes,
 } from "../../src/formats/ggml/types.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
-import { builds, Instance, kindOf, randomRows } from "./instance.ts";
+import {
+  builds,
+  Instance,
+  kindOf,
+  looseKindOf,
+  randomRows,
+} from "./instance.ts";
 
 const types = Object.keys(ggmlTypes) as GgmlType[];
 
@@ -30,12 +36,19 @@ for (const [build, module] of Object.entries(builds)) {
     Deno.test(`${build}: packed ${type} rows keep every weight's value`, () => {
       const random = seededRandom(1 + types.indexOf(type));
       const unit = Math.max(ggmlTypes[type].blockSize, 32);
+      const loose = looseKindOf[type];
       for (let round = 0; round < 12; round++) {
         instance.reset();
         const nRows = Math.floor(random() * 4);
-        const columns = unit * (1 + Math.floor(random() * 12));
-        const first = 32 * Math.floor((random() * columns) / 32);
+        const columns = (loose ? Math.max(unit, 128) : unit) *
+          (1 + Math.floor(random() * 12));
+        let first = 32 * Math.floor((random() * columns) / 32);
         let k = 32 * Math.ceil((random() * (columns - first)) / 32);
+        const areWhole = loose !== undefined && round % 2 === 0;
+        if (areWhole) {
+          first -= first % 128;
+          k = Math.max(128, k - k % 128);
+        }
         const plain = ggmlTypes[type].blockSize === 1;
         if (plain) k -= Math.floor(random() * 20);
         const rows = randomRows(
@@ -45,7 +58,8 @@ for (const [build, module] of Object.entries(builds)) {
           () => anyHalf(random),
         );
         const expected = new Float32Array(columns);
-        for (const kind of new Set([kindOf[type], 0])) {
+        const exact = areWhole ? kindOf[type] : loose ?? kindOf[type];
+        for (const kind of new Set([exact, loose ?? exact, 0])) {
           const packed = instance.pack(type, rows, nRows, first, k, kind);
           assert.equal(packed.written, nRows);
           for (let r = 0; r < nRows; r++) {
@@ -120,5 +134,22 @@ for (const [build, module] of Object.entries(builds)) {
     assert.equal(written(ggmlTypes.Q6_K.id, kindOf.Q4_0), 0);
     assert.equal(written(9, 0), 0);
     assert.equal(written(ggmlTypes.Q4_0.id, 99), 0);
+  });
+
+  Deno.test(`${build}: repack refuses groups that are not whole where only such have a kind`, () => {
+    for (const type of Object.keys(looseKindOf) as GgmlType[]) {
+      const columns = 512;
+      const rows = randomRows(type, columns, seededRandom(3), () => 0x3c00);
+      const written = (first: number, k: number, kind: number) => {
+        instance.reset();
+        return instance.pack(type, rows, 1, first, k, kind).written;
+      };
+      const kind = kindOf[type], loose = looseKindOf[type]!;
+      const isKQuant = ggmlTypes[type].blockSize > 128;
+      assert.equal(written(128, 256, kind), 1);
+      assert.equal(written(128, 192, kind), 0);
+      assert.equal(written(96, 256, kind), isKQuant ? 0 : 1);
+      assert.equal(written(96, 192, loose), 1);
+    }
   });
 }

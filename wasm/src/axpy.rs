@@ -18,6 +18,7 @@ use crate::layout::{self, GROUP};
 use crate::matmul::{chosen, with_rows, Rows, SUM_I32};
 use crate::q4::Nibbles;
 use crate::simd::*;
+use crate::six::Sextets;
 use crate::table::Numbers;
 
 /// Bytes of the rows that many tokens pass over while these stay in L2.

@@ -208,6 +208,51 @@ unsafe fn q2_k(block: *const u8, part: usize) -> Block {
     }
 }
 
+/// What the scales and mins of 32 weights of a K-quant are made of: of its halves, scale = unit *
+/// code, and for all, min = `min_unit` * `min`.
+pub struct Codes {
+    pub unit: f32,
+    pub scale: [i8; 2],
+    pub min_unit: f32,
+    pub min: u8,
+}
+
+impl Codes {
+    #[inline(always)]
+    fn block(&self, q: [i8; 32]) -> Block {
+        let scale = self.scale.map(|code| self.unit * f32::from(code));
+        Block { q, scale, min: [self.min_unit * f32::from(self.min); 2] }
+    }
+}
+
+/// The codes of weights `32 * index ..` of a row of Q3_K, Q4_K, Q5_K or Q6_K.
+///
+/// # Safety
+/// As for `read_block`.
+#[inline(always)]
+pub unsafe fn read_codes<const TYPE: u32>(row: *const u8, index: usize) -> Codes {
+    let (block, part) = block_at(TYPE, row, index);
+    match TYPE {
+        Q3_K => q3_codes(block, part),
+        Q6_K => q6_codes(block, part),
+        _ => k_codes(block, part),
+    }
+}
+
+/// # Safety
+/// `block` is a whole one of Q3_K, `part` below 8.
+#[inline(always)]
+unsafe fn q3_codes(block: *const u8, part: usize) -> Codes {
+    let scales = block.add(96);
+    let scale = [0, 1].map(|h| {
+        let i = 2 * part + h;
+        let low = scales.add(i % 8).read() >> (i / 8 * 4) & 15;
+        let high = scales.add(8 + i % 4).read() >> (i / 4 * 2) & 3;
+        (low | high << 4) as i8 - 32
+    });
+    Codes { unit: half(block.add(108)), scale, min_unit: 0.0, min: 0 }
+}
+
 /// 32 bytes of third bits (bit `part` of byte i belongs to weight i of the part), 64 bytes of 2-bit
 /// weights, 12 bytes of 6-bit scales, d.
 ///
@@ -215,37 +260,28 @@ unsafe fn q2_k(block: *const u8, part: usize) -> Block {
 /// `block` is a whole one, `part` below 8.
 #[inline(always)]
 unsafe fn q3_k(block: *const u8, part: usize) -> Block {
-    let d = half(block.add(108));
     let plane = block.add(32 + part / 4 * 32);
     let q = integers(|i| {
         let low = i32::from(plane.add(i).read() >> (part % 4 * 2) & 3);
         let high = i32::from(block.add(i).read() >> part & 1);
         low + 4 * high - 4
     });
-    let scales = block.add(96);
-    let scale = [0, 1].map(|h| {
-        let i = 2 * part + h;
-        let low = scales.add(i % 8).read() >> (i / 8 * 4) & 15;
-        let high = scales.add(8 + i % 4).read() >> (i / 4 * 2) & 3;
-        d * f32::from((low | high << 4) as i8 - 32)
-    });
-    Block { q, scale, min: [0.0; 2] }
+    q3_codes(block, part).block(q)
 }
 
-/// The 6-bit scale and min of `part`, times d and dmin (the header that Q4_K and Q5_K share). The
-/// min is negated.
+/// The 6-bit scale and min of `part` (the header that Q4_K and Q5_K share). dmin is negated.
 ///
 /// # Safety
 /// `block` is a whole one of Q4_K or Q5_K, `part` below 8.
 #[inline(always)]
-unsafe fn k_scale_min(block: *const u8, part: usize) -> (f32, f32) {
+unsafe fn k_codes(block: *const u8, part: usize) -> Codes {
     let code = |i: usize| block.add(4 + i).read();
     let (scale, min) = if part < 4 {
         (code(part) & 63, code(part + 4) & 63)
     } else {
         (code(part + 4) & 15 | code(part - 4) >> 6 << 4, code(part + 4) >> 4 | code(part) >> 6 << 4)
     };
-    (half(block) * f32::from(scale), -(half(block.add(2)) * f32::from(min)))
+    Codes { unit: half(block), scale: [scale as i8; 2], min_unit: -half(block.add(2)), min }
 }
 
 /// d, dmin, 12 bytes of scales and mins, 128 bytes of nibbles: 32 bytes are two parts.
@@ -254,14 +290,13 @@ unsafe fn k_scale_min(block: *const u8, part: usize) -> (f32, f32) {
 /// `block` is a whole one, `part` below 8.
 #[inline(always)]
 unsafe fn q4_k(block: *const u8, part: usize) -> Block {
-    let (scale, min) = k_scale_min(block, part);
     let plane = block.add(16 + part / 2 * 32);
     let mut q = [0; 32];
     for half in 0..2 {
         let both = load(plane.add(16 * half));
         store(q.as_mut_ptr().add(16 * half), nibbles(both)[part % 2]);
     }
-    Block { q, scale: [scale; 2], min: [min; 2] }
+    k_codes(block, part).block(q)
 }
 
 /// As Q4_K, with 32 bytes of fifth bits before the nibbles (bit `part` of byte i).
@@ -270,14 +305,21 @@ unsafe fn q4_k(block: *const u8, part: usize) -> Block {
 /// `block` is a whole one, `part` below 8.
 #[inline(always)]
 unsafe fn q5_k(block: *const u8, part: usize) -> Block {
-    let (scale, min) = k_scale_min(block, part);
     let plane = block.add(48 + part / 2 * 32);
     let q = integers(|i| {
         let low = plane.add(i).read() >> (part % 2 * 4) & 15;
         let high = block.add(16 + i).read() >> part & 1;
         i32::from(low | high << 4)
     });
-    Block { q, scale: [scale; 2], min: [min; 2] }
+    k_codes(block, part).block(q)
+}
+
+/// # Safety
+/// `block` is a whole one of Q6_K, `part` below 8.
+#[inline(always)]
+unsafe fn q6_codes(block: *const u8, part: usize) -> Codes {
+    let scale = [0, 1].map(|h| block.add(192 + 2 * part + h).cast::<i8>().read());
+    Codes { unit: half(block.add(208)), scale, min_unit: 0.0, min: 0 }
 }
 
 /// 128 bytes of low nibbles, 64 of 2-bit high parts, 16 i8 scales, d.
@@ -286,7 +328,6 @@ unsafe fn q5_k(block: *const u8, part: usize) -> Block {
 /// `block` is a whole one, `part` below 8.
 #[inline(always)]
 unsafe fn q6_k(block: *const u8, part: usize) -> Block {
-    let d = half(block.add(208));
     let (side, quarter) = (part / 4, part % 4);
     let low_plane = block.add(side * 64 + quarter % 2 * 32);
     let high_plane = block.add(128 + side * 32);
@@ -295,6 +336,5 @@ unsafe fn q6_k(block: *const u8, part: usize) -> Block {
         let high = high_plane.add(i).read() >> (quarter * 2) & 3;
         i32::from(low | high << 4) - 32
     });
-    let scale = [0, 1].map(|h| d * f32::from(block.add(192 + 2 * part + h).cast::<i8>().read()));
-    Block { q, scale, min: [0.0; 2] }
+    q6_codes(block, part).block(q)
 }

@@ -19,17 +19,20 @@ use crate::simd::*;
 const UNSIGNED: u8 = 0;
 const SIGNED: u8 = 1;
 const PAIRS: u8 = 2;
+/// The same on every CPU, of bytes below 128.
+const SMALL: u8 = 3;
 
 /// Factors of `HALF_SUMS` that give what sums begin with: of whole blocks, of their first halves and
 /// of their second halves.
 static OFFSETS: [[i16; 8]; 3] =
     [[-128; 8], [-128, 0, -128, 0, -128, 0, -128, 0], [0, -128, 0, -128, 0, -128, 0, -128]];
 
-/// `HALVES`: scales per block of 32 (1 or 2). `MIN`: whether the kind has mins.
+/// `HALVES`: scales per block of 32 (1 or 2). `MIN`: whether the kind has mins. `BITS`: 8, or 6 of
+/// bytes that are the weights plus 32 (six.rs).
 #[derive(Clone, Copy)]
-pub struct Bytes<const HALVES: usize, const MIN: bool>;
+pub struct Bytes<const HALVES: usize, const MIN: bool, const BITS: u32>;
 
-impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
+impl<const HALVES: usize, const MIN: bool, const BITS: u32> Bytes<HALVES, MIN, BITS> {
     /// I8, which has f16 scales.
     const PLAIN: bool = HALVES == 1 && !MIN;
     const GROUP_BYTES: usize = WEIGHTS
@@ -67,13 +70,19 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         }
     }
 
-    /// -128 times the sums of a token's activations: of its blocks, or of their halves `half`.
+    /// -128 (-32) times the sums of a token's activations: of its blocks, or of their halves `half`.
     ///
     /// # Safety
     /// `token` is a group of activations, `half` below `HALVES`.
     #[inline(always)]
-    unsafe fn offsets(token: *const u8, half: usize) -> v128 {
-        i32x4_dot_i16x8(load(token.add(HALF_SUMS)), load(&OFFSETS[HALVES - 1 + half]))
+    pub unsafe fn offsets(token: *const u8, half: usize) -> v128 {
+        let offsets =
+            i32x4_dot_i16x8(load(token.add(HALF_SUMS)), load(&OFFSETS[HALVES - 1 + half]));
+        if BITS < 8 {
+            i32x4_shr(offsets, 8 - BITS)
+        } else {
+            offsets
+        }
     }
 
     /// Adds the products of a group, or of half of one. `bytes` are those of its blocks, or of their
@@ -115,6 +124,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
                         dots[r][t] = match HOW {
                             UNSIGNED => dot_i8_i32::<false>(x[t], w, dots[r][t]),
                             SIGNED => dot_i8_i32::<true>(x[t], w, dots[r][t]),
+                            SMALL => dot_i7_i32(x[t], w, dots[r][t]),
                             _ => dot_pairs::<false>(x[t], w, dots[r][t]),
                         };
                     }
@@ -134,7 +144,10 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
                     x_sums[t] = load(tokens[t].add(SUMS));
                 } else if MIN {
                     let sums = f32x4_convert_i32x4(Self::offsets(tokens[t], half));
-                    x_sums[t] = f32x4_mul(f32x4_mul(sums, f32x4_splat(-1.0 / 128.0)), x_scales[t]);
+                    x_sums[t] = f32x4_mul(
+                        f32x4_mul(sums, f32x4_splat(-2.0 / (1 << BITS) as f32)),
+                        x_scales[t],
+                    );
                 }
             }
             for r in 0..R {
@@ -230,13 +243,15 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         out: *mut f32,
     ) {
         let vectors = if IS_HALF { 4 } else { 8 } / HALVES;
-        let flip = opaque(i8x16_splat(if SIGNED { -128 } else { 0 }));
+        // Numbers of fewer bits are the same with a sign and without.
+        let flips = SIGNED && BITS == 8;
+        let flip = opaque(i8x16_splat(if flips { -128 } else { 0 }));
         let end = opaque(N);
         for half in 0..HALVES {
             let (coefficients, min) = Self::coefficients::<IS_HALF, N>(rows, offset, h, half);
             let sevens =
                 coefficients.sevens().map(|part| [0, 4, 8].map(|r| broadcast(part.four(r))));
-            let offsets = if SIGNED { zero() } else { i32x4_shl(coefficients.sum, 7) };
+            let offsets = if flips { zero() } else { i32x4_shl(coefficients.sum, BITS - 1) };
             let offsets = broadcast(i32x4_sub(zero(), offsets));
             let scales = broadcast(coefficients.scale);
             let mins = broadcast(min);
@@ -283,7 +298,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
     ) {
         let four = [0, 1, 2, 3].map(|r| {
             let w = load(rows[FIRST + r].add(at));
-            if SIGNED {
+            if SIGNED && BITS == 8 {
                 v128_xor(w, flip)
             } else {
                 w
@@ -312,7 +327,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
         for half in 0..HALVES {
             let (coefficients, min) = Self::coefficients::<IS_HALF, N>(rows, offset, h, half);
             let pairs = coefficients.words();
-            let offsets = broadcast(i32x4_sub(zero(), i32x4_shl(coefficients.sum, 7)));
+            let offsets = broadcast(i32x4_sub(zero(), i32x4_shl(coefficients.sum, BITS - 1)));
             let scales = broadcast(coefficients.scale);
             let mins = broadcast(min);
             // Of a vector's lower and upper half: of blocks 0 and 1, then of 2 and 3. Half a group
@@ -350,7 +365,7 @@ impl<const HALVES: usize, const MIN: bool> Bytes<HALVES, MIN> {
     }
 }
 
-impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
+impl<const HALVES: usize, const MIN: bool, const BITS: u32> Rows for Bytes<HALVES, MIN, BITS> {
     #[inline(always)]
     unsafe fn dot<const R: usize, const T: usize>(
         self,
@@ -358,6 +373,9 @@ impl<const HALVES: usize, const MIN: bool> Rows for Bytes<HALVES, MIN> {
         k: usize,
         tokens: [*const u8; T],
     ) -> [[f32; T]; R] {
+        if BITS < 8 {
+            return Self::dot_rows::<R, T, SMALL>(rows, k, tokens);
+        }
         match byte_dot() {
             Some(ByteDot::Unsigned) => Self::dot_rows::<R, T, UNSIGNED>(rows, k, tokens),
             Some(ByteDot::Signed) => Self::dot_rows::<R, T, SIGNED>(rows, k, tokens),
@@ -426,10 +444,10 @@ mod tests {
             quantise_activations(x.as_ptr(), k, 2, k, tokens.as_mut_ptr(), row_bytes);
             let (row, tokens) = (row.as_ptr(), [0, row_bytes].map(|at| tokens.as_ptr().add(at)));
             let bits = |dots: [[f32; 2]; 1]| dots.map(|row| row.map(f32::to_bits));
-            let expected = bits(Bytes::<HALVES, MIN>::dot_rows::<1, 2, PAIRS>([row], k, tokens));
-            let unsigned = Bytes::<HALVES, MIN>::dot_rows::<1, 2, UNSIGNED>([row], k, tokens);
+            let expected = bits(Bytes::<HALVES, MIN, 8>::dot_rows::<1, 2, PAIRS>([row], k, tokens));
+            let unsigned = Bytes::<HALVES, MIN, 8>::dot_rows::<1, 2, UNSIGNED>([row], k, tokens);
             assert_eq!(bits(unsigned), expected, "kind {kind}");
-            let signed = Bytes::<HALVES, MIN>::dot_rows::<1, 2, SIGNED>([row], k, tokens);
+            let signed = Bytes::<HALVES, MIN, 8>::dot_rows::<1, 2, SIGNED>([row], k, tokens);
             assert_eq!(bits(signed), expected, "kind {kind}");
         }
     }
@@ -448,16 +466,16 @@ mod tests {
             unsafe { add(&rows, offset, &h, out.as_mut_ptr()) };
             out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
         };
-        let expected = bits(Bytes::<HALVES, MIN>::add_pairs::<false, N>, 0);
-        let unsigned = bits(Bytes::<HALVES, MIN>::add_fours::<false, false, N>, 0);
+        let expected = bits(Bytes::<HALVES, MIN, 8>::add_pairs::<false, N>, 0);
+        let unsigned = bits(Bytes::<HALVES, MIN, 8>::add_fours::<false, false, N>, 0);
         assert_eq!(unsigned, expected, "kind {kind}, {N} rows");
-        let signed = bits(Bytes::<HALVES, MIN>::add_fours::<false, true, N>, 0);
+        let signed = bits(Bytes::<HALVES, MIN, 8>::add_fours::<false, true, N>, 0);
         assert_eq!(signed, expected, "kind {kind}, {N} rows");
         let half = group_bytes(kind);
-        let expected = bits(Bytes::<HALVES, MIN>::add_pairs::<true, N>, half);
-        let unsigned = bits(Bytes::<HALVES, MIN>::add_fours::<true, false, N>, half);
+        let expected = bits(Bytes::<HALVES, MIN, 8>::add_pairs::<true, N>, half);
+        let unsigned = bits(Bytes::<HALVES, MIN, 8>::add_fours::<true, false, N>, half);
         assert_eq!(unsigned, expected, "kind {kind}, {N} rows, half a group");
-        let signed = bits(Bytes::<HALVES, MIN>::add_fours::<true, true, N>, half);
+        let signed = bits(Bytes::<HALVES, MIN, 8>::add_fours::<true, true, N>, half);
         assert_eq!(signed, expected, "kind {kind}, {N} rows, half a group");
     }
 

@@ -9,16 +9,22 @@
 //!   low nibbles and the weights 16+4j..16+4j+4 in its high nibbles.
 //! - Byte kinds, 128 bytes: vector j (0..8) has in word L the weights 4j..4j+4 of block L, 128
 //!   added to each: bytes without a sign.
+//! - Kinds of 6 bits, 96 bytes: 32 is added to each weight, and the first four vectors of bytes lie
+//!   in three, the last four in three more (six.rs).
 //! - Then 4 scales (8 for the kinds with a scale per 16 weights: first halves of the four blocks,
 //!   then second halves), then as many mins where the kind has them. w = scale * q + min; scale *
 //!   (q - 8) for Q4; scale * table[q] for IQ4 to IQ1. They are f32, but f16 for Q4, Q4M and I8: the
 //!   files that these hold have no finer ones. Word L of Q4M's has block L's scale in its lower
 //!   half and its min in its upper half.
+//! - K4 and K5 have 4 bytes of codes of scales, 4 of mins and two f32 units, of which these are
+//!   products; K6 has 8 codes with signs, for first and second halves, and a unit. I6 has 4 f16
+//!   scales. Kinds of 6 bits have all that before their weights.
 //!
 //! Where K leaves one or two blocks, the last group is a half one, of 2 blocks and half the bytes:
 //! lanes 0 and 1 have what lane 0 and 1 of a group have of an even vector, lanes 2 and 3 what these
 //! have of the odd one after it. Scales and mins of absent blocks are left out. K that
-//! is not a multiple of 64 is padded with blocks of zero scale. F32 and F16 rows are padded with
+//! is not a multiple of 64 is padded with blocks of zero scale. Kinds from K4 on have whole groups
+//! only, and K4 to K6 such as lie in one block of the file, whose unit is theirs. F32 and F16 rows are padded with
 //! zeros to a multiple of 8. Those of F32 are plain.
 //!
 //! A row of F16 begins with `F16_HEAD` bytes, of which the first 4 are its scale, an f32: a power
@@ -51,9 +57,16 @@ pub const I8: u32 = 11;
 pub const I8M: u32 = 12;
 pub const I8H: u32 = 13;
 pub const I8HM: u32 = 14;
+/// Of Q4_K, nibbles; of Q5_K, integers of 6 bits; of Q6_K, these with a scale per 16.
+pub const K4: u32 = 15;
+pub const K5: u32 = 16;
+pub const K6: u32 = 17;
+/// Integers of 6 bits.
+pub const I6: u32 = 18;
 
 /// Bytes of a group's quantised weights.
 pub const NIBBLES: usize = 64;
+pub const SEXTETS: usize = 96;
 pub const BYTES: usize = 128;
 
 /// Bytes before the halves of an F16 row: vectors stay aligned.
@@ -114,6 +127,10 @@ pub const fn group_bytes(kind: u32) -> usize {
         I8 => BYTES + 8,
         I8M | I8H => BYTES + 32,
         I8HM => BYTES + 64,
+        K4 => NIBBLES + 16,
+        K5 => SEXTETS + 16,
+        K6 => SEXTETS + 12,
+        I6 => SEXTETS + 8,
         _ => 0,
     }
 }

@@ -37,8 +37,10 @@ pub mod screen;
 pub mod simd;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod simd_emulated;
+pub mod six;
 pub mod table;
 pub mod top;
 pub mod training;
 #[cfg(test)]
 mod twins;
+pub mod unpacked;

@@ -14,6 +14,7 @@ use crate::i8::Bytes;
 use crate::layout;
 use crate::q4::Nibbles;
 use crate::simd::opaque;
+use crate::six::Sextets;
 use crate::table::Numbers;
 
 /// What a packed kind's rows can do.
@@ -32,6 +33,20 @@ pub trait Rows: Copy {
         k: usize,
         tokens: [*const u8; T],
     ) -> [[f32; T]; R];
+
+    /// Multiplies rows unpacked, where that pays (see unpacked.rs); returns whether it did.
+    ///
+    /// # Safety
+    /// As for `matmul`.
+    #[inline(always)]
+    unsafe fn multiply_unpacked(
+        self,
+        _matrix: &Matrix,
+        _tokens: &Tokens,
+        _n_tokens: usize,
+    ) -> bool {
+        false
+    }
 
     /// Bytes before a column that is a multiple of 128.
     fn column_bytes(column: usize) -> usize;
@@ -52,7 +67,7 @@ pub trait Rows: Copy {
 }
 
 /// Bytes of a panel of rows.
-const PANEL: usize = 128 * 1024;
+pub const PANEL: usize = 128 * 1024;
 
 /// Bits of `choose`: one token takes `WIDE_ROWS` rows side by side instead of `ROWS`. CPUs
 /// whose memory answers late read a third faster with more; those that compute just as fast as
@@ -87,14 +102,19 @@ macro_rules! with_rows {
             layout::Q4 if $sum_i32 => $f(Nibbles::<{ layout::Q4 }, true>, $($argument),*),
             layout::Q4M if $sum_i32 => $f(Nibbles::<{ layout::Q4M }, true>, $($argument),*),
             layout::Q4K if $sum_i32 => $f(Nibbles::<{ layout::Q4K }, true>, $($argument),*),
+            layout::K4 if $sum_i32 => $f(Nibbles::<{ layout::K4 }, true>, $($argument),*),
             layout::Q4 => $f(Nibbles::<{ layout::Q4 }, false>, $($argument),*),
             layout::Q4M => $f(Nibbles::<{ layout::Q4M }, false>, $($argument),*),
             layout::Q4K => $f(Nibbles::<{ layout::Q4K }, false>, $($argument),*),
+            layout::K4 => $f(Nibbles::<{ layout::K4 }, false>, $($argument),*),
             layout::IQ4..=layout::IQ1 => $f(Numbers::of($kind), $($argument),*),
-            layout::I8 => $f(Bytes::<1, false>, $($argument),*),
-            layout::I8M => $f(Bytes::<1, true>, $($argument),*),
-            layout::I8H => $f(Bytes::<2, false>, $($argument),*),
-            layout::I8HM => $f(Bytes::<2, true>, $($argument),*),
+            layout::I8 => $f(Bytes::<1, false, 8>, $($argument),*),
+            layout::I8M => $f(Bytes::<1, true, 8>, $($argument),*),
+            layout::I8H => $f(Bytes::<2, false, 8>, $($argument),*),
+            layout::I8HM => $f(Bytes::<2, true, 8>, $($argument),*),
+            layout::K5 => $f(Sextets::<{ layout::K5 }, 1, true>, $($argument),*),
+            layout::K6 => $f(Sextets::<{ layout::K6 }, 2, false>, $($argument),*),
+            layout::I6 => $f(Sextets::<{ layout::I6 }, 1, false>, $($argument),*),
             _ => Default::default(),
         }
     };
@@ -123,7 +143,8 @@ pub unsafe extern "C" fn matmul(
 ) {
     let matrix = Matrix { w, w_row_bytes, n_rows, k };
     let sum_i32 = chosen(if n_tokens == 1 { SUM_I32 } else { TILE_I32 });
-    with_rows!(kind, sum_i32, multiply(&matrix, x, x_row_bytes, n_tokens, out, out_stride));
+    let tokens = Tokens { x, x_row_bytes, out, out_stride };
+    with_rows!(kind, sum_i32, multiply(&matrix, &tokens, n_tokens));
 }
 
 /// Words that V8 has to keep on the stack over a call so that frames above it lie 8 bytes off
@@ -159,15 +180,16 @@ pub unsafe extern "C" fn matmul_shifted(
     shifted(|| matmul(kind, w, w_row_bytes, n_rows, k, x, x_row_bytes, n_tokens, out, out_stride));
 }
 
-struct Matrix {
-    w: *const u8,
-    w_row_bytes: usize,
-    n_rows: usize,
-    k: usize,
+/// Packed rows of `k` weights.
+pub struct Matrix {
+    pub w: *const u8,
+    pub w_row_bytes: usize,
+    pub n_rows: usize,
+    pub k: usize,
 }
 
 impl Matrix {
-    fn row(&self, r: usize) -> *const u8 {
+    pub fn row(&self, r: usize) -> *const u8 {
         self.w.wrapping_add(r * self.w_row_bytes)
     }
 }
@@ -179,43 +201,42 @@ const WIDE_ROWS: usize = 12;
 
 /// # Safety
 /// As for `matmul`.
-unsafe fn multiply<K: Rows>(
-    kernel: K,
-    matrix: &Matrix,
-    x: *const u8,
-    x_row_bytes: usize,
-    n_tokens: usize,
-    out: *mut f32,
-    out_stride: usize,
-) {
-    let tokens = Tokens { x, x_row_bytes, out, out_stride };
+pub unsafe fn multiply<K: Rows>(kernel: K, matrix: &Matrix, tokens: &Tokens, n_tokens: usize) {
+    if n_tokens > 1 && kernel.multiply_unpacked(matrix, tokens, n_tokens) {
+        return;
+    }
     let is_wide = n_tokens == 1 && chosen(WIDE);
     let rows = if is_wide { WIDE_ROWS } else { ROWS };
     let apart = matrix.n_rows / rows;
     if is_wide {
-        tiles::<K, WIDE_ROWS, 1>(kernel, matrix, 0..apart, apart, &tokens);
+        tiles::<K, WIDE_ROWS, 1>(kernel, matrix, 0..apart, apart, tokens);
     } else {
         let panel = (PANEL / ROWS / K::column_bytes(matrix.k).max(1)).max(1);
         for first in (0..apart).step_by(panel) {
             let rows = first..(first + panel).min(apart);
-            pass::<K, ROWS>(kernel, matrix, rows, apart, &tokens, n_tokens);
+            pass::<K, ROWS>(kernel, matrix, rows, apart, tokens, n_tokens);
         }
     }
-    pass::<K, 1>(kernel, matrix, rows * apart..matrix.n_rows, 0, &tokens, n_tokens);
+    pass::<K, 1>(kernel, matrix, rows * apart..matrix.n_rows, 0, tokens, n_tokens);
 }
 
 /// Rows of activations, and where their results go.
-struct Tokens {
-    x: *const u8,
-    x_row_bytes: usize,
-    out: *mut f32,
-    out_stride: usize,
+pub struct Tokens {
+    pub x: *const u8,
+    pub x_row_bytes: usize,
+    pub out: *mut f32,
+    pub out_stride: usize,
 }
 
 impl Tokens {
     fn from(&self, t: usize) -> Tokens {
         let x = self.x.wrapping_add(t * self.x_row_bytes);
         Tokens { x, out: self.out.wrapping_add(t * self.out_stride), ..*self }
+    }
+
+    /// The results from row `r` on.
+    pub fn of_rows_from(&self, r: usize) -> Tokens {
+        Tokens { out: self.out.wrapping_add(r), ..*self }
     }
 }
 

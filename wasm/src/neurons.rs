@@ -14,6 +14,7 @@ use crate::i8::Bytes;
 use crate::layout;
 use crate::matmul::{chosen, with_rows, Rows, SUM_I32};
 use crate::q4::Nibbles;
+use crate::six::Sextets;
 use crate::table::Numbers;
 
 /// For each of `n_ids` neurons: gate[id] = its gate row . x; where that is positive up[id] = its

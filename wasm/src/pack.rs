@@ -5,32 +5,52 @@
 
 use crate::codes::numbers;
 use crate::f16::{f16_to_f32, f32_to_f16, half_of, scale8_f16, HALF_BITS};
-use crate::ggml::{self, block_at, read_block, read_other, Block};
+use crate::ggml::{self, block_at, read_block, read_codes, read_other, Block};
 use crate::layout::*;
+use crate::q4::k_scales;
 use crate::simd::*;
+use crate::six::{bytes_kind, head_bytes as six_head_bytes, pack_four, to_bytes};
 use crate::table::Table;
 
-/// The packed kind that holds a ggml type exactly; `None` for a type that is not supported.
+/// The packed kind that holds whole groups of a ggml type exactly; `None` for a type that is not
+/// supported.
 pub const fn exact_kind(ggml_type: u32) -> Option<u32> {
     Some(match ggml_type {
         ggml::F32 | ggml::BF16 => F32,
         ggml::F16 => F16,
         ggml::Q4_0 | ggml::TQ1_0 | ggml::TQ2_0 | ggml::Q1_0 | ggml::Q2_0 => Q4,
         ggml::Q4_1 => Q4M,
-        ggml::Q4_K => Q4K,
-        ggml::Q8_0 | ggml::Q5_0 => I8,
-        ggml::Q5_1 | ggml::Q5_K => I8M,
+        ggml::Q4_K => K4,
+        ggml::Q5_K => K5,
+        ggml::Q6_K | ggml::Q3_K => K6,
+        ggml::Q5_0 => I6,
+        ggml::Q5_1 => I8M,
+        ggml::Q8_0 => I8,
         ggml::IQ4_NL | ggml::IQ4_XS => IQ4,
         ggml::MXFP4 => FP4,
         ggml::IQ3_XXS => IQ3,
         ggml::IQ3_S => IQ3S,
         ggml::IQ2_XXS => IQ2,
         ggml::IQ1_S => IQ1,
-        ggml::Q6_K | ggml::Q3_K => I8H,
         ggml::IQ2_XS | ggml::IQ2_S | ggml::IQ1_M | ggml::NVFP4 => I8H,
         ggml::Q2_K => I8HM,
         _ => return None,
     })
+}
+
+/// The kind that holds the same weights where groups are not whole.
+const fn loose_kind(kind: u32) -> u32 {
+    match kind {
+        K4 => Q4K,
+        K5..=I6 => bytes_kind(kind),
+        _ => kind,
+    }
+}
+
+/// Whether a kind has the columns from `first_col` on, to which the parts of a K-quant's blocks and
+/// whole groups belong alone.
+const fn has_columns(kind: u32, first_col: usize, k: usize) -> bool {
+    kind < K4 || k.is_multiple_of(GROUP) && (kind > K6 || first_col.is_multiple_of(GROUP))
 }
 
 /// Packs columns `first_col..first_col + k` of `n_rows` ggml rows. Returns the rows written, of which
@@ -53,7 +73,8 @@ pub unsafe extern "C" fn repack(
     dst: *mut u8,
     dst_row_bytes: usize,
 ) -> usize {
-    if exact_kind(ggml_type).is_none_or(|exact| kind != exact && kind != F32) {
+    let holds = |exact| kind == exact || kind == loose_kind(exact) || kind == F32;
+    if !exact_kind(ggml_type).is_some_and(holds) || !has_columns(kind, first_col, k) {
         return 0;
     }
     for r in 0..n_rows {
@@ -221,7 +242,32 @@ unsafe fn block_row<const TYPE: u32>(
         let group = dst.add(head_bytes(kind) + g * group_bytes(kind));
         is_finite &= copy_group::<TYPE>(src, first + 4 * g, group);
     }
-    is_finite & put_blocks(kind, whole, first, k, dst, |index| read_block::<TYPE>(src, index))
+    is_finite &= put_blocks(kind, whole, first, k, dst, |index| read_block::<TYPE>(src, index));
+    if matches!(TYPE, ggml::Q3_K..=ggml::Q6_K) && matches!(kind, K4..=K6) {
+        for g in 0..k / GROUP {
+            write_codes::<TYPE>(kind, src, first + 4 * g, dst.add(g * group_bytes(kind)));
+        }
+    }
+    is_finite
+}
+
+/// Writes the codes of the scales and mins of a group of a K-quant, and their units.
+///
+/// # Safety
+/// `row` has four blocks from `first` on, parts of one block of the file; `group` is a packed group.
+#[inline(always)]
+unsafe fn write_codes<const TYPE: u32>(kind: u32, row: *const u8, first: usize, group: *mut u8) {
+    let to = group.add(scales_at(kind, 4));
+    for lane in 0..4 {
+        let codes = read_codes::<TYPE>(row, first + lane);
+        let second = if kind == K6 { codes.scale[1] as u8 } else { codes.min };
+        to.add(lane).write(codes.scale[0] as u8);
+        to.add(4 + lane).write(second);
+        to.add(8).cast::<f32>().write_unaligned(codes.unit);
+        if kind != K6 {
+            to.add(12).cast::<f32>().write_unaligned(codes.min_unit);
+        }
+    }
 }
 
 /// Writes the groups from `whole` on of a row of `k` weights, the first of which are in block
@@ -367,6 +413,14 @@ unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
             v128_or(low, i16x8_shl(high, 4))
         });
         put_words(rows, dst);
+    } else if is_sextets(kind) {
+        for half in 0..2 {
+            let quads = transpose([0, 1, 2, 3].map(|lane| weights(lane, half)));
+            let sextets = quads.map(|q| i8x16_add(q, i8x16_splat(32)));
+            for (i, packed) in pack_four(sextets).into_iter().enumerate() {
+                store(dst.add(six_head_bytes(kind) + half * (SEXTETS / 2) + 16 * i), packed);
+            }
+        }
     } else {
         put_bytes(|half| [0, 1, 2, 3].map(|lane| weights(lane, half)), dst);
     }
@@ -393,7 +447,11 @@ unsafe fn write_half_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
 }
 
 fn is_nibbles(kind: u32) -> bool {
-    kind < I8
+    kind < I8 || kind == K4
+}
+
+fn is_sextets(kind: u32) -> bool {
+    matches!(kind, K5..=I6)
 }
 
 fn has_table(kind: u32) -> bool {
@@ -430,7 +488,11 @@ fn nibble_of(lanes: usize, lane: usize, i: usize) -> usize {
 
 /// Where the scales of a group of so many blocks begin.
 fn scales_at(kind: u32, lanes: usize) -> usize {
-    lanes * if is_nibbles(kind) { NIBBLES / 4 } else { BYTES / 4 }
+    match kind {
+        K5..=I6 => 0,
+        _ if is_nibbles(kind) => lanes * NIBBLES / 4,
+        _ => lanes * BYTES / 4,
+    }
 }
 
 /// Writes the scales and mins of the blocks of a group.
@@ -447,7 +509,8 @@ unsafe fn write_scales(kind: u32, blocks: &[Block], group: *mut u8) {
             |i: usize, x: f32| scales.cast::<u16>().add(i).write_unaligned(f32_to_f16(x));
         let put = |i: usize, x: f32| scales.add(i * lanes + lane).write_unaligned(x);
         match kind {
-            Q4 | I8 => put_half(lane, block.scale[0]),
+            Q4 | I8 | I6 => put_half(lane, block.scale[0]),
+            K4..=K6 => {} // they have codes, which `write_codes` writes
             Q4M => {
                 put_half(2 * lane, block.scale[0]);
                 put_half(2 * lane + 1, block.min[0]);
@@ -469,6 +532,11 @@ unsafe fn write_scales(kind: u32, blocks: &[Block], group: *mut u8) {
 /// # Safety
 /// `src` has a group of `kind`, of so many `lanes`.
 pub unsafe fn read_group(kind: u32, lanes: usize, src: *const u8) -> [Block; 4] {
+    if is_sextets(kind) {
+        let mut bytes = [0u8; group_bytes(I8H)];
+        to_bytes(kind, src, bytes.as_mut_ptr());
+        return read_group(bytes_kind(kind), lanes, bytes.as_ptr());
+    }
     let mut group = [Block::ZERO; 4];
     let scales = src.add(scales_at(kind, lanes)).cast::<f32>();
     let halves = if matches!(kind, I8H | I8HM) { 2 } else { 1 };
@@ -491,6 +559,14 @@ pub unsafe fn read_group(kind: u32, lanes: usize, src: *const u8) -> [Block; 4] 
         match kind {
             Q4 | I8 => block.scale = [half(lane); 2],
             Q4M => (block.scale, block.min) = ([half(2 * lane); 2], [half(2 * lane + 1); 2]),
+            K4 => {
+                let [scale, min] = k_scales(load(scales)).map(|numbers| {
+                    let mut by_lane = [0f32; 4];
+                    store(by_lane.as_mut_ptr(), numbers);
+                    by_lane[lane]
+                });
+                (block.scale, block.min) = ([scale; 2], [min; 2]);
+            }
             _ => {
                 for h in 0..2 {
                     block.scale[h] = float(h % halves);
@@ -521,9 +597,15 @@ pub unsafe extern "C" fn unpack_row(kind: u32, row: *const u8, k: usize, out: *m
             }
         }
         _ => {
-            let whole = if matches!(kind, I8 | I8H) { k / GROUP } else { 0 };
+            let whole = if matches!(kind, I8 | I8H | K6 | I6) { k / GROUP } else { 0 };
+            let mut bytes = [0u8; group_bytes(I8H)];
             for g in 0..whole {
-                unpack_bytes(kind, row.add(g * group_bytes(kind)), out.add(g * GROUP));
+                let mut group = row.add(g * group_bytes(kind));
+                if is_sextets(kind) {
+                    to_bytes(kind, group, bytes.as_mut_ptr());
+                    group = bytes.as_ptr();
+                }
+                unpack_bytes(loose_kind(kind), group, out.add(g * GROUP));
             }
             let head = head_bytes(kind);
             let scale = if head > 0 { row.cast::<f32>().read_unaligned() } else { 1.0 };

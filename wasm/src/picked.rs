@@ -14,6 +14,7 @@ use crate::layout::{self, packed_row_bytes};
 use crate::matmul::{chosen, pick, with_rows, ROWS, SUM_I32};
 use crate::q4::Nibbles;
 use crate::simd::opaque;
+use crate::six::Sextets;
 use crate::table::Numbers;
 
 /// Bytes of a panel's rows that are asked for, unless a block of rows goes beyond.

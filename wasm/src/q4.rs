@@ -1,4 +1,4 @@
-//! Dot products of nibble rows (Q4: w = s (q - 8); Q4M, Q4K: w = s q + m) with quantised
+//! Dot products of nibble rows (Q4: w = s (q - 8); Q4M, Q4K, K4: w = s q + m) with quantised
 //! activations.
 //!
 //! A group of 128 weights is 4 vectors of nibbles; lane L holds block L's. Sixteen products of i8
@@ -17,15 +17,19 @@ use crate::coefficients::{add4, broadcast, quantise, Coefficients};
 use crate::f16::{load2_raw_f16_twice, load4_raw_f16, widen_raw, HALF_BITS, REBIAS, RESTORE};
 use crate::layout::activation::{self, BYTES, LARGE_SCALES, LARGE_SUMS, OFFSETS, SCALES, SUMS};
 use crate::layout::{
-    group_bytes, head_bytes, nibble_bytes, BLOCK, GROUP, HALF, NIBBLES, Q4, Q4K, Q4M,
+    group_bytes, head_bytes, nibble_bytes, BLOCK, GROUP, HALF, K4, NIBBLES, Q4, Q4K, Q4M,
 };
-use crate::matmul::{Rows, ROWS};
+use crate::matmul::{Matrix, Rows, Tokens, ROWS};
 use crate::simd::*;
+use crate::unpacked::multiply_unpacked;
 
-/// `KIND`: Q4, Q4M or Q4K. `SUM_I32`: whether products are summed in i32 at once; the results are
+/// `KIND`: Q4, Q4M, Q4K or K4. `SUM_I32`: whether products are summed in i32 at once; the results are
 /// the same.
 #[derive(Clone, Copy)]
 pub struct Nibbles<const KIND: u32, const SUM_I32: bool>;
+
+/// Tokens for which the scales of rows of K4 are unpacked first (see six.rs).
+const UNPACKED: usize = 24;
 
 /// Calls `step` for each vector of a group's nibbles, or of half of one, where `left` bytes are left;
 /// of so many that they are in memory anyway, in a loop.
@@ -59,10 +63,23 @@ pub fn for_steps(bytes: usize, left: usize, step: &mut impl FnMut(usize)) {
     }
 }
 
+/// The scales and mins of the blocks of a K-quant, by lane: four codes each, and two units.
+#[inline(always)]
+pub fn k_scales(codes_and_units: v128) -> [v128; 2] {
+    let codes = u16x8_extend_low_u8x16(codes_and_units);
+    let units = codes_and_units;
+    let scales = f32x4_convert_i32x4(i32x4_extend_low_i16x8(codes));
+    let mins = f32x4_convert_i32x4(i32x4_extend_high_i16x8(codes));
+    [
+        f32x4_mul(scales, i32x4_shuffle::<2, 2, 2, 2>(units, units)),
+        f32x4_mul(mins, i32x4_shuffle::<3, 3, 3, 3>(units, units)),
+    ]
+}
+
 impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
     const MIN: bool = KIND != Q4;
     /// Whether scales and mins are f16.
-    const F16: bool = KIND != Q4K;
+    const F16: bool = matches!(KIND, Q4 | Q4M);
     const HEAD: usize = head_bytes(KIND);
     const GROUP_BYTES: usize = group_bytes(KIND);
 
@@ -91,6 +108,7 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
             Q4 if IS_HALF => [load2_raw_f16_twice(at.cast()), zero()],
             Q4 => [load4_raw_f16(at.cast()), zero()],
             Q4M => widen_raw(words(at), mask),
+            K4 => k_scales(load(at)),
             _ => [words(at), words(at.add(if IS_HALF { 8 } else { 16 }))],
         }
     }
@@ -413,6 +431,22 @@ impl<const KIND: u32, const SUM_I32: bool> Rows for Nibbles<KIND, SUM_I32> {
             let restore = if Self::F16 { RESTORE * Self::row_scale(row) } else { 1.0 };
             out[r].map(|sum| sum_f32(sum) * restore)
         })
+    }
+
+    unsafe fn multiply_unpacked(self, matrix: &Matrix, tokens: &Tokens, n_tokens: usize) -> bool {
+        let unpack = |from: *const u8, to: *mut u8| {
+            for i in (0..NIBBLES).step_by(16) {
+                store(to.add(i), load(from.add(i)));
+            }
+            for (i, numbers) in k_scales(load(from.add(NIBBLES))).into_iter().enumerate() {
+                store(to.add(NIBBLES + 16 * i), numbers);
+            }
+        };
+        let kernel = Nibbles::<Q4K, SUM_I32>;
+        let kinds = [K4, Q4K];
+        KIND == K4
+            && n_tokens >= UNPACKED
+            && multiply_unpacked(kernel, kinds, unpack, matrix, tokens, n_tokens)
     }
 
     fn column_bytes(column: usize) -> usize {

@@ -401,7 +401,7 @@ pub unsafe extern "C" fn select_reaching(
 mod tests {
     use super::*;
     use crate::ggml::{Q5_0, Q6_K, Q8_0};
-    use crate::layout::{packed_row_bytes, I8, I8H};
+    use crate::layout::{packed_row_bytes, I6, I8, I8H, K6};
     use crate::pack::repack;
 
     const EXTRA: usize = 64;
@@ -417,14 +417,16 @@ mod tests {
             state >> 8
         };
         let mut tightest = 0f64;
-        for round in 0..40 {
+        for round in 0..56 {
             let (id, kind, block, bytes, half, k) = [
                 (Q8_0, I8, 32, 34, 0, 736),
                 (Q6_K, I8H, 256, 210, 208, 768),
+                (Q6_K, K6, 256, 210, 208, 768),
                 (Q8_0, I8, 32, 34, 0, 640),
                 (Q5_0, I8, 32, 22, 0, 608),
+                (Q5_0, I6, 32, 22, 0, 640),
                 (Q8_0, I8, 32, 34, 0, 96),
-            ][round % 5];
+            ][round % 7];
             let stride = k / block * bytes;
             let mut source: Vec<u8> = (0..ROWS * stride).map(|_| next() as u8).collect();
             for at in (0..source.len()).step_by(bytes) {

@@ -110,6 +110,7 @@ unary! {
 
 binary! {
     v128_and to_u64 from_u64 |a, b| a & b;
+    v128_andnot to_u64 from_u64 |a: u64, b: u64| a & !b;
     v128_or to_u64 from_u64 |a, b| a | b;
     v128_xor to_u64 from_u64 |a: u64, b| a ^ b;
     i8x16_add to_i8 from_i8 |a: i8, b| a.wrapping_add(b);

@@ -6,7 +6,10 @@ use crate::axpy::{axpy_groups, axpy_rows};
 use crate::elementwise::add;
 use crate::kv::{kv_store, side_bytes, PAGE};
 use crate::layout::{activation_row_bytes, packed_row_bytes};
-use crate::layout::{F16, F32, FP4, I8, I8H, I8HM, I8M, IQ1, IQ2, IQ3, IQ3S, IQ4, Q4, Q4K, Q4M};
+use crate::layout::{
+    F16, F32, FP4, GROUP, I6, I8, I8H, I8HM, I8M, IQ1, IQ2, IQ3, IQ3S, IQ4, K4, K5, K6, Q4, Q4K,
+    Q4M,
+};
 use crate::matmul::{choose, matmul, matvec_rows, SUM_I32};
 use crate::pack::{repack, unpack_row};
 use crate::picked::matmul_where;
@@ -15,12 +18,13 @@ use crate::simd_emulated::SUBNORMALS;
 /// ggml's types, what holds each, and of a block the weights, the bytes, and where its halves are.
 type Type = (u32, u32, usize, usize, &'static [usize]);
 
-const TYPES: [Type; 15] = [
+const TYPES: [Type; 19] = [
     (0, F32, 1, 4, &[]),
     (1, F16, 1, 2, &[0]),
     (2, Q4, 32, 18, &[0]),
     (3, Q4M, 32, 20, &[0, 2]),
     (12, Q4K, 256, 144, &[0, 2]),
+    (12, K4, 256, 144, &[0, 2]),
     (23, IQ4, 256, 136, &[0]),
     (39, FP4, 32, 17, &[]),
     (18, IQ3, 256, 98, &[0]),
@@ -30,6 +34,9 @@ const TYPES: [Type; 15] = [
     (8, I8, 32, 34, &[0]),
     (7, I8M, 32, 24, &[0, 2]),
     (14, I8H, 256, 210, &[208]),
+    (13, K5, 256, 176, &[0, 2]),
+    (14, K6, 256, 210, &[208]),
+    (6, I6, 32, 22, &[0]),
     (10, I8HM, 256, 84, &[80, 82]),
 ];
 
@@ -84,8 +91,8 @@ fn random_matrix(
     rows: usize,
     half: fn(&mut Random) -> u16,
 ) -> Matrix {
-    let k =
-        if block == 1 { 1 + random.below(300) } else { block * (1 + random.below(700 / block)) };
+    let unit = if kind < K4 { block } else { block.max(GROUP) };
+    let k = if unit == 1 { 1 + random.below(300) } else { unit * (1 + random.below(700 / unit)) };
     let stride = k / block * bytes;
     let mut source: Vec<u8> = (0..rows * stride).map(|_| random.bits() as u8).collect();
     for at in (0..source.len()).step_by(bytes) {

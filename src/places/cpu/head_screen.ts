@@ -15,11 +15,7 @@ import {
   PackedMatrix,
 } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
-import {
-  kindOfType,
-  packedKind,
-  packedRowBytes,
-} from "../../kernels/packing.ts";
+import { kindOf, packedKind, packedRowBytes } from "../../kernels/packing.ts";
 import { lengthOf } from "../../model/index_set.ts";
 import type { Model } from "../../model/model.ts";
 import type { Shard } from "../../model/shard.ts";
@@ -43,6 +39,8 @@ const rowsAtOnce = 1024, mostSteps = 16;
 export const mostScreened = 8;
 /** Rows of fewer bytes stay in a cache, and are not screened by themselves. */
 const leastScreened = 4 << 20;
+/** Nor are those of which the copies have a larger share of the bytes: some exact rows are read beside them. */
+const mostShare = 0.75;
 /** Beyond such products the kernels' f32 could overflow on the way. */
 const largestLogit = 1e6;
 /** How far the scaled and cut logits of equal products may be apart, of the cap (`wasm/src/exp.rs`). */
@@ -89,12 +87,20 @@ interface Bound {
   readonly slack: number;
 }
 
+/** Rows whose weights are scales times integers. */
+const screenedKinds: readonly number[] = [
+  packedKind.i8,
+  packedKind.i8Half,
+  packedKind.k6,
+  packedKind.i6,
+];
+
 /** What is to be screened. */
 type Rows = Pick<PackedMatrix, "kind" | "rows" | "columns">;
 
 /**
  * Whether rows are screened in a mode, where that is faster: they have to be of
- * bytes without minimums, with logits that grow as products do, and by themselves
+ * integers without minimums, with logits that grow as products do, and by themselves
  * so many that no cache holds them.
  */
 export function isScreened(
@@ -102,10 +108,12 @@ export function isScreened(
   { logitScale }: Model,
   mode: ScreenMode,
 ): boolean {
-  const isByte = kind === packedKind.i8 || kind === packedKind.i8Half;
-  const isLarge = rows * packedRowBytes(kind, columns) >= leastScreened;
-  return mode !== "off" && (mode === "on" || isLarge) &&
-    isByte && rows > 1 && columns % block === 0 && logitScale > 0;
+  const rowBytes = packedRowBytes(kind, columns);
+  const pays = rows * rowBytes >= leastScreened &&
+    copyBytes(columns) <= mostShare * rowBytes;
+  return mode !== "off" && (mode === "on" || pays) &&
+    screenedKinds.includes(kind) && rows > 1 && columns % block === 0 &&
+    logitScale > 0;
 }
 
 /** Columns that a copy has twice. */
@@ -115,20 +123,24 @@ function extraOf(columns: number): number {
   return Math.min(columns, Math.max(block, extra));
 }
 
+/** Bytes of the copy of a row. */
+function copyBytes(columns: number): number {
+  return packedRowBytes(packedKind.q4, columns + extraOf(columns));
+}
+
 /** Bytes of the copies of a head's rows, and of what belongs to them; 0 where they are not screened. */
 export function screenBytes(
-  { tensor, rows, columns }: Shard,
+  shard: Shard,
   model: Model,
   mode: ScreenMode,
 ): number {
   const head = {
-    kind: kindOfType[tensor.type],
-    rows: lengthOf(rows),
-    columns: lengthOf(columns),
+    kind: kindOf(shard),
+    rows: lengthOf(shard.rows),
+    columns: lengthOf(shard.columns),
   };
   if (!isScreened(head, model, mode)) return 0;
-  const all = head.columns + extraOf(head.columns);
-  return head.rows * (4 + packedRowBytes(packedKind.q4, all));
+  return head.rows * (4 + copyBytes(head.columns));
 }
 
 /** Screens the rows of one matrix. */
@@ -298,7 +310,7 @@ export class HeadScreen {
     const extra = this.#extra;
     const { rows, columns } = output;
     const all = columns + extra;
-    const stride = packedRowBytes(packedKind.q4, all);
+    const stride = copyBytes(columns);
     const pointer = memory.allocate(rows * stride);
     const shard = { ...output.shard, columns: { start: 0, end: all } };
     const room = { pointer, stride, kind: packedKind.q4 };

@@ -13,7 +13,7 @@ import type {
 } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import type { RowGroups, RowSums } from "../../kernels/row_sums.ts";
-import { kindOfType, packedRowBytes } from "../../kernels/packing.ts";
+import { kindOf, packedRowBytes } from "../../kernels/packing.ts";
 
 /** Room for the rows of a layer of which `neuronsLieSideBySide`, by tensor. */
 export function interleavedRows(
@@ -21,8 +21,7 @@ export function interleavedRows(
   layer: LayerShards,
 ): Record<string, Room> {
   const ffn_gate = layer.ffn_gate!;
-  const kind = kindOfType[ffn_gate.tensor.type];
-  const row = packedRowBytes(kind, lengthOf(ffn_gate.columns));
+  const row = packedRowBytes(kindOf(ffn_gate), lengthOf(ffn_gate.columns));
   const stride = 3 * row;
   const pointer = memory.allocate(lengthOf(ffn_gate.rows) * stride);
   return {
