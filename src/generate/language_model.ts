@@ -30,6 +30,7 @@ import {
 import type { Profile } from "../plan/profile.ts";
 import { isPast, type PastOwner, readPast, writePast } from "./past.ts";
 import { Session } from "./session.ts";
+import { checkTextLength } from "./text_length.ts";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { isWebAddress, openSource } from "../bytes/open.ts";
 import { abortable, writeStream } from "../bytes/stream.ts";
@@ -446,12 +447,14 @@ export class LanguageModel implements AsyncDisposable {
    * themselves.
    *
    * @throws as {@linkcode LanguageModel.tokenizeChat} does
+   * @throws {ContextError} where it is longer than any text that fits the context
    */
   chatPrompt(
     messages: readonly ChatTurn[],
     options: OptionsOf<typeof chatOptions> = {},
   ): ChatPrompt {
     const { text, template } = this.#writeChat(messages, options);
+    checkTextLength(text, this.tokenizer, this.engine.contextSize);
     const answer = template.answerFormat(text, options.tools ?? []);
     const shownTokens = tagTokens(answer, this.tokenizer);
     return { text, ids: this.#encodeChat(text), answer, shownTokens };

@@ -1,6 +1,7 @@
 /** Prompts as texts, or as ids, which are taken as they are. */
 import * as v from "valibot";
 import type { LanguageModel } from "../generate/language_model.ts";
+import { checkTextLength } from "../generate/text_length.ts";
 import { RequestError } from "./errors.ts";
 
 /** The most prompts of one request. */
@@ -18,6 +19,7 @@ export const promptsField: v.GenericSchema<
  * The ids of each prompt: texts begin as the file says that texts begin.
  *
  * @throws {RequestError} for none, or too many
+ * @throws {ContextError} for a text that is longer than any that fits the context
  */
 export function promptsOf(
   given: v.InferOutput<typeof promptsField>,
@@ -33,9 +35,9 @@ export function promptsOf(
       { param },
     );
   }
-  return prompts.map((prompt) =>
-    typeof prompt === "string"
-      ? model.tokenize(prompt, { parseSpecial: true, addEos: false })
-      : prompt
-  );
+  return prompts.map((prompt) => {
+    if (typeof prompt !== "string") return prompt;
+    checkTextLength(prompt, model.tokenizer, model.engine.contextSize);
+    return model.tokenize(prompt, { parseSpecial: true, addEos: false });
+  });
 }

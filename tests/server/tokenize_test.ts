@@ -76,3 +76,22 @@ Deno.test("what cannot be tokenized is said by the field's name", async () => {
     assert.deepEqual([response.status, error.param], [400, param]);
   }
 });
+
+Deno.test("a text that would keep others waiting is refused by its length alone", async () => {
+  await using tiny = await tinyServer();
+  const content = " ".repeat(2 ** 20);
+  const start = performance.now();
+  const cases: [path: string, body: object, status: number][] = [
+    ["/tokenize", { content }, 413],
+    ["/v1/completions", { prompt: content }, 400],
+    ["/v1/chat/completions", { messages: [{ role: "user", content }] }, 400],
+  ];
+  for (const [path, body, status] of cases) {
+    const response = await tiny.post(path, body);
+    const { error } = await response.json();
+    assert.equal(response.status, status, error.message);
+    assert.match(error.message, /^Cannot tokenize 10\d+ characters/);
+    if (status === 400) assert.equal(error.code, "context_length_exceeded");
+  }
+  assert.ok(performance.now() - start < 1000);
+});

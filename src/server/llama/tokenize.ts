@@ -2,9 +2,13 @@
 import * as v from "valibot";
 import { readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
+import { mostCharacters } from "../../generate/text_length.ts";
 import type { ServerApp, ServerContext } from "../server_context.ts";
 import { tokenText } from "../token_text.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+
+/** The longest text that is tokenized, in characters, where the context is not longer: requests of others wait meanwhile. */
+const longestText = 2 ** 18;
 
 const flag = v.nullish(v.boolean("true or false"));
 const text = v.nullish(v.string("a text"));
@@ -38,6 +42,16 @@ export function tokenizeRoutes(app: ServerApp, context: ServerContext): void {
       throw new RequestError(400, "Cannot tokenize: content is missing", {
         param: "content",
       });
+    }
+    const most = Math.max(
+      longestText,
+      mostCharacters(tokenizer, engine.contextSize),
+    );
+    if (text.length > most) {
+      throw new RequestError(
+        413,
+        `Cannot tokenize ${text.length} characters at once: the limit is ${most}`,
+      );
     }
     const ids = tokenizer.encode(text, {
       // Those who say prompt expect what a prompt becomes.
