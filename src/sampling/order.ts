@@ -69,14 +69,23 @@ function selectLargest(
   const size = heap.length;
   if (size === 0) return;
   for (let i = (size >> 1) - 1; i >= 0; i--) sift(heap, i, heap[i]);
-  let smallest = values[indexOf(heap[0])];
-  for (let i = size; i < count; i++) {
+  for (let i = size;; i++) {
     // Equal values lose to the ones already in, whose index is lower.
-    if (values[i] > smallest) {
-      sift(heap, 0, pack(values[i], i));
-      smallest = values[indexOf(heap[0])];
-    }
+    i = nextAbove(values, i, count, values[indexOf(heap[0])]);
+    if (i === count) return;
+    sift(heap, 0, pack(values[i], i));
   }
+}
+
+/** The first index from `i` on with a value above `least`; `count` where there is none. A loop of its own runs ten times as fast as one that does more. */
+function nextAbove(
+  values: Float32Array,
+  i: number,
+  count: number,
+  least: number,
+): number {
+  while (i < count && !(values[i] > least)) i++;
+  return i;
 }
 
 /** Puts `value` at `root` of a heap with its smallest at the top, or below. */
