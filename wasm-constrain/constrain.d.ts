@@ -16,6 +16,7 @@ export interface ConstrainExports {
   compute(text: number): Outcome;
   mask(): number;
   take(text: number, token: number): Outcome;
+  count_allowed(text: number, ids: number, count: number): number;
   roll_back(text: number, count: number): Outcome;
   may_end(text: number): number;
   must_end(text: number): number;

@@ -115,7 +115,7 @@ export class Constraint implements Disposable {
   }
 
   /**
-   * Lengthens the text by a token.
+   * Lengthens the text by a token. One that may not come next ends it.
    *
    * @throws {UnsupportedError} where it may not come next
    * @throws {LimitError} where what comes takes more than the limits allow
@@ -129,14 +129,7 @@ export class Constraint implements Disposable {
   /** How many of these tokens, the first ones, may come next one after another; a token that ends the text is none. */
   countAllowed(ids: readonly number[]): number {
     const { number } = this.#here();
-    return this.room.call((instance) => {
-      let count = 0;
-      while (count < ids.length && instance.take(number, ids[count]) === 0) {
-        count++;
-      }
-      if (count > 0) instance.roll_back(number, count);
-      return count;
-    });
+    return this.room.count(number, ids);
   }
 
   /** The bytes that come next whatever is chosen: the beginning of them, where they are many. */

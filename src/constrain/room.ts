@@ -77,7 +77,7 @@ export class ConstraintRoom {
    * @throws {LimitError} where it takes too much
    */
   begin(key: string, program: Program, keeps = true): RoomText {
-    if (!keeps) return this.#count(this.#compile(program));
+    if (!keeps) return this.#keep(this.#compile(program));
     const kept = this.#kept.get(key) ?? this.#compile(program);
     this.#kept.delete(key);
     this.#kept.set(key, kept);
@@ -86,12 +86,12 @@ export class ConstraintRoom {
       this.#kept.delete(oldest);
       this.call((instance) => instance.forget(text));
     }
-    return this.#count(this.call((instance) => instance.fork(kept)));
+    return this.#keep(this.call((instance) => instance.fork(kept)));
   }
 
   /** A text that goes on from where another is. */
   fork({ number }: RoomText): RoomText {
-    return this.#count(this.call((instance) => instance.fork(number)));
+    return this.#keep(this.call((instance) => instance.fork(number)));
   }
 
   /** Gives a text up. */
@@ -144,7 +144,19 @@ export class ConstraintRoom {
     });
   }
 
-  #count(number: number): RoomText {
+  /** How many of some tokens, the first ones, may come next in a text one after another. */
+  count(text: number, ids: readonly number[]): number {
+    const words = Uint32Array.from(ids);
+    return this.call((instance) =>
+      withBytes(
+        instance,
+        bytesOf(words),
+        (pointer) => instance.count_allowed(text, pointer, words.length),
+      )
+    );
+  }
+
+  #keep(number: number): RoomText {
     this.#texts++;
     return { number, instance: this.#current! };
   }
@@ -228,16 +240,16 @@ function bytesOf(words: Uint32Array): Uint8Array {
 }
 
 /** Calls with bytes that lie in the instance's memory meanwhile. */
-function withBytes(
+function withBytes<T>(
   instance: ConstrainExports,
   bytes: Uint8Array,
-  act: (pointer: number) => Outcome,
-): Outcome {
+  act: (pointer: number) => T,
+): T {
   const pointer = instance.allocate(bytes.length);
   new Uint8Array(instance.memory.buffer, pointer, bytes.length).set(bytes);
-  const outcome = act(pointer);
+  const result = act(pointer);
   instance.release(pointer, bytes.length);
-  return outcome;
+  return result;
 }
 
 /** Why a call failed, in one line: without the text that was compiled, which the caller has not written. */

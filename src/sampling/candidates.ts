@@ -28,14 +28,9 @@ export class Candidates {
     this.#keys = new Float32Array(vocabSize);
   }
 
-  /**
-   * Starts a step with the whole vocabulary, with what `mask` leaves of it, or
-   * with the largest logits alone: in the order of ids, unless `byId` is false.
-   * @throws {UsageError} when a mask leaves nothing, or the largest logits come with one.
-   */
-  reset(logits: Logits, byId = true, mask?: Uint32Array): void {
-    if (mask) this.#resetMasked(logits, mask);
-    else if (logits instanceof Float32Array) {
+  /** Starts a step with the whole vocabulary, or the largest logits alone: in the order of ids, unless `byId` is false. */
+  reset(logits: Logits, byId = true): void {
+    if (logits instanceof Float32Array) {
       this.logits.set(logits);
       this.count = logits.length;
       for (let i = 0; i < this.count; i++) this.ids[i] = i;
@@ -48,24 +43,52 @@ export class Candidates {
     }
   }
 
-  #resetMasked(all: Logits, mask: Uint32Array): void {
+  /**
+   * Starts a step with what a mask leaves of the vocabulary: with all of it, in
+   * the order of ids, or where it is more than `k`, with the `k` largest logits,
+   * the largest first.
+   * @throws {UsageError} when the mask leaves nothing, or not all logits are there.
+   */
+  resetMasked(all: Logits, mask: Uint32Array, k = Infinity): void {
     if (!(all instanceof Float32Array)) {
       throw new UsageError("Cannot mask the largest logits: all are needed");
     }
+    const allowed = countBits(mask);
+    if (allowed === 0) {
+      throw new UsageError("Cannot sample: the mask forbids every token");
+    }
+    if (allowed > k) return this.#takeLargest(all, mask, k);
     const { ids, logits } = this;
-    let count = 0;
+    this.count = 0;
     for (let word = 0; word < mask.length; word++) {
       for (let bits = mask[word]; bits !== 0; bits &= bits - 1) {
-        // Of the bits set, the lowest.
-        const id = 32 * word + 31 - Math.clz32(bits & -bits);
-        ids[count++] = id;
+        const id = 32 * word + lowestBit(bits);
+        ids[this.count++] = id;
         logits[id] = all[id];
       }
     }
-    if (count === 0) {
-      throw new UsageError("Cannot sample: the mask forbids every token");
+  }
+
+  #takeLargest(all: Float32Array, mask: Uint32Array, k: number): void {
+    const { ids, logits } = this;
+    const keys = this.#keys;
+    keys.set(all);
+    for (let word = 0; word < mask.length; word++) {
+      // Most words are full, or empty.
+      if (mask[word] === 0) keys.fill(-Infinity, 32 * word, 32 * word + 32);
+      else {
+        for (let bits = ~mask[word]; bits !== 0; bits &= bits - 1) {
+          keys[32 * word + lowestBit(bits)] = -Infinity;
+        }
+      }
     }
-    this.count = count;
+    const top = this.#order.top(keys, all.length, k);
+    this.count = 0;
+    for (const id of top) {
+      if (keys[id] === -Infinity && this.count > 0) break;
+      ids[this.count++] = id;
+      logits[id] = keys[id];
+    }
   }
 
   /** Keeps the ids for which `keep` says so; `index` is into `ids` and `probabilities`. */
@@ -139,4 +162,22 @@ export class Candidates {
     }
     for (let i = 0; i < this.count; i++) this.probabilities[i] /= sum;
   }
+}
+
+/** The number of the lowest bit set of a word. */
+function lowestBit(bits: number): number {
+  return 31 - Math.clz32(bits & -bits);
+}
+
+/** How many bits are set. */
+function countBits(words: Uint32Array): number {
+  let count = 0;
+  for (const word of words) {
+    // Sums of pairs, of nibbles, of bytes (Warren, "Hacker's Delight", 2002).
+    const pairs = word - (word >>> 1 & 0x55555555);
+    const nibbles = (pairs & 0x33333333) + (pairs >>> 2 & 0x33333333);
+    count += Math.imul(nibbles + (nibbles >>> 4) & 0x0f0f0f0f, 0x01010101) >>>
+      24;
+  }
+  return count;
 }

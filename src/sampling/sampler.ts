@@ -149,12 +149,16 @@ function makePick(
     });
   }
   const candidates = new Candidates(vocabSize);
-  const isLikeliest = o.temperature <= 0 && filters.length === 0;
+  const isPlain = o.logitBias.length === 0 &&
+    chain.every(({ name }) => name === "temperature");
+  const isLikeliest = o.temperature <= 0 && isPlain;
   // What keeps the largest first leaves them in their order, unless they were changed before.
   const byId = o.logitBias.length > 0 || chain[0]?.name !== "top_k";
+  const largest = isLikeliest ? 1 : byId ? Infinity : o.topK;
   return (logits, history, likeliest, mask) => {
     if (isLikeliest && isAllowed(likeliest, mask)) return likeliest;
-    candidates.reset(logits, byId, mask);
+    if (mask) candidates.resetMasked(logits, mask, largest);
+    else candidates.reset(logits, byId);
     for (const filter of filters) filter(candidates, history);
     if (o.temperature <= 0) return checkAllowed(candidates, candidates.best());
     return draw(candidates, random);

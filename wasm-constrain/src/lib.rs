@@ -64,17 +64,36 @@ impl Text {
         }
     }
 
+    /// One that may not come next ends a text of Lark.
     fn take(&mut self, tokens: &TokEnv, token: TokenId) -> Result<(), Failure> {
         let is_allowed = match self {
-            // One that may not come next would be the matcher's end.
-            Text::Lark(matcher) => matcher
-                .try_consume_tokens(&[token])
-                .map(|taken| taken == 1)
-                .map_err(|error| failure(error.to_string()))?,
+            Text::Lark(matcher) => {
+                matcher.consume_token(token).map_err(|error| failure(error.to_string()))?;
+                true
+            }
             Text::Gbnf(text, automaton) => text.take(&mut automaton.borrow_mut(), tokens, token)?,
         };
         let refused = || Failure(Outcome::Refused, format!("token {token} may not come next"));
         is_allowed.then_some(()).ok_or_else(refused)
+    }
+
+    /// How many of some tokens, the first ones, may come next one after another.
+    fn count_allowed(&mut self, tokens: &TokEnv, ids: &[TokenId]) -> Result<usize, Failure> {
+        match self {
+            Text::Lark(matcher) => {
+                matcher.validate_tokens(ids).map_err(|error| failure(error.to_string()))
+            }
+            Text::Gbnf(text, automaton) => {
+                let mut automaton = automaton.borrow_mut();
+                let mut ahead = text.clone();
+                for (count, &id) in ids.iter().enumerate() {
+                    if !ahead.take(&mut automaton, tokens, id)? {
+                        return Ok(count);
+                    }
+                }
+                Ok(ids.len())
+            }
+        }
     }
 
     fn roll_back(&mut self, count: usize) -> Result<(), Failure> {
@@ -310,10 +329,27 @@ pub extern "C" fn mask() -> *const u32 {
     ROOM.with_borrow(|room| room.mask.as_ref().map_or(std::ptr::null(), SimpleVob::as_ptr))
 }
 
-/// Lengthens a text by a token; one that may not come next is refused, and changes nothing.
+/// Lengthens a text by a token, which may come next: any other is refused, and may end the text.
 #[no_mangle]
 pub extern "C" fn take(text: usize, token: u32) -> Outcome {
     ROOM.with_borrow_mut(|room| room.with(text, |text, tokens| text.take(tokens, token)))
+}
+
+/// How many of these tokens, the first ones, may come next one after another.
+///
+/// # Safety
+/// `ids` has `count` numbers.
+#[no_mangle]
+pub unsafe extern "C" fn count_allowed(text: usize, ids: *const u32, count: usize) -> usize {
+    let ids = std::slice::from_raw_parts(ids, count);
+    let mut allowed = 0;
+    ROOM.with_borrow_mut(|room| {
+        room.with(text, |text, tokens| {
+            allowed = text.count_allowed(tokens, ids)?;
+            Ok(())
+        })
+    });
+    allowed
 }
 
 /// Takes the last `count` tokens back.
