@@ -234,7 +234,8 @@ export async function* generate(
     firstStats = session.stats();
     if (isDrafted) {
       const end = prompt.length + limit;
-      speculation = new Speculation(engine, session, options, end, constraint);
+      const held = constraint && { constraint, tokenizer };
+      speculation = new Speculation(engine, session, options, end, held);
     }
     const append = (id: number) =>
       speculation ? speculation.next(id, ask) : session.append([id], ask);

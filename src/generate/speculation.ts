@@ -14,6 +14,8 @@ import { UsageError } from "../errors.ts";
 import type { Checked, SchemaOf } from "../options.ts";
 import { pagePositions, pagesFor } from "../places/batch.ts";
 import type { Logits } from "../sampling/logits.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { ConstraintDrafter } from "./constraint_drafter.ts";
 import type { Drafter } from "./drafter.ts";
 import {
   type DraftModel,
@@ -145,6 +147,12 @@ function drafterOf(
   }
 }
 
+/** What a text is held to, in which tokens. */
+export interface Held {
+  readonly constraint: Constraint;
+  readonly tokenizer: Tokenizer;
+}
+
 /** Evaluates the tokens of one text, some of them before they are drawn. */
 export class Speculation implements Disposable {
   readonly #drafter: Drafter;
@@ -156,15 +164,18 @@ export class Speculation implements Disposable {
   /** Those of them that were drawn then. */
   accepted = 0;
 
-  /** Goes on in a session that holds the prompt, up to `end` tokens of text, which is held to `constraint`. */
+  /** Goes on in a session that holds the prompt, up to `end` tokens of text; `held` is what that is held to. */
   constructor(
     readonly engine: Engine,
     readonly session: Session,
     readonly options: SpeculationOptions,
     readonly end: number,
-    readonly constraint?: Constraint,
+    held?: Held,
   ) {
-    this.#drafter = drafterOf(engine, options, session.ids, end);
+    const drafter = drafterOf(engine, options, session.ids, end);
+    this.#drafter = held
+      ? new ConstraintDrafter(held.constraint, held.tokenizer, drafter)
+      : drafter;
   }
 
   /** Appends the token that was drawn, and gives the logits after it. */
@@ -182,9 +193,7 @@ export class Speculation implements Disposable {
       const { draftMin: least, draftMax } = this.options;
       const most = Math.min(draftMax, this.#room());
       const { stepCosts: costs } = this.engine;
-      const guess = await this.#drafter.draft({ costs, least, most, signal });
-      // What may not come next need not be evaluated.
-      const draft = guess.slice(0, this.constraint?.countAllowed(guess));
+      const draft = await this.#drafter.draft({ costs, least, most, signal });
       this.#rows = await this.session.appendWithDraft([id], draft, ask);
       this.#draft = draft;
       this.drafted += draft.length;
