@@ -5,9 +5,10 @@
 import type { MiddlewareHandler } from "hono";
 import { RequestError } from "./errors.ts";
 import type { CheckedServerOptions } from "./options.ts";
+import { isOfPage } from "./page.ts";
 import type { ServerEnv } from "./server_context.ts";
 
-/** What needs no key: whether the server is there says nothing of anybody. */
+/** What needs no key, beside the page, which asks for one: whether the server is there says nothing of anybody. */
 const open: ReadonlySet<string> = new Set(["/health", "/v1/health"]);
 
 const methods = "GET, POST, DELETE, OPTIONS";
@@ -53,7 +54,9 @@ export function access(
         `Cannot answer pages of ${origin}: --cors-origins allows them`,
       );
     }
-    if (apiKeys.length > 0 && !open.has(url.pathname)) {
+    const { pathname } = url;
+    const isOpen = open.has(pathname) || isOfPage(pathname);
+    if (apiKeys.length > 0 && !isOpen) {
       const given = bearer(req.header("authorization")) ??
         req.header("x-api-key");
       if (given === undefined || !isKnown(await digest(given), await keys)) {

@@ -126,6 +126,13 @@ export const serverOptions = {
     description: "give /slots, which says what is being written",
     negative: { flag: "--no-slots", description: "do not" },
   },
+  /** Whether browsers are shown a page at `/`. Default true. */
+  ui: {
+    type: "boolean",
+    default: true,
+    flag: "--no-ui, --no-webui",
+    description: "show browsers no page at /",
+  },
   /** How the states of a text become its embedding. */
   pooling: { ...embedOptions.pooling, flag: "--pooling <type>" },
   /** A Jinja template in place of the model's. */

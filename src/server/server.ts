@@ -17,6 +17,7 @@ import { completionRoutes } from "./openai/completions.ts";
 import { errorResponse } from "./openai/form.ts";
 import { modelRoutes } from "./openai/models.ts";
 import { type ServerOptions, serverOptions } from "./options.ts";
+import { pageRoutes } from "./page.ts";
 import { checkOptions } from "../options.ts";
 import { RequestQueue } from "./request_queue.ts";
 import {
@@ -111,6 +112,7 @@ function routesOf(context: ServerContext): Hono<ServerEnv> {
       llamaCompletionRoutes,
       metricsRoutes,
       modelRoutes,
+      pageRoutes,
       propsRoutes,
       templateRoutes,
       tokenizeRoutes,
