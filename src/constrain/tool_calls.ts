@@ -3,7 +3,8 @@ import { isObject, type JsonObject } from "../formats/json.ts";
 import type { AnswerFormat } from "../tokenizer/answer.ts";
 import { ANY_WORD, chunksOf } from "../tokenizer/marker.ts";
 import type { TaggedCall, ToolCallFormat } from "../tokenizer/tool_format.ts";
-import type { JsonSchema } from "./json_schema.ts";
+import { CulmError } from "../errors.ts";
+import { type JsonSchema, plainSchema } from "./json_schema.ts";
 import type { TextPattern } from "./text_pattern.ts";
 
 /** Which tools are to be called. */
@@ -12,6 +13,8 @@ export interface ToolDemand {
   readonly choice: "auto" | "required" | { readonly name: string };
   /** Whether there may be several calls */
   readonly isParallel: boolean;
+  /** Tools whose schemas hold to the letter: what is not supported of others' is left out */
+  readonly strict: ReadonlySet<string>;
 }
 
 /** Any text that is white space. */
@@ -20,46 +23,61 @@ const space: TextPattern = { regex: "[ \\t\\r\\n]{0,8}" };
 /** What stands for a word of a marker that differs from call to call. */
 const word: TextPattern = { regex: "[A-Za-z0-9_-]{1,40}" };
 
-/** What an answer is held to; undefined where it is held to nothing. */
+/**
+ * What an answer is held to; undefined where it is held to nothing. Where calls
+ * are the model's choice, it may say something else: any text, or what `said`
+ * has.
+ */
 export function answerPattern(
   format: AnswerFormat,
-  { choice, isParallel }: ToolDemand,
+  { choice, isParallel, strict }: ToolDemand,
+  said?: TextPattern,
 ): TextPattern | undefined {
-  const { reasoning, calls, hasChannels } = format;
-  const tools = [...format.tools].filter(([name]) =>
-    typeof choice === "string" || name === choice.name
-  );
-  if (!calls || tools.length === 0) return undefined;
+  const { calls, hasChannels } = format;
+  const tools = [...format.tools]
+    .filter(([name]) => typeof choice === "string" || name === choice.name)
+    .map(([name, schema]) => ({
+      name,
+      schema: argumentsSchema(schema, strict.has(name)),
+    }));
   const isFree = choice === "auto";
-  if (hasChannels) {
-    return isFree ? undefined : channelPattern(tools.map(toolOf));
+  if (!calls || tools.length === 0) {
+    if (!said) return undefined;
+    return thinking(format, hasChannels ? finalMessage(said) : said);
   }
-  const form = new CallForm(calls, tools.map(toolOf), isParallel);
-  const answer = isFree ? form.free() : form.required();
-  if (!reasoning) return answer;
-  const thinks: TextPattern = { all: [{ upTo: reasoning.end }, space] };
-  if (reasoning.isOpen) return { all: [thinks, answer] };
-  // Free text has room for reasoning.
-  if (isFree) return answer;
-  const begun = { all: [space, { text: reasoning.begin.trimEnd() }, thinks] };
-  return { all: [{ repeat: begun, most: 1 }, answer] };
+  if (hasChannels) {
+    if (isFree && !said) return undefined;
+    const written = isFree && said ? [finalMessage(said)] : [];
+    return thinking(format, { any: [...tools.map(channelCall), ...written] });
+  }
+  const form = new CallForm(calls, tools, isParallel);
+  if (isFree && said) {
+    return thinking(format, { any: [form.required(), said] });
+  }
+  if (!isFree) return thinking(format, form.required());
+  // Free text has room for reasoning that the model begins by itself.
+  return format.reasoning?.isOpen ? thinking(format, form.free()) : form.free();
 }
 
-/** What JSON of a chat's answer is held to, behind what the model thinks. */
-export function behindReasoning(
+/** What the model may think, and then an answer. */
+function thinking(
   { reasoning, hasChannels }: AnswerFormat,
   answer: TextPattern,
 ): TextPattern {
   if (hasChannels) {
-    const final: TextPattern = {
-      all: [{ text: "<|channel|>final<|message|>" }, answer],
+    const thought = {
+      all: [
+        { text: "<|channel|>analysis<|message|>" },
+        { upTo: "<|end|>" },
+        { text: "<|start|>assistant" },
+      ],
     };
-    return { all: [{ repeat: channelReasoning, most: 1 }, final] };
+    return { all: [{ repeat: thought, most: 1 }, answer] };
   }
   if (!reasoning) return answer;
-  const thinks: TextPattern = { all: [{ upTo: reasoning.end }, space] };
-  if (reasoning.isOpen) return { all: [thinks, answer] };
-  const begun = { all: [{ text: reasoning.begin.trimEnd() }, thinks] };
+  const rest: TextPattern = { all: [{ upTo: reasoning.end }, space] };
+  if (reasoning.isOpen) return { all: [rest, answer] };
+  const begun = { all: [space, { text: reasoning.begin.trimEnd() }, rest] };
   return { all: [{ repeat: begun, most: 1 }, answer] };
 }
 
@@ -69,30 +87,34 @@ interface Tool {
   readonly schema: JsonObject;
 }
 
-/** Arguments are an object, whatever else their schema says. */
-function toolOf([name, schema]: readonly [string, JsonObject]): Tool {
-  return { name, schema: { type: "object", ...schema } };
+/** The schema of an object with these arguments. */
+function argumentsSchema(schema: JsonObject, isStrict: boolean): JsonObject {
+  const object = { type: "object", ...schema };
+  if (isStrict || isSupported(object)) return object;
+  const { properties, required } = object as JsonObject;
+  const kept = Object.entries(isObject(properties) ? properties : {})
+    .map(([name, property]) => [name, isSupported(property) ? property : true]);
+  return { type: "object", properties: Object.fromEntries(kept), required };
 }
 
-const channelReasoning: TextPattern = {
-  all: [
-    { text: "<|channel|>analysis<|message|>" },
-    { upTo: "<|end|>" },
-    { text: "<|start|>assistant" },
-  ],
-};
+function isSupported(schema: unknown): boolean {
+  try {
+    plainSchema(schema);
+    return true;
+  } catch (error) {
+    if (error instanceof CulmError) return false;
+    throw error;
+  }
+}
 
-function channelPattern(tools: readonly Tool[]): TextPattern {
-  const calls = tools.map(({ name, schema }): TextPattern => ({
-    all: [
-      {
-        text:
-          `<|channel|>commentary to=functions.${name} <|constrain|>json<|message|>`,
-      },
-      { schema },
-    ],
-  }));
-  return { all: [{ repeat: channelReasoning, most: 1 }, { any: calls }] };
+function channelCall({ name, schema }: Tool): TextPattern {
+  const header =
+    `<|channel|>commentary to=functions.${name} <|constrain|>json<|message|>`;
+  return { all: [{ text: header }, { schema }] };
+}
+
+function finalMessage(said: TextPattern): TextPattern {
+  return { all: [{ text: "<|channel|>final<|message|>" }, said] };
 }
 
 /** Calls in a form, as patterns. */
@@ -191,8 +213,12 @@ function marker(text: string): TextPattern {
 /** Arguments between tags, in the order of their schema; those that need not be there may be left out. */
 function taggedArguments(
   call: TaggedCall,
-  { properties, required }: JsonObject,
+  { properties, required, $defs, definitions }: JsonObject,
 ): TextPattern[] {
+  const shared = {
+    ...isObject($defs) && { $defs },
+    ...isObject(definitions) && { definitions },
+  };
   const needed = new Set(Array.isArray(required) ? required : []);
   return Object.entries(isObject(properties) ? properties : {})
     .map(([key, schema]) => {
@@ -200,7 +226,10 @@ function taggedArguments(
         all: [
           { text: call.beforeKey + key },
           marker(call.afterKey),
-          ...taggedValue(call, schema as JsonSchema),
+          ...taggedValue(
+            call,
+            isObject(schema) ? { ...shared, ...schema } : schema === true,
+          ),
         ],
       };
       return needed.has(key) ? pair : { repeat: pair, most: 1 };

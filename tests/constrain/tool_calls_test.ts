@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { makeConstraint } from "../../src/constrain/constraint.ts";
 import {
   answerPattern,
-  behindReasoning,
   type ToolDemand,
 } from "../../src/constrain/tool_calls.ts";
 import type { AnswerFormat } from "../../src/tokenizer/answer.ts";
@@ -28,8 +27,12 @@ const tagsOf = (texts: readonly string[]) => [
   ),
 ];
 
-const auto: ToolDemand = { choice: "auto", isParallel: true };
-const required: ToolDemand = { choice: "required", isParallel: true };
+const auto: ToolDemand = {
+  choice: "auto",
+  isParallel: true,
+  strict: new Set(),
+};
+const required: ToolDemand = { ...auto, choice: "required" };
 
 for (const [name, family] of Object.entries(toolFamilies)) {
   const format = formatOf(family.template);
@@ -52,7 +55,7 @@ for (const [name, family] of Object.entries(toolFamilies)) {
     Deno.test(`what must be a call is one, in ${form}`, async () => {
       using one = await held(required);
       using single = await held({ ...required, isParallel: false });
-      using named = await held({ choice: { name: "stop" }, isParallel: true });
+      using named = await held({ ...auto, choice: { name: "stop" } });
       const takes = (constraint: typeof one, text: string) =>
         accepts(constraint, tokenizer, text, true);
       assert.ok(takes(one, call), call);
@@ -119,7 +122,8 @@ Deno.test("reasoning before a call is free", async () => {
 Deno.test("reasoning before an answer that is held to something is free", async () => {
   const tokenizer = byteTokenizer(["ab"], ["<|end|>"]);
   const takes = async (format: AnswerFormat, text: string) => {
-    const pattern = behindReasoning(format, { schema: { type: "integer" } });
+    const said = { schema: { type: "integer" } };
+    const pattern = answerPattern({ ...format, tools: new Map() }, auto, said)!;
     using constraint = await makeConstraint(tokenizer, pattern);
     return accepts(constraint, tokenizer, text, true);
   };
@@ -155,12 +159,78 @@ Deno.test("an answer without tools is held to nothing", () => {
   );
 });
 
-Deno.test("a schema that is not supported is refused, in tools too", async () => {
-  const format = formatOf(template);
-  const tools = new Map([["rain", { properties: { a: { not: {} } } }]]);
-  const pattern = answerPattern({ ...format, tools }, required)!;
-  await assert.rejects(makeConstraint(byteTokenizer([], []), pattern), {
-    name: "UnsupportedError",
-    message: /not/,
-  });
+Deno.test("what is said beside calls may be held to something", async () => {
+  for (const family of [toolFamilies.hermes, toolFamilies["gpt-oss"]]) {
+    const tokenizer = byteTokenizer(["ab"], ["<|end|>"]);
+    const format = formatOf(family.template);
+    const pattern = answerPattern(format, auto, {
+      schema: { type: "integer" },
+    });
+    using constraint = await makeConstraint(tokenizer, pattern!);
+    const takes = (text: string) => accepts(constraint, tokenizer, text, true);
+    const final = format.hasChannels ? "<|channel|>final<|message|>" : "";
+    assert.ok(takes(`${final}8`));
+    assert.ok(takes(family.calls[format.hasChannels ? 1 : 0]));
+    assert.ok(!takes(`${final}eight`));
+  }
+});
+
+Deno.test("of a tool's schema what is not supported is left out, or refused where it is strict", async () => {
+  const tokenizer = byteTokenizer([], []);
+  const parameters = {
+    type: "object",
+    properties: { a: { type: "integer" }, b: { not: {} } },
+    required: ["a"],
+    additionalProperties: false,
+  };
+  const tools = new Map([["rain", parameters]]);
+  for (
+    const { template } of [toolFamilies.hermes, toolFamilies["qwen coder"]]
+  ) {
+    const format = { ...formatOf(template), tools };
+    const strict = { ...required, strict: new Set(["rain"]) };
+    await assert.rejects(
+      makeConstraint(tokenizer, answerPattern(format, strict)!),
+      { name: "UnsupportedError", message: /not/ },
+    );
+    const loose = answerPattern(format, required)!;
+    using constraint = await makeConstraint(tokenizer, loose);
+    const takes = (a: string) =>
+      accepts(
+        constraint,
+        tokenizer,
+        format.calls?.call.kind === "object"
+          ? `<tool_call>\n{"name": "rain", "arguments": {"a": ${a}, "b": [1]}}\n</tool_call>`
+          : `<tool_call>\n<function=rain>\n<parameter=a>\n${a}\n</parameter>\n<parameter=b>\n[1]\n</parameter>\n</function>\n</tool_call>`,
+      );
+    assert.ok(takes("1"));
+    assert.ok(!takes('"1"'));
+  }
+});
+
+Deno.test("values between tags are held to their schemas", async () => {
+  const format = formatOf(toolFamilies["qwen coder"].template);
+  const tokenizer = byteTokenizer(["ab"], []);
+  const takes = async (schema: unknown, value: string, given = {}) => {
+    const parameters = { properties: { a: schema }, required: ["a"], ...given };
+    const tools = new Map([["rain", parameters]]);
+    const pattern = answerPattern({ ...format, tools }, required)!;
+    using constraint = await makeConstraint(tokenizer, pattern);
+    const call = `<tool_call>\n<function=rain>\n${
+      value && `<parameter=a>\n${value}\n</parameter>\n`
+    }</function>\n</tool_call>`;
+    return accepts(constraint, tokenizer, call);
+  };
+  const text = { type: "string" };
+  assert.ok(await takes(text, 'a "b"\n<c> </parameters>'));
+  assert.ok(!await takes(text, ""));
+  assert.ok(await takes(text, "", { required: [] }));
+  assert.ok(await takes({ enum: ["x y", 2] }, "x y"));
+  assert.ok(await takes({ enum: ["x y", 2] }, "2"));
+  assert.ok(!await takes({ enum: ["x y", 2] }, "x"));
+  assert.ok(await takes({ ...text, pattern: "^a+$" }, "aa"));
+  assert.ok(!await takes({ ...text, pattern: "^a+$" }, "ab"));
+  const $defs = { n: { type: "integer" } };
+  assert.ok(await takes({ $ref: "#/$defs/n" }, "12", { $defs }));
+  assert.ok(!await takes({ $ref: "#/$defs/n" }, "ab", { $defs }));
 });
