@@ -1,7 +1,7 @@
 /** Fields by which llama.cpp's clients say what an answer is held to. */
 import * as v from "valibot";
 import { constraintOptions } from "../constrain/options.ts";
-import { type Present } from "./body.ts";
+import type { Present } from "./body.ts";
 import type { GenerateOptions } from "../generate/generate.ts";
 import { schemaOf } from "../options.ts";
 

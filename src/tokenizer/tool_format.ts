@@ -20,9 +20,11 @@ export interface ObjectCall {
   readonly nameKey: string;
   /** The member that holds the arguments */
   readonly argumentsKey: string;
-  /** What the template writes of it before the name, between that and the arguments, and behind them */
+  /** What the template writes of it before the name */
   readonly head: string;
+  /** The same between the name and the arguments */
   readonly middle: string;
+  /** The same behind the arguments */
   readonly tail: string;
 }
 

@@ -12,7 +12,6 @@ import {
   constraintFieldOptions,
   constraintFields,
 } from "../constraint_fields.ts";
-import { RequestError } from "../errors.ts";
 import { isObject, type JsonObject } from "../../formats/json.ts";
 import type { Summary } from "../../generate/generate.ts";
 import { textOptions } from "../../generate/generate.ts";
