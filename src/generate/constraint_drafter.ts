@@ -31,22 +31,29 @@ export class ConstraintDrafter implements Drafter {
   }
 
   async draft(ask: DraftAsk): Promise<readonly number[]> {
-    const { constraint, tokenizer } = this;
-    const bytes = constraint.forcedBytes();
-    this.#forced = tokensBehind(tokenizer, bytes);
-    const chance = this.#guesses.of(0);
-    const most = Math.min(ask.most, this.#forced.length);
-    const length = draftLength(
-      1,
-      { of: () => chance },
-      ask.costs,
-      ask.least,
-      most,
-    );
-    if (length > 0) return this.#forced.slice(0, length);
+    // What is forced need not be found where no draft pays.
+    if (this.#length(ask, ask.most) > 0) {
+      const bytes = this.constraint.forcedBytes();
+      this.#forced = tokensBehind(this.tokenizer, bytes);
+      const length = this.#length(ask, this.#forced.length);
+      if (length > 0) return this.#forced.slice(0, length);
+    }
     const guess = await this.rest.draft(ask);
     // What may not come next need not be evaluated.
-    return guess.slice(0, constraint.countAllowed(guess));
+    const allowed = guess.length > 0 ? this.constraint.countAllowed(guess) : 0;
+    return guess.slice(0, allowed);
+  }
+
+  /** How many of so many tokens that are forced pay. */
+  #length({ costs, least, most }: DraftAsk, forced: number): number {
+    const chance = this.#guesses.of(0);
+    return draftLength(
+      1,
+      { of: () => chance },
+      costs,
+      least,
+      Math.min(most, forced),
+    );
   }
 
   [Symbol.dispose](): void {
