@@ -70,8 +70,21 @@ const formats = new Set(
   "date-time time date duration email hostname ipv4 ipv6 uuid uri".split(" "),
 );
 
-/** How OpenAPI says that a number is stored. */
-const numberFormats = new Set("int32 int64 float double".split(" "));
+/** How OpenAPI and others say that a number is stored: the least and the most that it may be. */
+const numberFormats: Readonly<Record<string, readonly [number?, number?]>> = {
+  float: [],
+  double: [],
+  int: [],
+  int8: [-128, 127],
+  int16: [-32_768, 32_767],
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  int64: [],
+  uint: [0],
+  uint8: [0, 255],
+  uint16: [0, 65_535],
+  uint32: [0, 2 ** 32 - 1],
+  uint64: [0],
+};
 
 /** What a draft of before 2019 is called: there, nothing beside `$ref` counts. */
 const oldDraft = /draft-0[4-7]\/schema#?$/;
@@ -184,9 +197,8 @@ class Reader {
       else if (lists.has(name)) plain[name] = this.#list(value, at, level);
       else if (maps.has(name)) plain[name] = this.#map(value, at, level);
       else if (name === "$ref") plain[name] = this.#reference(value, at);
-      else if (name === "format") {
-        Object.assign(plain, format(value, given, at));
-      } else if (name.startsWith("depend")) {
+      else if (name === "format") also.push(formatOf(value, given, at));
+      else if (name.startsWith("depend")) {
         also.push(...this.#dependencies(name, value, at, level));
       } else if (name === "$id" && path !== "#") this.#checkId(given, at);
       else if (
@@ -387,18 +399,19 @@ function placesOf(value: number): number {
 }
 
 /** What a format asks for, by the type of what has it. */
-function format(
+function formatOf(
   value: unknown,
   { type }: Record<string, unknown>,
   path: string,
-): Record<string, unknown> {
+): JsonSchema {
   const name = String(value);
   if (formats.has(name)) return { format: name };
-  const isNumber = numberFormats.has(name) &&
-    (type === "integer" || type === "number");
-  if (isNumber && name !== "int32") return {};
-  if (isNumber) {
-    return { allOf: [{ minimum: -(2 ** 31), maximum: 2 ** 31 - 1 }] };
+  const isNumber = [type].flat().every((each) =>
+    each === "integer" || each === "number" || each === "null"
+  );
+  if (isNumber && Object.hasOwn(numberFormats, name)) {
+    const [minimum, maximum] = numberFormats[name];
+    return { minimum, maximum };
   }
   throw new UnsupportedError(
     `Cannot constrain to the JSON schema: format ${

@@ -64,6 +64,24 @@ Deno.test("texts that a constraint allows, and others", async () => {
         '{"name":"x"',
       ],
     ],
+    [
+      {
+        schema: {
+          type: ["integer", "null"],
+          format: "uint8",
+          allOf: [{ multipleOf: 5 }],
+        },
+      },
+      ["null", "0", "255"],
+      ["-5", "260", "7", "1.5"],
+    ],
+    [
+      {
+        schema: { type: "string", format: "date", allOf: [{ pattern: "^2" }] },
+      },
+      ['"2020-02-29"'],
+      ['"1999-01-01"', '"2020-13-01"'],
+    ],
     [{ schema: true }, ["null", "[1,{}]", "-1.5e3"], ["", "nul", "{1}"]],
     [{ json: true }, ["{}", '{"a":[{"b":null}]}'], ["[]", "1", "{,}"]],
     [

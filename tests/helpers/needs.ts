@@ -25,6 +25,10 @@ export const needs = {
     what: "tokenizers of common models",
     how: "deno task fetch:tokenizers",
   },
+  peer: {
+    what: "llama.cpp's npm package",
+    how: "deno task bench:peer",
+  },
   terminal: {
     what: "a pseudo terminal",
     how: "the program script, of util-linux",
