@@ -9,6 +9,7 @@ import {
   UsageError,
 } from "../errors.ts";
 import { LastingTeam, type Restart } from "./lasting_team.ts";
+import { NeuronWatch } from "./neuron_watch.ts";
 import { PagePool } from "./page_pool.ts";
 import type { Request, WantLogits } from "./scheduler.ts";
 import { droppedError, Sequence, type SequenceOwner } from "./sequence.ts";
@@ -92,6 +93,7 @@ export class Engine implements AsyncDisposable {
   readonly #vocabSize: number;
   readonly #owner: SequenceOwner;
   readonly #loop: StepLoop;
+  readonly #watches = new Set<NeuronWatch>();
 
   /** `team` holds the model; the engine closes it. */
   constructor(
@@ -184,7 +186,7 @@ export class Engine implements AsyncDisposable {
 
   /** Whether the model was loaded with `countNeurons`. */
   get countsNeurons(): boolean {
-    return this.#team.current.neuronCounts !== undefined;
+    return this.#team.current.neuronCounts?.isWhole ?? false;
   }
 
   /**
@@ -194,12 +196,23 @@ export class Engine implements AsyncDisposable {
    */
   profile(): Profile {
     const { neuronCounts } = this.#team.current;
-    if (!neuronCounts) {
+    if (!neuronCounts?.isWhole) {
       throw new UsageError(
         "Cannot give a profile: the model was loaded without countNeurons",
       );
     }
     return neuronCounts.profile(this.#loop.tokens);
+  }
+
+  /**
+   * Which neurons fire from now on: they are counted as long as somebody watches.
+   * A GPU counts none of its own.
+   *
+   * @throws {PlaceError} where nothing can be evaluated any more
+   * @internal
+   */
+  async watchNeurons(): Promise<NeuronWatch> {
+    return await NeuronWatch.start(this.#loop, this.#watches);
   }
 
   /**

@@ -41,7 +41,7 @@ export class StepLoop {
   #isFull = false;
   /** Tokens that have been evaluated */
   tokens = 0;
-  readonly costs = new StepCosts();
+  readonly costs: StepCosts = new StepCosts();
   /** What places had counted before a step, and after it */
   readonly #before: LayerCounts;
   readonly #after: LayerCounts;

@@ -97,7 +97,8 @@ async function startInline(
   control: LoadControl,
 ): Promise<Team> {
   const { model, plan, limits, countNeurons, keepFfnInputs } = options;
-  const neurons = countNeurons ? new NeuronCounts(model) : undefined;
+  const neurons = new NeuronCounts(model);
+  if (countNeurons) neurons.countAll();
   const ffnInputs = keepFfnInputs ? new FfnInputs(model, limits) : undefined;
   const progress = loadProgress(model, plan, control);
   const gpu = plan.gpu &&

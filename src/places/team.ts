@@ -27,7 +27,7 @@ import { traceCpu, traceGpu } from "./traced_place.ts";
 /** What all places of a team have in common. */
 export interface TeamOptions extends Omit<CpuPlaceOptions, "plan"> {
   readonly plan: Plan;
-  /** Count how often each neuron fires. */
+  /** Count how often each neuron fires from the start; otherwise only while somebody watches. */
   readonly countNeurons?: boolean;
   /** Keep what the feed-forward layers of a step read. */
   readonly keepFfnInputs?: boolean;
@@ -44,7 +44,7 @@ export interface Team extends AsyncDisposable {
   readonly batch: Batch;
   readonly weightBytes: number;
   readonly counts: readonly LayerCounts[];
-  /** Counters of every neuron, where the options require them. */
+  /** Counters of every neuron that a CPU place has. */
   readonly neuronCounts?: NeuronCounts;
   /** What the feed-forward layers of the last step read, where the options require it. */
   readonly ffnInputs?: FfnInputs;

@@ -66,7 +66,7 @@ export class FeedForward {
   /** Hot rows of each layer, as the plan has them */
   hotRows: readonly number[];
   /** The file's ids of each layer's neurons, where they are counted */
-  readonly #fileIds: readonly Uint32Array[];
+  readonly #fileIds: Uint32Array[] = [];
   /** The layer whose h stand in `#h` */
   #layer!: Layer;
 
@@ -105,7 +105,6 @@ export class FeedForward {
       new GroupRows(memory, model.feedForwardSize, plan.parts[i])
     );
     this.hotRows = hotRowsOf(plan);
-    this.#fileIds = counters.neurons ? plan.parts.map(neuronsInOrder) : [];
   }
 
   /**
@@ -450,11 +449,12 @@ export class FeedForward {
     return h.reduce((sum, value) => sum + Math.abs(value), 0);
   }
 
-  /** Counts each neuron of one token, where the caller wants a profile. */
+  /** Counts each neuron of one token, as long as the caller wants that. */
   #countNeurons(t: number): void {
     const { neurons } = this.counters, { index } = this.#layer;
-    if (!neurons) return;
-    const ids = this.#fileIds[index];
+    if (!neurons?.isOn) return;
+    const { parts } = this.options.plan;
+    const ids = this.#fileIds[index] ??= neuronsInOrder(parts[index]);
     const row = (rows: F32Rows) =>
       this.bank.memory.f32(at(rows, t), ids.length);
     neurons.add(index, row(this.#gates), row(this.#h), ids);

@@ -47,7 +47,7 @@ export function isDense(
 /** What a place counts and keeps while it computes. */
 export interface Counters {
   readonly layers: LayerCounts;
-  /** Every neuron, where the caller wants a profile */
+  /** Every neuron, as long as the caller wants that */
   readonly neurons?: NeuronCounts;
   /** What the feed-forward layers read, the same in every place: one keeps it */
   readonly ffnInputs?: FfnInputs;

@@ -26,7 +26,7 @@ export class Shared {
   readonly control: Control;
   readonly batch: Batch;
   readonly counts: LayerCounts[];
-  readonly neuronCounts?: NeuronCounts;
+  readonly neuronCounts: NeuronCounts;
   readonly ffnInputs?: FfnInputs;
   readonly exchanged: ExchangeBuffers;
   /** `[places, rates]` */
@@ -63,9 +63,8 @@ export class Shared {
     this.batch = new Batch(limits, buffer, at.batch);
     const { batch } = this;
     this.exchanged = new ExchangeBuffers(options, batch, buffer, at.exchanged);
-    if (options.countNeurons) {
-      this.neuronCounts = new NeuronCounts(model, buffer, at.neuronCounts);
-    }
+    this.neuronCounts = new NeuronCounts(model, buffer, at.neuronCounts);
+    if (options.countNeurons) this.neuronCounts.countAll();
     if (options.keepFfnInputs) {
       this.ffnInputs = new FfnInputs(model, limits, buffer, at.ffnInputs);
     }
@@ -130,7 +129,7 @@ function pageBytes({ model, cacheType }: TeamOptions): number {
 
 /** Where each region begins, on cache lines of its own; bytes of one place's counts, and of all. */
 function layout(options: TeamOptions) {
-  const { model, plan, limits, countNeurons, keepFfnInputs } = options;
+  const { model, plan, limits, keepFfnInputs } = options;
   const places = allPlaces(plan).length;
   const countBytes = roundUp(LayerCounts.byteLength(model.layers.length), 64);
   let bytes = 0;
@@ -149,7 +148,7 @@ function layout(options: TeamOptions) {
     rows: next(pageBytes(options)),
     gpuCounts: next(8 * gpuCountNames.length),
     batch: next(Batch.byteLength(limits)),
-    neuronCounts: next(countNeurons ? NeuronCounts.byteLength(model) : 0),
+    neuronCounts: next(NeuronCounts.byteLength(model)),
     ffnInputs: next(keepFfnInputs ? FfnInputs.byteLength(model, limits) : 0),
   };
   return { at, countBytes, bytes };
