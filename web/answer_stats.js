@@ -58,7 +58,7 @@ export function statsText(stats, contextSize) {
 
 /** A share as `12 %`. */
 export function percent(share) {
-  return `${rounded(100 * share)} %`;
+  return `${rounded(100 * share)}\u00a0%`;
 }
 
 function rounded(value) {

@@ -178,11 +178,7 @@ export class Conversation extends EventTarget {
         kept = performance.now();
         this.#put({ messages: [message] });
       }
-      message.state = "done";
-      if (last.finish === "length") {
-        message.error =
-          "The answer ends here: it has as many tokens as it may.";
-      }
+      message.state = last.finish === "length" ? "full" : "done";
     } catch (error) {
       if (signal.aborted) message.state = "stopped";
       else if (error instanceof Lost) {

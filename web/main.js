@@ -6,6 +6,7 @@ import { Connection } from "./connection.js";
 import { Conversation } from "./conversation.js";
 import { byId, notice } from "./dom.js";
 import { MessagesView } from "./messages_view.js";
+import { NeuronsPanel } from "./neurons_panel.js";
 import { applyTheme, askForSettings } from "./settings.js";
 import { openStore } from "./store.js";
 
@@ -28,9 +29,11 @@ if (!store.isKept) {
 
 const connection = new Connection();
 conversation.addEventListener("lost", () => connection.check());
+const neurons = new NeuronsPanel(byId("neurons"), byId("neurons-toggle"));
 connection.addEventListener("change", async () => {
   showConnection(connection);
   if (connection.state !== "ready") return;
+  neurons.restart();
   try {
     const models = await (await request("v1/models")).json();
     const [{ id, meta }] = models.data;

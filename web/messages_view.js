@@ -11,6 +11,7 @@ const names = { user: "You", assistant: "Model" };
 
 const endings = {
   stopped: "Stopped.",
+  full: "It has as many tokens as it may.",
   interrupted: "The page was closed while this was written.",
   lost: "The server broke off here.",
 };

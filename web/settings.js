@@ -10,7 +10,7 @@ const numbers = [
   { name: "repeat_penalty", label: "Repeat penalty", min: 0, step: "any" },
   { name: "presence_penalty", label: "Presence penalty", step: "any" },
   { name: "frequency_penalty", label: "Frequency penalty", step: "any" },
-  { name: "max_tokens", label: "Most tokens of an answer", min: 1, step: 1 },
+  { name: "max_tokens", label: "Most tokens", min: 1, step: 1 },
   { name: "seed", label: "Seed", min: 0, step: 1 },
 ];
 

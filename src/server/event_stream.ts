@@ -16,17 +16,19 @@ export interface StreamOptions {
   readonly ping?: StreamEvent;
   /** The client has gone: what makes the events is to stop */
   readonly onGone: () => void;
+  /** Events that wait for a slow reader before what makes them waits too; many, if left out */
+  readonly mostWaiting?: number;
 }
 
-/** Events that wait for a slow reader, before what makes them waits too: a text holds its place no longer than it must. */
-const mostWaiting = 4096;
+/** Many events: a text holds its place no longer than it must. */
+const manyEvents = 4096;
 
 const encoder = new TextEncoder();
 
 /** A response that sends events as they come. */
 export function eventStream(
   events: AsyncGenerator<StreamEvent, void, void>,
-  { pingInterval, ping, onGone }: StreamOptions,
+  { pingInterval, ping, onGone, mostWaiting = manyEvents }: StreamOptions,
 ): Response {
   const sign = ping ? textOf(ping) : ": ping\n\n";
   let next: Promise<IteratorResult<StreamEvent, void>> | undefined;

@@ -117,7 +117,7 @@ export function statsText(stats, contextSize) {
 
 /** A share as \`12 %\`. */
 export function percent(share) {
-  return \`\${rounded(100 * share)} %\`;
+  return \`\${rounded(100 * share)}\\u00a0%\`;
 }
 
 function rounded(value) {
@@ -908,11 +908,7 @@ export class Conversation extends EventTarget {
         kept = performance.now();
         this.#put({ messages: [message] });
       }
-      message.state = "done";
-      if (last.finish === "length") {
-        message.error =
-          "The answer ends here: it has as many tokens as it may.";
-      }
+      message.state = last.finish === "length" ? "full" : "done";
     } catch (error) {
       if (signal.aborted) message.state = "stopped";
       else if (error instanceof Lost) {
@@ -1144,6 +1140,14 @@ export function newTime() {
       </button>
       <h1>culm</h1>
       <p id="model"></p>
+      <button
+        id="neurons-toggle"
+        type="button"
+        aria-controls="neurons"
+        aria-expanded="false"
+      >
+        Neurons
+      </button>
       <button id="settings-open" type="button">Settings</button>
     </header>
     <div class="columns">
@@ -1192,6 +1196,18 @@ export function newTime() {
           </div>
         </form>
       </main>
+      <section id="neurons" aria-labelledby="neurons-heading" hidden>
+        <h2 id="neurons-heading">Neurons that fire</h2>
+        <canvas id="neurons-picture" role="img"
+          aria-label="Nothing yet"></canvas>
+        <p id="neurons-summary">Nothing has been computed yet.</p>
+        <ul id="neurons-key" aria-label="Colours"></ul>
+        <details>
+          <summary>By layer, as a table</summary>
+          <div id="neurons-table" role="region" aria-label="Neurons by layer"
+            tabindex="0"></div>
+        </details>
+      </section>
     </div>
     <p id="status" class="unseen" role="status"></p>
     <noscript>This page is a program: it needs JavaScript.</noscript>
@@ -1206,6 +1222,7 @@ import { Connection } from "./connection.js";
 import { Conversation } from "./conversation.js";
 import { byId, notice } from "./dom.js";
 import { MessagesView } from "./messages_view.js";
+import { NeuronsPanel } from "./neurons_panel.js";
 import { applyTheme, askForSettings } from "./settings.js";
 import { openStore } from "./store.js";
 
@@ -1228,9 +1245,11 @@ if (!store.isKept) {
 
 const connection = new Connection();
 conversation.addEventListener("lost", () => connection.check());
+const neurons = new NeuronsPanel(byId("neurons"), byId("neurons-toggle"));
 connection.addEventListener("change", async () => {
   showConnection(connection);
   if (connection.state !== "ready") return;
+  neurons.restart();
   try {
     const models = await (await request("v1/models")).json();
     const [{ id, meta }] = models.data;
@@ -1841,6 +1860,7 @@ const names = { user: "You", assistant: "Model" };
 
 const endings = {
   stopped: "Stopped.",
+  full: "It has as many tokens as it may.",
   interrupted: "The page was closed while this was written.",
   lost: "The server broke off here.",
 };
@@ -2096,6 +2116,340 @@ function fileOf({ name, size, text }) {
   );
 }
 `,
+  "neurons_panel.js": `/** Which neurons fire, while the server computes: a picture, and the same in words. */
+import { percent } from "./answer_stats.js";
+import { request } from "./api.js";
+import { make } from "./dom.js";
+import { eventsOf } from "./event_stream.js";
+import { NeuronsPicture } from "./neurons_picture.js";
+
+/** Ms between two times that the words change, so that they can be read. */
+const wordInterval = 1000;
+
+/** Groups of neurons that a layer is drawn in, at most. */
+const mostBuckets = 512;
+
+/** Ms before the server is asked again. */
+const patience = 2000;
+
+const openName = "culm-neurons";
+
+/** The panel, which watches as long as it is looked at. */
+export class NeuronsPanel {
+  #watching;
+  #layers;
+  /** What has fired since the words were written */
+  #sum;
+  #written = 0;
+
+  constructor(panel, toggle) {
+    this.panel = panel;
+    this.toggle = toggle;
+    this.picture = new NeuronsPicture(find("picture"), find("key"));
+    toggle.addEventListener("click", () => {
+      this.#show(panel.hidden);
+      keep(panel.hidden ? "closed" : "open");
+    });
+    find("table").closest("details").addEventListener(
+      "toggle",
+      () => this.#writeTable(),
+    );
+    document.addEventListener("visibilitychange", () => this.restart());
+    const wide = matchMedia("(min-width: 75rem)").matches;
+    this.#show(kept() ? kept() === "open" : wide);
+  }
+
+  /** Watches anew, where the panel is looked at. */
+  restart() {
+    this.#watching?.abort();
+    this.#watching = undefined;
+    if (this.panel.hidden || document.hidden) return;
+    this.#watching = new AbortController();
+    this.#watch(this.#watching.signal);
+  }
+
+  #show(isShown) {
+    this.panel.hidden = !isShown;
+    this.toggle.setAttribute("aria-expanded", String(isShown));
+    this.restart();
+  }
+
+  async #watch(signal) {
+    const buckets = Math.min(mostBuckets, this.picture.width);
+    while (!signal.aborted) {
+      try {
+        const path = \`v1/neurons?buckets=\${buckets}\`;
+        const response = await request(path, { signal });
+        for await (const { event, data } of eventsOf(response)) {
+          if (event === "layers") this.#begin(JSON.parse(data));
+          else if (event === "fired") this.#take(JSON.parse(data));
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error.status === 404) {
+          find("summary").textContent = "This server does not tell.";
+          return;
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, patience));
+    }
+  }
+
+  #begin(layers) {
+    this.#layers = layers;
+    this.#sum = undefined;
+    this.picture.begin(layers);
+  }
+
+  #take({ tokens, layers, buckets }) {
+    this.picture.draw(bytesOf(buckets));
+    this.#sum ??= {
+      tokens: 0,
+      layers: layers.map(() => ({ hot: 0, cold: 0 })),
+    };
+    this.#sum.tokens += tokens;
+    layers.forEach(({ hot, cold }, i) => {
+      this.#sum.layers[i].hot += tokens * hot;
+      this.#sum.layers[i].cold += tokens * cold;
+    });
+    if (performance.now() - this.#written < wordInterval) return;
+    this.#written = performance.now();
+    this.#write();
+    this.#sum = undefined;
+  }
+
+  /** Writes what the last second was like. */
+  #write() {
+    const { counted } = this.#layers;
+    const rows = this.#rows();
+    const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
+    const fired = sum("fired") / (sum("hot") + sum("cold") || 1);
+    const hot = sum("hot") > 0
+      ? \` Of the hot ones \${
+        percent(sum("firedHot") / sum("hot"))
+      }, of the others \${percent(sum("firedCold") / (sum("cold") || 1))}.\`
+      : " Which are hot, no profile says.";
+    const gpu = sum("gpu") > 0
+      ? \` \${
+        percent(sum("gpu") / sum("neurons"))
+      } of all are on the GPU, which does not count them.\`
+      : "";
+    const what = counted === "active"
+      ? "of the CPU's neurons fire"
+      : "of the CPU's neurons have a gate above zero (this model's are never exactly zero)";
+    const text = \`\${percent(fired)} \${what}.\${hot}\${gpu}\`;
+    find("summary").textContent = text;
+    find("picture").setAttribute(
+      "aria-label",
+      \`\${rows.length} layers from the first, at the top, to the last. \${text}\`,
+    );
+    this.last = rows;
+    this.#writeTable();
+  }
+
+  #rows() {
+    const { tokens, layers } = this.#sum;
+    return this.#layers.layers.map(({ neurons, gpu, hot }, i) => {
+      const cold = neurons - gpu - hot;
+      const firedHot = hot * layers[i].hot / tokens;
+      const firedCold = cold * layers[i].cold / tokens;
+      const fired = firedHot + firedCold;
+      return { neurons, gpu, hot, cold, fired, firedHot, firedCold };
+    });
+  }
+
+  #writeTable() {
+    const place = find("table");
+    if (!this.last || !place.closest("details").open) return;
+    const cells = (tag, texts) =>
+      make(
+        "tr",
+        {},
+        ...texts.map((text, i) =>
+          make(
+            i === 0 || tag === "th" ? "th" : "td",
+            { scope: tag === "th" ? "col" : i === 0 ? "row" : undefined },
+            text,
+          )
+        ),
+      );
+    const head = ["Layer", "Neurons", "GPU", "Hot", "Fire", "Hot fire"];
+    const rows = this.last.map((row, i) =>
+      cells(
+        "td",
+        [
+          i + 1,
+          row.neurons,
+          row.gpu,
+          row.hot,
+          percent(row.fired / (row.hot + row.cold || 1)),
+          row.hot > 0 ? percent(row.firedHot / row.hot) : "–",
+        ].map(String),
+      )
+    );
+    place.replaceChildren(
+      make(
+        "table",
+        {},
+        make("thead", {}, cells("th", head)),
+        make("tbody", {}, ...rows),
+      ),
+    );
+  }
+}
+
+function find(name) {
+  return document.getElementById(\`neurons-\${name}\`);
+}
+
+function bytesOf(base64) {
+  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+}
+
+function kept() {
+  try {
+    return localStorage.getItem(openName);
+  } catch {
+    return null;
+  }
+}
+
+function keep(value) {
+  try {
+    localStorage.setItem(openName, value);
+  } catch {
+    // The browser keeps nothing.
+  }
+}
+`,
+  "neurons_picture.js": `/** The picture of neurons: a row for each layer, a column for each group of its neurons. */
+import { make } from "./dom.js";
+
+/** What is left of a neuron's light after a second, where things may move. */
+const afterglow = 0.02;
+
+/** What stays of it until the next tokens come. */
+const rest = 0.35;
+
+/** Draws what fires on a canvas, in the colours of its key. */
+export class NeuronsPicture {
+  #layers;
+  /** \`[layers, buckets]\`, 0 to 1: what was told last, and what is shown */
+  #told = new Float32Array();
+  #light = new Float32Array();
+  #frame;
+  #last = 0;
+  #small = document.createElement("canvas");
+  #still = matchMedia("(prefers-reduced-motion: reduce)");
+
+  constructor(canvas, key) {
+    this.canvas = canvas;
+    this.key = key;
+    const again = () => this.#paint();
+    new ResizeObserver(again).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener(
+      "change",
+      again,
+    );
+    new MutationObserver(again).observe(document.documentElement, {
+      attributeFilter: ["data-theme"],
+    });
+  }
+
+  /** Columns that can be told apart. */
+  get width() {
+    const width = this.canvas.clientWidth || 320;
+    return Math.round(width * globalThis.devicePixelRatio);
+  }
+
+  /** Takes what the layers are like. */
+  begin({ layers, buckets }) {
+    this.#layers = layers;
+    this.#told = new Float32Array(layers.length * buckets);
+    this.#light = this.#told.slice();
+    this.#small.width = buckets;
+    this.#small.height = layers.length;
+    const hasHot = layers.some(({ hot }) => hot > 0);
+    const kinds = [
+      layers.some(({ gpu }) => gpu > 0) && ["gpu", "On the GPU"],
+      hasHot && ["hot", "Hot, on the CPU"],
+      layers.some(({ neurons, gpu, hot }) => neurons > gpu + hot) &&
+      ["cold", hasHot ? "Cold, on the CPU" : "On the CPU"],
+    ];
+    this.key.replaceChildren(
+      ...kinds.filter(Boolean)
+        .map(([kind, text]) => make("li", { class: kind }, text)),
+    );
+  }
+
+  /** Shows what share of each group has fired, \`[layers, buckets]\` bytes. */
+  draw(bytes) {
+    const isStill = this.#still.matches;
+    bytes.forEach((byte, i) => {
+      // By its root, what fires seldom is seen too.
+      const now = this.#told[i] = Math.sqrt(byte / 255);
+      this.#light[i] = isStill ? now : Math.max(now, this.#light[i]);
+    });
+    if (isStill) this.#paint();
+    else this.#move();
+  }
+
+  /** Lets the light fade, as long as there is some. */
+  #move() {
+    this.#frame ??= requestAnimationFrame((time) => {
+      this.#frame = undefined;
+      const seconds = Math.min(0.1, (time - this.#last) / 1000);
+      this.#last = time;
+      const left = afterglow ** seconds;
+      let most = 0;
+      this.#light.forEach((light, i) => {
+        const end = rest * this.#told[i];
+        most = Math.max(most, Math.abs(light - end));
+        this.#light[i] = end + left * (light - end);
+      });
+      this.#paint();
+      if (most > 0.01) this.#move();
+    });
+  }
+
+  #paint() {
+    if (!this.#layers) return;
+    const { canvas } = this, small = this.#small;
+    const { width: buckets, height } = small;
+    const colours = this.#colours();
+    const image = new ImageData(buckets, height);
+    this.#layers.forEach(({ neurons, gpu, hot }, row) => {
+      for (let i = 0; i < buckets; i++) {
+        const neuron = Math.floor(i * neurons / buckets);
+        const kind = neuron < gpu ? "gpu" : neuron < gpu + hot ? "hot" : "cold";
+        // The GPU counts none: its neurons are even.
+        const light = kind === "gpu" ? 0.4 : this.#light[row * buckets + i];
+        const at = 4 * (row * buckets + i);
+        const [red, green, blue] = colours[kind];
+        image.data.set([red, green, blue, Math.round(255 * light)], at);
+      }
+    });
+    small.getContext("2d").putImageData(image, 0, 0);
+    const scale = globalThis.devicePixelRatio;
+    canvas.width = Math.max(1, Math.round(canvas.clientWidth * scale));
+    canvas.height = Math.max(1, Math.round(canvas.clientHeight * scale));
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, 0, 0, canvas.width, canvas.height);
+  }
+
+  /** The colours of the key, as \`[red, green, blue]\`. */
+  #colours() {
+    const found = { gpu: [128, 0, 128], hot: [192, 0, 0], cold: [0, 0, 192] };
+    for (const item of this.key.children) {
+      const { backgroundColor } = getComputedStyle(item, "::before");
+      const numbers = backgroundColor.match(/[\\d.]+/g)?.map(Number);
+      if (numbers?.length >= 3) found[item.className] = numbers.slice(0, 3);
+    }
+    return found;
+  }
+}
+`,
   "page.css": `/* The page as a whole: colours, the bar, the three columns, controls, dialogs. */
 
 :root {
@@ -2111,6 +2465,9 @@ function fileOf({ name, size, text }) {
   --danger: light-dark(#a3201b, #ff9c94);
   --on-danger: light-dark(#ffffff, #2a0705);
   --note: light-dark(#fff4d6, #3a2f10);
+  --hot: light-dark(#b3261e, #ff9d5c);
+  --cold: light-dark(#1f5fae, #6fb1ff);
+  --gpu: light-dark(#7a2da0, #d59cf5);
   font: 1rem/1.5 system-ui, sans-serif;
 }
 
@@ -2430,6 +2787,71 @@ main {
   overflow-wrap: anywhere;
 }
 
+/* Which neurons fire */
+
+#neurons {
+  width: 22rem;
+  display: flex;
+  flex-direction: column;
+  gap: 0.5rem;
+  padding: 0.75rem;
+  overflow-y: auto;
+  border-inline-start: 1px solid var(--line);
+  background: var(--sunk);
+}
+
+#neurons-picture {
+  width: 100%;
+  height: 24rem;
+  flex: none;
+  border: 1px solid var(--line);
+  background: var(--back);
+  image-rendering: pixelated;
+}
+
+#neurons-summary {
+  font-variant-numeric: tabular-nums;
+}
+
+#neurons-key {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 0.25rem 1rem;
+  font-size: 0.875rem;
+}
+
+#neurons-key li::before {
+  content: "";
+  display: inline-block;
+  width: 0.75rem;
+  height: 0.75rem;
+  margin-inline-end: 0.4rem;
+  background: var(--cold);
+}
+
+#neurons-key .hot::before {
+  background: var(--hot);
+}
+
+#neurons-key .gpu::before {
+  background: var(--gpu);
+}
+
+#neurons-table {
+  overflow-x: auto;
+  font-size: 0.8125rem;
+  font-variant-numeric: tabular-nums;
+}
+
+#neurons-table table {
+  border-collapse: collapse;
+}
+
+#neurons-table :is(th, td) {
+  padding: 0.1rem 0.5rem;
+  text-align: end;
+}
+
 /* Dialogs */
 
 dialog {
@@ -2455,6 +2877,12 @@ dialog form {
   margin-block: 0.25rem 0.5rem;
 }
 
+.field {
+  display: flex;
+  flex-direction: column;
+  justify-content: end;
+}
+
 fieldset {
   min-width: 0;
   border: 1px solid var(--line);
@@ -2470,7 +2898,7 @@ fieldset {
   color: var(--danger);
 }
 
-/* Narrow pages: the chats lie above the rest. */
+/* Narrow pages: the chats lie above the rest, neurons below one another. */
 
 @media (max-width: 75rem) {
   .columns {
@@ -2482,6 +2910,21 @@ fieldset {
   #chats,
   main {
     height: 100%;
+  }
+
+  #chats {
+    order: -2;
+  }
+
+  #neurons {
+    order: -1;
+    width: 100%;
+    border-inline-start: none;
+    border-bottom: 1px solid var(--line);
+  }
+
+  #neurons-picture {
+    height: 12rem;
   }
 }
 
@@ -2496,6 +2939,10 @@ fieldset {
 
   main {
     flex: 1 1 100%;
+  }
+
+  #neurons-picture {
+    height: 6rem;
   }
 
   h1 {
@@ -2545,6 +2992,13 @@ fieldset {
     transition: border-color 0.15s;
   }
 }
+
+@media (forced-colors: active) {
+  #neurons-key li::before,
+  #neurons-picture {
+    forced-color-adjust: none;
+  }
+}
 `,
   "settings.js": `/** Settings of a chat: the system prompt, how tokens are chosen, and the form of answers. */
 import { ask, make } from "./dom.js";
@@ -2558,7 +3012,7 @@ const numbers = [
   { name: "repeat_penalty", label: "Repeat penalty", min: 0, step: "any" },
   { name: "presence_penalty", label: "Presence penalty", step: "any" },
   { name: "frequency_penalty", label: "Frequency penalty", step: "any" },
-  { name: "max_tokens", label: "Most tokens of an answer", min: 1, step: 1 },
+  { name: "max_tokens", label: "Most tokens", min: 1, step: 1 },
   { name: "seed", label: "Seed", min: 0, step: 1 },
 ];
 

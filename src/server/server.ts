@@ -16,6 +16,7 @@ import { embeddingRoutes } from "./openai/embeddings.ts";
 import { completionRoutes } from "./openai/completions.ts";
 import { errorResponse } from "./openai/form.ts";
 import { modelRoutes } from "./openai/models.ts";
+import { neuronRoutes } from "./neurons.ts";
 import { type ServerOptions, serverOptions } from "./options.ts";
 import { pageRoutes } from "./page.ts";
 import { checkOptions } from "../options.ts";
@@ -112,6 +113,7 @@ function routesOf(context: ServerContext): Hono<ServerEnv> {
       llamaCompletionRoutes,
       metricsRoutes,
       modelRoutes,
+      neuronRoutes,
       pageRoutes,
       propsRoutes,
       templateRoutes,

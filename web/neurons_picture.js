@@ -1,0 +1,127 @@
+/** The picture of neurons: a row for each layer, a column for each group of its neurons. */
+import { make } from "./dom.js";
+
+/** What is left of a neuron's light after a second, where things may move. */
+const afterglow = 0.02;
+
+/** What stays of it until the next tokens come. */
+const rest = 0.35;
+
+/** Draws what fires on a canvas, in the colours of its key. */
+export class NeuronsPicture {
+  #layers;
+  /** `[layers, buckets]`, 0 to 1: what was told last, and what is shown */
+  #told = new Float32Array();
+  #light = new Float32Array();
+  #frame;
+  #last = 0;
+  #small = document.createElement("canvas");
+  #still = matchMedia("(prefers-reduced-motion: reduce)");
+
+  constructor(canvas, key) {
+    this.canvas = canvas;
+    this.key = key;
+    const again = () => this.#paint();
+    new ResizeObserver(again).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener(
+      "change",
+      again,
+    );
+    new MutationObserver(again).observe(document.documentElement, {
+      attributeFilter: ["data-theme"],
+    });
+  }
+
+  /** Columns that can be told apart. */
+  get width() {
+    const width = this.canvas.clientWidth || 320;
+    return Math.round(width * globalThis.devicePixelRatio);
+  }
+
+  /** Takes what the layers are like. */
+  begin({ layers, buckets }) {
+    this.#layers = layers;
+    this.#told = new Float32Array(layers.length * buckets);
+    this.#light = this.#told.slice();
+    this.#small.width = buckets;
+    this.#small.height = layers.length;
+    const hasHot = layers.some(({ hot }) => hot > 0);
+    const kinds = [
+      layers.some(({ gpu }) => gpu > 0) && ["gpu", "On the GPU"],
+      hasHot && ["hot", "Hot, on the CPU"],
+      layers.some(({ neurons, gpu, hot }) => neurons > gpu + hot) &&
+      ["cold", hasHot ? "Cold, on the CPU" : "On the CPU"],
+    ];
+    this.key.replaceChildren(
+      ...kinds.filter(Boolean)
+        .map(([kind, text]) => make("li", { class: kind }, text)),
+    );
+  }
+
+  /** Shows what share of each group has fired, `[layers, buckets]` bytes. */
+  draw(bytes) {
+    const isStill = this.#still.matches;
+    bytes.forEach((byte, i) => {
+      // By its root, what fires seldom is seen too.
+      const now = this.#told[i] = Math.sqrt(byte / 255);
+      this.#light[i] = isStill ? now : Math.max(now, this.#light[i]);
+    });
+    if (isStill) this.#paint();
+    else this.#move();
+  }
+
+  /** Lets the light fade, as long as there is some. */
+  #move() {
+    this.#frame ??= requestAnimationFrame((time) => {
+      this.#frame = undefined;
+      const seconds = Math.min(0.1, (time - this.#last) / 1000);
+      this.#last = time;
+      const left = afterglow ** seconds;
+      let most = 0;
+      this.#light.forEach((light, i) => {
+        const end = rest * this.#told[i];
+        most = Math.max(most, Math.abs(light - end));
+        this.#light[i] = end + left * (light - end);
+      });
+      this.#paint();
+      if (most > 0.01) this.#move();
+    });
+  }
+
+  #paint() {
+    if (!this.#layers) return;
+    const { canvas } = this, small = this.#small;
+    const { width: buckets, height } = small;
+    const colours = this.#colours();
+    const image = new ImageData(buckets, height);
+    this.#layers.forEach(({ neurons, gpu, hot }, row) => {
+      for (let i = 0; i < buckets; i++) {
+        const neuron = Math.floor(i * neurons / buckets);
+        const kind = neuron < gpu ? "gpu" : neuron < gpu + hot ? "hot" : "cold";
+        // The GPU counts none: its neurons are even.
+        const light = kind === "gpu" ? 0.4 : this.#light[row * buckets + i];
+        const at = 4 * (row * buckets + i);
+        const [red, green, blue] = colours[kind];
+        image.data.set([red, green, blue, Math.round(255 * light)], at);
+      }
+    });
+    small.getContext("2d").putImageData(image, 0, 0);
+    const scale = globalThis.devicePixelRatio;
+    canvas.width = Math.max(1, Math.round(canvas.clientWidth * scale));
+    canvas.height = Math.max(1, Math.round(canvas.clientHeight * scale));
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, 0, 0, canvas.width, canvas.height);
+  }
+
+  /** The colours of the key, as `[red, green, blue]`. */
+  #colours() {
+    const found = { gpu: [128, 0, 128], hot: [192, 0, 0], cold: [0, 0, 192] };
+    for (const item of this.key.children) {
+      const { backgroundColor } = getComputedStyle(item, "::before");
+      const numbers = backgroundColor.match(/[\d.]+/g)?.map(Number);
+      if (numbers?.length >= 3) found[item.className] = numbers.slice(0, 3);
+    }
+    return found;
+  }
+}
