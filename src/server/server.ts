@@ -1,6 +1,12 @@
 /** A server as one function from requests to responses, over a model. */
 import { Hono } from "hono";
 import { access } from "./access.ts";
+import { countTokensRoutes } from "./anthropic/count_tokens.ts";
+import {
+  errorResponse as anthropicError,
+  isAnthropic,
+} from "./anthropic/form.ts";
+import { messageRoutes } from "./anthropic/messages.ts";
 import { RequestError } from "./errors.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
 import { llamaCompletionRoutes } from "./llama/completion.ts";
@@ -98,19 +104,24 @@ export function createServer(
 function routesOf(context: ServerContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>();
   app.use(access(context.options));
-  app.onError((error) => errorResponse(failureOf(error, context)));
-  app.notFound(({ req }) =>
-    errorResponse(
-      new RequestError(404, `There is nothing at ${req.method} ${req.path}`),
+  const refusal = (path: string, error: RequestError) =>
+    isAnthropic(path) ? anthropicError(error) : errorResponse(error);
+  app.onError((error, { req }) => refusal(req.path, failureOf(error, context)));
+  app.notFound(({ req: { method, path } }) =>
+    refusal(
+      path,
+      new RequestError(404, `There is nothing at ${method} ${path}`),
     )
   );
   for (
     const register of [
       chatRoutes,
       completionRoutes,
+      countTokensRoutes,
       embeddingRoutes,
       healthRoutes,
       llamaCompletionRoutes,
+      messageRoutes,
       metricsRoutes,
       modelRoutes,
       neuronRoutes,

@@ -7,7 +7,7 @@ import {
   startAnswer,
   wholeAnswers,
 } from "../answer.ts";
-import { readBody } from "../body.ts";
+import { type Present, readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
 import type { Summary } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
@@ -63,9 +63,8 @@ const chatSchema = v.object({
   ...toolFields,
 }, "an object");
 
-type ChatBody = Awaited<
-  ReturnType<typeof readBody<v.InferOutput<typeof chatSchema>>>
->;
+/** A request for a chat's next message. */
+export type ChatBody = Present<v.InferOutput<typeof chatSchema>>;
 
 /** Registers `/v1/chat/completions`. */
 export function chatRoutes(app: ServerApp, context: ServerContext): void {
@@ -77,7 +76,7 @@ export function chatRoutes(app: ServerApp, context: ServerContext): void {
       const answer = await startAnswer(
         context,
         askerOf(call, body.model),
-        (model) => requestOf(body, model, context),
+        (model) => chatRequestOf(body, model, context),
       );
       if (!body.stream) {
         return await wholeJson(context, answer, completion(answer));
@@ -88,7 +87,12 @@ export function chatRoutes(app: ServerApp, context: ServerContext): void {
   );
 }
 
-function requestOf(
+/**
+ * What a chat's body asks for.
+ *
+ * @throws {RequestError} for what cannot be done, by the name of its field
+ */
+export function chatRequestOf(
   body: ChatBody,
   model: LanguageModel,
   { options }: ServerContext,
