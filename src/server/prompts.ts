@@ -16,16 +16,14 @@ export const promptsField: v.GenericSchema<
 > = v.union([v.string(), ids, v.array(v.union([v.string(), ids]))], what);
 
 /**
- * The ids of each prompt: texts begin as the file says that texts begin.
+ * Each prompt, as it was given.
  *
  * @throws {RequestError} for none, or too many
- * @throws {ContextError} for a text that is longer than any that fits the context
  */
-export function promptsOf(
+export function listOfPrompts(
   given: v.InferOutput<typeof promptsField>,
-  model: LanguageModel,
   param = "prompt",
-): (readonly number[])[] {
+): (string | readonly number[])[] {
   const isOne = typeof given === "string" || typeof given[0] === "number";
   const prompts = (isOne ? [given] : given) as (string | readonly number[])[];
   if (prompts.length === 0 || prompts.length > mostPrompts) {
@@ -35,7 +33,21 @@ export function promptsOf(
       { param },
     );
   }
-  return prompts.map((prompt) => {
+  return prompts;
+}
+
+/**
+ * The ids of each prompt: texts begin as the file says that texts begin.
+ *
+ * @throws as {@linkcode listOfPrompts} does
+ * @throws {ContextError} for a text that is longer than any that fits the context
+ */
+export function promptsOf(
+  given: v.InferOutput<typeof promptsField>,
+  model: LanguageModel,
+  param?: string,
+): (readonly number[])[] {
+  return listOfPrompts(given, param).map((prompt) => {
     if (typeof prompt !== "string") return prompt;
     checkTextLength(prompt, model.tokenizer, model.engine.contextSize);
     return model.tokenize(prompt, { parseSpecial: true, addEos: false });

@@ -11,6 +11,7 @@ import { RequestError } from "./errors.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
 import { llamaCompletionRoutes } from "./llama/completion.ts";
 import { healthRoutes } from "./llama/health.ts";
+import { infillRoutes } from "./llama/infill.ts";
 import { metricsRoutes } from "./llama/metrics.ts";
 import { propsRoutes } from "./llama/props.ts";
 import { templateRoutes } from "./llama/template.ts";
@@ -120,6 +121,7 @@ function routesOf(context: ServerContext): Hono<ServerEnv> {
       countTokensRoutes,
       embeddingRoutes,
       healthRoutes,
+      infillRoutes,
       llamaCompletionRoutes,
       messageRoutes,
       metricsRoutes,

@@ -1,3 +1,4 @@
+import { fimTexts } from "./fim_tokens.ts";
 import { TokenType, type Vocabulary } from "./vocabulary.ts";
 
 /** Texts of tokens that end an answer, whatever a file's metadata says: chat models are often converted with an EOS that their chats never use. The list is llama.cpp's. */
@@ -29,40 +30,8 @@ export const endings: readonly string[] = [
   "<fim_pad>",
   "<PAD>",
   "[PAD]",
-  "<|fim_repo|>",
-  "<|repo_name|>",
-  "<fim-repo>",
-  "<REPO>",
-  "<reponame>",
-  "<|file_sep|>",
-];
-
-/** Texts of other tokens that are no text: the parts of a file to fill in. */
-const controls: readonly string[] = [
-  "<|fim_prefix|>",
-  "<fim-prefix>",
-  "<fim_prefix>",
-  "<\uff5cfim\u2581begin\uff5c>",
-  "<PRE>",
-  "\u2581<PRE>",
-  "<|code_prefix|>",
-  "<|prefix|>",
-  "<|fim_suffix|>",
-  "<fim-suffix>",
-  "<fim_suffix>",
-  "<\uff5cfim\u2581hole\uff5c>",
-  "<SUF>",
-  "\u2581<SUF>",
-  "<|code_suffix|>",
-  "<|suffix|>",
-  "<|fim_middle|>",
-  "<fim-middle>",
-  "<fim_middle>",
-  "<\uff5cfim\u2581end\uff5c>",
-  "<MID>",
-  "\u2581<MID>",
-  "<|code_middle|>",
-  "<|middle|>",
+  ...fimTexts.repository,
+  ...fimTexts.separator,
 ];
 
 /** Tokens of gpt-oss that its answers show. */
@@ -116,7 +85,15 @@ export function correctedTypes(vocabulary: Vocabulary): Map<number, TokenType> {
       if (vocabulary.types[id] !== type) types.set(id, type);
     }
   };
-  put([...endings, ...controls], TokenType.control);
+  put(
+    [
+      ...endings,
+      ...fimTexts.prefix,
+      ...fimTexts.suffix,
+      ...fimTexts.middle,
+    ],
+    TokenType.control,
+  );
   put(shown, TokenType.userDefined);
   return types;
 }

@@ -11,6 +11,7 @@ import {
 } from "../formats/gguf/metadata.ts";
 import { ByteLevelBpe } from "./byte_level_bpe.ts";
 import { correctedTypes, findEndOfGeneration } from "./end_of_generation.ts";
+import { findFimTokens } from "./fim_tokens.ts";
 import { rankMerges } from "./merge.ts";
 import { pretokenizerNamed } from "./pretokenizer.ts";
 import { parseByteToken, SPACE } from "./raw_text.ts";
@@ -91,6 +92,7 @@ export function tokenizerFromGguf(
     addEos: getBoolean(file, "tokenizer.ggml.add_eos_token") ?? false,
     alwaysParsed: [TokenType.userDefined],
     endOfGeneration: findEndOfGeneration(vocabulary, endingIds(ids)),
+    fim: findFimTokens(vocabulary, ids),
     added: addedRules(rules),
     normalise: rules.normalizers && normaliserOf(rules.normalizers),
     notes,
@@ -231,6 +233,9 @@ const idKeys = {
   eot: { key: "eot" },
   eom: { key: "eom" },
   pad: { key: "fim_pad" },
+  prefix: { key: "fim_pre" },
+  suffix: { key: "fim_suf" },
+  middle: { key: "fim_mid" },
   repository: { key: "fim_rep" },
   separator: { key: "fim_sep" },
 } as const;
@@ -239,9 +244,9 @@ type SpecialIds = Partial<Record<keyof typeof idKeys, number>>;
 
 /** Those after which a model says no more. */
 function endingIds(
-  { bos: _bos, unk: _unk, ...endings }: SpecialIds,
+  { eos, eot, eom, pad, repository, separator }: SpecialIds,
 ): (number | undefined)[] {
-  return Object.values(endings);
+  return [eos, eot, eom, pad, repository, separator];
 }
 
 /** Reads ids; one that is no token of the file counts as not stated. */

@@ -80,6 +80,16 @@ export interface Tokenizer {
   isSpecial(id: number): boolean;
   /** Whether a model says with this id that its answer is complete. */
   isEndOfGeneration(id: number): boolean;
+  /** Ids that frame the parts of a file to fill in, where the vocabulary has them. */
+  readonly fim?: {
+    readonly prefix: number;
+    readonly suffix: number;
+    readonly middle: number;
+    /** Comes before the name of a repository */
+    readonly repository?: number;
+    /** Comes before the name of each file of it */
+    readonly separator?: number;
+  };
   /** What is odd about the vocabulary, and what was done about it: one sentence each. */
   readonly notes?: readonly string[];
 }

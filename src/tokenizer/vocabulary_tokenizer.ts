@@ -17,7 +17,14 @@ export interface PieceModel {
   pieceBytes(id: number): Uint8Array;
 }
 
-type Flags = "bos" | "eos" | "unk" | "addBos" | "addEos" | "addSpacePrefix";
+type Flags =
+  | "bos"
+  | "eos"
+  | "unk"
+  | "fim"
+  | "addBos"
+  | "addEos"
+  | "addSpacePrefix";
 
 /** What a tokenizer is made of. */
 export interface TokenizerParts extends Pick<Tokenizer, Flags> {

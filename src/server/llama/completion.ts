@@ -7,7 +7,7 @@ import {
   startAnswer,
   wholeAnswers,
 } from "../answer.ts";
-import { readBody } from "../body.ts";
+import { type Present, readBody } from "../body.ts";
 import {
   constraintFieldOptions,
   constraintFields,
@@ -31,7 +31,11 @@ import {
   samplingOf,
   samplingSettings,
 } from "../sampling_fields.ts";
-import type { ServerApp, ServerContext } from "../server_context.ts";
+import type {
+  ServerApp,
+  ServerCall,
+  ServerContext,
+} from "../server_context.ts";
 import { timingsOf } from "../timings.ts";
 import { tokenText } from "../token_text.ts";
 
@@ -39,11 +43,11 @@ const flag = v.nullish(v.boolean("true or false"));
 const count = schemaOf(textOptions.maxTokens) as v.GenericSchema<number>;
 const most = schemaOf(textOptions.logprobs) as v.GenericSchema<number>;
 
-const completionSchema = v.object({
+/** Fields that say how a text is written. */
+export const textFields = {
   ...samplingFields,
   ...constraintFields,
   model: v.nullish(v.string("a text")),
-  prompt: v.lazy((given) => isObject(given) ? textPrompt : mixedPrompt),
   n_predict: v.nullish(count),
   max_tokens: v.nullish(count),
   n_probs: v.nullish(most),
@@ -56,6 +60,13 @@ const completionSchema = v.object({
   response_fields: v.nullish(
     v.array(v.string("a field's name"), "a list of names"),
   ),
+};
+
+const textSchema = v.object(textFields, "an object");
+
+const completionSchema = v.object({
+  ...textFields,
+  prompt: v.lazy((given) => isObject(given) ? textPrompt : mixedPrompt),
 }, "an object");
 
 /** A text, in the form that may have pictures beside it. */
@@ -83,9 +94,7 @@ const mixedPrompt = v.pipe(
   ], "a text, a list of ids, or a list of these"),
 );
 
-type CompletionBody = Awaited<
-  ReturnType<typeof readBody<v.InferOutput<typeof completionSchema>>>
->;
+type TextBody = Present<v.InferOutput<typeof textSchema>>;
 
 /** Registers `/completion`. */
 export function llamaCompletionRoutes(
@@ -94,42 +103,61 @@ export function llamaCompletionRoutes(
 ): void {
   app.on("POST", ["/completion", "/completions"], async (call) => {
     const body = await readBody(call, context, completionSchema);
-    const answer = await startAnswer(
+    return await answerText(
+      call,
       context,
-      askerOf(call, body.model),
-      (model) => requestOf(body, model, context),
+      body,
+      (model) => mixedPromptsOf(body.prompt!, model),
     );
-    const form = new LlamaForm(answer, body);
-    return body.stream
-      ? dataStream(context, answer, form.chunks())
-      : await wholeJson(context, answer, form.whole());
   });
 }
 
-function requestOf(
-  body: CompletionBody,
+/** Answers with a text, or several, in llama.cpp's form, to the prompts that `promptsOf` gives. */
+export async function answerText(
+  call: ServerCall,
+  context: ServerContext,
+  body: TextBody,
+  promptsOf: (
+    model: LanguageModel,
+    options: AnswerRequest["options"],
+  ) => AnswerRequest["prompts"],
+): Promise<Response> {
+  const answer = await startAnswer(
+    context,
+    askerOf(call, body.model),
+    (model) => {
+      const options = optionsOf(body, model, context);
+      return { prompts: promptsOf(model, options), choices: 1, options };
+    },
+  );
+  const form = new LlamaForm(answer, body);
+  return body.stream
+    ? dataStream(context, answer, form.chunks())
+    : await wholeJson(context, answer, form.whole());
+}
+
+function optionsOf(
+  body: TextBody,
   model: LanguageModel,
   { options }: ServerContext,
-): AnswerRequest {
+): AnswerRequest["options"] {
   if (body.post_sampling_probs) {
     refuse("post_sampling_probs", "probabilities are the model's own");
   }
   const { n_probs = 0 } = body;
   return {
-    prompts: mixedPromptsOf(body.prompt!, model),
-    choices: 1,
-    options: {
-      ...samplingOf(body, model, options.sampling),
-      ...constraintFieldOptions(body),
-      maxTokens: body.n_predict ?? body.max_tokens,
-      stop: stopsOf(body.stop),
-      cachePrompt: body.cache_prompt,
-      logprobs: n_probs > 0 ? n_probs : undefined,
-    },
+    ...samplingOf(body, model, options.sampling),
+    ...constraintFieldOptions(body),
+    maxTokens: body.n_predict ?? body.max_tokens,
+    stop: stopsOf(body.stop),
+    cachePrompt: body.cache_prompt,
+    logprobs: n_probs > 0 ? n_probs : undefined,
   };
 }
 
-type MixedPrompt = NonNullable<CompletionBody["prompt"]>;
+type MixedPrompt = NonNullable<
+  Present<v.InferOutput<typeof completionSchema>>["prompt"]
+>;
 
 /**
  * The ids of each prompt. In a list of numbers and texts these are parts of one.
@@ -170,9 +198,9 @@ function mixed(
 /** Writes an answer in this form. */
 class LlamaForm {
   readonly #answer: Answer;
-  readonly #body: CompletionBody;
+  readonly #body: TextBody;
 
-  constructor(answer: Answer, body: CompletionBody) {
+  constructor(answer: Answer, body: TextBody) {
     this.#answer = answer;
     this.#body = body;
   }

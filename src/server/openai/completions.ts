@@ -12,7 +12,8 @@ import type { JsonObject } from "../../formats/json.ts";
 import type { Summary } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import type { ScoredToken } from "../prompt_logprobs.ts";
-import { promptsField, promptsOf } from "../prompts.ts";
+import { fimPrompt } from "../fim.ts";
+import { listOfPrompts, promptsField, promptsOf } from "../prompts.ts";
 import { samplingOf } from "../sampling_fields.ts";
 import type { ServerApp, ServerContext } from "../server_context.ts";
 import { timingsOf } from "../timings.ts";
@@ -73,8 +74,10 @@ function requestOf(
   model: LanguageModel,
   { options }: ServerContext,
 ): AnswerRequest {
-  const { n = 1, best_of = n, echo = false, logprobs, suffix } = body;
-  if (suffix) refuse("suffix", "texts are continued at their end");
+  const { n = 1, best_of = n, echo = false, logprobs, suffix = "" } = body;
+  if (suffix !== "" && echo) {
+    refuse("suffix", "echo writes prompts that a text goes on from");
+  }
   if (best_of !== n) {
     throw new RequestError(
       400,
@@ -83,7 +86,11 @@ function requestOf(
     );
   }
   return {
-    prompts: promptsOf(body.prompt!, model),
+    prompts: suffix === ""
+      ? promptsOf(body.prompt!, model)
+      : listOfPrompts(body.prompt!).map((prefix) =>
+        fimPrompt(model, { prefix, suffix }, body.max_tokens ?? -1, "suffix")
+      ),
     choices: n,
     options: {
       ...samplingOf(body, model, options.sampling),
