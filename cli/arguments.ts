@@ -67,8 +67,7 @@ export function readArguments(
   if (parsed.help) return undefined;
   const flags = Object.entries(specs).map(([key, spec]) => {
     const raw = parsed[key];
-    // A switch that was given is what it is not by default.
-    if (isSwitch(spec)) return [key, raw !== (spec.default ?? false)];
+    if (isSwitch(spec)) return [key, switched(spec, raw, typed.has(key))];
     const isGiven = Array.isArray(raw) ? raw.length > 0 : raw !== undefined;
     if (isGiven) return [key, valueOf(raw, spec, typed.get(key)!)];
     if (!spec.required) return [key, spec.default];
@@ -79,6 +78,16 @@ export function readArguments(
     argument: argumentOf(parsed._, command),
     notes,
   };
+}
+
+/** What a switch says. One that no other flag turns off is what it is not by default. */
+function switched(
+  { default: fallback = false, negative }: FlagSpec,
+  raw: unknown,
+  isGiven: boolean,
+): boolean {
+  if (!isGiven) return fallback as boolean;
+  return negative ? raw === true : !fallback;
 }
 
 function isRepeated({ type, repeated }: FlagSpec): boolean {

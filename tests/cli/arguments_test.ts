@@ -147,3 +147,15 @@ Deno.test("a model without -m is told how models are named, where a command take
   }
   assert.throws(() => read("list", "model.gguf"), /was given model\.gguf$/);
 });
+
+Deno.test("a switch with a flag for each of its sides is what the last of them says", () => {
+  for (
+    const [line, slots] of [
+      ["", true],
+      ["--slots", true],
+      ["--no-slots", false],
+      ["--no-slots --slots", true],
+      ["--slots --no-slots", false],
+    ] as const
+  ) assert.equal(read("serve", line).flags.slots, slots, line);
+});
