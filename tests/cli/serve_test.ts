@@ -234,3 +234,29 @@ Deno.test("a server that others than this machine reach says so, where there is 
   const { err } = await served.ended();
   assert.match(err, /^note: whoever reaches 0\.0\.0\.0 may ask/m);
 });
+
+Deno.test("a server listens on several addresses, at one port, with one seed for requests that have none", async () => {
+  const port = freePort();
+  const args = ["--host", "127.0.0.1,127.0.0.2", "--port", String(port)];
+  const printed = await runCli(["serve", ...args, "--print-permissions"]);
+  const net = `--allow-net=127.0.0.1:${port},127.0.0.2:${port}`;
+  assert.ok(printed.out.includes(net), printed.out);
+  await using served = await serve([...args, "-t", "0", "-s", "7"], [net]);
+  const texts = [];
+  for (const host of ["127.0.0.1", "127.0.0.1", "127.0.0.2"]) {
+    const response = await post(`http://${host}:${port}/v1/completions`, {
+      prompt: "Tom had a",
+      max_tokens: 16,
+      temperature: 2,
+    });
+    texts.push((await response.json()).choices[0].text);
+  }
+  assert.equal(new Set(texts).size, 1);
+  served.child.kill("SIGINT");
+  const { code, err } = await served.ended();
+  assert.equal(code, 0, err);
+  assert.match(err, /^listening on http:\/\/127\.0\.0\.2:\d+$/m);
+  const empty = await runCli(["serve", "--host", "127.0.0.1,"]);
+  assert.equal(empty.code, 2);
+  assert.match(empty.err, /^error: Cannot listen on --host "127\.0\.0\.1,"/);
+});

@@ -17,6 +17,7 @@ import {
   serveOptions,
   serverFlagNames,
 } from "./options.ts";
+import { hostInUrl, hostsOf, isLoopback } from "./addresses.ts";
 import { permittedCommand } from "./permissions.ts";
 
 /** Serves a model over HTTP. */
@@ -63,8 +64,16 @@ async function run(flags: ServeFlags): Promise<number> {
   const closing = new AbortController();
   // Before the model is loaded, which may take long: who asks is told so.
   const { signal } = closing;
-  const http = listen(server, { hostname: host, port, signal, ...tls });
-  if (apiKeys.length === 0 && !isLoopback(http.addr.hostname)) {
+  const listeners = await listenAll(server, hostsOf(host), {
+    port,
+    signal,
+    ...tls,
+  });
+  const addresses = listeners.map(({ addr }) => addr);
+  if (
+    apiKeys.length === 0 &&
+    !addresses.every(({ hostname }) => isLoopback(hostname))
+  ) {
     note(
       `note: whoever reaches ${host} may ask; --api-key-file keeps others out`,
     );
@@ -72,14 +81,16 @@ async function run(flags: ServeFlags): Promise<number> {
   try {
     await using model = await loadModel(flags, interrupt);
     resolve(model);
-    note(`listening on ${addressOf(http.addr, tls.cert !== undefined)}`);
+    for (const address of addresses) {
+      note(`listening on ${urlOf(address, tls.cert !== undefined)}`);
+    }
     await aborted(interrupt.signal);
     note("stopping: answers under way are written to their end");
     await server.stop(1000 * grace);
     return 0;
   } finally {
     const late = setTimeout(() => closing.abort(), lastWords);
-    await http.shutdown();
+    await Promise.all(listeners.map((each) => each.shutdown()));
     clearTimeout(late);
   }
 }
@@ -128,10 +139,41 @@ async function tlsOf(
   return { cert: await readText(tlsCert), key: await readText(tlsKey) };
 }
 
+/**
+ * Listens on all addresses, at one port.
+ *
+ * @throws {CulmError} where nobody can listen there
+ */
+async function listenAll(
+  server: CulmServer,
+  hosts: readonly string[],
+  where: Where,
+): Promise<Deno.HttpServer<Deno.NetAddr>[]> {
+  const listeners: Deno.HttpServer<Deno.NetAddr>[] = [];
+  let { port } = where;
+  try {
+    for (const hostname of hosts) {
+      const listener = listen(server, { ...where, hostname, port });
+      listeners.push(listener);
+      // What is free for the first is asked for on the others.
+      port = listener.addr.port;
+    }
+  } catch (error) {
+    await Promise.all(listeners.map((each) => each.shutdown()));
+    throw error;
+  }
+  return listeners;
+}
+
+type Where =
+  & Deno.ServeTcpOptions
+  & { readonly port: number }
+  & Partial<Deno.TlsCertifiedKeyPem>;
+
 /** @throws {CulmError} where nobody can listen there */
 function listen(
   { fetch }: CulmServer,
-  where: Deno.ServeTcpOptions & Partial<Deno.TlsCertifiedKeyPem>,
+  where: Where,
 ): Deno.HttpServer<Deno.NetAddr> {
   try {
     return Deno.serve({ ...where, onListen: () => {} }, fetch);
@@ -145,10 +187,6 @@ function listen(
   }
 }
 
-function isLoopback(hostname: string): boolean {
-  return hostname === "::1" || hostname.startsWith("127.");
-}
-
 async function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   await new Promise((resolve) =>
@@ -156,7 +194,6 @@ async function aborted(signal: AbortSignal): Promise<void> {
   );
 }
 
-function addressOf({ hostname, port }: Deno.NetAddr, isSafe: boolean): string {
-  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-  return `http${isSafe ? "s" : ""}://${host}:${port}`;
+function urlOf({ hostname, port }: Deno.NetAddr, isSafe: boolean): string {
+  return `http${isSafe ? "s" : ""}://${hostInUrl(hostname)}:${port}`;
 }

@@ -10,11 +10,10 @@ import { samplingFlags } from "../../sampling_options.ts";
 const { template: _template, sampling: _sampling, onError: _error, ...limits } =
   serverOptions;
 
-// Tokens are told by a request alone, and a seed for all would make all texts one.
+// Tokens are told by a request alone.
 const {
   logitBias: _bias,
   drySequenceBreaker: _breaker,
-  seed: _seed,
   ...samplingDefaults
 } = samplingFlags;
 
@@ -25,7 +24,7 @@ export const serveOptions = {
       type: "string",
       default: "127.0.0.1",
       flag: "--host <address>",
-      description: "address to listen on",
+      description: "address to listen on; with commas, several",
     },
     port: {
       type: "integer",

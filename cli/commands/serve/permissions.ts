@@ -5,6 +5,7 @@ import { besideModel, isReadable } from "../../beside_model.ts";
 import { hubFlags } from "../../hub_model.ts";
 import { localModel } from "../../options.ts";
 import { shellWord } from "../../shell.ts";
+import { hostInUrl, hostsOf } from "./addresses.ts";
 import type { ServeFlags } from "./options.ts";
 
 /** The arguments that ask for the command, and not for what it does. */
@@ -32,8 +33,8 @@ export async function permittedCommand(
 
 async function permissionsOf(flags: ServeFlags): Promise<string[]> {
   const { host, port, model } = flags;
-  const address = host.includes(":") ? `[${host}]` : host;
-  const net = port === 0 ? address : `${address}:${port}`;
+  const net = hostsOf(host).map(hostInUrl)
+    .map((address) => port === 0 ? address : `${address}:${port}`).join(",");
   if (model !== undefined && /^hf:/.test(model)) {
     return hubFlags.replace("--allow-net=", `--allow-net=${net},`).split(" ");
   }
