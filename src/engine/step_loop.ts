@@ -15,6 +15,7 @@ import {
 } from "./scheduler.ts";
 import { droppedError, type Sequence } from "./sequence.ts";
 import { pagesFor } from "../places/batch.ts";
+import { PromptPace } from "./prompt_pace.ts";
 import { StepCosts } from "./step_costs.ts";
 import { LayerCounts } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
@@ -42,6 +43,7 @@ export class StepLoop {
   /** Tokens that have been evaluated */
   tokens = 0;
   readonly costs: StepCosts = new StepCosts();
+  readonly #pace: PromptPace = new PromptPace(this.costs);
   /** What places had counted before a step, and after it */
   readonly #before: LayerCounts;
   readonly #after: LayerCounts;
@@ -186,7 +188,8 @@ export class StepLoop {
       ready: readyTokens(sequence, line),
     })).filter(({ ready }) => ready > 0);
     const { tokens } = this.team.current.options.limits;
-    const slots = shareSlots(lines.map(({ ready }) => ready), tokens);
+    const waiting = lines.map(({ ready }) => ready);
+    const slots = shareSlots(waiting, this.#pace.slots(waiting, tokens));
     return lines.flatMap(({ sequence, line }, i) => {
       if (slots[i] === 0) return [];
       const growth = sequence.plan(slots[i]), first = sequence.length;
@@ -237,16 +240,13 @@ export class StepLoop {
     );
     const ms = performance.now() - start;
     const { length: tokens } = team.current.batch;
+    this.#pace.learn(shares.map(tokensOf), ms);
     this.costs.add(tokens, ms, shares.length);
     this.#after.setSum(team.counts);
     const counts = { before: this.#before, after: this.#after, tokens };
     const next = rows.values();
     for (const share of shares) {
-      const own = share.pieces.reduce(
-        (sum, { tokens }) => sum + tokens.length,
-        0,
-      );
-      share.sequence.countStep(counts, own);
+      share.sequence.countStep(counts, tokensOf(share));
       this.#commit(share, next);
     }
     await this.team.learn(ms);
@@ -313,6 +313,11 @@ export class StepLoop {
       answer.reject(reason);
     }
   }
+}
+
+/** How many tokens a sequence has in a step. */
+function tokensOf({ pieces }: StepShare): number {
+  return pieces.reduce((sum, { tokens }) => sum + tokens.length, 0);
 }
 
 /** How many tokens of a sequence's requests have their pages. */
