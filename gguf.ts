@@ -77,7 +77,9 @@ export {
 } from "./src/tokenizer/chat_template.ts";
 export type { AnswerFormat, ChatEvent } from "./src/tokenizer/answer.ts";
 export { AnswerParser } from "./src/tokenizer/answer_parser.ts";
-export type { ChatPrompt } from "./src/generate/language_model.ts";
+export type { ChatPrompt } from "./src/generate/chat_options.ts";
+export type { JsonSchema } from "./src/constrain/json_schema.ts";
+export type { TextPattern, TextUpTo } from "./src/constrain/text_pattern.ts";
 export type { JsonObject } from "./src/formats/json.ts";
 export type { ReasoningFormat } from "./src/tokenizer/reasoning.ts";
 export type {

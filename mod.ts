@@ -37,11 +37,8 @@ export type { ByteSource } from "./src/bytes/byte_source.ts";
 export type { Progress } from "./src/places/load_progress.ts";
 export { parseSparsity, type Sparsity } from "./src/plan/sparsity.ts";
 export type { CacheType } from "./src/places/cache_type.ts";
-export {
-  type ChatOptions,
-  chatOptions,
-  LanguageModel,
-} from "./src/generate/language_model.ts";
+export { type ChatOptions, chatOptions } from "./src/generate/chat_options.ts";
+export { LanguageModel } from "./src/generate/language_model.ts";
 export type { ChatTurn, TextPart } from "./src/generate/chat_messages.ts";
 export type { EmbedOptions } from "./src/generate/embed.ts";
 export {

@@ -86,7 +86,8 @@ export function schemaProgram(schema: JsonSchema): Program {
   return { lark: `start: ${larkJson(schema)}` };
 }
 
-function patternOf(
+/** What a text that is held to something is made of. */
+export function patternOf(
   spec: Exclude<ConstraintSpec, { readonly grammar: string }>,
 ): TextPattern {
   if ("structures" in spec) return patternOfStructures(spec);

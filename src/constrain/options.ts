@@ -4,6 +4,7 @@ import { UsageError } from "../errors.ts";
 import type { Checked, SchemaOf } from "../options.ts";
 import type { ConstraintSpec, Structures } from "./constraint_spec.ts";
 import type { JsonSchema } from "./json_schema.ts";
+import type { TextPattern } from "./text_pattern.ts";
 
 const isJsonSchema = (value: unknown) =>
   typeof value === "boolean" ||
@@ -56,6 +57,14 @@ export const constraintOptions = {
     type: "string",
     description: "hold the text to a regular expression, from end to end",
   },
+  /** What the text is made of,. */
+  pattern: {
+    schema: v.custom(
+      (value) => typeof value === "object" && value !== null,
+      "a pattern of a text",
+    ) as SchemaOf<TextPattern>,
+    description: "hold the text to a pattern of schemas and fixed words",
+  },
   /** Structures, such as tool calls, that may come in the text: each is held to a schema, or a regex, once it has begun. */
   structured: {
     schema: structures as unknown as SchemaOf<Structures>,
@@ -70,7 +79,7 @@ export const constraintOptions = {
  * @throws {UsageError} where they hold it to several things
  */
 export function constraintOf(
-  { schema, json, grammar, regex, structured }: Checked<
+  { schema, json, grammar, regex, pattern, structured }: Checked<
     typeof constraintOptions
   >,
 ): ConstraintSpec | undefined {
@@ -79,6 +88,7 @@ export function constraintOf(
     ...json && { json: { json } },
     ...grammar !== undefined && { grammar: { grammar } },
     ...regex !== undefined && { regex: { regex } },
+    ...pattern && { pattern },
     ...structured && { structured },
   };
   const names = Object.keys(given);

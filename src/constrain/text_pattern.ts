@@ -25,13 +25,24 @@ export type TextPattern =
     readonly least?: number;
     readonly most?: number;
   }
-  /** Any text, or none, up to where these words come first, and they; none of the words of `without` are in it */
-  | { readonly upTo: string; readonly without?: readonly string[] }
+  | TextUpTo
   /** Any text, or none, without these words in it, and that does not begin with others */
   | {
     readonly free: readonly string[];
     readonly notFirst?: readonly string[];
   };
+
+/** Any text up to where certain words come first, and they. */
+export interface TextUpTo {
+  /** The words */
+  readonly upTo: string;
+  /** Words that are not in it */
+  readonly without?: readonly string[];
+  /** The fewest characters before the words; 0 where left out */
+  readonly least?: number;
+  /** The most; any number where left out */
+  readonly most?: number;
+}
 
 /** A pattern as Lark, and the parts of its schemas, to find the one that is refused. */
 export function larkOfPattern(
@@ -72,7 +83,7 @@ class PatternWriter {
       if (written === "" || most === 0) return "";
       return `(${written}){${least},${most ?? ""}}`;
     }
-    if ("upTo" in pattern) return this.#upTo(pattern.upTo, pattern.without);
+    if ("upTo" in pattern) return this.#upTo(pattern);
     return this.#free(pattern.free, pattern.notFirst);
   }
 
@@ -90,19 +101,27 @@ class PatternWriter {
     return `(${written.join(" | ")})${written.length < all.length ? "?" : ""}`;
   }
 
-  #upTo(end: string, without: readonly string[] = []): string {
+  #upTo(
+    { upTo: end, without = [], least = 0, most }: TextUpTo,
+  ): string {
+    const isBounded = least > 0 || most !== undefined;
+    const some = isBounded ? `/(?s:.{${least},${most ?? ""}})/` : "/(?s:.*)/";
     const [first, ...rest] = larkWords(end, this.tokenizer);
     const behind = rest.map((word) =>
       typeof word === "number" ? larkTokens([word]) : JSON.stringify(word)
     ).join(" ");
     if (typeof first === "number") {
-      const before = this.#free([...without, this.tokenizer.pieceText(first)]);
+      const before = isBounded
+        ? `${this.#rule(`CHUNK_${this.rules.length}: ${some} & /(?s:.+)/`)}${
+          least === 0 ? "?" : ""
+        }`
+        : this.#free([...without, this.tokenizer.pieceText(first)]);
       return `${before} ${larkTokens([first])} ${behind}`;
     }
     const head = this.#rule(
-      `part_${this.rules.length}[lazy]: /(?s:.*)/ ${JSON.stringify(first)}`,
+      `part_${this.rules.length}[lazy]: ${some} ${JSON.stringify(first)}`,
     );
-    const others = this.#others([...without, end]);
+    const others = isBounded ? "" : this.#others([...without, end]);
     const before = others === ""
       ? ""
       : `(${this.#chunk([...without, end])}? ${others})* `;

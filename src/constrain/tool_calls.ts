@@ -221,15 +221,15 @@ function taggedArguments(
   };
   const needed = new Set(Array.isArray(required) ? required : []);
   return Object.entries(isObject(properties) ? properties : {})
-    .map(([key, schema]) => {
+    .map(([key, given]) => {
+      const schema: JsonSchema = isObject(given)
+        ? { ...shared, ...given }
+        : given === true;
+      const isText = isObject(given) && given.type === "string";
       const pair: TextPattern = {
         all: [
-          { text: call.beforeKey + key },
-          marker(call.afterKey),
-          ...taggedValue(
-            call,
-            isObject(schema) ? { ...shared, ...schema } : schema === true,
-          ),
+          { text: call.beforeKey + key + call.afterKeys[isText ? 0 : 1] },
+          ...taggedValue(call, schema),
         ],
       };
       return needed.has(key) ? pair : { repeat: pair, most: 1 };
@@ -251,7 +251,13 @@ function taggedValue(
     return [{ any: texts }, end];
   }
   if (schema.type !== "string") return [{ schema }, end];
-  return typeof schema.pattern === "string"
-    ? [{ regex: schema.pattern }, end]
-    : [{ upTo: afterValue }];
+  const { pattern, minLength, maxLength } = schema;
+  if (typeof pattern === "string") return [{ regex: pattern }, end];
+  const length = (value: unknown) =>
+    typeof value === "number" ? value : undefined;
+  return [{
+    upTo: afterValue,
+    least: length(minLength),
+    most: length(maxLength),
+  }];
 }

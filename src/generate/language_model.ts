@@ -2,9 +2,16 @@
 import * as v from "valibot";
 import type { Engine } from "../engine/engine.ts";
 import { type ChatTurn, messagesOf } from "./chat_messages.ts";
+import {
+  type ChatOptions,
+  chatOptions,
+  type ChatPrompt,
+  demandOf,
+  splitChatOptions,
+} from "./chat_options.ts";
 import { TokenizerError, UsageError } from "../errors.ts";
 import { getNumber, getString, type GgufFile } from "../formats/gguf/read.ts";
-import { isObject, type JsonObject } from "../formats/json.ts";
+import type { JsonObject } from "../formats/json.ts";
 import {
   embed,
   type EmbedOptions,
@@ -20,13 +27,7 @@ import {
   textOptions,
 } from "./generate.ts";
 import type { Model } from "../model/model.ts";
-import {
-  checkOptions,
-  checkValue,
-  type OptionsOf,
-  type SchemaOf,
-  shown,
-} from "../options.ts";
+import { checkOptions, checkValue, type OptionsOf, shown } from "../options.ts";
 import type { Profile } from "../plan/profile.ts";
 import { isPast, type PastOwner, readPast, writePast } from "./past.ts";
 import { Session } from "./session.ts";
@@ -36,7 +37,11 @@ import { isWebAddress, openSource } from "../bytes/open.ts";
 import { abortable, writeStream } from "../bytes/stream.ts";
 import { toBuffer } from "../formats/gguf/write.ts";
 import { writeFile } from "../bytes/write_file.ts";
-import type { AnswerFormat, ChatEvent } from "../tokenizer/answer.ts";
+import type { ChatEvent } from "../tokenizer/answer.ts";
+import { patternOf } from "../constrain/constraint_spec.ts";
+import { constraintOf, constraintOptions } from "../constrain/options.ts";
+import type { TextPattern } from "../constrain/text_pattern.ts";
+import { answerPattern } from "../constrain/tool_calls.ts";
 import { AnswerParser } from "../tokenizer/answer_parser.ts";
 import { tagTokens } from "../tokenizer/answer_tokens.ts";
 import type { ChatMessage } from "../tokenizer/chat_message.ts";
@@ -49,53 +54,6 @@ import {
   encodeOptions,
   type Tokenizer,
 } from "../tokenizer/tokenizer.ts";
-
-const jsonObject = v.custom<JsonObject>(isObject, "an object");
-
-/** What {@linkcode LanguageModel.chat} takes beside what generating takes. */
-export const chatOptions = {
-  /** A Jinja template in place of the file's. */
-  template: {
-    type: "string",
-    defaultText: "the model's own, or ChatML where it has none",
-    flag: "--chat-template <template>",
-    description: "a Jinja template, or a file with one",
-  },
-  /** Functions that the model may call, as JSON objects of the kind that its template reads. */
-  tools: {
-    schema: v.array(jsonObject, "a list of objects") as SchemaOf<
-      readonly JsonObject[]
-    >,
-    description:
-      "functions that the model may call, as its template reads them",
-  },
-  /** More variables for the template, such as `enable_thinking`. */
-  variables: {
-    schema: jsonObject as SchemaOf<JsonObject>,
-    description: "more variables for the template, such as `enable_thinking`",
-  },
-  /** Writes how an answer begins behind the messages. */
-  addGenerationPrompt: {
-    type: "boolean",
-    default: true,
-    description: "writes how an answer begins behind the messages",
-  },
-} as const;
-
-/** Options of {@linkcode LanguageModel.chat}. */
-export type ChatOptions = GenerateOptions & OptionsOf<typeof chatOptions>;
-
-/** A chat that is to be answered. */
-export interface ChatPrompt {
-  /** The chat, as its template writes it */
-  readonly text: string;
-  /** What the model is to evaluate */
-  readonly ids: readonly number[];
-  /** How its answer is read */
-  readonly answer: AnswerFormat;
-  /** Special tokens that the answer's tags are made of: to be given as `shownTokens` */
-  readonly shownTokens: readonly number[];
-}
 
 /** What {@linkcode LanguageModel.save} takes. */
 const saveOptions = {
@@ -119,8 +77,6 @@ const pastDestination = v.custom<string | URL | WritableStream<Uint8Array>>(
   },
   "a path, a URL or a WritableStream (of a local file; not locked)",
 );
-
-const allChatOptions = { ...generateOptions, ...chatOptions };
 
 /** A model in memory. Close it with `await using`, or by `[Symbol.asyncDispose]()`. */
 export class LanguageModel implements AsyncDisposable {
@@ -419,12 +375,19 @@ export class LanguageModel implements AsyncDisposable {
     messages: readonly ChatTurn[],
     options: ChatOptions = {},
   ): AsyncGenerator<ChatEvent, void, void> {
-    const [written, rest] = splitChatOptions("answer", options);
-    const { ids, answer, shownTokens } = this.chatPrompt(messages, written);
+    const [written, { schema, json, regex, ...rest }] = splitChatOptions(
+      "answer",
+      options,
+    );
+    const spec = constraintOf(
+      checkOptions("answer", constraintOptions, { schema, json, regex }),
+    );
+    const said = spec && !("grammar" in spec) ? patternOf(spec) : undefined;
+    const { ids, answer, ...how } = this.chatPrompt(messages, written, said);
     const parser = new AnswerParser(answer);
-    for await (
-      const { text } of this.generate(ids, { shownTokens, ...rest })
-    ) yield* parser.push(text);
+    for await (const { text } of this.generate(ids, { ...how, ...rest })) {
+      yield* parser.push(text);
+    }
     yield* parser.finish();
   }
 
@@ -443,8 +406,9 @@ export class LanguageModel implements AsyncDisposable {
   }
 
   /**
-   * The same ids, and how the answer is to be read: for those who generate it
-   * themselves.
+   * The same ids, and how the answer is to be read, and what it is held to: for
+   * those who generate it themselves. What is said, if no tool is called, may be
+   * held to something too.
    *
    * @throws as {@linkcode LanguageModel.tokenizeChat} does
    * @throws {ContextError} where it is longer than any text that fits the context
@@ -452,21 +416,33 @@ export class LanguageModel implements AsyncDisposable {
   chatPrompt(
     messages: readonly ChatTurn[],
     options: OptionsOf<typeof chatOptions> = {},
+    said?: TextPattern,
   ): ChatPrompt {
-    const { text, template } = this.#writeChat(messages, options);
+    const { text, template, tools } = this.#writeChat(messages, options);
     checkTextLength(text, this.tokenizer, this.engine.contextSize);
-    const answer = template.answerFormat(text, options.tools ?? []);
-    const shownTokens = tagTokens(answer, this.tokenizer);
-    return { text, ids: this.#encodeChat(text), answer, shownTokens };
+    const answer = template.answerFormat(text, tools);
+    return {
+      text,
+      ids: this.#encodeChat(text),
+      answer,
+      shownTokens: tagTokens(answer, this.tokenizer),
+      pattern: answerPattern(answer, demandOf(tools, options), said),
+    };
   }
 
   #writeChat(
     messages: readonly ChatTurn[],
     options: OptionsOf<typeof chatOptions>,
-  ): { text: string; template: ChatTemplate } {
+  ): {
+    readonly text: string;
+    readonly template: ChatTemplate;
+    readonly tools: readonly JsonObject[];
+  } {
     const turns = messagesOf(messages);
-    const { template: given, tools, variables, addGenerationPrompt } =
-      checkOptions("chat", chatOptions, options);
+    const checked = checkOptions("chat", chatOptions, options);
+    const { template: given, variables, toolChoice, addGenerationPrompt } =
+      checked;
+    const tools = toolChoice === "none" ? undefined : checked.tools;
     const template = given === undefined
       ? this.chatTemplate
       : this.#templateOf(given);
@@ -474,7 +450,8 @@ export class LanguageModel implements AsyncDisposable {
       variables: { ...variables, ...tools && { tools } },
       addGenerationPrompt,
     };
-    return { text: renderWithSystem(template, turns, all), template };
+    const text = renderWithSystem(template, turns, all);
+    return { text, template, tools: tools ?? [] };
   }
 
   #encodeChat(text: string): number[] {
@@ -539,16 +516,6 @@ export class LanguageModel implements AsyncDisposable {
       eos: spelled(tokenizer.eos),
     });
   }
-}
-
-/** What is written, and what generates. */
-function splitChatOptions(
-  call: string,
-  options: ChatOptions,
-): [written: OptionsOf<typeof chatOptions>, rest: GenerateOptions] {
-  checkOptions(call, allChatOptions, options);
-  const { template, tools, variables, addGenerationPrompt, ...rest } = options;
-  return [{ template, tools, variables, addGenerationPrompt }, rest];
 }
 
 /**

@@ -2,9 +2,12 @@
  * The one way from a checked request to what the model says: events, which each
  * dialect writes in its own form.
  */
+import { makeConstraint } from "../constrain/constraint.ts";
+import { constraintOf, constraintOptions } from "../constrain/options.ts";
 import { ContextError, LimitError, UsageError } from "../errors.ts";
 import type { GenerateOptions, Summary } from "../generate/generate.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
+import { valuesOf } from "../options.ts";
 import { Session } from "../generate/session.ts";
 import type { SampledToken } from "../sampling/logprobs.ts";
 import { checkSamplingOptions } from "../sampling/options.ts";
@@ -87,17 +90,23 @@ export interface Answer {
  * @throws {RequestError} where the model is not there, or the server is too busy
  * @throws {UsageError} for options out of range, and empty prompts
  * @throws {ContextError} where a prompt does not fit the context
+ * @throws {UnsupportedError} for what of a schema or a grammar is not supported
  */
 export async function startAnswer(
   context: ServerContext,
   asker: Asker,
   requestOf: (model: LanguageModel) => AnswerRequest,
 ): Promise<Answer> {
-  const { turn, request } = await beginTurn(context, asker, ({ model }) => {
-    const request = limited(requestOf(model), context);
-    checkRequest(model, request);
-    return request;
-  });
+  const { turn, request } = await beginTurn(
+    context,
+    asker,
+    async ({ model }) => {
+      const request = limited(requestOf(model), context);
+      checkRequest(model, request);
+      await checkConstraint(model, request);
+      return request;
+    },
+  );
   const { lease: { id, model }, ticket, signal } = turn;
   const stop = () => turn.stop();
   const { metrics } = context;
@@ -146,6 +155,16 @@ function checkRequest(
       }`,
     );
   }
+}
+
+/** Throws what of a schema or a grammar is not supported. It is ready then for the answers. */
+async function checkConstraint(
+  { tokenizer }: LanguageModel,
+  { options }: AnswerRequest,
+): Promise<void> {
+  const spec = constraintOf(valuesOf(constraintOptions, options));
+  if (!spec) return;
+  using _ = await makeConstraint(tokenizer, spec);
 }
 
 /** What an answer is written with. */

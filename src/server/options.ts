@@ -5,7 +5,7 @@
  */
 import * as v from "valibot";
 import { embedOptions } from "../generate/embed.ts";
-import { chatOptions } from "../generate/language_model.ts";
+import { chatOptions } from "../generate/chat_options.ts";
 import {
   type Checked,
   type OptionsOf,

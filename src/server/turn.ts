@@ -73,11 +73,11 @@ export class Turn implements Disposable {
 export async function beginTurn<Request>(
   context: ServerContext,
   asker: Asker,
-  requestOf: (lease: ModelLease) => Request,
+  requestOf: (lease: ModelLease) => Request | Promise<Request>,
 ): Promise<{ readonly turn: Turn; readonly request: Request }> {
   const lease = await context.models.take(asker.model);
   try {
-    const request = requestOf(lease);
+    const request = await requestOf(lease);
     const ticket = context.queue.enter(asker.client);
     return { turn: new Turn(context, asker, lease, ticket), request };
   } catch (error) {
@@ -95,7 +95,7 @@ export async function beginTurn<Request>(
 export async function takeTurn<Request, Result>(
   context: ServerContext,
   asker: Asker,
-  requestOf: (lease: ModelLease) => Request,
+  requestOf: (lease: ModelLease) => Request | Promise<Request>,
   act: (turn: Turn, request: Request) => Promise<Result>,
 ): Promise<Result> {
   const { turn, request } = await beginTurn(context, asker, requestOf);

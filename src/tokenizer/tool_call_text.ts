@@ -37,10 +37,11 @@ function writeCall(
       return name + call.afterName + json;
     case "tagged": {
       const pairs = typeof given === "string" ? [] : Object.entries(given);
-      const written = pairs.map(([key, value]) =>
-        call.beforeKey + key + call.afterKey +
-        (typeof value === "string" ? value : spaced(value)) + call.afterValue
-      );
+      const written = pairs.map(([key, value]) => {
+        const isText = typeof value === "string";
+        return call.beforeKey + key + call.afterKeys[isText ? 0 : 1] +
+          (isText ? value : spaced(value)) + call.afterValue;
+      });
       return name + call.afterName + written.join("");
     }
   }

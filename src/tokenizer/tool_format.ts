@@ -46,6 +46,8 @@ export interface TaggedCall {
   readonly beforeKey: string;
   /** Between an argument's name and its value */
   readonly afterKey: string;
+  /** The same before a text, and before anything else, where that differs by a word */
+  readonly afterKeys: readonly [text: string, other: string];
   /** Behind an argument's value */
   readonly afterValue: string;
 }
@@ -412,6 +414,7 @@ function formOf(
       afterName: afterName.slice(0, afterName.length - beforeKey.length),
       beforeKey,
       afterKey: withAnyWord(...afterKeys),
+      afterKeys,
       afterValue,
     },
     after,

@@ -230,6 +230,10 @@ Deno.test("values between tags are held to their schemas", async () => {
   assert.ok(!await takes({ enum: ["x y", 2] }, "x"));
   assert.ok(await takes({ ...text, pattern: "^a+$" }, "aa"));
   assert.ok(!await takes({ ...text, pattern: "^a+$" }, "ab"));
+  const short = { ...text, minLength: 2, maxLength: 3 };
+  assert.ok(await takes(short, "abc"));
+  assert.ok(!await takes(short, "a"));
+  assert.ok(!await takes(short, "abcd"));
   const $defs = { n: { type: "integer" } };
   assert.ok(await takes({ $ref: "#/$defs/n" }, "12", { $defs }));
   assert.ok(!await takes({ $ref: "#/$defs/n" }, "ab", { $defs }));

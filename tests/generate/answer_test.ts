@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { load } from "../../mod.ts";
+import { type ChatOptions, load } from "../../mod.ts";
 import { AnswerParser, type ChatEvent } from "../../gguf.ts";
+import { joinAnswer } from "../../src/tokenizer/answer.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { rainTools, toolFamilies } from "../tokenizer/tool_templates.ts";
 
@@ -96,4 +97,114 @@ Deno.test("wrong calls and results in a chat are refused by name", async () => {
       message,
     });
   }
+});
+
+/** What a small model writes of this ends soon. */
+const smallTools = [
+  {
+    type: "function",
+    function: {
+      name: "rain",
+      parameters: {
+        type: "object",
+        properties: {
+          city: { type: "string", maxLength: 8 },
+          days: { enum: [1, 2, 3] },
+        },
+        required: ["city", "days"],
+        additionalProperties: false,
+      },
+    },
+  },
+  {
+    type: "function",
+    function: {
+      name: "stop",
+      parameters: { type: "object", additionalProperties: false },
+    },
+  },
+];
+
+Deno.test("a tool that must be called is, with arguments as its schema says, in any form", async () => {
+  await using model = await load(tinyBamboo(), {
+    threads: 0,
+    contextSize: 1024,
+  });
+  const random = { temperature: 1, topK: 0, maxTokens: 600 };
+  // This model would not end what gpt-oss's may think before.
+  const { "gpt-oss": _, ...families } = toolFamilies;
+  for (const [name, { template }] of Object.entries(families)) {
+    for (const choice of ["required", { name: "rain" }] as const) {
+      const events = await Array.fromAsync(model.answer(messages, {
+        ...random,
+        seed: name.length,
+        template,
+        tools: smallTools,
+        toolChoice: choice,
+        parallelToolCalls: false,
+      }));
+      const { text, calls } = joinAnswer(events);
+      assert.equal(text, "", name);
+      assert.equal(calls.length, 1, name);
+      const [{ name: called, arguments: given }] = calls;
+      if (choice !== "required") assert.equal(called, "rain");
+      const value = JSON.parse(given);
+      if (called === "stop") assert.deepEqual(value, {});
+      else {
+        assert.deepEqual(Object.keys(value), ["city", "days"]);
+        assert.ok(value.city.length <= 8, given);
+        assert.ok([1, 2, 3].includes(value.days), given);
+      }
+    }
+  }
+});
+
+Deno.test("what is said beside calls, and behind reasoning, may be held to a schema", async () => {
+  await using model = await load(tinyBamboo(), { threads: 0 });
+  const schema = {
+    type: "object",
+    properties: { rains: { type: "boolean" } },
+    required: ["rains"],
+    additionalProperties: false,
+  };
+  const { template } = toolFamilies.hermes;
+  const options = {
+    temperature: 1,
+    maxTokens: 200,
+    parallelToolCalls: false,
+    template,
+    schema,
+  };
+  for (let seed = 0; seed < 4; seed++) {
+    const events = await Array.fromAsync(
+      model.answer(messages, { ...options, seed, tools: smallTools }),
+    );
+    const { text, calls } = joinAnswer(events);
+    if (calls.length > 0) assert.equal(text, "");
+    else assert.equal(typeof JSON.parse(text).rains, "boolean");
+    const plain = await Array.fromAsync(
+      model.answer(messages, { ...options, seed }),
+    );
+    assert.equal(typeof JSON.parse(joinAnswer(plain).text).rains, "boolean");
+  }
+});
+
+Deno.test("tools that cannot be called are refused by name", async () => {
+  await using model = await load(tinyBamboo(), { threads: 0 });
+  const prompt = (options: ChatOptions) => () =>
+    model.chatPrompt(messages, options);
+  const refused = (options: ChatOptions, message: RegExp) =>
+    assert.throws(prompt(options), { name: "UsageError", message });
+  refused({ toolChoice: "required" }, /there is none/);
+  refused(
+    { tools: smallTools, toolChoice: { name: "snow" } },
+    /the tool snow: there are rain, stop/,
+  );
+  refused(
+    { tools: smallTools, toolChoice: "all" as "auto" },
+    /toolChoice "all": it is auto, none, required or \{ name \}/,
+  );
+  const none = prompt({ tools: smallTools, toolChoice: "none" })();
+  assert.equal(none.pattern, undefined);
+  assert.deepEqual(none.ids, prompt({})().ids);
 });

@@ -250,9 +250,30 @@ Deno.test("what is wrong with a chat is said by the field's name", async (t) => 
       ],
       [
         "response_format",
-        { messages, response_format: { type: "json_object" } },
+        { messages, response_format: { type: "xml" } },
         501,
-        "response_format",
+        "response_format.type",
+      ],
+      [
+        "no schema",
+        { messages, response_format: { type: "json_schema" } },
+        400,
+        "response_format.json_schema.schema",
+      ],
+      [
+        "two formats",
+        { messages, json_schema: {}, grammar: 'root ::= "a"' },
+        400,
+        "grammar",
+      ],
+      ["a schema", { messages, json_schema: 7 }, 400, "json_schema"],
+      ["not supported", { messages, json_schema: { not: {} } }, 501, null],
+      ["a grammar", { messages, grammar: "root ::= (" }, 400, null],
+      [
+        "a grammar and tools",
+        { messages, tools, grammar: 'root ::= "a"' },
+        400,
+        null,
       ],
     ];
   for (const [name, body, status, param] of cases) {

@@ -1,7 +1,14 @@
 /** Tools and reasoning over HTTP, by the clients that most people use. */
 import assert from "node:assert/strict";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateText, jsonSchema, stepCountIs, streamText, tool } from "ai";
+import {
+  generateText,
+  jsonSchema,
+  Output,
+  stepCountIs,
+  streamText,
+  tool,
+} from "ai";
 import OpenAI from "openai";
 import { rainTools, toolFamilies } from "../tokenizer/tool_templates.ts";
 import { script } from "./scripted.ts";
@@ -231,4 +238,123 @@ Deno.test("ai: calls of tools, their results, and reasoning", async () => {
   assert.equal(text, "It rains.");
   assert.deepEqual(asked, [rain, rain]);
   assert.ok(said.prompts[1].includes('{"mm":3}'), said.prompts[1]);
+});
+
+const place = {
+  type: "object",
+  properties: { city: { enum: ["Oslo", "Rome"] }, days: { enum: [1, 2] } },
+  required: ["city", "days"],
+  additionalProperties: false,
+} as const;
+
+function assertPlace(value: unknown): void {
+  const { city, days, ...rest } = value as Record<string, unknown>;
+  assert.ok(city === "Oslo" || city === "Rome", `${city}`);
+  assert.ok(days === 1 || days === 2, `${days}`);
+  assert.deepEqual(rest, {});
+}
+
+Deno.test("openai: a tool that must be called, and answers of a schema, by the model itself", async () => {
+  await using tiny = await tinyServer({ template });
+  const { completions } = openai(tiny).chat;
+  const request = { ...chat, temperature: 1, max_completion_tokens: 200 };
+  const tools = ["rain", "snow"].map((name) => ({
+    type: "function" as const,
+    function: { name, parameters: place, strict: true },
+  }));
+  for (
+    const tool_choice of [
+      "required",
+      { type: "function", function: { name: "snow" } },
+    ] as const
+  ) {
+    const { choices } = await completions.create({
+      ...request,
+      n: 3,
+      seed: 1,
+      tools,
+      tool_choice,
+      parallel_tool_calls: false,
+    });
+    for (const { finish_reason, message } of choices) {
+      assert.equal(finish_reason, "tool_calls");
+      assert.equal(message.content, null);
+      const [called, ...more] = message.tool_calls!;
+      assert.deepEqual(more, []);
+      assert.ok(called.type === "function");
+      if (tool_choice !== "required") {
+        assert.equal(called.function.name, "snow");
+      }
+      assertPlace(JSON.parse(called.function.arguments));
+    }
+  }
+  const formats = [
+    {
+      type: "json_schema",
+      json_schema: { name: "place", schema: place, strict: true },
+    },
+    { type: "json_object", schema: place },
+  ] as OpenAI.ResponseFormatJSONSchema[];
+  for (const response_format of formats) {
+    const { choices } = await completions.create({
+      ...request,
+      seed: 2,
+      response_format,
+    });
+    assertPlace(JSON.parse(choices[0].message.content!));
+  }
+  const own = await tiny.post("/v1/chat/completions", {
+    ...request,
+    json_schema: place,
+  });
+  assertPlace(JSON.parse((await own.json()).choices[0].message.content));
+  const free = await completions.create({
+    ...request,
+    response_format: { type: "json_object" },
+    stop: ["}"],
+  });
+  assert.match(free.choices[0].message.content!, /^\s*\{/);
+  const grammar = await tiny.post("/v1/chat/completions", {
+    ...request,
+    grammar: 'root ::= "yes" | "no"',
+  });
+  const { choices: [{ message }] } = await grammar.json();
+  assert.match(message.content, /^(yes|no)$/);
+});
+
+Deno.test("ai: an object of a schema, and a tool that must be called, by the model itself", async () => {
+  await using tiny = await tinyServer({ template });
+  const provider = createOpenAICompatible({
+    name: "culm",
+    baseURL: "http://localhost/v1",
+    supportsStructuredOutputs: true,
+    fetch: (url: RequestInfo | URL, init?: RequestInit) =>
+      tiny.server.fetch(new Request(url, init)),
+  });
+  const schema = jsonSchema<Record<string, unknown>>(
+    place as Parameters<typeof jsonSchema>[0],
+  );
+  const request = {
+    model: provider("any"),
+    prompt: "Where will it rain?",
+    seed: 3,
+    temperature: 1,
+    maxOutputTokens: 200,
+  };
+  const { output } = await generateText({
+    ...request,
+    output: Output.object({ schema }),
+  });
+  assertPlace(output);
+  const streamed = streamText({
+    ...request,
+    tools: { rain: tool({ inputSchema: schema }) },
+    toolChoice: "required",
+  });
+  const calls = await streamed.toolCalls;
+  assert.ok(calls.length > 0);
+  for (const { toolName, input } of calls) {
+    assert.equal(toolName, "rain");
+    assertPlace(input);
+  }
 });

@@ -23,7 +23,6 @@ import {
   chunkStream,
   newId,
   now,
-  refuse,
   stopsOf,
   textFields,
   usageOf,
@@ -31,6 +30,7 @@ import {
 } from "./form.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import { messagesField, turnsOf } from "./messages.ts";
+import { formatFields, saidOf } from "./response_format.ts";
 import {
   deltaOf,
   messageOf,
@@ -57,9 +57,7 @@ const chatSchema = v.object({
       v.maxValue(mostTop, topText),
     ),
   ),
-  response_format: v.nullish(
-    v.looseObject({ type: v.string("a text such as text") }, "an object"),
-  ),
+  ...formatFields,
   ...toolFields,
 }, "an object");
 
@@ -97,12 +95,6 @@ export function chatRequestOf(
   model: LanguageModel,
   { options }: ServerContext,
 ): AnswerRequest {
-  const { tools, choice } = toolsOf(body);
-  if (choice !== "auto") refuse("tool_choice", "calls are the model's choice");
-  const { type = "text" } = body.response_format ?? {};
-  if (type !== "text") {
-    refuse("response_format", `answers are texts, and not ${type}`);
-  }
   const { logprobs = false, top_logprobs } = body;
   if (top_logprobs && !logprobs) {
     throw new RequestError(
@@ -111,9 +103,17 @@ export function chatRequestOf(
       { param: "top_logprobs" },
     );
   }
-  const { ids, answer, shownTokens } = model.chatPrompt(
+  const { tools, choice } = toolsOf(body);
+  const { ids, answer, shownTokens, pattern } = model.chatPrompt(
     turnsOf(body.messages!),
-    { template: options.template, tools, variables: variablesOf(body) },
+    {
+      template: options.template,
+      tools,
+      toolChoice: choice,
+      parallelToolCalls: body.parallel_tool_calls,
+      variables: variablesOf(body),
+    },
+    saidOf(body),
   );
   const isSplit = body.reasoning_format !== "none";
   return {
@@ -126,6 +126,8 @@ export function chatRequestOf(
       stop: stopsOf(body.stop),
       logprobs: logprobs ? top_logprobs ?? 0 : undefined,
       shownTokens,
+      pattern,
+      grammar: body.grammar,
     },
   };
 }
