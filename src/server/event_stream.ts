@@ -1,5 +1,7 @@
 /** Server-sent events: an answer, while it is written. */
 
+import type { JsonObject } from "../formats/json.ts";
+
 /** One event of a stream. */
 export interface StreamEvent {
   /** Its name, for dialects that name them */
@@ -65,6 +67,19 @@ export function eventStream(
       "x-accel-buffering": "no",
     },
   });
+}
+
+/** Events named by their types, and what `failed` makes of an error behind them. */
+export async function* typedEvents(
+  events: AsyncIterable<JsonObject>,
+  failed: (error: unknown) => JsonObject,
+): AsyncGenerator<StreamEvent, void, void> {
+  const named = (data: JsonObject) => ({ event: String(data.type), data });
+  try {
+    for await (const data of events) yield named(data);
+  } catch (error) {
+    yield named(failed(error));
+  }
 }
 
 function textOf({ event, data }: StreamEvent): string {

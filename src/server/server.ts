@@ -24,6 +24,7 @@ import { completionRoutes } from "./openai/completions.ts";
 import { errorResponse } from "./openai/form.ts";
 import { modelRoutes } from "./openai/models.ts";
 import { neuronRoutes } from "./neurons.ts";
+import { responseRoutes } from "./openai/responses.ts";
 import { type ServerOptions, serverOptions } from "./options.ts";
 import { pageRoutes } from "./page.ts";
 import { checkOptions } from "../options.ts";
@@ -129,6 +130,7 @@ function routesOf(context: ServerContext): Hono<ServerEnv> {
       neuronRoutes,
       pageRoutes,
       propsRoutes,
+      responseRoutes,
       templateRoutes,
       tokenizeRoutes,
     ]

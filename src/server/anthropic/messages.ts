@@ -3,7 +3,7 @@ import type { JsonObject } from "../../formats/json.ts";
 import type { Summary } from "../../generate/generate.ts";
 import { type Answer, startAnswer, wholeAnswers } from "../answer.ts";
 import { readBody } from "../body.ts";
-import { eventStream, type StreamEvent } from "../event_stream.ts";
+import { eventStream, typedEvents } from "../event_stream.ts";
 import { lateJson } from "../late_json.ts";
 import { chatRequestOf } from "../openai/chat.ts";
 import { askerOf, newId } from "../openai/form.ts";
@@ -37,24 +37,12 @@ export function messageRoutes(app: ServerApp, context: ServerContext): void {
       const work = wholeMessage(answer);
       return await lateJson(work, { pingInterval, onGone, bodyOf });
     }
-    return eventStream(named(changes(answer), bodyOf), {
+    return eventStream(typedEvents(changes(answer), bodyOf), {
       pingInterval,
       ping: { event: "ping", data: { type: "ping" } },
       onGone,
     });
   });
-}
-
-/** The events by their types, and an error behind them where the answer fails. */
-async function* named(
-  changes: AsyncGenerator<JsonObject, void, void>,
-  bodyOf: (error: unknown) => unknown,
-): AsyncGenerator<StreamEvent, void, void> {
-  try {
-    for await (const data of changes) yield { event: String(data.type), data };
-  } catch (error) {
-    yield { event: "error", data: bodyOf(error) };
-  }
 }
 
 /** The answer, whole. */
