@@ -138,7 +138,7 @@ function checkRequest(
     if (length >= contextSize) {
       throw new RequestError(
         400,
-        `Cannot answer: the prompt has ${length} tokens, the context ${contextSize}, and one more must fit`,
+        `Cannot answer: the prompt has ${length} tokens, which with one more exceeds the available context size of ${contextSize}`,
         {
           type: "exceed_context_size_error",
           code: "context_length_exceeded",

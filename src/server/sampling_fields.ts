@@ -6,6 +6,7 @@ import type { JsonObject } from "../formats/json.ts";
 import type { OptionSpec } from "../options.ts";
 import { parseSamplers, samplingOptions } from "../sampling/options.ts";
 import { tokensContaining } from "../sampling/penalties.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { fieldsOf, type Present } from "./body.ts";
 
 const { dryBreakers: _ids, samplers: _list, logitBias: _bias, ...same } = {
@@ -41,7 +42,7 @@ export const samplingFields = {
         : v.record(
           v.string(),
           bias,
-          "an object from ids to numbers, or a list of pairs",
+          "an object from ids or texts to numbers, or a list of pairs",
         )
     ),
   ),
@@ -78,8 +79,8 @@ export function samplingOf(
   const { samplers, logit_bias, dry_sequence_breakers } = body;
   const pairs = Array.isArray(logit_bias)
     ? logit_bias
-    : Object.entries(logit_bias ?? {}).map(([id, by]) =>
-      [Number(id), by] as const
+    : Object.entries(logit_bias ?? {}).map(([token, by]) =>
+      [/^\d+$/.test(token) ? Number(token) : token, by] as const
     );
   return {
     ...defaults,
@@ -105,6 +106,15 @@ export function samplingOf(
   };
 }
 
+/** llama.cpp's settings of samplers that are not here, which say that they are off. */
+const absent = {
+  dynatemp_range: 0,
+  top_n_sigma: -1,
+  mirostat: 0,
+  adaptive_target: -1,
+  adaptive_decay: 0,
+};
+
 /** How tokens are chosen, by the names of the fields; what is not said by its default. */
 export function samplingSettings(options: GenerateOptions): JsonObject {
   const given = options as Readonly<Record<string, unknown>>;
@@ -112,7 +122,24 @@ export function samplingSettings(options: GenerateOptions): JsonObject {
     fieldName(name),
     given[name] ?? ("default" in spec ? spec.default : null),
   ]);
-  return Object.fromEntries(settings);
+  const { samplers = samplingOptions.samplers.default } = options;
+  return { ...Object.fromEntries(settings), ...absent, samplers };
+}
+
+/** Which tokens are favoured or forbidden, as llama.cpp lists them: `null` forbids, in JSON. */
+export function biasSettings(
+  { logitBias = new Map(), ignoreEos = false }: GenerateOptions,
+  { vocabSize, isEndOfGeneration }: Tokenizer,
+): JsonObject[] {
+  const all = new Map(
+    logitBias instanceof Map
+      ? logitBias
+      : Object.entries(logitBias).map(([id, bias]) => [Number(id), bias]),
+  );
+  for (let id = 0; ignoreEos && id < vocabSize; id++) {
+    if (isEndOfGeneration(id)) all.set(id, -Infinity);
+  }
+  return Array.from(all, ([token, bias]) => ({ token, bias }));
 }
 
 const decoder = new TextDecoder();

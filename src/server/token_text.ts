@@ -1,4 +1,5 @@
 /** Tokens as texts for JSON, which has characters only. */
+import { Detokenizer } from "../tokenizer/detokenizer.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -21,4 +22,16 @@ export function tokenName(tokenizer: Tokenizer, id: number): string {
     );
     return `bytes:${spelled.join("")}`;
   }
+}
+
+/** The text of ids, special ones too. Behind BOS a space is not the text's first, as in llama.cpp. */
+export function wholeText(
+  tokenizer: Tokenizer,
+  ids: readonly number[],
+): string {
+  const detokenizer = new Detokenizer(tokenizer, {
+    skipSpecial: false,
+    stripLeadingSpace: ids[0] !== tokenizer.bos,
+  });
+  return ids.map((id) => detokenizer.push(id)).join("") + detokenizer.flush();
 }

@@ -140,6 +140,52 @@ Deno.test("probabilities, chosen fields and constraints are llama.cpp's", async 
   assert.equal(refused.status, 501);
 });
 
+Deno.test("what a text was written with is told: biases, the prompt with BOS, the context's end", async () => {
+  await using tiny = await tinyServer();
+  const { tokenizer, engine } = tiny.model;
+  const of = async (body: object) => {
+    const response = await tiny.post("/completion", { prompt, ...body });
+    assert.equal(response.status, 200);
+    return await response.json();
+  };
+  const bos = tokenizer.pieceText(tokenizer.bos!);
+  const plain = await of(greedy);
+  assert.equal(plain.prompt, `${bos} ${prompt}`);
+  assert.deepEqual(plain.generation_settings.logit_bias, []);
+  assert.equal(plain.generation_settings.mirostat, 0);
+  const [token] = tokenizer.encode("the", { addSpecial: false });
+  const biased = await of({
+    ...greedy,
+    logit_bias: { [String(token)]: -1, " ball": -2 },
+    ignore_eos: true,
+  });
+  const { logit_bias } = biased.generation_settings;
+  const by = new Map(
+    logit_bias.map((each: { token: number; bias: number | null }) => [
+      each.token,
+      each.bias,
+    ]),
+  );
+  assert.equal(by.get(token), -1);
+  for (const id of tokenizer.encode(" ball", { addSpecial: false })) {
+    assert.equal(by.get(id), -2);
+  }
+  assert.equal(by.get(tokenizer.eos!), null);
+
+  const room = engine.contextSize - tokenizer.encode(prompt).length;
+  const full = await of({ ...greedy, n_predict: -1, ignore_eos: true });
+  assert.equal(full.stop_type, "limit");
+  assert.equal(full.truncated, true);
+  assert(full.tokens_predicted >= room);
+  const ids = Array(engine.contextSize).fill(token);
+  const long = await tiny.post("/completion", { prompt: ids });
+  assert.equal(long.status, 400);
+  assert.match(
+    (await long.json()).error.message,
+    /exceeds the available context size/,
+  );
+});
+
 Deno.test("a template is applied, with tools and without an answer's beginning", async () => {
   await using tiny = await tinyServer();
   const messages = [{ role: "user", content: "Hello" }];

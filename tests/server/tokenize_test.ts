@@ -21,6 +21,9 @@ Deno.test("llama.cpp's and vLLM's clients have their own names for a text", asyn
   }
   const back = await tiny.post("/detokenize", { tokens: bare });
   assert.deepEqual(await back.json(), { content: text, prompt: text });
+  const whole = await tiny.post("/detokenize", { tokens: ids });
+  const bos = tokenizer.pieceText(tokenizer.bos!);
+  assert.equal((await whole.json()).content, `${bos} ${text}`);
 });
 
 Deno.test("pieces are texts, or bytes where they are a part of a character", async () => {

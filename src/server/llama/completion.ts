@@ -27,6 +27,7 @@ import {
 } from "../openai/form.ts";
 import { promptsField, promptsOf } from "../prompts.ts";
 import {
+  biasSettings,
   samplingFields,
   samplingOf,
   samplingSettings,
@@ -37,7 +38,8 @@ import type {
   ServerContext,
 } from "../server_context.ts";
 import { timingsOf } from "../timings.ts";
-import { tokenText } from "../token_text.ts";
+import { tokenText, wholeText } from "../token_text.ts";
+import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 
 const flag = v.nullish(v.boolean("true or false"));
 const count = schemaOf(textOptions.maxTokens) as v.GenericSchema<number>;
@@ -262,10 +264,10 @@ class LlamaForm {
       model: modelId,
       tokens_predicted: completionTokens,
       tokens_evaluated: promptTokens,
-      generation_settings: settingsOf(options, summary.seed),
-      prompt: model.tokenizer.decode(prompts[index], { skipSpecial: false }),
+      generation_settings: settingsOf(options, summary.seed, model.tokenizer),
+      prompt: wholeText(model.tokenizer, prompts[index]),
       has_new_line: content.includes("\n"),
-      truncated: false,
+      truncated: isTruncated(options, summary),
       stop_type: stopTypeOf(summary),
       stopping_word: stopString,
       tokens_cached: promptTokens + completionTokens - 1,
@@ -305,10 +307,20 @@ function stopTypeOf({ finishReason, stopString }: Summary): string {
   return finishReason === "stop" ? "eos" : "limit";
 }
 
+/** Whether a text was cut off by the end of the context, and not by what it was allowed. */
+function isTruncated(
+  { maxTokens = -1 }: AnswerRequest["options"],
+  { finishReason, completionTokens }: Summary,
+): boolean {
+  return finishReason === "length" &&
+    (maxTokens < 0 || completionTokens < maxTokens);
+}
+
 /** How a text was written, by the names of the fields that say so. */
 function settingsOf(
   options: AnswerRequest["options"],
   seed: number,
+  tokenizer: Tokenizer,
 ): JsonObject {
   const { maxTokens = -1, stop = [], logprobs = 0 } = options;
   return {
@@ -316,6 +328,7 @@ function settingsOf(
     n_predict: maxTokens,
     max_tokens: maxTokens,
     n_probs: logprobs,
+    logit_bias: biasSettings(options, tokenizer),
     stop,
   };
 }

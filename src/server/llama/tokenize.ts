@@ -4,7 +4,7 @@ import { readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
 import { mostCharacters } from "../../generate/text_length.ts";
 import type { ServerApp, ServerContext } from "../server_context.ts";
-import { tokenText } from "../token_text.ts";
+import { tokenText, wholeText } from "../token_text.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 
 /** The longest text that is tokenized, in characters, where the context is not longer: requests of others wait meanwhile. */
@@ -75,9 +75,7 @@ export function tokenizeRoutes(app: ServerApp, context: ServerContext): void {
       detokenizeSchema,
     );
     using lease = await models.take(model);
-    const content = lease.model.tokenizer.decode(tokens, {
-      skipSpecial: false,
-    });
+    const content = wholeText(lease.model.tokenizer, tokens);
     return call.json({ content, prompt: content });
   });
   app.get("/tokenizer_info", async (call) => {
