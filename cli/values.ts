@@ -4,6 +4,7 @@
  * @module
  */
 import { type OptionSpec, UsageError } from "../mod.ts";
+import { isObject, type JsonObject } from "../src/formats/json.ts";
 import { checkValue } from "../src/options.ts";
 
 /** The number that a text spells; the text itself where it spells none, which no check lets pass. */
@@ -33,6 +34,20 @@ export const shares: (text: string, name: string) => number[] = numbers({
 export function someText(text: string, name: string): string {
   if (text !== "") return text;
   throw new UsageError(`Cannot use ${name} "": it is a text that is not empty`);
+}
+
+/** A JSON object. */
+export function jsonObject(text: string, name: string): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // It is no JSON.
+  }
+  if (isObject(value)) return value;
+  throw new UsageError(
+    `Cannot use ${name} ${JSON.stringify(text)}: it is a JSON object`,
+  );
 }
 
 /** llama.cpp's bias, `15043+1` or `15043-inf`. */

@@ -137,6 +137,24 @@ export const serverOptions = {
   pooling: { ...embedOptions.pooling, flag: "--pooling <type>" },
   /** A Jinja template in place of the model's. */
   template: chatOptions.template,
+  /** More variables for it, where a request does not say. */
+  templateVariables: chatOptions.variables,
+  /** Whether models reason before they answer, where the template lets one choose: `enable_thinking`. */
+  reasoning: {
+    enum: ["on", "off", "auto"],
+    default: "auto",
+    flag: "-rea, --reasoning <when>",
+    description:
+      "whether a model reasons before it answers, where a request does not say; auto = as its template has it",
+  },
+  /** Whether reasoning is told apart from what is said, where a request does not say. */
+  reasoningFormat: {
+    enum: ["auto", "deepseek", "none"],
+    default: "auto",
+    flag: "--reasoning-format <format>",
+    description:
+      "none = reasoning stays in the text, else it is reasoning_content",
+  },
   /** Told of what a request could not be blamed for. */
   onError: {
     schema: v.function("a function") as SchemaOf<(error: unknown) => void>,

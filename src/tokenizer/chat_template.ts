@@ -6,6 +6,7 @@ import {
   beginsReasoning,
   hasChannels,
   reasoningFormatOf,
+  withoutReasoning,
 } from "./reasoning.ts";
 import { type ToolSupport, toolSupportOf } from "./tool_format.ts";
 import { toolChat } from "./tool_messages.ts";
@@ -22,7 +23,7 @@ export interface ChatTemplateTokens {
 export interface RenderOptions {
   /** Ends with the beginning of the assistant's turn. Default true. */
   readonly addGenerationPrompt?: boolean;
-  /** More variables for the template, such as `tools` or `enable_thinking`. */
+  /** More variables for the template, such as `tools`, or `enable_thinking`: where that is false, reasoning is ended that the template begins. */
   readonly variables?: Readonly<Record<string, unknown>>;
 }
 
@@ -98,11 +99,16 @@ export class ChatTemplate {
     const chat = hasTools
       ? toolChat({ messages, tools }, this.#tools)
       : { messages };
-    return this.#write(
+    const prompt = this.#write(
       chat.messages,
       { ...variables, ...tools.length > 0 && chat },
       addGenerationPrompt,
     );
+    const reasoning = reasoningFormatOf(this.source);
+    return addGenerationPrompt && variables.enable_thinking === false &&
+        reasoning
+      ? withoutReasoning(prompt, reasoning, this.source)
+      : prompt;
   }
 
   /** A message under the names that the template knows. */

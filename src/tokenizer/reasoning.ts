@@ -38,6 +38,24 @@ export function beginsReasoning(
   return prompt.trimEnd().endsWith(format.begin.trimEnd());
 }
 
+/**
+ * A prompt behind which the model answers without reasoning: what was begun of
+ * it is ended, and where the template has no word of `enable_thinking`, it comes
+ * empty.
+ */
+export function withoutReasoning(
+  prompt: string,
+  format: ReasoningFormat,
+  source: string,
+): string {
+  const { begin, end } = format;
+  if (beginsReasoning(prompt, format)) return prompt + end;
+  const isEnded = prompt.trimEnd().endsWith(end);
+  return isEnded || source.includes("enable_thinking")
+    ? prompt
+    : prompt + begin + end;
+}
+
 /** Whether a template writes gpt-oss's messages, each in a channel: that of its reasoning is `analysis`. */
 export function hasChannels(source: string): boolean {
   return source.includes("<|channel|>") && source.includes("<|message|>");

@@ -19,6 +19,7 @@ Deno.test("a chat's answer is what the library writes, whole and streamed", asyn
   assert.match(whole.id, /^chatcmpl-/);
   assert.equal(whole.object, "chat.completion");
   assert.equal(whole.model, "tiny");
+  assert.equal(whole.system_fingerprint, `backend: ${tiny.model.backend}`);
   assert.deepEqual(whole.choices, [{
     index: 0,
     message: { role: "assistant", content: text, refusal: null },
@@ -51,6 +52,7 @@ Deno.test("a chat's answer is what the library writes, whole and streamed", asyn
   const usageChunk = chunks.pop();
   assert.deepEqual(usageChunk.choices, []);
   assert.equal(usageChunk.usage.completion_tokens, 12);
+  assert.equal(usageChunk.timings.predicted_n, 12);
   assert.deepEqual(chunks[0].choices[0].delta, {
     role: "assistant",
     content: null,

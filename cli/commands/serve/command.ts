@@ -58,6 +58,7 @@ async function run(flags: ServeFlags): Promise<number> {
     ...lists(flags),
     apiKeys,
     template: await readTemplate(template),
+    templateVariables: flags.templateVariables,
     onError: (error) =>
       note(`error: ${printable(Deno.inspect(error, { colors: false }))}`),
   });

@@ -4,11 +4,17 @@ import { templateFlag } from "../../chat_template.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
 import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
 import { modelOptions, runOptions } from "../../options.ts";
+import { jsonObject } from "../../values.ts";
 import { samplingFlags } from "../../sampling_options.ts";
 
 /** Those of the library that are flags of the same names. */
-const { template: _template, sampling: _sampling, onError: _error, ...limits } =
-  serverOptions;
+const {
+  template: _template,
+  templateVariables: _variables,
+  sampling: _sampling,
+  onError: _error,
+  ...limits
+} = serverOptions;
 
 // Tokens are told by a request alone.
 const {
@@ -59,6 +65,13 @@ export const serveOptions = {
       description: "its private key (PEM)",
     },
     template: templateFlag,
+    templateVariables: {
+      type: "string",
+      flag: "--chat-template-kwargs <json>",
+      description:
+        'more variables for the template, as JSON: {"enable_thinking":false}',
+      read: jsonObject,
+    },
     printPermissions: {
       type: "boolean",
       flag: "--print-permissions",

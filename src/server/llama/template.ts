@@ -1,28 +1,54 @@
-/** `/apply-template`: a chat as the model's template writes it. */
+/** `/apply-template`, a chat as the model's template writes it, and `/v1/chat/completions/input_tokens`, how many tokens that has. */
 import * as v from "valibot";
-import { readBody } from "../body.ts";
+import { type Present, readBody } from "../body.ts";
+import { begunChat, continuationFields, promptWith } from "../continuation.ts";
+import type { ChatPrompt } from "../../generate/chat_options.ts";
+import type { LanguageModel } from "../../generate/language_model.ts";
 import { messagesField, turnsOf } from "../openai/messages.ts";
 import { toolFields, toolsOf, variablesOf } from "../openai/tools.ts";
 import type { ServerApp, ServerContext } from "../server_context.ts";
 
 const templateSchema = v.object({
   ...toolFields,
+  ...continuationFields,
   model: v.nullish(v.string("a text")),
   messages: messagesField,
-  add_generation_prompt: v.nullish(v.boolean("true or false")),
 }, "an object");
 
-/** Registers `/apply-template`. */
+/** Registers these. */
 export function templateRoutes(app: ServerApp, context: ServerContext): void {
   app.post("/apply-template", async (call) => {
     const body = await readBody(call, context, templateSchema);
     using lease = await context.models.take(body.model);
-    const { text } = lease.model.chatPrompt(turnsOf(body.messages!), {
-      template: context.options.template,
-      tools: toolsOf(body).tools,
-      variables: variablesOf(body),
-      addGenerationPrompt: body.add_generation_prompt,
-    });
+    const { text } = promptOf(body, lease.model, context);
     return call.json({ prompt: text });
   });
+  app.on(
+    "POST",
+    ["/v1/chat/completions/input_tokens", "/chat/completions/input_tokens"],
+    async (call) => {
+      const body = await readBody(call, context, templateSchema);
+      using lease = await context.models.take(body.model);
+      const { ids } = promptOf(body, lease.model, context);
+      return call.json({
+        object: "response.input_tokens",
+        input_tokens: ids.length,
+      });
+    },
+  );
+}
+
+function promptOf(
+  body: Present<v.InferOutput<typeof templateSchema>>,
+  model: LanguageModel,
+  { options }: ServerContext,
+): ChatPrompt {
+  const chat = begunChat(turnsOf(body.messages!), body);
+  const prompt = model.chatPrompt(chat.turns, {
+    template: options.template,
+    tools: toolsOf(body).tools,
+    variables: variablesOf(body, options),
+    addGenerationPrompt: chat.addGenerationPrompt,
+  });
+  return promptWith(prompt, chat.begun, model);
 }

@@ -8,6 +8,7 @@ import {
   wholeAnswers,
 } from "../answer.ts";
 import { type Present, readBody } from "../body.ts";
+import { begunChat, continuationFields, promptWith } from "../continuation.ts";
 import { RequestError } from "../errors.ts";
 import type { Summary } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
@@ -21,6 +22,7 @@ import { timingsOf } from "../timings.ts";
 import {
   askerOf,
   chunkStream,
+  fingerprintOf,
   newId,
   now,
   stopsOf,
@@ -59,6 +61,7 @@ const chatSchema = v.object({
   ),
   ...formatFields,
   ...toolFields,
+  ...continuationFields,
 }, "an object");
 
 /** A request for a chat's next message. */
@@ -104,18 +107,26 @@ export function chatRequestOf(
     );
   }
   const { tools, choice } = toolsOf(body);
-  const { ids, answer, shownTokens, pattern } = model.chatPrompt(
-    turnsOf(body.messages!),
+  const chat = begunChat(turnsOf(body.messages!), body);
+  const prompt = model.chatPrompt(
+    chat.turns,
     {
       template: options.template,
       tools,
       toolChoice: choice,
       parallelToolCalls: body.parallel_tool_calls,
-      variables: variablesOf(body),
+      variables: variablesOf(body, options),
+      addGenerationPrompt: chat.addGenerationPrompt,
     },
     saidOf(body),
   );
-  const isSplit = body.reasoning_format !== "none";
+  const { ids, answer, shownTokens, pattern } = promptWith(
+    prompt,
+    chat.begun,
+    model,
+  );
+  const { reasoning_format = options.reasoningFormat } = body;
+  const isSplit = reasoning_format !== "none";
   return {
     prompts: [ids],
     choices: body.n ?? 1,
@@ -134,7 +145,8 @@ export function chatRequestOf(
 
 /** The answer, whole. */
 async function completion(answer: Answer) {
-  const { model: { tokenizer }, modelId, request } = answer;
+  const { model, modelId, request } = answer;
+  const { tokenizer } = model;
   const created = now();
   const answers = await wholeAnswers(answer);
   const hasLogprobs = request.options.logprobs !== undefined;
@@ -143,6 +155,7 @@ async function completion(answer: Answer) {
     object: "chat.completion",
     created,
     model: modelId,
+    system_fingerprint: fingerprintOf(model),
     choices: answers.map(({ parts, tokens, summary }, index) => {
       const whole = joinAnswer(parts);
       return {
@@ -169,13 +182,15 @@ async function* chunks(
   answer: Answer,
   hasUsage: boolean,
 ): AsyncGenerator<JsonObject, void, void> {
-  const { model: { tokenizer }, modelId, request } = answer;
+  const { model, modelId, request } = answer;
+  const { tokenizer } = model;
   const hasLogprobs = request.options.logprobs !== undefined;
   const base = {
     id: newId("chatcmpl-"),
     object: "chat.completion.chunk",
     created: now(),
     model: modelId,
+    system_fingerprint: fingerprintOf(model),
     ...hasUsage && { usage: null },
   };
   const chunk = (
@@ -222,7 +237,12 @@ async function* chunks(
     }
   }
   if (!hasUsage) return;
-  yield { ...base, choices: [], usage: usageOf(summaries, request.choices) };
+  yield {
+    ...base,
+    choices: [],
+    usage: usageOf(summaries, request.choices),
+    timings: timingsOf(summaries[0]),
+  };
 }
 
 /** Why an answer ended; one cut short is not whole, whatever it called. */

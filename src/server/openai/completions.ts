@@ -20,6 +20,7 @@ import { timingsOf } from "../timings.ts";
 import {
   askerOf,
   chunkStream,
+  fingerprintOf,
   newId,
   now,
   refuse,
@@ -131,6 +132,7 @@ class CompletionForm {
       object: "text_completion",
       created: now(),
       model: modelId,
+      system_fingerprint: fingerprintOf(model),
     };
   }
 
@@ -193,7 +195,12 @@ class CompletionForm {
     }
     if (!hasUsage) return;
     const { choices } = this.#answer.request;
-    yield { ...base, choices: [], usage: usageOf(summaries, choices) };
+    yield {
+      ...base,
+      choices: [],
+      usage: usageOf(summaries, choices),
+      timings: timingsOf(summaries[0]),
+    };
   }
 
   #echo(choice: number): string {

@@ -6,6 +6,7 @@ import type { Answer } from "../answer.ts";
 import type { Asker } from "../turn.ts";
 import { errorHeaders, RequestError } from "../errors.ts";
 import { eventStream, type StreamEvent } from "../event_stream.ts";
+import type { LanguageModel } from "../../generate/language_model.ts";
 import { lateJson } from "../late_json.ts";
 import { schemaOf } from "../../options.ts";
 import { samplingFields } from "../sampling_fields.ts";
@@ -25,6 +26,11 @@ export function newId(prefix: string): string {
 /** Seconds since 1970. */
 export function now(): number {
   return Math.floor(Date.now() / 1000);
+}
+
+/** What computes the answers; another may round otherwise, so that the same request has another answer. */
+export function fingerprintOf({ backend }: LanguageModel): string {
+  return `backend: ${backend}`;
 }
 
 /** An error's body. */

@@ -2,7 +2,9 @@
 import * as v from "valibot";
 import { isObject, type JsonObject } from "../../formats/json.ts";
 import type { ChatEvent, WholeChatAnswer } from "../../tokenizer/answer.ts";
+import { formatTime } from "../../tokenizer/jinja/time.ts";
 import { RequestError } from "../errors.ts";
+import type { CheckedServerOptions } from "../options.ts";
 import { refuse } from "./form.ts";
 
 const object = v.custom<JsonObject>(isObject, "an object");
@@ -90,11 +92,21 @@ export function toolsOf({ tools = [], tool_choice }: ToolBody): ToolsOfChat {
   return { tools, choice: { name } };
 }
 
-/** What the template is told beside the messages. */
+/** What the template is told beside the messages: of the server's own, and what the request says. */
 export function variablesOf(
   { chat_template_kwargs, reasoning_effort }: ToolBody,
+  { reasoning, templateVariables }: Pick<
+    CheckedServerOptions,
+    "reasoning" | "templateVariables"
+  >,
 ): JsonObject {
+  const now = new Date();
   return {
+    // By these names templates of Llama and others ask for the date.
+    date_string: formatTime(now, "%d %b %Y"),
+    datetime: formatTime(now, "%b %d %Y %H:%M:%S"),
+    ...reasoning !== "auto" && { enable_thinking: reasoning === "on" },
+    ...templateVariables,
     ...reasoning_effort !== undefined && { reasoning_effort },
     ...chat_template_kwargs,
   };
