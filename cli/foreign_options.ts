@@ -72,7 +72,36 @@ const harmless:
       "the system places threads",
     ],
     ["-fit --fit", onOff, "what does not fit the GPU stays on the CPU"],
-    ["--no-mmproj", none, "texts alone are read"],
+    ["--no-mmproj --no-mmproj-auto", none, "texts alone are read"],
+    [
+      "-cb --cont-batching -nocb --no-cont-batching",
+      none,
+      "texts join and leave at every step",
+    ],
+    [
+      "--cache-prompt --cache-idle-slots --no-cache-idle-slots",
+      none,
+      "pasts are kept as long as their pages are not needed",
+    ],
+    [
+      "-cram --cache-ram -ctxcp --ctx-checkpoints --swa-checkpoints --cache-reuse -sps --slot-prompt-similarity -dt --defrag-thold",
+      any,
+      "pasts are kept as long as their pages are not needed",
+    ],
+    ["--threads-http", any, "requests are read by one thread"],
+    [
+      "--embedding --embeddings",
+      none,
+      "/v1/embeddings is there beside the others",
+    ],
+    ["--ui --webui", none, "there is a page unless --no-ui is given"],
+    ["--ui-config --webui-config", any, "the page has settings of its own"],
+    [
+      "--prefill-assistant",
+      none,
+      "a chat whose last message is the assistant's is gone on with",
+    ],
+    ["-bs --backend-sampling", none, "tokens are chosen on the CPU"],
   ];
 
 /** Options that ask for what is not there. */
@@ -132,7 +161,39 @@ const lacking: readonly (readonly [names: string, lacks: string])[] = [
     "-np --parallel --host --port --api-key -a --alias --metrics",
     "there is no server here; culm serve is one",
   ],
-  ["-mm --mmproj --image --audio", "texts alone are read"],
+  [
+    "-mm --mmproj -mmu --mmproj-url --image --audio --media-path",
+    "texts alone are read",
+  ],
+  ["--rerank --reranking", "there is no /v1/rerank; /v1/embeddings compares"],
+  [
+    "--no-cache-prompt",
+    "requests say so, by cache_prompt: false",
+  ],
+  ["--props", "what a server was started with stays as it is"],
+  [
+    "--ui-mcp-proxy --webui-mcp-proxy --tools --tools-runtime --mcp-servers-config --mcp-servers-json",
+    "the server talks to none but its clients, who call tools themselves",
+  ],
+  ["--path", "the page is culm's own; --no-ui leaves it out"],
+  ["--api-prefix", "paths are as clients expect them; a proxy may prefix them"],
+  ["--reuse-port", "a port is one server's"],
+  [
+    "-gan --grp-attn-n -gaw --grp-attn-w",
+    "contexts are not stretched; -c says how long they are",
+  ],
+  [
+    "--spm-infill",
+    "what is to be filled in is sent as prefix, suffix, middle",
+  ],
+  [
+    "--no-prefill-assistant",
+    "requests say so, by continue_final_message: false",
+  ],
+  [
+    "--skip-chat-parsing",
+    "--reasoning-format none leaves reasoning in the text",
+  ],
   ["-sp --special", "special tokens are not printed; --logprobs 1 shows them"],
   [
     "-sysf --system-prompt-file",
@@ -144,8 +205,12 @@ const lacking: readonly (readonly [names: string, lacks: string])[] = [
   ],
   ["-bf --binary-file", "texts are UTF-8; -f takes a file of it"],
   [
-    "--reasoning-format --reasoning-budget --chat-template-kwargs",
-    "templates are given the messages alone",
+    "-rea --reasoning --reasoning-format --chat-template-kwargs",
+    "templates are given the messages alone; culm serve has it",
+  ],
+  [
+    "--reasoning-budget",
+    "reasoning is not measured; culm serve --reasoning off leaves it out",
   ],
 ];
 

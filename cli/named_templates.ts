@@ -23,6 +23,12 @@ const trimmed = "(message.content | trim)";
 /** By name. */
 export const namedTemplates: Readonly<Record<string, string>> = {
   chatml: turns("<|im_start|>", "\n", "<|im_end|>\n", content),
+  "command-r": "{% set names = {'system': 'SYSTEM', 'user': 'USER', " +
+    "'assistant': 'CHATBOT'} %}{% for message in messages %}" +
+    "{{ '<|START_OF_TURN_TOKEN|><|' ~ names[message.role] ~ '_TOKEN|>' ~ " +
+    "(message.content | trim) ~ '<|END_OF_TURN_TOKEN|>' }}{% endfor %}" +
+    "{% if add_generation_prompt %}" +
+    "{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>' }}{% endif %}",
   falcon3: turns("<|", "|>\n", "\n", content),
   // It knows no system: what that says comes before the user's first message.
   gemma: "{% set ns = namespace(system='') %}{% for message in messages %}" +

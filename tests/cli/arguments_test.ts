@@ -159,3 +159,56 @@ Deno.test("a switch with a flag for each of its sides is what the last of them s
     ] as const
   ) assert.equal(read("serve", line).flags.slots, slots, line);
 });
+
+Deno.test("variables of a template are a JSON object", () => {
+  const { flags } = readArguments(
+    ["--chat-template-kwargs", '{"enable_thinking":false}'],
+    commands.find(({ name }) => name === "serve")!,
+  )!;
+  assert.deepEqual(flags.templateVariables, { enable_thinking: false });
+  for (const given of ["{", "[1]", "7", "null"]) {
+    assert.throws(
+      () => read("serve", `--chat-template-kwargs ${given}`),
+      /--chat-template-kwargs .*: it is a JSON object/,
+    );
+  }
+});
+
+Deno.test("llama-server's options are taken, or said to be lacking", () => {
+  for (
+    const line of [
+      "-cb",
+      "--no-cont-batching",
+      "-cram 8192",
+      "--cache-reuse 256",
+      "--threads-http 4",
+      "--embeddings",
+      "--webui",
+      "--prefill-assistant",
+    ]
+  ) {
+    const { flags, notes } = read("serve", `${line} -np 7`);
+    assert.equal(flags.parallel, 7, line);
+    assert.equal(notes.length, 1, line);
+  }
+  for (
+    const line of [
+      "--context-shift",
+      "--reranking",
+      "--tools all",
+      "--mcp-servers-json {}",
+      "--api-prefix /a",
+      "--media-path .",
+      "--grp-attn-n 2",
+      "--lora a.gguf",
+      "--slot-save-path .",
+      "--reasoning-budget 0",
+    ]
+  ) {
+    const [name] = line.split(" ");
+    assert.throws(
+      () => read("serve", line),
+      (error: Error) => error.message.startsWith(`Cannot use ${name}: `),
+    );
+  }
+});

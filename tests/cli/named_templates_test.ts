@@ -14,6 +14,12 @@ const written: Record<string, string> = {
   chatml: "<|im_start|>system\n Be brief. <|im_end|>\n" +
     "<|im_start|>user\n Hi\n<|im_end|>\n<|im_start|>assistant\nHo<|im_end|>\n" +
     "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n",
+  "command-r":
+    "<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>Be brief.<|END_OF_TURN_TOKEN|>" +
+    "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>Hi<|END_OF_TURN_TOKEN|>" +
+    "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>Ho<|END_OF_TURN_TOKEN|>" +
+    "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>Bye<|END_OF_TURN_TOKEN|>" +
+    "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
   falcon3: "<|system|>\n Be brief. \n<|user|>\n Hi\n\n<|assistant|>\nHo\n" +
     "<|user|>\nBye\n<|assistant|>\n",
   gemma: "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n" +
