@@ -19,6 +19,7 @@ import { tokenizeRoutes } from "./llama/tokenize.ts";
 import { ServerMetrics } from "./metrics.ts";
 import { Models } from "./models.ts";
 import { chatRoutes } from "./openai/chat.ts";
+import { decisionRoutes } from "./openai/decisions.ts";
 import { embeddingRoutes } from "./openai/embeddings.ts";
 import { completionRoutes } from "./openai/completions.ts";
 import { errorResponse } from "./openai/form.ts";
@@ -120,6 +121,7 @@ function routesOf(context: ServerContext): Hono<ServerEnv> {
       chatRoutes,
       completionRoutes,
       countTokensRoutes,
+      decisionRoutes,
       embeddingRoutes,
       healthRoutes,
       infillRoutes,

@@ -2,6 +2,7 @@
 import * as v from "valibot";
 // @ts-types="../../std/base64.d.ts"
 import { encodeBase64 } from "deno-std/encoding/base64.js";
+import { allOrNone } from "../all_or_none.ts";
 import { readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
 import { type EmbedOptions, embedOptions } from "../../generate/embed.ts";
@@ -111,22 +112,4 @@ async function embedAll(
       return { modelId: id, vectors, tokens };
     },
   );
-}
-
-/** What `act` makes of each; where one fails, the others are given up before it is thrown. */
-async function allOrNone<T, R>(
-  items: readonly T[],
-  signal: AbortSignal,
-  act: (item: T, signal: AbortSignal) => Promise<R>,
-): Promise<R[]> {
-  const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
-  const results = items.map((item) => act(item, either));
-  try {
-    return await Promise.all(results);
-  } catch (error) {
-    failed.abort(error);
-    await Promise.allSettled(results);
-    throw error;
-  }
 }

@@ -1,0 +1,271 @@
+/** `/v1/decisions`: questions with few answers, by how likely the model finds each. */
+import * as v from "valibot";
+import { type Present, readBody } from "../body.ts";
+import { type Choices, commonLength, scoreChoices } from "../choice_scores.ts";
+import { RequestError } from "../errors.ts";
+import type { LanguageModel } from "../../generate/language_model.ts";
+import { checkTextLength } from "../../generate/text_length.ts";
+import type { ServerApp, ServerContext } from "../server_context.ts";
+import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+import { takeTurn } from "../turn.ts";
+import { askerOf, newId, now } from "./form.ts";
+import { messagesField, turnsOf } from "./messages.ts";
+import { toolFields, variablesOf } from "./tools.ts";
+
+/** Most questions of a request, and most choices of a question. */
+const mostQuestions = 64;
+const mostChoices = 256;
+
+const text = v.nullish(v.string("a text"));
+const whole = v.nullish(
+  v.pipe(v.number("a whole number"), v.safeInteger("a whole number")),
+);
+
+const question = v.object({
+  id: text,
+  type: v.picklist(
+    ["boolean", "choice", "number"],
+    "boolean, choice or number",
+  ),
+  question: text,
+  choices: v.nullish(
+    v.array(v.pipe(v.string(), v.nonEmpty()), "a list of texts, none empty"),
+  ),
+  min: whole,
+  max: whole,
+  step: whole,
+  ends: v.nullish(v.boolean("true or false")),
+}, "an object { type, question }");
+
+const decisionsSchema = v.object({
+  model: text,
+  messages: v.nullish(messagesField),
+  prompt: text,
+  questions: v.pipe(
+    v.array(question, "a list of objects { type, question }"),
+    v.minLength(1, `a list of 1 to ${mostQuestions} questions`),
+    v.maxLength(mostQuestions, `a list of 1 to ${mostQuestions} questions`),
+  ),
+  chat_template_kwargs: toolFields.chat_template_kwargs,
+}, "an object");
+
+type DecisionsBody = Present<v.InferOutput<typeof decisionsSchema>>;
+type Question = v.InferOutput<typeof question>;
+
+/** A question as it is put to the model. */
+interface Asked extends Choices {
+  readonly question: Question;
+  /** What may be answered, and what it means */
+  readonly texts: readonly string[];
+  readonly values: readonly (string | number | boolean)[];
+}
+
+/** Registers `/v1/decisions`. */
+export function decisionRoutes(app: ServerApp, context: ServerContext): void {
+  app.post("/v1/decisions", async (call) => {
+    const body = await readBody(call, context, decisionsSchema);
+    const decided = await takeTurn(
+      context,
+      askerOf(call, body.model),
+      ({ model }) =>
+        body.questions!.map((question, i) =>
+          askedOf(body, question, `questions[${i}]`, model, context)
+        ),
+      async ({ lease: { id, model }, ticket, signal }, asked) => {
+        using _ = await ticket.place(signal);
+        const start = performance.now();
+        const ends = endIdsOf(model.tokenizer);
+        const scores = await scoreChoices(model.engine, ends, asked, signal);
+        const { tokens, cachedTokens } = scores;
+        const ms = performance.now() - start;
+        context.metrics.addPrompt(tokens - cachedTokens, ms);
+        return { id, asked, ...scores };
+      },
+    );
+    const { id, asked, logprobs, tokens, cachedTokens } = decided;
+    return call.json({
+      id: newId("dec_"),
+      object: "decisions",
+      created: now(),
+      model: id,
+      decisions: asked.map((each, i) => decisionOf(each, logprobs[i])),
+      usage: {
+        prompt_tokens: tokens,
+        completion_tokens: 0,
+        total_tokens: tokens,
+        prompt_tokens_details: { cached_tokens: cachedTokens },
+      },
+    });
+  });
+}
+
+function endIdsOf(tokenizer: Tokenizer): number[] {
+  return Array.from({ length: tokenizer.vocabSize }, (_, id) => id)
+    .filter((id) => tokenizer.isEndOfGeneration(id));
+}
+
+/** What was found of a question. */
+function decisionOf(
+  { question: { id, type }, texts, values }: Asked,
+  logprobs: readonly number[],
+) {
+  const most = Math.max(...logprobs);
+  const weights = logprobs.map((logprob) => Math.exp(logprob - most));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const probabilities = weights.map((weight) => weight / total);
+  return {
+    ...id != null && { id },
+    type,
+    answer: values[logprobs.indexOf(most)],
+    ...type === "number" && {
+      expected: probabilities.reduce(
+        (sum, probability, i) => sum + probability * Number(values[i]),
+        0,
+      ),
+    },
+    choices: texts.map((text, i) => ({
+      text,
+      probability: probabilities[i],
+      logprob: logprobs[i],
+    })),
+    // How likely it was to answer by one of them at all.
+    mass: logprobs.reduce((sum, logprob) => sum + Math.exp(logprob), 0),
+  };
+}
+
+function askedOf(
+  { messages, prompt, chat_template_kwargs }: DecisionsBody,
+  question: Question,
+  param: string,
+  model: LanguageModel,
+  { options }: ServerContext,
+): Asked {
+  if ((messages === undefined) === (prompt === undefined)) {
+    throw new RequestError(
+      400,
+      "Cannot decide: give either messages or a prompt",
+      { param: "messages" },
+    );
+  }
+  const { texts, values } = choicesOf(question, param);
+  const ends = question.ends ?? messages !== undefined;
+  const { text, ids } = messages
+    ? model.chatPrompt(turnsOf(asking(messages, question.question)), {
+      template: options.template,
+      variables: variablesOf({ chat_template_kwargs }),
+    })
+    : promptOf(`${prompt}${question.question ?? ""}`, model);
+  const put = behind(model.tokenizer, text, ids, texts);
+  const [shorter, longer] = ends ? [] : beginning(put.choices);
+  if (longer !== undefined) {
+    throw new RequestError(
+      400,
+      `Cannot tell ${JSON.stringify(texts[shorter])} from ${
+        JSON.stringify(texts[longer])
+      }, which begins so: set ${param}.ends`,
+      { param: `${param}.ends` },
+    );
+  }
+  return { question, texts, values, ends, ...put };
+}
+
+/** The messages with a question behind them, in the user's turn where that is the last. */
+function asking(
+  messages: NonNullable<DecisionsBody["messages"]>,
+  question: string | null | undefined,
+): NonNullable<DecisionsBody["messages"]> {
+  if (!question) return messages;
+  const last = messages[messages.length - 1];
+  if (last.role !== "user") {
+    return [...messages, { role: "user", content: question }];
+  }
+  const content = typeof last.content === "string"
+    ? `${last.content}\n\n${question}`
+    : [...last.content ?? [], { type: "text", text: question }];
+  return [...messages.slice(0, -1), { ...last, content }];
+}
+
+function promptOf(text: string, model: LanguageModel) {
+  checkTextLength(text, model.tokenizer, model.engine.contextSize);
+  const ids = model.tokenize(text, { parseSpecial: true, addEos: false });
+  return { text, ids };
+}
+
+/** What may be answered: texts, and what they mean. */
+function choicesOf(
+  { type, choices, min, max, step }: Question,
+  param: string,
+): Pick<Asked, "texts" | "values"> {
+  const fault = (name: string, why: string): never => {
+    const path = `${param}.${name}`;
+    throw new RequestError(400, `Cannot decide by ${path}: ${why}`, {
+      param: path,
+    });
+  };
+  if (type === "number") {
+    if (min == null || max == null) {
+      return fault(min == null ? "min" : "max", "it is missing");
+    }
+    const by = step ?? 1;
+    if (by < 1) return fault("step", `it is ${by}, and at least 1`);
+    const count = Math.floor((max - min) / by) + 1;
+    if (!(count >= 2 && count <= mostChoices)) {
+      const why = `${min} to ${max} by ${by} are ${
+        Math.max(0, count)
+      } numbers, not 2 to ${mostChoices}`;
+      return fault("max", why);
+    }
+    const values = Array.from({ length: count }, (_, i) => min + i * by);
+    return { texts: values.map(String), values };
+  }
+  const texts = choices ?? (type === "boolean" ? ["Yes", "No"] : []);
+  const most = type === "boolean" ? 2 : mostChoices;
+  if (texts.length < 2 || texts.length > most) {
+    return fault("choices", `there are ${texts.length}, not 2 to ${most}`);
+  }
+  if (new Set(texts).size < texts.length) {
+    return fault("choices", "two of them are the same");
+  }
+  return { texts, values: type === "boolean" ? [true, false] : texts };
+}
+
+/**
+ * A prompt and the tokens of texts behind it. Prompt and text are cut into tokens
+ * together, as they would be in a text; the last tokens of the prompt are the
+ * choices' where they would be cut otherwise.
+ */
+function behind(
+  tokenizer: Tokenizer,
+  text: string,
+  ids: readonly number[],
+  texts: readonly string[],
+): Pick<Asked, "prompt" | "choices"> {
+  const encode = (text: string) =>
+    tokenizer.encode(text, {
+      addSpecial: false,
+      addEos: false,
+      parseSpecial: true,
+    });
+  const alone = encode(text);
+  const all = texts.map((choice) => encode(text + choice));
+  const kept = Math.min(
+    // A prompt has a token, and a choice too.
+    ...all.map((each) =>
+      Math.min(commonLength([alone, each]), each.length - 1)
+    ),
+  );
+  return {
+    prompt: ids.slice(0, ids.length - (alone.length - kept)),
+    choices: all.map((each) => each.slice(kept)),
+  };
+}
+
+/** Two lists of which the second begins with the first, by their numbers; none where there are no such. */
+function beginning(lists: readonly (readonly number[])[]): number[] {
+  const texts = lists.map((ids) => `${ids.join(" ")} `);
+  for (const [i, text] of texts.entries()) {
+    const k = texts.findIndex((other, k) => k !== i && other.startsWith(text));
+    if (k >= 0) return [i, k];
+  }
+  return [];
+}
