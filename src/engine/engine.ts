@@ -144,6 +144,25 @@ export class Engine implements AsyncDisposable {
     return this.#owner.cachedTokens;
   }
 
+  /**
+   * How many of `tokens`, the first ones, a sequence of them would take over from
+   * others, those that are being evaluated included.
+   *
+   * @internal
+   */
+  countKnown(tokens: readonly number[]): number {
+    return this.#owner.pool.find(tokens).length;
+  }
+
+  /**
+   * Done when a step has been run.
+   *
+   * @internal
+   */
+  nextStep(): Promise<void> {
+    return this.#loop.nextStep();
+  }
+
   /** What was computed and read since the start. */
   stats(): PlaceStats {
     return sumCounts(this.#team.counts, this.#loop.tokens);

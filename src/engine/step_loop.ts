@@ -36,6 +36,8 @@ export class StepLoop {
   /** What is to be done between two steps */
   readonly #acts: (() => Promise<void>)[] = [];
   #running?: Promise<void>;
+  /** Resolved after the next step, where somebody waits for it */
+  #stepped?: PromiseWithResolvers<void>;
   /** Why nothing can be evaluated any more */
   #failure?: CulmError;
   /** Whether places have refused to make more pages */
@@ -62,6 +64,12 @@ export class StepLoop {
       (sum, { tokens, done }) => sum + tokens.length - done,
       0,
     );
+  }
+
+  /** Done when a step has been run. */
+  nextStep(): Promise<void> {
+    this.#stepped ??= Promise.withResolvers();
+    return this.#stepped.promise;
   }
 
   /** Throws where nothing can be evaluated any more. */
@@ -249,6 +257,8 @@ export class StepLoop {
       share.sequence.countStep(counts, tokensOf(share));
       this.#commit(share, next);
     }
+    this.#stepped?.resolve();
+    this.#stepped = undefined;
     await this.team.learn(ms);
   }
 

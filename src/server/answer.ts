@@ -17,6 +17,7 @@ import { RequestError } from "./errors.ts";
 import { merged } from "./merged.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import { type ScoredToken, scorePrompt } from "./prompt_logprobs.ts";
+import type { PromptTurns } from "./prompt_turns.ts";
 import type { Ticket } from "./request_queue.ts";
 import type { ServerContext } from "./server_context.ts";
 import { type Asker, beginTurn, type Turn } from "./turn.ts";
@@ -109,8 +110,16 @@ export async function startAnswer(
   );
   const { lease: { id, model }, ticket, signal } = turn;
   const stop = () => turn.stop();
-  const { metrics } = context;
-  const answering = { model, request, ticket, metrics, signal, stop };
+  const { prompts, metrics } = context;
+  const answering = {
+    model,
+    request,
+    ticket,
+    prompts,
+    metrics,
+    signal,
+    stop,
+  };
   const events = eventsOf(answering, turn);
   return { modelId: id, model, request, events, stop };
 }
@@ -172,6 +181,7 @@ interface Answering {
   readonly model: LanguageModel;
   readonly request: AnswerRequest;
   readonly ticket: Ticket;
+  readonly prompts: PromptTurns;
   readonly metrics: ServerMetrics;
   readonly signal: AbortSignal;
   readonly stop: () => void;
@@ -203,7 +213,7 @@ async function* answersTo(
   prompt: readonly number[],
   first: number,
 ): AsyncGenerator<AnswerEvent, void, void> {
-  const { model, request, ticket, metrics, signal, stop } = answering;
+  const { model, request, ticket, prompts, metrics, signal, stop } = answering;
   const { choices, options, scoresPrompts } = request;
   using place = await ticket.place(signal);
   if (choices === 1 && !scoresPrompts) {
@@ -226,6 +236,7 @@ async function* answersTo(
       signal,
     );
   } else {
+    using _ = await prompts.begin(model.engine, prompt, signal);
     const past = prompt.slice(0, -1);
     sequence.resume(past);
     cachedTokens = sequence.length;
@@ -268,12 +279,16 @@ function withPrompt(
 
 /** Writes one answer, the `i`th to its prompt. */
 async function* write(
-  { model, request, metrics, signal }: Answering,
+  { model, request, prompts, metrics, signal }: Answering,
   prompt: readonly number[],
   choice: number,
   i: number,
   session?: Session,
 ): AsyncGenerator<AnswerEvent, void, void> {
+  const { cachePrompt = true } = request.options;
+  using evaluating = session || !cachePrompt
+    ? undefined
+    : await prompts.begin(model.engine, prompt, signal);
   const { seed = -1, ...options } = request.options;
   let summary!: Summary;
   const pieces = model.generate(prompt, {
@@ -289,6 +304,7 @@ async function* write(
   });
   const parser = request.format && new AnswerParser(request.format);
   for await (const { text, ...token } of pieces) {
+    evaluating?.[Symbol.dispose]();
     const parts = parser?.push(text) ?? [];
     yield { type: "text", choice, text, parts, token };
   }

@@ -29,6 +29,7 @@ import { responseRoutes } from "./openai/responses.ts";
 import { type ServerOptions, serverOptions } from "./options.ts";
 import { pageRoutes } from "./page.ts";
 import { checkOptions } from "../options.ts";
+import { PromptTurns } from "./prompt_turns.ts";
 import { RequestQueue } from "./request_queue.ts";
 import {
   failureOf,
@@ -83,6 +84,7 @@ export function createServer(
   const context: ServerContext = {
     models: new Models(model, checked.alias),
     queue: new RequestQueue(checked.parallel, checked.queueLimit),
+    prompts: new PromptTurns(),
     metrics: new ServerMetrics(),
     options: checked,
     signal: giveUp.signal,

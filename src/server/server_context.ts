@@ -4,12 +4,14 @@ import { type RequestError, requestErrorOf } from "./errors.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { Models } from "./models.ts";
 import type { CheckedServerOptions } from "./options.ts";
+import type { PromptTurns } from "./prompt_turns.ts";
 import type { RequestQueue } from "./request_queue.ts";
 
 /** What the routes of a server share. */
 export interface ServerContext {
   readonly models: Models;
   readonly queue: RequestQueue;
+  readonly prompts: PromptTurns;
   readonly metrics: ServerMetrics;
   readonly options: CheckedServerOptions;
   /** Aborted when the server gives up what still runs */
