@@ -152,7 +152,7 @@ function askedOf(
   const { text, ids } = messages
     ? model.chatPrompt(turnsOf(asking(messages, question.question)), {
       template: options.template,
-      variables: variablesOf({ chat_template_kwargs }),
+      variables: variablesOf({ chat_template_kwargs }, options),
     })
     : promptOf(`${prompt}${question.question ?? ""}`, model);
   const put = behind(model.tokenizer, text, ids, texts);
