@@ -383,7 +383,12 @@ export class LanguageModel implements AsyncDisposable {
       checkOptions("answer", constraintOptions, { schema, json, regex }),
     );
     const said = spec && !("grammar" in spec) ? patternOf(spec) : undefined;
-    const { ids, answer, ...how } = this.chatPrompt(messages, written, said);
+    const { ids, answer, shownTokens, pattern } = this.chatPrompt(
+      messages,
+      written,
+      said,
+    );
+    const how = { shownTokens, pattern };
     const parser = new AnswerParser(answer);
     for await (const { text } of this.generate(ids, { ...how, ...rest })) {
       yield* parser.push(text);
