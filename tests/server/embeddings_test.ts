@@ -70,3 +70,13 @@ Deno.test("what cannot be embedded is refused by its field, and others go on", a
   assert.equal((await response.json()).data.length, 2);
   assert.equal(tiny.model.engine.pagesTaken, 0);
 });
+
+Deno.test("metrics count the tokens of what is embedded", async () => {
+  await using tiny = await tinyServer({ metrics: true });
+  const input = ["Lily went home.", "Tom had a ball."];
+  const response = await tiny.post("/v1/embeddings", { input });
+  const { usage } = await response.json();
+  const text = await (await tiny.get("/metrics")).text();
+  const [, count] = text.match(/^llamacpp:prompt_tokens_total (\d+)$/m)!;
+  assert.equal(Number(count), usage.prompt_tokens);
+});

@@ -106,7 +106,10 @@ async function embedAll(
       const { pooling } = context.options;
       const vectors = await allOrNone(prompts, signal, async (ids, signal) => {
         using _ = await ticket.place(signal);
-        return await model.embed(ids, { ...options, pooling, signal });
+        const start = performance.now();
+        const vector = await model.embed(ids, { ...options, pooling, signal });
+        context.metrics.addPrompt(ids.length, performance.now() - start);
+        return vector;
       });
       const tokens = prompts.reduce((sum, { length }) => sum + length, 0);
       return { modelId: id, vectors, tokens };
