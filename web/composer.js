@@ -30,6 +30,11 @@ export function startComposer(conversation) {
     send();
   });
   prompt.addEventListener("input", grow);
+  // The address is the chat's.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    prompt.focus();
+  });
   prompt.addEventListener("keydown", (event) => {
     const { key, shiftKey, isComposing } = event;
     if (key !== "Enter" || shiftKey || isComposing) return;

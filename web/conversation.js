@@ -12,16 +12,25 @@ const keepInterval = 200;
 /** Length of the titles that chats have of their first message. */
 const titleLength = 48;
 
+/** Ms that leaving the page may take; it may also be called off. */
+const leaveTime = 2000;
+
 /** Events: `chats` where the list of chats has changed, `running`, `lost`, `unkept` where the browser keeps no more. */
 export class Conversation extends EventTarget {
   /** Answers under way by chat: `{ chat, tree, message, stopping }` */
   #running = new Map();
   #frame;
+  #isLeaving = false;
 
   constructor(store, view) {
     super();
     this.store = store;
     this.view = view;
+    // What fails while the page is being left does so for that.
+    globalThis.addEventListener("beforeunload", () => {
+      this.#isLeaving = true;
+      setTimeout(() => this.#isLeaving = false, leaveTime);
+    });
     // Whatever was written is there after a reload.
     globalThis.addEventListener("pagehide", () => {
       for (const { message } of this.#running.values()) {
@@ -181,6 +190,7 @@ export class Conversation extends EventTarget {
       message.state = last.finish === "length" ? "full" : "done";
     } catch (error) {
       if (signal.aborted) message.state = "stopped";
+      else if (this.#isLeaving) message.state = "interrupted";
       else if (error instanceof Lost) {
         message.state = "lost";
         this.#tell("lost");

@@ -153,7 +153,7 @@ export class MessagesView {
           act(
             "again",
             "Regenerate",
-            "Write another answer",
+            "Regenerate this answer",
             () => this.acts.regenerate(message),
             isRunning,
           ),
@@ -244,7 +244,7 @@ function fill(
   state.textContent = error ?? endings[message.state] ??
     (message.state === "writing" && content === "" ? "…" : "");
   state.classList.toggle("error", error !== undefined);
-  stats.textContent = message.stats
+  stats.textContent = message.stats?.tokens > 0
     ? statsText(message.stats, contextSize)
     : "";
 }

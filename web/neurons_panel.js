@@ -22,7 +22,8 @@ export class NeuronsPanel {
   #layers;
   /** What has fired since the words were written */
   #sum;
-  #written = 0;
+  #written = -wordInterval;
+  #timer;
 
   constructor(panel, toggle) {
     this.panel = panel;
@@ -94,16 +95,18 @@ export class NeuronsPanel {
       this.#sum.layers[i].hot += tokens * hot;
       this.#sum.layers[i].cold += tokens * cold;
     });
-    if (performance.now() - this.#written < wordInterval) return;
-    this.#written = performance.now();
-    this.#write();
-    this.#sum = undefined;
+    const wait = this.#written + wordInterval - performance.now();
+    this.#timer ??= setTimeout(() => this.#write(), Math.max(0, wait));
   }
 
-  /** Writes what the last second was like. */
+  /** Writes what it was like since this was done last. */
   #write() {
+    this.#timer = undefined;
+    this.#written = performance.now();
+    if (!this.#sum) return;
     const { counted } = this.#layers;
     const rows = this.#rows();
+    this.#sum = undefined;
     const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
     const fired = sum("fired") / (sum("hot") + sum("cold") || 1);
     const hot = sum("hot") > 0

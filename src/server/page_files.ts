@@ -621,6 +621,11 @@ export function startComposer(conversation) {
     send();
   });
   prompt.addEventListener("input", grow);
+  // The address is the chat's.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    prompt.focus();
+  });
   prompt.addEventListener("keydown", (event) => {
     const { key, shiftKey, isComposing } = event;
     if (key !== "Enter" || shiftKey || isComposing) return;
@@ -742,16 +747,25 @@ const keepInterval = 200;
 /** Length of the titles that chats have of their first message. */
 const titleLength = 48;
 
+/** Ms that leaving the page may take; it may also be called off. */
+const leaveTime = 2000;
+
 /** Events: \`chats\` where the list of chats has changed, \`running\`, \`lost\`, \`unkept\` where the browser keeps no more. */
 export class Conversation extends EventTarget {
   /** Answers under way by chat: \`{ chat, tree, message, stopping }\` */
   #running = new Map();
   #frame;
+  #isLeaving = false;
 
   constructor(store, view) {
     super();
     this.store = store;
     this.view = view;
+    // What fails while the page is being left does so for that.
+    globalThis.addEventListener("beforeunload", () => {
+      this.#isLeaving = true;
+      setTimeout(() => this.#isLeaving = false, leaveTime);
+    });
     // Whatever was written is there after a reload.
     globalThis.addEventListener("pagehide", () => {
       for (const { message } of this.#running.values()) {
@@ -911,6 +925,7 @@ export class Conversation extends EventTarget {
       message.state = last.finish === "length" ? "full" : "done";
     } catch (error) {
       if (signal.aborted) message.state = "stopped";
+      else if (this.#isLeaving) message.state = "interrupted";
       else if (error instanceof Lost) {
         message.state = "lost";
         this.#tell("lost");
@@ -2002,7 +2017,7 @@ export class MessagesView {
           act(
             "again",
             "Regenerate",
-            "Write another answer",
+            "Regenerate this answer",
             () => this.acts.regenerate(message),
             isRunning,
           ),
@@ -2093,7 +2108,7 @@ function fill(
   state.textContent = error ?? endings[message.state] ??
     (message.state === "writing" && content === "" ? "…" : "");
   state.classList.toggle("error", error !== undefined);
-  stats.textContent = message.stats
+  stats.textContent = message.stats?.tokens > 0
     ? statsText(message.stats, contextSize)
     : "";
 }
@@ -2140,7 +2155,8 @@ export class NeuronsPanel {
   #layers;
   /** What has fired since the words were written */
   #sum;
-  #written = 0;
+  #written = -wordInterval;
+  #timer;
 
   constructor(panel, toggle) {
     this.panel = panel;
@@ -2212,16 +2228,18 @@ export class NeuronsPanel {
       this.#sum.layers[i].hot += tokens * hot;
       this.#sum.layers[i].cold += tokens * cold;
     });
-    if (performance.now() - this.#written < wordInterval) return;
-    this.#written = performance.now();
-    this.#write();
-    this.#sum = undefined;
+    const wait = this.#written + wordInterval - performance.now();
+    this.#timer ??= setTimeout(() => this.#write(), Math.max(0, wait));
   }
 
-  /** Writes what the last second was like. */
+  /** Writes what it was like since this was done last. */
   #write() {
+    this.#timer = undefined;
+    this.#written = performance.now();
+    if (!this.#sum) return;
     const { counted } = this.#layers;
     const rows = this.#rows();
+    this.#sum = undefined;
     const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
     const fired = sum("fired") / (sum("hot") + sum("cold") || 1);
     const hot = sum("hot") > 0
@@ -2757,7 +2775,7 @@ main {
   background: var(--raised);
 }
 
-#composer > * {
+#composer > :not(.unseen) {
   width: 100%;
   max-width: 48rem;
   margin-inline: auto;
@@ -2946,7 +2964,8 @@ fieldset {
   }
 
   h1 {
-    display: none;
+    position: absolute;
+    clip-path: inset(50%);
   }
 
   .bar,
