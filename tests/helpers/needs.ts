@@ -33,6 +33,14 @@ export const needs = {
     what: "a pseudo terminal",
     how: "the program script, of util-linux",
   },
+  chrome: {
+    what: "Chromium",
+    how: "the package chromium, or Chrome",
+  },
+  firefox: {
+    what: "Firefox",
+    how: "the package firefox-esr, or Firefox",
+  },
   node: {
     what: "Node 24",
     how:
