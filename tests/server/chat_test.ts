@@ -22,7 +22,12 @@ Deno.test("a chat's answer is what the library writes, whole and streamed", asyn
   assert.equal(whole.system_fingerprint, `backend: ${tiny.model.backend}`);
   assert.deepEqual(whole.choices, [{
     index: 0,
-    message: { role: "assistant", content: text, refusal: null },
+    message: {
+      role: "assistant",
+      content: text,
+      refusal: null,
+      annotations: [],
+    },
     logprobs: null,
     finish_reason: "length",
   }]);

@@ -160,6 +160,7 @@ Deno.test("reasoning is a field of its own, unless it is asked to stay", async (
     role: "assistant",
     content: "It rains.",
     refusal: null,
+    annotations: [],
     reasoning_content: "Hm, rain.",
   });
   assert.equal((await message({ reasoning_format: "none" })).content, answer);

@@ -120,6 +120,7 @@ export function messageOf(
     role: "assistant",
     content: text === "" && calls.length > 0 ? null : text,
     refusal: null,
+    annotations: [],
     ...reasoning !== "" && { reasoning_content: reasoning },
     ...calls.length > 0 && {
       tool_calls: calls.map(({ id, name, arguments: given }) => ({
