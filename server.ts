@@ -18,5 +18,9 @@
  * @module
  */
 export { createServer, type CulmServer } from "./src/server/server.ts";
+export type {
+  Catalogue,
+  CatalogueEntry,
+} from "./src/server/model_catalogue.ts";
 export { type ServerOptions, serverOptions } from "./src/server/options.ts";
 export type { ServerBindings } from "./src/server/server_context.ts";

@@ -16,6 +16,7 @@ const types: Readonly<Record<number, string>> = {
   404: "not_found_error",
   405: "invalid_request_error",
   408: "timeout_error",
+  409: "invalid_request_error",
   413: "invalid_request_error",
   429: "rate_limit_error",
   499: "aborted_error",

@@ -14,8 +14,47 @@ export interface ServedModel {
 /** A model for as long as a request needs it. */
 export interface ModelLease extends ServedModel, Disposable {}
 
-/** The models of a server: one, which answers to every name. */
-export class Models {
+/** How far a model has come. */
+export type ModelStatus = "unloaded" | "loading" | "loaded";
+
+/** A model as it is listed. */
+export interface ListedModel {
+  readonly id: string;
+  readonly status: ModelStatus;
+  /** Where it is loaded */
+  readonly served?: ServedModel;
+  /** Whether it could not be loaded when that was tried last */
+  readonly hasFailed: boolean;
+}
+
+/** The models of a server. */
+export interface Models extends AsyncDisposable {
+  /** Those that are loaded */
+  readonly loaded: readonly ServedModel[];
+  /** All that may be asked for */
+  readonly listed: readonly ListedModel[];
+  /**
+   * Throws where requests cannot be answered yet.
+   *
+   * @throws {RequestError} 503
+   */
+  check(): void;
+  /**
+   * The model of that name, until it is given back.
+   *
+   * @throws {RequestError} 404 where there is none of that name, 503 where it cannot be had now
+   */
+  take(name?: string): Promise<ModelLease>;
+  /**
+   * Gives its memory back.
+   *
+   * @throws {RequestError} where it is needed, or is not the server's to close
+   */
+  unload(name: string): Promise<void>;
+}
+
+/** The one model of a server, which answers to every name. */
+export class OneModel implements Models {
   #served?: ServedModel;
   /** Why there is none, where loading has failed */
   #failure?: unknown;
@@ -34,16 +73,19 @@ export class Models {
     } else serve(loading);
   }
 
-  /** The models that are loaded. */
   get loaded(): readonly ServedModel[] {
     return this.#served ? [this.#served] : [];
   }
 
-  /**
-   * Throws where requests cannot be answered yet.
-   *
-   * @throws {RequestError} 503
-   */
+  get listed(): readonly ListedModel[] {
+    return this.loaded.map((served) => ({
+      id: served.id,
+      status: "loaded",
+      served,
+      hasFailed: false,
+    }));
+  }
+
   check(): void {
     if (this.#served) return;
     throw new RequestError(
@@ -53,16 +95,18 @@ export class Models {
     );
   }
 
-  /**
-   * The model of that name, until it is given back.
-   *
-   * @throws {RequestError} 503 where it is not loaded yet
-   */
   // deno-lint-ignore require-await -- what is refused is a rejection
   async take(_name?: string): Promise<ModelLease> {
     this.check();
     return { ...this.#served!, [Symbol.dispose]: () => {} };
   }
+
+  unload(): Promise<void> {
+    throw new RequestError(501, "Cannot unload the only model of a server");
+  }
+
+  /** Whoever loaded it closes it. */
+  async [Symbol.asyncDispose](): Promise<void> {}
 }
 
 function nameOf({ model }: LanguageModel): string {

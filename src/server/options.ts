@@ -38,6 +38,32 @@ export const serverOptions = {
     flag: "-np, --parallel <n>",
     description: "most texts that are written at the same time",
   },
+  /** The most models of a catalogue that are loaded at the same time. */
+  modelsMax: {
+    type: "integer",
+    minimum: 1,
+    default: 4,
+    flag: "--models-max <n>",
+    description: "most models of --models-dir that are loaded at the same time",
+  },
+  /** The most GiB of weights of a catalogue's models together; 0 = no limit. */
+  modelsMemory: {
+    type: "number",
+    minimum: 0,
+    default: 0,
+    flag: "--models-memory <GiB>",
+    description:
+      "most GiB that the weights of all loaded models take; 0 = no limit",
+  },
+  /** Seconds after which a catalogue's model that nobody asks for is unloaded; -1 = never. */
+  sleepIdleSeconds: {
+    type: "number",
+    minimum: -1,
+    default: -1,
+    flag: "--sleep-idle-seconds <s>",
+    description:
+      "seconds after which a model of --models-dir that nobody asks for is unloaded; -1 = never",
+  },
   /** The most requests that wait for their turn; more are refused with 503. */
   queueLimit: {
     type: "integer",

@@ -8,7 +8,7 @@ import {
 } from "./anthropic/form.ts";
 import { messageRoutes } from "./anthropic/messages.ts";
 import { RequestError } from "./errors.ts";
-import type { LanguageModel } from "../generate/language_model.ts";
+import { LanguageModel } from "../generate/language_model.ts";
 import { llamaCompletionRoutes } from "./llama/completion.ts";
 import { healthRoutes } from "./llama/health.ts";
 import { infillRoutes } from "./llama/infill.ts";
@@ -17,7 +17,8 @@ import { propsRoutes } from "./llama/props.ts";
 import { templateRoutes } from "./llama/template.ts";
 import { tokenizeRoutes } from "./llama/tokenize.ts";
 import { ServerMetrics } from "./metrics.ts";
-import { Models } from "./models.ts";
+import { type Catalogue, ModelCatalogue } from "./model_catalogue.ts";
+import { type Models, OneModel } from "./models.ts";
 import { chatRoutes } from "./openai/chat.ts";
 import { decisionRoutes } from "./openai/decisions.ts";
 import { embeddingRoutes } from "./openai/embeddings.ts";
@@ -26,7 +27,11 @@ import { errorResponse } from "./openai/form.ts";
 import { modelRoutes } from "./openai/models.ts";
 import { neuronRoutes } from "./neurons.ts";
 import { responseRoutes } from "./openai/responses.ts";
-import { type ServerOptions, serverOptions } from "./options.ts";
+import {
+  type CheckedServerOptions,
+  type ServerOptions,
+  serverOptions,
+} from "./options.ts";
 import { pageRoutes } from "./page.ts";
 import { checkOptions } from "../options.ts";
 import { PromptTurns } from "./prompt_turns.ts";
@@ -57,7 +62,9 @@ export interface CulmServer extends AsyncDisposable {
 
 /**
  * Makes a server that answers OpenAI's clients, and llama.cpp's, with a model.
- * While it is being loaded, requests are refused with 503.
+ * While it is being loaded, requests are refused with 503. Of a catalogue of
+ * models, each is loaded when it is asked for by its name, which requests wait
+ * for; the server closes those.
  *
  * @throws {UsageError} for options out of range
  *
@@ -76,13 +83,13 @@ export interface CulmServer extends AsyncDisposable {
  * ```
  */
 export function createServer(
-  model: LanguageModel | PromiseLike<LanguageModel>,
+  models: LanguageModel | PromiseLike<LanguageModel> | Catalogue,
   options: ServerOptions = {},
 ): CulmServer {
   const checked = checkOptions("createServer", serverOptions, options);
   const giveUp = new AbortController();
   const context: ServerContext = {
-    models: new Models(model, checked.alias),
+    models: modelsOf(models, checked),
     queue: new RequestQueue(checked.parallel, checked.queueLimit),
     prompts: new PromptTurns(),
     metrics: new ServerMetrics(),
@@ -97,12 +104,28 @@ export function createServer(
       : undefined;
     await context.queue.close();
     clearTimeout(timer);
+    await context.models[Symbol.asyncDispose]();
   };
   return {
     fetch: async (request, from = {}) => await app.fetch(request, from),
     stop,
     [Symbol.asyncDispose]: () => stop(0),
   };
+}
+
+function modelsOf(
+  models: LanguageModel | PromiseLike<LanguageModel> | Catalogue,
+  options: CheckedServerOptions,
+): Models {
+  return isOne(models)
+    ? new OneModel(models, options.alias)
+    : new ModelCatalogue(models, options);
+}
+
+function isOne(
+  models: LanguageModel | PromiseLike<LanguageModel> | Catalogue,
+): models is LanguageModel | PromiseLike<LanguageModel> {
+  return models instanceof LanguageModel || typeof models.then === "function";
 }
 
 /** All routes. Those of one form of errors are together. */

@@ -260,3 +260,43 @@ Deno.test("a server listens on several addresses, at one port, with one seed for
   assert.equal(empty.code, 2);
   assert.match(empty.err, /^error: Cannot listen on --host "127\.0\.0\.1,"/);
 });
+
+Deno.test("a folder's models are served by their names, and loaded when they are asked for", async () => {
+  await using folder = await tempFolder();
+  for (const name of ["first", "second"]) {
+    Deno.copyFileSync(model, `${folder.path}/${name}.gguf`);
+  }
+  Deno.writeTextFileSync(`${folder.path}/notes.txt`, "no model");
+  const port = freePort();
+  const args = ["--models-dir", folder.path, "--port", String(port)];
+  await using served = await serve([...args, "-t", "1"], [
+    `--allow-net=127.0.0.1:${port}`,
+    `--allow-read=${folder.path}`,
+  ]);
+  const statuses = async () => {
+    const { data } = await (await fetch(`${served.url}/models`)).json();
+    return data.map((each: { id: string; status: { value: string } }) =>
+      `${each.id} ${each.status.value}`
+    );
+  };
+  assert.deepEqual(await statuses(), ["first unloaded", "second unloaded"]);
+  const response = await fetch(`${served.url}/v1/completions`, {
+    method: "POST",
+    body: JSON.stringify({ model: "second", prompt: [1, 2], max_tokens: 2 }),
+  });
+  assert.equal((await response.json()).model, "second");
+  assert.deepEqual(await statuses(), ["first unloaded", "second loaded"]);
+  served.child.kill("SIGTERM");
+  assert.equal((await served.ended()).code, 0);
+});
+
+Deno.test("a folder without models, or beside a model, is refused", async () => {
+  await using folder = await tempFolder();
+  const permissions = [`--allow-read=${folder.path}`];
+  const args = ["serve", "--models-dir", folder.path];
+  const empty = await runCli(args, { permissions });
+  assert.match(empty.err, /it has no \.gguf file/);
+  const both = await runCli([...args, "-m", model], { permissions });
+  assert.match(both.err, /--models-dir or -m/);
+  assert(empty.code !== 0 && both.code !== 0);
+});

@@ -18,6 +18,7 @@ import {
   serverFlagNames,
 } from "./options.ts";
 import { hostInUrl, hostsOf, isLoopback } from "./addresses.ts";
+import { modelsOfDir } from "./models_dir.ts";
 import { permittedCommand } from "./permissions.ts";
 
 /** Serves a model over HTTP. */
@@ -30,6 +31,7 @@ export const serve: CommandSpec = {
   examples: [
     "culm serve -m model.gguf",
     "culm serve -m model.gguf -c 8192 -np 8 --port 8081",
+    "culm serve --models-dir models --models-max 2 --sleep-idle-seconds 600",
   ],
   run,
 };
@@ -44,14 +46,20 @@ async function run(flags: ServeFlags): Promise<number> {
   }
   using interrupt = new Interrupt(stopSignals);
   const { promise: loading, resolve } = Promise.withResolvers<LanguageModel>();
-  const { host, port, grace, template, ...asked } = flags;
+  const { host, port, grace, template, modelsDir, ...asked } = flags;
+  if (modelsDir !== undefined && flags.model !== undefined) {
+    throw new BadFlags("Cannot serve a folder and a model: --models-dir or -m");
+  }
+  const catalogue = modelsDir === undefined
+    ? undefined
+    : await modelsOfDir(modelsDir, flags, interrupt);
   const named = (names: readonly string[]) =>
     Object.fromEntries(
       Object.entries(asked).filter(([name]) => names.includes(name)),
     );
   const path = localModel(flags);
   const apiKeys = await keysOf(flags), tls = await tlsOf(flags);
-  await using server = createServer(loading, {
+  await using server = createServer(catalogue ?? loading, {
     ...named(serverFlagNames),
     alias: flags.alias ?? (path && basename(path)),
     sampling: named(samplingFlagNames),
@@ -80,8 +88,10 @@ async function run(flags: ServeFlags): Promise<number> {
     );
   }
   try {
-    await using model = await loadModel(flags, interrupt);
-    resolve(model);
+    await using model = catalogue
+      ? undefined
+      : await loadModel(flags, interrupt);
+    if (model) resolve(model);
     for (const address of addresses) {
       note(`listening on ${urlOf(address, tls.cert !== undefined)}`);
     }

@@ -49,6 +49,12 @@ export const serveOptions = {
         "seconds that answers may take to end once the server is told to stop",
     },
     ...limits,
+    modelsDir: {
+      type: "string",
+      flag: "--models-dir <folder>",
+      description:
+        "serve the GGUF files of a folder, in place of -m: each is loaded when it is asked for by its name",
+    },
     apiKeyFile: {
       type: "string",
       flag: "--api-key-file <file>",

@@ -61,7 +61,12 @@ function permitted(file: string): string {
 /** The files that are read: those that are named, and those beside the model that are there. */
 async function filesOf(flags: ServeFlags): Promise<string[]> {
   const path = localModel(flags);
-  const files = path === undefined ? [] : partNames(path) ?? [path];
+  const { modelsDir } = flags;
+  const files = modelsDir !== undefined
+    ? [modelsDir]
+    : path === undefined
+    ? []
+    : partNames(path) ?? [path];
   for (const ending of beside) {
     const file = besideModel(flags, ending);
     if (file !== undefined && await isReadable(file)) files.push(file);
