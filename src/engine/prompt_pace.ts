@@ -1,7 +1,7 @@
 /**
  * How many tokens of prompts go into a step beside texts that are being written:
- * so many that these go on at no less than half their pace, however long a
- * prompt is.
+ * so many that these go on at half their pace, however long a prompt is, or a
+ * few, where those slow them down more.
  */
 import type { StepCosts } from "./step_costs.ts";
 
