@@ -197,9 +197,7 @@ export class Conversation extends EventTarget {
         say("The server broke off");
       } else {
         message.state = "failed";
-        message.error = error.param === "response_format"
-          ? `The server gives no such answers yet. ${error.message}.`
-          : `${error.message}.`;
+        message.error = `${error.message}.`;
         say(message.error);
       }
     }

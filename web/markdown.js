@@ -99,7 +99,7 @@ function tableOf({ header, rows }) {
   );
   return make(
     "div",
-    { class: "scroller", role: "region", "aria-label": "Table", tabindex: 0 },
+    { class: "scroller", role: "group", "aria-label": "Table", tabindex: 0 },
     table,
   );
 }
@@ -118,7 +118,7 @@ export function codeBlock(text, language = "") {
     ),
     make(
       "pre",
-      { tabindex: 0, role: "region", "aria-label": `Code, ${name || "text"}` },
+      { tabindex: 0, role: "group", "aria-label": `Code, ${name || "text"}` },
       make("code", {}, text),
     ),
   );

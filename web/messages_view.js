@@ -263,6 +263,6 @@ function fileOf({ name, size, text }) {
     "details",
     { class: "file" },
     make("summary", {}, `${name}, ${sizeOf(size)}`),
-    make("pre", { tabindex: 0, role: "region", "aria-label": name }, text),
+    make("pre", { tabindex: 0, role: "group", "aria-label": name }, text),
   );
 }

@@ -932,9 +932,7 @@ export class Conversation extends EventTarget {
         say("The server broke off");
       } else {
         message.state = "failed";
-        message.error = error.param === "response_format"
-          ? \`The server gives no such answers yet. \${error.message}.\`
-          : \`\${error.message}.\`;
+        message.error = \`\${error.message}.\`;
         say(message.error);
       }
     }
@@ -1401,7 +1399,7 @@ function tableOf({ header, rows }) {
   );
   return make(
     "div",
-    { class: "scroller", role: "region", "aria-label": "Table", tabindex: 0 },
+    { class: "scroller", role: "group", "aria-label": "Table", tabindex: 0 },
     table,
   );
 }
@@ -1420,7 +1418,7 @@ export function codeBlock(text, language = "") {
     ),
     make(
       "pre",
-      { tabindex: 0, role: "region", "aria-label": \`Code, \${name || "text"}\` },
+      { tabindex: 0, role: "group", "aria-label": \`Code, \${name || "text"}\` },
       make("code", {}, text),
     ),
   );
@@ -2127,7 +2125,7 @@ function fileOf({ name, size, text }) {
     "details",
     { class: "file" },
     make("summary", {}, \`\${name}, \${sizeOf(size)}\`),
-    make("pre", { tabindex: 0, role: "region", "aria-label": name }, text),
+    make("pre", { tabindex: 0, role: "group", "aria-label": name }, text),
   );
 }
 `,

@@ -258,7 +258,7 @@ Deno.test("what is wrong with a chat is said by the field's name", async (t) => 
       [
         "response_format",
         { messages, response_format: { type: "xml" } },
-        501,
+        400,
         "response_format.type",
       ],
       [

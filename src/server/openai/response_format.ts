@@ -4,7 +4,6 @@ import type { JsonSchema } from "../../constrain/json_schema.ts";
 import type { TextPattern } from "../../constrain/text_pattern.ts";
 import { isObject } from "../../formats/json.ts";
 import { RequestError } from "../errors.ts";
-import { refuse } from "./form.ts";
 
 const schema = v.custom<JsonSchema>(
   (value) => isObject(value) || typeof value === "boolean",
@@ -76,9 +75,10 @@ function formatOf(
       );
     }
     default:
-      return refuse(
-        "response_format.type",
-        `it is text, json_object or json_schema, and not ${format.type}`,
+      throw new RequestError(
+        400,
+        `Cannot use response_format.type ${format.type}: it is text, json_object or json_schema`,
+        { param: "response_format.type" },
       );
   }
 }
