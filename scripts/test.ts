@@ -20,7 +20,7 @@ const args = [
   "--allow-run",
   "--allow-env",
   "--allow-sys",
-  "--allow-net=127.0.0.1,localhost",
+  "--allow-net=127.0.0.1,127.0.0.2,localhost",
   `--junit-path=${junit}`,
 ];
 
