@@ -2,6 +2,7 @@
  * Prompts that begin alike and come together: the first is evaluated, the others
  * wait until what they share is there to be taken over.
  */
+import { commonLength } from "./choice_scores.ts";
 import type { Engine } from "../engine/engine.ts";
 import { untilAborted } from "../platform/abort.ts";
 
@@ -34,7 +35,7 @@ export class PromptTurns {
     for (;;) {
       const known = engine.countKnown(prompt);
       const other = [...running].find((other) =>
-        countCommon(prompt, other.prompt) - known >= fewestShared
+        commonLength([prompt, other.prompt]) - known >= fewestShared
       );
       if (!other) break;
       const next = Promise.race([other.done, engine.nextStep()]);
@@ -50,11 +51,4 @@ export class PromptTurns {
       },
     };
   }
-}
-
-function countCommon(a: readonly number[], b: readonly number[]): number {
-  const longest = Math.min(a.length, b.length);
-  let common = 0;
-  while (common < longest && a[common] === b[common]) common++;
-  return common;
 }
