@@ -47,6 +47,7 @@ import { tagTokens } from "../tokenizer/answer_tokens.ts";
 import type { ChatMessage } from "../tokenizer/chat_message.ts";
 import {
   ChatTemplate,
+  encodeChat,
   type RenderOptions,
 } from "../tokenizer/chat_template.ts";
 import {
@@ -407,7 +408,7 @@ export class LanguageModel implements AsyncDisposable {
     options: OptionsOf<typeof chatOptions> = {},
   ): number[] {
     const { text } = this.#writeChat(messages, options);
-    return this.#encodeChat(text);
+    return encodeChat(text, this.tokenizer);
   }
 
   /**
@@ -428,7 +429,7 @@ export class LanguageModel implements AsyncDisposable {
     const answer = template.answerFormat(text, tools);
     return {
       text,
-      ids: this.#encodeChat(text),
+      ids: encodeChat(text, this.tokenizer),
       answer,
       shownTokens: tagTokens(answer, this.tokenizer),
       pattern: answerPattern(answer, demandOf(tools, options), said),
@@ -457,17 +458,6 @@ export class LanguageModel implements AsyncDisposable {
     };
     const text = renderWithSystem(template, turns, all);
     return { text, template, tools: tools ?? [] };
-  }
-
-  #encodeChat(text: string): number[] {
-    const { tokenizer } = this;
-    const begins = tokenizer.bos !== undefined &&
-      text.startsWith(tokenizer.pieceText(tokenizer.bos));
-    return tokenizer.encode(text, {
-      parseSpecial: true,
-      addSpecial: !begins,
-      addEos: false,
-    });
   }
 
   /**

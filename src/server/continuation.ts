@@ -4,6 +4,7 @@ import type { ChatTurn } from "../generate/chat_messages.ts";
 import type { ChatPrompt } from "../generate/chat_options.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
 import { checkTextLength } from "../generate/text_length.ts";
+import { encodeChat } from "../tokenizer/chat_template.ts";
 import { RequestError } from "./errors.ts";
 
 const flag = v.nullish(v.boolean("true or false"));
@@ -79,12 +80,5 @@ export function promptWith<Prompt extends ChatPrompt>(
   if (begun === "") return prompt;
   const text = prompt.text + begun;
   checkTextLength(text, tokenizer, engine.contextSize);
-  const { bos } = tokenizer;
-  const begins = bos !== undefined && text.startsWith(tokenizer.pieceText(bos));
-  const ids = tokenizer.encode(text, {
-    parseSpecial: true,
-    addSpecial: !begins,
-    addEos: false,
-  });
-  return { ...prompt, text, ids };
+  return { ...prompt, text, ids: encodeChat(text, tokenizer) };
 }

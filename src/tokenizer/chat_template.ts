@@ -9,6 +9,7 @@ import {
   withoutReasoning,
 } from "./reasoning.ts";
 import { type ToolSupport, toolSupportOf } from "./tool_format.ts";
+import type { Tokenizer } from "./tokenizer.ts";
 import { toolChat } from "./tool_messages.ts";
 
 /** The texts of BOS and EOS, which templates put between turns. */
@@ -139,6 +140,17 @@ export class ChatTemplate {
       add_generation_prompt: addGenerationPrompt,
     });
   }
+}
+
+/** The ids of a chat as a template has written it, with what begins a text before it where the template has not. */
+export function encodeChat(text: string, tokenizer: Tokenizer): number[] {
+  const { bos } = tokenizer;
+  const begins = bos !== undefined && text.startsWith(tokenizer.pieceText(bos));
+  return tokenizer.encode(text, {
+    parseSpecial: true,
+    addSpecial: !begins,
+    addEos: false,
+  });
 }
 
 /** A tool's name, and the schema of its arguments, as OpenAI's clients give them, or without what is around. */
