@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import { constraintOptions } from "../constrain/options.ts";
 import type { Present } from "./body.ts";
+import { text } from "./fields.ts";
 import type { GenerateOptions } from "../generate/generate.ts";
 import { schemaOf } from "../options.ts";
 
@@ -12,7 +13,7 @@ export const constraintFields = {
       boolean | Readonly<Record<string, unknown>>
     >,
   ),
-  grammar: v.nullish(v.string("a text")),
+  grammar: text,
 };
 
 /** What a body holds an answer to; an empty grammar is none. */

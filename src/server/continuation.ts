@@ -1,13 +1,11 @@
 /** Chats whose last message is the assistant's: that is gone on with, as llama.cpp's server does. */
-import * as v from "valibot";
 import type { ChatTurn } from "../generate/chat_messages.ts";
 import type { ChatPrompt } from "../generate/chat_options.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
 import { checkTextLength } from "../generate/text_length.ts";
 import { encodeChat } from "../tokenizer/chat_template.ts";
 import { RequestError } from "./errors.ts";
-
-const flag = v.nullish(v.boolean("true or false"));
+import { flag } from "./fields.ts";
 
 /** Fields that say how a prompt ends: those of vLLM and Transformers. */
 export const continuationFields = {

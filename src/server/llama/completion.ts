@@ -8,6 +8,7 @@ import {
   wholeAnswers,
 } from "../answer.ts";
 import { type Present, readBody } from "../body.ts";
+import { flag, text } from "../fields.ts";
 import {
   constraintFieldOptions,
   constraintFields,
@@ -41,7 +42,6 @@ import { timingsOf } from "../timings.ts";
 import { tokenText, wholeText } from "../token_text.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 
-const flag = v.nullish(v.boolean("true or false"));
 const count = schemaOf(textOptions.maxTokens) as v.GenericSchema<number>;
 const most = schemaOf(textOptions.logprobs) as v.GenericSchema<number>;
 
@@ -49,7 +49,7 @@ const most = schemaOf(textOptions.logprobs) as v.GenericSchema<number>;
 export const textFields = {
   ...samplingFields,
   ...constraintFields,
-  model: v.nullish(v.string("a text")),
+  model: text,
   n_predict: v.nullish(count),
   max_tokens: v.nullish(count),
   n_probs: v.nullish(most),

@@ -1,6 +1,7 @@
 /** `/apply-template`, a chat as the model's template writes it, and `/v1/chat/completions/input_tokens`, how many tokens that has. */
 import * as v from "valibot";
 import { type Present, readBody } from "../body.ts";
+import { text } from "../fields.ts";
 import { begunChat, continuationFields, promptWith } from "../continuation.ts";
 import type { ChatPrompt } from "../../generate/chat_options.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
@@ -11,7 +12,7 @@ import type { ServerApp, ServerContext } from "../server_context.ts";
 const templateSchema = v.object({
   ...toolFields,
   ...continuationFields,
-  model: v.nullish(v.string("a text")),
+  model: text,
   messages: messagesField,
 }, "an object");
 

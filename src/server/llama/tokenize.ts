@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import { readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
+import { flag, text } from "../fields.ts";
 import { mostCharacters } from "../../generate/text_length.ts";
 import type { ServerApp, ServerContext } from "../server_context.ts";
 import { tokenText, wholeText } from "../token_text.ts";
@@ -9,9 +10,6 @@ import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 
 /** The longest text that is tokenized, in characters, where the context is not longer: requests of others wait meanwhile. */
 const longestText = 2 ** 18;
-
-const flag = v.nullish(v.boolean("true or false"));
-const text = v.nullish(v.string("a text"));
 
 const tokenizeSchema = v.object({
   model: text,

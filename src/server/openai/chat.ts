@@ -10,6 +10,7 @@ import {
 import { type Present, readBody } from "../body.ts";
 import { begunChat, continuationFields, promptWith } from "../continuation.ts";
 import { RequestError } from "../errors.ts";
+import { flag, wholeNumber } from "../fields.ts";
 import type { Summary } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import type { JsonObject } from "../../formats/json.ts";
@@ -42,7 +43,6 @@ import {
 } from "./tools.ts";
 
 const mostTop = 20;
-const topText = `a whole number from 0 to ${mostTop}`;
 
 const chatSchema = v.object({
   ...textFields,
@@ -50,15 +50,8 @@ const chatSchema = v.object({
   max_completion_tokens: v.nullish(
     schemaOf(textOptions.maxTokens) as v.GenericSchema<number>,
   ),
-  logprobs: v.nullish(v.boolean("true or false")),
-  top_logprobs: v.nullish(
-    v.pipe(
-      v.number(topText),
-      v.integer(topText),
-      v.minValue(0, topText),
-      v.maxValue(mostTop, topText),
-    ),
-  ),
+  logprobs: flag,
+  top_logprobs: wholeNumber(0, mostTop),
   ...formatFields,
   ...toolFields,
   ...continuationFields,

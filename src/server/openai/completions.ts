@@ -8,6 +8,7 @@ import {
 } from "../answer.ts";
 import { readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
+import { flag, text, wholeNumber } from "../fields.ts";
 import type { JsonObject } from "../../formats/json.ts";
 import type { Summary } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
@@ -32,22 +33,14 @@ import {
 import { type CompletionLogprobs, CompletionScorer } from "./logprobs.ts";
 
 const mostTop = 100;
-const topText = `a whole number from 0 to ${mostTop}`;
 
 const completionSchema = v.object({
   ...textFields,
   prompt: promptsField,
-  echo: v.nullish(v.boolean("true or false")),
-  logprobs: v.nullish(
-    v.pipe(
-      v.number(topText),
-      v.integer(topText),
-      v.minValue(0, topText),
-      v.maxValue(mostTop, topText),
-    ),
-  ),
+  echo: flag,
+  logprobs: wholeNumber(0, mostTop),
   best_of: v.nullish(v.number("a number")),
-  suffix: v.nullish(v.string("a text")),
+  suffix: text,
 }, "an object");
 
 type CompletionBody = Awaited<

@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { type Present, readBody } from "../body.ts";
 import { type Choices, commonLength, scoreChoices } from "../choice_scores.ts";
 import { RequestError } from "../errors.ts";
+import { flag, text } from "../fields.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import { checkTextLength } from "../../generate/text_length.ts";
 import type { ServerApp, ServerContext } from "../server_context.ts";
@@ -16,7 +17,6 @@ import { toolFields, variablesOf } from "./tools.ts";
 const mostQuestions = 64;
 const mostChoices = 256;
 
-const text = v.nullish(v.string("a text"));
 const whole = v.nullish(
   v.pipe(v.number("a whole number"), v.safeInteger("a whole number")),
 );
@@ -34,7 +34,7 @@ const question = v.object({
   min: whole,
   max: whole,
   step: whole,
-  ends: v.nullish(v.boolean("true or false")),
+  ends: flag,
 }, "an object { type, question }");
 
 const decisionsSchema = v.object({

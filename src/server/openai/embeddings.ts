@@ -5,6 +5,7 @@ import { encodeBase64 } from "deno-std/encoding/base64.js";
 import { allOrNone } from "../all_or_none.ts";
 import { readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
+import { text } from "../fields.ts";
 import { type EmbedOptions, embedOptions } from "../../generate/embed.ts";
 import { schemaOf } from "../../options.ts";
 import { promptsField, promptsOf } from "../prompts.ts";
@@ -15,8 +16,6 @@ import type {
 } from "../server_context.ts";
 import { takeTurn } from "../turn.ts";
 import { askerOf } from "./form.ts";
-
-const text = v.nullish(v.string("a text"));
 
 const embeddingsSchema = v.object({
   model: text,

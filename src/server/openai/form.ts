@@ -5,6 +5,7 @@ import { textOptions } from "../../generate/generate.ts";
 import type { Answer } from "../answer.ts";
 import type { Asker } from "../turn.ts";
 import { errorHeaders, RequestError } from "../errors.ts";
+import { flag, text, wholeNumber } from "../fields.ts";
 import { eventStream, type StreamEvent } from "../event_stream.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import { lateJson } from "../late_json.ts";
@@ -58,23 +59,16 @@ export const stopField = v.nullish(
 /** Fields of all requests for texts. */
 export const textFields = {
   ...samplingFields,
-  model: v.nullish(v.string("a text")),
-  n: v.nullish(
-    v.pipe(
-      v.number(`a whole number from 1 to ${mostChoices}`),
-      v.integer(`a whole number from 1 to ${mostChoices}`),
-      v.minValue(1, `a whole number from 1 to ${mostChoices}`),
-      v.maxValue(mostChoices, `a whole number from 1 to ${mostChoices}`),
-    ),
-  ),
+  model: text,
+  n: wholeNumber(1, mostChoices),
   max_tokens: v.nullish(
     schemaOf(textOptions.maxTokens) as v.GenericSchema<number>,
   ),
   stop: stopField,
-  stream: v.nullish(v.boolean("true or false")),
+  stream: flag,
   stream_options: v.nullish(
     v.object(
-      { include_usage: v.nullish(v.boolean("true or false")) },
+      { include_usage: flag },
       "an object",
     ),
   ),

@@ -5,13 +5,12 @@ import { textOptions } from "../../generate/generate.ts";
 import { schemaOf } from "../../options.ts";
 import type { Present } from "../body.ts";
 import { RequestError } from "../errors.ts";
+import { flag, text } from "../fields.ts";
 import { samplingFields } from "../sampling_fields.ts";
 import type { ChatBody } from "./chat.ts";
 import { refuse } from "./form.ts";
 
 const object = v.custom<JsonObject>(isObject, "an object");
-const flag = v.nullish(v.boolean("true or false"));
-const text = v.nullish(v.string("a text"));
 
 const part = v.looseObject(
   { type: v.string("a text such as input_text") },

@@ -4,6 +4,7 @@ import { isObject, type JsonObject } from "../../formats/json.ts";
 import type { ChatEvent, WholeChatAnswer } from "../../tokenizer/answer.ts";
 import { formatTime } from "../../tokenizer/jinja/time.ts";
 import { RequestError } from "../errors.ts";
+import { flag, text } from "../fields.ts";
 import type { CheckedServerOptions } from "../options.ts";
 import { refuse } from "./form.ts";
 
@@ -17,7 +18,7 @@ export const toolFields = {
         type: v.string("a text such as function"),
         function: v.nullish(v.looseObject({
           name: v.string("the tool's name"),
-          description: v.nullish(v.string("a text")),
+          description: text,
           parameters: v.nullish(object),
         }, "an object { name, description, parameters }")),
       }, "an object { type, function }"),
@@ -30,7 +31,7 @@ export const toolFields = {
       "auto, none, required, or an object { type, function }",
     ),
   ),
-  parallel_tool_calls: v.nullish(v.boolean("true or false")),
+  parallel_tool_calls: flag,
   reasoning_effort: v.nullish(v.string("a text such as low")),
   reasoning_format: v.nullish(
     v.picklist(["auto", "deepseek", "none"], "auto, deepseek or none"),
