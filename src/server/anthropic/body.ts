@@ -8,6 +8,7 @@ import { RequestError } from "../errors.ts";
 import { flag, text } from "../fields.ts";
 import type { ChatBody } from "../openai/chat.ts";
 import { refuse } from "../openai/form.ts";
+import { refusePart, textFieldOf } from "../parts.ts";
 import { samplingFields } from "../sampling_fields.ts";
 
 const object = v.custom<JsonObject>(isObject, "an object");
@@ -186,7 +187,7 @@ function turnsOf(
     } else if (type === "tool_use" && role === "assistant") {
       calls.push(callOf(block, param));
     } else if (type === "thinking" && role === "assistant") {
-      reasoning += fieldOf(block, "thinking", param);
+      reasoning += textFieldOf(block, "thinking", param);
     } else if (type !== "redacted_thinking") {
       parts.push({ type: "text", text: textOf(block, param) });
     }
@@ -206,7 +207,7 @@ function resultOf(block: ResultBlock, param: string): Turns[number] {
   const content = block.content ?? "";
   return {
     role: "tool",
-    tool_call_id: fieldOf(block, "tool_use_id", param),
+    tool_call_id: textFieldOf(block, "tool_use_id", param),
     content: typeof content === "string"
       ? content
       : partsOf(content, `${param}.content`),
@@ -223,10 +224,10 @@ function partsOf(blocks: readonly Block[], path: string) {
 function callOf(block: Block, param: string): JsonObject {
   const { input = {} } = block;
   return {
-    id: fieldOf(block, "id", param),
+    id: textFieldOf(block, "id", param),
     type: "function",
     function: {
-      name: fieldOf(block, "name", param),
+      name: textFieldOf(block, "name", param),
       arguments: JSON.stringify(input),
     },
   };
@@ -234,21 +235,8 @@ function callOf(block: Block, param: string): JsonObject {
 
 /** The text of a block; there are others, that a model of texts cannot read. */
 function textOf(block: Block, param: string): string {
-  if (block.type === "text") return fieldOf(block, "text", param);
-  throw new RequestError(
-    400,
-    `Cannot read ${param}, which is ${block.type}: the model reads texts alone`,
-    { param },
-  );
-}
-
-/** A field of a block, which is a text. */
-function fieldOf(block: Block, name: string, param: string): string {
-  const value = block[name];
-  if (typeof value === "string") return value;
-  throw new RequestError(400, `Cannot use ${param}.${name}: it is a text`, {
-    param: `${param}.${name}`,
-  });
+  if (block.type === "text") return textFieldOf(block, "text", param);
+  refusePart(block, param);
 }
 
 function functionOf(

@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import type { ChatTurn } from "../../generate/chat_messages.ts";
 import { RequestError } from "../errors.ts";
+import { refusePart } from "../parts.ts";
 
 const part = v.looseObject(
   { type: v.string("a text such as text") },
@@ -49,17 +50,11 @@ export function turnsOf(
 }
 
 function checkPart(
-  part: Readonly<Record<string, unknown>>,
+  content: v.InferOutput<typeof part>,
   param: string,
 ): void {
-  if (part.type !== "text") {
-    throw new RequestError(
-      400,
-      `Cannot read ${param}, which is ${part.type}: the model reads texts alone`,
-      { param },
-    );
-  }
-  if (typeof part.text !== "string") {
+  if (content.type !== "text") refusePart(content, param);
+  if (typeof content.text !== "string") {
     throw new RequestError(400, `Cannot answer: ${param}.text is missing`, {
       param: `${param}.text`,
     });

@@ -6,6 +6,7 @@ import { schemaOf } from "../../options.ts";
 import type { Present } from "../body.ts";
 import { RequestError } from "../errors.ts";
 import { flag, text } from "../fields.ts";
+import { refusePart, textFieldOf } from "../parts.ts";
 import { samplingFields } from "../sampling_fields.ts";
 import type { ChatBody } from "./chat.ts";
 import { refuse } from "./form.ts";
@@ -214,7 +215,7 @@ function turnsOf(
     const { role, content, output } = item;
     switch (item.type ?? "message") {
       case "message": {
-        const speaker = fieldOf({ role }, "role", param);
+        const speaker = textFieldOf({ role }, "role", param);
         const texts = textsOf(content, `${param}.content`);
         const turn = turnOf(speaker === "developer" ? "system" : speaker);
         turn.content.push(...texts);
@@ -223,10 +224,10 @@ function turnsOf(
       case "function_call": {
         const turn = turnOf("assistant");
         const called = {
-          name: fieldOf(item, "name", param),
-          arguments: fieldOf(item, "arguments", param),
+          name: textFieldOf(item, "name", param),
+          arguments: textFieldOf(item, "arguments", param),
         };
-        const id = fieldOf(item, "call_id", param);
+        const id = textFieldOf(item, "call_id", param);
         turn.tool_calls ??= [];
         turn.tool_calls.push({ id, type: "function", function: called });
         break;
@@ -234,7 +235,7 @@ function turnsOf(
       case "function_call_output":
         turns.push({
           role: "tool",
-          tool_call_id: fieldOf(item, "call_id", param),
+          tool_call_id: textFieldOf(item, "call_id", param),
           content: textsOf(output, `${param}.output`),
         });
         break;
@@ -273,27 +274,11 @@ function textsOf(
   return content.map((part, i) => {
     const path = `${param}[${i}]`;
     if (part.type === "refusal") {
-      return { type: "text", text: fieldOf(part, "refusal", path) };
+      return { type: "text", text: textFieldOf(part, "refusal", path) };
     }
     if (readable.has(part.type)) {
-      return { type: "text", text: fieldOf(part, "text", path) };
+      return { type: "text", text: textFieldOf(part, "text", path) };
     }
-    throw new RequestError(
-      400,
-      `Cannot read ${path}, which is ${part.type}: the model reads texts alone`,
-      { param: path },
-    );
+    refusePart(part, path);
   });
-}
-
-/** A field which is a text. */
-function fieldOf(
-  given: Readonly<Record<string, unknown>>,
-  name: string,
-  path: string,
-): string {
-  const value = given[name];
-  if (typeof value === "string") return value;
-  const param = `${path}.${name}`;
-  throw new RequestError(400, `Cannot use ${param}: it is a text`, { param });
 }
