@@ -14,3 +14,22 @@ export async function untilAborted<T>(
     signal.removeEventListener("abort", abort);
   }
 }
+
+/**
+ * Aborts `controller` when one of the signals is aborted, until it is disposed of.
+ * A signal that lasts keeps a note of every one that `AbortSignal.any` makes of
+ * it; of this it keeps none.
+ */
+export function followAborts(
+  controller: AbortController,
+  signals: Iterable<AbortSignal>,
+): Disposable {
+  const stack = new DisposableStack();
+  for (const signal of signals) {
+    const follow = () => controller.abort(signal.reason);
+    if (signal.aborted) follow();
+    signal.addEventListener("abort", follow);
+    stack.defer(() => signal.removeEventListener("abort", follow));
+  }
+  return stack;
+}

@@ -5,7 +5,7 @@ import type { FiredNeurons, NeuronWatch } from "../engine/neuron_watch.ts";
 import { isSparse } from "../model/activation.ts";
 import type { Model } from "../model/model.ts";
 import type { NeuronOrder } from "../plan/neuron_order.ts";
-import { errorResponse } from "./openai/form.ts";
+import { followAborts } from "../platform/abort.ts";
 import {
   type ServerApp,
   type ServerCall,
@@ -28,22 +28,21 @@ export function neuronRoutes(app: ServerApp, context: ServerContext): void {
   app.get("/v1/neurons", async (call) => {
     const buckets = bucketsOf(call);
     if (watchers >= mostWatchers) {
-      return errorResponse(
-        new RequestError(503, `${mostWatchers} clients watch already`, {
-          retryAfter: 1,
-        }),
-      );
+      throw new RequestError(503, `${mostWatchers} clients watch already`, {
+        retryAfter: 1,
+      });
     }
     watchers++;
     const gone = new AbortController();
-    const signals = [gone.signal, context.signal, signalOf(call)];
-    const signal = AbortSignal.any(signals);
+    const following = followAborts(gone, [context.signal, signalOf(call)]);
+    const { signal } = gone;
     try {
       const lease = await context.models.take(call.req.query("model"));
       const { model, engine } = lease.model;
       const watch = await engine.watchNeurons();
       const close = () => {
         watchers--;
+        following[Symbol.dispose]();
         watch[Symbol.dispose]();
         lease[Symbol.dispose]();
       };
@@ -54,6 +53,7 @@ export function neuronRoutes(app: ServerApp, context: ServerContext): void {
       });
     } catch (error) {
       watchers--;
+      following[Symbol.dispose]();
       throw error;
     }
   });

@@ -1,4 +1,5 @@
 /** A request's turn: it takes a model, waits for a place, and has so much time. */
+import { followAborts } from "../platform/abort.ts";
 import { RequestError } from "./errors.ts";
 import type { ModelLease } from "./models.ts";
 import type { Ticket } from "./request_queue.ts";
@@ -28,13 +29,7 @@ export class Turn implements Disposable {
   ) {
     this.#stack.use(lease);
     this.#stack.use(ticket);
-    // Not by AbortSignal.any: the server's signal, which lasts, would keep a note of each.
-    for (const each of [asker.signal, signal]) {
-      const follow = () => this.stop(each.reason);
-      if (each.aborted) follow();
-      each.addEventListener("abort", follow);
-      this.#stack.defer(() => each.removeEventListener("abort", follow));
-    }
+    this.#stack.use(followAborts(this.#stopping, [asker.signal, signal]));
     if (timeLimit === 0) return;
     const late = () =>
       this.stop(
