@@ -11,7 +11,10 @@ import {
 } from "../mod.ts";
 import { readGguf, tokenizerFromGguf } from "../gguf.ts";
 import { checkDraftVocabulary } from "../src/generate/model_drafter.ts";
-import { checkDraftLength } from "../src/generate/speculation.ts";
+import {
+  checkDraftLength,
+  drafterNameOf,
+} from "../src/generate/speculation.ts";
 import { isHubName, readHubName } from "../src/hub/name.ts";
 import { pathOf } from "./hub_model.ts";
 import type { Interrupt } from "./interrupt.ts";
@@ -21,15 +24,10 @@ import type { HubFlags, LoadFlags, ModelFlags } from "./options.ts";
 import { type SpeculationFlags, speculationFlags } from "./sampling_options.ts";
 import { note, printable, ProgressBar } from "./terminal.ts";
 
-/** What drafts where the flags do not say: an n-gram lookup, unless a model is named. */
-function drafterOf({ speculation, draftModel }: SpeculationFlags) {
-  return speculation ?? (draftModel ? "draft-simple" : "ngram-simple");
-}
-
 /** Flags that say nothing where this drafts. */
 const idle: Readonly<
   Record<
-    ReturnType<typeof drafterOf>,
+    NonNullable<SpeculationFlags["speculation"]>,
     readonly (keyof typeof speculationFlags)[]
   >
 > = {
@@ -47,7 +45,7 @@ const idle: Readonly<
 export function checkDraftFlags(
   flags: SpeculationFlags & Pick<LoadFlags, "batchSize">,
 ): void {
-  const drafter = drafterOf(flags);
+  const drafter = drafterNameOf(flags);
   if (drafter === "draft-simple" && flags.draftModel === undefined) {
     throw new BadFlags(
       "Cannot use --spec-type draft-simple without a draft model: name one with -md",
@@ -82,7 +80,7 @@ export async function loadDraftModel(
   { signal }: Interrupt,
 ): Promise<LanguageModel | undefined> {
   const { draftModel, threads } = flags;
-  if (!draftModel || drafterOf(flags) !== "draft-simple") return undefined;
+  if (!draftModel || drafterNameOf(flags) !== "draft-simple") return undefined;
   const path = isHubName(draftModel)
     ? await pathOf(readHubName(draftModel), flags)
     : draftModel;

@@ -131,13 +131,24 @@ export function speculates(
     : speculation !== "none";
 }
 
+/** What drafts where that is not said: an n-gram lookup, unless there is a draft model. */
+export function drafterNameOf<Name extends string>(
+  { speculation, draftModel }: {
+    readonly speculation?: Name;
+    readonly draftModel?: unknown;
+  },
+): Name | "draft-simple" | "ngram-simple" {
+  return speculation ?? (draftModel ? "draft-simple" : "ngram-simple");
+}
+
 function drafterOf(
   engine: Engine,
-  { speculation, draftModel, ngramSize }: SpeculationOptions,
+  options: SpeculationOptions,
   ids: readonly number[],
   end: number,
 ): Drafter {
-  switch (speculation ?? (draftModel ? "draft-simple" : "ngram-simple")) {
+  const { draftModel, ngramSize } = options;
+  switch (drafterNameOf(options)) {
     case "draft-simple":
       return new ModelDrafter(draftModel!, ids);
     case "ngram-mod":
