@@ -6,7 +6,7 @@
 //! scales and mins are the same numbers there, and so results have the same bits.
 
 use crate::f16::{widen, HALF_BIAS};
-use crate::i8::Bytes;
+use crate::i8::{add_fours, Bytes};
 use crate::layout::activation::{self, BYTES as ACTIVATIONS, SCALES, SUMS};
 use crate::layout::{group_bytes, BYTES, GROUP, I6, I8, I8H, I8M, K5, K6, SEXTETS};
 use crate::matmul::{Matrix, Rows, Tokens};
@@ -90,16 +90,16 @@ impl<const KIND: u32, const HALVES: usize, const MIN: bool> Sextets<KIND, HALVES
         unpack_four([0, 16, 32].map(|i| load(at.add(i))), mask)
     }
 
-    /// Adds the products of a group.
+    /// Adds the products of a group; `FOURS` as `i8::FOURS`.
     ///
     /// # Safety
     /// As for `Rows::dot`, of one group.
     #[inline(always)]
-    unsafe fn add_products<const R: usize, const T: usize>(
+    unsafe fn add_products<const R: usize, const T: usize, const FOURS: bool>(
         rows: &[*const u8; R],
         tokens: &[*const u8; T],
         halves: usize,
-        [mask, bias]: [v128; 2],
+        [mask, bias, ones]: [v128; 3],
         out: &mut [[v128; T]; R],
     ) {
         let mut dots = [[[zero(); T]; R]; HALVES];
@@ -125,8 +125,13 @@ impl<const KIND: u32, const HALVES: usize, const MIN: bool> Sextets<KIND, HALVES
             for r in 0..R {
                 let w = Self::weights(rows[r], half, mask);
                 for t in 0..T {
-                    for i in 0..4 {
-                        dots[r][t] = dot_i7_i32(x[t][i], w[i], dots[r][t]);
+                    for i in (0..4).step_by(2) {
+                        let (x, w) = ([x[t][i], x[t][i + 1]], [w[i], w[i + 1]]);
+                        dots[r][t] = if FOURS {
+                            add_fours(x, w, dots[r][t], ones)
+                        } else {
+                            dot_i7_i32(x[1], w[1], dot_i7_i32(x[0], w[0], dots[r][t]))
+                        };
                     }
                 }
             }
@@ -178,21 +183,21 @@ impl<const KIND: u32, const HALVES: usize, const MIN: bool> Sextets<KIND, HALVES
     fn constants() -> [v128; 2] {
         [i8x16_splat(63), i32x4_splat(HALF_BIAS)].map(opaque)
     }
-}
 
-impl<const KIND: u32, const HALVES: usize, const MIN: bool> Rows for Sextets<KIND, HALVES, MIN> {
+    /// # Safety
+    /// As for `Rows::dot`.
     #[inline(always)]
-    unsafe fn dot<const R: usize, const T: usize>(
-        self,
+    unsafe fn dot_rows<const R: usize, const T: usize, const FOURS: bool>(
         mut rows: [*const u8; R],
         k: usize,
         mut tokens: [*const u8; T],
     ) -> [[f32; T]; R] {
-        let constants = Self::constants();
+        let [mask, bias] = Self::constants();
+        let constants = [mask, bias, opaque(i16x8_splat(1))];
         let halves = opaque(2);
         let mut out = [[zero(); T]; R];
         for _ in 0..opaque(k / GROUP) {
-            Self::add_products(&rows, &tokens, halves, constants, &mut out);
+            Self::add_products::<R, T, FOURS>(&rows, &tokens, halves, constants, &mut out);
             for row in &mut rows {
                 *row = row.wrapping_add(Self::GROUP_BYTES);
             }
@@ -201,6 +206,22 @@ impl<const KIND: u32, const HALVES: usize, const MIN: bool> Rows for Sextets<KIN
             }
         }
         out.map(|row| row.map(sum_f32))
+    }
+}
+
+impl<const KIND: u32, const HALVES: usize, const MIN: bool> Rows for Sextets<KIND, HALVES, MIN> {
+    #[inline(always)]
+    unsafe fn dot<const R: usize, const T: usize>(
+        self,
+        rows: [*const u8; R],
+        k: usize,
+        tokens: [*const u8; T],
+    ) -> [[f32; T]; R] {
+        if byte_dot().is_some() {
+            Self::dot_rows::<R, T, false>(rows, k, tokens)
+        } else {
+            Self::dot_rows::<R, T, true>(rows, k, tokens)
+        }
     }
 
     unsafe fn multiply_unpacked(self, matrix: &Matrix, tokens: &Tokens, n_tokens: usize) -> bool {
