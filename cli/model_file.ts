@@ -16,6 +16,7 @@ import {
   type Model,
   readGguf,
   toByteSource,
+  tokenizerIfAny,
 } from "../gguf.ts";
 import { fingerprintOf } from "../lab.ts";
 import { formatCount } from "./format.ts";
@@ -29,6 +30,9 @@ import { findGpuIndex, openGpuIndex, saveGpuIndex } from "./model_gpu_index.ts";
 import { findPredictor, notePredictor } from "./model_predictor.ts";
 import { findProfile, noteProfile } from "./model_profile.ts";
 import { note, printable, ProgressBar } from "./terminal.ts";
+
+/** What stops reading: Ctrl-C, say */
+type Stop = Pick<Interrupt, "signal">;
 
 /** Opens what `-m` names; the signal stops reading a URL. The caller closes it. */
 export async function openModel(
@@ -49,7 +53,7 @@ export async function openModel(
  */
 export async function loadModel(
   flags: LoadFlags & Partial<RunGpuFlags>,
-  interrupt: Interrupt,
+  { signal }: Stop,
   measured: Pick<
     LoadOptions,
     "countNeurons" | "keepFfnInputs" | "measureRecall"
@@ -57,7 +61,7 @@ export async function loadModel(
 ): Promise<LanguageModel> {
   const options = loadOptionsOf(flags);
   using index = await openGpuIndex(flags);
-  const source = await openModel(flags, interrupt.signal);
+  const source = await openModel(flags, signal);
   try {
     // Described once, and only where something beside the file is to fit it.
     let described: Promise<Model> | undefined;
@@ -73,7 +77,7 @@ export async function loadModel(
       profile: flags.profile === false ? false : found?.profile,
       predictor,
       ...measured,
-      signal: interrupt.signal,
+      signal,
       onWarning: (message) => note(`warning: ${printable(message)}`),
       onProgress: ({ loaded, total }) => bar.update(loaded, total),
     });
@@ -91,6 +95,26 @@ export async function loadModel(
       noteProfile(model, flags, found, measured.countNeurons);
     }
     return model;
+  } finally {
+    await source.close();
+  }
+}
+
+/**
+ * Throws where a model cannot be loaded, as far as its header says.
+ *
+ * @throws {FormatError} where the file is damaged
+ * @throws {UnsupportedError} where it holds what culm cannot run
+ */
+export async function checkModel(
+  flags: ModelFlags & Pick<LoadFlags, "activation">,
+  signal?: AbortSignal,
+): Promise<void> {
+  const source = await openModel(flags, signal);
+  try {
+    const file = await readGguf(source);
+    describeModel(file, flags);
+    tokenizerIfAny(file);
   } finally {
     await source.close();
   }

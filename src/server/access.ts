@@ -6,42 +6,56 @@ import type { MiddlewareHandler } from "hono";
 import { RequestError } from "./errors.ts";
 import type { CheckedServerOptions } from "./options.ts";
 import { isOfPage } from "./page.ts";
-import type { ServerEnv } from "./server_context.ts";
 
 /** What needs no key, beside the page, which asks for one: whether the server is there says nothing of anybody. */
 const open: ReadonlySet<string> = new Set(["/health", "/v1/health"]);
+
+/** Whose pages may ask where nobody says. */
+const usualOrigins: readonly string[] = ["localhost"];
 
 const methods = "GET, POST, DELETE, OPTIONS";
 
 /** Seconds for which a browser need not ask again what it may send. */
 const preflightAge = 3600;
 
-/** Lets those requests through that may be answered, and tells browsers whose pages may read the answers. */
-export function access(
-  { apiKeys = [], allowedHosts = [], corsOrigins = ["localhost"] }:
-    CheckedServerOptions,
-): MiddlewareHandler<ServerEnv> {
-  const keys = Promise.all(apiKeys.map(digest));
-  const hosts = new Set(allowedHosts.map((host) => host.toLowerCase()));
+/** Tells browsers whose pages may read the answers, and what these may send. */
+export function crossOrigin(
+  { corsOrigins = usualOrigins }: CheckedServerOptions,
+): MiddlewareHandler {
   const origins = new Set(corsOrigins);
   return async (call, next) => {
     const { req } = call;
-    const url = new URL(req.url);
     const origin = req.header("origin");
     const mayRead = origin !== undefined && isAllowed(origin, origins);
-    if (mayRead) {
-      call.header("access-control-allow-origin", origin);
-      call.header("vary", "Origin");
-    }
-    if (req.method === "OPTIONS") {
+    if (req.method !== "OPTIONS") await next();
+    else {
       if (mayRead) {
         const headers = req.header("access-control-request-headers") ?? "*";
         call.header("access-control-allow-headers", headers);
         call.header("access-control-allow-methods", methods);
         call.header("access-control-max-age", String(preflightAge));
       }
-      return call.body(null, 200);
+      call.res = call.body(null, 200);
     }
+    // Behind the others: their responses come without what was set before them.
+    if (!mayRead) return;
+    call.header("access-control-allow-origin", origin);
+    call.header("vary", "Origin");
+  };
+}
+
+/** Lets those requests through that may be answered. */
+export function access(
+  { apiKeys = [], allowedHosts = [], corsOrigins = usualOrigins }:
+    CheckedServerOptions,
+): MiddlewareHandler {
+  const keys = Promise.all(apiKeys.map(digest));
+  const hosts = new Set(allowedHosts.map((host) => host.toLowerCase()));
+  const origins = new Set(corsOrigins);
+  return async ({ req }, next) => {
+    const url = new URL(req.url);
+    const origin = req.header("origin");
+    const mayRead = origin !== undefined && isAllowed(origin, origins);
     if (apiKeys.length === 0 && !isHost(url.hostname, hosts)) {
       throw new RequestError(
         403,

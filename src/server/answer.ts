@@ -19,8 +19,8 @@ import type { ServerMetrics } from "./metrics.ts";
 import { type ScoredToken, scorePrompt } from "./prompt_logprobs.ts";
 import type { PromptTurns } from "./prompt_turns.ts";
 import type { Ticket } from "./request_queue.ts";
-import type { ServerContext } from "./server_context.ts";
-import { type Asker, beginTurn, type Turn } from "./turn.ts";
+import type { Asker, ServerContext } from "./server_context.ts";
+import { beginTurn, type Turn } from "./turn.ts";
 
 /** What is to be answered. */
 export interface AnswerRequest {

@@ -22,7 +22,7 @@ export type Present<Fields> = {
  * @throws {RequestError} 400, 408 or 413
  */
 export async function readBody<Fields extends object>(
-  { req }: ServerCall,
+  { req, env }: ServerCall,
   { options }: ServerContext,
   schema: v.GenericSchema<unknown, Fields>,
 ): Promise<Present<Fields>> {
@@ -39,6 +39,7 @@ export async function readBody<Fields extends object>(
       cause,
     });
   }
+  env.isStream = isObject(value) && value.stream === true;
   return checkBody(schema, value);
 }
 

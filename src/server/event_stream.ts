@@ -25,6 +25,14 @@ export interface StreamOptions {
 /** Many events: a text holds its place no longer than it must. */
 const manyEvents = 4096;
 
+/** The headers of a stream of events. */
+export const eventHeaders = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-cache",
+  // Proxies such as nginx are not to wait for more.
+  "x-accel-buffering": "no",
+} as const;
+
 const encoder = new TextEncoder();
 
 /** A response that sends events as they come. */
@@ -59,14 +67,7 @@ export function eventStream(
       await events.return();
     },
   }, { highWaterMark: mostWaiting });
-  return new Response(body, {
-    headers: {
-      "content-type": "text/event-stream; charset=utf-8",
-      "cache-control": "no-cache",
-      // Proxies such as nginx are not to wait for more.
-      "x-accel-buffering": "no",
-    },
-  });
+  return new Response(body, { headers: eventHeaders });
 }
 
 /** Events named by their types, and what `failed` makes of an error behind them. */

@@ -9,6 +9,8 @@ export interface ServedModel {
   readonly model: LanguageModel;
   /** When it was loaded, in seconds since 1970 */
   readonly created: number;
+  /** Aborted when it is unloaded, which those who only watch it do not keep it from */
+  readonly closing: AbortSignal;
 }
 
 /** A model for as long as a request needs it. */
@@ -40,18 +42,34 @@ export interface Models extends AsyncDisposable {
    */
   check(): void;
   /**
-   * The model of that name, until it is given back.
+   * The model of that name, for those who watch it and need it no longer than it is loaded.
+   *
+   * @throws {RequestError} 404 where there is none of that name, 503 where it is not loaded
+   */
+  watched(name?: string): ServedModel;
+  /**
+   * The model of that name, until it is given back; undefined where that has to be waited for.
    *
    * @throws {RequestError} 404 where there is none of that name, 503 where it cannot be had now
    */
-  take(name?: string): Promise<ModelLease>;
+  takeLoaded(name?: string): ModelLease | undefined;
+  /**
+   * The same, as soon as it can be had.
+   *
+   * @throws as {@linkcode Models.takeLoaded} does
+   * @throws {RequestError} 500 where it cannot be loaded
+   * @throws what `signal` was aborted with
+   */
+  take(name: string | undefined, signal: AbortSignal): Promise<ModelLease>;
   /**
    * Gives its memory back.
    *
-   * @throws {RequestError} where it is needed, or is not the server's to close
+   * @throws {RequestError} where it is needed, not loaded, or not the server's to close
    */
   unload(name: string): Promise<void>;
 }
+
+const { signal: unaborted } = new AbortController();
 
 /** The one model of a server, which answers to every name. */
 export class OneModel implements Models {
@@ -66,7 +84,8 @@ export class OneModel implements Models {
   ) {
     const serve = (model: LanguageModel) => {
       const created = Math.floor(Date.now() / 1000);
-      this.#served = { id: alias ?? nameOf(model), model, created };
+      const id = alias ?? nameOf(model);
+      this.#served = { id, model, created, closing: unaborted };
     };
     if ("then" in loading) {
       loading.then(serve, (error) => this.#failure = error);
@@ -95,10 +114,18 @@ export class OneModel implements Models {
     );
   }
 
-  // deno-lint-ignore require-await -- what is refused is a rejection
-  async take(_name?: string): Promise<ModelLease> {
+  watched(): ServedModel {
     this.check();
-    return { ...this.#served!, [Symbol.dispose]: () => {} };
+    return this.#served!;
+  }
+
+  takeLoaded(): ModelLease {
+    return { ...this.watched(), [Symbol.dispose]: () => {} };
+  }
+
+  // deno-lint-ignore require-await -- what is refused is a rejection
+  async take(): Promise<ModelLease> {
+    return this.takeLoaded();
   }
 
   unload(): Promise<void> {

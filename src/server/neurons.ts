@@ -7,10 +7,10 @@ import type { Model } from "../model/model.ts";
 import type { NeuronOrder } from "../plan/neuron_order.ts";
 import { followAborts } from "../platform/abort.ts";
 import {
+  askerOf,
   type ServerApp,
   type ServerCall,
   type ServerContext,
-  signalOf,
 } from "./server_context.ts";
 
 /** Ms between two events. */
@@ -32,19 +32,23 @@ export function neuronRoutes(app: ServerApp, context: ServerContext): void {
         retryAfter: 1,
       });
     }
+    const { model: { model, engine }, closing } = context.models.watched(
+      call.req.query("model"),
+    );
     watchers++;
     const gone = new AbortController();
-    const following = followAborts(gone, [context.signal, signalOf(call)]);
+    const following = followAborts(gone, [
+      context.stopping,
+      closing,
+      ...askerOf(call).signals,
+    ]);
     const { signal } = gone;
     try {
-      const lease = await context.models.take(call.req.query("model"));
-      const { model, engine } = lease.model;
       const watch = await engine.watchNeurons();
       const close = () => {
         watchers--;
         following[Symbol.dispose]();
         watch[Symbol.dispose]();
-        lease[Symbol.dispose]();
       };
       return eventStream(events(watch, { model, buckets, signal, close }), {
         pingInterval: context.options.pingInterval,

@@ -20,8 +20,9 @@ interface Waiting {
 
 /** One request's right to write its texts, one in each place; given back when it has ended. */
 export class Ticket implements Disposable {
-  /** Whether one of its texts has had a place. */
-  isServed = false;
+  readonly #enteredAt = performance.now();
+  /** How long it waited before the first of its texts had a place, in ms */
+  waitedMs?: number;
 
   /** Made by {@linkcode RequestQueue.enter}. */
   constructor(readonly queue: RequestQueue, readonly client: string) {}
@@ -33,6 +34,11 @@ export class Ticket implements Disposable {
    */
   async place(signal: AbortSignal): Promise<Disposable> {
     return await this.queue.place(this, signal);
+  }
+
+  /** One of its texts has a place. */
+  serve(): void {
+    this.waitedMs ??= performance.now() - this.#enteredAt;
   }
 
   /** The request has ended. */
@@ -68,7 +74,9 @@ export class RequestQueue {
   /** Requests that wait, none of whose texts has begun. */
   get waiting(): number {
     let count = 0;
-    for (const { isServed } of this.#tickets) count += Number(!isServed);
+    for (const { waitedMs } of this.#tickets) {
+      count += Number(waitedMs === undefined);
+    }
     return count;
   }
 
@@ -133,7 +141,7 @@ export class RequestQueue {
   #take(ticket: Ticket): Disposable {
     this.#free--;
     this.granted++;
-    ticket.isServed = true;
+    ticket.serve();
     const start = performance.now();
     let isHeld = true;
     return {

@@ -1,6 +1,6 @@
 /** A server as one function from requests to responses, over a model. */
 import { Hono } from "hono";
-import { access } from "./access.ts";
+import { access, crossOrigin } from "./access.ts";
 import { countTokensRoutes } from "./anthropic/count_tokens.ts";
 import {
   errorResponse as anthropicError,
@@ -9,6 +9,7 @@ import {
 import { messageRoutes } from "./anthropic/messages.ts";
 import { RequestError } from "./errors.ts";
 import { LanguageModel } from "../generate/language_model.ts";
+import { lateAnswer } from "./late_answer.ts";
 import { llamaCompletionRoutes } from "./llama/completion.ts";
 import { healthRoutes } from "./llama/health.ts";
 import { infillRoutes } from "./llama/infill.ts";
@@ -38,6 +39,7 @@ import { PromptTurns } from "./prompt_turns.ts";
 import { RequestQueue } from "./request_queue.ts";
 import {
   failureOf,
+  type ServerApp,
   type ServerBindings,
   type ServerContext,
   type ServerEnv,
@@ -87,21 +89,23 @@ export function createServer(
   options: ServerOptions = {},
 ): CulmServer {
   const checked = checkOptions("createServer", serverOptions, options);
-  const giveUp = new AbortController();
+  const stopping = new AbortController(), giveUp = new AbortController();
   const context: ServerContext = {
     models: modelsOf(models, checked),
     queue: new RequestQueue(checked.parallel, checked.queueLimit),
     prompts: new PromptTurns(),
     metrics: new ServerMetrics(),
     options: checked,
+    stopping: stopping.signal,
     signal: giveUp.signal,
   };
-  const app = routesOf(context);
+  const app = appOf(context);
   const stop = async (graceMs = Infinity) => {
     const reason = new RequestError(503, "The server was stopped");
     const timer = graceMs < Infinity
       ? setTimeout(() => giveUp.abort(reason), graceMs)
       : undefined;
+    stopping.abort();
     await context.queue.close();
     clearTimeout(timer);
     await context.models[Symbol.asyncDispose]();
@@ -128,19 +132,34 @@ function isOne(
   return models instanceof LanguageModel || typeof models.then === "function";
 }
 
-/** All routes. Those of one form of errors are together. */
-function routesOf(context: ServerContext): Hono<ServerEnv> {
-  const app = new Hono<ServerEnv>();
-  app.use(access(context.options));
-  const refusal = (path: string, error: RequestError) =>
-    isAnthropic(path) ? anthropicError(error) : errorResponse(error);
-  app.onError((error, { req }) => refusal(req.path, failureOf(error, context)));
-  app.notFound(({ req: { method, path } }) =>
-    refusal(
-      path,
-      new RequestError(404, `There is nothing at ${method} ${path}`),
-    )
-  );
+/** All that is done for a request before its route is, and with its answer after. */
+function appOf(context: ServerContext): Hono<{ Bindings: ServerBindings }> {
+  const app = withErrors(new Hono<{ Bindings: ServerBindings }>(), context);
+  const { options } = context;
+  const routes = routesOf(context);
+  app.use(crossOrigin(options), access(options));
+  app.all("*", ({ req, env }) => {
+    const gone = new AbortController();
+    const { client, remoteAddr } = env;
+    const bindings = { client, remoteAddr, gone: gone.signal, isStream: false };
+    return lateAnswer(
+      Promise.resolve(routes.fetch(req.raw, bindings)),
+      {
+        pingInterval: options.pingInterval,
+        isStream: () => bindings.isStream,
+        onGone: () => gone.abort(),
+      },
+    );
+  });
+  return app;
+}
+
+/** All routes. */
+function routesOf(context: ServerContext): ServerApp {
+  const app: ServerApp = withErrors(new Hono<ServerEnv>(), context);
+  app.notFound(({ req: { method, path } }) => {
+    throw new RequestError(404, `There is nothing at ${method} ${path}`);
+  });
   for (
     const register of [
       chatRoutes,
@@ -163,4 +182,15 @@ function routesOf(context: ServerContext): Hono<ServerEnv> {
     ]
   ) register(app, context);
   return app;
+}
+
+/** Errors are told in the form of the path's dialect. */
+function withErrors<Env extends { Bindings: object }>(
+  app: Hono<Env>,
+  context: ServerContext,
+): Hono<Env> {
+  return app.onError((error, { req: { path } }) => {
+    const failure = failureOf(error, context);
+    return isAnthropic(path) ? anthropicError(failure) : errorResponse(failure);
+  });
 }

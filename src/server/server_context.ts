@@ -14,6 +14,8 @@ export interface ServerContext {
   readonly prompts: PromptTurns;
   readonly metrics: ServerMetrics;
   readonly options: CheckedServerOptions;
+  /** Aborted when the server takes no more requests in: what has no end of its own ends then */
+  readonly stopping: AbortSignal;
   /** Aborted when the server gives up what still runs */
   readonly signal: AbortSignal;
 }
@@ -26,9 +28,17 @@ export interface ServerBindings {
   readonly remoteAddr?: { readonly hostname: string };
 }
 
+/** What routes know of a request beside what it says. */
+export interface RequestBindings extends ServerBindings {
+  /** Aborted when nobody waits for its answer any more */
+  readonly gone: AbortSignal;
+  /** Set where its answer is a stream of events */
+  isStream?: boolean;
+}
+
 /** What Hono is told of the types of this server's routes. */
 export interface ServerEnv {
-  Bindings: ServerBindings;
+  Bindings: RequestBindings;
 }
 
 /** What routes are registered on. */
@@ -37,22 +47,35 @@ export type ServerApp = Hono<ServerEnv>;
 /** A request on its way through the routes. */
 export type ServerCall = Context<ServerEnv>;
 
-/** By what requests of one client are known as its own: its key, else where it comes from. */
-export function clientOf({ req, env }: ServerCall): string {
-  return req.header("authorization") ?? req.header("x-api-key") ??
-    env?.client ?? env?.remoteAddr?.hostname ?? "";
+/** Who asks, and until when. */
+export interface Asker {
+  /** Which model; any, where there is one */
+  readonly model?: string;
+  /** By what requests of the same client are known */
+  readonly client: string;
+  /** One is aborted when nobody waits for the answer any more */
+  readonly signals: readonly AbortSignal[];
 }
 
-const { signal: unaborted } = new AbortController();
+/** By what requests of one client are known as its own: its key, else where it comes from. */
+function clientOf({ req, env }: ServerCall): string {
+  return req.header("authorization") ?? req.header("x-api-key") ??
+    env.client ?? env.remoteAddr?.hostname ?? "";
+}
 
 /**
- * Aborted when nobody waits for the answer to a request any more. Requests that
- * came by a socket have no such signal: Deno's abort when they have been answered,
- * too, and do not when a client goes away that has sent a long body. What cannot
- * be sent to it says it in any case.
+ * Aborted when nobody waits for the answer to a request any more. Of requests that
+ * came by a socket, their own signal says nothing: Deno's abort when they have
+ * been answered, too, and do not when a client goes away that has sent a long
+ * body. What cannot be sent to it says it in any case.
  */
-export function signalOf({ req, env }: ServerCall): AbortSignal {
-  return env?.remoteAddr ? unaborted : req.raw.signal;
+function signalsOf({ req, env }: ServerCall): readonly AbortSignal[] {
+  return env.remoteAddr ? [env.gone] : [env.gone, req.raw.signal];
+}
+
+/** Who asks, for which model. */
+export function askerOf(call: ServerCall, model?: string): Asker {
+  return { model, client: clientOf(call), signals: signalsOf(call) };
 }
 
 /** What a client is told of an error; what no request is to blame for is reported. */

@@ -3,33 +3,26 @@ import { followAborts } from "../platform/abort.ts";
 import { RequestError } from "./errors.ts";
 import type { ModelLease } from "./models.ts";
 import type { Ticket } from "./request_queue.ts";
-import type { ServerContext } from "./server_context.ts";
-
-/** Who asks, and until when. */
-export interface Asker {
-  /** Which model; any, where there is one */
-  readonly model?: string;
-  /** By what requests of the same client are known */
-  readonly client: string;
-  /** Aborted when nobody waits for the answer any more */
-  readonly signal: AbortSignal;
-}
+import type { Asker, ServerContext } from "./server_context.ts";
 
 /** What a request works with, until it is disposed of. */
 export class Turn implements Disposable {
   readonly #stopping = new AbortController();
   readonly #stack = new DisposableStack();
+  readonly ticket: Ticket;
+  #lease?: ModelLease;
 
-  /** Made by {@linkcode beginTurn}. */
+  /**
+   * Gets in line.
+   *
+   * @throws {RequestError} 503 where the server is too busy
+   */
   constructor(
-    { signal, options: { timeLimit } }: ServerContext,
-    asker: Asker,
-    readonly lease: ModelLease,
-    readonly ticket: Ticket,
+    { queue, signal, options: { timeLimit } }: ServerContext,
+    { client, signals }: Asker,
   ) {
-    this.#stack.use(lease);
-    this.#stack.use(ticket);
-    this.#stack.use(followAborts(this.#stopping, [asker.signal, signal]));
+    this.ticket = this.#stack.use(queue.enter(client));
+    this.#stack.use(followAborts(this.#stopping, [...signals, signal]));
     if (timeLimit === 0) return;
     const late = () =>
       this.stop(
@@ -40,6 +33,17 @@ export class Turn implements Disposable {
       );
     const timer = setTimeout(late, 1000 * timeLimit);
     this.#stack.defer(() => clearTimeout(timer));
+  }
+
+  /** The model, once it has been taken. */
+  get lease(): ModelLease {
+    return this.#lease!;
+  }
+
+  /** Takes the model of that name, which may have to be loaded first. */
+  async takeModel({ models }: ServerContext, name?: string): Promise<void> {
+    const lease = await models.take(name, this.signal);
+    this.#lease = this.#stack.use(lease);
   }
 
   /** Aborted when nobody waits for the answer any more, the time is over, or the server stops. */
@@ -59,8 +63,8 @@ export class Turn implements Disposable {
 }
 
 /**
- * Takes the model that is asked for, lets `requestOf` check what is asked, and
- * gets in line.
+ * Gets in line, takes the model that is asked for, and lets `requestOf` check what
+ * is asked.
  *
  * @throws what `requestOf` throws
  * @throws {RequestError} where the model is not there, or the server is too busy
@@ -70,13 +74,12 @@ export async function beginTurn<Request>(
   asker: Asker,
   requestOf: (lease: ModelLease) => Request | Promise<Request>,
 ): Promise<{ readonly turn: Turn; readonly request: Request }> {
-  const lease = await context.models.take(asker.model);
+  const turn = new Turn(context, asker);
   try {
-    const request = await requestOf(lease);
-    const ticket = context.queue.enter(asker.client);
-    return { turn: new Turn(context, asker, lease, ticket), request };
+    await turn.takeModel(context, asker.model);
+    return { turn, request: await requestOf(turn.lease) };
   } catch (error) {
-    lease[Symbol.dispose]();
+    turn[Symbol.dispose]();
     throw error;
   }
 }
@@ -96,4 +99,23 @@ export async function takeTurn<Request, Result>(
   const { turn, request } = await beginTurn(context, asker, requestOf);
   using _ = turn;
   return await act(turn, request);
+}
+
+/**
+ * The model that is asked for, for what is done at once. Only where it has to be
+ * loaded first does the request get in line.
+ *
+ * @throws {RequestError} where the model is not there, or the server is too busy
+ */
+export async function takeModel(
+  context: ServerContext,
+  asker: Asker,
+): Promise<ModelLease> {
+  const { models, queue, signal } = context;
+  const lease = models.takeLoaded(asker.model);
+  if (lease) return lease;
+  using _ = queue.enter(asker.client);
+  const stopping = new AbortController();
+  using __ = followAborts(stopping, [...asker.signals, signal]);
+  return await models.take(asker.model, stopping.signal);
 }

@@ -266,10 +266,16 @@ Deno.test("a folder's models are served by their names, and loaded when they are
   for (const name of ["first", "second"]) {
     Deno.copyFileSync(model, `${folder.path}/${name}.gguf`);
   }
+  const cut = Deno.readFileSync(model);
+  Deno.writeFileSync(
+    `${folder.path}/cut.gguf`,
+    cut.subarray(0, cut.length / 2),
+  );
   Deno.writeTextFileSync(`${folder.path}/notes.txt`, "no model");
   const port = freePort();
   const args = ["--models-dir", folder.path, "--port", String(port)];
-  await using served = await serve([...args, "-t", "1"], [
+  const limits = ["-t", "1", "--models-max", "1"];
+  await using served = await serve([...args, ...limits], [
     `--allow-net=127.0.0.1:${port}`,
     `--allow-read=${folder.path}`,
   ]);
@@ -279,15 +285,30 @@ Deno.test("a folder's models are served by their names, and loaded when they are
       `${each.id} ${each.status.value}`
     );
   };
-  assert.deepEqual(await statuses(), ["first unloaded", "second unloaded"]);
-  const response = await fetch(`${served.url}/v1/completions`, {
-    method: "POST",
-    body: JSON.stringify({ model: "second", prompt: [1, 2], max_tokens: 2 }),
-  });
+  const unloaded = ["cut unloaded", "first unloaded", "second unloaded"];
+  assert.deepEqual(await statuses(), unloaded);
+  const ask = (model: string) =>
+    post(`${served.url}/v1/completions`, {
+      model,
+      prompt: [1, 2],
+      max_tokens: 2,
+    });
+  const response = await ask("second");
   assert.equal((await response.json()).model, "second");
-  assert.deepEqual(await statuses(), ["first unloaded", "second loaded"]);
+  const loaded = ["cut unloaded", "first unloaded", "second loaded"];
+  assert.deepEqual(await statuses(), loaded);
+  // Its header says that it is not whole: nothing else is unloaded for it.
+  const { error } = await (await ask("cut")).json();
+  assert.equal(error.message, 'The model "cut" could not be loaded');
+  assert.deepEqual(await statuses(), loaded);
   served.child.kill("SIGTERM");
-  assert.equal((await served.ended()).code, 0);
+  const { code, err } = await served.ended();
+  assert.equal(code, 0);
+  assert.match(
+    err,
+    /^error: The model "cut" could not be loaded: .*cut\.gguf/m,
+  );
+  assert.doesNotMatch(err, /^ +at /m);
 });
 
 Deno.test("a folder without models, or beside a model, is refused", async () => {

@@ -97,6 +97,31 @@ Deno.test("a browser is told what its pages may send", async () => {
   assert.equal(stranger.get("access-control-allow-origin"), null);
 });
 
+Deno.test("pages may read every answer: whole, streamed, late, and errors", async () => {
+  await using tiny = await tinyServer({ pingInterval: 0.001 });
+  const origin = "http://localhost:5173";
+  const read = async (path: string, body: object) => {
+    const response = await tiny.post(path, body, { headers: { origin } });
+    await response.body?.cancel();
+    return [
+      response.headers.get("access-control-allow-origin"),
+      response.headers.get("vary"),
+    ];
+  };
+  const prompt = "Tom had a";
+  const bodies = [{ prompt }, { prompt, stream: true }, {}, { prompt: 1 }];
+  for (const body of bodies) {
+    for (const path of ["/v1/completions", "/nothing"]) {
+      assert.deepEqual(await read(path, body), [origin, "Origin"]);
+    }
+  }
+  const keyed = await tinyServer({ apiKeys: ["k"] });
+  await using _ = keyed;
+  const refused = await keyed.post("/tokenize", {}, { headers: { origin } });
+  assert.equal(refused.status, 401);
+  assert.equal(refused.headers.get("access-control-allow-origin"), origin);
+});
+
 Deno.test("a key is asked for by every route but health, in either header", async () => {
   const apiKeys = ["first-key", "schlüssel"];
   const good = [

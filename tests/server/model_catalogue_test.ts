@@ -8,17 +8,21 @@ import {
 } from "../../server.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 
-/** A server of these models, and which of them are open. */
+/**
+ * A server of these models, and which of them are open. Of a "broken" one the header
+ * says that it cannot be loaded, of a "torn" one its weights.
+ */
 function catalogue(
   names: readonly string[],
   options: ServerOptions = {},
   bytes?: number,
 ) {
   const open = new Set<string>();
-  let loads = 0;
+  let loads = 0, held: PromiseWithResolvers<void> | undefined;
   const loadAs = async (name: string): Promise<LanguageModel> => {
     loads++;
-    if (name === "broken") throw new Error("no file");
+    await held?.promise;
+    if (name === "torn") throw new Error("no weights");
     const model = await load(tinyBamboo(), { threads: 0 });
     open.add(name);
     const dispose = model[Symbol.asyncDispose].bind(model);
@@ -29,28 +33,63 @@ function catalogue(
     return model;
   };
   const entries: Catalogue = Object.fromEntries(
-    names.map((name) => [name, { load: () => loadAs(name), bytes }]),
+    names.map((name) => [name, {
+      check: () =>
+        name === "broken"
+          ? Promise.reject(new Error("no header"))
+          : Promise.resolve(),
+      load: () => loadAs(name),
+      bytes,
+    }]),
   );
   const server = createServer(entries, options);
-  return { server, open, loads: () => loads };
+  return {
+    server,
+    open,
+    loads: () => loads,
+    /** Lets no model be loaded until what it gives is called. */
+    hold: () => {
+      held = Promise.withResolvers();
+      return held.resolve;
+    },
+  };
 }
 
-function post(server: CulmServer, path: string, body: unknown) {
+function post(
+  server: CulmServer,
+  path: string,
+  body: unknown,
+  signal?: AbortSignal,
+) {
   return server.fetch(
     new Request(`http://localhost${path}`, {
       method: "POST",
       body: JSON.stringify(body),
+      signal,
     }),
   );
 }
 
-const ask = (server: CulmServer, model?: string, more = {}) =>
-  post(server, "/v1/completions", {
-    model,
-    prompt: "Tom had a",
-    max_tokens: 2,
-    ...more,
-  });
+const ask = (
+  server: CulmServer,
+  model?: string,
+  more = {},
+  signal?: AbortSignal,
+) =>
+  post(
+    server,
+    "/v1/completions",
+    { model, prompt: "Tom had a", max_tokens: 2, ...more },
+    signal,
+  );
+
+/** Which model answers. */
+async function modelOf(asked: Promise<Response>): Promise<string> {
+  return (await (await asked).json()).model;
+}
+
+/** Lets what is settled go on. */
+const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
 
 async function statusOf(server: CulmServer): Promise<Record<string, string>> {
   const response = await server.fetch(new Request("http://localhost/models"));
@@ -81,15 +120,17 @@ Deno.test("a model is loaded once when it is asked for by its name, which reques
 });
 
 Deno.test("a name that no model has is a 404, and one that fails says so and is tried again", async () => {
-  const { server, loads } = catalogue(["a", "broken"]);
+  const { server, loads } = catalogue(["a", "torn"]);
   await using _ = server;
   const response = await ask(server, "c");
   assert.equal(response.status, 404);
   assert.equal((await response.json()).error.code, "model_not_found");
   for (const count of [1, 2]) {
-    const failed = await ask(server, "broken");
+    const failed = await ask(server, "torn");
     assert.equal(failed.status, 500);
-    assert.match((await failed.json()).error.message, /could not be loaded/);
+    const { error } = await failed.json();
+    assert.match(error.message, /could not be loaded/);
+    assert.equal(error.code, "model_load_failed");
     assert.equal(loads(), count);
   }
   const listed = await server.fetch(new Request("http://localhost/v1/models"));
@@ -154,4 +195,163 @@ Deno.test("a model that nobody asks for is unloaded, and loaded and unloaded as 
   const unload = await post(server, "/models/unload", { model: "a" });
   assert.deepEqual(await unload.json(), { success: true });
   assert.equal(open.size, 0);
+});
+
+Deno.test("a model that cannot be loaded changes nothing for others", async () => {
+  const { server, open, loads } = catalogue(["broken", "a", "torn"], {
+    modelsMax: 1,
+  });
+  await using _ = server;
+  // Who names none is not told of the first, which nobody has asked for.
+  assert.equal(await modelOf(ask(server)), "a");
+  assert.equal((await ask(server, "broken")).status, 500);
+  assert.deepEqual([...open], ["a"]);
+  assert.equal(await modelOf(ask(server)), "a");
+  assert.equal(loads(), 1);
+  // The header said nothing of this one.
+  assert.equal((await ask(server, "torn")).status, 500);
+  assert.equal(await modelOf(ask(server)), "a");
+  assert.deepEqual([...open], ["a"]);
+});
+
+Deno.test("where no model can be loaded, who names none is told so", async () => {
+  const { server } = catalogue(["broken", "torn"]);
+  await using _ = server;
+  for (let i = 0; i < 2; i++) assert.equal((await ask(server)).status, 500);
+});
+
+Deno.test("requests for one model do not keep another out for ever", async () => {
+  const { server } = catalogue(["a", "b"], { modelsMax: 1 });
+  await using _ = server;
+  const begin = () =>
+    ask(server, "a", { stream: true, max_tokens: 100, ignore_eos: true });
+  let isServed = false;
+  const goOn = async (first: Response) => {
+    let asked = 1;
+    // The next begins before the last has ended.
+    for (let text = first; !isServed && asked < 10; asked++) {
+      const next = await begin();
+      await text.text();
+      text = next;
+    }
+    return asked;
+  };
+  const first = await begin();
+  const served = modelOf(ask(server, "b"));
+  served.then(() => isServed = true);
+  const asked = await goOn(first);
+  assert.equal(await served, "b");
+  assert.ok(asked < 5, `${asked} requests came before it`);
+});
+
+Deno.test("requests that wait for a model count among those that wait", async () => {
+  const { server, hold } = catalogue(["a"], { parallel: 1, queueLimit: 1 });
+  await using _ = server;
+  const release = hold();
+  const asked = [ask(server, "a"), post(server, "/tokenize", { content: "x" })];
+  await turn();
+  for (const path of ["/v1/completions", "/tokenize", "/models/load"]) {
+    const refused = await post(server, path, { model: "a", prompt: "x" });
+    assert.equal(refused.status, 503, path);
+    assert.ok(Number(refused.headers.get("retry-after")) >= 1, path);
+  }
+  release();
+  for (const each of asked) assert.equal((await each).status, 200);
+});
+
+Deno.test("who goes away waits for no model any more, and none is unloaded for its sake", async () => {
+  const { server, open, loads } = catalogue(["a", "b"], { modelsMax: 1 });
+  await using _ = server;
+  const text = await ask(server, "a", {
+    stream: true,
+    max_tokens: 100,
+    ignore_eos: true,
+  });
+  const client = new AbortController();
+  const given = ask(server, "b", {}, client.signal);
+  await turn();
+  // It waits behind the other, which is to go.
+  const behind = ask(server, "a");
+  await turn();
+  client.abort();
+  assert.equal((await given).status, 499);
+  assert.equal(await modelOf(behind), "a");
+  await text.text();
+  assert.deepEqual([...open], ["a"]);
+  assert.equal(loads(), 1);
+});
+
+Deno.test("an answer that waits long for its model shows that it lives, and learns that its client has gone", async () => {
+  const { server, hold } = catalogue(["a"], { pingInterval: 0.02 });
+  await using _ = server;
+  const release = hold();
+  const late = await ask(server, "a");
+  const stream = await ask(server, "a", { stream: true });
+  const gone = await ask(server, "a", { stream: true });
+  const reader = stream.body!.pipeThrough(new TextDecoderStream()).getReader();
+  assert.equal((await reader.read()).value, ": ping\n\n");
+  await gone.body!.cancel();
+  release();
+  assert.match(await late.text(), /^ +\{.*"model":"a"/);
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    text += value;
+  }
+  assert.match(text, /data: \[DONE\]\n\n$/);
+});
+
+Deno.test("an error that comes late is an event of the stream", async () => {
+  const { server, hold } = catalogue(["torn"], { pingInterval: 0.02 });
+  await using _ = server;
+  const release = hold();
+  const openai = await ask(server, "torn", { stream: true });
+  const anthropic = await post(server, "/v1/messages", {
+    model: "torn",
+    max_tokens: 1,
+    messages: [{ role: "user", content: "Hi" }],
+    stream: true,
+  });
+  release();
+  const told = await openai.text();
+  assert.match(told, /^(: ping\n\n)*data: \{"error":.*could not be loaded/);
+  const named = await anthropic.text();
+  assert.match(named, /event: error\ndata: \{"type":"error".*could not/);
+});
+
+Deno.test("unloading says so where there is nothing to unload", async () => {
+  const { server } = catalogue(["a", "b"]);
+  await using _ = server;
+  const unload = async (model: string) => {
+    const response = await post(server, "/models/unload", { model });
+    const { error } = await response.json();
+    return [response.status, error?.message];
+  };
+  assert.deepEqual(await unload("a"), [
+    400,
+    'Cannot unload "a": it is not loaded',
+  ]);
+  const text = await ask(server, "b", { stream: true });
+  assert.deepEqual(await unload("b"), [
+    409,
+    'Cannot unload "b": 1 requests need it',
+  ]);
+  await text.text();
+  assert.deepEqual(await unload("b"), [200, undefined]);
+});
+
+Deno.test("who watches a model keeps it from nothing, and has none loaded", async () => {
+  const { server, open } = catalogue(["a", "b"], { modelsMax: 1 });
+  await using _ = server;
+  const watch = () =>
+    server.fetch(new Request("http://localhost/v1/neurons?model=a"));
+  const early = await watch();
+  assert.equal(early.status, 503);
+  assert.equal(early.headers.get("retry-after"), "1");
+  assert.equal(open.size, 0);
+  await (await ask(server, "a")).json();
+  const watching = await watch();
+  assert.equal(await modelOf(ask(server, "b")), "b");
+  await watching.text();
 });

@@ -166,6 +166,25 @@ Deno.test("a client that goes away watches no more, and too many are refused", a
   for (const watcher of watchers) await watcher.body!.cancel();
 });
 
+Deno.test("a server that stops ends those who watch at once, while answers are written to their end", async () => {
+  await using tiny = await tinyServer();
+  const answer = await tiny.post("/v1/completions", {
+    ...story,
+    max_tokens: 200,
+    ignore_eos: true,
+    stream: true,
+  });
+  const watching = await tiny.get("/v1/neurons");
+  let isStopped = false;
+  const stopped = tiny.server.stop().then(() => isStopped = true);
+  await watching.text();
+  assert.equal(isStopped, false);
+  assert.match(await answer.text(), /\[DONE\]/);
+  await stopped;
+  // And who comes later is told nothing.
+  assert.equal(await (await tiny.get("/v1/neurons")).text(), "");
+});
+
 Deno.test("groups out of range are refused", async () => {
   await using tiny = await tinyServer();
   for (const buckets of ["0", "1025", "1e2", "x", ""]) {

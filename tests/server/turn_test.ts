@@ -22,7 +22,7 @@ const none = new AbortController().signal;
 
 Deno.test("a turn ends with its client, its server and its time, by the reason of each", async () => {
   const client = new AbortController(), server = new AbortController();
-  const asker = { client: "", signal: client.signal };
+  const asker = { client: "", signals: [client.signal] };
   const context = contextOf(server.signal);
   for (const each of [client, server]) {
     const { turn } = await beginTurn(context, asker, () => {});
@@ -31,7 +31,7 @@ Deno.test("a turn ends with its client, its server and its time, by the reason o
     const reason = new Error("enough");
     each.abort(reason);
     assert.equal(turn.signal.reason, reason);
-    if (each === client) Object.assign(asker, { signal: none });
+    if (each === client) Object.assign(asker, { signals: [] });
   }
   const hasty = contextOf(none, { timeLimit: 0.001 });
   const { turn } = await beginTurn(hasty, asker, () => {});
@@ -51,7 +51,7 @@ Deno.test("a request that is refused gives its model back", async () => {
     },
   } as unknown as Models;
   const context = { ...contextOf(none), models } as ServerContext;
-  const asker = { client: "", signal: none };
+  const asker = { client: "", signals: [] };
   const wrong = () => {
     throw new Error("wrong");
   };
@@ -70,7 +70,7 @@ Deno.test("turns that have ended take no memory, however long their server runs"
     const take = () => Promise.resolve({ [Symbol.dispose]() {} });
     const queue = { enter: () => ({ [Symbol.dispose]() {} }) };
     const context = { models: { take }, queue, options: { timeLimit: 60 }, signal };
-    const asker = { client: "", signal };
+    const asker = { client: "", signals: [signal] };
     async function turns(count) {
       for (let i = 0; i < count; i++) {
         const { turn } = await beginTurn(context, asker, () => {});

@@ -52,7 +52,7 @@ async function run(flags: ServeFlags): Promise<number> {
   }
   const catalogue = modelsDir === undefined
     ? undefined
-    : await modelsOfDir(modelsDir, flags, interrupt);
+    : await modelsOfDir(modelsDir, flags);
   const named = (names: readonly string[]) =>
     Object.fromEntries(
       Object.entries(asked).filter(([name]) => names.includes(name)),
@@ -67,8 +67,7 @@ async function run(flags: ServeFlags): Promise<number> {
     apiKeys,
     template: await readTemplate(template),
     templateVariables: flags.templateVariables,
-    onError: (error) =>
-      note(`error: ${printable(Deno.inspect(error, { colors: false }))}`),
+    onError: (error) => note(`error: ${printable(errorText(error))}`),
   });
   const closing = new AbortController();
   // Before the model is loaded, which may take long: who asks is told so.
@@ -104,6 +103,15 @@ async function run(flags: ServeFlags): Promise<number> {
     await Promise.all(listeners.map((each) => each.shutdown()));
     clearTimeout(late);
   }
+}
+
+/** An error that says what it is about, and what caused it; others as they are. */
+function errorText(error: unknown): string {
+  if (!(error instanceof CulmError)) {
+    return Deno.inspect(error, { colors: false });
+  }
+  const { message, cause } = error;
+  return cause === undefined ? message : `${message}: ${errorText(cause)}`;
 }
 
 /** Lists that may be written with commas. */

@@ -1,10 +1,9 @@
 /** The models of a folder, by the names of their files. */
 import { CulmError } from "../../../mod.ts";
-import type { Catalogue } from "../../../server.ts";
+import type { Catalogue, CatalogueEntry } from "../../../server.ts";
 import { partNames } from "../../../src/bytes/parts.ts";
 import { formatSystemError } from "../../format.ts";
-import type { Interrupt } from "../../interrupt.ts";
-import { loadModel } from "../../model_file.ts";
+import { checkModel, loadModel } from "../../model_file.ts";
 import type { ServeFlags } from "./options.ts";
 
 /**
@@ -16,7 +15,6 @@ import type { ServeFlags } from "./options.ts";
 export async function modelsOfDir(
   dir: string,
   flags: ServeFlags,
-  interrupt: Interrupt,
 ): Promise<Catalogue> {
   const names = await fileNames(dir);
   const entries = names.flatMap((name) => {
@@ -24,12 +22,17 @@ export async function modelsOfDir(
     if (parts[0] !== name) return [];
     const id = name.replace(/(-00001-of-\d{5})?\.gguf$/i, "");
     const model = `${dir}/${name}`;
-    const load = () => loadModel({ ...flags, model }, interrupt);
+    const own = { ...flags, model };
     const bytes = parts.reduce(
       (sum, part) => sum + sizeOf(`${dir}/${part}`),
       0,
     );
-    return [[id, { load, bytes }] as const];
+    const entry: CatalogueEntry = {
+      check: (signal) => checkModel(own, signal),
+      load: (signal) => loadModel(own, { signal }),
+      bytes,
+    };
+    return [[id, entry] as const];
   });
   if (entries.length > 0) return Object.fromEntries(entries);
   throw new CulmError(`Cannot serve ${dir}: it has no .gguf file`);

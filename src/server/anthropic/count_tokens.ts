@@ -1,7 +1,12 @@
 /** `/v1/messages/count_tokens`. */
 import { readBody } from "../body.ts";
 import { chatRequestOf } from "../openai/chat.ts";
-import type { ServerApp, ServerContext } from "../server_context.ts";
+import {
+  askerOf,
+  type ServerApp,
+  type ServerContext,
+} from "../server_context.ts";
+import { takeModel } from "../turn.ts";
 import { chatBodyOf, promptSchema } from "./body.ts";
 
 /** Registers `/v1/messages/count_tokens`. */
@@ -11,7 +16,7 @@ export function countTokensRoutes(
 ): void {
   app.post("/v1/messages/count_tokens", async (call) => {
     const body = chatBodyOf(await readBody(call, context, promptSchema));
-    using lease = await context.models.take(body.model);
+    using lease = await takeModel(context, askerOf(call, body.model));
     const { prompts } = chatRequestOf(body, lease.model, context);
     return call.json({ input_tokens: prompts[0].length });
   });

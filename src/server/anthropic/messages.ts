@@ -4,10 +4,10 @@ import type { Summary } from "../../generate/generate.ts";
 import { type Answer, startAnswer, wholeAnswers } from "../answer.ts";
 import { readBody } from "../body.ts";
 import { eventStream, typedEvents } from "../event_stream.ts";
-import { lateJson } from "../late_json.ts";
 import { chatRequestOf } from "../openai/chat.ts";
-import { askerOf, newId } from "../openai/form.ts";
+import { newId } from "../openai/form.ts";
 import {
+  askerOf,
   failureOf,
   type ServerApp,
   type ServerContext,
@@ -31,16 +31,12 @@ export function messageRoutes(app: ServerApp, context: ServerContext): void {
       (model) => chatRequestOf(body, model, context),
     );
     const { pingInterval } = context.options;
-    const onGone = answer.stop;
     const bodyOf = (error: unknown) => errorBody(failureOf(error, context));
-    if (!stream) {
-      const work = wholeMessage(answer);
-      return await lateJson(work, { pingInterval, onGone, bodyOf });
-    }
+    if (!stream) return call.json(await wholeMessage(answer));
     return eventStream(typedEvents(changes(answer), bodyOf), {
       pingInterval,
       ping: { event: "ping", data: { type: "ping" } },
-      onGone,
+      onGone: answer.stop,
     });
   });
 }

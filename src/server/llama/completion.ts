@@ -18,14 +18,7 @@ import type { Summary } from "../../generate/generate.ts";
 import { textOptions } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import { schemaOf } from "../../options.ts";
-import {
-  askerOf,
-  dataStream,
-  refuse,
-  stopField,
-  stopsOf,
-  wholeJson,
-} from "../openai/form.ts";
+import { dataStream, refuse, stopField, stopsOf } from "../openai/form.ts";
 import { promptsField, promptsOf } from "../prompts.ts";
 import {
   biasSettings,
@@ -33,10 +26,11 @@ import {
   samplingOf,
   samplingSettings,
 } from "../sampling_fields.ts";
-import type {
-  ServerApp,
-  ServerCall,
-  ServerContext,
+import {
+  askerOf,
+  type ServerApp,
+  type ServerCall,
+  type ServerContext,
 } from "../server_context.ts";
 import { timingsOf } from "../timings.ts";
 import { tokenText, wholeText } from "../token_text.ts";
@@ -135,7 +129,7 @@ export async function answerText(
   const form = new LlamaForm(answer, body);
   return body.stream
     ? dataStream(context, answer, form.chunks())
-    : await wholeJson(context, answer, form.whole());
+    : call.json(await form.whole());
 }
 
 function optionsOf(

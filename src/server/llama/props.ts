@@ -1,15 +1,24 @@
 /** `/props` and `/slots`: what is served, and how. */
 import { RequestError } from "../errors.ts";
 import { samplingSettings } from "../sampling_fields.ts";
-import type { ServerApp, ServerContext } from "../server_context.ts";
+import {
+  askerOf,
+  type ServerApp,
+  type ServerContext,
+} from "../server_context.ts";
+import { takeModel } from "../turn.ts";
 
 /** Registers `/props` and `/slots`, which change nothing. */
 export function propsRoutes(
   app: ServerApp,
-  { models, queue, options }: ServerContext,
+  context: ServerContext,
 ): void {
+  const { queue, options } = context;
   app.get("/props", async (call) => {
-    using lease = await models.take(call.req.query("model"));
+    using lease = await takeModel(
+      context,
+      askerOf(call, call.req.query("model")),
+    );
     const { id, model } = lease;
     const { engine, tokenizer } = model;
     const spelled = (id?: number) =>
@@ -39,7 +48,10 @@ export function propsRoutes(
     if (!options.slots) {
       throw new RequestError(501, "Cannot show slots: --no-slots is given");
     }
-    using lease = await models.take(call.req.query("model"));
+    using lease = await takeModel(
+      context,
+      askerOf(call, call.req.query("model")),
+    );
     const { contextSize } = lease.model.engine;
     // Texts have no slots of their own; as many are taken as are being written.
     const slots = Array.from({ length: options.parallel }, (_, id) => ({

@@ -7,7 +7,12 @@ import type { ChatPrompt } from "../../generate/chat_options.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import { messagesField, turnsOf } from "../openai/messages.ts";
 import { toolFields, toolsOf, variablesOf } from "../openai/tools.ts";
-import type { ServerApp, ServerContext } from "../server_context.ts";
+import {
+  askerOf,
+  type ServerApp,
+  type ServerContext,
+} from "../server_context.ts";
+import { takeModel } from "../turn.ts";
 
 const templateSchema = v.object({
   ...toolFields,
@@ -20,7 +25,7 @@ const templateSchema = v.object({
 export function templateRoutes(app: ServerApp, context: ServerContext): void {
   app.post("/apply-template", async (call) => {
     const body = await readBody(call, context, templateSchema);
-    using lease = await context.models.take(body.model);
+    using lease = await takeModel(context, askerOf(call, body.model));
     const { text } = promptOf(body, lease.model, context);
     return call.json({ prompt: text });
   });
@@ -29,7 +34,7 @@ export function templateRoutes(app: ServerApp, context: ServerContext): void {
     ["/v1/chat/completions/input_tokens", "/chat/completions/input_tokens"],
     async (call) => {
       const body = await readBody(call, context, templateSchema);
-      using lease = await context.models.take(body.model);
+      using lease = await takeModel(context, askerOf(call, body.model));
       const { ids } = promptOf(body, lease.model, context);
       return call.json({
         object: "response.input_tokens",

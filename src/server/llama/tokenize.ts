@@ -4,7 +4,12 @@ import { readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
 import { flag, text } from "../fields.ts";
 import { mostCharacters } from "../../generate/text_length.ts";
-import type { ServerApp, ServerContext } from "../server_context.ts";
+import {
+  askerOf,
+  type ServerApp,
+  type ServerContext,
+} from "../server_context.ts";
+import { takeModel } from "../turn.ts";
 import { tokenText, wholeText } from "../token_text.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 
@@ -30,10 +35,9 @@ const detokenizeSchema = v.object({
 
 /** Registers `/tokenize`, `/detokenize` and `/tokenizer_info`. */
 export function tokenizeRoutes(app: ServerApp, context: ServerContext): void {
-  const { models } = context;
   app.post("/tokenize", async (call) => {
     const body = await readBody(call, context, tokenizeSchema);
-    using lease = await models.take(body.model);
+    using lease = await takeModel(context, askerOf(call, body.model));
     const { tokenizer, engine } = lease.model;
     const text = body.content ?? body.prompt;
     if (text === undefined) {
@@ -72,12 +76,12 @@ export function tokenizeRoutes(app: ServerApp, context: ServerContext): void {
       context,
       detokenizeSchema,
     );
-    using lease = await models.take(model);
+    using lease = await takeModel(context, askerOf(call, model));
     const content = wholeText(lease.model.tokenizer, tokens);
     return call.json({ content, prompt: content });
   });
   app.get("/tokenizer_info", async (call) => {
-    using lease = await models.take();
+    using lease = await takeModel(context, askerOf(call));
     const { model } = lease;
     const { tokenizer } = model;
     const spelled = (id?: number) =>

@@ -18,10 +18,13 @@ import { textOptions } from "../../generate/generate.ts";
 import { schemaOf } from "../../options.ts";
 import { samplingOf } from "../sampling_fields.ts";
 import { joinAnswer } from "../../tokenizer/answer.ts";
-import type { ServerApp, ServerContext } from "../server_context.ts";
-import { timingsOf } from "../timings.ts";
 import {
   askerOf,
+  type ServerApp,
+  type ServerContext,
+} from "../server_context.ts";
+import { timingsOf } from "../timings.ts";
+import {
   chunkStream,
   fingerprintOf,
   newId,
@@ -29,7 +32,6 @@ import {
   stopsOf,
   textFields,
   usageOf,
-  wholeJson,
 } from "./form.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import { messagesField, turnsOf } from "./messages.ts";
@@ -72,9 +74,7 @@ export function chatRoutes(app: ServerApp, context: ServerContext): void {
         askerOf(call, body.model),
         (model) => chatRequestOf(body, model, context),
       );
-      if (!body.stream) {
-        return await wholeJson(context, answer, completion(answer));
-      }
+      if (!body.stream) return call.json(await completion(answer));
       const hasUsage = body.stream_options?.include_usage ?? false;
       return chunkStream(context, answer, chunks(answer, hasUsage));
     },

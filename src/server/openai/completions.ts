@@ -16,10 +16,13 @@ import type { ScoredToken } from "../prompt_logprobs.ts";
 import { fimPrompt } from "../fim.ts";
 import { listOfPrompts, promptsField, promptsOf } from "../prompts.ts";
 import { samplingOf } from "../sampling_fields.ts";
-import type { ServerApp, ServerContext } from "../server_context.ts";
-import { timingsOf } from "../timings.ts";
 import {
   askerOf,
+  type ServerApp,
+  type ServerContext,
+} from "../server_context.ts";
+import { timingsOf } from "../timings.ts";
+import {
   chunkStream,
   fingerprintOf,
   newId,
@@ -28,7 +31,6 @@ import {
   stopsOf,
   textFields,
   usageOf,
-  wholeJson,
 } from "./form.ts";
 import { type CompletionLogprobs, CompletionScorer } from "./logprobs.ts";
 
@@ -57,7 +59,7 @@ export function completionRoutes(app: ServerApp, context: ServerContext): void {
       (model) => requestOf(body, model, context),
     );
     const form = new CompletionForm(answer, body);
-    if (!body.stream) return await wholeJson(context, answer, form.whole());
+    if (!body.stream) return call.json(await form.whole());
     const hasUsage = body.stream_options?.include_usage ?? false;
     return chunkStream(context, answer, form.chunks(hasUsage));
   });

@@ -6,10 +6,14 @@ import { RequestError } from "../errors.ts";
 import { flag, text } from "../fields.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import { checkTextLength } from "../../generate/text_length.ts";
-import type { ServerApp, ServerContext } from "../server_context.ts";
+import {
+  askerOf,
+  type ServerApp,
+  type ServerContext,
+} from "../server_context.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { takeTurn } from "../turn.ts";
-import { askerOf, newId, now } from "./form.ts";
+import { newId, now } from "./form.ts";
 import { messagesField, turnsOf } from "./messages.ts";
 import { toolFields, variablesOf } from "./tools.ts";
 

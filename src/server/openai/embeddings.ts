@@ -9,13 +9,13 @@ import { text } from "../fields.ts";
 import { type EmbedOptions, embedOptions } from "../../generate/embed.ts";
 import { schemaOf } from "../../options.ts";
 import { promptsField, promptsOf } from "../prompts.ts";
-import type {
-  ServerApp,
-  ServerCall,
-  ServerContext,
+import {
+  askerOf,
+  type ServerApp,
+  type ServerCall,
+  type ServerContext,
 } from "../server_context.ts";
 import { takeTurn } from "../turn.ts";
-import { askerOf } from "./form.ts";
 
 const embeddingsSchema = v.object({
   model: text,

@@ -3,21 +3,13 @@ import * as v from "valibot";
 import type { Summary } from "../../generate/generate.ts";
 import { textOptions } from "../../generate/generate.ts";
 import type { Answer } from "../answer.ts";
-import type { Asker } from "../turn.ts";
 import { errorHeaders, RequestError } from "../errors.ts";
 import { flag, text, wholeNumber } from "../fields.ts";
 import { eventStream, type StreamEvent } from "../event_stream.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
-import { lateJson } from "../late_json.ts";
 import { schemaOf } from "../../options.ts";
 import { samplingFields } from "../sampling_fields.ts";
-import {
-  clientOf,
-  failureOf,
-  type ServerCall,
-  type ServerContext,
-  signalOf,
-} from "../server_context.ts";
+import { failureOf, type ServerContext } from "../server_context.ts";
 
 /** An id such as `chatcmpl-3f2a…`. */
 export function newId(prefix: string): string {
@@ -81,27 +73,9 @@ export function stopsOf(
   return [stop ?? []].flat().filter((text) => text !== "");
 }
 
-/** Who asks. */
-export function askerOf(call: ServerCall, model?: string): Asker {
-  return { model, client: clientOf(call), signal: signalOf(call) };
-}
-
 /** What cannot be done is refused by the name of the field that asks for it. */
 export function refuse(param: string, why: string): never {
   throw new RequestError(501, `Cannot use ${param}: ${why}`, { param });
-}
-
-/** An answer as a whole, which `work` makes of it. */
-export function wholeJson(
-  context: ServerContext,
-  answer: Answer,
-  work: Promise<unknown>,
-): Promise<Response> {
-  return lateJson(work, {
-    pingInterval: context.options.pingInterval,
-    onGone: answer.stop,
-    bodyOf: (error) => errorBody(failureOf(error, context)),
-  });
 }
 
 /** An answer as a stream of chunks, with `[DONE]` behind it, or an error where it fails. */

@@ -4,7 +4,12 @@ import { readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import type { ListedModel } from "../models.ts";
-import type { ServerApp, ServerContext } from "../server_context.ts";
+import {
+  askerOf,
+  type ServerApp,
+  type ServerContext,
+} from "../server_context.ts";
+import { takeModel } from "../turn.ts";
 
 const nameSchema = v.object({ model: v.string("a text") }, "an object");
 
@@ -27,7 +32,7 @@ export function modelRoutes(app: ServerApp, context: ServerContext): void {
   });
   app.post("/models/load", async (call) => {
     const { model } = await readBody(call, context, nameSchema);
-    using _ = await models.take(checkName(model));
+    using _ = await takeModel(context, askerOf(call, checkName(model)));
     return call.json({ success: true });
   });
   app.post("/models/unload", async (call) => {

@@ -6,13 +6,14 @@ import { readBody } from "../body.ts";
 import { eventStream, typedEvents } from "../event_stream.ts";
 import { samplingSettings } from "../sampling_fields.ts";
 import {
+  askerOf,
   failureOf,
   type ServerApp,
   type ServerContext,
 } from "../server_context.ts";
 import { timingsOf } from "../timings.ts";
 import { chatRequestOf } from "./chat.ts";
-import { askerOf, newId, now, usageOf, wholeJson } from "./form.ts";
+import { newId, now, usageOf } from "./form.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import {
   chatBodyOf,
@@ -33,7 +34,7 @@ export function responseRoutes(app: ServerApp, context: ServerContext): void {
       (model) => chatRequestOf(chat, model, context),
     );
     const form = new ResponseForm(answer, body);
-    if (!body.stream) return await wholeJson(context, answer, form.whole());
+    if (!body.stream) return call.json(await form.whole());
     const events = typedEvents(
       form.events(),
       (error) => form.failed(failureOf(error, context).message),
