@@ -1,8 +1,43 @@
 /** What a server has done, and does, for Prometheus. */
+import type { Engine } from "../engine/engine.ts";
 import type { Summary } from "../generate/generate.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
 import { bytesRead, totalOf } from "../places/stats.ts";
 import type { RequestQueue } from "./request_queue.ts";
+
+/** What engines count, each as long as its model is loaded. */
+const engineCounts = {
+  steps: ({ stepCosts }) => stepCosts.steps,
+  /** Texts in each step, added up */
+  rows: ({ stepCosts }) => stepCosts.sequenceSteps,
+  neurons: (engine) => totalOf(engine.stats(), "neurons"),
+  active: (engine) => totalOf(engine.stats(), "active"),
+  hot: (engine) => totalOf(engine.stats(), "hot"),
+  gateRows: (engine) => totalOf(engine.stats(), "gateRows"),
+  upRows: (engine) => totalOf(engine.stats(), "upRows"),
+  downRows: (engine) => totalOf(engine.stats(), "downRows"),
+  bytes: (engine) => bytesRead(engine.stats()),
+  tokens: (engine) => engine.stats().tokens,
+  cachedTokens: (engine) => engine.cachedTokens,
+} satisfies Record<string, (engine: Engine) => number>;
+
+type CountName = keyof typeof engineCounts;
+type EngineCounts = Readonly<Record<CountName, number>>;
+
+const countNames = Object.keys(engineCounts) as CountName[];
+
+function countsOf({ engine }: LanguageModel): EngineCounts {
+  return byName((name) => engineCounts[name](engine));
+}
+
+function sumOf(counts: readonly EngineCounts[]): EngineCounts {
+  return byName((name) => sum(counts, (each) => each[name]));
+}
+
+function byName(figure: (name: CountName) => number): EngineCounts {
+  const entries = countNames.map((name) => [name, figure(name)]);
+  return Object.fromEntries(entries);
+}
 
 /** One figure: what it is called, what it says, and its value. */
 type Metric = readonly [name: string, help: string, value: number];
@@ -20,6 +55,8 @@ export class ServerMetrics {
   #longest = 0;
   #draftedTokens = 0;
   #acceptedTokens = 0;
+  /** What the engines of models that are unloaded have counted */
+  #retired = sumOf([]);
 
   /** Counts an answer that has ended, for whatever reason. */
   add(summary: Summary): void {
@@ -41,17 +78,23 @@ export class ServerMetrics {
     this.#promptMs += ms;
   }
 
+  /** Keeps what a model's engine has counted, which is to be closed. */
+  retire(model: LanguageModel): void {
+    this.#retired = sumOf([this.#retired, countsOf(model)]);
+  }
+
   /** All figures, in Prometheus' text format, of a server with these models and this queue. */
   write(models: readonly LanguageModel[], queue: RequestQueue): string {
+    const counts = sumOf([this.#retired, ...models.map(countsOf)]);
     return [
-      ...lines("llamacpp", "counter", this.#counters(models)),
-      ...lines("llamacpp", "gauge", this.#gauges(models, queue)),
-      ...lines("culm", "counter", culmCounters(models, queue)),
-      ...lines("culm", "gauge", culmGauges(models, queue)),
+      ...lines("llamacpp", "counter", this.#counters(counts)),
+      ...lines("llamacpp", "gauge", this.#gauges(counts, queue)),
+      ...lines("culm", "counter", culmCounters(counts, queue)),
+      ...lines("culm", "gauge", culmGauges(counts, models, queue)),
     ].join("");
   }
 
-  #counters(models: readonly LanguageModel[]): Metric[] {
+  #counters({ steps }: EngineCounts): Metric[] {
     return [
       [
         "prompt_tokens_total",
@@ -74,7 +117,7 @@ export class ServerMetrics {
         "Predict process time",
         this.#predictedMs / 1000,
       ],
-      ["n_decode_total", "Number of steps", stepsOf(models)],
+      ["n_decode_total", "Number of steps", steps],
       ["n_tokens_max", "Longest text, with its prompt", this.#longest],
       [
         "spec_decode_num_draft_tokens_total",
@@ -89,8 +132,7 @@ export class ServerMetrics {
     ];
   }
 
-  #gauges(models: readonly LanguageModel[], queue: RequestQueue): Metric[] {
-    const rows = sum(models, ({ engine }) => engine.stepCosts.sequenceSteps);
+  #gauges({ steps, rows }: EngineCounts, queue: RequestQueue): Metric[] {
     return [
       [
         "prompt_tokens_seconds",
@@ -111,43 +153,38 @@ export class ServerMetrics {
       [
         "n_busy_slots_per_decode",
         "Average number of texts in a step",
-        ratio(rows, stepsOf(models)),
+        ratio(rows, steps),
       ],
     ];
   }
 }
 
-function culmCounters(
-  models: readonly LanguageModel[],
-  queue: RequestQueue,
-): Metric[] {
-  const total = (name: Parameters<typeof totalOf>[1]) =>
-    sum(models, ({ engine }) => totalOf(engine.stats(), name));
+function culmCounters(counts: EngineCounts, queue: RequestQueue): Metric[] {
   return [
-    ["neurons_total", "Neurons, each token's", total("neurons")],
-    ["neurons_active_total", "Neurons that were not zero", total("active")],
+    ["neurons_total", "Neurons, each token's", counts.neurons],
+    ["neurons_active_total", "Neurons that were not zero", counts.active],
     [
       "neurons_hot_total",
       "Neurons whose rows were read without a test",
-      total("hot"),
+      counts.hot,
     ],
-    ["gate_rows_read_total", "Rows of gates read", total("gateRows")],
-    ["up_rows_read_total", "Rows of up read", total("upRows")],
-    ["down_rows_read_total", "Rows of down read", total("downRows")],
+    ["gate_rows_read_total", "Rows of gates read", counts.gateRows],
+    ["up_rows_read_total", "Rows of up read", counts.upRows],
+    ["down_rows_read_total", "Rows of down read", counts.downRows],
     [
       "bytes_read_total",
       "Bytes of weights, keys and values read",
-      sum(models, ({ engine }) => bytesRead(engine.stats())),
+      counts.bytes,
     ],
     [
       "tokens_evaluated_total",
       "Tokens that went through the model",
-      sum(models, ({ engine }) => engine.stats().tokens),
+      counts.tokens,
     ],
     [
       "prefix_cache_tokens_total",
       "Tokens taken over from earlier texts, by all who ask the engine",
-      sum(models, ({ engine }) => engine.cachedTokens),
+      counts.cachedTokens,
     ],
     [
       "queue_wait_seconds_total",
@@ -159,26 +196,25 @@ function culmCounters(
 }
 
 function culmGauges(
+  { active, hot, neurons, bytes, tokens }: EngineCounts,
   models: readonly LanguageModel[],
   queue: RequestQueue,
 ): Metric[] {
-  const stats = models.map(({ engine }) => engine.stats());
-  const neurons = sum(stats, (each) => totalOf(each, "neurons"));
   return [
     [
       "neurons_active_ratio",
       "Share of neurons that were not zero",
-      ratio(sum(stats, (each) => totalOf(each, "active")), neurons),
+      ratio(active, neurons),
     ],
     [
       "neurons_hot_ratio",
       "Share of neurons whose rows were read without a test",
-      ratio(sum(stats, (each) => totalOf(each, "hot")), neurons),
+      ratio(hot, neurons),
     ],
     [
       "bytes_read_per_token",
       "Bytes of weights, keys and values read for a token",
-      ratio(sum(stats, bytesRead), sum(stats, ({ tokens }) => tokens)),
+      ratio(bytes, tokens),
     ],
     [
       "kv_pages_taken",
@@ -204,10 +240,6 @@ function lines(
     const full = `${prefix}:${name}`;
     return `# HELP ${full} ${help}\n# TYPE ${full} ${type}\n${full} ${value}\n`;
   });
-}
-
-function stepsOf(models: readonly LanguageModel[]): number {
-  return sum(models, ({ engine }) => engine.stepCosts.steps);
 }
 
 function sum<T>(items: readonly T[], of: (item: T) => number): number {

@@ -90,11 +90,12 @@ export function createServer(
 ): CulmServer {
   const checked = checkOptions("createServer", serverOptions, options);
   const stopping = new AbortController(), giveUp = new AbortController();
+  const metrics = new ServerMetrics();
   const context: ServerContext = {
-    models: modelsOf(models, checked),
+    models: modelsOf(models, checked, metrics),
     queue: new RequestQueue(checked.parallel, checked.queueLimit),
     prompts: new PromptTurns(),
-    metrics: new ServerMetrics(),
+    metrics,
     options: checked,
     stopping: stopping.signal,
     signal: giveUp.signal,
@@ -120,10 +121,11 @@ export function createServer(
 function modelsOf(
   models: LanguageModel | PromiseLike<LanguageModel> | Catalogue,
   options: CheckedServerOptions,
+  metrics: ServerMetrics,
 ): Models {
   return isOne(models)
     ? new OneModel(models, options.alias)
-    : new ModelCatalogue(models, options);
+    : new ModelCatalogue(models, options, (model) => metrics.retire(model));
 }
 
 function isOne(

@@ -355,3 +355,29 @@ Deno.test("who watches a model keeps it from nothing, and has none loaded", asyn
   assert.equal(await modelOf(ask(server, "b")), "b");
   await watching.text();
 });
+
+Deno.test("what is counted never falls, whatever is unloaded", async () => {
+  const { server } = catalogue(["a", "b"], { modelsMax: 1, metrics: true });
+  await using _ = server;
+  /** The values of all counters, by name. */
+  const counters = async () => {
+    const metrics = new Request("http://localhost/metrics");
+    const text = await (await server.fetch(metrics)).text();
+    return new Map(
+      [...text.matchAll(/^# TYPE (\S+) counter\n\S+ (\S+)$/gm)]
+        .map(([, name, value]) => [name, Number(value)]),
+    );
+  };
+  let before = await counters();
+  assert.ok(before.size > 15);
+  for (const model of ["a", "b", "a"]) {
+    await (await ask(server, model)).json();
+    const now = await counters();
+    for (const [name, value] of now) {
+      assert.ok(value >= before.get(name)!, `${name} falls to ${value}`);
+    }
+    const tokens = "culm:tokens_evaluated_total";
+    assert.ok(now.get(tokens)! > before.get(tokens)!);
+    before = now;
+  }
+});
