@@ -1,9 +1,11 @@
 /**
  * A team that outlasts its places: where one dies, another team takes over, and
- * computes the keys and values anew.
+ * computes the keys and values anew. Where only the number of threads changes,
+ * it is given those that are there.
  */
 import { LimitError } from "../errors.ts";
 import { pagePositions } from "../places/batch.ts";
+import type { PagePool } from "./page_pool.ts";
 import { fillBatch } from "./scheduler.ts";
 import type { SequenceOwner } from "./sequence.ts";
 import type { NeuronCounts } from "../places/neuron_counts.ts";
@@ -79,33 +81,64 @@ export class LastingTeam {
   }
 
   async #replace(reason: unknown, neuronCounts?: NeuronCounts): Promise<void> {
-    const old = this.current, restart = this.restart!;
+    const { current: old, owner } = this;
+    const pages = reason === this.threads
+      ? await readPages(old, owner.pool)
+      : undefined;
     await old[Symbol.asyncDispose]();
-    const team = this.current = await restart(reason);
+    const team = this.current = await this.restart!(reason);
     this.#pastCounts.push(...old.counts);
-    this.owner.pool.forgetPast();
-    await replay(team, this.owner);
+    await reserve(team, owner.pool.count);
+    if (pages) await writePages(team, pages);
+    else {
+      owner.pool.forgetPast();
+      await replay(team, owner);
+    }
     // What was computed again is not counted again.
     if (neuronCounts) team.neuronCounts?.copyFrom(neuronCounts);
+  }
+}
+
+/** @throws {LimitError} where the team cannot hold as many pages */
+async function reserve(team: Team, pages: number): Promise<void> {
+  const held = await team.reserve(pages);
+  if (held < pages) {
+    throw new LimitError(
+      `Cannot have ${pages} pages of keys and values again: there is memory for ${held}`,
+    );
+  }
+}
+
+/** Keys and values of each page that holds some, those of the past too. */
+async function readPages(
+  team: Team,
+  pool: PagePool,
+): Promise<Map<number, Uint8Array>> {
+  const pages = new Map<number, Uint8Array>();
+  for (const page of pool.filled) {
+    pages.set(page, await team.readPage(page, pagePositions));
+  }
+  return pages;
+}
+
+async function writePages(
+  team: Team,
+  pages: Map<number, Uint8Array>,
+): Promise<void> {
+  for (const [page, rows] of pages) {
+    await team.writePage(page, rows);
+    pages.delete(page); // Its memory is needed where the cache is large.
   }
 }
 
 /**
  * Evaluates the tokens of every sequence into the pages that it holds, each
  * page once, however many sequences share it.
- *
- * @throws {LimitError} where the team cannot hold as many pages
  */
 async function replay(
   team: Team,
-  { pool, sequences }: SequenceOwner,
+  { sequences }: SequenceOwner,
 ): Promise<void> {
-  const held = await team.reserve(pool.count);
-  if (held < pool.count) {
-    throw new LimitError(
-      `Cannot compute ${pool.count} pages of keys and values anew: there is memory for ${held}`,
-    );
-  }
   /** Positions of each page that are filled */
   const filled = new Map<number, number>();
   for (const sequence of sequences) {

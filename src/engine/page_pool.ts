@@ -60,6 +60,12 @@ export class PagePool {
     return this.#free.length + this.#unused.size;
   }
 
+  /** Those that hold something, of sequences or of the past. */
+  get filled(): number[] {
+    const free = new Set(this.#free);
+    return [...this.#references.keys()].filter((page) => !free.has(page));
+  }
+
   /** Takes note that places hold `count` pages, where that is more than before. */
   grow(count: number): void {
     const { count: before } = this;

@@ -171,6 +171,40 @@ Deno.test("a text is the same to the last bit when threads come and go", async (
   assert.ok(restless.changes >= 4);
 });
 
+for (const cacheType of ["f32", "f16", "q8_0"] as const) {
+  Deno.test(`texts of the past in ${cacheType} are known when threads have changed`, async () => {
+    const { model, source } = await randomModel({ type: "Q8_0", seed: 4 });
+    const start = (threads: number) =>
+      startTeam(source, threads, {
+        model,
+        sparsity: { mode: "exact" },
+        cacheType,
+        measureRecall: false,
+        rates: nextRates(),
+        limits,
+      });
+    const ids = Array.from({ length: 50 }, (_, i) => i % 9);
+    const run = async (threads?: ThreadChoice) => {
+      const restart = threads && (() => start(threads.count));
+      const team = await start(2);
+      const options = { restart, threads, keepsPast: true };
+      await using engine = new Engine(team, model.vocabSize, options);
+      (await engine.startSequence(ids)).drop();
+      using other = engine.createSequence();
+      for (let i = 0; i < 6; i++) await engine.evaluate(other, [i]);
+      using again = await engine.startSequence(ids);
+      assert.equal(engine.cachedTokens, ids.length);
+      assert.equal(engine.stats().tokens, ids.length + 6);
+      return await Promise.all(
+        [again, other].map((sequence) => engine.evaluate(sequence, [7])),
+      );
+    };
+    const restless = new Restless(2, changeMs);
+    assert.deepEqual(await run(restless), await run());
+    assert.ok(restless.changes >= 2);
+  });
+}
+
 Deno.test({
   name:
     "threads are chosen where their number is not given, and reading again is free",
