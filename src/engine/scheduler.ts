@@ -47,27 +47,55 @@ export interface Share<P extends Piece = Piece> {
   readonly pieces: readonly P[];
 }
 
+/** Tokens of one sequence: those that wait, or those of a step. */
+export interface Line {
+  readonly tokens: number;
+  /** Whether they are of a prompt, and not what a text goes on with */
+  readonly isPrompt: boolean;
+}
+
+/** The most tokens that a text goes on with: the next, and the usual draft. */
+const longestNext = 8;
+
+/** Whether some of `count` tokens, which are of these requests, are of a prompt. */
+export function isPrompt(
+  requests: readonly Pick<Request, "tokens">[],
+  count: number,
+): boolean {
+  return count > longestNext ||
+    requests.some(({ tokens }) => tokens.length > longestNext);
+}
+
+/** How many texts are being written, the tokens that they go on with, and those of prompts. */
+export function countOf(lines: readonly Line[]) {
+  let texts = 0, next = 0, prompts = 0;
+  for (const { tokens, isPrompt } of lines) {
+    if (isPrompt) prompts += tokens;
+    else {
+      texts++;
+      next += tokens;
+    }
+  }
+  return { texts, next, prompts };
+}
+
 /**
- * How many tokens of each line of waiting tokens a step of `slots` takes. The
- * line that comes first gets one, so that each that moves behind the others
- * when it is served has its turn; then those with a single token, which decode;
- * what is left is shared evenly, and what one does not need the others have.
+ * How many tokens of each line a step of `slots` takes. The line that comes first
+ * gets one, so that each that moves behind the others when it is served has its
+ * turn; then texts that are being written get all of theirs, in line; what is
+ * left is shared evenly among prompts, and what one does not need the others have.
  */
-export function shareSlots(
-  waiting: readonly number[],
-  slots: number,
-): number[] {
-  if (waiting.reduce((a, b) => a + b, 0) <= slots) return [...waiting];
-  const shares = waiting.map(() => 0);
+export function shareSlots(lines: readonly Line[], slots: number): number[] {
+  const shares = lines.map(() => 0);
   const give = (line: number, count: number) => {
-    const given = Math.min(count, waiting[line] - shares[line], slots);
+    const given = Math.min(count, lines[line].tokens - shares[line], slots);
     shares[line] += given;
     slots -= given;
   };
-  give(0, 1);
-  waiting.forEach((count, line) => count === 1 && give(line, 1));
-  const isOpen = (line: number) => shares[line] < waiting[line];
-  let open = [...waiting.keys()].filter(isOpen);
+  if (lines.length > 0) give(0, 1);
+  lines.forEach((line, i) => !line.isPrompt && give(i, line.tokens));
+  const isOpen = (line: number) => shares[line] < lines[line].tokens;
+  let open = [...lines.keys()].filter(isOpen);
   while (slots > 0 && open.length > 0) {
     const held = open.reduce((sum, line) => sum + shares[line], 0);
     const level = Math.floor((held + slots) / open.length);

@@ -1,4 +1,7 @@
 /** What steps take, by their number of tokens, as they were measured lately. */
+
+/** How many times as long as without it a step may take for what others who share it do not wait for. */
+export const usualSlowdown = 2;
 /** Times that are kept of each number of tokens; their median counts. */
 const timesKept = 5;
 /** A short step that came so many steps ago is measured anew: what kept it may be gone. */
@@ -19,6 +22,8 @@ export class StepCosts {
   #steps = 0;
   /** Sequences that had tokens in the last step */
   sequences = 1;
+  /** Tokens of prompts in it */
+  prompts = 0;
   /** Sequences that had tokens in each step, all steps together */
   sequenceSteps = 0;
 
@@ -28,8 +33,9 @@ export class StepCosts {
   }
 
   /** Takes the time of a step. */
-  add(tokens: number, ms: number, sequences: number): void {
+  add(tokens: number, ms: number, sequences: number, prompts = 0): void {
     this.sequences = sequences;
+    this.prompts = prompts;
     this.sequenceSteps += sequences;
     const times = this.#times.get(tokens) ?? { ms: [], at: 0 };
     times.at = this.#steps++;

@@ -6,7 +6,10 @@ import { CulmError, LimitError, PlaceError } from "../errors.ts";
 import type { LastingTeam } from "./lasting_team.ts";
 import type { PagePool } from "./page_pool.ts";
 import {
+  countOf,
   fillBatch,
+  isPrompt,
+  type Line,
   piecesOf,
   type Request,
   type RequestPiece,
@@ -26,7 +29,9 @@ import type { Team } from "../places/team.ts";
  */
 const callersTurns = 16;
 
-type StepShare = Share<RequestPiece>;
+interface StepShare extends Share<RequestPiece> {
+  readonly isPrompt: boolean;
+}
 
 /** Runs steps as long as something waits. */
 export class StepLoop {
@@ -190,18 +195,17 @@ export class StepLoop {
     }
     this.#refuseGone();
     // Who has no pages yet does not come first in line.
-    const lines = [...this.#lines].map(([sequence, line]) => ({
-      sequence,
-      line,
-      ready: readyTokens(sequence, line),
-    })).filter(({ ready }) => ready > 0);
+    const lines = [...this.#lines].map(([sequence, line]) => {
+      const tokens = readyTokens(sequence, line);
+      return { sequence, line, tokens, isPrompt: isPrompt(line, tokens) };
+    }).filter(({ tokens }) => tokens > 0);
     const { tokens } = this.team.current.options.limits;
-    const waiting = lines.map(({ ready }) => ready);
-    const slots = shareSlots(waiting, this.#pace.slots(waiting, tokens));
-    return lines.flatMap(({ sequence, line }, i) => {
+    const slots = shareSlots(lines, this.#pace.slots(lines, tokens));
+    return lines.flatMap(({ sequence, line, isPrompt }, i) => {
       if (slots[i] === 0) return [];
       const growth = sequence.plan(slots[i]), first = sequence.length;
-      return [{ sequence, first, growth, pieces: piecesOf(line, slots[i]) }];
+      const pieces = piecesOf(line, slots[i]);
+      return [{ sequence, first, growth, pieces, isPrompt }];
     });
   }
 
@@ -248,8 +252,9 @@ export class StepLoop {
     );
     const ms = performance.now() - start;
     const { length: tokens } = team.current.batch;
-    this.#pace.learn(shares.map(tokensOf), ms);
-    this.costs.add(tokens, ms, shares.length);
+    const lines = shares.map(lineOf);
+    this.#pace.learn(lines, ms);
+    this.costs.add(tokens, ms, shares.length, countOf(lines).prompts);
     this.#after.setSum(team.counts);
     const counts = { before: this.#before, after: this.#after, tokens };
     const next = rows.values();
@@ -328,6 +333,10 @@ export class StepLoop {
 /** How many tokens a sequence has in a step. */
 function tokensOf({ pieces }: StepShare): number {
   return pieces.reduce((sum, { tokens }) => sum + tokens.length, 0);
+}
+
+function lineOf(share: StepShare): Line {
+  return { tokens: tokensOf(share), isPrompt: share.isPrompt };
 }
 
 /** How many tokens of a sequence's requests have their pages. */
