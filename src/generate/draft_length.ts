@@ -2,11 +2,14 @@
  * How long a draft pays: what a step of more tokens costs, against the tokens
  * that it is expected to bring.
  */
-import type { StepCosts } from "../engine/step_costs.ts";
+import { usualSlowdown } from "../engine/step_costs.ts";
+import type { DraftCosts } from "./drafter.ts";
 import type { Support } from "./ngram_pool.ts";
 
 /** A draft has to be so much faster than none, as times and chances are estimates. */
 export const leastGain = 1.05;
+/** So much faster beside other texts: what a few of many tokens bring is less than what steps' times vary by. */
+const leastSharedGain = 1.1;
 /** What is remembered of a guess after one more: some 30 guesses count. */
 const decay = 0.97;
 
@@ -75,28 +78,36 @@ const classOf = (length: number) =>
 
 /**
  * The number of tokens to draft behind a match of `length`, from `least` to
- * `most`, with which all sequences together get the most tokens a second; 0 where
- * that is none, or steps were not measured yet.
+ * `most`, with which all sequences together get the most tokens a second, and
+ * none but the text itself waits much longer for its next one; 0 where that is
+ * none, steps were not measured yet, or prompts wait.
  */
 export function draftLength(
   length: number,
   chances: Pick<Chances, "of">,
-  costs: Pick<StepCosts, "ms" | "sequences">,
+  costs: DraftCosts,
   least: number,
   most: number,
 ): number {
   const { sequences } = costs;
-  const rate = (tokens: number, drafted: number) =>
-    tokens / (costs.ms(sequences + drafted) ?? Infinity);
-  let best = 0, bestRate = leastGain * rate(sequences, 0);
-  if (bestRate === 0) return 0;
+  const alone = costs.ms(sequences);
+  // Prompts that wait fill steps better than guesses do.
+  if (alone === undefined || costs.prompts > 0) return 0;
+  const isAlone = sequences === 1;
+  // Others may draft as well: each adds its part of what all of them may.
+  const mostAdded = isAlone ? Infinity : (usualSlowdown - 1) / sequences;
+  const gain = isAlone ? leastGain : leastSharedGain;
+  let best = 0, bestRate = gain * sequences / alone;
   let tokens = sequences, chance = 1;
   for (let drafted = 1; drafted <= most; drafted++) {
     // One that is right lengthens the match.
     chance *= chances.of(length + drafted - 1);
     tokens += chance;
-    if (drafted < least || rate(tokens, drafted) <= bestRate) continue;
-    bestRate = rate(tokens, drafted);
+    const ms = costs.ms(sequences + drafted)!;
+    if (ms > alone * (1 + mostAdded)) break;
+    const rate = tokens / ms;
+    if (drafted < least || rate <= bestRate) continue;
+    bestRate = rate;
     best = drafted;
   }
   return best;

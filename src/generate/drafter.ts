@@ -1,10 +1,13 @@
 /** What drafts the tokens of one text. */
 import type { StepCosts } from "../engine/step_costs.ts";
 
+/** What says which drafts pay: what steps take, and who has shared the last one. */
+export type DraftCosts = Pick<StepCosts, "ms" | "sequences" | "prompts">;
+
 /** How a draft is asked for. */
 export interface DraftAsk {
   /** What steps of the model take that checks it */
-  readonly costs: Pick<StepCosts, "ms" | "sequences">;
+  readonly costs: DraftCosts;
   /** The fewest tokens that are worth a draft, and the most */
   readonly least: number;
   readonly most: number;

@@ -1,11 +1,10 @@
 /** Drafts by a second model, small and of the same vocabulary, which guesses the likeliest tokens. */
 import { Engine } from "../engine/engine.ts";
-import type { StepCosts } from "../engine/step_costs.ts";
 import { CulmError, UsageError } from "../errors.ts";
 import type { TopLogits } from "../sampling/logits.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { draftLength, Guesses, leastGain } from "./draft_length.ts";
-import type { DraftAsk, Drafter } from "./drafter.ts";
+import type { DraftAsk, DraftCosts, Drafter } from "./drafter.ts";
 import { Session } from "./session.ts";
 
 /** A model that drafts: what `load` gives. */
@@ -149,12 +148,14 @@ export class ModelDrafter implements Drafter {
   /** Whether a draft pays, by how often guesses are right in all; where not, whether it is time to try. */
   #mayPay({ costs, least, most }: DraftAsk): boolean {
     if (this.#pause > 0) return false;
-    const { sequences } = costs, any = this.#any.of(0), stepMs = this.#stepMs;
+    const { sequences, prompts } = costs,
+      any = this.#any.of(0),
+      stepMs = this.#stepMs;
     const ms = (tokens: number) => {
       const checked = costs.ms(tokens);
       return checked && checked + (tokens - sequences) * stepMs;
     };
-    const withDraft: Pick<StepCosts, "ms" | "sequences"> = { ms, sequences };
+    const withDraft: DraftCosts = { ms, sequences, prompts };
     if (draftLength(1, { of: () => any }, withDraft, least, most) > 0) {
       this.#lastPause = firstPause / 2;
       return true;

@@ -34,6 +34,23 @@ Deno.test("what a draft costs other sequences counts", () => {
   assert.equal(draftLength(3, always(0.9), costsOf(ms, 3), 1, 2), 0);
 });
 
+Deno.test("drafts of all together let others wait no longer than twice a step", () => {
+  const ms = [10, 11, 12, 13, 14, 17, 19, 21];
+  const lengths = [1, 2, 4].map((sequences) =>
+    draftLength(3, always(1), costsOf(ms, sequences), 1, 4)
+  );
+  // To 11 ms half of them may be added, and to 13 a quarter.
+  assert.deepEqual(lengths, [4, 3, 1]);
+});
+
+Deno.test("nothing is drafted while prompts wait", () => {
+  const costs = costsOf(Array(8).fill(10));
+  costs.add(5, 10, 2, 4);
+  assert.equal(draftLength(3, always(1), costs, 1, 4), 0);
+  costs.add(2, 10, 2);
+  assert.equal(draftLength(3, always(1), costs, 1, 4), 4);
+});
+
 Deno.test("nothing is drafted before a step was measured", () => {
   assert.equal(draftLength(3, always(1), new StepCosts(), 1, 7), 0);
 });
