@@ -1,5 +1,5 @@
 /** A server over the embedded model, in the test's own thread. */
-import { type LanguageModel, load } from "../../mod.ts";
+import { type LanguageModel, load, type LoadOptions } from "../../mod.ts";
 import {
   createServer,
   type CulmServer,
@@ -23,8 +23,9 @@ export interface TinyServer extends AsyncDisposable {
 /** Starts a server. */
 export async function tinyServer(
   options?: ServerOptions,
+  loadOptions?: LoadOptions,
 ): Promise<TinyServer> {
-  const model = await load(tinyBamboo(), { threads: 0 });
+  const model = await load(tinyBamboo(), { threads: 0, ...loadOptions });
   const server = createServer(model, options);
   const at = (path: string) => `http://localhost${path}`;
   return {
