@@ -89,12 +89,47 @@ interface Tool {
 
 /** The schema of an object with these arguments. */
 function argumentsSchema(schema: JsonObject, isStrict: boolean): JsonObject {
-  const object = { type: "object", ...schema };
-  if (isStrict || isSupported(object)) return object;
-  const { properties, required } = object as JsonObject;
+  const object: JsonObject = { type: "object", ...schema };
+  if (isStrict) return object;
+  if (isSupported(object)) return withoutOthers(object);
+  const { properties, required } = object;
   const kept = Object.entries(isObject(properties) ? properties : {})
     .map(([name, property]) => [name, isSupported(property) ? property : true]);
-  return { type: "object", properties: Object.fromEntries(kept), required };
+  return withoutOthers({
+    type: "object",
+    properties: Object.fromEntries(kept),
+    required,
+  });
+}
+
+/** Keywords that say of an object which properties it may have, or may say so. */
+const othersKeywords = [
+  "additionalProperties",
+  "patternProperties",
+  "unevaluatedProperties",
+  "propertyNames",
+  "dependencies",
+  "dependentRequired",
+  "dependentSchemas",
+  "minProperties",
+  "allOf",
+  "anyOf",
+  "oneOf",
+  "$ref",
+];
+
+/**
+ * The same schema without arguments that it does not name, unless it says
+ * something of those. JSON Schema allows them, and small models make them up
+ * without end.
+ */
+function withoutOthers(schema: JsonObject): JsonObject {
+  const { properties, required = [] } = schema;
+  const isNamed = isObject(properties) && Array.isArray(required) &&
+    required.every((name) => Object.hasOwn(properties, name));
+  return isNamed && !othersKeywords.some((keyword) => keyword in schema)
+    ? { ...schema, additionalProperties: false }
+    : schema;
 }
 
 function isSupported(schema: unknown): boolean {

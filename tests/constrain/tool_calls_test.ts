@@ -4,6 +4,7 @@ import {
   answerPattern,
   type ToolDemand,
 } from "../../src/constrain/tool_calls.ts";
+import type { JsonObject } from "../../src/formats/json.ts";
 import type { AnswerFormat } from "../../src/tokenizer/answer.ts";
 import { ChatTemplate } from "../../src/tokenizer/chat_template.ts";
 import { byteTokenizer } from "../helpers/byte_tokenizer.ts";
@@ -209,6 +210,41 @@ Deno.test("of a tool's schema what is not supported is left out, or refused wher
     assert.ok(takes("1"));
     assert.ok(!takes('"1"'));
   }
+});
+
+Deno.test("arguments are those that a tool's schema names, unless it says something of others", async () => {
+  const tokenizer = byteTokenizer([], []);
+  const format = formatOf(template);
+  const takes = async (parameters: JsonObject, given: string, strict = "") => {
+    const tools = new Map([["rain", parameters]]);
+    const demand = { ...required, strict: new Set([strict]) };
+    const pattern = answerPattern({ ...format, tools }, demand)!;
+    using constraint = await makeConstraint(tokenizer, pattern);
+    const call = `{"name": "rain", "arguments": ${given}}`;
+    const text = `<tool_call>\n${call}\n</tool_call>`;
+    return accepts(constraint, tokenizer, text);
+  };
+  const properties = { a: { type: "integer" } };
+  const more = '{"a": 1, "b": 2}';
+  assert.ok(await takes({ properties }, '{"a": 1}'));
+  assert.ok(!await takes({ properties }, more));
+  assert.ok(!await takes({ properties, required: ["a"] }, more));
+  assert.ok(!await takes({ properties: {} }, more));
+  assert.ok(
+    !await takes({ properties: { ...properties, c: { not: {} } } }, more),
+  );
+  for (
+    const schema of [
+      {},
+      { properties, additionalProperties: true },
+      { properties, additionalProperties: { type: "integer" } },
+      { properties, patternProperties: { "^b$": { type: "integer" } } },
+      { properties, required: ["b"] },
+      { allOf: [{ properties }] },
+      { properties, anyOf: [{ properties: { b: true } }] },
+    ]
+  ) assert.ok(await takes(schema, more), JSON.stringify(schema));
+  assert.ok(await takes({ properties }, more, "rain"));
 });
 
 Deno.test("values between tags are held to their schemas", async () => {
