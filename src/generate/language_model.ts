@@ -44,12 +44,7 @@ import type { TextPattern } from "../constrain/text_pattern.ts";
 import { answerPattern } from "../constrain/tool_calls.ts";
 import { AnswerParser } from "../tokenizer/answer_parser.ts";
 import { tagTokens } from "../tokenizer/answer_tokens.ts";
-import type { ChatMessage } from "../tokenizer/chat_message.ts";
-import {
-  ChatTemplate,
-  encodeChat,
-  type RenderOptions,
-} from "../tokenizer/chat_template.ts";
+import { ChatTemplate, encodeChat } from "../tokenizer/chat_template.ts";
 import {
   type EncodeOptions,
   encodeOptions,
@@ -456,7 +451,7 @@ export class LanguageModel implements AsyncDisposable {
       variables: { ...variables, ...tools && { tools } },
       addGenerationPrompt,
     };
-    const text = renderWithSystem(template, turns, all);
+    const text = template.render(turns, all);
     return { text, template, tools: tools ?? [] };
   }
 
@@ -510,30 +505,6 @@ export class LanguageModel implements AsyncDisposable {
       bos: spelled(tokenizer.bos),
       eos: spelled(tokenizer.eos),
     });
-  }
-}
-
-/**
- * A chat as the template writes it. Where it knows no system, its message
- * comes before the first of the user's, as in llama.cpp.
- */
-function renderWithSystem(
-  template: ChatTemplate,
-  turns: readonly ChatMessage[],
-  options: RenderOptions,
-): string {
-  try {
-    return template.render(turns, options);
-  } catch (error) {
-    const [system, user, ...rest] = turns;
-    const canJoin = system?.role === "system" && user?.role === "user";
-    if (!(error instanceof UsageError) || !canJoin) throw error;
-    const content = `${system.content}\n${user.content}`;
-    try {
-      return template.render([{ ...user, content }, ...rest], options);
-    } catch {
-      throw error;
-    }
   }
 }
 

@@ -1,3 +1,4 @@
+import { UsageError } from "../errors.ts";
 import { isObject, type JsonObject } from "../formats/json.ts";
 import type { AnswerFormat } from "./answer.ts";
 import type { ChatMessage } from "./chat_message.ts";
@@ -79,7 +80,8 @@ export class ChatTemplate {
    * it is to be encoded with `parseSpecial`, and without `addSpecial` where it
    * begins with BOS. Tools, their calls and results are given as OpenAI's
    * clients do; what the template does not write of them is put into the
-   * messages.
+   * messages. Where it knows no system, that message comes before the first of
+   * the user's, as in llama.cpp.
    *
    * @throws {FormatError} The template is not Jinja.
    * @throws {UsageError} The template refuses the messages.
@@ -100,7 +102,7 @@ export class ChatTemplate {
     const chat = hasTools
       ? toolChat({ messages, tools }, this.#tools)
       : { messages };
-    const prompt = this.#write(
+    const prompt = this.#writeWithSystem(
       chat.messages,
       { ...variables, ...tools.length > 0 && chat },
       addGenerationPrompt,
@@ -122,6 +124,27 @@ export class ChatTemplate {
       ...typeof thinking === "string" && source.includes(".thinking") &&
         { thinking },
     };
+  }
+
+  #writeWithSystem(
+    messages: readonly ChatMessage[],
+    variables: JsonObject,
+    addGenerationPrompt: boolean,
+  ): string {
+    try {
+      return this.#write(messages, variables, addGenerationPrompt);
+    } catch (error) {
+      const [system, user, ...rest] = messages;
+      const canJoin = system?.role === "system" && user?.role === "user";
+      if (!(error instanceof UsageError) || !canJoin) throw error;
+      const content = `${system.content}\n${user.content}`;
+      const joined = [{ ...user, content }, ...rest];
+      try {
+        return this.#write(joined, variables, addGenerationPrompt);
+      } catch {
+        throw error;
+      }
+    }
   }
 
   #write(

@@ -370,7 +370,7 @@ Deno.test("a system's message that the template refuses comes before the user's"
   assert.equal(written([system, user]), "[user]Be brief.\nHi");
   assert.equal(written([user]), "[user]Hi");
   // What is refused for another reason, or has nobody to say it, is refused.
-  for (const messages of [[system], [system, { ...user, role: "tool" }]]) {
+  for (const messages of [[system], [system, { ...user, role: "assistant" }]]) {
     assert.throws(() => written(messages), {
       name: "UsageError",
       message: /System role not supported/,

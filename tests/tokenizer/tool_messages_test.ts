@@ -89,6 +89,23 @@ Deno.test("templates without tools have them told of, called and answered in wor
   );
 });
 
+Deno.test("tools are told of in the user's message where the template knows no system", () => {
+  const source = "{% for m in messages %}{% if m.role == 'system' %}" +
+    "{{ raise_exception('System role not supported') }}{% endif %}" +
+    "[{{ m.role }}]{{ m.content }}{% endfor %}";
+  const system = { role: "system", content: "Be brief." };
+  for (
+    const [messages, begin] of [[[system, user], "Be brief."], [
+      [user],
+      "",
+    ]] as const
+  ) {
+    const text = render(source, messages);
+    assert.ok(text.startsWith(`[user]${begin}`), text);
+    assert.match(text, /You can call tools[^]*"rain"[^]*\nWill it rain\?$/);
+  }
+});
+
 Deno.test("a template that writes calls, and tells of no tools, has them told of in its own form", () => {
   const template = toolFamilies.deepseek.template
     .replace("{% if tools %}{{ tools | tojson }}\n{% endif %}", "");
