@@ -321,6 +321,30 @@ Deno.test("anthropic: errors are of its own classes, and in its form on all its 
   await assert.rejects(messages.create(chat), Anthropic.AuthenticationError);
 });
 
+Deno.test("a prompt that is too long is refused in Anthropic's words, which its clients read", async () => {
+  await using tiny = await tinyServer();
+  const { contextSize } = tiny.model.engine;
+  const messageOf = async (words: number) => {
+    const content = "rain ".repeat(words);
+    const response = await tiny.post("/v1/messages", {
+      ...chat,
+      messages: [{ role: "user", content }],
+    });
+    assert.equal(response.status, 400);
+    const { error: { type, message } } = await response.json();
+    assert.equal(type, "invalid_request_error");
+    return message;
+  };
+  const [, tokens, most] = /^prompt is too long: (\d+) tokens > (\d+) maximum$/
+    .exec(
+      await messageOf(contextSize),
+    )!;
+  assert.ok(+tokens > +most);
+  assert.equal(+most, contextSize - 1);
+  // So long that its tokens are not counted.
+  assert.match(await messageOf(100 * contextSize), /^prompt is too long: /);
+});
+
 Deno.test("anthropic: an error in a stream is an event of it, and an abort ends the work", async () => {
   await using tiny = await tinyServer();
   const { messages } = clientOf(tiny);

@@ -18,10 +18,20 @@ function statusOf({ status }: RequestError): number {
   return status === 501 ? 400 : status;
 }
 
+/** Of a prompt that is too long, clients read both numbers to shorten it: in Anthropic's own words. */
+function messageOf({ type, message, details }: RequestError): string {
+  if (type !== "exceed_context_size_error") return message;
+  const { n_prompt_tokens: tokens, n_ctx: context } = details.more ?? {};
+  return typeof tokens === "number" && typeof context === "number"
+    // One position is the answer's.
+    ? `prompt is too long: ${tokens} tokens > ${context - 1} maximum`
+    : `prompt is too long: ${message}`;
+}
+
 /** An error's body. */
 export function errorBody(error: RequestError) {
   const type = types[statusOf(error)] ?? "api_error";
-  return { type: "error", error: { type, message: error.message } };
+  return { type: "error", error: { type, message: messageOf(error) } };
 }
 
 /** An error's response. */
