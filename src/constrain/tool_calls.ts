@@ -11,8 +11,8 @@ import type { TextPattern } from "./text_pattern.ts";
 export interface ToolDemand {
   /** `auto`: as the model likes; `required`: one at least; a name: that one */
   readonly choice: "auto" | "required" | { readonly name: string };
-  /** Whether there may be several calls */
-  readonly isParallel: boolean;
+  /** Whether there may be several calls; where left out, if the model's template knows calls */
+  readonly isParallel?: boolean;
   /** Tools whose schemas hold to the letter: what is not supported of others' is left out */
   readonly strict: ReadonlySet<string>;
 }
@@ -30,10 +30,11 @@ const word: TextPattern = { regex: "[A-Za-z0-9_-]{1,40}" };
  */
 export function answerPattern(
   format: AnswerFormat,
-  { choice, isParallel, strict }: ToolDemand,
+  { choice, strict, ...demand }: ToolDemand,
   said?: TextPattern,
 ): TextPattern | undefined {
   const { calls, hasChannels } = format;
+  const { isParallel = format.knowsCalls } = demand;
   const tools = [...format.tools]
     .filter(([name]) => typeof choice === "string" || name === choice.name)
     .map(([name, schema]) => ({

@@ -43,11 +43,11 @@ export const chatOptions = {
     default: "auto",
     description: "whether a tool is called, or which",
   },
-  /** Whether an answer may call several tools. */
+  /** Whether an answer may call several tools; where left out, if the template knows calls. */
   parallelToolCalls: {
     type: "boolean",
-    default: true,
-    description: "whether an answer may call several tools",
+    description:
+      "whether an answer may call several tools (default: where the template knows calls)",
   },
   /** Writes how an answer begins behind the messages. */
   addGenerationPrompt: {
@@ -109,7 +109,7 @@ export function splitChatOptions(
  */
 export function demandOf(
   tools: readonly JsonObject[],
-  { toolChoice = "auto", parallelToolCalls = true }: OptionsOf<
+  { toolChoice = "auto", parallelToolCalls }: OptionsOf<
     typeof chatOptions
   >,
 ): ToolDemand {

@@ -42,6 +42,8 @@ export interface AnswerFormat {
   readonly reasoning?: ReasoningFormat & { readonly isOpen: boolean };
   /** How tools are called, where there are any */
   readonly calls?: ToolCallFormat;
+  /** Whether the template writes calls; others' models were hardly trained for them */
+  readonly knowsCalls: boolean;
   /** Schemas of the arguments, by the names of tools */
   readonly tools: ReadonlyMap<string, JsonObject>;
   /** Whether the answer has gpt-oss's channels, which `reasoning` and `calls` do not describe */

@@ -63,6 +63,7 @@ export class ChatTemplate {
       reasoning: reasoning &&
         { ...reasoning, isOpen: beginsReasoning(prompt, reasoning) },
       calls: tools.length > 0 ? this.#tools.format : undefined,
+      knowsCalls: tools.length > 0 && this.#tools.writesCalls,
       tools: new Map(tools.map(schemaOf).filter(([name]) => name !== "")),
       hasChannels: hasChannels(this.source),
     };

@@ -174,16 +174,16 @@ function completed(tool: JsonObject): JsonObject {
 function withTools(
   messages: readonly ChatMessage[],
   tools: readonly JsonObject[],
-  { format }: ToolSupport,
+  { format, writesCalls }: ToolSupport,
 ): ChatMessage[] {
   const example: ToolCall = {
     id: "call00000",
     name: "tool-name",
     arguments: { "argument-name": "value" },
   };
-  const several = format.between === undefined
-    ? ""
-    : " Several tools can be called one after another.";
+  const several = writesCalls && format.between !== undefined
+    ? " Several tools can be called one after another."
+    : "";
   const text = "You can call tools. These are there, each with the JSON " +
     `schema of its arguments:\n<tools>\n${tools.map(spaced).join("\n")}\n` +
     "</tools>\n\nWhere a tool helps, call it by answering with its name and " +

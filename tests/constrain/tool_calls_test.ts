@@ -58,6 +58,7 @@ for (const [name, family] of Object.entries(toolFamilies)) {
       using one = await held(required);
       using single = await held({ ...required, isParallel: false });
       using named = await held({ ...auto, choice: { name: "stop" } });
+      using unsaid = await held({ ...required, isParallel: undefined });
       const takes = (constraint: typeof one, text: string) =>
         accepts(constraint, tokenizer, text, true);
       assert.ok(takes(one, call), call);
@@ -69,6 +70,8 @@ for (const [name, family] of Object.entries(toolFamilies)) {
       for (const both of twos) {
         assert.ok(takes(one, both), both);
         assert.ok(!takes(single, both));
+        // A model whose template knows no calls makes one at a time.
+        assert.equal(takes(unsaid, both), name !== "no tools");
       }
     });
 
