@@ -4,6 +4,7 @@
  * does.
  */
 import { UnsupportedError } from "../errors.ts";
+import { maskWords, type TokenMask } from "../sampling/token_mask.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import {
   type ConstraintSpec,
@@ -17,14 +18,6 @@ import {
   roomOf,
   type RoomText,
 } from "./room.ts";
-
-/** Which tokens may come next: `[vocabSize / 32, rounded up]`, a bit for each, the lowest first. */
-export type TokenMask = Uint32Array;
-
-/** Whether a mask allows a token. */
-export function allows(mask: TokenMask, id: number): boolean {
-  return (mask[id >>> 5] >>> (id & 31) & 1) !== 0;
-}
 
 /**
  * Begins a text that is held to something.
@@ -97,7 +90,7 @@ export class Constraint implements Disposable {
     const { tokenizer } = room;
     const { number } = this.#here();
     room.attempt((instance) => instance.compute(number));
-    const words = Math.ceil(tokenizer.vocabSize / 32);
+    const words = maskWords(tokenizer.vocabSize);
     const mask = room.call(({ memory, mask }) =>
       new Uint32Array(memory.buffer, mask(), words).slice()
     );

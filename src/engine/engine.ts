@@ -30,7 +30,8 @@ import { type PlaceStats, sumCounts } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
 import type { Lane } from "../places/trace.ts";
 import { unpackTopLogits } from "../places/top_logits_row.ts";
-import type { TopLogits } from "../sampling/logits.ts";
+import type { Logits, TopLogits } from "../sampling/logits.ts";
+import type { TokenMask } from "../sampling/token_mask.ts";
 import { checkTopLogits, topLogits } from "../sampling/top_logits.ts";
 
 /** How an engine runs. Everything may be left out. */
@@ -355,6 +356,35 @@ export class Engine implements AsyncDisposable {
     const asked = { sequence, tokens, want, top, needsSum, signal };
     const rows = await this.#evaluate(asked);
     return rows.map((row) => this.#topOf(row, top));
+  }
+
+  /**
+   * Appends `tokens` to `sequence`. Gives the `k` largest of the logits that
+   * `mask` allows after the last token; or all logits, where the mask comes late,
+   * or places cannot pick so many.
+   *
+   * @throws as {@linkcode evaluateTop} does
+   * @internal
+   */
+  async evaluateMasked(
+    sequence: Sequence,
+    tokens: ArrayLike<number>,
+    k: number,
+    mask: Promise<TokenMask>,
+    signal?: AbortSignal,
+  ): Promise<Logits> {
+    const want = "last", top = Math.min(k, this.#vocabSize), needsSum = false;
+    const asked = {
+      sequence,
+      tokens,
+      want,
+      top,
+      mask,
+      needsSum,
+      signal,
+    } as const;
+    const [row] = await this.#evaluate(asked);
+    return row.length === this.#vocabSize ? row : this.#topOf(row, top);
   }
 
   /**

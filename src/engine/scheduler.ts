@@ -1,5 +1,6 @@
 /** Which of the tokens that wait run in the next step. */
 import type { Batch } from "../places/batch.ts";
+import type { TokenMask } from "../sampling/token_mask.ts";
 import type { Growth, Sequence } from "./sequence.ts";
 import type { OnTrace } from "../places/trace.ts";
 
@@ -13,6 +14,8 @@ export interface Request {
   readonly want: WantLogits;
   /** How many of the largest logits are wanted in place of all; 0 = all */
   readonly top: number;
+  /** The largest are those that it allows, after the last token */
+  readonly mask?: Promise<TokenMask>;
   /** Whether log Σ exp over all is wanted beside the largest */
   readonly needsSum?: boolean;
   /** Whether states behind the output norm are wanted in place of logits */
@@ -138,11 +141,13 @@ export function fillBatch(
   let onTrace: OnTrace | undefined;
   let t = 0;
   batch.copyCount = 0;
+  batch.clearMasks();
   shares.forEach(({ sequence, first, growth, pieces }, row) => {
     let position = first;
     for (const { request, tokens, wanted } of pieces) {
-      const { top = 0, needsSum, states = false } = request ?? {};
-      if (wanted > 0 && !states) tops.push(top);
+      const { top = 0, mask, needsSum, states = false } = request ?? {};
+      // A GPU knows no masks.
+      if (wanted > 0 && !states) tops.push(mask ? 0 : top);
       onTrace ??= request?.onTrace;
       tokens.forEach((id, i) => {
         batch.tokens[t] = id;
@@ -151,6 +156,7 @@ export function fillBatch(
         batch.keep[t] = sequence.keep ?? 0;
         batch.picks[t] = needsSum ? 0 : top;
         const isWanted = i >= tokens.length - wanted;
+        if (mask && isWanted) batch.awaitMask(t, mask);
         batch.wantLogits[t] = Number(isWanted && !states);
         batch.wantStates[t++] = Number(isWanted && states);
       });

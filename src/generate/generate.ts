@@ -196,12 +196,15 @@ export async function* generate(
   const sampler = makeSampler(
     ignoreEos ? withoutEnd(options, tokenizer) : options,
     tokenizer.vocabSize,
-    { logprob: false, masked: spec !== undefined },
+    { logprob: false },
   );
-  // Picked where they are computed, the largest alone come here.
+  // Picked where they are computed, the largest alone come here: under a mask, those
+  // that it allows, but of log-probabilities others are wanted too.
   const needsSum = logprobs !== undefined;
-  const top = sampler.top && Math.max(sampler.top, logprobs ?? 0);
-  const ask = { top: Math.min(top, tokenizer.vocabSize), needsSum, signal };
+  const isWhole = sampler.top === 0 || spec !== undefined && needsSum;
+  const most = isWhole ? 0 : Math.max(sampler.top, logprobs ?? 0);
+  const top = Math.min(most, tokenizer.vocabSize);
+  const ask = () => ({ top, needsSum, signal, mask: masks?.begin() });
   const stops = new StopStrings(stop ?? []);
   const detokenizer = new Detokenizer(tokenizer, {
     shown: options.shownTokens,
@@ -226,9 +229,8 @@ export async function* generate(
   const cachedTokens = session.reuse(prompt, cachePrompt);
   try {
     next = limit > 0
-      ? session.append(prompt.slice(cachedTokens), ask)
+      ? session.append(prompt.slice(cachedTokens), ask())
       : undefined;
-    masks?.begin();
     let logits = await next;
     firstAt = performance.now();
     firstStats = session.stats();
@@ -238,7 +240,7 @@ export async function* generate(
       speculation = new Speculation(engine, session, options, end, held);
     }
     const append = (id: number) =>
-      speculation ? speculation.next(id, ask) : session.append([id], ask);
+      speculation ? speculation.next(id, ask()) : session.append([id], ask());
     while (logits) {
       const { id } = sampler.sample(logits, session.ids, await masks?.take());
       completionTokens++;
@@ -257,7 +259,6 @@ export async function* generate(
       // are busy with this token.
       next = finished ? undefined : append(id);
       next?.catch(() => {}); // the await below, or the one at the end, reports it
-      if (next) masks?.begin();
       const piece: Piece = {
         id,
         text: stopped.text + (finished ? stops.flush() : ""),

@@ -2,6 +2,7 @@
 import type { Engine } from "../engine/engine.ts";
 import { UsageError } from "../errors.ts";
 import type { Logits } from "../sampling/logits.ts";
+import type { TokenMask } from "../sampling/token_mask.ts";
 import type { Sequence } from "../engine/sequence.ts";
 import type { PlaceStats } from "../places/stats.ts";
 
@@ -9,6 +10,8 @@ import type { PlaceStats } from "../places/stats.ts";
 export interface LogitsOptions {
   /** How many of the largest logits are wanted; 0 = all */
   readonly top?: number;
+  /** The largest are those that it allows after the last of the tokens; of a draft, all are given */
+  readonly mask?: Promise<TokenMask>;
   /** Whether log Σ exp over all logits is wanted beside the largest; true where left out */
   readonly needsSum?: boolean;
   /** Ends the evaluation */
@@ -107,13 +110,16 @@ export class Session implements Disposable {
   async appendWithDraft(
     ids: readonly number[],
     draft: readonly number[],
-    { top = 0, needsSum, signal }: LogitsOptions = {},
+    { top = 0, mask, needsSum, signal }: LogitsOptions = {},
   ): Promise<Logits[]> {
     this.forgetDraft();
     const engine = this.#engine, sequence = this.#sequence;
     const tokens = [...ids, ...draft];
     const want = draft.length > 0 ? "all" : "last";
-    const logits = top > 0
+    const isPicked = top > 0 && (!mask || draft.length === 0);
+    const logits = isPicked && mask
+      ? [await engine.evaluateMasked(sequence, tokens, top, mask, signal)]
+      : isPicked
       ? await engine.evaluateTops(
         sequence,
         tokens,

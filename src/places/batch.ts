@@ -1,4 +1,5 @@
 /** The tokens of one step: any mix of sequences, each with its own position. */
+import { maskWords, type TokenMask } from "../sampling/token_mask.ts";
 
 /** How many positions a page of the KV cache holds. */
 export const pagePositions = 32;
@@ -7,6 +8,9 @@ export const pagePositions = 32;
 export function pagesFor(positions: number): number {
   return Math.ceil(positions / pagePositions);
 }
+
+/** A mask in a batch, of which a step wants the largest logits that it allows. */
+const maskState = { none: 0, awaited: 1, there: 2 } as const;
 
 /** Sizes that a batch's buffers are made for. */
 export interface BatchLimits {
@@ -43,17 +47,31 @@ export class Batch {
   /** Length of a row of `pages` */
   readonly pagesPerSequence: number;
   readonly #counts: Int32Array;
+  /** Of each token, one of `maskState`, `[tokens]` */
+  readonly #masked: Int32Array;
+  /** Which tokens may follow each, `[tokens, maskWords]` */
+  readonly #masks: Uint32Array;
+  readonly #maskWords: number;
+  /** Masks that this thread has yet to bring, or has brought, in this step */
+  #coming: Promise<void>[] = [];
+  #steps = 0;
 
-  /** Lays the views over `Batch.byteLength(limits)` bytes of `buffer`. */
-  constructor(limits: BatchLimits, buffer: ArrayBufferLike, offset = 0) {
+  /** Lays the views over `Batch.byteLength(limits, vocabSize)` bytes of `buffer`. */
+  constructor(
+    limits: BatchLimits,
+    vocabSize: number,
+    buffer: ArrayBufferLike,
+    offset = 0,
+  ) {
     const { tokens } = limits;
+    this.#maskWords = maskWords(vocabSize);
     this.pagesPerSequence = pagesFor(limits.contextSize);
     const next = (length: number): Int32Array => {
       const view = new Int32Array(buffer, offset, length);
       offset += view.byteLength;
       return view;
     };
-    this.#counts = next(3);
+    this.#counts = next(4);
     this.tokens = next(tokens);
     this.positions = next(tokens);
     this.sequences = next(tokens);
@@ -63,10 +81,17 @@ export class Batch {
     this.keep = new Float32Array(buffer, next(tokens).byteOffset, tokens);
     this.copies = next(2 * tokens);
     this.pages = next(tokens * this.pagesPerSequence);
+    this.#masked = next(tokens);
+    const masks = next(tokens * this.#maskWords);
+    this.#masks = new Uint32Array(buffer, masks.byteOffset, masks.length);
   }
 
-  static byteLength({ tokens, contextSize }: BatchLimits): number {
-    return 4 * (3 + tokens * (9 + pagesFor(contextSize)));
+  static byteLength(
+    { tokens, contextSize }: BatchLimits,
+    vocabSize: number,
+  ): number {
+    const words = 10 + pagesFor(contextSize) + maskWords(vocabSize);
+    return 4 * (4 + tokens * words);
   }
 
   /** How many tokens this step has. */
@@ -91,6 +116,62 @@ export class Batch {
   }
   set top(count: number) {
     this.#counts[2] = count;
+  }
+
+  /** Whether some of the largest logits are those that masks allow: places then look whether these are there. */
+  get hasMasks(): boolean {
+    return this.#counts[3] > 0;
+  }
+
+  /** Forgets the masks of the last step. */
+  clearMasks(): void {
+    this.#steps++;
+    this.#coming = [];
+    this.#counts[3] = 0;
+    this.#masked.fill(maskState.none);
+  }
+
+  /** Has the largest logits of a token picked under a mask that comes while the step runs; where it comes late, or never, all are given. */
+  awaitMask(token: number, mask: Promise<TokenMask>): void {
+    const step = this.#steps;
+    this.#counts[3]++;
+    this.#masked[token] = maskState.awaited;
+    const { awaited, there } = maskState;
+    this.#coming.push(mask.then((mask) => {
+      if (step !== this.#steps) return;
+      this.#maskOf(token).set(mask);
+      Atomics.compareExchange(this.#masked, token, awaited, there);
+    }, () => {}));
+  }
+
+  /** Done when all masks have come, where it is this thread that brings some: one that computes a step has to let it. */
+  masksCame(): Promise<unknown> | undefined {
+    return this.#coming.length > 0 ? Promise.all(this.#coming) : undefined;
+  }
+
+  /** Does without the masks that have not come. One place says so for all, before the head. */
+  settleMasks(): void {
+    const { awaited, none } = maskState;
+    for (let t = 0; t < this.length; t++) {
+      const was = Atomics.compareExchange(this.#masked, t, awaited, none);
+      if (was === awaited) this.picks[t] = 0;
+    }
+  }
+
+  /** The masks under which the largest logits are picked: of the rows of logits. */
+  get masksOfRows(): (TokenMask | undefined)[] {
+    const rows: (TokenMask | undefined)[] = [];
+    for (let t = 0; t < this.length; t++) {
+      if (!this.wantLogits[t]) continue;
+      const isThere = this.#masked[t] === maskState.there;
+      rows.push(isThere ? this.#maskOf(t) : undefined);
+    }
+    return rows;
+  }
+
+  #maskOf(token: number): TokenMask {
+    const start = token * this.#maskWords;
+    return this.#masks.subarray(start, start + this.#maskWords);
   }
 
   get logitCount(): number {

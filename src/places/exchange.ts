@@ -10,6 +10,7 @@ import {
   type Squares,
   type Stage,
 } from "../plan/schedule.ts";
+import { forbid } from "../sampling/token_mask.ts";
 import type { ExchangeBuffers } from "./exchange_buffers.ts";
 import {
   after,
@@ -99,9 +100,16 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
     take: (place, buffers) =>
       place.keepAbove(buffers.batch, buffers.topKThresholds()),
   },
+  "masks": {
+    put: (_place, { batch }, _stage, index) => {
+      if (index > 0) return;
+      const came = batch.masksCame();
+      return came ? came.then(() => batch.settleMasks()) : batch.settleMasks();
+    },
+  },
   "candidates": {
     put: (place, buffers, _stage, index) =>
-      buffers.putCandidates(index, pickedBy(place, buffers)),
+      buffers.putCandidates(index, pickedBy(place, buffers, index)),
     take: (place, buffers) =>
       place.reach?.(buffers.batch, buffers.leastPicked()),
   },
@@ -114,7 +122,7 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
       const isCpu = index < buffers.cpuPlaces;
       const picks = buffers.batch.pickedOfRows;
       if (isCpu && picks.some((k) => k > 0)) {
-        buffers.putPicked(index, pickedBy(place, buffers));
+        buffers.putPicked(index, pickedBy(place, buffers, index));
       }
       if (isCpu && picks.every((k) => k > 0)) return;
       return after(
@@ -127,10 +135,20 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
 
 function pickedBy(
   place: CpuSidePlace,
-  { batch }: ExchangeBuffers,
+  buffers: ExchangeBuffers,
+  index: number,
 ): readonly Picked[] {
-  return place.pick?.(batch) ??
-    batch.pickedOfRows.map((k, row) => pick(place.logits(batch)[row], k));
+  const { batch } = buffers;
+  const picked = place.pick?.(batch);
+  if (picked) return picked;
+  const masks = batch.masksOfRows;
+  return batch.pickedOfRows.map((k, row) => {
+    const logits = place.logits(batch)[row], mask = masks[row];
+    if (!mask) return pick(logits, k);
+    const allowed = logits.slice();
+    forbid(mask, allowed, buffers.firstOf(index));
+    return pick(allowed, k);
+  });
 }
 
 /** Adds terms up, in their order, in the place of the first. */

@@ -226,7 +226,9 @@ export class ExchangeBuffers {
   /** Takes a CPU place's first logits of each row, for {@linkcode leastPicked}. */
   putCandidates(index: number, rows: readonly Picked[]): void {
     this.batch.pickedOfRows.forEach((k, row) =>
-      this.#candidates(row, k, index, index + 1).set(rows[row].logits)
+      // A mask may leave fewer.
+      this.#candidates(row, k, index, index + 1).fill(-Infinity)
+        .set(rows[row].logits)
     );
   }
 
@@ -237,6 +239,11 @@ export class ExchangeBuffers {
       // NaN comes last.
       return all.at(-1)! >= -Infinity ? all.at(-k)! : -Infinity;
     });
+  }
+
+  /** The first token whose logits a place has. */
+  firstOf(index: number): number {
+    return this.#plans[index].vocab.start;
   }
 
   /** Takes the largest of a CPU place's logits of each row. */

@@ -191,7 +191,10 @@ export function* forward(
       }
       if (between) yield { exchange: between, stage };
       if (isOurs) place.attentionOutput?.(layer, batch);
-    } else if (isOurs) place[kind](batch);
+    } else {
+      if (kind === "head" && batch.hasMasks) yield { exchange: "masks", stage };
+      if (isOurs) place[kind](batch);
+    }
     if (kind === "head" && batch.pickedOfRows.some((k) => k > 0)) {
       yield { exchange: "candidates", stage };
     }

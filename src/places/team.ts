@@ -157,7 +157,9 @@ export class InlineTeam implements Team {
     this.#schedule = scheduleOf(model, plan);
     const all = this.#places = gpu ? [...cpu, gpu] : cpu;
     this.rates = cpu.flatMap(({ rates }) => rates ?? []);
-    this.batch = new Batch(limits, new ArrayBuffer(Batch.byteLength(limits)));
+    const { vocabSize } = model;
+    const bytes = Batch.byteLength(limits, vocabSize);
+    this.batch = new Batch(limits, vocabSize, new ArrayBuffer(bytes));
     this.#exchanged = new ExchangeBuffers(options, this.batch);
     this.counts = all.map((place) => place.counts);
     this.weightBytes = all.reduce((sum, p) => sum + p.weightBytes, 0);

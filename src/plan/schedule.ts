@@ -22,6 +22,7 @@ export const sides: readonly Side[] = ["cpu", "gpu"];
  *   sums of squares of what all heads, or neurons, computed, by which these are
  *   normed as one: of queries and keys, of attention, of the values h;
  * - `top-k`: the sides of a stage find the largest |h| and drop the others;
+ * - `masks`: all CPU places pick logits under the same masks;
  * - `candidates`: every CPU place learns which logit the largest of all reach;
  * - `logits`: the columns of all make whole rows.
  */
@@ -33,6 +34,7 @@ export type Exchange =
   | "residual-to-cpu"
   | Squares
   | "top-k"
+  | "masks"
   | "candidates"
   | "logits";
 
@@ -64,6 +66,7 @@ export const exchangeSides: Readonly<Record<Exchange, ExchangeSides>> = {
   "head-squares": both,
   "neuron-squares": both,
   "top-k": both,
+  "masks": { from: cpu, to: [], barrier: cpu },
   "candidates": { from: cpu, to: cpu, barrier: cpu },
   "logits": { from: sides, to: [], barrier: [] },
 };

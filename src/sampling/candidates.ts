@@ -1,6 +1,13 @@
 import { UsageError } from "../errors.ts";
 import { Order } from "./order.ts";
-import type { Logits } from "./logits.ts";
+import type { Logits, TopLogits } from "./logits.ts";
+import {
+  allows,
+  countAllowed,
+  forbid,
+  listAllowed,
+  type TokenMask,
+} from "./token_mask.ts";
 
 /** How many of the likeliest ids are ordered at first where a sum of probabilities is looked for. */
 const firstGuess = 256;
@@ -47,41 +54,47 @@ export class Candidates {
    * Starts a step with what a mask leaves of the vocabulary: with all of it, in
    * the order of ids, or where it is more than `k`, with the `k` largest logits,
    * the largest first.
-   * @throws {UsageError} when the mask leaves nothing, or not all logits are there.
+   * @param given all logits, or the largest of those that the mask allows, at least `k` or all of them
+   * @throws {UsageError} when the mask leaves nothing, or what was picked was not picked under it.
    */
-  resetMasked(all: Logits, mask: Uint32Array, k = Infinity): void {
-    if (!(all instanceof Float32Array)) {
-      throw new UsageError("Cannot mask the largest logits: all are needed");
-    }
-    const allowed = countBits(mask);
+  resetMasked(given: Logits, mask: TokenMask, k = Infinity): void {
+    const allowed = countAllowed(mask);
     if (allowed === 0) {
       throw new UsageError("Cannot sample: the mask forbids every token");
     }
-    if (allowed > k) return this.#takeLargest(all, mask, k);
     const { ids, logits } = this;
-    this.count = 0;
-    for (let word = 0; word < mask.length; word++) {
-      for (let bits = mask[word]; bits !== 0; bits &= bits - 1) {
-        const id = 32 * word + lowestBit(bits);
-        ids[this.count++] = id;
-        logits[id] = all[id];
-      }
+    if (!(given instanceof Float32Array)) {
+      this.#takePicked(given, mask, k);
+      if (allowed <= k) ids.subarray(0, this.count).sort();
+    } else if (allowed > k) this.#takeLargest(given, mask, k);
+    else {
+      this.count = listAllowed(mask, ids);
+      for (let i = 0; i < this.count; i++) logits[ids[i]] = given[ids[i]];
     }
   }
 
-  #takeLargest(all: Float32Array, mask: Uint32Array, k: number): void {
+  #takePicked(most: TopLogits, mask: TokenMask, k: number): void {
+    const { ids, logits } = this;
+    this.count = 0;
+    for (const [i, id] of most.ids.entries()) {
+      const logit = most.logits[i];
+      // Where the mask allows fewer, others fill up.
+      if (this.count === k || logit === -Infinity) break;
+      if (!allows(mask, id)) {
+        throw new UsageError(
+          `Cannot sample: token ${id} is among the largest logits, and the mask forbids it`,
+        );
+      }
+      ids[this.count++] = id;
+      logits[id] = logit;
+    }
+  }
+
+  #takeLargest(all: Float32Array, mask: TokenMask, k: number): void {
     const { ids, logits } = this;
     const keys = this.#keys;
     keys.set(all);
-    for (let word = 0; word < mask.length; word++) {
-      // Most words are full, or empty.
-      if (mask[word] === 0) keys.fill(-Infinity, 32 * word, 32 * word + 32);
-      else {
-        for (let bits = ~mask[word]; bits !== 0; bits &= bits - 1) {
-          keys[32 * word + lowestBit(bits)] = -Infinity;
-        }
-      }
-    }
+    forbid(mask, keys);
     const top = this.#order.top(keys, all.length, k);
     this.count = 0;
     for (const id of top) {
@@ -162,22 +175,4 @@ export class Candidates {
     }
     for (let i = 0; i < this.count; i++) this.probabilities[i] /= sum;
   }
-}
-
-/** The number of the lowest bit set of a word. */
-function lowestBit(bits: number): number {
-  return 31 - Math.clz32(bits & -bits);
-}
-
-/** How many bits are set. */
-function countBits(words: Uint32Array): number {
-  let count = 0;
-  for (const word of words) {
-    // Sums of pairs, of nibbles, of bytes (Warren, "Hacker's Delight", 2002).
-    const pairs = word - (word >>> 1 & 0x55555555);
-    const nibbles = (pairs & 0x33333333) + (pairs >>> 2 & 0x33333333);
-    count += Math.imul(nibbles + (nibbles >>> 4) & 0x0f0f0f0f, 0x01010101) >>>
-      24;
-  }
-  return count;
 }

@@ -20,27 +20,27 @@ import {
 } from "./options.ts";
 import { dry, penalties } from "./penalties.ts";
 import { Random, randomSeed } from "../random.ts";
+import { allows, type TokenMask } from "./token_mask.ts";
 
 /** Picks one token after another for one sequence. */
 export interface Sampler {
   /**
-   * How many of the largest logits are all that it looks at; 0 where it needs
-   * those of the whole vocabulary.
+   * How many of the largest logits are all that it looks at, of the tokens that
+   * a mask allows; 0 where it needs those of the whole vocabulary.
    */
   readonly top: number;
   /**
    * Picks the next token: the same from the `top` largest logits as from all.
-   * @param logits [vocabSize], or the largest of them, left as they are
+   * @param logits [vocabSize], or the largest of them, or of those that the mask allows, left as they are
    * @param history all tokens of the sequence so far, the prompt's too
-   * @param mask [vocabSize / 32, rounded up], where `masked` was asked for: a bit for each token, the
-   *   lowest first; the others are as if the model had no such tokens
+   * @param mask of the tokens that may come; the others are as if the model had no such tokens
    * @throws {UsageError} when the logits are not the vocabulary's, or too few, or every token is forbidden;
    *   `PlaceError` when a logit is NaN or +Infinity, or all are -Infinity.
    */
   sample(
     logits: Logits,
     history: readonly number[],
-    mask?: Uint32Array,
+    mask?: TokenMask,
   ): SampledToken;
   /** The seed in use, chosen at random where none was given. */
   readonly seed: number;
@@ -48,19 +48,14 @@ export interface Sampler {
 
 /**
  * Composes the filters that the options enable. Without `logprob` that of a
- * token is NaN, which saves one exponential per vocabulary entry. With `masked`
- * each token comes with a mask, and is drawn from all logits: which of them the
- * mask leaves is not known where the largest are picked.
+ * token is NaN, which saves one exponential per vocabulary entry.
  *
  * @throws {UsageError} when an option is out of its range.
  */
 export function makeSampler(
   options: SamplingOptions,
   vocabSize: number,
-  { logprob = true, masked = false }: {
-    readonly logprob?: boolean;
-    readonly masked?: boolean;
-  } = {},
+  { logprob = true }: { readonly logprob?: boolean } = {},
 ): Sampler {
   const checked = checkSamplingOptions(options, vocabSize);
   const seed = checked.seed === -1 ? randomSeed() : checked.seed;
@@ -72,7 +67,7 @@ export function makeSampler(
   });
   const pick = makePick(checked, chain, vocabSize, random);
   const needed = topNeeded(checked, chain);
-  const top = needed < vocabSize && !masked ? needed : 0;
+  const top = needed < vocabSize ? needed : 0;
   return {
     seed,
     top,
@@ -133,7 +128,7 @@ type Pick = (
   logits: Logits,
   history: readonly number[],
   likeliest: number,
-  mask?: Uint32Array,
+  mask?: TokenMask,
 ) => number;
 
 function makePick(
@@ -156,17 +151,13 @@ function makePick(
   const byId = o.logitBias.length > 0 || chain[0]?.name !== "top_k";
   const largest = isLikeliest ? 1 : byId ? Infinity : o.topK;
   return (logits, history, likeliest, mask) => {
-    if (isLikeliest && isAllowed(likeliest, mask)) return likeliest;
+    if (isLikeliest && (!mask || allows(mask, likeliest))) return likeliest;
     if (mask) candidates.resetMasked(logits, mask, largest);
     else candidates.reset(logits, byId);
     for (const filter of filters) filter(candidates, history);
     if (o.temperature <= 0) return checkAllowed(candidates, candidates.best());
     return draw(candidates, random);
   };
-}
-
-function isAllowed(id: number, mask: Uint32Array | undefined): boolean {
-  return !mask || (mask[id >>> 5] >>> (id & 31) & 1) !== 0;
 }
 
 interface NamedFilter {

@@ -1,4 +1,5 @@
-import { allows, type Constraint } from "../../src/constrain/constraint.ts";
+import type { Constraint } from "../../src/constrain/constraint.ts";
+import { allows } from "../../src/sampling/token_mask.ts";
 import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 
 /** Whether a whole text may be written under a constraint: each of its tokens, and then its end. Every mask is asked too. */

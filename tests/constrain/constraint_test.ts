@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import {
-  allows,
   type Constraint,
   makeConstraint,
 } from "../../src/constrain/constraint.ts";
+import { allows } from "../../src/sampling/token_mask.ts";
 import type { ConstraintSpec } from "../../src/constrain/constraint_spec.ts";
 import { LimitError, UnsupportedError, UsageError } from "../../src/errors.ts";
 import { Random } from "../../src/random.ts";

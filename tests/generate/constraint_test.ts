@@ -9,7 +9,8 @@ import {
   UnsupportedError,
   UsageError,
 } from "../../mod.ts";
-import { allows, makeConstraint } from "../../src/constrain/constraint.ts";
+import { makeConstraint } from "../../src/constrain/constraint.ts";
+import { allows } from "../../src/sampling/token_mask.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 
 const model = await load(tinyBamboo(), { threads: 0, contextSize: 256 });
@@ -111,6 +112,39 @@ Deno.test("each token is the likeliest that may come", async () => {
     next = [id];
   }
   assert.ok(constraint.mustEnd);
+});
+
+Deno.test("places pick what a mask allows, and the text is that of whole logits", async () => {
+  for (const threads of [0, 2]) {
+    await using other = await load(tinyBamboo(), { threads, contextSize: 256 });
+    const { engine } = other;
+    const options: GenerateOptions[] = [
+      { temperature: 0, speculation: "none" },
+      { temperature: 0 },
+      { topK: 5, seed: 3 },
+      { topK: 40, seed: 4, repeatPenalty: 1.3 },
+    ];
+    for (const more of options) {
+      const all = { ...more, schema: animal, maxTokens: 40 };
+      const masked = engine.evaluateMasked;
+      let picked = 0;
+      engine.evaluateMasked = async function (...args) {
+        const logits = await masked.apply(engine, args);
+        if (!(logits instanceof Float32Array)) picked++;
+        return logits;
+      };
+      const given = await write(all, other);
+      assert.ok(picked > 0 || threads > 0);
+      engine.evaluateMasked = async (sequence, tokens, _k, _mask, signal) => {
+        const want = "last";
+        const [row] = await engine.evaluate(sequence, tokens, want, signal);
+        return row;
+      };
+      const whole = await write(all, other);
+      engine.evaluateMasked = masked;
+      assert.deepEqual(given.ids, whole.ids);
+    }
+  }
 });
 
 Deno.test("the text is the same with drafts, which are never what may not come", async () => {

@@ -8,6 +8,7 @@ import {
   type SamplingOptions,
 } from "../../src/sampling/options.ts";
 import { makeSampler } from "../../src/sampling/sampler.ts";
+import { forbid } from "../../src/sampling/token_mask.ts";
 import { topLogits } from "../../src/sampling/top_logits.ts";
 
 /** Options under which nothing but the softmax decides. */
@@ -340,7 +341,11 @@ Deno.test("a mask leaves what sampling from the other logits alone would give", 
       const mask = new Uint32Array(4);
       for (const id of ids) mask[id >>> 5] |= 1 << (id & 31);
       const given = { seed, ...choice };
-      const masked = makeSampler(given, vocabSize, { masked: true });
+      const masked = makeSampler(given, vocabSize);
+      const fromPicked = makeSampler(given, vocabSize);
+      const largest = all.slice();
+      forbid(mask, largest);
+      const picked = topLogits(largest, masked.top || vocabSize);
       // The same of a vocabulary that has no others.
       const { logitBias: bias = {} } = choice as {
         logitBias?: Record<number, number>;
@@ -352,26 +357,24 @@ Deno.test("a mask leaves what sampling from the other logits alone would give", 
       const few = Float32Array.from(ids, (id) => all[id]);
       const history = ids.slice(0, 5);
       const places = history.map((_, i) => i);
-      assert.equal(masked.top, 0);
       for (let i = 0; i < 4; i++) {
         const { id } = masked.sample(all, history, mask);
         assert.equal(id, ids[alone.sample(few, places).id]);
+        assert.equal(fromPicked.sample(picked, history, mask).id, id);
       }
     },
   ));
 });
 
-Deno.test("a mask needs all logits, and has to leave some", () => {
+Deno.test("a mask needs logits that it allows, and has to leave some", () => {
   const logits = Float32Array.of(1, 2, 3);
-  const sampler = makeSampler({}, 3, { masked: true });
+  const sampler = makeSampler({}, 3);
   const none = () => sampler.sample(logits, [], Uint32Array.of(0));
   assert.throws(none, UsageError);
   const top = topLogits(logits, 3);
   const few = () => sampler.sample(top, [], Uint32Array.of(3));
   assert.throws(few, UsageError);
-  const biased = makeSampler({ logitBias: { 0: -Infinity } }, 3, {
-    masked: true,
-  });
+  const biased = makeSampler({ logitBias: { 0: -Infinity } }, 3);
   assert.throws(
     () => biased.sample(logits, [], Uint32Array.of(1)),
     /logitBias forbids every token that may come/,

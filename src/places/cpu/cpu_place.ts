@@ -306,7 +306,9 @@ export class CpuPlace implements CpuSidePlace {
       normed.changed();
     };
     normWanted(batch.wantLogits);
-    if (row > 0) this.#countHead(head!.run(batch.pickedOfRows));
+    if (row > 0) {
+      this.#countHead(head!.run(batch.pickedOfRows, batch.masksOfRows));
+    }
     if (batch.stateCount > 0) normWanted(batch.wantStates);
   }
 

@@ -6,12 +6,20 @@ import {
   type PackedMatrix,
 } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
+import { spanOf } from "../../model/index_set.ts";
 import type { Model } from "../../model/model.ts";
+import {
+  allows,
+  countAllowed,
+  forbid,
+  listAllowed,
+  type TokenMask,
+} from "../../sampling/token_mask.ts";
 import type { Picked } from "../top_logits_row.ts";
 import { HeadScreen, mostScreened } from "./head_screen.ts";
 import type { ScreenChoice } from "./screen_choice.ts";
 
-/** Where more rows than this share may be among the largest, all are read. */
+/** Where more rows than this share may be among the largest, or are allowed, all are read. */
 const mostReaching = 0.25;
 /** No logits. */
 const none: Picked = { ids: new Uint32Array(), logits: new Float32Array() };
@@ -36,6 +44,8 @@ export class Head {
   #picked: Picked[] = [];
   /** Present where rows are being screened */
   #screened?: Screened;
+  /** By row, the mask under which it is picked from */
+  #masks: readonly (TokenMask | undefined)[] = [];
   /** Rows of `output` that were read, in the step that has this number */
   readonly #readIn: Uint32Array;
   #steps = 0;
@@ -51,25 +61,33 @@ export class Head {
   ) {
     this.#logits = allocateRows(memory, tokens, output.rows);
     const { rows } = output;
-    const screened = choice ? Math.min(tokens, mostScreened) : 0;
+    const listed = Math.min(tokens, mostScreened);
     // All rows, behind as many as may be there.
-    this.#ids = memory.allocate(4 * (rows + this.#mostIds(screened)));
+    this.#ids = memory.allocate(4 * (rows + this.#mostIds(listed)));
     this.#values = memory.allocate(4 * rows);
-    this.#readIn = new Uint32Array(choice ? rows : 0);
+    this.#readIn = new Uint32Array(rows);
     if (choice) {
-      this.#screen = new HeadScreen(memory, model, output, normed, screened);
+      this.#screen = new HeadScreen(memory, model, output, normed, listed);
     }
   }
 
   /**
    * Computes logits: of row i of `normed` the `picks[i]` largest, or what {@linkcode reach}
-   * begins with; all of them where that is 0. Gives the bytes of weights read.
+   * begins with; all of them where that is 0. Those that `masks[i]` forbids are not
+   * picked. Gives the bytes of weights read.
    */
-  run(picks: readonly number[]): number {
+  run(
+    picks: readonly number[],
+    masks: readonly (TokenMask | undefined)[] = [],
+  ): number {
     const { length } = picks;
+    this.#masks = masks;
+    this.#steps++;
     // Where some want all logits, all rows are read, and so they are for the others.
-    const isScreened = length <= mostScreened && picks.every((k) => k > 0);
-    const screen = isScreened ? this.#screen : undefined;
+    const isListed = length <= mostScreened && picks.every((k) => k > 0);
+    const allowed = isListed ? this.#listAllowed(length) : undefined;
+    if (allowed) return this.#pickOf(allowed, picks);
+    const screen = isListed ? this.#screen : undefined;
     const start = performance.now();
     if (screen?.isReady && this.choice!.screens(length, Math.max(...picks))) {
       const isTrial = screen.isTrying(length);
@@ -123,12 +141,31 @@ export class Head {
     const { memory, output: { rows } } = this;
     let ids = this.#ids;
     picks.forEach((k, row) => {
+      this.#forbid(row);
       memory.kernels.largest(this.#pointer(row), rows, k, ids);
       memory.u32(ids, k).sort();
       ids += 4 * k;
     });
-    this.#steps++;
     return bytes + this.#pickOf(picks, picks);
+  }
+
+  /** Puts the ids of what masks allow one behind the other. Gives how many they are of each row; undefined where they are too many. */
+  #listAllowed(count: number): number[] | undefined {
+    const start = this.#first, end = start + this.output.rows;
+    const counts: number[] = [];
+    let room = this.#mostIds(count);
+    for (let row = 0; row < count; row++) {
+      const mask = this.#masks[row];
+      const allowed = mask ? countAllowed(mask, start, end) : Infinity;
+      if ((room -= allowed) < 0) return undefined;
+      counts.push(allowed);
+    }
+    let ids = this.#ids;
+    counts.forEach((count, row) => {
+      listAllowed(this.#masks[row]!, this.memory.u32(ids, count), start, end);
+      ids += 4 * count;
+    });
+    return counts;
   }
 
   /** Puts the ids of what may be `least[i]` or more in row i one behind the other. Gives how many they are of each row; undefined where they are too many. */
@@ -154,9 +191,11 @@ export class Head {
       const ids = memory.u32(from, count).slice();
       from += 4 * count;
       const all = this.row(row), values = memory.f32(this.#values, count);
+      const mask = this.#masks[row];
       for (let i = 0; i < count; i++) {
         const id = ids[i];
-        values[i] = all[id];
+        const isAllowed = !mask || allows(mask, this.#first + id);
+        values[i] = isAllowed ? all[id] : -Infinity;
         if (this.#readIn[id] === this.#steps) continue;
         this.#readIn[id] = this.#steps;
         bytes += output.rowBytes;
@@ -173,10 +212,22 @@ export class Head {
     const bytes = this.output.multiply(this.normed, length, this.#logits);
     this.#finish(this.#logits.pointer, length * this.#logits.stride);
     const { rows } = this.output;
-    this.#picked = picks.map((k, row) =>
-      k > 0 ? this.#pick(this.#pointer(row), rows, k) : none
-    );
+    this.#picked = picks.map((k, row) => {
+      if (k === 0) return none;
+      this.#forbid(row);
+      return this.#pick(this.#pointer(row), rows, k);
+    });
     return bytes;
+  }
+
+  #forbid(row: number): void {
+    const mask = this.#masks[row];
+    if (mask) forbid(mask, this.row(row), this.#first);
+  }
+
+  /** The token whose logit comes first. */
+  get #first(): number {
+    return spanOf(this.output.shard.rows).start;
   }
 
   #pick(values: number, count: number, k: number): Picked {

@@ -60,7 +60,7 @@ export class Shared {
     this.rows = new Uint8Array(buffer, at.rows, pageBytes(options));
     const { length } = gpuCountNames;
     this.#gpuCounts = new Float64Array(buffer, at.gpuCounts, length);
-    this.batch = new Batch(limits, buffer, at.batch);
+    this.batch = new Batch(limits, model.vocabSize, buffer, at.batch);
     const { batch } = this;
     this.exchanged = new ExchangeBuffers(options, batch, buffer, at.exchanged);
     this.neuronCounts = new NeuronCounts(model, buffer, at.neuronCounts);
@@ -147,7 +147,7 @@ function layout(options: TeamOptions) {
     moved: next(8),
     rows: next(pageBytes(options)),
     gpuCounts: next(8 * gpuCountNames.length),
-    batch: next(Batch.byteLength(limits)),
+    batch: next(Batch.byteLength(limits, model.vocabSize)),
     neuronCounts: next(NeuronCounts.byteLength(model)),
     ffnInputs: next(keepFfnInputs ? FfnInputs.byteLength(model, limits) : 0),
   };

@@ -11,6 +11,11 @@ import { Head } from "../../../src/places/cpu/head.ts";
 import { ScreenChoice } from "../../../src/places/cpu/screen_choice.ts";
 import type { Picked } from "../../../src/places/top_logits_row.ts";
 import { splitEvenly } from "../../../src/plan/plan.ts";
+import {
+  countAllowed,
+  forbid,
+  maskWords,
+} from "../../../src/sampling/token_mask.ts";
 import { topLogits } from "../../../src/sampling/top_logits.ts";
 import { tinyBamboo } from "../../../tiny/tiny.ts";
 import { randomModel } from "../../helpers/random_model.ts";
@@ -319,6 +324,100 @@ Deno.test("screened heads give the logits of whole ones, for any number of threa
         if (all.length > 0) assert.deepEqual(all, rows);
       }
     }
+  }
+});
+
+Deno.test("the largest logits that a mask allows are those of the whole row", async () => {
+  const vocabSize = 997;
+  const random = seededRandom(5);
+  // From a single token to all of them.
+  const shares = [0, 0.002, 0.1, 0.24, 0.3, 0.6, 0.98, 1];
+  const maskOf = (share: number) => {
+    const mask = new Uint32Array(maskWords(vocabSize));
+    const some = Math.floor(random() * vocabSize);
+    for (let id = 0; id < vocabSize; id++) {
+      const isAllowed = id === some || random() < share;
+      mask[id >>> 5] |= Number(isAllowed) << (id & 31);
+    }
+    return mask;
+  };
+  for (const type of ["Q8_0", "F32"] as const) {
+    const { bytes } = await randomModel({
+      type,
+      hiddenSize: 256,
+      headCount: 4,
+      vocabSize,
+      seed: 6,
+    });
+    for (const threads of [0, 3]) {
+      await using model = await load(bytes, {
+        threads,
+        gpu: "off",
+        screenHead: "on",
+      });
+      const { engine } = model;
+      using sequence = engine.createSequence();
+      let whole = 0;
+      const check = async (token: number, k: number, share: number) => {
+        using copy = sequence.fork();
+        const [row] = await engine.evaluate(copy, [token]);
+        using other = sequence.fork();
+        const mask = maskOf(share);
+        const given = Promise.resolve(mask);
+        const top = await engine.evaluateMasked(other, [token], k, given);
+        if (top instanceof Float32Array) {
+          assert.deepEqual(top, row);
+          whole++;
+          return;
+        }
+        forbid(mask, row);
+        const allowed = Math.min(k, countAllowed(mask));
+        const expected = topLogits(row, allowed);
+        assert.deepEqual(top.ids.subarray(0, allowed), expected.ids);
+        assert.deepEqual(top.logits.subarray(0, allowed), expected.logits);
+        assert(top.logits.subarray(allowed).every((l) => l === -Infinity));
+      };
+      await engine.evaluateTop(sequence, [1], 1, undefined, false);
+      for (let i = 0; i < 48; i++) {
+        await check(i, [1, 7, 40][i % 3], shares[i % shares.length]);
+        const learnt = [i * 7 % vocabSize];
+        await engine.evaluateTop(sequence, learnt, 1, undefined, false);
+      }
+      // Beside one another, and beside what is not masked.
+      for (let i = 0; i < 8; i++) {
+        using copy = sequence.fork();
+        await Promise.all([
+          check(i, 1, shares[i]),
+          check(i + 1, 40, shares[7 - i]),
+          check(i + 2, 7, 0.9),
+          i % 2 ? engine.evaluateTop(copy, [i], 5, undefined, false) : [],
+        ]);
+      }
+      if (threads === 0) assert.equal(whole, 0);
+      assert(whole < 36, `${whole} of 72 rows are whole`);
+    }
+  }
+});
+
+Deno.test("a mask that fails, or comes late, leaves all logits", async () => {
+  for (const threads of [0, 2]) {
+    await using model = await load(tinyBamboo(), { threads, gpu: "off" });
+    const { engine } = model;
+    using sequence = engine.createSequence();
+    const [row] = await engine.evaluate(sequence, [1, 2]);
+    const masked = async (mask: Promise<Uint32Array>) => {
+      using other = engine.createSequence();
+      return await engine.evaluateMasked(other, [1, 2], 4, mask);
+    };
+    const failed = Promise.reject(new Error("no mask"));
+    failed.catch(() => {});
+    assert.deepEqual(await masked(failed), row);
+    if (threads === 0) continue;
+    const late = Promise.withResolvers<Uint32Array>();
+    assert.deepEqual(await masked(late.promise), row);
+    // The next step has no part in it.
+    late.resolve(new Uint32Array(maskWords(row.length)));
+    assert.deepEqual(await masked(failed), row);
   }
 });
 

@@ -44,7 +44,7 @@ export class TokensAhead {
     const usage = COPY_SRC | COPY_DST;
     this.#results = buffers.make("tokens ahead", bytes.ahead, usage);
     const own = { ...limits, tokens: 1 };
-    this.#batch = new Batch(own, new ArrayBuffer(Batch.byteLength(own)));
+    this.#batch = new Batch(own, 0, new ArrayBuffer(Batch.byteLength(own, 0)));
   }
 
   /** The result of a step that is there; where it is another than the next, `drop` is given the last figures of those that are. */
