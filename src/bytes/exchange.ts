@@ -67,6 +67,11 @@ function waitOf(headers: Headers): number | undefined {
   return Number.isNaN(ms) ? undefined : Math.max(0, ms);
 }
 
+/** What tells a file from others that were, or will be, at the same address; none where the server does not say. */
+export function versionOf({ headers }: Response): string | undefined {
+  return headers.get("etag") ?? headers.get("last-modified") ?? undefined;
+}
+
 /** A file on a web server. */
 export class RemoteFile {
   /**

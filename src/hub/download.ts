@@ -1,14 +1,13 @@
 /** One file, from a web server into a file, from where that ends: in order, so that it always is a beginning. */
-import type { Hash } from "node:crypto";
-import type { FileHandle } from "node:fs/promises";
 import {
   type Exchange,
   PassingError,
   type RemoteFile,
+  versionOf,
 } from "../bytes/exchange.ts";
-import { writeAll } from "../bytes/write_file.ts";
-import { CulmError, FormatError } from "../errors.ts";
-import { fileSystem, startHash } from "../platform/file_system.ts";
+import type { PartFile } from "../bytes/part_file.ts";
+import { FormatError } from "../errors.ts";
+import { type RunningHash, startHash } from "../platform/hash.ts";
 import { Patience, type PatienceOptions } from "./patience.ts";
 import type { HubFile } from "./repository.ts";
 
@@ -23,81 +22,68 @@ const READ_BYTES = 4 << 20;
 export interface DownloadOptions extends PatienceOptions {
   /** Told how many bytes are there. */
   readonly onProgress?: (bytes: number) => void;
+  /** What tells this version of the file from others, where the server does and no hash is known. */
+  readonly version?: string;
 }
 
 /**
- * Fetches what lacks of a file, and checks that it is what its hash says. What
- * was fetched stays where that is stopped, and goes away where it is wrong.
+ * Fetches what lacks of a file, and checks that it is what its hash says, where
+ * that is known. What was fetched stays where that is stopped, and goes away
+ * where it is wrong. Gives the hash.
  *
  * @throws {FormatError} where the file is another than the listing says
  * @throws {CulmError} where the server cannot be reached, or the disk is full
  */
 export async function download(
   remote: RemoteFile,
-  { hash, size }: Pick<HubFile, "hash" | "size">,
-  path: string,
-  { onProgress, ...patience }: DownloadOptions,
-): Promise<void> {
-  const { constants, open, rm } = fileSystem(path);
-  const handle = await open(path, constants.O_RDWR | constants.O_CREAT);
-  let isWrong = false;
-  try {
-    if ((await handle.stat()).size > size) await handle.truncate(0);
-    const sum = sumFor(hash, size);
-    let at = await readInto(sum, handle, patience.signal);
+  { hash, size }: Pick<HubFile, "size"> & Partial<HubFile>,
+  part: PartFile,
+  { onProgress, ...options }: DownloadOptions,
+): Promise<string> {
+  if (await part.size() > size) await part.truncate(0);
+  const sum = sumFor(size, hash);
+  let at = await readInto(sum, part, options.signal);
+  onProgress?.(at);
+  for await (const chunk of bytesFrom(remote, at, size, options)) {
+    await part.write(chunk, at);
+    sum.update(chunk);
+    at += chunk.length;
     onProgress?.(at);
-    for await (const chunk of bytesFrom(remote, at, size, patience)) {
-      await writeAll(handle, chunk, at).catch((error) => {
-        throw failure(path, error);
-      });
-      sum.update(chunk);
-      at += chunk.length;
-      onProgress?.(at);
-    }
-    const found = sum.digest("hex");
-    isWrong = found !== hash;
-    if (isWrong) {
-      throw new FormatError(
-        `Cannot use ${remote.url}: its bytes have the hash ${found}, the hub says ${hash}; they were removed`,
-      );
-    }
-    // Else a power cut could leave a file of the right name with other bytes.
-    await handle.datasync();
-  } finally {
-    await handle.close();
-    if (isWrong) await rm(path);
   }
+  const found = sum.hex();
+  if (hash !== undefined && found !== hash) {
+    await part.truncate(0);
+    throw new FormatError(
+      `Cannot use ${remote.url}: its bytes have the hash ${found}, and should have ${hash}; they were removed`,
+    );
+  }
+  // Else a power cut could leave a file of the right name with other bytes.
+  await part.flush();
+  return found;
 }
 
 /** What a file's bytes are summed up by: SHA-256, or as git knows files. */
-function sumFor(hash: string, size: number): Hash {
-  return hash.length === 64
-    ? startHash("sha256")
-    : startHash("sha1").update(`blob ${size}\0`);
+function sumFor(size: number, hash?: string): RunningHash {
+  if (hash?.length !== 40) return startHash("sha256");
+  const sum = startHash("sha1");
+  sum.update(new TextEncoder().encode(`blob ${size}\0`));
+  return sum;
 }
 
 /** Reads what is there. Returns its length. */
 async function readInto(
-  sum: Hash,
-  handle: FileHandle,
+  sum: RunningHash,
+  part: PartFile,
   signal?: AbortSignal,
 ): Promise<number> {
   const buffer = new Uint8Array(READ_BYTES);
   for (let at = 0;;) {
     signal?.throwIfAborted();
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
-    if (bytesRead === 0) return at;
-    sum.update(buffer.subarray(0, bytesRead));
-    at += bytesRead;
+    const length = await part.read(buffer, at);
+    if (length === 0) return at;
+    sum.update(buffer.subarray(0, length));
+    at += length;
   }
-}
-
-function failure(
-  path: string,
-  error: { readonly code?: string; readonly message: string },
-): CulmError {
-  const why = error.code === "ENOSPC" ? "the disk is full" : error.message;
-  return new CulmError(`Cannot write ${path}: ${why}`, { cause: error });
 }
 
 /** The bytes from `start` on, in order; several ranges are under way at once. */
@@ -105,7 +91,7 @@ async function* bytesFrom(
   remote: RemoteFile,
   start: number,
   size: number,
-  options: PatienceOptions,
+  options: DownloadOptions,
 ): AsyncGenerator<Uint8Array> {
   if (start === size) return;
   const stop = new AbortController();
@@ -170,6 +156,21 @@ async function expectSize(exchange: Exchange, size: number): Promise<void> {
   );
 }
 
+/** @throws {FormatError} where the server has replaced the file */
+async function expectVersion(
+  exchange: Exchange,
+  version: string | undefined,
+): Promise<void> {
+  const { url, response } = exchange;
+  if (version === undefined || versionOf(response) === version) return;
+  await exchange.cancel();
+  throw new FormatError(
+    `Cannot read ${url}: the file was replaced while it was read (${version}, now ${
+      versionOf(response) ?? "none"
+    })`,
+  );
+}
+
 /** Reads ahead of who takes the chunks, by so many bytes. */
 function ahead(
   chunks: AsyncGenerator<Uint8Array>,
@@ -192,7 +193,7 @@ async function* bytesOf(
   remote: RemoteFile,
   start: number,
   end: number,
-  options: PatienceOptions,
+  options: DownloadOptions,
   first?: Exchange,
 ): AsyncGenerator<Uint8Array> {
   const patience = new Patience(options);
@@ -203,6 +204,7 @@ async function* bytesOf(
       answer = undefined;
       const isWhole = exchange.response.status === 200;
       if (!isWhole) await exchange.expectRange(at, end - at);
+      await expectVersion(exchange, options.version);
       let position = isWhole ? 0 : at;
       for await (const chunk of exchange.chunks()) {
         const wanted = chunk.subarray(

@@ -1,7 +1,7 @@
 /** From a model's name on the hub to files: in the cache, or read where they are. */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { RemoteFile } from "../bytes/exchange.ts";
 import type { Folder } from "../bytes/folder.ts";
+import { openPart } from "../bytes/part_file.ts";
 import { openWhole } from "../bytes/parts.ts";
 import { fromServer } from "../bytes/url.ts";
 import { CulmError, LimitError, UsageError } from "../errors.ts";
@@ -9,7 +9,7 @@ import { fileSystem } from "../platform/file_system.ts";
 import { permits } from "../platform/permission.ts";
 import { HubCache, isCommit, sizeOf } from "./cache.ts";
 import { chooseFiles } from "./choice.ts";
-import { download } from "./download.ts";
+import { download, type DownloadOptions } from "./download.ts";
 import { type HubName, hubNameText } from "./name.ts";
 import {
   fileUrl,
@@ -18,6 +18,7 @@ import {
   type HubOptions,
   listRepository,
   refusedFor,
+  remoteFile,
 } from "./repository.ts";
 import type { HubSettings } from "./settings.ts";
 
@@ -184,29 +185,23 @@ async function fetchFile(
   commit: string,
   file: HubFile,
   settings: HubSettings,
-  options: Parameters<typeof download>[3] & HubOptions,
+  options: DownloadOptions & HubOptions,
 ): Promise<void> {
   const blob = cache.blob(name.repo, file.hash);
   if (await sizeOf(blob) === file.size) return;
   const remote = remoteFile(name, commit, file.path, settings, options);
-  const part = `${blob}.incomplete`;
-  await download(remote, file, part, options);
-  const { rename } = fileSystem(part);
-  await rename(part, blob);
-}
-
-function remoteFile(
-  name: HubName,
-  commit: string,
-  path: string,
-  settings: HubSettings,
-  { signal, timeout }: HubOptions,
-): RemoteFile {
-  return new RemoteFile(
-    fileUrl(settings.endpoint, name.repo, commit, path),
-    { signal, timeout, headers: headersOf(settings) },
-    refusedFor(name, settings),
-  );
+  const path = `${blob}.incomplete`;
+  const { rename, rm } = fileSystem(path);
+  const part = await openPart(path);
+  try {
+    await download(remote, file, part, options);
+  } catch (error) {
+    if (await part.size() === 0) await rm(path);
+    throw error;
+  } finally {
+    await part.close();
+  }
+  await rename(path, blob);
 }
 
 /** Bytes of a file that need not be fetched. */

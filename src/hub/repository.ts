@@ -4,6 +4,7 @@ import {
   Exchange,
   PassingError,
   refusal,
+  RemoteFile,
   type UrlOptions,
 } from "../bytes/exchange.ts";
 import {
@@ -152,6 +153,21 @@ export function refusedFor(
     }
     return refusal(url, response);
   };
+}
+
+/** A file of the hub, to be asked for. */
+export function remoteFile(
+  name: HubName,
+  commit: string,
+  path: string,
+  settings: HubSettings,
+  { signal, timeout }: HubOptions,
+): RemoteFile {
+  return new RemoteFile(
+    fileUrl(settings.endpoint, name.repo, commit, path),
+    { signal, timeout, headers: headersOf(settings) },
+    refusedFor(name, settings),
+  );
 }
 
 /** A whole text from the hub. */

@@ -322,7 +322,7 @@ const failures: Failure[] = [
       return partial(wrong, { range });
     }),
     FormatError,
-    /^Cannot use http:\S+\/m-Q4_K_M\.gguf: its bytes have the hash [0-9a-f]{64}, the hub says [0-9a-f]{64}; they were removed$/,
+    /^Cannot use http:\S+\/m-Q4_K_M\.gguf: its bytes have the hash [0-9a-f]{64}, and should have [0-9a-f]{64}; they were removed$/,
   ],
   [
     "another size",
