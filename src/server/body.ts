@@ -99,7 +99,12 @@ export function fieldsOf<Table extends Readonly<Record<string, OptionSpec>>>(
 async function readBytes(request: Request, most: number): Promise<Uint8Array> {
   const announced = Number(request.headers.get("content-length") ?? 0);
   if (announced > most) throw tooLong(most);
-  if (!request.body) return new Uint8Array();
+  if (request.body === null) return new Uint8Array();
+  if (!request.body) { // Firefox's requests have no streams.
+    const bytes = new Uint8Array(await request.arrayBuffer());
+    if (bytes.length > most) throw tooLong(most);
+    return bytes;
+  }
   const reader = request.body.getReader();
   let isSlow = false;
   const timer = setTimeout(() => {
