@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import { checkValue } from "../options.ts";
 import type { ByteSource } from "./byte_source.ts";
+import { nodeModule } from "../platform/node_module.ts";
 import { openFile } from "./file.ts";
 import { fromBlob, fromBuffer } from "./memory.ts";
 import { fromUrl, type UrlOptions } from "./url.ts";
@@ -29,9 +30,10 @@ export async function openSource(
 ): Promise<ByteSource> {
   checkValue("source", { schema: anySource }, source ?? null);
   if (typeof source === "string") {
-    return isWebAddress(source)
-      ? await fromUrl(source, options)
-      : await openFile(source);
+    const name = located(source);
+    return isWebAddress(name)
+      ? await fromUrl(name, options)
+      : await openFile(name);
   }
   if (source instanceof URL) {
     return source.protocol === "file:"
@@ -41,6 +43,13 @@ export async function openSource(
   if (source instanceof Blob) return fromBlob(source);
   if (source instanceof Uint8Array) return fromBuffer(source);
   return source;
+}
+
+/** Where a path or URL leads: of a page, which has no files, a path is a URL's. */
+export function located(text: string): string {
+  const { location } = globalThis as { readonly location?: Location };
+  const isPath = !isWebAddress(text) && nodeModule("node:fs/promises");
+  return isPath || !location ? text : new URL(text, location.href).href;
 }
 
 /** Whether a text is a URL that is asked for over the network, and no path. */

@@ -7,6 +7,7 @@ import {
   type AnySource,
   anySource,
   isWebAddress,
+  located,
   openSource,
 } from "../bytes/open.ts";
 import { openWhole } from "../bytes/parts.ts";
@@ -53,9 +54,10 @@ export async function openModel(
   }
   if (typeof source !== "string") return await openSource(source);
   if (isHubName(source)) return await openHubModel(source, options, keep);
-  return isWebAddress(source)
-    ? await openWhole(source, (each) => openSource(each, options))
-    : await openPath(source);
+  const name = located(source);
+  return isWebAddress(name)
+    ? await openWhole(name, (each) => openSource(each, options))
+    : await openPath(name);
 }
 
 async function openPath(path: string): Promise<ByteSource> {
