@@ -10,6 +10,7 @@ import {
   type Role,
 } from "./rpc_server.ts";
 import { keepAlive } from "./keep_alive.ts";
+import { givenWorkerUrl } from "./worker_url.ts";
 import workerText from "../worker/worker.bundle.js";
 
 /** What a worker is started as. */
@@ -63,7 +64,8 @@ export class RpcWorker<Service, Event = never> {
   constructor(readonly options: RpcOptions<Event>) {
     const { name, foreign, onEvent } = options;
     try {
-      this.#worker = new Worker(workerUrl(), { type: "module", name });
+      const url = givenWorkerUrl() ?? workerUrl();
+      this.#worker = new Worker(url, { type: "module", name });
     } catch (error) {
       throw new PlaceError((error as Error).message);
     }
