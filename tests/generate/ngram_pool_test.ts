@@ -38,7 +38,7 @@ async function drafted(
   most: number,
 ): Promise<readonly number[]> {
   using drafter = new NgramDrafter(new NgramPool(64), size, ids);
-  const costs = { ms: () => 1, sequences: 1 };
+  const costs = { ms: () => 1, sequences: 1, prompts: 0 };
   const draft = await drafter.draft({ costs, least: 1, most });
   // Nothing is learned of what is drafted.
   assert.deepEqual(await drafter.draft({ costs, least: 1, most }), draft);
