@@ -86,3 +86,22 @@ export function errorHeaders({ details }: RequestError): HeadersInit {
   const { retryAfter } = details;
   return retryAfter === undefined ? {} : { "retry-after": String(retryAfter) };
 }
+
+/** An error's body, as OpenAI's and llama.cpp's clients know it. */
+export function errorBody({ status, message, type, details }: RequestError) {
+  const { param = null, code = status, more } = details;
+  return { error: { code, message, type, param, ...more } };
+}
+
+/** The same as a response. */
+export function errorResponse(error: RequestError): Response {
+  return Response.json(errorBody(error), {
+    status: error.status,
+    headers: errorHeaders(error),
+  });
+}
+
+/** What cannot be done is refused by the name of the field that asks for it. */
+export function refuse(param: string, why: string): never {
+  throw new RequestError(501, `Cannot use ${param}: ${why}`, { param });
+}

@@ -19,3 +19,15 @@ export function wholeNumber(least: number, most: number) {
     ),
   );
 }
+
+/** Texts that end an answer. */
+export const stopField = v.nullish(
+  v.union([v.string(), v.array(v.string())], "a text or a list of texts"),
+);
+
+/** The texts that end an answer; empty ones end none. */
+export function stopsOf(
+  stop: string | readonly string[] | undefined,
+): string[] {
+  return [stop ?? []].flat().filter((text) => text !== "");
+}

@@ -7,7 +7,7 @@ import {
   isAnthropic,
 } from "./anthropic/form.ts";
 import { messageRoutes } from "./anthropic/messages.ts";
-import { RequestError } from "./errors.ts";
+import { errorResponse, RequestError } from "./errors.ts";
 import { LanguageModel } from "../generate/language_model.ts";
 import { lateAnswer } from "./late_answer.ts";
 import { llamaCompletionRoutes } from "./llama/completion.ts";
@@ -24,7 +24,6 @@ import { chatRoutes } from "./openai/chat.ts";
 import { decisionRoutes } from "./openai/decisions.ts";
 import { embeddingRoutes } from "./openai/embeddings.ts";
 import { completionRoutes } from "./openai/completions.ts";
-import { errorResponse } from "./openai/form.ts";
 import { modelRoutes } from "./openai/models.ts";
 import { neuronRoutes } from "./neurons.ts";
 import { responseRoutes } from "./openai/responses.ts";

@@ -4,8 +4,8 @@ import type { Summary } from "../../generate/generate.ts";
 import { type Answer, startAnswer, wholeAnswers } from "../answer.ts";
 import { readBody } from "../body.ts";
 import { eventStream, typedEvents } from "../event_stream.ts";
+import { newId } from "../new_id.ts";
 import { chatRequestOf } from "../openai/chat.ts";
-import { newId } from "../openai/form.ts";
 import {
   askerOf,
   failureOf,

@@ -7,8 +7,10 @@ import {
   startAnswer,
   wholeAnswers,
 } from "../answer.ts";
+import { dataStream } from "../answer_stream.ts";
 import { type Present, readBody } from "../body.ts";
-import { flag, text } from "../fields.ts";
+import { refuse } from "../errors.ts";
+import { flag, stopField, stopsOf, text } from "../fields.ts";
 import {
   constraintFieldOptions,
   constraintFields,
@@ -18,7 +20,6 @@ import type { Summary } from "../../generate/generate.ts";
 import { textOptions } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import { schemaOf } from "../../options.ts";
-import { dataStream, refuse, stopField, stopsOf } from "../openai/form.ts";
 import { promptsField, promptsOf } from "../prompts.ts";
 import {
   biasSettings,

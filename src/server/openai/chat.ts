@@ -10,12 +10,13 @@ import {
 import { type Present, readBody } from "../body.ts";
 import { begunChat, continuationFields, promptWith } from "../continuation.ts";
 import { RequestError } from "../errors.ts";
-import { flag, wholeNumber } from "../fields.ts";
+import { flag, stopsOf, wholeNumber } from "../fields.ts";
 import type { Summary } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import type { JsonObject } from "../../formats/json.ts";
 import { textOptions } from "../../generate/generate.ts";
 import { schemaOf } from "../../options.ts";
+import { newId } from "../new_id.ts";
 import { samplingOf } from "../sampling_fields.ts";
 import { joinAnswer } from "../../tokenizer/answer.ts";
 import {
@@ -27,9 +28,7 @@ import { timingsOf } from "../timings.ts";
 import {
   chunkStream,
   fingerprintOf,
-  newId,
   now,
-  stopsOf,
   textFields,
   usageOf,
 } from "./form.ts";

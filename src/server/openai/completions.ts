@@ -7,14 +7,15 @@ import {
   wholeAnswers,
 } from "../answer.ts";
 import { readBody } from "../body.ts";
-import { RequestError } from "../errors.ts";
-import { flag, text, wholeNumber } from "../fields.ts";
+import { refuse, RequestError } from "../errors.ts";
+import { flag, stopsOf, text, wholeNumber } from "../fields.ts";
 import type { JsonObject } from "../../formats/json.ts";
 import type { Summary } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import type { ScoredToken } from "../prompt_logprobs.ts";
 import { fimPrompt } from "../fim.ts";
 import { listOfPrompts, promptsField, promptsOf } from "../prompts.ts";
+import { newId } from "../new_id.ts";
 import { samplingOf } from "../sampling_fields.ts";
 import {
   askerOf,
@@ -25,10 +26,7 @@ import { timingsOf } from "../timings.ts";
 import {
   chunkStream,
   fingerprintOf,
-  newId,
   now,
-  refuse,
-  stopsOf,
   textFields,
   usageOf,
 } from "./form.ts";

@@ -6,6 +6,7 @@ import { RequestError } from "../errors.ts";
 import { flag, text } from "../fields.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import { checkTextLength } from "../../generate/text_length.ts";
+import { newId } from "../new_id.ts";
 import {
   askerOf,
   type ServerApp,
@@ -13,7 +14,7 @@ import {
 } from "../server_context.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { takeTurn } from "../turn.ts";
-import { newId, now } from "./form.ts";
+import { now } from "./form.ts";
 import { messagesField, turnsOf } from "./messages.ts";
 import { toolFields, variablesOf } from "./tools.ts";
 

@@ -4,12 +4,11 @@ import { isObject, type JsonObject } from "../../formats/json.ts";
 import { textOptions } from "../../generate/generate.ts";
 import { schemaOf } from "../../options.ts";
 import type { Present } from "../body.ts";
-import { RequestError } from "../errors.ts";
+import { refuse, RequestError } from "../errors.ts";
 import { flag, text } from "../fields.ts";
 import { refusePart, textFieldOf } from "../parts.ts";
 import { samplingFields } from "../sampling_fields.ts";
 import type { ChatBody } from "./chat.ts";
-import { refuse } from "./form.ts";
 
 const object = v.custom<JsonObject>(isObject, "an object");
 

@@ -1,7 +1,7 @@
 /** The items of a response: thoughts, messages and calls of tools, one after another. */
 import type { JsonObject } from "../../formats/json.ts";
 import type { ChatEvent } from "../../tokenizer/answer.ts";
-import { newId } from "./form.ts";
+import { newId } from "../new_id.ts";
 import type { ChatLogprob } from "./logprobs.ts";
 
 /** How an item ends. */

@@ -4,6 +4,7 @@ import type { Summary } from "../../generate/generate.ts";
 import { type Answer, startAnswer } from "../answer.ts";
 import { readBody } from "../body.ts";
 import { eventStream, typedEvents } from "../event_stream.ts";
+import { newId } from "../new_id.ts";
 import { samplingSettings } from "../sampling_fields.ts";
 import {
   askerOf,
@@ -13,7 +14,7 @@ import {
 } from "../server_context.ts";
 import { timingsOf } from "../timings.ts";
 import { chatRequestOf } from "./chat.ts";
-import { newId, now, usageOf } from "./form.ts";
+import { now, usageOf } from "./form.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import {
   chatBodyOf,

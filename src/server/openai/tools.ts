@@ -3,10 +3,9 @@ import * as v from "valibot";
 import { isObject, type JsonObject } from "../../formats/json.ts";
 import type { ChatEvent, WholeChatAnswer } from "../../tokenizer/answer.ts";
 import { formatTime } from "../../tokenizer/jinja/time.ts";
-import { RequestError } from "../errors.ts";
+import { refuse, RequestError } from "../errors.ts";
 import { flag, text } from "../fields.ts";
 import type { CheckedServerOptions } from "../options.ts";
-import { refuse } from "./form.ts";
 
 const object = v.custom<JsonObject>(isObject, "an object");
 
