@@ -18,6 +18,9 @@ export class LimitError extends CulmError {}
 /** A text does not fit the context that the model was loaded with. */
 export class ContextError extends LimitError {}
 
+/** There is no memory for something: the machine has too little, or others hold it. */
+export class MemoryError extends LimitError {}
+
 /** A place (a worker, a device) failed or died. */
 export class PlaceError extends CulmError {}
 
@@ -39,6 +42,7 @@ const classes = {
   UnsupportedError,
   LimitError,
   ContextError,
+  MemoryError,
   PlaceError,
   GpuError,
   GpuMemoryError,

@@ -4,7 +4,7 @@
  */
 import {
   ContextError,
-  LimitError,
+  MemoryError,
   UnsupportedError,
   UsageError,
 } from "../errors.ts";
@@ -538,7 +538,7 @@ export class Engine implements AsyncDisposable {
     }
     const pages = pagesFor(length), { mostPages } = this.#loop;
     if (pages > mostPages) {
-      throw new LimitError(
+      throw new MemoryError(
         `Cannot evaluate ${length} tokens in one sequence: they need ${pages} pages of keys and values, the limit is ${mostPages}`,
       );
     }

@@ -3,7 +3,7 @@
  * computes the keys and values anew. Where only the number of threads changes,
  * it is given those that are there.
  */
-import { LimitError } from "../errors.ts";
+import { MemoryError } from "../errors.ts";
 import { pagePositions } from "../places/batch.ts";
 import type { PagePool } from "./page_pool.ts";
 import { fillBatch } from "./scheduler.ts";
@@ -99,11 +99,11 @@ export class LastingTeam {
   }
 }
 
-/** @throws {LimitError} where the team cannot hold as many pages */
+/** @throws {MemoryError} where the team cannot hold as many pages */
 async function reserve(team: Team, pages: number): Promise<void> {
   const held = await team.reserve(pages);
   if (held < pages) {
-    throw new LimitError(
+    throw new MemoryError(
       `Cannot have ${pages} pages of keys and values again: there is memory for ${held}`,
     );
   }

@@ -2,7 +2,7 @@
  * The loop of steps: takes what waits, as far as there are pages for it, lets
  * the team evaluate it, and answers.
  */
-import { CulmError, LimitError, PlaceError } from "../errors.ts";
+import { CulmError, MemoryError, PlaceError } from "../errors.ts";
 import type { LastingTeam } from "./lasting_team.ts";
 import type { PagePool } from "./page_pool.ts";
 import {
@@ -309,10 +309,10 @@ export class StepLoop {
     this.#refuse(sequence, line.length - 1, error);
   }
 
-  #noPages(sequence: Sequence, tokens: number): LimitError {
+  #noPages(sequence: Sequence, tokens: number): MemoryError {
     const { count, available } = this.#pool;
     const missing = sequence.missingPages(tokens);
-    return new LimitError(
+    return new MemoryError(
       `Cannot evaluate ${tokens} tokens: needs ${missing} more pages of keys and values, ${available} of ${count} can be had`,
     );
   }

@@ -1,5 +1,5 @@
 /** One WASM memory and what lies in it. */
-import { LimitError } from "../errors.ts";
+import { LimitError, MemoryError } from "../errors.ts";
 import type { Kernels } from "../../wasm/kernels.d.ts";
 import { roundUp } from "./packing.ts";
 
@@ -53,7 +53,7 @@ export class WasmMemory {
         memory.grow(Math.ceil(missing / pageBytes));
         this.#renewViews();
       } catch {
-        throw new LimitError(
+        throw new MemoryError(
           `Cannot grow memory by ${missing} bytes to ${top}: the system refused`,
         );
       }

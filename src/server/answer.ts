@@ -4,7 +4,7 @@
  */
 import { makeConstraint } from "../constrain/constraint.ts";
 import { constraintOf, constraintOptions } from "../constrain/options.ts";
-import { ContextError, LimitError, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import type { GenerateOptions, Summary } from "../generate/generate.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
 import { valuesOf } from "../options.ts";
@@ -96,13 +96,13 @@ export interface Answer {
 export async function startAnswer(
   context: ServerContext,
   asker: Asker,
-  requestOf: (model: LanguageModel) => AnswerRequest,
+  requestOf: (model: LanguageModel) => AnswerRequest | Promise<AnswerRequest>,
 ): Promise<Answer> {
   const { turn, request } = await beginTurn(
     context,
     asker,
     async ({ model }) => {
-      const request = limited(requestOf(model), context);
+      const request = limited(await requestOf(model), context);
       checkRequest(model, request);
       await checkConstraint(model, request);
       return request;
@@ -193,18 +193,10 @@ async function* eventsOf(
 ): AsyncGenerator<AnswerEvent, void, void> {
   using _ = turn;
   const { prompts, choices } = answering.request;
-  try {
-    const all = prompts.map((prompt, i) =>
-      answersTo(answering, prompt, i * choices)
-    );
-    yield* all.length === 1 ? all[0] : merged(all, answering.stop);
-  } catch (error) {
-    // The prompt was small enough: others hold the memory that it needs.
-    if (!(error instanceof LimitError) || error instanceof ContextError) {
-      throw error;
-    }
-    throw new RequestError(503, error.message, { cause: error, retryAfter: 1 });
-  }
+  const all = prompts.map((prompt, i) =>
+    answersTo(answering, prompt, i * choices)
+  );
+  yield* all.length === 1 ? all[0] : merged(all, answering.stop);
 }
 
 /** The answers to one prompt, which is evaluated once. The first of them has the number `first`. */

@@ -3,10 +3,12 @@ import {
   ContextError,
   CulmError,
   LimitError,
+  MemoryError,
   TokenizerError,
   UnsupportedError,
   UsageError,
 } from "../errors.ts";
+import { printable } from "../formats/gguf/header_cursor.ts";
 
 /** What kind of error a status stands for, as llama.cpp and OpenAI name it. */
 const types: Readonly<Record<number, string>> = {
@@ -68,6 +70,7 @@ export function requestErrorOf(error: unknown): RequestError {
       code: "context_length_exceeded",
     });
   }
+  if (error instanceof MemoryError) return by(503, { retryAfter: 1 });
   if (error instanceof UsageError || error instanceof LimitError) {
     return by(400);
   }
@@ -99,6 +102,19 @@ export function errorResponse(error: RequestError): Response {
     status: error.status,
     headers: errorHeaders(error),
   });
+}
+
+/** @throws {RequestError} 400, for a field that a request lacks */
+export function missing(param: string): never {
+  throw new RequestError(400, `Cannot answer: ${param} is missing`, { param });
+}
+
+/** There is nothing at a path. */
+export function nothingAt(
+  { method, path }: { readonly method: string; readonly path: string },
+): RequestError {
+  const where = `${method} ${printable(path)}`;
+  return new RequestError(404, `There is nothing at ${where}`);
 }
 
 /** What cannot be done is refused by the name of the field that asks for it. */
