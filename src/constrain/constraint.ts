@@ -3,7 +3,8 @@
  * regex. A constraint says which tokens may come next, and takes the one that
  * does.
  */
-import { UnsupportedError } from "../errors.ts";
+import { type CulmError, UnsupportedError, UsageError } from "../errors.ts";
+import { isObject } from "../formats/json.ts";
 import { maskWords, type TokenMask } from "../sampling/token_mask.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import {
@@ -11,7 +12,7 @@ import {
   programOf,
   schemaProgram,
 } from "./constraint_spec.ts";
-import type { SchemaPart } from "./json_schema.ts";
+import type { JsonSchema, SchemaPart } from "./json_schema.ts";
 import {
   type ConstraintRoom,
   type Program,
@@ -40,25 +41,49 @@ export async function makeConstraint(
   }
 }
 
-/** Parts of a schema that are tried one by one. */
-const mostTried = 200;
+/** Parts of a schema that are tried one by one, and how long in all, in ms. */
+const mostTried = 200, mostTriedMs = 200;
 
 /** The error for the innermost part of a schema that is refused by itself. */
 function findRefused(
   room: ConstraintRoom,
   parts: readonly SchemaPart[],
-): UnsupportedError | undefined {
+): CulmError | undefined {
+  const start = performance.now();
   for (const { path, schema } of parts.slice(0, mostTried)) {
+    if (performance.now() - start > mostTriedMs) return;
     try {
       const text = room.begin(path, schemaProgram(schema), false);
       room.forget(text);
     } catch (error) {
       if (!(error instanceof UnsupportedError)) return;
       const why = error.message.replace(/^Cannot constrain the text: /, "");
-      return new UnsupportedError(
-        `Cannot constrain to the JSON schema: ${path}: ${why}`,
-      );
+      return patternsOf(schema).every(isRegex)
+        ? new UnsupportedError(
+          `Cannot constrain to the JSON schema: ${path}: ${why}`,
+        )
+        : new UsageError(`Cannot use the JSON schema: ${path}: ${why}`);
     }
+  }
+}
+
+/** The regular expressions of a part itself. */
+function patternsOf(schema: JsonSchema): string[] {
+  if (typeof schema === "boolean") return [];
+  const { pattern, patternProperties } = schema;
+  return [
+    ...typeof pattern === "string" ? [pattern] : [],
+    ...isObject(patternProperties) ? Object.keys(patternProperties) : [],
+  ];
+}
+
+/** Whether it is one in JavaScript, whose regular expressions JSON Schema has. */
+function isRegex(pattern: string): boolean {
+  try {
+    new RegExp(pattern);
+    return true;
+  } catch {
+    return false;
   }
 }
 

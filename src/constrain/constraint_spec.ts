@@ -63,7 +63,7 @@ export function programOf(
   tokenizer: Tokenizer,
 ): ConstraintProgram {
   if ("grammar" in spec) {
-    const gbnf = compileGbnf(spec.grammar, (text) => {
+    const gbnf = compileGbnf(spec.grammar, tokenizer.vocabSize, (text) => {
       const ids = tokenizer.encode(text, {
         addSpecial: false,
         parseSpecial: true,

@@ -31,13 +31,17 @@ const word = { end: 0, rule: 1, class: 2, token: 3, notToken: 4 };
  * @throws {UnsupportedError} where a rule begins with itself
  * @throws {LimitError} where it is too large
  */
-export function compileGbnf(text: string, findToken: FindToken): Uint32Array {
+export function compileGbnf(
+  text: string,
+  vocabSize: number,
+  findToken: FindToken,
+): Uint32Array {
   if (text.length > mostCharacters) {
     throw new LimitError(
       `Cannot read the grammar: it has ${text.length} characters, the limit is ${mostCharacters}`,
     );
   }
-  const parser = new Parser(text, findToken);
+  const parser = new Parser(text, vocabSize, findToken);
   parser.readRules();
   const rules = parser.rules;
   checkLeftRecursion(rules, parser.names);
@@ -45,11 +49,18 @@ export function compileGbnf(text: string, findToken: FindToken): Uint32Array {
   for (const alternatives of rules) {
     words.push(alternatives.length);
     for (const alternative of alternatives) {
-      for (const element of alternative) words.push(...wordsOf(element));
+      for (const element of alternative) {
+        append(words, wordsOf(element));
+      }
       words.push(word.end);
     }
   }
   return Uint32Array.from(words);
+}
+
+/** As `push` does, which takes no more arguments than a stack holds. */
+function append<T>(to: T[], from: readonly T[]): void {
+  for (const each of from) to.push(each);
 }
 
 function wordsOf(element: Element): number[] {
@@ -72,7 +83,11 @@ class Parser {
   #at = 0;
   #elements = 0;
 
-  constructor(readonly text: string, readonly findToken: FindToken) {
+  constructor(
+    readonly text: string,
+    readonly vocabSize: number,
+    readonly findToken: FindToken,
+  ) {
     this.#number("root");
   }
 
@@ -125,7 +140,7 @@ class Parser {
     for (;;) {
       const next = this.text[this.#at];
       const begin = sequence.length;
-      if (next === '"') sequence.push(...this.#readLiteral());
+      if (next === '"') this.#readLiteral(sequence);
       else if (next === "[") sequence.push(this.#readClass());
       else if (next === ".") {
         this.#at++;
@@ -147,7 +162,7 @@ class Parser {
         if (!times) return sequence;
         if (!hasItem) throw this.#wrong("there is nothing to repeat");
         const item = sequence.splice(last);
-        sequence.push(...this.#repeat(rule, item, ...times));
+        append(sequence, this.#repeat(rule, item, ...times));
         this.#skipSpace(level > 0);
         continue;
       }
@@ -194,7 +209,7 @@ class Parser {
   ): Element[] {
     const all: Element[] = [];
     for (let i = 0; i < least; i++) {
-      all.push(...item);
+      append(all, item);
       this.#count(item.length);
     }
     if (most === Infinity) {
@@ -213,15 +228,14 @@ class Parser {
     return all;
   }
 
-  #readLiteral(): Element[] {
+  /** Appends a literal's characters. */
+  #readLiteral(sequence: Element[]): void {
     this.#at++;
-    const elements: Element[] = [];
     while (this.text[this.#at] !== '"') {
       const point = this.#readPoint();
-      elements.push({ ranges: [point, point] });
+      sequence.push({ ranges: [point, point] });
     }
     this.#at++;
-    return elements;
   }
 
   #readClass(): Element {
@@ -233,7 +247,9 @@ class Parser {
       const isRange = this.text[this.#at] === "-" &&
         this.text[this.#at + 1] !== "]";
       if (isRange) this.#at++;
-      ranges.push([first, isRange ? this.#readPoint() : first]);
+      const last = isRange ? this.#readPoint() : first;
+      if (first > last) throw this.#wrong(emptyRange(first, last));
+      ranges.push([first, last]);
     }
     this.#at++;
     const merged = mergeRanges(ranges);
@@ -244,7 +260,14 @@ class Parser {
   #readToken(): Element {
     const negated = this.#take("!");
     const [, id] = this.#match(/<\[(\d+)\]>/y) ?? [];
-    if (id !== undefined) return { token: Number(id), negated };
+    if (id !== undefined) {
+      if (Number(id) < this.vocabSize) return { token: Number(id), negated };
+      throw this.#wrong(
+        `<[${id}]> is no token: the vocabulary has ids 0 to ${
+          this.vocabSize - 1
+        }`,
+      );
+    }
     const [text] = this.#match(/<[^>\n]*>/y) ?? [];
     if (text === undefined) {
       throw this.#wrong("a token, such as <think>, is missing");
@@ -332,6 +355,13 @@ class Parser {
   }
 }
 
+function emptyRange(first: number, last: number): string {
+  const [a, b] = [first, last].map((point) => String.fromCodePoint(point));
+  return `${JSON.stringify(`${a}-${b}`)} is no range: ${
+    JSON.stringify(a)
+  } comes after ${JSON.stringify(b)}`;
+}
+
 function isName(character: string): boolean {
   return /[\w-]/.test(character);
 }
@@ -339,8 +369,7 @@ function isName(character: string): boolean {
 /** Ranges in order, none of which touch. */
 function mergeRanges(ranges: [number, number][]): [number, number][] {
   const merged: [number, number][] = [];
-  const isWhole = ([first, last]: [number, number]) => first <= last;
-  for (const range of ranges.filter(isWhole).sort(([a], [b]) => a - b)) {
+  for (const range of ranges.sort(([a], [b]) => a - b)) {
     const last = merged.at(-1);
     if (last && range[0] <= last[1] + 1) last[1] = Math.max(last[1], range[1]);
     else merged.push([...range]);
@@ -398,16 +427,28 @@ function checkLeftRecursion(
   }
 }
 
-/** Which rules may be empty. */
+/** Which rules may be empty: those with an alternative all of whose elements are such rules. */
 function emptyRules(rules: readonly (readonly Alternative[])[]): boolean[] {
   const empty = rules.map(() => false);
-  const isEmpty = (alternative: Alternative) =>
-    alternative.every((element) => "rule" in element && empty[element.rule]);
-  for (let changes = true; changes;) {
-    changes = false;
-    for (const [i, alternatives] of rules.entries()) {
-      if (empty[i] || !alternatives.some(isEmpty)) continue;
-      empty[i] = changes = true;
+  const found: number[] = [];
+  const settle = (rule: number) => {
+    if (!empty[rule]) found.push(rule);
+    empty[rule] = true;
+  };
+  /** By rule: the alternatives that it stands in, and how many of their elements are not known to be empty */
+  const uses: { readonly rule: number; left: number }[][] = rules.map(() => []);
+  for (const [rule, alternatives] of rules.entries()) {
+    for (const alternative of alternatives) {
+      const named = alternative.filter((element) => "rule" in element);
+      if (named.length < alternative.length) continue;
+      const use = { rule, left: named.length };
+      for (const element of named) uses[element.rule].push(use);
+      if (use.left === 0) settle(rule);
+    }
+  }
+  for (let rule = found.pop(); rule !== undefined; rule = found.pop()) {
+    for (const use of uses[rule]) {
+      if (--use.left === 0) settle(use.rule);
     }
   }
   return empty;

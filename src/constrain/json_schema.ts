@@ -3,6 +3,8 @@
  * refused by name, what only describes is left out, references are resolved.
  */
 import { LimitError, UnsupportedError, UsageError } from "../errors.ts";
+import { isObject } from "../formats/json.ts";
+import { shown } from "../options.ts";
 
 /** A JSON schema: an object, or `true` or `false`. */
 export type JsonSchema = boolean | Readonly<Record<string, unknown>>;
@@ -22,7 +24,7 @@ export interface PlainSchema {
   readonly parts: readonly SchemaPart[];
 }
 
-/** Most schemas that one may be made of, and most levels of them. */
+/** Most schemas, and values of `enum`, that one may be made of, and most levels of them. */
 const mostSchemas = 20_000, mostLevels = 100;
 
 /** A `multipleOf`, and where it stands. */
@@ -42,6 +44,54 @@ const assertions = new Set(
     "minLength maxLength pattern",
     "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf",
   ].join(" ").split(" "),
+);
+
+const types = "null boolean object array number string integer".split(" ");
+
+/** What keywords may be: else they are no schema's. */
+const values: readonly [
+  names: string,
+  is: (value: unknown) => boolean,
+  what: string,
+][] = [
+  [
+    "type",
+    (value) =>
+      Array.isArray(value) && value.length > 0 && value.every(isType) ||
+      isType(value),
+    `one of ${types.join(", ")}, or a list of these`,
+  ],
+  ["enum", Array.isArray, "a list"],
+  [
+    "required",
+    (value) => Array.isArray(value) && value.every(isText),
+    "a list of texts",
+  ],
+  [
+    "minItems maxItems minProperties maxProperties minLength maxLength",
+    (value) => Number.isInteger(value) && Number(value) >= 0,
+    "a whole number from 0 up",
+  ],
+  ["pattern format", isText, "a text"],
+  ["minimum maximum", isNumber, "a number"],
+  [
+    "multipleOf",
+    (value) => isNumber(value) && Number(value) > 0,
+    "a number above 0",
+  ],
+  [
+    "exclusiveMinimum exclusiveMaximum",
+    // Draft 4 has true and false.
+    (value) => isNumber(value) || typeof value === "boolean",
+    "a number",
+  ],
+  ["uniqueItems", (value) => typeof value === "boolean", "true or false"],
+];
+
+const valueOf = new Map(
+  values.flatMap(([names, is, what]) =>
+    names.split(" ").map((name) => [name, { is, what }] as const)
+  ),
 );
 
 /** Keywords whose value is a schema, a list of schemas, or an object of schemas. */
@@ -93,13 +143,21 @@ const oldDraft = /draft-0[4-7]\/schema#?$/;
 const knownDraft =
   /^https?:\/\/json-schema\.org\/(draft\/20(19-09|20-12)|draft-0[467])\/schema#?$/;
 
+function isType(value: unknown): boolean {
+  return types.includes(value as string);
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string";
+}
+
+function isNumber(value: unknown): boolean {
+  return typeof value === "number";
+}
+
 function isAny(value: unknown): boolean {
   return value === true ||
     isObject(value) && Object.keys(value).length === 0;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**
@@ -118,8 +176,12 @@ class Reader {
   readonly #root: unknown;
   readonly #isOld: boolean;
   readonly #parts: SchemaPart[] = [];
-  /** What is referred to, by where it stands; its place in `$defs` is that in the order of entries */
-  readonly #targets = new Map<string, unknown>();
+  /** What is referred to, by where it stands, and its number in `$defs` */
+  readonly #targets = new Map<string, { schema: unknown; number: number }>();
+  /** Schemas whose references do not lead back to themselves */
+  readonly #straight = new Set<unknown>();
+  /** Where the innermost schema with an address of its own has that, if there is one around */
+  #address?: string;
   readonly #multiples: Multiple[] = [];
   #anchors?: Map<string, [path: string, schema: unknown]>;
   #count = 0;
@@ -135,9 +197,8 @@ class Reader {
     const definitions: Record<string, unknown> = {};
     // Those that are read refer to more.
     const isCombined = this.#targets.size > 0;
-    for (const [path, target] of this.#targets) {
-      const number = Object.keys(definitions).length;
-      definitions[number] = this.#schema(target, path, 0);
+    for (const [path, { schema, number }] of this.#targets) {
+      definitions[number] = this.#schema(schema, path, 0);
     }
     checkMultiples(this.#multiples, isCombined);
     const shared = {
@@ -166,15 +227,20 @@ class Reader {
         `Cannot use the JSON schema: ${path} is neither an object nor true or false`,
       );
     }
-    if (++this.#count > mostSchemas || level > mostLevels) {
+    const { enum: words } = schema;
+    this.#count += 1 + (Array.isArray(words) ? words.length : 0);
+    if (this.#count > mostSchemas || level > mostLevels) {
       throw new LimitError(
-        `Cannot use the JSON schema: it has more than ${mostSchemas} schemas in it, or ${mostLevels} levels of them`,
+        `Cannot use the JSON schema: it has more than ${mostSchemas} schemas and values of enum in it, or ${mostLevels} levels of them`,
       );
     }
     const given = this.#isOld && typeof schema.$ref === "string"
       ? { $ref: schema.$ref }
       : schema;
+    const around = this.#address;
+    if (path !== "#" && isAddress(given.$id)) this.#address = `${path}/$id`;
     const plain = this.#keywords(given, path, level + 1);
+    this.#address = around;
     this.#parts.push({ path, schema: plain });
     return plain;
   }
@@ -189,8 +255,16 @@ class Reader {
     for (const [name, value] of Object.entries(given)) {
       const at = `${path}/${escaped(name)}`;
       if (value === undefined) continue;
-      if (name === "multipleOf" && typeof value === "number" && value !== 0) {
-        this.#multiples.push({ value, path });
+      const asked = valueOf.get(name);
+      if (asked && !asked.is(value)) {
+        throw new UsageError(
+          `Cannot use the JSON schema: ${at} is ${
+            shown(value)
+          }, and not ${asked.what}`,
+        );
+      }
+      if (name === "multipleOf") {
+        this.#multiples.push({ value: Number(value), path });
       }
       if (assertions.has(name)) plain[name] = value;
       else if (one.has(name)) plain[name] = this.#oneOrList(value, at, level);
@@ -200,8 +274,7 @@ class Reader {
       else if (name === "format") also.push(formatOf(value, given, at));
       else if (name.startsWith("depend")) {
         also.push(...this.#dependencies(name, value, at, level));
-      } else if (name === "$id" && path !== "#") this.#checkId(given, at);
-      else if (
+      } else if (
         Object.hasOwn(unsupported, name) && !unsupported[name](value, given)
       ) {
         throw new UnsupportedError(
@@ -269,25 +342,23 @@ class Reader {
     }));
   }
 
-  /** Below a schema of another address, references have other bases. */
-  #checkId({ $id, ...rest }: Record<string, unknown>, path: string): void {
-    const isAnchor = typeof $id === "string" && $id.startsWith("#");
-    if (isAnchor || !JSON.stringify(rest).includes('"$ref"')) return;
-    throw new UnsupportedError(
-      `Cannot constrain to the JSON schema: ${path} with references below it is not supported`,
-    );
-  }
-
   #reference(reference: unknown, path: string): string {
     if (typeof reference !== "string") {
       throw new UsageError(`Cannot use the JSON schema: ${path} is no text`);
     }
-    const found = this.#find(reference, path);
-    if (found[1] === this.#root) return "#";
-    this.#checkCircle(found, path);
-    const [where, target] = found;
-    if (!this.#targets.has(where)) this.#targets.set(where, target);
-    return `#/$defs/${[...this.#targets.keys()].indexOf(where)}`;
+    if (this.#address !== undefined) {
+      // Below it, references have another base.
+      throw new UnsupportedError(
+        `Cannot constrain to the JSON schema: ${this.#address} with references below it is not supported`,
+      );
+    }
+    const [where, schema] = this.#find(reference, path);
+    this.#checkCircle(schema, path);
+    if (schema === this.#root) return "#";
+    const known = this.#targets.get(where);
+    const number = known?.number ?? this.#targets.size;
+    if (!known) this.#targets.set(where, { schema, number });
+    return `#/$defs/${number}`;
   }
 
   /** Where a reference leads, and what is there. */
@@ -329,8 +400,7 @@ class Reader {
         if (level > mostLevels) return;
         const { $anchor, $id } = value as Record<string, unknown>;
         // Below an address of its own, names are another document's.
-        const isOther = typeof $id === "string" && !$id.startsWith("#");
-        if (isOther && path !== "#") return;
+        if (isAddress($id) && path !== "#") return;
         if (typeof $anchor === "string") anchors.set($anchor, [path, value]);
         if (typeof $id === "string" && $id.startsWith("#")) {
           anchors.set($id.slice(1), [path, value]);
@@ -346,10 +416,13 @@ class Reader {
   }
 
   /** References that lead to themselves ask for nothing. */
-  #checkCircle([, first]: [string, unknown], path: string): void {
+  #checkCircle(first: unknown, path: string): void {
     const seen = new Set<unknown>();
     let target = first;
-    while (isObject(target) && typeof target.$ref === "string") {
+    while (
+      isObject(target) && typeof target.$ref === "string" &&
+      !this.#straight.has(target)
+    ) {
       if (seen.has(target)) {
         throw new UnsupportedError(
           `Cannot constrain to the JSON schema: ${path} leads back to itself`,
@@ -358,6 +431,7 @@ class Reader {
       seen.add(target);
       target = this.#find(target.$ref, path)[1];
     }
+    for (const schema of seen) this.#straight.add(schema);
   }
 }
 
@@ -378,7 +452,7 @@ function checkMultiples(
   let all = 1;
   for (const { value, path } of multiples) {
     const common = isCombined ? places : placesOf(value);
-    const units = Math.round(Math.abs(value) * 10 ** common);
+    const units = Math.round(value * 10 ** common);
     all = isCombined ? all / gcd(all, units) * units : units;
     if (all <= mostUnits) continue;
     throw new LimitError(
@@ -418,6 +492,11 @@ function formatOf(
       JSON.stringify(name)
     } at ${path} is not supported`,
   );
+}
+
+/** Whether an `$id` is an address, and no name within a document. */
+function isAddress(id: unknown): boolean {
+  return typeof id === "string" && !id.startsWith("#");
 }
 
 /** A name in a JSON pointer. */

@@ -261,6 +261,10 @@ function messageOf(instance: ConstrainExports): string {
     .replace(/^(at )?\d+\(\d+\): /, "")
     .replace(/^failed to compile JSON schema: /, "")
     .replace(
+      /^\s*NoExtension(Bias)?\s*$/,
+      "nothing may come next: what it is to be leads back to itself, or no text is that",
+    )
+    .replace(
       /^oneOf constraints .*/,
       "oneOf is supported where no two of its schemas can hold at once",
     )

@@ -60,6 +60,8 @@ export function larkOfPattern(
 class PatternWriter {
   readonly rules: string[] = [];
   readonly parts: SchemaPart[] = [];
+  /** Rules by what they say, their numbers left out */
+  readonly #known = new Map<string, string>();
 
   constructor(readonly tokenizer: Tokenizer) {}
 
@@ -168,10 +170,11 @@ class PatternWriter {
 
   /** Adds a rule, unless it is there under another number; gives its name. */
   #rule(rule: string): string {
-    const body = (text: string) => text.replace(/_\d+/, "");
-    const known = this.rules.find((other) => body(other) === body(rule));
-    if (known === undefined) this.rules.push(rule);
-    return (known ?? rule).replace(/[[:].*/s, "");
+    const body = rule.replace(/_\d+/, "");
+    const known = this.#known.get(body) ?? rule;
+    if (known === rule) this.rules.push(rule);
+    this.#known.set(body, known);
+    return known.replace(/[[:].*/s, "");
   }
 }
 

@@ -5,6 +5,10 @@ import {
 } from "../../src/constrain/constraint.ts";
 import { allows } from "../../src/sampling/token_mask.ts";
 import type { ConstraintSpec } from "../../src/constrain/constraint_spec.ts";
+import {
+  type JsonSchema,
+  plainSchema,
+} from "../../src/constrain/json_schema.ts";
 import { LimitError, UnsupportedError, UsageError } from "../../src/errors.ts";
 import { Random } from "../../src/random.ts";
 import { byteTokenizer } from "../helpers/byte_tokenizer.ts";
@@ -339,10 +343,6 @@ Deno.test("what is not supported is refused by name and place", async () => {
       /: #: min\/maxProperties only supported/,
     ],
     [
-      { properties: { a: { type: "thing" } } },
-      /: #\/properties\/a: Invalid type: thing/,
-    ],
-    [
       {
         type: "object",
         properties: { x: { type: "integer", minimum: 5, maximum: 4 } },
@@ -387,14 +387,67 @@ Deno.test("what is no schema is refused", async () => {
     [{ anyOf: {} }, /#\/anyOf is no list/],
     [{ $ref: 5 }, /#\/\$ref is no text/],
     [{ dependentRequired: [] }, /#\/dependentRequired is no object/],
+    [
+      { properties: { a: { type: "thing" } } },
+      /#\/properties\/a\/type is "thing", and not one of null, boolean, /,
+    ],
+    [{ type: [] }, /#\/type is a list, and not one of/],
+    [{ type: ["null", 5] }, /#\/type is a list, and not one of/],
+    [{ enum: "a" }, /#\/enum is "a", and not a list/],
+    [{ required: [1] }, /#\/required is a list, and not a list of texts/],
+    [{ items: { minItems: -1 } }, /#\/items\/minItems is -1, and not a whole/],
+    [{ maxLength: 1.5 }, /#\/maxLength is 1.5, and not a whole number/],
+    [{ minimum: "1" }, /#\/minimum is "1", and not a number/],
+    [{ exclusiveMaximum: null }, /#\/exclusiveMaximum is null, and not/],
+    [{ multipleOf: 0 }, /#\/multipleOf is 0, and not a number above 0/],
+    [{ pattern: 5 }, /#\/pattern is 5, and not a text/],
+    [{ format: {} }, /#\/format is an object, and not a text/],
+    [{ uniqueItems: 1 }, /#\/uniqueItems is 1, and not true or false/],
+    [{ items: { pattern: "a(" } }, /#\/items: the regex .*: unclosed group/],
+    [{ patternProperties: { "[": {} } }, /#: the regex cannot be read: /],
   ];
   for (const [schema, message] of wrong) {
     await assert.rejects(
       makeConstraint(tokenizer, { schema } as ConstraintSpec),
-      (error: Error) =>
-        error instanceof UsageError && message.test(error.message),
+      (error: Error) => {
+        assert.ok(error instanceof UsageError, error.stack);
+        assert.match(error.message, message);
+        return true;
+      },
     );
   }
+});
+
+Deno.test("a schema that is nothing but itself is refused by a sentence", async () => {
+  const circles: [JsonSchema, RegExp][] = [
+    [{ $ref: "#" }, /#\/\$ref leads back to itself$/],
+    [{ allOf: [{ $ref: "#" }] }, /what it is to be leads back to itself/],
+    [{ anyOf: [{ $ref: "#" }] }, /what it is to be leads back to itself/],
+  ];
+  for (const [schema, message] of circles) {
+    await assert.rejects(async () => {
+      using constraint = await makeConstraint(tokenizer, { schema });
+      constraint.mask();
+    }, (error: Error) => {
+      assert.ok(error instanceof UnsupportedError, error.stack);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+});
+
+Deno.test("a schema of thousands of references, each to the next, is read", () => {
+  const last = 9_000;
+  const $defs = Object.fromEntries(
+    Array.from({ length: last }, (_, i) => [i, { $ref: `#/$defs/${i + 1}` }]),
+  );
+  const { schema } = plainSchema({
+    $defs: { ...$defs, [last]: { type: "string" } },
+    $ref: "#/$defs/0",
+  });
+  const { $ref, $defs: read } = schema as { $ref: string; $defs: object[] };
+  assert.equal($ref, "#/$defs/0");
+  assert.deepEqual(Object.values(read).at(-1), { type: "string" });
 });
 
 Deno.test("what takes too much is refused soon", async () => {

@@ -76,15 +76,35 @@ Deno.test("what is wrong is said, and in which line", () => {
     ["root ::= x y\nx ::= root2", /there is no rule y in line 1$/],
     ["root ::= <nothing>", /<nothing> is not one token in line 1$/],
     ["root ::= !a", /a token, such as <think>, is missing in line 1$/],
+    ["root ::= [ab\nz-a]", /"z-a" is no range: "z" comes after "a" in line 2$/],
+    ["root ::= [^z-a]", /"z-a" is no range/],
+    ["root ::= <[99]> !<[100]>", /<\[100\]> .* has ids 0 to 99 in line 1$/],
+    ["root ::= <[99999999999]>", /has ids 0 to 99 in line 1$/],
     ["::= a", /the name of a rule is missing in line 1$/],
   ];
   for (const [grammar, message] of wrong) {
-    assert.throws(() => compileGbnf(grammar, none), (error: Error) => {
+    assert.throws(() => compileGbnf(grammar, 100, none), (error: Error) => {
       assert.ok(error instanceof UsageError, `${grammar}: ${error.stack}`);
       assert.match(error.message, message);
       return true;
     }, grammar);
   }
+});
+
+Deno.test("a grammar of any length is read, or refused by its limits", () => {
+  for (
+    const text of [
+      `"${"a".repeat(190_000)}"`,
+      `[${"a b".repeat(80_000)}]`,
+      `(${Array(60_000).fill("x").join(" ")})*`,
+    ]
+  ) {
+    const words = compileGbnf(`root ::= ${text}\nx ::= "a"`, 100, none);
+    assert.ok(words.length > 0);
+  }
+  const rules = Array.from({ length: 12_000 }, (_, i) => `r${i} ::= r${i + 1}`);
+  const grammar = `root ::= r0\n${rules.join("\n")}\nr12000 ::= "a"?`;
+  assert.ok(compileGbnf(grammar, 100, none).length > 12_000);
 });
 
 Deno.test("any text is a grammar, or a typed error", () => {
@@ -95,7 +115,7 @@ Deno.test("any text is a grammar, or a typed error", () => {
   );
   fc.assert(fc.property(fc.array(parts, { maxLength: 30 }), (texts) => {
     try {
-      compileGbnf(`root ::= ${texts.join("")}`, none);
+      compileGbnf(`root ::= ${texts.join("")}`, 100, none);
     } catch (error) {
       const { name } = error as Error;
       const typed = ["UsageError", "UnsupportedError", "LimitError"];
