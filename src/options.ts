@@ -129,7 +129,7 @@ export function checkValue(
 ): unknown {
   if (value === undefined) return undefined;
   const schema = schemaOf(spec);
-  const { issues, output } = v.safeParse(schema, value);
+  const { issues, output } = v.safeParse(schema, value, { message: inWords });
   if (issues) throw wrong(name, schema, issues);
   const { limit = Infinity } = spec;
   if (typeof value === "number" && value > limit) {
@@ -179,6 +179,19 @@ export function schemaOf(spec: Partial<OptionSpec>): v.GenericSchema {
       );
     }
   }
+}
+
+const words: Readonly<Record<string, string>> = {
+  array: "a list",
+  boolean: "true or false",
+  non_empty: "a text that is not empty",
+  number: "a number",
+  string: "a text",
+};
+
+/** What a value is to be, where its schema does not say: valibot's own words are for programmers. */
+export function inWords({ type, expected }: v.BaseIssue<unknown>): string {
+  return words[type] ?? expected ?? "another kind of value";
 }
 
 /** What stops something. */

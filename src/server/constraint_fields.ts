@@ -1,18 +1,20 @@
-/** Fields by which llama.cpp's clients say what an answer is held to. */
+/** Fields that say what an answer is held to, by llama.cpp's names. */
 import * as v from "valibot";
+import type { JsonSchema } from "../constrain/json_schema.ts";
 import { constraintOptions } from "../constrain/options.ts";
 import type { Present } from "./body.ts";
 import { text } from "./fields.ts";
 import type { GenerateOptions } from "../generate/generate.ts";
 import { schemaOf } from "../options.ts";
 
+/** A JSON schema. */
+export const schemaField = v.nullish(
+  schemaOf(constraintOptions.schema) as v.GenericSchema<JsonSchema>,
+);
+
 /** The fields, for a schema of a body. */
 export const constraintFields = {
-  json_schema: v.nullish(
-    schemaOf(constraintOptions.schema) as v.GenericSchema<
-      boolean | Readonly<Record<string, unknown>>
-    >,
-  ),
+  json_schema: schemaField,
   grammar: text,
 };
 

@@ -3,6 +3,7 @@
  * need their room, or nobody has asked for them for a while.
  */
 import type { LanguageModel } from "../generate/language_model.ts";
+import { shown } from "../options.ts";
 import { untilAborted } from "../platform/abort.ts";
 import { RequestError } from "./errors.ts";
 import type {
@@ -122,7 +123,7 @@ export class ModelCatalogue implements Models {
     if (served) return served;
     throw new RequestError(
       503,
-      `Cannot watch ${JSON.stringify(id)}: it is not loaded`,
+      `Cannot watch ${shown(id)}: it is not loaded`,
       { param: "model", retryAfter: 1 },
     );
   }
@@ -165,7 +166,7 @@ export class ModelCatalogue implements Models {
   async unload(name: string): Promise<void> {
     const entry = this.#find(name);
     const refuse = (status: number, why: string) => {
-      const message = `Cannot unload ${JSON.stringify(name)}: ${why}`;
+      const message = `Cannot unload ${shown(name)}: ${why}`;
       throw new RequestError(status, message, { param: "model" });
     };
     const checkNeeds = () => {
@@ -204,7 +205,7 @@ export class ModelCatalogue implements Models {
     if (found) return found;
     throw new RequestError(
       404,
-      `There is no model ${JSON.stringify(name)}: /v1/models lists them`,
+      `There is no model ${shown(name)}: /v1/models lists them`,
       { code: "model_not_found", param: "model" },
     );
   }
@@ -280,7 +281,7 @@ export class ModelCatalogue implements Models {
       if (cause instanceof RequestError) throw cause;
       throw new RequestError(
         500,
-        `The model ${JSON.stringify(entry.id)} could not be loaded`,
+        `The model ${shown(entry.id)} could not be loaded`,
         { cause, code: "model_load_failed", param: "model" },
       );
     }
@@ -291,7 +292,7 @@ export class ModelCatalogue implements Models {
     if (modelsMemory === 0 || bytes <= modelsMemory * GiB) return;
     throw new RequestError(
       503,
-      `Cannot load ${JSON.stringify(id)}: it takes ${
+      `Cannot load ${shown(id)}: it takes ${
         gib(bytes)
       } GiB, and all models together may have ${modelsMemory}`,
     );

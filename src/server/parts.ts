@@ -1,5 +1,6 @@
 /** The parts of messages, as clients of any dialect send them. */
-import { RequestError } from "./errors.ts";
+import { shown } from "../options.ts";
+import { missing, RequestError } from "./errors.ts";
 
 /** A part, whose fields are its type's. */
 interface Part {
@@ -20,7 +21,12 @@ export function textFieldOf(
   const value = part[name];
   if (typeof value === "string") return value;
   const param = `${path}.${name}`;
-  throw new RequestError(400, `Cannot use ${param}: it is a text`, { param });
+  if (value === undefined) missing(param);
+  throw new RequestError(
+    400,
+    `Cannot use ${param} ${shown(value)}: it is a text`,
+    { param },
+  );
 }
 
 /**
@@ -31,7 +37,9 @@ export function textFieldOf(
 export function refusePart({ type }: Part, param: string): never {
   throw new RequestError(
     400,
-    `Cannot read ${param}, which is ${type}: the model reads texts alone`,
+    `Cannot read ${param}, which is ${
+      shown(type)
+    }: the model reads texts alone`,
     { param },
   );
 }

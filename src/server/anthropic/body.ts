@@ -1,21 +1,19 @@
 /** Requests of Anthropic's clients, and the same as OpenAI's chats: one path answers both. */
 import * as v from "valibot";
-import { isObject, type JsonObject } from "../../formats/json.ts";
+import type { JsonObject } from "../../formats/json.ts";
 import { textOptions } from "../../generate/generate.ts";
-import { schemaOf } from "../../options.ts";
+import { schemaOf, shown } from "../../options.ts";
 import type { Present } from "../body.ts";
 import { refuse, RequestError } from "../errors.ts";
-import { flag, text } from "../fields.ts";
+import { anyObject, flag, openObject, text } from "../fields.ts";
 import type { ChatBody } from "../openai/chat.ts";
 import { refusePart, textFieldOf } from "../parts.ts";
 import { samplingFields } from "../sampling_fields.ts";
 
-const object = v.custom<JsonObject>(isObject, "an object");
-
 const type = v.string("a text such as text");
-const anyBlock = v.looseObject({ type }, "an object { type, … }");
+const anyBlock = openObject({ type }, "an object { type, … }");
 
-const block = v.looseObject({
+const block = openObject({
   type,
   /** Of a tool's result; what is in it holds no more of these. */
   content: v.nullish(contentField(anyBlock)),
@@ -35,16 +33,16 @@ function contentField<B extends Block>(block: v.GenericSchema<unknown, B>) {
   );
 }
 
-const message = v.looseObject({
+const message = openObject({
   role: v.picklist(["user", "assistant", "system"], "user or assistant"),
   content,
 }, "an object { role, content }");
 
-const tool = v.looseObject({
+const tool = openObject({
   type: text,
   name: v.string("the tool's name"),
   description: text,
-  input_schema: v.nullish(object),
+  input_schema: v.nullish(anyObject),
   strict: flag,
 }, "an object { name, description, input_schema }");
 
@@ -63,27 +61,27 @@ export const promptSchema = v.object({
     v.array(tool, "a list of objects { name, description, input_schema }"),
   ),
   tool_choice: v.nullish(
-    v.looseObject({
+    openObject({
       type: v.picklist(choices, "auto, any, tool or none"),
       name: text,
       disable_parallel_tool_use: flag,
     }, "an object { type }"),
   ),
   thinking: v.nullish(
-    v.looseObject({ type: v.string("a text such as enabled") }, "an object"),
+    openObject({ type: v.string("a text such as enabled") }, "an object"),
   ),
   output_config: v.nullish(
-    v.looseObject({
+    openObject({
       effort: text,
       format: v.nullish(
-        v.looseObject({
+        openObject({
           type: v.literal("json_schema", "json_schema"),
-          schema: object,
+          schema: anyObject,
         }, "an object { type, schema }"),
       ),
     }, "an object"),
   ),
-  mcp_servers: v.nullish(v.array(object, "a list of objects")),
+  mcp_servers: v.nullish(v.array(anyObject, "a list of objects")),
 }, "an object");
 
 /** A request for a message. */
@@ -243,7 +241,10 @@ function functionOf(
   i: number,
 ) {
   if (type != null && type !== "custom") {
-    refuse(`tools[${i}].type`, `tools are the client's own, and not ${type}`);
+    refuse(
+      `tools[${i}].type`,
+      `tools are the client's own, and not ${shown(type)}`,
+    );
   }
   // Templates write what there is of a tool, though it be null.
   const called = {

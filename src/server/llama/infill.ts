@@ -1,6 +1,7 @@
 /** `/infill`, llama.cpp's own way of asking for what belongs at a place of a file. */
 import * as v from "valibot";
 import { readBody } from "../body.ts";
+import { object } from "../fields.ts";
 import { fimPrompt } from "../fim.ts";
 import type { ServerApp, ServerContext } from "../server_context.ts";
 import { answerText, textFields } from "./completion.ts";
@@ -15,7 +16,7 @@ const infillSchema = v.object({
   prompt: v.nullish(text),
   input_extra: v.nullish(
     v.array(
-      v.object(
+      object(
         { text, filename: v.optional(text) },
         "an object { filename, text }",
       ),

@@ -4,7 +4,7 @@ import type { Summary } from "../../generate/generate.ts";
 import { textOptions } from "../../generate/generate.ts";
 import type { Answer } from "../answer.ts";
 import { dataStream } from "../answer_stream.ts";
-import { flag, stopField, text, wholeNumber } from "../fields.ts";
+import { flag, object, stopField, text, wholeNumber } from "../fields.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import { schemaOf } from "../../options.ts";
 import { samplingFields } from "../sampling_fields.ts";
@@ -33,12 +33,7 @@ export const textFields = {
   ),
   stop: stopField,
   stream: flag,
-  stream_options: v.nullish(
-    v.object(
-      { include_usage: flag },
-      "an object",
-    ),
-  ),
+  stream_options: v.nullish(object({ include_usage: flag }, "an object")),
 };
 
 /** An answer as a stream of chunks, with `[DONE]` behind it, or an error where it fails. */

@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
+import { shown } from "../../options.ts";
 import type { ListedModel } from "../models.ts";
 import {
   askerOf,
@@ -25,7 +26,7 @@ export function modelRoutes(app: ServerApp, context: ServerContext): void {
     const { id } = call.req.param();
     const found = models.listed.find((model) => model.id === id);
     if (found) return call.json(cardOf(found));
-    throw new RequestError(404, `There is no model ${JSON.stringify(id)}`, {
+    throw new RequestError(404, `There is no model ${shown(id)}`, {
       code: "model_not_found",
       param: "model",
     });

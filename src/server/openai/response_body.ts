@@ -2,17 +2,16 @@
 import * as v from "valibot";
 import { isObject, type JsonObject } from "../../formats/json.ts";
 import { textOptions } from "../../generate/generate.ts";
-import { schemaOf } from "../../options.ts";
+import { schemaOf, shown } from "../../options.ts";
 import type { Present } from "../body.ts";
-import { refuse, RequestError } from "../errors.ts";
-import { flag, text } from "../fields.ts";
+import { missing, refuse } from "../errors.ts";
+import { anyObject, flag, openObject, text } from "../fields.ts";
 import { refusePart, textFieldOf } from "../parts.ts";
 import { samplingFields } from "../sampling_fields.ts";
 import type { ChatBody } from "./chat.ts";
+import { choiceObject } from "./tools.ts";
 
-const object = v.custom<JsonObject>(isObject, "an object");
-
-const part = v.looseObject(
+const part = openObject(
   { type: v.string("a text such as input_text") },
   "an object { type, text }",
 );
@@ -23,7 +22,7 @@ const content = v.lazy((given): v.GenericSchema<unknown, string | Part[]> =>
     : v.string("a text, or a list of parts { type, text }")
 );
 
-const item = v.looseObject({
+const item = openObject({
   type: text,
   role: text,
   content: v.nullish(content),
@@ -54,7 +53,7 @@ export const responseSchema = v.object({
   ),
   tools: v.nullish(
     v.array(
-      v.looseObject(
+      openObject(
         { type: v.string("a text such as function"), name: text },
         "an object { type, name, parameters }",
       ),
@@ -63,34 +62,34 @@ export const responseSchema = v.object({
   ),
   tool_choice: v.nullish(
     v.union(
-      [v.picklist(["auto", "none", "required"]), object],
+      [v.picklist(["auto", "none", "required"]), choiceObject],
       "auto, none, required, or an object { type, name }",
     ),
   ),
   parallel_tool_calls: flag,
   text: v.nullish(
-    v.looseObject({
+    openObject({
       format: v.nullish(
-        v.looseObject({ type: v.string("a text such as text") }, "an object"),
+        openObject({ type: v.string("a text such as text") }, "an object"),
       ),
     }, "an object { format }"),
   ),
   reasoning: v.nullish(
-    v.looseObject({ effort: text, summary: text }, "an object { effort }"),
+    openObject({ effort: text, summary: text }, "an object { effort }"),
   ),
   include: v.nullish(v.array(v.string(), "a list of texts")),
   top_logprobs: v.nullish(
     schemaOf(textOptions.logprobs) as v.GenericSchema<number>,
   ),
-  metadata: v.nullish(object),
+  metadata: v.nullish(anyObject),
   prompt_cache_key: text,
   safety_identifier: text,
   stream: flag,
   store: flag,
   background: flag,
   previous_response_id: text,
-  conversation: v.nullish(v.union([v.string(), object], "a text")),
-  prompt: v.nullish(object),
+  conversation: v.nullish(v.union([v.string(), anyObject], "a text")),
+  prompt: v.nullish(anyObject),
 }, "an object");
 
 /** A request for a response. */
@@ -170,7 +169,7 @@ function toolsOf(
     return { tools: all, tool_choice: { type, function: { name } } };
   }
   if (type !== "allowed_tools" || !Array.isArray(allowed)) {
-    refuse("tool_choice.type", `tools are functions, and not ${type}`);
+    refuse("tool_choice.type", `tools are functions, and not ${shown(type)}`);
   }
   const names = new Set(allowed.filter(isObject).map(({ name }) => name));
   return {
@@ -247,7 +246,7 @@ function turnsOf(
         break;
       }
       default:
-        refuse(`${param}.type`, `it cannot be read, being ${item.type}`);
+        refuse(`${param}.type`, `it cannot be read, being ${shown(item.type)}`);
     }
   }
   return turns;
@@ -265,9 +264,7 @@ function textsOf(
   param: string,
 ): Turn["content"] {
   if (content == null) {
-    throw new RequestError(400, `Cannot answer: ${param} is missing`, {
-      param,
-    });
+    missing(param);
   }
   if (typeof content === "string") return [{ type: "text", text: content }];
   return content.map((part, i) => {

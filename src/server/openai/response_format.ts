@@ -1,28 +1,23 @@
 /** What OpenAI's and llama.cpp's clients hold an answer to. */
 import * as v from "valibot";
-import type { JsonSchema } from "../../constrain/json_schema.ts";
 import type { TextPattern } from "../../constrain/text_pattern.ts";
-import { isObject } from "../../formats/json.ts";
-import { RequestError } from "../errors.ts";
-
-const schema = v.custom<JsonSchema>(
-  (value) => isObject(value) || typeof value === "boolean",
-  "a JSON schema: an object",
-);
+import { constraintFields, schemaField } from "../constraint_fields.ts";
+import { missing, RequestError } from "../errors.ts";
+import { openObject } from "../fields.ts";
+import { shown } from "../../options.ts";
 
 /** Fields of a request that say what the answer is to be. */
 export const formatFields = {
+  ...constraintFields,
   response_format: v.nullish(
-    v.looseObject({
+    openObject({
       type: v.string("a text such as json_schema"),
       json_schema: v.nullish(
-        v.looseObject({ schema: v.nullish(schema) }, "an object { schema }"),
+        openObject({ schema: schemaField }, "an object { schema }"),
       ),
-      schema: v.nullish(schema),
+      schema: schemaField,
     }, "an object { type }"),
   ),
-  json_schema: v.nullish(schema),
-  grammar: v.nullish(v.string("a grammar in GBNF")),
 };
 
 /** What a request says of that; null counts as nothing. */
@@ -68,16 +63,14 @@ function formatOf(
     case "json_schema": {
       const schema = format.json_schema?.schema ?? format.schema;
       if (schema !== undefined && schema !== null) return { schema };
-      throw new RequestError(
-        400,
-        "Cannot answer: response_format.json_schema.schema is missing",
-        { param: "response_format.json_schema.schema" },
-      );
+      return missing("response_format.json_schema.schema");
     }
     default:
       throw new RequestError(
         400,
-        `Cannot use response_format.type ${format.type}: it is text, json_object or json_schema`,
+        `Cannot use response_format.type ${
+          shown(format.type)
+        }: it is text, json_object or json_schema`,
         { param: "response_format.type" },
       );
   }

@@ -2,23 +2,28 @@
 import * as v from "valibot";
 import { isObject, type JsonObject } from "../../formats/json.ts";
 import type { ChatEvent, WholeChatAnswer } from "../../tokenizer/answer.ts";
+import { shown } from "../../options.ts";
 import { formatTime } from "../../tokenizer/jinja/time.ts";
-import { refuse, RequestError } from "../errors.ts";
-import { flag, text } from "../fields.ts";
+import { missing, refuse, RequestError } from "../errors.ts";
+import { anyObject, flag, openObject, text } from "../fields.ts";
 import type { CheckedServerOptions } from "../options.ts";
 
-const object = v.custom<JsonObject>(isObject, "an object");
+/** Which tools are to be called, by an object. */
+export const choiceObject = openObject(
+  { type: v.string("a text such as function") },
+  "an object { type }",
+);
 
 /** Fields of a request that are about tools and reasoning. */
 export const toolFields = {
   tools: v.nullish(
     v.array(
-      v.looseObject({
+      openObject({
         type: v.string("a text such as function"),
-        function: v.nullish(v.looseObject({
+        function: v.nullish(openObject({
           name: v.string("the tool's name"),
           description: text,
-          parameters: v.nullish(object),
+          parameters: v.nullish(anyObject),
         }, "an object { name, description, parameters }")),
       }, "an object { type, function }"),
       "a list of objects { type, function }",
@@ -26,7 +31,7 @@ export const toolFields = {
   ),
   tool_choice: v.nullish(
     v.union(
-      [v.picklist(["auto", "none", "required"]), object],
+      [v.picklist(["auto", "none", "required"]), choiceObject],
       "auto, none, required, or an object { type, function }",
     ),
   ),
@@ -35,7 +40,7 @@ export const toolFields = {
   reasoning_format: v.nullish(
     v.picklist(["auto", "deepseek", "none"], "auto, deepseek or none"),
   ),
-  chat_template_kwargs: v.nullish(object),
+  chat_template_kwargs: v.nullish(anyObject),
 };
 
 /** What a request says of tools; null counts as nothing. */
@@ -60,8 +65,14 @@ export interface ToolsOfChat {
  */
 export function toolsOf({ tools = [], tool_choice }: ToolBody): ToolsOfChat {
   const names = tools.map((tool, i) => {
+    if (tool.type === "function" && !tool.function) {
+      missing(`tools[${i}].function`);
+    }
     if (tool.type !== "function" || !tool.function) {
-      refuse(`tools[${i}].type`, `tools are functions, and not ${tool.type}`);
+      refuse(
+        `tools[${i}].type`,
+        `tools are functions, and not ${shown(tool.type)}`,
+      );
     }
     return tool.function.name;
   });
@@ -80,16 +91,19 @@ export function toolsOf({ tools = [], tool_choice }: ToolBody): ToolsOfChat {
   const { type, function: called } = tool_choice;
   const name = isObject(called) ? called.name : undefined;
   if (type !== "function") {
-    refuse("tool_choice.type", `it is function, and not ${type}`);
+    refuse("tool_choice.type", `it is function, and not ${shown(type)}`);
   }
-  if (typeof name !== "string" || !names.includes(name)) {
+  if (name === undefined) missing("tool_choice.function.name");
+  if (!names.some((each) => each === name)) {
     throw new RequestError(
       400,
-      `Cannot call tool_choice.function.name ${name}: the request has no such tool`,
+      `Cannot call tool_choice.function.name ${
+        shown(name)
+      }: the request has no such tool`,
       { param: "tool_choice" },
     );
   }
-  return { tools, choice: { name } };
+  return { tools, choice: { name: String(name) } };
 }
 
 /** What the template is told beside the messages: of the server's own, and what the request says. */
