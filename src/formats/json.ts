@@ -16,10 +16,10 @@ const mostValues = 2 ** 22;
  * @throws {LimitError} where it has more than 4 million values
  */
 export function parseObject(bytes: Uint8Array, name: string): JsonObject {
-  const most = countValues(bytes);
-  if (most > mostValues) {
+  const { values } = extentOf(bytes);
+  if (values > mostValues) {
     throw new LimitError(
-      `Cannot read ${name}: it has up to ${most} values, the limit is ${mostValues}`,
+      `Cannot read ${name}: it has ${values} values, the limit is ${mostValues}`,
     );
   }
   let value: unknown;
@@ -54,13 +54,33 @@ function parse(text: string): unknown {
   }
 }
 
-/** How many values there are at most: one behind each comma, and first in each bracket. */
-function countValues(bytes: Uint8Array): number {
-  let count = 0;
-  for (const byte of bytes) {
-    if (byte === 0x2c || byte === 0x5b || byte === 0x7b) count++; // , [ {
+/** How large some JSON is. */
+export interface JsonExtent {
+  /** Values in lists and objects */
+  readonly values: number;
+  /** Lists and objects */
+  readonly groups: number;
+  /** How many of these are in one another */
+  readonly levels: number;
+}
+
+/** How large JSON is, without parsing it. */
+export function extentOf(bytes: Uint8Array): JsonExtent {
+  let values = 0, groups = 0, level = 0, levels = 0, isText = false;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (isText) {
+      if (byte === 0x5c) i++; // \ and what it stands before
+      else if (byte === 0x22) isText = false;
+    } else if (byte === 0x22) isText = true; // "
+    else if (byte === 0x2c) values++; // ,
+    else if (byte === 0x5b || byte === 0x7b) { // [ {
+      values++;
+      groups++;
+      levels = Math.max(levels, ++level);
+    } else if (byte === 0x5d || byte === 0x7d) level--; // ] }
   }
-  return count;
+  return { values, groups, levels };
 }
 
 /**

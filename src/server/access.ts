@@ -53,7 +53,13 @@ export function access(
   const hosts = new Set(allowedHosts.map((host) => host.toLowerCase()));
   const origins = new Set(corsOrigins);
   return async ({ req }, next) => {
-    const url = new URL(req.url);
+    const url = URL.parse(req.url);
+    if (!url) {
+      throw new RequestError(
+        400,
+        "Cannot answer: the request's Host, or its target, is no part of a URL",
+      );
+    }
     const origin = req.header("origin");
     const mayRead = origin !== undefined && isAllowed(origin, origins);
     if (apiKeys.length === 0 && !isHost(url.hostname, hosts)) {

@@ -2,13 +2,29 @@
 import * as v from "valibot";
 // @ts-types="../std/concat.d.ts"
 import { concat } from "deno-std/bytes/concat.js";
-import { isObject } from "../formats/json.ts";
-import { type OptionSpec, schemaOf, shown, type ValueOf } from "../options.ts";
+import { extentOf, isObject, type JsonExtent } from "../formats/json.ts";
+import {
+  inWords,
+  type OptionSpec,
+  schemaOf,
+  shown,
+  type ValueOf,
+} from "../options.ts";
 import { RequestError } from "./errors.ts";
 import type { ServerCall, ServerContext } from "./server_context.ts";
 
 /** The longest that a client may take to send its request, in ms. */
 const slowestMs = 30_000;
+
+/** What a body may have most of: each value is looked at, a list or an object for a µs or more, and levels are gone down by recursion. */
+const most: JsonExtent = { values: 2 ** 20, groups: 2 ** 16, levels: 512 };
+
+/** What these are called. */
+const called = {
+  values: "values",
+  groups: "lists and objects",
+  levels: "levels",
+};
 
 /** What a schema gives, without what is null: a field that is null is absent. */
 export type Present<Fields> = {
@@ -26,14 +42,21 @@ export async function readBody<Fields extends object>(
   { options }: ServerContext,
   schema: v.GenericSchema<unknown, Fields>,
 ): Promise<Present<Fields>> {
-  const most = Math.floor(options.bodyLimit * 2 ** 20);
-  const bytes = await readBytes(req.raw, most);
+  const bytes = await readBytes(
+    req.raw,
+    Math.floor(options.bodyLimit * 2 ** 20),
+  );
+  const extent = extentOf(bytes);
+  for (const name of ["values", "groups", "levels"] as const) {
+    if (extent[name] <= most[name]) continue;
+    throw tooLarge(extent[name], called[name], most[name]);
+  }
   let value: unknown;
   try {
     value = JSON.parse(utf8.decode(bytes));
   } catch (cause) {
     const why = cause instanceof SyntaxError
-      ? `it is no JSON (${cause.message})`
+      ? `it is no JSON (${cause.message.replaceAll(/\s+/g, " ")})`
       : "it is not UTF-8";
     throw new RequestError(400, `Cannot read the request's body: ${why}`, {
       cause,
@@ -60,7 +83,10 @@ export function checkBody<Fields extends object>(
       `Cannot use the body ${shown(value)}: it is an object`,
     );
   }
-  const { issues, output } = v.safeParse(schema, value, { abortEarly: true });
+  const { issues, output } = v.safeParse(schema, value, {
+    abortEarly: true,
+    message: inWords,
+  });
   if (!issues) {
     const there = Object.entries(output).filter(([, field]) => field != null);
     return Object.fromEntries(there) as Present<Fields>;
@@ -98,11 +124,11 @@ export function fieldsOf<Table extends Readonly<Record<string, OptionSpec>>>(
 
 async function readBytes(request: Request, most: number): Promise<Uint8Array> {
   const announced = Number(request.headers.get("content-length") ?? 0);
-  if (announced > most) throw tooLong(most);
+  if (announced > most) throw tooLarge(announced, "bytes or more", most);
   if (request.body === null) return new Uint8Array();
   if (!request.body) { // Firefox's requests have no streams.
     const bytes = new Uint8Array(await request.arrayBuffer());
-    if (bytes.length > most) throw tooLong(most);
+    if (bytes.length > most) throw tooLarge(bytes.length, "bytes", most);
     return bytes;
   }
   const reader = request.body.getReader();
@@ -118,9 +144,16 @@ async function readBytes(request: Request, most: number): Promise<Uint8Array> {
       const { done, value } = await reader.read();
       if (done) break;
       length += value.length;
-      if (length > most) throw tooLong(most);
+      if (length > most) throw tooLarge(length, "bytes or more", most);
       chunks.push(value);
     }
+  } catch (cause) {
+    if (cause instanceof RequestError) throw cause;
+    throw new RequestError(
+      400,
+      "Cannot read the request's body: it breaks off, or its chunks are malformed",
+      { cause },
+    );
   } finally {
     clearTimeout(timer);
     // Where it was left, nobody reads the rest.
@@ -137,9 +170,13 @@ async function readBytes(request: Request, most: number): Promise<Uint8Array> {
   return concat(chunks);
 }
 
-function tooLong(most: number): RequestError {
+function tooLarge(
+  count: number,
+  what: string,
+  most: number,
+): RequestError {
   return new RequestError(
     413,
-    `Cannot read the request's body: it has more than ${most} bytes`,
+    `Cannot read the request's body: it has ${count} ${what}, the limit is ${most}`,
   );
 }

@@ -1,5 +1,5 @@
 /** The page that browsers are shown: chats, and which neurons fire. */
-import { RequestError } from "./errors.ts";
+import { nothingAt } from "./errors.ts";
 import type { ServerApp, ServerCall, ServerContext } from "./server_context.ts";
 
 /** Under which path lie the files that the page consists of. */
@@ -52,10 +52,7 @@ export function pageRoutes(app: ServerApp, { options }: ServerContext): void {
 async function answer({ req }: ServerCall, name: string): Promise<Response> {
   const { default: files } = await import("./page_files.ts");
   if (!Object.hasOwn(files, name)) {
-    throw new RequestError(
-      404,
-      `There is nothing at ${req.method} ${req.path}`,
-    );
+    throw nothingAt(req);
   }
   const text = files[name];
   const etag = await tagOf(text);

@@ -7,7 +7,7 @@ import {
   isAnthropic,
 } from "./anthropic/form.ts";
 import { messageRoutes } from "./anthropic/messages.ts";
-import { errorResponse, RequestError } from "./errors.ts";
+import { errorResponse, nothingAt, RequestError } from "./errors.ts";
 import { LanguageModel } from "../generate/language_model.ts";
 import { lateAnswer } from "./late_answer.ts";
 import { llamaCompletionRoutes } from "./llama/completion.ts";
@@ -158,8 +158,8 @@ function appOf(context: ServerContext): Hono<{ Bindings: ServerBindings }> {
 /** All routes. */
 function routesOf(context: ServerContext): ServerApp {
   const app: ServerApp = withErrors(new Hono<ServerEnv>(), context);
-  app.notFound(({ req: { method, path } }) => {
-    throw new RequestError(404, `There is nothing at ${method} ${path}`);
+  app.notFound(({ req }) => {
+    throw nothingAt(req);
   });
   for (
     const register of [
