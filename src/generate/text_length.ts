@@ -25,7 +25,7 @@ export function mostCharacters(tokenizer: Tokenizer, tokens: number): number {
  * @throws {ContextError} where it is too long
  */
 export function checkTextLength(
-  { length }: string,
+  { length }: { readonly length: number },
   tokenizer: Tokenizer,
   contextSize: number,
 ): void {

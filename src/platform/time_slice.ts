@@ -24,3 +24,17 @@ export class TimeSlice {
     this.#start = performance.now();
   }
 }
+
+/** What `map` makes of each of many; others have their turns meanwhile. */
+export async function inSlices<T, Result>(
+  all: Iterable<T>,
+  map: (each: T) => Result,
+): Promise<Result[]> {
+  const slice = new TimeSlice();
+  const results: Result[] = [];
+  for (const each of all) {
+    results.push(map(each));
+    if (slice.isOver) await slice.yield();
+  }
+  return results;
+}

@@ -3,6 +3,7 @@ import * as v from "valibot";
 import type { LanguageModel } from "../generate/language_model.ts";
 import { checkTextLength } from "../generate/text_length.ts";
 import { RequestError } from "./errors.ts";
+import { inSlices } from "../platform/time_slice.ts";
 
 /** The most prompts of one request. */
 const mostPrompts = 2048;
@@ -26,14 +27,21 @@ export function listOfPrompts(
 ): (string | readonly number[])[] {
   const isOne = typeof given === "string" || typeof given[0] === "number";
   const prompts = (isOne ? [given] : given) as (string | readonly number[])[];
-  if (prompts.length === 0 || prompts.length > mostPrompts) {
-    throw new RequestError(
-      400,
-      `Cannot answer ${prompts.length} prompts: there are 1 to ${mostPrompts}`,
-      { param },
-    );
-  }
+  checkCount(prompts, param);
   return prompts;
+}
+
+/** @throws {RequestError} for no prompts, or too many */
+export function checkCount(
+  { length }: readonly unknown[],
+  param = "prompt",
+): void {
+  if (length > 0 && length <= mostPrompts) return;
+  throw new RequestError(
+    400,
+    `Cannot answer ${length} prompts: there are 1 to ${mostPrompts}`,
+    { param },
+  );
 }
 
 /**
@@ -46,8 +54,8 @@ export function promptsOf(
   given: v.InferOutput<typeof promptsField>,
   model: LanguageModel,
   param?: string,
-): (readonly number[])[] {
-  return listOfPrompts(given, param).map((prompt) => {
+): Promise<(readonly number[])[]> {
+  return inSlices(listOfPrompts(given, param), (prompt) => {
     if (typeof prompt !== "string") return prompt;
     checkTextLength(prompt, model.tokenizer, model.engine.contextSize);
     return model.tokenize(prompt, { parseSpecial: true, addEos: false });

@@ -8,6 +8,7 @@ import { parseSamplers, samplingOptions } from "../sampling/options.ts";
 import { tokensContaining } from "../sampling/penalties.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { fieldsOf, type Present } from "./body.ts";
+import { checkTexts } from "./fields.ts";
 
 const { dryBreakers: _ids, samplers: _list, logitBias: _bias, ...same } = {
   ...samplingOptions,
@@ -24,7 +25,7 @@ const table: Record<string, OptionSpec> = Object.fromEntries(
 );
 
 /** A token, as its id or as a text of which it is a part. */
-const biased = v.union([v.number(), v.string()]);
+const biased = v.union([v.number(), v.string()], "an id or a text");
 /** `false` forbids a token. */
 const bias = v.union([v.number(), v.literal(false)], "a number, or false");
 
@@ -38,7 +39,7 @@ export const samplingFields = {
   logit_bias: v.nullish(
     v.lazy((given) =>
       Array.isArray(given)
-        ? v.array(v.tuple([biased, bias], "a pair of a token and a bias"))
+        ? v.array(v.strictTuple([biased, bias], "a pair of a token and a bias"))
         : v.record(
           v.string(),
           bias,
@@ -50,6 +51,12 @@ export const samplingFields = {
     v.array(v.string(), "a list of texts"),
   ),
 };
+
+/** Most samplers; texts of `logit_bias`, which are tokenized, and of `dry_sequence_breakers`, which are looked for in each token; and characters of all of these. */
+const mostSamplers = 64,
+  mostBiased = 4096,
+  mostBreakers = 64,
+  mostCharacters = 2 ** 16;
 
 /** A body with such fields. */
 export type SamplingBody =
@@ -65,6 +72,7 @@ export type SamplingBody =
  * What a body asks of sampling; `defaults` where it does not say.
  *
  * @throws {UsageError} for a sampler that is none
+ * @throws {LimitError} for texts that are too many, or too long
  */
 export function samplingOf(
   body: SamplingBody,
@@ -82,6 +90,16 @@ export function samplingOf(
     : Object.entries(logit_bias ?? {}).map(([token, by]) =>
       [/^\d+$/.test(token) ? Number(token) : token, by] as const
     );
+  checkTexts("samplers", [samplers ?? []].flat(), mostSamplers, mostCharacters);
+  const texts = pairs.map(([token]) => token)
+    .filter((token) => typeof token === "string");
+  checkTexts("logit_bias", texts, mostBiased, mostCharacters);
+  checkTexts(
+    "dry_sequence_breakers",
+    dry_sequence_breakers ?? [],
+    mostBreakers,
+    mostCharacters,
+  );
   return {
     ...defaults,
     ...Object.fromEntries(options),

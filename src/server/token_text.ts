@@ -1,4 +1,5 @@
 /** Tokens as texts for JSON, which has characters only. */
+import { inSlices } from "../platform/time_slice.ts";
 import { Detokenizer } from "../tokenizer/detokenizer.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
@@ -29,9 +30,26 @@ export function wholeText(
   tokenizer: Tokenizer,
   ids: readonly number[],
 ): string {
-  const detokenizer = new Detokenizer(tokenizer, {
-    skipSpecial: false,
-    stripLeadingSpace: ids[0] !== tokenizer.bos,
-  });
+  const detokenizer = wholeDetokenizer(tokenizer, ids);
   return ids.map((id) => detokenizer.push(id)).join("") + detokenizer.flush();
+}
+
+/** The same of any number of ids, while others have their turns. */
+export async function wholeTextInSlices(
+  tokenizer: Tokenizer,
+  ids: readonly number[],
+): Promise<string> {
+  const detokenizer = wholeDetokenizer(tokenizer, ids);
+  const texts = await inSlices(ids, (id) => detokenizer.push(id));
+  return texts.join("") + detokenizer.flush();
+}
+
+function wholeDetokenizer(
+  tokenizer: Tokenizer,
+  [first]: readonly number[],
+): Detokenizer {
+  return new Detokenizer(tokenizer, {
+    skipSpecial: false,
+    stripLeadingSpace: first !== tokenizer.bos,
+  });
 }

@@ -10,7 +10,7 @@ import {
 import { dataStream } from "../answer_stream.ts";
 import { type Present, readBody } from "../body.ts";
 import { refuse } from "../errors.ts";
-import { flag, stopField, stopsOf, text } from "../fields.ts";
+import { flag, openObject, stopField, stopsOf, text } from "../fields.ts";
 import {
   constraintFieldOptions,
   constraintFields,
@@ -20,7 +20,9 @@ import type { Summary } from "../../generate/generate.ts";
 import { textOptions } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import { schemaOf } from "../../options.ts";
-import { promptsField, promptsOf } from "../prompts.ts";
+import { checkTextLength } from "../../generate/text_length.ts";
+import { inSlices } from "../../platform/time_slice.ts";
+import { checkCount, promptsField } from "../prompts.ts";
 import {
   biasSettings,
   samplingFields,
@@ -68,7 +70,7 @@ const completionSchema = v.object({
 
 /** A text, in the form that may have pictures beside it. */
 const textPrompt = v.pipe(
-  v.looseObject({ prompt_string: v.string("a text") }, "a text"),
+  openObject({ prompt_string: v.string("a text") }, "a text"),
   v.check(
     ({ multimodal_data }) =>
       multimodal_data == null ||
@@ -117,14 +119,15 @@ export async function answerText(
   promptsOf: (
     model: LanguageModel,
     options: AnswerRequest["options"],
-  ) => AnswerRequest["prompts"],
+  ) => AnswerRequest["prompts"] | Promise<AnswerRequest["prompts"]>,
 ): Promise<Response> {
   const answer = await startAnswer(
     context,
     askerOf(call, body.model),
-    (model) => {
+    async (model) => {
       const options = optionsOf(body, model, context);
-      return { prompts: promptsOf(model, options), choices: 1, options };
+      const prompts = await promptsOf(model, options);
+      return { prompts, choices: 1, options };
     },
   );
   const form = new LlamaForm(answer, body);
@@ -160,36 +163,44 @@ type MixedPrompt = NonNullable<
  * The ids of each prompt. In a list of numbers and texts these are parts of one.
  *
  * @throws {RequestError} for none, or too many
+ * @throws {ContextError} for texts that are longer than any that fit the context
  */
-function mixedPromptsOf(
+async function mixedPromptsOf(
   given: MixedPrompt,
   model: LanguageModel,
-): (readonly number[])[] {
-  if (typeof given === "string") return promptsOf(given, model);
-  const parts =
-    given as readonly (string | number | readonly (string | number)[])[];
+): Promise<(readonly number[])[]> {
+  const parts = (typeof given === "string" ? [given] : given) as readonly (
+    | string
+    | number
+    | readonly (string | number)[]
+  )[];
   const isOne = parts.some((part) => typeof part === "number");
-  if (isOne) return [mixed(parts as readonly (string | number)[], model)];
-  const prompts = parts.map((part) =>
-    typeof part === "string"
-      ? part
-      : mixed(part as readonly (string | number)[], model)
-  );
-  return promptsOf(prompts, model);
+  const prompts = isOne ? [parts as readonly (string | number)[]] : parts;
+  checkCount(prompts);
+  const all: number[][] = [];
+  for (const prompt of prompts) {
+    all.push(await mixed([prompt].flat() as (string | number)[], model));
+  }
+  return all;
 }
 
 /** The ids of ids and texts; a text that comes first begins as texts begin. */
-function mixed(
+async function mixed(
   parts: readonly (string | number)[],
-  { tokenizer }: LanguageModel,
-): number[] {
-  return parts.flatMap((part, i) =>
-    typeof part === "number" ? [part] : tokenizer.encode(part, {
-      addSpecial: i === 0,
-      addEos: false,
-      parseSpecial: true,
-    })
+  { tokenizer, engine }: LanguageModel,
+): Promise<number[]> {
+  const texts = parts.filter((part) => typeof part === "string");
+  checkTextLength(texts.join(""), tokenizer, engine.contextSize);
+  const ids = await inSlices(
+    parts.entries(),
+    ([i, part]) =>
+      typeof part === "number" ? [part] : tokenizer.encode(part, {
+        addSpecial: i === 0,
+        addEos: false,
+        parseSpecial: true,
+      }),
   );
+  return ids.flat();
 }
 
 /** Writes an answer in this form. */

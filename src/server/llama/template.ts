@@ -49,7 +49,7 @@ function promptOf(
   model: LanguageModel,
   { options }: ServerContext,
 ): ChatPrompt {
-  const chat = begunChat(turnsOf(body.messages!), body);
+  const chat = begunChat(turnsOf(body.messages!, model), body);
   const prompt = model.chatPrompt(chat.turns, {
     template: options.template,
     tools: toolsOf(body).tools,

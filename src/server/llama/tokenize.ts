@@ -4,13 +4,14 @@ import { readBody } from "../body.ts";
 import { RequestError } from "../errors.ts";
 import { flag, text } from "../fields.ts";
 import { mostCharacters } from "../../generate/text_length.ts";
+import { inSlices } from "../../platform/time_slice.ts";
 import {
   askerOf,
   type ServerApp,
   type ServerContext,
 } from "../server_context.ts";
 import { takeModel } from "../turn.ts";
-import { tokenText, wholeText } from "../token_text.ts";
+import { tokenText, wholeTextInSlices } from "../token_text.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 
 /** The longest text that is tokenized, in characters, where the context is not longer: requests of others wait meanwhile. */
@@ -64,7 +65,7 @@ export function tokenizeRoutes(app: ServerApp, context: ServerContext): void {
     });
     return call.json({
       tokens: body.with_pieces
-        ? ids.map((id) => ({ id, piece: pieceOf(tokenizer, id) }))
+        ? await inSlices(ids, (id) => ({ id, piece: pieceOf(tokenizer, id) }))
         : ids,
       count: ids.length,
       max_model_len: engine.contextSize,
@@ -77,7 +78,8 @@ export function tokenizeRoutes(app: ServerApp, context: ServerContext): void {
       detokenizeSchema,
     );
     using lease = await takeModel(context, askerOf(call, model));
-    const content = wholeText(lease.model.tokenizer, tokens);
+    const { tokenizer } = lease.model;
+    const content = await wholeTextInSlices(tokenizer, tokens);
     return call.json({ content, prompt: content });
   });
   app.get("/tokenizer_info", async (call) => {

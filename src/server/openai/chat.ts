@@ -99,7 +99,7 @@ export function chatRequestOf(
     );
   }
   const { tools, choice } = toolsOf(body);
-  const chat = begunChat(turnsOf(body.messages!), body);
+  const chat = begunChat(turnsOf(body.messages!, model), body);
   const prompt = model.chatPrompt(
     chat.turns,
     {

@@ -14,6 +14,7 @@ import type { Summary } from "../../generate/generate.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import type { ScoredToken } from "../prompt_logprobs.ts";
 import { fimPrompt } from "../fim.ts";
+import { inSlices } from "../../platform/time_slice.ts";
 import { listOfPrompts, promptsField, promptsOf } from "../prompts.ts";
 import { newId } from "../new_id.ts";
 import { samplingOf } from "../sampling_fields.ts";
@@ -33,6 +34,9 @@ import {
 import { type CompletionLogprobs, CompletionScorer } from "./logprobs.ts";
 
 const mostTop = 100;
+
+/** Most answers to one request. */
+const mostAnswers = 2048;
 
 const completionSchema = v.object({
   ...textFields,
@@ -63,11 +67,11 @@ export function completionRoutes(app: ServerApp, context: ServerContext): void {
   });
 }
 
-function requestOf(
+async function requestOf(
   body: CompletionBody,
   model: LanguageModel,
   { options }: ServerContext,
-): AnswerRequest {
+): Promise<AnswerRequest> {
   const { n = 1, best_of = n, echo = false, logprobs, suffix = "" } = body;
   if (suffix !== "" && echo) {
     refuse("suffix", "echo writes prompts that a text goes on from");
@@ -79,11 +83,21 @@ function requestOf(
       { param: "best_of" },
     );
   }
+  const { length } = listOfPrompts(body.prompt!);
+  if (length * n > mostAnswers) {
+    throw new RequestError(
+      400,
+      `Cannot answer ${length} prompts with n ${n}: the limit is ${mostAnswers} answers`,
+      { param: "n" },
+    );
+  }
   return {
     prompts: suffix === ""
-      ? promptsOf(body.prompt!, model)
-      : listOfPrompts(body.prompt!).map((prefix) =>
-        fimPrompt(model, { prefix, suffix }, body.max_tokens ?? -1, "suffix")
+      ? await promptsOf(body.prompt!, model)
+      : await inSlices(
+        listOfPrompts(body.prompt!),
+        (prefix) =>
+          fimPrompt(model, { prefix, suffix }, body.max_tokens ?? -1, "suffix"),
       ),
     choices: n,
     options: {

@@ -2,10 +2,14 @@
 import * as v from "valibot";
 import { type Present, readBody } from "../body.ts";
 import { type Choices, commonLength, scoreChoices } from "../choice_scores.ts";
+import { LimitError } from "../../errors.ts";
 import { RequestError } from "../errors.ts";
-import { flag, text } from "../fields.ts";
+import { flag, object, text } from "../fields.ts";
+import type { ChatPrompt } from "../../generate/chat_options.ts";
 import type { LanguageModel } from "../../generate/language_model.ts";
 import { checkTextLength } from "../../generate/text_length.ts";
+import { shown } from "../../options.ts";
+import { inSlices, TimeSlice } from "../../platform/time_slice.ts";
 import { newId } from "../new_id.ts";
 import {
   askerOf,
@@ -18,6 +22,9 @@ import { now } from "./form.ts";
 import { messagesField, turnsOf } from "./messages.ts";
 import { toolFields, variablesOf } from "./tools.ts";
 
+/** Most characters that are cut into tokens: each choice's with its prompt. */
+const mostRead = 2 ** 23;
+
 /** Most questions of a request, and most choices of a question. */
 const mostQuestions = 64;
 const mostChoices = 256;
@@ -26,7 +33,7 @@ const whole = v.nullish(
   v.pipe(v.number("a whole number"), v.safeInteger("a whole number")),
 );
 
-const question = v.object({
+const question = object({
   id: text,
   type: v.picklist(
     ["boolean", "choice", "number"],
@@ -34,7 +41,7 @@ const question = v.object({
   ),
   question: text,
   choices: v.nullish(
-    v.array(v.pipe(v.string(), v.nonEmpty()), "a list of texts, none empty"),
+    v.array(v.pipe(v.string(), v.nonEmpty()), "a list of texts"),
   ),
   min: whole,
   max: whole,
@@ -72,10 +79,7 @@ export function decisionRoutes(app: ServerApp, context: ServerContext): void {
     const decided = await takeTurn(
       context,
       askerOf(call, body.model),
-      ({ model }) =>
-        body.questions!.map((question, i) =>
-          askedOf(body, question, `questions[${i}]`, model, context)
-        ),
+      ({ model }) => askedOf(body, model, context),
       async ({ lease: { id, model }, ticket, signal }, asked) => {
         using _ = await ticket.place(signal);
         const start = performance.now();
@@ -138,13 +142,13 @@ function decisionOf(
   };
 }
 
-function askedOf(
-  { messages, prompt, chat_template_kwargs }: DecisionsBody,
-  question: Question,
-  param: string,
+/** What is asked, as it is put to the model. */
+async function askedOf(
+  body: DecisionsBody,
   model: LanguageModel,
-  { options }: ServerContext,
-): Asked {
+  context: ServerContext,
+): Promise<Asked[]> {
+  const { messages, prompt } = body;
   if ((messages === undefined) === (prompt === undefined)) {
     throw new RequestError(
       400,
@@ -152,26 +156,58 @@ function askedOf(
       { param: "messages" },
     );
   }
-  const { texts, values } = choicesOf(question, param);
-  const ends = question.ends ?? messages !== undefined;
-  const { text, ids } = messages
-    ? model.chatPrompt(turnsOf(asking(messages, question.question)), {
+  const slice = new TimeSlice();
+  const asked: Asked[] = [];
+  let read = 0;
+  for (const [i, question] of body.questions!.entries()) {
+    const param = `questions[${i}]`;
+    const { texts, values } = choicesOf(question, param);
+    const ends = question.ends ?? messages !== undefined;
+    const { text, ids } = promptOf(body, question, model, context);
+    for (const choice of ["", ...texts]) {
+      const length = text.length + choice.length;
+      read += length;
+      checkTextLength({ length }, model.tokenizer, model.engine.contextSize);
+    }
+    if (read > mostRead) {
+      throw new LimitError(
+        `Cannot decide: the prompts have ${read} characters up to ${param}, counted once for each choice, the limit is ${mostRead}`,
+      );
+    }
+    const put = await behind(model.tokenizer, text, ids, texts);
+    const [shorter, longer] = ends ? [] : beginning(put.choices);
+    if (longer !== undefined) {
+      throw new RequestError(
+        400,
+        `Cannot tell ${shown(texts[shorter])} from ${
+          shown(texts[longer])
+        }, which begins so: set ${param}.ends`,
+        { param: `${param}.ends` },
+      );
+    }
+    asked.push({ question, texts, values, ends, ...put });
+    if (slice.isOver) await slice.yield();
+  }
+  return asked;
+}
+
+/** The text in front of the choices, and its ids. */
+function promptOf(
+  { messages, prompt, chat_template_kwargs }: DecisionsBody,
+  { question }: Question,
+  model: LanguageModel,
+  { options }: ServerContext,
+): Pick<ChatPrompt, "text" | "ids"> {
+  if (messages) {
+    return model.chatPrompt(turnsOf(asking(messages, question), model), {
       template: options.template,
       variables: variablesOf({ chat_template_kwargs }, options),
-    })
-    : promptOf(`${prompt}${question.question ?? ""}`, model);
-  const put = behind(model.tokenizer, text, ids, texts);
-  const [shorter, longer] = ends ? [] : beginning(put.choices);
-  if (longer !== undefined) {
-    throw new RequestError(
-      400,
-      `Cannot tell ${JSON.stringify(texts[shorter])} from ${
-        JSON.stringify(texts[longer])
-      }, which begins so: set ${param}.ends`,
-      { param: `${param}.ends` },
-    );
+    });
   }
-  return { question, texts, values, ends, ...put };
+  const text = `${prompt}${question ?? ""}`;
+  checkTextLength(text, model.tokenizer, model.engine.contextSize);
+  const ids = model.tokenize(text, { parseSpecial: true, addEos: false });
+  return { text, ids };
 }
 
 /** The messages with a question behind them, in the user's turn where that is the last. */
@@ -188,12 +224,6 @@ function asking(
     ? `${last.content}\n\n${question}`
     : [...last.content ?? [], { type: "text", text: question }];
   return [...messages.slice(0, -1), { ...last, content }];
-}
-
-function promptOf(text: string, model: LanguageModel) {
-  checkTextLength(text, model.tokenizer, model.engine.contextSize);
-  const ids = model.tokenize(text, { parseSpecial: true, addEos: false });
-  return { text, ids };
 }
 
 /** What may be answered: texts, and what they mean. */
@@ -239,12 +269,12 @@ function choicesOf(
  * together, as they would be in a text; the last tokens of the prompt are the
  * choices' where they would be cut otherwise.
  */
-function behind(
+async function behind(
   tokenizer: Tokenizer,
   text: string,
   ids: readonly number[],
   texts: readonly string[],
-): Pick<Asked, "prompt" | "choices"> {
+): Promise<Pick<Asked, "prompt" | "choices">> {
   const encode = (text: string) =>
     tokenizer.encode(text, {
       addSpecial: false,
@@ -252,7 +282,7 @@ function behind(
       parseSpecial: true,
     });
   const alone = encode(text);
-  const all = texts.map((choice) => encode(text + choice));
+  const all = await inSlices(texts, (choice) => encode(text + choice));
   const kept = Math.min(
     // A prompt has a token, and a choice too.
     ...all.map((each) =>

@@ -91,8 +91,8 @@ async function embedAll(
   return await takeTurn(
     context,
     askerOf(call, model),
-    ({ model }) => {
-      const prompts = promptsOf(texts, model, param);
+    async ({ model }) => {
+      const prompts = await promptsOf(texts, model, param);
       if (prompts.some(({ length }) => length === 0)) {
         throw new RequestError(400, `Cannot embed ${param}: a text is empty`, {
           param,

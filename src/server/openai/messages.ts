@@ -1,10 +1,12 @@
 /** The messages of a chat, as OpenAI's clients send them. */
 import * as v from "valibot";
 import type { ChatTurn } from "../../generate/chat_messages.ts";
-import { RequestError } from "../errors.ts";
-import { refusePart } from "../parts.ts";
+import type { LanguageModel } from "../../generate/language_model.ts";
+import { ContextError } from "../../errors.ts";
+import { openObject } from "../fields.ts";
+import { refusePart, textFieldOf } from "../parts.ts";
 
-const part = v.looseObject(
+const part = openObject(
   { type: v.string("a text such as text") },
   "an object { type, text }",
 );
@@ -18,7 +20,7 @@ const content = v.lazy((given) =>
 /** A list of messages. */
 export const messagesField = v.pipe(
   v.array(
-    v.looseObject(
+    openObject(
       { role: v.string("a text such as user"), content: v.nullish(content) },
       "an object { role, content }",
     ),
@@ -31,32 +33,33 @@ export const messagesField = v.pipe(
  * Messages as templates know them: a developer is a system, and parts are texts.
  *
  * @throws {RequestError} for parts that are no text, by their name
+ * @throws {ContextError} for more messages and parts than the context has tokens, before a template looks at them
  */
 export function turnsOf(
   messages: v.InferOutput<typeof messagesField>,
+  { engine: { contextSize } }: LanguageModel,
 ): ChatTurn[] {
+  const count = messages.reduce(
+    (sum, { content }) => sum + (Array.isArray(content) ? content.length : 1),
+    0,
+  );
+  if (count > contextSize) {
+    throw new ContextError(
+      `Cannot read ${count} messages and parts: the context has ${contextSize} tokens`,
+    );
+  }
   return messages.map((message, i) => {
     const { role, content } = message;
     if (Array.isArray(content)) {
-      content.forEach((part, k) => {
-        checkPart(part, `messages[${i}].content[${k}]`);
-      });
+      for (const [k, part] of content.entries()) {
+        const param = `messages[${i}].content[${k}]`;
+        if (part.type !== "text") refusePart(part, param);
+        textFieldOf(part, "text", param);
+      }
     }
     return {
       ...message,
       role: role === "developer" ? "system" : role,
     } as ChatTurn;
   });
-}
-
-function checkPart(
-  content: v.InferOutput<typeof part>,
-  param: string,
-): void {
-  if (content.type !== "text") refusePart(content, param);
-  if (typeof content.text !== "string") {
-    throw new RequestError(400, `Cannot answer: ${param}.text is missing`, {
-      param: `${param}.text`,
-    });
-  }
 }
