@@ -146,10 +146,11 @@ function random(below: number): number {
   return Math.floor(Math.random() * below);
 }
 
-/** The value below which this share of them lies. */
+/** The value below which this share of them lies; NaN of none. */
 function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+  const at = Math.min(sorted.length - 1, Math.floor(share * sorted.length));
+  return sorted[at] ?? NaN;
 }
 
 const headings = [
