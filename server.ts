@@ -23,4 +23,5 @@ export type {
   CatalogueEntry,
 } from "./src/server/model_catalogue.ts";
 export { type ServerOptions, serverOptions } from "./src/server/options.ts";
+export type { RequestEntry } from "./src/server/request_record.ts";
 export type { ServerBindings } from "./src/server/server_context.ts";

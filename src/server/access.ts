@@ -15,6 +15,9 @@ const usualOrigins: readonly string[] = ["localhost"];
 
 const methods = "GET, POST, DELETE, OPTIONS";
 
+/** What pages may read of an answer's headers beside those that any may. */
+const exposed = "retry-after, x-request-id";
+
 /** Seconds for which a browser need not ask again what it may send. */
 const preflightAge = 3600;
 
@@ -40,6 +43,7 @@ export function crossOrigin(
     // Behind the others: their responses come without what was set before them.
     if (!mayRead) return;
     call.header("access-control-allow-origin", origin);
+    call.header("access-control-expose-headers", exposed);
     call.header("vary", "Origin");
   };
 }

@@ -19,6 +19,7 @@ import type { ServerMetrics } from "./metrics.ts";
 import { type ScoredToken, scorePrompt } from "./prompt_logprobs.ts";
 import type { PromptTurns } from "./prompt_turns.ts";
 import type { Ticket } from "./request_queue.ts";
+import type { RequestRecord } from "./request_record.ts";
 import type { Asker, ServerContext } from "./server_context.ts";
 import { beginTurn, type Turn } from "./turn.ts";
 
@@ -108,7 +109,7 @@ export async function startAnswer(
       return request;
     },
   );
-  const { lease: { id, model }, ticket, signal } = turn;
+  const { lease: { id, model }, ticket, record, signal } = turn;
   const stop = () => turn.stop();
   const { prompts, metrics } = context;
   const answering = {
@@ -117,6 +118,7 @@ export async function startAnswer(
     ticket,
     prompts,
     metrics,
+    record,
     signal,
     stop,
   };
@@ -183,6 +185,7 @@ interface Answering {
   readonly ticket: Ticket;
   readonly prompts: PromptTurns;
   readonly metrics: ServerMetrics;
+  readonly record: RequestRecord;
   readonly signal: AbortSignal;
   readonly stop: () => void;
 }
@@ -193,10 +196,15 @@ async function* eventsOf(
 ): AsyncGenerator<AnswerEvent, void, void> {
   using _ = turn;
   const { prompts, choices } = answering.request;
-  const all = prompts.map((prompt, i) =>
-    answersTo(answering, prompt, i * choices)
-  );
-  yield* all.length === 1 ? all[0] : merged(all, answering.stop);
+  try {
+    const all = prompts.map((prompt, i) =>
+      answersTo(answering, prompt, i * choices)
+    );
+    yield* all.length === 1 ? all[0] : merged(all, answering.stop);
+  } catch (error) {
+    answering.record.fail(error);
+    throw error;
+  }
 }
 
 /** The answers to one prompt, which is evaluated once. The first of them has the number `first`. */
@@ -205,7 +213,7 @@ async function* answersTo(
   prompt: readonly number[],
   first: number,
 ): AsyncGenerator<AnswerEvent, void, void> {
-  const { model, request, ticket, prompts, metrics, signal, stop } = answering;
+  const { model, request, ticket, prompts, signal, stop } = answering;
   const { choices, options, scoresPrompts } = request;
   using place = await ticket.place(signal);
   if (choices === 1 && !scoresPrompts) {
@@ -238,7 +246,9 @@ async function* answersTo(
     }
   }
   const shared = { cachedTokens, promptMs: performance.now() - start };
+  const { metrics, record } = answering;
   metrics.addPrompt(sequence.length - cachedTokens, shared.promptMs);
+  record.addPrompt(prompt.length, cachedTokens, shared.promptMs);
   using stack = new DisposableStack();
   const numbers = Array.from({ length: choices }, (_, i) => i);
   const answers = numbers.map((i) => {
@@ -271,7 +281,7 @@ function withPrompt(
 
 /** Writes one answer, the `i`th to its prompt. */
 async function* write(
-  { model, request, prompts, metrics, signal }: Answering,
+  { model, request, prompts, metrics, record, signal }: Answering,
   prompt: readonly number[],
   choice: number,
   i: number,
@@ -292,11 +302,13 @@ async function* write(
     onFinish(given) {
       summary = given;
       metrics.add(given);
+      record.addText(given, session === undefined);
     },
   });
   const parser = request.format && new AnswerParser(request.format);
   for await (const { text, ...token } of pieces) {
     evaluating?.[Symbol.dispose]();
+    record.addAnswer(choice, text);
     const parts = parser?.push(text) ?? [];
     yield { type: "text", choice, text, parts, token };
   }

@@ -62,6 +62,7 @@ export async function readBody<Fields extends object>(
       cause,
     });
   }
+  if (env.record.hasTexts) env.record.body = value;
   env.isStream = isObject(value) && value.stream === true;
   return checkBody(schema, value);
 }

@@ -32,15 +32,18 @@ export function neuronRoutes(app: ServerApp, context: ServerContext): void {
         retryAfter: 1,
       });
     }
-    const { model: { model, engine }, closing } = context.models.watched(
+    const { id, model: { model, engine }, closing } = context.models.watched(
       call.req.query("model"),
     );
     watchers++;
+    const { signals, record } = askerOf(call);
+    record.model = id;
+    const held = record.hold();
     const gone = new AbortController();
     const following = followAborts(gone, [
       context.stopping,
       closing,
-      ...askerOf(call).signals,
+      ...signals,
     ]);
     const { signal } = gone;
     try {
@@ -49,6 +52,7 @@ export function neuronRoutes(app: ServerApp, context: ServerContext): void {
         watchers--;
         following[Symbol.dispose]();
         watch[Symbol.dispose]();
+        held[Symbol.dispose]();
       };
       return eventStream(events(watch, { model, buckets, signal, close }), {
         pingInterval: context.options.pingInterval,
@@ -58,6 +62,7 @@ export function neuronRoutes(app: ServerApp, context: ServerContext): void {
     } catch (error) {
       watchers--;
       following[Symbol.dispose]();
+      held[Symbol.dispose]();
       throw error;
     }
   });

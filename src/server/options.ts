@@ -12,6 +12,7 @@ import {
   type SchemaOf,
   valuesOf,
 } from "../options.ts";
+import type { RequestEntry } from "./request_record.ts";
 import { type SamplingOptions, samplingOptions } from "../sampling/options.ts";
 
 const isSampling = (value: unknown): boolean => {
@@ -180,6 +181,18 @@ export const serverOptions = {
     flag: "--reasoning-format <format>",
     description:
       "none = reasoning stays in the text, else it is reasoning_content",
+  },
+  /** Told of each request that has ended. */
+  log: {
+    schema: v.function("a function") as SchemaOf<(entry: RequestEntry) => void>,
+    description: "told of each request that has ended",
+  },
+  /** Whether `log` is told bodies of requests and texts of answers, too. */
+  logPrompts: {
+    type: "boolean",
+    default: false,
+    flag: "--log-prompts",
+    description: "log bodies of requests and texts of answers, too",
   },
   /** Told of what a request could not be blamed for. */
   onError: {

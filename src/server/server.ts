@@ -36,6 +36,7 @@ import { pageRoutes } from "./page.ts";
 import { checkOptions } from "../options.ts";
 import { PromptTurns } from "./prompt_turns.ts";
 import { RequestQueue } from "./request_queue.ts";
+import { RequestRecord } from "./request_record.ts";
 import {
   failureOf,
   type ServerApp,
@@ -111,7 +112,19 @@ export function createServer(
     await context.models[Symbol.asyncDispose]();
   };
   return {
-    fetch: async (request, from = {}) => await app.fetch(request, from),
+    fetch: async (request, { client, remoteAddr } = {}) => {
+      const record = recordOf(request, context);
+      using _ = record.hold();
+      const response = await app.fetch(request, {
+        client,
+        remoteAddr,
+        record,
+        gone: new AbortController(),
+      });
+      record.status = response.status;
+      tellId(response, record);
+      return response;
+    },
     stop,
     [Symbol.asyncDispose]: () => stop(0),
   };
@@ -134,30 +147,27 @@ function isOne(
 }
 
 /** All that is done for a request before its route is, and with its answer after. */
-function appOf(context: ServerContext): Hono<{ Bindings: ServerBindings }> {
-  const app = withErrors(new Hono<{ Bindings: ServerBindings }>(), context);
+function appOf(context: ServerContext): ServerApp {
+  const app = withErrors(new Hono<ServerEnv>(), context);
   const { options } = context;
   const routes = routesOf(context);
   app.use(crossOrigin(options), access(options));
   app.all("*", ({ req, env }) => {
-    const gone = new AbortController();
-    const { client, remoteAddr } = env;
-    const bindings = { client, remoteAddr, gone: gone.signal, isStream: false };
-    return lateAnswer(
-      Promise.resolve(routes.fetch(req.raw, bindings)),
-      {
-        pingInterval: options.pingInterval,
-        isStream: () => bindings.isStream,
-        onGone: () => gone.abort(),
-      },
-    );
+    const held = env.record.hold();
+    const work = Promise.resolve(routes.fetch(req.raw, env))
+      .finally(() => held[Symbol.dispose]());
+    return lateAnswer(work, {
+      pingInterval: options.pingInterval,
+      isStream: () => env.isStream ?? false,
+      onGone: () => env.gone.abort(),
+    });
   });
   return app;
 }
 
 /** All routes. */
 function routesOf(context: ServerContext): ServerApp {
-  const app: ServerApp = withErrors(new Hono<ServerEnv>(), context);
+  const app = withErrors(new Hono<ServerEnv>(), context);
   app.notFound(({ req }) => {
     throw nothingAt(req);
   });
@@ -186,12 +196,28 @@ function routesOf(context: ServerContext): ServerApp {
 }
 
 /** Errors are told in the form of the path's dialect. */
-function withErrors<Env extends { Bindings: object }>(
-  app: Hono<Env>,
-  context: ServerContext,
-): Hono<Env> {
-  return app.onError((error, { req: { path } }) => {
+function withErrors(app: ServerApp, context: ServerContext): ServerApp {
+  return app.onError((error, { req: { path }, env }) => {
+    env.record.fail(error);
     const failure = failureOf(error, context);
     return isAnthropic(path) ? anthropicError(failure) : errorResponse(failure);
   });
+}
+
+/** What is to be known of a request, and logged where somebody listens. */
+function recordOf(request: Request, { options }: ServerContext): RequestRecord {
+  const { log, logPrompts, onError } = options;
+  return new RequestRecord(request, logPrompts, (entry) => {
+    try {
+      log?.(entry);
+    } catch (error) {
+      onError?.(error);
+    }
+  });
+}
+
+/** Names a request in its answer, as OpenAI's clients read it, and Anthropic's. */
+function tellId({ headers }: Response, { id, path }: RequestRecord): void {
+  headers.set("x-request-id", id);
+  if (isAnthropic(path)) headers.set("request-id", id);
 }

@@ -6,6 +6,7 @@ import type { Models } from "./models.ts";
 import type { CheckedServerOptions } from "./options.ts";
 import type { PromptTurns } from "./prompt_turns.ts";
 import type { RequestQueue } from "./request_queue.ts";
+import type { RequestRecord } from "./request_record.ts";
 
 /** What the routes of a server share. */
 export interface ServerContext {
@@ -30,8 +31,9 @@ export interface ServerBindings {
 
 /** What routes know of a request beside what it says. */
 export interface RequestBindings extends ServerBindings {
-  /** Aborted when nobody waits for its answer any more */
-  readonly gone: AbortSignal;
+  /** To be aborted when nobody waits for its answer any more */
+  readonly gone: AbortController;
+  readonly record: RequestRecord;
   /** Set where its answer is a stream of events */
   isStream?: boolean;
 }
@@ -55,6 +57,8 @@ export interface Asker {
   readonly client: string;
   /** One is aborted when nobody waits for the answer any more */
   readonly signals: readonly AbortSignal[];
+  /** What is logged of the request */
+  readonly record: RequestRecord;
 }
 
 /** By what requests of one client are known as its own: its key, else where it comes from. */
@@ -70,12 +74,14 @@ function clientOf({ req, env }: ServerCall): string {
  * body. What cannot be sent to it says it in any case.
  */
 function signalsOf({ req, env }: ServerCall): readonly AbortSignal[] {
-  return env.remoteAddr ? [env.gone] : [env.gone, req.raw.signal];
+  const { gone: { signal } } = env;
+  return env.remoteAddr ? [signal] : [signal, req.raw.signal];
 }
 
 /** Who asks, for which model. */
 export function askerOf(call: ServerCall, model?: string): Asker {
-  return { model, client: clientOf(call), signals: signalsOf(call) };
+  const { record } = call.env;
+  return { model, client: clientOf(call), signals: signalsOf(call), record };
 }
 
 /** What a client is told of an error; what no request is to blame for is reported. */

@@ -3,6 +3,7 @@ import { followAborts } from "../platform/abort.ts";
 import { RequestError } from "./errors.ts";
 import type { ModelLease } from "./models.ts";
 import type { Ticket } from "./request_queue.ts";
+import type { RequestRecord } from "./request_record.ts";
 import type { Asker, ServerContext } from "./server_context.ts";
 
 /** What a request works with, until it is disposed of. */
@@ -10,6 +11,7 @@ export class Turn implements Disposable {
   readonly #stopping = new AbortController();
   readonly #stack = new DisposableStack();
   readonly ticket: Ticket;
+  readonly record: RequestRecord;
   #lease?: ModelLease;
 
   /**
@@ -19,9 +21,11 @@ export class Turn implements Disposable {
    */
   constructor(
     { queue, signal, options: { timeLimit } }: ServerContext,
-    { client, signals }: Asker,
+    { client, signals, record }: Asker,
   ) {
+    this.record = record;
     this.ticket = this.#stack.use(queue.enter(client));
+    this.#stack.use(record.hold());
     this.#stack.use(followAborts(this.#stopping, [...signals, signal]));
     if (timeLimit === 0) return;
     const late = () =>
@@ -44,6 +48,7 @@ export class Turn implements Disposable {
   async takeModel({ models }: ServerContext, name?: string): Promise<void> {
     const lease = await models.take(name, this.signal);
     this.#lease = this.#stack.use(lease);
+    this.record.model = lease.id;
   }
 
   /** Aborted when nobody waits for the answer any more, the time is over, or the server stops. */
@@ -58,6 +63,9 @@ export class Turn implements Disposable {
 
   /** Gives back what it took. */
   [Symbol.dispose](): void {
+    const { record, signal, ticket } = this;
+    record.queueMs = ticket.waitedMs;
+    if (signal.aborted) record.fail(signal.reason);
     this.#stack[Symbol.dispose]();
   }
 }
@@ -111,11 +119,18 @@ export async function takeModel(
   context: ServerContext,
   asker: Asker,
 ): Promise<ModelLease> {
-  const { models, queue, signal } = context;
-  const lease = models.takeLoaded(asker.model);
-  if (lease) return lease;
-  using _ = queue.enter(asker.client);
+  const lease = context.models.takeLoaded(asker.model) ??
+    await loadedModel(context, asker);
+  asker.record.model = lease.id;
+  return lease;
+}
+
+async function loadedModel(
+  { models, queue, signal }: ServerContext,
+  { model, client, signals }: Asker,
+): Promise<ModelLease> {
+  using _ = queue.enter(client);
   const stopping = new AbortController();
-  using __ = followAborts(stopping, [...asker.signals, signal]);
-  return await models.take(asker.model, stopping.signal);
+  using __ = followAborts(stopping, [...signals, signal]);
+  return await models.take(model, stopping.signal);
 }

@@ -321,3 +321,63 @@ Deno.test("a folder without models, or beside a model, is refused", async () => 
   assert.match(both.err, /--models-dir or -m/);
   assert(empty.code !== 0 && both.code !== 0);
 });
+
+Deno.test("requests are told of in short lines, or logged to a file as JSON", async () => {
+  await using folder = await tempFolder();
+  const file = `${folder.path}/requests.log`;
+  Deno.writeTextFileSync(file, "before\n");
+  const args = ["--port", "0", "-t", "0"];
+  const ask = async ({ url }: Served) => {
+    const response = await post(`${url}/v1/completions?key=secret`, {
+      prompt: "Tom had a",
+      max_tokens: 2,
+    });
+    await response.json();
+    return response.headers.get("x-request-id");
+  };
+  const run = async (
+    more: readonly string[],
+    permissions: readonly string[],
+  ) => {
+    await using served = await serve([...args, ...more], permissions);
+    const id = await ask(served);
+    served.child.kill("SIGTERM");
+    const { code, err } = await served.ended();
+    assert.equal(code, 0, err);
+    return { id, err };
+  };
+  const net = "--allow-net=127.0.0.1";
+  const short = await run([], [net]);
+  assert.match(short.err, /^POST \/v1\/completions 200, \d+ \+ 2 tokens, /m);
+  const none = await run(["--log-disable"], [net]);
+  assert.doesNotMatch(none.err, /POST/);
+  const json = await run(["--log-format", "json"], [net]);
+  assert.match(json.err, new RegExp(`^\\{.*"id":"${json.id}".*\\}$`, "m"));
+  const logged = await run(["--log-file", file], [
+    net,
+    `--allow-write=${file}`,
+  ]);
+  assert.doesNotMatch(logged.err, /POST/);
+  const [before, line, end] = Deno.readTextFileSync(file).split("\n");
+  assert.deepEqual([before, end], ["before", ""]);
+  const { id, path, generated_tokens } = JSON.parse(line);
+  assert.deepEqual([id, path, generated_tokens], [
+    logged.id,
+    "/v1/completions",
+    2,
+  ]);
+});
+
+Deno.test("a log that cannot be opened is said before a model is loaded", async () => {
+  await using folder = await tempFolder();
+  const file = `${folder.path}/none/requests.log`;
+  const permissions = [`--allow-write=${folder.path}`];
+  const run = (more: readonly string[]) =>
+    runCli(["serve", "--log-file", file, ...more], { permissions });
+  const missing = await run([]);
+  assert.equal(missing.code, 1);
+  assert.match(missing.err, /^error: Cannot write --log-file .*No such file/m);
+  const both = await run(["--log-disable"]);
+  assert.equal(both.code, 2);
+  assert.match(both.err, /--log-file: --log-disable is given/);
+});

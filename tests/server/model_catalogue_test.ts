@@ -161,7 +161,7 @@ Deno.test("what was used longest ago makes room, and never what a request needs"
   assert.equal(isAnswered, false);
   const ends = await Promise.all(texts.map((text) => text.text()));
   for (const text of ends) assert.match(text, /\[DONE\]/);
-  assert.equal((await third).status, 200);
+  assert.equal((await (await third).json()).model, "b");
   assert(open.has("b") && open.size === 2);
 });
 

@@ -3,6 +3,7 @@ import { beginTurn } from "../../src/server/turn.ts";
 import { serverOptions } from "../../src/server/options.ts";
 import { checkOptions } from "../../src/options.ts";
 import type { Models } from "../../src/server/models.ts";
+import { RequestRecord } from "../../src/server/request_record.ts";
 import { RequestQueue } from "../../src/server/request_queue.ts";
 import type { ServerContext } from "../../src/server/server_context.ts";
 
@@ -18,11 +19,17 @@ function contextOf(signal: AbortSignal, options = {}): ServerContext {
   } as ServerContext;
 }
 
+const record = new RequestRecord(
+  new Request("http://localhost"),
+  false,
+  () => {},
+);
+
 const none = new AbortController().signal;
 
 Deno.test("a turn ends with its client, its server and its time, by the reason of each", async () => {
   const client = new AbortController(), server = new AbortController();
-  const asker = { client: "", signals: [client.signal] };
+  const asker = { client: "", signals: [client.signal], record };
   const context = contextOf(server.signal);
   for (const each of [client, server]) {
     const { turn } = await beginTurn(context, asker, () => {});
@@ -51,7 +58,7 @@ Deno.test("a request that is refused gives its model back", async () => {
     },
   } as unknown as Models;
   const context = { ...contextOf(none), models } as ServerContext;
-  const asker = { client: "", signals: [] };
+  const asker = { client: "", signals: [], record };
   const wrong = () => {
     throw new Error("wrong");
   };
@@ -70,7 +77,8 @@ Deno.test("turns that have ended take no memory, however long their server runs"
     const take = () => Promise.resolve({ [Symbol.dispose]() {} });
     const queue = { enter: () => ({ [Symbol.dispose]() {} }) };
     const context = { models: { take }, queue, options: { timeLimit: 60 }, signal };
-    const asker = { client: "", signals: [signal] };
+    const record = { hold: () => ({ [Symbol.dispose]() {} }) };
+    const asker = { client: "", signals: [signal], record };
     async function turns(count) {
       for (let i = 0; i < count; i++) {
         const { turn } = await beginTurn(context, asker, () => {});

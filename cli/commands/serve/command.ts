@@ -1,7 +1,11 @@
 // @ts-types="../../../src/std/basename.d.ts"
 import { basename } from "@std/path/basename";
 import { CulmError, type LanguageModel } from "../../../mod.ts";
-import { createServer, type CulmServer } from "../../../server.ts";
+import {
+  createServer,
+  type CulmServer,
+  type RequestEntry,
+} from "../../../server.ts";
 import { readTemplate } from "../../chat_template.ts";
 import type { CommandSpec } from "../../command.ts";
 import { formatSystemError } from "../../format.ts";
@@ -20,6 +24,7 @@ import {
 import { hostInUrl, hostsOf, isLoopback } from "./addresses.ts";
 import { modelsOfDir } from "./models_dir.ts";
 import { permittedCommand } from "./permissions.ts";
+import { jsonLine, openLogFile, RequestLog, shortLine } from "./request_log.ts";
 
 /** Serves a model over HTTP. */
 export const serve: CommandSpec = {
@@ -59,8 +64,10 @@ async function run(flags: ServeFlags): Promise<number> {
     );
   const path = localModel(flags);
   const apiKeys = await keysOf(flags), tls = await tlsOf(flags);
+  await using logs = new AsyncDisposableStack();
   await using server = createServer(catalogue ?? loading, {
     ...named(serverFlagNames),
+    log: await logOf(flags, logs),
     alias: flags.alias ?? (path && basename(path)),
     sampling: named(samplingFlagNames),
     ...lists(flags),
@@ -103,6 +110,36 @@ async function run(flags: ServeFlags): Promise<number> {
     await Promise.all(listeners.map((each) => each.shutdown()));
     clearTimeout(late);
   }
+}
+
+/**
+ * What tells of requests, if something is to; what it needs is closed with `logs`.
+ *
+ * @throws {BadFlags} for flags that do not go together
+ * @throws {CulmError} where the file cannot be written
+ */
+async function logOf(
+  { logFile, logFormat, logDisable }: ServeFlags,
+  logs: AsyncDisposableStack,
+): Promise<((entry: RequestEntry) => void) | undefined> {
+  if (logDisable) {
+    if (logFile === undefined) return undefined;
+    throw new BadFlags(
+      "Cannot log to --log-file: --log-disable is given, too",
+    );
+  }
+  if (logFile !== undefined) {
+    const { write } = logs.use(await openLogFile(logFile));
+    const log = logs.use(new RequestLog(logFile, write, note));
+    return (entry) => log.add(entry);
+  }
+  if (logFormat === "json") {
+    return (entry) => note(jsonLine(entry));
+  }
+  return (entry) => {
+    const line = shortLine(entry);
+    if (line !== undefined) note(printable(line));
+  };
 }
 
 /** An error that says what it is about, and what caused it; others as they are. */

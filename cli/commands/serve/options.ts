@@ -13,6 +13,7 @@ const {
   templateVariables: _variables,
   sampling: _sampling,
   onError: _error,
+  log: _log,
   ...limits
 } = serverOptions;
 
@@ -54,6 +55,23 @@ export const serveOptions = {
       flag: "--models-dir <folder>",
       description:
         "serve the GGUF files of a folder, in place of -m: each is loaded when it is asked for by its name",
+    },
+    logFormat: {
+      enum: ["text", "json"],
+      default: "text",
+      flag: "--log-format <format>",
+      description:
+        "how requests are told of on standard error: text = a short line, json = all that is known of one",
+    },
+    logFile: {
+      type: "string",
+      flag: "--log-file <file>",
+      description: "add a line of JSON for each request to a file instead",
+    },
+    logDisable: {
+      type: "boolean",
+      flag: "--log-disable",
+      description: "tell of no requests",
     },
     apiKeyFile: {
       type: "string",

@@ -32,11 +32,15 @@ export async function permittedCommand(
 }
 
 async function permissionsOf(flags: ServeFlags): Promise<string[]> {
-  const { host, port, model } = flags;
+  const { host, port, model, logFile } = flags;
+  const written = logFile === undefined
+    ? []
+    : [`--allow-write=${permitted(logFile)}`];
   const net = hostsOf(host).map(hostInUrl)
     .map((address) => port === 0 ? address : `${address}:${port}`).join(",");
   if (model !== undefined && /^hf:/.test(model)) {
-    return hubFlags.replace("--allow-net=", `--allow-net=${net},`).split(" ");
+    const asked = hubFlags.replace("--allow-net=", `--allow-net=${net},`);
+    return [...asked.split(" "), ...written];
   }
   const hosts = model !== undefined && /^https?:/.test(model)
     ? [net, new URL(model).host]
@@ -47,6 +51,7 @@ async function permissionsOf(flags: ServeFlags): Promise<string[]> {
     ...files.length > 0
       ? [`--allow-read=${[...new Set(files.map(permitted))].join(",")}`]
       : [],
+    ...written,
   ];
 }
 

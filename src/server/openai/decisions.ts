@@ -80,7 +80,7 @@ export function decisionRoutes(app: ServerApp, context: ServerContext): void {
       context,
       askerOf(call, body.model),
       ({ model }) => askedOf(body, model, context),
-      async ({ lease: { id, model }, ticket, signal }, asked) => {
+      async ({ lease: { id, model }, ticket, record, signal }, asked) => {
         using _ = await ticket.place(signal);
         const start = performance.now();
         const ends = endIdsOf(model.tokenizer);
@@ -88,6 +88,7 @@ export function decisionRoutes(app: ServerApp, context: ServerContext): void {
         const { tokens, cachedTokens } = scores;
         const ms = performance.now() - start;
         context.metrics.addPrompt(tokens - cachedTokens, ms);
+        record.addPrompt(tokens, cachedTokens, ms);
         return { id, asked, ...scores };
       },
     );

@@ -100,14 +100,16 @@ async function embedAll(
       }
       return prompts;
     },
-    async ({ lease, ticket, signal }, prompts) => {
+    async ({ lease, ticket, record, signal }, prompts) => {
       const { id, model } = lease;
       const { pooling } = context.options;
       const vectors = await allOrNone(prompts, signal, async (ids, signal) => {
         using _ = await ticket.place(signal);
         const start = performance.now();
         const vector = await model.embed(ids, { ...options, pooling, signal });
-        context.metrics.addPrompt(ids.length, performance.now() - start);
+        const ms = performance.now() - start;
+        context.metrics.addPrompt(ids.length, ms);
+        record.addPrompt(ids.length, 0, ms);
         return vector;
       });
       const tokens = prompts.reduce((sum, { length }) => sum + length, 0);
