@@ -1,5 +1,4 @@
 /** A loaded model: text in, text out. */
-import * as v from "valibot";
 import type { Engine } from "../engine/engine.ts";
 import { type ChatTurn, messagesOf } from "./chat_messages.ts";
 import {
@@ -24,19 +23,19 @@ import {
   type GenerateOptions,
   generateOptions,
   type Piece,
-  textOptions,
 } from "./generate.ts";
 import type { Model } from "../model/model.ts";
 import { checkOptions, checkValue, type OptionsOf, shown } from "../options.ts";
 import type { Profile } from "../plan/profile.ts";
-import { isPast, type PastOwner, readPast, writePast } from "./past.ts";
+import {
+  restoreSession,
+  type SaveOptions,
+  saveSession,
+  type SessionOwner,
+} from "./saved_session.ts";
 import { Session } from "./session.ts";
 import { checkTextLength } from "./text_length.ts";
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { isWebAddress, openSource } from "../bytes/open.ts";
-import { abortable, writeStream } from "../bytes/stream.ts";
-import { toBuffer } from "../formats/gguf/write.ts";
-import { writeFile } from "../bytes/write_file.ts";
 import type { ChatEvent } from "../tokenizer/answer.ts";
 import { patternOf } from "../constrain/constraint_spec.ts";
 import { constraintOf, constraintOptions } from "../constrain/options.ts";
@@ -50,29 +49,6 @@ import {
   encodeOptions,
   type Tokenizer,
 } from "../tokenizer/tokenizer.ts";
-
-/** What {@linkcode LanguageModel.save} takes. */
-const saveOptions = {
-  tokens: {
-    type: "integer",
-    minimum: 0,
-    defaultText: "all",
-    description: "how many of the session's tokens are saved, the first ones",
-  },
-  signal: { ...textOptions.signal, description: "gives up" },
-} as const;
-
-const { signal } = saveOptions;
-const restoreOptions = { signal } as const;
-
-const pastDestination = v.custom<string | URL | WritableStream<Uint8Array>>(
-  (value) => {
-    if (value instanceof WritableStream) return !value.locked;
-    if (value instanceof URL) return value.protocol === "file:";
-    return typeof value === "string" && value !== "" && !isWebAddress(value);
-  },
-  "a path, a URL or a WritableStream (of a local file; not locked)",
-);
 
 /** A model in memory. Close it with `await using`, or by `[Symbol.asyncDispose]()`. */
 export class LanguageModel implements AsyncDisposable {
@@ -207,18 +183,9 @@ export class LanguageModel implements AsyncDisposable {
   async save(
     session: Session,
     destination?: string | URL | WritableStream<Uint8Array>,
-    options: OptionsOf<typeof saveOptions> = {},
+    options: SaveOptions = {},
   ): Promise<Uint8Array<ArrayBuffer> | void> {
-    const { tokens, signal } = checkOptions("save", saveOptions, options);
-    checkValue("session", textOptions.session, session ?? null);
-    checkValue("destination", { schema: pastDestination }, destination);
-    using sequence = session.fork(this.engine, tokens);
-    const owner = await this.#pastOwner();
-    const sections = abortable(writePast(owner, sequence), signal);
-    if (destination === undefined) return await toBuffer(sections);
-    if (destination instanceof WritableStream) {
-      await writeStream(destination, sections);
-    } else await writeFile(destination, sections, isPast);
+    return await saveSession(this.#owner, session, destination, options);
   }
 
   /**
@@ -236,25 +203,20 @@ export class LanguageModel implements AsyncDisposable {
     source: string | URL | Blob | Uint8Array | ByteSource,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<Session> {
-    const { signal } = checkOptions("restore", restoreOptions, options);
-    const opened = await openSource(source, { signal });
-    try {
-      const owner = await this.#pastOwner();
-      const sequence = await readPast(owner, opened, signal);
-      return new Session(this.engine, sequence);
-    } finally {
-      if (opened !== source) await opened.close();
-    }
+    return await restoreSession(this.#owner, source, options);
   }
 
-  async #pastOwner(): Promise<PastOwner> {
+  get #owner(): SessionOwner {
     const { engine, model } = this;
-    if (!this.#fingerprint) {
-      throw new UsageError(
-        "Cannot save or restore a session of a model that load has not made",
-      );
-    }
-    return { engine, model, fingerprint: await this.#fingerprint() };
+    const pastOwner = async () => {
+      if (!this.#fingerprint) {
+        throw new UsageError(
+          "Cannot save or restore a session of a model that load has not made",
+        );
+      }
+      return { engine, model, fingerprint: await this.#fingerprint() };
+    };
+    return { engine, pastOwner };
   }
 
   /**
