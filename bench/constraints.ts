@@ -1,9 +1,9 @@
 /**
- * Has a model answer under JSON schemas, random ones and those of a folder, and
+ * Has a model answer under JSON schemas, random ones and such as programs use, and
  * checks each answer by ajv; then measures, in turns, what it costs to hold a text
  * to a schema.
  *
- * Run: `deno task bench:constraints [MODEL.gguf] [--schemas=1000] [--folder=FOLDER] [--rounds=9] [--tokens=180] [--threads=N]`
+ * Run: `deno task bench:constraints [MODEL.gguf] [--first=0] [--schemas=1000] [--real] [--rounds=9] [--tokens=180] [--threads=N]`
  *
  * @module
  */
@@ -18,6 +18,7 @@ import {
   type Summary,
   UnsupportedError,
 } from "../mod.ts";
+import { realSchemas } from "../tests/helpers/real_schemas.ts";
 import { randomSchemas } from "../tests/helpers/random_schemas.ts";
 import { tinyBamboo } from "../tiny/tiny.ts";
 
@@ -25,8 +26,9 @@ const { values: options, positionals: [file] } = parseArgs({
   args: Deno.args,
   allowPositionals: true,
   options: {
+    first: { type: "string", default: "0" },
     schemas: { type: "string", default: "1000" },
-    folder: { type: "string" },
+    real: { type: "boolean", default: false },
     rounds: { type: "string", default: "9" },
     tokens: { type: "string", default: "180" },
     threads: { type: "string" },
@@ -71,7 +73,7 @@ async function outcomeOf(schema: Schema, seed: number): Promise<string> {
     if (error instanceof LimitError) return "beyond a limit";
     throw error;
   }
-  if (summary.finishReason === "length") return "cut";
+  if (summary.finishReason === "length") return "ended by length";
   const isNew = String(schema.$schema ?? "2020-12").includes("20");
   const settings = {
     strict: false,
@@ -92,30 +94,23 @@ async function outcomeOf(schema: Schema, seed: number): Promise<string> {
 }
 
 const random = new Outcomes();
-const numRuns = Number(options.schemas);
-if (numRuns > 0) {
-  for (
-    const [seed, schema] of fc.sample(randomSchemas, { numRuns, seed: 1 })
-      .entries()
-  ) {
-    random.add(await outcomeOf(schema, seed));
+const first = Number(options.first), count = Number(options.schemas);
+if (count > 0) {
+  const schemas = fc.sample(randomSchemas, { numRuns: first + count, seed: 1 });
+  for (let i = first; i < schemas.length; i++) {
+    random.add(await outcomeOf(schemas[i], i));
   }
-  console.log(`${numRuns} random schemas: ${random}`);
+  console.log(`random schemas ${first} to ${first + count - 1}: ${random}`);
 }
 
 const real = new Outcomes();
-if (options.folder) {
-  const names = [...Deno.readDirSync(options.folder)].map(({ name }) => name);
-  for (const [seed, name] of names.sort().entries()) {
-    const path = `${options.folder}/${name}`;
-    const outcome = await outcomeOf(
-      JSON.parse(Deno.readTextFileSync(path)),
-      seed,
-    );
+if (options.real) {
+  for (const [seed, [name, schema]] of Object.entries(realSchemas).entries()) {
+    const outcome = await outcomeOf(schema, seed);
     real.add(outcome);
-    console.log(`${name}: ${outcome}`);
+    if (outcome !== "valid") console.log(`${name}: ${outcome}`);
   }
-  console.log(`${names.length} real schemas: ${real}`);
+  console.log(`real schemas: ${real}`);
 }
 
 const person: Schema = {
@@ -159,9 +154,10 @@ const kinds: Readonly<Record<string, GenerateOptions>> = {
   "greedy": { temperature: 0 },
   "greedy, no drafts": { temperature: 0, speculation: "none" },
 };
-for (const [name, kind] of Object.entries(kinds)) {
+const rounds = Number(options.rounds);
+for (const [name, kind] of rounds > 0 ? Object.entries(kinds) : []) {
   const free: number[] = [], held: number[] = [];
-  for (let i = 0; i < Number(options.rounds); i++) {
+  for (let i = 0; i < rounds; i++) {
     free.push(await msPerToken({ ...kind, ignoreEos: true }));
     held.push(await msPerToken({ ...kind, schema: people }));
   }

@@ -1,14 +1,14 @@
 /**
- * The WebAssembly that knows which tokens may come next, over one vocabulary.
- * It is fetched when it is first asked for.
+ * Texts under their constraints, over one vocabulary.
  */
-import { unpackText } from "../bytes/packed_text.ts";
 import { LimitError, UnsupportedError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type {
   ConstrainExports,
   Outcome,
 } from "../../wasm-constrain/constrain.d.ts";
+import { bytesOf, learn, messageOf, withBytes } from "./instance.ts";
+import { learnVocabulary, type Vocabulary } from "./vocabulary.ts";
 
 /** What a text is to be, in the module's terms. */
 export type Program =
@@ -23,21 +23,19 @@ const mostKept = 16;
 /** Bytes that an instance may have grown by before it is thrown away, once nobody uses it. */
 const mostGrown = 64 * 2 ** 20;
 
-let compiled: Promise<WebAssembly.Module> | undefined;
-
-function compile(): Promise<WebAssembly.Module> {
-  return compiled ??= import("../../wasm-constrain/constrain.js")
-    .then(({ default: text }) => unpackText(text))
-    .then((bytes) => WebAssembly.compile(bytes));
-}
-
 const rooms = new WeakMap<Tokenizer, Promise<ConstraintRoom>>();
 
-/** The room of a tokenizer, which all texts of its vocabulary share. */
-export function roomOf(tokenizer: Tokenizer): Promise<ConstraintRoom> {
-  const room = rooms.get(tokenizer) ??
-    compile().then((module) => new ConstraintRoom(module, tokenizer));
+/** The room of a tokenizer, which all texts of its vocabulary share until it is lost. */
+export async function roomOf(tokenizer: Tokenizer): Promise<ConstraintRoom> {
+  const known = rooms.get(tokenizer);
+  if (known && !(await known).isLost) return known;
+  // Another may have asked meanwhile.
+  const next = rooms.get(tokenizer);
+  if (next && next !== known) return next;
+  const room = learnVocabulary(tokenizer)
+    .then((vocabulary) => new ConstraintRoom(vocabulary, tokenizer));
   rooms.set(tokenizer, room);
+  room.catch(() => rooms.delete(tokenizer));
   return room;
 }
 
@@ -53,16 +51,27 @@ export interface RoomText {
  */
 export class ConstraintRoom {
   #current?: ConstrainExports;
-  #bytesAtFirst = 0;
+  readonly #bytesAtFirst: number;
+  readonly #known: Omit<Vocabulary, "instance">;
   /** Beginnings by what they were made of, those used last coming last */
   readonly #kept = new Map<string, number>();
   #texts = 0;
 
   /** Over the tokens of `tokenizer`. */
   constructor(
-    readonly module: WebAssembly.Module,
+    vocabulary: Vocabulary,
     readonly tokenizer: Tokenizer,
-  ) {}
+  ) {
+    const { instance, ...known } = vocabulary;
+    this.#current = instance;
+    this.#known = known;
+    this.#bytesAtFirst = this.#current.memory.buffer.byteLength;
+  }
+
+  /** Whether its instance is lost: texts that are left get another, which keeps the thread busy meanwhile. */
+  get isLost(): boolean {
+    return this.#current === undefined;
+  }
 
   /** Whether a text is still known. */
   isHere(text: RoomText): boolean {
@@ -196,78 +205,7 @@ export class ConstraintRoom {
 
   #instance(): ConstrainExports {
     if (this.#current) return this.#current;
-    const env = { now: () => performance.now() };
-    const { exports } = new WebAssembly.Instance(this.module, { env });
-    const instance = exports as unknown as ConstrainExports;
-    this.#current = instance;
-    learn(instance, this.tokenizer);
-    this.#bytesAtFirst = instance.memory.buffer.byteLength;
-    return instance;
+    const { module, tokens } = this.#known;
+    return this.#current = learn(module, tokens);
   }
-}
-
-/** Gives an instance the bytes of each token; those that are no text have none. */
-function learn(instance: ConstrainExports, tokenizer: Tokenizer): void {
-  const { vocabSize } = tokenizer;
-  const ids = Array.from({ length: vocabSize }, (_, id) => id);
-  const isText = (id: number) =>
-    !tokenizer.isSpecial(id) && !tokenizer.isEndOfGeneration(id);
-  const none = new Uint8Array(0);
-  const pieces = ids.map((id) => isText(id) ? tokenizer.pieceBytes(id) : none);
-  const lengths = Uint32Array.from(pieces, ({ length }) => length);
-  const all = new Uint8Array(lengths.reduce((a, b) => a + b, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  const end = ids.find((id) => tokenizer.isEndOfGeneration(id)) ?? 2 ** 32 - 1;
-  const outcome = withBytes(
-    instance,
-    bytesOf(lengths),
-    (lengthsAt) =>
-      withBytes(
-        instance,
-        all,
-        (bytesAt) => instance.learn(lengthsAt, vocabSize, bytesAt, end),
-      ),
-  );
-  if (outcome !== 0) throw new UnsupportedError(messageOf(instance));
-}
-
-function bytesOf(words: Uint32Array): Uint8Array {
-  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
-}
-
-/** Calls with bytes that lie in the instance's memory meanwhile. */
-function withBytes<T>(
-  instance: ConstrainExports,
-  bytes: Uint8Array,
-  act: (pointer: number) => T,
-): T {
-  const pointer = instance.allocate(bytes.length);
-  new Uint8Array(instance.memory.buffer, pointer, bytes.length).set(bytes);
-  const result = act(pointer);
-  instance.release(pointer, bytes.length);
-  return result;
-}
-
-/** Why a call failed, in one line: without the text that was compiled, which the caller has not written. */
-function messageOf(instance: ConstrainExports): string {
-  const { memory: { buffer } } = instance;
-  const at = instance.message(), length = instance.message_length();
-  const text = new TextDecoder().decode(new Uint8Array(buffer, at, length));
-  return text.replaceAll(/^ *(\d+ \|.*| *\^+)$|<non-verbose\/>/gm, "")
-    .replace(/^(at )?\d+\(\d+\): /, "")
-    .replace(/^failed to compile JSON schema: /, "")
-    .replace(
-      /^\s*NoExtension(Bias)?\s*$/,
-      "nothing may come next: what it is to be leads back to itself, or no text is that",
-    )
-    .replace(
-      /^oneOf constraints .*/,
-      "oneOf is supported where no two of its schemas can hold at once",
-    )
-    .replace(/regex parse error:[^]*error: /, "the regex cannot be read: ")
-    .replaceAll(/\s+/g, " ").trim();
 }

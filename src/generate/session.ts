@@ -10,7 +10,11 @@ import type { PlaceStats } from "../places/stats.ts";
 export interface LogitsOptions {
   /** How many of the largest logits are wanted; 0 = all */
   readonly top?: number;
-  /** The largest are those that it allows after the last of the tokens; of a draft, all are given */
+  /**
+   * The largest are those that it allows after the last of the tokens; of a draft, all are given
+   *
+   * @internal
+   */
   readonly mask?: Promise<TokenMask>;
   /** Whether log Σ exp over all logits is wanted beside the largest; true where left out */
   readonly needsSum?: boolean;

@@ -6,7 +6,7 @@
 import { type CulmError, errorOfName } from "../errors.ts";
 
 /** What a worker can be: each role is a service of its own. */
-export type Role = "place" | "quantiser" | "predictor";
+export type Role = "place" | "quantiser" | "predictor" | "vocabulary";
 
 /** Requests one method of a role's service. */
 export interface Request {

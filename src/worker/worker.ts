@@ -2,6 +2,7 @@
  * The entry of every worker. Bundled into `worker.bundle.js`, which is started
  * as text so that no permission is needed.
  */
+import { VocabularyService } from "../constrain/vocabulary_service.ts";
 import { QuantiserService } from "../convert/quantiser_service.ts";
 import { LayerService } from "../lab/predictor/layer_service.ts";
 import { PlaceService } from "../places/threads/place_service.ts";
@@ -10,5 +11,6 @@ import { serve } from "../platform/rpc_server.ts";
 serve({
   place: (emit) => new PlaceService(emit),
   quantiser: () => new QuantiserService(),
+  vocabulary: () => new VocabularyService(),
   predictor: (emit) => new LayerService(emit),
 });
