@@ -18,6 +18,8 @@ export interface CliOptions {
   readonly permissions?: readonly string[];
   /** Variables of its environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** The most files, sockets among them, that it may have open; needs a shell. */
+  readonly openFiles?: number;
 }
 
 /** Starts the command line. */
@@ -25,15 +27,21 @@ export function startCli(
   args: readonly string[],
   options: CliOptions = {},
 ): Deno.ChildProcess {
-  return new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--quiet",
-      "--no-prompt",
-      ...options.permissions ?? [],
-      program,
-      ...args,
-    ],
+  const command = [
+    Deno.execPath(),
+    "run",
+    "--quiet",
+    "--no-prompt",
+    ...options.permissions ?? [],
+    program,
+    ...args,
+  ];
+  const { openFiles } = options;
+  const [first, ...rest] = openFiles === undefined
+    ? command
+    : ["sh", "-c", `ulimit -n ${openFiles}; exec "$@"`, "sh", ...command];
+  return new Deno.Command(first, {
+    args: rest,
     // Without it, Mesa's drivers complain on standard error.
     env: { XDG_RUNTIME_DIR: "/tmp", ...options.env },
     stdin: "piped",

@@ -1,63 +1,12 @@
 import assert from "node:assert/strict";
-import { type CliResult, decoded, runCli, startCli } from "./run_cli.ts";
+import { runCli } from "./run_cli.ts";
+import { freePort, serve } from "./served.ts";
 import { tempFolder } from "./temp_folder.ts";
 
 const model = new URL(
   "../fixtures/small-bamboo/f16.gguf",
   import.meta.url,
 ).pathname;
-
-/** A server in a process of its own. */
-interface Served extends AsyncDisposable {
-  readonly url: string;
-  readonly child: Deno.ChildProcess;
-  /** Waits for its end. */
-  readonly ended: () => Promise<CliResult>;
-}
-
-/** A port that was free a moment ago. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
-/** Starts a server, and waits until it says that it listens. */
-async function serve(
-  args: readonly string[],
-  permissions: readonly string[],
-): Promise<Served> {
-  const child = startCli(["serve", ...args], { permissions });
-  await child.stdin.close();
-  const [watched, kept] = child.stderr.tee();
-  let said = "", url: string | undefined;
-  for await (const text of watched.pipeThrough(new TextDecoderStream())) {
-    said += text;
-    url = said.match(/^listening on (\S+)$/m)?.[1];
-    if (url) break;
-  }
-  const err = new Response(kept).bytes(),
-    out = new Response(child.stdout).bytes();
-  const ended = async () =>
-    decoded({
-      code: (await child.status).code,
-      stdout: await out,
-      stderr: await err,
-    });
-  assert.ok(url, said);
-  return {
-    url,
-    child,
-    ended,
-    async [Symbol.asyncDispose]() {
-      try {
-        child.kill("SIGKILL");
-      } catch {
-        // It has ended.
-      }
-      await ended();
-    },
-  };
-}
 
 const post = (url: string, body: object) =>
   fetch(url, { method: "POST", body: JSON.stringify(body) });

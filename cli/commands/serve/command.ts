@@ -8,7 +8,6 @@ import {
 } from "../../../server.ts";
 import { readTemplate } from "../../chat_template.ts";
 import type { CommandSpec } from "../../command.ts";
-import { formatSystemError } from "../../format.ts";
 import { readText } from "../../input.ts";
 import { Interrupt, stopSignals } from "../../interrupt.ts";
 import { loadModel } from "../../model_file.ts";
@@ -22,6 +21,7 @@ import {
   serverFlagNames,
 } from "./options.ts";
 import { hostInUrl, hostsOf, isLoopback } from "./addresses.ts";
+import { Listener, type Where } from "./listener.ts";
 import { modelsOfDir } from "./models_dir.ts";
 import { permittedCommand } from "./permissions.ts";
 import { jsonLine, openLogFile, RequestLog, shortLine } from "./request_log.ts";
@@ -76,15 +76,9 @@ async function run(flags: ServeFlags): Promise<number> {
     templateVariables: flags.templateVariables,
     onError: (error) => note(`error: ${printable(errorText(error))}`),
   });
-  const closing = new AbortController();
   // Before the model is loaded, which may take long: who asks is told so.
-  const { signal } = closing;
-  const listeners = await listenAll(server, hostsOf(host), {
-    port,
-    signal,
-    ...tls,
-  });
-  const addresses = listeners.map(({ addr }) => addr);
+  const listeners = await listenAll(server, hostsOf(host), { port, ...tls });
+  const addresses = listeners.map(({ address }) => address);
   if (
     apiKeys.length === 0 &&
     !addresses.every(({ hostname }) => isLoopback(hostname))
@@ -106,9 +100,7 @@ async function run(flags: ServeFlags): Promise<number> {
     await server.stop(1000 * grace);
     return 0;
   } finally {
-    const late = setTimeout(() => closing.abort(), lastWords);
-    await Promise.all(listeners.map((each) => each.shutdown()));
-    clearTimeout(late);
+    await closeAll(listeners);
   }
 }
 
@@ -203,44 +195,26 @@ async function tlsOf(
 async function listenAll(
   server: CulmServer,
   hosts: readonly string[],
-  where: Where,
-): Promise<Deno.HttpServer<Deno.NetAddr>[]> {
-  const listeners: Deno.HttpServer<Deno.NetAddr>[] = [];
+  where: Omit<Where, "hostname">,
+): Promise<Listener[]> {
+  const listeners: Listener[] = [];
   let { port } = where;
   try {
     for (const hostname of hosts) {
-      const listener = listen(server, { ...where, hostname, port });
+      const listener = new Listener(server, { ...where, hostname, port });
       listeners.push(listener);
       // What is free for the first is asked for on the others.
-      port = listener.addr.port;
+      port = listener.address.port;
     }
   } catch (error) {
-    await Promise.all(listeners.map((each) => each.shutdown()));
+    await closeAll(listeners);
     throw error;
   }
   return listeners;
 }
 
-type Where =
-  & Deno.ServeTcpOptions
-  & { readonly port: number }
-  & Partial<Deno.TlsCertifiedKeyPem>;
-
-/** @throws {CulmError} where nobody can listen there */
-function listen(
-  { fetch }: CulmServer,
-  where: Where,
-): Deno.HttpServer<Deno.NetAddr> {
-  try {
-    return Deno.serve({ ...where, onListen: () => {} }, fetch);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    const why = error instanceof Deno.errors.AddrInUse
-      ? "another program does; --port takes another"
-      : formatSystemError(error as Error);
-    const { hostname, port } = where;
-    throw new CulmError(`Cannot listen on ${hostname}:${port}: ${why}`);
-  }
+async function closeAll(listeners: readonly Listener[]): Promise<void> {
+  await Promise.all(listeners.map((each) => each.close(lastWords)));
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {

@@ -1,0 +1,91 @@
+/** A socket that a server listens on, also after open files ran short. */
+// @ts-types="../../../src/std/delay.d.ts"
+import { delay } from "@std/async/delay";
+import { CulmError } from "../../../mod.ts";
+import type { CulmServer } from "../../../server.ts";
+import { formatSystemError } from "../../format.ts";
+import { note } from "../../terminal.ts";
+
+/** Where to listen, and by what certificate. */
+export type Where =
+  & { readonly hostname: string; readonly port: number }
+  & Partial<Deno.TlsCertifiedKeyPem>;
+
+/** Before each attempt to listen anew, in ms: connections end meanwhile. */
+const pause = 100;
+
+/**
+ * Listens until it is closed. `Deno.serve` ends where it cannot accept a
+ * connection, which is so where the process has as many files open as it may.
+ * Connections without a request are closed then, those with one go on, and it is
+ * listened anew.
+ */
+export class Listener {
+  readonly address: Deno.NetAddr;
+  readonly #closing = new AbortController();
+  readonly #ends: Promise<void>[] = [];
+  #http: Deno.HttpServer<Deno.NetAddr>;
+
+  /** @throws {CulmError} where nobody can listen there */
+  constructor(readonly server: CulmServer, readonly where: Where) {
+    this.#http = this.#listen(where.port);
+    this.address = this.#http.addr;
+  }
+
+  /** Accepts nobody any more. What has been answered has so many ms to reach its client. */
+  async close(graceMs: number): Promise<void> {
+    this.#closing.abort();
+    this.#end();
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, graceMs);
+    await Promise.race([Promise.all(this.#ends), late]);
+    clearTimeout(timer);
+  }
+
+  /** @throws {CulmError} where nobody can listen there */
+  #listen(port: number): Deno.HttpServer<Deno.NetAddr> {
+    const http = serve(this.server, { ...this.where, port });
+    http.finished.catch((error) => this.#listenAnew(error));
+    return http;
+  }
+
+  async #listenAnew(error: Error): Promise<void> {
+    note(
+      `warning: Cannot accept a connection: ${
+        formatSystemError(error).replace(/^Error: /, "")
+      }; those without a request are closed`,
+    );
+    this.#end();
+    while (!this.#closing.signal.aborted) {
+      await delay(pause);
+      try {
+        this.#http = this.#listen(this.address.port);
+        return;
+      } catch {
+        // There is still no file to be had.
+      }
+    }
+  }
+
+  /** Lets connections end when they have been answered. */
+  #end(): void {
+    this.#ends.push(this.#http.shutdown().catch(() => {}));
+  }
+}
+
+/** @throws {CulmError} where nobody can listen there */
+function serve(
+  { fetch }: CulmServer,
+  where: Where,
+): Deno.HttpServer<Deno.NetAddr> {
+  try {
+    return Deno.serve({ ...where, onListen: () => {} }, fetch);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    const why = error instanceof Deno.errors.AddrInUse
+      ? "another program does; --port takes another"
+      : formatSystemError(error as Error);
+    const { hostname, port } = where;
+    throw new CulmError(`Cannot listen on ${hostname}:${port}: ${why}`);
+  }
+}
