@@ -82,6 +82,8 @@ export interface Answer {
   readonly events: AsyncGenerator<AnswerEvent, void, void>;
   /** Nobody wants it any more. */
   readonly stop: () => void;
+  /** Aborted when it is not written to its end */
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -123,7 +125,7 @@ export async function startAnswer(
     stop,
   };
   const events = eventsOf(answering, turn);
-  return { modelId: id, model, request, events, stop };
+  return { modelId: id, model, request, events, stop, signal };
 }
 
 /** The request within the server's own limits. */

@@ -12,7 +12,8 @@ export function dataStream(
   last?: string,
 ): Response {
   const { pingInterval } = context.options;
-  return eventStream(events(), { pingInterval, onGone: answer.stop });
+  const { stop: onGone, signal } = answer;
+  return eventStream(events(), { pingInterval, onGone, signal });
 
   async function* events(): AsyncGenerator<StreamEvent, void, void> {
     try {

@@ -1,5 +1,6 @@
 /** Server-sent events: an answer, while it is written. */
 
+import { RequestError } from "./errors.ts";
 import type { JsonObject } from "../formats/json.ts";
 
 /** One event of a stream. */
@@ -18,8 +19,12 @@ export interface StreamOptions {
   readonly ping?: StreamEvent;
   /** The client has gone: what makes the events is to stop */
   readonly onGone: () => void;
+  /** Aborted when it is to stop for another reason */
+  readonly signal: AbortSignal;
   /** Events that wait for a slow reader before what makes them waits too; many, if left out */
   readonly mostWaiting?: number;
+  /** Seconds that so many may wait before a client counts as gone; 30, if left out */
+  readonly patience?: number;
 }
 
 /** Many events: a text holds its place no longer than it must. */
@@ -38,12 +43,20 @@ const encoder = new TextEncoder();
 /** A response that sends events as they come. */
 export function eventStream(
   events: AsyncGenerator<StreamEvent, void, void>,
-  { pingInterval, ping, onGone, mostWaiting = manyEvents }: StreamOptions,
+  options: StreamOptions,
 ): Response {
+  const { pingInterval, ping, onGone, signal, patience = 30 } = options;
   const sign = ping ? textOf(ping) : ": ping\n\n";
   let next: Promise<IteratorResult<StreamEvent, void>> | undefined;
+  let unread: Disposable | undefined;
+  const end = async () => {
+    unread?.[Symbol.dispose]();
+    onGone();
+    await events.return();
+  };
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
+      unread?.[Symbol.dispose]();
       next ??= events.next();
       const silence = Promise.withResolvers<undefined>();
       const timer = setTimeout(
@@ -53,21 +66,34 @@ export function eventStream(
       try {
         const result = await Promise.race([next, silence.promise]);
         if (result) next = undefined;
-        if (result?.done) controller.close();
-        else {
-          const text = result ? textOf(result.value) : sign;
-          controller.enqueue(encoder.encode(text));
-        }
+        if (result?.done) return controller.close();
+        const text = result ? textOf(result.value) : sign;
+        controller.enqueue(encoder.encode(text));
       } finally {
         clearTimeout(timer);
       }
+      if (controller.desiredSize! > 0) return;
+      unread = later(1000 * patience, signal, () => {
+        controller.error(new RequestError(408, "Nobody reads the answer"));
+        // Who would be told of its failure has gone.
+        end().catch(() => {});
+      });
     },
-    async cancel() {
-      onGone();
-      await events.return();
-    },
-  }, { highWaterMark: mostWaiting });
+    cancel: end,
+  }, { highWaterMark: options.mostWaiting ?? manyEvents });
   return new Response(body, { headers: eventHeaders });
+}
+
+/** Acts after so many ms, or when the signal is aborted, unless it is disposed of before. */
+function later(ms: number, signal: AbortSignal, act: () => void): Disposable {
+  const timer = setTimeout(act, ms);
+  signal.addEventListener("abort", act);
+  return {
+    [Symbol.dispose]() {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", act);
+    },
+  };
 }
 
 /** Events named by their types, and what `failed` makes of an error behind them. */

@@ -57,6 +57,7 @@ export function neuronRoutes(app: ServerApp, context: ServerContext): void {
       return eventStream(events(watch, { model, buckets, signal, close }), {
         pingInterval: context.options.pingInterval,
         onGone: () => gone.abort(),
+        signal,
         mostWaiting: 1,
       });
     } catch (error) {

@@ -31,12 +31,14 @@ export function messageRoutes(app: ServerApp, context: ServerContext): void {
       (model) => chatRequestOf(body, model, context),
     );
     const { pingInterval } = context.options;
+    const { stop: onGone, signal } = answer;
     const bodyOf = (error: unknown) => errorBody(failureOf(error, context));
     if (!stream) return call.json(await wholeMessage(answer));
     return eventStream(typedEvents(changes(answer), bodyOf), {
       pingInterval,
       ping: { event: "ping", data: { type: "ping" } },
-      onGone: answer.stop,
+      onGone,
+      signal,
     });
   });
 }

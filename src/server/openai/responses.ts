@@ -41,7 +41,8 @@ export function responseRoutes(app: ServerApp, context: ServerContext): void {
       (error) => form.failed(failureOf(error, context).message),
     );
     const { pingInterval } = context.options;
-    return eventStream(events, { pingInterval, onGone: answer.stop });
+    const { stop: onGone, signal } = answer;
+    return eventStream(events, { pingInterval, onGone, signal });
   });
 }
 
