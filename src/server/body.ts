@@ -13,8 +13,8 @@ import {
 import { RequestError } from "./errors.ts";
 import type { ServerCall, ServerContext } from "./server_context.ts";
 
-/** The longest that a client may take to send its request, in ms. */
-const slowestMs = 30_000;
+/** The longest that a client may take to send its request, in seconds. */
+const slowest = 30;
 
 /** What a body may have most of: each value is looked at, a list or an object for a µs or more, and levels are gone down by recursion. */
 const most: JsonExtent = { values: 2 ** 20, groups: 2 ** 16, levels: 512 };
@@ -42,10 +42,9 @@ export async function readBody<Fields extends object>(
   { options }: ServerContext,
   schema: v.GenericSchema<unknown, Fields>,
 ): Promise<Present<Fields>> {
-  const bytes = await readBytes(
-    req.raw,
-    Math.floor(options.bodyLimit * 2 ** 20),
-  );
+  const mostBytes = Math.floor(options.bodyLimit * 2 ** 20);
+  const seconds = Math.min(slowest, options.timeLimit || Infinity);
+  const bytes = await readBytes(req.raw, mostBytes, seconds);
   const extent = extentOf(bytes);
   for (const name of ["values", "groups", "levels"] as const) {
     if (extent[name] <= most[name]) continue;
@@ -58,9 +57,7 @@ export async function readBody<Fields extends object>(
     const why = cause instanceof SyntaxError
       ? `it is no JSON (${cause.message.replaceAll(/\s+/g, " ")})`
       : "it is not UTF-8";
-    throw new RequestError(400, `Cannot read the request's body: ${why}`, {
-      cause,
-    });
+    throw unreadable(400, why, { cause });
   }
   if (env.record.hasTexts) env.record.body = value;
   env.isStream = isObject(value) && value.stream === true;
@@ -123,7 +120,12 @@ export function fieldsOf<Table extends Readonly<Record<string, OptionSpec>>>(
   return Object.fromEntries(fields);
 }
 
-async function readBytes(request: Request, most: number): Promise<Uint8Array> {
+/** @throws {RequestError} 400, 408 or 413 */
+async function readBytes(
+  request: Request,
+  most: number,
+  seconds: number,
+): Promise<Uint8Array> {
   const announced = Number(request.headers.get("content-length") ?? 0);
   if (announced > most) throw tooLarge(announced, "bytes or more", most);
   if (request.body === null) return new Uint8Array();
@@ -137,37 +139,29 @@ async function readBytes(request: Request, most: number): Promise<Uint8Array> {
   const timer = setTimeout(() => {
     isSlow = true;
     reader.cancel().catch(() => {});
-  }, slowestMs);
+  }, 1000 * seconds);
   const chunks: Uint8Array[] = [];
   let length = 0;
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((cause) => {
+        throw unreadable(
+          400,
+          "it breaks off, or its chunks are malformed",
+          { cause },
+        );
+      });
       if (done) break;
       length += value.length;
       if (length > most) throw tooLarge(length, "bytes or more", most);
       chunks.push(value);
     }
-  } catch (cause) {
-    if (cause instanceof RequestError) throw cause;
-    throw new RequestError(
-      400,
-      "Cannot read the request's body: it breaks off, or its chunks are malformed",
-      { cause },
-    );
   } finally {
     clearTimeout(timer);
     // Where it was left, nobody reads the rest.
     reader.cancel().catch(() => {});
   }
-  if (isSlow) {
-    throw new RequestError(
-      408,
-      `Cannot read the request's body: it took more than ${
-        slowestMs / 1000
-      } seconds`,
-    );
-  }
+  if (isSlow) throw unreadable(408, `it took more than ${seconds} seconds`);
   return concat(chunks);
 }
 
@@ -176,8 +170,17 @@ function tooLarge(
   what: string,
   most: number,
 ): RequestError {
+  return unreadable(413, `it has ${count} ${what}, the limit is ${most}`);
+}
+
+function unreadable(
+  status: number,
+  why: string,
+  options?: ErrorOptions,
+): RequestError {
   return new RequestError(
-    413,
-    `Cannot read the request's body: it has ${count} ${what}, the limit is ${most}`,
+    status,
+    `Cannot read the request's body: ${why}`,
+    options,
   );
 }
