@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 // @ts-types="../../src/std/delay.d.ts"
 import { delay } from "@std/async/delay";
 import type { ServerOptions } from "../../server.ts";
+import { RecordedWorkers } from "../helpers/recorded_workers.ts";
 import { connect, type RawClient, requestText } from "./raw_client.ts";
 import { tinyServer } from "./tiny_server.ts";
 
@@ -25,15 +26,13 @@ const long = (i: number) => ({
 const path = "/v1/completions";
 
 /** A server on a socket. */
-async function served(options: ServerOptions = {}) {
+async function served(options: ServerOptions = {}, threads = 0) {
   const errors: unknown[] = [];
   const onError = (error: unknown) => errors.push(error);
-  const tiny = await tinyServer({
-    metrics: true,
-    parallel: 4,
-    onError,
-    ...options,
-  });
+  const tiny = await tinyServer(
+    { metrics: true, parallel: 4, onError, ...options },
+    { threads },
+  );
   const http = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {} },
     tiny.server.fetch,
@@ -236,4 +235,30 @@ Deno.test("who sends a body for longer than --timeout says is told so", async ()
     await delay(5);
   }
   assert.match(await answered, /^HTTP\/1\.1 408 [^]*more than 0\.2 seconds/);
+});
+
+Deno.test("a worker that dies under load costs nobody a token", async () => {
+  using workers = new RecordedWorkers();
+  await using server = await served({}, 1);
+  const bodies = Array.from({ length: 5 }, (_, i) => ({
+    prompt: `${"Lily went. ".repeat(i)}Tom had`,
+    max_tokens: 8,
+    ignore_eos: true,
+    seed: i,
+  }));
+  const alone = [];
+  for (const body of bodies) alone.push(await server.ask(body));
+  for (let round = 0; round < 2; round++) {
+    const steps = () => server.figure("llamacpp:n_decode_total");
+    const before = await steps();
+    const together = Promise.all(bodies.map(server.ask));
+    while (await steps() < before + 3) await delay(1);
+    const worker = workers.started.at(-1)!;
+    worker.terminate();
+    worker.onerror!(new ErrorEvent("error", { message: "killed" }));
+    assert.deepEqual(await together, alone);
+  }
+  assert.equal(workers.started.length, 3);
+  await server.calm();
+  assert.deepEqual(server.errors, []);
 });
