@@ -3,6 +3,7 @@
  * refused by name, what only describes is left out, references are resolved.
  */
 import { LimitError, UnsupportedError, UsageError } from "../errors.ts";
+import { isEndless } from "./endless.ts";
 import { isObject } from "../formats/json.ts";
 import { shown } from "../options.ts";
 
@@ -201,6 +202,11 @@ class Reader {
       definitions[number] = this.#schema(schema, path, 0);
     }
     checkMultiples(this.#multiples, isCombined);
+    if (isEndless(schema, Object.values(definitions))) {
+      throw new UnsupportedError(
+        "Cannot constrain to the JSON schema: it is unsatisfiable: what it requires requires itself, without end",
+      );
+    }
     const shared = {
       ...this.#draft(),
       ...(this.#targets.size > 0 && { $defs: definitions }),
@@ -285,7 +291,7 @@ class Reader {
     if (also.length > 0) {
       plain.allOf = [...plain.allOf as JsonSchema[] ?? [], ...also];
     }
-    return plain;
+    return withEnum(plain);
   }
 
   #oneOrList(value: unknown, path: string, level: number): unknown {
@@ -497,6 +503,32 @@ function formatOf(
 /** Whether an `$id` is an address, and no name within a document. */
 function isAddress(id: unknown): boolean {
   return typeof id === "string" && !id.startsWith("#");
+}
+
+/** Has a choice of constants as an `enum`, which is known to be disjoint, and soon compiled. */
+function withEnum(plain: Record<string, unknown>): Record<string, unknown> {
+  const { anyOf, oneOf, ...rest } = plain;
+  const choices = (anyOf ?? oneOf) as JsonSchema[] | undefined;
+  const isOther = anyOf && oneOf || Object.hasOwn(plain, "enum") ||
+    Object.hasOwn(plain, "const");
+  if (!choices?.length || isOther) return plain;
+  const constants = choices.map(constantOf);
+  if (constants.includes(undefined)) return plain;
+  const distinct = new Set(constants);
+  if (oneOf && distinct.size < constants.length) return plain;
+  return { ...rest, enum: [...distinct] };
+}
+
+/** The only value of a schema, where that is a text, a number, a truth value or null, and nothing else is asked. */
+function constantOf(schema: JsonSchema): unknown {
+  if (!isObject(schema) || !Object.hasOwn(schema, "const")) return undefined;
+  const { const: value, type = typeof value, ...rest } = schema;
+  const ofType = type === typeof value ||
+    type === "integer" && Number.isInteger(value);
+  const isAlone = ofType && Object.keys(rest).length === 0;
+  return isAlone && (value === null || typeof value !== "object")
+    ? value
+    : undefined;
 }
 
 /** A name in a JSON pointer. */

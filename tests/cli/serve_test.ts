@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { runCli } from "./run_cli.ts";
-import { freePort, serve } from "./served.ts";
+import { freePort, serve, type Served } from "./served.ts";
 import { tempFolder } from "./temp_folder.ts";
 
 const model = new URL(

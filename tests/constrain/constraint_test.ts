@@ -380,6 +380,69 @@ Deno.test("what is not supported is refused by name and place", async () => {
   }
 });
 
+Deno.test("a schema whose values would have no end is refused, another that refers to itself is not", async () => {
+  const node = (next: unknown, more = {}) => ({
+    $ref: "#/$defs/node",
+    $defs: {
+      node: {
+        type: "object",
+        properties: { next },
+        required: ["next"],
+        additionalProperties: false,
+        ...more,
+      },
+    },
+  });
+  const self = { $ref: "#/$defs/node" };
+  const list = (more: object) => ({ type: "array", items: self, ...more });
+  const endless: JsonSchema[] = [
+    node(self),
+    node(list({ minItems: 1 })),
+    node({ type: "array", prefixItems: [self], minItems: 1 }),
+    node({ anyOf: [self, { allOf: [self] }] }),
+    { type: "array", items: { $ref: "#" }, minItems: 2 },
+  ];
+  for (const schema of endless) {
+    await assert.rejects(
+      makeConstraint(tokenizer, { schema }),
+      (error: Error) =>
+        error instanceof UnsupportedError &&
+        /unsatisfiable/.test(error.message),
+      JSON.stringify(schema),
+    );
+  }
+  const ending: [schema: JsonSchema, text: string][] = [
+    [node(self, { required: [] }), '{"next":{}}'],
+    [node(list({ minItems: 0 })), '{"next":[{"next":[]}]}'],
+    [node({ anyOf: [self, { type: "null" }] }), '{"next":{"next":null}}'],
+    [{ type: "array", items: { $ref: "#" }, maxItems: 2 }, "[[],[[]]]"],
+  ];
+  for (const [schema, text] of ending) {
+    using constraint = await makeConstraint(tokenizer, { schema });
+    assert.ok(accepts(constraint, tokenizer, text), JSON.stringify(schema));
+  }
+});
+
+Deno.test("a choice of constants allows each of them", async () => {
+  const constants = [1, 2, "a", true, null, -0.5];
+  for (const keyword of ["anyOf", "oneOf"]) {
+    const choices = constants.map((value) => ({ const: value, title: "t" }));
+    const schema = { [keyword]: choices };
+    using constraint = await makeConstraint(tokenizer, { schema });
+    for (const value of [...constants, 3, "b", false, []]) {
+      const text = JSON.stringify(value);
+      const isAllowed = constants.includes(value as never);
+      assert.equal(accepts(constraint, tokenizer, text), isAllowed, text);
+    }
+  }
+  // Of two that hold at once, neither does.
+  const twice = { oneOf: [{ const: 1 }, { const: 1 }] };
+  await assert.rejects(
+    makeConstraint(tokenizer, { schema: twice }),
+    UnsupportedError,
+  );
+});
+
 Deno.test("what is no schema is refused", async () => {
   const wrong: [unknown, RegExp][] = [
     [{ properties: [] }, /#\/properties is no object/],
@@ -405,6 +468,7 @@ Deno.test("what is no schema is refused", async () => {
     [{ uniqueItems: 1 }, /#\/uniqueItems is 1, and not true or false/],
     [{ items: { pattern: "a(" } }, /#\/items: the regex .*: unclosed group/],
     [{ patternProperties: { "[": {} } }, /#: the regex cannot be read: /],
+    [{ items: { multipleOf: -1 } }, /#\/items\/multipleOf is -1, and/],
   ];
   for (const [schema, message] of wrong) {
     await assert.rejects(
@@ -421,8 +485,8 @@ Deno.test("what is no schema is refused", async () => {
 Deno.test("a schema that is nothing but itself is refused by a sentence", async () => {
   const circles: [JsonSchema, RegExp][] = [
     [{ $ref: "#" }, /#\/\$ref leads back to itself$/],
-    [{ allOf: [{ $ref: "#" }] }, /what it is to be leads back to itself/],
-    [{ anyOf: [{ $ref: "#" }] }, /what it is to be leads back to itself/],
+    [{ allOf: [{ $ref: "#" }] }, /requires itself, without end$/],
+    [{ anyOf: [{ $ref: "#" }] }, /requires itself, without end$/],
   ];
   for (const [schema, message] of circles) {
     await assert.rejects(async () => {
@@ -503,6 +567,6 @@ Deno.test("what takes too much is refused soon", async () => {
       return true;
     }, label);
     const ms = performance.now() - start;
-    assert.ok(ms < 5000, `${label}: ${ms} ms`);
+    assert.ok(ms < 30_000, `${label}: ${ms} ms`); // what is not refused takes minutes
   }
 });
