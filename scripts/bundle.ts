@@ -49,9 +49,9 @@ async function webAssembly(crate: string, build: string): Promise<string> {
   });
 }
 
-/** All that workers run, as one text of plain JavaScript. */
-async function workers(): Promise<string> {
-  const source = new URL("src/worker/worker.ts", root);
+/** What a worker runs, with all that it imports, as one text of plain JavaScript. */
+async function worker(path: string): Promise<string> {
+  const source = new URL(path, root);
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["bundle", "--quiet", "--minify", "--platform=browser", source.href],
   }).output();
@@ -68,7 +68,7 @@ async function workers(): Promise<string> {
   return textModule({
     text: code,
     task: "bundle",
-    source: "worker.ts",
+    source: path.slice(path.lastIndexOf("/") + 1),
     types: "../text_module.d.ts",
   });
 }
@@ -116,7 +116,11 @@ for (
     ],
     ["web/marked.js", marked],
     ["src/server/page_files.ts", page],
-    ["src/worker/worker.bundle.js", workers],
+    [
+      "src/browser/service_worker.bundle.js",
+      () => worker("src/browser/service_worker.ts"),
+    ],
+    ["src/worker/worker.bundle.js", () => worker("src/worker/worker.ts")],
   ] as const
 ) {
   const text = new TextEncoder().encode(await make());

@@ -27,6 +27,7 @@ const files: string[] = [];
 for (
   const path of [
     "src",
+    "browser.ts",
     "convert.ts",
     "gguf.ts",
     "lab.ts",

@@ -24,9 +24,18 @@ export const ranks: readonly (readonly string[])[] = [
   ["src/engine"],
   ["src/generate"],
   ["src/load"],
-  ["src/lab", "src/server"],
+  ["src/browser", "src/lab", "src/server"],
   ["src/worker"],
-  ["convert.ts", "gguf.ts", "lab.ts", "mod.ts", "plan.ts", "server.ts", "tiny"],
+  [
+    "browser.ts",
+    "convert.ts",
+    "gguf.ts",
+    "lab.ts",
+    "mod.ts",
+    "plan.ts",
+    "server.ts",
+    "tiny",
+  ],
   ["cli"],
 ];
 

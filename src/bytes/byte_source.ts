@@ -11,6 +11,12 @@ export interface ByteSource {
   /** The files that it is, one after another, where it is several of which each has a header of its own. */
   readonly parts?: readonly ByteSource[];
   /**
+   * Settles when all of it is there, and is what it should be; may be left out
+   * where it is from the start. What was read before must not be used where
+   * this rejects.
+   */
+  readonly whole?: Promise<void>;
+  /**
    * Reads exactly `length` bytes from `offset`. The caller owns their buffer and
    * may transfer it.
    *

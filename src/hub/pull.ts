@@ -34,7 +34,9 @@ export interface HubModel {
 
 /** How far fetching has come, in bytes of all files. */
 export interface PullProgress {
+  /** What is there. */
   readonly loaded: number;
+  /** All that there is. */
   readonly total: number;
   /** What was there when it began. */
   readonly before: number;

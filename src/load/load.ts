@@ -145,6 +145,11 @@ export async function load(
     (gpuPlan) => startOn(gpuPlan, threads, options),
     warn,
   );
+  await untilAborted(bytes.whole ?? Promise.resolve(), signal)
+    .catch(async (error) => {
+      await team[Symbol.asyncDispose]();
+      throw error;
+    });
   detach();
   const isReplaceable = threads > 0 || team.gpu !== undefined;
   let { gpu: gpuPlan } = team.options.plan;

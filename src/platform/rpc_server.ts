@@ -6,7 +6,12 @@
 import { type CulmError, errorOfName } from "../errors.ts";
 
 /** What a worker can be: each role is a service of its own. */
-export type Role = "place" | "quantiser" | "predictor" | "vocabulary";
+export type Role =
+  | "place"
+  | "quantiser"
+  | "predictor"
+  | "vocabulary"
+  | "fetcher";
 
 /** Requests one method of a role's service. */
 export interface Request {
@@ -17,7 +22,7 @@ export interface Request {
 }
 
 /** An error without its class. */
-type ErrorData = Pick<Error, "name" | "message">;
+export type ErrorData = Pick<Error, "name" | "message">;
 
 /** What a worker posts: the value or the error of a request, or an event that nobody requested. */
 export type Reply =

@@ -2,6 +2,7 @@
  * The entry of every worker. Bundled into `worker.bundle.js`, which is started
  * as text so that no permission is needed.
  */
+import { FetchService } from "../browser/fetch_service.ts";
 import { VocabularyService } from "../constrain/vocabulary_service.ts";
 import { QuantiserService } from "../convert/quantiser_service.ts";
 import { LayerService } from "../lab/predictor/layer_service.ts";
@@ -9,6 +10,7 @@ import { PlaceService } from "../places/threads/place_service.ts";
 import { serve } from "../platform/rpc_server.ts";
 
 serve({
+  fetcher: (emit) => new FetchService(emit),
   place: (emit) => new PlaceService(emit),
   quantiser: () => new QuantiserService(),
   vocabulary: () => new VocabularyService(),
