@@ -23,7 +23,7 @@ async function commandsOf(name: string): Promise<string[][]> {
 }
 
 for (const name of await namesIn(folder)) {
-  if (name === "edge.ts") continue;
+  if (["browser-page", "edge.ts"].includes(name)) continue;
   Deno.test(`examples/${name} prints what it says, by every command of its heading`, async () => {
     await using dir = await tinyFolder();
     const file = `${dir.path}/tiny.gguf`;

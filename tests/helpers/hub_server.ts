@@ -86,8 +86,24 @@ export class TestHub implements AsyncDisposable {
       onListen: () => {},
       signal: this.#stop.signal,
     };
-    this.#hub = Deno.serve(options, (request) => this.#answer(request));
-    this.#storage = Deno.serve(options, (request) => this.#store(request));
+    this.#hub = this.#serve(options, (request) => this.#answer(request));
+    this.#storage = this.#serve(options, (request) => this.#store(request));
+  }
+
+  /** Serves whom it may concern, pages of other origins included, as the hub does. */
+  #serve(
+    options: Deno.ServeTcpOptions,
+    answer: (request: Request) => Promise<Response>,
+  ): Deno.HttpServer<Deno.NetAddr> {
+    return Deno.serve(options, async (request) => {
+      const response = request.method === "OPTIONS"
+        ? new Response()
+        : await answer(request);
+      for (const what of ["allow-origin", "expose-headers", "allow-headers"]) {
+        response.headers.set(`access-control-${what}`, "*");
+      }
+      return response;
+    });
   }
 
   get endpoint(): string {
