@@ -114,7 +114,7 @@ Deno.test("a port that is taken, or may not be listened on, is one clear line", 
 const tlsFile = (name: string) =>
   new URL(`../fixtures/tls/${name}.pem`, import.meta.url).pathname;
 
-Deno.test("the permissions that are printed are enough, with a certificate and keys", async () => {
+Deno.test("the permissions that are printed are enough, with a certificate, keys and a log", async () => {
   await using folder = await tempFolder();
   const keys = `${folder.path}/a key's file, of mine`;
   await Deno.writeTextFile(keys, "first\n\nsecond\n");
@@ -122,7 +122,7 @@ Deno.test("the permissions that are printed are enough, with a certificate and k
   const args = [
     ...["-m", model, "--port", String(port), "-t", "0"],
     ...["--tls-cert", tlsFile("cert"), "--tls-key", tlsFile("key")],
-    ...["--api-key-file", keys],
+    ...["--api-key-file", keys, "--log-file", `${folder.path}/requests.log`],
   ];
   const printed = await runCli(["serve", ...args, "--print-permissions"]);
   assert.equal(printed.code, 0, printed.err);
@@ -134,7 +134,7 @@ Deno.test("the permissions that are printed are enough, with a certificate and k
   assert.deepEqual(words.slice(0, 3), ["deno", "run", "--no-prompt"]);
   const permissions = words.slice(3).filter((w) => w.startsWith("--allow-"));
   assert.equal(permissions[0], `--allow-net=127.0.0.1:${port}`);
-  assert.equal(permissions.length, 2);
+  assert.equal(permissions.length, 3);
   assert.deepEqual(words.slice(-args.length), args);
 
   await using served = await serve(args, permissions);
