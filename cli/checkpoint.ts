@@ -5,7 +5,10 @@
  * @module
  */
 import { crc32 } from "node:zlib";
+// @ts-types="../src/std/base64.d.ts"
+import { encodeBase64 } from "@std/encoding/base64";
 import { FormatError, UsageError } from "../mod.ts";
+import { sha256 as digestOf } from "../src/bytes/sha256.ts";
 import { besideModel, mayKeep } from "./beside_model.ts";
 import { readBytes } from "./input.ts";
 import type { FlagTable } from "./option.ts";
@@ -261,14 +264,12 @@ function sumText(crc: number): string {
 
 /** Bytes of a result become base64: as JSON has them, they would be several times as long. */
 function withBase64(_: string, value: unknown): unknown {
-  return value instanceof Uint8Array ? value.toBase64() : value;
+  return value instanceof Uint8Array ? encodeBase64(value) : value;
 }
 
 /** SHA-256 of a text, in hexadecimal. */
 export async function sha256(text: string): Promise<string> {
-  const bytes = new TextEncoder().encode(text);
-  const digest = await crypto.subtle.digest("SHA-256", bytes);
-  return new Uint8Array(digest).toHex();
+  return await digestOf(new TextEncoder().encode(text));
 }
 
 /**

@@ -7,6 +7,7 @@
  */
 import { CulmError } from "../mod.ts";
 import { partNames } from "../src/bytes/parts.ts";
+import { onExit } from "../src/platform/exit.ts";
 import { formatSystemError } from "./format.ts";
 import { note, printable } from "./terminal.ts";
 
@@ -48,7 +49,7 @@ export function thereAlready(path: string): CulmError {
 
 /** Files that are claimed. A process that ends leaves no part of them behind. */
 const claimed = new Set<OutputFile>();
-addEventListener("unload", () => {
+onExit(() => {
   for (const output of claimed) output[Symbol.dispose]();
 });
 

@@ -80,10 +80,14 @@ export function unescape(text: string): string {
   return text.replace(
     /((?:\\x[0-9a-fA-F]{2})+)|\\([nrt'"\\])/g,
     (_, bytes?: string, letter = "") =>
-      bytes
-        ? utf8.decode(Uint8Array.fromHex(bytes.replaceAll("\\x", "")))
-        : escapes[letter],
+      bytes ? utf8.decode(bytesOf(bytes)) : escapes[letter],
   );
+}
+
+/** The bytes of `\\xHH\\xHH`. */
+function bytesOf(escaped: string): Uint8Array {
+  const [, ...bytes] = escaped.split("\\x");
+  return Uint8Array.from(bytes, (hex) => parseInt(hex, 16));
 }
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });

@@ -10,6 +10,7 @@
  * @module
  */
 
+import * as esbuild from "esbuild";
 import { gzipSync } from "fflate";
 // Has it here, to be read.
 import "marked";
@@ -65,8 +66,14 @@ async function worker(path: string): Promise<string> {
     console.error(`Cannot bundle ${source.pathname}: ${left[0]} is left`);
     Deno.exit(1);
   }
+  // Node 22 and Safari have no `using`.
+  const plain = await esbuild.transform(code, {
+    target: "es2022",
+    minify: true,
+  });
+  await esbuild.stop();
   return textModule({
-    text: code,
+    text: plain.code,
     task: "bundle",
     source: path.slice(path.lastIndexOf("/") + 1),
     types: "../text_module.d.ts",

@@ -4,29 +4,14 @@ import * as esbuild from "esbuild";
 import { load } from "../mod.ts";
 import { tinyBamboo } from "../tiny/tiny.ts";
 import { needs, testNeeding } from "./helpers/needs.ts";
+import { majorOf, makeTarball, output } from "./helpers/npm_project.ts";
 import config from "../deno.json" with { type: "json" };
 
 const deno = Deno.execPath();
 const root = `${import.meta.dirname}/../`;
 
-async function run(command: string, args: string[], cwd: string) {
-  const { code, stdout, stderr } = await new Deno.Command(command, {
-    args,
-    cwd,
-    // Without the first, Mesa's drivers complain on standard error.
-    env: { XDG_RUNTIME_DIR: "/tmp", NO_COLOR: "1" },
-    signal: AbortSignal.timeout(120_000),
-  }).output();
-  const [out, err] = [stdout, stderr].map((b) => new TextDecoder().decode(b));
-  assert.equal(code, 0, `${command} ${args.join(" ")}: ${err}`);
-  return out;
-}
-
 /** Of the Node that is installed; 0 where there is none. */
-const nodeVersion = await run("node", ["--version"], root).then(
-  (out) => parseInt(out.slice(1)),
-  () => 0,
-);
+const nodeVersion = await majorOf("node");
 
 const prompt = "Once upon a time";
 const options = { maxTokens: 24, seed: 1 };
@@ -42,13 +27,10 @@ const main = (threads: number) => `
   console.log(JSON.stringify([model.backend, text]));
 `;
 
-/** Makes a folder that has the package, and what it depends on, in node_modules. */
+/** Makes a folder that has the package, and what it depends on, in node_modules, without npm. */
 async function makeProject(): Promise<string> {
-  const cwd = await Deno.makeTempDir();
-  const tarball = `${cwd}/culm.tgz`;
-  const flags = ["--allow-dirty", "--no-source-maps"];
-  await run(deno, ["pack", "--quiet", ...flags, "-o", tarball], root);
-  await run("tar", ["-xzf", tarball], cwd);
+  const cwd = await makeTarball();
+  await output("tar", ["-xzf", "culm.tgz"], cwd);
   const { dependencies } = JSON.parse(
     await Deno.readTextFile(`${cwd}/package/package.json`),
   );
@@ -56,7 +38,7 @@ async function makeProject(): Promise<string> {
     `${cwd}/package.json`,
     JSON.stringify({ dependencies }),
   );
-  await run(deno, ["install", "--quiet"], cwd);
+  await output(deno, ["install", "--quiet"], cwd);
   await Deno.mkdir(`${cwd}/node_modules/@culm`);
   await Deno.rename(`${cwd}/package`, `${cwd}/node_modules/${config.name}`);
   await Deno.writeTextFile(`${cwd}/inline.mjs`, main(0));
@@ -98,7 +80,7 @@ Deno.test.afterAll(async () => {
 
 /** Runs a program of the project, which tells the text that the sources here tell. */
 async function tellsTheSame(backend: RegExp, command: string, args: string[]) {
-  const [described, text] = JSON.parse(await run(command, args, cwd));
+  const [described, text] = JSON.parse(await output(command, args, cwd));
   assert.match(described, backend);
   assert.equal(text, expected);
 }
@@ -111,7 +93,7 @@ Deno.test("esbuild bundles the package without a plugin, for Deno without a perm
 });
 
 Deno.test("esbuild bundles every entry of the library", async () => {
-  await run(deno, [...unpermitted, "bundled/entries.js"], cwd);
+  await output(deno, [...unpermitted, "bundled/entries.js"], cwd);
 });
 
 Deno.test("a bundle starts threads", async () => {
@@ -145,19 +127,11 @@ Deno.test("deno bundle makes one file that needs no permission", async () => {
   await Deno.mkdir(folder);
   await Deno.writeTextFile(`${folder}/deno.json`, JSON.stringify(settings));
   await Deno.writeTextFile(`${folder}/main.ts`, main(0));
-  await run(deno, ["bundle", "--quiet", "-o", "out.js", "main.ts"], folder);
+  await output(deno, ["bundle", "--quiet", "-o", "out.js", "main.ts"], folder);
   await tellsTheSame(/inline/, deno, [...unpermitted, "linked/out.js"]);
 });
 
-for (
-  const { what, file, since } of [
-    { what: "a bundle", file: "bundled/inline.js", since: 22 },
-    // As it is, it has `await using`.
-    { what: "the package", file: "inline.mjs", since: 24 },
-  ]
-) {
-  testNeeding(needs.node, nodeVersion >= since, {
-    name: `Node ${since} runs ${what}`,
-    fn: () => tellsTheSame(/inline/, "node", [file]),
-  });
-}
+testNeeding(needs.node, nodeVersion >= 24, {
+  name: "Node runs a bundle",
+  fn: () => tellsTheSame(/inline/, "node", ["bundled/inline.js"]),
+});

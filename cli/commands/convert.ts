@@ -7,6 +7,7 @@ import {
 import { isFolder, openFolder, toByteSource } from "../../gguf.ts";
 import { isHubName, readHubName } from "../../src/hub/name.ts";
 import { pathOf } from "../hub_model.ts";
+import { Taken } from "../../src/platform/opened.ts";
 import { namesOfParts } from "../../src/bytes/parts.ts";
 import type { CommandSpec } from "../command.ts";
 import { formatBytes } from "../format.ts";
@@ -88,7 +89,7 @@ function readSize(text: string, name: string): number {
 async function run(flags: ConvertFlags, given: string): Promise<number> {
   const path = isHubName(given) ? await pathOf(readHubName(given), {}) : given;
   using interrupt = new Interrupt();
-  using outputs = new DisposableStack();
+  using outputs = new Taken();
   const { force, predictors, threads, splitMaxSize } = flags;
   const inputs = [path, ...predictors === undefined ? [] : [predictors]];
   const claim = async (file: string) =>

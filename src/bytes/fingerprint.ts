@@ -1,4 +1,5 @@
 import type { ByteSource } from "./byte_source.ts";
+import { sha256 } from "./sha256.ts";
 
 /** How much of a file is looked at: files of some GB have a sample in every large tensor. */
 const samples = 256;
@@ -18,7 +19,7 @@ export async function fingerprintOf(
     parts.push(...await samplesOf(source));
   }
   const bytes = await new Blob(parts).arrayBuffer();
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  return await sha256(bytes);
 }
 
 function samplesOf(

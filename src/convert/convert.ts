@@ -46,7 +46,7 @@ import { allRows, retyped, type Rows } from "./rows.ts";
 export const convertOptions = {
   /** Type of the matrices, or a mixture of types as llama.cpp chooses them; norms are F32. Default: each tensor's own. */
   type: {
-    enum: convertTypes,
+    enum: convertTypes as typeof convertTypes,
     defaultText: "each tensor's own",
     description: "type of the matrices, as llama.cpp chooses it for each",
   },

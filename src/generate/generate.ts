@@ -78,7 +78,7 @@ export const textOptions = {
   },
   /** Stops at the next step. */
   signal: {
-    schema: abortSignal,
+    schema: abortSignal as typeof abortSignal,
     description: "stops at the next step",
   },
   /** Keeps its past, so that a prompt that continues it is not evaluated again. */

@@ -12,6 +12,7 @@
  *
  * All numbers are little-endian. Nothing depends on which place holds which heads.
  */
+import { toHex } from "../bytes/sha256.ts";
 import * as v from "valibot";
 import { type ByteSource, viewOf } from "../bytes/byte_source.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -107,8 +108,8 @@ export async function readPast(
       throw fault(
         source,
         `bytes ${offset}..${offset + length} have digest ${
-          expected.toHex().slice(0, 12)
-        }, it says ${digest.toHex().slice(0, 12)}`,
+          toHex(expected).slice(0, 12)
+        }, it says ${toHex(digest).slice(0, 12)}`,
       );
     }
     return { read, digest };

@@ -72,7 +72,7 @@ export const loadOptions = {
    * move a token's log-probability by 0.01. Default `f16`.
    */
   cacheType: {
-    enum: cacheTypes,
+    enum: cacheTypes as typeof cacheTypes,
     default: "f16",
     flag: "-ctk, --cache-type-k <type>",
     description:
@@ -108,7 +108,7 @@ export const loadOptions = {
     description: "what culm predictor made, for sparsity predictor",
   },
   /** Overrides the activation that the file implies. */
-  activation: activationOption,
+  activation: activationOption as typeof activationOption,
   /** Counts what a predictor misses, at the price of computing everything. Default false. */
   measureRecall: {
     type: "boolean",
@@ -148,7 +148,7 @@ export const loadOptions = {
    * memory, six tenths of the head's.
    */
   screenHead: {
-    enum: screenModes,
+    enum: screenModes as typeof screenModes,
     defaultText: "auto",
     flag: "--screen-head <mode>",
     description:
@@ -174,7 +174,7 @@ export const loadOptions = {
    * measuring recall are the CPU's alone. Default `auto`.
    */
   gpu: {
-    enum: gpuModes,
+    enum: gpuModes as typeof gpuModes,
     default: "auto",
     flag: "--gpu <mode>",
     description:
@@ -228,7 +228,7 @@ export const loadOptions = {
   },
   /** Stops loading. */
   signal: {
-    schema: abortSignal,
+    schema: abortSignal as typeof abortSignal,
     description: "stops loading",
   },
 } as const;

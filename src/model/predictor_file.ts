@@ -4,6 +4,7 @@
  * `blk.N.fc2.weight` `[rank, feedForwardSize]`. A layer without them has no
  * predictor, and is computed exactly.
  */
+import { sha256 } from "../bytes/sha256.ts";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { joined } from "../bytes/joined.ts";
 import { FormatError, UsageError } from "../errors.ts";
@@ -159,6 +160,5 @@ export async function fingerprintOf(
   const meant = gateThreshold > 0 ? [activation, gateThreshold] : activation;
   const described = JSON.stringify([meant, shapes]);
   const bytes = await new Blob([described, ...rows]).arrayBuffer();
-  const digest = await crypto.subtle.digest("SHA-256", bytes);
-  return new Uint8Array(digest).toHex();
+  return await sha256(bytes);
 }

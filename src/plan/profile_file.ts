@@ -2,6 +2,7 @@
  * Activation profiles as files: GGUF, with two tensors a layer,
  * `blk.N.gate_positive` and `blk.N.active`, each F32 `[feedForwardSize]`.
  */
+import { sha256 } from "../bytes/sha256.ts";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { FormatError, LimitError } from "../errors.ts";
 import { dequantise } from "../formats/ggml/dequantise.ts";
@@ -127,7 +128,7 @@ async function digestOf(
   const heading = JSON.stringify([text, position, tokens]);
   const bytes = await new Blob([heading, ...counts as BlobPart[]])
     .arrayBuffer();
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  return await sha256(bytes);
 }
 
 async function readCounts(

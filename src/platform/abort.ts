@@ -1,3 +1,5 @@
+import { Taken } from "./opened.ts";
+
 /** Waits for `work`, at most until the signal is aborted: then throws its reason. */
 export async function untilAborted<T>(
   work: Promise<T>,
@@ -24,7 +26,7 @@ export function followAborts(
   controller: AbortController,
   signals: Iterable<AbortSignal>,
 ): Disposable {
-  const stack = new DisposableStack();
+  const stack = new Taken();
   for (const signal of signals) {
     const follow = () => controller.abort(signal.reason);
     if (signal.aborted) follow();

@@ -6,10 +6,12 @@
  * exit handlers destroy what such a thread is using, and of runs on Mesa's
  * llvmpipe that ended right after it one in twelve crashed.
  */
+import { onExit } from "./exit.ts";
 
 /** From a worker's end until its thread is surely done, in ms: eight processes on two cores took less than 250. */
 const teardown = 500;
 let doneAt = 0;
+let isGuarded = false;
 /** What terminates the workers that have a GPU */
 const running = new Set<() => void>();
 
@@ -18,7 +20,8 @@ const running = new Set<() => void>();
  * gives is to be called as the worker is terminated.
  */
 export function guardExit(terminate: () => void): () => void {
-  addEventListener("unload", endAll); // Once, however often it is called.
+  if (!isGuarded) onExit(endAll);
+  isGuarded = true;
   running.add(terminate);
   return () => {
     running.delete(terminate);

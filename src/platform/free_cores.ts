@@ -1,5 +1,6 @@
 /** How many cores other work leaves. */
 import { givenWorkerUrl } from "./worker_url.ts";
+import { type StartedWorker, startWorker } from "./worker.ts";
 
 /**
  * Spins, and answers with the share of the time that it had its core: what two
@@ -17,23 +18,29 @@ const spin = `onmessage = () => {
   postMessage(1 - lost / (last - start));
 }`;
 
-let url: string | undefined;
-
 /**
  * Measures on how many of `count` cores work could run undisturbed, in some 40
  * ms: a worker for each spins. At least 1; all where that cannot be measured.
  */
 export async function freeCores(count: number): Promise<number> {
   if (givenWorkerUrl() !== undefined) return count; // This is another text.
-  url ??= URL.createObjectURL(new Blob([spin], { type: "text/javascript" }));
-  const workers: Worker[] = [];
+  const workers: StartedWorker[] = [];
   try {
-    while (workers.length < count) {
-      workers.push(new Worker(url, { type: "module" }));
-    }
-    const shares = await Promise.all(workers.map(shareOf));
+    const shares = Array.from(
+      { length: count },
+      () =>
+        new Promise<number>((resolve, reject) => {
+          const worker = startWorker({
+            text: spin,
+            onMessage: (share) => resolve(share as number),
+            onError: (message) => reject(new Error(message)),
+          });
+          workers.push(worker);
+          worker.post(undefined);
+        }),
+    );
     // A worker that keeps nearly all of its core counts in full.
-    const kept = shares.reduce(
+    const kept = (await Promise.all(shares)).reduce(
       (sum, share) => sum + (share > 0.9 ? 1 : share),
       0,
     );
@@ -43,15 +50,4 @@ export async function freeCores(count: number): Promise<number> {
   } finally {
     for (const worker of workers) worker.terminate();
   }
-}
-
-function shareOf(worker: Worker): Promise<number> {
-  const { promise, resolve, reject } = Promise.withResolvers<number>();
-  worker.onmessage = ({ data }: MessageEvent<number>) => resolve(data);
-  worker.onerror = (event) => {
-    event.preventDefault();
-    reject(new Error(event.message));
-  };
-  worker.postMessage(undefined);
-  return promise;
 }

@@ -36,3 +36,33 @@ export class Opened implements AsyncDisposable {
     }
   }
 }
+
+/**
+ * What was taken, and is given back, newest first: of `DisposableStack`, which
+ * Node 22 does not have either.
+ */
+export class Taken implements Disposable {
+  readonly #givers: (() => void)[] = [];
+
+  /** Gives it back at the end. */
+  use<Resource extends Disposable>(resource: Resource): Resource {
+    this.defer(() => resource[Symbol.dispose]());
+    return resource;
+  }
+
+  /** Calls it at the end. */
+  defer(giveBack: () => void): void {
+    this.#givers.push(giveBack);
+  }
+
+  /** Gives all back, also where giving one back fails; throws the first such error. */
+  [Symbol.dispose](): void {
+    const giveBack = this.#givers.pop();
+    if (!giveBack) return;
+    try {
+      giveBack();
+    } finally {
+      this[Symbol.dispose]();
+    }
+  }
+}

@@ -24,11 +24,13 @@ export interface Request {
 /** An error without its class. */
 export type ErrorData = Pick<Error, "name" | "message">;
 
-/** What a worker posts: the value or the error of a request, or an event that nobody requested. */
-export type Reply =
+/** The value or the error of a request. */
+export type Answer =
   | { readonly id: number; readonly value: unknown }
-  | { readonly id: number; readonly error: ErrorData }
-  | { readonly event: unknown };
+  | { readonly id: number; readonly error: ErrorData };
+
+/** What a worker posts: answers, and events that nobody requested. */
+export type Reply = Answer | { readonly event: unknown };
 
 /** An error as it is posted; structured clones lose its class. */
 export function errorData(error: unknown): ErrorData {

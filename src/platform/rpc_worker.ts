@@ -1,16 +1,14 @@
-/**
- * Workers that answer requests. They are started as text, so that no permission
- * is needed.
- */
+/** Workers that answer requests. */
 import { type CulmError, PlaceError } from "../errors.ts";
 import {
+  type Answer,
   errorFrom,
   type Reply,
   type Request,
   type Role,
 } from "./rpc_server.ts";
-import { keepAlive } from "./keep_alive.ts";
 import { givenWorkerUrl } from "./worker_url.ts";
+import { type StartedWorker, startWorker } from "./worker.ts";
 import workerText from "../worker/worker.bundle.js";
 
 /** What a worker is started as. */
@@ -36,20 +34,12 @@ type Result<Method> = Method extends (...args: never[]) => infer Value
   ? Awaited<Value>
   : never;
 
-let url: string | undefined;
-
-/** Where the text of all workers lies, as long as the program runs. */
-function workerUrl(): string {
-  const type = "text/javascript";
-  return url ??= URL.createObjectURL(new Blob([workerText], { type }));
-}
-
 /**
  * A worker, and the answers that are still to come from it. The process waits
  * for these, and not for a worker that is idle.
  */
 export class RpcWorker<Service, Event = never> {
-  readonly #worker: Worker;
+  readonly #worker: StartedWorker;
   readonly #answers = new Map<number, PromiseWithResolvers<unknown>>();
   #requests = 0;
   /** How many wait for it */
@@ -64,24 +54,21 @@ export class RpcWorker<Service, Event = never> {
   constructor(readonly options: RpcOptions<Event>) {
     const { name, foreign, onEvent } = options;
     try {
-      const url = givenWorkerUrl() ?? workerUrl();
-      this.#worker = new Worker(url, { type: "module", name });
+      this.#worker = startWorker({
+        text: workerText,
+        url: givenWorkerUrl(),
+        name,
+        onMessage: (data) => {
+          const reply = data as Reply;
+          if ("event" in reply) onEvent?.(reply.event as Event);
+          else this.#take(reply);
+        },
+        onError: (message) => this.#fail(foreign(message)),
+      });
     } catch (error) {
       throw new PlaceError((error as Error).message);
     }
-    keepAlive(this.#worker, false);
-    this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => {
-      if ("event" in data) return onEvent?.(data.event as Event);
-      const answer = this.#answers.get(data.id);
-      this.#answers.delete(data.id);
-      this.release();
-      if ("error" in data) answer?.reject(errorFrom(data.error, foreign));
-      else answer?.resolve(data.value);
-    };
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      this.#fail(foreign(event.message));
-    };
+    this.#worker.keepAlive(false);
   }
 
   /**
@@ -103,7 +90,7 @@ export class RpcWorker<Service, Event = never> {
     const { role, foreign } = this.options;
     const request = { id, role, method, args } as Request;
     try {
-      this.#worker.postMessage(request, transfer);
+      this.#worker.post(request, transfer);
     } catch (error) {
       this.#fail(foreign((error as Error).message));
     }
@@ -112,18 +99,27 @@ export class RpcWorker<Service, Event = never> {
 
   /** Has the process wait for the worker, until it is released as often as held. */
   hold(): void {
-    if (this.#waiting++ === 0) keepAlive(this.#worker, true);
+    if (this.#waiting++ === 0) this.#worker.keepAlive(true);
   }
 
   /** One waits for it no more. */
   release(): void {
-    if (--this.#waiting === 0) keepAlive(this.#worker, false);
+    if (--this.#waiting === 0) this.#worker.keepAlive(false);
   }
 
   /** Stops the worker; what was requested and is not answered fails with `reason`. */
   terminate(reason: unknown): void {
     this.#worker.terminate();
     this.#fail(reason);
+  }
+
+  #take(reply: Answer): void {
+    const answer = this.#answers.get(reply.id);
+    this.#answers.delete(reply.id);
+    this.release();
+    if ("error" in reply) {
+      answer?.reject(errorFrom(reply.error, this.options.foreign));
+    } else answer?.resolve(reply.value);
   }
 
   #fail(failure: unknown): void {

@@ -1,5 +1,6 @@
 /** How many threads there can be here. */
 import { UsageError } from "../errors.ts";
+import { hasWorkers } from "./worker.ts";
 
 /** The most workers that are started. */
 export const mostWorkers = 256;
@@ -23,12 +24,12 @@ export function workerCount(
       `Cannot use threads ${threads}: needs a whole number from 0 to ${mostWorkers}`,
     );
   }
-  return typeof Worker === "undefined" ? 0 : threads;
+  return hasWorkers() ? threads : 0;
 }
 
 /** What is missing here to run threads over shared memory, if anything. */
 export function missingForThreads(): string | undefined {
-  if (typeof Worker === "undefined") return "Workers are missing here";
+  if (!hasWorkers()) return "Workers are missing here";
   if (typeof SharedArrayBuffer === "undefined") {
     return "SharedArrayBuffer is missing here";
   }

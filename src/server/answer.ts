@@ -8,6 +8,7 @@ import { UsageError } from "../errors.ts";
 import type { GenerateOptions, Summary } from "../generate/generate.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
 import { valuesOf } from "../options.ts";
+import { Taken } from "../platform/opened.ts";
 import { Session } from "../generate/session.ts";
 import type { SampledToken } from "../sampling/logprobs.ts";
 import { checkSamplingOptions } from "../sampling/options.ts";
@@ -251,7 +252,7 @@ async function* answersTo(
   const { metrics, record } = answering;
   metrics.addPrompt(sequence.length - cachedTokens, shared.promptMs);
   record.addPrompt(prompt.length, cachedTokens, shared.promptMs);
-  using stack = new DisposableStack();
+  using stack = new Taken();
   const numbers = Array.from({ length: choices }, (_, i) => i);
   const answers = numbers.map((i) => {
     const session = stack.use(new Session(model.engine, sequence.fork()));

@@ -1,4 +1,6 @@
 /** `/v1/neurons`: which neurons fire while the server computes, as server-sent events. */
+// @ts-types="../std/base64.d.ts"
+import { encodeBase64 } from "deno-std/encoding/base64.js";
 import { RequestError } from "./errors.ts";
 import { eventStream, type StreamEvent } from "./event_stream.ts";
 import type { FiredNeurons, NeuronWatch } from "../engine/neuron_watch.ts";
@@ -182,7 +184,7 @@ function firedOf(
       cold: rounded(share(gpu + hot, order.length)),
     };
   });
-  return { tokens, layers: shares, buckets: bytes.toBase64() };
+  return { tokens, layers: shares, buckets: encodeBase64(bytes) };
 }
 
 /** A share, to 1 in 10,000. */

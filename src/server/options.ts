@@ -163,9 +163,9 @@ export const serverOptions = {
   /** How the states of a text become its embedding. */
   pooling: { ...embedOptions.pooling, flag: "--pooling <type>" },
   /** A Jinja template in place of the model's. */
-  template: chatOptions.template,
+  template: chatOptions.template as typeof chatOptions.template,
   /** More variables for it, where a request does not say. */
-  templateVariables: chatOptions.variables,
+  templateVariables: chatOptions.variables as typeof chatOptions.variables,
   /** Whether models reason before they answer, where the template lets one choose: `enable_thinking`. */
   reasoning: {
     enum: ["on", "off", "auto"],

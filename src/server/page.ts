@@ -1,4 +1,5 @@
 /** The page that browsers are shown: chats, and which neurons fire. */
+import { sha256 } from "../bytes/sha256.ts";
 import { nothingAt } from "./errors.ts";
 import type { ServerApp, ServerCall, ServerContext } from "./server_context.ts";
 
@@ -67,7 +68,6 @@ async function answer({ req }: ServerCall, name: string): Promise<Response> {
 }
 
 async function tagOf(text: string): Promise<string> {
-  const bytes = new TextEncoder().encode(text);
-  const digest = await crypto.subtle.digest("SHA-256", bytes);
-  return `"${new Uint8Array(digest).toHex().slice(0, 32)}"`;
+  const digest = await sha256(new TextEncoder().encode(text));
+  return `"${digest.slice(0, 32)}"`;
 }

@@ -1,5 +1,6 @@
 /** A request's turn: it takes a model, waits for a place, and has so much time. */
 import { followAborts } from "../platform/abort.ts";
+import { Taken } from "../platform/opened.ts";
 import { RequestError } from "./errors.ts";
 import type { ModelLease } from "./models.ts";
 import type { Ticket } from "./request_queue.ts";
@@ -9,7 +10,7 @@ import type { Asker, ServerContext } from "./server_context.ts";
 /** What a request works with, until it is disposed of. */
 export class Turn implements Disposable {
   readonly #stopping = new AbortController();
-  readonly #stack = new DisposableStack();
+  readonly #stack = new Taken();
   readonly ticket: Ticket;
   readonly record: RequestRecord;
   #lease?: ModelLease;

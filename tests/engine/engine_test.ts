@@ -145,6 +145,7 @@ Deno.test("a worker that dies is an error that names it, not a hang", async () =
 
 Deno.test("without workers the model runs inline and says so", async () => {
   const Real = globalThis.Worker;
+  const { getBuiltinModule } = process;
   const attempts: [unknown, RegExp][] = [
     [undefined, /inline \(Workers are missing here\)/],
     [
@@ -159,12 +160,14 @@ Deno.test("without workers the model runs inline and says so", async () => {
   for (const [replacement, description] of attempts) {
     try {
       globalThis.Worker = replacement as typeof Worker;
+      process.getBuiltinModule = () => undefined as never;
       await using engine = await makeEngine(2);
       assert.match(engine.description, description);
       using sequence = engine.createSequence();
       assert.equal((await engine.evaluate(sequence, [1, 2])).length, 1);
     } finally {
       globalThis.Worker = Real;
+      process.getBuiltinModule = getBuiltinModule;
     }
   }
 });

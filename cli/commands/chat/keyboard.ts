@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { onExit } from "../../../src/platform/exit.ts";
 import type { Interrupt } from "../../interrupt.ts";
 import {
   cursorQuery,
@@ -34,6 +35,7 @@ export class Keyboard implements Disposable {
   readonly #interrupt: Interrupt;
   readonly #waiting: (Key | ScreenEvent)[] = [];
   readonly #listeners: (readonly [Deno.Signal, () => void])[];
+  readonly #leave: () => void;
   #reader = new KeyReader();
   #ended = false;
   /** Called when something has come. */
@@ -49,7 +51,7 @@ export class Keyboard implements Disposable {
       this.#push([event]);
     }]);
     for (const each of this.#listeners) Deno.addSignalListener(...each);
-    addEventListener("unload", giveTerminalBack);
+    this.#leave = onExit(giveTerminalBack);
     takeTerminal();
     this.#read();
   }
@@ -111,7 +113,7 @@ export class Keyboard implements Disposable {
   /** Gives the terminal back. */
   [Symbol.dispose](): void {
     for (const each of this.#listeners) Deno.removeSignalListener(...each);
-    removeEventListener("unload", giveTerminalBack);
+    this.#leave();
     giveTerminalBack();
   }
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { fromBase64 } from "../../../src/bytes/base64.ts";
 import type { ByteSource } from "../../../mod.ts";
 import {
   fingerprintOf,
@@ -65,7 +66,7 @@ function readTensor(
   tensor: Omit<StoredTensor, "data"> & { readonly data: string },
 ): StoredTensor | undefined {
   try {
-    return { ...tensor, data: Uint8Array.fromBase64(tensor.data) };
+    return { ...tensor, data: fromBase64(tensor.data) };
   } catch {
     return undefined;
   }

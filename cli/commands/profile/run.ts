@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { sha256 } from "../../../src/bytes/sha256.ts";
 import type { Engine, Tokenizer } from "../../../mod.ts";
 import { mergeProfiles, type Profile } from "../../../plan.ts";
 
@@ -45,8 +46,7 @@ export function firstTokens(windows: Windows, most: number): Windows {
 /** SHA-256 of the windows' lengths and ids, by which a text is known again. */
 export async function hashOf(windows: Windows): Promise<string> {
   const ids = Int32Array.from(windows.flatMap((ids) => [ids.length, ...ids]));
-  const digest = await crypto.subtle.digest("SHA-256", ids);
-  return new Uint8Array(digest).toHex();
+  return await sha256(ids);
 }
 
 /** How far a text has been counted. */

@@ -248,7 +248,7 @@ async function provenanceOf(
   const rows = [
     ["date", new Date().toISOString()],
     ["culm", config.version],
-    ["Deno", `${Deno.version.deno}, V8 ${Deno.version.v8}, ${os} ${arch}`],
+    ["runtime", `${navigator.userAgent}, ${os} ${arch}`],
     ["model", `${source.name}, ${source.size} bytes`],
     ["its fingerprint", await fingerprintOf(model, source)],
   ];

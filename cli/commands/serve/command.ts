@@ -6,6 +6,7 @@ import {
   type CulmServer,
   type RequestEntry,
 } from "../../../server.ts";
+import { Opened } from "../../../src/platform/opened.ts";
 import { readTemplate } from "../../chat_template.ts";
 import type { CommandSpec } from "../../command.ts";
 import { readText } from "../../input.ts";
@@ -64,7 +65,7 @@ async function run(flags: ServeFlags): Promise<number> {
     );
   const path = localModel(flags);
   const apiKeys = await keysOf(flags), tls = await tlsOf(flags);
-  await using logs = new AsyncDisposableStack();
+  await using logs = new Opened();
   await using server = createServer(catalogue ?? loading, {
     ...named(serverFlagNames),
     log: await logOf(flags, logs),
@@ -112,7 +113,7 @@ async function run(flags: ServeFlags): Promise<number> {
  */
 async function logOf(
   { logFile, logFormat, logDisable }: ServeFlags,
-  logs: AsyncDisposableStack,
+  logs: Opened,
 ): Promise<((entry: RequestEntry) => void) | undefined> {
   if (logDisable) {
     if (logFile === undefined) return undefined;
@@ -121,8 +122,9 @@ async function logOf(
     );
   }
   if (logFile !== undefined) {
-    const { write } = logs.use(await openLogFile(logFile));
-    const log = logs.use(new RequestLog(logFile, write, note));
+    const file = await openLogFile(logFile);
+    logs.defer(() => file[Symbol.dispose]());
+    const log = logs.use(new RequestLog(logFile, file.write, note));
     return (entry) => log.add(entry);
   }
   if (logFormat === "json") {
@@ -201,7 +203,11 @@ async function listenAll(
   let { port } = where;
   try {
     for (const hostname of hosts) {
-      const listener = new Listener(server, { ...where, hostname, port });
+      const listener = await Listener.open(server, {
+        ...where,
+        hostname,
+        port,
+      });
       listeners.push(listener);
       // What is free for the first is asked for on the others.
       port = listener.address.port;

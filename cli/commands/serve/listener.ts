@@ -21,15 +21,19 @@ const pause = 100;
  * listened anew.
  */
 export class Listener {
-  readonly address: Deno.NetAddr;
+  address!: Deno.NetAddr;
   readonly #closing = new AbortController();
   readonly #ends: Promise<void>[] = [];
-  #http: Deno.HttpServer<Deno.NetAddr>;
+  #http!: Deno.HttpServer<Deno.NetAddr>;
+
+  private constructor(readonly server: CulmServer, readonly where: Where) {}
 
   /** @throws {CulmError} where nobody can listen there */
-  constructor(readonly server: CulmServer, readonly where: Where) {
-    this.#http = this.#listen(where.port);
-    this.address = this.#http.addr;
+  static async open(server: CulmServer, where: Where): Promise<Listener> {
+    const listener = new Listener(server, where);
+    await listener.#listen(where.port);
+    listener.address = listener.#http.addr;
+    return listener;
   }
 
   /** Accepts nobody any more. What has been answered has so many ms to reach its client. */
@@ -43,10 +47,10 @@ export class Listener {
   }
 
   /** @throws {CulmError} where nobody can listen there */
-  #listen(port: number): Deno.HttpServer<Deno.NetAddr> {
-    const http = serve(this.server, { ...this.where, port });
-    http.finished.catch((error) => this.#listenAnew(error));
-    return http;
+  async #listen(port: number): Promise<void> {
+    this.#http = await serve(this.server, { ...this.where, port });
+    this.#http.finished.catch((error) => this.#listenAnew(error));
+    if (this.#closing.signal.aborted) this.#end(); // Meanwhile.
   }
 
   async #listenAnew(error: Error): Promise<void> {
@@ -59,8 +63,7 @@ export class Listener {
     while (!this.#closing.signal.aborted) {
       await delay(pause);
       try {
-        this.#http = this.#listen(this.address.port);
-        return;
+        return await this.#listen(this.address.port);
       } catch {
         // There is still no file to be had.
       }
@@ -74,12 +77,16 @@ export class Listener {
 }
 
 /** @throws {CulmError} where nobody can listen there */
-function serve(
+async function serve(
   { fetch }: CulmServer,
   where: Where,
-): Deno.HttpServer<Deno.NetAddr> {
+): Promise<Deno.HttpServer<Deno.NetAddr>> {
   try {
-    return Deno.serve({ ...where, onListen: () => {} }, fetch);
+    const listening = Promise.withResolvers<void>();
+    const onListen = () => listening.resolve();
+    const http = Deno.serve({ ...where, onListen }, fetch);
+    await Promise.race([listening.promise, http.finished]);
+    return http;
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
     const why = error instanceof Deno.errors.AddrInUse

@@ -19,7 +19,7 @@ export async function permittedCommand(
   args: readonly string[],
   flags: ServeFlags,
 ): Promise<string> {
-  const program = new URL("../../main.ts", import.meta.url);
+  const program = new URL(Deno.mainModule);
   const words = [
     "deno",
     "run",

@@ -1,0 +1,129 @@
+/**
+ * Makes the package for npm: what `deno pack` makes of types and of
+ * `package.json`, and scripts of esbuild's in place of Deno's, which Node 22
+ * cannot read (`using`) and in which the command line would ask for Deno.
+ *
+ * Run: `deno task npm [FILE.tgz]`
+ *
+ * @module
+ */
+import * as esbuild from "esbuild";
+import config from "../deno.json" with { type: "json" };
+
+const root = new URL("..", import.meta.url).pathname;
+const [tarball = `${root}.cache/culm.tgz`] = Deno.args;
+const folder = await Deno.makeTempDir();
+
+/** Runs a program; its errors are this one's. */
+async function run(command: string, args: string[], cwd = root) {
+  const child = new Deno.Command(command, { args, cwd, stdout: "null" });
+  const { code } = await child.spawn().status;
+  if (code !== 0) throw new Error(`${command} ${args[0]}: exit code ${code}`);
+}
+
+/** Files of a folder, and of those in it. */
+async function* filesIn(folder: string): AsyncGenerator<string> {
+  for await (const { name, isDirectory } of Deno.readDir(folder)) {
+    const path = `${folder}/${name}`;
+    if (isDirectory) yield* filesIn(path);
+    else yield path;
+  }
+}
+
+/** Declarations of Deno 2.9 have comments between `readonly` and a name: what TypeScript takes for a name itself, in front of a line's end. */
+async function mendTypes(path: string): Promise<void> {
+  const text = await Deno.readTextFile(path);
+  const mended = text.replace(/readonly (\/\*\*[^]*?\*\/) /g, "$1 readonly ");
+  await Deno.writeTextFile(path, mended);
+}
+
+/** Files of the command line find Node's modules under the name of Deno. */
+const denoOfNode: esbuild.Plugin = {
+  name: "Deno of Node",
+  setup(build) {
+    build.onLoad({ filter: /\/cli\/.*\.ts$/ }, async ({ path }) => {
+      if (path.startsWith(`${root}cli/node/`)) return;
+      const text = await Deno.readTextFile(path);
+      const of = `import { deno as Deno } from "${root}cli/node/deno.ts";`;
+      return { contents: `${of}${text}`, loader: "ts" };
+    });
+  },
+};
+
+const imports: Record<string, string> = config.imports;
+
+/** By a package's name, what of npm it is: `[name, version, path]`. */
+function ofNpm(specifier: string): string[] {
+  return imports[specifier].match(/^npm:(@?[^@]+)@([^/]+)(.*)$/)!.slice(1);
+}
+
+async function bundle(outdir: string): Promise<esbuild.Metafile> {
+  const standard = Object.keys(imports).filter((name) => /^@std\//.test(name));
+  const alias = standard.map((name) => {
+    const [of, , path] = ofNpm(name);
+    return [name, of + path];
+  });
+  const { metafile } = await esbuild.build({
+    absWorkingDir: root,
+    entryPoints: [...Object.values(config.exports), "./cli/node/main.ts"],
+    outdir,
+    outbase: root,
+    chunkNames: "chunks/[name]-[hash]",
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    target: "es2022",
+    packages: "external",
+    alias: Object.fromEntries(alias),
+    plugins: [denoOfNode],
+    metafile: true,
+    logLevel: "warning",
+  });
+  await esbuild.stop();
+  return metafile;
+}
+
+/** The packages that scripts import, with the versions that were tested. */
+function dependenciesOf({ outputs }: esbuild.Metafile): Record<string, string> {
+  const versions = new Map(
+    Object.keys(imports).map((name) => {
+      const [of, version] = ofNpm(name);
+      return [of, version];
+    }),
+  );
+  const paths = Object.values(outputs).flatMap(({ imports }) => imports)
+    .filter(({ external, path }) => external && !path.startsWith("node:"))
+    .map(({ path }) => path.match(/^(@[^/]+\/)?[^/]+/)![0]);
+  return Object.fromEntries(
+    [...new Set(paths)].sort().map((name) => [name, versions.get(name)!]),
+  );
+}
+
+try {
+  const pack = ["pack", "--quiet", "--allow-dirty", "--no-source-maps"];
+  await run(Deno.execPath(), [...pack, "-o", `${folder}/pack.tgz`]);
+  await run("tar", ["-xzf", "pack.tgz"], folder);
+  const made = `${folder}/package`;
+  for await (const file of filesIn(made)) {
+    if (file.endsWith(".js")) await Deno.remove(file);
+    if (file.endsWith(".d.ts")) await mendTypes(file);
+  }
+  const metafile = await bundle(made);
+  const settings = JSON.parse(await Deno.readTextFile(`${made}/package.json`));
+  const all = {
+    ...settings,
+    description: config.description,
+    bin: { culm: "cli/node/main.js" },
+    engines: { node: ">=22" },
+    sideEffects: false,
+    dependencies: dependenciesOf(metafile),
+  };
+  await Deno.writeTextFile(
+    `${made}/package.json`,
+    `${JSON.stringify(all, null, 2)}\n`,
+  );
+  await run("tar", ["-czf", tarball, "package"], folder);
+  console.log(`Wrote ${tarball}`);
+} finally {
+  await Deno.remove(folder, { recursive: true });
+}

