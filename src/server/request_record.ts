@@ -76,7 +76,7 @@ export class RequestRecord {
     const given = request.headers.get("x-request-id") ?? "";
     this.id = soundId.test(given) ? given : crypto.randomUUID();
     this.method = request.method;
-    this.path = new URL(request.url).pathname;
+    this.path = URL.parse(request.url)?.pathname ?? request.url;
   }
 
   /** Somebody is at work for the request, until this is disposed of. */
