@@ -17,13 +17,22 @@ export function browserPath(name: BrowserName): string | undefined {
   return findProgram(programs[name]);
 }
 
+/** Flags of Chromium: with a GPU in software, or none. */
+const gpuFlags = {
+  none: ["--disable-gpu"],
+  software: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
+};
+
 /** Starts a browser without a window. */
-export function openBrowser(name: BrowserName): Promise<Browser> {
+export function openBrowser(
+  name: BrowserName,
+  gpu: keyof typeof gpuFlags = "none",
+): Promise<Browser> {
   return launch({
     browser: name,
     executablePath: browserPath(name),
     headless: true,
     // Whoever runs the tests may be root, which Chromium's sandbox refuses.
-    args: name === "chrome" ? ["--no-sandbox", "--disable-gpu"] : [],
+    args: name === "chrome" ? ["--no-sandbox", ...gpuFlags[gpu]] : [],
   });
 }

@@ -1,0 +1,93 @@
+/** Pages that have the library, at an address of this machine. */
+
+/** What the server says of a page: whether it may share memory, and what its policy forbids. */
+const isolated = {
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+};
+const pages: Readonly<Record<string, Record<string, string>>> = {
+  "/isolated": isolated,
+  "/strict": {
+    ...isolated,
+    "content-security-policy":
+      "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'",
+  },
+  "/open": {},
+};
+
+const html = `<!doctype html>
+<html lang="en">
+  <head><title>culm</title></head>
+  <body>
+    <label>Model: <input type="file"></label>
+    <script type="module" src="/in_page.js"></script>
+  </body>
+</html>`;
+
+const types: Readonly<Record<string, string>> = {
+  js: "text/javascript",
+  html: "text/html; charset=utf-8",
+};
+
+export interface Site extends AsyncDisposable {
+  readonly url: string;
+}
+
+/** Serves the pages, what `deno bundle` makes of the scripts, and by their paths on the site files or texts. */
+export async function openSite(
+  scripts: readonly string[],
+  files: Readonly<Record<string, URL | string>>,
+): Promise<Site> {
+  const folder = await Deno.makeTempDir();
+  await bundle(scripts, folder);
+  const answer = async (request: Request) => {
+    const { pathname } = new URL(request.url);
+    if (pages[pathname]) return respond(html, "html", pages[pathname]);
+    const body = files[pathname] ?? new URL(`file://${folder}${pathname}`);
+    const ending = pathname.split(".")[1] ?? "html";
+    const bytes = typeof body === "string"
+      ? body
+      : await Deno.readFile(body).catch(() => undefined);
+    // What workers of an isolated page need.
+    const headers = { "cross-origin-embedder-policy": "require-corp" };
+    return bytes === undefined
+      ? new Response(null, { status: 404 })
+      : respond(bytes, ending, headers);
+  };
+  const server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen() {} },
+    answer,
+  );
+  return {
+    url: `http://127.0.0.1:${server.addr.port}`,
+    async [Symbol.asyncDispose]() {
+      await server.shutdown();
+      await Deno.remove(folder, { recursive: true });
+    },
+  };
+}
+
+function respond(
+  body: BodyInit,
+  ending: string,
+  headers: Record<string, string>,
+): Response {
+  const type = types[ending] ?? "application/octet-stream";
+  return new Response(body, { headers: { ...headers, "content-type": type } });
+}
+
+async function bundle(
+  scripts: readonly string[],
+  folder: string,
+): Promise<void> {
+  const here = new URL(import.meta.url);
+  const sources = scripts.map((name) => new URL(name, here).pathname);
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["bundle", "--quiet", "--platform=browser", "--code-splitting"],
+      ...["--outdir", folder],
+      ...sources,
+    ],
+  }).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
+}

@@ -1,0 +1,99 @@
+/** Has pages do what `in_page.ts` can. */
+import type { Browser, Page } from "puppeteer-core";
+import { needs, testNeeding } from "../helpers/needs.ts";
+import {
+  type BrowserName,
+  browserNames,
+  browserPath,
+  openBrowser,
+} from "../web/browsers.ts";
+import type { Acts } from "./in_page.ts";
+
+/** A page that is open in a browser. */
+export interface Visit extends AsyncDisposable {
+  /** Has the page do something. */
+  do<Name extends keyof Acts>(
+    name: Name,
+    ...args: Parameters<Acts[Name]>
+  ): Promise<Awaited<ReturnType<Acts[Name]>>>;
+  readonly page: Page;
+  reload(): Promise<void>;
+  /** What the page's policy has stopped. */
+  violations(): Promise<string[]>;
+}
+
+/** Opens a page with the scripts in it. */
+export async function visit(browser: Browser, url: string): Promise<Visit> {
+  const page = await browser.newPage();
+  await page.evaluateOnNewDocument(() => {
+    const violations: string[] = [];
+    Object.assign(globalThis, { violations });
+    document.addEventListener("securitypolicyviolation", (event) => {
+      violations.push(`${event.violatedDirective}: ${event.blockedURI}`);
+    });
+  });
+  const ready = async () => {
+    // Policies forbid the driver's own way of waiting.
+    while (!await page.evaluate(() => "acts" in globalThis)) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  await page.goto(url);
+  await ready();
+  return {
+    page,
+    async reload() {
+      await page.reload();
+      await ready();
+    },
+    violations: () =>
+      page.evaluate(() =>
+        (globalThis as unknown as { violations: string[] }).violations
+      ),
+    async do(act, ...args) {
+      const { value, error } = await page.evaluate(
+        async (act, args) => {
+          try {
+            // deno-lint-ignore no-explicit-any -- it is passed on as JSON
+            return { value: await (globalThis as any).acts[act](...args) };
+          } catch (error) {
+            const { name, message } = error as Error;
+            return { error: { name, message } };
+          }
+        },
+        act,
+        args,
+      );
+      if (error) throw Object.assign(new Error(error.message), error);
+      return value;
+    },
+    [Symbol.asyncDispose]: () => page.close(),
+  };
+}
+
+/** Registers a test for each browser. */
+export function testInBrowsers(
+  what: string,
+  run: (
+    t: Deno.TestContext,
+    browser: Browser,
+    name: BrowserName,
+  ) => Promise<void>,
+): void {
+  for (const name of browserNames) {
+    testNeeding(needs[name], browserPath(name) !== undefined, {
+      name: `${what} in ${name}`,
+      async fn(t) {
+        const browser = await openBrowser(name);
+        try {
+          await run(t, browser, name);
+        } finally {
+          await browser.close();
+        }
+      },
+      // The driver leaves timers and a process that ends by itself.
+      sanitizeOps: false,
+      sanitizeResources: false,
+    });
+  }
+}
