@@ -1,0 +1,32 @@
+/** WebGPU in a page: Chromium's in software, where results are awaited. */
+import assert from "node:assert/strict";
+import { load } from "../../mod.ts";
+import { tinyBamboo } from "../../tiny/tiny.ts";
+import { needs, testNeeding } from "../helpers/needs.ts";
+import { browserPath, openBrowser } from "../web/browsers.ts";
+import { openSite } from "./site.ts";
+import { visit } from "./visit.ts";
+
+testNeeding(needs.chrome, browserPath("chrome") !== undefined, {
+  name: "a model with half its neurons on the GPU in chrome",
+  async fn() {
+    await using site = await openSite(["in_page.ts"], {});
+    const browser = await openBrowser("chrome", "software");
+    try {
+      await using page = await visit(browser, `${site.url}/isolated`);
+      const { backend, ids } = await page.do("generateWithGpu", 0.5, 1);
+      assert.match(backend, /1 thread \+ WebGPU/);
+      await using model = await load(tinyBamboo(), { threads: 1 });
+      const options = { maxTokens: ids.length, temperature: 0 };
+      const pieces = await Array.fromAsync(
+        model.generate("Once upon a time", options),
+      );
+      assert.deepEqual(ids, pieces.map(({ id }) => id));
+    } finally {
+      await browser.close();
+    }
+  },
+  // The driver leaves timers and a process that ends by itself.
+  sanitizeOps: false,
+  sanitizeResources: false,
+});
