@@ -30,6 +30,9 @@
  *
  * @module
  */
+// Projects need not have these types among their own settings.
+/// <reference lib="dom" />
+/// <reference lib="dom.asynciterable" />
 export {
   answerPage,
   type EngineOptions,
