@@ -149,7 +149,8 @@ for (const { name, command, need, isHere } of runtimes) {
       [1, "error: Cannot open absent.gguf: there is no such file\n"],
     );
     const synth = ["synth", "--shape", "tiny", "-o", "small.gguf"];
-    assert.equal((await culm(command, synth)).code, 0);
+    const made = await culm(command, [...synth, "--force"]);
+    assert.equal(made.code, 0, made.err);
     const again = await culm(command, synth);
     assert.match(again.err, /small\.gguf: it is there already/);
   });
