@@ -189,9 +189,16 @@ export class Constraint implements Disposable {
     this.room.forget(this.#text);
   }
 
-  /** The text, which is written anew where another's failure has taken it along. */
+  /**
+   * The text, which is written anew where another's failure has taken it along.
+   *
+   * @throws {UsageError} where it was disposed of: its number may be another's by now
+   */
   #here(): RoomText {
     const { room } = this;
+    if (this.#isOver) {
+      throw new UsageError("Cannot go on with a text that was given up");
+    }
     if (!room.isHere(this.#text)) {
       this.#text = room.begin(this.key, this.program);
       const { number } = this.#text;

@@ -248,3 +248,13 @@ Deno.test("an aborted text, and one that nobody listens to, leave the session us
   const { text } = await write({ schema: animal, session, temperature: 0 });
   assert.equal(text, (await write({ schema: animal, temperature: 0 })).text);
 });
+
+Deno.test("a text that is aborted leaves the others what the vocabulary is known by", async () => {
+  using other = await makeConstraint(model.tokenizer, { schema: animal });
+  const abort = new AbortController();
+  const options = { schema: animal, signal: abort.signal };
+  for await (const _ of model.generate(prompt, options)) abort.abort();
+  // A mask that was begun comes in a later turn of the event loop.
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.equal(other.room.isLost, false);
+});
