@@ -16,7 +16,15 @@ export class UnsupportedError extends CulmError {}
 export class LimitError extends CulmError {}
 
 /** A text does not fit the context that the model was loaded with. */
-export class ContextError extends LimitError {}
+export class ContextError extends LimitError {
+  /** `sizes` are the message's numbers, for programs. `tokens` are those of the text, or the fewest that it may have, where it is refused before they are counted. */
+  constructor(
+    message: string,
+    readonly sizes?: { readonly tokens: number; readonly contextSize: number },
+  ) {
+    super(message);
+  }
+}
 
 /** There is no memory for something: the machine has too little, or others hold it. */
 export class MemoryError extends LimitError {}

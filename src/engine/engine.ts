@@ -534,6 +534,7 @@ export class Engine implements AsyncDisposable {
     if (length > this.contextSize) {
       throw new ContextError(
         `Cannot evaluate ${length} tokens in one sequence: the context has ${this.contextSize}`,
+        { tokens: length, contextSize: this.contextSize },
       );
     }
     const pages = pagesFor(length), { mostPages } = this.#loop;

@@ -186,6 +186,7 @@ export async function* generate(
   if (prompt.length >= engine.contextSize) {
     throw new ContextError(
       `Cannot generate: the prompt has ${prompt.length} tokens, the context ${engine.contextSize}, and one more must fit`,
+      { tokens: prompt.length, contextSize: engine.contextSize },
     );
   }
   const isDrafted = speculates(engine, options);

@@ -33,5 +33,6 @@ export function checkTextLength(
   if (length <= most) return;
   throw new ContextError(
     `Cannot tokenize ${length} characters: the context has ${contextSize} tokens, which stand for ${most} at most`,
+    { tokens: Math.ceil(length * contextSize / most), contextSize },
   );
 }

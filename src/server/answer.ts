@@ -4,7 +4,7 @@
  */
 import { makeConstraint } from "../constrain/constraint.ts";
 import { constraintOf, constraintOptions } from "../constrain/options.ts";
-import { UsageError } from "../errors.ts";
+import { ContextError, UsageError } from "../errors.ts";
 import type { GenerateOptions, Summary } from "../generate/generate.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
 import { valuesOf } from "../options.ts";
@@ -150,14 +150,9 @@ function checkRequest(
   for (const { length } of prompts) {
     if (length === 0) throw new UsageError("Cannot answer an empty prompt");
     if (length >= contextSize) {
-      throw new RequestError(
-        400,
+      throw new ContextError(
         `Cannot answer: the prompt has ${length} tokens, which with one more exceeds the available context size of ${contextSize}`,
-        {
-          type: "exceed_context_size_error",
-          code: "context_length_exceeded",
-          more: { n_prompt_tokens: length, n_ctx: contextSize },
-        },
+        { tokens: length, contextSize },
       );
     }
   }

@@ -68,6 +68,10 @@ export function requestErrorOf(error: unknown): RequestError {
     return by(400, {
       type: "exceed_context_size_error",
       code: "context_length_exceeded",
+      more: {
+        n_prompt_tokens: error.sizes?.tokens,
+        n_ctx: error.sizes?.contextSize,
+      },
     });
   }
   if (error instanceof MemoryError) return by(503, { retryAfter: 1 });

@@ -316,3 +316,27 @@ Deno.test("a prompt that does not fit the context is refused with both numbers",
   const turns = [{ role: "user", content }];
   assert.equal(error.n_prompt_tokens, tiny.model.tokenizeChat(turns).length);
 });
+
+Deno.test("a prompt that is refused before its tokens are counted is told with the fewest it may have", async () => {
+  await using tiny = await tinyServer();
+  const { contextSize } = tiny.model.engine;
+  const long = "Tom had a red ball. ".repeat(10_000);
+  const refusals: [message: RegExp, messages: object[]][] = [
+    [/Cannot tokenize/, [{ role: "user", content: long }]],
+    [
+      /Cannot read/,
+      Array(contextSize + 1).fill({ role: "user", content: "a" }),
+    ],
+  ];
+  for (const [message, messages] of refusals) {
+    const response = await tiny.post("/v1/chat/completions", { messages });
+    assert.equal(response.status, 400);
+    const { error } = await response.json();
+    assert.match(error.message, message);
+    assert.equal(error.type, "exceed_context_size_error");
+    assert.equal(error.n_ctx, contextSize);
+    const { n_prompt_tokens } = error;
+    assert.ok(n_prompt_tokens > contextSize, `${n_prompt_tokens}`);
+    assert.ok(n_prompt_tokens <= tiny.model.tokenize(long).length);
+  }
+});

@@ -46,6 +46,7 @@ export function turnsOf(
   if (count > contextSize) {
     throw new ContextError(
       `Cannot read ${count} messages and parts: the context has ${contextSize} tokens`,
+      { tokens: count, contextSize },
     );
   }
   return messages.map((message, i) => {
