@@ -14,7 +14,6 @@ import type { SampledToken } from "../sampling/logprobs.ts";
 import { checkSamplingOptions } from "../sampling/options.ts";
 import type { AnswerFormat, ChatEvent } from "../tokenizer/answer.ts";
 import { AnswerParser } from "../tokenizer/answer_parser.ts";
-import { RequestError } from "./errors.ts";
 import { merged } from "./merged.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import { type ScoredToken, scorePrompt } from "./prompt_logprobs.ts";
