@@ -405,7 +405,10 @@ export class LanguageModel implements AsyncDisposable {
     const checked = checkOptions("chat", chatOptions, options);
     const { template: given, variables, toolChoice, addGenerationPrompt } =
       checked;
-    const tools = toolChoice === "none" ? undefined : checked.tools;
+    // Templates that ask whether there are tools (Llama 3.1's) take an empty list for some.
+    const tools = toolChoice === "none" || checked.tools?.length === 0
+      ? undefined
+      : checked.tools;
     const template = given === undefined
       ? this.chatTemplate
       : this.#templateOf(given);

@@ -198,6 +198,19 @@ Deno.test("templates are told what the request says for them, and no tools where
   assert.equal(message.content, call);
 });
 
+Deno.test("a template that asks whether there are tools is told that an empty list is none", async () => {
+  const asks = "{{ 'Call a function.' if tools is not none else 'Answer.' }}";
+  await using tiny = await tinyServer({ template: asks });
+  const promptOf = async (more: object) => {
+    const body = { messages: [user], ...more };
+    const response = await tiny.post("/apply-template", body);
+    return (await response.json()).prompt;
+  };
+  assert.equal(await promptOf({}), "Answer.");
+  assert.equal(await promptOf({ tools: [] }), "Answer.");
+  assert.equal(await promptOf({ tools }), "Call a function.");
+});
+
 Deno.test("ai: calls of tools, their results, and reasoning", async () => {
   await using tiny = await tinyServer({ template: thinking });
   const provider = createOpenAICompatible({
