@@ -271,7 +271,13 @@ export class ModelCatalogue implements Models {
       const created = Math.floor(Date.now() / 1000);
       entry.closing = new AbortController();
       const { id, closing } = entry;
-      entry.served = { id, model, created, closing: closing.signal };
+      entry.served = {
+        id,
+        aliases: [id],
+        model,
+        created,
+        closing: closing.signal,
+      };
       entry.status = "loaded";
       entry.hasFailed = false;
     } catch (cause) {

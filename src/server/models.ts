@@ -4,8 +4,10 @@ import { RequestError } from "./errors.ts";
 
 /** A model that clients may name. */
 export interface ServedModel {
-  /** What clients call it */
+  /** What answers call it */
   readonly id: string;
+  /** What clients may call it: its id, and other names */
+  readonly aliases: readonly string[];
   readonly model: LanguageModel;
   /** When it was loaded, in seconds since 1970 */
   readonly created: number;
@@ -80,12 +82,13 @@ export class OneModel implements Models {
   /** `loading` may come later: until then requests are told so. */
   constructor(
     loading: LanguageModel | PromiseLike<LanguageModel>,
-    alias?: string,
+    names: readonly string[] = [],
   ) {
     const serve = (model: LanguageModel) => {
       const created = Math.floor(Date.now() / 1000);
-      const id = alias ?? nameOf(model);
-      this.#served = { id, model, created, closing: unaborted };
+      const aliases = names.length > 0 ? names : [nameOf(model)];
+      const [id] = aliases;
+      this.#served = { id, aliases, model, created, closing: unaborted };
     };
     if ("then" in loading) {
       loading.then(serve, (error) => this.#failure = error);

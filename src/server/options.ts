@@ -23,12 +23,13 @@ const isSampling = (value: unknown): boolean => {
 
 /** How a server serves. */
 export const serverOptions = {
-  /** The name of the model for clients. Default: the file's own. */
-  alias: {
-    type: "string",
+  /** The model's names for clients; answers use the first. Default: the file's own. */
+  aliases: {
+    type: "strings",
     defaultText: "the model's own name",
-    flag: "-a, --alias <name>",
-    description: "what clients call the model",
+    flag: "-a, --alias <list>",
+    description:
+      "what clients call the model; with commas, several names, of which answers use the first",
   },
   /** The most texts that are written at the same time. */
   parallel: {

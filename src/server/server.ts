@@ -136,7 +136,7 @@ function modelsOf(
   metrics: ServerMetrics,
 ): Models {
   return isOne(models)
-    ? new OneModel(models, options.alias)
+    ? new OneModel(models, options.aliases)
     : new ModelCatalogue(models, options, (model) => metrics.retire(model));
 }
 

@@ -6,7 +6,7 @@ const messages = [{ role: "user", content: "Tell me a story." }];
 const greedy = { messages, temperature: 0, max_tokens: 12 };
 
 Deno.test("a chat's answer is what the library writes, whole and streamed", async () => {
-  await using tiny = await tinyServer({ alias: "tiny" });
+  await using tiny = await tinyServer({ aliases: ["tiny"] });
   const expected = await Array.fromAsync(
     tiny.model.chat(messages, { temperature: 0, maxTokens: 12 }),
   );

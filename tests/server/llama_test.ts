@@ -201,7 +201,7 @@ Deno.test("a template is applied, with tools and without an answer's beginning",
 
 Deno.test("what the server is, and does, is told", async () => {
   await using tiny = await tinyServer({
-    alias: "tiny",
+    aliases: ["tiny"],
     parallel: 3,
     metrics: true,
     maxTokens: 50,

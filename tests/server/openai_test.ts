@@ -64,7 +64,7 @@ Deno.test("openai: log-probabilities, several choices, a stop string", async () 
 });
 
 Deno.test("openai: completions, models", async () => {
-  await using tiny = await tinyServer({ alias: "tiny" });
+  await using tiny = await tinyServer({ aliases: ["tiny"] });
   const client = clientOf(tiny);
   const { choices } = await client.completions.create({
     model: "tiny",

@@ -48,6 +48,19 @@ Deno.test("a model is listed by its own name or its alias, and asked for by any"
   assert.equal((await response.json()).model, card.id);
 });
 
+Deno.test("a model of several names is listed by the first, and found by each", async () => {
+  const aliases = ["first", "second"];
+  await using tiny = await tinyServer({ aliases });
+  const { data } = await (await tiny.get("/v1/models")).json();
+  assert.equal(data.length, 1);
+  assert.equal(data[0].id, "first");
+  assert.deepEqual(data[0].aliases, aliases);
+  for (const name of aliases) {
+    const card = await (await tiny.get(`/v1/models/${name}`)).json();
+    assert.deepEqual(card, data[0]);
+  }
+});
+
 Deno.test("a stream that has nothing to say yet shows that it lives", async () => {
   await using tiny = await tinyServer({ pingInterval: 0.001 });
   const response = await tiny.post("/v1/completions", {

@@ -69,9 +69,8 @@ async function run(flags: ServeFlags): Promise<number> {
   await using server = createServer(catalogue ?? loading, {
     ...named(serverFlagNames),
     log: await logOf(flags, logs),
-    alias: flags.alias ?? (path && basename(path)),
     sampling: named(samplingFlagNames),
-    ...lists(flags),
+    ...lists(flags, path === undefined ? undefined : [basename(path)]),
     apiKeys,
     template: await readTemplate(template),
     templateVariables: flags.templateVariables,
@@ -145,13 +144,17 @@ function errorText(error: unknown): string {
   return cause === undefined ? message : `${message}: ${errorText(cause)}`;
 }
 
-/** Lists that may be written with commas. */
-function lists({ corsOrigins, allowedHosts }: ServeFlags) {
+/** Lists that may be written with commas. The model has the names `own` where no others are given. */
+function lists(
+  { corsOrigins, allowedHosts, aliases }: ServeFlags,
+  own: readonly string[] | undefined,
+) {
   const split = (texts?: readonly string[]) =>
     texts?.flatMap((text) => text.split(",").map((each) => each.trim()));
   return {
     corsOrigins: split(corsOrigins),
     allowedHosts: split(allowedHosts),
+    aliases: split(aliases) ?? own,
   };
 }
 

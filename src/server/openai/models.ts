@@ -24,7 +24,9 @@ export function modelRoutes(app: ServerApp, context: ServerContext): void {
   app.get("/v1/models/:id{.+}", (call) => {
     models.check();
     const { id } = call.req.param();
-    const found = models.listed.find((model) => model.id === id);
+    const found = models.listed.find(({ id: own, served }) =>
+      own === id || served?.aliases.includes(id)
+    );
     if (found) return call.json(cardOf(found));
     throw new RequestError(404, `There is no model ${shown(id)}`, {
       code: "model_not_found",
@@ -59,7 +61,7 @@ function cardOf({ id, status, served, hasFailed }: ListedModel) {
     created: served?.created ?? 0,
     owned_by: "culm",
     status: { value: status, ...hasFailed && { failed: true } },
-    ...served && { meta: metaOf(served.model) },
+    ...served && { aliases: served.aliases, meta: metaOf(served.model) },
   };
 }
 
