@@ -15,10 +15,11 @@ export const schemaField = v.nullish(
 /** The fields, for a schema of a body. */
 export const constraintFields = {
   json_schema: schemaField,
-  grammar: text,
+  /** An empty one is none. */
+  grammar: v.pipe(text, v.transform((grammar) => grammar || undefined)),
 };
 
-/** What a body holds an answer to; an empty grammar is none. */
+/** What a body holds an answer to. */
 export function constraintFieldOptions(
   { json_schema, grammar }: Present<
     {
@@ -30,6 +31,6 @@ export function constraintFieldOptions(
 ): Pick<GenerateOptions, "schema" | "grammar"> {
   return {
     ...json_schema !== undefined && { schema: json_schema },
-    ...grammar && { grammar },
+    ...grammar !== undefined && { grammar },
   };
 }

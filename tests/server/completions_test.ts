@@ -58,6 +58,24 @@ Deno.test("several prompts have their answers in their order, n of each", async 
   assert.deepEqual(streamed, texts);
 });
 
+Deno.test("a completion is held to what it is to be", async () => {
+  await using tiny = await tinyServer();
+  const json_schema = { enum: ["red", "blue"] };
+  const format = { type: "json_schema", json_schema: { schema: json_schema } };
+  const cases: [object, RegExp][] = [
+    [{ json_schema }, /^"(red|blue)"$/],
+    [{ response_format: format }, /^"(red|blue)"$/],
+    [{ grammar: 'root ::= " " ("red" | "blue") "."' }, /^ (red|blue)\.$/],
+    [{ json_schema, grammar: "" }, /^"(red|blue)"$/],
+  ];
+  for (const [held, expected] of cases) {
+    const response = await tiny.post("/v1/completions", { prompt, ...held });
+    const { choices: [{ text, finish_reason }] } = await response.json();
+    assert.match(text, expected);
+    assert.equal(finish_reason, "stop");
+  }
+});
+
 Deno.test("echo with logprobs scores each token of the prompt as the engine does, to the last bit", async () => {
   await using tiny = await tinyServer();
   const { engine, tokenizer } = tiny.model;

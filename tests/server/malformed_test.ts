@@ -157,7 +157,7 @@ const routes: Readonly<
   "/v1/messages/count_tokens": [{ messages: user }, anthropic],
   "/v1/completions": [
     { prompt: "Tom", ...one },
-    [...texts, "prompt", "echo", "suffix", "best_of"],
+    [...texts, ...said, "prompt", "echo", "suffix", "best_of"],
   ],
   "/completion": [{ prompt: "Tom", ...one }, [...llama, "prompt"]],
   "/infill": [

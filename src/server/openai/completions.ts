@@ -32,6 +32,7 @@ import {
   usageOf,
 } from "./form.ts";
 import { type CompletionLogprobs, CompletionScorer } from "./logprobs.ts";
+import { formatFields, saidOf } from "./response_format.ts";
 
 const mostTop = 100;
 
@@ -45,6 +46,7 @@ const completionSchema = v.object({
   logprobs: wholeNumber(0, mostTop),
   best_of: v.nullish(v.number("a number")),
   suffix: text,
+  ...formatFields,
 }, "an object");
 
 type CompletionBody = Awaited<
@@ -105,6 +107,8 @@ async function requestOf(
       maxTokens: body.max_tokens,
       stop: stopsOf(body.stop),
       logprobs,
+      pattern: saidOf(body),
+      grammar: body.grammar,
     },
     scoresPrompts: echo && logprobs !== undefined,
   };

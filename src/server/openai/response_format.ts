@@ -39,7 +39,7 @@ export function saidOf(
   const given = {
     ...said && { response_format },
     ...json_schema !== undefined && { json_schema },
-    ...grammar && { grammar },
+    ...grammar !== undefined && { grammar },
   };
   const names = Object.keys(given);
   if (names.length > 1) {
