@@ -1,6 +1,7 @@
 /** Somebody else's project that has the package as npm would, with esbuild and in Node. */
 import assert from "node:assert/strict";
 import * as esbuild from "esbuild";
+import { gzipSync } from "fflate";
 import { load } from "../mod.ts";
 import { tinyBamboo } from "../tiny/tiny.ts";
 import { needs, testNeeding } from "./helpers/needs.ts";
@@ -100,21 +101,53 @@ Deno.test("a bundle starts threads", async () => {
   await tellsTheSame(/2 threads/, deno, [...unpermitted, "bundled/threads.js"]);
 });
 
-Deno.test("what only some programs need is in chunks of its own", () => {
-  const { outputs } = built.metafile;
-  const atStart = new Set(["bundled/inline.js"]);
+/** The chunks that a program loads before it runs. */
+function chunksAtStart({ outputs }: esbuild.Metafile, entry: string) {
+  const atStart = new Set([entry]);
   for (const chunk of atStart) {
     for (const { path, kind } of outputs[chunk].imports) {
       if (kind === "import-statement") atStart.add(path);
     }
   }
+  return atStart;
+}
+
+Deno.test("what only some programs need is in chunks of its own", () => {
+  const { outputs } = built.metafile;
+  const atStart = chunksAtStart(built.metafile, "bundled/inline.js");
   // The package's own chunks bear the names of the modules that are imported in time.
-  const lazy = /\/chunks\/(?:relaxed|simd128|constrain|view|pull|page_files)-/;
+  const lazy =
+    /\/chunks\/(?:relaxed|simd128|constrain|view|pull|page_files|worker\.bundle|plan_gpu)-/;
   const within = (paths: Iterable<string>) =>
     [...paths].flatMap((path) => Object.keys(outputs[path].inputs))
       .filter((input) => lazy.test(input));
-  assert.equal(new Set(within(Object.keys(outputs))).size, 6);
+  assert.equal(new Set(within(Object.keys(outputs))).size, 8);
   assert.deepEqual(within(atStart), []);
+});
+
+Deno.test("a page that loads a model downloads at most 150 KB of scripts at first", async () => {
+  const { outputFiles, metafile } = await esbuild.build({
+    absWorkingDir: cwd,
+    stdin: {
+      contents: `export { load } from "${config.name}";`,
+      resolveDir: cwd,
+      sourcefile: "load.js",
+    },
+    outdir: "small",
+    bundle: true,
+    format: "esm",
+    splitting: true,
+    minify: true,
+    metafile: true,
+    write: false,
+  });
+  const atStart = chunksAtStart(metafile, "small/stdin.js");
+  const sizes = outputFiles
+    .filter(({ path }) => atStart.has(path.slice(path.indexOf("small/"))))
+    .map(({ contents }) => gzipSync(contents, { level: 9 }).length);
+  assert.equal(sizes.length, atStart.size);
+  const size = sizes.reduce((sum, each) => sum + each, 0);
+  assert.ok(size < 150_000, `${size} bytes by gzip`);
 });
 
 Deno.test("deno bundle makes one file that needs no permission", async () => {

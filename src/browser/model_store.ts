@@ -9,7 +9,7 @@ import { isHubName, readHubName } from "../hub/name.ts";
 import { findOnHub, type PullProgress } from "../hub/pull.ts";
 import { fileUrl } from "../hub/repository.ts";
 import { type HubSettings, hubSettings } from "../hub/settings.ts";
-import { RpcWorker } from "../platform/rpc_worker.ts";
+import { RpcWorker, workerText } from "../platform/rpc_worker.ts";
 import type {
   FetchEvent,
   FetchRequest,
@@ -236,7 +236,8 @@ export class ModelStore {
       onLoaded(file.size);
       return fromBlob(there, file.url);
     }
-    const worker = new RpcWorker<FetchService, FetchEvent>({
+    const text = await workerText();
+    const worker = new RpcWorker<FetchService, FetchEvent>(text, {
       role: "fetcher",
       name: "culm fetcher",
       foreign: (message) =>

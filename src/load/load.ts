@@ -12,9 +12,9 @@ import {
   type LoadOptions,
 } from "./load_options.ts";
 import { doubtOfName } from "./activation_doubt.ts";
-import { describeModel } from "../model/model.ts";
+import { isGpuWorth } from "./gpu_worth.ts";
+import { describeModel, type Model } from "../model/model.ts";
 import { type ModelSource, openModel } from "./model_source.ts";
-import { startWithGpu } from "./plan_gpu.ts";
 import { pagesFor } from "../places/batch.ts";
 import { untilAborted } from "../platform/abort.ts";
 import { Opened } from "../platform/opened.ts";
@@ -23,6 +23,7 @@ import {
   type StartOptions,
   startTeam,
 } from "../places/start.ts";
+import type { Team } from "../places/team.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import { checkProfile } from "../plan/profile.ts";
 import { profileOf } from "../plan/reorder.ts";
@@ -61,7 +62,7 @@ export async function load(
   options: LoadOptions = {},
 ): Promise<LanguageModel> {
   const checked = checkLoadOptions(options);
-  const start = performance.now();
+  const begun = performance.now();
   await using opened = new Opened();
   const { signal } = options;
   // Ends with the loading: a model that is loaded may read its file again.
@@ -138,13 +139,12 @@ export async function load(
     control?: LoadControl,
   ) => startTeam(all, count, { ...places, gpuPlan }, control);
   const teamStart = performance.now();
-  const team = await startWithGpu(
-    places,
-    threads,
-    options,
-    (gpuPlan) => startOn(gpuPlan, threads, options),
-    warn,
-  );
+  const start = (gpuPlan?: PlacePlan) => startOn(gpuPlan, threads, options);
+  let team: Team;
+  if (isGpuWorth(options, weightBytes(model))) {
+    const { startWithGpu } = await import("./plan_gpu.ts");
+    team = await startWithGpu(places, threads, options, start, warn);
+  } else team = await start();
   await untilAborted(bytes.whole ?? Promise.resolve(), signal)
     .catch(async (error) => {
       await team[Symbol.asyncDispose]();
@@ -179,7 +179,7 @@ export async function load(
       mostPages: pagesFor(checked.cacheSize) || undefined,
       keepsPast: checked.prefixCache,
     }),
-    performance.now() - start,
+    performance.now() - begun,
     tokenizer,
     profile,
     isReplaceable || !(source instanceof Uint8Array)
@@ -187,6 +187,12 @@ export async function load(
       : undefined,
     fingerprint,
   );
+}
+
+function weightBytes(model: Model): number {
+  const { token_embd, output, layers } = model;
+  const all = [token_embd, output, ...layers.flatMap(Object.values)];
+  return all.reduce((sum, tensor) => sum + (tensor?.byteLength ?? 0), 0);
 }
 
 /** Gives what `make` makes when that is first needed. */

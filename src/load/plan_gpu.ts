@@ -4,8 +4,8 @@
  * does not last, it takes less, and else nothing.
  */
 import { GpuError, GpuMemoryError, UsageError } from "../errors.ts";
+import { isGpuWorth } from "./gpu_worth.ts";
 import type { GpuMode, LoadOptions } from "./load_options.ts";
-import type { Model } from "../model/model.ts";
 import { kvPositionBytes } from "../places/cache_type.ts";
 import { findAdapter, nameOf } from "../places/gpu/device/device.ts";
 import { deviceBytes } from "../places/gpu/memory/layout.ts";
@@ -16,9 +16,6 @@ import { checkGpuIndex } from "../plan/gpu_index.ts";
 import type { Machine } from "../plan/machine.ts";
 import { type GpuOptions, makePlan } from "../plan/make_plan.ts";
 import type { PlacePlan } from "../plan/plan.ts";
-
-/** Models of fewer bytes are left to the CPU unless a GPU is required: starting kernels would take longer. */
-const leastGpuBytes = 2 ** 28;
 
 /** Positions of the past that a plan counts on, where the context has as many. */
 const plannedPositions = 1024;
@@ -79,10 +76,9 @@ async function gpuPlanner(
   threads: number,
   options: LoadOptions,
 ): Promise<GpuPlanner | undefined> {
-  const { gpu: mode = "auto", gpuIndex, gpuPlan, gpuLayers } = options;
+  const { gpu: mode, gpuIndex, gpuPlan } = options;
   const { model } = places;
   const isRequired = mode === "require";
-  if (mode === "off" || gpuLayers === 0) return undefined;
   const reason = reasonForCpu(places);
   if (reason) {
     if (isRequired) {
@@ -90,8 +86,7 @@ async function gpuPlanner(
     }
     return undefined;
   }
-  // A plan that is given is carried out however small the model is.
-  const found = await gpuFor(mode, gpuPlan ? Infinity : modelBytes(model));
+  const found = await usableGpu(isRequired);
   if (!found) {
     if (isRequired) throw new GpuError("Cannot use a GPU: there is none here");
     return undefined;
@@ -168,10 +163,13 @@ export async function gpuFor(
   mode: GpuMode,
   bytes: number,
 ): Promise<FoundGpu | undefined> {
-  const isRequired = mode === "require";
-  if (mode === "off" || (bytes < leastGpuBytes && !isRequired)) {
-    return undefined;
-  }
+  return isGpuWorth({ gpu: mode }, bytes)
+    ? await usableGpu(mode === "require")
+    : undefined;
+}
+
+/** A GPU, one in software only where it is required. */
+async function usableGpu(isRequired: boolean): Promise<FoundGpu | undefined> {
   const found = await findGpu();
   return found?.isSoftware && !isRequired ? undefined : found;
 }
@@ -181,13 +179,4 @@ function reasonForCpu(places: StartOptions): string | undefined {
   if (places.countNeurons) return "counts neurons";
   if (places.keepFfnInputs) return "keeps normed states";
   if (places.measureRecall) return "measures recall";
-}
-
-function modelBytes(model: Model): number {
-  const tensors = [
-    model.token_embd,
-    model.output,
-    ...model.layers.flatMap((layer) => Object.values(layer)),
-  ];
-  return tensors.reduce((sum, tensor) => sum + (tensor?.byteLength ?? 0), 0);
 }

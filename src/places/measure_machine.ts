@@ -14,6 +14,7 @@ import {
 import { GpuError, PlaceError } from "../errors.ts";
 import { type PlacePlan, splitEvenly } from "../plan/plan.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
+import { workerText } from "../platform/rpc_worker.ts";
 import { missingForThreads } from "../platform/threads.ts";
 import { pagePositions, pagesFor } from "./batch.ts";
 import type { MeasuredGpu } from "./gpu_stats.ts";
@@ -302,7 +303,11 @@ async function measureGpuPlace(
     return (await service.ready()).gpu!;
   };
   if (threads === 0 || missingForThreads()) return await here();
-  const worker = new PlaceWorker(options.plan.gpu, "GPU");
+  const worker = new PlaceWorker(
+    await workerText(),
+    options.plan.gpu,
+    "GPU",
+  );
   try {
     await worker.call("probe", [options]);
     return (await worker.call("ready", [])).gpu!;

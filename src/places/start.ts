@@ -11,7 +11,7 @@ import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
 import { type KernelModule, loadKernels } from "../kernels/kernels.ts";
 import { LoadProgress, type Progress } from "./load_progress.ts";
-import { loadCpuPlaces, loadGpuPlace } from "./load_places.ts";
+import { loadCpuPlaces } from "./load_places.ts";
 import { NeuronCounts } from "./neuron_counts.ts";
 import { FfnInputs } from "./ffn_inputs.ts";
 import { allShards, shardBytes } from "../model/shard.ts";
@@ -101,8 +101,11 @@ async function startInline(
   if (countNeurons) neurons.countAll();
   const ffnInputs = keepFfnInputs ? new FfnInputs(model, limits) : undefined;
   const progress = loadProgress(model, plan, control);
-  const gpu = plan.gpu &&
-    await progress.untilAborted(loadGpuPlace(source, options, progress));
+  const loadGpu = async () => {
+    const { loadGpuPlace } = await import("./load_gpu_place.ts");
+    return await loadGpuPlace(source, options, progress);
+  };
+  const gpu = plan.gpu && await progress.untilAborted(loadGpu());
   const cpu = await progress.untilAborted(
     loadCpuPlaces(module, source, options, progress, { neurons, ffnInputs }),
   );

@@ -9,7 +9,11 @@ import {
 } from "./rpc_server.ts";
 import { givenWorkerUrl } from "./worker_url.ts";
 import { type StartedWorker, startWorker } from "./worker.ts";
-import workerText from "../worker/worker.bundle.js";
+
+/** What all workers run, which programs without workers never load. */
+export async function workerText(): Promise<string> {
+  return (await import("../worker/worker.bundle.js")).default;
+}
 
 /** What a worker is started as. */
 export interface RpcOptions<Event = never> {
@@ -47,15 +51,15 @@ export class RpcWorker<Service, Event = never> {
   #failure?: unknown;
 
   /**
-   * Starts it.
+   * Starts it with what {@linkcode workerText} gives.
    *
    * @throws {PlaceError} where that is not permitted
    */
-  constructor(readonly options: RpcOptions<Event>) {
+  constructor(text: string, readonly options: RpcOptions<Event>) {
     const { name, foreign, onEvent } = options;
     try {
       this.#worker = startWorker({
-        text: workerText,
+        text,
         url: givenWorkerUrl(),
         name,
         onMessage: (data) => {
@@ -137,7 +141,8 @@ export async function startWorkers<Service, Event = never>(
 ): Promise<readonly RpcWorker<Service, Event>[]> {
   const workers: RpcWorker<Service, Event>[] = [];
   try {
-    for (let i = 0; i < count; i++) workers.push(new RpcWorker(options));
+    const text = await workerText();
+    for (let i = 0; i < count; i++) workers.push(new RpcWorker(text, options));
     await Promise.all(workers.map(prepare));
     return workers;
   } catch (error) {

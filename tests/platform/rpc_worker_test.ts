@@ -4,7 +4,11 @@ import * as errors from "../../src/errors.ts";
 import type { QuantiserService } from "../../src/convert/quantiser_service.ts";
 import { loadKernels } from "../../src/kernels/kernels.ts";
 import { errorData, errorFrom } from "../../src/platform/rpc_server.ts";
-import { RpcWorker, startWorkers } from "../../src/platform/rpc_worker.ts";
+import {
+  RpcWorker,
+  startWorkers,
+  workerText,
+} from "../../src/platform/rpc_worker.ts";
 
 const { PlaceError, UsageError } = errors;
 const options = {
@@ -41,7 +45,7 @@ Deno.test("every error of culm keeps its class and its name from thread to threa
 });
 
 Deno.test("each request has its own answer or error, and buffers are handed over", async () => {
-  const worker = new RpcWorker<QuantiserService>(options);
+  const worker = new RpcWorker<QuantiserService>(await workerText(), options);
   try {
     // Before it has kernels it can do without them.
     const bytes = request.bytes.slice();
@@ -68,7 +72,7 @@ Deno.test("each request has its own answer or error, and buffers are handed over
 });
 
 Deno.test("a request that cannot be posted fails those before it and those after it", async () => {
-  const worker = new RpcWorker<QuantiserService>(options);
+  const worker = new RpcWorker<QuantiserService>(await workerText(), options);
   const bytes = request.bytes.slice();
   structuredClone(bytes, { transfer: [bytes.buffer] });
   const answers = await Promise.allSettled([

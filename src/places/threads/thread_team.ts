@@ -26,7 +26,7 @@ import type { Lane, OnTrace } from "../trace.ts";
 import type { Task } from "./control.ts";
 import { guardExit } from "../../platform/exit_guard.ts";
 import { Opened } from "../../platform/opened.ts";
-import { RpcWorker } from "../../platform/rpc_worker.ts";
+import { RpcWorker, workerText } from "../../platform/rpc_worker.ts";
 import type { PlaceService } from "./place_service.ts";
 import { Shared } from "./shared.ts";
 
@@ -37,12 +37,13 @@ export class PlaceWorker extends RpcWorker<PlaceService, readonly Lane[]> {
   readonly #ended?: () => void;
 
   constructor(
+    text: string,
     readonly plan: PlacePlan,
     /** For people: `CPU worker 1`, `GPU` */
     readonly label: string,
     onTrace: OnTrace = () => {},
   ) {
-    super({
+    super(text, {
       role: "place",
       name: `culm ${label}`,
       foreign: (message) =>
@@ -214,10 +215,11 @@ export class ThreadTeam implements Team {
 
   async #startWorkers(module: WebAssembly.Module): Promise<void> {
     const { options } = this;
+    const text = await workerText();
     for (const [index, plan] of allPlaces(options.plan).entries()) {
       const label = plan === options.plan.gpu ? "GPU" : `CPU worker ${index}`;
       const onTrace: OnTrace = (lanes) => this.#onTrace(index, lanes);
-      this.#workers.push(new PlaceWorker(plan, label, onTrace));
+      this.#workers.push(new PlaceWorker(text, plan, label, onTrace));
     }
     const { buffer } = this.#shared;
     const bytes = await Promise.all(
