@@ -11,6 +11,7 @@ import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
 import { type KernelModule, loadKernels } from "../kernels/kernels.ts";
 import { LoadProgress, type Progress } from "./load_progress.ts";
+import { assumedRates } from "./cpu/rates.ts";
 import { loadCpuPlaces } from "./load_places.ts";
 import { NeuronCounts } from "./neuron_counts.ts";
 import { FfnInputs } from "./ffn_inputs.ts";
@@ -89,6 +90,9 @@ export async function startTeam(
   return await inline(` (${reason})`);
 }
 
+/** Models of fewer bytes have written their first tokens before kernels would be measured. */
+const smallBytes = 2 ** 24;
+
 async function startInline(
   description: string,
   { module }: KernelModule,
@@ -101,13 +105,18 @@ async function startInline(
   if (countNeurons) neurons.countAll();
   const ffnInputs = keepFfnInputs ? new FfnInputs(model, limits) : undefined;
   const progress = loadProgress(model, plan, control);
+  const isMeasured = options.forPlan || progress.total > smallBytes;
+  const rates = options.rates ?? (isMeasured ? undefined : assumedRates);
   const loadGpu = async () => {
     const { loadGpuPlace } = await import("./load_gpu_place.ts");
     return await loadGpuPlace(source, options, progress);
   };
   const gpu = plan.gpu && await progress.untilAborted(loadGpu());
   const cpu = await progress.untilAborted(
-    loadCpuPlaces(module, source, options, progress, { neurons, ffnInputs }),
+    loadCpuPlaces(module, source, { ...options, rates }, progress, {
+      neurons,
+      ffnInputs,
+    }),
   );
   const sides = { cpu, gpu };
   return new InlineTeam(description, options, sides, neurons, ffnInputs);

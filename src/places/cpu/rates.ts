@@ -74,6 +74,9 @@ const noRates: Rates = {
   tileSums: "i16",
 };
 
+/** What is assumed of a small model in the caller's thread, where measuring takes longer than its first tokens. */
+export const assumedRates: Rates = { ...noRates, pick: 0.35 };
+
 /**
  * Calls the kernels that are measured later many times on few rows, whatever
  * these hold: the engine then compiles them anew, better, while weights load.
