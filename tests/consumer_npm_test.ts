@@ -132,6 +132,13 @@ for (const { name, command, need, isHere } of runtimes) {
     });
   }
 
+  test("runs examples/node-script", async () => {
+    const script = `${import.meta.dirname}/../examples/node-script/story.js`;
+    await Deno.copyFile(script, `${cwd}/story.mjs`);
+    const story = await output(command, ["story.mjs"], cwd);
+    assert.match(story, /^Once upon a time[^]{100}/);
+  });
+
   test("runs the command line", async () => {
     const length = ["-n", "24", "--seed", "1", "-t", "1"];
     const told = await culm(command, ["generate", "-p", prompt, ...length]);

@@ -1,6 +1,9 @@
 /** Runs every command in the headings of examples/, with no permission that it does not name. */
 import assert from "node:assert/strict";
 import { namesIn, tinyFolder } from "./cli/temp_folder.ts";
+import { needs, testNeeding } from "./helpers/needs.ts";
+import { output } from "./helpers/npm_project.ts";
+import config from "../deno.json" with { type: "json" };
 
 const folder = `${import.meta.dirname}/../examples/`;
 
@@ -23,7 +26,7 @@ async function commandsOf(name: string): Promise<string[][]> {
 }
 
 for (const name of await namesIn(folder)) {
-  if (["browser-page", "edge.ts"].includes(name)) continue;
+  if (!name.endsWith(".ts")) continue;
   Deno.test(`examples/${name} prints what it says, by every command of its heading`, async () => {
     await using dir = await tinyFolder();
     const file = `${dir.path}/tiny.gguf`;
@@ -49,8 +52,8 @@ for (const name of await namesIn(folder)) {
   });
 }
 
-Deno.test("examples/edge.ts streams a text to whoever asks, by the command of its heading", async () => {
-  const [[serve, script]] = await commandsOf("edge.ts");
+Deno.test("examples/edge-function answers many at once, by the command of its heading", async () => {
+  const [[serve, script]] = await commandsOf("edge-function/main.ts");
   const child = new Deno.Command(Deno.execPath(), {
     args: [serve, "--no-prompt", "--host", "127.0.0.1", "--port", "0", script],
     cwd: `${folder}/..`,
@@ -68,19 +71,71 @@ Deno.test("examples/edge.ts streams a text to whoever asks, by the command of it
       url = err.match(/http:\/\/127\.0\.0\.1:\d+\//)?.[0];
     }
     const ask = async (prompt: string) => {
-      const { body } = await fetch(`${url}?prompt=${prompt}`);
-      return await Array.fromAsync(body!.pipeThrough(new TextDecoderStream()));
+      const body = { prompt, max_tokens: 40, stream: true };
+      const response = await fetch(`${url}v1/completions`, {
+        method: "POST",
+        body: JSON.stringify(body),
+      });
+      assert.equal(response.status, 200);
+      const events = (await response.text()).matchAll(/^data: (\{.*)$/gm);
+      return [...events].map(([, json]) => JSON.parse(json).choices[0].text);
     };
     const names = ["Tom", "Lily", "Sam", "Mia", "Ben", "Anna", "Max", "Sue"];
-    const texts = await Promise.all(names.map(ask));
-    texts.map((chunks) => chunks.join("")).forEach((text, i) => {
-      assert.ok(text.startsWith(names[i]), text);
-      assert.ok(text.length > names[i].length, text);
-    });
-    assert.ok(texts.some(({ length }) => length > 1), "they are streamed");
+    for (const pieces of await Promise.all(names.map(ask))) {
+      assert.ok(pieces.length > 1, "it is streamed");
+      assert.match(pieces.join(""), /\w/);
+    }
   } finally {
     child.kill();
     await said.cancel();
     await child.status;
   }
+});
+
+/** Makes a project that has the sources here as its package, and the script of examples/deno-compile. */
+async function makeProject(): Promise<string> {
+  const cwd = await Deno.makeTempDir();
+  const settings = {
+    links: [await Deno.realPath(`${folder}..`)],
+    imports: { [config.name]: `jsr:${config.name}@^${config.version}` },
+  };
+  await Deno.writeTextFile(`${cwd}/deno.json`, JSON.stringify(settings));
+  await Deno.copyFile(`${folder}deno-compile/main.ts`, `${cwd}/main.ts`);
+  await using tiny = await tinyFolder();
+  await Deno.copyFile(`${tiny.path}/tiny.gguf`, `${cwd}/model.gguf`);
+  return cwd;
+}
+
+Deno.test("the program of examples/deno-compile reads the model beside it", async () => {
+  const cwd = await makeProject();
+  const args = ["run", "--quiet", "--no-prompt", "--allow-read", "main.ts"];
+  const out = await output(Deno.execPath(), [...args, "The cat"], cwd);
+  assert.match(out, /^The cat[^]{100}/);
+  await Deno.remove(cwd, { recursive: true });
+});
+
+/** Whether `deno compile` has, or gets, what it puts programs behind. */
+async function compiles(): Promise<boolean> {
+  const cwd = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${cwd}/main.ts`, "");
+  const args = ["compile", "--quiet", "--no-config", "-o", "main", "main.ts"];
+  const isMade = await output(Deno.execPath(), args, cwd)
+    .then(() => true, () => false);
+  await Deno.remove(cwd, { recursive: true });
+  return isMade;
+}
+
+testNeeding(needs.denort, await compiles(), {
+  name: "examples/deno-compile becomes a program that needs nothing beside it",
+  fn: async () => {
+    const cwd = await makeProject();
+    const [compile] = await commandsOf("deno-compile/main.ts");
+    await output(Deno.execPath(), compile, cwd);
+    for (const name of ["model.gguf", "main.ts"]) {
+      await Deno.remove(`${cwd}/${name}`);
+    }
+    const out = await output(`${cwd}/story`, ["The cat"], cwd);
+    assert.match(out, /^The cat[^]{100}/);
+    await Deno.remove(cwd, { recursive: true });
+  },
 });
