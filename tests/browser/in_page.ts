@@ -13,6 +13,7 @@ import { load, type LoadOptions, type ModelSource } from "../../mod.ts";
 import { describeModel, readGguf } from "../../gguf.ts";
 import { toByteSource } from "../../src/load/model_source.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
+import { tellAll } from "../everywhere/cases.ts";
 import { hybrid } from "../helpers/hybrid_plans.ts";
 
 const prompt = "Once upon a time";
@@ -199,6 +200,7 @@ export const acts = {
   giveUp,
   routeToEngine,
   endRoute,
+  tellAll,
 };
 export type Acts = typeof acts;
 

@@ -1,0 +1,162 @@
+/** What culm tells in Deno, case by case, it tells in every runtime, with threads and without. */
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
+import * as esbuild from "esbuild";
+import { openSite } from "../browser/site.ts";
+import { testInBrowsers, visit } from "../browser/visit.ts";
+import { needs, testNeeding } from "../helpers/needs.ts";
+import { makeNpmProject, output } from "../helpers/npm_project.ts";
+import { hasNpm, runtimes } from "../helpers/runtimes.ts";
+import { hasShared, sharedUrl } from "../helpers/shared_data.ts";
+import { smollm2Url } from "../helpers/smollm2.ts";
+import { type Sources, tellAll, type Told } from "./cases.ts";
+
+const here = (path: string) => new URL(path, import.meta.url);
+const files: Readonly<Record<string, URL>> = {
+  predicted: here("../fixtures/small-bamboo/q4_0.powerinfer.gguf"),
+  ...hasShared("models/stories260K.gguf") &&
+    { stories: sharedUrl("models/stories260K.gguf") },
+};
+/** It takes long, so that it is told of without threads by one browser alone. */
+const smollm2 = existsSync(smollm2Url) && { smollm2: smollm2Url };
+
+/** Models as a runtime finds them. */
+function sourcesOf(
+  files: Readonly<Record<string, URL>>,
+  place: (name: string, url: URL) => string,
+): Sources {
+  const entries = Object.entries(files);
+  return Object.fromEntries(
+    entries.map(([name, url]) => [name, place(name, url)]),
+  ) as unknown as Sources;
+}
+const paths = (of = files) => sourcesOf(of, (_, { pathname }) => pathname);
+const urls = (of = files) => sourcesOf(of, (name) => `/${name}.gguf`);
+
+/**
+ * What Deno tells, without threads, and what another tells. Tokens, texts and
+ * messages are the same; numbers that are not whole may differ in their last
+ * digits, for `Math.exp` is each engine's own.
+ */
+function assertSame(told: unknown, expected: unknown, where = ""): void {
+  if (typeof expected === "number" && !Number.isInteger(expected)) {
+    const off = Math.abs(Number(told) - expected);
+    assert.ok(off < 1e-5, `${where}: ${told}, where Deno has ${expected}`);
+  } else if (typeof expected === "object" && expected !== null) {
+    const entries = told as Record<string, unknown>;
+    assert.deepEqual(Object.keys(entries), Object.keys(expected), where);
+    for (const [name, each] of Object.entries(expected)) {
+      assertSame(entries[name], each, `${where}/${name}`);
+    }
+  } else assert.equal(told, expected, where);
+}
+
+/** As in an engine without relaxed SIMD. */
+async function withPlainSimd<T>(run: () => Promise<T>): Promise<T> {
+  const { validate } = WebAssembly;
+  WebAssembly.validate = () => false;
+  try {
+    return await run();
+  } finally {
+    WebAssembly.validate = validate;
+  }
+}
+
+/**
+ * What Deno tells without threads: where the engine adds a product before it is
+ * rounded, as V8 and SpiderMonkey do with relaxed SIMD where the CPU can, and
+ * where it rounds twice, as plain SIMD does, and JavaScriptCore always.
+ */
+let fused: Told, plain: Told;
+Deno.test.beforeAll(async () => {
+  fused = await tellAll(paths({ ...files, ...smollm2 }), 0);
+  plain = await withPlainSimd(() => tellAll(paths(), 0));
+});
+
+function check({ backend, cases }: Told, pattern: RegExp): void {
+  assert.match(backend, pattern);
+  const isPlain = isDeepStrictEqual(cases.embeddings, plain.cases.embeddings);
+  const { SmolLM2, ...others } = (isPlain ? plain : fused).cases;
+  assertSame(cases, "SmolLM2" in cases ? { ...others, SmolLM2 } : others);
+}
+
+/** Cases in which the last bits of a sum show: in numbers, where two tokens are about as likely, where a draw is between two. */
+const sensitive = new Set([
+  "a seed, of all tokens",
+  "perplexity",
+  "embeddings",
+  "a chat",
+  "a call of a tool",
+]);
+
+Deno.test("every case, in Deno with 2 threads", async () => {
+  check(await tellAll(paths(), 2), /relaxed SIMD, 2 threads/);
+});
+
+Deno.test("all but sensitive cases, in Deno with plain SIMD", () => {
+  assert.match(plain.backend, /SIMD128, inline/);
+  for (const [name, each] of Object.entries(plain.cases)) {
+    if (!sensitive.has(name)) assertSame(each, fused.cases[name], name);
+  }
+});
+
+const backends = [[0, /, inline$/], [2, /, 2 threads$/]] as const;
+
+let cwd: string | undefined;
+Deno.test.afterAll(async () => {
+  if (cwd) await Deno.remove(cwd, { recursive: true });
+  await esbuild.stop();
+});
+
+/** A project that has the package of npm, and the cases. */
+async function makeProject(): Promise<string> {
+  const folder = await makeNpmProject();
+  await esbuild.build({
+    entryPoints: [here("cases.ts").pathname],
+    outfile: `${folder}/cases.mjs`,
+    target: "es2022",
+  });
+  await Deno.writeTextFile(
+    `${folder}/main.mjs`,
+    `import { tellAll } from "./cases.mjs";
+    const [sources, threads] = JSON.parse(process.argv[2]);
+    console.log(JSON.stringify(await tellAll(sources, threads)));`,
+  );
+  return folder;
+}
+
+for (const { name, command, need, isHere } of runtimes) {
+  for (const [threads, pattern] of backends) {
+    testNeeding(need, isHere && hasNpm, {
+      name: `every case, in ${name} with ${threads} threads`,
+      async fn() {
+        cwd ??= await makeProject();
+        const how = JSON.stringify([paths(), threads]);
+        const out = await output(command, ["main.mjs", how], cwd);
+        check(JSON.parse(out), pattern);
+      },
+      sanitizeOps: false,
+      sanitizeResources: false,
+    });
+  }
+}
+
+testInBrowsers("every case", async (t, browser, name) => {
+  const all = { ...files, ...name === "chrome" && smollm2 };
+  const served = Object.entries(all).map(([name, url]) => [
+    `/${name}.gguf`,
+    url,
+  ]);
+  await using site = await openSite(
+    ["in_page.ts"],
+    Object.fromEntries(served),
+  );
+  for (const [threads, pattern] of backends) {
+    await t.step(`with ${threads} threads`, async () => {
+      await using page = await visit(browser, `${site.url}/isolated`);
+      const sources = urls(threads ? all : files);
+      check(await page.do("tellAll", sources, threads), pattern);
+    });
+  }
+});
