@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import * as esbuild from "esbuild";
 import { openSite } from "../browser/site.ts";
 import { testInBrowsers, visit } from "../browser/visit.ts";
-import { needs, testNeeding } from "../helpers/needs.ts";
+import { testNeeding } from "../helpers/needs.ts";
 import { makeNpmProject, output } from "../helpers/npm_project.ts";
 import { hasNpm, runtimes } from "../helpers/runtimes.ts";
 import { hasShared, sharedUrl } from "../helpers/shared_data.ts";
