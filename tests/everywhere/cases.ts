@@ -27,7 +27,7 @@ export interface Sources {
 const prompt = "Once upon a time";
 const story =
   "Lily had a red ball. She ran to the park with it. Tom saw the ball and smiled. ";
-const greedy: GenerateOptions = { temperature: 0, maxTokens: 12 };
+const greedy: GenerateOptions = { temperature: 0, maxTokens: 8 };
 
 /** A text, as tokens and as it reads, and how it ended. */
 async function told(pieces: AsyncIterable<Piece>) {
