@@ -44,7 +44,7 @@ export async function openSite(
     const { pathname } = new URL(request.url);
     if (pages[pathname]) return respond(html, "html", pages[pathname]);
     const body = files[pathname] ?? new URL(`file://${folder}${pathname}`);
-    const ending = pathname.split(".")[1] ?? "html";
+    const ending = pathname.match(/\.(\w+)$/)?.[1] ?? "html";
     const bytes = typeof body === "string"
       ? body
       : await Deno.readFile(body).catch(() => undefined);
