@@ -288,18 +288,23 @@ Deno.test("an answer that waits long for its model shows that it lives, and lear
   const late = await ask(server, "a");
   const stream = await ask(server, "a", { stream: true });
   const gone = await ask(server, "a", { stream: true });
-  const reader = stream.body!.pipeThrough(new TextDecoderStream()).getReader();
-  assert.equal((await reader.read()).value, ": ping\n\n");
+  const readers = [late, stream].map(({ body }) =>
+    body!.pipeThrough(new TextDecoderStream()).getReader()
+  );
+  const signs = await Promise.all(readers.map((reader) => reader.read()));
+  assert.deepEqual(signs.map(({ value }) => value), [" ", ": ping\n\n"]);
   await gone.body!.cancel();
   release();
-  assert.match(await late.text(), /^ +\{.*"model":"a"/);
-  let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    text += value;
-  }
-  assert.match(text, /data: \[DONE\]\n\n$/);
+  const [json, events] = await Promise.all(readers.map(async (reader) => {
+    let text = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return text;
+      text += value;
+    }
+  }));
+  assert.match(json, /^ *\{.*"model":"a"/);
+  assert.match(events, /data: \[DONE\]\n\n$/);
 });
 
 Deno.test("an error that comes late is an event of the stream", async () => {
