@@ -4,6 +4,7 @@
  * end in `.part` until they are whole.
  */
 import type { PartFile } from "../bytes/part_file.ts";
+import { sha256 } from "../bytes/sha256.ts";
 import { LimitError, UsageError } from "../errors.ts";
 import type { HubFile } from "../hub/repository.ts";
 
@@ -50,8 +51,7 @@ export async function keyOf({ hash, url }: StoredFile): Promise<string> {
 }
 
 async function digest(text: string): Promise<string> {
-  const bytes = new TextEncoder().encode(text);
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  return await sha256(new TextEncoder().encode(text));
 }
 
 /** The folder, as pages read it and workers write it. */

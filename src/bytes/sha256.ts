@@ -1,10 +1,6 @@
+import { toHex } from "../platform/hex.ts";
+
 /** SHA-256 of bytes, in hexadecimal. */
 export async function sha256(bytes: BufferSource): Promise<string> {
   return toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
-}
-
-/** Bytes in hexadecimal, which Node 24 does not write by itself. */
-export function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
-    .join("");
 }

@@ -12,7 +12,7 @@
  *
  * All numbers are little-endian. Nothing depends on which place holds which heads.
  */
-import { toHex } from "../bytes/sha256.ts";
+import { toHex } from "../platform/hex.ts";
 import * as v from "valibot";
 import { type ByteSource, viewOf } from "../bytes/byte_source.ts";
 import type { Engine } from "../engine/engine.ts";

@@ -1,6 +1,7 @@
 /** Hashes that take bytes as they come: the system's, and by a library where there is none, as in browsers. */
 import { sha1 } from "@noble/hashes/legacy.js";
 import { sha256 } from "@noble/hashes/sha2.js";
+import { toHex } from "./hex.ts";
 import { nodeModule } from "./node_module.ts";
 
 export interface RunningHash {
@@ -16,10 +17,6 @@ export function startHash(algorithm: keyof typeof library): RunningHash {
     library[algorithm].create();
   return {
     update: (bytes) => void hash.update(bytes),
-    hex: () =>
-      Array.from<number, string>(
-        hash.digest(),
-        (byte) => byte.toString(16).padStart(2, "0"),
-      ).join(""),
+    hex: () => toHex(hash.digest()),
   };
 }

@@ -1,0 +1,5 @@
+/** Bytes in hexadecimal, which Node 24 does not write by itself. */
+export function toHex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
+}
