@@ -25,14 +25,13 @@ const preflightAge = 3600;
 export function crossOrigin(
   { corsOrigins = usualOrigins }: CheckedServerOptions,
 ): MiddlewareHandler {
-  const origins = new Set(corsOrigins);
+  const mayRead = readersOf(corsOrigins);
   return async (call, next) => {
     const { req } = call;
     const origin = req.header("origin");
-    const mayRead = origin !== undefined && isAllowed(origin, origins);
     if (req.method !== "OPTIONS") await next();
     else {
-      if (mayRead) {
+      if (mayRead(origin)) {
         const headers = req.header("access-control-request-headers") ?? "*";
         call.header("access-control-allow-headers", headers);
         call.header("access-control-allow-methods", methods);
@@ -41,7 +40,7 @@ export function crossOrigin(
       call.res = call.body(null, 200);
     }
     // Behind the others: their responses come without what was set before them.
-    if (!mayRead) return;
+    if (!mayRead(origin)) return;
     call.header("access-control-allow-origin", origin);
     call.header("access-control-expose-headers", exposed);
     call.header("vary", "Origin");
@@ -55,7 +54,7 @@ export function access(
 ): MiddlewareHandler {
   const keys = Promise.all(apiKeys.map(digest));
   const hosts = new Set(allowedHosts.map((host) => host.toLowerCase()));
-  const origins = new Set(corsOrigins);
+  const mayRead = readersOf(corsOrigins);
   return async ({ req }, next) => {
     const url = URL.parse(req.url);
     if (!url) {
@@ -65,14 +64,13 @@ export function access(
       );
     }
     const origin = req.header("origin");
-    const mayRead = origin !== undefined && isAllowed(origin, origins);
     if (apiKeys.length === 0 && !isHost(url.hostname, hosts)) {
       throw new RequestError(
         403,
         `Cannot answer requests to ${url.hostname}: pages could be made to send them; --allowed-hosts allows the name`,
       );
     }
-    if (origin !== undefined && !mayRead && !isSame(origin, url)) {
+    if (origin !== undefined && !mayRead(origin) && !isSame(origin, url)) {
       throw new RequestError(
         403,
         `Cannot answer pages of ${origin}: --cors-origins allows them`,
@@ -134,11 +132,17 @@ function isLocal(hostname: string): boolean {
     hostname === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
-/** Whether pages of an origin may ask: one of the list, where `localhost` stands for all of this machine. */
-function isAllowed(origin: string, origins: ReadonlySet<string>): boolean {
-  if (origins.has("*") || origins.has(origin)) return true;
-  if (!origins.has("localhost") || !URL.canParse(origin)) return false;
-  return isLocal(new URL(origin).hostname);
+/** Tells whether pages of an origin may ask, and read answers: those of the list, where `localhost` stands for all of this machine. */
+function readersOf(
+  list: readonly string[],
+): (origin?: string) => boolean {
+  const origins = new Set(list);
+  return (origin) => {
+    if (origin === undefined) return false;
+    if (origins.has("*") || origins.has(origin)) return true;
+    if (!origins.has("localhost") || !URL.canParse(origin)) return false;
+    return isLocal(new URL(origin).hostname);
+  };
 }
 
 /** Whether a page is this server's own. */
