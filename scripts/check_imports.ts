@@ -7,7 +7,7 @@
  * @module
  */
 
-import { circles, climbs, importsOf } from "./import_rules.ts";
+import { circles, climbs, importsOf, ranks } from "./import_rules.ts";
 
 const root = new URL("..", import.meta.url);
 
@@ -24,20 +24,8 @@ async function* sourceFiles(path: string): AsyncGenerator<string> {
 }
 
 const files: string[] = [];
-for (
-  const path of [
-    "src",
-    "browser.ts",
-    "convert.ts",
-    "gguf.ts",
-    "lab.ts",
-    "mod.ts",
-    "plan.ts",
-    "server.ts",
-    "tiny",
-    "cli",
-  ]
-) {
+// Rooms within others, `src/places` say, come with these.
+for (const path of ranks.flat().filter((room) => !room.includes("/"))) {
   for await (const file of sourceFiles(path)) files.push(file);
 }
 const graph = new Map<string, string[]>();
