@@ -99,9 +99,7 @@ export class ModelStore {
     const { model } = wanted;
     const { files, opens } = model;
     const total = sum(files.map(({ size }) => size));
-    const there = wanted.isSame
-      ? sum(await Promise.all(files.map((file) => this.#folder.loaded(file))))
-      : 0;
+    const there = wanted.isSame ? await this.#loaded(model) : 0;
     if (there < total) await checkRoom(total - there);
     let done = 0;
     const open = async (file: StoredFile) => {
@@ -133,18 +131,13 @@ export class ModelStore {
   /** All models, also those of which only a part is there. */
   async list(): Promise<KeptModel[]> {
     const models = await this.#folder.models();
-    return await Promise.all(models.map(async ({ name, files }) => {
-      const loaded = await Promise.all(
-        files.map((file) => this.#folder.loaded(file)),
-      );
-      const whole = await Promise.all(
-        files.map((file) => this.#folder.whole(file)),
-      );
+    return await Promise.all(models.map(async (model) => {
+      const { name, files } = model;
       return {
         name,
         size: sum(files.map(({ size }) => size)),
-        loaded: sum(loaded),
-        isWhole: !whole.includes(undefined),
+        loaded: await this.#loaded(model),
+        isWhole: await this.#isWhole(model),
       };
     }));
   }
@@ -163,6 +156,13 @@ export class ModelStore {
         { cause: error },
       );
     });
+  }
+
+  /** Bytes of a model that are there. */
+  async #loaded({ files }: StoredModel): Promise<number> {
+    return sum(
+      await Promise.all(files.map((file) => this.#folder.loaded(file))),
+    );
   }
 
   async #isWhole(model: StoredModel): Promise<boolean> {
