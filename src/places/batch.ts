@@ -158,9 +158,10 @@ export class Batch {
     }
   }
 
-  /** The masks under which the largest logits are picked: of the rows of logits. */
+  /** The masks under which the largest logits are picked: of the rows of logits, as far as any has one. */
   get masksOfRows(): (TokenMask | undefined)[] {
     const rows: (TokenMask | undefined)[] = [];
+    if (!this.hasMasks) return rows;
     for (let t = 0; t < this.length; t++) {
       if (!this.wantLogits[t]) continue;
       const isThere = this.#masked[t] === maskState.there;
