@@ -461,17 +461,27 @@ mod tests {
         rows
     }
 
+    /// Two tokens of `k` random activations, quantised.
+    fn two_tokens(k: usize, random: &mut impl FnMut() -> u8) -> Vec<u8> {
+        let x: Vec<f32> = (0..2 * k).map(|_| f32::from(random()) - 128.0).collect();
+        let row_bytes = activation_row_bytes(k);
+        let mut tokens = vec![0u8; 2 * row_bytes];
+        unsafe { quantise_activations(x.as_ptr(), k, 2, k, tokens.as_mut_ptr(), row_bytes) };
+        tokens
+    }
+
+    fn pointers(tokens: &[u8]) -> [*const u8; 2] {
+        [0, tokens.len() / 2].map(|at| tokens[at..].as_ptr())
+    }
+
     /// Sums of products of random bytes, multiplied in each way.
     fn check<const HALVES: usize, const MIN: bool>(kind: u32) {
         let k = 320;
         let mut random = random();
-        let x: Vec<f32> = (0..2 * k).map(|_| f32::from(random()) - 128.0).collect();
-        let row_bytes = activation_row_bytes(k);
-        let mut tokens = vec![0u8; 2 * row_bytes];
+        let tokens = two_tokens(k, &mut random);
         let row = random_rows(kind, k, 1, &mut random);
         unsafe {
-            quantise_activations(x.as_ptr(), k, 2, k, tokens.as_mut_ptr(), row_bytes);
-            let (row, tokens) = (row.as_ptr(), [0, row_bytes].map(|at| tokens.as_ptr().add(at)));
+            let (row, tokens) = (row.as_ptr(), pointers(&tokens));
             let bits = |dots: [[f32; 2]; 1]| dots.map(|row| row.map(f32::to_bits));
             let expected = bits(Bytes::<HALVES, MIN, 8>::dot_rows::<1, 2, PAIRS>([row], k, tokens));
             let unsigned = Bytes::<HALVES, MIN, 8>::dot_rows::<1, 2, UNSIGNED>([row], k, tokens);
@@ -512,17 +522,14 @@ mod tests {
     fn check_small<const HALVES: usize, const MIN: bool>(kind: u32) {
         let k = 320;
         let mut random = random();
-        let x: Vec<f32> = (0..2 * k).map(|_| f32::from(random()) - 128.0).collect();
-        let row_bytes = activation_row_bytes(k);
-        let mut tokens = vec![0u8; 2 * row_bytes];
+        let tokens = two_tokens(k, &mut random);
         let mut row = random_rows(kind, k, 1, &mut random);
         for group in row.chunks_mut(group_bytes(kind)) {
             let weights = if group.len() < group_bytes(kind) { WEIGHTS / 2 } else { WEIGHTS };
             group[..weights].iter_mut().for_each(|byte| *byte &= 63);
         }
         unsafe {
-            quantise_activations(x.as_ptr(), k, 2, k, tokens.as_mut_ptr(), row_bytes);
-            let (row, tokens) = (row.as_ptr(), [0, row_bytes].map(|at| tokens.as_ptr().add(at)));
+            let (row, tokens) = (row.as_ptr(), pointers(&tokens));
             let bits = |dots: [[f32; 2]; 1]| dots.map(|row| row.map(f32::to_bits));
             let small = Bytes::<HALVES, MIN, 6>::dot_rows::<1, 2, SMALL>([row], k, tokens);
             let fours = Bytes::<HALVES, MIN, 6>::dot_rows::<1, 2, FOURS>([row], k, tokens);

@@ -259,21 +259,24 @@ Deno.test("few rows are read where a logit stands out, those that several states
   assert.equal(bytesOf(8), bytesOf(1));
 });
 
+const screenedVocabSize = 997;
+
+/** A random model whose head is screened. */
+async function loadScreened(type: "Q8_0" | "Q6_K" | "F32", threads: number) {
+  const { bytes } = await randomModel({
+    type,
+    hiddenSize: 256,
+    headCount: 4,
+    vocabSize: screenedVocabSize,
+    seed: 6,
+  });
+  return await load(bytes, { threads, gpu: "off", screenHead: "on" });
+}
+
 Deno.test("screened heads give the logits of whole ones, for any number of threads", async () => {
   for (const type of ["Q8_0", "Q6_K"] as const) {
-    const { bytes } = await randomModel({
-      type,
-      hiddenSize: 256,
-      headCount: 4,
-      vocabSize: 997,
-      seed: 6,
-    });
     for (const threads of [0, 1, 2, 3]) {
-      await using model = await load(bytes, {
-        threads,
-        gpu: "off",
-        screenHead: "on",
-      });
+      await using model = await loadScreened(type, threads);
       const { engine } = model;
       using sequence = engine.createSequence();
       let id = 1;
@@ -328,7 +331,7 @@ Deno.test("screened heads give the logits of whole ones, for any number of threa
 });
 
 Deno.test("the largest logits that a mask allows are those of the whole row", async () => {
-  const vocabSize = 997;
+  const vocabSize = screenedVocabSize;
   const random = seededRandom(5);
   // From a single token to all of them.
   const shares = [0, 0.002, 0.1, 0.24, 0.3, 0.6, 0.98, 1];
@@ -342,19 +345,8 @@ Deno.test("the largest logits that a mask allows are those of the whole row", as
     return mask;
   };
   for (const type of ["Q8_0", "F32"] as const) {
-    const { bytes } = await randomModel({
-      type,
-      hiddenSize: 256,
-      headCount: 4,
-      vocabSize,
-      seed: 6,
-    });
     for (const threads of [0, 3]) {
-      await using model = await load(bytes, {
-        threads,
-        gpu: "off",
-        screenHead: "on",
-      });
+      await using model = await loadScreened(type, threads);
       const { engine } = model;
       using sequence = engine.createSequence();
       let whole = 0;
