@@ -1,6 +1,7 @@
 /**
  * culm in a page: models that the browser keeps, an engine in a worker, and
- * OpenAI's API at the site's own address.
+ * OpenAI's API at the site's own address. A project that checks types names
+ * the pages' ones: `"lib": ["dom", "dom.iterable", "dom.asynciterable", "esnext"]`.
  *
  * @example
  * ```ts ignore
@@ -30,9 +31,6 @@
  *
  * @module
  */
-// Projects need not have these types among their own settings.
-/// <reference lib="dom" />
-/// <reference lib="dom.asynciterable" />
 export {
   answerPage,
   type EngineOptions,

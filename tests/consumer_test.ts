@@ -4,11 +4,15 @@ import config from "../deno.json" with { type: "json" };
 
 const root = `${import.meta.dirname}/../`;
 
-/** Runs deno in a folder that links the package and holds `main.ts`. */
-async function deno(args: string[], main: string) {
+/**
+ * Runs deno in a folder that links the package and holds `main.ts`; `lib` are
+ * the project's libraries of types, where not deno's.
+ */
+async function deno(args: string[], main: string, lib?: string[]) {
   const cwd = await Deno.makeTempDir();
   try {
     const settings = {
+      compilerOptions: { lib },
       links: [root],
       imports: { [config.name]: `jsr:${config.name}@^${config.version}` },
     };
@@ -33,13 +37,23 @@ const imports = `
   import { tinyBamboo } from "${config.name}/tiny";
 `;
 
-Deno.test("a project with settings of its own type-checks every entry", async () => {
-  const entries = Object.keys(config.exports).map((entry, index) =>
+const entries = Object.keys(config.exports);
+const forPages = "./browser";
+
+/** Checks the types of a project that imports `entries`. */
+async function check(entries: string[], lib?: string[]) {
+  const main = entries.map((entry, index) =>
     `export * as all${index} from "${config.name}${entry.slice(1)}";`
   );
-  const { code, err } = await deno(["check"], entries.join("\n"));
+  const { code, err } = await deno(["check"], main.join("\n"), lib);
   assert.equal(code, 0, err);
-});
+}
+
+Deno.test("a project with settings of its own type-checks every entry but the pages'", () =>
+  check(entries.filter((entry) => entry !== forPages)));
+
+Deno.test("a page's project type-checks the pages' entry", () =>
+  check([forPages], ["dom", "dom.iterable", "dom.asynciterable", "esnext"]));
 
 for (const threads of [0, 2]) {
   Deno.test(`a process of ${threads} threads ends with its last line, though nobody closed the model`, async () => {
