@@ -17,6 +17,13 @@
  *
  * @module
  */
+export { type BatchLine, readBatch } from "./src/server/batch/lines.ts";
+export {
+  type BatchOptions,
+  type BatchResult,
+  isAnswered,
+  runBatch,
+} from "./src/server/batch/run.ts";
 export { createServer, type CulmServer } from "./src/server/server.ts";
 export type {
   Catalogue,

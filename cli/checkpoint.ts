@@ -16,8 +16,10 @@ import type { ModelFlags } from "./options.ts";
 import { exists, isBeingWritten, OutputFile, statOf } from "./output_file.ts";
 import { note, printable } from "./terminal.ts";
 
-/** Time between two states that are kept, in ms; the first is at once. */
-export const saveEveryMs = 10_000;
+/** Least time between two states that are kept, in ms; the first is at once. */
+const saveEveryMs = 1000;
+/** And so many times as long as keeping one takes. */
+const saveShare = 50;
 
 /** Flags of a command whose work is kept. */
 export interface StateFlags extends ModelFlags {
@@ -66,8 +68,8 @@ export interface CheckpointOptions {
 
 /** The results that there are so far, in order. */
 export class Checkpoint<T> implements Disposable {
-  /** The first result is kept at once. */
-  #savedAt = -Infinity;
+  /** When the next state is kept; the first result is at once. */
+  #saveAt = -Infinity;
   #saved: number;
 
   private constructor(
@@ -151,8 +153,7 @@ export class Checkpoint<T> implements Disposable {
   /** Adds a result; all are kept now and then. */
   async add(result: T): Promise<void> {
     this.results.push(result);
-    if (performance.now() - this.#savedAt < saveEveryMs) return;
-    await this.#keep();
+    if (performance.now() >= this.#saveAt) await this.#keep();
   }
 
   /** Forgets all but the first `count` results, for what they tell of is no more. */
@@ -172,13 +173,15 @@ export class Checkpoint<T> implements Disposable {
   async #keep(): Promise<boolean> {
     const { command, output, work, results } = this;
     if (output === undefined || results.length === 0) return false;
+    const start = performance.now();
     if (results.length > this.#saved) {
       await checkOwn(command, output.path);
       const heading: Heading = { unfinished: command, work };
       await output.save(linesOf([heading, ...results]));
     }
     this.#saved = results.length;
-    this.#savedAt = performance.now();
+    const end = performance.now();
+    this.#saveAt = end + Math.max(saveEveryMs, saveShare * (end - start));
     return true;
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import type { CommandSpec } from "./command.ts";
+import { batch } from "./commands/batch/command.ts";
 import { bench } from "./commands/bench/command.ts";
 import { cdf } from "./commands/cdf/command.ts";
 import { chat } from "./commands/chat/command.ts";
@@ -28,6 +29,7 @@ export const commands: readonly CommandSpec[] = [
   generate,
   chat,
   serve,
+  batch,
   pull,
   list,
   rm,

@@ -77,7 +77,13 @@ export class ProgressBar implements Disposable {
   /** `label` stands before the bar, `before` units were done earlier. */
   constructor(
     readonly label: string,
-    readonly unit: "bytes" | "chunks" | "layers" | "questions" | "tokens",
+    readonly unit:
+      | "bytes"
+      | "chunks"
+      | "layers"
+      | "questions"
+      | "requests"
+      | "tokens",
     readonly before = 0,
   ) {}
 

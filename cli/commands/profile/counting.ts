@@ -29,7 +29,9 @@ import {
   windowsOf,
 } from "./run.ts";
 import { note, ProgressBar } from "../../terminal.ts";
-import { saveEveryMs } from "../../checkpoint.ts";
+
+/** Time between two states that are kept, in ms; the first is at once. */
+const saveEveryMs = 10_000;
 
 /** Flags of a command that counts texts. */
 export interface CountFlags
