@@ -38,13 +38,12 @@ export type Present<Fields> = {
  * @throws {RequestError} 400, 408 or 413
  */
 export async function readBody<Fields extends object>(
-  { req, env }: ServerCall,
-  { options }: ServerContext,
+  call: ServerCall,
+  context: ServerContext,
   schema: v.GenericSchema<unknown, Fields>,
 ): Promise<Present<Fields>> {
-  const mostBytes = Math.floor(options.bodyLimit * 2 ** 20);
-  const seconds = Math.min(slowest, options.timeLimit || Infinity);
-  const bytes = await readBytes(req.raw, mostBytes, seconds);
+  const { env } = call;
+  const bytes = await readBytes(call, context);
   const extent = extentOf(bytes);
   for (const name of ["values", "groups", "levels"] as const) {
     if (extent[name] <= most[name]) continue;
@@ -120,12 +119,17 @@ export function fieldsOf<Table extends Readonly<Record<string, OptionSpec>>>(
   return Object.fromEntries(fields);
 }
 
-/** @throws {RequestError} 400, 408 or 413 */
-async function readBytes(
-  request: Request,
-  most: number,
-  seconds: number,
-): Promise<Uint8Array> {
+/**
+ * The body of a request as it is.
+ *
+ * @throws {RequestError} 400, 408 or 413
+ */
+export async function readBytes(
+  { req: { raw: request } }: ServerCall,
+  { options }: ServerContext,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const most = Math.floor(options.bodyLimit * 2 ** 20);
+  const seconds = Math.min(slowest, options.timeLimit || Infinity);
   const announced = Number(request.headers.get("content-length") ?? 0);
   if (announced > most) throw tooLarge(announced, "bytes or more", most);
   if (request.body === null) return new Uint8Array();

@@ -92,6 +92,16 @@ export const serverOptions = {
     flag: "--body-limit <MiB>",
     description: "longest body of a request, in MiB",
   },
+  /** The most that files of `/v1/files` take together, in MiB. */
+  filesLimit: {
+    type: "number",
+    minimum: 0,
+    limit: 4096,
+    default: 64,
+    flag: "--files-limit <MiB>",
+    description:
+      "most MiB of memory that files for batches, and their results, take together",
+  },
   /** The longest that a request may take, in seconds, waiting included; 0 = as long as it takes. */
   timeLimit: {
     type: "number",

@@ -1,5 +1,6 @@
 /** A server as one function from requests to responses, over a model. */
 import { Hono } from "hono";
+import { FileStore } from "./batch/file_store.ts";
 import { access, crossOrigin } from "./access.ts";
 import { countTokensRoutes } from "./anthropic/count_tokens.ts";
 import {
@@ -20,10 +21,12 @@ import { tokenizeRoutes } from "./llama/tokenize.ts";
 import { ServerMetrics } from "./metrics.ts";
 import { type Catalogue, ModelCatalogue } from "./model_catalogue.ts";
 import { type Models, OneModel } from "./models.ts";
+import { batchRoutes } from "./openai/batches.ts";
 import { chatRoutes } from "./openai/chat.ts";
 import { decisionRoutes } from "./openai/decisions.ts";
 import { embeddingRoutes } from "./openai/embeddings.ts";
 import { completionRoutes } from "./openai/completions.ts";
+import { fileRoutes } from "./openai/files.ts";
 import { modelRoutes } from "./openai/models.ts";
 import { neuronRoutes } from "./neurons.ts";
 import { responseRoutes } from "./openai/responses.ts";
@@ -36,9 +39,10 @@ import { pageRoutes } from "./page.ts";
 import { checkOptions } from "../options.ts";
 import { PromptTurns } from "./prompt_turns.ts";
 import { RequestQueue } from "./request_queue.ts";
-import { RequestRecord } from "./request_record.ts";
+import type { RequestRecord } from "./request_record.ts";
 import {
   failureOf,
+  recordOf,
   type ServerApp,
   type ServerBindings,
   type ServerContext,
@@ -96,6 +100,7 @@ export function createServer(
     queue: new RequestQueue(checked.parallel, checked.queueLimit),
     prompts: new PromptTurns(),
     metrics,
+    files: new FileStore(Math.floor(checked.filesLimit * 2 ** 20)),
     options: checked,
     stopping: stopping.signal,
     signal: giveUp.signal,
@@ -173,11 +178,13 @@ function routesOf(context: ServerContext): ServerApp {
   });
   for (
     const register of [
+      batchRoutes,
       chatRoutes,
       completionRoutes,
       countTokensRoutes,
       decisionRoutes,
       embeddingRoutes,
+      fileRoutes,
       healthRoutes,
       infillRoutes,
       llamaCompletionRoutes,
@@ -201,18 +208,6 @@ function withErrors(app: ServerApp, context: ServerContext): ServerApp {
     env.record.fail(error);
     const failure = failureOf(error, context);
     return isAnthropic(path) ? anthropicError(failure) : errorResponse(failure);
-  });
-}
-
-/** What is to be known of a request, and logged where somebody listens. */
-function recordOf(request: Request, { options }: ServerContext): RequestRecord {
-  const { log, logPrompts, onError } = options;
-  return new RequestRecord(request, logPrompts, (entry) => {
-    try {
-      log?.(entry);
-    } catch (error) {
-      onError?.(error);
-    }
   });
 }
 

@@ -1,12 +1,13 @@
 /** What routes need to know of the server that they belong to. */
 import type { Context, Hono } from "hono";
+import type { FileStore } from "./batch/file_store.ts";
 import { type RequestError, requestErrorOf } from "./errors.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { Models } from "./models.ts";
 import type { CheckedServerOptions } from "./options.ts";
 import type { PromptTurns } from "./prompt_turns.ts";
 import type { RequestQueue } from "./request_queue.ts";
-import type { RequestRecord } from "./request_record.ts";
+import { RequestRecord } from "./request_record.ts";
 
 /** What the routes of a server share. */
 export interface ServerContext {
@@ -14,6 +15,7 @@ export interface ServerContext {
   readonly queue: RequestQueue;
   readonly prompts: PromptTurns;
   readonly metrics: ServerMetrics;
+  readonly files: FileStore;
   readonly options: CheckedServerOptions;
   /** Aborted when the server takes no more requests in: what has no end of its own ends then */
   readonly stopping: AbortSignal;
@@ -62,7 +64,7 @@ export interface Asker {
 }
 
 /** By what requests of one client are known as its own: its key, else where it comes from. */
-function clientOf({ req, env }: ServerCall): string {
+export function clientOf({ req, env }: ServerCall): string {
   return req.header("authorization") ?? req.header("x-api-key") ??
     env.client ?? env.remoteAddr?.hostname ?? "";
 }
@@ -92,4 +94,19 @@ export function failureOf(
   const failure = requestErrorOf(error);
   if (failure.status === 500) options.onError?.(error);
   return failure;
+}
+
+/** What is to be known of a request, and logged where somebody listens. */
+export function recordOf(
+  request: Request,
+  { options }: Pick<ServerContext, "options">,
+): RequestRecord {
+  const { log, logPrompts, onError } = options;
+  return new RequestRecord(request, logPrompts, (entry) => {
+    try {
+      log?.(entry);
+    } catch (error) {
+      onError?.(error);
+    }
+  });
 }

@@ -4,7 +4,7 @@ import { isObject, type JsonObject } from "../../formats/json.ts";
 import { shown } from "../../options.ts";
 
 /** What lines may ask: the paths that answer with one JSON object each. */
-const batchUrls: readonly unknown[] = [
+export const batchUrls: readonly unknown[] = [
   "/v1/chat/completions",
   "/v1/completions",
   "/v1/responses",
@@ -26,11 +26,12 @@ export interface BatchLine {
 const longestId = 512;
 
 /**
- * Reads a batch; lines with nothing in them are passed over.
+ * Reads a batch, all of whose lines ask the path `url` where one is given; lines
+ * with nothing in them are passed over.
  *
  * @throws {UsageError} which names the line that is to blame
  */
-export function readBatch(text: string): BatchLine[] {
+export function readBatch(text: string, url?: string): BatchLine[] {
   const places = new Map<string, number>();
   const lines: BatchLine[] = [];
   for (const [i, each] of text.split("\n").entries()) {
@@ -42,6 +43,9 @@ export function readBatch(text: string): BatchLine[] {
         i + 1,
         `custom_id ${shown(line.customId)} is that of line ${before}, too`,
       );
+    }
+    if (url !== undefined && line.url !== url) {
+      throw cannotUse(i + 1, `url ${shown(line.url)} is not ${shown(url)}`);
     }
     places.set(line.customId, i + 1);
     lines.push(line);
