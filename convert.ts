@@ -5,7 +5,7 @@
  * @example
  * ```ts
  * import { convert } from "@culm/culm/convert";
- * import { tinyBamboo } from "@culm/culm/tiny";
+ * import { tinyBamboo } from "@culm/tiny";
  *
  * const file = await convert(tinyBamboo(), { type: "F16", form: "llama" });
  * let bytes = 0;

@@ -6,7 +6,7 @@
  * @example
  * ```ts
  * import { describeModel, readGguf } from "@culm/culm/gguf";
- * import { tinyBamboo } from "@culm/culm/tiny";
+ * import { tinyBamboo } from "@culm/tiny";
  *
  * const model = describeModel(await readGguf(tinyBamboo()));
  * console.log(model.architecture, model.layers.length); // bamboo 6

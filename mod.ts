@@ -2,12 +2,12 @@
  * culm runs ReLU-sparse language models in one sandbox: WASM kernels on every
  * core, no native code, no permission needed. This entry loads a model and
  * generates; `./gguf` reads files, `./plan` says what runs where, `./convert`
- * makes files, `./lab` measures, `./tiny` is a small model.
+ * makes files, `./lab` measures; `@culm/tiny` is a small model.
  *
  * @example
  * ```ts
  * import { load } from "@culm/culm";
- * import { tinyBamboo } from "@culm/culm/tiny";
+ * import { tinyBamboo } from "@culm/tiny";
  *
  * await using model = await load(tinyBamboo());
  * for await (const piece of model.generate("Once upon a time", { maxTokens: 8 })) {

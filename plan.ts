@@ -6,7 +6,7 @@
  * ```ts
  * import { describeModel, readGguf } from "@culm/culm/gguf";
  * import { estimateMemory } from "@culm/culm/plan";
- * import { tinyBamboo } from "@culm/culm/tiny";
+ * import { tinyBamboo } from "@culm/tiny";
  *
  * const model = describeModel(await readGguf(tinyBamboo()));
  * const cache = { contextSize: 512, cacheType: "f16" } as const;

@@ -7,7 +7,7 @@
  * ```ts
  * import { load } from "@culm/culm";
  * import { createServer } from "@culm/culm/server";
- * import { tinyBamboo } from "@culm/culm/tiny";
+ * import { tinyBamboo } from "@culm/tiny";
  *
  * await using model = await load(tinyBamboo(), { threads: 0 });
  * await using server = createServer(model);

@@ -41,7 +41,7 @@ export async function openModel(
 ): Promise<ByteSource> {
   if (model === undefined) {
     // Imported when it is needed, for it is as large as the model.
-    const { tinyBamboo } = await import("../tiny/tiny.ts");
+    const { tinyBamboo } = await import("@culm/tiny");
     return tinyBamboo();
   }
   return await toByteSource(model, { signal });

@@ -6,7 +6,7 @@
  *     deno run --allow-read examples/chat.ts model.gguf
  */
 import { load } from "@culm/culm";
-import { tinyBamboo } from "@culm/culm/tiny";
+import { tinyBamboo } from "@culm/tiny";
 
 await using model = await load(Deno.args[0] ?? tinyBamboo());
 using session = model.createSession();

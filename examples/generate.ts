@@ -6,7 +6,7 @@
  *     deno run --allow-read examples/generate.ts model.gguf "Once upon a time"
  */
 import { load } from "@culm/culm";
-import { tinyBamboo } from "@culm/culm/tiny";
+import { tinyBamboo } from "@culm/tiny";
 
 const [file, prompt = "Once upon a time"] = Deno.args;
 await using model = await load(file ?? tinyBamboo());

@@ -6,7 +6,7 @@
  *     deno run --allow-net examples/inspect.ts https://example.com/model.gguf
  */
 import { fromUrl, openFile, readGguf } from "@culm/culm/gguf";
-import { tinyBamboo } from "@culm/culm/tiny";
+import { tinyBamboo } from "@culm/tiny";
 
 const [from] = Deno.args;
 const source = from === undefined

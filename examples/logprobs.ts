@@ -4,7 +4,7 @@
  *     deno run examples/logprobs.ts
  */
 import { load } from "@culm/culm";
-import { tinyBamboo } from "@culm/culm/tiny";
+import { tinyBamboo } from "@culm/tiny";
 
 await using model = await load(tinyBamboo());
 

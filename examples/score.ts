@@ -5,7 +5,7 @@
  *     deno run examples/score.ts
  */
 import { load } from "@culm/culm";
-import { tinyBamboo } from "@culm/culm/tiny";
+import { tinyBamboo } from "@culm/tiny";
 
 await using model = await load(tinyBamboo());
 const { engine } = model;

@@ -25,7 +25,7 @@ if (gguf === undefined) {
     text: gguf.toBase64(),
     task: "embed",
     source: "tiny-bamboo-q8_0.gguf",
-    types: "../src/text_module.d.ts",
+    types: "./tiny_bamboo.d.ts",
   });
   await writeOrCheck(target, new TextEncoder().encode(module), "embed");
 }

@@ -34,7 +34,6 @@ export const ranks: readonly (readonly string[])[] = [
     "mod.ts",
     "plan.ts",
     "server.ts",
-    "tiny",
   ],
   ["cli"],
 ];

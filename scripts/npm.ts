@@ -1,17 +1,19 @@
 /**
- * Makes the package for npm: what `deno pack` makes of types and of
- * `package.json`, and scripts of esbuild's in place of Deno's, which Node 22
- * cannot read (`using`) and in which the command line would ask for Deno.
+ * Makes the packages for npm, `culm.tgz` and `culm-tiny.tgz`: what `deno pack`
+ * makes of types and of `package.json`, and for culm scripts of esbuild's in
+ * place of Deno's, which Node 22 cannot read (`using`) and in which the command
+ * line would ask for Deno.
  *
- * Run: `deno task npm [FILE.tgz]`
+ * Run: `deno task npm [FOLDER]`
  *
  * @module
  */
 import * as esbuild from "esbuild";
 import config from "../deno.json" with { type: "json" };
+import tiny from "../tiny/deno.json" with { type: "json" };
 
 const root = new URL("..", import.meta.url).pathname;
-const [tarball = `${root}.cache/culm.tgz`] = Deno.args;
+const [target = `${root}.cache`] = Deno.args;
 const folder = await Deno.makeTempDir();
 
 /** Runs a program; its errors are this one's. */
@@ -83,14 +85,14 @@ async function bundle(outdir: string): Promise<esbuild.Metafile> {
   return metafile;
 }
 
-/** The packages that scripts import, with the versions that were tested. */
+/** The packages that scripts import, with the versions that were tested. The command line imports the small model. */
 function dependenciesOf({ outputs }: esbuild.Metafile): Record<string, string> {
   const versions = new Map(
     Object.keys(imports).map((name) => {
       const [of, version] = ofNpm(name);
       return [of, version];
     }),
-  );
+  ).set(tiny.name, tiny.version);
   const paths = Object.values(outputs).flatMap(({ imports }) => imports)
     .filter(({ external, path }) => external && !path.startsWith("node:"))
     .map(({ path }) => path.match(/^(@[^/]+\/)?[^/]+/)![0]);
@@ -99,31 +101,50 @@ function dependenciesOf({ outputs }: esbuild.Metafile): Record<string, string> {
   );
 }
 
-try {
-  const pack = ["pack", "--quiet", "--allow-dirty", "--no-source-maps"];
-  await run(Deno.execPath(), [...pack, "-o", `${folder}/pack.tgz`]);
-  await run("tar", ["-xzf", "pack.tgz"], folder);
-  const made = `${folder}/package`;
+/** What `deno pack` makes of a package of the workspace: the files' folder. */
+async function pack(from: string): Promise<string> {
+  const into = `${folder}/${from}`;
+  await Deno.mkdir(into, { recursive: true });
+  const options = ["--quiet", "--allow-dirty", "--no-source-maps"];
+  const packed = ["pack", ...options, "-o", `${into}/pack.tgz`];
+  await run(Deno.execPath(), packed, root + from);
+  await run("tar", ["-xzf", "pack.tgz"], into);
+  const made = `${into}/package`;
   for await (const file of filesIn(made)) {
-    if (file.endsWith(".js")) await Deno.remove(file);
     if (file.endsWith(".d.ts")) await mendTypes(file);
   }
-  const metafile = await bundle(made);
-  const settings = JSON.parse(await Deno.readTextFile(`${made}/package.json`));
+  return made;
+}
+
+/** Writes a tarball of a package's files, with more settings than `deno pack` knows. */
+async function write(name: string, made: string, settings: object) {
+  const path = `${made}/package.json`;
   const all = {
-    ...settings,
-    description: config.description,
-    bin: { culm: "cli/node/main.js" },
+    ...JSON.parse(await Deno.readTextFile(path)),
     engines: { node: ">=22" },
     sideEffects: false,
-    dependencies: dependenciesOf(metafile),
+    ...settings,
   };
-  await Deno.writeTextFile(
-    `${made}/package.json`,
-    `${JSON.stringify(all, null, 2)}\n`,
-  );
-  await run("tar", ["-czf", tarball, "package"], folder);
+  await Deno.writeTextFile(path, `${JSON.stringify(all, null, 2)}\n`);
+  const tarball = `${target}/${name}.tgz`;
+  await run("tar", ["-czf", tarball, "-C", `${made}/..`, "package"]);
   console.log(`Wrote ${tarball}`);
+}
+
+try {
+  const { description } = tiny;
+  await write("culm-tiny", await pack("tiny"), { description });
+
+  const made = await pack("");
+  await Deno.remove(`${made}/tiny`, { recursive: true });
+  for await (const file of filesIn(made)) {
+    if (file.endsWith(".js")) await Deno.remove(file);
+  }
+  await write("culm", made, {
+    description: config.description,
+    bin: { culm: "cli/node/main.js" },
+    dependencies: dependenciesOf(await bundle(made)),
+  });
 } finally {
   await Deno.remove(folder, { recursive: true });
 }

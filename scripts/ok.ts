@@ -28,6 +28,7 @@ interface Step {
 const task = (...args: string[]) => ["deno", "task", "--quiet", ...args];
 const rust = { needs: ["cargo", "rustup"], cwd: "wasm" };
 const constrain = { ...rust, cwd: "wasm-constrain" };
+const publish = ["deno", "publish", "--dry-run", "--allow-dirty", "--quiet"];
 
 const steps: Step[] = [
   { name: "format", command: ["deno", "fmt", "--check"] },
@@ -43,10 +44,8 @@ const steps: Step[] = [
     command: task("wasm", "--check"),
     needs: ["cargo", "rustup", "wasm-pack", "wasm-bindgen"],
   },
-  {
-    name: "package",
-    command: ["deno", "publish", "--dry-run", "--allow-dirty", "--quiet"],
-  },
+  { name: "package", command: publish },
+  { name: "package of the small model", command: publish, cwd: "tiny" },
   { name: "Rust format", command: ["cargo", "fmt", "--check"], ...rust },
   {
     name: "Rust lint",

@@ -7,7 +7,7 @@ const root = new URL("..", import.meta.url).pathname;
 const firstToken = `
   import process from "node:process";
   import { load } from "@culm/culm";
-  import { tinyBamboo } from "@culm/culm/tiny";
+  import { tinyBamboo } from "@culm/tiny";
   const { rss } = process.memoryUsage();
   const before = process.cpuUsage();
   const model = await load(tinyBamboo(), { threads: 0, gpu: "off" });

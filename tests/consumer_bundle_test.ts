@@ -1,12 +1,18 @@
-/** Somebody else's project that has the package as npm would, with esbuild and in Node. */
+/** Somebody else's project that has the packages as npm would, with esbuild and in Node. */
 import assert from "node:assert/strict";
 import * as esbuild from "esbuild";
 import { gzipSync } from "fflate";
 import { load } from "../mod.ts";
 import { tinyBamboo } from "../tiny/tiny.ts";
 import { needs, testNeeding } from "./helpers/needs.ts";
-import { majorOf, makeTarball, output } from "./helpers/npm_project.ts";
+import {
+  linkedImports,
+  majorOf,
+  makeTarballs,
+  output,
+} from "./helpers/npm_project.ts";
 import config from "../deno.json" with { type: "json" };
+import tiny from "../tiny/deno.json" with { type: "json" };
 
 const deno = Deno.execPath();
 const root = `${import.meta.dirname}/../`;
@@ -19,7 +25,7 @@ const options = { maxTokens: 24, seed: 1 };
 
 const main = (threads: number) => `
   import { load } from "${config.name}";
-  import { tinyBamboo } from "${config.name}/tiny";
+  import { tinyBamboo } from "@culm/tiny";
   const model = await load(tinyBamboo(), { threads: ${threads} });
   const text = await model.complete(
     ${JSON.stringify(prompt)},
@@ -28,13 +34,14 @@ const main = (threads: number) => `
   console.log(JSON.stringify([model.backend, text]));
 `;
 
-/** Makes a folder that has the package, and what it depends on, in node_modules, without npm. */
+/** Makes a folder that has the packages, and what they depend on, in node_modules, without npm. */
 async function makeProject(): Promise<string> {
-  const cwd = await makeTarball();
+  const cwd = await makeTarballs();
   await output("tar", ["-xzf", "culm.tgz"], cwd);
-  const { dependencies } = JSON.parse(
+  const settings = JSON.parse(
     await Deno.readTextFile(`${cwd}/package/package.json`),
   );
+  const { [tiny.name]: _, ...dependencies } = settings.dependencies;
   await Deno.writeTextFile(
     `${cwd}/package.json`,
     JSON.stringify({ dependencies }),
@@ -42,6 +49,8 @@ async function makeProject(): Promise<string> {
   await output(deno, ["install", "--quiet"], cwd);
   await Deno.mkdir(`${cwd}/node_modules/@culm`);
   await Deno.rename(`${cwd}/package`, `${cwd}/node_modules/${config.name}`);
+  await output("tar", ["-xzf", "culm-tiny.tgz"], cwd);
+  await Deno.rename(`${cwd}/package`, `${cwd}/node_modules/${tiny.name}`);
   await Deno.writeTextFile(`${cwd}/inline.mjs`, main(0));
   await Deno.writeTextFile(`${cwd}/threads.mjs`, main(2));
   const entries = Object.keys(config.exports)
@@ -153,7 +162,7 @@ Deno.test("a page that loads a model downloads at most 150 KB of scripts at firs
 Deno.test("deno bundle makes one file that needs no permission", async () => {
   const settings = {
     links: [root],
-    imports: { [config.name]: `jsr:${config.name}@^${config.version}` },
+    imports: linkedImports,
   };
   const folder = `${cwd}/linked`;
   await Deno.mkdir(folder);

@@ -27,7 +27,7 @@ const settings = {
 const types = `
   import { load, type Piece } from "${config.name}";
   import { createServer } from "${config.name}/server";
-  import { tinyBamboo } from "${config.name}/tiny";
+  import { tinyBamboo } from "@culm/tiny";
   ${
   Object.keys(config.exports).map((entry, i) =>
     `export * as all${i} from "${config.name}${entry.slice(1)}";`

@@ -1,5 +1,6 @@
 /** A project of somebody else's, outside the repository, that uses the package. */
 import assert from "node:assert/strict";
+import { linkedImports } from "./helpers/npm_project.ts";
 import config from "../deno.json" with { type: "json" };
 
 const root = `${import.meta.dirname}/../`;
@@ -14,7 +15,7 @@ async function deno(args: string[], main: string, lib?: string[]) {
     const settings = {
       compilerOptions: { lib },
       links: [root],
-      imports: { [config.name]: `jsr:${config.name}@^${config.version}` },
+      imports: linkedImports,
     };
     await Deno.writeTextFile(`${cwd}/deno.json`, JSON.stringify(settings));
     await Deno.writeTextFile(`${cwd}/main.ts`, main);
@@ -34,7 +35,7 @@ async function deno(args: string[], main: string, lib?: string[]) {
 
 const imports = `
   import { load } from "${config.name}";
-  import { tinyBamboo } from "${config.name}/tiny";
+  import { tinyBamboo } from "@culm/tiny";
 `;
 
 const entries = Object.keys(config.exports);

@@ -2,4 +2,4 @@
 export { load } from "@culm/culm";
 export { answerPage, startEngine } from "@culm/culm/browser";
 export { createServer } from "@culm/culm/server";
-export { tinyBamboo } from "@culm/culm/tiny";
+export { tinyBamboo } from "@culm/tiny";

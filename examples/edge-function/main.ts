@@ -7,7 +7,7 @@
  */
 import { load } from "@culm/culm";
 import { createServer } from "@culm/culm/server";
-import { tinyBamboo } from "@culm/culm/tiny";
+import { tinyBamboo } from "@culm/tiny";
 
 // Without threads it computes in slices of time, so that other requests come in between.
 const model = await load(tinyBamboo(), { threads: 0, gpu: "off" });

@@ -6,7 +6,7 @@
  *     node story.js [model.gguf]
  */
 import { load } from "@culm/culm";
-import { tinyBamboo } from "@culm/culm/tiny";
+import { tinyBamboo } from "@culm/tiny";
 
 const [, , file] = process.argv;
 const model = await load(file ?? tinyBamboo());

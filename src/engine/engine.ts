@@ -80,7 +80,7 @@ export type SequenceOptions = OptionsOf<typeof sequenceOptions>;
  * @example
  * ```ts
  * import { load } from "@culm/culm";
- * import { tinyBamboo } from "@culm/culm/tiny";
+ * import { tinyBamboo } from "@culm/tiny";
  *
  * await using model = await load(tinyBamboo());
  * using sequence = model.engine.createSequence();

@@ -122,7 +122,7 @@ export class LanguageModel implements AsyncDisposable {
    * @example
    * ```ts
    * import { load } from "@culm/culm";
-   * import { tinyBamboo } from "@culm/culm/tiny";
+   * import { tinyBamboo } from "@culm/tiny";
    *
    * await using model = await load(tinyBamboo(), { threads: 0 });
    * const ids = model.tokenize("Lily went home.");
@@ -158,7 +158,7 @@ export class LanguageModel implements AsyncDisposable {
    * @example
    * ```ts
    * import { load } from "@culm/culm";
-   * import { tinyBamboo } from "@culm/culm/tiny";
+   * import { tinyBamboo } from "@culm/tiny";
    *
    * await using model = await load(tinyBamboo());
    * using session = model.createSession();
@@ -228,7 +228,7 @@ export class LanguageModel implements AsyncDisposable {
    * @example
    * ```ts
    * import { load } from "@culm/culm";
-   * import { tinyBamboo } from "@culm/culm/tiny";
+   * import { tinyBamboo } from "@culm/tiny";
    *
    * await using model = await load(tinyBamboo());
    * const options = { temperature: 0, maxTokens: 5, logprobs: 0 };
@@ -265,7 +265,7 @@ export class LanguageModel implements AsyncDisposable {
    * @example
    * ```ts
    * import { load } from "@culm/culm";
-   * import { tinyBamboo } from "@culm/culm/tiny";
+   * import { tinyBamboo } from "@culm/tiny";
    *
    * await using model = await load(tinyBamboo());
    * console.log(await model.complete("Tom had a", { maxTokens: 8 }));
@@ -291,7 +291,7 @@ export class LanguageModel implements AsyncDisposable {
    * @example
    * ```ts
    * import { load } from "@culm/culm";
-   * import { tinyBamboo } from "@culm/culm/tiny";
+   * import { tinyBamboo } from "@culm/tiny";
    *
    * await using model = await load(tinyBamboo());
    * const messages = [{ role: "user", content: "Tell me a story." }];
@@ -318,7 +318,7 @@ export class LanguageModel implements AsyncDisposable {
    * @example
    * ```ts
    * import { load } from "@culm/culm";
-   * import { tinyBamboo } from "@culm/culm/tiny";
+   * import { tinyBamboo } from "@culm/tiny";
    *
    * await using model = await load(tinyBamboo());
    * const messages = [{ role: "user", content: "Is it raining?" }];
@@ -430,7 +430,7 @@ export class LanguageModel implements AsyncDisposable {
    * @example
    * ```ts
    * import { load } from "@culm/culm";
-   * import { tinyBamboo } from "@culm/culm/tiny";
+   * import { tinyBamboo } from "@culm/tiny";
    *
    * await using model = await load(tinyBamboo(), { threads: 0 });
    * const a = await model.embed("The cat sat.");

@@ -92,7 +92,7 @@ export interface ScoreOptions {
  * ```ts
  * import { load } from "@culm/culm";
  * import { estimatePerplexity, scoreChunks, textChunks } from "@culm/culm/lab";
- * import { tinyBamboo } from "@culm/culm/tiny";
+ * import { tinyBamboo } from "@culm/tiny";
  *
  * await using model = await load(tinyBamboo());
  * const text = "Tom had a red ball. He ran to the park with it. ".repeat(8);

@@ -47,7 +47,7 @@ import { tokenizerIfAny } from "../tokenizer/gguf.ts";
  * @example
  * ```ts
  * import { load } from "@culm/culm";
- * import { tinyBamboo } from "@culm/culm/tiny";
+ * import { tinyBamboo } from "@culm/tiny";
  *
  * await using model = await load(tinyBamboo(), { threads: 1 });
  * let story = "Once upon a time";

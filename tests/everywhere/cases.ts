@@ -13,7 +13,7 @@ import {
   type Summary,
 } from "@culm/culm";
 import { estimatePerplexity, scoreChunks, textChunks } from "@culm/culm/lab";
-import { tinyBamboo } from "@culm/culm/tiny";
+import { tinyBamboo } from "@culm/tiny";
 
 /** Where models lie that are not part of the package. */
 export interface Sources {

@@ -1,7 +1,17 @@
-/** Somebody else's project in a bare folder, that has the package from its tarball. */
+/** Somebody else's project in a bare folder, that has the packages from their tarballs or from the sources. */
 import assert from "node:assert/strict";
+import config from "../../deno.json" with { type: "json" };
+import tiny from "../../tiny/deno.json" with { type: "json" };
 
 const root = `${import.meta.dirname}/../../`;
+
+/** Where a project of Deno that links the sources has the packages by name. */
+export const linkedImports: Readonly<Record<string, string>> = Object
+  .fromEntries(
+    [config, tiny].map((
+      { name, version },
+    ) => [name, `jsr:${name}@^${version}`]),
+  );
 
 /** Runs a program to its end, which must be a good one. */
 export async function output(
@@ -21,28 +31,29 @@ export async function output(
   return out;
 }
 
-/** Makes a folder that has the package's tarball, `culm.tgz`. */
-export async function makeTarball(): Promise<string> {
+/** Makes a folder that has the packages' tarballs, `culm.tgz` and `culm-tiny.tgz`. */
+export async function makeTarballs(): Promise<string> {
   const cwd = await Deno.makeTempDir();
   await output(
     Deno.execPath(),
-    ["run", "--quiet", "-A", "scripts/npm.ts", `${cwd}/culm.tgz`],
+    ["run", "--quiet", "-A", "scripts/npm.ts", cwd],
     root,
   );
   return cwd;
 }
 
-/** A folder that has the package, `others`, and what they depend on, in node_modules. */
+/** A folder that has the packages, `others`, and what they depend on, in node_modules. */
 export async function makeNpmProject(
   others: Readonly<Record<string, string>> = {},
 ): Promise<string> {
-  const cwd = await makeTarball();
+  const cwd = await makeTarballs();
   await Deno.writeTextFile(
     `${cwd}/package.json`,
     JSON.stringify({ private: true, dependencies: others }),
   );
   const quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
-  await output("npm", ["install", ...quiet, "./culm.tgz"], cwd);
+  const tarballs = ["./culm.tgz", "./culm-tiny.tgz"];
+  await output("npm", ["install", ...quiet, ...tarballs], cwd);
   return cwd;
 }
 

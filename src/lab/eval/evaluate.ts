@@ -73,7 +73,7 @@ export function questionsOf(
  * ```ts
  * import { load } from "@culm/culm";
  * import { evalTasks, evaluateTask, readItems, summarise } from "@culm/culm/lab";
- * import { tinyBamboo } from "@culm/culm/tiny";
+ * import { tinyBamboo } from "@culm/tiny";
  *
  * await using model = await load(tinyBamboo());
  * const task = evalTasks.find(({ name }) => name === "piqa")!;

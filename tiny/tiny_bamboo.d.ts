@@ -1,0 +1,3 @@
+/** The GGUF file, in base64. */
+declare const gguf: string;
+export default gguf;
