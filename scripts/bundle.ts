@@ -95,7 +95,7 @@ ${code.replace(/\n\/\/# sourceMappingURL=.*\s*$/, "\n")}`;
 /** The files of the page by name, as one module. */
 async function page(): Promise<string> {
   const names = Array.from(Deno.readDirSync(new URL("web/", root)))
-    .map(({ name }) => name).sort();
+    .filter(({ isFile }) => isFile).map(({ name }) => name).sort();
   const files = names.map(async (name) => {
     const text = await Deno.readTextFile(new URL(`web/${name}`, root));
     return `  ${JSON.stringify(name)}: ${quoted(text)},\n`;

@@ -1,4 +1,4 @@
-/** Requests to the server that the page comes from. */
+/** Requests to the server that the page comes from, or to an engine in its place. */
 import { ask, make } from "./dom.js";
 
 /** The server answers, and refuses. */
@@ -18,6 +18,14 @@ export class Lost extends Error {
     super("The server does not answer", options);
     this.name = "Lost";
   }
+}
+
+/** What answers. */
+let asked = (url, init) => fetch(url, init);
+
+/** Has something else answer from now on: a function as `fetch` is. */
+export function askThrough(fetch) {
+  asked = fetch;
 }
 
 const keyName = "culm-api-key";
@@ -48,7 +56,7 @@ async function send(path, { body, signal, key }) {
   if (body !== undefined) headers["content-type"] = "application/json";
   if (key !== null) headers.authorization = `Bearer ${key}`;
   try {
-    return await fetch(new URL(path, document.baseURI), {
+    return await asked(new URL(path, document.baseURI), {
       method: body === undefined ? "GET" : "POST",
       body: body === undefined ? undefined : JSON.stringify(body),
       headers,
@@ -56,7 +64,8 @@ async function send(path, { body, signal, key }) {
     });
   } catch (cause) {
     signal?.throwIfAborted();
-    throw new Lost({ cause });
+    // What fetch says of a server that is not there.
+    throw cause instanceof TypeError ? new Lost({ cause }) : cause;
   }
 }
 

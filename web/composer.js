@@ -1,14 +1,12 @@
 /** Where messages are written. */
-import { Attachments } from "./attachments.js";
 import { button, byId, notice } from "./dom.js";
 
 /** Lines that the box grows to. */
 const mostLines = 10;
 
-/** Connects the box, its buttons and its files with a conversation. */
-export function startComposer(conversation) {
+/** Connects the box, its buttons and its files, if it takes any, with a conversation. */
+export function startComposer(conversation, attachments) {
   const prompt = byId("prompt"), form = byId("composer");
-  const attachments = new Attachments();
   const grow = () => {
     prompt.style.height = "auto";
     const line = parseFloat(getComputedStyle(prompt).lineHeight);
@@ -16,11 +14,11 @@ export function startComposer(conversation) {
     prompt.style.height = `${height + 2}px`;
   };
   const send = () => {
-    const text = prompt.value, { files } = attachments;
+    const text = prompt.value, files = attachments?.files ?? [];
     if (conversation.isRunning) return;
     if (text.trim() === "" && files.length === 0) return prompt.focus();
     prompt.value = "";
-    attachments.files = [];
+    if (attachments) attachments.files = [];
     grow();
     conversation.send(text, files);
     prompt.focus();
@@ -47,18 +45,7 @@ export function startComposer(conversation) {
     }
   });
   byId("stop").addEventListener("click", () => conversation.stop());
-  byId("attach").addEventListener("click", () => byId("attach-file").click());
-  byId("attach-file").addEventListener("change", async ({ target }) => {
-    await attachments.add(target.files);
-    target.value = "";
-    prompt.focus();
-  });
-  form.addEventListener("dragover", (event) => event.preventDefault());
-  form.addEventListener("drop", (event) => {
-    if (event.dataTransfer.files.length === 0) return;
-    event.preventDefault();
-    attachments.add(event.dataTransfer.files);
-  });
+  if (attachments) takeFiles(attachments);
   conversation.addEventListener("running", () => {
     byId("stop").hidden = !conversation.isRunning;
     byId("send").hidden = conversation.isRunning;
@@ -70,6 +57,23 @@ export function startComposer(conversation) {
         kind: "store",
       }),
   );
+}
+
+/** Attaches files that are picked, or dropped on the box. */
+function takeFiles(attachments) {
+  const form = byId("composer");
+  byId("attach").addEventListener("click", () => byId("attach-file").click());
+  byId("attach-file").addEventListener("change", async ({ target }) => {
+    await attachments.add(target.files);
+    target.value = "";
+    byId("prompt").focus();
+  });
+  form.addEventListener("dragover", (event) => event.preventDefault());
+  form.addEventListener("drop", (event) => {
+    if (event.dataTransfer.files.length === 0) return;
+    event.preventDefault();
+    attachments.add(event.dataTransfer.files);
+  });
 }
 
 /** Says whether the server is there. */

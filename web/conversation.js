@@ -1,6 +1,5 @@
 /** The chat that is open, and the answers that are being written, of this chat and others. */
 import { AnswerClock } from "./answer_stats.js";
-import { answerTo } from "./answer.js";
 import { Lost } from "./api.js";
 import { say } from "./dom.js";
 import { newId, newTime } from "./ids.js";
@@ -15,17 +14,22 @@ const titleLength = 48;
 /** Ms that leaving the page may take; it may also be called off. */
 const leaveTime = 2000;
 
-/** Events: `chats` where the list of chats has changed, `running`, `lost`, `unkept` where the browser keeps no more. */
+/**
+ * Events: `chats` where the list of chats has changed, `running`, `written` with
+ * a message of which there is more, `lost`, `unkept` where the browser keeps no more.
+ */
 export class Conversation extends EventTarget {
   /** Answers under way by chat: `{ chat, tree, message, stopping }` */
   #running = new Map();
   #frame;
   #isLeaving = false;
 
-  constructor(store, view) {
+  /** `answerTo` answers the messages of a path, as that of answer.js does. */
+  constructor(store, view, answerTo) {
     super();
     this.store = store;
     this.view = view;
+    this.answerTo = answerTo;
     // What fails while the page is being left does so for that.
     globalThis.addEventListener("beforeunload", () => {
       this.#isLeaving = true;
@@ -157,7 +161,8 @@ export class Conversation extends EventTarget {
     this.show();
     this.view.toEnd();
     const { signal } = stopping;
-    await this.#write(message, answerTo(path, { settings, signal }), signal);
+    const pieces = this.answerTo(path, { settings, signal });
+    await this.#write(message, pieces, signal);
     if (signal.reason === "forgotten") return;
     this.#running.delete(chat.id);
     await this.#put({ messages: [message] });
@@ -202,6 +207,7 @@ export class Conversation extends EventTarget {
       }
     }
     message.stats = clock.stats(last);
+    this.#tell("written", message);
   }
 
   /** Shows a message in the next frame. */
@@ -211,6 +217,7 @@ export class Conversation extends EventTarget {
       if (message.state !== "writing") return;
       this.view.update(message);
       this.view.tell(message);
+      this.#tell("written", message);
     });
   }
 
@@ -228,8 +235,8 @@ export class Conversation extends EventTarget {
     }
   }
 
-  #tell(type) {
-    this.dispatchEvent(new Event(type));
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
 

@@ -1,5 +1,7 @@
 /** Puts the page together. */
+import { answerTo } from "./answer.js";
 import { request } from "./api.js";
+import { Attachments } from "./attachments.js";
 import { ChatList } from "./chat_list.js";
 import { showConnection, startComposer } from "./composer.js";
 import { Connection } from "./connection.js";
@@ -17,9 +19,9 @@ const view = new MessagesView(byId("messages"), {
   edit: (message, text) => conversation.edit(message, text),
   show: (message, act) => conversation.showBranch(message, act),
 });
-const conversation = new Conversation(store, view);
+const conversation = new Conversation(store, view, answerTo);
 const chats = new ChatList(store, conversation);
-startComposer(conversation);
+startComposer(conversation, new Attachments());
 await chats.start();
 if (!store.isKept) {
   notice("The browser keeps no chats here: export what you need.", {

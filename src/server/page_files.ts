@@ -124,7 +124,7 @@ function rounded(value) {
   return value < 10 ? value.toFixed(1) : value.toFixed(0);
 }
 `,
-  "api.js": `/** Requests to the server that the page comes from. */
+  "api.js": `/** Requests to the server that the page comes from, or to an engine in its place. */
 import { ask, make } from "./dom.js";
 
 /** The server answers, and refuses. */
@@ -144,6 +144,14 @@ export class Lost extends Error {
     super("The server does not answer", options);
     this.name = "Lost";
   }
+}
+
+/** What answers. */
+let asked = (url, init) => fetch(url, init);
+
+/** Has something else answer from now on: a function as \`fetch\` is. */
+export function askThrough(fetch) {
+  asked = fetch;
 }
 
 const keyName = "culm-api-key";
@@ -174,7 +182,7 @@ async function send(path, { body, signal, key }) {
   if (body !== undefined) headers["content-type"] = "application/json";
   if (key !== null) headers.authorization = \`Bearer \${key}\`;
   try {
-    return await fetch(new URL(path, document.baseURI), {
+    return await asked(new URL(path, document.baseURI), {
       method: body === undefined ? "GET" : "POST",
       body: body === undefined ? undefined : JSON.stringify(body),
       headers,
@@ -182,7 +190,8 @@ async function send(path, { body, signal, key }) {
     });
   } catch (cause) {
     signal?.throwIfAborted();
-    throw new Lost({ cause });
+    // What fetch says of a server that is not there.
+    throw cause instanceof TypeError ? new Lost({ cause }) : cause;
   }
 }
 
@@ -319,6 +328,221 @@ export function contentWith(files = [], text) {
     return \`\${name}:\\n\${fence}\\n\${text}\\n\${fence}\\n\\n\`;
   });
   return parts.join("") + text;
+}
+`,
+  "base.css": `/* What every page has: colours, controls, notes, dialogs. */
+
+:root {
+  color-scheme: light dark;
+  --back: light-dark(#fbfbf8, #14171a);
+  --raised: light-dark(#ffffff, #1d2226);
+  --sunk: light-dark(#f0f1ec, #0e1113);
+  --line: light-dark(#c9cdc4, #3a4249);
+  --text: light-dark(#1c211d, #e6eae6);
+  --faint: light-dark(#575f58, #a3ada6);
+  --accent: light-dark(#1d6b38, #7fd39a);
+  --on-accent: light-dark(#ffffff, #0c1a11);
+  --danger: light-dark(#a3201b, #ff9c94);
+  --on-danger: light-dark(#ffffff, #2a0705);
+  --note: light-dark(#fff4d6, #3a2f10);
+  --hot: light-dark(#b3261e, #ff9d5c);
+  --cold: light-dark(#1f5fae, #6fb1ff);
+  --gpu: light-dark(#7a2da0, #d59cf5);
+  font: 1rem/1.5 system-ui, sans-serif;
+}
+
+:root[data-theme="light"] {
+  color-scheme: light;
+}
+
+:root[data-theme="dark"] {
+  color-scheme: dark;
+}
+
+* {
+  box-sizing: border-box;
+}
+
+[hidden] {
+  display: none !important;
+}
+
+body {
+  margin: 0;
+  background: var(--back);
+  color: var(--text);
+}
+
+h1,
+h2,
+h3,
+p,
+ul,
+figure {
+  margin: 0;
+}
+
+h1 {
+  font-size: 1.1rem;
+}
+
+h2 {
+  font-size: 1rem;
+}
+
+ul {
+  padding: 0;
+  list-style: none;
+}
+
+.unseen {
+  position: absolute;
+  width: 1px;
+  height: 1px;
+  overflow: hidden;
+  clip-path: inset(50%);
+  white-space: nowrap;
+}
+
+.skip {
+  position: absolute;
+  inset-inline-start: 0.5rem;
+  top: -10rem;
+  z-index: 3;
+  padding: 0.5rem;
+  background: var(--raised);
+  color: var(--accent);
+}
+
+.skip:focus {
+  top: 0.5rem;
+}
+
+:focus-visible {
+  outline: 3px solid var(--accent);
+  outline-offset: 2px;
+}
+
+.row {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 0.5rem;
+  align-items: center;
+}
+
+.row.end {
+  justify-content: end;
+}
+
+.hint {
+  color: var(--faint);
+  font-size: 0.875rem;
+}
+
+/* Controls */
+
+button,
+input,
+select,
+textarea {
+  font: inherit;
+  color: inherit;
+  max-width: 100%;
+}
+
+button {
+  min-height: 2.25rem;
+  padding: 0.25rem 0.75rem;
+  border: 1px solid var(--line);
+  border-radius: 0.4rem;
+  background: var(--raised);
+  cursor: pointer;
+}
+
+button:hover:not(:disabled) {
+  border-color: var(--accent);
+}
+
+button:disabled {
+  color: var(--faint);
+  cursor: default;
+}
+
+button.primary {
+  background: var(--accent);
+  border-color: var(--accent);
+  color: var(--on-accent);
+}
+
+button.danger {
+  background: var(--danger);
+  border-color: var(--danger);
+  color: var(--on-danger);
+}
+
+input,
+select,
+textarea {
+  width: 100%;
+  padding: 0.4rem 0.6rem;
+  border: 1px solid var(--faint);
+  border-radius: 0.4rem;
+  background: var(--raised);
+}
+
+textarea {
+  display: block;
+  resize: vertical;
+}
+
+::placeholder {
+  color: var(--faint);
+  opacity: 1;
+}
+
+/* Notes and dialogs */
+
+#notices > .notice {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 0.5rem;
+  align-items: center;
+  margin: 0.5rem 0.75rem;
+  padding: 0.5rem 0.75rem;
+  border: 1px solid var(--line);
+  border-radius: 0.4rem;
+  background: var(--note);
+}
+
+.notice p {
+  flex: 1 1 12rem;
+  overflow-wrap: anywhere;
+}
+
+dialog {
+  width: min(36rem, calc(100vw - 1rem));
+  max-height: calc(100dvh - 1rem);
+  padding: 1rem;
+  border: 1px solid var(--line);
+  border-radius: 0.6rem;
+  background: var(--back);
+  color: var(--text);
+}
+
+dialog form {
+  display: flex;
+  flex-direction: column;
+  gap: 0.75rem;
+}
+
+.error {
+  color: var(--danger);
+}
+
+@media (prefers-reduced-motion: no-preference) {
+  button {
+    transition: border-color 0.15s;
+  }
 }
 `,
   "chat_file.js": `/** Chats as a file: what is exported, and what is read of a file that anybody may have made. */
@@ -590,16 +814,14 @@ export class ChatList {
 }
 `,
   "composer.js": `/** Where messages are written. */
-import { Attachments } from "./attachments.js";
 import { button, byId, notice } from "./dom.js";
 
 /** Lines that the box grows to. */
 const mostLines = 10;
 
-/** Connects the box, its buttons and its files with a conversation. */
-export function startComposer(conversation) {
+/** Connects the box, its buttons and its files, if it takes any, with a conversation. */
+export function startComposer(conversation, attachments) {
   const prompt = byId("prompt"), form = byId("composer");
-  const attachments = new Attachments();
   const grow = () => {
     prompt.style.height = "auto";
     const line = parseFloat(getComputedStyle(prompt).lineHeight);
@@ -607,11 +829,11 @@ export function startComposer(conversation) {
     prompt.style.height = \`\${height + 2}px\`;
   };
   const send = () => {
-    const text = prompt.value, { files } = attachments;
+    const text = prompt.value, files = attachments?.files ?? [];
     if (conversation.isRunning) return;
     if (text.trim() === "" && files.length === 0) return prompt.focus();
     prompt.value = "";
-    attachments.files = [];
+    if (attachments) attachments.files = [];
     grow();
     conversation.send(text, files);
     prompt.focus();
@@ -638,18 +860,7 @@ export function startComposer(conversation) {
     }
   });
   byId("stop").addEventListener("click", () => conversation.stop());
-  byId("attach").addEventListener("click", () => byId("attach-file").click());
-  byId("attach-file").addEventListener("change", async ({ target }) => {
-    await attachments.add(target.files);
-    target.value = "";
-    prompt.focus();
-  });
-  form.addEventListener("dragover", (event) => event.preventDefault());
-  form.addEventListener("drop", (event) => {
-    if (event.dataTransfer.files.length === 0) return;
-    event.preventDefault();
-    attachments.add(event.dataTransfer.files);
-  });
+  if (attachments) takeFiles(attachments);
   conversation.addEventListener("running", () => {
     byId("stop").hidden = !conversation.isRunning;
     byId("send").hidden = conversation.isRunning;
@@ -661,6 +872,23 @@ export function startComposer(conversation) {
         kind: "store",
       }),
   );
+}
+
+/** Attaches files that are picked, or dropped on the box. */
+function takeFiles(attachments) {
+  const form = byId("composer");
+  byId("attach").addEventListener("click", () => byId("attach-file").click());
+  byId("attach-file").addEventListener("change", async ({ target }) => {
+    await attachments.add(target.files);
+    target.value = "";
+    byId("prompt").focus();
+  });
+  form.addEventListener("dragover", (event) => event.preventDefault());
+  form.addEventListener("drop", (event) => {
+    if (event.dataTransfer.files.length === 0) return;
+    event.preventDefault();
+    attachments.add(event.dataTransfer.files);
+  });
 }
 
 /** Says whether the server is there. */
@@ -735,7 +963,6 @@ export class Connection extends EventTarget {
 `,
   "conversation.js": `/** The chat that is open, and the answers that are being written, of this chat and others. */
 import { AnswerClock } from "./answer_stats.js";
-import { answerTo } from "./answer.js";
 import { Lost } from "./api.js";
 import { say } from "./dom.js";
 import { newId, newTime } from "./ids.js";
@@ -750,17 +977,22 @@ const titleLength = 48;
 /** Ms that leaving the page may take; it may also be called off. */
 const leaveTime = 2000;
 
-/** Events: \`chats\` where the list of chats has changed, \`running\`, \`lost\`, \`unkept\` where the browser keeps no more. */
+/**
+ * Events: \`chats\` where the list of chats has changed, \`running\`, \`written\` with
+ * a message of which there is more, \`lost\`, \`unkept\` where the browser keeps no more.
+ */
 export class Conversation extends EventTarget {
   /** Answers under way by chat: \`{ chat, tree, message, stopping }\` */
   #running = new Map();
   #frame;
   #isLeaving = false;
 
-  constructor(store, view) {
+  /** \`answerTo\` answers the messages of a path, as that of answer.js does. */
+  constructor(store, view, answerTo) {
     super();
     this.store = store;
     this.view = view;
+    this.answerTo = answerTo;
     // What fails while the page is being left does so for that.
     globalThis.addEventListener("beforeunload", () => {
       this.#isLeaving = true;
@@ -892,7 +1124,8 @@ export class Conversation extends EventTarget {
     this.show();
     this.view.toEnd();
     const { signal } = stopping;
-    await this.#write(message, answerTo(path, { settings, signal }), signal);
+    const pieces = this.answerTo(path, { settings, signal });
+    await this.#write(message, pieces, signal);
     if (signal.reason === "forgotten") return;
     this.#running.delete(chat.id);
     await this.#put({ messages: [message] });
@@ -937,6 +1170,7 @@ export class Conversation extends EventTarget {
       }
     }
     message.stats = clock.stats(last);
+    this.#tell("written", message);
   }
 
   /** Shows a message in the next frame. */
@@ -946,6 +1180,7 @@ export class Conversation extends EventTarget {
       if (message.state !== "writing") return;
       this.view.update(message);
       this.view.tell(message);
+      this.#tell("written", message);
     });
   }
 
@@ -963,8 +1198,8 @@ export class Conversation extends EventTarget {
     }
   }
 
-  #tell(type) {
-    this.dispatchEvent(new Event(type));
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
 
@@ -1136,8 +1371,10 @@ export function newTime() {
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>culm</title>
     <link rel="icon" href="assets/icon.svg" type="image/svg+xml">
-    <link rel="stylesheet" href="assets/page.css">
+    <link rel="stylesheet" href="assets/base.css">
     <link rel="stylesheet" href="assets/messages.css">
+    <link rel="stylesheet" href="assets/neurons.css">
+    <link rel="stylesheet" href="assets/page.css">
     <script type="module" src="assets/main.js"></script>
   </head>
   <body>
@@ -1228,7 +1465,9 @@ export function newTime() {
 </html>
 `,
   "main.js": `/** Puts the page together. */
+import { answerTo } from "./answer.js";
 import { request } from "./api.js";
+import { Attachments } from "./attachments.js";
 import { ChatList } from "./chat_list.js";
 import { showConnection, startComposer } from "./composer.js";
 import { Connection } from "./connection.js";
@@ -1246,9 +1485,9 @@ const view = new MessagesView(byId("messages"), {
   edit: (message, text) => conversation.edit(message, text),
   show: (message, act) => conversation.showBranch(message, act),
 });
-const conversation = new Conversation(store, view);
+const conversation = new Conversation(store, view, answerTo);
 const chats = new ChatList(store, conversation);
-startComposer(conversation);
+startComposer(conversation, new Attachments());
 await chats.start();
 if (!store.isKept) {
   notice("The browser keeps no chats here: export what you need.", {
@@ -1702,6 +1941,11 @@ export class MessageTree {
 `,
   "messages.css": `/* Messages, and the Markdown in them. */
 
+.empty {
+  padding-top: 2rem;
+  text-align: center;
+}
+
 .message {
   padding-block: 0.5rem 0.75rem;
 }
@@ -2129,18 +2373,71 @@ function fileOf({ name, size, text }) {
   );
 }
 `,
-  "neurons_panel.js": `/** Which neurons fire, while the server computes: a picture, and the same in words. */
-import { percent } from "./answer_stats.js";
+  "neurons.css": `/* Which neurons fire: the picture, its key, and the table. */
+
+#neurons-picture {
+  width: 100%;
+  height: 24rem;
+  flex: none;
+  border: 1px solid var(--line);
+  background: var(--back);
+  image-rendering: pixelated;
+}
+
+#neurons-summary {
+  font-variant-numeric: tabular-nums;
+}
+
+#neurons-key {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 0.25rem 1rem;
+  font-size: 0.875rem;
+}
+
+#neurons-key li::before {
+  content: "";
+  display: inline-block;
+  width: 0.75rem;
+  height: 0.75rem;
+  margin-inline-end: 0.4rem;
+  background: var(--cold);
+}
+
+#neurons-key .hot::before {
+  background: var(--hot);
+}
+
+#neurons-key .gpu::before {
+  background: var(--gpu);
+}
+
+#neurons-table {
+  overflow-x: auto;
+  font-size: 0.8125rem;
+  font-variant-numeric: tabular-nums;
+}
+
+#neurons-table table {
+  border-collapse: collapse;
+}
+
+#neurons-table :is(th, td) {
+  padding: 0.1rem 0.5rem;
+  text-align: end;
+}
+
+@media (forced-colors: active) {
+  #neurons-key li::before,
+  #neurons-picture {
+    forced-color-adjust: none;
+  }
+}
+`,
+  "neurons_panel.js": `/** The panel of neurons that fire, while the server computes. */
 import { request } from "./api.js";
-import { make } from "./dom.js";
-import { eventsOf } from "./event_stream.js";
-import { NeuronsPicture } from "./neurons_picture.js";
-
-/** Ms between two times that the words change, so that they can be read. */
-const wordInterval = 1000;
-
-/** Groups of neurons that a layer is drawn in, at most. */
-const mostBuckets = 512;
+import { byId } from "./dom.js";
+import { NeuronsView } from "./neurons_view.js";
 
 /** Ms before the server is asked again. */
 const patience = 2000;
@@ -2150,24 +2447,15 @@ const openName = "culm-neurons";
 /** The panel, which watches as long as it is looked at. */
 export class NeuronsPanel {
   #watching;
-  #layers;
-  /** What has fired since the words were written */
-  #sum;
-  #written = -wordInterval;
-  #timer;
 
   constructor(panel, toggle) {
     this.panel = panel;
     this.toggle = toggle;
-    this.picture = new NeuronsPicture(find("picture"), find("key"));
+    this.view = new NeuronsView();
     toggle.addEventListener("click", () => {
       this.#show(panel.hidden);
       keep(panel.hidden ? "closed" : "open");
     });
-    find("table").closest("details").addEventListener(
-      "toggle",
-      () => this.#writeTable(),
-    );
     document.addEventListener("visibilitychange", () => this.restart());
     const wide = matchMedia("(min-width: 75rem)").matches;
     this.#show(kept() ? kept() === "open" : wide);
@@ -2189,137 +2477,19 @@ export class NeuronsPanel {
   }
 
   async #watch(signal) {
-    const buckets = Math.min(mostBuckets, this.picture.width);
     while (!signal.aborted) {
       try {
-        const path = \`v1/neurons?buckets=\${buckets}\`;
-        const response = await request(path, { signal });
-        for await (const { event, data } of eventsOf(response)) {
-          if (event === "layers") this.#begin(JSON.parse(data));
-          else if (event === "fired") this.#take(JSON.parse(data));
-        }
+        await this.view.watch(request, signal);
       } catch (error) {
         if (signal.aborted) return;
         if (error.status === 404) {
-          find("summary").textContent = "This server does not tell.";
+          byId("neurons-summary").textContent = "This server does not tell.";
           return;
         }
       }
       await new Promise((resolve) => setTimeout(resolve, patience));
     }
   }
-
-  #begin(layers) {
-    this.#layers = layers;
-    this.#sum = undefined;
-    this.picture.begin(layers);
-  }
-
-  #take({ tokens, layers, buckets }) {
-    this.picture.draw(bytesOf(buckets));
-    this.#sum ??= {
-      tokens: 0,
-      layers: layers.map(() => ({ hot: 0, cold: 0 })),
-    };
-    this.#sum.tokens += tokens;
-    layers.forEach(({ hot, cold }, i) => {
-      this.#sum.layers[i].hot += tokens * hot;
-      this.#sum.layers[i].cold += tokens * cold;
-    });
-    const wait = this.#written + wordInterval - performance.now();
-    this.#timer ??= setTimeout(() => this.#write(), Math.max(0, wait));
-  }
-
-  /** Writes what it was like since this was done last. */
-  #write() {
-    this.#timer = undefined;
-    this.#written = performance.now();
-    if (!this.#sum) return;
-    const { counted } = this.#layers;
-    const rows = this.#rows();
-    this.#sum = undefined;
-    const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
-    const fired = sum("fired") / (sum("hot") + sum("cold") || 1);
-    const hot = sum("hot") > 0
-      ? \` Of the hot ones \${
-        percent(sum("firedHot") / sum("hot"))
-      }, of the others \${percent(sum("firedCold") / (sum("cold") || 1))}.\`
-      : " Which are hot, no profile says.";
-    const gpu = sum("gpu") > 0
-      ? \` \${
-        percent(sum("gpu") / sum("neurons"))
-      } of all are on the GPU, which does not count them.\`
-      : "";
-    const what = counted === "active"
-      ? "of the CPU's neurons fire"
-      : "of the CPU's neurons have a gate above zero (this model's are never exactly zero)";
-    const text = \`\${percent(fired)} \${what}.\${hot}\${gpu}\`;
-    find("summary").textContent = text;
-    find("picture").setAttribute(
-      "aria-label",
-      \`\${rows.length} layers from the first, at the top, to the last. \${text}\`,
-    );
-    this.last = rows;
-    this.#writeTable();
-  }
-
-  #rows() {
-    const { tokens, layers } = this.#sum;
-    return this.#layers.layers.map(({ neurons, gpu, hot }, i) => {
-      const cold = neurons - gpu - hot;
-      const firedHot = hot * layers[i].hot / tokens;
-      const firedCold = cold * layers[i].cold / tokens;
-      const fired = firedHot + firedCold;
-      return { neurons, gpu, hot, cold, fired, firedHot, firedCold };
-    });
-  }
-
-  #writeTable() {
-    const place = find("table");
-    if (!this.last || !place.closest("details").open) return;
-    const cells = (tag, texts) =>
-      make(
-        "tr",
-        {},
-        ...texts.map((text, i) =>
-          make(
-            i === 0 || tag === "th" ? "th" : "td",
-            { scope: tag === "th" ? "col" : i === 0 ? "row" : undefined },
-            text,
-          )
-        ),
-      );
-    const head = ["Layer", "Neurons", "GPU", "Hot", "Fire", "Hot fire"];
-    const rows = this.last.map((row, i) =>
-      cells(
-        "td",
-        [
-          i + 1,
-          row.neurons,
-          row.gpu,
-          row.hot,
-          percent(row.fired / (row.hot + row.cold || 1)),
-          row.hot > 0 ? percent(row.firedHot / row.hot) : "–",
-        ].map(String),
-      )
-    );
-    place.replaceChildren(
-      make(
-        "table",
-        {},
-        make("thead", {}, cells("th", head)),
-        make("tbody", {}, ...rows),
-      ),
-    );
-  }
-}
-
-function find(name) {
-  return document.getElementById(\`neurons-\${name}\`);
-}
-
-function bytesOf(base64) {
-  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
 function kept() {
@@ -2466,177 +2636,170 @@ export class NeuronsPicture {
   }
 }
 `,
-  "page.css": `/* The page as a whole: colours, the bar, the three columns, controls, dialogs. */
+  "neurons_view.js": `/** Which neurons fire: the picture, and the same in words. */
+import { percent } from "./answer_stats.js";
+import { make } from "./dom.js";
+import { eventsOf } from "./event_stream.js";
+import { NeuronsPicture } from "./neurons_picture.js";
 
-:root {
-  color-scheme: light dark;
-  --back: light-dark(#fbfbf8, #14171a);
-  --raised: light-dark(#ffffff, #1d2226);
-  --sunk: light-dark(#f0f1ec, #0e1113);
-  --line: light-dark(#c9cdc4, #3a4249);
-  --text: light-dark(#1c211d, #e6eae6);
-  --faint: light-dark(#575f58, #a3ada6);
-  --accent: light-dark(#1d6b38, #7fd39a);
-  --on-accent: light-dark(#ffffff, #0c1a11);
-  --danger: light-dark(#a3201b, #ff9c94);
-  --on-danger: light-dark(#ffffff, #2a0705);
-  --note: light-dark(#fff4d6, #3a2f10);
-  --hot: light-dark(#b3261e, #ff9d5c);
-  --cold: light-dark(#1f5fae, #6fb1ff);
-  --gpu: light-dark(#7a2da0, #d59cf5);
-  font: 1rem/1.5 system-ui, sans-serif;
+/** Ms between two times that the words change, so that they can be read. */
+const wordInterval = 1000;
+
+/** Groups of neurons that a layer is drawn in, at most. */
+const mostBuckets = 512;
+
+/** Shows what \`/v1/neurons\` tells in the elements of the page that are there for it. */
+export class NeuronsView {
+  #layers;
+  /** What has fired since the words were written */
+  #sum;
+  #written = -wordInterval;
+  #timer;
+
+  /** \`onShares\` is told of each layer's neurons and how many of them fired, as often as the words change. */
+  constructor({ onShares = () => {} } = {}) {
+    this.onShares = onShares;
+    this.picture = new NeuronsPicture(find("picture"), find("key"));
+    find("table").closest("details").addEventListener(
+      "toggle",
+      () => this.#writeTable(),
+    );
+  }
+
+  /**
+   * Shows what fires until that is not told any more; \`request\` asks as that of
+   * api.js does.
+   */
+  async watch(request, signal) {
+    const buckets = Math.min(mostBuckets, this.picture.width);
+    const path = \`v1/neurons?buckets=\${buckets}\`;
+    const response = await request(path, { signal });
+    for await (const { event, data } of eventsOf(response)) {
+      if (event === "layers") this.#begin(JSON.parse(data));
+      else if (event === "fired") this.#take(JSON.parse(data));
+    }
+  }
+
+  #begin(layers) {
+    this.#layers = layers;
+    this.#sum = undefined;
+    this.picture.begin(layers);
+  }
+
+  #take({ tokens, layers, buckets }) {
+    this.picture.draw(bytesOf(buckets));
+    this.#sum ??= {
+      tokens: 0,
+      layers: layers.map(() => ({ hot: 0, cold: 0 })),
+    };
+    this.#sum.tokens += tokens;
+    layers.forEach(({ hot, cold }, i) => {
+      this.#sum.layers[i].hot += tokens * hot;
+      this.#sum.layers[i].cold += tokens * cold;
+    });
+    const wait = this.#written + wordInterval - performance.now();
+    this.#timer ??= setTimeout(() => this.#write(), Math.max(0, wait));
+  }
+
+  /** Writes what it was like since this was done last. */
+  #write() {
+    this.#timer = undefined;
+    this.#written = performance.now();
+    if (!this.#sum) return;
+    const { counted } = this.#layers;
+    const rows = this.#rows();
+    this.#sum = undefined;
+    const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
+    const fired = sum("fired") / (sum("hot") + sum("cold") || 1);
+    const hot = sum("hot") > 0
+      ? \` Of the hot ones \${
+        percent(sum("firedHot") / sum("hot"))
+      }, of the others \${percent(sum("firedCold") / (sum("cold") || 1))}.\`
+      : " Which are hot, no profile says.";
+    const gpu = sum("gpu") > 0
+      ? \` \${
+        percent(sum("gpu") / sum("neurons"))
+      } of all are on the GPU, which does not count them.\`
+      : "";
+    const what = counted === "active"
+      ? "of the CPU's neurons fire"
+      : "of the CPU's neurons have a gate above zero (this model's are never exactly zero)";
+    const text = \`\${percent(fired)} \${what}.\${hot}\${gpu}\`;
+    find("summary").textContent = text;
+    find("picture").setAttribute(
+      "aria-label",
+      \`\${rows.length} layers from the first, at the top, to the last. \${text}\`,
+    );
+    this.last = rows;
+    this.#writeTable();
+    this.onShares(rows, fired);
+  }
+
+  #rows() {
+    const { tokens, layers } = this.#sum;
+    return this.#layers.layers.map(({ neurons, gpu, hot }, i) => {
+      const cold = neurons - gpu - hot;
+      const firedHot = hot * layers[i].hot / tokens;
+      const firedCold = cold * layers[i].cold / tokens;
+      const fired = firedHot + firedCold;
+      return { neurons, gpu, hot, cold, fired, firedHot, firedCold };
+    });
+  }
+
+  #writeTable() {
+    const place = find("table");
+    if (!this.last || !place.closest("details").open) return;
+    const cells = (tag, texts) =>
+      make(
+        "tr",
+        {},
+        ...texts.map((text, i) =>
+          make(
+            i === 0 || tag === "th" ? "th" : "td",
+            { scope: tag === "th" ? "col" : i === 0 ? "row" : undefined },
+            text,
+          )
+        ),
+      );
+    const head = ["Layer", "Neurons", "GPU", "Hot", "Fire", "Hot fire"];
+    const rows = this.last.map((row, i) =>
+      cells(
+        "td",
+        [
+          i + 1,
+          row.neurons,
+          row.gpu,
+          row.hot,
+          percent(row.fired / (row.hot + row.cold || 1)),
+          row.hot > 0 ? percent(row.firedHot / row.hot) : "–",
+        ].map(String),
+      )
+    );
+    place.replaceChildren(
+      make(
+        "table",
+        {},
+        make("thead", {}, cells("th", head)),
+        make("tbody", {}, ...rows),
+      ),
+    );
+  }
 }
 
-:root[data-theme="light"] {
-  color-scheme: light;
+function find(name) {
+  return document.getElementById(\`neurons-\${name}\`);
 }
 
-:root[data-theme="dark"] {
-  color-scheme: dark;
+function bytesOf(base64) {
+  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
-
-* {
-  box-sizing: border-box;
-}
-
-[hidden] {
-  display: none !important;
-}
+`,
+  "page.css": `/* The page of a server: the bar, and the three columns. */
 
 body {
-  margin: 0;
   display: flex;
   flex-direction: column;
   height: 100dvh;
-  background: var(--back);
-  color: var(--text);
-}
-
-h1,
-h2,
-h3,
-p,
-ul,
-figure {
-  margin: 0;
-}
-
-h1 {
-  font-size: 1.1rem;
-}
-
-h2 {
-  font-size: 1rem;
-}
-
-ul {
-  padding: 0;
-  list-style: none;
-}
-
-.unseen {
-  position: absolute;
-  width: 1px;
-  height: 1px;
-  overflow: hidden;
-  clip-path: inset(50%);
-  white-space: nowrap;
-}
-
-.skip {
-  position: absolute;
-  inset-inline-start: 0.5rem;
-  top: -10rem;
-  z-index: 3;
-  padding: 0.5rem;
-  background: var(--raised);
-  color: var(--accent);
-}
-
-.skip:focus {
-  top: 0.5rem;
-}
-
-:focus-visible {
-  outline: 3px solid var(--accent);
-  outline-offset: 2px;
-}
-
-.row {
-  display: flex;
-  flex-wrap: wrap;
-  gap: 0.5rem;
-  align-items: center;
-}
-
-.row.end {
-  justify-content: end;
-}
-
-.hint {
-  color: var(--faint);
-  font-size: 0.875rem;
-}
-
-/* Controls */
-
-button,
-input,
-select,
-textarea {
-  font: inherit;
-  color: inherit;
-  max-width: 100%;
-}
-
-button {
-  min-height: 2.25rem;
-  padding: 0.25rem 0.75rem;
-  border: 1px solid var(--line);
-  border-radius: 0.4rem;
-  background: var(--raised);
-  cursor: pointer;
-}
-
-button:hover:not(:disabled) {
-  border-color: var(--accent);
-}
-
-button:disabled {
-  color: var(--faint);
-  cursor: default;
-}
-
-button.primary {
-  background: var(--accent);
-  border-color: var(--accent);
-  color: var(--on-accent);
-}
-
-button.danger {
-  background: var(--danger);
-  border-color: var(--danger);
-  color: var(--on-danger);
-}
-
-input,
-select,
-textarea {
-  width: 100%;
-  padding: 0.4rem 0.6rem;
-  border: 1px solid var(--faint);
-  border-radius: 0.4rem;
-  background: var(--raised);
-}
-
-textarea {
-  display: block;
-  resize: vertical;
-}
-
-::placeholder {
-  color: var(--faint);
-  opacity: 1;
 }
 
 /* The bar */
@@ -2742,28 +2905,6 @@ main {
   margin-inline: auto;
 }
 
-.empty {
-  padding-top: 2rem;
-  text-align: center;
-}
-
-#notices > .notice {
-  display: flex;
-  flex-wrap: wrap;
-  gap: 0.5rem;
-  align-items: center;
-  margin: 0.5rem 0.75rem;
-  padding: 0.5rem 0.75rem;
-  border: 1px solid var(--line);
-  border-radius: 0.4rem;
-  background: var(--note);
-}
-
-.notice p {
-  flex: 1 1 12rem;
-  overflow-wrap: anywhere;
-}
-
 #composer {
   display: flex;
   flex-direction: column;
@@ -2816,75 +2957,7 @@ main {
   background: var(--sunk);
 }
 
-#neurons-picture {
-  width: 100%;
-  height: 24rem;
-  flex: none;
-  border: 1px solid var(--line);
-  background: var(--back);
-  image-rendering: pixelated;
-}
-
-#neurons-summary {
-  font-variant-numeric: tabular-nums;
-}
-
-#neurons-key {
-  display: flex;
-  flex-wrap: wrap;
-  gap: 0.25rem 1rem;
-  font-size: 0.875rem;
-}
-
-#neurons-key li::before {
-  content: "";
-  display: inline-block;
-  width: 0.75rem;
-  height: 0.75rem;
-  margin-inline-end: 0.4rem;
-  background: var(--cold);
-}
-
-#neurons-key .hot::before {
-  background: var(--hot);
-}
-
-#neurons-key .gpu::before {
-  background: var(--gpu);
-}
-
-#neurons-table {
-  overflow-x: auto;
-  font-size: 0.8125rem;
-  font-variant-numeric: tabular-nums;
-}
-
-#neurons-table table {
-  border-collapse: collapse;
-}
-
-#neurons-table :is(th, td) {
-  padding: 0.1rem 0.5rem;
-  text-align: end;
-}
-
-/* Dialogs */
-
-dialog {
-  width: min(36rem, calc(100vw - 1rem));
-  max-height: calc(100dvh - 1rem);
-  padding: 1rem;
-  border: 1px solid var(--line);
-  border-radius: 0.6rem;
-  background: var(--back);
-  color: var(--text);
-}
-
-dialog form {
-  display: flex;
-  flex-direction: column;
-  gap: 0.75rem;
-}
+/* Settings */
 
 .fields {
   display: grid;
@@ -2909,8 +2982,7 @@ fieldset {
   font-family: ui-monospace, monospace;
 }
 
-#schema-fault,
-.error {
+#schema-fault {
   color: var(--danger);
 }
 
@@ -3001,19 +3073,6 @@ fieldset {
   #chats,
   main {
     height: auto;
-  }
-}
-
-@media (prefers-reduced-motion: no-preference) {
-  button {
-    transition: border-color 0.15s;
-  }
-}
-
-@media (forced-colors: active) {
-  #neurons-key li::before,
-  #neurons-picture {
-    forced-color-adjust: none;
   }
 }
 `,
