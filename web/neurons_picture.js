@@ -58,6 +58,13 @@ export class NeuronsPicture {
     );
   }
 
+  /** Shows nothing until something is told again. */
+  clear() {
+    this.#layers = undefined;
+    this.canvas.width = 1;
+    this.key.replaceChildren();
+  }
+
   /** Shows what share of each group has fired, `[layers, buckets]` bytes. */
   draw(bytes) {
     const isStill = this.#still.matches;

@@ -18,9 +18,9 @@ export class NeuronsView {
   #written = -wordInterval;
   #timer;
 
-  /** `onShares` is told of each layer's neurons and how many of them fired, as often as the words change. */
-  constructor({ onShares = () => {} } = {}) {
-    this.onShares = onShares;
+  /** `onFired` is told each time of each layer's neurons, and how many of them fired. */
+  constructor({ onFired = () => {} } = {}) {
+    this.onFired = onFired;
     this.picture = new NeuronsPicture(find("picture"), find("key"));
     find("table").closest("details").addEventListener(
       "toggle",
@@ -42,6 +42,15 @@ export class NeuronsView {
     }
   }
 
+  /** Forgets what was told: another model is used. */
+  clear() {
+    this.#sum = this.#layers = this.last = undefined;
+    this.picture.clear();
+    find("summary").textContent = "Nothing has been computed yet.";
+    find("picture").setAttribute("aria-label", "Nothing yet");
+    find("table").replaceChildren();
+  }
+
   #begin(layers) {
     this.#layers = layers;
     this.#sum = undefined;
@@ -59,6 +68,7 @@ export class NeuronsView {
       this.#sum.layers[i].hot += tokens * hot;
       this.#sum.layers[i].cold += tokens * cold;
     });
+    this.onFired(this.#rows({ tokens: 1, layers }));
     const wait = this.#written + wordInterval - performance.now();
     this.#timer ??= setTimeout(() => this.#write(), Math.max(0, wait));
   }
@@ -69,7 +79,7 @@ export class NeuronsView {
     this.#written = performance.now();
     if (!this.#sum) return;
     const { counted } = this.#layers;
-    const rows = this.#rows();
+    const rows = this.#rows(this.#sum);
     this.#sum = undefined;
     const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
     const fired = sum("fired") / (sum("hot") + sum("cold") || 1);
@@ -94,11 +104,9 @@ export class NeuronsView {
     );
     this.last = rows;
     this.#writeTable();
-    this.onShares(rows, fired);
   }
 
-  #rows() {
-    const { tokens, layers } = this.#sum;
+  #rows({ tokens, layers }) {
     return this.#layers.layers.map(({ neurons, gpu, hot }, i) => {
       const cold = neurons - gpu - hot;
       const firedHot = hot * layers[i].hot / tokens;

@@ -93,7 +93,7 @@ class Kept {
 }
 
 /** In memory. */
-class Passing {
+export class Passing {
   isKept = false;
   #chats = new Map();
   #messages = new Map();
