@@ -1939,7 +1939,7 @@ export class MessageTree {
   }
 }
 `,
-  "messages.css": `/* Messages, and the Markdown in them. */
+  "messages.css": `/* Messages, the Markdown in them, and the box where they are written. */
 
 .empty {
   padding-top: 2rem;
@@ -2102,6 +2102,18 @@ pre {
   display: flex;
   flex-direction: column;
   gap: 0.5rem;
+}
+
+/* The box */
+
+#prompt {
+  resize: none;
+}
+
+#prompt-help {
+  flex: 1 1 8rem;
+  color: var(--faint);
+  font-size: 0.8125rem;
 }
 `,
   "messages_view.js": `/** The messages that are shown. */
@@ -2568,6 +2580,13 @@ export class NeuronsPicture {
     );
   }
 
+  /** Shows nothing until something is told again. */
+  clear() {
+    this.#layers = undefined;
+    this.canvas.width = 1;
+    this.key.replaceChildren();
+  }
+
   /** Shows what share of each group has fired, \`[layers, buckets]\` bytes. */
   draw(bytes) {
     const isStill = this.#still.matches;
@@ -2656,9 +2675,9 @@ export class NeuronsView {
   #written = -wordInterval;
   #timer;
 
-  /** \`onShares\` is told of each layer's neurons and how many of them fired, as often as the words change. */
-  constructor({ onShares = () => {} } = {}) {
-    this.onShares = onShares;
+  /** \`onFired\` is told each time of each layer's neurons, and how many of them fired. */
+  constructor({ onFired = () => {} } = {}) {
+    this.onFired = onFired;
     this.picture = new NeuronsPicture(find("picture"), find("key"));
     find("table").closest("details").addEventListener(
       "toggle",
@@ -2680,6 +2699,15 @@ export class NeuronsView {
     }
   }
 
+  /** Forgets what was told: another model is used. */
+  clear() {
+    this.#sum = this.#layers = this.last = undefined;
+    this.picture.clear();
+    find("summary").textContent = "Nothing has been computed yet.";
+    find("picture").setAttribute("aria-label", "Nothing yet");
+    find("table").replaceChildren();
+  }
+
   #begin(layers) {
     this.#layers = layers;
     this.#sum = undefined;
@@ -2697,6 +2725,7 @@ export class NeuronsView {
       this.#sum.layers[i].hot += tokens * hot;
       this.#sum.layers[i].cold += tokens * cold;
     });
+    this.onFired(this.#rows({ tokens: 1, layers }));
     const wait = this.#written + wordInterval - performance.now();
     this.#timer ??= setTimeout(() => this.#write(), Math.max(0, wait));
   }
@@ -2707,7 +2736,7 @@ export class NeuronsView {
     this.#written = performance.now();
     if (!this.#sum) return;
     const { counted } = this.#layers;
-    const rows = this.#rows();
+    const rows = this.#rows(this.#sum);
     this.#sum = undefined;
     const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
     const fired = sum("fired") / (sum("hot") + sum("cold") || 1);
@@ -2732,11 +2761,9 @@ export class NeuronsView {
     );
     this.last = rows;
     this.#writeTable();
-    this.onShares(rows, fired);
   }
 
-  #rows() {
-    const { tokens, layers } = this.#sum;
+  #rows({ tokens, layers }) {
     return this.#layers.layers.map(({ neurons, gpu, hot }, i) => {
       const cold = neurons - gpu - hot;
       const firedHot = hot * layers[i].hot / tokens;
@@ -2918,16 +2945,6 @@ main {
   width: 100%;
   max-width: 48rem;
   margin-inline: auto;
-}
-
-#prompt {
-  resize: none;
-}
-
-#prompt-help {
-  flex: 1 1 8rem;
-  color: var(--faint);
-  font-size: 0.8125rem;
 }
 
 #attached {
@@ -3361,7 +3378,7 @@ class Kept {
 }
 
 /** In memory. */
-class Passing {
+export class Passing {
   isKept = false;
   #chats = new Map();
   #messages = new Map();
