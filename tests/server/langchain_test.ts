@@ -1,32 +1,28 @@
-/** LangChain's chat model, as its users have it. */
+/** LangChain over a model in the same process, by `culm()` of examples/langchain. */
 import assert from "node:assert/strict";
 import { HumanMessage, ToolMessage } from "@langchain/core/messages";
-import { ChatOpenAI, type ChatOpenAIFields } from "@langchain/openai";
+import type { ChatOpenAIFields } from "@langchain/openai";
 import type OpenAI from "openai";
+import { culm } from "../../examples/langchain/culm.ts";
+import { type LanguageModel, load } from "../../mod.ts";
+import type { ServerOptions } from "../../server.ts";
+import { tinyBamboo } from "../../tiny/tiny.ts";
 import { rainTools, toolFamilies } from "../tokenizer/tool_templates.ts";
 import { script } from "./scripted.ts";
-import { type TinyServer, tinyServer } from "./tiny_server.ts";
 
 const { template, calls: [call] } = toolFamilies.hermes;
 const rain = { city: "Oslo", days: 2 };
 
-const chatOf = ({ server }: TinyServer, fields: ChatOpenAIFields = {}) =>
-  new ChatOpenAI({
-    model: "any",
-    apiKey: "none",
-    maxRetries: 0,
-    temperature: 0,
-    maxTokens: 12,
-    ...fields,
-    configuration: {
-      baseURL: "http://localhost/v1",
-      fetch: (url: RequestInfo | URL, init?: RequestInit) =>
-        server.fetch(new Request(url, init)),
-    },
-  });
+const loadTiny = () => load(tinyBamboo(), { threads: 0 });
+
+const chatOf = (
+  model: LanguageModel,
+  fields: ChatOpenAIFields = {},
+  options: ServerOptions = {},
+) => culm(model, { temperature: 0, maxTokens: 12, ...fields }, options);
 
 Deno.test("langchain: a chat, whole and streamed, with its usage and log-probabilities", async () => {
-  await using tiny = await tinyServer();
+  await using tiny = await loadTiny();
   const whole = await chatOf(tiny, { logprobs: true, topLogprobs: 2 }).invoke(
     "Tell me a story.",
   );
@@ -48,9 +44,11 @@ Deno.test("langchain: a chat, whole and streamed, with its usage and log-probabi
 });
 
 Deno.test("langchain: calls of tools, whole and streamed, and answered", async () => {
-  await using tiny = await tinyServer({ template });
-  const said = script(tiny.model, [call, call, "It rains."]);
-  const model = chatOf(tiny, { maxTokens: -1 }).bindTools([...rainTools]);
+  await using tiny = await loadTiny();
+  const said = script(tiny, [call, call, "It rains."]);
+  const model = chatOf(tiny, { maxTokens: -1 }, { template }).bindTools([
+    ...rainTools,
+  ]);
   const question = new HumanMessage("Will it rain?");
   const whole = await model.invoke([question]);
   const streamed = (await Array.fromAsync(await model.stream([question])))
@@ -70,7 +68,7 @@ Deno.test("langchain: calls of tools, whole and streamed, and answered", async (
 });
 
 Deno.test("langchain: an object of a schema, by the model itself", async () => {
-  await using tiny = await tinyServer({ template });
+  await using tiny = await loadTiny();
   const schema = {
     title: "place",
     type: "object",
@@ -79,7 +77,7 @@ Deno.test("langchain: an object of a schema, by the model itself", async () => {
     additionalProperties: false,
   };
   for (const method of ["jsonSchema", "functionCalling"] as const) {
-    const place = await chatOf(tiny, { maxTokens: 100 })
+    const place = await chatOf(tiny, { maxTokens: 100 }, { template })
       .withStructuredOutput<{ city: string }>(schema, { method })
       .invoke("Where will it rain?");
     assert.match(place.city, /^(Oslo|Rome)$/);
@@ -87,7 +85,7 @@ Deno.test("langchain: an object of a schema, by the model itself", async () => {
 });
 
 Deno.test("langchain: errors say what is wrong, and an abort ends the work", async () => {
-  await using tiny = await tinyServer();
+  await using tiny = await loadTiny();
   await assert.rejects(
     chatOf(tiny, { modelKwargs: { min_p: "high" } }).invoke("Hi"),
     { status: 400, message: /min_p/ },
@@ -99,6 +97,7 @@ Deno.test("langchain: errors say what is wrong, and an abort ends the work", asy
       abort.abort();
     }
   });
-  await tiny.server.stop();
-  assert.ok(tiny.model.engine.stats().tokens < 300);
+  // What comes next waits for nothing of it.
+  await chatOf(tiny, { maxTokens: 1 }).invoke("Hi");
+  assert.ok(tiny.engine.stats().tokens < 300);
 });

@@ -1,14 +1,5 @@
 /** Tools and reasoning over HTTP, by the clients that most people use. */
 import assert from "node:assert/strict";
-import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import {
-  generateText,
-  jsonSchema,
-  Output,
-  stepCountIs,
-  streamText,
-  tool,
-} from "ai";
 import OpenAI from "openai";
 import { rainTools, toolFamilies } from "../tokenizer/tool_templates.ts";
 import { script } from "./scripted.ts";
@@ -211,49 +202,6 @@ Deno.test("a template that asks whether there are tools is told that an empty li
   assert.equal(await promptOf({ tools }), "Call a function.");
 });
 
-Deno.test("ai: calls of tools, their results, and reasoning", async () => {
-  await using tiny = await tinyServer({ template: thinking });
-  const provider = createOpenAICompatible({
-    name: "culm",
-    baseURL: "http://localhost/v1",
-    fetch: (url: RequestInfo | URL, init?: RequestInit) =>
-      tiny.server.fetch(new Request(url, init)),
-  });
-  const asked: unknown[] = [];
-  const rainTool = tool({
-    description: "How much it rains",
-    inputSchema: jsonSchema<typeof rain>(
-      rainTools[0].function.parameters as Parameters<typeof jsonSchema>[0],
-    ),
-    execute: (given) => {
-      asked.push(given);
-      return { mm: 3 };
-    },
-  });
-  const request = {
-    model: provider("any"),
-    prompt: "Will it rain?",
-    tools: { rain: rainTool },
-    stopWhen: stepCountIs(3),
-  };
-  const said = script(tiny.model, [
-    `<think>I ask.</think>${call}`,
-    "It rains.",
-    `<think>I ask.</think>${call}`,
-    "It rains.",
-  ]);
-  const whole = await generateText(request);
-  assert.equal(whole.text, "It rains.");
-  assert.equal(whole.steps[0].reasoningText, "I ask.");
-  assert.equal(whole.steps[0].finishReason, "tool-calls");
-  const streamed = streamText(request);
-  let text = "";
-  for await (const piece of streamed.textStream) text += piece;
-  assert.equal(text, "It rains.");
-  assert.deepEqual(asked, [rain, rain]);
-  assert.ok(said.prompts[1].includes('{"mm":3}'), said.prompts[1]);
-});
-
 const place = {
   type: "object",
   properties: { city: { enum: ["Oslo", "Rome"] }, days: { enum: [1, 2] } },
@@ -334,41 +282,4 @@ Deno.test("openai: a tool that must be called, and answers of a schema, by the m
   });
   const { choices: [{ message }] } = await grammar.json();
   assert.match(message.content, /^(yes|no)$/);
-});
-
-Deno.test("ai: an object of a schema, and a tool that must be called, by the model itself", async () => {
-  await using tiny = await tinyServer({ template });
-  const provider = createOpenAICompatible({
-    name: "culm",
-    baseURL: "http://localhost/v1",
-    supportsStructuredOutputs: true,
-    fetch: (url: RequestInfo | URL, init?: RequestInit) =>
-      tiny.server.fetch(new Request(url, init)),
-  });
-  const schema = jsonSchema<Record<string, unknown>>(
-    place as Parameters<typeof jsonSchema>[0],
-  );
-  const request = {
-    model: provider("any"),
-    prompt: "Where will it rain?",
-    seed: 3,
-    temperature: 1,
-    maxOutputTokens: 200,
-  };
-  const { output } = await generateText({
-    ...request,
-    output: Output.object({ schema }),
-  });
-  assertPlace(output);
-  const streamed = streamText({
-    ...request,
-    tools: { rain: tool({ inputSchema: schema }) },
-    toolChoice: "required",
-  });
-  const calls = await streamed.toolCalls;
-  assert.ok(calls.length > 0);
-  for (const { toolName, input } of calls) {
-    assert.equal(toolName, "rain");
-    assertPlace(input);
-  }
 });
