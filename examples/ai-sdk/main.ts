@@ -8,7 +8,7 @@
  */
 import { generateText, jsonSchema, Output, streamText, tool } from "ai";
 import { load } from "@culm/culm";
-import { tinyBamboo } from "@culm/culm/tiny";
+import { tinyBamboo } from "@culm/tiny";
 import { culm } from "./culm.ts";
 
 await using loaded = await load(Deno.args[0] ?? tinyBamboo());

@@ -7,7 +7,7 @@
  *     deno run --allow-read examples/langchain/main.ts model.gguf
  */
 import { load } from "@culm/culm";
-import { tinyBamboo } from "@culm/culm/tiny";
+import { tinyBamboo } from "@culm/tiny";
 import { culm } from "./culm.ts";
 
 await using loaded = await load(Deno.args[0] ?? tinyBamboo());
