@@ -6,13 +6,14 @@ import {
   versionOf,
 } from "../bytes/exchange.ts";
 import type { PartFile } from "../bytes/part_file.ts";
+import { chunksOf } from "../bytes/stream.ts";
 import { FormatError } from "../errors.ts";
 import { type RunningHash, startHash } from "../platform/hash.ts";
 import { Patience, type PatienceOptions } from "./patience.ts";
 import type { HubFile } from "./repository.ts";
 
 /** Bytes that are asked for at a time. */
-const RANGE_BYTES = 4 << 20;
+const RANGE_BYTES = 1 << 20;
 /** Ranges under way at once. */
 const MOST_RANGES = 8;
 /** Bytes that are read at a time of what is there already. */
@@ -118,7 +119,7 @@ async function* bytesFrom(
       while (ranges.length < MOST_RANGES && next < size) {
         begin(Math.min(size, next + RANGE_BYTES));
       }
-      yield* ranges[0];
+      yield* chunksOf(ranges[0]);
       ranges.shift();
     }
   } finally {

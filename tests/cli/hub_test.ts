@@ -351,7 +351,7 @@ async function killed(
 }
 
 Deno.test("two processes that fetch one model take turns", async () => {
-  const file = generated(32 << 20);
+  const file = generated(8 << 20);
   await using test = await setUp({ "m-Q8_0.gguf": file });
   // The first has all of it only when the second has asked what there is, and
   // has had the time to find the lock.
