@@ -1,4 +1,5 @@
 /** Requests and their answers over message ports: between a page, a worker and a service worker. */
+import { chunksOf } from "../bytes/stream.ts";
 import { PlaceError } from "../errors.ts";
 import {
   type ErrorData,
@@ -132,7 +133,7 @@ export async function answer(
     });
     const response = await fetch(request);
     post({ status: response.status, headers: [...response.headers] });
-    for await (const chunk of response.body ?? []) {
+    for await (const chunk of response.body ? chunksOf(response.body) : []) {
       post({ chunk }, [chunk.buffer]);
     }
     post({ end: true });

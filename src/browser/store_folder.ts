@@ -1,7 +1,7 @@
 /**
  * Models in the private file system of a site (OPFS). A model is a record, by
- * its name; its files lie beside it by their hash, or by where they are from, and
- * end in `.part` until they are whole.
+ * its name; its files lie beside it by their hash, or by where they are from,
+ * each with an empty one that says so when it is whole: Safari cannot rename.
  */
 import type { PartFile } from "../bytes/part_file.ts";
 import { sha256 } from "../bytes/sha256.ts";
@@ -28,12 +28,11 @@ export interface StoredModel {
 }
 
 const folderName = "culm-models";
-const recordEnding = ".json", partEnding = ".part";
+const recordEnding = ".json", wholeEnding = ".whole";
 
 /** What browsers have, and the types of pages do not. */
 interface FileHandle extends FileSystemFileHandle {
   createSyncAccessHandle(): Promise<SyncHandle>;
-  move(name: string): Promise<void>;
 }
 
 interface SyncHandle {
@@ -93,72 +92,80 @@ export class StoreFolder {
 
   /** A file, where it is whole. */
   async whole(file: StoredFile): Promise<File | undefined> {
-    const found = await this.#file(await keyOf(file));
+    const key = await keyOf(file);
+    if (!await this.#file(key + wholeEnding)) return undefined;
+    const found = await this.#file(key);
     return found?.size === file.size ? found : undefined;
   }
 
   /** Bytes of a file that are there. */
   async loaded(file: StoredFile): Promise<number> {
-    const key = await keyOf(file);
-    const found = await this.#file(key) ?? await this.#file(key + partEnding);
+    const found = await this.#file(await keyOf(file));
     return Math.min(file.size, found?.size ?? 0);
   }
 
-  /** Removes a model, and its files as far as they are no other's. */
+  /** Removes a model, and its files as far as they are no other's; where these are in use, it stays. */
   async remove({ name, files }: StoredModel): Promise<void> {
+    const others = (await this.models()).filter((each) => each.name !== name);
+    await this.#removeUnused(files, others);
     await this.#remove(await digest(name) + recordEnding);
-    await this.removeUnused(files);
   }
 
   /** Removes those files that are no model's. */
   async removeUnused(files: readonly StoredFile[]): Promise<void> {
-    const used = new Set<string>();
-    for (const { files } of await this.models()) {
-      for (const file of files) used.add(await keyOf(file));
-    }
+    await this.#removeUnused(files, await this.models());
+  }
+
+  async #removeUnused(
+    files: readonly StoredFile[],
+    users: readonly StoredModel[],
+  ): Promise<void> {
+    const used = new Set(
+      await Promise.all(users.flatMap(({ files }) => files).map(keyOf)),
+    );
     for (const file of files) {
       const key = await keyOf(file);
       if (used.has(key)) continue;
+      await this.#remove(key + wholeEnding);
       await this.#remove(key);
-      await this.#remove(key + partEnding);
     }
   }
 
-  /** Writes a model's record; for workers. */
+  /** Writes a model's record, where it says something else; for workers. */
   async put(model: StoredModel): Promise<void> {
     const record = await digest(model.name) + recordEnding;
-    const bytes = new TextEncoder().encode(JSON.stringify(model));
-    const part = await this.#open(record + partEnding, bytes.length);
-    try {
-      await part.truncate(0);
-      await part.write(bytes, 0);
-      await part.flush();
-    } finally {
-      await part.close();
-    }
-    await this.#move(record + partEnding, record);
+    const text = JSON.stringify(model);
+    const bytes = new TextEncoder().encode(text);
+    await navigator.locks.request(`culm ${record}`, async () => {
+      if (await (await this.#file(record))?.text() === text) return;
+      const file = await this.#open(record, bytes.length);
+      try {
+        await file.truncate(0);
+        await file.write(bytes, 0);
+        await file.flush();
+      } finally {
+        await file.close();
+      }
+    });
   }
 
-  /** Opens what there is of a file; for workers. */
+  /** Opens what there is of a file, which does not count as whole then; for workers. */
   async part(file: StoredFile): Promise<PartFile> {
-    return await this.#open(await keyOf(file) + partEnding, file.size);
+    const key = await keyOf(file);
+    await this.#remove(key + wholeEnding);
+    return await this.#open(key, file.size);
   }
 
-  /** Has a file, which is closed, count as whole; for workers. */
+  /** Has a file, which is closed, count as whole. */
   async keep(file: StoredFile): Promise<void> {
-    const key = await keyOf(file);
-    await this.#move(key + partEnding, key);
+    const name = await keyOf(file) + wholeEnding;
+    await this.handle.getFileHandle(name, { create: true });
   }
 
   async #open(name: string, size: number): Promise<PartFile> {
     const file = await this.handle.getFileHandle(name, { create: true });
     const handle = await (file as FileHandle).createSyncAccessHandle();
     return new StorePart(handle, size);
-  }
-
-  async #move(from: string, to: string): Promise<void> {
-    const handle = await this.handle.getFileHandle(from);
-    await (handle as FileHandle).move(to);
   }
 
   async #file(name: string): Promise<File | undefined> {

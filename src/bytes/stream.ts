@@ -1,5 +1,21 @@
 /** Bytes that come a chunk after another. */
 
+/** The chunks of a stream, which in Safari cannot be iterated; leaving the loop early cancels it. */
+export async function* chunksOf<Chunk>(
+  stream: ReadableStream<Chunk>,
+): AsyncGenerator<Chunk, void, void> {
+  const reader = stream.getReader();
+  try {
+    while (true) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
 /** The chunks, until the signal is aborted: then its reason is thrown. */
 export async function* abortable<Chunk>(
   chunks: AsyncIterable<Chunk>,
