@@ -30,9 +30,13 @@ async function generateFrom(
 ) {
   await using model = await load(source, options);
   const ids: number[] = [];
+  let first = 0;
   const text = { maxTokens, temperature: 0 };
-  for await (const { id } of model.generate(prompt, text)) ids.push(id);
-  return { backend: model.backend, ids };
+  for await (const { id } of model.generate(prompt, text)) {
+    first ||= performance.now();
+    ids.push(id);
+  }
+  return { backend: model.backend, ids, first };
 }
 
 /** The same, of whose neurons such a share is on the GPU; four tokens, for a GPU in software is slow. */
@@ -63,12 +67,22 @@ async function generateFromPicked(options: LoadOptions) {
   return await generateFrom(files![0], options);
 }
 
-/** A text of a model that the store keeps from now on. */
-async function generateFromStore(name: string, options: OpenOptions) {
+/** A text of a model that the store keeps from now on, and after how many ms it was whole, and the first token there. */
+async function generateFromStore(
+  name: string,
+  options: OpenOptions,
+  waits = false,
+) {
+  const begun = performance.now();
   const store = await ModelStore.open();
   const source = await store.open(name, options);
+  const whole = Promise.resolve(source.whole).then(() => performance.now());
+  whole.catch(() => {}); // `load` tells.
   try {
-    return await generateFrom(source, { threads: 1 });
+    if (waits) await whole;
+    const { first, ...said } = await generateFrom(source, { threads: 1 });
+    const ms = { whole: await whole - begun, first: first - begun };
+    return { ...said, ms };
   } finally {
     await source.close();
   }

@@ -38,16 +38,13 @@ export async function openSite(
   scripts: readonly string[],
   files: Readonly<Record<string, URL | string>>,
 ): Promise<Site> {
-  const folder = await Deno.makeTempDir();
-  await bundle(scripts, folder);
+  const bundled = await bundle(scripts);
   const answer = async (request: Request) => {
     const { pathname } = new URL(request.url);
     if (pages[pathname]) return respond(html, "html", pages[pathname]);
-    const body = files[pathname] ?? new URL(`file://${folder}${pathname}`);
+    const body = files[pathname] ?? bundled.get(pathname);
     const ending = pathname.match(/\.(\w+)$/)?.[1] ?? "html";
-    const bytes = typeof body === "string"
-      ? body
-      : await Deno.readFile(body).catch(() => undefined);
+    const bytes = body instanceof URL ? await Deno.readFile(body) : body;
     // What workers of an isolated page need.
     const headers = { "cross-origin-embedder-policy": "require-corp" };
     return bytes === undefined
@@ -60,10 +57,7 @@ export async function openSite(
   );
   return {
     url: `http://127.0.0.1:${server.addr.port}`,
-    async [Symbol.asyncDispose]() {
-      await server.shutdown();
-      await Deno.remove(folder, { recursive: true });
-    },
+    [Symbol.asyncDispose]: () => server.shutdown(),
   };
 }
 
@@ -76,18 +70,40 @@ function respond(
   return new Response(body, { headers: { ...headers, "content-type": type } });
 }
 
-async function bundle(
+/** What was bundled, by the scripts: each browser has the same. */
+const bundles = new Map<string, Promise<ReadonlyMap<string, string>>>();
+
+function bundle(
   scripts: readonly string[],
-  folder: string,
-): Promise<void> {
+): Promise<ReadonlyMap<string, string>> {
+  const key = scripts.join();
+  const made = bundles.get(key) ?? makeBundle(scripts);
+  bundles.set(key, made);
+  return made;
+}
+
+/** Texts by their paths on the site. */
+async function makeBundle(
+  scripts: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
   const here = new URL(import.meta.url);
   const sources = scripts.map((name) => new URL(name, here).pathname);
-  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      ...["bundle", "--quiet", "--platform=browser", "--code-splitting"],
-      ...["--outdir", folder],
-      ...sources,
-    ],
-  }).output();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
+  const folder = await Deno.makeTempDir();
+  try {
+    const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["bundle", "--quiet", "--platform=browser", "--code-splitting"],
+        ...["--outdir", folder],
+        ...sources,
+      ],
+    }).output();
+    if (!success) throw new Error(new TextDecoder().decode(stderr));
+    const texts = new Map<string, string>();
+    for await (const { name } of Deno.readDir(folder)) {
+      texts.set(`/${name}`, await Deno.readTextFile(`${folder}/${name}`));
+    }
+    return texts;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 }
