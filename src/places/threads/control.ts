@@ -39,8 +39,10 @@ const tasks = [
 /** A pass of the batch through the model, one whose times are recorded, measuring how fast rows are read, making KV pages, or moving a layer's part of one. */
 export type Task = typeof tasks[number];
 
-/** Loads before a thread that waits goes to sleep: some 0.2 ms, since waking takes 0.05. */
-const spins = 200_000;
+/** Loads before a thread that waits goes to sleep: some 0.2 ms, since waking takes 0.05; down to 0.005 where they were often in vain. */
+const mostSpins = 200_000, leastSpins = 5_000;
+/** ms of a wait that is lost; and of one for a thread whose core other work has, which no spinning shortens. */
+const longMs = 0.2, hopelessMs = 1;
 /** Loads before it looks at the clock, which takes as long as some of them. */
 const untimedSpins = 2_000;
 
@@ -49,6 +51,8 @@ export class Control {
   /** Records how long this thread waits, in a step that is traced */
   recorder?: Recorder;
   readonly #words: Int32Array;
+  /** Loads before this thread goes to sleep, by the word that it waits for */
+  readonly #spins: number[] = [];
 
   /** For `cpuPlaces` threads of CPU places, and `places` threads in all. */
   constructor(
@@ -153,8 +157,9 @@ export class Control {
     }
   }
 
-  /** Returns how many ms it took, where the thread went to sleep; else 0. */
+  /** Returns how many ms it took, where that was long; else 0. */
   #waitWhile(index: number, value: number): number {
+    const spins = this.#spins[index] ?? mostSpins;
     let start = 0, slept = false;
     for (let i = 0; Atomics.load(this.#words, index) === value; i++) {
       if (i === untimedSpins) start = performance.now();
@@ -164,8 +169,11 @@ export class Control {
       Atomics.wait(this.#words, index, value);
       Atomics.sub(this.#words, word.sleeping, 1);
     }
+    const ms = slept ? performance.now() - start : 0;
+    if (ms > hopelessMs) this.#spins[index] = Math.max(leastSpins, spins / 2);
+    else if (ms < longMs) this.#spins[index] = Math.min(mostSpins, spins * 2);
     this.#stopIfFailed();
-    return slept ? performance.now() - start : 0;
+    return ms > longMs ? ms : 0;
   }
 
   #stopIfFailed(): void {
