@@ -18,6 +18,7 @@ import { perplexity } from "./commands/perplexity/command.ts";
 import { plan } from "./commands/plan/command.ts";
 import { predictor } from "./commands/predictor/command.ts";
 import { pull } from "./commands/pull.ts";
+import { race } from "./commands/race/command.ts";
 import { report } from "./commands/report/command.ts";
 import { rm } from "./commands/rm.ts";
 import { serve } from "./commands/serve/command.ts";
@@ -43,6 +44,7 @@ export const commands: readonly CommandSpec[] = [
   evaluate,
   report,
   bench,
+  race,
   convert,
   synth,
 ];
