@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { load } from "../../mod.ts";
 import { benchTokens } from "../../cli/commands/bench/runs.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
-import { runCli } from "./run_cli.ts";
+import { runCli, runHere } from "./run_cli.ts";
 
 const small = ["bench", "-p", "8,16", "-n", "4", "-r", "2", "-t", "1"];
 
@@ -28,7 +28,7 @@ Deno.test("the table has llama-bench's columns, and fits a terminal", async () =
 
 Deno.test("with -v the table has the sparsity that was reached", async () => {
   // With a border that is not measured, so that it skips the same in each run.
-  const { code, out, err } = await runCli([...small, "--hot", "0", "-v"]);
+  const { code, out, err } = await runHere([...small, "--hot", "0", "-v"]);
   assert.equal(code, 0);
   const [header, rule, ...rows] = cellsOf(out);
   assert.deepEqual(header, [
@@ -57,7 +57,7 @@ Deno.test("with -v the table has the sparsity that was reached", async () => {
   );
   assert.match(err, /tg4: run 2 of 2: [\d.]+ t\/s/);
 
-  const dense = await runCli([...small, "--sparsity", "dense", "-v"]);
+  const dense = await runHere([...small, "--sparsity", "dense", "-v"]);
   for (const row of cellsOf(dense.out).slice(2)) {
     assert.deepEqual(row.slice(6, 8), ["dense", "0.0 %"]);
   }
@@ -69,7 +69,7 @@ Deno.test("with -v the table has the sparsity that was reached", async () => {
 
 Deno.test("the roofline is the counted bytes over the measured rates", async () => {
   const dense = ["--sparsity", "dense", "-o", "json"];
-  const { out, err } = await runCli([...small, ...dense, "-v"]);
+  const { out, err } = await runHere([...small, ...dense, "-v"]);
   const rows = JSON.parse(out);
   await using model = await load(tinyBamboo(), { threads: 0 });
   for (const row of rows) {
@@ -102,7 +102,7 @@ Deno.test("the roofline is the counted bytes over the measured rates", async () 
 Deno.test("-d measures behind other tokens, whose keys and values count", async () => {
   const flags = ["-p", "8", "-n", "2", "-r", "1", "-t", "1", "-d", "0,300,40"];
   const dense = ["--sparsity", "dense", "-o", "json", "-ctk", "f32"];
-  const { code, out, err } = await runCli(["bench", ...flags, ...dense]);
+  const { code, out, err } = await runHere(["bench", ...flags, ...dense]);
   assert.equal(code, 0, err);
   const rows: Record<string, number | string>[] = JSON.parse(out);
   assert.deepEqual(
@@ -119,11 +119,10 @@ Deno.test("-d measures behind other tokens, whose keys and values count", async 
 });
 
 Deno.test("JSON, JSON lines and CSV say the same", async () => {
-  const [json, lines, csv] = await Promise.all(
-    ["json", "jsonl", "csv"].map(async (form) =>
-      (await runCli([...small, "-o", form])).out
-    ),
-  );
+  const of = async (form: string) =>
+    (await runHere([...small, "-o", form])).out;
+  const json = await of("json"), lines = await of("jsonl");
+  const csv = await of("csv");
   const rows = JSON.parse(json);
   assert.deepEqual(
     rows.map((row: Record<string, unknown>) => [row.n_prompt, row.n_gen]),

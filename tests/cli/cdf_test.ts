@@ -17,7 +17,7 @@ const permissions = ["--allow-read", "--allow-write"];
 const story = "Tom had a red ball. He ran to the park with it, and met Lily. ";
 
 function cdf(...args: string[]): Promise<CliResult> {
-  return runCli(["cdf", ...args], { permissions, input: story });
+  return runHere(["cdf", ...args], { input: story });
 }
 
 /** A folder with tiny-bamboo and a text in it, away when the test ends. */
@@ -31,9 +31,8 @@ Deno.test("models and profiles stand side by side, as text, data and picture", a
   await using dir = await folder();
   const at = (name: string) => `${dir.path}/${name}`;
   const model = ["-m", at("tiny.gguf"), "-t", "1"];
-  await runCli(
+  await runHere(
     ["profile", ...model, "-f", at("text"), "-o", at("counted")],
-    { permissions },
   );
   const counted = ["-f", at("text"), ...model, "--profile", at("counted")];
   const { code, out, err } = await cdf(...counted, "--svg", at("cdf.svg"));

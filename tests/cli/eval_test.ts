@@ -5,7 +5,7 @@ import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 const permissions = ["--allow-read", "--allow-write"];
 
 function evaluate(...args: string[]): Promise<CliResult> {
-  return runCli(["eval", "-t", "1", ...args], { permissions });
+  return runHere(["eval", "-t", "1", ...args]);
 }
 
 /** A folder with tiny-bamboo and some tasks in it, away when the test ends. */

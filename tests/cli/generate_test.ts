@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { load } from "../../mod.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
-import { runCli, startCli } from "./run_cli.ts";
+import { runCli, runHere, startCli } from "./run_cli.ts";
 
 /** What the library gives for the same request. */
 async function generated(prompt: string, options: object): Promise<string> {
@@ -45,16 +45,16 @@ Deno.test("the text alone goes to standard output, the rest to standard error", 
     "no progress bar where standard error is no terminal",
   );
 
-  const alone = await runCli([...args, "--no-display-prompt"]);
+  const alone = await runHere([...args, "--no-display-prompt"]);
   assert.equal(alone.out, `${text}\n`);
 });
 
 Deno.test("the same seed gives the same text, and a random seed is printed", async () => {
-  const first = await runCli(["generate", "-n", "20"]);
+  const first = await runHere(["generate", "-n", "20"]);
   const seed = first.err.match(/^seed: (\d+)$/m)![1];
   assert.match(first.out, /^Once upon a time/);
   assert.equal(
-    (await runCli(["generate", "-n", "20", "-s", seed])).out,
+    (await runHere(["generate", "-n", "20", "-s", seed])).out,
     first.out,
   );
 });
@@ -65,18 +65,16 @@ Deno.test("the prompt comes from a file or standard input, without its last line
     maxTokens: 3,
   });
   const args = ["generate", "--temp", "0", "-n", "3"];
-  const given = await runCli([...args, "-p", "Anna\\nwent"]);
+  const given = await runHere([...args, "-p", "Anna\\nwent"]);
   assert.equal(given.out, `Anna\nwent${expected}\n`);
   assert.equal(
-    (await runCli([...args, "-f", "-"], { input: "Anna\nwent\n" })).out,
+    (await runHere([...args, "-f", "-"], { input: "Anna\nwent\n" })).out,
     given.out,
   );
   const path = await Deno.makeTempFile();
   try {
     await Deno.writeTextFile(path, "Anna\nwent\r\n");
-    const read = await runCli([...args, "-f", path], {
-      permissions: ["--allow-read"],
-    });
+    const read = await runHere([...args, "-f", path]);
     assert.equal(read.out, given.out);
   } finally {
     await Deno.remove(path);
@@ -86,7 +84,7 @@ Deno.test("the prompt comes from a file or standard input, without its last line
 Deno.test("a stop string ends the text, and log-probabilities go to standard error", async () => {
   const text = await generated("Tom", { temperature: 0, maxTokens: 40 });
   const stop = text.slice(8, 12);
-  const { out, err } = await runCli([
+  const { out, err } = await runHere([
     "generate",
     "-p",
     "Tom",
@@ -106,7 +104,7 @@ Deno.test("a stop string ends the text, and log-probabilities go to standard err
 
 Deno.test("--logprobs 0 prints a token's own alone", async () => {
   const args = ["generate", "-p", "Tom", "-n", "3", "--logprobs", "0"];
-  const { err } = await runCli(args);
+  const { err } = await runHere(args);
   const lines = err.match(/^\d+ '[^']*' -?\d+\.\d{4}$/gm);
   assert.equal(lines?.length, 3, err);
 });
@@ -132,7 +130,7 @@ Deno.test({
 Deno.test("an empty prompt begins with BOS alone, and special tokens of a prompt are some", async () => {
   const tokens = async (prompt: string) => {
     const args = ["generate", "-p", prompt, "-n", "1", "--temp", "0"];
-    const { code, err } = await runCli(args);
+    const { code, err } = await runHere(args);
     assert.equal(code, 0, err);
     return Number(/prompt eval time = .* (\d+) tokens/.exec(err)![1]);
   };
@@ -150,16 +148,14 @@ Deno.test("a draft model changes nothing of the text, and one of another vocabul
     const tiny = tinyBamboo();
     await Deno.writeFile(equal, await tiny.read(0, tiny.size));
     const synth = ["synth", "-o", other, "--shape", "tiny"];
-    const permissions = ["--allow-read", "--allow-write"];
-    assert.equal((await runCli(synth, { permissions })).code, 0);
+    assert.equal((await runHere(synth)).code, 0);
     const args = ["generate", "-p", "Tom had", "-n", "30", "-s", "7"];
-    const plain = await runCli([...args, "--spec-type", "none"]);
-    const drafted = await runCli([...args, "-md", equal], { permissions });
+    const plain = await runHere([...args, "--spec-type", "none"]);
+    const drafted = await runHere([...args, "-md", equal]);
     assert.deepEqual([drafted.code, drafted.out], [0, plain.out]);
     assert.match(drafted.err, /^draft model: bamboo .*, from .*equal\.gguf$/m);
     const chat = (...flags: string[]) =>
-      runCli(["chat", "-n", "8", "--temp", "0", ...flags], {
-        permissions,
+      runHere(["chat", "-n", "8", "--temp", "0", ...flags], {
         input: "Hello\n",
       });
     const answer = await chat("--model-draft", equal);
@@ -167,14 +163,14 @@ Deno.test("a draft model changes nothing of the text, and one of another vocabul
       [answer.code, answer.out],
       [0, (await chat("--spec-type", "none")).out],
     );
-    const refused = await runCli([...args, "-md", other], { permissions });
+    const refused = await runHere([...args, "-md", other]);
     assert.equal(refused.code, 1);
     assert.equal(refused.out, "");
     assert.match(
       refused.err,
       /^error: Cannot draft with a model of 1024 tokens for one of 4096: .*$/m,
     );
-    const missing = await runCli([...args, "--spec-type", "draft-simple"]);
+    const missing = await runHere([...args, "--spec-type", "draft-simple"]);
     assert.match(
       missing.err,
       /^error: .* draft-simple without a draft model: name one with -md$/m,
@@ -183,12 +179,12 @@ Deno.test("a draft model changes nothing of the text, and one of another vocabul
     assert.equal(missing.out, "");
     // By the headers alone: nothing was loaded.
     assert.match(refused.err, /^error: [^\n]+\n$/);
-    const silent = await runCli(["chat", "-md", other], { permissions });
+    const silent = await runHere(["chat", "-md", other]);
     assert.match(silent.err, /^error: Cannot draft with a model of 1024/m);
     assert.equal(silent.code, 1);
     for (const type of ["none", "ngram-simple"]) {
       const spared = ["-md", other, "--spec-type", type];
-      const run = await runCli([...args, ...spared], { permissions });
+      const run = await runHere([...args, ...spared]);
       assert.deepEqual([run.code, run.out], [0, plain.out]);
       assert.match(run.err, /^note: -md changes nothing: --spec-type /m);
     }

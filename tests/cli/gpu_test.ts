@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { testWithAdapter } from "../helpers/adapter.ts";
-import { runCli } from "./run_cli.ts";
+import { runCli, runHere } from "./run_cli.ts";
 
 testWithAdapter(
   "a run says which GPU takes part, and tells the same story",
   async () => {
     const args = ["generate", "-p", "Tom had", "-n", "12", "--temp", "0"];
-    const cpu = await runCli([...args, "--gpu", "off"]);
+    const cpu = await runHere([...args, "--gpu", "off"]);
     const gpu = await runCli(
       [...args, "-c", "64", "--gpu", "require", "-ngl", "3"],
     );
@@ -57,7 +57,7 @@ Deno.test("GPU options that make no sense are refused in one line", async () => 
     ],
   ];
   for (const [flags, message] of refused) {
-    const { code, err, out } = await runCli(["generate", "-n", "1", ...flags]);
+    const { code, err, out } = await runHere(["generate", "-n", "1", ...flags]);
     assert.notEqual(code, 0);
     assert.equal(out, "");
     const lines = err.trim().split("\n");

@@ -4,13 +4,20 @@ import { load } from "../../mod.ts";
 import { GrowingProfile } from "../../cli/growing_profile.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
 import { stopped } from "./interrupted.ts";
-import { type CliResult, runCli, runHere } from "./run_cli.ts";
+import { runCli, runHere } from "./run_cli.ts";
 import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
 
-function culm(...args: string[]): Promise<CliResult> {
-  return runCli(args, { permissions });
+/** Counts of the text in each folder, made once. */
+let counts: Promise<Uint8Array> | undefined;
+
+async function count(dir: string): Promise<Uint8Array> {
+  const path = `${dir}/counts`;
+  const files = ["-m", `${dir}/tiny.gguf`, "-f", `${dir}/text`, "-o", path];
+  const { code, err } = await runHere(["profile", ...files, "-t", "1"]);
+  assert.equal(code, 0, err);
+  return await Deno.readFile(path);
 }
 
 /** A folder with a model, its profile, a text and a task. */
@@ -20,8 +27,7 @@ async function folder(): Promise<TempFolder> {
   await Deno.writeTextFile(at("text"), "Tom had a red ball. ".repeat(90));
   const item = { query: "a", choices: ["b", "c"], gold: 0 };
   await Deno.writeTextFile(at("piqa.jsonl"), `${JSON.stringify(item)}\n`);
-  const counted = ["-m", at("tiny.gguf"), "-f", at("text"), "-o", at("counts")];
-  assert.equal((await culm("profile", ...counted, "-t", "1")).code, 0);
+  await Deno.writeFile(at("counts"), await (counts ??= count(dir.path)));
   return dir;
 }
 
@@ -194,7 +200,8 @@ Deno.test({
     await Deno.copyFile(at("counts"), at("tiny.gguf.profile"));
     const form = ["--form", "huggingface", "--type", "f16"];
     assert.equal(
-      (await culm("synth", "-o", at("model"), ...tinyShape, ...form)).code,
+      (await runHere(["synth", "-o", at("model"), ...tinyShape, ...form]))
+        .code,
       0,
     );
     const image = ["bench", "-m", at("tiny.gguf"), "--timeline"];
@@ -225,8 +232,12 @@ Deno.test({
   },
 });
 
-function synth(...args: string[]): Promise<CliResult> {
-  return culm("synth", "--shape", "small", "--type", "f16", ...args);
+/** Writes a file that takes a while to be converted. */
+async function synth(path: string): Promise<void> {
+  const shape = ["--shape", "small", "--block-count", "4"];
+  const args = ["synth", "-o", path, ...shape, "--vocab-size", "4000"];
+  const { code, err } = await runHere([...args, "--type", "f16"]);
+  assert.equal(code, 0, err);
 }
 
 Deno.test({
@@ -250,7 +261,7 @@ Deno.test({
       await t.step(name, async () => {
         await Deno.writeTextFile(at("elsewhere/file"), "old");
         await Deno.chmod(at("elsewhere/file"), 0o600);
-        const { code, err } = await culm(...args, at("link"), "--force");
+        const { code, err } = await runHere([...args, at("link"), "--force"]);
         assert.equal(code, 0, err);
         assert.ok((await Deno.lstat(at("link"))).isSymlink);
         const { size, mode } = await Deno.stat(at("elsewhere/file"));
@@ -265,12 +276,17 @@ Deno.test({
 Deno.test("of two commands that write one file, one is refused, and the file is whole", async () => {
   await using dir = await tinyFolder();
   const at = (name: string) => `${dir.path}/${name}`;
-  assert.equal((await synth("-o", at("source.gguf"))).code, 0);
-  const convert = (output: string, type: string) =>
-    culm("convert", at("source.gguf"), "-o", at(output), "--type", type);
+  await synth(at("source.gguf"));
+  const convert = (output: string, type: string) => [
+    ...["convert", at("source.gguf"), "-o", at(output), "--type", type],
+  ];
   const types = ["q4_0", "q8_0"];
-  for (const type of types) assert.equal((await convert(type, type)).code, 0);
-  const results = await Promise.all(types.map((type) => convert("both", type)));
+  for (const type of types) {
+    assert.equal((await runHere(convert(type, type))).code, 0);
+  }
+  const results = await Promise.all(
+    types.map((type) => runCli(convert("both", type), { permissions })),
+  );
   const winner = results.findIndex(({ code }) => code === 0);
   assert.match(
     results[1 - winner].err,
@@ -314,7 +330,7 @@ Deno.test({
   fn: async () => {
     await using dir = await tinyFolder();
     const at = (name: string) => `${dir.path}/${name}`;
-    assert.equal((await synth("-o", at("source.gguf"))).code, 0);
+    await synth(at("source.gguf"));
     const args = (output: string) => [
       ...["convert", at("source.gguf"), "-o", at(output), "--type", "q4_k_m"],
     ];
@@ -325,8 +341,8 @@ Deno.test({
       bytes: 1000,
     });
     assert.ok((await namesIn(dir.path)).includes("model.part"));
-    assert.equal((await culm(...args("model"))).code, 0);
-    assert.equal((await culm(...args("whole"))).code, 0);
+    assert.equal((await runHere(args("model"))).code, 0);
+    assert.equal((await runHere(args("whole"))).code, 0);
     assert.deepEqual(
       await Deno.readFile(at("model")),
       await Deno.readFile(at("whole")),
@@ -375,7 +391,7 @@ Deno.test("what lies where counts of culm cdf go stays where it is none of them"
   ) {
     await t.step(name, async () => {
       await Deno.writeFile(at("tiny.gguf.cdf"), content);
-      const { code, err } = await culm(...count, "--force");
+      const { code, err } = await runHere([...count, "--force"]);
       assert.match(err, /^error: Cannot [^\n]+tiny\.gguf\.cdf: [^\n]+\n$/);
       assert.equal(code, 1);
       assert.deepEqual(await Deno.readFile(at("tiny.gguf.cdf")), content);

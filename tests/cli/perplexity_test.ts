@@ -5,7 +5,7 @@ import { scoreChunks, textChunks } from "../../lab.ts";
 import { assertLegible } from "./legible.ts";
 import { estimatePerplexity } from "../../src/lab/perplexity.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
-import { type CliResult, runCli, startCli } from "./run_cli.ts";
+import { type CliResult, runHere, startCli } from "./run_cli.ts";
 import { namesIn, tinyFolder } from "./temp_folder.ts";
 
 const story =
@@ -17,7 +17,7 @@ function perplexity(
   args: readonly string[],
   input = story,
 ): Promise<CliResult> {
-  return runCli(["perplexity", "-t", "1", ...args], { permissions, input });
+  return runHere(["perplexity", "-t", "1", ...args], { input });
 }
 
 Deno.test("the output is llama-perplexity's, and the numbers are the library's", async () => {
@@ -152,17 +152,15 @@ Deno.test({
     assert.equal((await child.status).code, 130);
     assert.match(err, /kept \d+ of \d+ chunks in .*; the same command goes on/);
 
-    const other = await runCli([...args, "--sparsity", "dense"], {
-      permissions,
-    });
+    const other = await runHere([...args, "--sparsity", "dense"]);
     assert.equal(other.code, 1);
     assert.match(other.err, /^error: .*is of another unfinished perplexity/m);
 
-    const resumed = await runCli(args, { permissions });
+    const resumed = await runHere(args);
     assert.equal(resumed.code, 0, resumed.err);
     assert.match(resumed.err, /^going on after \d+ of \d+ chunks$/m);
     await assert.rejects(Deno.stat(state), Deno.errors.NotFound);
-    const whole = await runCli(args, { permissions });
+    const whole = await runHere(args);
     assert.equal(resumed.out, whole.out);
     assert.deepEqual(await namesIn(dir.path), ["text", "tiny.gguf"]);
   },

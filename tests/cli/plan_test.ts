@@ -6,7 +6,7 @@ import { writeProfile } from "../../src/plan/profile_file.ts";
 import { assertLegible } from "./legible.ts";
 import { randomModel } from "../helpers/random_model.ts";
 import { fixturePath } from "../helpers/fixtures.ts";
-import { type CliResult, runCli } from "./run_cli.ts";
+import { type CliResult, runCli, runHere } from "./run_cli.ts";
 import { tinyFolder } from "./temp_folder.ts";
 
 /** Works in a folder that has a random model of two layers of 96 neurons. */
@@ -17,10 +17,7 @@ async function withModel(
   try {
     const model = `${folder}/model.gguf`;
     await Deno.writeFile(model, (await randomModel()).bytes);
-    await work(model, (...args) =>
-      runCli(["plan", "-m", model, ...args], {
-        permissions: ["--allow-read", `--allow-write=${folder}`],
-      }));
+    await work(model, (...args) => runHere(["plan", "-m", model, ...args]));
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -131,7 +128,7 @@ Deno.test("what the index's flags cannot mean is one clear line", async () => {
     }
   });
   for (const flag of [["-o", "x"], ["--reset-gpu-index"]]) {
-    const { code, err } = await runCli([
+    const { code, err } = await runHere([
       "plan",
       "--machine",
       "rtx-4090",

@@ -49,7 +49,7 @@ async function story(seed: number, maxTokens: number): Promise<string> {
 }
 
 function culm(...args: string[]): Promise<CliResult> {
-  return runCli(args, { permissions });
+  return runHere(args);
 }
 
 function lastLine({ err }: CliResult): string {
@@ -67,10 +67,10 @@ Deno.test("a predictor made of a text asks for few neurons, and for nearly all t
     /^error: .*the file has none .*culm predictor/,
   );
 
-  const made = await culm(
+  const made = await runCli([
     ...["predictor", ...model, "-f", `${dir.path}/text.txt`],
     ...["--recall", "0.95", "-t", "1", "-c", "256"],
-  );
+  ], { permissions });
   assert.equal(made.code, 0, made.err);
   assert.match(
     lastLine(made),

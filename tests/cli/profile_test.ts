@@ -24,7 +24,7 @@ import { namesIn, tinyFolder } from "./temp_folder.ts";
 const permissions = ["--allow-read", "--allow-write"];
 
 function culm(...args: string[]): Promise<CliResult> {
-  return runCli(args, { permissions });
+  return runHere(args);
 }
 
 function tiny(): Promise<LanguageModel> {
@@ -111,7 +111,7 @@ Deno.test({
       /kept the counts of [1-9]\d* of \d+ tokens/,
     );
 
-    const { code, err: rest } = await runCli(args, { permissions });
+    const { code, err: rest } = await runHere(args);
     assert.equal(code, 0, rest);
     assert.match(rest, /wrote .*tiny\.gguf\.profile: \d+ tokens/);
     assert.deepEqual(
@@ -132,8 +132,7 @@ Deno.test("several texts and standard input are counted, profiles are added up",
   const both = ["-f", at("a.txt"), "-f", at("b.txt")];
   await culm("profile", ...model, ...both, "-o", at("both"));
   await culm("profile", ...model, "-f", at("a.txt"), "-o", at("a"));
-  const piped = await runCli(["profile", ...model, "-o", at("b")], {
-    permissions,
+  const piped = await runHere(["profile", ...model, "-o", at("b")], {
     input: await Deno.readTextFile(at("b.txt")),
   });
   assert.equal(piped.code, 0, piped.err);
@@ -215,8 +214,7 @@ Deno.test("where nobody counted, generating does where it is asked to, until the
   assert.equal(second.out, first.out);
   assert.deepEqual((await read()).profile, mergeProfiles([profile, profile]));
 
-  const talk = await runCli(["chat", ...model, "-n", "4", "--grow-profile"], {
-    permissions,
+  const talk = await runHere(["chat", ...model, "-n", "4", "--grow-profile"], {
     input: "Hello\n",
   });
   assert.match(talk.err, /^profile: \d+ tokens now, /m);

@@ -1,29 +1,19 @@
 /** A past that outlasts a run: `--prompt-cache`. */
 import assert from "node:assert/strict";
-import { type CliResult, runCli } from "./run_cli.ts";
+import { type CliResult, runCli, runHere } from "./run_cli.ts";
 import { inFolder, namesIn } from "./temp_folder.ts";
 
 const prompt =
   "Once upon a time there was a little girl named Lily, who had a red ball and a blue kite. One day she went to the park with her mom.";
 
-/** Runs `generate` with no permission but for the file. */
+const greedy = ["--temp", "0", "-n", "12", "--gpu", "off"];
+
 function generate(
-  file: string,
   args: readonly string[],
   text = prompt,
 ): Promise<CliResult> {
-  const files = `${file},${file}.part`;
-  return runCli([
-    "generate",
-    ...text === "" ? [] : ["-p", text],
-    "--temp",
-    "0",
-    "-n",
-    "12",
-    "--gpu",
-    "off",
-    ...args,
-  ], { permissions: [`--allow-read=${files}`, `--allow-write=${files}`] });
+  const given = text === "" ? [] : ["-p", text];
+  return runHere(["generate", ...given, ...greedy, ...args]);
 }
 
 /** How many tokens of the prompt were in the file. */
@@ -36,9 +26,14 @@ function cached({ err }: CliResult): [cached: number, prompt: number] {
 Deno.test("--prompt-cache: the second run evaluates one token of the prompt and writes the same text", async () => {
   await inFolder(async (folder) => {
     const file = `${folder}/past`;
-    const without = await generate(file, []);
+    const without = await generate([]);
     const args = ["--prompt-cache", file];
-    const first = await generate(file, args);
+    // With no permission but for the file.
+    const files = `${file},${file}.part`;
+    const first = await runCli(
+      ["generate", "-p", prompt, ...greedy, ...args],
+      { permissions: [`--allow-read=${files}`, `--allow-write=${files}`] },
+    );
     assert.equal(first.code, 0, first.err);
     assert.match(first.err, /^prompt cache: \S+past is not there yet$/m);
     assert.equal(first.out, without.out);
@@ -51,21 +46,21 @@ Deno.test("--prompt-cache: the second run evaluates one token of the prompt and 
     assert.deepEqual(await namesIn(folder), ["past"]);
     const bytes = await Deno.readFile(file);
 
-    const second = await generate(file, [...args, "-t", "1"]);
+    const second = await generate([...args, "-t", "1"]);
     assert.equal(second.out, without.out);
     assert.deepEqual(cached(second), [length - 1, length]);
     assert.doesNotMatch(second.err, /tokens kept/);
 
     // A longer prompt, with -ro: what is common is taken over, the file stays.
     const longer = `${prompt} They`;
-    const third = await generate(file, [...args, "--prompt-cache-ro"], longer);
-    assert.equal(third.out, (await generate(file, [], longer)).out);
+    const third = await generate([...args, "--prompt-cache-ro"], longer);
+    assert.equal(third.out, (await generate([], longer)).out);
     assert.equal(cached(third)[0], length);
     assert.deepEqual(await Deno.readFile(file), bytes);
 
     // And without it is kept.
-    await generate(file, args, longer);
-    const fourth = await generate(file, args, longer);
+    await generate(args, longer);
+    const fourth = await generate(args, longer);
     assert.equal(fourth.out, third.out);
     assert.equal(cached(fourth)[0], cached(fourth)[1] - 1);
   });
@@ -75,9 +70,9 @@ Deno.test("--prompt-cache-all keeps what is generated, and goes on with it where
   await inFolder(async (folder) => {
     const file = `${folder}/past`;
     const args = ["--prompt-cache", file, "--prompt-cache-all"];
-    const long = await generate(file, ["-n", "24"]);
-    const first = await generate(file, args);
-    const second = await generate(file, args, "");
+    const long = await generate(["-n", "24"]);
+    const first = await generate(args);
+    const second = await generate(args, "");
     assert.equal(second.code, 0, second.err);
     // The last token of the first run was never evaluated, and so never kept.
     const [, prompt] = cached(second);
@@ -93,7 +88,7 @@ Deno.test("--prompt-cache: what is no past, or another's, is refused in a line a
     const args = ["--prompt-cache", file];
     const refused = async (args: readonly string[], message: RegExp) => {
       const before = await Deno.readFile(file);
-      const { code, err, out } = await generate(file, args);
+      const { code, err, out } = await generate(args);
       assert.equal(code, 1, err);
       assert.equal(out, "");
       assert.match(err.trimEnd().split("\n").at(-1)!, message);
@@ -105,7 +100,7 @@ Deno.test("--prompt-cache: what is no past, or another's, is refused in a line a
     await Deno.writeTextFile(file, "");
     await refused(args, /^error: Cannot read .*mine.gguf: the file is empty/);
     await Deno.remove(file);
-    assert.equal((await generate(file, args)).code, 0);
+    assert.equal((await generate(args)).code, 0);
     await refused(
       [...args, "-ctk", "q8_0"],
       /^error: Cannot restore .*: it is of cache type f16, the model that is loaded of q8_0$/,
@@ -129,7 +124,7 @@ Deno.test("--prompt-cache: what is no past, or another's, is refused in a line a
     // The file of another command that is writing it
     const part = await Deno.open(`${file}.part`, { write: true, create: true });
     part.lockSync(true);
-    const { code, err } = await generate(file, args);
+    const { code, err } = await generate(args);
     part.close();
     assert.equal(code, 1);
     assert.match(
@@ -142,7 +137,7 @@ Deno.test("--prompt-cache: what is no past, or another's, is refused in a line a
 Deno.test("--prompt-cache-ro and -all want --prompt-cache, and a model is never replaced", async () => {
   await inFolder(async (folder) => {
     for (const flag of ["--prompt-cache-ro", "--prompt-cache-all"]) {
-      const { code, err } = await generate(`${folder}/x`, [flag]);
+      const { code, err } = await generate([flag]);
       assert.equal(code, 2);
       assert.match(
         err,
@@ -152,7 +147,7 @@ Deno.test("--prompt-cache-ro and -all want --prompt-cache, and a model is never 
     const model = `${folder}/model.gguf`;
     await Deno.writeTextFile(model, "GGUF");
     const args = ["-m", model, "--prompt-cache", model];
-    const { code, err } = await generate(model, args);
+    const { code, err } = await generate(args);
     assert.equal(code, 1);
     assert.match(
       err,
@@ -163,9 +158,9 @@ Deno.test("--prompt-cache-ro and -all want --prompt-cache, and a model is never 
 
 Deno.test("culm chat --prompt-cache: the next chat takes the system prompt over", async () => {
   await inFolder(async (folder) => {
-    const file = `${folder}/past`, files = `${file},${file}.part`;
+    const file = `${folder}/past`;
     const chat = (input: string, args: readonly string[]) =>
-      runCli([
+      runHere([
         "chat",
         "-sys",
         "You tell stories for children about animals, in short words.",
@@ -176,10 +171,7 @@ Deno.test("culm chat --prompt-cache: the next chat takes the system prompt over"
         "--gpu",
         "off",
         ...args,
-      ], {
-        input,
-        permissions: [`--allow-read=${files}`, `--allow-write=${files}`],
-      });
+      ], { input });
     const args = ["--prompt-cache", file];
     const first = await chat("A dog.\n", args);
     assert.match(first.err, /^prompt cache: \d+ tokens kept in/m);

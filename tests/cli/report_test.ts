@@ -18,7 +18,7 @@ const hostile = {
 };
 
 function report(...args: string[]): Promise<CliResult> {
-  return runCli(["report", "-t", "1", ...args], { permissions });
+  return runHere(["report", "-t", "1", ...args]);
 }
 
 /** A folder with tiny-bamboo under a hostile name and a text in it, away when the test ends. */
@@ -67,7 +67,9 @@ Deno.test("a page says what the other commands say, loads nothing, and takes nam
   const page = `${dir.path}/page.html`;
   const model = ["-m", dir.model], text = ["-f", dir.text, "-c", "32"];
   const shares = ["--keep", "1,0.1,0.01", "--chunks", "4"];
-  const made = await report(...model, ...text, ...shares, "-o", page);
+  // In a process of its own, whose arguments stand on the page.
+  const args = [...model, ...text, ...shares, "-o", page];
+  const made = await runCli(["report", "-t", "1", ...args], { permissions });
   assert.deepEqual([made.code, made.out], [0, ""], made.err);
   const names = [hostile.file, hostile.text, "page.html"].sort();
   assert.deepEqual(await namesIn(dir.path), names);
@@ -129,9 +131,8 @@ Deno.test("a page says what the other commands say, loads nothing, and takes nam
     const [header, ...layers] = rows("Sparsity by layer");
     assert.deepEqual(header.slice(0, 3), ["layer", "gate > 0", "product ≠ 0"]);
     assert.equal(layers.length, 7, "six layers and their mean");
-    const { out } = await runCli(
+    const { out } = await runHere(
       ["cdf", "-t", "1", ...model, ...text, "--json"],
-      { permissions },
     );
     const [{ active, means, tokens }] = JSON.parse(out);
     const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
@@ -153,9 +154,8 @@ Deno.test("a page says what the other commands say, loads nothing, and takes nam
   });
 
   await t.step("perplexity", async () => {
-    const { out } = await runCli(
+    const { out } = await runHere(
       ["perplexity", "-t", "1", ...model, ...text, ...shares, "--json"],
-      { permissions },
     );
     const values = JSON.parse(out).rows.map(
       ({ perplexity }: { perplexity: number }) => perplexity.toFixed(4),

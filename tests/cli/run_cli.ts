@@ -67,32 +67,52 @@ export async function runCli(
 /**
  * Runs the command line in this process, with its permissions, which takes a
  * tenth of the time: for what neither the sandbox nor the end of a process is
- * part of. One at a time: standard output and standard error are caught.
+ * part of. One at a time: the standard streams are caught.
  */
-export async function runHere(args: readonly string[]): Promise<CliResult> {
+export async function runHere(
+  args: readonly string[],
+  { input = "" }: Pick<CliOptions, "input"> = {},
+): Promise<CliResult> {
   using out = new Caught(Deno.stdout), err = new Caught(Deno.stderr);
+  using _ = overridden(Deno.stdin, {
+    readable: new Blob([input]).stream(),
+    isTerminal: () => false,
+  });
   return { code: await main(args), out: out.text, err: err.text };
+}
+
+/** Puts properties over those of an object's class, until they are disposed of. */
+function overridden(object: object, properties: object): Disposable {
+  for (const [name, value] of Object.entries(properties)) {
+    Object.defineProperty(object, name, { value, configurable: true });
+  }
+  return {
+    [Symbol.dispose]: () => {
+      for (const name of Object.keys(properties)) {
+        Reflect.deleteProperty(object, name);
+      }
+    },
+  };
 }
 
 /** What is written to a stream of this process meanwhile, kept from it. */
 class Caught implements Disposable {
   text = "";
+  readonly #over: Disposable;
 
-  constructor(readonly stream: typeof Deno.stdout) {
+  constructor(stream: typeof Deno.stdout) {
     const decoder = new TextDecoder();
     const writeSync = (bytes: Uint8Array) => {
       this.text += decoder.decode(bytes, { stream: true });
       return bytes.length;
     };
     const write = (bytes: Uint8Array) => Promise.resolve(writeSync(bytes));
-    // Over the methods of its class.
-    Object.assign(stream, { write, writeSync, isTerminal: () => false });
+    const isTerminal = () => false;
+    this.#over = overridden(stream, { write, writeSync, isTerminal });
   }
 
   [Symbol.dispose](): void {
-    for (const name of Object.keys(this.stream)) {
-      Reflect.deleteProperty(this.stream, name);
-    }
+    this.#over[Symbol.dispose]();
   }
 }
 

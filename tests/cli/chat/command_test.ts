@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { load } from "../../../mod.ts";
 import { tinyBamboo } from "../../../tiny/tiny.ts";
-import { runCli } from "../run_cli.ts";
+import { runCli, runHere } from "../run_cli.ts";
 
 /** The answers that the library gives without keeping anything between turns. */
 async function answers(
@@ -55,7 +55,7 @@ Deno.test("each line of standard input is a turn, and turns see those before", a
 Deno.test("a template is taken over the model's own", async () => {
   const template = "{% for m in messages %}{{ m.content }}. {% endfor %}";
   const expected = await answers([], ["Tom had a ball"], template);
-  const { out } = await runCli(
+  const { out } = await runHere(
     ["chat", "--chat-template", template, ...greedy],
     {
       input: "Tom had a ball\n",
@@ -65,12 +65,12 @@ Deno.test("a template is taken over the model's own", async () => {
 });
 
 Deno.test("a damaged template and a full context are reported in one line", async () => {
-  const damaged = await runCli(["chat", "--chat-template", "{% for"], {
+  const damaged = await runHere(["chat", "--chat-template", "{% for"], {
     input: "Hi\n",
   });
   assert.equal(damaged.code, 1);
   assert.match(damaged.err, /error: Cannot read the chat template[^\n]*\n$/);
-  const full = await runCli(["chat", "-c", "60", "--temp", "0"], {
+  const full = await runHere(["chat", "-c", "60", "--temp", "0"], {
     input: "Hi\nHi\nHi\n",
   });
   assert.equal(full.code, 1);
@@ -81,18 +81,17 @@ Deno.test("a damaged template and a full context are reported in one line", asyn
 });
 
 Deno.test("a chat without a turn ends well", async () => {
-  const { code, out } = await runCli(["chat"], { input: "" });
+  const { code, out } = await runHere(["chat"], { input: "" });
   assert.deepEqual([code, out], [0, ""]);
 });
 
 Deno.test("templates have names; what is none is told which", async () => {
-  const named = await runCli(["chat", "--chat-template", "phi3", "-n", "1"], {
+  const named = await runHere(["chat", "--chat-template", "phi3", "-n", "1"], {
     input: "Hi\n",
   });
   assert.equal(named.code, 0, named.err);
-  const other = await runCli(["chat", "--chat-template", "nosuch"], {
+  const other = await runHere(["chat", "--chat-template", "nosuch"], {
     input: "Hi\n",
-    permissions: ["--allow-read"],
   });
   assert.match(
     other.err,
@@ -102,7 +101,7 @@ Deno.test("templates have names; what is none is told which", async () => {
 
 Deno.test("a template that costs too much is no full context", async () => {
   const template = "{% for i in range(10 ** 9) %}{% endfor %}";
-  const { code, err } = await runCli(["chat", "--chat-template", template], {
+  const { code, err } = await runHere(["chat", "--chat-template", template], {
     input: "Hi\n",
   });
   assert.equal(code, 1);
