@@ -88,7 +88,8 @@ export {
   type PowerInferProfileOptions,
   readPowerInferProfile,
 } from "./src/plan/powerinfer_profile.ts";
-export { profileOf, reorderNeurons } from "./src/plan/reorder.ts";
+export { profileOf } from "./src/plan/own_profile.ts";
+export { reorderNeurons } from "./src/plan/reorder.ts";
 export {
   measureMachine,
   type MeasureOptions,

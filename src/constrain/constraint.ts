@@ -7,12 +7,9 @@ import { type CulmError, UnsupportedError, UsageError } from "../errors.ts";
 import { isObject } from "../formats/json.ts";
 import { maskWords, type TokenMask } from "../sampling/token_mask.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import {
-  type ConstraintSpec,
-  programOf,
-  schemaProgram,
-} from "./constraint_spec.ts";
+import type { ConstraintSpec } from "./constraint_spec.ts";
 import type { JsonSchema, SchemaPart } from "./json_schema.ts";
+import { programOf, schemaProgram } from "./program.ts";
 import {
   type ConstraintRoom,
   type Program,

@@ -1,6 +1,7 @@
 /** The loop from a prompt to a text: evaluate, sample, decode, stop. */
 import * as v from "valibot";
-import { makeConstraint } from "../constrain/constraint.ts";
+import type { Constraint } from "../constrain/constraint.ts";
+import type { ConstraintSpec } from "../constrain/constraint_spec.ts";
 import { constraintOf, constraintOptions } from "../constrain/options.ts";
 import type { Engine } from "../engine/engine.ts";
 import { ContextError, UsageError } from "../errors.ts";
@@ -225,7 +226,7 @@ export async function* generate(
   let speculation: Speculation | undefined;
   let firstStats = startStats;
   using _ = session.take(engine);
-  using constraint = spec && await makeConstraint(tokenizer, spec);
+  using constraint = spec && await constrained(tokenizer, spec);
   const masks = constraint && new MasksAhead(constraint);
   const cachedTokens = session.reuse(prompt, cachePrompt);
   try {
@@ -293,6 +294,15 @@ export async function* generate(
       completionStats: statsSince(session.stats(), firstStats),
     });
   }
+}
+
+/** Begins a text that is held to something. What that takes is loaded only where it is wanted. */
+async function constrained(
+  tokenizer: Tokenizer,
+  spec: ConstraintSpec,
+): Promise<Constraint> {
+  const { makeConstraint } = await import("../constrain/constraint.ts");
+  return await makeConstraint(tokenizer, spec);
 }
 
 function withoutEnd(

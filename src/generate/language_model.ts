@@ -41,7 +41,6 @@ import { patternOf } from "../constrain/constraint_spec.ts";
 import { constraintOf, constraintOptions } from "../constrain/options.ts";
 import type { TextPattern } from "../constrain/text_pattern.ts";
 import { answerPattern } from "../constrain/tool_calls.ts";
-import { AnswerParser } from "../tokenizer/answer_parser.ts";
 import { tagTokens } from "../tokenizer/answer_tokens.ts";
 import { ChatTemplate, encodeChat } from "../tokenizer/chat_template.ts";
 import {
@@ -347,6 +346,7 @@ export class LanguageModel implements AsyncDisposable {
       said,
     );
     const how = { shownTokens, pattern };
+    const { AnswerParser } = await import("../tokenizer/answer_parser.ts");
     const parser = new AnswerParser(answer);
     for await (const { text } of this.generate(ids, { ...how, ...rest })) {
       yield* parser.push(text);

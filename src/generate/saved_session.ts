@@ -1,14 +1,14 @@
 /** Sessions that outlast their program: saved to files, streams or bytes, and restored. */
 import * as v from "valibot";
+import { concat } from "deno-std/bytes/concat.js";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { isWebAddress, openSource } from "../bytes/open.ts";
 import { abortable, writeStream } from "../bytes/stream.ts";
 import { writeFile } from "../bytes/write_file.ts";
 import type { Engine } from "../engine/engine.ts";
-import { toBuffer } from "../formats/gguf/write.ts";
 import { checkOptions, checkValue, type OptionsOf } from "../options.ts";
 import { textOptions } from "./generate.ts";
-import { isPast, type PastOwner, readPast, writePast } from "./past.ts";
+import type { PastOwner } from "./past.ts";
 import { Session } from "./session.ts";
 
 /** What saving takes. */
@@ -43,6 +43,9 @@ export interface SessionOwner {
   readonly pastOwner: () => Promise<PastOwner>;
 }
 
+/** How they are written, which is loaded only where it is wanted. */
+const pasts = () => import("./past.ts");
+
 /** As `LanguageModel.save` does. */
 export async function saveSession(
   { engine, pastOwner }: SessionOwner,
@@ -56,8 +59,11 @@ export async function saveSession(
   // As it is now: the session may go on.
   using sequence = session.fork(engine, tokens);
   const owner = await pastOwner();
+  const { isPast, writePast } = await pasts();
   const sections = abortable(writePast(owner, sequence), signal);
-  if (destination === undefined) return await toBuffer(sections);
+  if (destination === undefined) {
+    return concat(await Array.fromAsync(sections));
+  }
   if (destination instanceof WritableStream) {
     await writeStream(destination, sections);
   } else await writeFile(destination, sections, isPast);
@@ -72,6 +78,7 @@ export async function restoreSession(
   const { signal } = checkOptions("restore", restoreOptions, options);
   const opened = await openSource(source, { signal });
   try {
+    const { readPast } = await pasts();
     const sequence = await readPast(await pastOwner(), opened, signal);
     return new Session(engine, sequence);
   } finally {

@@ -26,8 +26,7 @@ import {
 import type { Team } from "../places/team.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import { checkProfile } from "../plan/profile.ts";
-import { profileOf } from "../plan/reorder.ts";
-import { withPredictor } from "../model/predictor_file.ts";
+import { profileOf } from "../plan/own_profile.ts";
 import { tokenizerIfAny } from "../tokenizer/gguf.ts";
 
 /**
@@ -90,7 +89,7 @@ export async function load(
     ? undefined
     : await open(options.predictor);
   const { model, source: all } = predictor
-    ? await untilAborted(withPredictor(described, bytes, predictor), signal)
+    ? await untilAborted(predicted(described, bytes, predictor), signal)
     : { model: described, source: bytes };
   checkPredictor(model, checked.sparsity, predictor !== undefined);
   const profile = options.profile === false
@@ -187,6 +186,16 @@ export async function load(
       : undefined,
     fingerprint,
   );
+}
+
+/** A model with the predictor of another file, whose reader is loaded only where it is wanted. */
+async function predicted(
+  model: Model,
+  source: ByteSource,
+  predictor: ByteSource,
+): Promise<{ model: Model; source: ByteSource }> {
+  const { withPredictor } = await import("../model/predictor_file.ts");
+  return await withPredictor(model, source, predictor);
 }
 
 function weightBytes(model: Model): number {

@@ -23,7 +23,8 @@ import type { GpuSidePlace } from "./place.ts";
 import { ReferencePlace } from "./reference/reference_place.ts";
 import { Random } from "../random.ts";
 import { topLogits } from "../sampling/top_logits.ts";
-import { InlineTeam, type Sides, type Team, type TeamOptions } from "./team.ts";
+import { InlineTeam, type Sides } from "./inline_team.ts";
+import type { Team, TeamOptions } from "./team.ts";
 import { unpackTopLogits } from "./top_logits_row.ts";
 
 /** Sizes that the blocks of every type divide. */

@@ -1,6 +1,6 @@
 /**
  * Starts the places of a team: in workers where the sandbox permits, else in
- * the caller's thread.
+ * the caller's thread. What the other way needs is not loaded.
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { GpuError, PlaceError } from "../errors.ts";
@@ -9,16 +9,11 @@ import type { Model } from "../model/model.ts";
 import { makePlan } from "../plan/make_plan.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
-import { type KernelModule, loadKernels } from "../kernels/kernels.ts";
+import { loadKernels } from "../kernels/kernels.ts";
 import { LoadProgress, type Progress } from "./load_progress.ts";
-import { assumedRates } from "./cpu/rates.ts";
-import { loadCpuPlaces } from "./load_places.ts";
-import { NeuronCounts } from "./neuron_counts.ts";
-import { FfnInputs } from "./ffn_inputs.ts";
 import { allShards, shardBytes } from "../model/shard.ts";
 import { shardsOf } from "../plan/shards.ts";
-import { InlineTeam, type Team, type TeamOptions } from "./team.ts";
-import { ThreadTeam } from "./threads/thread_team.ts";
+import type { Team, TeamOptions } from "./team.ts";
 
 /** How loading is watched and stopped. */
 export interface LoadControl {
@@ -57,14 +52,15 @@ export async function startTeam(
   const describe = (plan: Plan, cpu: string) =>
     [plan.places.length > 0 ? `${name}, ${cpu}` : [], plan.gpu ? "WebGPU" : []]
       .flat().join(" + ");
-  const inline = (why: string) => {
+  const inline = async (why: string) => {
     const plan = planFor(1);
-    return startInline(
+    const { startInline } = await import("./start_inline.ts");
+    return await startInline(
       describe(plan, `inline${why}`),
-      kernels,
+      kernels.module,
       source,
       { ...options, plan },
-      control,
+      loadProgress(model, plan, control),
     );
   };
   if (threads === 0) return await inline("");
@@ -72,6 +68,7 @@ export async function startTeam(
   if (!reason) {
     const plan = planFor(threads);
     const { length } = plan.places;
+    const { ThreadTeam } = await import("./threads/thread_team.ts");
     try {
       return await ThreadTeam.start(
         describe(plan, `${length} thread${length > 1 ? "s" : ""}`),
@@ -88,38 +85,6 @@ export async function startTeam(
     }
   }
   return await inline(` (${reason})`);
-}
-
-/** Models of fewer bytes have written their first tokens before kernels would be measured. */
-const smallBytes = 2 ** 24;
-
-async function startInline(
-  description: string,
-  { module }: KernelModule,
-  source: ByteSource,
-  options: TeamOptions,
-  control: LoadControl,
-): Promise<Team> {
-  const { model, plan, limits, countNeurons, keepFfnInputs } = options;
-  const neurons = new NeuronCounts(model);
-  if (countNeurons) neurons.countAll();
-  const ffnInputs = keepFfnInputs ? new FfnInputs(model, limits) : undefined;
-  const progress = loadProgress(model, plan, control);
-  const isMeasured = options.forPlan || progress.total > smallBytes;
-  const rates = options.rates ?? (isMeasured ? undefined : assumedRates);
-  const loadGpu = async () => {
-    const { loadGpuPlace } = await import("./load_gpu_place.ts");
-    return await loadGpuPlace(source, options, progress);
-  };
-  const gpu = plan.gpu && await progress.untilAborted(loadGpu());
-  const cpu = await progress.untilAborted(
-    loadCpuPlaces(module, source, { ...options, rates }, progress, {
-      neurons,
-      ffnInputs,
-    }),
-  );
-  const sides = { cpu, gpu };
-  return new InlineTeam(description, options, sides, neurons, ffnInputs);
 }
 
 function loadProgress(

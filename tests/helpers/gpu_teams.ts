@@ -9,7 +9,7 @@ import {
   type GpuPlaceOptions,
 } from "../../src/places/gpu/gpu_place.ts";
 import { allShards, readRows } from "../../src/model/shard.ts";
-import { InlineTeam } from "../../src/places/team.ts";
+import { InlineTeam } from "../../src/places/inline_team.ts";
 import { isEmpty, type PlacePlan, splitEvenly } from "../../src/plan/plan.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
 import { firstLayers, randomSplit, scatteredShare } from "./hybrid_plans.ts";

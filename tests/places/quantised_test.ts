@@ -11,7 +11,7 @@ import { describeModel } from "../../src/model/model.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
 import { startTeam } from "../../src/places/start.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
-import { InlineTeam } from "../../src/places/team.ts";
+import { InlineTeam } from "../../src/places/inline_team.ts";
 import { logSoftmaxAt } from "../../src/sampling/logprobs.ts";
 import { tokenizerFromGguf } from "../../src/tokenizer/gguf.ts";
 import { embeddedAsF32 } from "../helpers/bamboo_files.ts";

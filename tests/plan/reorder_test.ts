@@ -9,11 +9,8 @@ import { load } from "../../src/load/load.ts";
 import type { LoadOptions } from "../../src/load/load_options.ts";
 import { describeModel } from "../../src/model/model.ts";
 import type { Profile } from "../../src/plan/profile.ts";
-import {
-  fileOrder,
-  profileOf,
-  reorderNeurons,
-} from "../../src/plan/reorder.ts";
+import { profileOf } from "../../src/plan/own_profile.ts";
+import { fileOrder, reorderNeurons } from "../../src/plan/reorder.ts";
 import {
   randomModel,
   type RandomModelOptions,

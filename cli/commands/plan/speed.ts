@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { profileOf } from "../../../src/plan/reorder.ts";
+import { profileOf } from "../../../src/plan/own_profile.ts";
 import { findGpu, firingOfLayers } from "../../../plan.ts";
 import type { Inspection } from "../inspect/inspection.ts";
 import { machineHere } from "./inputs.ts";
