@@ -58,6 +58,7 @@ export {
   type ModelOptions,
 } from "./src/model/model.ts";
 export type { Rope, Rotation, Yarn } from "./src/model/rope.ts";
+export type { Routing } from "./src/model/experts.ts";
 export type { LayerAttention, Traits } from "./src/model/traits.ts";
 export {
   type BiasedName,

@@ -74,7 +74,7 @@ for (const [typeId, type] of cacheTypes.entries()) {
         0.09,
         0,
       ] as const;
-      kernels.attention(typeId, q, rows, ...args, out, rows);
+      kernels.attention(typeId, q, rows, ...args, 0, out, rows);
     }
   };
   // The first calls run in the baseline compiler.

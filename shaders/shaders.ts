@@ -1341,7 +1341,7 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
   switch (epilogue) {
     case epilogue_add: { out[at] += value; }
     case epilogue_relu: { out[at] = max(value, 0.0); }
-    case epilogue_drelu, epilogue_reglu, epilogue_relu2, epilogue_swiglu, epilogue_geglu: {
+    case epilogue_drelu, epilogue_reglu, epilogue_relu2, epilogue_swiglu, epilogue_geglu, epilogue_swiglu_oai: {
       if (row >= params.rows) { value = 0.0; }
       else if (gated) { value = activated(scores[at], value); }
       else { value = activated(value, 1.0); }
@@ -1390,6 +1390,10 @@ fn activated(g: f32, u: f32) -> f32 {
     case epilogue_reglu: { h *= u; }
     case epilogue_relu2: { h *= h * u; }
     case epilogue_swiglu: { h = g / (1.0 + exp(-g)) * u; }
+    case epilogue_swiglu_oai: {
+      let x = min(g, 7.0);
+      h = x / (1.0 + exp(-1.702 * x)) * (clamp(u, -7.0, 7.0) + 1.0);
+    }
     // 0.5 · (1 + tanh z) is a sigmoid of 2z; √(8 / π)
     default: { h = g / (1.0 + exp(-1.5957691216 * (g + 0.044715 * g * g * g))) * u; }
   }

@@ -205,7 +205,8 @@ export interface Kernels {
   ): void;
   /**
    * Attention of a sequence's next `nTokens` tokens for the query heads that share a KV head. Token t sees the positions before `nPositions + t`, the
-   * last `window` of them where that is not 0. Where `cap` is not 0, scores s become cap * tanh(s / cap). `pages` holds the u32 byte offsets of pages; headDim is at most 1024, nPositions at least 1.
+   * last `window` of them where that is not 0. Where `cap` is not 0, scores s become cap * tanh(s / cap). Where `sinks` is not 0, it is
+   * the address of one more score for each head, of no value. `pages` holds the u32 byte offsets of pages; headDim is at most 1024, nPositions at least 1.
    * Returns how many positions were read: several rows share a page that is read.
    */
   attention(
@@ -220,11 +221,12 @@ export interface Kernels {
     window: number,
     scale: number,
     cap: number,
+    sinks: number,
     out: number,
     outStride: number,
   ): number;
 
-  /** out = act(gate) * act'(up), act 0 dReLU, 1 ReGLU, 2 SwiGLU, 3 ReLU squared, 4 GeGLU; returns how many are not zero. */
+  /** out = act(gate) * act'(up), act 0 dReLU, 1 ReGLU, 2 SwiGLU, 3 ReLU squared, 4 GeGLU, 5 gpt-oss's SwiGLU; returns how many are not zero. */
   gated(
     act: number,
     gate: number,

@@ -7,9 +7,9 @@
 import { lengthOf } from "../model/index_set.ts";
 import type { Shard } from "../model/shard.ts";
 import {
-  type Activations,
   type F32Rows,
   PackedMatrix,
+  type ProductInput,
   type Room,
 } from "./matrix.ts";
 import type { WasmMemory } from "./memory.ts";
@@ -69,7 +69,7 @@ function join(above: PackedMatrix, { rows }: PackedMatrix): PackedMatrix {
 /** out[t] = all matrices' rows · x[t], one matrix's behind another's; returns the bytes of weights read. */
 export function multiplyAll(
   matrices: readonly PackedMatrix[],
-  x: Activations,
+  x: ProductInput,
   tokens: number,
   { pointer, stride }: F32Rows,
 ): number {

@@ -1,6 +1,6 @@
 /** Packed matrices in WASM memory, and the activations they are multiplied with. */
 import { ggmlTypes } from "../formats/ggml/types.ts";
-import { lengthOf, spanOf } from "../model/index_set.ts";
+import { lengthOf, type Range, sectionOf, spanOf } from "../model/index_set.ts";
 import {
   notFinite,
   readColumns,
@@ -37,11 +37,17 @@ export function allocateRows(
   return { pointer: memory.allocate(4 * tokens * stride), stride };
 }
 
+/** What a matrix is multiplied with. */
+export interface ProductInput {
+  /** What a kernel of `kind` reads: where, and bytes from row to row. */
+  input(kind: number, columns: number, tokens: number): [number, number];
+}
+
 /**
  * The input of a product: f32 rows, and the same quantised to 8 bits for the
  * kernels of quantised weights. Quantised once, however many matrices read it.
  */
-export class Activations implements F32Rows {
+export class Activations implements F32Rows, ProductInput {
   readonly pointer: number;
   readonly stride: number;
   readonly #quantised: Room;
@@ -49,7 +55,11 @@ export class Activations implements F32Rows {
   #isReady = false;
 
   /** Room for `tokens` rows of at most `width` numbers. */
-  constructor(readonly memory: WasmMemory, tokens: number, width: number) {
+  constructor(
+    readonly memory: WasmMemory,
+    readonly tokens: number,
+    width: number,
+  ) {
     const rows = allocateRows(memory, tokens, width);
     this.pointer = rows.pointer;
     this.stride = rows.stride;
@@ -57,12 +67,26 @@ export class Activations implements F32Rows {
     this.#quantised = { pointer: memory.allocate(tokens * stride), stride };
   }
 
+  /** Whether it has no room at all. */
+  get isEmpty(): boolean {
+    return this.tokens === 0;
+  }
+
   /** Call after writing the f32 rows. */
   changed(): void {
     this.#isReady = false;
   }
 
-  /** What a kernel of `kind` reads: where, and bytes from row to row. */
+  /** The rows from number `first` on, of `count`. */
+  rowsFrom(first: number, count: number): ProductInput {
+    return {
+      input: (kind, columns) => {
+        const [pointer, stride] = this.input(kind, columns, count);
+        return [pointer + first * stride, stride];
+      },
+    };
+  }
+
   input(kind: number, columns: number, tokens: number): [number, number] {
     if (kind === packedKind.f32 || kind === packedKind.f16) {
       return [this.pointer, 4 * this.stride];
@@ -101,8 +125,8 @@ export class PackedMatrix implements Room {
   readonly rowBytes: number;
   readonly pointer: number;
   readonly stride: number;
-  readonly #rangeFrames = new FrameChoice();
-  readonly #rowsFrames = new FrameChoice();
+  #rangeFrames = new FrameChoice();
+  #rowsFrames = new FrameChoice();
 
   /**
    * Makes room for the shard, or takes what is given; {@linkcode write} fills
@@ -122,6 +146,27 @@ export class PackedMatrix implements Room {
     this.stride = room?.stride ?? this.rowBytes;
     this.pointer = room?.pointer ??
       memory.allocate(this.rows * this.rowBytes);
+  }
+
+  /** Some rows as a matrix, where they lie; of a vector, some elements. */
+  section(range: Range): PackedMatrix {
+    const { memory, shard, stride, kind } = this;
+    const sides = this.#isVector
+      ? { columns: sectionOf(shard.columns, range) }
+      : { rows: sectionOf(shard.rows, range) };
+    const pointer = this.#isVector
+      ? this.pointer + 4 * range.start
+      : this.row(range.start);
+    const room = { pointer, stride, kind };
+    const part = new PackedMatrix(
+      memory,
+      { ...shard, ...sides },
+      undefined,
+      room,
+    );
+    part.#rangeFrames = this.#rangeFrames;
+    part.#rowsFrames = this.#rowsFrames;
+    return part;
   }
 
   /** Where a row begins. */
@@ -155,7 +200,7 @@ export class PackedMatrix implements Room {
   }
 
   /** out[t] = matrix · x[t]; returns the bytes of weights read. */
-  multiply(x: Activations, tokens: number, out: F32Rows): number {
+  multiply(x: ProductInput, tokens: number, out: F32Rows): number {
     return this.multiplyRange(x, tokens, 0, this.rows, out);
   }
 
@@ -165,7 +210,7 @@ export class PackedMatrix implements Room {
    * many were computed.
    */
   multiplyWhere(
-    x: Activations,
+    x: ProductInput,
     tokens: number,
     asked: F32Rows,
     least: number,
@@ -192,7 +237,7 @@ export class PackedMatrix implements Room {
 
   /** The same for `count` rows from `first` on: out[t][i] = row first + i · x[t]. */
   multiplyRange(
-    x: Activations,
+    x: ProductInput,
     tokens: number,
     first: number,
     count: number,
@@ -223,7 +268,7 @@ export class PackedMatrix implements Room {
    * The same for a matrix that has some outputs of a layer, or all: results go to
    * the numbers of its rows, others are left alone.
    */
-  multiplyOutputs(x: Activations, tokens: number, out: F32Rows): number {
+  multiplyOutputs(x: ProductInput, tokens: number, out: F32Rows): number {
     const { start } = spanOf(this.shard.rows);
     const { pointer, stride } = out;
     return this.multiply(x, tokens, { pointer: pointer + 4 * start, stride });
@@ -231,7 +276,7 @@ export class PackedMatrix implements Room {
 
   /** out[id] = row first + id · x[0] for `count` ids; returns the bytes of weights read. */
   multiplyRows(
-    x: Activations,
+    x: ProductInput,
     first: number,
     ids: number,
     count: number,
@@ -263,7 +308,7 @@ export class PackedMatrix implements Room {
    * memory once.
    */
   multiplyListed(
-    x: Activations,
+    x: ProductInput,
     ids: number,
     counts: readonly number[],
     out: F32Rows,

@@ -38,21 +38,23 @@ export class RowSums {
       () => allocateRows(memory, maxTokens, width),
     );
     this.table = memory.allocate(4 * depth);
-    memory.u32(this.table, depth)
-      .set(this.levels.map(({ pointer }) => pointer));
+    this.#begin(0);
   }
 
   /**
    * Σ h[t][j] · row j, group by group; what is left of the groups goes to the
-   * first levels. Rows whose h is 0 for every token are left unread. Returns the
-   * rows read.
+   * first levels, from their row `first` on. Rows whose h is 0 for every token
+   * are left unread. Returns the rows read.
    */
   addRows(
     { kind, pointer, stride, columns }: PackedMatrix,
     groups: RowGroups,
     h: F32Rows,
     tokens: number,
+    first = 0,
   ): number {
+    const { stride: width } = this.levels[0];
+    this.#begin(first * width);
     return this.memory.kernels.axpy_groups(
       kind,
       pointer,
@@ -66,8 +68,15 @@ export class RowSums {
       h.stride,
       tokens,
       this.table,
-      this.levels[0].stride,
+      width,
     );
+  }
+
+  /** Has the table say where the rows from number `offset / stride` on lie. */
+  #begin(offset: number): void {
+    const { levels, memory } = this;
+    const table = memory.u32(this.table, levels.length);
+    levels.forEach(({ pointer }, i) => table[i] = pointer + 4 * offset);
   }
 
   /** The sum of terms of `length` numbers, merged as `merges` says: where it is. */

@@ -5,10 +5,17 @@ import type { SchemaOf } from "../options.ts";
  * How gate and up make a neuron's value h, by what is done to the gate g:
  * `drelu` relu(g)·relu(u), `reglu` relu(g)·u, `relu2` relu(g)²·u, `swiglu`
  * silu(g)·u, `geglu` gelu(g)·u with tanh's approximation (Hendrycks & Gimpel
- * 2016, arXiv 1606.08415). Where an FFN has no gate, up takes its place, and
+ * 2016, arXiv 1606.08415), `swiglu_oai` g · sigmoid(1.702 g) · (u + 1) with g
+ * cut off above 7 and u beyond ±7 (gpt-oss). Where an FFN has no gate, up takes its place, and
  * nothing is multiplied: relu(u)². Those of relu leave most neurons exactly zero.
  */
-export type Activation = "drelu" | "reglu" | "relu2" | "swiglu" | "geglu";
+export type Activation =
+  | "drelu"
+  | "reglu"
+  | "relu2"
+  | "swiglu"
+  | "geglu"
+  | "swiglu_oai";
 
 const activations: readonly Activation[] = [
   "drelu",
@@ -16,6 +23,7 @@ const activations: readonly Activation[] = [
   "relu2",
   "swiglu",
   "geglu",
+  "swiglu_oai",
 ];
 
 /** An activation, or FATReLU (arXiv 2403.07341) with its threshold: `reglu` that takes gates up to it for 0. */
@@ -70,5 +78,6 @@ export function chosenActivation(choice: ActivationChoice): ChosenActivation {
 
 /** Whether neurons of this activation are exactly zero where the gate is not positive. */
 export function isSparse(activation: Activation): boolean {
-  return activation !== "swiglu" && activation !== "geglu";
+  return activation === "drelu" || activation === "reglu" ||
+    activation === "relu2";
 }

@@ -6,6 +6,7 @@ import { UnsupportedError } from "../errors.ts";
 import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
 import { printable } from "../formats/gguf/header_cursor.ts";
 import { type ActivationChoice, isFatRelu } from "./activation.ts";
+import { type Routing, scoringOf } from "./experts.ts";
 import type { HyperParameterReader } from "./hyper_parameters.ts";
 import type { Rope, Rotation } from "./rope.ts";
 import type {
@@ -28,6 +29,8 @@ export interface Architecture {
   readonly qkNorm?: Traits["qkNorm"];
   /** Gate and up are one tensor, `ffn_up` */
   readonly fusesGate?: true;
+  /** What GGUF calls otherwise than the schema does: its name, and the schema's */
+  readonly names?: Readonly<Record<string, TensorName>>;
   /** How Hugging Face's checkpoints differ from what the schema says */
   readonly hub?: HubForm;
   /** The activation that a file of this magic, these tensors and this `hidden_activation` means. */
@@ -36,9 +39,17 @@ export interface Architecture {
     layer: Partial<PerLayer<TensorInfo>>,
     stated?: string,
   ): ActivationChoice;
+  /** How tokens choose among experts: only an architecture that says so may have them, and must where it needs `ffn_gate_inp`. */
+  routing?(keys: HyperParameterReader): ArchitectureRouting;
   /** The traits that are not what {@linkcode plainTraits} says. */
   traits?(header: Header): Partial<Traits>;
 }
+
+/** What of its routing an architecture decides. */
+type ArchitectureRouting = Pick<
+  Routing,
+  "scoring" | "isNormalised" | "readsLayerInput"
+>;
 
 /** What a checkpoint of Hugging Face's has otherwise than its GGUF file. */
 export interface HubForm {
@@ -98,6 +109,12 @@ const gemmaHub: HubForm = {
   normOffset: 1,
 };
 
+/** A router whose scores are shares of all experts; those of the chosen ones add up to 1. */
+const mixtral = (): ArchitectureRouting => ({
+  scoring: "softmax",
+  isNormalised: true,
+});
+
 /** A block as Llama's is, with whatever biases the file has. */
 const llama = {
   needs: block,
@@ -126,6 +143,7 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
       const isPowerInfer = magic === "PWRI" || layer.ffn_down_t;
       return statedActivation(stated, isPowerInfer ? "reglu" : "swiglu");
     },
+    routing: mixtral,
     traits: windowed,
   }],
   ["qwen2", {
@@ -142,6 +160,61 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     rope: "half",
     qkNorm: "head",
     traits: windowed,
+  }],
+  ["qwen3moe", {
+    ...llama,
+    needs: [...block, ...qkNorms, "ffn_gate_inp"],
+    takes: ffn,
+    rope: "half",
+    qkNorm: "head",
+    routing: mixtral,
+    traits: windowed,
+  }],
+  ["turbosparsemixtral", {
+    ...llama,
+    needs: [...block, "ffn_gate_inp"],
+    takes: [...ffn, ...factors],
+    activation: () => "drelu",
+    routing: mixtral,
+    traits: windowed,
+  }],
+  ["olmoe", {
+    ...llama,
+    needs: [...block, ...qkNorms, "ffn_gate_inp"],
+    takes: ffn,
+    rope: "half",
+    qkNorm: "whole",
+    routing: () => ({ scoring: "softmax", isNormalised: false }),
+  }],
+  // Its shares are those of the chosen experts' scores, which is the same as to norm shares of all.
+  ["gpt-oss", {
+    ...llama,
+    needs: [
+      ...block,
+      ...biases,
+      "attn_sinks",
+      "ffn_gate_inp",
+      "ffn_gate_inp_bias",
+    ],
+    takes: [...down, ...factors],
+    rope: "half",
+    names: { post_attention_norm: "ffn_norm" },
+    activation: () => "swiglu_oai",
+    routing: mixtral,
+    traits: (header) => alternating(header, 2, 0, header.rotation),
+  }],
+  ["smallthinker", {
+    ...llama,
+    needs: [...block, "ffn_gate_inp"],
+    takes: ffn,
+    rope: "half",
+    activation: (_magic, _layer, stated) => statedActivation(stated, "reglu"),
+    routing: (keys) => ({
+      scoring: scoringOf(keys),
+      isNormalised: true,
+      readsLayerInput: true,
+    }),
+    traits: smallthinker,
   }],
   ["gemma2", {
     ...llama,
@@ -381,6 +454,19 @@ function exaone4(header: Header): Partial<Traits> {
   return {
     attention: attention?.map(({ window }) =>
       window === undefined ? {} : { window, rotation: 0 }
+    ),
+  };
+}
+
+/** Where there are windows, of a size of their own, three layers of four have one, and those alone turn. */
+function smallthinker(
+  { keys, layerCount }: Header,
+): Partial<Traits> {
+  if (keys.count("slidingWindow", 0) === 0) return {};
+  return {
+    attention: Array.from(
+      { length: layerCount },
+      (_, layer) => layer % 4 ? { window: 4096, rotation: 0 } : {},
     ),
   };
 }

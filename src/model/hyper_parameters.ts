@@ -46,6 +46,10 @@ const table = {
   residualScale: ["residual_scale", entry.real],
   logitScale: ["logit_scale", entry.real],
   expertCount: ["expert_count", entry.whole],
+  usedExperts: ["expert_used_count", entry.whole],
+  expertSize: ["expert_feed_forward_length", entry.whole],
+  expertScoring: ["expert_gating_func", entry.whole],
+  expertScale: ["expert_weights_scale", entry.real],
   activation: ["hidden_activation", entry.text],
 } as const;
 

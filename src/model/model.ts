@@ -12,7 +12,12 @@ import {
   activationOption,
   chosenActivation,
 } from "./activation.ts";
-import { architectures, plainTraits } from "./architectures.ts";
+import {
+  type Architecture,
+  architectures,
+  plainTraits,
+} from "./architectures.ts";
+import { type Routing, withoutExpertSides } from "./experts.ts";
 import { isFused, unfused } from "./fused.ts";
 import { HyperParameterReader } from "./hyper_parameters.ts";
 import { readRotation } from "./rotation.ts";
@@ -42,8 +47,10 @@ export interface Model extends PerTensor<TensorInfo>, Traits {
   readonly name?: string;
   /** Width of the residual stream (n_embd) */
   readonly hiddenSize: number;
-  /** Neurons of one layer's FFN (n_ff) */
+  /** Neurons of one layer's FFN (n_ff), of all its experts together */
   readonly feedForwardSize: number;
+  /** Experts of one layer's FFN; 1 where there is no router */
+  readonly expertCount: number;
   /** Query heads (n_head) */
   readonly headCount: number;
   /** Key and value heads (n_head_kv); each serves `headCount / kvHeadCount` query heads */
@@ -78,6 +85,7 @@ export const limits = {
   contextSize: 1 << 20,
   layers: 4096,
   headSize: 1 << 10,
+  experts: 1 << 10,
 };
 
 /**
@@ -110,7 +118,11 @@ export function describeModel(
   }
   const keys = new HyperParameterReader(file, name);
   const hiddenSize = keys.size("hiddenSize");
-  const feedForwardSize = keys.size("feedForwardSize");
+  const routing = readRouting(architecture, keys);
+  const expertCount = routing ? keys.size("expertCount") : 1;
+  const neurons = keys.size("feedForwardSize");
+  const feedForwardSize = expertCount *
+    (routing ? keys.size("expertSize", neurons) : neurons);
   const headCount = keys.size("headCount");
   const kvHeadCount = keys.size("kvHeadCount", headCount);
   const each = Math.floor(hiddenSize / headCount) || 1;
@@ -122,10 +134,6 @@ export function describeModel(
   refuseIf(
     valueLength !== headSize,
     `attention.value_length ${valueLength} differs from key length ${headSize}`,
-  );
-  refuseIf(
-    keys.count("expertCount", 0),
-    "mixtures of experts (expert_count is set)",
   );
   faultIf(
     headCount % kvHeadCount !== 0,
@@ -151,10 +159,15 @@ export function describeModel(
     kvHeadCount,
     headSize,
     feedForwardSize,
+    expertCount,
     ropeSize,
     qkNorm: architecture.qkNorm,
   };
-  const found = unfused(file.tensors, sizes, architecture.fusesGate);
+  const found = unfused(
+    withoutExpertSides(byOwnNames(file.tensors, architecture), expertCount),
+    sizes,
+    architecture.fusesGate,
+  );
   const unused = new Set(found.keys());
   const lengths: SideLengths<number | undefined> = {
     ...sideLengths(sizes),
@@ -162,9 +175,10 @@ export function describeModel(
     rank: undefined,
   };
   const find = (own: TensorName, layer?: number): TensorInfo | undefined => {
-    const tensor = found.get(ggufName(own, layer));
+    const known = ggufName(own, layer);
+    const tensor = found.get(known);
     if (!tensor) return undefined;
-    unused.delete(tensor.name);
+    unused.delete(known);
     checkShape(tensor, shapeOf(own, lengths));
     const { name, type, shape } = tensor;
     refuseIf(
@@ -176,7 +190,9 @@ export function describeModel(
   const need = (own: TensorName, layer?: number): TensorInfo => {
     const tensor = find(own, layer);
     if (tensor) return tensor;
-    throw fault(`tensor ${ggufName(own, layer)} is missing`);
+    throw fault(
+      `tensor ${ggufName(own, layer, routing !== undefined)} is missing`,
+    );
   };
 
   const token_embd = need("token_embd");
@@ -187,6 +203,7 @@ export function describeModel(
     `the vocabulary has ${vocabulary?.values.length} tokens, token_embd.weight has ${vocabSize} rows`,
   );
   const needs = new Set<TensorName>(architecture.needs);
+  if (routing) needs.add("ffn_gate_inp");
   const takes = new Set<TensorName>(architecture.takes);
   const get = (own: TensorName, layer?: number) => {
     if (!tensorSchemas[own].optional || needs.has(own)) return need(own, layer);
@@ -199,7 +216,7 @@ export function describeModel(
       if (tensor) tensors[own] = tensor;
     }
     const layer = tensors as LayerTensors;
-    checkLayer(layer, index);
+    checkLayer(layer, index, expertCount);
     return Object.freeze(layer);
   });
   const tensors = {
@@ -244,6 +261,7 @@ export function describeModel(
     vocabSize,
     contextSize: Math.min(contextSize, limits.contextSize),
     ...plainTraits(architecture, header),
+    routing,
     ...architecture.traits?.(header),
     ...chosenActivation(
       options.activation ??
@@ -255,10 +273,59 @@ export function describeModel(
   });
 }
 
+/** How tokens choose among experts, where the file has several. */
+function readRouting(
+  { routing, needs }: Architecture,
+  keys: HyperParameterReader,
+): Routing | undefined {
+  const count = keys.count("expertCount", 0);
+  // llama.cpp takes one expert for none.
+  if (count <= 1) {
+    faultIf(
+      needs.includes("ffn_gate_inp"),
+      `expert_count is ${count}, architecture "${keys.architecture}" has several`,
+    );
+    return undefined;
+  }
+  refuseIf(
+    !routing,
+    `architecture "${keys.architecture}" as a mixture of experts (expert_count is ${count})`,
+  );
+  const used = keys.size("usedExperts");
+  faultIf(
+    count > limits.experts,
+    `expert_count ${count}, the limit is ${limits.experts}`,
+  );
+  faultIf(
+    used > count,
+    `expert_used_count ${used}, of ${count} experts`,
+  );
+  return {
+    used,
+    scale: keys.optional("expertScale") ?? 1,
+    ...routing!(keys),
+  };
+}
+
+/** A file's tensors, those that the architecture's files call otherwise by the schema's names. */
+function byOwnNames(
+  tensors: ReadonlyMap<string, TensorInfo>,
+  { names = {} }: Architecture,
+): ReadonlyMap<string, TensorInfo> {
+  return new Map(
+    Array.from(tensors, ([name, tensor]) => {
+      const [, block, own] = /^(blk\.\d+\.)(\w+)\.weight$/.exec(name) ?? [];
+      const meant = Object.hasOwn(names, own) ? names[own] : undefined;
+      return [meant ? `${block}${meant}.weight` : name, tensor];
+    }),
+  );
+}
+
 /** What tensors of one layer must be to one another. */
 function checkLayer(
   { ffn_down, ffn_down_t, fc1, fc2 }: LayerTensors,
   layer: number,
+  expertCount: number,
 ): void {
   const at = (name: LayerTensorName) => ggufName(name, layer);
   faultIf(
@@ -267,7 +334,7 @@ function checkLayer(
       at("ffn_down_t")
     }, has ${ffn_down ? "both" : "neither"}`,
   );
-  const down = fc1?.shape[1] ?? 0, up = fc2?.shape[0] ?? 0;
+  const down = (fc1?.shape[1] ?? 0) / expertCount, up = fc2?.shape[0] ?? 0;
   if (!fc1 !== !fc2 || down !== up) {
     throw new FormatError(
       `Cannot read the predictor of layer ${layer}: ${

@@ -5,20 +5,29 @@
  */
 
 /**
- * A side of a tensor. Sides of heads (`q`, `kv`), neurons (`ffn`) and tokens
- * (`vocab`) may be cut between places; all others are whole everywhere.
+ * A side of a tensor. Sides of heads (`heads`, `q`, `kv`), neurons (`ffn`,
+ * `expert`), outputs of experts and tokens (`vocab`) may be cut between places;
+ * all others are whole everywhere.
  *
  * `q` has headCount · headSize elements, `kv` kvHeadCount · headSize, `rank` as
  * many as a layer's predictor likes, `frequencies` one for each rotated pair.
  * `qNorm` and `kNorm` are of what is normed together: headSize, or `q` and `kv`.
+ *
+ * `ffn` are the neurons of all `experts`, one expert's behind another's, and
+ * `expert` those of one; an FFN without a router is one expert. `outputs` are
+ * the hidden elements that each makes of its own.
  */
 export type Dimension =
   | "hidden"
+  | "heads"
   | "q"
   | "kv"
   | "qNorm"
   | "kNorm"
+  | "experts"
   | "ffn"
+  | "expert"
+  | "outputs"
   | "vocab"
   | "rank"
   | "frequencies";
@@ -35,6 +44,8 @@ export interface TensorSchema {
   readonly whole?: true;
   /** A vector that may come with a bias, as matrices of a {@linkcode hub} name may */
   readonly biased?: true;
+  /** Each expert has rows of its own, where there are experts: files call it `_exps` then, and give it one more side */
+  readonly perExpert?: true;
   /** Hugging Face's name, without `model.layers.N.` and `.weight` or `.bias` */
   readonly hub?: string;
 }
@@ -74,6 +85,8 @@ export const layerWeights = {
     hub: "self_attn.inner_attn_ln",
   },
   attn_output: { shape: ["q", "hidden"], hub: "self_attn.o_proj" },
+  // One more score for each head, whose share of the attention is lost.
+  attn_sinks: { shape: ["heads"], optional: true },
   // Of what a layer's halves add to the residual.
   post_attention_norm: { shape: ["hidden"], optional: true },
   ffn_norm: {
@@ -82,8 +95,19 @@ export const layerWeights = {
     biased: true,
     hub: "post_attention_layernorm",
   },
-  ffn_gate: { shape: ["hidden", "ffn"], optional: true, hub: "mlp.gate_proj" },
-  ffn_up: { shape: ["hidden", "ffn"], hub: "mlp.up_proj" },
+  // The router: a score for each expert.
+  ffn_gate_inp: {
+    shape: ["hidden", "experts"],
+    optional: true,
+    hub: "mlp.gate",
+  },
+  ffn_gate: {
+    shape: ["hidden", "ffn"],
+    optional: true,
+    perExpert: true,
+    hub: "mlp.gate_proj",
+  },
+  ffn_up: { shape: ["hidden", "ffn"], perExpert: true, hub: "mlp.up_proj" },
   // Of all neurons' values, before down.
   ffn_sub_norm: {
     shape: ["ffn"],
@@ -92,16 +116,21 @@ export const layerWeights = {
     hub: "mlp.ffn_layernorm",
   },
   // A row for each output, or in PowerInfer's files for each neuron.
-  ffn_down: { shape: ["ffn", "hidden"], optional: true, hub: "mlp.down_proj" },
-  ffn_down_t: { shape: ["hidden", "ffn"], optional: true },
+  ffn_down: {
+    shape: ["expert", "outputs"],
+    optional: true,
+    perExpert: true,
+    hub: "mlp.down_proj",
+  },
+  ffn_down_t: { shape: ["hidden", "ffn"], optional: true, perExpert: true },
   post_ffw_norm: {
     shape: ["hidden"],
     optional: true,
     hub: "post_feedforward_layernorm",
   },
   // The predictor; its rank may differ from layer to layer.
-  fc1: { shape: ["hidden", "rank"], optional: true },
-  fc2: { shape: ["rank", "ffn"], optional: true },
+  fc1: { shape: ["hidden", "rank"], optional: true, perExpert: true },
+  fc2: { shape: ["rank", "ffn"], optional: true, perExpert: true },
 } as const satisfies Readonly<Record<string, TensorSchema>>;
 
 /** What may have a bias, a number for each row of a matrix or element of a norm: GGUF's `x.bias` is `x_bias` here. */
@@ -135,10 +164,10 @@ export type TensorName = LayerTensorName | OuterTensorName;
 /** What is known of each tensor of a layer, by name. */
 export const layerTensors = Object.fromEntries(
   Object.entries<TensorSchema>(layerWeights).flatMap(([name, schema]) => {
-    const { shape: [columns, rows], rotated, biased, hub } = schema;
+    const { shape: [columns, rows], rotated, biased, perExpert, hub } = schema;
     if (!biased && !(rows && hub)) return [[name, schema]];
     const shape = [rows ?? columns];
-    const bias = { shape, rotated, optional: true, hub };
+    const bias = { shape, rotated, optional: true, perExpert, hub };
     return [[name, schema], [`${name}_bias`, bias]];
   }),
 ) as Readonly<Record<LayerTensorName, TensorSchema>>;
@@ -283,7 +312,10 @@ export interface Sizes {
   readonly headCount: number;
   readonly kvHeadCount: number;
   readonly headSize: number;
+  /** Of all experts together */
   readonly feedForwardSize: number;
+  /** 1 where left out: no router */
+  readonly expertCount?: number;
   readonly ropeSize: number;
   /** Whether queries and keys are normed head by head, or as a whole */
   readonly qkNorm?: "head" | "whole";
@@ -296,13 +328,18 @@ export function sideLengths(
   const q = sizes.headCount * sizes.headSize;
   const kv = sizes.kvHeadCount * sizes.headSize;
   const isWhole = sizes.qkNorm === "whole";
+  const { expertCount = 1 } = sizes;
   return {
     hidden: sizes.hiddenSize,
+    heads: sizes.headCount,
     q,
     kv,
     qNorm: isWhole ? q : sizes.headSize,
     kNorm: isWhole ? kv : sizes.headSize,
+    experts: expertCount,
     ffn: sizes.feedForwardSize,
+    expert: sizes.feedForwardSize / expertCount,
+    outputs: sizes.hiddenSize * expertCount,
     frequencies: sizes.ropeSize / 2,
   };
 }
@@ -318,9 +355,15 @@ function stemOf(name: TensorName): [stem: string, kind: "weight" | "bias"] {
   return [stem, stem === name ? "weight" : "bias"];
 }
 
-/** GGUF's name of a tensor. */
-export function ggufName(name: TensorName, layer?: number): string {
-  const own = stemOf(name).join(".");
+/** GGUF's name of a tensor; of a layer with experts, where it has some. */
+export function ggufName(
+  name: TensorName,
+  layer?: number,
+  hasExperts = false,
+): string {
+  const [stem, kind] = stemOf(name);
+  const { perExpert } = tensorSchemas[name];
+  const own = `${stem}${hasExperts && perExpert ? "_exps" : ""}.${kind}`;
   return layer === undefined ? own : `blk.${layer}.${own}`;
 }
 
@@ -335,9 +378,11 @@ export function hubName({ name, layer }: NamedTensor): string | undefined {
 export function tensorOfGguf(gguf: string): NamedTensor | undefined {
   const [, block, stem, kind] =
     gguf.match(/^(?:blk\.(0|[1-9]\d*)\.)?(\w+)\.(weight|bias)$/) ?? [];
-  const own = kind === "bias" ? `${stem}_bias` : stem;
+  const shared = stem?.replace(/_exps$/, "");
+  const own = kind === "bias" ? `${shared}_bias` : shared;
   const table = block === undefined ? outerTensors : layerTensors;
   if (own === undefined || !Object.hasOwn(table, own)) return undefined;
   const name = own as TensorName;
+  if (shared !== stem && !tensorSchemas[name].perExpert) return undefined;
   return block === undefined ? { name } : { name, layer: Number(block) };
 }

@@ -4,6 +4,7 @@
  * the residual as it is, one with `post_attention_norm` norms what it adds.
  */
 import type { ChosenActivation } from "./activation.ts";
+import type { Routing } from "./experts.ts";
 import type { Rope, Rotation } from "./rope.ts";
 
 /** How one layer attends. */
@@ -36,6 +37,8 @@ export interface Traits extends ChosenActivation {
   readonly scoreCap?: number;
   /** Queries of later positions are made longer: times 1 + scale · ln(1 + ⌊position / length⌋) */
   readonly temperature?: { readonly scale: number; readonly length: number };
+  /** How tokens choose among experts, where there are several */
+  readonly routing?: Routing;
   /** Embeddings are multiplied by this */
   readonly embeddingScale: number;
   /** What a layer's halves add to the residual is multiplied by this */

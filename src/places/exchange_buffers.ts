@@ -4,6 +4,7 @@
  */
 import { roundUp } from "../kernels/packing.ts";
 import { lengthOf } from "../model/index_set.ts";
+import { expertSize, routedNeurons } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
 import {
@@ -51,7 +52,7 @@ export class ExchangeBuffers {
   #tokens = -1;
   /** `[tokens, stride]`: the residual that one side hands to the other */
   readonly #residual: Float32Array;
-  /** `[tokens, feedForwardSize]`, for top-k alone: one place's neurons after another's */
+  /** `[tokens, neurons]`, for top-k alone: one place's neurons after another's; of experts, of those that a token chose */
   readonly #neurons: Float32Array;
   /** `[tokens, vocabSize]` */
   readonly #logits: Float32Array;
@@ -187,21 +188,24 @@ export class ExchangeBuffers {
     { layer }: Stage,
     rows: readonly Float32Array[],
   ): void {
+    const { model } = this.options;
+    const all = routedNeurons(model), share = all / model.feedForwardSize;
     const first = this.#plans.slice(0, index).reduce(
-      (sum, { parts }) => sum + lengthOf(parts[layer].neurons),
+      (sum, { parts }) => sum + share * lengthOf(parts[layer].neurons),
       0,
     );
-    const { feedForwardSize } = this.options.model;
-    rows.forEach((h, t) => this.#neurons.set(h, t * feedForwardSize + first));
+    rows.forEach((h, t) => this.#neurons.set(h, t * all + Math.round(first)));
   }
 
   /** The largest |h| of each token that is dropped, by the values of all places. */
   topKThresholds(): Float32Array {
-    const { model: { feedForwardSize }, sparsity } = this.options;
-    return topKThresholds(this.batch, sparsity, (t) => {
-      const start = t * feedForwardSize;
-      return [this.#neurons.subarray(start, start + feedForwardSize)];
-    });
+    const { model, sparsity } = this.options;
+    const all = routedNeurons(model);
+    return topKThresholds(
+      this.batch,
+      sparsity,
+      (t) => [this.#neurons.subarray(t * all, (t + 1) * all)],
+    );
   }
 
   /** Takes a place's columns of the logits, a row for each token that wants them; none of rows of which CPU places pick. */
@@ -340,12 +344,12 @@ function floatsOf(options: ExchangeOptions) {
     terms: Math.max(...schedule.map(({ merges }) => merges.length)),
     term: rows(strideOf(options)),
     attention: inputs("attention", model.headCount * model.headSize),
-    ffn: inputs("ffn", model.feedForwardSize),
+    ffn: inputs("ffn", expertSize(model)) * (model.routing?.used ?? 1),
     qkSquares: squares("qk-squares", model.headCount + model.kvHeadCount),
     headSquares: squares("head-squares", model.headCount),
     neuronSquares: squares("neuron-squares", model.feedForwardSize),
     residual: rows(plan.gpu ? strideOf(options) : 0),
-    neurons: rows(sparsity.mode === "top-k" ? model.feedForwardSize : 0),
+    neurons: rows(sparsity.mode === "top-k" ? routedNeurons(model) : 0),
     logits: rows(model.vocabSize),
     states: rows(model.hiddenSize),
   };

@@ -2,7 +2,7 @@
 
 /** What was counted for one layer. */
 export interface LayerStats {
-  /** neurons · tokens that went by */
+  /** neurons · tokens that went by: of experts, those of the chosen ones */
   readonly neurons: number;
   /** gate rows multiplied */
   readonly gateRows: number;
@@ -26,6 +26,12 @@ export interface LayerStats {
   readonly truthMass: number;
   /** of that, what belongs to neurons that the predictor selected */
   readonly recalledMass: number;
+  /** experts · tokens that went by, where there is a router */
+  readonly experts: number;
+  /** of those, how many were chosen */
+  readonly chosenExperts: number;
+  /** experts that some token of a step chose, over all steps: the rows of others were not read */
+  readonly readExperts: number;
   /** bytes of packed weights and KV read in sequence */
   readonly streamed: number;
   /** bytes of packed weights read in rows picked here and there */
@@ -51,6 +57,9 @@ const countIndex: Readonly<Record<CountName, number>> = {
   recalledMass: 11,
   streamed: 12,
   picked: 13,
+  experts: 14,
+  chosenExperts: 15,
+  readExperts: 16,
 };
 const countNames = Object.keys(countIndex) as CountName[];
 

@@ -3,7 +3,10 @@
  * whoever holds them: the groups follow from the model alone, and their sums
  * are added along a fixed binary tree. So a sum is rounded the same way for
  * any number of places. One that holds a whole subtree adds it up by itself.
+ * Where there are experts, a group has the same neurons of each of them, and
+ * they are counted within one.
  */
+import { expertSize } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
 import {
   type IndexSet,
@@ -127,11 +130,11 @@ function isWithin(node: Range, { start, end }: Range): boolean {
 }
 
 /** Sums that a place has side by side on its stack, at most: of all groups of a layer, or of two places. */
-export function stackDepth({ layers, feedForwardSize }: Model): number {
+export function stackDepth(model: Model): number {
   let depth = 0, most = 2;
-  if (!layers.some(({ ffn_down_t }) => ffn_down_t)) return most;
-  const all = { start: 0, end: feedForwardSize };
-  for (const merges of groupSums(feedForwardSize, all).merges) {
+  if (!model.layers.some(({ ffn_down_t }) => ffn_down_t)) return most;
+  const size = expertSize(model);
+  for (const merges of groupSums(size, { start: 0, end: size }).merges) {
     most = Math.max(most, ++depth);
     depth -= merges;
   }

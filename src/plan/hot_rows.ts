@@ -84,14 +84,15 @@ function hotRows(
 
 /**
  * Whether the rows of gate, up and down of a neuron lie side by side where a
- * predictor picks neurons: where they are of one type, and nothing is added to them.
+ * predictor picks neurons: where they are of one type, nothing is added to them,
+ * and no router chooses among them.
  */
 export function neuronsLieSideBySide(
   { ffn_gate, ffn_up, ffn_down_t, fc1, fc2, ...layer }: LayerTensors,
 ): boolean {
   return ffn_down_t !== undefined && fc1 !== undefined && fc2 !== undefined &&
     ffn_up.type === ffn_gate?.type && ffn_down_t.type === ffn_gate.type &&
-    !layer.ffn_gate_bias && !layer.ffn_up_bias;
+    !layer.ffn_gate_bias && !layer.ffn_up_bias && !layer.ffn_gate_inp;
 }
 
 /**

@@ -5,6 +5,7 @@
  */
 import type { Model } from "../model/model.ts";
 import { firingOfLayers } from "./firing.ts";
+import { UnsupportedError } from "../errors.ts";
 import { type CostOptions, costsOf } from "./costs.ts";
 import { type HotRowOptions, withHotRows } from "./hot_rows.ts";
 import type { Machine } from "./machine.ts";
@@ -31,6 +32,7 @@ export interface PlanOptions extends HotRowOptions {
  * Plans a model. Without the machine no row is hot yet: CPU places measure
  * themselves on rows that they hold, and `withHotRows` is the rest of the plan.
  *
+ * @throws {UnsupportedError} where a GPU's share of a mixture of experts is given
  * @throws {LimitError} where the neurons that the GPU has to take do not fit
  */
 export function makePlan(
@@ -54,8 +56,13 @@ function gpuShare(
   machine: Machine | undefined,
   { gpu, sparsity, profile }: PlanOptions,
 ): PlacePlan | undefined {
+  if (model.routing && gpu && "parts" in gpu) {
+    throw new UnsupportedError(
+      "Cannot plan a GPU's share: only the CPU runs mixtures of experts",
+    );
+  }
   if (!gpu || "parts" in gpu) return gpu;
-  if (!machine?.gpu) return undefined;
+  if (!machine?.gpu || model.routing) return undefined;
   const firing = firingOfLayers(model, profile, "even");
   const costs = costsOf(model, { ...gpu, machine, sparsity, firing });
   return solve(model, costs, gpu).gpu;

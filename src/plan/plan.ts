@@ -5,6 +5,7 @@
  */
 import { UsageError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
+import { expertSize, ofEachExpert, withinExpert } from "../model/experts.ts";
 import { groupCount, groupStart } from "./groups.ts";
 import {
   complementOf,
@@ -26,7 +27,7 @@ import {
 export interface Part {
   /** Query heads; the key and value heads that serve them come along. */
   readonly heads: Range;
-  /** Neurons of the FFN. */
+  /** Neurons of the FFN: the same of each expert, so that all places work on those that are chosen. */
   readonly neurons: IndexSet;
   /** How often they fire, where a profile says so: the place stores them in that order. */
   readonly firing?: Firing;
@@ -144,16 +145,22 @@ export function splitEvenly(
     );
     const heads = restOf("heads", model.headCount, part?.heads);
     const cutHeads = cut(heads);
-    const ranking = profile && hottestFirst(profile, layer);
-    const split =
-      tensors.ffn_down_t && lengthOf(neurons) === model.feedForwardSize
-        ? splitGroups(model.feedForwardSize, places)
-        : splitNeurons(neurons, places);
+    // Those of one expert lie together, in the file's order.
+    const hotness = model.expertCount === 1 ? profile : undefined;
+    const ranking = hotness && hottestFirst(hotness, layer);
+    const size = expertSize(model);
+    const within = withinExpert(model, neurons);
+    const split = (tensors.ffn_down_t && lengthOf(within) === size
+      ? splitGroups(size, places)
+      : splitNeurons(within, places))
+      .map((own) =>
+        ofEachExpert(model.expertCount, size, own)
+      );
     return split.map((own, i) => ({
       inputs: outputs && { heads, neurons },
       heads: cutHeads[i],
       neurons: own,
-      firing: profile && firingOf(profile, layer, own, ranking),
+      firing: hotness && firingOf(hotness, layer, own, ranking),
     }));
   });
   return {

@@ -27,8 +27,8 @@ const chunkBytes = 4 << 20;
  *
  * @throws {FormatError} where the profile has another shape than the model
  * @throws {UnsupportedError} where `ffn_down` is quantised: its blocks hold
- * several neurons, so that moving one would change weights; and where gate and up
- * are one tensor
+ * several neurons, so that moving one would change weights; where gate and up
+ * are one tensor; and of a mixture of experts
  *
  * @example
  * ```ts ignore
@@ -46,6 +46,9 @@ export async function* reorderNeurons(
   profile: Profile,
 ): AsyncGenerator<Uint8Array, void, void> {
   checkProfile(profile, model);
+  if (model.routing) {
+    throw new UnsupportedError("Cannot reorder a mixture of experts");
+  }
   const rows = new Map<TensorInfo, Uint32Array>();
   const columns = new Map<TensorInfo, Uint32Array>();
   const layers = model.layers.map((layer, i): LayerProfile => {
@@ -53,7 +56,9 @@ export async function* reorderNeurons(
     for (const [name, tensor] of layerEntries(layer)) {
       const { shape } = tensorSchemas[name];
       if (shape[1] === "ffn") rows.set(tensor, order);
-      if (shape[0] === "ffn") columns.set(movable(tensor), order);
+      if (shape[0] === "ffn" || shape[0] === "expert") {
+        columns.set(movable(tensor), order);
+      }
     }
     const { gatePositive, active } = profile.layers[i];
     return {

@@ -2,6 +2,7 @@
  * The order in which a model's parts are added up, and what the CPU places and
  * the GPU hand one another on the way. Follows from the plan alone.
  */
+import { expertSize, withinExpert } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
 import { lengthOf } from "../model/index_set.ts";
 import { groupSums, inTurn, termMerges } from "./groups.ts";
@@ -164,21 +165,22 @@ export function squaresOf(
 
 /** The terms that the CPU places add up: sums of whole groups of neurons, or one of each. */
 function termsOf(
-  { feedForwardSize, layers }: Model,
+  model: Model,
   { places }: Plan,
   kind: StageKind,
   layer: number,
 ): Pick<Stage, "firstTerms" | "merges"> {
-  if (kind !== "ffn" || !layers[layer].ffn_down_t) {
+  if (kind !== "ffn" || !model.layers[layer].ffn_down_t) {
     return {
       firstTerms: places.map((_, i) => i),
       merges: inTurn(places.length),
     };
   }
+  const size = expertSize(model);
   const sums = places.map(({ parts }) =>
-    groupSums(feedForwardSize, parts[layer].neurons)
+    groupSums(size, withinExpert(model, parts[layer].neurons))
   );
   let next = 0;
   const firstTerms = sums.map(({ terms }) => (next += terms) - terms);
-  return { firstTerms, merges: termMerges(feedForwardSize, sums) };
+  return { firstTerms, merges: termMerges(size, sums) };
 }

@@ -9,6 +9,7 @@ import {
   noIndices,
   type Range,
 } from "../model/index_set.ts";
+import { ofEachExpert, withinExpert } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
 import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
 import type { PlaceShards } from "../model/shard.ts";
@@ -34,14 +35,15 @@ export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
       tensorSchemas[name];
     const isHalf = rotated && model.rope === "half";
     const own = whole ? {} : layer === undefined ? outer : held[layer];
-    const all = layer !== undefined && rowSide === "hidden" && inputs[layer];
+    const makesOutputs = rowSide === "hidden" || rowSide === "outputs";
+    const all = layer !== undefined && makesOutputs && inputs[layer];
     const columns = columnsOf(
       tensor,
       rowSide === undefined,
       (all || own)[columnSide],
     );
     const rows = all
-      ? lengthOf(columns) > 0 ? plan.outputs : noIndices
+      ? lengthOf(columns) > 0 ? outputsOf(model, plan, rowSide) : noIndices
       : rowSide && own[rowSide];
     return {
       tensor,
@@ -50,6 +52,17 @@ export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
       ...(isHalf ? { halves: { headSize, ropeSize } } : {}),
     };
   });
+}
+
+/** The rows of the outputs that a place computes, of each expert where there are some. */
+function outputsOf(
+  { expertCount, hiddenSize }: Model,
+  { outputs }: PlacePlan,
+  side: Dimension,
+): IndexSet | undefined {
+  return outputs && side === "outputs"
+    ? ofEachExpert(expertCount, hiddenSize, outputs)
+    : outputs;
 }
 
 /** Which elements a place holds of the sides that are cut; whole ones are left out. */
@@ -65,7 +78,8 @@ function heldSides(
   });
   const q = elements(heads), kv = elements(kvHeadsOf(model, heads));
   const normed = model.qkNorm === "whole" ? { qNorm: q, kNorm: kv } : {};
-  return { q, kv, ...normed, ffn: neurons };
+  const expert = withinExpert(model, neurons);
+  return { heads, q, kv, ...normed, ffn: neurons, expert };
 }
 
 /** The columns of a tensor that hold some elements of its side. */

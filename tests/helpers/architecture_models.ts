@@ -113,6 +113,47 @@ const models: Record<string, RandomModelOptions> = {
     biases: true,
     keys: { rmsEpsilon: undefined, layerEpsilon: 1e-5, ropeSize: 8 },
   },
+  "llama with experts": {
+    architecture: "llama",
+    feedForwardSize: 40,
+    expertCount: 8,
+  },
+  "qwen3moe": {
+    architecture: "qwen3moe",
+    headSize: 24,
+    feedForwardSize: 40,
+    expertCount: 8,
+    usedExperts: 3,
+  },
+  "olmoe": {
+    architecture: "olmoe",
+    kvHeadCount: 4,
+    feedForwardSize: 40,
+    expertCount: 6,
+  },
+  "gpt-oss": {
+    architecture: "gpt-oss",
+    feedForwardSize: 32,
+    expertCount: 4,
+    layerCount: 3,
+    keys: { slidingWindow: 9 },
+  },
+  "smallthinker": {
+    architecture: "smallthinker",
+    feedForwardSize: 40,
+    expertCount: 8,
+    layerCount: 3,
+    keys: { expertScoring: 1 },
+  },
+  "smallthinker, sigmoid and windows": {
+    architecture: "smallthinker",
+    feedForwardSize: 40,
+    expertCount: 8,
+    usedExperts: 3,
+    // So few that no two experts are so close that keys in f16 decide.
+    layerCount: 2,
+    keys: { expertScoring: 2, slidingWindow: 9 },
+  },
   "bitnet": { architecture: "bitnet", tied: true, kvHeadCount: 4 },
 };
 

@@ -40,7 +40,11 @@ export interface RandomModelOptions {
   /** Type of the matrices; rows that its blocks do not divide become F32. */
   type?: GgmlType;
   hiddenSize?: number;
+  /** Neurons of one expert, where there are several */
   feedForwardSize?: number;
+  /** Of which a token chooses some, two if it is not said */
+  expertCount?: number;
+  usedExperts?: number;
   headCount?: number;
   kvHeadCount?: number;
   headSize?: number;
@@ -92,25 +96,33 @@ export async function randomModel(
     kvHeadCount: 2,
     vocabSize: 96,
     layerCount: 2,
+    expertCount: 1,
     seed: 1,
     ...options,
   };
+  const { expertCount } = o, hasExperts = expertCount > 1;
   const headSize = o.headSize ?? o.hiddenSize / o.headCount;
   const random = seededGaussian(o.seed);
   const tensors: TensorToWrite[] = [];
   const { vocabSize } = o;
-  const { needs, takes, qkNorm } = architectures.get(o.architecture)!;
+  const { needs, takes, qkNorm, names = {} } = architectures
+    .get(o.architecture)!;
   const chosen = new Set<TensorName>([
     ...needs,
     ...(o.biases ? takes.filter((name) => name.endsWith("_bias")) : []),
     o.downByNeuron ? "ffn_down_t" : "ffn_down",
     ...(o.predictorRank ? ["fc1", "fc2"] as const : []),
     ...(o.tied ? [] : ["output"] as const),
+    ...(hasExperts ? ["ffn_gate_inp"] as const : []),
     ...(o.ropeFactors ? ["rope_freqs"] as const : []),
     ...(o.longRope ? ["rope_factors_long", "rope_factors_short"] as const : []),
   ]);
   const ropeSize = o.keys?.ropeSize ?? headSize;
-  const sizes = { ...o, headSize, ropeSize, qkNorm };
+  const feedForwardSize = expertCount * o.feedForwardSize;
+  const sizes = { ...o, headSize, ropeSize, qkNorm, feedForwardSize };
+  const fileNames = new Map(
+    Object.entries(names).map(([file, own]) => [own, file]),
+  );
   for (const { name, layer } of allTensorNames(o.layerCount)) {
     if (tensorSchemas[name].optional && !chosen.has(name)) continue;
     const shape = shapeOf(name, {
@@ -118,24 +130,44 @@ export async function randomModel(
       vocab: vocabSize,
       rank: (o.predictorRank ?? 0) - (o.type === "F32" ? layer ?? 0 : 0),
     });
+    // Each expert's rows are a matrix of their own.
+    if (hasExperts && tensorSchemas[name].perExpert) {
+      const rows = shape.pop()!;
+      const each = name === "fc1" ? rows : rows / expertCount;
+      shape.push(each, expertCount);
+    }
     const length = shape.reduce((product, side) => product * side, 1);
-    const [scale, mean] = spreadOf(name, shape);
+    const isVector = tensorSchemas[name].shape.length === 1;
+    const [scale, mean] = spreadOf(name, isVector ? [length] : shape);
     const values = Float32Array.from(
       { length },
       () => mean + scale * random(),
     );
-    const fits = shape.length > 1 &&
+    const fits = shape.length > 1 && !isVector &&
       shape[0] % ggmlTypes[o.type].blockSize === 0;
     const type = fits ? o.type : "F32";
     const data = isReadType(type)
       ? randomBlocks(type, length, scale, seededRandom(1 + tensors.length))
       : quantise(type, values);
-    tensors.push({ name: ggufName(name, layer), type, shape, data });
+    tensors.push({
+      name: ggufName(
+        fileNames.get(name) as TensorName ?? name,
+        layer,
+        hasExperts,
+      ),
+      type,
+      shape,
+      data,
+    });
   }
   const metadata = new Map<string, MetadataEntry>([
     ["general.architecture", { type: "string", value: o.architecture }],
     ...hyperParameterMetadata(o.architecture, {
       ...sizes,
+      feedForwardSize: o.feedForwardSize,
+      expertCount: hasExperts ? expertCount : undefined,
+      expertSize: hasExperts ? o.feedForwardSize : undefined,
+      usedExperts: hasExperts ? o.usedExperts ?? 2 : undefined,
       ropeSize: undefined,
       valueSize: headSize,
       contextSize: 256,
@@ -190,6 +222,7 @@ function spreadOf(
 ): [scale: number, mean: number] {
   if (name.startsWith("rope_")) return [0.1, name.endsWith("_long") ? 3 : 2];
   if (name.endsWith("_bias")) return [0.3, 0];
+  if (name === "attn_sinks") return [1, 0];
   if (rows === undefined) return [0.1, 1];
   const unit = 1 / Math.sqrt(columns);
   switch (name) {
@@ -198,6 +231,8 @@ function spreadOf(
     case "attn_q":
     case "attn_k":
       return [1.5 * unit, 0];
+    case "ffn_gate_inp":
+      return [2 * unit, 0];
     case "ffn_gate":
       return [unit, -0.3 * unit];
     case "ffn_down_t":

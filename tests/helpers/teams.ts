@@ -12,6 +12,8 @@ import { LoadProgress } from "../../src/places/load_progress.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam } from "../../src/places/inline_team.ts";
 import type { Team } from "../../src/places/team.ts";
+import { expertSize, ofEachExpert } from "../../src/model/experts.ts";
+import type { Model } from "../../src/model/model.ts";
 import { type PlacePlan, type Plan, splitEvenly } from "../../src/plan/plan.ts";
 import type { Profile } from "../../src/plan/profile.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
@@ -35,12 +37,17 @@ function crookedPlan({ model }: RandomModel): Plan {
     end: to === 1 ? count : cut(count, to),
   });
   const borders = [0, 0.13, 0.61, 1];
+  const size = expertSize(model);
   return {
     places: borders.slice(1).map((to, i) => ({
       vocab: range(model.vocabSize, borders[i], to),
       parts: model.layers.map(() => ({
         heads: range(model.headCount, borders[i], to),
-        neurons: range(model.feedForwardSize, borders[i], to),
+        neurons: ofEachExpert(
+          model.expertCount,
+          size,
+          range(size, borders[i], to),
+        ),
       })),
     })),
   };
@@ -155,8 +162,8 @@ export async function hybridTeam(
   });
 }
 
-/** With keys and values in f32 or f16. */
-export const teams: Record<string, MakeTeam> = {
+/** Of CPU places alone, with keys and values in f32 or f16. */
+const cpuAlone: Record<string, MakeTeam> = {
   "reference, 3 crooked places": (made, sparsity) =>
     referenceTeam(made, crookedPlan(made), sparsity),
   "cpu, 1 place": (made, sparsity) =>
@@ -178,10 +185,6 @@ export const teams: Record<string, MakeTeam> = {
       hotShare: sparsity.mode === "predictor" ? 0 : 0.4,
       bankBytes: 1,
     }),
-  "cpu, 2 places, and half of all on a reference GPU": (made, sparsity) =>
-    hybridTeam(made, scatteredShare(made.model, 0.5), sparsity),
-  "cpu, 2 places, and a random split": (made, sparsity) =>
-    hybridTeam(made, randomSplit(made.model, 5), sparsity),
   "cpu, 2 threads": ({ model, source }, sparsity) =>
     startTeam(source, 2, {
       model,
@@ -192,6 +195,28 @@ export const teams: Record<string, MakeTeam> = {
       rates: nextRates(),
     }),
 };
+
+/** With a GPU's side too. */
+export const teams: Record<string, MakeTeam> = {
+  ...cpuAlone,
+  "cpu, 2 places, and half of all on a reference GPU": (made, sparsity) =>
+    hybridTeam(made, scatteredShare(made.model, 0.5), sparsity),
+  "cpu, 2 places, and a random split": (made, sparsity) =>
+    hybridTeam(made, randomSplit(made.model, 5), sparsity),
+};
+
+/** Those of some teams that run a model: a GPU takes no mixture of experts. */
+export function teamsFor(
+  { routing }: Pick<Model, "routing">,
+  all: Record<string, MakeTeam>,
+): Record<string, MakeTeam> {
+  if (!routing) return all;
+  return Object.fromEntries(
+    Object.entries(all).filter(([name]) =>
+      name in cpuAlone || name in teamsOfQ8
+    ),
+  );
+}
 
 /** The same with keys and values in q8_0. */
 export const teamsOfQ8: Record<string, MakeTeam> = {

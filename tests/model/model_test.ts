@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { FormatError, UnsupportedError } from "../../src/errors.ts";
 import type { GgufFile, TensorInfo } from "../../src/formats/gguf/read.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
+import { chooseExperts } from "../../src/model/experts.ts";
+import type { HyperParameters } from "../../src/model/hyper_parameters.ts";
 import { describeModel } from "../../src/model/model.ts";
 import {
   randomModel,
@@ -64,9 +66,100 @@ Deno.test("a file's activation follows its architecture and form", async () => {
   for (const wrong of ["fatrelu", "fatrelu=-1", "fatrelu=1e5", "gelu"]) {
     assert.throws(
       () => describeModel(llama, { activation: wrong as "reglu" }),
-      /activation .*: it is one of drelu, reglu, relu2, swiglu, geglu and fatrelu=VALUE/,
+      /activation .*: it is one of drelu, reglu, relu2, swiglu, geglu, swiglu_oai and fatrelu=VALUE/,
     );
   }
+});
+
+Deno.test("a router's scores become weights as each architecture says", async () => {
+  const routed = async (architecture: string, keys: HyperParameters = {}) => {
+    const { routing } = describeModel(
+      await header({ architecture, expertCount: 3, kvHeadCount: 4, keys }),
+    );
+    const chosen = new Uint32Array(2), weights = new Float64Array(2);
+    const scores = Float32Array.of(Math.log(2), Math.log(5), Math.log(3));
+    chooseExperts(routing!, scores, chosen, weights);
+    return [...chosen, ...Array.from(weights, (w) => Number(w.toFixed(6)))];
+  };
+  for (const architecture of ["llama", "qwen3moe", "gpt-oss", "smallthinker"]) {
+    assert.deepEqual(await routed(architecture), [1, 2, 0.625, 0.375]);
+  }
+  assert.deepEqual(await routed("olmoe"), [1, 2, 0.5, 0.3]);
+  assert.deepEqual(
+    await routed("olmoe", { expertScale: 2 }),
+    [1, 2, 1, 0.6],
+  );
+  const sigmoids = [5 / 6, 3 / 4].map((s) => s / (5 / 6 + 3 / 4));
+  assert.deepEqual(
+    await routed("smallthinker", { expertScoring: 2 }),
+    [1, 2, ...sigmoids.map((w) => Number(w.toFixed(6)))],
+  );
+});
+
+Deno.test("of equal scores the first expert is chosen, and NaN comes to light", () => {
+  const routing = {
+    used: 2,
+    scoring: "softmax",
+    isNormalised: true,
+    scale: 1,
+  } as const;
+  const chosen = new Uint32Array(2), weights = new Float64Array(2);
+  chooseExperts(routing, Float32Array.of(1, 1, 1, 1), chosen, weights);
+  assert.deepEqual([...chosen], [0, 1]);
+  chooseExperts(routing, Float32Array.of(3, 1, NaN, 2), chosen, weights);
+  assert.deepEqual([...chosen], [0, 2]);
+  assert(weights.every(Number.isNaN));
+});
+
+Deno.test("a mixture of experts that contradicts itself is refused", async () => {
+  const options = { architecture: "qwen3moe", expertCount: 4 };
+  const spoilt = async (
+    spoil: (file: Awaited<ReturnType<typeof header>>) => void,
+    from: RandomModelOptions = options,
+  ) => {
+    const file = await header(from);
+    spoil(file);
+    return () => describeModel(file);
+  };
+  assert.throws(
+    await spoilt((file) => set(file, "qwen3moe.expert_count", 5)),
+    /blk\.0\.ffn_gate_exps\.weight: its shape is \[64, 96, 4\], the model has 5 experts/,
+  );
+  assert.throws(
+    await spoilt((file) => set(file, "qwen3moe.expert_used_count", 5)),
+    /expert_used_count 5, of 4 experts/,
+  );
+  assert.throws(
+    await spoilt((file) => set(file, "qwen3moe.expert_count", 0)),
+    /expert_count is 0, architecture "qwen3moe" has several/,
+  );
+  assert.throws(
+    await spoilt((file) => file.tensors.delete("blk.1.ffn_up_exps.weight")),
+    /tensor blk\.1\.ffn_up_exps\.weight is missing/,
+  );
+  assert.throws(
+    await spoilt(
+      (file) => set(file, "qwen3.expert_count", 4),
+      { architecture: "qwen3" },
+    ),
+    /architecture "qwen3" as a mixture of experts \(expert_count is 4\)/,
+  );
+  assert.throws(
+    await spoilt(
+      (file) => set(file, "smallthinker.expert_gating_func", 4),
+      { architecture: "smallthinker", expertCount: 4 },
+    ),
+    /expert_gating_func 4 \(1, 2, 3 are\)/,
+  );
+  assert.throws(
+    await spoilt((file) =>
+      file.tensors.set(
+        "blk.0.ffn_up.weight",
+        file.tensors.get("blk.0.ffn_up_exps.weight")!,
+      )
+    ),
+    /blk\.0\.ffn_up\.weight both for experts and without/,
+  );
 });
 
 Deno.test("output is the embedding where the file has none of its own", async () => {
@@ -276,7 +369,7 @@ const unsupported: [string, Spoil, RegExp][] = [
   [
     "experts",
     (file) => set(file, "bamboo.expert_count", 8),
-    /mixtures of experts/,
+    /as a mixture of experts \(expert_count is 8\)/,
   ],
   [
     "a scaling of positions that there is not",

@@ -20,6 +20,12 @@ Deno.test("a tensor is found by the name that it has in a file", () => {
   }
   assert.equal(ggufName("attn_q", 3), "blk.3.attn_q.weight");
   assert.equal(ggufName("attn_q_bias", 3), "blk.3.attn_q.bias");
+  assert.equal(ggufName("ffn_up", 3, true), "blk.3.ffn_up_exps.weight");
+  assert.equal(ggufName("ffn_norm", 3, true), "blk.3.ffn_norm.weight");
+  assert.deepEqual(
+    tensorOfGguf("blk.3.ffn_up_exps.weight"),
+    { name: "ffn_up", layer: 3 },
+  );
   assert.equal(hubName({ name: "ffn_down_t", layer: 3 }), undefined);
   assert.equal(
     hubName({ name: "attn_q_bias", layer: 3 }),
@@ -36,6 +42,7 @@ Deno.test("other names are no tensor's", () => {
     "blk.0.token_embd.weight",
     "attn_q.weight",
     "blk.0.attn_q",
+    "blk.0.attn_q_exps.weight",
     "attn_q",
     "",
   ];

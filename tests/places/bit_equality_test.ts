@@ -66,6 +66,18 @@ const others: readonly RandomModelOptions[] = [
   { architecture: "exaone4" },
 ];
 
+/** Mixtures of experts, each with the cases of randomCase that it runs as: of every mode and both forms of down. */
+const experts: readonly (readonly [RandomModelOptions, number[]])[] = [
+  [{ architecture: "turbosparsemixtral", expertCount: 5 }, [0, 1]],
+  [{
+    architecture: "turbosparsemixtral",
+    expertCount: 4,
+    predictorRank: 32,
+  }, [4, 5]],
+  [{ architecture: "smallthinker", expertCount: 6, usedExperts: 3 }, [2, 11]],
+  [{ architecture: "gpt-oss", expertCount: 4 }, [7]],
+];
+
 /** A model of random shape; case after case goes through types, modes, caches and forms of down. */
 async function randomCase(
   i: number,
@@ -99,7 +111,7 @@ async function randomCase(
     seed: i,
     ...other,
     // Not all of them take one.
-    ...(other ? { predictorRank: undefined } : {}),
+    ...(other && !other.predictorRank ? { predictorRank: undefined } : {}),
   };
   const made = await randomModel(options);
   const cacheType = cacheTypes[i % cacheTypes.length];
@@ -161,6 +173,7 @@ const cuts = [
     i: [0, 1, 2, 3, 6, 7, 8, 9][n % 8] + 10 * (n >> 3),
     other,
   })),
+  ...experts.flatMap(([other, cases]) => cases.map((i) => ({ i, other }))),
 ];
 
 for (const { i, other } of cuts) {
@@ -203,8 +216,19 @@ for (const { i, other } of cuts) {
 }
 
 Deno.test("exact is dense, to the last bit", async () => {
-  for (const i of [0, 1, 2, 3, 5]) {
-    const { made, cacheType, name } = await randomCase(i);
+  const [sums] = experts[0], [routesInput] = experts[2];
+  for (
+    const [i, other] of [
+      [0],
+      [1],
+      [2],
+      [3],
+      [5],
+      [0, sums],
+      [11, routesInput],
+    ] as [number, RandomModelOptions?][]
+  ) {
+    const { made, cacheType, name } = await randomCase(i, other);
     const run = async (sparsity: Sparsity) => {
       const plan = splitEvenly(made.model, 2);
       const team = await cpuTeam(made, plan, sparsity, { cacheType });
@@ -223,6 +247,8 @@ const threaded = [
   ...[0, 3, 4, 7, 8].map((i) => ({ i, other: undefined })),
   { i: 0, other: others.find(({ architecture }) => architecture === "olmo2") },
   { i: 6, other: others.find(({ architecture }) => architecture === "bitnet") },
+  { i: 0, other: experts[0][0] },
+  { i: 1, other: experts[2][0] },
 ];
 
 for (const { i, other } of threaded) {

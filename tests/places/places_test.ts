@@ -230,6 +230,60 @@ const architectureCases: RandomModelOptions[] = [
   { architecture: "bitnet", type: "Q8_0", hiddenSize: 96, headSize: 32 },
 ];
 
+/** Mixtures of experts: of each routing, both forms of down, types of rows and of blocks, and odd sizes. */
+const expertCases: RandomModelOptions[] = [
+  {
+    architecture: "llama",
+    type: "Q4_0",
+    hiddenSize: 96,
+    feedForwardSize: 160,
+    expertCount: 6,
+  },
+  { architecture: "llama", ...odd, expertCount: 5, biases: true },
+  {
+    architecture: "turbosparsemixtral",
+    type: "F16",
+    feedForwardSize: 150,
+    downByNeuron: true,
+    expertCount: 4,
+  },
+  { architecture: "turbosparsemixtral", ...odd, expertCount: 3 },
+  {
+    architecture: "turbosparsemixtral",
+    type: "Q4_K",
+    hiddenSize: 256,
+    feedForwardSize: 256,
+    downByNeuron: true,
+    expertCount: 3,
+  },
+  { architecture: "qwen3moe", headSize: 24, expertCount: 8, usedExperts: 3 },
+  { architecture: "olmoe", ...odd, expertCount: 4, usedExperts: 4 },
+  {
+    architecture: "gpt-oss",
+    type: "MXFP4",
+    hiddenSize: 96,
+    feedForwardSize: 96,
+    expertCount: 4,
+    keys: { slidingWindow: 7, ropeScaling: "yarn", ropeScale: 4 },
+  },
+  { architecture: "gpt-oss", ...odd, expertCount: 4 },
+  {
+    architecture: "smallthinker",
+    feedForwardSize: 80,
+    downByNeuron: true,
+    expertCount: 8,
+    keys: { expertScoring: 2, expertScale: 1.5 },
+  },
+  {
+    architecture: "smallthinker",
+    ...odd,
+    layerCount: 5,
+    expertCount: 4,
+    usedExperts: 1,
+    keys: { slidingWindow: 4096 },
+  },
+];
+
 function label(options: RandomModelOptions): string {
   return Object.entries(options)
     .filter(([name]) => name !== "seed")
@@ -239,7 +293,8 @@ function label(options: RandomModelOptions): string {
     .join(", ");
 }
 
-for (const options of [...typeCases, ...shapeCases, ...architectureCases]) {
+const all = [...typeCases, ...shapeCases, ...architectureCases, ...expertCases];
+for (const options of all) {
   Deno.test(`places agree: ${label(options)}`, async () => {
     await comparePlaces(teams, options, { mode: "exact" });
   });

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { Engine } from "../../src/engine/engine.ts";
 import { splitEvenly } from "../../src/plan/plan.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
-import type { LayerStats } from "../../src/places/stats.ts";
+import { type LayerStats, statsSince } from "../../src/places/stats.ts";
 import type { Team } from "../../src/places/team.ts";
 import {
   comparePlaces,
@@ -105,6 +105,64 @@ for (const downByNeuron of [false, true]) {
     }
   });
 }
+
+/** Experts of ReLU, each with a predictor of its own. */
+for (const sparsity of sparsityModes) {
+  Deno.test(`places agree with experts in ${JSON.stringify(sparsity)}`, async () => {
+    const options: RandomModelOptions = {
+      architecture: "turbosparsemixtral",
+      type: "F16",
+      hiddenSize: 48,
+      feedForwardSize: 90,
+      expertCount: 5,
+      headCount: 6,
+      kvHeadCount: 3,
+      predictorRank: 12,
+      downByNeuron: sparsity.mode === "predictor" || sparsity.mode === "dense",
+    };
+    await comparePlaces(teams, options, sparsity);
+  });
+}
+
+Deno.test("of experts, the chosen ones are read, and of these the rows that are needed", async () => {
+  for (const downByNeuron of [false, true]) {
+    const made = await randomModel({
+      architecture: "smallthinker",
+      type: "F16",
+      feedForwardSize: 200,
+      expertCount: 8,
+      usedExperts: 3,
+      downByNeuron,
+      layerCount: 1,
+    });
+    const team = await cpuTeam(made, splitEvenly(made.model, 2), {
+      mode: "exact",
+    });
+    await using engine = new Engine(team, made.model.vocabSize);
+    const statsOf = async (steps: number[][]) => {
+      using sequence = engine.createSequence();
+      const before = engine.stats();
+      for (const ids of steps) await engine.evaluate(sequence, ids);
+      return statsSince(engine.stats(), before).layers[0];
+    };
+    const ids = [3, 1, 4, 15, 9, 26, 5, 35];
+    const single = await statsOf(ids.map((id) => [id]));
+    assert.deepEqual(
+      [single.experts, single.chosenExperts, single.readExperts],
+      [8 * 8, 3 * 8, 3 * 8],
+    );
+    assert.equal(single.neurons, 3 * 8 * 200);
+    assert.equal(single.gateRows, single.neurons);
+    assert(single.active < single.gatePositive + 1);
+    assert(single.gatePositive < 0.6 * single.neurons);
+    if (downByNeuron) assert.equal(single.downRows, single.active);
+    // Together they choose the same, and share what they read.
+    const all = await statsOf([ids]);
+    assert.equal(all.chosenExperts, single.chosenExperts);
+    assert.equal(all.active, single.active);
+    assert(all.readExperts <= 8 && all.readExperts >= 3);
+  }
+});
 
 /** What other architectures make of modes: x is scaled before a predictor reads it, h is normed after small ones are dropped. */
 const traitCases: [RandomModelOptions, Sparsity][] = [

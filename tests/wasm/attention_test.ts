@@ -98,7 +98,7 @@ function readPage(
   return { key: row(key), value: row(value) };
 }
 
-/** softmax(scale q . K) V over the positions `from..to`. */
+/** softmax(scale q . K) V over the positions `from..to`; the softmax has scores `sinks` too, of no value. */
 function attend(
   q: Float32Array,
   keys: Float32Array[],
@@ -107,13 +107,15 @@ function attend(
   to: number,
   scale: number,
   cap: number,
+  sinks: readonly number[],
 ): number[] {
   const scores = keys.slice(from, to)
     .map((key) => scale * key.reduce((sum, x, i) => sum + x * q[i], 0))
     .map((score) => cap ? cap * Math.tanh(score / cap) : score);
-  const most = Math.max(...scores);
+  const most = Math.max(...scores, ...sinks);
   const weights = scores.map((score) => Math.exp(score - most));
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const total = [...weights, ...sinks.map((score) => Math.exp(score - most))]
+    .reduce((sum, weight) => sum + weight, 0);
   return Array.from(
     q,
     (_, j) =>
@@ -226,6 +228,9 @@ for (const [build, module] of Object.entries(builds)) {
         const scale = random() / Math.sqrt(headDim);
         const cap = round % 4 ? 0 : 0.5 + 2 * random();
         const seed = 1000 * round;
+        const sinks = round % 5 < 2
+          ? gaussianVector(heads, seed, 6)
+          : undefined;
         const total = first + tokens;
         const vector = (stored: number) =>
           gaussianVector(headDim, seed + stored, 2);
@@ -273,6 +278,7 @@ for (const [build, module] of Object.entries(builds)) {
           window,
           scale,
           cap,
+          sinks ? instance.put(sinks) : 0,
           out,
           stride,
         );
@@ -292,6 +298,7 @@ for (const [build, module] of Object.entries(builds)) {
               end,
               scale,
               cap,
+              sinks ? [sinks[h]] : [],
             );
             const actual = instance.floats(out + 4 * begin, headDim);
             expected.forEach((e, j) =>
@@ -323,7 +330,7 @@ for (const [build, module] of Object.entries(builds)) {
       const table = instance.put(Uint32Array.of(page));
       const out = instance.allocate(4 * 8 * 64);
       const stride = 8 * heads;
-      const rest = [table, 10, 0, 1, 0, out, stride] as const;
+      const rest = [table, 10, 0, 1, 0, 0, out, stride] as const;
       return kernels.attention(1, q, stride, tokens, heads, 8, ...rest);
     };
     assert.equal(read(1, 1), 10);
@@ -357,6 +364,7 @@ for (const [build, module] of Object.entries(builds)) {
         3,
         0,
         1,
+        0,
         0,
         out,
         8,

@@ -32,20 +32,23 @@ struct Call {
     window: usize,
     scale: f32,
     cap: f32,
+    /// Of each head, or null.
+    sinks: *const f32,
     out: *mut f32,
     out_stride: usize,
 }
 
 /// out[t][h] = softmax(scale * q[t][h] . K) V over the positions that token t sees: those before
 /// `n_positions + t`, the last `window` of them where that is not 0. Where `cap` is not 0, scores s
-/// become cap * tanh(s / cap). Returns how many positions were read, all passes together.
+/// become cap * tanh(s / cap). Where `sinks` is not null, the softmax of head h has one more score,
+/// `sinks[h]`, of no value. Returns how many positions were read, all passes together.
 ///
 /// Page i is at `pages[i]`, as `kv_store` writes it in `cache_type` (0 f32, 1 f16, 2
 /// q8_0). Strides are in floats.
 ///
 /// # Safety
 /// `q` and `out` have `n_tokens` rows of `n_heads * head_dim` floats, head_dim at most 1024;
-/// `n_positions` is at least 1; `pages` covers the positions.
+/// `n_positions` is at least 1; `pages` covers the positions; `sinks` is null or has `n_heads` floats.
 #[no_mangle]
 pub unsafe extern "C" fn attention(
     cache_type: u32,
@@ -59,6 +62,7 @@ pub unsafe extern "C" fn attention(
     window: usize,
     scale: f32,
     cap: f32,
+    sinks: *const f32,
     out: *mut f32,
     out_stride: usize,
 ) -> usize {
@@ -72,6 +76,7 @@ pub unsafe extern "C" fn attention(
         window,
         scale,
         cap,
+        sinks,
         out,
         out_stride,
     };
@@ -209,7 +214,13 @@ impl Tile {
             store(queries.add(i), zero());
             store(out.add(i), zero());
         }
+        // The softmax begins with the sinks, where there are some.
+        let has_sinks = !call.sinks.is_null();
+        let mut largest = [f32::MIN; TILE];
         for r in 0..rows {
+            if has_sinks {
+                largest[r] = call.sinks.add((first + r) % call.n_heads).read();
+            }
             let sees = call.sees(first + r);
             (starts[r], ends[r]) = (sees.start as i32, sees.end as i32);
             let q = call.q.add(call.offset(first + r, call.q_stride));
@@ -225,8 +236,8 @@ impl Tile {
             ends: load(ends.as_ptr()),
             factor,
             cap: call.cap,
-            largest: f32x4_splat(f32::MIN),
-            sum: zero(),
+            largest: load(largest.as_ptr()),
+            sum: if has_sinks { f32x4_splat(1.0) } else { zero() },
             queries,
             out,
         }

@@ -1,15 +1,17 @@
 //! The activation of the FFN, and finding the neurons that fire.
 
-use crate::exp::{gelu, silu};
+use crate::exp::{gelu, sigmoid, silu};
 use crate::simd::*;
 
 pub const DRELU: u32 = 0;
 pub const REGLU: u32 = 1;
 pub const SWIGLU: u32 = 2;
 pub const RELU2: u32 = 3;
+pub const GEGLU: u32 = 4;
 
 /// h = act(gate) * act'(up): relu * relu for DRELU, relu * identity for REGLU, silu * identity for
-/// SWIGLU, relu squared * identity for RELU2, gelu * identity otherwise.
+/// SWIGLU, relu squared * identity for RELU2, gelu * identity for GEGLU; otherwise gpt-oss's SwiGLU,
+/// g * sigmoid(1.702 g) * (u + 1) with g cut off above 7 and u beyond 7 and -7.
 #[inline(always)]
 fn activate<const N: usize>(act: u32, gate: [v128; N], up: [v128; N]) -> [v128; N] {
     let positive = |x: v128| f32x4_max(x, zero());
@@ -19,7 +21,17 @@ fn activate<const N: usize>(act: u32, gate: [v128; N], up: [v128; N]) -> [v128; 
         REGLU => times(gate.map(positive), up),
         SWIGLU => times(silu(gate), up),
         RELU2 => times(times(gate.map(positive), gate.map(positive)), up),
-        _ => times(gelu(gate), up),
+        GEGLU => times(gelu(gate), up),
+        _ => {
+            let limit = f32x4_splat(7.0);
+            let gate = gate.map(|g| f32x4_min(g, limit));
+            let up = up.map(|u| {
+                let cut = f32x4_max(f32x4_min(u, limit), f32x4_neg(limit));
+                f32x4_add(cut, f32x4_splat(1.0))
+            });
+            let factors = sigmoid(gate.map(|g| f32x4_mul(g, f32x4_splat(1.702))));
+            times(times(gate, factors), up)
+        }
     }
 }
 
@@ -29,7 +41,7 @@ fn count_nonzero(x: v128) -> u32 {
 }
 
 /// out[i] = act(gate[i]) * act'(up[i]); returns how many are not zero. `act`: 0 dReLU, 1 ReGLU, 2
-/// SwiGLU, 3 ReLU squared, 4 GeGLU. `out` may be `gate` or `up`.
+/// SwiGLU, 3 ReLU squared, 4 GeGLU, 5 gpt-oss's SwiGLU. `out` may be `gate` or `up`.
 ///
 /// # Safety
 /// All three have `n` floats.

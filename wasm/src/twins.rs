@@ -304,6 +304,7 @@ fn attention_is_that_of_scalars() {
             let mut out = vec![0f32; tokens * width];
             let scale = 1.0 / (d as f32).sqrt();
             let cap = [0.0, 2.0][random.below(2)];
+            let sinks = [None, Some(random.floats(heads))][random.below(2)].clone();
             unsafe {
                 attention(
                     cache_type,
@@ -317,6 +318,7 @@ fn attention_is_that_of_scalars() {
                     window,
                     scale,
                     cap,
+                    sinks.as_ref().map_or(core::ptr::null(), |s| s.as_ptr()),
                     out.as_mut_ptr(),
                     width,
                 );
@@ -333,7 +335,8 @@ fn attention_is_that_of_scalars() {
                     .map(|s| if cap == 0.0 { s } else { 2.0 * (s / 2.0).tanh() })
                     .map(f64::exp)
                     .collect();
-                let sum: f64 = weights.iter().sum();
+                let sink = sinks.as_ref().map_or(0.0, |s| f64::from(s[row % heads]).exp());
+                let sum = sink + weights.iter().sum::<f64>();
                 for j in 0..d {
                     let expected: f64 = weights
                         .iter()

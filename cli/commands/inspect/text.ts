@@ -74,7 +74,9 @@ export function summaryOf(
       ],
       [
         "sizes",
-        `${model.layers.length} layers, hidden ${model.hiddenSize}, FFN ${model.feedForwardSize}, ` +
+        `${model.layers.length} layers, hidden ${model.hiddenSize}, FFN ${
+          ffnText(model)
+        }, ` +
         `${model.headCount} heads of ${model.headSize}, ${model.kvHeadCount} KV heads, ` +
         `vocabulary ${model.vocabSize}, context ${model.contextSize}`,
       ],
@@ -92,6 +94,15 @@ export function summaryOf(
   }
   if (speed !== undefined) lines.push(["speed", speed]);
   return lines;
+}
+
+function ffnText(model: NonNullable<Inspection["model"]>): string {
+  const { feedForwardSize, expertCount, routing } = model;
+  return routing
+    ? `${expertCount} experts of ${
+      feedForwardSize / expertCount
+    }, ${routing.used} a token`
+    : `${feedForwardSize}`;
 }
 
 function groupRow({ name, tensors, bytes }: TensorGroup): (string | number)[] {
@@ -177,6 +188,8 @@ export function toJson(inspection: Inspection): string {
       layers: model.layers.length,
       hiddenSize: model.hiddenSize,
       feedForwardSize: model.feedForwardSize,
+      expertCount: model.expertCount,
+      expertsPerToken: model.routing?.used,
       headCount: model.headCount,
       kvHeadCount: model.kvHeadCount,
       headSize: model.headSize,

@@ -327,6 +327,7 @@ export class Attention {
     const { bank: { memory }, options: { model } } = this;
     const { headSize } = model;
     const { q, heads, kvHeads, firstColumn } = this.#layers[layer]!;
+    const { attn_sinks } = this.#weights(layer);
     const group = model.headCount / model.kvHeadCount;
     const end = batch.positions[t] + 1;
     const pages = pagesFor(end + count - 1);
@@ -353,6 +354,7 @@ export class Attention {
         model.attention[layer].window ?? 0,
         model.attentionScale,
         model.scoreCap ?? 0,
+        attn_sinks ? attn_sinks.pointer + 4 * (first - heads.start) : 0,
         this.#out.pointer +
           4 * (t * this.#out.stride + first * headSize - firstColumn),
         this.#out.stride,

@@ -58,7 +58,7 @@ interface PlaceBank extends Bank {
 
 /** What a layer's half does with its sum. */
 interface Finish {
-  readonly bias?: PackedMatrix;
+  readonly bias?: Pick<PackedMatrix, "addTo">;
   readonly norm?: PackedMatrix;
   readonly scale?: number;
 }
@@ -210,8 +210,9 @@ export class CpuPlace implements CpuSidePlace {
 
   project(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
-    const { attention, weights } = this.#current;
+    const { attention, feedForward, weights } = this.#current;
     const { attn_norm, attn_norm_bias } = weights.layers[layer]!;
+    feedForward.routeInput(layer, batch);
     this.#norm(batch.length, attn_norm, attn_norm_bias);
     attention.project(layer, batch);
   }
@@ -269,24 +270,21 @@ export class CpuPlace implements CpuSidePlace {
   ffnActivations(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
     const { feedForward, weights } = this.#current;
-    const {
-      ffn_norm,
-      ffn_norm_bias,
-      ffn_down_bias: bias,
-      post_ffw_norm: norm,
-    } = weights.layers[layer]!;
-    this.#finish = { bias, norm, scale: this.options.model.residualScale };
+    const { ffn_norm, ffn_norm_bias, post_ffw_norm: norm } = weights
+      .layers[layer]!;
     this.#norm(batch.length, ffn_norm, ffn_norm_bias);
     this.#keepFfnInputs(layer, batch);
     feedForward.activations(layer, batch);
+    const { downBias: bias } = feedForward;
+    this.#finish = { bias, norm, scale: this.options.model.residualScale };
   }
 
   neurons(batch: Batch): Float32Array[] {
     return this.#current.feedForward.neurons(batch.length);
   }
 
-  keepAbove(batch: Batch, thresholds: Float32Array): void {
-    this.#current.feedForward.keepAbove(batch.length, thresholds);
+  keepAbove(_batch: Batch, thresholds: Float32Array): void {
+    this.#current.feedForward.keepAbove(thresholds);
   }
 
   down(): void {
@@ -480,7 +478,8 @@ function makeBank(
     ropeFactors(shards, model, contextSize),
   );
   const output = weights.head?.output;
-  const layers = weights.layers.filter((layer) => layer !== undefined)
+  const layers = weights.experts.map((experts) => experts?.[0])
+    .filter((layer) => layer !== undefined)
     .filter((layer) => layer.ffn_up.rows > 1);
   const rateSubject = {
     memory,

@@ -1,6 +1,8 @@
 /**
  * A place's neurons on the CPU. A neuron whose gate is not positive adds
- * exactly zero, so its rows of up and down need not be read.
+ * exactly zero, so its rows of up and down need not be read. Nor need any of
+ * an expert that no token chose: the neurons of one expert after another are
+ * computed, each for its tokens; where there is no router, one has all.
  *
  * Rows are in the order in which the place stores them: the file's, or hottest
  * first where a profile says so. The first `hot` rows are read without a test.
@@ -8,7 +10,7 @@
 import { hotRowsOf, pickRatio } from "../../plan/hot_rows.ts";
 import type { Rates } from "../../plan/machine.ts";
 import { scatterPays } from "../../plan/scatter.ts";
-import { lengthOf } from "../../model/index_set.ts";
+import { indexAt, lengthOf } from "../../model/index_set.ts";
 import { neuronsInOrder } from "../../plan/plan.ts";
 import type { Batch } from "../batch.ts";
 import type { CountName } from "../stats.ts";
@@ -29,24 +31,55 @@ import {
 import { DownColumns } from "./down_columns.ts";
 import { GroupRows } from "./group_rows.ts";
 import { Predictor } from "./predictor.ts";
+import { type ExpertTokens, Router } from "./router.ts";
 import { liesSideBySide, NeuronKernel } from "./interleaved_rows.ts";
 import type { NormedRows } from "./norms.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** The numbers by which kernels know activations. */
-const activationIds = { drelu: 0, reglu: 1, swiglu: 2, relu2: 3, geglu: 4 };
+const activationIds = {
+  drelu: 0,
+  reglu: 1,
+  swiglu: 2,
+  relu2: 3,
+  geglu: 4,
+  swiglu_oai: 5,
+};
 
 /** The smallest positive f32. */
 const smallest = 2 ** -149;
 
-/** A layer's neurons, while they are computed. */
+/** Tokens whose rows of down are added up at once, where there are experts: bounds the room of their h. */
+const downTokens = 16;
+
+/** A layer, while it is computed. */
 interface Layer {
   readonly index: number;
-  readonly weights: LayerWeights;
   /** Tokens of the step */
   readonly n: number;
+  readonly experts: readonly ExpertTokens[];
   /** Whether down's share is there already */
   done: boolean;
+}
+
+/** What an expert has, or the only one. */
+interface Expert {
+  readonly weights: LayerWeights;
+  /** Gate and up, where all of both is read */
+  readonly gateAndUp?: readonly PackedMatrix[];
+}
+
+/** Neurons of one expert for some tokens, while they are computed. */
+interface Neurons extends Expert {
+  readonly index: number;
+  readonly expert: number;
+  /** Its tokens */
+  readonly n: number;
+  /** What gate and up read, and what a predictor does that is not linear */
+  readonly normed: Activations;
+  readonly residual: Activations;
+  /** Values of its tokens */
+  readonly h: F32Rows;
 }
 
 /** Scratch of one bank's neurons. */
@@ -54,9 +87,17 @@ export class FeedForward {
   readonly #gate: F32Rows;
   /** By layer, what up makes of the input; behind the gates, where all of both is read */
   readonly #ups: readonly F32Rows[];
-  /** By layer, gate and up, where all of both is read */
-  readonly #gateAndUp: readonly (readonly PackedMatrix[] | undefined)[];
+  /** By layer, and expert */
+  readonly #experts: readonly (readonly Expert[] | undefined)[];
+  readonly #router: Router;
+  /** What the tokens of an expert read, where it has not all of the step's */
+  readonly #gathered: Record<"normed" | "residual", Activations>;
+  /** A row for each token of each expert */
   readonly #h: Activations;
+  /** Of some tokens, h of the neurons of all experts, where down adds up rows */
+  readonly #wide: F32Rows;
+  /** What one expert's down makes of its tokens */
+  readonly #outputs: F32Rows;
   readonly #columns: DownColumns;
   readonly #predictor: Predictor;
   readonly #ids: number;
@@ -69,6 +110,9 @@ export class FeedForward {
   readonly #fileIds: Uint32Array[] = [];
   /** The layer whose h stand in `#h` */
   #layer!: Layer;
+  #neurons!: Neurons;
+  /** What the router made of the layer's input, where it reads that */
+  #routed?: readonly ExpertTokens[];
 
   constructor(
     readonly options: CpuPlaceOptions,
@@ -77,34 +121,70 @@ export class FeedForward {
     /** How fast the place reads its rows */
     readonly rates: Rates,
   ) {
-    const { memory, weights: { layers } } = bank;
-    const { model, plan, limits: { tokens: maxTokens } } = options;
+    const { memory, weights: { layers, experts } } = bank;
+    const { model, plan, limits: { tokens: maxTokens }, sparsity } = options;
+    const { expertCount, hiddenSize, routing, linearPredictor } = model;
     const neurons = Math.max(
       ...plan.parts.map((part) => lengthOf(part.neurons)),
-    );
+    ) / expertCount;
     const rows = (width: number) => allocateRows(memory, maxTokens, width);
     const isJoined = isDense(options);
     this.#gate = rows(isJoined ? 2 * neurons : neurons);
     const { pointer, stride } = this.#gate;
     const up = isJoined ? undefined : rows(neurons);
     this.#ups = layers.map((layer) =>
-      up ?? { pointer: pointer + 4 * (layer?.ffn_up.rows ?? 0), stride }
+      up ?? {
+        pointer: pointer + 4 * (layer?.ffn_up.rows ?? 0) / expertCount,
+        stride,
+      }
     );
-    this.#gateAndUp = layers.map((layer) =>
-      layer?.ffn_gate && isJoined
-        ? joined([layer.ffn_gate, layer.ffn_up])
-        : undefined
+    this.#experts = experts.map((layer) =>
+      layer?.map((weights) => ({
+        weights,
+        gateAndUp: weights.ffn_gate && isJoined
+          ? joined([weights.ffn_gate, weights.ffn_up])
+          : undefined,
+      }))
     );
-    this.#h = new Activations(memory, maxTokens, neurons);
-    this.#columns = new DownColumns(memory, maxTokens, plan.parts, layers);
+    this.#router = new Router(options, bank);
+    const input = (isRead: boolean) =>
+      new Activations(memory, isRead ? maxTokens : 0, hiddenSize);
+    this.#gathered = {
+      normed: input(routing !== undefined),
+      residual: input(
+        routing !== undefined && sparsity.mode === "predictor" &&
+          !linearPredictor,
+      ),
+    };
+    this.#h = new Activations(memory, this.#router.used * maxTokens, neurons);
+    const sumsRows = routing && layers.some((layer) => layer?.ffn_down_t);
+    this.#wide = allocateRows(
+      memory,
+      sumsRows ? Math.min(downTokens, maxTokens) : 0,
+      neurons * expertCount,
+    );
+    this.#outputs = allocateRows(memory, routing ? maxTokens : 0, hiddenSize);
+    this.#columns = new DownColumns(
+      memory,
+      model,
+      maxTokens,
+      plan.parts,
+      layers,
+    );
     this.#predictor = new Predictor(options, bank, neurons);
     this.#ids = memory.allocate(4 * roundUp(neurons, 8));
     this.#kernel = new NeuronKernel(memory, activationIds[model.activation]);
     this.#groups = layers.map((weights, i) =>
-      weights?.ffn_down_t &&
-      new GroupRows(memory, model.feedForwardSize, plan.parts[i])
+      weights?.ffn_down_t && new GroupRows(memory, model, plan.parts[i])
     );
     this.hotRows = hotRowsOf(plan);
+  }
+
+  /** Routes the tokens of a layer by its input, where the model's routers read that. */
+  routeInput(index: number, batch: Batch): void {
+    if (!this.options.model.routing?.readsLayerInput) return;
+    this.bank.residual.changed();
+    this.#routed = this.#route(index, batch.length, this.bank.residual);
   }
 
   /**
@@ -113,31 +193,62 @@ export class FeedForward {
    * the latest.
    */
   activations(index: number, batch: Batch): void {
-    const weights = this.bank.weights.layers[index]!;
     const n = batch.length;
-    const { sparsity, measureRecall } = this.options, { mode } = sparsity;
-    this.#layer = { index, weights, n, done: false };
+    const { sparsity } = this.options;
+    const experts = this.#routed ?? this.#route(index, n, this.bank.normed);
+    this.#routed = undefined;
+    this.#layer = { index, n, experts, done: false };
+    for (const tokens of experts) this.#activate(tokens);
+    this.#h.changed();
+    if (sparsity.mode === "threshold") {
+      this.keepAbove(Array.from({ length: n }, () => sparsity.value));
+    }
+  }
+
+  /** Which experts of a layer the tokens choose; counts them once, whatever places share them. */
+  #route(index: number, n: number, x: Activations): readonly ExpertTokens[] {
+    const { model: { routing, expertCount }, plan: { parts } } = this.options;
+    const { experts, bytes } = this.#router.route(index, x, n);
+    const { layers } = this.counters;
+    layers.add(index, "streamed", bytes);
+    const { neurons } = parts[index];
+    if (routing && lengthOf(neurons) > 0 && indexAt(neurons, 0) === 0) {
+      layers.add(index, "experts", n * expertCount);
+      layers.add(index, "chosenExperts", n * routing.used);
+      layers.add(index, "readExperts", experts.length);
+    }
+    return experts;
+  }
+
+  /** Computes h of one expert's neurons for its tokens. */
+  #activate(tokens: ExpertTokens): void {
+    const { sparsity, measureRecall } = this.options;
+    const neurons = this.#neurons = this.#neuronsOf(tokens);
+    const { index, n, weights, gateAndUp, h } = neurons;
+    const { fc1, fc2, ffn_gate } = weights;
+    const predicts = fc1 && fc2 && sparsity.mode === "predictor";
     this.#count("neurons", n * weights.ffn_up.rows);
     this.#count("hot", n * this.hotRows[index]);
-    const { fc1, fc2, ffn_gate } = weights;
-    const predicts = fc1 && fc2 && mode === "predictor";
     if (predicts) {
       this.#predicted();
     } else if (!ffn_gate) {
       this.#stream("upRows", weights.ffn_up, 0, this.#up);
       weights.ffn_up_bias?.addTo(this.#up, n);
     } else {
-      const both = this.#gateAndUp[index];
-      if (both) this.#streamBoth(both);
+      if (gateAndUp) this.#streamBoth(gateAndUp);
       else this.#stream("gateRows", ffn_gate, 0, this.#gate);
       weights.ffn_gate_bias?.addTo(this.#gate, n);
       this.#dropSmallGates();
-      if (both) weights.ffn_up_bias?.addTo(this.#up, n);
+      if (gateAndUp) weights.ffn_up_bias?.addTo(this.#up, n);
       else this.#cascade(this.hotRows[index]);
     }
     for (let t = 0; t < n; t++) {
       if (!this.#layer.done) this.#count("gatePositive", this.#positives(t));
       const active = this.#combine(t);
+      if (tokens.weights) {
+        const { rows } = weights.ffn_up, weight = tokens.weights[t];
+        this.bank.memory.kernels.scale(at(h, t), rows, weight);
+      }
       this.#count("active", active);
       if (measureRecall && predicts) {
         this.#count("recalled", active);
@@ -145,33 +256,77 @@ export class FeedForward {
       }
       this.#countNeurons(t);
     }
-    this.#h.changed();
-    if (mode === "threshold") {
-      this.keepAbove(n, Array.from({ length: n }, () => sparsity.value));
-    }
+  }
+
+  /** What there is of an expert's neurons, with its tokens' rows gathered, where these are not all. */
+  #neuronsOf({ expert, tokens, first }: ExpertTokens): Neurons {
+    const { index, n } = this.#layer, { normed, residual } = this.bank;
+    const { pointer, stride } = this.#h;
+    const isAll = tokens.length === n;
+    return {
+      index,
+      expert,
+      ...this.#experts[index]![expert],
+      n: tokens.length,
+      normed: isAll ? normed : this.#gather("normed", tokens),
+      residual: isAll ? residual : this.#gather("residual", tokens),
+      h: { pointer: pointer + 4 * first * stride, stride },
+    };
+  }
+
+  #gather(name: "normed" | "residual", tokens: readonly number[]): Activations {
+    const { memory, [name]: all } = this.bank;
+    const own = this.#gathered[name], { hiddenSize } = this.options.model;
+    if (own.isEmpty) return own;
+    tokens.forEach((token, t) => {
+      const row = memory.f32(at(all, token), hiddenSize);
+      memory.f32(at(own, t), hiddenSize).set(row);
+    });
+    own.changed();
+    return own;
   }
 
   /** In place of {@linkcode activations} of one token: sets h of a share of the neurons to 1, of the others to 0. */
   fire(index: number, share: number): void {
-    const weights = this.bank.weights.layers[index]!;
-    this.#layer = { index, weights, n: 1, done: false };
-    const h = this.bank.memory.f32(at(this.#h, 0), weights.ffn_up.rows);
-    for (let j = 0; j < h.length; j++) h[j] = Math.random() < share ? 1 : 0;
+    const experts = Array.from({ length: this.#router.used }, (_, expert) => {
+      const [all] = Router.all(1);
+      return { ...all, expert, slots: [expert], first: expert };
+    });
+    this.#layer = { index, n: 1, experts, done: false };
+    for (const tokens of experts) {
+      const { h, weights } = this.#neuronsOf(tokens);
+      const row = this.bank.memory.f32(at(h, 0), weights.ffn_up.rows);
+      for (let j = 0; j < row.length; j++) {
+        row[j] = Math.random() < share ? 1 : 0;
+      }
+    }
     this.#h.changed();
   }
 
-  /** The values h of the layer, `[tokens][neurons]`. */
+  /** The values h of the layer, `[tokens][neurons]`; of experts, of those that a token chose. */
   neurons(n: number): Float32Array[] {
-    const { rows } = this.#layer.weights.ffn_up;
-    return Array.from(
+    const { used } = this.#router, { index, experts } = this.#layer;
+    const { rows } = this.#experts[index]![0].weights.ffn_up;
+    const ofRow = (row: number) => this.bank.memory.f32(at(this.#h, row), rows);
+    if (used === 1) return Array.from({ length: n }, (_, t) => ofRow(t));
+    const all = Array.from(
       { length: n },
-      (_, t) => this.bank.memory.f32(at(this.#h, t), rows),
+      () => new Float32Array(used * rows),
     );
+    for (const { tokens, slots, first } of experts) {
+      tokens.forEach((token, t) =>
+        all[token].set(ofRow(first + t), slots[t] * rows)
+      );
+    }
+    return all;
   }
 
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
-  keepAbove(n: number, thresholds: ArrayLike<number>): void {
-    this.#keepAbove(this.#h, n, thresholds);
+  keepAbove(thresholds: ArrayLike<number>): void {
+    for (const tokens of this.#layer.experts) {
+      const own = tokens.tokens.map((token) => thresholds[token]);
+      this.#keepAbove(this.#neuronsOf(tokens).h, own);
+    }
     this.#h.changed();
   }
 
@@ -183,43 +338,132 @@ export class FeedForward {
       unit: 1,
       ids: parts[layer].firing?.order ?? parts[layer].neurons,
       columns: { start: 0, end: feedForwardSize },
-      weight: this.#layer.weights.ffn_sub_norm!,
+      weight: this.bank.weights.layers[layer]!.ffn_sub_norm!,
     };
     this.#h.changed();
   }
 
   /** Writes h of the layer to the columns of `ffn_down` in `rows`, `[tokens, stride]`. */
   putInputs(rows: Float32Array): void {
-    const { index, n } = this.#layer;
-    this.#columns.put(index, this.#h, n, rows);
+    const { index } = this.#layer;
+    this.#columns.put(index, this.#h, this.#rowOrder, rows);
   }
 
   /** Takes h of all places. */
   takeInputs(rows: Float32Array): void {
-    const { index, n } = this.#layer;
-    this.#columns.take(index, n, rows);
+    const { index } = this.#layer;
+    this.#columns.take(index, this.#rowOrder, rows);
+  }
+
+  /** For each row of `#h`, which row it is where those of one token lie together. */
+  get #rowOrder(): number[] {
+    const { used } = this.#router;
+    return this.#layer.experts.flatMap(({ tokens, slots }) =>
+      tokens.map((token, t) => token * used + slots[t])
+    );
   }
 
   /** Writes the place's share of down into the bank's sums; returns in how many terms. */
   down(): number {
-    const { index, weights, n, done } = this.#layer, { sums } = this.bank;
-    const { ffn_down, ffn_down_t } = weights;
+    const { index, n, done } = this.#layer, { sums } = this.bank;
+    const { ffn_down } = this.bank.weights.layers[index]!;
     if (ffn_down) {
-      const h = this.options.plan.outputs
-        ? this.#columns.taken()
-        : this.#columns.fill(index, this.#h, n);
-      const bytes = ffn_down.multiplyOutputs(h, n, sums.levels[0]);
-      this.#count("streamed", bytes);
-      this.#count("downRows", n * weights.ffn_up.rows);
+      this.#multiplyDown();
       return 1;
     }
     const groups = this.#groups[index]!;
     if (!done) {
-      const rows = sums.addRows(ffn_down_t!, groups, this.#h, n);
-      this.#count("picked", rows * ffn_down_t!.rowBytes);
-      this.#count("downRows", n * rows);
+      if (this.options.model.routing) this.#addExpertRows(groups);
+      else this.#countRows(sums.addRows(this.#rows, groups, this.#h, n));
     }
     return groups.terms;
+  }
+
+  /** What is added to the layer's sum. */
+  get downBias(): Pick<PackedMatrix, "addTo"> | undefined {
+    const { index, experts } = this.#layer;
+    const { ffn_down_bias } = this.bank.weights.layers[index]!;
+    if (!ffn_down_bias || !this.options.model.routing) return ffn_down_bias;
+    return {
+      addTo: (rows) => {
+        for (const tokens of experts) this.#addBias(tokens, rows);
+      },
+    };
+  }
+
+  /** Adds the bias of an expert's down, as far as it counts for each of its tokens. */
+  #addBias({ expert, tokens, weights }: ExpertTokens, rows: F32Rows): void {
+    const { memory } = this.bank, { hiddenSize } = this.options.model;
+    const { ffn_down_bias } = this.#experts[this.#layer.index]![expert].weights;
+    const scratch = this.#outputs.pointer;
+    const bias = memory.f32(ffn_down_bias!.pointer, hiddenSize);
+    tokens.forEach((token, t) => {
+      memory.f32(scratch, hiddenSize).set(bias);
+      memory.kernels.scale(scratch, hiddenSize, weights![t]);
+      memory.kernels.add(at(rows, token), scratch, hiddenSize);
+    });
+  }
+
+  /** Down by rows of outputs, expert after expert. */
+  #multiplyDown(): void {
+    const { index, n, experts } = this.#layer, { memory, sums } = this.bank;
+    const { outputs } = this.options.plan;
+    const order = this.#rowOrder;
+    const h = outputs
+      ? this.#columns.taken()
+      : this.#columns.fill(index, this.#h, order);
+    const [sum] = sums.levels;
+    const isOne = !this.options.model.routing;
+    if (!isOne) memory.clear(sum.pointer, n * sum.stride);
+    for (const { expert, tokens, first } of experts) {
+      const { ffn_down, ffn_up } = this.#experts[index]![expert].weights;
+      const { rows } = ffn_down!, count = tokens.length;
+      const from = 4 * (outputs?.start ?? 0);
+      const { pointer, stride } = isOne ? sum : this.#outputs;
+      const out = { pointer: pointer + from, stride };
+      const input = h.rowsFrom(first, order.length);
+      this.#count("streamed", ffn_down!.multiply(input, count, out));
+      this.#count("downRows", count * ffn_up.rows);
+      if (isOne) continue;
+      tokens.forEach((token, t) =>
+        memory.kernels.add(at(sum, token) + from, at(out, t), rows)
+      );
+    }
+  }
+
+  /** Adds up rows of the experts that tokens chose, some tokens at a time. */
+  #addExpertRows(groups: GroupRows): void {
+    const { n, experts } = this.#layer, { memory, sums } = this.bank;
+    const { rows } = groups, wide = this.#wide;
+    for (let first = 0; first < n; first += downTokens) {
+      const count = Math.min(downTokens, n - first);
+      const isHere = (token: number) => token >= first && token < first + count;
+      const present = experts.filter(({ tokens }) => tokens.some(isHere));
+      for (const { expert, tokens, first: row } of present) {
+        const column = 4 * expert * rows;
+        for (let t = 0; t < count; t++) {
+          memory.clear(at(wide, t) + column, rows);
+        }
+        tokens.forEach((token, t) => {
+          if (!isHere(token)) return;
+          const own = memory.f32(at(this.#h, row + t), rows);
+          memory.f32(at(wide, token - first) + column, rows).set(own);
+        });
+      }
+      groups.choose(present.map(({ expert }) => expert));
+      const read = sums.addRows(this.#rows, groups, wide, count, first);
+      this.#countRows(read, count);
+    }
+  }
+
+  /** Down's rows of neurons. */
+  get #rows(): PackedMatrix {
+    return this.bank.weights.layers[this.#layer.index]!.ffn_down_t!;
+  }
+
+  #countRows(rows: number, tokens = this.#layer.n): void {
+    this.#count("picked", rows * this.#rows.rowBytes);
+    this.#count("downRows", tokens * rows);
   }
 
   get #up(): F32Rows {
@@ -228,8 +472,8 @@ export class FeedForward {
 
   /** Multiplies all rows of gate and up. */
   #streamBoth(both: readonly PackedMatrix[]): void {
-    const { n, weights: { ffn_up } } = this.#layer;
-    const bytes = multiplyAll(both, this.bank.normed, n, this.#gate);
+    const { n, normed, weights: { ffn_up } } = this.#neurons;
+    const bytes = multiplyAll(both, normed, n, this.#gate);
     this.#count("streamed", bytes);
     this.#count("gateRows", n * ffn_up.rows);
     this.#count("upRows", n * ffn_up.rows);
@@ -243,7 +487,7 @@ export class FeedForward {
     out: F32Rows,
     count = matrix.rows - first,
   ): void {
-    const { n } = this.#layer, x = this.bank.normed;
+    const { n, normed: x } = this.#neurons;
     const rows = { pointer: out.pointer + 4 * first, stride: out.stride };
     const bytes = matrix.multiplyRange(x, n, first, count, rows);
     this.#count("streamed", bytes);
@@ -258,7 +502,7 @@ export class FeedForward {
     count: number,
     out: F32Rows,
   ): void {
-    const x = this.bank.normed;
+    const { normed: x } = this.#neurons;
     const pointer = out.pointer + 4 * first;
     const bytes = matrix.multiplyRows(x, first, this.#ids, count, pointer);
     this.#count("picked", bytes);
@@ -273,21 +517,21 @@ export class FeedForward {
     least: number,
     out: F32Rows,
   ): void {
-    const { n } = this.#layer, x = this.bank.normed;
+    const { n, normed: x } = this.#neurons;
     this.#count(name, matrix.multiplyWhere(x, n, asked, least, out));
     this.#count("streamed", matrix.rows * matrix.rowBytes);
   }
 
   /** Up where the gate is positive; all of it where that is faster. */
   #cascade(hot: number): void {
-    const { n, weights: { ffn_up_bias } } = this.#layer;
+    const { n, weights: { ffn_up_bias } } = this.#neurons;
     if (n === 1) this.#cascadeOfOne(hot);
     else this.#cascadeOfSeveral();
     ffn_up_bias?.addTo(this.#up, n);
   }
 
   #cascadeOfSeveral(): void {
-    const { n, weights: { ffn_up } } = this.#layer;
+    const { n, weights: { ffn_up } } = this.#neurons;
     let positive = 0;
     for (let t = 0; t < n; t++) positive += this.#positives(t);
     if (scatterPays(this.rates, n, positive / (n * ffn_up.rows))) {
@@ -301,7 +545,7 @@ export class FeedForward {
    * the caller has not fixed the border.
    */
   #cascadeOfOne(hot: number): void {
-    const { ffn_up } = this.#layer.weights;
+    const { ffn_up } = this.#neurons.weights;
     this.#stream("upRows", ffn_up, 0, this.#up, hot);
     const count = this.#selectPositive(hot);
     const isFixed = this.options.hotShare !== undefined;
@@ -319,12 +563,13 @@ export class FeedForward {
    * for is dropped.
    */
   #predicted(): void {
-    const { index, weights, n } = this.#layer;
+    const { index, weights, n, normed, residual } = this.#neurons;
     const { ffn_up, ffn_gate_bias } = weights, { rows } = ffn_up;
     const ffn_gate = weights.ffn_gate!;
     const predictor = this.#predictor;
     const hot = this.hotRows[index];
-    const bytes = predictor.score(index, n, hot);
+    const input = { normed, residual };
+    const bytes = predictor.score(index, weights, input, n, hot);
     this.#count("streamed", bytes);
     const picks = n === 1 && !this.options.measureRecall &&
       this.options.model.gateThreshold === 0;
@@ -374,23 +619,23 @@ export class FeedForward {
 
   /** Takes gates up to the model's threshold for 0. */
   #dropSmallGates(): void {
-    const { gateThreshold } = this.options.model, { n } = this.#layer;
+    const { gateThreshold } = this.options.model, { n } = this.#neurons;
     if (gateThreshold === 0) return;
-    this.#keepAbove(this.#gate, n, new Array<number>(n).fill(gateThreshold));
+    this.#keepAbove(this.#gate, new Array<number>(n).fill(gateThreshold));
   }
 
   /** Zeroes what is not above its token's threshold, in size. */
-  #keepAbove(rows: F32Rows, n: number, thresholds: ArrayLike<number>): void {
-    const { rows: count } = this.#layer.weights.ffn_up;
-    for (let t = 0; t < n; t++) {
-      this.bank.memory.kernels.keep_above(at(rows, t), count, thresholds[t]);
-    }
+  #keepAbove(rows: F32Rows, thresholds: readonly number[]): void {
+    const { rows: count } = this.#experts[this.#layer.index]![0].weights.ffn_up;
+    thresholds.forEach((threshold, t) =>
+      this.bank.memory.kernels.keep_above(at(rows, t), count, threshold)
+    );
   }
 
   /** Gate, up and down of the `count` neurons of `#ids`, which lie side by side. */
   #pickNeurons(groups: GroupRows, count: number): void {
     const { normed, sums } = this.bank;
-    const ffn_gate = this.#layer.weights.ffn_gate!;
+    const ffn_gate = this.#neurons.weights.ffn_gate!;
     const { gate, up, down } = this.#kernel
       .run(
         { ffn_gate },
@@ -413,20 +658,20 @@ export class FeedForward {
 
   /** How many rows have a positive gate, or up where there is none. */
   #positives(t: number): number {
-    const { ffn_up } = this.#layer.weights, { kernels } = this.bank.memory;
+    const { ffn_up } = this.#neurons.weights, { kernels } = this.bank.memory;
     return kernels.count_positive(at(this.#gates, t), ffn_up.rows);
   }
 
   /** What decides which neurons fire. */
   get #gates(): F32Rows {
-    return this.#layer.weights.ffn_gate ? this.#gate : this.#up;
+    return this.#neurons.weights.ffn_gate ? this.#gate : this.#up;
   }
 
   /** Writes which rows from `first` on have a positive gate for the one token, counted from there; returns how many. */
   #selectPositive(first: number): number {
     return this.bank.memory.kernels.select_positive(
       this.#gate.pointer + 4 * first,
-      this.#layer.weights.ffn_up.rows - first,
+      this.#neurons.weights.ffn_up.rows - first,
       this.#ids,
     );
   }
@@ -434,9 +679,9 @@ export class FeedForward {
   /** h = activation(gate, up) of one token, or activation(up); returns how many are not zero. */
   #combine(t: number): number {
     const { kernels } = this.bank.memory;
-    const { ffn_gate, ffn_up: { rows } } = this.#layer.weights;
+    const { ffn_gate, ffn_up: { rows } } = this.#neurons.weights;
     const id = activationIds[this.options.model.activation];
-    const up = at(this.#up, t), h = at(this.#h, t);
+    const up = at(this.#up, t), h = at(this.#neurons.h, t);
     return ffn_gate
       ? kernels.gated(id, at(this.#gate, t), up, h, rows)
       : kernels.ungated(id, up, h, rows);
@@ -444,20 +689,21 @@ export class FeedForward {
 
   /** Σ |h| of one token. */
   #mass(t: number): number {
-    const { rows } = this.#layer.weights.ffn_up;
-    const h = this.bank.memory.f32(at(this.#h, t), rows);
+    const { h: rows, weights: { ffn_up } } = this.#neurons;
+    const h = this.bank.memory.f32(at(rows, t), ffn_up.rows);
     return h.reduce((sum, value) => sum + Math.abs(value), 0);
   }
 
   /** Counts each neuron of one token, as long as the caller wants that. */
   #countNeurons(t: number): void {
-    const { neurons } = this.counters, { index } = this.#layer;
+    const { neurons } = this.counters;
     if (!neurons?.isOn) return;
+    const { index, expert, h, weights: { ffn_up: { rows } } } = this.#neurons;
     const { parts } = this.options.plan;
-    const ids = this.#fileIds[index] ??= neuronsInOrder(parts[index]);
-    const row = (rows: F32Rows) =>
-      this.bank.memory.f32(at(rows, t), ids.length);
-    neurons.add(index, row(this.#gates), row(this.#h), ids);
+    const all = this.#fileIds[index] ??= neuronsInOrder(parts[index]);
+    const ids = all.subarray(expert * rows, (expert + 1) * rows);
+    const row = (from: F32Rows) => this.bank.memory.f32(at(from, t), rows);
+    neurons.add(index, row(this.#gates), row(h), ids);
   }
 
   #count(name: CountName, amount: number): void {

@@ -5,41 +5,66 @@
 import { groupOf, groupSums } from "../../plan/groups.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import type { RowGroups } from "../../kernels/row_sums.ts";
-import { lengthOf } from "../../model/index_set.ts";
+import { expertSize, withinExpert } from "../../model/experts.ts";
+import { lengthOf, listOf } from "../../model/index_set.ts";
+import type { Model } from "../../model/model.ts";
 import { neuronsInOrder, type Part } from "../../plan/plan.ts";
 
 /** Tables of one layer in WASM memory. Rows are numbered as the place stores them. */
 export class GroupRows implements RowGroups {
   readonly count: number;
-  /** Within a group in the order of the file */
+  /** Within a group in the order of the file, those of one expert behind those of another */
   readonly order: number;
   readonly ends: number;
   readonly groupOf: number;
   readonly merges: number;
   /** Sums that are left of the groups */
   readonly terms: number;
-  /** How many rows there are */
+  /** How many rows each expert has */
   readonly rows: number;
+  /** Of one expert, by group */
+  readonly #ordered: readonly Uint32Array[];
 
-  /** For a part of a layer of `neurons` neurons. */
-  constructor(memory: WasmMemory, neurons: number, part: Part) {
-    const { groups, merges, terms } = groupSums(neurons, part.neurons);
-    const ids = neuronsInOrder(part);
+  /** For a part of a layer. */
+  constructor(readonly memory: WasmMemory, model: Model, part: Part) {
+    const size = expertSize(model);
+    const within = withinExpert(model, part.neurons);
+    const { groups, merges, terms } = groupSums(size, within);
+    const ids = part.firing ? neuronsInOrder(part) : listOf(within);
     const order = ids.map((_, row) => row).sort((a, b) => ids[a] - ids[b]);
-    const groupsOf = ids.map((id) => groupOf(neurons, id) - groups.start);
-    const ends = new Uint32Array(lengthOf(groups));
-    order.forEach((row, i) => ends[groupsOf[row]] = i + 1);
+    const groupsOf = ids.map((id) => groupOf(size, id) - groups.start);
+    this.count = lengthOf(groups);
+    this.#ordered = Array.from(
+      { length: this.count },
+      (_, group) => order.filter((row) => groupsOf[row] === group),
+    );
     const put = (values: ArrayLike<number>) => {
       const pointer = memory.allocate(4 * values.length);
       memory.u32(pointer, values.length).set(values);
       return pointer;
     };
-    this.count = lengthOf(groups);
     this.terms = terms;
     this.rows = ids.length;
-    this.order = put(order);
-    this.ends = put(ends);
+    this.order = memory.allocate(4 * ids.length * model.expertCount);
+    this.ends = memory.allocate(4 * this.count);
     this.groupOf = put(groupsOf);
     this.merges = put(merges);
+    this.choose([0]);
+  }
+
+  /** Leaves the groups the rows of some experts alone, ascending. */
+  choose(experts: readonly number[]): void {
+    const { memory, rows } = this;
+    const order = memory.u32(this.order, rows * experts.length);
+    const ends = memory.u32(this.ends, this.count);
+    let end = 0;
+    this.#ordered.forEach((own, group) => {
+      for (const expert of experts) {
+        for (let i = 0; i < own.length; i++) {
+          order[end++] = expert * rows + own[i];
+        }
+      }
+      ends[group] = end;
+    });
   }
 }

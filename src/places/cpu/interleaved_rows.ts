@@ -6,9 +6,9 @@
 import { lengthOf } from "../../model/index_set.ts";
 import type { LayerShards } from "../../model/shard.ts";
 import type {
-  Activations,
   F32Rows,
   PackedMatrix,
+  ProductInput,
   Room,
 } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
@@ -56,7 +56,7 @@ export class NeuronKernel {
    */
   run(
     { ffn_gate }: Required<GateRows>,
-    x: Activations,
+    x: ProductInput,
     ids: number,
     count: number,
     gate: F32Rows,

@@ -82,11 +82,16 @@ function scratchBytes(
   const kvHeads =
     widest(plan.parts.map((part) => lengthOf(kvHeadsOf(model, part.heads)))) *
     model.headSize;
-  const neurons = widest(plan.parts.map((part) => lengthOf(part.neurons)));
+  // Tokens have a row of values for each expert that they choose.
+  const { routing, expertCount } = model, used = routing?.used ?? 1;
+  const neurons = widest(plan.parts.map((part) => lengthOf(part.neurons))) /
+    expertCount;
   // Inputs of products are held as f32 and quantised, to some 9 bits each; results as f32.
-  const inputs = 2 * model.hiddenSize + allHeads + neurons + allNeurons;
+  const inputs = 2 * model.hiddenSize + allHeads +
+    used * (neurons + allNeurons / expertCount) +
+    (routing ? model.hiddenSize : 0);
   const results = stackDepth(model) * model.hiddenSize + lengthOf(plan.vocab) +
-    heads + 2 * kvHeads + 2 * neurons;
+    heads + 2 * kvHeads + 2 * neurons + (routing ? model.hiddenSize : 0);
   return tokens * Math.ceil(inputs * (4 + 9 / 8) + results * 4) +
     stagingBytes + screenBytes(shardsOf(model, plan).output, model, "auto");
 }

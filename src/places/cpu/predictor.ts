@@ -30,7 +30,9 @@ export class Predictor {
   ) {
     const { memory, weights: { layers } } = bank;
     const predicts = sparsity.mode === "predictor";
-    const ranks = layers.map((layer) => predicts && layer?.fc1?.rows || 0);
+    const ranks = layers.map((layer) =>
+      predicts && layer?.fc1 ? layer.fc1.rows / model.expertCount : 0
+    );
     const own = predicts ? sparsity.threshold : undefined;
     this.#thresholds = model.sparseThresholds.map((stated) => own ?? stated);
     this.#isLinear = model.linearPredictor;
@@ -43,9 +45,15 @@ export class Predictor {
    * rows, from `hot` on; hot ones are always selected. Returns the bytes of weights
    * read.
    */
-  score(layer: number, tokens: number, hot: number): number {
-    const { memory, weights, residual, normed } = this.bank;
-    const { fc1, fc2 } = weights.layers[layer]! as Required<LayerWeights>;
+  score(
+    layer: number,
+    weights: LayerWeights,
+    { normed, residual }: Record<"normed" | "residual", Activations>,
+    tokens: number,
+    hot: number,
+  ): number {
+    const { memory } = this.bank;
+    const { fc1, fc2 } = weights as Required<LayerWeights>;
     const z = this.#rankValues, input = this.#isLinear ? normed : residual;
     this.threshold = this.#thresholds[layer];
     input.changed();

@@ -35,6 +35,8 @@ export interface BankShare {
 export class PackedWeights {
   /** By layer; layers of other banks are left out. */
   readonly layers: readonly (LayerWeights | undefined)[];
+  /** By layer, what each of its experts has of these: one, who has all, where there is no router */
+  readonly experts: readonly (readonly LayerWeights[] | undefined)[];
   /** Embedding and output head; present where the bank has them. */
   readonly head?:
     & Readonly<
@@ -63,6 +65,7 @@ export class PackedWeights {
         ? this.#layer(layer, rowOrderOf(parts[i]))
         : undefined
     );
+    this.experts = this.layers.map((layer) => layer && expertsOf(layer));
     if (share.head) {
       this.head = {
         token_embd: this.#matrix(shards.token_embd),
@@ -129,6 +132,25 @@ export class PackedWeights {
     this.#matrices.set(shard, matrix);
     return matrix;
   }
+}
+
+/** The matrices of each expert, which lie one behind the other in those of the layer. */
+function expertsOf(layer: LayerWeights): LayerWeights[] {
+  const count = layer.ffn_gate_inp?.rows ?? 1;
+  if (count === 1) return [layer];
+  return Array.from(
+    { length: count },
+    (_, expert) =>
+      mapLayer(layer, (matrix, name) => {
+        const { perExpert, shape: [, rows] } = tensorSchemas[name];
+        if (!perExpert) return matrix;
+        const each = (rows ? matrix.rows : matrix.columns) / count;
+        return matrix.section({
+          start: expert * each,
+          end: (expert + 1) * each,
+        });
+      }),
+  );
 }
 
 /** Where each neuron of a part is stored, where a profile orders them. */

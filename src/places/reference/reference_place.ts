@@ -10,6 +10,11 @@ import { bfloat16ToFloat } from "../../formats/ggml/half.ts";
 import { ggmlTypes, rowBytes } from "../../formats/ggml/types.ts";
 import type { ChosenActivation } from "../../model/activation.ts";
 import {
+  chooseExperts,
+  expertSize,
+  withinExpert,
+} from "../../model/experts.ts";
+import {
   indexAt,
   lengthOf,
   numbering,
@@ -78,6 +83,12 @@ interface Heads {
   readonly v: Float32Array;
 }
 
+/** The experts that one token chose, ascending, and what each counts. */
+interface Choice {
+  readonly experts: Uint32Array;
+  readonly weights: Float64Array;
+}
+
 /** Holds parts of a model as f32 numbers in JavaScript memory: for small models. */
 export class ReferencePlace implements CpuSidePlace {
   readonly weightBytes: number = 0;
@@ -88,12 +99,14 @@ export class ReferencePlace implements CpuSidePlace {
   #residual: Float32Array[] = [];
   #partial: Float32Array[] = [];
   /** What becomes of the stage's sum before it is added to the residual */
-  #finish: (sum: Float32Array) => Float32Array = (sum) => sum;
+  #finish: (sum: Float32Array, token: number) => Float32Array = (sum) => sum;
   /** Of each token: the head's queries, keys and values */
   #heads: Heads[] = [];
   /** What heads computed, at the columns of `attn_output` */
   #inputs: Float32Array[] = [];
-  /** h of each token, `[neurons of the part]` */
+  /** What each token's router chose; empty where there is none */
+  #choices: Choice[] = [];
+  /** h of each token, `[neurons of the part]`; 0 of experts that it did not choose */
   #h: Float32Array[] = [];
   #logits: Float32Array[] = [];
   #states: Float32Array[] = [];
@@ -229,6 +242,9 @@ export class ReferencePlace implements CpuSidePlace {
 
   project(layer: number, _batch: Batch): void {
     const { weights: { layers } } = this, weights = layers[layer];
+    if (this.model.routing?.readsLayerInput) {
+      this.#choices = this.#residual.map((x) => this.#route(layer, x));
+    }
     this.#heads = this.#residual.map((x) => {
       const n = this.#norm(x, weights.attn_norm, weights.attn_norm_bias);
       return {
@@ -370,7 +386,11 @@ export class ReferencePlace implements CpuSidePlace {
           }
           scores.push(capped(dot * model.attentionScale, model.scoreCap));
         }
-        softmax(scores).forEach((weight, i) => {
+        if (weights.attn_sinks) {
+          scores.push(weights.attn_sinks.values[head - heads.start]);
+        }
+        const shares = softmax(scores).slice(0, position + 1 - first);
+        shares.forEach((weight, i) => {
           const p = first + i;
           const value = values[batch.pageOf(t, p)][p % pagePositions];
           for (let j = 0; j < headSize; j++) {
@@ -392,22 +412,32 @@ export class ReferencePlace implements CpuSidePlace {
   ffnActivations(layer: number, _batch: Batch): void {
     const { model, sparsity, counts } = this;
     const weights = this.weights.layers[layer];
-    this.#h = this.#residual.map((x) => {
-      const n = this.#norm(x, weights.ffn_norm, weights.ffn_norm_bias);
+    const normed = this.#residual.map((x) =>
+      this.#norm(x, weights.ffn_norm, weights.ffn_norm_bias)
+    );
+    if (model.routing && !model.routing.readsLayerInput) {
+      this.#choices = normed.map((n) => this.#route(layer, n));
+    }
+    this.#h = normed.map((n, t) => {
       const up = multiply(weights.ffn_up, n, weights.ffn_up_bias);
       const gate = weights.ffn_gate &&
         multiply(weights.ffn_gate, n, weights.ffn_gate_bias);
       const h = gate
         ? gate.map((g, j) => activate(model, g, up[j]))
         : up.map((u) => activate(model, u));
-      counts.add(layer, "neurons", h.length);
-      counts.add(layer, "gateRows", gate?.length ?? 0);
-      counts.add(layer, "upRows", h.length);
-      counts.add(layer, "downRows", h.length);
+      const routes = this.#weightsOf(layer, t);
+      h.forEach((value, j) => h[j] = routes[j] && routes[j] * value);
+      const computed = routes.filter(Boolean).length;
+      counts.add(layer, "neurons", computed);
+      counts.add(layer, "gateRows", gate ? computed : 0);
+      counts.add(layer, "upRows", computed);
+      counts.add(layer, "downRows", computed);
       if (sparsity.mode === "predictor") {
-        this.#predict(layer, model.linearPredictor ? n : x, h);
+        const x = model.linearPredictor ? n : this.#residual[t];
+        this.#predict(layer, x, h, routes);
       }
-      const gates = (gate ?? up).filter((g) => g > model.gateThreshold);
+      const gates = (gate ?? up)
+        .filter((g, j) => routes[j] && g > model.gateThreshold);
       counts.add(layer, "gatePositive", gates.length);
       counts.add(layer, "active", h.filter(Boolean).length);
       if (sparsity.mode === "threshold") dropBelow(h, sparsity.value);
@@ -416,7 +446,16 @@ export class ReferencePlace implements CpuSidePlace {
   }
 
   neurons(): Float32Array[] {
-    return this.#h;
+    if (!this.model.routing) return this.#h;
+    return this.#h.map((h, t) => {
+      const { experts } = this.#choices[t];
+      const size = h.length / this.model.expertCount;
+      const own = Array.from(
+        experts,
+        (e) => h.subarray(e * size, (e + 1) * size),
+      );
+      return joined(own);
+    });
   }
 
   keepAbove(_batch: Batch, thresholds: Float32Array): void {
@@ -426,20 +465,28 @@ export class ReferencePlace implements CpuSidePlace {
   down(layer: number, _batch: Batch): void {
     const { ffn_down, ffn_down_t, ffn_down_bias, post_ffw_norm } =
       this.weights.layers[layer];
-    const { neurons } = this.plan.parts[layer];
+    const { expertCount } = this.model;
+    const within = withinExpert(this.model, this.plan.parts[layer].neurons);
     this.#finishWith(ffn_down_bias, post_ffw_norm);
     this.#partial = this.#h.map((h) => {
-      if (ffn_down) {
-        const wide = new Float32Array(ffn_down.columns);
-        const columnOf = numbering(ffn_down.shard.columns);
-        h.forEach((value, j) => wide[columnOf(indexAt(neurons, j))] = value);
-        return multiply(ffn_down, wide);
-      }
       const out = new Float64Array(this.model.hiddenSize);
-      h.forEach((value, j) => {
-        const row = rowOf(ffn_down_t!, j);
-        if (value) row.forEach((weight, i) => out[i] += value * weight);
-      });
+      if (ffn_down) {
+        const columnOf = numbering(ffn_down.shard.columns);
+        const size = lengthOf(within);
+        for (let expert = 0; expert < expertCount; expert++) {
+          const own = h.subarray(expert * size, (expert + 1) * size);
+          if (own.every((value) => value === 0)) continue;
+          const wide = new Float32Array(ffn_down.columns);
+          own.forEach((value, j) => wide[columnOf(indexAt(within, j))] = value);
+          multiply(expertOf(ffn_down, expert, expertCount), wide)
+            .forEach((value, i) => out[i] += value);
+        }
+      } else {
+        h.forEach((value, j) => {
+          const row = rowOf(ffn_down_t!, j);
+          if (value) row.forEach((weight, i) => out[i] += value * weight);
+        });
+      }
       return Float32Array.from(out);
     });
   }
@@ -487,7 +534,7 @@ export class ReferencePlace implements CpuSidePlace {
         const first = t * term.length / length;
         for (let i = 0; i < x.length; i++) sum[i] += term[first + i];
       }
-      this.#finish(sum).forEach((value, i) => x[i] += value);
+      this.#finish(sum, t).forEach((value, i) => x[i] += value);
     });
   }
 
@@ -503,17 +550,29 @@ export class ReferencePlace implements CpuSidePlace {
    * Drops what the predictor does not select: score = fc2 · relu(fc1 · x), x
    * before the norm; of a linear one fc2 · fc1 · x, x normed.
    */
-  #predict(layer: number, x: Float32Array, h: Float32Array): void {
+  #predict(
+    layer: number,
+    x: Float32Array,
+    h: Float32Array,
+    routes: Float64Array,
+  ): void {
     const { fc1, fc2 } = this.weights.layers[layer];
     if (!fc1 || !fc2 || this.sparsity.mode !== "predictor") return;
     const { linearPredictor, sparseThresholds } = this.model;
     const threshold = this.sparsity.threshold ?? sparseThresholds[layer];
-    const z = multiply(fc1, x);
-    const score = multiply(
-      fc2,
-      linearPredictor ? z : z.map((v) => Math.max(v, 0)),
+    const { expertCount } = this.model;
+    const ofExpert = (expert: number) => {
+      const z = multiply(expertOf(fc1, expert, expertCount), x);
+      return multiply(
+        expertOf(fc2, expert, expertCount),
+        linearPredictor ? z : z.map((v) => Math.max(v, 0)),
+      );
+    };
+    const score = joined(
+      Array.from({ length: expertCount }, (_, expert) => ofExpert(expert)),
     );
     h.forEach((value, j) => {
+      if (!routes[j]) return;
       const asked = score[j] >= threshold;
       if (asked) this.counts.add(layer, "predicted", 1);
       if (value !== 0) {
@@ -528,11 +587,47 @@ export class ReferencePlace implements CpuSidePlace {
     });
   }
 
+  /** What the router says of a token, by what it reads. */
+  #route(layer: number, x: Float32Array): Choice {
+    const { ffn_gate_inp, ffn_gate_inp_bias } = this.weights.layers[layer];
+    const routing = this.model.routing!;
+    const scores = multiply(ffn_gate_inp!, x, ffn_gate_inp_bias);
+    const experts = new Uint32Array(routing.used);
+    const weights = new Float64Array(routing.used);
+    chooseExperts(routing, scores, experts, weights);
+    return { experts, weights };
+  }
+
+  /** What h of each neuron of the part is multiplied by: the weight of its expert, 1 where there is no router. */
+  #weightsOf(layer: number, token: number): Float64Array {
+    const { model, plan: { parts } } = this, { neurons } = parts[layer];
+    const choice = model.routing && this.#choices[token];
+    return Float64Array.from({ length: lengthOf(neurons) }, (_, j) => {
+      if (!choice) return 1;
+      const expert = Math.floor(indexAt(neurons, j) / expertSize(model));
+      const i = choice.experts.indexOf(expert);
+      return i < 0 ? 0 : choice.weights[i];
+    });
+  }
+
+  /** The bias of a layer's half for a token: of each expert that it chose, as far as it counts. */
+  #biasOf({ values }: Matrix, token: number): Float32Array {
+    const { routing, hiddenSize } = this.model;
+    if (!routing || values.length === hiddenSize) return values;
+    const { experts, weights } = this.#choices[token];
+    return Float32Array.from({ length: hiddenSize }, (_, i) =>
+      experts.reduce(
+        (sum, expert, n) => sum + weights[n] * values[expert * hiddenSize + i],
+        0,
+      ));
+  }
+
   /** A layer's half adds its sum with this bias, normed and scaled. */
   #finishWith(bias?: Matrix, norm?: Matrix): void {
     const { residualScale } = this.model;
-    this.#finish = (sum) => {
-      const whole = sum.map((value, i) => value + (bias?.values[i] ?? 0));
+    this.#finish = (sum, token) => {
+      const added = bias && this.#biasOf(bias, token);
+      const whole = sum.map((value, i) => value + (added?.[i] ?? 0));
       return this.#norm(whole, norm).map((value) => value * residualScale);
     };
   }
@@ -612,6 +707,13 @@ async function loadMatrix(
 function rowOf(matrix: Matrix, row: number): Float32Array {
   const { columns, values } = matrix;
   return values.subarray(row * columns, (row + 1) * columns);
+}
+
+/** The rows of one expert. */
+function expertOf(matrix: Matrix, expert: number, count: number): Matrix {
+  const rows = matrix.rows / count, length = rows * matrix.columns;
+  const values = matrix.values.subarray(expert * length, (expert + 1) * length);
+  return { ...matrix, rows, values };
 }
 
 /** The first element of a vector that the place has. */
@@ -701,6 +803,11 @@ function activate(
     case "geglu":
       return 0.5 * g *
         (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (g + 0.044715 * g ** 3))) * u;
+    case "swiglu_oai": {
+      const x = Math.min(g, 7);
+      return x / (1 + Math.exp(-1.702 * x)) *
+        (Math.max(-7, Math.min(u, 7)) + 1);
+    }
   }
 }
 

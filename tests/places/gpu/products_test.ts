@@ -347,6 +347,9 @@ function h(activation: Activation, g: number, u: number): number {
     case "geglu":
       return 0.5 * g *
         (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (g + 0.044715 * g ** 3))) * u;
+    case "swiglu_oai":
+      return Math.min(g, 7) / (1 + Math.exp(-1.702 * Math.min(g, 7))) *
+        (Math.max(-7, Math.min(u, 7)) + 1);
   }
 }
 
@@ -358,6 +361,7 @@ for (
     { activation: "relu2" },
     { activation: "swiglu" },
     { activation: "geglu" },
+    { activation: "swiglu_oai" },
   ] as { activation: Activation; gateThreshold?: number }[]
 ) {
   testByTokens(

@@ -38,6 +38,7 @@ export const epilogues = {
   relu2: 5,
   swiglu: 6,
   geglu: 7,
+  swiglu_oai: 8,
 } as const;
 
 /** What is counted in a layer: first for single tokens, then the same for tokens in tiles. */

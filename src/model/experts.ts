@@ -1,0 +1,167 @@
+/**
+ * Mixtures of experts. Experts are neurons with one more index: those of expert
+ * e are the layer's neurons e · size to (e + 1) · size - 1, and a router says, as
+ * a predictor does, which of them a token needs. What it leaves out is zero.
+ */
+import { FormatError, UnsupportedError } from "../errors.ts";
+import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
+import type { HyperParameterReader } from "./hyper_parameters.ts";
+import {
+  compact,
+  indexAt,
+  type IndexSet,
+  isList,
+  lengthOf,
+} from "./index_set.ts";
+
+/** How a token chooses among a layer's experts. */
+export interface Routing {
+  /** How many it chooses: those of the largest scores */
+  readonly used: number;
+  /** What makes an expert's weight of its score: its share among all, or each score by itself */
+  readonly scoring: "softmax" | "sigmoid";
+  /** Whether weights of the chosen ones are made to add up to 1 */
+  readonly isNormalised: boolean;
+  /** What weights are multiplied by, after that */
+  readonly scale: number;
+  /** Whether the router reads the layer's input as it is, and not what the FFN reads */
+  readonly readsLayerInput?: boolean;
+}
+
+/** What `expert_gating_func` may be, by number; the third is the softmax of the chosen ones, as a normalised softmax is. */
+const scorings = new Map<number, Routing["scoring"]>([
+  [1, "softmax"],
+  [2, "sigmoid"],
+  [3, "softmax"],
+]);
+
+/** What a file says of the scores. */
+export function scoringOf(keys: HyperParameterReader): Routing["scoring"] {
+  const id = keys.count("expertScoring", 1);
+  const scoring = scorings.get(id);
+  if (scoring) return scoring;
+  throw new UnsupportedError(
+    `Cannot run expert_gating_func ${id} (${
+      [...scorings.keys()].join(", ")
+    } are)`,
+  );
+}
+
+/** What there is of a layer's neurons. */
+export interface ExpertSizes {
+  readonly feedForwardSize: number;
+  readonly expertCount: number;
+}
+
+/** Neurons of one expert. */
+export function expertSize(
+  { feedForwardSize, expertCount }: ExpertSizes,
+): number {
+  return feedForwardSize / expertCount;
+}
+
+/** Neurons that a token's experts have together: all, where there is no router. */
+export function routedNeurons(
+  model: ExpertSizes & { readonly routing?: Routing },
+): number {
+  return expertSize(model) * (model.routing?.used ?? 1);
+}
+
+/** The neurons of a set that are of the first expert. Places hold as many of all, in the same places. */
+export function withinExpert(model: ExpertSizes, neurons: IndexSet): IndexSet {
+  if (model.expertCount === 1) return neurons;
+  const count = lengthOf(neurons) / model.expertCount;
+  if (isList(neurons)) return compact(neurons.subarray(0, count));
+  return { start: neurons.start, end: neurons.start + count };
+}
+
+/** The same neurons, or outputs, of each expert, of whom one has `size`. */
+export function ofEachExpert(
+  expertCount: number,
+  size: number,
+  within: IndexSet,
+): IndexSet {
+  if (expertCount === 1) return within;
+  const count = lengthOf(within);
+  if (count === size) return { start: 0, end: expertCount * size };
+  return Uint32Array.from(
+    { length: expertCount * count },
+    (_, i) => Math.floor(i / count) * size + indexAt(within, i % count),
+  );
+}
+
+/** Weights below this are not divided by, as in llama.cpp. */
+const leastWeight = 2 ** -14;
+
+/**
+ * Chooses experts by their scores: writes which, ascending, and the weights of
+ * each. Of equal scores the first one goes before; NaN goes before all, so that
+ * it comes to light.
+ */
+export function chooseExperts(
+  { used, scoring, isNormalised, scale }: Routing,
+  scores: Float32Array,
+  chosen: Uint32Array,
+  weights: Float64Array,
+): void {
+  const rank = (score: number) => Number.isNaN(score) ? Infinity : score;
+  const order = Uint32Array.from(scores, (_, id) => id)
+    .sort((a, b) => rank(scores[b]) - rank(scores[a]) || a - b);
+  chosen.set(order.subarray(0, used).sort());
+  const largest = scores[order[0]];
+  let all = 0;
+  for (const score of scores) all += Math.exp(score - largest);
+  let sum = 0;
+  for (let i = 0; i < used; i++) {
+    const score = scores[chosen[i]];
+    weights[i] = scoring === "softmax"
+      ? Math.exp(score - largest) / all
+      : 1 / (1 + Math.exp(-score));
+    sum += weights[i];
+  }
+  const divisor = isNormalised ? Math.max(sum, leastWeight) : 1;
+  for (let i = 0; i < used; i++) weights[i] *= scale / divisor;
+}
+
+const perExpert = /^(blk\.\d+\.\w+)_exps\.(weight|bias)$/;
+
+/**
+ * A file's tensors as the schema has them: what has a last side of
+ * `expertCount` experts as rows of one expert behind those of another.
+ */
+export function withoutExpertSides(
+  tensors: ReadonlyMap<string, TensorInfo>,
+  expertCount: number,
+): ReadonlyMap<string, TensorInfo> {
+  const found = new Map<string, TensorInfo>();
+  for (const [name, tensor] of tensors) {
+    const [, stem, kind] = perExpert.exec(name) ?? [];
+    const own = stem ? `${stem}.${kind}` : name;
+    if (found.has(own)) {
+      throw new FormatError(
+        `Cannot read the model: it has ${own} both for experts and without`,
+      );
+    }
+    found.set(own, stem ? withoutLastSide(tensor, expertCount, kind) : tensor);
+  }
+  return found;
+}
+
+function withoutLastSide(
+  tensor: TensorInfo,
+  expertCount: number,
+  kind: string,
+): TensorInfo {
+  const [columns, rows = 1, last = 1] = kind === "bias"
+    ? [1, ...tensor.shape]
+    : tensor.shape;
+  if (last !== expertCount || tensor.shape.length > 3) {
+    throw new FormatError(
+      `Cannot read tensor ${tensor.name}: its shape is [${
+        tensor.shape.join(", ")
+      }], the model has ${expertCount} experts`,
+    );
+  }
+  const shape = kind === "bias" ? [rows * last] : [columns, rows * last];
+  return { ...tensor, shape };
+}

@@ -1,0 +1,89 @@
+/**
+ * Which experts of a layer compute which tokens of a step. Where there is no
+ * router, one expert computes all.
+ */
+import { chooseExperts } from "../../model/experts.ts";
+import {
+  type Activations,
+  allocateRows,
+  type F32Rows,
+} from "../../kernels/matrix.ts";
+import type { Bank, CpuPlaceOptions } from "./options.ts";
+
+/** The tokens that chose one expert. */
+export interface ExpertTokens {
+  readonly expert: number;
+  /** Ascending */
+  readonly tokens: readonly number[];
+  /** What the expert counts for each; 1 where left out */
+  readonly weights?: readonly number[];
+  /** For each, the number of the expert among those that it chose, ascending */
+  readonly slots: readonly number[];
+  /** Rows of experts before this one: each has a row for each of its tokens */
+  readonly first: number;
+}
+
+/** Scratch of one bank's routers. */
+export class Router {
+  /** Experts that a token chooses */
+  readonly used: number;
+  readonly #scores: F32Rows;
+  readonly #chosen: Uint32Array;
+  readonly #weights: Float64Array;
+
+  constructor(readonly options: CpuPlaceOptions, readonly bank: Bank) {
+    const { model: { routing, expertCount }, limits } = options;
+    this.used = routing?.used ?? 1;
+    const count = routing ? expertCount : 0;
+    this.#scores = allocateRows(bank.memory, limits.tokens, count);
+    this.#chosen = new Uint32Array(this.used);
+    this.#weights = new Float64Array(this.used);
+  }
+
+  /** All tokens with the only expert. */
+  static all(n: number): ExpertTokens[] {
+    const tokens = Array.from({ length: n }, (_, t) => t);
+    return [{ expert: 0, tokens, slots: tokens.map(() => 0), first: 0 }];
+  }
+
+  /** Those that some token chose, ascending, by what the layer's router makes of x; and the bytes of weights read. */
+  route(
+    layer: number,
+    x: Activations,
+    n: number,
+  ): { readonly experts: ExpertTokens[]; readonly bytes: number } {
+    const { memory, weights } = this.bank;
+    const { routing, expertCount } = this.options.model;
+    const { ffn_gate_inp, ffn_gate_inp_bias } = weights.layers[layer]!;
+    if (!routing || !ffn_gate_inp) return { experts: Router.all(n), bytes: 0 };
+    const { pointer, stride } = this.#scores;
+    const bytes = ffn_gate_inp.multiply(x, n, this.#scores);
+    ffn_gate_inp_bias?.addTo(this.#scores, n);
+    const choices = Array.from(
+      { length: expertCount },
+      () => ({
+        tokens: [] as number[],
+        weights: [] as number[],
+        slots: [] as number[],
+      }),
+    );
+    for (let t = 0; t < n; t++) {
+      const scores = memory.f32(pointer + 4 * t * stride, expertCount);
+      chooseExperts(routing, scores, this.#chosen, this.#weights);
+      for (let slot = 0; slot < this.used; slot++) {
+        const choice = choices[this.#chosen[slot]];
+        choice.tokens.push(t);
+        choice.weights.push(this.#weights[slot]);
+        choice.slots.push(slot);
+      }
+    }
+    const experts: ExpertTokens[] = [];
+    let first = 0;
+    choices.forEach((choice, expert) => {
+      const { length } = choice.tokens;
+      if (length > 0) experts.push({ expert, ...choice, first });
+      first += length;
+    });
+    return { experts, bytes };
+  }
+}
