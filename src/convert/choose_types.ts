@@ -44,7 +44,7 @@ export interface TypeContext {
 
 /**
  * The type of a tensor in a file of type `wanted`, as llama.cpp's `quantize`
- * chooses. Norms and vectors are F32; other tensors that are no weights stay as
+ * chooses. Norms, routers and vectors are F32; other tensors that are no weights stay as
  * they are.
  */
 export function chooseType(
@@ -53,7 +53,7 @@ export function chooseType(
   context: TypeContext,
 ): GgmlType {
   const isVector = shape.slice(1).every((side) => side === 1);
-  if (isVector || /norm\.weight$/.test(name)) return "F32";
+  if (isVector || /(norm|ffn_gate_inp)\.weight$/.test(name)) return "F32";
   if (!name.endsWith(".weight")) return type;
   if (!isQuantised(wanted)) return wanted as GgmlType;
   return fitting(richer(name, wanted, context), shape[0]);

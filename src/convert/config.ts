@@ -30,6 +30,8 @@ export interface Config {
   readonly vocabSize: number;
   /** Whether the embedding is the output head as well */
   readonly isTied: boolean;
+  /** Experts of a layer, where there is a router */
+  readonly expertCount?: number;
   /** Divisors of the rotation's frequencies, by tensor */
   readonly ropeFactors: RopeFactors;
   /** The model's keys of GGUF, with the architecture's name before them */
@@ -71,11 +73,13 @@ export function readConfig(json: JsonObject, name: string): Config {
   const isUsual = headSize * headCount === hiddenSize;
   const layerCount = config.size("num_hidden_layers", undefined, limits.layers);
   const sizes = { hiddenSize, headCount, headSize, layerCount };
+  const keys = family.keys?.(config, sizes);
   const metadata = hyperParameterMetadata(architecture, {
     contextSize,
     hiddenSize,
     layerCount,
-    feedForwardSize: config.size("intermediate_size"),
+    feedForwardSize: family.feedForwardSize?.(config) ??
+      config.size("intermediate_size"),
     ropeSize,
     headCount,
     kvHeadCount,
@@ -85,7 +89,7 @@ export function readConfig(json: JsonObject, name: string): Config {
     valueSize: isUsual ? undefined : headSize,
     slidingWindow: readWindow(config, family, contextSize, layerCount),
     activation: activation.stated,
-    ...family.keys?.(config, sizes),
+    ...keys,
   });
   return {
     architecture,
@@ -96,6 +100,7 @@ export function readConfig(json: JsonObject, name: string): Config {
     vocabSize: json.vocab_size === undefined ? 0 : config.size("vocab_size"),
     isTied: json.tie_word_embeddings === true ||
       architecture.startsWith("gemma") && json.tie_word_embeddings !== false,
+    expertCount: keys?.expertCount,
     ropeFactors: rope.factors,
     metadata,
     notes: activation.note ? [activation.note] : [],

@@ -31,5 +31,5 @@ export interface Contents {
 /** How many layers a model has: each has one up. */
 export function layerCountOf({ tensors }: Pick<Contents, "tensors">): number {
   const names = [...tensors.keys()];
-  return names.filter((name) => name.endsWith(".ffn_up.weight")).length;
+  return names.filter((name) => /\.ffn_up(_exps)?\.weight$/.test(name)).length;
 }

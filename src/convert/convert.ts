@@ -35,7 +35,7 @@ import {
   isQuantised,
 } from "./choose_types.ts";
 import { type Contents, layerCountOf } from "./contents.ts";
-import { toForm } from "./form.ts";
+import { isPredictor, toForm } from "./form.ts";
 import { readGgufContents } from "./gguf.ts";
 import { readHuggingFace } from "./huggingface.ts";
 import { withPredictors, withTensors } from "./predictors.ts";
@@ -197,7 +197,10 @@ export async function prepare(
       : readGgufContents(source));
   try {
     if (activation) contents = withActivation(contents, activation);
-    const wanted = form ?? (predictors ? "powerinfer" : contents.form);
+    // A folder's own predictors have no place in a dense file.
+    const predicts = [...contents.tensors.keys()].some(isPredictor);
+    const wanted = form ??
+      (predictors || predicts ? "powerinfer" : contents.form);
     if (predictors && wanted === "llama") {
       throw new UsageError(
         "Cannot put predictors into a file of form llama: only powerinfer has them",
@@ -209,7 +212,7 @@ export async function prepare(
         : withTensors(contents, predictors);
     }
     const types = typesOf(contents);
-    if (predictors || wanted !== contents.form) {
+    if (predictors || predicts || wanted !== contents.form) {
       contents = toForm(contents, wanted);
     }
     const tensors = typed(contents, type, types, quantiser);
@@ -289,7 +292,7 @@ function typesOf({ tensors }: Contents): Map<string, GgmlType> {
 
 /** A tensor's name in form `llama`. */
 function withDown(name: string): string {
-  return name.replace(".ffn_down_t.", ".ffn_down.");
+  return name.replace(/\.ffn_down_t(_exps)?\./, ".ffn_down$1.");
 }
 
 /** What is written, each tensor being read so many chunks ahead. */

@@ -12,6 +12,8 @@ export interface Family {
   readonly rotatedShare?: number;
   /** Whether some layers have a window and others have none */
   readonly mixesWindows?: true;
+  /** Neurons of a layer, or of one of its experts, where the config calls them otherwise */
+  feedForwardSize?(config: ConfigReader): number;
   /** Keys that only this family has */
   keys?(config: ConfigReader, sizes: FamilySizes): HyperParameters;
 }
@@ -50,6 +52,27 @@ const mistral3: Family = {
   }),
 };
 
+const mixtral = {
+  architecture: "llama",
+  activation: "silu",
+  keys: (config) => ({
+    expertCount: config.size("num_local_experts"),
+    usedExperts: config.size("num_experts_per_tok", 2),
+  }),
+} as const satisfies Family;
+
+/** A router of Qwen's and OLMoE's configs, whose chosen weights are normed or not: the architecture says which. */
+function routed(config: ConfigReader, isNormalised: boolean): HyperParameters {
+  const { norm_topk_prob: normed = false } = config.json;
+  if (normed !== isNormalised) {
+    throw config.refusal("norm_topk_prob", normed, `is ${isNormalised}`);
+  }
+  return {
+    expertCount: config.size("num_experts"),
+    usedExperts: config.size("num_experts_per_tok"),
+  };
+}
+
 /** By `model_type`, or the name of its class without `ForCausalLM`. */
 export const families: ReadonlyMap<string, Family> = new Map<string, Family>([
   ["bamboo", { architecture: "bamboo", activation: "relu" }],
@@ -59,6 +82,46 @@ export const families: ReadonlyMap<string, Family> = new Map<string, Family>([
   // ProSparse.
   ["sparsellama", llama],
   ["qwen3", { ...llama, architecture: "qwen3" }],
+  ["mixtral", mixtral],
+  ["turbosparsemixtral", {
+    ...mixtral,
+    architecture: "turbosparsemixtral",
+    activation: "relu",
+  }],
+  ["qwen3_moe", {
+    ...llama,
+    architecture: "qwen3moe",
+    keys: (config) => {
+      const { mlp_only_layers: dense = [] } = config.json;
+      const every = config.size("decoder_sparse_step", 1);
+      if (every !== 1) {
+        throw config.refusal("decoder_sparse_step", every, "is 1");
+      }
+      if (!Array.isArray(dense) || dense.length > 0) {
+        throw config.refusal("mlp_only_layers", dense, "is none");
+      }
+      return {
+        ...routed(config, true),
+        expertSize: config.size("moe_intermediate_size"),
+      };
+    },
+  }],
+  ["olmoe", {
+    ...llama,
+    architecture: "olmoe",
+    keys: (config) => {
+      const { clip_qkv: clip = null } = config.json;
+      if (clip !== null) throw config.refusal("clip_qkv", clip, "is null");
+      return routed(config, false);
+    },
+  }],
+  ["smallthinker", {
+    architecture: "smallthinker",
+    activation: "relu",
+    mixesWindows: true,
+    feedForwardSize: (config) => config.size("moe_ffn_hidden_size"),
+    keys: smallthinkerKeys,
+  }],
   ["gemma2", {
     ...gemma,
     architecture: "gemma2",
@@ -123,6 +186,53 @@ export const families: ReadonlyMap<string, Family> = new Map<string, Family>([
   ["ministral3", mistral3],
   ["mistral3", mistral3],
 ]);
+
+/** Its windows are 4096 positions in three layers of four, which alone rotate; or there are none, and all do. */
+function smallthinkerKeys(
+  config: ConfigReader,
+  { layerCount }: FamilySizes,
+): HyperParameters {
+  const { json } = config;
+  const layout = (key: string) => {
+    const flags = json[key] ?? new Array(layerCount).fill(0);
+    if (Array.isArray(flags) && flags.length === layerCount) {
+      return flags.map(Boolean);
+    }
+    throw config.refusal(key, flags, "is a list of a flag for each layer");
+  };
+  const windows = layout("sliding_window_layout");
+  const isWindowed = windows.some(Boolean);
+  if (isWindowed && windows.some((has, i) => has !== (i % 4 > 0))) {
+    throw config.refusal(
+      "sliding_window_layout",
+      json.sliding_window_layout,
+      "is a window in all but every 4th layer",
+    );
+  }
+  if (isWindowed && config.size("sliding_window_size") !== 4096) {
+    throw config.refusal(
+      "sliding_window_size",
+      json.sliding_window_size,
+      "is 4096",
+    );
+  }
+  const rotates = "rope_layout" in json ? layout("rope_layout") : [];
+  if (rotates.some((has, i) => has !== (!isWindowed || i % 4 > 0))) {
+    throw config.refusal(
+      "rope_layout",
+      json.rope_layout,
+      "is that of the windows",
+    );
+  }
+  const size = config.size("moe_ffn_hidden_size");
+  return {
+    slidingWindow: isWindowed ? 4096 : undefined,
+    expertCount: config.size("moe_num_primary_experts"),
+    usedExperts: config.size("moe_num_active_primary_experts"),
+    expertSize: size,
+    expertScoring: json.moe_primary_router_apply_softmax ? 1 : 2,
+  };
+}
 
 function gemma3(): Family {
   return {

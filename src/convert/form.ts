@@ -8,7 +8,7 @@ import { getString } from "../formats/gguf/metadata.ts";
 import { isSparse } from "../model/activation.ts";
 import { hyperParameterMetadata } from "../model/hyper_parameters.ts";
 import type { Contents, Form } from "./contents.ts";
-import type { Rows } from "./rows.ts";
+import { type Rows, stacked, unstacked } from "./rows.ts";
 import { transposed } from "./transposed.ts";
 
 const threshold = "powerinfer.sparse_threshold";
@@ -38,17 +38,27 @@ export function toForm(contents: Contents, form: Form): Contents {
   }
   const tensors = new Map<string, Rows>();
   for (const [name, rows] of contents.tensors) {
-    if (form === "llama" && /\.fc[12]\.weight$/.test(name)) continue;
+    if (form === "llama" && isPredictor(name)) continue;
     tensors.set(...turned(name, rows, form));
   }
   const magic = form === contents.form ? contents.magic : undefined;
   return { ...contents, form, magic, metadata, tensors };
 }
 
+/** Whether a tensor is a predictor's. */
+export function isPredictor(name: string): boolean {
+  return /\.fc[12](_exps)?\.weight$/.test(name);
+}
+
 function turned(name: string, rows: Rows, form: Form): [string, Rows] {
-  const [, block, down] =
-    name.match(/^(blk\.\d+\.)(ffn_down|ffn_down_t)\.weight$/) ?? [];
+  const [, block, down, experts = ""] =
+    name.match(/^(blk\.\d+\.)(ffn_down|ffn_down_t)(_exps)?\.weight$/) ?? [];
   const wanted = form === "llama" ? "ffn_down" : "ffn_down_t";
   if (!down || down === wanted) return [name, rows];
-  return [`${block}${wanted}.weight`, transposed(rows)];
+  return [
+    `${block}${wanted}${experts}.weight`,
+    experts
+      ? stacked(unstacked(rows).map((each) => transposed(each)))
+      : transposed(rows),
+  ];
 }

@@ -25,9 +25,10 @@ export async function readGgufContents(source: ByteSource): Promise<Contents> {
   );
   return {
     name: source.name,
-    form: [...tensors.keys()].some((name) => name.includes(".ffn_down_t."))
-      ? "powerinfer"
-      : "llama",
+    form:
+      [...tensors.keys()].some((name) => /\.ffn_down_t(_exps)?\./.test(name))
+        ? "powerinfer"
+        : "llama",
     magic: file.magic,
     activation: isKnown ? describeModel(file).activation : undefined,
     metadata: file.metadata,

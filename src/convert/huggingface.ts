@@ -25,6 +25,7 @@ import {
   rowCount,
   type Rows,
   shifted,
+  stacked,
   stored,
   ternary,
   whole,
@@ -119,15 +120,47 @@ function tensorsOf(
     const fetch = () => Promise.resolve(bytes);
     found.push([{ name }, whole("F32", [factors.length], fetch)]);
   }
+  const { expertCount } = config;
   return new Map(
-    found.sort(([a], [b]) => compareTensors(placeOf(a), placeOf(b)))
+    withExpertsStacked(found, config, folder)
+      .sort(([a], [b]) => compareTensors(placeOf(a), placeOf(b)))
       .map(([{ name, layer }, rows]) => [
         name === "attn_qkv"
           ? `blk.${layer}.attn_qkv.weight`
-          : ggufName(name, layer),
+          : ggufName(name, layer, expertCount !== undefined),
         rows,
       ]),
   );
+}
+
+/** What there is for each expert as one tensor. */
+function withExpertsStacked(
+  found: readonly [HubTensor, Rows][],
+  { expertCount = 0 }: Config,
+  folder: Folder,
+): [HubTensor, Rows][] {
+  const groups = Map.groupBy(
+    found,
+    ([{ name, layer }]) => `${layer}.${name}`,
+  );
+  return Array.from(groups.values(), (group) => {
+    const [[{ name, layer, expert }, rows]] = group;
+    if (expert === undefined) return group[0];
+    const parts = group
+      .toSorted(([a], [b]) => a.expert! - b.expert!)
+      .map(([, rows]) => rows);
+    const alike = parts.every(({ type, shape }) =>
+      type === rows.type && `${shape}` === `${rows.shape}`
+    );
+    if (parts.length !== expertCount || !alike) {
+      throw new FormatError(
+        `Cannot convert ${folder.name}: ${
+          alike ? `${parts.length} experts have` : "experts differ in"
+        } ${name} in layer ${layer}, config.json says that there are ${expertCount}`,
+      );
+    }
+    return [{ name, layer }, stacked(parts)];
+  });
 }
 
 /** Where a tensor stands in a file. */

@@ -73,6 +73,38 @@ export function whole(
   };
 }
 
+/** Tensors of one type and shape as one, with a side more: rows of one behind those of another. */
+export function stacked(parts: readonly Rows[]): Rows {
+  const [{ type, shape }] = parts;
+  const each = rowCount({ shape }), stride = strideOf({ type, shape });
+  return {
+    type,
+    shape: [...shape, parts.length],
+    read: async (first, count) => {
+      const bytes = new Uint8Array(count * stride);
+      for (let done = 0; done < count;) {
+        const part = Math.floor((first + done) / each);
+        const from = first + done - part * each;
+        const length = Math.min(count - done, each - from);
+        bytes.set(await parts[part].read(from, length), done * stride);
+        done += length;
+      }
+      return bytes;
+    },
+  };
+}
+
+/** The tensors that {@linkcode stacked} made one of. */
+export function unstacked(rows: Rows): Rows[] {
+  const { type, shape } = rows;
+  const own = shape.slice(0, -1), each = rowCount({ shape: own });
+  return Array.from({ length: shape.at(-1)! }, (_, part) => ({
+    type,
+    shape: own,
+    read: (first, count) => rows.read(part * each + first, count),
+  }));
+}
+
 /**
  * Rows of queries or keys for interleaved rotation. Hugging Face rotates
  * element i of a head together with element i + d/2, GGUF element 2i with

@@ -21,7 +21,12 @@ const byHubName: ReadonlyMap<string | undefined, TensorName> = new Map(
 /** A tensor of a checkpoint: the schema's, or queries, keys and values in one. */
 export interface HubTensor extends Omit<NamedTensor, "name"> {
   readonly name: TensorName | "attn_qkv";
+  /** Which expert's */
+  readonly expert?: number;
 }
+
+/** What stands before the name of an expert's tensor: `mlp.experts.3.up_proj` is `mlp.up_proj` of one. */
+const ofExpert = /\.experts\.(0|[1-9]\d*)(?=\.)/;
 
 /**
  * What a tensor of Hugging Face's name is: `undefined` for one that no such
@@ -34,9 +39,18 @@ export function tensorOfHub(
   if (derived.test(hub)) return null;
   const [, layer, own] =
     hub.match(/^(?:model\.layers\.(0|[1-9]\d*)\.)?(.+)$/) ?? [];
-  const stem = own?.replace(/\.weight$/, "") ?? "";
-  const name = Object.hasOwn(names, stem) ? names[stem] : byHubName.get(own);
+  const [, expert] = ofExpert.exec(own ?? "") ?? [];
+  const shared = own?.replace(ofExpert, "");
+  const stem = shared?.replace(/\.weight$/, "") ?? "";
+  const name = Object.hasOwn(names, stem) ? names[stem] : byHubName.get(shared);
   if (own === undefined || name === undefined) return undefined;
+  if (expert !== undefined) {
+    const isOfExpert = layer !== undefined && name !== "attn_qkv" &&
+      tensorSchemas[name].perExpert;
+    return isOfExpert
+      ? { name, layer: Number(layer), expert: Number(expert) }
+      : undefined;
+  }
   if (layer === undefined) return name in outerTensors ? { name } : undefined;
   const isOfLayer = name === "attn_qkv" || name in layerTensors;
   return isOfLayer ? { name, layer: Number(layer) } : undefined;

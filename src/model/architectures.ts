@@ -104,6 +104,18 @@ const postNormNames = {
   post_attention_layernorm: "post_attention_norm",
 } as const;
 
+/** What Mixtral calls its experts' tensors, without `.experts.N`. */
+const mixtralHub: HubForm = {
+  names: {
+    "block_sparse_moe.gate": "ffn_gate_inp",
+    "block_sparse_moe.w1": "ffn_gate",
+    "block_sparse_moe.w2": "ffn_down",
+    "block_sparse_moe.w3": "ffn_up",
+    "block_sparse_moe.predictor.fc1": "fc1",
+    "block_sparse_moe.predictor.fc2": "fc2",
+  },
+};
+
 const gemmaHub: HubForm = {
   names: { ...postNormNames, pre_feedforward_layernorm: "ffn_norm" },
   normOffset: 1,
@@ -143,6 +155,7 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
       const isPowerInfer = magic === "PWRI" || layer.ffn_down_t;
       return statedActivation(stated, isPowerInfer ? "reglu" : "swiglu");
     },
+    hub: mixtralHub,
     routing: mixtral,
     traits: windowed,
   }],
@@ -174,6 +187,7 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     ...llama,
     needs: [...block, "ffn_gate_inp"],
     takes: [...ffn, ...factors],
+    hub: mixtralHub,
     activation: () => "drelu",
     routing: mixtral,
     traits: windowed,
@@ -208,6 +222,14 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     needs: [...block, "ffn_gate_inp"],
     takes: ffn,
     rope: "half",
+    hub: {
+      names: {
+        "block_sparse_moe.primary_router": "ffn_gate_inp",
+        "block_sparse_moe.gate": "ffn_gate",
+        "block_sparse_moe.up": "ffn_up",
+        "block_sparse_moe.down": "ffn_down",
+      },
+    },
     activation: (_magic, _layer, stated) => statedActivation(stated, "reglu"),
     routing: (keys) => ({
       scoring: scoringOf(keys),

@@ -77,6 +77,20 @@ const yarn = {
 const long = Array.from({ length: 8 }, (_, i) => 2 + i / 10);
 const short = long.map((each) => each / 2);
 
+/** Names of experts' tensors, N being the expert. */
+const mixtralNames = {
+  ffn_gate_inp: "block_sparse_moe.gate",
+  ffn_gate_exps: "block_sparse_moe.experts.N.w1",
+  ffn_down_exps: "block_sparse_moe.experts.N.w2",
+  ffn_up_exps: "block_sparse_moe.experts.N.w3",
+};
+const mlpExperts = {
+  ffn_gate_inp: "mlp.gate",
+  ffn_gate_exps: "mlp.experts.N.gate_proj",
+  ffn_down_exps: "mlp.experts.N.down_proj",
+  ffn_up_exps: "mlp.experts.N.up_proj",
+};
+
 const families: Record<string, FamilyCase> = {
   llama: {
     model: {
@@ -243,7 +257,71 @@ const families: Record<string, FamilyCase> = {
     },
     moves: true,
   },
+  mixtral: {
+    model: { architecture: "llama", expertCount: 4 },
+    config: { num_local_experts: 4, num_experts_per_tok: 2 },
+    names: mixtralNames,
+    moves: true,
+  },
+  turbosparsemixtral: {
+    model: { expertCount: 3, predictorRank: 12, downByNeuron: true },
+    config: { num_local_experts: 3, hidden_act: "relu" },
+    names: {
+      ...mixtralNames,
+      ffn_down_t_exps: "block_sparse_moe.experts.N.w2",
+      fc1_exps: "block_sparse_moe.experts.N.predictor.fc1",
+      fc2_exps: "block_sparse_moe.experts.N.predictor.fc2",
+    },
+    moves: true,
+  },
+  qwen3_moe: {
+    model: { architecture: "qwen3moe", expertCount: 4, usedExperts: 3 },
+    config: {
+      num_experts: 4,
+      num_experts_per_tok: 3,
+      norm_topk_prob: true,
+      intermediate_size: 99,
+      moe_intermediate_size: sizes.feedForwardSize,
+    },
+    names: mlpExperts,
+  },
+  olmoe: {
+    model: { expertCount: 4 },
+    config: { num_experts: 4, num_experts_per_tok: 2, norm_topk_prob: false },
+    names: mlpExperts,
+  },
+  smallthinker: {
+    model: {
+      expertCount: 4,
+      keys: { expertScoring: 2, slidingWindow: 4096 },
+    },
+    config: {
+      intermediate_size: undefined,
+      moe_ffn_hidden_size: sizes.feedForwardSize,
+      moe_num_primary_experts: 4,
+      moe_num_active_primary_experts: 2,
+      moe_primary_router_apply_softmax: false,
+      sliding_window_size: 4096,
+      sliding_window_layout: [0, 1],
+      rope_layout: [0, 1],
+    },
+    names: {
+      ffn_gate_inp: "block_sparse_moe.primary_router",
+      ffn_gate_exps: "block_sparse_moe.experts.N.gate",
+      ffn_down_exps: "block_sparse_moe.experts.N.down",
+      ffn_up_exps: "block_sparse_moe.experts.N.up",
+    },
+  },
 };
+
+/** Rows as columns. */
+function turned(values: Float32Array, columns: number): Float32Array {
+  const rows = values.length / columns;
+  return Float32Array.from(
+    { length: values.length },
+    (_, i) => values[i % rows * columns + Math.floor(i / rows)],
+  );
+}
 
 /** Where row i of a head lies in Hugging Face's order, of `size` rows. */
 function hubRow(row: number, size: number): number {
@@ -278,6 +356,22 @@ async function checkpointOf(
       : `model.layers.${layer}.${inLayer}`;
     const values = numbersOf(bytes, offset, byteLength);
     const isNorm = /norm$/.test(own) && kind === "weight";
+    if (own.endsWith("_exps")) {
+      const [columns, rows, count] = shape;
+      const isTurned = own === "ffn_down_t_exps";
+      for (let expert = 0; expert < count; expert++) {
+        const length = columns * rows;
+        const each = values.slice(expert * length, (expert + 1) * length);
+        all[`${prefix}${hub.replace("N", `${expert}`)}.${kind}`] = {
+          dtype: "F32",
+          shape: isTurned ? [columns, rows] : [rows, columns],
+          data: new Uint8Array(
+            (isTurned ? turned(each, columns) : each).buffer,
+          ),
+        };
+      }
+      continue;
+    }
     const rows = shape.at(-1)!, width = values.length / rows;
     const moved = values.slice();
     if (moves && (own === "attn_q" || own === "attn_k")) {
@@ -389,6 +483,35 @@ for (const [type, family] of Object.entries(families)) {
     );
   });
 }
+
+Deno.test("an expert that is missing is told of", async () => {
+  const { bytes } = await randomModel({
+    architecture: "llama",
+    ...sizes,
+    expertCount: 3,
+  });
+  const { mixtral } = families;
+  const tensors = await checkpointOf(bytes, mixtral);
+  delete tensors["model.layers.1.block_sparse_moe.experts.2.w3.weight"];
+  const folder = memoryFolder({
+    "config.json": {
+      model_type: "mixtral",
+      hidden_size: sizes.hiddenSize,
+      intermediate_size: sizes.feedForwardSize,
+      num_hidden_layers: sizes.layerCount,
+      num_attention_heads: sizes.headCount,
+      num_key_value_heads: sizes.kvHeadCount,
+      head_dim: sizes.headSize,
+      num_local_experts: 3,
+    },
+    "model.safetensors": safetensorsFile(tensors),
+    "tokenizer.json": sentencePieceJson(["a", "b", "ab"], [["a", "b"]]),
+  });
+  await assert.rejects(
+    convert(folder),
+    /2 experts have ffn_up in layer 1, config\.json says that there are 3/,
+  );
+});
 
 Deno.test("BitNet's weights are written as -1, 0 or 1 times their mean size", async () => {
   const { bytes } = await randomModel({
