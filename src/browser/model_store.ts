@@ -68,20 +68,18 @@ export class ModelStore {
   }
 
   /**
-   * Opens the store, and asks the browser not to clear it away.
+   * Opens the store.
    *
    * @throws {UsageError} where the browser has none
    */
   static async open(): Promise<ModelStore> {
-    const folder = await StoreFolder.open();
-    // Firefox asks its user, who may think about it. Workers cannot ask.
-    navigator.storage.persist?.().catch(() => {});
-    return new ModelStore(folder);
+    return new ModelStore(await StoreFolder.open());
   }
 
   /**
    * Opens a model: a URL, or `hf:OWNER/REPO:QUANT` of the hub. What is not there
-   * is fetched, from where that was broken off, and checked. It may be loaded at
+   * is fetched, from where that was broken off, and checked, and the browser is
+   * asked not to clear it away. It may be loaded at
    * once: bytes are read as they come, and `load` does not end before all were
    * right, which `whole` of what is given also tells. The caller closes it.
    *
@@ -100,7 +98,11 @@ export class ModelStore {
     const { files, opens } = model;
     const total = sum(files.map(({ size }) => size));
     const there = wanted.isSame ? await this.#loaded(model) : 0;
-    if (there < total) await checkRoom(total - there);
+    if (there < total) {
+      // Firefox asks its user, who may think about it. Workers cannot ask.
+      navigator.storage.persist?.().catch(() => {});
+      await checkRoom(total - there);
+    }
     let done = 0;
     const open = async (file: StoredFile) => {
       const before = done;
