@@ -62,6 +62,7 @@ export async function ask(
   const head = Promise.withResolvers<Response>();
   const end = () => {
     given.removeEventListener("abort", giveUp);
+    port.onmessage = null; // Firefox hands on what was under way when it is closed.
     port.close();
     onEnd?.();
   };
