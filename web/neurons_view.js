@@ -58,7 +58,7 @@ export class NeuronsView {
   }
 
   #take({ tokens, layers, buckets }) {
-    this.picture.draw(bytesOf(buckets));
+    this.picture.draw(bytesOf(buckets), tokens);
     this.#sum ??= {
       tokens: 0,
       layers: layers.map(() => ({ hot: 0, cold: 0 })),

@@ -1,6 +1,5 @@
 /** A picture of what was measured, to be shown around. */
 import { percent } from "../answer_stats.js";
-import { byId } from "../dom.js";
 import { colourOf } from "./colours.js";
 import { speedText } from "./measure.js";
 
@@ -9,8 +8,9 @@ const width = 1200, height = 630, margin = 64;
 
 const family = "system-ui, sans-serif";
 
-/** Draws a result on a canvas, in the colours that are on. */
-export function drawCard(canvas, { title, info, exact, dense, machine }) {
+/** Draws a result on a canvas, in the colours that are on, below a picture of neurons. */
+export function drawCard(canvas, picture, result) {
+  const { title, info, exact, dense, machine } = result;
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d");
@@ -22,9 +22,7 @@ export function drawCard(canvas, { title, info, exact, dense, machine }) {
   };
   context.fillStyle = colourOf("--back");
   context.fillRect(0, 0, width, height);
-  const neurons = byId("neurons-picture");
-  context.imageSmoothingEnabled = false;
-  context.drawImage(neurons, 0, 0, width, 148);
+  picture.paintOn(context, { width, height: 148 });
 
   write("culm", margin, 236, { size: 44, weight: 700, colour: "--accent" });
   context.textAlign = "right";

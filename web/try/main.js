@@ -48,6 +48,7 @@ const models = new ModelsPanel(
   await (await fetch("models.json")).json(),
 );
 const measuring = new MeasurePanel({
+  picture: neurons.picture,
   begin: measured,
   onWarm: () => watching?.abort(),
   onBusy(isBusy) {
@@ -82,7 +83,8 @@ async function use(choice) {
     if (mine === chosen) good = choice;
   } catch (error) {
     if (mine !== chosen) return;
-    notice(`Cannot use ${choice.title}. ${error.message}.`, { kind: "model" });
+    notice(`${choice.title}: ${error.message}.`, { kind: "model" });
+    models.forget(choice.source);
     await end();
     byId("engine").textContent = "No model is loaded";
     models.mark(undefined);
@@ -182,7 +184,10 @@ conversation.addEventListener("written", ({ detail: { stats } }) => {
   }
 });
 document.addEventListener("visibilitychange", watch);
-models.addEventListener("choose", ({ detail }) => use(detail));
+models.addEventListener("choose", ({ detail }) => {
+  notice("", { kind: "model" });
+  use(detail);
+});
 
 byId("file-open").addEventListener("click", () => byId("file").click());
 byId("file").addEventListener("change", ({ target }) => {

@@ -5,7 +5,7 @@ import { percent } from "../answer_stats.js";
 const rounds = 5;
 
 /** Seconds that a run is to take, and the tokens that it has. */
-const runSeconds = 0.8, fewestTokens = 24, mostTokens = 256;
+const runSeconds = 0.3, fewestTokens = 24, mostTokens = 256;
 
 /**
  * Measures engines by turns, `{ mode: engine }`, so that what else the machine
@@ -14,10 +14,14 @@ const runSeconds = 0.8, fewestTokens = 24, mostTokens = 256;
  */
 export async function measure(engines, { signal, onWarm, onRun }) {
   const modes = Object.keys(engines);
-  let slowest = Infinity;
-  for (const mode of modes) {
-    const { perSecond } = await engines[mode].measure(fewestTokens, signal);
-    slowest = Math.min(slowest, perSecond);
+  let slowest;
+  // The first time, much is done once.
+  for (let time = 0; time < 2; time++) {
+    slowest = Infinity;
+    for (const mode of modes) {
+      const { perSecond } = await engines[mode].measure(fewestTokens, signal);
+      slowest = Math.min(slowest, perSecond);
+    }
   }
   onWarm();
   const tokens = Math.round(
@@ -59,7 +63,7 @@ export function resultText({ exact, dense }) {
   }
   const skipped = percent(exact.skippedShare);
   const times = exact.perSecond / dense.perSecond;
-  return `Skipping the ${skipped} of neurons that are zero makes it ${
+  return `${skipped} of all neurons are zero and skipped, which makes it ${
     times.toFixed(2)
   } times as fast; the text is the same.`;
 }

@@ -11,9 +11,11 @@ export class MeasurePanel {
 
   /**
    * `begin` gives what is measured, `{ title, info, engines, end }`; what has to
-   * be still meanwhile is told by `onBusy`.
+   * be still meanwhile is told by `onBusy`, and by `onWarm` what the warm-up may
+   * have. `picture` is the neurons'.
    */
-  constructor({ begin, onWarm, onBusy }) {
+  constructor({ picture, begin, onWarm, onBusy }) {
+    this.picture = picture;
     this.begin = begin;
     this.onWarm = onWarm;
     this.onBusy = onBusy;
@@ -96,7 +98,7 @@ export class MeasurePanel {
   }
 
   #draw() {
-    if (this.#result) drawCard(this.canvas, this.#result);
+    if (this.#result) drawCard(this.canvas, this.picture, this.#result);
   }
 
   async #image() {

@@ -46,13 +46,17 @@ export class ModelsPanel extends EventTarget {
 
   /** Takes a file that was picked or dropped. */
   takeFile(file) {
-    const title = file.name;
-    let row = this.#rows.find(({ source }) => source.file);
-    row ??= this.#add({ about: "a file of yours" }, { file });
-    row.model.title = title;
-    row.source = { file };
-    row.show();
-    this.#choose(row);
+    const others = this.#rows.filter(({ source }) => source.file);
+    for (const { source, use } of others) if (use === "") this.forget(source);
+    const model = { title: file.name, about: "a file of yours" };
+    this.#choose(this.#add(model, { file }));
+  }
+
+  /** Lists a file no more: it cannot be used. */
+  forget(source) {
+    if (!source.file) return;
+    const at = this.#rows.findIndex((row) => row.source === source);
+    for (const { element } of this.#rows.splice(at, 1)) element.remove();
   }
 
   /** Says which one is used; `isLoading` where it will be. */
