@@ -2526,15 +2526,26 @@ import { make } from "./dom.js";
 /** What is left of a neuron's light after a second, where things may move. */
 const afterglow = 0.02;
 
+/** Ms between two pictures at least: what is drawn on the CPU takes time from what computes. */
+const frameInterval = 30;
+
 /** What stays of it until the next tokens come. */
-const rest = 0.35;
+const rest = 0.6;
+
+/** For which share of all tokens a group fires that is hot, where no profile says which are. */
+const hotShare = 0.25;
 
 /** Draws what fires on a canvas, in the colours of its key. */
 export class NeuronsPicture {
   #layers;
+  /** Whether a profile says which neurons are hot */
+  #isProfiled = false;
   /** \`[layers, buckets]\`, 0 to 1: what was told last, and what is shown */
   #told = new Float32Array();
   #light = new Float32Array();
+  /** \`[layers, buckets]\`: for how many tokens each has fired, and how many there were */
+  #fired = new Float32Array();
+  #tokens = 0;
   #frame;
   #last = 0;
   #small = document.createElement("canvas");
@@ -2565,14 +2576,16 @@ export class NeuronsPicture {
     this.#layers = layers;
     this.#told = new Float32Array(layers.length * buckets);
     this.#light = this.#told.slice();
+    this.#fired = this.#told.slice();
+    this.#tokens = 0;
     this.#small.width = buckets;
     this.#small.height = layers.length;
-    const hasHot = layers.some(({ hot }) => hot > 0);
+    const isProfiled = this.#isProfiled = layers.some(({ hot }) => hot > 0);
     const kinds = [
       layers.some(({ gpu }) => gpu > 0) && ["gpu", "On the GPU"],
-      hasHot && ["hot", "Hot, on the CPU"],
+      ["hot", isProfiled ? "Hot, on the CPU" : "Fire for every fourth token"],
       layers.some(({ neurons, gpu, hot }) => neurons > gpu + hot) &&
-      ["cold", hasHot ? "Cold, on the CPU" : "On the CPU"],
+      ["cold", isProfiled ? "Cold, on the CPU" : "Fire more seldom"],
     ];
     this.key.replaceChildren(
       ...kinds.filter(Boolean)
@@ -2587,10 +2600,12 @@ export class NeuronsPicture {
     this.key.replaceChildren();
   }
 
-  /** Shows what share of each group has fired, \`[layers, buckets]\` bytes. */
-  draw(bytes) {
+  /** Shows for what share of some tokens each group has fired, \`[layers, buckets]\` bytes. */
+  draw(bytes, tokens) {
     const isStill = this.#still.matches;
+    this.#tokens += tokens;
     bytes.forEach((byte, i) => {
+      this.#fired[i] += tokens * byte / 255;
       // By its root, what fires seldom is seen too.
       const now = this.#told[i] = Math.sqrt(byte / 255);
       this.#light[i] = isStill ? now : Math.max(now, this.#light[i]);
@@ -2603,6 +2618,7 @@ export class NeuronsPicture {
   #move() {
     this.#frame ??= requestAnimationFrame((time) => {
       this.#frame = undefined;
+      if (time - this.#last < frameInterval) return this.#move();
       const seconds = Math.min(0.1, (time - this.#last) / 1000);
       this.#last = time;
       const left = afterglow ** seconds;
@@ -2619,28 +2635,47 @@ export class NeuronsPicture {
 
   #paint() {
     if (!this.#layers) return;
-    const { canvas } = this, small = this.#small;
-    const { width: buckets, height } = small;
-    const colours = this.#colours();
-    const image = new ImageData(buckets, height);
-    this.#layers.forEach(({ neurons, gpu, hot }, row) => {
-      for (let i = 0; i < buckets; i++) {
-        const neuron = Math.floor(i * neurons / buckets);
-        const kind = neuron < gpu ? "gpu" : neuron < gpu + hot ? "hot" : "cold";
-        // The GPU counts none: its neurons are even.
-        const light = kind === "gpu" ? 0.4 : this.#light[row * buckets + i];
-        const at = 4 * (row * buckets + i);
-        const [red, green, blue] = colours[kind];
-        image.data.set([red, green, blue, Math.round(255 * light)], at);
-      }
-    });
-    small.getContext("2d").putImageData(image, 0, 0);
+    const { canvas } = this;
     const scale = globalThis.devicePixelRatio;
     canvas.width = Math.max(1, Math.round(canvas.clientWidth * scale));
     canvas.height = Math.max(1, Math.round(canvas.clientHeight * scale));
-    const context = canvas.getContext("2d");
+    this.#paintOn(canvas.getContext("2d"), canvas, this.#light);
+  }
+
+  /** Paints what was told last on another canvas, from its top left corner on. */
+  paintOn(context, size) {
+    if (this.#layers) this.#paintOn(context, size, this.#told);
+  }
+
+  #paintOn(context, { width, height }, lights) {
+    const small = this.#small, { width: buckets } = small;
+    const colours = this.#colours();
+    const image = new ImageData(buckets, small.height);
+    this.#layers.forEach((layer, row) => {
+      for (let i = 0; i < buckets; i++) {
+        const at = row * buckets + i;
+        const kind = this.#kindOf(
+          layer,
+          Math.floor(i * layer.neurons / buckets),
+          at,
+        );
+        // The GPU counts none: its neurons are even.
+        const light = kind === "gpu" ? 0.4 : lights[at];
+        const [red, green, blue] = colours[kind];
+        image.data.set([red, green, blue, Math.round(255 * light)], 4 * at);
+      }
+    });
+    small.getContext("2d").putImageData(image, 0, 0);
     context.imageSmoothingEnabled = false;
-    context.drawImage(small, 0, 0, canvas.width, canvas.height);
+    context.drawImage(small, 0, 0, width, height);
+  }
+
+  #kindOf({ gpu, hot }, neuron, at) {
+    if (neuron < gpu) return "gpu";
+    const isHot = this.#isProfiled
+      ? neuron < gpu + hot
+      : this.#fired[at] >= hotShare * this.#tokens;
+    return isHot ? "hot" : "cold";
   }
 
   /** The colours of the key, as \`[red, green, blue]\`. */
@@ -2715,7 +2750,7 @@ export class NeuronsView {
   }
 
   #take({ tokens, layers, buckets }) {
-    this.picture.draw(bytesOf(buckets));
+    this.picture.draw(bytesOf(buckets), tokens);
     this.#sum ??= {
       tokens: 0,
       layers: layers.map(() => ({ hot: 0, cold: 0 })),
