@@ -98,15 +98,25 @@ export async function answerFrom(
   }
 }
 
+/** Serves a folder always at the same address, by which browsers know the models that they keep. */
+function serve(folder: string): void {
+  const port = 8000;
+  try {
+    Deno.serve(
+      { hostname: "127.0.0.1", port },
+      (request) => answerFrom(folder, request),
+    );
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    console.error(`Cannot serve ${folder}: port ${port} is taken`);
+    Deno.exit(1);
+  }
+}
+
 if (import.meta.main) {
   const [folder] = Deno.args;
   const target = folder ?? new URL(".cache/try", root).pathname;
   await writeTry(target);
   console.log(`Wrote ${target}`);
-  if (!folder) {
-    Deno.serve(
-      { hostname: "127.0.0.1", port: 8000 },
-      (request) => answerFrom(target, request),
-    );
-  }
+  if (!folder) serve(target);
 }

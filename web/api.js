@@ -20,12 +20,12 @@ export class Lost extends Error {
   }
 }
 
-/** What answers. */
-let asked = (url, init) => fetch(url, init);
+/** What answers: the server, by a path from where the page lies. */
+let answering = (path, init) => fetch(new URL(path, document.baseURI), init);
 
-/** Has something else answer from now on: a function as `fetch` is. */
-export function askThrough(fetch) {
-  asked = fetch;
+/** Has something else answer from now on, as `fetch` does, by a path without a slash before it. */
+export function askThrough(answers) {
+  answering = answers;
 }
 
 const keyName = "culm-api-key";
@@ -56,7 +56,7 @@ async function send(path, { body, signal, key }) {
   if (body !== undefined) headers["content-type"] = "application/json";
   if (key !== null) headers.authorization = `Bearer ${key}`;
   try {
-    return await asked(new URL(path, document.baseURI), {
+    return await answering(path, {
       method: body === undefined ? "GET" : "POST",
       body: body === undefined ? undefined : JSON.stringify(body),
       headers,

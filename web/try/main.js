@@ -93,14 +93,18 @@ async function use(choice) {
 }
 
 async function start({ title, source }) {
+  // It is loaded again when it has rested, of which nothing is said.
+  let isLoaded = false;
   const engine = openEngine(source, "exact", ({ loaded, total }) => {
+    if (isLoaded) return;
     byId("engine").textContent = `Loading ${title}: ${percent(loaded / total)}`;
   });
   byId("engine").textContent = `Loading ${title}…`;
   models.mark(source, true);
   used = { title, source, engine, info: engine.describe() };
-  askThrough(engine.fetch);
+  askThrough((path, init) => engine.fetch(`/${path}`, init));
   const info = await used.info;
+  isLoaded = true;
   models.mark(source);
   byId("engine").textContent =
     `${title} · ${info.backend} · ${isolationText()}`;
@@ -127,9 +131,10 @@ async function end() {
 async function watch() {
   watching?.abort();
   if (document.hidden) return;
-  const { signal } = watching = new AbortController();
+  const mine = watching = new AbortController();
   // Where that ends, the engine does, and says why to those who ask it.
-  await neurons.watch(request, signal).catch(() => {});
+  await neurons.watch(request, mine.signal).catch(() => {});
+  if (watching === mine) watching = undefined;
 }
 
 /** The model, in both modes where these differ. */
@@ -176,6 +181,7 @@ function showStarters({ hasChatTemplate }) {
 
 conversation.addEventListener("running", () => {
   byId("starters").hidden = conversation.tree.size > 0;
+  if (conversation.isRunning && !watching) watch();
 });
 conversation.addEventListener("written", ({ detail: { stats } }) => {
   if (stats.perSecond) byId("speed").textContent = speedText(stats.perSecond);
