@@ -1,4 +1,5 @@
 /** Transformers.js's page: the model is kept in the browser's cache. */
+// @ts-ignore: the bench installs it, and bundles this.
 import { AutoModelForCausalLM, env, Tensor } from "@huggingface/transformers";
 import { measured } from "./page.ts";
 

@@ -1,4 +1,5 @@
 /** wllama's page: the model is kept in OPFS. */
+// @ts-ignore: the bench installs it, and bundles this.
 import { Wllama } from "@wllama/wllama";
 import { measured } from "./page.ts";
 
