@@ -38,7 +38,7 @@ async function meanNll(engine: Engine, ids: number[]): Promise<number> {
 async function nlls(source: ByteSource): Promise<[number, number]> {
   const file = await readGguf(source);
   const model = describeModel(file);
-  const ids = tokenizerFromGguf(file).encode(story().slice(0, 1200));
+  const ids = tokenizerFromGguf(file).encode(story().slice(0, 600));
   const sparsity = { mode: "exact" } as const;
   const plan = splitEvenly(model, 1);
   const [part] = plan.places;
