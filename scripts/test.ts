@@ -1,6 +1,7 @@
 /**
  * Runs the tests with what they may do, and says at the end which were skipped
- * and how to have them.
+ * and how to have them. A run that takes more than 20 minutes, or as many as
+ * CULM_TEST_MINUTES says, is ended, and the tests that have not ended are named.
  *
  * Run: `deno task test`, with arguments of `deno test` behind it
  *
@@ -26,7 +27,7 @@ const args = [
 
 await Deno.mkdir(new URL("../.cache", import.meta.url), { recursive: true });
 await Deno.remove(junit).catch(() => {});
-const { code } = await new Deno.Command(Deno.execPath(), {
+const tests = new Deno.Command(Deno.execPath(), {
   args: [...args, ...Deno.args],
   env: {
     // OpenGL's adapters lack what the kernels need.
@@ -35,7 +36,20 @@ const { code } = await new Deno.Command(Deno.execPath(), {
     // Without it, Mesa's drivers complain at every start.
     XDG_RUNTIME_DIR: Deno.env.get("XDG_RUNTIME_DIR") ?? "/tmp",
   },
-}).spawn().status;
+}).spawn();
+const minutes = Number(Deno.env.get("CULM_TEST_MINUTES") ?? 20);
+const timers = [
+  setTimeout(() => {
+    console.log(
+      `The tests have not ended in ${minutes} minutes: stopping them`,
+    );
+    // Interrupted, Deno names those that are pending.
+    tests.kill("SIGINT");
+  }, 60_000 * minutes),
+  setTimeout(() => tests.kill("SIGKILL"), 60_000 * minutes + 20_000),
+];
+const { code } = await tests.status;
+for (const timer of timers) clearTimeout(timer);
 // `deno test --help` and the like leave no report.
 const report = await Deno.readTextFile(junit).catch(() => undefined);
 if (report) {
