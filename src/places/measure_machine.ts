@@ -4,6 +4,7 @@
  */
 import { bytesOfTensors } from "../formats/ggml/types.ts";
 import { isSparse } from "../model/activation.ts";
+import { routedNeurons } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
 import {
   type Cpu,
@@ -93,7 +94,9 @@ async function measureCpu(
   { sparsity, ratesOnly = false }: MeasureOptions,
 ): Promise<Cpu> {
   const predicts = sparsity?.mode === "predictor";
-  const bytes = bytesOfTensors(Object.values(model.layers[0]));
+  const neurons = routedNeurons(model);
+  const [layer] = probeModel(model, { neurons, layers: 1, predicts }).layers;
+  const bytes = bytesOfTensors(Object.values(layer));
   const layers = Math.min(
     model.layers.length,
     Math.ceil(Math.max(cpuBytes, cpuThreadBytes * threads) / bytes),
@@ -103,7 +106,7 @@ async function measureCpu(
     [...new Set([token_embd, output])],
   ) / vocabSize;
   const probe = probeModel(model, {
-    neurons: model.feedForwardSize,
+    neurons,
     layers,
     vocabSize: ratesOnly
       ? undefined
@@ -261,7 +264,7 @@ async function measureReading(team: Team): Promise<Record<KindRead, Reading>> {
 
 /** On one layer, in a worker, where its results may be read sooner. */
 async function measureGpu(model: Model, threads: number): Promise<GpuRates> {
-  const neurons = Math.min(gpuNeurons, model.feedForwardSize);
+  const neurons = Math.min(gpuNeurons, routedNeurons(model));
   const probe = probeModel(model, { neurons, layers: 1 });
   const [gpu] = splitEvenly(probe, 1).places;
   const { readBackMs: readBack, speed } = await measureGpuPlace(

@@ -1,10 +1,11 @@
 /**
  * What a machine is measured on before anything is loaded: a model of a few
  * layers, as wide as the one to come and of its types, whose weights are zero.
+ * Experts are neurons like others in it: as many as a token chooses.
  */
 import { bufferFor, type ByteSource } from "../bytes/byte_source.ts";
 import { tensorBytes } from "../formats/ggml/types.ts";
-import type { Model } from "../model/model.ts";
+import type { LayerTensors, Model } from "../model/model.ts";
 import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
 
 /** What of a model is measured. */
@@ -22,19 +23,25 @@ export function probeModel(
   model: Model,
   { neurons, layers, vocabSize = 32, predicts = false }: ProbeShape,
 ): Model {
-  const [{ fc1, fc2, ...rest }] = model.layers;
-  const layer = predicts ? { fc1, fc2, ...rest } : rest;
+  const [{ fc1, fc2, ffn_gate_inp: _, ffn_gate_inp_bias: __, ...rest }] =
+    model.layers;
+  const layer: LayerTensors = predicts ? { fc1, fc2, ...rest } : rest;
   const tensors = {
     ...model,
     layers: Array.from({ length: layers }, () => layer),
   };
   const changed = new Map<Dimension | undefined, number>([
     ["ffn", neurons],
+    ["expert", neurons],
+    ["outputs", model.hiddenSize],
     ["vocab", vocabSize],
+    ...(fc2 ? [["rank", fc2.shape[0]] as const] : []),
   ]);
   return {
     ...model,
     feedForwardSize: neurons,
+    expertCount: 1,
+    routing: undefined,
     vocabSize,
     attention: tensors.layers.map(() => model.attention[0]),
     ...mapTensors(tensors, (tensor, name) => {

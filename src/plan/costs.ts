@@ -9,6 +9,7 @@ import type { TensorInfo } from "../formats/gguf/read.ts";
 import { isSparse } from "../model/activation.ts";
 import type { LayerTensors, Model } from "../model/model.ts";
 import { layerEntries, tensorSchemas } from "../model/schema.ts";
+import { chosenShare } from "./firing.ts";
 import type { Machine } from "./machine.ts";
 import type { Firing } from "./profile.ts";
 import {
@@ -158,8 +159,7 @@ export function costsOf(model: Model, options: CostOptions): Costs {
         kernels[i].attention,
       ),
       ffn: {
-        cpu: layerMs / 2 +
-          (predicts(options, layer) ? layer.fc1!.byteLength / cpu.stream : 0),
+        cpu: layerMs / 2 + askedBytes(model, layer, options) / cpu.stream,
         gpu: started(kernels[i].ffn),
       },
       squares: {
@@ -203,6 +203,17 @@ function attentionBytes(layer: LayerTensors): number {
   return bytes;
 }
 
+/** Bytes that say which neurons are computed, whichever they are: of the router, and of the first half of predictors. */
+function askedBytes(
+  model: Model,
+  layer: LayerTensors,
+  options: CostOptions,
+): number {
+  const { ffn_gate_inp, fc1 } = layer;
+  return (ffn_gate_inp?.byteLength ?? 0) +
+    (predicts(options, layer) ? chosenShare(model) * fc1!.byteLength : 0);
+}
+
 /** Bytes of one neuron's rows of gate and up, and of its row or column of down. */
 export function neuronBytes(
   { ffn_gate, ffn_up, ffn_down, ffn_down_t }: LayerTensors,
@@ -229,6 +240,7 @@ export function neuronBlock({ ffn_down }: LayerTensors): number {
  * all, streamed, whichever is less: the hot ones are streamed. Its row of down is
  * added up where it fires, in mode `dense` too. On the GPU it reads what it needs.
  * A `ffn_down` of outputs has no row of a neuron to pick, and is read as a whole.
+ * All that is of an expert only for the tokens that choose it.
  */
 function neuronCosts(
   model: Model,
@@ -243,8 +255,9 @@ function neuronCosts(
   const asked = (layer.fc2?.byteLength ?? 0) / count;
   const isDense = computesAll(model, options);
   const isPredicted = predicts(options, layer);
+  const chosen = chosenShare(model);
   const streamOrPick = (bytes: number, share: number) =>
-    Math.min(bytes / cpu.stream, share * bytes / cpu.pick);
+    Math.min(chosen * bytes / cpu.stream, share * bytes / cpu.pick);
   const neurons = {
     cpu: new Float64Array(count),
     gpu: new Float64Array(count),
@@ -252,15 +265,17 @@ function neuronCosts(
   const active = new Float64Array(count);
   firing.order.forEach((id, rank) => {
     active[id] = firing.active[rank];
-    const upShare = isDense || !layer.ffn_gate ? 1 : firing.gatePositive[rank];
-    const downShare = isDense || layer.ffn_down ? 1 : active[id];
-    neurons.gpu[id] = (gate + upShare * up + downShare * down) /
+    const upShare = isDense || !layer.ffn_gate
+      ? chosen
+      : firing.gatePositive[rank];
+    const downShare = isDense || layer.ffn_down ? chosen : active[id];
+    neurons.gpu[id] = (chosen * gate + upShare * up + downShare * down) /
       (gpu?.stream ?? 0);
     const selected = Math.min(1, predictorExcess * active[id]);
     neurons.cpu[id] = (isPredicted && !isDense
-      ? asked / cpu.stream + streamOrPick(gate + up, selected)
-      : gate / cpu.stream + streamOrPick(up, upShare)) +
-      (layer.ffn_down ? down / cpu.stream : active[id] * down / sum);
+      ? chosen * asked / cpu.stream + streamOrPick(gate + up, selected)
+      : chosen * gate / cpu.stream + streamOrPick(up, upShare)) +
+      (layer.ffn_down ? chosen * down / cpu.stream : active[id] * down / sum);
   });
   return { neurons, active };
 }

@@ -5,6 +5,7 @@
 import { bisect } from "../bisect.ts";
 import { UsageError } from "../errors.ts";
 import { isSparse } from "../model/activation.ts";
+import { routedNeurons } from "../model/experts.ts";
 import { listOf } from "../model/index_set.ts";
 import type { Model } from "../model/model.ts";
 import { type Firing, firingOf, type Profile } from "./profile.ts";
@@ -124,7 +125,7 @@ const bamboo = { active: 0.148, gatePositive: 0.39 };
  */
 export type Distribution = "bamboo" | "even";
 
-/** How often each neuron of each layer is assumed to fire, in the file's order. */
+/** How often each neuron of each layer is assumed to fire, in the file's order; those of an expert no more often than it is chosen. */
 export function assumedFiring(
   model: Model,
   distribution: Distribution,
@@ -137,8 +138,9 @@ export function assumedFiring(
     active,
     gatePositive: activation === "drelu" ? gatePositive : active,
   });
+  const chosen = chosenShare(model);
   const constant = (share: number) =>
-    new Float32Array(feedForwardSize).fill(share);
+    new Float32Array(feedForwardSize).fill(chosen * share);
   if (!isSparse(activation)) {
     return layers.map(() => firing(constant(1), constant(1)));
   }
@@ -150,10 +152,15 @@ export function assumedFiring(
   const power = gatePower(shares, gatePositive);
   return shares.map((layer) =>
     firing(
-      Float32Array.from(layer),
-      Float32Array.from(layer, (p) => p ** power),
+      Float32Array.from(layer, (p) => chosen * p),
+      Float32Array.from(layer, (p) => chosen * p ** power),
     )
   );
+}
+
+/** For what share of tokens an expert is chosen, if all are equally often; 1 where there is no router. */
+export function chosenShare(model: Model): number {
+  return routedNeurons(model) / model.feedForwardSize;
 }
 
 /** How often each neuron of each layer fires, as a profile counted it, or else as assumed. */

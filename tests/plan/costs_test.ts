@@ -77,6 +77,38 @@ Deno.test("Bamboo-7B in Q4_0 costs the bytes that arithmetic says", async () => 
   near(slow.ffn, 3171 / 3 * (1 + 1 + 3 * 0.148), "FFN, picking slowly");
 });
 
+Deno.test("a token costs the router, and of its experts what is read", async () => {
+  const { model } = await randomModel({
+    architecture: "smallthinker",
+    type: "F16",
+    expertCount: 8,
+    usedExperts: 2,
+    layerCount: 1,
+    downByNeuron: true,
+  });
+  const { ffn_up, ffn_gate_inp } = model.layers[0];
+  const each = 2 / 8 * ffn_up.byteLength / 1e6;
+  near(
+    megabytes(model, { mode: "dense" }).ffn,
+    each * (2 + 0.148),
+    "FFN, dense",
+  );
+  // In ReGLU a neuron fires where its gate is positive.
+  near(
+    megabytes(model, { mode: "exact" }).ffn,
+    each * (1 + 0.148 + 0.148),
+    "FFN, exact",
+  );
+  const costs = costsOf(model, {
+    machine: even,
+    sparsity: { mode: "exact" },
+    firing: assumedFiring(model, "even"),
+    positions: 0,
+    positionBytes: 0,
+  });
+  near(costs.layers[0].ffn.cpu, ffn_gate_inp!.byteLength / 1e6, "router");
+});
+
 Deno.test("what is not read in a stream costs what it was measured to", async () => {
   const model = await bamboo("powerinfer");
   const cpu = { ...even.cpu, sum: 5e5, cache: 2.5e5, head: 5e5, layerMs: 0.5 };

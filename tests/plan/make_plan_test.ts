@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { lengthOf } from "../../src/model/index_set.ts";
+import { lengthOf, listOf } from "../../src/model/index_set.ts";
 import type { Model } from "../../src/model/model.ts";
 import { hotBorder } from "../../src/plan/hot_rows.ts";
 import type { Machine } from "../../src/plan/machine.ts";
@@ -140,4 +140,45 @@ Deno.test("the GPU's share and the CPU's split are one plan", async () => {
       assert(hotRows! <= lengthOf(neurons));
     }
   }
+});
+
+Deno.test("every place has the same neurons of each expert, and a GPU has none", async () => {
+  const { model } = await randomModel({
+    architecture: "qwen3moe",
+    feedForwardSize: 96,
+    expertCount: 4,
+    layerCount: 1,
+  });
+  const gpu = { stream: 4e8, dispatch: 0, readBack: 0, transfer: 1e9 };
+  const machine = { ...cpuOf(0.3), gpu: { ...gpu, memory: Infinity } };
+  const options = {
+    places: 2,
+    sparsity: exact,
+    gpu: { budget: 1e9, bytesOf: () => 0, positions: 16, positionBytes: 64 },
+  };
+  const plan = makePlan(model, machine, options);
+  assert.equal(plan.gpu, undefined);
+  const [first, second] = plan.places.map(({ parts: [{ neurons }] }) =>
+    listOf(neurons)
+  );
+  assert.deepEqual(
+    [first, second].map((ids) => ids.length),
+    [4 * 32, 4 * 64],
+  );
+  assert.deepEqual(
+    [...first],
+    [0, 1, 2, 3].flatMap((e) =>
+      Array.from({ length: 32 }, (_, i) => 96 * e + i)
+    ),
+  );
+  assert.deepEqual(
+    [...first, ...second].sort((a, b) => a - b),
+    [...listOf({ start: 0, end: 4 * 96 })],
+  );
+  const [share] = makePlan(model, undefined, { places: 1, sparsity: exact })
+    .places;
+  assert.throws(
+    () => makePlan(model, undefined, { ...options, gpu: share }),
+    /only the CPU runs mixtures of experts/,
+  );
 });

@@ -175,7 +175,7 @@ async function thisMachine(
   model: Model,
   sparsity: Sparsity,
 ): Promise<KnownMachine> {
-  const found = await findGpu();
+  const found = model.routing ? undefined : await findGpu();
   const gpu = found?.isSoftware ? undefined : found;
   const { hardwareConcurrency } = navigator;
   const machine = await machineHere(
@@ -184,7 +184,7 @@ async function thisMachine(
     gpu,
     sparsity,
   );
-  return gpu ? machine : {
+  return gpu || model.routing ? machine : {
     ...machine,
     gpu: assumedGpu,
     description:

@@ -14,7 +14,7 @@ export async function speedText(
   { name, file, model, memory }: Partial<Inspection>,
 ): Promise<string | undefined> {
   if (!file || !model || !memory) return undefined;
-  const found = await findGpu();
+  const found = model.routing ? undefined : await findGpu();
   const gpu = found?.isSoftware ? undefined : found;
   const machine = await machineHere(model, navigator.hardwareConcurrency, gpu);
   const { contextSize, cacheType, batchSize } = memory;

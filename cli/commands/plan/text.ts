@@ -54,7 +54,14 @@ export function summaryOf(report: PlanReport): string[][] {
   const { cpu, gpu: device } = machine;
   const rates = (bytesPerMs: number) => `${(bytesPerMs / 1e6).toFixed(1)} GB/s`;
   return [
-    ["model", `${printable(report.name)}, ${model.layers.length} layers`],
+    [
+      "model",
+      `${printable(report.name)}, ${model.layers.length} layers${
+        model.routing
+          ? ` of ${model.expertCount} experts, ${model.routing.used} a token`
+          : ""
+      }`,
+    ],
     ["machine", machine.description],
     [
       "rates",
@@ -79,6 +86,8 @@ export function summaryOf(report: PlanReport): string[][] {
         ? `${formatBytes(bytes)} of ${
           Number.isFinite(budget) ? formatBytes(budget) : "no stated limit"
         }${gpu ? "" : ": nothing is better on the GPU"}`
+        : model.routing
+        ? "none: mixtures of experts run on the CPU"
         : "no GPU",
     ],
   ];
