@@ -50,22 +50,36 @@ export {
   type TrainingOptions,
 } from "./src/lab/predictor/make_predictor.ts";
 export {
+  type Asked,
+  askedOf,
+  type AskOptions,
+  shotsOf,
+} from "./src/lab/eval/asked.ts";
+export {
   type EvaluatedModel,
   type EvaluateOptions,
   evaluateTask,
   type Outcome,
-  questionsOf,
+  type ProgramRunner,
 } from "./src/lab/eval/evaluate.ts";
-export { type MetricSummary, summarise } from "./src/lab/eval/summary.ts";
+export { humanEval, type HumanEvalOptions } from "./src/lab/eval/humaneval.ts";
 export {
-  type Candidate,
-  type ChoiceItem,
-  type ClozeItem,
-  type EvalTask,
-  type GenerationItem,
-  type Item,
-  readItems,
-  TaskRecord,
+  PythonSandbox,
+  type SandboxLimits,
+} from "./src/lab/eval/python/sandbox.ts";
+export { type MetricSummary, summarise } from "./src/lab/eval/summary.ts";
+export type {
+  Candidate,
+  ChoiceItem,
+  ClozeItem,
+  EvalTask,
+  GenerationItem,
+  Item,
+  ProgramItem,
+  Scores,
+  Subject,
+  TaskFile,
+  TaskFiles,
 } from "./src/lab/eval/task.ts";
 export { evalTasks } from "./src/lab/eval/tasks.ts";
 export {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type CliResult, runCli, runHere, startCli } from "./run_cli.ts";
+import golden from "../goldens/lm_eval_tasks.json" with { type: "json" };
 import { namesIn, type TempFolder, tinyFolder } from "./temp_folder.ts";
 
 const permissions = ["--allow-read", "--allow-write"];
@@ -86,6 +87,95 @@ Deno.test("a column for each model and mode, as table, data and single questions
   assert.ok(!(await namesIn(dir.path)).some((name) => name.endsWith(".eval")));
 });
 
+/** Files of the tasks of Bamboo's page, with as few questions as they may have. */
+async function bambooFolder(): Promise<TempFolder> {
+  const dir = await tinyFolder();
+  const write = (name: string, text: string) =>
+    Deno.writeTextFile(`${dir.path}/${name}`, text);
+  const line = (record: object) => JSON.stringify(record) + "\n";
+  const query = "Tom had a", choices = ["ball.", "zq zq zq zq."];
+  const choice = line({ query, choices, gold: 0 });
+  await write("arc_challenge.jsonl", choice.repeat(26));
+  await write("hellaswag.jsonl", choice.repeat(11));
+  const blank = {
+    context_options: ["Tom", "Zq zq zq"],
+    continuation: "had a ball.",
+    gold: 0,
+  };
+  await write("winogrande.jsonl", line(blank).repeat(6));
+  const sum = {
+    context: "Tom had a ball.",
+    chain_of_thought: "He had a ball.",
+    answer: "1",
+  };
+  await write("gsm8k.jsonl", line(sum).repeat(6));
+  const exam = {
+    subject: "anatomy",
+    split: "dev",
+    question: "Who?",
+    choices: ["Tom", "Lily", "Ben", "Mom"],
+    answer: 0,
+  };
+  await write(
+    "mmlu.jsonl",
+    line(exam).repeat(5) + line({ ...exam, split: "test" }),
+  );
+  const question = { question: "Is it?", mc2_targets: { "Yes.": 1, "No.": 0 } };
+  await write("truthfulqa_mc.json", JSON.stringify([question]));
+  const program = {
+    // What the model writes stands in a text, and changes nothing.
+    prompt: "one = 1\n'''",
+    canonical_solution: "'''",
+    test: "'''\ndef check(one):\n  assert one == 1\n",
+    entry_point: "one",
+  };
+  await write("humaneval.jsonl", line(program));
+  await Deno.mkdir(`${dir.path}/bbh`);
+  for (const name of Object.keys(golden.tasks.bbh)) {
+    const file = name.replace("bbh_cot_fewshot_", "bbh/");
+    const example = "Q: a\nA: Let's think step by step.\nIt is a.\n\n";
+    await write(`${file}.txt`, `-\n-----\nSort.\n\n${example.repeat(3)}`);
+    const examples = [{ input: "b", target: "b" }];
+    await write(`${file}.json`, JSON.stringify({ examples }));
+  }
+  return dir;
+}
+
+Deno.test("Bamboo's benchmarks are its page's table, beside the published figures", async () => {
+  await using dir = await bambooFolder();
+  const args = ["--data", dir.path, "--bamboo", "-c", "64"];
+  const { code, out, err } = await runCli(["eval", "-t", "1", ...args], {
+    permissions: [...permissions, "--allow-run"],
+  });
+  assert.equal(code, 0, err);
+  const rows = out.trimEnd().split("\n").map((line) =>
+    line.split("|").map((cell) => cell.trim()).slice(1, -1)
+  );
+  const [headings, , ...benchmarks] = rows;
+  assert.deepEqual(headings, [
+    "benchmark",
+    "questions",
+    "Bamboo-7B, published",
+    "Mistral-7B, published",
+    "tiny-bamboo",
+  ]);
+  assert.deepEqual(benchmarks.map((row) => row.slice(0, 4)), [
+    ["MMLU", "1", "63.89", "62.65"],
+    ["Winogrande", "1", "76.16", "79.24"],
+    ["TruthfulQA", "1", "44.06", "42.62"],
+    ["Hellaswag", "1", "82.17", "83.32"],
+    ["GSM8K", "1", "52.84", "40.18"],
+    ["Arc-C", "1", "62.20", "61.43"],
+    ["HumanEval", "1", "25.60", "26.21"],
+    ["BBH", "27", "50.35", "56.35"],
+    ["Average", "", "57.15", "56.50"],
+  ]);
+  const ours = benchmarks.map((row) => Number(row[4]));
+  assert.deepEqual([ours[1], ours[3], ours[5], ours[6]], [100, 100, 100, 100]);
+  const mean = ours.slice(0, 8).reduce((sum, value) => sum + value, 0) / 8;
+  assert.ok(Math.abs(ours[8] - mean) < 0.01, `${ours}`);
+});
+
 Deno.test("the embedded model is asked with no permission but to read the questions", async () => {
   await using dir = await folder();
   const args = ["eval", "-t", "1", "--data", dir.path, "--tasks", "piqa"];
@@ -138,10 +228,30 @@ Deno.test("bad input is reported in one line", async (t) => {
   const at = (name: string) => `${dir.path}/${name}`;
   await Deno.mkdir(at("bad"));
   await Deno.writeTextFile(at("bad/piqa.jsonl"), '{"query":"a"}\n');
+  await Deno.writeTextFile(at("bad/mmlu.jsonl.xz"), "none");
+  await Deno.writeTextFile(at("bad/truthfulqa_mc.json"), "[{}]");
   const data = ["--data", dir.path];
   const wrong: [string[], number, RegExp][] = [
     [[], 2, /give --data FOLDER/],
-    [[...data, "--tasks", "mmlu"], 2, /mmlu: the tasks are arc_easy,/],
+    [[...data, "--tasks", "squad"], 2, /squad: the tasks are arc_easy,/],
+    [[...data, "--bamboo", "--k", "2"], 2, /with --bamboo: they are its/],
+    [[...data, "--k", "2,0"], 2, /"0" in --k: it needs whole numbers from 1/],
+    [
+      [...data, "--tasks", "humaneval", "--k", "9", "--n-samples", "8"],
+      1,
+      /pass@9 from 8 texts/,
+    ],
+    [[...data, "--tasks", "mmlu"], 1, /no mmlu\.jsonl or mmlu\.jsonl\.xz in /],
+    [
+      ["--data", at("bad"), "--tasks", "mmlu"],
+      1,
+      /bad\/mmlu\.jsonl\.xz: it is no whole \.xz file/,
+    ],
+    [
+      ["--data", at("bad"), "--tasks", "truthfulqa_mc1"],
+      1,
+      /bad\/truthfulqa_mc\.json, question 1: "mc1_targets" is missing/,
+    ],
     [[...data, "--tasks", "arc_easy"], 1, /no arc_easy\.jsonl in /],
     [[...data, "--sparsity", "few"], 2, /sparsity "few"/],
     [[...data, "--limit", "0"], 2, /whole number from 1/],

@@ -58,6 +58,10 @@ export const needs = {
     what: "the runtime of deno compile",
     how: "deno compile fetches it once, or DENORT_BIN says where it lies",
   },
+  hostile: {
+    what: "CULM_HOSTILE",
+    how: "set it to 1: all hostile programs take some minutes",
+  },
   data: {
     what: "public test data",
     how: "downloads; tests/README.md says which, and where they go",

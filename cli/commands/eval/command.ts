@@ -1,17 +1,21 @@
 // @ts-types="../../../src/std/basename.d.ts"
 import { basename } from "@std/path/basename";
-import { parseSparsity, type Sparsity, UsageError } from "../../../mod.ts";
+import { parseSparsity, type Sparsity } from "../../../mod.ts";
 import {
+  type Asked,
+  askedOf,
   type EvalTask,
   evalTasks,
   evaluateTask,
-  type Item,
+  humanEval,
   type Outcome,
-  questionsOf,
-  readItems,
+  type ProgramRunner,
+  PythonSandbox,
+  shotsOf,
   summarise,
 } from "../../../lab.ts";
 import type { CommandSpec } from "../../command.ts";
+import { bambooTasks, toBambooTable } from "./bamboo.ts";
 import {
   type EvalColumn,
   toJson,
@@ -19,7 +23,6 @@ import {
   toTable,
   valueOf,
 } from "./output.ts";
-import { readText } from "../../input.ts";
 import { Interrupt } from "../../interrupt.ts";
 import { loadModel, modelFingerprint } from "../../model_file.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
@@ -31,10 +34,10 @@ import {
   modelOptions,
   runOptions,
 } from "../../options.ts";
-import { exists } from "../../output_file.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { note, printable, ProgressBar, write } from "../../terminal.ts";
-import { Checkpoint, sha256, stateOptions } from "../../checkpoint.ts";
+import { Checkpoint, stateOptions } from "../../checkpoint.ts";
+import { TaskFolder } from "./task_folder.ts";
 
 /** What one column runs. */
 interface Way {
@@ -45,15 +48,18 @@ interface Way {
   readonly mode: string;
 }
 
-/** A task with its items. */
+/** A task with what of it is asked. */
 interface Loaded {
   readonly task: EvalTask;
-  readonly path: string;
-  readonly items: readonly Item[];
+  readonly paths: readonly string[];
+  readonly asked: readonly Asked[];
   readonly questions: number;
   readonly hash: string;
 }
 
+/** Those that need no more than a minute for a small model, and no Python. */
+const quickTasks =
+  "arc_easy,arc_challenge,hellaswag,piqa,winogrande,lambada_openai,gsm8k";
 const names = evalTasks.map(({ name }) => name).join(",");
 
 const { sparsity: one, ...running } = benchLoadOptions;
@@ -77,26 +83,56 @@ const options = {
       type: "string",
       flag: "--data <folder>",
       description:
-        "where the tasks' files lie, as llm-foundry has them: arc_easy.jsonl",
+        "where the tasks' files lie: arc_easy.jsonl, mmlu.jsonl.xz, bbh/ …",
     },
     tasks: {
       type: "string",
-      default: names,
+      defaultText: quickTasks,
       flag: "--tasks <names>",
-      description: "tasks, with commas between",
+      description: `tasks, with commas between: ${names}`,
+    },
+    bamboo: {
+      type: "boolean",
+      default: false,
+      flag: "--bamboo",
+      description:
+        "the tasks and examples of Bamboo-7B's page, and its table beside",
     },
     limit: {
       type: "integer",
       minimum: 1,
       flag: "--limit <n>",
-      description: "most questions of a task",
+      description: "most questions of a task, or of each subject of one",
     },
     numFewshot: {
       type: "integer",
       minimum: 0,
-      defaultText: "5 in gsm8k, else 0",
+      defaultText: "the task's",
       flag: "--num-fewshot <n>",
-      description: "examples before each question, a file's first",
+      description: "examples before each question, the first ones there are",
+    },
+    k: {
+      type: "string",
+      defaultText: "1",
+      flag: "--k <numbers>",
+      description: "humaneval: how many texts may be tried, with commas",
+      read: (text: string, name: string) =>
+        text.split(",").map((each) => {
+          if (/^[1-9]\d{0,3}$/.test(each)) return Number(each);
+          throw new BadFlags(
+            `Cannot take ${
+              JSON.stringify(each)
+            } in ${name}: it needs whole numbers from 1`,
+          );
+        }),
+    },
+    nSamples: {
+      type: "integer",
+      minimum: 1,
+      maximum: 1000,
+      defaultText: "the largest k",
+      flag: "--n-samples <n>",
+      description: "humaneval: texts for each question, drawn where several",
     },
     json: { ...jsonFlag, description: "print the results as JSON" },
     samples: {
@@ -120,6 +156,7 @@ export const evaluate: CommandSpec = {
   examples: [
     "culm eval -m model.gguf --data tasks --tasks arc_easy,piqa --limit 200",
     "culm eval -m model.gguf --data tasks --sparsity dense --sparsity top-k=0.1",
+    "culm eval -m model.gguf --data tasks --bamboo",
   ],
   run,
 };
@@ -127,13 +164,18 @@ export const evaluate: CommandSpec = {
 async function run(flags: EvalFlags): Promise<number> {
   const ways = waysOf(flags);
   const tasks = await loadTasks(flags);
+  const hasPrograms = tasks.some(({ asked }) =>
+    asked[0].questions[0].kind === "program"
+  );
+  await using python = hasPrograms ? await PythonSandbox.start() : undefined;
   using samples = await openIfGiven(
     flags.samples,
     flags,
-    { inputs: tasks.map(({ path }) => path) },
+    { inputs: tasks.flatMap(({ paths }) => paths) },
   );
-  const columns = await runAll(flags, ways, tasks);
-  await write(flags.json ? toJson(columns) : toTable(columns));
+  const columns = await runAll(flags, ways, tasks, python);
+  const table = flags.bamboo ? toBambooTable : toTable;
+  await write(flags.json ? toJson(columns) : table(columns));
   await samples?.writeWhole(toSamples(columns));
   return 0;
 }
@@ -157,44 +199,51 @@ function waysOf({ model, sparsity = exact }: EvalFlags): Way[] {
 }
 
 async function loadTasks(flags: EvalFlags): Promise<Loaded[]> {
-  const { data, tasks } = flags;
+  const { data } = flags;
   if (data === undefined) {
     throw new BadFlags("Cannot evaluate without questions: give --data FOLDER");
   }
-  const asked = tasks.split(",").map((name) => {
+  return await Promise.all(
+    tasksOf(flags).map(async (task) => {
+      const folder = new TaskFolder(data, task.name);
+      const asked = askedOf(task, await task.read(folder.files), {
+        shots: flags.numFewshot,
+        limit: flags.limit,
+      });
+      return {
+        task,
+        asked,
+        paths: folder.paths,
+        questions: sum(asked.map(({ questions }) => questions.length)),
+        hash: await folder.hash(),
+      };
+    }),
+  );
+}
+
+/** The tasks that are asked for, as they are asked for. */
+function tasksOf(flags: EvalFlags): EvalTask[] {
+  const { tasks = quickTasks, bamboo, numFewshot, k, nSamples } = flags;
+  if (bamboo && (flags.tasks ?? numFewshot ?? k) !== undefined) {
+    throw new BadFlags(
+      "Cannot choose --tasks, --num-fewshot or --k with --bamboo: they are its page's",
+    );
+  }
+  const chosen = bamboo ? bambooTasks : tasks.split(",").map((name) => {
     const task = evalTasks.find((each) => each.name === name);
     if (task) return task;
     throw new BadFlags(`Cannot evaluate ${name}: the tasks are ${names}`);
   });
-  return await Promise.all(asked.map(async (task) => {
-    const path = await findFile(data, task);
-    const text = await readText(path);
-    const items = readItems(task, text, path);
-    const questions = questionsOf(task, items, optionsOf(flags)).length;
-    return { task, path, items, questions, hash: await sha256(text) };
-  }));
-}
-
-async function findFile(folder: string, task: EvalTask): Promise<string> {
-  for (const name of task.files) {
-    const path = `${folder}/${name}`;
-    if (await exists(path)) return path;
-  }
-  throw new UsageError(
-    `Cannot evaluate ${task.name}: there is no ${
-      task.files.join(" or ")
-    } in ${folder}`,
+  return chosen.map((task) =>
+    task.name === "humaneval" ? humanEval({ k, samples: nSamples }) : task
   );
-}
-
-function optionsOf({ numFewshot, limit }: EvalFlags) {
-  return { shots: numFewshot, limit };
 }
 
 async function runAll(
   flags: EvalFlags,
   ways: readonly Way[],
   tasks: readonly Loaded[],
+  python: ProgramRunner | undefined,
 ): Promise<EvalColumn[]> {
   const { state, force, activation } = flags;
   const models = new Set(ways.map(({ model }) => model));
@@ -206,7 +255,14 @@ async function runAll(
         Array.from(models, (model) => modelFingerprint({ model, activation })),
       ),
       ways.map(({ mode }) => mode),
-      tasks.map(({ task, hash, questions }) => [task.name, hash, questions]),
+      tasks.map(({ task, hash, questions }) => [
+        task.name,
+        hash,
+        questions,
+        task.shots,
+        task.metrics,
+        task.samples,
+      ]),
       [flags.numFewshot, flags.contextSize, cacheTypeOf(flags)],
     ],
     readOutcome,
@@ -215,7 +271,7 @@ async function runAll(
   const total = ways.length * sum(tasks.map(({ questions }) => questions));
   await work.goOn(total, "questions", async () => {
     for (const [i, way] of ways.entries()) {
-      await runColumn(flags, way, tasks, i, work, interrupt);
+      await runColumn(flags, way, tasks, i, work, python, interrupt);
     }
   });
   return ways.map((way, i) => columnOf(flags, way, tasks, i, work.results));
@@ -238,6 +294,7 @@ async function runColumn(
   tasks: readonly Loaded[],
   column: number,
   work: Checkpoint<Outcome>,
+  python: ProgramRunner | undefined,
   interrupt: Interrupt,
 ): Promise<void> {
   const each = sum(tasks.map(({ questions }) => questions));
@@ -249,17 +306,21 @@ async function runColumn(
   const { signal } = interrupt;
   let first = column * each;
   using bar = new ProgressBar(name, "questions", work.results.length - first);
-  for (const { task, items, questions } of tasks) {
+  for (const { task, asked, questions } of tasks) {
     const skip = Math.min(questions, work.results.length - first);
-    const options = { ...optionsOf(flags), skip, signal };
-    for await (const outcome of evaluateTask(model, task, items, options)) {
+    const options = { skip, python, signal };
+    for await (const outcome of evaluateTask(model, task, asked, options)) {
       await work.add(outcome);
       const done = work.results.length - column * each;
       bar.update(done, each, `${task.name}: `);
     }
     first += questions;
     const outcomes = work.results.slice(first - questions, first);
-    const values = summarise(task, outcomes).map((summary) =>
+    const whole = summarise(task, asked, outcomes).slice(
+      0,
+      task.metrics.length,
+    );
+    const values = whole.map((summary) =>
       `${summary.metric} ${valueOf(summary)}`
     );
     note(`${name}, ${task.name}: ${values.join(", ")}`);
@@ -278,13 +339,16 @@ function columnOf(
     name,
     model,
     sparsity: mode,
-    tasks: tasks.map(({ task, questions }) => {
+    tasks: tasks.map(({ task, asked, questions }) => {
       const outcomes = results.slice(first, first += questions);
+      const places = asked.flatMap(({ subject, questions }) =>
+        questions.map((_, question) => ({ task: subject.name, question }))
+      );
       return {
         task: task.name,
-        shots: numFewshot ?? task.shots,
-        metrics: summarise(task, outcomes),
-        outcomes,
+        shots: shotsOf(task, { shots: numFewshot }),
+        metrics: summarise(task, asked, outcomes),
+        outcomes: outcomes.map((outcome, i) => ({ ...places[i], ...outcome })),
       };
     }),
   };

@@ -22,15 +22,23 @@ export interface EvalTaskResult {
   /** Examples before each question */
   readonly shots: number;
   readonly metrics: readonly MetricSummary[];
-  readonly outcomes: readonly Outcome[];
+  readonly outcomes: readonly QuestionOutcome[];
+}
+
+/** What came of a question. */
+export interface QuestionOutcome extends Outcome {
+  /** The task, or the subject of one */
+  readonly task: string;
+  /** Its number there */
+  readonly question: number;
 }
 
 /** A table with a row for each metric, and a column for each model and mode; in Markdown. */
 export function toTable(columns: readonly EvalColumn[]): string {
   const [first] = columns;
-  const rows = first.tasks.flatMap(({ task, metrics }, t) =>
-    metrics.map(({ metric, count }, m) => [
-      task,
+  const rows = first.tasks.flatMap(({ metrics }, t) =>
+    metrics.map(({ name, metric, count }, m) => [
+      name,
       metric,
       String(count),
       ...columns.map(({ tasks }) => valueOf(tasks[t].metrics[m])),
@@ -62,9 +70,9 @@ export function toJson(columns: readonly EvalColumn[]): string {
 /** A line of JSON for each question. */
 export function toSamples(columns: readonly EvalColumn[]): string {
   return columns.flatMap(({ model, sparsity, tasks }) =>
-    tasks.flatMap(({ task, outcomes }) =>
-      outcomes.map((outcome, question) =>
-        JSON.stringify({ model, sparsity, task, question, ...outcome }) + "\n"
+    tasks.flatMap(({ outcomes }) =>
+      outcomes.map((outcome) =>
+        JSON.stringify({ model, sparsity, ...outcome }) + "\n"
       )
     )
   ).join("");

@@ -26,6 +26,7 @@ function solved(item: Item): string {
     case "cloze":
       return item.context + item.continuation;
     case "generation":
+    case "program":
       return item.context + item.solution;
   }
 }

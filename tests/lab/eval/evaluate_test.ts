@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { type LanguageModel, load } from "../../../mod.ts";
 import { UsageError } from "../../../src/errors.ts";
+import type { AskOptions } from "../../../src/lab/eval/asked.ts";
 import {
   type EvaluateOptions,
   evaluateTask,
   type Outcome,
-  questionsOf,
 } from "../../../src/lab/eval/evaluate.ts";
 import { likelihoods } from "../../../src/lab/eval/likelihood.ts";
 import {
@@ -14,17 +14,10 @@ import {
   promptIds,
 } from "../../../src/lab/eval/prompt.ts";
 import { summarise } from "../../../src/lab/eval/summary.ts";
-import {
-  type EvalTask,
-  type Item,
-  readItems,
-} from "../../../src/lab/eval/task.ts";
-import { evalTasks } from "../../../src/lab/eval/tasks.ts";
+import type { EvalTask, Item } from "../../../src/lab/eval/task.ts";
 import { logSoftmaxAt } from "../../../src/sampling/logprobs.ts";
 import { tinyBamboo } from "../../../tiny/tiny.ts";
-
-const task = (name: string): EvalTask =>
-  evalTasks.find((each) => each.name === name)!;
+import { askedItems, itemsOf, taskOf as task } from "./asked_lines.ts";
 
 function tiny(threads = 0): Promise<LanguageModel> {
   return load(tinyBamboo(), { threads });
@@ -41,19 +34,16 @@ const records = animals.map((animal, i) => ({
   ],
   gold: i % 3,
 }));
-const items = readItems(
-  task("hellaswag"),
-  records.map((record) => JSON.stringify(record)).join("\n"),
-  "records",
-);
+const items = await itemsOf(task("hellaswag"), records);
 
 async function run(
   model: LanguageModel,
   which: EvalTask,
   some: readonly Item[],
-  options?: EvaluateOptions,
+  options?: AskOptions & EvaluateOptions,
 ): Promise<Outcome[]> {
-  return await Array.fromAsync(evaluateTask(model, which, some, options));
+  const asked = askedItems(which, some, options);
+  return await Array.fromAsync(evaluateTask(model, which, asked, options));
 }
 
 /** The likelihood of a candidate, by itself and from the start. */
@@ -132,14 +122,14 @@ Deno.test("choices, with and without examples, are as likely as each alone", asy
   }
 });
 
-Deno.test("acc_norm divides by the bytes of a choice", async () => {
+Deno.test("acc_norm divides by the characters of a choice", async () => {
   await using model = await tiny();
   const record = {
     query: "Tom had a",
     choices: ["ball", "ball and he ran to the park with it, and was happy"],
     gold: 1,
   };
-  const [item] = readItems(task("piqa"), JSON.stringify(record), "");
+  const [item] = await itemsOf(task("piqa"), [record]);
   const [{ scores, logprobs }] = await run(model, task("piqa"), [item]);
   assert.deepEqual(scores, { acc: 0, acc_norm: 1 });
   assert.ok(logprobs![0] / 4 < logprobs![1] / record.choices[1].length);
@@ -175,13 +165,19 @@ Deno.test("a cloze is right where each of its tokens is the likeliest", async ()
     }
     return texts;
   })();
-  const lines = [next.trim(), "elephant"].map((continuation) =>
-    JSON.stringify({ context, continuation })
-  );
-  const clozes = readItems(task("lambada_openai"), lines.join("\n"), "");
-  const outcomes = await run(model, task("lambada_openai"), clozes);
+  const lambada = task("lambada_openai");
+  const lines = [next.trim(), "elephant"].map((continuation) => ({
+    context,
+    continuation,
+  }));
+  const clozes = await itemsOf(lambada, lines);
+  const outcomes = await run(model, lambada, clozes);
   assert.deepEqual(outcomes.map(({ scores }) => scores.acc), [1, 0]);
-  const [perplexity, acc] = summarise(task("lambada_openai"), outcomes);
+  const [perplexity, acc] = summarise(
+    lambada,
+    askedItems(lambada, clozes),
+    outcomes,
+  );
   const losses = outcomes.map(({ logprobs }) => -logprobs![0]);
   assert.equal(acc.value, 0.5);
   assert.equal(perplexity.value, Math.exp((losses[0] + losses[1]) / 2));
@@ -190,14 +186,12 @@ Deno.test("a cloze is right where each of its tokens is the likeliest", async ()
 Deno.test("a generated answer is what generate gives, up to where it ends", async () => {
   await using model = await tiny();
   const generation = task("gsm8k");
-  const lines = animals.slice(0, 4).map((animal) =>
-    JSON.stringify({
-      context: `The ${animal} had 2 balls. How many?`,
-      chain_of_thought: "It had 2.",
-      answer: "2",
-    })
-  );
-  const sums = readItems(generation, lines.join("\n"), "");
+  const lines = animals.slice(0, 4).map((animal) => ({
+    context: `The ${animal} had 2 balls. How many?`,
+    chain_of_thought: "It had 2.",
+    answer: "2",
+  }));
+  const sums = await itemsOf(generation, lines);
   const until = [".", "Question:"];
   const shots = 2;
   const outcomes = await run(model, { ...generation, until }, sums, { shots });
@@ -233,7 +227,8 @@ Deno.test("work that is taken up again goes on with the same outcomes", async ()
   assert.equal(few.length, 2);
   const controller = new AbortController();
   const { signal } = controller;
-  const stopped = evaluateTask(model, task("hellaswag"), items, { signal });
+  const asked = askedItems(task("hellaswag"), items);
+  const stopped = evaluateTask(model, task("hellaswag"), asked, { signal });
   await stopped.next();
   controller.abort();
   await assert.rejects(Array.fromAsync(stopped), { name: "AbortError" });
@@ -255,24 +250,26 @@ Deno.test("prompts that do not fit the context are cut at the start", async () =
     }
   }
   const sum = { context: "One. ".repeat(40), chain_of_thought: "", answer: "" };
-  const sums = readItems(task("gsm8k"), JSON.stringify(sum), "");
+  const sums = await itemsOf(task("gsm8k"), [sum]);
   const [{ text }] = await run(model, task("gsm8k"), sums, { shots: 0 });
   assert.notEqual(text, "", "half of the context is left to write");
   assert.equal(model.engine.pagesTaken, 0);
 });
 
 Deno.test("too few items are refused with both numbers", () => {
-  assert.throws(() => questionsOf(task("gsm8k"), items.slice(0, 5)), {
+  assert.throws(() => askedItems(task("gsm8k"), items.slice(0, 5)), {
     name: "UsageError",
     message: /gsm8k: 5 items are shown as examples, and there are 5/,
   });
-  assert.throws(() => questionsOf(task("piqa"), []), UsageError);
+  assert.throws(() => askedItems(task("piqa"), []), UsageError);
 });
 
 Deno.test("a summary is the mean, with the error of lm-evaluation-harness", () => {
   const scores = [1, 0, 1, 1];
   const outcomes = scores.map((acc) => ({ scores: { acc } }));
-  const [{ value, stderr, count }] = summarise(task("winogrande"), outcomes);
+  const winogrande = task("winogrande");
+  const asked = askedItems(winogrande, items.slice(0, 4));
+  const [{ value, stderr, count }] = summarise(winogrande, asked, outcomes);
   assert.deepEqual([value, count], [0.75, 4]);
   // sqrt(3 · 0.25² + 0.75²) / sqrt(3) is the sample's deviation, 0.5.
   assert.ok(Math.abs(stderr - 0.25) < 1e-12);

@@ -10,12 +10,10 @@ import { load } from "../../../mod.ts";
 import { openFile } from "../../../gguf.ts";
 import { convert } from "../../../src/convert/convert.ts";
 import { evaluateTask } from "../../../src/lab/eval/evaluate.ts";
-import { readItems } from "../../../src/lab/eval/task.ts";
-import { evalTasks } from "../../../src/lab/eval/tasks.ts";
 import golden from "../../goldens/smollm2_eval.json" with { type: "json" };
 import { tempFolder } from "../../cli/temp_folder.ts";
-import { dataUrl } from "../../helpers/shared_data.ts";
 import { smollm2Url, testWithSmolLM2 } from "../../helpers/smollm2.ts";
+import { askedOfFiles, taskFiles, taskOf } from "./asked_lines.ts";
 
 interface GoldenItem {
   readonly logprobs: readonly number[];
@@ -44,13 +42,9 @@ async function writeF32(to: string): Promise<void> {
 /** How many items of each task are computed, of those that the golden has. */
 const limit = 4;
 
-const names = Object.keys(golden.tasks);
-const files = evalTasks.filter(({ name }) => names.includes(name))
-  .map(({ files }) => `tasks/${files.at(-1)}`);
-
 testWithSmolLM2(
   "tasks' log-likelihoods and accuracy are llama.cpp's",
-  files,
+  taskFiles,
   async () => {
     await using folder = await tempFolder();
     const f32 = `${folder.path}/f32.gguf`;
@@ -59,13 +53,9 @@ testWithSmolLM2(
     const tasks: Record<string, readonly GoldenItem[]> = golden.tasks;
     for (const [name, all] of Object.entries(tasks)) {
       const expected = all.slice(0, limit);
-      const task = evalTasks.find((each) => each.name === name)!;
-      const file = task.files.at(-1)!;
-      const text = await Deno.readTextFile(dataUrl(`tasks/${file}`));
-      const items = readItems(task, text, file);
-      const outcomes = await Array.fromAsync(
-        evaluateTask(model, task, items, { limit }),
-      );
+      const task = taskOf(name);
+      const asked = await askedOfFiles(task, { limit });
+      const outcomes = await Array.fromAsync(evaluateTask(model, task, asked));
       outcomes.forEach(({ logprobs, scores }, i) => {
         const theirs = expected[i];
         assert.equal(logprobs!.length, theirs.logprobs.length, name);
