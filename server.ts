@@ -32,3 +32,4 @@ export type {
 export { type ServerOptions, serverOptions } from "./src/server/options.ts";
 export type { RequestEntry } from "./src/server/request_record.ts";
 export type { ServerBindings } from "./src/server/server_context.ts";
+export { setWasm, type WasmName } from "./src/platform/compiled_wasm.ts";

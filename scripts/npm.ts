@@ -59,12 +59,57 @@ function ofNpm(specifier: string): string[] {
   return imports[specifier].match(/^npm:(@?[^@]+)@([^/]+)(.*)$/)!.slice(1);
 }
 
+/** The versions that were tested, by packages' names. */
+function versionsOfNpm(): Map<string, string> {
+  return new Map(
+    Object.keys(imports).map((name) => {
+      const [of, version] = ofNpm(name);
+      return [of, version];
+    }),
+  );
+}
+
+/** What the library uses of npm. It is part of the library, so that pages take its files as they are. */
+const bundled = ["@noble/hashes", "deno-std", "fflate", "hono", "valibot"];
+
+/** Puts those packages into a folder. */
+async function installBundled(into: string) {
+  const versions = versionsOfNpm();
+  const dependencies = Object.fromEntries(
+    bundled.map((name) => [name, versions.get(name)]),
+  );
+  await Deno.mkdir(into);
+  const settings = JSON.stringify({ dependencies });
+  await Deno.writeTextFile(`${into}/package.json`, settings);
+  await run(Deno.execPath(), ["install", "--quiet"], into);
+}
+
+/** What a package asks of those who pass parts of it on. */
+async function licenceOf(folder: string): Promise<string> {
+  for await (const { name } of Deno.readDir(folder)) {
+    if (!name.startsWith("LICENSE")) continue;
+    return await Deno.readTextFile(`${folder}/${name}`);
+  }
+  // deno-std says it in each file alone.
+  return "Copyright 2018-2026 the Deno authors. MIT license, as above.\n";
+}
+
 async function bundle(outdir: string): Promise<esbuild.Metafile> {
   const standard = Object.keys(imports).filter((name) => /^@std\//.test(name));
   const alias = standard.map((name) => {
     const [of, , path] = ofNpm(name);
     return [name, of + path];
   });
+  const installed = `${folder}/bundled`;
+  await installBundled(installed);
+  const parts = bundled.map((name) => [
+    name,
+    `${installed}/node_modules/${name}`,
+  ]);
+  for (const [name, of] of parts) {
+    const licence = `\n---\n\nParts of ${name}:\n\n${await licenceOf(of)}`;
+    await Deno.writeTextFile(`${outdir}/LICENSE`, licence, { append: true });
+  }
   const { metafile } = await esbuild.build({
     absWorkingDir: root,
     entryPoints: [...Object.values(config.exports), "./cli/node/main.ts"],
@@ -76,7 +121,7 @@ async function bundle(outdir: string): Promise<esbuild.Metafile> {
     format: "esm",
     target: "es2022",
     packages: "external",
-    alias: Object.fromEntries(alias),
+    alias: Object.fromEntries([...alias, ...parts]),
     plugins: [denoOfNode],
     metafile: true,
     logLevel: "warning",
@@ -87,12 +132,7 @@ async function bundle(outdir: string): Promise<esbuild.Metafile> {
 
 /** The packages that scripts import, with the versions that were tested. The command line imports the small model. */
 function dependenciesOf({ outputs }: esbuild.Metafile): Record<string, string> {
-  const versions = new Map(
-    Object.keys(imports).map((name) => {
-      const [of, version] = ofNpm(name);
-      return [of, version];
-    }),
-  ).set(tiny.name, tiny.version);
+  const versions = versionsOfNpm().set(tiny.name, tiny.version);
   const paths = Object.values(outputs).flatMap(({ imports }) => imports)
     .filter(({ external, path }) => external && !path.startsWith("node:"))
     .map(({ path }) => path.match(/^(@[^/]+\/)?[^/]+/)![0]);
@@ -116,11 +156,35 @@ async function pack(from: string): Promise<string> {
   return made;
 }
 
-/** Writes a tarball of a package's files, with more settings than `deno pack` knows. */
-async function write(name: string, made: string, settings: object) {
+/** Puts WebAssembly beside the modules that have it as text, for edges that compile none; gives the entries. */
+async function copyWasm(made: string): Promise<Record<string, string>> {
+  const entries: Record<string, string> = {};
+  for (
+    const path of [
+      "wasm/pkg/relaxed.wasm",
+      "wasm/pkg/simd128.wasm",
+      "wasm-constrain/pkg/constrain.wasm",
+    ]
+  ) {
+    const name = path.replace(/.*\//, "");
+    await Deno.copyFile(root + path, `${made}/wasm/${name}`);
+    entries[`./${name}`] = `./wasm/${name}`;
+  }
+  return entries;
+}
+
+/** Writes a tarball of a package's files, with more settings and entries than `deno pack` knows. */
+async function write(
+  name: string,
+  made: string,
+  settings: object,
+  entries: Record<string, string> = {},
+) {
   const path = `${made}/package.json`;
+  const packed = JSON.parse(await Deno.readTextFile(path));
   const all = {
-    ...JSON.parse(await Deno.readTextFile(path)),
+    ...packed,
+    exports: { ...packed.exports, ...entries },
     engines: { node: ">=22" },
     sideEffects: false,
     ...settings,
@@ -144,7 +208,7 @@ try {
     description: config.description,
     bin: { culm: "cli/node/main.js" },
     dependencies: dependenciesOf(await bundle(made)),
-  });
+  }, await copyWasm(made));
 } finally {
   await Deno.remove(folder, { recursive: true });
 }

@@ -2,6 +2,9 @@
 import assert from "node:assert/strict";
 import * as esbuild from "esbuild";
 import { gzipSync } from "fflate";
+import { serveFolder } from "./browser/site.ts";
+import { testInBrowsers, writesStory } from "./browser/visit.ts";
+import { tinyFolder } from "./cli/temp_folder.ts";
 import { load } from "../mod.ts";
 import { tinyBamboo } from "../tiny/tiny.ts";
 import { needs, testNeeding } from "./helpers/needs.ts";
@@ -11,6 +14,7 @@ import {
   makeTarballs,
   output,
 } from "./helpers/npm_project.ts";
+import { serveWorker, workerd } from "./helpers/workerd.ts";
 import config from "../deno.json" with { type: "json" };
 import tiny from "../tiny/deno.json" with { type: "json" };
 
@@ -170,6 +174,67 @@ Deno.test("deno bundle makes one file that needs no permission", async () => {
   await Deno.writeTextFile(`${folder}/main.ts`, main(0));
   await output(deno, ["bundle", "--quiet", "-o", "out.js", "main.ts"], folder);
   await tellsTheSame(/inline/, deno, [...unpermitted, "linked/out.js"]);
+});
+
+const examples = `${root}examples/`;
+
+testInBrowsers("pages without a build write stories", async (t, browser) => {
+  await using site = serveFolder(cwd);
+  for (const name of ["browser-page", "web-worker"]) {
+    await t.step(`examples/${name}`, async () => {
+      await output("cp", ["-r", examples + name, "."], cwd);
+      await Deno.symlink("../node_modules", `${cwd}/${name}/node_modules`);
+      await writesStory(browser, `${site.url}/${name}/`);
+      await Deno.remove(`${cwd}/${name}`, { recursive: true });
+    });
+  }
+});
+
+testNeeding(needs.workerd, workerd.isHere, {
+  name: "Cloudflare's runtime answers by examples/cloudflare-worker, in 128 MB",
+  fn: async () => {
+    const folder = `${cwd}/worker`;
+    await esbuild.build({
+      absWorkingDir: cwd,
+      stdin: {
+        contents: await Deno.readTextFile(
+          `${examples}cloudflare-worker/worker.js`,
+        ),
+        resolveDir: cwd,
+      },
+      outfile: "worker/worker.js",
+      bundle: true,
+      format: "esm",
+      external: ["cloudflare:*"],
+      loader: { ".wasm": "copy" },
+      assetNames: "[name]",
+      logLevel: "warning",
+    });
+    await using tiny = await tinyFolder();
+    await Deno.rename(`${tiny.path}/tiny.gguf`, `${folder}/model.gguf`);
+    await using server = await serveWorker(folder);
+    const ask = async (more: object) => {
+      const response = await fetch(`${server.url}/v1/completions`, {
+        method: "POST",
+        body: JSON.stringify({ prompt, max_tokens: 24, seed: 1, ...more }),
+      });
+      assert.equal(response.status, 200);
+      return response;
+    };
+    const text = async (more: object) =>
+      (await (await ask(more)).json()).choices[0].text;
+    const before = await server.memory();
+    const texts = await Promise.all([text({}), text({}), text({ seed: 2 })]);
+    assert.deepEqual(texts.slice(0, 2), [expected, expected]);
+    // One who goes away takes nothing along that others wait for.
+    const left = await ask({ max_tokens: 400, stream: true });
+    const [next] = await Promise.all([text({}), left.body!.cancel()]);
+    assert.equal(next, expected);
+    const grammar = 'root ::= "yes" | "no"';
+    assert.match(await text({ grammar }), /^(yes|no)$/);
+    const bytes = await server.memory() - before;
+    assert.ok(bytes < 128e6, `${bytes} bytes`);
+  },
 });
 
 testNeeding(needs.node, nodeVersion >= 24, {

@@ -5,9 +5,13 @@ import { tinyBamboo } from "../tiny/tiny.ts";
 import { needs, testNeeding } from "./helpers/needs.ts";
 import { makeNpmProject, output } from "./helpers/npm_project.ts";
 import { hasNpm, runtimes } from "./helpers/runtimes.ts";
+import { serveFolder } from "./browser/site.ts";
+import { writesStory } from "./browser/visit.ts";
 import { decoded } from "./cli/run_cli.ts";
+import { browserPath, openBrowser } from "./web/browsers.ts";
 import config from "../deno.json" with { type: "json" };
 
+const examples = `${import.meta.dirname}/../examples/`;
 const prompt = "Once upon a time";
 const options = { maxTokens: 24, seed: 1 };
 
@@ -45,7 +49,7 @@ let expected: unknown[];
 
 Deno.test.beforeAll(async () => {
   if (!hasNpm) return;
-  cwd = await makeNpmProject({ typescript: "5.9.3" });
+  cwd = await makeNpmProject({ typescript: "5.9.3", vite: "8.4.0" });
   await Deno.writeTextFile(`${cwd}/types.mts`, types);
   await Deno.writeTextFile(`${cwd}/tsconfig.json`, JSON.stringify(settings));
   await using model = await load(tinyBamboo(), { threads: 0 });
@@ -79,7 +83,7 @@ for (const { name, command, need, isHere } of runtimes) {
     testNeeding(need, isHere && hasNpm, { name: `${name} ${what}`, fn });
 
   test("runs examples/node-script", async () => {
-    const script = `${import.meta.dirname}/../examples/node-script/story.js`;
+    const script = `${examples}node-script/story.js`;
     await Deno.copyFile(script, `${cwd}/story.mjs`);
     const story = await output(command, ["story.mjs"], cwd);
     assert.match(story, /^Once upon a time[^]{100}/);
@@ -143,6 +147,26 @@ for (const { name, command, need, isHere } of runtimes) {
     await lines.cancel();
   });
 }
+
+const buildsSites = runtimes[0].isHere && hasNpm;
+testNeeding(needs.chrome, buildsSites && browserPath("chrome") !== undefined, {
+  name: "Vite builds examples/vite-app, which writes a story in chrome",
+  fn: async () => {
+    await output("cp", ["-r", `${examples}vite-app`, "."], cwd);
+    const vite = ["../node_modules/vite/bin/vite.js", "build"];
+    await output("node", vite, `${cwd}/vite-app`);
+    await using site = serveFolder(`${cwd}/vite-app/dist`);
+    const browser = await openBrowser("chrome");
+    try {
+      await writesStory(browser, `${site.url}/`);
+    } finally {
+      await browser.close();
+    }
+  },
+  // The driver leaves timers and a process that ends by itself.
+  sanitizeOps: false,
+  sanitizeResources: false,
+});
 
 testNeeding(needs.node, runtimes[0].isHere && hasNpm, {
   name: "TypeScript knows the package's types, without other libraries",

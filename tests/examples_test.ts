@@ -7,14 +7,21 @@ import config from "../deno.json" with { type: "json" };
 
 const folder = `${import.meta.dirname}/../examples/`;
 
+/** What a model says that is held to the form of an object, and of a call. */
+const objects =
+  /^[^]+\nobject: \{ city: "(Oslo|Rome)", days: [1-9] \}\n(forecast: .+\n)+\d+ tokens\n$/;
+
 /** What each prints. */
 const prints: Record<string, RegExp> = {
-  "chat.ts": /^> Who .*\n\(0 of \d+ tokens were known\)\n[^]+\n\((\d\d+) of /,
-  "generate.ts": /^Once upon a time, there was [^]{100}/,
-  "inspect.ts":
+  "ai-sdk/main.ts": objects,
+  "deno-script/chat.ts":
+    /^> Who .*\n\(0 of \d+ tokens were known\)\n[^]+\n\((\d\d+) of /,
+  "deno-script/generate.ts": /^Once upon a time, there was [^]{100}/,
+  "deno-script/inspect.ts":
     /^general\.architecture string bamboo$[^]*^\d+ tensors of Q8_0: /m,
-  "logprobs.ts": /^840 "park" 60\.\d% of "park" 60\.\d% "beach" /m,
-  "score.ts": /coat\.\n.* hat\.\n.* house\.\n.* moon\.\n$/,
+  "deno-script/logprobs.ts": /^840 "park" 60\.\d% of "park" 60\.\d% "beach" /m,
+  "deno-script/score.ts": /coat\.\n.* hat\.\n.* house\.\n.* moon\.\n$/,
+  "langchain/main.ts": objects,
 };
 
 /** The commands of a script's heading: Deno's flags, the script, and arguments. */
@@ -25,8 +32,17 @@ async function commandsOf(name: string): Promise<string[][]> {
   );
 }
 
-for (const name of await namesIn(folder)) {
-  if (!name.endsWith(".ts")) continue;
+Deno.test("examples/README.md lists every example, and every script is run", async () => {
+  const text = await Deno.readTextFile(`${folder}README.md`);
+  const names = (await namesIn(folder)).filter((name) => name !== "README.md");
+  const listed = [...text.matchAll(/^\| \[(.+)\]\(\1\)/gm)];
+  assert.deepEqual(listed.map(([, name]) => name).sort(), names);
+  for (const name of await namesIn(`${folder}deno-script`)) {
+    assert.ok(prints[`deno-script/${name}`], name);
+  }
+});
+
+for (const name of Object.keys(prints)) {
   Deno.test(`examples/${name} prints what it says, by every command of its heading`, async () => {
     await using dir = await tinyFolder();
     const file = `${dir.path}/tiny.gguf`;

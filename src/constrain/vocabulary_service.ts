@@ -1,4 +1,5 @@
 import { unpackText } from "../bytes/packed_text.ts";
+import { compileWasm } from "../platform/compiled_wasm.ts";
 import { learn, type TokenBytes } from "./instance.ts";
 
 /** Learns a vocabulary in a worker. Requested in this order: `compile`, `learn`. */
@@ -7,8 +8,10 @@ export class VocabularyService {
 
   /** The WebAssembly that a text has been made of. */
   async compile(text: string): Promise<WebAssembly.Module> {
-    const bytes = await unpackText(text);
-    return this.#module = await WebAssembly.compile(bytes);
+    return this.#module = await compileWasm(
+      "constrain",
+      () => unpackText(text),
+    );
   }
 
   /**

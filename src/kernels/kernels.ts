@@ -4,6 +4,7 @@
  * loader, every bundler and a sandbox without permissions knows.
  */
 import { unpackText } from "../bytes/packed_text.ts";
+import { compileWasm } from "../platform/compiled_wasm.ts";
 
 /** A compiled build of the kernels. */
 export interface KernelModule {
@@ -48,7 +49,7 @@ export function compileKernels(
   build: KernelBuild,
 ): Promise<WebAssembly.Module> {
   const module = compiled.get(build) ??
-    kernelBytes(build).then((bytes) => WebAssembly.compile(bytes));
+    compileWasm(build, () => kernelBytes(build));
   compiled.set(build, module);
   return module;
 }

@@ -33,6 +33,29 @@ export interface Site extends AsyncDisposable {
   readonly url: string;
 }
 
+/** Serves the files of a folder, as pages that may share memory. */
+export function serveFolder(folder: string): Site {
+  return serve(async (request) => {
+    const { pathname } = new URL(request.url);
+    const path = pathname.replace(/\/$/, "/index.html");
+    const bytes = await Deno.readFile(folder + path).catch(() => undefined);
+    return bytes
+      ? respond(bytes, path.match(/\.(\w+)$/)![1], isolated)
+      : new Response(null, { status: 404 });
+  });
+}
+
+function serve(answer: (request: Request) => Promise<Response>): Site {
+  const server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen() {} },
+    answer,
+  );
+  return {
+    url: `http://127.0.0.1:${server.addr.port}`,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}
+
 /** Serves the pages, what `deno bundle` makes of the scripts, and by their paths on the site files or texts. */
 export async function openSite(
   scripts: readonly string[],
@@ -51,14 +74,7 @@ export async function openSite(
       ? new Response(null, { status: 404 })
       : respond(bytes, ending, headers);
   };
-  const server = Deno.serve(
-    { port: 0, hostname: "127.0.0.1", onListen() {} },
-    answer,
-  );
-  return {
-    url: `http://127.0.0.1:${server.addr.port}`,
-    [Symbol.asyncDispose]: () => server.shutdown(),
-  };
+  return serve(answer);
 }
 
 function respond(

@@ -1,4 +1,5 @@
 /** Has pages do what `in_page.ts` can. */
+import assert from "node:assert/strict";
 import type { Browser, Page } from "puppeteer-core";
 import { needs, testNeeding } from "../helpers/needs.ts";
 import {
@@ -69,6 +70,22 @@ export async function visit(browser: Browser, url: string): Promise<Visit> {
     },
     [Symbol.asyncDispose]: () => page.close(),
   };
+}
+
+/** Has a page of examples/ write, until it has. */
+export async function writesStory(browser: Browser, url: string) {
+  const page = await browser.newPage();
+  await page.goto(url);
+  await page.click("button");
+  const story = /^Once upon a time.{100}/s;
+  const end = Date.now() + 20_000;
+  let text: string | null = "";
+  while (!story.test(text ?? "")) {
+    assert.ok(Date.now() < end, `it wrote ${text}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    text = await page.$eval("output", ({ textContent }) => textContent);
+  }
+  await page.close();
 }
 
 /** Registers a test for each browser. */

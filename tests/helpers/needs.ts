@@ -54,6 +54,10 @@ export const needs = {
     what: "Bun",
     how: "npm install --prefix .cache/bun @oven/bun-linux-x64",
   },
+  workerd: {
+    what: "Cloudflare's runtime",
+    how: "npm install --prefix .cache/workerd @cloudflare/workerd-linux-64",
+  },
   denort: {
     what: "the runtime of deno compile",
     how: "deno compile fetches it once, or DENORT_BIN says where it lies",

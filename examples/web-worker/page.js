@@ -1,5 +1,5 @@
 /** Asks the engine, and shows what it writes as it comes. */
-import { startEngine } from "./culm.js";
+import { startEngine } from "./node_modules/@culm/culm/browser.js";
 
 const form = document.querySelector("form");
 const output = document.querySelector("output");

@@ -3,7 +3,7 @@
  * evaluates only what is new. Takes a model that was made for chats; the small one
  * that is part of the package tells stories whatever it is asked.
  *
- *     deno run --allow-read examples/chat.ts model.gguf
+ *     deno run --allow-read examples/deno-script/chat.ts model.gguf
  */
 import { load } from "@culm/culm";
 import { tinyBamboo } from "@culm/tiny";

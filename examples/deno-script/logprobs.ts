@@ -1,7 +1,7 @@
 /**
  * Tokens, how likely each was, and what else might have stood there.
  *
- *     deno run examples/logprobs.ts
+ *     deno run examples/deno-script/logprobs.ts
  */
 import { load } from "@culm/culm";
 import { tinyBamboo } from "@culm/tiny";

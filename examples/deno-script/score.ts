@@ -2,7 +2,7 @@
  * Which of several endings a model expects: the log-likelihood of each behind the
  * same beginning, which is computed once.
  *
- *     deno run examples/score.ts
+ *     deno run examples/deno-script/score.ts
  */
 import { load } from "@culm/culm";
 import { tinyBamboo } from "@culm/tiny";

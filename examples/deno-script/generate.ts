@@ -2,8 +2,8 @@
  * A text, shown while it is written. Without a file, the small model that is part
  * of the package writes it, and no permission is needed.
  *
- *     deno run examples/generate.ts
- *     deno run --allow-read examples/generate.ts model.gguf "Once upon a time"
+ *     deno run examples/deno-script/generate.ts
+ *     deno run --allow-read examples/deno-script/generate.ts model.gguf "Once upon a time"
  */
 import { load } from "@culm/culm";
 import { tinyBamboo } from "@culm/tiny";

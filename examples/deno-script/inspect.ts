@@ -2,8 +2,8 @@
  * What a GGUF file holds, from its header: nothing of the weights is read, so a
  * URL of a file of any size will do.
  *
- *     deno run --allow-read examples/inspect.ts model.gguf
- *     deno run --allow-net examples/inspect.ts https://example.com/model.gguf
+ *     deno run --allow-read examples/deno-script/inspect.ts model.gguf
+ *     deno run --allow-net examples/deno-script/inspect.ts https://example.com/model.gguf
  */
 import { fromUrl, openFile, readGguf } from "@culm/culm/gguf";
 import { tinyBamboo } from "@culm/tiny";

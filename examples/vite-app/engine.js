@@ -1,0 +1,7 @@
+/** The engine, in a worker. */
+import { load } from "@culm/culm";
+import { answerPage } from "@culm/culm/browser";
+import { createServer } from "@culm/culm/server";
+import { tinyBamboo } from "@culm/tiny";
+
+answerPage(load(tinyBamboo()).then((model) => createServer(model)));
