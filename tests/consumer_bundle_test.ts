@@ -14,7 +14,7 @@ import {
   makeTarballs,
   output,
 } from "./helpers/npm_project.ts";
-import { serveWorker, workerd } from "./helpers/workerd.ts";
+import { hasWorkerd, serveWorker } from "./helpers/workerd.ts";
 import config from "../deno.json" with { type: "json" };
 import tiny from "../tiny/deno.json" with { type: "json" };
 
@@ -190,7 +190,7 @@ testInBrowsers("pages without a build write stories", async (t, browser) => {
   }
 });
 
-testNeeding(needs.workerd, workerd.isHere, {
+testNeeding(needs.workerd, hasWorkerd, {
   name: "Cloudflare's runtime answers by examples/cloudflare-worker, in 128 MB",
   fn: async () => {
     const folder = `${cwd}/worker`;

@@ -6,9 +6,8 @@ const command = new URL(
   import.meta.url,
 ).pathname;
 
-export const workerd = {
-  isHere: await Deno.stat(command).then(() => true, () => false),
-};
+export const hasWorkerd = await Deno.stat(command)
+  .then(() => true, () => false);
 
 /** A worker that answers at an address of this machine. */
 interface ServedWorker extends AsyncDisposable {
