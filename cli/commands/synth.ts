@@ -85,6 +85,16 @@ const options = {
       flag: "--feed-forward-length <n>",
       description: "neurons of a layer",
     },
+    expertCount: {
+      ...size,
+      flag: "--expert-count <n>",
+      description: "experts of a layer, each of so many neurons",
+    },
+    expertUsedCount: {
+      ...size,
+      flag: "--expert-used-count <n>",
+      description: "experts that a token chooses",
+    },
     blockCount: { ...size, flag: "--block-count <n>", description: "layers" },
     headCount: {
       ...size,
@@ -109,7 +119,7 @@ const options = {
       default: "drelu",
       flag: "--activation <name>",
       description:
-        "drelu (architecture bamboo) or reglu (llama in PowerInfer's form)",
+        "drelu (architecture bamboo; of experts turbosparsemixtral) or reglu (llama in PowerInfer's form; of experts smallthinker)",
     },
     gatePositive: {
       ...share,
@@ -149,6 +159,7 @@ export const synth: CommandSpec = {
     "culm synth -o bamboo-7b.gguf --predictor-rank 1024",
     "culm synth -o bamboo-7b-dense.gguf --form llama",
     "culm synth -o bamboo-7b --form huggingface --type bf16",
+    "culm synth -o smallthinker.gguf --shape smallthinker-4b --activation reglu --gate-positive 0.3 --active 0.3",
     "culm synth -o small.gguf --shape small --type q8_0 --gate-positive 0.2 --active 0.1",
   ],
   run,
@@ -187,6 +198,8 @@ function optionsOf(flags: SynthFlags): Omit<SynthOptions, "form"> {
   const shape: SynthShape = {
     hiddenSize: flags.embeddingLength ?? named.hiddenSize,
     feedForwardSize: flags.feedForwardLength ?? named.feedForwardSize,
+    expertCount: flags.expertCount ?? named.expertCount,
+    usedExperts: flags.expertUsedCount ?? named.usedExperts,
     layerCount: flags.blockCount ?? named.layerCount,
     headCount: flags.headCount ?? named.headCount,
     kvHeadCount: flags.headCountKv ?? named.kvHeadCount,

@@ -104,11 +104,18 @@ export function chooseExperts(
   chosen: Uint32Array,
   weights: Float64Array,
 ): void {
-  const rank = (score: number) => Number.isNaN(score) ? Infinity : score;
-  const order = Uint32Array.from(scores, (_, id) => id)
-    .sort((a, b) => rank(scores[b]) - rank(scores[a]) || a - b);
-  chosen.set(order.subarray(0, used).sort());
-  const largest = scores[order[0]];
+  // The best so far, best first.
+  const rank = (id: number) => Number.isNaN(scores[id]) ? Infinity : scores[id];
+  for (let id = 0; id < scores.length; id++) {
+    let place = Math.min(id, used);
+    while (place > 0 && rank(id) > rank(chosen[place - 1])) {
+      if (place < used) chosen[place] = chosen[place - 1];
+      place--;
+    }
+    if (place < used) chosen[place] = id;
+  }
+  const largest = scores[chosen[0]];
+  chosen.subarray(0, used).sort();
   let all = 0;
   for (const score of scores) all += Math.exp(score - largest);
   let sum = 0;

@@ -49,6 +49,11 @@ export function synthesiseFolder(
     );
   }
   checkShape(shape, 1);
+  if (shape.expertCount) {
+    throw new UsageError(
+      "Cannot make a Hugging Face folder of a mixture of experts",
+    );
+  }
   const tensors = new SynthTensors({ ...options, form: "llama" }).list();
   const shards = shardsOf(tensors, shardBytes);
   const total = String(shards.length).padStart(5, "0");

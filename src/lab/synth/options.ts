@@ -17,8 +17,12 @@ export interface PredictorOptions {
 export interface SynthShape {
   /** Width of the residual stream (n_embd) */
   readonly hiddenSize: number;
-  /** Neurons of a layer (n_ff) */
+  /** Neurons of a layer (n_ff), or of one of its experts */
   readonly feedForwardSize: number;
+  /** Experts of a layer; no router where left out */
+  readonly expertCount?: number;
+  /** Of which a token chooses so many */
+  readonly usedExperts?: number;
   /** Layers */
   readonly layerCount: number;
   /** Query heads */
@@ -39,10 +43,11 @@ export interface SynthOptions {
   readonly type: GgmlType;
   /**
    * `powerinfer`: `ffn_down_t`, for engines that skip neurons. `llama`: the
-   * same weights with `ffn_down`, as the dense SwiGLU model that llama.cpp runs.
+   * same weights with `ffn_down`, as the model that llama.cpp runs: SwiGLU, but
+   * for SmallThinker's experts.
    */
   readonly form: "powerinfer" | "llama";
-  /** Bamboo's `drelu`, or `reglu` as in ProSparse's files */
+  /** Bamboo's and TurboSparse's `drelu`, or `reglu` as in ProSparse's files and SmallThinker */
   readonly activation: "drelu" | "reglu";
   /** Share of the neurons whose gate is positive; in ReGLU those fire */
   readonly gatePositive: number;
@@ -81,6 +86,16 @@ export const synthShapes: Readonly<Record<string, SynthShape>> = {
   "bamboo-7b": shape(4096, 14336, 32, 32, 8, 32000, 32768),
   "prosparse-7b": shape(4096, 11008, 32, 32, 32, 32000, 4096),
   "prosparse-13b": shape(5120, 13824, 40, 40, 40, 32000, 4096),
+  "smallthinker-4b": {
+    ...shape(1536, 768, 32, 12, 2, 151936, 32768),
+    expertCount: 32,
+    usedExperts: 4,
+  },
+  "turbosparse-mixtral-47b": {
+    ...shape(4096, 14336, 32, 32, 8, 57024, 32768),
+    expertCount: 8,
+    usedExperts: 2,
+  },
 };
 
 /** The least and the largest of each size. */
@@ -92,6 +107,8 @@ const ranges: Readonly<Record<keyof SynthShape, readonly [number, number]>> = {
   kvHeadCount: [1, 1024],
   vocabSize: [1, 1 << 20],
   contextSize: [1, 1 << 20],
+  expertCount: [2, 1 << 10],
+  usedExperts: [1, 1 << 10],
 };
 
 /**
@@ -103,6 +120,7 @@ const ranges: Readonly<Record<keyof SynthShape, readonly [number, number]>> = {
 export function checkShape(shape: SynthShape, blockSize: number): void {
   for (const [name, [least, most]] of Object.entries(ranges)) {
     const size = shape[name as keyof SynthShape];
+    if (size === undefined) continue;
     if (!Number.isInteger(size) || size < least) {
       throw new UsageError(
         `Cannot make a model of ${name} ${size}: needs a whole number from ${least} up`,
@@ -115,6 +133,14 @@ export function checkShape(shape: SynthShape, blockSize: number): void {
     }
   }
   const { hiddenSize, feedForwardSize, headCount, kvHeadCount } = shape;
+  const { expertCount = 0, usedExperts = 0 } = shape;
+  if (
+    expertCount > 0 ? !usedExperts || usedExperts > expertCount : usedExperts
+  ) {
+    throw new UsageError(
+      `Cannot make a model that uses ${usedExperts} of ${expertCount} experts`,
+    );
+  }
   const rules: [string, number, string, number][] = [
     ["hiddenSize", hiddenSize, "twice headCount", 2 * headCount],
     ["headCount", headCount, "kvHeadCount", kvHeadCount],
@@ -132,7 +158,14 @@ export function checkShape(shape: SynthShape, blockSize: number): void {
 
 /** `general.architecture` of a file that has such an activation in such a form. */
 export function architectureOf(
-  { form, activation }: Pick<SynthOptions, "form" | "activation">,
-): "bamboo" | "llama" {
+  { form, activation, shape }: Pick<
+    SynthOptions,
+    "form" | "activation" | "shape"
+  >,
+): "bamboo" | "llama" | "smallthinker" | "turbosparsemixtral" {
+  if (shape.expertCount) {
+    if (activation === "reglu") return "smallthinker";
+    return form === "powerinfer" ? "turbosparsemixtral" : "llama";
+  }
   return form === "powerinfer" && activation === "drelu" ? "bamboo" : "llama";
 }

@@ -85,6 +85,8 @@ function metadataOf(options: SynthOptions): [string, MetadataEntry][] {
     ],
     ...hyperParameterMetadata(architecture, {
       ...shape,
+      expertSize: shape.expertCount && shape.feedForwardSize,
+      expertScoring: architecture === "smallthinker" ? 1 : undefined,
       ropeSize: headSize,
       rmsEpsilon: 1e-5,
       ropeBase: 10000,

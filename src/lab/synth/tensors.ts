@@ -17,7 +17,8 @@ import {
   type SynthOptions,
 } from "./options.ts";
 import { Predictor } from "./predictor.ts";
-import { direction, randomFor } from "./random.ts";
+import { shuffle } from "../../random.ts";
+import { direction, normalQuantile, randomFor } from "./random.ts";
 import {
   type FillRow,
   matrix,
@@ -44,7 +45,11 @@ export class SynthTensors {
   readonly #unit: Tiles;
   readonly #attentionOutput: Tiles;
   readonly #noise: Tiles;
+  readonly #router: Tiles;
   readonly #down: Tiles;
+  /** Of a layer */
+  readonly #neuronCount: number;
+  readonly #expertCount: number;
 
   /**
    * Chooses what all tensors share.
@@ -53,8 +58,11 @@ export class SynthTensors {
    */
   constructor(readonly options: SynthOptions) {
     const { shape, type, seed, active, predictor } = options;
-    const { hiddenSize, feedForwardSize, layerCount } = shape;
-    this.#neurons = new Neurons({ ...options, ...shape });
+    const { hiddenSize, layerCount, expertCount = 1, usedExperts = 1 } = shape;
+    this.#expertCount = expertCount;
+    const feedForwardSize = this.#neuronCount = expertCount *
+      shape.feedForwardSize;
+    this.#neurons = new Neurons({ ...options, ...shape, feedForwardSize });
     if (predictor) {
       this.#predictor = new Predictor(predictor, this.#neurons, type);
     }
@@ -69,11 +77,12 @@ export class SynthTensors {
       "attention",
       each / (normWeight * Math.sqrt(hiddenSize)),
     );
-    this.#noise = tiles("noise", noiseOfRow / Math.sqrt(noiseChannels));
-    this.#down = tiles(
-      "down",
-      each / (normWeight ** 2 * Math.sqrt(active * feedForwardSize)),
-    );
+    const noise = noiseOfRow / Math.sqrt(noiseChannels);
+    this.#noise = tiles("noise", noise);
+    this.#router = new Tiles("F32", noise, seed, "router");
+    // The weights of the experts that a token chooses add up to 1.
+    const firing = active * shape.feedForwardSize / usedExperts;
+    this.#down = tiles("down", each / (normWeight ** 2 * Math.sqrt(firing)));
   }
 
   /** All tensors, in llama.cpp's order. */
@@ -84,6 +93,7 @@ export class SynthTensors {
       ...needs,
       "output",
       form === "llama" ? "ffn_down" : "ffn_down_t",
+      ...(this.#expertCount > 1 ? ["ffn_gate_inp"] as const : []),
       ...(this.#predictor ? ["fc1", "fc2"] as const : []),
     ]);
     return allTensorNames(layerCount)
@@ -94,18 +104,25 @@ export class SynthTensors {
   #tensor(name: TensorName, layer?: number): TensorToWrite {
     const { shape, type } = this.options;
     const headSize = shape.hiddenSize / shape.headCount;
+    const feedForwardSize = this.#neuronCount, experts = this.#expertCount;
+    const sizes = { ...shape, headSize, ropeSize: headSize, feedForwardSize };
+    const rank = this.#predictor?.rank ?? 0;
     const sides = shapeOf(name, {
-      ...sideLengths({ ...shape, headSize, ropeSize: headSize }),
+      ...sideLengths(sizes),
       vocab: shape.vocabSize,
-      rank: this.#predictor?.rank ?? 0,
+      rank: name === "fc1" ? experts * rank : rank,
     });
-    const file = ggufName(name, layer);
+    const file = ggufName(name, layer, experts > 1);
     const [columns, rows] = sides;
     if (rows === undefined) {
       return vector(file, columns, layer === undefined ? 1 : normWeight);
     }
     const fill = () => this.#fill(name, columns, rows, layer ?? 0);
-    return matrix(file, type, [columns, rows], fill);
+    const isRouter = name === "ffn_gate_inp";
+    const all = matrix(file, isRouter ? "F32" : type, [columns, rows], fill);
+    return experts > 1 && tensorSchemas[name].perExpert
+      ? { ...all, shape: [columns, rows / experts, experts] }
+      : all;
   }
 
   /** Begins to make a matrix's rows. */
@@ -119,7 +136,7 @@ export class SynthTensors {
     const random = (tiles: Tiles) => tiles.matrix(seed, rows, columns);
     const headed = (tiles: Tiles, headOf: (row: number) => RowHead) =>
       withHead(
-        this.options.type,
+        tiles.type,
         random(tiles),
         tiles.deviation,
         randomFor(this.options.seed, `${seed} head`),
@@ -135,17 +152,62 @@ export class SynthTensors {
         return headed(this.#noise, neuronHead(neurons(), "gateOffset"));
       case "ffn_up":
         return headed(this.#noise, neuronHead(neurons(), "upOffset"));
+      case "ffn_gate_inp":
+        return headed(this.#router, this.#routerHead(layer));
       // The same weights in both forms.
       case "ffn_down":
-        return this.#down.transposed(seed, columns, rows);
+        return this.#ofExperts(
+          rows,
+          (expert, count) =>
+            this.#down.transposed(`${seed}${expert}`, columns, count),
+        );
       case "ffn_down_t":
-        return this.#down.matrix(`blk.${layer}.ffn_down`, rows, columns);
+        return this.#ofExperts(
+          rows,
+          (expert, count) =>
+            this.#down.matrix(`blk.${layer}.ffn_down${expert}`, count, columns),
+        );
       case "fc1":
-        return this.#predictor!.fc1();
+        return this.#ofExperts(rows, () => this.#predictor!.fc1());
       case "fc2":
         return this.#predictor!.fc2(neurons());
     }
     return random(this.#unit);
+  }
+
+  /** The rows of one expert behind those of another; an only one has no name. */
+  #ofExperts(
+    rows: number,
+    make: (expert: string, count: number) => FillRow,
+  ): FillRow {
+    const count = rows / this.#expertCount;
+    if (this.#expertCount === 1) return make("", count);
+    let fill: FillRow;
+    return (row, target) => {
+      if (row % count === 0) fill = make(`.${row / count}`, count);
+      fill(row % count, target);
+    };
+  }
+
+  /**
+   * How often each expert is chosen: some often, and three of four less than the
+   * mean, as in SmallThinker. Its score is positive for that share of tokens, and
+   * the largest ones are chosen.
+   */
+  #routerHead(layer: number): (row: number) => RowHead {
+    const { shape: { expertCount = 1, usedExperts = 1 }, seed } = this.options;
+    const random = randomFor(seed, `router ${layer}`);
+    const ranks = Float64Array.from(
+      { length: expertCount },
+      (_, rank) => (rank + 1) ** -0.5,
+    );
+    const scale = usedExperts / ranks.reduce((sum, each) => sum + each, 0);
+    const shares = ranks.map((each) => Math.min(0.95, scale * each));
+    shuffle(shares, random);
+    return (row) => ({
+      constant: normalQuantile(shares[row]),
+      signal: direction(signalChannels, 1, random),
+    });
   }
 
   #embeddingHead(): (row: number) => RowHead {

@@ -245,23 +245,21 @@ export class FeedForward {
     for (let t = 0; t < n; t++) {
       if (!this.#layer.done) this.#count("gatePositive", this.#positives(t));
       const active = this.#combine(t);
-      if (tokens.weights) {
-        const { rows } = weights.ffn_up, weight = tokens.weights[t];
-        this.bank.memory.kernels.scale(at(h, t), rows, weight);
-      }
       this.#count("active", active);
       if (measureRecall && predicts) {
         this.#count("recalled", active);
         this.#count("recalledMass", this.#mass(t));
       }
       this.#countNeurons(t);
+      if (!tokens.weights) continue;
+      const { kernels } = this.bank.memory;
+      kernels.scale(at(h, t), weights.ffn_up.rows, tokens.weights[t]);
     }
   }
 
   /** What there is of an expert's neurons, with its tokens' rows gathered, where these are not all. */
   #neuronsOf({ expert, tokens, first }: ExpertTokens): Neurons {
     const { index, n } = this.#layer, { normed, residual } = this.bank;
-    const { pointer, stride } = this.#h;
     const isAll = tokens.length === n;
     return {
       index,
@@ -270,8 +268,14 @@ export class FeedForward {
       n: tokens.length,
       normed: isAll ? normed : this.#gather("normed", tokens),
       residual: isAll ? residual : this.#gather("residual", tokens),
-      h: { pointer: pointer + 4 * first * stride, stride },
+      h: this.#valuesFrom(first),
     };
+  }
+
+  /** The values h from a row on. */
+  #valuesFrom(row: number): F32Rows {
+    const { pointer, stride } = this.#h;
+    return { pointer: pointer + 4 * row * stride, stride };
   }
 
   #gather(name: "normed" | "residual", tokens: readonly number[]): Activations {
@@ -289,13 +293,13 @@ export class FeedForward {
   /** In place of {@linkcode activations} of one token: sets h of a share of the neurons to 1, of the others to 0. */
   fire(index: number, share: number): void {
     const experts = Array.from({ length: this.#router.used }, (_, expert) => {
-      const [all] = Router.all(1);
+      const [all] = this.#router.all(1);
       return { ...all, expert, slots: [expert], first: expert };
     });
     this.#layer = { index, n: 1, experts, done: false };
-    for (const tokens of experts) {
-      const { h, weights } = this.#neuronsOf(tokens);
-      const row = this.bank.memory.f32(at(h, 0), weights.ffn_up.rows);
+    const [{ weights }] = this.#experts[index]!;
+    for (const { first } of experts) {
+      const row = this.bank.memory.f32(at(this.#h, first), weights.ffn_up.rows);
       for (let j = 0; j < row.length; j++) {
         row[j] = Math.random() < share ? 1 : 0;
       }
@@ -323,9 +327,9 @@ export class FeedForward {
 
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
   keepAbove(thresholds: ArrayLike<number>): void {
-    for (const tokens of this.#layer.experts) {
-      const own = tokens.tokens.map((token) => thresholds[token]);
-      this.#keepAbove(this.#neuronsOf(tokens).h, own);
+    for (const { tokens, first } of this.#layer.experts) {
+      const own = tokens.map((token) => thresholds[token]);
+      this.#keepAbove(this.#valuesFrom(first), own);
     }
     this.#h.changed();
   }

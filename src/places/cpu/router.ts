@@ -23,6 +23,13 @@ export interface ExpertTokens {
   readonly first: number;
 }
 
+/** The same, while tokens choose. */
+interface Choice {
+  readonly tokens: number[];
+  readonly weights: number[];
+  readonly slots: number[];
+}
+
 /** Scratch of one bank's routers. */
 export class Router {
   /** Experts that a token chooses */
@@ -30,6 +37,7 @@ export class Router {
   readonly #scores: F32Rows;
   readonly #chosen: Uint32Array;
   readonly #weights: Float64Array;
+  #all: readonly ExpertTokens[] = [];
 
   constructor(readonly options: CpuPlaceOptions, readonly bank: Bank) {
     const { model: { routing, expertCount }, limits } = options;
@@ -40,10 +48,14 @@ export class Router {
     this.#weights = new Float64Array(this.used);
   }
 
-  /** All tokens with the only expert. */
-  static all(n: number): ExpertTokens[] {
-    const tokens = Array.from({ length: n }, (_, t) => t);
-    return [{ expert: 0, tokens, slots: tokens.map(() => 0), first: 0 }];
+  /** All tokens with the first expert; those of the last step's number are kept. */
+  all(n: number): readonly ExpertTokens[] {
+    if (this.#all[0]?.tokens.length !== n) {
+      const tokens = Array.from({ length: n }, (_, t) => t);
+      const slots = tokens.map(() => 0);
+      this.#all = [{ expert: 0, tokens, slots, first: 0 }];
+    }
+    return this.#all;
   }
 
   /** Those that some token chose, ascending, by what the layer's router makes of x; and the bytes of weights read. */
@@ -51,38 +63,35 @@ export class Router {
     layer: number,
     x: Activations,
     n: number,
-  ): { readonly experts: ExpertTokens[]; readonly bytes: number } {
+  ): { readonly experts: readonly ExpertTokens[]; readonly bytes: number } {
     const { memory, weights } = this.bank;
     const { routing, expertCount } = this.options.model;
     const { ffn_gate_inp, ffn_gate_inp_bias } = weights.layers[layer]!;
-    if (!routing || !ffn_gate_inp) return { experts: Router.all(n), bytes: 0 };
+    if (!routing || !ffn_gate_inp) return { experts: this.all(n), bytes: 0 };
     const { pointer, stride } = this.#scores;
     const bytes = ffn_gate_inp.multiply(x, n, this.#scores);
     ffn_gate_inp_bias?.addTo(this.#scores, n);
-    const choices = Array.from(
-      { length: expertCount },
-      () => ({
-        tokens: [] as number[],
-        weights: [] as number[],
-        slots: [] as number[],
-      }),
-    );
+    const choices: Choice[] = [];
     for (let t = 0; t < n; t++) {
       const scores = memory.f32(pointer + 4 * t * stride, expertCount);
       chooseExperts(routing, scores, this.#chosen, this.#weights);
-      for (let slot = 0; slot < this.used; slot++) {
-        const choice = choices[this.#chosen[slot]];
+      this.#chosen.forEach((expert, slot) => {
+        const choice = choices[expert] ??= {
+          tokens: [],
+          weights: [],
+          slots: [],
+        };
         choice.tokens.push(t);
         choice.weights.push(this.#weights[slot]);
         choice.slots.push(slot);
-      }
+      });
     }
     const experts: ExpertTokens[] = [];
     let first = 0;
+    // Those that nobody chose are holes.
     choices.forEach((choice, expert) => {
-      const { length } = choice.tokens;
-      if (length > 0) experts.push({ expert, ...choice, first });
-      first += length;
+      experts.push({ expert, ...choice, first });
+      first += choice.tokens.length;
     });
     return { experts, bytes };
   }

@@ -69,6 +69,45 @@ Deno.test("neurons fire, and gates are positive, as often as asked", async (t) =
   }
 });
 
+Deno.test("experts are chosen unevenly, and their neurons fire as often as asked", async () => {
+  const shape = {
+    ...synthShapes.tiny,
+    feedForwardSize: 64,
+    layerCount: 2,
+    expertCount: 32,
+    usedExperts: 4,
+  };
+  const options = {
+    shape,
+    type: "F16",
+    activation: "reglu",
+    active: 0.3,
+  } as const;
+  const bytes = await make({ ...options, gatePositive: 0.3, form: "llama" });
+  await using model = await load(bytes, { threads: 0, countNeurons: true });
+  using sequence = model.engine.createSequence();
+  const random = seededRandom(7);
+  const ids = Array.from({ length: 512 }, () => Math.floor(1024 * random()));
+  const [logits] = await model.engine.evaluate(sequence, ids, "last");
+  const stats = model.engine.stats();
+  assert.equal(totalOf(stats, "chosenExperts"), 512 * 4 * 2);
+  near(totalOf(stats, "active") / totalOf(stats, "neurons"), 0.3, 0.02);
+  const { layers: [{ active }] } = model.engine.profile();
+  const fired = Array.from(
+    { length: 32 },
+    (_, e) =>
+      active.subarray(64 * e, 64 * (e + 1)).reduce((a, b) => a + b) / 64,
+  );
+  const rare = fired.filter((times) => times < 0.14 * 0.3 * 512).length;
+  assert(rare >= 0.65 * 32 && rare <= 0.85 * 32, `${rare} of 32 experts`);
+  // The same weights in PowerInfer's form.
+  const other = await make({ ...options, gatePositive: 0.3 });
+  await using sparse = await load(other, { threads: 0 });
+  using same = sparse.engine.createSequence();
+  const [again] = await sparse.engine.evaluate(same, ids, "last");
+  again.forEach((logit, i) => near(logit, logits[i], 1e-3));
+});
+
 Deno.test("in ReGLU the neurons whose gate is positive fire", async () => {
   const stats = await statsOf(await make({ activation: "reglu" }));
   const active = totalOf(stats, "active");
