@@ -93,9 +93,18 @@ export function median(values: readonly number[]): number {
     : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** What each layer did for a token: its border, what fired, what was read. */
+/** What each layer did for a token: its experts, its border, what fired, what was read. */
 export function layersText({ layers, tokens }: PlaceStats): string {
+  const hasExperts = layers.some(({ experts }) => experts > 0);
+  const expertCells = ({ experts, chosenExperts, readExperts }: LayerStats) =>
+    hasExperts
+      ? [
+        formatShare(chosenExperts, experts),
+        (readExperts / tokens).toFixed(2),
+      ]
+      : [];
   const row = (layer: LayerStats) => [
+    ...expertCells(layer),
     formatShare(layer.hot, layer.neurons),
     formatShare(layer.gatePositive, layer.neurons),
     formatShare(layer.active, layer.neurons),
@@ -103,7 +112,11 @@ export function layersText({ layers, tokens }: PlaceStats): string {
     formatBytes(Math.round(layer.picked / tokens)),
   ];
   return formatTable([
-    ["layer", "hot", "gate > 0", "active", "streamed", "picked"],
+    [
+      "layer",
+      ...(hasExperts ? ["experts", "read"] : []),
+      ...["hot", "gate > 0", "active", "streamed", "picked"],
+    ],
     ...layers.map((layer, i) => [String(i), ...row(layer)]),
   ]);
 }
