@@ -163,12 +163,12 @@ Deno.test("every place has the same neurons of each expert, and a GPU has none",
   );
   assert.deepEqual(
     [first, second].map((ids) => ids.length),
-    [4 * 32, 4 * 64],
+    [4 * 64, 4 * 32],
   );
   assert.deepEqual(
     [...first],
     [0, 1, 2, 3].flatMap((e) =>
-      Array.from({ length: 32 }, (_, i) => 96 * e + i)
+      Array.from({ length: 64 }, (_, i) => 96 * e + i)
     ),
   );
   assert.deepEqual(
