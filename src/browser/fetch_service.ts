@@ -1,5 +1,9 @@
 /** Fetches a file into the store: in a worker, for only there files are written in place. */
-import { type ByteSource, checkRange } from "../bytes/byte_source.ts";
+import {
+  bufferFor,
+  type ByteSource,
+  checkRange,
+} from "../bytes/byte_source.ts";
 import { RemoteFile } from "../bytes/exchange.ts";
 import { fromBlob } from "../bytes/memory.ts";
 import type { PartFile } from "../bytes/part_file.ts";
@@ -77,11 +81,12 @@ export class FetchService {
     }
   }
 
-  /** Reads bytes as soon as they are there. */
+  /** Reads bytes as soon as they are there, into the spare where it is large enough. */
   async read(
     file: StoredFile,
     offset: number,
     length: number,
+    spare?: ArrayBuffer,
   ): Promise<Uint8Array<ArrayBuffer>> {
     checkRange({ name: file.url, size: file.size }, offset, length);
     const end = offset + length;
@@ -90,10 +95,14 @@ export class FetchService {
       this.#waiting.push({ end, go });
       await Promise.race([arrived, this.#whole.promise]);
     }
-    const bytes = new Uint8Array(length);
+    const bytes = bufferFor(length, spare);
     const filled = await this.#part?.read(bytes, offset);
     if (filled === length) return bytes;
-    return await (await this.#whole.promise).read(offset, length);
+    return await (await this.#whole.promise).read(
+      offset,
+      length,
+      bytes.buffer,
+    );
   }
 
   async #download(

@@ -268,10 +268,14 @@ export class ModelStore {
       name: file.url,
       size: file.size,
       whole,
-      read: async (offset, length) => {
+      read: async (offset, length, spare) => {
         checkRange({ name: file.url, size: file.size }, offset, length);
-        if (blob) return await blob.read(offset, length);
-        const reading = worker.call("read", [file, offset, length]);
+        if (blob) return await blob.read(offset, length, spare);
+        const reading = worker.call(
+          "read",
+          [file, offset, length, spare],
+          spare ? [spare] : [],
+        );
         reads.add(reading);
         try {
           return await reading;

@@ -1,3 +1,4 @@
+import { FormatError } from "../errors.ts";
 import { bufferFor, type ByteSource, checkRange } from "./byte_source.ts";
 
 /** Bytes that are in memory already; not copied until they are read. */
@@ -29,11 +30,41 @@ export function fromBlob(blob: Blob, name?: string): ByteSource {
   };
   return {
     ...source,
-    async read(offset, length) {
+    async read(offset, length, spare) {
       checkRange(source, offset, length);
       const part = blob.slice(offset, offset + length);
-      return new Uint8Array(await part.arrayBuffer());
+      const room = bufferFor(length, spare);
+      const fits = room.buffer === spare && length > 0;
+      return fits && await readInto(room, part, source.name) ||
+        new Uint8Array(await part.arrayBuffer());
     },
     close: () => Promise.resolve(),
   };
+}
+
+/** Reads a whole Blob into bytes of its size, whose buffer moves on; undefined where this engine cannot. */
+async function readInto(
+  room: Uint8Array<ArrayBuffer>,
+  blob: Blob,
+  name: string,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  let reader;
+  try {
+    reader = blob.stream().getReader({ mode: "byob" });
+  } catch {
+    return undefined; // Safari's streams of Blobs give chunks of their own.
+  }
+  const { length } = room; // Of a buffer that has moved on it is 0.
+  let { buffer } = room;
+  for (let filled = 0; filled < length;) {
+    const rest = new Uint8Array(buffer, filled, length - filled);
+    const { value, done } = await reader.read(rest);
+    if (done) {
+      throw new FormatError(`Cannot read ${name}: it has become shorter`);
+    }
+    buffer = value.buffer;
+    filled += value.length;
+  }
+  await reader.cancel();
+  return new Uint8Array(buffer, 0, length);
 }

@@ -85,7 +85,8 @@ export async function* readRows(
     const spare = spares.pop();
     const bytes = await source.read(offset, length, spare);
     // Frees a spare of no use now: the collector would let hundreds of MB pile up.
-    if (spare && spare !== bytes.buffer) spare.transfer(0);
+    const isLeft = spare && spare !== bytes.buffer && !spare.detached;
+    if (isLeft) spare.transfer(0);
     const starts = Array.from(
       { length: end - first },
       (_, i) => (indexAt(rows, first + i) - row) * stride,
