@@ -26,8 +26,8 @@ interface Processes {
 }
 
 /**
- * Starts a program, a text that imports nothing. Of a worker this differs in that
- * it can be ended: Deno's workers run on, where they are in a loop.
+ * Starts a module, given as text; what it imports is fetched. Of a worker this
+ * differs in that it can be ended: Deno's workers run on where they are in a loop.
  *
  * @throws {UsageError} where Deno may not be run, or is not what runs
  */
@@ -47,6 +47,7 @@ export function startProgram(text: string): Program {
         "--no-prompt",
         "--no-config",
         "--no-lock",
+        "--unstable-raw-imports",
         "--location=https://localhost/",
         url,
       ],

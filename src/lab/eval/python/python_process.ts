@@ -1,6 +1,6 @@
 /**
- * The process in which Python runs: a function whose text is started there, with
- * nothing from outside it, and without a permission.
+ * The process in which Python runs, without a permission: a function whose text
+ * is started there. Programs come in, each with its length in 4 bytes before it.
  *
  * Python is a WebAssembly module, so it can do what its imports do and nothing
  * else. Once it is up, most of these are taken away: of the system's calls those
@@ -8,19 +8,6 @@
  * memory; all others give EPERM. What reaches JavaScript ends the program. What a
  * program leaves in memory is gone before the next one.
  */
-
-/**
- * What comes in first, each with its length in 4 bytes before it: pyodide's
- * scripts, Python, Python's library (a zip), pyodide's list of packages, and how
- * many bytes of memory Python may have. Behind them come programs.
- */
-export const pyodideFiles = [
-  "pyodide.mjs",
-  "pyodide.asm.mjs",
-  "pyodide.asm.wasm",
-  "python_stdlib.zip",
-  "pyodide-lock.json",
-] as const;
 
 /** What is written: a byte for what came of each program. The first says that Python is up. */
 export const answers = {
@@ -32,14 +19,51 @@ export const answers = {
   spent: 2,
 } as const;
 
-/** What of pyodide's loader is used. */
-interface Loader {
+/** npm's, of which the process fetches what is missing. */
+export const pyodide = "npm:pyodide@314.0.7";
+
+/**
+ * The text of the process. What it imports is named in this text alone, so that
+ * nobody fetches it who does not run Python. Its first import takes Deno away
+ * before pyodide looks for it: pyodide takes the process for a browser's worker
+ * then, which has no files.
+ */
+export function pythonProcess(memoryLimit: number): string {
+  const before = `
+export const { stdin, stdout, exit } = Deno;
+delete globalThis.Deno;
+delete globalThis.process;
+globalThis.WorkerGlobalScope = globalThis.constructor;`;
+  return `
+import * as deno from "data:text/javascript,${encodeURIComponent(before)}";
+import { loadPyodide } from "${pyodide}";
+import createPyodideModule from "${pyodide}/pyodide.asm.mjs";
+import source machine from "${pyodide}/pyodide.asm.wasm";
+import library from "${pyodide}/python_stdlib.zip" with { type: "bytes" };
+import lockFileContents from "${pyodide}/pyodide-lock.json" with { type: "json" };
+const pyodide = { loadPyodide, createPyodideModule, machine, library, lockFileContents };
+await (${runPython})(deno, pyodide, ${
+    JSON.stringify(answers)
+  }, ${memoryLimit});`;
+}
+
+/** What is used of Deno. */
+type Streams = Pick<typeof Deno, "stdin" | "stdout" | "exit">;
+
+/** What is used of pyodide. */
+interface Pyodide {
   loadPyodide(options: object): Promise<{
     readonly FS: {
       readonly streams: { readonly fd: number }[];
       close(stream: { readonly fd: number }): void;
     };
   }>;
+  readonly createPyodideModule: unknown;
+  readonly machine: WebAssembly.Module;
+  /** Python's own, a zip */
+  readonly library: Uint8Array<ArrayBuffer>;
+  /** Which packages there are, none of which is loaded */
+  readonly lockFileContents: unknown;
 }
 
 /** What of Python's exports is used; pointers are numbers. */
@@ -52,9 +76,12 @@ interface PythonExports {
   _emscripten_stack_restore(pointer: number): void;
 }
 
-/** Runs in the process, as a text: `answers` is what is above. */
-export function runPython(
+/** Runs in the process, with nothing of this module but what it is given. */
+function runPython(
+  { stdin, stdout, exit }: Streams,
+  pyodide: Pyodide,
   { failed, passed, spent }: typeof answers,
+  memoryLimit: number,
 ): Promise<void> {
   type HostCall = (...args: unknown[]) => unknown;
 
@@ -104,7 +131,7 @@ export function runPython(
   let isSealed = false, exports: PythonExports;
 
   /** What stands in the place of one of Python's imports. */
-  function guarded(name: string, call: HostCall, memoryLimit: number) {
+  function guarded(name: string, call: HostCall) {
     switch (name) {
       case "emscripten_resize_heap":
         return (bytes: number) => bytes > memoryLimit ? 0 : call(bytes);
@@ -149,8 +176,6 @@ gc.collect()
 gc.freeze()
 `;
 
-  const { stdin, stdout } = Deno;
-
   /** The next of what comes in; ends the process where nothing does. */
   function next(): Uint8Array<ArrayBuffer> {
     const length = new DataView(read(4).buffer).getUint32(0, true);
@@ -167,16 +192,8 @@ gc.freeze()
     return bytes;
   }
 
-  const { exit } = Deno;
-
   async function start(): Promise<void> {
-    const [loader, machineLoader, machine, library, packages, limit] = Array
-      .from({ length: 6 }, next);
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    const load = (script: Uint8Array<ArrayBuffer>) =>
-      import(
-        URL.createObjectURL(new Blob([script], { type: "text/javascript" }))
-      );
+    const { loadPyodide, machine, library, ...others } = pyodide;
     const { instantiate } = WebAssembly;
     WebAssembly.instantiateStreaming = async (_, imports) => {
       for (const module of Object.values(imports!)) {
@@ -184,30 +201,22 @@ gc.freeze()
           if (typeof call !== "function") continue;
           // Emscripten keeps a function's signature on it.
           module[name] = Object.assign(
-            guarded(name, call as HostCall, Number(text(limit))),
+            guarded(name, call as HostCall),
             call,
           );
         }
       }
-      const made = await instantiate(machine, imports);
-      exports = made.instance.exports as unknown as PythonExports;
-      return made;
+      const instance = await instantiate(machine, imports);
+      exports = instance.exports as unknown as PythonExports;
+      return { instance, module: machine };
     };
     globalThis.fetch = (url) =>
       Promise.resolve(
         new Response(String(url).endsWith(".zip") ? library : null),
       );
-    // Pyodide takes this for a browser's worker then, which has no files.
-    for (const name of ["Deno", "process"]) {
-      Reflect.deleteProperty(globalThis, name);
-    }
-    Object.assign(globalThis, { WorkerGlobalScope: globalThis.constructor });
-    const { default: createPyodideModule } = await load(machineLoader);
-    const { loadPyodide }: Loader = await load(loader);
     const { FS } = await loadPyodide({
-      createPyodideModule,
+      ...others,
       indexURL: location.href,
-      lockFileContents: text(packages),
       env: { PYTHONHASHSEED: "0" },
       stdin: () => null,
       stdout: () => {},
@@ -221,7 +230,7 @@ gc.freeze()
 
     for (let answer: number = passed;;) {
       stdout.writeSync(Uint8Array.of(answer));
-      const program = text(next());
+      const program = new TextDecoder().decode(next());
       try {
         answer = runs(program) ? passed : failed;
       } catch (error) {

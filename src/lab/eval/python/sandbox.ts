@@ -1,8 +1,7 @@
-import { CulmError, UsageError } from "../../../errors.ts";
-import { fileSystem } from "../../../platform/file_system.ts";
+import { UsageError } from "../../../errors.ts";
 import { type Program, startProgram } from "../../../platform/program.ts";
 import type { ProgramRunner } from "../evaluate.ts";
-import { answers, pyodideFiles, runPython } from "./python_process.ts";
+import { answers, pyodide, pythonProcess } from "./python_process.ts";
 
 /** What a program may use up. */
 export interface SandboxLimits {
@@ -11,9 +10,6 @@ export interface SandboxLimits {
   /** Bytes of memory. Default 256 MiB. */
   readonly memoryLimit?: number;
 }
-
-/** Not in the module's graph, so that it is fetched by those alone who ask for it. */
-const pyodide = "npm:pyodide@314.0.7";
 
 /**
  * Runs Python programs that nobody has read: by pyodide (CPython in WebAssembly)
@@ -31,20 +27,18 @@ const pyodide = "npm:pyodide@314.0.7";
  * ```
  */
 export class PythonSandbox implements ProgramRunner, AsyncDisposable {
-  /** What the process is told first */
-  readonly #start: readonly Uint8Array[];
   readonly #timeLimit: number;
+  readonly #memoryLimit: number;
   /** The process that is up, if one is */
   #python?: Program;
   /** Ends with the last program that was given */
   #last: Promise<unknown> = Promise.resolve();
 
   private constructor(
-    files: readonly Uint8Array[],
     { timeLimit = 10_000, memoryLimit = 256 * 2 ** 20 }: SandboxLimits,
   ) {
-    this.#start = [...files, encoder.encode(String(memoryLimit))];
     this.#timeLimit = timeLimit;
+    this.#memoryLimit = memoryLimit;
   }
 
   /**
@@ -53,7 +47,7 @@ export class PythonSandbox implements ProgramRunner, AsyncDisposable {
    * @throws {UsageError} where Deno may not be run, or there is no pyodide
    */
   static async start(limits: SandboxLimits = {}): Promise<PythonSandbox> {
-    const sandbox = new PythonSandbox(await readFiles(), limits);
+    const sandbox = new PythonSandbox(limits);
     sandbox.#python = await sandbox.#startPython();
     return sandbox;
   }
@@ -101,13 +95,12 @@ export class PythonSandbox implements ProgramRunner, AsyncDisposable {
   }
 
   async #startPython(): Promise<Program> {
-    const python = startProgram(
-      `(${runPython})(${JSON.stringify(answers)})`,
-    );
-    for (const file of this.#start) await python.write(framed(file));
+    const python = startProgram(pythonProcess(this.#memoryLimit));
     if (await python.readByte() === answers.passed) return python;
     await python.end();
-    throw new CulmError("Cannot run Python programs: Python did not start");
+    throw new UsageError(
+      `Cannot run Python programs: ${pyodide} is out of reach, or did not start`,
+    );
   }
 }
 
@@ -119,21 +112,4 @@ function framed(bytes: Uint8Array): Uint8Array {
   new DataView(frame.buffer).setUint32(0, bytes.length, true);
   frame.set(bytes, 4);
   return frame;
-}
-
-async function readFiles(): Promise<Uint8Array[]> {
-  try {
-    await import(pyodide);
-    return await Promise.all(pyodideFiles.map((name) => {
-      const url = import.meta.resolve(`${pyodide}/${name}`);
-      return fileSystem(name).readFile(new URL(url));
-    }));
-  } catch (cause) {
-    throw new UsageError(
-      `Cannot run Python programs without ${pyodide}: ${
-        cause instanceof Error ? cause.message.split("\n")[0] : cause
-      }`,
-      { cause },
-    );
-  }
 }
