@@ -1,4 +1,15 @@
 /** Bytes that come a chunk after another. */
+// @ts-types="../std/concat.d.ts"
+import { concat } from "deno-std/bytes/concat.js";
+
+/** All of them in one. */
+export async function allBytes(
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const all: Uint8Array[] = [];
+  for await (const chunk of chunks) all.push(chunk);
+  return concat(all);
+}
 
 /** The chunks of a stream, which in Safari cannot be iterated; leaving the loop early cancels it. */
 export async function* chunksOf<Chunk>(

@@ -1,9 +1,8 @@
 /** Sessions that outlast their program: saved to files, streams or bytes, and restored. */
 import * as v from "valibot";
-import { concat } from "deno-std/bytes/concat.js";
 import type { ByteSource } from "../bytes/byte_source.ts";
 import { isWebAddress, openSource } from "../bytes/open.ts";
-import { abortable, writeStream } from "../bytes/stream.ts";
+import { abortable, allBytes, writeStream } from "../bytes/stream.ts";
 import { writeFile } from "../bytes/write_file.ts";
 import type { Engine } from "../engine/engine.ts";
 import { checkOptions, checkValue, type OptionsOf } from "../options.ts";
@@ -62,7 +61,7 @@ export async function saveSession(
   const { isPast, writePast } = await pasts();
   const sections = abortable(writePast(owner, sequence), signal);
   if (destination === undefined) {
-    return concat(await Array.fromAsync(sections));
+    return await allBytes(sections);
   }
   if (destination instanceof WritableStream) {
     await writeStream(destination, sections);

@@ -1,5 +1,4 @@
-// @ts-types="../../std/concat.d.ts"
-import { concat } from "deno-std/bytes/concat.js";
+import { allBytes } from "../../bytes/stream.ts";
 import { UsageError } from "../../errors.ts";
 import { ggmlTypes, tensorBytes } from "../ggml/types.ts";
 import {
@@ -95,10 +94,10 @@ export async function* writeGguf(
  *
  * @throws what the stream throws.
  */
-export async function toBuffer(
+export function toBuffer(
   stream: AsyncIterable<Uint8Array>,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  return concat(await Array.fromAsync(stream));
+  return allBytes(stream);
 }
 
 /** The header of a file that is to be written, and what a reader makes of it. */
