@@ -14,6 +14,7 @@ import * as esbuild from "esbuild";
 import { gzipSync } from "fflate";
 // Has it here, to be read.
 import "marked";
+import * as lowered from "./lowered.ts";
 import { quoted, textModule, writeOrCheck } from "./generated.ts";
 
 const root = new URL("..", import.meta.url);
@@ -66,9 +67,9 @@ async function worker(path: string): Promise<string> {
     console.error(`Cannot bundle ${source.pathname}: ${left[0]} is left`);
     Deno.exit(1);
   }
-  // Node 22 and Safari have no `using`.
   const plain = await esbuild.transform(code, {
-    target: "es2022",
+    target: lowered.target,
+    banner: lowered.symbols,
     minify: true,
   });
   await esbuild.stop();

@@ -9,6 +9,7 @@
  * @module
  */
 import * as esbuild from "esbuild";
+import * as lowered from "./lowered.ts";
 import config from "../deno.json" with { type: "json" };
 import tiny from "../tiny/deno.json" with { type: "json" };
 
@@ -119,7 +120,8 @@ async function bundle(outdir: string): Promise<esbuild.Metafile> {
     bundle: true,
     splitting: true,
     format: "esm",
-    target: "es2022",
+    target: lowered.target,
+    banner: { js: lowered.symbols },
     packages: "external",
     alias: Object.fromEntries([...alias, ...parts]),
     plugins: [denoOfNode],
