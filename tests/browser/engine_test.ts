@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { siteFiles } from "../../browser.ts";
 import { load } from "../../mod.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
-import { openSite } from "./site.ts";
+import { openSite, type Site } from "./site.ts";
 import { testInBrowsers, visit } from "./visit.ts";
 
 async function textHere(): Promise<string> {
@@ -11,10 +11,14 @@ async function textHere(): Promise<string> {
   return await model.complete("Once upon a time", options);
 }
 
-testInBrowsers("an engine in a worker", async (t, browser) => {
-  await using site = await openSite(["in_page.ts", "in_worker.ts"], {
+function openEngineSite(): Promise<Site> {
+  return openSite(["in_page.ts", "in_worker.ts"], {
     "/culm-service-worker.js": siteFiles["culm-service-worker.js"],
   });
+}
+
+testInBrowsers("an engine in a worker", async (t, browser) => {
+  await using site = await openEngineSite();
   const text = await textHere();
   for (const kind of ["isolated", "open"]) {
     await t.step(
@@ -49,8 +53,9 @@ testInBrowsers("an engine in a worker", async (t, browser) => {
   });
 
   await t.step(
-    "answers an unmodified client at the site's address",
+    "answers an unmodified client at the site's address, without a network",
     async () => {
+      const site = await openEngineSite();
       await using page = await visit(browser, `${site.url}/isolated`);
       await page.do("useEngine");
       await page.do("routeToEngine");
@@ -58,9 +63,13 @@ testInBrowsers("an engine in a worker", async (t, browser) => {
       assert.deepEqual([answer.text, answer.streamed], [text, text]);
       // Another page of the site asks the one that answers.
       await using other = await visit(browser, `${site.url}/open`);
-      const { text: there } = await other.do("complete", "address");
-      assert.equal(there, text);
-      assert.equal(await page.do("endRoute"), 404);
+      await site[Symbol.asyncDispose]();
+      for (const each of [page, other]) {
+        const { text: offline } = await each.do("complete", "address");
+        assert.equal(offline, text);
+      }
+      // Where none answers, requests go to the network.
+      await assert.rejects(page.do("endRoute"), { name: "TypeError" });
     },
   );
 });
