@@ -102,6 +102,8 @@ function bundle(
 async function makeBundle(
   scripts: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {
+  const texts = new Map<string, string>();
+  if (scripts.length === 0) return texts;
   const here = new URL(import.meta.url);
   const sources = scripts.map((name) => new URL(name, here).pathname);
   const folder = await Deno.makeTempDir();
@@ -114,7 +116,6 @@ async function makeBundle(
       ],
     }).output();
     if (!success) throw new Error(new TextDecoder().decode(stderr));
-    const texts = new Map<string, string>();
     for await (const { name } of Deno.readDir(folder)) {
       texts.set(`/${name}`, await Deno.readTextFile(`${folder}/${name}`));
     }

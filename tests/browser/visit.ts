@@ -10,21 +10,28 @@ import {
 } from "../web/browsers.ts";
 import type { Acts } from "./in_page.ts";
 
-/** A page that is open in a browser. */
-export interface Visit extends AsyncDisposable {
+// deno-lint-ignore no-explicit-any -- each has parameters of its own
+type AnyActs = Record<string, (...args: any[]) => unknown>;
+
+/** A page that is open in a browser, and what it can do. */
+export interface Visit<Of extends AnyActs = Acts> extends AsyncDisposable {
   /** Has the page do something. */
-  do<Name extends keyof Acts>(
+  do<Name extends keyof Of>(
     name: Name,
-    ...args: Parameters<Acts[Name]>
-  ): Promise<Awaited<ReturnType<Acts[Name]>>>;
+    ...args: Parameters<Of[Name]>
+  ): Promise<Awaited<ReturnType<Of[Name]>>>;
   readonly page: Page;
   reload(): Promise<void>;
   /** What the page's policy has stopped. */
   violations(): Promise<string[]>;
 }
 
-/** Opens a page with the scripts in it. */
-export async function visit(browser: Browser, url: string): Promise<Visit> {
+/** Opens a page with the scripts in it; what is to run `first` runs ahead of these. */
+export async function visit<Of extends AnyActs = Acts>(
+  browser: Browser,
+  url: string,
+  first = "",
+): Promise<Visit<Of>> {
   const page = await browser.newPage();
   await page.evaluateOnNewDocument(() => {
     const violations: string[] = [];
@@ -33,6 +40,7 @@ export async function visit(browser: Browser, url: string): Promise<Visit> {
       violations.push(`${event.violatedDirective}: ${event.blockedURI}`);
     });
   });
+  await page.evaluateOnNewDocument(first);
   const ready = async () => {
     // Policies forbid the driver's own way of waiting.
     while (!await page.evaluate(() => "acts" in globalThis)) {

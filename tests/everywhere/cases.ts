@@ -40,6 +40,13 @@ async function told(pieces: AsyncIterable<Piece>) {
   return { ids, text };
 }
 
+/** `Array.fromAsync`, which not every platform has. */
+async function all<T>(each: AsyncIterable<T>): Promise<T[]> {
+  const items: T[] = [];
+  for await (const item of each) items.push(item);
+  return items;
+}
+
 function write(
   model: LanguageModel,
   options: GenerateOptions = {},
@@ -155,14 +162,14 @@ const ofTiny: Readonly<Record<string, Tell>> = {
       maxTokens: 6,
       logprobs: 3,
     });
-    return (await Array.fromAsync(pieces)).map(({ logprob, topLogprobs }) => ({
+    return (await all(pieces)).map(({ logprob, topLogprobs }) => ({
       logprob,
       top: topLogprobs!.map(({ id, logprob }) => [id, logprob]),
     }));
   },
   "perplexity": async (model) => {
     const chunks = textChunks(model.tokenizer, story.repeat(3), 24);
-    const scores = (await Array.fromAsync(scoreChunks(model.engine, chunks)))
+    const scores = (await all(scoreChunks(model.engine, chunks)))
       .map(([score]) => score);
     return {
       tokens: scores.map(({ tokens }) => tokens),
@@ -181,7 +188,7 @@ const ofTiny: Readonly<Record<string, Tell>> = {
       tools,
       toolChoice: "required",
     };
-    return (await Array.fromAsync(model.answer(messages, options)))
+    return (await all(model.answer(messages, options)))
       .map((event) => event.type === "toolCall" ? event.name : event);
   },
   "JSON of a schema": (model) =>
@@ -319,9 +326,7 @@ const ofTiny: Readonly<Record<string, Tell>> = {
     await thrown(() => write(model, { json: true, regex: "a" })),
     await thrown(() => write(model, { samplers: ["top_q" as "top_k"] })),
     await thrown(() => told(model.chat(messages, { template: "{% if %}" }))),
-    await thrown(() =>
-      Array.fromAsync(model.answer(messages, { toolChoice: "required" }))
-    ),
+    await thrown(() => all(model.answer(messages, { toolChoice: "required" }))),
   ],
   "constraints that cannot be": async (model) => [
     await thrown(() => write(model, { regex: "(a" })),

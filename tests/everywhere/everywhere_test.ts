@@ -5,12 +5,15 @@ import { isDeepStrictEqual } from "node:util";
 import * as esbuild from "esbuild";
 import { openSite } from "../browser/site.ts";
 import { testInBrowsers, visit } from "../browser/visit.ts";
-import { testNeeding } from "../helpers/needs.ts";
+import { needs, testNeeding } from "../helpers/needs.ts";
 import { makeNpmProject, output } from "../helpers/npm_project.ts";
 import { hasNpm, runtimes } from "../helpers/runtimes.ts";
 import { hasShared, sharedUrl } from "../helpers/shared_data.ts";
 import { smollm2Url } from "../helpers/smollm2.ts";
+import { browserPath, openBrowser } from "../web/browsers.ts";
 import { type Sources, tellAll, type Told } from "./cases.ts";
+import type { Acts } from "./in_page.ts";
+import { lackingScript, lacks } from "./lacks.ts";
 
 const here = (path: string) => new URL(path, import.meta.url);
 const files: Readonly<Record<string, URL>> = {
@@ -33,6 +36,14 @@ function sourcesOf(
 }
 const paths = (of = files) => sourcesOf(of, (_, { pathname }) => pathname);
 const urls = (of = files) => sourcesOf(of, (name) => `/${name}.gguf`);
+
+/** Where a site has them. */
+function served(of: Readonly<Record<string, URL>>): Record<string, URL> {
+  const entries = Object.entries(of);
+  return Object.fromEntries(
+    entries.map(([name, url]) => [`/${name}.gguf`, url]),
+  );
+}
 
 /**
  * What Deno tells, without threads, and what another tells. Tokens, texts and
@@ -144,14 +155,7 @@ for (const { name, command, need, isHere } of runtimes) {
 
 testInBrowsers("every case", async (t, browser, name) => {
   const all = { ...files, ...name === "chrome" && smollm2 };
-  const served = Object.entries(all).map(([name, url]) => [
-    `/${name}.gguf`,
-    url,
-  ]);
-  await using site = await openSite(
-    ["in_page.ts"],
-    Object.fromEntries(served),
-  );
+  await using site = await openSite(["in_page.ts"], served(all));
   for (const [threads, pattern] of backends) {
     await t.step(`with ${threads} threads`, async () => {
       await using page = await visit(browser, `${site.url}/isolated`);
@@ -159,4 +163,62 @@ testInBrowsers("every case", async (t, browser, name) => {
       check(await page.do("tellAll", sources, threads), pattern);
     });
   }
+});
+
+/** Scripts of a page that has the package of npm, by their paths on the site. */
+async function bundledForPages(): Promise<Record<string, string>> {
+  cwd ??= await makeProject();
+  const { outputFiles } = await esbuild.build({
+    entryPoints: [
+      here("in_page.ts").pathname,
+      here("../browser/in_worker.ts").pathname,
+    ],
+    entryNames: "[name]",
+    outdir: "/",
+    bundle: true,
+    splitting: true,
+    write: false,
+    format: "esm",
+    target: "safari17.4",
+    nodePaths: [`${cwd}/node_modules`],
+    logLevel: "warning",
+  });
+  return Object.fromEntries(outputFiles.map(({ path, text }) => [path, text]));
+}
+
+/** `deno test … -- --each`: also with one lacking at a time. */
+const isEach = Deno.args.includes("--each");
+
+testNeeding(needs.chrome, browserPath("chrome") !== undefined && hasNpm, {
+  name: "every case, in Chromium without what Safari lacks",
+  async fn(t) {
+    await using site = await openSite([], {
+      ...await bundledForPages(),
+      ...served(files),
+    });
+    const browser = await openBrowser("chrome");
+    const test = (name: string, stubs: readonly (() => void)[]) =>
+      t.step(name, async () => {
+        const first = lackingScript(stubs);
+        const url = `${site.url}/isolated`;
+        await using page = await visit<Acts>(browser, url, first);
+        check(await page.do("tellAll", urls(), 2), / SIMD/);
+        const { text } = plain.cases["a text"] as { text: string };
+        const expected = { text, isWhole: true, left: [] };
+        const story = await page.do("tellFromStore", "/stories.gguf");
+        assert.deepEqual(story, { ...expected, text: story.text });
+        assert.equal(await page.do("tellFromWorker"), text);
+      });
+    try {
+      await test("all of it", Object.values(lacks));
+      for (const [what, stub] of Object.entries(isEach ? lacks : {})) {
+        await test(what, [stub]);
+      }
+    } finally {
+      await browser.close();
+    }
+  },
+  // The driver leaves timers and a process that ends by itself.
+  sanitizeOps: false,
+  sanitizeResources: false,
 });
