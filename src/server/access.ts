@@ -56,13 +56,13 @@ export function access(
   const hosts = new Set(allowedHosts.map((host) => host.toLowerCase()));
   const mayRead = readersOf(corsOrigins);
   return async ({ req }, next) => {
-    const url = URL.parse(req.url);
-    if (!url) {
+    if (!URL.canParse(req.url)) {
       throw new RequestError(
         400,
         "Cannot answer: the request's Host, or its target, is no part of a URL",
       );
     }
+    const url = new URL(req.url);
     const origin = req.header("origin");
     if (apiKeys.length === 0 && !isHost(url.hostname, hosts)) {
       throw new RequestError(

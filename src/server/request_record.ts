@@ -76,7 +76,8 @@ export class RequestRecord {
     const given = request.headers.get("x-request-id") ?? "";
     this.id = soundId.test(given) ? given : crypto.randomUUID();
     this.method = request.method;
-    this.path = URL.parse(request.url)?.pathname ?? request.url;
+    const { url } = request;
+    this.path = URL.canParse(url) ? new URL(url).pathname : url;
   }
 
   /** Somebody is at work for the request, until this is disposed of. */
