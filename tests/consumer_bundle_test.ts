@@ -6,6 +6,7 @@ import { serveFolder } from "./browser/site.ts";
 import { testInBrowsers, writesStory } from "./browser/visit.ts";
 import { tinyFolder } from "./cli/temp_folder.ts";
 import { load } from "../mod.ts";
+import { fromBase64 } from "../src/bytes/base64.ts";
 import { tinyBamboo } from "../tiny/tiny.ts";
 import { needs, testNeeding } from "./helpers/needs.ts";
 import {
@@ -17,6 +18,8 @@ import {
 import { hasWorkerd, serveWorker } from "./helpers/workerd.ts";
 import config from "../deno.json" with { type: "json" };
 import tiny from "../tiny/deno.json" with { type: "json" };
+import relaxed from "../wasm/relaxed.js";
+import simd128 from "../wasm/simd128.js";
 
 const deno = Deno.execPath();
 const root = `${import.meta.dirname}/../`;
@@ -161,6 +164,13 @@ Deno.test("what imports `load` begins with at most 120 KB of scripts by gzip", a
   assert.equal(sizes.length, atStart.size);
   const size = sizes.reduce((sum, each) => sum + each, 0);
   assert.ok(size <= 120_000, `${size} bytes by gzip`);
+});
+
+Deno.test("the kernels that come with the first model have at most 250 KB by gzip", () => {
+  for (const text of [relaxed, simd128]) {
+    const size = fromBase64(text).length;
+    assert.ok(size <= 250_000, `${size} bytes by gzip`);
+  }
 });
 
 Deno.test("deno bundle makes one file that needs no permission", async () => {

@@ -300,7 +300,7 @@ unsafe fn add_rows<K: Rows, const N: usize>(
     let h: &[f32; N] = &core::array::from_fn(|r| h[r]);
     let body = k / GROUP * GROUP;
     for column in (0..body).step_by(GROUP) {
-        kernel.add(rows, K::column_bytes(column), h, GROUP, out.add(column));
+        add_columns(kernel, rows, K::column_bytes(column), h, GROUP, out.add(column));
     }
     let width = k - body;
     if width > 0 {
@@ -308,7 +308,23 @@ unsafe fn add_rows<K: Rows, const N: usize>(
         let mut padded = [0f32; GROUP];
         padded.as_mut_ptr().copy_from_nonoverlapping(out, width);
         let offset = K::column_bytes(body);
-        kernel.add(rows, offset, h, width.next_multiple_of(8), padded.as_mut_ptr());
+        add_columns(kernel, rows, offset, h, width.next_multiple_of(8), padded.as_mut_ptr());
         out.copy_from_nonoverlapping(padded.as_ptr(), width);
     }
+}
+
+/// `Rows::add`, as a kernel that is there once.
+///
+/// # Safety
+/// As for `Rows::add`.
+#[inline(never)]
+unsafe fn add_columns<K: Rows, const N: usize>(
+    kernel: K,
+    rows: &[*const u8; N],
+    offset: usize,
+    h: &[f32; N],
+    width: usize,
+    out: *mut f32,
+) {
+    kernel.add(rows, offset, h, width, out);
 }

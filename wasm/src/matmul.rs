@@ -258,7 +258,8 @@ unsafe fn pass<K: Rows, const R: usize>(
         let (rows, from) = (rows.clone(), tokens.from(t));
         let left = n_tokens - t;
         t += match left {
-            1 => {
+            // The last rows, fewer than a tile's, are not worth kernels for several tokens.
+            _ if left == 1 || R == 1 => {
                 tiles::<K, R, 1>(kernel, matrix, rows, apart, &from);
                 1
             }
@@ -312,7 +313,11 @@ unsafe fn tiles<K: Rows, const R: usize, const T: usize>(
     let x = core::array::from_fn(|t| tokens.from(t).x);
     for r in rows {
         let tile = core::array::from_fn(|i| matrix.row(r + i * apart));
-        let dots: [[f32; T]; R] = kernel.dot(tile, matrix.k, x);
+        let dots: [[f32; T]; R] = if T == 1 {
+            dot_one(kernel, &tile, matrix.k, x[0]).map(|dot| [dot; T])
+        } else {
+            kernel.dot(tile, matrix.k, x)
+        };
         for (i, dots) in dots.into_iter().enumerate() {
             for (t, dot) in dots.into_iter().enumerate() {
                 tokens.from(t).out.wrapping_add(r + i * apart).write(dot);
@@ -383,13 +388,26 @@ pub unsafe fn pick<K: Rows, const R: usize>(
     let put = |id: u32, dot: f32| out.wrapping_add(id as usize).write(dot);
     let (tiles, rest) = ids.as_chunks::<R>();
     for &ids in tiles {
-        let dots: [[f32; 1]; R] = kernel.dot(ids.map(row), k, [x]);
-        for (id, [dot]) in ids.into_iter().zip(dots) {
+        for (id, dot) in ids.into_iter().zip(dot_one(kernel, &ids.map(row), k, x)) {
             put(id, dot);
         }
     }
     for &id in rest {
-        let [[dot]] = kernel.dot([row(id)], k, [x]);
+        let [dot] = dot_one(kernel, &[row(id)], k, x);
         put(id, dot);
     }
+}
+
+/// `R` rows of `k` weights times one token: a kernel that is there once, whoever picks the rows.
+///
+/// # Safety
+/// As for `Rows::dot`.
+#[inline(never)]
+pub unsafe fn dot_one<K: Rows, const R: usize>(
+    kernel: K,
+    rows: &[*const u8; R],
+    k: usize,
+    x: *const u8,
+) -> [f32; R] {
+    kernel.dot(*rows, k, [x]).map(|[dot]| dot)
 }

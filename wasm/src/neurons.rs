@@ -12,7 +12,7 @@ use crate::gate::activate_one;
 use crate::groups::Groups;
 use crate::i8::Bytes;
 use crate::layout;
-use crate::matmul::{chosen, with_rows, Rows, SUM_I32};
+use crate::matmul::{chosen, dot_one, with_rows, Rows, SUM_I32};
 use crate::q4::Nibbles;
 use crate::six::Sextets;
 use crate::table::Numbers;
@@ -130,15 +130,14 @@ impl Call {
     #[inline(always)]
     unsafe fn dots<K: Rows>(&self, kernel: K, ids: &[u32], part: usize, out: *mut f32) {
         if let Ok(ids) = <&[u32; ROWS]>::try_from(ids) {
-            let dots: [[f32; 1]; ROWS] =
-                kernel.dot(ids.map(|id| self.row(id, part)), self.k, [self.x]);
-            for (&id, [dot]) in ids.iter().zip(dots) {
+            let rows = ids.map(|id| self.row(id, part));
+            for (&id, dot) in ids.iter().zip(dot_one(kernel, &rows, self.k, self.x)) {
                 out.add(id as usize).write(dot);
             }
             return;
         }
         for &id in ids {
-            let [[dot]] = kernel.dot([self.row(id, part)], self.k, [self.x]);
+            let [dot] = dot_one(kernel, &[self.row(id, part)], self.k, self.x);
             out.add(id as usize).write(dot);
         }
     }
