@@ -4,25 +4,25 @@
  */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { load } from "../mod.ts";
 import golden from "./goldens/gemma3.json" with { type: "json" };
 import { allLogits, argmax, mean, nextLogprobs } from "./helpers/logprobs.ts";
 import { needs, testNeeding } from "./helpers/needs.ts";
 import { dataUrl, hasShared } from "./helpers/shared_data.ts";
+import { sharedModel } from "./helpers/shared_model.ts";
 
 const url = new URL(
   `../.cache/models/${golden.model.file}`,
   import.meta.url,
 );
 const hasModel = existsSync(url);
-const open = () => load(url, { contextSize: 2048, threads: 2 });
+const open = sharedModel(url, { contextSize: 2048, threads: 2 });
 
 function testWithGemma3(name: string, fn: () => Promise<void>): void {
   testNeeding(needs.gemma3, hasModel, { name: `Gemma 3: ${name}`, fn });
 }
 
 testWithGemma3("ids of prompts as llama.cpp has them", async () => {
-  await using model = await open();
+  const model = await open();
   for (const { prompt, promptIds } of golden.greedy) {
     const ids = model.tokenize(prompt, { parseSpecial: true });
     assert.deepEqual(ids, promptIds, prompt);
@@ -34,7 +34,7 @@ const text = `text/${golden.text.file}`;
 testNeeding(needs.data, hasModel && hasShared(`data/${text}`), {
   name: "Gemma 3: ids of a text as llama.cpp has them",
   async fn() {
-    await using model = await open();
+    const model = await open();
     const raw = await Deno.readTextFile(dataUrl(text));
     const ids = model.tokenize(raw.slice(0, golden.text.characters));
     const { ids: expected } = golden.text;
@@ -43,7 +43,7 @@ testNeeding(needs.data, hasModel && hasShared(`data/${text}`), {
 });
 
 testWithGemma3("the log-probabilities of a text", async () => {
-  await using model = await open();
+  const model = await open();
   const logprobs = await nextLogprobs(model, golden.text.ids);
   const nll = -mean(logprobs);
   assert.ok(
@@ -53,7 +53,7 @@ testWithGemma3("the log-probabilities of a text", async () => {
 });
 
 testWithGemma3("greedy choices wherever llama.cpp's are clear", async () => {
-  await using model = await open();
+  const model = await open();
   let compared = 0;
   for (const { prompt, promptIds, ids, margins } of golden.greedy) {
     const logits = await allLogits(model, [...promptIds, ...ids]);

@@ -32,7 +32,7 @@ for (const file of files) {
           gpu: "require",
           gpuPlan,
         });
-        const goldens = file.texts();
+        const goldens = file.texts().slice(0, 3);
         // Together, so that they share steps.
         const texts = await Promise.all(goldens.map(async (golden) => {
           const { prompt_ids, greedy_ids } = golden;

@@ -6,19 +6,19 @@
  */
 
 import assert from "node:assert/strict";
-import { load } from "../mod.ts";
 import { allLogits, argmax, mean, nextLogprobs } from "./helpers/logprobs.ts";
 import { dataUrl } from "./helpers/shared_data.ts";
+import { sharedModel } from "./helpers/shared_model.ts";
 import { smollm2Url, testWithSmolLM2 } from "./helpers/smollm2.ts";
 import golden from "./goldens/smollm2.json" with { type: "json" };
 
-const open = () => load(smollm2Url, { contextSize: 2048, threads: 2 });
+const open = sharedModel(smollm2Url, { contextSize: 2048, threads: 2 });
 
 testWithSmolLM2(
   "ids and chat prompts as llama.cpp and Jinja2 have them",
   [],
   async () => {
-    await using model = await open();
+    const model = await open();
     for (const { prompt, promptIds, messages } of golden.greedy) {
       const ids = model.tokenize(prompt, { parseSpecial: !!messages });
       assert.deepEqual(ids, promptIds, prompt);
@@ -34,14 +34,14 @@ testWithSmolLM2(
 const text = `text/${golden.text.file}`;
 
 testWithSmolLM2("ids of a text as llama.cpp has them", [text], async () => {
-  await using model = await open();
+  const model = await open();
   const raw = await Deno.readTextFile(dataUrl(text));
   const ids = model.tokenize(raw.slice(0, golden.text.characters));
   assert.deepEqual(ids, golden.text.ids);
 });
 
 testWithSmolLM2("the log-probability of each token of a text", [], async () => {
-  await using model = await open();
+  const model = await open();
   const { logprobs, rootMeanSquareDifference } = golden.text;
   const measured = await nextLogprobs(model, golden.text.ids);
   const nll = mean(measured.map((logprob) => -logprob));
@@ -63,7 +63,7 @@ testWithSmolLM2(
   "greedy choices wherever llama.cpp's are clear",
   [],
   async () => {
-    await using model = await open();
+    const model = await open();
     // Three times the root mean square by which 8-bit activations move the
     // difference of two log-probabilities.
     const clear = 3 * Math.SQRT2 * golden.text.rootMeanSquareDifference;
@@ -82,7 +82,7 @@ testWithSmolLM2(
 );
 
 testWithSmolLM2("answers a chat as llama.cpp does, and ends", [], async () => {
-  await using model = await open();
+  const model = await open();
   const { messages, f32 } = golden.greedy.find(({ f32 }) =>
     Math.min(...f32.margins) > 0.5
   )!;
