@@ -1,8 +1,9 @@
 /**
  * Everything that must hold before a change is in: formatting, lint, types,
- * docs, generated files, the package, and the tests of both languages. Steps go
- * on after a failure; the last line is `N passed, N failed`, counted from the
- * tests' own reports.
+ * docs, generated files, the package, and the tests of both languages. Those of
+ * Rust run beside the others, and what a step says is shown when it has ended;
+ * then come the tests, which keep all cores busy. Steps go on after a failure;
+ * the last line is `N passed, N failed`, counted from the tests' own reports.
  *
  * Run: `deno task ok`
  *
@@ -30,7 +31,7 @@ const rust = { needs: ["cargo", "rustup"], cwd: "wasm" };
 const constrain = { ...rust, cwd: "wasm-constrain" };
 const publish = ["deno", "publish", "--dry-run", "--allow-dirty", "--quiet"];
 
-const steps: Step[] = [
+const denoSteps: Step[] = [
   { name: "format", command: ["deno", "fmt", "--check"] },
   { name: "lint", command: ["deno", "lint", "--quiet"] },
   { name: "types", command: task("check") },
@@ -39,13 +40,16 @@ const steps: Step[] = [
   { name: "page of options", command: task("docs:options", "--check") },
   { name: "embedded model", command: task("embed", "--check") },
   { name: "bundle", command: task("bundle", "--check") },
+  { name: "package", command: publish },
+  { name: "package of the small model", command: publish, cwd: "tiny" },
+];
+
+const rustSteps: Step[] = [
   {
     name: "WebAssembly matches its source",
     command: task("wasm", "--check"),
     needs: ["cargo", "rustup", "wasm-pack", "wasm-bindgen"],
   },
-  { name: "package", command: publish },
-  { name: "package of the small model", command: publish, cwd: "tiny" },
   { name: "Rust format", command: ["cargo", "fmt", "--check"], ...rust },
   {
     name: "Rust lint",
@@ -68,12 +72,13 @@ const steps: Step[] = [
     ...rust,
     counts: cargoCounts,
   },
-  {
-    name: "tests",
-    command: task("test"),
-    counts: async () => junitCounts(await Deno.readTextFile(junit)),
-  },
 ];
+
+const tests: Step = {
+  name: "tests",
+  command: task("test"),
+  counts: async () => junitCounts(await Deno.readTextFile(junit)),
+};
 
 /** Whether `program` can be started at all. */
 async function isThere(program: string): Promise<boolean> {
@@ -90,18 +95,24 @@ async function isThere(program: string): Promise<boolean> {
   }
 }
 
-/** Runs a program, shows what it prints, and returns its standard output. */
-async function run(step: Step): Promise<{ success: boolean; stdout: string }> {
-  const [program, ...args] = step.command;
+/** Runs a step's program; gives what it printed, all of it and on standard output. */
+async function run(
+  { command: [program, ...args], cwd = "." }: Step,
+  show: (bytes: Uint8Array) => void,
+): Promise<{ success: boolean; stdout: string }> {
   const child = new Deno.Command(
     program === "deno" ? Deno.execPath() : program,
-    { args, cwd: new URL(step.cwd ?? ".", root), stdout: "piped" },
+    { args, cwd: new URL(cwd, root), stdout: "piped", stderr: "piped" },
   ).spawn();
   const [shown, kept] = child.stdout.tee();
+  const showAll = async (stream: ReadableStream<Uint8Array>) => {
+    for await (const bytes of stream) show(bytes);
+  };
   const [stdout, { success }] = await Promise.all([
     new Response(kept).text(),
     child.status,
-    shown.pipeTo(Deno.stdout.writable, { preventClose: true }),
+    showAll(shown),
+    showAll(child.stderr),
   ]);
   return { success, stdout };
 }
@@ -109,19 +120,33 @@ async function run(step: Step): Promise<{ success: boolean; stdout: string }> {
 const total: Pick<Counts, "passed" | "failed"> = { passed: 0, failed: 0 };
 const failedSteps: string[] = [];
 
-for (const step of steps) {
+/** Does a step, and shows what it says: at once, or when it has ended. */
+async function take(step: Step, isAlone: boolean): Promise<void> {
   const absent: string[] = [];
   for (const program of step.needs ?? []) {
     if (!await isThere(program)) absent.push(program);
   }
   if (absent.length > 0) {
     console.log(`-- ${step.name}: skipped, no ${absent.join(", no ")} here`);
-    continue;
+    return;
   }
-  console.log(`-- ${step.name}`);
-  const { success, stdout } = await run(step);
+  const output: Uint8Array[] = [];
+  const show = (bytes: Uint8Array) => {
+    for (let at = 0; at < bytes.length;) {
+      at += Deno.stdout.writeSync(bytes.subarray(at));
+    }
+  };
+  if (isAlone) console.log(`-- ${step.name}`);
+  const { success, stdout } = await run(
+    step,
+    isAlone ? show : (bytes) => output.push(bytes),
+  );
+  if (!isAlone) {
+    console.log(`-- ${step.name}`);
+    output.forEach(show);
+  }
   if (!success) failedSteps.push(step.name);
-  if (step.counts === undefined) continue;
+  if (step.counts === undefined) return;
   try {
     const counts = await step.counts(stdout);
     total.passed += counts.passed;
@@ -131,6 +156,13 @@ for (const step of steps) {
     failedSteps.push(`${step.name} (no report)`);
   }
 }
+
+async function takeInTurn(steps: readonly Step[]): Promise<void> {
+  for (const step of steps) await take(step, false);
+}
+
+await Promise.all([denoSteps, rustSteps].map(takeInTurn));
+await take(tests, true);
 
 console.log(
   failedSteps.length === 0
