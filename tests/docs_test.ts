@@ -122,7 +122,7 @@ Deno.test(
       blocks.join("").matchAll(/^\$culm (\w+)/gm).map(([, name]) => name),
     );
     const laboratory = ["convert", "profile", "cdf", "perplexity", "eval"];
-    for (const name of [...laboratory, "predictor", "report"]) {
+    for (const name of [...laboratory, "predictor", "report", "race"]) {
       assert.ok(used.has(name), name);
       assert.ok(commands.some((command) => command.name === name), name);
     }
@@ -149,6 +149,7 @@ Deno.test(
         "cdf.svg",
         "kept.svg",
         "other.txt",
+        "race.html",
         "tasks",
         "text.txt",
         "tiny-bamboo",
