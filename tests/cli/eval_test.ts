@@ -171,7 +171,7 @@ Deno.test("Bamboo's benchmarks are its page's table, beside the published figure
     ["Average", "", "57.16", "56.50"],
   ]);
   const ours = benchmarks.map((row) => Number(row[4]));
-  assert.deepEqual([ours[3], ours[5], ours[6]], [100, 100, 100]);
+  assert.deepEqual([ours[1], ours[3], ours[5], ours[6]], [100, 100, 100, 100]);
   const mean = ours.slice(0, 8).reduce((sum, value) => sum + value, 0) / 8;
   assert.ok(Math.abs(ours[8] - mean) < 0.01, `${ours}`);
 });
