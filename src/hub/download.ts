@@ -30,7 +30,7 @@ export interface DownloadOptions extends PatienceOptions {
 /**
  * Fetches what lacks of a file, and checks that it is what its hash says, where
  * that is known. What was fetched stays where that is stopped, and goes away
- * where it is wrong. Gives the hash.
+ * where it is wrong.
  *
  * @throws {FormatError} where the file is another than the listing says
  * @throws {CulmError} where the server cannot be reached, or the disk is full
@@ -40,19 +40,20 @@ export async function download(
   { hash, size }: Pick<HubFile, "size"> & Partial<HubFile>,
   part: PartFile,
   { onProgress, ...options }: DownloadOptions,
-): Promise<string> {
+): Promise<void> {
   if (await part.size() > size) await part.truncate(0);
-  const sum = sumFor(size, hash);
-  let at = await readInto(sum, part, options.signal);
+  // It takes longer than a fast network.
+  const sum = hash === undefined ? undefined : sumFor(size, hash);
+  let at = sum ? await readInto(sum, part, options.signal) : await part.size();
   onProgress?.(at);
   for await (const chunk of bytesFrom(remote, at, size, options)) {
     await part.write(chunk, at);
-    sum.update(chunk);
+    sum?.update(chunk);
     at += chunk.length;
     onProgress?.(at);
   }
-  const found = sum.hex();
-  if (hash !== undefined && found !== hash) {
+  const found = sum?.hex();
+  if (found !== hash) {
     await part.truncate(0);
     throw new FormatError(
       `Cannot use ${remote.url}: its bytes have the hash ${found}, and should have ${hash}; they were removed`,
@@ -60,12 +61,11 @@ export async function download(
   }
   // Else a power cut could leave a file of the right name with other bytes.
   await part.flush();
-  return found;
 }
 
 /** What a file's bytes are summed up by: SHA-256, or as git knows files. */
-function sumFor(size: number, hash?: string): RunningHash {
-  if (hash?.length !== 40) return startHash("sha256");
+function sumFor(size: number, hash: string): RunningHash {
+  if (hash.length !== 40) return startHash("sha256");
   const sum = startHash("sha1");
   sum.update(new TextEncoder().encode(`blob ${size}\0`));
   return sum;
