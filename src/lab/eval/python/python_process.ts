@@ -26,11 +26,13 @@ export const pyodide = "npm:pyodide@314.0.7";
  * The text of the process. What it imports is named in this text alone, so that
  * nobody fetches it who does not run Python. Its first import takes Deno away
  * before pyodide looks for it: pyodide takes the process for a browser's worker
- * then, which has no files.
+ * then, which has no files. A terminal's Ctrl-C reaches this process too, which
+ * leaves it to the one that started it: a program has not failed by it.
  */
 export function pythonProcess(memoryLimit: number): string {
   const before = `
 export const { stdin, stdout, exit } = Deno;
+Deno.addSignalListener("SIGINT", () => {});
 delete globalThis.Deno;
 delete globalThis.process;
 globalThis.WorkerGlobalScope = globalThis.constructor;`;

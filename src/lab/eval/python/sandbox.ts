@@ -54,7 +54,7 @@ export class PythonSandbox implements ProgramRunner, AsyncDisposable {
 
   /**
    * Whether a program runs to its end within the limits, and without an
-   * exception.
+   * exception. `signal` ends it, whatever it does.
    *
    * @throws the signal's reason
    */
@@ -65,7 +65,9 @@ export class PythonSandbox implements ProgramRunner, AsyncDisposable {
     try {
       await before;
       signal?.throwIfAborted();
-      return await this.#run(program);
+      const passed = await this.#run(program, signal);
+      signal?.throwIfAborted();
+      return passed;
     } finally {
       resolve();
     }
@@ -78,15 +80,18 @@ export class PythonSandbox implements ProgramRunner, AsyncDisposable {
     this.#python = undefined;
   }
 
-  async #run(program: string): Promise<boolean> {
+  async #run(program: string, signal?: AbortSignal): Promise<boolean> {
     // Python would read up to there, and leave the tests out.
     if (program.includes("\0")) return false;
     this.#python ??= await this.#startPython();
     const python = this.#python;
-    const timer = setTimeout(() => python.end(), this.#timeLimit);
+    const end = () => python.end();
+    const timer = setTimeout(end, this.#timeLimit);
+    signal?.addEventListener("abort", end);
     await python.write(framed(encoder.encode(program)));
     const answer = await python.readByte();
     clearTimeout(timer);
+    signal?.removeEventListener("abort", end);
     if (answer !== answers.passed && answer !== answers.failed) {
       this.#python = undefined;
       await python.end();
