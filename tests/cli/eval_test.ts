@@ -230,6 +230,7 @@ Deno.test("bad input is reported in one line", async (t) => {
   await Deno.writeTextFile(at("bad/piqa.jsonl"), '{"query":"a"}\n');
   await Deno.writeTextFile(at("bad/mmlu.jsonl.xz"), "none");
   await Deno.writeTextFile(at("bad/truthfulqa_mc.json"), "[{}]");
+  await Deno.writeTextFile(at("bad/humaneval.jsonl"), "\n");
   const data = ["--data", dir.path];
   const wrong: [string[], number, RegExp][] = [
     [[], 2, /give --data FOLDER/],
@@ -251,6 +252,11 @@ Deno.test("bad input is reported in one line", async (t) => {
       ["--data", at("bad"), "--tasks", "truthfulqa_mc1"],
       1,
       /bad\/truthfulqa_mc\.json, question 1: "mc1_targets" is missing/,
+    ],
+    [
+      ["--data", at("bad"), "--tasks", "humaneval"],
+      1,
+      /humaneval: there are no questions/,
     ],
     [[...data, "--tasks", "arc_easy"], 1, /no arc_easy\.jsonl in /],
     [[...data, "--sparsity", "few"], 2, /sparsity "few"/],

@@ -46,6 +46,7 @@ export function askedOf(
       );
     }
     const first = examples ? 0 : shots;
+    if (questions.length === 0) throw noQuestions(name);
     if (questions.length <= first) {
       throw new UsageError(
         `Cannot evaluate ${name}: ${first} items are shown as examples, and there are ${questions.length}`,
@@ -59,5 +60,9 @@ export function askedOf(
     };
   });
   if (asked.length > 0) return asked;
-  throw new UsageError(`Cannot evaluate ${task.name}: there are no questions`);
+  throw noQuestions(task.name);
+}
+
+function noQuestions(name: string): UsageError {
+  return new UsageError(`Cannot evaluate ${name}: there are no questions`);
 }
