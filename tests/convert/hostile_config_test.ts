@@ -14,6 +14,13 @@ const sizes = {
   max_position_embeddings: 128,
   original_max_position_embeddings: 64,
   vocab_size: 262,
+  num_experts: 4,
+  num_local_experts: 4,
+  num_experts_per_tok: 2,
+  moe_intermediate_size: 64,
+  moe_num_primary_experts: 4,
+  moe_num_active_primary_experts: 2,
+  moe_ffn_hidden_size: 64,
 };
 
 const scaling = (type: string) => ({
@@ -49,7 +56,9 @@ const keys = [
   ...["attn_logit_softcapping", "final_logit_softcapping"],
   ...["attention_multiplier", "embedding_multiplier", "residual_multiplier"],
   ...["logits_scaling", "scale_emb", "scale_depth", "dim_model_base"],
-  "tie_word_embeddings",
+  ...["tie_word_embeddings", "norm_topk_prob"],
+  ...["moe_primary_router_apply_softmax", "sliding_window_layout"],
+  ...["sliding_window_size", "rope_layout"],
 ];
 
 /** What the header would say, or nothing where the config is refused. */
@@ -68,10 +77,12 @@ function read(json: JsonObject): ReturnType<typeof readConfig> | undefined {
 
 for (const model_type of families.keys()) {
   Deno.test(`${model_type}: any value of any key is read or refused`, () => {
-    assert(read({ model_type, ...sizes }), "the config that is damaged");
+    const norm_topk_prob = model_type === "qwen3_moe";
+    const whole = { model_type, norm_topk_prob, ...sizes };
+    assert(read(whole), "the config that is damaged");
     for (const key of keys) {
       for (const value of hostile) {
-        const config = read({ model_type, ...sizes, [key]: value });
+        const config = read({ ...whole, [key]: value });
         for (const [name, { value }] of config?.metadata ?? []) {
           assert(!Number.isNaN(value), `${key}: ${name}`);
         }
