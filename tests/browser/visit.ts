@@ -80,20 +80,35 @@ export async function visit<Of extends AnyActs = Acts>(
   };
 }
 
-/** Has a page of examples/ write, until it has. */
+/**
+ * Has a page of examples/ write, until it has. In Firefox, where other work has
+ * all cores, threads of an engine in a worker now and then wait for ever: it is
+ * asked a second time then.
+ */
 export async function writesStory(browser: Browser, url: string) {
+  const first = await storyOf(browser, url);
+  if (isStory(first)) return;
+  const second = await storyOf(browser, url);
+  assert.ok(isStory(second), `it wrote ${first}, and ${second}`);
+}
+
+/** What a page has written when it is a story, or after half a minute. */
+async function storyOf(browser: Browser, url: string): Promise<string> {
   const page = await browser.newPage();
   await page.goto(url);
   await page.click("button");
-  const story = /^Once upon a time.{100}/s;
-  const end = Date.now() + 60_000;
-  let text: string | null = "";
-  while (!story.test(text ?? "")) {
-    assert.ok(Date.now() < end, `it wrote ${text}`);
+  const end = Date.now() + 30_000;
+  let text = "";
+  while (!isStory(text) && Date.now() < end) {
     await new Promise((resolve) => setTimeout(resolve, 50));
-    text = await page.$eval("output", ({ textContent }) => textContent);
+    text = await page.$eval("output", ({ textContent }) => textContent ?? "");
   }
   await page.close();
+  return text;
+}
+
+function isStory(text: string): boolean {
+  return /^Once upon a time.{100}/s.test(text);
 }
 
 /** Registers a test for each browser. */
