@@ -36,7 +36,8 @@ export function note(line: string): void {
   writeError(`${line}\n`);
 }
 
-function writeError(text: string): void {
+/** Writes to standard error as it is. */
+export function writeError(text: string): void {
   let rest = encoder.encode(text);
   try {
     while (rest.length > 0) rest = rest.subarray(Deno.stderr.writeSync(rest));

@@ -1,7 +1,7 @@
 /** A race as a page that replays it: one file, which loads nothing. */
 import { escaped } from "../../svg.ts";
 import { printable } from "../../terminal.ts";
-import { durationOf, type Track } from "./track.ts";
+import { durationOf, momentOf, type Track } from "./track.ts";
 
 /** The page. `title` says what was run, and where. */
 export function racePage(title: string, tracks: readonly Track[]): string {
@@ -57,20 +57,19 @@ const style = `
 
 /** Shows each track as it was, a frame after another. */
 const script = `
+const momentOf = ${momentOf};
 const articles = [...document.querySelectorAll("article")];
 const speed = document.querySelector("select");
 const clock = document.querySelector("output");
 let running = 0;
 function show(ms) {
-  tracks.forEach(({ marks, tokens }, i) => {
-    const written = marks.filter((mark) => mark.ms <= ms);
-    const count = written.length * tokens / marks.length;
-    const seconds = (written.at(-1)?.ms - marks[0]?.ms) / 1000;
-    const [, rate, text] = articles[i].children;
-    articles[i].className = written.length === marks.length ? "done" : "";
-    rate.textContent = count > 1 && seconds > 0
-      ? ((count - 1) / seconds).toFixed(1) + " tokens/s" : "–";
-    text.textContent = written.map(({ text }) => text).join("");
+  tracks.forEach((track, i) => {
+    const { text, rate, isDone } = momentOf(track, ms);
+    const [, rateShown, textShown] = articles[i].children;
+    articles[i].className = isDone ? "done" : "";
+    rateShown.textContent = rate === undefined
+      ? "–" : rate.toFixed(1) + " tokens/s";
+    textShown.textContent = text;
   });
   clock.textContent = (Math.min(ms, duration) / 1000).toFixed(1) + " s";
 }

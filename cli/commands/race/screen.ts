@@ -2,7 +2,7 @@
 // @ts-types="../../../src/std/colors.d.ts"
 import { bold, dim, green } from "@std/fmt/colors";
 import widthOf from "string-width";
-import { printableLines, screenSize } from "../../terminal.ts";
+import { printableLines, screenSize, writeError } from "../../terminal.ts";
 import { momentOf, type Track } from "./track.ts";
 
 /** Columns between two runners. */
@@ -85,7 +85,6 @@ function fit(text: string, width: number): string {
 export class RaceScreen {
   /** Whether anybody sees it */
   readonly isShown: boolean = Deno.stderr.isTerminal();
-  readonly #encoder = new TextEncoder();
   #rows = 0;
 
   /** Shows the tracks as they are `ms` after their start. */
@@ -93,19 +92,14 @@ export class RaceScreen {
     if (!this.isShown) return;
     const rows = frameOf(tracks, ms, screenSize());
     this.clear();
-    this.#write(rows.map((row) => `${row}\n`).join(""));
+    writeError(rows.map((row) => `${row}\n`).join(""));
     this.#rows = rows.length;
   }
 
   /** Takes away what was drawn. */
   clear(): void {
     if (this.#rows === 0) return;
-    this.#write(`\r\x1b[${this.#rows}A\x1b[J`);
+    writeError(`\r\x1b[${this.#rows}A\x1b[J`);
     this.#rows = 0;
-  }
-
-  #write(text: string): void {
-    let rest = this.#encoder.encode(text);
-    while (rest.length > 0) rest = rest.subarray(Deno.stderr.writeSync(rest));
   }
 }

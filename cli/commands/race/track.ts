@@ -23,7 +23,7 @@ export interface Moment {
   readonly isDone: boolean;
 }
 
-/** What a track shows, so many ms after its start. */
+/** What a track shows, so many ms after its start. The page of a race has this function's text, so that it uses nothing else. */
 export function momentOf({ marks, tokens }: Track, ms: number): Moment {
   const written = marks.filter((mark) => mark.ms <= ms);
   const first = marks.at(0)?.ms ?? 0, last = written.at(-1)?.ms ?? 0;
