@@ -6,6 +6,7 @@ import type { LanguageModel } from "../generate/language_model.ts";
 import { shown } from "../options.ts";
 import { untilAborted } from "../platform/abort.ts";
 import { RequestError } from "./errors.ts";
+import { now } from "./now.ts";
 import type {
   ListedModel,
   ModelLease,
@@ -268,7 +269,7 @@ export class ModelCatalogue implements Models {
       if (!await this.#makeRoom(entry)) return;
       entry.status = "loading";
       const model = await entry.load(signal);
-      const created = Math.floor(Date.now() / 1000);
+      const created = now();
       entry.closing = new AbortController();
       const { id, closing } = entry;
       entry.served = {

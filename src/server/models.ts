@@ -1,6 +1,7 @@
 /** Which models a server has. */
 import type { LanguageModel } from "../generate/language_model.ts";
 import { RequestError } from "./errors.ts";
+import { now } from "./now.ts";
 
 /** A model that clients may name. */
 export interface ServedModel {
@@ -85,7 +86,7 @@ export class OneModel implements Models {
     names: readonly string[] = [],
   ) {
     const serve = (model: LanguageModel) => {
-      const created = Math.floor(Date.now() / 1000);
+      const created = now();
       const aliases = names.length > 0 ? names : [nameOf(model)];
       const [id] = aliases;
       this.#served = { id, aliases, model, created, closing: unaborted };

@@ -41,8 +41,8 @@ import { PromptTurns } from "./prompt_turns.ts";
 import { RequestQueue } from "./request_queue.ts";
 import type { RequestRecord } from "./request_record.ts";
 import {
+  answerBy,
   failureOf,
-  recordOf,
   type ServerApp,
   type ServerBindings,
   type ServerContext,
@@ -118,15 +118,8 @@ export function createServer(
   };
   return {
     fetch: async (request, { client, remoteAddr } = {}) => {
-      const record = recordOf(request, context);
-      using _ = record.hold();
-      const response = await app.fetch(request, {
-        client,
-        remoteAddr,
-        record,
-        gone: new AbortController(),
-      });
-      record.status = response.status;
+      const from = { client, remoteAddr };
+      const { response, record } = await answerBy(app, request, from, context);
       tellId(response, record);
       return response;
     },

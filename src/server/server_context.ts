@@ -97,7 +97,7 @@ export function failureOf(
 }
 
 /** What is to be known of a request, and logged where somebody listens. */
-export function recordOf(
+function recordOf(
   request: Request,
   { options }: Pick<ServerContext, "options">,
 ): RequestRecord {
@@ -109,4 +109,19 @@ export function recordOf(
       onError?.(error);
     }
   });
+}
+
+/** Has routes answer a request, and keeps a record of it. */
+export async function answerBy(
+  app: ServerApp,
+  request: Request,
+  from: ServerBindings,
+  context: Pick<ServerContext, "options">,
+): Promise<{ response: Response; record: RequestRecord }> {
+  const record = recordOf(request, context);
+  using _ = record.hold();
+  const gone = new AbortController();
+  const response = await app.fetch(request, { ...from, record, gone });
+  record.status = response.status;
+  return { response, record };
 }

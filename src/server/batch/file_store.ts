@@ -1,6 +1,7 @@
 /** Files that clients have sent, and those that their batches have made: kept in memory. */
 import { RequestError } from "../errors.ts";
 import { newId } from "../new_id.ts";
+import { now } from "../now.ts";
 
 /** A file, as OpenAI's clients see it. */
 export interface FileCard {
@@ -56,7 +57,7 @@ export class FileStore {
       id: newId("file-"),
       object: "file",
       bytes,
-      created_at: Math.floor(Date.now() / 1000),
+      created_at: now(),
       filename,
       purpose,
       status: "processed",

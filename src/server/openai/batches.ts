@@ -8,15 +8,15 @@ import { anyObject, text } from "../fields.ts";
 import { newId } from "../new_id.ts";
 import { shown } from "../../options.ts";
 import {
+  answerBy,
   clientOf,
   failureOf,
-  recordOf,
   type ServerApp,
   type ServerCall,
   type ServerContext,
 } from "../server_context.ts";
 import { pageOf } from "./files.ts";
-import { now } from "./form.ts";
+import { now } from "../now.ts";
 
 /** Most batches that are remembered, those that have ended included. */
 const mostBatches = 256;
@@ -183,8 +183,11 @@ async function run(
   try {
     const lines = readBatch(text, card.endpoint);
     counts.total = lines.length;
+    // A client of its own, which takes turns with others.
+    const from = { client: `batches of ${owner}` };
     const results = runBatch(lines, {
-      fetch: (request) => ask(request, owner, app, context),
+      fetch: async (request) =>
+        (await answerBy(app, request, from, context)).response,
       // One place is left to those who wait for their answers.
       concurrency: Math.max(1, context.options.parallel - 1),
       created: card.created_at,
@@ -231,22 +234,4 @@ async function run(
     const filename = `${card.id}_${name}.jsonl`;
     return context.files.add(owner, filename, "batch_output", content).id;
   }
-}
-
-/** Asks as a client of its own, which takes turns with others. */
-async function ask(
-  request: Request,
-  owner: string,
-  app: ServerApp,
-  context: ServerContext,
-): Promise<Response> {
-  const record = recordOf(request, context);
-  using _ = record.hold();
-  const response = await app.fetch(request, {
-    client: `batches of ${owner}`,
-    record,
-    gone: new AbortController(),
-  });
-  record.status = response.status;
-  return response;
 }

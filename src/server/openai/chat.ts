@@ -25,13 +25,8 @@ import {
   type ServerContext,
 } from "../server_context.ts";
 import { timingsOf } from "../timings.ts";
-import {
-  chunkStream,
-  fingerprintOf,
-  now,
-  textFields,
-  usageOf,
-} from "./form.ts";
+import { chunkStream, fingerprintOf, textFields, usageOf } from "./form.ts";
+import { now } from "../now.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import { messagesField, turnsOf } from "./messages.ts";
 import { formatFields, saidOf } from "./response_format.ts";

@@ -24,13 +24,8 @@ import {
   type ServerContext,
 } from "../server_context.ts";
 import { timingsOf } from "../timings.ts";
-import {
-  chunkStream,
-  fingerprintOf,
-  now,
-  textFields,
-  usageOf,
-} from "./form.ts";
+import { chunkStream, fingerprintOf, textFields, usageOf } from "./form.ts";
+import { now } from "../now.ts";
 import { type CompletionLogprobs, CompletionScorer } from "./logprobs.ts";
 import { formatFields, saidOf } from "./response_format.ts";
 

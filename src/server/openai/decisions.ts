@@ -11,6 +11,7 @@ import { checkTextLength } from "../../generate/text_length.ts";
 import { shown } from "../../options.ts";
 import { inSlices, TimeSlice } from "../../platform/time_slice.ts";
 import { newId } from "../new_id.ts";
+import { now } from "../now.ts";
 import {
   askerOf,
   type ServerApp,
@@ -18,7 +19,6 @@ import {
 } from "../server_context.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { takeTurn } from "../turn.ts";
-import { now } from "./form.ts";
 import { messagesField, turnsOf } from "./messages.ts";
 import { toolFields, variablesOf } from "./tools.ts";
 

@@ -10,11 +10,6 @@ import { schemaOf } from "../../options.ts";
 import { samplingFields } from "../sampling_fields.ts";
 import type { ServerContext } from "../server_context.ts";
 
-/** Seconds since 1970. */
-export function now(): number {
-  return Math.floor(Date.now() / 1000);
-}
-
 /** What computes the answers; another may round otherwise, so that the same request has another answer. */
 export function fingerprintOf({ backend }: LanguageModel): string {
   return `backend: ${backend}`;

@@ -14,7 +14,8 @@ import {
 } from "../server_context.ts";
 import { timingsOf } from "../timings.ts";
 import { chatRequestOf } from "./chat.ts";
-import { now, usageOf } from "./form.ts";
+import { usageOf } from "./form.ts";
+import { now } from "../now.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import {
   chatBodyOf,
