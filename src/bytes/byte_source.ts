@@ -22,8 +22,8 @@ export interface ByteSource {
    *
    * `spare` is a buffer that the caller is done with and gives up: the bytes
    * come in it, or in its memory as another buffer, where it is large enough and
-   * the source can read into it, else in a fresh one. Reading a large file into the same few buffers spares the
-   * system from clearing pages for each of them.
+   * the source can read into it, else in a fresh one. Reading a large file into
+   * the same few buffers spares the system from clearing pages for each of them.
    *
    * @throws {FormatError} where the range passes the end.
    */

@@ -6,8 +6,9 @@ import type { SchemaOf } from "../options.ts";
  * `drelu` relu(g)·relu(u), `reglu` relu(g)·u, `relu2` relu(g)²·u, `swiglu`
  * silu(g)·u, `geglu` gelu(g)·u with tanh's approximation (Hendrycks & Gimpel
  * 2016, arXiv 1606.08415), `swiglu_oai` g · sigmoid(1.702 g) · (u + 1) with g
- * cut off above 7 and u beyond ±7 (gpt-oss). Where an FFN has no gate, up takes its place, and
- * nothing is multiplied: relu(u)². Those of relu leave most neurons exactly zero.
+ * cut off above 7 and u beyond ±7 (gpt-oss). Where an FFN has no gate, up takes
+ * its place, and nothing is multiplied: relu(u)². Those of relu leave most
+ * neurons exactly zero.
  */
 export type Activation =
   | "drelu"
