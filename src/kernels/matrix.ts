@@ -27,6 +27,11 @@ export interface F32Rows {
   readonly stride: number;
 }
 
+/** Where the row of a token begins. */
+export function rowAt(rows: F32Rows, t: number): number {
+  return rows.pointer + 4 * t * rows.stride;
+}
+
 /** Makes room for `tokens` rows of `width` f32 numbers, padded to multiples of 8 with zeros. */
 export function allocateRows(
   memory: WasmMemory,

@@ -3,6 +3,7 @@
  * exactly zero, so its rows of up and down need not be read. Nor need any of
  * an expert that no token chose: the neurons of one expert after another are
  * computed, each for its tokens; where there is no router, one has all.
+ * What they add is computed by `down.ts`.
  *
  * Rows are in the order in which the place stores them: the file's, or hottest
  * first where a profile says so. The first `hot` rows are read without a test.
@@ -19,6 +20,7 @@ import {
   allocateRows,
   type F32Rows,
   type PackedMatrix,
+  rowAt,
 } from "../../kernels/matrix.ts";
 import { joined, multiplyAll } from "../../kernels/joined.ts";
 import { roundUp } from "../../kernels/packing.ts";
@@ -28,8 +30,8 @@ import {
   type CpuPlaceOptions,
   isDense,
 } from "./options.ts";
-import { DownColumns } from "./down_columns.ts";
-import { GroupRows } from "./group_rows.ts";
+import { Down, type Layer } from "./down.ts";
+import type { GroupRows } from "./group_rows.ts";
 import { Predictor } from "./predictor.ts";
 import { type ExpertTokens, Router } from "./router.ts";
 import { liesSideBySide, NeuronKernel } from "./interleaved_rows.ts";
@@ -48,19 +50,6 @@ const activationIds = {
 
 /** The smallest positive f32. */
 const smallest = 2 ** -149;
-
-/** Tokens whose rows of down are added up at once, where there are experts: bounds the room of their h. */
-const downTokens = 16;
-
-/** A layer, while it is computed. */
-interface Layer {
-  readonly index: number;
-  /** Tokens of the step */
-  readonly n: number;
-  readonly experts: readonly ExpertTokens[];
-  /** Whether down's share is there already */
-  done: boolean;
-}
 
 /** What an expert has, or the only one. */
 interface Expert {
@@ -94,16 +83,10 @@ export class FeedForward {
   readonly #gathered: Record<"normed" | "residual", Activations>;
   /** A row for each token of each expert */
   readonly #h: Activations;
-  /** Of some tokens, h of the neurons of all experts, where down adds up rows */
-  readonly #wide: F32Rows;
-  /** What one expert's down makes of its tokens */
-  readonly #outputs: F32Rows;
-  readonly #columns: DownColumns;
+  readonly #down: Down;
   readonly #predictor: Predictor;
   readonly #ids: number;
   readonly #kernel: NeuronKernel;
-  /** By layer, where down has a row for each neuron */
-  readonly #groups: readonly (GroupRows | undefined)[];
   /** Hot rows of each layer, as the plan has them */
   hotRows: readonly number[];
   /** The file's ids of each layer's neurons, where they are counted */
@@ -157,26 +140,10 @@ export class FeedForward {
       ),
     };
     this.#h = new Activations(memory, this.#router.used * maxTokens, neurons);
-    const sumsRows = routing && layers.some((layer) => layer?.ffn_down_t);
-    this.#wide = allocateRows(
-      memory,
-      sumsRows ? Math.min(downTokens, maxTokens) : 0,
-      neurons * expertCount,
-    );
-    this.#outputs = allocateRows(memory, routing ? maxTokens : 0, hiddenSize);
-    this.#columns = new DownColumns(
-      memory,
-      model,
-      maxTokens,
-      plan.parts,
-      layers,
-    );
+    this.#down = new Down(options, bank, counters, this.#h, neurons);
     this.#predictor = new Predictor(options, bank, neurons);
     this.#ids = memory.allocate(4 * roundUp(neurons, 8));
     this.#kernel = new NeuronKernel(memory, activationIds[model.activation]);
-    this.#groups = layers.map((weights, i) =>
-      weights?.ffn_down_t && new GroupRows(memory, model, plan.parts[i])
-    );
     this.hotRows = hotRowsOf(plan);
   }
 
@@ -253,7 +220,7 @@ export class FeedForward {
       this.#countNeurons(t);
       if (!tokens.weights) continue;
       const { kernels } = this.bank.memory;
-      kernels.scale(at(h, t), weights.ffn_up.rows, tokens.weights[t]);
+      kernels.scale(rowAt(h, t), weights.ffn_up.rows, tokens.weights[t]);
     }
   }
 
@@ -283,8 +250,8 @@ export class FeedForward {
     const own = this.#gathered[name], { hiddenSize } = this.options.model;
     if (own.isEmpty) return own;
     tokens.forEach((token, t) => {
-      const row = memory.f32(at(all, token), hiddenSize);
-      memory.f32(at(own, t), hiddenSize).set(row);
+      const row = memory.f32(rowAt(all, token), hiddenSize);
+      memory.f32(rowAt(own, t), hiddenSize).set(row);
     });
     own.changed();
     return own;
@@ -299,7 +266,10 @@ export class FeedForward {
     this.#layer = { index, n: 1, experts, done: false };
     const [{ weights }] = this.#experts[index]!;
     for (const { first } of experts) {
-      const row = this.bank.memory.f32(at(this.#h, first), weights.ffn_up.rows);
+      const row = this.bank.memory.f32(
+        rowAt(this.#h, first),
+        weights.ffn_up.rows,
+      );
       for (let j = 0; j < row.length; j++) {
         row[j] = Math.random() < share ? 1 : 0;
       }
@@ -311,7 +281,8 @@ export class FeedForward {
   neurons(n: number): Float32Array[] {
     const { used } = this.#router, { index, experts } = this.#layer;
     const { rows } = this.#experts[index]![0].weights.ffn_up;
-    const ofRow = (row: number) => this.bank.memory.f32(at(this.#h, row), rows);
+    const ofRow = (row: number) =>
+      this.bank.memory.f32(rowAt(this.#h, row), rows);
     if (used === 1) return Array.from({ length: n }, (_, t) => ofRow(t));
     const all = Array.from(
       { length: n },
@@ -349,125 +320,22 @@ export class FeedForward {
 
   /** Writes h of the layer to the columns of `ffn_down` in `rows`, `[tokens, stride]`. */
   putInputs(rows: Float32Array): void {
-    const { index } = this.#layer;
-    this.#columns.put(index, this.#h, this.#rowOrder, rows);
+    this.#down.put(this.#layer, rows);
   }
 
   /** Takes h of all places. */
   takeInputs(rows: Float32Array): void {
-    const { index } = this.#layer;
-    this.#columns.take(index, this.#rowOrder, rows);
-  }
-
-  /** For each row of `#h`, which row it is where those of one token lie together. */
-  get #rowOrder(): number[] {
-    const { used } = this.#router;
-    return this.#layer.experts.flatMap(({ tokens, slots }) =>
-      tokens.map((token, t) => token * used + slots[t])
-    );
+    this.#down.take(this.#layer, rows);
   }
 
   /** Writes the place's share of down into the bank's sums; returns in how many terms. */
   down(): number {
-    const { index, n, done } = this.#layer, { sums } = this.bank;
-    const { ffn_down } = this.bank.weights.layers[index]!;
-    if (ffn_down) {
-      this.#multiplyDown();
-      return 1;
-    }
-    const groups = this.#groups[index]!;
-    if (!done) {
-      if (this.options.model.routing) this.#addExpertRows(groups);
-      else this.#countRows(sums.addRows(this.#rows, groups, this.#h, n));
-    }
-    return groups.terms;
+    return this.#down.run(this.#layer);
   }
 
   /** What is added to the layer's sum. */
   get downBias(): Pick<PackedMatrix, "addTo"> | undefined {
-    const { index, experts } = this.#layer;
-    const { ffn_down_bias } = this.bank.weights.layers[index]!;
-    if (!ffn_down_bias || !this.options.model.routing) return ffn_down_bias;
-    return {
-      addTo: (rows) => {
-        for (const tokens of experts) this.#addBias(tokens, rows);
-      },
-    };
-  }
-
-  /** Adds the bias of an expert's down, as far as it counts for each of its tokens. */
-  #addBias({ expert, tokens, weights }: ExpertTokens, rows: F32Rows): void {
-    const { memory } = this.bank, { hiddenSize } = this.options.model;
-    const { ffn_down_bias } = this.#experts[this.#layer.index]![expert].weights;
-    const scratch = this.#outputs.pointer;
-    const bias = memory.f32(ffn_down_bias!.pointer, hiddenSize);
-    tokens.forEach((token, t) => {
-      memory.f32(scratch, hiddenSize).set(bias);
-      memory.kernels.scale(scratch, hiddenSize, weights![t]);
-      memory.kernels.add(at(rows, token), scratch, hiddenSize);
-    });
-  }
-
-  /** Down by rows of outputs, expert after expert. */
-  #multiplyDown(): void {
-    const { index, n, experts } = this.#layer, { memory, sums } = this.bank;
-    const { outputs } = this.options.plan;
-    const order = this.#rowOrder;
-    const h = outputs
-      ? this.#columns.taken()
-      : this.#columns.fill(index, this.#h, order);
-    const [sum] = sums.levels;
-    const isOne = !this.options.model.routing;
-    if (!isOne) memory.clear(sum.pointer, n * sum.stride);
-    for (const { expert, tokens, first } of experts) {
-      const { ffn_down, ffn_up } = this.#experts[index]![expert].weights;
-      const { rows } = ffn_down!, count = tokens.length;
-      const from = 4 * (outputs?.start ?? 0);
-      const { pointer, stride } = isOne ? sum : this.#outputs;
-      const out = { pointer: pointer + from, stride };
-      const input = h.rowsFrom(first, order.length);
-      this.#count("streamed", ffn_down!.multiply(input, count, out));
-      this.#count("downRows", count * ffn_up.rows);
-      if (isOne) continue;
-      tokens.forEach((token, t) =>
-        memory.kernels.add(at(sum, token) + from, at(out, t), rows)
-      );
-    }
-  }
-
-  /** Adds up rows of the experts that tokens chose, some tokens at a time. */
-  #addExpertRows(groups: GroupRows): void {
-    const { n, experts } = this.#layer, { memory, sums } = this.bank;
-    const { rows } = groups, wide = this.#wide;
-    for (let first = 0; first < n; first += downTokens) {
-      const count = Math.min(downTokens, n - first);
-      const isHere = (token: number) => token >= first && token < first + count;
-      const present = experts.filter(({ tokens }) => tokens.some(isHere));
-      for (const { expert, tokens, first: row } of present) {
-        const column = 4 * expert * rows;
-        for (let t = 0; t < count; t++) {
-          memory.clear(at(wide, t) + column, rows);
-        }
-        tokens.forEach((token, t) => {
-          if (!isHere(token)) return;
-          const own = memory.f32(at(this.#h, row + t), rows);
-          memory.f32(at(wide, token - first) + column, rows).set(own);
-        });
-      }
-      groups.choose(present.map(({ expert }) => expert));
-      const read = sums.addRows(this.#rows, groups, wide, count, first);
-      this.#countRows(read, count);
-    }
-  }
-
-  /** Down's rows of neurons. */
-  get #rows(): PackedMatrix {
-    return this.bank.weights.layers[this.#layer.index]!.ffn_down_t!;
-  }
-
-  #countRows(rows: number, tokens = this.#layer.n): void {
-    this.#count("picked", rows * this.#rows.rowBytes);
-    this.#count("downRows", tokens * rows);
+    return this.#down.bias(this.#layer);
   }
 
   get #up(): F32Rows {
@@ -578,7 +446,7 @@ export class FeedForward {
     const picks = n === 1 && !this.options.measureRecall &&
       this.options.model.gateThreshold === 0;
     if (picks && liesSideBySide(weights)) {
-      const groups = this.#groups[index]!;
+      const groups = this.#down.groups[index]!;
       const count = predictor.selectInOrder(groups, this.#ids);
       return this.#pickNeurons(groups, count);
     }
@@ -603,7 +471,7 @@ export class FeedForward {
     }
     if (n === 1) {
       this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
-      this.bank.memory.clear(at(this.#gate, 0) + 4 * hot, rows - hot);
+      this.bank.memory.clear(rowAt(this.#gate, 0) + 4 * hot, rows - hot);
       this.#pick("gateRows", ffn_gate, hot, cold, this.#gate);
     } else if (scatterPays(this.rates, n, asked / (n * rows))) {
       const { scores, threshold } = predictor;
@@ -632,7 +500,7 @@ export class FeedForward {
   #keepAbove(rows: F32Rows, thresholds: readonly number[]): void {
     const { rows: count } = this.#experts[this.#layer.index]![0].weights.ffn_up;
     thresholds.forEach((threshold, t) =>
-      this.bank.memory.kernels.keep_above(at(rows, t), count, threshold)
+      this.bank.memory.kernels.keep_above(rowAt(rows, t), count, threshold)
     );
   }
 
@@ -663,7 +531,7 @@ export class FeedForward {
   /** How many rows have a positive gate, or up where there is none. */
   #positives(t: number): number {
     const { ffn_up } = this.#neurons.weights, { kernels } = this.bank.memory;
-    return kernels.count_positive(at(this.#gates, t), ffn_up.rows);
+    return kernels.count_positive(rowAt(this.#gates, t), ffn_up.rows);
   }
 
   /** What decides which neurons fire. */
@@ -685,16 +553,16 @@ export class FeedForward {
     const { kernels } = this.bank.memory;
     const { ffn_gate, ffn_up: { rows } } = this.#neurons.weights;
     const id = activationIds[this.options.model.activation];
-    const up = at(this.#up, t), h = at(this.#neurons.h, t);
+    const up = rowAt(this.#up, t), h = rowAt(this.#neurons.h, t);
     return ffn_gate
-      ? kernels.gated(id, at(this.#gate, t), up, h, rows)
+      ? kernels.gated(id, rowAt(this.#gate, t), up, h, rows)
       : kernels.ungated(id, up, h, rows);
   }
 
   /** Σ |h| of one token. */
   #mass(t: number): number {
     const { h: rows, weights: { ffn_up } } = this.#neurons;
-    const h = this.bank.memory.f32(at(rows, t), ffn_up.rows);
+    const h = this.bank.memory.f32(rowAt(rows, t), ffn_up.rows);
     return h.reduce((sum, value) => sum + Math.abs(value), 0);
   }
 
@@ -706,16 +574,11 @@ export class FeedForward {
     const { parts } = this.options.plan;
     const all = this.#fileIds[index] ??= neuronsInOrder(parts[index]);
     const ids = all.subarray(expert * rows, (expert + 1) * rows);
-    const row = (from: F32Rows) => this.bank.memory.f32(at(from, t), rows);
+    const row = (from: F32Rows) => this.bank.memory.f32(rowAt(from, t), rows);
     neurons.add(index, row(this.#gates), row(h), ids);
   }
 
   #count(name: CountName, amount: number): void {
     this.counters.layers.add(this.#layer.index, name, amount);
   }
-}
-
-/** Where the row of a token begins. */
-function at(rows: F32Rows, t: number): number {
-  return rows.pointer + 4 * t * rows.stride;
 }
