@@ -25,6 +25,7 @@ import type { PlacePlan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { FfnInputs } from "../places/ffn_inputs.ts";
+import type { NeuronCounts } from "../places/neuron_counts.ts";
 import type { GpuStats } from "../places/gpu_stats.ts";
 import { type PlaceStats, sumCounts } from "../places/stats.ts";
 import type { Team } from "../places/team.ts";
@@ -62,6 +63,16 @@ export const sequenceOptions = {
     maximum: 1,
     defaultText: "the share that the model was loaded with",
     description: "share of each layer's neurons that sparsity top-k keeps",
+  },
+  /**
+   * The threshold of sparsity `threshold` or `predictor` for its tokens, in
+   * place of what the model was loaded with.
+   */
+  threshold: {
+    type: "number",
+    defaultText: "what the model was loaded with",
+    description:
+      "what |h|, or a predictor's score, has to reach in sparsity threshold or predictor",
   },
 } as const;
 
@@ -215,13 +226,25 @@ export class Engine implements AsyncDisposable {
    * @throws {UsageError} where the model was loaded without `countNeurons`
    */
   profile(): Profile {
+    return this.#counted().profile(this.#loop.tokens);
+  }
+
+  /**
+   * For how many tokens each expert was chosen since the start, by layer; empty
+   * where a model has no router.
+   *
+   * @throws {UsageError} where the model was loaded without `countNeurons`
+   */
+  expertCounts(): Uint32Array[] {
+    return this.#counted().experts.map((counts) => counts.slice());
+  }
+
+  #counted(): NeuronCounts {
     const { neuronCounts } = this.#team.current;
-    if (!neuronCounts?.isWhole) {
-      throw new UsageError(
-        "Cannot give a profile: the model was loaded without countNeurons",
-      );
-    }
-    return neuronCounts.profile(this.#loop.tokens);
+    if (neuronCounts?.isWhole) return neuronCounts;
+    throw new UsageError(
+      "Cannot give a profile: the model was loaded without countNeurons",
+    );
   }
 
   /**
@@ -253,17 +276,42 @@ export class Engine implements AsyncDisposable {
   /**
    * An empty sequence.
    *
-   * @throws {UsageError} for `keep` out of range, or in another mode
+   * @throws {UsageError} for `keep` or `threshold` out of range, or in another mode
+   * @throws {UnsupportedError} for `threshold` where a GPU takes part
    */
   createSequence(options: SequenceOptions = {}): Sequence {
-    const { keep } = checkOptions("createSequence", sequenceOptions, options);
+    const { keep, threshold } = checkOptions(
+      "createSequence",
+      sequenceOptions,
+      options,
+    );
     const { mode } = this.#team.current.options.sparsity;
     if (keep !== undefined && mode !== "top-k") {
       throw new UsageError(
         `Cannot keep a share of ${keep} in sparsity ${mode}: load the model with top-k`,
       );
     }
-    return new Sequence(this.#owner, keep);
+    if (threshold !== undefined) this.#checkThreshold(threshold);
+    return new Sequence(this.#owner, keep ?? threshold);
+  }
+
+  #checkThreshold(threshold: number): void {
+    const { mode } = this.#team.current.options.sparsity;
+    if (mode !== "threshold" && mode !== "predictor") {
+      throw new UsageError(
+        `Cannot take a threshold of ${threshold} in sparsity ${mode}: load the model with threshold or predictor`,
+      );
+    }
+    if (mode === "threshold" && threshold < 0) {
+      throw new UsageError(
+        `Cannot take a threshold of ${threshold} of |h|: it is a number from 0 up`,
+      );
+    }
+    if (this.gpuPlan) {
+      throw new UnsupportedError(
+        "Cannot take a sequence's own threshold while a GPU computes: load the model without one",
+      );
+    }
   }
 
   /**

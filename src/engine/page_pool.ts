@@ -32,8 +32,8 @@ export class PagePool {
   /** Of the pages that are known by their tokens */
   readonly #nodes = new Map<number, Node>();
   /**
-   * Pages that begin a text, by the share of neurons that the text's tokens
-   * keep: with another share they have other keys and values.
+   * Pages that begin a text, by the number that the sparsity mode takes for its
+   * tokens: with another one they have other keys and values.
    */
   readonly #roots = new Map<number | undefined, Map<string, Node>>();
 
@@ -118,10 +118,10 @@ export class PagePool {
    */
   find(
     ids: readonly number[],
-    keep?: number,
+    modeValue?: number,
   ): { pages: readonly number[]; length: number } {
     const pages: number[] = [];
-    let level = this.#rootsOf(keep);
+    let level = this.#rootsOf(modeValue);
     let length = 0;
     for (;;) {
       const rest = ids.slice(length, length + pagePositions);
@@ -146,14 +146,14 @@ export class PagePool {
     page: number,
     count: number,
     before: number | undefined,
-    keep?: number,
+    modeValue?: number,
   ): number {
     if (!this.keepsPast) return page;
     const parent = before === undefined ? undefined : this.#nodes.get(before);
     if (before !== undefined && parent?.ids.length !== pagePositions) {
       return page;
     }
-    const siblings = parent?.children ?? this.#rootsOf(keep);
+    const siblings = parent?.children ?? this.#rootsOf(modeValue);
     const ids = this.#tokens[page].slice(0, count), key = ids.join();
     const known = siblings.get(key);
     if (!known) {
@@ -184,9 +184,9 @@ export class PagePool {
     this.#unused.delete(page);
   }
 
-  #rootsOf(keep: number | undefined): Map<string, Node> {
-    let roots = this.#roots.get(keep);
-    if (!roots) this.#roots.set(keep, roots = new Map());
+  #rootsOf(modeValue: number | undefined): Map<string, Node> {
+    let roots = this.#roots.get(modeValue);
+    if (!roots) this.#roots.set(modeValue, roots = new Map());
     return roots;
   }
 }

@@ -153,7 +153,7 @@ export function fillBatch(
         batch.tokens[t] = id;
         batch.positions[t] = position++;
         batch.sequences[t] = row;
-        batch.keep[t] = sequence.keep ?? 0;
+        batch.modeValues[t] = sequence.modeValue ?? NaN;
         batch.picks[t] = needsSum ? 0 : top;
         const isWanted = i >= tokens.length - wanted;
         if (mask && isWanted) batch.awaitMask(t, mask);

@@ -33,10 +33,10 @@ export class Sequence implements Disposable {
   #evaluated = 0;
 
   /**
-   * An empty sequence; engines make them. `keep` is the share of each layer's
-   * neurons that sparsity `top-k` keeps, where that is not the model's own.
+   * An empty sequence; engines make them. `modeValue` is the number that the
+   * sparsity mode takes, where that is not the model's own.
    */
-  constructor(owner: SequenceOwner, readonly keep?: number) {
+  constructor(owner: SequenceOwner, readonly modeValue?: number) {
     this.#owner = owner;
     this.#counts = new LayerCounts(owner.layers);
     owner.sequences.add(this);
@@ -87,7 +87,7 @@ export class Sequence implements Disposable {
   /** A sequence with the same past, at no cost. */
   fork(): Sequence {
     this.#check();
-    const copy = new Sequence(this.#owner, this.keep);
+    const copy = new Sequence(this.#owner, this.modeValue);
     copy.#hold(this.#pages, this.#length);
     return copy;
   }
@@ -163,7 +163,7 @@ export class Sequence implements Disposable {
     this.truncate(common);
     if (!fromPast) return;
     const { pool } = this.#owner;
-    const { pages, length } = pool.find(ids, this.keep);
+    const { pages, length } = pool.find(ids, this.modeValue);
     if (length <= common) return;
     this.#owner.cachedTokens += length - common;
     const own = this.#pages.toReversed();
@@ -256,7 +256,12 @@ export class Sequence implements Disposable {
 
   #remember(index: number, count: number): void {
     const page = this.#pages[index], before = this.#pages[index - 1];
-    const known = this.#owner.pool.remember(page, count, before, this.keep);
+    const known = this.#owner.pool.remember(
+      page,
+      count,
+      before,
+      this.modeValue,
+    );
     if (known !== page) this.#pages = this.#pages.with(index, known);
   }
 

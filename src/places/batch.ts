@@ -38,8 +38,8 @@ export class Batch {
   readonly wantStates: Int32Array;
   /** How many of the largest of the token's logits CPU places give in place of all, `[tokens]`; 0 = all */
   readonly picks: Int32Array;
-  /** Share of each layer's neurons that mode `top-k` keeps for the token, `[tokens]`; 0 = the mode's own */
-  readonly keep: Float32Array;
+  /** What the sparsity mode takes for the token in place of its own number, a share or a threshold, `[tokens]`; NaN = its own */
+  readonly modeValues: Float64Array;
   /** Page numbers of each sequence, `[tokens, pagesPerSequence]` */
   readonly pages: Int32Array;
   /** Pairs (from, to) of pages to copy before the step, `[2 · tokens]` */
@@ -72,13 +72,15 @@ export class Batch {
       return view;
     };
     this.#counts = next(4);
+    // Where eight bytes begin.
+    const modeValues = next(2 * tokens);
+    this.modeValues = new Float64Array(buffer, modeValues.byteOffset, tokens);
     this.tokens = next(tokens);
     this.positions = next(tokens);
     this.sequences = next(tokens);
     this.wantLogits = next(tokens);
     this.wantStates = next(tokens);
     this.picks = next(tokens);
-    this.keep = new Float32Array(buffer, next(tokens).byteOffset, tokens);
     this.copies = next(2 * tokens);
     this.pages = next(tokens * this.pagesPerSequence);
     this.#masked = next(tokens);
@@ -90,8 +92,14 @@ export class Batch {
     { tokens, contextSize }: BatchLimits,
     vocabSize: number,
   ): number {
-    const words = 10 + pagesFor(contextSize) + maskWords(vocabSize);
+    const words = 11 + pagesFor(contextSize) + maskWords(vocabSize);
     return 4 * (4 + tokens * words);
+  }
+
+  /** The number that the sparsity mode takes for a token, where `own` is the mode's. */
+  modeValueOf(token: number, own: number): number {
+    const value = this.modeValues[token];
+    return Number.isNaN(value) ? own : value;
   }
 
   /** How many tokens this step has. */

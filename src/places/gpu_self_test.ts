@@ -147,7 +147,7 @@ async function logitsOf(team: Team): Promise<number[]> {
       batch.positions[t] = position++;
       batch.sequences[t] = 0;
       batch.wantLogits[t] = Number(t === ids.length - 1);
-      batch.keep[t] = 0;
+      batch.modeValues[t] = NaN;
     });
     batch.length = ids.length;
     for (const row of await team.run()) logits.push(...row);

@@ -12,28 +12,33 @@ const stateBytes = 64;
 export class NeuronCounts {
   /** By layer, and by the file's neuron index. */
   readonly layers: readonly LayerProfile[];
+  /** By layer, for how many tokens each expert was chosen, `[expertCount]`; empty where there is no router */
+  readonly experts: readonly Uint32Array[];
   /** One of `states` */
   readonly #state: Int32Array;
 
   /** Lays the counters over `buffer`, which has `byteLength` bytes from `offset`. */
   constructor(model: Model, buffer?: ArrayBufferLike, offset = 0) {
-    const { feedForwardSize } = model;
+    const { feedForwardSize, layers } = model;
     const memory = buffer ?? new ArrayBuffer(NeuronCounts.byteLength(model));
     this.#state = new Int32Array(memory, offset, 1);
-    const counts = (index: number) =>
-      new Uint32Array(
-        memory,
-        offset + stateBytes + 4 * index * feedForwardSize,
-        feedForwardSize,
-      );
-    this.layers = model.layers.map((_, layer) => ({
-      gatePositive: counts(2 * layer),
-      active: counts(2 * layer + 1),
+    let next = offset + stateBytes;
+    const counts = (length: number) => {
+      const view = new Uint32Array(memory, next, length);
+      next += view.byteLength;
+      return view;
+    };
+    this.layers = layers.map(() => ({
+      gatePositive: counts(feedForwardSize),
+      active: counts(feedForwardSize),
     }));
+    this.experts = layers.map(() => counts(routedExperts(model)));
   }
 
   static byteLength(model: Model): number {
-    return stateBytes + 8 * model.layers.length * model.feedForwardSize;
+    const { layers, feedForwardSize } = model;
+    return stateBytes +
+      4 * layers.length * (2 * feedForwardSize + routedExperts(model));
   }
 
   /** Whether neurons are counted in the step that runs, or the next. */
@@ -71,6 +76,11 @@ export class NeuronCounts {
     }
   }
 
+  /** Counts that an expert was chosen for so many tokens. */
+  addExpert(layer: number, expert: number, tokens: number): void {
+    this.experts[layer][expert] += tokens;
+  }
+
   /** Takes the counts of another place in which the same neurons were counted. */
   copyFrom(other: NeuronCounts): void {
     this.#state.set(other.#state);
@@ -78,6 +88,7 @@ export class NeuronCounts {
       this.layers[i].gatePositive.set(gatePositive);
       this.layers[i].active.set(active);
     });
+    other.experts.forEach((counts, i) => this.experts[i].set(counts));
   }
 
   /** A copy of the counts, over `tokens` tokens. */
@@ -90,4 +101,8 @@ export class NeuronCounts {
       })),
     };
   }
+}
+
+function routedExperts({ routing, expertCount }: Model): number {
+  return routing ? expertCount : 0;
 }

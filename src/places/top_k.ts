@@ -14,7 +14,7 @@ export function topKThresholds(
   const share = sparsity.mode === "top-k" ? sparsity.share : 1;
   return Float32Array.from(
     { length: batch.length },
-    (_, t) => topKThreshold(valuesOf(t), batch.keep[t] || share),
+    (_, t) => topKThreshold(valuesOf(t), batch.modeValueOf(t, share)),
   );
 }
 

@@ -23,6 +23,7 @@ import {
   type MakeTeam,
   referenceTeam,
   teams as cpuTeams,
+  teamsFor,
 } from "../helpers/teams.ts";
 
 const teams = { ...cpuTeams, ...gpuTeams };
@@ -237,6 +238,73 @@ Deno.test("a predictor that asks for everything changes nothing", async () => {
   const exact = await run({ mode: "exact" });
   assert(distance(all, exact) < 1e-5);
   assert(distance(none, exact) > 1e-2);
+});
+
+/** Of each mode, what it was loaded with, and what sequences take in its place. */
+const ownThresholds: [Sparsity, number[]][] = [
+  [{ mode: "threshold", value: 9 }, [0, 0.02, 0.1]],
+  [{ mode: "predictor" }, [-1e9, 0, 0.4]],
+];
+for (const [loaded, thresholds] of ownThresholds) {
+  Deno.test(`sequences have thresholds of their own, together in a step: ${loaded.mode}`, async () => {
+    const made = await randomModel({
+      architecture: "turbosparsemixtral",
+      type: "F16",
+      feedForwardSize: 90,
+      expertCount: 5,
+      predictorRank: 12,
+      downByNeuron: true,
+    });
+    const { vocabSize } = made.model;
+    const plan = splitEvenly(made.model, 2);
+    const withRecall: MakeTeam = (made, sparsity) =>
+      cpuTeam(made, plan, sparsity, { measureRecall: true });
+    const kinds = [
+      ...Object.entries(teamsFor(made.model, cpuTeams)),
+      ["recall measured", withRecall] as const,
+    ];
+    const run = async (engine: Engine, threshold?: number) => {
+      using sequence = engine.createSequence({ threshold });
+      const rows = await engine.evaluate(sequence, [5, 1, 9, 40], "all");
+      return [...rows, ...await engine.evaluate(sequence, [3])];
+    };
+    for (const [name, makeTeam] of kinds) {
+      await using engine = new Engine(await makeTeam(made, loaded), vocabSize);
+      const together = await Promise.all(
+        thresholds.map((threshold) => run(engine, threshold)),
+      );
+      for (const [i, threshold] of thresholds.entries()) {
+        const sparsity: Sparsity = loaded.mode === "predictor"
+          ? { mode: "predictor", threshold }
+          : { mode: "threshold", value: threshold };
+        await using alone = new Engine(
+          await makeTeam(made, sparsity),
+          vocabSize,
+        );
+        assert.deepEqual(
+          together[i],
+          await run(alone),
+          `${name}, ${threshold}`,
+        );
+      }
+      assert.notDeepEqual(together[0], together[2]);
+    }
+  });
+}
+
+Deno.test("a sequence's threshold is refused out of range, and in other modes", async () => {
+  const made = await randomModel();
+  const refuse = async (sparsity: Sparsity, threshold: number, why: RegExp) => {
+    const team = await cpuTeam(made, splitEvenly(made.model, 1), sparsity);
+    await using engine = new Engine(team, made.model.vocabSize);
+    assert.throws(() => engine.createSequence({ threshold }), {
+      name: "UsageError",
+      message: why,
+    });
+  };
+  await refuse({ mode: "exact" }, 1, /in sparsity exact: load the model with/);
+  await refuse({ mode: "threshold", value: 1 }, -1, /a number from 0 up/);
+  await refuse({ mode: "threshold", value: 1 }, NaN, /threshold NaN/);
 });
 
 Deno.test("counters tell what was computed and what was skipped", async () => {

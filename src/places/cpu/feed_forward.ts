@@ -62,7 +62,8 @@ interface Expert {
 interface Neurons extends Expert {
   readonly index: number;
   readonly expert: number;
-  /** Its tokens */
+  /** Its tokens, and how many */
+  readonly tokens: readonly number[];
   readonly n: number;
   /** What gate and up read, and what a predictor does that is not linear */
   readonly normed: Activations;
@@ -94,6 +95,7 @@ export class FeedForward {
   /** The layer whose h stand in `#h` */
   #layer!: Layer;
   #neurons!: Neurons;
+  #batch!: Batch;
   /** What the router made of the layer's input, where it reads that */
   #routed?: readonly ExpertTokens[];
 
@@ -162,13 +164,18 @@ export class FeedForward {
   activations(index: number, batch: Batch): void {
     const n = batch.length;
     const { sparsity } = this.options;
+    this.#batch = batch;
     const experts = this.#routed ?? this.#route(index, n, this.bank.normed);
     this.#routed = undefined;
     this.#layer = { index, n, experts, done: false };
     for (const tokens of experts) this.#activate(tokens);
     this.#h.changed();
     if (sparsity.mode === "threshold") {
-      this.keepAbove(Array.from({ length: n }, () => sparsity.value));
+      const { value } = sparsity;
+      this.keepAbove(Array.from(
+        { length: n },
+        (_, t) => batch.modeValueOf(t, value),
+      ));
     }
   }
 
@@ -183,6 +190,11 @@ export class FeedForward {
       layers.add(index, "experts", n * expertCount);
       layers.add(index, "chosenExperts", n * routing.used);
       layers.add(index, "readExperts", experts.length);
+      if (this.counters.neurons?.isOn) {
+        for (const { expert, tokens } of experts) {
+          this.counters.neurons.addExpert(index, expert, tokens.length);
+        }
+      }
     }
     return experts;
   }
@@ -232,6 +244,7 @@ export class FeedForward {
       index,
       expert,
       ...this.#experts[index]![expert],
+      tokens,
       n: tokens.length,
       normed: isAll ? normed : this.#gather("normed", tokens),
       residual: isAll ? residual : this.#gather("residual", tokens),
@@ -435,7 +448,7 @@ export class FeedForward {
    * for is dropped.
    */
   #predicted(): void {
-    const { index, weights, n, normed, residual } = this.#neurons;
+    const { index, weights, tokens, n, normed, residual } = this.#neurons;
     const { ffn_up, ffn_gate_bias } = weights, { rows } = ffn_up;
     const ffn_gate = weights.ffn_gate!;
     const predictor = this.#predictor;
@@ -443,6 +456,9 @@ export class FeedForward {
     const input = { normed, residual };
     const bytes = predictor.score(index, weights, input, n, hot);
     this.#count("streamed", bytes);
+    tokens.forEach((token, t) =>
+      predictor.takeThreshold(t, rows, this.#batch.modeValues[token])
+    );
     const picks = n === 1 && !this.options.measureRecall &&
       this.options.model.gateThreshold === 0;
     if (picks && liesSideBySide(weights)) {

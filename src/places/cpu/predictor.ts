@@ -68,6 +68,16 @@ export class Predictor {
     return bytes + fc2.multiplyRange(z, tokens, hot, fc2.rows - hot, out);
   }
 
+  /** Makes scores of token t say what they do at a threshold of its own; NaN where it has none. */
+  takeThreshold(t: number, rows: number, threshold: number): void {
+    if (Number.isNaN(threshold)) return;
+    const { pointer, stride } = this.scores;
+    const scores = this.bank.memory.f32(pointer + 4 * t * stride, rows);
+    scores.forEach((score, j) =>
+      scores[j] = score >= threshold ? Infinity : -Infinity
+    );
+  }
+
   /** Writes into `ids` for which of the rows `first..rows` of token t it asks, counted from `first`; returns how many. */
   select(t: number, first: number, rows: number, ids: number): number {
     return this.bank.memory.kernels.select_at_least(

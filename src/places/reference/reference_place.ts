@@ -409,7 +409,7 @@ export class ReferencePlace implements CpuSidePlace {
     this.#finishWith(attn_output_bias, post_attention_norm);
   }
 
-  ffnActivations(layer: number, _batch: Batch): void {
+  ffnActivations(layer: number, batch: Batch): void {
     const { model, sparsity, counts } = this;
     const weights = this.weights.layers[layer];
     const normed = this.#residual.map((x) =>
@@ -434,13 +434,16 @@ export class ReferencePlace implements CpuSidePlace {
       counts.add(layer, "downRows", computed);
       if (sparsity.mode === "predictor") {
         const x = model.linearPredictor ? n : this.#residual[t];
-        this.#predict(layer, x, h, routes);
+        const stated = sparsity.threshold ?? model.sparseThresholds[layer];
+        this.#predict(layer, x, h, routes, batch.modeValueOf(t, stated));
       }
       const gates = (gate ?? up)
         .filter((g, j) => routes[j] && g > model.gateThreshold);
       counts.add(layer, "gatePositive", gates.length);
       counts.add(layer, "active", h.filter(Boolean).length);
-      if (sparsity.mode === "threshold") dropBelow(h, sparsity.value);
+      if (sparsity.mode === "threshold") {
+        dropBelow(h, batch.modeValueOf(t, sparsity.value));
+      }
       return h;
     });
   }
@@ -555,12 +558,11 @@ export class ReferencePlace implements CpuSidePlace {
     x: Float32Array,
     h: Float32Array,
     routes: Float64Array,
+    threshold: number,
   ): void {
     const { fc1, fc2 } = this.weights.layers[layer];
     if (!fc1 || !fc2 || this.sparsity.mode !== "predictor") return;
-    const { linearPredictor, sparseThresholds } = this.model;
-    const threshold = this.sparsity.threshold ?? sparseThresholds[layer];
-    const { expertCount } = this.model;
+    const { linearPredictor, expertCount } = this.model;
     const ofExpert = (expert: number) => {
       const z = multiply(expertOf(fc1, expert, expertCount), x);
       return multiply(

@@ -24,7 +24,7 @@ export interface Result {
 interface Next {
   readonly token: number;
   readonly position: number;
-  readonly keep: number;
+  readonly modeValue: number;
   readonly pages: Int32Array;
 }
 
@@ -70,7 +70,7 @@ export class TokensAhead {
       ? {
         token: unpackTopLogits(row).ids[0],
         position: batch.positions[0] + 1,
-        keep: batch.keep[0],
+        modeValue: batch.modeValues[0],
         pages: pagesOf(batch),
       }
       : undefined;
@@ -140,7 +140,7 @@ export class TokensAhead {
     const next = this.#next;
     return next !== undefined && isGreedy(batch) &&
       batch.tokens[0] === next.token && batch.positions[0] === next.position &&
-      batch.keep[0] === next.keep &&
+      Object.is(batch.modeValues[0], next.modeValue) &&
       next.pages.every((page, i) => page === pagesOf(batch)[i]);
   }
 
@@ -150,7 +150,7 @@ export class TokensAhead {
     behind.length = behind.top = behind.wantLogits[0] = 1;
     behind.copyCount = 0;
     behind.positions[0] = batch.positions[0] + count;
-    behind.keep[0] = batch.keep[0];
+    behind.modeValues[0] = batch.modeValues[0];
     behind.pages.set(pagesOf(batch));
     return behind;
   }
