@@ -94,6 +94,28 @@ export {
   type TextScore,
 } from "./src/lab/perplexity.ts";
 export {
+  type Activity,
+  countActivity,
+  expertUnionShares,
+  expertUse,
+  type LayerActivity,
+  type LiveShares,
+  liveShares,
+  sumActivities,
+  unionShares,
+} from "./src/lab/sparsity/activity.ts";
+export { countDecoding, type Decoding } from "./src/lab/sparsity/decoding.ts";
+export {
+  type DivergenceEstimate,
+  type DivergenceScore,
+  estimateDivergence,
+  klDivergence,
+  scoreDivergence,
+  type Selection,
+  sumSelections,
+} from "./src/lab/sparsity/divergence.ts";
+export { UnionCounter, unionSizes } from "./src/lab/sparsity/union.ts";
+export {
   fingerprintOf,
   type PredictorForm,
   type PredictorToWrite,

@@ -215,7 +215,11 @@ function totalOf(scores: readonly TextScore[]): TextScore {
 }
 
 /** Standard error of a mean, given the sum of squares of so many values. */
-function errorOfMean(mean: number, squares: number, count: number): number {
+export function errorOfMean(
+  mean: number,
+  squares: number,
+  count: number,
+): number {
   // Rounding may leave less than nothing, where all values are alike.
   const variance = Math.max(0, squares / count - mean ** 2);
   return Math.sqrt(variance / (count - 1));
