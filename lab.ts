@@ -94,13 +94,13 @@ export {
   type TextScore,
 } from "./src/lab/perplexity.ts";
 export {
-  type Activity,
   countActivity,
   expertUnionShares,
   expertUse,
   type LayerActivity,
   type LiveShares,
   liveShares,
+  type NeuronActivity,
   sumActivities,
   unionShares,
 } from "./src/lab/sparsity/activity.ts";
@@ -110,6 +110,7 @@ export {
   type DivergenceScore,
   estimateDivergence,
   klDivergence,
+  type RunOptions,
   scoreDivergence,
   type Selection,
   sumSelections,

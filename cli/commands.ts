@@ -22,6 +22,7 @@ import { race } from "./commands/race/command.ts";
 import { report } from "./commands/report/command.ts";
 import { rm } from "./commands/rm.ts";
 import { serve } from "./commands/serve/command.ts";
+import { sparsity } from "./commands/sparsity/command.ts";
 import { synth } from "./commands/synth.ts";
 import { tokenize } from "./commands/tokenize.ts";
 
@@ -42,6 +43,7 @@ export const commands: readonly CommandSpec[] = [
   perplexity,
   cdf,
   evaluate,
+  sparsity,
   report,
   bench,
   race,

@@ -4,6 +4,7 @@
  */
 import type { Engine } from "../../engine/engine.ts";
 import type { Model } from "../../model/model.ts";
+import type { RunOptions } from "./divergence.ts";
 import { UnionCounter, unionWindows } from "./union.ts";
 
 /** What the tokens of some texts had in one layer. */
@@ -19,7 +20,7 @@ export interface LayerActivity {
 }
 
 /** What was counted of some texts, in whole numbers. */
-export interface Activity {
+export interface NeuronActivity {
   /** Tokens of all texts */
   readonly tokens: number;
   /** Neurons of a layer, those of all experts */
@@ -55,9 +56,8 @@ export async function countActivity(
   engine: Engine,
   { layers, feedForwardSize, routing, expertCount }: Model,
   ids: readonly number[],
-  signal?: AbortSignal,
-  onToken: () => void = () => {},
-): Promise<Activity> {
+  { signal, onTokens }: RunOptions = {},
+): Promise<NeuronActivity> {
   const unions = layers.map(() => new UnionCounter(feedForwardSize));
   const ofExperts = layers.map(() =>
     new UnionCounter(routing ? expertCount : 0)
@@ -82,7 +82,7 @@ export async function countActivity(
       );
     });
     before = now;
-    onToken();
+    onTokens?.(1);
   }
   return {
     tokens: ids.length,
@@ -101,9 +101,11 @@ export async function countActivity(
 }
 
 /** Adds what was counted of several texts. */
-export function sumActivities(parts: readonly Activity[]): Activity {
+export function sumActivities(
+  parts: readonly NeuronActivity[],
+): NeuronActivity {
   const [first] = parts;
-  const add = (listOf: (part: Activity) => readonly number[]) =>
+  const add = (listOf: (part: NeuronActivity) => readonly number[]) =>
     listOf(first).map((_, i) =>
       parts.reduce((sum, part) => sum + listOf(part)[i], 0)
     );
@@ -134,7 +136,7 @@ function ascending(counts: ReadonlyMap<number, number>): [number, number][] {
 
 /** By layer and {@linkcode unionSizes}: the share of neurons that are live in at least one of so many consecutive tokens, for an average window; NaN where no text was as long. */
 export function unionShares(
-  { layers, windows, neurons }: Activity,
+  { layers, windows, neurons }: NeuronActivity,
 ): number[][] {
   return layers.map(({ union }) =>
     union.map((sum, i) => sum / (windows[i] * neurons))
@@ -142,7 +144,9 @@ export function unionShares(
 }
 
 /** The same of experts; empty where there are none. */
-export function expertUnionShares({ layers, windows }: Activity): number[][] {
+export function expertUnionShares(
+  { layers, windows }: NeuronActivity,
+): number[][] {
   return layers.filter(({ experts }) => experts.length > 0)
     .map(({ expertUnion, experts }) =>
       expertUnion.map((sum, i) => sum / (windows[i] * experts.length))
@@ -150,7 +154,7 @@ export function expertUnionShares({ layers, windows }: Activity): number[][] {
 }
 
 /** By layer, the share of tokens that choose each expert; empty where there are none. */
-export function expertUse({ layers, tokens }: Activity): number[][] {
+export function expertUse({ layers, tokens }: NeuronActivity): number[][] {
   return layers.filter(({ experts }) => experts.length > 0)
     .map(({ experts }) => experts.map((count) => count / tokens));
 }
@@ -173,7 +177,7 @@ export interface LiveShares {
 
 /** How live shares are spread over tokens, by layer. */
 export function liveShares(
-  { layers, tokens, neurons }: Activity,
+  { layers, tokens, neurons }: NeuronActivity,
 ): LiveShares[] {
   return layers.map(({ live }) => {
     /** The smallest count that at least this share of the tokens do not pass. */

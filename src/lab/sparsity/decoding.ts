@@ -2,6 +2,8 @@
 import type { Engine, SequenceOptions } from "../../engine/engine.ts";
 import { bytesRead, statsSince, totalOf } from "../../places/stats.ts";
 
+import type { RunOptions } from "./divergence.ts";
+
 /** What was counted of some tokens. */
 export interface Decoding {
   /** Tokens that were run */
@@ -10,8 +12,8 @@ export interface Decoding {
   readonly bytes: number;
   /** neurons · tokens; of experts, those of the chosen ones */
   readonly neurons: number;
-  /** of these, how many rows or columns of down were used */
-  readonly used: number;
+  /** of these, those whose row of down was read: all, where down has columns in their place */
+  readonly downRows: number;
 }
 
 /**
@@ -25,18 +27,19 @@ export async function countDecoding(
   engine: Engine,
   ids: readonly number[],
   options: SequenceOptions = {},
-  signal?: AbortSignal,
+  { signal, onTokens }: RunOptions = {},
 ): Promise<Decoding> {
   using sequence = engine.createSequence(options);
   const before = engine.stats();
   for (const id of ids) {
     await engine.evaluate(sequence, [id], "last", signal);
+    onTokens?.(1);
   }
   const stats = statsSince(engine.stats(), before);
   return {
     tokens: stats.tokens,
     bytes: bytesRead(stats),
     neurons: totalOf(stats, "neurons"),
-    used: totalOf(stats, "downRows"),
+    downRows: totalOf(stats, "downRows"),
   };
 }

@@ -26,6 +26,14 @@ export type Selection = Pick<
   "neurons" | "predicted" | "truth" | "recalled"
 >;
 
+/** How a text is run. */
+export interface RunOptions {
+  /** Stops at the next step. */
+  readonly signal?: AbortSignal;
+  /** Told how many tokens more have been run. */
+  readonly onTokens?: (count: number) => void;
+}
+
 /** Tokens whose logits are held at once, of each way. */
 const pieceTokens = 64;
 
@@ -56,9 +64,11 @@ export async function scoreDivergence(
   engine: Engine,
   chunk: Int32Array,
   ways: readonly SequenceOptions[],
-  signal?: AbortSignal,
+  { signal, onTokens }: RunOptions = {},
 ): Promise<DivergenceScore[]> {
-  const runs = ways.map((options) => new Run(engine, options, signal));
+  const runs = ways.map((options) =>
+    new Run(engine, options, { signal, onTokens })
+  );
   try {
     const half = chunk.length >> 1, last = chunk.length - 1;
     for (const run of runs) await run.skip(chunk.subarray(0, half));
@@ -87,16 +97,14 @@ class Run {
   constructor(
     readonly engine: Engine,
     options: SequenceOptions,
-    readonly signal?: AbortSignal,
+    readonly running: RunOptions,
   ) {
     this.sequence = engine.createSequence(options);
   }
 
   /** Runs tokens that are not scored. */
   async skip(ids: Int32Array): Promise<void> {
-    await this.#counted(() =>
-      this.engine.evaluate(this.sequence, ids, "none", this.signal)
-    );
+    await this.#counted(ids, "none");
   }
 
   /** Scores what comes behind some tokens, beside the dense model's logits. Gives these, its own where it has no others. */
@@ -105,9 +113,7 @@ class Run {
     next: Int32Array,
     base?: readonly Float32Array[],
   ): Promise<readonly Float32Array[]> {
-    const rows = await this.#counted(() =>
-      this.engine.evaluate(this.sequence, ids, "all", this.signal)
-    );
+    const rows = await this.#counted(ids, "all");
     rows.forEach((row, i) => {
       this.#losses.push(-logSoftmaxAt(row, next[i]));
       const dense = base?.[i] ?? row;
@@ -129,16 +135,21 @@ class Run {
     };
   }
 
-  /** Adds what the predictor did meanwhile. */
-  async #counted<T>(evaluate: () => Promise<T>): Promise<T> {
-    const before = this.engine.stats();
-    const result = await evaluate();
-    const { layers } = statsSince(this.engine.stats(), before);
+  /** Runs tokens, and adds what the predictor did meanwhile. */
+  async #counted(
+    ids: Int32Array,
+    want: "none" | "all",
+  ): Promise<Float32Array[]> {
+    const { engine, sequence, running: { signal, onTokens } } = this;
+    const before = engine.stats();
+    const rows = await engine.evaluate(sequence, ids, want, signal);
+    onTokens?.(ids.length);
+    const { layers } = statsSince(engine.stats(), before);
     this.#predicted = sumSelections([
       ...this.#predicted.length > 0 ? [this.#predicted] : [],
       layers,
     ]);
-    return result;
+    return rows;
   }
 }
 

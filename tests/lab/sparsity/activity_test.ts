@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { load } from "../../../mod.ts";
 import {
-  type Activity,
   countActivity,
   expertUnionShares,
   expertUse,
   liveShares,
+  type NeuronActivity,
   sumActivities,
   unionShares,
 } from "../../../src/lab/sparsity/activity.ts";
@@ -108,7 +108,7 @@ Deno.test("texts add up: no window reaches from one into another", async () => {
   const parts = [await count(ids.slice(0, 10)), await count(ids.slice(10, 13))];
   const sum = sumActivities(parts);
   assert.deepEqual(sum.windows, [13, 9 + 2, 7, 3, 0, 0]);
-  const tokens = ({ layers }: Activity) =>
+  const tokens = ({ layers }: NeuronActivity) =>
     layers.map(({ live }) => live.reduce((all, [, times]) => all + times, 0));
   assert.deepEqual(tokens(sum), [13, 13]);
   sum.layers.forEach(({ union, live }, layer) => {

@@ -147,8 +147,8 @@ for (const [kind, options] of kinds) {
       ["neurons", "gatePositive", "active"] as const
     ).map((name) => totalOf(stats, name));
     assert.deepEqual([dense.tokens, dense.neurons], [ids.length, neurons]);
-    assert.equal(exact.used, active);
-    const skipped = (neurons - positive) + (dense.used - active);
+    assert.equal(exact.downRows, active);
+    const skipped = (neurons - positive) + (dense.downRows - active);
     assert.equal(dense.bytes - exact.bytes, skipped * rowBytes);
   });
 }
