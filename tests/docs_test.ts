@@ -7,6 +7,7 @@ import { readArguments } from "../cli/arguments.ts";
 import { commands } from "../cli/commands.ts";
 import config from "../deno.json" with { type: "json" };
 import { namesIn } from "./cli/temp_folder.ts";
+import { writeBambooTasks } from "./helpers/bamboo_tasks.ts";
 import { fixtureUrl, story } from "./helpers/fixtures.ts";
 import { dataUrl, hasShared, sharedUrl } from "./helpers/shared_data.ts";
 
@@ -57,7 +58,7 @@ async function pages(): Promise<string[]> {
 Deno.test("every command and task that the docs show is one, and so is each of its options", async (t) => {
   const tasks = Object.keys(config.tasks);
   const command =
-    /^(?:\/usr\/bin\/time -v )?(?:\$?culm|deno run \S.* cli\/main\.ts) (\w+)(.*)$/gm;
+    /^(?:\/usr\/bin\/time -v )?(?:\$?culm|deno run \S.* (?:cli\/main\.ts|\$main)) (\w+)(.*)$/gm;
   for (const page of await pages()) {
     await t.step(page, async () => {
       const blocks = (await shellBlocks(page)).join("");
@@ -108,6 +109,7 @@ async function putInputs(folder: string): Promise<void> {
     choices: ["a seal", "a storm"],
     gold: 0,
   };
+  await writeBambooTasks(`${folder}/tasks`);
   const lines = `${JSON.stringify(item)}\n`.repeat(5);
   for (const task of ["arc_easy", "piqa"]) {
     await Deno.writeTextFile(`${folder}/tasks/${task}.jsonl`, lines);
@@ -122,7 +124,8 @@ Deno.test(
       blocks.join("").matchAll(/^\$culm (\w+)/gm).map(([, name]) => name),
     );
     const laboratory = ["convert", "profile", "cdf", "perplexity", "eval"];
-    for (const name of [...laboratory, "predictor", "report", "race"]) {
+    const more = ["predictor", "sparsity", "report", "race"];
+    for (const name of [...laboratory, ...more]) {
       assert.ok(used.has(name), name);
       assert.ok(commands.some((command) => command.name === name), name);
     }
@@ -150,6 +153,10 @@ Deno.test(
         "kept.svg",
         "other.txt",
         "race.html",
+        "sparsity-live.svg",
+        "sparsity-predictor.svg",
+        "sparsity-quality.svg",
+        "sparsity-union.svg",
         "tasks",
         "text.txt",
         "tiny-bamboo",

@@ -28,7 +28,8 @@ import {
   modelOptions,
 } from "../../options.ts";
 import { openOutput } from "../../output_flags.ts";
-import { measurePerplexity } from "../perplexity/run.ts";
+import { measureOptions } from "../sparsity/command.ts";
+import { measureSparsity, readHeader } from "../sparsity/run.ts";
 import {
   type Counted,
   countedFor,
@@ -80,8 +81,11 @@ const options = {
       default: [1, 0.2, 0.15, 0.12, 0.1],
       flag: "--keep <shares>",
       description:
-        "perplexity's rows, by the share of a layer's neurons that is kept",
+        "perplexity's rows, by the share of a layer's neurons that is kept; all of them first",
     },
+    thresholds: measureOptions.thresholds,
+    scores: measureOptions.scores,
+    decodeTokens: measureOptions.decodeTokens,
     ...stateOptions("report"),
   },
   Model: modelOptions,
@@ -120,7 +124,11 @@ export const report: CommandSpec = {
 };
 
 async function run(given: GivenFlags): Promise<number> {
-  const flags: ReportFlags = { ...given, sparsity: { mode: "exact" } };
+  const flags: ReportFlags = {
+    ...given,
+    keep: [1, ...given.keep.filter((share) => share < 1)],
+    sparsity: { mode: "exact" },
+  };
   using output = await openOutput(flags.output, flags);
   await checkState("report", flags);
   using interrupt = new Interrupt();
@@ -153,7 +161,10 @@ async function readIfGiven(
   return { path, content, chunks: Math.min(length, most) };
 }
 
-/** Perplexity comes last, for it takes longest and goes on where it was stopped. */
+/** Tokens that are run one by one, at most: they take their time. */
+const mostSingleTokens = measureOptions.tokens.default;
+
+/** What is measured of quality comes last, for it takes longest and goes on where it was stopped. */
 async function makeReport(
   flags: ReportFlags,
   opened: Opened,
@@ -189,14 +200,19 @@ async function makeReport(
     profileSource: used.firingSource,
     plan: planned,
     speed,
-    perplexity: text && await measurePerplexity(flags, text.content, {
-      command: "report",
-      textName: textName(text.path),
-      running: false,
-    }),
+    quality: text && await measureQuality(flags, text),
     provenance: await provenanceOf(opened, text),
     commands: commandsOf(flags, text),
   };
+}
+
+async function measureQuality(flags: ReportFlags, { path, content }: Text) {
+  const tokens = Math.min(flags.tokens, mostSingleTokens);
+  const header = await readHeader(flags);
+  return await measureSparsity({ ...flags, tokens }, header, content, {
+    command: "report",
+    textName: textName(path),
+  });
 }
 
 async function countText(
@@ -280,6 +296,7 @@ function commandsOf(flags: ReportFlags, text: Text | undefined): string[] {
     commands.push(
       words("culm", "cdf", ...model, ...file),
       words("culm", "perplexity", ...model, ...file, ...rest),
+      words("culm", "sparsity", ...model, ...file, ...rest),
     );
   }
   const test = ["-p", prompt, "-n", generation, "-r", repetitions];

@@ -41,6 +41,12 @@ import { toSvg as planFigure } from "../plan/svg.ts";
 import { layerRows, summaryOf, totalsOf } from "../plan/text.ts";
 import { type PlanReport, tokensPerSecond } from "../plan/planning.ts";
 import { describe } from "../../model_file.ts";
+import { figuresOf } from "../sparsity/figures.ts";
+import {
+  partsOf,
+  perplexityOf,
+  type SparsityReport,
+} from "../sparsity/output.ts";
 import { hotMap, layerFigure, positionFigure } from "./figures.ts";
 import { sharesOf, type TextSparsity } from "./sparsity.ts";
 import { medianOf, rowsOfSpeed, type SpeedRow, speedTests } from "./speed.ts";
@@ -53,7 +59,8 @@ export interface Report {
   /** How often each neuron fires, and where that comes from */
   readonly profile?: Profile;
   readonly profileSource: string;
-  readonly perplexity?: PerplexityReport;
+  /** What sparsity costs and saves on the text */
+  readonly quality?: SparsityReport;
   readonly plan: PlanReport;
   readonly speed: readonly SpeedRow[];
   /** How it was made: names and texts */
@@ -78,6 +85,7 @@ export async function toHtml(report: Report): Promise<Html> {
     await sparsitySection(report),
     ...await profileSections(report),
     await perplexitySection(report),
+    ...await qualitySections(report),
     await planSection(report.plan),
     speedSection(report),
     section(
@@ -96,12 +104,12 @@ function nameOf({ name, file }: Inspection): string {
 
 /** What the page found out, on its first page. */
 function summarySection(report: Report): Html {
-  const { inspection, sparsity, profile, perplexity, plan, speed } = report;
+  const { inspection, sparsity, profile, quality, plan, speed } = report;
   const counted = sparsity?.profile ?? profile;
   const rows = [
     ["model", describe({ model: plan.model, file: inspection.file })],
     ...counted ? firingRows(counted) : [],
-    ...perplexity ? perplexityRow(perplexity) : [],
+    ...quality ? perplexityRow(perplexityOf(quality)) : [],
     ...decodingRows(speed),
     [
       "plan for this machine",
@@ -294,9 +302,10 @@ async function profileSections(
   ];
 }
 
-async function perplexitySection({ perplexity }: Report): Promise<Html> {
+async function perplexitySection({ quality }: Report): Promise<Html> {
   const title = "Perplexity by neurons kept";
-  if (!perplexity) return section(title, paragraph("No text was given."));
+  if (!quality) return section(title, paragraph("No text was given."));
+  const perplexity = perplexityOf(quality);
   const { chunks, contextSize, rows } = perplexity;
   return section(
     title,
@@ -310,6 +319,34 @@ async function perplexitySection({ perplexity }: Report): Promise<Html> {
       await perplexityFigure(perplexity),
       "Perplexity against the share of each layer's neurons that is kept.",
     ),
+  );
+}
+
+/** What the figures of quality show. */
+const captions: Readonly<Record<string, string>> = {
+  quality:
+    "KL divergence of the next token's distribution from the dense model's, and perplexity, against the bytes that a token reads which is written by itself, by mode: the share of neurons kept, the threshold of |h|, and the score of the predictor.",
+  live:
+    "Share of a layer's neurons whose product is not zero, over tokens: quartiles, 5% and 95%, and the mean.",
+  union:
+    "Share of a layer's neurons that are live in at least one of so many consecutive tokens: what a step of several tokens reads.",
+  predictor:
+    "Of the live neurons the share that the predictor selects (recall), and of the selected the share that is live (precision).",
+  experts: "Share of tokens that choose each expert of each layer.",
+};
+
+async function qualitySections({ quality }: Report): Promise<Html[]> {
+  if (!quality) return [];
+  const figures = new Map(figuresOf(quality));
+  return await Promise.all(
+    partsOf(quality).map(async ({ title, rows, figure: name }) => {
+      const draw = name === undefined ? undefined : figures.get(name);
+      return section(
+        title,
+        ...draw ? [figure(await draw(), captions[name!])] : [],
+        table(rows),
+      );
+    }),
   );
 }
 

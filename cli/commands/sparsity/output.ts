@@ -13,7 +13,7 @@ import {
   unionSizes,
 } from "../../../lab.ts";
 import { formatBytes, formatChange, formatMarkdown } from "../../format.ts";
-import type { PerplexityRow } from "../perplexity/output.ts";
+import type { PerplexityReport, PerplexityRow } from "../perplexity/output.ts";
 
 /** One way to run the model: how it predicts the text, and what that reads. */
 export interface QualityRow extends PerplexityRow, DivergenceEstimate {
@@ -77,8 +77,9 @@ function percent(share?: number): string {
 
 /** A divergence and its standard error. */
 function nats({ divergence, divergenceError }: QualityRow): string {
-  return divergence === 0
-    ? "0"
+  if (divergence === 0) return "0";
+  return divergence < 1e-3
+    ? `${divergence.toExponential(2)} ± ${divergenceError.toExponential(1)}`
     : `${divergence.toPrecision(3)} ± ${divergenceError.toPrecision(2)}`;
 }
 
@@ -162,7 +163,7 @@ export function predictorRows(layers: readonly PredictorLayer[]): string[][] {
 /** How evenly experts are used, by layer; headings first. */
 export function expertRows(activity: NeuronActivity): string[][] {
   return layerTable(
-    [`${seldomText} of tokens`, "least used", "most used"],
+    [`chosen by ${seldomText} of tokens`, "least used", "most used"],
     expertUse(activity).map((use) => [
       seldomShare(use),
       Math.min(...use),
@@ -171,45 +172,65 @@ export function expertRows(activity: NeuronActivity): string[][] {
   );
 }
 
-/** A part of a report: its title, and a table with headings. */
-export type Part = readonly [title: string, rows: string[][]];
+/** A part of a report. */
+export interface Part {
+  readonly title: string;
+  /** Headings first */
+  readonly rows: string[][];
+  /** The name of the figure that belongs to it */
+  readonly figure?: string;
+}
 
-/** Everything but the quality, a table each. */
-export function partsOf({ activity, predictor }: SparsityReport): Part[] {
-  const parts: Part[] = [];
+/** The parts that a report has, quality first. */
+export function partsOf(report: SparsityReport): Part[] {
+  const { activity, predictor } = report;
+  const parts: Part[] = [{
+    title: "Quality against bytes read",
+    rows: qualityRows(report),
+    figure: "quality",
+  }];
   if (activity) {
-    parts.push(
-      ["Live neurons of a token", liveRows(activity)],
-      [
-        "Neurons live in the union of so many consecutive tokens",
-        unionRows(activity),
-      ],
-    );
+    parts.push({
+      title: "Live neurons of a token",
+      rows: liveRows(activity),
+      figure: "live",
+    }, {
+      title: "Neurons live in the union of consecutive tokens",
+      rows: unionRows(activity),
+      figure: "union",
+    });
   }
   if (predictor) {
-    parts.push(["Predictor, by layer", predictorRows(predictor)]);
+    parts.push({
+      title: "Predictor by layer",
+      rows: predictorRows(predictor),
+      figure: "predictor",
+    });
   }
   if (activity && expertUse(activity).length > 0) {
-    parts.push(
-      ["Experts by the share of tokens that choose them", expertRows(activity)],
-      [
-        "Experts chosen in the union of so many consecutive tokens",
-        expertUnionRows(activity),
-      ],
-    );
+    parts.push({
+      title: "Use of experts",
+      rows: expertRows(activity),
+      figure: "experts",
+    }, {
+      title: "Experts chosen in the union of consecutive tokens",
+      rows: expertUnionRows(activity),
+    });
   }
   return parts;
 }
 
 /** All tables in Markdown. */
 export function toTables(report: SparsityReport): string {
-  const [first, ...rest] = [
-    ["", qualityRows(report)] as const,
-    ...partsOf(report),
-  ];
-  return formatMarkdown(first[1], 1) +
-    rest.map(([title, rows]) => `\n${title}:\n\n${formatMarkdown(rows, 1)}`)
-      .join("");
+  return partsOf(report).map(({ title, rows }) =>
+    `${title}:\n\n${formatMarkdown(rows, 1)}`
+  ).join("\n");
+}
+
+/** The rows by the share of neurons that is kept, dense first. */
+export function perplexityOf(report: SparsityReport): PerplexityReport {
+  const rows = report.rows.filter(({ keep }) => keep !== undefined);
+  return { ...report, rows };
 }
 
 /** The rows of quality as CSV, with a header. */

@@ -49,7 +49,7 @@ import {
 } from "../../model_file.ts";
 import { findPredictor } from "../../model_predictor.ts";
 import { cacheTypeOf, type LoadFlags } from "../../options.ts";
-import { note, printable, ProgressBar } from "../../terminal.ts";
+import { printable, ProgressBar } from "../../terminal.ts";
 import { rowOf } from "../perplexity/output.ts";
 import { firstTokens, windowsOf } from "../profile/run.ts";
 import type { QualityRow, SparsityReport } from "./output.ts";
