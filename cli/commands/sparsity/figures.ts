@@ -52,6 +52,7 @@ export async function qualityFigure(report: SparsityReport): Promise<string> {
     units[0];
   const size = { width: 372, height: 340 };
   const at = (row: QualityRow) => row.bytes / bytes;
+  const places = report.rows.map(at);
   const lines = series.map(({ mode, ...style }) => ({
     ...style,
     mode,
@@ -76,7 +77,7 @@ export async function qualityFigure(report: SparsityReport): Promise<string> {
       insetBottom: isLogarithmic ? 0 : 8,
       x: {
         label: `${unit} read per token`,
-        nice: true,
+        domain: [0.97 * Math.min(...places), 1.03 * Math.max(...places)],
         grid: true,
         ticks: 5,
       },
