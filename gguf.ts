@@ -29,6 +29,7 @@ export {
   type MetadataValue,
   type MetadataValues,
   readGguf,
+  type RowPiece,
   type TensorInfo,
 } from "./src/formats/gguf/read.ts";
 export {

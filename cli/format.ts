@@ -27,6 +27,16 @@ export function formatDuration(ms: number): string {
   return inTimeUnits(1000 * seconds, { ignoreZero: true }) || "0s";
 }
 
+/** `8 experts, 2 a token`; shared ones, which each token has, by themselves. */
+export function expertsText(
+  { used, shared = 0 }: { readonly used: number; readonly shared?: number },
+  count: number,
+  size = "",
+): string {
+  const beside = shared > 0 ? `, and ${shared} shared` : "";
+  return `${count - shared} experts${size}, ${used - shared} a token${beside}`;
+}
+
 /** A share as a percentage. */
 export function formatShare(part: number, whole: number): string {
   return whole > 0 ? `${(100 * part / whole).toFixed(1)} %` : "-";

@@ -27,6 +27,7 @@ export function toForm(contents: Contents, form: Form): Contents {
       } are not known to be zero`,
     );
   }
+  if (form === "powerinfer" && contents.form !== form) refuseShared(contents);
   const metadata = new Map(contents.metadata);
   if (form === "llama") metadata.delete(threshold);
   else if (!metadata.has(threshold)) metadata.set(threshold, entry.real(0));
@@ -43,6 +44,14 @@ export function toForm(contents: Contents, form: Form): Contents {
   }
   const magic = form === contents.form ? contents.magic : undefined;
   return { ...contents, form, magic, metadata, tensors };
+}
+
+/** A shared expert's down has rows of outputs alone, and so have the others beside it. */
+function refuseShared({ name, tensors }: Contents): void {
+  if (!tensors.keys().some((tensor) => tensor.includes("_shexp."))) return;
+  throw new UsageError(
+    `Cannot convert ${name} to PowerInfer's form: it has a shared expert`,
+  );
 }
 
 /** Whether a tensor is a predictor's. */

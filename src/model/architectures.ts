@@ -41,6 +41,8 @@ export interface Architecture {
   ): ActivationChoice;
   /** How tokens choose among experts: only an architecture that says so may have them, and must where it needs `ffn_gate_inp`. */
   routing?(keys: HyperParameterReader): ArchitectureRouting;
+  /** Whether there is an expert beside them that every token passes through, with a gate of its own */
+  readonly sharesExpert?: true;
   /** The traits that are not what {@linkcode plainTraits} says. */
   traits?(header: Header): Partial<Traits>;
 }
@@ -165,6 +167,14 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<
     takes: [...ffn, ...factors],
     rope: "half",
     traits: windowed,
+  }],
+  ["qwen2moe", {
+    ...llama,
+    needs: [...block, "ffn_gate_inp"],
+    takes: [...ffn, ...qkvBiases],
+    rope: "half",
+    routing: () => ({ scoring: "softmax", isNormalised: false }),
+    sharesExpert: true,
   }],
   ["mistral3", { ...llama, traits: temperature }],
   ["qwen3", {

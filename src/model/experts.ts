@@ -16,8 +16,10 @@ import {
 
 /** How a token chooses among a layer's experts. */
 export interface Routing {
-  /** How many it chooses: those of the largest scores */
+  /** How many it chooses: those of the largest scores, and the shared ones */
   readonly used: number;
+  /** How many are shared, the last ones: every token chooses them, each for the sigmoid of its score; none where left out */
+  readonly shared?: number;
   /** What makes an expert's weight of its score: its share among all, or each score by itself */
   readonly scoring: "softmax" | "sigmoid";
   /** Whether weights of the chosen ones are made to add up to 1 */
@@ -99,35 +101,44 @@ const leastWeight = 2 ** -14;
  * it comes to light.
  */
 export function chooseExperts(
-  { used, scoring, isNormalised, scale }: Routing,
+  { used, shared = 0, scoring, isNormalised, scale }: Routing,
   scores: Float32Array,
   chosen: Uint32Array,
   weights: Float64Array,
 ): void {
   // The best so far, best first.
   const rank = (id: number) => Number.isNaN(scores[id]) ? Infinity : scores[id];
-  for (let id = 0; id < scores.length; id++) {
-    let place = Math.min(id, used);
+  const routed = scores.length - shared, count = used - shared;
+  for (let id = 0; id < routed; id++) {
+    let place = Math.min(id, count);
     while (place > 0 && rank(id) > rank(chosen[place - 1])) {
-      if (place < used) chosen[place] = chosen[place - 1];
+      if (place < count) chosen[place] = chosen[place - 1];
       place--;
     }
-    if (place < used) chosen[place] = id;
+    if (place < count) chosen[place] = id;
   }
   const largest = scores[chosen[0]];
-  chosen.subarray(0, used).sort();
+  chosen.subarray(0, count).sort();
   let all = 0;
-  for (const score of scores) all += Math.exp(score - largest);
+  for (let id = 0; id < routed; id++) all += Math.exp(scores[id] - largest);
   let sum = 0;
-  for (let i = 0; i < used; i++) {
+  for (let i = 0; i < count; i++) {
     const score = scores[chosen[i]];
     weights[i] = scoring === "softmax"
       ? Math.exp(score - largest) / all
-      : 1 / (1 + Math.exp(-score));
+      : sigmoid(score);
     sum += weights[i];
   }
   const divisor = isNormalised ? Math.max(sum, leastWeight) : 1;
-  for (let i = 0; i < used; i++) weights[i] *= scale / divisor;
+  for (let i = 0; i < count; i++) weights[i] *= scale / divisor;
+  for (let i = 0; i < shared; i++) {
+    chosen[count + i] = routed + i;
+    weights[count + i] = sigmoid(scores[routed + i]);
+  }
+}
+
+function sigmoid(score: number): number {
+  return 1 / (1 + Math.exp(-score));
 }
 
 const perExpert = /^(blk\.\d+\.\w+)_exps\.(weight|bias)$/;

@@ -48,6 +48,7 @@ const table = {
   expertCount: ["expert_count", entry.whole],
   usedExperts: ["expert_used_count", entry.whole],
   expertSize: ["expert_feed_forward_length", entry.whole],
+  sharedExpertSize: ["expert_shared_feed_forward_length", entry.whole],
   expertScoring: ["expert_gating_func", entry.whole],
   expertScale: ["expert_weights_scale", entry.real],
   activation: ["hidden_activation", entry.text],

@@ -20,6 +20,7 @@ import {
 import { type Routing, withoutExpertSides } from "./experts.ts";
 import { isFused, unfused } from "./fused.ts";
 import { HyperParameterReader } from "./hyper_parameters.ts";
+import { withSharedExperts } from "./shared_experts.ts";
 import { readRotation } from "./rotation.ts";
 import {
   ggufName,
@@ -119,10 +120,14 @@ export function describeModel(
   const keys = new HyperParameterReader(file, name);
   const hiddenSize = keys.size("hiddenSize");
   const routing = readRouting(architecture, keys);
-  const expertCount = routing ? keys.size("expertCount") : 1;
   const neurons = keys.size("feedForwardSize");
-  const feedForwardSize = expertCount *
-    (routing ? keys.size("expertSize", neurons) : neurons);
+  const expertSize = routing ? keys.size("expertSize", neurons) : neurons;
+  const shared = routing && architecture.sharesExpert
+    ? sharedExperts(keys.size("sharedExpertSize", neurons), expertSize)
+    : 0;
+  const routed = routing ? keys.size("expertCount") : 1;
+  const expertCount = routed + shared;
+  const feedForwardSize = expertCount * expertSize;
   const headCount = keys.size("headCount");
   const kvHeadCount = keys.size("kvHeadCount", headCount);
   const each = Math.floor(hiddenSize / headCount) || 1;
@@ -164,7 +169,10 @@ export function describeModel(
     qkNorm: architecture.qkNorm,
   };
   const found = unfused(
-    withoutExpertSides(byOwnNames(file.tensors, architecture), expertCount),
+    withSharedExperts(
+      withoutExpertSides(byOwnNames(file.tensors, architecture), routed),
+      { hiddenSize, expertSize, routed, shared },
+    ),
     sizes,
     architecture.fusesGate,
   );
@@ -261,7 +269,9 @@ export function describeModel(
     vocabSize,
     contextSize: Math.min(contextSize, limits.contextSize),
     ...plainTraits(architecture, header),
-    routing,
+    routing: shared > 0
+      ? { ...routing!, used: routing!.used + shared, shared }
+      : routing,
     ...architecture.traits?.(header),
     ...chosenActivation(
       options.activation ??
@@ -271,6 +281,15 @@ export function describeModel(
     linearPredictor: false,
     parameterCount,
   });
+}
+
+/** How many experts a shared one is. */
+function sharedExperts(sharedSize: number, expertSize: number): number {
+  refuseIf(
+    sharedSize % expertSize !== 0,
+    `a shared expert of ${sharedSize} neurons, which is no multiple of the ${expertSize} of the others`,
+  );
+  return sharedSize / expertSize;
 }
 
 /** How tokens choose among experts, where the file has several. */

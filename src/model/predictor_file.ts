@@ -15,6 +15,7 @@ import { getNumbers, getString, readGguf } from "../formats/gguf/read.ts";
 import { type TensorToWrite, writeGguf } from "../formats/gguf/write.ts";
 import type { LayerTensors, Model } from "./model.ts";
 import { ggufName } from "./schema.ts";
+import { rowOffset } from "./shard.ts";
 
 const kind = "activation-predictor";
 const keys = {
@@ -150,10 +151,11 @@ export async function fingerprintOf(
   );
   const shapes = tensors.map(({ name, type, shape }) => [name, type, shape]);
   const rows = await Promise.all(
-    tensors.map(({ type, shape, offset }) => {
-      const length = rowBytes(type, shape[0]);
+    tensors.map((tensor) => {
+      const { type, shape } = tensor;
       const middle = Math.floor((shape[1] ?? 1) / 2);
-      return source.read(offset + middle * length, length);
+      const length = rowBytes(type, shape[0]);
+      return source.read(rowOffset(tensor, middle), length);
     }),
   );
   const { activation, gateThreshold } = model;

@@ -3,7 +3,7 @@ import type { ByteSource } from "../bytes/byte_source.ts";
 import { FormatError } from "../errors.ts";
 import { blockNotFinite } from "../formats/ggml/finite.ts";
 import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
-import type { TensorInfo } from "../formats/gguf/read.ts";
+import type { RowPiece, TensorInfo } from "../formats/gguf/gguf_file.ts";
 import { indexAt, type IndexSet, isList, lengthOf } from "./index_set.ts";
 import { interleavedPlace } from "./rope.ts";
 import { eachTensor, type PerLayer, type PerTensor } from "./schema.ts";
@@ -70,18 +70,20 @@ export async function* readRows(
   chunkBytes = 4 << 20,
 ): AsyncGenerator<Rows> {
   const { tensor, rows } = shard;
-  const stride = rowBytes(tensor.type, tensor.shape[0]);
+  const rowLength = rowBytes(tensor.type, tensor.shape[0]);
   const { headSize = 1 } = shard.halves ?? {};
-  const step = headSize *
-    Math.max(1, Math.floor(chunkBytes / stride / headSize));
   const pieces = columnPieces(shard);
   const count = lengthOf(rows);
   for (let first = 0; first < count;) {
     const row = indexAt(rows, first);
+    const { stride, ...piece } = pieceOf(tensor, row);
+    const step = headSize *
+      Math.max(1, Math.floor(chunkBytes / stride / headSize));
+    const behind = stride === 0 ? row + 1 : Math.min(row + step, piece.end);
     let end = first + 1;
-    while (end < count && indexAt(rows, end) < row + step) end++;
-    const offset = tensor.offset + row * stride;
-    const length = (indexAt(rows, end - 1) + 1 - row) * stride;
+    while (end < count && indexAt(rows, end) < behind) end++;
+    const offset = rowOffset(tensor, row);
+    const length = (indexAt(rows, end - 1) - row) * stride + rowLength;
     const spare = spares.pop();
     const bytes = await source.read(offset, length, spare);
     // Frees a spare of no use now: the collector would let hundreds of MB pile up.
@@ -91,13 +93,27 @@ export async function* readRows(
       { length: end - first },
       (_, i) => (indexAt(rows, first + i) - row) * stride,
     );
-    const kept = isList(rows) || isList(shard.columns)
+    const isSpread = stride > rowLength;
+    const kept = isSpread || isList(rows) || isList(shard.columns)
       ? moveTogether(bytes, starts, pieces)
       : bytes;
     if (shard.halves) interleave(kept, end - first, shard);
     yield { first, count: end - first, bytes: kept };
     first = end;
   }
+}
+
+/** Where a row's piece ends, and how far its rows are apart. */
+function pieceOf(tensor: TensorInfo, row: number): RowPiece {
+  const { type, shape: [columns], offset, pieces } = tensor;
+  return pieces?.find(({ end }) => row < end) ??
+    { first: 0, end: Infinity, offset, stride: rowBytes(type, columns) };
+}
+
+/** Offset of a row's first byte in the file. */
+export function rowOffset(tensor: TensorInfo, row: number): number {
+  const { first, offset, stride } = pieceOf(tensor, row);
+  return offset + (row - first) * stride;
 }
 
 /** @throws {FormatError} where a weight of the rows is infinite or NaN, or what it is multiplied with or added to. */

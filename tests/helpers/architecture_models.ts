@@ -125,6 +125,13 @@ const models: Record<string, RandomModelOptions> = {
     expertCount: 8,
     usedExperts: 3,
   },
+  "qwen2moe": {
+    architecture: "qwen2moe",
+    biases: true,
+    feedForwardSize: 40,
+    expertCount: 6,
+    sharedExperts: 3,
+  },
   "olmoe": {
     architecture: "olmoe",
     kvHeadCount: 4,

@@ -45,6 +45,8 @@ export interface RandomModelOptions {
   /** Of which a token chooses some, two if it is not said */
   expertCount?: number;
   usedExperts?: number;
+  /** How many times as wide as an expert the shared one is; none where left out */
+  sharedExperts?: number;
   headCount?: number;
   kvHeadCount?: number;
   headSize?: number;
@@ -160,6 +162,42 @@ export async function randomModel(
       data,
     });
   }
+  if (o.sharedExperts) {
+    const shared = o.sharedExperts * o.feedForwardSize;
+    for (let layer = 0; layer < o.layerCount; layer++) {
+      for (
+        const [name, shape] of [
+          ["ffn_gate_inp", [o.hiddenSize]],
+          ["ffn_gate", [o.hiddenSize, shared]],
+          ["ffn_up", [o.hiddenSize, shared]],
+          ["ffn_down", [shared, o.hiddenSize]],
+        ] as const
+      ) {
+        const routed = tensors.find((tensor) =>
+          tensor.name === ggufName(name, layer, true)
+        )!;
+        const length = shape.reduce((product, side) => product * side, 1);
+        const values = Float32Array.from(
+          { length },
+          () => random() / Math.sqrt(shape[0]),
+        );
+        const data = isReadType(routed.type)
+          ? randomBlocks(
+            routed.type,
+            length,
+            1 / Math.sqrt(shape[0]),
+            seededRandom(1 + tensors.length),
+          )
+          : quantise(routed.type, values);
+        tensors.push({
+          name: `blk.${layer}.${name}_shexp.weight`,
+          type: routed.type,
+          shape,
+          data,
+        });
+      }
+    }
+  }
   const metadata = new Map<string, MetadataEntry>([
     ["general.architecture", { type: "string", value: o.architecture }],
     ...hyperParameterMetadata(o.architecture, {
@@ -168,6 +206,9 @@ export async function randomModel(
       expertCount: hasExperts ? expertCount : undefined,
       expertSize: hasExperts ? o.feedForwardSize : undefined,
       usedExperts: hasExperts ? o.usedExperts ?? 2 : undefined,
+      sharedExpertSize: o.sharedExperts
+        ? o.sharedExperts * o.feedForwardSize
+        : undefined,
       ropeSize: undefined,
       valueSize: headSize,
       contextSize: 256,

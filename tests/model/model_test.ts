@@ -96,6 +96,73 @@ Deno.test("a router's scores become weights as each architecture says", async ()
   );
 });
 
+Deno.test("a shared expert is as many as it is wide, which every token chooses", async () => {
+  const file = await header({
+    architecture: "qwen2moe",
+    expertCount: 4,
+    sharedExperts: 2,
+  });
+  const { routing, expertCount, feedForwardSize, layers } = describeModel(file);
+  assert.deepEqual([expertCount, feedForwardSize], [6, 6 * 96]);
+  const chosen = new Uint32Array(4), weights = new Float64Array(4);
+  // Large as they are, the last two take nothing from the others' shares.
+  const scores = Float32Array.of(
+    0,
+    Math.log(5),
+    0,
+    Math.log(3),
+    9,
+    Math.log(3),
+  );
+  chooseExperts(routing!, scores, chosen, weights);
+  assert.deepEqual([...chosen], [1, 3, 4, 5]);
+  assert.deepEqual(
+    Array.from(weights, (w) => Number(w.toFixed(6))),
+    [0.5, 0.3, 0.999877, 0.75],
+  );
+  for (const name of ["ffn_gate", "ffn_up"] as const) {
+    assert.deepEqual(layers[1][name]!.shape, [64, 6 * 96]);
+  }
+  assert.deepEqual(layers[1].ffn_down!.shape, [96, 6 * 64]);
+  assert.deepEqual(layers[1].ffn_gate_inp!.shape, [64, 6]);
+});
+
+Deno.test("a shared expert that contradicts the others is refused", async () => {
+  const refused = async (
+    spoil: (file: Awaited<ReturnType<typeof header>>) => void,
+    why: RegExp,
+  ) => {
+    const file = await header({
+      architecture: "qwen2moe",
+      expertCount: 4,
+      sharedExperts: 2,
+    });
+    spoil(file);
+    assert.throws(() => describeModel(file), why);
+  };
+  const change =
+    (own: string, to: object) => (file: Awaited<ReturnType<typeof header>>) => {
+      const name = `blk.1.${own}_shexp.weight`;
+      file.tensors.set(name, { ...file.tensors.get(name)!, ...to });
+    };
+  await refused(
+    (file) => file.tensors.delete("blk.1.ffn_up_shexp.weight"),
+    /tensor blk\.1\.ffn_up_shexp\.weight is missing/,
+  );
+  await refused(
+    change("ffn_down", { shape: [64, 192] }),
+    /ffn_down_shexp\.weight: its shape is \[64, 192\], the model needs \[192, 64\]/,
+  );
+  await refused(
+    change("ffn_gate", { type: "F16" }),
+    /of another type than the others: blk\.1\.ffn_gate_shexp\.weight is F16, blk\.1\.ffn_gate_exps\.weight F32/,
+  );
+  await refused(
+    (file) => set(file, "qwen2moe.expert_shared_feed_forward_length", 100),
+    /a shared expert of 100 neurons, which is no multiple of the 96 of the others/,
+  );
+});
+
 Deno.test("of equal scores the first expert is chosen, and NaN comes to light", () => {
   const routing = {
     used: 2,

@@ -58,6 +58,40 @@ Deno.test("rows of half rotation are read with their pairs side by side, whateve
   }
 });
 
+Deno.test("rows that lie in pieces are read as one tensor's, whatever the chunks", async () => {
+  // Of two columns each: rows behind one another, the second halves of wider ones, and one that stands for two.
+  const { tensor, bytes } = numbered([2, 20]);
+  const pieces = [
+    { first: 0, end: 4, offset: 8 * 2, stride: 8 },
+    { first: 4, end: 7, offset: 8 * 11, stride: 16 },
+    { first: 7, end: 9, offset: 8 * 19, stride: 0 },
+  ];
+  const expected = [2, 3, 4, 5, 11, 13, 15, 19, 19];
+  const joint = { ...tensor, shape: [2, 9], pieces };
+  const every = Uint32Array.of(0, 3, 4, 6, 8);
+  for (const rows of [{ start: 0, end: 9 }, { start: 3, end: 8 }, every]) {
+    for (const chunkBytes of [1, 17, 40, 1 << 20]) {
+      const read: number[] = [];
+      const source = fromBuffer(bytes, "numbered");
+      const columns = { start: 0, end: 2 };
+      const shard = { tensor: joint, rows, columns };
+      for await (const chunk of readRows(source, shard, [], chunkBytes)) {
+        assert.equal(chunk.first, read.length);
+        const values = new Float32Array(chunk.bytes.slice().buffer);
+        assert.equal(values.length, 2 * chunk.count);
+        for (let i = 0; i < values.length; i += 2) {
+          assert.equal(values[i], values[i + 1]);
+          read.push(values[i]);
+        }
+      }
+      const asked = ArrayBuffer.isView(rows)
+        ? [...rows]
+        : expected.keys().filter((i) => i >= rows.start && i < rows.end);
+      assert.deepEqual(read, Array.from(asked, (row) => expected[row]));
+    }
+  }
+});
+
 Deno.test("elements of a bias are read in the order of their rows", async () => {
   const { tensor, bytes } = numbered([16]);
   const shard: Shard = {

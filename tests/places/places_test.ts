@@ -259,6 +259,23 @@ const expertCases: RandomModelOptions[] = [
   { architecture: "qwen3moe", headSize: 24, expertCount: 8, usedExperts: 3 },
   { architecture: "olmoe", ...odd, expertCount: 4, usedExperts: 4 },
   {
+    architecture: "qwen2moe",
+    ...odd,
+    expertCount: 4,
+    sharedExperts: 2,
+    biases: true,
+    keys: { activation: "relu" },
+  },
+  {
+    architecture: "qwen2moe",
+    type: "Q4_0",
+    hiddenSize: 96,
+    feedForwardSize: 64,
+    expertCount: 3,
+    usedExperts: 1,
+    sharedExperts: 4,
+  },
+  {
     architecture: "gpt-oss",
     type: "MXFP4",
     hiddenSize: 96,

@@ -5,7 +5,12 @@
  */
 import type { MetadataEntry, MetadataValue } from "../../../gguf.ts";
 import { type Packings, packingsOf } from "../../../plan.ts";
-import { formatBytes, formatCount, formatTable } from "../../format.ts";
+import {
+  expertsText,
+  formatBytes,
+  formatCount,
+  formatTable,
+} from "../../format.ts";
 import type { Inspection, TensorGroup } from "./inspection.ts";
 import { printable } from "../../terminal.ts";
 
@@ -99,9 +104,7 @@ export function summaryOf(
 function ffnText(model: NonNullable<Inspection["model"]>): string {
   const { feedForwardSize, expertCount, routing } = model;
   return routing
-    ? `${expertCount} experts of ${
-      feedForwardSize / expertCount
-    }, ${routing.used} a token`
+    ? expertsText(routing, expertCount, ` of ${feedForwardSize / expertCount}`)
     : `${feedForwardSize}`;
 }
 

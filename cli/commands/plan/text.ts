@@ -6,6 +6,7 @@
 import type { LayerPrediction } from "../../../plan.ts";
 import {
   aligned,
+  expertsText,
   formatBytes,
   formatShare,
   formatTable,
@@ -58,7 +59,7 @@ export function summaryOf(report: PlanReport): string[][] {
       "model",
       `${printable(report.name)}, ${model.layers.length} layers${
         model.routing
-          ? ` of ${model.expertCount} experts, ${model.routing.used} a token`
+          ? ` of ${expertsText(model.routing, model.expertCount)}`
           : ""
       }`,
     ],

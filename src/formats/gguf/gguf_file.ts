@@ -107,6 +107,20 @@ export interface TensorInfo {
   readonly offset: number;
   /** Its length in bytes, without padding. */
   readonly byteLength: number;
+  /** Where its rows lie, ascending, if not all one behind another from `offset` on. */
+  readonly pieces?: readonly RowPiece[];
+}
+
+/** Rows of a tensor that lie at equal distances. */
+export interface RowPiece {
+  /** The first row. */
+  readonly first: number;
+  /** The row behind the last. */
+  readonly end: number;
+  /** Offset of the first row's first byte in the file. */
+  readonly offset: number;
+  /** Bytes from one row's beginning to the next one's; 0 where all are one. */
+  readonly stride: number;
 }
 
 /** What a GGUF file says before its weights begin. */

@@ -25,6 +25,7 @@ export type {
   MetadataType,
   MetadataValue,
   MetadataValues,
+  RowPiece,
   TensorInfo,
 } from "./gguf_file.ts";
 export {
