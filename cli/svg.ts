@@ -16,6 +16,13 @@ export const lineHeight = 20;
 const fontFamily = "Helvetica, Arial, sans-serif";
 const fontSize = 14, titleSize = 16;
 
+/** Colours that people who see few of them tell apart, by Okabe and Ito. */
+export const okabeIto = {
+  blue: "#0072b2",
+  vermillion: "#d55e00",
+  green: "#009e73",
+} as const;
+
 /** What a picture takes, in pixels. */
 export interface Size {
   readonly width: number;
@@ -205,6 +212,17 @@ export function legend(
     x += 18 + Math.ceil(widthOf(name, fontSize)) + 20;
     return entry;
   }).join("");
+}
+
+const keyHeight = 32;
+
+/** A {@linkcode legend} as the key of {@linkcode framed}, below charts with an axis to their left. */
+export function keyBelow(entries: string): { svg: string; height: number } {
+  return {
+    svg:
+      `<svg xmlns="http://www.w3.org/2000/svg"><g transform="translate(70,22)">${entries}</g></svg>`,
+    height: keyHeight,
+  };
 }
 
 /** Text as XML has it. */

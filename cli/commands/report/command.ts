@@ -29,7 +29,8 @@ import {
 } from "../../options.ts";
 import { openOutput } from "../../output_flags.ts";
 import { measureOptions } from "../sparsity/command.ts";
-import { measureSparsity, readHeader } from "../sparsity/run.ts";
+import { measureSparsity } from "../sparsity/run.ts";
+import { readHeader } from "../sparsity/work.ts";
 import {
   type Counted,
   countedFor,

@@ -15,7 +15,8 @@ import { note, write } from "../../terminal.ts";
 import { numbers, shares } from "../../values.ts";
 import { figuresOf } from "./figures.ts";
 import { toCsv, toJson, toTables } from "./output.ts";
-import { type Header, measureSparsity, readHeader } from "./run.ts";
+import { measureSparsity } from "./run.ts";
+import { type Header, readHeader } from "./work.ts";
 
 const {
   sparsity: _all,

@@ -1,6 +1,5 @@
 /**
- * The figures of a sparsity report. Colours are those of Okabe and Ito, and
- * viridis, which people who see few colours tell apart.
+ * The figures of a sparsity report.
  *
  * @module
  */
@@ -14,161 +13,23 @@ import {
 import {
   drawing,
   framed,
+  keyBelow,
   layerColours,
   legend,
+  okabeIto,
   withLayerBar,
 } from "../../svg.ts";
+import { qualityFigure } from "./quality_figure.ts";
 import {
   mean,
   type PredictorLayer,
-  type QualityRow,
   seldomShare,
   seldomText,
   type SparsityReport,
 } from "./output.ts";
 
 const width = 760;
-const blue = "#0072b2", vermillion = "#d55e00", green = "#009e73";
-
-/** Modes that have a line, and what each is drawn with. */
-const series = [
-  { mode: "top-k", colour: blue, symbol: "circle" },
-  { mode: "threshold", colour: vermillion, symbol: "square" },
-  { mode: "predictor", colour: green, symbol: "triangle" },
-] as const;
-
-/** Bytes that an axis counts in. */
-const units: readonly (readonly [name: string, bytes: number])[] = [
-  ["KiB", 2 ** 10],
-  ["MiB", 2 ** 20],
-  ["GiB", 2 ** 30],
-];
-
-/** KL divergence and perplexity against the bytes that a token reads: a line a mode. */
-export async function qualityFigure(report: SparsityReport): Promise<string> {
-  const { plot: { line, dot, ruleX, ruleY, text }, chart } = await drawing();
-  const [dense, exact, ...rest] = report.rows;
-  const [unit, bytes] = units.findLast(([, bytes]) => dense.bytes >= bytes) ??
-    units[0];
-  const size = { width: 372, height: 340 };
-  const at = (row: QualityRow) => row.bytes / bytes;
-  const places = report.rows.map(at);
-  const lines = series.map(({ mode, ...style }) => ({
-    ...style,
-    mode,
-    rows: rest.filter(({ sparsity }) => sparsity.split("=")[0] === mode)
-      .toSorted((a, b) => a.divergence - b.divergence),
-  })).filter(({ rows }) => rows.length > 0);
-  const panel = (
-    label: string,
-    valueOf: (row: QualityRow) => number,
-    isLogarithmic: boolean,
-  ) => {
-    // What is the dense model's has no place on a scale of logarithms.
-    const isShown = (row: QualityRow) => !isLogarithmic || valueOf(row) > 0;
-    const shownValues = rest.filter(isShown).map(valueOf);
-    return chart({
-      ...size,
-      marginLeft: 70,
-      marginTop: 30,
-      marginBottom: 46,
-      marginRight: 24,
-      insetTop: isLogarithmic ? 0 : 8,
-      insetBottom: isLogarithmic ? 0 : 8,
-      x: {
-        label: `${unit} read per token`,
-        domain: [0.97 * Math.min(...places), 1.03 * Math.max(...places)],
-        grid: true,
-        ticks: 5,
-      },
-      y: {
-        label,
-        grid: true,
-        ticks: 5,
-        ...isLogarithmic ? powersScale(shownValues) : {},
-      },
-      marks: [
-        ruleX([dense, exact], {
-          x: at,
-          stroke: "#666",
-          strokeDasharray: "4,3",
-        }),
-        ...isLogarithmic ? [] : [
-          ruleY([dense], {
-            y: valueOf,
-            stroke: "#666",
-            strokeDasharray: "4,3",
-          }),
-        ],
-        text(
-          isFar(dense, exact) ? [dense, exact] : [dense],
-          {
-            x: at,
-            text: "sparsity",
-            frameAnchor: "top",
-            dy: -16,
-          },
-        ),
-        ...lines.flatMap(({ rows, colour, symbol }) => {
-          const shown = rows.filter(isShown);
-          const place = { x: at, y: valueOf };
-          return [
-            line(shown, { ...place, stroke: colour, strokeWidth: 1.5 }),
-            dot(shown, {
-              ...place,
-              symbol,
-              fill: colour,
-              stroke: "none",
-              r: 4,
-            }),
-          ];
-        }),
-      ],
-    });
-  };
-  const panels = [
-    { svg: panel("KL divergence to dense, nats", (r) => r.divergence, true) },
-    { svg: panel("perplexity", ({ perplexity }) => perplexity, false) },
-  ];
-  const key = legend(lines.map(({ mode, colour }) => [mode, colour]));
-  const { name, text: textName, chunks, contextSize, decodeTokens } = report;
-  return framed(
-    [
-      `${name}: quality against bytes read`,
-      `${textName}, ${chunks} chunks of ${contextSize} tokens; bytes: mean of ${decodeTokens} tokens`,
-    ],
-    panels,
-    size,
-    { svg: keySvg(key), height: keyHeight },
-  );
-}
-
-const keyHeight = 32;
-
-function keySvg(entries: string): string {
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${keyHeight}"><g transform="translate(70,22)">${entries}</g></svg>`;
-}
-
-/** Whether labels of two rows have room beside one another. */
-function isFar(dense: QualityRow, exact: QualityRow): boolean {
-  return (dense.bytes - exact.bytes) / dense.bytes > 0.08;
-}
-
-/** A scale of logarithms from one power of ten to another, with these alone: others would lie over them. */
-function powersScale(values: readonly number[]) {
-  const first = Math.floor(Math.log10(Math.min(1, ...values)));
-  const last = Math.max(first + 1, Math.ceil(Math.log10(Math.max(...values))));
-  return {
-    type: "log",
-    domain: [10 ** first, 10 ** last],
-    ticks: Array.from(
-      { length: last - first + 1 },
-      (_, i) => 10 ** (first + i),
-    ),
-    tickFormat: (value: number) =>
-      value < 0.01 ? value.toExponential(0) : String(value),
-  } as const;
-}
+const { blue, vermillion } = okabeIto;
 
 /** Neurons live in the union of consecutive tokens: a line a layer, and their mean beside tokens that know nothing of one another. */
 export async function unionFigure(activity: NeuronActivity): Promise<string> {
@@ -321,7 +182,7 @@ export async function predictorFigure(
     ["Predictor recall and precision, by layer"],
     [{ svg }],
     size,
-    { svg: keySvg(key), height: keyHeight },
+    keyBelow(key),
   );
 }
 

@@ -6,69 +6,35 @@
  */
 // @ts-types="../../../src/std/basename.d.ts"
 import { basename } from "@std/path/basename";
-import type {
-  LanguageModel,
-  LoadOptions,
-  SequenceOptions,
-  Sparsity,
-} from "../../../mod.ts";
 import {
-  countActivity,
-  countDecoding,
   type Decoding,
   type DivergenceScore,
   estimateDivergence,
   type NeuronActivity,
-  type RunOptions,
-  scoreDivergence,
   type Selection,
   sumActivities,
   sumSelections,
-  textChunks,
 } from "../../../lab.ts";
-import {
-  describeModel,
-  type GgufFile,
-  isSparse,
-  type Model,
-  readGguf,
-  tokenizerFromGguf,
-} from "../../../gguf.ts";
-import {
-  Checkpoint,
-  checkState,
-  sha256,
-  type StateFlags,
-} from "../../checkpoint.ts";
+import { Checkpoint, checkState, sha256 } from "../../checkpoint.ts";
 import { Interrupt } from "../../interrupt.ts";
-import {
-  describe,
-  loadModel,
-  modelFingerprint,
-  openModel,
-} from "../../model_file.ts";
-import { findPredictor } from "../../model_predictor.ts";
+import { describe, loadModel, modelFingerprint } from "../../model_file.ts";
 import { cacheTypeOf, type LoadFlags } from "../../options.ts";
 import { printable, ProgressBar } from "../../terminal.ts";
 import { rowOf } from "../perplexity/output.ts";
-import { firstTokens, windowsOf } from "../profile/run.ts";
 import type { QualityRow, SparsityReport } from "./output.ts";
-
-/** What is measured, and how. */
-export interface MeasureFlags extends Omit<LoadFlags, "sparsity">, StateFlags {
-  /** Most chunks to score */
-  readonly chunks?: number;
-  /** Most tokens in which live neurons are counted */
-  readonly tokens: number;
-  /** Tokens whose bytes are counted */
-  readonly decodeTokens: number;
-  /** Shares of neurons kept, a row each */
-  readonly keep: readonly number[];
-  /** Thresholds of |h|, a row each */
-  readonly thresholds: readonly number[];
-  /** A predictor's scores, a row each beside its own threshold */
-  readonly scores: readonly number[];
-}
+import {
+  cutText,
+  type Header,
+  type MeasureFlags,
+  type Mode,
+  modesOf,
+  type Phase,
+  phasesOf,
+  type Piece,
+  type Result,
+  type Text,
+  type Way,
+} from "./work.ts";
 
 /** For whom it is measured. */
 export interface MeasureOptions {
@@ -76,191 +42,6 @@ export interface MeasureOptions {
   readonly command: string;
   /** What the text is called */
   readonly textName: string;
-}
-
-/** A model's header, and what its parts are. */
-export interface Header {
-  readonly file: GgufFile;
-  readonly model: Model;
-  /** Whether it has a predictor, or one is beside it */
-  readonly hasPredictor: boolean;
-  /** Whether there are neurons, or experts, that a token leaves out */
-  readonly isSparse: boolean;
-}
-
-/** Reads what the file says. */
-export async function readHeader(
-  flags: Omit<LoadFlags, "sparsity">,
-  signal?: AbortSignal,
-): Promise<Header> {
-  const source = await openModel(flags, signal);
-  try {
-    const file = await readGguf(source);
-    const model = describeModel(file, flags);
-    const asked = { ...flags, sparsity: { mode: "predictor" } as const };
-    const isReluSparse = isSparse(model.activation);
-    return {
-      file,
-      model,
-      hasPredictor: isReluSparse &&
-        (await findPredictor(asked) !== undefined ||
-          model.layers.some(({ fc1 }) => fc1)),
-      isSparse: isReluSparse || model.routing !== undefined,
-    };
-  } finally {
-    await source.close();
-  }
-}
-
-/** What one piece of work gave. */
-type Result = NeuronActivity | Decoding | readonly DivergenceScore[];
-
-/** A piece of work, and how many tokens it runs. */
-interface Piece {
-  readonly tokens: number;
-  run(model: LanguageModel, options: RunOptions): Promise<Result>;
-}
-
-/** Work that one loaded model does. */
-interface Phase {
-  readonly label: string;
-  readonly sparsity: Sparsity;
-  readonly measured?: Pick<LoadOptions, "countNeurons" | "measureRecall">;
-  readonly pieces: readonly Piece[];
-}
-
-/** A row to measure: what `--sparsity` calls it, and what a sequence of it is like. */
-interface Way {
-  readonly name: string;
-  readonly keep?: number;
-  readonly sequence: SequenceOptions;
-}
-
-/** Ways that one load of the model has. */
-interface Mode {
-  readonly sparsity: Sparsity;
-  /** As dense as it can be */
-  readonly dense: SequenceOptions;
-  readonly ways: readonly Way[];
-}
-
-/** Below every score of a predictor, so that all neurons are selected. */
-const leastScore = -1e30;
-
-function modesOf(
-  { keep, thresholds, scores }: MeasureFlags,
-  { hasPredictor }: Header,
-): Mode[] {
-  const shares = keep.filter((share) => share < 1);
-  const modes: Mode[] = [
-    {
-      sparsity: { mode: "top-k", share: 1 },
-      dense: { keep: 1 },
-      ways: shares.map((keep) => ({
-        name: `top-k=${keep}`,
-        keep,
-        sequence: { keep },
-      })),
-    },
-    {
-      sparsity: { mode: "threshold", value: 0 },
-      dense: { threshold: 0 },
-      ways: thresholds.map((threshold) => ({
-        name: `threshold=${threshold}`,
-        sequence: { threshold },
-      })),
-    },
-    {
-      sparsity: { mode: "predictor" },
-      dense: { threshold: leastScore },
-      ways: hasPredictor
-        ? [
-          { name: "predictor", sequence: {} },
-          ...scores.map((threshold) => ({
-            name: `predictor=${threshold}`,
-            sequence: { threshold },
-          })),
-        ]
-        : [],
-    },
-  ];
-  // The first is there in any case: dense's row is its.
-  return modes.filter(({ ways }, i) => i === 0 || ways.length > 0);
-}
-
-/** The text, cut in the ways that parts need it. */
-interface Text {
-  readonly chunks: readonly Int32Array[];
-  /** In which live neurons are counted */
-  readonly windows: readonly (readonly number[])[];
-  /** Whose bytes are counted */
-  readonly decoded: readonly number[];
-}
-
-function cutText(
-  flags: MeasureFlags,
-  { file, isSparse }: Header,
-  text: string,
-): Text {
-  const { contextSize, chunks: most = Infinity, tokens, decodeTokens } = flags;
-  const tokenizer = tokenizerFromGguf(file);
-  const windows = windowsOf(tokenizer, [text], contextSize);
-  return {
-    chunks: textChunks(tokenizer, text, contextSize).slice(0, most),
-    windows: isSparse ? firstTokens(windows, tokens) : [],
-    decoded: windows[0].slice(0, decodeTokens),
-  };
-}
-
-const exact: Sparsity = { mode: "exact" };
-
-/** All that is to be done, in the order in which {@linkcode reportOf} reads it. */
-function phasesOf(modes: readonly Mode[], text: Text): Phase[] {
-  const decoding = (sequence: SequenceOptions): Piece => ({
-    tokens: text.decoded.length,
-    run: ({ engine }, options) =>
-      countDecoding(engine, text.decoded, sequence, options),
-  });
-  const scoring = ({ dense, ways }: Mode): Piece[] => {
-    const sequences = [dense, ...ways.map(({ sequence }) => sequence)];
-    return text.chunks.map((chunk) => ({
-      tokens: (chunk.length - 1) * sequences.length,
-      run: ({ engine }, options) =>
-        scoreDivergence(engine, chunk, sequences, options),
-    }));
-  };
-  const phases: Phase[] = [
-    {
-      label: "live neurons",
-      sparsity: exact,
-      measured: { countNeurons: true },
-      pieces: [
-        ...text.windows.map((ids): Piece => ({
-          tokens: ids.length,
-          run: ({ engine, model }, options) =>
-            countActivity(engine, model, ids, options),
-        })),
-        decoding({}),
-      ],
-    },
-    { label: "dense", sparsity: { mode: "dense" }, pieces: [decoding({})] },
-  ];
-  for (const mode of modes) {
-    const { sparsity, ways } = mode, label = sparsity.mode;
-    const decodings = ways.map(({ sequence }) => decoding(sequence));
-    if (sparsity.mode !== "predictor") {
-      const pieces = [...scoring(mode), ...decodings];
-      phases.push({ label, sparsity, pieces });
-      continue;
-    }
-    // Where recall is measured all is computed, and read.
-    const measured = { measureRecall: true };
-    phases.push(
-      { label: "recall", sparsity, measured, pieces: scoring(mode) },
-      { label, sparsity, pieces: decodings },
-    );
-  }
-  return phases;
 }
 
 /**
