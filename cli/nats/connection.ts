@@ -1,0 +1,185 @@
+/**
+ * Connections to NATS: the flags and variables that say where it is and who
+ * asks, which have the names of NATS's own command line.
+ *
+ * @module
+ */
+import type {
+  Authenticator,
+  ConnectionOptions,
+  NatsConnection,
+} from "@nats-io/nats-core";
+import { CulmError } from "../../mod.ts";
+import { variable } from "../../src/platform/permission.ts";
+import { readText } from "../input.ts";
+import { BadFlags, type FlagsOf, type FlagTable } from "../option.ts";
+import { printable } from "../terminal.ts";
+
+const file = (flag: string, name: string, description: string) => ({
+  type: "string",
+  flag: `--nats-${flag} <file>`,
+  defaultText: name,
+  description,
+} as const);
+
+/** Who asks, and how the connection is kept safe. Each has a variable for where it is left out. */
+export const natsOptions = {
+  natsCreds: file("creds", "NATS_CREDS", "credentials: a JWT and its nkey"),
+  natsNkey: file("nkey", "NATS_NKEY", "the seed of an nkey"),
+  natsUser: {
+    type: "string",
+    flag: "--nats-user <name>",
+    defaultText: "NATS_USER",
+    description: "a user's name, whose password NATS_PASSWORD has",
+  },
+  natsPasswordFile: {
+    type: "string",
+    flag: "--nats-password-file <file>",
+    description: "a file with the user's password, in place of NATS_PASSWORD",
+  },
+  natsCa: file("ca", "NATS_CA", "certificates (PEM) that servers are known by"),
+  natsCert: file("cert", "NATS_CERT", "the client's certificate (PEM)"),
+  natsKey: file("key", "NATS_KEY", "its private key (PEM)"),
+} as const satisfies FlagTable;
+
+/** What {@linkcode natsOptions} give. */
+export type NatsFlags = FlagsOf<typeof natsOptions>;
+
+/** Least time in which a server that has gone is noticed, in ms: two pings without an answer. */
+const pingInterval = 5000;
+
+/**
+ * Connects to the servers of a list with commas: `nats://host:4222`, or
+ * `tls://…`, which is refused where the server has no TLS. A connection that is
+ * lost is made anew as long as it takes. The caller closes it.
+ *
+ * @throws {BadFlags} for what is no such address, and flags that do not go together
+ * @throws {CulmError} where nobody answers, or the credentials are refused
+ */
+export async function connectNats(
+  urls: string,
+  flags: NatsFlags,
+  name: string,
+): Promise<NatsConnection> {
+  const nats = await import("@nats-io/transport-node");
+  const servers = urls.split(",").map((url) => addressOf(url.trim()));
+  const options: ConnectionOptions = {
+    servers: servers.map(({ host }) => host),
+    name,
+    pingInterval,
+    maxPingOut: 2,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 500,
+    timeout: 10_000,
+    ...await tlsOf(flags, servers.some(({ isSafe }) => isSafe)),
+    authenticator: await authenticatorOf(flags, nats),
+  };
+  try {
+    return await nats.connect(options);
+  } catch (error) {
+    throw new CulmError(`Cannot connect to ${urls}: ${reasonOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** @throws {BadFlags} for what is no address of a server */
+function addressOf(text: string): { host: string; isSafe: boolean } {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isAddress = url && /^(nats|tls):$/.test(url.protocol) &&
+    url.host !== "" && /^\/?$/.test(url.pathname + url.search + url.hash);
+  if (url?.username || url?.password) {
+    throw new BadFlags(
+      "Cannot take a password from an address, which others may see: --nats-user, and NATS_PASSWORD or --nats-password-file",
+    );
+  }
+  if (isAddress) return { host: url.host, isSafe: url.protocol === "tls:" };
+  throw new BadFlags(
+    `Cannot connect to ${JSON.stringify(text)}: it is no nats://HOST:PORT`,
+  );
+}
+
+/** What makes a connection safe, where it is to be. */
+async function tlsOf(
+  { natsCa, natsCert, natsKey }: NatsFlags,
+  isSafe: boolean,
+): Promise<Pick<ConnectionOptions, "tls">> {
+  const [ca, cert, key] = await Promise.all([
+    textOf(natsCa ?? variable("NATS_CA")),
+    textOf(natsCert ?? variable("NATS_CERT")),
+    textOf(natsKey ?? variable("NATS_KEY")),
+  ]);
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new BadFlags(
+      "Cannot show a certificate: --nats-cert and --nats-key go together",
+    );
+  }
+  if (!isSafe && (ca ?? cert) === undefined) return {};
+  // Keys without a value would hide the system's certificates.
+  return { tls: { ...ca && { ca }, ...cert && { cert, key } } };
+}
+
+/**
+ * Who asks, by the flags; by the variables where there are none.
+ *
+ * @throws {BadFlags} for two at a time
+ * @throws {CulmError} for files without credentials
+ */
+async function authenticatorOf(
+  { natsCreds, natsNkey, natsUser, natsPasswordFile }: NatsFlags,
+  nats: typeof import("@nats-io/transport-node"),
+): Promise<Authenticator | undefined> {
+  const given = [natsCreds, natsNkey, natsUser]
+    .filter((value) => value !== undefined);
+  if (given.length > 1) {
+    throw new BadFlags(
+      "Cannot be several users: one of --nats-creds, --nats-nkey and --nats-user",
+    );
+  }
+  const of = given.length > 0 ? () => undefined : variable;
+  for (
+    const [path, make] of [
+      [natsCreds ?? of("NATS_CREDS"), nats.credsAuthenticator],
+      [natsNkey ?? of("NATS_NKEY"), nats.nkeyAuthenticator],
+    ] as const
+  ) {
+    if (path !== undefined) return checked(path, make(await secretOf(path)));
+  }
+  const user = natsUser ?? of("NATS_USER");
+  if (user === undefined) return undefined;
+  const password = natsPasswordFile === undefined
+    ? variable("NATS_PASSWORD")
+    : new TextDecoder().decode(await secretOf(natsPasswordFile));
+  return nats.usernamePasswordAuthenticator(user, password);
+}
+
+/** @throws {CulmError} where what the file has signs nothing */
+function checked(path: string, authenticator: Authenticator): Authenticator {
+  try {
+    authenticator("nonce");
+    return authenticator;
+  } catch (error) {
+    throw new CulmError(
+      `Cannot read the credentials in ${path}: ${reasonOf(error)}`,
+    );
+  }
+}
+
+/** A file with one secret, without the line's end behind it. */
+async function secretOf(path: string): Promise<Uint8Array> {
+  return new TextEncoder().encode((await readText(path)).trim());
+}
+
+async function textOf(path: string | undefined): Promise<string | undefined> {
+  return path === undefined ? undefined : await readText(path);
+}
+
+/** What went wrong, in NATS's words, with what lies behind it. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { message, cause } = error;
+  const more = cause instanceof Error && !message.includes(cause.message)
+    ? `: ${reasonOf(cause)}`
+    : "";
+  return printable(`${message}${more}`.replace(/\s*\n\s*/g, " "));
+}
