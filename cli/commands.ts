@@ -5,6 +5,9 @@
  */
 import type { CommandSpec } from "./command.ts";
 import { batch } from "./commands/batch/command.ts";
+import { batchQueueCommands } from "./commands/batch/queue_commands.ts";
+import { submit } from "./commands/batch/submit.ts";
+import { worker } from "./commands/worker.ts";
 import { bench } from "./commands/bench/command.ts";
 import { cdf } from "./commands/cdf/command.ts";
 import { chat } from "./commands/chat/command.ts";
@@ -32,6 +35,9 @@ export const commands: readonly CommandSpec[] = [
   chat,
   serve,
   batch,
+  submit,
+  ...batchQueueCommands,
+  worker,
   pull,
   list,
   rm,

@@ -26,13 +26,13 @@ const usageCode = 2;
  */
 export async function main(args: readonly string[]): Promise<number> {
   try {
-    return await run(args);
+    return await run([...args]);
   } catch (error) {
     return report(error);
   }
 }
 
-async function run([name, ...args]: readonly string[]): Promise<number> {
+async function run([name, ...args]: string[]): Promise<number> {
   switch (name) {
     case undefined:
     case "-h":
@@ -43,10 +43,12 @@ async function run([name, ...args]: readonly string[]): Promise<number> {
       return await print(`${config.version}\n`);
     case "help":
       return await print(
-        args.length > 0 ? commandHelp(find(args[0])) : programHelp(commands),
+        args.length > 0
+          ? commandHelp(find(args[0], args.slice(1)))
+          : programHelp(commands),
       );
   }
-  const command = find(name);
+  const command = find(name, args);
   const read = readArguments(args, command);
   if (!read) return await print(commandHelp(command));
   const { flags, argument, notes } = read;
@@ -59,9 +61,16 @@ async function print(text: string): Promise<number> {
   return 0;
 }
 
-/** @throws {BadFlags} where there is no such command */
-function find(name: string): CommandSpec {
-  const found = commands.find((command) => command.name === name);
+/**
+ * The command of a name, which may have a second word: that is taken off `args`.
+ *
+ * @throws {BadFlags} where there is no such command
+ */
+function find(name: string, args: string[]): CommandSpec {
+  const of = (name: string) => commands.find((each) => each.name === name);
+  const longer = of(`${name} ${args[0]}`);
+  if (longer) args.shift();
+  const found = longer ?? of(name);
   if (found) return found;
   if (name.startsWith("-")) {
     throw new BadFlags(

@@ -3,11 +3,11 @@ import {
   type BatchLine,
   type BatchResult,
   createServer,
-  isAnswered,
   readBatch,
   runBatch,
 } from "../../../server.ts";
 import { isObject } from "../../../src/formats/json.ts";
+import { readResult } from "../../../src/server/batch/run.ts";
 import { mayKeep } from "../../beside_model.ts";
 import {
   Checkpoint,
@@ -19,16 +19,20 @@ import type { CommandSpec } from "../../command.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
 import { readText } from "../../input.ts";
 import { Interrupt } from "../../interrupt.ts";
-import { loadModel, modelFingerprint } from "../../model_file.ts";
+import { loadModel } from "../../model_file.ts";
 import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
+import { localModel, modelOptions, runOptions } from "../../options.ts";
+import { OutputFile } from "../../output_file.ts";
+import { workOf } from "../../queue/work_key.ts";
+import { ProgressBar, write } from "../../terminal.ts";
 import {
-  cacheTypeOf,
-  localModel,
-  modelOptions,
-  runOptions,
-} from "../../options.ts";
-import { OutputFile, statOf } from "../../output_file.ts";
-import { note, ProgressBar, write } from "../../terminal.ts";
+  concurrencyOf,
+  createdOf,
+  inInputOrder,
+  linesOf,
+  parallelFlag,
+  summarise,
+} from "./output.ts";
 
 const { state, force } = stateOptions("batch");
 
@@ -47,14 +51,7 @@ const options = {
       description:
         "input = results in the order of their requests, done = as they came",
     },
-    parallel: {
-      type: "integer",
-      minimum: 1,
-      maximum: 512,
-      default: 16,
-      flag: "-np, --parallel <n>",
-      description: "most texts that are written at the same time",
-    },
+    parallel: parallelFlag,
     state: {
       ...state,
       defaultText: "OUTPUT.batch, where there is an output",
@@ -67,9 +64,6 @@ const options = {
 } as const satisfies FlagGroups;
 
 type BatchFlags = FlagsOfGroups<typeof options>;
-
-/** Requests that wait, so that the next text can begin at once. */
-const waiting = 2;
 
 /** Answers a file of requests. */
 export const batch: CommandSpec = {
@@ -99,27 +93,22 @@ async function run(flags: BatchFlags, path: string): Promise<number> {
       inputs: [path, localModel(flags) ?? []].flat(),
       goesOn: statePath !== undefined && await isUnfinished("batch", statePath),
     });
-  const { sparsity, contextSize } = flags;
   using interrupt = new Interrupt();
   using work = await Checkpoint.open(
     "batch",
     { state: statePath, force: flags.force },
-    [
-      await modelFingerprint(flags, interrupt.signal),
-      await sha256(text),
-      [sparsity, contextSize, cacheTypeOf(flags)],
-    ],
+    [await sha256(text), ...await workOf(flags, interrupt.signal)],
     readResult,
     { forceKeepsWork: true },
   );
+  const ordered = () =>
+    flags.order === "input" ? inInputOrder(lines, work.results) : work.results;
   await work.goOn(lines.length, "requests", async () => {
     await answer(flags, lines, await createdOf(path), work, interrupt);
-    await output?.write(outputOf(flags, lines, work.results));
+    await output?.write(linesOf(ordered()));
   });
   if (!output) {
-    for (const chunk of outputOf(flags, lines, work.results)) {
-      await write(chunk);
-    }
+    for (const chunk of linesOf(ordered())) await write(chunk);
   }
   return summarise(work.results);
 }
@@ -131,23 +120,6 @@ async function statePathOf(
   if (state !== undefined || output === undefined) return state;
   const usual = `${output}.batch`;
   return await mayKeep(usual) ? usual : undefined;
-}
-
-/**
- * The time of the answers, in seconds: that of the requests, so that the same
- * file has the same results whenever, and however often, it is gone on with.
- */
-async function createdOf(path: string): Promise<number> {
-  const { mtime } = await statOf(path) ?? {};
-  return Math.floor((mtime?.getTime() ?? Date.now()) / 1000);
-}
-
-/** A result as it lies in a file, or undefined where it is none. */
-function readResult(value: unknown): BatchResult | undefined {
-  if (!isObject(value) || !isObject(value.response)) return undefined;
-  const fits = typeof value.custom_id === "string" &&
-    typeof value.response.status_code === "number";
-  return fits ? value as unknown as BatchResult : undefined;
 }
 
 /** Answers what is left of the requests. */
@@ -168,7 +140,7 @@ async function answer(
   using bar = new ProgressBar("batch", "requests", done.size);
   const results = runBatch(left, {
     fetch: (request) => server.fetch(request),
-    concurrency: parallel + waiting,
+    concurrency: concurrencyOf(parallel),
     created,
     signal: interrupt.signal,
   });
@@ -191,33 +163,4 @@ async function answer(
 function errorMessageOf(body: unknown): string {
   const error = isObject(body) && isObject(body.error) ? body.error : {};
   return String(error.message);
-}
-
-/** The results as lines, in the order that is asked for. */
-function* outputOf(
-  { order }: BatchFlags,
-  lines: readonly BatchLine[],
-  results: readonly BatchResult[],
-): Generator<Uint8Array> {
-  const places = new Map(lines.map(({ customId }, i) => [customId, i]));
-  const placeOf = ({ custom_id }: BatchResult) => places.get(custom_id)!;
-  const ordered = order === "input"
-    ? results.toSorted((a, b) => placeOf(a) - placeOf(b))
-    : results;
-  const encoder = new TextEncoder();
-  for (const result of ordered) {
-    yield encoder.encode(`${JSON.stringify(result)}\n`);
-  }
-}
-
-/** Says how many were answered; the exit code is 1 where some were not. */
-function summarise(results: readonly BatchResult[]): number {
-  const answered = results.filter(isAnswered).length;
-  const refused = results.length - answered;
-  note(
-    `${results.length} requests: ${answered} answered, ${refused} refused${
-      refused > 0 ? " (status_code and error of their results say why)" : ""
-    }`,
-  );
-  return refused > 0 ? 1 : 0;
 }

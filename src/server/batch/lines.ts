@@ -102,7 +102,7 @@ export function byPrefix(lines: readonly BatchLine[]): BatchLine[] {
 }
 
 /** What begins alike where prompts do: templates write tools before messages. */
-function prefixOf({ url, body }: BatchLine): string {
+export function prefixOf({ url, body }: BatchLine): string {
   const { model, tools, instructions, messages, prompt, input } = body;
   return JSON.stringify([
     url,

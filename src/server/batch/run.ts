@@ -1,5 +1,7 @@
 /** The answers to the lines of a batch, in OpenAI's format. */
 import { sha256 } from "../../bytes/sha256.ts";
+import { isObject } from "../../formats/json.ts";
+import { errorBody, RequestError } from "../errors.ts";
 import { merged } from "../merged.ts";
 import { type BatchLine, byPrefix } from "./lines.ts";
 import { stableBody } from "./stable_body.ts";
@@ -18,6 +20,29 @@ export interface BatchResult {
   };
   /** Always null: what is wrong with a request stands in its response */
   readonly error: null;
+}
+
+/** A result as it lies in a file or a message, or undefined where it is none. */
+export function readResult(value: unknown): BatchResult | undefined {
+  if (!isObject(value) || !isObject(value.response)) return undefined;
+  const { id, custom_id, response, error } = value;
+  const { status_code, request_id } = response;
+  const isText = [id, custom_id, request_id].every((each) =>
+    typeof each === "string"
+  );
+  return isText && Number.isInteger(status_code) && error === null
+    ? value as unknown as BatchResult
+    : undefined;
+}
+
+/** The result of a line that cannot be answered. */
+export async function failedResult(
+  line: BatchLine,
+  message: string,
+  created: number,
+): Promise<BatchResult> {
+  const body = errorBody(new RequestError(500, message));
+  return await written(line, 500, body, created);
 }
 
 /** What a batch is answered with. */
