@@ -5,7 +5,7 @@ import { Interrupt, stopSignals } from "../interrupt.ts";
 import { loadModel } from "../model_file.ts";
 import type { FlagGroups, FlagsOfGroups } from "../option.ts";
 import { modelOptions, runOptions } from "../options.ts";
-import { Queue, queueOptions } from "../queue/queue.ts";
+import { Queue, queueOptions, workerName } from "../queue/queue.ts";
 import { workKeyOf } from "../queue/work_key.ts";
 import { QueueWorker } from "../queue/worker.ts";
 import { note } from "../terminal.ts";
@@ -34,7 +34,7 @@ async function run(flags: WorkerFlags): Promise<number> {
   using interrupt = new Interrupt(stopSignals);
   const { signal } = interrupt;
   const key = await workKeyOf(flags, signal);
-  await using queue = await Queue.open(flags, "culm worker");
+  await using queue = await Queue.open(flags, workerName);
   await using model = await loadModel(flags, interrupt);
   const { parallel } = flags;
   // There is nobody whose waiting has to end.

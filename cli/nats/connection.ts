@@ -51,7 +51,8 @@ const pingInterval = 5000;
 /**
  * Connects to the servers of a list with commas: `nats://host:4222`, or
  * `tls://…`, which is refused where the server has no TLS. A connection that is
- * lost is made anew as long as it takes. The caller closes it.
+ * lost is made anew as long as it takes. The caller closes it. Answers come to
+ * subjects below `_INBOX.` and the `name` of the role.
  *
  * @throws {BadFlags} for what is no such address, and flags that do not go together
  * @throws {CulmError} where nobody answers, or the credentials are refused
@@ -66,6 +67,8 @@ export async function connectNats(
   const options: ConnectionOptions = {
     servers: servers.map(({ host }) => host),
     name,
+    // Others of the account may not listen there.
+    inboxPrefix: `_INBOX.${name.replaceAll(" ", "_")}`,
     pingInterval,
     maxPingOut: 2,
     maxReconnectAttempts: -1,

@@ -39,6 +39,11 @@ export const queueOptions = {
 /** What {@linkcode queueOptions} give. */
 export type QueueFlags = FlagsOf<typeof queueOptions>;
 
+/** Who submits batches, and fetches their results. */
+export const submitterName = "culm batch";
+/** Who answers them. */
+export const workerName = "culm worker";
+
 /** Ranges that wait or are under way: a message is gone when it was acknowledged. */
 export const workStream = "culm_work";
 /** The results of lines, and how often lines were tried alone. */
@@ -256,7 +261,7 @@ export class Queue implements AsyncDisposable {
   /** The places of the lines that have results. */
   async answered(batch: string): Promise<Set<number>> {
     const { streams } = this.manager;
-    return await asked("ask for results", async () => {
+    return await asked("ask for a batch", async () => {
       const info = await streams.info(resultStream, {
         subjects_filter: subjects.result(batch, "*"),
       });
@@ -370,6 +375,11 @@ function isThere(error: unknown): boolean {
     /per subject/.test((error as Error).message);
 }
 
+/** Whether nobody listens where something was asked: there is no such stream. */
+function isUnanswered(error: unknown): boolean {
+  return /no responders|not enabled/.test((error as Error).message);
+}
+
 /** Whether trying again would change nothing. */
 function isRefused(error: unknown): boolean {
   if (codeOf(error) === codes.tooLong) return true;
@@ -392,10 +402,11 @@ async function asked<T>(what: string, ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (error) {
-    throw codeOf(error) === codes.noStream
-      ? new CulmError("There is no batch: nobody has submitted one", {
-        cause: error,
-      })
+    throw codeOf(error) === codes.noStream || isUnanswered(error)
+      ? new CulmError(
+        `Cannot ${what}: nobody has submitted one, or NATS runs without JetStream`,
+        { cause: error },
+      )
       : failure(what, error);
   }
 }

@@ -57,8 +57,10 @@ export async function readResults(
     for await (const message of messages) {
       const at = Number(message.subject.split(".").at(-1));
       const result = await checked(queue, message, at, lines);
-      if (result) results.set(at, result);
-      else if (at < lines) removed.add(at);
+      if (result) {
+        results.set(at, result);
+        removed.delete(at);
+      } else if (at < lines) removed.add(at);
       onProgress(results.size);
       if (hasAll(lines)) break;
     }

@@ -215,7 +215,7 @@ async function trouble(
 }
 
 /** Seconds since it was made. */
-function stopwatch(): () => string {
+export function stopwatch(): () => string {
   const start = performance.now();
-  return () => ((performance.now() - start) / 1000).toFixed(1);
+  return () => ((performance.now() - start) / 1000).toFixed(2);
 }

@@ -12,6 +12,7 @@ import {
   queueOptions,
   resultStream,
   subjects,
+  submitterName,
   workStream,
 } from "../../queue/queue.ts";
 import { readResults } from "../../queue/results.ts";
@@ -93,7 +94,7 @@ async function manifestOf(queue: Queue, batch: string): Promise<Manifest> {
 
 async function status(flags: StatusFlags, batch: string): Promise<number> {
   checkBatchId(batch);
-  await using queue = await Queue.open(flags, "culm batch status");
+  await using queue = await Queue.open(flags, submitterName);
   const { lines, cancelled, submitted, created } = await manifestOf(
     queue,
     batch,
@@ -124,7 +125,7 @@ async function status(flags: StatusFlags, batch: string): Promise<number> {
 
 async function cancel(flags: QueueFlags, batch: string): Promise<number> {
   checkBatchId(batch);
-  await using queue = await Queue.open(flags, "culm batch cancel");
+  await using queue = await Queue.open(flags, submitterName);
   const { key } = await manifestOf(queue, batch);
   await queue.change(batch, { cancelled: true });
   await queue.purge(workStream, subjects.range(key, batch, "*"));
@@ -134,7 +135,7 @@ async function cancel(flags: QueueFlags, batch: string): Promise<number> {
 
 async function remove(flags: QueueFlags, batch: string): Promise<number> {
   checkBatchId(batch);
-  await using queue = await Queue.open(flags, "culm batch delete");
+  await using queue = await Queue.open(flags, submitterName);
   const { key } = await manifestOf(queue, batch);
   // First, so that workers answer it no further.
   await queue.forget(batch);
@@ -155,7 +156,7 @@ async function fetchResults(
   using output = flags.output === undefined
     ? undefined
     : await OutputFile.open(flags.output, { force });
-  await using queue = await Queue.open(flags, "culm batch fetch");
+  await using queue = await Queue.open(flags, submitterName);
   const manifest = await manifestOf(queue, batch);
   if (!manifest.submitted) {
     note(
