@@ -56,3 +56,14 @@ export const commands: readonly CommandSpec[] = [
   convert,
   synth,
 ];
+
+/** The command of a name; a second word of its name is taken off `args`. */
+export function commandOf(
+  name: string,
+  args: string[],
+): CommandSpec | undefined {
+  const of = (name: string) => commands.find((each) => each.name === name);
+  const longer = of(`${name} ${args[0]}`);
+  if (longer) args.shift();
+  return longer ?? of(name);
+}

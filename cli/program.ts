@@ -9,7 +9,7 @@ import { CulmError } from "../mod.ts";
 import { nearestHint } from "../src/nearest_name.ts";
 import { readArguments } from "./arguments.ts";
 import { type CommandSpec, interruptedCode } from "./command.ts";
-import { commands } from "./commands.ts";
+import { commandOf, commands } from "./commands.ts";
 import { commandHelp, programHelp } from "./help.ts";
 import { withHubModels } from "./hub_model.ts";
 import { BadFlags } from "./option.ts";
@@ -61,16 +61,9 @@ async function print(text: string): Promise<number> {
   return 0;
 }
 
-/**
- * The command of a name, which may have a second word: that is taken off `args`.
- *
- * @throws {BadFlags} where there is no such command
- */
+/** @throws {BadFlags} where there is no such command */
 function find(name: string, args: string[]): CommandSpec {
-  const of = (name: string) => commands.find((each) => each.name === name);
-  const longer = of(`${name} ${args[0]}`);
-  if (longer) args.shift();
-  const found = longer ?? of(name);
+  const found = commandOf(name, args);
   if (found) return found;
   if (name.startsWith("-")) {
     throw new BadFlags(
