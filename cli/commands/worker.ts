@@ -6,6 +6,7 @@ import { loadModel } from "../model_file.ts";
 import type { FlagGroups, FlagsOfGroups } from "../option.ts";
 import { modelOptions, runOptions } from "../options.ts";
 import { Queue, queueOptions, workerName } from "../queue/queue.ts";
+import { ChunkScorer, scoringUrl } from "../queue/scoring.ts";
 import { workKeyOf } from "../queue/work_key.ts";
 import { QueueWorker } from "../queue/worker.ts";
 import { note } from "../terminal.ts";
@@ -39,9 +40,13 @@ async function run(flags: WorkerFlags): Promise<number> {
   const { parallel } = flags;
   // There is nobody whose waiting has to end.
   await using server = createServer(model, { parallel, timeLimit: 0 });
+  const scorer = new ChunkScorer(model);
   const worker = new QueueWorker(queue, {
     key,
-    fetch: (request) => server.fetch(request),
+    fetch: (request) =>
+      request.url.endsWith(scoringUrl)
+        ? scorer.answer(request)
+        : server.fetch(request),
     concurrency: concurrencyOf(parallel),
     signal,
   });

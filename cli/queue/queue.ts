@@ -243,9 +243,13 @@ export class Queue implements AsyncDisposable {
     );
   }
 
-  /** Removes what is known of a batch. */
-  async forget(batch: string): Promise<void> {
+  /** Removes a batch; gives the number of its results. */
+  async delete(batch: string, key: string): Promise<number> {
+    // First, so that workers answer it no further.
     await asked("remove a batch", () => this.batches.purge(batch));
+    await this.purge(workStream, subjects.range(key, batch, "*"));
+    await this.purge(resultStream, subjects.tries(batch, "*", "*"));
+    return await this.purge(resultStream, subjects.result(batch, "*"));
   }
 
   /** Changes what is known of a batch. */

@@ -2,8 +2,9 @@
 import { type BatchLine, readBatch } from "../../server.ts";
 import { FormatError } from "../../mod.ts";
 import { isObject } from "../../src/formats/json.ts";
-import { byPrefix, prefixOf } from "../../src/server/batch/lines.ts";
+import { batchUrls, byPrefix, prefixOf } from "../../src/server/batch/lines.ts";
 import { batchIdPattern } from "./batch_id.ts";
+import { scoringUrl } from "./scoring.ts";
 
 /** Lines that a worker takes at once. */
 export interface Range {
@@ -124,7 +125,10 @@ export function readRange(data: Uint8Array, most: number): Range {
   }
   const headEnd = text.indexOf("\n");
   const { batch, key, at } = readHead(text.slice(0, Math.max(0, headEnd)));
-  const lines = readBatch(text.slice(headEnd + 1));
+  const lines = readBatch(text.slice(headEnd + 1), undefined, [
+    ...batchUrls,
+    scoringUrl,
+  ]);
   if (lines.length !== at.length) {
     throw new FormatError(
       `it has ${lines.length} requests, and ${at.length} places for them`,

@@ -64,7 +64,7 @@ testNeeding(needs.nats, hasNats, {
         () => own.manager.streams.delete(workStream),
         () => own.manager.streams.deleteMessage(resultStream, 1),
         () => own.change(batch, { cancelled: true }),
-        () => own.forget(batch),
+        () => own.delete(batch, key),
         () => own.setUp("other", 1000),
         () => own.manager.consumers.delete(workStream, key),
       ]
@@ -91,11 +91,7 @@ testNeeding(needs.nats, hasNats, {
       await own.add(subjects.result(batch, 0), "another", signal),
       false,
     );
-    await queue.forget(batch);
-    assert.equal(
-      await queue.purge(resultStream, subjects.result(batch, "*")),
-      50,
-    );
+    assert.equal(await queue.delete(batch, key), 50);
     stop.abort();
     await working;
   },

@@ -10,7 +10,6 @@ import {
   type Manifest,
   Queue,
   queueOptions,
-  resultStream,
   subjects,
   submitterName,
   workStream,
@@ -137,11 +136,7 @@ async function remove(flags: QueueFlags, batch: string): Promise<number> {
   checkBatchId(batch);
   await using queue = await Queue.open(flags, submitterName);
   const { key } = await manifestOf(queue, batch);
-  // First, so that workers answer it no further.
-  await queue.forget(batch);
-  await queue.purge(workStream, subjects.range(key, batch, "*"));
-  await queue.purge(resultStream, subjects.tries(batch, "*", "*"));
-  const count = await queue.purge(resultStream, subjects.result(batch, "*"));
+  const count = await queue.delete(batch, key);
   note(`deleted, with ${count} results`);
   return 0;
 }

@@ -7,6 +7,7 @@ import {
   jsonFlag,
   modelOptions,
 } from "../../options.ts";
+import { queueOptions } from "../../queue/queue.ts";
 import { openIfGiven } from "../../output_flags.ts";
 import { finalEstimate, toCsv, toJson, toSvg, toTable } from "./output.ts";
 import { measurePerplexity } from "./run.ts";
@@ -54,6 +55,7 @@ const options = {
     },
     ...stateOptions("perplexity"),
   },
+  "Workers of a queue": queueOptions,
   Model: modelOptions,
   Running: benchLoadOptions,
 } as const satisfies FlagGroups;
@@ -92,7 +94,7 @@ async function run(flags: PerplexityFlags): Promise<number> {
   const report = await measurePerplexity(flags, text, {
     command: "perplexity",
     textName: textName(flags.file),
-    running: !(keep || csv || json),
+    running: !(keep || csv || json || flags.queue !== undefined),
   });
   if (json) await write(toJson(report));
   else if (csv) await write(toCsv(report));

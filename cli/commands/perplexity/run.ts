@@ -19,7 +19,11 @@ import { Interrupt } from "../../interrupt.ts";
 import { describe, loadModel, modelFingerprint } from "../../model_file.ts";
 import { cacheTypeOf, type LoadFlags } from "../../options.ts";
 import { type PerplexityReport, rowOf } from "./output.ts";
+import { BadFlags } from "../../option.ts";
+import type { QueueFlags } from "../../queue/queue.ts";
+import { readScores } from "../../queue/scoring.ts";
 import { note, printable, ProgressBar, write } from "../../terminal.ts";
+import { readHeader, scoreByQueue } from "./by_queue.ts";
 import {
   Checkpoint,
   checkState,
@@ -28,7 +32,7 @@ import {
 } from "../../checkpoint.ts";
 
 /** What is measured, and how. */
-export interface MeasureFlags extends LoadFlags, StateFlags {
+export interface MeasureFlags extends LoadFlags, StateFlags, QueueFlags {
   /** Most chunks to score */
   readonly chunks?: number;
   /** Shares of neurons kept, a row each */
@@ -73,6 +77,9 @@ export async function measurePerplexity(
   text: string,
   options: MeasureOptions,
 ): Promise<PerplexityReport> {
+  if (flags.queue !== undefined) {
+    return await measureByQueue(flags, text, options);
+  }
   const { keep, chunks: most = Infinity } = flags;
   await checkState(options.command, flags);
   using interrupt = new Interrupt();
@@ -105,27 +112,57 @@ export async function measurePerplexity(
     "chunks",
     () => score(model, chunks, work, keep, running, interrupt.signal),
   );
-  const base = mostKept(keep ?? [undefined]);
-  const column = (i: number) => work.results.map((scores) => scores[i]);
+  return reportOf(flags, options, model, work.results);
+}
+
+/**
+ * The same by workers of a queue, without loading the model.
+ *
+ * @throws {BadFlags} for what workers do not do
+ */
+async function measureByQueue(
+  flags: MeasureFlags,
+  text: string,
+  options: MeasureOptions,
+): Promise<PerplexityReport> {
+  if (flags.keep) {
+    throw new BadFlags(
+      "Cannot take --keep with --queue: workers have one --sparsity each",
+    );
+  }
+  if (flags.state !== undefined) {
+    throw new BadFlags(
+      "Cannot take --state with --queue: what is done lies there",
+    );
+  }
+  using interrupt = new Interrupt();
+  const { signal } = interrupt;
+  const header = await readHeader(flags, signal);
+  const chunks = textChunks(header.tokenizer, text, flags.contextSize)
+    .slice(0, flags.chunks);
+  const scores = await scoreByQueue(flags, chunks, signal);
+  return reportOf(flags, options, header, scores);
+}
+
+/** What the scores of all chunks say. */
+function reportOf(
+  flags: MeasureFlags,
+  options: MeasureOptions,
+  model: Parameters<typeof describe>[0],
+  scores: readonly (readonly TextScore[])[],
+): PerplexityReport {
+  const base = mostKept(flags.keep ?? [undefined]);
+  const column = (i: number) => scores.map((each) => each[i]);
   return {
     name: printable(basename(flags.model ?? "tiny-bamboo")),
     model: describe(model),
     text: printable(options.textName),
     contextSize: flags.contextSize,
-    chunks: chunks.length,
+    chunks: scores.length,
     rows: waysOf(flags).map(({ keep, name }, i) =>
       rowOf(name, keep, column(i), column(base))
     ),
   };
-}
-
-/** A chunk's scores as they lie in a file, or undefined where they are none. */
-function readScores(value: unknown): TextScore[] | undefined {
-  const isScore = (score: TextScore) =>
-    [score?.tokens, score?.nll, score?.squares, score?.differences].every(
-      Number.isFinite,
-    );
-  return Array.isArray(value) && value.every(isScore) ? value : undefined;
 }
 
 /** Scores the chunks that are left, showing how far that has come. */

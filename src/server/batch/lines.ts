@@ -26,17 +26,21 @@ export interface BatchLine {
 const longestId = 512;
 
 /**
- * Reads a batch, all of whose lines ask the path `url` where one is given; lines
- * with nothing in them are passed over.
+ * Reads a batch, all of whose lines ask the path `url` where one is given, or one
+ * of `urls`; lines with nothing in them are passed over.
  *
  * @throws {UsageError} which names the line that is to blame
  */
-export function readBatch(text: string, url?: string): BatchLine[] {
+export function readBatch(
+  text: string,
+  url?: string,
+  urls: readonly unknown[] = batchUrls,
+): BatchLine[] {
   const places = new Map<string, number>();
   const lines: BatchLine[] = [];
   for (const [i, each] of text.split("\n").entries()) {
     if (each.trim() === "") continue;
-    const line = readLine(each, i + 1);
+    const line = readLine(each, i + 1, urls);
     const before = places.get(line.customId);
     if (before !== undefined) {
       throw cannotUse(
@@ -55,7 +59,11 @@ export function readBatch(text: string, url?: string): BatchLine[] {
 }
 
 /** @throws {UsageError} for what is no request of a batch */
-function readLine(text: string, number: number): BatchLine {
+function readLine(
+  text: string,
+  number: number,
+  urls: readonly unknown[],
+): BatchLine {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -76,11 +84,8 @@ function readLine(text: string, number: number): BatchLine {
   if (method !== "POST") {
     throw cannotUse(number, `method ${shown(method)} is not "POST"`);
   }
-  if (!batchUrls.includes(url)) {
-    throw cannotUse(
-      number,
-      `url ${shown(url)} is none of ${batchUrls.join(", ")}`,
-    );
+  if (!urls.includes(url)) {
+    throw cannotUse(number, `url ${shown(url)} is none of ${urls.join(", ")}`);
   }
   if (!isObject(body)) throw cannotUse(number, "body is no object");
   if (body.stream) throw cannotUse(number, "body.stream: batches have none");
