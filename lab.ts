@@ -56,12 +56,16 @@ export {
   shotsOf,
 } from "./src/lab/eval/asked.ts";
 export {
-  type EvaluatedModel,
+  type AskedModel,
   type EvaluateOptions,
   evaluateTask,
   type Outcome,
   type ProgramRunner,
 } from "./src/lab/eval/evaluate.ts";
+export type { EvaluatedModel } from "./src/lab/eval/evaluated_model.ts";
+export { type Likelihood, likelihoods } from "./src/lab/eval/likelihood.ts";
+export type { ScoredIds } from "./src/lab/eval/prompt.ts";
+export { writeTexts, type Writing } from "./src/lab/eval/write.ts";
 export { humanEval, type HumanEvalOptions } from "./src/lab/eval/humaneval.ts";
 export {
   PythonSandbox,

@@ -6,7 +6,7 @@ import { loadModel } from "../model_file.ts";
 import type { FlagGroups, FlagsOfGroups } from "../option.ts";
 import { modelOptions, runOptions } from "../options.ts";
 import { Queue, queueOptions, workerName } from "../queue/queue.ts";
-import { ChunkScorer, scoringUrl } from "../queue/scoring.ts";
+import { LabRequests } from "../queue/lab_requests.ts";
 import { workKeyOf } from "../queue/work_key.ts";
 import { QueueWorker } from "../queue/worker.ts";
 import { note } from "../terminal.ts";
@@ -40,13 +40,11 @@ async function run(flags: WorkerFlags): Promise<number> {
   const { parallel } = flags;
   // There is nobody whose waiting has to end.
   await using server = createServer(model, { parallel, timeLimit: 0 });
-  const scorer = new ChunkScorer(model);
+  const lab = new LabRequests(model);
   const worker = new QueueWorker(queue, {
     key,
     fetch: (request) =>
-      request.url.endsWith(scoringUrl)
-        ? scorer.answer(request)
-        : server.fetch(request),
+      lab.takes(request) ? lab.answer(request) : server.fetch(request),
     concurrency: concurrencyOf(parallel),
     signal,
   });

@@ -4,7 +4,7 @@ import { FormatError } from "../../mod.ts";
 import { isObject } from "../../src/formats/json.ts";
 import { batchUrls, byPrefix, prefixOf } from "../../src/server/batch/lines.ts";
 import { batchIdPattern } from "./batch_id.ts";
-import { scoringUrl } from "./scoring.ts";
+import { labUrls } from "./lab_requests.ts";
 
 /** Lines that a worker takes at once. */
 export interface Range {
@@ -127,7 +127,7 @@ export function readRange(data: Uint8Array, most: number): Range {
   const { batch, key, at } = readHead(text.slice(0, Math.max(0, headEnd)));
   const lines = readBatch(text.slice(headEnd + 1), undefined, [
     ...batchUrls,
-    scoringUrl,
+    ...Object.values(labUrls),
   ]);
   if (lines.length !== at.length) {
     throw new FormatError(

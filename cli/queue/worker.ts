@@ -9,6 +9,7 @@ import { failedResult } from "../../src/server/batch/run.ts";
 import { note, printable } from "../terminal.ts";
 import { failure, type Manifest, type Queue, subjects } from "./queue.ts";
 import { type Range, type RangeLine, readRange } from "./ranges.ts";
+import { Turns } from "./turns.ts";
 
 /** What a worker is made of. */
 export interface WorkerOptions {
@@ -51,6 +52,7 @@ export class QueueWorker {
   /** Lines that have failed since the last one that was answered. */
   readonly #failing = new Set<string>();
   readonly #broken = new AbortController();
+  readonly #turns = new Turns();
   readonly #stop: AbortSignal;
   /** Ends questions for work of a connection that was lost. */
   #asking = new AbortController();
@@ -202,14 +204,19 @@ export class QueueWorker {
       ? await this.#withoutResults(range)
       : range.lines;
     if (deliveryCount <= wholeTries) {
-      return await this.#answerTogether(batch, lines, created, signal);
+      return await this.#turns.together(() =>
+        this.#answerTogether(batch, lines, created, signal)
+      );
     }
-    let isDone = true;
-    for (const each of lines) {
-      const isAnswered = await this.#answerAlone(batch, each, created, signal);
-      isDone = isDone && isAnswered;
-    }
-    return isDone;
+    // Nothing else is to end the process meanwhile.
+    return await this.#turns.alone(async () => {
+      let isDone = true;
+      for (const each of lines) {
+        const has = await this.#answerAlone(batch, each, created, signal);
+        isDone = isDone && has;
+      }
+      return isDone;
+    });
   }
 
   async #withoutResults({ batch, lines }: Range): Promise<RangeLine[]> {

@@ -35,8 +35,10 @@ import {
   runOptions,
 } from "../../options.ts";
 import { openIfGiven } from "../../output_flags.ts";
+import { queueOptions } from "../../queue/queue.ts";
 import { note, printable, ProgressBar, write } from "../../terminal.ts";
 import { Checkpoint, stateOptions } from "../../checkpoint.ts";
+import { askAll } from "./queue_model.ts";
 import { TaskFolder } from "./task_folder.ts";
 
 /** What one column runs. */
@@ -142,6 +144,7 @@ const options = {
     },
     ...stateOptions("eval"),
   },
+  "Workers of a queue": queueOptions,
   Running: { contextSize: runOptions.contextSize, ...running },
 } as const satisfies FlagGroups;
 
@@ -299,14 +302,26 @@ async function runColumn(
 ): Promise<void> {
   const each = sum(tasks.map(({ questions }) => questions));
   if (work.results.length >= (column + 1) * each) return;
+  const { signal } = interrupt;
+  if (flags.queue !== undefined) {
+    const way = { ...flags, model: path, sparsity };
+    const outcomes = await askAll(way, name, tasks, { python, signal });
+    await work.keepOnly(column * each);
+    for (const outcome of outcomes) await work.add(outcome);
+    let first = 0;
+    for (const loaded of tasks) {
+      tell(name, loaded, outcomes.slice(first, first += loaded.questions));
+    }
+    return;
+  }
   await using model = await loadModel(
     { ...flags, model: path, sparsity },
     interrupt,
   );
-  const { signal } = interrupt;
   let first = column * each;
   using bar = new ProgressBar(name, "questions", work.results.length - first);
-  for (const { task, asked, questions } of tasks) {
+  for (const loaded of tasks) {
+    const { task, asked, questions } = loaded;
     const skip = Math.min(questions, work.results.length - first);
     const options = { skip, python, signal };
     for await (const outcome of evaluateTask(model, task, asked, options)) {
@@ -314,17 +329,19 @@ async function runColumn(
       const done = work.results.length - column * each;
       bar.update(done, each, `${task.name}: `);
     }
-    first += questions;
-    const outcomes = work.results.slice(first - questions, first);
-    const whole = summarise(task, asked, outcomes).slice(
-      0,
-      task.metrics.length,
-    );
-    const values = whole.map((summary) =>
-      `${summary.metric} ${valueOf(summary)}`
-    );
-    note(`${name}, ${task.name}: ${values.join(", ")}`);
+    tell(name, loaded, work.results.slice(first, first += questions));
   }
+}
+
+/** Says how a task went. */
+function tell(
+  name: string,
+  { task, asked }: Loaded,
+  outcomes: readonly Outcome[],
+): void {
+  const values = summarise(task, asked, outcomes).slice(0, task.metrics.length)
+    .map((summary) => `${summary.metric} ${valueOf(summary)}`);
+  note(`${name}, ${task.name}: ${values.join(", ")}`);
 }
 
 function columnOf(

@@ -6,7 +6,7 @@
  */
 // @ts-types="../../../src/std/basename.d.ts"
 import { basename } from "@std/path/basename";
-import type { LanguageModel, Sparsity } from "../../../mod.ts";
+import { CulmError, type LanguageModel, type Sparsity } from "../../../mod.ts";
 import {
   estimatePerplexity,
   mostKept,
@@ -21,15 +21,18 @@ import { cacheTypeOf, type LoadFlags } from "../../options.ts";
 import { type PerplexityReport, rowOf } from "./output.ts";
 import { BadFlags } from "../../option.ts";
 import type { QueueFlags } from "../../queue/queue.ts";
-import { readScores } from "../../queue/scoring.ts";
+import { askWorkers, readHeader } from "../../queue/ask_workers.ts";
+import { labUrls, readScores } from "../../queue/lab_requests.ts";
 import { note, printable, ProgressBar, write } from "../../terminal.ts";
-import { readHeader, scoreByQueue } from "./by_queue.ts";
 import {
   Checkpoint,
   checkState,
   sha256,
   type StateFlags,
 } from "../../checkpoint.ts";
+
+/** Chunks that a worker of a queue takes at once. */
+const rangeChunks = 8;
 
 /** What is measured, and how. */
 export interface MeasureFlags extends LoadFlags, StateFlags, QueueFlags {
@@ -140,7 +143,21 @@ async function measureByQueue(
   const header = await readHeader(flags, signal);
   const chunks = textChunks(header.tokenizer, text, flags.contextSize)
     .slice(0, flags.chunks);
-  const scores = await scoreByQueue(flags, chunks, signal);
+  const questions = chunks.map((chunk) => ({
+    url: labUrls.scores,
+    body: { tokens: [...chunk] },
+  }));
+  const answers = await askWorkers(flags, questions, {
+    unit: "chunks",
+    label: "perplexity",
+    range: rangeChunks,
+    signal,
+  });
+  const scores = answers.map((answer) => {
+    const scores = readScores(answer);
+    if (scores?.length === 1) return scores;
+    throw new CulmError("Cannot go on: a worker has not scored a chunk");
+  });
   return reportOf(flags, options, header, scores);
 }
 

@@ -1,11 +1,11 @@
-import type { Engine } from "../../engine/engine.ts";
 import { UsageError } from "../../errors.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import type { Asked } from "./asked.ts";
-import { likelihoods } from "./likelihood.ts";
-import { candidateIds, promptIds } from "./prompt.ts";
+import type { EvaluatedModel } from "./evaluated_model.ts";
+import { type Likelihood, likelihoods } from "./likelihood.ts";
+import { candidateIds, promptIds, type ScoredIds } from "./prompt.ts";
 import type { Candidate, EvalTask, Item, Scores } from "./task.ts";
-import { writeTexts } from "./write.ts";
+import { writeTexts, type Writing } from "./write.ts";
 
 /** What came of one question. */
 export interface Outcome {
@@ -37,16 +37,42 @@ export interface EvaluateOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A model, as far as evaluating needs it. */
-export interface EvaluatedModel {
-  /** Runs the prompts */
-  readonly engine: Engine;
-  /** Makes ids of them */
+/** What tasks ask of a model, which may be elsewhere. */
+export interface AskedModel {
+  /** Makes ids of prompts */
   readonly tokenizer: Tokenizer;
+  /** Tokens that there is room for */
+  readonly contextSize: number;
+  /** Questions that are asked at the same time */
+  readonly together: number;
+  /** How likely each of some texts' continuations are */
+  readonly likelihoods: (
+    texts: readonly ScoredIds[],
+    signal?: AbortSignal,
+  ) => Promise<readonly Likelihood[]>;
+  /** What it writes behind a prompt, as often as is asked for */
+  readonly write: (
+    how: Writing,
+    prompt: readonly number[],
+    signal?: AbortSignal,
+  ) => Promise<readonly string[]>;
 }
 
 /** Questions that run at the same time, so that steps are full. */
 const together = 8;
+
+/** A model as tasks ask it. */
+function asAsked(model: EvaluatedModel | AskedModel): AskedModel {
+  if (!("engine" in model)) return model;
+  const { engine, tokenizer } = model;
+  return {
+    tokenizer,
+    contextSize: engine.contextSize,
+    together,
+    likelihoods: (texts, signal) => likelihoods(engine, texts, signal),
+    write: (how, prompt, signal) => writeTexts(model, how, prompt, signal),
+  };
+}
 
 /**
  * Asks the questions of a task. Gives the outcome of each, in order. What stands
@@ -72,19 +98,21 @@ const together = 8;
  * ```
  */
 export async function* evaluateTask(
-  model: EvaluatedModel,
+  model: EvaluatedModel | AskedModel,
   task: EvalTask,
   asked: readonly Asked[],
   options: EvaluateOptions = {},
 ): AsyncGenerator<Outcome, void, void> {
+  const own = asAsked(model);
   let { skip = 0 } = options;
   for (const { preamble, questions } of asked) {
     for (let next = skip; next < questions.length;) {
       // The first by itself: the others find its examples evaluated.
-      const count = next === skip ? 1 : together;
+      const isFirst = next === skip && Number.isFinite(own.together);
+      const count = isFirst ? 1 : own.together;
       const group = questions.slice(next, next + count);
       yield* await Promise.all(
-        group.map((item) => answer(model, task, preamble, item, options)),
+        group.map((item) => answer(own, task, preamble, item, options)),
       );
       next += count;
     }
@@ -93,22 +121,22 @@ export async function* evaluateTask(
 }
 
 async function answer(
-  model: EvaluatedModel,
+  model: AskedModel,
   task: EvalTask,
   preamble: string,
   item: Item,
   { python, signal }: EvaluateOptions,
 ): Promise<Outcome> {
-  const { engine, tokenizer } = model;
+  const { tokenizer, contextSize } = model;
   const scored = (candidates: readonly Candidate[]) => {
     const texts = candidates.map((each) => {
       const candidate = { ...each, context: preamble + each.context };
-      return candidateIds(tokenizer, candidate, engine.contextSize);
+      return candidateIds(tokenizer, candidate, contextSize);
     });
-    return likelihoods(engine, texts, signal);
+    return model.likelihoods(texts, signal);
   };
   const written = (context: string) =>
-    writeTexts(model, task, promptIds(tokenizer, preamble + context), signal);
+    model.write(task, promptIds(tokenizer, preamble + context), signal);
   switch (item.kind) {
     case "choice": {
       const found = await scored(item.candidates);

@@ -1,15 +1,12 @@
-import type { Engine } from "../../engine/engine.ts";
 import type { Sequence } from "../../engine/sequence.ts";
 import { makeSampler } from "../../sampling/sampler.ts";
 import { StopStrings } from "../../sampling/stop_strings.ts";
 import { Detokenizer } from "../../tokenizer/detokenizer.ts";
-import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+import type { EvaluatedModel } from "./evaluated_model.ts";
 import type { EvalTask } from "./task.ts";
 
-interface WritingModel {
-  readonly engine: Engine;
-  readonly tokenizer: Tokenizer;
-}
+/** What of a task says how texts are written. */
+export type Writing = Pick<EvalTask, "samples" | "maxTokens" | "until">;
 
 /**
  * What the model writes behind a prompt: the likeliest tokens, or, of several
@@ -17,8 +14,8 @@ interface WritingModel {
  * The prompt is cut at the start where it leaves no room.
  */
 export async function writeTexts(
-  model: WritingModel,
-  { samples = 1, maxTokens = 256, until = [] }: EvalTask,
+  model: EvaluatedModel,
+  { samples = 1, maxTokens = 256, until = [] }: Writing,
   prompt: readonly number[],
   signal?: AbortSignal,
 ): Promise<string[]> {
@@ -37,7 +34,7 @@ export async function writeTexts(
 }
 
 async function write(
-  { engine, tokenizer }: WritingModel,
+  { engine, tokenizer }: EvaluatedModel,
   sequence: Sequence,
   prompt: readonly number[],
   most: number,
