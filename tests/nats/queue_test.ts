@@ -16,7 +16,7 @@ import { tempFolder } from "../cli/temp_folder.ts";
 import { hasNats, NatsServer } from "../helpers/nats.ts";
 import { needs, testNeeding } from "../helpers/needs.ts";
 import { seededRandom } from "../helpers/seeded_random.ts";
-import { requests } from "./chaos.ts";
+import { requests, Worker } from "./chaos.ts";
 
 const batch = `batch_${"0".repeat(32)}`, key = "model";
 const program = `${import.meta.dirname}/poison_worker.ts`;
@@ -234,5 +234,29 @@ testNeeding(needs.nats, hasNats, {
     assert.equal((await runHere(["batch", "fetch", id, ...at])).out, "");
     assert.equal((await runHere(["batch", "delete", id, ...at])).code, 0);
     assert.equal((await runHere(submit)).out, out);
+  },
+});
+
+testNeeding(needs.nats, hasNats && Deno.build.os !== "windows", {
+  name: "a worker that is told to end gives its ranges back at once",
+  fn: async () => {
+    await using server = await NatsServer.start();
+    await using folder = await tempFolder();
+    const input = `${folder.path}/in.jsonl`;
+    await Deno.writeTextFile(input, requests(60, 24));
+    const at = ["--queue", server.url];
+    const wait = ["--ack-wait", "3600"];
+    const id = (await runHere(["batch", "submit", input, ...at, ...wait])).out
+      .trim();
+    await using queue = await Queue.open({ queue: server.url }, "test");
+    using first = new Worker(folder.path, at);
+    while ((await queue.answered(id)).size === 0) await delay(20);
+    const said = await first.stop();
+    const count = Number(said.match(/stopped after (\d+) requests\n$/)![1]);
+    assert.ok(count > 0 && count < 60, said);
+    using second = new Worker(folder.path, at);
+    const { code, err } = await runHere(["batch", "fetch", id, ...at]);
+    assert.deepEqual([code, err], [0, "60 requests: 60 answered, 0 refused\n"]);
+    await second.stop();
   },
 });
