@@ -220,7 +220,7 @@ async function trouble(
 }
 
 /** Seconds since it was made. */
-export function stopwatch(): () => string {
+function stopwatch(): () => string {
   const start = performance.now();
   return () => ((performance.now() - start) / 1000).toFixed(2);
 }
