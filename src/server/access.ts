@@ -13,6 +13,12 @@ const open: ReadonlySet<string> = new Set(["/health", "/v1/health"]);
 /** Whose pages may ask where nobody says. */
 const usualOrigins: readonly string[] = ["localhost"];
 
+/** What says who may ask. */
+export type AccessOptions = Pick<
+  CheckedServerOptions,
+  "apiKeys" | "allowedHosts" | "corsOrigins"
+>;
+
 const methods = "GET, POST, DELETE, OPTIONS";
 
 /** What pages may read of an answer's headers beside those that any may. */
@@ -23,7 +29,7 @@ const preflightAge = 3600;
 
 /** Tells browsers whose pages may read the answers, and what these may send. */
 export function crossOrigin(
-  { corsOrigins = usualOrigins }: CheckedServerOptions,
+  { corsOrigins = usualOrigins }: AccessOptions,
 ): MiddlewareHandler {
   const mayRead = readersOf(corsOrigins);
   return async (call, next) => {
@@ -50,7 +56,7 @@ export function crossOrigin(
 /** Lets those requests through that may be answered. */
 export function access(
   { apiKeys = [], allowedHosts = [], corsOrigins = usualOrigins }:
-    CheckedServerOptions,
+    AccessOptions,
 ): MiddlewareHandler {
   const keys = Promise.all(apiKeys.map(digest));
   const hosts = new Set(allowedHosts.map((host) => host.toLowerCase()));

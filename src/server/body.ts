@@ -2,7 +2,12 @@
 import * as v from "valibot";
 // @ts-types="../std/concat.d.ts"
 import { concat } from "deno-std/bytes/concat.js";
-import { extentOf, isObject, type JsonExtent } from "../formats/json.ts";
+import {
+  extentOf,
+  isObject,
+  type JsonExtent,
+  type JsonObject,
+} from "../formats/json.ts";
 import {
   inWords,
   type OptionSpec,
@@ -11,7 +16,13 @@ import {
   type ValueOf,
 } from "../options.ts";
 import { RequestError } from "./errors.ts";
-import type { ServerCall, ServerContext } from "./server_context.ts";
+import type { CheckedServerOptions } from "./options.ts";
+import type { ServerCall } from "./server_context.ts";
+
+/** How long a body may be, and how long it may take. */
+export interface BodyLimits {
+  readonly options: Pick<CheckedServerOptions, "bodyLimit" | "timeLimit">;
+}
 
 /** The longest that a client may take to send its request, in seconds. */
 const slowest = 30;
@@ -39,28 +50,35 @@ export type Present<Fields> = {
  */
 export async function readBody<Fields extends object>(
   call: ServerCall,
-  context: ServerContext,
+  context: BodyLimits,
   schema: v.GenericSchema<unknown, Fields>,
 ): Promise<Present<Fields>> {
   const { env } = call;
-  const bytes = await readBytes(call, context);
+  const value = parseBody(await readBytes(call, context));
+  if (env.record.hasTexts) env.record.body = value;
+  env.isStream = isObject(value) && value.stream === true;
+  return checkBody(schema, value);
+}
+
+/**
+ * What a body says.
+ *
+ * @throws {RequestError} 400 where it is no JSON, 413 where there is too much of it
+ */
+export function parseBody(bytes: Uint8Array): unknown {
   const extent = extentOf(bytes);
   for (const name of ["values", "groups", "levels"] as const) {
     if (extent[name] <= most[name]) continue;
     throw tooLarge(extent[name], called[name], most[name]);
   }
-  let value: unknown;
   try {
-    value = JSON.parse(utf8.decode(bytes));
+    return JSON.parse(utf8.decode(bytes));
   } catch (cause) {
     const why = cause instanceof SyntaxError
       ? `it is no JSON (${cause.message.replaceAll(/\s+/g, " ")})`
       : "it is not UTF-8";
     throw unreadable(400, why, { cause });
   }
-  if (env.record.hasTexts) env.record.body = value;
-  env.isStream = isObject(value) && value.stream === true;
-  return checkBody(schema, value);
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
@@ -74,12 +92,7 @@ export function checkBody<Fields extends object>(
   schema: v.GenericSchema<unknown, Fields>,
   value: unknown,
 ): Present<Fields> {
-  if (!isObject(value)) {
-    throw new RequestError(
-      400,
-      `Cannot use the body ${shown(value)}: it is an object`,
-    );
-  }
+  checkObject(value);
   const { issues, output } = v.safeParse(schema, value, {
     abortEarly: true,
     message: inWords,
@@ -94,6 +107,15 @@ export function checkBody<Fields extends object>(
     ? `Cannot answer: ${param} is missing`
     : `Cannot use ${param} ${shown(issue.input)}: it is ${issue.message}`;
   throw new RequestError(400, message, { param });
+}
+
+/** @throws {RequestError} 400 where a body is no object */
+export function checkObject(value: unknown): asserts value is JsonObject {
+  if (isObject(value)) return;
+  throw new RequestError(
+    400,
+    `Cannot use the body ${shown(value)}: it is an object`,
+  );
 }
 
 /** A field's name as clients write it: `messages[0].content`. */
@@ -126,7 +148,7 @@ export function fieldsOf<Table extends Readonly<Record<string, OptionSpec>>>(
  */
 export async function readBytes(
   { req: { raw: request } }: ServerCall,
-  { options }: ServerContext,
+  { options }: BodyLimits,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const most = Math.floor(options.bodyLimit * 2 ** 20);
   const seconds = Math.min(slowest, options.timeLimit || Infinity);

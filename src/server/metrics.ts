@@ -3,6 +3,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { Summary } from "../generate/generate.ts";
 import type { LanguageModel } from "../generate/language_model.ts";
 import { bytesRead, totalOf } from "../places/stats.ts";
+import { loadGauges, type Metric, metricLines } from "./metric_lines.ts";
 import type { RequestQueue } from "./request_queue.ts";
 
 /** What engines count, each as long as its model is loaded. */
@@ -38,9 +39,6 @@ function byName(figure: (name: CountName) => number): EngineCounts {
   const entries = countNames.map((name) => [name, figure(name)]);
   return Object.fromEntries(entries);
 }
-
-/** One figure: what it is called, what it says, and its value. */
-type Metric = readonly [name: string, help: string, value: number];
 
 /** Counts what answers took. */
 export class ServerMetrics {
@@ -87,10 +85,11 @@ export class ServerMetrics {
   write(models: readonly LanguageModel[], queue: RequestQueue): string {
     const counts = sumOf([this.#retired, ...models.map(countsOf)]);
     return [
-      ...lines("llamacpp", "counter", this.#counters(counts)),
-      ...lines("llamacpp", "gauge", this.#gauges(counts, queue)),
-      ...lines("culm", "counter", culmCounters(counts, queue)),
-      ...lines("culm", "gauge", culmGauges(counts, models, queue)),
+      ...metricLines("llamacpp", "counter", this.#counters(counts)),
+      ...metricLines("llamacpp", "gauge", this.#gauges(counts, queue)),
+      ...metricLines("culm", "counter", culmCounters(counts, queue)),
+      ...metricLines("culm", "gauge", culmGauges(counts, models, queue)),
+      ...metricLines("vllm", "gauge", vllmGauges(models, queue)),
     ].join("");
   }
 
@@ -231,15 +230,14 @@ function culmGauges(
   ];
 }
 
-function lines(
-  prefix: string,
-  type: "counter" | "gauge",
-  metrics: readonly Metric[],
-): string[] {
-  return metrics.map(([name, help, value]) => {
-    const full = `${prefix}:${name}`;
-    return `# HELP ${full} ${help}\n# TYPE ${full} ${type}\n${full} ${value}\n`;
-  });
+/** What gateways before several servers weigh them by. */
+function vllmGauges(
+  models: readonly LanguageModel[],
+  queue: RequestQueue,
+): Metric[] {
+  const taken = sum(models, ({ engine }) => engine.pagesTaken);
+  const held = sum(models, ({ engine }) => engine.pagesHeld);
+  return loadGauges(queue.running, queue.waiting, ratio(taken, held));
 }
 
 function sum<T>(items: readonly T[], of: (item: T) => number): number {

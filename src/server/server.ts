@@ -1,14 +1,10 @@
 /** A server as one function from requests to responses, over a model. */
-import { Hono } from "hono";
 import { FileStore } from "./batch/file_store.ts";
 import { access, crossOrigin } from "./access.ts";
+import { answerBy, newApp } from "./app.ts";
 import { countTokensRoutes } from "./anthropic/count_tokens.ts";
-import {
-  errorResponse as anthropicError,
-  isAnthropic,
-} from "./anthropic/form.ts";
 import { messageRoutes } from "./anthropic/messages.ts";
-import { errorResponse, nothingAt, RequestError } from "./errors.ts";
+import { RequestError } from "./errors.ts";
 import { LanguageModel } from "../generate/language_model.ts";
 import { lateAnswer } from "./late_answer.ts";
 import { llamaCompletionRoutes } from "./llama/completion.ts";
@@ -39,14 +35,10 @@ import { pageRoutes } from "./page.ts";
 import { checkOptions } from "../options.ts";
 import { PromptTurns } from "./prompt_turns.ts";
 import { RequestQueue } from "./request_queue.ts";
-import type { RequestRecord } from "./request_record.ts";
-import {
-  answerBy,
-  failureOf,
-  type ServerApp,
-  type ServerBindings,
-  type ServerContext,
-  type ServerEnv,
+import type {
+  ServerApp,
+  ServerBindings,
+  ServerContext,
 } from "./server_context.ts";
 
 /** A server without a socket. Close it with `await using`, or by `stop`; the model stays open. */
@@ -119,9 +111,7 @@ export function createServer(
   return {
     fetch: async (request, { client, remoteAddr } = {}) => {
       const from = { client, remoteAddr };
-      const { response, record } = await answerBy(app, request, from, context);
-      tellId(response, record);
-      return response;
+      return await answerBy(app, request, from, context);
     },
     stop,
     [Symbol.asyncDispose]: () => stop(0),
@@ -146,7 +136,7 @@ function isOne(
 
 /** All that is done for a request before its route is, and with its answer after. */
 function appOf(context: ServerContext): ServerApp {
-  const app = withErrors(new Hono<ServerEnv>(), context);
+  const app = newApp(context);
   const { options } = context;
   const routes = routesOf(context);
   app.use(crossOrigin(options), access(options));
@@ -165,10 +155,7 @@ function appOf(context: ServerContext): ServerApp {
 
 /** All routes. */
 function routesOf(context: ServerContext): ServerApp {
-  const app = withErrors(new Hono<ServerEnv>(), context);
-  app.notFound(({ req }) => {
-    throw nothingAt(req);
-  });
+  const app = newApp(context);
   for (
     const register of [
       batchRoutes,
@@ -193,19 +180,4 @@ function routesOf(context: ServerContext): ServerApp {
     ]
   ) register(app, context);
   return app;
-}
-
-/** Errors are told in the form of the path's dialect. */
-function withErrors(app: ServerApp, context: ServerContext): ServerApp {
-  return app.onError((error, { req: { path }, env }) => {
-    env.record.fail(error);
-    const failure = failureOf(error, context);
-    return isAnthropic(path) ? anthropicError(failure) : errorResponse(failure);
-  });
-}
-
-/** Names a request in its answer, as OpenAI's clients read it, and Anthropic's. */
-function tellId({ headers }: Response, { id, path }: RequestRecord): void {
-  headers.set("x-request-id", id);
-  if (isAnthropic(path)) headers.set("request-id", id);
 }

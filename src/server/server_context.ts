@@ -7,7 +7,7 @@ import type { Models } from "./models.ts";
 import type { CheckedServerOptions } from "./options.ts";
 import type { PromptTurns } from "./prompt_turns.ts";
 import type { RequestQueue } from "./request_queue.ts";
-import { RequestRecord } from "./request_record.ts";
+import type { RequestRecord } from "./request_record.ts";
 
 /** What the routes of a server share. */
 export interface ServerContext {
@@ -86,42 +86,17 @@ export function askerOf(call: ServerCall, model?: string): Asker {
   return { model, client: clientOf(call), signals: signalsOf(call), record };
 }
 
+/** Who is told of requests and errors. */
+export interface Told {
+  readonly options: Pick<
+    CheckedServerOptions,
+    "log" | "logPrompts" | "onError"
+  >;
+}
+
 /** What a client is told of an error; what no request is to blame for is reported. */
-export function failureOf(
-  error: unknown,
-  { options }: Pick<ServerContext, "options">,
-): RequestError {
+export function failureOf(error: unknown, { options }: Told): RequestError {
   const failure = requestErrorOf(error);
   if (failure.status === 500) options.onError?.(error);
   return failure;
-}
-
-/** What is to be known of a request, and logged where somebody listens. */
-function recordOf(
-  request: Request,
-  { options }: Pick<ServerContext, "options">,
-): RequestRecord {
-  const { log, logPrompts, onError } = options;
-  return new RequestRecord(request, logPrompts, (entry) => {
-    try {
-      log?.(entry);
-    } catch (error) {
-      onError?.(error);
-    }
-  });
-}
-
-/** Has routes answer a request, and keeps a record of it. */
-export async function answerBy(
-  app: ServerApp,
-  request: Request,
-  from: ServerBindings,
-  context: Pick<ServerContext, "options">,
-): Promise<{ response: Response; record: RequestRecord }> {
-  const record = recordOf(request, context);
-  using _ = record.hold();
-  const gone = new AbortController();
-  const response = await app.fetch(request, { ...from, record, gone });
-  record.status = response.status;
-  return { response, record };
 }

@@ -1,5 +1,6 @@
 /** `/v1/batches`: files of requests, answered while there is room. */
 import * as v from "valibot";
+import { answerBy } from "../app.ts";
 import { batchUrls, readBatch } from "../batch/lines.ts";
 import { type BatchResult, isAnswered, runBatch } from "../batch/run.ts";
 import { readBody } from "../body.ts";
@@ -8,7 +9,6 @@ import { anyObject, text } from "../fields.ts";
 import { newId } from "../new_id.ts";
 import { shown } from "../../options.ts";
 import {
-  answerBy,
   clientOf,
   failureOf,
   type ServerApp,
@@ -186,8 +186,7 @@ async function run(
     // A client of its own, which takes turns with others.
     const from = { client: `batches of ${owner}` };
     const results = runBatch(lines, {
-      fetch: async (request) =>
-        (await answerBy(app, request, from, context)).response,
+      fetch: (request) => answerBy(app, request, from, context),
       // One place is left to those who wait for their answers.
       concurrency: Math.max(1, context.options.parallel - 1),
       created: card.created_at,
