@@ -25,6 +25,7 @@ export const ranks: readonly (readonly string[])[] = [
   ["src/generate"],
   ["src/load"],
   ["src/browser", "src/lab", "src/server"],
+  ["src/gateway"],
   ["src/worker"],
   [
     "browser.ts",
