@@ -24,6 +24,8 @@ export {
   isAnswered,
   runBatch,
 } from "./src/server/batch/run.ts";
+export { createGateway, type Gateway } from "./src/gateway/gateway.ts";
+export { type GatewayOptions, gatewayOptions } from "./src/gateway/options.ts";
 export { createServer, type CulmServer } from "./src/server/server.ts";
 export type {
   Catalogue,

@@ -13,6 +13,7 @@ import { cdf } from "./commands/cdf/command.ts";
 import { chat } from "./commands/chat/command.ts";
 import { convert } from "./commands/convert.ts";
 import { evaluate } from "./commands/eval/command.ts";
+import { gateway } from "./commands/gateway/command.ts";
 import { generate } from "./commands/generate.ts";
 import { inspect } from "./commands/inspect/command.ts";
 import { list } from "./commands/list.ts";
@@ -34,6 +35,7 @@ export const commands: readonly CommandSpec[] = [
   generate,
   chat,
   serve,
+  gateway,
   batch,
   submit,
   ...batchQueueCommands,

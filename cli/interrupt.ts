@@ -28,11 +28,19 @@ export class Interrupt implements Disposable {
     this.#controller.abort();
   };
 
-  /** Starts listening. Each of `signals` asks the work to stop, as Ctrl-C does. */
-  constructor(signals: readonly Deno.Signal[] = ["SIGINT"]) {
-    this.#listeners = [
+  /** Starts listening. Each of `signals` asks the work to stop, as Ctrl-C does; `others` do what they say. */
+  constructor(
+    signals: readonly Deno.Signal[] = ["SIGINT"],
+    others: readonly (readonly [Deno.Signal, () => void])[] = [],
+  ) {
+    const own = [
       ...signals.map((signal) => [signal, this.press] as const),
-      ...endings.filter(([signal]) => !signals.includes(signal)),
+      ...others,
+    ];
+    const taken = new Set(own.map(([signal]) => signal));
+    this.#listeners = [
+      ...own,
+      ...endings.filter(([signal]) => !taken.has(signal)),
     ];
     for (const each of this.#listeners) Deno.addSignalListener(...each);
   }

@@ -16,7 +16,7 @@ import {
   sequenceOptions,
   textOptions,
 } from "../mod.ts";
-import { serverOptions } from "../server.ts";
+import { gatewayOptions, serverOptions } from "../server.ts";
 import { expectationOf } from "../src/options.ts";
 import { writeOrCheck } from "./generated.ts";
 
@@ -31,6 +31,7 @@ const sections: readonly (readonly [
   ["`tokenize`", encodeOptions],
   ["`engine.createSequence`", sequenceOptions],
   ["`createServer`", serverOptions],
+  ["`createGateway`", gatewayOptions],
   ["`convert`", convertOptions],
 ];
 

@@ -24,6 +24,7 @@ const types: Readonly<Record<number, string>> = {
   499: "aborted_error",
   500: "server_error",
   501: "not_supported_error",
+  502: "server_error",
   503: "unavailable_error",
   504: "timeout_error",
 };

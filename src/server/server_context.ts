@@ -75,7 +75,7 @@ export function clientOf({ req, env }: ServerCall): string {
  * been answered, too, and do not when a client goes away that has sent a long
  * body. What cannot be sent to it says it in any case.
  */
-function signalsOf({ req, env }: ServerCall): readonly AbortSignal[] {
+export function signalsOf({ req, env }: ServerCall): readonly AbortSignal[] {
   const { gone: { signal } } = env;
   return env.remoteAddr ? [signal] : [signal, req.raw.signal];
 }

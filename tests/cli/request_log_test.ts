@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { RequestLog, shortLine } from "../../cli/commands/serve/request_log.ts";
+import { RequestLog, shortLine } from "../../cli/http/request_log.ts";
 import type { RequestEntry } from "../../server.ts";
 
 const entry: RequestEntry = {

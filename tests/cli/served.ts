@@ -16,13 +16,14 @@ export function freePort(): number {
   return listener.addr.port;
 }
 
-/** Starts a server, which may have so many files open, and waits until it says that it listens. */
+/** Starts a server, or a gateway, which may have so many files open, and waits until it says that it listens. */
 export async function serve(
   args: readonly string[],
   permissions: readonly string[],
   openFiles?: number,
+  command = "serve",
 ): Promise<Served> {
-  const child = startCli(["serve", ...args], { permissions, openFiles });
+  const child = startCli([command, ...args], { permissions, openFiles });
   await child.stdin.close();
   const [watched, kept] = child.stderr.tee();
   let said = "", url: string | undefined;

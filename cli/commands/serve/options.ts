@@ -2,6 +2,7 @@
 import { serverOptions } from "../../../server.ts";
 import { templateFlag } from "../../chat_template.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
+import { httpOptions } from "../../http/options.ts";
 import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
 import { modelOptions, runOptions } from "../../options.ts";
 import { jsonObject } from "../../values.ts";
@@ -27,66 +28,13 @@ const {
 /** Under the headings of its help. */
 export const serveOptions = {
   Server: {
-    host: {
-      type: "string",
-      default: "127.0.0.1",
-      flag: "--host <address>",
-      description: "address to listen on; with commas, several",
-    },
-    port: {
-      type: "integer",
-      minimum: 0,
-      maximum: 65535,
-      default: 8080,
-      flag: "--port <n>",
-      description: "port to listen on; 0 = any that is free",
-    },
-    grace: {
-      type: "number",
-      minimum: 0,
-      default: 30,
-      flag: "--stop-timeout <s>",
-      description:
-        "seconds that answers may take to end once the server is told to stop",
-    },
+    ...httpOptions,
     ...limits,
     modelsDir: {
       type: "string",
       flag: "--models-dir <folder>",
       description:
         "serve the GGUF files of a folder, in place of -m: each is loaded when it is asked for by its name",
-    },
-    logFormat: {
-      enum: ["text", "json"],
-      default: "text",
-      flag: "--log-format <format>",
-      description:
-        "how requests are told of on standard error: text = a short line, json = all that is known of one",
-    },
-    logFile: {
-      type: "string",
-      flag: "--log-file <file>",
-      description: "add a line of JSON for each request to a file instead",
-    },
-    logDisable: {
-      type: "boolean",
-      flag: "--log-disable",
-      description: "tell of no requests",
-    },
-    apiKeyFile: {
-      type: "string",
-      flag: "--api-key-file <file>",
-      description: "a file with such keys, one a line",
-    },
-    tlsCert: {
-      type: "string",
-      flag: "--tls-cert, --ssl-cert-file <file>",
-      description: "a certificate (PEM): answers come by HTTPS",
-    },
-    tlsKey: {
-      type: "string",
-      flag: "--tls-key, --ssl-key-file <file>",
-      description: "its private key (PEM)",
     },
     template: templateFlag,
     templateVariables: {
@@ -95,12 +43,6 @@ export const serveOptions = {
       description:
         'more variables for the template, as JSON: {"enable_thinking":false}',
       read: jsonObject,
-    },
-    printPermissions: {
-      type: "boolean",
-      flag: "--print-permissions",
-      description:
-        "print the command that serves with no more permissions than it needs, and end",
     },
   },
   Model: modelOptions,

@@ -1,10 +1,13 @@
 /** A socket that a server listens on, also after open files ran short. */
-// @ts-types="../../../src/std/delay.d.ts"
+// @ts-types="../../src/std/delay.d.ts"
 import { delay } from "@std/async/delay";
-import { CulmError } from "../../../mod.ts";
-import type { CulmServer } from "../../../server.ts";
-import { formatSystemError } from "../../format.ts";
-import { note } from "../../terminal.ts";
+import { CulmError } from "../../mod.ts";
+import type { CulmServer } from "../../server.ts";
+import { formatSystemError } from "../format.ts";
+import { note } from "../terminal.ts";
+
+/** What answers requests: a server, or a gateway. */
+export type Answering = Pick<CulmServer, "fetch">;
 
 /** Where to listen, and by what certificate. */
 export type Where =
@@ -26,10 +29,10 @@ export class Listener {
   readonly #ends: Promise<void>[] = [];
   #http!: Deno.HttpServer<Deno.NetAddr>;
 
-  private constructor(readonly server: CulmServer, readonly where: Where) {}
+  private constructor(readonly server: Answering, readonly where: Where) {}
 
   /** @throws {CulmError} where nobody can listen there */
-  static async open(server: CulmServer, where: Where): Promise<Listener> {
+  static async open(server: Answering, where: Where): Promise<Listener> {
     const listener = new Listener(server, where);
     await listener.#listen(where.port);
     listener.address = listener.#http.addr;
@@ -78,7 +81,7 @@ export class Listener {
 
 /** @throws {CulmError} where nobody can listen there */
 async function serve(
-  { fetch }: CulmServer,
+  { fetch }: Answering,
   where: Where,
 ): Promise<Deno.HttpServer<Deno.NetAddr>> {
   try {

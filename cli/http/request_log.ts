@@ -1,7 +1,7 @@
 /** A log of requests: lines of JSON, or short ones for people. */
-import { CulmError } from "../../../mod.ts";
-import type { RequestEntry } from "../../../server.ts";
-import { formatSystemError } from "../../format.ts";
+import { CulmError } from "../../mod.ts";
+import type { RequestEntry } from "../../server.ts";
+import { formatSystemError } from "../format.ts";
 
 /** Bytes that wait to be written; what comes while there are more is lost. */
 const mostWaiting = 1 << 22;

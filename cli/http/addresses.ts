@@ -1,5 +1,5 @@
 /** Addresses that a server listens on, as people write them. */
-import { BadFlags } from "../../option.ts";
+import { BadFlags } from "../option.ts";
 
 /**
  * The addresses of a list with commas.
