@@ -73,6 +73,23 @@ function routed(config: ConfigReader, isNormalised: boolean): HyperParameters {
   };
 }
 
+/** Qwen's experts, which every layer has. */
+function qwenExperts(
+  config: ConfigReader,
+  isNormalised: boolean,
+): HyperParameters {
+  const { mlp_only_layers: dense = [] } = config.json;
+  const every = config.size("decoder_sparse_step", 1);
+  if (every !== 1) throw config.refusal("decoder_sparse_step", every, "is 1");
+  if (!Array.isArray(dense) || dense.length > 0) {
+    throw config.refusal("mlp_only_layers", dense, "is none");
+  }
+  return {
+    ...routed(config, isNormalised),
+    expertSize: config.size("moe_intermediate_size"),
+  };
+}
+
 /** By `model_type`, or the name of its class without `ForCausalLM`. */
 export const families: ReadonlyMap<string, Family> = new Map<string, Family>([
   ["bamboo", { architecture: "bamboo", activation: "relu" }],
@@ -91,20 +108,15 @@ export const families: ReadonlyMap<string, Family> = new Map<string, Family>([
   ["qwen3_moe", {
     ...llama,
     architecture: "qwen3moe",
-    keys: (config) => {
-      const { mlp_only_layers: dense = [] } = config.json;
-      const every = config.size("decoder_sparse_step", 1);
-      if (every !== 1) {
-        throw config.refusal("decoder_sparse_step", every, "is 1");
-      }
-      if (!Array.isArray(dense) || dense.length > 0) {
-        throw config.refusal("mlp_only_layers", dense, "is none");
-      }
-      return {
-        ...routed(config, true),
-        expertSize: config.size("moe_intermediate_size"),
-      };
-    },
+    keys: (config) => qwenExperts(config, true),
+  }],
+  ["qwen2_moe", {
+    ...llama,
+    architecture: "qwen2moe",
+    keys: (config) => ({
+      ...qwenExperts(config, false),
+      sharedExpertSize: config.size("shared_expert_intermediate_size"),
+    }),
   }],
   ["olmoe", {
     ...llama,

@@ -101,10 +101,13 @@ function tensorsOf(
   folder: Folder,
 ): Map<string, Rows> {
   const found: [HubTensor, Rows][] = [];
-  const { hub } = architectures.get(config.architecture)!;
+  const architecture = architectures.get(config.architecture)!;
   for (const tensor of tensors.values()) {
     if (vision.test(tensor.name)) continue;
-    const named = tensorOfHub(tensor.name.replace(textPart, "$1"), hub?.names);
+    const named = tensorOfHub(
+      tensor.name.replace(textPart, "$1"),
+      architecture,
+    );
     if (named === undefined) {
       throw new UnsupportedError(
         `Cannot convert tensor ${
@@ -124,13 +127,18 @@ function tensorsOf(
   return new Map(
     withExpertsStacked(found, config, folder)
       .sort(([a], [b]) => compareTensors(placeOf(a), placeOf(b)))
-      .map(([{ name, layer }, rows]) => [
-        name === "attn_qkv"
-          ? `blk.${layer}.attn_qkv.weight`
-          : ggufName(name, layer, expertCount !== undefined),
-        rows,
-      ]),
+      .map(([tensor, rows]) => [nameOf(tensor, expertCount), rows]),
   );
+}
+
+/** GGUF's name of a tensor. */
+function nameOf(
+  { name, layer, isShared }: HubTensor,
+  expertCount?: number,
+): string {
+  if (name === "attn_qkv") return `blk.${layer}.attn_qkv.weight`;
+  if (isShared) return `blk.${layer}.${name}_shexp.weight`;
+  return ggufName(name, layer, expertCount !== undefined);
 }
 
 /** What there is for each expert as one tensor. */
@@ -141,7 +149,7 @@ function withExpertsStacked(
 ): [HubTensor, Rows][] {
   const groups = Map.groupBy(
     found,
-    ([{ name, layer }]) => `${layer}.${name}`,
+    ([{ name, layer, isShared }]) => `${layer}.${name}.${isShared}`,
   );
   return Array.from(groups.values(), (group) => {
     const [[{ name, layer, expert }, rows]] = group;

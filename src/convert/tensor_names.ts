@@ -1,4 +1,4 @@
-import type { HubForm } from "../model/architectures.ts";
+import type { Architecture } from "../model/architectures.ts";
 import {
   hubName,
   layerTensors,
@@ -23,20 +23,33 @@ export interface HubTensor extends Omit<NamedTensor, "name"> {
   readonly name: TensorName | "attn_qkv";
   /** Which expert's */
   readonly expert?: number;
+  /** Whether it is the shared expert's */
+  readonly isShared?: boolean;
 }
 
 /** What stands before the name of an expert's tensor: `mlp.experts.3.up_proj` is `mlp.up_proj` of one. */
 const ofExpert = /\.experts\.(0|[1-9]\d*)(?=\.)/;
 
+/** The same of the shared expert's, and of its gate's. */
+const ofShared = /(?<=mlp\.)shared_expert[._](?=\w+_proj\.|gate\.)/;
+
 /**
  * What a tensor of Hugging Face's name is: `undefined` for one that no such
- * model has, `null` for one that is left out. `names` go before the schema's.
+ * model has, `null` for one that is left out. Names of `hub` go before the
+ * schema's.
  */
 export function tensorOfHub(
   hub: string,
-  names: HubForm["names"] = {},
+  { hub: { names = {} } = {}, sharesExpert }: Pick<
+    Architecture,
+    "hub" | "sharesExpert"
+  > = {},
 ): HubTensor | null | undefined {
   if (derived.test(hub)) return null;
+  if (sharesExpert && ofShared.test(hub)) {
+    const tensor = tensorOfHub(hub.replace(ofShared, ""));
+    return tensor && { ...tensor, isShared: true };
+  }
   const [, layer, own] =
     hub.match(/^(?:model\.layers\.(0|[1-9]\d*)\.)?(.+)$/) ?? [];
   const [, expert] = ofExpert.exec(own ?? "") ?? [];

@@ -285,6 +285,29 @@ const families: Record<string, FamilyCase> = {
     },
     names: mlpExperts,
   },
+  qwen2_moe: {
+    model: {
+      architecture: "qwen2moe",
+      biases: true,
+      expertCount: 4,
+      sharedExperts: 3,
+    },
+    config: {
+      num_experts: 4,
+      num_experts_per_tok: 2,
+      norm_topk_prob: false,
+      intermediate_size: 99,
+      moe_intermediate_size: sizes.feedForwardSize,
+      shared_expert_intermediate_size: 3 * sizes.feedForwardSize,
+    },
+    names: {
+      ...mlpExperts,
+      ffn_gate_inp_shexp: "mlp.shared_expert_gate",
+      ffn_gate_shexp: "mlp.shared_expert.gate_proj",
+      ffn_up_shexp: "mlp.shared_expert.up_proj",
+      ffn_down_shexp: "mlp.shared_expert.down_proj",
+    },
+  },
   olmoe: {
     model: { expertCount: 4 },
     config: { num_experts: 4, num_experts_per_tok: 2, norm_topk_prob: false },
