@@ -103,13 +103,10 @@ async function runPhases(
     const left = pieces.slice(Math.max(0, work.results.length - first));
     first += pieces.length;
     if (left.length === 0) continue;
-    // Every row is picked that a mask asks for, so that what is read is the mask's.
-    const loadFlags = { ...flags, sparsity, profile: false, hotShare: 0 };
-    await using model = await loadModel(
-      loadFlags as LoadFlags,
-      interrupt,
-      measured,
-    );
+    // Every row is picked that a mask asks for, so that what is read is the mask's; on the CPU, which counts.
+    const rows = { profile: false, hotShare: 0, gpu: "off" } as const;
+    const loadFlags: LoadFlags = { ...flags, ...rows, sparsity };
+    await using model = await loadModel(loadFlags, interrupt, measured);
     for (const piece of left) {
       const result = await piece.run(model, {
         signal: interrupt.signal,
