@@ -63,6 +63,7 @@ export async function connectNats(
   name: string,
 ): Promise<NatsConnection> {
   const nats = await import("@nats-io/transport-node");
+  await catchSocketErrors();
   const servers = urls.split(",").map((url) => addressOf(url.trim()));
   const options: ConnectionOptions = {
     servers: servers.map(({ host }) => host),
@@ -84,6 +85,26 @@ export async function connectNats(
       cause: error,
     });
   }
+}
+
+/**
+ * The client takes all listeners off a socket before it puts others on it, or
+ * gives it up: a reset that arrives then would end the process. From now on
+ * there always is one that hears of it; others do as well.
+ */
+const catchSocketErrors = once(async () => {
+  const { Socket } = await import("node:net");
+  const { removeAllListeners } = Socket.prototype;
+  Socket.prototype.removeAllListeners = function (...events) {
+    removeAllListeners.apply(this, events);
+    return this.on("error", () => {});
+  };
+});
+
+/** Does something the first time alone. */
+function once<T>(work: () => T): () => T {
+  let done: { result: T } | undefined;
+  return () => (done ??= { result: work() }).result;
 }
 
 /** @throws {BadFlags} for what is no address of a server */
@@ -140,19 +161,23 @@ async function authenticatorOf(
     );
   }
   const of = given.length > 0 ? () => undefined : variable;
-  for (
-    const [path, make] of [
-      [natsCreds ?? of("NATS_CREDS"), nats.credsAuthenticator],
-      [natsNkey ?? of("NATS_NKEY"), nats.nkeyAuthenticator],
-    ] as const
-  ) {
-    if (path !== undefined) return checked(path, make(await secretOf(path)));
+  const bytes = (text: string) => new TextEncoder().encode(text);
+  const creds = natsCreds ?? of("NATS_CREDS");
+  if (creds !== undefined) {
+    // Its last line is known by its end.
+    const text = bytes(`${await secretOf(creds)}\n`);
+    return checked(creds, nats.credsAuthenticator(text));
+  }
+  const nkey = natsNkey ?? of("NATS_NKEY");
+  if (nkey !== undefined) {
+    const seed = bytes(await secretOf(nkey));
+    return checked(nkey, nats.nkeyAuthenticator(seed));
   }
   const user = natsUser ?? of("NATS_USER");
   if (user === undefined) return undefined;
   const password = natsPasswordFile === undefined
     ? variable("NATS_PASSWORD")
-    : new TextDecoder().decode(await secretOf(natsPasswordFile));
+    : await secretOf(natsPasswordFile);
   return nats.usernamePasswordAuthenticator(user, password);
 }
 
@@ -168,9 +193,9 @@ function checked(path: string, authenticator: Authenticator): Authenticator {
   }
 }
 
-/** A file with one secret, without the line's end behind it. */
-async function secretOf(path: string): Promise<Uint8Array> {
-  return new TextEncoder().encode((await readText(path)).trim());
+/** A file's text without what blanks stand around it. */
+async function secretOf(path: string): Promise<string> {
+  return (await readText(path)).trim();
 }
 
 async function textOf(path: string | undefined): Promise<string | undefined> {

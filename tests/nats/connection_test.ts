@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { nkeys } from "@nats-io/nats-core";
 import { connectNats, type NatsFlags } from "../../cli/nats/connection.ts";
 import { tempFolder } from "../cli/temp_folder.ts";
@@ -82,5 +83,76 @@ testNeeding(needs.nats, hasNats, {
       ask(safe, { natsCert: tlsFile("cert") }),
       /--nats-cert and --nats-key go together/,
     );
+  },
+});
+
+/** A file of credentials, as NATS's tools write it. */
+function credentials(token: string, user: nkeys.KeyPair): Uint8Array {
+  const seed = new TextDecoder().decode(user.getSeed());
+  return new TextEncoder().encode(`-----BEGIN NATS USER JWT-----
+${token}
+------END NATS USER JWT------
+
+-----BEGIN USER NKEY SEED-----
+${seed}
+------END USER NKEY SEED------
+`);
+}
+
+/** A JWT of NATS's, of `issuer` for `subject`. */
+function tokenOf(
+  issuer: nkeys.KeyPair,
+  subject: nkeys.KeyPair,
+  type: "operator" | "account" | "user",
+): string {
+  const encoded = (bytes: string | Uint8Array) =>
+    Buffer.from(bytes).toString("base64url");
+  const claims = {
+    jti: subject.getPublicKey(),
+    iat: 1,
+    iss: issuer.getPublicKey(),
+    name: type,
+    sub: subject.getPublicKey(),
+    nats: {
+      type,
+      version: 2,
+      // The others are without limits where none is stated.
+      ...type === "user" && { subs: -1, data: -1, payload: -1 },
+      ...type === "account" &&
+        { limits: { subs: -1, data: -1, payload: -1, conn: -1, leaf: -1 } },
+    },
+  };
+  const header = encoded(JSON.stringify({ typ: "JWT", alg: "ed25519-nkey" }));
+  const signed = `${header}.${encoded(JSON.stringify(claims))}`;
+  const signature = issuer.sign(new TextEncoder().encode(signed));
+  return `${signed}.${encoded(signature)}`;
+}
+
+testNeeding(needs.nats, hasNats, {
+  name: "users are known by a file of credentials",
+  fn: async () => {
+    await using folder = await tempFolder();
+    const operator = nkeys.createOperator(), account = nkeys.createAccount();
+    const user = nkeys.createUser(), stranger = nkeys.createAccount();
+    const system = nkeys.createAccount();
+    const preloaded = [account, system].map((each) =>
+      `${each.getPublicKey()}: ${tokenOf(operator, each, "account")}`
+    );
+    await using server = await NatsServer.start(
+      `operator: ${tokenOf(operator, operator, "operator")}
+      resolver: MEMORY
+      system_account: ${system.getPublicKey()}
+      resolver_preload: { ${preloaded.join("\n")} }`,
+    );
+    const natsCreds = `${folder.path}/creds`;
+    const write = (issuer: nkeys.KeyPair) =>
+      Deno.writeFile(
+        natsCreds,
+        credentials(tokenOf(issuer, user, "user"), user),
+      );
+    await write(account);
+    await ask(server.url, { natsCreds });
+    await write(stranger);
+    await assert.rejects(ask(server.url, { natsCreds }), /Authorization/);
   },
 });
