@@ -67,7 +67,7 @@ export async function* readRows(
   source: ByteSource,
   shard: Shard,
   spares: ArrayBuffer[] = [],
-  chunkBytes = 4 << 20,
+  chunkBytes = 1 << 20,
 ): AsyncGenerator<Rows> {
   const { tensor, rows } = shard;
   const rowLength = rowBytes(tensor.type, tensor.shape[0]);
