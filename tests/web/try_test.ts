@@ -4,8 +4,10 @@ import type { Browser } from "puppeteer-core";
 import { answerFrom, writeTry } from "../../scripts/try.ts";
 import { readGguf } from "../../src/formats/gguf/read.ts";
 import { ggufParts } from "../../src/formats/gguf/write.ts";
+import { hubNameText, readHubName } from "../../src/hub/name.ts";
 import { toByteSource } from "../../src/load/model_source.ts";
 import { tinyBamboo } from "../../tiny/tiny.ts";
+import offered from "../../web/try/models.json" with { type: "json" };
 import { content, TestHub } from "../helpers/hub_server.ts";
 import { needs, testNeeding } from "../helpers/needs.ts";
 import {
@@ -26,6 +28,16 @@ addEventListener("unload", () => Deno.removeSync(site, { recursive: true }));
 
 const tiny = await toByteSource(tinyBamboo());
 const bytes = await tiny.read(0, tiny.size);
+
+Deno.test("the page offers models as the hub names them, of a known size", () => {
+  for (const { name, size } of offered.models) {
+    assert.equal(hubNameText(readHubName(name)), name);
+    assert.ok(readHubName(name).quant, name);
+    assert.ok(Number.isSafeInteger(size) && size > 1e8, `${name}: ${size}`);
+  }
+  const names = offered.models.map(({ name }) => name);
+  assert.equal(new Set(names).size, names.length);
+});
 
 for (const name of browserNames) {
   testNeeding(needs[name], browserPath(name) !== undefined, {
@@ -248,6 +260,13 @@ async function tryHub(visitor: Visitor, hub: TestHub): Promise<void> {
   await visitor.untilText("#engine", /^Hub's Q4_0 · .*thread/);
   const ranges = hub.asked.flatMap(({ range }) => range ? [range[0]] : []);
   assert.ok(!ranges.includes(0), `${ranges}`);
+  // The hub refuses, which is told in one line.
+  for (const [status, said] of [[401, "find owner/"], [403, "read http"]]) {
+    hub.fault = () => new Response(null, { status: Number(status) });
+    await visitor.press("Get Hub's Q8_0");
+    const line = new RegExp(`^Hub's Q8_0: Cannot ${said}.*\\.\\s*Close$`);
+    await visitor.untilText("#notices", line);
+  }
   // The network is lost, and comes back.
   hub.fault = ({ what }) =>
     what === "storage" ? new Response(null, { status: 503 }) : undefined;
