@@ -228,6 +228,7 @@ unsafe fn pack_f16_row(src: *const u16, k: usize, dst: *mut u8) -> bool {
 ///
 /// # Safety
 /// As for `repack`, of one row.
+#[inline(never)]
 unsafe fn block_row<const TYPE: u32>(
     kind: u32,
     src: *const u8,
@@ -394,7 +395,7 @@ unsafe fn put_bytes(half: impl Fn(usize) -> [v128; 4], dst: *mut u8) {
 ///
 /// # Safety
 /// `dst` is a packed group of the kind.
-#[inline(always)]
+#[inline(never)]
 unsafe fn write_group(kind: u32, group: &[Block; 4], dst: *mut u8) {
     let weights = |lane: usize, half: usize| load(group[lane].q.as_ptr().add(16 * half));
     if has_table(kind) {
