@@ -224,7 +224,7 @@ unsafe fn pack_f16_row(src: *const u16, k: usize, dst: *mut u8) -> bool {
     true
 }
 
-/// Returns whether all scales and mins are finite.
+/// Returns whether all scales and mins are finite. One for each type: one for all compiles late.
 ///
 /// # Safety
 /// As for `repack`, of one row.
