@@ -37,6 +37,11 @@ fn main(
   var highest = lowest;
   var total = 0.0;
   var sum = vec4f();
+  // A sink takes its share once, and adds nothing.
+  if (sunk && group.z == 0u) {
+    highest = sinks[head];
+    total = select(0.0, 1.0, member == 0u);
+  }
 
   let all_start = first / page_positions * page_positions;
   let tiles = (position + tile - all_start) / tile;

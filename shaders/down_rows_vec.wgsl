@@ -1,4 +1,4 @@
-// x += Σ h · row of down of one token, over the neurons whose h is not zero. A
+// x += Σ h · row of down of one token (y), over the neurons whose h is not zero. A
 // workgroup has one unit of the columns (x). It reads all h of a stretch at once,
 // numbers the neurons that it has a use for, lists a window of them, and each
 // invocation adds up the units of every 256th of the list, two at a time.
@@ -18,6 +18,7 @@ fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
+  let token = group.y;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -28,9 +29,9 @@ fn main(
   var s7 = vec4f();
   for (var base = 0u; base < params.rows; base += stretch) {
     let first = base + index;
-    let lower = used_32(first);
+    let lower = used_32(token, first);
     var upper = 0u;
-    if (base + stretch / 2u < params.rows) { upper = used_32(first + stretch / 2u); }
+    if (base + stretch / 2u < params.rows) { upper = used_32(token, first + stretch / 2u); }
     let own = countOneBits(lower) + countOneBits(upper);
     add_up(own, index);
     let total = workgroupUniformLoad(&counts[threads - 1u]);
@@ -44,10 +45,10 @@ fn main(
         let has_other = i + threads < end;
         let row = listed[i];
         let other = listed[select(i, i + threads, has_other)];
-        let weights = unit_weights(row, group.x);
-        let others = unit_weights(other, group.x);
-        let value = h_of(0u, row);
-        let second = select(0.0, h_of(0u, other), has_other);
+        let weights = unit_weights(matrix_row(token, row), group.x);
+        let others = unit_weights(matrix_row(token, other), group.x);
+        let value = h_of(token, row);
+        let second = select(0.0, h_of(token, other), has_other);
         s0 += value * weights[0] + second * others[0];
         s1 += value * weights[1] + second * others[1];
         s2 += value * weights[2] + second * others[2];
@@ -84,7 +85,7 @@ fn main(
   if (index < 8u) {
     var total = vec4f();
     for (var i = 0u; i < 32u; i++) { total += sums[32u * index + i]; }
-    x[quad_at(group.x, index)] += total;
+    x[token * params.stride + quad_at(group.x, index)] += total;
   }
 }
 
@@ -99,17 +100,17 @@ fn sum_of_32nd(own: vec4f, index: u32) -> vec4f {
 }
 
 // A bit for each of 32 neurons, every 256th from `row` on, whose h is not zero.
-fn used_32(row: u32) -> u32 {
-  return used_8(row) | used_8(row + 8u * threads) << 8u |
-    used_8(row + 16u * threads) << 16u | used_8(row + 24u * threads) << 24u;
+fn used_32(token: u32, row: u32) -> u32 {
+  return used_8(token, row) | used_8(token, row + 8u * threads) << 8u |
+    used_8(token, row + 16u * threads) << 16u | used_8(token, row + 24u * threads) << 24u;
 }
 
-fn used_8(row: u32) -> u32 {
+fn used_8(token: u32, row: u32) -> u32 {
   let end = params.rows;
-  return used_bit(0u, 0u, row, end) | used_bit(1u, 0u, row + threads, end) |
-    used_bit(2u, 0u, row + 2u * threads, end) | used_bit(3u, 0u, row + 3u * threads, end) |
-    used_bit(4u, 0u, row + 4u * threads, end) | used_bit(5u, 0u, row + 5u * threads, end) |
-    used_bit(6u, 0u, row + 6u * threads, end) | used_bit(7u, 0u, row + 7u * threads, end);
+  return used_bit(0u, token, row, end) | used_bit(1u, token, row + threads, end) |
+    used_bit(2u, token, row + 2u * threads, end) | used_bit(3u, token, row + 3u * threads, end) |
+    used_bit(4u, token, row + 4u * threads, end) | used_bit(5u, token, row + 5u * threads, end) |
+    used_bit(6u, token, row + 6u * threads, end) | used_bit(7u, token, row + 7u * threads, end);
 }
 
 // Leaves in `counts` how many the invocations up to each have (Hillis and Steele, 1986).

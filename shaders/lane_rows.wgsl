@@ -16,12 +16,12 @@ fn row_steps() -> vec4u {
 }
 
 // Results of one token, a lane for each.
-fn finish_lane(row: u32, lane: u32, sums: vec4f, squares: f32) {
+fn finish_lane(token: u32, row: u32, lane: u32, sums: vec4f, squares: f32) {
   if (paired) {
     if (lane < rows_each / 2u) {
-      finish_neuron(0u, row + lane, sums[2u * lane], sums[2u * lane + 1u], squares);
+      finish_neuron(token, row + lane, sums[2u * lane], sums[2u * lane + 1u], squares);
     }
   } else if (lane < rows_each) {
-    finish(0u, row + lane, sums[lane], squares);
+    finish(token, row + lane, sums[lane], squares);
   }
 }

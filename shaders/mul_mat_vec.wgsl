@@ -1,4 +1,4 @@
-// out[row] = matrix[row] · x of one token. The workgroup has `lanes` invocations
+// out[row] = matrix[row] · x of one token, or of one (y) and its experts. The workgroup has `lanes` invocations
 // for `rows` times `rows_each` rows: lanes read neighbouring vectors of a row, and
 // each uses what it has read of x for `rows_each` rows: 4, or 1 where rows are masked.
 var<workgroup> lane_sums: array<vec4f, 256>;
@@ -9,31 +9,46 @@ fn main(
   @builtin(local_invocation_id) id: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
+  let token = group.y;
+  if (route == route_each && !is_here(token)) { return; }
   let row = lane_row(group.x, id.y);
-  let x_at = x_first(0u);
   var sums = vec4f();
   var squares = 0.0;
-  if (is_read(row)) {
-    for (var unit = id.x; unit < 8u * params.groups; unit += lanes) {
-      let first = 64u * (unit / 8u) + unit % 8u;
-      var v = unit_of_x(x_at + first);
-      if (normed) {
-        squares += dot_units(v, v);
-        v = normed_unit(v, first);
+  if (is_read(token, row)) {
+    if (route == route_sum) {
+      let first = token * params.slots;
+      for (var choice = first; choice < first + params.slots; choice++) {
+        if (is_here(choice)) { add_x(choice, row, id.x, &sums, &squares); }
       }
-      sums += dot_rows(row, unit, v);
+    } else {
+      add_x(token, row, id.x, &sums, &squares);
     }
   }
   let total = sum_over_lanes(sums, id.x, id.y);
   if (normed) { squares = sum_over_lanes(vec4f(squares), id.x, id.y).x; }
-  finish_lane(row, id.x, total, squares);
+  finish_lane(token, row, id.x, total, squares);
   add_counts(index);
 }
 
+// Adds a lane's products of the x of a token, or a choice, with the rows from `first_row` on.
+fn add_x(token: u32, first_row: u32, lane: u32, sums: ptr<function, vec4f>, squares: ptr<function, f32>) {
+  let x_at = x_first(token);
+  let row = first_row + expert_row(token);
+  for (var unit = lane; unit < 8u * params.groups; unit += lanes) {
+    let first = 64u * (unit / 8u) + unit % 8u;
+    var v = unit_of_x(x_at + first);
+    if (normed) {
+      *squares += dot_units(v, v);
+      v = normed_unit(v, first);
+    }
+    *sums += dot_rows(row, unit, v);
+  }
+}
+
 // Whether the invocation's rows are read: of several all are, or none.
-fn is_read(row: u32) -> bool {
+fn is_read(token: u32, row: u32) -> bool {
   if (paired) { return row < params.rows; }
-  return is_computed(0u, row);
+  return is_computed(token, row);
 }
 
 fn unit_of_x(at: u32) -> array<vec4f, 8> {

@@ -1,9 +1,9 @@
-// out[token][row] = matrix[row] · x[token] in integers, of a token, or of up to
-// `columns` (2, 4 or 8) for which weights are read and unpacked once. The workgroup
-// has `lanes` invocations for `rows` times `rows_each` rows: lanes read neighbouring
-// units of a row, `lane_units` at once, so that their reads wait together. Before, all
-// of them make blocks of a stretch of x. A row's sum has
-// the same order whatever `columns` is.
+// out[token][row] = matrix[row] · x[token] in integers, of a token, of one (y) and its
+// experts, or of up to `columns` (2, 4 or 8) for which weights are read and unpacked
+// once. The workgroup has `lanes` invocations for `rows` times `rows_each` rows: lanes
+// read neighbouring units of a row, `lane_units` at once, so that their reads wait
+// together. Before, all of them make blocks of a stretch of x. A row's sum has the same
+// order whatever `columns` is.
 
 // Blocks of a stretch, of all columns together
 const stretch_blocks = 256u;
@@ -22,34 +22,19 @@ fn main(
   @builtin(local_invocation_id) id: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
+  let token = group.y;
+  if (route == route_each && !is_here(token)) { return; }
   let row = lane_row(group.x, id.y);
-  let wanted = wanted_rows(row);
-  let blocks = 8u * params.groups;
-  let stretch = stretch_blocks / columns;
+  let wanted = wanted_rows(token, row);
   var sums = Sums();
   var squares = array<vec4f, 2>();
-  for (var first = 0u; first < blocks; first += stretch) {
-    let count = min(stretch, blocks - first);
-    workgroupBarrier();
-    for (var i = index; i < count * columns; i += lanes * rows) {
-      let token = i / count;
-      let block = first + i % count;
-      let made = block_of(x_first(min(token, product_count() - 1u)) + 8u * block, 8u * block);
-      let to = token * stretch + i % count;
-      x_low[to] = made.low;
-      x_high[to] = made.high;
-      lane_sums[to] = made.by;
+  if (route == route_sum) {
+    let first = token * params.slots;
+    for (var choice = first; choice < first + params.slots; choice++) {
+      if (is_here(choice)) { add_x(choice, row, wanted, id, index, &sums, &squares); }
     }
-    workgroupBarrier();
-    for (var at = id.x; at < count; at += lanes * lane_units) {
-      sums = add_rows(row, sums, first + at, at, count, wanted);
-    }
-    if (normed) {
-      for (var at = id.x; at < count; at += lanes) {
-        squares[0] += squares_of(at);
-        if (columns > 4u) { squares[1] += squares_of(at + 4u * stretch); }
-      }
-    }
+  } else {
+    add_x(token, row, wanted, id, index, &sums, &squares);
   }
   if (normed) {
     squares[0] = sum_over_lanes(squares[0], id.x, id.y);
@@ -57,7 +42,7 @@ fn main(
   }
   let total = sum_over_lanes(sums.a, id.x, id.y);
   if (columns == 1u) {
-    finish_lane(row, id.x, total, squares[0].x);
+    finish_lane(token, row, id.x, total, squares[0].x);
   } else {
     finish_tokens(0u, row, id.x, total, sum_over_lanes(sums.c, id.x, id.y), squares[0]);
     if (columns > 4u) {
@@ -68,11 +53,51 @@ fn main(
   add_counts(index);
 }
 
+// Adds a lane's products with the rows from `first_row` on: of the x of a token or a
+// choice, or of the first `columns` tokens.
+fn add_x(
+  from_token: u32,
+  first_row: u32,
+  wanted: vec2<bool>,
+  id: vec3u,
+  index: u32,
+  sums: ptr<function, Sums>,
+  squares: ptr<function, array<vec4f, 2>>,
+) {
+  let row = first_row + expert_row(from_token);
+  let blocks = 8u * params.groups;
+  let stretch = stretch_blocks / columns;
+  for (var first = 0u; first < blocks; first += stretch) {
+    let count = min(stretch, blocks - first);
+    workgroupBarrier();
+    for (var i = index; i < count * columns; i += lanes * rows) {
+      let column = i / count;
+      let block = first + i % count;
+      let token = select(from_token, min(column, product_count() - 1u), columns > 1u);
+      let made = block_of(x_first(token) + 8u * block, 8u * block);
+      let to = column * stretch + i % count;
+      x_low[to] = made.low;
+      x_high[to] = made.high;
+      lane_sums[to] = made.by;
+    }
+    workgroupBarrier();
+    for (var at = id.x; at < count; at += lanes * lane_units) {
+      *sums = add_rows(row, *sums, first + at, at, count, wanted);
+    }
+    if (normed) {
+      for (var at = id.x; at < count; at += lanes) {
+        (*squares)[0] += squares_of(at);
+        if (columns > 4u) { (*squares)[1] += squares_of(at + 4u * stretch); }
+      }
+    }
+  }
+}
+
 // Which of the invocation's rows are read: all, or, of one token, those of two that
 // its mask leaves.
-fn wanted_rows(row: u32) -> vec2<bool> {
+fn wanted_rows(token: u32, row: u32) -> vec2<bool> {
   if (columns > 1u || mask == mask_all || paired) { return vec2<bool>(row < params.rows); }
-  return vec2<bool>(is_computed(0u, row), is_computed(0u, row + 1u));
+  return vec2<bool>(is_computed(token, row), is_computed(token, row + 1u));
 }
 
 // Four tokens' results of the invocation's two rows, a lane for each token.

@@ -1,13 +1,31 @@
 // What the kernels of matrix products share: a row of the matrix times the
-// normed x of a token, and what becomes of it.
+// normed x of a token, and what becomes of it. Where rows are of several experts, a
+// result is of a token's choice, number slots · token + slot, and called token here;
+// or of a token, the sum over its choices.
 var<workgroup> counted: array<atomic<u32>, 3>;
 
 fn product_count() -> u32 {
   return select(step[token_count], step[wanted_count], gathered);
 }
 
-// The first vector of x for result number `token`.
+// Where the matrix has the first row of the expert of a choice.
+fn expert_row(choice: u32) -> u32 {
+  if (route == route_none) { return 0u; }
+  return (expert_of(choice) - params.expert_first) * params.rows;
+}
+
+fn expert_of(choice: u32) -> u32 {
+  return chosen_expert(choice / params.slots, choice % params.slots);
+}
+
+// Whether the rows of a choice's expert are in this piece of the matrix.
+fn is_here(choice: u32) -> bool {
+  return expert_of(choice) - params.expert_first < params.expert_count;
+}
+
+// The first vector of x for result number `token`, or for a choice.
 fn x_first(token: u32) -> u32 {
+  if (route != route_none) { return token / params.x_slots * params.x_stride; }
   if (gathered) {
     return token_at(step[wanted_first] + token, record_wanted) * params.x_stride;
   }
@@ -32,7 +50,7 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
   if (row >= params.padded_rows) { return; }
   let at = out_at(token, row);
   let is_wanted = is_counted(token, row);
-  var value = select(0.0, result(sum, squares, params.out_first + row), is_wanted);
+  var value = select(0.0, result(sum, squares, params.out_first + bias_at(token, row)), is_wanted);
   switch (epilogue) {
     case epilogue_add: { out[at] += value; }
     case epilogue_relu: { out[at] = max(value, 0.0); }
@@ -40,7 +58,7 @@ fn finish(token: u32, row: u32, sum: f32, squares: f32) {
       if (row >= params.rows) { value = 0.0; }
       else if (gated) { value = activated(scores[at], value); }
       else { value = activated(value, 1.0); }
-      out[at] = value;
+      out[at] = weighted(token, value);
     }
     default: { out[at] = value; }
   }
@@ -51,11 +69,24 @@ fn finish_neuron(token: u32, row: u32, gate: f32, up: f32, squares: f32) {
   if (row >= params.padded_rows) { return; }
   let at = out_at(token, row);
   let is_wanted = is_counted(token, row);
-  let g = select(0.0, result(gate, squares, row), is_wanted);
-  let u = result(up, squares, params.padded_rows + row);
+  let bias = bias_at(token, row);
+  let g = select(0.0, result(gate, squares, bias), is_wanted);
+  let u = result(up, squares, params.up_bias + bias);
   var value = 0.0;
   if (row < params.rows) { value = activated(g, u); }
-  out[at] = value;
+  out[at] = weighted(token, value);
+}
+
+// Where a row's bias is: each expert has its own.
+fn bias_at(token: u32, row: u32) -> u32 {
+  if (route != route_each) { return row; }
+  return expert_of(token) * params.rows + row;
+}
+
+// h as much as the choice counts.
+fn weighted(token: u32, h: f32) -> f32 {
+  if (route != route_each) { return h; }
+  return h * expert_weight(token / params.slots, token % params.slots);
 }
 
 // Whether a row is computed; counts those that a threshold leaves.
@@ -65,13 +96,13 @@ fn is_counted(token: u32, row: u32) -> bool {
   return is_wanted;
 }
 
-fn result(sum: f32, squares: f32, bias_at: u32) -> f32 {
+fn result(sum: f32, squares: f32, bias_number: u32) -> f32 {
   var value = sum;
   if (normed) {
     value *= inverseSqrt(squares / f32(params.columns) + params.epsilon);
   }
   if (scaled) { value *= params.factor; }
-  if (biased) { value += bias[bias_at]; }
+  if (biased) { value += bias[bias_number]; }
   if (capped) { value = soft_cap(value, params.cap); }
   return value;
 }

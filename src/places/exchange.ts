@@ -41,15 +41,16 @@ const putTerms: Action = (place, buffers, stage, index) =>
   buffers.putTerms(index, stage, place.terms(buffers.batch));
 
 const residual: Handover = {
-  put: (place, buffers, _stage, index) => {
+  put: (place, buffers, stage, index) => {
     // Those of all CPU places are equal.
     if (index > 0 && index < buffers.cpuPlaces) return;
     return after(
       place.residual(buffers.batch),
-      (rows) => buffers.putResidual(rows),
+      (rows) => buffers.putResidual(stage, rows),
     );
   },
-  take: (place, buffers) => place.setResidual(buffers.residual, buffers.batch),
+  take: (place, buffers, stage) =>
+    place.setResidual(buffers.residual(stage), buffers.batch),
 };
 
 const squares = (of: Squares): Handover => ({
@@ -91,6 +92,13 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
   "qk-squares": squares("qk-squares"),
   "head-squares": squares("head-squares"),
   "neuron-squares": squares("neuron-squares"),
+  "choices": {
+    put: (place, buffers, _stage, index) => {
+      // Those of all CPU places are equal.
+      if (index === 0) place.putChoices(buffers.batch, buffers.choices);
+    },
+    take: (place, buffers) => place.takeChoices(buffers.batch, buffers.choices),
+  },
   "top-k": {
     put: (place, buffers, stage, index) =>
       after(

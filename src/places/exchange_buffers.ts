@@ -34,7 +34,7 @@ export interface ExchangeOptions {
   readonly cacheType: CacheType;
 }
 
-/** Stages whose terms lie apart, so that one barrier between writing and reading them is enough. */
+/** Stages whose terms, and residuals, lie apart, so that one barrier between writing and reading them is enough. */
 const turns = 2;
 
 /** Rows that places exchange. Each thread has its own views over the same bytes. */
@@ -50,8 +50,10 @@ export class ExchangeBuffers {
   /** By kind of stage, those of its inputs */
   readonly #inputRows = new Map<StageKind, Float32Array>();
   #tokens = -1;
-  /** `[tokens, stride]`: the residual that one side hands to the other */
-  readonly #residual: Float32Array;
+  /** `[tokens, used, 2]`: experts, and the bits of what they count */
+  readonly #choices: Uint32Array;
+  /** `[turns]`, `[tokens, stride]` each: the residual that one side hands to the other */
+  readonly #residuals: readonly Float32Array[];
   /** `[tokens, neurons]`, for top-k alone: one place's neurons after another's; of experts, of those that a token chose */
   readonly #neurons: Float32Array;
   /** `[tokens, vocabSize]` */
@@ -96,16 +98,26 @@ export class ExchangeBuffers {
       "head-squares": next(sizes.headSquares),
       "neuron-squares": next(sizes.neuronSquares),
     };
-    this.#residual = next(sizes.residual);
+    const choices = next(sizes.choices);
+    this.#choices = new Uint32Array(
+      choices.buffer,
+      choices.byteOffset,
+      choices.length,
+    );
+    this.#residuals = Array.from(
+      { length: turns },
+      () => next(sizes.residual),
+    );
     this.#neurons = next(sizes.neurons);
     this.#logits = next(sizes.logits);
     this.#states = next(sizes.states);
   }
 
   static byteLength(options: ExchangeOptions): number {
-    const { term, terms, ...others } = floatsOf(options);
+    const { term, terms, residual, ...others } = floatsOf(options);
+    const first = turns * (terms * term + residual);
     return 4 * Object.values(others)
-      .reduce((sum, floats) => sum + floats, turns * terms * term);
+      .reduce((sum, floats) => sum + floats, first);
   }
 
   get cpuPlaces(): number {
@@ -117,9 +129,8 @@ export class ExchangeBuffers {
     this.#renewRows();
     const known = this.#termRows.get(stage);
     if (known) return known;
-    const { kind, merges } = stage;
-    // Attention stands between any two other stages that have terms.
-    const rows = this.#terms[kind === "attention" ? 1 : 0]
+    const { merges } = stage;
+    const rows = this.#terms[turnOf(stage)]
       .slice(0, merges.length)
       .map((rows) => rows.subarray(0, this.#tokens * this.#stride));
     this.#termRows.set(stage, rows);
@@ -173,13 +184,20 @@ export class ExchangeBuffers {
     return rows.subarray(0, width * this.batch.length);
   }
 
-  /** The residual that one side has put, `[tokens, stride]`. */
-  get residual(): Float32Array {
-    return this.#residual.subarray(0, this.batch.length * this.#stride);
+  /** Which experts the tokens chose, `[tokens][used]`: each one's number, and the bits of what it counts. */
+  get choices(): Uint32Array {
+    const { used = 0 } = this.options.model.routing ?? {};
+    return this.#choices.subarray(0, 2 * used * this.batch.length);
   }
 
-  putResidual(residual: Float32Array): void {
-    this.#copy(residual, this.residual);
+  /** The residual that one side has put before a stage, `[tokens, stride]`. */
+  residual(stage: Stage): Float32Array {
+    const { length } = this.batch;
+    return this.#residuals[turnOf(stage)].subarray(0, length * this.#stride);
+  }
+
+  putResidual(stage: Stage, residual: Float32Array): void {
+    this.#copy(residual, this.residual(stage));
   }
 
   /** Takes the values h of a place's neurons, `[tokens][neurons]`. */
@@ -325,6 +343,11 @@ export class ExchangeBuffers {
   }
 }
 
+/** Attention stands between any two other stages that have terms, and residuals. */
+function turnOf({ kind }: Stage): number {
+  return kind === "attention" ? 1 : 0;
+}
+
 function strideOf({ model }: ExchangeOptions): number {
   return roundUp(model.hiddenSize, 8);
 }
@@ -348,6 +371,9 @@ function floatsOf(options: ExchangeOptions) {
     qkSquares: squares("qk-squares", model.headCount + model.kvHeadCount),
     headSquares: squares("head-squares", model.headCount),
     neuronSquares: squares("neuron-squares", model.feedForwardSize),
+    choices: schedule.some(({ choices }) => choices)
+      ? rows(2 * model.routing!.used)
+      : 0,
     residual: rows(plan.gpu ? strideOf(options) : 0),
     neurons: rows(sparsity.mode === "top-k" ? routedNeurons(model) : 0),
     logits: rows(model.vocabSize),

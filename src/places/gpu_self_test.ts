@@ -27,7 +27,7 @@ import { InlineTeam, type Sides } from "./inline_team.ts";
 import type { Team, TeamOptions } from "./team.ts";
 import { unpackTopLogits } from "./top_logits_row.ts";
 
-/** Sizes that the blocks of every type divide. */
+/** Sizes that the blocks of every type divide; neurons are of an expert. */
 const sizes = {
   hiddenSize: 256,
   feedForwardSize: 256,
@@ -37,6 +37,9 @@ const sizes = {
   ropeSize: 64,
   vocabSize: 32,
 };
+
+/** Where there is a router, so many experts, of which a token chooses so many, beside one that is shared. */
+const expertSizes = { routed: 4, used: 2 };
 
 const limits = { tokens: 12, contextSize: 32 };
 
@@ -186,16 +189,26 @@ function smallModel(
   seed: number,
 ): { model: Model; source: ByteSource } {
   const { qkNorm, attention } = model;
+  const shared = model.routing?.shared ? 1 : 0;
+  const expertCount = model.routing ? expertSizes.routed + shared : 1;
+  const own = {
+    ...sizes,
+    feedForwardSize: expertCount * sizes.feedForwardSize,
+    expertCount,
+    routing: model.routing &&
+      { ...model.routing, used: expertSizes.used + shared, shared },
+  };
   const lengths = {
-    ...sideLengths({ ...sizes, qkNorm }),
+    ...sideLengths({ ...own, qkNorm }),
     vocab: sizes.vocabSize,
-    rank: 256,
   };
   const parts: { offset: number; bytes: Uint8Array }[] = [];
   let end = 0;
   const random = new Random(seed);
   const small = (like: TensorInfo, name: TensorName): TensorInfo => {
-    const shape = shapeOf(name, lengths);
+    // Each expert's half of a predictor has so many rows.
+    const rank = name === "fc1" ? expertCount * 256 : 256;
+    const shape = shapeOf(name, { ...lengths, rank });
     const length = shape.reduce((product, side) => product * side, 1);
     // Norms are about 1, rows of matrices about 1 long.
     const scale = shape.length === 1 ? 0.1 : Math.sqrt(3 / shape[0]);
@@ -211,7 +224,8 @@ function smallModel(
     const offset = end;
     parts.push({ offset, bytes });
     end += bytes.length;
-    return { ...like, shape, offset, byteLength: bytes.length };
+    const byteLength = bytes.length;
+    return { ...like, shape, offset, byteLength, pieces: undefined };
   };
   const tensors = { ...model, layers: [layer] };
   const smallTensors = mapTensors(tensors, small);
@@ -220,7 +234,7 @@ function smallModel(
   return {
     model: {
       ...model,
-      ...sizes,
+      ...own,
       ...limits,
       ...smallTensors,
       attention: [{

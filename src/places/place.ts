@@ -40,7 +40,9 @@ export interface Place {
   attention(layer: number, batch: Batch): void;
   /** Computes its share of the layer's output from what heads computed. */
   attentionOutput?(layer: number, batch: Batch): void;
-  /** Computes the values h of its neurons. */
+  /** Chooses the experts of each token, by what its layer's router reads: the residual, or that normed for the FFN. */
+  route(layer: number, batch: Batch): void;
+  /** Computes the values h of its neurons; of experts, of those that were chosen. */
   ffnActivations(layer: number, batch: Batch): void;
   /** Sets every |h| of token t that is not above `thresholds[t]` to zero. */
   keepAbove(batch: Batch, thresholds: Float32Array): void;
@@ -56,6 +58,8 @@ export interface CpuSidePlace extends Place, Normed {
   putInputs(stage: Stage, batch: Batch, rows: Float32Array): void;
   /** Takes what those of all places computed. */
   takeInputs(stage: Stage, batch: Batch, rows: Float32Array): void;
+  /** Writes which experts tokens chose, `[tokens][used]`: each one's number, ascending, and the bits of what it counts. */
+  putChoices(batch: Batch, choices: Uint32Array): void;
   /** What it computed last, `[tokens, stride]` each: one term, or several sums of groups (`plan/groups.ts`). */
   terms(batch: Batch): Float32Array[];
   /**
@@ -128,6 +132,8 @@ export interface GpuSidePlace extends Place, Normed, AsyncDisposable {
   residual(batch: Batch): Float32Array | Promise<Float32Array>;
   /** Takes another residual, `[tokens, stride]`. */
   setResidual(residual: Float32Array, batch: Batch): void;
+  /** Takes which experts tokens chose, as CPU places put them. */
+  takeChoices(batch: Batch, choices: Uint32Array): void;
   /** Adds what the CPU places computed, `[tokens, stride]`, to its residual. */
   addToResidual(sum: Float32Array, batch: Batch): void;
   /** The values h that `ffnActivations` computed, `[tokens][neurons]`. */
@@ -169,8 +175,10 @@ export function* forward(
 ): Generator<ExchangePoint, void, void> {
   place.begin(batch);
   for (const stage of schedule) {
-    const { kind, layer, before, squares, between, after } = stage;
+    const { kind, layer, before, choices, squares, between, after } = stage;
     if (before) yield { exchange: before, stage };
+    if (stage.router === side) place.route(layer, batch);
+    if (choices) yield { exchange: choices, stage };
     const isOurs = stage.sides.includes(side);
     if (kind === "ffn") {
       if (isOurs) place.ffnActivations(layer, batch);

@@ -9,6 +9,7 @@ const computed: Readonly<Record<string, Activity>> = {
   project: "attention",
   attention: "attention",
   attentionOutput: "attention",
+  route: "neurons",
   ffnActivations: "neurons",
   down: "neurons",
   head: "head",

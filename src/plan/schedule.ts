@@ -22,6 +22,8 @@ export const sides: readonly Side[] = ["cpu", "gpu"];
  * - `qk-squares`, `head-squares`, `neuron-squares`: the sides of a stage get the
  *   sums of squares of what all heads, or neurons, computed, by which these are
  *   normed as one: of queries and keys, of attention, of the values h;
+ * - `choices`: the GPU takes which experts the CPU places' routers chose: both
+ *   compute some neurons of the same ones;
  * - `top-k`: the sides of a stage find the largest |h| and drop the others;
  * - `masks`: all CPU places pick logits under the same masks;
  * - `candidates`: every CPU place learns which logit the largest of all reach;
@@ -34,6 +36,7 @@ export type Exchange =
   | "residual-to-gpu"
   | "residual-to-cpu"
   | Squares
+  | "choices"
   | "top-k"
   | "masks"
   | "candidates"
@@ -66,6 +69,7 @@ export const exchangeSides: Readonly<Record<Exchange, ExchangeSides>> = {
   "qk-squares": both,
   "head-squares": both,
   "neuron-squares": both,
+  "choices": { from: cpu, to: gpu, barrier: sides },
   "top-k": both,
   "masks": { from: cpu, to: [], barrier: cpu },
   "candidates": { from: cpu, to: cpu, barrier: cpu },
@@ -84,6 +88,10 @@ export interface Stage {
   readonly sides: readonly Side[];
   /** What a side needs before */
   readonly before?: Exchange;
+  /** The side whose routers choose experts, by what the stage begins with */
+  readonly router?: Side;
+  /** How those that are chosen come to the other side */
+  readonly choices?: Exchange;
   /** What norms need of all heads, or neurons; in the order in which they are needed */
   readonly squares: readonly Squares[];
   /** What a side needs before its outputs, where each CPU place computes some of all */
@@ -112,7 +120,9 @@ export function scheduleOf(model: Model, plan: Plan): Stage[] {
     const sides: Side[] = [];
     if (plan.places.some((place) => held(place) > 0)) sides.push("cpu");
     if (plan.gpu && held(plan.gpu) > 0) sides.push("gpu");
-    const missing = sides.find((side) => !has[side]);
+    const router = routerOf(model, plan, kind, layer);
+    const readers = router ? [...sides, router] : sides;
+    const missing = readers.find((side) => !has[side]);
     if (missing) has[missing] = true;
     const onCpu = sides.includes("cpu"), onGpu = sides.includes("gpu");
     let after: Exchange | undefined;
@@ -130,6 +140,10 @@ export function scheduleOf(model: Model, plan: Plan): Stage[] {
       layer,
       sides,
       before: missing && `residual-to-${missing}`,
+      router,
+      choices: model.routing && kind === "ffn" && onCpu && onGpu
+        ? "choices"
+        : undefined,
       squares: squaresOf(model, kind, layer),
       between: isGathered ? "inputs" : undefined,
       after,
@@ -146,6 +160,20 @@ export function scheduleOf(model: Model, plan: Plan): Stage[] {
     ]),
     stage("head", 0, ({ vocab }) => lengthOf(vocab)),
   ];
+}
+
+/** The side that chooses a layer's experts, if it does so in this stage: where its neurons are, and of both the CPU. */
+function routerOf(
+  { routing }: Model,
+  { places }: Plan,
+  kind: StageKind,
+  layer: number,
+): Side | undefined {
+  const stage = routing?.readsLayerInput ? "attention" : "ffn";
+  if (!routing || kind !== stage) return undefined;
+  return places.some(({ parts }) => lengthOf(parts[layer].neurons) > 0)
+    ? "cpu"
+    : "gpu";
 }
 
 /** What is normed as one in a stage, whichever places hold it. */

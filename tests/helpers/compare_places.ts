@@ -7,7 +7,7 @@ import type { CacheType } from "../../src/places/cache_type.ts";
 import type { Team } from "../../src/places/team.ts";
 import { randomModel, type RandomModelOptions } from "./random_model.ts";
 import { seededRandom } from "./seeded_random.ts";
-import { type MakeTeam, referenceTeam, teamsFor } from "./teams.ts";
+import { type MakeTeam, referenceTeam } from "./teams.ts";
 
 /**
  * Relative to the logits' own spread: f16 KV, or weights times 8-bit
@@ -76,8 +76,7 @@ export async function comparePlaces(
   const plan = splitEvenly(made.model, 1);
   const reference = await referenceTeam(made, plan, sparsity, cacheType);
   const expected = await runTexts(reference, vocabSize);
-  const able = teamsFor(made.model, teams);
-  for (const [name, makeTeam] of Object.entries(able)) {
+  for (const [name, makeTeam] of Object.entries(teams)) {
     const actual = await runTexts(await makeTeam(made, sparsity), vocabSize);
     const error = distance(actual, expected);
     const limit = tolerance(options, name);

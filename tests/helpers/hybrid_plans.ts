@@ -4,6 +4,7 @@
  * @module
  */
 import { ggmlTypes } from "../../src/formats/ggml/types.ts";
+import { expertSize, ofEachExpert } from "../../src/model/experts.ts";
 import type { Model } from "../../src/model/model.ts";
 import { compact, type IndexSet } from "../../src/model/index_set.ts";
 import type { PlacePlan } from "../../src/plan/plan.ts";
@@ -76,7 +77,7 @@ export function randomSplit(model: Model, seed: number): PlacePlan {
   };
 }
 
-/** Whole blocks of a quantised `ffn_down`, single neurons of other files. */
+/** Whole blocks of a quantised `ffn_down`, single neurons of other files; the same of each expert. */
 function scatteredNeurons(
   model: Model,
   layer: number,
@@ -85,8 +86,9 @@ function scatteredNeurons(
 ): IndexSet {
   const { ffn_down } = model.layers[layer];
   const { blockSize } = ggmlTypes[ffn_down?.type ?? "F32"];
+  const size = expertSize(model);
   const blocks = Array.from(
-    { length: Math.ceil(model.feedForwardSize / blockSize) },
+    { length: Math.ceil(size / blockSize) },
     (_, block) => ({ block, key: random() }),
   );
   blocks.sort((a, b) => a.key - b.key);
@@ -94,5 +96,6 @@ function scatteredNeurons(
     .flatMap(({ block }) =>
       Array.from({ length: blockSize }, (_, i) => block * blockSize + i)
     );
-  return compact(Uint32Array.from(ids).sort());
+  const within = compact(Uint32Array.from(ids).sort());
+  return ofEachExpert(model.expertCount, size, within);
 }

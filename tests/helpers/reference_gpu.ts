@@ -70,6 +70,13 @@ export class ReferenceGpu implements GpuSidePlace {
     this.place.attentionOutput(layer, batch);
     this.#add();
   }
+  route(layer: number, batch: Batch): void {
+    this.#settle();
+    this.place.route(layer, batch);
+  }
+  takeChoices(batch: Batch, choices: Uint32Array): void {
+    this.place.takeChoices(batch, choices);
+  }
   ffnActivations(layer: number, batch: Batch): void {
     this.#settle();
     this.place.ffnActivations(layer, batch);

@@ -13,7 +13,6 @@ import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam } from "../../src/places/inline_team.ts";
 import type { Team } from "../../src/places/team.ts";
 import { expertSize, ofEachExpert } from "../../src/model/experts.ts";
-import type { Model } from "../../src/model/model.ts";
 import { type PlacePlan, type Plan, splitEvenly } from "../../src/plan/plan.ts";
 import type { Profile } from "../../src/plan/profile.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
@@ -162,8 +161,8 @@ export async function hybridTeam(
   });
 }
 
-/** Of CPU places alone, with keys and values in f32 or f16. */
-const cpuAlone: Record<string, MakeTeam> = {
+/** Of CPU places, with keys and values in f32 or f16. */
+export const teams: Record<string, MakeTeam> = {
   "reference, 3 crooked places": (made, sparsity) =>
     referenceTeam(made, crookedPlan(made), sparsity),
   "cpu, 1 place": (made, sparsity) =>
@@ -194,29 +193,11 @@ const cpuAlone: Record<string, MakeTeam> = {
       measureRecall: false,
       rates: nextRates(),
     }),
-};
-
-/** With a GPU's side too. */
-export const teams: Record<string, MakeTeam> = {
-  ...cpuAlone,
   "cpu, 2 places, and half of all on a reference GPU": (made, sparsity) =>
     hybridTeam(made, scatteredShare(made.model, 0.5), sparsity),
   "cpu, 2 places, and a random split": (made, sparsity) =>
     hybridTeam(made, randomSplit(made.model, 5), sparsity),
 };
-
-/** Those of some teams that run a model: a GPU takes no mixture of experts. */
-export function teamsFor(
-  { routing }: Pick<Model, "routing">,
-  all: Record<string, MakeTeam>,
-): Record<string, MakeTeam> {
-  if (!routing) return all;
-  return Object.fromEntries(
-    Object.entries(all).filter(([name]) =>
-      name in cpuAlone || name in teamsOfQ8
-    ),
-  );
-}
 
 /** The same with keys and values in q8_0. */
 export const teamsOfQ8: Record<string, MakeTeam> = {

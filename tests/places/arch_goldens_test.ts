@@ -16,7 +16,7 @@ import {
 } from "../helpers/architecture_models.ts";
 import { gpuTeams } from "../helpers/gpu_teams.ts";
 import { hasShared, sharedJson, sharedUrl } from "../helpers/shared_data.ts";
-import { teams as cpuTeams, teamsFor } from "../helpers/teams.ts";
+import { teams as cpuTeams } from "../helpers/teams.ts";
 
 interface Golden {
   readonly ids: number[];
@@ -38,7 +38,7 @@ async function assertGolden(
   { ids, top, logprobs }: Golden,
 ): Promise<void> {
   const model = describeModel(await readGguf(source));
-  for (const [team, makeTeam] of Object.entries(teamsFor(model, teams))) {
+  for (const [team, makeTeam] of Object.entries(teams)) {
     const made = { model, source, bytes: new Uint8Array() };
     await using engine = new Engine(
       await makeTeam(made, { mode: "exact" }),

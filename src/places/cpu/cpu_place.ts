@@ -210,9 +210,8 @@ export class CpuPlace implements CpuSidePlace {
 
   project(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
-    const { attention, feedForward, weights } = this.#current;
+    const { attention, weights } = this.#current;
     const { attn_norm, attn_norm_bias } = weights.layers[layer]!;
-    feedForward.routeInput(layer, batch);
     this.#norm(batch.length, attn_norm, attn_norm_bias);
     attention.project(layer, batch);
   }
@@ -267,12 +266,34 @@ export class CpuPlace implements CpuSidePlace {
     attention.take(layer, batch, rows);
   }
 
+  route(layer: number, batch: Batch): void {
+    this.#enterLayer(layer, batch);
+    if (!this.#routesInput) this.#normForFfn(layer, batch);
+    this.#current.feedForward.route(layer, batch.length);
+  }
+
+  putChoices(_batch: Batch, choices: Uint32Array): void {
+    this.#current.feedForward.putChoices(choices);
+  }
+
+  /** Whether routers read the layer's input, before its attention */
+  get #routesInput(): boolean {
+    return this.options.model.routing?.readsLayerInput ?? false;
+  }
+
+  #normForFfn(layer: number, batch: Batch): void {
+    const { ffn_norm, ffn_norm_bias } = this.#current.weights.layers[layer]!;
+    this.#norm(batch.length, ffn_norm, ffn_norm_bias);
+  }
+
   ffnActivations(layer: number, batch: Batch): void {
     this.#enterLayer(layer, batch);
     const { feedForward, weights } = this.#current;
-    const { ffn_norm, ffn_norm_bias, post_ffw_norm: norm } = weights
-      .layers[layer]!;
-    this.#norm(batch.length, ffn_norm, ffn_norm_bias);
+    const { post_ffw_norm: norm } = weights.layers[layer]!;
+    // What the router has read is normed already.
+    if (!this.options.model.routing || this.#routesInput) {
+      this.#normForFfn(layer, batch);
+    }
     this.#keepFfnInputs(layer, batch);
     feedForward.activations(layer, batch);
     const { downBias: bias } = feedForward;

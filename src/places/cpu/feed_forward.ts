@@ -96,7 +96,7 @@ export class FeedForward {
   #layer!: Layer;
   #neurons!: Neurons;
   #batch!: Batch;
-  /** What the router made of the layer's input, where it reads that */
+  /** What the router made of the tokens */
   #routed?: readonly ExpertTokens[];
 
   constructor(
@@ -149,11 +149,25 @@ export class FeedForward {
     this.hotRows = hotRowsOf(plan);
   }
 
-  /** Routes the tokens of a layer by its input, where the model's routers read that. */
-  routeInput(index: number, batch: Batch): void {
-    if (!this.options.model.routing?.readsLayerInput) return;
-    this.bank.residual.changed();
-    this.#routed = this.#route(index, batch.length, this.bank.residual);
+  /** Routes the tokens of a layer, by the residual or by that normed. */
+  route(index: number, n: number): void {
+    const { residual, normed } = this.bank;
+    const { readsLayerInput } = this.options.model.routing!;
+    if (readsLayerInput) residual.changed();
+    this.#routed = this.#route(index, n, readsLayerInput ? residual : normed);
+  }
+
+  /** Writes what {@linkcode route} chose, `[tokens][used]`. */
+  putChoices(choices: Uint32Array): void {
+    const counts = new Float32Array(choices.buffer, choices.byteOffset);
+    const { used } = this.#router;
+    for (const { expert, tokens, weights = [], slots } of this.#routed ?? []) {
+      tokens.forEach((token, t) => {
+        const at = 2 * (token * used + slots[t]);
+        choices[at] = expert;
+        counts[at + 1] = weights[t];
+      });
+    }
   }
 
   /**
@@ -165,8 +179,7 @@ export class FeedForward {
     const n = batch.length;
     const { sparsity } = this.options;
     this.#batch = batch;
-    const experts = this.#routed ?? this.#route(index, n, this.bank.normed);
-    this.#routed = undefined;
+    const experts = this.#routed ?? this.#router.all(n);
     this.#layer = { index, n, experts, done: false };
     for (const tokens of experts) this.#activate(tokens);
     this.#h.changed();
@@ -185,8 +198,9 @@ export class FeedForward {
     const { experts, bytes } = this.#router.route(index, x, n);
     const { layers } = this.counters;
     layers.add(index, "streamed", bytes);
-    const { neurons } = parts[index];
-    if (routing && lengthOf(neurons) > 0 && indexAt(neurons, 0) === 0) {
+    const { neurons, inputs } = parts[index];
+    const first = inputs ? indexAt(inputs.neurons, 0) : 0;
+    if (routing && lengthOf(neurons) > 0 && indexAt(neurons, 0) === first) {
       layers.add(index, "experts", n * expertCount);
       layers.add(index, "chosenExperts", n * routing.used);
       layers.add(index, "readExperts", experts.length);

@@ -234,6 +234,15 @@ export class GpuPlace implements GpuSidePlace {
     this.#sharedNorm(of, layer).take(batch, rows);
   }
 
+  route(layer: number, batch: Batch): void {
+    this.#parts.feedForward!.route(layer, batch.length);
+  }
+
+  takeChoices(batch: Batch, choices: Uint32Array): void {
+    const { step } = this.#parts;
+    step.putChoices(this.#commands, batch.length, choices);
+  }
+
   ffnActivations(layer: number, batch: Batch): void {
     this.#layer = layer;
     this.#parts.feedForward?.activate(layer, batch.length);
@@ -292,16 +301,20 @@ export class GpuPlace implements GpuSidePlace {
   neurons(batch: Batch): Float32Array[] | Promise<Float32Array[]> {
     const { feedForward } = this.#parts;
     if (!feedForward) return [];
-    const { buffer, stride } = feedForward.ffnActivations;
+    const { used, ffnActivations: { buffer, stride } } = feedForward;
     const neurons = feedForward.neuronsOf(this.#layer);
-    const region = { buffer, bytes: 4 * batch.length * stride };
+    const region = { buffer, bytes: 4 * batch.length * used * stride };
     return this.#read(
       region,
       (bytes) =>
-        Array.from(
-          { length: batch.length },
-          (_, t) => new Float32Array(bytes, 4 * t * stride, neurons).slice(),
-        ),
+        Array.from({ length: batch.length }, (_, t) => {
+          const row = new Float32Array(used * neurons);
+          for (let slot = 0; slot < used; slot++) {
+            const at = 4 * (t * used + slot) * stride;
+            row.set(new Float32Array(bytes, at, neurons), slot * neurons);
+          }
+          return row;
+        }),
     );
   }
 

@@ -242,9 +242,6 @@ export class ReferencePlace implements CpuSidePlace {
 
   project(layer: number, _batch: Batch): void {
     const { weights: { layers } } = this, weights = layers[layer];
-    if (this.model.routing?.readsLayerInput) {
-      this.#choices = this.#residual.map((x) => this.#route(layer, x));
-    }
     this.#heads = this.#residual.map((x) => {
       const n = this.#norm(x, weights.attn_norm, weights.attn_norm_bias);
       return {
@@ -409,15 +406,47 @@ export class ReferencePlace implements CpuSidePlace {
     this.#finishWith(attn_output_bias, post_attention_norm);
   }
 
+  route(layer: number, _batch: Batch): void {
+    const { ffn_norm, ffn_norm_bias } = this.weights.layers[layer];
+    const { readsLayerInput } = this.model.routing!;
+    this.#choices = this.#residual.map((x) =>
+      this.#route(
+        layer,
+        readsLayerInput ? x : this.#norm(x, ffn_norm, ffn_norm_bias),
+      )
+    );
+  }
+
+  putChoices(_batch: Batch, choices: Uint32Array): void {
+    const counts = new Float32Array(choices.buffer, choices.byteOffset);
+    this.#choices.forEach(({ experts, weights }, t) =>
+      experts.forEach((expert, slot) => {
+        const at = 2 * (t * experts.length + slot);
+        choices[at] = expert;
+        counts[at + 1] = weights[slot];
+      })
+    );
+  }
+
+  takeChoices(batch: Batch, choices: Uint32Array): void {
+    const counts = new Float32Array(choices.buffer, choices.byteOffset);
+    const { used } = this.model.routing!;
+    const slots = Array.from({ length: used }, (_, slot) => slot);
+    this.#choices = Array.from({ length: batch.length }, (_, t) => {
+      const at = slots.map((slot) => 2 * (t * used + slot));
+      return {
+        experts: Uint32Array.from(at, (i) => choices[i]),
+        weights: Float64Array.from(at, (i) => counts[i + 1]),
+      };
+    });
+  }
+
   ffnActivations(layer: number, batch: Batch): void {
     const { model, sparsity, counts } = this;
     const weights = this.weights.layers[layer];
     const normed = this.#residual.map((x) =>
       this.#norm(x, weights.ffn_norm, weights.ffn_norm_bias)
     );
-    if (model.routing && !model.routing.readsLayerInput) {
-      this.#choices = normed.map((n) => this.#route(layer, n));
-    }
     this.#h = normed.map((n, t) => {
       const up = multiply(weights.ffn_up, n, weights.ffn_up_bias);
       const gate = weights.ffn_gate &&

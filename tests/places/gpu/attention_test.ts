@@ -38,6 +38,8 @@ interface Case {
   readonly cap?: number;
   /** Query and key heads are normed */
   readonly isNormed?: true;
+  /** Each query head has a score that no position has */
+  readonly isSunk?: true;
   /** Rotations before the layer's own among a token's angles */
   readonly rotation?: number;
 }
@@ -82,6 +84,7 @@ const cases: Case[] = [
     shift: 0,
     window: 41,
     rotation: 2,
+    isSunk: true,
   },
 ];
 
@@ -129,6 +132,7 @@ function attended(
   keys: Float32Array[],
   values: Float32Array[],
   cap?: number,
+  sink = -Infinity,
 ): number[] {
   const scores = keys.map((key) => {
     const score = key.reduce((sum, k, i) => sum + k * query[i], 0) /
@@ -137,7 +141,10 @@ function attended(
   });
   const highest = Math.max(...scores);
   const weights = scores.map((score) => Math.exp(score - highest));
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const total = weights.reduce(
+    (sum, weight) => sum + weight,
+    Math.exp(sink - highest),
+  );
   return Array.from(
     query,
     (_, i) => values.reduce((sum, v, p) => sum + weights[p] * v[i], 0) / total,
@@ -186,7 +193,7 @@ function words(
 
 async function check(c: Case, type: CacheType): Promise<void> {
   const { headSize, ropeSize, heads, kvHeads, group, shift, window, cap } = c;
-  const { isNormed = false } = c;
+  const { isNormed = false, isSunk = false } = c;
   const stride = (heads + 2 * kvHeads) * headSize + 3;
   const outStride = 768;
   // Values before queries: where each begins is told.
@@ -230,6 +237,7 @@ async function check(c: Case, type: CacheType): Promise<void> {
     1 + value / 4
   );
   const norm = bench.buffer(weights);
+  const sunk = gaussianVector(heads, 78), sinks = bench.buffer(sunk);
   const asNormed = (heads: Float32Array, first: number) =>
     isNormed ? normed(heads, weights.subarray(first, first + headSize)) : heads;
   const keys: Float32Array[] = [], values: Float32Array[] = [];
@@ -250,6 +258,7 @@ async function check(c: Case, type: CacheType): Promise<void> {
     const own = { step, params, kv, qkv: input };
     const bound = pipelines.bind(kernels.attention, {
       ...own,
+      sinks,
       out,
       splits: splitResults,
     });
@@ -260,7 +269,10 @@ async function check(c: Case, type: CacheType): Promise<void> {
         ropeStoreGrid(heads + kvHeads, headSize, n, isNormed),
       );
       bench.commands.dispatch(
-        pipelines.get(kernels.attention, { capped: cap !== undefined }),
+        pipelines.get(kernels.attention, {
+          capped: cap !== undefined,
+          sunk: isSunk,
+        }),
         bound,
         [heads, n, splits],
       );
@@ -292,7 +304,9 @@ async function check(c: Case, type: CacheType): Promise<void> {
         const begin = head * headSize;
         const query = q.subarray(begin, begin + headSize)
           .map((value) => value * queryScale(positions[t]));
-        attended(query, own(keys), own(values), cap).forEach((value, i) => {
+        const sink = isSunk ? sunk[head] : undefined;
+        const expected = attended(query, own(keys), own(values), cap, sink);
+        expected.forEach((value, i) => {
           const error = Math.abs(actual[begin + i] - value);
           // A stored number may be rounded to either neighbour.
           const limit = { f32: 1e-5, f16: 1e-3, q8_0: 1e-2 }[type];

@@ -99,6 +99,12 @@ const forms: [string, number, () => Promise<RandomModel>][] = [
     kernels,
     () => randomModel({ architecture, layerCount: 1 }),
   ]),
+  [
+    "a mixture of experts",
+    8,
+    () =>
+      randomModel({ architecture: "qwen3moe", expertCount: 4, layerCount: 1 }),
+  ],
 ];
 
 for (const [name, kernels, make] of forms) {
@@ -328,17 +334,24 @@ const splits: Record<string, (made: RandomModel) => PlacePlan> = {
   "a random split": ({ model }) => randomSplit(model, 7),
 };
 
-const trafficCases = Object.entries(splits).flatMap(([name, split]) =>
-  ["bamboo", "olmo2", "bitnet"].map((architecture) =>
-    [`${name} of ${architecture}`, architecture, split] as const
-  )
-);
+const trafficCases = [
+  ...Object.entries(splits).flatMap(([name, split]) =>
+    ["bamboo", "olmo2", "bitnet"].map((architecture) =>
+      [`${name} of ${architecture}`, { architecture }, split] as const
+    )
+  ),
+  [
+    "half of everything of smallthinker",
+    { architecture: "smallthinker", expertCount: 4 },
+    splits["half of everything"],
+  ] as const,
+];
 
-for (const [name, architecture, split] of trafficCases) {
+for (const [name, options, split] of trafficCases) {
   testWithAdapter(
     `the traffic of ${name} is what the formula says`,
     async () => {
-      const made = await randomModel({ architecture, vocabSize: 200 });
+      const made = await randomModel({ vocabSize: 200, ...options });
       const { model } = made;
       for (const sparsity of [exact, { mode: "top-k", share: 0.3 } as const]) {
         const own = { tokens: 48, contextSize: 96 };
@@ -393,6 +406,11 @@ const bytesCases: [string, () => Promise<RandomModel>, Sparsity][] = [
     () => randomModel({ architecture }),
     exact,
   ]),
+  [
+    "a mixture of experts",
+    () => randomModel({ architecture: "gpt-oss", expertCount: 4 }),
+    exact,
+  ],
   ["dense Q4_0", () => randomModel({ type: "Q4_0" }), exact],
   [
     "Q4_0, Q8_0 and F16",

@@ -4,9 +4,11 @@ import { GpuError } from "../../../src/errors.ts";
 import { cacheTypes } from "../../../src/places/cache_type.ts";
 import { Device } from "../../../src/places/gpu/device/device.ts";
 import {
+  addBias,
   addPartials,
   embed,
 } from "../../../src/places/gpu/kernels/residual.ts";
+import { chooseExperts } from "../../../src/places/gpu/kernels/experts.ts";
 import {
   attention,
   attentionMerge,
@@ -49,8 +51,10 @@ function mixed<T>(types: readonly T[]): T[][] {
 }
 
 const kernels: Kernel[] = [
+  addBias,
   addPartials,
   attentionMerge,
+  chooseExperts,
   keepAbove,
   norm,
   topLogits,

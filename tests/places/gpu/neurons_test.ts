@@ -228,7 +228,7 @@ testWithAdapter(
         pipelines.get(keepAbove),
         pipelines.bind(keepAbove, {
           step,
-          params: uniforms.add(keepAbove, { length, stride }),
+          params: uniforms.add(keepAbove, { length, stride, slots: 1 }),
           thresholds: bench.buffer(thresholds),
           h,
         }),

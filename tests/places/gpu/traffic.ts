@@ -20,8 +20,8 @@ import {
   topLogitsRowLength,
 } from "../../../src/places/top_logits_row.ts";
 import {
-  type Angles,
   headerBytes,
+  type Recorded,
   recordWords,
 } from "../../../src/places/gpu/kernels/step_words.ts";
 
@@ -46,9 +46,10 @@ export function trafficOf(
   };
   const residual = 4 * n * strides.hidden;
   for (const stage of scheduleOf(model, plan)) {
-    const { kind, layer, sides, before, after } = stage;
+    const { kind, layer, sides, before, choices, after } = stage;
     if (before === "residual-to-gpu") uploaded += residual;
     if (before === "residual-to-cpu") fetch(residual);
+    if (choices) uploaded += headerBytes + 4 * n * recordWords(model);
     if (after === "sum-to-gpu") uploaded += residual;
     const isOurs = sides.includes("gpu");
     // 1 / rms goes where squares of both sides were summed.
@@ -59,7 +60,7 @@ export function trafficOf(
       }
     }
     if (isOurs && kind === "ffn" && sparsity.mode === "top-k") {
-      fetch(4 * n * strides.neurons);
+      fetch(4 * n * (model.routing?.used ?? 1) * strides.neurons);
       uploaded += 4 * n;
     }
   }
@@ -90,7 +91,7 @@ function isWhole(model: Model, { heads, neurons }: Part, kind: StageKind) {
 }
 
 /** Bytes that a step uploads: a header, records, and the pages that each sequence has reached. */
-function uploadedBytes(batch: Batch, model: Angles): number {
+function uploadedBytes(batch: Batch, model: Recorded): number {
   const pages = new Map<number, number>();
   for (let t = 0; t < batch.length; t++) {
     const sequence = batch.sequences[t];

@@ -118,6 +118,8 @@ export const attention = (type: CacheType) =>
     bindings: {
       kv: `read_write ${pages[type].type}`,
       qkv: "read f32",
+      /** A score of each head that no position has */
+      sinks: "read f32",
       out: "read_write f32",
       /** Of each token, head and split: Σ weight · value, then (the highest score, Σ weight) */
       splits: "read_write vec4f",
@@ -126,6 +128,8 @@ export const attention = (type: CacheType) =>
     overrides: {
       /** Whether scores are capped */
       capped: false,
+      /** Whether heads have sinks */
+      sunk: false,
     },
     constants: { ...heads.constants, tile },
   }) satisfies Kernel;

@@ -19,6 +19,8 @@ export interface Kernel {
   readonly name: string;
   /** The most that parameters may be */
   readonly limits?: Readonly<Record<string, number>>;
+  /** Whether it writes to the step, which others read */
+  readonly writesStep?: true;
   /** Buffers in the order of their numbers, behind the step and the parameters */
   readonly bindings: Readonly<Record<string, Binding>>;
   /** WGSL that goes without declarations of the others, in pieces */
@@ -42,11 +44,18 @@ export type OverridesOf<K extends Kernel> = Readonly<
 >;
 
 /** How each binding of a kernel is used, by number. */
-export function bindingTypes({ bindings }: Kernel): GPUBufferBindingType[] {
-  const types = Object.values(bindings).map((binding) =>
-    binding.startsWith("read ") ? "read-only-storage" : "storage"
-  );
-  return ["read-only-storage", "uniform", ...types];
+export function bindingTypes(
+  { bindings, writesStep }: Kernel,
+): GPUBufferBindingType[] {
+  const [step, ...types] = [stepBinding(writesStep), ...Object.values(bindings)]
+    .map((binding) =>
+      binding.startsWith("read ") ? "read-only-storage" : "storage"
+    );
+  return [step, "uniform", ...types];
+}
+
+function stepBinding(writesStep?: true): Binding {
+  return writesStep ? "read_write u32" : "read u32";
 }
 
 /** The names of what a kernel is bound to, by number. */
@@ -56,7 +65,8 @@ export function bindingNames({ bindings }: Kernel): string[] {
 
 export function wgslOf(kernel: Kernel): string {
   const { bindings, params, overrides = {}, constants, body } = kernel;
-  const declared = Object.entries({ step: "read u32", ...bindings }).map(
+  const step = stepBinding(kernel.writesStep);
+  const declared = Object.entries({ step, ...bindings }).map(
     ([name, binding], i) => {
       const [access, type] = binding.split(" ");
       // Number 1 is that of the parameters.

@@ -8,6 +8,7 @@ import {
   down_rows_vec,
   keep_above,
 } from "../../../../shaders/shaders.ts";
+import { chosenExperts, expertParams } from "./experts.ts";
 import type { Grid, Kernel } from "./kernel.ts";
 import { type PackedType, unitWeights } from "./weights.ts";
 
@@ -16,30 +17,41 @@ export const keepAbove = {
   bindings: { thresholds: "read f32", h: "read_write f32" },
   body: [keep_above],
   params: {
-    /** Floats of h that a token has, and from one token to the next */
+    /** Floats of h that a token, or a choice, has, and from one to the next */
     length: "u32",
     stride: "u32",
+    /** Choices of a token; 1 where there is no router */
+    slots: "u32",
   },
   constants: { threads: 64 },
 } satisfies Kernel;
 
-export function keepAboveGrid(neurons: number, tokens: number): Grid {
-  return [Math.ceil(neurons / keepAbove.constants.threads), tokens];
+/** For so many neurons of so many tokens, or choices. */
+export function keepAboveGrid(neurons: number, count: number): Grid {
+  return [Math.ceil(neurons / keepAbove.constants.threads), count];
 }
 
 /** Both kernels have these; what they write is bound behind. */
 export const down = {
   bindings: { matrix: "read vec4u", h: "read f32" },
-  body: [down_wgsl],
+  body: [chosenExperts, down_wgsl],
   params: {
-    /** Neurons of the matrix, and the number of the first in h */
+    /** Neurons of the matrix, and the number of the first in h; of experts, those of all that a token chose */
     rows: "u32",
     first: "u32",
+    ...expertParams,
+    /** Rows of an expert, and floats of its h */
+    expert_rows: "u32",
+    width: "u32",
     groups: "u32",
     /** Floats of h from one token to the next */
     h_stride: "u32",
     /** Vectors of x, and of a partial, from one token to the next */
     stride: "u32",
+  },
+  overrides: {
+    /** Whether rows are of several experts */
+    routed: false,
   },
 } satisfies Omit<Kernel, "name">;
 
@@ -56,6 +68,7 @@ export const downRows = (type: PackedType) =>
     bindings: { ...down.bindings, partials: "read_write vec4f" },
     body: [...down.body, unitWeights(type), down_rows],
     overrides: {
+      ...down.overrides,
       /** Whether this piece of the matrix adds to what others wrote */
       adds: false,
     },
@@ -89,7 +102,7 @@ export const downRowsVec = (type: PackedType) =>
     body: [...down.body, unitWeights(type), down_rows_vec],
   }) satisfies Kernel;
 
-/** For columns in so many groups: a workgroup has one of a group's eight units. */
-export function downRowsVecGrid(groups: number): Grid {
-  return [8 * groups];
+/** For columns in so many groups: a workgroup has one of a group's eight units; of `routed` tokens, where rows are of several experts. */
+export function downRowsVecGrid(groups: number, routed = 1): Grid {
+  return [8 * groups, routed];
 }

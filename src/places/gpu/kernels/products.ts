@@ -16,6 +16,7 @@ import {
   soft_cap,
   tile_rows,
 } from "../../../../shaders/shaders.ts";
+import { chosenExperts, expertParams } from "./experts.ts";
 import type { Grid, Kernel } from "./kernel.ts";
 import {
   dotFloatRows,
@@ -41,6 +42,12 @@ export const epilogues = {
   swiglu_oai: 8,
 } as const;
 
+/**
+ * Whose results there are: of tokens; where rows are of several experts, of each
+ * expert that a token chose, or of each token the sum over those.
+ */
+export const routes = { none: 0, each: 1, sum: 2 } as const;
+
 /** What is counted in a layer: first for single tokens, then the same for tokens in tiles. */
 export const counters = { gate_positive: 0, active: 1, predicted: 2 } as const;
 
@@ -60,8 +67,9 @@ export const product = {
     out: "read_write f32",
     counters: "read_write atomic<u32>",
   },
-  body: [soft_cap, product_wgsl],
+  body: [chosenExperts, soft_cap, product_wgsl],
   params: {
+    /** Of an expert, where there are several */
     rows: "u32",
     /** The matrix has this many times 256 columns, the last ones zero */
     groups: "u32",
@@ -93,8 +101,12 @@ export const product = {
     second_shift: "u32",
     third_row: "u32",
     third_shift: "u32",
-    /** The number of up's first row, where rows are paired */
+    /** The number of up's first row, where rows are paired, and that of its first bias */
     up_first: "u32",
+    up_bias: "u32",
+    ...expertParams,
+    /** Choices of a token that read the same x */
+    x_slots: "u32",
   },
   overrides: {
     /** Whether x is normed: x · norm / rms(x) */
@@ -104,17 +116,20 @@ export const product = {
     capped: false,
     /** Whether g is another product's; else it is the result, and u is 1 */
     gated: true,
-    /**
-     * Whether results are of neurons: of both of its rows, gate's and up's, one h.
-     * Biases of up then lie at `padded_rows`.
-     */
+    /** Whether results are of neurons: of both of its rows, gate's and up's, one h */
     paired: false,
     /** Whether x is read, token by token, where logits are wanted */
     gathered: false,
+    route: routes.none,
     mask: masks.all,
     epilogue: epilogues.store,
   },
-  constants: { mask: masks, epilogue: epilogues, counter: counters },
+  constants: {
+    route: routes,
+    mask: masks,
+    epilogue: epilogues,
+    counter: counters,
+  },
 } satisfies Kernel;
 
 /**
@@ -177,13 +192,14 @@ export function laneUnits(groups: number, isMasked: boolean): number {
   return each > 1 ? 2 : 1;
 }
 
-/** For so many rows, of which a neuron has two. */
+/** For so many rows, of which a neuron has two; of `routed` tokens or choices, where rows are of several experts. */
 export function mulMatVecGrid(
   rows: number,
   workgroup: keyof typeof workgroups,
+  routed = 1,
 ): Grid {
   const { rows: groups, rows_each } = workgroups[workgroup];
-  return [Math.ceil(rows / (groups * rows_each))];
+  return [Math.ceil(rows / (groups * rows_each)), routed];
 }
 
 /** Rows of a tile, and its tokens: of a few, or of many. */

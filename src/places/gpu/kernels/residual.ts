@@ -4,6 +4,7 @@ import {
   add_partials,
   embed as embed_wgsl,
 } from "../../../../shaders/shaders.ts";
+import { chosenExperts } from "./experts.ts";
 import type { Grid, Kernel } from "./kernel.ts";
 import { type PackedType, unitWeights } from "./weights.ts";
 
@@ -39,17 +40,25 @@ export function embedGrid(stride: number, tokens: number): Grid {
 
 export const addBias = {
   name: "add_bias",
-  bindings: { bias: "read vec4f", x: "read_write vec4f" },
-  body: [add_bias],
+  bindings: { bias: "read f32", x: "read_write f32" },
+  body: [chosenExperts, add_bias],
   params: {
-    /** Vectors of x from one token to the next */
+    columns: "u32",
+    /** Floats of x from one token to the next */
     stride: "u32",
+    /** Experts that a token chooses, and where its record has them */
+    slots: "u32",
+    routes: "u32",
+  },
+  overrides: {
+    /** Whether each expert has a bias, behind that of the one before */
+    routed: false,
   },
   constants: { threads: 64 },
 } satisfies Kernel;
 
-export function addBiasGrid(stride: number, tokens: number): Grid {
-  return [Math.ceil(stride / 4 / addBias.constants.threads), tokens];
+export function addBiasGrid(columns: number, tokens: number): Grid {
+  return [Math.ceil(columns / addBias.constants.threads), tokens];
 }
 
 export const addPartials = {

@@ -28,7 +28,7 @@ export const stepWords = {
   record_pages: 3,
   /** What its queries are multiplied by */
   record_query_scale: 4,
-  /** (cos, sin) of its position's angles, of each rotation, to the end of the record */
+  /** (cos, sin) of its position's angles, of each rotation; then the experts that it chose (`routesAt`) */
   record_angles: 5,
 } as const;
 
@@ -53,18 +53,26 @@ export const headerBytes = 4 * stepWords.header_words;
 /** What decides how many angles a token has. */
 export type Angles = Pick<Model, "rotations" | "ropeSize">;
 
+/** What decides how long a token's record is. */
+export type Recorded = Angles & Pick<Model, "routing">;
+
 /** Where the angles of rotation number `rotation` begin in a token's record. */
 export function anglesAt({ ropeSize }: Angles, rotation: number): number {
   return stepWords.record_angles + rotation * ropeSize;
 }
 
-/** Words of a token's record. */
-export function recordWords(model: Angles): number {
+/** Where a token's record has the experts that it chose, ascending: each one's number, and what it counts. The device writes them. */
+export function routesAt(model: Angles): number {
   return anglesAt(model, model.rotations.length);
 }
 
+/** Words of a token's record. */
+export function recordWords(model: Recorded): number {
+  return routesAt(model) + 2 * (model.routing?.used ?? 0);
+}
+
 /** The most bytes that a step of these limits takes. */
-export function stepBytes(limits: BatchLimits, model: Angles): number {
+export function stepBytes(limits: BatchLimits, model: Recorded): number {
   const record = recordWords(model);
   return headerBytes +
     4 * limits.tokens * (record + pagesFor(limits.contextSize));

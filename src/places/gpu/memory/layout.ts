@@ -4,6 +4,7 @@
  * budget before anything is loaded.
  */
 import { isSparse } from "../../../model/activation.ts";
+import { withinExpert } from "../../../model/experts.ts";
 import { type IndexSet, lengthOf } from "../../../model/index_set.ts";
 import type { Model } from "../../../model/model.ts";
 import { ropeFactors } from "../../../model/rope.ts";
@@ -90,8 +91,11 @@ export function layoutOf(options: LayoutOptions) {
   const { tokens } = limits;
   const has = (holds: (layer: FeedForwardLayout) => unknown) =>
     layers.some(({ feedForward }) => feedForward && holds(feedForward));
-  const byNeuron = has(({ downByNeuron }) => downByNeuron);
+  // The sums of experts' neurons do not wait in slots.
+  const byNeuron = !model.routing && has(({ downByNeuron }) => downByNeuron);
   const predicts = has(({ predictor }) => predictor);
+  // A row of neurons for each expert that a token chose
+  const choices = tokens * (model.routing?.used ?? 1);
   const keeps = sparsity.mode === "threshold" || sparsity.mode === "top-k";
   // Bytes of the buffers beside the matrices; none where 0.
   const bytes = {
@@ -124,12 +128,16 @@ export function layoutOf(options: LayoutOptions) {
       ? splitBytes(limits.contextSize, model.headSize)
       : 0,
     gate: rows(
-      Math.max(0, ...layers.map((layer) => gateTokens(layer, tokens))),
+      Math.max(0, ...layers.map((layer) => gateRows(layer, choices))),
       strides.neurons,
     ),
-    ffnActivations: rows(tokens, strides.neurons),
-    ranks: rows(tokens, strides.rank),
-    scores: predicts ? rows(tokens, strides.neurons) : 0,
+    ffnActivations: rows(choices, strides.neurons),
+    ranks: rows(choices, strides.rank),
+    scores: predicts ? rows(choices, strides.neurons) : 0,
+    // Of the experts
+    routerScores: has(({ router }) => router)
+      ? rows(tokens, strides.experts)
+      : 0,
     thresholds: keeps && strides.neurons > 0 ? 4 * tokens : 0,
     logits: rows(logitRows, vocab),
     // Entries between the levels that pick the largest logits, and those logits
@@ -226,7 +234,8 @@ export function* allStacks(
       yield [attention.output];
     }
     if (feedForward) {
-      const { gate, up, down, predictor } = feedForward;
+      const { router, gate, up, down, predictor } = feedForward;
+      if (router) yield [router];
       if (predictor) yield* [[predictor.fc1], [predictor.fc2]];
       if (!gate) yield [up];
       else if (feedForward.joint) yield [gate, up];
@@ -281,29 +290,41 @@ function layerLayout(
     ffn_sub_norm: feedForward &&
       vectorOf(shards.ffn_sub_norm, part.neurons),
     post_ffw_norm: feedForward && vectorOf(shards.post_ffw_norm),
+    attn_sinks: attention && vectorOf(shards.attn_sinks),
     qkv_bias: attention && qkvBias(model, shards, attention),
     attn_output_bias: attention && vectorOf(shards.attn_output_bias),
     ffn_bias: feedForward && ffnBias(shards, feedForward),
+    router_bias: feedForward && vectorOf(shards.ffn_gate_inp_bias),
     ffn_down_bias: feedForward && vectorOf(shards.ffn_down_bias),
   };
   return { vectors, attention, feedForward };
 }
 
 function feedForwardLayout(
-  { activation }: Model,
-  { ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 }: LayerShards,
+  model: Model,
+  shards: LayerShards,
   { neurons, hot }: Part,
   { mode }: Sparsity,
   pieceBytes: number,
 ) {
+  const { activation, expertCount } = model;
+  const { ffn_gate_inp, ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 } =
+    shards;
+  const matrix = (shard: Shard, own?: IndexSet) =>
+    matrixOf(shard, own, expertCount);
+  const within = withinExpert(model, neurons);
   // Hot neurons of a profile are computed whether a predictor selects them or not.
   const predicts = mode === "predictor" && fc1 && fc2 && !hot;
   const picks = predicts || mode !== "dense" && isSparse(activation);
-  const gate = ffn_gate && matrixOf(ffn_gate), up = matrixOf(ffn_up);
+  const gate = ffn_gate && matrix(ffn_gate), up = matrix(ffn_up);
   const isJoint = gate?.type === up.type &&
     stackOf([gate, up]).bytes <= pieceBytes;
+  // Of several tokens too, those of an expert are computed one by one.
+  const several = model.routing ? undefined : "several" as const;
   return {
-    neurons: lengthOf(neurons),
+    /** Of each expert */
+    neurons: lengthOf(within),
+    router: ffn_gate_inp && matrixOf(ffn_gate_inp),
     gate,
     up,
     /**
@@ -311,13 +332,11 @@ function feedForwardLayout(
      * buffer: those of several tokens, where a single one's gates leave rows of up
      * unread. Rows of two types, or too many, have a kernel each.
      */
-    joint: !isJoint ? undefined : picks ? "several" as const : "all" as const,
-    down: ffn_down ? matrixOf(ffn_down, neurons) : matrixOf(ffn_down_t!),
+    joint: !isJoint ? undefined : picks ? several : "all" as const,
+    down: ffn_down ? matrix(ffn_down, within) : matrix(ffn_down_t!),
     /** Whether down has a row for each neuron, else for each output */
     downByNeuron: !ffn_down,
-    predictor: predicts
-      ? { fc1: matrixOf(fc1), fc2: matrixOf(fc2) }
-      : undefined,
+    predictor: predicts ? { fc1: matrix(fc1), fc2: matrix(fc2) } : undefined,
   };
 }
 
@@ -345,19 +364,29 @@ function stridesOf(model: Model, layers: readonly LayerLayout[]) {
     ),
     neurons: paddedTo256(widest(({ feedForward }) => feedForward?.neurons)),
     rank: paddedTo256(
-      widest(({ feedForward }) => feedForward?.predictor?.fc1.rows),
+      widest(({ feedForward }) =>
+        feedForward?.predictor && expertRowsOf(feedForward.predictor.fc1)
+      ),
     ),
+    experts: paddedTo256(model.expertCount),
   };
 }
 
-/** Tokens whose gates are kept for up, in a step of so many. */
-function gateTokens({ feedForward }: LayerLayout, tokens: number): number {
-  const { gate, joint } = feedForward ?? {};
-  if (!gate || joint === "all") return 0;
-  return joint ? 1 : tokens;
+/** Rows of a matrix that are of one expert. */
+export function expertRowsOf(
+  { rows, expertRows = rows }: MatrixLayout,
+): number {
+  return expertRows;
 }
 
-/** Sets of uniform parameters, at most: for each buffer of weights, for what is added to the residual, for heads, neurons and their bias, for norms that are no part of another kernel. */
+/** Rows of gates that are kept for up, in a step of so many tokens, or choices. */
+function gateRows({ feedForward }: LayerLayout, choices: number): number {
+  const { gate, joint } = feedForward ?? {};
+  if (!gate || joint === "all") return 0;
+  return joint ? 1 : choices;
+}
+
+/** Sets of uniform parameters, at most: for each buffer of weights, for what is added to the residual, for heads, neurons, their bias and experts, for norms that are no part of another kernel. */
 function uniformCount(
   { norm }: Model,
   pieceBytes: number,
@@ -372,6 +401,7 @@ function uniformCount(
     count += ownNorms.filter((name) => vectors[name]).length;
     // Gate and up, by themselves too
     if (feedForward?.joint === "several") count += 2;
+    if (feedForward?.router) count++;
   }
   if (norm === "layer") count += 2 * layers.length + (head ? 1 : 0);
   for (const [first] of allStacks({ layers, head })) count += pieces(first);
@@ -450,6 +480,7 @@ type BiasedName =
   | "qkv"
   | "attn_output"
   | "ffn_norm"
+  | "router"
   | "ffn"
   | "ffn_down";
 
@@ -465,6 +496,7 @@ export type LayerVectors<T> = {
       | "attn_norm"
       | "qk_norm"
       | "attn_sub_norm"
+      | "attn_sinks"
       | "post_attention_norm"
       | "ffn_norm"
       | "ffn_sub_norm"
@@ -527,16 +559,21 @@ function qkvBias(
   ], (heads + 2 * kvHeads) * headSize);
 }
 
+/** Where the biases of up begin, in a vector with those of gate: of one expert, or of all. */
+export function upBiasFirst({ gate }: FeedForwardLayout): number {
+  return gate ? paddedTo256(gate.rows) : 0;
+}
+
 /** The biases of gate and up. */
 function ffnBias(
   { ffn_gate_bias, ffn_up_bias }: LayerShards,
-  { gate, neurons }: FeedForwardLayout,
+  layout: FeedForwardLayout,
 ): VectorLayout | undefined {
-  const upFirst = gate ? paddedTo256(neurons) : 0;
+  const upFirst = upBiasFirst(layout);
   return vectorOfSome([
     { shard: ffn_gate_bias, first: 0 },
     { shard: ffn_up_bias, first: upFirst },
-  ], upFirst + neurons);
+  ], upFirst + layout.up.rows);
 }
 
 /** The vector of those parts that a model has, `length` long, zeros where it has none. */

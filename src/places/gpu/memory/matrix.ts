@@ -26,6 +26,8 @@ export interface MatrixShape {
   readonly type: PackedType;
   readonly rows: number;
   readonly columns: number;
+  /** Rows of one expert, which stay in one buffer; where there are several */
+  readonly expertRows?: number;
 }
 
 /** The matrix that keeps the columns `runs` of rows of a tensor. */
@@ -43,13 +45,11 @@ export function matrixBytes({ type, rows, columns }: MatrixShape): number {
 
 /** How many rows of a matrix one buffer holds. */
 export function rowsOfPiece(
-  { type, columns }: MatrixShape,
+  { type, columns, expertRows = 1 }: MatrixShape,
   pieceBytes: number,
 ): number {
-  return Math.max(
-    1,
-    Math.floor(pieceBytes / packedRowBytes(type, columns)),
-  );
+  const bytes = expertRows * packedRowBytes(type, columns);
+  return expertRows * Math.max(1, Math.floor(pieceBytes / bytes));
 }
 
 /** Rows that a kernel reads in one go: in a buffer of several types each has a multiple of so many, beside the last. */
@@ -204,12 +204,17 @@ export interface MatrixLayout extends MatrixShape {
   readonly kept: KeptColumns;
 }
 
-/** The matrix of one shard; of its columns the place keeps those that are its own. */
-export function matrixOf(shard: Shard, own?: IndexSet): MatrixLayout {
+/** The matrix of one shard, of so many experts; of its columns the place keeps those that are its own. */
+export function matrixOf(
+  shard: Shard,
+  own?: IndexSet,
+  expertCount = 1,
+): MatrixLayout {
   const { tensor, rows } = shard;
   const kept = keptColumns(shard, own);
   const shape = matrixShape(tensor.type, lengthOf(rows), kept.runs);
-  return { ...shape, shards: [shard], kept };
+  const expertRows = expertCount > 1 ? shape.rows / expertCount : undefined;
+  return { ...shape, expertRows, shards: [shard], kept };
 }
 
 /** The matrices of several shards with the same columns, one for each type of weights. */

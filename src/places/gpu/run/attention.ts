@@ -84,6 +84,7 @@ export class Attention {
     });
     this.#attention = pipelines.get(attention(cacheType), {
       capped: model.scoreCap !== undefined,
+      sunk: context.weights.layers.some(({ attn_sinks }) => attn_sinks),
     });
     this.#merge = pipelines.get(attentionMerge);
     this.#mostHeads = Math.max(
@@ -323,7 +324,8 @@ export class Attention {
     params: GPUBufferBinding,
   ): Pick<Layer, "ropeStore" | "attention"> {
     const { pipelines, step, weights, options: { cacheType } } = this.context;
-    const { qk_norm = step } = weights.layers[index];
+    // What is not there is bound to what kernels read anyway.
+    const { qk_norm = step, attn_sinks = step } = weights.layers[index];
     const kv = this.#cache.pagesOf(index);
     const bound = { step, params, kv, qkv: this.#qkv.buffer };
     return {
@@ -333,6 +335,7 @@ export class Attention {
       }),
       attention: pipelines.bind(attention(cacheType), {
         ...bound,
+        sinks: attn_sinks,
         out: this.#attended.buffer,
         splits: this.#splitResults,
       }),

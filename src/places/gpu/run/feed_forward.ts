@@ -2,6 +2,10 @@
  * Neurons on the device. Gates are computed for all of them (or those that a
  * predictor selects), up where the gate is positive, down where h is not zero. Where
  * no row of up is left unread, one kernel computes gate and up.
+ *
+ * Of experts, those are computed that a token chooses, each as if it were a token of
+ * its own: values h are `[tokens][used]` rows of one expert's neurons, times what the
+ * expert counts, and down adds up those of a token.
  */
 import { isSparse } from "../../../model/activation.ts";
 import { indexAt } from "../../../model/index_set.ts";
@@ -17,12 +21,22 @@ import {
 import { counters, counterWords, tileCount } from "../kernels/products.ts";
 import { addBias, addBiasGrid } from "../kernels/residual.ts";
 import type { TokenRows } from "../memory/buffers.ts";
-import type { FeedForwardLayout } from "../memory/layout.ts";
-import type { DeviceMatrix } from "../memory/matrix.ts";
+import {
+  expertRowsOf,
+  type FeedForwardLayout,
+  upBiasFirst,
+} from "../memory/layout.ts";
+import type { DeviceMatrix, MatrixLayout } from "../memory/matrix.ts";
 import { paddedTo256 } from "../memory/packing.ts";
 import type { KernelContext, PlaceContext } from "./context.ts";
-import { Product, type ProductOptions } from "./product.ts";
+import {
+  expertParamsOf,
+  type Experts,
+  Product,
+  type ProductOptions,
+} from "./product.ts";
 import type { Half, NormedInput, Residual } from "./residual.ts";
+import { expertsOf, Router } from "./router.ts";
 import { SharedNorm } from "./shared_norm.ts";
 
 /** What was counted for one layer since the last read-back. */
@@ -64,8 +78,11 @@ export class CounterReader {
 }
 
 interface Layer {
+  /** Of each expert */
   readonly neurons: number;
   readonly input: NormedInput;
+  /** What the router reads, and the router; none where one expert has all */
+  readonly routed?: { readonly input: NormedInput; readonly router: Router };
   /** fc1 and fc2 */
   readonly predictor: readonly Product[];
   readonly gate?: DeviceMatrix;
@@ -81,8 +98,12 @@ interface Layer {
 
 /** Scratch of one place's neurons, and the kernels of its layers. */
 export class FeedForward {
-  /** h of the tokens, `[tokens, stride]`. */
+  /** h of the tokens, or of their choices, `[tokens * used, stride]`. */
   readonly ffnActivations: TokenRows;
+  /** Experts that a token chooses; 1 where there is no router */
+  readonly used: number;
+  readonly #experts?: Experts;
+  readonly #routerScores?: TokenRows;
   readonly #gate?: TokenRows;
   readonly #ranks?: TokenRows;
   readonly #scores?: TokenRows;
@@ -100,6 +121,12 @@ export class FeedForward {
     const { strides, bytes } = layout;
     const { model, sparsity } = context.options;
     const { neurons } = strides;
+    this.#experts = expertsOf(model);
+    this.used = this.#experts?.used ?? 1;
+    if (bytes.routerScores > 0) {
+      const { experts } = strides, { routerScores } = bytes;
+      this.#routerScores = buffers.rows("experts", routerScores, experts);
+    }
     if (bytes.gate > 0) {
       this.#gate = buffers.rows("gates", bytes.gate, neurons);
     }
@@ -138,26 +165,51 @@ export class FeedForward {
     );
   }
 
+  /** Chooses the experts of tokens. */
+  route(index: number, n: number): void {
+    const { counts, options: { model: { expertCount } } } = this.context;
+    const { input, router } = this.#layers[index]!.routed!;
+    input.encode(n);
+    router.encode(n);
+    counts.add(index, "streamed", router.bytes(n));
+    counts.add(index, "experts", n * expertCount);
+    counts.add(index, "chosenExperts", n * this.used);
+    // Those of several tokens may be the same; each reads its own.
+    const most = Math.min(expertCount, n * this.used);
+    counts.add(index, "readExperts", most);
+  }
+
   activate(index: number, n: number): void {
     const { counts, options: { sparsity } } = this.context;
     const layer = this.#layers[index]!;
-    const { input, predictor, gate, up, neurons } = layer;
+    const { input, predictor, gate, up } = layer;
+    const neurons = n * this.used * layer.neurons;
     input.encode(n);
     for (const product of predictor) product.encode(n);
     for (const product of n > 1 ? layer.several : layer.one) product.encode(n);
-    counts.add(index, "neurons", n * neurons);
+    counts.add(index, "neurons", neurons);
     for (const product of predictor) {
       counts.add(index, "streamed", product.bytes(n));
     }
-    if (gate && (predictor.length === 0 || n > 1)) {
-      counts.add(index, "gateRows", n * neurons);
-      counts.add(index, "streamed", streamedBytes(gate, n));
+    // Tiles of tokens read all rows; of experts, each choice reads its own.
+    const isTiled = n > 1 && !this.#experts;
+    if (gate && (predictor.length === 0 || isTiled)) {
+      counts.add(index, "gateRows", neurons);
+      counts.add(index, "streamed", this.#streamedBytes(gate, n));
     }
-    if (!this.#masksUp(layer) || n > 1) {
-      counts.add(index, "upRows", n * neurons);
-      counts.add(index, "streamed", streamedBytes(up, n));
+    if (!this.#masksUp(layer) || isTiled) {
+      counts.add(index, "upRows", neurons);
+      counts.add(index, "streamed", this.#streamedBytes(up, n));
     }
     if (sparsity.mode === "threshold") this.#keep(layer, n);
+  }
+
+  /** Bytes of a matrix that a step of `tokens` tokens reads, where it reads all rows. */
+  #streamedBytes({ byteLength }: DeviceMatrix, tokens: number): number {
+    const { used, count } = this.#experts ?? {};
+    return used && count
+      ? byteLength * tokens * used / count
+      : byteLength * tileCount(tokens);
   }
 
   neuronsOf(index: number): number {
@@ -186,7 +238,7 @@ export class FeedForward {
     down.encode(n);
     this.residual.added(half);
     if (down.streams(n)) counts.add(index, "streamed", down.bytes(n));
-    if (!down.byNeuron) counts.add(index, "downRows", n * neurons);
+    if (!down.byNeuron) counts.add(index, "downRows", n * this.used * neurons);
   }
 
   /** Takes what the kernels of a layer counted, for single tokens and in tiles. */
@@ -221,7 +273,7 @@ export class FeedForward {
   }
 
   #keep(layer: Layer, n: number): void {
-    const grid = keepAboveGrid(layer.neurons, n);
+    const grid = keepAboveGrid(layer.neurons, n * this.used);
     const { commands } = this.context;
     commands.dispatch(this.#keepAbove, layer.keepAbove!, grid);
   }
@@ -235,7 +287,7 @@ export class FeedForward {
     const vectors = weights.layers[index];
     const input = residual.normed(vectors.ffn_norm, vectors.ffn_norm_bias);
     const half = residual.half(vectors.post_ffw_norm);
-    const { neurons, predictor, gate, up } = layout;
+    const { neurons, predictor, gate, up, router } = layout;
     const own = plan.parts[index].neurons;
     const paddedRows = paddedTo256(neurons);
     const counter = counterWords * index;
@@ -245,8 +297,14 @@ export class FeedForward {
       scores: this.#scores!.buffer,
       threshold: (threshold ?? model.sparseThresholds[index]) / scoreScale,
     };
+    const experts = this.#experts && {
+      ...this.#experts,
+      results: "each" as const,
+      reads: "tokens" as const,
+    };
     const h = {
       ...input.read,
+      experts,
       out: this.ffnActivations,
       counter,
       gateThreshold: model.gateThreshold,
@@ -257,6 +315,7 @@ export class FeedForward {
     return {
       neurons,
       input,
+      routed: router && this.#routed(router, input, vectors.router_bias),
       gate: gate && weights.of(gate),
       up: weights.of(up),
       ...products,
@@ -264,12 +323,14 @@ export class FeedForward {
         ? [
           new Product(context, weights.of(predictor.fc1), {
             ...(model.linearPredictor ? input.read : { x: residual }),
+            experts,
             out: this.#ranks!,
             epilogue: model.linearPredictor ? "store" : "relu",
-            paddedRows: paddedTo256(predictor.fc1.rows),
+            paddedRows: paddedTo256(expertRowsOf(predictor.fc1)),
           }),
           new Product(context, weights.of(predictor.fc2), {
             x: this.#ranks!,
+            experts: experts && { ...experts, reads: "choices" },
             out: this.#scores!,
           }),
         ]
@@ -294,6 +355,7 @@ export class FeedForward {
         residual,
         vectors.ffn_down_bias,
         half.out,
+        this.#experts,
       ),
       half,
       keepAbove: this.#thresholds && context.pipelines.bind(keepAbove, {
@@ -301,6 +363,7 @@ export class FeedForward {
         params: context.uniforms.add(keepAbove, {
           length: neurons,
           stride: this.ffnActivations.stride,
+          slots: this.used,
         }),
         thresholds: this.#thresholds,
         h: this.ffnActivations.buffer,
@@ -308,15 +371,37 @@ export class FeedForward {
     };
   }
 
+  #routed(
+    layout: MatrixLayout,
+    normed: NormedInput,
+    bias?: GPUBufferBinding,
+  ): Layer["routed"] {
+    const { context } = this;
+    const { weights, options: { model } } = context;
+    const input = model.routing!.readsLayerInput
+      ? this.residual.normed()
+      : normed;
+    const router = new Router(
+      context,
+      model,
+      weights.of(layout),
+      { ...input.read, bias },
+      this.#routerScores!,
+    );
+    return { input, router };
+  }
+
   /** What computes the values h of a layer: gate and up together, or up behind gate. */
   #products(
-    { gate, up, neurons, joint }: FeedForwardLayout,
+    layout: FeedForwardLayout,
     h: ProductOptions,
     predicted: ProductOptions["mask"],
     bias: GPUBufferBinding | undefined,
   ): Pick<Layer, "one" | "several"> {
     const { context } = this;
     const { weights } = context;
+    const { gate, up, joint } = layout;
+    const upBias = upBiasFirst(layout);
     const upMatrix = weights.of(up);
     if (!gate) {
       const options = { ...h, bias, mask: predicted };
@@ -329,6 +414,7 @@ export class FeedForward {
         ...h,
         up: upMatrix,
         bias,
+        upBias,
         mask: predicted,
         serves: joint === "several" ? joint : undefined,
       }),
@@ -341,6 +427,7 @@ export class FeedForward {
         x: h.x,
         norm: h.norm,
         factor: h.factor,
+        experts: h.experts,
         out: gates,
         bias,
         counter: h.counter,
@@ -349,7 +436,7 @@ export class FeedForward {
       }),
       new Product(context, upMatrix, {
         ...h,
-        bias: bias && behind(bias, 4 * paddedTo256(neurons)),
+        bias: bias && behind(bias, 4 * upBias),
         mask: this.#masksUp({ gate }) ? { scores } : undefined,
         gate: scores,
         serves,
@@ -367,18 +454,13 @@ function behind(
   return { buffer, offset: offset + bytes, size: size - bytes };
 }
 
-/** Bytes of a matrix that a step of `tokens` tokens reads, where it reads all rows. */
-function streamedBytes({ byteLength }: DeviceMatrix, tokens: number): number {
-  return byteLength * tileCount(tokens);
-}
-
 /** Adds Σ h · down to the residual; the matrix has a row for each neuron, or for each output. */
 export class Down {
   /** Whether the matrix has a row for each neuron, and only those are read whose h is not zero. */
   readonly byNeuron: boolean;
   readonly #product?: Product;
   /** Where the product does not add it */
-  readonly #bias?: GPUBindGroup;
+  readonly #bias?: { pipeline: GPUComputePipeline; group: GPUBindGroup };
   readonly #pieces: readonly {
     one: { pipeline: GPUComputePipeline; group: GPUBindGroup };
     many: { pipeline: GPUComputePipeline; group: GPUBindGroup };
@@ -396,38 +478,54 @@ export class Down {
     bias?: GPUBufferBinding,
     /** What it is added to */
     out: TokenRows = residual,
+    readonly experts?: Experts,
   ) {
     this.byNeuron = downByNeuron;
+    const { pipelines, uniforms, step } = context;
+    const routed = experts !== undefined;
+    if (bias && (downByNeuron || routed)) {
+      const { used: slots = 1, routes = 0 } = experts ?? {};
+      const params = uniforms.add(addBias, {
+        columns: this.#columns,
+        stride: residual.stride,
+        slots,
+        routes,
+      });
+      this.#bias = {
+        pipeline: pipelines.get(addBias, { routed }),
+        group: pipelines.bind(addBias, { step, params, bias, x: out.buffer }),
+      };
+    }
     if (!downByNeuron) {
       this.#product = new Product(context, matrix, {
         x: h,
         out,
-        bias,
+        bias: routed ? undefined : bias,
+        experts: experts && { ...experts, results: "sum", reads: "choices" },
         epilogue: "add",
       });
       return;
     }
-    const { pipelines, uniforms, step } = context;
-    this.#bias = bias && pipelines.bind(addBias, {
-      step,
-      params: uniforms.add(addBias, { stride: residual.stride / 4 }),
-      bias,
-      x: out.buffer,
-    });
     const one = downRowsVec(matrix.type), many = downRows(matrix.type);
-    this.#pieces = matrix.pieces.map(({ buffer, first, rows }) => {
+    this.#pieces = matrix.pieces.map((piece) => {
+      const { buffer, first, rows } = piece;
+      const expertRows = experts && matrix.rows / experts.count;
+      const hStride = h.stride * (experts?.used ?? 1);
       const params = uniforms.add(one, {
-        rows,
-        first,
+        rows: routed ? hStride : rows,
+        first: routed ? 0 : first,
+        ...expertParamsOf(experts, piece, expertRows),
+        expert_rows: expertRows ?? rows,
+        width: h.stride,
         groups: matrix.groups,
-        h_stride: h.stride,
+        h_stride: hStride,
         stride: residual.stride / 4,
       });
       const bound = { step, params, matrix: buffer, h: h.buffer };
       const { partials } = residual;
       return {
         one: {
-          pipeline: pipelines.get(one),
+          pipeline: pipelines.get(one, { routed }),
           group: pipelines.bind(one, { ...bound, x: out.buffer }),
         },
         many: {
@@ -438,29 +536,42 @@ export class Down {
     });
   }
 
+  /** Numbers that it adds to a token's. */
+  get #columns(): number {
+    const { matrix: { rows, columns }, experts } = this;
+    return this.byNeuron ? columns : rows / (experts?.count ?? 1);
+  }
+
   /** Adds to the residual, or lines it up to be added. */
   encode(tokens: number): void {
-    const { commands, pipelines } = this.context;
+    const { commands } = this.context;
     this.#product?.encode(tokens);
     if (this.#bias) {
-      const grid = addBiasGrid(this.residual.stride, tokens);
-      commands.dispatch(pipelines.get(addBias), this.#bias, grid);
+      const { pipeline, group } = this.#bias;
+      commands.dispatch(pipeline, group, addBiasGrid(this.#columns, tokens));
     }
     const { groups } = this.matrix;
+    const isOne = !this.#isTiled(tokens);
     for (const { one, many } of this.#pieces) {
-      if (tokens === 1) {
-        commands.dispatch(one.pipeline, one.group, downRowsVecGrid(groups));
+      if (isOne) {
+        const grid = downRowsVecGrid(groups, tokens);
+        commands.dispatch(one.pipeline, one.group, grid);
       } else {
         const grid = downRowsGrid(groups, tokens);
         commands.dispatch(many.pipeline, many.group, grid);
       }
     }
-    if (this.byNeuron && tokens > 1) this.residual.stretchesWait = true;
+    if (this.byNeuron && !isOne) this.residual.stretchesWait = true;
+  }
+
+  /** Whether several tokens share the rows that are read; each reads those of its experts. */
+  #isTiled(tokens: number): boolean {
+    return tokens > 1 && !this.experts;
   }
 
   /** Whether all rows are read in a step of `tokens` tokens, whatever h is. */
   streams(tokens: number): boolean {
-    return !this.byNeuron || tokens > 1;
+    return !this.byNeuron || this.#isTiled(tokens);
   }
 
   /** Bytes of weights that a step of `tokens` tokens reads, at most. */

@@ -1,6 +1,6 @@
 /** Products of a matrix with the tokens' vectors. */
 import type { TokenRows } from "../memory/buffers.ts";
-import type { DeviceMatrix } from "../memory/matrix.ts";
+import type { DeviceMatrix, Piece } from "../memory/matrix.ts";
 import type { Bound, Pipelines } from "../device/device.ts";
 import {
   columnCounts,
@@ -15,13 +15,24 @@ import {
   mulMatVecGrid,
   mulMatVecQ,
   product,
+  routes,
   tileCount,
   tileCounters,
   workgroups,
 } from "../kernels/products.ts";
-import type { Grid, OverridesOf } from "../kernels/kernel.ts";
+import type { expertParams } from "../kernels/experts.ts";
+import type { Grid, OverridesOf, ParamsOf } from "../kernels/kernel.ts";
 import { areIntegers, type PackedType } from "../kernels/weights.ts";
 import type { KernelContext } from "./context.ts";
+
+/** How tokens choose among the experts of a place. */
+export interface Experts {
+  readonly count: number;
+  /** How many a token chooses */
+  readonly used: number;
+  /** Where a token's record has those */
+  readonly routes: number;
+}
 
 /** What a product does beside multiplying. */
 export interface ProductOptions {
@@ -44,11 +55,19 @@ export interface ProductOptions {
   readonly factor?: number;
   /** Results z become cap · tanh(z / cap), after that */
   readonly cap?: number;
-  /**
-   * Rows of up, behind those of gate in the same buffer: a result is of a neuron,
-   * from a row of each. Their biases lie behind those of gate, from `paddedRows` on.
-   */
+  /** Rows of up, behind those of gate in the same buffer: a result is of a neuron, from a row of each */
   readonly up?: DeviceMatrix;
+  /** Where the biases of up begin, behind those of gate; at `paddedRows` where left out */
+  readonly upBias?: number;
+  /**
+   * Where rows are of several experts: whether results, `[tokens][used]`, are of
+   * each that a token chose, or, `[tokens]`, the sums over these. x is of choices,
+   * `[tokens][used]`, or for results of each perhaps of tokens.
+   */
+  readonly experts?: Experts & {
+    readonly results: "each" | "sum";
+    readonly reads: "tokens" | "choices";
+  };
   /** Whether steps of one token, or of several, are all that it is for; it is for both where left out */
   readonly serves?: "one" | "several";
   /** What becomes of a result; it is stored where left out */
@@ -72,6 +91,7 @@ export class Product {
   /** Rows that a result is made of */
   readonly #rowsEach: number;
   readonly #bytes: number;
+  readonly #experts?: ProductOptions["experts"];
 
   constructor(
     readonly context: KernelContext,
@@ -81,7 +101,8 @@ export class Product {
     others: readonly DeviceMatrix[] = [],
   ) {
     const { pipelines, uniforms, step, counters } = context;
-    const { x, out, norm, bias, mask, up } = options;
+    const { x, out, norm, bias, mask, up, experts } = options;
+    this.#experts = experts;
     const matrices = up ? [matrix, up] : [matrix, ...others];
     this.#rowsEach = up ? 2 : 1;
     this.#bytes = matrices
@@ -94,16 +115,18 @@ export class Product {
       return { row, shift: other.pieces[0].base - row };
     });
     const types = [matrix, ...others].map(({ type }) => type);
-    const paddedRows = options.paddedRows ?? rows;
+    const expertRows = experts && matrix.rows / experts.count;
+    const paddedRows = options.paddedRows ?? expertRows ?? rows;
     this.#pieces = matrix.pieces.map((piece) => {
       const isLast = piece.first + piece.rows === matrix.rows;
-      const results = isLast ? paddedRows - piece.first : piece.rows;
+      const first = experts ? 0 : piece.first;
+      const results = isLast || experts ? paddedRows - first : piece.rows;
       const params = uniforms.add(product, {
-        rows: isLast ? rows - piece.first : piece.rows,
+        rows: expertRows ?? (isLast ? rows - first : piece.rows),
         groups: matrix.groups,
         x_stride: x.stride / 4,
         out_stride: out.stride,
-        out_first: (options.outFirst ?? 0) + piece.first,
+        out_first: (options.outFirst ?? 0) + first,
         padded_rows: results,
         columns: matrix.columns,
         epsilon: norm?.epsilon ?? 1,
@@ -117,6 +140,9 @@ export class Product {
         third_row: third?.row ?? 0,
         third_shift: third?.shift ?? 0,
         up_first: up?.pieces[0].base ?? 0,
+        up_bias: options.upBias ?? paddedRows,
+        ...expertParamsOf(experts, piece, expertRows),
+        x_slots: experts?.reads === "tokens" ? experts.used : 1,
       });
       // Bindings that a kernel does not use are bound to x, which it reads anyway.
       const group = pipelines.bind(product, {
@@ -140,14 +166,16 @@ export class Product {
       gated: options.gate !== undefined,
       paired: up !== undefined,
       gathered: options.gathered ?? false,
+      route: routes[experts?.results ?? "none"],
       mask: masks[
         !mask ? "all" : mask.threshold === undefined ? "positive" : "threshold"
       ],
       epilogue: epilogues[options.epilogue ?? "store"],
     };
-    this.#variants = areIntegers(types)
+    const variants = areIntegers(types)
       ? integerVariants(pipelines, types, overrides, matrix.groups)
       : floatVariants(pipelines, types, overrides);
+    this.#variants = experts ? [{ ...variants[0], most: Infinity }] : variants;
     // Those for a token and for a prompt; others are compiled when they are first used.
     const { serves } = options;
     for (const i of serves === "one" ? [0] : serves ? [-1] : [0, -1]) {
@@ -159,16 +187,34 @@ export class Product {
   encode(tokens: number): void {
     const variant = this.#variants.find(({ most }) => tokens <= most)!;
     const pipeline = variant.pipeline ??= variant.compile();
+    const { results, used = 1 } = this.#experts ?? {};
+    const count = results === "each" ? tokens * used : tokens;
     for (const { rows, group } of this.#pieces) {
-      const grid = variant.gridOf(this.#rowsEach * rows, tokens);
+      const grid = variant.gridOf(this.#rowsEach * rows, count);
       this.context.commands.dispatch(pipeline, group, grid);
     }
   }
 
   /** Bytes of weights that a product with `tokens` vectors reads, where no mask leaves some out. */
   bytes(tokens: number): number {
-    return this.#bytes * tileCount(tokens);
+    if (!this.#experts) return this.#bytes * tileCount(tokens);
+    const { used, count } = this.#experts;
+    return this.#bytes * tokens * used / count;
   }
+}
+
+/** What kernels know of the experts whose rows a piece of a matrix has, `expertRows` of each. */
+export function expertParamsOf(
+  experts: Experts | undefined,
+  { first, rows }: Piece,
+  expertRows = rows,
+): ParamsOf<{ params: typeof expertParams }> {
+  return {
+    slots: experts?.used ?? 1,
+    routes: experts?.routes ?? 0,
+    expert_first: experts ? first / expertRows : 0,
+    expert_count: rows / expertRows,
+  };
 }
 
 /** A product's kernel for up to `most` tokens. */
@@ -202,7 +248,7 @@ function floatVariants(
           ...overrides,
           ...workgroups[workgroup],
         }),
-      gridOf: (rows) => mulMatVecGrid(rows, workgroup),
+      gridOf: (rows, routed) => mulMatVecGrid(rows, workgroup, routed),
     },
     {
       most: fewTokens,
@@ -238,7 +284,8 @@ function integerVariants(
             : { lane_units: laneUnits(groups, isMasked) },
           columns,
         }),
-      gridOf: (rows) => mulMatVecGrid(rows, workgroup),
+      gridOf: (rows, tokens) =>
+        mulMatVecGrid(rows, workgroup, columns > 1 ? 1 : tokens),
     };
   });
   return [...few, {

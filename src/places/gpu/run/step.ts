@@ -8,6 +8,7 @@ import {
   headerBytes,
   putHeader,
   recordWords,
+  routesAt,
   type StepHeader,
   stepWords as word,
 } from "../kernels/step_words.ts";
@@ -74,6 +75,18 @@ export class Step {
       this.#putAngles(at, batch.positions[t]);
     }
     commands.write(this.buffer, words.buffer, 4 * end);
+  }
+
+  /** Uploads which experts `tokens` tokens chose, `[tokens][used]`. */
+  putChoices(commands: Commands, tokens: number, choices: Uint32Array): void {
+    const record = recordWords(this.model), first = routesAt(this.model);
+    const width = record - first;
+    for (let t = 0; t < tokens; t++) {
+      const own = choices.subarray(t * width, (t + 1) * width);
+      this.#words.set(own, word.header_words + t * record + first);
+    }
+    const end = word.header_words + tokens * record;
+    commands.write(this.buffer, this.#words.buffer, 4 * end);
   }
 
   /** Uploads which of the wanted logits are computed next. */
