@@ -50,6 +50,38 @@ for (const file of files) {
   }
 }
 
+testWithAdapter(
+  "threads and a GPU that share experts say what threads alone say",
+  async () => {
+    const { bytes, model } = await randomModel({
+      architecture: "smallthinker",
+      type: "F16",
+      expertCount: 6,
+    });
+    const textOf = async (options: LoadOptions) => {
+      await using model = await load(bytes, {
+        threads: 2,
+        contextSize: 64,
+        cacheType: "f32",
+        ...options,
+      });
+      const { engine } = model;
+      using sequence = engine.createSequence();
+      let next = [5, 77, 31, 8];
+      const ids: number[] = [];
+      for (let i = 0; i < 20; i++) {
+        const [logits] = await engine.evaluate(sequence, next);
+        ids.push(...next = [logits.indexOf(Math.max(...logits))]);
+      }
+      return { ids, gpu: engine.gpu };
+    };
+    const alone = await textOf({ gpu: "off" });
+    const both = await textOf({ gpu: "require", gpuPlan: hybrid(model, 0.5) });
+    assert.deepEqual(both.ids, alone.ids);
+    assert(both.gpu);
+  },
+);
+
 /** Runs `use` while devices that are opened in this thread are put into the list it is given. */
 async function watchingDevices<T>(
   use: (devices: GPUDevice[]) => Promise<T>,

@@ -170,8 +170,8 @@ export const loadOptions = {
   /**
    * Whether a GPU takes part: `off`; `auto`, a real one where it is there and
    * the model is not small (256 MiB), and the CPU alone where it fails;
-   * `require`, also one in software, and an error where it cannot. Counting,
-   * measuring recall and mixtures of experts are the CPU's alone. Default `auto`.
+   * `require`, also one in software, and an error where it cannot. Counting and
+   * measuring recall are the CPU's alone. Default `auto`.
    */
   gpu: {
     enum: gpuModes as typeof gpuModes,

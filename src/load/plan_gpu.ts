@@ -176,7 +176,6 @@ async function usableGpu(isRequired: boolean): Promise<FoundGpu | undefined> {
 
 /** What only the CPU does, of what is requested. */
 function reasonForCpu(places: StartOptions): string | undefined {
-  if (places.model.routing) return "runs mixtures of experts";
   if (places.countNeurons) return "counts neurons";
   if (places.keepFfnInputs) return "keeps normed states";
   if (places.measureRecall) return "measures recall";

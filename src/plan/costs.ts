@@ -80,6 +80,8 @@ const dispatches = {
   ffn: 2,
   /** Gate by itself, where up is computed for some neurons */
   gate: 1,
+  /** Scores of experts, and which are chosen */
+  router: 2,
   embed: 1,
   head: 1,
   /** Adding what the CPU computed */
@@ -104,7 +106,8 @@ function layerDispatches(
       post_attention_norm,
     ),
     ffn: dispatches.ffn + count(isCentred, ffn_sub_norm, post_ffw_norm) +
-      (layer.ffn_gate && !isDense ? dispatches.gate : 0),
+      (layer.ffn_gate && !isDense ? dispatches.gate : 0) +
+      (layer.ffn_gate_inp ? dispatches.router : 0),
   };
 }
 
@@ -228,11 +231,16 @@ export function neuronBytes(
 }
 
 /**
- * Neurons that must stay together: those in a block of `ffn_down`, where that is
- * quantised by output.
+ * Neurons of an expert that must stay together: those in a block of `ffn_down`,
+ * where that is quantised by output.
  */
 export function neuronBlock({ ffn_down }: LayerTensors): number {
   return ffn_down ? ggmlTypes[ffn_down.type].blockSize : 1;
+}
+
+/** Neurons that go to the GPU together: a block, and the same of all experts. */
+export function neuronUnit(model: Model, layer: number): number {
+  return model.expertCount * neuronBlock(model.layers[layer]);
 }
 
 /**

@@ -4,7 +4,8 @@
  */
 import type { Model } from "../model/model.ts";
 import { type Costs, neuronBlock } from "./costs.ts";
-import { compact, lengthOf, noIndices } from "../model/index_set.ts";
+import { expertSize, ofEachExpert } from "../model/experts.ts";
+import { compact, lengthOf, listOf, noIndices } from "../model/index_set.ts";
 import type { PlacePlan } from "./plan.ts";
 import type { Side } from "./schedule.ts";
 
@@ -42,7 +43,8 @@ export function gpuPlan(
 
 /**
  * A layer's neurons in the order in which they are worth being on the GPU: by
- * what they cost the CPU, in whole blocks; `first` of them before all others.
+ * what they cost the CPU, in whole blocks, the same of all experts; `first` of
+ * them before all others.
  */
 export function hotOrder(
   model: Model,
@@ -52,12 +54,12 @@ export function hotOrder(
 ): Uint32Array {
   const { neurons: { cpu }, active } = costs.layers[layer];
   const block = neuronBlock(model.layers[layer]);
-  const count = cpu.length;
-  const worth = new Float64Array(Math.ceil(count / block));
+  const count = cpu.length, size = expertSize(model);
+  const worth = new Float64Array(Math.ceil(size / block));
   const fires = new Float64Array(worth.length);
   for (let id = 0; id < count; id++) {
-    worth[Math.floor(id / block)] += cpu[id];
-    fires[Math.floor(id / block)] += active[id];
+    worth[Math.floor(id % size / block)] += cpu[id];
+    fires[Math.floor(id % size / block)] += active[id];
   }
   const isFirst = new Uint8Array(count);
   for (const id of first) isFirst[id] = 1;
@@ -66,8 +68,11 @@ export function hotOrder(
   );
   const ids = Array.from(first);
   for (const index of order) {
-    const end = Math.min(count, (index + 1) * block);
-    for (let id = index * block; id < end; id++) if (!isFirst[id]) ids.push(id);
+    const end = Math.min(size, (index + 1) * block);
+    const own = { start: index * block, end };
+    for (const id of listOf(ofEachExpert(model.expertCount, size, own))) {
+      if (!isFirst[id]) ids.push(id);
+    }
   }
   return Uint32Array.from(ids);
 }

@@ -2,6 +2,7 @@
  * The ways to share one layer between CPU and GPU, what each costs, and the
  * shortest path through the choices of all layers.
  */
+import type { Routing } from "../model/experts.ts";
 import { type Costs, exchangeMs } from "./costs.ts";
 import type { GpuLayer } from "./gpu_plan.ts";
 import { ffnMs } from "./prediction.ts";
@@ -31,6 +32,8 @@ interface ChoiceOptions {
   /** Bytes on the device of all heads, and of a neuron */
   readonly attentionBytes: number;
   readonly neuronBytes: number;
+  /** How its experts are chosen, where it has several */
+  readonly routing?: Routing;
 }
 
 /** 0, `step`, twice that and so on, and `end`. */
@@ -45,7 +48,7 @@ export function multiplesOf(step: number, end: number): number[] {
 export function layerChoices(
   costs: Costs,
   layer: number,
-  { order, hotCounts, attentionBytes, neuronBytes }: ChoiceOptions,
+  { order, hotCounts, attentionBytes, neuronBytes, routing }: ChoiceOptions,
 ): LayerChoice[] {
   const layerCosts = costs.layers[layer];
   const { neurons: { cpu, gpu }, attention } = layerCosts;
@@ -69,16 +72,22 @@ export function layerChoices(
       // Both sides need the residual; the GPU then adds the CPU's sum to its own.
       const handed = both
         ? transferMs(costs, side, side === "cpu" ? "gpu" : "cpu") +
+          (routing ? exchangeMs(costs, "choices") : 0) +
           layerCosts.squares.ffn + exchangeMs(costs, "sum-to-gpu")
         : transferMs(costs, side, other);
       const time = attention[side] + handed + Math.max(ffn.cpu, ffn.gpu);
+      // A router that reads the layer's input needs it where it is.
+      const router: Side = cold > 0 ? "cpu" : "gpu";
+      const readers = routing?.readsLayerInput ? [side, router] : [side];
+      const before = (from: Side) =>
+        transferMs(costs, from, readers.find((to) => to !== from) ?? from);
       choices.push({
         attention: side,
         hot,
         bytes: (side === "gpu" ? attentionBytes : 0) + hot * neuronBytes,
         ms: {
-          cpu: transferMs(costs, "cpu", side) + time,
-          gpu: transferMs(costs, "gpu", side) + time,
+          cpu: before("cpu") + time,
+          gpu: before("gpu") + time,
         },
         exit: other,
       });

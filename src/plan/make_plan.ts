@@ -3,6 +3,8 @@
  * where hot rows end. A pure function of a header, a machine and options; the
  * places carry it out.
  */
+import { expertSize, ofEachExpert, withinExpert } from "../model/experts.ts";
+import { type IndexSet, lengthOf, listOf } from "../model/index_set.ts";
 import type { Model } from "../model/model.ts";
 import { firingOfLayers } from "./firing.ts";
 import { UnsupportedError } from "../errors.ts";
@@ -32,7 +34,7 @@ export interface PlanOptions extends HotRowOptions {
  * Plans a model. Without the machine no row is hot yet: CPU places measure
  * themselves on rows that they hold, and `withHotRows` is the rest of the plan.
  *
- * @throws {UnsupportedError} where a GPU's share of a mixture of experts is given
+ * @throws {UnsupportedError} where the GPU's share that is given has other neurons of one expert than of another
  * @throws {LimitError} where the neurons that the GPU has to take do not fit
  */
 export function makePlan(
@@ -56,14 +58,30 @@ function gpuShare(
   machine: Machine | undefined,
   { gpu, sparsity, profile }: PlanOptions,
 ): PlacePlan | undefined {
-  if (model.routing && gpu && "parts" in gpu) {
-    throw new UnsupportedError(
-      "Cannot plan a GPU's share: only the CPU runs mixtures of experts",
-    );
+  if (gpu && "parts" in gpu) {
+    checkExperts(model, gpu.parts.map(({ neurons }) => neurons));
+    return gpu;
   }
-  if (!gpu || "parts" in gpu) return gpu;
-  if (!machine?.gpu || model.routing) return undefined;
+  if (gpu?.neurons) checkExperts(model, gpu.neurons);
+  if (!gpu || !machine?.gpu) return undefined;
   const firing = firingOfLayers(model, profile, "even");
   const costs = costsOf(model, { ...gpu, machine, sparsity, firing });
   return solve(model, costs, gpu).gpu;
+}
+
+/** What a place holds of one expert it holds of all. */
+function checkExperts(model: Model, layers: readonly IndexSet[]): void {
+  const { expertCount } = model;
+  if (expertCount === 1) return;
+  const wrong = layers.findIndex((neurons) => {
+    const within = withinExpert(model, neurons);
+    const all = ofEachExpert(expertCount, expertSize(model), within);
+    return listOf(all).join() !== listOf(neurons).join();
+  });
+  if (wrong < 0) return;
+  throw new UnsupportedError(
+    `Cannot plan a GPU's share: its ${
+      lengthOf(layers[wrong])
+    } neurons of layer ${wrong} are not the same of each of the ${expertCount} experts`,
+  );
 }

@@ -113,9 +113,10 @@ interface StageMs extends SideMs {
 }
 
 function stageMs(costs: Costs, stage: Stage, ms: SideMs): StageMs {
-  const { kind, layer, sides, before, after } = stage;
+  const { kind, layer, sides, before, choices, after } = stage;
   const isShared = sides.length > 1 && (kind === "attention" || kind === "ffn");
   const exchange = (before ? exchangeMs(costs, before) : 0) +
+    (choices ? exchangeMs(costs, choices) : 0) +
     (isShared ? costs.layers[layer].squares[kind] : 0) +
     (after ? exchangeMs(costs, after) : 0);
   return { ...ms, exchange, total: exchange + Math.max(ms.cpu, ms.gpu) };

@@ -7,6 +7,7 @@ import { UnsupportedError } from "../errors.ts";
 import { ggmlTypes, rowBytes } from "../formats/ggml/types.ts";
 import type { GgufFile, TensorInfo } from "../formats/gguf/read.ts";
 import { writeGguf } from "../formats/gguf/write.ts";
+import { expertSize } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
 import { layerEntries, tensorSchemas } from "../model/schema.ts";
 import { keys } from "./own_profile.ts";
@@ -21,14 +22,14 @@ import {
 const chunkBytes = 4 << 20;
 
 /**
- * The bytes of a model's file with the neurons of each layer in order of how
- * often they fire, and the profile among the metadata. One tensor at most is in
- * memory at a time.
+ * The bytes of a model's file with the neurons of each layer, or of each expert,
+ * in order of how often they fire, and the profile among the metadata. One tensor
+ * at most is in memory at a time.
  *
  * @throws {FormatError} where the profile has another shape than the model
  * @throws {UnsupportedError} where `ffn_down` is quantised: its blocks hold
- * several neurons, so that moving one would change weights; where gate and up
- * are one tensor; and of a mixture of experts
+ * several neurons, so that moving one would change weights; and where gate and
+ * up are one tensor, or shared experts have tensors of their own
  *
  * @example
  * ```ts ignore
@@ -46,19 +47,34 @@ export async function* reorderNeurons(
   profile: Profile,
 ): AsyncGenerator<Uint8Array, void, void> {
   checkProfile(profile, model);
-  if (model.routing) {
-    throw new UnsupportedError("Cannot reorder a mixture of experts");
-  }
-  const rows = new Map<TensorInfo, Uint32Array>();
-  const columns = new Map<TensorInfo, Uint32Array>();
+  const { expertCount } = model, size = expertSize(model);
+  const moves = new Map<string, Move>();
   const layers = model.layers.map((layer, i): LayerProfile => {
-    const order = fileOrder(profile, i);
+    const order = fileOrder(profile, i, expertCount);
+    const ofExperts = Array.from({ length: expertCount }, (_, expert) => {
+      const first = expert * size;
+      return order.slice(first, first + size).map((id) => id - first);
+    });
     for (const [name, tensor] of layerEntries(layer)) {
-      const { shape } = tensorSchemas[name];
-      if (shape[1] === "ffn") rows.set(tensor, order);
-      if (shape[0] === "ffn" || shape[0] === "expert") {
-        columns.set(movable(tensor), order);
+      const { shape: [columnSide, rowSide] } = tensorSchemas[name];
+      const move = {
+        tensor,
+        rows: rowSide === "ffn" ? order : undefined,
+        columns: columnSide === "ffn"
+          ? [order]
+          : columnSide === "expert"
+          ? ofExperts
+          : undefined,
+      };
+      if (!move.rows && !move.columns) continue;
+      const { name: whole, byteLength } = tensor;
+      if (file.tensors.get(whole)?.byteLength !== byteLength) {
+        throw new UnsupportedError(
+          `Cannot reorder tensor ${whole}: the file has it in one with others, or in several`,
+        );
       }
+      if (move.columns) checkMovable(tensor);
+      moves.set(whole, move);
     }
     const { gatePositive, active } = profile.layers[i];
     return {
@@ -66,15 +82,6 @@ export async function* reorderNeurons(
       active: order.map((id) => active[id]),
     };
   });
-  const own = new Set(file.tensors.values());
-  const part = [...rows.keys(), ...columns.keys()].find((each) =>
-    !own.has(each)
-  );
-  if (part) {
-    throw new UnsupportedError(
-      `Cannot reorder tensor ${part.name}: the file has it in one with others`,
-    );
-  }
   const metadata = new Map(file.metadata);
   metadata.set(keys.tokens, { type: "uint64", value: profile.tokens });
   for (const name of ["gatePositive", "active"] as const) {
@@ -88,8 +95,7 @@ export async function* reorderNeurons(
     metadata,
     tensors: Array.from(file.tensors.values(), (tensor) => ({
       ...tensor,
-      data: () =>
-        readMoved(source, tensor, rows.get(tensor), columns.get(tensor)),
+      data: () => readMoved(source, moves.get(tensor.name) ?? { tensor }),
     })),
   });
 }
@@ -98,38 +104,49 @@ export async function* reorderNeurons(
 const runs = 64;
 
 /**
- * A layer's neurons in the order of the reordered file. They are dealt to
- * stretches like cards, back and forth, so that places which take one part of
- * the file each get as many hot ones as the others.
+ * A layer's neurons in the order of the reordered file: those of one expert behind
+ * those of another. An expert's are dealt to stretches like cards, back and forth, so
+ * that places which take one part of the file each get as many hot ones as the others.
  */
-export function fileOrder(profile: Profile, layer: number): Uint32Array {
-  const dealt: number[][] = Array.from({ length: runs }, () => []);
-  hottestFirst(profile, layer).forEach((id, rank) => {
-    const card = rank % runs, isBack = Math.floor(rank / runs) % 2 === 1;
-    dealt[isBack ? runs - 1 - card : card].push(id);
+export function fileOrder(
+  profile: Profile,
+  layer: number,
+  expertCount = 1,
+): Uint32Array {
+  const hottest = hottestFirst(profile, layer);
+  const size = hottest.length / expertCount;
+  const experts = Array.from({ length: expertCount }, (_, expert) => {
+    const dealt: number[][] = Array.from({ length: runs }, () => []);
+    hottest.filter((id) => Math.floor(id / size) === expert)
+      .forEach((id, rank) => {
+        const card = rank % runs, isBack = Math.floor(rank / runs) % 2 === 1;
+        dealt[isBack ? runs - 1 - card : card].push(id);
+      });
+    return dealt.flat();
   });
-  return Uint32Array.from(dealt.flat());
+  return Uint32Array.from(experts.flat());
 }
 
-function movable(tensor: TensorInfo): TensorInfo {
-  const { blockSize } = ggmlTypes[tensor.type];
-  if (blockSize > 1) {
-    throw new UnsupportedError(
-      `Cannot reorder tensor ${tensor.name}: ${tensor.type} keeps ${blockSize} neurons in a block, which only PowerInfer's form (ffn_down_t) does not`,
-    );
-  }
-  return tensor;
+function checkMovable({ name, type }: TensorInfo): void {
+  const { blockSize } = ggmlTypes[type];
+  if (blockSize === 1) return;
+  throw new UnsupportedError(
+    `Cannot reorder tensor ${name}: ${type} keeps ${blockSize} neurons in a block, which only PowerInfer's form (ffn_down_t) does not`,
+  );
 }
 
-/**
- * A tensor with its rows, or the weights of each row, in another order: number i
- * is number `order[i]` of the file. Rows are moved in memory, all at once.
- */
+/** A tensor, in the shape that the model has of it, and what is moved: number i is number `order[i]` of the file. */
+interface Move {
+  readonly tensor: TensorInfo;
+  readonly rows?: Uint32Array;
+  /** The weights of each row: of so many equal shares of the rows */
+  readonly columns?: readonly Uint32Array[];
+}
+
+/** A tensor's bytes with its rows, or the weights of each row, in another order. Rows are moved in memory, all at once. */
 async function* readMoved(
   source: ByteSource,
-  { type, shape, offset, byteLength }: TensorInfo,
-  rows?: Uint32Array,
-  columns?: Uint32Array,
+  { tensor: { type, shape, offset, byteLength }, rows, columns }: Move,
 ): AsyncGenerator<Uint8Array> {
   const stride = rowBytes(type, shape[0]);
   const step = rows
@@ -138,7 +155,10 @@ async function* readMoved(
   for (let at = 0; at < byteLength; at += step) {
     const length = Math.min(step, byteLength - at);
     const bytes = await source.read(offset + at, length);
-    if (columns) moveWithinRows(bytes, stride, columns);
+    for (let row = at; columns && row < at + length; row += stride) {
+      const share = Math.floor(row * columns.length / byteLength);
+      moveWithin(bytes.subarray(row - at, row - at + stride), columns[share]);
+    }
     yield rows ? moveRows(bytes, stride, rows) : bytes;
   }
 }
@@ -155,16 +175,15 @@ function moveRows(
   return moved;
 }
 
-function moveWithinRows(
-  bytes: Uint8Array<ArrayBuffer>,
-  stride: number,
+/** Moves the weights of a row, of two or four bytes each. */
+function moveWithin(
+  { buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>,
   order: Uint32Array,
 ): void {
-  const weights = stride / order.length === 4
-    ? new Uint32Array(bytes.buffer)
-    : new Uint16Array(bytes.buffer);
-  for (let first = 0; first < weights.length; first += order.length) {
-    const row = weights.slice(first, first + order.length);
-    for (let i = 0; i < row.length; i++) weights[first + i] = row[order[i]];
-  }
+  const { length } = order;
+  const weights = byteLength / length === 4
+    ? new Uint32Array(buffer, byteOffset, length)
+    : new Uint16Array(buffer, byteOffset, length);
+  const row = weights.slice();
+  for (let i = 0; i < length; i++) weights[i] = row[order[i]];
 }

@@ -11,7 +11,7 @@
  */
 import { LimitError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
-import { type Costs, neuronBlock } from "./costs.ts";
+import { type Costs, neuronUnit } from "./costs.ts";
 import {
   deviceSizes,
   type GpuLayer,
@@ -158,7 +158,7 @@ function assignNeurons(
     const coldMs = sumOver(cpu, orders[i].subarray(hot));
     return { hot, coldMs, hotMs: sumOver(gpu, orders[i].subarray(0, hot)) };
   });
-  const blocks = model.layers.map(neuronBlock);
+  const blocks = model.layers.map((_, i) => neuronUnit(model, i));
   const count = model.feedForwardSize;
   const ms = (i: number, { hot, coldMs, hotMs }: Assignment) => {
     const cold = { count: count - hot, ms: coldMs };
@@ -212,7 +212,12 @@ function solveAdditive(
       ? [options.neurons[i].length]
       : multiplesOf(step, model.feedForwardSize);
     const choices = undominated(
-      layerChoices(costs, i, { order, hotCounts, ...sizes.layers[i] }),
+      layerChoices(costs, i, {
+        order,
+        hotCounts,
+        routing: model.routing,
+        ...sizes.layers[i],
+      }),
     );
     const groupBytes = step * sizes.layers[i].neuronBytes;
     return { order, choices, groupBytes };
@@ -250,14 +255,14 @@ function solveAdditive(
     vocab,
     neuronBytes: sizes.layers.map(({ neuronBytes }) => neuronBytes),
     grouped: !options.neurons &&
-      model.layers.some((layer, i) =>
-        groupSize(model, i, groups) > neuronBlock(layer)
+      model.layers.some((_, i) =>
+        groupSize(model, i, groups) > neuronUnit(model, i)
       ),
   };
 }
 
-/** Neurons in a group of a layer: whole blocks. */
+/** Neurons in a group of a layer: whole units. */
 function groupSize(model: Model, layer: number, groups: number): number {
-  const block = neuronBlock(model.layers[layer]);
-  return block * Math.ceil(model.feedForwardSize / groups / block);
+  const unit = neuronUnit(model, layer);
+  return unit * Math.ceil(model.feedForwardSize / groups / unit);
 }

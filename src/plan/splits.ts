@@ -4,7 +4,7 @@
  * on the GPU.
  */
 import type { Model } from "../model/model.ts";
-import type { Costs } from "./costs.ts";
+import { type Costs, neuronUnit } from "./costs.ts";
 import { deviceSizes, gpuPlan, hotOrder } from "./gpu_plan.ts";
 import {
   type LayerChoice,
@@ -30,12 +30,12 @@ export function uniformSplit(
   { budget, bytesOf }: SplitOptions,
   step = 256,
 ): Solution {
-  const { feedForwardSize } = model;
-  const hotCounts = multiplesOf(step, feedForwardSize);
+  const { feedForwardSize, routing } = model;
+  const hotCounts = multiplesOf(wholeUnits(model, step), feedForwardSize);
   const sizes = deviceSizes(model, bytesOf);
   const orders = model.layers.map((_, i) => hotOrder(model, costs, i));
   const choices = orders.map((order, i) =>
-    layerChoices(costs, i, { order, hotCounts, ...sizes.layers[i] })
+    layerChoices(costs, i, { order, hotCounts, routing, ...sizes.layers[i] })
   );
   // Choices come in pairs, attention on the CPU and on the GPU.
   const alike = sides.flatMap((_, side) =>
@@ -64,6 +64,12 @@ export function uniformSplit(
   if (!best) return { bytes: 0, prediction: onCpu };
   const gpu = gpuPlan(model, { orders, ...best });
   return { gpu, bytes: bytesOf(gpu), prediction: predict(model, costs, gpu) };
+}
+
+/** At least so many neurons, which go to the GPU together in every layer. */
+function wholeUnits(model: Model, neurons: number): number {
+  const unit = Math.max(...model.layers.map((_, i) => neuronUnit(model, i)));
+  return unit * Math.ceil(neurons / unit);
 }
 
 /** Neurons in a group of PowerInfer's solver. */
@@ -102,7 +108,7 @@ export function powerInferSplit(
   const counts = splitByFrequency(
     frequencies,
     Math.max(0, left) / widest,
-    Math.min(powerInferGroup, feedForwardSize),
+    Math.min(wholeUnits(model, powerInferGroup), feedForwardSize),
   );
   const gpu = gpuPlan(model, {
     orders,

@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
-import { lengthOf, listOf } from "../../src/model/index_set.ts";
+import {
+  type IndexSet,
+  lengthOf,
+  listOf,
+  noIndices,
+} from "../../src/model/index_set.ts";
 import type { Model } from "../../src/model/model.ts";
 import { hotBorder } from "../../src/plan/hot_rows.ts";
 import type { Machine } from "../../src/plan/machine.ts";
 import { makePlan } from "../../src/plan/make_plan.ts";
-import { allPlaces } from "../../src/plan/plan.ts";
+import { allPlaces, type PlacePlan } from "../../src/plan/plan.ts";
 import type { Profile } from "../../src/plan/profile.ts";
 import { randomModel } from "../helpers/random_model.ts";
 
@@ -142,43 +147,53 @@ Deno.test("the GPU's share and the CPU's split are one plan", async () => {
   }
 });
 
-Deno.test("every place has the same neurons of each expert, and a GPU has none", async () => {
+Deno.test("every place has the same neurons of each expert", async () => {
   const { model } = await randomModel({
     architecture: "qwen3moe",
+    type: "Q4_0",
+    hiddenSize: 64,
     feedForwardSize: 96,
     expertCount: 4,
     layerCount: 1,
   });
-  const gpu = { stream: 4e8, dispatch: 0, readBack: 0, transfer: 1e9 };
-  const machine = { ...cpuOf(0.3), gpu: { ...gpu, memory: Infinity } };
-  const options = {
-    places: 2,
-    sparsity: exact,
-    gpu: { budget: 1e9, bytesOf: () => 0, positions: 16, positionBytes: 64 },
+  const sameOfEach = (neurons: IndexSet) => {
+    const ids = [...listOf(neurons)], within = ids.length / 4;
+    assert.deepEqual(
+      ids,
+      [0, 1, 2, 3].flatMap((e) =>
+        ids.slice(0, within).map((id) => 96 * e + id)
+      ),
+    );
+    return ids;
   };
-  const plan = makePlan(model, machine, options);
-  assert.equal(plan.gpu, undefined);
-  const [first, second] = plan.places.map(({ parts: [{ neurons }] }) =>
-    listOf(neurons)
-  );
-  assert.deepEqual(
-    [first, second].map((ids) => ids.length),
-    [4 * 64, 4 * 32],
-  );
-  assert.deepEqual(
-    [...first],
-    [0, 1, 2, 3].flatMap((e) =>
-      Array.from({ length: 64 }, (_, i) => 96 * e + i)
-    ),
-  );
-  assert.deepEqual(
-    [...first, ...second].sort((a, b) => a - b),
-    [...listOf({ start: 0, end: 4 * 96 })],
-  );
-  const [share] = makePlan(model, undefined, { places: 1, sparsity: exact })
-    .places;
+  const cpuOnly = { places: 2, sparsity: exact };
+  const [first, second] = makePlan(model, cpuOf(0.3), cpuOnly).places
+    .map(({ parts: [{ neurons }] }) => sameOfEach(neurons));
+  assert.deepEqual([first.length, second.length], [4 * 64, 4 * 32]);
+  const device = { stream: 4e8, dispatch: 0, readBack: 0, transfer: 1e9 };
+  const machine = { ...cpuOf(0.3), gpu: { ...device, memory: Infinity } };
+  const gpu = {
+    bytesOf: ({ parts: [{ neurons }] }: PlacePlan) => lengthOf(neurons),
+    positions: 16,
+    positionBytes: 64,
+  };
+  // Blocks of 32 neurons of each of four experts: two fit.
+  for (const [budget, count] of [[100, 0], [300, 256], [1e9, 384]]) {
+    const options = { ...cpuOnly, gpu: { ...gpu, budget } };
+    const plan = makePlan(model, machine, options);
+    const held = allPlaces(plan).map(({ parts: [{ neurons }] }) =>
+      sameOfEach(neurons)
+    );
+    assert.equal(lengthOf(plan.gpu?.parts[0].neurons ?? noIndices), count);
+    assert.equal(held.flat().length, count < 384 ? 384 : held.at(-1)!.length);
+  }
+  const one = { heads: noIndices, neurons: { start: 0, end: 96 } };
   assert.throws(
-    () => makePlan(model, undefined, { ...options, gpu: share }),
-    /only the CPU runs mixtures of experts/,
+    () =>
+      makePlan(model, undefined, {
+        ...cpuOnly,
+        gpu: { vocab: noIndices, parts: [one] },
+      }),
+    /its 96 neurons of layer 0 are not the same of each of the 4 experts/,
   );
 });

@@ -54,6 +54,15 @@ const floats: RandomModelOptions[] = [
   { architecture: "llama", magic: "PWRI", biases: true, feedForwardSize: 70 },
   { architecture: "arcee", downByNeuron: true },
   { architecture: "bitnet", keys: { activation: "relu2" } },
+  { architecture: "gpt-oss", expertCount: 4, feedForwardSize: 70 },
+  {
+    architecture: "turbosparsemixtral",
+    type: "F16",
+    expertCount: 3,
+    feedForwardSize: 100,
+    predictorRank: 7,
+    downByNeuron: true,
+  },
 ];
 
 const cases: RandomModelOptions[] = [
@@ -122,6 +131,19 @@ async function linesOf(
   return given.map(String).sort();
 }
 
+/** A tensor, or those of each expert that make it up. */
+function withoutExperts(tensor: TensorInfo): TensorInfo[] {
+  const { name, shape, offset, byteLength } = tensor;
+  if (!name.includes("_exps")) return [tensor];
+  const count = shape.at(-1)!, bytes = byteLength / count;
+  return Array.from({ length: count }, (_, expert) => ({
+    ...tensor,
+    shape: shape.slice(0, -1),
+    offset: offset + expert * bytes,
+    byteLength: bytes,
+  }));
+}
+
 Deno.test("weights are moved, never changed", async () => {
   for (const options of cases) {
     const { source } = await randomModel(options);
@@ -130,13 +152,17 @@ Deno.test("weights are moved, never changed", async () => {
     const before = await readGguf(source), after = await readGguf(made);
     assert.deepEqual([...after.tensors.keys()], [...before.tensors.keys()]);
     for (const [name, tensor] of before.tensors) {
-      const columns = /ffn_(down|sub_norm)\.weight$|ffn_(gate|up)\.bias$/
-        .test(name);
-      assert.deepEqual(
-        await linesOf(made, after.tensors.get(name)!, columns),
-        await linesOf(source, tensor, columns),
-        name,
-      );
+      const columns =
+        /ffn_(down|sub_norm)(_exps)?\.weight$|ffn_(gate|up)(_exps)?\.bias$/
+          .test(name);
+      const moved = withoutExperts(after.tensors.get(name)!);
+      for (const [expert, part] of withoutExperts(tensor).entries()) {
+        assert.deepEqual(
+          await linesOf(made, moved[expert], columns),
+          await linesOf(source, part, columns),
+          name,
+        );
+      }
     }
     for (const [key, entry] of before.metadata) {
       assert.deepEqual(after.metadata.get(key), entry);

@@ -72,13 +72,11 @@ export function requestFor(
   counted: Counted,
   contextSize: number,
 ): PlanRequest {
-  // No GPU takes part in a mixture of experts.
-  const { gpu: _, ...cpuAlone } = machine;
   return {
     ...limitsOf(flags, model, contextSize),
     ...counted,
     name: flags.model ?? "tiny-bamboo",
-    machine: model.routing ? cpuAlone : machine,
+    machine,
     budget: machineBudget(flags, machine),
     firing: firingOfLayers(model, counted.profile, "even"),
   };

@@ -87,8 +87,6 @@ export function summaryOf(report: PlanReport): string[][] {
         ? `${formatBytes(bytes)} of ${
           Number.isFinite(budget) ? formatBytes(budget) : "no stated limit"
         }${gpu ? "" : ": nothing is better on the GPU"}`
-        : model.routing
-        ? "none: mixtures of experts run on the CPU"
         : "no GPU",
     ],
   ];
