@@ -33,7 +33,7 @@ const below = (n: number) => Math.floor(random() * n);
 
 function start(command: string, args: readonly string[]): Promise<Served> {
   const quiet = ["--port", "0", "--log-disable", ...args];
-  return serve(quiet, ["-A"], undefined, command);
+  return serve(quiet, ["-A"], { command });
 }
 
 /** Starts a server of the model, or of the embedded one, on one thread. */

@@ -11,8 +11,8 @@ export interface Serving {
   readonly tls: Partial<Deno.TlsCertifiedKeyPem>;
   /** Aborted when it is enough */
   readonly signal: AbortSignal;
-  /** Done when requests are answered: until then they are told so */
-  readonly ready?: () => Promise<void>;
+  /** Done when requests are answered, at these addresses: until then they are told so */
+  readonly ready?: (urls: readonly string[]) => Promise<void>;
 }
 
 /** What is left to the last answers to reach their clients, in ms. */
@@ -36,10 +36,11 @@ export async function serveUntilStopped(
     );
   }
   try {
-    await ready?.();
-    for (const address of addresses) {
-      note(`listening on ${urlOf(address, tls.cert !== undefined)}`);
-    }
+    const urls = addresses.map((address) =>
+      urlOf(address, tls.cert !== undefined)
+    );
+    await ready?.(urls);
+    for (const url of urls) note(`listening on ${url}`);
     await aborted(signal);
     note("stopping: answers under way are written to their end");
     await server.stop(1000 * grace);

@@ -107,6 +107,28 @@ function once<T>(work: () => T): () => T {
   return () => (done ??= { result: work() }).result;
 }
 
+/** What lets the variables be read that stand for flags. */
+export const natsPermission =
+  "--allow-env=NATS_CREDS,NATS_NKEY,NATS_USER,NATS_PASSWORD,NATS_CA,NATS_CERT,NATS_KEY";
+
+/** The files that flags name, or variables. */
+export function natsFiles(flags: NatsFlags): (string | undefined)[] {
+  return [
+    flags.natsCreds ?? variable("NATS_CREDS"),
+    flags.natsNkey ?? variable("NATS_NKEY"),
+    flags.natsPasswordFile,
+    flags.natsCa ?? variable("NATS_CA"),
+    flags.natsCert ?? variable("NATS_CERT"),
+    flags.natsKey ?? variable("NATS_KEY"),
+  ];
+}
+
+/** The hosts and ports of a list of addresses, as permissions have them. */
+export function natsHosts(urls: string): string[] {
+  return urls.split(",").map((url) => addressOf(url.trim()).host)
+    .map((host) => /:\d+$/.test(host) ? host : `${host}:4222`);
+}
+
 /** @throws {BadFlags} for what is no address of a server */
 function addressOf(text: string): { host: string; isSafe: boolean } {
   const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -55,6 +55,11 @@ export interface Gateway extends AsyncDisposable {
    * @throws {UsageError} for what is no address of a server
    */
   readonly setUpstreams: (urls: readonly string[]) => void;
+  /** The upstreams that there are, and whether each gets requests. */
+  readonly upstreams: () => readonly {
+    readonly url: string;
+    readonly isUp: boolean;
+  }[];
   /**
    * Takes no more requests in, and waits until those that are under way have been
    * answered, so many ms at most; then it gives up what still runs.
@@ -101,6 +106,7 @@ export function createGateway(
   return {
     fetch: (request, { client, remoteAddr } = {}) =>
       answerBy(app, request, { client, remoteAddr }, context),
+    upstreams: () => fleet.all.map(({ url, isUp }) => ({ url, isUp })),
     setUpstreams: (urls) => fleet.set(urls),
     stop,
     [Symbol.asyncDispose]: () => stop(0),

@@ -25,7 +25,11 @@ export class GatewayMetrics {
     );
     const usages = upstreams.map(({ reported }) => reported.cacheUsage);
     const gauges: Metric[] = [
-      ["gateway_upstream_up", "Whether an upstream answers", each(isUp)],
+      [
+        "gateway_upstream_up",
+        "Whether an upstream answers",
+        each(({ isUp }) => isUp),
+      ],
       [
         "gateway_upstream_requests_running",
         "Requests that an upstream was sent, and that have not ended",
@@ -65,8 +69,4 @@ export class GatewayMetrics {
       ...metricLines("culm", "counter", counters),
     ].join("");
   }
-}
-
-function isUp({ state, isLeaving }: Upstream): boolean {
-  return state === "up" && !isLeaving;
 }

@@ -49,6 +49,11 @@ export class Upstream implements Candidate {
     return this.running + Math.max(0, running + waiting - this.#runningThen);
   }
 
+  /** Whether it gets requests. */
+  get isUp(): boolean {
+    return this.state === "up" && !this.isLeaving;
+  }
+
   /** Aborted when it is down: nothing is waited for that has not begun. */
   get lost(): AbortSignal {
     return this.#lost.signal;

@@ -27,7 +27,7 @@ Deno.test("a gateway has the permissions that it names, reads its list again at 
     `--allow-net=127.0.0.1,127.0.0.1:${a.port},127.0.0.1:${b.port}`,
     `--allow-read=${list},${keys}`,
   ]);
-  await using served = await serve(args, permissions, undefined, "gateway");
+  await using served = await serve(args, permissions, { command: "gateway" });
   const ask = (i: number) =>
     json(`${served.url}/v1/completions`, {
       method: "POST",

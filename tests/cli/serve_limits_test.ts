@@ -17,7 +17,7 @@ async function tiny(args: readonly string[] = [], openFiles?: number) {
   const served = await serve(
     ["--port", "0", "-t", "0", ...args],
     net,
-    openFiles,
+    { openFiles },
   );
   return { served, port: Number(new URL(served.url).port) };
 }

@@ -1,6 +1,11 @@
 /** A server as users start it. */
 import assert from "node:assert/strict";
-import { type CliResult, decoded, startCli } from "./run_cli.ts";
+import {
+  type CliOptions,
+  type CliResult,
+  decoded,
+  startCli,
+} from "./run_cli.ts";
 
 /** A server in a process of its own. */
 export interface Served extends AsyncDisposable {
@@ -16,14 +21,13 @@ export function freePort(): number {
   return listener.addr.port;
 }
 
-/** Starts a server, or a gateway, which may have so many files open, and waits until it says that it listens. */
+/** Starts a server, or a gateway, and waits until it says that it listens. */
 export async function serve(
   args: readonly string[],
   permissions: readonly string[],
-  openFiles?: number,
-  command = "serve",
+  { command = "serve", ...options }: CliOptions & { command?: string } = {},
 ): Promise<Served> {
-  const child = startCli([command, ...args], { permissions, openFiles });
+  const child = startCli([command, ...args], { permissions, ...options });
   await child.stdin.close();
   const [watched, kept] = child.stderr.tee();
   let said = "", url: string | undefined;

@@ -1,6 +1,7 @@
+import type { NatsConnection } from "@nats-io/nats-core";
 // @ts-types="../../../src/std/pick.d.ts"
 import { pick } from "@std/collections/pick";
-import { createGateway, type Gateway } from "../../../server.ts";
+import { createGateway } from "../../../server.ts";
 import { upstreamUrl } from "../../../src/gateway/fleet.ts";
 import { Opened } from "../../../src/platform/opened.ts";
 import type { CommandSpec } from "../../command.ts";
@@ -16,12 +17,19 @@ import { serveUntilStopped } from "../../http/serving.ts";
 import { readText } from "../../input.ts";
 import { Interrupt, stopSignals } from "../../interrupt.ts";
 import { BadFlags } from "../../option.ts";
+import { listen } from "../../nats/announcements.ts";
+import {
+  connectNats,
+  natsFiles,
+  natsPermission,
+} from "../../nats/connection.ts";
 import { note, printable } from "../../terminal.ts";
 import {
   gatewayFlagNames,
   type GatewayFlags,
   gatewayFlags,
 } from "./options.ts";
+import { FoundUpstreams } from "./found_upstreams.ts";
 import { upstreamsOf } from "./upstreams.ts";
 
 /** One address before several servers. */
@@ -38,9 +46,10 @@ export const gateway: CommandSpec = {
 };
 
 async function run(flags: GatewayFlags): Promise<number> {
-  if (flags.upstreams === undefined && flags.upstreamsFile === undefined) {
+  const { queue } = flags;
+  if ((flags.upstreams ?? flags.upstreamsFile ?? queue) === undefined) {
     throw new BadFlags(
-      "Cannot be a gateway before nothing: --upstream, or --upstreams-file",
+      "Cannot be a gateway before nothing: --upstream, --upstreams-file or --queue",
     );
   }
   const upstreams = await upstreamsOf(flags);
@@ -51,13 +60,20 @@ async function run(flags: GatewayFlags): Promise<number> {
   await using opened = new Opened();
   const common = await commonOptions(flags, opened), tls = await tlsOf(flags);
   const { upstreamKeyFile: keyFile } = flags;
-  await using gateway = createGateway(upstreams, {
+  await using gateway = createGateway([], {
     ...pick(flags, gatewayFlagNames as (keyof GatewayFlags)[]),
     ...common,
     upstreamKey: keyFile && (await readText(keyFile)).trim(),
     onChange: (line) => note(printable(line)),
   });
-  using interrupt = new Interrupt(stopSignals, readAgain(gateway, flags));
+  const found = new FoundUpstreams(gateway);
+  found.list(upstreams);
+  if (queue !== undefined) {
+    const nats = await connectNats(queue, flags, "culm gateway");
+    opened.defer(() => nats.close());
+    listenFor(found, nats);
+  }
+  using interrupt = new Interrupt(stopSignals, readAgain(found, flags));
   await serveUntilStopped(gateway, flags, {
     hasKeys: common.apiKeys!.length > 0,
     tls,
@@ -66,9 +82,22 @@ async function run(flags: GatewayFlags): Promise<number> {
   return 0;
 }
 
+/** Servers that announce themselves are upstreams. What is no announcement is said. */
+function listenFor(found: FoundUpstreams, nats: NatsConnection): void {
+  const refuse = (why: string) =>
+    note(`warning: Cannot use what a server says by NATS: ${printable(why)}`);
+  listen(nats, (announcement) => {
+    try {
+      found.hear(announcement);
+    } catch (error) {
+      refuse((error as Error).message);
+    }
+  }, refuse);
+}
+
 /** Reads the file of upstreams again at SIGHUP, where there is one. What is wrong with it is said, and those that there were stay. */
 function readAgain(
-  gateway: Gateway,
+  found: FoundUpstreams,
   flags: GatewayFlags,
 ): (readonly [Deno.Signal, () => void])[] {
   const { upstreamsFile } = flags;
@@ -76,7 +105,7 @@ function readAgain(
   return [["SIGHUP", async () => {
     try {
       const upstreams = await upstreamsOf(flags);
-      gateway.setUpstreams(upstreams);
+      found.list(upstreams);
       note(`read ${printable(upstreamsFile)}: ${upstreams.length} upstreams`);
     } catch (error) {
       note(`error: ${printable((error as Error).message)}`);
@@ -97,9 +126,14 @@ function permissionsOf(
     flags.upstreamsFile,
     flags.upstreamKeyFile,
     ...filesOfFlags(flags),
+    ...flags.queue === undefined ? [] : natsFiles(flags),
   ];
   return [
-    `--allow-net=${[...addressesOf(flags), ...hosts].join(",")}`,
+    // Nobody knows beforehand which servers will be found.
+    flags.queue === undefined
+      ? `--allow-net=${[...addressesOf(flags), ...hosts].join(",")}`
+      : "--allow-net",
+    ...flags.queue === undefined ? [] : [natsPermission],
     ...readPermissions(files.filter((file) => file !== undefined)),
     ...logPermissions(flags),
   ];

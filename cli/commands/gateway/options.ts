@@ -1,6 +1,7 @@
 /** The flags of `culm gateway`. */
 import { gatewayOptions } from "../../../server.ts";
 import { httpOptions } from "../../http/options.ts";
+import { natsOptions } from "../../nats/connection.ts";
 import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
 
 /** Those of the library that are flags of the same names. */
@@ -32,6 +33,13 @@ export const gatewayFlags = {
       flag: "--upstream-api-key-file <file>",
       description: "a file with the key that upstreams ask for",
     },
+    queue: {
+      type: "string",
+      flag: "--queue <url>",
+      description:
+        "servers of NATS, nats://HOST:4222, by which culm serve --announce says that it is there; with commas, those of a cluster",
+    },
+    ...natsOptions,
   },
   Gateway: { ...httpOptions, ...limits },
 } as const satisfies FlagGroups;

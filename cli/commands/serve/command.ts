@@ -4,6 +4,7 @@ import type { LanguageModel } from "../../../mod.ts";
 import { createServer } from "../../../server.ts";
 import { Opened } from "../../../src/platform/opened.ts";
 import { readTemplate } from "../../chat_template.ts";
+import { announcing } from "./announcing.ts";
 import type { CommandSpec } from "../../command.ts";
 import { commonOptions, split, tlsOf } from "../../http/flags.ts";
 import { permittedCommand } from "../../http/permissions.ts";
@@ -65,12 +66,17 @@ async function run(flags: ServeFlags): Promise<number> {
     template: await readTemplate(template),
     templateVariables: flags.templateVariables,
   });
+  const announce = await announcing(flags, opened);
   await serveUntilStopped(server, flags, {
     hasKeys: common.apiKeys!.length > 0,
     tls,
     signal: interrupt.signal,
-    async ready() {
+    async ready([url]) {
       if (!catalogue) resolve(opened.use(await loadModel(flags, interrupt)));
+      const announcer = announce?.(url);
+      if (!announcer) return;
+      opened.use(announcer);
+      interrupt.signal.addEventListener("abort", () => announcer.leave());
     },
   });
   return 0;

@@ -3,6 +3,7 @@ import { serverOptions } from "../../../server.ts";
 import { templateFlag } from "../../chat_template.ts";
 import { runGpuOptions } from "../../gpu_options.ts";
 import { httpOptions } from "../../http/options.ts";
+import { natsOptions } from "../../nats/connection.ts";
 import type { FlagGroups, FlagsOfGroups } from "../../option.ts";
 import { modelOptions, runOptions } from "../../options.ts";
 import { jsonObject } from "../../values.ts";
@@ -44,6 +45,21 @@ export const serveOptions = {
         'more variables for the template, as JSON: {"enable_thinking":false}',
       read: jsonObject,
     },
+  },
+  "Being found": {
+    announce: {
+      type: "string",
+      flag: "--announce <url>",
+      description:
+        "servers of NATS, nats://HOST:4222, by which gateways are told that this server is there; with commas, those of a cluster",
+    },
+    announceAs: {
+      type: "string",
+      flag: "--announce-as <url>",
+      defaultText: "where it listens",
+      description: "by which address gateways reach it: http://HOST:PORT",
+    },
+    ...natsOptions,
   },
   Model: modelOptions,
   Running: runOptions,

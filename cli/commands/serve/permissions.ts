@@ -10,6 +10,7 @@ import {
 } from "../../http/permissions.ts";
 import { hubFlags } from "../../hub_model.ts";
 import { localModel } from "../../options.ts";
+import { natsFiles, natsHosts, natsPermission } from "../../nats/connection.ts";
 import type { ServeFlags } from "./options.ts";
 
 /** Endings of files beside a model that are read where they are there. */
@@ -20,11 +21,16 @@ export async function permissionsOf(
   flags: ServeFlags,
 ): Promise<string[]> {
   const { model } = flags;
-  const net = addressesOf(flags).join(",");
-  const written = logPermissions(flags);
+  const { announce } = flags;
+  const nats = announce === undefined ? [] : natsHosts(announce);
+  const net = [...addressesOf(flags), ...nats].join(",");
+  const others = [
+    ...announce === undefined ? [] : [natsPermission],
+    ...logPermissions(flags),
+  ];
   if (model !== undefined && /^hf:/.test(model)) {
     const asked = hubFlags.replace("--allow-net=", `--allow-net=${net},`);
-    return [...asked.split(" "), ...written];
+    return [...asked.split(" "), ...others];
   }
   const hosts = model !== undefined && /^https?:/.test(model)
     ? [net, new URL(model).host]
@@ -33,7 +39,7 @@ export async function permissionsOf(
   return [
     `--allow-net=${hosts.join(",")}`,
     ...readPermissions(files),
-    ...written,
+    ...others,
   ];
 }
 
@@ -57,6 +63,7 @@ async function filesOf(flags: ServeFlags): Promise<string[]> {
     gpuIndex,
     template !== undefined && isTemplateFile(template) ? template : undefined,
     ...filesOfFlags(flags),
+    ...flags.announce === undefined ? [] : natsFiles(flags),
   ];
   return [...files, ...named.filter((file) => typeof file === "string")];
 }
