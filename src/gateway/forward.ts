@@ -72,6 +72,7 @@ export async function forward(
       giveUp,
     );
     held.use(taken);
+    env.record.upstream = upstream.url;
     return passedOn(response, {
       headers: answerHeaders(response.headers),
       isAnthropic: isAnthropic(call.req.path),

@@ -16,6 +16,8 @@ export interface RequestEntry {
   readonly status: number;
   /** The model that answered */
   readonly model?: string;
+  /** The server that a gateway had it answered by */
+  readonly upstream?: string;
   /** All tokens of its prompts */
   readonly prompt_tokens?: number;
   /** Those of them that earlier texts had left behind */
@@ -62,6 +64,7 @@ export class RequestRecord {
   readonly path: string;
   status = 0;
   model?: string;
+  upstream?: string;
   queueMs?: number;
   /** Its body, where that is to be logged */
   body?: unknown;
@@ -133,6 +136,7 @@ export class RequestRecord {
       path: this.path.slice(0, longestPath),
       status: this.status,
       model: this.model,
+      upstream: this.upstream,
       prompt_tokens: tokens?.prompt,
       cached_tokens: tokens?.cached,
       generated_tokens: tokens?.generated,

@@ -58,7 +58,10 @@ Deno.test("a gateway has the permissions that it names, reads its list again at 
   assert.equal(code, 0, err);
   assert.match(err, /^upstream \S+ is up: tiny$/m);
   assert.match(err, new RegExp(`^upstream ${a.url} is left out$`, "m"));
-  assert.match(err, /^\{.*"path":"\/v1\/completions","status":200,.*\}$/m);
+  assert.match(
+    err,
+    /^\{.*"path":"\/v1\/completions","status":200,.*"upstream":"http:.*\}$/m,
+  );
   assert.match(err, /^error: Cannot use the upstream "gopher:\/\/x"/m);
   assert.doesNotMatch(err, /legacy|warning/i);
 });
