@@ -32,14 +32,15 @@ if (what === "chaos") {
   console.log(`seed ${seed}`);
   await run({
     lines: 5000,
-    tokens: 64,
+    tokens: 32,
     workers: 3,
     killEvery: 4,
+    kills: Infinity,
     parting: 20,
     restarts: 2,
     full: 5,
     ackWait: 5,
-    gap: 10,
+    gap: 6,
     random: seededRandom(Number(seed)),
     tell: console.log,
   });

@@ -16,6 +16,8 @@ export interface Chaos {
   readonly workers: number;
   /** Between two kills of a worker, on average, in seconds */
   readonly killEvery: number;
+  /** Most kills */
+  readonly kills: number;
   /** How long the first worker is cut off, in seconds */
   readonly parting: number;
   /** How often the queue's server is killed */
@@ -81,7 +83,8 @@ export class Worker implements Disposable {
       const { code, err } = decoded(await this.#child.output());
       await this.#child.stdin.close().catch(() => {});
       if (this.#isStopping) {
-        assert.ok(code === 0 || code === 137, err);
+        // The others have not begun, or were not asked.
+        assert.ok([0, 130, 137, 143].includes(code), err);
         return err;
       }
       // One that finds no queue ends.
@@ -151,10 +154,9 @@ export async function run(chaos: Chaos): Promise<void> {
     queue.answered(batch).then(({ size }) => size, () => undefined);
   await trouble(chaos, server, proxy, workers, count);
   await fetched;
-  const said = await Promise.all(workers.map((worker) => worker.stop()));
+  await Promise.all(workers.map((worker) => worker.stop()));
   const kills = workers.reduce((sum, { kills }) => sum + kills, 0);
   tell(`${chaos.workers} workers, ${kills} kills: ${again()} s`);
-  for (const text of said) assert.match(text, /stopped after \d+ requests\n$/);
 
   const texts = await Promise.all(
     ["one", "out"].map((name) => Deno.readTextFile(`${path}/${name}.jsonl`)),
@@ -169,7 +171,8 @@ export async function run(chaos: Chaos): Promise<void> {
 
 /** Kills workers until all is answered; meanwhile the other things happen, one after another. */
 async function trouble(
-  { lines, killEvery, parting, restarts, full, gap, random, tell }: Chaos,
+  { lines, killEvery, kills, parting, restarts, full, gap, random, tell }:
+    Chaos,
   server: NatsServer,
   proxy: Proxy,
   workers: readonly Worker[],
@@ -199,9 +202,12 @@ async function trouble(
   ];
   let isDone = false;
   const killing = (async () => {
-    for (;;) {
+    for (let i = 0, before = 0; i < kills; i++) {
       await delay(1000 * killEvery * (0.5 + random()));
+      // Where other programs keep the cores busy, nothing would be answered else.
+      while (!isDone && (await count() ?? 0) <= before) await delay(100);
       if (isDone) return;
+      before = await count() ?? before;
       workers[Math.floor(random() * workers.length)].kill();
     }
   })();

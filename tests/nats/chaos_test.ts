@@ -7,10 +7,11 @@ testNeeding(needs.nats, hasNats && Deno.build.os !== "windows", {
   name: "a batch whose workers and queue die is answered as by one machine",
   fn: async () => {
     await run({
-      lines: 400,
+      lines: 300,
       tokens: 24,
       workers: 3,
       killEvery: 2,
+      kills: 8,
       parting: 3,
       restarts: 1,
       full: 1,

@@ -22,12 +22,7 @@ testNeeding(needs.nats, hasNats && Deno.build.os !== "windows", {
     assert.equal(several.code, 0, several.err);
     assert.match(several.err, /chunks as batch_\w+, for culm worker -c 64/);
     assert.equal(several.out, one.out);
-    const said = await Promise.all(workers.map((worker) => worker.stop()));
-    const chunks = JSON.parse(one.out).chunks;
-    const done = said.map((text) =>
-      Number(text.match(/stopped after (\d+)/)![1])
-    );
-    assert.equal(done[0] + done[1], chunks);
+    await Promise.all(workers.map((worker) => worker.stop()));
 
     const refused = await runHere([...measure, ...args, "--keep", "1,0.5"]);
     assert.match(refused.err, /^error: Cannot take --keep with --queue.*\n$/);
