@@ -7,6 +7,7 @@ const mostHolders = 4;
 export class PrefixIndex {
   /** Those that were used last stand last */
   readonly #holders = new Map<number, readonly number[]>();
+  readonly #counts = new Map<number, number>();
 
   /** Keeps `limit` keys. */
   constructor(readonly limit: number) {}
@@ -21,18 +22,35 @@ export class PrefixIndex {
     return this.#holders.has(key);
   }
 
+  /** How many of the keys somebody was the last to see. */
+  countOf(holder: number): number {
+    return this.#counts.get(holder) ?? 0;
+  }
+
   /** Somebody sees all of these keys. The first of them are forgotten last. */
   add(keys: readonly number[], holder: number): void {
     for (const key of keys.toReversed()) {
-      const known = this.#holders.get(key) ?? [];
-      this.#holders.delete(key);
+      const known = this.#forget(key);
       const others = known.filter((each) => each !== holder);
       this.#holders.set(key, [holder, ...others].slice(0, mostHolders));
+      this.#counts.set(holder, this.countOf(holder) + 1);
     }
     for (const key of this.#holders.keys()) {
       if (this.#holders.size <= this.limit) break;
-      this.#holders.delete(key);
+      this.#forget(key);
     }
+  }
+
+  /** Forgets a key, and says who had seen it. */
+  #forget(key: number): readonly number[] {
+    const known = this.#holders.get(key) ?? [];
+    this.#holders.delete(key);
+    const [last] = known;
+    if (last === undefined) return known;
+    const count = this.countOf(last) - 1;
+    if (count > 0) this.#counts.set(last, count);
+    else this.#counts.delete(last);
+    return known;
   }
 
   /** Those of `among` that have seen the last of the keys that any of them has. */

@@ -50,9 +50,12 @@ export function route<Each extends Candidate>(
   const seed = first === undefined || index.has(first)
     ? random() * 2 ** 32
     : first;
-  const chosen = seen.size > 0
-    ? leastBusy(open.filter(({ holder }) => seen.has(holder)))
-    : leastBusy(twoOf(open, seed));
+  const chosen = leastBusy(
+    seen.size > 0
+      ? open.filter(({ holder }) => seen.has(holder))
+      : twoOf(open, seed),
+    index,
+  );
   index.add(keys, chosen.holder);
   return chosen;
 }
@@ -66,7 +69,19 @@ function twoOf<Each extends Candidate>(
   return candidates.toSorted((a, b) => rank(a) - rank(b)).slice(0, 2);
 }
 
-/** The first of those that have the fewest requests. */
-function leastBusy<Each extends Candidate>(candidates: readonly Each[]): Each {
-  return candidates.reduce((best, each) => each.load < best.load ? each : best);
+/** Who has so many requests more or less changes soon; how many prompts an upstream remembers lasts. */
+const chance = 2;
+
+/** Of some the one with the fewest requests, or with hardly more and the fewest prompts to remember. */
+function leastBusy<Each extends Candidate>(
+  candidates: readonly Each[],
+  index: PrefixIndex,
+): Each {
+  return candidates.reduce((best, each) => {
+    const more = each.load - best.load;
+    const isLess = Math.abs(more) > chance
+      ? more < 0
+      : index.countOf(each.holder) < index.countOf(best.holder);
+    return isLess ? each : best;
+  });
 }
