@@ -158,7 +158,7 @@ export class Fleet implements AsyncDisposable {
       }
       return false;
     } catch (error) {
-      if (!late.signal.aborted) this.#fall(upstream, (error as Error).message);
+      if (!late.signal.aborted) this.#fall(upstream, reasonOf(error));
       else if (state === "new") this.#fall(upstream, "it does not answer");
       else upstream.doubt();
       return late.signal.aborted;
@@ -177,6 +177,13 @@ export class Fleet implements AsyncDisposable {
   #tell({ url }: Upstream, what: string): void {
     this.#options.onChange?.(`upstream ${url} ${what}`);
   }
+}
+
+/** What went wrong, without fetch's words for whatever it is that was not there. */
+function reasonOf(error: unknown): string {
+  return error instanceof TypeError
+    ? "it cannot be reached"
+    : (error as Error).message;
 }
 
 /**
