@@ -1,5 +1,4 @@
 /** A server as users start it. */
-import assert from "node:assert/strict";
 import {
   type CliOptions,
   type CliResult,
@@ -11,6 +10,8 @@ import {
 export interface Served extends AsyncDisposable {
   readonly url: string;
   readonly child: Deno.ChildProcess;
+  /** Waits until it has said something on standard error. */
+  readonly said: (what: RegExp) => Promise<RegExpMatchArray>;
   /** Waits for its end. */
   readonly ended: () => Promise<CliResult>;
 }
@@ -29,25 +30,39 @@ export async function serve(
 ): Promise<Served> {
   const child = startCli([command, ...args], { permissions, ...options });
   await child.stdin.close();
-  const [watched, kept] = child.stderr.tee();
-  let said = "", url: string | undefined;
-  for await (const text of watched.pipeThrough(new TextDecoderStream())) {
-    said += text;
-    url = said.match(/^listening on (\S+)$/m)?.[1];
-    if (url) break;
-  }
-  const err = new Response(kept).bytes(),
-    out = new Response(child.stdout).bytes();
-  const ended = async () =>
-    decoded({
-      code: (await child.status).code,
-      stdout: await out,
-      stderr: await err,
-    });
-  assert.ok(url, said);
+  let text = "";
+  let changed = Promise.withResolvers<void>();
+  const reading = child.stderr.pipeThrough(new TextDecoderStream()).pipeTo(
+    new WritableStream({
+      write(more) {
+        text += more;
+        changed.resolve();
+        changed = Promise.withResolvers();
+      },
+      close() {
+        // Nobody may be waiting.
+        changed.promise.catch(() => {});
+        changed.reject(new Error(`it never said that: ${text}`));
+      },
+    }),
+  );
+  const said = async (what: RegExp) => {
+    for (;;) {
+      const found = text.match(what);
+      if (found) return found;
+      await changed.promise;
+    }
+  };
+  const out = new Response(child.stdout).bytes();
+  const ended = async () => {
+    const [{ code }, stdout] = await Promise.all([child.status, out, reading]);
+    return decoded({ code, stdout, stderr: new TextEncoder().encode(text) });
+  };
+  const [, url] = await said(/^listening on (\S+)$/m);
   return {
     url,
     child,
+    said,
     ended,
     async [Symbol.asyncDispose]() {
       try {
