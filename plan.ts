@@ -40,6 +40,7 @@ export {
   knownMachines,
   type Machine,
 } from "./src/plan/machine.ts";
+export type { ResidentExperts } from "./src/plan/expert_budget.ts";
 export type { Part, PartInputs, PlacePlan } from "./src/plan/plan.ts";
 export {
   type LayerPrediction,
@@ -103,6 +104,7 @@ export type { GpuCounts, GpuStats } from "./src/places/gpu_stats.ts";
 export { kvPositionBytes } from "./src/places/cache_type.ts";
 export {
   estimateMemory,
+  expertsWithin,
   type MemoryEstimate,
   type MemoryOptions,
 } from "./src/places/cpu/memory_estimate.ts";

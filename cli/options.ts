@@ -77,8 +77,15 @@ export function localModel({ model }: ModelFlags): string | undefined {
     : model;
 }
 
-const { contextSize, threads, batchSize, activation, hotShare, screenHead } =
-  loadOptions;
+const {
+  contextSize,
+  threads,
+  batchSize,
+  memoryBudget,
+  activation,
+  hotShare,
+  screenHead,
+} = loadOptions;
 const { default: usualCacheType, ...cacheType } = loadOptions.cacheType;
 
 const cacheTypes = {
@@ -136,6 +143,7 @@ export const benchLoadOptions = {
   },
   profile,
   hotShare,
+  memoryBudget,
   ...cacheTypes,
   activation,
 } as const satisfies FlagTable;
@@ -164,6 +172,7 @@ export const planningOptions = {
       description: "as if nobody had counted",
     },
   },
+  memoryBudget,
   ...cacheTypes,
   activation,
 } as const satisfies FlagTable;
@@ -209,6 +218,7 @@ export function loadOptionsOf(flags: LoadFlags): LoadOptions {
     "sparsity",
     "activation",
     "hotShare",
+    "memoryBudget",
     "screenHead",
   ] as const;
   return { ...pick(flags, same), cacheType: cacheTypeOf(flags) };

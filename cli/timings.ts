@@ -5,7 +5,13 @@
  * @module
  */
 import type { LanguageModel, Summary } from "../mod.ts";
-import { bytesRead, doubtOfStats, type PlaceStats, totalOf } from "../lab.ts";
+import {
+  bytesRead,
+  type CountName,
+  doubtOfStats,
+  type PlaceStats,
+  totalOf,
+} from "../lab.ts";
 import { formatBytes, formatShare } from "./format.ts";
 import { note } from "./terminal.ts";
 
@@ -23,6 +29,9 @@ export class Timings {
   #computedRows = 0;
   #totalRows = 0;
   #evalBytes = 0;
+  #fileBytes = 0;
+  #readExperts = 0;
+  #missedExperts = 0;
 
   /** `loadMs` is what loading took. */
   constructor(loadMs: number) {
@@ -43,6 +52,10 @@ export class Timings {
     this.#evalMs += summary.completionMs;
     this.#firstTokenMs ??= firstTokenMs;
     this.#evalBytes += bytesRead(summary.completionStats);
+    const count = (name: CountName) => totalOf(summary.completionStats, name);
+    this.#fileBytes += count("fileBytes");
+    this.#readExperts += count("readExperts");
+    this.#missedExperts += count("missedExperts");
     const { computed, total } = ffnRows(summary.completionStats);
     this.#computedRows += computed;
     this.#totalRows += total;
@@ -80,6 +93,16 @@ export class Timings {
         "weights and KV read",
         `${formatBytes(bytes).padStart(12)} in each run`,
       ]);
+      if (this.#fileBytes > 0) {
+        const bytes = Math.round(this.#fileBytes / this.#evalTokens);
+        const found = this.#readExperts - this.#missedExperts;
+        lines.push([
+          "read from the file",
+          `${formatBytes(bytes).padStart(12)} in each run; ${
+            formatShare(found, this.#readExperts)
+          } of the experts were in memory`,
+        ]);
+      }
     }
     return lines.map(([name, text]) => `${name.padStart(19)} = ${text}`).join(
       "\n",

@@ -11,6 +11,16 @@ export interface ByteSource {
   /** The files that it is, one after another, where it is several of which each has a header of its own. */
   readonly parts?: readonly ByteSource[];
   /**
+   * The local files that it is, one after another, where it is such: the path or
+   * `file:` URL of each, and its bytes and the time of its last change, in ms,
+   * when it was opened.
+   */
+  readonly localFiles?: readonly {
+    readonly path: string;
+    readonly size: number;
+    readonly mtimeMs: number;
+  }[];
+  /**
    * Settles when all of it is there, and is what it should be; may be left out
    * where it is from the start. What was read before must not be used where
    * this rejects.
@@ -76,6 +86,14 @@ export function bufferFor(
   return spare !== undefined && spare.byteLength >= length
     ? new Uint8Array(spare, 0, length)
     : new Uint8Array(length);
+}
+
+/** The local files of sources that are read as one, where all are such. */
+export function localFilesOf(
+  sources: readonly ByteSource[],
+): ByteSource["localFiles"] {
+  const files = sources.map((source) => source.localFiles);
+  return files.every((each) => each !== undefined) ? files.flat() : undefined;
 }
 
 /** A view of the same bytes. */

@@ -32,8 +32,10 @@ export async function openFile(path: string | URL): Promise<ByteSource> {
     throw unusable("open", name, error);
   });
   const source = { name, size: status.size };
+  const at = typeof path === "string" ? path : path.href;
   return {
     ...source,
+    localFiles: [{ path: at, size: status.size, mtimeMs: status.mtimeMs }],
     read: async (offset, length, spare) => {
       checkRange(source, offset, length);
       const bytes = bufferFor(length, spare);

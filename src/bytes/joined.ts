@@ -1,4 +1,4 @@
-import type { ByteSource } from "./byte_source.ts";
+import { type ByteSource, localFilesOf } from "./byte_source.ts";
 
 /**
  * The bytes of `first`, and after them those of `second`. No range may reach
@@ -8,6 +8,7 @@ export function joined(first: ByteSource, second: ByteSource): ByteSource {
   return {
     name: first.name,
     size: first.size + second.size,
+    localFiles: localFilesOf([first, second]),
     read: (offset, length, spare) =>
       offset < first.size
         ? first.read(offset, length, spare)

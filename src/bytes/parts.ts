@@ -1,6 +1,11 @@
 /** Files that are parts of one, as gguf-split names them: `model-00001-of-00003.gguf`. */
 import { CulmError, errorOfName, LimitError } from "../errors.ts";
-import { bufferFor, type ByteSource, checkRange } from "./byte_source.ts";
+import {
+  bufferFor,
+  type ByteSource,
+  checkRange,
+  localFilesOf,
+} from "./byte_source.ts";
 
 /** The most parts of a file: the largest models there are come in about 200. */
 const MOST_PARTS = 1000;
@@ -78,6 +83,7 @@ function inOrder(name: string, parts: readonly ByteSource[]): ByteSource {
     name,
     size,
     parts,
+    localFiles: localFilesOf(parts),
     isRemote: parts.some(({ isRemote }) => isRemote),
     async read(offset, length, spare) {
       checkRange({ name, size }, offset, length);

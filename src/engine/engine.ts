@@ -21,6 +21,7 @@ import { lengthOf } from "../model/index_set.ts";
 import { pagePositions, pagesFor } from "../places/batch.ts";
 import type { CacheType } from "../places/cache_type.ts";
 import type { Rates } from "../plan/machine.ts";
+import type { ResidentExperts } from "../plan/expert_budget.ts";
 import type { PlacePlan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
@@ -197,6 +198,13 @@ export class Engine implements AsyncDisposable {
   /** What the GPU holds, where one takes part. */
   get gpuPlan(): PlacePlan | undefined {
     return this.#team.current.options.plan.gpu;
+  }
+
+  /** The experts of each layer that are in memory, where a memory budget does not hold all. */
+  get experts(): readonly ResidentExperts[] | undefined {
+    const [place] = this.#team.current.options.plan.places;
+    const experts = place?.parts.map((part) => part.experts);
+    return experts?.every((each) => each !== undefined) ? experts : undefined;
   }
 
   /** How fast each place reads its rows, where it has measured that. */

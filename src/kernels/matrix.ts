@@ -1,6 +1,12 @@
 /** Packed matrices in WASM memory, and the activations they are multiplied with. */
 import { ggmlTypes } from "../formats/ggml/types.ts";
-import { lengthOf, type Range, sectionOf, spanOf } from "../model/index_set.ts";
+import {
+  type IndexSet,
+  lengthOf,
+  type Range,
+  sectionOf,
+  spanOf,
+} from "../model/index_set.ts";
 import {
   notFinite,
   readColumns,
@@ -155,20 +161,25 @@ export class PackedMatrix implements Room {
 
   /** Some rows as a matrix, where they lie; of a vector, some elements. */
   section(range: Range): PackedMatrix {
-    const { memory, shard, stride, kind } = this;
+    const { shard } = this;
     const sides = this.#isVector
       ? { columns: sectionOf(shard.columns, range) }
       : { rows: sectionOf(shard.rows, range) };
     const pointer = this.#isVector
       ? this.pointer + 4 * range.start
       : this.row(range.start);
+    return this.#part({ ...shard, ...sides }, pointer);
+  }
+
+  /** Other rows of the tensor, in the room of those from number `first` on. */
+  holding(rows: IndexSet, first: number): PackedMatrix {
+    return this.#part({ ...this.shard, rows }, this.row(first));
+  }
+
+  #part(shard: Shard, pointer: number): PackedMatrix {
+    const { memory, stride, kind } = this;
     const room = { pointer, stride, kind };
-    const part = new PackedMatrix(
-      memory,
-      { ...shard, ...sides },
-      undefined,
-      room,
-    );
+    const part = new PackedMatrix(memory, shard, undefined, room);
     part.#rangeFrames = this.#rangeFrames;
     part.#rowsFrames = this.#rowsFrames;
     return part;
@@ -190,7 +201,9 @@ export class PackedMatrix implements Room {
     for (let i = 0; i < count; i += step) {
       const n = Math.min(step, count - i);
       const staged = bytes.subarray(i * stride, (i + n) * stride);
-      this.memory.bytes.set(staged, staging.pointer);
+      const isThere = staged.buffer === this.memory.bytes.buffer &&
+        staged.byteOffset === staging.pointer;
+      if (!isThere) this.memory.bytes.set(staged, staging.pointer);
       this.#repackStaged(staging.pointer, stride, n, first + i);
     }
     if (this.#isVector && this.rowOrder) this.#moveElements(this.rowOrder);

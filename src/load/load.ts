@@ -123,6 +123,7 @@ export async function load(
     countNeurons: checked.countNeurons,
     keepFfnInputs: checked.keepFfnInputs,
     gpuBytes: checked.gpuBytes,
+    memoryBudget: checked.memoryBudget,
     limits: { tokens: Math.min(checked.batchSize, contextSize), contextSize },
   };
   const sample = () =>
@@ -150,12 +151,16 @@ export async function load(
       throw error;
     });
   detach();
+  // A budget counts keys and values of one context.
+  const budgetedPositions = checked.memoryBudget === undefined
+    ? 0
+    : contextSize;
   const isReplaceable = threads > 0 || team.gpu !== undefined;
   let { gpu: gpuPlan } = team.options.plan;
   // With a GPU or a border that is given, the number of threads shows in texts.
   const isFixed = options.threads !== undefined || bytes.isRemote ||
     gpuPlan !== undefined || checked.hotShare !== undefined ||
-    checked.keepFfnInputs;
+    checked.keepFfnInputs || checked.memoryBudget !== undefined;
   const count = team.options.plan.places.length;
   const choice = isFixed || count < 2
     ? undefined
@@ -175,7 +180,8 @@ export async function load(
     new Engine(team, model.vocabSize, {
       restart: isReplaceable ? restart : undefined,
       threads: choice,
-      mostPages: pagesFor(checked.cacheSize) || undefined,
+      mostPages: pagesFor(checked.cacheSize || budgetedPositions) ||
+        undefined,
       keepsPast: checked.prefixCache,
     }),
     performance.now() - begun,

@@ -168,6 +168,20 @@ export const loadOptions = {
       "keep what each step's feed-forward layers read, for engine.ffnInputs",
   },
   /**
+   * GiB that the model may take in memory: weights, keys and values of one
+   * context, and scratch. Of a mixture of experts in a local file, those that do
+   * not fit are read from there when a token chooses them; the text is the same.
+   * No GPU takes part then. Default: all weights are in memory.
+   */
+  memoryBudget: {
+    type: "number",
+    exclusiveMinimum: 0,
+    defaultText: "what all weights take",
+    flag: "--memory-budget <GiB>",
+    description:
+      "memory for weights, keys and values; experts that do not fit are read from the file when they are needed",
+  },
+  /**
    * Whether a GPU takes part: `off`; `auto`, a real one where it is there and
    * the model is not small (256 MiB), and the CPU alone where it fails;
    * `require`, also one in software, and an error where it cannot. Counting and
@@ -256,7 +270,15 @@ export function checkLoadOptions(options: LoadOptions) {
   const gpuBytes = vramBudget < 0
     ? undefined
     : Math.floor(vramBudget * 2 ** 30);
-  return { ...checked, threads, gpuBytes };
+  const memoryBudget = checked.memoryBudget === undefined
+    ? undefined
+    : Math.floor(checked.memoryBudget * 2 ** 30);
+  if (gpu === "require" && memoryBudget !== undefined) {
+    throw new UsageError(
+      "Cannot use a GPU with a memory budget: only the CPU reads experts from the file",
+    );
+  }
+  return { ...checked, threads, gpuBytes, memoryBudget };
 }
 
 /**

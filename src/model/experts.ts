@@ -92,6 +92,19 @@ export function ofEachExpert(
   );
 }
 
+/** The part of some experts in a set that has as many indices of each. */
+export function ofExperts(
+  all: IndexSet,
+  expertCount: number,
+  experts: readonly number[],
+): IndexSet {
+  const each = lengthOf(all) / expertCount;
+  return compact(Uint32Array.from(
+    { length: experts.length * each },
+    (_, i) => indexAt(all, experts[Math.floor(i / each)] * each + i % each),
+  ));
+}
+
 /** Weights below this are not divided by, as in llama.cpp. */
 const leastWeight = 2 ** -14;
 

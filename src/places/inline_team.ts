@@ -132,6 +132,7 @@ export class InlineTeam implements Team {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const place of this.sides.cpu) place[Symbol.dispose]?.();
     await this.sides.gpu?.[Symbol.asyncDispose]();
   }
 }

@@ -90,6 +90,8 @@ export interface CpuSidePlace extends Place, Normed {
   pick?(batch: Batch): Picked[];
   /** Computes what is missing of the logits that may be as large as `least` of each row. */
   reach?(batch: Batch, least: readonly number[]): void;
+  /** Closes its files, where it has some. */
+  [Symbol.dispose]?(): void;
   /** How fast it reads its rows, where it has measured that. */
   readonly rates?: Rates;
   /** How fast it reads its rows now, where it can measure that. */

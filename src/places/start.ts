@@ -3,12 +3,13 @@
  * the caller's thread. What the other way needs is not loaded.
  */
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { GpuError, PlaceError } from "../errors.ts";
+import { GpuError, PlaceError, UsageError } from "../errors.ts";
 import { missingForThreads } from "../platform/threads.ts";
 import type { Model } from "../model/model.ts";
 import { makePlan } from "../plan/make_plan.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
+import { expertsWithin, type MemoryOptions } from "./cpu/memory_estimate.ts";
 import { loadKernels } from "../kernels/kernels.ts";
 import { LoadProgress, type Progress } from "./load_progress.ts";
 import { allShards, shardBytes } from "../model/shard.ts";
@@ -27,6 +28,8 @@ export interface StartOptions extends Omit<TeamOptions, "plan"> {
   readonly profile?: Profile;
   /** What the GPU holds; the CPU places share the rest. */
   readonly gpuPlan?: PlacePlan;
+  /** Bytes that weights, keys, values and scratch may take; experts that it does not hold are read from the file. */
+  readonly memoryBudget?: number;
 }
 
 /**
@@ -41,14 +44,34 @@ export interface StartOptions extends Omit<TeamOptions, "plan"> {
 export async function startTeam(
   source: ByteSource,
   threads: number,
-  { profile, gpuPlan, ...options }: StartOptions,
+  { profile, gpuPlan, memoryBudget, ...given }: StartOptions,
   control: LoadControl = {},
 ): Promise<Team> {
-  const { model } = options;
+  const { model } = given;
+  const options = { ...given, files: source.localFiles };
   const kernels = await loadKernels();
   const name = `WASM ${kernels.name}`;
-  const planFor = (places: number): Plan =>
-    makePlan(model, undefined, { ...options, places, profile, gpu: gpuPlan });
+  const planFor = (places: number): Plan => {
+    const experts = memoryBudget === undefined ? undefined : expertsWithin(
+      memoryBudget,
+      model,
+      memoryOptions(given, places),
+      profile,
+    );
+    if (experts && !source.localFiles) {
+      throw new UsageError(
+        `Cannot read experts of ${source.name} while the model runs, as a memory budget of ${memoryBudget} bytes requires: it is no local file`,
+      );
+    }
+    const gpu = gpuPlan;
+    return makePlan(model, undefined, {
+      ...options,
+      places,
+      profile,
+      gpu,
+      experts,
+    });
+  };
   const describe = (plan: Plan, cpu: string) =>
     [plan.places.length > 0 ? `${name}, ${cpu}` : [], plan.gpu ? "WebGPU" : []]
       .flat().join(" + ");
@@ -85,6 +108,14 @@ export async function startTeam(
     }
   }
   return await inline(` (${reason})`);
+}
+
+function memoryOptions(
+  { limits, cacheType }: StartOptions,
+  threads: number,
+): MemoryOptions {
+  const { contextSize, tokens } = limits;
+  return { contextSize, threads, batchSize: tokens, cacheType };
 }
 
 function loadProgress(

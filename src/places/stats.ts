@@ -32,6 +32,10 @@ export interface LayerStats {
   readonly chosenExperts: number;
   /** experts that some token of a step chose, over all steps: the rows of others were not read */
   readonly readExperts: number;
+  /** of those, how many were not in memory */
+  readonly missedExperts: number;
+  /** bytes of the file that were read meanwhile, where a budget does not hold all experts */
+  readonly fileBytes: number;
   /** bytes of packed weights and KV read in sequence */
   readonly streamed: number;
   /** bytes of packed weights read in rows picked here and there */
@@ -60,6 +64,8 @@ const countIndex: Readonly<Record<CountName, number>> = {
   experts: 14,
   chosenExperts: 15,
   readExperts: 16,
+  missedExperts: 17,
+  fileBytes: 18,
 };
 const countNames = Object.keys(countIndex) as CountName[];
 

@@ -6,6 +6,7 @@
 import { UsageError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
 import { expertSize, ofEachExpert, withinExpert } from "../model/experts.ts";
+import type { ResidentExperts } from "./expert_budget.ts";
 import { groupCount, groupStart } from "./groups.ts";
 import {
   complementOf,
@@ -29,6 +30,8 @@ export interface Part {
   readonly heads: Range;
   /** Neurons of the FFN: the same of each expert, so that all places work on those that are chosen. */
   readonly neurons: IndexSet;
+  /** The experts whose neurons are in memory; all, where left out */
+  readonly experts?: ResidentExperts;
   /** How often they fire, where a profile says so: the place stores them in that order. */
   readonly firing?: Firing;
   /** How many of them, hottest first, a CPU place reads without asking: `hot_rows.ts` decides */
@@ -50,6 +53,12 @@ export interface PartInputs {
 /** The neurons of a part in the order in which a place stores them. */
 export function neuronsInOrder({ neurons, firing }: Part): Uint32Array {
   return firing?.order ?? listOf(neurons);
+}
+
+/** The same with all experts in memory. */
+export function ofAllExperts(plan: PlacePlan): PlacePlan {
+  const parts = plan.parts.map((part) => ({ ...part, experts: undefined }));
+  return { ...plan, parts };
 }
 
 /** What one place holds. */
@@ -128,6 +137,7 @@ export function splitEvenly(
   places: number,
   profile?: Profile,
   gpu?: PlacePlan,
+  experts?: readonly ResidentExperts[],
 ): Plan {
   const cut = (rest: Range) =>
     splitRange(lengthOf(rest), places, 1).map((range) =>
@@ -160,6 +170,7 @@ export function splitEvenly(
       inputs: outputs && { heads, neurons },
       heads: cutHeads[i],
       neurons: own,
+      experts: experts?.[layer],
       firing: hotness && firingOf(hotness, layer, own, ranking),
     }));
   });

@@ -9,7 +9,7 @@ import {
   noIndices,
   type Range,
 } from "../model/index_set.ts";
-import { ofEachExpert, withinExpert } from "../model/experts.ts";
+import { ofEachExpert, ofExperts, withinExpert } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
 import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
 import type { PlaceShards } from "../model/shard.ts";
@@ -26,15 +26,18 @@ const columnUnit = 32;
 export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
   const { headSize, ropeSize } = model;
   const outer: HeldSides = { vocab: plan.vocab };
-  const held = plan.parts.map((part) => heldSides(model, part));
+  const sides = plan.parts.map((part) => heldSides(model, part));
   const inputs = plan.parts.map(({ inputs }) =>
     inputs && heldSides(model, inputs)
   );
   return mapTensors(model, (tensor, name, layer) => {
-    const { shape: [columnSide, rowSide], rotated, whole } =
+    const { shape: [columnSide, rowSide], rotated, whole, perExpert } =
       tensorSchemas[name];
+    const experts = perExpert && rowSide && layer !== undefined
+      ? plan.parts[layer].experts
+      : undefined;
     const isHalf = rotated && model.rope === "half";
-    const own = whole ? {} : layer === undefined ? outer : held[layer];
+    const own = whole ? {} : layer === undefined ? outer : sides[layer];
     const makesOutputs = rowSide === "hidden" || rowSide === "outputs";
     const all = layer !== undefined && makesOutputs && inputs[layer];
     const columns = columnsOf(
@@ -45,9 +48,10 @@ export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
     const rows = all
       ? lengthOf(columns) > 0 ? outputsOf(model, plan, rowSide) : noIndices
       : rowSide && own[rowSide];
+    const held = rows ?? { start: 0, end: tensor.shape[1] ?? 1 };
     return {
       tensor,
-      rows: rows ?? { start: 0, end: tensor.shape[1] ?? 1 },
+      rows: experts ? ofExperts(held, model.expertCount, experts.loaded) : held,
       columns,
       ...(isHalf ? { halves: { headSize, ropeSize } } : {}),
     };

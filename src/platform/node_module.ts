@@ -1,10 +1,12 @@
 /** Modules of Node, which Deno and Bun have too. */
 import type * as Crypto from "node:crypto";
+import type * as SyncFiles from "node:fs";
 import type * as Files from "node:fs/promises";
 import type * as Threads from "node:worker_threads";
 
 interface Modules {
   readonly "node:crypto": typeof Crypto;
+  readonly "node:fs": typeof SyncFiles;
   readonly "node:fs/promises": typeof Files;
   readonly "node:worker_threads": typeof Threads;
 }

@@ -86,6 +86,7 @@ Deno.test("without flags, the defaults are llama.cpp's", () => {
     cacheType: "f16",
     activation: undefined,
     hotShare: undefined,
+    memoryBudget: undefined,
     screenHead: undefined,
   });
 });
@@ -130,7 +131,7 @@ Deno.test("each flag sets its option", () => {
     ngramSize: 4,
   });
   const loading =
-    "-c 9 -t 3 -b 4 --sparsity threshold=0.1 -ctv f32 --activation reglu --hot 0.5 --screen-head off";
+    "-c 9 -t 3 -b 4 --sparsity threshold=0.1 -ctv f32 --activation reglu --hot 0.5 --memory-budget 2.5 --screen-head off";
   assert.deepEqual(loadOptionsOf(parse(loading.split(" "))), {
     contextSize: 9,
     threads: 3,
@@ -139,6 +140,7 @@ Deno.test("each flag sets its option", () => {
     cacheType: "f32",
     activation: "reglu",
     hotShare: 0.5,
+    memoryBudget: 2.5,
     screenHead: "off",
   });
 });

@@ -96,6 +96,14 @@ export function median(values: readonly number[]): number {
 /** What each layer did for a token: its experts, its border, what fired, what was read. */
 export function layersText({ layers, tokens }: PlaceStats): string {
   const hasExperts = layers.some(({ experts }) => experts > 0);
+  const readsFile = layers.some(({ fileBytes }) => fileBytes > 0);
+  const fileCells = ({ readExperts, missedExperts, fileBytes }: LayerStats) =>
+    readsFile
+      ? [
+        formatShare(readExperts - missedExperts, readExperts),
+        formatBytes(Math.round(fileBytes / tokens)),
+      ]
+      : [];
   const expertCells = ({ experts, chosenExperts, readExperts }: LayerStats) =>
     hasExperts
       ? [
@@ -105,6 +113,7 @@ export function layersText({ layers, tokens }: PlaceStats): string {
       : [];
   const row = (layer: LayerStats) => [
     ...expertCells(layer),
+    ...fileCells(layer),
     formatShare(layer.hot, layer.neurons),
     formatShare(layer.gatePositive, layer.neurons),
     formatShare(layer.active, layer.neurons),
@@ -115,6 +124,7 @@ export function layersText({ layers, tokens }: PlaceStats): string {
     [
       "layer",
       ...(hasExperts ? ["experts", "read"] : []),
+      ...(readsFile ? ["in memory", "from the file"] : []),
       ...["hot", "gate > 0", "active", "streamed", "picked"],
     ],
     ...layers.map((layer, i) => [String(i), ...row(layer)]),

@@ -6,12 +6,14 @@
  */
 import {
   checkProfile,
+  expertsWithin,
   firingOfLayers,
   type FoundGpu,
   type KnownMachine,
   measureMachine,
   type Profile,
   profileOf,
+  type ResidentExperts,
 } from "../../../plan.ts";
 import type { Sparsity } from "../../../mod.ts";
 import { type GgufFile, isSparse, type Model } from "../../../gguf.ts";
@@ -75,11 +77,34 @@ export function requestFor(
   return {
     ...limitsOf(flags, model, contextSize),
     ...counted,
+    experts: expertsOf(flags, model, counted, contextSize),
     name: flags.model ?? "tiny-bamboo",
     machine,
     budget: machineBudget(flags, machine),
     firing: firingOfLayers(model, counted.profile, "even"),
   };
+}
+
+/** The experts in memory, where the flags' budget does not hold all. */
+function expertsOf(
+  flags: LoadFlags,
+  model: Model,
+  { profile }: Counted,
+  contextSize: number,
+): readonly ResidentExperts[] | undefined {
+  const { memoryBudget, batchSize } = flags;
+  if (memoryBudget === undefined) return undefined;
+  return expertsWithin(
+    Math.floor(memoryBudget * 2 ** 30),
+    model,
+    {
+      contextSize,
+      batchSize,
+      cacheType: cacheTypeOf(flags),
+      threads: navigator.hardwareConcurrency,
+    },
+    profile,
+  );
 }
 
 /** Bytes of a machine's GPU that the flags let a plan take. */

@@ -12,6 +12,7 @@ import {
   formatTable,
 } from "../../format.ts";
 import { type PlanReport, tokensPerSecond } from "./planning.ts";
+import { residentText } from "../../resident_experts.ts";
 import { printable } from "../../terminal.ts";
 
 /** The plan as a table by layer, and what it comes to. */
@@ -81,6 +82,7 @@ export function summaryOf(report: PlanReport): string[][] {
       `sparsity ${report.sparsity.mode}, ${report.cacheType} KV cache of ${report.contextSize} positions, of which a token reads ${report.positions}`,
     ],
     ["firing", printable(report.firingSource)],
+    ...report.experts ? [["memory", residentText(report.experts, model)]] : [],
     [
       "budget",
       device
@@ -155,6 +157,7 @@ export function toJson(report: PlanReport): string {
         ...layer,
         bytes: layerBytes[i],
       })),
+      experts: report.experts,
       vocabMs: prediction.vocabMs,
       readBacks: prediction.readBacks,
       ms: prediction.ms,

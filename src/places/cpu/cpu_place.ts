@@ -1,5 +1,6 @@
 /** A place that computes with the WASM kernels, in the thread that calls it. */
 import type { Kernels } from "../../../wasm/kernels.d.ts";
+import { LocalFiles } from "../../bytes/local_files.ts";
 import { instantiate, WasmMemory } from "../../kernels/memory.ts";
 import {
   Activations,
@@ -11,6 +12,7 @@ import { RowSums } from "../../kernels/row_sums.ts";
 import { lengthOf, type Range } from "../../model/index_set.ts";
 import { ropeFactors } from "../../model/rope.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
+import { ofAllExperts } from "../../plan/plan.ts";
 import { stackDepth } from "../../plan/groups.ts";
 import type { Rates } from "../../plan/machine.ts";
 import type { Squares, Stage } from "../../plan/schedule.ts";
@@ -20,6 +22,7 @@ import type { CpuSidePlace } from "../place.ts";
 import { LayerCounts } from "../stats.ts";
 import type { Picked } from "../top_logits_row.ts";
 import { Attention } from "./attention.ts";
+import { ExpertCache } from "./expert_cache.ts";
 import { FeedForward } from "./feed_forward.ts";
 import { Head } from "./head.ts";
 import { isScreened, screenBytes } from "./head_screen.ts";
@@ -52,6 +55,7 @@ interface PlaceBank extends Bank {
   /** Present where the bank has the output head */
   readonly head?: Head;
   readonly rateSubject: RateSubject;
+  experts?: ExpertCache;
   attention: Attention;
   feedForward: FeedForward;
 }
@@ -72,6 +76,8 @@ export class CpuPlace implements CpuSidePlace {
   /** How fast the place reads its rows: as the options say, or as it did when it was made ready. */
   rates!: Rates;
   readonly #banks: PlaceBank[];
+  /** Where experts are read from that are not in memory */
+  #files?: LocalFiles;
   /** Holds embedding and output head */
   readonly #headBank: PlaceBank;
   /** The bank that computes: its residual is the current one. */
@@ -135,8 +141,14 @@ export class CpuPlace implements CpuSidePlace {
   ready(): void {
     const { options, counts, counters } = this;
     this.rates = options.rates ?? chooseKernels(this.#banks[0].rateSubject);
+    const { plan, files, model } = options;
+    const isPartial = plan.parts.some(({ experts }) => experts);
+    this.#files = isPartial ? new LocalFiles(files!) : undefined;
+    const shards = shardsOf(model, ofAllExperts(plan));
     for (const bank of this.#banks) {
       useKernels(bank.memory, this.rates);
+      bank.experts = this.#files &&
+        new ExpertCache(options, bank, counters, shards, this.#files);
       bank.attention = new Attention(options, bank, counts);
       bank.feedForward = new FeedForward(options, bank, counters, this.rates);
     }
@@ -150,6 +162,11 @@ export class CpuPlace implements CpuSidePlace {
     return this.options.plan.parts.flatMap(({ neurons }, layer) =>
       lengthOf(neurons) > 0 ? layer : []
     );
+  }
+
+  /** Closes its files. */
+  [Symbol.dispose](): void {
+    this.#files?.[Symbol.dispose]();
   }
 
   fire(layer: number, share: number): void {

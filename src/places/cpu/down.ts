@@ -14,7 +14,7 @@ import type { CountName } from "../stats.ts";
 import { DownColumns } from "./down_columns.ts";
 import { GroupRows } from "./group_rows.ts";
 import type { Bank, Counters, CpuPlaceOptions } from "./options.ts";
-import type { ExpertTokens } from "./router.ts";
+import { type ExpertTokens, idsOf } from "./router.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** Tokens whose rows of down are added up at once, where there are experts: bounds the room of their h. */
@@ -28,6 +28,17 @@ export interface Layer {
   readonly experts: readonly ExpertTokens[];
   /** Whether down's share is there already */
   done: boolean;
+}
+
+/** The experts that some of `count` tokens from `first` on chose. */
+function presentIn(
+  { experts }: Layer,
+  first: number,
+  count: number,
+): ExpertTokens[] {
+  return experts.filter(({ tokens }) =>
+    tokens.some((token) => token >= first && token < first + count)
+  );
 }
 
 /** Scratch of one bank's down. */
@@ -120,9 +131,12 @@ export class Down {
     rows: F32Rows,
   ): void {
     const { memory } = this.bank, { hiddenSize } = this.options.model;
-    const { ffn_down_bias } = this.#weights(layer, expert);
+    const { ffn_down_bias } = this.#weights(layer);
     const scratch = this.#outputs.pointer;
-    const bias = memory.f32(ffn_down_bias!.pointer, hiddenSize);
+    const bias = memory.f32(
+      ffn_down_bias!.pointer + 4 * expert * hiddenSize,
+      hiddenSize,
+    );
     tokens.forEach((token, t) => {
       memory.f32(scratch, hiddenSize).set(bias);
       memory.kernels.scale(scratch, hiddenSize, weights![t]);
@@ -141,8 +155,11 @@ export class Down {
     const [sum] = sums.levels;
     const isOne = !this.options.model.routing;
     if (!isOne) memory.clear(sum.pointer, n * sum.stride);
+    const cache = this.bank.experts, ahead = cache && idsOf(experts);
     for (const { expert, tokens, first } of experts) {
-      const { ffn_down, ffn_up } = this.#weights(layer, expert);
+      ahead?.delete(expert);
+      const slot = cache?.slot("down", index, expert, ahead!) ?? expert;
+      const { ffn_down, ffn_up } = this.bank.weights.experts[index]![slot];
       const { rows } = ffn_down!, count = tokens.length;
       const from = 4 * (outputs?.start ?? 0);
       const { pointer, stride } = isOne ? sum : this.#outputs;
@@ -159,14 +176,18 @@ export class Down {
 
   /** Adds up rows of the experts that tokens chose, some tokens at a time. */
   #addExpertRows(layer: Layer, groups: GroupRows): void {
-    const { n, experts } = layer, { memory, sums } = this.bank;
+    const { index, n } = layer, { memory, sums, experts: cache } = this.bank;
     const { rows } = groups, wide = this.#wide;
-    for (let first = 0; first < n; first += mostTokens) {
-      const count = Math.min(mostTokens, n - first);
+    for (let first = 0, count; first < n; first += count) {
+      count = this.#tokensAtOnce(layer, first);
       const isHere = (token: number) => token >= first && token < first + count;
-      const present = experts.filter(({ tokens }) => tokens.some(isHere));
-      for (const { expert, tokens, first: row } of present) {
-        const column = 4 * expert * rows;
+      const present = presentIn(layer, first, count);
+      const kept = idsOf(present);
+      const slots = present.map(({ expert }) =>
+        cache?.slot("down", index, expert, kept) ?? expert
+      );
+      for (const [i, { tokens, first: row }] of present.entries()) {
+        const column = 4 * slots[i] * rows;
         for (let t = 0; t < count; t++) {
           memory.clear(rowAt(wide, t) + column, rows);
         }
@@ -176,11 +197,21 @@ export class Down {
           memory.f32(rowAt(wide, token - first) + column, rows).set(own);
         });
       }
-      groups.choose(present.map(({ expert }) => expert));
+      groups.choose(slots);
       const all = this.#rows(layer);
       const read = sums.addRows(all, groups, wide, count, first);
       this.#countRows(layer, read, count);
     }
+  }
+
+  /** How many tokens from `first` on: the rows of all their experts are to be in memory. */
+  #tokensAtOnce(layer: Layer, first: number): number {
+    const { experts: cache } = this.bank;
+    let count = Math.min(mostTokens, layer.n - first);
+    const fits = () =>
+      cache!.fits(layer.index, [...idsOf(presentIn(layer, first, count))]);
+    while (cache && count > 1 && !fits()) count--;
+    return count;
   }
 
   /** Rows of neurons. */
@@ -193,10 +224,9 @@ export class Down {
     this.#count(layer, "downRows", tokens * rows);
   }
 
-  /** Those of one expert, or of all. */
-  #weights({ index }: Layer, expert?: number): LayerWeights {
-    const { layers, experts } = this.bank.weights;
-    return expert === undefined ? layers[index]! : experts[index]![expert];
+  /** Those of all experts. */
+  #weights({ index }: Layer): LayerWeights {
+    return this.bank.weights.layers[index]!;
   }
 
   #count({ index }: Layer, name: CountName, amount: number): void {

@@ -33,7 +33,7 @@ import {
 import { Down, type Layer } from "./down.ts";
 import type { GroupRows } from "./group_rows.ts";
 import { Predictor } from "./predictor.ts";
-import { type ExpertTokens, Router } from "./router.ts";
+import { type ExpertTokens, idsOf, Router } from "./router.ts";
 import { liesSideBySide, NeuronKernel } from "./interleaved_rows.ts";
 import type { NormedRows } from "./norms.ts";
 import type { LayerWeights } from "./weights.ts";
@@ -51,17 +51,13 @@ const activationIds = {
 /** The smallest positive f32. */
 const smallest = 2 ** -149;
 
-/** What an expert has, or the only one. */
-interface Expert {
+/** Neurons of one expert for some tokens, while they are computed. */
+interface Neurons {
+  readonly index: number;
+  readonly expert: number;
   readonly weights: LayerWeights;
   /** Gate and up, where all of both is read */
   readonly gateAndUp?: readonly PackedMatrix[];
-}
-
-/** Neurons of one expert for some tokens, while they are computed. */
-interface Neurons extends Expert {
-  readonly index: number;
-  readonly expert: number;
   /** Its tokens, and how many */
   readonly tokens: readonly number[];
   readonly n: number;
@@ -77,8 +73,11 @@ export class FeedForward {
   readonly #gate: F32Rows;
   /** By layer, what up makes of the input; behind the gates, where all of both is read */
   readonly #ups: readonly F32Rows[];
-  /** By layer, and expert */
-  readonly #experts: readonly (readonly Expert[] | undefined)[];
+  /** By layer, and expert in memory: gate and up, where all of both is read */
+  readonly #gatesAndUps: readonly (
+    | readonly (readonly PackedMatrix[] | undefined)[]
+    | undefined
+  )[];
   readonly #router: Router;
   /** What the tokens of an expert read, where it has not all of the step's */
   readonly #gathered: Record<"normed" | "residual", Activations>;
@@ -106,7 +105,7 @@ export class FeedForward {
     /** How fast the place reads its rows */
     readonly rates: Rates,
   ) {
-    const { memory, weights: { layers, experts } } = bank;
+    const { memory, weights: { experts } } = bank;
     const { model, plan, limits: { tokens: maxTokens }, sparsity } = options;
     const { expertCount, hiddenSize, routing, linearPredictor } = model;
     const neurons = Math.max(
@@ -117,19 +116,14 @@ export class FeedForward {
     this.#gate = rows(isJoined ? 2 * neurons : neurons);
     const { pointer, stride } = this.#gate;
     const up = isJoined ? undefined : rows(neurons);
-    this.#ups = layers.map((layer) =>
-      up ?? {
-        pointer: pointer + 4 * (layer?.ffn_up.rows ?? 0) / expertCount,
-        stride,
-      }
+    this.#ups = experts.map((layer) =>
+      up ??
+        { pointer: pointer + 4 * (layer?.[0].ffn_up.rows ?? 0), stride }
     );
-    this.#experts = experts.map((layer) =>
-      layer?.map((weights) => ({
-        weights,
-        gateAndUp: weights.ffn_gate && isJoined
-          ? joined([weights.ffn_gate, weights.ffn_up])
-          : undefined,
-      }))
+    this.#gatesAndUps = experts.map((layer) =>
+      layer?.map(({ ffn_gate, ffn_up }) =>
+        ffn_gate && isJoined ? joined([ffn_gate, ffn_up]) : undefined
+      )
     );
     this.#router = new Router(options, bank);
     const input = (isRead: boolean) =>
@@ -181,7 +175,11 @@ export class FeedForward {
     this.#batch = batch;
     const experts = this.#routed ?? this.#router.all(n);
     this.#layer = { index, n, experts, done: false };
-    for (const tokens of experts) this.#activate(tokens);
+    const ahead = this.bank.experts && idsOf(experts);
+    for (const tokens of experts) {
+      ahead?.delete(tokens.expert);
+      this.#activate(tokens, ahead);
+    }
     this.#h.changed();
     if (sparsity.mode === "threshold") {
       const { value } = sparsity;
@@ -214,9 +212,9 @@ export class FeedForward {
   }
 
   /** Computes h of one expert's neurons for its tokens. */
-  #activate(tokens: ExpertTokens): void {
+  #activate(tokens: ExpertTokens, ahead?: ReadonlySet<number>): void {
     const { sparsity, measureRecall } = this.options;
-    const neurons = this.#neurons = this.#neuronsOf(tokens);
+    const neurons = this.#neurons = this.#neuronsOf(tokens, ahead);
     const { index, n, weights, gateAndUp, h } = neurons;
     const { fc1, fc2, ffn_gate } = weights;
     const predicts = fc1 && fc2 && sparsity.mode === "predictor";
@@ -250,15 +248,25 @@ export class FeedForward {
     }
   }
 
-  /** What there is of an expert's neurons, with its tokens' rows gathered, where these are not all. */
-  #neuronsOf({ expert, tokens, first }: ExpertTokens): Neurons {
-    const { index, n } = this.#layer, { normed, residual } = this.bank;
+  /**
+   * What there is of an expert's neurons, with its tokens' rows gathered, where
+   * these are not all. Where it is not in memory it takes the room of others,
+   * of those `ahead` last.
+   */
+  #neuronsOf(
+    { expert, tokens, first }: ExpertTokens,
+    ahead?: ReadonlySet<number>,
+  ): Neurons {
+    const { index, n } = this.#layer;
+    const { normed, residual, experts, weights } = this.bank;
+    const slot = ahead ? experts!.slot("values", index, expert, ahead) : expert;
     const isAll = tokens.length === n;
     return {
       index,
       expert,
-      ...this.#experts[index]![expert],
       tokens,
+      weights: weights.experts[index]![slot],
+      gateAndUp: this.#gatesAndUps[index]![slot],
       n: tokens.length,
       normed: isAll ? normed : this.#gather("normed", tokens),
       residual: isAll ? residual : this.#gather("residual", tokens),
@@ -291,12 +299,9 @@ export class FeedForward {
       return { ...all, expert, slots: [expert], first: expert };
     });
     this.#layer = { index, n: 1, experts, done: false };
-    const [{ weights }] = this.#experts[index]!;
+    const [{ ffn_up }] = this.bank.weights.experts[index]!;
     for (const { first } of experts) {
-      const row = this.bank.memory.f32(
-        rowAt(this.#h, first),
-        weights.ffn_up.rows,
-      );
+      const row = this.bank.memory.f32(rowAt(this.#h, first), ffn_up.rows);
       for (let j = 0; j < row.length; j++) {
         row[j] = Math.random() < share ? 1 : 0;
       }
@@ -307,7 +312,7 @@ export class FeedForward {
   /** The values h of the layer, `[tokens][neurons]`; of experts, of those that a token chose. */
   neurons(n: number): Float32Array[] {
     const { used } = this.#router, { index, experts } = this.#layer;
-    const { rows } = this.#experts[index]![0].weights.ffn_up;
+    const { rows } = this.bank.weights.experts[index]![0].ffn_up;
     const ofRow = (row: number) =>
       this.bank.memory.f32(rowAt(this.#h, row), rows);
     if (used === 1) return Array.from({ length: n }, (_, t) => ofRow(t));
@@ -528,7 +533,8 @@ export class FeedForward {
 
   /** Zeroes what is not above its token's threshold, in size. */
   #keepAbove(rows: F32Rows, thresholds: readonly number[]): void {
-    const { rows: count } = this.#experts[this.#layer.index]![0].weights.ffn_up;
+    const { experts } = this.bank.weights;
+    const { rows: count } = experts[this.#layer.index]![0].ffn_up;
     thresholds.forEach((threshold, t) =>
       this.bank.memory.kernels.keep_above(rowAt(rows, t), count, threshold)
     );

@@ -52,16 +52,16 @@ export class GroupRows implements RowGroups {
     this.choose([0]);
   }
 
-  /** Leaves the groups the rows of some experts alone, ascending. */
-  choose(experts: readonly number[]): void {
+  /** Leaves the groups the rows of some experts alone, ascending: where those are, as many rows each. */
+  choose(slots: readonly number[]): void {
     const { memory, rows } = this;
-    const order = memory.u32(this.order, rows * experts.length);
+    const order = memory.u32(this.order, rows * slots.length);
     const ends = memory.u32(this.ends, this.count);
     let end = 0;
     this.#ordered.forEach((own, group) => {
-      for (const expert of experts) {
+      for (const slot of slots) {
         for (let i = 0; i < own.length; i++) {
-          order[end++] = expert * rows + own[i];
+          order[end++] = slot * rows + own[i];
         }
       }
       ends[group] = end;

@@ -1,9 +1,19 @@
-/** What running a model would take in memory, from its header alone. */
+/**
+ * What running a model would take in memory, from its header alone, and which of
+ * its experts a budget holds.
+ */
 import type { Model } from "../../model/model.ts";
 import { pagePositions, pagesFor } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
 import { cpuPositionBytes } from "./kv_cache.ts";
-import { packedBytes } from "../../kernels/packing.ts";
+import { packedBytes, packedSliceBytes } from "../../kernels/packing.ts";
+import { layerEntries, tensorSchemas } from "../../model/schema.ts";
+import {
+  type ExpertBudget,
+  type ResidentExperts,
+  residentExperts,
+} from "../../plan/expert_budget.ts";
+import type { Profile } from "../../plan/profile.ts";
 import { screenBytes } from "./head_screen.ts";
 import { stagingBytes } from "./weights.ts";
 import { shardsOf } from "../../plan/shards.ts";
@@ -45,6 +55,46 @@ export function estimateMemory(
     weights: sum((plan) => packedBytes(shardsOf(model, plan))),
     kvCache: sum((plan) => kvBytes(model, plan, options)),
     scratch: sum((plan) => scratchBytes(model, plan, options)),
+  };
+}
+
+/**
+ * The experts that are in memory within a budget of so many bytes; undefined
+ * where all are. A profile says which are chosen most often.
+ *
+ * @throws {LimitError} where the budget is too small
+ */
+export function expertsWithin(
+  budget: number,
+  model: Model,
+  options: MemoryOptions,
+  profile?: Profile,
+): ResidentExperts[] | undefined {
+  return residentExperts(model, expertBudget(budget, model, options), profile);
+}
+
+/** What the experts of a model take, and what is left for them. */
+function expertBudget(
+  budget: number,
+  model: Model,
+  options: MemoryOptions,
+): ExpertBudget {
+  const { weights, kvCache, scratch } = estimateMemory(model, options);
+  const expertBytes = model.layers.map(() => 0);
+  for (const place of splitEvenly(model, Math.max(1, options.threads)).places) {
+    shardsOf(model, place).layers.forEach((layer, i) => {
+      for (const [name, shard] of layerEntries(layer)) {
+        const { perExpert, shape: [, rows] } = tensorSchemas[name];
+        if (!perExpert || !rows) continue;
+        expertBytes[i] += packedSliceBytes(shard) / model.expertCount;
+      }
+    });
+  }
+  const experts = expertBytes.reduce((sum, bytes) => sum + bytes, 0);
+  return {
+    budget,
+    fixed: weights - model.expertCount * experts + kvCache + scratch,
+    expertBytes,
   };
 }
 

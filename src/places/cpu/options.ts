@@ -1,4 +1,5 @@
 /** What a CPU place is made of, and what its parts have in common. */
+import type { LocalFile } from "../../bytes/local_files.ts";
 import type { Activations } from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import type { RowSums } from "../../kernels/row_sums.ts";
@@ -35,6 +36,8 @@ export interface CpuPlaceOptions {
   readonly rates?: Rates;
   /** Measure what only a plan requires: how fast rows of down are added up, a GPU's speed. Takes a while. */
   readonly forPlan?: boolean;
+  /** Where experts are read from that the plan does not have in memory */
+  readonly files?: readonly LocalFile[];
 }
 
 /** Whether all rows of gate and up are read. */
@@ -53,11 +56,34 @@ export interface Counters {
   readonly ffnInputs?: FfnInputs;
 }
 
+/** Which of an expert's rows: of what gives the values h, or of down. */
+export type ExpertRows = "values" | "down";
+
+/** Room for some experts of each layer. */
+export interface ExpertRoom {
+  /** Whether rows of all these experts can be in memory together. */
+  fits(layer: number, experts: readonly number[]): boolean;
+  /**
+   * Where rows of an expert are; reads them, where they are not in memory, in
+   * place of others that are best not `kept`.
+   *
+   * @throws {FormatError} where the file is not as it was, or a weight is infinite or NaN
+   */
+  slot(
+    rows: ExpertRows,
+    layer: number,
+    expert: number,
+    kept: ReadonlySet<number>,
+  ): number;
+}
+
 /** One WASM memory: the weights of some layers, and what is computed with them. */
 export interface Bank {
   readonly layers: Range;
   readonly memory: WasmMemory;
   readonly weights: PackedWeights;
+  /** Which experts are in memory, where these are not all */
+  readonly experts?: ExpertRoom;
   readonly residual: Activations;
   /** The residual after a norm */
   readonly normed: Activations;

@@ -28,11 +28,9 @@ export class Predictor {
     readonly bank: Bank,
     neurons: number,
   ) {
-    const { memory, weights: { layers } } = bank;
+    const { memory, weights: { experts } } = bank;
     const predicts = sparsity.mode === "predictor";
-    const ranks = layers.map((layer) =>
-      predicts && layer?.fc1 ? layer.fc1.rows / model.expertCount : 0
-    );
+    const ranks = experts.map((layer) => predicts && layer?.[0].fc1?.rows || 0);
     const own = predicts ? sparsity.threshold : undefined;
     this.#thresholds = model.sparseThresholds.map((stated) => own ?? stated);
     this.#isLinear = model.linearPredictor;

@@ -23,6 +23,11 @@ export interface ExpertTokens {
   readonly first: number;
 }
 
+/** Which experts they are. */
+export function idsOf(experts: readonly ExpertTokens[]): Set<number> {
+  return new Set(experts.map(({ expert }) => expert));
+}
+
 /** The same, while tokens choose. */
 interface Choice {
   readonly tokens: number[];

@@ -35,7 +35,7 @@ export interface BankShare {
 export class PackedWeights {
   /** By layer; layers of other banks are left out. */
   readonly layers: readonly (LayerWeights | undefined)[];
-  /** By layer, what each of its experts has of these: one, who has all, where there is no router */
+  /** By layer, what each of its experts in memory has of these: one, who has all, where there is no router */
   readonly experts: readonly (readonly LayerWeights[] | undefined)[];
   /** Embedding and output head; present where the bank has them. */
   readonly head?:
@@ -65,7 +65,9 @@ export class PackedWeights {
         ? this.#layer(layer, rowOrderOf(parts[i]))
         : undefined
     );
-    this.experts = this.layers.map((layer) => layer && expertsOf(layer));
+    this.experts = this.layers.map((layer, i) =>
+      layer && expertsOf(layer, parts[i].experts?.loaded)
+    );
     if (share.head) {
       this.head = {
         token_embd: this.#matrix(shards.token_embd),
@@ -134,23 +136,36 @@ export class PackedWeights {
   }
 }
 
-/** The matrices of each expert, which lie one behind the other in those of the layer. */
-function expertsOf(layer: LayerWeights): LayerWeights[] {
+/** The matrices of each expert, or of those that are in memory, which lie one behind the other in those of the layer. */
+function expertsOf(
+  layer: LayerWeights,
+  loaded?: readonly number[],
+): LayerWeights[] {
   const count = layer.ffn_gate_inp?.rows ?? 1;
   if (count === 1) return [layer];
-  return Array.from(
-    { length: count },
-    (_, expert) =>
-      mapLayer(layer, (matrix, name) => {
-        const { perExpert, shape: [, rows] } = tensorSchemas[name];
-        if (!perExpert) return matrix;
-        const each = (rows ? matrix.rows : matrix.columns) / count;
-        return matrix.section({
-          start: expert * each,
-          end: (expert + 1) * each,
-        });
-      }),
+  const experts = loaded ?? Array.from({ length: count }, (_, id) => id);
+  return experts.map((expert, slot) =>
+    expertAt(layer, experts.length, slot, expert)
   );
+}
+
+/** The matrices of one expert, where those of the layer have rows of `slots` experts, its own being in number `slot`. */
+export function expertAt(
+  layer: LayerWeights,
+  slots: number,
+  slot: number,
+  expert: number,
+): LayerWeights {
+  return mapLayer(layer, (matrix, name) => {
+    const { perExpert, shape: [, rows] } = tensorSchemas[name];
+    if (!perExpert) return matrix;
+    // Biases are all there.
+    const [all, count, number] = rows
+      ? [matrix.rows, slots, slot]
+      : [matrix.columns, layer.ffn_gate_inp!.rows, expert];
+    const each = all / count;
+    return matrix.section({ start: number * each, end: (number + 1) * each });
+  });
 }
 
 /** Where each neuron of a part is stored, where a profile orders them. */

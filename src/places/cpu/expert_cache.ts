@@ -1,0 +1,206 @@
+/**
+ * The experts that are in memory where a budget does not hold all. One that a
+ * token chose and that is not there is read from the file, to where one was
+ * that is not needed.
+ */
+import type { LocalFiles } from "../../bytes/local_files.ts";
+import { rowBytes } from "../../formats/ggml/types.ts";
+import { indexAt, lengthOf, sectionOf, spanOf } from "../../model/index_set.ts";
+import { type LayerTensorName, tensorSchemas } from "../../model/schema.ts";
+import {
+  type LayerShards,
+  type PlaceShards,
+  rowOffset,
+  type Shard,
+} from "../../model/shard.ts";
+import type { PackedMatrix } from "../../kernels/matrix.ts";
+import type { ResidentExperts } from "../../plan/expert_budget.ts";
+import type {
+  Bank,
+  Counters,
+  CpuPlaceOptions,
+  ExpertRoom,
+  ExpertRows,
+} from "./options.ts";
+import { expertAt, type LayerWeights } from "./weights.ts";
+
+/** Bytes that are read at once, at most, and repacked while they are in a core's cache; a row at least. */
+const readBytes = 512 << 10;
+
+/** Which expert is where, of one kind of rows of a layer. */
+export class ExpertSlots {
+  readonly #slotOf: Map<number, number>;
+  readonly #pinned: ReadonlySet<number>;
+  /** The expert in each slot; where one is being replaced, none */
+  readonly #experts: (number | undefined)[];
+  /** When that was asked for last, in uses */
+  readonly #usedAt: number[];
+  #uses = 0;
+
+  constructor({ loaded, pinned }: ResidentExperts) {
+    this.#slotOf = new Map(loaded.map((expert, slot) => [expert, slot]));
+    this.#pinned = new Set(pinned);
+    this.#experts = [...loaded];
+    this.#usedAt = loaded.map(() => 0);
+  }
+
+  /** Where an expert is, who is used now; undefined where it is not there. */
+  find(expert: number): number | undefined {
+    const slot = this.#slotOf.get(expert);
+    if (slot !== undefined) this.#usedAt[slot] = ++this.#uses;
+    return slot;
+  }
+
+  /**
+   * Frees a slot: of an expert that is not `kept`, the one used least recently.
+   * Where all are kept it is the one of the largest number, for experts are
+   * computed in order.
+   */
+  free(kept: ReadonlySet<number>): number {
+    let best = -1, bestAt = Infinity;
+    this.#experts.forEach((expert, slot) => {
+      if (expert !== undefined && this.#pinned.has(expert)) return;
+      const isKept = expert !== undefined && kept.has(expert);
+      // Behind all uses, the largest number first.
+      const at = isKept ? 2 ** 53 - expert : this.#usedAt[slot];
+      if (at >= bestAt) return;
+      best = slot;
+      bestAt = at;
+    });
+    const expert = this.#experts[best];
+    if (expert !== undefined) this.#slotOf.delete(expert);
+    this.#experts[best] = undefined;
+    return best;
+  }
+
+  /** Says that an expert is in a slot that was freed. */
+  put(expert: number, slot: number): void {
+    this.#experts[slot] = expert;
+    this.#slotOf.set(expert, slot);
+    this.#usedAt[slot] = ++this.#uses;
+  }
+}
+
+/** The experts of one bank. */
+export class ExpertCache implements ExpertRoom {
+  /** By layer; each kind of rows comes and goes by itself, so that a prompt reads it once */
+  readonly #slots: readonly (Record<ExpertRows, ExpertSlots> | undefined)[];
+  readonly #staging: number;
+  readonly #stagingBytes: number;
+
+  constructor(
+    readonly options: CpuPlaceOptions,
+    readonly bank: Bank,
+    readonly counters: Counters,
+    /** Of all experts */
+    readonly shards: PlaceShards,
+    readonly files: LocalFiles,
+  ) {
+    const { memory, weights: { layers } } = bank;
+    this.#slots = layers.map((layer, i) => {
+      const { experts } = options.plan.parts[i];
+      return layer && experts && {
+        values: new ExpertSlots(experts),
+        down: new ExpertSlots(experts),
+      };
+    });
+    const strides = layers.flatMap((layer, i) =>
+      layer
+        ? rowsOfExperts(layer, shards.layers[i]).map(({ shard }) =>
+          stride(shard)
+        )
+        : []
+    );
+    this.#stagingBytes = Math.max(readBytes, ...strides);
+    this.#staging = memory.allocate(this.#stagingBytes);
+  }
+
+  fits(layer: number, experts: readonly number[]): boolean {
+    const { loaded, pinned } = this.options.plan.parts[layer].experts!;
+    const others = experts.filter((expert) => !pinned.includes(expert));
+    return others.length <= loaded.length - pinned.length;
+  }
+
+  slot(
+    rows: ExpertRows,
+    layer: number,
+    expert: number,
+    kept: ReadonlySet<number>,
+  ): number {
+    const slots = this.#slots[layer]![rows];
+    const found = slots.find(expert);
+    if (found !== undefined) return found;
+    const slot = slots.free(kept);
+    this.#read(rows, layer, expert, slot);
+    slots.put(expert, slot);
+    return slot;
+  }
+
+  #read(rows: ExpertRows, layer: number, expert: number, slot: number): void {
+    const { weights } = this.bank, { parts } = this.options.plan;
+    const { layers } = this.counters;
+    const matrices = weights.layers[layer]!;
+    const shards = this.shards.layers[layer];
+    for (const { name, matrix, shard } of rowsOfExperts(matrices, shards)) {
+      if (isDown(name) !== (rows === "down")) continue;
+      layers.add(layer, "fileBytes", this.#fill(matrix, shard, expert, slot));
+    }
+    if (rows === "down") return;
+    const experts = weights.experts[layer] as LayerWeights[];
+    const { experts: room, neurons } = parts[layer];
+    experts[slot] = expertAt(matrices, room!.loaded.length, slot, expert);
+    if (lengthOf(neurons) > 0 && indexAt(neurons, 0) === 0) {
+      layers.add(layer, "missedExperts", 1);
+    }
+  }
+
+  /** Reads an expert's rows of a matrix; returns their bytes. */
+  #fill(
+    matrix: PackedMatrix,
+    shard: Shard,
+    expert: number,
+    slot: number,
+  ): number {
+    const { memory } = this.bank;
+    const each = lengthOf(shard.rows) / this.options.model.expertCount;
+    const own = { start: expert * each, end: (expert + 1) * each };
+    // Places hold neurons of an expert that follow one another; shared experts,
+    // which may lie apart, are always in memory.
+    const rows = sectionOf(shard.rows, own), { start } = spanOf(rows);
+    const room = matrix.holding(rows, slot * each);
+    const bytes = stride(shard);
+    const step = Math.floor(this.#stagingBytes / bytes);
+    for (let first = 0; first < each; first += step) {
+      const count = Math.min(step, each - first);
+      const offset = rowOffset(shard.tensor, start + first);
+      const pointer = this.#staging;
+      const read = memory.bytes
+        .subarray(pointer, pointer + count * bytes) as Uint8Array<ArrayBuffer>;
+      this.files.read(offset, read);
+      const staging = { pointer, bytes: this.#stagingBytes };
+      room.write({ first, count, bytes: read }, staging);
+    }
+    return each * bytes;
+  }
+}
+
+/** The matrices of a layer of which each expert has rows. */
+function rowsOfExperts(
+  layer: LayerWeights,
+  shards: LayerShards,
+): { name: LayerTensorName; matrix: PackedMatrix; shard: Shard }[] {
+  const entries = Object.entries(layer) as [LayerTensorName, PackedMatrix][];
+  return entries.flatMap(([name, matrix]) => {
+    const { perExpert, shape: [, rows] } = tensorSchemas[name];
+    return perExpert && rows ? { name, matrix, shard: shards[name]! } : [];
+  });
+}
+
+function isDown(name: LayerTensorName): boolean {
+  return name === "ffn_down" || name === "ffn_down_t";
+}
+
+/** Bytes of a row in the file. */
+function stride({ tensor }: Shard): number {
+  return rowBytes(tensor.type, tensor.shape[0]);
+}
