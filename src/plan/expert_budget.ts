@@ -29,8 +29,8 @@ const cacheShare = 1 / 4;
 
 /**
  * Decides by how often a profile has each expert chosen, and otherwise treats
- * layers alike; shared experts stay. Each layer has room for the experts of one token at least.
- * Undefined where all of them fit.
+ * layers alike; shared experts stay. Each layer has room for the experts of one
+ * token at least. Undefined where all of them fit.
  *
  * @throws {LimitError} where the budget is smaller than that
  */

@@ -112,6 +112,12 @@ const mixtures: Record<string, [RandomModelOptions, Sparsity?]> = {
     downByNeuron: true,
     type: "Q4_0",
   }],
+  "a shared expert": [{
+    architecture: "qwen2moe",
+    expertCount: 6,
+    sharedExperts: 2,
+    type: "Q8_0",
+  }],
   "biases": [{ architecture: "gpt-oss", expertCount: 5, biases: true }],
   "a predictor": [
     {
