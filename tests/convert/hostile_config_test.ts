@@ -18,6 +18,7 @@ const sizes = {
   num_local_experts: 4,
   num_experts_per_tok: 2,
   moe_intermediate_size: 64,
+  shared_expert_intermediate_size: 128,
   moe_num_primary_experts: 4,
   moe_num_active_primary_experts: 2,
   moe_ffn_hidden_size: 64,
