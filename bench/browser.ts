@@ -108,7 +108,8 @@ const rows: [string, keyof Figures, number, boolean][] = [
   ["first token with the model kept, ms", "cached", 1, false],
   [`prompt of ${prompt.ids.length}, tokens/s`, "prompt", 1, true],
   [`decoding of ${decode - 1}, tokens/s`, "decode", 1, true],
-  ["memory, MB", "memory", 1e6, false],
+  ["memory at the first token, MB", "memoryAtFirst", 1e6, false],
+  ["memory after the texts, MB", "memory", 1e6, false],
 ];
 const peers = options.sides.filter((side) => side !== "culm");
 const lines = rows.map(([name, key, unit, isRate]) => {

@@ -26,7 +26,8 @@ export interface Figures {
   /** Tokens a second */
   readonly prompt: number;
   readonly decode: number;
-  /** Bytes that the browser holds more than with an empty page */
+  /** Bytes that the browser holds more than with an empty page: at the first token, and in the end */
+  readonly memoryAtFirst: number;
   readonly memory: number;
 }
 
@@ -53,6 +54,8 @@ export async function visit(
     await first.close();
     const page = await open(browser, url);
     const cached = await firstToken(page);
+    await settled();
+    const memoryAtFirst = memoryOf(pid!) - before;
     const timings: Timing[] = [];
     for (let i = 0; i <= task.texts; i++) {
       timings.push(await measure(page, task));
@@ -66,6 +69,7 @@ export async function visit(
       cached,
       prompt: rate(task.prompt.ids.length, ({ promptMs }) => promptMs),
       decode: rate(task.decode - 1, ({ decodeMs }) => decodeMs),
+      memoryAtFirst,
       memory: memoryOf(pid!) - before,
     };
   } finally {
