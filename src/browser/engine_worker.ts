@@ -1,5 +1,7 @@
 /** An engine in a worker of its own, so that the page does none of its work. */
 import { PlaceError } from "../errors.ts";
+import { startWorkersFor } from "../platform/page_workers.ts";
+import { letPageStart } from "../platform/worker.ts";
 import {
   answer,
   type Answering,
@@ -23,7 +25,9 @@ export interface PageEngine extends AsyncDisposable {
 }
 
 /**
- * Answers the page that started this worker. What is promised is waited for.
+ * Answers the page that started this worker by {@linkcode startEngine}, which also
+ * starts the threads of a model that is loaded from now on. What is promised is
+ * waited for.
  *
  * @example
  * ```ts ignore
@@ -37,6 +41,7 @@ export interface PageEngine extends AsyncDisposable {
 export function answerPage(
   answering: Answering | PromiseLike<Answering>,
 ): void {
+  letPageStart();
   addEventListener("message", (event) => answer(event, answering));
 }
 
@@ -57,6 +62,7 @@ export function startEngine(
   { restAfter = Infinity }: EngineOptions = {},
 ): PageEngine {
   let worker: Worker | undefined;
+  let endStarted = () => {};
   let ended = new AbortController();
   let asked = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -65,6 +71,7 @@ export function startEngine(
   /** Ends the worker, and with it what it has started. */
   const end = (why: string) => {
     worker?.terminate();
+    endStarted();
     worker = undefined;
     ended.abort(new PlaceError(why));
     ended = new AbortController();
@@ -80,6 +87,7 @@ export function startEngine(
     if (isClosed) throw new PlaceError("Cannot ask the engine: it is closed");
     if (worker) return worker;
     worker = start();
+    endStarted = startWorkersFor(worker);
     worker.addEventListener("error", (event) => {
       end(`The engine failed: ${event.message ?? "it cannot be started"}`);
     });

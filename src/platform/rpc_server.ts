@@ -62,10 +62,17 @@ interface WorkerScope {
 export function serve(
   services: Readonly<Record<Role, (emit: Emit<unknown>) => object>>,
 ): void {
-  const scope = self as unknown as WorkerScope;
+  let scope = self as unknown as WorkerScope;
   const emit = (event: unknown) => scope.postMessage({ event }, []);
   let service: Record<string, (...args: readonly unknown[]) => unknown>;
-  scope.onmessage = async ({ data: { id, role, method, args } }) => {
+  const take = async ({ data, ports }: MessageEvent<Request>) => {
+    if (ports?.length) {
+      // A page has started this, for the one who has the other end.
+      scope = ports[0] as WorkerScope;
+      scope.onmessage = take;
+      return;
+    }
+    const { id, role, method, args } = data;
     try {
       service ??= services[role](emit) as typeof service;
       const value = await service[method](...args);
@@ -74,6 +81,7 @@ export function serve(
       scope.postMessage({ id, error: errorData(error) }, []);
     }
   };
+  scope.onmessage = take;
 }
 
 function buffersOf(value: unknown): ArrayBuffer[] {

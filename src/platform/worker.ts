@@ -3,6 +3,7 @@
  * needed, and no bundler has to find their file.
  */
 import { nodeModule } from "./node_module.ts";
+import { startInPage } from "./page_workers.ts";
 
 /** What a worker runs, and who is told what comes from it. */
 export interface WorkerOptions {
@@ -31,11 +32,19 @@ export function hasWorkers(): boolean {
     nodeModule("node:worker_threads") !== undefined;
 }
 
+/** Whether the page that started this worker starts the others. */
+let isLeftToPage = false;
+
+/** Has the page that started this worker start those that this one needs, from now on: a page of `startWorkersFor`. */
+export function letPageStart(): void {
+  isLeftToPage = true;
+}
+
 /** Starts a worker; throws what the platform does where that is not permitted. */
 export function startWorker(options: WorkerOptions): StartedWorker {
-  return typeof Worker === "undefined"
-    ? startThread(options)
-    : startWebWorker(options);
+  if (typeof Worker === "undefined") return startThread(options);
+  const { url = urlOf(options.text) } = options;
+  return (isLeftToPage ? startInPage : startWebWorker)({ ...options, url });
 }
 
 /** Where texts lie as long as the program runs. */
@@ -49,7 +58,7 @@ function urlOf(text: string): string {
 }
 
 function startWebWorker(
-  { text, url = urlOf(text), name, onMessage, onError }: WorkerOptions,
+  { url, name, onMessage, onError }: WorkerOptions & { readonly url: string },
 ): StartedWorker {
   const worker = new Worker(url, { type: "module", name });
   worker.onmessage = ({ data }) => onMessage(data);

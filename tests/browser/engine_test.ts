@@ -20,7 +20,8 @@ function openEngineSite(): Promise<Site> {
 testInBrowsers("an engine in a worker", async (t, browser) => {
   await using site = await openEngineSite();
   const text = await textHere();
-  for (const kind of ["isolated", "open"]) {
+  const threads = { isolated: ["culm CPU worker 0"], open: [] };
+  for (const kind of ["isolated", "open"] as const) {
     await t.step(
       `answers OpenAI's client in a page that is ${kind}`,
       async () => {
@@ -29,11 +30,14 @@ testInBrowsers("an engine in a worker", async (t, browser) => {
         const answer = await page.do("complete", "engine");
         assert.deepEqual([answer.text, answer.streamed], [text, text]);
         assert.ok(answer.pieces > 5, `${answer.pieces} pieces`);
+        const names = ["engine", ...threads[kind]];
+        assert.deepEqual(await page.do("workerNames"), names);
         assert.deepEqual(await page.do("giveUp"), {
           error: "AbortError",
           status: 200,
         });
         await page.do("endEngine");
+        assert.deepEqual(await page.do("workerNames"), []);
         await assert.rejects(page.do("complete", "engine"), /Connection error/);
       },
     );

@@ -125,12 +125,28 @@ async function forget(name: string) {
 
 let engine: PageEngine | undefined;
 let started = 0;
+const workers = new Map<Worker, string | undefined>();
+
+/** Names of the page's workers that are not terminated. */
+function workerNames() {
+  return [...workers.values()];
+}
 
 /** An engine in a worker, which is started when it is asked. */
 function useEngine(restAfter?: number) {
+  globalThis.Worker = class extends Worker {
+    constructor(url: string | URL, options?: WorkerOptions) {
+      super(url, options);
+      workers.set(this, options?.name);
+    }
+    override terminate() {
+      super.terminate();
+      workers.delete(this);
+    }
+  };
   const start = () => {
     started++;
-    return new Worker("/in_worker.js", { type: "module" });
+    return new Worker("/in_worker.js", { type: "module", name: "engine" });
   };
   engine = startEngine(start, { restAfter });
 }
@@ -208,6 +224,7 @@ export const acts = {
   storedFiles,
   forget,
   useEngine,
+  workerNames,
   starts,
   endEngine,
   complete,
