@@ -1,9 +1,10 @@
 /**
  * Workers that a page starts for a worker of its own. In Firefox a worker that
- * starts another may wait for ever: `new Worker` returns when the main thread has
- * told the debugger of the new one, and is woken by the same notification, given
- * once, as the new one that waits for its script. Where cores are busy that often
- * wakes the wrong one. In the page itself, nothing is waited for.
+ * starts another may wait for ever: where a driver or its tools listen,
+ * `new Worker` returns when the main thread has told them of the new one, and is
+ * woken by the same notification, given once, as the new one that waits for its
+ * script (ESR 153, `WaitForIsDebuggerRegistered`). Where cores are busy that now
+ * and then wakes the wrong one. In the page itself, nothing is waited for.
  */
 
 /** Posted to the page with two ports: what the page tells of the worker, and what is posted to the worker itself. */

@@ -18,6 +18,23 @@ import { hybrid } from "../helpers/hybrid_plans.ts";
 
 const prompt = "Once upon a time";
 
+const workers = new Map<Worker, string | undefined>();
+globalThis.Worker = class extends Worker {
+  constructor(url: string | URL, options?: WorkerOptions) {
+    super(url, options);
+    workers.set(this, options?.name);
+  }
+  override terminate() {
+    super.terminate();
+    workers.delete(this);
+  }
+};
+
+/** Names of the page's workers that are not terminated. */
+function workerNames() {
+  return [...workers.values()];
+}
+
 /** A text of a model: the embedded one, or of a URL; with what computed it. */
 async function generate(url: string | undefined, options: LoadOptions) {
   return await generateFrom(url ?? tinyBamboo(), options);
@@ -125,25 +142,8 @@ async function forget(name: string) {
 
 let engine: PageEngine | undefined;
 let started = 0;
-const workers = new Map<Worker, string | undefined>();
-
-/** Names of the page's workers that are not terminated. */
-function workerNames() {
-  return [...workers.values()];
-}
-
 /** An engine in a worker, which is started when it is asked. */
 function useEngine(restAfter?: number) {
-  globalThis.Worker = class extends Worker {
-    constructor(url: string | URL, options?: WorkerOptions) {
-      super(url, options);
-      workers.set(this, options?.name);
-    }
-    override terminate() {
-      super.terminate();
-      workers.delete(this);
-    }
-  };
   const start = () => {
     started++;
     return new Worker("/in_worker.js", { type: "module", name: "engine" });
@@ -215,6 +215,7 @@ async function endRoute() {
 export const acts = {
   generate,
   generateWithGpu,
+  workerNames,
   useWorkerFile,
   hide,
   generateFromPicked,
@@ -224,7 +225,6 @@ export const acts = {
   storedFiles,
   forget,
   useEngine,
-  workerNames,
   starts,
   endEngine,
   complete,

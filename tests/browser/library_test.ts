@@ -38,6 +38,7 @@ testInBrowsers("the library", async (t, browser) => {
       const made = await visited.do("generate", undefined, { threads });
       assert.match(made.backend, pattern);
       assert.deepEqual(made.ids, expected);
+      assert.deepEqual(await visited.do("workerNames"), []);
     });
   }
 
