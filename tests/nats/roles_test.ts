@@ -1,4 +1,4 @@
-/** The configuration that docs/queue.md states, by its own server. */
+/** The configuration of deploy/, by its own server. */
 import assert from "node:assert/strict";
 import { connectNats } from "../../cli/nats/connection.ts";
 import {
@@ -17,24 +17,22 @@ import { hasNats, NatsServer } from "../helpers/nats.ts";
 import { needs, testNeeding } from "../helpers/needs.ts";
 import { requests } from "./chaos.ts";
 
-const docs = new URL("../../docs/queue.md", import.meta.url);
+const config = new URL("../../deploy/nats.conf", import.meta.url);
 const batch = `batch_${"0".repeat(32)}`, key = "model";
 
-/** What the docs say, but for files of a machine. */
-async function documented(): Promise<string> {
-  const [, config] = (await Deno.readTextFile(docs)).match(
-    /^```\n(listen[^]*?)^```$/m,
-  )!;
-  return config.replace(/^(listen|jetstream|tls).*$/gm, "")
+/** What it says, but for files and ports of a machine. */
+async function givenConfig(): Promise<string> {
+  const text = await Deno.readTextFile(config);
+  return text.replace(/^(listen|http_port|jetstream|tls).*$/gm, "")
     .replace("$SUBMITTER_PASSWORD", "submits")
     .replace("$WORKER_PASSWORD", "works");
 }
 
 testNeeding(needs.nats, hasNats, {
   name:
-    "the documented roles do their work, and a worker neither submits nor deletes",
+    "the roles of deploy/nats.conf do their work, and a worker neither submits nor deletes",
   fn: async () => {
-    await using server = await NatsServer.start(await documented());
+    await using server = await NatsServer.start(await givenConfig());
     const flags = (natsUser: string) => ({ queue: server.url, natsUser });
     Deno.env.set("NATS_PASSWORD", "submits");
     await using queue = await Queue.open(flags("submitter"), submitterName);
