@@ -106,6 +106,11 @@ const options = {
       flag: "--head-count-kv <n>",
       description: "key and value heads",
     },
+    keyLength: {
+      ...size,
+      flag: "--key-length <n>",
+      description: "elements of a head",
+    },
     vocabSize: { ...size, flag: "--vocab-size <n>", description: "tokens" },
     contextLength: {
       ...size,
@@ -203,6 +208,7 @@ function optionsOf(flags: SynthFlags): Omit<SynthOptions, "form"> {
     layerCount: flags.blockCount ?? named.layerCount,
     headCount: flags.headCount ?? named.headCount,
     kvHeadCount: flags.headCountKv ?? named.kvHeadCount,
+    headSize: flags.keyLength ?? named.headSize,
     vocabSize: flags.vocabSize ?? named.vocabSize,
     contextSize: flags.contextLength ?? named.contextSize,
   };

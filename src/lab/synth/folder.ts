@@ -135,6 +135,7 @@ function configOf(
     num_hidden_layers: shape.layerCount,
     num_attention_heads: shape.headCount,
     num_key_value_heads: shape.kvHeadCount,
+    head_dim: shape.headSize,
     max_position_embeddings: shape.contextSize,
     vocab_size: shape.vocabSize,
     rms_norm_eps: 1e-5,

@@ -29,6 +29,8 @@ export interface SynthShape {
   readonly headCount: number;
   /** Key and value heads */
   readonly kvHeadCount: number;
+  /** Elements of a head; the residual stream's over all query heads where left out */
+  readonly headSize?: number;
   /** Rows of embedding and output head */
   readonly vocabSize: number;
   /** The longest context that the file claims */
@@ -91,12 +93,25 @@ export const synthShapes: Readonly<Record<string, SynthShape>> = {
     expertCount: 32,
     usedExperts: 4,
   },
+  "smallthinker-21b": {
+    ...shape(2560, 768, 52, 28, 4, 151936, 32768),
+    headSize: 128,
+    expertCount: 64,
+    usedExperts: 6,
+  },
   "turbosparse-mixtral-47b": {
     ...shape(4096, 14336, 32, 32, 8, 57024, 32768),
     expertCount: 8,
     usedExperts: 2,
   },
 };
+
+/** Elements of a head. */
+export function headSizeOf(
+  { hiddenSize, headCount, headSize = hiddenSize / headCount }: SynthShape,
+): number {
+  return headSize;
+}
 
 /** The least and the largest of each size. */
 const ranges: Readonly<Record<keyof SynthShape, readonly [number, number]>> = {
@@ -105,6 +120,7 @@ const ranges: Readonly<Record<keyof SynthShape, readonly [number, number]>> = {
   layerCount: [1, 256],
   headCount: [1, 1024],
   kvHeadCount: [1, 1024],
+  headSize: [2, 1024],
   vocabSize: [1, 1 << 20],
   contextSize: [1, 1 << 20],
   expertCount: [2, 1 << 10],
@@ -132,7 +148,8 @@ export function checkShape(shape: SynthShape, blockSize: number): void {
       );
     }
   }
-  const { hiddenSize, feedForwardSize, headCount, kvHeadCount } = shape;
+  const { hiddenSize, feedForwardSize, headCount, kvHeadCount, headSize } =
+    shape;
   const { expertCount = 0, usedExperts = 0 } = shape;
   if (
     expertCount > 0 ? !usedExperts || usedExperts > expertCount : usedExperts
@@ -142,7 +159,9 @@ export function checkShape(shape: SynthShape, blockSize: number): void {
     );
   }
   const rules: [string, number, string, number][] = [
-    ["hiddenSize", hiddenSize, "twice headCount", 2 * headCount],
+    headSize === undefined
+      ? ["hiddenSize", hiddenSize, "twice headCount", 2 * headCount]
+      : ["headSize", headSize, "a pair", 2],
     ["headCount", headCount, "kvHeadCount", kvHeadCount],
     ["hiddenSize", hiddenSize, "the type's block", blockSize],
     ["feedForwardSize", feedForwardSize, "the type's block", blockSize],

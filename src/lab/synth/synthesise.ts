@@ -3,7 +3,12 @@ import { bytesOfTensors, ggmlTypes } from "../../formats/ggml/types.ts";
 import { entry, type MetadataEntry } from "../../formats/gguf/gguf_file.ts";
 import { type GgufToWrite, writeGguf } from "../../formats/gguf/write.ts";
 import { hyperParameterMetadata } from "../../model/hyper_parameters.ts";
-import { architectureOf, checkShape, type SynthOptions } from "./options.ts";
+import {
+  architectureOf,
+  checkShape,
+  headSizeOf,
+  type SynthOptions,
+} from "./options.ts";
 import { SynthTensors } from "./tensors.ts";
 import { tokenizerMetadata } from "./vocabulary.ts";
 
@@ -73,7 +78,7 @@ function metadataOf(options: SynthOptions): [string, MetadataEntry][] {
   const isPowerInfer = form === "powerinfer";
   const architecture = architectureOf(options);
   const { text, real } = entry;
-  const headSize = shape.hiddenSize / shape.headCount;
+  const ropeSize = headSizeOf(shape);
   return [
     ["general.architecture", text(architecture)],
     ["general.name", text("synthetic")],
@@ -87,7 +92,8 @@ function metadataOf(options: SynthOptions): [string, MetadataEntry][] {
       ...shape,
       expertSize: shape.expertCount && shape.feedForwardSize,
       expertScoring: architecture === "smallthinker" ? 1 : undefined,
-      ropeSize: headSize,
+      valueSize: shape.headSize,
+      ropeSize,
       rmsEpsilon: 1e-5,
       ropeBase: 10000,
     }),

@@ -13,6 +13,7 @@ import { type LayerNeurons, Neurons, noiseOfRow, signalOf } from "./neurons.ts";
 import {
   architectureOf,
   constantChannels,
+  headSizeOf,
   signalChannels,
   type SynthOptions,
 } from "./options.ts";
@@ -75,7 +76,7 @@ export class SynthTensors {
     this.#unit = tiles("unit", 1 / Math.sqrt(hiddenSize));
     this.#attentionOutput = tiles(
       "attention",
-      each / (normWeight * Math.sqrt(hiddenSize)),
+      each / (normWeight * Math.sqrt(shape.headCount * headSizeOf(shape))),
     );
     const noise = noiseOfRow / Math.sqrt(noiseChannels);
     this.#noise = tiles("noise", noise);
@@ -103,7 +104,7 @@ export class SynthTensors {
 
   #tensor(name: TensorName, layer?: number): TensorToWrite {
     const { shape, type } = this.options;
-    const headSize = shape.hiddenSize / shape.headCount;
+    const headSize = headSizeOf(shape);
     const feedForwardSize = this.#neuronCount, experts = this.#expertCount;
     const sizes = { ...shape, headSize, ropeSize: headSize, feedForwardSize };
     const rank = this.#predictor?.rank ?? 0;

@@ -74,6 +74,7 @@ Deno.test("experts are chosen unevenly, and their neurons fire as often as asked
     ...synthShapes.tiny,
     feedForwardSize: 64,
     layerCount: 2,
+    headSize: 32,
     expertCount: 32,
     usedExperts: 4,
   };
