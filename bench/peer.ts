@@ -4,12 +4,14 @@
  * and sampling are left out.
  *
  * Of a dense model, `--model`, which is SmolLM2-135M-Instruct in Q4_1 where it is
- * left out; `--random-ids` where its vocabulary is another one's. With `--models`, Bamboo-7B's size: the folder is to hold
+ * left out; `--random-ids` where its vocabulary is another one's, `--peer-model` where
+ * llama.cpp takes another form of it, `--reload` where memory has no room for all
+ * sides at once. With `--models`, Bamboo-7B's size: the folder is to hold
  * `bamboo-7b-39-15.gguf` and `bamboo-7b-20-10.gguf`, their profiles, and
  * `bamboo-7b-dense.gguf` (docs/benchmarks.md has the commands).
  *
  * Run: `deno task bench:peer [--threads 2] [--peer-threads 2] [--rounds 7]
- *       [--model FILE] [--random-ids] [--models FOLDER] [--only TEXT] [--python python3]`
+ *       [--model FILE] [--peer-model FILE] [--random-ids] [--reload] [--models FOLDER] [--only TEXT] [--python python3]`
  *
  * @module
  */
@@ -35,6 +37,8 @@ const { values: flags } = parseArgs({
     rounds: { type: "string", default: "7" },
     model: { type: "string" },
     models: { type: "string" },
+    "peer-model": { type: "string" },
+    reload: { type: "boolean", default: false },
     "random-ids": { type: "boolean", default: false },
     only: { type: "string", default: "" },
     python: { type: "string", default: "python3" },
@@ -78,7 +82,8 @@ function bambooScenarios(folder: string): Scenario[] {
 }
 
 const model = flags.model ?? `.cache/models/${golden.model.file}`;
-const peerModel = folder ? `${folder}/bamboo-7b-dense.gguf` : model;
+const peerModel = flags["peer-model"] ??
+  (folder ? `${folder}/bamboo-7b-dense.gguf` : model);
 const scenarios =
   (folder
     ? bambooScenarios(folder)
@@ -89,7 +94,15 @@ const scenarios =
 const ids = folder || flags["random-ids"]
   ? Array.from({ length: 160 }, (_, i) => 300 + i * 7919 % 31000)
   : golden.text.ids.slice(0, 192);
-const work: Work = { prompt: ids.slice(0, 128), decode: ids.slice(128) };
+const sequences = 8;
+const work: Work = {
+  prompt: ids.slice(0, 128),
+  decode: ids.slice(128),
+  batch: Array.from(
+    { length: 16 },
+    (_, step) => ids.slice(step * sequences, (step + 1) * sequences),
+  ),
+};
 
 for (const { model } of scenarios) {
   if (!await exists(model)) {
@@ -102,19 +115,48 @@ for (const { model } of scenarios) {
   }
 }
 
-function startCulm(scenario: Scenario): Promise<Side> {
+function culmCommand(scenario: Scenario): string[] {
   const script = `${import.meta.dirname}/peer/culm.ts`;
   const { model, sparsity, profile = "", hotShare = "" } = scenario;
-  return Side.start(
-    [Deno.execPath(), "run", "--allow-read", script, model, threads]
-      .concat(String(contextSize), sparsity, profile, hotShare),
-  );
+  return [Deno.execPath(), "run", "--allow-read", script, model, threads]
+    .concat(String(contextSize), sparsity, profile, hotShare);
+}
+
+/** What is asked by turns. */
+interface Asked {
+  readonly name: string;
+  ask(work: Work): Promise<Timing>;
+  close(): Promise<void>;
+}
+
+/** A side that is loaded for each turn, and warmed up before what counts. */
+class ReloadedSide implements Asked {
+  name = "";
+
+  constructor(readonly command: string[]) {}
+
+  async ask(work: Work): Promise<Timing> {
+    const side = await Side.start(this.command);
+    this.name = side.name;
+    await side.ask(work);
+    const timing = await side.ask<Timing>(work);
+    await side.close();
+    return timing;
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+async function start(command: string[]): Promise<Asked> {
+  return flags.reload ? new ReloadedSide(command) : await Side.start(command);
 }
 
 /** The timings of each side, round by round; the first round warms up and is not counted. */
-async function compare(sides: Side[]): Promise<Timing[][]> {
+async function compare(sides: Asked[]): Promise<Timing[][]> {
   const timings: Timing[][] = [];
-  for (let round = 0; round <= rounds; round++) {
+  for (let round = flags.reload ? 1 : 0; round <= rounds; round++) {
     const row: Timing[] = [];
     // Who goes first changes, so that none always follows the same other.
     for (let i = 0; i < sides.length; i++) {
@@ -128,13 +170,14 @@ async function compare(sides: Side[]): Promise<Timing[][]> {
 }
 
 const peers = [
-  await prebuiltPeer(),
+  // It decodes no batch of several sequences, and is no faster.
+  ...flags["peer-model"] ? [] : [await prebuiltPeer()],
   ...[await nativePeer(flags.python)].filter((peer) => peer !== undefined),
 ];
-const peerSides: Side[] = [];
+const peerSides: Asked[] = [];
 for (const peer of peers) {
   peerSides.push(
-    await Side.start(peer.command(peerModel, peerThreads, contextSize)),
+    await start(peer.command(peerModel, peerThreads, contextSize)),
   );
 }
 
@@ -145,14 +188,18 @@ const cell = (values: number[], digits: number) =>
 /** The cells of a line: what each side reached, and the ratio in each round. */
 function cells(
   timings: Timing[][],
-  rate: (timing: Timing) => number,
+  rate: (timing: Timing) => number | undefined,
 ): string[] {
   return [
-    cell(timings.map(([culm]) => rate(culm)), 1),
-    ...peerSides.flatMap((_, i) => [
-      cell(timings.map((row) => rate(row[i + 1])), 1),
-      cell(timings.map((row) => rate(row[0]) / rate(row[i + 1])), 2),
-    ]),
+    cell(timings.map(([culm]) => rate(culm)!), 1),
+    ...peerSides.flatMap((_, i) => {
+      const theirs = timings.flatMap((row) => rate(row[i + 1]) ?? []);
+      if (theirs.length === 0) return ["", ""];
+      const ratios = theirs.map((their, round) =>
+        rate(timings[round][0])! / their
+      );
+      return [cell(theirs, 1), cell(ratios, 2)];
+    }),
   ];
 }
 
@@ -160,15 +207,17 @@ const promptRate = ({ promptMs }: Timing) =>
   work.prompt.length * 1000 / promptMs;
 const decodeRate = ({ decodeMs }: Timing) =>
   work.decode.length * 1000 / decodeMs;
+const batchRate = ({ batchMs }: Timing) =>
+  batchMs && work.batch.flat().length * 1000 / batchMs;
 const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
 
 const results: { name: string; timings: Timing[][] }[] = [];
 let culmName = "";
 for (const scenario of scenarios) {
-  const culm = await startCulm(scenario);
-  culmName = culm.name;
+  const culm = await start(culmCommand(scenario));
   const timings = await compare([culm, ...peerSides]);
   await culm.close();
+  culmName = culm.name;
   results.push({ name: scenario.name, timings });
 }
 for (const side of peerSides) await side.close();
@@ -181,6 +230,10 @@ const lines = results.flatMap(({ name, timings }) => {
     of(name).map((rate) => rate / 1e9);
   return [
     [`${name}, prompt of ${work.prompt.length}`, ...cells(timings, promptRate)],
+    [
+      `${name}, ${sequences} sequences, ${work.batch.length} of each`,
+      ...cells(timings, batchRate),
+    ],
     [
       `${name}, decoding of ${work.decode.length}`,
       ...cells(timings, decodeRate),

@@ -44,8 +44,25 @@ console.log(JSON.stringify({ name: `culm (${model.backend})` }));
 /** Logits that the default samplers look at. */
 const top = 40;
 
+/** Milliseconds of steps of several sequences, one id of each. */
+async function measureBatch(steps: Work["batch"]): Promise<number> {
+  const { engine } = model;
+  const sequences = steps[0].map(() => engine.createSequence());
+  const start = performance.now();
+  for (const ids of steps) {
+    await Promise.all(
+      ids.map((id, i) =>
+        engine.evaluateTop(sequences[i], [id], top, undefined, false)
+      ),
+    );
+  }
+  const ms = performance.now() - start;
+  for (const sequence of sequences) sequence[Symbol.dispose]();
+  return ms;
+}
+
 /** Milliseconds to evaluate `prompt` at once, then `decode` one id at a time, as a text with the default samplers does. */
-async function measure({ prompt, decode }: Work): Promise<CulmTiming> {
+async function measure({ prompt, decode, batch }: Work): Promise<CulmTiming> {
   const { engine } = model;
   using sequence = engine.createSequence();
   const rates = [await engine.measureRates()];
@@ -60,7 +77,8 @@ async function measure({ prompt, decode }: Work): Promise<CulmTiming> {
   const stats = statsSince(engine.stats(), before);
   rates.push(await engine.measureRates());
   const roofline = rooflineOf({ stats, samplesMs: [decodeMs], rates });
-  return { promptMs: prompted - start, decodeMs, roofline };
+  const batchMs = await measureBatch(batch);
+  return { promptMs: prompted - start, decodeMs, batchMs, roofline };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

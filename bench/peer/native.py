@@ -11,6 +11,7 @@ import time
 
 import llama_cpp
 
+SEQUENCES = 8
 model_path, threads, context_size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
 
@@ -27,6 +28,8 @@ model = llama_cpp.llama_model_load_from_file(model_path.encode(), model_params)
 params = llama_cpp.llama_context_default_params()
 params.n_ctx = context_size
 params.n_batch = params.n_ubatch = 128
+params.n_seq_max = SEQUENCES
+params.kv_unified = True
 params.n_threads = params.n_threads_batch = threads
 context = llama_cpp.llama_init_from_model(model, params)
 version = importlib.metadata.version("llama-cpp-python")
@@ -45,9 +48,26 @@ def evaluate(ids):
     return 1000 * (time.perf_counter() - start)
 
 
+batch = llama_cpp.llama_batch_init(SEQUENCES, 0, 1)
+
+
+def evaluate_batch(position, ids):
+    """Milliseconds to take in one id of each sequence, and compute the logits after it."""
+    batch.n_tokens = len(ids)
+    for i, id in enumerate(ids):
+        batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = id, position, 1, i, True
+    start = time.perf_counter()
+    if llama_cpp.llama_decode(context, batch) != 0:
+        sys.exit("llama_decode failed")
+    llama_cpp.llama_synchronize(context)
+    return 1000 * (time.perf_counter() - start)
+
+
 for line in sys.stdin:
     request = json.loads(line)
     llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
     prompt_ms = evaluate(request["prompt"])
     decode_ms = sum(evaluate([id]) for id in request["decode"])
-    print(json.dumps({"promptMs": prompt_ms, "decodeMs": decode_ms}), flush=True)
+    llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
+    batch_ms = sum(evaluate_batch(position, ids) for position, ids in enumerate(request["batch"]))
+    print(json.dumps({"promptMs": prompt_ms, "decodeMs": decode_ms, "batchMs": batch_ms}), flush=True)
