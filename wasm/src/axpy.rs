@@ -14,8 +14,9 @@ use crate::elementwise::clear;
 use crate::float::Floats;
 use crate::groups::Groups;
 use crate::i8::Bytes;
-use crate::layout::{self, GROUP};
+use crate::layout::{self, packed_row_bytes, GROUP};
 use crate::matmul::{chosen, with_rows, Rows, SUM_I32};
+use crate::picked::bring_rows;
 use crate::q4::Nibbles;
 use crate::simd::*;
 use crate::six::Sextets;
@@ -103,6 +104,9 @@ pub unsafe extern "C" fn axpy_groups(
     let mut first = 0;
     while !groups.done() {
         let end = ends.add(groups.index()).read() as usize;
+        if n_tokens == 1 {
+            call.bring(first..end, packed_row_bytes(kind, k));
+        }
         read += with_rows!(kind, chosen(SUM_I32), add_group(&call, first..end, n_tokens, &groups));
         groups.next();
         first = end;
@@ -168,6 +172,15 @@ impl Call {
             bits |= u32::from(self.h(t, self.at(first + i)) != 0.0) << i;
         }
         bits
+    }
+
+    /// Brings rows into a cache: the first ones of those that the only token has coefficients for.
+    ///
+    /// # Safety
+    /// They are rows of the call, of `row_bytes` bytes.
+    unsafe fn bring(&self, rows: Range<usize>, row_bytes: usize) {
+        let wanted = rows.map(|i| self.at(i)).filter(|&j| self.h(0, j) != 0.0);
+        bring_rows(wanted.map(|j| self.row(j)), row_bytes);
     }
 
     /// How many rows some token has a coefficient for.

@@ -130,12 +130,39 @@ unsafe fn bring(w: *const u8, stride: usize, row_bytes: usize, n: usize, ids: &[
         }
         return;
     }
-    let (fours, rest) = ids.as_chunks::<4>();
-    for &four in fours {
-        read_lines(four.map(row), row_bytes);
+    for ids in ids.chunks(BROUGHT) {
+        bring_rows(ids.iter().map(|&id| row(id)), row_bytes);
     }
-    for &id in rest {
-        read_lines([row(id)], row_bytes);
+}
+
+/// Rows that one token picks which are asked for at once, before they are multiplied or summed: eight
+/// dozens. On a Zen 5 a third of rows of 872 bytes comes at 9.7 GB/s into products where it came at
+/// 5.8, into sums at 6.3 in place of 4.2; of 2,312 bytes at 11.5 in place of 10.3, and 7.1 as before.
+pub const BROUGHT: usize = 96;
+
+/// Brings the first `BROUGHT` rows into a cache.
+///
+/// # Safety
+/// They have so many bytes.
+#[inline(always)]
+pub unsafe fn bring_rows(rows: impl Iterator<Item = *const u8>, row_bytes: usize) {
+    let mut found = [core::ptr::null(); BROUGHT];
+    let mut n = 0;
+    for (to, row) in found.iter_mut().zip(rows) {
+        *to = row;
+        n += 1;
+    }
+    read_rows(&found[..n], row_bytes);
+}
+
+/// Reads rows four at a time: two or eight are slower.
+///
+/// # Safety
+/// They have so many bytes.
+#[inline(never)]
+unsafe fn read_rows(rows: &[*const u8], row_bytes: usize) {
+    for four in rows.chunks(4) {
+        read_lines([0, 1, 2, 3].map(|i| four[i.min(four.len() - 1)]), row_bytes);
     }
 }
 
