@@ -9,7 +9,7 @@ import type { Model } from "../model/model.ts";
 import { makePlan } from "../plan/make_plan.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
-import { expertsWithin, type MemoryOptions } from "./cpu/memory_estimate.ts";
+import type { MemoryOptions } from "./cpu/memory_estimate.ts";
 import { loadKernels } from "../kernels/kernels.ts";
 import { LoadProgress, type Progress } from "./load_progress.ts";
 import { allShards, shardBytes } from "../model/shard.ts";
@@ -51,13 +51,14 @@ export async function startTeam(
   const options = { ...given, files: source.localFiles };
   const kernels = await loadKernels();
   const name = `WASM ${kernels.name}`;
-  const planFor = (places: number): Plan => {
-    const experts = memoryBudget === undefined ? undefined : expertsWithin(
-      memoryBudget,
-      model,
-      memoryOptions(given, places),
-      profile,
-    );
+  const residentExperts = async (places: number) => {
+    if (memoryBudget === undefined) return undefined;
+    const { expertsWithin } = await import("./cpu/memory_estimate.ts");
+    const memory = memoryOptions(given, places);
+    return expertsWithin(memoryBudget, model, memory, profile);
+  };
+  const planFor = async (places: number): Promise<Plan> => {
+    const experts = await residentExperts(places);
     if (experts && !source.localFiles) {
       throw new UsageError(
         `Cannot read experts of ${source.name} while the model runs, as a memory budget of ${memoryBudget} bytes requires: it is no local file`,
@@ -76,7 +77,7 @@ export async function startTeam(
     [plan.places.length > 0 ? `${name}, ${cpu}` : [], plan.gpu ? "WebGPU" : []]
       .flat().join(" + ");
   const inline = async (why: string) => {
-    const plan = planFor(1);
+    const plan = await planFor(1);
     const { startInline } = await import("./start_inline.ts");
     return await startInline(
       describe(plan, `inline${why}`),
@@ -89,7 +90,7 @@ export async function startTeam(
   if (threads === 0) return await inline("");
   let reason = missingForThreads();
   if (!reason) {
-    const plan = planFor(threads);
+    const plan = await planFor(threads);
     const { length } = plan.places;
     const { ThreadTeam } = await import("./threads/thread_team.ts");
     try {
