@@ -70,7 +70,7 @@ async function bestOf(measure: () => Promise<number>): Promise<number> {
 
 /** A line's time in this process, in ms, from the first result to the last. */
 async function msAlone(): Promise<number> {
-  await using model = await load(tinyBamboo(), { threads: 1 });
+  await using model = await load(tinyBamboo(), { threads: 0 });
   await using server = createServer(model, { parallel, timeLimit: 0 });
   const lines = readBatch(requests(measured, tokens));
   const results = runBatch(lines, {
@@ -95,7 +95,7 @@ async function msOf(count: number): Promise<number> {
   const input = `${path}/in.jsonl`;
   await Deno.writeTextFile(input, requests(measured, tokens));
   using running = new DisposableStack();
-  for (let i = 0; i < count; i++) running.use(new Worker(path, at));
+  for (let i = 0; i < count; i++) running.use(new Worker(path, at, 0));
   // By then they have loaded their models.
   await delay(3000);
   const submit = ["batch", "submit", input, ...at, "--range", "16"];

@@ -72,14 +72,19 @@ export class Worker implements Disposable {
   readonly #said: Promise<string>;
   kills = 0;
 
-  constructor(readonly folder: string, readonly args: readonly string[]) {
+  constructor(
+    readonly folder: string,
+    readonly args: readonly string[],
+    readonly threads = 1,
+  ) {
     this.#said = this.#keepUp();
   }
 
   /** Gives what the last one said. */
   async #keepUp(): Promise<string> {
     for (;;) {
-      this.#child = culm(this.folder, ["worker", "-t", "1", ...this.args]);
+      const args = ["worker", "-t", `${this.threads}`, ...this.args];
+      this.#child = culm(this.folder, args);
       const { code, err } = decoded(await this.#child.output());
       await this.#child.stdin.close().catch(() => {});
       if (this.#isStopping) {
