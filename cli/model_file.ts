@@ -57,7 +57,7 @@ export async function loadModel(
   { signal }: Stop,
   measured: Pick<
     LoadOptions,
-    "countNeurons" | "keepFfnInputs" | "measureRecall"
+    "cacheSize" | "countNeurons" | "keepFfnInputs" | "measureRecall"
   > = {},
 ): Promise<LanguageModel> {
   const options = loadOptionsOf(flags);

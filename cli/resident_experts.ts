@@ -31,8 +31,10 @@ function missedBytes(
     const { ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 } = tensors[layer];
     const bytes = [ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2]
       .reduce((all, tensor) => all + (tensor?.byteLength ?? 0), 0);
-    const missed = expertCount - loaded.length;
-    return sum + routing!.used * missed * bytes / expertCount ** 2;
+    const { used, shared = 0 } = routing!, missed = expertCount - loaded.length;
+    // Those that are shared are always there.
+    const share = (used - shared) * missed / (expertCount - shared);
+    return sum + share * bytes / expertCount;
   }, 0);
 }
 

@@ -124,6 +124,7 @@ export async function load(
     keepFfnInputs: checked.keepFfnInputs,
     gpuBytes: checked.gpuBytes,
     memoryBudget: checked.memoryBudget,
+    cacheSize: checked.cacheSize,
     limits: { tokens: Math.min(checked.batchSize, contextSize), contextSize },
   };
   const sample = () =>

@@ -28,6 +28,8 @@ export interface StartOptions extends Omit<TeamOptions, "plan"> {
   readonly profile?: Profile;
   /** What the GPU holds; the CPU places share the rest. */
   readonly gpuPlan?: PlacePlan;
+  /** Most positions of all texts together, where these are more than a context */
+  readonly cacheSize?: number;
   /** Bytes that weights, keys, values and scratch may take; experts that it does not hold are read from the file. */
   readonly memoryBudget?: number;
 }
@@ -112,10 +114,11 @@ export async function startTeam(
 }
 
 function memoryOptions(
-  { limits, cacheType }: StartOptions,
+  { limits, cacheType, cacheSize = 0 }: StartOptions,
   threads: number,
 ): MemoryOptions {
-  const { contextSize, tokens } = limits;
+  const { tokens } = limits;
+  const contextSize = Math.max(limits.contextSize, cacheSize);
   return { contextSize, threads, batchSize: tokens, cacheType };
 }
 

@@ -7,7 +7,8 @@ const shape =
 Deno.test("within a memory budget a mixture of experts writes the same text; what stays and what is read is said", async () => {
   const folder = await Deno.makeTempDir();
   try {
-    const model = `${folder}/model.gguf`;
+    const model = `${folder}/model.gguf`, text = `${folder}/text`;
+    await Deno.writeTextFile(text, "Tom had a ball. ".repeat(60));
     const made = await runHere([
       ..."synth --activation reglu --type q8_0 -o".split(" "),
       model,
@@ -52,6 +53,18 @@ Deno.test("within a memory budget a mixture of experts writes the same text; wha
     );
     const { out } = await plan(...await budgetOf(plan));
     assert.match(out, /\nmemory +\d( to \d)? of 8 experts/);
+    assert.match(out, /\nmachine +[^\n]*4090/);
+    assert.match(out, /\nbudget +no GPU\n/);
+    // All ways of a mode are open at once, and need more than one context.
+    const measured = await runHere([
+      ..."sparsity -c 32 --tokens 8 --decode-tokens 2 --json -t 0 -m".split(
+        " ",
+      ),
+      model,
+      ..."--memory-budget 1 -f".split(" "),
+      text,
+    ]);
+    assert.equal(measured.code, 0, measured.err);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

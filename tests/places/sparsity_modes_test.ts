@@ -106,6 +106,19 @@ for (const downByNeuron of [false, true]) {
   });
 }
 
+Deno.test("places agree with the largest neurons of one expert a token", async () => {
+  await comparePlaces(cpuTeams, {
+    architecture: "turbosparsemixtral",
+    type: "F16",
+    hiddenSize: 48,
+    feedForwardSize: 90,
+    expertCount: 5,
+    usedExperts: 1,
+    headCount: 6,
+    kvHeadCount: 3,
+  }, { mode: "top-k", share: 0.2 });
+});
+
 /** Experts of ReLU, each with a predictor of its own. */
 for (const sparsity of sparsityModes) {
   Deno.test(`places agree with experts in ${JSON.stringify(sparsity)}`, async () => {

@@ -1,4 +1,4 @@
-import { LimitError, type Sparsity } from "../../../mod.ts";
+import { LimitError } from "../../../mod.ts";
 import {
   assumedGpu,
   findGpu,
@@ -160,7 +160,7 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
     const index = await findGpuIndex(flags, () => model);
     // What is wrong with the files is reported before the machine is measured.
     const machine = flags.machine === undefined
-      ? await thisMachine(model, flags.sparsity)
+      ? await thisMachine(model, flags)
       : knownMachines[flags.machine];
     const contextSize = flags.contextSize || model.contextSize;
     const request = requestFor(flags, model, machine, counted, contextSize);
@@ -173,9 +173,10 @@ async function planModel(flags: PlanFlags): Promise<PlanReport> {
 /** This machine, measured; a GPU that is not there is assumed. */
 async function thisMachine(
   model: Model,
-  sparsity: Sparsity,
+  { sparsity, memoryBudget }: PlanFlags,
 ): Promise<KnownMachine> {
-  const found = model.routing ? undefined : await findGpu();
+  const isBudgeted = memoryBudget !== undefined;
+  const found = isBudgeted ? undefined : await findGpu();
   const gpu = found?.isSoftware ? undefined : found;
   const { hardwareConcurrency } = navigator;
   const machine = await machineHere(
@@ -184,7 +185,7 @@ async function thisMachine(
     gpu,
     sparsity,
   );
-  return gpu || model.routing ? machine : {
+  return gpu || isBudgeted ? machine : {
     ...machine,
     gpu: assumedGpu,
     description:

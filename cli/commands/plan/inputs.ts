@@ -74,6 +74,10 @@ export function requestFor(
   counted: Counted,
   contextSize: number,
 ): PlanRequest {
+  // With a budget of memory, all runs on the CPU.
+  if (flags.memoryBudget !== undefined) {
+    machine = { ...machine, gpu: undefined };
+  }
   return {
     ...limitsOf(flags, model, contextSize),
     ...counted,

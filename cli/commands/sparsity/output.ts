@@ -115,7 +115,10 @@ function layerTable(
   headings: readonly string[],
   layers: readonly (readonly number[])[],
 ): string[][] {
-  const means = headings.map((_, i) => mean(layers.map((layer) => layer[i])));
+  // A layer where nothing could be recalled has no share.
+  const means = headings.map((_, i) =>
+    mean(layers.map((layer) => layer[i]).filter(Number.isFinite))
+  );
   return [
     ["layer", ...headings],
     ...layers.map((layer, i) => [String(i), ...layer.map(percent)]),

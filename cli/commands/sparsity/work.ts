@@ -96,7 +96,10 @@ export interface Piece {
 export interface Phase {
   readonly label: string;
   readonly sparsity: Sparsity;
-  readonly measured?: Pick<LoadOptions, "countNeurons" | "measureRecall">;
+  readonly measured?: Pick<
+    LoadOptions,
+    "cacheSize" | "countNeurons" | "measureRecall"
+  >;
   readonly pieces: readonly Piece[];
 }
 
@@ -114,6 +117,9 @@ export interface Mode {
   readonly dense: SequenceOptions;
   readonly ways: readonly Way[];
 }
+
+/** Positions of keys and values that are kept together. */
+const pageSize = 32;
 
 /** Below every score of a predictor, so that all neurons are selected. */
 const leastScore = -1e30;
@@ -202,6 +208,9 @@ export function phasesOf(modes: readonly Mode[], text: Text): Phase[] {
         scoreDivergence(engine, chunk, sequences, options),
     }));
   };
+  // All ways of a mode are open at the same time, each in pages of its own.
+  const roomFor = ({ ways }: Mode) =>
+    (ways.length + 1) * (text.chunks[0].length + pageSize);
   const phases: Phase[] = [
     {
       label: "live neurons",
@@ -223,11 +232,12 @@ export function phasesOf(modes: readonly Mode[], text: Text): Phase[] {
     const decodings = ways.map(({ sequence }) => decoding(sequence));
     if (sparsity.mode !== "predictor") {
       const pieces = [...scoring(mode), ...decodings];
-      phases.push({ label, sparsity, pieces });
+      const measured = { cacheSize: roomFor(mode) };
+      phases.push({ label, sparsity, measured, pieces });
       continue;
     }
     // Where recall is measured all is computed, and read.
-    const measured = { measureRecall: true };
+    const measured = { measureRecall: true, cacheSize: roomFor(mode) };
     phases.push(
       { label: "recall", sparsity, measured, pieces: scoring(mode) },
       { label, sparsity, pieces: decodings },

@@ -66,10 +66,11 @@ export async function scoreDivergence(
   ways: readonly SequenceOptions[],
   { signal, onTokens }: RunOptions = {},
 ): Promise<DivergenceScore[]> {
-  const runs = ways.map((options) =>
-    new Run(engine, options, { signal, onTokens })
-  );
+  const runs: Run[] = [];
   try {
+    for (const way of ways) {
+      runs.push(new Run(engine, way, { signal, onTokens }));
+    }
     const half = chunk.length >> 1, last = chunk.length - 1;
     for (const run of runs) await run.skip(chunk.subarray(0, half));
     for (let start = half; start < last; start += pieceTokens) {

@@ -197,8 +197,10 @@ export class FeedForward {
     const { layers } = this.counters;
     layers.add(index, "streamed", bytes);
     const { neurons, inputs } = parts[index];
-    const first = inputs ? indexAt(inputs.neurons, 0) : 0;
-    if (routing && lengthOf(neurons) > 0 && indexAt(neurons, 0) === first) {
+    // The first of the CPU's places; the only one has inputs of its own.
+    const isFirst = lengthOf(neurons) > 0 &&
+      (!inputs || indexAt(neurons, 0) === indexAt(inputs.neurons, 0));
+    if (routing && isFirst) {
       layers.add(index, "experts", n * expertCount);
       layers.add(index, "chosenExperts", n * routing.used);
       layers.add(index, "readExperts", experts.length);
@@ -315,7 +317,9 @@ export class FeedForward {
     const { rows } = this.bank.weights.experts[index]![0].ffn_up;
     const ofRow = (row: number) =>
       this.bank.memory.f32(rowAt(this.#h, row), rows);
-    if (used === 1) return Array.from({ length: n }, (_, t) => ofRow(t));
+    if (!this.options.model.routing) {
+      return Array.from({ length: n }, (_, t) => ofRow(t));
+    }
     const all = Array.from(
       { length: n },
       () => new Float32Array(used * rows),
