@@ -7,6 +7,14 @@ const command = new URL("../../.cache/nats/bin/nats-server", import.meta.url)
 
 export const hasNats = await Deno.stat(command).then(() => true, () => false);
 
+/** What deploy/nats.conf says, but for files and ports of a machine; each user's password is its name. */
+export async function deployedConfig(): Promise<string> {
+  const config = new URL("../../deploy/nats.conf", import.meta.url);
+  const text = await Deno.readTextFile(config);
+  return text.replace(/^(listen|http_port|jetstream|tls).*$/gm, "")
+    .replace(/\$([A-Z]+)_PASSWORD/g, (_, name) => name.toLowerCase());
+}
+
 /** A server of this machine, with a folder of its own. */
 export class NatsServer implements AsyncDisposable {
   #child?: Deno.ChildProcess;

@@ -6,22 +6,19 @@ import { FoundUpstreams } from "../../cli/commands/gateway/found_upstreams.ts";
 import { connectNats } from "../../cli/nats/connection.ts";
 import { runCli } from "../cli/run_cli.ts";
 import { serve } from "../cli/served.ts";
-import { hasNats, NatsServer } from "../helpers/nats.ts";
+import { deployedConfig, hasNats, NatsServer } from "../helpers/nats.ts";
 import { needs, testNeeding } from "../helpers/needs.ts";
 
 testNeeding(needs.nats, hasNats, {
   name:
     "a server that says where it is gets requests of a gateway, and none once it leaves; what others say is refused",
   fn: async () => {
-    await using nats = await NatsServer.start(`authorization { users: [
-      { user: server, password: s, permissions: { publish: "culm.servers" } }
-      { user: gateway, password: g, permissions: { publish: "none", subscribe: "culm.servers" } }
-    ] }`);
+    await using nats = await NatsServer.start(await deployedConfig());
     const as = (user: string) => ["--nats-user", user];
     await using gateway = await serve(
       ["--queue", nats.url, ...as("gateway"), "--port", "0"],
       ["--allow-net", "--allow-env=NATS_PASSWORD"],
-      { command: "gateway", env: { NATS_PASSWORD: "g" } },
+      { command: "gateway", env: { NATS_PASSWORD: "gateway" } },
     );
     const models = async (count: number) => {
       for (;;) {
@@ -42,7 +39,7 @@ testNeeding(needs.nats, hasNats, {
     await using server = await serve(
       args,
       permissions,
-      { env: { NATS_PASSWORD: "s" } },
+      { env: { NATS_PASSWORD: "server" } },
     );
     const [{ id }] = await models(1);
     assert.equal(id, "found");
@@ -52,7 +49,7 @@ testNeeding(needs.nats, hasNats, {
     });
     assert.equal((await response.json()).usage.completion_tokens, 2);
 
-    Deno.env.set("NATS_PASSWORD", "s");
+    Deno.env.set("NATS_PASSWORD", "server");
     const stranger = await connectNats(
       nats.url,
       { natsUser: "server" },
@@ -68,6 +65,13 @@ testNeeding(needs.nats, hasNats, {
     ];
     for (const each of messages) stranger.publish("culm.servers", each);
     await stranger.flush();
+    // A server hears nothing of queues, nor what others are told.
+    for (const each of ["culm.work.>", "_INBOX.>", "culm.servers"]) {
+      const listening = stranger.subscribe(each, { callback() {} });
+      await stranger.flush();
+      listening.unsubscribe();
+      assert.match(String(await listening.closed), /Permissions Violation/);
+    }
     await stranger.close();
     server.child.kill("SIGTERM");
     await models(0);

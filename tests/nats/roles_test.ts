@@ -13,30 +13,21 @@ import { submitBatch } from "../../cli/queue/submit.ts";
 import { readResults } from "../../cli/queue/results.ts";
 import { QueueWorker } from "../../cli/queue/worker.ts";
 import { readBatch } from "../../server.ts";
-import { hasNats, NatsServer } from "../helpers/nats.ts";
+import { deployedConfig, hasNats, NatsServer } from "../helpers/nats.ts";
 import { needs, testNeeding } from "../helpers/needs.ts";
 import { requests } from "./chaos.ts";
 
-const config = new URL("../../deploy/nats.conf", import.meta.url);
 const batch = `batch_${"0".repeat(32)}`, key = "model";
-
-/** What it says, but for files and ports of a machine. */
-async function givenConfig(): Promise<string> {
-  const text = await Deno.readTextFile(config);
-  return text.replace(/^(listen|http_port|jetstream|tls).*$/gm, "")
-    .replace("$SUBMITTER_PASSWORD", "submits")
-    .replace("$WORKER_PASSWORD", "works");
-}
 
 testNeeding(needs.nats, hasNats, {
   name:
     "the roles of deploy/nats.conf do their work, and a worker neither submits nor deletes",
   fn: async () => {
-    await using server = await NatsServer.start(await givenConfig());
+    await using server = await NatsServer.start(await deployedConfig());
     const flags = (natsUser: string) => ({ queue: server.url, natsUser });
-    Deno.env.set("NATS_PASSWORD", "submits");
+    Deno.env.set("NATS_PASSWORD", "submitter");
     await using queue = await Queue.open(flags("submitter"), submitterName);
-    Deno.env.set("NATS_PASSWORD", "works");
+    Deno.env.set("NATS_PASSWORD", "worker");
     await using own = await Queue.open(flags("worker"), workerName);
     const connection = await connectNats(
       server.url,
