@@ -128,10 +128,14 @@ export class Fleet implements AsyncDisposable {
 
   async #watch(upstream: Upstream): Promise<void> {
     const { signal } = this.#closing;
+    const isOver = () =>
+      signal.aborted || upstream.isLeaving && upstream.running === 0;
     let late = 0;
-    while (!signal.aborted && !(upstream.isLeaving && upstream.running === 0)) {
+    while (!isOver()) {
       late = await this.#look(upstream) ? late + 1 : 0;
       if (late >= mostLate) this.#fall(upstream, "it does not say how it is");
+      // Nothing wakes it that came while it was looked at.
+      if (isOver()) break;
       await upstream.rest(1000 * this.#options.healthInterval);
     }
     this.#upstreams.delete(upstream.url);

@@ -338,6 +338,14 @@ Deno.test("who asks for more than its key may is told when to come back", async 
   assert.equal((await late.json()).error.type, "rate_limit_error");
 });
 
+Deno.test("a gateway that is closed while it looks at upstreams does not wait for the next look", async () => {
+  await using a = new FakeUpstream();
+  const gateway = before([a], { healthInterval: 10 });
+  const start = performance.now();
+  await gateway[Symbol.asyncDispose]();
+  assert.ok(performance.now() - start < 5000);
+});
+
 Deno.test("what takes too long is given up, and a gateway that stops says so", async () => {
   let isHanging = true;
   const answer: Answer = async () => {
