@@ -48,6 +48,9 @@ const soundId = /^[\w.:+/=@-]{1,128}$/;
 /** The longest path that is logged. */
 const longestPath = 256;
 
+/** The longest name of a model that is logged: a gateway knows only what its client says. */
+const longestModel = 512;
+
 /** What is known of a request while it is under way. */
 export class RequestRecord {
   readonly #start = performance.now();
@@ -135,7 +138,7 @@ export class RequestRecord {
       method: this.method,
       path: this.path.slice(0, longestPath),
       status: this.status,
-      model: this.model,
+      model: this.model?.slice(0, longestModel),
       upstream: this.upstream,
       prompt_tokens: tokens?.prompt,
       cached_tokens: tokens?.cached,

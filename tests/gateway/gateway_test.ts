@@ -346,6 +346,24 @@ Deno.test("a gateway that is closed while it looks at upstreams does not wait fo
   assert.ok(performance.now() - start < 5000);
 });
 
+Deno.test("of a model's name that is too long a part is logged", async () => {
+  await using a = new FakeUpstream();
+  const logged: unknown[] = [];
+  await using gateway = before([a], {
+    apiKeys: "key",
+    requestsPerMinute: 1,
+    log: ({ model }) => logged.push(model),
+  });
+  const headers = { authorization: "Bearer key" };
+  for (const status of [200, 429]) {
+    const model = "m".repeat(1e5);
+    const response = await post(gateway, { model }, { headers });
+    assert.equal(response.status, status);
+    await response.text();
+  }
+  assert.deepEqual(logged, Array(2).fill("m".repeat(512)));
+});
+
 Deno.test("what takes too long is given up, and a gateway that stops says so", async () => {
   let isHanging = true;
   const answer: Answer = async () => {
