@@ -20,8 +20,25 @@ function check(args: readonly string[]): void {
   for (const flag of args.slice(0, at)) {
     assert.match(
       flag,
-      /^--(allow-(read|net|env)(=.+)?|cached-only|no-prompt)$/,
+      /^--(allow-(read|net|env)=.+|cached-only|no-prompt)$/,
     );
+  }
+}
+
+/** Checks that a gateway reaches its upstreams, and has a key where they ask for one. */
+function checkTogether(all: readonly (readonly string[])[]): void {
+  const gateway = all.find((args) => args.includes("gateway"))!;
+  const serve = all.find((args) => args.includes("serve"))!;
+  const flags = (args: readonly string[]) =>
+    args.flatMap((arg) => arg.split("="));
+  assert.equal(
+    flags(gateway).includes("--upstream-api-key-file"),
+    flags(serve).includes("--api-key-file"),
+  );
+  const net = gateway.find((arg) => arg.startsWith("--allow-net="))!;
+  const hosts = gateway.join(" ").matchAll(/--upstream[= ]http:\/\/(\S+)/g);
+  for (const [, host] of hosts) {
+    assert.ok(net.split(/[=,]/).includes(host), `${host} in ${net}`);
   }
 }
 
@@ -43,20 +60,25 @@ Deno.test("compose.yaml starts culm by commands that there are", async () => {
   const found = commandsIn(parse(await textOf("compose.yaml")), "command");
   assert.equal(found.length, 4);
   for (const args of found) check(args);
+  checkTogether(found);
 });
 
 Deno.test("kubernetes.yaml starts culm by commands that there are", async () => {
   const found = commandsIn(parseAll(await textOf("kubernetes.yaml")), "args");
   assert.equal(found.length, 3);
   for (const args of found) check(args);
+  checkTogether(found);
 });
 
 Deno.test("systemd's units start culm by commands that there are", async () => {
+  const found: string[][] = [];
   for (const name of ["culm-serve", "culm-worker@", "culm-gateway"]) {
     const unit = await textOf(`${name}.service`);
     const [, args] = unit.match(/^ExecStart=\S+deno run (.*)$/m)!;
-    check(args.split(" "));
+    found.push(args.split(" "));
   }
+  for (const args of found) check(args);
+  checkTogether(found);
 });
 
 Deno.test("the image has the version of this package", async () => {

@@ -60,6 +60,11 @@ export async function probe(
   const ask = async (path: string) => {
     const { response: { ok, status }, text } = await get(path);
     if (ok) return text;
+    if (status === 401) {
+      throw new CulmError(
+        `${path} is answered by 401: it asks for a key, and --upstream-api-key-file has none that it knows`,
+      );
+    }
     throw new CulmError(`${path} is answered by ${status}`);
   };
   await ask("/health");

@@ -10,6 +10,8 @@ export type Answer = (
 export interface FakeOptions {
   readonly models?: readonly string[];
   readonly answer?: Answer;
+  /** The key without which it does not list its models */
+  readonly key?: string;
   /** What it says under `/metrics` */
   readonly metrics?: string;
   readonly port?: number;
@@ -26,7 +28,7 @@ export class FakeUpstream implements AsyncDisposable {
   readonly #closing = new AbortController();
 
   constructor(
-    { models = ["tiny"], answer, metrics, port = 0 }: FakeOptions = {},
+    { models = ["tiny"], answer, key, metrics, port = 0 }: FakeOptions = {},
   ) {
     const { signal } = this.#closing;
     const onListen = () => {};
@@ -39,6 +41,10 @@ export class FakeUpstream implements AsyncDisposable {
           return new Response(null, { status: this.health });
         }
         if (pathname === "/v1/models") {
+          const shown = request.headers.get("authorization");
+          if (key && shown !== `Bearer ${key}`) {
+            return new Response(null, { status: 401 });
+          }
           const data = models.map((id) => ({ id, object: "model" }));
           return Response.json({ object: "list", data });
         }

@@ -338,6 +338,22 @@ Deno.test("who asks for more than its key may is told when to come back", async 
   assert.equal((await late.json()).error.type, "rate_limit_error");
 });
 
+Deno.test("an upstream that asks for a key is said to, and is up with it", async () => {
+  await using a = new FakeUpstream({ key: "theirs" });
+  const said: string[] = [];
+  const onChange = (line: string) => void said.push(line);
+  for (const upstreamKey of [undefined, "theirs"]) {
+    await using gateway = before([a], { onChange, upstreamKey });
+    await get(gateway, "/health");
+  }
+  assert.equal(said.length, 2, said.join("\n"));
+  assert.match(
+    said[0],
+    /is down: \/v1\/models is answered by 401: .*--upstream/,
+  );
+  assert.match(said[1], /is up: tiny$/);
+});
+
 Deno.test("a gateway that is closed while it looks at upstreams does not wait for the next look", async () => {
   await using a = new FakeUpstream();
   const gateway = before([a], { healthInterval: 10 });
