@@ -156,25 +156,30 @@ async function firstAnswer(
   const { balanceThreshold: threshold, maxRetries } = options;
   const tried = new Set<Upstream>();
   let refused: Begun | undefined;
-  for (;;) {
-    const [first, ...others] = fleet.candidates(asked.model, tried);
-    if (!first || tried.size > maxRetries) {
-      if (refused) return refused;
-      throw noneUp(fleet, tried.size);
+  try {
+    for (;;) {
+      const [first, ...others] = fleet.candidates(asked.model, tried);
+      if (!first || tried.size > maxRetries) {
+        if (refused) return refused;
+        throw noneUp(fleet, tried.size);
+      }
+      const { random } = Math;
+      const candidates = [first, ...others] as const;
+      const upstream = route(candidates, asked, index, { threshold, random });
+      if (tried.size > 0) metrics.retried++;
+      tried.add(upstream);
+      const begun = await begin(call, body, upstream, options, giveUp);
+      if (!begun) {
+        upstream.doubt();
+        continue;
+      }
+      await giveBack(refused);
+      if (!isRefusal(begun.response)) return begun;
+      refused = begun;
     }
-    const { random } = Math;
-    const candidates = [first, ...others] as const;
-    const upstream = route(candidates, asked, index, { threshold, random });
-    if (tried.size > 0) metrics.retried++;
-    tried.add(upstream);
-    const begun = await begin(call, body, upstream, options, giveUp);
-    if (!begun) {
-      upstream.doubt();
-      continue;
-    }
+  } catch (error) {
     await giveBack(refused);
-    if (!isRefusal(begun.response)) return begun;
-    refused = begun;
+    throw error;
   }
 }
 

@@ -354,6 +354,31 @@ Deno.test("an upstream that asks for a key is said to, and is up with it", async
   assert.match(said[1], /is up: tiny$/);
 });
 
+Deno.test("who refused is waited for no more once another fails, and is left out", async () => {
+  const refuse = () => new Response("full", { status: 503 });
+  await using a = new FakeUpstream({ answer: refuse });
+  let isHanging = true;
+  await using b = new FakeUpstream({
+    answer: async () => {
+      while (isHanging) await delay(5);
+      return new Response();
+    },
+  });
+  const said: string[] = [];
+  await using gateway = before([a, b], {
+    timeLimit: 0.1,
+    onChange: (line) => said.push(line),
+  });
+  const isUp = () => gateway.upstreams().filter(({ isUp }) => isUp).length;
+  await until(() => isUp() === 2);
+  for (let i = 0; a.bodies.length === 0; i++) {
+    assert.equal((await post(gateway, prompt(i))).status, 504);
+  }
+  gateway.setUpstreams([b.url]);
+  await until(() => said.includes(`upstream ${a.url} is left out`));
+  isHanging = false;
+});
+
 Deno.test("a gateway that is closed while it looks at upstreams does not wait for the next look", async () => {
   await using a = new FakeUpstream();
   const gateway = before([a], { healthInterval: 10 });
