@@ -1,5 +1,4 @@
 /** A request on its way to an upstream, and its answer on the way back. */
-import type { JsonObject } from "../formats/json.ts";
 import { followAborts } from "../platform/abort.ts";
 import { Taken } from "../platform/opened.ts";
 import { isAnthropic } from "../server/anthropic/form.ts";
@@ -10,6 +9,7 @@ import {
   type ServerCall,
   signalsOf,
 } from "../server/server_context.ts";
+import { answerTokens } from "./answer_tokens.ts";
 import type { ClientLimits } from "./client_limits.ts";
 import type { Fleet } from "./fleet.ts";
 import { answerHeaders, requestHeaders } from "./headers.ts";
@@ -123,19 +123,6 @@ function forwardedOf(
     blocks: blockHashes(prompt, model ?? ""),
     tokens: Math.ceil(prompt.length / 4) + answerTokens(body),
   };
-}
-
-/** The most tokens that all its answers may have, where the body says that. */
-function answerTokens(body: JsonObject): number {
-  const whole = (name: string) => {
-    const value = body[name];
-    return Number.isSafeInteger(value) && value as number > 0
-      ? value as number
-      : undefined;
-  };
-  const most = whole("max_completion_tokens") ?? whole("max_output_tokens") ??
-    whole("max_tokens") ?? whole("n_predict") ?? 0;
-  return most * (whole("n") ?? 1);
 }
 
 /** An answer that has begun, by whom, and what is held of that. */

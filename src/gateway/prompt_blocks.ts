@@ -21,6 +21,8 @@ const promptFields = [
   "input",
   "content",
   "input_prefix",
+  "suffix",
+  "input_suffix",
 ] as const;
 
 /** The text of a request's prompt: two that begin alike have prompts that do, for the same model. */
