@@ -2,7 +2,7 @@
 import { RequestError } from "../server/errors.ts";
 import type { CheckedGatewayOptions } from "./options.ts";
 
-/** The most clients that are remembered while they ask for nothing. */
+/** The most clients that are remembered while none of their requests is under way. */
 const mostIdle = 10_000;
 
 /** What is left to a client. */
@@ -22,13 +22,20 @@ export type Limits = Pick<
 
 /** What clients have asked for lately: a bucket each of requests and of tokens, which fills up in a minute. */
 export class ClientLimits {
-  readonly #budgets = new Map<string, Budget>();
+  readonly #busy = new Map<string, Budget>();
+  /** Those without a request under way, the one that ended its last the longest ago first */
+  readonly #idle = new Map<string, Budget>();
 
   /** `now` is in ms. */
   constructor(
     readonly limits: Limits,
     readonly now: () => number = () => performance.now(),
   ) {}
+
+  /** How many clients are remembered. */
+  get size(): number {
+    return this.#busy.size + this.#idle.size;
+  }
 
   /**
    * A client begins a request of so many tokens, which ends when this is disposed of.
@@ -72,19 +79,27 @@ export class ClientLimits {
     budget.running++;
     budget.requests--;
     budget.tokens -= tokens;
-    return { [Symbol.dispose]: () => void budget.running-- };
+    this.#idle.delete(client);
+    this.#busy.set(client, budget);
+    return { [Symbol.dispose]: () => this.#leave(client, budget) };
+  }
+
+  #leave(client: string, budget: Budget): void {
+    if (--budget.running > 0) return;
+    this.#busy.delete(client);
+    this.#idle.set(client, budget);
+    if (this.#idle.size <= mostIdle) return;
+    const [oldest] = this.#idle.keys();
+    this.#idle.delete(oldest);
   }
 
   #budgetOf(client: string): Budget {
     const { requestsPerMinute, tokensPerMinute } = this.limits;
     const now = this.now();
-    let budget = this.#budgets.get(client);
+    const budget = this.#busy.get(client) ?? this.#idle.get(client);
     if (!budget) {
-      this.#forgetIdle(now);
       const [requests, tokens] = [requestsPerMinute, tokensPerMinute];
-      budget = { running: 0, requests, tokens, at: now };
-      this.#budgets.set(client, budget);
-      return budget;
+      return { running: 0, requests, tokens, at: now };
     }
     const share = (now - budget.at) / 60_000;
     const filled = (left: number, limit: number) =>
@@ -93,14 +108,6 @@ export class ClientLimits {
     budget.tokens = filled(budget.tokens, tokensPerMinute);
     budget.at = now;
     return budget;
-  }
-
-  /** Whoever has asked for nothing in a minute has a full bucket, as a new client has. */
-  #forgetIdle(now: number): void {
-    if (this.#budgets.size < mostIdle) return;
-    for (const [client, { running, at }] of this.#budgets) {
-      if (running === 0 && now - at >= 60_000) this.#budgets.delete(client);
-    }
   }
 }
 

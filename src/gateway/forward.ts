@@ -5,7 +5,7 @@ import { isAnthropic } from "../server/anthropic/form.ts";
 import { checkObject, parseBody, readBytes } from "../server/body.ts";
 import { RequestError } from "../server/errors.ts";
 import {
-  clientOf,
+  provenClientOf,
   type ServerCall,
   signalsOf,
 } from "../server/server_context.ts";
@@ -61,7 +61,7 @@ export async function forward(
       : undefined;
     const asked = forwardedOf(call, body, context);
     env.record.model = asked.model;
-    held.use(context.limits.enter(clientOf(call), asked.tokens));
+    held.use(context.limits.enter(provenClientOf(call), asked.tokens));
     held.use(timeLimit(giveUp, context.options.timeLimit));
     await context.fleet.ready();
     const { response, upstream, taken } = await firstAnswer(

@@ -6,6 +6,7 @@ import type { MiddlewareHandler } from "hono";
 import { RequestError } from "./errors.ts";
 import type { CheckedServerOptions } from "./options.ts";
 import { isOfPage } from "./page.ts";
+import type { ServerEnv } from "./server_context.ts";
 
 /** What needs no key, beside the page, which asks for one: whether the server is there says nothing of anybody. */
 const open: ReadonlySet<string> = new Set(["/health", "/v1/health"]);
@@ -53,15 +54,15 @@ export function crossOrigin(
   };
 }
 
-/** Lets those requests through that may be answered. */
+/** Lets those requests through that may be answered, and notes by which key. */
 export function access(
   { apiKeys = [], allowedHosts = [], corsOrigins = usualOrigins }:
     AccessOptions,
-): MiddlewareHandler {
+): MiddlewareHandler<ServerEnv> {
   const keys = Promise.all(apiKeys.map(digest));
   const hosts = new Set(allowedHosts.map((host) => host.toLowerCase()));
   const mayRead = readersOf(corsOrigins);
-  return async ({ req }, next) => {
+  return async ({ req, env }, next) => {
     if (!URL.canParse(req.url)) {
       throw new RequestError(
         400,
@@ -96,6 +97,7 @@ export function access(
           { code: "invalid_api_key" },
         );
       }
+      env.key = given;
     }
     await next();
   };

@@ -36,6 +36,8 @@ export interface RequestBindings extends ServerBindings {
   /** To be aborted when nobody waits for its answer any more */
   readonly gone: AbortController;
   readonly record: RequestRecord;
+  /** The key by which it was let in, where one is needed */
+  key?: string;
   /** Set where its answer is a stream of events */
   isStream?: boolean;
 }
@@ -64,9 +66,15 @@ export interface Asker {
 }
 
 /** By what requests of one client are known as its own: its key, else where it comes from. */
-export function clientOf({ req, env }: ServerCall): string {
-  return req.header("authorization") ?? req.header("x-api-key") ??
-    env.client ?? env.remoteAddr?.hostname ?? "";
+export function clientOf(call: ServerCall): string {
+  const { req, env } = call;
+  return env.key ?? req.header("authorization") ?? req.header("x-api-key") ??
+    provenClientOf(call);
+}
+
+/** By what a client is known that cannot choose it: the key that let it in, else where it comes from. */
+export function provenClientOf({ env }: ServerCall): string {
+  return env.key ?? env.client ?? env.remoteAddr?.hostname ?? "";
 }
 
 /**

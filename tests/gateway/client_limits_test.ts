@@ -60,3 +60,14 @@ Deno.test("tokens count before they are written, and what is refused takes nothi
   assert.equal(refused("a", 100), "let in");
   assert.equal(refused("a", 1), "429 1");
 });
+
+Deno.test("of clients that ask for nothing any more ten thousand are remembered, the last ones", () => {
+  const { all, refused } = limited({ requestsPerMinute: 1 });
+  const running = all.enter("running", 0);
+  for (let i = 0; i < 10_010; i++) refused(`${i}`);
+  assert.equal(all.size, 10_001);
+  assert.equal(refused("running"), "429 60");
+  assert.equal(refused("10009"), "429 60");
+  assert.equal(refused("0"), "let in");
+  running[Symbol.dispose]();
+});

@@ -8,6 +8,7 @@ import {
   type Gateway,
   type GatewayOptions,
 } from "../../server.ts";
+import type { ServerBindings } from "../../src/server/server_context.ts";
 import { tinyServer } from "../server/tiny_server.ts";
 import { type Answer, eventsOf, FakeUpstream } from "./fake_upstream.ts";
 
@@ -30,6 +31,7 @@ function post(
   { fetch }: Gateway,
   body: unknown = {},
   init: RequestInit = {},
+  from?: ServerBindings,
 ): Promise<Response> {
   return fetch(
     new Request(`http://localhost${path}`, {
@@ -37,6 +39,7 @@ function post(
       body: typeof body === "string" ? body : JSON.stringify(body),
       ...init,
     }),
+    from,
   );
 }
 
@@ -336,6 +339,35 @@ Deno.test("who asks for more than its key may is told when to come back", async 
   const late = await ask("one");
   assert.match(late.headers.get("retry-after")!, /^(29|30)$/);
   assert.equal((await late.json()).error.type, "rate_limit_error");
+});
+
+Deno.test("a key is one client however it is shown, and so is an address, whatever it shows", async () => {
+  await using a = new FakeUpstream();
+  const statuses = async (
+    options: GatewayOptions,
+    shown: readonly HeadersInit[],
+  ) => {
+    await using gateway = before([a], { requestsPerMinute: 1, ...options });
+    const found = [];
+    for (const headers of shown) {
+      const from = { remoteAddr: { hostname: "10.0.0.1" } };
+      found.push((await post(gateway, {}, { headers }, from)).status);
+    }
+    return found;
+  };
+  const ways: Record<string, string>[] = [
+    { authorization: "Bearer one" },
+    { authorization: "bEARER   one" },
+    { "x-api-key": "one" },
+    { authorization: "Basic abc", "x-api-key": "one" },
+  ];
+  assert.deepEqual(await statuses({ apiKeys: "one" }, ways), [
+    200,
+    429,
+    429,
+    429,
+  ]);
+  assert.deepEqual(await statuses({}, ways), [200, 429, 429, 429]);
 });
 
 Deno.test("an upstream that asks for a key is said to, and is up with it", async () => {
