@@ -52,9 +52,9 @@ export const resultStream = "culm_results";
 const bucket = "culm_batches";
 
 export const subjects = {
-  /** The range `n` of a batch, for workers of a key */
-  range: (key: string, batch: string, n: number | "*") =>
-    `culm.work.${key}.${batch}.${n}`,
+  /** A range of a batch, for workers of a key */
+  range: (key: string, batch: string, name: string) =>
+    `culm.work.${key}.${batch}.${name}`,
   /** The result of line `at` of a batch */
   result: (batch: string, at: number | "*") => `culm.results.${batch}.${at}`,
   /** Try `n` of a line by itself */

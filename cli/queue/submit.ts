@@ -86,14 +86,16 @@ async function addAll(
   signal: AbortSignal,
 ): Promise<void> {
   using bar = new ProgressBar("submitting", "requests");
-  let done = 0;
-  const waiting = ranges.entries();
+  let done = 0, end = 0;
+  const waiting = ranges.values();
   const addSome = async () => {
-    for (const [n, range] of waiting) {
+    for (const range of waiting) {
       const { key, batch } = range;
+      // Where ranges have another size, those of the same name have the same lines.
+      const name = `${end}-${end += range.lines.length}`;
       const lines = range.lines.filter(({ at }) => !answered.has(at));
       if (lines.length > 0) {
-        const subject = subjects.range(key, batch, n);
+        const subject = subjects.range(key, batch, name);
         await queue.add(subject, writeRange({ ...range, lines }), signal);
       }
       bar.update(done += range.lines.length, total);

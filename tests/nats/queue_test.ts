@@ -144,7 +144,7 @@ testNeeding(needs.nats, hasNats, {
     }
     await Promise.all(
       wrong.map((text, i) =>
-        queue.add(subjects.range(key, batch, 1000 + i), text, signal)
+        queue.add(subjects.range(key, batch, `${1000 + i}`), text, signal)
       ),
     );
     await submitted(queue, text);

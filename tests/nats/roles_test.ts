@@ -44,7 +44,7 @@ testNeeding(needs.nats, hasNats, {
       signal,
     });
 
-    const message = subjects.range(key, batch, 99);
+    const message = subjects.range(key, batch, "99");
     await assert.rejects(own.add(message, "", signal), /Permissions Violation/);
     for (
       const refused of [
