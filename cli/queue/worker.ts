@@ -81,11 +81,20 @@ export class QueueWorker {
   /** What gives ranges, once somebody has submitted some. */
   async #consumer(): Promise<Consumer | undefined> {
     const { key } = this.options;
-    for (let isFirst = true; !this.#stop.aborted; isFirst = false) {
-      const consumer = await this.queue.consumer(key);
-      if (consumer) return consumer;
-      if (isFirst) {
-        note(`waiting: there is no batch for this model and settings, ${key}`);
+    let isTold = false;
+    while (!this.#stop.aborted) {
+      try {
+        const consumer = await this.queue.consumer(key);
+        if (consumer) return consumer;
+        if (!isTold) {
+          note(
+            `waiting: there is no batch for this model and settings, ${key}`,
+          );
+        }
+        isTold = true;
+      } catch (error) {
+        if (this.queue.isLasting(error)) throw error;
+        this.queue.tell(error);
       }
       await delay(pause);
     }
@@ -179,7 +188,7 @@ export class QueueWorker {
       ? `it has ${manifest.lines} lines, and none at ${last}`
       : undefined;
     if (why === undefined) return manifest;
-    note(`refused a range of ${batch}: ${why}`);
+    note(printable(`refused a range of ${batch}: ${why}`));
   }
 
   /** Ends the work on a batch that is not wanted any more. */
