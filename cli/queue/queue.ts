@@ -62,6 +62,16 @@ export const subjects = {
     `culm.tries.${batch}.${at}.${n}`,
 } as const;
 
+/**
+ * The place of the line whose result has a subject; undefined where a batch of
+ * so many lines has none of that name: `01` is not 1, which has another result.
+ */
+export function placeOf(subject: string, lines: number): number | undefined {
+  const name = subject.split(".").at(-1)!;
+  const at = Number(name);
+  return /^(0|[1-9]\d*)$/.test(name) && at < lines ? at : undefined;
+}
+
 /** The largest message, in bytes, whatever NATS would take. */
 export const mostMessageBytes = 8 << 20;
 /** What of NATS's largest message headers take. */
@@ -262,15 +272,16 @@ export class Queue implements AsyncDisposable {
     });
   }
 
-  /** The places of the lines that have results. */
-  async answered(batch: string): Promise<Set<number>> {
+  /** The places of the lines that have results, of a batch of so many. */
+  async answered(batch: string, lines: number): Promise<Set<number>> {
     const { streams } = this.manager;
     return await asked("ask for a batch", async () => {
       const info = await streams.info(resultStream, {
         subjects_filter: subjects.result(batch, "*"),
       });
-      const names = Object.keys(info.state.subjects ?? {});
-      return new Set(names.map((name) => Number(name.split(".").at(-1))));
+      const places = Object.keys(info.state.subjects ?? {})
+        .map((subject) => placeOf(subject, lines));
+      return new Set(places.filter((at) => at !== undefined));
     });
   }
 
@@ -286,7 +297,8 @@ export class Queue implements AsyncDisposable {
 
   /**
    * Adds a message, unless there is one of its subject; says whether there was
-   * none. Where NATS has no room or does not answer, tries on until `signal`.
+   * none. Where NATS has no room or does not answer, tries on until `signal`; by
+   * its id NATS knows a message that it has stored, but whose answer was lost.
    *
    * @throws {LimitError} where the message is too long
    * @throws {CulmError} where the credentials do not permit it
@@ -302,10 +314,11 @@ export class Queue implements AsyncDisposable {
         `a message has ${bytes.length} bytes, the queue takes ${this.mostBytes} (max_payload of NATS)`,
       );
     }
+    const options = { timeout: publishTimeout, msgID: crypto.randomUUID() };
     for (;;) {
       signal.throwIfAborted();
       try {
-        await this.js.publish(subject, bytes, { timeout: publishTimeout });
+        await this.js.publish(subject, bytes, options);
         return true;
       } catch (error) {
         if (isThere(error)) return false;

@@ -5,7 +5,13 @@ import type { BatchResult } from "../../server.ts";
 import { readResult } from "../../src/server/batch/run.ts";
 import { sha256 } from "../checkpoint.ts";
 import { note, printable } from "../terminal.ts";
-import { type Manifest, type Queue, resultStream, subjects } from "./queue.ts";
+import {
+  type Manifest,
+  placeOf,
+  type Queue,
+  resultStream,
+  subjects,
+} from "./queue.ts";
 
 /** How results are waited for. */
 export interface ResultOptions {
@@ -50,17 +56,27 @@ export async function readResults(
   const stop = () => messages.stop();
   signal.addEventListener("abort", stop);
   const looking = setInterval(async () => {
-    const count = await countOfEnded(queue, batch).catch(() => undefined);
+    const count = await countOfEnded(queue, batch, lines).catch(() =>
+      undefined
+    );
     if (count !== undefined && hasAll(count)) stop();
   }, lookEvery);
   try {
     for await (const message of messages) {
-      const at = Number(message.subject.split(".").at(-1));
-      const result = await checked(queue, message, at, lines);
+      const at = placeOf(message.subject, lines);
+      if (at === undefined) {
+        const why = `the batch has ${lines} requests, and none there`;
+        await remove(queue, message, why);
+        continue;
+      }
+      const result = parsed(message.data);
       if (result) {
         results.set(at, result);
         removed.delete(at);
-      } else if (at < lines) removed.add(at);
+      } else {
+        await remove(queue, message, "it is no result");
+        removed.add(at);
+      }
       onProgress(results.size);
       if (hasAll(lines)) break;
     }
@@ -85,23 +101,20 @@ export async function readResults(
 async function countOfEnded(
   queue: Queue,
   batch: string,
+  lines: number,
 ): Promise<number | undefined> {
   const manifest = await queue.manifest(batch);
   if (manifest && !manifest.cancelled) return undefined;
-  return (await queue.answered(batch)).size;
+  return (await queue.answered(batch, lines)).size;
 }
 
-/** The result that a message has; one without is told of, and removed. */
-async function checked(
+/** Removes a message that is no result, which is told. */
+async function remove(
   queue: Queue,
-  { data, seq, subject }: JsMsg,
-  at: number,
-  lines: number,
-): Promise<BatchResult | undefined> {
-  const why = at < lines ? undefined : `the batch has ${lines} requests`;
-  const result = why === undefined ? parsed(data) : undefined;
-  if (result) return result;
-  note(printable(`removed ${subject}: ${why ?? "it is no result"}`));
+  { seq, subject }: JsMsg,
+  why: string,
+): Promise<void> {
+  note(printable(`removed ${subject}: ${why}`));
   await queue.manager.streams.deleteMessage(resultStream, seq);
 }
 

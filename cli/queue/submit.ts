@@ -70,7 +70,7 @@ async function begin(
       `Cannot submit ${batch}: it was cancelled; culm batch delete forgets it`,
     );
   }
-  const answered = await queue.answered(batch);
+  const answered = await queue.answered(batch, manifest.lines);
   note(
     `going on with ${batch}: ${answered.size} of ${manifest.lines} requests are answered`,
   );

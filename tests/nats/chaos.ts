@@ -156,7 +156,10 @@ export async function run(chaos: Chaos): Promise<void> {
   );
   await using queue = await Queue.open({ queue: server.url }, "chaos");
   const count = () =>
-    queue.answered(batch).then(({ size }) => size, () => undefined);
+    queue.answered(batch, chaos.lines).then(
+      ({ size }) => size,
+      () => undefined,
+    );
   await trouble(chaos, server, proxy, workers, count);
   await fetched;
   await Promise.all(workers.map((worker) => worker.stop()));

@@ -1,8 +1,10 @@
 /** What is interrupted, forged or lost in a queue, in one process. */
 import assert from "node:assert/strict";
-import { Queue, workStream } from "../../cli/queue/queue.ts";
+import { Queue, subjects, workStream } from "../../cli/queue/queue.ts";
+import { readResults } from "../../cli/queue/results.ts";
 import { submitBatch } from "../../cli/queue/submit.ts";
 import { QueueWorker } from "../../cli/queue/worker.ts";
+import { CulmError } from "../../mod.ts";
 import { readBatch } from "../../server.ts";
 import { hasNats, NatsServer } from "../helpers/nats.ts";
 import { needs, testNeeding } from "../helpers/needs.ts";
@@ -30,9 +32,9 @@ async function openQueue() {
       return await submitBatch(queue, submission, { lines, signal });
     },
     /** Has a worker answer until `isDone`. */
-    work: async (isDone: () => Promise<boolean>, of = key) => {
+    work: async (isDone: () => Promise<boolean>) => {
       const worker = new QueueWorker(queue, {
-        key: of,
+        key,
         concurrency: 4,
         signal,
         fetch: () => Promise.resolve(Response.json({ text: "so" })),
@@ -72,6 +74,95 @@ testNeeding(needs.nats, hasNats, {
     await assert.rejects(at.submit(300, 8, interrupt.signal), /abort/i);
     assert.ok(await at.submit(300, 64) < 8);
     await at.work(at.isIdle);
-    assert.equal((await at.queue.answered(batch)).size, 300);
+    assert.equal((await at.queue.answered(batch, 300)).size, 300);
+  },
+});
+
+testNeeding(needs.nats, hasNats, {
+  name: "a result counts under the name of its line alone",
+  fn: async () => {
+    await using at = await openQueue();
+    const { queue, signal } = at;
+    await at.submit(8, 8);
+    const forged = JSON.stringify({
+      id: "batch_req_1",
+      custom_id: "forged",
+      response: { status_code: 200, request_id: "req_1", body: {} },
+    });
+    for (const name of ["01", "1e0", "-1", "0x1", "8"]) {
+      const subject = subjects.result(batch, "*").replace("*", name);
+      assert.ok(await queue.add(subject, forged, signal));
+    }
+    await at.work(at.isIdle);
+    assert.equal((await queue.answered(batch, 8)).size, 8);
+    const manifest = (await queue.manifest(batch))!;
+    const results = await readResults(queue, batch, manifest, {
+      signal: new AbortController().signal,
+      onProgress: () => {},
+    });
+    assert.equal(results.length, 8);
+    assert.ok(results.every(({ custom_id }) => custom_id !== "forged"));
+  },
+});
+
+testNeeding(needs.nats, hasNats, {
+  name: "a message whose acknowledgement is lost counts as added",
+  fn: async () => {
+    await using at = await openQueue();
+    const { queue, signal } = at;
+    await queue.setUp(key, 10_000);
+    const publish = queue.js.publish.bind(queue.js);
+    let published = 0;
+    queue.js.publish = async (...args) => {
+      const added = await publish(...args);
+      if (published++ === 0) throw new Error("timeout");
+      return added;
+    };
+    const subject = subjects.tries(batch, 0, 1);
+    assert.equal(await queue.add(subject, "", signal), true);
+    assert.equal(published, 2);
+    assert.equal(await queue.add(subject, "", signal), false);
+  },
+});
+
+testNeeding(needs.nats, hasNats, {
+  name: "a worker that waits for its first batch outlasts a queue that is away",
+  fn: async () => {
+    await using at = await openQueue();
+    const { queue } = at;
+    await at.submit(8, 8);
+    const consumer = queue.consumer.bind(queue);
+    let asked = 0;
+    queue.consumer = (key) =>
+      asked++ === 0
+        ? Promise.reject(new CulmError("Cannot ask for work: timeout"))
+        : consumer(key);
+    await at.work(async () => (await queue.answered(batch, 8)).size === 8);
+  },
+});
+
+testNeeding(needs.nats, hasNats, {
+  name: "what another model's batch is called reaches no terminal as it is",
+  fn: async () => {
+    await using at = await openQueue();
+    const { queue } = at;
+    await at.submit(8, 8);
+    await queue.change(batch, { key: "\x1b[31m" });
+    const { writeSync } = Deno.stderr;
+    let said = "";
+    Deno.stderr.writeSync = (bytes) => {
+      said += new TextDecoder().decode(bytes);
+      return bytes.length;
+    };
+    try {
+      await at.work(at.isIdle);
+    } finally {
+      Deno.stderr.writeSync = writeSync;
+    }
+    assert.match(
+      said,
+      /^refused a range of batch_0+: it is for model \S+\[31m$/m,
+    );
+    assert.ok(!said.includes("\x1b"), said);
   },
 });

@@ -250,7 +250,7 @@ testNeeding(needs.nats, hasNats && Deno.build.os !== "windows", {
       .trim();
     await using queue = await Queue.open({ queue: server.url }, "test");
     using first = new Worker(folder.path, at);
-    while ((await queue.answered(id)).size === 0) await delay(20);
+    while ((await queue.answered(id, 150)).size === 0) await delay(20);
     const said = await first.stop();
     const count = Number(said.match(/stopped after (\d+) requests\n$/)![1]);
     assert.ok(count < 150, said);

@@ -98,7 +98,7 @@ async function status(flags: StatusFlags, batch: string): Promise<number> {
     queue,
     batch,
   );
-  const { size } = await queue.answered(batch);
+  const { size } = await queue.answered(batch, lines);
   const state = cancelled
     ? "cancelled"
     : size >= lines
