@@ -63,27 +63,37 @@ export async function askWorkers(
     customId: `${i}`,
     ...question,
   }));
-  const batch = await batchIdOf(key, lines);
   await using queue = await Queue.open(flags, submitterName);
   await queue.setUp(key, ackWait);
-  const submission = { batch, key, created: 0, lines };
-  await submitBatch(queue, submission, { lines: range, signal });
   const { contextSize } = flags;
-  note(
-    `${label}: ${lines.length} ${unit} as ${batch}, for culm worker${
-      contextSize ? ` -c ${contextSize}` : ""
-    } of model ${key}`,
-  );
-  using bar = new ProgressBar(label, unit);
-  const manifest = await queue.manifest(batch);
-  const results = await readResults(queue, batch, manifest!, {
-    signal,
-    onProgress: (done) => bar.update(done, lines.length),
-  });
-  if (results.length < lines.length) {
-    throw new CulmError(`Cannot go on: ${batch} was cancelled`);
+  const ask = async (batch: string) => {
+    const submission = { batch, key, created: 0, lines };
+    await submitBatch(queue, submission, { lines: range, signal });
+    note(
+      `${label}: ${lines.length} ${unit} as ${batch}, for culm worker${
+        contextSize ? ` -c ${contextSize}` : ""
+      } of model ${key}`,
+    );
+    using bar = new ProgressBar(label, unit);
+    const manifest = await queue.manifest(batch);
+    const results = manifest && await readResults(queue, batch, manifest, {
+      signal,
+      onProgress: (done) => bar.update(done, lines.length),
+    });
+    if (results?.length === lines.length) {
+      await queue.delete(batch, key);
+      return results;
+    }
+    if (await queue.manifest(batch)) {
+      throw new CulmError(`Cannot go on: ${batch} was cancelled`);
+    }
+    note(`${batch} was removed: asking anew`);
+  };
+  let results = await ask(await batchIdOf(key, lines));
+  // Who asked the same has all answers, and has removed them: under another name nobody does.
+  while (!results) {
+    results = await ask(await batchIdOf(key, lines, crypto.randomUUID()));
   }
-  await queue.delete(batch, key);
   return results.map(({ response: { status_code, body } }) => {
     const { result, error } = isObject(body) ? body : {} as JsonObject;
     if (status_code === 200) return result;

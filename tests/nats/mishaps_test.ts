@@ -1,6 +1,13 @@
 /** What is interrupted, forged or lost in a queue, in one process. */
 import assert from "node:assert/strict";
-import { Queue, subjects, workStream } from "../../cli/queue/queue.ts";
+import { askWorkers } from "../../cli/queue/ask_workers.ts";
+import { labUrls } from "../../cli/queue/lab_requests.ts";
+import {
+  type Manifest,
+  Queue,
+  subjects,
+  workStream,
+} from "../../cli/queue/queue.ts";
 import { readResults } from "../../cli/queue/results.ts";
 import { submitBatch } from "../../cli/queue/submit.ts";
 import { QueueWorker } from "../../cli/queue/worker.ts";
@@ -19,6 +26,7 @@ async function openQueue() {
   const stop = new AbortController();
   const { signal } = stop;
   return {
+    server,
     queue,
     signal,
     submit: async (count: number, lines: number, signal = stop.signal) => {
@@ -32,12 +40,12 @@ async function openQueue() {
       return await submitBatch(queue, submission, { lines, signal });
     },
     /** Has a worker answer until `isDone`. */
-    work: async (isDone: () => Promise<boolean>) => {
+    work: async (isDone: () => Promise<unknown>, of = key) => {
       const worker = new QueueWorker(queue, {
-        key,
+        key: of,
         concurrency: 4,
         signal,
-        fetch: () => Promise.resolve(Response.json({ text: "so" })),
+        fetch: () => Promise.resolve(Response.json({ text: "so", result: 1 })),
       });
       const working = worker.run();
       while (!await isDone()) {
@@ -164,5 +172,36 @@ testNeeding(needs.nats, hasNats, {
       /^refused a range of batch_0+: it is for model \S+\[31m$/m,
     );
     assert.ok(!said.includes("\x1b"), said);
+  },
+});
+
+testNeeding(needs.nats, hasNats, {
+  name: "questions whose batch who asked the same has removed are asked anew",
+  fn: async () => {
+    await using at = await openQueue();
+    const { queue, server } = at;
+    await queue.setUp(key, 10_000);
+    const flags = {
+      queue: server.url,
+      contextSize: 0,
+      batchSize: 1,
+      sparsity: { mode: "exact" },
+    } as const;
+    const question = { url: labUrls.scores, body: { tokens: [1, 2] } };
+    const answers = askWorkers(flags, [question], {
+      unit: "chunks",
+      label: "test",
+      range: 8,
+      signal: new AbortController().signal,
+    });
+    let first: Manifest | undefined;
+    while (!first?.submitted) {
+      for await (const batch of await queue.batches.keys()) {
+        first = await queue.manifest(batch);
+        if (first?.submitted) await queue.delete(batch, first.key);
+      }
+    }
+    await at.work(() => answers, first.key);
+    assert.deepEqual(await answers, [1]);
   },
 });
