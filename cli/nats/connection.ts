@@ -63,7 +63,8 @@ export async function connectNats(
   name: string,
 ): Promise<NatsConnection> {
   const nats = await import("@nats-io/transport-node");
-  await catchSocketErrors();
+  const { NatsTransport } = await import("./transport.ts");
+  nats.setTransportFactory({ factory: () => new NatsTransport() });
   const servers = urls.split(",").map((url) => addressOf(url.trim()));
   const options: ConnectionOptions = {
     servers: servers.map(({ host }) => host),
@@ -79,32 +80,12 @@ export async function connectNats(
     authenticator: await authenticatorOf(flags, nats),
   };
   try {
-    return await nats.connect(options);
+    return await nats.NatsConnectionImpl.connect(options);
   } catch (error) {
     throw new CulmError(`Cannot connect to ${urls}: ${reasonOf(error)}`, {
       cause: error,
     });
   }
-}
-
-/**
- * The client takes all listeners off a socket before it puts others on it, or
- * gives it up: a reset that arrives then would end the process. From now on
- * there always is one that hears of it; others do as well.
- */
-const catchSocketErrors = once(async () => {
-  const { Socket } = await import("node:net");
-  const { removeAllListeners } = Socket.prototype;
-  Socket.prototype.removeAllListeners = function (...events) {
-    removeAllListeners.apply(this, events);
-    return this.on("error", () => {});
-  };
-});
-
-/** Does something the first time alone. */
-function once<T>(work: () => T): () => T {
-  let done: { result: T } | undefined;
-  return () => (done ??= { result: work() }).result;
 }
 
 /** What lets the variables be read that stand for flags. */

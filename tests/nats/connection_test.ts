@@ -2,9 +2,12 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { nkeys } from "@nats-io/nats-core";
 import { connectNats, type NatsFlags } from "../../cli/nats/connection.ts";
+import { NatsTransport } from "../../cli/nats/transport.ts";
+import { runCli } from "../cli/run_cli.ts";
 import { tempFolder } from "../cli/temp_folder.ts";
 import { hasNats, NatsServer } from "../helpers/nats.ts";
 import { needs, testNeeding } from "../helpers/needs.ts";
+import { Proxy } from "./proxy.ts";
 
 const tlsFile = (name: string) =>
   new URL(`../fixtures/tls/${name}.pem`, import.meta.url).pathname;
@@ -155,4 +158,45 @@ testNeeding(needs.nats, hasNats, {
     await write(stranger);
     await assert.rejects(ask(server.url, { natsCreds }), /Authorization/);
   },
+});
+
+testNeeding(needs.nats, hasNats, {
+  name: "a server is dialled by its name, and known by that in its certificate",
+  fn: async () => {
+    await using server = await NatsServer.start(
+      `tls { cert_file: "${tlsFile("cert")}", key_file: "${tlsFile("key")}" }`,
+    );
+    const host = `localhost:${server.port}`;
+    const { err } = await runCli(
+      ["batch", "status", `batch_${"0".repeat(32)}`, "--queue", `tls://${host}`]
+        .concat("--nats-ca", tlsFile("cert")),
+      {
+        permissions: [`--allow-net=${host}`, "--allow-read", "--allow-env"],
+      },
+    );
+    assert.match(err, /^error: Cannot ask for a batch: nobody has submitted/);
+    // The certificate is one of localhost and 127.0.0.1.
+    await using other = new Proxy(server.port, "127.0.0.2");
+    await assert.rejects(
+      ask(other.url.replace("nats:", "tls:"), { natsCa: tlsFile("cert") }),
+      /does not match certificate/,
+    );
+  },
+});
+
+Deno.test("a reset ends no process, whoever has taken the listeners off a socket", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  const [socket, connection] = await Promise.all([
+    new NatsTransport().dial({ hostname: "127.0.0.1", port }),
+    listener.accept(),
+  ]);
+  for (let i = 0; i < 2; i++) {
+    assert.ok(socket.emit("error", new Error("reset")));
+    socket.removeAllListeners();
+  }
+  const closed = new Promise((resolve) => socket.on("close", resolve));
+  socket.destroy();
+  await closed;
+  connection.close();
 });

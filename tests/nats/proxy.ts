@@ -1,16 +1,17 @@
 /** A way to a server that can be cut off: what is sent then lies there, as where a network is parted. */
 export class Proxy implements AsyncDisposable {
-  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #listener: Deno.TcpListener;
   readonly #connections = new Set<Deno.Conn>();
   #open = Promise.resolve();
   #join = () => {};
 
-  constructor(readonly target: number) {
+  constructor(readonly target: number, readonly hostname = "127.0.0.1") {
+    this.#listener = Deno.listen({ hostname, port: 0 });
     this.#accept();
   }
 
   get url(): string {
-    return `nats://127.0.0.1:${this.#listener.addr.port}`;
+    return `nats://${this.hostname}:${this.#listener.addr.port}`;
   }
 
   /** Lets nothing through, until {@linkcode join}. */
