@@ -12,15 +12,17 @@ import { connect, type RawClient, requestText } from "./raw_client.ts";
 import { tinyServer } from "./tiny_server.ts";
 
 const short = { prompt: "Tom had a", max_tokens: 4, temperature: 0 };
-const endless = {
+const lasting = {
   prompt: "Tom had a",
   max_tokens: 480,
   ignore_eos: true,
   temperature: 0,
 };
+/** So long that a client is gone before its end, however fast the machine is */
+const endless = { ...lasting, max_tokens: 4000 };
 /** Prompts of several steps, each another one */
 const long = (i: number) => ({
-  prompt: Array(500).fill(300 + i),
+  prompt: Array(4000).fill(300 + i),
   max_tokens: 4,
 });
 const path = "/v1/completions";
@@ -31,7 +33,7 @@ async function served(options: ServerOptions = {}, threads = 0) {
   const onError = (error: unknown) => errors.push(error);
   const tiny = await tinyServer(
     { metrics: true, parallel: 4, onError, ...options },
-    { threads },
+    { threads, contextSize: 8192 },
   );
   const http = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {} },
@@ -168,14 +170,14 @@ const misdeeds: Record<string, Misdeed> = {
       await client.send(requestText(path, { ...endless, stream: true }));
       await client.until(/data: .*\n\ndata: /);
     },
-    worth: 20 * 480,
+    worth: 20 * 4000,
   },
   "a stream left in its prompt": {
     act: async (client, i) => {
       await client.send(requestText(path, { ...long(i), stream: true }));
       await client.until(/^HTTP\/1\.1 200/);
     },
-    worth: 20 * 500,
+    worth: 20 * 4000,
   },
   "a stream half closed": {
     act: async (client) => {
@@ -184,7 +186,7 @@ const misdeeds: Record<string, Misdeed> = {
       await client.connection.closeWrite();
       await client.rest();
     },
-    worth: 20 * 480,
+    worth: 20 * 4000,
   },
   "a request left behind its last byte": {
     act: (client, i) => client.send(requestText(path, long(i))),
@@ -197,7 +199,7 @@ const misdeeds: Record<string, Misdeed> = {
   },
   "a stream that is not read": {
     act: async (client) => {
-      await client.send(requestText(path, { ...endless, stream: true }));
+      await client.send(requestText(path, { ...lasting, stream: true }));
       await delay(20);
     },
   },
