@@ -8,20 +8,23 @@ import { openSite } from "./site.ts";
 import { visit } from "./visit.ts";
 
 testNeeding(needs.chrome, browserPath("chrome") !== undefined, {
-  name: "a model with half its neurons on the GPU in chrome",
+  name: "a model with half of it on the GPU, and all, in chrome",
   async fn() {
     await using site = await openSite(["in_page.ts"], {});
     const browser = await openBrowser("chrome", "software");
     try {
       await using page = await visit(browser, `${site.url}/isolated`);
-      const { backend, ids } = await page.do("generateWithGpu", 0.5, 1);
-      assert.match(backend, /1 thread \+ WebGPU/);
+      const half = await page.do("generateWithGpu", 0.5, 1);
+      assert.match(half.backend, /1 thread \+ WebGPU/);
+      const whole = await page.do("generateWithGpu", 1, 1);
+      assert.equal(whole.backend, "WebGPU");
       await using model = await load(tinyBamboo(), { threads: 1 });
-      const options = { maxTokens: ids.length, temperature: 0 };
+      const options = { maxTokens: half.ids.length, temperature: 0 };
       const pieces = await Array.fromAsync(
         model.generate("Once upon a time", options),
       );
-      assert.deepEqual(ids, pieces.map(({ id }) => id));
+      const expected = pieces.map(({ id }) => id);
+      assert.deepEqual([half.ids, whole.ids], [expected, expected]);
     } finally {
       await browser.close();
     }
