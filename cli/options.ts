@@ -189,6 +189,27 @@ export const windowOption = {
 /** Tokens of a text whose second half is scored. */
 export const chunkOption = { ...windowOption, minimum: 4 } as const;
 
+/** A text whose chunks are scored. */
+export const scoredTextOptions = {
+  file: {
+    type: "string",
+    flag: "-f, --file <file>",
+    defaultText: "standard input",
+    description: "the text; - = standard input",
+  },
+  contextSize: {
+    ...chunkOption,
+    description: "tokens of a chunk, of which the second half is scored",
+  },
+  chunks: {
+    type: "integer",
+    minimum: 1,
+    defaultText: "all",
+    flag: "--chunks <n>",
+    description: "chunks to score",
+  },
+} as const satisfies FlagTable;
+
 /** How a run that counts neurons goes. */
 export const countingOptions = {
   contextSize: windowOption,

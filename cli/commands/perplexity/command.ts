@@ -3,9 +3,9 @@ import { readTexts, textName } from "../../input.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
 import {
   benchLoadOptions,
-  chunkOption,
   jsonFlag,
   modelOptions,
+  scoredTextOptions,
 } from "../../options.ts";
 import { queueOptions } from "../../queue/queue.ts";
 import { openIfGiven } from "../../output_flags.ts";
@@ -18,23 +18,7 @@ import { shares } from "../../values.ts";
 
 const options = {
   Perplexity: {
-    file: {
-      type: "string",
-      flag: "-f, --file <file>",
-      defaultText: "standard input",
-      description: "the text; - = standard input",
-    },
-    contextSize: {
-      ...chunkOption,
-      description: "tokens of a chunk, of which the second half is scored",
-    },
-    chunks: {
-      type: "integer",
-      minimum: 1,
-      defaultText: "all",
-      flag: "--chunks <n>",
-      description: "chunks to score",
-    },
+    ...scoredTextOptions,
     keep: {
       read: shares,
       flag: "--keep <shares>",

@@ -3,9 +3,9 @@ import { readTexts, textName } from "../../input.ts";
 import { BadFlags, type FlagGroups, type FlagsOfGroups } from "../../option.ts";
 import {
   benchLoadOptions,
-  chunkOption,
   jsonFlag,
   modelOptions,
+  scoredTextOptions,
 } from "../../options.ts";
 import type { OutputFile } from "../../output_file.ts";
 import { openOutput } from "../../output_flags.ts";
@@ -60,23 +60,7 @@ export const measureOptions = {
 
 const options = {
   Sparsity: {
-    file: {
-      type: "string",
-      flag: "-f, --file <file>",
-      defaultText: "standard input",
-      description: "the text; - = standard input",
-    },
-    contextSize: {
-      ...chunkOption,
-      description: "tokens of a chunk, of which the second half is scored",
-    },
-    chunks: {
-      type: "integer",
-      minimum: 1,
-      defaultText: "all",
-      flag: "--chunks <n>",
-      description: "chunks to score",
-    },
+    ...scoredTextOptions,
     keep: {
       read: shares,
       default: [0.5, 0.2, 0.1, 0.05],
