@@ -5,9 +5,14 @@ import { BadFlags } from "../option.ts";
 /** OpenAI's form. */
 export const batchIdPattern = /^batch_[0-9a-f]{32}$/;
 
+/** 32 digits that stand for some values. */
+export async function digitsOf(parts: readonly unknown[]): Promise<string> {
+  return (await sha256(JSON.stringify(parts))).slice(0, 32);
+}
+
 /** The id of a batch, made of what its results depend on. */
 export async function batchIdOf(...parts: readonly unknown[]): Promise<string> {
-  return `batch_${(await sha256(JSON.stringify(parts))).slice(0, 32)}`;
+  return `batch_${await digitsOf(parts)}`;
 }
 
 /** @throws {BadFlags} for what is no id */

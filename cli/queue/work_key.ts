@@ -1,7 +1,7 @@
 /** By what queues know a model with its settings: only workers of the same key answer a batch. */
 import { modelFingerprint } from "../model_file.ts";
 import { cacheTypeOf, type LoadFlags } from "../options.ts";
-import { sha256 } from "../checkpoint.ts";
+import { digitsOf } from "./batch_id.ts";
 
 /** The flags on which results depend, beside those of the model's file. */
 export type WorkFlags = Pick<
@@ -31,8 +31,5 @@ export async function workKeyOf(
   flags: WorkFlags,
   signal?: AbortSignal,
 ): Promise<string> {
-  return (await sha256(JSON.stringify(await workOf(flags, signal)))).slice(
-    0,
-    32,
-  );
+  return await digitsOf(await workOf(flags, signal));
 }
