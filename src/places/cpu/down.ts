@@ -17,9 +17,6 @@ import type { Bank, Counters, CpuPlaceOptions } from "./options.ts";
 import { type ExpertTokens, idsOf } from "./router.ts";
 import type { LayerWeights } from "./weights.ts";
 
-/** Tokens whose rows of down are added up at once, where there are experts: bounds the room of their h. */
-const mostTokens = 16;
-
 /** A layer, while it is computed. */
 export interface Layer {
   readonly index: number;
@@ -30,22 +27,17 @@ export interface Layer {
   done: boolean;
 }
 
-/** The experts that some of `count` tokens from `first` on chose. */
-function presentIn(
-  { experts }: Layer,
-  first: number,
-  count: number,
-): ExpertTokens[] {
-  return experts.filter(({ tokens }) =>
-    tokens.some((token) => token >= first && token < first + count)
-  );
+/** An expert of a token, and its row of h. */
+interface ChosenRow {
+  readonly expert: number;
+  readonly row: number;
 }
 
 /** Scratch of one bank's down. */
 export class Down {
   /** By layer, where down has a row for each neuron */
   readonly groups: readonly (GroupRows | undefined)[];
-  /** Of some tokens, h of the neurons of all experts, where rows are added up */
+  /** h of a token, where its experts' rows lie among those of all, where rows are added up */
   readonly #wide: F32Rows;
   /** What one expert's down makes of its tokens */
   readonly #outputs: F32Rows;
@@ -69,7 +61,7 @@ export class Down {
     const sumsRows = routing && layers.some((layer) => layer?.ffn_down_t);
     this.#wide = allocateRows(
       memory,
-      sumsRows ? Math.min(mostTokens, tokens) : 0,
+      sumsRows ? 1 : 0,
       neurons * expertCount,
     );
     this.#outputs = allocateRows(memory, routing ? tokens : 0, hiddenSize);
@@ -174,44 +166,34 @@ export class Down {
     }
   }
 
-  /** Adds up rows of the experts that tokens chose, some tokens at a time. */
+  /**
+   * Adds up rows of the experts that each token chose, token after token: of
+   * those that others chose none is asked for.
+   */
   #addExpertRows(layer: Layer, groups: GroupRows): void {
-    const { index, n } = layer, { memory, sums, experts: cache } = this.bank;
-    const { rows } = groups, wide = this.#wide;
-    for (let first = 0, count; first < n; first += count) {
-      count = this.#tokensAtOnce(layer, first);
-      const isHere = (token: number) => token >= first && token < first + count;
-      const present = presentIn(layer, first, count);
-      const kept = idsOf(present);
-      const slots = present.map(({ expert }) =>
-        cache?.slot("down", index, expert, kept) ?? expert
+    const { index, n, experts } = layer;
+    const { memory, sums, experts: cache } = this.bank, { rows } = groups;
+    const all = this.#rows(layer);
+    const ofTokens = Array.from({ length: n }, (): ChosenRow[] => []);
+    for (const { expert, tokens, first } of experts) {
+      tokens.forEach((token, t) =>
+        ofTokens[token].push({ expert, row: first + t })
       );
-      for (const [i, { tokens, first: row }] of present.entries()) {
-        const column = 4 * slots[i] * rows;
-        for (let t = 0; t < count; t++) {
-          memory.clear(rowAt(wide, t) + column, rows);
-        }
-        tokens.forEach((token, t) => {
-          if (!isHere(token)) return;
-          const own = memory.f32(rowAt(this.h, row + t), rows);
-          memory.f32(rowAt(wide, token - first) + column, rows).set(own);
-        });
-      }
-      groups.choose(slots);
-      const all = this.#rows(layer);
-      const read = sums.addRows(all, groups, wide, count, first);
-      this.#countRows(layer, read, count);
     }
-  }
-
-  /** How many tokens from `first` on: the rows of all their experts are to be in memory. */
-  #tokensAtOnce(layer: Layer, first: number): number {
-    const { experts: cache } = this.bank;
-    let count = Math.min(mostTokens, layer.n - first);
-    const fits = () =>
-      cache!.fits(layer.index, [...idsOf(presentIn(layer, first, count))]);
-    while (cache && count > 1 && !fits()) count--;
-    return count;
+    const wide = memory.f32(this.#wide.pointer, this.#wide.stride);
+    ofTokens.forEach((chosen, token) => {
+      const kept = cache && new Set(chosen.map(({ expert }) => expert));
+      const slots = chosen.map(({ expert }) =>
+        cache?.slot("down", index, expert, kept!) ?? expert
+      );
+      chosen.forEach(({ row }, i) => {
+        const own = memory.f32(rowAt(this.h, row), rows);
+        wide.set(own, slots[i] * rows);
+      });
+      groups.choose(slots);
+      const read = sums.addRows(all, groups, this.#wide, 1, token);
+      this.#countRows(layer, read, 1);
+    });
   }
 
   /** Rows of neurons. */

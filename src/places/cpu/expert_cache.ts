@@ -115,12 +115,6 @@ export class ExpertCache implements ExpertRoom {
     this.#staging = memory.allocate(this.#stagingBytes);
   }
 
-  fits(layer: number, experts: readonly number[]): boolean {
-    const { loaded, pinned } = this.options.plan.parts[layer].experts!;
-    const others = experts.filter((expert) => !pinned.includes(expert));
-    return others.length <= loaded.length - pinned.length;
-  }
-
   slot(
     rows: ExpertRows,
     layer: number,

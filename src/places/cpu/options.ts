@@ -61,8 +61,6 @@ export type ExpertRows = "values" | "down";
 
 /** Room for some experts of each layer. */
 export interface ExpertRoom {
-  /** Whether rows of all these experts can be in memory together. */
-  fits(layer: number, experts: readonly number[]): boolean;
   /**
    * Where rows of an expert are; reads them, where they are not in memory, in
    * place of others that are best not `kept`.
