@@ -349,26 +349,30 @@ impl<const KIND: u32, const SUM_I32: bool> Nibbles<KIND, SUM_I32> {
         let scales = broadcast(coefficients.scale);
         let mins = broadcast(min);
         let mask = opaque(i8x16_splat(15));
+        // Unknown, so that pairs are a loop: unrolled, V8 spills the sums.
+        let end = opaque(N / 2);
         for j in (0..nibbles / 16).step_by(2) {
             // Of two vectors of a row: of blocks 0 and 1, then of 2 and 3; of the low nibbles, then
             // of the high ones. A half group has the columns that follow in the place of blocks 2
             // and 3.
             let mut sums = [offsets.map(|offset| [offset; 2]); 2];
-            for p in 0..N / 2 {
+            let mut p = 0;
+            while p < end {
                 for i in 0..2 {
                     let at = offset + 16 * (j + i);
-                    let first = load(rows[2 * p].add(at));
-                    let second = load(rows[2 * p + 1].add(at));
+                    let first = load(rows.get_unchecked(2 * p).add(at));
+                    let second = load(rows.get_unchecked(2 * p + 1).add(at));
                     let sides =
                         [i8x16_interleave_low(first, second), i8x16_interleave_high(first, second)];
                     for side in 0..2 {
-                        let c = pairs[p][if IS_HALF { 0 } else { side }];
+                        let c = pairs.get_unchecked(p)[if IS_HALF { 0 } else { side }];
                         let [low, high] = masked_nibbles(sides[side], mask);
                         let sums = &mut sums[i][side];
                         sums[0] = i16x8_add(sums[0], dot_i7(c, low));
                         sums[1] = i16x8_add(sums[1], dot_i7(c, high));
                     }
                 }
+                p += 1;
             }
             for i in 0..2 {
                 for side in 0..2 {
