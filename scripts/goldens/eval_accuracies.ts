@@ -8,6 +8,8 @@
  *   python3 scripts/goldens/eval_answers_llama_cpp.py f32.gguf asked.jsonl answers.jsonl
  *   deno run -A scripts/goldens/eval_accuracies.ts compare ../shared/data/tasks f32.gguf answers.jsonl
  *
+ * Both take names of tasks behind all else, where not all are wanted.
+ *
  * @module
  */
 import { TaskFolder } from "../../cli/commands/eval/task_folder.ts";
@@ -39,9 +41,14 @@ interface LoadedTask {
   readonly asked: readonly Asked[];
 }
 
-async function tasksOf(folder: string): Promise<LoadedTask[]> {
+async function tasksOf(
+  folder: string,
+  names: readonly string[],
+): Promise<LoadedTask[]> {
+  const wanted = Object.entries(counts)
+    .filter(([name]) => names.length === 0 || names.includes(name));
   return await Promise.all(
-    Object.entries(counts).map(async ([name, count]) => {
+    wanted.map(async ([name, count]) => {
       const task = evalTasks.find((each) => each.name === name)!;
       const subjects = await task.read(new TaskFolder(folder, name).files);
       const limit = Math.ceil(count / subjects.length);
@@ -95,6 +102,7 @@ async function compare(
   folder: string,
   file: string,
   answersFile: string,
+  names: readonly string[],
 ): Promise<void> {
   const lines = (await Deno.readTextFile(answersFile)).trim().split("\n");
   const answers: Iterator<Answer> = lines.map((line) => JSON.parse(line))
@@ -103,7 +111,7 @@ async function compare(
   await using python = await PythonSandbox.start();
   console.log("| task | items | culm | llama.cpp | judged alike | farthest |");
   console.log("| --- | --- | --- | --- | --- | --- |");
-  for (const { task, asked } of await tasksOf(folder)) {
+  for (const { task, asked } of await tasksOf(folder, names)) {
     const items = asked.flatMap(({ questions }) => questions);
     const [metric] = task.metrics;
     let ours = 0, theirs = 0, alike = 0, most = 0;
@@ -125,10 +133,12 @@ async function compare(
   }
 }
 
-const [what, folder, ...files] = Deno.args;
-if (what === "compare") await compare(folder, files[0], files[1]);
-else {
-  for (const { task, asked } of await tasksOf(folder)) {
+const [what, folder, ...others] = Deno.args;
+if (what === "compare") {
+  const [file, answersFile, ...names] = others;
+  await compare(folder, file, answersFile, names);
+} else {
+  for (const { task, asked } of await tasksOf(folder, others)) {
     for (const { preamble, questions } of asked) {
       for (const item of questions) {
         console.log(JSON.stringify(lineOf(task, preamble, item)));
