@@ -21,6 +21,7 @@ export const okabeIto = {
   blue: "#0072b2",
   vermillion: "#d55e00",
   green: "#009e73",
+  purple: "#cc79a7",
 } as const;
 
 /** What a picture takes, in pixels. */

@@ -2,6 +2,7 @@
  * The coordinator: takes tokens of any number of sequences, puts them into
  * steps, and gives logits back.
  */
+import * as v from "valibot";
 import {
   ContextError,
   MemoryError,
@@ -16,9 +17,9 @@ import { droppedError, Sequence, type SequenceOwner } from "./sequence.ts";
 import type { StepCosts } from "./step_costs.ts";
 import type { ThreadChoice } from "./thread_choice.ts";
 import { StepLoop } from "./step_loop.ts";
-import { checkOptions, type OptionsOf } from "../options.ts";
+import { checkOptions, type OptionsOf, type SchemaOf } from "../options.ts";
 import { lengthOf } from "../model/index_set.ts";
-import { pagePositions, pagesFor } from "../places/batch.ts";
+import { type ModeValue, pagePositions, pagesFor } from "../places/batch.ts";
 import type { CacheType } from "../places/cache_type.ts";
 import type { Rates } from "../plan/machine.ts";
 import type { ResidentExperts } from "../plan/expert_budget.ts";
@@ -51,6 +52,8 @@ export interface EngineOptions {
   readonly keepsPast?: boolean;
 }
 
+const thresholdText = "a number, or a list of one for each layer";
+
 /** What a new sequence is like. */
 export const sequenceOptions = {
   /**
@@ -67,10 +70,15 @@ export const sequenceOptions = {
   },
   /**
    * The threshold of sparsity `threshold` or `predictor` for its tokens, in
-   * place of what the model was loaded with.
+   * place of what the model was loaded with: one for all layers, or one each.
    */
   threshold: {
-    type: "number",
+    schema: v.union(
+      [v.number(), v.array(v.number())],
+      thresholdText,
+    ) as SchemaOf<
+      number | readonly number[]
+    >,
     defaultText: "what the model was loaded with",
     description:
       "what |h|, or a predictor's score, has to reach in sparsity threshold or predictor",
@@ -282,6 +290,28 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
+   * From what score on a predictor selects the share `recall` of the neurons that
+   * fire, by layer, in the tokens of all sequences so far: the `threshold` of a
+   * new sequence. Infinity where nothing fired.
+   *
+   * @throws {UsageError} where the model was loaded without `measureRecall`, or `recall` is out of range
+   */
+  recallThresholds(recall: number): number[] {
+    const { scores, options: { sparsity: { mode } } } = this.#team.current;
+    if (!scores || mode !== "predictor") {
+      throw new UsageError(
+        "Cannot give thresholds of a recall: the model was loaded without measureRecall, or another sparsity than predictor",
+      );
+    }
+    if (!(recall > 0 && recall <= 1)) {
+      throw new UsageError(
+        `Cannot give thresholds of recall ${recall}: needs a number above 0, at most 1`,
+      );
+    }
+    return scores.thresholds(recall);
+  }
+
+  /**
    * An empty sequence.
    *
    * @throws {UsageError} for `keep` or `threshold` out of range, or in another mode
@@ -303,16 +333,25 @@ export class Engine implements AsyncDisposable {
     return new Sequence(this.#owner, keep ?? threshold);
   }
 
-  #checkThreshold(threshold: number): void {
-    const { mode } = this.#team.current.options.sparsity;
+  #checkThreshold(threshold: ModeValue): void {
+    const { sparsity: { mode }, model } = this.#team.current.options;
+    const each = [threshold].flat(), layers = model.layers.length;
     if (mode !== "threshold" && mode !== "predictor") {
       throw new UsageError(
-        `Cannot take a threshold of ${threshold} in sparsity ${mode}: load the model with threshold or predictor`,
+        `Cannot take a threshold of ${
+          each[0]
+        } in sparsity ${mode}: load the model with threshold or predictor`,
       );
     }
-    if (mode === "threshold" && threshold < 0) {
+    if (typeof threshold !== "number" && each.length !== layers) {
       throw new UsageError(
-        `Cannot take a threshold of ${threshold} of |h|: it is a number from 0 up`,
+        `Cannot take ${each.length} thresholds: the model has ${layers} layers`,
+      );
+    }
+    const negative = each.find((value) => value < 0);
+    if (mode === "threshold" && negative !== undefined) {
+      throw new UsageError(
+        `Cannot take a threshold of ${negative} of |h|: it is a number from 0 up`,
       );
     }
     if (this.gpuPlan) {

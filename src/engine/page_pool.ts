@@ -4,7 +4,7 @@
  * known by the tokens that led to them too, in a trie with a page a node, so that
  * a text that begins as another did takes them over.
  */
-import { pagePositions } from "../places/batch.ts";
+import { type ModeValue, pagePositions } from "../places/batch.ts";
 
 /** A page that is known by its tokens, and what may follow it. */
 interface Node {
@@ -35,7 +35,7 @@ export class PagePool {
    * Pages that begin a text, by the number that the sparsity mode takes for its
    * tokens: with another one they have other keys and values.
    */
-  readonly #roots = new Map<number | undefined, Map<string, Node>>();
+  readonly #roots = new Map<string, Map<string, Node>>();
 
   /** `keepsPast`: whether the pages of past sequences are kept, to be found again. */
   constructor(readonly keepsPast: boolean = false) {}
@@ -118,7 +118,7 @@ export class PagePool {
    */
   find(
     ids: readonly number[],
-    modeValue?: number,
+    modeValue?: ModeValue,
   ): { pages: readonly number[]; length: number } {
     const pages: number[] = [];
     let level = this.#rootsOf(modeValue);
@@ -146,7 +146,7 @@ export class PagePool {
     page: number,
     count: number,
     before: number | undefined,
-    modeValue?: number,
+    modeValue?: ModeValue,
   ): number {
     if (!this.keepsPast) return page;
     const parent = before === undefined ? undefined : this.#nodes.get(before);
@@ -184,9 +184,10 @@ export class PagePool {
     this.#unused.delete(page);
   }
 
-  #rootsOf(modeValue: number | undefined): Map<string, Node> {
-    let roots = this.#roots.get(modeValue);
-    if (!roots) this.#roots.set(modeValue, roots = new Map());
+  #rootsOf(modeValue: ModeValue | undefined): Map<string, Node> {
+    const key = String(modeValue);
+    let roots = this.#roots.get(key);
+    if (!roots) this.#roots.set(key, roots = new Map());
     return roots;
   }
 }

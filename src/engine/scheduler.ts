@@ -153,7 +153,7 @@ export function fillBatch(
         batch.tokens[t] = id;
         batch.positions[t] = position++;
         batch.sequences[t] = row;
-        batch.modeValues[t] = sequence.modeValue ?? NaN;
+        batch.setModeValue(t, sequence.modeValue);
         batch.picks[t] = needsSum ? 0 : top;
         const isWanted = i >= tokens.length - wanted;
         if (mask && isWanted) batch.awaitMask(t, mask);

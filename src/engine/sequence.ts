@@ -33,10 +33,13 @@ export class Sequence implements Disposable {
   #evaluated = 0;
 
   /**
-   * An empty sequence; engines make them. `modeValue` is the number that the
-   * sparsity mode takes, where that is not the model's own.
+   * An empty sequence; engines make them. `modeValue` is what the sparsity mode
+   * takes, where that is not the model's own.
    */
-  constructor(owner: SequenceOwner, readonly modeValue?: number) {
+  constructor(
+    owner: SequenceOwner,
+    readonly modeValue?: number | readonly number[],
+  ) {
     this.#owner = owner;
     this.#counts = new LayerCounts(owner.layers);
     owner.sequences.add(this);

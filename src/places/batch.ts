@@ -1,4 +1,5 @@
 /** The tokens of one step: any mix of sequences, each with its own position. */
+import type { Model } from "../model/model.ts";
 import { maskWords, type TokenMask } from "../sampling/token_mask.ts";
 
 /** How many positions a page of the KV cache holds. */
@@ -20,6 +21,12 @@ export interface BatchLimits {
   readonly contextSize: number;
 }
 
+/** What of a model sizes a batch. */
+export type BatchModel = Pick<Model, "vocabSize" | "layers">;
+
+/** What the sparsity mode takes in place of its own number: one for all layers, or one each. */
+export type ModeValue = number | readonly number[];
+
 /**
  * Tokens to run in one step. The views have the length of the limits; the
  * first `length` entries hold. All lie in one buffer, which may be shared
@@ -38,8 +45,8 @@ export class Batch {
   readonly wantStates: Int32Array;
   /** How many of the largest of the token's logits CPU places give in place of all, `[tokens]`; 0 = all */
   readonly picks: Int32Array;
-  /** What the sparsity mode takes for the token in place of its own number, a share or a threshold, `[tokens]`; NaN = its own */
-  readonly modeValues: Float64Array;
+  /** What the sparsity mode takes for the token in place of its own number, a share or a threshold, `[tokens, layers]`; NaN = its own */
+  readonly #modeValues: Float64Array;
   /** Page numbers of each sequence, `[tokens, pagesPerSequence]` */
   readonly pages: Int32Array;
   /** Pairs (from, to) of pages to copy before the step, `[2 · tokens]` */
@@ -56,10 +63,12 @@ export class Batch {
   #coming: Promise<void>[] = [];
   #steps = 0;
 
-  /** Lays the views over `Batch.byteLength(limits, vocabSize)` bytes of `buffer`. */
+  readonly #layers: number;
+
+  /** Lays the views over `Batch.byteLength(limits, model)` bytes of `buffer`. */
   constructor(
     limits: BatchLimits,
-    vocabSize: number,
+    { vocabSize, layers }: BatchModel,
     buffer: ArrayBufferLike,
     offset = 0,
   ) {
@@ -72,9 +81,14 @@ export class Batch {
       return view;
     };
     this.#counts = next(4);
+    this.#layers = layers.length;
     // Where eight bytes begin.
-    const modeValues = next(2 * tokens);
-    this.modeValues = new Float64Array(buffer, modeValues.byteOffset, tokens);
+    const modeValues = next(2 * tokens * this.#layers);
+    this.#modeValues = new Float64Array(
+      buffer,
+      modeValues.byteOffset,
+      modeValues.length / 2,
+    );
     this.tokens = next(tokens);
     this.positions = next(tokens);
     this.sequences = next(tokens);
@@ -90,15 +104,24 @@ export class Batch {
 
   static byteLength(
     { tokens, contextSize }: BatchLimits,
-    vocabSize: number,
+    { vocabSize, layers }: BatchModel,
   ): number {
-    const words = 11 + pagesFor(contextSize) + maskWords(vocabSize);
+    const words = 9 + 2 * layers.length + pagesFor(contextSize) +
+      maskWords(vocabSize);
     return 4 * (4 + tokens * words);
   }
 
-  /** The number that the sparsity mode takes for a token, where `own` is the mode's. */
-  modeValueOf(token: number, own: number): number {
-    const value = this.modeValues[token];
+  /** What the sparsity mode takes for a token in place of its own number: one for all layers, or one each. */
+  setModeValue(token: number, value: ModeValue = NaN): void {
+    const first = token * this.#layers;
+    if (typeof value === "number") {
+      this.#modeValues.fill(value, first, first + this.#layers);
+    } else this.#modeValues.set(value, first);
+  }
+
+  /** The number that the sparsity mode takes for a token in a layer, where `own` is the mode's. */
+  modeValueOf(layer: number, token: number, own: number): number {
+    const value = this.#modeValues[token * this.#layers + layer];
     return Number.isNaN(value) ? own : value;
   }
 

@@ -105,8 +105,8 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
         place.neurons(buffers.batch),
         (rows) => buffers.putNeurons(index, stage, rows),
       ),
-    take: (place, buffers) =>
-      place.keepAbove(buffers.batch, buffers.topKThresholds()),
+    take: (place, buffers, stage) =>
+      place.keepAbove(buffers.batch, buffers.topKThresholds(stage)),
   },
   "masks": {
     put: (_place, { batch }, _stage, index) => {

@@ -216,11 +216,12 @@ export class ExchangeBuffers {
   }
 
   /** The largest |h| of each token that is dropped, by the values of all places. */
-  topKThresholds(): Float32Array {
+  topKThresholds({ layer }: Stage): Float32Array {
     const { model, sparsity } = this.options;
     const all = routedNeurons(model);
     return topKThresholds(
       this.batch,
+      layer,
       sparsity,
       (t) => [this.#neurons.subarray(t * all, (t + 1) * all)],
     );

@@ -150,7 +150,7 @@ async function logitsOf(team: Team): Promise<number[]> {
       batch.positions[t] = position++;
       batch.sequences[t] = 0;
       batch.wantLogits[t] = Number(t === ids.length - 1);
-      batch.modeValues[t] = NaN;
+      batch.setModeValue(t);
     });
     batch.length = ids.length;
     for (const row of await team.run()) logits.push(...row);

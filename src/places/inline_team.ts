@@ -5,6 +5,7 @@ import { scheduleOf, type Stage } from "../plan/schedule.ts";
 import { Batch } from "./batch.ts";
 import { Participant } from "./exchange.ts";
 import { ExchangeBuffers, type ExchangeOptions } from "./exchange_buffers.ts";
+import type { Counters } from "./cpu/options.ts";
 import type { FfnInputs } from "./ffn_inputs.ts";
 import type { MeasuredGpu } from "./gpu_stats.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
@@ -14,6 +15,7 @@ import type {
   GpuSidePlace,
   Place,
 } from "./place.ts";
+import type { ScoreCounts } from "./score_counts.ts";
 import type { LayerCounts } from "./stats.ts";
 import { readLayers, type Team, writeLayers } from "./team.ts";
 import { type OnTrace, Recorder } from "./trace.ts";
@@ -31,6 +33,9 @@ export class InlineTeam implements Team {
   readonly batch: Batch;
   readonly weightBytes: number;
   readonly counts: readonly LayerCounts[];
+  readonly neuronCounts?: NeuronCounts;
+  readonly ffnInputs?: FfnInputs;
+  readonly scores?: ScoreCounts;
   rates: readonly Rates[];
   readonly #schedule: readonly Stage[];
   readonly #places: readonly Place[];
@@ -43,16 +48,17 @@ export class InlineTeam implements Team {
     readonly description: string,
     readonly options: ExchangeOptions,
     readonly sides: Sides,
-    readonly neuronCounts?: NeuronCounts,
-    readonly ffnInputs?: FfnInputs,
+    kept: Omit<Counters, "layers"> = {},
   ) {
     const { cpu, gpu } = sides, { model, plan, limits } = options;
     this.#schedule = scheduleOf(model, plan);
     const all = this.#places = gpu ? [...cpu, gpu] : cpu;
     this.rates = cpu.flatMap(({ rates }) => rates ?? []);
-    const { vocabSize } = model;
-    const bytes = Batch.byteLength(limits, vocabSize);
-    this.batch = new Batch(limits, vocabSize, new ArrayBuffer(bytes));
+    this.neuronCounts = kept.neurons;
+    this.ffnInputs = kept.ffnInputs;
+    this.scores = kept.scores;
+    const bytes = Batch.byteLength(limits, model);
+    this.batch = new Batch(limits, model, new ArrayBuffer(bytes));
     this.#exchanged = new ExchangeBuffers(options, this.batch);
     this.counts = all.map((place) => place.counts);
     this.weightBytes = all.reduce((sum, p) => sum + p.weightBytes, 0);

@@ -17,13 +17,14 @@ export async function loadCpuPlaces(
   source: ByteSource,
   options: TeamOptions,
   progress: LoadProgress,
-  { neurons, ffnInputs }: Omit<Counters, "layers"> = {},
+  { neurons, scores, ffnInputs }: Omit<Counters, "layers"> = {},
 ): Promise<CpuPlace[]> {
   const layers = options.model.layers.length;
   const places = options.plan.places.map((plan, i) =>
     new CpuPlace(module, { ...options, plan }, {
       layers: new LayerCounts(layers),
       neurons,
+      scores,
       ffnInputs: i === 0 ? ffnInputs : undefined,
     })
   );

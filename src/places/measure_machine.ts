@@ -142,7 +142,7 @@ async function measureSteps(
   await team.reserve(pages);
   batch.length = 1;
   batch.wantLogits[0] = 1;
-  batch.modeValues[0] = NaN;
+  batch.setModeValue(0);
   batch.top = 1;
   for (let page = 0; page < pages; page++) batch.pages[page] = page;
   // What was never written is read from one page of the system's.

@@ -6,6 +6,7 @@ import { InlineTeam } from "./inline_team.ts";
 import { loadCpuPlaces } from "./load_places.ts";
 import type { LoadProgress } from "./load_progress.ts";
 import { NeuronCounts } from "./neuron_counts.ts";
+import { ScoreCounts } from "./score_counts.ts";
 import type { TeamOptions } from "./team.ts";
 
 /** Models of fewer bytes have written their first tokens before kernels would be measured. */
@@ -19,10 +20,16 @@ export async function startInline(
   options: TeamOptions,
   progress: LoadProgress,
 ): Promise<InlineTeam> {
-  const { model, plan, limits, countNeurons, keepFfnInputs } = options;
+  const { model, plan, limits } = options;
   const neurons = new NeuronCounts(model);
-  if (countNeurons) neurons.countAll();
-  const ffnInputs = keepFfnInputs ? new FfnInputs(model, limits) : undefined;
+  if (options.countNeurons) neurons.countAll();
+  const kept = {
+    neurons,
+    ffnInputs: options.keepFfnInputs ? new FfnInputs(model, limits) : undefined,
+    scores: options.measureRecall
+      ? new ScoreCounts(model.layers.length)
+      : undefined,
+  };
   const isMeasured = options.forPlan || progress.total > smallBytes;
   const rates = options.rates ?? (isMeasured ? undefined : assumedRates);
   const loadGpu = async () => {
@@ -31,11 +38,8 @@ export async function startInline(
   };
   const gpu = plan.gpu && await progress.untilAborted(loadGpu());
   const cpu = await progress.untilAborted(
-    loadCpuPlaces(module, source, { ...options, rates }, progress, {
-      neurons,
-      ffnInputs,
-    }),
+    loadCpuPlaces(module, source, { ...options, rates }, progress, kept),
   );
   const sides = { cpu, gpu };
-  return new InlineTeam(description, options, sides, neurons, ffnInputs);
+  return new InlineTeam(description, options, sides, kept);
 }

@@ -11,6 +11,7 @@ import type { FfnInputs } from "./ffn_inputs.ts";
 import type { MeasuredGpu } from "./gpu_stats.ts";
 import type { NeuronCounts } from "./neuron_counts.ts";
 import { kvLayerBytes } from "./kv_rows.ts";
+import type { ScoreCounts } from "./score_counts.ts";
 import type { LayerCounts } from "./stats.ts";
 import type { OnTrace } from "./trace.ts";
 
@@ -38,6 +39,8 @@ export interface Team extends AsyncDisposable {
   readonly neuronCounts?: NeuronCounts;
   /** What the feed-forward layers of the last step read, where the options require it. */
   readonly ffnInputs?: FfnInputs;
+  /** How predictors score the neurons that fire, while recall is measured. */
+  readonly scores?: ScoreCounts;
   /** How fast each place reads its rows, where it has measured that. */
   readonly rates: readonly Rates[];
   /** How a GPU takes part, where one does. */

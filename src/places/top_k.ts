@@ -3,18 +3,19 @@ import type { Sparsity } from "../plan/sparsity.ts";
 import type { Batch } from "./batch.ts";
 
 /**
- * The {@linkcode topKThreshold} of each token, of whose h `valuesOf` gives all:
+ * A layer's {@linkcode topKThreshold} of each token, of whose h `valuesOf` gives all:
  * the mode's share is kept, or the token's own.
  */
 export function topKThresholds(
   batch: Batch,
+  layer: number,
   sparsity: Sparsity,
   valuesOf: (token: number) => readonly Float32Array[],
 ): Float32Array {
   const share = sparsity.mode === "top-k" ? sparsity.share : 1;
   return Float32Array.from(
     { length: batch.length },
-    (_, t) => topKThreshold(valuesOf(t), batch.modeValueOf(t, share)),
+    (_, t) => topKThreshold(valuesOf(t), batch.modeValueOf(layer, t, share)),
   );
 }
 

@@ -66,8 +66,8 @@ Deno.test("quality is what perplexity says, bytes fall, and unions grow", async 
   );
   assert.deepEqual(
     rows.map(({ sparsity }: { sparsity: string }) => sparsity),
-    "dense exact top-k=0.1 top-k=0.02 threshold=0.1 threshold=2 predictor"
-      .split(" "),
+    ("dense exact top-k=0.1 top-k=0.02 threshold=0.1 threshold=2 predictor " +
+      "recall=0.9 recall=0.95 recall=0.99").split(" "),
   );
   const perplexity = JSON.parse(
     (await runHere([
@@ -110,13 +110,13 @@ Deno.test("a predictor's rows have recall and precision, and each layer has its 
   const at = (name: string) => `${dir.path}/${name}`;
   const model = ["-m", at("tiny.gguf"), "-f", at("text")];
   const args = [...model, ...few, "--keep", "1", "--thresholds", "0"];
-  const scores = ["--scores=-1e9,1e9"];
+  const scores = ["--scores=-1e9,1e9", "--recall", "0.5,0.9,1"];
   const { out, err } = await sparsity(
     ...[...args, ...scores, "--tokens", "40", "--json"],
     ...["--svg", at("figure.pdf")],
   );
   const { rows, predictor } = JSON.parse(out || err);
-  const [, exact, threshold, own, all, none] = rows;
+  const [, exact, threshold, own, all, none, ...recalls] = rows;
   assert.deepEqual(
     [threshold.divergence, all.divergence, all.recall, all.selected],
     [0, 0, 1, 1],
@@ -127,14 +127,25 @@ Deno.test("a predictor's rows have recall and precision, and each layer has its 
   assert.ok(own.precision > 0 && own.precision < 1);
   assert.ok(own.bytes > none.bytes && own.bytes < all.bytes);
   assert.equal(predictor.length, 2);
-  const recalls = predictor.map(({ recall }: typeof own) => recall);
-  assert.ok(Math.min(...recalls) < own.recall);
-  assert.ok(Math.max(...recalls) > own.recall);
+  const layers = predictor.map(({ recall }: typeof own) => recall);
+  assert.ok(Math.min(...layers) < own.recall);
+  assert.ok(Math.max(...layers) > own.recall);
+  const [half, most, every] = recalls;
+  assert.deepEqual(
+    recalls.map(({ sparsity }: typeof own) => sparsity),
+    ["recall=0.5", "recall=0.9", "recall=1"],
+  );
+  // On the text of which thresholds are chosen, and some of another path through it.
+  assert.ok(Math.abs(half.recall - 0.5) < 0.1, half.recall);
+  assert.ok(Math.abs(most.recall - 0.9) < 0.04, most.recall);
+  assert.ok(every.recall > 0.97 && every.selected < 1, every.recall);
+  assert.ok(half.bytes < most.bytes && most.bytes < every.bytes);
+  assert.ok(half.divergence > every.divergence);
   assert.ok((await namesIn(dir.path)).includes("figure-predictor.pdf"));
   const csv = await sparsity(...args, "--tokens", "40", "--csv");
   const [header, ...lines] = csv.out.trimEnd().split("\n");
   assert.match(header, /^sparsity,downRows,bytes,.*,recall,precision$/);
-  assert.equal(lines.length, 4);
+  assert.equal(lines.length, 7);
   assert.deepEqual(lines[3].split(",").slice(0, 3), [
     "predictor",
     String(own.downRows),
@@ -213,6 +224,7 @@ Deno.test("bad input is reported in one line", async (t) => {
     [["--keep", "0"], 2, /it is a number above 0, at most 1/],
     [["--thresholds=-1"], 2, /it is a number from 0 up/],
     [["--scores", "a"], 2, /--scores.* it is a number/],
+    [["--recall", "0.9,2"], 2, /--recall.* it is a number above 0, at most 1/],
     [["--tokens", "0"], 2, /from 1/],
     [["-f", at("none")], 1, /none: there is no such file/],
     [["-f", at("text"), "-c", "512"], 1, /context of 512: the text needs 1024/],

@@ -9,6 +9,7 @@ import { loadKernels } from "../../src/kernels/kernels.ts";
 import { loadCpuPlaces } from "../../src/places/load_places.ts";
 import { startTeam } from "../../src/places/start.ts";
 import { LoadProgress } from "../../src/places/load_progress.ts";
+import { ScoreCounts } from "../../src/places/score_counts.ts";
 import { ReferencePlace } from "../../src/places/reference/reference_place.ts";
 import { InlineTeam } from "../../src/places/inline_team.ts";
 import type { Team } from "../../src/places/team.ts";
@@ -112,6 +113,9 @@ export async function cpuTeam(
     measureRecall?: boolean;
   } = {},
 ): Promise<InlineTeam> {
+  const scores = options.measureRecall
+    ? new ScoreCounts(model.layers.length)
+    : undefined;
   const places = await loadCpuPlaces(
     (await loadKernels()).module,
     source,
@@ -126,14 +130,20 @@ export async function cpuTeam(
       ...options,
     },
     new LoadProgress(0),
+    { scores },
   );
-  return new InlineTeam("cpu", {
-    model,
-    plan,
-    sparsity,
-    limits: options.limits ?? limits,
-    cacheType: options.cacheType ?? "f32",
-  }, { cpu: places });
+  return new InlineTeam(
+    "cpu",
+    {
+      model,
+      plan,
+      sparsity,
+      limits: options.limits ?? limits,
+      cacheType: options.cacheType ?? "f32",
+    },
+    { cpu: places },
+    { scores },
+  );
 }
 
 /** CPU places, and a reference place in the GPU's role, in lockstep. */

@@ -305,6 +305,97 @@ for (const [loaded, thresholds] of ownThresholds) {
   });
 }
 
+Deno.test("a sequence may have a threshold for each layer", async () => {
+  const made = await randomModel({ predictorRank: 12 });
+  const plan = splitEvenly(made.model, 2), { vocabSize } = made.model;
+  const own = [-1e9, 0.4];
+  const run = async (engine: Engine, threshold?: number[]) => {
+    using sequence = engine.createSequence({ threshold });
+    await engine.evaluate(sequence, [5, 1, 9, 40], "none");
+    return await engine.evaluate(sequence, [3]);
+  };
+  for (const makeTeam of [referenceTeam, cpuTeam]) {
+    const team = await makeTeam(made, plan, { mode: "predictor" });
+    await using engine = new Engine(team, vocabSize);
+    const stated = {
+      ...made,
+      model: { ...made.model, sparseThresholds: own },
+    };
+    await using other = new Engine(
+      await makeTeam(stated, plan, { mode: "predictor" }),
+      vocabSize,
+    );
+    assert.deepEqual(await run(engine, own), await run(other));
+    assert.notDeepEqual(await run(engine), await run(other));
+    assert.throws(
+      () => engine.createSequence({ threshold: [1, 2, 3] }),
+      /Cannot take 3 thresholds: the model has 2 layers/,
+    );
+  }
+});
+
+for (const linearPredictor of [true, false]) {
+  Deno.test(
+    `thresholds of a recall select that share of what fires: ${
+      linearPredictor ? "linear" : "ReLU"
+    }`,
+    async () => {
+      const made = await randomModel({
+        predictorRank: 12,
+        linearPredictor,
+        feedForwardSize: 400,
+        type: "F16",
+      });
+      const { model } = made;
+      const team = await cpuTeam(
+        made,
+        splitEvenly(model, 2),
+        { mode: "predictor" },
+        { measureRecall: true },
+      );
+      await using engine = new Engine(team, model.vocabSize);
+      const ids = Array.from({ length: 60 }, (_, i) => 7 * i % model.vocabSize);
+      const run = async (threshold: number | number[]) => {
+        using sequence = engine.createSequence({ threshold });
+        const before = engine.stats();
+        await engine.evaluate(sequence, ids, "none");
+        return statsSince(engine.stats(), before).layers;
+      };
+      await run(-1e30);
+      // What follows is counted too, so all are taken at once.
+      const wanted = [0.5, 0.9, 0.99, 1].map((recall) =>
+        [recall, engine.recallThresholds(recall)] as const
+      );
+      for (const [recall, thresholds] of wanted) {
+        assert.equal(thresholds.length, model.layers.length);
+        // The first layer reads what it has read before.
+        const [{ truth, recalled }] = await run(thresholds);
+        assert(recalled >= recall * truth, `${recall}: ${recalled / truth}`);
+        assert(recalled <= (recall + 0.01) * truth, `${recalled / truth}`);
+      }
+      assert.throws(
+        () => engine.recallThresholds(0),
+        /recall 0: needs a number/,
+      );
+    },
+  );
+}
+
+Deno.test("thresholds of a recall are told where recall is measured alone", async () => {
+  const made = await randomModel({ predictorRank: 12 });
+  const plan = splitEvenly(made.model, 1);
+  for (const mode of ["predictor", "exact"] as const) {
+    const team = await cpuTeam(made, plan, { mode }, {
+      measureRecall: mode === "exact",
+    });
+    await using engine = new Engine(team, made.model.vocabSize);
+    assert.throws(() => engine.recallThresholds(0.9), {
+      name: "UsageError",
+      message: /without measureRecall, or another sparsity/,
+    });
+  }
+});
+
 Deno.test("a sequence's threshold is refused out of range, and in other modes", async () => {
   const made = await randomModel();
   const refuse = async (sparsity: Sparsity, threshold: number, why: RegExp) => {

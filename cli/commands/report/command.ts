@@ -86,6 +86,7 @@ const options = {
     },
     thresholds: measureOptions.thresholds,
     scores: measureOptions.scores,
+    recall: measureOptions.recall,
     decodeTokens: measureOptions.decodeTokens,
     ...stateOptions("report"),
   },

@@ -56,6 +56,13 @@ export const measureOptions = {
     description:
       "further rows of --sparsity predictor, by the score that it has to give",
   },
+  recall: {
+    read: shares,
+    default: [0.9, 0.95, 0.99],
+    flag: "--recall <shares>",
+    description:
+      "rows of a predictor, by the share of a layer's live neurons that it is to select",
+  },
 } as const;
 
 const options = {
@@ -98,7 +105,7 @@ export const sparsity: CommandSpec = {
   examples: [
     "culm sparsity -m model.gguf -f wiki.test.raw --chunks 8 --svg sparsity.svg",
     "culm sparsity -m model.gguf -f text.txt --keep 0.2,0.1 --thresholds 0.1,0.2 --csv",
-    "culm sparsity -m model.gguf -f text.txt --predictor trained.predictor --scores -1,0,1 --json",
+    "culm sparsity -m model.gguf -f text.txt --predictor trained.predictor --recall 0.9,0.99 --json",
   ],
   run,
 };

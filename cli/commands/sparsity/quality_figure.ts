@@ -6,13 +6,29 @@
 import { drawing, framed, keyBelow, legend, okabeIto } from "../../svg.ts";
 import type { QualityRow, SparsityReport } from "./output.ts";
 
-const { blue, vermillion, green } = okabeIto;
+const { blue, vermillion, green, purple } = okabeIto;
 
 /** Modes that have a line, and what each is drawn with. */
 const series = [
-  { mode: "top-k", colour: blue, symbol: "circle" },
-  { mode: "threshold", colour: vermillion, symbol: "square" },
-  { mode: "predictor", colour: green, symbol: "triangle" },
+  { mode: "top-k", name: "top-k", colour: blue, symbol: "circle" },
+  {
+    mode: "threshold",
+    name: "threshold",
+    colour: vermillion,
+    symbol: "square",
+  },
+  {
+    mode: "predictor",
+    name: "predictor, by score",
+    colour: green,
+    symbol: "triangle",
+  },
+  {
+    mode: "recall",
+    name: "predictor, by recall",
+    colour: purple,
+    symbol: "diamond",
+  },
 ] as const;
 
 /** Bytes that an axis counts in. */
@@ -87,9 +103,12 @@ export async function qualityFigure(report: SparsityReport): Promise<string> {
             dy: -16,
           },
         ),
-        ...lines.flatMap(({ rows, colour, symbol }) => {
+        ...lines.flatMap(({ mode, rows, colour, symbol }) => {
           const shown = rows.filter(isShown);
           const place = { x: at, y: valueOf };
+          const isNamed = mode === "recall" && isLogarithmic;
+          // Others stand to the right of all but what reads the most, the first.
+          const names = isNamed ? [shown.slice(0, 1), shown.slice(1)] : [];
           return [
             line(shown, { ...place, stroke: colour, strokeWidth: 1.5 }),
             dot(shown, {
@@ -99,6 +118,17 @@ export async function qualityFigure(report: SparsityReport): Promise<string> {
               stroke: "none",
               r: 4,
             }),
+            ...names.map((named, i) =>
+              text(named, {
+                ...place,
+                text: ({ sparsity }) => recallText(sparsity),
+                textAnchor: i === 0 ? "start" : "end",
+                dx: i === 0 ? 8 : -8,
+                dy: 1,
+                stroke: "white",
+                fill: "#333",
+              })
+            ),
           ];
         }),
       ],
@@ -108,7 +138,7 @@ export async function qualityFigure(report: SparsityReport): Promise<string> {
     { svg: panel("KL divergence to dense, nats", (r) => r.divergence, true) },
     { svg: panel("perplexity", ({ perplexity }) => perplexity, false) },
   ];
-  const key = legend(lines.map(({ mode, colour }) => [mode, colour]));
+  const key = legend(lines.map(({ name, colour }) => [name, colour]));
   const { name, text: textName, chunks, contextSize, decodeTokens } = report;
   return framed(
     [
@@ -119,6 +149,11 @@ export async function qualityFigure(report: SparsityReport): Promise<string> {
     size,
     keyBelow(key),
   );
+}
+
+/** What a row of a recall is called beside its point: `95%`. */
+function recallText(sparsity: string): string {
+  return `${+(100 * Number(sparsity.split("=")[1])).toFixed(2)}%`;
 }
 
 /** Whether labels of two rows have room beside one another. */

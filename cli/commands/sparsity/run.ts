@@ -33,6 +33,7 @@ import {
   type Piece,
   type Result,
   type Text,
+  type Thresholds,
   type Way,
 } from "./work.ts";
 
@@ -60,11 +61,11 @@ export async function measureSparsity(
   const { signal } = interrupt;
   const text = cutText(flags, header, content);
   const modes = modesOf(flags, header), phases = phasesOf(modes, text);
-  const { contextSize, keep, thresholds, scores } = flags;
+  const { contextSize, keep, thresholds, scores, recall } = flags;
   using work = await Checkpoint.open(command, flags, [
     await modelFingerprint(flags, signal),
     await sha256(content),
-    [contextSize, text.chunks.length, keep, thresholds, scores],
+    [contextSize, text.chunks.length, keep, thresholds, scores, recall],
     [text.windows.map(({ length }) => length), text.decoded.length],
     [cacheTypeOf(flags), header.hasPredictor, flags.predictor],
   ], readResult);
@@ -111,7 +112,7 @@ async function runPhases(
       const result = await piece.run(model, {
         signal: interrupt.signal,
         onTokens: (count) => bar.update(done += count, total, `${label}, `),
-      });
+      }, work.results);
       await work.add(result);
     }
   }
@@ -142,7 +143,9 @@ function reportOf(
   const [exact, dense] = take<Decoding>(2);
   const rows: QualityRow[] = [];
   let predictor: Selection[] | undefined;
-  for (const { sparsity, ways } of modes) {
+  for (const { sparsity, ways, recalls } of modes) {
+    // What they were measured by.
+    if (recalls) take<Thresholds>(1);
     const chunks = take<DivergenceScore[]>(text.chunks.length);
     const decodings = take<Decoding>(ways.length);
     const column = (i: number) => chunks.map((scores) => scores[i]);

@@ -31,7 +31,7 @@ import type { StateFlags } from "../../checkpoint.ts";
 import { openModel } from "../../model_file.ts";
 import { findPredictor } from "../../model_predictor.ts";
 import type { LoadFlags } from "../../options.ts";
-import { firstTokens, windowsOf } from "../profile/run.ts";
+import { firstTokens, lengthOf, windowsOf } from "../profile/run.ts";
 
 /** What is measured, and how. */
 export interface MeasureFlags extends Omit<LoadFlags, "sparsity">, StateFlags {
@@ -47,6 +47,8 @@ export interface MeasureFlags extends Omit<LoadFlags, "sparsity">, StateFlags {
   readonly thresholds: readonly number[];
   /** A predictor's scores, a row each beside its own threshold */
   readonly scores: readonly number[];
+  /** Shares of the live neurons that a predictor is to select, a row each */
+  readonly recall: readonly number[];
 }
 
 /** A model's header, and what its parts are. */
@@ -83,13 +85,25 @@ export async function readHeader(
   }
 }
 
+/** For each recall that is wanted, the thresholds of a predictor by layer. */
+export type Thresholds = readonly (readonly number[])[];
+
 /** What one piece of work gave. */
-export type Result = NeuronActivity | Decoding | readonly DivergenceScore[];
+export type Result =
+  | NeuronActivity
+  | Decoding
+  | Thresholds
+  | readonly DivergenceScore[];
 
 /** A piece of work, and how many tokens it runs. */
 export interface Piece {
   readonly tokens: number;
-  run(model: LanguageModel, options: RunOptions): Promise<Result>;
+  /** `before`: what the pieces before it gave */
+  run(
+    model: LanguageModel,
+    options: RunOptions,
+    before: readonly Result[],
+  ): Promise<Result>;
 }
 
 /** Work that one loaded model does. */
@@ -108,6 +122,8 @@ export interface Way {
   readonly name: string;
   readonly keep?: number;
   readonly sequence: SequenceOptions;
+  /** Which of the mode's recalls it has the thresholds of */
+  readonly recall?: number;
 }
 
 /** Ways that one load of the model has. */
@@ -116,6 +132,8 @@ export interface Mode {
   /** As dense as it can be */
   readonly dense: SequenceOptions;
   readonly ways: readonly Way[];
+  /** Whose thresholds are found before anything else */
+  readonly recalls?: readonly number[];
 }
 
 /** Positions of keys and values that are kept together. */
@@ -126,7 +144,7 @@ const leastScore = -1e30;
 
 /** The modes that a model has, and the rows that flags want of each. */
 export function modesOf(
-  { keep, thresholds, scores }: MeasureFlags,
+  { keep, thresholds, scores, recall }: MeasureFlags,
   { hasPredictor }: Header,
 ): Mode[] {
   const shares = keep.filter((share) => share < 1);
@@ -151,12 +169,18 @@ export function modesOf(
     {
       sparsity: { mode: "predictor" },
       dense: { threshold: leastScore },
+      recalls: recall,
       ways: hasPredictor
         ? [
           { name: "predictor", sequence: {} },
           ...scores.map((threshold) => ({
             name: `predictor=${threshold}`,
             sequence: { threshold },
+          })),
+          ...recall.map((share, recall) => ({
+            name: `recall=${share}`,
+            sequence: {},
+            recall,
           })),
         ]
         : [],
@@ -195,19 +219,19 @@ const exact: Sparsity = { mode: "exact" };
 
 /** All that is to be done, in the order in which results are read. */
 export function phasesOf(modes: readonly Mode[], text: Text): Phase[] {
-  const decoding = (sequence: SequenceOptions): Piece => ({
+  const decoding = (way: Pick<Way, "sequence" | "recall">): Piece => ({
     tokens: text.decoded.length,
-    run: ({ engine }, options) =>
-      countDecoding(engine, text.decoded, sequence, options),
+    run: ({ engine }, options, before) =>
+      countDecoding(engine, text.decoded, sequenceOf(way, before), options),
   });
-  const scoring = ({ dense, ways }: Mode): Piece[] => {
-    const sequences = [dense, ...ways.map(({ sequence }) => sequence)];
-    return text.chunks.map((chunk) => ({
-      tokens: (chunk.length - 1) * sequences.length,
-      run: ({ engine }, options) =>
-        scoreDivergence(engine, chunk, sequences, options),
+  const scoring = ({ dense, ways }: Mode): Piece[] =>
+    text.chunks.map((chunk) => ({
+      tokens: (chunk.length - 1) * (ways.length + 1),
+      run: ({ engine }, options, before) => {
+        const sequences = ways.map((way) => sequenceOf(way, before));
+        return scoreDivergence(engine, chunk, [dense, ...sequences], options);
+      },
     }));
-  };
   // All ways of a mode are open at the same time, each in pages of its own.
   const roomFor = ({ ways }: Mode) =>
     (ways.length + 1) * (text.chunks[0].length + pageSize);
@@ -222,14 +246,18 @@ export function phasesOf(modes: readonly Mode[], text: Text): Phase[] {
           run: ({ engine, model }, options) =>
             countActivity(engine, model, ids, options),
         })),
-        decoding({}),
+        decoding({ sequence: {} }),
       ],
     },
-    { label: "dense", sparsity: { mode: "dense" }, pieces: [decoding({})] },
+    {
+      label: "dense",
+      sparsity: { mode: "dense" },
+      pieces: [decoding({ sequence: {} })],
+    },
   ];
   for (const mode of modes) {
     const { sparsity, ways } = mode, label = sparsity.mode;
-    const decodings = ways.map(({ sequence }) => decoding(sequence));
+    const decodings = ways.map(decoding);
     if (sparsity.mode !== "predictor") {
       const pieces = [...scoring(mode), ...decodings];
       const measured = { cacheSize: roomFor(mode) };
@@ -239,9 +267,48 @@ export function phasesOf(modes: readonly Mode[], text: Text): Phase[] {
     // Where recall is measured all is computed, and read.
     const measured = { measureRecall: true, cacheSize: roomFor(mode) };
     phases.push(
-      { label: "recall", sparsity, measured, pieces: scoring(mode) },
+      {
+        label: "recall",
+        sparsity,
+        measured,
+        pieces: [findingThresholds(mode, text), ...scoring(mode)],
+      },
       { label, sparsity, pieces: decodings },
     );
   }
   return phases;
+}
+
+/** Runs the text densely, and finds the thresholds of each recall. */
+function findingThresholds({ dense, recalls = [] }: Mode, text: Text): Piece {
+  return {
+    tokens: lengthOf(text.windows),
+    run: async ({ engine }, { signal, onTokens }) => {
+      for (const ids of text.windows) {
+        using sequence = engine.createSequence(dense);
+        await engine.evaluate(sequence, ids, "none", signal);
+        onTokens?.(ids.length);
+      }
+      return recalls.map((recall) =>
+        // JSON has no Infinity, the threshold where nothing fires.
+        engine.recallThresholds(recall).map((least) =>
+          Math.min(least, Number.MAX_VALUE)
+        )
+      );
+    },
+  };
+}
+
+/** What a sequence of a way is like, given what was found before it. */
+function sequenceOf(
+  { sequence, recall }: Pick<Way, "sequence" | "recall">,
+  before: readonly Result[],
+): SequenceOptions {
+  if (recall === undefined) return sequence;
+  const found = before.findLast(isThresholds)!;
+  return { threshold: found[recall] };
+}
+
+function isThresholds(result: Result): result is Thresholds {
+  return Array.isArray(result) && Array.isArray(result[0]);
 }

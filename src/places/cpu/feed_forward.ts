@@ -185,7 +185,7 @@ export class FeedForward {
       const { value } = sparsity;
       this.keepAbove(Array.from(
         { length: n },
-        (_, t) => batch.modeValueOf(t, value),
+        (_, t) => batch.modeValueOf(index, t, value),
       ));
     }
   }
@@ -467,8 +467,8 @@ export class FeedForward {
 
   /**
    * Gate and up of the hot rows, and of the others those that the predictor
-   * selects. Where recall is measured all is computed, and what was not selected
-   * for is dropped.
+   * selects. Where recall is measured all is computed, and what is not selected
+   * is dropped.
    */
   #predicted(): void {
     const { index, weights, tokens, n, normed, residual } = this.#neurons;
@@ -479,8 +479,13 @@ export class FeedForward {
     const input = { normed, residual };
     const bytes = predictor.score(index, weights, input, n, hot);
     this.#count("streamed", bytes);
+    if (this.options.measureRecall) this.#measureRecall();
     tokens.forEach((token, t) =>
-      predictor.takeThreshold(t, rows, this.#batch.modeValues[token])
+      predictor.takeThreshold(
+        t,
+        rows,
+        this.#batch.modeValueOf(index, token, NaN),
+      )
     );
     const picks = n === 1 && !this.options.measureRecall &&
       this.options.model.gateThreshold === 0;
@@ -496,16 +501,7 @@ export class FeedForward {
     const asked = n * hot + cold;
     this.#count("predicted", asked);
     if (this.options.measureRecall) {
-      this.#stream("gateRows", ffn_gate, 0, this.#gate);
-      ffn_gate_bias?.addTo(this.#gate, n);
-      this.#dropSmallGates();
-      this.#stream("upRows", ffn_up, 0, this.#up);
-      weights.ffn_up_bias?.addTo(this.#up, n);
-      for (let t = 0; t < n; t++) {
-        this.#count("truth", this.#combine(t));
-        this.#count("truthMass", this.#mass(t));
-        predictor.drop(t, rows, this.#gate);
-      }
+      for (let t = 0; t < n; t++) predictor.drop(t, rows, this.#gate);
       return;
     }
     if (n === 1) {
@@ -526,6 +522,25 @@ export class FeedForward {
     }
     this.#dropSmallGates();
     this.#cascade(hot);
+  }
+
+  /** Computes all neurons, and counts which of them fire, and how the predictor scores these. */
+  #measureRecall(): void {
+    const { index, weights, n } = this.#neurons;
+    const { ffn_up, ffn_gate_bias, ffn_up_bias } = weights, { rows } = ffn_up;
+    this.#stream("gateRows", weights.ffn_gate!, 0, this.#gate);
+    ffn_gate_bias?.addTo(this.#gate, n);
+    this.#dropSmallGates();
+    this.#stream("upRows", ffn_up, 0, this.#up);
+    ffn_up_bias?.addTo(this.#up, n);
+    const { memory } = this.bank;
+    const rowOf = (of: F32Rows, t: number) => memory.f32(rowAt(of, t), rows);
+    for (let t = 0; t < n; t++) {
+      this.#count("truth", this.#combine(t));
+      this.#count("truthMass", this.#mass(t));
+      const scores = rowOf(this.#predictor.scores, t);
+      this.counters.scores?.add(index, scores, rowOf(this.#neurons.h, t));
+    }
   }
 
   /** Takes gates up to the model's threshold for 0. */

@@ -13,6 +13,7 @@ import type { BatchLimits } from "../batch.ts";
 import type { CacheType } from "../cache_type.ts";
 import type { FfnInputs } from "../ffn_inputs.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
+import type { ScoreCounts } from "../score_counts.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { ScreenMode } from "./screen_choice.ts";
 import type { PackedWeights } from "./weights.ts";
@@ -52,6 +53,8 @@ export interface Counters {
   readonly layers: LayerCounts;
   /** Every neuron, as long as the caller wants that */
   readonly neurons?: NeuronCounts;
+  /** Scores of neurons that fire, where recall is measured */
+  readonly scores?: ScoreCounts;
   /** What the feed-forward layers read, the same in every place: one keeps it */
   readonly ffnInputs?: FfnInputs;
 }

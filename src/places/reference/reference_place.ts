@@ -464,14 +464,14 @@ export class ReferencePlace implements CpuSidePlace {
       if (sparsity.mode === "predictor") {
         const x = model.linearPredictor ? n : this.#residual[t];
         const stated = sparsity.threshold ?? model.sparseThresholds[layer];
-        this.#predict(layer, x, h, routes, batch.modeValueOf(t, stated));
+        this.#predict(layer, x, h, routes, batch.modeValueOf(layer, t, stated));
       }
       const gates = (gate ?? up)
         .filter((g, j) => routes[j] && g > model.gateThreshold);
       counts.add(layer, "gatePositive", gates.length);
       counts.add(layer, "active", h.filter(Boolean).length);
       if (sparsity.mode === "threshold") {
-        dropBelow(h, batch.modeValueOf(t, sparsity.value));
+        dropBelow(h, batch.modeValueOf(layer, t, sparsity.value));
       }
       return h;
     });

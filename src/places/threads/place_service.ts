@@ -45,12 +45,13 @@ export class PlaceService {
   ): Promise<number> {
     this.#shared = new Shared(options, shared);
     this.#index = index;
-    const { counts, neuronCounts: neurons, ffnInputs } = this.#shared;
+    const { counts, neuronCounts: neurons, ffnInputs, scores } = this.#shared;
     const plan = options.plan.places.at(index);
     this.#place = plan
       ? new CpuPlace(module, { ...options, plan }, {
         layers: counts[index],
         neurons,
+        scores,
         ffnInputs: index === 0 ? ffnInputs : undefined,
       })
       : await openGpuPlace(options, counts[index]);

@@ -11,6 +11,7 @@ import { ExchangeBuffers } from "../exchange_buffers.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
 import { FfnInputs } from "../ffn_inputs.ts";
 import { kvLayerBytes } from "../kv_rows.ts";
+import { ScoreCounts } from "../score_counts.ts";
 import { LayerCounts } from "../stats.ts";
 import { type GpuCounts, noGpuCounts } from "../gpu_stats.ts";
 import { Control } from "./control.ts";
@@ -28,6 +29,7 @@ export class Shared {
   readonly counts: LayerCounts[];
   readonly neuronCounts: NeuronCounts;
   readonly ffnInputs?: FfnInputs;
+  readonly scores?: ScoreCounts;
   readonly exchanged: ExchangeBuffers;
   /** `[places, rates]` */
   readonly #rates: Float64Array;
@@ -60,13 +62,16 @@ export class Shared {
     this.rows = new Uint8Array(buffer, at.rows, pageBytes(options));
     const { length } = gpuCountNames;
     this.#gpuCounts = new Float64Array(buffer, at.gpuCounts, length);
-    this.batch = new Batch(limits, model.vocabSize, buffer, at.batch);
+    this.batch = new Batch(limits, model, buffer, at.batch);
     const { batch } = this;
     this.exchanged = new ExchangeBuffers(options, batch, buffer, at.exchanged);
     this.neuronCounts = new NeuronCounts(model, buffer, at.neuronCounts);
     if (options.countNeurons) this.neuronCounts.countAll();
     if (options.keepFfnInputs) {
       this.ffnInputs = new FfnInputs(model, limits, buffer, at.ffnInputs);
+    }
+    if (options.measureRecall) {
+      this.scores = new ScoreCounts(model.layers.length, buffer, at.scores);
     }
   }
 
@@ -129,9 +134,9 @@ function pageBytes({ model, cacheType }: TeamOptions): number {
 
 /** Where each region begins, on cache lines of its own; bytes of one place's counts, and of all. */
 function layout(options: TeamOptions) {
-  const { model, plan, limits, keepFfnInputs } = options;
-  const places = allPlaces(plan).length;
-  const countBytes = roundUp(LayerCounts.byteLength(model.layers.length), 64);
+  const { model, plan, limits, keepFfnInputs, measureRecall } = options;
+  const places = allPlaces(plan).length, layers = model.layers.length;
+  const countBytes = roundUp(LayerCounts.byteLength(layers), 64);
   let bytes = 0;
   const next = (size: number): number => {
     const start = bytes;
@@ -147,9 +152,10 @@ function layout(options: TeamOptions) {
     moved: next(8),
     rows: next(pageBytes(options)),
     gpuCounts: next(8 * gpuCountNames.length),
-    batch: next(Batch.byteLength(limits, model.vocabSize)),
+    batch: next(Batch.byteLength(limits, model)),
     neuronCounts: next(NeuronCounts.byteLength(model)),
     ffnInputs: next(keepFfnInputs ? FfnInputs.byteLength(model, limits) : 0),
+    scores: next(measureRecall ? ScoreCounts.byteLength(layers) : 0),
   };
   return { at, countBytes, bytes };
 }

@@ -14,6 +14,7 @@ import { zeros } from "../probe_model.ts";
 import type { FfnInputs } from "../ffn_inputs.ts";
 import { allShards, readRows, type Rows } from "../../model/shard.ts";
 import { shardsOf } from "../../plan/shards.ts";
+import type { ScoreCounts } from "../score_counts.ts";
 import type { LayerCounts } from "../stats.ts";
 import type { MeasuredGpu } from "../gpu_stats.ts";
 import {
@@ -69,6 +70,7 @@ export class ThreadTeam implements Team {
   readonly counts: readonly LayerCounts[];
   readonly neuronCounts?: NeuronCounts;
   readonly ffnInputs?: FfnInputs;
+  readonly scores?: ScoreCounts;
   weightBytes = 0;
   gpu?: MeasuredGpu;
   rates: readonly Rates[] = [];
@@ -88,6 +90,7 @@ export class ThreadTeam implements Team {
     this.counts = shared.counts;
     this.neuronCounts = shared.neuronCounts;
     this.ffnInputs = shared.ffnInputs;
+    this.scores = shared.scores;
   }
 
   /**

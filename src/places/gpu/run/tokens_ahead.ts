@@ -39,12 +39,18 @@ export class TokensAhead {
   #next?: Next;
 
   constructor(readonly context: PlaceContext) {
-    const { buffers, layout: { bytes }, options: { limits } } = context;
+    const { buffers, layout: { bytes }, options } = context;
+    const { limits, model: { layers } } = options;
     const { COPY_SRC, COPY_DST } = GPUBufferUsage;
     const usage = COPY_SRC | COPY_DST;
     this.#results = buffers.make("tokens ahead", bytes.ahead, usage);
     const own = { ...limits, tokens: 1 };
-    this.#batch = new Batch(own, 0, new ArrayBuffer(Batch.byteLength(own, 0)));
+    const model = { vocabSize: 0, layers };
+    this.#batch = new Batch(
+      own,
+      model,
+      new ArrayBuffer(Batch.byteLength(own, model)),
+    );
   }
 
   /** The result of a step that is there; where it is another than the next, `drop` is given the last figures of those that are. */
@@ -70,7 +76,7 @@ export class TokensAhead {
       ? {
         token: unpackTopLogits(row).ids[0],
         position: batch.positions[0] + 1,
-        modeValue: batch.modeValues[0],
+        modeValue: shareOf(batch),
         pages: pagesOf(batch),
       }
       : undefined;
@@ -140,7 +146,7 @@ export class TokensAhead {
     const next = this.#next;
     return next !== undefined && isGreedy(batch) &&
       batch.tokens[0] === next.token && batch.positions[0] === next.position &&
-      Object.is(batch.modeValues[0], next.modeValue) &&
+      Object.is(shareOf(batch), next.modeValue) &&
       next.pages.every((page, i) => page === pagesOf(batch)[i]);
   }
 
@@ -150,10 +156,15 @@ export class TokensAhead {
     behind.length = behind.top = behind.wantLogits[0] = 1;
     behind.copyCount = 0;
     behind.positions[0] = batch.positions[0] + count;
-    behind.modeValues[0] = batch.modeValues[0];
+    behind.setModeValue(0, shareOf(batch));
     behind.pages.set(pagesOf(batch));
     return behind;
   }
+}
+
+/** The share of neurons that its token keeps, in all layers; NaN where that is the mode's. */
+function shareOf(batch: Batch): number {
+  return batch.modeValueOf(0, 0, NaN);
 }
 
 /** Whether a step has one token and wants the likeliest next. */
