@@ -49,6 +49,7 @@ const table = {
   usedExperts: ["expert_used_count", entry.whole],
   expertSize: ["expert_feed_forward_length", entry.whole],
   sharedExpertSize: ["expert_shared_feed_forward_length", entry.whole],
+  denseLayers: ["leading_dense_block_count", entry.whole],
   expertScoring: ["expert_gating_func", entry.whole],
   expertScale: ["expert_weights_scale", entry.real],
   activation: ["hidden_activation", entry.text],

@@ -311,6 +311,12 @@ function readRouting(
     `architecture "${keys.architecture}" as a mixture of experts (expert_count is ${count})`,
   );
   const used = keys.size("usedExperts");
+  // No architecture has it here: llama.cpp would take their layers for mixtures all the same.
+  const dense = keys.count("denseLayers", 0);
+  refuseIf(
+    dense > 0,
+    `a mixture of experts whose first layers are dense (leading_dense_block_count is ${dense})`,
+  );
   faultIf(
     count > limits.experts,
     `expert_count ${count}, the limit is ${limits.experts}`,

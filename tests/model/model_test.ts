@@ -197,6 +197,20 @@ Deno.test("a mixture of experts that contradicts itself is refused", async () =>
     /expert_used_count 5, of 4 experts/,
   );
   assert.throws(
+    await spoilt((file) => {
+      set(file, "qwen3moe.leading_dense_block_count", 1);
+      file.tensors.delete("blk.0.ffn_gate_inp.weight");
+    }),
+    {
+      name: "UnsupportedError",
+      message:
+        "Cannot run a mixture of experts whose first layers are dense (leading_dense_block_count is 1)",
+    },
+  );
+  const none = await header(options);
+  set(none, "qwen3moe.leading_dense_block_count", 0);
+  describeModel(none);
+  assert.throws(
     await spoilt((file) => set(file, "qwen3moe.expert_count", 0)),
     /expert_count is 0, architecture "qwen3moe" has several/,
   );
