@@ -14,7 +14,8 @@ import { type MakeTeam, referenceTeam } from "./teams.ts";
  * activations. Between two steps of q8_0, a key may fall on either.
  */
 function tolerance(options: RandomModelOptions, team: string): number {
-  const float = ["F32", "F16", "BF16"].includes(options.type ?? "F32");
+  const float = !options.typeOf &&
+    ["F32", "F16", "BF16"].includes(options.type ?? "F32");
   if (!float) return 0.08;
   if (team.includes("q8_0")) return 5e-3;
   return team.includes("threads") ? 1e-2 : 1e-4;

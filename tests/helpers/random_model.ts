@@ -39,6 +39,8 @@ export interface RandomModelOptions {
   magic?: "GGUF" | "PWRI";
   /** Type of the matrices; rows that its blocks do not divide become F32. */
   type?: GgmlType;
+  /** Other types of some matrices, by their names in the file */
+  typeOf?: (name: string) => GgmlType | undefined;
   hiddenSize?: number;
   /** Neurons of one expert, where there are several */
   feedForwardSize?: number;
@@ -88,6 +90,18 @@ export interface RandomModel {
 export async function randomModel(
   options: RandomModelOptions = {},
 ): Promise<RandomModel> {
+  const bytes = await randomFile(options);
+  const source = fromBuffer(bytes, "random model");
+  const described = describeModel(await readGguf(source));
+  const { linearPredictor = false, traits } = options;
+  const model = { ...described, ...traits, linearPredictor };
+  return { source, model, bytes };
+}
+
+/** The same as a file, which may be one that culm does not run. */
+export async function randomFile(
+  options: RandomModelOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
   const o = {
     architecture: "bamboo" as const,
     magic: "GGUF" as const,
@@ -145,22 +159,19 @@ export async function randomModel(
       { length },
       () => mean + scale * random(),
     );
+    const fileName = ggufName(
+      fileNames.get(name) as TensorName ?? name,
+      layer,
+      hasExperts,
+    );
+    const wanted = o.typeOf?.(fileName) ?? o.type;
     const fits = shape.length > 1 && !isVector &&
-      shape[0] % ggmlTypes[o.type].blockSize === 0;
-    const type = fits ? o.type : "F32";
+      shape[0] % ggmlTypes[wanted].blockSize === 0;
+    const type = fits ? wanted : "F32";
     const data = isReadType(type)
       ? randomBlocks(type, length, scale, seededRandom(1 + tensors.length))
       : quantise(type, values);
-    tensors.push({
-      name: ggufName(
-        fileNames.get(name) as TensorName ?? name,
-        layer,
-        hasExperts,
-      ),
-      type,
-      shape,
-      data,
-    });
+    tensors.push({ name: fileName, type, shape, data });
   }
   if (o.sharedExperts) {
     const shared = o.sharedExperts * o.feedForwardSize;
@@ -181,20 +192,13 @@ export async function randomModel(
           { length },
           () => random() / Math.sqrt(shape[0]),
         );
-        const data = isReadType(routed.type)
-          ? randomBlocks(
-            routed.type,
-            length,
-            1 / Math.sqrt(shape[0]),
-            seededRandom(1 + tensors.length),
-          )
-          : quantise(routed.type, values);
-        tensors.push({
-          name: `blk.${layer}.${name}_shexp.weight`,
-          type: routed.type,
-          shape,
-          data,
-        });
+        const fileName = `blk.${layer}.${name}_shexp.weight`;
+        const type = o.typeOf?.(fileName) ?? routed.type;
+        const scale = 1 / Math.sqrt(shape[0]);
+        const data = isReadType(type)
+          ? randomBlocks(type, length, scale, seededRandom(1 + tensors.length))
+          : quantise(type, values);
+        tensors.push({ name: fileName, type, shape, data });
       }
     }
   }
@@ -220,18 +224,13 @@ export async function randomModel(
     ...Object.entries(o.metadata ?? {}),
   ]);
 
-  const bytes = await toBuffer(
+  return await toBuffer(
     writeGguf({
       magic: o.magic,
       metadata,
       tensors: o.fused ? fusedTensors(tensors) : tensors,
     }),
   );
-  const source = fromBuffer(bytes, "random model");
-  const described = describeModel(await readGguf(source));
-  const { linearPredictor = false } = o;
-  const model = { ...described, ...o.traits, linearPredictor };
-  return { source, model, bytes };
 }
 
 /** Some tensors behind one another in one, as converters of Phi write them. */
