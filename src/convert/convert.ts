@@ -243,7 +243,10 @@ function typed(
     hasOutput: contents.tensors.has("output.weight"),
   };
   const typeOf = (name: string, { type, shape }: Rows) => {
-    if (wanted) return chooseType({ name, type, shape }, wanted, context);
+    // A shared expert is of the type of those beside it, whose rows of down are shorter.
+    const beside = contents.tensors.get(name.replace("_shexp.", "_exps."));
+    const like = { name, type, shape: beside?.shape ?? shape };
+    if (wanted) return chooseType(like, wanted, context);
     const before = own.get(withDown(name));
     const to = before ? fitting(before, shape[0]) : type;
     if (to === type || !isReadType(to)) return to;

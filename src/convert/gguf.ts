@@ -1,5 +1,10 @@
 import type { ByteSource } from "../bytes/byte_source.ts";
-import { getString, readGguf } from "../formats/gguf/read.ts";
+import {
+  getString,
+  type GgufFile,
+  readGguf,
+  type TensorInfo,
+} from "../formats/gguf/read.ts";
 import { architectures } from "../model/architectures.ts";
 import { describeModel } from "../model/model.ts";
 import type { Contents } from "./contents.ts";
@@ -30,11 +35,27 @@ export async function readGgufContents(source: ByteSource): Promise<Contents> {
         ? "powerinfer"
         : "llama",
     magic: file.magic,
-    activation: isKnown ? describeModel(file).activation : undefined,
+    activation: isKnown
+      ? describeModel({ ...file, tensors: ofLikeTypes(file.tensors) })
+        .activation
+      : undefined,
     metadata: file.metadata,
     tensors,
     sources: [source],
     notes: [],
     close: () => Promise.resolve(),
   };
+}
+
+/** Tensors of which shared experts have the types of the others beside them: those of a file that is to be converted may differ. */
+function ofLikeTypes(
+  tensors: GgufFile["tensors"],
+): ReadonlyMap<string, TensorInfo> {
+  return new Map(
+    Array.from(tensors, ([name, tensor]) => {
+      const beside = tensors.get(name.replace("_shexp.", "_exps.")) ??
+        tensors.get(name.replace("_shexp.", "."));
+      return [name, { ...tensor, type: beside?.type ?? tensor.type }];
+    }),
+  );
 }

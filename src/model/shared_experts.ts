@@ -95,7 +95,7 @@ function checked(
   }
   if (tensor.type === routed.type) return tensor;
   throw new UnsupportedError(
-    `Cannot run a shared expert of another type than the others: ${tensor.name} is ${tensor.type}, ${routed.name} ${routed.type}`,
+    `Cannot run a shared expert of another type than the others: ${tensor.name} is ${tensor.type}, ${routed.name} ${routed.type}; culm convert --type q8_0 --allow-requantize makes them one`,
   );
 }
 
