@@ -179,7 +179,10 @@ export async function predictorFigure(
   });
   const key = legend(curves.map(({ name, colour }) => [name, colour]));
   return framed(
-    ["Predictor recall and precision, by layer"],
+    [
+      "Predictor recall and precision, by layer",
+      "at the predictor's own thresholds",
+    ],
     [{ svg }],
     size,
     keyBelow(key),
