@@ -126,14 +126,14 @@ export async function toSvg(report: PerplexityReport): Promise<string> {
   const colour = "#4e79a7";
   const place = { x: "kept", y: "perplexity" };
   // Neighbours are labelled by turns above to the right and below to the left,
-  // where a line that falls is not.
+  // where a line that falls is not, nor the one of all neurons.
   const labels = [0, 1].map((below) =>
     text(points.filter((_, i) => (points.length - 1 - i) % 2 === below), {
       ...place,
       text: "label",
       textAnchor: below ? "end" : "start",
       dx: below ? -8 : 8,
-      dy: below ? 12 : -12,
+      dy: below ? 20 : -12,
     })
   );
   const svg = chart({
