@@ -43,6 +43,7 @@ export {
 export type { ResidentExperts } from "./src/plan/expert_budget.ts";
 export type { Part, PartInputs, PlacePlan } from "./src/plan/plan.ts";
 export {
+  type GpuExperts,
   type LayerPrediction,
   predict,
   type Prediction,

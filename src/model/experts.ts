@@ -6,13 +6,7 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
 import type { HyperParameterReader } from "./hyper_parameters.ts";
-import {
-  compact,
-  indexAt,
-  type IndexSet,
-  isList,
-  lengthOf,
-} from "./index_set.ts";
+import { compact, indexAt, type IndexSet, lengthOf } from "./index_set.ts";
 
 /** How a token chooses among a layer's experts. */
 export interface Routing {
@@ -69,12 +63,40 @@ export function routedNeurons(
   return expertSize(model) * (model.routing?.used ?? 1);
 }
 
-/** The neurons of a set that are of the first expert. Places hold as many of all, in the same places. */
+/** All experts of a layer. */
+export function everyExpert({ expertCount }: ExpertSizes): number[] {
+  return Array.from({ length: expertCount }, (_, expert) => expert);
+}
+
+/**
+ * The experts of whom a set has neurons, ascending; all, where it has none at
+ * all. Places hold as many of each of these, in the same places.
+ */
+export function heldExperts(
+  model: ExpertSizes,
+  neurons: IndexSet,
+): readonly number[] {
+  if (model.expertCount === 1 || lengthOf(neurons) === 0) {
+    return everyExpert(model);
+  }
+  const size = expertSize(model), held: number[] = [];
+  for (let i = 0; i < lengthOf(neurons); i++) {
+    const expert = Math.floor(indexAt(neurons, i) / size);
+    if (expert !== held.at(-1)) held.push(expert);
+  }
+  return held;
+}
+
+/** The neurons of a set within one expert: as in all whom it has neurons of. */
 export function withinExpert(model: ExpertSizes, neurons: IndexSet): IndexSet {
-  if (model.expertCount === 1) return neurons;
-  const count = lengthOf(neurons) / model.expertCount;
-  if (isList(neurons)) return compact(neurons.subarray(0, count));
-  return { start: neurons.start, end: neurons.start + count };
+  if (model.expertCount === 1 || lengthOf(neurons) === 0) return neurons;
+  const [expert, ...others] = heldExperts(model, neurons);
+  const first = expert * expertSize(model);
+  const count = lengthOf(neurons) / (1 + others.length);
+  return compact(Uint32Array.from(
+    { length: count },
+    (_, i) => indexAt(neurons, i) - first,
+  ));
 }
 
 /** The same neurons, or outputs, of each expert, of whom one has `size`. */
@@ -92,17 +114,29 @@ export function ofEachExpert(
   );
 }
 
-/** The part of some experts in a set that has as many indices of each. */
+/** The part of some experts, ascending, in a set that has as many indices of each of `held`. */
 export function ofExperts(
   all: IndexSet,
-  expertCount: number,
+  held: readonly number[],
   experts: readonly number[],
 ): IndexSet {
-  const each = lengthOf(all) / expertCount;
+  if (experts.length === held.length) return all;
+  const each = lengthOf(all) / held.length;
+  const firsts = experts.map((expert) => held.indexOf(expert) * each);
   return compact(Uint32Array.from(
     { length: experts.length * each },
-    (_, i) => indexAt(all, experts[Math.floor(i / each)] * each + i % each),
+    (_, i) => indexAt(all, firsts[Math.floor(i / each)] + i % each),
   ));
+}
+
+/** The same neurons of some experts, ascending. */
+export function neuronsOf(
+  model: ExpertSizes,
+  experts: readonly number[],
+  within: IndexSet = { start: 0, end: expertSize(model) },
+): IndexSet {
+  const all = ofEachExpert(model.expertCount, expertSize(model), within);
+  return ofExperts(all, everyExpert(model), experts);
 }
 
 /** Weights below this are not divided by, as in llama.cpp. */

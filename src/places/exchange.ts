@@ -97,7 +97,8 @@ const handovers: Readonly<Record<Exchange, Handover>> = {
       // Those of all CPU places are equal.
       if (index === 0) place.putChoices(buffers.batch, buffers.choices);
     },
-    take: (place, buffers) => place.takeChoices(buffers.batch, buffers.choices),
+    take: (place, buffers, { layer }) =>
+      place.takeChoices(layer, buffers.batch, buffers.choices),
   },
   "top-k": {
     put: (place, buffers, stage, index) =>

@@ -4,7 +4,7 @@
  */
 import { roundUp } from "../kernels/packing.ts";
 import { lengthOf } from "../model/index_set.ts";
-import { expertSize, routedNeurons } from "../model/experts.ts";
+import { expertSize, routedNeurons, withinExpert } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
 import { allPlaces, type PlacePlan, type Plan } from "../plan/plan.ts";
 import {
@@ -54,7 +54,7 @@ export class ExchangeBuffers {
   readonly #choices: Uint32Array;
   /** `[turns]`, `[tokens, stride]` each: the residual that one side hands to the other */
   readonly #residuals: readonly Float32Array[];
-  /** `[tokens, neurons]`, for top-k alone: one place's neurons after another's; of experts, of those that a token chose */
+  /** `[tokens, values]`, for top-k alone: one place's neurons after another's; of experts, of those that a token chose */
   readonly #neurons: Float32Array;
   /** `[tokens, vocabSize]` */
   readonly #logits: Float32Array;
@@ -207,23 +207,21 @@ export class ExchangeBuffers {
     rows: readonly Float32Array[],
   ): void {
     const { model } = this.options;
-    const all = routedNeurons(model), share = all / model.feedForwardSize;
-    const first = this.#plans.slice(0, index).reduce(
-      (sum, { parts }) => sum + share * lengthOf(parts[layer].neurons),
-      0,
-    );
-    rows.forEach((h, t) => this.#neurons.set(h, t * all + Math.round(first)));
+    const all = valuesOf(model, this.#plans, layer);
+    const first = valuesOf(model, this.#plans.slice(0, index), layer);
+    rows.forEach((h, t) => this.#neurons.set(h, t * all + first));
   }
 
-  /** The largest |h| of each token that is dropped, by the values of all places. */
+  /** The largest |h| of each token of a stage that is dropped, by the values of all places. */
   topKThresholds({ layer }: Stage): Float32Array {
     const { model, sparsity } = this.options;
-    const all = routedNeurons(model);
+    const all = valuesOf(model, this.#plans, layer);
     return topKThresholds(
       this.batch,
       layer,
       sparsity,
       (t) => [this.#neurons.subarray(t * all, (t + 1) * all)],
+      routedNeurons(model),
     );
   }
 
@@ -353,6 +351,20 @@ function strideOf({ model }: ExchangeOptions): number {
   return roundUp(model.hiddenSize, 8);
 }
 
+/** Values h of a token that some places give in a layer: of each expert that it chose, zeros where a place has others. */
+function valuesOf(
+  model: Model,
+  places: readonly PlacePlan[],
+  layer: number,
+): number {
+  const { used = 1 } = model.routing ?? {};
+  return places.reduce(
+    (sum, { parts }) =>
+      sum + used * lengthOf(withinExpert(model, parts[layer].neurons)),
+    0,
+  );
+}
+
 /** Floats of each region, in whole cache lines; how many terms there are at most. */
 function floatsOf(options: ExchangeOptions) {
   const { model, plan, limits: { tokens }, sparsity } = options;
@@ -376,7 +388,13 @@ function floatsOf(options: ExchangeOptions) {
       ? rows(2 * model.routing!.used)
       : 0,
     residual: rows(plan.gpu ? strideOf(options) : 0),
-    neurons: rows(sparsity.mode === "top-k" ? routedNeurons(model) : 0),
+    neurons: rows(
+      sparsity.mode === "top-k"
+        ? Math.max(
+          ...model.layers.map((_, i) => valuesOf(model, allPlaces(plan), i)),
+        )
+        : 0,
+    ),
     logits: rows(model.vocabSize),
     states: rows(model.hiddenSize),
   };

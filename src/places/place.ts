@@ -134,8 +134,8 @@ export interface GpuSidePlace extends Place, Normed, AsyncDisposable {
   residual(batch: Batch): Float32Array | Promise<Float32Array>;
   /** Takes another residual, `[tokens, stride]`. */
   setResidual(residual: Float32Array, batch: Batch): void;
-  /** Takes which experts tokens chose, as CPU places put them. */
-  takeChoices(batch: Batch, choices: Uint32Array): void;
+  /** Takes which experts of a layer tokens chose, as CPU places put them. */
+  takeChoices(layer: number, batch: Batch, choices: Uint32Array): void;
   /** Adds what the CPU places computed, `[tokens, stride]`, to its residual. */
   addToResidual(sum: Float32Array, batch: Batch): void;
   /** The values h that `ffnActivations` computed, `[tokens][neurons]`. */

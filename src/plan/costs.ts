@@ -9,7 +9,8 @@ import type { TensorInfo } from "../formats/gguf/read.ts";
 import { isSparse } from "../model/activation.ts";
 import type { LayerTensors, Model } from "../model/model.ts";
 import { layerEntries, tensorSchemas } from "../model/schema.ts";
-import { chosenShare } from "./firing.ts";
+import { expertSize } from "../model/experts.ts";
+import { chosenShare, expertShares } from "./firing.ts";
 import type { Machine } from "./machine.ts";
 import type { Firing } from "./profile.ts";
 import {
@@ -56,6 +57,8 @@ export interface LayerCosts {
   readonly neurons: Readonly<Record<Side, Float64Array>>;
   /** Share of tokens for which each neuron fires, `[feedForwardSize]` */
   readonly active: Float64Array;
+  /** Share of tokens that choose each expert, `[expertCount]` */
+  readonly chosen: Float64Array;
 }
 
 /** What the layers and the vocabulary cost, in ms. */
@@ -238,7 +241,7 @@ export function neuronBlock({ ffn_down }: LayerTensors): number {
   return ffn_down ? ggmlTypes[ffn_down.type].blockSize : 1;
 }
 
-/** Neurons that go to the GPU together: a block, and the same of all experts. */
+/** Neurons that go to the GPU together, where no whole expert does: a block, and the same of all experts. */
 export function neuronUnit(model: Model, layer: number): number {
   return model.expertCount * neuronBlock(model.layers[layer]);
 }
@@ -255,7 +258,7 @@ function neuronCosts(
   layer: LayerTensors,
   options: CostOptions,
   firing: Firing,
-): Pick<LayerCosts, "neurons" | "active"> {
+): Pick<LayerCosts, "neurons" | "active" | "chosen"> {
   const { machine: { cpu, gpu } } = options;
   const { sum = cpu.pick } = cpu;
   const count = model.feedForwardSize;
@@ -263,9 +266,7 @@ function neuronCosts(
   const asked = (layer.fc2?.byteLength ?? 0) / count;
   const isDense = computesAll(model, options);
   const isPredicted = predicts(options, layer);
-  const chosen = chosenShare(model);
-  const streamOrPick = (bytes: number, share: number) =>
-    Math.min(chosen * bytes / cpu.stream, share * bytes / cpu.pick);
+  const shares = expertShares(model, firing), size = expertSize(model);
   const neurons = {
     cpu: new Float64Array(count),
     gpu: new Float64Array(count),
@@ -273,6 +274,9 @@ function neuronCosts(
   const active = new Float64Array(count);
   firing.order.forEach((id, rank) => {
     active[id] = firing.active[rank];
+    const chosen = shares[Math.floor(id / size)];
+    const streamOrPick = (bytes: number, share: number) =>
+      Math.min(chosen * bytes / cpu.stream, share * bytes / cpu.pick);
     const upShare = isDense || !layer.ffn_gate
       ? chosen
       : firing.gatePositive[rank];
@@ -285,7 +289,7 @@ function neuronCosts(
       : chosen * gate / cpu.stream + streamOrPick(up, upShare)) +
       (layer.ffn_down ? chosen * down / cpu.stream : active[id] * down / sum);
   });
-  return { neurons, active };
+  return { neurons, active, chosen: shares };
 }
 
 /** Whether every neuron is computed as a whole. */

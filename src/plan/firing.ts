@@ -163,6 +163,34 @@ export function chosenShare(model: Model): number {
   return routedNeurons(model) / model.feedForwardSize;
 }
 
+/**
+ * For what share of tokens each expert of a layer is chosen, as far as its neurons
+ * tell: one that a token chose has some that nearly always have a positive gate, so
+ * it counts as its hottest neuron does. All add up to the experts that a token
+ * chooses; shared ones are chosen always.
+ */
+export function expertShares(
+  { expertCount, feedForwardSize, routing }: Model,
+  { order, gatePositive, active }: Firing,
+): Float64Array {
+  const shares = new Float64Array(expertCount).fill(1);
+  if (!routing) return shares;
+  const { used, shared = 0 } = routing, routed = expertCount - shared;
+  const hottest = new Float64Array(routed);
+  order.forEach((id, i) => {
+    const expert = Math.floor(id * expertCount / feedForwardSize);
+    if (expert >= routed) return;
+    hottest[expert] = Math.max(hottest[expert], gatePositive[i], active[i]);
+  });
+  const sum = hottest.reduce((a, b) => a + b, 0);
+  shares.set(
+    hottest.map((share) =>
+      Math.min(1, (used - shared) * (sum > 0 ? share / sum : 1 / routed))
+    ),
+  );
+  return shares;
+}
+
 /** How often each neuron of each layer fires, as a profile counted it, or else as assumed. */
 export function firingOfLayers(
   model: Model,

@@ -3,24 +3,31 @@
  * first, what they take, and the plan that they make.
  */
 import type { Model } from "../model/model.ts";
-import { type Costs, neuronBlock } from "./costs.ts";
+import { type Costs, neuronBlock, neuronUnit } from "./costs.ts";
 import { expertSize, ofEachExpert } from "../model/experts.ts";
 import { compact, lengthOf, listOf, noIndices } from "../model/index_set.ts";
 import type { PlacePlan } from "./plan.ts";
 import type { Side } from "./schedule.ts";
 
+/** An order in which a layer's neurons go to the GPU. */
+export interface NeuronOrder {
+  readonly ids: Uint32Array;
+  /** How many go together: a block, the same of all experts; or an expert */
+  readonly unit: number;
+}
+
 /** What a planner decides of a layer. */
 export interface GpuLayer {
   /** Who holds all heads */
   readonly attention: Side;
-  /** How many of its neurons are on the GPU */
+  /** The order in which its neurons go to the GPU */
+  readonly order: NeuronOrder;
+  /** How many of these are there, the first ones */
   readonly hot: number;
 }
 
 /** What a planner decides of a model. */
 export interface GpuShare {
-  /** Each layer's neurons, in the order in which they go to the GPU */
-  readonly orders: readonly Uint32Array[];
   readonly layers: readonly GpuLayer[];
   /** Who holds embedding and output head */
   readonly vocab: Side;
@@ -29,16 +36,31 @@ export interface GpuShare {
 /** The plan of a GPU's share. */
 export function gpuPlan(
   model: Model,
-  { orders, layers, vocab }: GpuShare,
+  { layers, vocab }: GpuShare,
 ): PlacePlan {
   return {
     vocab: { start: 0, end: vocab === "gpu" ? model.vocabSize : 0 },
-    parts: layers.map(({ attention, hot }, layer) => ({
+    parts: layers.map(({ attention, order, hot }) => ({
       heads: { start: 0, end: attention === "gpu" ? model.headCount : 0 },
-      neurons: compact(orders[layer].slice(0, hot).sort()),
+      neurons: compact(order.ids.slice(0, hot).sort()),
       hot: true,
     })),
   };
+}
+
+/**
+ * The orders in which a layer's neurons may go to the GPU: the same of all
+ * experts, and where there are several, one expert after another.
+ */
+export function ordersOf(
+  model: Model,
+  costs: Costs,
+  layer: number,
+): NeuronOrder[] {
+  const byNeuron = hotOrder(model, costs, layer);
+  return model.routing
+    ? [byNeuron, expertOrder(model, costs, layer)]
+    : [byNeuron];
 }
 
 /**
@@ -51,21 +73,17 @@ export function hotOrder(
   costs: Costs,
   layer: number,
   first: Uint32Array = new Uint32Array(),
-): Uint32Array {
-  const { neurons: { cpu }, active } = costs.layers[layer];
+): NeuronOrder {
   const block = neuronBlock(model.layers[layer]);
-  const count = cpu.length, size = expertSize(model);
-  const worth = new Float64Array(Math.ceil(size / block));
-  const fires = new Float64Array(worth.length);
-  for (let id = 0; id < count; id++) {
-    worth[Math.floor(id % size / block)] += cpu[id];
-    fires[Math.floor(id % size / block)] += active[id];
-  }
-  const isFirst = new Uint8Array(count);
-  for (const id of first) isFirst[id] = 1;
-  const order = Uint32Array.from(worth.keys()).sort((a, b) =>
-    worth[b] - worth[a] || fires[b] - fires[a] || a - b
+  const size = expertSize(model);
+  const order = byWorth(
+    costs,
+    layer,
+    Math.ceil(size / block),
+    (id) => Math.floor(id % size / block),
   );
+  const isFirst = new Uint8Array(model.feedForwardSize);
+  for (const id of first) isFirst[id] = 1;
   const ids = Array.from(first);
   for (const index of order) {
     const end = Math.min(size, (index + 1) * block);
@@ -74,7 +92,45 @@ export function hotOrder(
       if (!isFirst[id]) ids.push(id);
     }
   }
-  return Uint32Array.from(ids);
+  return { ids: Uint32Array.from(ids), unit: neuronUnit(model, layer) };
+}
+
+/** The same expert after expert, whole ones. */
+export function expertOrder(
+  model: Model,
+  costs: Costs,
+  layer: number,
+): NeuronOrder {
+  const size = expertSize(model);
+  const order = byWorth(
+    costs,
+    layer,
+    model.expertCount,
+    (id) => Math.floor(id / size),
+  );
+  const ids = Uint32Array.from(
+    { length: model.feedForwardSize },
+    (_, i) => order[Math.floor(i / size)] * size + i % size,
+  );
+  return { ids, unit: size };
+}
+
+/** Sets of a layer's neurons, by what they cost the CPU and how often they fire. */
+function byWorth(
+  costs: Costs,
+  layer: number,
+  count: number,
+  setOf: (id: number) => number,
+): Uint32Array {
+  const { neurons: { cpu }, active } = costs.layers[layer];
+  const worth = new Float64Array(count), fires = new Float64Array(count);
+  for (let id = 0; id < cpu.length; id++) {
+    worth[setOf(id)] += cpu[id];
+    fires[setOf(id)] += active[id];
+  }
+  return Uint32Array.from(worth.keys()).sort((a, b) =>
+    worth[b] - worth[a] || fires[b] - fires[a] || a - b
+  );
 }
 
 /** Bytes on the device by layer; what belongs to none is left out. */

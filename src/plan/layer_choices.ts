@@ -4,11 +4,11 @@
  */
 import type { Routing } from "../model/experts.ts";
 import { type Costs, exchangeMs } from "./costs.ts";
-import type { GpuLayer } from "./gpu_plan.ts";
+import type { GpuLayer, NeuronOrder } from "./gpu_plan.ts";
 import { ffnMs } from "./prediction.ts";
 import { type Side, sides } from "./schedule.ts";
 
-/** One way to share a layer: how many of its hottest neurons are on the GPU. */
+/** One way to share a layer: how many of its neurons are on the GPU, by one of its orders. */
 export interface LayerChoice extends GpuLayer {
   /** What this takes on the device */
   readonly bytes: number;
@@ -19,14 +19,16 @@ export interface LayerChoice extends GpuLayer {
 }
 
 /** Whether a choice puts anything on the GPU. */
-export function usesGpu({ attention, hot }: GpuLayer): boolean {
+export function usesGpu(
+  { attention, hot }: Pick<GpuLayer, "attention" | "hot">,
+): boolean {
   return attention === "gpu" || hot > 0;
 }
 
 /** What may be chosen of a layer. */
 interface ChoiceOptions {
-  /** Its neurons, hottest first */
-  readonly order: Uint32Array;
+  /** The order in which its neurons go to the GPU */
+  readonly order: NeuronOrder;
   /** How many of these the GPU may hold, ascending */
   readonly hotCounts: readonly number[];
   /** Bytes on the device of all heads, and of a neuron */
@@ -44,7 +46,7 @@ export function multiplesOf(step: number, end: number): number[] {
   );
 }
 
-/** All choices of a layer. */
+/** All choices of a layer by one of its orders. */
 export function layerChoices(
   costs: Costs,
   layer: number,
@@ -52,15 +54,16 @@ export function layerChoices(
 ): LayerChoice[] {
   const layerCosts = costs.layers[layer];
   const { neurons: { cpu, gpu }, attention } = layerCosts;
+  const { ids } = order;
   let coldMs = cpu.reduce((a, b) => a + b, 0), hotMs = 0;
   let counted = 0;
   const choices: LayerChoice[] = [];
   for (const hot of hotCounts) {
     for (; counted < hot; counted++) {
-      coldMs -= cpu[order[counted]];
-      hotMs += gpu[order[counted]];
+      coldMs -= cpu[ids[counted]];
+      hotMs += gpu[ids[counted]];
     }
-    const cold = order.length - hot;
+    const cold = ids.length - hot;
     const ffn = ffnMs(
       layerCosts,
       { count: cold, ms: Math.max(0, coldMs) },
@@ -83,6 +86,7 @@ export function layerChoices(
         transferMs(costs, from, readers.find((to) => to !== from) ?? from);
       choices.push({
         attention: side,
+        order,
         hot,
         bytes: (side === "gpu" ? attentionBytes : 0) + hot * neuronBytes,
         ms: {

@@ -3,7 +3,12 @@
  * where hot rows end. A pure function of a header, a machine and options; the
  * places carry it out.
  */
-import { expertSize, ofEachExpert, withinExpert } from "../model/experts.ts";
+import {
+  expertSize,
+  heldExperts,
+  neuronsOf,
+  withinExpert,
+} from "../model/experts.ts";
 import { type IndexSet, lengthOf, listOf } from "../model/index_set.ts";
 import type { Model } from "../model/model.ts";
 import { firingOfLayers } from "./firing.ts";
@@ -37,7 +42,7 @@ export interface PlanOptions extends HotRowOptions {
  * Plans a model. Without the machine no row is hot yet: CPU places measure
  * themselves on rows that they hold, and `withHotRows` is the rest of the plan.
  *
- * @throws {UnsupportedError} where the GPU's share that is given has other neurons of one expert than of another
+ * @throws {UnsupportedError} where the GPU's share that is given is cut otherwise than between experts, or in the same way in each
  * @throws {LimitError} where the neurons that the GPU has to take do not fit
  */
 export function makePlan(
@@ -73,19 +78,22 @@ function gpuShare(
   return solve(model, costs, gpu).gpu;
 }
 
-/** What a place holds of one expert it holds of all. */
+/** Of a layer's experts a side holds some whole, or the same neurons of each. */
 function checkExperts(model: Model, layers: readonly IndexSet[]): void {
   const { expertCount } = model;
   if (expertCount === 1) return;
   const wrong = layers.findIndex((neurons) => {
-    const within = withinExpert(model, neurons);
-    const all = ofEachExpert(expertCount, expertSize(model), within);
+    const held = heldExperts(model, neurons);
+    const isWhole = lengthOf(neurons) === held.length * expertSize(model);
+    if (isWhole || lengthOf(neurons) === 0) return false;
+    if (held.length < expertCount) return true;
+    const all = neuronsOf(model, held, withinExpert(model, neurons));
     return listOf(all).join() !== listOf(neurons).join();
   });
   if (wrong < 0) return;
   throw new UnsupportedError(
     `Cannot plan a GPU's share: its ${
       lengthOf(layers[wrong])
-    } neurons of layer ${wrong} are not the same of each of the ${expertCount} experts`,
+    } neurons of layer ${wrong} are neither the same of each of the ${expertCount} experts nor all of some`,
   );
 }

@@ -5,7 +5,12 @@
  */
 import { UsageError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
-import { expertSize, ofEachExpert, withinExpert } from "../model/experts.ts";
+import {
+  expertSize,
+  heldExperts,
+  neuronsOf,
+  withinExpert,
+} from "../model/experts.ts";
 import type { ResidentExperts } from "./expert_budget.ts";
 import { groupCount, groupStart } from "./groups.ts";
 import {
@@ -28,7 +33,10 @@ import {
 export interface Part {
   /** Query heads; the key and value heads that serve them come along. */
   readonly heads: Range;
-  /** Neurons of the FFN: the same of each expert, so that all places work on those that are chosen. */
+  /**
+   * Neurons of the FFN: the same of each expert of whom the place has any. CPU
+   * places have some of the same experts, so that all work on those that are chosen.
+   */
   readonly neurons: IndexSet;
   /** The experts whose neurons are in memory; all, where left out */
   readonly experts?: ResidentExperts;
@@ -48,6 +56,14 @@ export interface PartInputs {
   readonly heads: Range;
   /** Neurons of the FFN */
   readonly neurons: IndexSet;
+}
+
+/** The experts of a layer whom a place takes part in, if its neurons are of several. */
+export function expertsOf(
+  model: Model,
+  { neurons, inputs }: Pick<Part, "neurons" | "inputs">,
+): readonly number[] {
+  return heldExperts(model, inputs?.neurons ?? neurons);
 }
 
 /** The neurons of a part in the order in which a place stores them. */
@@ -159,12 +175,13 @@ export function splitEvenly(
     const hotness = model.expertCount === 1 ? profile : undefined;
     const ranking = hotness && hottestFirst(hotness, layer);
     const size = expertSize(model);
+    const held = heldExperts(model, neurons);
     const within = withinExpert(model, neurons);
     const split = (tensors.ffn_down_t && lengthOf(within) === size
       ? splitGroups(size, places)
       : splitNeurons(within, places))
       .map((own) =>
-        ofEachExpert(model.expertCount, size, own)
+        neuronsOf(model, held, own)
       );
     return split.map((own, i) => ({
       inputs: outputs && { heads, neurons },

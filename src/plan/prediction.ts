@@ -2,6 +2,7 @@
  * How long a token is expected to take under a plan: a walk through the schedule
  * that the engine will go through, with what each costs.
  */
+import { expertSize, heldExperts } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
 import {
   type Costs,
@@ -19,6 +20,16 @@ import {
 import { type PlacePlan, splitEvenly } from "./plan.ts";
 import { scheduleOf, type Side, type Stage } from "./schedule.ts";
 
+/** The experts of a layer of whom the GPU has neurons. */
+export interface GpuExperts {
+  /** How many they are */
+  readonly held: number;
+  /** How many of them a token chooses, on average */
+  readonly chosen: number;
+  /** Whether the GPU has all of their neurons */
+  readonly isWhole: boolean;
+}
+
 /** What is expected of one layer. */
 export interface LayerPrediction {
   /** Who holds heads */
@@ -27,6 +38,8 @@ export interface LayerPrediction {
   readonly hotShare: number;
   /** Share of all activations of the layer that happen on the GPU */
   readonly coverage: number;
+  /** Where tokens choose among experts: those of whom the GPU has neurons */
+  readonly experts?: GpuExperts;
   /** What the CPU computes, in ms; some of it while the GPU does */
   readonly cpuMs: number;
   /** What the GPU computes, in ms */
@@ -73,6 +86,7 @@ export function predict(
       attention: schedule[1 + 2 * i].sides,
       hotShare: lengthOf(neurons) / model.feedForwardSize,
       coverage: held / layer.active.reduce((a, b) => a + b, 0) || 0,
+      experts: model.routing && expertsOnGpu(model, layer, neurons),
       cpuMs: sum("cpu"),
       gpuMs: sum("gpu"),
       exchangeMs: sum("exchange"),
@@ -90,6 +104,20 @@ export function predict(
       0,
     ),
     ms: layers.reduce((total, { ms }) => total + ms, vocabMs),
+  };
+}
+
+/** The experts that a set has neurons of, and how many of them a token chooses. */
+function expertsOnGpu(
+  model: Model,
+  { chosen }: LayerCosts,
+  neurons: IndexSet,
+): GpuExperts {
+  const held = lengthOf(neurons) > 0 ? heldExperts(model, neurons) : [];
+  return {
+    held: held.length,
+    chosen: held.reduce((sum, expert) => sum + chosen[expert], 0),
+    isWhole: lengthOf(neurons) === held.length * expertSize(model),
   };
 }
 

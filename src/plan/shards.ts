@@ -9,11 +9,16 @@ import {
   noIndices,
   type Range,
 } from "../model/index_set.ts";
-import { ofEachExpert, ofExperts, withinExpert } from "../model/experts.ts";
+import {
+  everyExpert,
+  ofEachExpert,
+  ofExperts,
+  withinExpert,
+} from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
 import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
 import type { PlaceShards } from "../model/shard.ts";
-import { kvHeadsOf, type Part, type PlacePlan } from "./plan.ts";
+import { expertsOf, kvHeadsOf, type Part, type PlacePlan } from "./plan.ts";
 
 /**
  * Columns are cut where quantised activations have their blocks, so a range of
@@ -33,9 +38,6 @@ export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
   return mapTensors(model, (tensor, name, layer) => {
     const { shape: [columnSide, rowSide], rotated, whole, perExpert } =
       tensorSchemas[name];
-    const experts = perExpert && rowSide && layer !== undefined
-      ? plan.parts[layer].experts
-      : undefined;
     const isHalf = rotated && model.rope === "half";
     const own = whole ? {} : layer === undefined ? outer : sides[layer];
     const makesOutputs = rowSide === "hidden" || rowSide === "outputs";
@@ -49,13 +51,28 @@ export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
       ? lengthOf(columns) > 0 ? outputsOf(model, plan, rowSide) : noIndices
       : rowSide && own[rowSide];
     const held = rows ?? { start: 0, end: tensor.shape[1] ?? 1 };
+    const part = perExpert && rowSide && layer !== undefined
+      ? plan.parts[layer]
+      : undefined;
     return {
       tensor,
-      rows: experts ? ofExperts(held, model.expertCount, experts.loaded) : held,
+      rows: part ? rowsOfExperts(model, part, rowSide, held) : held,
       columns,
       ...(isHalf ? { halves: { headSize, ropeSize } } : {}),
     };
   });
+}
+
+/** Rows of the experts that a part has, or of those in memory; `rows` of neurons are of the former already. */
+function rowsOfExperts(
+  model: Model,
+  part: Part,
+  rowSide: Dimension | undefined,
+  rows: IndexSet,
+): IndexSet {
+  const own = expertsOf(model, part);
+  const held = rowSide === "ffn" ? own : everyExpert(model);
+  return ofExperts(rows, held, part.experts?.loaded ?? own);
 }
 
 /** The rows of the outputs that a place computes, of each expert where there are some. */

@@ -2,8 +2,8 @@
  * Which heads, neurons and vocabulary rows go to the GPU, so that a token takes
  * the least time that a budget of device memory allows.
  *
- * Each layer has a choice: attention on either side, and any number of its
- * hottest neurons on the GPU. What a choice costs depends on which side has the
+ * Each layer has a choice: attention on either side, and on the GPU any number of
+ * its hottest neurons, the same of all experts, or of its hottest experts, whole. What a choice costs depends on which side has the
  * residual when the layer begins, and it leaves the residual on one side. That
  * makes a shortest path through the layers with a limit on bytes, which is
  * solved by dynamic programming over the bytes that are used so far, in units
@@ -11,13 +11,15 @@
  */
 import { LimitError } from "../errors.ts";
 import type { Model } from "../model/model.ts";
-import { type Costs, neuronUnit } from "./costs.ts";
+import type { Costs } from "./costs.ts";
 import {
   deviceSizes,
   type GpuLayer,
   gpuPlan,
   type GpuShare,
   hotOrder,
+  type NeuronOrder,
+  ordersOf,
 } from "./gpu_plan.ts";
 import {
   type LayerChoice,
@@ -143,22 +145,22 @@ interface Assignment {
 }
 
 /**
- * Moves the next hottest neurons to the GPU, a block at a time, where that
- * saves most, while `left` bytes last. Only layers that are on both sides
+ * Moves the next hottest neurons to the GPU, a block or an expert at a time, where
+ * that saves most, while `left` bytes last. Only layers that are on both sides
  * change, and stay on both.
  */
 function assignNeurons(
   model: Model,
   costs: Costs,
-  { orders, layers, neuronBytes }: Choices,
+  { layers, neuronBytes }: Choices,
   left: number,
 ): GpuLayer[] {
-  const assignments = layers.map(({ hot }, i): Assignment => {
+  const assignments = layers.map(({ hot, order: { ids } }, i): Assignment => {
     const { cpu, gpu } = costs.layers[i].neurons;
-    const coldMs = sumOver(cpu, orders[i].subarray(hot));
-    return { hot, coldMs, hotMs: sumOver(gpu, orders[i].subarray(0, hot)) };
+    const coldMs = sumOver(cpu, ids.subarray(hot));
+    return { hot, coldMs, hotMs: sumOver(gpu, ids.subarray(0, hot)) };
   });
-  const blocks = model.layers.map((_, i) => neuronUnit(model, i));
+  const blocks = layers.map(({ order }) => order.unit);
   const count = model.feedForwardSize;
   const ms = (i: number, { hot, coldMs, hotMs }: Assignment) => {
     const cold = { count: count - hot, ms: coldMs };
@@ -170,7 +172,7 @@ function assignNeurons(
     const { cpu, gpu } = costs.layers[i].neurons;
     const hot = assigned.hot + blocks[i];
     let { coldMs, hotMs } = assigned;
-    for (const id of orders[i].subarray(assigned.hot, hot)) {
+    for (const id of layers[i].order.ids.subarray(assigned.hot, hot)) {
       coldMs -= cpu[id];
       hotMs += gpu[id];
     }
@@ -192,7 +194,7 @@ function assignNeurons(
     assignments[best] = next(best, assignments[best]);
     left -= blocks[best] * neuronBytes[best];
   }
-  return layers.map(({ attention }, i) => ({ ...assignments[i], attention }));
+  return layers.map((layer, i) => ({ ...layer, hot: assignments[i].hot }));
 }
 
 function solveAdditive(
@@ -206,21 +208,23 @@ function solveAdditive(
   const { groups, units } = resolution[isLimited ? "limited" : "all"];
   const sizes = deviceSizes(model, options.bytesOf);
   const layers = model.layers.map((_, i) => {
-    const order = hotOrder(model, costs, i, options.neurons?.[i]);
-    const step = groupSize(model, i, groups);
-    const hotCounts = options.neurons
-      ? [options.neurons[i].length]
-      : multiplesOf(step, model.feedForwardSize);
-    const choices = undominated(
+    const given = options.neurons?.[i];
+    const orders = given
+      ? [hotOrder(model, costs, i, given)]
+      : ordersOf(model, costs, i);
+    const steps = orders.map((order) => groupSize(model, order, groups));
+    const choices = orders.flatMap((order, kind) =>
       layerChoices(costs, i, {
         order,
-        hotCounts,
+        hotCounts: given
+          ? [given.length]
+          : multiplesOf(steps[kind], model.feedForwardSize),
         routing: model.routing,
         ...sizes.layers[i],
-      }),
+      })
     );
-    const groupBytes = step * sizes.layers[i].neuronBytes;
-    return { order, choices, groupBytes };
+    const groupBytes = Math.min(...steps) * sizes.layers[i].neuronBytes;
+    return { choices: undominated(choices), groupBytes };
   });
   const unit = Math.max(
     1,
@@ -250,19 +254,19 @@ function solveAdditive(
   const { vocab, choices } = best;
   if (vocab === "cpu" && !choices.some(usesGpu)) return undefined;
   return {
-    orders: layers.map(({ order }) => order),
     layers: choices,
     vocab,
     neuronBytes: sizes.layers.map(({ neuronBytes }) => neuronBytes),
     grouped: !options.neurons &&
-      model.layers.some((_, i) =>
-        groupSize(model, i, groups) > neuronUnit(model, i)
-      ),
+      choices.some(({ order }) => groupSize(model, order, groups) > order.unit),
   };
 }
 
 /** Neurons in a group of a layer: whole units. */
-function groupSize(model: Model, layer: number, groups: number): number {
-  const unit = neuronUnit(model, layer);
-  return unit * Math.ceil(model.feedForwardSize / groups / unit);
+function groupSize(
+  { feedForwardSize }: Model,
+  { unit }: NeuronOrder,
+  groups: number,
+): number {
+  return unit * Math.ceil(feedForwardSize / groups / unit);
 }

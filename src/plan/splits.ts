@@ -3,9 +3,10 @@
  * whole layers as in llama.cpp, and PowerInfer's, which has the most activations
  * on the GPU.
  */
+import { expertSize } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
 import { type Costs, neuronUnit } from "./costs.ts";
-import { deviceSizes, gpuPlan, hotOrder } from "./gpu_plan.ts";
+import { deviceSizes, expertOrder, gpuPlan, hotOrder } from "./gpu_plan.ts";
 import {
   type LayerChoice,
   layerChoices,
@@ -21,8 +22,8 @@ export type SplitOptions = Pick<SolveOptions, "budget" | "bytesOf">;
 
 /**
  * The fastest split that treats layers alike: as many of the hottest neurons in
- * each (multiples of `step`), attention in all or in none, or the last layers
- * whole; with the vocabulary or without.
+ * each (multiples of `step`), or of the hottest experts, attention in all or in
+ * none, or the last layers whole; with the vocabulary or without.
  */
 export function uniformSplit(
   model: Model,
@@ -31,15 +32,28 @@ export function uniformSplit(
   step = 256,
 ): Solution {
   const { feedForwardSize, routing } = model;
-  const hotCounts = multiplesOf(wholeUnits(model, step), feedForwardSize);
   const sizes = deviceSizes(model, bytesOf);
-  const orders = model.layers.map((_, i) => hotOrder(model, costs, i));
-  const choices = orders.map((order, i) =>
-    layerChoices(costs, i, { order, hotCounts, routing, ...sizes.layers[i] })
-  );
-  // Choices come in pairs, attention on the CPU and on the GPU.
-  const alike = sides.flatMap((_, side) =>
-    hotCounts.map((_, count) => choices.map((layer) => layer[2 * count + side]))
+  const choicesOf = (
+    orderOf: typeof expertOrder,
+    hotCounts: readonly number[],
+  ) =>
+    model.layers.map((_, i) =>
+      layerChoices(costs, i, {
+        order: orderOf(model, costs, i),
+        hotCounts,
+        routing,
+        ...sizes.layers[i],
+      })
+    );
+  const counts = multiplesOf(wholeUnits(model, step), feedForwardSize);
+  const choices = choicesOf(hotOrder, counts);
+  const kinds = [choices];
+  if (routing) {
+    const size = expertSize(model);
+    kinds.push(choicesOf(expertOrder, multiplesOf(size, feedForwardSize)));
+  }
+  const alike = kinds.flatMap((layers) =>
+    layers[0].map((_, choice) => layers.map((layer) => layer[choice]))
   );
   const whole = Array.from(
     { length: choices.length + 1 },
@@ -62,7 +76,7 @@ export function uniformSplit(
     }
   }
   if (!best) return { bytes: 0, prediction: onCpu };
-  const gpu = gpuPlan(model, { orders, ...best });
+  const gpu = gpuPlan(model, best);
   return { gpu, bytes: bytesOf(gpu), prediction: predict(model, costs, gpu) };
 }
 
@@ -102,7 +116,7 @@ export function powerInferSplit(
   hasRoom = hasRoom && takes(sizes.vocab);
   const orders = model.layers.map((_, i) => hotOrder(model, costs, i));
   const frequencies = orders.map((order, i) =>
-    Array.from(order, (id) => costs.layers[i].active[id])
+    Array.from(order.ids, (id) => costs.layers[i].active[id])
   );
   const widest = Math.max(...sizes.layers.map((layer) => layer.neuronBytes));
   const counts = splitByFrequency(
@@ -111,8 +125,11 @@ export function powerInferSplit(
     Math.min(wholeUnits(model, powerInferGroup), feedForwardSize),
   );
   const gpu = gpuPlan(model, {
-    orders,
-    layers: attention.map((attention, i) => ({ attention, hot: counts[i] })),
+    layers: attention.map((attention, i) => ({
+      attention,
+      order: orders[i],
+      hot: counts[i],
+    })),
     vocab: hasRoom ? "gpu" : "cpu",
   });
   const bytes = bytesOf(gpu);

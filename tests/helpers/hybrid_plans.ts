@@ -4,9 +4,17 @@
  * @module
  */
 import { ggmlTypes } from "../../src/formats/ggml/types.ts";
-import { expertSize, ofEachExpert } from "../../src/model/experts.ts";
+import {
+  expertSize,
+  neuronsOf,
+  ofEachExpert,
+} from "../../src/model/experts.ts";
 import type { Model } from "../../src/model/model.ts";
-import { compact, type IndexSet } from "../../src/model/index_set.ts";
+import {
+  compact,
+  type IndexSet,
+  noIndices,
+} from "../../src/model/index_set.ts";
 import type { PlacePlan } from "../../src/plan/plan.ts";
 import { seededRandom } from "./seeded_random.ts";
 
@@ -61,7 +69,10 @@ export function firstLayers(
   };
 }
 
-/** Shares that differ from layer to layer and have nothing to do with one another. */
+/**
+ * Shares that differ from layer to layer and have nothing to do with one another:
+ * of experts every second layer has the same neurons of each, the others some whole.
+ */
 export function randomSplit(model: Model, seed: number): PlacePlan {
   const random = seededRandom(seed);
   const first = (count: number) => ({
@@ -72,9 +83,43 @@ export function randomSplit(model: Model, seed: number): PlacePlan {
     vocab: first(model.vocabSize),
     parts: model.layers.map((_, layer) => ({
       heads: first(model.headCount),
-      neurons: scatteredNeurons(model, layer, random(), random),
+      neurons: model.routing && (layer + seed) % 2 === 0
+        ? scatteredExperts(model, random(), random)
+        : scatteredNeurons(model, layer, random(), random),
     })),
   };
+}
+
+/** A GPU that holds a share of the experts of each layer, nothing else. */
+export function someExperts(
+  model: Model,
+  share: number,
+  seed: number,
+): PlacePlan {
+  const random = seededRandom(seed);
+  return {
+    vocab: noIndices,
+    parts: model.layers.map(() => ({
+      heads: noIndices,
+      neurons: scatteredExperts(model, share, random),
+    })),
+  };
+}
+
+/** A share of the experts of a layer, whole. */
+function scatteredExperts(
+  model: Model,
+  share: number,
+  random: () => number,
+): IndexSet {
+  const { expertCount } = model;
+  const experts = Array.from(
+    { length: expertCount },
+    (_, expert) => ({ expert, key: random() }),
+  ).sort((a, b) => a.key - b.key)
+    .slice(0, Math.round(share * expertCount))
+    .map(({ expert }) => expert).sort((a, b) => a - b);
+  return neuronsOf(model, experts);
 }
 
 /** Whole blocks of a quantised `ffn_down`, single neurons of other files; the same of each expert. */

@@ -36,6 +36,7 @@ export function randomCosts(model: Model, seed: number): RandomCosts {
         gpu: values(1 / feedForwardSize),
       },
       active: values(1),
+      chosen: new Float64Array(model.expertCount).fill(1),
     })),
     embed: side(0.1),
     head: side(1),

@@ -74,7 +74,7 @@ export class ReferenceGpu implements GpuSidePlace {
     this.#settle();
     this.place.route(layer, batch);
   }
-  takeChoices(batch: Batch, choices: Uint32Array): void {
+  takeChoices(_layer: number, batch: Batch, choices: Uint32Array): void {
     this.place.takeChoices(batch, choices);
   }
   ffnActivations(layer: number, batch: Batch): void {

@@ -2,7 +2,11 @@ import assert from "node:assert/strict";
 import type { Model } from "../../src/model/model.ts";
 import { kvPositionBytes } from "../../src/places/cache_type.ts";
 import { load } from "../../mod.ts";
-import { assumedFiring, firingOfLayers } from "../../src/plan/firing.ts";
+import {
+  assumedFiring,
+  expertShares,
+  firingOfLayers,
+} from "../../src/plan/firing.ts";
 import { type Costs, costsOf } from "../../src/plan/costs.ts";
 import { lengthOf } from "../../src/model/index_set.ts";
 import type { Machine } from "../../src/plan/machine.ts";
@@ -107,6 +111,47 @@ Deno.test("a token costs the router, and of its experts what is read", async () 
     positionBytes: 0,
   });
   near(costs.layers[0].ffn.cpu, ffn_gate_inp!.byteLength / 1e6, "router");
+});
+
+Deno.test("an expert costs what the tokens that choose it read", async () => {
+  const { model } = await randomModel({
+    architecture: "qwen2moe",
+    type: "F16",
+    feedForwardSize: 32,
+    expertCount: 4,
+    usedExperts: 2,
+    sharedExperts: 1,
+    layerCount: 1,
+  });
+  // Of four experts, beside one that is shared, tokens choose two: the last hardly ever.
+  const size = 32, hottest = [60, 60, 60, 20, 5];
+  const counts = Uint32Array.from(
+    { length: 5 * size },
+    (_, id) => id % size === 7 ? hottest[Math.floor(id / size)] : 1,
+  );
+  const profile = {
+    tokens: 100,
+    layers: [{ gatePositive: counts, active: counts }],
+  };
+  const firing = firingOfLayers(model, profile, "even");
+  assert.deepEqual(
+    [...expertShares(model, firing[0])].map((share) => share.toFixed(2)),
+    ["0.60", "0.60", "0.60", "0.20", "1.00"],
+  );
+  const { layers: [{ neurons }] } = costsOf(model, {
+    machine: even,
+    sparsity: { mode: "dense" },
+    firing,
+    positions: 0,
+    positionBytes: 0,
+  });
+  const msOf = (expert: number) =>
+    neurons.cpu.subarray(expert * size, (expert + 1) * size)
+      .reduce((a, b) => a + b, 0);
+  near(msOf(3) / msOf(0), 1 / 3, "the seldom one");
+  near(msOf(4) / msOf(0), 1 / 0.6, "the shared one");
+  const without = firingOfLayers(model, undefined, "even");
+  near(expertShares(model, without[0])[3], 0.5, "without a profile");
 });
 
 Deno.test("what is not read in a stream costs what it was measured to", async () => {

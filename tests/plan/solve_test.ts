@@ -5,8 +5,8 @@ import type { Model } from "../../src/model/model.ts";
 import { kvPositionBytes } from "../../src/places/cache_type.ts";
 import { deviceBytes } from "../../src/places/gpu/memory/layout.ts";
 import { assumedFiring } from "../../src/plan/firing.ts";
-import { costsOf } from "../../src/plan/costs.ts";
-import { gpuPlan, hotOrder } from "../../src/plan/gpu_plan.ts";
+import { type Costs, costsOf } from "../../src/plan/costs.ts";
+import { gpuPlan, ordersOf } from "../../src/plan/gpu_plan.ts";
 import { lengthOf, listOf } from "../../src/model/index_set.ts";
 import { knownMachines } from "../../src/plan/machine.ts";
 import { type PlacePlan, splitEvenly } from "../../src/plan/plan.ts";
@@ -32,24 +32,27 @@ const small = [
   (await randomModel({ feedForwardSize: 5, vocabSize: 8, ...options })).model
 );
 
-/** Every plan with attention whole and the hottest neurons of each layer. */
-function* everyPlan(
-  model: Model,
-  orders: Uint32Array[],
-): Generator<PlacePlan> {
+/** Every plan with attention whole, and the hottest neurons of each layer or experts. */
+function* everyPlan(model: Model, costs: Costs): Generator<PlacePlan> {
   const sides: Side[] = ["cpu", "gpu"];
-  const { expertCount, feedForwardSize } = model;
-  const perLayer = 2 * (feedForwardSize / expertCount + 1);
+  const choices = model.layers.map((_, layer) =>
+    ordersOf(model, costs, layer).flatMap((order) =>
+      Array.from(
+        { length: model.feedForwardSize / order.unit + 1 },
+        (_, units) => ({ order, hot: units * order.unit }),
+      )
+    ).flatMap((choice) => sides.map((attention) => ({ ...choice, attention })))
+  );
+  const count = choices.reduce((product, { length }) => product * length, 1);
   for (const vocab of sides) {
-    for (let code = 0; code < perLayer ** model.layers.length; code++) {
+    for (let code = 0; code < count; code++) {
       let rest = code;
-      const layers = model.layers.map(() => {
-        const choice = rest % perLayer;
-        rest = Math.floor(rest / perLayer);
-        const hot = expertCount * (choice >> 1);
-        return { attention: sides[choice % 2], hot };
+      const layers = choices.map((layer) => {
+        const choice = layer[rest % layer.length];
+        rest = Math.floor(rest / layer.length);
+        return choice;
       });
-      yield gpuPlan(model, { orders, layers, vocab });
+      yield gpuPlan(model, { layers, vocab });
     }
   }
 }
@@ -71,9 +74,8 @@ Deno.test("no plan within the limits is predicted to be faster than the solver's
         const { costs, bytesOf } = randomCosts(model, seed);
         const budget = 4 * quarter;
         const solution = solve(model, costs, { budget, bytesOf, gpuLayers });
-        const orders = model.layers.map((_, i) => hotOrder(model, costs, i));
         let best = predict(model, costs).ms;
-        for (const plan of everyPlan(model, orders)) {
+        for (const plan of everyPlan(model, costs)) {
           const layers = gpuLayers ?? Infinity;
           if (
             bytesOf(plan) > budget || usedLayers(plan) > layers ||

@@ -24,11 +24,12 @@ export function toText(report: PlanReport): string {
 
 /** What each layer has where, and the time that takes; headings first. */
 export function layerRows(report: PlanReport): (string | number)[][] {
-  const { prediction, layerBytes } = report;
+  const { prediction, layerBytes, model } = report;
   const header = [
     "layer",
     "attention",
     "on the GPU",
+    ...model.routing ? ["experts", "chosen"] : [],
     "activations",
     "bytes",
     "CPU ms",
@@ -40,6 +41,7 @@ export function layerRows(report: PlanReport): (string | number)[][] {
     i,
     layer.attention.join("+").toUpperCase(),
     percent(layer.hotShare),
+    ...expertCells(report, layer),
     percent(layer.coverage),
     formatBytes(Math.round(layerBytes[i])),
     milliseconds(layer.cpuMs),
@@ -48,6 +50,21 @@ export function layerRows(report: PlanReport): (string | number)[][] {
     milliseconds(layer.ms),
   ]);
   return [header, ...rows];
+}
+
+/** How many experts of a layer are on the GPU, whole or some neurons of each, and how many of these a token chooses. */
+function expertCells(
+  { model: { expertCount, routing } }: PlanReport,
+  { hotShare, experts }: LayerPrediction,
+): string[] {
+  if (!experts || !routing) return [];
+  const { held, chosen, isWhole } = experts;
+  return [
+    `${held} of ${expertCount}${
+      isWhole ? "" : `, ${percent(hotShare)} of each`
+    }`,
+    `${chosen.toFixed(1)} of ${routing.used}`,
+  ];
 }
 
 /** What the plan is for: names and texts. */

@@ -509,6 +509,7 @@ function makeBank(
   const picks = sparsity.mode === "predictor";
   const weights = new PackedWeights(
     memory,
+    model,
     shards,
     plan.parts,
     share,

@@ -28,8 +28,7 @@ export interface Layer {
 }
 
 /** An expert of a token, and its row of h. */
-interface ChosenRow {
-  readonly expert: number;
+interface ChosenRow extends Pick<ExpertTokens, "expert" | "own"> {
   readonly row: number;
 }
 
@@ -70,17 +69,29 @@ export class Down {
 
   /** Writes h of a layer to the columns of `ffn_down` in `rows`, `[tokens, stride]`. */
   put(layer: Layer, rows: Float32Array): void {
-    this.#columns.put(layer.index, this.h, this.#rowOrder(layer), rows);
+    const order = this.#rowOrder(layer), stride = this.#stride(layer, rows);
+    this.#columns.put(layer.index, this.h, order, rows, stride);
   }
 
   /** Takes h of all places. */
   take(layer: Layer, rows: Float32Array): void {
-    this.#columns.take(layer.index, this.#rowOrder(layer), rows);
+    const order = this.#rowOrder(layer), stride = this.#stride(layer, rows);
+    this.#columns.take(layer.index, order, rows, stride);
+  }
+
+  /** Floats of `rows` from one row to the next, of all that a token chose. */
+  #stride({ n }: Layer, rows: Float32Array): number {
+    return rows.length / (n * this.#used);
+  }
+
+  /** Experts that a token chooses */
+  get #used(): number {
+    return this.options.model.routing?.used ?? 1;
   }
 
   /** For each row of h, which row it is where those of one token lie together. */
   #rowOrder({ experts }: Layer): number[] {
-    const used = this.options.model.routing?.used ?? 1;
+    const used = this.#used;
     return experts.flatMap(({ tokens, slots }) =>
       tokens.map((token, t) => token * used + slots[t])
     );
@@ -148,9 +159,9 @@ export class Down {
     const isOne = !this.options.model.routing;
     if (!isOne) memory.clear(sum.pointer, n * sum.stride);
     const cache = this.bank.experts, ahead = cache && idsOf(experts);
-    for (const { expert, tokens, first } of experts) {
+    for (const { expert, own, tokens, first } of experts) {
       ahead?.delete(expert);
-      const slot = cache?.slot("down", index, expert, ahead!) ?? expert;
+      const slot = cache?.slot("down", index, expert, ahead!) ?? own;
       const { ffn_down, ffn_up } = this.bank.weights.experts[index]![slot];
       const { rows } = ffn_down!, count = tokens.length;
       const from = 4 * (outputs?.start ?? 0);
@@ -175,16 +186,16 @@ export class Down {
     const { memory, sums, experts: cache } = this.bank, { rows } = groups;
     const all = this.#rows(layer);
     const ofTokens = Array.from({ length: n }, (): ChosenRow[] => []);
-    for (const { expert, tokens, first } of experts) {
+    for (const { expert, own, tokens, first } of experts) {
       tokens.forEach((token, t) =>
-        ofTokens[token].push({ expert, row: first + t })
+        ofTokens[token].push({ expert, own, row: first + t })
       );
     }
     const wide = memory.f32(this.#wide.pointer, this.#wide.stride);
     ofTokens.forEach((chosen, token) => {
       const kept = cache && new Set(chosen.map(({ expert }) => expert));
-      const slots = chosen.map(({ expert }) =>
-        cache?.slot("down", index, expert, kept!) ?? expert
+      const slots = chosen.map(({ expert, own }) =>
+        cache?.slot("down", index, expert, kept!) ?? own
       );
       chosen.forEach(({ row }, i) => {
         const own = memory.f32(rowAt(this.h, row), rows);

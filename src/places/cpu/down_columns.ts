@@ -62,16 +62,16 @@ export class DownColumns {
     });
   }
 
-  /** Writes the rows of `h` to their columns of `rows`, `[tokens, stride]`: each to where `order` says. */
+  /** Writes the rows of `h` to their columns of `rows`, each `stride` long: to the one that `order` says. */
   put(
     layer: number,
     h: F32Rows,
     order: readonly number[],
     rows: Float32Array,
+    stride: number,
   ): void {
     const columns = this.#columns[layer]!;
     const count = lengthOf(columns);
-    const stride = rows.length / order.length;
     order.forEach((to, row) => {
       const from = this.memory.f32(h.pointer + 4 * row * h.stride, count);
       const start = to * stride;
@@ -81,9 +81,13 @@ export class DownColumns {
   }
 
   /** Takes the columns of all neurons on the CPU. */
-  take(layer: number, order: readonly number[], rows: Float32Array): void {
+  take(
+    layer: number,
+    order: readonly number[],
+    rows: Float32Array,
+    stride: number,
+  ): void {
     const input = this.#input;
-    const stride = rows.length / order.length;
     const width = Math.min(stride, input.stride);
     order.forEach((from, row) => {
       const to = this.memory.f32(input.pointer + 4 * row * input.stride, width);
@@ -100,7 +104,7 @@ export class DownColumns {
     const { pointer, stride } = this.#input, n = order.length;
     this.memory.clear(pointer, n * stride);
     const inOrder = order.map((_, row) => row);
-    this.put(layer, h, inOrder, this.memory.f32(pointer, n * stride));
+    this.put(layer, h, inOrder, this.memory.f32(pointer, n * stride), stride);
     return this.taken();
   }
 

@@ -12,7 +12,8 @@ import { hotRowsOf, pickRatio } from "../../plan/hot_rows.ts";
 import type { Rates } from "../../plan/machine.ts";
 import { scatterPays } from "../../plan/scatter.ts";
 import { indexAt, lengthOf } from "../../model/index_set.ts";
-import { neuronsInOrder } from "../../plan/plan.ts";
+import { withinExpert } from "../../model/experts.ts";
+import { expertsOf, neuronsInOrder } from "../../plan/plan.ts";
 import type { Batch } from "../batch.ts";
 import type { CountName } from "../stats.ts";
 import {
@@ -33,7 +34,7 @@ import {
 import { Down, type Layer } from "./down.ts";
 import type { GroupRows } from "./group_rows.ts";
 import { Predictor } from "./predictor.ts";
-import { type ExpertTokens, idsOf, Router } from "./router.ts";
+import { type ExpertTokens, idsOf, ownOf, Router } from "./router.ts";
 import { liesSideBySide, NeuronKernel } from "./interleaved_rows.ts";
 import type { NormedRows } from "./norms.ts";
 import type { LayerWeights } from "./weights.ts";
@@ -54,7 +55,8 @@ const smallest = 2 ** -149;
 /** Neurons of one expert for some tokens, while they are computed. */
 interface Neurons {
   readonly index: number;
-  readonly expert: number;
+  /** The number of their expert among those that the place has */
+  readonly own: number;
   readonly weights: LayerWeights;
   /** Gate and up, where all of both is read */
   readonly gateAndUp?: readonly PackedMatrix[];
@@ -79,6 +81,8 @@ export class FeedForward {
     | undefined
   )[];
   readonly #router: Router;
+  /** By layer, the experts that the place has */
+  readonly #held: readonly (readonly number[])[];
   /** What the tokens of an expert read, where it has not all of the step's */
   readonly #gathered: Record<"normed" | "residual", Activations>;
   /** A row for each token of each expert */
@@ -107,10 +111,11 @@ export class FeedForward {
   ) {
     const { memory, weights: { experts } } = bank;
     const { model, plan, limits: { tokens: maxTokens }, sparsity } = options;
-    const { expertCount, hiddenSize, routing, linearPredictor } = model;
+    const { hiddenSize, routing, linearPredictor } = model;
     const neurons = Math.max(
-      ...plan.parts.map((part) => lengthOf(part.neurons)),
-    ) / expertCount;
+      ...plan.parts.map((part) => lengthOf(withinExpert(model, part.neurons))),
+    );
+    this.#held = plan.parts.map((part) => expertsOf(model, part));
     const rows = (width: number) => allocateRows(memory, maxTokens, width);
     const isJoined = isDense(options);
     this.#gate = rows(isJoined ? 2 * neurons : neurons);
@@ -173,7 +178,9 @@ export class FeedForward {
     const n = batch.length;
     const { sparsity } = this.options;
     this.#batch = batch;
-    const experts = this.#routed ?? this.#router.all(n);
+    const experts = this.#routed
+      ? this.#ownOf(index, this.#routed)
+      : this.#router.all(n);
     this.#layer = { index, n, experts, done: false };
     const ahead = this.bank.experts && idsOf(experts);
     for (const tokens of experts) {
@@ -188,6 +195,16 @@ export class FeedForward {
         (_, t) => batch.modeValueOf(index, t, value),
       ));
     }
+  }
+
+  #ownOf(
+    index: number,
+    experts: readonly ExpertTokens[],
+  ): readonly ExpertTokens[] {
+    const held = this.#held[index];
+    return held.length === this.options.model.expertCount
+      ? experts
+      : ownOf(experts, held);
   }
 
   /** Which experts of a layer the tokens choose; counts them once, whatever places share them. */
@@ -256,16 +273,16 @@ export class FeedForward {
    * of those `ahead` last.
    */
   #neuronsOf(
-    { expert, tokens, first }: ExpertTokens,
+    { expert, own, tokens, first }: ExpertTokens,
     ahead?: ReadonlySet<number>,
   ): Neurons {
     const { index, n } = this.#layer;
     const { normed, residual, experts, weights } = this.bank;
-    const slot = ahead ? experts!.slot("values", index, expert, ahead) : expert;
+    const slot = ahead ? experts!.slot("values", index, expert, ahead) : own;
     const isAll = tokens.length === n;
     return {
       index,
-      expert,
+      own,
       tokens,
       weights: weights.experts[index]![slot],
       gateAndUp: this.#gatesAndUps[index]![slot],
@@ -296,9 +313,11 @@ export class FeedForward {
 
   /** In place of {@linkcode activations} of one token: sets h of a share of the neurons to 1, of the others to 0. */
   fire(index: number, share: number): void {
-    const experts = Array.from({ length: this.#router.used }, (_, expert) => {
+    const held = this.#held[index];
+    const count = Math.min(this.#router.used, held.length);
+    const experts = Array.from({ length: count }, (_, own) => {
       const [all] = this.#router.all(1);
-      return { ...all, expert, slots: [expert], first: expert };
+      return { ...all, expert: held[own], own, slots: [own], first: own };
     });
     this.#layer = { index, n: 1, experts, done: false };
     const [{ ffn_up }] = this.bank.weights.experts[index]!;
@@ -625,10 +644,10 @@ export class FeedForward {
   #countNeurons(t: number): void {
     const { neurons } = this.counters;
     if (!neurons?.isOn) return;
-    const { index, expert, h, weights: { ffn_up: { rows } } } = this.#neurons;
+    const { index, own, h, weights: { ffn_up: { rows } } } = this.#neurons;
     const { parts } = this.options.plan;
     const all = this.#fileIds[index] ??= neuronsInOrder(parts[index]);
-    const ids = all.subarray(expert * rows, (expert + 1) * rows);
+    const ids = all.subarray(own * rows, (own + 1) * rows);
     const row = (from: F32Rows) => this.bank.memory.f32(rowAt(from, t), rows);
     neurons.add(index, row(this.#gates), row(h), ids);
   }

@@ -13,6 +13,8 @@ import type { Bank, CpuPlaceOptions } from "./options.ts";
 /** The tokens that chose one expert. */
 export interface ExpertTokens {
   readonly expert: number;
+  /** Its number among those that the place has */
+  readonly own: number;
   /** Ascending */
   readonly tokens: readonly number[];
   /** What the expert counts for each; 1 where left out */
@@ -26,6 +28,21 @@ export interface ExpertTokens {
 /** Which experts they are. */
 export function idsOf(experts: readonly ExpertTokens[]): Set<number> {
   return new Set(experts.map(({ expert }) => expert));
+}
+
+/** Those of the experts that a place has, which are all, or `held` of a layer. */
+export function ownOf(
+  experts: readonly ExpertTokens[],
+  held: readonly number[],
+): readonly ExpertTokens[] {
+  let first = 0;
+  return experts.flatMap((tokens) => {
+    const own = held.indexOf(tokens.expert);
+    if (own < 0) return [];
+    const before = first;
+    first += tokens.tokens.length;
+    return [{ ...tokens, own, first: before }];
+  });
 }
 
 /** The same, while tokens choose. */
@@ -58,7 +75,7 @@ export class Router {
     if (this.#all[0]?.tokens.length !== n) {
       const tokens = Array.from({ length: n }, (_, t) => t);
       const slots = tokens.map(() => 0);
-      this.#all = [{ expert: 0, tokens, slots, first: 0 }];
+      this.#all = [{ expert: 0, own: 0, tokens, slots, first: 0 }];
     }
     return this.#all;
   }
@@ -95,7 +112,7 @@ export class Router {
     let first = 0;
     // Those that nobody chose are holes.
     choices.forEach((choice, expert) => {
-      experts.push({ expert, ...choice, first });
+      experts.push({ expert, own: expert, ...choice, first });
       first += choice.tokens.length;
     });
     return { experts, bytes };

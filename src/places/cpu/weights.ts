@@ -5,7 +5,8 @@ import {
   tensorSchemas,
 } from "../../model/schema.ts";
 import { numbering, type Range } from "../../model/index_set.ts";
-import type { Part } from "../../plan/plan.ts";
+import type { Model } from "../../model/model.ts";
+import { expertsOf, type Part } from "../../plan/plan.ts";
 import type {
   LayerShards,
   PlaceShards,
@@ -35,7 +36,7 @@ export interface BankShare {
 export class PackedWeights {
   /** By layer; layers of other banks are left out. */
   readonly layers: readonly (LayerWeights | undefined)[];
-  /** By layer, what each of its experts in memory has of these: one, who has all, where there is no router */
+  /** By layer, what each of its experts has of these that are in memory, or that the place has: one, who has all, where there is no router */
   readonly experts: readonly (readonly LayerWeights[] | undefined)[];
   /** Embedding and output head; present where the bank has them. */
   readonly head?:
@@ -53,6 +54,7 @@ export class PackedWeights {
   /** Makes room for a share of `shards`; rows of neurons go where `parts` say that they fire. */
   constructor(
     readonly memory: WasmMemory,
+    model: Model,
     shards: PlaceShards,
     parts: readonly Part[],
     share: BankShare,
@@ -66,7 +68,11 @@ export class PackedWeights {
         : undefined
     );
     this.experts = this.layers.map((layer, i) =>
-      layer && expertsOf(layer, parts[i].experts?.loaded)
+      layer && matricesOfExperts(
+        layer,
+        parts[i].experts?.loaded ??
+          expertsOf(model, parts[i]).map((_, own) => own),
+      )
     );
     if (share.head) {
       this.head = {
@@ -136,34 +142,32 @@ export class PackedWeights {
   }
 }
 
-/** The matrices of each expert, or of those that are in memory, which lie one behind the other in those of the layer. */
-function expertsOf(
+/** The matrices of some of the place's experts, by number, which lie one behind the other in those of the layer. */
+function matricesOfExperts(
   layer: LayerWeights,
-  loaded?: readonly number[],
+  experts: readonly number[],
 ): LayerWeights[] {
-  const count = layer.ffn_gate_inp?.rows ?? 1;
-  if (count === 1) return [layer];
-  const experts = loaded ?? Array.from({ length: count }, (_, id) => id);
-  return experts.map((expert, slot) =>
-    expertAt(layer, experts.length, slot, expert)
-  );
+  if (!layer.ffn_gate_inp) return [layer];
+  return experts.map((own, slot) => expertAt(layer, experts.length, slot, own));
 }
 
-/** The matrices of one expert, where those of the layer have rows of `slots` experts, its own being in number `slot`. */
+/**
+ * The matrices of one expert, where those of the layer have rows of `slots`
+ * experts, its own being in number `slot`; biases, which all are there, number
+ * `own`. Those of down, which all places have of all experts, are as they are.
+ */
 export function expertAt(
   layer: LayerWeights,
   slots: number,
   slot: number,
-  expert: number,
+  own: number,
 ): LayerWeights {
+  const neurons = layer.ffn_up.rows / slots;
   return mapLayer(layer, (matrix, name) => {
-    const { perExpert, shape: [, rows] } = tensorSchemas[name];
-    if (!perExpert) return matrix;
-    // Biases are all there.
-    const [all, count, number] = rows
-      ? [matrix.rows, slots, slot]
-      : [matrix.columns, layer.ffn_gate_inp!.rows, expert];
-    const each = all / count;
+    const { perExpert, shape: [columns, rows] } = tensorSchemas[name];
+    if (!perExpert || columns === "outputs") return matrix;
+    const each = rows ? matrix.rows / slots : neurons;
+    const number = rows ? slot : own;
     return matrix.section({ start: number * each, end: (number + 1) * each });
   });
 }

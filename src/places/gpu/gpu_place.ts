@@ -238,9 +238,10 @@ export class GpuPlace implements GpuSidePlace {
     this.#parts.feedForward!.route(layer, batch.length);
   }
 
-  takeChoices(batch: Batch, choices: Uint32Array): void {
-    const { step } = this.#parts;
-    step.putChoices(this.#commands, batch.length, choices);
+  takeChoices(layer: number, batch: Batch, choices: Uint32Array): void {
+    const { step, feedForward } = this.#parts;
+    const own = feedForward!.takeChoices(layer, choices);
+    step.putChoices(this.#commands, batch.length, own);
   }
 
   ffnActivations(layer: number, batch: Batch): void {
@@ -310,6 +311,7 @@ export class GpuPlace implements GpuSidePlace {
         Array.from({ length: batch.length }, (_, t) => {
           const row = new Float32Array(used * neurons);
           for (let slot = 0; slot < used; slot++) {
+            if (!feedForward.isHere(t * used + slot)) continue;
             const at = 4 * (t * used + slot) * stride;
             row.set(new Float32Array(bytes, at, neurons), slot * neurons);
           }

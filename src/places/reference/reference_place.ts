@@ -12,11 +12,14 @@ import type { ChosenActivation } from "../../model/activation.ts";
 import {
   chooseExperts,
   expertSize,
+  heldExperts,
   withinExpert,
 } from "../../model/experts.ts";
 import {
   indexAt,
+  type IndexSet,
   lengthOf,
+  noIndices,
   numbering,
   type Range,
   spanOf,
@@ -106,6 +109,12 @@ export class ReferencePlace implements CpuSidePlace {
   #inputs: Float32Array[] = [];
   /** What each token's router chose; empty where there is none */
   #choices: Choice[] = [];
+  /** The experts of the layer whose neurons are here, those within each of them, and how many */
+  #experts: {
+    readonly held: readonly number[];
+    readonly within: IndexSet;
+    readonly size: number;
+  } = { held: [], within: noIndices, size: 0 };
   /** h of each token, `[neurons of the part]`; 0 of experts that it did not choose */
   #h: Float32Array[] = [];
   #logits: Float32Array[] = [];
@@ -443,6 +452,13 @@ export class ReferencePlace implements CpuSidePlace {
 
   ffnActivations(layer: number, batch: Batch): void {
     const { model, sparsity, counts } = this;
+    const { neurons } = this.plan.parts[layer];
+    const within = withinExpert(model, neurons);
+    this.#experts = {
+      held: heldExperts(model, neurons),
+      within,
+      size: lengthOf(within),
+    };
     const weights = this.weights.layers[layer];
     const normed = this.#residual.map((x) =>
       this.#norm(x, weights.ffn_norm, weights.ffn_norm_bias)
@@ -479,15 +495,15 @@ export class ReferencePlace implements CpuSidePlace {
 
   neurons(): Float32Array[] {
     if (!this.model.routing) return this.#h;
-    return this.#h.map((h, t) => {
-      const { experts } = this.#choices[t];
-      const size = h.length / this.model.expertCount;
-      const own = Array.from(
-        experts,
-        (e) => h.subarray(e * size, (e + 1) * size),
-      );
-      return joined(own);
-    });
+    const { held, size } = this.#experts;
+    return this.#h.map((h, t) =>
+      joined(Array.from(this.#choices[t].experts, (expert) => {
+        const i = held.indexOf(expert);
+        return i < 0
+          ? new Float32Array(size)
+          : h.subarray(i * size, (i + 1) * size);
+      }))
+    );
   }
 
   keepAbove(_batch: Batch, thresholds: Float32Array): void {
@@ -497,20 +513,18 @@ export class ReferencePlace implements CpuSidePlace {
   down(layer: number, _batch: Batch): void {
     const { ffn_down, ffn_down_t, ffn_down_bias, post_ffw_norm } =
       this.weights.layers[layer];
-    const { expertCount } = this.model;
-    const within = withinExpert(this.model, this.plan.parts[layer].neurons);
+    const { within, held, size } = this.#experts;
     this.#finishWith(ffn_down_bias, post_ffw_norm);
     this.#partial = this.#h.map((h) => {
       const out = new Float64Array(this.model.hiddenSize);
       if (ffn_down) {
         const columnOf = numbering(ffn_down.shard.columns);
-        const size = lengthOf(within);
-        for (let expert = 0; expert < expertCount; expert++) {
+        for (let expert = 0; expert < held.length; expert++) {
           const own = h.subarray(expert * size, (expert + 1) * size);
           if (own.every((value) => value === 0)) continue;
           const wide = new Float32Array(ffn_down.columns);
           own.forEach((value, j) => wide[columnOf(indexAt(within, j))] = value);
-          multiply(expertOf(ffn_down, expert, expertCount), wide)
+          multiply(expertOf(ffn_down, expert, held.length), wide)
             .forEach((value, i) => out[i] += value);
         }
       } else {
@@ -591,16 +605,17 @@ export class ReferencePlace implements CpuSidePlace {
   ): void {
     const { fc1, fc2 } = this.weights.layers[layer];
     if (!fc1 || !fc2 || this.sparsity.mode !== "predictor") return;
-    const { linearPredictor, expertCount } = this.model;
+    const { linearPredictor } = this.model;
+    const { held: { length: count } } = this.#experts;
     const ofExpert = (expert: number) => {
-      const z = multiply(expertOf(fc1, expert, expertCount), x);
+      const z = multiply(expertOf(fc1, expert, count), x);
       return multiply(
-        expertOf(fc2, expert, expertCount),
+        expertOf(fc2, expert, count),
         linearPredictor ? z : z.map((v) => Math.max(v, 0)),
       );
     };
     const score = joined(
-      Array.from({ length: expertCount }, (_, expert) => ofExpert(expert)),
+      Array.from({ length: count }, (_, expert) => ofExpert(expert)),
     );
     h.forEach((value, j) => {
       if (!routes[j]) return;

@@ -4,8 +4,13 @@
  * budget before anything is loaded.
  */
 import { isSparse } from "../../../model/activation.ts";
-import { withinExpert } from "../../../model/experts.ts";
-import { type IndexSet, lengthOf } from "../../../model/index_set.ts";
+import { heldExperts, withinExpert } from "../../../model/experts.ts";
+import {
+  complementOf,
+  type IndexSet,
+  lengthOf,
+  listOf,
+} from "../../../model/index_set.ts";
 import type { Model } from "../../../model/model.ts";
 import { ropeFactors } from "../../../model/rope.ts";
 import type { LayerShards, PlaceShards, Shard } from "../../../model/shard.ts";
@@ -295,7 +300,7 @@ function layerLayout(
     attn_output_bias: attention && vectorOf(shards.attn_output_bias),
     ffn_bias: feedForward && ffnBias(shards, feedForward),
     router_bias: feedForward && vectorOf(shards.ffn_gate_inp_bias),
-    ffn_down_bias: feedForward && vectorOf(shards.ffn_down_bias),
+    ffn_down_bias: feedForward && downBias(model, shards, feedForward),
   };
   return { vectors, attention, feedForward };
 }
@@ -307,11 +312,12 @@ function feedForwardLayout(
   { mode }: Sparsity,
   pieceBytes: number,
 ) {
-  const { activation, expertCount } = model;
+  const { activation, expertCount, routing } = model;
+  const held = heldExperts(model, neurons);
   const { ffn_gate_inp, ffn_gate, ffn_up, ffn_down, ffn_down_t, fc1, fc2 } =
     shards;
   const matrix = (shard: Shard, own?: IndexSet) =>
-    matrixOf(shard, own, expertCount);
+    matrixOf(shard, own, routing && held.length);
   const within = withinExpert(model, neurons);
   // Hot neurons of a profile are computed whether a predictor selects them or not.
   const predicts = mode === "predictor" && fc1 && fc2 && !hot;
@@ -320,10 +326,17 @@ function feedForwardLayout(
   const isJoint = gate?.type === up.type &&
     stackOf([gate, up]).bytes <= pieceBytes;
   // Of several tokens too, those of an expert are computed one by one.
-  const several = model.routing ? undefined : "several" as const;
+  const several = routing ? undefined : "several" as const;
   return {
     /** Of each expert */
     neurons: lengthOf(within),
+    /** How many experts have some here */
+    expertCount: held.length,
+    /** All experts in the order in which the device numbers them: those first of whom it has neurons */
+    expertOrder: Uint32Array.from([
+      ...held,
+      ...listOf(complementOf(Uint32Array.from(held), expertCount)),
+    ]),
     router: ffn_gate_inp && matrixOf(ffn_gate_inp),
     gate,
     up,
@@ -468,7 +481,7 @@ export interface VectorLayout {
   readonly parts: readonly VectorPart[];
 }
 
-/** The elements of a shard, or some of a whole one's, and where the first is. */
+/** The elements of a shard, or some of a whole one's, in any order, and where the first is. */
 export interface VectorPart {
   readonly shard: Shard;
   readonly first: number;
@@ -574,6 +587,22 @@ function ffnBias(
     { shard: ffn_gate_bias, first: 0 },
     { shard: ffn_up_bias, first: upFirst },
   ], upFirst + layout.up.rows);
+}
+
+/** The biases of down, of all experts, as the device numbers them. */
+function downBias(
+  { hiddenSize }: Model,
+  { ffn_down_bias }: LayerShards,
+  { expertOrder }: FeedForwardLayout,
+): VectorLayout | undefined {
+  return vectorOf(
+    ffn_down_bias,
+    Uint32Array.from(
+      { length: expertOrder.length * hiddenSize },
+      (_, i) =>
+        expertOrder[Math.floor(i / hiddenSize)] * hiddenSize + i % hiddenSize,
+    ),
+  );
 }
 
 /** The vector of those parts that a model has, `length` long, zeros where it has none. */

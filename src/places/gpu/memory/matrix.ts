@@ -204,16 +204,16 @@ export interface MatrixLayout extends MatrixShape {
   readonly kept: KeptColumns;
 }
 
-/** The matrix of one shard, of so many experts; of its columns the place keeps those that are its own. */
+/** The matrix of one shard, of so many experts, where tokens choose among some; of its columns the place keeps those that are its own. */
 export function matrixOf(
   shard: Shard,
   own?: IndexSet,
-  expertCount = 1,
+  expertCount?: number,
 ): MatrixLayout {
   const { tensor, rows } = shard;
   const kept = keptColumns(shard, own);
   const shape = matrixShape(tensor.type, lengthOf(rows), kept.runs);
-  const expertRows = expertCount > 1 ? shape.rows / expertCount : undefined;
+  const expertRows = expertCount && shape.rows / expertCount;
   return { ...shape, expertRows, shards: [shard], kept };
 }
 

@@ -80,6 +80,8 @@ export class CounterReader {
 interface Layer {
   /** Of each expert */
   readonly neurons: number;
+  /** How many have some here */
+  readonly expertCount: number;
   readonly input: NormedInput;
   /** What the router reads, and the router; none where one expert has all */
   readonly routed?: { readonly input: NormedInput; readonly router: Router };
@@ -102,7 +104,6 @@ export class FeedForward {
   readonly ffnActivations: TokenRows;
   /** Experts that a token chooses; 1 where there is no router */
   readonly used: number;
-  readonly #experts?: Experts;
   readonly #routerScores?: TokenRows;
   readonly #gate?: TokenRows;
   readonly #ranks?: TokenRows;
@@ -112,6 +113,8 @@ export class FeedForward {
   readonly #layers: readonly (Layer | undefined)[];
   /** Whether the activation leaves neurons zero, and the mode makes use of it */
   readonly #isSparse: boolean;
+  /** Of experts that other places chose, `[tokens][used]`: whether they are here; all are, where it is left out */
+  #areHere?: readonly boolean[];
 
   constructor(
     readonly context: PlaceContext,
@@ -121,8 +124,7 @@ export class FeedForward {
     const { strides, bytes } = layout;
     const { model, sparsity } = context.options;
     const { neurons } = strides;
-    this.#experts = expertsOf(model);
-    this.used = this.#experts?.used ?? 1;
+    this.used = model.routing?.used ?? 1;
     if (bytes.routerScores > 0) {
       const { experts } = strides, { routerScores } = bytes;
       this.#routerScores = buffers.rows("experts", routerScores, experts);
@@ -165,8 +167,32 @@ export class FeedForward {
     );
   }
 
+  /** Takes which experts of a layer tokens chose; returns that by the device's numbers. */
+  takeChoices(index: number, choices: Uint32Array): Uint32Array {
+    const { expertOrder, expertCount } = this.context.layout.layers[index]
+      .feedForward!;
+    const own = choices.slice(), areHere: boolean[] = [];
+    for (let i = 0; i < own.length; i += 2) {
+      own[i] = expertOrder.indexOf(choices[i]);
+      areHere.push(own[i] < expertCount);
+    }
+    this.#areHere = areHere;
+    return own;
+  }
+
+  /** Whether the expert of a choice, of those that were taken last, has neurons here. */
+  isHere(choice: number): boolean {
+    return this.#areHere?.[choice] ?? true;
+  }
+
+  /** Choices of `tokens` tokens whose experts have neurons here. */
+  #choicesHere(tokens: number): number {
+    return this.#areHere?.filter(Boolean).length ?? tokens * this.used;
+  }
+
   /** Chooses the experts of tokens. */
   route(index: number, n: number): void {
+    this.#areHere = undefined;
     const { counts, options: { model: { expertCount } } } = this.context;
     const { input, router } = this.#layers[index]!.routed!;
     input.encode(n);
@@ -183,33 +209,43 @@ export class FeedForward {
     const { counts, options: { sparsity } } = this.context;
     const layer = this.#layers[index]!;
     const { input, predictor, gate, up } = layer;
-    const neurons = n * this.used * layer.neurons;
+    const choices = this.#choicesHere(n);
+    const neurons = choices * layer.neurons;
     input.encode(n);
     for (const product of predictor) product.encode(n);
     for (const product of n > 1 ? layer.several : layer.one) product.encode(n);
     counts.add(index, "neurons", neurons);
     for (const product of predictor) {
-      counts.add(index, "streamed", product.bytes(n));
+      counts.add(index, "streamed", product.bytes(n, choices));
     }
     // Tiles of tokens read all rows; of experts, each choice reads its own.
-    const isTiled = n > 1 && !this.#experts;
+    const isTiled = n > 1 && !this.#isRouted;
     if (gate && (predictor.length === 0 || isTiled)) {
       counts.add(index, "gateRows", neurons);
-      counts.add(index, "streamed", this.#streamedBytes(gate, n));
+      counts.add(index, "streamed", this.#streamedBytes(layer, gate, n));
     }
     if (!this.#masksUp(layer) || isTiled) {
       counts.add(index, "upRows", neurons);
-      counts.add(index, "streamed", this.#streamedBytes(up, n));
+      counts.add(index, "streamed", this.#streamedBytes(layer, up, n));
     }
     if (sparsity.mode === "threshold") this.#keep(layer, n);
   }
 
   /** Bytes of a matrix that a step of `tokens` tokens reads, where it reads all rows. */
-  #streamedBytes({ byteLength }: DeviceMatrix, tokens: number): number {
-    const { used, count } = this.#experts ?? {};
-    return used && count
-      ? byteLength * tokens * used / count
-      : byteLength * tileCount(tokens);
+  #streamedBytes(
+    { expertCount }: Layer,
+    { byteLength }: DeviceMatrix,
+    tokens: number,
+  ): number {
+    return byteLength *
+      (this.#isRouted
+        ? this.#choicesHere(tokens) / expertCount
+        : tileCount(tokens));
+  }
+
+  /** Whether tokens choose among experts. */
+  get #isRouted(): boolean {
+    return this.context.options.model.routing !== undefined;
   }
 
   neuronsOf(index: number): number {
@@ -235,10 +271,13 @@ export class FeedForward {
   down(index: number, n: number): void {
     const { counts } = this.context;
     const { down, half, neurons } = this.#layers[index]!;
+    const choices = this.#choicesHere(n);
     down.encode(n);
     this.residual.added(half);
-    if (down.streams(n)) counts.add(index, "streamed", down.bytes(n));
-    if (!down.byNeuron) counts.add(index, "downRows", n * this.used * neurons);
+    if (down.streams(n)) {
+      counts.add(index, "streamed", down.bytes(n, choices));
+    }
+    if (!down.byNeuron) counts.add(index, "downRows", choices * neurons);
   }
 
   /** Takes what the kernels of a layer counted, for single tokens and in tiles. */
@@ -297,8 +336,9 @@ export class FeedForward {
       scores: this.#scores!.buffer,
       threshold: (threshold ?? model.sparseThresholds[index]) / scoreScale,
     };
-    const experts = this.#experts && {
-      ...this.#experts,
+    const chosen = expertsOf(model, layout.expertCount);
+    const experts = chosen && {
+      ...chosen,
       results: "each" as const,
       reads: "tokens" as const,
     };
@@ -314,6 +354,7 @@ export class FeedForward {
     const products = this.#products(layout, h, predicted, vectors.ffn_bias);
     return {
       neurons,
+      expertCount: layout.expertCount,
       input,
       routed: router && this.#routed(router, input, vectors.router_bias),
       gate: gate && weights.of(gate),
@@ -355,7 +396,7 @@ export class FeedForward {
         residual,
         vectors.ffn_down_bias,
         half.out,
-        this.#experts,
+        chosen,
       ),
       half,
       keepAbove: this.#thresholds && context.pipelines.bind(keepAbove, {
@@ -574,9 +615,9 @@ export class Down {
     return !this.byNeuron || this.#isTiled(tokens);
   }
 
-  /** Bytes of weights that a step of `tokens` tokens reads, at most. */
-  bytes(tokens: number): number {
-    return this.#product?.bytes(tokens) ??
+  /** Bytes of weights that a step of `tokens` tokens, or of so many choices of experts, reads, at most. */
+  bytes(tokens: number, choices?: number): number {
+    return this.#product?.bytes(tokens, choices) ??
       this.matrix.byteLength * downRowsTiles(tokens);
   }
 }

@@ -25,8 +25,9 @@ import type { Grid, OverridesOf, ParamsOf } from "../kernels/kernel.ts";
 import { areIntegers, type PackedType } from "../kernels/weights.ts";
 import type { KernelContext } from "./context.ts";
 
-/** How tokens choose among the experts of a place. */
+/** How tokens choose among the experts of a layer. */
 export interface Experts {
+  /** How many have rows here: those that the device numbers first */
   readonly count: number;
   /** How many a token chooses */
   readonly used: number;
@@ -195,11 +196,11 @@ export class Product {
     }
   }
 
-  /** Bytes of weights that a product with `tokens` vectors reads, where no mask leaves some out. */
-  bytes(tokens: number): number {
+  /** Bytes of weights that a product with `tokens` vectors, or with so many choices of experts, reads, where no mask leaves some out. */
+  bytes(tokens: number, choices?: number): number {
     if (!this.#experts) return this.#bytes * tileCount(tokens);
     const { used, count } = this.#experts;
-    return this.#bytes * tokens * used / count;
+    return this.#bytes * (choices ?? tokens * used) / count;
   }
 }
 

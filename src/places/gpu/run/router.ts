@@ -7,9 +7,12 @@ import type { DeviceMatrix } from "../memory/matrix.ts";
 import type { KernelContext } from "./context.ts";
 import { type Experts, Product, type ProductOptions } from "./product.ts";
 
-/** How tokens choose among a model's experts; undefined where there is no router. */
-export function expertsOf(model: Model): Experts | undefined {
-  const { routing, expertCount: count } = model;
+/** How tokens choose among a model's experts, of whom a layer has `count`; undefined where there is no router. */
+export function expertsOf(
+  model: Model,
+  count: number,
+): Experts | undefined {
+  const { routing } = model;
   return routing && { count, used: routing.used, routes: routesAt(model) };
 }
 
