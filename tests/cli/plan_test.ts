@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
 import { parseHTML } from "linkedom";
+import {
+  plan as makePlan,
+  type PlanRequest,
+} from "../../cli/commands/plan/planning.ts";
+import { toSvg } from "../../cli/commands/plan/svg.ts";
+import { layerRows } from "../../cli/commands/plan/text.ts";
+import { firingOfLayers } from "../../plan.ts";
 import { fromBuffer } from "../../src/bytes/memory.ts";
 import { readGpuIndex, writeGpuIndex } from "../../src/plan/gpu_index.ts";
 import { writeProfile } from "../../src/plan/profile_file.ts";
@@ -201,4 +208,93 @@ Deno.test("Bamboo-7B on a known machine: the plan holds the card, the published 
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+/** A plan of a mixture whose first layer has experts chosen more often than others, the second neurons that fire more often. */
+async function mixturePlan() {
+  const size = 192;
+  const { model } = await randomModel({
+    architecture: "smallthinker",
+    hiddenSize: 256,
+    headSize: 16,
+    feedForwardSize: size,
+    downByNeuron: true,
+    expertCount: 8,
+    usedExperts: 2,
+    layerCount: 3,
+  });
+  const countsOf = (count: (expert: number, neuron: number) => number) => {
+    const counts = Uint32Array.from(
+      { length: 8 * size },
+      (_, id) => count(Math.floor(id / size), id % size),
+    );
+    return { gatePositive: counts, active: counts };
+  };
+  const byExpert = countsOf((expert) => [1, 6].includes(expert) ? 700 : 100);
+  const byNeuron = countsOf((_, neuron) => neuron % 4 === 3 ? 250 : 1);
+  const profile = { tokens: 1000, layers: [byExpert, byNeuron, byExpert] };
+  const machine = {
+    description: "a machine of tests",
+    cpu: { stream: 1e3, pick: 1e3 },
+    gpu: { stream: 1e6, dispatch: 0, readBack: 0, transfer: 1e9, memory: 1e9 },
+  };
+  const request: PlanRequest = {
+    name: "a mixture",
+    model,
+    machine,
+    sparsity: { mode: "exact" },
+    firing: firingOfLayers(model, profile, "even"),
+    firingSource: "a test",
+    profile,
+    budget: 5_000_000,
+    contextSize: 64,
+    batchSize: 8,
+    cacheType: "f16",
+    positions: 64,
+  };
+  return makePlan(request);
+}
+
+Deno.test("the table and the picture of a mixture say which experts are on the GPU", async () => {
+  const report = await mixturePlan();
+  const { layers } = report.prediction;
+  const rows = layerRows(report);
+  const [experts, chosen] = ["experts", "chosen"].map((name) =>
+    rows[0].indexOf(name)
+  );
+  const held = layers.map((layer) => layer.experts!);
+  assert.ok(held.some(({ isWhole, held }) => isWhole && held > 0 && held < 8));
+  assert.ok(held.some(({ isWhole }) => !isWhole));
+  held.forEach((layer, i) => {
+    const row = rows[i + 1];
+    assert.match(String(row[experts]), new RegExp(`^${layer.held} of 8`));
+    assert.equal(/% of each/.test(String(row[experts])), !layer.isWhole);
+    assert.equal(row[chosen], `${layer.chosen.toFixed(1)} of 2`);
+  });
+  const svg = await toSvg(report);
+  assertLegible(svg);
+  const { document } = parseHTML(svg);
+  const bars = [...document.querySelectorAll('[aria-label="bar"] rect')];
+  const colourOf = (name: string) => {
+    const label = [...document.querySelectorAll("text")]
+      .find(({ textContent }) => textContent === name);
+    assert.ok(label, name);
+    return label.previousElementSibling!.getAttribute("fill");
+  };
+  // The first chart's bars; those that have no height are drawn too.
+  layers.forEach(({ experts }, i) =>
+    assert.equal(
+      bars[i].getAttribute("fill"),
+      colourOf(
+        experts!.isWhole
+          ? "whole experts on the GPU"
+          : "neurons of all experts",
+      ),
+    )
+  );
+  const marks = document.querySelectorAll(
+    `[aria-label="dot"][fill="${colourOf("chosen experts")}"] path`,
+  );
+  assert.equal(marks.length, layers.length);
+  assert.ok(!svg.includes(">neurons on the GPU<"));
 });

@@ -20,6 +20,9 @@ const width = 760, height = 260, marginLeft = 68, marginRight = 16;
 /** The colours of what a bar is made of. */
 const colours = {
   "neurons on the GPU": "#4e79a7",
+  "whole experts on the GPU": "#4e79a7",
+  "neurons of all experts": "#76b7b2",
+  "chosen experts": "#b07aa1",
   "activations on the GPU": "#f28e2b",
   "GPU": "#4e79a7",
   "CPU": "#59a14f",
@@ -27,17 +30,25 @@ const colours = {
   "what a layer takes": "black",
 };
 
+type Name = keyof typeof colours;
+
 /** An SVG of two charts, one above the other; of the lower one alone where there is no GPU. */
 export async function toSvg(report: PlanReport): Promise<string> {
-  const { machine, prediction, name } = report;
+  const { machine, prediction, name, model } = report;
   const charts = [{
     svg: await timeChart(prediction.layers),
     legend: legendOf("GPU", "CPU", "exchange", "what a layer takes"),
   }];
   if (machine.gpu) {
+    const ofExperts: Name[] = [
+      "whole experts on the GPU",
+      "neurons of all experts",
+      "chosen experts",
+    ];
+    const names = model.routing ? ofExperts : ["neurons on the GPU"] as const;
     charts.unshift({
-      svg: await shareChart(prediction.layers),
-      legend: legendOf("neurons on the GPU", "activations on the GPU"),
+      svg: await shareChart(report),
+      legend: legendOf(...names, "activations on the GPU"),
     });
   }
   return stacked([
@@ -51,13 +62,17 @@ type Layers = PlanReport["prediction"]["layers"];
 const common = { width, height, marginLeft, marginRight, marginBottom: 42 };
 const layerAxis = { label: "layer", interval: 1, tickSize: 0 };
 
-/** By layer, how much of it is on the GPU. */
-async function shareChart(layers: Layers): Promise<string> {
+/** By layer, how much of it is on the GPU; of experts, how it is cut, and the share of those chosen that have neurons there. */
+async function shareChart(
+  { prediction: { layers }, model: { routing } }: PlanReport,
+): Promise<string> {
   const { plot: { barY, dot, ruleY }, chart } = await drawing();
-  const shares = layers.map(({ hotShare, coverage }, layer) => ({
+  const shares = layers.map(({ hotShare, coverage, experts }, layer) => ({
     layer,
     neurons: 100 * hotShare,
     activations: 100 * coverage,
+    colour: colours[barOf(experts)],
+    chosen: 100 * (experts?.chosen ?? 0) / (routing?.used ?? 1),
   }));
   return chart({
     ...common,
@@ -67,8 +82,17 @@ async function shareChart(layers: Layers): Promise<string> {
       barY(shares, {
         x: "layer",
         y: "neurons",
-        fill: colours["neurons on the GPU"],
+        fill: "colour",
       }),
+      ...routing
+        ? [dot(shares, {
+          x: "layer",
+          y: "chosen",
+          fill: colours["chosen experts"],
+          symbol: "diamond",
+          r: 7,
+        })]
+        : [],
       dot(shares, {
         x: "layer",
         y: "activations",
@@ -78,6 +102,14 @@ async function shareChart(layers: Layers): Promise<string> {
       ruleY([0]),
     ],
   });
+}
+
+/** What a layer's bar is of. */
+function barOf(experts: Layers[number]["experts"]): Name {
+  if (!experts) return "neurons on the GPU";
+  return experts.isWhole
+    ? "whole experts on the GPU"
+    : "neurons of all experts";
 }
 
 /** By layer, what each side computes: side by side, for they compute at once. */
@@ -131,6 +163,6 @@ function stacked(
   });
 }
 
-function legendOf(...names: (keyof typeof colours)[]): string {
+function legendOf(...names: Name[]): string {
   return legend(names.map((name) => [name, colours[name]]));
 }
