@@ -6,7 +6,13 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 import type { TensorInfo } from "../formats/gguf/gguf_file.ts";
 import type { HyperParameterReader } from "./hyper_parameters.ts";
-import { compact, indexAt, type IndexSet, lengthOf } from "./index_set.ts";
+import {
+  compact,
+  indexAt,
+  type IndexSet,
+  isList,
+  lengthOf,
+} from "./index_set.ts";
 
 /** How a token chooses among a layer's experts. */
 export interface Routing {
@@ -79,10 +85,16 @@ export function heldExperts(
   if (model.expertCount === 1 || lengthOf(neurons) === 0) {
     return everyExpert(model);
   }
-  const size = expertSize(model), held: number[] = [];
-  for (let i = 0; i < lengthOf(neurons); i++) {
-    const expert = Math.floor(indexAt(neurons, i) / size);
-    if (expert !== held.at(-1)) held.push(expert);
+  const size = expertSize(model);
+  const expertAt = (i: number) => Math.floor(indexAt(neurons, i) / size);
+  if (!isList(neurons)) {
+    const first = expertAt(0), last = expertAt(lengthOf(neurons) - 1);
+    return everyExpert(model).slice(first, last + 1);
+  }
+  const held = [expertAt(0)];
+  for (let i = 1; i < neurons.length; i++) {
+    const expert = expertAt(i);
+    if (expert !== held[held.length - 1]) held.push(expert);
   }
   return held;
 }

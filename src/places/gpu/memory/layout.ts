@@ -595,7 +595,7 @@ function downBias(
   { ffn_down_bias }: LayerShards,
   { expertOrder }: FeedForwardLayout,
 ): VectorLayout | undefined {
-  return vectorOf(
+  return ffn_down_bias && vectorOf(
     ffn_down_bias,
     Uint32Array.from(
       { length: expertOrder.length * hiddenSize },
