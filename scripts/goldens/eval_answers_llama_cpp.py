@@ -49,7 +49,8 @@ def tokenize(text):
 
 def piece(token):
     room = ctypes.create_string_buffer(256)
-    return room.raw[: llama_cpp.llama_token_to_piece(vocab, token, room, len(room), 0, False)]
+    length = llama_cpp.llama_token_to_piece(vocab, token, room, len(room), 0, False)
+    return room.raw[:length]
 
 
 def evaluate(ids, wanted):
