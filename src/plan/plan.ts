@@ -91,6 +91,11 @@ export interface PlacePlan {
   readonly outputs?: Range;
 }
 
+/** Whether it reads some of its weights from the file when they are needed. */
+export function readsFile({ parts }: PlacePlan): boolean {
+  return parts.some(({ experts }) => experts);
+}
+
 /** Which place holds what. Together the places hold everything once. */
 export interface Plan {
   /** CPU places, which are of one speed */

@@ -8,6 +8,7 @@ import { type CulmError, errorOfName } from "../errors.ts";
 /** What a worker can be: each role is a service of its own. */
 export type Role =
   | "place"
+  | "reader"
   | "quantiser"
   | "predictor"
   | "vocabulary"

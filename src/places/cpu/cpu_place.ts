@@ -12,7 +12,7 @@ import { RowSums } from "../../kernels/row_sums.ts";
 import { lengthOf, type Range } from "../../model/index_set.ts";
 import { ropeFactors } from "../../model/rope.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
-import { ofAllExperts } from "../../plan/plan.ts";
+import { ofAllExperts, readsFile } from "../../plan/plan.ts";
 import { stackDepth } from "../../plan/groups.ts";
 import type { Rates } from "../../plan/machine.ts";
 import type { Squares, Stage } from "../../plan/schedule.ts";
@@ -32,6 +32,7 @@ import {
   type Counters,
   type CpuPlaceOptions,
   isDense,
+  type ReadAhead,
 } from "./options.ts";
 import { measureSums } from "./plan_rates.ts";
 import {
@@ -94,6 +95,8 @@ export class CpuPlace implements CpuSidePlace {
     readonly counters: Counters = {
       layers: new LayerCounts(options.model.layers.length),
     },
+    /** Reads what is not in memory before the place does */
+    readonly ahead?: ReadAhead,
   ) {
     const { model, plan, screenHead = "auto" } = options;
     this.shards = shardsOf(model, plan);
@@ -139,16 +142,15 @@ export class CpuPlace implements CpuSidePlace {
    * and measures the kernels on the first bank, where the options do not.
    */
   ready(): void {
-    const { options, counts, counters } = this;
+    const { options, counts, counters, ahead } = this;
     this.rates = options.rates ?? chooseKernels(this.#banks[0].rateSubject);
     const { plan, files, model } = options;
-    const isPartial = plan.parts.some(({ experts }) => experts);
-    this.#files = isPartial ? new LocalFiles(files!) : undefined;
+    this.#files = readsFile(plan) ? new LocalFiles(files!) : undefined;
     const shards = shardsOf(model, ofAllExperts(plan));
     for (const bank of this.#banks) {
       useKernels(bank.memory, this.rates);
       bank.experts = this.#files &&
-        new ExpertCache(options, bank, counters, shards, this.#files);
+        new ExpertCache(options, bank, counters, shards, this.#files, ahead);
       bank.attention = new Attention(options, bank, counts);
       bank.feedForward = new FeedForward(options, bank, counters, this.rates);
     }

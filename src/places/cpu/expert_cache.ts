@@ -5,7 +5,13 @@
  */
 import type { LocalFiles } from "../../bytes/local_files.ts";
 import { rowBytes } from "../../formats/ggml/types.ts";
-import { indexAt, lengthOf, sectionOf, spanOf } from "../../model/index_set.ts";
+import {
+  indexAt,
+  type IndexSet,
+  lengthOf,
+  sectionOf,
+  spanOf,
+} from "../../model/index_set.ts";
 import { type LayerTensorName, tensorSchemas } from "../../model/schema.ts";
 import {
   type LayerShards,
@@ -21,11 +27,12 @@ import type {
   CpuPlaceOptions,
   ExpertRoom,
   ExpertRows,
+  ReadAhead,
 } from "./options.ts";
 import { expertAt, type LayerWeights } from "./weights.ts";
 
-/** Bytes that are read at once, at most, and repacked while they are in a core's cache; a row at least. */
-const readBytes = 512 << 10;
+/** Bytes that are read at once, at most; a row at least. Of ranges that are read in several pieces the system takes the next ones too, and what lies behind. */
+const readBytes = 2 << 20;
 
 /** Which expert is where, of one kind of rows of a layer. */
 export class ExpertSlots {
@@ -42,6 +49,10 @@ export class ExpertSlots {
     this.#pinned = new Set(pinned);
     this.#experts = [...loaded];
     this.#usedAt = loaded.map(() => 0);
+  }
+
+  has(expert: number): boolean {
+    return this.#slotOf.has(expert);
   }
 
   /** Where an expert is, who is used now; undefined where it is not there. */
@@ -81,6 +92,17 @@ export class ExpertSlots {
   }
 }
 
+/** Rows of an expert that follow one another in a matrix and in the file. */
+interface OwnRows {
+  readonly matrix: PackedMatrix;
+  readonly rows: IndexSet;
+  readonly count: number;
+  /** Where they begin in the file */
+  readonly offset: number;
+  /** Bytes of each */
+  readonly stride: number;
+}
+
 /** The experts of one bank. */
 export class ExpertCache implements ExpertRoom {
   /** By layer; each kind of rows comes and goes by itself, so that a prompt reads it once */
@@ -95,6 +117,7 @@ export class ExpertCache implements ExpertRoom {
     /** Of all experts */
     readonly shards: PlaceShards,
     readonly files: LocalFiles,
+    readonly ahead?: ReadAhead,
   ) {
     const { memory, weights: { layers } } = bank;
     this.#slots = layers.map((layer, i) => {
@@ -115,6 +138,20 @@ export class ExpertCache implements ExpertRoom {
     this.#staging = memory.allocate(this.#stagingBytes);
   }
 
+  expect(layer: number, experts: readonly number[]): void {
+    if (!this.ahead) return;
+    this.ahead.forget();
+    for (const rows of ["values", "down"] as const) {
+      const missing = experts
+        .filter((expert) => !this.#slots[layer]![rows].has(expert));
+      for (const expert of missing) {
+        for (const each of this.#rowsOf(rows, layer, expert)) {
+          this.ahead.want(each.offset, each.count * each.stride);
+        }
+      }
+    }
+  }
+
   slot(
     rows: ExpertRows,
     layer: number,
@@ -133,48 +170,52 @@ export class ExpertCache implements ExpertRoom {
   #read(rows: ExpertRows, layer: number, expert: number, slot: number): void {
     const { weights } = this.bank, { parts } = this.options.plan;
     const { layers } = this.counters;
-    const matrices = weights.layers[layer]!;
-    const shards = this.shards.layers[layer];
-    for (const { name, matrix, shard } of rowsOfExperts(matrices, shards)) {
-      if (isDown(name) !== (rows === "down")) continue;
-      layers.add(layer, "fileBytes", this.#fill(matrix, shard, expert, slot));
+    for (const own of this.#rowsOf(rows, layer, expert)) {
+      this.#fill(own, slot);
+      layers.add(layer, "fileBytes", own.count * own.stride);
     }
     if (rows === "down") return;
     const experts = weights.experts[layer] as LayerWeights[];
     const { experts: room, neurons } = parts[layer];
+    const matrices = weights.layers[layer]!;
     experts[slot] = expertAt(matrices, room!.loaded.length, slot, expert);
     if (lengthOf(neurons) > 0 && indexAt(neurons, 0) === 0) {
       layers.add(layer, "missedExperts", 1);
     }
   }
 
-  /** Reads an expert's rows of a matrix; returns their bytes. */
+  /** Rows of an expert, and where in the file they are. */
+  #rowsOf(kind: ExpertRows, layer: number, expert: number): OwnRows[] {
+    const matrices = this.bank.weights.layers[layer]!;
+    return rowsOfExperts(matrices, this.shards.layers[layer])
+      .filter(({ name }) => isDown(name) === (kind === "down"))
+      .map(({ matrix, shard }) => {
+        const count = lengthOf(shard.rows) / this.options.model.expertCount;
+        const own = { start: expert * count, end: (expert + 1) * count };
+        // Places hold neurons of an expert that follow one another; shared
+        // experts, which may lie apart, are always in memory.
+        const rows = sectionOf(shard.rows, own), { start } = spanOf(rows);
+        const offset = rowOffset(shard.tensor, start);
+        return { matrix, rows, count, offset, stride: stride(shard) };
+      });
+  }
+
+  /** Reads rows to where those of a slot are. */
   #fill(
-    matrix: PackedMatrix,
-    shard: Shard,
-    expert: number,
+    { matrix, rows, count, offset, stride }: OwnRows,
     slot: number,
-  ): number {
-    const { memory } = this.bank;
-    const each = lengthOf(shard.rows) / this.options.model.expertCount;
-    const own = { start: expert * each, end: (expert + 1) * each };
-    // Places hold neurons of an expert that follow one another; shared experts,
-    // which may lie apart, are always in memory.
-    const rows = sectionOf(shard.rows, own), { start } = spanOf(rows);
-    const room = matrix.holding(rows, slot * each);
-    const bytes = stride(shard);
-    const step = Math.floor(this.#stagingBytes / bytes);
-    for (let first = 0; first < each; first += step) {
-      const count = Math.min(step, each - first);
-      const offset = rowOffset(shard.tensor, start + first);
-      const pointer = this.#staging;
+  ): void {
+    const { memory } = this.bank, pointer = this.#staging;
+    const room = matrix.holding(rows, slot * count);
+    const step = Math.floor(this.#stagingBytes / stride);
+    for (let first = 0; first < count; first += step) {
+      const n = Math.min(step, count - first);
       const read = memory.bytes
-        .subarray(pointer, pointer + count * bytes) as Uint8Array<ArrayBuffer>;
-      this.files.read(offset, read);
+        .subarray(pointer, pointer + n * stride) as Uint8Array<ArrayBuffer>;
+      this.files.read(offset + first * stride, read);
       const staging = { pointer, bytes: this.#stagingBytes };
-      room.write({ first, count, bytes: read }, staging);
+      room.write({ first, count: n, bytes: read }, staging);
     }
-    return each * bytes;
   }
 }
 

@@ -211,6 +211,7 @@ export class FeedForward {
   #route(index: number, n: number, x: Activations): readonly ExpertTokens[] {
     const { model: { routing, expertCount }, plan: { parts } } = this.options;
     const { experts, bytes } = this.#router.route(index, x, n);
+    this.bank.experts?.expect(index, experts.map(({ expert }) => expert));
     const { layers } = this.counters;
     layers.add(index, "streamed", bytes);
     const { neurons, inputs } = parts[index];

@@ -62,8 +62,18 @@ export interface Counters {
 /** Which of an expert's rows: of what gives the values h, or of down. */
 export type ExpertRows = "values" | "down";
 
+/** Reads ranges of a file before the place does: how it does, and whether, changes nothing but how long that takes. */
+export interface ReadAhead {
+  /** Says that a range will be read, behind those that it was said of before. */
+  want(offset: number, length: number): void;
+  /** Says that none of those is to be read any more. */
+  forget(): void;
+}
+
 /** Room for some experts of each layer. */
 export interface ExpertRoom {
+  /** Says which experts of a layer will be asked for next, in this order: their rows may be read ahead. */
+  expect(layer: number, experts: readonly number[]): void;
   /**
    * Where rows of an expert are; reads them, where they are not in memory, in
    * place of others that are best not `kept`.

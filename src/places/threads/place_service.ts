@@ -53,7 +53,7 @@ export class PlaceService {
         neurons,
         scores,
         ffnInputs: index === 0 ? ffnInputs : undefined,
-      })
+      }, this.#shared.readQueues.at(index))
       : await openGpuPlace(options, counts[index]);
     this.#shards = [...allShards(this.#place.shards)];
     return this.#place.weightBytes;

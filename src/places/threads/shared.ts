@@ -5,7 +5,7 @@
  */
 import { roundUp } from "../../kernels/packing.ts";
 import type { Rates } from "../../plan/machine.ts";
-import { allPlaces } from "../../plan/plan.ts";
+import { allPlaces, type Plan, readsFile } from "../../plan/plan.ts";
 import { Batch, pagePositions } from "../batch.ts";
 import { ExchangeBuffers } from "../exchange_buffers.ts";
 import { NeuronCounts } from "../neuron_counts.ts";
@@ -16,6 +16,7 @@ import { LayerCounts } from "../stats.ts";
 import { type GpuCounts, noGpuCounts } from "../gpu_stats.ts";
 import { Control } from "./control.ts";
 import type { TeamOptions } from "../team.ts";
+import { ReadQueue } from "./read_queue.ts";
 
 /** Rates that are measured anew. */
 const rateNames = ["stream", "pick", "tiles", "scatter"] as const;
@@ -30,6 +31,8 @@ export class Shared {
   readonly neuronCounts: NeuronCounts;
   readonly ffnInputs?: FfnInputs;
   readonly scores?: ScoreCounts;
+  /** By CPU place, what of the file is to be read ahead */
+  readonly readQueues: readonly ReadQueue[];
   readonly exchanged: ExchangeBuffers;
   /** `[places, rates]` */
   readonly #rates: Float64Array;
@@ -66,6 +69,10 @@ export class Shared {
     const { batch } = this;
     this.exchanged = new ExchangeBuffers(options, batch, buffer, at.exchanged);
     this.neuronCounts = new NeuronCounts(model, buffer, at.neuronCounts);
+    this.readQueues = Array.from(
+      { length: queueCount(plan) },
+      (_, i) => new ReadQueue(buffer, at.readQueues + i * ReadQueue.byteLength),
+    );
     if (options.countNeurons) this.neuronCounts.countAll();
     if (options.keepFfnInputs) {
       this.ffnInputs = new FfnInputs(model, limits, buffer, at.ffnInputs);
@@ -127,6 +134,11 @@ export class Shared {
   }
 }
 
+/** A queue for each CPU place, where some of its weights are read while it runs. */
+function queueCount({ places }: Plan): number {
+  return places.some(readsFile) ? places.length : 0;
+}
+
 /** Bytes of a layer's rows of a page. */
 function pageBytes({ model, cacheType }: TeamOptions): number {
   return pagePositions * kvLayerBytes({ ...model, cacheType });
@@ -154,6 +166,7 @@ function layout(options: TeamOptions) {
     gpuCounts: next(8 * gpuCountNames.length),
     batch: next(Batch.byteLength(limits, model)),
     neuronCounts: next(NeuronCounts.byteLength(model)),
+    readQueues: next(queueCount(plan) * ReadQueue.byteLength),
     ffnInputs: next(keepFfnInputs ? FfnInputs.byteLength(model, limits) : 0),
     scores: next(measureRecall ? ScoreCounts.byteLength(layers) : 0),
   };

@@ -29,6 +29,7 @@ import { guardExit } from "../../platform/exit_guard.ts";
 import { Opened } from "../../platform/opened.ts";
 import { RpcWorker, workerText } from "../../platform/rpc_worker.ts";
 import type { PlaceService } from "./place_service.ts";
+import { type ReaderService, readersOfPlace } from "./reader_service.ts";
 import { Shared } from "./shared.ts";
 
 /** Chunks that a worker has been given and has not repacked, while the next is read. */
@@ -76,6 +77,8 @@ export class ThreadTeam implements Team {
   rates: readonly Rates[] = [];
   readonly #shared: Shared;
   readonly #workers: PlaceWorker[] = [];
+  readonly #readers: RpcWorker<ReaderService>[] = [];
+  #workerText = "";
   #failure?: CulmError;
   #onFailure: () => void = () => {};
   #onTrace: (index: number, lanes: readonly Lane[]) => void = () => {};
@@ -120,6 +123,7 @@ export class ThreadTeam implements Team {
     team.rates = ready.flatMap(({ rates }) => rates ?? []);
     team.gpu = ready.at(-1)?.gpu;
     await team.#planHotRows();
+    team.#startReaders();
     for (const worker of team.#workers) {
       worker.call("runSteps", []).catch((error) => team.#fail(error));
       worker.release(); // That goes on as long as the worker does.
@@ -170,7 +174,10 @@ export class ThreadTeam implements Team {
   [Symbol.asyncDispose](): Promise<void> {
     this.#failure ??= new PlaceError("Cannot run a step: the model is closed");
     this.#shared.control.fail();
-    for (const worker of this.#workers) worker.terminate(this.#failure);
+    for (const queue of this.#shared.readQueues) queue.close();
+    for (const worker of [...this.#workers, ...this.#readers]) {
+      worker.terminate(this.#failure);
+    }
     return Promise.resolve();
   }
 
@@ -218,7 +225,7 @@ export class ThreadTeam implements Team {
 
   async #startWorkers(module: WebAssembly.Module): Promise<void> {
     const { options } = this;
-    const text = await workerText();
+    const text = this.#workerText = await workerText();
     for (const [index, plan] of allPlaces(options.plan).entries()) {
       const label = plan === options.plan.gpu ? "GPU" : `CPU worker ${index}`;
       const onTrace: OnTrace = (lanes) => this.#onTrace(index, lanes);
@@ -231,6 +238,27 @@ export class ThreadTeam implements Team {
       ),
     );
     this.weightBytes = bytes.reduce((sum, each) => sum + each, 0);
+  }
+
+  /** Those that read ahead: where there are fewer, places wait for what they read themselves. */
+  #startReaders(): void {
+    const { options } = this, { readQueues, buffer } = this.#shared;
+    const each = readersOfPlace(readQueues.length);
+    try {
+      for (let i = 0; i < each * readQueues.length; i++) {
+        const index = i % readQueues.length;
+        const reader = new RpcWorker<ReaderService>(this.#workerText, {
+          role: "reader",
+          name: `culm reader of CPU worker ${index}`,
+          foreign: (message) => new PlaceError(message),
+        });
+        this.#readers.push(reader);
+        reader.call("run", [index, buffer, options]).catch(() => {});
+        reader.release(); // That goes on as long as the team does.
+      }
+    } catch {
+      // The system has no room for as many threads.
+    }
   }
 
   async #load(
