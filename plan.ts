@@ -41,7 +41,16 @@ export {
   type Machine,
 } from "./src/plan/machine.ts";
 export type { ResidentExperts } from "./src/plan/expert_budget.ts";
-export type { Part, PartInputs, PlacePlan } from "./src/plan/plan.ts";
+export type {
+  LayerNeurons,
+  ResidentNeurons,
+} from "./src/plan/neuron_budget.ts";
+export type {
+  Part,
+  PartInputs,
+  PlacePlan,
+  Residents,
+} from "./src/plan/plan.ts";
 export {
   type GpuExperts,
   type LayerPrediction,
@@ -105,9 +114,9 @@ export type { GpuCounts, GpuStats } from "./src/places/gpu_stats.ts";
 export { kvPositionBytes } from "./src/places/cache_type.ts";
 export {
   estimateMemory,
-  expertsWithin,
   type MemoryEstimate,
   type MemoryOptions,
+  residentsWithin,
 } from "./src/places/cpu/memory_estimate.ts";
 export { findGpu, type FoundGpu, gpuFor } from "./src/load/plan_gpu.ts";
 export type { GpuMode } from "./src/load/load_options.ts";

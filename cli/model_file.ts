@@ -29,7 +29,7 @@ import { type LoadFlags, loadOptionsOf, type ModelFlags } from "./options.ts";
 import { findGpuIndex, openGpuIndex, saveGpuIndex } from "./model_gpu_index.ts";
 import { findPredictor, notePredictor } from "./model_predictor.ts";
 import { findProfile, noteProfile } from "./model_profile.ts";
-import { residentText } from "./resident_experts.ts";
+import { residentText } from "./residents.ts";
 import { note, printable, ProgressBar } from "./terminal.ts";
 
 /** What stops reading: Ctrl-C, say */
@@ -89,8 +89,8 @@ export async function loadModel(
         sparsityText(flags.sparsity, model.model)
       }`,
     );
-    const { experts } = model.engine;
-    if (experts) note(`memory: ${residentText(experts, model.model)}`);
+    const { residents } = model.engine;
+    if (residents) note(`memory: ${residentText(residents, model.model)}`);
     if (model.engine.gpu) note(gpuText(model.engine.gpu));
     if (index) await saveGpuIndex(model, index);
     if (flags.sparsity.mode === "predictor") notePredictor(model, predictor);

@@ -32,6 +32,8 @@ export class Timings {
   #fileBytes = 0;
   #readExperts = 0;
   #missedExperts = 0;
+  #askedRows = 0;
+  #missedRows = 0;
 
   /** `loadMs` is what loading took. */
   constructor(loadMs: number) {
@@ -56,6 +58,8 @@ export class Timings {
     this.#fileBytes += count("fileBytes");
     this.#readExperts += count("readExperts");
     this.#missedExperts += count("missedExperts");
+    this.#askedRows += count("askedRows");
+    this.#missedRows += count("missedRows");
     const { computed, total } = ffnRows(summary.completionStats);
     this.#computedRows += computed;
     this.#totalRows += total;
@@ -95,12 +99,14 @@ export class Timings {
       ]);
       if (this.#fileBytes > 0) {
         const bytes = Math.round(this.#fileBytes / this.#evalTokens);
-        const found = this.#readExperts - this.#missedExperts;
+        const [asked, missed, what] = this.#readExperts > 0
+          ? [this.#readExperts, this.#missedExperts, "experts"]
+          : [this.#askedRows, this.#missedRows, "rows asked for"];
         lines.push([
           "read from the file",
           `${formatBytes(bytes).padStart(12)} in each run; ${
-            formatShare(found, this.#readExperts)
-          } of the experts were in memory`,
+            formatShare(asked - missed, asked)
+          } of the ${what} were in memory`,
         ]);
       }
     }

@@ -22,8 +22,7 @@ import { lengthOf } from "../model/index_set.ts";
 import { type ModeValue, pagePositions, pagesFor } from "../places/batch.ts";
 import type { CacheType } from "../places/cache_type.ts";
 import type { Rates } from "../plan/machine.ts";
-import type { ResidentExperts } from "../plan/expert_budget.ts";
-import type { PlacePlan } from "../plan/plan.ts";
+import type { PlacePlan, Residents } from "../plan/plan.ts";
 import type { Profile } from "../plan/profile.ts";
 import type { Sparsity } from "../plan/sparsity.ts";
 import type { FfnInputs } from "../places/ffn_inputs.ts";
@@ -208,11 +207,9 @@ export class Engine implements AsyncDisposable {
     return this.#team.current.options.plan.gpu;
   }
 
-  /** The experts of each layer that are in memory, where a memory budget does not hold all. */
-  get experts(): readonly ResidentExperts[] | undefined {
-    const [place] = this.#team.current.options.plan.places;
-    const experts = place?.parts.map((part) => part.experts);
-    return experts?.every((each) => each !== undefined) ? experts : undefined;
+  /** What is in memory of each layer, where a memory budget does not hold all. */
+  get residents(): Residents | undefined {
+    return this.#team.current.options.plan.residents;
   }
 
   /** How fast each place reads its rows, where it has measured that. */

@@ -209,6 +209,11 @@ export class PackedMatrix implements Room {
     if (this.#isVector && this.rowOrder) this.#moveElements(this.rowOrder);
   }
 
+  /** Repacks row `first` of the file, which stands at `source`, to the room of another. */
+  writeTo(to: number, first: number, source: number, bytes: number): void {
+    this.#repack(source, bytes, 1, first, to);
+  }
+
   /** Adds the vector to the first of each row's numbers. */
   addTo({ pointer, stride }: F32Rows, tokens: number): void {
     for (let t = 0; t < tokens; t++) {

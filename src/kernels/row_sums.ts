@@ -19,12 +19,20 @@ export interface RowGroups {
   readonly merges: number;
 }
 
+/** Rows by number: an address, and how many. */
+export interface RowList {
+  readonly order: number;
+  readonly count: number;
+}
+
 /** Room for sums side by side. */
 export class RowSums {
   /** `[tokens, stride]` each */
   readonly levels: readonly F32Rows[];
   /** Address of a table of their addresses */
   readonly table: number;
+  /** Of one group: where it ends, that nothing is merged behind it, and where its sum goes */
+  readonly #group: number;
 
   /** Room for `depth` sums of `maxTokens` rows of `width` numbers. */
   constructor(
@@ -38,6 +46,7 @@ export class RowSums {
       () => allocateRows(memory, maxTokens, width),
     );
     this.table = memory.allocate(4 * depth);
+    this.#group = memory.allocate(3 * 4);
     this.#begin(0);
   }
 
@@ -70,6 +79,45 @@ export class RowSums {
       this.table,
       width,
     );
+  }
+
+  /**
+   * The same for one group, whose `count` rows stand in `order`: its sum goes to
+   * one level. Returns the rows read.
+   */
+  addGroup(
+    { kind, pointer, stride, columns }: PackedMatrix,
+    { order, count }: RowList,
+    h: F32Rows,
+    tokens: number,
+    level: number,
+  ): number {
+    const { memory } = this;
+    const [end, merges, table] = [0, 4, 8].map((at) => this.#group + at);
+    memory.u32(end, 1)[0] = count;
+    memory.u32(table, 1)[0] = this.levels[level].pointer;
+    return memory.kernels.axpy_groups(
+      kind,
+      pointer,
+      stride,
+      order,
+      end,
+      merges,
+      1,
+      columns,
+      h.pointer,
+      h.stride,
+      tokens,
+      table,
+      this.levels[0].stride,
+    );
+  }
+
+  /** Adds a level to the one below. */
+  merge(level: number, tokens: number): void {
+    const { levels, memory } = this;
+    const [into, from] = [levels[level - 1], levels[level]];
+    memory.kernels.add(into.pointer, from.pointer, tokens * into.stride);
   }
 
   /** Has the table say where the rows from number `offset / stride` on lie. */

@@ -169,8 +169,9 @@ export const loadOptions = {
   },
   /**
    * GiB that the model may take in memory: weights, keys and values of one
-   * context, and scratch. Of a mixture of experts in a local file, those that do
-   * not fit are read from there when a token chooses them; the text is the same.
+   * context, and scratch. Of a model in a local file, experts that do not fit are
+   * read from there when a token chooses them, rows of neurons when a gate or a
+   * predictor asks for them; the text is the same.
    * No GPU takes part then. Default: all weights are in memory.
    */
   memoryBudget: {
@@ -179,7 +180,7 @@ export const loadOptions = {
     defaultText: "what all weights take",
     flag: "--memory-budget <GiB>",
     description:
-      "memory for weights, keys and values; experts that do not fit are read from the file when they are needed",
+      "memory for weights, keys and values; experts and neurons that do not fit are read from the file when they are needed",
   },
   /**
    * Whether a GPU takes part: `off`; `auto`, a real one where it is there and
@@ -275,7 +276,7 @@ export function checkLoadOptions(options: LoadOptions) {
     : Math.floor(checked.memoryBudget * 2 ** 30);
   if (gpu === "require" && memoryBudget !== undefined) {
     throw new UsageError(
-      "Cannot use a GPU with a memory budget: only the CPU reads experts from the file",
+      "Cannot use a GPU with a memory budget: only the CPU reads weights from the file",
     );
   }
   return { ...checked, threads, gpuBytes, memoryBudget };

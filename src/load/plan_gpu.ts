@@ -176,7 +176,7 @@ async function usableGpu(isRequired: boolean): Promise<FoundGpu | undefined> {
 
 /** What only the CPU does, of what is requested. */
 function reasonForCpu(places: StartOptions): string | undefined {
-  if (places.memoryBudget !== undefined) return "reads experts from the file";
+  if (places.memoryBudget !== undefined) return "reads weights from the file";
   if (places.countNeurons) return "counts neurons";
   if (places.keepFfnInputs) return "keeps normed states";
   if (places.measureRecall) return "measures recall";

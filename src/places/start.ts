@@ -30,7 +30,7 @@ export interface StartOptions extends Omit<TeamOptions, "plan"> {
   readonly gpuPlan?: PlacePlan;
   /** Most positions of all texts together, where these are more than a context */
   readonly cacheSize?: number;
-  /** Bytes that weights, keys, values and scratch may take; experts that it does not hold are read from the file. */
+  /** Bytes that weights, keys, values and scratch may take; what it does not hold is read from the file. */
   readonly memoryBudget?: number;
 }
 
@@ -53,17 +53,18 @@ export async function startTeam(
   const options = { ...given, files: source.localFiles };
   const kernels = await loadKernels();
   const name = `WASM ${kernels.name}`;
-  const residentExperts = async (places: number) => {
+  const residentsOf = async (places: number) => {
     if (memoryBudget === undefined) return undefined;
-    const { expertsWithin } = await import("./cpu/memory_estimate.ts");
+    const { residentsWithin } = await import("./cpu/memory_estimate.ts");
     const memory = memoryOptions(given, places);
-    return expertsWithin(memoryBudget, model, memory, profile);
+    const { sparsity } = given;
+    return residentsWithin(memoryBudget, model, memory, sparsity, profile);
   };
   const planFor = async (places: number): Promise<Plan> => {
-    const experts = await residentExperts(places);
-    if (experts && !source.localFiles) {
+    const residents = await residentsOf(places);
+    if (residents && !source.localFiles) {
       throw new UsageError(
-        `Cannot read experts of ${source.name} while the model runs, as a memory budget of ${memoryBudget} bytes requires: it is no local file`,
+        `Cannot read weights of ${source.name} while the model runs, as a memory budget of ${memoryBudget} bytes requires: it is no local file`,
       );
     }
     const gpu = gpuPlan;
@@ -72,7 +73,7 @@ export async function startTeam(
       places,
       profile,
       gpu,
-      experts,
+      residents,
     });
   };
   const describe = (plan: Plan, cpu: string) =>

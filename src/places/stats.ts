@@ -34,7 +34,11 @@ export interface LayerStats {
   readonly readExperts: number;
   /** of those, how many were not in memory */
   readonly missedExperts: number;
-  /** bytes of the file that were read meanwhile, where a budget does not hold all experts */
+  /** rows of matrices that are in memory in part, which were asked for */
+  readonly askedRows: number;
+  /** of those, how many were not in memory */
+  readonly missedRows: number;
+  /** bytes of the file that were read meanwhile, where a budget does not hold all */
   readonly fileBytes: number;
   /** bytes of packed weights and KV read in sequence */
   readonly streamed: number;
@@ -66,6 +70,8 @@ const countIndex: Readonly<Record<CountName, number>> = {
   readExperts: 16,
   missedExperts: 17,
   fileBytes: 18,
+  askedRows: 19,
+  missedRows: 20,
 };
 const countNames = Object.keys(countIndex) as CountName[];
 

@@ -28,7 +28,7 @@ export interface ExpertBudget {
 const cacheShare = 1 / 4;
 
 /**
- * Decides by how often a profile has each expert chosen, and otherwise treats
+ * For a model that has experts: decides by how often a profile has each expert chosen, and otherwise treats
  * layers alike; shared experts stay. Each layer has room for the experts of one
  * token at least. Undefined where all of them fit.
  *
@@ -39,16 +39,9 @@ export function residentExperts(
   { budget, fixed, expertBytes }: ExpertBudget,
   profile?: Profile,
 ): ResidentExperts[] | undefined {
-  const { expertCount, routing } = model;
+  const { expertCount } = model, routing = model.routing!;
   const layers = sum(expertBytes);
   if (fixed + expertCount * layers <= budget) return undefined;
-  if (!routing) {
-    throw new LimitError(
-      `Cannot run the model in a memory budget of ${budget} bytes: it needs ${
-        fixed + layers
-      }, and has no experts that could be read when they are needed`,
-    );
-  }
   const least = fixed + routing.used * layers;
   if (least > budget) {
     throw new LimitError(

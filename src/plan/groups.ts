@@ -33,6 +33,11 @@ export function groupCount(neurons: number): number {
   return count;
 }
 
+/** Neurons of a layer's largest group. */
+export function largestGroup(neurons: number): number {
+  return Math.ceil(neurons / groupCount(neurons));
+}
+
 /** The first neuron of a group. */
 export function groupStart(neurons: number, group: number): number {
   return Math.round(neurons * group / groupCount(neurons));

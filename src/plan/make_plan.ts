@@ -14,10 +14,15 @@ import type { Model } from "../model/model.ts";
 import { firingOfLayers } from "./firing.ts";
 import { UnsupportedError } from "../errors.ts";
 import { type CostOptions, costsOf } from "./costs.ts";
-import type { ResidentExperts } from "./expert_budget.ts";
 import { type HotRowOptions, withHotRows } from "./hot_rows.ts";
 import type { Machine } from "./machine.ts";
-import { isEmpty, type PlacePlan, type Plan, splitEvenly } from "./plan.ts";
+import {
+  isEmpty,
+  type PlacePlan,
+  type Plan,
+  type Residents,
+  splitEvenly,
+} from "./plan.ts";
 import type { Profile } from "./profile.ts";
 import { solve, type SolveOptions } from "./solve.ts";
 
@@ -32,8 +37,8 @@ export interface PlanOptions extends HotRowOptions {
   readonly places: number;
   /** Orders the neurons, and says which are hot */
   readonly profile?: Profile;
-  /** The experts of each layer that are in memory; all where left out */
-  readonly experts?: readonly ResidentExperts[];
+  /** What is in memory of each layer; all where left out */
+  readonly residents?: Residents;
   /** What the GPU holds, or what its share is limited by; nothing where left out */
   readonly gpu?: PlacePlan | GpuOptions;
 }
@@ -56,7 +61,7 @@ export function makePlan(
     places,
     profile,
     gpuShare(model, machine, options),
-    options.experts,
+    options.residents,
   );
   const used = plan.places.every(isEmpty) ? { ...plan, places: [] } : plan;
   return machine ? withHotRows(model, used, machine.cpu, options) : used;

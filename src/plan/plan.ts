@@ -12,8 +12,14 @@ import {
   withinExpert,
 } from "../model/experts.ts";
 import type { ResidentExperts } from "./expert_budget.ts";
+import {
+  type LayerNeurons,
+  type ResidentNeurons,
+  residentOfPlace,
+} from "./neuron_budget.ts";
 import { groupCount, groupStart } from "./groups.ts";
 import {
+  compact,
   complementOf,
   type IndexSet,
   lengthOf,
@@ -40,6 +46,8 @@ export interface Part {
   readonly neurons: IndexSet;
   /** The experts whose neurons are in memory; all, where left out */
   readonly experts?: ResidentExperts;
+  /** The neurons whose rows are in memory, where there are no experts; all, where left out */
+  readonly resident?: ResidentNeurons;
   /** How often they fire, where a profile says so: the place stores them in that order. */
   readonly firing?: Firing;
   /** How many of them, hottest first, a CPU place reads without asking: `hot_rows.ts` decides */
@@ -71,10 +79,21 @@ export function neuronsInOrder({ neurons, firing }: Part): Uint32Array {
   return firing?.order ?? listOf(neurons);
 }
 
-/** The same with all experts in memory. */
-export function ofAllExperts(plan: PlacePlan): PlacePlan {
-  const parts = plan.parts.map((part) => ({ ...part, experts: undefined }));
+/** The same with all of it in memory. */
+export function withAllResident(plan: PlacePlan): PlacePlan {
+  const parts = plan.parts.map((part) => ({
+    ...part,
+    experts: undefined,
+    resident: undefined,
+  }));
   return { ...plan, parts };
+}
+
+/** The neurons of a part that are in memory at first. */
+export function loadedNeurons(part: Part): IndexSet {
+  const { resident, neurons } = part;
+  if (!resident) return neurons;
+  return compact(neuronsInOrder(part).slice(0, resident.loaded).sort());
 }
 
 /** What one place holds. */
@@ -91,9 +110,17 @@ export interface PlacePlan {
   readonly outputs?: Range;
 }
 
+/** What of a model is in memory where a budget does not hold all: of experts, or of neurons where there are none. */
+export interface Residents {
+  /** By layer */
+  readonly experts?: readonly ResidentExperts[];
+  /** By layer */
+  readonly neurons?: readonly LayerNeurons[];
+}
+
 /** Whether it reads some of its weights from the file when they are needed. */
 export function readsFile({ parts }: PlacePlan): boolean {
-  return parts.some(({ experts }) => experts);
+  return parts.some(({ experts, resident }) => experts || resident);
 }
 
 /** Which place holds what. Together the places hold everything once. */
@@ -102,6 +129,8 @@ export interface Plan {
   readonly places: readonly PlacePlan[];
   /** The GPU's, where one takes part */
   readonly gpu?: PlacePlan;
+  /** What is in memory of each layer, where that is not all */
+  readonly residents?: Residents;
 }
 
 /** What each place of a plan holds, the GPU last. */
@@ -158,8 +187,9 @@ export function splitEvenly(
   places: number,
   profile?: Profile,
   gpu?: PlacePlan,
-  experts?: readonly ResidentExperts[],
+  residents?: Residents,
 ): Plan {
+  const { experts, neurons: layerNeurons } = residents ?? {};
   const cut = (rest: Range) =>
     splitRange(lengthOf(rest), places, 1).map((range) =>
       sectionOf(rest, range) as Range
@@ -193,11 +223,13 @@ export function splitEvenly(
       heads: cutHeads[i],
       neurons: own,
       experts: experts?.[layer],
+      resident: residentOfPlace(layerNeurons?.[layer], own, size),
       firing: hotness && firingOf(hotness, layer, own, ranking),
     }));
   });
   return {
     gpu,
+    residents,
     places: vocab.map((rows, i) => ({
       vocab: rows,
       outputs: outputs?.[i],

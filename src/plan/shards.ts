@@ -16,9 +16,20 @@ import {
   withinExpert,
 } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
-import { type Dimension, mapTensors, tensorSchemas } from "../model/schema.ts";
+import {
+  type Dimension,
+  type LayerTensorName,
+  mapTensors,
+  tensorSchemas,
+} from "../model/schema.ts";
 import type { PlaceShards } from "../model/shard.ts";
-import { expertsOf, kvHeadsOf, type Part, type PlacePlan } from "./plan.ts";
+import {
+  expertsOf,
+  kvHeadsOf,
+  loadedNeurons,
+  type Part,
+  type PlacePlan,
+} from "./plan.ts";
 
 /**
  * Columns are cut where quantised activations have their blocks, so a range of
@@ -38,6 +49,9 @@ export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
   return mapTensors(model, (tensor, name, layer) => {
     const { shape: [columnSide, rowSide], rotated, whole, perExpert } =
       tensorSchemas[name];
+    const isLoaded = layer !== undefined &&
+      plan.parts[layer].resident?.matrices
+        .includes(name as LayerTensorName);
     const isHalf = rotated && model.rope === "half";
     const own = whole ? {} : layer === undefined ? outer : sides[layer];
     const makesOutputs = rowSide === "hidden" || rowSide === "outputs";
@@ -56,7 +70,11 @@ export function shardsOf(model: Model, plan: PlacePlan): PlaceShards {
       : undefined;
     return {
       tensor,
-      rows: part ? rowsOfExperts(model, part, rowSide, held) : held,
+      rows: isLoaded
+        ? loadedNeurons(plan.parts[layer])
+        : part
+        ? rowsOfExperts(model, part, rowSide, held)
+        : held,
       columns,
       ...(isHalf ? { halves: { headSize, ropeSize } } : {}),
     };

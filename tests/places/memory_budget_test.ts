@@ -3,98 +3,17 @@
  * of the whole model, to the last bit, and what was read is counted.
  */
 import assert from "node:assert/strict";
-import { Engine } from "../../src/engine/engine.ts";
-import { FormatError, LimitError } from "../../src/errors.ts";
-import type { ByteSource } from "../../src/bytes/byte_source.ts";
-import { openFile } from "../../src/bytes/file.ts";
+import { FormatError } from "../../src/errors.ts";
 import { load } from "../../src/load/load.ts";
 import { estimateMemory } from "../../src/places/cpu/memory_estimate.ts";
-import { startTeam } from "../../src/places/start.ts";
-import { sumCounts, totalOf } from "../../src/places/stats.ts";
-import type { Profile } from "../../src/plan/profile.ts";
+import { totalOf } from "../../src/places/stats.ts";
 import type { Sparsity } from "../../src/plan/sparsity.ts";
+import { budgetsOf, ModelFile, runOn, startOn } from "../helpers/budgets.ts";
 import {
-  type RandomModel,
   randomModel,
   type RandomModelOptions,
 } from "../helpers/random_model.ts";
-import { nextRates } from "../helpers/rates.ts";
 import { limits, randomProfile } from "../helpers/teams.ts";
-
-/** A model in a file, which goes with the test. */
-class ModelFile implements AsyncDisposable {
-  private constructor(
-    readonly path: string,
-    readonly made: RandomModel,
-    readonly source: ByteSource,
-  ) {}
-
-  static async write(options: RandomModelOptions): Promise<ModelFile> {
-    const made = await randomModel(options);
-    const path = await Deno.makeTempFile({ suffix: ".gguf" });
-    await Deno.writeFile(path, made.bytes);
-    return new ModelFile(path, made, await openFile(path));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.source.close();
-    await Deno.remove(this.path);
-  }
-}
-
-interface RunOptions {
-  readonly threads: number;
-  readonly sparsity?: Sparsity;
-  readonly memoryBudget?: number;
-  readonly profile?: Profile;
-}
-
-function startOn(
-  { made, source }: Pick<ModelFile, "made" | "source">,
-  { threads, sparsity = { mode: "exact" }, ...options }: RunOptions,
-) {
-  return startTeam(source, threads, {
-    model: made.model,
-    sparsity,
-    limits,
-    cacheType: "f16",
-    measureRecall: false,
-    rates: nextRates(),
-    ...options,
-  });
-}
-
-/** Logits of a prompt, some single tokens and another prompt; and what was counted. */
-async function run(file: ModelFile, options: RunOptions) {
-  const { vocabSize } = file.made.model;
-  const team = await startOn(file, options);
-  await using engine = new Engine(team, vocabSize);
-  using sequence = engine.createSequence();
-  const ids = Array.from({ length: 30 }, (_, i) => (5 * i * i + i) % vocabSize);
-  const rows: Float32Array[] = [];
-  for (const [from, to] of [[0, 13], [13, 14], [14, 15], [15, 17], [17, 30]]) {
-    const step = await engine.evaluate(sequence, ids.slice(from, to), "all");
-    rows.push(...step.map((row) => row.slice()));
-  }
-  const bits = rows.map((row) => [...new Uint32Array(row.buffer)]);
-  return { bits, stats: sumCounts(team.counts, ids.length) };
-}
-
-/** The least that a budget may be, as the error says it, and what all takes. */
-async function budgetsOf(file: ModelFile, threads: number) {
-  const { weights, kvCache, scratch } = estimateMemory(file.made.model, {
-    contextSize: limits.contextSize,
-    batchSize: limits.tokens,
-    threads,
-    cacheType: "f16",
-  });
-  const error = await startOn(file, { threads, memoryBudget: 1 })
-    .then(() => assert.fail("it started in 1 byte"), (error) => error);
-  assert(error instanceof LimitError, `${error}`);
-  const [, least] = error.message
-    .match(/in a memory budget of 1 bytes: it needs (\d+) for/)!;
-  return { least: Number(least), all: weights + kvCache + scratch };
-}
 
 const mixtures: Record<string, [RandomModelOptions, Sparsity?]> = {
   "rows of outputs": [{ architecture: "smallthinker", expertCount: 7 }],
@@ -133,14 +52,14 @@ const mixtures: Record<string, [RandomModelOptions, Sparsity?]> = {
 for (const [name, [options, sparsity]] of Object.entries(mixtures)) {
   Deno.test(`a budget of any size gives the same bits: ${name}`, async () => {
     await using file = await ModelFile.write({ layerCount: 3, ...options });
-    const { bits } = await run(file, { threads: 0, sparsity });
+    const { bits } = await runOn(file, { threads: 0, sparsity });
     for (const threads of [0, 1, 2]) {
       const { least, all } = await budgetsOf(file, threads);
       const profile = threads === 1 ? randomProfile(file.made) : undefined;
       for (const share of [0, 0.5, 1]) {
         const memoryBudget = Math.ceil(least + share * (all - least));
         const what = `${threads} threads, ${share}`;
-        const { bits: own, stats } = await run(file, {
+        const { bits: own, stats } = await runOn(file, {
           threads,
           sparsity,
           memoryBudget,
@@ -182,14 +101,21 @@ const changes: Record<string, [(path: string) => Promise<void>, RegExp]> = {
   ],
 };
 
-for (const [name, [change, expected]] of Object.entries(changes)) {
+const partial: Record<string, RandomModelOptions> = {
+  experts: { architecture: "smallthinker", expertCount: 12, layerCount: 3 },
+  neurons: { feedForwardSize: 384, downByNeuron: true, layerCount: 3 },
+};
+
+const faults = Object.entries(changes).flatMap(([name, change]) =>
+  Object.entries(partial).map(([what, options]) =>
+    [name, what, change, options] as const
+  )
+);
+
+for (const [name, what, [change, expected], options] of faults) {
   for (const threads of [0, 1]) {
-    Deno.test(`a file that ${name} while experts are read from it: one typed error, ${threads} threads`, async () => {
-      await using file = await ModelFile.write({
-        architecture: "smallthinker",
-        expertCount: 12,
-        layerCount: 3,
-      });
+    Deno.test(`a file that ${name} while ${what} are read from it: one typed error, ${threads} threads`, async () => {
+      await using file = await ModelFile.write(options);
       // File systems keep times to different digits.
       await Deno.utime(file.path, 1.7e9, 1.7e9);
       const { least } = await budgetsOf(file, threads);
@@ -233,7 +159,7 @@ Deno.test("experts are read from local files alone, and without a GPU", async ()
   const memoryBudget = weights + kvCache + scratch - 1;
   await assert.rejects(
     startOn({ made, source: made.source }, { threads: 1, memoryBudget }),
-    /^UsageError: Cannot read experts of random model while the model runs, as a memory budget of \d+ bytes requires: it is no local file$/,
+    /^UsageError: Cannot read weights of random model while the model runs, as a memory budget of \d+ bytes requires: it is no local file$/,
   );
   await assert.rejects(
     load(made.bytes, { memoryBudget: 1, gpu: "require" }),

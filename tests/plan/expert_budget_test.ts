@@ -89,14 +89,3 @@ Deno.test("a layer whose experts are chosen more often has more of them in memor
   assert.deepEqual(lengths(), [4, 4]);
   assert.deepEqual(lengths(skewed), [6, 2]);
 });
-
-Deno.test("a model without experts needs all of its bytes", () => {
-  const dense = { ...model, expertCount: 1, routing: undefined };
-  const decide = (budget: number) =>
-    residentExperts(dense, { budget, fixed: 100, expertBytes: [30, 30] });
-  assert.equal(decide(160), undefined);
-  assert.throws(
-    () => decide(159),
-    /in a memory budget of 159 bytes: it needs 160, and has no experts/,
-  );
-});

@@ -97,13 +97,16 @@ export function median(values: readonly number[]): number {
 export function layersText({ layers, tokens }: PlaceStats): string {
   const hasExperts = layers.some(({ experts }) => experts > 0);
   const readsFile = layers.some(({ fileBytes }) => fileBytes > 0);
-  const fileCells = ({ readExperts, missedExperts, fileBytes }: LayerStats) =>
-    readsFile
-      ? [
-        formatShare(readExperts - missedExperts, readExperts),
-        formatBytes(Math.round(fileBytes / tokens)),
-      ]
-      : [];
+  const fileCells = (layer: LayerStats) => {
+    if (!readsFile) return [];
+    // A layer has experts, or rows of neurons.
+    const asked = layer.readExperts + layer.askedRows;
+    const missed = layer.missedExperts + layer.missedRows;
+    return [
+      formatShare(asked - missed, asked),
+      formatBytes(Math.round(layer.fileBytes / tokens)),
+    ];
+  };
   const expertCells = ({ experts, chosenExperts, readExperts }: LayerStats) =>
     hasExperts
       ? [

@@ -6,14 +6,14 @@
  */
 import {
   checkProfile,
-  expertsWithin,
   firingOfLayers,
   type FoundGpu,
   type KnownMachine,
   measureMachine,
   type Profile,
   profileOf,
-  type ResidentExperts,
+  type Residents,
+  residentsWithin,
 } from "../../../plan.ts";
 import type { Sparsity } from "../../../mod.ts";
 import { type GgufFile, isSparse, type Model } from "../../../gguf.ts";
@@ -81,7 +81,7 @@ export function requestFor(
   return {
     ...limitsOf(flags, model, contextSize),
     ...counted,
-    experts: expertsOf(flags, model, counted, contextSize),
+    residents: residentsOf(flags, model, counted, contextSize),
     name: flags.model ?? "tiny-bamboo",
     machine,
     budget: machineBudget(flags, machine),
@@ -89,16 +89,16 @@ export function requestFor(
   };
 }
 
-/** The experts in memory, where the flags' budget does not hold all. */
-function expertsOf(
+/** What is in memory, where the flags' budget does not hold all. */
+function residentsOf(
   flags: LoadFlags,
   model: Model,
   { profile }: Counted,
   contextSize: number,
-): readonly ResidentExperts[] | undefined {
+): Residents | undefined {
   const { memoryBudget, batchSize } = flags;
   if (memoryBudget === undefined) return undefined;
-  return expertsWithin(
+  return residentsWithin(
     Math.floor(memoryBudget * 2 ** 30),
     model,
     {
@@ -107,6 +107,7 @@ function expertsOf(
       cacheType: cacheTypeOf(flags),
       threads: navigator.hardwareConcurrency,
     },
+    flags.sparsity,
     profile,
   );
 }

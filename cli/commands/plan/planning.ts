@@ -17,7 +17,7 @@ import {
   predict,
   type Prediction,
   type Profile,
-  type ResidentExperts,
+  type Residents,
   type Solution,
   solve,
   uniformSplit,
@@ -44,8 +44,8 @@ export interface PlanRequest {
   readonly cacheType: CacheType;
   /** Positions of the past that a token reads */
   readonly positions: number;
-  /** The experts of each layer that a memory budget holds, where it does not hold all */
-  readonly experts?: readonly ResidentExperts[];
+  /** What a memory budget holds of each layer, where it does not hold all */
+  readonly residents?: Residents;
 }
 
 /** A plan, and what is expected of it and of others. */

@@ -12,7 +12,7 @@ import {
   formatTable,
 } from "../../format.ts";
 import { type PlanReport, tokensPerSecond } from "./planning.ts";
-import { residentText } from "../../resident_experts.ts";
+import { residentText } from "../../residents.ts";
 import { printable } from "../../terminal.ts";
 
 /** The plan as a table by layer, and what it comes to. */
@@ -99,7 +99,9 @@ export function summaryOf(report: PlanReport): string[][] {
       `sparsity ${report.sparsity.mode}, ${report.cacheType} KV cache of ${report.contextSize} positions, of which a token reads ${report.positions}`,
     ],
     ["firing", printable(report.firingSource)],
-    ...report.experts ? [["memory", residentText(report.experts, model)]] : [],
+    ...report.residents
+      ? [["memory", residentText(report.residents, model)]]
+      : [],
     [
       "budget",
       device
@@ -174,7 +176,7 @@ export function toJson(report: PlanReport): string {
         ...layer,
         bytes: layerBytes[i],
       })),
-      experts: report.experts,
+      ...report.residents,
       vocabMs: prediction.vocabMs,
       readBacks: prediction.readBacks,
       ms: prediction.ms,

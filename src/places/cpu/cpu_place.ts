@@ -12,7 +12,7 @@ import { RowSums } from "../../kernels/row_sums.ts";
 import { lengthOf, type Range } from "../../model/index_set.ts";
 import { ropeFactors } from "../../model/rope.ts";
 import type { PlaceShards, Rows, Shard } from "../../model/shard.ts";
-import { ofAllExperts, readsFile } from "../../plan/plan.ts";
+import { readsFile, withAllResident } from "../../plan/plan.ts";
 import { stackDepth } from "../../plan/groups.ts";
 import type { Rates } from "../../plan/machine.ts";
 import type { Squares, Stage } from "../../plan/schedule.ts";
@@ -26,6 +26,7 @@ import { ExpertCache } from "./expert_cache.ts";
 import { FeedForward } from "./feed_forward.ts";
 import { Head } from "./head.ts";
 import { isScreened, screenBytes } from "./head_screen.ts";
+import { NeuronCache } from "./neuron_cache.ts";
 import { normBySquares, type NormedRows, putSquares } from "./norms.ts";
 import {
   type Bank,
@@ -57,6 +58,7 @@ interface PlaceBank extends Bank {
   readonly head?: Head;
   readonly rateSubject: RateSubject;
   experts?: ExpertCache;
+  neurons?: NeuronCache;
   attention: Attention;
   feedForward: FeedForward;
 }
@@ -146,11 +148,21 @@ export class CpuPlace implements CpuSidePlace {
     this.rates = options.rates ?? chooseKernels(this.#banks[0].rateSubject);
     const { plan, files, model } = options;
     this.#files = readsFile(plan) ? new LocalFiles(files!) : undefined;
-    const shards = shardsOf(model, ofAllExperts(plan));
+    const shards = shardsOf(model, withAllResident(plan));
     for (const bank of this.#banks) {
       useKernels(bank.memory, this.rates);
-      bank.experts = this.#files &&
-        new ExpertCache(options, bank, counters, shards, this.#files, ahead);
+      if (this.#files) {
+        const of = [
+          options,
+          bank,
+          counters,
+          shards,
+          this.#files,
+          ahead,
+        ] as const;
+        if (model.routing) bank.experts = new ExpertCache(...of);
+        else bank.neurons = new NeuronCache(...of);
+      }
       bank.attention = new Attention(options, bank, counts);
       bank.feedForward = new FeedForward(options, bank, counters, this.rates);
     }
@@ -519,7 +531,11 @@ function makeBank(
     ropeFactors(shards, model, contextSize),
   );
   const output = weights.head?.output;
-  const layers = weights.experts.map((experts) => experts?.[0])
+  const layers = weights.experts
+    // Of matrices that are there in part, those parts.
+    .map((experts, i) =>
+      plan.parts[i].resident ? weights.layers[i] : experts?.[0]
+    )
     .filter((layer) => layer !== undefined)
     .filter((layer) => layer.ffn_up.rows > 1);
   const rateSubject = {

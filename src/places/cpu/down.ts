@@ -99,7 +99,7 @@ export class Down {
 
   /** Writes the place's share into the bank's sums; returns in how many terms. */
   run(layer: Layer): number {
-    const { index, n, done } = layer, { sums } = this.bank;
+    const { index, n, done } = layer;
     const { ffn_down } = this.#weights(layer);
     if (ffn_down) {
       this.#multiply(layer);
@@ -109,11 +109,20 @@ export class Down {
     if (!done) {
       if (this.options.model.routing) this.#addExpertRows(layer, groups);
       else {
-        const read = sums.addRows(this.#rows(layer), groups, this.h, n);
+        const read = this.#addRows(layer, groups);
         this.#countRows(layer, read, n);
       }
     }
     return groups.terms;
+  }
+
+  /** Adds up the rows whose h is not zero, where all of them are in memory or some. */
+  #addRows({ index, n }: Layer, groups: GroupRows): number {
+    const { sums, neurons, weights } = this.bank;
+    const rows = weights.experts[index]![0].ffn_down_t!;
+    return neurons?.holds(rows)
+      ? neurons.addRows(rows, groups, this.h, n)
+      : sums.addRows(rows, groups, this.h, n);
   }
 
   /** What is added to a layer's sum. */

@@ -29,68 +29,11 @@ import type {
   ExpertRows,
   ReadAhead,
 } from "./options.ts";
+import { Slots } from "./slots.ts";
 import { expertAt, type LayerWeights } from "./weights.ts";
 
 /** Bytes that are read at once, at most; a row at least. Of ranges that are read in several pieces the system takes the next ones too, and what lies behind. */
 const readBytes = 2 << 20;
-
-/** Which expert is where, of one kind of rows of a layer. */
-export class ExpertSlots {
-  readonly #slotOf: Map<number, number>;
-  readonly #pinned: ReadonlySet<number>;
-  /** The expert in each slot; where one is being replaced, none */
-  readonly #experts: (number | undefined)[];
-  /** When that was asked for last, in uses */
-  readonly #usedAt: number[];
-  #uses = 0;
-
-  constructor({ loaded, pinned }: ResidentExperts) {
-    this.#slotOf = new Map(loaded.map((expert, slot) => [expert, slot]));
-    this.#pinned = new Set(pinned);
-    this.#experts = [...loaded];
-    this.#usedAt = loaded.map(() => 0);
-  }
-
-  has(expert: number): boolean {
-    return this.#slotOf.has(expert);
-  }
-
-  /** Where an expert is, who is used now; undefined where it is not there. */
-  find(expert: number): number | undefined {
-    const slot = this.#slotOf.get(expert);
-    if (slot !== undefined) this.#usedAt[slot] = ++this.#uses;
-    return slot;
-  }
-
-  /**
-   * Frees a slot: of an expert that is not `kept`, the one used least recently.
-   * Where all are kept it is the one of the largest number, for experts are
-   * computed in order.
-   */
-  free(kept: ReadonlySet<number>): number {
-    let best = -1, bestAt = Infinity;
-    this.#experts.forEach((expert, slot) => {
-      if (expert !== undefined && this.#pinned.has(expert)) return;
-      const isKept = expert !== undefined && kept.has(expert);
-      // Behind all uses, the largest number first.
-      const at = isKept ? 2 ** 53 - expert : this.#usedAt[slot];
-      if (at >= bestAt) return;
-      best = slot;
-      bestAt = at;
-    });
-    const expert = this.#experts[best];
-    if (expert !== undefined) this.#slotOf.delete(expert);
-    this.#experts[best] = undefined;
-    return best;
-  }
-
-  /** Says that an expert is in a slot that was freed. */
-  put(expert: number, slot: number): void {
-    this.#experts[slot] = expert;
-    this.#slotOf.set(expert, slot);
-    this.#usedAt[slot] = ++this.#uses;
-  }
-}
 
 /** Rows of an expert that follow one another in a matrix and in the file. */
 interface OwnRows {
@@ -106,7 +49,7 @@ interface OwnRows {
 /** The experts of one bank. */
 export class ExpertCache implements ExpertRoom {
   /** By layer; each kind of rows comes and goes by itself, so that a prompt reads it once */
-  readonly #slots: readonly (Record<ExpertRows, ExpertSlots> | undefined)[];
+  readonly #slots: readonly (Record<ExpertRows, Slots> | undefined)[];
   readonly #staging: number;
   readonly #stagingBytes: number;
 
@@ -122,9 +65,11 @@ export class ExpertCache implements ExpertRoom {
     const { memory, weights: { layers } } = bank;
     this.#slots = layers.map((layer, i) => {
       const { experts } = options.plan.parts[i];
+      const slots = ({ loaded, pinned }: ResidentExperts) =>
+        new Slots(options.model.expertCount, loaded, pinned);
       return layer && experts && {
-        values: new ExpertSlots(experts),
-        down: new ExpertSlots(experts),
+        values: slots(experts),
+        down: slots(experts),
       };
     });
     const strides = layers.flatMap((layer, i) =>

@@ -36,6 +36,7 @@ import type { GroupRows } from "./group_rows.ts";
 import { Predictor } from "./predictor.ts";
 import { type ExpertTokens, idsOf, ownOf, Router } from "./router.ts";
 import { liesSideBySide, NeuronKernel } from "./interleaved_rows.ts";
+import { rowsAtLeast } from "./neuron_cache.ts";
 import type { NormedRows } from "./norms.ts";
 import type { LayerWeights } from "./weights.ts";
 
@@ -127,7 +128,9 @@ export class FeedForward {
     );
     this.#gatesAndUps = experts.map((layer) =>
       layer?.map(({ ffn_gate, ffn_up }) =>
-        ffn_gate && isJoined ? joined([ffn_gate, ffn_up]) : undefined
+        ffn_gate && isJoined && !this.#isPartial(ffn_up)
+          ? joined([ffn_gate, ffn_up])
+          : undefined
       )
     );
     this.#router = new Router(options, bank);
@@ -407,6 +410,25 @@ export class FeedForward {
     this.#count("upRows", n * ffn_up.rows);
   }
 
+  /** Whether rows of some neurons alone are in memory. */
+  #isPartial(matrix: PackedMatrix): boolean {
+    return this.bank.neurons?.holds(matrix) ?? false;
+  }
+
+  /** Multiplies rows of a matrix of which some are in memory: of each token its own. */
+  #multiplyPartial(
+    name: CountName,
+    matrix: PackedMatrix,
+    out: F32Rows,
+    rowsOf: (t: number) => Uint32Array,
+  ): void {
+    const { n, normed: x } = this.#neurons;
+    const rows = Array.from({ length: n }, (_, t) => rowsOf(t));
+    const count = this.bank.neurons!.multiply(matrix, x, rows, out);
+    this.#count("picked", count * matrix.rowBytes);
+    this.#count(name, count);
+  }
+
   /** Multiplies all rows from `first` on. */
   #stream(
     name: CountName,
@@ -415,6 +437,10 @@ export class FeedForward {
     out: F32Rows,
     count = matrix.rows - first,
   ): void {
+    if (this.#isPartial(matrix)) {
+      const rows = Uint32Array.from({ length: count }, (_, i) => first + i);
+      return this.#multiplyPartial(name, matrix, out, () => rows);
+    }
     const { n, normed: x } = this.#neurons;
     const rows = { pointer: out.pointer + 4 * first, stride: out.stride };
     const bytes = matrix.multiplyRange(x, n, first, count, rows);
@@ -430,6 +456,11 @@ export class FeedForward {
     count: number,
     out: F32Rows,
   ): void {
+    if (this.#isPartial(matrix)) {
+      const ids = this.bank.memory.u32(this.#ids, count);
+      const rows = ids.map((id) => first + id);
+      return this.#multiplyPartial(name, matrix, out, () => rows);
+    }
     const { normed: x } = this.#neurons;
     const pointer = out.pointer + 4 * first;
     const bytes = matrix.multiplyRows(x, first, this.#ids, count, pointer);
@@ -445,6 +476,13 @@ export class FeedForward {
     least: number,
     out: F32Rows,
   ): void {
+    if (this.#isPartial(matrix)) {
+      const { memory } = this.bank;
+      return this.#multiplyPartial(name, matrix, out, (t) => {
+        const values = memory.f32(rowAt(asked, t), matrix.rows);
+        return rowsAtLeast(values, least);
+      });
+    }
     const { n, normed: x } = this.#neurons;
     this.#count(name, matrix.multiplyWhere(x, n, asked, least, out));
     this.#count("streamed", matrix.rows * matrix.rowBytes);
@@ -452,8 +490,11 @@ export class FeedForward {
 
   /** Up where the gate is positive; all of it where that is faster. */
   #cascade(hot: number): void {
-    const { n, weights: { ffn_up_bias } } = this.#neurons;
-    if (n === 1) this.#cascadeOfOne(hot);
+    const { n, weights: { ffn_up, ffn_up_bias } } = this.#neurons;
+    if (isDense(this.options)) this.#stream("upRows", ffn_up, 0, this.#up);
+    else if (this.#isPartial(ffn_up)) {
+      this.#scatter("upRows", ffn_up, this.#gate, smallest, this.#up);
+    } else if (n === 1) this.#cascadeOfOne(hot);
     else this.#cascadeOfSeveral();
     ffn_up_bias?.addTo(this.#up, n);
   }
@@ -528,7 +569,10 @@ export class FeedForward {
       this.#stream("gateRows", ffn_gate, 0, this.#gate, hot);
       this.bank.memory.clear(rowAt(this.#gate, 0) + 4 * hot, rows - hot);
       this.#pick("gateRows", ffn_gate, hot, cold, this.#gate);
-    } else if (scatterPays(this.rates, n, asked / (n * rows))) {
+    } else if (
+      this.#isPartial(ffn_gate) ||
+      scatterPays(this.rates, n, asked / (n * rows))
+    ) {
       const { scores, threshold } = predictor;
       this.bank.memory.clear(this.#gate.pointer, n * this.#gate.stride);
       this.#scatter("gateRows", ffn_gate, scores, threshold, this.#gate);

@@ -22,8 +22,10 @@ export class GroupRows implements RowGroups {
   readonly terms: number;
   /** How many rows each expert has */
   readonly rows: number;
-  /** Of one expert, by group */
-  readonly #ordered: readonly Uint32Array[];
+  /** The rows of one expert, by group */
+  readonly ordered: readonly Uint32Array[];
+  /** By group, how many pairs of sums are added behind it */
+  readonly mergeCounts: readonly number[];
 
   /** For a part of a layer. */
   constructor(readonly memory: WasmMemory, model: Model, part: Part) {
@@ -34,7 +36,7 @@ export class GroupRows implements RowGroups {
     const order = ids.map((_, row) => row).sort((a, b) => ids[a] - ids[b]);
     const groupsOf = ids.map((id) => groupOf(size, id) - groups.start);
     this.count = lengthOf(groups);
-    this.#ordered = Array.from(
+    this.ordered = Array.from(
       { length: this.count },
       (_, group) => order.filter((row) => groupsOf[row] === group),
     );
@@ -48,6 +50,7 @@ export class GroupRows implements RowGroups {
     this.order = memory.allocate(4 * ids.length * model.expertCount);
     this.ends = memory.allocate(4 * this.count);
     this.groupOf = put(groupsOf);
+    this.mergeCounts = merges;
     this.merges = put(merges);
     this.choose([0]);
   }
@@ -58,7 +61,7 @@ export class GroupRows implements RowGroups {
     const order = memory.u32(this.order, rows * slots.length);
     const ends = memory.u32(this.ends, this.count);
     let end = 0;
-    this.#ordered.forEach((own, group) => {
+    this.ordered.forEach((own, group) => {
       for (const slot of slots) {
         for (let i = 0; i < own.length; i++) {
           order[end++] = slot * rows + own[i];

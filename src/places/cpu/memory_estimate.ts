@@ -1,6 +1,6 @@
 /**
- * What running a model would take in memory, from its header alone, and which of
- * its experts a budget holds.
+ * What running a model would take in memory, from its header alone, and what of
+ * it a budget holds.
  */
 import type { Model } from "../../model/model.ts";
 import { pagePositions, pagesFor } from "../batch.ts";
@@ -10,16 +10,26 @@ import { packedBytes, packedSliceBytes } from "../../kernels/packing.ts";
 import { layerEntries, tensorSchemas } from "../../model/schema.ts";
 import {
   type ExpertBudget,
-  type ResidentExperts,
   residentExperts,
 } from "../../plan/expert_budget.ts";
+import {
+  maskedMatrices,
+  type NeuronBudget,
+  residentNeurons,
+} from "../../plan/neuron_budget.ts";
 import type { Profile } from "../../plan/profile.ts";
+import type { Sparsity } from "../../plan/sparsity.ts";
 import { screenBytes } from "./head_screen.ts";
 import { stagingBytes } from "./weights.ts";
 import { shardsOf } from "../../plan/shards.ts";
 import { lengthOf } from "../../model/index_set.ts";
 import { stackDepth } from "../../plan/groups.ts";
-import { kvHeadsOf, type PlacePlan, splitEvenly } from "../../plan/plan.ts";
+import {
+  kvHeadsOf,
+  type PlacePlan,
+  type Residents,
+  splitEvenly,
+} from "../../plan/plan.ts";
 
 /** What the estimate depends on. */
 export interface MemoryOptions {
@@ -59,18 +69,66 @@ export function estimateMemory(
 }
 
 /**
- * The experts that are in memory within a budget of so many bytes; undefined
- * where all are. A profile says which are chosen most often.
+ * What of a model is in memory within a budget of so many bytes: some experts,
+ * or of a model without them some neurons; undefined where all is. A profile
+ * says which are needed most often, the mode which rows of neurons a mask asks
+ * for.
  *
  * @throws {LimitError} where the budget is too small
  */
-export function expertsWithin(
+export function residentsWithin(
   budget: number,
   model: Model,
   options: MemoryOptions,
+  sparsity: Sparsity,
   profile?: Profile,
-): ResidentExperts[] | undefined {
-  return residentExperts(model, expertBudget(budget, model, options), profile);
+): Residents | undefined {
+  if (model.routing) {
+    const experts = residentExperts(
+      model,
+      expertBudget(budget, model, options),
+      profile,
+    );
+    return experts && { experts };
+  }
+  const neurons = residentNeurons(
+    model,
+    neuronBudget(budget, model, options, sparsity),
+    profile,
+  );
+  return neurons && { neurons };
+}
+
+/** What rows of neurons take that a mask asks for, and what is left for them. */
+function neuronBudget(
+  budget: number,
+  model: Model,
+  options: MemoryOptions,
+  sparsity: Sparsity,
+): NeuronBudget {
+  const { weights, kvCache, scratch } = estimateMemory(model, options);
+  const { places } = splitEvenly(model, Math.max(1, options.threads));
+  const matrices = model.layers.map((layer) => maskedMatrices(layer, sparsity));
+  const { feedForwardSize } = model;
+  const layerBytes = model.layers.map(() => 0);
+  for (const place of places) {
+    shardsOf(model, place).layers.forEach((layer, i) => {
+      for (const name of matrices[i]) {
+        layerBytes[i] += packedSliceBytes(layer[name]!);
+      }
+    });
+  }
+  const all = layerBytes.reduce((sum, bytes) => sum + bytes, 0);
+  const tokens = Math.min(options.batchSize, options.contextSize);
+  return {
+    budget,
+    fixed: weights - all + kvCache + scratch,
+    // What is computed of the rows in memory stands apart first.
+    scratch: 4 * tokens * feedForwardSize,
+    neuronBytes: layerBytes.map((bytes) => bytes / feedForwardSize),
+    matrices,
+    places: places.map(({ parts: [{ neurons }] }) => lengthOf(neurons)),
+  };
 }
 
 /** What the experts of a model take, and what is left for them. */

@@ -1,6 +1,11 @@
 /** What a CPU place is made of, and what its parts have in common. */
 import type { LocalFile } from "../../bytes/local_files.ts";
-import type { Activations } from "../../kernels/matrix.ts";
+import type {
+  Activations,
+  F32Rows,
+  PackedMatrix,
+  ProductInput,
+} from "../../kernels/matrix.ts";
 import type { WasmMemory } from "../../kernels/memory.ts";
 import type { RowSums } from "../../kernels/row_sums.ts";
 import { isSparse } from "../../model/activation.ts";
@@ -15,6 +20,7 @@ import type { FfnInputs } from "../ffn_inputs.ts";
 import type { NeuronCounts } from "../neuron_counts.ts";
 import type { ScoreCounts } from "../score_counts.ts";
 import type { LayerCounts } from "../stats.ts";
+import type { GroupRows } from "./group_rows.ts";
 import type { ScreenMode } from "./screen_choice.ts";
 import type { PackedWeights } from "./weights.ts";
 
@@ -88,6 +94,31 @@ export interface ExpertRoom {
   ): number;
 }
 
+/** Room for the rows of some neurons of each layer. */
+export interface NeuronRoom {
+  /** Whether there are rows of some neurons alone of a matrix. */
+  holds(matrix: PackedMatrix): boolean;
+  /**
+   * out[t][row] = row · x[t] for the rows of each token, ascending: reads those
+   * that are not in memory. Returns how many products that are.
+   *
+   * @throws {FormatError} where the file is not as it was, or a weight is infinite or NaN
+   */
+  multiply(
+    matrix: PackedMatrix,
+    x: ProductInput,
+    rows: readonly Uint32Array[],
+    out: F32Rows,
+  ): number;
+  /** Σ h[t][row] · row into the bank's sums, as `RowSums` adds rows up; returns the rows read. */
+  addRows(
+    matrix: PackedMatrix,
+    groups: GroupRows,
+    h: F32Rows,
+    tokens: number,
+  ): number;
+}
+
 /** One WASM memory: the weights of some layers, and what is computed with them. */
 export interface Bank {
   readonly layers: Range;
@@ -95,6 +126,8 @@ export interface Bank {
   readonly weights: PackedWeights;
   /** Which experts are in memory, where these are not all */
   readonly experts?: ExpertRoom;
+  /** Which neurons are, where there are no experts */
+  readonly neurons?: NeuronRoom;
   readonly residual: Activations;
   /** The residual after a norm */
   readonly normed: Activations;

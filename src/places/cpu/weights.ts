@@ -4,9 +4,14 @@ import {
   type PerLayer,
   tensorSchemas,
 } from "../../model/schema.ts";
-import { numbering, type Range } from "../../model/index_set.ts";
+import {
+  type IndexSet,
+  lengthOf,
+  numbering,
+  type Range,
+} from "../../model/index_set.ts";
 import type { Model } from "../../model/model.ts";
-import { expertsOf, type Part } from "../../plan/plan.ts";
+import { expertsOf, loadedNeurons, type Part } from "../../plan/plan.ts";
 import type {
   LayerShards,
   PlaceShards,
@@ -64,15 +69,16 @@ export class PackedWeights {
   ) {
     this.layers = shards.layers.map((layer, i) =>
       i >= share.layers.start && i < share.layers.end
-        ? this.#layer(layer, rowOrderOf(parts[i]))
+        ? this.#layer(layer, parts[i])
         : undefined
     );
     this.experts = this.layers.map((layer, i) =>
-      layer && matricesOfExperts(
+      layer &&
+      (parts[i].resident ? [withAllRows(layer, parts[i])] : matricesOfExperts(
         layer,
         parts[i].experts?.loaded ??
           expertsOf(model, parts[i]).map((_, own) => own),
-      )
+      ))
     );
     if (share.head) {
       this.head = {
@@ -101,8 +107,10 @@ export class PackedWeights {
     matrix.write(rows, this.#staging);
   }
 
-  #layer(layer: LayerShards, rowOrder?: Uint32Array): LayerWeights {
-    const isInterleaved = this.picksNeurons &&
+  #layer(layer: LayerShards, part: Part): LayerWeights {
+    const rowOrder = rowOrderOf(part);
+    const loadedOrder = part.resident && rowOrderOf(part, loadedNeurons(part));
+    const isInterleaved = this.picksNeurons && !part.resident &&
       neuronsLieSideBySide(mapLayer(layer, ({ tensor }) => tensor));
     const rooms: Partial<Record<LayerTensorName, Room>> = {
       ...this.#joined(layer, ["attn_q", "attn_k", "attn_v"]),
@@ -113,9 +121,10 @@ export class PackedWeights {
     return mapLayer(layer, (shard, name) => {
       const { shape, whole } = tensorSchemas[name];
       const hasNeurons = shape.at(-1) === "ffn" && !whole;
+      const isPartial = part.resident?.matrices.includes(name);
       return this.#matrix(
         shard,
-        hasNeurons ? rowOrder : undefined,
+        hasNeurons ? isPartial ? loadedOrder : rowOrder : undefined,
         rooms[name],
       );
     });
@@ -172,11 +181,28 @@ export function expertAt(
   });
 }
 
-/** Where each neuron of a part is stored, where a profile orders them. */
-function rowOrderOf({ neurons, firing }: Part): Uint32Array | undefined {
+/** A layer whose matrices stand for those of all neurons, where there is room for rows of some. */
+function withAllRows(
+  layer: LayerWeights,
+  { neurons, resident }: Part,
+): LayerWeights {
+  return mapLayer(
+    layer,
+    (matrix, name) =>
+      resident!.matrices.includes(name) ? matrix.holding(neurons, 0) : matrix,
+  );
+}
+
+/** Where each neuron of a part, or each of some, is stored, where a profile orders them. */
+function rowOrderOf(
+  { neurons, firing }: Part,
+  some: IndexSet = neurons,
+): Uint32Array | undefined {
   if (!firing) return undefined;
-  const numberOf = numbering(neurons);
-  const rowOrder = new Uint32Array(firing.order.length);
-  firing.order.forEach((id, i) => rowOrder[numberOf(id)] = i);
+  const numberOf = numbering(some), count = lengthOf(some);
+  const rowOrder = new Uint32Array(count);
+  firing.order.subarray(0, count).forEach((id, i) =>
+    rowOrder[numberOf(id)] = i
+  );
   return rowOrder;
 }

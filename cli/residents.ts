@@ -1,17 +1,21 @@
 /**
- * What of a mixture of experts is in memory, in words.
+ * What of a model is in memory, in words.
  *
  * @module
  */
 import type { Model } from "../gguf.ts";
-import type { ResidentExperts } from "../plan.ts";
+import type { LayerNeurons, ResidentExperts, Residents } from "../plan.ts";
 import { formatBytes } from "./format.ts";
 
-/** How many experts are in memory: `30 to 31 of 64 experts of each layer, 23 of which stay; …`. */
+/** How many experts, or neurons, are in memory: `30 to 31 of 64 experts of each layer, 23 of which stay; …`. */
 export function residentText(
-  layers: readonly ResidentExperts[],
+  { experts, neurons }: Residents,
   model: Model,
 ): string {
+  return experts ? expertText(experts, model) : neuronText(neurons!, model);
+}
+
+function expertText(layers: readonly ResidentExperts[], model: Model): string {
   const loaded = span(layers.map(({ loaded }) => loaded.length));
   const pinned = span(layers.map(({ pinned }) => pinned.length));
   const bytes = Math.round(missedBytes(layers, model));
@@ -20,6 +24,20 @@ export function residentText(
   }; others are read from the file, ${
     formatBytes(bytes)
   } a token if all are chosen alike`;
+}
+
+function neuronText(
+  layers: readonly LayerNeurons[],
+  { feedForwardSize }: Model,
+): string {
+  const names = new Set(layers.flatMap(({ matrices }) => matrices));
+  return `${
+    span(layers.map(({ count }) => count))
+  } of ${feedForwardSize} neurons of each layer (${[...names].join(", ")}), ${
+    layers.every(({ stay }) => stay)
+      ? "of which the hottest stay"
+      : "those used last"
+  }; others are read from the file when a mask asks for them`;
 }
 
 /** Bytes of the experts of a token that are not in memory, if all are chosen equally often. */

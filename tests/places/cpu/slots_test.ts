@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { ExpertSlots } from "../../../src/places/cpu/expert_cache.ts";
+import { Slots } from "../../../src/places/cpu/slots.ts";
 
 const used = 3;
 
@@ -18,7 +18,7 @@ Deno.test("each expert has a slot of its own when it is needed, and pinned ones 
     fc.nat(10),
     (steps, loaded, stay) => {
       const pinned = loaded.slice(0, Math.min(stay, loaded.length - used));
-      const slots = new ExpertSlots({ loaded, pinned });
+      const slots = new Slots(16, loaded, pinned);
       const held = [...loaded];
       for (const step of steps) {
         const ahead = new Set(step);
@@ -44,7 +44,7 @@ Deno.test("each expert has a slot of its own when it is needed, and pinned ones 
 });
 
 Deno.test("the expert that was used least recently goes first", () => {
-  const slots = new ExpertSlots({ loaded: [0, 1, 2, 3], pinned: [0] });
+  const slots = new Slots(16, [0, 1, 2, 3], [0]);
   for (const expert of [3, 1, 2, 3]) slots.find(expert);
   const none = new Set<number>();
   const goesFor = (expert: number) => {
@@ -56,7 +56,7 @@ Deno.test("the expert that was used least recently goes first", () => {
 });
 
 Deno.test("a slot that was freed and not filled is the next to be filled", () => {
-  const slots = new ExpertSlots({ loaded: [0, 1, 2], pinned: [] });
+  const slots = new Slots(16, [0, 1, 2], []);
   for (const expert of [0, 1, 2]) slots.find(expert);
   const slot = slots.free(new Set());
   assert.equal(slots.find(0), undefined);
