@@ -34,12 +34,13 @@ const options = {
     },
     type: {
       enum: types,
-      default: "f16",
+      defaultText: "f16; with --bundle, each tensor's own",
       flag: "--type <type>",
       description: `${convertOptions.type.description}: ${types.join(", ")}`,
     },
     activation: convertOptions.activation,
     form: convertOptions.form,
+    bundle: convertOptions.bundle,
     predictors: {
       ...convertOptions.predictors,
       schema: undefined,
@@ -106,9 +107,11 @@ async function run(flags: ConvertFlags, given: string): Promise<number> {
   const source = isDirectory ? undefined : await toByteSource(path, { signal });
   try {
     const file = await convertModel(source ?? await openFolder(path), {
-      type: flags.type.toUpperCase() as ConvertOptions["type"],
+      type: (flags.type ?? (flags.bundle ? undefined : "f16"))
+        ?.toUpperCase() as ConvertOptions["type"],
       activation: flags.activation,
       form: flags.form,
+      bundle: flags.bundle,
       threads,
       allowRequantise: flags.allowRequantise,
       predictors: predictors === undefined

@@ -36,6 +36,7 @@ import {
 } from "./choose_types.ts";
 import { type Contents, layerCountOf } from "./contents.ts";
 import { isPredictor, toForm } from "./form.ts";
+import { bundle } from "./neuron_bundle.ts";
 import { readGgufContents } from "./gguf.ts";
 import { readHuggingFace } from "./huggingface.ts";
 import { withPredictors, withTensors } from "./predictors.ts";
@@ -62,6 +63,14 @@ export const convertOptions = {
     defaultText: "the source's",
     flag: "--form <form>",
     description: "llama (dense, for llama.cpp) or powerinfer (ffn_down_t)",
+  },
+  /** Writes gate, up and down of each neuron side by side, in one tensor a layer: a neuron that a memory budget does not hold is then one read. culm alone reads such files. */
+  bundle: {
+    type: "boolean",
+    default: false,
+    flag: "--bundle",
+    description:
+      "put gate, up and down of each neuron side by side, for --memory-budget; the form is powerinfer, and culm alone reads it",
   },
   /** PowerInfer's `model_{i}.pt`, one for each layer; or `fc1` and `fc2` of each, as a trained predictor has them. */
   predictors: {
@@ -188,7 +197,8 @@ export async function convert(
 /** Contents in the form that is wanted, and their tensors in the types. */
 export async function prepare(
   source: Folder | ByteSource,
-  { type, activation, form, predictors, allowRequantise }: ConvertOptions,
+  { type, activation, form, bundle: isBundled, predictors, allowRequantise }:
+    ConvertOptions,
   quantiser: Quantiser = inlineQuantiser,
 ): Promise<{ contents: Contents; tensors: Map<string, Rows> }> {
   let contents =
@@ -200,7 +210,12 @@ export async function prepare(
     // A folder's own predictors have no place in a dense file.
     const predicts = [...contents.tensors.keys()].some(isPredictor);
     const wanted = form ??
-      (predictors || predicts ? "powerinfer" : contents.form);
+      (predictors || predicts || isBundled ? "powerinfer" : contents.form);
+    if (isBundled && wanted === "llama") {
+      throw new UsageError(
+        "Cannot bundle neurons in a file of form llama: only powerinfer has a row of down for each",
+      );
+    }
     if (predictors && wanted === "llama") {
       throw new UsageError(
         "Cannot put predictors into a file of form llama: only powerinfer has them",
@@ -224,7 +239,10 @@ export async function prepare(
       );
     }
     if (twice) contents = { ...contents, notes: [...contents.notes, twice] };
-    return { contents, tensors };
+    return {
+      contents,
+      tensors: isBundled ? bundle(tensors, contents.name) : tensors,
+    };
   } catch (error) {
     await contents.close();
     throw error;

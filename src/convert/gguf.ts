@@ -8,6 +8,7 @@ import {
 import { architectures } from "../model/architectures.ts";
 import { describeModel } from "../model/model.ts";
 import type { Contents } from "./contents.ts";
+import { unbundle } from "./neuron_bundle.ts";
 import { stored } from "./rows.ts";
 
 /**
@@ -22,11 +23,13 @@ export async function readGgufContents(source: ByteSource): Promise<Contents> {
   const isKnown = architectures.has(
     getString(file, "general.architecture") ?? "",
   );
-  const tensors = new Map(
-    file.tensors.values().map(({ name, offset, type, shape }) => [
-      name,
-      stored(source, offset, type, shape),
-    ]),
+  const tensors = unbundle(
+    new Map(
+      file.tensors.values().map(({ name, offset, type, shape }) => [
+        name,
+        stored(source, offset, type, shape),
+      ]),
+    ),
   );
   return {
     name: source.name,

@@ -18,6 +18,7 @@ import {
   plainTraits,
 } from "./architectures.ts";
 import { type Routing, withoutExpertSides } from "./experts.ts";
+import { unbundled } from "./neuron_bundle.ts";
 import { isFused, unfused } from "./fused.ts";
 import { HyperParameterReader } from "./hyper_parameters.ts";
 import { withSharedExperts } from "./shared_experts.ts";
@@ -170,7 +171,10 @@ export function describeModel(
   };
   const found = unfused(
     withSharedExperts(
-      withoutExpertSides(byOwnNames(file.tensors, architecture), routed),
+      withoutExpertSides(
+        byOwnNames(unbundled(file.tensors), architecture),
+        routed,
+      ),
       { hiddenSize, expertSize, routed, shared },
     ),
     sizes,

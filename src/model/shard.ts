@@ -110,6 +110,16 @@ function pieceOf(tensor: TensorInfo, row: number): RowPiece {
     { first: 0, end: Infinity, offset, stride: rowBytes(type, columns) };
 }
 
+/** Where a tensor's rows lie in the file: from the first to the last one, with what is between them. */
+export function fileSpan(
+  tensor: TensorInfo,
+): { readonly offset: number; readonly length: number } {
+  const { type, shape: [columns, rows = 1] } = tensor;
+  const offset = rowOffset(tensor, 0);
+  const end = rowOffset(tensor, rows - 1) + rowBytes(type, columns);
+  return { offset, length: end - offset };
+}
+
 /** Offset of a row's first byte in the file. */
 export function rowOffset(tensor: TensorInfo, row: number): number {
   const { first, offset, stride } = pieceOf(tensor, row);

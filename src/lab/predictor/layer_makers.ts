@@ -2,6 +2,7 @@ import { startWorkers } from "../../platform/rpc_worker.ts";
 import type { ByteSource } from "../../bytes/byte_source.ts";
 import { PlaceError } from "../../errors.ts";
 import type { LayerTensors } from "../../model/model.ts";
+import { fileSpan } from "../../model/shard.ts";
 import { loadKernels } from "../../kernels/kernels.ts";
 import { TimeSlice } from "../../platform/time_slice.ts";
 import {
@@ -81,10 +82,10 @@ function tensorsOf(
   source: ByteSource,
 ): Promise<HeldTensor[]> {
   return Promise.all(
-    [ffn_norm!, ffn_gate!, ffn_up].map(async ({ offset, byteLength }) => ({
-      offset,
-      bytes: await source.read(offset, byteLength),
-    })),
+    [ffn_norm!, ffn_gate!, ffn_up].map(async (tensor) => {
+      const { offset, length } = fileSpan(tensor);
+      return { offset, bytes: await source.read(offset, length) };
+    }),
   );
 }
 

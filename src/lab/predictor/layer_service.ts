@@ -85,7 +85,7 @@ export class LayerService {
       read: (offset, length) => {
         const { offset: start, bytes } = this.#tensors.find((tensor) =>
           offset >= tensor.offset &&
-          offset < tensor.offset + tensor.bytes.length
+          offset + length <= tensor.offset + tensor.bytes.length
         )!;
         const first = offset - start;
         return Promise.resolve(bytes.slice(first, first + length));
