@@ -14,7 +14,7 @@ const pageBytes = 4096;
 /** ms that reading a page takes, at most, where the system has it in memory; disks take 0.06 and more. */
 const presentMs = 0.03;
 
-/** Threads that read for each place, of so many: all together 4, which keep a disk busy whose pages take 0.1 ms. */
+/** Threads that read for each place, of so many: all together 4 or one each; more got no more from a disk of 0.1 ms a page, and take time from the places. */
 export function readersOfPlace(places: number): number {
   return Math.ceil(4 / places);
 }
