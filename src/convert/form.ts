@@ -48,7 +48,7 @@ export function toForm(contents: Contents, form: Form): Contents {
 
 /** A shared expert's down has rows of outputs alone, and so have the others beside it. */
 function refuseShared({ name, tensors }: Contents): void {
-  if (!tensors.keys().some((tensor) => tensor.includes("_shexp."))) return;
+  if (![...tensors.keys()].some((tensor) => tensor.includes("_shexp."))) return;
   throw new UsageError(
     `Cannot convert ${name} to PowerInfer's form: it has a shared expert`,
   );

@@ -379,7 +379,7 @@ const mostShown = 5;
 /** What an unknown architecture has that no known one has, as far as tensors tell. */
 function whatIsNew({ tensors }: GgufFile): string {
   const strangers = new Set(
-    tensors.keys().filter((name) => !isFused(name) && !tensorOfGguf(name))
+    [...tensors.keys()].filter((name) => !isFused(name) && !tensorOfGguf(name))
       .map((name) => name.replace(/^blk\.\d+\./, "").replace(/\.weight$/, "")),
   );
   if (strangers.size === 0) return "";

@@ -49,7 +49,7 @@ export function partsOfBundle(
 export function unbundled(
   tensors: ReadonlyMap<string, TensorInfo>,
 ): ReadonlyMap<string, TensorInfo> {
-  if (!tensors.keys().some((name) => layerOfBundle(name) !== undefined)) {
+  if (![...tensors.keys()].some((name) => layerOfBundle(name) !== undefined)) {
     return tensors;
   }
   const found = new Map<string, TensorInfo>();

@@ -237,7 +237,7 @@ function readLayers(
       throw cursor.error(`a neuron's mark is ${wrong}, needs 0 or 1`);
     }
     const neurons = Uint32Array.from(
-      mask.keys().filter((id) => mask[id] === 1),
+      [...mask.keys()].filter((id) => mask[id] === 1),
     );
     const bucket = tensors.get(names.bucket(layer));
     cursor.about("tensor", names.bucket(layer));
