@@ -31,7 +31,7 @@ export class RowSums {
   readonly levels: readonly F32Rows[];
   /** Address of a table of their addresses */
   readonly table: number;
-  /** Of one group: where it ends, that nothing is merged behind it, and where its sum goes */
+  /** Of one group: where it ends, and that nothing is merged behind it */
   readonly #group: number;
 
   /** Room for `depth` sums of `maxTokens` rows of `width` numbers. */
@@ -46,7 +46,7 @@ export class RowSums {
       () => allocateRows(memory, maxTokens, width),
     );
     this.table = memory.allocate(4 * depth);
-    this.#group = memory.allocate(3 * 4);
+    this.#group = memory.allocate(2 * 4);
     this.#begin(0);
   }
 
@@ -56,29 +56,14 @@ export class RowSums {
    * are left unread. Returns the rows read.
    */
   addRows(
-    { kind, pointer, stride, columns }: PackedMatrix,
+    matrix: PackedMatrix,
     groups: RowGroups,
     h: F32Rows,
     tokens: number,
     first = 0,
   ): number {
-    const { stride: width } = this.levels[0];
-    this.#begin(first * width);
-    return this.memory.kernels.axpy_groups(
-      kind,
-      pointer,
-      stride,
-      groups.order,
-      groups.ends,
-      groups.merges,
-      groups.count,
-      columns,
-      h.pointer,
-      h.stride,
-      tokens,
-      this.table,
-      width,
-    );
+    this.#begin(first * this.levels[0].stride);
+    return this.#add(matrix, groups, h, tokens, 0);
   }
 
   /**
@@ -86,29 +71,45 @@ export class RowSums {
    * one level. Returns the rows read.
    */
   addGroup(
-    { kind, pointer, stride, columns }: PackedMatrix,
+    matrix: PackedMatrix,
     { order, count }: RowList,
     h: F32Rows,
     tokens: number,
     level: number,
   ): number {
-    const { memory } = this;
-    const [end, merges, table] = [0, 4, 8].map((at) => this.#group + at);
-    memory.u32(end, 1)[0] = count;
-    memory.u32(table, 1)[0] = this.levels[level].pointer;
-    return memory.kernels.axpy_groups(
+    const [ends, merges] = [0, 4].map((at) => this.#group + at);
+    this.memory.u32(ends, 1)[0] = count;
+    this.#begin(0);
+    return this.#add(
+      matrix,
+      { order, ends, merges, count: 1 },
+      h,
+      tokens,
+      level,
+    );
+  }
+
+  /** Sums of groups, of which what is left goes to the levels from one on. */
+  #add(
+    { kind, pointer, stride, columns }: PackedMatrix,
+    { order, ends, merges, count }: Omit<RowGroups, "groupOf">,
+    h: F32Rows,
+    tokens: number,
+    level: number,
+  ): number {
+    return this.memory.kernels.axpy_groups(
       kind,
       pointer,
       stride,
       order,
-      end,
+      ends,
       merges,
-      1,
+      count,
       columns,
       h.pointer,
       h.stride,
       tokens,
-      table,
+      this.table + 4 * level,
       this.levels[0].stride,
     );
   }
