@@ -5,6 +5,7 @@
 import { LimitError } from "../errors.ts";
 import { expertSize } from "../model/experts.ts";
 import type { Model } from "../model/model.ts";
+import { cacheShare } from "./neuron_budget.ts";
 import type { Profile } from "./profile.ts";
 
 /** The experts of a layer that are in memory. */
@@ -23,9 +24,6 @@ export interface ExpertBudget {
   /** An expert of each layer */
   readonly expertBytes: readonly number[];
 }
-
-/** Of a layer's experts in memory, the share that is a cache where a profile says which others stay. */
-const cacheShare = 1 / 4;
 
 /**
  * For a model that has experts: decides by how often a profile has each expert chosen, and otherwise treats

@@ -44,8 +44,8 @@ export interface NeuronBudget {
   readonly places: readonly number[];
 }
 
-/** Of a layer's neurons in memory, the share that is a cache where a profile says which others stay. */
-const cacheShare = 1 / 4;
+/** Of a layer's neurons, or experts, in memory, the share that is a cache where a profile says which others stay. */
+export const cacheShare = 1 / 4;
 
 /**
  * The matrices of a layer of which only those rows are read that a mask asks
