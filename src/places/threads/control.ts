@@ -39,7 +39,7 @@ const tasks = [
 /** A pass of the batch through the model, one whose times are recorded, measuring how fast rows are read, making KV pages, or moving a layer's part of one. */
 export type Task = typeof tasks[number];
 
-/** Loads before a thread that waits goes to sleep: some 0.2 ms, since waking takes 0.05; down to 0.005 where they were often in vain. */
+/** Loads before a thread that waits goes to sleep: 0.005 ms at first, up to some 0.2 where waits are as short, since waking takes 0.05. */
 const mostSpins = 200_000, leastSpins = 5_000;
 /** ms of a wait that is lost; and of one for a thread whose core other work has, which no spinning shortens. */
 const longMs = 0.2, hopelessMs = 1;
@@ -159,7 +159,7 @@ export class Control {
 
   /** Returns how many ms it took, where that was long; else 0. */
   #waitWhile(index: number, value: number): number {
-    const spins = this.#spins[index] ?? mostSpins;
+    const spins = this.#spins[index] ?? leastSpins;
     let start = 0, slept = false;
     for (let i = 0; Atomics.load(this.#words, index) === value; i++) {
       if (i === untimedSpins) start = performance.now();
