@@ -9,7 +9,6 @@ import config from "../deno.json" with { type: "json" };
 import { namesIn } from "./cli/temp_folder.ts";
 import { writeBambooTasks } from "./helpers/bamboo_tasks.ts";
 import { fixtureUrl, story } from "./helpers/fixtures.ts";
-import { dataUrl, hasShared, sharedUrl } from "./helpers/shared_data.ts";
 
 const root = `${import.meta.dirname}/../`;
 
@@ -82,24 +81,12 @@ Deno.test("every command and task that the docs show is one, and so is each of i
 /** What the walk names of a model's makers. */
 const given = ["activation", "hf", "predictor"];
 
-/** Where it is, and text and questions: all of tiny-bamboo where it is here, else a corner of it. */
+/** A corner of it, and text and questions: the walk is of each command, not of its figures. */
 async function putInputs(folder: string): Promise<void> {
-  const isWhole = ["tiny-bamboo/hf", "data/tasks", "data/text"].every(
-    hasShared,
-  );
-  const link = (url: URL, name: string) =>
-    Deno.symlink(fileURLToPath(url), `${folder}/${name}`);
   await Deno.mkdir(`${folder}/tiny-bamboo`);
   for (const name of given) {
-    const url = isWhole
-      ? sharedUrl(`tiny-bamboo/${name}`)
-      : fixtureUrl(`small-bamboo/${name}`);
-    await link(url, `tiny-bamboo/${name}`);
-  }
-  if (isWhole) {
-    await link(dataUrl("tasks"), "tasks");
-    await link(dataUrl("text/wikitext2-test.raw"), "wiki.test.raw");
-    return;
+    const url = fixtureUrl(`small-bamboo/${name}`);
+    await Deno.symlink(fileURLToPath(url), `${folder}/tiny-bamboo/${name}`);
   }
   await Deno.writeTextFile(`${folder}/wiki.test.raw`, story().repeat(5));
   await Deno.mkdir(`${folder}/tasks`);

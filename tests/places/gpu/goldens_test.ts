@@ -14,6 +14,8 @@ import { gpuTeam } from "../../helpers/gpu_teams.ts";
 import { firstLayers, scatteredShare } from "../../helpers/hybrid_plans.ts";
 
 const limits = { tokens: 64, contextSize: 512 };
+/** Software drivers take long for each. */
+const mostTexts = 3, mostTokens = 16;
 
 const splits: Record<string, (model: Model) => PlacePlan> = {
   "all on the GPU": (model) => firstLayers(model, model.layers.length, true),
@@ -26,14 +28,14 @@ async function check(engine: Engine, golden: Golden): Promise<void> {
   using sequence = engine.createSequence();
   let [logits] = await engine.evaluate(sequence, golden.prompt_ids);
   const ids: number[] = [];
-  for (const { logprob } of golden.steps) {
+  for (const { logprob } of golden.steps.slice(0, mostTokens)) {
     const id = logits.indexOf(Math.max(...logits));
     ids.push(id);
     const error = Math.abs(logSoftmaxAt(logits, id) - logprob);
     assert(error < 2e-3, `logprob ${ids.length} is off by ${error}`);
     [logits] = await engine.evaluate(sequence, [id]);
   }
-  assert.deepEqual(ids, golden.greedy_ids);
+  assert.deepEqual(ids, golden.greedy_ids.slice(0, mostTokens));
 }
 
 for (const file of bambooFiles) {
@@ -50,7 +52,7 @@ for (const file of bambooFiles) {
           { limits },
         );
         await using engine = new Engine(team, model.vocabSize);
-        const [first, ...others] = file.texts();
+        const [first, ...others] = file.texts().slice(0, mostTexts);
         await check(engine, first);
         await Promise.all(others.map((golden) => check(engine, golden)));
         await source.close();
