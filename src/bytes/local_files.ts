@@ -7,15 +7,19 @@ import type { ByteSource } from "./byte_source.ts";
 /** A file, as it was when it was opened first. */
 export type LocalFile = NonNullable<ByteSource["localFiles"]>[number];
 
+interface OpenedFile {
+  readonly file: LocalFile;
+  readonly fd: number;
+  /** Where it begins */
+  readonly start: number;
+}
+
 /** Files that are read as one, one behind another. Fit for one thread: each opens its own. */
 export class LocalFiles implements Disposable {
   readonly #fs: typeof Files;
-  readonly #opened: {
-    readonly file: LocalFile;
-    readonly fd: number;
-    /** Where it begins */
-    readonly start: number;
-  }[] = [];
+  readonly #opened: OpenedFile[] = [];
+  /** Those that were read and not checked since */
+  readonly #unchecked = new Set<OpenedFile>();
 
   /** @throws {UsageError} where one cannot be opened */
   constructor(files: readonly LocalFile[]) {
@@ -35,22 +39,34 @@ export class LocalFiles implements Disposable {
   /**
    * Fills `bytes` with what stands from `offset` on.
    *
-   * @throws {FormatError} where a file is not as it was
+   * @throws {FormatError} where a file has become too short; {@linkcode check}
+   *   says whether it is as it was
    */
   read(offset: number, bytes: Uint8Array): void {
     const end = offset + bytes.length;
-    for (const { file, fd, start } of this.#opened) {
+    for (const opened of this.#opened) {
+      const { file, start } = opened;
       const from = Math.max(offset, start);
       const to = Math.min(end, start + file.size);
       if (from >= to) continue;
-      this.#check(file, fd);
+      this.#unchecked.add(opened);
       this.#fill(
-        file,
-        fd,
+        opened,
         from - start,
         bytes.subarray(from - offset, to - offset),
       );
     }
+  }
+
+  /**
+   * Sees whether what was read since the last time is of files that are as they
+   * were. For many reads together, for it takes Deno as long as ten.
+   *
+   * @throws {FormatError} where one is not
+   */
+  check(): void {
+    for (const opened of this.#unchecked) this.#check(opened);
+    this.#unchecked.clear();
   }
 
   /** Closes the files. */
@@ -70,19 +86,16 @@ export class LocalFiles implements Disposable {
     }
   }
 
-  #fill(
-    { path }: LocalFile,
-    fd: number,
-    position: number,
-    bytes: Uint8Array,
-  ): void {
+  #fill(opened: OpenedFile, position: number, bytes: Uint8Array): void {
+    const { file, fd } = opened;
     const { length } = bytes;
     for (let filled = 0; filled < length;) {
       const count = this.#fs
         .readSync(fd, bytes, filled, length - filled, position + filled);
       if (count === 0) {
+        this.#check(opened);
         throw new FormatError(
-          `Cannot read ${path}: needs bytes ${position}..${
+          `Cannot read ${file.path}: needs bytes ${position}..${
             position + length
           }, the file ended at ${position + filled} while the model ran`,
         );
@@ -91,7 +104,7 @@ export class LocalFiles implements Disposable {
     }
   }
 
-  #check({ path, size, mtimeMs }: LocalFile, fd: number): void {
+  #check({ file: { path, size, mtimeMs }, fd }: OpenedFile): void {
     const now = this.#fs.fstatSync(fd);
     if (now.size !== size) {
       throw new FormatError(

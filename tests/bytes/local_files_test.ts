@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import fc from "fast-check";
-import { UsageError } from "../../src/errors.ts";
+import { FormatError, UsageError } from "../../src/errors.ts";
 import { openFile } from "../../src/bytes/file.ts";
 import { type LocalFile, LocalFiles } from "../../src/bytes/local_files.ts";
 import { openWhole } from "../../src/bytes/parts.ts";
@@ -49,4 +49,33 @@ Deno.test("a file that is gone is said, and those before it are closed", async (
       /^Cannot open .*\.gone: /.test(error.message),
   );
   await Deno.remove(path);
+});
+
+Deno.test("what was read of a file that is not as it was is said, whatever was read", async () => {
+  const folder = await Deno.makeTempDir();
+  const paths = [1, 2].map((i) => `${folder}/m-0000${i}-of-00002.gguf`);
+  for (const path of paths) await Deno.writeTextFile(path, "text");
+  const whole = await openWhole(paths[0], openFile);
+  try {
+    using files = new LocalFiles(whole.localFiles!);
+    const read = (offset: number) => files.read(offset, new Uint8Array(4));
+    await Deno.utime(paths[1], 1e9, 1e9);
+    read(0);
+    files.check();
+    read(4);
+    read(0);
+    const isSaid = (error: unknown) =>
+      error instanceof FormatError && error.message.includes(paths[1]) &&
+      error.message.includes("it was written at 2001-09-09");
+    assert.throws(() => files.check(), isSaid);
+    assert.throws(() => files.check(), isSaid);
+    await Deno.truncate(paths[0], 3);
+    assert.throws(
+      () => read(0),
+      /^FormatError: Cannot read .*: it had 4 bytes when the model was loaded, now it has 3$/,
+    );
+  } finally {
+    await whole.close();
+    await Deno.remove(folder, { recursive: true });
+  }
 });

@@ -158,6 +158,7 @@ export class ExpertCache implements ExpertRoom {
       const read = memory.bytes
         .subarray(pointer, pointer + n * stride) as Uint8Array<ArrayBuffer>;
       this.files.read(offset + first * stride, read);
+      this.files.check();
       const staging = { pointer, bytes: this.#stagingBytes };
       room.write({ first, count: n, bytes: read }, staging);
     }

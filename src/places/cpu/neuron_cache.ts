@@ -306,8 +306,11 @@ export class NeuronCache implements NeuronRoom {
         const number = layer.numberOf(layer.ids[row]);
         from.matrix
           .writeTo(slot, number, pointer + at - offset, from.stride);
-        from.isThere[slot] = 1;
       }
+    }
+    files.check();
+    for (const { rows } of runs) {
+      for (const { from, slot } of rows) from.isThere[slot] = 1;
     }
   }
 }
