@@ -1,6 +1,6 @@
 /**
  * Runs the tests with what they may do, and says at the end which were skipped
- * and how to have them. A run that takes more than 40 minutes, or as many as
+ * and how to have them. A run that takes more than 50 minutes, or as many as
  * CULM_TEST_MINUTES says, is ended, and the tests that have not ended are named.
  *
  * Run: `deno task test`, with arguments of `deno test` behind it
@@ -37,7 +37,7 @@ const tests = new Deno.Command(Deno.execPath(), {
     XDG_RUNTIME_DIR: Deno.env.get("XDG_RUNTIME_DIR") ?? "/tmp",
   },
 }).spawn();
-const minutes = Number(Deno.env.get("CULM_TEST_MINUTES") ?? 40);
+const minutes = Number(Deno.env.get("CULM_TEST_MINUTES") ?? 50);
 const timers = [
   setTimeout(() => {
     console.log(

@@ -56,12 +56,12 @@ async function generateFrom(
   return { backend: model.backend, ids, first };
 }
 
-/** The same, of whose neurons such a share is on the GPU. */
+/** The same, of whose neurons such a share is on the GPU; a few tokens, for a GPU in software is slow. */
 async function generateWithGpu(url: string, share: number, threads: number) {
   const source = await toByteSource(url);
   const gpuPlan = hybrid(describeModel(await readGguf(source)), share);
   const options: LoadOptions = { threads, gpu: "require", gpuPlan };
-  return await generateFrom(source, { ...options, contextSize: 64 });
+  return await generateFrom(source, { ...options, contextSize: 64 }, 6);
 }
 
 /** Starts workers from the site's file. */

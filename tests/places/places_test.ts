@@ -317,7 +317,7 @@ for (const options of all) {
   });
 }
 
-/** All shapes, and some architectures: what caches hold does not depend on how many layers there are. */
+/** All shapes, and some architectures. */
 const cacheCases = [...shapeCases, ...architectureCases.slice(-12)];
 
 for (const options of cacheCases) {
