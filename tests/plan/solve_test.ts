@@ -203,7 +203,7 @@ Deno.test("at Bamboo-7B's size no uniform split, nor PowerInfer's, is faster at 
         cacheType: "f16",
       }).all;
     let slowest = Infinity;
-    for (const gibibytes of [2, 6, 11]) {
+    for (const gibibytes of [2, 4, 6, 8, 11]) {
       const options = { budget: gibibytes * 2 ** 30, bytesOf };
       const ours = solve(model, costs, options);
       const uniform = uniformSplit(model, costs, options, 64);
